@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MS_PER_S   INT64_C(1000)
 #define MS_PER_DAY (INT64_C(86400) * MS_PER_S)
@@ -105,7 +106,7 @@ const char *text_str(const struct text *text)
 
 char *text_take(struct text *text)
 {
-    char *data = text->data;
+    char *data;
 
     if (text->failed || text_reserve(text, 0) < 0) {
         text_release(text);
@@ -422,29 +423,25 @@ int text_parse_time_basic(const char *s, int64_t *ret_ms, struct error *error)
 
 const char *text_format_time(int64_t ms, enum text_time form, char *buffer, size_t size)
 {
-    static const char *const formats[][2] = {
-        {"%04d-%02d-%02dT%02d:%02d:%02dZ", "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"},
-        {"%04d%02d%02dT%02d%02d%02dZ", "%04d%02d%02dT%02d%02d%02d.%03dZ"},
-    };
     const int64_t first = days_of_civil(0, 1, 1) * MS_PER_DAY;
     const int64_t last = days_of_civil(10000, 1, 1) * MS_PER_DAY - 1;
     bool basic = form == TEXT_TIME_BASIC_S || form == TEXT_TIME_BASIC_MS;
     bool fraction = form == TEXT_TIME_MS || form == TEXT_TIME_BASIC_MS;
+    const char *dash = basic ? "" : "-", *colon = basic ? "" : ":";
     struct civil c;
     int64_t days;
-    int rest;
+    int rest, n;
 
     assert(size >= TEXT_NUMBER_BUFFER);
     ms = ms < first ? first : ms > last ? last : ms;
     days = (ms >= 0 ? ms : ms - (MS_PER_DAY - 1)) / MS_PER_DAY;
     rest = (int)(ms - days * MS_PER_DAY);
     civil_of_days(days, &c);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-#pragma GCC diagnostic ignored "-Wformat-extra-args"
-    snprintf(buffer, size, formats[basic][fraction], c.year, c.month, c.day, rest / 3600000,
-             rest / 60000 % 60, rest / 1000 % 60, rest % 1000);
-#pragma GCC diagnostic pop
+    n = snprintf(buffer, size, "%04d%s%02d%s%02dT%02d%s%02d%s%02d", c.year, dash, c.month, dash, c.day,
+                 rest / 3600000, colon, rest / 60000 % 60, colon, rest / 1000 % 60);
+    if (fraction)
+        n += snprintf(buffer + n, size - (size_t)n, ".%03d", rest % 1000);
+    snprintf(buffer + n, size - (size_t)n, "Z");
     return buffer;
 }
 
@@ -488,14 +485,14 @@ size_t text_distance(const char *a, const char *b)
 
 const char *text_nearest(const char *name, const char *const *names, size_t count)
 {
-    size_t limit = strlen(name) / 3, best = SIZE_MAX;
+    size_t len = strlen(name), limit = len < 6 ? 1 : len / 3, best = SIZE_MAX;
     const char *nearest = NULL;
 
-    if (limit < 1)
-        limit = 1;
     for (size_t i = 0; i < count; i++) {
         size_t distance = text_distance(name, names[i]);
 
+        if (len >= 3 && strncasecmp(name, names[i], len) == 0)
+            distance = distance < 1 ? distance : 1; /* cut short: "env" */
         /* a distance of the whole name would call any two short words near */
         if (distance <= limit && distance < strlen(names[i]) && distance < best) {
             best = distance;

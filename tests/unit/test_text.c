@@ -1,0 +1,391 @@
+#include "jobs/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void builder_adds_and_takes(void **state)
+{
+    struct text t;
+    char *s;
+
+    text_init(&t, 1000);
+    assert_string_equal(text_str(&t), "");
+    assert_int_equal(text_add(&t, "ab"), 0);
+    assert_int_equal(text_add_char(&t, 'c'), 0);
+    assert_int_equal(text_addf(&t, "-%d-%s", 42, "x"), 0);
+    assert_int_equal(text_add_bytes(&t, "yzw", 2), 0);
+    assert_string_equal(text_str(&t), "abc-42-xyz");
+    s = text_take(&t);
+    assert_string_equal(s, "abc-42-xyz");
+    free(s);
+    s = text_take(&t);
+    assert_string_equal(s, "");
+    free(s);
+    text_release(&t);
+    text_release(NULL);
+}
+
+static void builder_is_bounded_and_failure_sticks(void **state)
+{
+    struct text t;
+
+    text_init(&t, 5);
+    assert_int_equal(text_add(&t, "12345"), 0);
+    assert_int_equal(text_add(&t, "6"), ERR_LIMIT);
+    assert_int_equal(text_add(&t, ""), ERR_LIMIT);
+    assert_int_equal(text_addf(&t, "%s", ""), ERR_LIMIT);
+    assert_string_equal(text_str(&t), "12345");
+    assert_null(text_take(&t));
+    assert_int_equal(text_add(&t, "again"), 0);
+    text_clear(&t);
+    assert_string_equal(text_str(&t), "");
+    text_release(&t);
+}
+
+static void builder_grows(void **state)
+{
+    struct text t;
+
+    text_init(&t, 1 << 20);
+    for (int i = 0; i < 10000; i++)
+        text_addf(&t, "%d,", i % 10);
+    assert_int_equal(t.failed, 0);
+    assert_int_equal(t.len, 20000);
+    assert_int_equal(strlen(text_str(&t)), 20000);
+    text_release(&t);
+}
+
+static void durations(void **state)
+{
+    static const struct {
+        const char *in;
+        int64_t ms;
+        const char *printed;
+    } good[] = {
+        {"0", 0, "0s"},
+        {"0s", 0, "0s"},
+        {"90s", 90000, "1m30s"},
+        {"15m", 900000, "15m"},
+        {"2h", 7200000, "2h"},
+        {"1d", 86400000, "1d"},
+        {"24h", 86400000, "1d"},
+        {"1h30m", 5400000, "1h30m"},
+        {"500ms", 500, "500ms"},
+        {"1s500ms", 1500, "1s500ms"},
+        {"007s", 7000, "7s"},
+        {"36500d", TEXT_DURATION_MAX_MS, "36500d"},
+        {"90d", 7776000000, "90d"},
+    };
+    static const struct {
+        const char *in;
+        int code;
+        const char *says;
+    } bad[] = {
+        {"", ERR_INVALID, "empty"},
+        {"15", ERR_INVALID, "lacks its unit"},
+        {"s", ERR_INVALID, "not a duration"},
+        {"-5s", ERR_INVALID, "not a duration"},
+        {"1.5h", ERR_INVALID, "not a duration"},
+        {"1h 30m", ERR_INVALID, "not a duration"},
+        {"1h30", ERR_INVALID, "lacks its unit"},
+        {"30m1h", ERR_INVALID, "large to small"},
+        {"1h1h", ERR_INVALID, "large to small"},
+        {"1w", ERR_INVALID, "unknown unit 'w'"},
+        {"1S", ERR_INVALID, "unknown unit 'S'"},
+        {"36501d", ERR_LIMIT, "100 years"},
+        {"99999999999999999999s", ERR_LIMIT, "100 years"},
+        {"9223372036854775807d", ERR_LIMIT, "100 years"},
+        {"36500d1ms", ERR_LIMIT, "100 years"},
+    };
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    for (size_t i = 0; i < COUNT(good); i++) {
+        int64_t ms = -1, again = -1;
+
+        assert_int_equal(text_parse_duration(good[i].in, &ms, NULL), 0);
+        assert_int_equal(ms, good[i].ms);
+        assert_string_equal(text_format_duration(ms, buffer, sizeof(buffer)), good[i].printed);
+        assert_int_equal(text_parse_duration(buffer, &again, NULL), 0);
+        assert_int_equal(again, ms);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int64_t ms = 77;
+        struct error e = {0};
+
+        assert_int_equal(text_parse_duration(bad[i].in, &ms, &e), bad[i].code);
+        assert_int_equal(ms, 77);
+        assert_non_null(strstr(e.text, bad[i].says));
+    }
+    assert_string_equal(text_format_duration(-1500, buffer, sizeof(buffer)), "-1s500ms");
+    text_format_duration(INT64_MIN, buffer, sizeof(buffer));
+    assert_int_equal(buffer[0], '-');
+}
+
+static void sizes(void **state)
+{
+    static const struct {
+        const char *in;
+        int64_t bytes;
+        const char *printed;
+    } good[] = {
+        {"0", 0, "0"},
+        {"1", 1, "1"},
+        {"1500", 1500, "1500"},
+        {"1024", 1024, "1k"},
+        {"64k", 65536, "64k"},
+        {"256m", 268435456, "256m"},
+        {"256M", 268435456, "256m"},
+        {"256mb", 268435456, "256m"},
+        {"2g", 2147483648, "2g"},
+        {"2048m", 2147483648, "2g"},
+        {"10b", 10, "10"},
+        {"1048576g", TEXT_SIZE_MAX_BYTES, "1048576g"},
+    };
+    static const struct {
+        const char *in;
+        int code;
+    } bad[] = {
+        {"", ERR_INVALID},
+        {"m", ERR_INVALID},
+        {"-1m", ERR_INVALID},
+        {"1.5g", ERR_INVALID},
+        {"256 m", ERR_INVALID},
+        {"256mib", ERR_INVALID},
+        {"1t", ERR_INVALID},
+        {"1048577g", ERR_LIMIT},
+        {"99999999999999999999", ERR_LIMIT},
+        {"1bb", ERR_INVALID},
+        {"9007199254740993g", ERR_LIMIT},
+    };
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    for (size_t i = 0; i < COUNT(good); i++) {
+        int64_t bytes = -1;
+
+        assert_int_equal(text_parse_size(good[i].in, &bytes, NULL), 0);
+        assert_int_equal(bytes, good[i].bytes);
+        assert_string_equal(text_format_size(bytes, buffer, sizeof(buffer)), good[i].printed);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int64_t bytes = 77;
+
+        assert_int_equal(text_parse_size(bad[i].in, &bytes, NULL), bad[i].code);
+        assert_int_equal(bytes, 77);
+    }
+}
+
+static void instants(void **state)
+{
+    static const struct {
+        const char *in;
+        int64_t ms;
+        const char *plain, *basic;
+    } good[] = {
+        {"1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00.000Z", "19700101T000000.000Z"},
+        {"2026-11-22T03:00:00Z", 1795316400000, "2026-11-22T03:00:00.000Z", "20261122T030000.000Z"},
+        {"2026-11-22T10:15:02.123Z", 1795342502123, "2026-11-22T10:15:02.123Z", "20261122T101502.123Z"},
+        {"2026-11-22T10:15:02.1239999Z", 1795342502123, "2026-11-22T10:15:02.123Z", "20261122T101502.123Z"},
+        {"2026-11-22T04:00:00+01:00", 1795316400000, "2026-11-22T03:00:00.000Z", "20261122T030000.000Z"},
+        {"2026-11-21t22:30:00-04:30", 1795316400000, "2026-11-22T03:00:00.000Z", "20261122T030000.000Z"},
+        {"2026-11-22 03:00:00z", 1795316400000, "2026-11-22T03:00:00.000Z", "20261122T030000.000Z"},
+        {"2024-02-29T23:59:59Z", 1709251199000, "2024-02-29T23:59:59.000Z", "20240229T235959.000Z"},
+        {"2000-02-29T00:00:00Z", 951782400000, "2000-02-29T00:00:00.000Z", "20000229T000000.000Z"},
+        {"1969-12-31T23:59:59.999Z", -1, "1969-12-31T23:59:59.999Z", "19691231T235959.999Z"},
+        {"0001-01-01T00:00:00Z", -62135596800000, "0001-01-01T00:00:00.000Z", "00010101T000000.000Z"},
+        {"9999-12-31T23:59:59Z", 253402300799000, "9999-12-31T23:59:59.000Z", "99991231T235959.000Z"},
+    };
+    static const char *const bad[] = {
+        "",
+        "now",
+        "2026-11-22",
+        "2026-11-22T03:00:00",
+        "2026-11-22T03:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "1900-02-29T00:00:00Z",
+        "2026-01-00T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2016-12-31T23:59:60Z",
+        "2026-01-01T00:00:00.Z",
+        "2026-01-01T00:00:00+0100",
+        "2026-01-01T00:00:00+24:00",
+        "2026-01-01T00:00:00Zx",
+        "20260101T000000Z",
+        " 2026-01-01T00:00:00Z",
+    };
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    for (size_t i = 0; i < COUNT(good); i++) {
+        int64_t ms = 77, again = 77;
+
+        assert_int_equal(text_parse_time(good[i].in, &ms, NULL), 0);
+        assert_int_equal(ms, good[i].ms);
+        assert_string_equal(text_format_time(ms, TEXT_TIME_MS, buffer, sizeof(buffer)), good[i].plain);
+        assert_string_equal(text_format_time(ms, TEXT_TIME_BASIC_MS, buffer, sizeof(buffer)), good[i].basic);
+        assert_int_equal(text_parse_time_basic(buffer, &again, NULL), 0);
+        assert_int_equal(again, ms);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int64_t ms = 77;
+        struct error e = {0};
+
+        assert_int_equal(text_parse_time(bad[i], &ms, &e), ERR_INVALID);
+        assert_int_equal(ms, 77);
+        assert_true(e.text[0]);
+    }
+    assert_string_equal(text_format_time(-1, TEXT_TIME_S, buffer, sizeof(buffer)), "1969-12-31T23:59:59Z");
+    assert_string_equal(text_format_time(1795316400999, TEXT_TIME_BASIC_S, buffer, sizeof(buffer)),
+                        "20261122T030000Z");
+    assert_string_equal(text_format_time(INT64_MAX, TEXT_TIME_S, buffer, sizeof(buffer)),
+                        "9999-12-31T23:59:59Z");
+    assert_string_equal(text_format_time(INT64_MIN, TEXT_TIME_S, buffer, sizeof(buffer)),
+                        "0000-01-01T00:00:00Z");
+}
+
+static void instants_of_every_day_round_trip(void **state)
+{
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    for (int64_t day = -719528; day < 2932897; day += 13) {
+        int64_t ms = -1;
+
+        text_format_time(day * 86400000 + 3723004, TEXT_TIME_MS, buffer, sizeof(buffer));
+        assert_int_equal(text_parse_time(buffer, &ms, NULL), 0);
+        assert_int_equal(ms, day * 86400000 + 3723004);
+    }
+}
+
+static void basic_instants_are_strict(void **state)
+{
+    static const char *const bad[] = {"20261122T030000",
+                                      "20261122t030000Z",
+                                      "2026-11-22T03:00:00Z",
+                                      "20261122T030000+01:00",
+                                      "20261122T0300Z",
+                                      "20261322T030000Z",
+                                      ""};
+
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int64_t ms = 77;
+
+        assert_int_equal(text_parse_time_basic(bad[i], &ms, NULL), ERR_INVALID);
+    }
+}
+
+static void near_names(void **state)
+{
+    static const char *const names[] = {"schedule", "timezone", "image", "command", "environment",  "dst",
+                                        "pull",     "pool",     "user",  "start",   "start_within", "on"};
+    static const struct {
+        const char *in, *near;
+    } cases[] = {
+        {"shcedule", "schedule"},
+        {"schedul", "schedule"},
+        {"Image", "image"},
+        {"imgae", "image"},
+        {"comand", "command"},
+        {"env", "environment"},
+        {"time_zone", "timezone"},
+        {"pul", "pull"},
+        {"star", "start"},
+        {"startwithin", "start_within"},
+        {"zebra", NULL},
+        {"x", NULL},
+        {"", NULL},
+        {"in", "on"},
+        {"ports", NULL},
+    };
+    char longest[300];
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *near = text_nearest(cases[i].in, names, COUNT(names));
+
+        if (cases[i].near)
+            assert_string_equal(near ? near : "(none)", cases[i].near);
+        else
+            assert_null(near);
+    }
+    memset(longest, 'a', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    assert_null(text_nearest(longest, names, COUNT(names)));
+    assert_null(text_nearest("image", NULL, 0));
+}
+
+static void distances(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        size_t distance;
+    } cases[] = {
+        {"", "", 0},
+        {"a", "", 1},
+        {"", "abc", 3},
+        {"abc", "abc", 0},
+        {"abc", "ABC", 0},
+        {"abc", "acb", 1},
+        {"kitten", "sitting", 3},
+        {"ab", "ba", 1},
+        {"abcd", "badc", 2},
+        {"Europe/Berln", "Europe/Berlin", 1},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(text_distance(cases[i].a, cases[i].b), cases[i].distance);
+        assert_int_equal(text_distance(cases[i].b, cases[i].a), cases[i].distance);
+    }
+}
+
+static void utf8(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size, wrong_at;
+    } cases[] = {
+        {"", 0, 0},
+        {"plain", 5, 5},
+        {"gr\xc3\xbc\xc3\x9f", 6, 6},
+        {"\xe2\x82\xac", 3, 3},
+        {"\xf0\x9f\x98\x80", 4, 4},
+        {"\xef\xbf\xbf", 3, 3},
+        {"a\x00z", 3, 3}, /* NUL is UTF-8; who minds says so */
+        {"a\xff", 2, 1},
+        {"a\xc3", 2, 1},    /* cut */
+        {"\xc0\xaf", 2, 0}, /* overlong */
+        {"\xe0\x80\xaf", 3, 0},
+        {"\xf0\x80\x80\xaf", 4, 0},
+        {"\xed\xa0\x80", 3, 0},     /* a surrogate */
+        {"\xf4\x90\x80\x80", 4, 0}, /* above U+10FFFF */
+        {"ab\x80", 3, 2},
+        {"caf\xe9 au lait", 12, 3}, /* Latin-1 */
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_int_equal(text_utf8_check(cases[i].bytes, cases[i].size), cases[i].wrong_at);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builder_adds_and_takes),
+        cmocka_unit_test(builder_is_bounded_and_failure_sticks),
+        cmocka_unit_test(builder_grows),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(instants),
+        cmocka_unit_test(instants_of_every_day_round_trip),
+        cmocka_unit_test(basic_instants_are_strict),
+        cmocka_unit_test(near_names),
+        cmocka_unit_test(distances),
+        cmocka_unit_test(utf8),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
