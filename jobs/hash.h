@@ -1,0 +1,20 @@
+/* Hashes: SipHash-2-4 for spreading (what names decide: `H` fields, jitter), SHA-256 for identity (chains of
+ * batches, object names, states).
+ *
+ * Pure functions; any thread. Both give the same answer on every machine: they are part of the journaled
+ * format.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HASH_SHA256_BYTES 32
+#define HASH_SHA256_HEX   65 /* with the NUL */
+
+uint64_t hash_siphash(const uint8_t key[16], const void *data, size_t size);
+
+void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES]);
+
+/* Lower-case hex; returns buffer. */
+const char *hash_sha256_hex(const void *data, size_t size, char buffer[HASH_SHA256_HEX]);
