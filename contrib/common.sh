@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# What the commands in this folder share. Sourced, never run; defines functions and nothing else.
+
+say() {
+    printf '%s\n' "$*"
+}
+
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# packages_for WHAT...: the names in contrib/packages that are needed for any of these.
+packages_for() {
+    local file
+    file=$(dirname "${BASH_SOURCE[0]}")/packages
+    awk -v wanted="$*" '
+        BEGIN { n = split(wanted, w, " "); for (i = 1; i <= n; i++) want[w[i]] = 1 }
+        /^[ \t]*(#|$)/ { next }
+        $2 in want { print $1 }' "$file"
+}
+
+package_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# packages_install WHAT...: installs what is missing and leaves alone what is there.
+packages_install() {
+    local missing=() name as_root=()
+    command -v apt-get >/dev/null || fail "this needs a Debian machine: there is no apt-get here"
+    while read -r name; do
+        package_installed "$name" || missing+=("$name")
+    done < <(packages_for "$@")
+    [ ${#missing[@]} -eq 0 ] && return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "these packages are missing, and only root can install them: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -q update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -q install -y --no-install-recommends \
+        "${missing[@]}" >/dev/null || fail "apt-get could not install ${missing[*]}"
+}
+
+# build_tree FOLDER MESON-OPTION...: configures the folder once and compiles.
+build_tree() {
+    local folder=$1
+    shift
+    if [ -f "$folder/build.ninja" ]; then
+        meson configure "$folder" "$@" >/dev/null
+    else
+        meson setup "$folder" "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; fail "meson setup failed"; }
+        mv "$folder.log" "$folder/setup.log"
+    fi
+    ninja -C "$folder" >"$folder/ninja.log" 2>&1 || { tail -n 60 "$folder/ninja.log" >&2; fail "the build failed"; }
+}

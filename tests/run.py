@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+"""Runs every test of the project side by side: meson's unit tests and the suites that print TAP themselves.
+
+usage: tests/run.py --build FOLDER [--only PATTERN]... [--workers N]
+
+Prints a line for each test case as its suite reports it, repeats the failed ones with their output and the skipped
+ones with their reasons, and ends with "N passed, N failed". Exits with 1 when anything failed or nothing ran.
+A suite is a program tests/*/NAME_test.py; it starts and stops its own services (tests/lab). Suites in BY_HAND are
+measurements or take too long for every day.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FOLDERS = ("integration", "lint")  # of tests/, those whose *_test.py belong to every run
+SUITE_LIMIT_S = 20 * 60
+# The longest first, so that none of them is alone at the end; all others follow by name.
+LONGEST_FIRST = ("crash_table", "random_kill", "policies", "analysis")
+TAP_LINE = re.compile(r"^(not ok|ok)\b\s*(\d*)\s*-?\s*(.*)$")
+
+
+class Case:
+    def __init__(self, suite, name, verdict, detail=()):
+        self.suite, self.name, self.verdict, self.detail = suite, name, verdict, list(detail)
+
+    def line(self):
+        mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}[self.verdict]
+        why = f": {self.detail[0]}" if self.verdict == "skipped" and self.detail else ""
+        return f"{mark} {self.suite}: {self.name}{why}"
+
+
+class TapReader:
+    """Lines of TAP in, cases out. What follows a failed line as a comment belongs to it."""
+
+    def __init__(self, suite, report):
+        self.suite, self.report = suite, report
+        self.planned, self.seen, self.failed, self.pending = None, 0, 0, None
+
+    def flush(self):
+        if self.pending:
+            self.report(self.pending)
+        self.pending = None
+
+    def feed(self, line):
+        line = line.rstrip("\n")
+        if re.match(r"^1\.\.\d+", line):
+            self.planned = int(re.match(r"^1\.\.(\d+)", line).group(1))
+            return
+        found = TAP_LINE.match(line)
+        if not found:
+            if self.pending and self.pending.verdict == "failed":
+                self.pending.detail.append(line.lstrip("# "))
+            return
+        self.flush()
+        self.seen += 1
+        name, _, directive = found.group(3).partition("# ")
+        skipped = directive.upper().startswith("SKIP")
+        verdict = "skipped" if skipped else "passed" if found.group(1) == "ok" else "failed"
+        self.failed += verdict == "failed"
+        self.pending = Case(self.suite, name.strip() or found.group(2), verdict,
+                            [directive[4:].strip()] if skipped else [])
+
+    def close(self, exit_code, output_tail):
+        """The program has ended: a crash or a plan that was not kept is a failure of its own."""
+        self.flush()
+        if self.planned is None or self.seen < self.planned or (exit_code != 0 and not self.failed):
+            what = f"ended with {exit_code} after {self.seen} of {self.planned} cases"
+            self.report(Case(self.suite, what, "failed", output_tail))
+
+
+def suite_name(path):
+    return os.path.basename(path)[: -len("_test.py")]
+
+
+def suites():
+    found = []
+    for folder in FOLDERS:
+        top = os.path.join(TOP, "tests", folder)
+        if os.path.isdir(top):
+            found += [os.path.join(top, f) for f in os.listdir(top) if f.endswith("_test.py")]
+    rank = {name: i for i, name in enumerate(LONGEST_FIRST)}
+    return sorted(found, key=lambda p: (rank.get(suite_name(p), len(rank)), p))
+
+
+class Runner:
+    def __init__(self, build, only):
+        self.build, self.only = build, only
+        self.cases, self.lock, self.running = [], threading.Lock(), set()
+        self.stopping = False
+
+    def wanted(self, name):
+        return not self.only or any(fnmatch.fnmatch(name, p) for p in self.only)
+
+    def report(self, case):
+        with self.lock:
+            self.cases.append(case)
+            print(case.line(), flush=True)
+
+    def spawn(self, command, **kwargs):
+        with self.lock:
+            if self.stopping:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(command, cwd=TOP, start_new_session=True, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                       errors="replace", **kwargs)
+            self.running.add(process)
+        return process
+
+    def stop(self):
+        """Asks every suite to end; each stops what it started by itself."""
+        with self.lock:
+            self.stopping = True
+            for process in self.running:
+                process.send_signal(signal.SIGTERM)
+
+    def run_suite(self, path):
+        name = suite_name(path)
+        reader = TapReader(name, self.report)
+        tail = []
+        process = self.spawn(["/usr/bin/python3", path], env={**os.environ, "CRONSCHED_BUILD": self.build})
+        timer = threading.Timer(SUITE_LIMIT_S, process.send_signal, [signal.SIGTERM])
+        timer.start()
+        for line in process.stdout:
+            tail = (tail + [line.rstrip("\n")])[-40:]
+            reader.feed(line)
+            if line.startswith("## "):  # a suite's own result, such as the crash table
+                with self.lock:
+                    print(f"     {line[3:].rstrip()}", flush=True)
+        code = process.wait()
+        timer.cancel()
+        with self.lock:
+            self.running.discard(process)
+        reader.close(code, tail)
+
+    def run_meson(self):
+        log = os.path.join(self.build, "meson-logs", "testlog.json")
+        if os.path.exists(log):
+            os.unlink(log)
+        process = self.spawn(["meson", "test", "-C", self.build, "--no-rebuild", "--num-processes", "2"])
+        output = process.stdout.read().splitlines()
+        process.wait()
+        with self.lock:
+            self.running.discard(process)
+        if not os.path.exists(log):
+            self.report(Case("meson", "no test ran", "failed", output[-20:]))
+            return
+        with open(log) as f:
+            for line in f:
+                self.read_meson_test(json.loads(line))
+
+    def read_meson_test(self, test):
+        name = test["name"].split(" / ")[-1]
+        out = (test.get("stdout") or "").splitlines()
+        reader = TapReader(name, self.report)
+        if not any(TAP_LINE.match(line) for line in out):  # a plain program: its exit code is its one case
+            verdict = {"OK": "passed", "SKIP": "skipped", "EXPECTEDFAIL": "passed"}.get(test["result"], "failed")
+            self.report(Case(name, name, verdict, (out + (test.get("stderr") or "").splitlines())[-30:]))
+            return
+        for line in out:
+            reader.feed(line)
+        reader.close(test["returncode"], (test.get("stderr") or "").splitlines()[-30:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs every test.")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--only", action="append", default=[], help="names of suites; 'unit' for meson's tests")
+    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) + 1)
+    args = parser.parse_args()
+    started = time.monotonic()
+    runner = Runner(os.path.abspath(args.build), args.only)
+    tasks = queue.Queue()
+    if runner.wanted("unit"):
+        tasks.put(runner.run_meson)
+    for path in suites():
+        if runner.wanted(suite_name(path)):
+            tasks.put(lambda path=path: runner.run_suite(path))
+
+    def work():
+        while True:
+            try:
+                task = tasks.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                task()
+            except KeyboardInterrupt:
+                return
+            except Exception as e:  # a broken runner must not look like a passed suite
+                runner.report(Case("runner", repr(e), "failed"))
+
+    def stop(signum, frame):
+        runner.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    threads = [threading.Thread(target=work) for _ in range(args.workers)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return summary(runner, time.monotonic() - started)
+
+
+def summary(runner, seconds):
+    by = {v: [c for c in runner.cases if c.verdict == v] for v in ("passed", "failed", "skipped")}
+    if by["failed"]:
+        print("\nFailed:")
+    for case in by["failed"]:
+        print(f"\n{case.suite}: {case.name}")
+        for line in case.detail[-60:]:
+            print(f"    {line}")
+    if by["skipped"]:
+        print("\nSkipped:")
+    for case in by["skipped"]:
+        print(f"    {case.suite}: {case.name}: {case.detail[0] if case.detail else ''}")
+    if runner.stopping:
+        print("\nInterrupted.")
+    print(f"\nAll suites took {seconds:.0f} s.")
+    print(f"{len(by['passed'])} passed, {len(by['failed'])} failed", flush=True)
+    return 1 if by["failed"] or not by["passed"] or runner.stopping else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
