@@ -1,0 +1,69 @@
+/* The program: one binary, its verbs in one table (verbs.h).
+ *
+ * In a build with faults, CRONSCHED_CRASH_AT="POINT:DETAIL[:N]" kills the process with SIGKILL when that
+ * point (jobs/fault.h) is passed for the N-th time, and CRONSCHED_STOP_AT likewise stops it with SIGSTOP. An
+ * empty DETAIL is any.
+ */
+#include "cronsched/verbs.h"
+#include "jobs/fault.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef CRONSCHED_FAULTS
+struct fault_rule {
+    const char *variable;
+    int signal;
+    char point[128], detail[256];
+    long left; /* passings until it strikes; 0: not armed */
+};
+
+static struct fault_rule fault_rules[] = {{"CRONSCHED_CRASH_AT", SIGKILL}, {"CRONSCHED_STOP_AT", SIGSTOP}};
+
+static void fault_strike(const char *point, const char *detail)
+{
+    for (size_t i = 0; i < sizeof(fault_rules) / sizeof(fault_rules[0]); i++) {
+        struct fault_rule *rule = &fault_rules[i];
+
+        if (rule->left == 0 || strcmp(rule->point, point) != 0)
+            continue;
+        if (rule->detail[0] && strcmp(rule->detail, detail ? detail : "") != 0)
+            continue;
+        if (--rule->left == 0)
+            raise(rule->signal);
+    }
+}
+
+static void fault_install(void)
+{
+    for (size_t i = 0; i < sizeof(fault_rules) / sizeof(fault_rules[0]); i++) {
+        struct fault_rule *rule = &fault_rules[i];
+        const char *text = getenv(rule->variable);
+        size_t point, detail;
+
+        if (!text)
+            continue;
+        point = strcspn(text, ":");
+        snprintf(rule->point, sizeof(rule->point), "%.*s", (int)point, text);
+        text += point + (text[point] == ':');
+        detail = strcspn(text, ":");
+        snprintf(rule->detail, sizeof(rule->detail), "%.*s", (int)detail, text);
+        rule->left = text[detail] ? strtol(text + detail + 1, NULL, 10) : 1;
+        fault_hook = fault_strike;
+    }
+}
+#else
+static void fault_install(void)
+{
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    setlocale(LC_CTYPE, ""); /* widths in tables; everything else stays as in "C" */
+    fault_install();
+    return verbs_main(argc, argv);
+}
