@@ -11,8 +11,7 @@
 #define MS_PER_S   INT64_C(1000)
 #define MS_PER_DAY (INT64_C(86400) * MS_PER_S)
 
-/* --- builder ----------------------------------------------------------------------------------------------
- */
+/* --- builder --- */
 
 void text_init(struct text *text, size_t max_bytes)
 {
@@ -118,8 +117,7 @@ char *text_take(struct text *text)
     return data;
 }
 
-/* --- durations and sizes ----------------------------------------------------------------------------------
- */
+/* --- durations and sizes --- */
 
 struct unit {
     const char *name;
@@ -266,8 +264,7 @@ const char *text_format_size(int64_t bytes, char *buffer, size_t size)
     return buffer;
 }
 
-/* --- instants ---------------------------------------------------------------------------------------------
- */
+/* --- instants --- */
 
 struct civil {
     int year, month, day, hour, minute, second, ms;
@@ -445,8 +442,7 @@ const char *text_format_time(int64_t ms, enum text_time form, char *buffer, size
     return buffer;
 }
 
-/* --- names and bytes --------------------------------------------------------------------------------------
- */
+/* --- names and bytes --- */
 
 size_t text_distance(const char *a, const char *b)
 {

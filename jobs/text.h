@@ -11,8 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- builder ----------------------------------------------------------------------------------------------
- */
+/* --- builder --- */
 
 /* Grows up to max_bytes (the final NUL not counted). A failure sticks: what comes later is not added,
  * `failed` keeps the first code, so that a series of adds needs one check at its end. */
@@ -34,8 +33,7 @@ int text_addf(struct text *text, const char *format, ...) __attribute__((format(
 const char *text_str(const struct text *text); /* NUL-terminated, never NULL, valid until the next add */
 char *text_take(struct text *text); /* the string for free(), or NULL after a failure; empties `text` */
 
-/* --- durations and sizes ----------------------------------------------------------------------------------
- */
+/* --- durations and sizes --- */
 
 #define TEXT_DURATION_MAX_MS (INT64_C(36500) * 24 * 3600 * 1000) /* 100 years */
 #define TEXT_SIZE_MAX_BYTES  (INT64_C(1) << 50)
@@ -73,8 +71,7 @@ enum text_time {
 /* Years outside 0000 to 9999 are clamped to their ends. Returns buffer. */
 const char *text_format_time(int64_t ms, enum text_time form, char *buffer, size_t size);
 
-/* --- names and bytes --------------------------------------------------------------------------------------
- */
+/* --- names and bytes --- */
 
 #define TEXT_NAME_MAX 128 /* longer names are never "near" anything */
 
