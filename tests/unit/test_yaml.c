@@ -138,7 +138,7 @@ static void bad_texts(void **state)
         {"x: 1\ny: {<<: 5}\n", "2:5: '<<' merges maps; this is a number\n"},
         {"a: 1\nb: 2\na: 3\na: 4\n",
          "3:1: the key 'a' is here already, in line 1\n4:1: the key 'a' is here already, in line 1\n", true},
-        {"j:\n  x: {k: 1, \"k\": 2}\n", "2:12: the key 'k' is here already, in line 2\n", true},
+        {"j:\n  x: {k: 1, \"k\": 2}\n", "2:13: the key 'k' is here already, in line 2\n", true},
         {"a: [1, 2\nb: 3\n", "2:2: not YAML: did not find expected ',' or ']', while parsing a flow sequence "
                              "that begins in line 1\n"},
         {"a:\n  b: 1\n c: 2\n",
