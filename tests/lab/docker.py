@@ -1,0 +1,238 @@
+"""A Docker Engine of a test's own, started by hand, and a small client of its API.
+
+The engine and its containerd live in namespaces of their own (processes, mounts, network) that one holder process
+keeps: when the holder is killed the kernel ends everything in them, so nothing can be left behind, whatever became of
+the test. Two engines never share a network namespace: the second one would remove the bridge of the first.
+containerd runs beside dockerd, as Debian starts it: so a dockerd that is killed leaves its containers running.
+"""
+
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import urllib.parse
+
+from place import LabError, alive, die_with_parent, kill_process, wait_for
+
+BUSYBOX = "/bin/busybox"
+IMAGE = "busybox:local"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=60):
+        super().__init__("localhost", timeout=timeout)
+        self.unix_path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.unix_path)
+
+
+class DockerApi:
+    """Plain calls over the engine's socket; each on a connection of its own."""
+
+    def __init__(self, socket_path):
+        self.socket_path = socket_path
+
+    def call(self, method, path, body=None, content_type="application/json", timeout=60):
+        """(status, parsed answer or bytes)"""
+        connection = UnixConnection(self.socket_path, timeout)
+        try:
+            if body is not None and not isinstance(body, (bytes, io.IOBase)):
+                body = json.dumps(body).encode()
+            connection.request(method, path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            data = answer.read()
+            if data and answer.headers.get("Content-Type", "").startswith("application/json"):
+                try:
+                    data = json.loads(data)
+                except ValueError:
+                    pass  # a stream of JSON documents
+            return answer.status, data
+        finally:
+            connection.close()
+
+    def reachable(self):
+        try:
+            return self.call("GET", "/_ping", timeout=5)[0] == 200
+        except OSError:
+            return False
+
+    def containers(self, **labels):
+        """All containers, whatever their state, that carry these labels (dots written as two underscores)."""
+        wanted = [f"{k.replace('__', '.')}={v}" if v is not None else k.replace("__", ".")
+                  for k, v in labels.items()]
+        filters = urllib.parse.quote(json.dumps({"label": wanted}))
+        status, found = self.call("GET", f"/containers/json?all=1&filters={filters}")
+        if status != 200:
+            raise LabError(f"listing containers: {status} {found}")
+        return found
+
+    def inspect(self, container):
+        status, found = self.call("GET", f"/containers/{container}/json")
+        return found if status == 200 else None
+
+    def remove(self, container):
+        return self.call("DELETE", f"/containers/{container}?force=1&v=1")[0]
+
+    def import_image(self, tar_bytes, name):
+        repo, _, tag = name.partition(":")
+        status, answer = self.call("POST", f"/images/create?fromSrc=-&repo={repo}&tag={tag or 'latest'}",
+                                   tar_bytes, "application/x-tar")
+        if status != 200:
+            raise LabError(f"importing {name}: {status} {answer}")
+
+
+def busybox_root():
+    """A tar of the smallest root file system: Debian's static busybox under all its names, and /tmp."""
+    if not os.path.exists(BUSYBOX):
+        raise LabError(f"{BUSYBOX} is missing: install busybox-static")
+    names = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("var", 0o755)):
+            info = tarfile.TarInfo(folder)
+            info.type, info.mode = tarfile.DIRTYPE, mode
+            tar.addfile(info)
+        tar.add(BUSYBOX, "bin/busybox")
+        for name in names:
+            if name != "busybox":
+                info = tarfile.TarInfo(f"bin/{name}")
+                info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(info)
+    return out.getvalue()
+
+
+def why_no_docker():
+    """None, or why no engine can be started on this machine."""
+    if os.geteuid() != 0:
+        return "starting dockerd needs root"
+    for program in ("dockerd", "containerd", "runc", "unshare", "nsenter"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    done = subprocess.run(["unshare", "--pid", "--mount", "--net", "--fork", "true"], capture_output=True,
+                          text=True, check=False)
+    return None if done.returncode == 0 else f"no namespaces here: {done.stderr.strip()}"
+
+
+class Dockerd:
+    """An engine below a folder: start(), kill() it as a crash would, start() again, close()."""
+
+    def __init__(self, folder, name="docker", live_restore=False):
+        self.folder = folder.make(name)
+        self.socket = os.path.join(self.folder, "docker.sock")
+        self.api = DockerApi(self.socket)
+        self.live_restore = live_restore
+        self.holder = self.containerd = self.dockerd = None
+        try:
+            self._hold()
+            self._start_containerd()
+            self.start()
+            self.api.import_image(busybox_root(), IMAGE)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def endpoint(self):
+        return f"unix://{self.socket}"
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def _hold(self):
+        self.holder = subprocess.Popen(
+            ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc",
+             "sh", "-c", "ip link set lo up 2>/dev/null; echo ready; exec sleep infinity"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        if self.holder.stdout.readline() != b"ready\n":
+            raise LabError("cannot make namespaces for an engine")
+        with open(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children") as f:
+            self.inside = f.read().split()[0]
+
+    def _run_inside(self, log, *command):
+        """Starts a program in the namespaces; the answer is the Popen of nsenter, which has become the program's
+        parent (a new process namespace is entered by a fork)."""
+        with open(self.path(log), "ab") as out:
+            return subprocess.Popen(["nsenter", "-t", self.inside, "-p", "-m", "-n", *command],
+                                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent)
+
+    def _start_containerd(self):
+        with open(self.path("containerd.toml"), "w") as f:
+            f.write(f"""version = 2
+root = "{self.path('containerd-root')}"
+state = "{self.path('containerd-state')}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{self.path('containerd.sock')}"
+[debug]
+level = "warn"
+""")
+        self.containerd = self._run_inside("containerd.log", "containerd", "--config",
+                                           self.path("containerd.toml"))
+        wait_for(lambda: os.path.exists(self.path("containerd.sock")), 30, "containerd")
+
+    def start(self):
+        """Starts dockerd and waits until it answers; again after kill() or stop()."""
+        options = ["--live-restore"] if self.live_restore else []
+        for stale in ("docker.pid", "docker.sock"):
+            if os.path.exists(self.path(stale)):
+                os.unlink(self.path(stale))
+        self.dockerd = self._run_inside(
+            "dockerd.log", "dockerd", "--containerd", self.path("containerd.sock"), "--data-root",
+            self.path("data"), "--exec-root", self.path("exec"), "-H", self.endpoint, "--pidfile",
+            self.path("docker.pid"), *options)
+
+        def up():
+            if self.dockerd.poll() is not None:
+                raise LabError(f"dockerd ended: {self.log_tail()}")
+            return self.api.reachable()
+
+        wait_for(up, 60, lambda: f"dockerd: {self.log_tail()}")
+
+    def log_tail(self, lines=5):
+        try:
+            with open(self.path("dockerd.log"), errors="replace") as f:
+                return " | ".join(f.read().splitlines()[-lines:])
+        except FileNotFoundError:
+            return "no log"
+
+    def _dockerd_pid(self):
+        """The program's id out here: nsenter's one child."""
+        with open(f"/proc/{self.dockerd.pid}/task/{self.dockerd.pid}/children") as f:
+            children = f.read().split()
+        return int(children[0]) if children else self.dockerd.pid
+
+    def kill(self):
+        """SIGKILL to dockerd alone: containerd and the containers go on."""
+        kill_process(self._dockerd_pid())
+        self.dockerd.wait(10)
+
+    def stop(self):
+        kill_process(self._dockerd_pid(), signal.SIGTERM, 30)
+        self.dockerd.wait(10)
+
+    def close(self):
+        """Removes the containers, so that their control groups go too, and ends the namespaces."""
+        try:
+            if self.dockerd and self.dockerd.poll() is None:
+                for container in self.api.call("GET", "/containers/json?all=1", timeout=20)[1]:
+                    self.api.remove(container["Id"])
+                self.stop()
+        except (OSError, LabError, subprocess.SubprocessError):
+            pass
+        if self.holder:
+            self.holder.kill()
+            self.holder.wait()
+            wait_for(lambda: not alive(int(getattr(self, "inside", 0)) or -1), 10, "the namespaces to end")
+            self.holder.stdout.close()
+        for process in (self.dockerd, self.containerd):
+            if process:
+                process.wait(10)
+        self.holder = None

@@ -1,0 +1,20 @@
+"""The lab: everything that a black-box test needs, under one name. Python's standard library only.
+
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+    import lab
+
+    class Some(lab.Suite):
+        def test_something(self):
+            server = self.server().start()
+            server.apply({"j": {"command": ["true"]}})
+            self.assertEqual("succeeded", server.cli.wait_end(server.cli.trigger("j"))["verdict"])
+
+    if __name__ == "__main__":
+        lab.main()
+"""
+
+from docker import IMAGE, DockerApi, Dockerd, busybox_root, why_no_docker  # noqa: F401
+from ledger import Checker, Ledger, every_second  # noqa: F401
+from place import (Folder, LabError, Tmpfs, alive, kill_process, processes_of, wait_for)  # noqa: F401
+from server import (Answer, Cli, Server, binary, has_faults, instant, parse_instant, run_id)  # noqa: F401
+from tap import Suite, docker_engine, main, say, shared_docker  # noqa: F401
