@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""Jobs in real containers: what reaches them, what comes back, and what happens when the engine is away."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+
+class Containers(lab.Suite):
+    side_by_side = 2
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dockerd = lab.shared_docker()
+
+    def setUp(self):
+        super().setUp()
+        self.ledger = lab.Ledger(self.folder)
+
+    def begin(self, jobs, **config):
+        server = self.server(engines={"docker": lab.docker_engine(self.dockerd)}, config=config)
+        server.start()
+        server.apply(jobs)
+        return server
+
+    def job(self, body="true", **keys):
+        return self.ledger.docker_job(body, **keys)
+
+    def sh(self, script, **keys):
+        return {"image": lab.IMAGE, "pull": "never", "command": ["sh", "-c", script], **keys}
+
+    def containers_of(self, run):
+        return self.dockerd.api.containers(cronsched__run=run)
+
+    def test_a_trigger_runs_a_container(self):
+        server = self.begin({"j": self.job("echo said in the container")})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual(("succeeded", 0), (run["verdict"], run["exit_code"]))
+        self.assertEqual(1, self.ledger.starts(run["run"]))
+        self.assertEqual("docker", run["attempts"][0]["engine"])
+        self.assertTrue(run["attempts"][0]["id"])
+        self.assertIn("said in the container", server.cli.check("logs", run["run"]).out)
+        server.stop()
+
+    def test_a_schedule_fires_on_time(self):
+        t = int(time.time()) + 4
+        server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})
+        run = server.cli.wait_end(lab.run_id("j", t), 30)
+        self.assertEqual("succeeded", run["verdict"])
+        start = [x for x in self.ledger.lines() if x.what == "start"][0]
+        self.assertGreaterEqual(start.wall, t - 0.02)
+        self.assertLess(start.wall - t, 3)
+
+    def test_containers_are_labelled_and_named_for_their_run(self):
+        server = self.begin({"j": self.job()})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        found = self.containers_of(run["run"])
+        self.assertEqual(1, len(found))
+        labels = found[0]["Labels"]
+        self.assertEqual("j", labels["cronsched.job"])
+        self.assertEqual("1", labels["cronsched.attempt"])
+        self.assertLessEqual({"cronsched.cluster", "cronsched.epoch"}, set(labels))
+        self.assertRegex(found[0]["Names"][0], r"^/cs-[0-9a-f]+$")
+
+    def test_what_a_job_says_reaches_its_container(self):
+        out = self.folder.make("out", mode=0o777)
+        script = ("(id -u; pwd; echo $GREETING; cat /sys/fs/cgroup/memory.max "
+                  "/sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; touch /out/x; ls /ro; touch /ro/x) "
+                  "> /out/said 2>&1; true")
+        server = self.begin({"j": self.sh(
+            script, user="1234:1234", working_dir="/tmp", environment={"GREETING": "hello there"},
+            volumes=[f"{out}:/out", f"{self.folder.make('ro')}:/ro:ro"], resources={"cpus": 0.5, "memory": "64m"})})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual("succeeded", run["verdict"], run)
+        said = self.folder.read("out/said").split("\n")
+        self.assertEqual(["1234", "/tmp", "hello there"], said[:3], said)
+        self.assertIn(str(64 * 1024 * 1024), said)
+        self.assertTrue(any("ead-only" in line for line in said), said)
+        inspected = self.dockerd.api.inspect(run["attempts"][0]["id"])
+        self.assertEqual("no", inspected["HostConfig"]["RestartPolicy"]["Name"])
+        self.assertFalse(inspected["HostConfig"]["AutoRemove"])
+
+    def test_values_from_files_stay_out_of_the_journal(self):
+        secret = self.folder.write("secret", "s3cr3t-of-the-lab\n")
+        server = self.begin({"j": self.sh("[ \"$TOKEN\" = s3cr3t-of-the-lab ]",
+                                          environment={"TOKEN": {"from_file": secret}})})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual("succeeded", run["verdict"], run)
+        server.stop()
+        for folder, _, files in os.walk(server.data):
+            for f in files:
+                with open(os.path.join(folder, f), "rb") as data:
+                    self.assertNotIn(b"s3cr3t-of-the-lab", data.read(), f)
+        self.assertNotIn("s3cr3t-of-the-lab", server.log())
+
+    def test_a_missing_image_is_a_clear_failure(self):
+        server = self.begin({"j": {"image": "no-such-image:1", "pull": "never", "command": ["true"]}})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual("failed", run["verdict"])
+        self.assertIn("no-such-image:1", server.cli.check("run", run["run"], "-o", "json").out)
+
+    def test_a_missing_command_is_exit_127_and_explained(self):
+        server = self.begin({"j": {"image": lab.IMAGE, "pull": "never", "command": ["/no/such/program"]}})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual(("failed", 127), (run["verdict"], run["exit_code"]))
+        self.assertIn("/no/such/program", server.cli.check("run", run["run"], "-o", "json").out)
+
+    def test_exit_codes_timeouts_and_kills_come_back(self):
+        server = self.begin({"bad": self.sh("exit 42"), "slow": self.sh("sleep 60", timeout="1s", stop_grace="1s"),
+                             "endless": self.sh("sleep 60", stop_grace="1s")})
+        runs = {j: server.cli.trigger(j) for j in ("bad", "slow", "endless")}
+        bad = server.cli.wait_end(runs["bad"])
+        self.assertEqual(("failed", 42), (bad["verdict"], bad["exit_code"]))
+        lab.wait_for(lambda: server.cli.run(runs["endless"])["state"] == "running", 30, "the start")
+        server.cli.check("kill", runs["endless"])
+        self.assertEqual("killed", server.cli.wait_end(runs["endless"])["verdict"])
+        self.assertEqual("timed-out", server.cli.wait_end(runs["slow"])["verdict"])
+
+    def test_a_container_that_eats_too_much_memory_is_told_apart(self):
+        server = self.begin({"j": self.sh("tail /dev/zero", resources={"memory": "16m"})})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual("failed", run["verdict"])
+        self.assertIn("memory", server.cli.check("run", run["run"], "-o", "json").out.lower())
+
+    def test_long_output_is_cut_and_the_job_ends_well(self):
+        server = self.begin({"j": self.sh("yes 0123456789 | head -c 3000000", keep={"logs": "64k"})})
+        run = server.cli.wait_end(server.cli.trigger("j"), 90)
+        self.assertEqual("succeeded", run["verdict"])
+        out = server.cli.check("logs", run["run"]).out
+        self.assertLess(len(out), 200_000)
+        self.assertGreater(len(out), 10_000)
+
+    def test_constraints_are_refused_on_a_single_engine(self):
+        server = self.begin({})
+        path = self.folder.write("c.yaml", '{"jobs": {"c": {"image": "x", "constraints": ["node.role==worker"]}}}')
+        answer = server.cli.call("apply", path)
+        self.assertNotIn(answer.code, (0, 64))
+        self.assertIn("constraints", answer.err)
+
+    def test_an_engine_that_is_not_there_harms_only_its_own_jobs(self):
+        server = self.server(engines={"docker": {"type": "docker", "endpoint": f"unix://{self.folder.join('none.sock')}"},
+                                      "process": {"type": "process"}}, default_engine="process")
+        server.start()
+        server.apply({"c": self.job(start_within="2s"), "p": self.ledger.process_job()})
+        waiting = server.cli.trigger("c")
+        self.assertEqual("succeeded", server.cli.wait_end(server.cli.trigger("p"))["verdict"])
+        self.assertEqual("deadline", server.cli.wait_end(waiting, 40)["verdict"])
+        server.stop()
+
+    def test_fallback_engine_is_used_when_the_first_has_provably_not_started(self):
+        server = self.server(engines={"away": {"type": "docker", "endpoint": f"unix://{self.folder.join('none.sock')}"},
+                                      "docker": lab.docker_engine(self.dockerd)}, default_engine="docker")
+        server.start()
+        server.apply({"j": self.job() | {"engine": ["away", "docker"]}})
+        run = server.cli.wait_end(server.cli.trigger("j"), 60)
+        self.assertEqual("succeeded", run["verdict"])
+        self.assertEqual(1, self.ledger.starts(run["run"]))
+
+    def test_a_restart_adopts_a_running_container(self):
+        server = self.begin({"j": self.job("sleep 4; exit 3")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the start")
+        server.kill()
+        server.start()
+        found = server.cli.wait_end(run)
+        self.assertEqual(("failed", 3), (found["verdict"], found["exit_code"]))
+        self.assertEqual(1, self.ledger.starts(run))
+        self.assertEqual(1, len(self.containers_of(run)))
+
+    def test_a_container_that_ended_while_nobody_watched_has_its_exit_code_and_log(self):
+        server = self.begin({"j": self.job("echo last words; sleep 1; exit 9")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the start")
+        server.kill()
+        lab.wait_for(lambda: [x for x in self.ledger.lines() if x.what == "end"], 20, "the end")
+        server.start()
+        found = server.cli.wait_end(run)
+        self.assertEqual(("failed", 9), (found["verdict"], found["exit_code"]))
+        self.assertIn("last words", server.cli.check("logs", run).out)
+
+    def test_a_container_removed_behind_its_back_is_lost(self):
+        server = self.begin({"j": self.job("sleep 60")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: server.cli.run(run)["state"] == "running", 30, "the state running")
+        server.kill()
+        for container in self.containers_of(run):
+            self.dockerd.api.remove(container["Id"])
+        server.start()
+        self.assertEqual("lost", server.cli.wait_end(run)["verdict"])
+        self.assertEqual(1, self.ledger.starts(run))
+
+    def test_prepared_containers_of_an_edited_job_go_away(self):
+        t = int(time.time()) + 25
+        server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})
+        run = lab.run_id("j", t)
+        lab.wait_for(lambda: self.containers_of(run), 20, "the armed container")
+        server.cli.check("delete", "j")
+        lab.wait_for(lambda: not self.containers_of(run), 20, "the armed container to go")
+        self.assertEqual([], self.ledger.lines())
+
+
+if __name__ == "__main__":
+    lab.main()

@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+"""The process `serve` itself: a second one on the same data, a clean stop, a full disk, clocks that step, broken or
+missing surroundings."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+EVERY_SECOND = "* * * * * *"
+FAKETIME_LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+class Lifecycle(lab.Suite):
+    side_by_side = 2
+
+    def setUp(self):
+        super().setUp()
+        self.ledger = lab.Ledger(self.folder)
+
+    def test_a_second_process_on_the_same_data_is_refused_by_name(self):
+        server = self.server()
+        server.start()
+        second = self.server(name="second", data=server.data)
+        second.config["listen"] = [f"unix:{self.folder.join('second.sock')}"]
+        second.launch()
+        lab.wait_for(lambda: not second.running(), 30, "the second process to give up")
+        self.assertNotEqual(0, second.process.returncode)
+        self.assertIn(str(server.process.pid), second.log() + "", second.log())
+        self.assertTrue(server.ready())
+        server.stop()
+
+    def test_sigterm_leaves_attempts_running_and_the_next_start_adopts_them(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job("sleep 5")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 20, "the start")
+        began = time.monotonic()
+        server.stop()
+        self.assertLess(time.monotonic() - began, 5)
+        server.start()
+        self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
+        self.assertEqual(1, self.ledger.starts(run))
+        server.stop()
+
+    def test_an_attempt_that_ended_while_nobody_watched_has_its_exit_code(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job("sleep 1; exit 7")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 20, "the start")
+        server.kill()
+        lab.wait_for(lambda: [x for x in self.ledger.lines() if x.what == "end"], 20, "the end")
+        server.start()
+        found = server.cli.wait_end(run)
+        self.assertEqual(("failed", 7), (found["verdict"], found["exit_code"]))
+        server.stop()
+
+    def test_sigint_ends_it_too(self):
+        server = self.server()
+        server.start()
+        server.process.send_signal(signal.SIGINT)
+        self.assertEqual(0, server.process.wait(20))
+        server.check_log()
+
+    def test_jobs_and_history_survive_restarts(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job(), "k": self.ledger.process_job(schedule="@daily")})
+        run = server.cli.trigger("j")
+        before = server.cli.wait_end(run)
+        for end in (server.stop, server.kill, server.stop):
+            end()
+            server.start()
+            self.assertEqual({"j", "k"}, {j["job"] for j in server.cli.json("jobs")})
+            self.assertEqual(before, server.cli.run(run))
+
+    def test_a_full_disk_refuses_new_work_goes_on_serving_and_recovers(self):
+        if os.geteuid() != 0:
+            self.skipTest("mounting a tmpfs needs root")
+        small = lab.Tmpfs(self.folder.join("small"), "24m")
+        try:
+            self.fill_the_disk(small)
+        finally:
+            for server in self.servers:
+                server.close()
+            small.close()
+
+    def fill_the_disk(self, small):
+        data = os.path.join(small.path, "data")
+        os.mkdir(data)
+        server = self.server(data=data)
+        server.start()
+        server.apply({"j": self.ledger.process_job(concurrency="allow")})
+        self.assertEqual("succeeded", server.cli.wait_end(server.cli.trigger("j"))["verdict"])
+        ballast = os.path.join(small.path, "ballast")
+        with open(ballast, "wb") as f:
+            try:
+                while True:
+                    f.write(b"x" * 65536)
+                    f.flush()
+            except OSError:
+                pass
+
+        def refused():
+            answer = server.cli.call("trigger", "j")
+            return answer if answer.code != 0 else None
+
+        answer = lab.wait_for(refused, 60, "a refusal")
+        self.assertTrue(server.running(), server.log_tail())
+        self.assertNotEqual("", answer.err)
+        self.assertEqual(["j"], [j["job"] for j in server.cli.json("jobs")])
+        os.unlink(ballast)
+        run = lab.wait_for(lambda: (lambda a: a.json()["run"] if a.code == 0 else None)(
+            server.cli.call("trigger", "j", "-o", "json")), 60, "work to be taken again")
+        self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
+        acknowledged = {r["run"] for r in server.cli.runs("j")}
+        server.kill()
+        server.start()
+        self.assertLessEqual(acknowledged, {r["run"] for r in server.cli.runs("j")})
+        self.assertNone(lab.Checker(self.ledger).strict().problems)
+        server.stop()
+
+    # --- clocks
+
+    def stepped(self, jobs):
+        """A server whose wall clock is read through libfaketime from a file."""
+        if not os.path.exists(FAKETIME_LIBRARY):
+            self.skipTest("faketime is not installed")
+        self.step(0)
+        preload = FAKETIME_LIBRARY
+        server = self.server(environment={
+            "LD_PRELOAD": preload, "FAKETIME_TIMESTAMP_FILE": self.folder.join("faketime"), "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:verify_asan_link_order=0"})
+        server.cli.environment.pop("LD_PRELOAD", None)
+        server.start()
+        server.apply(jobs)
+        return server
+
+    def step(self, seconds):
+        self.folder.write("faketime.new", f"{seconds:+d}s\n")
+        os.replace(self.folder.join("faketime.new"), self.folder.join("faketime"))
+
+    def test_a_clock_stepped_back_refires_nothing(self):
+        server = self.stepped({"j": self.ledger.process_job(schedule=EVERY_SECOND, concurrency="allow")})
+        lab.wait_for(lambda: len(self.ledger.starts()) >= 5, 20, "five starts")
+        before = set(self.ledger.starts())
+        self.step(-4)
+        lab.wait_for(lambda: len(self.ledger.starts()) >= len(before) + 4, 30, "starts after the step")
+        self.assertNone(lab.Checker(self.ledger).strict().problems)
+        self.assertTrue(server.running())
+        server.stop()
+
+    def test_a_clock_stepped_forward_accounts_for_every_fire_time(self):
+        server = self.stepped({"j": self.ledger.process_job(schedule=EVERY_SECOND, concurrency="allow")})
+        lab.wait_for(lambda: len(self.ledger.starts()) >= 3, 20, "three starts")
+        first = min(self.ledger.starts())
+        self.step(20)
+        time.sleep(6)
+        self.assertNone(lab.Checker(self.ledger).strict().problems)
+        since = f"{first[2:6]}-{first[6:8]}-{first[8:13]}:{first[13:15]}:{first[15:17]}Z"
+        answer = server.cli.audit(since, lab.instant(time.time() + 18))
+        self.assertEqual(0, answer.code, answer)
+        server.stop()
+
+    # --- surroundings
+
+    def test_a_damaged_journal_is_refused_and_not_overwritten(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job()})
+        server.stop()
+        databases = [os.path.join(folder, f) for folder, _, files in os.walk(server.data) for f in files
+                     if open(os.path.join(folder, f), "rb").read(15) == b"SQLite format 3"]
+        self.assertTrue(databases)
+        for path in databases:
+            with open(path, "r+b") as f:
+                f.seek(0)
+                f.write(b"this is no database at all, sorry" * 8)
+        server.launch()
+        lab.wait_for(lambda: not server.running(), 30, "the process to give up")
+        self.assertNotEqual(0, server.process.returncode)
+        self.assertIn(b"this is no database", open(databases[0], "rb").read(64))
+
+    def test_the_store_is_an_ordinary_sqlite_file(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job()})
+        server.cli.wait_end(server.cli.trigger("j"))
+        server.stop()
+        paths = [os.path.join(folder, f) for folder, _, files in os.walk(server.data) for f in files
+                 if open(os.path.join(folder, f), "rb").read(15) == b"SQLite format 3"]
+        for path in paths:
+            self.assertEqual("ok", sqlite3.connect(path).execute("pragma integrity_check").fetchone()[0])
+        shutil.copytree(server.data, self.folder.join("copy"))
+
+    def test_missing_zone_files_are_told_and_harm_only_what_needs_them(self):
+        server = self.server(environment={"TZDIR": self.folder.make("no-zones")})
+        server.cli.environment["TZDIR"] = self.folder.join("no-zones")
+        server.launch()
+        lab.wait_for(server.ready_or_dead, 30, "the server")
+        if server.running():
+            path = self.folder.write("z.yaml", '{"jobs": {"z": {"command": ["true"], "schedule": "@daily", '
+                                               '"timezone": "Europe/Paris"}}}')
+            answer = server.cli.call("apply", path)
+            self.assertNotEqual(0, answer.code)
+            self.assertIn("Europe/Paris", answer.err)
+            server.apply({"u": self.ledger.process_job(schedule="@daily")})
+            server.stop()
+        else:
+            self.assertIn("zone", server.log())
+
+    def test_a_wrong_configuration_tells_every_fault_and_its_place(self):
+        path = self.folder.write("bad.yaml", "cluster: lab\ndata_dri: /x\nlate_grace: yesterday\n")
+        answer = lab.Cli("unix:/nowhere").call("serve", "--config", path)
+        self.assertNotEqual(0, answer.code)
+        self.assertIn(f"{path}:2:", answer.err)
+        self.assertIn(f"{path}:3:", answer.err)
+        self.assertIn("data_dir", answer.err)  # did you mean
+
+    def test_the_command_line_without_a_server_says_so(self):
+        answer = lab.Cli(f"unix:{self.folder.join('no.sock')}").call("jobs")
+        self.assertEqual(5, answer.code)
+        self.assertIn("no.sock", answer.err)
+
+
+if __name__ == "__main__":
+    lab.main()
