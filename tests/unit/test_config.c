@@ -1,0 +1,324 @@
+/* The configuration: what is accepted, what each fault says and where, and which source wins. */
+#include "cronsched/config.h"
+#include "cronsched/verbs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct pairs {
+    const char *names[8], *values[8];
+};
+struct world {
+    struct pairs flags, environment;
+};
+
+static const char *lookup(const struct pairs *pairs, const char *name, size_t nth)
+{
+    for (size_t i = 0; i < 8 && pairs->names[i]; i++)
+        if (strcmp(pairs->names[i], name) == 0 && nth-- == 0)
+            return pairs->values[i];
+    return NULL;
+}
+
+static const char *flag(void *arg, const char *name, size_t i)
+{
+    return lookup(&((struct world *)arg)->flags, name, i);
+}
+
+static const char *environment(void *arg, const char *name)
+{
+    return lookup(&((struct world *)arg)->environment, name, 0);
+}
+
+static int load(struct config *config, const char *text, const struct world *world, struct text *errors)
+{
+    struct world none = {.environment = {{"HOME"}, {"/home/u"}}};
+    struct config_sources sources = {.file = text ? "c.yaml" : NULL,
+                                     .text = text,
+                                     .size = text ? strlen(text) : 0,
+                                     .flag = flag,
+                                     .environment = environment,
+                                     .arg = world ? (void *)world : &none};
+
+    text_init(errors, 65536);
+    return config_load(config, &sources, errors);
+}
+
+static void test_defaults(void **state)
+{
+    struct config c;
+    struct text errors;
+
+    assert_int_equal(load(&c, NULL, NULL, &errors), 0);
+    assert_string_equal(text_str(&errors), "");
+    assert_string_equal(c.cluster, "default");
+    assert_string_equal(c.data_dir, "/home/u/.local/state/cronsched");
+    assert_int_equal(c.listen_count, 2);
+    assert_string_equal(c.listen[0], "unix:/home/u/.local/state/cronsched/cronsched.sock");
+    assert_string_equal(c.listen[1], "127.0.0.1:7460");
+    assert_int_equal(c.engine_count, 2);
+    assert_string_equal(c.engines[0].type, "docker");
+    assert_string_equal(c.engines[0].endpoint, "unix:///var/run/docker.sock");
+    assert_string_equal(c.engines[1].type, "process");
+    assert_null(c.engines[1].endpoint);
+    assert_string_equal(c.default_engine, "docker");
+    assert_int_equal(c.session_timeout_ms, 10000);
+    assert_int_equal(c.resolve_within_ms, 3600000);
+    assert_int_equal(c.late_grace_ms, 60000);
+    assert_int_equal(c.max_state_bytes, 64 << 20);
+    assert_false(c.insecure);
+    assert_null(c.zookeeper);
+    config_release(&c);
+    text_release(&errors);
+}
+
+static void test_data_dir(void **state)
+{
+    static const struct {
+        struct world world;
+        bool root;
+        const char *dir;
+    } cases[] = {
+        {{.environment = {{"HOME"}, {"/home/u"}}}, false, "/home/u/.local/state/cronsched"},
+        {{.environment = {{"XDG_STATE_HOME", "HOME"}, {"/s", "/home/u"}}}, false, "/s/cronsched"},
+        {{.environment = {{"XDG_STATE_HOME", "HOME"}, {"relative", "/home/u"}}},
+         false,
+         "/home/u/.local/state/cronsched"},
+        {{.environment = {{"HOME"}, {"/root"}}}, true, "/var/lib/cronsched"},
+        {{.environment = {{"CRONSCHED_DATA_DIR"}, {"/d"}}}, true, "/d"},
+        {{.flags = {{0}}}, false, NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *dir = config_default_data_dir(environment, (void *)&cases[i].world, cases[i].root);
+
+        if (cases[i].dir)
+            assert_string_equal(dir, cases[i].dir);
+        else
+            assert_null(dir);
+        free(dir);
+    }
+}
+
+static const char whole[] = "cluster: prod\n"
+                            "data_dir: /srv/cronsched\n"
+                            "listen: [\"unix:/run/cs.sock\", \"0.0.0.0:7460\", \"[::1]:7461\"]\n"
+                            "advertise: https://a.example:7460\n"
+                            "zookeeper: zk1:2181,zk2:2181,[::1]:2181/apps\n"
+                            "session_timeout: 6s\n"
+                            "engines:\n"
+                            "  docker: {parallel: 8, max_armed: 32}\n"
+                            "  far:\n"
+                            "    type: docker\n"
+                            "    endpoint: https://b.example:2376\n"
+                            "    tls: {ca: /ca.pem, cert: /c.pem, key: /k.pem}\n"
+                            "  local: {type: process}\n"
+                            "  nothing: {type: null}\n"
+                            "default_engine: far\n"
+                            "pools: {warehouse: 3, web: 10}\n"
+                            "tokens_file: /etc/tokens\n"
+                            "tls: {cert: /s.pem, key: /s.key}\n"
+                            "insecure: true\n"
+                            "resolve_within: 2h\n"
+                            "late_grace: 90s\n"
+                            "max_state: 32m\n"
+                            "log: json\n";
+
+static void test_file(void **state)
+{
+    struct config c;
+    struct text errors;
+
+    if (load(&c, whole, NULL, &errors) < 0)
+        fail_msg("%s", text_str(&errors));
+    assert_string_equal(c.cluster, "prod");
+    assert_int_equal(c.listen_count, 3);
+    assert_string_equal(c.listen[2], "[::1]:7461");
+    assert_string_equal(c.zookeeper, "zk1:2181,zk2:2181,[::1]:2181/apps");
+    assert_int_equal(c.session_timeout_ms, 6000);
+    assert_int_equal(c.engine_count, 4);
+    assert_int_equal(c.engines[0].parallel, 8);
+    assert_int_equal(c.engines[0].max_armed, 32);
+    assert_string_equal(c.engines[1].tls_ca, "/ca.pem");
+    assert_string_equal(c.engines[3].type, "null");
+    assert_int_equal(c.pool_count, 2);
+    assert_string_equal(c.pools[1].name, "web");
+    assert_int_equal(c.pools[1].size, 10);
+    assert_string_equal(c.tls_key, "/s.key");
+    assert_true(c.insecure);
+    assert_int_equal(c.late_grace_ms, 90000);
+    assert_int_equal(c.max_state_bytes, 32 << 20);
+    assert_int_equal(c.log, CONFIG_LOG_JSON);
+    config_release(&c);
+    text_release(&errors);
+}
+
+/* Each text, and all that is said of it. */
+static const struct {
+    const char *text, *errors;
+} faults[] = {
+    {"clusster: a\n", "c.yaml:1:1: error: unknown key 'clusster' (did you mean 'cluster'?)\n"},
+    {"tls: {cret: a, key: b}\n", "c.yaml:1:7: error: tls: unknown key 'cret' (did you mean 'cert'?)\n"},
+    {"cluster: [a]\n", "c.yaml:1:10: error: cluster: must be a text, not a list\n"},
+    {"cluster: a/b\n",
+     "c.yaml:1:10: error: cluster: 'a/b' is no name: up to 64 letters, digits, '-', '_' and '.', a "
+     "letter or digit first\n"},
+    {"insecure: maybe\n", "c.yaml:1:11: error: insecure: must be true or false, not a text\n"},
+    {"late_grace: soon\nsession_timeout: 0s\n",
+     "c.yaml:1:13: error: late_grace: *c.yaml:2:18: error: session_timeout: must be above zero\n"},
+    {"listen: [\"nowhere\", \"unix:rel\", \"a:b:1\", \"h:70000\"]\n",
+     "c.yaml:1:10: error: listen: 'nowhere' is neither unix:/PATH nor HOST:PORT\n"
+     "c.yaml:1:21: error: listen: 'unix:rel' has no absolute path of up to 107 bytes\n"
+     "c.yaml:1:33: error: listen: 'a:b:1' is neither unix:/PATH nor HOST:PORT\n"
+     "c.yaml:1:42: error: listen: 'h:70000' is neither unix:/PATH nor HOST:PORT\n"},
+    {"advertise: host\n",
+     "c.yaml:1:12: error: advertise: 'host' is no http://HOST:PORT or https://HOST:PORT\n"},
+    {"zookeeper: zk1\n", "c.yaml:1:12: error: zookeeper: 'zk1' is no HOST:PORT\n"},
+    {"zookeeper: zk1:2181/\n", "c.yaml:1:12: error: zookeeper: '/' is no path to live below\n"},
+    {"engines: {x: {type: dokcer}}\n",
+     "c.yaml:1:21: error: type: there is no 'dokcer' (did you mean 'docker'?)\n"},
+    {"engines: {x: {}}\n", "c.yaml:1:11: error: engines: x: type is missing\n"},
+    {"engines: {docker: {paralel: 2}}\n",
+     "c.yaml:1:20: error: unknown key 'paralel' (did you mean 'parallel'?)\n"},
+    {"engines: {docker: {parallel: 0, max_armed: many}}\n",
+     "c.yaml:1:30: error: parallel: must be from 1 to 1000\n"
+     "c.yaml:1:44: error: max_armed: must be a whole number, not a text\n"},
+    {"engines: {process: {endpoint: \"unix:///x\"}}\n",
+     "c.yaml:1:11: error: engines: process: an engine of type process has no endpoint\n"},
+    {"engines: {docker: {endpoint: \"tcp://h:1\"}}\n",
+     "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is no unix:///PATH, http:// or https:// "
+     "URL\n"},
+    {"engines: {}\n", "c.yaml:1:10: error: engines: must be a map of engines by name, not an empty one\n"},
+    {"engines: {a: {type: docker}, b: {type: docker}}\n",
+     "error: default_engine: there is no engine 'docker'\n"},
+    {"default_engine: swarm\n", "error: default_engine: there is no engine 'swarm'\n"},
+    {"pools: {a: 0, \"b c\": 2}\n",
+     "c.yaml:1:12: error: a: must be from 1 to 2147483647\nc.yaml:1:15: error: pools: 'b c' is no name\n"},
+    {"tls: {cert: /a}\n", "error: tls: cert and key go together\n"},
+    {"log: loud\n", "c.yaml:1:6: error: log: 'loud' is neither human nor json\n"},
+    {"cluster: a\ncluster: b\n", "c.yaml:2:1: error: *"},
+    {"- a\n", "c.yaml:1:1: error: must be a map of settings, not a list\n"},
+    {"cluster: a\n\tb: c\n", "c.yaml:2:1: error: *"},
+};
+
+/* '*' stands for any text. */
+static bool matches(const char *pattern, const char *s)
+{
+    if (!*pattern)
+        return !*s;
+    if (*pattern == '*')
+        return matches(pattern + 1, s) || (*s && matches(pattern, s + 1));
+    return *pattern == *s && matches(pattern + 1, s + 1);
+}
+
+static void test_faults(void **state)
+{
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct config c;
+        struct text errors;
+        int r = load(&c, faults[i].text, NULL, &errors);
+
+        if (r != ERR_INVALID || !matches(faults[i].errors, text_str(&errors)))
+            fail_msg("case %zu: %d\nwanted: %s\ngot:    %s", i, r, faults[i].errors, text_str(&errors));
+        config_release(&c);
+        text_release(&errors);
+    }
+}
+
+static void test_many_faults_end(void **state)
+{
+    struct text text, errors;
+    struct config c;
+    int lines = 0;
+
+    text_init(&text, 1 << 20);
+    for (int i = 0; i < 500; i++)
+        text_addf(&text, "x%d: 1\n", i);
+    assert_int_equal(load(&c, text_str(&text), NULL, &errors), ERR_INVALID);
+    for (const char *p = text_str(&errors); *p; p++)
+        lines += *p == '\n';
+    assert_int_equal(lines, CONFIG_ERRORS_MAX);
+    assert_non_null(strstr(text_str(&errors), "c.yaml: error: too many errors\n"));
+    config_release(&c);
+    text_release(&errors);
+    text_release(&text);
+}
+
+static void test_precedence(void **state)
+{
+    struct world world = {
+        .flags = {{"cluster", "listen", "listen", "insecure"}, {"by-flag", "127.0.0.1:1", "127.0.0.1:2", ""}},
+        .environment = {{"CRONSCHED_CLUSTER", "CRONSCHED_LATE_GRACE", "CRONSCHED_LISTEN",
+                         "CRONSCHED_TLS_CERT", "HOME"},
+                        {"by-env", "5s", "127.0.0.1:3,127.0.0.1:4", "/env.pem", "/home/u"}},
+    };
+    struct config c;
+    struct text errors;
+
+    if (load(
+            &c,
+            "cluster: by-file\nlate_grace: 1s\nresolve_within: 7s\nlisten: \"127.0.0.1:5\"\ntls: {key: /k}\n",
+            &world, &errors) < 0)
+        fail_msg("%s", text_str(&errors));
+    assert_string_equal(c.cluster, "by-flag");
+    assert_int_equal(c.late_grace_ms, 5000);
+    assert_int_equal(c.resolve_within_ms, 7000);
+    assert_int_equal(c.listen_count, 2);
+    assert_string_equal(c.listen[0], "127.0.0.1:1");
+    assert_string_equal(c.listen[1], "127.0.0.1:2");
+    assert_true(c.insecure);
+    assert_string_equal(c.tls_cert, "/env.pem");
+    config_release(&c);
+    text_release(&errors);
+}
+
+static void test_faults_of_flags_and_environment(void **state)
+{
+    struct world world = {
+        .flags = {{"session-timeout", "advertise"}, {"fast", "nowhere"}},
+        .environment = {{"CRONSCHED_INSECURE", "HOME"}, {"perhaps", "/home/u"}},
+    };
+    struct config c;
+    struct text errors;
+
+    assert_int_equal(load(&c, "nonsense: 1\n", &world, &errors), ERR_INVALID);
+    assert_true(matches("c.yaml:1:1: error: unknown key 'nonsense'\n"
+                        "CRONSCHED_INSECURE: error: 'perhaps' is neither true nor false\n"
+                        "--advertise: error: *--session-timeout: error: *",
+                        text_str(&errors)));
+    config_release(&c);
+    text_release(&errors);
+}
+
+static void test_without_home_a_folder_must_be_named(void **state)
+{
+    struct world world = {.flags = {{0}}};
+    struct config c;
+    struct text errors;
+
+    assert_int_equal(load(&c, NULL, &world, &errors), ERR_INVALID);
+    assert_non_null(strstr(text_str(&errors), "data_dir"));
+    config_release(&c);
+    text_release(&errors);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_data_dir),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_many_faults_end),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_faults_of_flags_and_environment),
+        cmocka_unit_test(test_without_home_a_folder_must_be_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
