@@ -43,6 +43,7 @@
     X(params, "params", J)                                                                                   \
     X(cause, "cause", S)                                                                                     \
     X(queue, "queue", I)                                                                                     \
+    X(children, "children", I)                                                                               \
     X(fire_ms, "fire", I)                                                                                    \
     X(due_ms, "due", I)                                                                                      \
     X(from_ms, "from", I)                                                                                    \
@@ -72,9 +73,9 @@
     X(PAUSE, "pause", , F(job) F(until_ms) F(reason) F(by))                                                  \
     X(RESUME, "resume", , F(job) F(by) F(reason))                                                            \
     /* a run that no schedule named: manual, backfill */                                                     \
-    X(TRIGGER, "trigger", F(run) F(fire_ms) F(cause), F(key) F(digest) F(params) F(by) F(queue))             \
+    X(TRIGGER, "trigger", F(run) F(fire_ms) F(cause), F(key) F(digest) F(params) F(by) F(queue) F(children)) \
     /* a fire time becomes a run; the cursor moves to it */                                                  \
-    X(FIRE, "fire", F(run) F(fire_ms), F(due_ms))                                                            \
+    X(FIRE, "fire", F(run) F(fire_ms) F(due_ms), F(cause))                                                   \
     /* fire times passed over; the cursor moves to `to` */                                                   \
     X(SKIPPED, "skipped", F(job) F(from_ms) F(to_ms) F(count) F(reason), F(text) F(run))                     \
     /* the launch protocol */                                                                                \
@@ -92,8 +93,10 @@
     X(CLOSED, "closed", F(run) F(verdict), F(text) F(by))                                                    \
     /* evidence that came later, or a word of an operator */                                                 \
     X(NOTE, "note", F(run) F(text), F(by))                                                                   \
-    X(BACKFILL, "backfill", F(job) F(from_ms) F(to_ms) F(max_parallel), F(again) F(by))                      \
-    X(BACKFILLED, "backfilled", F(job) F(to_ms), )                                                           \
+    /* report: the fire times to run */                                                                      \
+    X(BACKFILL, "backfill", F(job) F(report) F(max_parallel), F(again) F(by))                                \
+    /* so many of them have a run now */                                                                     \
+    X(BACKFILLED, "backfilled", F(job) F(count), )                                                           \
     X(NOTIFIED, "notified", F(run), F(code) F(text))                                                         \
     X(TAKEOVER, "takeover", F(report), )                                                                     \
     X(TZDATA, "tzdata", F(tzdata), )

@@ -54,6 +54,9 @@ void scheduler_free(struct scheduler *scheduler);
 /* The journal's events go to these, with the scheduler as arg. */
 extern const struct journal_events scheduler_journal_events;
 void scheduler_set_journal(struct scheduler *scheduler, struct journal *journal);
+/* Engines need the scheduler's host table first, so they may be given later than the other options, before the
+ * journal is opened. Borrows the array. */
+void scheduler_set_engines(struct scheduler *scheduler, struct engine *const *engines, size_t count);
 
 /* The host table that engines answer to. */
 struct engine_host *scheduler_engine_host(struct scheduler *scheduler);

@@ -1,0 +1,922 @@
+/* The launch protocol (the design's section 5): one run's way from fired to ended, through one engine's answers.
+ *
+ * Happy path: ARM -> durable -> PREPARE -> PREPARED -> COMMITTED -> durable -> due -> RELEASE (once) -> STARTED -> WATCH
+ * -> ENDED. For a schedule's run all up to COMMITTED happens before its fire time.
+ * Failures: PREPARE unreachable: again, after a back-off, under the same name; refused: the next engine of the list, or
+ * START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its own successor and fences.
+ * FENCE: never ran: armed again; started: adopted; unknown: on_lost decides; unreachable: unresolved, and again until
+ * resolve_within. WATCH unknown: on_lost. A prepared attempt of an older epoch is always fenced, never released.
+ */
+#include "jobs/alloc.h"
+#include "jobs/fault.h"
+#include "jobs/hash.h"
+#include "jobs/scheduler_priv.h"
+#include "jobs/text.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+/* ---- engines and lanes ---- */
+
+const char *run_engine_name(struct scheduler *s, const struct run *r)
+{
+    const struct job *def = run_def(r);
+
+    return def->engine.count ? def->engine.items[0] : s->o.default_engine;
+}
+
+struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret)
+{
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        if (strcmp(s->o.engines[i]->name, name) == 0) {
+            if (ret)
+                *ret = s->o.engines[i];
+            return &s->engines[i];
+        }
+    return NULL;
+}
+
+static struct engine *engine_of(struct scheduler *s, const struct attempt *a)
+{
+    struct engine *e = NULL;
+
+    engine_lane(s, a->engine, &e);
+    return e;
+}
+
+static struct lane *pool_lane(struct scheduler *s, const struct job *def)
+{
+    for (size_t i = 0; def->pool && i < s->o.pool_count; i++)
+        if (strcmp(s->o.pools[i].name, def->pool) == 0)
+            return &s->pools[i];
+    return NULL;
+}
+
+static void lane_wait_no_more(struct run *r)
+{
+    if (r->live.waits_in)
+        heap_remove(&r->live.waits_in->waiting, &r->live.place);
+    r->live.waits_in = NULL;
+}
+
+/* The lane kicks the first when a place is free; the timer is for a first one that then does not take it. */
+static void lane_wait(struct scheduler *s, struct lane *lane, struct run *r)
+{
+    run_kick(s, r, s->now_ms + LANE_LOOK_AGAIN_MS);
+    if (r->live.waits_in == lane)
+        return;
+    lane_wait_no_more(r);
+    r->live.waits_in = lane;
+    r->live.place.priority = run_def(r)->priority;
+    r->live.place.seq = r->seq;
+    heap_set(&lane->waiting, &r->live.place, 0);
+}
+
+void lane_leave(struct scheduler *s, struct lane *lane)
+{
+    struct heap_item *first = heap_first(&lane->waiting);
+
+    assert(lane->used > 0);
+    lane->used--;
+    if (first) {
+        struct run *r = LIST_ITEM(first, struct run, live.place);
+
+        run_kick(s, r, s->now_ms);
+    }
+}
+
+static void slot_leave(struct scheduler *s, struct run *r)
+{
+    struct lane *slot = r->live.slot;
+
+    r->live.slot = NULL;
+    if (slot)
+        lane_leave(s, slot);
+}
+
+/* ---- settled or not ---- */
+
+static void settled(struct scheduler *s, struct run *r)
+{
+    if (!r->live.unsettled)
+        return;
+    r->live.unsettled = false;
+    assert(r->job->live.unsettled > 0);
+    if (--r->job->live.unsettled == 0)
+        job_kick(s, r->job, s->now_ms);
+}
+
+static struct call *call_find(struct scheduler *s, uint64_t ticket)
+{
+    struct call *c = NULL;
+
+    HASH_FIND(by_ticket, s->calls, &ticket, sizeof(ticket), c);
+    return c;
+}
+
+static void call_free(struct scheduler *s, struct call *c)
+{
+    HASH_DELETE(by_ticket, s->calls, c);
+    free(c->run);
+    free(c);
+}
+
+void calls_drop(struct scheduler *s)
+{
+    struct call *c, *next;
+
+    HASH_ITER(by_ticket, s->calls, c, next)
+    {
+        call_free(s, c);
+    }
+    while (!list_empty(&s->discards)) {
+        struct discard *d = LIST_ITEM(s->discards.next, struct discard, all);
+
+        list_remove(&d->all);
+        job_unref(d->job);
+        free(d->run);
+        free(d->id);
+        free(d->name);
+        free(d);
+    }
+}
+
+static void orphan(struct scheduler *s, uint64_t *ticket)
+{
+    struct call *c = *ticket ? call_find(s, *ticket) : NULL;
+
+    *ticket = 0;
+    if (c) {
+        free(c->run);
+        c->run = NULL;
+    }
+}
+
+void run_forget(struct scheduler *s, struct run *r)
+{
+    struct lane *pool = r->live.pool;
+
+    heap_remove(&s->run_timers, &r->live.timer);
+    lane_wait_no_more(r);
+    if (s->leading) {
+        settled(s, r);
+        slot_leave(s, r);
+        r->live.pool = NULL;
+        if (pool)
+            lane_leave(s, pool);
+    }
+    orphan(s, &r->live.ticket);
+    orphan(s, &r->live.stop_ticket);
+}
+
+/* ---- calls ---- */
+
+static void object_name(struct scheduler *s, const char *run, int attempt, int64_t epoch, int try, char ret[40])
+{
+    char text[RUN_ID_MAX + 160], hash[33];
+
+    snprintf(text, sizeof(text), "%s %s %d %lld %d", s->host.cluster(&s->host), run, attempt, (long long)epoch, try);
+    batch_hash(text, strlen(text), hash);
+    snprintf(ret, 40, "cs-%s", hash);
+}
+
+static uint64_t call(struct scheduler *s, struct run *r, enum engine_op op)
+{
+    struct attempt *a = run_attempt(r);
+    struct engine *engine = engine_of(s, a);
+    struct call *c;
+    char name[40];
+    struct engine_request request = {
+        .job = run_def(r),
+        .run = r->id,
+        .attempt = a->number,
+        .try = a->try,
+        .epoch = a->epoch,
+        .name = name,
+        .id = a->id,
+        .boot = a->boot,
+        .may_have_run = r->fired,
+        .cause = r->cause,
+        .fire_ms = r->fire_ms,
+        .previous_fire_ms = r->previous_fire_ms,
+        .params = r->params,
+    };
+
+    assert(engine);
+    object_name(s, r->id, a->number, a->epoch, a->try, name);
+    c = alloc_zero(sizeof(*c));
+    c->ticket = request.ticket = s->next_ticket++;
+    c->op = op;
+    c->run = alloc_text(r->id);
+    c->attempt = a->number;
+    c->try = a->try;
+    c->engine = engine;
+    HASH_ADD(by_ticket, s->calls, ticket, sizeof(c->ticket), c);
+    FAULT_POINT("submit", engine_op_name(op));
+    engine->ops->submit(engine, op, &request);
+    return c->ticket;
+}
+
+static void submit(struct scheduler *s, struct run *r, enum engine_op op)
+{
+    assert(r->live.ticket == 0);
+    r->live.ticket = call(s, r, op);
+    r->live.watching = op == ENGINE_WATCH;
+}
+
+static void back_off(struct scheduler *s, struct run *r)
+{
+    int64_t wait = BACK_OFF_FIRST_MS;
+
+    for (int i = 0; i < r->live.failures && wait < BACK_OFF_MAX_MS; i++)
+        wait *= 2;
+    r->live.failures++;
+    wait = wait < BACK_OFF_MAX_MS ? wait : BACK_OFF_MAX_MS;
+    wait += (int64_t)(s->o.env->random(s->o.env) % (uint64_t)(wait / 4 + 1));
+    r->live.not_before_ms = s->now_ms + wait;
+    run_kick(s, r, r->live.not_before_ms);
+}
+
+/* ---- records about an attempt ---- */
+
+static struct record *about(struct scheduler *s, enum record_kind kind, const struct run *r)
+{
+    struct record *rec = record_begin(s, kind);
+
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_INT(s, rec, attempt, r->attempts[r->attempt_count - 1].number);
+    return rec;
+}
+
+static void put_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
+{
+    struct record *rec = about(s, kind, r);
+
+    PUT_TEXT(s, rec, text, text ? text : "");
+    record_commit(s, rec);
+}
+
+void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by)
+{
+    struct record *rec;
+    struct attempt *a = run_attempt(r);
+
+    if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED) && !r->live.released)
+        run_revoke(s, r, verdict);
+    rec = record_begin(s, RECORD_CLOSED);
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_TEXT(s, rec, verdict, verdict);
+    PUT_TEXT(s, rec, text, text);
+    PUT_TEXT(s, rec, by, by);
+    record_commit(s, rec);
+}
+
+/* A revoked attempt's object goes once the revocation is durable; what was never answered is left to the sweep. */
+static void discard_later(struct scheduler *s, struct run *r, const struct attempt *a)
+{
+    struct discard *d;
+    char name[40];
+
+    if (!a->id)
+        return;
+    object_name(s, r->id, a->number, a->epoch, a->try, name);
+    d = alloc_zero(sizeof(*d));
+    d->engine = engine_of(s, a);
+    d->job = job_ref(run_def(r));
+    d->run = alloc_text(r->id);
+    d->id = alloc_text(a->id);
+    d->name = alloc_text(name);
+    d->attempt = a->number;
+    d->try = a->try;
+    d->epoch = a->epoch;
+    list_append(&s->discards, &d->all);
+}
+
+void discards_acked(struct scheduler *s)
+{
+    LIST_EACH_SAFE(link, &s->discards)
+    {
+        struct discard *d = LIST_ITEM(link, struct discard, all);
+        struct engine_request request = {.job = d->job,
+                                         .run = d->run,
+                                         .attempt = d->attempt,
+                                         .try = d->try,
+                                         .epoch = d->epoch,
+                                         .name = d->name,
+                                         .id = d->id,
+                                         .cause = ""};
+
+        if (d->index == 0 || d->index > s->acked)
+            continue;
+        list_remove(&d->all);
+        request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
+        FAULT_POINT("submit", "discard");
+        if (d->engine)
+            d->engine->ops->submit(d->engine, ENGINE_DISCARD, &request);
+        job_unref(d->job);
+        free(d->run);
+        free(d->id);
+        free(d->name);
+        free(d);
+    }
+}
+
+void run_revoke(struct scheduler *s, struct run *r, const char *reason)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+
+    assert(a && !r->live.released);
+    discard_later(s, r, a);
+    rec = about(s, RECORD_REVOKED, r);
+    PUT_TEXT(s, rec, reason, reason);
+    if (!list_empty(&s->discards)) {
+        struct discard *d = LIST_ITEM(s->discards.prev, struct discard, all);
+
+        d->index = d->index ? d->index : s->batch->index;
+    }
+    slot_leave(s, r);
+    orphan(s, &r->live.ticket);
+    record_commit(s, rec);
+}
+
+void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+
+    if (!a || (a->state != ATTEMPT_STARTED && !r->live.released && !r->live.unsettled && r->state != RUN_UNRESOLVED)) {
+        /* nothing executes, and nothing can any more */
+        run_close(s, r, "killed", reason, by);
+        return;
+    }
+    if (a->stop_reason)
+        return;
+    rec = about(s, RECORD_STOPPING, r);
+    PUT_TEXT(s, rec, reason, reason);
+    PUT_TEXT(s, rec, by, by);
+    record_commit(s, rec);
+}
+
+/* ---- arming ---- */
+
+/* Overlap and pool: may this fired run go on? It waits where it has to. */
+static bool admit(struct scheduler *s, struct run *r)
+{
+    struct lane *pool = pool_lane(s, run_def(r));
+
+    if (r->live.admitted)
+        return true;
+    if (run_waits_turn(r) && run_def(r)->concurrency != JOB_ALLOW) {
+        LIST_EACH(link, &r->job->runs)
+        {
+            const struct run *other = LIST_ITEM(link, struct run, of_job);
+
+            if (other != r && (run_counts(other) || (other->fired && other->seq < r->seq)))
+                return false; /* its end kicks the job, which kicks this one */
+        }
+    }
+    if (pool && pool->used >= pool->size) {
+        lane_wait(s, pool, r);
+        return false;
+    }
+    if (pool) {
+        pool->used++;
+        r->live.pool = pool;
+    }
+    lane_wait_no_more(r);
+    r->live.admitted = true;
+    return true;
+}
+
+static void put_arm(struct scheduler *s, const char *run, int attempt, int try, const char *engine, int64_t fire_ms,
+                    int64_t due_ms)
+{
+    struct record *rec = record_begin(s, RECORD_ARM);
+
+    PUT_TEXT(s, rec, run, run);
+    PUT_INT(s, rec, attempt, attempt);
+    PUT_INT(s, rec, try, try);
+    PUT_TEXT(s, rec, engine, engine);
+    PUT_INT(s, rec, fire_ms, fire_ms);
+    PUT_INT(s, rec, due_ms, due_ms);
+    record_commit(s, rec);
+}
+
+bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms, int64_t due_ms)
+{
+    const char *name = j->def->engine.count ? j->def->engine.items[0] : s->o.default_engine;
+    struct lane *slot = engine_lane(s, name, NULL);
+
+    if (!slot || slot->used >= slot->size || state_run(&s->state, id))
+        return false;
+    slot->used++;
+    put_arm(s, id, 1, 1, name, fire_ms, due_ms);
+    state_run(&s->state, id)->live.slot = slot;
+    return true;
+}
+
+/* Which attempt and try, and on which engine, comes next. */
+static void arm(struct scheduler *s, struct run *r, const char *engine)
+{
+    struct attempt *a = run_attempt(r);
+    bool same = a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_NEVER_RAN || a->state == ATTEMPT_REVOKED);
+    int number = a ? (same ? a->number : a->number + 1) : 1, try = same ? a->try + 1 : 1;
+    struct lane *slot;
+
+    if (!engine)
+        engine = run_engine_name(s, r);
+    slot = engine_lane(s, engine, NULL);
+    if (!slot) {
+        char text[256];
+
+        snprintf(text, sizeof(text), "the configuration has no engine %s", engine);
+        if (r->fired)
+            run_close(s, r, "failed", text, NULL);
+        return;
+    }
+    if (!r->live.slot) {
+        if (slot->used >= slot->size) {
+            lane_wait(s, slot, r);
+            return;
+        }
+        slot->used++;
+        r->live.slot = slot;
+    }
+    lane_wait_no_more(r);
+    r->live.released = false;
+    r->live.failures = 0;
+    r->live.not_before_ms = 0;
+    put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
+}
+
+static bool started_once(const struct run *r)
+{
+    for (size_t i = 0; i < r->attempt_count; i++)
+        if (r->attempts[i].started_ms || r->attempts[i].number > 1)
+            return true;
+    return false;
+}
+
+/* True when the run may not start any more: too late by start_within, or superseded while nobody could run it. */
+static bool too_late(struct scheduler *s, struct run *r)
+{
+    const struct job *def = run_def(r);
+    int64_t late = s->now_ms - r->due_ms;
+    struct attempt *a = run_attempt(r);
+
+    if (started_once(r) || strcmp(r->cause, "manual") == 0 || strcmp(r->cause, "backfill") == 0)
+        return false;
+    if (def->start_within_ms > 0 && s->now_ms - r->fire_ms > def->start_within_ms) {
+        run_close(s, r, "deadline", "it could not start within start_within of its fire time", NULL);
+        return true;
+    }
+    /* armed by a leader that died, found never to have run, and old by now: as if it had been missed */
+    if (a && a->state == ATTEMPT_NEVER_RAN && strcmp(r->cause, "schedule") == 0 && late > s->o.late_grace_ms &&
+        def->catch_up != JOB_CATCH_UP_ALL) {
+        if (def->catch_up == JOB_CATCH_UP_NONE) {
+            run_close(s, r, "missed", "catch_up: none", NULL);
+            return true;
+        }
+        if (r->job->last_fire_ms > r->fire_ms) {
+            run_close(s, r, "coalesced", "a later fire time was run for it", NULL);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When start_within would end this run's waiting. */
+static void watch_deadline(struct scheduler *s, struct run *r)
+{
+    const struct job *def = run_def(r);
+
+    if (def->start_within_ms > 0 && !started_once(r) && strcmp(r->cause, "manual") != 0)
+        run_kick(s, r, r->fire_ms + def->start_within_ms + 1);
+}
+
+/* ---- attending ---- */
+
+static void attend_started(struct scheduler *s, struct run *r, struct attempt *a)
+{
+    int64_t timeout_at = a->started_ms + run_def(r)->timeout_ms;
+
+    if (r->live.unsettled && r->live.settle_by_ms <= s->now_ms)
+        settled(s, r);
+    else if (r->live.unsettled)
+        run_kick(s, r, r->live.settle_by_ms);
+    if (!r->live.ticket) {
+        if (r->live.not_before_ms > s->now_ms)
+            run_kick(s, r, r->live.not_before_ms);
+        else
+            submit(s, r, ENGINE_WATCH);
+    }
+    if (r->state == RUN_UNRESOLVED) {
+        if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
+            put_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+            return;
+        }
+        run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
+    }
+    if (a->stop_reason) {
+        if (r->live.stop_ticket || r->live.stop_again_ms > s->now_ms) {
+            run_kick(s, r, r->live.stop_again_ms);
+            return;
+        }
+        r->live.stop_again_ms = s->now_ms + run_def(r)->stop_grace_ms + STOP_AGAIN_MS;
+        r->live.stop_ticket = call(s, r, ENGINE_STOP);
+        run_kick(s, r, r->live.stop_again_ms);
+    } else if (timeout_at <= s->now_ms) {
+        run_stop(s, r, "timeout", NULL);
+    } else {
+        run_kick(s, r, timeout_at);
+    }
+}
+
+static void fence(struct scheduler *s, struct run *r)
+{
+    if (r->state == RUN_UNRESOLVED && r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
+        put_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+        return;
+    }
+    if (r->live.ticket)
+        return;
+    if (r->live.not_before_ms > s->now_ms)
+        run_kick(s, r, r->live.not_before_ms);
+    else
+        submit(s, r, ENGINE_FENCE);
+}
+
+static void attend_committed(struct scheduler *s, struct run *r, struct attempt *a)
+{
+    if (a->committed_epoch != s->epoch || r->live.released) {
+        if (!r->live.ticket)
+            fence(s, r);
+        return;
+    }
+    if (!r->fired)
+        return; /* a reservation: judged at its time */
+    if (a->stop_reason) {
+        run_close(s, r, "killed", a->stop_reason, NULL);
+        return;
+    }
+    if (too_late(s, r))
+        return;
+    watch_deadline(s, r);
+    if (r->due_ms > s->now_ms)
+        run_kick(s, r, r->due_ms);
+    else
+        run_release_now(s, r);
+}
+
+static void attend_armed(struct scheduler *s, struct run *r, struct attempt *a)
+{
+    if (a->epoch != s->epoch) { /* its leader never committed it: it was never started */
+        arm(s, r, NULL);
+        return;
+    }
+    if (r->live.ticket)
+        return;
+    if (r->live.not_before_ms > s->now_ms)
+        run_kick(s, r, r->live.not_before_ms);
+    else
+        submit(s, r, ENGINE_PREPARE);
+}
+
+void run_attend(struct scheduler *s, struct run *r)
+{
+    struct attempt *a = run_attempt(r);
+
+    if (!s->leading || r->state == RUN_ENDED || r->live.index > s->acked)
+        return; /* the ack of its batch comes back here */
+    if (!engine_lane(s, a ? a->engine : run_engine_name(s, r), NULL) && a && a->state <= ATTEMPT_STARTED) {
+        r->live.not_before_ms = s->now_ms + BACK_OFF_MAX_MS; /* its engine was taken out of the configuration */
+        if (r->state != RUN_UNRESOLVED)
+            put_with_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
+        else if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms)
+            put_with_text(s, RECORD_UNKNOWN, r, "its engine is not in the configuration");
+        else
+            run_kick(s, r, r->live.not_before_ms);
+        return;
+    }
+    if (a && a->state == ATTEMPT_STARTED) {
+        attend_started(s, r, a);
+    } else if (a && a->state == ATTEMPT_COMMITTED) {
+        attend_committed(s, r, a);
+    } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {
+        return; /* judged at its time */
+    } else if (r->state == RUN_RETRYING && r->retry_ms > s->now_ms) {
+        run_kick(s, r, r->retry_ms);
+    } else if (r->fired && !(r->state == RUN_RETRYING) && too_late(s, r)) {
+        return;
+    } else if (r->fired && !admit(s, r)) {
+        watch_deadline(s, r);
+    } else if (a && a->state == ATTEMPT_ARMED) {
+        watch_deadline(s, r);
+        attend_armed(s, r, a);
+    } else if (r->fired && a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
+        run_close(s, r, "killed", a->stop_reason, NULL);
+    } else {
+        watch_deadline(s, r);
+        arm(s, r, NULL);
+    }
+}
+
+void run_release_now(struct scheduler *s, struct run *r)
+{
+    struct attempt *a = run_attempt(r);
+
+    if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch || r->live.commit_index > s->acked ||
+        r->live.released || r->live.ticket || !r->fired || r->due_ms > s->now_ms)
+        return; /* its time comes by the ack, the due time or the answer that is missing */
+    if (r->job->live.unsettled > 0 && run_def(r)->concurrency != JOB_ALLOW)
+        return;
+    if (!admit(s, r)) {
+        run_revoke(s, r, "waiting"); /* it gives its place back while it waits */
+        return;
+    }
+    if (r->live.not_before_ms > s->now_ms) {
+        run_kick(s, r, r->live.not_before_ms);
+        return;
+    }
+    r->live.released = true;
+    submit(s, r, ENGINE_RELEASE);
+}
+
+/* ---- answers ---- */
+
+static void answer_started(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+
+    r->live.failures = 0;
+    settled(s, r);
+    if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
+        return; /* alive, as was known */
+    if (a->state != ATTEMPT_STARTED) {
+        s->started++;
+        slot_leave(s, r);
+    }
+    rec = about(s, RECORD_STARTED, r);
+    PUT_INT(s, rec, at_ms, answer->started_ms ? answer->started_ms : a->started_ms ? a->started_ms : s->now_ms);
+    PUT_TEXT(s, rec, text, answer->text);
+    record_commit(s, rec);
+}
+
+static void answer_ended(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+
+    if (a->state != ATTEMPT_STARTED)
+        answer_started(s, r, answer);
+    settled(s, r);
+    rec = about(s, RECORD_ENDED, r);
+    PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
+    PUT_INT(s, rec, code, answer->exit_code);
+    PUT_TEXT(s, rec, cause, answer->cause);
+    PUT_TEXT(s, rec, text, answer->text);
+    record_commit(s, rec);
+}
+
+/* Refused: nothing was started and will not be. Another engine of the list may try; else the attempt failed. */
+static void answer_refused(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    const struct job *def = run_def(r);
+    struct attempt *a = run_attempt(r);
+    const char *next = NULL;
+    struct record *rec;
+
+    for (size_t i = 0; i + 1 < def->engine.count && a->state == ATTEMPT_ARMED; i++)
+        if (strcmp(def->engine.items[i], a->engine) == 0)
+            next = def->engine.items[i + 1];
+    settled(s, r);
+    slot_leave(s, r);
+    if (next) {
+        put_with_text(s, RECORD_NEVER_RAN, r, answer->text);
+        arm(s, r, next);
+        return;
+    }
+    rec = about(s, RECORD_START_FAILED, r);
+    PUT_TEXT(s, rec, text, answer->text ? answer->text : "refused");
+    if (answer->exit_code >= 0)
+        PUT_INT(s, rec, code, answer->exit_code);
+    record_commit(s, rec);
+}
+
+/* Not prepared, so not started: another engine of the list may do it; after the last one, all of them again, later. */
+static void try_next_engine(struct scheduler *s, struct run *r, const char *text)
+{
+    const struct job *def = run_def(r);
+    int failures = r->live.failures;
+    size_t at = 0;
+
+    while (at < def->engine.count && strcmp(def->engine.items[at], run_attempt(r)->engine) != 0)
+        at++;
+    slot_leave(s, r);
+    put_with_text(s, RECORD_NEVER_RAN, r, text);
+    arm(s, r, def->engine.items[(at + 1) % def->engine.count]);
+    r->live.failures = failures;
+    if (at + 1 >= def->engine.count)
+        back_off(s, r);
+}
+
+static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_op op, const struct engine_answer *answer)
+{
+    const struct job *def = run_def(r);
+
+    if (op == ENGINE_RELEASE)
+        r->live.released = false; /* certainly not sent */
+    if (op == ENGINE_PREPARE && def->engine.count > 1 && r->fired) {
+        try_next_engine(s, r, answer->text);
+        return;
+    }
+    if ((op == ENGINE_FENCE || op == ENGINE_WATCH) && r->state != RUN_UNRESOLVED)
+        put_with_text(s, RECORD_UNRESOLVED, r, answer->text);
+    if (op != ENGINE_WATCH)
+        back_off(s, r);
+}
+
+static void answer_prepared(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    struct record *rec = about(s, RECORD_COMMITTED, r);
+
+    PUT_TEXT(s, rec, id, answer->id);
+    PUT_TEXT(s, rec, boot, answer->boot);
+    r->live.commit_index = s->batch->index;
+    r->live.failures = 0;
+    r->live.not_before_ms = 0;
+    record_commit(s, rec);
+}
+
+/* An answer for an attempt whose run went on without it: what was prepared is not wanted any more. */
+static void answer_orphan(struct scheduler *s, const struct call *c, const struct engine_answer *answer)
+{
+    (void)s;
+    (void)c;
+    (void)answer; /* the sweep asks launch_keep, which knows nothing of it, and removes it */
+}
+
+static void answer_run(struct scheduler *s, struct run *r, enum engine_op op, const struct engine_answer *answer)
+{
+    switch (answer->event) {
+    case ENGINE_PREPARED:
+        answer_prepared(s, r, answer);
+        break;
+    case ENGINE_STARTED:
+        answer_started(s, r, answer);
+        break;
+    case ENGINE_ENDED:
+        answer_ended(s, r, answer);
+        break;
+    case ENGINE_NEVER_RAN:
+        r->live.released = false;
+        slot_leave(s, r);
+        put_with_text(s, RECORD_NEVER_RAN, r, answer->text);
+        settled(s, r);
+        break;
+    case ENGINE_REFUSED:
+        answer_refused(s, r, answer);
+        break;
+    case ENGINE_UNKNOWN:
+        if (op == ENGINE_RELEASE) { /* its own successor: fences */
+            scheduler_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
+            run_kick(s, r, s->now_ms);
+            break;
+        }
+        slot_leave(s, r);
+        settled(s, r);
+        put_with_text(s, RECORD_UNKNOWN, r, answer->text);
+        break;
+    case ENGINE_UNREACHABLE:
+        answer_unreachable(s, r, op, answer);
+        break;
+    case ENGINE_DONE:
+        break;
+    }
+}
+
+void launch_answer(struct engine_host *host, const struct engine_answer *answer)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct call *c = call_find(s, answer->ticket);
+    struct run *r;
+    enum engine_op op;
+
+    if (!c || !s->leading)
+        return;
+    FAULT_POINT("answer", engine_event_name(answer->event));
+    scheduler_enter(s);
+    scheduler_leave(s); /* what is due is judged before this answer is recorded at the same instant */
+    c = call_find(s, answer->ticket);
+    if (!c)
+        return;
+    op = c->op;
+    r = c->run ? state_run(&s->state, c->run) : NULL;
+    if (!r) {
+        answer_orphan(s, c, answer);
+        call_free(s, c);
+        return;
+    }
+    /* a watch goes on until its end; anything else is answered once */
+    if (op != ENGINE_WATCH || (answer->event != ENGINE_STARTED && answer->event != ENGINE_UNREACHABLE)) {
+        if (op == ENGINE_STOP)
+            r->live.stop_ticket = 0;
+        else
+            r->live.ticket = 0;
+        call_free(s, c);
+    }
+    if (op == ENGINE_STOP)
+        run_kick(s, r, answer->event == ENGINE_DONE ? r->live.stop_again_ms : s->now_ms + BACK_OFF_FIRST_MS);
+    else
+        answer_run(s, r, op, answer);
+    scheduler_leave(s);
+}
+
+bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct run *r = state_run(&s->state, run);
+    struct call *c, *next;
+
+    HASH_ITER(by_ticket, s->calls, c, next)
+    {
+        if (c->op == ENGINE_PREPARE && c->run && strcmp(c->run, run) == 0 && epoch >= s->epoch)
+            return true; /* being made just now */
+    }
+    if (!s->leading || epoch > s->epoch)
+        return true;
+    if (!r)
+        return s->acked < scheduler_index(s); /* its end may not be durable yet: ask again */
+    for (size_t i = 0; i < r->attempt_count; i++) {
+        const struct attempt *a = &r->attempts[i];
+
+        if (a->number == attempt && a->id && strcmp(a->id, id) == 0)
+            return a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED || r->live.index > s->acked;
+    }
+    return r->live.index > s->acked;
+}
+
+/* ---- a reign begins ---- */
+
+/* What an earlier reign left of this run. */
+static void settle(struct scheduler *s, struct run *r)
+{
+    struct attempt *a = run_attempt(r);
+    struct lane *pool = pool_lane(s, run_def(r));
+
+    memset(&r->live, 0, sizeof(r->live));
+    r->live.timer.seq = r->seq;
+    r->live.admitted = r->fired && a && r->state != RUN_WAITING;
+    if (r->live.admitted && pool) { /* may pass its size for a while: what runs, runs */
+        pool->used++;
+        r->live.pool = pool;
+    }
+    if (a && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED)) {
+        r->live.unsettled = true;
+        r->live.settle_by_ms = s->now_ms + SETTLE_WATCH_MS;
+        r->job->live.unsettled++;
+    }
+    run_kick(s, r, s->now_ms);
+}
+
+void run_settle_all(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
+        heap_release(&s->engines[i].waiting);
+        s->engines[i].used = 0;
+    }
+    for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++) {
+        heap_release(&s->pools[i].waiting);
+        s->pools[i].used = 0;
+    }
+    heap_release(&s->job_timers);
+    heap_release(&s->run_timers);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        memset(&j->live.timer, 0, sizeof(j->live.timer));
+        j->live.unsettled = 0;
+        LIST_EACH(link, &j->runs)
+        {
+            settle(s, LIST_ITEM(link, struct run, of_job));
+        }
+    }
+}
+
+const char *engine_op_name(enum engine_op op)
+{
+    static const char *const names[] = {"prepare", "release", "fence", "watch", "stop", "discard"};
+
+    return names[op];
+}
+
+const char *engine_event_name(enum engine_event event)
+{
+    static const char *const names[] = {"prepared", "started", "ended",       "never-ran",
+                                        "refused",  "unknown", "unreachable", "done"};
+
+    return names[event];
+}
