@@ -19,8 +19,47 @@ void civil_from_seconds(int64_t local_s, struct civil *ret)
     ret->second = rest % 60;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------ */
+/* --- stretches of days ------------------------------------------------------------------------------ */
+
+static int compare_ranges(const void *a, const void *b)
+{
+    const struct civil_range *x = a, *y = b;
+
+    return x->from < y->from ? -1 : x->from > y->from;
+}
+
+size_t civil_range_sort(struct civil_range *days, size_t count)
+{
+    size_t last = 0;
+
+    if (count == 0)
+        return 0;
+    qsort(days, count, sizeof(*days), compare_ranges);
+    for (size_t i = 1; i < count; i++) {
+        if (days[i].from > days[last].to + 1)
+            days[++last] = days[i];
+        else if (days[i].to > days[last].to)
+            days[last].to = days[i].to;
+    }
+    return last + 1;
+}
+
+size_t civil_range_find(const struct civil_range *days, size_t count, int64_t day)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (days[middle].to < day)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* --- reading --------------------------------------------------------------------------------------- */
 
 struct cursor {
     const char *text;
@@ -152,8 +191,7 @@ int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t 
     return 0;
 }
 
-/* --- printing
- * ------------------------------------------------------------------------------------------------ */
+/* --- printing -------------------------------------------------------------------------------------- */
 
 const char *civil_format(int64_t local_s, int32_t offset_s, bool zulu, char *buffer, size_t size)
 {

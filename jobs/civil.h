@@ -71,6 +71,18 @@ static inline int64_t civil_day_of(int64_t local_s)
     return local_s >= 0 ? local_s / CIVIL_DAY_S : -((-local_s + CIVIL_DAY_S - 1) / CIVIL_DAY_S);
 }
 
+/* A stretch of whole days, both ends included, as numbers since 1970-01-01. */
+struct civil_range {
+    int64_t from, to;
+};
+
+/* Sorts, and joins what touches; returns how many are left. */
+size_t civil_range_sort(struct civil_range *days, size_t count);
+
+/* The index of the first stretch of a sorted list that does not end before `day`; `count` when there is none.
+ */
+size_t civil_range_find(const struct civil_range *days, size_t count, int64_t day);
+
 int64_t civil_seconds(const struct civil *civil);
 void civil_from_seconds(int64_t local_s, struct civil *ret);
 

@@ -8,6 +8,7 @@
 #include "jobs/hash.h"
 #include "jobs/interval.h"
 #include "jobs/line.h"
+#include "jobs/tally.h"
 #include "jobs/walltime.h"
 #include "jobs/zone.h"
 
@@ -25,10 +26,6 @@ struct entry {
     enum schedule_dialect dialect;
 };
 
-struct days {
-    int64_t from, to; /* day numbers, both included */
-};
-
 struct schedule {
     struct zone_source *source;
     const struct zone *zone;  /* of the name */
@@ -37,14 +34,13 @@ struct schedule {
     int64_t start_s, end_s; /* [start, end) */
     int64_t jitter_ms;
     char *zone_name, *job;
-    struct days *except; /* sorted, apart */
+    struct civil_range *except; /* sorted, apart */
     size_t except_count;
     size_t count;
     struct entry entries[];
 };
 
-/* --- zones
- * ---------------------------------------------------------------------------------------------------- */
+/* --- zones ----------------------------------------------------------------------------------------- */
 
 static bool is_utc(const char *name)
 {
@@ -73,8 +69,7 @@ static void zone_give_back(struct zone_source *source, const struct zone *zone)
         source->put(source, zone);
 }
 
-/* --- prefixes
- * ----------------------------------------------------------------------------------------------------- */
+/* --- prefixes -------------------------------------------------------------------------------------- */
 
 /* What may stand in front of a text: "TZ=Europe/Paris quartz: ..." in either order, each once. */
 struct prefix {
@@ -114,8 +109,7 @@ static void read_prefix(const char *text, struct prefix *ret)
     ret->end = at;
 }
 
-/* --- compiling
- * -------------------------------------------------------------------------------------------------------- */
+/* --- compiling ------------------------------------------------------------------------------------- */
 
 struct compiler {
     struct schedule *schedule;
@@ -273,7 +267,7 @@ static int parse_day(const char *text, size_t length, int64_t *ret, size_t *ret_
     return 0;
 }
 
-static int parse_days(const char *text, struct days *ret, size_t *ret_column, struct error *error)
+static int parse_days(const char *text, struct civil_range *ret, size_t *ret_column, struct error *error)
 {
     const char *slash = strchr(text, '/');
     size_t first = slash ? (size_t)(slash - text) : strlen(text);
@@ -293,17 +287,10 @@ static int parse_days(const char *text, struct days *ret, size_t *ret_column, st
     return r;
 }
 
-static int compare_days(const void *a, const void *b)
-{
-    const struct days *x = a, *y = b;
-
-    return x->from < y->from ? -1 : x->from > y->from;
-}
-
 static int compile_except(struct compiler *c)
 {
     struct schedule *s = c->schedule;
-    size_t count = c->options->except_count, column = 0, kept = 0;
+    size_t count = c->options->except_count, column = 0;
 
     if (count == 0)
         return 0;
@@ -320,16 +307,7 @@ static int compile_except(struct compiler *c)
         if (r < 0)
             return fail_at(c, SCHEDULE_FAULT_EXCEPT, i, column, r);
     }
-    qsort(s->except, count, sizeof(*s->except), compare_days);
-    for (size_t i = 1; i < count; i++) {
-        struct days *last = &s->except[kept], *next = &s->except[i];
-
-        if (next->from > last->to + 1)
-            s->except[++kept] = *next;
-        else if (next->to > last->to)
-            last->to = next->to;
-    }
-    s->except_count = kept + 1;
+    s->except_count = civil_range_sort(s->except, count);
     return 0;
 }
 
@@ -394,9 +372,7 @@ void schedule_free(struct schedule *s)
     free(s);
 }
 
-/* --- one entry
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- one entry ------------------------------------------------------------------------------------- */
 
 static int64_t entry_next(const struct schedule *s, const struct entry *e, int64_t after_s)
 {
@@ -424,28 +400,19 @@ static int64_t entry_prev(const struct schedule *s, const struct entry *e, int64
     }
 }
 
-/* --- exclusions
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- exclusions ------------------------------------------------------------------------------------ */
 
 /* The excluded stretch of days that holds an instant, or NULL. */
-static const struct days *excluded(const struct schedule *s, int64_t at_s)
+static const struct civil_range *excluded(const struct schedule *s, int64_t at_s)
 {
-    size_t low = 0, high = s->except_count;
     int64_t day;
+    size_t i;
 
-    if (high == 0)
+    if (s->except_count == 0)
         return NULL;
     day = civil_day_of(at_s + zone_offset(s->clock, at_s));
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-
-        if (s->except[middle].to < day)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < s->except_count && s->except[low].from <= day ? &s->except[low] : NULL;
+    i = civil_range_find(s->except, s->except_count, day);
+    return i < s->except_count && s->except[i].from <= day ? &s->except[i] : NULL;
 }
 
 static int64_t day_start(const struct schedule *s, int64_t day)
@@ -453,9 +420,7 @@ static int64_t day_start(const struct schedule *s, int64_t day)
     return zone_instant(s->clock, day * CIVIL_DAY_S, NULL);
 }
 
-/* --- questions
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- questions ------------------------------------------------------------------------------------- */
 
 int64_t schedule_next(const struct schedule *s, int64_t after_s)
 {
@@ -463,7 +428,7 @@ int64_t schedule_next(const struct schedule *s, int64_t after_s)
         after_s = s->start_s - 1;
     for (;;) {
         int64_t best_s = SCHEDULE_NEVER, resume_s;
-        const struct days *days;
+        const struct civil_range *days;
 
         for (size_t i = 0; i < s->count; i++) {
             int64_t at_s = entry_next(s, &s->entries[i], after_s);
@@ -486,7 +451,7 @@ int64_t schedule_prev(const struct schedule *s, int64_t before_s)
         before_s = s->end_s;
     for (;;) {
         int64_t best_s = INT64_MIN, resume_s;
-        const struct days *days;
+        const struct civil_range *days;
 
         for (size_t i = 0; i < s->count; i++) {
             int64_t at_s = entry_prev(s, &s->entries[i], before_s);
@@ -511,14 +476,22 @@ bool schedule_match(const struct schedule *s, int64_t at_s)
 
 int64_t schedule_count(const struct schedule *s, int64_t after_s, int64_t until_s, int64_t most)
 {
-    int64_t count = 0;
+    struct tally tally = {
+        .zone = s->clock, .dst = s->dst, .except = s->except, .except_count = s->except_count};
 
-    for (; count < most; count++) {
-        after_s = schedule_next(s, after_s);
-        if (after_s > until_s || after_s == SCHEDULE_NEVER)
-            break;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct entry *e = &s->entries[i];
+
+        if (e->kind == ENTRY_CRON)
+            tally.cron[tally.crons++] = &e->cron;
+        else if (e->kind == ENTRY_INTERVAL)
+            tally.interval[tally.intervals++] = &e->interval;
     }
-    return count;
+    if (s->start_s != INT64_MIN && after_s < s->start_s - 1)
+        after_s = s->start_s - 1;
+    if (until_s >= s->end_s)
+        until_s = s->end_s - 1;
+    return tally_count(&tally, after_s, until_s, most);
 }
 
 int64_t schedule_jitter_ms(const struct schedule *s, int64_t at_s)
@@ -566,9 +539,7 @@ const char *schedule_zone(const struct schedule *s)
     return s->zone_name;
 }
 
-/* --- DST marks
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* --- DST marks ------------------------------------------------------------------------------------- */
 
 static bool moved(const struct schedule *s, int64_t at_s)
 {
@@ -602,9 +573,7 @@ enum schedule_mark schedule_mark(const struct schedule *s, int64_t at_s)
     return SCHEDULE_PLAIN;
 }
 
-/* --- text
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------------ */
 
 const char *schedule_canonical(const struct schedule *s, size_t index, char *buffer, size_t size)
 {

@@ -4,22 +4,12 @@
  * be looked at itself. */
 #include "jobs/walltime.h"
 
-#include "jobs/civil.h"
-
-/* Instants outside cannot fire, whatever the offset; keeps sums of a time and an offset from overflowing. */
-#define INSTANT_FIRST (-(int64_t)2 * CIVIL_DAY_S)
-#define INSTANT_LAST  (CIVIL_LOCAL_END + 2 * CIVIL_DAY_S)
-
-struct policy {
-    bool first_pass; /* the second pass of an overlap is silent */
-    bool gap_edge;   /* what a gap leaves out fires at its end */
-};
-
-static struct policy policy_of(const struct cron *cron, enum schedule_dst dst)
+struct walltime_policy walltime_policy(const struct cron *cron, enum schedule_dst dst)
 {
     bool hybrid_fixed = dst == SCHEDULE_HYBRID && cron_fixed(cron);
 
-    return (struct policy){.first_pass = hybrid_fixed || dst == SCHEDULE_SKIP, .gap_edge = hybrid_fixed};
+    return (struct walltime_policy){.first_pass = hybrid_fixed || dst == SCHEDULE_SKIP,
+                                    .gap_edge = hybrid_fixed};
 }
 
 /* What the last search showed: nothing matches between `from` and `hit`. */
@@ -58,12 +48,12 @@ static int64_t first_new_local(const struct zone *zone, uint32_t i)
 int64_t walltime_next(const struct cron *cron, const struct zone *zone, enum schedule_dst dst,
                       int64_t after_s)
 {
-    struct policy policy = policy_of(cron, dst);
+    struct walltime_policy policy = walltime_policy(cron, dst);
     struct known known = {1, 0};
-    int64_t at_s = after_s < INSTANT_FIRST ? INSTANT_FIRST : after_s + 1;
+    int64_t at_s = after_s < WALLTIME_FIRST_S ? WALLTIME_FIRST_S : after_s + 1;
     uint32_t i;
 
-    if (after_s >= INSTANT_LAST)
+    if (after_s >= WALLTIME_LAST_S)
         return SCHEDULE_NEVER;
     i = zone_segment(zone, at_s);
     for (;;) {
@@ -98,12 +88,12 @@ int64_t walltime_next(const struct cron *cron, const struct zone *zone, enum sch
 int64_t walltime_prev(const struct cron *cron, const struct zone *zone, enum schedule_dst dst,
                       int64_t before_s)
 {
-    struct policy policy = policy_of(cron, dst);
+    struct walltime_policy policy = walltime_policy(cron, dst);
     struct known known = {-1, 0};
-    int64_t at_s = before_s > INSTANT_LAST ? INSTANT_LAST : before_s - 1;
+    int64_t at_s = before_s > WALLTIME_LAST_S ? WALLTIME_LAST_S : before_s - 1;
     uint32_t i;
 
-    if (before_s <= INSTANT_FIRST)
+    if (before_s <= WALLTIME_FIRST_S)
         return INT64_MIN;
     i = zone_segment(zone, at_s);
     for (;;) {
@@ -139,6 +129,6 @@ bool walltime_moved(const struct cron *cron, const struct zone *zone, enum sched
     int64_t local_s = at_s + zone->offset_s[i];
     int32_t gap = gap_before(zone, i);
 
-    return policy_of(cron, dst).gap_edge && gap > 0 && gap <= WALLTIME_GAP_MAX_S &&
+    return walltime_policy(cron, dst).gap_edge && gap > 0 && gap <= WALLTIME_GAP_MAX_S &&
            at_s == zone->start_s[i] && !cron_match(cron, local_s) && cron_next(cron, local_s - gap) < local_s;
 }

@@ -17,10 +17,22 @@
  */
 #pragma once
 
+#include "jobs/civil.h"
 #include "jobs/cron.h"
 #include "jobs/zone.h"
 
 #define WALLTIME_GAP_MAX_S (3 * 3600) /* what a longer gap leaves out is lost, as with ISC cron */
+
+/* Instants outside cannot fire, whatever the offset; keeps sums of a time and an offset from overflowing. */
+#define WALLTIME_FIRST_S (-(int64_t)2 * CIVIL_DAY_S)
+#define WALLTIME_LAST_S  (CIVIL_LOCAL_END + 2 * CIVIL_DAY_S)
+
+struct walltime_policy {
+    bool first_pass; /* the second pass of an overlap is silent */
+    bool gap_edge;   /* what a gap leaves out fires at its end */
+};
+
+struct walltime_policy walltime_policy(const struct cron *cron, enum schedule_dst dst);
 
 /* The least fire time > after_s, or INT64_MAX; the greatest < before_s, or INT64_MIN. */
 int64_t walltime_next(const struct cron *cron, const struct zone *zone, enum schedule_dst dst,
