@@ -1,5 +1,6 @@
-/* A job: a named, checked definition. Immutable once made and counted by reference; the one form in which it is
- * journaled and sent over HTTP is job_to_json's, whose keys are those of the job file (the design's section 7).
+/* A job: a named, checked definition. Immutable once made and counted by reference; the one form in which it
+ * is journaled and sent over HTTP is job_to_json's, whose keys are those of the job file (the design's
+ * section 7).
  *
  * Ownership: a job owns all that it points to. job_ref/job_unref may be used from one thread only.
  */
@@ -15,7 +16,9 @@
 #define JOB_NAME_MAX   100
 #define JOB_BYTES_MAX  (64 * 1024) /* of its JSON */
 #define JOB_AFTER_MAX  32
+#define JOB_NOTIFY_MAX 16
 #define JOB_LIST_MAX   256 /* items of any list or map of a job */
+#define JOB_DEPTH_MAX  32  /* nesting of its JSON; matters for `kubernetes` */
 
 struct strings {
     char **items; /* NULL-terminated as well */
@@ -97,17 +100,24 @@ struct job *job_new(const char *name);
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job); /* NULL is fine */
 
-/* The canonical form: an object with the job file's keys in a fixed order, defaults left out; a new reference. */
+/* The canonical form: an object with the job file's keys in a fixed order, defaults left out; a new
+ * reference. */
 json_t *job_to_json(const struct job *job);
 
 /* From that form. As strict as the file reader: unknown keys, types and ranges are errors that name the key.
- * `zones` is used to check zone and schedule. */
+ * `zones` is used to check zone and schedule; NULL: these are taken as they are, as the fold must, whose
+ * answer may not depend on this host's zone files. `name` and what `error` says do not repeat one another. */
 int job_from_json(struct job **ret, const char *name, const json_t *json, struct zone_source *zones,
                   struct error *error);
 
 bool job_equal(const struct job *a, const struct job *b); /* the same definition */
 
-/* The schedule compiled for use. `seed` and `anchor_s` are journaled with the job. *ret NULL with 0: it has none. */
+/* What of the job its schedule is compiled with; borrows from the job. */
+void job_schedule_options(const struct job *job, uint64_t seed, int64_t anchor_s,
+                          struct schedule_options *ret);
+
+/* The schedule compiled for use. `seed` and `anchor_s` are journaled with the job. *ret NULL with 0: it has
+ * none. */
 int job_compile(const struct job *job, uint64_t seed, int64_t anchor_s, struct zone_source *zones,
                 struct schedule **ret, struct error *error);
 
