@@ -1,0 +1,296 @@
+#!/usr/bin/python3
+"""The crash table: `serve` killed with SIGKILL at every step of the launch protocol, and restarted.
+
+Each row names the points (jobs/fault.h) at which the process dies, one after the other: the second one strikes the
+process that was started after the first crash, so the steps of a take-over are covered too. The run's starts are
+counted by the attempt itself in a ledger. They are never two, and exactly one at every point but those of MAY_BE_LOST,
+which the design names as unprovable: there the verdict `lost` with its evidence is right as well, and no start is.
+Afterwards nothing may be left behind: no prepared container or attempt without an owner.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+# What happens to every run, in order: rows with one crash. "append" is before the journal gets the batch with this
+# record, "acked" when it is durable; "submit" and "answer" are the engine's requests and answers.
+LAUNCH = {
+    "trigger": ["append:trigger", "acked:trigger"],
+    "schedule": ["append:fire", "acked:fire"],
+    "both": [
+        "append:arm", "acked:arm", "submit:prepare", "answer:prepared", "append:committed", "acked:committed",
+        "submit:release", "answer:started", "append:started", "acked:started", "submit:watch", "answer:ended",
+        "append:ended", "acked:ended",
+    ],
+    "docker": ["docker-sent:create", "docker-reply:create", "docker-sent:start", "docker-reply:start"],
+    "process": ["process-sent:spawn", "process-reply:ready", "process-sent:go", "process-reply:start"],
+}
+# Batches are written by a thread of their own; the n-th transaction after the start of the process.
+COMMITS = [f"{p}::{n}" for p in ("journal-before-commit", "journal-after-commit") for n in range(1, 8)]
+
+# A crash with an attempt committed and not released, or released and unwatched; then one while the next leader
+# settles it.
+BEFORE_RELEASE, AFTER_RELEASE = "acked:committed", "answer:started"
+SETTLE = {
+    BEFORE_RELEASE: ["append:epoch", "acked:epoch", "submit:fence", "answer:never-ran", "append:never-ran",
+                     "acked:never-ran"],
+    AFTER_RELEASE: ["append:epoch", "acked:epoch", "submit:fence", "answer:started", "append:started",
+                    "acked:started", "submit:watch", "answer:ended"],
+}
+STOP = ["append:stopping", "acked:stopping", "submit:stop", "answer:done"]
+
+# Where nothing can be proved: the fence has removed the container, and died before it said so.
+MAY_BE_LOST = {
+    "docker": {(BEFORE_RELEASE, "answer:never-ran"), (BEFORE_RELEASE, "append:never-ran"),
+               (BEFORE_RELEASE, "docker-sent:fence-remove"), (BEFORE_RELEASE, "docker-reply:fence-remove")},
+    "process": set(),
+}
+
+
+class Row:
+    def __init__(self, engine, how, points):
+        self.engine, self.how, self.points = engine, how, points
+        self.starts = self.verdict = self.seconds = None
+
+    def name(self):
+        return re.sub(r"\W+", "_", f"{self.engine}_{self.how}_{'_then_'.join(self.points)}")
+
+    def text(self):
+        points = " then ".join(self.points)
+        return f"{self.engine:8} {self.how:9} {points:52} {self.starts!s:>6}  {self.verdict!s:10} {self.seconds!s:>5} s"
+
+
+def rows():
+    for engine in ("process", "docker"):
+        for how in ("trigger", "schedule"):
+            for point in LAUNCH[how] + LAUNCH["both"] + LAUNCH[engine]:
+                yield Row(engine, how, (point,))
+        for point in COMMITS:
+            yield Row(engine, "trigger", (point,))
+        for first, seconds in SETTLE.items():
+            for second in seconds:
+                yield Row(engine, "trigger", (first, second))
+        for point in STOP:
+            yield Row(engine, "kill", (point,))
+
+
+ROWS = list(rows())
+
+
+class CrashTable(lab.Suite):
+    side_by_side = 3
+
+    @classmethod
+    def setUpClass(cls):
+        if not lab.has_faults():
+            cls.why = "the program was built without crash points (-Dfaults=true)"
+            return
+        cls.why, cls.dockerd, cls.no_docker = None, None, lab.why_no_docker()
+        if not cls.no_docker:
+            cls.dockerd = lab.shared_docker()
+
+    @classmethod
+    def tearDownClass(cls):
+        done = [r for r in ROWS if r.starts is not None]
+        lab.say("engine   how       killed at" + " " * 45 + "starts  verdict     took")
+        for row in done:
+            lab.say(row.text())
+        lost = sum(r.verdict == "lost" for r in done)
+        lab.say(f"{len(done)} crash points: {sum(r.starts > 1 for r in done)} doubles, "
+                f"{sum(r.starts == 1 for r in done)} started once, {lost} lost with evidence")
+
+    def crash(self, row):
+        if self.why:
+            self.skipTest(self.why)
+        if row.engine == "docker" and self.no_docker:
+            self.skipTest(self.no_docker)
+        began = time.monotonic()
+        self.row = row
+        self.ledger = lab.Ledger(self.folder)
+        engines = {"process": {"type": "process"}}
+        if row.engine == "docker":
+            engines = {"docker": lab.docker_engine(self.dockerd)}
+        self.one = self.server(engines=engines)
+        self.fire_time = None
+        body = "sleep 30" if row.how == "kill" else "sleep 0.3"
+        self.definition = self.ledger.job(row.engine, body, stop_grace="1s")
+        self.one.start()
+        if row.how != "schedule":
+            self.one.apply({"j": self.definition})
+        self.one.kill()
+        self.strike()
+        run = self.finish()
+        row.starts, row.verdict = self.ledger.starts(run["run"]), run["verdict"]
+        row.seconds = f"{time.monotonic() - began:.1f}"
+        self.check(run)
+        self.one.stop()
+
+    def strike(self):
+        """Starts the process with each crash point in turn, has it do the work, and waits for its end."""
+        for number, point in enumerate(self.row.points):
+            self.one.launch(CRONSCHED_CRASH_AT=point)
+            lab.wait_for(self.one.ready_or_dead, 60, lambda: f"ready or dead: {self.one.log_tail()}", every=0.02)
+            if number == 0 and self.one.running():
+                self.begin()
+            struck = self.one.wait_crash(25)
+            self.assertTrue(struck, f"{point} was never passed; {self.one.log_tail(20)}")
+
+    def begin(self):
+        """The work; the answer may be lost in the crash."""
+        if self.row.how == "schedule":
+            self.fire_time = int(time.time()) + 6
+            path = self.folder.write("jobs.yaml", self.job_file())
+            self.one.cli.call("apply", path)
+            return
+        answer = self.one.cli.call("trigger", "j", "--key", "the-one")
+        if self.row.how == "kill" and answer.code == 0:
+            self.kill_run()
+
+    def job_file(self):
+        return json.dumps({"jobs": {"j": {**self.definition, "schedule": f"@at {lab.instant(self.fire_time)}"}}})
+
+    def kill_run(self):
+        run = self.one.cli.trigger("j", "--key", "the-one")
+        lab.wait_for(lambda: not self.one.running() or self.ledger.starts(run), 20, "the start")
+        if self.one.running():
+            self.one.cli.call("kill", run)
+
+    def finish(self):
+        """The last start, without crash points; asks for the work again as a client does that got no answer."""
+        self.one.start()
+        if self.row.how == "schedule":
+            if self.fire_time is None:
+                self.begin()
+            self.one.cli.check("apply", self.folder.write("jobs.yaml", self.job_file()))
+            return self.one.cli.wait_end(lab.run_id("j", self.fire_time), 60)
+        run = self.one.cli.trigger("j", "--key", "the-one")
+        if self.row.how == "kill":
+            lab.wait_for(lambda: self.ledger.starts(run), 20, "the start")
+            self.one.cli.call("kill", run)
+        return self.one.cli.wait_end(run, 60)
+
+    def check(self, run):
+        text = f"{self.row.text()}\n{run}"
+        self.assertNone(lab.Checker(self.ledger).strict().doubles())
+        if run["verdict"] == "lost":
+            self.assertIn(self.row.points, MAY_BE_LOST[self.row.engine], text)
+            self.assertRegex(self.one.cli.check("explain", "j", run["fire_time"]).out, r"(?i)lost|unknown", text)
+        else:
+            self.assertEqual("killed" if self.row.how == "kill" else "succeeded", run["verdict"], text)
+            self.assertEqual(1, self.row.starts, text)
+        others = [r["run"] for r in self.one.cli.runs("j") if r["run"] != run["run"]]
+        self.assertEqual([], others)
+        lab.wait_for(lambda: not self.left_behind(run), 30, lambda: f"nothing left behind, not {self.left_behind(run)}",
+                     every=0.3)
+
+    def left_behind(self, run):
+        """Containers that never ran, and processes, that still stand for this run."""
+        if self.row.engine == "docker":
+            return [(c["Names"], c["State"]) for c in self.dockerd.api.containers(cronsched__run=run["run"])
+                    if c["State"] not in ("exited",)]
+        return [p for p in lab.processes_of(self.folder.path)
+                if p != self.one.process.pid and f"{self.one.data}".encode() in open(f"/proc/{p}/cmdline", "rb").read()]
+
+
+def add(row):
+    setattr(CrashTable, f"test_{row.name()}", lambda self: self.crash(row))
+
+
+for _row in ROWS:
+    add(_row)
+
+
+class EngineCrash(lab.Suite):
+    """dockerd itself killed with SIGKILL. Each test has an engine of its own."""
+
+    def setUp(self):
+        super().setUp()
+        why = lab.why_no_docker()
+        if why:
+            self.skipTest(why)
+        self.ledger = lab.Ledger(self.folder)
+
+    def begin(self, live_restore=False):
+        self.dockerd = lab.Dockerd(self.folder, live_restore=live_restore)
+        self.addCleanup(self.dockerd.close)
+        server = self.server(engines={"docker": lab.docker_engine(self.dockerd)})
+        server.start()
+        return server
+
+    def test_dockerd_killed_during_start(self):
+        """At twelve moments from the start request on. A container whose process ran although the engine says
+        `created` must not run again; the start witness tells."""
+        server = self.begin()
+        server.apply({"j": self.ledger.docker_job("sleep 0.2", concurrency="allow")})
+        outcome = {}
+        for i in range(12):
+            before = len(self.ledger.starts())
+            run = server.cli.trigger("j")
+            if i % 2:
+                deadline = time.monotonic() + 10  # as soon as the attempt's first line is there
+                while len(self.ledger.starts()) == before and time.monotonic() < deadline:
+                    time.sleep(0.001)
+            else:
+                time.sleep(0.02 * i)
+            self.dockerd.kill()
+            self.dockerd.start()
+            end = server.cli.wait_end(run, 90)
+            starts = self.ledger.starts(run)
+            self.assertLessEqual(starts, 1)
+            if end["verdict"] == "succeeded":
+                self.assertEqual(1, starts)
+            else:
+                self.assertIn(end["verdict"], ("lost", "failed"), end)
+            outcome[(end["verdict"], starts)] = outcome.get((end["verdict"], starts), 0) + 1
+        lab.say("dockerd killed during start: " + ", ".join(
+            f"{n} x {verdict} after {starts} starts" for (verdict, starts), n in sorted(outcome.items())))
+        self.assertNone(lab.Checker(self.ledger).strict().problems)
+        server.stop()
+
+    def test_dockerd_killed_during_a_run(self):
+        server = self.begin()
+        server.apply({"j": self.ledger.docker_job("sleep 5")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the start")
+        self.dockerd.kill()
+        time.sleep(1)
+        self.dockerd.start()
+        end = server.cli.wait_end(run, 90)
+        lab.say(f"dockerd killed during a run, without live-restore: {end['verdict']}, {self.ledger.starts(run)} start")
+        self.assertIn(end["verdict"], ("failed", "succeeded"))
+        self.assertEqual(1, self.ledger.starts(run))
+        server.stop()
+
+    def test_dockerd_killed_during_a_run_with_live_restore(self):
+        server = self.begin(live_restore=True)
+        server.apply({"j": self.ledger.docker_job("sleep 6; exit 4")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the start")
+        self.dockerd.kill()
+        self.dockerd.start()
+        end = server.cli.wait_end(run, 90)
+        self.assertEqual(("failed", 4, 1), (end["verdict"], end["exit_code"], self.ledger.starts(run)), end)
+        server.stop()
+
+    def test_both_killed_during_a_run(self):
+        server = self.begin(live_restore=True)
+        server.apply({"j": self.ledger.docker_job("sleep 3")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the start")
+        self.dockerd.kill()
+        server.kill()
+        server.start()
+        time.sleep(1)
+        self.dockerd.start()
+        self.assertEqual("succeeded", server.cli.wait_end(run, 90)["verdict"])
+        self.assertEqual(1, self.ledger.starts(run))
+        server.stop()
+
+
+if __name__ == "__main__":
+    lab.main()
