@@ -50,11 +50,12 @@ int64_t walltime_next(const struct cron *cron, const struct zone *zone, enum sch
 {
     struct walltime_policy policy = walltime_policy(cron, dst);
     struct known known = {1, 0};
-    int64_t at_s = after_s < WALLTIME_FIRST_S ? WALLTIME_FIRST_S : after_s + 1;
+    int64_t at_s;
     uint32_t i;
 
     if (after_s >= WALLTIME_LAST_S)
         return SCHEDULE_NEVER;
+    at_s = after_s < WALLTIME_FIRST_S ? WALLTIME_FIRST_S : after_s + 1;
     i = zone_segment(zone, at_s);
     for (;;) {
         int32_t offset = zone->offset_s[i];
@@ -90,11 +91,12 @@ int64_t walltime_prev(const struct cron *cron, const struct zone *zone, enum sch
 {
     struct walltime_policy policy = walltime_policy(cron, dst);
     struct known known = {-1, 0};
-    int64_t at_s = before_s > WALLTIME_LAST_S ? WALLTIME_LAST_S : before_s - 1;
+    int64_t at_s;
     uint32_t i;
 
     if (before_s <= WALLTIME_FIRST_S)
         return INT64_MIN;
+    at_s = before_s > WALLTIME_LAST_S ? WALLTIME_LAST_S : before_s - 1;
     i = zone_segment(zone, at_s);
     for (;;) {
         int32_t offset = zone->offset_s[i], gap = gap_before(zone, i);
