@@ -75,6 +75,7 @@ struct verb {
 };
 
 #define VERBS(X)                                                                                             \
+    X(validate)                                                                                              \
     X(version)                                                                                               \
     X(completion)                                                                                            \
     X(help)

@@ -176,6 +176,15 @@ int job_check_name(const char *text, struct error *error)
                      JOB_NAME_MAX);
 }
 
+int job_check_resource(const char *text, struct error *error)
+{
+    for (size_t i = 0; text[i]; i++)
+        if (!isalnum((unsigned char)text[i]) && !(i > 0 && strchr("-_.", text[i])))
+            return error_set(error, ERR_INVALID,
+                             "'%.80s' is not a name: letters, digits, and inner '-', '_' or '.'", text);
+    return 0;
+}
+
 int job_check_path(const char *text, struct error *error)
 {
     if (text[0] != '/' || has_control(text))

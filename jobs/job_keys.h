@@ -76,7 +76,7 @@ struct job_key {
     X(CPUS, "resources", "cpus", REAL, cpus, .real_min = 0.001, .real_max = 4096)                            \
     X(MEMORY, "resources", "memory", SIZE, memory_bytes, .min = JOB_MB, .max = TEXT_SIZE_MAX_BYTES)          \
     X(PULL, NULL, "pull", ENUM, pull, .names = job_pulls)                                                    \
-    X(ENGINE, NULL, "engine", TEXTS, engine, .max = 8, .text_max = JOB_NAME_MAX, .check = job_check_name,    \
+    X(ENGINE, NULL, "engine", TEXTS, engine, .max = 8, .text_max = 64, .check = job_check_resource,          \
       .one = true)                                                                                           \
     X(CONSTRAINTS, NULL, "constraints", TEXTS, constraints, .max = JOB_LIST_MAX, .text_max = 1024,           \
       .check = job_check_line)                                                                               \
@@ -94,7 +94,7 @@ struct job_key {
       .count_offset = offsetof(struct job, retries_on_exit_count))                                           \
     X(CONCURRENCY, NULL, "concurrency", ENUM, concurrency, .names = job_concurrencies)                       \
     X(QUEUE_MAX, NULL, "queue_max", INT, queue_max, .min = 1, .max = 10000, .standard = 100)                 \
-    X(POOL, "pool", "name", TEXT, pool, .min = 1, .max = JOB_NAME_MAX, .check = job_check_name)              \
+    X(POOL, "pool", "name", TEXT, pool, .min = 1, .max = 64, .check = job_check_resource)                    \
     X(CATCH_UP, NULL, "catch_up", ENUM, catch_up, .names = job_catch_ups)                                    \
     X(MAX_CATCH_UP, NULL, "max_catch_up", INT, max_catch_up, .min = 1, .max = 10000, .standard = 100)        \
     X(START_WITHIN, NULL, "start_within", DURATION, start_within_ms, .max = 366 * JOB_D)                     \
@@ -145,6 +145,8 @@ void job_notify_release(struct job_notify *notify);
 int job_check_line(const char *text, struct error *error);
 int job_check_word(const char *text, struct error *error);
 int job_check_name(const char *text, struct error *error);
+int job_check_resource(const char *text,
+                       struct error *error); /* an engine or pool of the server's configuration */
 int job_check_path(const char *text, struct error *error);
 int job_check_image(const char *text, struct error *error);
 int job_check_volume(const char *text, struct error *error);

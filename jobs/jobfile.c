@@ -21,8 +21,8 @@ struct jobfile_name {
     bool hashed; /* set to false by uthash when it had no memory */
     char *name, *file;
     int order, line;
-    const struct job *job; /* NULL: the definition has errors */
-    struct place *after;   /* of each item of job->after */
+    struct job *job;     /* the definition, with errors or not; NULL when out of memory */
+    struct place *after; /* of each item of job->after */
     enum { UNSEEN, OPEN, DONE } walk;
     size_t next_parent; /* while OPEN */
 };
@@ -192,6 +192,7 @@ static void name_free(struct jobfile_name *name)
 {
     if (!name)
         return;
+    job_unref(name->job);
     free(name->name);
     free(name->file);
     free(name->after);
@@ -276,34 +277,47 @@ static int grow(struct jobfile_set *set)
 
 /* --- one file --- */
 
+/* Where each parent is named; found by its text, for items that were refused are not in the job. */
 static struct place *after_places(const struct job *job, const struct yaml_node *node)
 {
     struct place *places = calloc(job->after.count + 1, sizeof(*places));
 
     for (size_t i = 0; places && i < job->after.count; i++) {
-        const struct yaml_node *item = node->kind == YAML_LIST ? node->items[i] : node;
+        places[i] = (struct place){node->line, node->column};
+        for (size_t k = 0; node->kind == YAML_LIST && k < node->count; k++) {
+            const struct yaml_node *item = node->items[k];
 
-        places[i] = (struct place){item->line, item->column};
+            if (item->text && strcmp(item->text, job->after.items[i]) == 0)
+                places[i] = (struct place){item->line, item->column};
+        }
     }
     return places;
 }
 
-/* Takes over the reference to the job. */
-static int keep_job(struct file *file, struct job_reader *reader, struct jobfile_name *name)
+/* What the checks over all files need of a job, good or not. */
+static int remember_job(struct job_reader *reader, struct jobfile_name *name)
+{
+    struct job *job = reader->job;
+
+    if (job->after.count > 0) {
+        name->after = after_places(job, reader->places[JOB_KEY_AFTER]);
+        if (!name->after)
+            return ERR_NOMEM;
+    }
+    name->job = job_ref(job);
+    return 0;
+}
+
+static int keep_job(struct file *file, struct job *job)
 {
     struct jobfile_set *set = file->set;
-    struct job *job = reader->job;
     char *path = strdup(file->name);
 
-    if (job->after.count > 0)
-        name->after = after_places(job, reader->places[JOB_KEY_AFTER]);
-    if (!path || grow(set) < 0 || (job->after.count > 0 && !name->after)) {
+    if (!path || grow(set) < 0) {
         free(path);
-        job_unref(job);
         return ERR_NOMEM;
     }
-    name->job = job;
-    set->jobs[set->count] = job;
+    set->jobs[set->count] = job_ref(job);
     set->files[set->count] = path;
     set->lines[set->count] = file->job_key->line;
     set->count++;
@@ -356,12 +370,11 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
         job_check(&reader, file->zones);
     }
     file->no_memory |= reader.no_memory;
-    if (name && file->failed == failed && !file->no_memory) {
-        if (keep_job(file, &reader, name) < 0)
-            file->no_memory = true;
-    } else {
-        job_unref(reader.job);
-    }
+    if (name && remember_job(&reader, name) < 0)
+        file->no_memory = true;
+    if (file->failed == failed && !file->no_memory && keep_job(file, reader.job) < 0)
+        file->no_memory = true;
+    job_unref(reader.job);
 }
 
 /* Finds what is wrong in the defaults, once for all jobs. */
@@ -530,7 +543,7 @@ static int walk(struct jobfile_set *set, struct jobfile_name *start, struct jobf
         if (parent && parent->walk == UNSEEN) {
             parent->walk = OPEN;
             stack[depth++] = parent;
-        } else if (parent && parent->walk == OPEN) {
+        } else if (parent && parent->walk == OPEN && parent != name) { /* itself: reported with the job */
             for (from = depth - 1; stack[from] != parent; from--)
                 ;
             r = report_cycle(set, stack, from, depth);
