@@ -49,6 +49,7 @@ struct naive_field {
     int min, max;
     const char *names;
     int names_base;
+    int likely; /* a value that half of the items begin with; out of range: none */
 };
 
 static inline void naive_put(struct naive_cron *n, const char *text)
@@ -76,6 +77,8 @@ static inline void naive_list(struct naive_cron *n, const struct naive_field *f)
         int lo = f->min + random_below(f->max - f->min + 1), hi = lo, step = 1;
         char text[16];
 
+        if (f->likely >= f->min && f->likely <= f->max && random_chance(50))
+            lo = hi = f->likely;
         if (i > 0)
             naive_put(n, ",");
         naive_value(n, f, lo);
@@ -156,29 +159,34 @@ static inline void naive_dow_special(struct naive_cron *n)
     naive_put(n, text);
 }
 
-/* Five, six or seven fields. */
-static inline void naive_random(struct naive_cron *n, int fields)
+/* Five, six or seven fields. Half of the expressions are likely to have to do with the given wall time. */
+static inline void naive_random(struct naive_cron *n, int fields, int64_t local_s)
 {
+    struct civil near = {-1, -1, -1, -1, -1, -1};
     static const char months[] = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC", days[] = "SUNMONTUEWEDTHUFRISAT";
     bool plus;
 
+    if (random_chance(50))
+        civil_from_seconds(local_s, &near);
     memset(n, 0, sizeof(*n));
     if (fields > 5) {
-        naive_field(n, &(struct naive_field){n->second, 0, 59, NULL, 0}, 30, true);
+        naive_field(n, &(struct naive_field){n->second, 0, 59, NULL, 0, -1}, 30, true);
         naive_put(n, " ");
     } else {
         n->second[0] = true;
     }
-    naive_field(n, &(struct naive_field){n->minute, 0, 59, NULL, 0}, 35, true);
+    naive_field(n, &(struct naive_field){n->minute, 0, 59, NULL, 0, -1}, 35, true);
     naive_put(n, " ");
-    naive_field(n, &(struct naive_field){n->hour, 0, 23, NULL, 0}, 35, true);
+    naive_field(n, &(struct naive_field){n->hour, 0, 23, NULL, 0, near.hour}, 35, true);
     naive_put(n, " ");
     if (random_chance(10))
         naive_dom_special(n);
     else
-        n->dom_any = naive_field(n, &(struct naive_field){n->dom, 1, 31, NULL, 0}, 55, false);
+        n->dom_any = naive_field(n, &(struct naive_field){n->dom, 1, 31, NULL, 0, near.day},
+                                 near.day > 0 ? 30 : 55, false);
     naive_put(n, " ");
-    naive_field(n, &(struct naive_field){n->month, 1, 12, months, 1}, 70, false);
+    naive_field(n, &(struct naive_field){n->month, 1, 12, months, 1, near.month}, near.day > 0 ? 30 : 70,
+                false);
     naive_put(n, " ");
     plus = random_chance(15);
     if (plus)
@@ -186,11 +194,11 @@ static inline void naive_random(struct naive_cron *n, int fields)
     if (random_chance(10))
         naive_dow_special(n);
     else
-        n->dow_any = naive_field(n, &(struct naive_field){n->dow, 0, 6, days, 0}, 60, false);
+        n->dow_any = naive_field(n, &(struct naive_field){n->dow, 0, 6, days, 0, -1}, 60, false);
     n->both = plus;
     if (fields > 6) {
         naive_put(n, " ");
-        naive_field(n, &(struct naive_field){n->year, 1970, 2199, NULL, 0}, 50, false);
+        naive_field(n, &(struct naive_field){n->year, 1970, 2199, NULL, 0, near.year}, 50, false);
     } else {
         for (int y = 1970; y < 2200; y++)
             n->year[y] = true;
