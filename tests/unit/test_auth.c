@@ -1,0 +1,506 @@
+/* Who may use the HTTP server, and where it listens: roles, tokens files, browsers, other users, sockets,
+ * TLS. */
+#include "tests/unit/http_fixture.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+/* --- who may ------------------------------------------------------------------------------------------- */
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    fchmod(fd, mode);
+    close(fd);
+}
+
+static void test_roles(void **state)
+{
+    static const struct {
+        const char *line;
+        int status[4]; /* no token, read, operate, admin */
+    } cases[] = {
+        {"GET /open", {200, 200, 200, 200}},
+        {"GET /echo/a", {401, 200, 200, 200}},
+        {"POST /echo/a", {401, 403, 200, 200}},
+        {"DELETE /echo/a", {401, 403, 403, 200}},
+    };
+    static const char *const names[] = {NULL, "reader", "robot", "boss"};
+    char file[128], tokens[4][AUTH_TOKEN_SIZE], lines[4][AUTH_LINE_SIZE], text[1024], header[96];
+    struct auth_options who = {.tokens_file = file};
+    struct error e;
+    struct reply r;
+
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(auth_token_new(names[i], (enum auth_role)i, tokens[i], lines[i], &e), 0);
+    snprintf(file, sizeof(file), "%s/tokens", dir);
+    snprintf(text, sizeof(text), "# comment\n\n%s\n  %s\r\n%s", lines[1], lines[2], lines[3]);
+    write_file(file, text, 0600);
+    start_with(&who, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (int t = 0; t < 4; t++) {
+            snprintf(header, sizeof(header), t ? "Authorization: Bearer %s\r\n" : "", tokens[t]);
+            r = client_ask(&loop, tcp_address, cases[i].line, header, NULL);
+            assert_int_equal(r.status, cases[i].status[t]);
+            if (r.status == 401)
+                assert_non_null(client_header(&r, "WWW-Authenticate", text, sizeof(text)));
+            if (r.status == 200 && i > 0) {
+                snprintf(text, sizeof(text), "\"caller\":\"token:%s\"", names[t]);
+                assert_non_null(strstr(r.body, text));
+            }
+            reply_release(&r);
+        }
+    r = client_ask(&loop, tcp_address, "GET /echo/a", "Authorization: Bearer cs_wrong\r\n", NULL);
+    assert_error(&r, 401, "denied", "not known");
+    reply_release(&r);
+    r = client_ask(&loop, unix_address, "GET /echo/a", "Authorization: Bearer cs_wrong\r\n", NULL);
+    assert_error(&r, 401, "denied", "not known");
+    reply_release(&r);
+    r = client_ask(&loop, unix_address, "DELETE /echo/a", "", NULL); /* the socket's own proof still counts */
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+}
+
+static void test_browsers(void **state)
+{
+    static const struct {
+        const char *request; /* after "GET /echo/a HTTP/1.1\r\n" */
+        int status;
+    } cases[] = {
+        {"Host: localhost\r\n", 200},
+        {"Host: LOCALHOST:7460\r\n", 200},
+        {"Host: 127.0.0.1\r\n", 200},
+        {"Host: 127.9.8.7:1\r\n", 200},
+        {"Host: [::1]:80\r\n", 200},
+        {"Host: a.localhost\r\n", 200},
+        {"Host: evil.example\r\n", 403},
+        {"Host: localhost.evil.example\r\n", 403},
+        {"Host: 127.0.0.1.evil.example\r\n", 403},
+        {"Host: notlocalhost\r\n", 403},
+        {"Host: 10.0.0.1\r\n", 403},
+        {"Host: [::2]\r\n", 403},
+        {"Host: localhost:x\r\n", 403},
+        {"Host: \r\n", 403},
+        {"Host: localhost:1\r\nOrigin: http://localhost:1\r\n", 200},
+        {"Host: localhost:1\r\nOrigin: http://localhost:2\r\n", 403},
+        {"Host: localhost:1\r\nOrigin: https://localhost:1\r\n", 403},
+        {"Host: localhost\r\nOrigin: null\r\n", 403},
+        {"Host: localhost\r\nOrigin: http://evil.example\r\n", 403},
+        {"Host: localhost\r\nSec-Fetch-Site: same-origin\r\n", 200},
+        {"Host: localhost\r\nSec-Fetch-Site: none\r\n", 200},
+        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403},
+        {"Host: localhost\r\nSec-Fetch-Site: same-site\r\n", 403},
+        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: "
+         "document\r\n",
+         200},
+        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: "
+         "iframe\r\n",
+         403},
+        {"Host: localhost\r\nX-Forwarded-For: 1.2.3.4\r\n", 403},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char request[512];
+        struct reply r;
+
+        snprintf(request, sizeof(request), "GET /echo/a HTTP/1.1\r\n%s\r\n", cases[i].request);
+        r = client_exchange(&loop, tcp_address, request);
+        if (r.status != cases[i].status)
+            print_error("%s: %d %s\n", cases[i].request, r.status, r.body);
+        assert_int_equal(r.status, cases[i].status);
+        reply_release(&r);
+        r = client_exchange(&loop, unix_address, request); /* no browser speaks there */
+        assert_int_equal(r.status, 200);
+        reply_release(&r);
+    }
+}
+
+/* A child of another user asks over TCP and over the unix socket; the loop runs here meanwhile. */
+static int ask_as(uid_t uid, gid_t gid, const char *address, const char *method)
+{
+    int status = 0, to_parent[2];
+    uint64_t deadline = client_deadline();
+    pid_t pid;
+
+    assert_int_equal(pipe(to_parent), 0);
+    pid = fork();
+    if (pid == 0) {
+        char request[128], buffer[4096] = "";
+        int fd, code = 0;
+
+        if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
+            _exit(1);
+        fd = client_connect(address);
+        snprintf(request, sizeof(request),
+                 "%s /echo/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method);
+        if (fd >= 0 && send(fd, request, strlen(request), MSG_NOSIGNAL) > 0 &&
+            recv(fd, buffer, sizeof(buffer) - 1, 0) > 0)
+            sscanf(buffer, "HTTP/1.1 %d", &code);
+        if (write(to_parent[1], &code, sizeof(code)) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    close(to_parent[1]);
+    fcntl(to_parent[0], F_SETFL, O_NONBLOCK);
+    while (read(to_parent[0], &status, sizeof(status)) < 0 && !client_late(deadline))
+        turn(&loop, to_parent[0], POLLIN);
+    close(to_parent[0]);
+    waitpid(pid, NULL, 0);
+    return status;
+}
+
+static void test_other_users_of_this_machine(void **state)
+{
+    const char *path = unix_address + strlen("unix:");
+
+    if (geteuid() != 0)
+        skip();
+    chmod(dir, 0711);
+    assert_int_equal(ask_as(0, 0, tcp_address, "DELETE"), 200);
+    assert_int_equal(ask_as(65534, 65534, tcp_address, "GET"), 200);
+    assert_int_equal(ask_as(65534, 65534, tcp_address, "POST"), 403);
+    assert_int_equal(ask_as(65534, 65534, unix_address, "GET"), 0); /* the mode keeps it out */
+    assert_int_equal(ask_as(65534, 0, unix_address, "POST"), 200);  /* of the socket's group */
+    assert_int_equal(ask_as(65534, 0, unix_address, "DELETE"), 403);
+    chmod(path, 0666);
+    assert_int_equal(ask_as(65534, 65534, unix_address, "GET"), 200);
+    assert_int_equal(ask_as(65534, 65534, unix_address, "POST"), 403);
+}
+
+/* --- tokens files --------------------------------------------------------------------------------------- */
+
+#define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define OTHER  "0000000000000000000000000000000000000000000000000000000000000001"
+
+static void test_tokens_files(void **state)
+{
+    static const struct {
+        const char *text, *error; /* NULL: fine */
+        size_t count;
+    } cases[] = {
+        {"", NULL, 0},
+        {"# nothing\n\n", NULL, 0},
+        {"a read " DIGEST, NULL, 1},
+        {"a read " DIGEST "\nb admin " OTHER "\n", NULL, 2},
+        {"a read", ":1: a line is NAME ROLE", 0},
+        {"\na read " DIGEST " x", ":2: a line is NAME ROLE", 0},
+        {"a root " DIGEST, ":1: the role of 'a'", 0},
+        {"a read e3b0", ":1: the third word of 'a'", 0},
+        {"a read " DIGEST "\na read " OTHER, ":2: there are two tokens named 'a'", 0},
+        {"a read " DIGEST "\nb read " DIGEST, ":2: 'a' and 'b' have the same token", 0},
+        {"a/b read " DIGEST, ":1: a name has", 0},
+    };
+    char file[128];
+    struct auth_options who = {.tokens_file = file};
+    struct error e;
+
+    snprintf(file, sizeof(file), "%s/tokens", dir);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct auth *a = NULL;
+
+        write_file(file, cases[i].text, 0600);
+        if (cases[i].error) {
+            assert_true(auth_new(&a, &who, &e) < 0);
+            if (!strstr(e.text, cases[i].error))
+                print_error("%s\n", e.text);
+            assert_non_null(strstr(e.text, cases[i].error));
+        } else {
+            assert_int_equal(auth_new(&a, &who, &e), 0);
+            assert_int_equal(auth_token_count(a), cases[i].count);
+            /* what is wrong later changes nothing */
+            write_file(file, "broken", 0600);
+            assert_true(auth_reload(a, &e) < 0);
+            assert_int_equal(auth_token_count(a), cases[i].count);
+            write_file(file, "x read " OTHER, 0600);
+            assert_int_equal(auth_reload(a, &e), 0);
+            assert_int_equal(auth_token_count(a), 1);
+            auth_free(a);
+        }
+    }
+    write_file(file, "", 0666);
+    assert_true(auth_new(&auth, &who, &e) < 0);
+    assert_non_null(strstr(e.text, "chmod"));
+    unlink(file);
+    assert_true(auth_new(&auth, &who, &e) < 0);
+}
+
+static void test_new_tokens_differ_and_fit(void **state)
+{
+    char a[AUTH_TOKEN_SIZE], b[AUTH_TOKEN_SIZE], line[AUTH_LINE_SIZE];
+    struct error e;
+
+    assert_int_equal(auth_token_new("ci", AUTH_OPERATE, a, line, &e), 0);
+    assert_int_equal(auth_token_new("ci", AUTH_OPERATE, b, line, &e), 0);
+    assert_int_equal(strlen(a), AUTH_TOKEN_SIZE - 2);
+    assert_string_not_equal(a, b);
+    assert_int_equal(strncmp(line, "ci operate ", 11), 0);
+    assert_int_equal(strlen(line), 11 + 64);
+    assert_true(auth_token_new("c i", AUTH_OPERATE, a, line, &e) < 0);
+    assert_true(auth_token_new("", AUTH_OPERATE, a, line, &e) < 0);
+}
+
+/* --- listening ------------------------------------------------------------------------------------------ */
+
+static void test_listen_addresses(void **state)
+{
+    static const struct {
+        const char *address;
+        int code;
+        const char *text;
+    } cases[] = {
+        {"127.0.0.1:0", 0, NULL},
+        {"localhost:0", 0, NULL},
+        {"0.0.0.0:0", ERR_DENIED, "a tokens_file and tls"},
+        {":0", ERR_DENIED, "a tokens_file and tls"},
+        {"127.0.0.1", ERR_INVALID, "none of unix:PATH"},
+        {"::1:80", ERR_INVALID, "none of unix:PATH"},
+        {"127.0.0.1:99999", ERR_INVALID, "port"},
+        {"127.0.0.1:http", ERR_INVALID, "port"},
+        {"127.0.0.1:", ERR_INVALID, "port"},
+        {"unix:relative", ERR_INVALID, "absolute"},
+        {"unix:/nowhere/at/all.sock", ERR_IO, "No such file"},
+        {"unix:/tmp/"
+         "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+         "9/and/some/more",
+         ERR_LIMIT, "longer"},
+    };
+    static const struct auth_options who = {0};
+
+    start_with(&who, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct http_listen listen = {.address = cases[i].address};
+        struct error e = {0};
+        int r = http_listen(http, &listen, &e);
+
+        if (r != cases[i].code || (r < 0 && !strstr(e.text, cases[i].text)))
+            print_error("%s: %d %s\n", cases[i].address, r, e.text);
+        assert_int_equal(r, cases[i].code);
+        if (r < 0)
+            assert_non_null(strstr(e.text, cases[i].text));
+    }
+}
+
+static void test_stale_and_foreign_sockets(void **state)
+{
+    const char *path = unix_address + strlen("unix:");
+    struct sockaddr_un a = client_unix(path);
+    static const struct auth_options who = {0};
+    struct http_listen again = {.address = unix_address};
+    struct stat st;
+    struct error e;
+    char other[160];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0); /* as after kill -9 */
+    close(fd);
+    start_with(&who, NULL);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0660);
+    assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
+    assert_non_null(strstr(e.text, "another server holds"));
+
+    /* a plain file stays */
+    snprintf(other, sizeof(other), "unix:%s/plain", dir);
+    write_file(other + 5, "precious", 0600);
+    again.address = other;
+    assert_int_equal(http_listen(http, &again, &e), ERR_CONFLICT);
+    assert_int_equal(stat(other + 5, &st), 0);
+
+    /* so does a socket that somebody answers */
+    unlink(other + 5);
+    a = client_unix(other + 5);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
+    close(fd);
+
+    stop();
+    assert_int_equal(stat(path, &st), -1);
+}
+
+static void test_two_servers_on_one_port(void **state)
+{
+    static const struct auth_options who = {0};
+    struct http_listen again = {0};
+    struct error e;
+
+    start_with(&who, NULL);
+    again.address = tcp_address;
+    assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------------------ */
+
+struct tls_call {
+    char url[128], ca[160];
+    const char *body;
+    long status;
+    CURLcode code;
+    char reply[1024];
+    size_t n;
+    volatile bool done;
+};
+
+static size_t on_tls_bytes(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct tls_call *c = arg;
+    size_t take = size * n;
+
+    if (take > sizeof(c->reply) - 1 - c->n)
+        take = sizeof(c->reply) - 1 - c->n;
+    memcpy(c->reply + c->n, bytes, take);
+    c->n += take;
+    return size * n;
+}
+
+static void *tls_thread(void *arg)
+{
+    struct tls_call *c = arg;
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+
+    curl_easy_setopt(curl, CURLOPT_URL, c->url);
+    curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)PATIENCE_MS);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_tls_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (c->body)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, c->body);
+    c->code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    __atomic_store_n(&c->done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static struct tls_call tls_ask(const char *address, const char *ca, const char *path, const char *body)
+{
+    static struct tls_call c;
+    pthread_t thread;
+
+    c = (struct tls_call){.body = body};
+    snprintf(c.url, sizeof(c.url), "https://localhost:%s%s", strrchr(address, ':') + 1, path);
+    snprintf(c.ca, sizeof(c.ca), "%s", ca);
+    assert_int_equal(pthread_create(&thread, NULL, tls_thread, &c), 0);
+    while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE))
+        turn(&loop, -1, 0);
+    pthread_join(thread, NULL);
+    return c;
+}
+
+static void make_certificate(const char *name)
+{
+    char command[640];
+    pid_t pid;
+    int status;
+
+    snprintf(command, sizeof(command),
+             "exec openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "
+             "%s/%s.key -out "
+             "%s/%s.crt -days 2 -subj /CN=%s -addext subjectAltName=DNS:localhost 2>/dev/null",
+             dir, name, dir, name, name);
+    pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void test_tls(void **state)
+{
+    static const struct auth_options who = {0};
+    char cert[128], key[128], other_cert[128], other_key[128];
+    struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
+    struct tls_call c;
+    struct error e = {0};
+    const char *address;
+
+    make_certificate("a");
+    make_certificate("b");
+    snprintf(cert, sizeof(cert), "%s/a.crt", dir);
+    snprintf(key, sizeof(key), "%s/a.key", dir);
+    snprintf(other_cert, sizeof(other_cert), "%s/b.crt", dir);
+    snprintf(other_key, sizeof(other_key), "%s/b.key", dir);
+    start_with(&who, NULL);
+    assert_int_equal(http_listen(http, &tls, &e), 0);
+    address = http_address(http, 2);
+
+    c = tls_ask(address, cert, "/echo/x", "{\"a\": 1}");
+    assert_int_equal(c.code, CURLE_OK);
+    assert_int_equal(c.status, 200);
+    assert_non_null(strstr(c.reply, "\"body\":{\"a\":1}"));
+    c = tls_ask(address, other_cert, "/open", NULL);
+    assert_int_equal(c.code, CURLE_PEER_FAILED_VERIFICATION);
+
+    /* a key that does not belong to the certificate changes nothing; a new pair is used at once */
+    assert_int_equal(rename(other_key, key), 0);
+    assert_true(http_reload(http, &e) < 0);
+    c = tls_ask(address, cert, "/open", NULL);
+    assert_int_equal(c.status, 200);
+    assert_int_equal(rename(other_cert, cert), 0);
+    assert_int_equal(http_reload(http, &e), 0);
+    c = tls_ask(address, cert, "/open", NULL);
+    assert_int_equal(c.code, CURLE_OK);
+    assert_int_equal(c.status, 200);
+    assert_int_equal(http_reload(http, &e), 0); /* nothing to do */
+
+    tls.address = "127.0.0.1:0";
+    tls.tls_key = NULL;
+    assert_int_equal(http_listen(http, &tls, &e), ERR_INVALID);
+    tls.tls_key = cert; /* no key at all */
+    assert_int_equal(http_listen(http, &tls, &e), ERR_INVALID);
+    tls.tls_key = "/nowhere";
+    assert_int_equal(http_listen(http, &tls, &e), ERR_IO);
+}
+
+static void test_plain_text_to_a_tls_port(void **state)
+{
+    static const struct auth_options who = {0};
+    char cert[128], key[128];
+    struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
+    static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct error e;
+    int fd;
+
+    make_certificate("a");
+    snprintf(cert, sizeof(cert), "%s/a.crt", dir);
+    snprintf(key, sizeof(key), "%s/a.key", dir);
+    start_with(&who, NULL);
+    assert_int_equal(http_listen(http, &tls, &e), 0);
+    fd = client_connect(http_address(http, 2));
+    client_send(&loop, fd, request, strlen(request));
+    assert_true(client_closed(&loop, fd));
+    close(fd);
+    assert_int_equal(handled, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLAIN(test_roles),
+        SERVER(test_browsers),
+        SERVER(test_other_users_of_this_machine),
+        PLAIN(test_tokens_files),
+        PLAIN(test_new_tokens_differ_and_fit),
+        PLAIN(test_listen_addresses),
+        PLAIN(test_stale_and_foreign_sockets),
+        PLAIN(test_two_servers_on_one_port),
+        PLAIN(test_tls),
+        PLAIN(test_plain_text_to_a_tls_port),
+    };
+
+    return cmocka_run_group_tests_name("auth", tests, NULL, NULL);
+}

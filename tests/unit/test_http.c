@@ -1,0 +1,608 @@
+/* The HTTP server over real sockets: routes, bodies, framing, limits, later answers, hang-ups, streams. */
+#include "tests/unit/http_fixture.h"
+
+/* --- routes and bodies ---------------------------------------------------------------------------------- */
+
+static void test_replies(void **state)
+{
+    static const struct {
+        const char *line, *body;
+        int status;
+        const char *code; /* NULL: no error */
+        const char *text; /* of the error, or of the body */
+    } cases[] = {
+        {"GET /echo/a%2Db", NULL, 200, NULL, "\"name\":\"a-b\""},
+        {"GET /echo/a?q=2026-01-01T00:00:00+02:00", NULL, 200, NULL, "00:00+02:00"},
+        {"GET /echo/a?q=%2B%20x", NULL, 200, NULL, "\"q\":\"+ x\""},
+        {"HEAD /echo/a", NULL, 200, NULL, ""},
+        {"POST /echo/a", "{\"k\": [1, \"x\"]}", 200, NULL, "\"body\":{\"k\":[1,\"x\"]}"},
+        {"POST /echo/a", NULL, 200, NULL, "\"body\":null"},
+        {"GET /open", NULL, 200, NULL, "ok"},
+        {"GET /echo", NULL, 404, "not-found", "nothing at this path"},
+        {"GET /ecko/a", NULL, 404, "not-found", "did you mean /echo/a?"},
+        {"GET /open/", NULL, 404, "not-found", "did you mean /open?"},
+        {"GET /echo/", NULL, 404, "not-found", NULL},
+        {"GET /", NULL, 404, "not-found", NULL},
+        {"GET //open", NULL, 404, "not-found", NULL},
+        {"GET /a/b/c/d/e/f/g/h/i/j", NULL, 400, "invalid", "more than 8 parts"},
+        {"PUT /echo/a", NULL, 405, "unsupported", "GET, HEAD, POST, DELETE"},
+        {"OPTIONS /open", NULL, 405, "unsupported", "GET, HEAD"},
+        {"GET /echo/a?limt=1", NULL, 400, "invalid", "no key 'limt'; did you mean 'limit'?"},
+        {"GET /echo/a?q=1&q=2", NULL, 400, "invalid", "'q' twice"},
+        {"GET /echo/%zz", NULL, 400, "invalid", "percent"},
+        {"GET /echo/%0a", NULL, 400, "invalid", "control"},
+        {"GET /echo/%00", NULL, 400, "invalid", "control"},
+        {"GET /echo/%ff", NULL, 400, "invalid", "UTF-8"},
+        {"GET /echo/a?q=%", NULL, 400, "invalid", "percent"},
+        {"GET http://localhost/open", NULL, 400, "invalid", "begin with '/'"},
+        {"GET /open", "{}", 400, "invalid", "takes no body"},
+        {"POST /echo/a", "{\"a\":1,\n \"a\":2}", 400, "invalid", "body:2:4: duplicate object key"},
+        {"POST /echo/a", "{\"a\":}", 400, "invalid", "body:1:6:"},
+        {"POST /echo/a", "[]", 400, "invalid", "JSON object"},
+        {"POST /echo/a", "7", 400, "invalid", NULL},
+        {"POST /echo/a", "{} x", 400, "invalid", "body:1:4:"},
+        {"POST /echo/a", "{\"a\":\"\\u0000\"}", 400, "invalid", "body:1:"},
+        {"POST /echo/a", "{\"a\":\"\xff\"}", 400, "invalid", "body:1:"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct reply r = client_ask(&loop, tcp_address, cases[i].line, "", cases[i].body);
+
+        if (cases[i].code) {
+            assert_error(&r, cases[i].status, cases[i].code, cases[i].text);
+        } else {
+            assert_int_equal(r.status, cases[i].status);
+            if (!strstr(r.body, cases[i].text))
+                print_error("%s: %s\n", cases[i].line, r.body);
+            assert_non_null(strstr(r.body, cases[i].text));
+        }
+        reply_release(&r);
+    }
+}
+
+static void test_json_depth_and_strings(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+    } cases[] = {
+        {"{\"a\":\"[[[[\\\\\"}", 200},
+        {"{\"a\":\"\\\"[\"}", 200},
+        {"{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+         "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
+         200},
+        {"{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]"
+         "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
+         413},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct reply r = client_ask(&loop, tcp_address, "POST /echo/a", "", cases[i].body);
+
+        if (r.status != cases[i].status)
+            print_error("%zu: %s\n", i, r.body);
+        assert_int_equal(r.status, cases[i].status);
+        reply_release(&r);
+    }
+}
+
+static void test_body_must_be_declared_as_json(void **state)
+{
+    static const char form[] =
+        "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: "
+        "application/x-www-form-urlencoded\r\n\r\n{}";
+    static const char json[] =
+        "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: "
+        "Application/JSON; charset=utf-8\r\n\r\n{}";
+    struct reply r = client_exchange(&loop, tcp_address, form);
+
+    assert_error(&r, 415, "invalid", "application/json");
+    reply_release(&r);
+    r = client_exchange(&loop, tcp_address, json);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+}
+
+/* --- framing -------------------------------------------------------------------------------------------- */
+
+static void test_smuggling_is_refused_and_cut(void **state)
+{
+    static const struct {
+        const char *request;
+        int status;
+    } cases[] = {
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n0\r\n\r\nGET /open HTTP/1.1\r\nHost: localhost\r\n\r\n",
+         400},
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+         "0\r\n\r\n0\r\n\r\n",
+         400},
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 36\r\n\r\nGET "
+         "/open "
+         "HTTP/1.1\r\nHost: localhost\r\n\r\n",
+         400},
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+         501},
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
+        {"POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+         "identity\r\n\r\n0\r\n\r\n",
+         501},
+        {"POST /echo/a HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501},
+        {"GET /open HTTP/1.1\r\nHost: localhost\r\nHost: example.com\r\n\r\n", 400},
+        {"GET /open HTTP/1.1\r\n\r\n", 400},
+        {"GET /open HTTP/1.1\r\nHost: localhost\r\nContent-Length : 5\r\n\r\nhello", 400},
+        {"GET /echo/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer "
+         "b\r\n\r\n",
+         400},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int fd = client_connect(tcp_address);
+        struct reply r;
+
+        client_send(&loop, fd, cases[i].request, strlen(cases[i].request));
+        r = client_receive(&loop, fd, false);
+        if (r.status != cases[i].status)
+            print_error("case %zu: %d %s\n", i, r.status, r.raw);
+        assert_int_equal(r.status, cases[i].status);
+        assert_true(client_closed(&loop, fd)); /* nothing behind it was read as a request */
+        assert_int_equal(handled, 0);
+        reply_release(&r);
+        close(fd);
+    }
+}
+
+static void test_chunked_body(void **state)
+{
+    static const char request[] = "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+                                  "chunked\r\n\r\n3\r\n{\"a\r\n5\r\n\": 1}\r\n0\r\n\r\n";
+    struct reply r = client_exchange(&loop, tcp_address, request);
+
+    assert_int_equal(r.status, 200);
+    assert_non_null(strstr(r.body, "{\"a\":1}"));
+    reply_release(&r);
+}
+
+static void test_pipelined_requests_keep_their_order(void **state)
+{
+    static const char request[] = "GET /echo/one HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                  "POST /echo/two HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+                                  "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                  "GET /echo/three HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    int fd = client_connect(tcp_address);
+    struct reply all = {0};
+    const char *one, *two, *four;
+
+    client_send(&loop, fd, request, strlen(request));
+    while (!all.closed)
+        receive_more(&loop, fd, &all);
+    one = strstr(all.raw, "\"one\"");
+    two = strstr(all.raw, "\"two\"");
+    four = strstr(all.raw, "404 Not Found");
+    assert_true(one && two && four && one < two && two < four && four < strstr(all.raw, "\"three\""));
+    reply_release(&all);
+    close(fd);
+}
+
+/* --- limits --------------------------------------------------------------------------------------------- */
+
+static char large[3 * 1024 * 1024];
+
+static void test_large_headers(void **state)
+{
+    int n = snprintf(large, sizeof(large), "GET /open HTTP/1.1\r\nHost: localhost\r\nX: ");
+    struct reply r;
+
+    memset(large + n, 'x', 200 * 1024);
+    memcpy(large + n + 200 * 1024, "\r\n\r\n", 5);
+    r = client_exchange(&loop, tcp_address, large);
+    assert_int_equal(r.status, 431);
+    reply_release(&r);
+}
+
+static void test_long_url(void **state)
+{
+    static const char rest[] = " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int n = snprintf(large, sizeof(large), "GET /echo/");
+    struct reply r;
+
+    memset(large + n, 'x', 5000);
+    memcpy(large + n + 5000, rest, sizeof(rest));
+    r = client_exchange(&loop, tcp_address, large);
+    assert_error(&r, 413, "limit", "4096");
+    reply_release(&r);
+}
+
+static struct reply post_blanks(const char *path, size_t n)
+{
+    char line[64];
+
+    memset(large, ' ', n);
+    memcpy(large, "{}", 2);
+    large[n] = '\0';
+    snprintf(line, sizeof(line), "POST %s", path);
+    return client_ask(&loop, tcp_address, line, "", large);
+}
+
+/* Above the route's limit: by its declared size, and by counting. */
+static void test_large_bodies(void **state)
+{
+    static const char head[] =
+        "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    struct reply r = post_blanks("/echo/a", 1500);
+    size_t n;
+
+    assert_error(&r, 413, "limit", "1000 bytes");
+    assert_false(r.closed); /* small enough to be read and thrown away */
+    reply_release(&r);
+    r = post_blanks("/echo/a", 1000);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+    r = post_blanks("/large", 2 * 1024 * 1024);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+    r = post_blanks("/echo/a", 2 * 1024 * 1024); /* not read to its end */
+    if (r.status)
+        assert_error(&r, 413, "limit", "1000 bytes");
+    reply_release(&r);
+
+    n = (size_t)snprintf(large, sizeof(large), "%s", head);
+    for (int i = 0; i < 100; i++)
+        n += (size_t)snprintf(large + n, sizeof(large) - n, "14\r\n%20s\r\n", "");
+    snprintf(large + n, sizeof(large) - n, "0\r\n\r\n");
+    r = client_exchange(&loop, tcp_address, large);
+    assert_error(&r, 413, "limit", "1000 bytes");
+    reply_release(&r);
+
+    /* an endless one is cut off */
+    n = (size_t)snprintf(large, sizeof(large), "%s200000\r\n", head);
+    memset(large + n, ' ', 2 * 1024 * 1024);
+    large[n + 2 * 1024 * 1024] = '\0';
+    r = client_exchange(&loop, tcp_address, large);
+    assert_true(r.closed);
+    reply_release(&r);
+}
+
+static void test_expect_continue_is_answered_early(void **state)
+{
+    static const char request[] = "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                                  "Content-Length: 5000\r\n\r\n";
+    static const char fine[] = "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                               "Content-Length: 2\r\n\r\n";
+    struct reply r = client_exchange(&loop, tcp_address, request);
+    int fd;
+
+    assert_error(&r, 413, "limit", NULL); /* without a byte of the body */
+    reply_release(&r);
+    fd = client_connect(tcp_address);
+    client_send(&loop, fd, fine, strlen(fine));
+    while (!r.raw || !strstr(r.raw, "100 Continue"))
+        receive_more(&loop, fd, &r);
+    reply_release(&r);
+    client_send(&loop, fd, "{}", 2);
+    r = client_receive(&loop, fd, false);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+    close(fd);
+}
+
+static void test_connections_beyond_the_limit_wait(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options limits = {.connections_max = 4};
+    static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fds[6];
+    struct reply r;
+
+    start_with(&who, &limits);
+    for (int i = 0; i < 6; i++) {
+        fds[i] = client_connect(tcp_address);
+        client_send(&loop, fds[i], request, strlen(request));
+    }
+    for (int i = 0; i < 4; i++) {
+        r = client_receive(&loop, fds[i], false);
+        assert_int_equal(r.status, 200);
+        reply_release(&r);
+    }
+    for (int i = 0; i < 20; i++)
+        turn(&loop, -1, 0);
+    assert_int_equal(recv(fds[5], (char[1]){0}, 1, MSG_DONTWAIT), -1);
+    close(fds[0]);
+    close(fds[1]);
+    for (int i = 4; i < 6; i++) {
+        r = client_receive(&loop, fds[i], false);
+        assert_int_equal(r.status, 200);
+        reply_release(&r);
+    }
+    for (int i = 2; i < 6; i++)
+        close(fds[i]);
+}
+
+/* --- time ----------------------------------------------------------------------------------------------- */
+
+static void test_slow_requests_are_cut(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options limits = {.idle_ms = 1000, .receive_ms = 300};
+    static const char *const beginnings[] = {
+        "", "GET /op", "GET /open HTTP/1.1\r\nHost: loc",
+        "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{\"a\""};
+
+    start_with(&who, &limits);
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
+        int fd = client_connect(tcp_address);
+
+        client_send(&loop, fd, beginnings[i], strlen(beginnings[i]));
+        assert_true(client_closed(&loop, fd));
+        close(fd);
+    }
+    assert_int_equal(handled, 0);
+}
+
+static void test_a_handler_that_does_not_answer(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options limits = {.answer_ms = 200};
+    struct reply r;
+
+    start_with(&who, &limits);
+    r = client_ask(&loop, tcp_address, "GET /keep", "", NULL);
+    assert_error(&r, 504, "timeout", "no answer within 200 ms");
+    reply_release(&r);
+    assert_int_equal(kept_count, 1);
+    assert_true(http_answered(kept[0]));
+    http_reply_json(kept[0], 200, json_object()); /* late, dropped */
+    http_request_unref(kept[0]);
+}
+
+/* --- later answers, hang-ups ---------------------------------------------------------------------------- */
+
+static void test_parallel_requests_answered_later(void **state)
+{
+    static const char request[] = "GET /keep HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    int fds[PARALLEL];
+
+    for (int i = 0; i < PARALLEL; i++) {
+        fds[i] = client_connect(i % 2 ? tcp_address : unix_address);
+        assert_true(fds[i] >= 0);
+        client_send(&loop, fds[i], request, strlen(request));
+    }
+    wait_kept(PARALLEL);
+    for (int i = PARALLEL - 1; i >= 0; i--) {
+        http_reply_json(kept[i], 200, json_pack("{s:i}", "n", i));
+        http_request_unref(kept[i]);
+    }
+    for (int i = 0; i < PARALLEL; i++) {
+        struct reply r = client_receive(&loop, fds[i], false);
+
+        assert_int_equal(r.status, 200);
+        reply_release(&r);
+        close(fds[i]);
+    }
+}
+
+static void test_hang_up_while_the_handler_works(void **state)
+{
+    static const char request[] =
+        "POST /keep HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
+
+    for (int i = 0; i < 3; i++) {
+        int fd = client_connect(i ? tcp_address : unix_address);
+
+        client_send(&loop, fd, request, strlen(request));
+        wait_kept((size_t)i + 1);
+        if (i == 2) /* a reset rather than an end */
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+        close(fd);
+        turn(&loop, -1, 0);
+        assert_int_equal(json_integer_value(json_object_get(http_body(kept[i]), "a")), 1);
+        http_reply_error(kept[i], ERR_CONFLICT, "too late");
+        for (int k = 0; k < 10; k++)
+            turn(&loop, -1, 0);
+        assert_int_equal(json_integer_value(json_object_get(http_body(kept[i]), "a")), 1);
+        http_request_unref(kept[i]);
+    }
+}
+
+static void test_hang_up_in_mid_request(void **state)
+{
+    static const char request[] =
+        "POST /echo/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{\"a\":\"";
+
+    for (size_t n = 1; n < strlen(request); n += 7) {
+        int fd = client_connect(tcp_address);
+
+        client_send(&loop, fd, request, n);
+        close(fd);
+        turn(&loop, -1, 0);
+    }
+    assert_int_equal(handled, 0);
+}
+
+static void test_closing_answers_who_waits(void **state)
+{
+    static const char request[] = "GET /keep HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int waiting = client_connect(tcp_address), idle = client_connect(tcp_address),
+        half = client_connect(unix_address);
+    struct reply r;
+
+    client_send(&loop, waiting, request, strlen(request));
+    client_send(&loop, half, request, 10);
+    wait_kept(1);
+    stop();
+    r = client_receive(&loop, waiting, false);
+    assert_error(&r, 503, "cancelled", "stopping");
+    reply_release(&r);
+    assert_true(client_closed(&loop, idle));
+    assert_true(client_closed(&loop, half));
+    http_reply_json(kept[0], 200, json_object()); /* after the server's end: dropped */
+    assert_null(http_header(kept[0], "Host"));
+    http_request_unref(kept[0]);
+    assert_int_equal(client_connect(unix_address), -1);
+    close(waiting);
+    close(idle);
+    close(half);
+}
+
+/* --- streams -------------------------------------------------------------------------------------------- */
+
+static int open_stream(const char *address)
+{
+    static const char request[] = "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    uint64_t deadline = client_deadline();
+    int fd = client_connect(address);
+
+    client_send(&loop, fd, request, strlen(request));
+    while (!stream && !client_late(deadline))
+        turn(&loop, -1, 0);
+    assert_non_null(stream);
+    return fd;
+}
+
+static void test_stream_comes_as_it_is_written(void **state)
+{
+    int fd = open_stream(tcp_address);
+    struct reply r = {0};
+
+    for (int i = 0; i < 20; i++) {
+        char line[32];
+
+        snprintf(line, sizeof(line), "line %d\n", i);
+        assert_int_equal(http_stream_write(stream, line, strlen(line)), 0);
+        assert_true(client_expect(&loop, fd, &r, line));
+    }
+    http_stream_end(stream);
+    assert_false(reply_parse(&r, false));
+    while (!reply_parse(&r, false) && !r.closed)
+        receive_more(&loop, fd, &r);
+    assert_string_equal(r.body + strlen(r.body) - 8, "line 19\n");
+    assert_int_equal(stream_closed, 1);
+    reply_release(&r);
+    close(fd);
+}
+
+static void test_stream_tells_when_it_is_full(void **state)
+{
+    static char block[64 * 1024];
+    int fd = open_stream(tcp_address), n = 0;
+    uint64_t deadline = client_deadline();
+    char sink[65536];
+    size_t got = 0;
+
+    memset(block, 'x', sizeof(block));
+    while (http_stream_write(stream, block, sizeof(block)) == 0 && n < 1000) {
+        turn(&loop, -1, 0);
+        n++;
+    }
+    assert_true(n < 1000); /* the client does not read: it ends by ERR_BUSY */
+    assert_int_equal(stream_drained, 0);
+    while (!stream_drained && !client_late(deadline)) {
+        ssize_t k = recv(fd, sink, sizeof(sink), MSG_DONTWAIT);
+
+        got += k > 0 ? (size_t)k : 0;
+        turn(&loop, fd, POLLIN);
+    }
+    assert_int_equal(stream_drained, 1);
+    assert_true(got > 0);
+    close(fd);
+    while (!stream_closed && !client_late(deadline))
+        turn(&loop, -1, 0);
+    assert_int_equal(stream_closed, 1);
+}
+
+/* The connection sleeps: nothing is sent that could fail. The clock sees the end. */
+static void test_hang_up_of_a_silent_stream(void **state)
+{
+    int fd = open_stream(unix_address);
+    uint64_t deadline = client_deadline();
+    struct reply r = {0};
+
+    http_stream_write(stream, "a", 1);
+    assert_true(client_expect(&loop, fd, &r, "a"));
+    reply_release(&r);
+    close(fd);
+    while (!stream_closed && !client_late(deadline))
+        turn(&loop, -1, 0);
+    assert_int_equal(stream_closed, 1);
+}
+
+static void test_closing_ends_streams(void **state)
+{
+    int fd = open_stream(tcp_address);
+
+    http_stream_write(stream, "a", 1);
+    stop();
+    assert_int_equal(stream_closed, 1);
+    assert_true(client_closed(&loop, fd));
+    close(fd);
+}
+
+static void test_head_of_a_stream(void **state)
+{
+    struct reply r = client_ask(&loop, tcp_address, "HEAD /stream", "", NULL);
+
+    assert_int_equal(r.status, 200);
+    assert_null(stream);
+    reply_release(&r);
+}
+
+/* --- metrics -------------------------------------------------------------------------------------------- */
+
+static char metrics[16384];
+
+__attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const char *format, ...)
+{
+    size_t n = strlen(metrics);
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(metrics + n, sizeof(metrics) - n, format, ap);
+    va_end(ap);
+}
+
+static void test_metrics(void **state)
+{
+    struct reply r = client_ask(&loop, tcp_address, "GET /open", "", NULL);
+
+    reply_release(&r);
+    r = client_ask(&loop, tcp_address, "GET /nowhere", "", NULL);
+    reply_release(&r);
+    metrics[0] = '\0';
+    http_metrics(http, put_metric, NULL);
+    assert_non_null(
+        strstr(metrics, "cronsched_http_requests_total{method=\"GET\",path=\"/open\",code=\"2xx\"} 1\n"));
+    assert_non_null(
+        strstr(metrics, "cronsched_http_requests_total{method=\"other\",path=\"other\",code=\"4xx\"} 1\n"));
+    assert_non_null(strstr(metrics, "\ncronsched_http_connections_total 2\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SERVER(test_replies),
+        SERVER(test_json_depth_and_strings),
+        SERVER(test_body_must_be_declared_as_json),
+        SERVER(test_smuggling_is_refused_and_cut),
+        SERVER(test_chunked_body),
+        SERVER(test_pipelined_requests_keep_their_order),
+        SERVER(test_large_headers),
+        SERVER(test_long_url),
+        SERVER(test_large_bodies),
+        SERVER(test_expect_continue_is_answered_early),
+        PLAIN(test_connections_beyond_the_limit_wait),
+        PLAIN(test_slow_requests_are_cut),
+        PLAIN(test_a_handler_that_does_not_answer),
+        SERVER(test_parallel_requests_answered_later),
+        SERVER(test_hang_up_while_the_handler_works),
+        SERVER(test_hang_up_in_mid_request),
+        SERVER(test_closing_answers_who_waits),
+        SERVER(test_stream_comes_as_it_is_written),
+        SERVER(test_stream_tells_when_it_is_full),
+        SERVER(test_hang_up_of_a_silent_stream),
+        SERVER(test_closing_ends_streams),
+        SERVER(test_head_of_a_stream),
+        SERVER(test_metrics),
+    };
+
+    return cmocka_run_group_tests_name("http", tests, NULL, NULL);
+}
