@@ -425,8 +425,6 @@ static int fold_pause(struct fold *f, bool on)
         j->pause_until_ms = on ? until : 0;
         alloc_replace(&j->pause_reason, on ? r->reason : NULL);
         alloc_replace(&j->pause_by, on ? r->by : NULL);
-        if (s->job_changed)
-            s->job_changed(s->arg, j);
     }
     if (!on)
         LIST_EACH(link, &s->dependents)
@@ -559,6 +557,7 @@ static int fold_arm(struct fold *f)
     a->try = (int)r->try;
     a->engine = alloc_text(r->engine);
     a->epoch = f->batch->epoch;
+    a->index = f->batch->index;
     a->state = ATTEMPT_ARMED;
     move(f, run, run->fired ? RUN_STARTING : RUN_ARMED);
     touch(f, run);

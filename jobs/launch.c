@@ -171,11 +171,13 @@ void run_forget(struct scheduler *s, struct run *r)
 
 /* ---- calls ---- */
 
-static void object_name(struct scheduler *s, const char *run, int attempt, int64_t epoch, int try, char ret[40])
+/* No two ARM records ever give the same name, so that what one of them made cannot be taken for another's. */
+static void object_name(struct scheduler *s, const char *run, const struct attempt *a, char ret[40])
 {
     char text[RUN_ID_MAX + 160], hash[33];
 
-    snprintf(text, sizeof(text), "%s %s %d %lld %d", s->host.cluster(&s->host), run, attempt, (long long)epoch, try);
+    snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number, (long long)a->epoch,
+             a->try, (unsigned long long)a->index);
     batch_hash(text, strlen(text), hash);
     snprintf(ret, 40, "cs-%s", hash);
 }
@@ -203,7 +205,7 @@ static uint64_t call(struct scheduler *s, struct run *r, enum engine_op op)
     };
 
     assert(engine);
-    object_name(s, r->id, a->number, a->epoch, a->try, name);
+    object_name(s, r->id, a, name);
     c = alloc_zero(sizeof(*c));
     c->ticket = request.ticket = s->next_ticket++;
     c->op = op;
@@ -259,8 +261,18 @@ static void put_with_text(struct scheduler *s, enum record_kind kind, struct run
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by)
 {
     struct record *rec;
-    struct attempt *a = run_attempt(r);
+    struct attempt *a;
 
+    if (!r->fired) { /* a reservation: its fire time is accounted for now, ahead of its time */
+        rec = record_begin(s, RECORD_FIRE);
+        PUT_TEXT(s, rec, run, r->id);
+        PUT_INT(s, rec, fire_ms, r->fire_ms);
+        PUT_INT(s, rec, due_ms, r->due_ms);
+        record_commit(s, rec);
+        if (r->state == RUN_ENDED)
+            return; /* its preparation had failed */
+    }
+    a = run_attempt(r);
     if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED) && !r->live.released)
         run_revoke(s, r, verdict);
     rec = record_begin(s, RECORD_CLOSED);
@@ -279,7 +291,7 @@ static void discard_later(struct scheduler *s, struct run *r, const struct attem
 
     if (!a->id)
         return;
-    object_name(s, r->id, a->number, a->epoch, a->try, name);
+    object_name(s, r->id, a, name);
     d = alloc_zero(sizeof(*d));
     d->engine = engine_of(s, a);
     d->job = job_ref(run_def(r));

@@ -45,7 +45,8 @@ struct attempt {
     int number, try;
     enum attempt_state state;
     char *engine, *id, *boot;
-    int64_t epoch; /* of its ARM */
+    int64_t epoch;  /* of its ARM */
+    uint64_t index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
     int64_t committed_epoch;
     int64_t started_ms, ended_ms;
     int exit_code; /* -1: none */

@@ -91,6 +91,7 @@ static json_t *encode_attempt(const struct attempt *a)
     set_text(o, "id", a->id);
     set_text(o, "boot", a->boot);
     put_int(o, "epoch", a->epoch, 0);
+    put_int(o, "index", (int64_t)a->index, 0);
     put_int(o, "committed_epoch", a->committed_epoch, 0);
     put_int(o, "started", a->started_ms, 0);
     put_int(o, "ended", a->ended_ms, 0);
@@ -259,6 +260,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->id = get_text(o, "id");
     a->boot = get_text(o, "boot");
     a->epoch = get_int(o, "epoch", 0);
+    a->index = (uint64_t)get_int(o, "index", 0);
     a->committed_epoch = get_int(o, "committed_epoch", 0);
     a->started_ms = get_int(o, "started", 0);
     a->ended_ms = get_int(o, "ended", 0);
