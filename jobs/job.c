@@ -289,7 +289,10 @@ int job_from_json(struct job **ret, const char *name, const json_t *json, struct
         return error_set(error, ERR_INVALID, "a job must be an object");
     r = yaml_doc_from_json(&doc, json, JOB_DEPTH_MAX);
     if (r < 0)
-        return error_set(error, r, "%s", r == ERR_LIMIT ? "nested too deep" : error_text(r));
+        return error_set(error, r, "%s",
+                         r == ERR_LIMIT     ? "nested too deep"
+                         : r == ERR_INVALID ? "a NUL character in a text"
+                                            : error_text(r));
     reader.job = job_new(name);
     if (reader.job) {
         job_read_layer(&reader, yaml_doc_root(doc));

@@ -244,5 +244,6 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
                  "is longer than start_within: such runs are skipped");
     if (zones)
         check_times(reader, zones);
-    check_size(reader);
+    if (reader->faults == 0)
+        check_size(reader);
 }

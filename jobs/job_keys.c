@@ -250,7 +250,7 @@ int job_check_variable(const char *name, struct error *error)
     if (!*name || isdigit((unsigned char)*name))
         return error_set(error, ERR_INVALID, "'%.80s' is not a variable's name", name);
     if (strncmp(name, own, sizeof(own) - 1) == 0)
-        return error_set(error, ERR_INVALID, "the names %s... are set by cronsched", own);
+        return error_set(error, ERR_INVALID, "the variables %s* are set by cronsched", own);
     return 0;
 }
 
@@ -261,6 +261,6 @@ int job_check_label(const char *name, struct error *error)
     if (!*name || has_control(name) || strpbrk(name, " ="))
         return error_set(error, ERR_INVALID, "'%.80s' is not a label's name", name);
     if (strncmp(name, own, sizeof(own) - 1) == 0)
-        return error_set(error, ERR_INVALID, "the labels %s... are set by cronsched", own);
+        return error_set(error, ERR_INVALID, "the labels %s* are set by cronsched", own);
     return 0;
 }

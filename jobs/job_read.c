@@ -426,7 +426,7 @@ static void read_variable(struct job_reader *reader, const struct job_key *key, 
         job_report(reader, key, at, 0, "%s has no value; nothing is taken from the server's own environment",
                    name);
     else if (!text)
-        report_kind(reader, key, node, "a map of texts");
+        job_report(reader, key, node, 0, "%s must be a text, {from_file: PATH} or {from_secret: NAME}", name);
     else {
         variable.value = strdup(text);
         good = true;
@@ -493,7 +493,8 @@ static void read_label(struct job_reader *reader, const struct job_key *key, con
     if (job_check_label(name, &error) < 0)
         return job_report(reader, key, at, 0, "%s", error.text);
     if (!text || node->kind == YAML_NULL)
-        return report_kind(reader, key, node, "a map of texts");
+        return job_report(reader, key, node, 0, "%s must be a text, not %s", name,
+                          yaml_kind_name(node->kind));
     if (json_object_size(*field) >= JOB_LIST_MAX && !json_object_get(*field, name))
         return job_report(reader, key, at, 0, "more than %d labels", JOB_LIST_MAX);
     if (!*field)
@@ -566,7 +567,7 @@ static void read_notification(struct job_reader *reader, const struct job_key *k
 static void read_notify(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
     const struct yaml_node *const *items = (const struct yaml_node *const *)node->items;
-    size_t n = node->count;
+    size_t n = node->count, kept = 0;
     struct job_notify *list;
 
     if (node->kind != YAML_LIST) {
@@ -580,11 +581,16 @@ static void read_notify(struct job_reader *reader, const struct job_key *key, co
         reader->no_memory = true;
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        read_notification(reader, key, items[i], &list[i]);
+    for (size_t i = 0; i < n; i++) {
+        read_notification(reader, key, items[i], &list[kept]);
+        if (list[kept].url && list[kept].on.count > 0)
+            kept++;
+        else
+            job_notify_release(&list[kept]);
+    }
     job_key_release(reader->job, key);
     *(struct job_notify **)job_field(reader->job, key->offset) = list;
-    *(size_t *)job_field(reader->job, key->count_offset) = n;
+    *(size_t *)job_field(reader->job, key->count_offset) = kept;
 }
 
 /* --- keys --- */

@@ -362,6 +362,9 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
     }
     if (value->kind == YAML_NULL) {
         reportf(file, key, "the job '%.100s' is empty; write {} if `defaults` say it all", key->text);
+    } else if (value->kind != YAML_MAP) {
+        reportf(file, value, "the job '%.100s' must be a map of keys, not %s", key->text,
+                yaml_kind_name(value->kind));
     } else {
         if (file->defaults)
             job_read_layer(&reader, file->defaults); /* silent: reported once, in read_defaults */
@@ -380,17 +383,19 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
 /* Finds what is wrong in the defaults, once for all jobs. */
 static void read_defaults(struct file *file, const struct yaml_node *key, const struct yaml_node *value)
 {
-    struct job_reader reader = {.report = on_job_fault, .arg = file, .job = job_new("defaults")};
+    struct job_reader reader = {.report = on_job_fault, .arg = file};
 
-    file->job_key = key;
+    if (value->kind != YAML_MAP)
+        return reportf(file, value, "defaults: must be a map of keys, not %s", yaml_kind_name(value->kind));
+    reader.job = job_new("defaults");
     if (!reader.job) {
         file->no_memory = true;
         return;
     }
+    file->defaults = value;
+    file->job_key = key;
     job_read_layer(&reader, value);
     file->no_memory |= reader.no_memory;
-    if (value->kind == YAML_MAP)
-        file->defaults = value;
     job_unref(reader.job);
 }
 

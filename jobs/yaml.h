@@ -60,7 +60,8 @@ struct yaml_doc;
 int yaml_doc_parse(struct yaml_doc **ret, const char *text, size_t size, const struct yaml_limits *limits,
                    struct yaml_sink *sink);
 
-/* The same tree from JSON, without places. Borrows the texts: `json` must outlive it. ERR_LIMIT: too deep. */
+/* The same tree from JSON, without places. Borrows the texts: `json` must outlive it. ERR_LIMIT: too deep;
+ * ERR_INVALID: a NUL in a text; ERR_NOMEM. */
 int yaml_doc_from_json(struct yaml_doc **ret, const json_t *json, int depth_max);
 
 void yaml_doc_free(struct yaml_doc *doc);
