@@ -187,6 +187,7 @@ struct exchange {
     bool (*take)(void *arg, const char *bytes, size_t n); /* stream: where a good answer's bytes go */
     void *arg;
     bool any, stopped;
+    bool ambiguous; /* an earlier try may have done it */
 };
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
@@ -307,7 +308,12 @@ static int refused(const struct exchange *x, const struct client_server *server,
 static int failed(const struct exchange *x, const struct client_server *server, CURLcode code,
                   const char *why, struct error *error)
 {
-    if (!*why)
+    long reason = 0;
+
+    curl_easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &reason);
+    if (code == CURLE_COULDNT_CONNECT && reason != 0)
+        why = strerror((int)reason); /* curl speaks of a port even where there is a socket */
+    else if (!*why)
         why = curl_easy_strerror(code);
     if (never_sent(x->client->curl, code))
         return error_set(error, ERR_UNREACHABLE, "%s: %s", server->title, why);
@@ -385,49 +391,40 @@ static enum verdict judge(const struct exchange *x, int r)
     }
 }
 
-static void say_unreachable(const struct client *client, struct error *error)
-{
-    struct text list;
-
-    if (client->server_count == 1)
-        return;
-    text_init(&list, ERROR_TEXT_MAX);
-    for (size_t i = 0; i < client->server_count; i++)
-        text_addf(&list, "%s%s", i ? ", " : "", client->servers[i].title);
-    error_set(error, ERR_UNREACHABLE, "no server can be reached at %s", text_str(&list));
-    text_release(&list);
-}
-
 /* One round over all servers. *ret_again: somebody was there, and later it may go better. */
 static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct error *error)
 {
     struct client *client = x->client;
-    struct error first = {0};
-    int r = 0, worst = 0;
+    struct error nobody = {0}, first = {0};
 
     for (size_t i = 0; i < client->server_count; i++) {
         struct error e = {0};
         size_t at = (client->current + i) % client->server_count;
+        int r = ask(x, &client->servers[at], ret, &e);
 
-        r = ask(x, &client->servers[at], ret, &e);
+        if (r == ERR_NOT_FOUND && x->ambiguous && strcmp(x->method, "DELETE") == 0)
+            r = 0; /* the try whose answer was lost has deleted it */
+        x->ambiguous |= r == ERR_UNKNOWN || r == ERR_TIMEOUT;
         if (r == 0 || judge(x, r) == DONE) {
             client->current = at;
             if (r < 0 && error)
                 *error = e;
             return r;
         }
-        if (r != ERR_UNREACHABLE)
-            *ret_again = true;
-        if (!first.code || (worst == ERR_UNREACHABLE && r != ERR_UNREACHABLE)) {
-            first = e;
-            worst = r;
+        if (r != ERR_UNREACHABLE) {
+            first = first.code ? first : e;
+        } else if (nobody.code == 0) {
+            nobody = e;
+        } else { /* all of them are named, each with its reason */
+            size_t n = strlen(nobody.text);
+
+            snprintf(nobody.text + n, sizeof(nobody.text) - n, "; %s", e.text);
         }
     }
-    if (worst == ERR_UNREACHABLE)
-        say_unreachable(client, &first);
+    *ret_again = first.code != 0;
     if (error)
-        *error = first;
-    return worst;
+        *error = first.code ? first : nobody;
+    return first.code ? first.code : ERR_UNREACHABLE;
 }
 
 static int ask_all(struct exchange *x, json_t **ret, struct error *error)

@@ -83,7 +83,7 @@ static int run_completion(const struct verb_call *call)
         return verb_usage(call, "there is completion for bash only, not for '%s'", call->args[0]);
     puts("# bash completion for cronsched; made by 'cronsched completion bash'\n"
          "_cronsched_jobs()\n{\n"
-         "    cronsched jobs -o json 2>/dev/null | sed -n 's/^ *\"job\": \"\\(.*\\)\",*$/\\1/p'\n}\n\n"
+         "    cronsched __jobs 2>/dev/null\n}\n\n"
          "_cronsched()\n{\n"
          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
          "    local verb=${COMP_WORDS[1]} two=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" second=''\n"

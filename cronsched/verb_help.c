@@ -35,21 +35,21 @@ static void print_wrapped(FILE *to, const char *text, size_t indent)
     while (*text) {
         size_t word = strcspn(text, " \n");
 
-        if (column > indent && column + word > HELP_WIDTH) {
+        if (column > indent && column + 1 + word > HELP_WIDTH) {
             fprintf(to, "\n%*s", (int)indent, "");
             column = indent;
+        } else if (column > indent) {
+            fputc(' ', to);
+            column++;
         }
         fprintf(to, "%.*s", (int)word, text);
         column += word;
         text += word;
-        if (*text == '\n') {
+        if (*text == ' ')
+            text++;
+        for (; *text == '\n'; text++) {
             fprintf(to, "\n%*s", text[1] == '\n' ? 0 : (int)indent, "");
             column = indent;
-            text++;
-        } else if (*text == ' ') {
-            fputc(' ', to);
-            column++;
-            text++;
         }
     }
     fputc('\n', to);

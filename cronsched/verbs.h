@@ -76,9 +76,28 @@ struct verb {
 
 #define VERBS(X)                                                                                             \
     X(validate)                                                                                              \
+    X(plan)                                                                                                  \
+    X(apply)                                                                                                 \
+    X(jobs)                                                                                                  \
+    X(show)                                                                                                  \
+    X(delete)                                                                                                \
+    X(pause)                                                                                                 \
+    X(resume)                                                                                                \
+    X(trigger)                                                                                               \
+    X(runs)                                                                                                  \
+    X(run)                                                                                                   \
+    X(logs)                                                                                                  \
+    X(kill)                                                                                                  \
+    X(backfill)                                                                                              \
+    X(explain)                                                                                               \
+    X(audit)                                                                                                 \
+    X(cluster)                                                                                               \
+    X(doctor)                                                                                                \
+    X(token)                                                                                                 \
     X(version)                                                                                               \
     X(completion)                                                                                            \
-    X(help)
+    X(help)                                                                                                  \
+    X(names)
 
 #define X(name) extern const struct verb verb_##name;
 VERBS(X)

@@ -1,0 +1,239 @@
+/* plan: what apply would change, in fields and fire times. */
+#include "cronsched/changeset.h"
+#include "cronsched/when.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const struct verb_option options[] = {
+    {"set", 0, "NAME", "who owns the jobs"},
+    {"prune", 0, NULL, "jobs of this set that the files do not have go"},
+    {0}};
+
+/* --- the plan as JSON -------------------------------------------------------------------------------------
+ */
+
+static json_t *times_or_null(json_t *times)
+{
+    return times ? times : json_null();
+}
+
+static json_t *plan_created(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    json_t *list = json_array();
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        json_t *def = json_object_get(set->jobs, name);
+
+        json_array_append_new(list,
+                              json_pack("{s:s,s:O,s:o}", "job", name, "def", def, "next_after",
+                                        times_or_null(changeset_next_times(set, name, def, NULL, now_ms))));
+    }
+    return list;
+}
+
+static json_t *plan_changed(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
+    const char *owner = verb_option(set->session->call, "set");
+    json_t *list = json_array();
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        const json_t *stored = json_object_get(stored_jobs, name);
+        const char *was = json_string_value(json_object_get(stored, "set"));
+        json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
+        json_t *fields = changeset_fields(before, after);
+
+        if (strcmp(was ? was : "", owner ? owner : "") != 0)
+            json_array_append_new(fields,
+                                  json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
+        json_array_append_new(
+            list,
+            json_pack("{s:s,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
+                      times_or_null(changeset_next_times(set, name, before, stored, now_ms)), "next_after",
+                      times_or_null(changeset_next_times(set, name, after, stored, now_ms))));
+    }
+    return list;
+}
+
+static json_t *make_plan(const struct changeset *set, const json_t *reply, int64_t now_ms)
+{
+    json_t *deleted = json_object_get(reply, "deleted");
+
+    return json_pack("{s:O,s:o,s:o,s:O,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
+                     plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
+                     plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
+                     "unchanged", json_object_get(reply, "unchanged"), "warnings",
+                     json_object_get(reply, "warnings"), "load",
+                     changeset_load_summary(set, deleted, now_ms));
+}
+
+/* --- for people -------------------------------------------------------------------------------------------
+ */
+
+static void print_times(const struct output *out, const char *title, const json_t *times)
+{
+    const json_t *item;
+    size_t i;
+
+    printf("    %s", title);
+    if (!json_is_array(times))
+        printf(" chosen when it is applied");
+    else if (json_array_size(times) == 0)
+        printf(" never by itself");
+    json_array_foreach(times, i, item)
+    {
+        char local[TEXT_NUMBER_BUFFER];
+        int64_t ms;
+
+        if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+            printf("%s%s", i ? ", " : " ", when_local(ms, local, sizeof(local)));
+    }
+    putchar('\n');
+}
+
+static void print_value(const json_t *value)
+{
+    char *dump;
+
+    if (json_is_null(value)) {
+        fputs("(default)", stdout);
+        return;
+    }
+    dump = json_dumps(value, JSON_ENCODE_ANY);
+    fputs(dump ? dump : "?", stdout);
+    free(dump);
+}
+
+static void print_created(const struct output *out, const json_t *job)
+{
+    printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), json_string_value(json_object_get(job, "job")),
+           output_plain(out));
+    print_times(out, "next:", json_object_get(job, "next_after"));
+}
+
+static void print_changed(const struct output *out, const json_t *job)
+{
+    const json_t *before = json_object_get(job, "next_before"), *after = json_object_get(job, "next_after"),
+                 *field;
+    size_t i;
+
+    printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), json_string_value(json_object_get(job, "job")),
+           output_plain(out));
+    json_array_foreach(json_object_get(job, "fields"), i, field)
+    {
+        printf("    %s: ", json_string_value(json_object_get(field, "field")));
+        print_value(json_object_get(field, "old"));
+        fputs(" -> ", stdout);
+        print_value(json_object_get(field, "new"));
+        putchar('\n');
+    }
+    if (json_equal(before, after)) {
+        print_times(out, "next, as before:", after);
+    } else {
+        print_times(out, "next before:", before);
+        print_times(out, "next after: ", after);
+    }
+}
+
+static void print_load(const json_t *load)
+{
+    const json_t *before = json_object_get(load, "before"), *after = json_object_get(load, "after");
+    char local[TEXT_NUMBER_BUFFER] = "?";
+    int64_t ms;
+
+    if (text_parse_time(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
+        when_local(ms, local, sizeof(local));
+    printf("Launches in the next 24 h: %s%" JSON_INTEGER_FORMAT " (now %" JSON_INTEGER_FORMAT
+           "); most in one minute: %" JSON_INTEGER_FORMAT " at %s (now %" JSON_INTEGER_FORMAT ")\n",
+           json_is_true(json_object_get(after, "at_least")) ? "at least " : "",
+           json_integer_value(json_object_get(after, "launches")),
+           json_integer_value(json_object_get(before, "launches")),
+           json_integer_value(json_object_get(after, "peak")), local,
+           json_integer_value(json_object_get(before, "peak")));
+}
+
+static void print_plan(const struct output *out, const json_t *plan, bool changes)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "warnings"), i, item)
+        fprintf(stderr, "warning: %s\n", json_string_value(item));
+    json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
+    json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
+    json_array_foreach(json_object_get(plan, "deleted"), i, item)
+        printf("%s- %s%s\n", output_tone(out, OUTPUT_BAD), json_string_value(item), output_plain(out));
+    if (!changes) {
+        puts("Nothing would change.");
+        return;
+    }
+    printf("%zu to create, %zu to change, %zu to delete, %" JSON_INTEGER_FORMAT
+           " unchanged; apply just this with --check-index %" JSON_INTEGER_FORMAT "\n",
+           json_array_size(json_object_get(plan, "created")),
+           json_array_size(json_object_get(plan, "changed")),
+           json_array_size(json_object_get(plan, "deleted")),
+           json_integer_value(json_object_get(plan, "unchanged")),
+           json_integer_value(json_object_get(plan, "index")));
+    print_load(json_object_get(plan, "load"));
+}
+
+static int show_plan(const struct changeset *set, const json_t *reply)
+{
+    const struct output *out = &set->session->out;
+    bool changes = json_array_size(json_object_get(reply, "created")) > 0 ||
+                   json_array_size(json_object_get(reply, "changed")) > 0 ||
+                   json_array_size(json_object_get(reply, "deleted")) > 0;
+    json_t *plan = make_plan(set, reply, out->now_ms);
+
+    if (!plan)
+        return session_fail(ERR_CORRUPT, "the server's answer lacks something");
+    if (out->format == OUTPUT_TABLE)
+        print_plan(out, plan, changes);
+    else
+        output_value(out, plan);
+    json_decref(plan);
+    return changes ? EXIT_DIFFERS : EXIT_FINE;
+}
+
+static int run_plan(const struct verb_call *call)
+{
+    struct session s;
+    struct changeset set = {0};
+    json_t *body = NULL, *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    code = changeset_load(&set, &s);
+    if (code == EXIT_FINE)
+        body = changeset_body(&set, true, &code);
+    if (body) {
+        session_path(&s, "/v1/apply");
+        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE)
+        code = show_plan(&set, reply);
+    json_decref(reply);
+    json_decref(body);
+    changeset_release(&set);
+    return session_close(&s, code);
+}
+
+const struct verb verb_plan = {
+    .name = "plan",
+    .args = "PATH...",
+    .help = "say what apply would change, in fields and fire times",
+    .text = "Exit code 0 when nothing would change, 1 when something would, above 1 after an error.",
+    .group = VERB_GROUP_FILES,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = options,
+    .run = run_plan,
+};
