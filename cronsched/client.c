@@ -413,12 +413,10 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
         }
         if (r != ERR_UNREACHABLE) {
             first = first.code ? first : e;
-        } else if (nobody.code == 0) {
-            nobody = e;
         } else { /* all of them are named, each with its reason */
-            size_t n = strlen(nobody.text);
-
-            snprintf(nobody.text + n, sizeof(nobody.text) - n, "; %s", e.text);
+            if (nobody.code)
+                error_prefix(&e, "%s; ", nobody.text);
+            nobody = e;
         }
     }
     *ret_again = first.code != 0;
