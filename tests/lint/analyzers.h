@@ -1,5 +1,5 @@
-/* For the static analyzers only: they see one file at a time and cannot know that error_set returns the negative
- * code that it is given. Included before everything else by tests/lint/analysis_test.py.
+/* For the static analyzers only: they see one file at a time and cannot know that error_set returns the
+ * negative code that it is given. Included before everything else by tests/lint/analysis_test.py.
  */
 #pragma once
 
