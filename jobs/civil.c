@@ -223,3 +223,13 @@ const char *civil_format_date(int64_t days, char *buffer, size_t size)
     snprintf(buffer, size, "%04d-%02d-%02d", year, month, day);
     return buffer;
 }
+
+const char *civil_range_format(const struct civil_range *range, char *buffer, size_t size)
+{
+    char from[CIVIL_TEXT_MAX], to[CIVIL_TEXT_MAX];
+
+    civil_format_date(range->from, from, sizeof(from));
+    civil_format_date(range->to, to, sizeof(to));
+    snprintf(buffer, size, range->from == range->to ? "%s" : "%s/%s", from, to);
+    return buffer;
+}

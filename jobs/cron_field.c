@@ -114,6 +114,8 @@ static int fail_unexpected(struct parser *p)
         return fail(p, p->at, "%s: the item at its end is incomplete", p->field->name);
     if (p->text[p->at] == ',')
         return fail(p, p->at, "%s: an item is incomplete before ','", p->field->name);
+    if ((p->id == CRON_DOM || p->id == CRON_DOW) && strchr("lw", p->text[p->at]))
+        return fail(p, p->at, "%s: L and W are written in upper case", p->field->name);
     return fail(p, p->at, "%s: unexpected '%c'", p->field->name, p->text[p->at]);
 }
 
@@ -273,12 +275,15 @@ static int parse_star(struct parser *p)
 static int fail_backwards(struct parser *p, size_t start, int lo, int hi)
 {
     const struct field *f = p->field;
+    int length = (int)(p->at - start);
+    const char *text = p->text + start;
 
     if (p->id == CRON_YEAR)
         return fail(p, start, "year: the range %d-%d runs backwards", lo, hi);
-    return fail(p, start, "%s: the range %.*s runs backwards: write %d-%d,%d-%d", f->name,
-                (int)(p->at - start), p->text + start, lo, p->id == CRON_DOW && !p->quartz ? 6 : f->max,
-                f->min, hi);
+    if (p->id == CRON_DOW && lo == 7)
+        return fail(p, start, "day of week: the range %.*s runs backwards: write 0-%d", length, text, hi);
+    return fail(p, start, "%s: the range %.*s runs backwards: write %d-%d,%d-%d", f->name, length, text, lo,
+                p->id == CRON_DOW && !p->quartz ? 6 : f->max, f->min, hi);
 }
 
 static int parse_range(struct parser *p, size_t start, int lo)

@@ -5,6 +5,7 @@
 
 #include "jobs/civil.h"
 #include "jobs/cron.h"
+#include "jobs/describe.h"
 #include "jobs/hash.h"
 #include "jobs/interval.h"
 #include "jobs/line.h"
@@ -597,12 +598,20 @@ const char *schedule_canonical(const struct schedule *s, size_t index, char *buf
 
 const char *schedule_describe(const struct schedule *s, char *buffer, size_t size)
 {
-    char text[SCHEDULE_TEXT_MAX + 16];
     struct line line;
 
     line_init(&line, buffer, size);
-    for (size_t i = 0; i < s->count; i++)
-        line_add(&line, "%s%s", i ? "; " : "", schedule_canonical(s, i, text, sizeof(text)));
-    line_add(&line, ", %s", s->dst == SCHEDULE_UTC ? "UTC" : s->zone_name);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct entry *e = &s->entries[i];
+
+        line_add(&line, i ? "; " : "");
+        if (e->kind == ENTRY_CRON)
+            describe_cron(&line, &e->cron);
+        else if (e->kind == ENTRY_INTERVAL)
+            describe_interval(&line, &e->interval);
+        else
+            line_add(&line, "never by itself, only when triggered");
+    }
+    line_add(&line, ", %s", s->clock == zone_utc() ? "UTC" : s->zone_name);
     return buffer;
 }
