@@ -1,0 +1,369 @@
+/* Attempts in a table by id, answers in a queue for the next turn of the loop, ends in a queue by time: all
+ * attempts last equally long, so the queue of starts is the queue of ends. */
+#include "cronsched/engines/null.h"
+
+#include "jobs/alloc.h"
+#include "jobs/list.h"
+#include "jobs/record.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define HASH_NONFATAL_OOM 0
+#define uthash_fatal(msg) abort()
+#include <uthash.h>
+
+#define ID_MAX 160
+
+enum state { PREPARED, RUNNING, ENDED, FENCED };
+
+struct attempt {
+    UT_hash_handle hh;
+    struct list link; /* of `running` */
+    enum state state;
+    bool watched;
+    uint64_t watch; /* its ticket */
+    int64_t epoch, started_ms, ended_ms;
+    uint64_t ends_at; /* uv_now */
+    int attempt, exit_code;
+    const char *cause;
+    char run[RUN_ID_MAX];
+    char id[ID_MAX];
+};
+
+struct later {
+    struct list link;
+    struct engine_answer answer;
+    char id[ID_MAX];
+};
+
+struct null_engine {
+    struct engine engine; /* first */
+    uv_loop_t *loop;
+    struct engine_host *host;
+    char *name;
+    char boot[40]; /* of this life of the process */
+    int64_t delay_ms;
+    int exit_code;
+    struct attempt *attempts;
+    struct list running, later;
+    int queued, watched;
+    uv_timer_t answers, ends, sweep;
+    int handles;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+static struct null_engine *of(const struct engine *engine)
+{
+    return (struct null_engine *)(void *)engine; /* its first member */
+}
+
+/* --- answers --- */
+
+/* Those that come from an answer wait for another turn. */
+static void on_answers(uv_timer_t *timer)
+{
+    struct null_engine *e = timer->data;
+
+    for (int n = e->queued; n > 0 && !list_empty(&e->later); n--) {
+        struct later *l = LIST_ITEM(e->later.next, struct later, link);
+
+        list_remove(&l->link);
+        e->queued--;
+        if (l->answer.id)
+            l->answer.id = l->id;
+        e->host->answer(e->host, &l->answer);
+        free(l);
+    }
+    if (!list_empty(&e->later))
+        uv_timer_start(timer, on_answers, 0, 0);
+}
+
+static void answer(struct null_engine *e, const struct engine_answer *a)
+{
+    struct later *l = alloc_zero(sizeof(*l));
+
+    l->answer = *a;
+    if (a->id)
+        snprintf(l->id, sizeof(l->id), "%s", a->id);
+    list_append(&e->later, &l->link);
+    if (e->queued++ == 0)
+        uv_timer_start(&e->answers, on_answers, 0, 0);
+}
+
+static void answer_event(struct null_engine *e, uint64_t ticket, enum engine_event event, const char *text)
+{
+    answer(e, &(struct engine_answer){.ticket = ticket, .event = event, .exit_code = -1, .text = text});
+}
+
+static void answer_state(struct null_engine *e, uint64_t ticket, const struct attempt *a)
+{
+    answer(e, &(struct engine_answer){.ticket = ticket,
+                                      .event = a->state == RUNNING ? ENGINE_STARTED : ENGINE_ENDED,
+                                      .started_ms = a->started_ms,
+                                      .at_ms = a->ended_ms,
+                                      .exit_code = a->exit_code,
+                                      .cause = a->cause});
+}
+
+/* --- the life of an attempt --- */
+
+static void end(struct null_engine *e, struct attempt *a, int exit_code, const char *cause)
+{
+    list_remove(&a->link);
+    a->state = ENDED;
+    a->ended_ms = e->host->now_ms(e->host);
+    a->exit_code = exit_code;
+    a->cause = cause;
+    if (!a->watched)
+        return;
+    a->watched = false;
+    e->watched--;
+    answer_state(e, a->watch, a);
+}
+
+static void on_ends(uv_timer_t *timer)
+{
+    struct null_engine *e = timer->data;
+
+    while (!list_empty(&e->running)) {
+        struct attempt *a = LIST_ITEM(e->running.next, struct attempt, link);
+
+        if (a->ends_at > uv_now(e->loop)) {
+            uv_timer_start(&e->ends, on_ends, a->ends_at - uv_now(e->loop), 0);
+            return;
+        }
+        end(e, a, e->exit_code, "exit");
+    }
+}
+
+static void start(struct null_engine *e, struct attempt *a)
+{
+    a->state = RUNNING;
+    a->started_ms = e->host->now_ms(e->host);
+    a->ends_at = uv_now(e->loop) + (uint64_t)e->delay_ms;
+    list_append(&e->running, &a->link);
+    if (!uv_is_active((uv_handle_t *)&e->ends))
+        uv_timer_start(&e->ends, on_ends, (uint64_t)e->delay_ms, 0);
+}
+
+static void forget(struct null_engine *e, struct attempt *a)
+{
+    if (a->watched)
+        e->watched--;
+    list_remove(&a->link);
+    HASH_DEL(e->attempts, a);
+    free(a);
+}
+
+static struct attempt *find(struct null_engine *e, const char *id)
+{
+    struct attempt *a = NULL;
+
+    if (id)
+        HASH_FIND_STR(e->attempts, id, a);
+    return a;
+}
+
+/* --- requests --- */
+
+static void prepare(struct null_engine *e, const struct engine_request *r)
+{
+    char id[ID_MAX];
+    struct attempt *a;
+
+    snprintf(id, sizeof(id), "%s@%s", r->name, e->boot);
+    a = find(e, id);
+    if (!a) {
+        a = alloc_zero(sizeof(*a));
+        list_init(&a->link);
+        memcpy(a->id, id, sizeof(id));
+        snprintf(a->run, sizeof(a->run), "%s", r->run);
+        a->attempt = r->attempt;
+        a->epoch = r->epoch;
+        HASH_ADD_STR(e->attempts, id, a);
+    }
+    answer(e,
+           &(struct engine_answer){
+               .ticket = r->ticket, .event = ENGINE_PREPARED, .id = a->id, .boot = e->boot, .exit_code = -1});
+}
+
+static void release(struct null_engine *e, const struct engine_request *r, struct attempt *a)
+{
+    if (!a || a->state != PREPARED) {
+        answer_event(e, r->ticket, ENGINE_UNKNOWN, "it is not prepared here");
+        return;
+    }
+    start(e, a);
+    answer_state(e, r->ticket, a);
+}
+
+static void fence(struct null_engine *e, const struct engine_request *r, struct attempt *a)
+{
+    if (!a && r->may_have_run)
+        answer_event(e, r->ticket, ENGINE_UNKNOWN, "the process that knew of it is gone");
+    else if (!a)
+        answer_event(e, r->ticket, ENGINE_NEVER_RAN, "nobody can start it any more");
+    else if (a->state == RUNNING || a->state == ENDED)
+        answer_state(e, r->ticket, a);
+    else {
+        a->state = FENCED;
+        answer_event(e, r->ticket, ENGINE_NEVER_RAN, "it is fenced");
+    }
+}
+
+static void watch(struct null_engine *e, const struct engine_request *r, struct attempt *a)
+{
+    if (!a || a->state == PREPARED || a->state == FENCED) {
+        answer_event(e, r->ticket, ENGINE_UNKNOWN, "nothing is known of its start");
+    } else if (a->state == ENDED) {
+        answer_state(e, r->ticket, a);
+    } else {
+        e->watched += !a->watched;
+        a->watched = true;
+        a->watch = r->ticket;
+    }
+}
+
+static void submit(struct engine *engine, enum engine_op op, const struct engine_request *r)
+{
+    struct null_engine *e = of(engine);
+    struct attempt *a = find(e, r->id);
+
+    switch (op) {
+    case ENGINE_PREPARE:
+        prepare(e, r);
+        break;
+    case ENGINE_RELEASE:
+        release(e, r, a);
+        break;
+    case ENGINE_FENCE:
+        fence(e, r, a);
+        break;
+    case ENGINE_WATCH:
+        watch(e, r, a);
+        break;
+    case ENGINE_STOP:
+        answer_event(e, r->ticket, ENGINE_DONE, NULL);
+        if (a && a->state == RUNNING)
+            end(e, a, 128 + 15, "signal");
+        break;
+    case ENGINE_DISCARD:
+        if (a && (a->state == PREPARED || a->state == FENCED))
+            forget(e, a);
+        answer_event(e, r->ticket, ENGINE_DONE, NULL);
+        break;
+    }
+}
+
+/* --- the rest of the table --- */
+
+static int check(const struct engine *engine, const struct job *job, struct error *error)
+{
+    return 0;
+}
+
+static void abandon(struct engine *engine)
+{
+    struct null_engine *e = of(engine);
+
+    while (!list_empty(&e->later)) {
+        struct later *l = LIST_ITEM(e->later.next, struct later, link);
+
+        list_remove(&l->link);
+        free(l);
+    }
+    e->queued = 0;
+    for (struct attempt *a = e->attempts; a; a = a->hh.next)
+        a->watched = false;
+    e->watched = 0;
+}
+
+static void status(const struct engine *engine, struct engine_status *ret)
+{
+    const struct null_engine *e = of(engine);
+
+    *ret = (struct engine_status){.reachable = true, .queued = e->queued, .watched = e->watched};
+    snprintf(ret->text, sizeof(ret->text), "runs nothing, %u attempts", HASH_COUNT(e->attempts));
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct null_engine *e = timer->data;
+    int64_t epoch = e->host->epoch(e->host);
+    struct attempt *a, *next;
+
+    if (epoch <= 0)
+        return;
+    HASH_ITER(hh, e->attempts, a, next)
+    {
+        bool over = a->state == ENDED || a->state == FENCED || (a->state == PREPARED && a->epoch < epoch);
+
+        if (over && !a->watched && !e->host->keep(e->host, a->run, a->attempt, a->epoch, a->id))
+            forget(e, a);
+    }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct null_engine *e = handle->data;
+    struct attempt *a, *next;
+
+    if (--e->handles > 0)
+        return;
+    HASH_ITER(hh, e->attempts, a, next)
+    forget(e, a);
+    if (e->done)
+        e->done(e->done_arg);
+    free(e->name);
+    free(e);
+}
+
+static void close_engine(struct engine *engine, void (*done)(void *arg), void *arg)
+{
+    struct null_engine *e = of(engine);
+
+    abandon(engine);
+    e->done = done;
+    e->done_arg = arg;
+    uv_close((uv_handle_t *)&e->answers, on_closed);
+    uv_close((uv_handle_t *)&e->ends, on_closed);
+    uv_close((uv_handle_t *)&e->sweep, on_closed);
+}
+
+static void init_timer(struct null_engine *e, uv_timer_t *timer)
+{
+    uv_timer_init(e->loop, timer);
+    timer->data = e;
+    e->handles++;
+}
+
+int engine_null_new(struct engine **ret, uv_loop_t *loop, const struct engine_null_options *options,
+                    struct engine_host *host, struct error *error)
+{
+    static const struct engine_ops ops = {
+        .check = check, .submit = submit, .abandon = abandon, .status = status, .close = close_engine};
+    struct null_engine *e = alloc_zero(sizeof(*e));
+
+    e->engine.ops = &ops;
+    e->engine.type = "null";
+    e->engine.name = e->name = alloc_text(options->name);
+    e->engine.max_armed = options->max_armed > 0 ? options->max_armed : NULL_MAX_ARMED_DEFAULT;
+    e->loop = loop;
+    e->host = host;
+    e->delay_ms = options->delay_ms;
+    e->exit_code = options->exit_code;
+    snprintf(e->boot, sizeof(e->boot), "%d-%llx", (int)getpid(), (unsigned long long)uv_hrtime());
+    list_init(&e->running);
+    list_init(&e->later);
+    init_timer(e, &e->answers);
+    init_timer(e, &e->ends);
+    init_timer(e, &e->sweep);
+    uv_unref((uv_handle_t *)&e->sweep);
+    uv_timer_start(&e->sweep, on_sweep, NULL_SWEEP_MS, NULL_SWEEP_MS);
+    *ret = &e->engine;
+    return 0;
+}
