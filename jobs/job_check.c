@@ -31,7 +31,8 @@ static const struct yaml_node *item_node(const struct job_reader *reader, enum j
 static void report_at(struct trial *trial, enum job_key_id id, const char *text, size_t column,
                       const struct error *error)
 {
-    job_report(trial->reader, &job_keys[id], item_node(trial->reader, id, text), column, "%s", error->text);
+    job_report_within(trial->reader, &job_keys[id], item_node(trial->reader, id, text), column, "%s",
+                      error->text);
 }
 
 /* Drops exclusion `index` from the trial. */
@@ -98,7 +99,7 @@ static void check_window(struct trial *trial)
         if (r == 0 || r == ERR_NOMEM)
             break;
         if (!take_out(trial, &fault, &error)) {
-            job_report(trial->reader, &job_keys[JOB_KEY_SCHEDULE], trial->reader->places[JOB_KEY_SCHEDULE], 0,
+            job_report(trial->reader, &job_keys[JOB_KEY_SCHEDULE], trial->reader->places[JOB_KEY_SCHEDULE],
                        "%s", error.text);
             break;
         }
@@ -126,9 +127,9 @@ static void warn_if_never(struct trial *trial, const char *text)
     unbounded.start = unbounded.end = NULL;
     unbounded.except_count = 0;
     if (never_fires(trial, text, &unbounded))
-        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at, 0, "'%.200s' never fires", text);
+        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at, "'%.200s' never fires", text);
     else
-        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at, 0,
+        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at,
                  "'%.200s' never fires: start, end and except leave nothing", text);
 }
 
@@ -196,11 +197,11 @@ static void check_after(struct job_reader *reader)
     if (job->after.count == 0)
         return;
     if (job->schedule.count > 0)
-        job_report(reader, key, reader->places[JOB_KEY_AFTER], 0,
+        job_report(reader, key, reader->places[JOB_KEY_AFTER],
                    "a job runs after others or by a schedule, not both; leave one of the two out");
     for (size_t i = 0; i < job->after.count; i++)
         if (strcmp(job->after.items[i], job->name) == 0)
-            job_report(reader, key, item_node(reader, JOB_KEY_AFTER, job->name), 0,
+            job_report(reader, key, item_node(reader, JOB_KEY_AFTER, job->name),
                        "a job cannot run after itself");
 }
 
@@ -213,7 +214,7 @@ static void check_retries(struct job_reader *reader)
     if (job->retries_delay_ms <= job->retries_max_delay_ms)
         return;
     if (reader->places[JOB_KEY_RETRIES_MAX_DELAY])
-        job_report(reader, &job_keys[JOB_KEY_RETRIES_MAX_DELAY], reader->places[JOB_KEY_RETRIES_MAX_DELAY], 0,
+        job_report(reader, &job_keys[JOB_KEY_RETRIES_MAX_DELAY], reader->places[JOB_KEY_RETRIES_MAX_DELAY],
                    "is shorter than retries.delay");
     else
         job->retries_max_delay_ms = job->retries_delay_ms;
@@ -227,7 +228,7 @@ static void check_size(struct job_reader *reader)
     if (!json)
         reader->no_memory = true;
     if (size > JOB_BYTES_MAX)
-        job_report(reader, NULL, NULL, 0, "the job takes %zu bytes as JSON; at most %d", size, JOB_BYTES_MAX);
+        job_report(reader, NULL, NULL, "the job takes %zu bytes as JSON; at most %d", size, JOB_BYTES_MAX);
     json_decref(json);
 }
 
@@ -240,7 +241,7 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     check_after(reader);
     check_retries(reader);
     if (job->start_within_ms > 0 && job->jitter_ms > job->start_within_ms)
-        job_warn(reader, &job_keys[JOB_KEY_JITTER], reader->places[JOB_KEY_JITTER], 0,
+        job_warn(reader, &job_keys[JOB_KEY_JITTER], reader->places[JOB_KEY_JITTER],
                  "is longer than start_within: such runs are skipped");
     if (zones)
         check_times(reader, zones);

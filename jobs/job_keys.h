@@ -176,8 +176,10 @@ void job_check(struct job_reader *reader, struct zone_source *zones);
 
 #define JOB_FAULT_TEXT_MAX 900 /* of one message */
 
-/* Reports with the key's path in front; offset is a byte within at's text. key may be NULL. */
+/* Report with the key's path in front; key and at may be NULL. `within`: at a byte of the node's text. */
 void job_report(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
-                size_t offset, const char *format, ...) __attribute__((format(printf, 5, 6)));
-void job_warn(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at, size_t offset,
-              const char *format, ...) __attribute__((format(printf, 5, 6)));
+                const char *format, ...) __attribute__((format(printf, 4, 5)));
+void job_report_within(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
+                       size_t offset, const char *format, ...) __attribute__((format(printf, 5, 6)));
+void job_warn(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
+              const char *format, ...) __attribute__((format(printf, 4, 5)));

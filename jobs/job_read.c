@@ -13,7 +13,7 @@
 /* --- reports --- */
 
 static void reportv(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
-                    size_t offset, bool warning, const char *format, va_list ap)
+                    int column, bool warning, const char *format, va_list ap)
 {
     char text[JOB_FAULT_TEXT_MAX];
     size_t n = 0;
@@ -27,26 +27,36 @@ static void reportv(struct job_reader *reader, const struct job_key *key, const 
         n += (size_t)snprintf(text + n, sizeof(text) - n, ": ");
     }
     vsnprintf(text + n, sizeof(text) - n, format, ap);
-    reader->report(reader->arg, at, at ? yaml_node_column(at, offset) : 0, warning, text);
+    reader->report(reader->arg, at, column, warning, text);
 }
 
 void job_report(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
-                size_t offset, const char *format, ...)
+                const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    reportv(reader, key, at, offset, false, format, ap);
+    reportv(reader, key, at, at ? at->column : 0, false, format, ap);
     va_end(ap);
 }
 
-void job_warn(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at, size_t offset,
+void job_report_within(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
+                       size_t offset, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    reportv(reader, key, at, at ? yaml_node_column(at, offset) : 0, false, format, ap);
+    va_end(ap);
+}
+
+void job_warn(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
               const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    reportv(reader, key, at, offset, true, format, ap);
+    reportv(reader, key, at, at ? at->column : 0, true, format, ap);
     va_end(ap);
 }
 
@@ -55,20 +65,20 @@ static void report_kind(struct job_reader *reader, const struct job_key *key, co
                         const char *wanted)
 {
     if (node->kind == YAML_NULL)
-        job_report(reader, key, node, 0, "has no value; it must be %s", wanted);
+        job_report(reader, key, node, "has no value; it must be %s", wanted);
     else if (node->kind == YAML_TEXT && node->size > 0 && node->size < 40)
-        job_report(reader, key, node, 0, "must be %s, not the text '%s'", wanted, node->text);
+        job_report(reader, key, node, "must be %s, not the text '%s'", wanted, node->text);
     else
-        job_report(reader, key, node, 0, "must be %s, not %s", wanted, yaml_kind_name(node->kind));
+        job_report(reader, key, node, "must be %s, not %s", wanted, yaml_kind_name(node->kind));
 }
 
 static bool size_is_right(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
                           size_t min, size_t max)
 {
     if (node->size < min)
-        job_report(reader, key, node, 0, "is empty");
+        job_report(reader, key, node, "is empty");
     else if (node->size > max)
-        job_report(reader, key, node, 0, "is %zu bytes long; at most %zu", node->size, max);
+        job_report(reader, key, node, "is %zu bytes long; at most %zu", node->size, max);
     else
         return true;
     return false;
@@ -79,7 +89,7 @@ static const char *text_of(struct job_reader *reader, const struct job_key *key,
 {
     if (node->kind != YAML_TEXT) {
         if (node->text && node->size > 0 && node->kind != YAML_NULL)
-            job_report(reader, key, node, 0, "must be a text; write \"%.40s\" with quotes", node->text);
+            job_report(reader, key, node, "must be a text; write \"%.40s\" with quotes", node->text);
         else
             report_kind(reader, key, node, "a text");
         return NULL;
@@ -104,7 +114,7 @@ static bool shape_is_right(struct job_reader *reader, const struct job_key *key,
 
     if (!check || check(node->text, &error) == 0)
         return true;
-    job_report(reader, key, node, 0, "%s", error.text);
+    job_report(reader, key, node, "%s", error.text);
     return false;
 }
 
@@ -136,7 +146,7 @@ static void read_item(struct job_reader *reader, const struct job_key *key, cons
         return;
     for (size_t i = 0; i < strings->count; i++)
         if (strcmp(strings->items[i], text) == 0) {
-            job_report(reader, key, node, 0, "'%.80s' is in the list twice", text);
+            job_report(reader, key, node, "'%.80s' is in the list twice", text);
             return;
         }
     if (job_strings_add(strings, text) < 0)
@@ -155,7 +165,7 @@ static void read_texts(struct job_reader *reader, const struct job_key *key, con
     if (node->kind != YAML_LIST)
         read_item(reader, key, node, &strings);
     else if (node->count > (size_t)key->max)
-        job_report(reader, key, node, 0, "has %zu items; at most %lld", node->count, (long long)key->max);
+        job_report(reader, key, node, "has %zu items; at most %lld", node->count, (long long)key->max);
     else
         for (size_t i = 0; i < node->count; i++)
             read_item(reader, key, node->items[i], &strings);
@@ -172,9 +182,9 @@ static void split_command(struct job_reader *reader, const struct job_key *key, 
     if (!node->text)
         return report_kind(reader, key, node, "a text or a list of texts");
     if (shellwords_split(node->text, &words, &error) < 0)
-        return job_report(reader, key, node, 0, "%s", error.text);
+        return job_report(reader, key, node, "%s", error.text);
     if (words.shell_operator)
-        job_warn(reader, key, node, 0,
+        job_warn(reader, key, node,
                  "no shell runs this: '%s' is passed on as it is; for a shell write [sh, -c, \"...\"]",
                  words.shell_operator);
     for (size_t i = 0; i < words.count; i++)
@@ -193,7 +203,7 @@ static void read_command(struct job_reader *reader, const struct job_key *key, c
     if (node->kind != YAML_LIST)
         split_command(reader, key, node, &strings);
     else if (node->count > JOB_LIST_MAX)
-        job_report(reader, key, node, 0, "has %zu items; at most %d", node->count, JOB_LIST_MAX);
+        job_report(reader, key, node, "has %zu items; at most %d", node->count, JOB_LIST_MAX);
     else
         for (size_t i = 0; i < node->count; i++) {
             const char *text = word_of(reader, key, node->items[i]);
@@ -226,10 +236,10 @@ static int index_of(struct job_reader *reader, const struct job_key *key, const 
     if (node->kind != YAML_TEXT)
         report_kind(reader, key, node, text_str(&list));
     else if (near)
-        job_report(reader, key, node, 0, "'%.40s' is not one of %s; did you mean '%s'?", text,
-                   text_str(&list), near);
+        job_report(reader, key, node, "'%.40s' is not one of %s; did you mean '%s'?", text, text_str(&list),
+                   near);
     else
-        job_report(reader, key, node, 0, "'%.40s' is not one of %s", text, text_str(&list));
+        job_report(reader, key, node, "'%.40s' is not one of %s", text, text_str(&list));
     text_release(&list);
     return -1;
 }
@@ -256,9 +266,9 @@ static void report_number(struct job_reader *reader, const struct job_key *key, 
 {
     if (node->kind == YAML_TEXT && node->line && node->size > 0 &&
         !node->text[strspn(node->text, "0123456789.")])
-        job_report(reader, key, node, 0, "must be %s; write %.40s without quotes", wanted, node->text);
+        job_report(reader, key, node, "must be %s; write %.40s without quotes", wanted, node->text);
     else if (node->kind == YAML_REAL && node->text)
-        job_report(reader, key, node, 0, "must be %s, not %.40s", wanted, node->text);
+        job_report(reader, key, node, "must be %s, not %.40s", wanted, node->text);
     else
         report_kind(reader, key, node, wanted);
 }
@@ -275,7 +285,7 @@ static bool int_of(struct job_reader *reader, const struct job_key *key, const s
         return false;
     }
     if (node->integer < key->min || node->integer > key->max) {
-        job_report(reader, key, node, 0, "%lld is out of range %lld to %lld", (long long)node->integer,
+        job_report(reader, key, node, "%lld is out of range %lld to %lld", (long long)node->integer,
                    (long long)key->min, (long long)key->max);
         return false;
     }
@@ -293,7 +303,7 @@ static void read_real(struct job_reader *reader, const struct job_key *key, cons
     if (node->kind != YAML_INT && node->kind != YAML_REAL)
         report_number(reader, key, node, "a number");
     else if (!(node->number >= key->real_min && node->number <= key->real_max))
-        job_report(reader, key, node, 0, "%g is out of range %g to %g", node->number, key->real_min,
+        job_report(reader, key, node, "%g is out of range %g to %g", node->number, key->real_min,
                    key->real_max);
     else
         *(double *)job_field(reader->job, key->offset) = node->number;
@@ -310,9 +320,9 @@ static void read_measure(struct job_reader *reader, const struct job_key *key, c
     if (!node->text || node->kind == YAML_NULL || node->kind == YAML_BOOL)
         report_kind(reader, key, node, wanted);
     else if (parse(node->text, &value, &error) < 0)
-        job_report(reader, key, node, 0, "%s", error.text);
+        job_report(reader, key, node, "%s", error.text);
     else if (value < key->min || value > key->max)
-        job_report(reader, key, node, 0, "%s is out of range %s to %s", node->text,
+        job_report(reader, key, node, "%s is out of range %s to %s", node->text,
                    format(key->min, low, sizeof(low)), format(key->max, high, sizeof(high)));
     else
         *(int64_t *)job_field(reader->job, key->offset) = value;
@@ -341,7 +351,7 @@ static void read_codes(struct job_reader *reader, const struct job_key *key, con
         n = 1;
     }
     if (n > (size_t)key->max)
-        return job_report(reader, key, node, 0, "has %zu items; at most %lld", n, (long long)key->max);
+        return job_report(reader, key, node, "has %zu items; at most %lld", n, (long long)key->max);
     codes = calloc(n + 1, sizeof(*codes));
     if (!codes) {
         reader->no_memory = true;
@@ -374,7 +384,7 @@ static void put_variable(struct job_reader *reader, const struct job_key *key, c
             return;
         }
     if (*count == JOB_LIST_MAX) {
-        job_report(reader, key, at, 0, "more than %d variables", JOB_LIST_MAX);
+        job_report(reader, key, at, "more than %d variables", JOB_LIST_MAX);
         job_env_release(variable);
         return;
     }
@@ -398,7 +408,7 @@ static bool read_source(struct job_reader *reader, const struct job_key *key, co
     const char *text;
 
     if (!file && !secret) {
-        job_report(reader, key, node, 0, "%s must be a text, {from_file: PATH} or {from_secret: NAME}",
+        job_report(reader, key, node, "%s must be a text, {from_file: PATH} or {from_secret: NAME}",
                    variable->name);
         return false;
     }
@@ -419,14 +429,14 @@ static void read_variable(struct job_reader *reader, const struct job_key *key, 
     if (!variable.name)
         reader->no_memory = true;
     else if (job_check_variable(name, &error) < 0)
-        job_report(reader, key, at, 0, "%s", error.text);
+        job_report(reader, key, at, "%s", error.text);
     else if (node->kind == YAML_MAP)
         good = read_source(reader, key, node, &variable);
     else if (node->kind == YAML_NULL)
-        job_report(reader, key, at, 0, "%s has no value; nothing is taken from the server's own environment",
+        job_report(reader, key, at, "%s has no value; nothing is taken from the server's own environment",
                    name);
     else if (!text)
-        job_report(reader, key, node, 0, "%s must be a text, {from_file: PATH} or {from_secret: NAME}", name);
+        job_report(reader, key, node, "%s must be a text, {from_file: PATH} or {from_secret: NAME}", name);
     else {
         variable.value = strdup(text);
         good = true;
@@ -454,7 +464,7 @@ static void read_assignment(struct job_reader *reader, const struct job_key *key
     if (!text)
         return;
     if (!equals)
-        return job_report(reader, key, node, 0, "'%.80s' must be NAME=VALUE", text);
+        return job_report(reader, key, node, "'%.80s' must be NAME=VALUE", text);
     name = strndup(text, (size_t)(equals - text));
     if (name)
         put(reader, key, node, name, node, equals + 1);
@@ -491,12 +501,11 @@ static void read_label(struct job_reader *reader, const struct job_key *key, con
     struct error error;
 
     if (job_check_label(name, &error) < 0)
-        return job_report(reader, key, at, 0, "%s", error.text);
+        return job_report(reader, key, at, "%s", error.text);
     if (!text || node->kind == YAML_NULL)
-        return job_report(reader, key, node, 0, "%s must be a text, not %s", name,
-                          yaml_kind_name(node->kind));
+        return job_report(reader, key, node, "%s must be a text, not %s", name, yaml_kind_name(node->kind));
     if (json_object_size(*field) >= JOB_LIST_MAX && !json_object_get(*field, name))
-        return job_report(reader, key, at, 0, "more than %d labels", JOB_LIST_MAX);
+        return job_report(reader, key, at, "more than %d labels", JOB_LIST_MAX);
     if (!*field)
         *field = json_object();
     if (!*field || json_object_set_new(*field, name, json_string(text)) < 0)
@@ -517,7 +526,7 @@ static void read_json(struct job_reader *reader, const struct job_key *key, cons
         return report_kind(reader, key, node, "a map");
     r = yaml_node_json(node, &json);
     if (r == ERR_INVALID)
-        return job_report(reader, key, node, 0, "a number in it is not finite");
+        return job_report(reader, key, node, "a number in it is not finite");
     if (r < 0 || (*field && json_object_update_recursive(*field, json) < 0)) {
         reader->no_memory = true;
         if (r == 0)
@@ -546,17 +555,17 @@ static void read_notification(struct job_reader *reader, const struct job_key *k
         return report_kind(reader, key, node, "a list of {on: [VERDICT], url: ADDRESS}");
     for (size_t i = 0; i < node->count; i++)
         if (node->items[i] != on && node->items[i] != url)
-            job_report(reader, key, node->keys[i], 0, "unknown key '%.80s'; there are on and url",
+            job_report(reader, key, node->keys[i], "unknown key '%.80s'; there are on and url",
                        node->keys[i]->text);
     if (!on || (on->kind == YAML_LIST && on->count == 0))
-        job_report(reader, key, on ? on : node, 0, "'on' must name verdicts, such as [failed, lost]");
+        job_report(reader, key, on ? on : node, "'on' must name verdicts, such as [failed, lost]");
     else if (on->kind == YAML_LIST)
         for (size_t i = 0; i < on->count && i < JOB_LIST_MAX; i++)
             read_verdict(reader, key, on->items[i], notify);
     else
         read_verdict(reader, key, on, notify);
     if (!url)
-        return job_report(reader, key, node, 0, "'url' is missing");
+        return job_report(reader, key, node, "'url' is missing");
     if (text_of(reader, key, url, 1, 2048) && shape_is_right(reader, key, url, job_check_url)) {
         notify->url = strdup(url->text);
         reader->no_memory |= !notify->url;
@@ -575,7 +584,7 @@ static void read_notify(struct job_reader *reader, const struct job_key *key, co
         n = 1;
     }
     if (n > JOB_NOTIFY_MAX)
-        return job_report(reader, key, node, 0, "has %zu items; at most %d", n, JOB_NOTIFY_MAX);
+        return job_report(reader, key, node, "has %zu items; at most %d", n, JOB_NOTIFY_MAX);
     list = calloc(n + 1, sizeof(*list));
     if (!list) {
         reader->no_memory = true;
@@ -643,7 +652,7 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
 
     for (size_t i = 0; i < sizeof(other_names) / sizeof(other_names[0]) && !group; i++)
         if (strcmp(at->text, other_names[i].theirs) == 0)
-            return job_report(reader, NULL, at, 0, "unknown key '%s'; here it is '%s'", at->text,
+            return job_report(reader, NULL, at, "unknown key '%s'; here it is '%s'", at->text,
                               other_names[i].ours);
     for (size_t i = 0; i < JOB_KEY_COUNT; i++) {
         const char *in = job_keys[i].group;
@@ -655,9 +664,9 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
     }
     near = text_nearest(at->text, names, count);
     if (near)
-        job_report(reader, NULL, at, 0, "unknown key '%.80s'; did you mean '%s'?", at->text, near);
+        job_report(reader, NULL, at, "unknown key '%.80s'; did you mean '%s'?", at->text, near);
     else
-        job_report(reader, NULL, at, 0, "unknown key '%.80s'%s%s", at->text, group ? " in " : "",
+        job_report(reader, NULL, at, "unknown key '%.80s'%s%s", at->text, group ? " in " : "",
                    group ? group : "");
 }
 
@@ -689,7 +698,7 @@ static void read_pair(struct job_reader *reader, const char *group, const struct
 static void read_map(struct job_reader *reader, const char *group, const struct yaml_node *map)
 {
     if (map->kind != YAML_MAP)
-        return job_report(reader, NULL, map, 0, "%s%smust be a map of keys, not %s", group ? group : "",
+        return job_report(reader, NULL, map, "%s%smust be a map of keys, not %s", group ? group : "",
                           group ? ": " : "", yaml_kind_name(map->kind));
     for (size_t i = 0; i < map->count; i++)
         read_pair(reader, group, map->keys[i], map->items[i]);

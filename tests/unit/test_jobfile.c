@@ -1,0 +1,514 @@
+#include "jobs/jobfile.h"
+
+#include "jobs/text.h"
+#include "jobs/zoneinfo.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct zoneinfo *zoneinfo;
+static struct zone_source *zones;
+
+static int open_zones(void **state)
+{
+    if (zoneinfo_new(&zoneinfo, "/usr/share/zoneinfo", NULL) < 0)
+        return -1;
+    zones = zoneinfo_source(zoneinfo);
+    return 0;
+}
+
+static int close_zones(void **state)
+{
+    zoneinfo_free(zoneinfo);
+    return 0;
+}
+
+static void read_text(struct jobfile_set *set, const char *file, const char *text)
+{
+    int r = jobfile_read(set, file, text, strlen(text), zones);
+
+    assert_true(r == 0 || r == ERR_INVALID);
+}
+
+/* All that was found, a line each. */
+static char *report_of(const struct jobfile_set *set)
+{
+    char line[JOBFILE_LINE_MAX];
+    struct text text;
+
+    text_init(&text, 1 << 20);
+    for (size_t i = 0; i < set->error_count; i++)
+        text_addf(&text, "%s\n", jobfile_error_format(&set->errors[i], line, sizeof(line)));
+    return text_take(&text);
+}
+
+static void assert_report(const struct jobfile_set *set, const char *expected)
+{
+    char *report = report_of(set);
+
+    assert_string_equal(report, expected);
+    free(report);
+}
+
+static const struct job *find(const struct jobfile_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (strcmp(set->jobs[i]->name, name) == 0)
+            return set->jobs[i];
+    fail_msg("no job %s", name);
+    return NULL;
+}
+
+static void assert_job(const struct jobfile_set *set, const char *name, const char *expected)
+{
+    json_t *json = job_to_json(find(set, name));
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(json);
+}
+
+/* --- the samples in tests/data/broken --- */
+
+static char *load(const char *folder, const char *name, size_t *ret_size)
+{
+    char path[4096], *bytes = calloc(1, JOBFILE_BYTES_MAX);
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    f = fopen(path, "rb");
+    if (!f)
+        fail_msg("cannot open %s", path);
+    *ret_size = fread(bytes, 1, JOBFILE_BYTES_MAX - 1, f);
+    fclose(f);
+    return bytes;
+}
+
+/* An expected line that ends in "..." need only begin so: the rest is the schedule's own business. */
+static bool line_matches(const char *expected, size_t expected_size, const char *line, size_t size)
+{
+    if (expected_size > 3 && memcmp(expected + expected_size - 3, "...", 3) == 0)
+        return size > expected_size - 3 && memcmp(expected, line, expected_size - 3) == 0;
+    return size == expected_size && memcmp(expected, line, size) == 0;
+}
+
+static bool report_matches(const char *expected, const char *report)
+{
+    while (*expected || *report) {
+        size_t a = strcspn(expected, "\n"), b = strcspn(report, "\n");
+
+        if (!line_matches(expected, a, report, b))
+            return false;
+        expected += a + (expected[a] == '\n');
+        report += b + (report[b] == '\n');
+    }
+    return true;
+}
+
+static int is_yaml(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+
+    return dot && strcmp(dot, ".yaml") == 0;
+}
+
+static void check_sample(const char *folder, const char *name)
+{
+    char expected_name[512];
+    struct jobfile_set set;
+    size_t size, expected_size;
+    char *text = load(folder, name, &size), *expected, *report;
+
+    snprintf(expected_name, sizeof(expected_name), "%.*s.expected", (int)(strlen(name) - 5), name);
+    expected = load(folder, expected_name, &expected_size);
+    jobfile_set_init(&set);
+    jobfile_read(&set, name, text, size, zones);
+    jobfile_finish(&set, NULL, 0);
+    report = report_of(&set);
+    if (!report_matches(expected, report))
+        fail_msg("%s: expected:\n%s\nreported:\n%s", name, expected, report);
+    assert_true(set.failed > 0);
+    free(report);
+    free(expected);
+    free(text);
+    jobfile_set_release(&set);
+}
+
+static void broken_files_say_what_and_where(void **state)
+{
+    const char *root = getenv("SOURCE_ROOT");
+    struct dirent **entries;
+    char folder[4096];
+    int n;
+
+    snprintf(folder, sizeof(folder), "%s/tests/data/broken", root ? root : ".");
+    n = scandir(folder, &entries, is_yaml, alphasort);
+    assert_true(n >= 40);
+    for (int i = 0; i < n; i++) {
+        check_sample(folder, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+/* --- good files --- */
+
+static void defaults_are_merged(void **state)
+{
+    static const char text[] = "x-note: {anything: [goes]}\n"
+                               "defaults:\n"
+                               "  timezone: Europe/Paris\n"
+                               "  engine: [swarm, docker]\n"
+                               "  volumes: [data:/data]\n"
+                               "  environment: {LOG: debug, REGION: eu, SECRET: {from_secret: s}}\n"
+                               "  labels: [team=finance, tier=1]\n"
+                               "  retries: {max: 2, delay: 5s}\n"
+                               "  resources: {memory: 1g}\n"
+                               "  kubernetes: {spec: {a: 1, b: [1]}}\n"
+                               "jobs:\n"
+                               "  as-it-is: {}\n"
+                               "  own:\n"
+                               "    timezone: UTC\n"
+                               "    engine: process\n"
+                               "    volumes: [mine:/mine]\n"
+                               "    environment: [LOG=info, EXTRA=1]\n"
+                               "    labels: {tier: 2}\n"
+                               "    retries: {max: 0}\n"
+                               "    resources: {cpus: 2}\n"
+                               "    kubernetes: {spec: {b: [2], c: 3}}\n";
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "f.yaml", text);
+    assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
+    assert_report(&set, "");
+    assert_int_equal(set.count, 2);
+    assert_job(
+        &set, "as-it-is",
+        "{\"timezone\":\"Europe/Paris\",\"environment\":{\"LOG\":\"debug\",\"REGION\":\"eu\","
+        "\"SECRET\":{\"from_secret\":\"s\"}},\"volumes\":[\"data:/data\"],\"resources\":{\"memory\":\"1g\"},"
+        "\"engine\":[\"swarm\",\"docker\"],\"kubernetes\":{\"spec\":{\"a\":1,\"b\":[1]}},"
+        "\"retries\":{\"max\":2,\"delay\":\"5s\"},\"labels\":{\"team\":\"finance\",\"tier\":\"1\"}}");
+    assert_job(&set, "own",
+               "{\"environment\":{\"LOG\":\"info\",\"REGION\":\"eu\",\"SECRET\":{\"from_secret\":\"s\"},"
+               "\"EXTRA\":\"1\"},\"volumes\":[\"mine:/mine\"],\"resources\":{\"cpus\":2,\"memory\":\"1g\"},"
+               "\"engine\":\"process\",\"kubernetes\":{\"spec\":{\"a\":1,\"b\":[2],\"c\":3}},"
+               "\"retries\":{\"delay\":\"5s\"},\"labels\":{\"team\":\"finance\",\"tier\":\"2\"}}");
+    assert_string_equal(set.files[1], "f.yaml");
+    assert_int_equal(set.lines[1], 13);
+    jobfile_set_release(&set);
+}
+
+/* `defaults` may stand behind `jobs`. */
+static void the_order_of_the_top_keys_does_not_matter(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "f", "jobs: {a: {}}\ndefaults: {priority: 7}\n");
+    assert_job(&set, "a", "{\"priority\":7}");
+    jobfile_set_release(&set);
+}
+
+static void what_looks_like_something_else_is_a_text(void **state)
+{
+    static const char text[] =
+        "jobs:\n"
+        "  a:\n"
+        "    description: no\n"
+        "    command: [sleep, 5, 1.50, true, 010]\n"
+        "    environment: {PORT: 8080, DEBUG: yes, OCTAL: 010, VERSION: 1.10, EMPTY: ''}\n"
+        "    start: 2026-01-01\n"
+        "    except: 2026-12-25\n"
+        "    schedule: 0 2 * * *\n";
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "f", text);
+    assert_report(&set, "");
+    assert_job(
+        &set, "a",
+        "{\"description\":\"no\",\"schedule\":\"0 2 * * *\",\"except\":[\"2026-12-25\"],"
+        "\"start\":\"2026-01-01\",\"command\":[\"sleep\",\"5\",\"1.50\",\"true\",\"010\"],\"environment\":{"
+        "\"PORT\":\"8080\",\"DEBUG\":\"yes\",\"OCTAL\":\"010\",\"VERSION\":\"1.10\",\"EMPTY\":\"\"}}");
+    jobfile_set_release(&set);
+}
+
+static void warnings_harm_nothing(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "f",
+              "jobs:\n"
+              "  a: {command: a && b}\n"
+              "  b: {command: x, schedule: '0 0 30 2 *'}\n"
+              "  c: {command: x, schedule: '0 0 1 1 *', start: 2026-02-01, end: 2026-03-01}\n"
+              "  d: {command: x, schedule: '@daily', jitter: 5m, start_within: 1m}\n"
+              "  e: {command: x, schedule: '@manually'}\n");
+    read_text(&set, "g", "");
+    read_text(&set, "h", "jobs: {}\n");
+    assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
+    assert_report(
+        &set, "f:2:16: warning: command: no shell runs this: '&&' is passed on as it is; for a shell write "
+              "[sh, -c, \"...\"]\n"
+              "f:3:29: warning: schedule: '0 0 30 2 *' never fires\n"
+              "f:4:29: warning: schedule: '0 0 1 1 *' never fires: start, end and except leave nothing\n"
+              "f:5:47: warning: jitter: is longer than start_within: such runs are skipped\n"
+              "g: warning: no jobs in this file\n"
+              "h:1:7: warning: no jobs in this file\n");
+    assert_int_equal(set.count, 5);
+    assert_int_equal(set.failed, 0);
+    jobfile_set_release(&set);
+}
+
+/* --- several files --- */
+
+static void names_are_unique_over_all_files(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "a.yaml", "jobs:\n  x: {command: x}\n  y: {image: 5}\n");
+    read_text(&set, "b.yaml", "jobs:\n\n  x: {command: x}\n  y: {command: x}\n");
+    assert_report(&set, "a.yaml:3:14: error: image: must be a text; write \"5\" with quotes\n"
+                        "b.yaml:3:3: error: the job 'x' is defined already, in a.yaml:2\n"
+                        "b.yaml:4:3: error: the job 'y' is defined already, in a.yaml:3\n");
+    assert_int_equal(set.count, 1);
+    jobfile_set_release(&set);
+}
+
+static void parents_may_be_in_other_files_or_on_the_server(void **state)
+{
+    static const char *const known[] = {"zulu", "on-server"};
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "a", "jobs:\n  x: {command: x, after: [y, on-server]}\n");
+    read_text(&set, "b", "jobs:\n  y: {command: x, after: zulu}\n  z: {command: x, after: [yy, on-sever]}\n");
+    assert_int_equal(jobfile_finish(&set, known, COUNT(known)), ERR_INVALID);
+    assert_report(&set, "b:3:27: error: after: there is no job 'yy'\n"
+                        "b:3:31: error: after: there is no job 'on-sever'; did you mean 'on-server'?\n");
+    jobfile_set_release(&set);
+}
+
+/* A faulty parent is a parent all the same: no second error. */
+static void a_faulty_parent_is_not_unknown(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "a", "jobs:\n  x: {command: x, after: [y]}\n  y: {commnad: x}\n");
+    assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
+    assert_report(&set, "a:3:7: error: unknown key 'commnad'; did you mean 'command'?\n");
+    assert_int_equal(set.count, 1);
+    jobfile_set_release(&set);
+}
+
+static void circles_go_across_files(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "a", "jobs:\n  x: {command: x, after: [z]}\n  fine: {command: x, after: [x, y, z]}\n");
+    read_text(&set, "b", "jobs:\n  y: {command: x, after: [x]}\n");
+    read_text(&set, "c", "jobs:\n  z: {command: x, after: [fine2, y]}\n  fine2: {command: x}\n");
+    assert_int_equal(jobfile_finish(&set, NULL, 0), ERR_INVALID);
+    assert_report(&set, "b:2:27: error: after: a cycle: x after z after y after x\n");
+    jobfile_set_release(&set);
+}
+
+static void a_circle_of_thousands_is_told_in_short(void **state)
+{
+    struct jobfile_set set;
+    struct text text;
+
+    text_init(&text, 1 << 20);
+    text_add(&text, "jobs:\n");
+    for (int i = 0; i < 5000; i++)
+        text_addf(&text, "  j%d: {after: j%d}\n", i, (i + 1) % 5000);
+    jobfile_set_init(&set);
+    read_text(&set, "f", text_str(&text));
+    assert_int_equal(jobfile_finish(&set, NULL, 0), ERR_INVALID);
+    assert_int_equal(set.error_count, 1);
+    assert_non_null(strstr(set.errors[0].text, "a cycle of 5000 jobs: j0 after j1 after j2"));
+    assert_true(strlen(set.errors[0].text) < 1000);
+    jobfile_set_release(&set);
+    text_release(&text);
+}
+
+static void errors_of_the_caller_are_in_the_list(void **state)
+{
+    struct jobfile_set set;
+    char line[JOBFILE_LINE_MAX];
+
+    jobfile_set_init(&set);
+    read_text(&set, "a", "jobs: {x: {commnad: x}}\n");
+    assert_int_equal(jobfile_add_error(&set, "b", 0, 0, "cannot be read: %s", "Permission denied"), 0);
+    assert_int_equal(jobfile_add_error(&set, "b", 3, 4, "and more"), 0);
+    read_text(&set, "c", "jobs: {x: {commnad: x}}\n");
+    jobfile_finish(&set, NULL, 0);
+    assert_report(&set, "a:1:12: error: unknown key 'commnad'; did you mean 'command'?\n"
+                        "b:3:4: error: and more\n"
+                        "b: error: cannot be read: Permission denied\n"
+                        "c:1:8: error: the job 'x' is defined already, in a:1\n"
+                        "c:1:12: error: unknown key 'commnad'; did you mean 'command'?\n");
+    assert_int_equal(set.failed, 5);
+    jobfile_error_format(&set.errors[0], line, 10);
+    assert_string_equal(line, "a:1:12: e");
+    jobfile_set_release(&set);
+}
+
+/* --- limits --- */
+
+static void a_file_of_ten_megabytes_is_refused(void **state)
+{
+    size_t size = 10 << 20;
+    char *text = malloc(size);
+    struct jobfile_set set;
+
+    memset(text, '#', size);
+    jobfile_set_init(&set);
+    assert_int_equal(jobfile_read(&set, "big", text, size, zones), ERR_INVALID);
+    assert_report(&set, "big: error: 10485760 bytes; at most 4194304 are read\n");
+    jobfile_set_release(&set);
+    free(text);
+}
+
+static void ten_thousand_jobs_are_read_and_no_more(void **state)
+{
+    struct jobfile_set set;
+    struct text text;
+
+    text_init(&text, JOBFILE_BYTES_MAX);
+    text_add(&text, "defaults: {timezone: Europe/Paris, engine: docker}\njobs:\n");
+    for (int i = 0; i < JOBFILE_JOBS_MAX; i++)
+        text_addf(&text, "  job-%d:\n    image: acme/job:%d\n    schedule: \"%d %d * * *\"\n", i, i, i % 60,
+                  i % 24);
+    jobfile_set_init(&set);
+    assert_int_equal(jobfile_read(&set, "many", text_str(&text), text.len, zones), 0);
+    assert_int_equal(set.count, JOBFILE_JOBS_MAX);
+    read_text(&set, "more", "jobs: {one-more: {command: x}}\n");
+    assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
+    assert_report(&set, "more:1:8: error: more than 10000 jobs\n");
+    assert_int_equal(set.count, JOBFILE_JOBS_MAX);
+    jobfile_set_release(&set);
+    text_release(&text);
+}
+
+/* --- damaged files --- */
+
+/* A good file with much in it. */
+static char *big_good_file(size_t *ret_size)
+{
+    struct text text;
+
+    text_init(&text, JOBFILE_BYTES_MAX);
+    text_add(&text, "x-r: &r {max: 3, delay: 1m30s}\n"
+                    "defaults:\n  timezone: America/New_York\n  labels: {team: \"\xc3\xbc"
+                    "ber\"}\n"
+                    "jobs:\n");
+    for (int i = 0; i < 60; i++)
+        text_addf(&text,
+                  "  job-%d:\n"
+                  "    description: |\n      Two\n      lines\n"
+                  "    schedule: [\"%d 2 * * *\", '@daily', 0 3 * * MON-FRI, R/2026-01-01T00:00:00Z/P1D]\n"
+                  "    image: acme/job:%d\n"
+                  "    command: sh -c 'echo \"$CRONSCHED_RUN\"'\n"
+                  "    environment: {A: '%d', T: {from_file: /run/t}}\n"
+                  "    retries: {<<: *r, max: %d}\n"
+                  "    notify: [{on: [failed, lost], url: https://hooks.example/x}]\n"
+                  "    kubernetes: {spec: {tolerations: [{key: a, operator: Exists}]}}\n",
+                  i, i % 60, i, i, i % 10);
+    text_add(&text, "  last: {command: x, after: [job-1-x]}\n");
+    *ret_size = text.len;
+    return text_take(&text);
+}
+
+static uint32_t random_state;
+
+static uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (uint32_t)(((uint64_t)random_state * n) >> 32);
+}
+
+static void read_damaged(const char *bytes, size_t size)
+{
+    struct jobfile_set set;
+    int r;
+
+    jobfile_set_init(&set);
+    r = jobfile_read(&set, "f", bytes, size, zones);
+    assert_true(r == 0 || r == ERR_INVALID);
+    assert_true((r == 0) == (set.failed == 0));
+    r = jobfile_finish(&set, NULL, 0);
+    assert_true(r == 0 || r == ERR_INVALID);
+    assert_true(set.error_count <= 2 * JOBFILE_ERRORS_MAX);
+    for (size_t i = 0; i < set.error_count; i++)
+        assert_true(set.errors[i].text[0] != '\0' && set.errors[i].line >= 0);
+    jobfile_set_release(&set);
+}
+
+static void cut_files_never_crash(void **state)
+{
+    size_t size;
+    char *text = big_good_file(&size);
+
+    random_state = 1;
+    for (int i = 0; i < 150; i++)
+        read_damaged(text, random_below((uint32_t)size));
+    free(text);
+}
+
+static void changed_files_never_crash(void **state)
+{
+    static const char changes[] = "\0\t\n *&[]{}:,-?#'\"|>!%@`\\\x80\xff"
+                                  "a0~";
+    size_t size;
+    char *text = big_good_file(&size), *copy = malloc(size);
+
+    random_state = 2;
+    for (int i = 0; i < 150; i++) {
+        size_t part = 200 + random_below(4000);
+
+        memcpy(copy, text, size);
+        for (uint32_t k = 1 + random_below(4); k > 0; k--)
+            copy[random_below((uint32_t)part)] = changes[random_below(sizeof(changes) - 1)];
+        read_damaged(copy, part);
+    }
+    free(copy);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(broken_files_say_what_and_where),
+        cmocka_unit_test(defaults_are_merged),
+        cmocka_unit_test(the_order_of_the_top_keys_does_not_matter),
+        cmocka_unit_test(what_looks_like_something_else_is_a_text),
+        cmocka_unit_test(warnings_harm_nothing),
+        cmocka_unit_test(names_are_unique_over_all_files),
+        cmocka_unit_test(parents_may_be_in_other_files_or_on_the_server),
+        cmocka_unit_test(a_faulty_parent_is_not_unknown),
+        cmocka_unit_test(circles_go_across_files),
+        cmocka_unit_test(a_circle_of_thousands_is_told_in_short),
+        cmocka_unit_test(errors_of_the_caller_are_in_the_list),
+        cmocka_unit_test(a_file_of_ten_megabytes_is_refused),
+        cmocka_unit_test(ten_thousand_jobs_are_read_and_no_more),
+        cmocka_unit_test(cut_files_never_crash),
+        cmocka_unit_test(changed_files_never_crash),
+    };
+
+    return cmocka_run_group_tests(tests, open_zones, close_zones);
+}
