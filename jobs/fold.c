@@ -158,6 +158,26 @@ static void add_record(struct state *s, const struct record *r)
                                 .json = record_encode(r)};
 }
 
+/* A part of a change set, as the record that it would have been: history knows no difference. */
+static void add_job_record(struct state *s, const struct record *part)
+{
+    struct batch *b = batch_new(0, 0);
+    struct record *r = batch_add(b, part->kind);
+
+    RECORD_TEXT(b, r, job, part->job);
+    RECORD_TEXT(b, r, by, part->by);
+    RECORD_TEXT(b, r, set, part->set);
+    if (part->kind == RECORD_JOB) {
+        RECORD_JSON(b, r, def, part->def);
+        RECORD_INT(b, r, version, part->version);
+        RECORD_INT(b, r, seed, part->seed);
+        RECORD_INT(b, r, anchor_ms, part->anchor_ms);
+        RECORD_INT(b, r, cursor_ms, part->cursor_ms);
+    }
+    add_record(s, r);
+    batch_free(b);
+}
+
 /* ---- the end of a run ---- */
 
 static bool wants(const struct job_notify *n, const char *verdict)
@@ -308,6 +328,7 @@ static int fold_epoch(struct fold *f)
         s->cluster = alloc_text(f->r->cluster);
     if (RECORD_HAS(f->r, tzdata))
         alloc_replace(&s->tzdata, f->r->tzdata);
+    json_array_clear(s->staged); /* an unfinished change set dies with its epoch */
     HASH_ITER(by_name, s->jobs, j, next)
     {
         LIST_EACH(link, &j->runs)
@@ -318,7 +339,8 @@ static int fold_epoch(struct fold *f)
             /* the leader before may have released it */
             if (!run->fired && a && a->state == ATTEMPT_COMMITTED && run->due_ms <= f->batch->time_ms) {
                 fire(f, run);
-                move(f, run, RUN_STARTING);
+                if (run->state == RUN_ARMED)
+                    move(f, run, RUN_STARTING);
                 touch(f, run);
             }
         }
@@ -401,6 +423,49 @@ static int fold_delete(struct fold *f)
     if (f->s->job_changed)
         f->s->job_changed(f->s->arg, j);
     return 0;
+}
+
+/* Kept as it is; the strings are the staged object's from here on. */
+static int fold_stage(struct fold *f)
+{
+    const struct record *r = f->r;
+    json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:O?,s:s?,s:s?}", "job", r->job, "version", (json_int_t)r->version, "seed",
+                          (json_int_t)r->seed, "anchor", (json_int_t)r->anchor_ms, "cursor", (json_int_t)r->cursor_ms, "def",
+                          r->def, "set", r->set, "by", r->by);
+
+    if (!o || json_array_append_new(f->s->staged, o) < 0)
+        abort();
+    return 0;
+}
+
+static int fold_apply(struct fold *f)
+{
+    json_t *staged = f->s->staged, *o;
+    int rc = 0;
+    size_t i;
+
+    if ((int64_t)json_array_size(staged) != f->r->count)
+        return corrupt(f, "not all of it is staged");
+    f->s->staged = json_array();
+    json_array_foreach (staged, i, o) {
+        json_t *def = json_object_get(o, "def");
+        struct record part = {.job = json_string_value(json_object_get(o, "job")),
+                              .def = def,
+                              .version = json_integer_value(json_object_get(o, "version")),
+                              .seed = json_integer_value(json_object_get(o, "seed")),
+                              .anchor_ms = json_integer_value(json_object_get(o, "anchor")),
+                              .cursor_ms = json_integer_value(json_object_get(o, "cursor")),
+                              .set = json_string_value(json_object_get(o, "set")),
+                              .by = json_string_value(json_object_get(o, "by"))};
+        struct fold each = {f->s, f->batch, &part, f->error, false};
+
+        part.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE;
+        rc = rc < 0 ? rc : part.kind == RECORD_JOB ? fold_job(&each) : fold_delete(&each);
+        if (rc == 0)
+            add_job_record(f->s, &part);
+    }
+    json_decref(staged);
+    return rc;
 }
 
 static int fold_pause(struct fold *f, bool on)
@@ -505,6 +570,8 @@ static int fold_fire(struct fold *f)
     a = run_attempt(run);
     if (a && a->state == ATTEMPT_START_FAILED)
         attempt_failed(f, run, "failed", run_def(run)->retries_max + 1);
+    else if (run->state == RUN_UNRESOLVED)
+        return 0; /* its attempt's fate decides */
     else if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
         move(f, run, RUN_STARTING);
     else
@@ -764,6 +831,10 @@ static int fold_record(struct fold *f)
         return fold_epoch(f);
     case RECORD_JOB:
         return fold_job(f);
+    case RECORD_STAGE:
+        return fold_stage(f);
+    case RECORD_APPLY:
+        return fold_apply(f);
     case RECORD_JOB_DELETE:
         return fold_delete(f);
     case RECORD_PAUSE:
@@ -803,6 +874,8 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
     struct fold f = {s, batch, r, error, false};
     int rc = fold_record(&f);
 
+    if (rc == 0 && r->kind == RECORD_STAGE)
+        return 0; /* history hears of it when it takes effect */
     if (rc == 0 && f.bad_move)
         rc = corrupt(&f, "the run is in no state for this");
     if (rc == 0)

@@ -462,6 +462,14 @@ static void arm(struct scheduler *s, struct run *r, const char *engine)
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 
+static void arm_again(struct scheduler *s, struct run *r)
+{
+    if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job)))
+        run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
+    else
+        arm(s, r, NULL);
+}
+
 static bool started_once(const struct run *r)
 {
     for (size_t i = 0; i < r->attempt_count; i++)
@@ -584,7 +592,7 @@ static void attend_committed(struct scheduler *s, struct run *r, struct attempt 
 static void attend_armed(struct scheduler *s, struct run *r, struct attempt *a)
 {
     if (a->epoch != s->epoch) { /* its leader never committed it: it was never started */
-        arm(s, r, NULL);
+        arm_again(s, r);
         return;
     }
     if (r->live.ticket)
@@ -630,7 +638,7 @@ void run_attend(struct scheduler *s, struct run *r)
         run_close(s, r, "killed", a->stop_reason, NULL);
     } else {
         watch_deadline(s, r);
-        arm(s, r, NULL);
+        arm_again(s, r);
     }
 }
 
@@ -816,7 +824,7 @@ void launch_answer(struct engine_host *host, const struct engine_answer *answer)
     struct run *r;
     enum engine_op op;
 
-    if (!c || !s->leading)
+    if (!c || !s->leading || s->stopping)
         return;
     FAULT_POINT("answer", engine_event_name(answer->event));
     scheduler_enter(s);

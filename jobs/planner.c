@@ -308,8 +308,8 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (!r->fired)
-            run_revoke(s, r, reason);
+        if (!r->fired && !r->live.unsettled)
+            run_revoke(s, r, reason); /* an unsettled one is given up once its attempt is known not to run */
     }
 }
 

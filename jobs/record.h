@@ -68,6 +68,10 @@
     X(EPOCH, "epoch", F(epoch) F(replica) F(cluster) F(level), F(tzdata) F(cause))                           \
     /* a job is created or changed */                                                                        \
     X(JOB, "job", F(job) F(version) F(def) F(seed) F(anchor_ms) F(cursor_ms), F(set) F(by))                  \
+    /* a part of a change set larger than a batch: nothing until APPLY; without def: a deletion */           \
+    X(STAGE, "stage", F(job), F(version) F(def) F(seed) F(anchor_ms) F(cursor_ms) F(set) F(by))              \
+    /* all that this epoch staged takes effect */                                                            \
+    X(APPLY, "apply", F(count), F(by))                                                                       \
     X(JOB_DELETE, "delete", F(job), F(by) F(set))                                                            \
     /* without job: all */                                                                                   \
     X(PAUSE, "pause", , F(job) F(until_ms) F(reason) F(by))                                                  \

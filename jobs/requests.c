@@ -14,7 +14,7 @@
 
 static int door(struct scheduler *s, struct error *error)
 {
-    if (!s->leading)
+    if (!s->leading || s->stopping)
         return error_set(error, ERR_NO_LEADER, "no leader: %s", s->refusing);
     if (s->flight_count >= SCHEDULER_FLIGHTS_MAX)
         return error_set(error, ERR_LIMIT, "the journal is %zu batches behind; try again", s->flight_count);
@@ -65,6 +65,7 @@ struct apply {
     struct change *changes;
     size_t count;
     size_t unchanged;
+    bool staged; /* larger than a batch: in parts, which one last record makes effective */
     json_t *created, *changed, *deleted, *warnings;
     struct error *error;
 };
@@ -202,7 +203,7 @@ static void put_job(struct apply *a, const struct change *c)
 
     if (old)
         job_account(s, old, "edited");
-    r = record_begin(s, RECORD_JOB);
+    r = record_begin(s, a->staged ? RECORD_STAGE : RECORD_JOB);
     PUT_TEXT(s, r, job, c->def->name);
     PUT_INT(s, r, version, old ? old->version + 1 : 1);
     PUT_JSON(s, r, def, def);
@@ -215,7 +216,7 @@ static void put_job(struct apply *a, const struct change *c)
     json_decref(def);
 }
 
-static void put_delete(struct scheduler *s, struct job_state *j, const char *by)
+static void put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by)
 {
     struct record *r;
     bool again = true;
@@ -234,10 +235,19 @@ static void put_delete(struct scheduler *s, struct job_state *j, const char *by)
             }
         }
     }
-    r = record_begin(s, RECORD_JOB_DELETE);
+    r = record_begin(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
     PUT_TEXT(s, r, job, j->name);
     PUT_TEXT(s, r, by, by);
     record_commit(s, r);
+}
+
+static void put_apply(struct apply *a)
+{
+    struct record *r = record_begin(a->s, RECORD_APPLY);
+
+    PUT_INT(a->s, r, count, (int64_t)json_array_size(a->s->state.staged));
+    PUT_TEXT(a->s, r, by, a->by);
+    record_commit(a->s, r);
 }
 
 static void warn_never(struct apply *a, const struct job *def)
@@ -278,8 +288,10 @@ static void apply_changes(struct apply *a, const json_t *jobs, bool dry)
             continue;
         json_array_append_new(a->deleted, json_string(j->name));
         if (!dry)
-            put_delete(a->s, j, a->by);
+            put_delete(a->s, j, a->staged, a->by);
     }
+    if (a->staged && !dry)
+        put_apply(a);
 }
 
 static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jobs, bool *ret_dry)
@@ -332,6 +344,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
         a.changed = json_array();
         a.deleted = json_array();
         a.warnings = json_array();
+        a.staged = json_dumpb(jobs, NULL, 0, JSON_COMPACT) > BATCH_BYTES_MAX / 2 || a.prune;
         apply_changes(&a, jobs, dry);
         finish(s,
                json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index", (json_int_t)(dry ? s->state.defs_index : scheduler_index(s)),
@@ -362,7 +375,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
             if (strcmp(child->def->after.items[i], name) == 0)
                 return error_set(error, ERR_CONFLICT, "%s comes after %s; delete or change it first", child->name, name);
     }
-    put_delete(s, j, by);
+    put_delete(s, j, false, by);
     finish(s, json_pack("{s:s}", "job", name), ret_reply, ret_index);
     return 0;
 }

@@ -175,7 +175,7 @@ void scheduler_leave(struct scheduler *s)
     struct heap_item *job, *run;
     int64_t at = HEAP_NEVER;
 
-    if (s->leading && !s->working) {
+    if (s->leading && !s->working && !s->stopping) {
         s->working = true;
         work(s);
         /* attending runs may have kicked jobs for this very instant: they get their turn, once more */
@@ -190,6 +190,49 @@ void scheduler_leave(struct scheduler *s)
         s->wake_ms = at;
         s->o.env->wake_at(s->o.env, at);
     }
+}
+
+void scheduler_zones_changed(struct scheduler *s)
+{
+    struct job_state *j, *next;
+    struct record *r;
+
+    scheduler_enter(s);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (s->leading && j->def)
+            job_account(s, j, "tzdata"); /* under the rules that were in force until now */
+        schedule_free(j->live.schedule);
+        j->live.schedule = NULL;
+        j->live.compiled = false;
+        if (s->leading)
+            job_kick(s, j, s->now_ms);
+    }
+    if (s->leading) {
+        r = record_begin(s, RECORD_TZDATA);
+        PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
+        record_commit(s, r);
+    }
+    scheduler_leave(s);
+}
+
+void scheduler_prune(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (s->o.history && j->def)
+            s->o.history->ops->prune(s->o.history, j->name, j->def->keep_runs,
+                                     s->o.env->wall_ms(s->o.env) - j->def->keep_age_ms);
+    }
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    scheduler_flush(s);
+    s->stopping = true;
+    snprintf(s->refusing, sizeof(s->refusing), "this server is stopping");
 }
 
 void scheduler_tick(struct scheduler *s)

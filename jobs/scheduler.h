@@ -61,6 +61,13 @@ void scheduler_set_engines(struct scheduler *scheduler, struct engine *const *en
 /* The host table that engines answer to. */
 struct engine_host *scheduler_engine_host(struct scheduler *scheduler);
 
+/* The zone source gives other rules now: schedules are compiled anew and what is armed ahead is planned again. */
+void scheduler_zones_changed(struct scheduler *scheduler);
+/* Bounds each job's history by its keep. */
+void scheduler_prune(struct scheduler *scheduler);
+/* Nothing new from here on; what was appended is still answered when it is durable. */
+void scheduler_stop(struct scheduler *scheduler);
+
 void scheduler_tick(struct scheduler *scheduler);
 void scheduler_flush(struct scheduler *scheduler);
 

@@ -74,7 +74,7 @@ struct scheduler {
     struct engine_host host;
     struct state state;
     struct journal *journal;
-    bool leading, have_state;
+    bool leading, have_state, stopping;
     int64_t epoch;
     int64_t now_ms; /* of this entry; never goes back within a reign */
     struct batch *batch; /* of this turn; NULL: nothing yet */

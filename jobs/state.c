@@ -104,6 +104,7 @@ void state_init(struct state *s)
 {
     *s = (struct state){.level = RECORD_LEVEL, .next_seq = 1};
     list_init(&s->keys_by_age);
+    s->staged = json_array();
     list_init(&s->dependents);
     list_init(&s->notices);
     list_init(&s->dirty);
@@ -220,6 +221,7 @@ struct run *state_add_run(struct state *s, struct job_state *j, const char *id)
 
 void state_end_run(struct state *s, struct run *r)
 {
+    r->state = RUN_ENDED;
     HASH_DELETE(by_id, s->runs, r);
     s->run_count--;
     list_remove(&r->of_job);
@@ -344,6 +346,7 @@ void state_release(struct state *s)
         notice_free(LIST_ITEM(link, struct notice, all));
     }
     history_write_free(s->write);
+    json_decref(s->staged);
     free(s->cluster);
     free(s->replica);
     free(s->tzdata);

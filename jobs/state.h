@@ -181,6 +181,7 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
+    json_t *staged;      /* array: parts of a change set, as they will be folded */
     uint64_t defs_index; /* the last batch that changed a definition */
     uint64_t verdicts[16]; /* counted since this process began to fold: for metrics, not part of the fold */
 

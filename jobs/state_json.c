@@ -217,6 +217,8 @@ char *state_encode(const struct state *s, size_t *ret_size)
 
         json_array_append_new(notices, json_pack("[s,s,O]", n->id, n->url, n->body));
     }
+    if (json_array_size(s->staged))
+        json_object_set(root, "staged", s->staged);
     json_object_set_new(root, "jobs", jobs);
     json_object_set_new(root, "keys", keys);
     json_object_set_new(root, "notices", notices);
@@ -411,6 +413,8 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         if (rc < 0)
             return error_prefix(error, "snapshot: job %s: ", name), ERR_CORRUPT;
     }
+    if (json_is_array(json_object_get(root, "staged")))
+        json_array_extend(s->staged, json_object_get(root, "staged"));
     json_array_foreach (json_object_get(root, "keys"), i, item) {
         const char *key, *digest, *run;
         json_int_t t;
