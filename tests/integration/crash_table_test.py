@@ -28,7 +28,11 @@ LAUNCH = {
         "append:ended", "acked:ended",
     ],
     "docker": ["docker-sent:create", "docker-reply:create", "docker-sent:start", "docker-reply:start"],
-    "process": ["process-sent:spawn", "process-reply:ready", "process-sent:go", "process-reply:start"],
+    "process": [
+        "process-prepare", "process-created", "process-spawned", "process-prepared", "process-answered:prepare",
+        "process-release", "process-sent", "process-concluded", "process-answered:release", "process-watch",
+        "process-watch-end", "process-watch-ended", "process-answered:watch",
+    ],
 }
 # Batches are written by a thread of their own; the n-th transaction after the start of the process.
 COMMITS = [f"{p}::{n}" for p in ("journal-before-commit", "journal-after-commit") for n in range(1, 8)]
@@ -42,6 +46,16 @@ SETTLE = {
     AFTER_RELEASE: ["append:epoch", "acked:epoch", "submit:fence", "answer:started", "append:started",
                     "acked:started", "submit:watch", "answer:ended"],
 }
+SETTLE_ENGINE = {
+    ("process", BEFORE_RELEASE): ["process-fence", "attempt-fenced", "process-fenced"],
+    ("process", AFTER_RELEASE): ["process-fence", "process-fenced"],
+    ("docker", BEFORE_RELEASE): ["docker-sent:fence-remove", "docker-reply:fence-remove"],
+    ("docker", AFTER_RELEASE): [],
+}
+# In the attempt's own supervisor, which outlives the server; here the server goes on.
+SUPERVISOR = ["supervise-begin", "supervise-ready-written", "supervise-ready", "supervise-go", "supervise-link",
+              "supervise-linked", "supervise-started", "supervise-executed", "supervise-ended", "supervise-end-written",
+              "supervise-end-synced"]
 STOP = ["append:stopping", "acked:stopping", "submit:stop", "answer:done"]
 
 # Where nothing can be proved: the fence has removed the container, and died before it said so.
@@ -62,7 +76,7 @@ class Row:
 
     def text(self):
         points = " then ".join(self.points)
-        return f"{self.engine:8} {self.how:9} {points:52} {self.starts!s:>6}  {self.verdict!s:10} {self.seconds!s:>5} s"
+        return f"{self.engine:8} {self.how:10} {points:52} {self.starts!s:>6}  {self.verdict!s:10} {self.seconds!s:>5} s"
 
 
 def rows():
@@ -73,10 +87,12 @@ def rows():
         for point in COMMITS:
             yield Row(engine, "trigger", (point,))
         for first, seconds in SETTLE.items():
-            for second in seconds:
+            for second in seconds + SETTLE_ENGINE[engine, first]:
                 yield Row(engine, "trigger", (first, second))
         for point in STOP:
             yield Row(engine, "kill", (point,))
+    for point in SUPERVISOR:
+        yield Row("process", "supervisor", (point,))
 
 
 ROWS = list(rows())
@@ -97,7 +113,7 @@ class CrashTable(lab.Suite):
     @classmethod
     def tearDownClass(cls):
         done = [r for r in ROWS if r.starts is not None]
-        lab.say("engine   how       killed at" + " " * 45 + "starts  verdict     took")
+        lab.say("engine   how        killed at" + " " * 45 + "starts  verdict     took")
         for row in done:
             lab.say(row.text())
         lost = sum(r.verdict == "lost" for r in done)
@@ -137,8 +153,20 @@ class CrashTable(lab.Suite):
             lab.wait_for(self.one.ready_or_dead, 60, lambda: f"ready or dead: {self.one.log_tail()}", every=0.02)
             if number == 0 and self.one.running():
                 self.begin()
+            if self.row.how == "supervisor":
+                self.strike_supervisor()
+                return
             struck = self.one.wait_crash(25)
             self.assertTrue(struck, f"{point} was never passed; {self.one.log_tail(20)}")
+
+    def strike_supervisor(self):
+        """It strikes every supervisor that this server starts, as often as the scheduler tries. Nothing of it is seen
+        from here, so: wait until the run is over, or clearly is not getting on, and start without crash points."""
+        try:
+            lab.wait_for(lambda: (self.one.cli.runs("j", "--state", "ended")), 4, "the end")
+        except lab.LabError:
+            pass
+        self.one.stop()
 
     def begin(self):
         """The work; the answer may be lost in the crash."""
@@ -178,7 +206,8 @@ class CrashTable(lab.Suite):
         text = f"{self.row.text()}\n{run}"
         self.assertNone(lab.Checker(self.ledger).strict().doubles())
         if run["verdict"] == "lost":
-            self.assertIn(self.row.points, MAY_BE_LOST[self.row.engine], text)
+            if self.row.how != "supervisor":
+                self.assertIn(self.row.points, MAY_BE_LOST[self.row.engine], text)
             self.assertRegex(self.one.cli.check("explain", "j", run["fire_time"]).out, r"(?i)lost|unknown", text)
         else:
             self.assertEqual("killed" if self.row.how == "kill" else "succeeded", run["verdict"], text)
