@@ -1,6 +1,6 @@
-/* Allocation in the fold and the scheduler. A replica that cannot remember what it just journaled must not go on:
- * these abort, and the restart recovers everything from the journal. Parsers of input do not use them; they
- * return ERR_NOMEM.
+/* Allocation in the fold and the scheduler. A replica that cannot remember what it just journaled must not go
+ * on: these abort, and the restart recovers everything from the journal. Parsers of input do not use them;
+ * they return ERR_NOMEM.
  */
 #pragma once
 

@@ -1,31 +1,32 @@
-/* Engines: where attempts execute. This is the table that docker, swarm, kubernetes, process and the simulator's
- * engines implement; the scheduler sees nothing else of them.
+/* Engines: where attempts execute. This is the table that docker, swarm, kubernetes, process and the
+ * simulator's engines implement; the scheduler sees nothing else of them.
  *
- * The scheduler submits requests; each is answered later, from the loop, never from within submit. Requests of
- * different attempts are independent; for one attempt the scheduler has one request under way at a time, except
- * that STOP may be submitted while WATCH is. An engine bounds how many calls it has in flight itself and queues
- * the rest. One thread: the loop's.
+ * The scheduler submits requests; each is answered later, from the loop, never from within submit. Requests
+ * of different attempts are independent; for one attempt the scheduler has one request under way at a time,
+ * except that STOP may be submitted while WATCH is. An engine bounds how many calls it has in flight itself
+ * and queues the rest. One thread: the loop's.
  *
- *   PREPARE  make the attempt exist, not running, under the given name. The same request may be submitted again
- *            (after UNREACHABLE) and finds what the first one made.
- *              -> PREPARED(id, boot) | REFUSED(text, exit_code: provably nothing was started, and trying again
- *                 will not help: no such image) | UNREACHABLE(text: try again later)
- *   RELEASE  send the ONE start request for this id.
- *              -> STARTED(at) | REFUSED(text, exit_code: 127, 126) | UNKNOWN(text: reply lost; the scheduler fences)
- *                 | UNREACHABLE(text: certainly not sent; may be released again)
- *   FENCE    settle whether a prepared id ever ran, and make sure that nobody can start it any more unless it has.
+ *   PREPARE  make the attempt exist, not running, under the given name. The same request may be submitted
+ * again (after UNREACHABLE) and finds what the first one made.
+ *              -> PREPARED(id, boot) | REFUSED(text, exit_code: provably nothing was started, and trying
+ * again will not help: no such image) | UNREACHABLE(text: try again later) RELEASE  send the ONE start
+ * request for this id.
+ *              -> STARTED(at) | REFUSED(text, exit_code: 127, 126) | UNKNOWN(text: reply lost; the scheduler
+ * fences) | UNREACHABLE(text: certainly not sent; may be released again) FENCE    settle whether a prepared
+ * id ever ran, and make sure that nobody can start it any more unless it has.
  *              -> STARTED(started_at: it ran or runs; the scheduler watches next)
- *                 | ENDED(started_at, at, exit_code: it ran and is gone) | NEVER_RAN(evidence) | REFUSED(text)
- *                 | UNKNOWN(evidence) | UNREACHABLE(text)
- *   WATCH    follow a started one to its end, over reconnects. Logs are kept (logs.h) before the end is answered.
+ *                 | ENDED(started_at, at, exit_code: it ran and is gone) | NEVER_RAN(evidence) |
+ * REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text) WATCH    follow a started one to its end, over
+ * reconnects. Logs are kept (logs.h) before the end is answered.
  *              -> any number of UNREACHABLE(text) and STARTED(alive again), then
  *                 ENDED(at, exit_code, cause, text) | UNKNOWN(text: gone without evidence)
- *   STOP     ask it to end: the stop signal, after stop_grace the kill. -> DONE | UNREACHABLE; the end comes by WATCH.
- *   DISCARD  remove a prepared one that was never released and is revoked in the journal.
+ *   STOP     ask it to end: the stop signal, after stop_grace the kill. -> DONE | UNREACHABLE; the end comes
+ * by WATCH. DISCARD  remove a prepared one that was never released and is revoked in the journal.
  *              -> DONE | UNREACHABLE (the sweep finds it later)
  *
- * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the journal no
- * longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above host->epoch.
+ * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the
+ * journal no longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above
+ * host->epoch.
  */
 #pragma once
 
@@ -51,18 +52,18 @@ enum engine_event {
 
 /* All borrowed for the time of the call; the engine copies what it keeps (job_ref for the job). */
 struct engine_request {
-    uint64_t ticket;       /* comes back in each answer */
-    const struct job *job; /* frozen definition; never NULL */
-    const char *run;       /* run id */
-    int attempt, try;      /* both from 1 */
-    int64_t epoch;         /* of the ARM */
-    const char *name;      /* "cs-" + hex: the object's name */
-    const char *id;        /* all but PREPARE: what PREPARED answered */
-    const char *boot;      /* FENCE: host identity at prepare; NULL when not known */
-    bool may_have_run;     /* FENCE: a release may have been sent (by anyone) */
-    const char *cause;     /* schedule, manual, after, backfill, ... */
+    uint64_t ticket;                   /* comes back in each answer */
+    const struct job *job;             /* frozen definition; never NULL */
+    const char *run;                   /* run id */
+    int attempt, try;                  /* both from 1 */
+    int64_t epoch;                     /* of the ARM */
+    const char *name;                  /* "cs-" + hex: the object's name */
+    const char *id;                    /* all but PREPARE: what PREPARED answered */
+    const char *boot;                  /* FENCE: host identity at prepare; NULL when not known */
+    bool may_have_run;                 /* FENCE: a release may have been sent (by anyone) */
+    const char *cause;                 /* schedule, manual, after, backfill, ... */
     int64_t fire_ms, previous_fire_ms; /* previous: 0 when there is none */
-    const json_t *params;  /* object of strings, or NULL */
+    const json_t *params;              /* object of strings, or NULL */
 };
 
 struct engine_answer {
@@ -88,7 +89,7 @@ struct engine_host {
 
 struct engine_status {
     bool reachable;
-    char text[256];  /* version, or what is wrong */
+    char text[256]; /* version, or what is wrong */
     int queued, in_flight, watched;
 };
 

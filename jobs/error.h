@@ -1,9 +1,9 @@
 /* Errors: one table of negative codes, and a text that grows outward.
  *
  * A function that can fail returns 0 or one of these codes. Where a person has to be told why it takes a
- * `struct error *` (which may be NULL), last but for the ret_ parameters' convention: `error_set` at the place
- * of the fault, `error_prefix` on the way up ("jobs.yaml:12:15: schedule: hour 24 is out of range").
- * A function returns an error or logs it, never both. Errors are plain values; nothing owns anything.
+ * `struct error *` (which may be NULL), last but for the ret_ parameters' convention: `error_set` at the
+ * place of the fault, `error_prefix` on the way up ("jobs.yaml:12:15: schedule: hour 24 is out of range"). A
+ * function returns an error or logs it, never both. Errors are plain values; nothing owns anything.
  */
 #pragma once
 
@@ -45,7 +45,8 @@ struct error {
 
 /* Both return `code`, so that "return error_set(...)" is one statement. A text too long is cut. */
 int error_set(struct error *e, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-int error_setv(struct error *e, int code, const char *format, va_list ap) __attribute__((format(printf, 3, 0)));
+int error_setv(struct error *e, int code, const char *format, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 /* Puts a text in front of what is there; returns the code that was set. */
 int error_prefix(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

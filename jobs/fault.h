@@ -1,5 +1,6 @@
-/* Named points at which a test may stop, kill or fail the process. Compiled in only with CRONSCHED_FAULTS; the
- * program sets fault_hook from its environment (see cronsched/main.c). In a release build FAULT_POINT is nothing.
+/* Named points at which a test may stop, kill or fail the process. Compiled in only with CRONSCHED_FAULTS;
+ * the program sets fault_hook from its environment (see cronsched/main.c). In a release build FAULT_POINT is
+ * nothing.
  */
 #pragma once
 

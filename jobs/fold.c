@@ -1,9 +1,9 @@
-/* The fold: what each record does to the state. Nothing here decides: the leader did, when it wrote the record; and
- * nothing here looks at anything but the state and the record, so that every replica comes to the same.
+/* The fold: what each record does to the state. Nothing here decides: the leader did, when it wrote the
+ * record; and nothing here looks at anything but the state and the record, so that every replica comes to the
+ * same.
  */
 #include "jobs/alloc.h"
 #include "jobs/state_priv.h"
-#include "jobs/text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -19,8 +19,10 @@ struct fold {
 /* which run states may follow which; a record that asks for another move makes no sense */
 static const unsigned moves[] = {
 #define TO(x) (1u << RUN_##x)
-    [RUN_WAITING] = TO(STARTING) | TO(RUNNING) | TO(UNRESOLVED) | TO(ENDED) | TO(WAITING) | TO(ARMED) | TO(RETRYING),
-    [RUN_ARMED] = TO(STARTING) | TO(WAITING) | TO(RUNNING) | TO(UNRESOLVED) | TO(ENDED) | TO(ARMED) | TO(RETRYING),
+    [RUN_WAITING] = TO(STARTING) | TO(RUNNING) | TO(UNRESOLVED) | TO(ENDED) | TO(WAITING) | TO(ARMED) |
+                    TO(RETRYING),
+    [RUN_ARMED] = TO(STARTING) | TO(WAITING) | TO(RUNNING) | TO(UNRESOLVED) | TO(ENDED) | TO(ARMED) |
+                  TO(RETRYING),
     [RUN_STARTING] = TO(RUNNING) | TO(WAITING) | TO(RETRYING) | TO(UNRESOLVED) | TO(ENDED) | TO(STARTING),
     [RUN_RUNNING] = TO(RETRYING) | TO(UNRESOLVED) | TO(ENDED) | TO(RUNNING),
     [RUN_RETRYING] = TO(STARTING) | TO(ENDED),
@@ -53,129 +55,6 @@ static int corrupt(struct fold *f, const char *what)
 static int64_t later(int64_t a, int64_t b)
 {
     return a > b ? a : b;
-}
-
-/* ---- history ---- */
-
-static struct history_write *pending_write(struct state *s)
-{
-    if (!s->write)
-        s->write = alloc_zero(sizeof(*s->write));
-    return s->write;
-}
-
-static char *dump(json_t *json)
-{
-    char *text = json_dumps(json, JSON_COMPACT);
-
-    json_decref(json);
-    if (!text)
-        abort();
-    return text;
-}
-
-static void add_row(struct state *s, struct history_run row)
-{
-    struct history_write *w = pending_write(s);
-
-    w->runs = alloc_resize(w->runs, (w->run_count + 1) * sizeof(row));
-    w->runs[w->run_count++] = row;
-}
-
-static void add_run_row(struct state *s, const struct run *run)
-{
-    add_row(s, (struct history_run){
-                   .run = alloc_text(run->id),
-                   .job = alloc_text(run->job->name),
-                   .at_ms = run->at_ms,
-                   .fire_ms = run->fire_ms,
-                   .state = alloc_text(verdict_is_skip(run->verdict) ? "skipped" : run_state_name(run->state)),
-                   .verdict = alloc_text(run->verdict),
-                   .started_ms = run->started_ms,
-                   .ended_ms = run->ended_ms,
-                   .json = dump(run_to_json(run)),
-               });
-}
-
-/* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
-static void add_skip_row(struct fold *f)
-{
-    const struct record *r = f->r;
-    char id[RUN_ID_MAX], fire[TEXT_NUMBER_BUFFER], ended[TEXT_NUMBER_BUFFER];
-    json_t *json;
-
-    run_id_format(r->job, r->to_ms, r->to_ms % 1000 != 0, id);
-    if (r->run)
-        snprintf(id, sizeof(id), "%s", r->run);
-    text_format_time(r->to_ms, TEXT_TIME_S, fire, sizeof(fire));
-    text_format_time(f->batch->time_ms, TEXT_TIME_MS, ended, sizeof(ended));
-    json = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:n,s:s,s:n,s:[],s:I}", "run", id, "job", r->job, "fire_time", fire,
-                     "cause", "schedule", "state", "skipped", "verdict", r->reason, "started", "ended", ended,
-                     "exit_code", "attempts", "count", (json_int_t)r->count);
-    if (RECORD_HAS(r, text))
-        json_object_set_new(json, "text", json_string(r->text));
-    add_row(f->s, (struct history_run){.run = alloc_text(id),
-                                       .job = alloc_text(r->job),
-                                       .at_ms = r->to_ms,
-                                       .fire_ms = r->to_ms,
-                                       .state = alloc_text("skipped"),
-                                       .verdict = alloc_text(r->reason),
-                                       .ended_ms = f->batch->time_ms,
-                                       .json = dump(json)});
-}
-
-static void add_skip(struct fold *f)
-{
-    struct history_write *w = pending_write(f->s);
-    const struct record *r = f->r;
-
-    w->skips = alloc_resize(w->skips, (w->skip_count + 1) * sizeof(*w->skips));
-    w->skips[w->skip_count++] = (struct history_skip){.job = alloc_text(r->job),
-                                                      .from_ms = r->from_ms,
-                                                      .to_ms = r->to_ms,
-                                                      .count = r->count,
-                                                      .reason = alloc_text(r->reason),
-                                                      .text = alloc_text(RECORD_HAS(r, text) ? r->text : ""),
-                                                      .time_ms = f->batch->time_ms};
-}
-
-static void add_record(struct state *s, const struct record *r)
-{
-    struct history_write *w = pending_write(s);
-    char job[RUN_ID_MAX];
-    int64_t at_ms;
-    bool exact;
-
-    if (RECORD_HAS(r, job))
-        snprintf(job, sizeof(job), "%s", r->job);
-    else if (!RECORD_HAS(r, run) || run_id_parse(r->run, job, &at_ms, &exact) < 0)
-        job[0] = '\0';
-    w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
-    w->records[w->record_count++] =
-        (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
-                                .job = job[0] ? alloc_text(job) : NULL,
-                                .run = RECORD_HAS(r, run) ? alloc_text(r->run) : NULL,
-                                .json = record_encode(r)};
-}
-
-/* A part of a change set, as the record that it would have been: history knows no difference. */
-static void add_job_record(struct state *s, const struct record *part)
-{
-    struct batch *b = batch_new(0, 0);
-    struct record *r = batch_add(b, part->kind);
-
-    RECORD_TEXT(b, r, job, part->job);
-    RECORD_TEXT(b, r, by, part->by);
-    RECORD_TEXT(b, r, set, part->set);
-    if (part->kind == RECORD_JOB) {
-        RECORD_JSON(b, r, def, part->def);
-        RECORD_INT(b, r, version, part->version);
-        RECORD_INT(b, r, seed, part->seed);
-        RECORD_INT(b, r, anchor_ms, part->anchor_ms);
-        RECORD_INT(b, r, cursor_ms, part->cursor_ms);
-    }
-    add_record(s, r);
-    batch_free(b);
 }
 
 /* ---- the end of a run ---- */
@@ -429,9 +308,10 @@ static int fold_delete(struct fold *f)
 static int fold_stage(struct fold *f)
 {
     const struct record *r = f->r;
-    json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:O?,s:s?,s:s?}", "job", r->job, "version", (json_int_t)r->version, "seed",
-                          (json_int_t)r->seed, "anchor", (json_int_t)r->anchor_ms, "cursor", (json_int_t)r->cursor_ms, "def",
-                          r->def, "set", r->set, "by", r->by);
+    json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:O?,s:s?,s:s?}", "job", r->job, "version",
+                          (json_int_t)r->version, "seed", (json_int_t)r->seed, "anchor",
+                          (json_int_t)r->anchor_ms, "cursor", (json_int_t)r->cursor_ms, "def", r->def, "set",
+                          r->set, "by", r->by);
 
     if (!o || json_array_append_new(f->s->staged, o) < 0)
         abort();
@@ -447,7 +327,8 @@ static int fold_apply(struct fold *f)
     if ((int64_t)json_array_size(staged) != f->r->count)
         return corrupt(f, "not all of it is staged");
     f->s->staged = json_array();
-    json_array_foreach (staged, i, o) {
+    json_array_foreach(staged, i, o)
+    {
         json_t *def = json_object_get(o, "def");
         struct record part = {.job = json_string_value(json_object_get(o, "job")),
                               .def = def,
@@ -462,7 +343,7 @@ static int fold_apply(struct fold *f)
         part.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE;
         rc = rc < 0 ? rc : part.kind == RECORD_JOB ? fold_job(&each) : fold_delete(&each);
         if (rc == 0)
-            add_job_record(f->s, &part);
+            history_add_job(f->s, &part);
     }
     json_decref(staged);
     return rc;
@@ -591,19 +472,19 @@ static int fold_skipped(struct fold *f)
         return corrupt(f, "the range makes no sense");
     if (j)
         j->cursor_ms = later(j->cursor_ms, r->to_ms);
-    add_skip(f);
+    history_add_skip(f->s, f->batch, f->r);
     if (run && run->fired) {
         end_run(f, run, r->reason);
         return 0;
     }
     if (run)
         state_end_run(f->s, run); /* a reservation */
-    add_skip_row(f);
+    history_add_skip_row(f->s, f->batch, f->r);
     f->s->verdicts[verdict_index(r->reason)] += (uint64_t)r->count;
     if (j)
         notify(f->s, j->def, r->job, r->reason,
-               json_pack("{s:s,s:s,s:I,s:I,s:I}", "job", r->job, "verdict", r->reason, "from", (json_int_t)r->from_ms,
-                         "to", (json_int_t)r->to_ms, "count", (json_int_t)r->count));
+               json_pack("{s:s,s:s,s:I,s:I,s:I}", "job", r->job, "verdict", r->reason, "from",
+                         (json_int_t)r->from_ms, "to", (json_int_t)r->to_ms, "count", (json_int_t)r->count));
     return 0;
 }
 
@@ -869,7 +750,8 @@ static int fold_record(struct fold *f)
     }
 }
 
-int state_apply_record(struct state *s, const struct batch *batch, const struct record *r, struct error *error)
+int state_apply_record(struct state *s, const struct batch *batch, const struct record *r,
+                       struct error *error)
 {
     struct fold f = {s, batch, r, error, false};
     int rc = fold_record(&f);
@@ -879,14 +761,14 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
     if (rc == 0 && f.bad_move)
         rc = corrupt(&f, "the run is in no state for this");
     if (rc == 0)
-        add_record(s, r);
+        history_add_record(s, r);
     return rc;
 }
 
 void state_finish_batch(struct state *s, const struct batch *batch, const char *text, size_t size,
                         struct history_write **ret)
 {
-    struct history_write *w = pending_write(s);
+    struct history_write *w = history_pending(s);
 
     LIST_EACH_SAFE(link, &s->dirty)
     {
@@ -894,14 +776,14 @@ void state_finish_batch(struct state *s, const struct batch *batch, const char *
 
         list_remove(link);
         if (run->fired)
-            add_run_row(s, run);
+            history_add_run(s, run);
     }
     LIST_EACH(link, &s->ended)
     {
         struct run *run = LIST_ITEM(link, struct run, dirty);
 
         if (run->verdict)
-            add_run_row(s, run);
+            history_add_run(s, run);
     }
     state_free_ended(s);
     state_expire_keys(s, batch->time_ms - STATE_KEY_TTL_MS);
@@ -918,14 +800,15 @@ void state_finish_batch(struct state *s, const struct batch *batch, const char *
         history_write_free(w);
 }
 
-int state_apply(struct state *s, const struct batch *batch, const char *text, size_t size, struct history_write **ret,
-                struct error *error)
+int state_apply(struct state *s, const struct batch *batch, const char *text, size_t size,
+                struct history_write **ret, struct error *error)
 {
     if (batch->index != s->index + 1)
-        return error_set(error, ERR_CORRUPT, "batch %llu comes after batch %llu", (unsigned long long)batch->index,
-                         (unsigned long long)s->index);
+        return error_set(error, ERR_CORRUPT, "batch %llu comes after batch %llu",
+                         (unsigned long long)batch->index, (unsigned long long)s->index);
     if (strcmp(batch->prev, s->hash) != 0)
-        return error_set(error, ERR_CORRUPT, "batch %llu does not follow from the batch before: its chain hash is %s, not %s",
+        return error_set(error, ERR_CORRUPT,
+                         "batch %llu does not follow from the batch before: its chain hash is %s, not %s",
                          (unsigned long long)batch->index, batch->prev, s->hash);
     for (size_t i = 0; i < batch->count; i++) {
         int rc = state_apply_record(s, batch, &batch->records[i], error);

@@ -1,5 +1,5 @@
-/* An indexed binary heap of things to do at a time: each item knows its slot, so that moving or removing one is
- * O(log n). Order: at, then priority (higher first), then seq: total, so that a replay does the same.
+/* An indexed binary heap of things to do at a time: each item knows its slot, so that moving or removing one
+ * is O(log n). Order: at, then priority (higher first), then seq: total, so that a replay does the same.
  */
 #pragma once
 

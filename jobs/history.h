@@ -1,9 +1,9 @@
-/* History: what happened, kept for people. Fed with what each durable batch changed; asked by runs, explain, audit.
- * It decides nothing: losing it loses no job, no cursor and no run that is not ended. A table of functions, so that
- * the simulator can do without SQLite; jobs/store.c is the real one.
+/* History: what happened, kept for people. Fed with what each durable batch changed; asked by runs, explain,
+ * audit. It decides nothing: losing it loses no job, no cursor and no run that is not ended. A table of
+ * functions, so that the simulator can do without SQLite; jobs/store.c is the real one.
  *
- * Writes are queued and written off the loop, several batches in one transaction together with the applied index;
- * a query sees every write queued before it. Results are JSON in the shapes of the design's section 8.
+ * Writes are queued and written off the loop, several batches in one transaction together with the applied
+ * index; a query sees every write queued before it. Results are JSON in the shapes of the design's section 8.
  */
 #pragma once
 
@@ -16,15 +16,15 @@
 
 #define HISTORY_ROWS_MAX 10000 /* rows that one query answers at most */
 
-/* A run as it stands after a batch (the row is replaced as a whole), or a fire time that was passed over as a run of
- * its own (state "skipped"). */
+/* A run as it stands after a batch (the row is replaced as a whole), or a fire time that was passed over as a
+ * run of its own (state "skipped"). */
 struct history_run {
     char *run, *job;
     int64_t at_ms; /* the instant in the run's id: the order of listings */
     int64_t fire_ms;
-    char *state, *verdict; /* verdict NULL until there is one */
+    char *state, *verdict;        /* verdict NULL until there is one */
     int64_t started_ms, ended_ms; /* 0: not yet */
-    char *json;            /* the run in the shape of `runs` */
+    char *json;                   /* the run in the shape of `runs` */
 };
 
 /* A range of fire times passed over for one reason. A single one is a range with from == to. */
@@ -59,10 +59,13 @@ void history_write_free(struct history_write *write);
 enum history_query_kind {
     HISTORY_RUNS,    /* array of runs (their json), newest first; job, state, verdict, since, until, limit */
     HISTORY_RUN,     /* one run or null */
-    HISTORY_SKIPS,   /* array of {"job","from","to","count","reason","text","time"} overlapping [since, until] */
-    HISTORY_RECORDS, /* array of {"index","seq","time","kind","record":{...}}, oldest first; job, run, since, until */
-    HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job, delete,
-                        pause and resume records up to until]}: all that audit.c needs; not cut at HISTORY_ROWS_MAX */
+    HISTORY_SKIPS,   /* array of {"job","from","to","count","reason","text","time"} overlapping [since, until]
+                      */
+    HISTORY_RECORDS, /* array of {"index","seq","time","kind","record":{...}}, oldest first; job, run, since,
+                        until */
+    HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
+                        delete,    pause and resume records up to until]}: all that audit.c needs; not cut at
+                        HISTORY_ROWS_MAX */
 };
 
 struct history_query {
@@ -76,11 +79,12 @@ struct history_query {
 struct history;
 struct history_ops {
     void (*write)(struct history *history, struct history_write *write); /* takes ownership */
-    /* The answer comes once, from the loop; result is a new reference for the callback, NULL with error set. */
+    /* The answer comes once, from the loop; result is a new reference for the callback, NULL with error set.
+     */
     void (*query)(struct history *history, const struct history_query *query,
                   void (*answer)(void *arg, json_t *result, const struct error *error), void *arg);
-    /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing. The run
-     * ids removed are told to `removed` (so that their logs can go), from the loop. */
+    /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing.
+     * The run ids removed are told to `removed` (so that their logs can go), from the loop. */
     void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
     uint64_t (*applied)(const struct history *history); /* index written durably */
     void (*close)(struct history *history, void (*done)(void *arg), void *arg);
@@ -88,6 +92,7 @@ struct history_ops {
 struct history {
     const struct history_ops *ops;
     void (*removed)(void *arg, const char *run, const char *job);
-    void (*failed)(void *arg, const struct error *error); /* disk full and the like; the write is kept and retried */
+    void (*failed)(void *arg,
+                   const struct error *error); /* disk full and the like; the write is kept and retried */
     void *arg;
 };

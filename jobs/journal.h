@@ -1,9 +1,9 @@
 /* The journal's table: an ordered, durable list of batches with one writer at a time. Implemented by
  * leader/embedded.c (SQLite, one machine), by the replicated journal over ZooKeeper, and by the simulator.
  *
- * Happy path: open -> restore(snapshot) -> batch... -> lead(epoch) -> append... each answered by acked, in order.
- * A standby stays at batch... and gets lead when it has taken over and folded the whole tail.
- * When an append fails, or another reigns: deposed(why), once; every append not acked is void, the owner drops its
+ * Happy path: open -> restore(snapshot) -> batch... -> lead(epoch) -> append... each answered by acked, in
+ * order. A standby stays at batch... and gets lead when it has taken over and folded the whole tail. When an
+ * append fails, or another reigns: deposed(why), once; every append not acked is void, the owner drops its
  * speculation; then restore, batch..., and perhaps lead again with a higher epoch.
  * All events come from the loop, never from within append.
  */
@@ -12,11 +12,13 @@
 #include "jobs/record.h"
 
 struct journal_events {
-    /* Start the fold anew from this snapshot, which stands for all batches up to index. text NULL: from nothing. */
+    /* Start the fold anew from this snapshot, which stands for all batches up to index. text NULL: from
+     * nothing. */
     void (*restore)(void *arg, const char *text, size_t size, uint64_t index);
     /* The next committed batch, of somebody else's or of an earlier life. Borrowed. */
     void (*batch)(void *arg, const struct batch *batch, const char *text, size_t size);
-    /* You lead. last_time_ms: the time of the last batch. The owner's first record must be EPOCH with this epoch. */
+    /* You lead. last_time_ms: the time of the last batch. The owner's first record must be EPOCH with this
+     * epoch. */
     void (*lead)(void *arg, int64_t epoch);
     /* Your appends up to this index are durable. */
     void (*acked)(void *arg, uint64_t index);
@@ -27,8 +29,9 @@ struct journal;
 struct journal_status;
 
 struct journal_ops {
-    /* The next batch: index and prev are set by the caller, contiguous. Takes ownership. Queued and pipelined;
-     * ERR_DEPOSED when not leading (then the batch is freed), ERR_LIMIT when too much is in flight (not taken). */
+    /* The next batch: index and prev are set by the caller, contiguous. Takes ownership. Queued and
+     * pipelined; ERR_DEPOSED when not leading (then the batch is freed), ERR_LIMIT when too much is in flight
+     * (not taken). */
     int (*append)(struct journal *journal, struct batch *batch);
     /* Keep this text as the snapshot at `index`, once everything up to it is durable; then older batches that
      * need not be kept may go. Takes ownership of text (malloc'd). */

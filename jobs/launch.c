@@ -1,11 +1,14 @@
-/* The launch protocol (the design's section 5): one run's way from fired to ended, through one engine's answers.
+/* The launch protocol (the design's section 5): one run's way from fired to ended, through one engine's
+ * answers.
  *
- * Happy path: ARM -> durable -> PREPARE -> PREPARED -> COMMITTED -> durable -> due -> RELEASE (once) -> STARTED -> WATCH
+ * Happy path: ARM -> durable -> PREPARE -> PREPARED -> COMMITTED -> durable -> due -> RELEASE (once) ->
+ * STARTED -> WATCH
  * -> ENDED. For a schedule's run all up to COMMITTED happens before its fire time.
- * Failures: PREPARE unreachable: again, after a back-off, under the same name; refused: the next engine of the list, or
- * START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its own successor and fences.
- * FENCE: never ran: armed again; started: adopted; unknown: on_lost decides; unreachable: unresolved, and again until
- * resolve_within. WATCH unknown: on_lost. A prepared attempt of an older epoch is always fenced, never released.
+ * Failures: PREPARE unreachable: again, after a back-off, under the same name; refused: the next engine of
+ * the list, or START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its own
+ * successor and fences. FENCE: never ran: armed again; started: adopted; unknown: on_lost decides;
+ * unreachable: unresolved, and again until resolve_within. WATCH unknown: on_lost. A prepared attempt of an
+ * older epoch is always fenced, never released.
  */
 #include "jobs/alloc.h"
 #include "jobs/fault.h"
@@ -85,7 +88,7 @@ void lane_leave(struct scheduler *s, struct lane *lane)
     }
 }
 
-static void slot_leave(struct scheduler *s, struct run *r)
+void run_leave_slot(struct scheduler *s, struct run *r)
 {
     struct lane *slot = r->live.slot;
 
@@ -96,7 +99,7 @@ static void slot_leave(struct scheduler *s, struct run *r)
 
 /* ---- settled or not ---- */
 
-static void settled(struct scheduler *s, struct run *r)
+void run_settled(struct scheduler *s, struct run *r)
 {
     if (!r->live.unsettled)
         return;
@@ -106,7 +109,7 @@ static void settled(struct scheduler *s, struct run *r)
         job_kick(s, r->job, s->now_ms);
 }
 
-static struct call *call_find(struct scheduler *s, uint64_t ticket)
+struct call *call_find(struct scheduler *s, uint64_t ticket)
 {
     struct call *c = NULL;
 
@@ -114,7 +117,7 @@ static struct call *call_find(struct scheduler *s, uint64_t ticket)
     return c;
 }
 
-static void call_free(struct scheduler *s, struct call *c)
+void call_free(struct scheduler *s, struct call *c)
 {
     HASH_DELETE(by_ticket, s->calls, c);
     free(c->run);
@@ -159,8 +162,8 @@ void run_forget(struct scheduler *s, struct run *r)
     heap_remove(&s->run_timers, &r->live.timer);
     lane_wait_no_more(r);
     if (s->leading) {
-        settled(s, r);
-        slot_leave(s, r);
+        run_settled(s, r);
+        run_leave_slot(s, r);
         r->live.pool = NULL;
         if (pool)
             lane_leave(s, pool);
@@ -176,8 +179,8 @@ static void object_name(struct scheduler *s, const char *run, const struct attem
 {
     char text[RUN_ID_MAX + 160], hash[33];
 
-    snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number, (long long)a->epoch,
-             a->try, (unsigned long long)a->index);
+    snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number,
+             (long long)a->epoch, a->try, (unsigned long long)a->index);
     batch_hash(text, strlen(text), hash);
     snprintf(ret, 40, "cs-%s", hash);
 }
@@ -226,7 +229,7 @@ static void submit(struct scheduler *s, struct run *r, enum engine_op op)
     r->live.watching = op == ENGINE_WATCH;
 }
 
-static void back_off(struct scheduler *s, struct run *r)
+void run_back_off(struct scheduler *s, struct run *r)
 {
     int64_t wait = BACK_OFF_FIRST_MS;
 
@@ -241,7 +244,7 @@ static void back_off(struct scheduler *s, struct run *r)
 
 /* ---- records about an attempt ---- */
 
-static struct record *about(struct scheduler *s, enum record_kind kind, const struct run *r)
+struct record *record_about(struct scheduler *s, enum record_kind kind, const struct run *r)
 {
     struct record *rec = record_begin(s, kind);
 
@@ -250,9 +253,9 @@ static struct record *about(struct scheduler *s, enum record_kind kind, const st
     return rec;
 }
 
-static void put_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
+void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
 {
-    struct record *rec = about(s, kind, r);
+    struct record *rec = record_about(s, kind, r);
 
     PUT_TEXT(s, rec, text, text ? text : "");
     record_commit(s, rec);
@@ -283,7 +286,8 @@ void run_close(struct scheduler *s, struct run *r, const char *verdict, const ch
     record_commit(s, rec);
 }
 
-/* A revoked attempt's object goes once the revocation is durable; what was never answered is left to the sweep. */
+/* A revoked attempt's object goes once the revocation is durable; what was never answered is left to the
+ * sweep. */
 static void discard_later(struct scheduler *s, struct run *r, const struct attempt *a)
 {
     struct discard *d;
@@ -340,14 +344,14 @@ void run_revoke(struct scheduler *s, struct run *r, const char *reason)
 
     assert(a && !r->live.released);
     discard_later(s, r, a);
-    rec = about(s, RECORD_REVOKED, r);
+    rec = record_about(s, RECORD_REVOKED, r);
     PUT_TEXT(s, rec, reason, reason);
     if (!list_empty(&s->discards)) {
         struct discard *d = LIST_ITEM(s->discards.prev, struct discard, all);
 
         d->index = d->index ? d->index : s->batch->index;
     }
-    slot_leave(s, r);
+    run_leave_slot(s, r);
     orphan(s, &r->live.ticket);
     record_commit(s, rec);
 }
@@ -357,14 +361,15 @@ void run_stop(struct scheduler *s, struct run *r, const char *reason, const char
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
-    if (!a || (a->state != ATTEMPT_STARTED && !r->live.released && !r->live.unsettled && r->state != RUN_UNRESOLVED)) {
+    if (!a || (a->state != ATTEMPT_STARTED && !r->live.released && !r->live.unsettled &&
+               r->state != RUN_UNRESOLVED)) {
         /* nothing executes, and nothing can any more */
         run_close(s, r, "killed", reason, by);
         return;
     }
     if (a->stop_reason)
         return;
-    rec = about(s, RECORD_STOPPING, r);
+    rec = record_about(s, RECORD_STOPPING, r);
     PUT_TEXT(s, rec, reason, reason);
     PUT_TEXT(s, rec, by, by);
     record_commit(s, rec);
@@ -401,8 +406,8 @@ static bool admit(struct scheduler *s, struct run *r)
     return true;
 }
 
-static void put_arm(struct scheduler *s, const char *run, int attempt, int try, const char *engine, int64_t fire_ms,
-                    int64_t due_ms)
+static void put_arm(struct scheduler *s, const char *run, int attempt, int try, const char *engine,
+                    int64_t fire_ms, int64_t due_ms)
 {
     struct record *rec = record_begin(s, RECORD_ARM);
 
@@ -429,10 +434,11 @@ bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int
 }
 
 /* Which attempt and try, and on which engine, comes next. */
-static void arm(struct scheduler *s, struct run *r, const char *engine)
+void run_arm(struct scheduler *s, struct run *r, const char *engine)
 {
     struct attempt *a = run_attempt(r);
-    bool same = a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_NEVER_RAN || a->state == ATTEMPT_REVOKED);
+    bool same = a &&
+                (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_NEVER_RAN || a->state == ATTEMPT_REVOKED);
     int number = a ? (same ? a->number : a->number + 1) : 1, try = same ? a->try + 1 : 1;
     struct lane *slot;
 
@@ -467,7 +473,7 @@ static void arm_again(struct scheduler *s, struct run *r)
     if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job)))
         run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
     else
-        arm(s, r, NULL);
+        run_arm(s, r, NULL);
 }
 
 static bool started_once(const struct run *r)
@@ -478,7 +484,8 @@ static bool started_once(const struct run *r)
     return false;
 }
 
-/* True when the run may not start any more: too late by start_within, or superseded while nobody could run it. */
+/* True when the run may not start any more: too late by start_within, or superseded while nobody could run
+ * it. */
 static bool too_late(struct scheduler *s, struct run *r)
 {
     const struct job *def = run_def(r);
@@ -492,8 +499,8 @@ static bool too_late(struct scheduler *s, struct run *r)
         return true;
     }
     /* armed by a leader that died, found never to have run, and old by now: as if it had been missed */
-    if (a && a->state == ATTEMPT_NEVER_RAN && strcmp(r->cause, "schedule") == 0 && late > s->o.late_grace_ms &&
-        def->catch_up != JOB_CATCH_UP_ALL) {
+    if (a && a->state == ATTEMPT_NEVER_RAN && strcmp(r->cause, "schedule") == 0 &&
+        late > s->o.late_grace_ms && def->catch_up != JOB_CATCH_UP_ALL) {
         if (def->catch_up == JOB_CATCH_UP_NONE) {
             run_close(s, r, "missed", "catch_up: none", NULL);
             return true;
@@ -522,7 +529,7 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
     int64_t timeout_at = a->started_ms + run_def(r)->timeout_ms;
 
     if (r->live.unsettled && r->live.settle_by_ms <= s->now_ms)
-        settled(s, r);
+        run_settled(s, r);
     else if (r->live.unsettled)
         run_kick(s, r, r->live.settle_by_ms);
     if (!r->live.ticket) {
@@ -533,7 +540,8 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
     }
     if (r->state == RUN_UNRESOLVED) {
         if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
-            put_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+            record_with_text(s, RECORD_UNKNOWN, r,
+                             r->text ? r->text : "the engine could not be reached in time");
             return;
         }
         run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
@@ -556,7 +564,7 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
 static void fence(struct scheduler *s, struct run *r)
 {
     if (r->state == RUN_UNRESOLVED && r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
-        put_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+        record_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
         return;
     }
     if (r->live.ticket)
@@ -610,11 +618,12 @@ void run_attend(struct scheduler *s, struct run *r)
     if (!s->leading || r->state == RUN_ENDED || r->live.index > s->acked)
         return; /* the ack of its batch comes back here */
     if (!engine_lane(s, a ? a->engine : run_engine_name(s, r), NULL) && a && a->state <= ATTEMPT_STARTED) {
-        r->live.not_before_ms = s->now_ms + BACK_OFF_MAX_MS; /* its engine was taken out of the configuration */
+        r->live.not_before_ms = s->now_ms +
+                                BACK_OFF_MAX_MS; /* its engine was taken out of the configuration */
         if (r->state != RUN_UNRESOLVED)
-            put_with_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
+            record_with_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
         else if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms)
-            put_with_text(s, RECORD_UNKNOWN, r, "its engine is not in the configuration");
+            record_with_text(s, RECORD_UNKNOWN, r, "its engine is not in the configuration");
         else
             run_kick(s, r, r->live.not_before_ms);
         return;
@@ -646,8 +655,9 @@ void run_release_now(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
 
-    if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch || r->live.commit_index > s->acked ||
-        r->live.released || r->live.ticket || !r->fired || r->due_ms > s->now_ms)
+    if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch ||
+        r->live.commit_index > s->acked || r->live.released || r->live.ticket || !r->fired ||
+        r->due_ms > s->now_ms)
         return; /* its time comes by the ack, the due time or the answer that is missing */
     if (r->job->live.unsettled > 0 && run_def(r)->concurrency != JOB_ALLOW)
         return;
@@ -661,221 +671,6 @@ void run_release_now(struct scheduler *s, struct run *r)
     }
     r->live.released = true;
     submit(s, r, ENGINE_RELEASE);
-}
-
-/* ---- answers ---- */
-
-static void answer_started(struct scheduler *s, struct run *r, const struct engine_answer *answer)
-{
-    struct attempt *a = run_attempt(r);
-    struct record *rec;
-
-    r->live.failures = 0;
-    settled(s, r);
-    if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
-        return; /* alive, as was known */
-    if (a->state != ATTEMPT_STARTED) {
-        s->started++;
-        slot_leave(s, r);
-    }
-    rec = about(s, RECORD_STARTED, r);
-    PUT_INT(s, rec, at_ms, answer->started_ms ? answer->started_ms : a->started_ms ? a->started_ms : s->now_ms);
-    PUT_TEXT(s, rec, text, answer->text);
-    record_commit(s, rec);
-}
-
-static void answer_ended(struct scheduler *s, struct run *r, const struct engine_answer *answer)
-{
-    struct attempt *a = run_attempt(r);
-    struct record *rec;
-
-    if (a->state != ATTEMPT_STARTED)
-        answer_started(s, r, answer);
-    settled(s, r);
-    rec = about(s, RECORD_ENDED, r);
-    PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
-    PUT_INT(s, rec, code, answer->exit_code);
-    PUT_TEXT(s, rec, cause, answer->cause);
-    PUT_TEXT(s, rec, text, answer->text);
-    record_commit(s, rec);
-}
-
-/* Refused: nothing was started and will not be. Another engine of the list may try; else the attempt failed. */
-static void answer_refused(struct scheduler *s, struct run *r, const struct engine_answer *answer)
-{
-    const struct job *def = run_def(r);
-    struct attempt *a = run_attempt(r);
-    const char *next = NULL;
-    struct record *rec;
-
-    for (size_t i = 0; i + 1 < def->engine.count && a->state == ATTEMPT_ARMED; i++)
-        if (strcmp(def->engine.items[i], a->engine) == 0)
-            next = def->engine.items[i + 1];
-    settled(s, r);
-    slot_leave(s, r);
-    if (next) {
-        put_with_text(s, RECORD_NEVER_RAN, r, answer->text);
-        arm(s, r, next);
-        return;
-    }
-    rec = about(s, RECORD_START_FAILED, r);
-    PUT_TEXT(s, rec, text, answer->text ? answer->text : "refused");
-    if (answer->exit_code >= 0)
-        PUT_INT(s, rec, code, answer->exit_code);
-    record_commit(s, rec);
-}
-
-/* Not prepared, so not started: another engine of the list may do it; after the last one, all of them again, later. */
-static void try_next_engine(struct scheduler *s, struct run *r, const char *text)
-{
-    const struct job *def = run_def(r);
-    int failures = r->live.failures;
-    size_t at = 0;
-
-    while (at < def->engine.count && strcmp(def->engine.items[at], run_attempt(r)->engine) != 0)
-        at++;
-    slot_leave(s, r);
-    put_with_text(s, RECORD_NEVER_RAN, r, text);
-    arm(s, r, def->engine.items[(at + 1) % def->engine.count]);
-    r->live.failures = failures;
-    if (at + 1 >= def->engine.count)
-        back_off(s, r);
-}
-
-static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_op op, const struct engine_answer *answer)
-{
-    const struct job *def = run_def(r);
-
-    if (op == ENGINE_RELEASE)
-        r->live.released = false; /* certainly not sent */
-    if (op == ENGINE_PREPARE && def->engine.count > 1 && r->fired) {
-        try_next_engine(s, r, answer->text);
-        return;
-    }
-    if ((op == ENGINE_FENCE || op == ENGINE_WATCH) && r->state != RUN_UNRESOLVED)
-        put_with_text(s, RECORD_UNRESOLVED, r, answer->text);
-    if (op != ENGINE_WATCH)
-        back_off(s, r);
-}
-
-static void answer_prepared(struct scheduler *s, struct run *r, const struct engine_answer *answer)
-{
-    struct record *rec = about(s, RECORD_COMMITTED, r);
-
-    PUT_TEXT(s, rec, id, answer->id);
-    PUT_TEXT(s, rec, boot, answer->boot);
-    r->live.commit_index = s->batch->index;
-    r->live.failures = 0;
-    r->live.not_before_ms = 0;
-    record_commit(s, rec);
-}
-
-/* An answer for an attempt whose run went on without it: what was prepared is not wanted any more. */
-static void answer_orphan(struct scheduler *s, const struct call *c, const struct engine_answer *answer)
-{
-    (void)s;
-    (void)c;
-    (void)answer; /* the sweep asks launch_keep, which knows nothing of it, and removes it */
-}
-
-static void answer_run(struct scheduler *s, struct run *r, enum engine_op op, const struct engine_answer *answer)
-{
-    switch (answer->event) {
-    case ENGINE_PREPARED:
-        answer_prepared(s, r, answer);
-        break;
-    case ENGINE_STARTED:
-        answer_started(s, r, answer);
-        break;
-    case ENGINE_ENDED:
-        answer_ended(s, r, answer);
-        break;
-    case ENGINE_NEVER_RAN:
-        r->live.released = false;
-        slot_leave(s, r);
-        put_with_text(s, RECORD_NEVER_RAN, r, answer->text);
-        settled(s, r);
-        break;
-    case ENGINE_REFUSED:
-        answer_refused(s, r, answer);
-        break;
-    case ENGINE_UNKNOWN:
-        if (op == ENGINE_RELEASE) { /* its own successor: fences */
-            scheduler_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
-            run_kick(s, r, s->now_ms);
-            break;
-        }
-        slot_leave(s, r);
-        settled(s, r);
-        put_with_text(s, RECORD_UNKNOWN, r, answer->text);
-        break;
-    case ENGINE_UNREACHABLE:
-        answer_unreachable(s, r, op, answer);
-        break;
-    case ENGINE_DONE:
-        break;
-    }
-}
-
-void launch_answer(struct engine_host *host, const struct engine_answer *answer)
-{
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
-    struct call *c = call_find(s, answer->ticket);
-    struct run *r;
-    enum engine_op op;
-
-    if (!c || !s->leading || s->stopping)
-        return;
-    FAULT_POINT("answer", engine_event_name(answer->event));
-    scheduler_enter(s);
-    scheduler_leave(s); /* what is due is judged before this answer is recorded at the same instant */
-    c = call_find(s, answer->ticket);
-    if (!c)
-        return;
-    op = c->op;
-    r = c->run ? state_run(&s->state, c->run) : NULL;
-    if (!r) {
-        answer_orphan(s, c, answer);
-        call_free(s, c);
-        return;
-    }
-    /* a watch goes on until its end; anything else is answered once */
-    if (op != ENGINE_WATCH || (answer->event != ENGINE_STARTED && answer->event != ENGINE_UNREACHABLE)) {
-        if (op == ENGINE_STOP)
-            r->live.stop_ticket = 0;
-        else
-            r->live.ticket = 0;
-        call_free(s, c);
-    }
-    if (op == ENGINE_STOP)
-        run_kick(s, r, answer->event == ENGINE_DONE ? r->live.stop_again_ms : s->now_ms + BACK_OFF_FIRST_MS);
-    else
-        answer_run(s, r, op, answer);
-    scheduler_leave(s);
-}
-
-bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
-{
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
-    struct run *r = state_run(&s->state, run);
-    struct call *c, *next;
-
-    HASH_ITER(by_ticket, s->calls, c, next)
-    {
-        if (c->op == ENGINE_PREPARE && c->run && strcmp(c->run, run) == 0 && epoch >= s->epoch)
-            return true; /* being made just now */
-    }
-    if (!s->leading || epoch > s->epoch)
-        return true;
-    if (!r)
-        return s->acked < scheduler_index(s); /* its end may not be durable yet: ask again */
-    for (size_t i = 0; i < r->attempt_count; i++) {
-        const struct attempt *a = &r->attempts[i];
-
-        if (a->number == attempt && a->id && strcmp(a->id, id) == 0)
-            return a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED || r->live.index > s->acked;
-    }
-    return r->live.index > s->acked;
 }
 
 /* ---- a reign begins ---- */
@@ -924,19 +719,4 @@ void run_settle_all(struct scheduler *s)
             settle(s, LIST_ITEM(link, struct run, of_job));
         }
     }
-}
-
-const char *engine_op_name(enum engine_op op)
-{
-    static const char *const names[] = {"prepare", "release", "fence", "watch", "stop", "discard"};
-
-    return names[op];
-}
-
-const char *engine_event_name(enum engine_event event)
-{
-    static const char *const names[] = {"prepared", "started", "ended",       "never-ran",
-                                        "refused",  "unknown", "unreachable", "done"};
-
-    return names[event];
 }

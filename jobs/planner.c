@@ -1,9 +1,9 @@
 /* Fire times: which are due, late, missed or to be armed ahead; pauses that expire; backfills.
  *
- * For each job, in this order: the fire times up to now are judged, each once and in their order: it becomes a run
- * (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same record. Then fire
- * times of the next half minute are reserved (ARM), without gaps. Late ones (not older than late_grace) are judged like
- * those on time; for older ones catch_up decides.
+ * For each job, in this order: the fire times up to now are judged, each once and in their order: it becomes
+ * a run (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same
+ * record. Then fire times of the next half minute are reserved (ARM), without gaps. Late ones (not older than
+ * late_grace) are judged like those on time; for older ones catch_up decides.
  */
 #include "jobs/scheduler_priv.h"
 
@@ -84,7 +84,9 @@ static int64_t due_of(const struct schedule *schedule, int64_t at_s)
 
 static int64_t cursor_s(const struct job_state *j)
 {
-    return j->cursor_ms == INT64_MIN ? INT64_MIN / 2 : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
+    return j->cursor_ms == INT64_MIN
+               ? INT64_MIN / 2
+               : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
 }
 
 static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
@@ -102,7 +104,8 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     s->o.env->log(s->o.env, 2, "skipped", j->name, NULL, reason);
 }
 
-static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms, const char *cause)
+static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
+                     const char *cause)
 {
     char id[RUN_ID_MAX];
     struct record *r = record_begin(s, RECORD_FIRE);
@@ -128,7 +131,8 @@ static void revoke_up_to(struct scheduler *s, struct job_state *j, int64_t to_s,
 }
 
 /* Skips every fire time after the cursor up to to_s. */
-static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason, const char *text)
+static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
+                       const char *text)
 {
     struct schedule *schedule = job_schedule(s, j);
     int64_t from = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER;
@@ -136,11 +140,12 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
     if (from > to_s)
         return;
     revoke_up_to(s, j, to_s, reason);
-    put_skip(s, j, from, schedule_prev(schedule, to_s + 1), schedule_count(schedule, cursor_s(j), to_s, INT64_MAX), reason,
-             text);
+    put_skip(s, j, from, schedule_prev(schedule, to_s + 1),
+             schedule_count(schedule, cursor_s(j), to_s, INT64_MAX), reason, text);
 }
 
-void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason, const char *text)
+void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+                 const char *text)
 {
     skip_up_to(s, j, to_ms / 1000, reason, text);
 }
@@ -148,8 +153,8 @@ void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const 
 /* ---- judging ---- */
 
 /* The reservation of a fire time that turns out not to run. */
-static void judge_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s, const char *reason,
-                       const char *text)
+static void judge_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
+                       const char *reason, const char *text)
 {
     if (r)
         run_revoke(s, r, reason);
@@ -201,7 +206,8 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
 }
 
 /* Fire times of one job older than the grace: catch_up decides. True when some are left for the next turn. */
-static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *schedule, int64_t old_s, int *budget)
+static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *schedule, int64_t old_s,
+                     int *budget)
 {
     const struct job *def = j->def;
     int64_t first = schedule_next(schedule, cursor_s(j)), last, n;
@@ -236,7 +242,8 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
             keep = schedule_prev(schedule, keep);
         skip_up_to(s, j, keep - 1, "missed", "more than max_catch_up");
     }
-    for (int64_t at = schedule_next(schedule, cursor_s(j)); at <= old_s; at = schedule_next(schedule, cursor_s(j))) {
+    for (int64_t at = schedule_next(schedule, cursor_s(j)); at <= old_s;
+         at = schedule_next(schedule, cursor_s(j))) {
         if ((*budget)-- <= 0)
             return true;
         judge(s, j, at, due_of(schedule, at), "catch-up");
@@ -247,11 +254,11 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
 static int64_t grace_ms(const struct scheduler *s, const struct job *def)
 {
     return def->start_within_ms > 0 && def->start_within_ms < s->o.late_grace_ms ? def->start_within_ms
-                                                                                   : s->o.late_grace_ms;
+                                                                                 : s->o.late_grace_ms;
 }
 
-/* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter. True when the
- * turn's budget ended before. */
+/* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter.
+ * True when the turn's budget ended before. */
 static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
 {
     int64_t old_s = (s->now_ms - grace_ms(s, j->def) - 1) / 1000;
@@ -300,7 +307,8 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 
     if (!schedule || state_paused(&s->state, j)) {
         if (schedule)
-            skip_up_to(s, j, s->now_ms / 1000, "paused", s->state.paused ? s->state.pause_reason : j->pause_reason);
+            skip_up_to(s, j, s->now_ms / 1000, "paused",
+                       s->state.paused ? s->state.pause_reason : j->pause_reason);
     } else {
         judge_due(s, j, schedule, true);
     }
@@ -348,7 +356,8 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
 
         /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
         if (reserved++ == ARMED_PER_JOB_MAX ||
-            !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000, due_of(schedule, at)))
+            !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
+                           due_of(schedule, at)))
             return again;
         at = schedule_next(schedule, at);
     }

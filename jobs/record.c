@@ -21,9 +21,9 @@ static const struct field {
     enum field_type type;
     size_t offset;
 } fields[RECORD_FIELD_COUNT] = {
-#define S FIELD_S
-#define I FIELD_I
-#define J FIELD_J
+#define S                  FIELD_S
+#define I                  FIELD_I
+#define J                  FIELD_J
 #define X(name, key, type) [RECORD_FIELD_##name] = {key, type, offsetof(struct record, name)},
     RECORD_FIELDS(X)
 #undef X
@@ -282,7 +282,8 @@ static int decode_kind(const json_t *object, enum record_kind *ret, struct error
     return error_set(error, ERR_CORRUPT, "unknown kind of record: %s", name ? name : "none");
 }
 
-static int decode_field(struct batch *b, struct record *r, const char *key, json_t *value, struct error *error)
+static int decode_field(struct batch *b, struct record *r, const char *key, json_t *value,
+                        struct error *error)
 {
     uint64_t allowed = kinds[r->kind].required | kinds[r->kind].optional;
 
@@ -320,7 +321,8 @@ static int decode_record(struct batch *b, json_t *object, struct error *error)
     r = batch_add(b, kind);
     if (!r)
         return error_set(error, ERR_CORRUPT, "more than %d records", BATCH_RECORDS_MAX);
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (strcmp(key, "k") == 0)
             continue;
         rc = decode_field(b, r, key, value, error);
@@ -334,19 +336,21 @@ static int decode_record(struct batch *b, json_t *object, struct error *error)
 
 static int decode_frame(struct batch *b, const json_t *root, struct error *error)
 {
-    const json_t *n = json_object_get(root, "n"), *e = json_object_get(root, "e"), *t = json_object_get(root, "t");
+    const json_t *n = json_object_get(root, "n"), *e = json_object_get(root, "e"),
+                 *t = json_object_get(root, "t");
     const char *prev = json_string_value(json_object_get(root, "p"));
     json_t *records = json_object_get(root, "r"), *record;
     size_t i;
 
-    if (!json_is_integer(n) || json_integer_value(n) < 1 || !json_is_integer(e) || !json_is_integer(t) || !prev ||
-        strlen(prev) >= sizeof(b->prev) || !json_is_array(records))
+    if (!json_is_integer(n) || json_integer_value(n) < 1 || !json_is_integer(e) || !json_is_integer(t) ||
+        !prev || strlen(prev) >= sizeof(b->prev) || !json_is_array(records))
         return error_set(error, ERR_CORRUPT, "the frame is not {n, e, t, p, r}");
     b->index = (uint64_t)json_integer_value(n);
     b->epoch = json_integer_value(e);
     b->time_ms = json_integer_value(t);
     memcpy(b->prev, prev, strlen(prev) + 1);
-    json_array_foreach (records, i, record) {
+    json_array_foreach(records, i, record)
+    {
         int rc = decode_record(b, record, error);
 
         if (rc < 0)

@@ -1,10 +1,11 @@
 /* Records and batches: what the journal holds. The state of the system is the fold of the records.
  *
  * One flat struct serves all kinds; the tables below say which fields a kind has, and they drive encoding,
- * decoding and checking. A batch owns its records and, in an arena, every string in them; JSON values in a record
- * are references that the batch drops. In the journal a batch is one JSON object:
- *   {"n":42,"e":7,"t":1732244400123,"p":"<hash of batch 41>","r":[{"k":"arm","run":"a@20261122T030000Z",...},...]}
- * Times are UTC milliseconds. A record never holds a secret.
+ * decoding and checking. A batch owns its records and, in an arena, every string in them; JSON values in a
+ * record are references that the batch drops. In the journal a batch is one JSON object:
+ *   {"n":42,"e":7,"t":1732244400123,"p":"<hash of batch
+ * 41>","r":[{"k":"arm","run":"a@20261122T030000Z",...},...]} Times are UTC milliseconds. A record never holds
+ * a secret.
  */
 #pragma once
 
@@ -15,10 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BATCH_BYTES_MAX  (256 * 1024)
+#define BATCH_BYTES_MAX   (256 * 1024)
 #define BATCH_RECORDS_MAX 4096
-#define RUN_ID_MAX       128 /* JOB@20261122T101502.123Z and its NUL */
-#define TEXT_FIELD_MAX   2048 /* an engine's error, a reason: cut beyond */
+#define RUN_ID_MAX        128  /* JOB@20261122T101502.123Z and its NUL */
+#define TEXT_FIELD_MAX    2048 /* an engine's error, a reason: cut beyond */
 
 /* name in C, key in JSON, type: S text, I integer, J JSON */
 #define RECORD_FIELDS(X)                                                                                     \
@@ -64,7 +65,7 @@
 
 /* kind, name in JSON, required fields, optional fields (the fold's rules for each are in state.c) */
 #define RECORD_KINDS(X)                                                                                      \
-    /* a reign begins; what an older epoch had committed and not revoked, and is due, counts as fired */      \
+    /* a reign begins; what an older epoch had committed and not revoked, and is due, counts as fired */     \
     X(EPOCH, "epoch", F(epoch) F(replica) F(cluster) F(level), F(tzdata) F(cause))                           \
     /* a job is created or changed */                                                                        \
     X(JOB, "job", F(job) F(version) F(def) F(seed) F(anchor_ms) F(cursor_ms), F(set) F(by))                  \
@@ -115,9 +116,9 @@ enum record_kind {
 struct record {
     enum record_kind kind;
     uint64_t has; /* bit i: field i of RECORD_FIELDS is set */
-#define S const char *
-#define I int64_t
-#define J json_t *
+#define S                  const char *
+#define I                  int64_t
+#define J                  json_t *
 #define X(name, key, type) type name;
     RECORD_FIELDS(X)
 #undef X
@@ -148,9 +149,11 @@ struct batch {
 struct batch *batch_new(int64_t epoch, int64_t time_ms);
 void batch_free(struct batch *batch);
 
-/* Adds a record of that kind with no field set. The pointer holds until the next add. NULL: the batch is full. */
+/* Adds a record of that kind with no field set. The pointer holds until the next add. NULL: the batch is
+ * full. */
 struct record *batch_add(struct batch *batch, enum record_kind kind);
-/* Set a field; text is copied into the batch (and cut at TEXT_FIELD_MAX), JSON gets a reference of its own. */
+/* Set a field; text is copied into the batch (and cut at TEXT_FIELD_MAX), JSON gets a reference of its own.
+ */
 void record_set_text(struct batch *batch, struct record *r, enum record_field field, const char *text);
 void record_set_int(struct batch *batch, struct record *r, enum record_field field, int64_t value);
 void record_set_json(struct batch *batch, struct record *r, enum record_field field, json_t *value);

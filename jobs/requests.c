@@ -1,6 +1,6 @@
-/* What clients ask: each request is checked as a whole before its first record, so that it is done whole or not at all.
- * Before a definition, a pause or a deletion takes effect, every fire time up to now is accounted for under what was in
- * force (job_account).
+/* What clients ask: each request is checked as a whole before its first record, so that it is done whole or
+ * not at all. Before a definition, a pause or a deletion takes effect, every fire time up to now is accounted
+ * for under what was in force (job_account).
  */
 #include "jobs/hash.h"
 #include "jobs/scheduler_priv.h"
@@ -109,7 +109,8 @@ static const struct job *def_after_apply(struct apply *a, const char *name)
     return j ? j->def : NULL;
 }
 
-/* Follows `after` from a job: a parent that is missing, or a way back to the job itself. Depth is bounded by marks. */
+/* Follows `after` from a job: a parent that is missing, or a way back to the job itself. Depth is bounded by
+ * marks. */
 static int check_after(struct apply *a, const struct job *def, const char *root, int depth)
 {
     for (size_t i = 0; i < def->after.count; i++) {
@@ -120,7 +121,8 @@ static int check_after(struct apply *a, const struct job *def, const char *root,
         if (!p)
             return error_set(a->error, ERR_INVALID, "after: there is no job %s", parent);
         if (strcmp(parent, root) == 0 || depth > JOB_NAME_MAX)
-            return error_set(a->error, ERR_INVALID, "after: %s comes after itself, by way of %s", root, def->name);
+            return error_set(a->error, ERR_INVALID, "after: %s comes after itself, by way of %s", root,
+                             def->name);
         rc = check_after(a, p, root, depth + 1);
         if (rc < 0)
             return rc;
@@ -145,12 +147,14 @@ static int read_jobs(struct apply *a, const json_t *jobs)
     a->changes = calloc(json_object_size(jobs) + 1, sizeof(*a->changes));
     if (!a->changes)
         return ERR_NOMEM;
-    json_object_foreach ((json_t *)(uintptr_t)jobs, name, item) {
+    json_object_foreach((json_t *)(uintptr_t)jobs, name, item)
+    {
         struct job *def;
         int rc;
 
         if (!job_name_valid(name))
-            return error_set(a->error, ERR_INVALID, "%.120s: not a job name: lower-case letters, digits and dashes", name);
+            return error_set(a->error, ERR_INVALID,
+                             "%.120s: not a job name: lower-case letters, digits and dashes", name);
         rc = job_from_json(&def, name, item, s->o.zones, a->error);
         if (rc < 0)
             return error_prefix(a->error, "%s: ", name);
@@ -185,7 +189,8 @@ static int check_pruned(struct apply *a)
 
 static bool same_schedule(const struct job *a, const struct job *b)
 {
-    if (a->schedule.count != b->schedule.count || strcmp(a->timezone, b->timezone) != 0 || a->dialect != b->dialect)
+    if (a->schedule.count != b->schedule.count || strcmp(a->timezone, b->timezone) != 0 ||
+        a->dialect != b->dialect)
         return false;
     for (size_t i = 0; i < a->schedule.count; i++)
         if (strcmp(a->schedule.items[i], b->schedule.items[i]) != 0)
@@ -299,7 +304,8 @@ static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jo
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)body, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)body, key, value)
+    {
         if (strcmp(key, "jobs") == 0 && json_is_object(value))
             *ret_jobs = value;
         else if (strcmp(key, "set") == 0 && (json_is_string(value) || json_is_null(value)))
@@ -310,20 +316,22 @@ static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jo
             *ret_dry = json_is_true(value);
         else if (strcmp(key, "check_index") == 0 && json_is_integer(value)) {
             if ((uint64_t)json_integer_value(value) != a->s->state.defs_index)
-                return error_set(a->error, ERR_CONFLICT, "the jobs were changed at index %llu, after index %lld",
-                                 (unsigned long long)a->s->state.defs_index, (long long)json_integer_value(value));
+                return error_set(
+                    a->error, ERR_CONFLICT, "the jobs were changed at index %llu, after index %lld",
+                    (unsigned long long)a->s->state.defs_index, (long long)json_integer_value(value));
         } else
             return error_set(a->error, ERR_INVALID, "apply: %s is not known, or of the wrong type", key);
     }
     if (!*ret_jobs)
         return error_set(a->error, ERR_INVALID, "apply: jobs is missing");
     if (a->prune && !a->set)
-        return error_set(a->error, ERR_INVALID, "apply: prune needs a set: it removes what the set owns and the files lack");
+        return error_set(a->error, ERR_INVALID,
+                         "apply: prune needs a set: it removes what the set owns and the files lack");
     return 0;
 }
 
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply, uint64_t *ret_index,
-                    struct error *error)
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
+                    uint64_t *ret_index, struct error *error)
 {
     struct apply a = {.s = s, .by = by, .error = error};
     const json_t *jobs = NULL;
@@ -338,7 +346,8 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
     if (rc == 0 && a.prune)
         rc = check_pruned(&a);
     if (rc == 0 && s->o.max_state_bytes > 0 && s->state_bytes > (size_t)s->o.max_state_bytes)
-        rc = error_set(error, ERR_LIMIT, "the state has %zu bytes, more than max_state allows", s->state_bytes);
+        rc = error_set(error, ERR_LIMIT, "the state has %zu bytes, more than max_state allows",
+                       s->state_bytes);
     if (rc == 0) {
         a.created = json_array();
         a.changed = json_array();
@@ -347,9 +356,10 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
         a.staged = json_dumpb(jobs, NULL, 0, JSON_COMPACT) > BATCH_BYTES_MAX / 2 || a.prune;
         apply_changes(&a, jobs, dry);
         finish(s,
-               json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index", (json_int_t)(dry ? s->state.defs_index : scheduler_index(s)),
-                         "created", a.created, "changed", a.changed, "deleted", a.deleted, "unchanged",
-                         (json_int_t)a.unchanged, "warnings", a.warnings),
+               json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index",
+                         (json_int_t)(dry ? s->state.defs_index : scheduler_index(s)), "created", a.created,
+                         "changed", a.changed, "deleted", a.deleted, "unchanged", (json_int_t)a.unchanged,
+                         "warnings", a.warnings),
                ret_reply, ret_index);
     }
     for (size_t i = 0; i < a.count; i++)
@@ -358,8 +368,8 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
     return rc;
 }
 
-int scheduler_delete(struct scheduler *s, const char *name, const char *by, json_t **ret_reply, uint64_t *ret_index,
-                     struct error *error)
+int scheduler_delete(struct scheduler *s, const char *name, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error)
 {
     struct job_state *j;
     int rc = door(s, error);
@@ -373,7 +383,8 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
 
         for (size_t i = 0; i < child->def->after.count; i++)
             if (strcmp(child->def->after.items[i], name) == 0)
-                return error_set(error, ERR_CONFLICT, "%s comes after %s; delete or change it first", child->name, name);
+                return error_set(error, ERR_CONFLICT, "%s comes after %s; delete or change it first",
+                                 child->name, name);
     }
     put_delete(s, j, false, by);
     finish(s, json_pack("{s:s}", "job", name), ret_reply, ret_index);
@@ -382,8 +393,8 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
 
 /* ---- pause and resume ---- */
 
-int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, const char *reason, const char *by,
-                    json_t **ret_reply, uint64_t *ret_index, struct error *error)
+int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, const char *reason,
+                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error)
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
@@ -418,8 +429,8 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     return 0;
 }
 
-int scheduler_resume(struct scheduler *s, const char *name, const char *by, json_t **ret_reply, uint64_t *ret_index,
-                     struct error *error)
+int scheduler_resume(struct scheduler *s, const char *name, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error)
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
@@ -435,7 +446,8 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, json
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
             if ((!j || each == j) && each->def)
-                job_skip_to(s, each, s->now_ms, "paused", each->paused ? each->pause_reason : s->state.pause_reason);
+                job_skip_to(s, each, s->now_ms, "paused",
+                            each->paused ? each->pause_reason : s->state.pause_reason);
         }
         r = record_begin(s, RECORD_RESUME);
         PUT_TEXT(s, r, job, name);
@@ -465,7 +477,8 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
     json_t *value, *item;
     char *text;
 
-    json_object_foreach ((json_t *)(uintptr_t)body, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)body, key, value)
+    {
         if (strcmp(key, "key") == 0 && json_is_string(value))
             t->key = json_string_value(value);
         else if (strcmp(key, "params") == 0 && json_is_object(value))
@@ -479,11 +492,11 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
     }
     if (t->key && (!t->key[0] || strlen(t->key) > KEY_MAX))
         return error_set(error, ERR_INVALID, "trigger: a key has 1 to %d bytes", KEY_MAX);
-    json_object_foreach (t->params, name, item)
-        if (!json_is_string(item))
-            return error_set(error, ERR_INVALID, "trigger: parameter %s is not a string", name);
+    json_object_foreach(t->params, name, item) if (!json_is_string(item)) return error_set(
+        error, ERR_INVALID, "trigger: parameter %s is not a string", name);
     if (t->params && json_dumpb(t->params, NULL, 0, JSON_COMPACT) > PARAMS_BYTES_MAX)
-        return error_set(error, ERR_LIMIT, "trigger: the parameters have more than %d bytes", PARAMS_BYTES_MAX);
+        return error_set(error, ERR_LIMIT, "trigger: the parameters have more than %d bytes",
+                         PARAMS_BYTES_MAX);
     text = json_dumps(t->params ? t->params : json_null(), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     if (!text)
         return ERR_NOMEM;
@@ -504,13 +517,14 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (j->def->concurrency == JOB_FORBID && r->fired)
-            return error_set(error, ERR_CONFLICT, "%s is not ended and the job forbids overlap; --queue waits for it", r->id);
+            return error_set(error, ERR_CONFLICT,
+                             "%s is not ended and the job forbids overlap; --queue waits for it", r->id);
     }
     return 0;
 }
 
-int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body, const char *by, json_t **ret_reply,
-                      uint64_t *ret_index, struct error *error)
+int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body, const char *by,
+                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
 {
     struct trigger t = {0};
     struct trigger_key *known;
@@ -526,7 +540,8 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
         return rc;
     known = t.key ? state_key(&s->state, name, t.key) : NULL;
     if (known && strcmp(known->digest, t.digest) != 0)
-        return error_set(error, ERR_CONFLICT, "key %s was used for %s with other parameters", t.key, known->run);
+        return error_set(error, ERR_CONFLICT, "key %s was used for %s with other parameters", t.key,
+                         known->run);
     if (known) {
         finish(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret_reply, ret_index);
         return 0;
@@ -556,8 +571,8 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     return 0;
 }
 
-int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t **ret_reply, uint64_t *ret_index,
-                   struct error *error)
+int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t **ret_reply,
+                   uint64_t *ret_index, struct error *error)
 {
     char job[RUN_ID_MAX];
     int64_t at_ms;
@@ -594,14 +609,12 @@ static bool has_run(const json_t *existing, int64_t at_ms)
     const json_t *item;
     size_t i;
 
-    json_array_foreach (existing, i, item)
-        if (json_integer_value(item) == at_ms)
-            return true;
+    json_array_foreach(existing, i, item) if (json_integer_value(item) == at_ms) return true;
     return false;
 }
 
-static int backfill_times(struct scheduler *s, struct job_state *j, const json_t *body, int64_t from_ms, int64_t to_ms,
-                          json_t *times, struct error *error)
+static int backfill_times(struct scheduler *s, struct job_state *j, const json_t *body, int64_t from_ms,
+                          int64_t to_ms, json_t *times, struct error *error)
 {
     struct schedule *schedule = job_schedule(s, j);
     bool again = json_is_true(json_object_get(body, "again"));
@@ -610,12 +623,14 @@ static int backfill_times(struct scheduler *s, struct job_state *j, const json_t
 
     if (!schedule)
         return error_set(error, ERR_INVALID, "%s has no schedule to take fire times from", j->name);
-    for (int64_t at = schedule_next(schedule, (from_ms + 999) / 1000 - 1); at * 1000 <= to_ms && at != SCHEDULE_NEVER;
-         at = schedule_next(schedule, at)) {
-        if (!again && (has_run(existing, at * 1000) || state_run(&s->state, run_id_format(j->name, at * 1000, false, id))))
+    for (int64_t at = schedule_next(schedule, (from_ms + 999) / 1000 - 1);
+         at * 1000 <= to_ms && at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
+        if (!again && (has_run(existing, at * 1000) ||
+                       state_run(&s->state, run_id_format(j->name, at * 1000, false, id))))
             continue;
         if (json_array_size(times) == BACKFILL_TIMES_MAX)
-            return error_set(error, ERR_LIMIT, "more than %d fire times; take a shorter range", BACKFILL_TIMES_MAX);
+            return error_set(error, ERR_LIMIT, "more than %d fire times; take a shorter range",
+                             BACKFILL_TIMES_MAX);
         json_array_append_new(times, json_integer(at * 1000));
     }
     return 0;
@@ -627,13 +642,15 @@ static json_t *backfill_reply(const char *name, const json_t *times)
     char text[TEXT_NUMBER_BUFFER];
 
     for (size_t i = 0; i < json_array_size(times) && i < 100; i++)
-        json_array_append_new(first, json_string(text_format_time(json_integer_value(json_array_get(times, i)), TEXT_TIME_S,
-                                                                  text, sizeof(text))));
-    return json_pack("{s:s,s:I,s:o}", "job", name, "count", (json_int_t)json_array_size(times), "fire_times", first);
+        json_array_append_new(first,
+                              json_string(text_format_time(json_integer_value(json_array_get(times, i)),
+                                                           TEXT_TIME_S, text, sizeof(text))));
+    return json_pack("{s:s,s:I,s:o}", "job", name, "count", (json_int_t)json_array_size(times), "fire_times",
+                     first);
 }
 
-int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body, const char *by, json_t **ret_reply,
-                       uint64_t *ret_index, struct error *error)
+int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body, const char *by,
+                       json_t **ret_reply, uint64_t *ret_index, struct error *error)
 {
     const json_t *parallel = json_object_get(body, "max_parallel");
     int64_t from_ms, to_ms, max_parallel = parallel ? json_integer_value(parallel) : 1;

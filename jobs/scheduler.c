@@ -1,9 +1,9 @@
 /* Turns: the clock, the batch of this turn, and the journal's events. See scheduler_priv.h for how it works.
  *
- * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is attended. From then on each
- * entry appends records; flush hands them to the journal; acked attends what they touched and answers who waited.
- * A deposed scheduler forgets calls, waiters (ERR_DEPOSED) and batches not acked, shows the last state it knew, and
- * waits for restore.
+ * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is attended. From then on
+ * each entry appends records; flush hands them to the journal; acked attends what they touched and answers
+ * who waited. A deposed scheduler forgets calls, waiters (ERR_DEPOSED) and batches not acked, shows the last
+ * state it knew, and waits for restore.
  */
 #include "jobs/scheduler_priv.h"
 
@@ -16,7 +16,8 @@
 
 /* ---- log and clock ---- */
 
-void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
+void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
+                   ...)
 {
     char text[ERROR_TEXT_MAX];
     va_list ap;
@@ -393,7 +394,8 @@ static void on_lead(void *arg, int64_t epoch)
 
     scheduler_enter(s);
     if (s->state.time_ms > s->now_ms) {
-        scheduler_log(s, 1, "clock-behind", NULL, "this clock is %lld ms behind the journal's last batch; waiting for it",
+        scheduler_log(s, 1, "clock-behind", NULL,
+                      "this clock is %lld ms behind the journal's last batch; waiting for it",
                       (long long)(s->state.time_ms - s->now_ms));
         s->now_ms = s->state.time_ms;
     }
@@ -407,8 +409,9 @@ static void on_lead(void *arg, int64_t epoch)
     PUT_INT(s, r, level, RECORD_LEVEL);
     PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     record_commit(s, r);
-    scheduler_log(s, 2, "leading", NULL, "epoch %lld, index %llu, %zu jobs, %zu unfinished runs", (long long)epoch,
-                  (unsigned long long)s->state.index, s->state.job_count, s->state.run_count);
+    scheduler_log(s, 2, "leading", NULL, "epoch %lld, index %llu, %zu jobs, %zu unfinished runs",
+                  (long long)epoch, (unsigned long long)s->state.index, s->state.job_count,
+                  s->state.run_count);
     run_settle_all(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {

@@ -1,31 +1,33 @@
-/* The scheduler's inside. For scheduler.c (turns, journal), planner.c (fire times), launch.c (attempts and engines),
- * requests.c (what clients ask) and views.c (what they see).
+/* The scheduler's inside. For scheduler.c (turns, journal), planner.c (fire times), launch.c (attempts and
+ * engines), answers.c (what engines say), requests.c (what clients ask) and views.c (what they see).
  *
- * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each run that it
- * touched is attended: run_attend looks at where the run stands and does the next thing (a request to its engine, a
- * timer, a place in a lane), or nothing. job_attend does the same for a job and its fire times. No other memory of
- * "what was to be done next" exists, so a new leader that attends every run goes on where the old one stopped.
+ * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
+ * run that it touched is attended: run_attend looks at where the run stands and does the next thing (a
+ * request to its engine, a timer, a place in a lane), or nothing. job_attend does the same for a job and its
+ * fire times. No other memory of "what was to be done next" exists, so a new leader that attends every run
+ * goes on where the old one stopped.
  */
 #pragma once
 
 #include "jobs/scheduler.h"
 #include "jobs/state.h"
 
-#define SCHEDULER_ENGINES_MAX    16
-#define SCHEDULER_POOLS_MAX      64
-#define SCHEDULER_FLIGHTS_MAX    1024 /* batches appended and not yet acked: beyond, requests are refused */
-#define SCHEDULER_WAITERS_MAX    10000
-#define JUDGED_PER_TURN_MAX      512  /* fire times of one job; the rest in the next turn */
-#define ARMED_PER_JOB_MAX        64
-#define BACKFILL_TIMES_MAX       5000
-#define SNAPSHOT_EVERY_BATCHES   5000
-#define SETTLE_WATCH_MS          5000 /* how long a started run of an earlier reign may hold its job unsettled */
-#define BACK_OFF_FIRST_MS        500
-#define BACK_OFF_MAX_MS          30000
-#define STOP_AGAIN_MS            30000
-#define LANE_LOOK_AGAIN_MS       5000
+#define SCHEDULER_ENGINES_MAX  16
+#define SCHEDULER_POOLS_MAX    64
+#define SCHEDULER_FLIGHTS_MAX  1024 /* batches appended and not yet acked: beyond, requests are refused */
+#define SCHEDULER_WAITERS_MAX  10000
+#define JUDGED_PER_TURN_MAX    512 /* fire times of one job; the rest in the next turn */
+#define ARMED_PER_JOB_MAX      64
+#define BACKFILL_TIMES_MAX     5000
+#define SNAPSHOT_EVERY_BATCHES 5000
+#define SETTLE_WATCH_MS        5000 /* how long a started run of an earlier reign may hold its job unsettled */
+#define BACK_OFF_FIRST_MS      500
+#define BACK_OFF_MAX_MS        30000
+#define STOP_AGAIN_MS          30000
+#define LANE_LOOK_AGAIN_MS     5000
 
-/* A bounded number of places and those who wait for one: an engine's armed attempts, a pool's running ones. */
+/* A bounded number of places and those who wait for one: an engine's armed attempts, a pool's running ones.
+ */
 struct lane {
     const char *name;
     int used, size;
@@ -76,7 +78,7 @@ struct scheduler {
     struct journal *journal;
     bool leading, have_state, stopping;
     int64_t epoch;
-    int64_t now_ms; /* of this entry; never goes back within a reign */
+    int64_t now_ms;      /* of this entry; never goes back within a reign */
     struct batch *batch; /* of this turn; NULL: nothing yet */
     uint64_t acked;
     uint64_t snapshot_index;
@@ -104,40 +106,55 @@ void record_commit(struct scheduler *s, struct record *r);
 #define PUT_INT(s, r, field, v)  RECORD_INT((s)->batch, (r), field, (v))
 #define PUT_JSON(s, r, field, v) RECORD_JSON((s)->batch, (r), field, (v))
 uint64_t scheduler_index(const struct scheduler *s); /* that this turn's records will have */
-void scheduler_enter(struct scheduler *s); /* reads the clock; each entry point's first step */
-void scheduler_leave(struct scheduler *s); /* does what is due, sets the alarm */
+void scheduler_enter(struct scheduler *s);           /* reads the clock; each entry point's first step */
+void scheduler_leave(struct scheduler *s);           /* does what is due, sets the alarm */
 void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms); /* attend it then, or earlier */
 void run_kick(struct scheduler *s, struct run *r, int64_t at_ms);
-void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
+                   ...) __attribute__((format(printf, 5, 6)));
 
 /* ---- planner.c */
 void job_attend(struct scheduler *s, struct job_state *j);
-/* Accounts for every fire time up to now under the definition in force (invariant 7), and revokes what is armed for
- * later; before an edit, a deletion or a pause. */
+/* Accounts for every fire time up to now under the definition in force (invariant 7), and revokes what is
+ * armed for later; before an edit, a deletion or a pause. */
 void job_account(struct scheduler *s, struct job_state *j, const char *reason);
 /* As SKIPPED for this reason: every fire time from the cursor up to to_ms. */
-void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason, const char *text);
-struct schedule *job_schedule(struct scheduler *s, struct job_state *j); /* compiled when needed; NULL: none */
-int64_t job_next_ms(struct scheduler *s, struct job_state *j); /* next fire time not yet fired, or HEAP_NEVER */
-bool run_counts(const struct run *r); /* it occupies its job, as far as overlap goes */
+void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+                 const char *text);
+struct schedule *job_schedule(struct scheduler *s,
+                              struct job_state *j); /* compiled when needed; NULL: none */
+int64_t job_next_ms(struct scheduler *s,
+                    struct job_state *j); /* next fire time not yet fired, or HEAP_NEVER */
+bool run_counts(const struct run *r);     /* it occupies its job, as far as overlap goes */
 bool run_waits_turn(const struct run *r); /* queued rather than skipped */
 int job_waiting(const struct job_state *j);
 void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
 
 /* ---- launch.c */
 void run_attend(struct scheduler *s, struct run *r);
-void run_release_now(struct scheduler *s, struct run *r); /* when committed and durable: the due time has come */
+void run_release_now(struct scheduler *s,
+                     struct run *r); /* when committed and durable: the due time has come */
 void run_revoke(struct scheduler *s, struct run *r, const char *reason);
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
 void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
-void run_settle_all(struct scheduler *s); /* a reign begins */
+void run_settle_all(struct scheduler *s);            /* a reign begins */
 void run_forget(struct scheduler *s, struct run *r); /* before it is freed */
 bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms, int64_t due_ms);
 struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret);
 const char *run_engine_name(struct scheduler *s, const struct run *r);
+void run_arm(struct scheduler *s, struct run *r, const char *engine); /* engine NULL: the job's first */
+void run_settled(struct scheduler *s, struct run *r);                 /* its attempt's fate is known now */
+void run_leave_slot(struct scheduler *s, struct run *r);
+void run_back_off(struct scheduler *s, struct run *r);
+struct record *record_about(struct scheduler *s, enum record_kind kind,
+                            const struct run *r); /* its newest attempt */
+void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text);
+struct call *call_find(struct scheduler *s, uint64_t ticket);
+void call_free(struct scheduler *s, struct call *c);
 void discards_acked(struct scheduler *s);
 void calls_drop(struct scheduler *s);
+
+/* ---- answers.c */
 void launch_answer(struct engine_host *host, const struct engine_answer *answer);
 bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id);
 void lane_leave(struct scheduler *s, struct lane *lane); /* gives a place back */

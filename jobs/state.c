@@ -13,15 +13,15 @@ static const char *const run_states[] = {
 };
 
 static const char *const attempt_states[] = {
-    [ATTEMPT_ARMED] = "armed",         [ATTEMPT_COMMITTED] = "committed",
-    [ATTEMPT_STARTED] = "running",     [ATTEMPT_REVOKED] = "revoked",
-    [ATTEMPT_NEVER_RAN] = "never-ran", [ATTEMPT_START_FAILED] = "start-failed",
-    [ATTEMPT_ENDED] = "ended",         [ATTEMPT_UNKNOWN] = "unknown",
+    [ATTEMPT_ARMED] = "armed",     [ATTEMPT_COMMITTED] = "committed", [ATTEMPT_STARTED] = "running",
+    [ATTEMPT_REVOKED] = "revoked", [ATTEMPT_NEVER_RAN] = "never-ran", [ATTEMPT_START_FAILED] = "start-failed",
+    [ATTEMPT_ENDED] = "ended",     [ATTEMPT_UNKNOWN] = "unknown",
 };
 
 /* the words of the design's section 8: runs first, skips from `overlap` on */
-static const char *const verdicts[] = {"succeeded", "failed",   "timed-out", "killed",    "lost",    "overlap",
-                                       "paused",    "deadline", "missed",    "coalesced", "deleted", "queue-full"};
+static const char *const verdicts[] = {"succeeded", "failed",    "timed-out", "killed",
+                                       "lost",      "overlap",   "paused",    "deadline",
+                                       "missed",    "coalesced", "deleted",   "queue-full"};
 #define FIRST_SKIP 5
 #define VERDICTS   (int)(sizeof(verdicts) / sizeof(verdicts[0]))
 static_assert(VERDICTS <= 16, "struct state counts 16 verdicts");
@@ -179,7 +179,6 @@ static void notice_free(struct notice *n)
 
 /* ---- what the fold makes and drops (state_priv.h) ---- */
 
-
 struct job_state *state_add_job(struct state *s, const char *name)
 {
     struct job_state *j = NULL;
@@ -269,7 +268,8 @@ void job_drop_backfill(struct backfill *b)
     backfill_free(b);
 }
 
-void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run, int64_t t)
+void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
+                   int64_t t)
 {
     struct trigger_key *k = alloc_zero(sizeof(*k));
     size_t n = strlen(job) + strlen(key) + 2;

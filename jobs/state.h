@@ -1,15 +1,16 @@
-/* The state: what the journal's records fold to. Jobs with their cursors, unfinished runs with their attempts,
- * trigger keys, pauses, backfills, outstanding notifications: everything that decides, and nothing else.
+/* The state: what the journal's records fold to. Jobs with their cursors, unfinished runs with their
+ * attempts, trigger keys, pauses, backfills, outstanding notifications: everything that decides, and nothing
+ * else.
  *
- * state_apply is deterministic: the same batches give the same state on every replica, whatever the clock, the time
- * zone files or the order of anything outside say. state_encode's text is canonical; its hash is compared between
- * replicas. Fields under "not part of the fold" belong to the scheduler of this process.
+ * state_apply is deterministic: the same batches give the same state on every replica, whatever the clock,
+ * the time zone files or the order of anything outside say. state_encode's text is canonical; its hash is
+ * compared between replicas. Fields under "not part of the fold" belong to the scheduler of this process.
  *
  * Ownership: the state owns all it points to. One thread.
  *
- * Invariant (with the design's section 4): every fire time of a job up to its cursor is a run that was fired, lies in
- * a skipped range, or has a reservation: a run armed ahead that is not yet fired. Reservations are made in order
- * and without gaps from the cursor on.
+ * Invariant (with the design's section 4): every fire time of a job up to its cursor is a run that was fired,
+ * lies in a skipped range, or has a reservation: a run armed ahead that is not yet fired. Reservations are
+ * made in order and without gaps from the cursor on.
  */
 #pragma once
 
@@ -45,8 +46,9 @@ struct attempt {
     int number, try;
     enum attempt_state state;
     char *engine, *id, *boot;
-    int64_t epoch;  /* of its ARM */
-    uint64_t index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
+    int64_t epoch; /* of its ARM */
+    uint64_t
+        index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
     int64_t committed_epoch;
     int64_t started_ms, ended_ms;
     int exit_code; /* -1: none */
@@ -63,14 +65,14 @@ struct lane;
 struct run_live {
     uint64_t ticket, stop_ticket; /* of the engine requests under way; 0: none */
     bool watching;
-    bool released;    /* the one start request has been sent, or may have been */
+    bool released; /* the one start request has been sent, or may have been */
     bool stop_sent;
-    bool admitted;    /* may start, as far as overlap and pool go */
-    bool unsettled;   /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
-    int failures;     /* of the engine in a row: for the back-off */
+    bool admitted;  /* may start, as far as overlap and pool go */
+    bool unsettled; /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
+    int failures;   /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, settle_by_ms;
-    uint64_t index;        /* the last batch that touched it */
-    uint64_t commit_index; /* the batch that committed the newest attempt */
+    uint64_t index;           /* the last batch that touched it */
+    uint64_t commit_index;    /* the batch that committed the newest attempt */
     struct lane *slot, *pool; /* held places */
     struct lane *waits_in;
     struct heap_item timer, place;
@@ -79,12 +81,12 @@ struct run_live {
 struct run {
     char *id;
     struct job_state *job;
-    int64_t at_ms;   /* the instant in the id */
+    int64_t at_ms; /* the instant in the id */
     bool exact;
     int64_t fire_ms; /* nominal */
     int64_t due_ms;  /* fire time and jitter; manual: at once */
     int64_t previous_fire_ms;
-    char *cause;     /* schedule, catch-up, manual, after, backfill */
+    char *cause; /* schedule, catch-up, manual, after, backfill */
     char *by;
     json_t *params;
     bool queued;     /* asked to wait its turn instead of being refused */
@@ -92,7 +94,7 @@ struct run {
     bool fired;      /* accounts for its fire time; false: a reservation */
     struct job *def; /* frozen at the first attempt; NULL before */
     enum run_state state;
-    const char *verdict; /* of the verdict table; NULL until there is one */
+    const char *verdict;      /* of the verdict table; NULL until there is one */
     struct attempt *attempts; /* the newest last; a new try of the same number takes the place of the old */
     size_t attempt_count;
     int64_t retry_ms, started_ms, ended_ms, unresolved_ms;
@@ -101,7 +103,7 @@ struct run {
 
     struct list of_job;
     UT_hash_handle by_id;
-    struct list dirty; /* touched by the batch being applied */
+    struct list dirty;    /* touched by the batch being applied */
     struct run_live live; /* not part of the fold */
 };
 
@@ -117,7 +119,7 @@ struct backfill {
 struct job_live {
     struct schedule *schedule; /* compiled; NULL: none, or not yet */
     bool compiled;
-    int unsettled;             /* runs of earlier reigns not yet settled: the job fires nothing until 0 */
+    int unsettled; /* runs of earlier reigns not yet settled: the job fires nothing until 0 */
     struct heap_item timer;
 };
 
@@ -138,7 +140,7 @@ struct job_state {
     char *last_run;        /* the newest ended run, */
     const char *last_verdict;
     int64_t last_ended_ms;
-    uint32_t after_done;   /* bit i: parent i succeeded since the last run */
+    uint32_t after_done;    /* bit i: parent i succeeded since the last run */
     struct list dependents; /* in state.dependents when its definition has `after` */
 
     struct list runs; /* unfinished, in order of creation */
@@ -181,14 +183,15 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
-    json_t *staged;      /* array: parts of a change set, as they will be folded */
-    uint64_t defs_index; /* the last batch that changed a definition */
+    json_t *staged;        /* array: parts of a change set, as they will be folded */
+    uint64_t defs_index;   /* the last batch that changed a definition */
     uint64_t verdicts[16]; /* counted since this process began to fold: for metrics, not part of the fold */
 
-    struct list dirty;            /* runs touched by the batch being applied */
-    struct list ended;            /* runs that ended in it: freed when it is finished */
-    struct history_write *write;  /* what it changed */
-    /* Not part of the fold: called before a run is freed, and when a job's definition, pause or existence changed. */
+    struct list dirty;           /* runs touched by the batch being applied */
+    struct list ended;           /* runs that ended in it: freed when it is finished */
+    struct history_write *write; /* what it changed */
+    /* Not part of the fold: called before a run is freed, and when a job's definition, pause or existence
+     * changed. */
     void (*run_gone)(void *arg, struct run *run);
     void (*job_changed)(void *arg, struct job_state *job);
     void (*job_gone)(void *arg, struct job_state *job);
@@ -198,13 +201,16 @@ struct state {
 void state_init(struct state *s);
 void state_release(struct state *s);
 
-/* Folds one batch, whose encoded text is given for the chain of hashes; its index must follow. Gives what changed for
- * history when ret is not NULL. ERR_CORRUPT: the batch makes no sense and the state must be thrown away. */
+/* Folds one batch, whose encoded text is given for the chain of hashes; its index must follow. Gives what
+ * changed for history when ret is not NULL. ERR_CORRUPT: the batch makes no sense and the state must be
+ * thrown away. */
 int state_apply(struct state *s, const struct batch *batch, const char *text, size_t size,
                 struct history_write **ret, struct error *error);
 
-/* The same in two steps, for a leader, who applies each record as it is added and gives the batch its text later. */
-int state_apply_record(struct state *s, const struct batch *batch, const struct record *record, struct error *error);
+/* The same in two steps, for a leader, who applies each record as it is added and gives the batch its text
+ * later. */
+int state_apply_record(struct state *s, const struct batch *batch, const struct record *record,
+                       struct error *error);
 void state_finish_batch(struct state *s, const struct batch *batch, const char *text, size_t size,
                         struct history_write **ret);
 
@@ -230,5 +236,5 @@ json_t *run_to_json(const struct run *run);
 /* The verdict words of section 8; a known word's one copy, or NULL. */
 const char *verdict_intern(const char *word);
 bool verdict_is_skip(const char *verdict);
-int verdict_index(const char *verdict); /* for counters; below 16 */
+int verdict_index(const char *verdict);  /* for counters; below 16 */
 const char *verdict_by_index(int index); /* NULL: none */

@@ -51,7 +51,8 @@ json_t *run_to_json(const struct run *run)
     json_object_set_new(o, "verdict", run->verdict ? json_string(run->verdict) : json_null());
     json_object_set_new(o, "started", time_json(run->started_ms, TEXT_TIME_MS));
     json_object_set_new(o, "ended", time_json(run->ended_ms, TEXT_TIME_MS));
-    json_object_set_new(o, "exit_code", last && last->exit_code >= 0 ? json_integer(last->exit_code) : json_null());
+    json_object_set_new(o, "exit_code",
+                        last && last->exit_code >= 0 ? json_integer(last->exit_code) : json_null());
     for (size_t i = 0; i < run->attempt_count; i++)
         json_array_append_new(attempts, attempt_to_json(&run->attempts[i]));
     json_object_set_new(o, "attempts", attempts);
@@ -209,7 +210,8 @@ char *state_encode(const struct state *s, size_t *ret_size)
     {
         const struct trigger_key *k = LIST_ITEM(link, struct trigger_key, by_age);
 
-        json_array_append_new(keys, json_pack("[s,s,s,I]", k->key, k->digest, k->run, (json_int_t)k->time_ms));
+        json_array_append_new(keys,
+                              json_pack("[s,s,s,I]", k->key, k->digest, k->run, (json_int_t)k->time_ms));
     }
     LIST_EACH(link, &s->notices)
     {
@@ -296,8 +298,8 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     bool exact;
     int rc;
 
-    if (!id || run_id_parse(id, name, &at_ms, &exact) < 0 || strcmp(name, j->name) != 0 || state < RUN_WAITING ||
-        state >= RUN_ENDED || state_run(s, id))
+    if (!id || run_id_parse(id, name, &at_ms, &exact) < 0 || strcmp(name, j->name) != 0 ||
+        state < RUN_WAITING || state >= RUN_ENDED || state_run(s, id))
         return error_set(error, ERR_CORRUPT, "run %s makes no sense", id ? id : "without id");
     r = state_add_run(s, j, id);
     r->at_ms = at_ms;
@@ -319,9 +321,10 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     rc = decode_run_def(r, o, error);
     if (rc < 0)
         return rc;
-    json_array_foreach (json_object_get(o, "attempts"), i, item)
-        if (decode_attempt(r, item) < 0)
-            return error_set(error, ERR_CORRUPT, "run %s: attempt %zu makes no sense", id, i + 1);
+    json_array_foreach(json_object_get(o, "attempts"), i,
+                       item) if (decode_attempt(r, item) <
+                                 0) return error_set(error, ERR_CORRUPT, "run %s: attempt %zu makes no sense",
+                                                     id, i + 1);
     return r->cause && run_def(r) ? 0 : error_set(error, ERR_CORRUPT, "run %s: no cause or definition", id);
 }
 
@@ -374,9 +377,9 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     free(verdict);
     j->last_ended_ms = get_int(o, "last_ended", 0);
     j->after_done = (uint32_t)get_int(o, "after_done", 0);
-    json_array_foreach (json_object_get(o, "backfills"), i, item)
-        decode_backfill(j, item);
-    json_array_foreach (json_object_get(o, "runs"), i, item) {
+    json_array_foreach(json_object_get(o, "backfills"), i, item) decode_backfill(j, item);
+    json_array_foreach(json_object_get(o, "runs"), i, item)
+    {
         int rc = decode_run(s, j, item, error);
 
         if (rc < 0)
@@ -407,7 +410,8 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
     s->pause_until_ms = get_int(root, "pause_until", 0);
     s->pause_reason = get_text(root, "pause_reason");
     s->pause_by = get_text(root, "pause_by");
-    json_object_foreach (json_object_get(root, "jobs"), name, item) {
+    json_object_foreach(json_object_get(root, "jobs"), name, item)
+    {
         int rc = decode_job(s, name, item, error);
 
         if (rc < 0)
@@ -415,7 +419,8 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
     }
     if (json_is_array(json_object_get(root, "staged")))
         json_array_extend(s->staged, json_object_get(root, "staged"));
-    json_array_foreach (json_object_get(root, "keys"), i, item) {
+    json_array_foreach(json_object_get(root, "keys"), i, item)
+    {
         const char *key, *digest, *run;
         json_int_t t;
         char *space, *both;
@@ -428,7 +433,8 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         state_add_key(s, both, space + 1, digest, run, t);
         free(both);
     }
-    json_array_foreach (json_object_get(root, "notices"), i, item) {
+    json_array_foreach(json_object_get(root, "notices"), i, item)
+    {
         const char *id, *url;
         json_t *body;
 

@@ -10,8 +10,9 @@ static json_t *time_or_null(int64_t ms, enum text_time form)
 {
     char text[TEXT_NUMBER_BUFFER];
 
-    return ms == 0 || ms == HEAP_NEVER || ms == INT64_MIN ? json_null()
-                                                          : json_string(text_format_time(ms, form, text, sizeof(text)));
+    return ms == 0 || ms == HEAP_NEVER || ms == INT64_MIN
+               ? json_null()
+               : json_string(text_format_time(ms, form, text, sizeof(text)));
 }
 
 static json_t *text_or_null(const char *text)
@@ -51,8 +52,8 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
             current = r;
     }
     o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
-                  schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone, "next",
-                  time_or_null(shown_next_ms(s, j), TEXT_TIME_S), "last",
+                  schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
+                  "next", time_or_null(shown_next_ms(s, j), TEXT_TIME_S), "last",
                   time_or_null(current ? current->fire_ms : j->last_ended_ms, TEXT_TIME_S), "verdict",
                   text_or_null(j->last_verdict), "paused", state_paused(&s->state, j));
     if (current)
@@ -146,7 +147,8 @@ json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *st
 
     HASH_ITER(by_id, s->state.runs, r, next)
     {
-        if ((!job || strcmp(job, r->job->name) == 0) && (!state || strcmp(state, run_state_name(r->state)) == 0))
+        if ((!job || strcmp(job, r->job->name) == 0) &&
+            (!state || strcmp(state, run_state_name(r->state)) == 0))
             json_array_append_new(array, run_to_json(r));
     }
     return array;
@@ -169,8 +171,9 @@ json_t *scheduler_defs_json(struct scheduler *s, const char *set)
         if (j->def && (!set || (j->set && strcmp(set, j->set) == 0)))
             json_object_set_new(jobs, j->name,
                                 json_pack("{s:o,s:I,s:s?,s:I,s:I,s:I}", "def", job_to_json(j->def), "version",
-                                          (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed, "anchor",
-                                          (json_int_t)j->anchor_ms, "cursor", (json_int_t)j->cursor_ms));
+                                          (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed,
+                                          "anchor", (json_int_t)j->anchor_ms, "cursor",
+                                          (json_int_t)j->cursor_ms));
     }
     return json_pack("{s:I,s:o}", "index", (json_int_t)s->state.defs_index, "jobs", jobs);
 }
@@ -191,8 +194,9 @@ static json_t *engine_view(const struct engine *e, const struct lane *lane)
 
     e->ops->status(e, &status);
     return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i}", "engine", e->name, "type", e->type, "reachable",
-                     status.reachable, "text", status.text, "queued", status.queued, "in_flight", status.in_flight,
-                     "watched", status.watched, "armed", lane->used, "max_armed", lane->size);
+                     status.reachable, "text", status.text, "queued", status.queued, "in_flight",
+                     status.in_flight, "watched", status.watched, "armed", lane->used, "max_armed",
+                     lane->size);
 }
 
 json_t *scheduler_status_json(struct scheduler *s)
@@ -206,43 +210,54 @@ json_t *scheduler_status_json(struct scheduler *s)
     for (size_t i = 0; i < s->o.engine_count; i++)
         json_array_append_new(engines, engine_view(s->o.engines[i], &s->engines[i]));
     for (size_t i = 0; i < s->o.pool_count; i++)
-        json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pools[i].name, "used", s->pools[i].used,
-                                               "size", s->pools[i].size, "waiting",
+        json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pools[i].name, "used",
+                                               s->pools[i].used, "size", s->pools[i].size, "waiting",
                                                (json_int_t)s->pools[i].waiting.count));
-    return json_pack("{s:b,s:I,s:I,s:I,s:s,s:s,s:s?,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:s,s:I}", "leading", s->leading, "epoch",
-                     (json_int_t)s->state.epoch, "index", (json_int_t)s->state.index, "acked", (json_int_t)s->acked,
-                     "cluster", s->host.cluster(&s->host), "replica", s->o.replica, "leader", s->state.replica, "jobs",
-                     (json_int_t)s->state.job_count, "unfinished", (json_int_t)s->state.run_count, "paused",
-                     s->state.paused, "states", states, "engines", engines, "pools", pools, "refusing",
-                     s->refusing[0] ? json_string(s->refusing) : json_null(), "tzdata", s->o.zones->version(s->o.zones),
-                     "notifications", (json_int_t)s->state.notice_count);
+    return json_pack("{s:b,s:I,s:I,s:I,s:s,s:s,s:s?,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:s,s:I}", "leading",
+                     s->leading, "epoch", (json_int_t)s->state.epoch, "index", (json_int_t)s->state.index,
+                     "acked", (json_int_t)s->acked, "cluster", s->host.cluster(&s->host), "replica",
+                     s->o.replica, "leader", s->state.replica, "jobs", (json_int_t)s->state.job_count,
+                     "unfinished", (json_int_t)s->state.run_count, "paused", s->state.paused, "states",
+                     states, "engines", engines, "pools", pools, "refusing",
+                     s->refusing[0] ? json_string(s->refusing) : json_null(), "tzdata",
+                     s->o.zones->version(s->o.zones), "notifications", (json_int_t)s->state.notice_count);
 }
 
 void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *format, ...), void *arg)
 {
-    static const char *const bounds[LATENESS_BUCKETS] = {"0.001", "0.002", "0.005", "0.01", "0.025", "0.05", "0.1",
-                                                         "0.25",  "1",     "2.5",   "5",    "10",    "30",   "60"};
+    static const char *const bounds[LATENESS_BUCKETS] = {
+        "0.001", "0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "1", "2.5", "5", "10", "30", "60"};
     int64_t counts[RUN_ENDED + 1] = {0};
     uint64_t sum = 0;
 
     count_states(s, counts);
-    put(arg, "# HELP cronsched_leading Whether this replica leads.\n# TYPE cronsched_leading gauge\ncronsched_leading %d\n",
+    put(arg,
+        "# HELP cronsched_leading Whether this replica leads.\n# TYPE cronsched_leading "
+        "gauge\ncronsched_leading %d\n",
         s->leading);
-    put(arg, "# HELP cronsched_epoch The current reign.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
+    put(arg,
+        "# HELP cronsched_epoch The current reign.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
         (long long)s->state.epoch);
-    put(arg, "# HELP cronsched_index Batches applied.\n# TYPE cronsched_index counter\ncronsched_index %llu\n",
+    put(arg,
+        "# HELP cronsched_index Batches applied.\n# TYPE cronsched_index counter\ncronsched_index %llu\n",
         (unsigned long long)s->state.index);
-    put(arg, "# HELP cronsched_jobs Jobs known.\n# TYPE cronsched_jobs gauge\ncronsched_jobs %zu\n", s->state.job_count);
-    put(arg, "# HELP cronsched_fired_total Fire times that became runs in this reign.\n# TYPE cronsched_fired_total counter\n"
-             "cronsched_fired_total %llu\n",
+    put(arg, "# HELP cronsched_jobs Jobs known.\n# TYPE cronsched_jobs gauge\ncronsched_jobs %zu\n",
+        s->state.job_count);
+    put(arg,
+        "# HELP cronsched_fired_total Fire times that became runs in this reign.\n# TYPE "
+        "cronsched_fired_total counter\n"
+        "cronsched_fired_total %llu\n",
         (unsigned long long)s->fired);
-    put(arg, "# HELP cronsched_started_total Attempts started in this reign.\n# TYPE cronsched_started_total counter\n"
-             "cronsched_started_total %llu\n",
+    put(arg,
+        "# HELP cronsched_started_total Attempts started in this reign.\n# TYPE cronsched_started_total "
+        "counter\n"
+        "cronsched_started_total %llu\n",
         (unsigned long long)s->started);
     put(arg, "# HELP cronsched_runs Unfinished runs by state.\n# TYPE cronsched_runs gauge\n");
     for (int i = 0; i < RUN_ENDED; i++)
         put(arg, "cronsched_runs{state=\"%s\"} %lld\n", run_state_name(i), (long long)counts[i]);
-    put(arg, "# HELP cronsched_verdicts_total Runs ended and fire times skipped, by verdict, since this process began.\n"
+    put(arg, "# HELP cronsched_verdicts_total Runs ended and fire times skipped, by verdict, since this "
+             "process began.\n"
              "# TYPE cronsched_verdicts_total counter\n");
     for (int i = 0; verdict_by_index(i); i++)
         put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", verdict_by_index(i),
@@ -253,15 +268,18 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
         sum += s->lateness[i];
         put(arg, "cronsched_lateness_seconds_bucket{le=\"%s\"} %llu\n", bounds[i], (unsigned long long)sum);
     }
-    put(arg, "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
-             "cronsched_lateness_seconds_count %llu\n",
+    put(arg,
+        "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
+        "cronsched_lateness_seconds_count %llu\n",
         (unsigned long long)s->lateness_count, s->lateness_sum_s, (unsigned long long)s->lateness_count);
-    put(arg, "# HELP cronsched_queue Runs that wait for a place, by engine or pool.\n# TYPE cronsched_queue gauge\n");
+    put(arg, "# HELP cronsched_queue Runs that wait for a place, by engine or pool.\n# TYPE cronsched_queue "
+             "gauge\n");
     for (size_t i = 0; i < s->o.engine_count; i++)
         put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engines[i].name, s->engines[i].waiting.count);
     for (size_t i = 0; i < s->o.pool_count; i++)
         put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pools[i].name, s->pools[i].waiting.count);
-    put(arg, "# HELP cronsched_journal_in_flight Batches appended and not yet durable.\n"
-             "# TYPE cronsched_journal_in_flight gauge\ncronsched_journal_in_flight %zu\n",
+    put(arg,
+        "# HELP cronsched_journal_in_flight Batches appended and not yet durable.\n"
+        "# TYPE cronsched_journal_in_flight gauge\ncronsched_journal_in_flight %zu\n",
         s->flight_count);
 }

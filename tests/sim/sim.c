@@ -1,7 +1,7 @@
-/* The simulator: one world in one thread on virtual time, around the shipped scheduler, fold, planner and launch
- * protocol. A seed makes the world: jobs, an engine with latencies and failures, a journal with an ack delay, crashes of
- * the scheduler at any event. After every event the invariants that can be checked at once are; at the end, when all is
- * quiet, the ledger of fire times is compared with the schedules.
+/* The simulator: one world in one thread on virtual time, around the shipped scheduler, fold, planner and
+ * launch protocol. A seed makes the world: jobs, an engine with latencies and failures, a journal with an ack
+ * delay, crashes of the scheduler at any event. After every event the invariants that can be checked at once
+ * are; at the end, when all is quiet, the ledger of fire times is compared with the schedules.
  *
  *   sim [--seed N] [--worlds N] [--hours H] [--verbose]
  *
@@ -21,7 +21,16 @@
 
 /* ---- the world ---- */
 
-enum event_kind { EVENT_WAKE, EVENT_ACK, EVENT_CALL, EVENT_ANSWER, EVENT_EXIT, EVENT_CRASH, EVENT_REQUEST, EVENT_ENGINE };
+enum event_kind {
+    EVENT_WAKE,
+    EVENT_ACK,
+    EVENT_CALL,
+    EVENT_ANSWER,
+    EVENT_EXIT,
+    EVENT_CRASH,
+    EVENT_REQUEST,
+    EVENT_ENGINE
+};
 
 struct event {
     struct heap_item at;
@@ -112,7 +121,8 @@ static void violation(struct world *w, const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    fprintf(stderr, "VIOLATION at +%.3f s, step %llu: ", (double)(w->now_ms - START_MS) / 1000, (unsigned long long)w->steps);
+    fprintf(stderr, "VIOLATION at +%.3f s, step %llu: ", (double)(w->now_ms - START_MS) / 1000,
+            (unsigned long long)w->steps);
     vfprintf(stderr, format, ap);
     va_end(ap);
     fprintf(stderr, "\nreplay: sim --seed %llu --worlds 1 --verbose\n", (unsigned long long)w->seed);
@@ -170,8 +180,8 @@ static void env_log(struct scheduler_env *env, int level, const char *event, con
     struct world *w = LIST_ITEM(env, struct world, env);
 
     if (w->verbose || level == 0)
-        fprintf(stderr, "%10.3f [%d] %s %s %s %s\n", (double)(w->now_ms - START_MS) / 1000, level, event, job ? job : "-",
-                run ? run : "-", text ? text : "");
+        fprintf(stderr, "%10.3f [%d] %s %s %s %s\n", (double)(w->now_ms - START_MS) / 1000, level, event,
+                job ? job : "-", run ? run : "-", text ? text : "");
 }
 
 /* ---- journal ---- */
@@ -233,7 +243,8 @@ static void note_run(struct world *w, const struct history_run *row)
     struct account *a = NULL;
     json_t *json;
 
-    if (strcmp(row->state, "skipped") == 0 && !strstr(row->json, "\"attempts\":[{") && strstr(row->json, "\"count\":"))
+    if (strcmp(row->state, "skipped") == 0 && !strstr(row->json, "\"attempts\":[{") &&
+        strstr(row->json, "\"count\":"))
         return; /* a view of a skipped range */
     HASH_FIND_STR(w->accounts, row->run, a);
     if (!a) {
@@ -558,7 +569,8 @@ static void crash(struct world *w)
     w->pending_count = 0;
     w->crashes++;
     if (w->verbose)
-        fprintf(stderr, "%10.3f CRASH, %zu of %zu pending batches survive\n", (double)(w->now_ms - START_MS) / 1000, keep, n);
+        fprintf(stderr, "%10.3f CRASH, %zu of %zu pending batches survive\n",
+                (double)(w->now_ms - START_MS) / 1000, keep, n);
     scheduler_free(w->scheduler);
     w->scheduler = NULL;
     w->down = true;
@@ -585,20 +597,27 @@ static void ack(struct world *w, struct event *e)
 
 /* ---- requests at random ---- */
 
-static const char *const names[] = {"every-second", "five", "minutely", "queued", "replaced", "pooled", "child", "all"};
+static const char *const names[] = {"every-second", "five",   "minutely", "queued",
+                                    "replaced",     "pooled", "child",    "all"};
 
 static void apply_jobs(struct world *w)
 {
     static const char *const text =
         "{\"jobs\":{"
-        "\"every-second\":{\"schedule\":[\"* * * * * *\"],\"image\":\"x\",\"concurrency\":\"allow\",\"catch_up\":\"none\"},"
-        "\"five\":{\"schedule\":[\"*/5 * * * * *\"],\"image\":\"x\",\"timeout\":\"20s\",\"retries\":{\"max\":2,\"delay\":\"1s\"}},"
-        "\"minutely\":{\"schedule\":[\"* * * * *\"],\"image\":\"x\",\"jitter\":\"20s\",\"start_within\":\"90s\"},"
-        "\"queued\":{\"schedule\":[\"*/3 * * * * *\"],\"image\":\"x\",\"concurrency\":\"queue\",\"queue_max\":5},"
+        "\"every-second\":{\"schedule\":[\"* * * * * "
+        "*\"],\"image\":\"x\",\"concurrency\":\"allow\",\"catch_up\":\"none\"},"
+        "\"five\":{\"schedule\":[\"*/5 * * * * "
+        "*\"],\"image\":\"x\",\"timeout\":\"20s\",\"retries\":{\"max\":2,\"delay\":\"1s\"}},"
+        "\"minutely\":{\"schedule\":[\"* * * * "
+        "*\"],\"image\":\"x\",\"jitter\":\"20s\",\"start_within\":\"90s\"},"
+        "\"queued\":{\"schedule\":[\"*/3 * * * * "
+        "*\"],\"image\":\"x\",\"concurrency\":\"queue\",\"queue_max\":5},"
         "\"replaced\":{\"schedule\":[\"*/7 * * * * *\"],\"image\":\"x\",\"concurrency\":\"replace\"},"
-        "\"pooled\":{\"schedule\":[\"*/2 * * * * *\"],\"image\":\"x\",\"concurrency\":\"allow\",\"pool\":{\"name\":\"small\"}},"
+        "\"pooled\":{\"schedule\":[\"*/2 * * * * "
+        "*\"],\"image\":\"x\",\"concurrency\":\"allow\",\"pool\":{\"name\":\"small\"}},"
         "\"child\":{\"image\":\"x\",\"after\":[\"five\",\"minutely\"]},"
-        "\"all\":{\"schedule\":[\"*/30 * * * * *\"],\"image\":\"x\",\"catch_up\":\"all\",\"concurrency\":\"queue\",\"on_lost\":\"rerun\"}"
+        "\"all\":{\"schedule\":[\"*/30 * * * * "
+        "*\"],\"image\":\"x\",\"catch_up\":\"all\",\"concurrency\":\"queue\",\"on_lost\":\"rerun\"}"
         "}}";
     json_t *body = json_loads(text, 0, NULL), *reply = NULL;
     struct error error = {0};
@@ -627,8 +646,8 @@ static void random_request(struct world *w)
         scheduler_trigger(w->scheduler, name, body, "sim", &reply, &index, &error);
         break;
     case 3:
-        scheduler_pause(w->scheduler, name, chance(w, 500) ? w->now_ms + between(w, 100, 20000) : 0, "sim", "sim", &reply,
-                        &index, &error);
+        scheduler_pause(w->scheduler, name, chance(w, 500) ? w->now_ms + between(w, 100, 20000) : 0, "sim",
+                        "sim", &reply, &index, &error);
         break;
     case 4:
     case 5:
@@ -734,8 +753,8 @@ static int covers(struct world *w, const char *job, int64_t at_ms)
     HASH_FIND_STR(w->accounts, run_id_format(job, at_ms, false, id), a);
     n += a != NULL;
     for (size_t i = 0; i < w->skip_count; i++)
-        n += strcmp(w->skips[i].job, job) == 0 && w->skips[i].from_ms <= at_ms && at_ms <= w->skips[i].to_ms &&
-             !(a && strcmp(a->state, "skipped") == 0);
+        n += strcmp(w->skips[i].job, job) == 0 && w->skips[i].from_ms <= at_ms &&
+             at_ms <= w->skips[i].to_ms && !(a && strcmp(a->state, "skipped") == 0);
     return n;
 }
 
@@ -762,7 +781,8 @@ static void check_end(struct world *w, int64_t applied_ms)
 
         if (!schedule)
             continue;
-        for (int64_t at = schedule_next(schedule, applied_ms / 1000); at * 1000 <= j->cursor_ms - 5000; at = schedule_next(schedule, at)) {
+        for (int64_t at = schedule_next(schedule, applied_ms / 1000); at * 1000 <= j->cursor_ms - 5000;
+             at = schedule_next(schedule, at)) {
             int n = covers(w, j->name, at * 1000);
 
             if (n != 1 && !state_paused(&w->scheduler->state, j))
@@ -774,7 +794,8 @@ static void check_end(struct world *w, int64_t applied_ms)
     {
         w->runs_ended += strcmp(a->state, "ended") == 0;
         w->lost += strcmp(a->verdict, "lost") == 0;
-        if (strcmp(a->state, "ended") != 0 && strcmp(a->state, "skipped") != 0 && !state_run(&w->scheduler->state, a->key))
+        if (strcmp(a->state, "ended") != 0 && strcmp(a->state, "skipped") != 0 &&
+            !state_run(&w->scheduler->state, a->key))
             violation(w, "%s is %s in history and not in the state", a->key, a->state);
         if (strcmp(a->verdict, "lost") == 0 && !was_fenced(w, a->key))
             violation(w, "%s is lost, though nothing here can lose it", a->key);
@@ -810,12 +831,16 @@ static void world_free(struct world *w)
     }
 }
 
-static uint64_t run_world(struct zoneinfo *zones, uint64_t seed, int64_t minutes, bool verbose, struct world *ret)
+static uint64_t run_world(struct zoneinfo *zones, uint64_t seed, int64_t minutes, bool verbose,
+                          struct world *ret)
 {
     struct world *w = ret;
     int64_t end;
 
-    *w = (struct world){.seed = seed, .rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1, .now_ms = START_MS, .zones = zones,
+    *w = (struct world){.seed = seed,
+                        .rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
+                        .now_ms = START_MS,
+                        .zones = zones,
                         .verbose = verbose};
     heap_init(&w->events);
     w->env = (struct scheduler_env){env_wall_ms, env_random, env_wake_at, env_log};
@@ -843,17 +868,20 @@ static uint64_t run_world(struct zoneinfo *zones, uint64_t seed, int64_t minutes
     if (!w->failures)
         check_end(w, START_MS);
     if (verbose || w->failures)
-        fprintf(stderr, "seed %llu: %llu steps, %llu crashes, %zu batches, %u runs, %zu skips\n", (unsigned long long)seed,
-                (unsigned long long)w->steps, (unsigned long long)w->crashes, w->batch_count, HASH_COUNT(w->accounts),
-                w->skip_count);
+        fprintf(stderr, "seed %llu: %llu steps, %llu crashes, %zu batches, %u runs, %zu skips\n",
+                (unsigned long long)seed, (unsigned long long)w->steps, (unsigned long long)w->crashes,
+                w->batch_count, HASH_COUNT(w->accounts), w->skip_count);
     world_free(w);
     return w->failures;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},    {"worlds", 1, NULL, 'w'}, {"minutes", 1, NULL, 'm'},
-                                            {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},
+                                            {"worlds", 1, NULL, 'w'},
+                                            {"minutes", 1, NULL, 'm'},
+                                            {"verbose", 0, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
     uint64_t seed = 1, worlds = 10, failures = 0, steps = 0, crashes = 0, runs = 0, lost = 0;
     int64_t minutes = 10;
     bool verbose = false;
@@ -881,9 +909,9 @@ int main(int argc, char **argv)
         runs += w.runs_ended;
         lost += w.lost;
     }
-    printf("%llu worlds, %llu steps, %llu crashes, %llu runs ended, %llu lost by two faults, %llu failed\n", (unsigned long long)worlds,
-           (unsigned long long)steps, (unsigned long long)crashes, (unsigned long long)runs,
-           (unsigned long long)lost, (unsigned long long)failures);
+    printf("%llu worlds, %llu steps, %llu crashes, %llu runs ended, %llu lost by two faults, %llu failed\n",
+           (unsigned long long)worlds, (unsigned long long)steps, (unsigned long long)crashes,
+           (unsigned long long)runs, (unsigned long long)lost, (unsigned long long)failures);
     zoneinfo_free(zones);
     return failures ? 1 : 0;
 }
