@@ -123,6 +123,17 @@ static json_t *json_of_real(double value)
     return value == trunc(value) && fabs(value) < 1e15 ? json_integer((json_int_t)value) : json_real(value);
 }
 
+/* json_deep_copy leaves out what it has no memory for, and does not say so. */
+static json_t *json_of_json(json_t *json)
+{
+    json_t *copy = json_deep_copy(json);
+
+    if (copy && json_equal(copy, json))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 /* Whether the key is as if it had not been given. */
 static bool is_default(const struct job *job, const struct job_key *key)
 {
@@ -194,7 +205,7 @@ static json_t *json_of_key(const struct job *job, const struct job_key *key)
         return json_of_notify(job);
     case JOB_TYPE_LABELS:
     case JOB_TYPE_JSON:
-        return json_deep_copy(*(json_t *const *)field);
+        return json_of_json(*(json_t *const *)field);
     case JOB_TYPE_COUNT:
         break;
     }

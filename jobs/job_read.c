@@ -12,8 +12,10 @@
 
 /* --- reports --- */
 
-static void reportv(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
-                    int column, bool warning, const char *format, va_list ap)
+__attribute__((format(printf, 6, 0))) static void reportv(struct job_reader *reader,
+                                                          const struct job_key *key,
+                                                          const struct yaml_node *at, int column,
+                                                          bool warning, const char *format, va_list ap)
 {
     char text[JOB_FAULT_TEXT_MAX];
     size_t n = 0;
@@ -178,10 +180,16 @@ static void split_command(struct job_reader *reader, const struct job_key *key, 
 {
     struct shellwords words;
     struct error error;
+    int r;
 
     if (!node->text)
         return report_kind(reader, key, node, "a text or a list of texts");
-    if (shellwords_split(node->text, &words, &error) < 0)
+    r = shellwords_split(node->text, &words, &error);
+    if (r == ERR_NOMEM) {
+        reader->no_memory = true;
+        return;
+    }
+    if (r < 0)
         return job_report(reader, key, node, "%s", error.text);
     if (words.shell_operator)
         job_warn(reader, key, node,
@@ -232,6 +240,7 @@ static int index_of(struct job_reader *reader, const struct job_key *key, const 
     text_init(&list, 256);
     for (size_t i = 0; i < count; i++)
         text_addf(&list, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", names[i]);
+    reader->no_memory |= list.failed == ERR_NOMEM;
     near = text_nearest(text, names, count);
     if (node->kind != YAML_TEXT)
         report_kind(reader, key, node, text_str(&list));

@@ -43,8 +43,9 @@ struct file {
 
 /* --- the list of errors --- */
 
-static int add_errorv(struct jobfile_set *set, int order, const char *file, struct place place, bool warning,
-                      const char *format, va_list ap)
+__attribute__((format(printf, 6, 0))) static int add_errorv(struct jobfile_set *set, int order,
+                                                            const char *file, struct place place,
+                                                            bool warning, const char *format, va_list ap)
 {
     struct jobfile_error *grown = realloc(set->errors, (set->error_count + 1) * sizeof(*grown));
     struct jobfile_error e = {.line = place.line, .column = place.column, .warning = warning, .order = order};
@@ -512,18 +513,21 @@ static int check_parents(struct jobfile_set *set, const char *const *names, size
 static int report_cycle(struct jobfile_set *set, struct jobfile_name *const *stack, size_t from, size_t depth)
 {
     const struct jobfile_name *last = stack[depth - 1];
+    struct place at = last->after[last->next_parent - 1];
     struct text path;
     int r;
 
     text_init(&path, JOB_FAULT_TEXT_MAX - 64);
     for (size_t i = from; i < depth; i++)
         text_addf(&path, "%s after ", stack[i]->name);
-    if (text_add(&path, stack[from]->name) == ERR_LIMIT)
-        r = add_error(set, last->order, last->file, last->after[last->next_parent - 1], false,
-                      "after: a cycle of %zu jobs: %s...", depth - from, text_str(&path));
+    text_add(&path, stack[from]->name);
+    if (path.failed == ERR_NOMEM)
+        r = ERR_NOMEM;
+    else if (path.failed)
+        r = add_error(set, last->order, last->file, at, false, "after: a cycle of %zu jobs: %s...",
+                      depth - from, text_str(&path));
     else
-        r = add_error(set, last->order, last->file, last->after[last->next_parent - 1], false,
-                      "after: a cycle: %s", text_str(&path));
+        r = add_error(set, last->order, last->file, at, false, "after: a cycle: %s", text_str(&path));
     text_release(&path);
     return r;
 }

@@ -162,6 +162,25 @@ static void broken_files_say_what_and_where(void **state)
 
 /* --- good files --- */
 
+static void the_file_with_all_keys_is_fine(void **state)
+{
+    const char *root = getenv("SOURCE_ROOT");
+    char folder[4096];
+    struct jobfile_set set;
+    size_t size;
+    char *text;
+
+    snprintf(folder, sizeof(folder), "%s/tests/data/good", root ? root : ".");
+    text = load(folder, "all-keys.yaml", &size);
+    jobfile_set_init(&set);
+    assert_int_equal(jobfile_read(&set, "f", text, size, zones), 0);
+    assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
+    assert_report(&set, "");
+    assert_int_equal(set.count, 3);
+    jobfile_set_release(&set);
+    free(text);
+}
+
 static void defaults_are_merged(void **state)
 {
     static const char text[] = "x-note: {anything: [goes]}\n"
@@ -494,6 +513,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_files_say_what_and_where),
+        cmocka_unit_test(the_file_with_all_keys_is_fine),
         cmocka_unit_test(defaults_are_merged),
         cmocka_unit_test(the_order_of_the_top_keys_does_not_matter),
         cmocka_unit_test(what_looks_like_something_else_is_a_text),
