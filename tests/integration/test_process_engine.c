@@ -281,11 +281,11 @@ static void test_output_is_cut_at_the_cap_and_the_command_goes_on(void **state)
 {
     job =
         fixture_script(f, "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo ok >$D/done");
-    job->keep_logs_bytes = 1024;
+    job->keep_logs_bytes = 1000; /* in the middle of a line */
     assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
     assert_true(fixture_exists(f, "done"));
-    assert_int_equal(strlen(fixture_log(f)), 1024 + strlen("\ncronsched: output cut at 1 KiB\n"));
-    assert_non_null(strstr(fixture_log(f), "\ncronsched: output cut at 1 KiB\n"));
+    assert_int_equal(strlen(fixture_log(f)), 1000 + strlen("\ncronsched: output cut at 1000 bytes\n"));
+    assert_non_null(strstr(fixture_log(f), "\ncronsched: output cut at 1000 bytes\n"));
     assert_int_equal(strncmp(fixture_log(f), "line 0\nline 1\n", 14), 0);
 }
 
@@ -317,7 +317,7 @@ static void test_stop_asks_first(void **state)
     a = fixture_wait(f, watch);
     assert_int_equal(a->event, ENGINE_ENDED);
     assert_int_equal(a->exit_code, 7);
-    assert_string_equal(fixture_log(f), "bye\n");
+    assert_non_null(strstr(fixture_log(f), "bye\n"));
     assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE); /* long over */
 }
 
@@ -594,6 +594,7 @@ static void test_sweep_removes_what_nobody_keeps(void **state)
     fixture_until(f, is_swept, waiting, "the sweep of the one of an older epoch");
     assert_true(fixture_exists(f, "attempts/cs-running/start"));
     assert_true(fixture_exists(f, "attempts/cs-armed2/ready"));
+    f->keep = true;
     watch = fixture_submit(f, ENGINE_WATCH, job, running, true);
     fixture_write(f, "go-on", "");
     assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
@@ -618,6 +619,7 @@ static void test_sweep_asks_before_it_removes(void **state)
     f->epoch = 3;
     fixture_prepared(f, job, marker, id);
     assert_true(fixture_exists(f, "attempts/cs-1/end"));
+    f->engine->ops->abandon(f->engine);
     f->keep = false;
     f->epoch = 4;
     fixture_until(f, is_swept, marker, "the sweep");
