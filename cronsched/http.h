@@ -88,7 +88,7 @@ const char *http_address(const struct http *http, size_t i);
  * cannot be used leave all as it was. */
 int http_reload(struct http *http, struct error *error);
 
-/* Stops listening, ends streams, answers what waits with 503, lets replies go out (HTTP_CLOSE_MS at most),
+/* Stops listening, cuts streams, answers what waits with 503, lets replies go out (HTTP_CLOSE_MS at most),
  * frees the server; done is called once, from the loop. NULL is not fine. */
 void http_close(struct http *http, void (*done)(void *arg), void *arg);
 
@@ -144,3 +144,5 @@ struct http_stream *http_reply_stream(struct http_request *request, int status, 
                                       const struct http_stream_events *events, void *arg);
 int http_stream_write(struct http_stream *stream, const void *bytes, size_t n);
 void http_stream_end(struct http_stream *stream); /* what was written still goes out, then `closed` */
+void http_stream_cut(
+    struct http_stream *stream); /* likewise, but the client can tell that something is missing */

@@ -171,4 +171,3 @@ struct http_stream {
 
 void http_request_resume(struct http_request *request);
 void http_stream_gone(struct http_stream *stream); /* tells `closed` and frees */
-void http_stream_cut(struct http_stream *stream);

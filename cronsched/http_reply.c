@@ -207,7 +207,9 @@ static ssize_t on_fetch(void *cls, uint64_t position, char *buffer, size_t max)
     struct http_stream *s = cls;
     size_t n = s->len - s->at < max ? s->len - s->at : max;
 
-    if (n == 0 && (s->ended || s->cut))
+    if (n == 0 && s->cut)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n == 0 && s->ended)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == 0) {
         s->suspended = true;

@@ -1,0 +1,393 @@
+/* The API over a scheduler, a history, a journal, an engine and zones that are all made up here: each says
+ * what a test put into `fake`, and remembers what it was asked.
+ */
+#pragma once
+
+#include "cronsched/api.h"
+#include "tests/unit/http_client.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define HELD_MAX 512
+
+static struct fake {
+    bool leading, hold; /* hold: scheduler_wait does not answer until `release` */
+    json_t *runs;       /* the live ones */
+    int fails;          /* what the next write answers; 0: success */
+    char asked[4096];   /* the last write: "trigger nightly {...} by unix:root" */
+    struct {
+        void (*done)(void *arg, int result);
+        void *arg;
+        uint64_t index;
+    } held[HELD_MAX];
+    size_t held_count;
+    uint64_t next_index;
+
+    bool hold_history;
+    json_t *stored; /* what any query answers */
+    struct history_query query;
+    char query_text[256];
+    void (*answer)(void *arg, json_t *result, const struct error *error);
+    void *answer_arg;
+
+    bool engine_reachable;
+    const char *journal_text;
+    const char *zone_version;
+} fake;
+
+/* --- the scheduler -------------------------------------------------------------------------------------- */
+
+static int fake_write(const char *what, const char *job, const json_t *body, const char *by,
+                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+    snprintf(fake.asked, sizeof(fake.asked), "%s %s %s by %s", what, job ? job : "-", text ? text : "-", by);
+    free(text);
+    if (fake.fails)
+        return error_set(error, fake.fails, "%s is refused", what);
+    *ret_index = ++fake.next_index;
+    *ret_reply = json_pack("{s:s, s:I}", "did", what, "index", (json_int_t)*ret_index);
+    return 0;
+}
+
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
+                    uint64_t *ret_index, struct error *error)
+{
+    return fake_write("apply", NULL, body, by, ret_reply, ret_index, error);
+}
+
+int scheduler_delete(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error)
+{
+    return fake_write("delete", job, NULL, by, ret_reply, ret_index, error);
+}
+
+int scheduler_pause(struct scheduler *s, const char *job, int64_t until_ms, const char *reason,
+                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error)
+{
+    json_t *body = json_pack("{s:I, s:s?}", "until", (json_int_t)until_ms, "reason", reason);
+    int r = fake_write("pause", job, body, by, ret_reply, ret_index, error);
+
+    json_decref(body);
+    return r;
+}
+
+int scheduler_resume(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error)
+{
+    return fake_write("resume", job, NULL, by, ret_reply, ret_index, error);
+}
+
+int scheduler_trigger(struct scheduler *s, const char *job, const json_t *body, const char *by,
+                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
+{
+    return fake_write("trigger", job, body, by, ret_reply, ret_index, error);
+}
+
+int scheduler_kill(struct scheduler *s, const char *run, const char *by, json_t **ret_reply,
+                   uint64_t *ret_index, struct error *error)
+{
+    return fake_write("kill", run, NULL, by, ret_reply, ret_index, error);
+}
+
+int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
+                       json_t **ret_reply, uint64_t *ret_index, struct error *error)
+{
+    return fake_write("backfill", job, body, by, ret_reply, ret_index, error);
+}
+
+void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg)
+{
+    if (!fake.hold) {
+        done(arg, 0);
+        return;
+    }
+    assert(fake.held_count < HELD_MAX);
+    fake.held[fake.held_count].done = done;
+    fake.held[fake.held_count].arg = arg;
+    fake.held[fake.held_count++].index = index;
+}
+
+static inline void release(int result)
+{
+    size_t n = fake.held_count;
+
+    fake.held_count = 0;
+    for (size_t i = 0; i < n; i++)
+        fake.held[i].done(fake.held[i].arg, result);
+}
+
+json_t *scheduler_jobs_json(struct scheduler *s)
+{
+    return json_pack("[{s:s, s:b}, {s:s, s:b}]", "job", "nightly", "paused", 0, "job", "hourly", "paused", 1);
+}
+
+json_t *scheduler_job_json(struct scheduler *s, const char *job)
+{
+    return strcmp(job, "nightly") == 0 ? json_pack("{s:s, s:i}", "job", job, "version", 3) : NULL;
+}
+
+json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state)
+{
+    json_t *out = json_array(), *run;
+    size_t i;
+
+    json_array_foreach(fake.runs, i, run) if (!job || strcmp(json_string_value(json_object_get(run, "job")),
+                                                             job) == 0) json_array_append(out, run);
+    return out;
+}
+
+json_t *scheduler_run_json(struct scheduler *s, const char *id)
+{
+    json_t *run;
+    size_t i;
+
+    json_array_foreach(fake.runs, i, run) if (strcmp(json_string_value(json_object_get(run, "run")), id) ==
+                                              0) return json_incref(run);
+    return NULL;
+}
+
+json_t *scheduler_defs_json(struct scheduler *s, const char *set)
+{
+    return json_pack("{s:i, s:{}, s:s?}", "index", 5, "jobs", "set", set);
+}
+
+json_t *scheduler_status_json(struct scheduler *s)
+{
+    return json_pack("{s:b, s:i, s:i, s:s, s:s?}", "leading", fake.leading, "epoch", 7, "index", 42,
+                     "cluster", "uuid-1", "refusing", fake.leading ? NULL : "the journal is not there yet");
+}
+
+void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *format, ...), void *arg)
+{
+    put(arg, "# TYPE cronsched_leading gauge\ncronsched_leading %d\n", fake.leading);
+}
+
+bool scheduler_leading(const struct scheduler *s)
+{
+    return fake.leading;
+}
+
+/* --- history, journal, engine, zones ---------------------------------------------------------------------
+ */
+
+static void fake_query(struct history *history, const struct history_query *query,
+                       void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
+{
+    fake.query = *query;
+    snprintf(fake.query_text, sizeof(fake.query_text), "%s %s %s %s", query->job ? query->job : "-",
+             query->run ? query->run : "-", query->state ? query->state : "-",
+             query->kinds ? query->kinds : "-");
+    fake.answer = answer;
+    fake.answer_arg = arg;
+}
+
+/* History answers from the loop, never from within. */
+static inline void answer_history(void)
+{
+    struct error e = {.code = ERR_FULL, .text = "the disk is full"};
+
+    if (!fake.answer)
+        return;
+    fake.answer(fake.answer_arg, fake.stored ? json_deep_copy(fake.stored) : NULL, &e);
+    fake.answer = NULL;
+}
+
+static uint64_t fake_applied(const struct history *history)
+{
+    return 40;
+}
+
+static void fake_journal_status(const struct journal *journal, struct journal_status *ret)
+{
+    *ret = (struct journal_status){.leading = fake.leading,
+                                   .acked = 42,
+                                   .appends = 10,
+                                   .total_append_us = 25000,
+                                   .last_append_us = 2000};
+    snprintf(ret->text, sizeof(ret->text), "%s", fake.journal_text ? fake.journal_text : "");
+}
+
+static void fake_engine_status(const struct engine *engine, struct engine_status *ret)
+{
+    *ret =
+        (struct engine_status){.reachable = fake.engine_reachable, .queued = 1, .in_flight = 2, .watched = 3};
+    if (fake.engine_reachable)
+        snprintf(ret->text, sizeof(ret->text), "version 1");
+}
+
+static const struct zone *fake_zone = (const struct zone *)(const void *)"zone";
+
+static int fake_zone_get(struct zone_source *source, const char *name, const struct zone **ret,
+                         struct error *error)
+{
+    *ret = fake_zone;
+    return 0;
+}
+
+static void fake_zone_put(struct zone_source *source, const struct zone *zone)
+{
+    assert(zone == fake_zone);
+}
+
+static const char *fake_zone_version(struct zone_source *source)
+{
+    return fake.zone_version;
+}
+
+static int64_t fake_wall(void *arg)
+{
+    return INT64_C(1795315500000); /* 2026-11-22T02:45:00Z */
+}
+
+/* --- set up --------------------------------------------------------------------------------------------- */
+
+static uv_loop_t loop;
+static struct api *api;
+static char dir[40], address[64];
+
+static inline void start_api(const struct api_options *more)
+{
+    static const struct history_ops history_ops = {.query = fake_query, .applied = fake_applied};
+    static const struct journal_ops journal_ops = {.status = fake_journal_status};
+    static const struct engine_ops engine_ops = {.status = fake_engine_status};
+    static struct history history = {.ops = &history_ops};
+    static struct journal journal = {.ops = &journal_ops};
+    static struct engine engine = {.ops = &engine_ops, .name = "docker", .type = "docker"};
+    static struct engine *const engines[] = {&engine};
+    static struct zone_source zones = {fake_zone_get, fake_zone_put, fake_zone_version, NULL};
+    static char *listen[] = {address};
+    struct api_options o = more ? *more : (struct api_options){0};
+    struct error e = {0};
+
+    o.context.history = &history;
+    o.context.journal = &journal;
+    o.context.engines = engines;
+    o.context.engine_count = 1;
+    o.context.zones = &zones;
+    o.context.data_dir = dir;
+    o.context.cluster = "test";
+    o.context.replica = "r1";
+    o.context.started_ms = INT64_C(1795315000000);
+    o.context.wall_ms = fake_wall;
+    o.listen = listen;
+    o.listen_count = 1;
+    if (api_start(&api, &loop, &o, &e) < 0)
+        print_error("%s\n", e.text);
+    assert_non_null(api);
+}
+
+static void on_api_closed(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static inline void stop_api(void)
+{
+    bool done = false;
+    uint64_t deadline = client_deadline();
+
+    if (!api)
+        return;
+    api_close(api, on_api_closed, &done);
+    while (!done && !client_late(deadline))
+        turn(&loop, -1, 0);
+    assert_true(done);
+    api = NULL;
+}
+
+static inline int set_up_plain(void **state)
+{
+    signal(SIGPIPE, SIG_IGN);
+    fake = (struct fake){.leading = true, .engine_reachable = true, .zone_version = "2026f"};
+    fake.runs = json_array();
+    fake.stored = json_array();
+    snprintf(dir, sizeof(dir), "/tmp/cronsched-api-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(address, sizeof(address), "unix:%s/api.sock", dir);
+    return uv_loop_init(&loop);
+}
+
+static inline int set_up_api(void **state)
+{
+    if (set_up_plain(state) < 0)
+        return -1;
+    start_api(NULL);
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static inline int tear_down(void **state)
+{
+    stop_api();
+    release(ERR_CANCELLED); /* as scheduler_free does, after the API's end */
+    answer_history();
+    json_decref(fake.runs);
+    json_decref(fake.stored);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    return uv_loop_close(&loop);
+}
+
+/* --- asking --------------------------------------------------------------------------------------------- */
+
+/* Sends, and serves the history's answer in the loop's turns. */
+static inline struct reply ask(const char *line, const char *body)
+{
+    uint64_t deadline = client_deadline();
+    char request[8192];
+    struct reply r = {0};
+    int fd = client_connect(address);
+
+    if (body)
+        snprintf(request, sizeof(request),
+                 "%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+                 "%zu\r\n\r\n%s",
+                 line, strlen(body), body);
+    else
+        snprintf(request, sizeof(request), "%s HTTP/1.1\r\nHost: localhost\r\n\r\n", line);
+    client_send(&loop, fd, request, strlen(request));
+    while (!client_late(deadline) && !reply_parse(&r, false) && !r.closed) {
+        if (!fake.hold_history)
+            answer_history();
+        receive_more(&loop, fd, &r);
+    }
+    close(fd);
+    return r;
+}
+
+static inline json_t *body_of(const struct reply *r)
+{
+    json_t *json = r->body ? json_loads(r->body, JSON_DECODE_ANY, NULL) : NULL;
+
+    if (!json)
+        print_error("no JSON: %d %s\n", r->status, r->body ? r->body : "(nothing)");
+    assert_non_null(json);
+    return json;
+}
+
+/* The answer has this status and its body this text. */
+static inline void assert_answer(const char *line, const char *body, int status, const char *text)
+{
+    struct reply r = ask(line, body);
+
+    if (r.status != status || !r.body || !strstr(r.body, text))
+        print_error("%s %s: expected %d '%s', got %d %s\n", line, body ? body : "", status, text, r.status,
+                    r.body ? r.body : "(nothing)");
+    assert_int_equal(r.status, status);
+    assert_non_null(strstr(r.body, text));
+    reply_release(&r);
+}
