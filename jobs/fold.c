@@ -136,15 +136,20 @@ static void end_run(struct fold *f, struct run *run, const char *verdict)
         cause_children(f, j->name);
 }
 
-static void fire(struct fold *f, struct run *run)
+/* In order: the leader has judged every fire time before it. Otherwise (an attempt turns out to run, or is
+ * given up, before its fire time was judged) the cursor stays, and the fire time is remembered beyond it. */
+static void fire(struct fold *f, struct run *run, bool in_order)
 {
     struct job_state *j = run->job;
 
     if (run->fired)
         return;
     run->fired = true;
-    j->cursor_ms = later(j->cursor_ms, run->fire_ms);
     j->last_fire_ms = later(j->last_fire_ms, run->fire_ms);
+    if (in_order)
+        job_move_cursor(j, run->fire_ms);
+    else if (run->fire_ms > j->cursor_ms)
+        job_add_ahead(j, run->fire_ms);
 }
 
 static int64_t retry_delay_ms(const struct job *def, int attempt)
@@ -217,7 +222,7 @@ static int fold_epoch(struct fold *f)
 
             /* the leader before may have released it */
             if (!run->fired && a && a->state == ATTEMPT_COMMITTED && run->due_ms <= f->batch->time_ms) {
-                fire(f, run);
+                fire(f, run, false);
                 if (run->state == RUN_ARMED)
                     move(f, run, RUN_STARTING);
                 touch(f, run);
@@ -263,7 +268,7 @@ static int fold_job(struct fold *f)
     j->version = r->version;
     j->seed = (uint64_t)r->seed;
     j->anchor_ms = r->anchor_ms;
-    j->cursor_ms = later(j->cursor_ms, r->cursor_ms);
+    job_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
     f->s->defs_index = f->batch->index;
     list_remove(&j->dependents);
@@ -294,7 +299,7 @@ static int fold_delete(struct fold *f)
     job_unref(j->def);
     j->def = NULL;
     j->deleted_ms = f->batch->time_ms;
-    j->cursor_ms = later(j->cursor_ms, f->batch->time_ms);
+    job_move_cursor(j, f->batch->time_ms);
     j->paused = false;
     list_remove(&j->dependents);
     f->s->job_count--;
@@ -443,7 +448,7 @@ static int fold_fire(struct fold *f)
 
     if (rc < 0)
         return rc;
-    fire(f, run);
+    fire(f, run, !(RECORD_HAS(f->r, ahead) && f->r->ahead));
     run->due_ms = f->r->due_ms;
     if (RECORD_HAS(f->r, cause))
         alloc_replace(&run->cause, f->r->cause);
@@ -471,7 +476,7 @@ static int fold_skipped(struct fold *f)
     if (r->count < 1 || r->from_ms > r->to_ms)
         return corrupt(f, "the range makes no sense");
     if (j)
-        j->cursor_ms = later(j->cursor_ms, r->to_ms);
+        job_move_cursor(j, r->to_ms);
     history_add_skip(f->s, f->batch, f->r);
     if (run && run->fired) {
         end_run(f, run, r->reason);
@@ -485,6 +490,16 @@ static int fold_skipped(struct fold *f)
         notify(f->s, j->def, r->job, r->reason,
                json_pack("{s:s,s:s,s:I,s:I,s:I}", "job", r->job, "verdict", r->reason, "from",
                          (json_int_t)r->from_ms, "to", (json_int_t)r->to_ms, "count", (json_int_t)r->count));
+    return 0;
+}
+
+static int fold_passed(struct fold *f)
+{
+    struct job_state *j = state_job(f->s, f->r->job);
+
+    if (!j || !job_fired_ahead(j, f->r->to_ms))
+        return corrupt(f, "that fire time was not fired");
+    job_move_cursor(j, f->r->to_ms);
     return 0;
 }
 
@@ -535,7 +550,7 @@ static int fold_revoked(struct fold *f, struct run *run, struct attempt *a)
 
 static int fold_started(struct fold *f, struct run *run, struct attempt *a)
 {
-    fire(f, run); /* whatever the clocks say: it runs */
+    fire(f, run, false); /* whatever the clocks say: it runs */
     a->state = ATTEMPT_STARTED;
     a->started_ms = f->r->at_ms;
     if (!run->started_ms)
@@ -570,7 +585,7 @@ static int fold_stopping(struct fold *f, struct run *run, struct attempt *a)
 
 static int fold_ended(struct fold *f, struct run *run, struct attempt *a)
 {
-    fire(f, run);
+    fire(f, run, false);
     a->state = ATTEMPT_ENDED;
     a->ended_ms = f->r->at_ms;
     a->exit_code = (int)f->r->code;
@@ -596,7 +611,7 @@ static int fold_unknown(struct fold *f, struct run *run, struct attempt *a)
     const struct job *def = run_def(run);
     int allowed = def->retries_max + 1;
 
-    fire(f, run);
+    fire(f, run, false);
     a->state = ATTEMPT_UNKNOWN;
     a->ended_ms = f->batch->time_ms;
     alloc_replace(&a->text, f->r->text);
@@ -698,7 +713,7 @@ static int fold_closed(struct fold *f)
 
     if (!run || !verdict_intern(f->r->verdict))
         return corrupt(f, "there is no such run or verdict");
-    fire(f, run);
+    fire(f, run, false);
     if (RECORD_HAS(f->r, text))
         alloc_replace(&run->text, f->r->text);
     end_run(f, run, f->r->verdict);
@@ -728,6 +743,8 @@ static int fold_record(struct fold *f)
         return fold_fire(f);
     case RECORD_SKIPPED:
         return fold_skipped(f);
+    case RECORD_PASSED:
+        return fold_passed(f);
     case RECORD_ARM:
         return fold_arm(f);
     case RECORD_CLOSED:

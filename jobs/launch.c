@@ -271,6 +271,7 @@ void run_close(struct scheduler *s, struct run *r, const char *verdict, const ch
         PUT_TEXT(s, rec, run, r->id);
         PUT_INT(s, rec, fire_ms, r->fire_ms);
         PUT_INT(s, rec, due_ms, r->due_ms);
+        PUT_INT(s, rec, ahead, 1);
         record_commit(s, rec);
         if (r->state == RUN_ENDED)
             return; /* its preparation had failed */

@@ -130,18 +130,35 @@ static void revoke_up_to(struct scheduler *s, struct job_state *j, int64_t to_s,
     }
 }
 
-/* Skips every fire time after the cursor up to to_s. */
+static void put_passed(struct scheduler *s, struct job_state *j, int64_t at_s)
+{
+    struct record *r = record_begin(s, RECORD_PASSED);
+
+    PUT_TEXT(s, r, job, j->name);
+    PUT_INT(s, r, to_ms, at_s * 1000);
+    record_commit(s, r);
+}
+
+/* Skips every fire time after the cursor up to to_s that has no run: a range, or several around those that
+ * have. */
 static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
                        const char *text)
 {
     struct schedule *schedule = job_schedule(s, j);
-    int64_t from = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER;
 
-    if (from > to_s)
-        return;
-    revoke_up_to(s, j, to_s, reason);
-    put_skip(s, j, from, schedule_prev(schedule, to_s + 1),
-             schedule_count(schedule, cursor_s(j), to_s, INT64_MAX), reason, text);
+    while (schedule) {
+        bool ahead = j->ahead_count > 0 && j->ahead[0] / 1000 <= to_s;
+        int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s, from = schedule_next(schedule, cursor_s(j));
+
+        if (from <= end) {
+            revoke_up_to(s, j, end, reason);
+            put_skip(s, j, from, schedule_prev(schedule, end + 1),
+                     schedule_count(schedule, cursor_s(j), end, INT64_MAX), reason, text);
+        }
+        if (!ahead)
+            return;
+        put_passed(s, j, j->ahead[0] / 1000);
+    }
 }
 
 void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
@@ -181,6 +198,10 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
     char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
     struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
 
+    if (job_fired_ahead(j, at_s * 1000)) {
+        put_passed(s, j, at_s);
+        return;
+    }
     assert(!r || !r->fired); /* firing moved the cursor past it */
     if (def->concurrency == JOB_FORBID && job_busy(j, r)) {
         const struct run *other = LIST_ITEM(j->runs.next, struct run, of_job);

@@ -60,6 +60,7 @@
     X(verdict, "verdict", S)                                                                                 \
     X(text, "text", S)                                                                                       \
     X(max_parallel, "max_parallel", I)                                                                       \
+    X(ahead, "ahead", I)                                                                                     \
     X(again, "again", I)                                                                                     \
     X(report, "report", J)
 
@@ -80,7 +81,9 @@
     /* a run that no schedule named: manual, backfill */                                                     \
     X(TRIGGER, "trigger", F(run) F(fire_ms) F(cause), F(key) F(digest) F(params) F(by) F(queue) F(children)) \
     /* a fire time becomes a run; the cursor moves to it */                                                  \
-    X(FIRE, "fire", F(run) F(fire_ms) F(due_ms), F(cause))                                                   \
+    X(FIRE, "fire", F(run) F(fire_ms) F(due_ms), F(cause) F(ahead))                                          \
+    /* the cursor moves over a fire time whose run was fired out of order */                                 \
+    X(PASSED, "passed", F(job) F(to_ms), )                                                                   \
     /* fire times passed over; the cursor moves to `to` */                                                   \
     X(SKIPPED, "skipped", F(job) F(from_ms) F(to_ms) F(count) F(reason), F(text) F(run))                     \
     /* the launch protocol */                                                                                \

@@ -95,6 +95,14 @@ struct job *run_def(const struct run *run)
     return run->def ? run->def : run->job->def;
 }
 
+bool job_fired_ahead(const struct job_state *job, int64_t fire_ms)
+{
+    for (size_t i = 0; i < job->ahead_count; i++)
+        if (job->ahead[i] == fire_ms)
+            return true;
+    return false;
+}
+
 bool state_paused(const struct state *s, const struct job_state *job)
 {
     return s->paused || job->paused;
@@ -157,6 +165,7 @@ static void job_state_free(struct job_state *j)
     free(j->pause_reason);
     free(j->pause_by);
     free(j->last_run);
+    free(j->ahead);
     free(j);
 }
 
@@ -253,6 +262,30 @@ struct attempt *run_add_attempt(struct run *r, int number)
     }
     *a = (struct attempt){.number = number, .exit_code = -1};
     return a;
+}
+
+void job_add_ahead(struct job_state *j, int64_t fire_ms)
+{
+    size_t at = j->ahead_count;
+
+    j->ahead = alloc_resize(j->ahead, (j->ahead_count + 1) * sizeof(*j->ahead));
+    for (; at > 0 && j->ahead[at - 1] > fire_ms; at--)
+        j->ahead[at] = j->ahead[at - 1];
+    j->ahead[at] = fire_ms;
+    j->ahead_count++;
+}
+
+void job_move_cursor(struct job_state *j, int64_t to_ms)
+{
+    size_t gone = 0;
+
+    if (to_ms > j->cursor_ms)
+        j->cursor_ms = to_ms;
+    while (gone < j->ahead_count && j->ahead[gone] <= j->cursor_ms)
+        gone++;
+    for (size_t i = gone; i < j->ahead_count; i++)
+        j->ahead[i - gone] = j->ahead[i];
+    j->ahead_count -= gone;
 }
 
 struct backfill *job_add_backfill(struct job_state *j)

@@ -140,6 +140,8 @@ struct job_state {
     char *last_run;        /* the newest ended run, */
     const char *last_verdict;
     int64_t last_ended_ms;
+    int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */
+    size_t ahead_count;
     uint32_t after_done;    /* bit i: parent i succeeded since the last run */
     struct list dependents; /* in state.dependents when its definition has `after` */
 
@@ -222,6 +224,9 @@ struct attempt *run_attempt(struct run *run); /* the newest, or NULL */
 struct job *run_def(const struct run *run);
 const char *run_state_name(enum run_state state);
 const char *attempt_state_name(enum attempt_state state);
+
+/* The run of this fire time was fired before those ahead of it were judged; the cursor is still below it. */
+bool job_fired_ahead(const struct job_state *job, int64_t fire_ms);
 
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);

@@ -148,7 +148,7 @@ static json_t *encode_backfill(const struct backfill *b)
 
 static json_t *encode_job(const struct job_state *j)
 {
-    json_t *o = json_object(), *runs = json_array(), *backfills = json_array();
+    json_t *o = json_object(), *runs = json_array(), *backfills = json_array(), *ahead = json_array();
 
     if (j->def)
         json_object_set_new(o, "def", job_to_json(j->def));
@@ -157,6 +157,11 @@ static json_t *encode_job(const struct job_state *j)
     put_int(o, "seed", (int64_t)j->seed, 0);
     put_int(o, "anchor", j->anchor_ms, 0);
     put_int(o, "cursor", j->cursor_ms, INT64_MIN);
+    for (size_t i = 0; i < j->ahead_count; i++)
+        json_array_append_new(ahead, json_integer(j->ahead[i]));
+    if (j->ahead_count)
+        json_object_set(o, "ahead", ahead);
+    json_decref(ahead);
     put_flag(o, "paused", j->paused);
     put_int(o, "paused_at", j->paused_ms, 0);
     put_int(o, "pause_until", j->pause_until_ms, 0);
@@ -363,6 +368,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->seed = (uint64_t)get_int(o, "seed", 0);
     j->anchor_ms = get_int(o, "anchor", 0);
     j->cursor_ms = get_int(o, "cursor", INT64_MIN);
+    json_array_foreach(json_object_get(o, "ahead"), i, item) job_add_ahead(j, json_integer_value(item));
     j->paused = get_flag(o, "paused");
     j->paused_ms = get_int(o, "paused_at", 0);
     j->pause_until_ms = get_int(o, "pause_until", 0);

@@ -10,6 +10,8 @@ struct run *state_add_run(struct state *s, struct job_state *j, const char *id);
 void state_end_run(struct state *s, struct run *r); /* out of all indexes; freed when the batch is finished */
 void state_free_ended(struct state *s);
 struct attempt *run_add_attempt(struct run *r, int number);
+void job_add_ahead(struct job_state *j, int64_t fire_ms);
+void job_move_cursor(struct job_state *j, int64_t to_ms); /* never back */
 struct backfill *job_add_backfill(struct job_state *j);
 void job_drop_backfill(struct backfill *b);
 void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
