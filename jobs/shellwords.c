@@ -90,7 +90,7 @@ int shellwords_split(const char *line, struct shellwords *ret, struct error *err
     char *text;
     int r = 0;
 
-    words.words = malloc((SHELLWORDS_MAX + 1) * sizeof(char *) + strlen(line) + 1);
+    words.words = calloc(1, (SHELLWORDS_MAX + 1) * sizeof(char *) + strlen(line) + 1);
     if (!words.words)
         return error_set(error, ERR_NOMEM, "%s", error_text(ERR_NOMEM));
     text = (char *)(words.words + SHELLWORDS_MAX + 1);
