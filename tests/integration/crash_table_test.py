@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The crash table: `serve` killed with SIGKILL at every step of the launch protocol, and restarted.
 
-Each row names the points (jobs/fault.h) at which the process dies, one after the other: the second one strikes the
+Each row names the points (jobs/fault.h) at which the process dies, one after the other ("wire:start" is a point outside
+of it: a relay in front of the engine has just handed over that request): the second one strikes the
 process that was started after the first crash, so the steps of a take-over are covered too. The run's starts are
 counted by the attempt itself in a ledger. They are never two, and exactly one at every point but those of MAY_BE_LOST,
 which the design names as unprovable: there the verdict `lost` with its evidence is right as well, and no start is.
@@ -27,7 +28,8 @@ LAUNCH = {
         "submit:release", "answer:started", "append:started", "acked:started", "submit:watch", "answer:ended",
         "append:ended", "acked:ended",
     ],
-    "docker": ["docker-sent:create", "docker-reply:create", "docker-sent:start", "docker-reply:start"],
+    "docker": ["docker.create", "wire:create", "docker.prepared", "docker.release", "wire:start", "docker.released",
+               "docker.ended"],
     "process": [
         "process-prepare", "process-created", "process-spawned", "process-prepared", "process-answered:prepare",
         "process-release", "process-sent", "process-concluded", "process-answered:release", "process-watch",
@@ -49,8 +51,9 @@ SETTLE = {
 SETTLE_ENGINE = {
     ("process", BEFORE_RELEASE): ["process-fence", "attempt-fenced", "process-fenced"],
     ("process", AFTER_RELEASE): ["process-fence", "process-fenced"],
-    ("docker", BEFORE_RELEASE): ["docker-sent:fence-remove", "docker-reply:fence-remove"],
-    ("docker", AFTER_RELEASE): [],
+    ("docker", BEFORE_RELEASE): ["wire:inspect", "docker.fence.delete", "wire:delete", "docker.fence.deleted",
+                                 "docker.fence.verdict"],
+    ("docker", AFTER_RELEASE): ["wire:inspect", "docker.fence.verdict"],
 }
 # In the attempt's own supervisor, which outlives the server; here the server goes on.
 SUPERVISOR = ["supervise-begin", "supervise-ready-written", "supervise-ready", "supervise-go", "supervise-link",
@@ -60,8 +63,8 @@ STOP = ["append:stopping", "acked:stopping", "submit:stop", "answer:done"]
 
 # Where nothing can be proved: the fence has removed the container, and died before it said so.
 MAY_BE_LOST = {
-    "docker": {(BEFORE_RELEASE, "answer:never-ran"), (BEFORE_RELEASE, "append:never-ran"),
-               (BEFORE_RELEASE, "docker-sent:fence-remove"), (BEFORE_RELEASE, "docker-reply:fence-remove")},
+    "docker": {(BEFORE_RELEASE, p) for p in ("wire:delete", "docker.fence.deleted", "docker.fence.verdict",
+                                             "answer:never-ran", "append:never-ran")},
     "process": set(),
 }
 
@@ -130,7 +133,9 @@ class CrashTable(lab.Suite):
         self.ledger = lab.Ledger(self.folder)
         engines = {"process": {"type": "process"}}
         if row.engine == "docker":
-            engines = {"docker": lab.docker_engine(self.dockerd)}
+            self.proxy = lab.Proxy(self.folder.join("relay.sock"), self.dockerd.socket)
+            self.addCleanup(self.proxy.close)
+            engines = {"docker": {"type": "docker", "endpoint": self.proxy.endpoint}}
         self.one = self.server(engines=engines)
         self.fire_time = None
         body = "sleep 30" if row.how == "kill" else "sleep 0.3"
@@ -149,7 +154,11 @@ class CrashTable(lab.Suite):
     def strike(self):
         """Starts the process with each crash point in turn, has it do the work, and waits for its end."""
         for number, point in enumerate(self.row.points):
-            self.one.launch(CRONSCHED_CRASH_AT=point)
+            if point.startswith("wire:"):
+                self.one.launch()
+                self.proxy.strike(point[5:], self.one.process.kill)
+            else:
+                self.one.launch(CRONSCHED_CRASH_AT=point)
             lab.wait_for(self.one.ready_or_dead, 60, lambda: f"ready or dead: {self.one.log_tail()}", every=0.02)
             if number == 0 and self.one.running():
                 self.begin()

@@ -119,14 +119,14 @@ class Server:
                  environment=None, wrapper=()):
         self.folder, self.name = folder, name
         self.data = data or folder.make(name)
-        self.config = {"cluster": "lab", "data_dir": self.data,
+        self.socket = os.path.join(self.data, "cronsched.sock")
+        self.config = {"cluster": "lab", "data_dir": self.data, "listen": [f"unix:{self.socket}"],
                        "engines": engines or {"process": {"type": "process"}}}
         self.config["default_engine"] = default_engine or next(iter(self.config["engines"]))
         self.config.update(config or {})
         self.environment = {"CRONSCHED_LAB": folder.path, "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
                             "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1", **(environment or {})}
         self.wrapper = list(wrapper)
-        self.socket = os.path.join(self.data, "cronsched.sock")
         self.cli = Cli(f"unix:{self.socket}")
         self.process = None
         self.starts = 0
