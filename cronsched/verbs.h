@@ -75,6 +75,7 @@ struct verb {
 };
 
 #define VERBS(X)                                                                                             \
+    X(serve)                                                                                                 \
     X(validate)                                                                                              \
     X(plan)                                                                                                  \
     X(apply)                                                                                                 \

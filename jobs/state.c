@@ -31,7 +31,7 @@ const char *run_state_name(enum run_state state)
     return run_states[state];
 }
 
-const char *attempt_state_name(enum attempt_state state)
+const char *run_attempt_state_name(enum attempt_state state)
 {
     return attempt_states[state];
 }

@@ -223,7 +223,7 @@ struct attempt *run_attempt(struct run *run); /* the newest, or NULL */
 /* The definition that governs the run: the frozen one, else the job's own; NULL: the job is gone. */
 struct job *run_def(const struct run *run);
 const char *run_state_name(enum run_state state);
-const char *attempt_state_name(enum attempt_state state);
+const char *run_attempt_state_name(enum attempt_state state);
 
 /* The run of this fire time was fired before those ahead of it were judged; the cursor is still below it. */
 bool job_fired_ahead(const struct job_state *job, int64_t fire_ms);

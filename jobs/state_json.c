@@ -25,7 +25,7 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "attempt", json_integer(a->number));
     json_object_set_new(o, "engine", json_string(a->engine));
     json_object_set_new(o, "id", a->id ? json_string(a->id) : json_null());
-    json_object_set_new(o, "state", json_string(attempt_state_name(a->state)));
+    json_object_set_new(o, "state", json_string(run_attempt_state_name(a->state)));
     json_object_set_new(o, "started", time_json(a->started_ms, TEXT_TIME_MS));
     json_object_set_new(o, "ended", time_json(a->ended_ms, TEXT_TIME_MS));
     json_object_set_new(o, "exit_code", a->exit_code < 0 ? json_null() : json_integer(a->exit_code));
