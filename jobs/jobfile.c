@@ -11,6 +11,8 @@
 #define uthash_nonfatal_oom(entry) ((entry)->hashed = false)
 #include <uthash.h>
 
+#define TOO_MANY "too many errors; the rest is not shown"
+
 struct place {
     int line, column;
 };
@@ -36,7 +38,8 @@ struct file {
     struct zone_source *zones;
     size_t first_error; /* in the set's list */
     size_t failed;
-    bool full, no_memory;
+    size_t errors_shown, warnings_shown;
+    bool no_memory;
     const struct yaml_node *defaults; /* NULL: none that can be used */
     const struct yaml_node *job_key;  /* of the job being read */
 };
@@ -137,15 +140,16 @@ static bool is_known(const struct file *file, struct place place, const char *te
     return false;
 }
 
+/* Errors and warnings have bounds of their own, so that no heap of warnings hides an error or becomes one. */
 static void report(struct file *file, struct place place, bool warning, const char *text)
 {
+    size_t *shown = warning ? &file->warnings_shown : &file->errors_shown;
+
     file->failed += !warning;
-    if (file->full || is_known(file, place, text))
+    if (*shown > JOBFILE_ERRORS_MAX || is_known(file, place, text))
         return;
-    file->full = file->set->error_count - file->first_error == JOBFILE_ERRORS_MAX;
-    if (file->full) {
-        text = "too many errors; the rest is not shown";
-        warning = false;
+    if (++*shown > JOBFILE_ERRORS_MAX) {
+        text = warning ? "too many warnings; the rest is not shown" : TOO_MANY;
         place = (struct place){0, 0};
     }
     if (add_error(file->set, file->order, file->name, place, warning, "%s", text) < 0)
@@ -490,19 +494,49 @@ static const char **all_names(const struct jobfile_set *set, const char *const *
     return names;
 }
 
-static int check_parents(struct jobfile_set *set, const char *const *names, size_t count)
-{
-    for (struct jobfile_name *name = set->names; name; name = name->hh.next)
-        for (size_t i = 0; name->job && i < name->job->after.count; i++) {
-            const char *parent = name->job->after.items[i], *near;
-            int r;
+/* Over all names; what is counted keeps a set of ten thousand wrong ones in bounds. */
+struct parents {
+    struct jobfile_set *set;
+    const char **names; /* sorted */
+    size_t count;
+    int order;      /* the file at hand */
+    size_t in_file; /* unknown ones in it */
+    size_t hints_left;
+};
 
-            if (bsearch(&parent, names, count, sizeof(*names), compare_texts))
-                continue;
-            near = text_nearest(parent, names, count);
-            r = add_error(set, name->order, name->file, name->after[i], false,
-                          "after: there is no job '%s'%s%s%s", parent, near ? "; did you mean '" : "",
-                          near ? near : "", near ? "'?" : "");
+static int report_parent(struct parents *p, const struct jobfile_name *name, size_t i)
+{
+    const char *parent = name->job->after.items[i], *near = NULL;
+
+    if (p->order != name->order) {
+        p->order = name->order;
+        p->in_file = 0;
+    }
+    if (++p->in_file > JOBFILE_ERRORS_MAX) {
+        if (p->in_file > JOBFILE_ERRORS_MAX + 1)
+            return 0;
+        return add_error(p->set, name->order, name->file, (struct place){0, 0}, false, "%s", TOO_MANY);
+    }
+    if (p->hints_left > 0) {
+        p->hints_left--;
+        near = text_nearest(parent, p->names, p->count);
+    }
+    return add_error(p->set, name->order, name->file, name->after[i], false,
+                     "after: there is no job '%s'%s%s%s", parent, near ? "; did you mean '" : "",
+                     near ? near : "", near ? "'?" : "");
+}
+
+static int check_parents(struct jobfile_set *set, const char **names, size_t count)
+{
+    struct parents p = {.set = set, .names = names, .count = count, .hints_left = JOBFILE_HINTS_MAX};
+
+    for (const struct jobfile_name *name = set->names; name; name = name->hh.next)
+        for (size_t i = 0; name->job && i < name->job->after.count; i++) {
+            const char *parent = name->job->after.items[i];
+            int r = bsearch(&parent, names, count, sizeof(*names), compare_texts)
+                        ? 0
+                        : report_parent(&p, name, i);
+
             if (r < 0)
                 return r;
         }

@@ -26,7 +26,8 @@
 #define JOBFILE_BYTES_MAX  (4 * 1024 * 1024)
 #define JOBFILE_DEPTH_MAX  32
 #define JOBFILE_NODES_MAX  500000
-#define JOBFILE_ERRORS_MAX 100   /* per file; then "too many errors" */
+#define JOBFILE_ERRORS_MAX 100   /* per file, and as many warnings; then "too many errors" */
+#define JOBFILE_HINTS_MAX  32    /* unknown parents for which a near name is looked for */
 #define JOBFILE_JOBS_MAX   10000 /* per set */
 
 struct jobfile_error {

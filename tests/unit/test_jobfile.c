@@ -290,6 +290,30 @@ static void warnings_harm_nothing(void **state)
     jobfile_set_release(&set);
 }
 
+static void a_heap_of_warnings_hides_no_error_and_is_none(void **state)
+{
+    struct jobfile_set set;
+    struct text text;
+
+    text_init(&text, JOBFILE_BYTES_MAX);
+    text_add(&text, "jobs:\n");
+    for (int i = 0; i < 2 * JOBFILE_ERRORS_MAX; i++)
+        text_addf(&text, "  j%d: {schedule: '0 0 30 2 *'}\n", i);
+    jobfile_set_init(&set);
+    assert_int_equal(jobfile_read(&set, "f", text_str(&text), text.len, zones), 0);
+    assert_int_equal(set.failed, 0);
+    assert_int_equal(set.count, 2 * JOBFILE_ERRORS_MAX);
+    assert_int_equal(set.error_count, JOBFILE_ERRORS_MAX + 1);
+    assert_string_equal(set.errors[JOBFILE_ERRORS_MAX].text, "too many warnings; the rest is not shown");
+    jobfile_set_release(&set);
+    jobfile_set_init(&set);
+    text_add(&text, "  last: {priority: 101}\n");
+    assert_int_equal(jobfile_read(&set, "f", text_str(&text), text.len, zones), ERR_INVALID);
+    assert_int_equal(set.failed, 1);
+    jobfile_set_release(&set);
+    text_release(&text);
+}
+
 /* --- several files --- */
 
 static void names_are_unique_over_all_files(void **state)
@@ -344,6 +368,27 @@ static void circles_go_across_files(void **state)
     assert_int_equal(jobfile_finish(&set, NULL, 0), ERR_INVALID);
     assert_report(&set, "b:2:27: error: after: a cycle: x after z after y after x\n");
     jobfile_set_release(&set);
+}
+
+/* Each looked for a near name among all others: 288,000 of them took minutes. */
+static void many_unknown_parents_are_told_in_short(void **state)
+{
+    struct jobfile_set set;
+    struct text text;
+
+    text_init(&text, JOBFILE_BYTES_MAX);
+    text_add(&text, "jobs:\n");
+    for (int i = 0; i < 5000; i++)
+        text_addf(&text, "  j%d: {after: [q%d, r%d, s%d, t%d]}\n", i, i, i, i, i);
+    jobfile_set_init(&set);
+    read_text(&set, "f", text_str(&text));
+    read_text(&set, "g", "jobs: {x: {after: nobody}}\n");
+    assert_int_equal(jobfile_finish(&set, NULL, 0), ERR_INVALID);
+    assert_int_equal(set.error_count, JOBFILE_ERRORS_MAX + 2);
+    assert_string_equal(set.errors[JOBFILE_ERRORS_MAX].text, "too many errors; the rest is not shown");
+    assert_string_equal(set.errors[JOBFILE_ERRORS_MAX + 1].text, "after: there is no job 'nobody'");
+    jobfile_set_release(&set);
+    text_release(&text);
 }
 
 static void a_circle_of_thousands_is_told_in_short(void **state)
@@ -518,10 +563,12 @@ int main(void)
         cmocka_unit_test(the_order_of_the_top_keys_does_not_matter),
         cmocka_unit_test(what_looks_like_something_else_is_a_text),
         cmocka_unit_test(warnings_harm_nothing),
+        cmocka_unit_test(a_heap_of_warnings_hides_no_error_and_is_none),
         cmocka_unit_test(names_are_unique_over_all_files),
         cmocka_unit_test(parents_may_be_in_other_files_or_on_the_server),
         cmocka_unit_test(a_faulty_parent_is_not_unknown),
         cmocka_unit_test(circles_go_across_files),
+        cmocka_unit_test(many_unknown_parents_are_told_in_short),
         cmocka_unit_test(a_circle_of_thousands_is_told_in_short),
         cmocka_unit_test(errors_of_the_caller_are_in_the_list),
         cmocka_unit_test(a_file_of_ten_megabytes_is_refused),
