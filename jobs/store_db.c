@@ -27,6 +27,7 @@ static const char *const migrations[] = {
     "CREATE INDEX runs_job ON runs(job, at);"
     "CREATE INDEX runs_done ON runs(job, done);"
     "CREATE INDEX runs_at ON runs(at);"
+    "CREATE INDEX runs_open ON runs(job, at) WHERE done = 0;"
     "CREATE INDEX runs_state ON runs(state, at);"
     "CREATE INDEX runs_verdict ON runs(verdict, at);"
     "CREATE TABLE skips(idx INTEGER NOT NULL, seq INTEGER NOT NULL, job TEXT NOT NULL, first INTEGER NOT "

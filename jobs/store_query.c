@@ -202,6 +202,12 @@ static json_t *audit_record_json(sqlite3_stmt *row)
         (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record", column_json(row, 5));
 }
 
+static json_t *unfinished_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:s,s:I,s:s}", "run", column(row, 0), "job", column(row, 1), "at",
+                     (json_int_t)sqlite3_column_int64(row, 2), "state", column(row, 3));
+}
+
 static json_t *pruned_json(sqlite3_stmt *row)
 {
     return json_pack("{s:s,s:I,s:I,s:I}", "job", column(row, 0), "from",
@@ -329,6 +335,8 @@ static const struct audit_part audit_parts[] = {
      "SELECT idx, seq, time, epoch, kind, json FROM records WHERE kind IN ('job', 'delete', 'pause', "
      "'resume', 'tzdata')",
      "(job = ? OR job IS NULL)", NULL, NULL, " ORDER BY idx, seq", audit_record_json},
+    {"unfinished", "SELECT run, job, at, state FROM runs WHERE done = 0", "job = ?", NULL, NULL,
+     " ORDER BY job, at", unfinished_json},
     {"pruned", "SELECT job, first, last, count FROM pruned", "job = ?", "last > ?", "first <= ?",
      " ORDER BY job, first", pruned_json},
     {"gaps", "SELECT first_time, last_time FROM gaps", NULL, "last_time > ?", "first_time <= ?",

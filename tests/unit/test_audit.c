@@ -3,6 +3,8 @@
 #include "jobs/audit.h"
 
 #include "jobs/alloc.h"
+#include "jobs/job.h"
+#include "jobs/record.h"
 #include "jobs/store_db.h"
 #include "jobs/text.h"
 #include "jobs/zoneinfo.h"
@@ -118,7 +120,7 @@ static json_int_t number(const json_t *result, const char *key)
 }
 
 /* "fire_times runs skipped pruned open | unaccounted doubled ranges" */
-static void assert_numbers(json_t *result, const char *expected)
+static void assert_numbers_of(json_t *result, const char *expected, const char *name)
 {
     char text[256];
 
@@ -127,8 +129,13 @@ static void assert_numbers(json_t *result, const char *expected)
              number(result, "open"), number(result, "unaccounted_count"), number(result, "doubled_count"),
              number(result, "range_count"));
     if (strcmp(text, expected) != 0)
-        fail_msg("%s, not %s: %s", text, expected, json_dumps(result, JSON_INDENT(2)));
+        fail_msg("%s: %s, not %s: %s", name, text, expected, json_dumps(result, JSON_INDENT(2)));
     json_decref(result);
+}
+
+static void assert_numbers(json_t *result, const char *expected)
+{
+    assert_numbers_of(result, expected, "");
 }
 
 /* ---- cases written out: an hourly job from midnight, audited at 10:30 ---- */
@@ -415,7 +422,6 @@ static void test_cases(void **state)
         for (const struct step *s = cases[i].steps; s < cases[i].steps + 12 && s->what != END; s++)
             take_step(s);
         result = audit(day_ms("00:00"), day_ms("12:00"), day_ms("10:30"), NULL);
-        print_message("%s\n", cases[i].name);
         for (size_t k = 0; k < 2; k++)
             first = first ? first : json_array_get(json_object_get(result, lists[k]), 0);
         if (cases[i].why) {
@@ -426,7 +432,7 @@ static void test_cases(void **state)
             assert_null(first);
         }
         assert_int_equal(audit_passed(result), !cases[i].why && number(result, "range_count") == 0);
-        assert_numbers(result, cases[i].numbers);
+        assert_numbers_of(result, cases[i].numbers, cases[i].name);
         tear_down(NULL);
         set_up(NULL);
     }

@@ -487,7 +487,7 @@ static bool small_disk(const char *options)
 {
     if (mount("tmpfs", dir, "tmpfs", 0, options) == 0)
         return true;
-    print_message("SKIPPED LOUDLY: no tmpfs could be mounted (%s): the full disk is not tested\n",
+    print_message("# SKIPPED LOUDLY: no tmpfs could be mounted (%s): the full disk is not tested\n",
                   strerror(errno));
     return false;
 }
@@ -647,7 +647,7 @@ static void test_kill(void **state)
     uint64_t acked = 0, written = 0;
     unsigned seed = (unsigned)time(NULL);
 
-    print_message("kill: seed %u\n", seed);
+    print_message("# kill: seed %u\n", seed);
     for (int i = 0; i < KILLS; i++) {
         unsigned child_seed = (unsigned)rand_r(&seed);
         bool leading = rand_r(&seed) % 4 > 0;
@@ -671,7 +671,7 @@ static void test_kill(void **state)
         assert_true(epoch > shared->epoch);
         journal_db_close(db);
     }
-    print_message("kill: %d kills, %llu batches\n", KILLS, (unsigned long long)written);
+    print_message("# kill: %d kills, %llu batches\n", KILLS, (unsigned long long)written);
     assert_true(written > KILLS);
     munmap(shared, 4096);
 }
