@@ -134,8 +134,7 @@ static void prune_free(struct store *s, struct prune *p)
 static void query_answer(struct store *s, struct query *q)
 {
     s->query_count--;
-    q->answer(q->arg, q->result, q->result ? NULL : &q->error);
-    json_decref(q->result);
+    q->answer(q->arg, q->result, q->result ? NULL : &q->error); /* the result is the callback's now */
     query_free(q);
 }
 
