@@ -98,6 +98,7 @@ struct verb {
     X(version)                                                                                               \
     X(completion)                                                                                            \
     X(help)                                                                                                  \
+    X(supervise)                                                                                             \
     X(names)
 
 #define X(name) extern const struct verb verb_##name;
