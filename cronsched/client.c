@@ -411,6 +411,7 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
                 *error = e;
             return r;
         }
+        *ret_again |= r != ERR_UNREACHABLE && r != ERR_TIMEOUT;
         if (r != ERR_UNREACHABLE) {
             first = first.code ? first : e;
         } else { /* all of them are named, each with its reason */
@@ -419,7 +420,6 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
             nobody = e;
         }
     }
-    *ret_again = first.code != 0;
     if (error)
         *error = first.code ? first : nobody;
     return first.code ? first.code : ERR_UNREACHABLE;
@@ -427,13 +427,25 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
 
 static int ask_all(struct exchange *x, json_t **ret, struct error *error)
 {
+    bool write = strcmp(x->method, "GET") != 0;
+
     for (;;) {
         bool again = false;
         int r = ask_round(x, &again, ret, error);
 
-        if (r == 0 || !again || monotonic_ms() + CLIENT_RETRY_MS >= x->deadline_ms)
-            return r;
-        sleep_ms(CLIENT_RETRY_MS);
+        if (r == 0)
+            return 0;
+        again |= write && x->ambiguous &&
+                 r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
+        if (again && monotonic_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
+            sleep_ms(CLIENT_RETRY_MS);
+            continue;
+        }
+        if (write && x->ambiguous && (r == ERR_UNREACHABLE || r == ERR_NO_LEADER)) {
+            error_prefix(error, "an answer was lost, so that this may have been done or not; now ");
+            return error ? error->code = ERR_UNKNOWN : ERR_UNKNOWN;
+        }
+        return r;
     }
 }
 

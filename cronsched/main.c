@@ -63,7 +63,9 @@ static void fault_install(void)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    setlocale(LC_CTYPE, ""); /* widths in tables; everything else stays as in "C" */
+    /* For the widths in tables; everything else stays as in "C". What jobs and logs hold is UTF-8 anyhow. */
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+        setlocale(LC_CTYPE, "C.UTF-8");
     fault_install();
     return verbs_main(argc, argv);
 }

@@ -187,7 +187,6 @@ static struct libscols_table *new_table(const struct output *out, const struct o
         return NULL;
     scols_table_set_stream(table, out->to);
     scols_table_enable_colors(table, out->color);
-    scols_table_enable_noencoding(table, 1);
     scols_table_set_column_separator(table, "  ");
     scols_table_set_termforce(table, out->terminal ? SCOLS_TERMFORCE_ALWAYS : SCOLS_TERMFORCE_NEVER);
     for (size_t i = 0; i < count; i++) {

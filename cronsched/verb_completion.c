@@ -17,6 +17,8 @@ static void print_value(const char *arg)
         fputs("COMPREPLY=($(compgen -W '", stdout), print_choices(arg), fputs("' -- \"$cur\"))", stdout);
     else if (strstr(arg, "JOB"))
         fputs("COMPREPLY=($(compgen -W \"$(_cronsched_jobs)\" -- \"$cur\"))", stdout);
+    else if (strstr(arg, "VERB"))
+        fputs("COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\"))", stdout);
     else if (strstr(arg, "PATH") || strstr(arg, "FILE"))
         fputs("COMPREPLY=($(compgen -f -- \"$cur\"))", stdout);
     else
@@ -88,9 +90,10 @@ static int run_completion(const struct verb_call *call)
          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
          "    local verb=${COMP_WORDS[1]} two=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" second=''\n"
          "    COMPREPLY=()");
-    fputs("    if ((COMP_CWORD == 1)); then\n        COMPREPLY=($(compgen -W '", stdout);
+    fputs("    local verbs='", stdout);
     print_first_words();
-    puts("' -- \"$cur\"))\n        return\n    fi");
+    puts("'\n    if ((COMP_CWORD == 1)); then\n        COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\"))\n"
+         "        return\n    fi");
     puts("    case \"$verb\" in");
     print_second_words();
     puts("    esac\n    if ((COMP_CWORD == 2)) && [[ -n $second && $cur != -* ]]; then\n"

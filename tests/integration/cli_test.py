@@ -1,0 +1,507 @@
+#!/usr/bin/python3
+"""The command line against a server that is made of a few lines of Python: what is sent, what is printed, which exit
+codes come back, and what happens when servers are down, leaderless or silent."""
+
+import http.server
+import json
+import os
+import re
+import socketserver
+import subprocess
+import sys
+import threading
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+RUN = "nightly@20261122T030000Z"
+ERRORS = {"invalid": (400, 2), "limit": (413, 2), "not-found": (404, 3), "denied": (403, 4), "conflict": (409, 6),
+          "busy": (409, 6), "timeout": (504, 7), "full": (507, 64), "internal": (500, 64)}
+
+
+class Hangup:
+    """The request is read and the connection closed without an answer."""
+
+
+class Stream:
+    """Chunks of text; `cut`: closed without the last chunk."""
+
+    def __init__(self, *chunks, cut=False):
+        self.chunks, self.cut = chunks, cut
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def handle_request(self):
+        url = urllib.parse.urlsplit(self.path)
+        size = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(size)) if size else None
+        query = dict(urllib.parse.parse_qsl(url.query))
+        fake = self.server.fake
+        path = urllib.parse.unquote(url.path)
+        with fake.lock:
+            fake.requests.append((self.command, path, query, body, dict(self.headers)))
+            answers = fake.answers.get((self.command, path), [(404, {"error": {"code": "not-found", "text": "no"}})])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is Hangup:
+            self.close_connection = True
+        elif isinstance(answer, Stream):
+            self.stream(answer)
+        else:
+            self.reply(*(answer if isinstance(answer, tuple) else (200, answer)))
+
+    def reply(self, status, value):
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def stream(self, stream):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in stream.chunks:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk.encode()))
+        if stream.cut:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    do_GET = do_POST = do_DELETE = handle_request
+
+    def address_string(self):
+        return "fake"
+
+    def log_message(self, *args):
+        pass
+
+
+class TcpServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+class Fake:
+    """answers[(METHOD, PATH)]: a list; the last one is given again and again."""
+
+    def __init__(self, test, path=None):
+        self.answers, self.requests, self.lock = {}, [], threading.Lock()
+        self.server = UnixServer(path, Handler) if path else TcpServer(("127.0.0.1", 0), Handler)
+        self.server.fake = self
+        self.url = f"unix:{path}" if path else f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        test.addCleanup(self.close)
+
+    def on(self, method, path, *answers):
+        self.answers[method, path] = list(answers)
+        return self
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def asked(self, method, path):
+        return [r for r in self.requests if r[:2] == (method, path)]
+
+
+def error(code, text="it is so"):
+    return ERRORS.get(code, (503, 5))[0], {"error": {"code": code, "text": text}}
+
+
+def run(verdict="succeeded", exit_code=0, state="ended", attempts=1):
+    return {"run": RUN, "job": "nightly", "fire_time": "2026-11-22T03:00:00Z", "cause": "schedule", "state": state,
+            "verdict": verdict, "started": "2026-11-22T03:00:00.012Z",
+            "ended": "2026-11-22T03:00:12.500Z" if state == "ended" else None, "exit_code": exit_code,
+            "attempts": [{"attempt": n + 1, "engine": "docker", "id": "ab" * 32, "state": "ended", "started": None,
+                          "ended": None, "exit_code": exit_code} for n in range(attempts)]}
+
+
+class CommandLine(lab.Suite):
+    def cli(self, *servers, **environment):
+        home = {"HOME": self.folder.path, "XDG_STATE_HOME": "", "TZ": "UTC", "NO_COLOR": "", "CRONSCHED_DATA_DIR": "",
+                "CRONSCHED_TOKEN_FILE": "", **environment}
+        return lab.Cli(",".join(s if isinstance(s, str) else s.url for s in servers), home)
+
+    def dead_url(self):
+        """Nobody listens there."""
+        fake = Fake(self)
+        url = fake.url
+        fake.server.server_close()
+        return url
+
+    def test_each_error_of_the_server_has_its_exit_code_and_its_text(self):
+        fake = Fake(self)
+        for code, (_, exit_code) in ERRORS.items():
+            fake.on("GET", "/v1/jobs", error(code, f"told: {code}"))
+            answer = self.cli(fake).call("jobs")
+            self.assertEqual(exit_code, answer.code, answer)
+            self.assertEqual(f"cronsched: told: {code}\n", answer.err)
+            self.assertEqual("", answer.out)
+
+    def test_answers_that_are_none_are_internal_errors(self):
+        fake = Fake(self)
+        for answer in ((200, b"<html>"), (200, b"{\"a\":1,\"a\":2}"), (500, b"oops"), (302, {})):
+            fake.on("GET", "/v1/jobs", answer)
+            got = self.cli(fake).call("jobs")
+            self.assertEqual(64, got.code, got)
+        fake.on("GET", "/v1/jobs", (401, b""))
+        self.assertEqual(4, self.cli(fake).call("jobs").code)
+
+    def test_usage_errors_exit_2_and_send_nothing(self):
+        fake = Fake(self)
+        cli = self.cli(fake)
+        for words in (["jobs", "extra"], ["show"], ["jobs", "--sorver", "x"], ["jobs", "-o", "xml"], ["jbos"], [],
+                      ["pause"], ["pause", "j", "--all"], ["pause", "j", "--until", "soon"], ["audit"],
+                      ["trigger", "j", "--param", "x"], ["trigger", "j", "--key", ""], ["runs", "--limit", "0"],
+                      ["trigger", "j", "--timeout", "0s"], ["trigger", "j", "--follow", "-o", "json"],
+                      ["backfill", "j", "--from", "2h"], ["logs", "r", "--tail", "-1"], ["completion", "fish"],
+                      ["runs", "--state", "sleeping"], ["explain", "j", "someday"], ["help", "nothing"]):
+            answer = cli.call(*words)
+            self.assertEqual(2, answer.code, answer)
+            self.assertNotEqual("", answer.err)
+        self.assertEqual([], fake.requests)
+        self.assertIn("did you mean 'jobs'?", cli.call("jbos").err)
+        self.assertIn("did you mean --server?", cli.call("jobs", "--sorver", "x").err)
+
+    def test_no_server_exits_5_and_names_each_place_that_was_tried(self):
+        dead = self.dead_url()
+        answer = self.cli(f"unix:{self.folder.join('no.sock')}", dead).call("jobs")
+        self.assertEqual(5, answer.code)
+        self.assertIn("no.sock: No such file or directory", answer.err)
+        self.assertIn(f"{dead}: Connection refused", answer.err)
+
+    def test_the_default_server_is_the_socket_in_the_data_folder(self):
+        state = self.folder.make("cronsched")
+        fake = Fake(self, os.path.join(state, "cronsched.sock")).on("GET", "/v1/jobs", [])
+        cli = self.cli("", CRONSCHED_DATA_DIR=state)
+        self.assertEqual([], cli.json("jobs"))
+        self.assertEqual(1, len(fake.requests))
+
+    def test_the_next_server_is_asked_when_one_is_down_or_has_no_leader(self):
+        lost, good = Fake(self).on("GET", "/v1/jobs", error("no-leader")), Fake(self).on("GET", "/v1/jobs", [])
+        self.assertEqual([], self.cli(self.dead_url(), lost, good).json("jobs"))
+        self.assertEqual((1, 1), (len(lost.requests), len(good.requests)))
+
+    def test_a_leader_that_comes_later_is_waited_for(self):
+        fake = Fake(self).on("POST", "/v1/jobs/j/pause", error("no-leader"), error("no-leader"), {"paused": True})
+        answer = self.cli(fake).check("pause", "j", "--reason", "stock taking")
+        self.assertEqual("j paused\n", answer.out)
+        self.assertEqual([{"reason": "stock taking"}] * 3, [r[3] for r in fake.requests])
+
+    def test_a_trigger_whose_answer_is_lost_is_sent_on_with_the_same_key(self):
+        path = "/v1/jobs/nightly/trigger"
+        first, second = Fake(self).on("POST", path, Hangup), Fake(self).on("POST", path, {"run": RUN, "existing": True})
+        answer = self.cli(first, second).check("trigger", "nightly", "-p", "a=1", "-p", "b=x=y")
+        self.assertEqual(f"{RUN}\n", answer.out)
+        self.assertEqual("", answer.err)  # that it was there is nobody's business: the key is ours
+        bodies = [r[3] for r in first.requests + second.requests]
+        self.assertEqual(2, len(bodies))
+        self.assertEqual(bodies[0], bodies[1])
+        self.assertRegex(bodies[0]["key"], r"^[0-9a-f]{32}$")
+        self.assertEqual({"a": "1", "b": "x=y"}, bodies[0]["params"])
+
+    def test_a_server_that_died_over_a_trigger_is_given_time_to_come_back(self):
+        path, run = "/v1/jobs/nightly/trigger", {"run": RUN, "existing": False}
+        socket = self.folder.join("s.sock")
+        first = Fake(self, socket).on("POST", path, Hangup)
+        back = []
+
+        def die_and_come_back():
+            lab.wait_for(lambda: first.requests, 20, lambda: "the trigger", every=0.02)
+            first.server.server_close()
+            os.unlink(socket)
+            back.append(Fake(self, socket).on("POST", path, run))
+
+        thread = threading.Thread(target=die_and_come_back)
+        thread.start()
+        answer = self.cli(first).check("trigger", "nightly")
+        thread.join()
+        self.assertEqual(f"{RUN}\n", answer.out)
+        self.assertEqual({r[3]["key"] for r in first.requests}, {r[3]["key"] for r in back[0].requests})
+
+    def test_two_triggers_have_two_keys_and_a_given_key_is_kept(self):
+        fake = Fake(self).on("POST", "/v1/jobs/j/trigger", {"run": RUN, "existing": True})
+        cli = self.cli(fake)
+        cli.check("trigger", "j")
+        cli.check("trigger", "j")
+        answer = cli.check("trigger", "j", "--key", "mine", "--queue", "--with-children")
+        self.assertIn("the key was used before", answer.err)
+        keys = [r[3]["key"] for r in fake.requests]
+        self.assertEqual(3, len(set(keys)))
+        self.assertEqual({"key": "mine", "queue": True, "with_children": True}, fake.requests[-1][3])
+
+    def test_a_backfill_again_is_never_sent_twice(self):
+        path = "/v1/jobs/j/backfill"
+        first, second = Fake(self).on("POST", path, Hangup), Fake(self).on("POST", path, {"count": 0, "fire_times": []})
+        span = ["--from", "2026-11-01", "--to", "2026-11-02T12:00:00+01:00"]
+        answer = self.cli(first, second).call("backfill", "j", *span, "--again")
+        self.assertEqual(7, answer.code, answer)
+        self.assertEqual([], second.requests)
+        self.cli(first, second).check("backfill", "j", *span)
+        self.assertEqual({"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T11:00:00Z", "max_parallel": 1,
+                          "again": False, "dry_run": False}, second.requests[0][3])
+
+    def test_a_delete_whose_answer_was_lost_is_done_when_the_job_is_gone(self):
+        first, second = Fake(self).on("DELETE", "/v1/jobs/j", Hangup), Fake(self).on("DELETE", "/v1/jobs/j",
+                                                                                    error("not-found"))
+        self.assertEqual("j deleted\n", self.cli(first, second).check("delete", "j").out)
+        self.assertEqual(3, self.cli(second).call("delete", "j").code)
+
+    def test_the_token_is_shown_and_nothing_is_when_there_is_none(self):
+        fake = Fake(self).on("GET", "/v1/jobs", [])
+        path = self.folder.write("token", "  cs_secret \nmore\n")
+        self.cli(fake).check("jobs")
+        self.cli(fake).check("jobs", "--token-file", path)
+        self.cli(fake, CRONSCHED_TOKEN_FILE=path).check("jobs")
+        shown = [r[4].get("Authorization") for r in fake.requests]
+        self.assertEqual([None, "Bearer cs_secret", "Bearer cs_secret"], shown)
+        self.assertEqual(3, self.cli(fake).call("jobs", "--token-file", path + "x").code)
+        self.assertEqual(2, self.cli(fake).call("jobs", "--token-file", self.folder.write("none", "\n")).code)
+
+    def test_jobs_as_table_json_and_yaml(self):
+        jobs = [{"job": "a", "schedule": "0 3 * * *", "timezone": "UTC", "next": "2199-01-01T03:00:00Z",
+                 "last": "2026-01-01T03:00:00Z", "verdict": "failed", "paused": False},
+                {"job": "b", "schedule": "@daily", "timezone": "Europe/Paris", "next": None, "last": None,
+                 "verdict": None, "paused": True},
+                {"job": "c", "schedule": None, "timezone": "UTC", "next": None, "last": None, "verdict": None,
+                 "paused": False}]
+        fake = Fake(self).on("GET", "/v1/jobs", jobs)
+        table = self.cli(fake, TZ="Europe/Paris").check("jobs").out.splitlines()
+        self.assertEqual(["JOB", "NEXT", "LEFT", "LAST", "VERDICT", "SCHEDULE", "TIMEZONE"], table[0].split())
+        self.assertRegex(table[1], r"^a +2199-01-01 04:00:00 CET +in \d+ d.* ago +failed +0 3 \* \* \* +UTC")
+        self.assertRegex(table[2], r"^b +paused +- +- +- +@daily")
+        self.assertRegex(table[3], r"^c +- +- +- +- +by trigger")
+        self.assertEqual(jobs, self.cli(fake).json("jobs"))
+        yaml = self.cli(fake).check("jobs", "-o", "yaml").out
+        self.assertIn('next: "2199-01-01T03:00:00Z"\n', yaml)
+        self.assertIn("verdict: null\n", yaml)
+        self.assertEqual("No jobs.\n", self.cli(Fake(self).on("GET", "/v1/jobs", [])).check("jobs").out)
+
+    def test_colours_come_when_asked_for_only(self):
+        fake = Fake(self).on("GET", f"/v1/runs/{RUN}", run("failed", 3))
+        self.assertNotIn("\033", self.cli(fake).check("run", RUN).out)
+        self.assertIn("\033[31mfailed", self.cli(fake).check("run", RUN, "--color", "always").out)
+        self.assertNotIn("\033", self.cli(fake).check("run", RUN, "--color", "always", "-o", "json").out)
+
+    def test_text_of_a_job_cannot_steer_the_terminal(self):
+        fake = Fake(self).on("GET", "/v1/jobs", [{"job": "a", "schedule": "x\033[2J\ny", "timezone": "UTC",
+                                                  "next": None, "last": None, "verdict": None, "paused": False}])
+        out = self.cli(fake).check("jobs").out
+        self.assertNotIn("\033", out)
+        self.assertEqual(2, len(out.splitlines()))
+
+    def test_letters_beyond_ascii_in_any_locale(self):
+        fake = Fake(self).on("GET", "/v1/jobs", [{"job": "a", "schedule": "café 中", "timezone": "UTC", "next": None,
+                                                  "last": None, "verdict": None, "paused": False}])
+        for locale in ("C", "POSIX", "C.UTF-8", "no_SUCH.locale"):
+            self.assertIn("café 中", self.cli(fake, LC_ALL=locale).check("jobs", timeout=20).out)
+
+    def test_queries_are_escaped_and_times_understood(self):
+        fake = Fake(self).on("GET", "/v1/runs", []).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2,
+                                                                            "unaccounted": []})
+        cli = self.cli(fake)
+        cli.check("runs", "a&b=c d/ü", "--state", "ended", "--since", "2026-11-22T03:00:00+02:00", "-n", "7")
+        self.assertEqual({"job": "a&b=c d/ü", "state": "ended", "since": "2026-11-22T01:00:00Z", "limit": "7"},
+                         fake.requests[0][2])
+        cli.check("audit", "--since", "2026-11-22", "--until", "2026-11-22 10:30")
+        self.assertEqual({"since": "2026-11-22T00:00:00Z", "until": "2026-11-22T10:30:00Z"}, fake.requests[1][2])
+        fake.on("GET", "/v1/jobs/a/b?c", {})
+        cli.check("show", "a/b?c", "-o", "json")
+        self.assertEqual("/v1/jobs/a/b?c", fake.requests[2][1])
+
+    def test_audit_exits_1_and_lists_what_is_unaccounted(self):
+        lost = [{"job": "j", "fire_time": "2026-11-22T03:00:00Z", "text": "neither run nor skip"}]
+        fake = Fake(self).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2, "unaccounted": lost})
+        answer = self.cli(fake).call("audit", "--since", "2h")
+        self.assertEqual(1, answer.code)
+        self.assertIn("2026-11-22T03:00:00Z", answer.out)
+        self.assertIn("1 unaccounted", answer.out)
+
+    def trigger_fake(self, *states):
+        return Fake(self).on("POST", "/v1/jobs/nightly/trigger", {"run": RUN, "existing": False}).on(
+            "GET", f"/v1/runs/{RUN}", *states)
+
+    def test_trigger_wait_tells_by_its_exit_code_how_the_run_ended(self):
+        going = run(None, None, "running")
+        for verdict, exit_code, plain, own in (("succeeded", 0, 0, 0), ("failed", 42, 1, 42), ("failed", None, 1, 1),
+                                               ("timed-out", None, 1, 1), ("killed", 0, 1, 1), ("lost", None, 1, 1),
+                                               ("failed", 256, 1, 1)):
+            done = run(verdict, exit_code)
+            fake = self.trigger_fake(going, error("no-leader"), going, done)
+            answer = self.cli(fake).call("trigger", "nightly", "--wait")
+            self.assertEqual(plain, answer.code, answer)
+            self.assertEqual(f"{RUN}\n", answer.out)
+            self.assertIn(verdict, answer.err)
+            answer = self.cli(self.trigger_fake(done)).call("trigger", "nightly", "--exit-code", "-o", "json")
+            self.assertEqual(own, answer.code, answer)
+            self.assertEqual(done, answer.json())
+
+    def test_trigger_wait_that_takes_too_long_exits_7(self):
+        fake = self.trigger_fake(run(None, None, "running"))
+        answer = self.cli(fake).call("trigger", "nightly", "--wait", "--timeout", "300ms")
+        self.assertEqual(7, answer.code, answer)
+        self.assertEqual(f"{RUN}\n", answer.out)
+
+    def test_logs_are_printed_as_they_are(self):
+        text = "one\n\033[1mtwo\033[0m\nwithout end"
+        fake = Fake(self).on("GET", f"/v1/runs/{RUN}/logs", Stream(text))
+        self.assertEqual(text, self.cli(fake).check("logs", RUN, "--tail", "5", "--attempt", "2").out)
+        self.assertEqual({"tail": "5", "attempt": "2"}, fake.requests[0][2])
+        self.assertEqual(3, self.cli(fake).call("logs", "other@20261122T030000Z").code)
+
+    def test_following_goes_over_a_cut_without_printing_twice_and_on_to_the_next_attempt(self):
+        going = run(None, None, "running")
+        fake = Fake(self).on("GET", f"/v1/runs/{RUN}", going, run(None, None, "retrying"),
+                             run(None, None, "running", 2), run("succeeded", 0, "ended", 2))
+        fake.on("GET", f"/v1/runs/{RUN}/logs", Stream("one\ntw", cut=True), Hangup, Stream("one\ntwo\nthree\n"),
+                Stream("second attempt\n"))
+        answer = self.cli(fake).check("logs", RUN, "-f")
+        self.assertEqual("one\ntwo\nthree\nsecond attempt\n", answer.out)
+        self.assertIn("--- attempt 2", answer.err)
+        self.assertEqual(["1", "1", "1", "2"], [r[2]["attempt"] for r in fake.asked("GET", f"/v1/runs/{RUN}/logs")])
+
+    def test_trigger_follow_prints_the_log_alone_on_stdout(self):
+        fake = self.trigger_fake(run(None, None, "running"), run("failed", 9))
+        fake.on("GET", f"/v1/runs/{RUN}/logs", Stream("a\n", "b\n"))
+        answer = self.cli(fake).call("trigger", "nightly", "--follow", "--exit-code")
+        self.assertEqual((9, "a\nb\n"), (answer.code, answer.out))
+        self.assertIn(RUN, answer.err)
+
+    def test_apply_reports_every_fault_of_every_file_and_sends_nothing(self):
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 1, "jobs": {}}).on("POST", "/v1/apply", error("internal"))
+        folder = self.folder.make("jobs.d")
+        for name in ("a.yaml", "b.yml"):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                f.write(f"jobs:\n  {name[0]}:\n    schedule: \"99 * * * *\"\n    comand: x\n    command: [\"true\"]\n")
+        for server in (fake, self.dead_url()):
+            answer = self.cli(server).call("apply", folder)
+            self.assertEqual(2, answer.code, answer)
+            found = re.findall(r"^.*/(\S+\.ya?ml):(\d+):\d+: error: ", answer.err, re.M)
+            self.assertEqual({("a.yaml", "3"), ("a.yaml", "4"), ("b.yml", "3"), ("b.yml", "4")}, set(found), answer)
+        self.assertEqual([], fake.asked("POST", "/v1/apply"))
+
+    def jobs_file(self, name, jobs):
+        return self.folder.write(name, json.dumps({"jobs": jobs}))
+
+    def test_apply_sends_all_jobs_with_its_options(self):
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 7, "jobs": {}})
+        fake.on("POST", "/v1/apply", {"index": 8, "created": ["a", "b"], "changed": [], "deleted": ["c"],
+                                      "unchanged": 3, "warnings": ["a: its schedule never fires"]})
+        path = self.jobs_file("j.yaml", {"a": {"schedule": "0 3 * * *", "command": ["true"]},
+                                         "b": {"command": ["false"], "retries": {"max": 2}}})
+        answer = self.cli(fake).check("apply", path, "--set", "s", "--prune", "--check-index", "7")
+        body = fake.asked("POST", "/v1/apply")[0][3]
+        self.assertEqual(("s", True, 7, {"a", "b"}), (body["set"], body["prune"], body["check_index"],
+                                                      set(body["jobs"])))
+        self.assertEqual({"max": 2}, body["jobs"]["b"]["retries"])
+        self.assertIn("2 created, 0 changed, 1 deleted, 3 unchanged (index 8)", answer.out)
+        self.assertIn("warning: a: its schedule never fires", answer.err)
+        self.assertEqual(2, self.cli(fake).call("apply", path, "--prune").code)
+
+    def test_apply_with_an_index_is_not_sent_twice(self):
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 7, "jobs": {}}).on("POST", "/v1/apply", Hangup)
+        path = self.jobs_file("j.yaml", {"a": {"command": ["true"]}})
+        self.assertEqual(7, self.cli(fake).call("apply", path, "--check-index", "7").code)
+        self.assertEqual(1, len(fake.asked("POST", "/v1/apply")))
+
+    def test_plan_shows_fields_and_fire_times_and_tells_by_its_exit_code(self):
+        stored = {"def": {"schedule": "0 2 * * *", "command": ["true"], "retries": {"max": 1}}, "version": 3,
+                  "set": None, "seed": 1, "anchor": 0}
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 7, "jobs": {"a": stored, "gone": stored}})
+        fake.on("POST", "/v1/apply", {"index": 7, "created": ["n"], "changed": ["a"], "deleted": ["gone"],
+                                      "unchanged": 0, "warnings": []})
+        path = self.jobs_file("j.yaml", {
+            "a": {"schedule": "0 3 * * *", "command": ["true"], "retries": {"max": 2}, "timezone": "Asia/Tokyo"},
+            "n": {"schedule": ["@every 15m"], "command": ["true"]}})
+        answer = self.cli(fake).call("plan", path)
+        self.assertEqual(1, answer.code, answer)
+        self.assertEqual(True, fake.asked("POST", "/v1/apply")[0][3]["dry_run"])
+        for line in (r"^\+ n$", r"^~ a$", r"^- gone$", r"^    schedule: \[?\"0 2 \* \* \*\"\]? -> \[?\"0 3 \* \* \*\"\]?$",
+                     r"^    retries\.max: 1 -> 2$", r"^    timezone: \(default\) -> \"Asia/Tokyo\"$",
+                     r"^    next before: \d+-\d+-\d+ 02:00:00 UTC", r"^    next after: +\d+-\d+-\d+ 18:00:00 UTC",
+                     r"^1 to create, 1 to change, 1 to delete, 0 unchanged; .*--check-index 7$",
+                     r"^Launches in the next 24 h: 97 \(now 2\); most in one minute: "):
+            self.assertRegex(answer.out, re.compile(line, re.M))
+        plan = self.cli(fake).call("plan", path, "-o", "json").json()
+        self.assertEqual({"field": "retries.max", "old": 1, "new": 2},
+                         [f for f in plan["changed"][0]["fields"] if f["field"] == "retries.max"][0])
+        self.assertEqual(3, len(plan["changed"][0]["next_after"]))
+        fake.on("POST", "/v1/apply", {"index": 7, "created": [], "changed": [], "deleted": [], "unchanged": 2,
+                                      "warnings": []})
+        answer = self.cli(fake).call("plan", path)
+        self.assertEqual((0, "Nothing would change.\n"), (answer.code, answer.out))
+        fake.on("POST", "/v1/apply", error("conflict"))
+        self.assertEqual(6, self.cli(fake).call("plan", path).code)
+
+    def test_cluster_and_doctor(self):
+        cluster = {"cluster": "prod", "epoch": 7, "leader": {"id": "r1", "url": "https://r1:7460"},
+                   "replicas": [{"id": "r1", "url": "https://r1:7460", "role": "leader", "applied": 42, "version": "1",
+                                 "tzdata": "2026f", "clock_offset_ms": -3}]}
+        fake = Fake(self).on("GET", "/v1/cluster", cluster).on("GET", "/v1/version", {"version": "0.0.1"})
+        fake.on("GET", "/v1/doctor", {"checks": [{"check": "clock", "status": "ok", "text": "in step"}]})
+        out = self.cli(fake).check("cluster").out
+        self.assertRegex(out, r"r1 +leader +https://r1:7460 +42 +1 +2026f +-3 ms")
+        self.assertEqual(cluster, self.cli(fake).json("cluster"))
+        answer = self.cli(fake).check("doctor")
+        self.assertIn("has version 0.0.1", answer.out)
+        self.assertIn("clock: in step", answer.out)
+        fake.on("GET", "/v1/doctor", {"checks": [{"check": "engine docker", "status": "error", "text": "refused",
+                                                  "advice": "start it"}]})
+        answer = self.cli(fake).call("doctor")
+        self.assertEqual(1, answer.code)
+        self.assertIn("start it", answer.out)
+        self.assertEqual(5, self.cli(self.dead_url()).call("doctor").code)
+
+    def test_a_full_disk_behind_stdout_is_told(self):
+        fake = Fake(self).on("GET", "/v1/jobs", [])
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([lab.binary(), "jobs", "--server", fake.url], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, timeout=20, check=False)
+        self.assertEqual(64, done.returncode)
+        self.assertIn("No space left", done.stderr)
+
+    def test_the_completion_is_bash_and_offers_what_the_table_has(self):
+        script = self.cli("x").check("completion", "bash").out
+        fake = Fake(self).on("GET", "/v1/jobs", [{"job": "nightly"}, {"job": "noon"}])
+        fake.on("GET", "/v1/runs", [])
+        cases = (("jo", {"jobs"}), ("show n", {"nightly", "noon"}), ("trigger --wa", {"--wait"}),
+                 ("jobs -o ", {"table", "json", "yaml"}), ("help tri", {"trigger"}))
+        for line, wanted in cases:
+            words = ["cronsched", *line.split(" ")]
+            test = (f"{script}\ncronsched() {{ {lab.binary()} \"$@\"; }}\n"
+                    f"COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}\n"
+                    "_cronsched; printf '%s\\n' \"${COMPREPLY[@]}\"")
+            done = subprocess.run(["bash", "-c", test], env={**os.environ, "CRONSCHED_SERVER": fake.url},
+                                  capture_output=True, text=True, timeout=60, check=False)
+            self.assertLessEqual(wanted, set(done.stdout.split()), (line, done))
+
+    def test_every_verb_has_help(self):
+        cli = self.cli("x")
+        verbs = re.findall(r"^  ([a-z][a-z-]*(?: [a-z][a-z-]*)*)", cli.check("help").out, re.M)
+        self.assertLessEqual({"jobs", "trigger", "apply", "plan", "doctor"}, {v.split()[0] for v in verbs})
+        for verb in {v.split()[0] for v in verbs}:
+            self.assertIn(f"Usage: cronsched {verb}", cli.check("help", verb).out)
+            self.assertIn("Options:", cli.check(verb, "--help").out)
+
+    def test_a_token_is_made_and_appended_by_hash_only(self):
+        path = self.folder.join("tokens")
+        cli = self.cli("x")
+        token = cli.check("token", "deploy", "--role", "admin", "--append", path).out.strip()
+        self.assertRegex(token, r"^cs_[A-Za-z0-9_-]{43}$")
+        with open(path, encoding="utf-8") as f:
+            line = f.read()
+        self.assertTrue(line.startswith("deploy admin "), line)
+        self.assertNotIn(token, line)
+        self.assertEqual(0o600, os.stat(path).st_mode & 0o777)
+
+
+if __name__ == "__main__":
+    lab.main()
