@@ -15,7 +15,8 @@
  *   3: the mark is taken by a fence, or the folder is gone: leave; the socket's end says enough.
  *      The link or its sync fails: `end` says that nothing was executed, in case the mark is there.
  *      The command cannot be executed: `end` says so; answer "refused".
- *      Its process dies between mark and exec: as a command that was killed at once.
+ *      Its process dies before it has reported LINKED: it has executed nothing; `end` says so if the mark
+ *      is there. It dies afterwards, before its exec: this is a command that was killed at once.
  *   4: the log cannot be written: the output is read and dropped, `end` tells.
  *   5: `end` cannot be written: tried again END_TRIES times; meanwhile the attempt counts as running.
  *   The supervisor is killed: the command is killed with it (PR_SET_PDEATHSIG); if it has shaken that
@@ -52,7 +53,7 @@
 
 extern char **environ;
 
-enum step { STEP_LINKED, STEP_MARK, STEP_USER, STEP_FOLDER, STEP_EXEC };
+enum step { STEP_LINKED, STEP_DIED, STEP_MARK, STEP_USER, STEP_FOLDER, STEP_EXEC };
 
 /* What the command's process says before it is the command. */
 struct report {
@@ -351,7 +352,10 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
                               .refused = true,
                               .cause = "engine"};
 
-    if (r->step == STEP_MARK) {
+    if (r->step == STEP_DIED) {
+        end.exit_code = 126;
+        snprintf(end.text, sizeof(end.text), "its process was killed before it could execute the command");
+    } else if (r->step == STEP_MARK) {
         end.exit_code = 126;
         snprintf(end.text, sizeof(end.text), "the start could not be written down: %s", error_text(r->code));
     } else {
@@ -360,6 +364,18 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
     log_file_close(&s->log);
     write_end(s, &end);
     answer(s, "refused %d %s", end.exit_code, end.text);
+    exit(0);
+}
+
+/* No report, and no more to come: what is to become the command has not got as far as its exec. It may have
+ * got as far as the mark. */
+static _Noreturn void leave(struct supervisor *s)
+{
+    const struct report died = {.step = STEP_DIED, .at_ms = clock_ms(CLOCK_REALTIME)};
+    struct attempt_status status;
+
+    if (attempt_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_RUNNING)
+        refuse(s, &died);
     exit(0);
 }
 
@@ -381,7 +397,7 @@ static void on_report(struct supervisor *s)
     if (n == sizeof(r))
         refuse(s, &r);
     if (!s->started_ms)
-        exit(0); /* no go-ahead */
+        leave(s);
     close(s->report);
     s->report = -1;
     s->executed = true;

@@ -210,6 +210,11 @@ static pid_t stopped_pid(void)
     return (pid_t)strtol(fixture_read(f, "stopped"), NULL, 10);
 }
 
+static bool is_released(void *arg)
+{
+    return fixture_count(f, "journal", "released") == 1;
+}
+
 /* The server dies while its supervisor, or the command's process, is in a long pause with the go-ahead in its
  * hands. The new leader fences; then the pause is over. */
 static void assert_pause(const char *point, enum engine_event expected)
@@ -222,6 +227,7 @@ static void assert_pause(const char *point, enum engine_event expected)
 
     server = fixture_drive(f, 1, NULL, point);
     paused = stopped_pid();
+    fixture_until(f, is_released, NULL, "the server to release it");
     if (paused != server) {
         kill(server, SIGKILL);
         fixture_reap(server);
