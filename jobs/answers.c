@@ -112,7 +112,6 @@ static void answer_prepared(struct scheduler *s, struct run *r, const struct eng
     PUT_TEXT(s, rec, id, answer->id);
     PUT_TEXT(s, rec, boot, answer->boot);
     r->live.commit_index = s->batch->index;
-    r->live.failures = 0;
     r->live.not_before_ms = 0;
     record_commit(s, rec);
 }
@@ -131,6 +130,8 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         answer_ended(s, r, answer);
         break;
     case ENGINE_NEVER_RAN:
+        if (r->live.released)
+            run_back_off(s, r); /* a release that came to nothing; what an earlier reign left is armed again at once */
         r->live.released = false;
         run_leave_slot(s, r);
         record_with_text(s, RECORD_NEVER_RAN, r, answer->text);

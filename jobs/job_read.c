@@ -68,7 +68,7 @@ static void report_kind(struct job_reader *reader, const struct job_key *key, co
 {
     if (node->kind == YAML_NULL)
         job_report(reader, key, node, "has no value; it must be %s", wanted);
-    else if (node->kind == YAML_TEXT && node->size > 0 && node->size < 40)
+    else if (node->kind == YAML_TEXT && node->text && node->size > 0 && node->size < 40)
         job_report(reader, key, node, "must be %s, not the text '%s'", wanted, node->text);
     else
         job_report(reader, key, node, "must be %s, not %s", wanted, yaml_kind_name(node->kind));

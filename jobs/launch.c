@@ -464,14 +464,14 @@ void run_arm(struct scheduler *s, struct run *r, const char *engine)
     }
     lane_wait_no_more(r);
     r->live.released = false;
-    r->live.failures = 0;
-    r->live.not_before_ms = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 
 static void arm_again(struct scheduler *s, struct run *r)
 {
-    if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job)))
+    if (r->live.not_before_ms > s->now_ms)
+        run_kick(s, r, r->live.not_before_ms); /* its tries keep coming to nothing */
+    else if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job)))
         run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
     else
         run_arm(s, r, NULL);

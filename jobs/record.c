@@ -95,7 +95,7 @@ void batch_free(struct batch *b)
     for (size_t i = 0; i < b->count; i++)
         for (int f = 0; f < RECORD_FIELD_COUNT; f++)
             if (fields[f].type == FIELD_J)
-                json_decref(*(json_t **)((char *)&b->records[i] + fields[f].offset));
+                json_decref(*(json_t **)(void *)((char *)&b->records[i] + fields[f].offset));
     free(b->records);
     while (b->arena->chunks) {
         struct arena_chunk *next = b->arena->chunks->next;
@@ -307,7 +307,7 @@ static int decode_field(struct batch *b, struct record *r, const char *key, json
 
 static int decode_record(struct batch *b, json_t *object, struct error *error)
 {
-    enum record_kind kind;
+    enum record_kind kind = RECORD_KIND_COUNT;
     struct record *r;
     const char *key;
     json_t *value;

@@ -98,7 +98,7 @@ static int check_engines(struct apply *a, const struct job *def)
 
 static const struct job *def_after_apply(struct apply *a, const char *name)
 {
-    struct job_state *j;
+    struct job_state *j = NULL;
 
     for (size_t i = 0; i < a->count; i++)
         if (strcmp(a->changes[i].def->name, name) == 0)
@@ -371,7 +371,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
 int scheduler_delete(struct scheduler *s, const char *name, const char *by, json_t **ret_reply,
                      uint64_t *ret_index, struct error *error)
 {
-    struct job_state *j;
+    struct job_state *j = NULL;
     int rc = door(s, error);
 
     rc = rc < 0 ? rc : find_job(s, name, &j, error);
@@ -528,7 +528,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
 {
     struct trigger t = {0};
     struct trigger_key *known;
-    struct job_state *j;
+    struct job_state *j = NULL;
     char id[RUN_ID_MAX];
     struct record *r;
     int64_t at_ms;
@@ -653,8 +653,8 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
                        json_t **ret_reply, uint64_t *ret_index, struct error *error)
 {
     const json_t *parallel = json_object_get(body, "max_parallel");
-    int64_t from_ms, to_ms, max_parallel = parallel ? json_integer_value(parallel) : 1;
-    struct job_state *j;
+    int64_t from_ms = 0, to_ms = 0, max_parallel = parallel ? json_integer_value(parallel) : 1;
+    struct job_state *j = NULL;
     json_t *times;
     int rc = door(s, error);
 
