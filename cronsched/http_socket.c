@@ -221,7 +221,7 @@ static int open_tcp(const char *address, struct http_socket *ret, size_t most, s
 {
     struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
     char host[256];
-    const char *port;
+    const char *port = NULL;
     size_t n = 0;
     int r = split_address(address, host, sizeof(host), &port, error);
 
