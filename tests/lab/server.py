@@ -17,7 +17,7 @@ END_STATES = ("ended", "skipped")
 
 def binary():
     """The program that is tested: of the build folder that contrib/test names."""
-    build = os.environ.get("CRONSCHED_BUILD", os.path.join(TOP, "build-test"))
+    build = os.path.abspath(os.environ.get("CRONSCHED_BUILD", os.path.join(TOP, "build-test")))
     path = os.path.join(build, "cronsched", "cronsched")
     if not os.access(path, os.X_OK):
         raise LabError(f"{path} is not there: build first, or set CRONSCHED_BUILD")
@@ -223,7 +223,12 @@ class Server:
         return self.folder.read(f"{self.name}.log")
 
     def log_tail(self, lines=12):
-        return "\n".join(self.log().splitlines()[-lines:])
+        """The last lines, or what a sanitizer said."""
+        text = self.log()
+        found = SANITIZER.search(text)
+        if found:
+            return text[found.start():found.start() + 5000]
+        return "\n".join(text.splitlines()[-lines:])
 
     def check_log(self):
         text = self.log()
