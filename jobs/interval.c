@@ -2,6 +2,7 @@
 
 #include "jobs/civil.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,14 @@ bool interval_moved(const struct interval *v, const struct zone *zone, int64_t a
         return false;
     zone_instant(zone, kth_local(v, k - 1), &fit);
     return fit == ZONE_NONE;
+}
+
+int64_t interval_local(const struct interval *v, const struct zone *zone, int64_t at_s)
+{
+    int64_t k = count_until(v, zone, at_s) - 1;
+
+    assert(k >= 0);
+    return kth_local(v, k);
 }
 
 /* --- reading --------------------------------------------------------------------------------------- */

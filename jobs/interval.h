@@ -49,6 +49,10 @@ int64_t interval_count(const struct interval *interval, const struct zone *zone,
 /* The wall time was moved out of a gap. */
 bool interval_moved(const struct interval *interval, const struct zone *zone, int64_t at_s);
 
+/* The wall time that the fire time at_s (which must be one) was meant for: another than the clock shows, if
+ * moved. */
+int64_t interval_local(const struct interval *interval, const struct zone *zone, int64_t at_s);
+
 /* "1w2d3h4m5s" of a number of seconds. Returns buffer. */
 const char *interval_format_period(int64_t seconds, char *buffer, size_t size);
 

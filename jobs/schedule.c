@@ -1,45 +1,17 @@
 /* A compiled schedule: its texts as plain data, its zone, its window and its exclusions. Every question goes
  * to the entries one by one and is then put through window and exclusions; none of them steps through time.
  */
-#include "jobs/schedule.h"
+#include "jobs/schedule_priv.h"
 
-#include "jobs/civil.h"
-#include "jobs/cron.h"
 #include "jobs/describe.h"
 #include "jobs/hash.h"
-#include "jobs/interval.h"
 #include "jobs/line.h"
 #include "jobs/tally.h"
 #include "jobs/walltime.h"
-#include "jobs/zone.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct entry {
-    enum { ENTRY_CRON, ENTRY_INTERVAL, ENTRY_NEVER } kind;
-    union {
-        struct cron cron;
-        struct interval interval;
-    };
-    char *text; /* as written, without zone and dialect; owned */
-    enum schedule_dialect dialect;
-};
-
-struct schedule {
-    struct zone_source *source;
-    const struct zone *zone;  /* of the name */
-    const struct zone *clock; /* in which wall times are meant: zone, or UTC under the policy utc */
-    enum schedule_dst dst;
-    int64_t start_s, end_s; /* [start, end) */
-    int64_t jitter_ms;
-    char *zone_name, *job;
-    struct civil_range *except; /* sorted, apart */
-    size_t except_count;
-    size_t count;
-    struct entry entries[];
-};
 
 /* --- zones ----------------------------------------------------------------------------------------- */
 
@@ -183,7 +155,7 @@ static bool is_word(const char *text, size_t length, const char *word)
 static int compile_text(struct compiler *c, const char *text, size_t index)
 {
     struct schedule *s = c->schedule;
-    struct entry *entry = &s->entries[index];
+    struct schedule_entry *entry = &s->entries[index];
     const struct schedule_options *options = c->options;
     struct cron_context context = {.dialect = options->dialect, .job = options->job, .seed = options->seed};
     struct prefix prefix;
@@ -344,7 +316,7 @@ int schedule_new(struct schedule **ret, const char *const *texts, size_t count,
     }
     if (options->anchor_s < 0 || options->anchor_s >= CIVIL_LOCAL_END || options->jitter_ms < 0)
         return error_set(error, ERR_INVALID, "the anchor or the jitter is out of range");
-    c.schedule = calloc(1, sizeof(*c.schedule) + count * sizeof(struct entry));
+    c.schedule = calloc(1, sizeof(*c.schedule) + count * sizeof(struct schedule_entry));
     if (!c.schedule)
         return error_set(error, ERR_NOMEM, "out of memory");
     c.schedule->source = source;
@@ -375,7 +347,7 @@ void schedule_free(struct schedule *s)
 
 /* --- one entry ------------------------------------------------------------------------------------- */
 
-static int64_t entry_next(const struct schedule *s, const struct entry *e, int64_t after_s)
+int64_t schedule_entry_next(const struct schedule *s, const struct schedule_entry *e, int64_t after_s)
 {
     switch (e->kind) {
     case ENTRY_CRON:
@@ -388,7 +360,7 @@ static int64_t entry_next(const struct schedule *s, const struct entry *e, int64
     }
 }
 
-static int64_t entry_prev(const struct schedule *s, const struct entry *e, int64_t before_s)
+static int64_t entry_prev(const struct schedule *s, const struct schedule_entry *e, int64_t before_s)
 {
     switch (e->kind) {
     case ENTRY_CRON:
@@ -404,7 +376,7 @@ static int64_t entry_prev(const struct schedule *s, const struct entry *e, int64
 /* --- exclusions ------------------------------------------------------------------------------------ */
 
 /* The excluded stretch of days that holds an instant, or NULL. */
-static const struct civil_range *excluded(const struct schedule *s, int64_t at_s)
+const struct civil_range *schedule_excluded(const struct schedule *s, int64_t at_s)
 {
     int64_t day;
     size_t i;
@@ -432,14 +404,14 @@ int64_t schedule_next(const struct schedule *s, int64_t after_s)
         const struct civil_range *days;
 
         for (size_t i = 0; i < s->count; i++) {
-            int64_t at_s = entry_next(s, &s->entries[i], after_s);
+            int64_t at_s = schedule_entry_next(s, &s->entries[i], after_s);
 
             best_s = at_s < best_s ? at_s : best_s;
         }
         if (best_s >= s->end_s)
             return SCHEDULE_NEVER;
         assert(best_s > after_s);
-        if (best_s == SCHEDULE_NEVER || !(days = excluded(s, best_s)))
+        if (best_s == SCHEDULE_NEVER || !(days = schedule_excluded(s, best_s)))
             return best_s;
         resume_s = day_start(s, days->to + 1) - 1;
         after_s = resume_s > best_s ? resume_s : best_s;
@@ -462,7 +434,7 @@ int64_t schedule_prev(const struct schedule *s, int64_t before_s)
         if (best_s < s->start_s || best_s == INT64_MIN)
             return INT64_MIN;
         assert(best_s < before_s);
-        days = excluded(s, best_s);
+        days = schedule_excluded(s, best_s);
         if (!days)
             return best_s;
         resume_s = day_start(s, days->from);
@@ -481,7 +453,7 @@ int64_t schedule_count(const struct schedule *s, int64_t after_s, int64_t until_
         .zone = s->clock, .dst = s->dst, .except = s->except, .except_count = s->except_count};
 
     for (size_t i = 0; i < s->count; i++) {
-        const struct entry *e = &s->entries[i];
+        const struct schedule_entry *e = &s->entries[i];
 
         if (e->kind == ENTRY_CRON)
             tally.cron[tally.crons++] = &e->cron;
@@ -518,7 +490,7 @@ int64_t schedule_jitter_ms(const struct schedule *s, int64_t at_s)
 bool schedule_fixed(const struct schedule *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        const struct entry *e = &s->entries[i];
+        const struct schedule_entry *e = &s->entries[i];
 
         if (e->kind == ENTRY_CRON && !cron_fixed(&e->cron))
             return false;
@@ -540,45 +512,11 @@ const char *schedule_zone(const struct schedule *s)
     return s->zone_name;
 }
 
-/* --- DST marks ------------------------------------------------------------------------------------- */
-
-static bool moved(const struct schedule *s, int64_t at_s)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < s->count; i++) {
-        const struct entry *e = &s->entries[i];
-
-        if (entry_next(s, e, at_s - 1) != at_s)
-            continue;
-        if (e->kind == ENTRY_CRON ? !walltime_moved(&e->cron, s->clock, s->dst, at_s)
-                                  : !interval_moved(&e->interval, s->clock, at_s))
-            return false; /* it would fire then without the gap as well */
-        any = true;
-    }
-    return any;
-}
-
-enum schedule_mark schedule_mark(const struct schedule *s, int64_t at_s)
-{
-    const struct zone *zone = s->clock;
-    uint32_t i = zone_segment(zone, at_s);
-    int64_t local_s = at_s + zone->offset_s[i];
-
-    if (i > 0 && at_s == zone->start_s[i] && moved(s, at_s))
-        return SCHEDULE_MOVED;
-    if (i > 0 && local_s < zone->start_s[i] + zone->offset_s[i - 1])
-        return SCHEDULE_SECOND;
-    if (i + 1 < zone->count && local_s >= zone->start_s[i + 1] + zone->offset_s[i + 1])
-        return SCHEDULE_FIRST;
-    return SCHEDULE_PLAIN;
-}
-
 /* --- text ------------------------------------------------------------------------------------------ */
 
 const char *schedule_canonical(const struct schedule *s, size_t index, char *buffer, size_t size)
 {
-    const struct entry *e = &s->entries[index];
+    const struct schedule_entry *e = &s->entries[index];
     char text[CRON_TEXT_MAX];
     struct line line;
 
@@ -602,7 +540,7 @@ const char *schedule_describe(const struct schedule *s, char *buffer, size_t siz
 
     line_init(&line, buffer, size);
     for (size_t i = 0; i < s->count; i++) {
-        const struct entry *e = &s->entries[i];
+        const struct schedule_entry *e = &s->entries[i];
 
         line_add(&line, i ? "; " : "");
         if (e->kind == ENTRY_CRON)

@@ -656,6 +656,53 @@ static void dst_marks_tell_what_happened(void **state)
     }
 }
 
+/* What the changes of New York's clock in 2025 do: "kind first-wall-time count" per effect. */
+static void effects_of_clock_changes_are_told(void **state)
+{
+    static const struct {
+        const char *text;
+        enum schedule_dst dst;
+        const char *effects;
+    } cases[] = {
+        {"30 2 * * *", SCHEDULE_HYBRID, "moved 2025-03-09T02:30:00 1;"},
+        {"15,45 2 * * *", SCHEDULE_HYBRID, "moved 2025-03-09T02:15:00 2;"},
+        {"30 2 * * *", SCHEDULE_SKIP, "lost 2025-03-09T02:30:00 1;"},
+        {"*/20 * * * *", SCHEDULE_HYBRID, "lost 2025-03-09T02:00:00 3;twice 2025-11-02T01:00:00 3;"},
+        {"* * * * * *", SCHEDULE_BOTH, "lost 2025-03-09T02:00:00 3600;twice 2025-11-02T01:00:00 3600;"},
+        {"30 1 * * *", SCHEDULE_HYBRID, "once 2025-11-02T01:30:00 1;"},
+        {"30 1 * * *", SCHEDULE_BOTH, "twice 2025-11-02T01:30:00 1;"},
+        {"30 1,2 * * *", SCHEDULE_UTC, ""},
+        {"30 3 * * *", SCHEDULE_HYBRID, ""},
+        {"30 2 * * MON", SCHEDULE_HYBRID, ""},
+        {"@every 10m", SCHEDULE_HYBRID, ""},
+        {"@at 2025-03-09T02:30:00", SCHEDULE_HYBRID, "moved 2025-03-09T02:30:00 1;"},
+        {"@at 2025-11-02T01:30:00", SCHEDULE_HYBRID, "once 2025-11-02T01:30:00 1;"},
+        {"@at 2025-11-02T01:30:00-04:00", SCHEDULE_HYBRID, ""},
+        {"R/2025-01-01T02:10:00/P1D", SCHEDULE_HYBRID, "moved 2025-03-09T02:10:00 1;"},
+        {"R/2025-01-01T01:10:00/P1D", SCHEDULE_HYBRID, "once 2025-11-02T01:10:00 1;"},
+        {"R/2025-01-01T02:10:00/PT24H", SCHEDULE_HYBRID, ""},
+    };
+    static const char *const kinds[] = {"moved", "lost", "once", "twice"};
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct schedule_options options = {.zone = "America/New_York", .dst = cases[i].dst};
+        struct schedule *schedule = compile(cases[i].text, &options);
+        struct schedule_effect effects[8];
+        size_t count = schedule_effects(schedule, instant("2025-01-01"), instant("2025-12-31"), effects, 8),
+               n = 0;
+        char got[256] = "", local[CIVIL_TEXT_MAX];
+
+        for (size_t k = 0; k < count; k++) {
+            civil_format(effects[k].local_s, 0, true, local, sizeof(local));
+            n += (size_t)snprintf(got + n, sizeof(got) - n, "%s %.19s %lld;", kinds[effects[k].what], local,
+                                  (long long)effects[k].count);
+        }
+        if (strcmp(got, cases[i].effects) != 0)
+            fail_msg("'%s' policy %d: '%s', not '%s'", cases[i].text, cases[i].dst, got, cases[i].effects);
+        schedule_free(schedule);
+    }
+}
+
 static void local_times_have_their_offset(void **state)
 {
     struct schedule_options paris = {.zone = "Europe/Paris"}, utc = {0},
@@ -801,6 +848,7 @@ int main(void)
         cmocka_unit_test(the_zone_may_be_a_prefix),
         cmocka_unit_test(jitter_is_stable_and_stays_before_the_next),
         cmocka_unit_test(dst_marks_tell_what_happened),
+        cmocka_unit_test(effects_of_clock_changes_are_told),
         cmocka_unit_test(local_times_have_their_offset),
         cmocka_unit_test(schedules_read_as_english),
         cmocka_unit_test(canonical_texts_compile_to_the_same),
