@@ -1,7 +1,8 @@
 /* Happy path of follow_logs: ask for the run, stream attempt by attempt with follow=1, until the run is over.
  *   no attempt yet, or no log yet     ask again a little later
  *   the stream is cut off             ask again for the whole log and pass over what was printed
- *   nobody answers                    ask again, for FOLLOW_PATIENCE_MS at most
+ *   it ends                           once more after the attempt is over, so that nothing is missed when a
+ * server stops in the middle nobody answers                    ask again, for FOLLOW_PATIENCE_MS at most
  */
 #include "cronsched/follow.h"
 
@@ -104,7 +105,7 @@ int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t *
 
 struct printer {
     int64_t seen, skip; /* bytes of the log that came, and that were printed before */
-    bool failed;
+    bool begun, failed;
 };
 
 static bool print_bytes(void *arg, const char *bytes, size_t n)
@@ -146,72 +147,81 @@ int follow_print_log(struct session *s, const char *run, long attempt, long tail
     return r < 0 ? verb_fail(&error) : EXIT_FINE;
 }
 
-/* One attempt's log until its end; over cuts, which only the lines asked for by `tail` do not survive. */
-static int follow_attempt(struct session *s, struct clock *clock, const char *run, long attempt, long tail)
+/* Whether the log of an attempt may still grow. */
+static bool attempt_open(const json_t *run, long attempt)
 {
-    struct printer printer = {0};
+    const json_t *attempts = json_object_get(run, "attempts");
+    const char *state = run_view_text(json_array_get(attempts, (size_t)attempt - 1), "state");
 
-    for (;;) {
-        struct error error;
-        bool any;
-        int r;
+    if (run_view_over(run) || (size_t)attempt < json_array_size(attempts))
+        return false;
+    return state &&
+           (strcmp(state, "armed") == 0 || strcmp(state, "committed") == 0 || strcmp(state, "running") == 0);
+}
 
-        log_path(s, run, attempt, tail, true);
-        printer.skip = printer.seen > printer.skip ? printer.seen : printer.skip;
-        printer.seen = 0;
-        r = client_stream(&s->client, text_str(&s->path), print_bytes, &printer, &any, &error);
-        if (printer.failed)
-            return EXIT_INTERNAL;
-        if (any) {
-            clock->silent_since_ms = 0;
-            clock->poll_ms = 0;
-        }
-        if (r == 0 || r == ERR_NOT_FOUND)
-            return EXIT_FINE;
-        if (!bear(clock, r))
-            return verb_fail(&error);
-        if (any && tail >= 0) {
-            fprintf(stderr, "cronsched: %s\n", error.text);
-            tail = 0; /* the place in the log is lost: only what is new from here on */
-            printer = (struct printer){0};
-        }
-        pause_a_little(clock);
+/* What has come of one attempt's log since the last time, up to its end or to a cut; *ret_cut says which. */
+static int follow_attempt(struct session *s, struct clock *clock, const char *run, long attempt, long *tail,
+                          struct printer *printer, bool *ret_cut)
+{
+    struct error error;
+    bool any;
+    int r;
+
+    log_path(s, run, attempt, *tail, true);
+    printer->skip = printer->seen > printer->skip ? printer->seen : printer->skip;
+    printer->seen = 0;
+    r = client_stream(&s->client, text_str(&s->path), print_bytes, printer, &any, &error);
+    if (printer->failed)
+        return EXIT_INTERNAL;
+    if (printer->seen > printer->skip)
+        *clock = (struct clock){0};
+    *ret_cut = r < 0 && r != ERR_NOT_FOUND;
+    if (*ret_cut && !bear(clock, r))
+        return verb_fail(&error);
+    if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
+        *tail = 0;
+        *printer = (struct printer){.begun = true};
     }
+    printer->begun |= any;
+    return EXIT_FINE;
 }
 
 int follow_logs(struct session *s, const char *run, long attempt, long tail)
 {
     struct clock clock = {0};
-    bool one = attempt > 0, begun = false;
-    int code = EXIT_FINE;
+    struct printer printer = {0};
+    bool one = attempt > 0, later = false, cut = false;
 
-    while (code == EXIT_FINE) {
+    for (;;) {
         json_t *reply = NULL;
-        long count;
-        bool over;
+        int code = get_run(s, &clock, run, &reply);
+        bool over = run_view_over(reply), open;
+        long count = (long)json_array_size(json_object_get(reply, "attempts"));
 
-        code = get_run(s, &clock, run, &reply);
         if (code != EXIT_FINE)
-            break;
-        count = (long)json_array_size(json_object_get(reply, "attempts"));
-        over = run_view_over(reply);
-        json_decref(reply);
-        if (attempt == 0 && count > 0)
+            return code;
+        if (attempt == 0)
             attempt = count;
+        open = attempt > 0 && attempt_open(reply, attempt);
+        json_decref(reply);
         if (attempt > 0 && attempt <= count) {
-            if (begun)
+            if (later && !printer.begun)
                 fprintf(stderr, "--- attempt %ld\n", attempt);
-            code = follow_attempt(s, &clock, run, attempt, tail);
-            begun = true;
-            tail = -1;
-            if (one)
-                break;
-            attempt++;
-        } else if (over) {
-            break;
-        } else {
-            pause_a_little(&clock);
+            code = follow_attempt(s, &clock, run, attempt, &tail, &printer, &cut);
+            if (code != EXIT_FINE)
+                return code;
+            if (!open && !cut) { /* it was over before its log was read: that was all */
+                if (one)
+                    return EXIT_FINE;
+                attempt++;
+                later = true;
+                tail = -1;
+                printer = (struct printer){0};
+                continue;
+            }
+        } else if (over || (one && attempt < count)) {
+            return EXIT_FINE;
         }
+        pause_a_little(&clock);
     }
-    return code;
 }

@@ -1,6 +1,7 @@
 /* audit and explain: the accounts of fire times. */
 #include "cronsched/session.h"
 #include "cronsched/when.h"
+#include "jobs/audit.h"
 
 #include <inttypes.h>
 
@@ -10,36 +11,63 @@
 static const struct verb_option audit_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
     {"until", 0, "TIME", "up to this time (default now)"},
+    {"job", 0, "JOB", "of this job only"},
     {0}};
+
+#define AUDIT_TIMEOUT_MS (10 * 60 * 1000) /* years of fire times take their time */
+
+static int64_t number_at(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* One kind of finding, if there is any. */
+static void show_findings(const struct output *out, const json_t *audit, const char *key, const char *title,
+                          const struct output_column *columns, size_t count)
+{
+    const json_t *list = json_object_get(audit, key);
+
+    if (json_array_size(list) == 0)
+        return;
+    fprintf(out->to, "%s%s%s\n", output_tone(out, OUTPUT_BAD), title, output_plain(out));
+    output_rows(out, list, columns, count, "");
+    fputc('\n', out->to);
+}
 
 static void show_audit(const struct output *out, const json_t *audit)
 {
-    static const struct output_column columns[] = {
-        {"JOB", "job", OUTPUT_TEXT},
-        {"FIRE TIME", "fire_time", OUTPUT_TEXT},
-        {"WHAT IS WRONG", "text", OUTPUT_CUT},
-    };
-    const json_t *unaccounted = json_object_get(audit, "unaccounted"), *open = json_object_get(audit, "open");
+    static const struct output_column fire_times[] = {
+        {"JOB", "job", OUTPUT_TEXT}, {"FIRE TIME", "fire_time", OUTPUT_TEXT}, {"WHY", "why", OUTPUT_TEXT}};
+    static const struct output_column ranges[] = {
+        {"JOB", "job", OUTPUT_TEXT},      {"FROM", "from", OUTPUT_TEXT},
+        {"TO", "to", OUTPUT_TEXT},        {"REASON", "reason", OUTPUT_TEXT},
+        {"COUNT", "count", OUTPUT_RIGHT}, {"IMPLIED", "implied", OUTPUT_RIGHT}};
+    static const struct output_column gaps[] = {{"FROM", "from", OUTPUT_TEXT}, {"TO", "to", OUTPUT_TEXT}};
+    int64_t unaccounted = number_at(audit, "unaccounted_count");
+    bool passed = audit_passed(audit);
 
     if (out->format != OUTPUT_TABLE) {
         output_value(out, audit);
         return;
     }
-    if (json_array_size(unaccounted)) {
-        output_rows(out, unaccounted, columns, sizeof(columns) / sizeof(columns[0]), "");
-        fputc('\n', out->to);
-    }
-    fprintf(out->to, "%" JSON_INTEGER_FORMAT " fire times from %s to %s: ",
-            json_integer_value(json_object_get(audit, "fire_times")),
-            json_string_value(json_object_get(audit, "since")),
-            json_string_value(json_object_get(audit, "until")));
-    if (json_is_integer(open) && json_integer_value(open) > 0)
-        fprintf(out->to, "%" JSON_INTEGER_FORMAT " open, ", json_integer_value(open));
-    if (json_array_size(unaccounted))
-        fprintf(out->to, "%s%zu unaccounted%s\n", output_tone(out, OUTPUT_BAD), json_array_size(unaccounted),
+    show_findings(out, audit, "unaccounted", "Without a run and without a skip", fire_times, 3);
+    show_findings(out, audit, "doubled", "With more than one verdict", fire_times, 3);
+    show_findings(out, audit, "ranges", "Skipped ranges whose count is not what the schedule implies", ranges,
+                  6);
+    show_findings(out, audit, "gaps", "Times of which the history is missing", gaps, 2);
+    fprintf(out->to,
+            "%" PRId64 " fire times from %s to %s: %" PRId64 " ended, %" PRId64 " skipped, %" PRId64 " open",
+            number_at(audit, "fire_times"), json_string_value(json_object_get(audit, "since")),
+            json_string_value(json_object_get(audit, "until")),
+            number_at(audit, "runs") + number_at(audit, "pruned"), number_at(audit, "skipped"),
+            number_at(audit, "open"));
+    if (unaccounted == 0 && !passed)
+        fprintf(out->to, "; %snot in order, see above%s\n", output_tone(out, OUTPUT_BAD), output_plain(out));
+    else if (!passed)
+        fprintf(out->to, "; %s%" PRId64 " unaccounted%s\n", output_tone(out, OUTPUT_BAD), unaccounted,
                 output_plain(out));
     else
-        fprintf(out->to, "%sall accounted for%s\n", output_tone(out, OUTPUT_GOOD), output_plain(out));
+        fprintf(out->to, "; %sall accounted for%s\n", output_tone(out, OUTPUT_GOOD), output_plain(out));
 }
 
 static int run_audit(const struct verb_call *call)
@@ -51,7 +79,9 @@ static int run_audit(const struct verb_call *call)
     if (!verb_option(call, "since"))
         return verb_usage(call, "--since is needed");
     code = session_open(&s, call);
+    s.client.timeout_ms = AUDIT_TIMEOUT_MS;
     session_path(&s, "/v1/audit");
+    session_query(&s, "job", verb_option(call, "job"));
     if (code == EXIT_FINE)
         code = session_query_time(&s, "since", "since", WHEN_PAST);
     if (code == EXIT_FINE)
@@ -60,7 +90,7 @@ static int run_audit(const struct verb_call *call)
         code = session_get(&s, &reply);
     if (code == EXIT_FINE) {
         show_audit(&s.out, reply);
-        if (json_array_size(json_object_get(reply, "unaccounted")) > 0)
+        if (!audit_passed(reply))
             code = EXIT_DIFFERS;
     }
     json_decref(reply);
@@ -86,24 +116,41 @@ const struct verb verb_audit = {
 
 static const struct verb_option explain_options[] = {{0}};
 
+static void show_nearest(const struct output *out, const json_t *reply, const char *key, const char *title)
+{
+    const char *text = json_string_value(json_object_get(reply, key));
+    char local[TEXT_NUMBER_BUFFER];
+    int64_t ms;
+
+    if (text && text_parse_time(text, &ms, NULL) == 0)
+        fprintf(out->to, "%s %s\n", title, when_local(ms, local, sizeof(local)));
+    else
+        fprintf(out->to, "%s none\n", title);
+}
+
 static void show_explain(const struct output *out, const json_t *reply)
 {
     static const struct output_column columns[] = {
-        {"TIME", "time", OUTPUT_TEXT},
-        {"WHAT", "what", OUTPUT_TEXT},
-        {"TEXT", "text", OUTPUT_TEXT},
-    };
-    const char *answer = json_string_value(json_object_get(reply, "text"));
+        {"TIME", "time", OUTPUT_TIME}, {"WHAT", "what", OUTPUT_TEXT}, {"TEXT", "text", OUTPUT_TEXT}};
+    static const struct output_column fields[] = {{"Job", "job", OUTPUT_TEXT},
+                                                  {"Time", "time", OUTPUT_TIME},
+                                                  {"Run", "run", OUTPUT_TEXT},
+                                                  {"Verdict", "verdict", OUTPUT_STATE},
+                                                  {"In short", "text", OUTPUT_TEXT}};
 
     if (out->format != OUTPUT_TABLE) {
         output_value(out, reply);
         return;
     }
-    if (answer)
-        fprintf(out->to, "%s\n", answer);
-    if (json_array_size(json_object_get(reply, "chain"))) {
+    output_fields(out, reply, fields, sizeof(fields) / sizeof(fields[0]));
+    if (json_array_size(json_object_get(reply, "lines"))) {
         fputc('\n', out->to);
-        output_rows(out, json_object_get(reply, "chain"), columns, sizeof(columns) / sizeof(columns[0]), "");
+        output_rows(out, json_object_get(reply, "lines"), columns, sizeof(columns) / sizeof(columns[0]), "");
+    }
+    if (json_is_false(json_object_get(reply, "is_fire_time"))) {
+        fputc('\n', out->to);
+        show_nearest(out, reply, "previous", "The fire time before:");
+        show_nearest(out, reply, "next", "The fire time after: ");
     }
 }
 

@@ -93,6 +93,8 @@ struct verb {
     X(explain)                                                                                               \
     X(audit)                                                                                                 \
     X(cluster)                                                                                               \
+    X(cluster_step_down)                                                                                     \
+    X(cluster_takeovers)                                                                                     \
     X(doctor)                                                                                                \
     X(token)                                                                                                 \
     X(version)                                                                                               \

@@ -45,6 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             fake.requests.append((self.command, path, query, body, dict(self.headers)))
             answers = fake.answers.get((self.command, path), [(404, {"error": {"code": "not-found", "text": "no"}})])
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            answer = answer(query) if callable(answer) and answer is not Hangup else answer
         if answer is Hangup:
             self.close_connection = True
         elif isinstance(answer, Stream):
@@ -120,7 +121,8 @@ def run(verdict="succeeded", exit_code=0, state="ended", attempts=1):
     return {"run": RUN, "job": "nightly", "fire_time": "2026-11-22T03:00:00Z", "cause": "schedule", "state": state,
             "verdict": verdict, "started": "2026-11-22T03:00:00.012Z",
             "ended": "2026-11-22T03:00:12.500Z" if state == "ended" else None, "exit_code": exit_code,
-            "attempts": [{"attempt": n + 1, "engine": "docker", "id": "ab" * 32, "state": "ended", "started": None,
+            "attempts": [{"attempt": n + 1, "engine": "docker", "id": "ab" * 32,
+                          "state": "running" if state == "running" and n + 1 == attempts else "ended", "started": None,
                           "ended": None, "exit_code": exit_code} for n in range(attempts)]}
 
 
@@ -318,8 +320,9 @@ class CommandLine(lab.Suite):
         self.assertEqual("/v1/jobs/a/b?c", fake.requests[2][1])
 
     def test_audit_exits_1_and_lists_what_is_unaccounted(self):
-        lost = [{"job": "j", "fire_time": "2026-11-22T03:00:00Z", "text": "neither run nor skip"}]
-        fake = Fake(self).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2, "unaccounted": lost})
+        lost = [{"job": "j", "fire_time": "2026-11-22T03:00:00Z", "why": "neither run nor skip"}]
+        fake = Fake(self).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2, "unaccounted": lost,
+                                                  "unaccounted_count": 1})
         answer = self.cli(fake).call("audit", "--since", "2h")
         self.assertEqual(1, answer.code)
         self.assertIn("2026-11-22T03:00:00Z", answer.out)
@@ -357,16 +360,31 @@ class CommandLine(lab.Suite):
         self.assertEqual({"tail": "5", "attempt": "2"}, fake.requests[0][2])
         self.assertEqual(3, self.cli(fake).call("logs", "other@20261122T030000Z").code)
 
+    def log_fake(self, logs, *states):
+        """logs: for each attempt its answers, the last one again and again."""
+        def log(query):
+            answers = logs[query["attempt"]]
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        return self.trigger_fake(*states).on("GET", f"/v1/runs/{RUN}/logs", log)
+
     def test_following_goes_over_a_cut_without_printing_twice_and_on_to_the_next_attempt(self):
         going = run(None, None, "running")
-        fake = Fake(self).on("GET", f"/v1/runs/{RUN}", going, run(None, None, "retrying"),
-                             run(None, None, "running", 2), run("succeeded", 0, "ended", 2))
-        fake.on("GET", f"/v1/runs/{RUN}/logs", Stream("one\ntw", cut=True), Hangup, Stream("one\ntwo\nthree\n"),
-                Stream("second attempt\n"))
+        fake = self.log_fake({"1": [Stream("one\ntw", cut=True), Hangup, Stream("one\ntwo\n"),
+                                    Stream("one\ntwo\nthree\n")], "2": [Stream("second attempt\n")]},
+                             going, going, run(None, None, "retrying"), run(None, None, "running", 2),
+                             run("succeeded", 0, "ended", 2))
         answer = self.cli(fake).check("logs", RUN, "-f")
         self.assertEqual("one\ntwo\nthree\nsecond attempt\n", answer.out)
-        self.assertIn("--- attempt 2", answer.err)
-        self.assertEqual(["1", "1", "1", "2"], [r[2]["attempt"] for r in fake.asked("GET", f"/v1/runs/{RUN}/logs")])
+        self.assertEqual("--- attempt 2\n", answer.err)
+
+    def test_following_the_last_lines_prints_them_once(self):
+        fake = self.log_fake({"1": [(404, {"error": {"code": "not-found", "text": "no log yet"}}),
+                                    Stream("nine\nten\n", cut=True), Stream("eleven\n"), Stream()]},
+                             run(None, None, "running"), run(None, None, "running"), run(None, None, "running"), run())
+        answer = self.cli(fake).check("logs", RUN, "-f", "--tail", "2")
+        self.assertEqual("nine\nten\neleven\n", answer.out)
+        self.assertEqual(["2", "2", "0", "0"], [r[2]["tail"] for r in fake.asked("GET", f"/v1/runs/{RUN}/logs")])
 
     def test_trigger_follow_prints_the_log_alone_on_stdout(self):
         fake = self.trigger_fake(run(None, None, "running"), run("failed", 9))
