@@ -172,22 +172,37 @@ class Lifecycle(lab.Suite):
 
     # --- surroundings
 
+    def damage(self, server, name):
+        path = os.path.join(server.data, name)
+        with open(path, "r+b") as f:
+            f.write(b"this is no database at all, sorry" * 8)
+        return path
+
     def test_a_damaged_journal_is_refused_and_not_overwritten(self):
         server = self.server()
         server.start()
         server.apply({"j": self.ledger.process_job()})
         server.stop()
-        databases = [os.path.join(folder, f) for folder, _, files in os.walk(server.data) for f in files
-                     if open(os.path.join(folder, f), "rb").read(15) == b"SQLite format 3"]
-        self.assertTrue(databases)
-        for path in databases:
-            with open(path, "r+b") as f:
-                f.seek(0)
-                f.write(b"this is no database at all, sorry" * 8)
+        path = self.damage(server, "journal.db")
         server.launch()
         lab.wait_for(lambda: not server.running(), 30, "the process to give up")
         self.assertNotEqual(0, server.process.returncode)
-        self.assertIn(b"this is no database", open(databases[0], "rb").read(64))
+        self.assertIn("journal.db", server.log())
+        self.assertIn(b"this is no database", open(path, "rb").read(64))
+
+    def test_a_damaged_history_costs_the_past_and_nothing_that_decides(self):
+        server = self.server()
+        server.start()
+        server.apply({"j": self.ledger.process_job(schedule=EVERY_SECOND, concurrency="allow")})
+        lab.wait_for(lambda: len(self.ledger.starts()) >= 3, 20, "three starts")
+        server.stop()
+        before = len(self.ledger.starts())
+        self.damage(server, "history.db")
+        server.start()
+        self.assertIn("history", server.log())
+        lab.wait_for(lambda: len(self.ledger.starts()) >= before + 2, 20, "more starts")
+        self.assertNone(lab.Checker(self.ledger).strict().problems)
+        server.stop()
 
     def test_the_store_is_an_ordinary_sqlite_file(self):
         server = self.server()

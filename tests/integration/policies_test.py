@@ -190,11 +190,13 @@ class Policies(lab.Suite):
         run = server.cli.wait_end(server.cli.trigger("j"))
         self.assertEqual(("failed", 127), (run["verdict"], run["exit_code"]))
         text = server.cli.check("run", run["run"], "-o", "json").out
-        self.assertRegex(text, r"(?i)no such file|not found")
+        self.assertIn("no such command", text)
+        self.assertIn("/no/such/program", text)
 
     def lose(self, on_lost):
         """Kills supervisor and all of a running attempt without a word to the server."""
-        server = self.begin({"j": self.job("[ $CRONSCHED_ATTEMPT -ge 2 ] || sleep 60", on_lost=on_lost)})
+        server = self.begin({"j": self.job("[ $CRONSCHED_ATTEMPT -ge 2 ] || sleep 60", on_lost=on_lost,
+                                           retries={"delay": "1s"})})
         run = server.cli.trigger("j")
         lab.wait_for(lambda: self.ledger.starts(run), 20, "the start")
         lab.wait_for(lambda: server.cli.run(run)["state"] == "running", 20, "the state running")
@@ -241,8 +243,8 @@ class Policies(lab.Suite):
     def test_catch_up_latest_runs_one_and_says_so_of_the_others(self):
         server, first, last = self.outage()
         self.assertGreaterEqual(self.verdicts(server, "j").get("coalesced", 0), 2)
-        during = [x for x in self.starts() if lab.run_id("j", first) <= x.run <= lab.run_id("j", last)]
-        self.assertLessEqual(len(during), 2)  # the latest, and at most one within late_grace
+        during = {x.run for x in self.starts() if lab.run_id("j", first) <= x.run <= lab.run_id("j", last + 2)}
+        self.assertLessEqual(len(during), 4)  # the latest, and those within late_grace
         self.assertGreaterEqual(len(during), 1)
         self.assert_audited(server, first - 2)
 
