@@ -14,6 +14,7 @@
 #include "cronsched/engines/process.h"
 #include "cronsched/log.h"
 #include "cronsched/logs.h"
+#include "cronsched/notify.h"
 #include "cronsched/notify_systemd.h"
 #include "cronsched/pool.h"
 #include "cronsched/verbs.h"
@@ -53,6 +54,7 @@ struct serve {
     size_t engine_count;
     struct scheduler_pool *pools;
     struct api *api;
+    struct notify *notify;
     char hostname[256], cluster_uuid[37];
     int alarm_fd;
     uv_poll_t alarm;
@@ -228,13 +230,21 @@ static void on_journal_closed(void *arg)
         s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
 }
 
+static void on_notify_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->notify = NULL;
+    scheduler_flush(s->scheduler);
+    s->journal->ops->close(s->journal, on_journal_closed, s);
+}
+
 static void on_api_closed(void *arg)
 {
     struct serve *s = arg;
 
     s->api = NULL;
-    scheduler_flush(s->scheduler);
-    s->journal->ops->close(s->journal, on_journal_closed, s);
+    notify_close(s->notify, on_notify_closed, s);
 }
 
 static void stop(struct serve *s, const char *why)
@@ -470,7 +480,8 @@ static int put_together(struct serve *s, struct error *error)
     if (rc < 0)
         return rc;
     scheduler_set_engines(s->scheduler, s->engines, s->engine_count);
-    return start_api(s, error);
+    rc = notify_new(&s->notify, &s->loop, s->scheduler, error);
+    return rc < 0 ? rc : start_api(s, error);
 }
 
 static int serve(const struct verb_call *call)

@@ -5,6 +5,19 @@
 
 #include <assert.h>
 
+static void lateness_note(struct scheduler *s, int64_t late_ms)
+{
+    static const int64_t bounds_ms[LATENESS_BUCKETS] = {1,   2,    5,    10,   25,    50,    100,
+                                                        250, 1000, 2500, 5000, 10000, 30000, 60000};
+    int i = 0;
+
+    while (i < LATENESS_BUCKETS && late_ms > bounds_ms[i])
+        i++;
+    s->lateness[i]++;
+    s->lateness_count++;
+    s->lateness_sum_s += (double)late_ms / 1000;
+}
+
 static void answer_started(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
     struct attempt *a = run_attempt(r);
@@ -16,6 +29,8 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
         return; /* alive, as was known */
     if (a->state != ATTEMPT_STARTED) {
         s->started++;
+        if (a->number == 1 && strcmp(r->cause, "schedule") == 0 && answer->started_ms)
+            lateness_note(s, answer->started_ms - r->due_ms);
         run_leave_slot(s, r);
     }
     rec = record_about(s, RECORD_STARTED, r);
@@ -131,7 +146,8 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         break;
     case ENGINE_NEVER_RAN:
         if (r->live.released)
-            run_back_off(s, r); /* a release that came to nothing; what an earlier reign left is armed again at once */
+            run_back_off(
+                s, r); /* a release that came to nothing; what an earlier reign left is armed again at once */
         r->live.released = false;
         run_leave_slot(s, r);
         record_with_text(s, RECORD_NEVER_RAN, r, answer->text);

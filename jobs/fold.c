@@ -4,6 +4,7 @@
  */
 #include "jobs/alloc.h"
 #include "jobs/state_priv.h"
+#include "jobs/text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -465,6 +466,19 @@ static int fold_fire(struct fold *f)
     return 0;
 }
 
+static void notify_skipped(struct fold *f, const struct job_state *j)
+{
+    const struct record *r = f->r;
+    char id[RUN_ID_MAX], from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
+
+    run_id_format(j->name, r->to_ms, r->to_ms % 1000 != 0, id);
+    notify(f->s, j->def, id, r->reason,
+           json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "run", id, "job", j->name, "state", "skipped",
+                     "verdict", r->reason, "from",
+                     text_format_time(r->from_ms, TEXT_TIME_S, from, sizeof(from)), "to",
+                     text_format_time(r->to_ms, TEXT_TIME_S, to, sizeof(to)), "count", (json_int_t)r->count));
+}
+
 static int fold_skipped(struct fold *f)
 {
     const struct record *r = f->r;
@@ -487,9 +501,7 @@ static int fold_skipped(struct fold *f)
     history_add_skip_row(f->s, f->batch, f->r);
     f->s->verdicts[verdict_index(r->reason)] += (uint64_t)r->count;
     if (j)
-        notify(f->s, j->def, r->job, r->reason,
-               json_pack("{s:s,s:s,s:I,s:I,s:I}", "job", r->job, "verdict", r->reason, "from",
-                         (json_int_t)r->from_ms, "to", (json_int_t)r->to_ms, "count", (json_int_t)r->count));
+        notify_skipped(f, j);
     return 0;
 }
 

@@ -178,19 +178,6 @@ static void judge_skip(struct scheduler *s, struct job_state *j, struct run *r, 
     put_skip(s, j, at_s, at_s, 1, reason, text);
 }
 
-static void lateness_note(struct scheduler *s, int64_t late_ms)
-{
-    static const int64_t bounds_ms[LATENESS_BUCKETS] = {1,   2,    5,    10,   25,    50,    100,
-                                                        250, 1000, 2500, 5000, 10000, 30000, 60000};
-    int i = 0;
-
-    while (i < LATENESS_BUCKETS && late_ms > bounds_ms[i])
-        i++;
-    s->lateness[i]++;
-    s->lateness_count++;
-    s->lateness_sum_s += (double)late_ms / 1000;
-}
-
 /* One fire time has come: by overlap it becomes a run or is skipped. */
 static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms, const char *cause)
 {
@@ -215,8 +202,6 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
         judge_skip(s, j, r, at_s, "queue-full", text);
         return;
     }
-    if (s->now_ms >= due_ms)
-        lateness_note(s, s->now_ms - due_ms);
     put_fire(s, j, at_s, due_ms, cause);
     r = state_run(&s->state, id);
     if (!r)

@@ -687,3 +687,36 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
     json_decref(times);
     return rc;
 }
+
+/* ---- notifications ---- */
+
+bool scheduler_notice_at(struct scheduler *s, size_t i, struct scheduler_notice *ret)
+{
+    if (!s->leading || s->stopping)
+        return false;
+    LIST_EACH(link, &s->state.notices)
+    {
+        const struct notice *n = LIST_ITEM(link, struct notice, all);
+
+        if (i-- == 0) {
+            *ret = (struct scheduler_notice){n->id, n->url, n->body};
+            return true;
+        }
+    }
+    return false;
+}
+
+void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text)
+{
+    struct record *r;
+
+    if (!s->leading || s->stopping)
+        return; /* the next leader delivers it once more: at least once */
+    scheduler_enter(s);
+    r = record_begin(s, RECORD_NOTIFIED);
+    PUT_TEXT(s, r, run, id);
+    PUT_INT(s, r, code, status);
+    PUT_TEXT(s, r, text, text);
+    record_commit(s, r);
+    scheduler_leave(s);
+}

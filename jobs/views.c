@@ -262,7 +262,8 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     for (int i = 0; verdict_by_index(i); i++)
         put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", verdict_by_index(i),
             (unsigned long long)s->state.verdicts[i]);
-    put(arg, "# HELP cronsched_lateness_seconds From a fire time (and its jitter) to its release.\n"
+    put(arg, "# HELP cronsched_lateness_seconds From a fire time (and its jitter) to the start of its first "
+             "attempt.\n"
              "# TYPE cronsched_lateness_seconds histogram\n");
     for (int i = 0; i < LATENESS_BUCKETS; i++) {
         sum += s->lateness[i];
