@@ -28,9 +28,7 @@ static int zone_acquire(struct zone_source *source, const char *name, const stru
         return 0;
     }
     if (!zone_name_valid(name, strlen(name)))
-        return error_set(error, ERR_INVALID,
-                         "'%.*s' is not the name of a time zone: write it like Europe/Paris", ZONE_NAME_MAX,
-                         name);
+        return zone_name_fail(name, error);
     if (!source)
         return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'", name);
     return source->get(source, name, ret, error);
@@ -109,38 +107,48 @@ static int check_lengths(struct compiler *c, const char *const *texts, size_t co
     return 0;
 }
 
+/* Whether text number `index` agrees with the schedule's zone, `name` (NULL: nobody names one). */
+static int check_prefix(struct compiler *c, const char *text, size_t index, const char *name)
+{
+    struct prefix prefix;
+    size_t column;
+
+    read_prefix(text, &prefix);
+    column = prefix.zone_column ? prefix.zone_column : prefix.end;
+    if (prefix.zone_column && !is_utc(prefix.zone) && !zone_name_valid(prefix.zone, strlen(prefix.zone)))
+        return fail_at(c, SCHEDULE_FAULT_TEXT, index, column, zone_name_fail(prefix.zone, c->error));
+    if (prefix.zone_column ? name && strcmp(name, prefix.zone) == 0 : c->options->zone || !name)
+        return 0;
+    if (c->options->zone)
+        error_set(c->error, ERR_INVALID, "the text's time zone '%s' is not the given one, '%s'", prefix.zone,
+                  name);
+    else
+        error_set(c->error, ERR_INVALID, "all texts of a schedule share one time zone: name it once, apart");
+    return fail_at(c, SCHEDULE_FAULT_TEXT, index, column, ERR_INVALID);
+}
+
 /* The zone is the options' or the texts' own; they must not disagree. */
 static int compile_zone(struct compiler *c, const char *const *texts, size_t count)
 {
     struct schedule *s = c->schedule;
     const char *name = c->options->zone;
-    struct prefix first, prefix;
-    int where = SCHEDULE_FAULT_ZONE, r;
+    struct prefix first;
+    int r = 0;
 
     read_prefix(texts[0], &first);
-    if (!name && first.zone_column) {
+    if (!name && first.zone_column)
         name = first.zone;
-        where = SCHEDULE_FAULT_TEXT;
-    }
-    for (size_t i = 0; i < count; i++) {
-        read_prefix(texts[i], &prefix);
-        if (prefix.zone_column ? name && strcmp(name, prefix.zone) == 0 : c->options->zone || !name)
-            continue;
-        if (c->options->zone)
-            error_set(c->error, ERR_INVALID, "the text's time zone '%s' is not the given one, '%s'",
-                      prefix.zone, name);
-        else
-            error_set(c->error, ERR_INVALID,
-                      "all texts of a schedule share one time zone: name it once, apart");
-        return fail_at(c, SCHEDULE_FAULT_TEXT, i, prefix.zone_column ? prefix.zone_column : prefix.end,
-                       ERR_INVALID);
-    }
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = check_prefix(c, texts[i], i, name);
+    if (r < 0)
+        return r;
     s->zone_name = strdup(name ? name : "UTC");
     if (!s->zone_name)
         return error_set(c->error, ERR_NOMEM, "out of memory");
     r = zone_acquire(s->source, s->zone_name, &s->zone, c->error);
     if (r < 0)
-        return fail_at(c, where, 0, where == SCHEDULE_FAULT_TEXT ? first.zone_column : 0, r);
+        return c->options->zone ? fail_at(c, SCHEDULE_FAULT_ZONE, 0, 0, r)
+                                : fail_at(c, SCHEDULE_FAULT_TEXT, 0, first.zone_column, r);
     s->clock = s->dst == SCHEDULE_UTC ? zone_utc() : s->zone;
     return 0;
 }

@@ -475,6 +475,19 @@ bool zone_name_valid(const char *name, size_t length)
     return part > 0;
 }
 
+int zone_name_fail(const char *name, struct error *error)
+{
+    size_t length = strnlen(name, ZONE_NAME_MAX + 1);
+
+    for (size_t i = 0; i < length; i++)
+        if (name[i] < ' ' || name[i] > '~')
+            length = 0;
+    if (length == 0 || length > ZONE_NAME_MAX)
+        return error_set(error, ERR_INVALID, "not the name of a time zone: write it like Europe/Paris");
+    return error_set(error, ERR_INVALID, "'%s' is not the name of a time zone: write it like Europe/Paris",
+                     name);
+}
+
 bool zone_equal(const struct zone *a, const struct zone *b)
 {
     return a->count == b->count && memcmp(a->start_s, b->start_s, a->count * sizeof(*a->start_s)) == 0 &&

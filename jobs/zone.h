@@ -40,6 +40,10 @@ const struct zone *zone_utc(void); /* built in, never freed; "UTC" */
  */
 bool zone_name_valid(const char *name, size_t length);
 
+/* ERR_INVALID for a name that is none. It may be anything, so that it is only repeated if it can be printed.
+ */
+int zone_name_fail(const char *name, struct error *error);
+
 bool zone_equal(const struct zone *a, const struct zone *b); /* same table; names do not count */
 
 /* The segment that holds an instant. */

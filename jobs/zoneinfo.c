@@ -288,9 +288,7 @@ static int source_get(struct zone_source *source, const char *name, const struct
     int r;
 
     if (!zone_name_valid(name, strnlen(name, ZONE_NAME_MAX + 1)))
-        return error_set(error, ERR_INVALID,
-                         "'%.*s' is not the name of a time zone: write it like Europe/Paris", ZONE_NAME_MAX,
-                         name);
+        return zone_name_fail(name, error);
     kept = find(z, name);
     if (!kept) {
         r = load(z, name, &zone, error);
