@@ -186,6 +186,8 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow", AUTH_READ, 0, api_handle_logs},
     {"POST", "/v1/runs/{run}/kill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_kill},
+    {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain},
+    {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, API_AUDIT_MS},
     {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_step_down},

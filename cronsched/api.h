@@ -20,6 +20,7 @@
 #define API_READ_WAIT_MS      2000
 #define API_RUNS_LIMIT        1000 /* rows when the caller names no number */
 #define API_APPLY_BYTES_MAX   (8 * 1024 * 1024)
+#define API_AUDIT_MS          (10 * 60 * 1000)
 #define API_LOG_STREAMS_MAX   64
 #define API_LOG_POLL_MS       250 /* how often a log that is followed is looked at */
 #define API_METRICS_BYTES_MAX (4 * 1024 * 1024)
@@ -33,8 +34,11 @@ struct api_context {
     struct engine *const *engines;
     size_t engine_count;
     struct zone_source *zones;
-    const char *data_dir; /* holds the logs */
-    const char *cluster;  /* its name */
+    const char
+        *zones_dir; /* where an audit, on a thread of its own, reads zones; NULL: TZDIR, or the system's */
+    int64_t late_grace_ms; /* the scheduler's; 0: 60 s */
+    const char *data_dir;  /* holds the logs */
+    const char *cluster;   /* its name */
     const char *replica;
     const char *advertise; /* URL, or NULL */
     int64_t started_ms;    /* when this process began */

@@ -1,7 +1,11 @@
-/* What happened: the audit log. */
+/* What happened: the audit log, the audit, the explanation of one fire time. An audit computes on the pool,
+ * one at a time. */
 #include "cronsched/api_internal.h"
+#include "jobs/audit.h"
+#include "jobs/explain.h"
 #include "jobs/record.h"
 #include "jobs/text.h"
+#include "jobs/zoneinfo.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,4 +93,199 @@ void api_handle_records(struct http_request *request, void *arg)
 
     if (read_records_query(request, &q, &limit))
         api_read(arg, request, records_then);
+}
+
+/* --- explain -------------------------------------------------------------------------------------------- */
+
+#define LATE_GRACE_MS 60000
+
+static int64_t late_grace_ms(const struct api *api)
+{
+    return api->context.late_grace_ms ? api->context.late_grace_ms : LATE_GRACE_MS;
+}
+
+static bool read_explain_query(struct api *api, struct http_request *request, struct explain_request *ret)
+{
+    const char *job = http_query(request, "job");
+    int64_t at_ms = 0;
+
+    if (!job || !http_query(request, "time")) {
+        http_reply_error(request, ERR_INVALID, "%s is missing", job ? "time" : "job");
+        return false;
+    }
+    if (!job_name_valid(job)) {
+        http_reply_error(request, ERR_INVALID, "'%.100s' is no name of a job", job);
+        return false;
+    }
+    if (!api_query_time(request, "time", &at_ms))
+        return false;
+    explain_init(ret, job, at_ms, api->context.wall_ms(api->context.arg), late_grace_ms(api));
+    return true;
+}
+
+static void reply_explained(struct api *api, struct http_request *request,
+                            const struct explain_request *explain, const json_t *parts)
+{
+    json_t *answers[EXPLAIN_PARTS], *explained;
+    struct error e;
+
+    for (size_t i = 0; i < EXPLAIN_PARTS; i++)
+        answers[i] = json_array_get(parts, i);
+    if (explain_build(explain, answers, api->context.zones, &explained, &e) < 0)
+        http_reply_failure(request, &e);
+    else
+        http_reply_json(request, 200, explained);
+}
+
+/* `parts`: the answers so far. */
+static void explain_have(struct api *api, struct http_request *request, json_t *answer, json_t *parts)
+{
+    struct explain_request explain;
+    struct history_query query;
+
+    if (!read_explain_query(api, request, &explain))
+        return;
+    json_array_append(parts, answer);
+    if (json_array_size(parts) == EXPLAIN_PARTS) {
+        reply_explained(api, request, &explain, parts);
+        return;
+    }
+    explain_query(&explain, (enum explain_part)json_array_size(parts), &query);
+    api_query(api, request, &query, explain_have, json_incref(parts));
+}
+
+static void explain_then(struct api *api, struct http_request *request)
+{
+    struct explain_request explain;
+    struct history_query query;
+
+    if (!read_explain_query(api, request, &explain))
+        return;
+    explain_query(&explain, (enum explain_part)0, &query);
+    api_query(api, request, &query, explain_have, json_array());
+}
+
+void api_handle_explain(struct http_request *request, void *arg)
+{
+    struct explain_request explain;
+
+    if (read_explain_query(arg, request, &explain))
+        api_read(arg, request, explain_then);
+}
+
+/* --- audit ---------------------------------------------------------------------------------------------- */
+
+#define ZONES_DIR "/usr/share/zoneinfo"
+
+struct audit {
+    uv_work_t work;
+    struct api *api;
+    struct http_request *request; /* its texts are used on the pool: they do not change */
+    struct audit_options options;
+    const char *zones_dir;
+    json_t *history, *result;
+    struct error error;
+};
+
+static bool read_audit_query(struct api *api, struct http_request *request, struct audit_options *o)
+{
+    const struct api_context *c = &api->context;
+
+    *o = (struct audit_options){
+        .now_ms = c->wall_ms(c->arg), .late_grace_ms = late_grace_ms(api), .job = http_query(request, "job")};
+    o->until_ms = o->now_ms;
+    if (!http_query(request, "since")) {
+        http_reply_error(request, ERR_INVALID, "since is missing");
+        return false;
+    }
+    return api_query_time(request, "since", &o->since_ms) && api_query_time(request, "until", &o->until_ms);
+}
+
+/* The zones that the loop uses belong to the loop. */
+static void audit_on_pool(uv_work_t *work)
+{
+    struct audit *a = work->data;
+    struct zoneinfo *zones;
+
+    if (zoneinfo_new(&zones, a->zones_dir, &a->error) < 0)
+        return;
+    if (audit_check(a->history, &a->options, zoneinfo_source(zones), &a->result, &a->error) < 0)
+        a->result = NULL;
+    zoneinfo_free(zones);
+}
+
+static void audit_on_pool_done(uv_work_t *work, int status)
+{
+    struct audit *a = work->data;
+    struct api *api = a->api;
+
+    api->auditing = false;
+    if (a->result)
+        http_reply_json(a->request, 200, a->result);
+    else
+        http_reply_failure(a->request, &a->error);
+    json_decref(a->history);
+    http_request_unref(a->request);
+    free(a);
+    api_work_end(api);
+}
+
+static void reply_busy(struct http_request *request)
+{
+    struct error e;
+
+    error_set(&e, ERR_BUSY, "another audit is being worked on");
+    http_reply_header(request, "Retry-After", "5");
+    http_reply_problem(request, 429, &e, NULL);
+}
+
+static void audit_have(struct api *api, struct http_request *request, json_t *history, json_t *more)
+{
+    const char *folder = getenv("TZDIR");
+    struct audit *a;
+
+    if (api->auditing) {
+        reply_busy(request);
+        return;
+    }
+    a = calloc(1, sizeof(*a));
+    if (!a || !read_audit_query(api, request, &a->options)) {
+        free(a);
+        http_reply_error(request, ERR_NOMEM, "out of memory");
+        return;
+    }
+    a->api = api;
+    a->request = http_request_ref(request);
+    a->zones_dir = api->context.zones_dir ? api->context.zones_dir : folder && *folder ? folder : ZONES_DIR;
+    a->history = json_incref(history);
+    a->work.data = a;
+    api->auditing = true;
+    api_work_begin(api);
+    if (uv_queue_work(api->loop, &a->work, audit_on_pool, audit_on_pool_done) < 0)
+        abort(); /* it fails for a missing function only */
+}
+
+static void audit_then(struct api *api, struct http_request *request)
+{
+    struct history_query query = {.kind = HISTORY_AUDIT};
+    struct audit_options o;
+
+    if (!read_audit_query(api, request, &o))
+        return;
+    if (api->auditing) {
+        reply_busy(request);
+        return;
+    }
+    query.job = o.job;
+    query.since_ms = o.since_ms;
+    query.until_ms = o.until_ms;
+    api_query(api, request, &query, audit_have, NULL);
+}
+
+void api_handle_audit(struct http_request *request, void *arg)
+{
+    struct audit_options o;
+
+    if (read_audit_query(arg, request, &o))
+        api_read(arg, request, audit_then);
 }

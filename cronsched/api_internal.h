@@ -1,6 +1,6 @@
 /* What the files of the API share. api.c: start, end, waiting for the journal and for history; api_jobs.c,
  * api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c, api_metrics.c: the handlers; api_body.c:
- * checks of what comes in. Nobody else includes this.
+ * checks of what comes in; api_query.c: of query keys. Nobody else but tests includes this.
  */
 #pragma once
 
@@ -21,6 +21,7 @@ struct api {
     size_t stream_count;
     size_t work_count; /* pieces of work on the pool */
     int handles;       /* not yet closed */
+    bool auditing;
     bool closing, http_closed;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -71,7 +72,7 @@ int64_t body_time(const json_t *body, const char *name, int64_t absent);
 extern const struct body_key body_pause[], body_backfill[];
 extern const size_t body_pause_count, body_backfill_count;
 
-/* Query keys. False: the request has been answered with what is wrong. */
+/* --- query keys (api_query.c). False: the request has been answered with what is wrong. */
 bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms);
 bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret);
 bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
@@ -96,6 +97,8 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
     X(run)                                                                                                   \
     X(logs)                                                                                                  \
     X(kill)                                                                                                  \
+    X(explain)                                                                                               \
+    X(audit)                                                                                                 \
     X(records)                                                                                               \
     X(cluster)                                                                                               \
     X(step_down)                                                                                             \

@@ -135,6 +135,11 @@ static bool hung_up(int fd)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
+static uint64_t answer_ms(const struct http *http, const struct http_request *r)
+{
+    return r->entry->route->answer_ms ? (uint64_t)r->entry->route->answer_ms : http->answer_ms;
+}
+
 static void check_connection(struct http *http, struct http_connection *c, uint64_t now)
 {
     struct http_request *r = c->request;
@@ -151,9 +156,9 @@ static void check_connection(struct http *http, struct http_connection *c, uint6
             shutdown(c->fd, SHUT_RDWR);
         return;
     case HTTP_HANDLING:
-        if (!r->answered && now - r->handled_ms >= http->answer_ms)
+        if (!r->answered && now - r->handled_ms >= answer_ms(http, r))
             http_reply_error(r, ERR_TIMEOUT, "no answer within %llu ms; what was asked may still happen",
-                             (unsigned long long)http->answer_ms);
+                             (unsigned long long)answer_ms(http, r));
         return;
     case HTTP_SENDING:
         if (r->stream && r->stream->suspended && hung_up(c->fd)) {

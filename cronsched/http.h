@@ -51,6 +51,7 @@ struct http_route {
     enum auth_role role;   /* AUTH_NOBODY: open to all, nobody is asked who they are */
     size_t body_bytes_max; /* 0: takes no body. The body is a JSON object; none at all is fine */
     void (*handle)(struct http_request *request, void *arg);
+    int64_t answer_ms; /* the handler's time; 0: the server's */
 };
 
 struct http_options {

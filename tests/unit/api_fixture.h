@@ -193,12 +193,12 @@ static void fake_query(struct history *history, const struct history_query *quer
 /* History answers from the loop, never from within. */
 static inline void answer_history(void)
 {
+    void (*answer)(void *arg, json_t *result, const struct error *error) = fake.answer;
     struct error e = {.code = ERR_FULL, .text = "the disk is full"};
 
-    if (!fake.answer)
-        return;
-    fake.answer(fake.answer_arg, fake.stored ? json_deep_copy(fake.stored) : NULL, &e);
-    fake.answer = NULL;
+    fake.answer = NULL; /* the next question may be asked from within */
+    if (answer)
+        answer(fake.answer_arg, fake.stored ? json_deep_copy(fake.stored) : NULL, &e);
 }
 
 static uint64_t fake_applied(const struct history *history)

@@ -340,6 +340,32 @@ static void test_records(void **state)
     assert_int_equal(fake.query.limit, 2);
 }
 
+static void test_audit(void **state)
+{
+    json_decref(fake.stored);
+    fake.stored = json_pack("{s:[], s:[], s:[], s:[], s:[]}", "runs", "skips", "records", "pruned", "gaps");
+    assert_answer("GET /v1/audit", NULL, 400, "since is missing");
+    assert_answer("GET /v1/audit?since=yesterday", NULL, 400, "since: ");
+    assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z&until=2026-11-22T00:00:00Z&job=a", NULL, 200,
+                  "\"fire_times\":0");
+    assert_int_equal(fake.query.kind, HISTORY_AUDIT);
+    assert_string_equal(fake.query_text, "a - - -");
+    assert_int_equal(fake.query.until_ms, INT64_C(1795305600000));
+    assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL, 200, "\"unaccounted\":[]");
+    assert_int_equal(fake.query.until_ms, fake_wall(NULL));
+}
+
+static void test_explain(void **state)
+{
+    assert_answer("GET /v1/explain", NULL, 400, "job is missing");
+    assert_answer("GET /v1/explain?job=a", NULL, 400, "time is missing");
+    assert_answer("GET /v1/explain?job=A&time=2026-11-22T00:00:00Z", NULL, 400, "no name of a job");
+    assert_answer("GET /v1/explain?job=a&time=now", NULL, 400, "time: ");
+    assert_answer("GET /v1/explain?job=a&time=2026-11-22T00:00:00Z", NULL, 404,
+                  "a");                              /* nothing is known of it */
+    assert_int_equal(fake.query.kind, HISTORY_RUNS); /* the last part asked for */
+}
+
 static void test_backfill_knows_what_ran(void **state)
 {
     static const char body[] = "{\"from\":\"2026-11-20T00:00:00Z\",\"to\":\"2026-11-21T00:00:00Z\"}";
@@ -812,6 +838,8 @@ int main(void)
         SERVER(test_live_runs_come_before_stored_ones),
         SERVER(test_one_run),
         SERVER(test_records),
+        SERVER(test_audit),
+        SERVER(test_explain),
         SERVER(test_backfill_knows_what_ran),
         SERVER(test_logs),
         SERVER(test_the_last_lines_of_a_log),
