@@ -37,6 +37,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,6 +50,7 @@
 #define REMAINS_MS    5000 /* to wait for killed processes that do not go */
 #define KILL_AGAIN_MS 100
 #define READ_BYTES    (64 * 1024)
+#define COMMAND_FILES 1024 /* open files, the soft limit of commands */
 #define CHILDREN_MAX  4096 /* bytes of the list of children read at a time */
 
 extern char **environ;
@@ -139,6 +141,18 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The server takes as many descriptors as it may; a command gets the customary limit, below the same ceiling.
+ */
+static void lower_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= COMMAND_FILES)
+        return;
+    limit.rlim_cur = COMMAND_FILES;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, int output, int report_fd)
 {
     const char *dir = *s->spec.working_dir ? s->spec.working_dir : "/";
@@ -170,6 +184,7 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
         _exit(126);
     }
     default_signals();
+    lower_file_limit();
     umask(022);
     environ = s->env; /* execvp searches the job's own PATH */
     execvp(s->spec.argv[0], s->spec.argv);

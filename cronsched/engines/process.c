@@ -511,7 +511,9 @@ static void close_engine(struct engine *engine, void (*done)(void *arg), void *a
 static void set_options(struct process_engine *e, const struct engine_process_options *o)
 {
     e->name = alloc_text(o->name);
-    e->data_dir = alloc_text(o->data_dir);
+    e->data_dir = realpath(o->data_dir, NULL); /* supervisors have a working folder of their own */
+    if (!e->data_dir)
+        e->data_dir = alloc_text(o->data_dir); /* opening it will say what is wrong */
     e->program = alloc_text(o->program ? o->program : "/proc/self/exe");
     e->parallel = o->parallel > 0 ? o->parallel : PROCESS_PARALLEL_DEFAULT;
     e->retention_ms = o->retention_ms > 0 ? o->retention_ms : PROCESS_RETENTION_MS;
