@@ -23,10 +23,10 @@
     X("cluster", "cluster", NAME, cluster, "NAME", "default", "name of the cluster")                         \
     X("data_dir", "data-dir", PATH, data_dir, "DIR", NULL, "folder for history, logs and the socket")        \
     X("listen", "listen", LISTEN, listen, "ADDRESS", NULL,                                                   \
-      "unix:PATH or HOST:PORT to serve on; several may be given")                                            \
+      "where to serve: unix:PATH or HOST:PORT; several may be given")                                        \
     X("advertise", "advertise", URL, advertise, "URL", NULL, "where other replicas reach this one")          \
     X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
-      "HOST:PORT,...[/CHROOT] of the ensemble; without it the journal lives in the data folder")             \
+      "the ensemble, HOST:PORT,...[/CHROOT]; without it the journal lives in the data folder")               \
     X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
       "after which a silent replica counts as dead")                                                         \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \

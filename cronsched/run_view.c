@@ -105,7 +105,7 @@ void run_view_show(const struct output *out, const json_t *run)
     static const struct output_column columns[] = {
         {"ATTEMPT", "attempt", OUTPUT_RIGHT},
         {"ENGINE", "engine", OUTPUT_TEXT},
-        {"ID", "id", OUTPUT_TEXT},
+        {"ID", "id", OUTPUT_CUT},
         {"STATE", "state", OUTPUT_STATE},
         {"STARTED", "started", OUTPUT_TIME},
         {"TOOK", "duration", OUTPUT_MS},

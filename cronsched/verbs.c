@@ -428,6 +428,20 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     return code;
 }
 
+/* An answer that did not get out is no answer; but a reader that has seen enough (head, a pager) is no fault.
+ */
+static int check_stdout(int code)
+{
+    bool failed = ferror(stdout);
+
+    if (fflush(stdout) != 0)
+        failed = true;
+    if (!failed || errno == EPIPE)
+        return code;
+    fprintf(stderr, "cronsched: stdout: %s\n", strerror(errno));
+    return code == EXIT_FINE ? EXIT_INTERNAL : code;
+}
+
 int verbs_main(int argc, char **argv)
 {
     static char *words[VERB_ARGS_MAX + 2];
@@ -452,10 +466,5 @@ int verbs_main(int argc, char **argv)
     } else {
         code = run_verb(verb, count, words + 1);
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "cronsched: stdout: %s\n", strerror(errno));
-        if (code == EXIT_FINE)
-            code = EXIT_INTERNAL;
-    }
-    return code;
+    return check_stdout(code);
 }
