@@ -191,21 +191,29 @@ static void begin_reply(struct reader *r)
         reader_close(r);
 }
 
+static bool is_word(const json_t *object, const char *key, const char *const *words)
+{
+    const char *word = json_string_value(json_object_get(object, key));
+
+    while (word && *words && strcmp(*words, word) != 0)
+        words++;
+    return word && *words;
+}
+
+/* Nothing more will be written. A run that is not live any more is over as a whole. */
 static bool attempt_is_over(struct reader *r)
 {
-    static const char *const open_states[] = {"armed", "committed", "started"};
+    static const char *const ends[] = {"ended", "start-failed", "unknown",
+                                       NULL}; /* never-ran is tried again */
+    static const char *const run_ends[] = {"ended", "skipped", NULL};
     json_t *run = scheduler_run_json(r->api->context.scheduler, r->run), *attempt;
-    bool over = true;
+    bool over = !run || is_word(run, "state", run_ends);
     size_t i;
 
     json_array_foreach(json_object_get(run, "attempts"), i, attempt)
     {
-        const char *state = json_string_value(json_object_get(attempt, "state"));
-
-        if (json_integer_value(json_object_get(attempt, "attempt")) != r->attempt || !state)
-            continue;
-        for (size_t k = 0; k < sizeof(open_states) / sizeof(open_states[0]); k++)
-            over = over && strcmp(state, open_states[k]) != 0;
+        if (json_integer_value(json_object_get(attempt, "attempt")) == r->attempt)
+            over = over || is_word(attempt, "state", ends);
     }
     json_decref(run);
     return over;
