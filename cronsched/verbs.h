@@ -90,6 +90,8 @@ struct verb {
     X(logs)                                                                                                  \
     X(kill)                                                                                                  \
     X(backfill)                                                                                              \
+    X(next)                                                                                                  \
+    X(dst_report)                                                                                            \
     X(explain)                                                                                               \
     X(audit)                                                                                                 \
     X(cluster)                                                                                               \

@@ -515,6 +515,11 @@ const char *schedule_local(const struct schedule *s, int64_t at_s, char *buffer,
     return civil_format(at_s + offset_s, offset_s, s->zone == zone_utc(), buffer, size);
 }
 
+int64_t schedule_instant(const struct schedule *s, int64_t local_s)
+{
+    return zone_instant(s->zone, local_s, NULL);
+}
+
 const char *schedule_zone(const struct schedule *s)
 {
     return s->zone_name;

@@ -87,6 +87,10 @@ bool schedule_fixed(const struct schedule *schedule);
 /* The local wall time of at_s in the schedule's zone, "2026-03-29T03:00:00+02:00". */
 const char *schedule_local(const struct schedule *schedule, int64_t at_s, char *buffer, size_t size);
 
+/* The instant of a wall time (seconds since 1970 of the wall clock) in the schedule's zone: in a gap, the
+ * change; shown twice, the first. */
+int64_t schedule_instant(const struct schedule *schedule, int64_t local_s);
+
 /* One line of plain English: "at 02:30 on weekdays, Europe/Paris". */
 const char *schedule_describe(const struct schedule *schedule, char *buffer, size_t size);
 
