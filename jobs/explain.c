@@ -430,7 +430,8 @@ int explain_build(const struct explain_request *request, json_t *const answers[E
     } else {
         e.lines = json_array();
         e.at_s = request->at_ms >= 0 ? request->at_ms / 1000 : (request->at_ms - 999) / 1000;
-        e.version = past_version_at(e.job, e.at_s);
+        /* a run triggered in the second of its job's definition is of that version */
+        e.version = past_version_at(e.job, e.at_s + (request->at_ms % 1000 != 0));
         if (e.version && past_compile(e.job, e.version, zones) == 0)
             e.schedule = e.version->schedule;
         e.is_fire_time = e.schedule && request->at_ms % 1000 == 0 && schedule_match(e.schedule, e.at_s);
