@@ -131,6 +131,14 @@ void api_write_result(struct api *api, struct http_request *request, int r, json
 
 /* --- waiting for history -------------------------------------------------------------------------------- */
 
+/* Its limits are of the moment: too many questions at once, or too much asked for at once. */
+static void reply_no_history(struct http_request *request, const struct error *error)
+{
+    if (error->code == ERR_LIMIT)
+        http_reply_header(request, "Retry-After", "1");
+    http_reply_problem(request, error->code == ERR_LIMIT ? 429 : http_status_of(error->code), error, NULL);
+}
+
 static void on_history(void *arg, json_t *result, const struct error *error)
 {
     struct query *q = arg;
@@ -140,7 +148,7 @@ static void on_history(void *arg, json_t *result, const struct error *error)
         if (result)
             q->then(q->api, q->request, result, q->more);
         else
-            http_reply_failure(q->request, error);
+            reply_no_history(q->request, error);
     }
     http_request_unref(q->request);
     json_decref(result);
