@@ -299,7 +299,9 @@ static void clear_remains(struct supervisor *s)
 static void write_end(struct supervisor *s, const struct attempt_end *end)
 {
     for (int i = 0; i < END_TRIES; i++) {
-        if (attempt_write_end(s->folder, end, NULL) == 0)
+        int r = attempt_write_end(s->folder, end, NULL);
+
+        if (r == 0 || r == ERR_NOT_FOUND) /* the folder is gone: nobody wants to know */
             return;
         poll(NULL, 0, 1000);
     }

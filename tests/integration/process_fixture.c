@@ -1,10 +1,12 @@
 #include "tests/integration/process_fixture.h"
 
+#include "cronsched/engines/attempt.h"
 #include "cronsched/supervise.h"
 #include "jobs/alloc.h"
 #include "jobs/fault.h"
 #include "jobs/job_keys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -28,6 +30,29 @@ static _Noreturn void die(const char *what)
 static uint64_t mono_ms(void)
 {
     return uv_hrtime() / 1000000;
+}
+
+/* Supervisors outlive a server, also one of a failed test, and also when they are stopped. */
+static void kill_supervisors(struct fixture *f)
+{
+    char host[ATTEMPT_HOST_MAX];
+    struct dirent *entry;
+    int root = -1;
+    DIR *dir;
+
+    if (attempts_open(f->folder, &root, host, NULL) < 0 || !(dir = fdopendir(root)))
+        return;
+    while ((entry = readdir(dir))) {
+        struct attempt_status status;
+        int folder = -1;
+
+        if (entry->d_name[0] == '.' || attempt_open(root, entry->d_name, &folder, NULL) < 0)
+            continue;
+        if (attempt_read(folder, &status, NULL) == 0)
+            attempt_signal(&status.supervisor, SIGKILL);
+        close(folder);
+    }
+    closedir(dir);
 }
 
 /* --- the host --- */
@@ -144,6 +169,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 void fixture_free(struct fixture *f)
 {
     close_engine(f);
+    if (f->own_folder)
+        kill_supervisors(f);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&f->loop) != 0)
         die("the loop has handles left");
@@ -296,6 +323,7 @@ void fixture_until(struct fixture *f, bool (*condition)(void *arg), void *arg, c
         uv_run(&f->loop, UV_RUN_ONCE);
         if (mono_ms() > until) {
             fprintf(stderr, "process test: waited in vain for %s in %s\n", what, f->folder);
+            kill_supervisors(f);
             abort();
         }
     }

@@ -600,6 +600,7 @@ static void test_sweep_removes_what_nobody_keeps(void **state)
     fixture_write(f, "go-on", "");
     assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
     assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, armed, false)->event, ENGINE_STARTED);
+    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, armed, false)->event, ENGINE_ENDED);
 }
 
 static void test_sweep_asks_before_it_removes(void **state)
