@@ -1,0 +1,300 @@
+/* A history store on a pool whose work happens when the test says so; batches for it, and questions. For the
+ * tests of the store, each of which is one program with one bench.
+ */
+#pragma once
+
+#include "jobs/alloc.h"
+#include "jobs/db.h"
+#include "jobs/store.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define T0    INT64_C(1700000000000)
+#define HOUR  INT64_C(3600000)
+#define DAY   (24 * HOUR)
+#define NEVER UINT64_MAX
+
+/* ---- a pool whose work happens when the test says so ---- */
+
+struct task {
+    void (*work)(void *arg), (*done)(void *arg);
+    void *arg;
+};
+
+static struct bench {
+    struct store_pool table;
+    struct task tasks[STORE_WORK_MAX];
+    int count;
+    uint64_t delay_ms;
+    void (*wake)(void *arg);
+    void *wake_arg;
+
+    struct history *history;
+    char dir[64], path[96];
+    int failures, closed, removed;
+    struct error failure;
+    char removed_runs[4096];
+} b;
+
+static inline void bench_run(struct store_pool *pool, void (*work)(void *arg), void (*done)(void *arg),
+                             void *arg)
+{
+    assert_true(b.count < STORE_WORK_MAX);
+    b.tasks[b.count++] = (struct task){work, done, arg};
+}
+
+static inline void bench_later(struct store_pool *pool, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+{
+    b.delay_ms = wake ? delay_ms : NEVER;
+    b.wake = wake;
+    b.wake_arg = arg;
+}
+
+/* One event: the oldest piece of work, or a timer due within the time. False: nothing to do. */
+static inline bool step(uint64_t within_ms)
+{
+    if (b.count > 0) {
+        struct task t = b.tasks[0];
+
+        b.tasks[0] = b.tasks[1];
+        t.work(t.arg);
+        b.count--;
+        t.done(t.arg);
+        return true;
+    }
+    if (b.wake && b.delay_ms <= within_ms) {
+        void (*wake)(void *arg) = b.wake;
+
+        b.wake = NULL;
+        wake(b.wake_arg);
+        return true;
+    }
+    return false;
+}
+
+static inline void drain(void)
+{
+    while (step(0)) {
+    }
+}
+
+static inline void on_removed(void *arg, const char *run, const char *job)
+{
+    size_t n = strlen(b.removed_runs);
+
+    b.removed++;
+    snprintf(b.removed_runs + n, sizeof(b.removed_runs) - n, "%s ", run);
+}
+
+static inline void on_failed(void *arg, const struct error *error)
+{
+    b.failures++;
+    b.failure = *error;
+}
+
+static inline int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(name);
+}
+
+static inline int set_up(void **state)
+{
+    memset(&b, 0, sizeof(b));
+    b.table = (struct store_pool){bench_run, bench_later};
+    snprintf(b.dir, sizeof(b.dir), "/tmp/cronsched-store-XXXXXX");
+    if (!mkdtemp(b.dir))
+        return -1;
+    snprintf(b.path, sizeof(b.path), "%s/history.db", b.dir);
+    return 0;
+}
+
+static inline int tear_down(void **state)
+{
+    umount2(b.dir, MNT_DETACH);
+    return nftw(b.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline void open_with(size_t queue_bytes)
+{
+    struct store_options options = {.path = b.path,
+                                    .pool = &b.table,
+                                    .queue_bytes = queue_bytes,
+                                    .removed = on_removed,
+                                    .failed = on_failed};
+    struct error error = {0};
+
+    if (store_open(&b.history, &options, &error) < 0)
+        fail_msg("%s", error.text);
+}
+
+static inline void on_closed(void *arg)
+{
+    b.closed++;
+}
+
+static inline void close_store(void)
+{
+    b.closed = 0;
+    b.history->ops->close(b.history, on_closed, NULL);
+    assert_int_equal(b.closed, 0);
+    drain();
+    assert_int_equal(b.closed, 1);
+}
+
+/* ---- writes ---- */
+
+static inline struct history_write *new_write(uint64_t index)
+{
+    struct history_write *w = alloc_zero(sizeof(*w));
+
+    w->index = index;
+    w->epoch = 1;
+    w->time_ms = T0 + (int64_t)index * 1000;
+    return w;
+}
+
+static inline void add_run(struct history_write *w, const char *run, int64_t at_ms, const char *state,
+                           const char *verdict, const char *cause)
+{
+    struct history_run *r;
+    char json[256];
+
+    w->runs = alloc_resize(w->runs, (w->run_count + 1) * sizeof(*w->runs));
+    r = &w->runs[w->run_count++];
+    *r = (struct history_run){.run = alloc_text(run),
+                              .at_ms = at_ms,
+                              .fire_ms = at_ms,
+                              .state = alloc_text(state),
+                              .verdict = alloc_text(verdict)};
+    r->job = alloc_text(run);
+    *strchr(r->job, '@') = '\0';
+    if (verdict)
+        r->ended_ms = at_ms + 500;
+    snprintf(json, sizeof(json), "{\"run\":\"%s\",\"state\":\"%s\",\"cause\":\"%s\"}", run, state, cause);
+    r->json = alloc_text(json);
+}
+
+static inline void add_skip(struct history_write *w, const char *job, int64_t from_ms, int64_t to_ms,
+                            int64_t count, const char *reason)
+{
+    w->skips = alloc_resize(w->skips, (w->skip_count + 1) * sizeof(*w->skips));
+    w->skips[w->skip_count++] = (struct history_skip){alloc_text(job),    from_ms,           to_ms,     count,
+                                                      alloc_text(reason), alloc_text("why"), w->time_ms};
+}
+
+static inline void add_record(struct history_write *w, const char *kind, const char *job, const char *run)
+{
+    char json[128];
+
+    w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
+    snprintf(json, sizeof(json), "{\"k\":\"%s\",\"number\":%zu}", kind, w->record_count);
+    w->records[w->record_count++] =
+        (struct history_record){alloc_text(kind), alloc_text(job), alloc_text(run), alloc_text(json)};
+}
+
+static inline void put(struct history_write *w)
+{
+    b.history->ops->write(b.history, w);
+}
+
+/* A batch that ended one run of a minutely job. */
+static inline void put_minute(uint64_t index, const char *job, int minute)
+{
+    struct history_write *w = new_write(index);
+    char run[64];
+
+    snprintf(run, sizeof(run), "%s@20231114T%02d%02d00Z", job, minute / 60, minute % 60);
+    w->time_ms = T0 + minute * 60000;
+    add_run(w, run, T0 + minute * 60000, "ended", "succeeded", "schedule");
+    add_record(w, "fire", job, run);
+    add_record(w, "ended", job, run);
+    put(w);
+}
+
+/* ---- queries ---- */
+
+struct answer {
+    int calls;
+    json_t *result;
+    struct error error;
+};
+
+static inline void on_answer(void *arg, json_t *result, const struct error *error)
+{
+    struct answer *a = arg;
+
+    a->calls++;
+    a->result = result;
+    if (error)
+        a->error = *error;
+    assert_true(!result == !!error);
+}
+
+static inline void ask(const struct history_query *q, struct answer *a)
+{
+    *a = (struct answer){0};
+    b.history->ops->query(b.history, q, on_answer, a);
+    assert_int_equal(a->calls, 0); /* never from within */
+}
+
+static inline json_t *get(const struct history_query *q)
+{
+    struct answer a;
+
+    ask(q, &a);
+    drain();
+    assert_int_equal(a.calls, 1);
+    if (!a.result)
+        fail_msg("%s", a.error.text);
+    return a.result;
+}
+
+/* The values of a key in each object of the answer, joined by blanks. */
+static inline void assert_answer(const struct history_query *q, const char *key, const char *expected)
+{
+    json_t *result = get(q), *item;
+    char text[4096] = "";
+    size_t i, n = 0;
+
+    json_array_foreach(result, i, item)
+    {
+        json_t *value = json_object_get(item, key);
+        char *dump = json_is_string(value) ? alloc_text(json_string_value(value))
+                                           : json_dumps(value, JSON_ENCODE_ANY);
+
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "", dump);
+        free(dump);
+    }
+    json_decref(result);
+    assert_string_equal(text, expected);
+}
+
+static inline size_t count_of(const struct history_query *q)
+{
+    json_t *result = get(q);
+    size_t n = json_array_size(result);
+
+    json_decref(result);
+    return n;
+}
+
+static inline void assert_gaps(const char *expected)
+{
+    struct history_query q = {.kind = HISTORY_AUDIT, .since_ms = 1};
+    json_t *answer = get(&q);
+    char *gaps = json_dumps(json_object_get(answer, "gaps"), JSON_COMPACT);
+
+    assert_string_equal(gaps, expected);
+    free(gaps);
+    json_decref(answer);
+}
