@@ -204,7 +204,7 @@ static void on_clock(uv_timer_t *timer)
 
 /* --- daemons come and go -------------------------------------------------------------------------------- */
 
-static void on_library_log(void *cls, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list ap)
 {
     struct http *http = cls;
     size_t n;
@@ -251,18 +251,31 @@ static void daemon_free(struct http_daemon *d)
     free(d);
 }
 
+static struct http_daemon *daemon_new(const char *cert, const char *key)
+{
+    struct http_daemon *d = calloc(1, sizeof(*d));
+
+    if (!d)
+        return NULL;
+    if (!cert)
+        return d;
+    d->cert = strdup(cert);
+    d->key = strdup(key);
+    if (d->cert && d->key)
+        return d;
+    daemon_free(d);
+    return NULL;
+}
+
 static int daemon_start(struct http_listener *l, const char *cert, const char *key, struct error *error)
 {
+    struct http_daemon *d = daemon_new(cert, key);
     struct http *http = l->http;
-    struct http_daemon *d = calloc(1, sizeof(*d));
     const union MHD_DaemonInfo *info;
     int fd;
 
-    if (!d || (cert && (!(d->cert = strdup(cert)) || !(d->key = strdup(key))))) {
-        if (d)
-            daemon_free(d);
+    if (!d)
         return error_set(error, ERR_NOMEM, "out of memory");
-    }
     d->listener = l;
     list_init(&d->connections);
     fd = fcntl(l->socket.fd, F_DUPFD_CLOEXEC, 0);
