@@ -4,7 +4,6 @@
 
 #include "cronsched/config_internal.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,9 +71,7 @@ const struct verb_option config_options[] = {
 /* "tls.cert" to "CRONSCHED_TLS_CERT" */
 static const char *variable_name(const char *key, char *buffer, size_t size)
 {
-    int n = snprintf(buffer, size, "CRONSCHED_%s", key);
-
-    assert(n > 0 && (size_t)n < size);
+    snprintf(buffer, size, "CRONSCHED_%s", key);
     for (char *p = buffer; *p; p++)
         *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
     return buffer;

@@ -248,6 +248,14 @@ void output_rows(const struct output *out, const json_t *array, const struct out
         print_table(out, array, columns, count);
 }
 
+/* A value that is there and says something: false, as OUTPUT_YES, says nothing. */
+static bool field_speaks(const json_t *object, const struct output_column *field)
+{
+    const json_t *value = value_at(object, field->key);
+
+    return value && !(field->cell == OUTPUT_YES && json_is_false(value));
+}
+
 void output_fields(const struct output *out, const json_t *object, const struct output_column *fields,
                    size_t count)
 {
@@ -258,13 +266,13 @@ void output_fields(const struct output *out, const json_t *object, const struct 
         return;
     }
     for (size_t i = 0; i < count; i++)
-        if (value_at(object, fields[i].key) && strlen(fields[i].title) > width)
+        if (field_speaks(object, &fields[i]) && strlen(fields[i].title) > width)
             width = strlen(fields[i].title);
     for (size_t i = 0; i < count; i++) {
         const char *color = NULL;
         char *s;
 
-        if (!value_at(object, fields[i].key))
+        if (!field_speaks(object, &fields[i]))
             continue;
         s = output_cell_text(out, object, &fields[i]);
         if (!s)

@@ -103,34 +103,11 @@ const struct verb verb_names = {
 /* --- show
  * --------------------------------------------------------------------------------------------------- */
 
-static void show_job(const struct output *out, const json_t *job)
+static void show_next_times(const struct output *out, const json_t *job)
 {
-    static const struct output_column fields[] = {
-        {"Job", "job", OUTPUT_TEXT},
-        {"Description", "def.description", OUTPUT_TEXT},
-        {"Owner", "def.owner", OUTPUT_TEXT},
-        {"Set", "set", OUTPUT_TEXT},
-        {"Version", "version", OUTPUT_TEXT},
-        {"Schedule", "schedule", OUTPUT_TEXT},
-        {"In words", "describe", OUTPUT_TEXT},
-        {"Timezone", "timezone", OUTPUT_TEXT},
-        {"Paused until", "paused_until", OUTPUT_TIME},
-        {"Paused by", "paused_by", OUTPUT_TEXT},
-        {"Reason", "pause_reason", OUTPUT_TEXT},
-        {"State", "state", OUTPUT_STATE},
-        {"Last run", "last_run", OUTPUT_TEXT},
-        {"Verdict", "verdict", OUTPUT_STATE},
-    };
     const json_t *times = json_object_get(job, "next_times"), *item;
     size_t i;
 
-    if (out->format != OUTPUT_TABLE) {
-        output_value(out, job);
-        return;
-    }
-    output_fields(out, job, fields, sizeof(fields) / sizeof(fields[0]));
-    if (json_is_true(json_object_get(job, "paused")))
-        fprintf(out->to, "%sIt is paused.%s\n", output_tone(out, OUTPUT_WARN), output_plain(out));
     if (json_array_size(times))
         fprintf(out->to, "\n%sNext fire times%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
     json_array_foreach(times, i, item)
@@ -142,6 +119,49 @@ static void show_job(const struct output *out, const json_t *job)
             fprintf(out->to, "  %s  %s\n", when_local(ms, local, sizeof(local)),
                     when_relative(ms, out->now_ms, left, sizeof(left)));
     }
+}
+
+static void show_unfinished(const struct output *out, const json_t *job)
+{
+    static const struct output_column columns[] = {{"RUN", "run", OUTPUT_TEXT},
+                                                   {"CAUSE", "cause", OUTPUT_TEXT},
+                                                   {"STATE", "state", OUTPUT_STATE},
+                                                   {"STARTED", "started", OUTPUT_RELATIVE}};
+    const json_t *runs = json_object_get(job, "unfinished");
+
+    if (json_array_size(runs) == 0)
+        return;
+    fprintf(out->to, "\n%sUnfinished runs%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
+    output_rows(out, runs, columns, sizeof(columns) / sizeof(columns[0]), "");
+}
+
+static void show_job(const struct output *out, const json_t *job)
+{
+    static const struct output_column fields[] = {
+        {"Job", "job", OUTPUT_TEXT},
+        {"Description", "def.description", OUTPUT_TEXT},
+        {"Owner", "def.owner", OUTPUT_TEXT},
+        {"Set", "set", OUTPUT_TEXT},
+        {"Version", "version", OUTPUT_TEXT},
+        {"Schedule", "schedule", OUTPUT_TEXT},
+        {"In words", "describe", OUTPUT_TEXT},
+        {"Timezone", "timezone", OUTPUT_TEXT},
+        {"Paused", "paused", OUTPUT_YES},
+        {"Paused until", "paused_until", OUTPUT_TIME},
+        {"Paused by", "paused_by", OUTPUT_TEXT},
+        {"Reason", "pause_reason", OUTPUT_TEXT},
+        {"State", "state", OUTPUT_STATE},
+        {"Last run", "last_run", OUTPUT_TEXT},
+        {"Verdict", "verdict", OUTPUT_STATE},
+    };
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, job);
+        return;
+    }
+    output_fields(out, job, fields, sizeof(fields) / sizeof(fields[0]));
+    show_next_times(out, job);
+    show_unfinished(out, job);
     fprintf(out->to, "\n%sDefinition%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
     fflush(out->to);
     output_yaml(out->to, json_object_get(job, "def"));
