@@ -51,6 +51,14 @@ static void handle_nothing(struct http_request *r, void *arg)
     http_reply_text(r, 200, "text/plain", "ok\n");
 }
 
+static char big[16 * 1024 * 1024]; /* more than any socket buffers */
+
+static void handle_big(struct http_request *r, void *arg)
+{
+    handled++;
+    http_reply_static(r, 200, "application/octet-stream", big, sizeof(big));
+}
+
 static void on_drained(void *arg)
 {
     stream_drained++;
@@ -79,6 +87,7 @@ static const struct http_route routes[] = {
     {"GET", "/keep", NULL, AUTH_READ, 0, handle_keep},
     {"POST", "/keep", NULL, AUTH_READ, 1000, handle_keep},
     {"GET", "/stream", NULL, AUTH_READ, 0, handle_stream},
+    {"GET", "/big", NULL, AUTH_READ, 0, handle_big},
 };
 
 /* --- set up --------------------------------------------------------------------------------------------- */

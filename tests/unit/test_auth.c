@@ -384,6 +384,25 @@ static void *tls_thread(void *arg)
     return NULL;
 }
 
+/* What /keep and /stream wait for, a piece at a time. */
+static void serve_later(void)
+{
+    static int pieces;
+
+    while (kept_count > 0) {
+        http_reply_text(kept[--kept_count], 200, "text/plain", "later");
+        http_request_unref(kept[kept_count]);
+    }
+    if (!stream)
+        return;
+    if (++pieces % 4) {
+        http_stream_write(stream, "piece ", 6);
+    } else {
+        http_stream_end(stream);
+        stream = NULL;
+    }
+}
+
 static struct tls_call tls_ask(const char *address, const char *ca, const char *path, const char *body)
 {
     static struct tls_call c;
@@ -393,8 +412,10 @@ static struct tls_call tls_ask(const char *address, const char *ca, const char *
     snprintf(c.url, sizeof(c.url), "https://localhost:%s%s", strrchr(address, ':') + 1, path);
     snprintf(c.ca, sizeof(c.ca), "%s", ca);
     assert_int_equal(pthread_create(&thread, NULL, tls_thread, &c), 0);
-    while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE))
+    while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE)) {
         turn(&loop, -1, 0);
+        serve_later();
+    }
     pthread_join(thread, NULL);
     return c;
 }
@@ -442,6 +463,11 @@ static void test_tls(void **state)
     assert_int_equal(c.code, CURLE_OK);
     assert_int_equal(c.status, 200);
     assert_non_null(strstr(c.reply, "\"body\":{\"a\":1}"));
+    c = tls_ask(address, cert, "/keep", NULL);
+    assert_string_equal(c.reply, "later");
+    c = tls_ask(address, cert, "/stream", NULL);
+    assert_int_equal(c.code, CURLE_OK);
+    assert_string_equal(c.reply, "piece piece piece ");
     c = tls_ask(address, other_cert, "/open", NULL);
     assert_int_equal(c.code, CURLE_PEER_FAILED_VERIFICATION);
 

@@ -1,6 +1,18 @@
 /* The HTTP server over real sockets: routes, bodies, framing, limits, later answers, hang-ups, streams. */
 #include "tests/unit/http_fixture.h"
 
+static char metrics[16384];
+
+__attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const char *format, ...)
+{
+    size_t n = strlen(metrics);
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(metrics + n, sizeof(metrics) - n, format, ap);
+    va_end(ap);
+}
+
 /* --- routes and bodies ---------------------------------------------------------------------------------- */
 
 static void test_replies(void **state)
@@ -339,6 +351,46 @@ static void test_slow_requests_are_cut(void **state)
     assert_int_equal(handled, 0);
 }
 
+static void test_a_client_that_takes_nothing_is_cut(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options limits = {.idle_ms = 1000};
+    static const char request[] = "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    uint64_t deadline = client_deadline();
+    int fd;
+
+    start_with(&who, &limits);
+    fd = client_connect(tcp_address);
+    client_send(&loop, fd, request, strlen(request));
+    do {
+        turn(&loop, -1, 0);
+        metrics[0] = '\0';
+        http_metrics(http, put_metric, NULL);
+    } while (!strstr(metrics, "\ncronsched_http_connections 0\n") && !client_late(deadline));
+    assert_int_equal(handled, 1);
+    assert_false(client_late(deadline));
+    close(fd);
+}
+
+static void test_a_large_reply_arrives_whole(void **state)
+{
+    static const char request[] = "GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    static char sink[256 * 1024];
+    int fd = client_connect(unix_address);
+    uint64_t deadline = client_deadline();
+    size_t got = 0;
+    ssize_t n;
+
+    client_send(&loop, fd, request, strlen(request));
+    while (!client_late(deadline) && (n = recv(fd, sink, sizeof(sink), MSG_DONTWAIT)) != 0) {
+        got += n > 0 ? (size_t)n : 0;
+        turn(&loop, fd, POLLIN);
+    }
+    assert_true(got > sizeof(big));
+    assert_true(got < sizeof(big) + 1000);
+    close(fd);
+}
+
 static void test_a_handler_that_does_not_answer(void **state)
 {
     static const struct auth_options who = {0};
@@ -553,18 +605,6 @@ static void test_head_of_a_stream(void **state)
 
 /* --- metrics -------------------------------------------------------------------------------------------- */
 
-static char metrics[16384];
-
-__attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const char *format, ...)
-{
-    size_t n = strlen(metrics);
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(metrics + n, sizeof(metrics) - n, format, ap);
-    va_end(ap);
-}
-
 static void test_metrics(void **state)
 {
     struct reply r = client_ask(&loop, tcp_address, "GET /open", "", NULL);
@@ -596,6 +636,8 @@ int main(void)
         SERVER(test_expect_continue_is_answered_early),
         PLAIN(test_connections_beyond_the_limit_wait),
         PLAIN(test_slow_requests_are_cut),
+        PLAIN(test_a_client_that_takes_nothing_is_cut),
+        SERVER(test_a_large_reply_arrives_whole),
         PLAIN(test_a_handler_that_does_not_answer),
         SERVER(test_parallel_requests_answered_later),
         SERVER(test_hang_up_while_the_handler_works),
