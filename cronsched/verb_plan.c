@@ -99,12 +99,12 @@ static void print_times(const struct output *out, const char *title, const json_
     putchar('\n');
 }
 
-static void print_value(const json_t *value)
+static void print_value(const json_t *value, const char *none)
 {
     char *dump;
 
     if (json_is_null(value)) {
-        fputs("(default)", stdout);
+        fputs(none, stdout);
         return;
     }
     dump = json_dumps(value, JSON_ENCODE_ANY);
@@ -129,10 +129,13 @@ static void print_changed(const struct output *out, const json_t *job)
            output_plain(out));
     json_array_foreach(json_object_get(job, "fields"), i, field)
     {
-        printf("    %s: ", json_string_value(json_object_get(field, "field")));
-        print_value(json_object_get(field, "old"));
+        const char *name = json_string_value(json_object_get(field, "field"));
+        const char *none = strcmp(name, "(set)") == 0 ? "(none)" : "(default)";
+
+        printf("    %s: ", name);
+        print_value(json_object_get(field, "old"), none);
         fputs(" -> ", stdout);
-        print_value(json_object_get(field, "new"));
+        print_value(json_object_get(field, "new"), none);
         putchar('\n');
     }
     if (json_equal(before, after)) {
