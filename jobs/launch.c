@@ -493,7 +493,7 @@ static bool too_late(struct scheduler *s, struct run *r)
     int64_t late = s->now_ms - r->due_ms;
     struct attempt *a = run_attempt(r);
 
-    if (started_once(r) || strcmp(r->cause, "manual") == 0 || strcmp(r->cause, "backfill") == 0)
+    if (started_once(r) || strcmp(r->cause, "backfill") == 0)
         return false;
     if (def->start_within_ms > 0 && s->now_ms - r->fire_ms > def->start_within_ms) {
         run_close(s, r, "deadline", "it could not start within start_within of its fire time", NULL);
@@ -519,7 +519,7 @@ static void watch_deadline(struct scheduler *s, struct run *r)
 {
     const struct job *def = run_def(r);
 
-    if (def->start_within_ms > 0 && !started_once(r) && strcmp(r->cause, "manual") != 0)
+    if (def->start_within_ms > 0 && !started_once(r) && strcmp(r->cause, "backfill") != 0)
         run_kick(s, r, r->fire_ms + def->start_within_ms + 1);
 }
 
