@@ -224,7 +224,8 @@ void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *matc
 
 void fixture_engine_new(struct fixture *f)
 {
-    char endpoint[300];
+    char endpoint[300], ca[300], cert[300], key[300];
+    const char *certs = getenv("DOCKER_CERTS");
     struct error error;
     struct engine_docker_options o = {
         .name = "docker",
@@ -236,6 +237,17 @@ void fixture_engine_new(struct fixture *f)
         .files_dir = f->files_dir,
     };
     snprintf(endpoint, sizeof(endpoint), "unix://%s", f->direct ? f->docker_socket : f->proxy_socket);
+    if (f->tls_ca) {
+        snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%s", getenv("DOCKER_TLS_PORT"));
+        snprintf(ca, sizeof(ca), "%s/%s.pem", certs, f->tls_ca);
+        o.tls_ca = ca;
+    }
+    if (f->tls_client) {
+        snprintf(cert, sizeof(cert), "%s/%s.pem", certs, f->tls_client);
+        snprintf(key, sizeof(key), "%s/%s.key", certs, f->tls_client);
+        o.tls_cert = cert;
+        o.tls_key = key;
+    }
     if (engine_docker_new(&f->engine, &f->loop, &o, &f->host, &error) < 0)
         die(error.text);
 }

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define DEADLINE_MS  20000
+#define DEADLINE_MS  60000
 #define ANSWERS_MAX  4096
 #define TEST_CLUSTER "5f0c9a3e-77aa-4c1e-9e3c-d0c6e2a1b001"
 #define TEST_IMAGE   "busybox:local"
@@ -42,8 +42,9 @@ struct fixture {
     struct engine *engine;
     char folder[256]; /* data_dir; containers see `ledger` in it as /ledger */
     char docker_socket[256], proxy_socket[256];
-    int64_t epoch, now_ms; /* what the host says; now_ms 0: the real time */
-    bool keep, direct;     /* direct: without the proxy */
+    int64_t epoch, now_ms;           /* what the host says; now_ms 0: the real time */
+    bool keep, direct;               /* direct: without the proxy */
+    const char *tls_ca, *tls_client; /* over TLS: names of certificates, "ca" and "client"; NULL: not shown */
     int64_t retention_ms, sweep_ms;
     const char *files_dir;
     uint64_t next_ticket;

@@ -250,6 +250,37 @@ static void files_outside_the_allowed_folder_are_not_read(void **state)
     }
 }
 
+static void over_tls_with_certificates_on_both_sides(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "tls", RAN "echo over tls", NULL);
+    struct attempt_id a;
+    static const struct {
+        const char *ca, *client;
+    } wrong[] = {{"other", "client"}, {"ca", NULL}};
+
+    for (size_t i = 0; i < 2; i++) {
+        fixture_engine_close(f);
+        f->tls_ca = wrong[i].ca;
+        f->tls_client = wrong[i].client;
+        fixture_engine_new(f);
+        a = fixture_attempt(f, job);
+        expect_event(fixture_ask(f, ENGINE_PREPARE, job, &a, false), ENGINE_UNREACHABLE);
+    }
+    fixture_engine_close(f);
+    f->tls_ca = "ca";
+    f->tls_client = "client";
+    fixture_engine_new(f);
+    expect_event(fixture_run(f, job, &a), ENGINE_ENDED);
+    char *text = fixture_log(f, &a);
+    expect_text(text, "over tls");
+    free(text);
+    expect_text(a.boot, "engine=");
+    assert_null(strstr(a.boot, "kernel=")); /* a port may lead anywhere */
+    expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
+    job_unref(job);
+}
+
 static void eight_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -894,6 +925,7 @@ int main(int argc, char **argv)
         TEST(what_the_job_asks_for_is_what_the_container_gets),
         TEST(what_cannot_be_started_is_refused_with_its_reason),
         TEST(files_outside_the_allowed_folder_are_not_read),
+        TEST(over_tls_with_certificates_on_both_sides),
         TEST(eight_at_once),
         TEST(nothing_is_answered_from_within_submit),
         TEST(prepare_again_finds_what_the_first_one_made),

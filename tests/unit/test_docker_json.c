@@ -1,0 +1,377 @@
+/* What goes to the engine and what comes back, as JSON: the pure parts of the docker engine. */
+#include "cronsched/engines/docker_priv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static json_t *parse(const char *text)
+{
+    json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+static void states(void **state)
+{
+    static const struct {
+        const char *json;
+        int result;
+        struct docker_state expected;
+        bool started;
+    } table[] = {
+        {"{\"State\":{\"Status\":\"created\",\"StartedAt\":\"0001-01-01T00:00:00Z\",\"FinishedAt\":"
+         "\"0001-01-01T00:00:00Z\",\"ExitCode\":127,\"Error\":\"exec\"}}",
+         0,
+         {.status = DOCKER_CREATED, .exit_code = 127, .error = "exec"},
+         false},
+        {"{\"State\":{\"Status\":\"running\",\"StartedAt\":\"2026-11-22T21:52:14.316751964Z\",\"FinishedAt\":"
+         "\"0001-01-01T00:00:00Z\",\"ExitCode\":0,\"Error\":\"\"}}",
+         0,
+         {.status = DOCKER_RUNNING, .started_ms = 1795384334316},
+         true},
+        {"{\"State\":{\"Status\":\"exited\",\"StartedAt\":\"2026-11-22T21:52:14Z\",\"FinishedAt\":"
+         "\"2026-11-22T22:52:15.5+01:00\",\"ExitCode\":137,\"OOMKilled\":true}}",
+         0,
+         {.status = DOCKER_EXITED,
+          .started_ms = 1795384334000,
+          .finished_ms = 1795384335500,
+          .exit_code = 137,
+          .oom_killed = true},
+         true},
+        {"{\"State\":{\"Status\":\"dead\",\"StartedAt\":\"junk\"}}", 0, {.status = DOCKER_DEAD}, false},
+        {"{\"State\":{\"Status\":\"dancing\"}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{}}", ERR_INVALID, {0}, false},
+        {"{\"State\":7}", ERR_INVALID, {0}, false},
+        {"[]", ERR_INVALID, {0}, false},
+        {"7", ERR_INVALID, {0}, false},
+    };
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {0};
+        json_t *json = parse(table[i].json);
+        if (docker_state_read(json, &s) != table[i].result)
+            fail_msg("%zu: another result", i);
+        assert_int_equal(s.status, table[i].expected.status);
+        assert_int_equal(s.started_ms, table[i].expected.started_ms);
+        assert_int_equal(s.finished_ms, table[i].expected.finished_ms);
+        assert_int_equal(s.exit_code, table[i].expected.exit_code);
+        assert_int_equal(s.oom_killed, table[i].expected.oom_killed);
+        assert_string_equal(s.error, table[i].expected.error);
+        assert_int_equal(docker_state_started(&s), table[i].started);
+        json_decref(json);
+    }
+    assert_int_equal(docker_state_read(NULL, &(struct docker_state){0}), ERR_INVALID);
+}
+
+static void events(void **state)
+{
+    static const struct {
+        const char *json, *id;
+        bool is;
+        enum docker_event event;
+        int exit_code;
+    } table[] = {
+        {"{\"Type\":\"container\",\"Action\":\"create\",\"Actor\":{\"ID\":\"a1\"},\"timeNano\":5000000}",
+         "a1", true, DOCKER_EVENT_CREATE, -1},
+        {"{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"a1\"},\"timeNano\":5000000}", "a1",
+         true, DOCKER_EVENT_START, -1},
+        {"{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"a1\",\"Attributes\":{\"exitCode\":"
+         "\"3\"}},"
+         "\"timeNano\":5000000}",
+         NULL, true, DOCKER_EVENT_DIE, 3},
+        {"{\"Type\":\"container\",\"Action\":\"died\",\"Actor\":{\"ID\":\"a1\",\"Attributes\":{"
+         "\"containerExitCode\":"
+         "\"4\"}},\"timeNano\":5000000}",
+         "a1", true, DOCKER_EVENT_DIE, 4},
+        {"{\"Type\":\"container\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"a1\"},\"timeNano\":5000000}",
+         "a1", true, DOCKER_EVENT_DESTROY, -1},
+        {"{\"Type\":\"container\",\"Action\":\"exec_start: "
+         "sh\",\"Actor\":{\"ID\":\"a1\"},\"timeNano\":5000000}",
+         "a1", true, DOCKER_EVENT_OTHER, -1},
+        {"{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"a12\"}}", "a1", false, 0, 0},
+        {"{\"Type\":\"network\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"a1\"}}", "a1", false, 0, 0},
+        {"{\"Type\":\"container\",\"Action\":\"start\"}", "a1", false, 0, 0},
+        {"{\"Type\":\"container\",\"Action\":7,\"Actor\":{\"ID\":7}}", NULL, false, 0, 0},
+        {"[1]", "a1", false, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_fact fact = {0};
+        json_t *json = parse(table[i].json);
+        if (docker_event_read(json, table[i].id, &fact) != table[i].is)
+            fail_msg("%zu: taken for another", i);
+        if (table[i].is) {
+            assert_int_equal(fact.kind, DOCKER_FACT_EVENT);
+            assert_int_equal(fact.event, table[i].event);
+            assert_int_equal(fact.at_ms, 5);
+            assert_int_equal(fact.exit_code, table[i].exit_code);
+        }
+        json_decref(json);
+    }
+}
+
+static void changes_and_witness(void **state)
+{
+    json_t *changes = parse("[{\"Path\":\"/tmp\",\"Kind\":0},{\"Path\":\"/.w-1\",\"Kind\":1},7]"),
+           *none = json_null();
+    char path[32];
+    assert_true(docker_changes_hold(changes, "/.w-1"));
+    assert_false(docker_changes_hold(changes, "/.w"));
+    assert_false(docker_changes_hold(none, "/.w-1"));
+    assert_false(docker_changes_hold(NULL, "/.w-1"));
+    json_decref(changes);
+
+    static const char *const inspects[][2] = {
+        {"{\"Config\":{\"Labels\":{\"cronsched.witness\":\"/.w-1\"}}}", "/.w-1"},
+        {"{\"Config\":{\"Labels\":{\"cronsched.witness\":\"relative\"}}}", ""},
+        {"{\"Config\":{\"Labels\":{\"cronsched.witness\":\"/0123456789012345678901234567890123456789\"}}}",
+         ""},
+        {"{\"Config\":{\"Labels\":null}}", ""},
+        {"{}", ""},
+    };
+    for (size_t i = 0; i < COUNT(inspects); i++) {
+        json_t *json = parse(inspects[i][0]);
+        docker_witness_read(json, path, sizeof(path));
+        assert_string_equal(path, inspects[i][1]);
+        json_decref(json);
+    }
+}
+
+struct heard {
+    char text[256];
+};
+
+static void on_line(void *arg, const char *line, size_t len)
+{
+    struct heard *h = arg;
+    assert_int_equal(strlen(line), len);
+    strncat(h->text, line, sizeof(h->text) - strlen(h->text) - 1);
+    strncat(h->text, "|", sizeof(h->text) - strlen(h->text) - 1);
+}
+
+static void lines_are_cut_wherever_the_pieces_end(void **state)
+{
+    static const char text[] = "one\ntwo\n\nthree\nfour";
+    for (size_t piece = 1; piece < sizeof(text); piece++) {
+        struct heard h = {""};
+        struct docker_lines l = {.line = on_line, .arg = &h};
+        for (size_t at = 0; at < sizeof(text) - 1; at += piece) {
+            size_t n = sizeof(text) - 1 - at < piece ? sizeof(text) - 1 - at : piece;
+            assert_true(docker_lines_feed(&l, text + at, n));
+        }
+        assert_string_equal(h.text, "one|two|three|");
+        assert_true(docker_lines_feed(&l, "\n", 1));
+        assert_string_equal(h.text, "one|two|three|four|");
+        docker_lines_release(&l);
+    }
+}
+
+static void a_line_without_end_is_refused(void **state)
+{
+    static char big[DOCKER_LINE_MAX + 2];
+    struct heard h = {""};
+    struct docker_lines l = {.line = on_line, .arg = &h};
+    memset(big, 'x', sizeof(big) - 1);
+    assert_false(docker_lines_feed(&l, big, sizeof(big) - 1));
+    assert_true(l.failed);
+    docker_lines_release(&l);
+    assert_true(docker_lines_feed(&l, big, DOCKER_LINE_MAX));
+    docker_lines_release(&l);
+}
+
+/* --- create
+ * ------------------------------------------------------------------------------------------------------- */
+
+static struct strings strings_of(char **items, size_t count)
+{
+    return (struct strings){.items = items, .count = count};
+}
+
+static json_t *create(struct job *job)
+{
+    struct docker_task t = {.job = job,
+                            .run = (char *)"j@20261122T030000Z",
+                            .name = (char *)"cs-ab",
+                            .attempt = 2,
+                            .try = 3,
+                            .epoch = 7};
+    char *items[] = {(char *)"A=1", (char *)"B=\xc3\xa9"};
+    struct environment e = {.items = items, .count = 2};
+    return docker_create_json(&t, "uuid", "/.w-ab", &e);
+}
+
+static void the_body_of_a_small_job(void **state)
+{
+    struct job job = {.name = (char *)"j", .image = (char *)"busybox", .stop_grace_ms = 10001};
+    json_t *json = create(&job);
+    json_t *expected = parse("{\"Image\":\"busybox\",\"Env\":[\"A=1\",\"B=\\u00e9\"],\"Tty\":false,"
+                             "\"OpenStdin\":false,\"StopTimeout\":11,"
+                             "\"Labels\":{\"cronsched.cluster\":\"uuid\",\"cronsched.job\":\"j\",\"cronsched."
+                             "run\":\"j@20261122T030000Z\","
+                             "\"cronsched.attempt\":\"2\",\"cronsched.try\":\"3\",\"cronsched.epoch\":\"7\","
+                             "\"cronsched.witness\":\"/.w-ab\"},"
+                             "\"HostConfig\":{\"RestartPolicy\":{\"Name\":\"no\"},\"AutoRemove\":false,"
+                             "\"Tmpfs\":{\"/.w-ab\":\"size=4k,mode=555\"}}}");
+    assert_true(json_equal(json, expected));
+    json_decref(json);
+    json_decref(expected);
+}
+
+static void the_body_of_a_large_job(void **state)
+{
+    char *command[] = {(char *)"sh", (char *)"-c", (char *)"true"}, *volumes[] = {(char *)"data:/data:ro"};
+    struct job job = {
+        .name = (char *)"j",
+        .image = (char *)"busybox",
+        .command = strings_of(command, 3),
+        .has_command = true,
+        .has_entrypoint = true, /* an empty one: that of the image is cleared */
+        .user = (char *)"1:2",
+        .working_dir = (char *)"/w",
+        .volumes = strings_of(volumes, 1),
+        .network = (char *)"backend",
+        .cpus = 0.1,
+        .memory_bytes = 64 << 20,
+        .labels = parse("{\"team\":\"x\",\"cronsched.run\":\"forged\"}"),
+    };
+    json_t *json = create(&job), *host = json_object_get(json, "HostConfig");
+    char *text = json_dumps(json_object_get(json, "Cmd"), JSON_COMPACT);
+    assert_string_equal(text, "[\"sh\",\"-c\",\"true\"]");
+    free(text);
+    text = json_dumps(json_object_get(json, "Entrypoint"), JSON_COMPACT);
+    assert_string_equal(text, "[\"\"]");
+    free(text);
+    assert_string_equal(json_string_value(json_object_get(json, "User")), "1:2");
+    assert_string_equal(json_string_value(json_object_get(json, "WorkingDir")), "/w");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(host, "Binds"), 0)),
+                        "data:/data:ro");
+    assert_string_equal(json_string_value(json_object_get(host, "NetworkMode")), "backend");
+    assert_int_equal(json_integer_value(json_object_get(host, "NanoCpus")), 100000000);
+    assert_int_equal(json_integer_value(json_object_get(host, "Memory")), 64 << 20);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "Labels"), "team")), "x");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "Labels"), "cronsched.run")),
+                        "j@20261122T030000Z");
+    assert_string_equal(json_string_value(json_object_get(job.labels, "cronsched.run")),
+                        "forged"); /* not touched */
+    json_decref(json);
+    json_decref(job.labels);
+}
+
+static void what_is_not_utf8_gives_no_body(void **state)
+{
+    struct job job = {.name = (char *)"j", .image = (char *)"busybox"};
+    struct docker_task t = {.job = &job, .run = (char *)"r", .name = (char *)"cs-ab"};
+    char *items[] = {(char *)"A=\xff"};
+    struct environment e = {.items = items, .count = 1};
+    assert_null(docker_create_json(&t, "uuid", "/.w-ab", &e));
+}
+
+static void witness_paths(void **state)
+{
+    struct docker d = {.witness_prefix = (char *)"/.cronsched-"};
+    char path[64];
+    docker_witness_path(&d, "cs-0123", path, sizeof(path));
+    assert_string_equal(path, "/.cronsched-0123");
+}
+
+/* --- check
+ * -------------------------------------------------------------------------------------------------------- */
+
+static void what_the_engine_cannot_honour_is_named(void **state)
+{
+    char *one[] = {(char *)"x"};
+    struct job_env secret = {.name = (char *)"T", .from_secret = (char *)"s"};
+    json_t *object = json_object();
+    const struct {
+        struct job job;
+        const char *key; /* NULL: fine */
+    } table[] = {
+        {{.image = (char *)"i"}, NULL},
+        {{.image = (char *)"i", .cpus = 0.5, .memory_bytes = 6 << 20, .working_dir = (char *)"/"}, NULL},
+        {{.image = NULL}, "image:"},
+        {{.image = (char *)"i", .constraints = strings_of(one, 1)}, "constraints:"},
+        {{.image = (char *)"i", .secrets = strings_of(one, 1)}, "secrets:"},
+        {{.image = (char *)"i", .configs = strings_of(one, 1)}, "configs:"},
+        {{.image = (char *)"i", .kubernetes = object}, "kubernetes:"},
+        {{.image = (char *)"i", .environment = &secret, .environment_count = 1}, "environment:"},
+        {{.image = (char *)"i", .memory_bytes = (6 << 20) - 1}, "resources:"},
+        {{.image = (char *)"i", .cpus = 0.001}, "resources:"},
+        {{.image = (char *)"i", .has_command = true}, "command:"},
+        {{.image = (char *)"i", .has_command = true, .has_entrypoint = true}, NULL},
+        {{.image = (char *)"i", .working_dir = (char *)"here"}, "working_dir:"},
+    };
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct error error = {0};
+        int r = engine_docker_check(&table[i].job, &error);
+        assert_int_equal(r, table[i].key ? ERR_UNSUPPORTED : 0);
+        if (table[i].key && strncmp(error.text, table[i].key, strlen(table[i].key)) != 0)
+            fail_msg("%zu: %s", i, error.text);
+    }
+    json_decref(object);
+}
+
+static void endpoints(void **state)
+{
+    static const struct {
+        const char *endpoint;
+        bool good;
+    } table[] = {
+        {NULL, true},
+        {"unix:///run/docker.sock", true},
+        {"tcp://127.0.0.1:2375", true},
+        {"tcp://[::1]:2375/", true},
+        {"https://docker.example:2376", true},
+        {"unix://relative", false},
+        {"unix:///"
+         "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+         "9"
+         "0123456789",
+         false},
+        {"tcp://", false},
+        {"tcp:///path", false},
+        {"http://host/path", false},
+        {"ssh://host", false},
+        {"", false},
+    };
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct engine_docker_options o = {.endpoint = table[i].endpoint, .data_dir = "/nonexistent"};
+        struct engine_host host = {0};
+        struct engine *engine = NULL;
+        struct error error = {0};
+        int r = engine_docker_new(&engine, &loop, &o, &host, &error);
+        if ((r == 0) != table[i].good)
+            fail_msg("'%s': %s", table[i].endpoint, error.text);
+        if (engine) {
+            assert_int_equal(engine->max_armed, DOCKER_MAX_ARMED_DEFAULT);
+            assert_string_equal(engine->type, "docker");
+            engine->ops->close(engine, NULL, NULL);
+            uv_run(&loop, UV_RUN_DEFAULT);
+        }
+    }
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(states),
+        cmocka_unit_test(events),
+        cmocka_unit_test(changes_and_witness),
+        cmocka_unit_test(lines_are_cut_wherever_the_pieces_end),
+        cmocka_unit_test(a_line_without_end_is_refused),
+        cmocka_unit_test(the_body_of_a_small_job),
+        cmocka_unit_test(the_body_of_a_large_job),
+        cmocka_unit_test(what_is_not_utf8_gives_no_body),
+        cmocka_unit_test(witness_paths),
+        cmocka_unit_test(what_the_engine_cannot_honour_is_named),
+        cmocka_unit_test(endpoints),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
