@@ -1,0 +1,174 @@
+#!/usr/bin/python3
+"""The command line against the real server: that both mean the same by paths, bodies, answers and exit codes."""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+SLOW = {"command": ["sh", "-c", "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done"]}
+LINES = "".join(f"line {i}\n" for i in range(1, 7))
+NEVER = "0 0 1 1 *"  # nothing fires in the time of a test, save at New Year
+
+
+class CommandLineAndServer(lab.Suite):
+    side_by_side = 2
+
+    def setUp(self):
+        super().setUp()
+        self.one = self.server().start()
+        self.cli = self.one.cli
+
+    def tearDown(self):
+        self.one.stop()
+
+    def files(self, jobs):
+        return self.folder.write("jobs.yaml", json.dumps({"jobs": jobs}))
+
+    def test_plan_and_apply_agree_and_guard_each_other(self):
+        jobs = {"a": {"schedule": NEVER, "command": ["true"]}, "b": {"command": ["true"]}}
+        path = self.files(jobs)
+        plan = self.cli.call("plan", path, "--set", "s", "-o", "json")
+        self.assertEqual((1, {"a", "b"}), (plan.code, {j["job"] for j in plan.json()["created"]}))
+        index = plan.json()["index"]
+        self.cli.check("apply", path, "--set", "s", "--check-index", index)
+        self.assertEqual(6, self.cli.call("apply", path, "--set", "s", "--check-index", index).code)
+        self.assertEqual("Nothing would change.\n", self.cli.check("plan", path, "--set", "s").out)
+        path = self.files({"a": {"schedule": "0 0 2 1 *", "command": ["true"], "retries": {"max": 3}}})
+        plan = self.cli.call("plan", path, "--set", "s", "--prune", "-o", "json").json()
+        self.assertEqual(["b"], plan["deleted"])
+        self.assertEqual({"schedule", "retries.max"}, {f["field"] for f in plan["changed"][0]["fields"]})
+        planned = plan["changed"][0]["next_after"]
+        answer = self.cli.json("apply", path, "--set", "s", "--prune")
+        self.assertEqual((["a"], ["b"]), (answer["changed"], answer["deleted"]))
+        self.assertEqual(planned, self.cli.json("show", "a")["next_times"][:3])
+        self.assertEqual(["a"], [j["job"] for j in self.cli.json("jobs")])
+
+    def test_a_plan_foretells_the_fire_times_of_a_job_that_keeps_its_chosen_minute(self):
+        path = self.files({"a": {"schedule": "~ 3 * * *", "command": ["true"]}})
+        self.assertIsNone(self.cli.call("plan", path, "-o", "json").json()["created"][0]["next_after"])
+        self.cli.check("apply", path)
+        path = self.files({"a": {"schedule": "~ 3 * * *", "command": ["false"]}})
+        planned = self.cli.call("plan", path, "-o", "json").json()["changed"][0]["next_after"]
+        self.cli.check("apply", path)
+        self.assertEqual(planned, self.cli.json("show", "a")["next_times"][:3])
+
+    def test_what_the_server_refuses_in_a_file_is_said(self):
+        path = self.files({"a": {"command": ["true"], "engine": "dokcer"}})
+        answer = self.cli.call("apply", path)
+        self.assertEqual(2, answer.code, answer)
+        self.assertIn("dokcer", answer.err)
+        self.assertEqual([], self.cli.json("jobs"))
+
+    def test_exit_codes_of_a_day(self):
+        self.one.apply({"good": {"command": ["true"]}, "bad": {"command": ["sh", "-c", "exit 42"]}, "slow": SLOW,
+                        "child": {"after": ["good"], "command": ["true"]}})
+        self.assertEqual(0, self.cli.call("trigger", "good", "--wait").code)
+        self.assertEqual(1, self.cli.call("trigger", "bad", "--wait").code)
+        self.assertEqual(42, self.cli.call("trigger", "bad", "--exit-code").code)
+        slow = self.cli.trigger("slow")
+        self.assertEqual(6, self.cli.call("trigger", "slow").code)
+        self.assertEqual(7, self.cli.call("trigger", "slow", "--queue", "--wait", "--timeout", "200ms").code)
+        self.cli.check("kill", slow)
+        self.assertEqual("killed", self.cli.wait_end(slow)["verdict"])
+        self.assertEqual(3, self.cli.call("kill", slow).code)
+        self.assertEqual(6, self.cli.call("delete", "good").code)
+        self.assertEqual(2, self.cli.call("cluster", "step-down").code)
+        for words in (["show", "x"], ["run", "x@20261122T030000Z"], ["trigger", "x"], ["pause", "x"],
+                      ["logs", "x@20261122T030000Z"], ["backfill", "x", "--from", "2h", "--to", "now"],
+                      ["explain", "x", "now"]):
+            answer = self.cli.call(*words)
+            self.assertEqual(3, answer.code, answer)
+
+    def test_a_pause_ends_by_itself_and_says_so(self):
+        self.one.apply({"a": {"schedule": NEVER, "command": ["true"]}})
+        self.cli.check("pause", "a", "--until", "1s", "--reason", "stock taking")
+        job = self.cli.json("show", "a")
+        self.assertEqual((True, "stock taking"), (job["paused"], job["pause_reason"]))
+        self.assertIn("paused", self.cli.check("jobs").out)
+        lab.wait_for(lambda: not self.cli.json("show", "a")["paused"], 20, lambda: "the pause to end")
+        self.cli.check("pause", "--all")
+        self.assertEqual(6, self.cli.call("resume", "a").code)
+        self.cli.check("resume", "--all")
+
+    def test_backfill_explain_and_audit_tell_the_same_story(self):
+        self.one.apply({"a": {"schedule": "* * * * *", "command": ["true"]}})
+        since = lab.instant(time.time() - 300)
+        span = ["--from", since, "--to", lab.instant(time.time())]
+        dry = self.cli.json("backfill", "a", *span, "--dry-run")
+        self.assertEqual(dry["fire_times"], self.cli.json("backfill", "a", *span)["fire_times"])
+        lab.wait_for(lambda: len(self.cli.runs("a", "--verdict", "succeeded")) >= dry["count"], 60,
+                     lambda: f"{dry['count']} runs: {self.cli.runs('a')}")
+        told = self.cli.json("explain", "a", dry["fire_times"][0])
+        self.assertEqual("succeeded", told["verdict"], told)
+        self.assertIn("backfill", self.cli.check("explain", "a", dry["fire_times"][0]).out)
+        code = self.cli.call("explain", "a", "2020-01-01T00:00:30Z")
+        self.assertEqual(0, code.code, code)
+        answer = self.cli.call("audit", "--since", since, "--job", "a")
+        self.assertEqual(0, answer.code, answer)
+        self.assertIn("all accounted for", answer.out)
+
+    def test_following_goes_on_over_a_server_that_is_killed(self):
+        self.one.apply({"slow": SLOW})
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.cli.call("trigger", "slow", "--follow")))
+        thread.start()
+        lab.wait_for(lambda: [r for r in self.cli.runs("slow") if r["state"] == "running"], 20, lambda: "the run")
+        self.one.kill()
+        self.one.start()
+        thread.join()
+        self.assertEqual((0, LINES), (answers[0].code, answers[0].out), answers[0])
+        reigns = self.cli.json("cluster", "takeovers")
+        self.assertEqual([1, 2], [r["epoch"] for r in reigns])
+
+    def test_the_last_lines_and_the_lines_to_come(self):
+        self.one.apply({"slow": SLOW})
+        run = self.cli.trigger("slow")
+        self.cli.wait_end(run)
+        self.assertEqual("line 5\nline 6\n", self.cli.check("logs", run, "--tail", "2").out)
+        self.assertEqual("line 6\n", self.cli.check("logs", run, "--tail", "1", "-f").out)
+        self.assertEqual("", self.cli.check("logs", run, "--tail", "0").out)
+        self.assertEqual(LINES, self.cli.check("logs", run, "-f").out)
+        self.assertEqual(3, self.cli.call("logs", run, "--attempt", "2").code)
+
+    def test_doctor_cluster_and_every_list_in_every_form(self):
+        self.one.apply({"good": {"schedule": NEVER, "command": ["true"]}})
+        run = self.cli.trigger("good")
+        self.cli.wait_end(run)
+        checks = self.cli.call("doctor", "-o", "json").json()
+        self.assertNotIn("error", {c["status"] for c in checks}, checks)
+        cluster = self.cli.json("cluster")
+        self.assertEqual("lab", cluster["cluster"])
+        self.assertEqual(["leader"], [r["role"] for r in cluster["replicas"]])
+        for words in (["jobs"], ["show", "good"], ["runs"], ["run", run], ["cluster"], ["cluster", "takeovers"],
+                      ["audit", "--since", "1h"], ["explain", "good", "now"]):
+            for form in ("table", "json", "yaml"):
+                self.assertNotEqual("", self.cli.check(*words, "-o", form).out)
+
+    def test_a_token_opens_what_its_role_allows(self):
+        self.one.stop()
+        tokens = self.folder.join("tokens")
+        paths = {}
+        for role in ("read", "operate", "admin"):
+            token = self.cli.check("token", role, "--role", role, "--append", tokens).out
+            paths[role] = self.folder.write(f"{role}.token", token)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.one.config.update({"tokens_file": tokens, "listen": [*self.one.config["listen"], address]})
+        self.one.start()
+        self.one.apply({"good": {"command": ["true"]}})
+        wanted = {None: (4, 4, 4), "read": (0, 4, 4), "operate": (0, 0, 4), "admin": (0, 0, 0)}
+        for role, codes in wanted.items():
+            options = ["--server", f"http://{address}"] + (["--token-file", paths[role]] if role else [])
+            found = tuple(self.cli.call(*words, *options).code for words in (
+                ["jobs"], ["trigger", "good", "--queue"], ["apply", self.files({"good": {"command": ["true"]}})]))
+            self.assertEqual(codes, found, role)
+
+
+if __name__ == "__main__":
+    lab.main()
