@@ -1,5 +1,7 @@
 #include "cronsched/jobfiles.h"
 
+#include "cronsched/calendar.h"
+
 #include "jobs/text.h"
 
 #include <dirent.h>
@@ -214,6 +216,7 @@ int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t coun
     struct seen *entry, *next;
     int r = 0;
 
+    set->calendar = calendar_read;
     for (size_t i = 0; i < count && r == 0; i++)
         r = load_path(&l, paths[i], true, 0);
     HASH_ITER(hh, l.seen, entry, next)

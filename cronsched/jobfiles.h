@@ -12,7 +12,8 @@
 
 /* Reads every path into the set, in the order given: a file whatever its name; "-", the standard input; of a
  * folder all *.yaml and *.yml below it, sorted by name. Names that begin with a dot are passed over. Symbolic
- * links are followed, but no file and no folder is read twice.
+ * links are followed, but no file and no folder is read twice. Calendars that an `except` names are read from
+ * beside their job file.
  *
  * `set` has been initialized by the caller, who calls jobfile_finish next. ret_files (may be NULL): how many
  * files were read. 0, ERR_INVALID when anything was wrong (it is in the list), ERR_NOMEM. */

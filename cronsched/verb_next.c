@@ -1,4 +1,5 @@
 /* next: the next fire times of an expression, without a server, or of a job that the server has. */
+#include "cronsched/calendar.h"
 #include "cronsched/output.h"
 #include "cronsched/stored_job.h"
 #include "cronsched/verbs.h"
@@ -6,10 +7,8 @@
 #include "cronsched/zones.h"
 
 #include "jobs/civil.h"
-#include "jobs/icalendar.h"
 #include "jobs/schedule.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,29 +95,19 @@ static int add_except(struct next *n, const char *text)
     return EXIT_FINE;
 }
 
-/* The whole days of a calendar file. */
 static int add_calendar(struct next *n, const char *path)
 {
-    char *bytes = malloc(ICALENDAR_BYTES_MAX + 1), text[CIVIL_TEXT_MAX];
-    FILE *file = fopen(path, "rb");
     struct civil_range *ranges = NULL;
+    char text[CIVIL_TEXT_MAX];
     struct error error;
-    size_t size, count = 0;
-    int code = EXIT_FINE, line = 0;
+    size_t count = 0;
+    int code = EXIT_FINE;
 
-    if (!bytes || !file) {
-        code = verb_usage(n->call, "--except: %s: %s", path, strerror(errno));
-    } else {
-        size = fread(bytes, 1, ICALENDAR_BYTES_MAX + 1, file);
-        if (icalendar_read(bytes, size, 0, CIVIL_DAYS_END - 1, &ranges, &count, &line, &error) < 0)
-            code = verb_usage(n->call, "--except: %s:%d: %s", path, line, error.text);
-    }
+    if (calendar_read(NULL, NULL, path, &ranges, &count, &error) < 0)
+        return verb_usage(n->call, "--except: %s", error.text);
     for (size_t i = 0; i < count && code == EXIT_FINE; i++)
         code = add_except(n, civil_range_format(&ranges[i], text, sizeof(text)));
-    if (file)
-        fclose(file);
     free(ranges);
-    free(bytes);
     return code;
 }
 

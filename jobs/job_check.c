@@ -12,12 +12,10 @@ struct trial {
     struct job_reader *reader;
     struct zone_source *zones;
     struct schedule_options options;
-    const char *except[JOB_LIST_MAX];
+    const char *except[SCHEDULE_EXCEPT_MAX];
 };
 
-/* The node of one item of a list; the list itself when it is not found. */
-static const struct yaml_node *item_node(const struct job_reader *reader, enum job_key_id id,
-                                         const char *text)
+const struct yaml_node *job_item_node(const struct job_reader *reader, enum job_key_id id, const char *text)
 {
     const struct yaml_node *place = reader->places[id];
 
@@ -31,7 +29,7 @@ static const struct yaml_node *item_node(const struct job_reader *reader, enum j
 static void report_at(struct trial *trial, enum job_key_id id, const char *text, size_t column,
                       const struct error *error)
 {
-    job_report_within(trial->reader, &job_keys[id], item_node(trial->reader, id, text), column, "%s",
+    job_report_within(trial->reader, &job_keys[id], job_item_node(trial->reader, id, text), column, "%s",
                       error->text);
 }
 
@@ -119,7 +117,7 @@ static bool never_fires(const struct trial *trial, const char *text, const struc
 
 static void warn_if_never(struct trial *trial, const char *text)
 {
-    const struct yaml_node *at = item_node(trial->reader, JOB_KEY_SCHEDULE, text);
+    const struct yaml_node *at = job_item_node(trial->reader, JOB_KEY_SCHEDULE, text);
     struct schedule_options unbounded = trial->options;
 
     if (strstr(text, "@manually") || !never_fires(trial, text, &trial->options))
@@ -180,7 +178,7 @@ static void check_times(struct job_reader *reader, struct zone_source *zones)
     size_t faults = reader->faults;
 
     job_schedule_options(job, 0, 0, &trial.options);
-    for (size_t i = 0; i < job->except.count && i < JOB_LIST_MAX; i++)
+    for (size_t i = 0; i < job->except.count && i < SCHEDULE_EXCEPT_MAX; i++)
         trial.except[i] = job->except.items[i];
     trial.options.except = trial.except;
     check_window(&trial);
@@ -201,7 +199,7 @@ static void check_after(struct job_reader *reader)
                    "a job runs after others or by a schedule, not both; leave one of the two out");
     for (size_t i = 0; i < job->after.count; i++)
         if (strcmp(job->after.items[i], job->name) == 0)
-            job_report(reader, key, item_node(reader, JOB_KEY_AFTER, job->name),
+            job_report(reader, key, job_item_node(reader, JOB_KEY_AFTER, job->name),
                        "a job cannot run after itself");
 }
 
@@ -238,6 +236,7 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
 
     if (reader->no_memory)
         return;
+    job_expand_calendars(reader);
     check_after(reader);
     check_retries(reader);
     if (job->start_within_ms > 0 && job->jitter_ms > job->start_within_ms)

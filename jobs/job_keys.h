@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "jobs/civil.h"
 #include "jobs/job.h"
 #include "jobs/text.h"
 #include "jobs/yaml.h"
@@ -55,7 +56,7 @@ struct job_key {
     X(DIALECT, NULL, "dialect", ENUM, dialect, .names = job_dialects)                                        \
     X(DST, NULL, "dst", ENUM, dst, .names = job_dsts)                                                        \
     X(JITTER, NULL, "jitter", DURATION, jitter_ms, .max = JOB_D)                                             \
-    X(EXCEPT, NULL, "except", TEXTS, except, .max = JOB_LIST_MAX, .text_max = 64)                            \
+    X(EXCEPT, NULL, "except", TEXTS, except, .max = SCHEDULE_EXCEPT_MAX, .text_max = 1024)                   \
     X(START, NULL, "start", TEXT, start, .min = 1, .max = 64)                                                \
     X(END, NULL, "end", TEXT, end, .min = 1, .max = 64)                                                      \
     X(IMAGE, NULL, "image", TEXT, image, .min = 1, .max = 512, .check = job_check_image)                     \
@@ -163,6 +164,9 @@ struct job_reader {
     /* at NULL: the job as a whole. column: within `at`'s line. NULL: silent, nothing is counted */
     void (*report)(void *arg, const struct yaml_node *at, int column, bool warning, const char *text);
     void *arg;
+    /* The days of a calendar file that `except` names. NULL: there are no files, a name of one is a fault. */
+    int (*calendar)(void *arg, const char *path, struct civil_range **ret, size_t *ret_count,
+                    struct error *error);
     const struct yaml_node *places[JOB_KEY_COUNT];
     size_t faults; /* warnings not counted */
     bool no_memory;
@@ -173,6 +177,12 @@ void job_read_layer(struct job_reader *reader, const struct yaml_node *map);
 
 /* What concerns several keys; and zone, window and schedule unless `zones` is NULL. */
 void job_check(struct job_reader *reader, struct zone_source *zones);
+
+/* Replaces the calendar files in `except` by their days. */
+void job_expand_calendars(struct job_reader *reader);
+
+/* The node of one item of a list; the list itself when it is not found. */
+const struct yaml_node *job_item_node(const struct job_reader *reader, enum job_key_id id, const char *text);
 
 #define JOB_FAULT_TEXT_MAX 900 /* of one message */
 

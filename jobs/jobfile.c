@@ -186,6 +186,14 @@ static void on_job_fault(void *arg, const struct yaml_node *at, int column, bool
     report(file, (struct place){at->line, column}, warning, text);
 }
 
+static int on_calendar(void *arg, const char *path, struct civil_range **ret, size_t *ret_count,
+                       struct error *error)
+{
+    struct file *file = arg;
+
+    return file->set->calendar(file->set->calendar_arg, file->name, path, ret, ret_count, error);
+}
+
 /* --- the set --- */
 
 void jobfile_set_init(struct jobfile_set *set)
@@ -374,6 +382,7 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
         if (file->defaults)
             job_read_layer(&reader, file->defaults); /* silent: reported once, in read_defaults */
         reader.report = on_job_fault;
+        reader.calendar = file->set->calendar ? on_calendar : NULL;
         job_read_layer(&reader, value);
         job_check(&reader, file->zones);
     }

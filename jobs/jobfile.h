@@ -21,6 +21,7 @@
  */
 #pragma once
 
+#include "jobs/civil.h"
 #include "jobs/job.h"
 
 #define JOBFILE_BYTES_MAX  (4 * 1024 * 1024)
@@ -46,6 +47,12 @@ struct jobfile_set {
     struct jobfile_error *errors;
     size_t error_count; /* warnings not counted in failed */
     size_t failed;
+
+    /* The days of the calendar that an `except` in `file` names; a path that is relative is so to that file.
+     * NULL: none are read, and a name of one is a fault. Set it after jobfile_set_init. */
+    int (*calendar)(void *arg, const char *file, const char *path, struct civil_range **ret,
+                    size_t *ret_count, struct error *error);
+    void *calendar_arg;
 
     struct jobfile_name *names; /* private: every name that was seen, a faulty job's too */
     int file_count;             /* private */

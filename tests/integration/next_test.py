@@ -104,6 +104,16 @@ class Next(lab.Suite):
         self.assertEqual(2, answer.code)
         self.assertIn("broken.ics:2: a line without ':'", answer.err)
 
+    def test_a_job_file_finds_its_calendar_beside_it(self):
+        self.folder.write("holidays.ics", CALENDAR)
+        path = self.folder.write("jobs.yaml", "jobs:\n  a: {schedule: \"@daily\", except: [holidays.ics], image: x}\n")
+        answer = self.cli().call("validate", path)
+        self.assertEqual((0, ""), (answer.code, answer.err), answer)
+        os.unlink(self.folder.join("holidays.ics"))
+        answer = self.cli().call("validate", path)
+        self.assertEqual(1, answer.code)
+        self.assertIn("jobs.yaml:2:36: error: except: holidays.ics: cannot be read: No such file", answer.err)
+
     def test_wrong_usage_exits_2(self):
         cli = self.cli()
         for words in ([], ["0", "2", "*", "*", "*"], ["0 2 * * *", "--job", "x"], ["0 2 * * *", "-n", "x"],
