@@ -76,7 +76,7 @@ static struct past_job *job_get(struct past *past, const char *name)
     if (!job) {
         job = alloc_zero(sizeof(*job));
         job->name = alloc_text(name);
-        HASH_ADD_KEYPTR(by_name, past->jobs, job->name, strlen(job->name), job);
+        HASH_ADD_KEYPTR(by_name, past->jobs, job->name, strlen(name), job);
     }
     return job;
 }

@@ -350,6 +350,7 @@ static void step_prepare(struct embedded *e)
         group_fill(e);
     } else if (e->step == STEP_SNAPSHOT) {
         e->snapshot = queue_first(e);
+        assert(e->snapshot);
         list_remove(&e->snapshot->link);
         list_append(&e->group, &e->snapshot->link);
     }
