@@ -1,15 +1,17 @@
 #include "cronsched/changeset.h"
 
+#include "cronsched/dst_effects.h"
 #include "cronsched/jobfiles.h"
+#include "cronsched/zones.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MINUTES     (24 * 60)
-#define LAUNCHES_MAX    2000000 /* fire times looked at for the summary; beyond, it says so */
-#define ZONEINFO_FOLDER "/usr/share/zoneinfo"
+#define DAY_MINUTES  (24 * 60)
+#define LAUNCHES_MAX 2000000 /* fire times looked at for the summary; beyond, it says so */
+#define DST_SPAN_S   (INT64_C(366) * 24 * 3600)
 
 /* --- loading ----------------------------------------------------------------------------------------------
  */
@@ -42,10 +44,9 @@ static int finish_files(struct changeset *set)
 static int read_files(struct changeset *set)
 {
     const struct verb_call *call = set->session->call;
-    const char *folder = getenv("TZDIR");
     struct error error = {0};
 
-    if (zoneinfo_new(&set->zoneinfo, folder && *folder ? folder : ZONEINFO_FOLDER, &error) < 0)
+    if (zones_open(&set->zoneinfo, &error) < 0)
         return verb_fail(&error);
     if (jobfiles_load(&set->files, call->args, call->arg_count, zoneinfo_source(set->zoneinfo), NULL) ==
         ERR_NOMEM)
@@ -111,8 +112,10 @@ json_t *changeset_body(const struct changeset *set, bool dry_run, int *ret_code)
         return NULL;
     }
     body = json_pack("{s:O}", "jobs", set->jobs);
-    if (owner)
-        json_object_set_new(body, "set", json_string(owner));
+    if (owner && (*ret_code = session_put_text(call, body, "set", "--set", owner)) != EXIT_FINE) {
+        json_decref(body);
+        return NULL;
+    }
     if (verb_flag(call, "prune"))
         json_object_set_new(body, "prune", json_true());
     if (dry_run)
@@ -246,6 +249,19 @@ json_t *changeset_next_times(const struct changeset *set, const char *name, cons
         return NULL;
     }
     return times;
+}
+
+json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
+                              const json_t *stored, int64_t now_ms)
+{
+    bool chosen;
+    struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
+    json_t *effects = NULL;
+
+    if (schedule)
+        effects = dst_effects(NULL, schedule, now_ms / 1000, now_ms / 1000 + DST_SPAN_S);
+    schedule_free(schedule);
+    return effects ? effects : json_array();
 }
 
 /* --- launches per minute ----------------------------------------------------------------------------------

@@ -100,6 +100,14 @@ int session_put_time(struct session *session, json_t *object, const char *name, 
     return code;
 }
 
+int session_put_text(const struct verb_call *call, json_t *object, const char *key, const char *what,
+                     const char *value)
+{
+    if (json_object_set_new(object, key, json_string(value)) < 0)
+        return verb_usage(call, "%s is not UTF-8", what);
+    return EXIT_FINE;
+}
+
 /* --- requests ---------------------------------------------------------------------------------------------
  */
 

@@ -34,6 +34,11 @@ int session_query_time(struct session *session, const char *name, const char *ke
 /* The option as RFC 3339 into an object. */
 int session_put_time(struct session *session, json_t *object, const char *name, const char *key, int sense);
 
+/* A word of the command line into an object; EXIT_USAGE when it is no UTF-8, which JSON cannot hold. `what`
+ * names it. */
+int session_put_text(const struct verb_call *call, json_t *object, const char *key, const char *what,
+                     const char *value);
+
 /* A request to the path; the reply is a new reference. `ret` may be NULL. */
 int session_get(struct session *session, json_t **ret);
 int session_send(struct session *session, const char *method, const json_t *body, enum client_repeat repeat,

@@ -255,8 +255,8 @@ static int send_pause(const struct verb_call *call, const char *word, const char
         code = pause_path(&s, word);
     if (code == EXIT_FINE && options)
         code = session_put_time(&s, body, "until", "until", WHEN_FUTURE);
-    if (options && verb_option(call, "reason"))
-        json_object_set_new(body, "reason", json_string(verb_option(call, "reason")));
+    if (code == EXIT_FINE && options && verb_option(call, "reason"))
+        code = session_put_text(call, body, "reason", "--reason", verb_option(call, "reason"));
     if (code == EXIT_FINE)
         code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
     if (code == EXIT_FINE)

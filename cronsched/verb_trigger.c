@@ -34,30 +34,29 @@ static int put_key(const struct verb_call *call, json_t *body)
             snprintf(text + 2 * i, 3, "%02x", bytes[i]);
         key = text;
     }
-    json_object_set_new(body, "key", json_string(key));
-    return EXIT_FINE;
+    return session_put_text(call, body, "key", "--key", key);
 }
 
 static int put_params(const struct verb_call *call, json_t *body)
 {
     json_t *params = json_object();
     const char *param;
+    int code = EXIT_FINE;
 
-    for (size_t i = 0; (param = verb_option_at(call, "param", i)); i++) {
+    for (size_t i = 0; code == EXIT_FINE && (param = verb_option_at(call, "param", i)); i++) {
         size_t n = strcspn(param, "=");
         char name[256];
 
-        if (!param[n] || n == 0 || n >= sizeof(name)) {
-            json_decref(params);
-            return verb_usage(call, "--param takes NAME=VALUE, not '%s'", param);
-        }
         snprintf(name, sizeof(name), "%.*s", (int)n, param);
-        json_object_set_new(params, name, json_string(param + n + 1));
+        if (!param[n] || n == 0 || n >= sizeof(name))
+            code = verb_usage(call, "--param takes NAME=VALUE, not '%s'", param);
+        else
+            code = session_put_text(call, params, name, "--param", param + n + 1);
     }
     if (json_object_size(params))
         json_object_set(body, "params", params);
     json_decref(params);
-    return EXIT_FINE;
+    return code;
 }
 
 /* 0 or 1, or with --exit-code the run's own; never 0 for a run that did not succeed. */

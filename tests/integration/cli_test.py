@@ -165,7 +165,10 @@ class CommandLine(lab.Suite):
                       ["trigger", "j", "--param", "x"], ["trigger", "j", "--key", ""], ["runs", "--limit", "0"],
                       ["trigger", "j", "--timeout", "0s"], ["trigger", "j", "--follow", "-o", "json"],
                       ["backfill", "j", "--from", "2h"], ["logs", "r", "--tail", "-1"], ["completion", "fish"],
-                      ["runs", "--state", "sleeping"], ["explain", "j", "someday"], ["help", "nothing"]):
+                      ["runs", "--state", "sleeping"], ["explain", "j", "someday"], ["help", "nothing"],
+                      # bytes that are no UTF-8: dropping such a key would make two runs of one
+                      ["trigger", "j", "--key", "\udcff"], ["trigger", "j", "-p", "a=\udcff"],
+                      ["trigger", "j", "-p", "\udcff=a"], ["pause", "j", "--reason", "\udcff"]):
             answer = cli.call(*words)
             self.assertEqual(2, answer.code, answer)
             self.assertNotEqual("", answer.err)
