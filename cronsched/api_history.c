@@ -1,6 +1,7 @@
 /* What happened: the audit log, the audit, the explanation of one fire time. An audit computes on the pool,
  * one at a time. */
 #include "cronsched/api_internal.h"
+#include "cronsched/zones.h"
 #include "jobs/audit.h"
 #include "jobs/explain.h"
 #include "jobs/record.h"
@@ -175,8 +176,6 @@ void api_handle_explain(struct http_request *request, void *arg)
 
 /* --- audit ---------------------------------------------------------------------------------------------- */
 
-#define ZONES_DIR "/usr/share/zoneinfo"
-
 struct audit {
     uv_work_t work;
     struct api *api;
@@ -241,7 +240,6 @@ static void reply_busy(struct http_request *request)
 
 static void audit_have(struct api *api, struct http_request *request, json_t *history, json_t *more)
 {
-    const char *folder = getenv("TZDIR");
     struct audit *a;
 
     if (api->auditing) {
@@ -256,7 +254,7 @@ static void audit_have(struct api *api, struct http_request *request, json_t *hi
     }
     a->api = api;
     a->request = http_request_ref(request);
-    a->zones_dir = api->context.zones_dir ? api->context.zones_dir : folder && *folder ? folder : ZONES_DIR;
+    a->zones_dir = api->context.zones_dir ? api->context.zones_dir : zones_folder();
     a->history = json_incref(history);
     a->work.data = a;
     api->auditing = true;

@@ -18,6 +18,7 @@
 #include "cronsched/notify_systemd.h"
 #include "cronsched/pool.h"
 #include "cronsched/verbs.h"
+#include "cronsched/zones.h"
 #include "jobs/scheduler.h"
 #include "jobs/store.h"
 #include "jobs/text.h"
@@ -405,6 +406,8 @@ static int start_api(struct serve *s, struct error *error)
                     .replica = s->hostname,
                     .advertise = s->config.advertise,
                     .started_ms = env_wall_ms(&s->env),
+                    .late_grace_ms = s->config.late_grace_ms,
+                    .zones_dir = zones_folder(),
                     .wall_ms = api_wall_ms,
                     .log = api_log,
                     .arg = s},
@@ -464,14 +467,13 @@ static int make_data_dir(const char *path, struct error *error)
  * promised yet. */
 static int put_together(struct serve *s, struct error *error)
 {
-    const char *folder = getenv("TZDIR");
     int rc;
 
     if (s->config.zookeeper)
         return error_set(error, ERR_UNSUPPORTED,
                          "zookeeper: this build keeps its journal in data_dir only; leave the key out");
     rc = make_data_dir(s->config.data_dir, error);
-    rc = rc < 0 ? rc : zoneinfo_new(&s->zones, folder && *folder ? folder : "/usr/share/zoneinfo", error);
+    rc = rc < 0 ? rc : zones_open(&s->zones, error);
     rc = rc < 0 ? rc : open_history(s, error);
     rc = rc < 0 ? rc : make_scheduler(s);
     rc = rc < 0 ? rc : open_journal(s, error);

@@ -3,7 +3,7 @@
 #include "cronsched/output.h"
 #include "cronsched/verbs.h"
 
-#include "jobs/zoneinfo.h"
+#include "cronsched/zones.h"
 
 #include <stdlib.h>
 
@@ -65,11 +65,10 @@ static int check(const struct verb_call *call, struct jobfile_set *set, struct z
 
 static int run(const struct verb_call *call)
 {
-    const char *folder = getenv("TZDIR");
     struct zoneinfo *zoneinfo = NULL;
     struct jobfile_set set;
     struct error error;
-    int r = zoneinfo_new(&zoneinfo, folder && *folder ? folder : "/usr/share/zoneinfo", &error);
+    int r = zones_open(&zoneinfo, &error);
     size_t failed;
 
     if (r < 0)
