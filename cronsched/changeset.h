@@ -36,6 +36,11 @@ json_t *changeset_fields(const json_t *old_def, const json_t *new_def);
 json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,
                              const json_t *stored, int64_t now_ms);
 
+/* What the next changes of the clock do to it, within a year of now_ms: rows as of dst_effects.h. Never NULL.
+ */
+json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
+                              const json_t *stored, int64_t now_ms);
+
 /* Launches per minute of the next day, as it is and as it would be:
  * {"before":{"launches","peak","peak_at"},"after":{...}}. `deleted`: names that would go. */
 json_t *changeset_load_summary(const struct changeset *set, const json_t *deleted, int64_t now_ms);

@@ -1,4 +1,5 @@
 /* dst-report: every job and wall time that a change of the clock touches within a year. */
+#include "cronsched/dst_effects.h"
 #include "cronsched/jobfiles.h"
 #include "cronsched/output.h"
 #include "cronsched/stored_job.h"
@@ -8,9 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#define CHANGES_MAX 32 /* of one zone in a year */
-#define EFFECTS_MAX (CHANGES_MAX * SCHEDULE_TEXTS_MAX)
 
 struct report {
     const struct verb_call *call;
@@ -22,55 +20,15 @@ struct report {
     bool failed; /* a job could not be compiled */
 };
 
-/* --- rows -------------------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *name, *words;
-} effects[] = {
-    [SCHEDULE_EFFECT_MOVED] = {"moved", "skipped by the clock: runs at the change"},
-    [SCHEDULE_EFFECT_LOST] = {"lost", "skipped by the clock: does not run"},
-    [SCHEDULE_EFFECT_ONCE] = {"once", "shown twice: runs the first time"},
-    [SCHEDULE_EFFECT_TWICE] = {"twice", "shown twice: runs both times"},
-};
-
-/* "+02:00" */
-static const char *offset_text(int32_t offset_s, char buffer[CIVIL_TEXT_MAX])
-{
-    civil_format(0, offset_s, false, buffer, CIVIL_TEXT_MAX);
-    return buffer + strlen("1970-01-01T00:00:00");
-}
-
-static void add_row(struct report *r, const char *job, const struct schedule *s,
-                    const struct schedule_effect *e)
-{
-    char text[SCHEDULE_TEXT_MAX + 16], local[CIVIL_TEXT_MAX], at[TEXT_NUMBER_BUFFER], shown[CIVIL_TEXT_MAX];
-    char before[CIVIL_TEXT_MAX], after[CIVIL_TEXT_MAX], times[64];
-
-    civil_format(e->local_s, 0, true, local, sizeof(local));
-    local[19] = '\0'; /* no Z: it is a wall time */
-    snprintf(times, sizeof(times), e->count > 1 ? "%.10s %.5s and %lld more" : "%.10s %.5s", local,
-             local + 11, (long long)e->count - 1);
-    json_array_append_new(
-        r->rows, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s}", "job", job, "schedule",
-                           schedule_canonical(s, e->index, text, sizeof(text)), "timezone", schedule_zone(s),
-                           "change_at", text_format_time(e->at_s * 1000, TEXT_TIME_S, at, sizeof(at)),
-                           "change_local", schedule_local(s, e->at_s, shown, sizeof(shown)), "before",
-                           offset_text(e->before_s, before), "after", offset_text(e->after_s, after),
-                           "wall_time", local, "count", (json_int_t)e->count, "effect", effects[e->what].name,
-                           "times", times, "words", effects[e->what].words));
-}
-
 static int add_job(struct report *r, const char *job, const struct schedule *s)
 {
-    struct schedule_effect *found = calloc(EFFECTS_MAX, sizeof(*found));
-    size_t count;
+    json_t *found = dst_effects(job, s, r->from_s - 1, r->to_s - 1);
 
-    if (!found)
+    if (!found || json_array_extend(r->rows, found) < 0) {
+        json_decref(found);
         return session_fail(ERR_NOMEM, "out of memory");
-    count = schedule_effects(s, r->from_s - 1, r->to_s - 1, found, EFFECTS_MAX);
-    for (size_t i = 0; i < count; i++)
-        add_row(r, job, s, &found[i]);
-    free(found);
+    }
+    json_decref(found);
     return EXIT_FINE;
 }
 
@@ -166,18 +124,18 @@ static json_t *sorted(const json_t *rows)
     return ret;
 }
 
-/* The keys that are only for the table go. */
-static void print_json(struct report *r, json_t *rows)
+/* What only the table shows. */
+static void add_words(json_t *rows)
 {
+    char times[64];
     json_t *row;
     size_t i;
 
     json_array_foreach(rows, i, row)
     {
-        json_object_del(row, "times");
-        json_object_del(row, "words");
+        json_object_set_new(row, "times", json_string(dst_effect_times(row, times, sizeof(times))));
+        json_object_set_new(row, "words", json_string(dst_effect_words(row)));
     }
-    output_value(&r->out, rows);
 }
 
 static void print(struct report *r)
@@ -194,10 +152,12 @@ static void print(struct report *r)
     char none[64];
 
     snprintf(none, sizeof(none), "No change of the clock touches a job in %ld.", r->year);
-    if (r->out.format == OUTPUT_TABLE)
+    if (r->out.format == OUTPUT_TABLE) {
+        add_words(rows);
         output_rows(&r->out, rows, columns, sizeof(columns) / sizeof(columns[0]), none);
-    else
-        print_json(r, rows);
+    } else {
+        output_value(&r->out, rows);
+    }
     json_decref(rows);
 }
 

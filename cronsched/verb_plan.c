@@ -1,5 +1,6 @@
 /* plan: what apply would change, in fields and fire times. */
 #include "cronsched/changeset.h"
+#include "cronsched/dst_effects.h"
 #include "cronsched/when.h"
 
 #include <inttypes.h>
@@ -29,9 +30,10 @@ static json_t *plan_created(const struct changeset *set, const json_t *names, in
         const char *name = json_string_value(item);
         json_t *def = json_object_get(set->jobs, name);
 
-        json_array_append_new(list,
-                              json_pack("{s:s,s:O,s:o}", "job", name, "def", def, "next_after",
-                                        times_or_null(changeset_next_times(set, name, def, NULL, now_ms))));
+        json_array_append_new(
+            list, json_pack("{s:s,s:O,s:o,s:o}", "job", name, "def", def, "next_after",
+                            times_or_null(changeset_next_times(set, name, def, NULL, now_ms)),
+                            "clock_changes", changeset_dst_effects(set, name, def, NULL, now_ms)));
     }
     return list;
 }
@@ -56,9 +58,10 @@ static json_t *plan_changed(const struct changeset *set, const json_t *names, in
                                   json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
         json_array_append_new(
             list,
-            json_pack("{s:s,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
+            json_pack("{s:s,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
                       times_or_null(changeset_next_times(set, name, before, stored, now_ms)), "next_after",
-                      times_or_null(changeset_next_times(set, name, after, stored, now_ms))));
+                      times_or_null(changeset_next_times(set, name, after, stored, now_ms)), "clock_changes",
+                      changeset_dst_effects(set, name, after, stored, now_ms)));
     }
     return list;
 }
@@ -99,6 +102,21 @@ static void print_times(const struct output *out, const char *title, const json_
     putchar('\n');
 }
 
+/* The next changes of the clock that touch it, a line each. */
+static void print_clock_changes(const json_t *job)
+{
+    const json_t *list = json_object_get(job, "clock_changes"), *effect;
+    size_t i;
+
+    json_array_foreach(list, i, effect)
+    {
+        char times[64];
+
+        printf("    clock change: %s is %s\n", dst_effect_times(effect, times, sizeof(times)),
+               dst_effect_words(effect));
+    }
+}
+
 static void print_value(const json_t *value, const char *none)
 {
     char *dump;
@@ -117,6 +135,7 @@ static void print_created(const struct output *out, const json_t *job)
     printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), json_string_value(json_object_get(job, "job")),
            output_plain(out));
     print_times(out, "next:", json_object_get(job, "next_after"));
+    print_clock_changes(job);
 }
 
 static void print_changed(const struct output *out, const json_t *job)
@@ -144,6 +163,7 @@ static void print_changed(const struct output *out, const json_t *job)
         print_times(out, "next before:", before);
         print_times(out, "next after: ", after);
     }
+    print_clock_changes(job);
 }
 
 static void print_load(const json_t *load)
