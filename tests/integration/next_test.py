@@ -161,6 +161,19 @@ class Next(lab.Suite):
         fake = Fake(self).on("GET", "/v1/defs", self.defs())
         self.assertEqual(["nightly", "nightly"], [f["job"] for f in self.cli(fake.url).json("dst-report", "-y", "2027")])
 
+    def test_a_plan_names_the_changes_that_touch_a_job(self):
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 1, "jobs": {}})
+        fake.on("POST", "/v1/apply", {"index": 1, "created": ["calm", "nightly"], "changed": [], "deleted": [],
+                                      "unchanged": 0, "warnings": []})
+        path = self.folder.write("jobs.yaml", JOBS)
+        answer = self.cli(fake.url).call("plan", path)
+        self.assertEqual(1, answer.code, answer)
+        self.assertEqual(2, answer.out.count("    clock change: "))
+        self.assertRegex(answer.out, r"clock change: \d+-03-\d+ 02:30 is skipped by the clock: runs at the change\n")
+        self.assertRegex(answer.out, r"clock change: \d+-10-\d+ 02:30 is shown twice: runs the first time\n")
+        created = self.cli(fake.url).call("plan", path, "-o", "json").json()["created"]
+        self.assertEqual({"calm": 0, "nightly": 2}, {job["job"]: len(job["clock_changes"]) for job in created})
+
     def test_a_report_of_broken_files_exits_1_and_of_nothing_says_so(self):
         broken = self.folder.write("broken.yaml", JOBS + "  bad: {schedule: \"0 24 * * *\", command: [x]}\n")
         answer = self.cli().call("dst-report", "--year", "2026", broken)
