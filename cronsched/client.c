@@ -391,6 +391,11 @@ static enum verdict judge(const struct exchange *x, int r)
     }
 }
 
+static bool is_write(const struct exchange *x)
+{
+    return strcmp(x->method, "GET") != 0;
+}
+
 /* One round over all servers. *ret_again: somebody was there, and later it may go better. */
 static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct error *error)
 {
@@ -411,7 +416,7 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
                 *error = e;
             return r;
         }
-        *ret_again |= r != ERR_UNREACHABLE && r != ERR_TIMEOUT;
+        *ret_again |= r == ERR_NO_LEADER || r == ERR_DEPOSED || (r == ERR_UNKNOWN && is_write(x));
         if (r != ERR_UNREACHABLE) {
             first = first.code ? first : e;
         } else { /* all of them are named, each with its reason */
@@ -427,21 +432,19 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
 
 static int ask_all(struct exchange *x, json_t **ret, struct error *error)
 {
-    bool write = strcmp(x->method, "GET") != 0;
-
     for (;;) {
         bool again = false;
         int r = ask_round(x, &again, ret, error);
 
         if (r == 0)
             return 0;
-        again |= write && x->ambiguous &&
+        again |= is_write(x) && x->ambiguous &&
                  r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
         if (again && monotonic_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
             sleep_ms(CLIENT_RETRY_MS);
             continue;
         }
-        if (write && x->ambiguous && (r == ERR_UNREACHABLE || r == ERR_NO_LEADER)) {
+        if (is_write(x) && x->ambiguous && (r == ERR_UNREACHABLE || r == ERR_NO_LEADER)) {
             error_prefix(error, "an answer was lost, so that this may have been done or not; now ");
             return error ? error->code = ERR_UNKNOWN : ERR_UNKNOWN;
         }

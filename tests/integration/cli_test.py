@@ -157,6 +157,12 @@ class CommandLine(lab.Suite):
         fake.on("GET", "/v1/jobs", (401, b""))
         self.assertEqual(4, self.cli(fake).call("jobs").code)
 
+    def test_a_server_that_answers_nothing_is_not_asked_for_long(self):
+        fake = Fake(self).on("GET", "/v1/jobs", Hangup)
+        answer = self.cli(fake).call("jobs", timeout=15)
+        self.assertEqual(7, answer.code, answer)
+        self.assertIn("the answer is lost", answer.err)
+
     def test_usage_errors_exit_2_and_send_nothing(self):
         fake = Fake(self)
         cli = self.cli(fake)
