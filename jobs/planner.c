@@ -360,6 +360,10 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
     while (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms <= s->now_ms) {
         char id[RUN_ID_MAX];
 
+        if (job_fired_ahead(j, at * 1000)) { /* it has had its run */
+            at = schedule_next(schedule, at);
+            continue;
+        }
         /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
         if (reserved++ == ARMED_PER_JOB_MAX ||
             !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
