@@ -168,11 +168,13 @@ class Next(lab.Suite):
         path = self.folder.write("jobs.yaml", JOBS)
         answer = self.cli(fake.url).call("plan", path)
         self.assertEqual(1, answer.code, answer)
-        self.assertEqual(2, answer.out.count("    clock change: "))
+        self.assertIn(answer.out.count("    clock change: "), (2, 3))  # a year can hold three of them
         self.assertRegex(answer.out, r"clock change: \d+-03-\d+ 02:30 is skipped by the clock: runs at the change\n")
         self.assertRegex(answer.out, r"clock change: \d+-10-\d+ 02:30 is shown twice: runs the first time\n")
         created = self.cli(fake.url).call("plan", path, "-o", "json").json()["created"]
-        self.assertEqual({"calm": 0, "nightly": 2}, {job["job"]: len(job["clock_changes"]) for job in created})
+        found = {job["job"]: len(job["clock_changes"]) for job in created}
+        self.assertEqual(0, found["calm"])
+        self.assertIn(found["nightly"], (2, 3))
 
     def test_a_report_of_broken_files_exits_1_and_of_nothing_says_so(self):
         broken = self.folder.write("broken.yaml", JOBS + "  bad: {schedule: \"0 24 * * *\", command: [x]}\n")
