@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import socketserver
 import subprocess
 import sys
@@ -133,11 +134,11 @@ class CommandLine(lab.Suite):
         return lab.Cli(",".join(s if isinstance(s, str) else s.url for s in servers), home)
 
     def dead_url(self):
-        """Nobody listens there."""
-        fake = Fake(self)
-        url = fake.url
-        fake.server.server_close()
-        return url
+        """Nobody listens there, and nobody else can meanwhile."""
+        bound = socket.socket()
+        self.addCleanup(bound.close)
+        bound.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{bound.getsockname()[1]}"
 
     def test_each_error_of_the_server_has_its_exit_code_and_its_text(self):
         fake = Fake(self)
@@ -221,15 +222,15 @@ class CommandLine(lab.Suite):
 
     def test_a_server_that_died_over_a_trigger_is_given_time_to_come_back(self):
         path, run = "/v1/jobs/nightly/trigger", {"run": RUN, "existing": False}
-        socket = self.folder.join("s.sock")
-        first = Fake(self, socket).on("POST", path, Hangup)
+        path_of_socket = self.folder.join("s.sock")
+        first = Fake(self, path_of_socket).on("POST", path, Hangup)
         back = []
 
         def die_and_come_back():
             lab.wait_for(lambda: first.requests, 20, lambda: "the trigger", every=0.02)
             first.server.server_close()
-            os.unlink(socket)
-            back.append(Fake(self, socket).on("POST", path, run))
+            os.unlink(path_of_socket)
+            back.append(Fake(self, path_of_socket).on("POST", path, run))
 
         thread = threading.Thread(target=die_and_come_back)
         thread.start()

@@ -6,6 +6,7 @@ The program gives orders on descriptor 3 and reads the replies on 4; see docker_
 the engine and all that it started ends with this process."""
 
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -82,6 +83,8 @@ def obey(dockerd, word):
         dockerd.kill()
     elif word == "stop":
         dockerd.stop()
+    elif word in ("freeze", "thaw"):
+        os.kill(dockerd._dockerd_pid(), signal.SIGSTOP if word == "freeze" else signal.SIGCONT)
     else:
         dockerd.live_restore = word == "start-live"
         dockerd.start()

@@ -234,6 +234,7 @@ void fixture_engine_new(struct fixture *f)
         .parallel = 8,
         .retention_ms = f->retention_ms,
         .sweep_ms = f->sweep_ms,
+        .ping_ms = f->ping_ms,
         .files_dir = f->files_dir,
     };
     snprintf(endpoint, sizeof(endpoint), "unix://%s", f->direct ? f->docker_socket : f->proxy_socket);
@@ -279,6 +280,7 @@ struct fixture *fixture_new(void)
         die("start me by docker_engine.py");
     f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster};
     f->epoch = 7;
+    signal(SIGPIPE, SIG_IGN); /* as every program with sockets has to */
     f->keep = true;
     snprintf(f->docker_socket, sizeof(f->docker_socket), "%s", socket);
     snprintf(f->folder, sizeof(f->folder), "%s/t-XXXXXX", parent);

@@ -45,7 +45,7 @@ struct fixture {
     int64_t epoch, now_ms;           /* what the host says; now_ms 0: the real time */
     bool keep, direct;               /* direct: without the proxy */
     const char *tls_ca, *tls_client; /* over TLS: names of certificates, "ca" and "client"; NULL: not shown */
-    int64_t retention_ms, sweep_ms;
+    int64_t retention_ms, sweep_ms, ping_ms;
     const char *files_dir;
     uint64_t next_ticket;
     struct test_answer answers[ANSWERS_MAX];

@@ -601,6 +601,41 @@ static void killed_in_mid_start_the_verdict_agrees_with_the_ledger(void **state)
     job_unref(job);
 }
 
+static void an_engine_that_hangs_is_unreachable(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "hangs", RAN "sleep 2; exit 3", NULL);
+    fixture_engine_close(f);
+    f->ping_ms = 1000;
+    fixture_engine_new(f);
+    struct attempt_id a = fixture_prepared(f, job), b = fixture_prepared(f, job);
+    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
+    fixture_until_lines(f, "ran", 1);
+    fixture_order("freeze");
+    int64_t begin = (int64_t)uv_hrtime();
+    uint64_t prepare = fixture_submit(f, ENGINE_PREPARE, job, &b, false);
+    uint64_t release = fixture_submit(f, ENGINE_RELEASE, job, &b, false);
+    expect_event(fixture_wait(f, prepare), ENGINE_UNREACHABLE);
+    expect_event(fixture_wait(f, release), ENGINE_UNKNOWN);
+    expect_event(fixture_wait(f, watch), ENGINE_UNREACHABLE);
+    assert_true((int64_t)uv_hrtime() - begin < INT64_C(8000000000));
+    expect_event(fixture_ask(f, ENGINE_FENCE, job, &b, true), ENGINE_UNREACHABLE);
+    fixture_order("thaw");
+    struct test_answer *t = fixture_wait(f, watch);
+    if (t->event == ENGINE_STARTED)
+        t = fixture_wait(f, watch);
+    expect_event(t, ENGINE_ENDED);
+    assert_int_equal(t->exit_code, 3);
+    do {
+        fixture_turn(f, 200);
+        t = fixture_ask(f, ENGINE_FENCE, job, &b, true);
+    } while (t->event == ENGINE_UNREACHABLE);
+    expect_event(t, ENGINE_STARTED); /* the start was in its ear already */
+    assert_int_equal(fixture_count(f, "ran"), 2);
+    job_unref(job);
+}
+
 static void without_live_restore_a_restart_ends_the_run_and_says_so(void **state)
 {
     struct fixture *f = *state;
@@ -937,6 +972,7 @@ int main(int argc, char **argv)
         TEST(a_container_pruned_before_its_start_never_ran),
         TEST(fence_against_start),
         TEST(killed_in_mid_start_the_verdict_agrees_with_the_ledger),
+        TEST(an_engine_that_hangs_is_unreachable),
         TEST(without_live_restore_a_restart_ends_the_run_and_says_so),
         TEST(with_live_restore_the_run_goes_on_and_its_log_too),
         TEST(a_log_grows_while_it_runs_and_is_cut_at_its_cap),

@@ -65,6 +65,12 @@ class Cli:
             raise LabError(f"the command line crashed: {answer}")
         return answer
 
+    def begin(self, *words):
+        """Starts a verb and does not wait for it: for calls whose server is about to die (a client goes on asking for a
+        while). The caller ends the process."""
+        return subprocess.Popen([binary(), *words], env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
     def check(self, *words, **kwargs):
         answer = self.call(*words, **kwargs)
         if answer.code != 0:
