@@ -136,7 +136,12 @@ void scheduler_flush(struct scheduler *s)
     for (size_t i = 0; i < b->count; i++)
         f->kinds |= UINT64_C(1) << b->records[i].kind;
     fault_kinds("append", f->kinds);
-    s->journal->ops->append(s->journal, b);
+    if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
+        /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
+         * journal */
+        scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
+        abort();
+    }
     snapshot_maybe(s);
 }
 
@@ -176,7 +181,7 @@ void scheduler_leave(struct scheduler *s)
     struct heap_item *job, *run;
     int64_t at = HEAP_NEVER;
 
-    if (s->leading && !s->working && !s->stopping) {
+    if (s->leading && !s->working && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX) {
         s->working = true;
         work(s);
         /* attending runs may have kicked jobs for this very instant: they get their turn, once more */

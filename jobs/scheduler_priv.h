@@ -12,9 +12,10 @@
 #include "jobs/scheduler.h"
 #include "jobs/state.h"
 
-#define SCHEDULER_ENGINES_MAX  16
-#define SCHEDULER_POOLS_MAX    64
-#define SCHEDULER_FLIGHTS_MAX  1024 /* batches appended and not yet acked: beyond, requests are refused */
+#define SCHEDULER_ENGINES_MAX 16
+#define SCHEDULER_POOLS_MAX   64
+#define SCHEDULER_FLIGHTS_MAX                                                                                \
+    1024 /* batches not yet acked: beyond, requests are refused and planning waits */
 #define SCHEDULER_WAITERS_MAX  10000
 #define JUDGED_PER_TURN_MAX    512 /* fire times of one job; the rest in the next turn */
 #define ARMED_PER_JOB_MAX      64
