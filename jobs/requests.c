@@ -215,7 +215,7 @@ static void put_job(struct apply *a, const struct change *c)
     PUT_INT(s, r, seed, keep ? (int64_t)old->seed : (int64_t)(s->o.env->random(s->o.env) >> 1));
     PUT_INT(s, r, anchor_ms, keep ? old->anchor_ms : s->now_ms / 1000 * 1000);
     PUT_INT(s, r, cursor_ms, s->now_ms);
-    PUT_TEXT(s, r, set, a->set);
+    PUT_TEXT(s, r, set, a->set || !old ? a->set : old->set); /* without a word the owner stays */
     PUT_TEXT(s, r, by, a->by);
     record_commit(s, r);
     json_decref(def);
@@ -276,7 +276,7 @@ static void apply_changes(struct apply *a, const json_t *jobs, bool dry)
     for (size_t i = 0; i < a->count; i++) {
         const struct change *c = &a->changes[i];
         bool same = c->old && job_equal(c->old->def, c->def) &&
-                    strcmp(c->old->set ? c->old->set : "", a->set ? a->set : "") == 0;
+                    (!a->set || (c->old->set && strcmp(c->old->set, a->set) == 0));
 
         if (same) {
             a->unchanged++;
