@@ -53,7 +53,7 @@ static json_t *plan_changed(const struct changeset *set, const json_t *names, in
         json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
         json_t *fields = changeset_fields(before, after);
 
-        if (strcmp(was ? was : "", owner ? owner : "") != 0)
+        if (owner && strcmp(was ? was : "", owner) != 0) /* without --set the owner stays */
             json_array_append_new(fields,
                                   json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
         json_array_append_new(
