@@ -42,15 +42,15 @@ packages_install() {
         "${missing[@]}" >/dev/null || fail "apt-get could not install ${missing[*]}"
 }
 
-# build_tree FOLDER MESON-OPTION...: configures the folder once and compiles.
+# build_tree FOLDER TARGET MESON-OPTION...: configures the folder once and compiles the target (all: everything).
 build_tree() {
-    local folder=$1
-    shift
+    local folder=$1 target=$2
+    shift 2
     if [ -f "$folder/build.ninja" ]; then
         meson configure "$folder" "$@" >/dev/null
     else
         meson setup "$folder" "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; fail "meson setup failed"; }
         mv "$folder.log" "$folder/setup.log"
     fi
-    ninja -C "$folder" >"$folder/ninja.log" 2>&1 || { tail -n 60 "$folder/ninja.log" >&2; fail "the build failed"; }
+    ninja -C "$folder" "$target" >"$folder/ninja.log" 2>&1 || { tail -n 60 "$folder/ninja.log" >&2; fail "the build failed"; }
 }
