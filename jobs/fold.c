@@ -272,9 +272,7 @@ static int fold_job(struct fold *f)
     job_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
     f->s->defs_index = f->batch->index;
-    list_remove(&j->dependents);
-    if (def->after.count)
-        list_append(&f->s->dependents, &j->dependents);
+    state_set_dependent(f->s, j);
     if (f->s->job_changed)
         f->s->job_changed(f->s->arg, j);
     return 0;
@@ -302,7 +300,7 @@ static int fold_delete(struct fold *f)
     j->deleted_ms = f->batch->time_ms;
     job_move_cursor(j, f->batch->time_ms);
     j->paused = false;
-    list_remove(&j->dependents);
+    state_set_dependent(f->s, j);
     f->s->job_count--;
     f->s->defs_index = f->batch->index;
     if (f->s->job_changed)

@@ -93,7 +93,7 @@ static void snapshot_maybe(struct scheduler *s)
     size_t size;
     char *text;
 
-    if (s->state.index < s->snapshot_index + SNAPSHOT_EVERY_BATCHES)
+    if (s->state.index < s->snapshot_index + s->o.snapshot_every)
         return;
     s->snapshot_index = s->state.index;
     text = state_encode(&s->state, &size);
@@ -487,6 +487,8 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
 
     assert(o->engine_count <= SCHEDULER_ENGINES_MAX && o->pool_count <= SCHEDULER_POOLS_MAX);
     s->o = *o;
+    if (!s->o.snapshot_every)
+        s->o.snapshot_every = SNAPSHOT_EVERY_BATCHES;
     s->host = (struct engine_host){.answer = launch_answer,
                                    .keep = launch_keep,
                                    .now_ms = host_now_ms,

@@ -205,6 +205,21 @@ struct job_state *state_add_job(struct state *s, const char *name)
     return j;
 }
 
+void state_set_dependent(struct state *s, struct job_state *j)
+{
+    list_remove(&j->dependents);
+    if (!j->def || !j->def->after.count)
+        return;
+    LIST_EACH(link, &s->dependents)
+    {
+        if (strcmp(LIST_ITEM(link, struct job_state, dependents)->name, j->name) > 0) {
+            list_append(link, &j->dependents); /* in front of it */
+            return;
+        }
+    }
+    list_append(&s->dependents, &j->dependents);
+}
+
 void state_drop_job(struct state *s, struct job_state *j)
 {
     assert(list_empty(&j->runs));

@@ -176,7 +176,7 @@ struct state {
     struct run *runs;       /* uthash by id: unfinished ones */
     struct trigger_key *keys;
     struct list keys_by_age;
-    struct list dependents; /* jobs that come after others */
+    struct list dependents; /* jobs that come after others, by name */
     struct list notices;
     size_t notice_count;
     uint64_t notices_dropped;

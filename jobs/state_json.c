@@ -109,6 +109,7 @@ static json_t *encode_run(const struct run *r)
     json_t *o = json_object(), *attempts = json_array();
 
     set_text(o, "id", r->id);
+    put_int(o, "seq", (int64_t)r->seq, 0);
     put_int(o, "fire", r->fire_ms, INT64_MIN);
     put_int(o, "due", r->due_ms, INT64_MIN);
     put_int(o, "previous", r->previous_fire_ms, 0);
@@ -199,6 +200,7 @@ char *state_encode(const struct state *s, size_t *ret_size)
     put_int(root, "time", s->time_ms, 0);
     put_int(root, "level", s->level, 0);
     put_int(root, "defs_index", (int64_t)s->defs_index, 0);
+    put_int(root, "next_seq", (int64_t)s->next_seq, 0);
     set_text(root, "cluster", s->cluster);
     set_text(root, "replica", s->replica);
     set_text(root, "tzdata", s->tzdata);
@@ -307,6 +309,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
         state < RUN_WAITING || state >= RUN_ENDED || state_run(s, id))
         return error_set(error, ERR_CORRUPT, "run %s makes no sense", id ? id : "without id");
     r = state_add_run(s, j, id);
+    r->seq = (uint64_t)get_int(o, "seq", 0);
     r->at_ms = at_ms;
     r->exact = exact;
     r->state = (enum run_state)state;
@@ -360,8 +363,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
         if (rc < 0)
             return rc;
         s->job_count++;
-        if (j->def->after.count)
-            list_append(&s->dependents, &j->dependents);
+        state_set_dependent(s, j);
     }
     j->version = get_int(o, "version", 0);
     j->set = get_text(o, "set");
@@ -423,6 +425,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         if (rc < 0)
             return error_prefix(error, "snapshot: job %s: ", name), ERR_CORRUPT;
     }
+    s->next_seq = (uint64_t)get_int(root, "next_seq", 1); /* after the runs, which were counted anew */
     if (json_is_array(json_object_get(root, "staged")))
         json_array_extend(s->staged, json_object_get(root, "staged"));
     json_array_foreach(json_object_get(root, "keys"), i, item)

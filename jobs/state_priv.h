@@ -3,6 +3,8 @@
 
 #include "jobs/state.h"
 
+/* In the list of those that come after others, ordered by name, or not, as its definition says. */
+void state_set_dependent(struct state *s, struct job_state *j);
 struct job_state *state_add_job(struct state *s,
                                 const char *name); /* found or new: a tombstone until it has a def */
 void state_drop_job(struct state *s, struct job_state *j);

@@ -1,0 +1,424 @@
+/* Engine hosts and the objects on them. As a real engine: starting an exited object runs it again, requests
+ * arrive late or after their sender's death, replies get lost, an engine that dies in mid-start leaves
+ * nothing but the witness. */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+
+static struct sim_engine *of_engine(struct engine *engine)
+{
+    return LIST_ITEM(engine, struct sim_engine, engine);
+}
+
+static int engine_check(const struct engine *engine, const struct job *job, struct error *error)
+{
+    (void)engine;
+    (void)job;
+    (void)error;
+    return 0;
+}
+
+/* ---- requests and answers on their way ---- */
+
+static void answer(struct world *w, const struct event *to, struct engine_answer a, const char *id)
+{
+    struct event *e;
+
+    if (to->call.late)
+        return;
+    e = plan(w, EVENT_ANSWER, often_short(w, 30, 3000));
+    e->replica = to->replica;
+    e->life = to->life;
+    e->link = to->link;
+    e->answer = a;
+    e->id = alloc_text(id);
+    e->text = alloc_text(a.text);
+}
+
+static void submit(struct engine *engine, enum engine_op op, const struct engine_request *q)
+{
+    struct sim_engine *from = of_engine(engine);
+    struct world *w = from->world;
+    struct replica *r = &w->replicas[from->replica];
+    bool lost = op == ENGINE_RELEASE && !w->quiet && chance(w, 20);
+    struct event *e = plan_for(r, EVENT_CALL, lost ? between(w, 0, 20000) : often_short(w, 60, 3000));
+
+    if (q->id && op == ENGINE_PREPARE)
+        violation(w, "%s: PREPARE of what has an id", q->run);
+    e->host = from->host;
+    e->call = (struct call_copy){.op = op,
+                                 .ticket = q->ticket,
+                                 .name = alloc_text(q->name),
+                                 .id = alloc_text(q->id),
+                                 .run = alloc_text(q->run),
+                                 .pool = alloc_text(q->job->pool),
+                                 .attempt = q->attempt,
+                                 .epoch = q->epoch,
+                                 .sender_epoch = r->epoch,
+                                 .alone = q->job->concurrency != JOB_ALLOW};
+    if (lost) {
+        answer(w, e,
+               (struct engine_answer){.ticket = q->ticket, .event = ENGINE_UNKNOWN, .text = "reply lost"},
+               NULL);
+        e->call.late = true;
+    }
+}
+
+static void abandon(struct engine *engine)
+{
+    struct sim_engine *e = of_engine(engine);
+
+    e->world->replicas[e->replica].link++;
+}
+
+static void status(const struct engine *engine, struct engine_status *ret)
+{
+    (void)engine;
+    *ret = (struct engine_status){.reachable = true};
+}
+
+void engines_init(struct replica *r)
+{
+    static const struct engine_ops ops = {
+        .check = engine_check, .submit = submit, .abandon = abandon, .status = status};
+
+    for (int i = 0; i < HOSTS; i++) {
+        r->engines[i] = (struct sim_engine){
+            .engine = {.ops = &ops, .name = r->world->hosts[i].name, .type = "docker", .max_armed = 12},
+            .world = r->world,
+            .replica = r->number,
+            .host = i,
+        };
+        r->engine_list[i] = &r->engines[i].engine;
+    }
+}
+
+/* ---- objects ---- */
+
+struct object *object_by_id(struct world *w, const char *id)
+{
+    struct object *o = NULL;
+
+    HASH_FIND(by_id, w->objects, id, strlen(id), o);
+    return o;
+}
+
+static struct object *object_make(struct world *w, const struct call_copy *c, int host)
+{
+    struct object *o = alloc_zero(sizeof(*o)), *older = NULL;
+    int64_t at_ms;
+    bool exact;
+    char job[RUN_ID_MAX];
+
+    snprintf(o->id, sizeof(o->id), "id-%llu", (unsigned long long)++w->object_count);
+    snprintf(o->name, sizeof(o->name), "%s", c->name);
+    snprintf(o->run, sizeof(o->run), "%s", c->run);
+    snprintf(o->pool, sizeof(o->pool), "%s", c->pool ? c->pool : "");
+    run_id_parse(c->run, job, &at_ms, &exact);
+    snprintf(o->job, sizeof(o->job), "%.*s", JOB_NAME_MAX, job);
+    o->host = host;
+    o->attempt = c->attempt;
+    o->epoch = c->epoch;
+    o->alone = c->alone;
+    o->prepared_ms = w->now_ms;
+    HASH_FIND(by_name, w->object_names, o->name, strlen(o->name), older);
+    if (older)
+        HASH_DELETE(by_name, w->object_names, older);
+    o->older = older;
+    HASH_ADD_KEYPTR(by_name, w->object_names, o->name, strlen(o->name), o);
+    HASH_ADD_KEYPTR(by_id, w->objects, o->id, strlen(o->id), o);
+    return o;
+}
+
+void engines_release(struct world *w)
+{
+    struct object *o, *next;
+
+    HASH_CLEAR(by_name, w->object_names);
+    HASH_ITER(by_id, w->objects, o, next)
+    {
+        HASH_DELETE(by_id, w->objects, o);
+        free(o);
+    }
+}
+
+static struct engine_answer ended(const struct object *o, uint64_t ticket)
+{
+    return (struct engine_answer){.ticket = ticket,
+                                  .event = ENGINE_ENDED,
+                                  .started_ms = o->started_ms,
+                                  .at_ms = o->ended_ms,
+                                  .exit_code = o->exit_code,
+                                  .cause = "exit"};
+}
+
+/* To all that watch it, and are still there. */
+static void tell_watchers(struct world *w, struct object *o, struct engine_answer a, bool last)
+{
+    for (int i = 0; i < REPLICAS; i++) {
+        struct watcher *watcher = &o->watchers[i];
+        struct event to = {.replica = i, .life = w->replicas[i].life, .link = watcher->link};
+
+        if (!watcher->ticket)
+            continue;
+        a.ticket = watcher->ticket;
+        answer(w, &to, a, NULL);
+        if (last)
+            watcher->ticket = 0;
+    }
+}
+
+void object_exit(struct world *w, struct object *o, int code, const char *cause)
+{
+    if (o->state != OBJECT_RUNNING)
+        return;
+    o->state = OBJECT_EXITED;
+    o->exit_code = code;
+    o->ended_ms = w->now_ms;
+    monitor_run(w, o->run)->executing--;
+    tell(w, "%s of %s exits with %d by %s", o->id, o->run, code, cause);
+    if (!w->hosts[o->host].down)
+        tell_watchers(w, o, ended(o, 0), true);
+}
+
+static void exit_later(struct world *w, const struct object *o, int64_t delay_ms, int code)
+{
+    struct event *e = plan(w, EVENT_EXIT, delay_ms);
+
+    e->id = alloc_text(o->id);
+    e->index = (uint64_t)code;
+}
+
+static void object_start(struct world *w, struct object *o)
+{
+    o->starts++;
+    w->starts++;
+    tell(w, "%s of %s#%d STARTS", o->id, o->run, o->attempt);
+    monitor_start(w, o);
+    o->state = OBJECT_RUNNING;
+    o->started_ms = w->now_ms;
+    monitor_run(w, o->run)->executing++;
+    exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), chance(w, 150) ? 1 : 0);
+}
+
+/* ---- requests that have arrived ---- */
+
+static void call_prepare(struct world *w, struct event *e, struct engine_answer a)
+{
+    struct object *o = NULL;
+
+    if (chance(w, 10)) {
+        a.event = ENGINE_REFUSED;
+        a.text = "no such image";
+        answer(w, e, a, NULL);
+        return;
+    }
+    HASH_FIND(by_name, w->object_names, e->call.name, strlen(e->call.name), o);
+    if (!o || o->state == OBJECT_GONE)
+        o = object_make(w, &e->call, e->host);
+    if (o->starts > 0 || strcmp(o->run, e->call.run) != 0 || o->attempt != e->call.attempt)
+        violation(w, "PREPARE of %s#%d finds an object of %s#%d that was started %d times", e->call.run,
+                  e->call.attempt, o->run, o->attempt, o->starts);
+    a.event = ENGINE_PREPARED;
+    answer(w, e, a, o->id);
+}
+
+static void call_release(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+{
+    struct host *h = &w->hosts[e->host];
+
+    if (!o || o->state == OBJECT_GONE) {
+        a.event = ENGINE_REFUSED;
+        a.text = "no such object";
+    } else if (o->state == OBJECT_CREATED && chance(w, 5)) {
+        o->state = OBJECT_EXITED;
+        o->exit_code = a.exit_code = 127;
+        a.event = ENGINE_REFUSED;
+        a.text = "no such command";
+    } else if (o->state == OBJECT_CREATED && !w->quiet && chance(w, 3)) {
+        object_start(w, o); /* and here the engine dies, and what it had started with it */
+        monitor_run(w, o->run)->executing--;
+        o->state = OBJECT_CREATED;
+        o->limbo = true;
+        tell(w, "host %s dies in mid-start of %s", h->name, o->id);
+        host_changes(w, e->host);
+        a.event = ENGINE_UNKNOWN;
+        a.text = "the engine went away";
+    } else {
+        if (o->state != OBJECT_RUNNING)
+            object_start(w, o); /* an exited one runs again */
+        a.event = ENGINE_STARTED;
+        a.started_ms = o->started_ms;
+        if (!w->quiet && chance(w, 20)) {
+            a.event = ENGINE_UNKNOWN;
+            a.text = "reply lost";
+        }
+    }
+    answer(w, e, a, NULL);
+}
+
+static void call_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+{
+    a.text = "by the simulated engine";
+    if (!o || o->state == OBJECT_GONE) {
+        a.event = ENGINE_UNKNOWN;
+        a.text = "no such object";
+    } else if (o->limbo) {
+        a.event = ENGINE_UNKNOWN;
+        a.text = "a witness, and no start";
+    } else if (o->state == OBJECT_CREATED) {
+        o->state = OBJECT_GONE;
+        o->fenced_epoch = e->call.sender_epoch;
+        a.event = ENGINE_NEVER_RAN;
+    } else if (o->starts == 0) {
+        a.event = ENGINE_REFUSED;
+        a.exit_code = o->exit_code;
+    } else if (o->state == OBJECT_EXITED && chance(w, 500)) {
+        a = ended(o, e->call.ticket);
+    } else {
+        a.event = ENGINE_STARTED;
+        a.started_ms = o->started_ms;
+    }
+    answer(w, e, a, NULL);
+}
+
+static void call_watch(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+{
+    if (!o || o->state == OBJECT_GONE) {
+        a.event = ENGINE_UNKNOWN;
+        a.text = "gone without evidence";
+        answer(w, e, a, NULL);
+        return;
+    }
+    if (w->hosts[e->host].down) {
+        a.event = ENGINE_UNREACHABLE;
+        a.text = "the engine is down";
+        answer(w, e, a, NULL);
+    } else if (o->state == OBJECT_EXITED) {
+        answer(w, e, ended(o, e->call.ticket), NULL);
+        return;
+    }
+    o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};
+}
+
+static void call_stop(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+{
+    if (o && o->state == OBJECT_RUNNING) {
+        bool stubborn = chance(w, 100);
+
+        exit_later(w, o, stubborn ? 10000 : between(w, 0, 2000), stubborn ? 137 : 143);
+    }
+    a.event = ENGINE_DONE;
+    answer(w, e, a, NULL);
+}
+
+void engine_call(struct world *w, struct event *e)
+{
+    struct object *o = e->call.id ? object_by_id(w, e->call.id) : NULL;
+    struct engine_answer a = {.ticket = e->call.ticket, .exit_code = -1};
+
+    tell(w, "host %s: %s %s#%d %s", w->hosts[e->host].name, engine_op_name(e->call.op), e->call.run,
+         e->call.attempt, e->call.id ? e->call.id : "");
+    if (w->hosts[e->host].down && e->call.op != ENGINE_WATCH) {
+        a.event = ENGINE_UNREACHABLE;
+        a.text = "the engine is down";
+        if (e->call.op != ENGINE_DISCARD)
+            answer(w, e, a, NULL);
+        return;
+    }
+    switch (e->call.op) {
+    case ENGINE_PREPARE:
+        call_prepare(w, e, a);
+        break;
+    case ENGINE_RELEASE:
+        call_release(w, e, o, a);
+        break;
+    case ENGINE_FENCE:
+        call_fence(w, e, o, a);
+        break;
+    case ENGINE_WATCH:
+        call_watch(w, e, o, a);
+        break;
+    case ENGINE_STOP:
+        call_stop(w, e, o, a);
+        break;
+    case ENGINE_DISCARD:
+        if (o && o->state == OBJECT_CREATED && !o->limbo)
+            o->state = OBJECT_GONE;
+        break;
+    }
+}
+
+/* ---- hosts ---- */
+
+static void host_down(struct world *w, int host, bool killed)
+{
+    struct object *o, *next;
+
+    tell(w, "host %s is DOWN%s", w->hosts[host].name, killed ? ", killed" : "");
+    w->hosts[host].down = true;
+    HASH_ITER(by_id, w->objects, o, next)
+    {
+        if (o->host != host || o->state != OBJECT_RUNNING)
+            continue;
+        if (killed && chance(w, 500))
+            object_exit(w, o, 137, "engine");
+        tell_watchers(
+            w, o, (struct engine_answer){.event = ENGINE_UNREACHABLE, .text = "the engine went away"}, false);
+    }
+}
+
+static void host_up(struct world *w, int host)
+{
+    struct object *o, *next;
+
+    tell(w, "host %s is UP", w->hosts[host].name);
+    w->hosts[host].down = false;
+    HASH_ITER(by_id, w->objects, o, next)
+    {
+        if (o->host == host && o->state == OBJECT_EXITED)
+            tell_watchers(w, o, ended(o, 0), true);
+        else if (o->host == host && o->state == OBJECT_RUNNING)
+            tell_watchers(w, o, (struct engine_answer){.event = ENGINE_STARTED, .started_ms = o->started_ms},
+                          false);
+    }
+}
+
+void host_changes(struct world *w, int host)
+{
+    struct host *h = &w->hosts[host];
+
+    struct event *next;
+
+    if (h->down)
+        host_up(w, host);
+    else if (!w->quiet)
+        host_down(w, host, chance(w, 300));
+    if (w->quiet)
+        return;
+    next = plan(w, EVENT_HOST, h->down ? often_short(w, 15000, 200000) : between(w, 10000, 300000));
+    next->host = host;
+    next->index = ++h->changes; /* the one planned before counts no more */
+}
+
+/* What its leader does not want to keep, of its own epoch and those before. */
+void host_sweep(struct world *w, struct replica *r)
+{
+    struct engine_host *host = scheduler_engine_host(r->scheduler);
+    int64_t epoch = host->epoch(host);
+    struct object *o, *next;
+
+    if (epoch == 0)
+        return;
+    HASH_ITER(by_id, w->objects, o, next)
+    {
+        bool old = w->now_ms - (o->state == OBJECT_EXITED ? o->ended_ms : o->prepared_ms) > 3000;
+
+        if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || o->epoch > epoch ||
+            w->hosts[o->host].down || host->keep(host, o->run, o->attempt, o->epoch, o->id))
+            continue;
+        tell(w, "r%d sweeps %s of %s#%d", r->number, o->id, o->run, o->attempt);
+        o->state = OBJECT_GONE;
+        o->swept = true;
+    }
+}

@@ -1,0 +1,93 @@
+/* sim [--seed N] [--worlds N] [--minutes N] [--verbose]
+ *
+ * Runs that many worlds from that seed on; a violation prints the seed and how to replay it, and exits
+ * with 1.
+ */
+#include "tests/sim/sim.h"
+
+#include "jobs/zoneinfo.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <time.h>
+
+struct figures {
+    uint64_t worlds, steps, crashes, takeovers, freezes, journal_failures, clock_steps, restores;
+    uint64_t batches, starts, ended, lost, requests;
+};
+
+static void add(struct figures *f, const struct world *w)
+{
+    f->worlds++;
+    f->steps += w->steps;
+    f->crashes += w->crashes;
+    f->takeovers += w->takeovers;
+    f->freezes += w->freezes;
+    f->journal_failures += w->journal_failures;
+    f->clock_steps += w->clock_steps;
+    f->restores += w->restores;
+    f->batches += w->batch_count;
+    f->starts += w->starts;
+    f->ended += w->ended;
+    f->lost += w->lost;
+    f->requests += w->requests;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void print(const struct figures *f, double s)
+{
+    printf(
+        "%llu worlds, %llu steps (%.0f a second), %llu crashes, %llu take-overs, %llu freezes, %llu journal "
+        "failures, %llu clock steps, %llu restored from snapshots\n",
+        (unsigned long long)f->worlds, (unsigned long long)f->steps, (double)f->steps / s,
+        (unsigned long long)f->crashes, (unsigned long long)f->takeovers, (unsigned long long)f->freezes,
+        (unsigned long long)f->journal_failures, (unsigned long long)f->clock_steps,
+        (unsigned long long)f->restores);
+    printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %.1f s\n",
+           (unsigned long long)f->requests, (unsigned long long)f->batches, (unsigned long long)f->starts,
+           (unsigned long long)f->ended, (unsigned long long)f->lost, s);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"seed", 1, NULL, 's'},
+                                            {"worlds", 1, NULL, 'w'},
+                                            {"minutes", 1, NULL, 'm'},
+                                            {"verbose", 0, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
+    struct sim_options o = {.minutes = 5};
+    uint64_t seed = 1, worlds = 10;
+    struct figures figures = {0};
+    struct zoneinfo *zones;
+    double start = seconds();
+    static struct world w;
+
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 's')
+            seed = strtoull(optarg, NULL, 10);
+        else if (c == 'w')
+            worlds = strtoull(optarg, NULL, 10);
+        else if (c == 'm')
+            o.minutes = strtoll(optarg, NULL, 10);
+        else if (c == 'v')
+            o.verbose = true;
+        else
+            return 2;
+    }
+    if (zoneinfo_new(&zones, "/usr/share/zoneinfo", NULL) < 0)
+        return 2;
+    for (uint64_t i = 0; i < worlds && w.failures == 0; i++) {
+        world_run(&w, seed + i, &o, zones);
+        add(&figures, &w);
+    }
+    print(&figures, seconds() - start);
+    zoneinfo_free(zones);
+    return w.failures ? 1 : 0;
+}

@@ -1,0 +1,299 @@
+/* The simulator: one deterministic world in one thread on virtual time, around the shipped scheduler,
+ * planner, launch protocol and fold. A seed makes the world: jobs, two replicas, a journal, two engine hosts,
+ * clocks, clients, and what befalls them.
+ *
+ *   main.c      options, many worlds, the list of mutants
+ *   world.c     random numbers, events, the course of one world
+ *   replica.c   a process: its environment, its history, birth, crash, freeze, take-over
+ *   journal.c   the committed batches and those in flight; snapshots
+ *   engine.c    hosts and the objects that run on them, with the oddities of a real engine
+ *   clients.c   requests at random, and what each was promised
+ *   monitor.c   judges every committed record by rules of its own, and keeps the account of fire times
+ *   checks.c    what must hold of a scheduler after every step, and of all at the end
+ *
+ * At most one of the processes reigns, but a deposed one may not know it yet: it goes on until the journal
+ * tells it. True time (world.now_ms) never steps; each process reads its own clock.
+ *
+ * Ownership: the world owns everything. A violation is printed with the seed and ends the world.
+ */
+#pragma once
+
+#include "jobs/alloc.h"
+#include "jobs/scheduler_priv.h"
+
+#define START_MS    INT64_C(1763800000000)
+#define REPLICAS    2
+#define HOSTS       2
+#define JOBS_MAX    8
+#define KEYS_MAX    64
+#define POOL_PLACES 2
+
+struct world;
+
+enum event_kind {
+    EVENT_WAKE,    /* the alarm that a scheduler asked for */
+    EVENT_COMMIT,  /* the oldest batch in flight becomes durable */
+    EVENT_ACK,     /* and its writer hears of it */
+    EVENT_DEPOSED, /* a writer hears that it reigns no more */
+    EVENT_CALL,    /* a request reaches its engine, whether or not its sender lives */
+    EVENT_ANSWER,  /* and the answer its sender, if it is still the same life */
+    EVENT_EXIT,    /* what runs ends */
+    EVENT_START,   /* a process starts */
+    EVENT_LEAD,    /* a process that is up takes the lead, if nobody has it */
+    EVENT_FAULT,
+    EVENT_HOST,
+    EVENT_SWEEP,
+    EVENT_REQUEST,
+    EVENT_HISTORY, /* a process's history becomes durable */
+    EVENT_ZONES,
+    EVENT_KIND_COUNT
+};
+
+/* What an engine was asked: a copy that outlives its sender. */
+struct call_copy {
+    enum engine_op op;
+    uint64_t ticket;
+    char *name, *id, *run, *pool;
+    int attempt;
+    int64_t epoch;
+    int64_t sender_epoch;
+    bool alone, late; /* late: its sender has been told that the reply was lost */
+};
+
+struct event {
+    struct heap_item at;
+    enum event_kind kind;
+    int replica; /* that it happens to, -1: to none */
+    uint64_t life, link;
+    int host;
+    struct call_copy call;
+    struct engine_answer answer;
+    char *id, *text;
+    uint64_t index;
+};
+
+/* ---- a process */
+
+/* A zone source whose one zone changes its offset with the rules; all else comes from the machine's files. */
+struct sim_zones {
+    struct zone_source source;
+    struct zoneinfo *under;
+    int rules;
+    char version[16];
+};
+
+struct sim_engine {
+    struct engine engine;
+    struct world *world;
+    int replica, host;
+};
+
+struct replica {
+    struct world *world;
+    int number;
+    struct scheduler *scheduler; /* NULL: down */
+    uint64_t life;               /* counts starts */
+    uint64_t link;               /* counts the times that its engine requests were forgotten */
+    int64_t offset_ms;           /* of its clock */
+    int64_t frozen_until_ms;
+    uint64_t fed; /* the last batch it has folded or written */
+    int64_t epoch;
+    bool stale; /* deposed: its state must be folded anew */
+    struct event *wake;
+    struct scheduler_env env;
+    struct journal journal;
+    struct history history;
+    uint64_t told, kept; /* history: the last batch it was told, and the last that is durable */
+    struct sim_engine engines[HOSTS];
+    struct engine *engine_list[HOSTS];
+    struct sim_zones zones;
+};
+
+/* ---- engines */
+
+enum object_state { OBJECT_CREATED, OBJECT_RUNNING, OBJECT_EXITED, OBJECT_GONE };
+
+struct watcher {
+    int replica;
+    uint64_t link, ticket;
+};
+
+struct object {
+    char id[24], name[40], run[RUN_ID_MAX], job[JOB_NAME_MAX + 1], pool[16];
+    int host, attempt, starts, exit_code;
+    int64_t epoch, prepared_ms, started_ms, ended_ms;
+    enum object_state state;
+    bool alone;           /* its job forbids that another run of it executes */
+    bool limbo;           /* its engine died in mid-start: it ran, and nothing but the witness tells */
+    bool committed;       /* its id is in the journal, durably */
+    const char *never;    /* the journal says that it never ran and never will: why */
+    int64_t fenced_epoch; /* the newest epoch whose fence removed it; 0: none */
+    bool swept;
+    struct watcher watchers[REPLICAS];
+    struct object *older; /* another that had the same name */
+    UT_hash_handle by_id, by_name;
+};
+
+struct host {
+    const char *name;
+    bool down;
+    uint64_t changes;
+};
+
+/* ---- what the monitor keeps */
+
+struct run_note { /* a run, by id */
+    char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
+    int executing;
+    int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that reign; 0: none */
+    bool lost;
+    UT_hash_handle hh;
+};
+
+struct account { /* a run as history shows it */
+    char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
+    int64_t fire_ms;
+    char verdict[16], state[16], cause[16];
+    UT_hash_handle hh;
+};
+
+struct skip {
+    char job[JOB_NAME_MAX + 1];
+    int64_t from_ms, to_ms;
+};
+
+/* A time during which one definition was in force under one set of zone rules. */
+struct window {
+    char job[JOB_NAME_MAX + 1];
+    struct schedule *schedule; /* NULL: none */
+    int64_t version;
+    uint64_t seed;
+    int rules;
+    int64_t from_ms, to_ms; /* fire times in (from, to]; to INT64_MAX: still */
+};
+
+struct key_note {
+    char job[JOB_NAME_MAX + 1], key[16], run[RUN_ID_MAX];
+    int params;
+    bool acked; /* the client was told that it is durable */
+};
+
+struct batch_note {
+    char *text;
+    size_t size;
+    char write_hash[33]; /* of what history must be told */
+};
+
+struct sim_options {
+    bool verbose;
+    int64_t minutes;
+};
+
+struct world {
+    struct sim_options o;
+    uint64_t seed, rng;
+    int64_t now_ms;
+    uint64_t steps, event_seq, failures;
+    struct heap events;
+    bool quiet; /* no more faults and requests */
+    struct replica replicas[REPLICAS];
+    int replica_count; /* 1: the embedded journal; 2: a replicated one */
+    struct host hosts[HOSTS];
+    struct zoneinfo *zoneinfo;
+    int rules;                   /* of the zone files as they are now */
+    struct sim_zones told_zones; /* as the journal's last word about them says */
+    int64_t resolve_within_ms;
+    uint64_t snapshot_every;
+
+    /* the journal */
+    struct batch_note *batches;
+    size_t batch_count;
+    struct list in_flight;
+    size_t in_flight_count;
+    int64_t epoch;
+    int leader; /* who reigns, -1: nobody */
+    struct state shadow;
+    char *snapshot;
+    size_t snapshot_size;
+    uint64_t snapshot_index;
+    struct list offered; /* snapshots that a scheduler gave, to be compared when their index is durable */
+
+    struct object *objects, *object_names;
+    uint64_t object_count;
+    struct run_note *notes;
+    struct account *accounts;
+    struct skip *skips;
+    size_t skip_count;
+    struct window *windows;
+    size_t window_count;
+    struct key_note keys[KEYS_MAX];
+    size_t key_count;
+    char jobs[JOBS_MAX][16];
+    int job_count;
+
+    /* figures */
+    uint64_t crashes, takeovers, freezes, journal_failures, clock_steps, lost, ended, starts, restores;
+    uint64_t requests, refused;
+};
+
+/* ---- world.c */
+uint64_t draw(struct world *w);
+int64_t between(struct world *w, int64_t least, int64_t most);
+bool chance(struct world *w, int per_mille);
+int64_t often_short(struct world *w, int64_t usual_ms, int64_t longest_ms);
+void violation(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct event *plan(struct world *w, enum event_kind kind, int64_t delay_ms);
+struct event *plan_for(struct replica *r, enum event_kind kind, int64_t delay_ms);
+void event_cancel(struct world *w, struct event *e);
+void event_free(struct event *e);
+/* One world from birth to rest; the figures stay in *w. */
+void world_run(struct world *w, uint64_t seed, const struct sim_options *o, struct zoneinfo *zones);
+
+/* ---- replica.c */
+void replica_init(struct world *w, int number);
+void replica_start(struct replica *r);
+void replica_crash(struct replica *r);
+void replica_lead(struct replica *r);
+void replica_depose(struct replica *r, const char *why);
+void replica_restore(struct replica *r); /* the fold of what is durable, anew */
+void replica_feed(struct replica *r, uint64_t upto);
+void replica_zones(struct replica *r);
+void zones_init(struct sim_zones *z, struct zoneinfo *under, int rules);
+void fault_at_random(struct world *w);
+
+/* ---- journal.c */
+void journal_init(struct world *w);
+void journal_release(struct world *w);
+void journal_table(struct replica *r);
+void journal_commit_one(struct world *w); /* the oldest in flight */
+/* The reign ends: of what is in flight a first part still becomes durable, the rest never will. */
+void journal_end_reign(struct world *w);
+
+/* ---- engine.c */
+void engines_init(struct replica *r);
+void engines_release(struct world *w);
+void engine_call(struct world *w, struct event *e);
+void object_exit(struct world *w, struct object *o, int code, const char *cause);
+struct object *object_by_id(struct world *w, const char *id);
+void host_changes(struct world *w, int host);
+void host_sweep(struct world *w, struct replica *r);
+
+/* ---- clients.c */
+void client_first_jobs(struct world *w);
+void client_request(struct world *w);
+void client_pause_all(struct world *w, bool on);
+
+/* ---- monitor.c */
+void monitor_release(struct world *w);
+/* Folds a batch into the shadow, judging each record before and after. */
+void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
+struct run_note *monitor_run(struct world *w, const char *id);
+void monitor_start(struct world *w, struct object *o);
+void monitor_final(struct world *w);
+void write_hash(const struct history_write *write, char ret[33]);
+
+/* ---- checks.c */
+void check_step(struct world *w);
+void check_same_state(struct replica *r, const char *when);
+void check_rest(struct world *w);
