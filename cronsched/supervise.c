@@ -87,17 +87,33 @@ static int64_t clock_ms(clockid_t clock)
     return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
 }
 
-static void answer(struct supervisor *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void answer(struct supervisor *s, const char *text)
+{
+    send(s->socket, text, strlen(text), MSG_NOSIGNAL); /* nobody there: no matter */
+}
 
-static void answer(struct supervisor *s, const char *format, ...)
+static void answer_refused(struct supervisor *s, int exit_code, const char *why)
 {
     char text[SUPERVISE_MESSAGE_MAX];
-    va_list ap;
 
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    send(s->socket, text, strlen(text), MSG_NOSIGNAL); /* nobody there: no matter */
+    snprintf(text, sizeof(text), "refused %d %.900s", exit_code, why);
+    answer(s, text);
+}
+
+static void answer_failed(struct supervisor *s, const char *why)
+{
+    char text[SUPERVISE_MESSAGE_MAX];
+
+    snprintf(text, sizeof(text), "failed %.900s", why);
+    answer(s, text);
+}
+
+static void answer_started(struct supervisor *s)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "started %" PRId64, s->started_ms);
+    answer(s, text);
 }
 
 /* --- the command's process, up to its exec --- */
@@ -380,7 +396,7 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
     }
     log_file_close(&s->log);
     write_end(s, &end);
-    answer(s, "refused %d %s", end.exit_code, end.text);
+    answer_refused(s, end.exit_code, end.text);
     exit(0);
 }
 
@@ -419,7 +435,7 @@ static void on_report(struct supervisor *s)
     s->report = -1;
     s->executed = true;
     FAULT_POINT("supervise-executed", s->spec.identity.run);
-    answer(s, "started %" PRId64, s->started_ms);
+    answer_started(s);
     close(s->socket);
     s->socket = -1;
 }
@@ -544,9 +560,9 @@ void supervise(int socket, int folder, int spec)
         _exit(1);
     r = prepare(&s, spec, &error);
     if (r == ERR_NOT_FOUND || r == ERR_DENIED || r == ERR_INVALID)
-        answer(&s, "refused 126 %s", error.text);
+        answer_refused(&s, 126, error.text);
     else if (r < 0)
-        answer(&s, "failed %s", error.text);
+        answer_failed(&s, error.text);
     if (r < 0)
         exit(1);
     answer(&s, "ready");

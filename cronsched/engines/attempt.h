@@ -81,8 +81,8 @@ struct attempt_status {
     char boot[ATTEMPT_BOOT_MAX];      /* it was made in; "": not known */
     bool same_boot;                   /* that is this one; else no pid is told */
     struct attempt_process supervisor, command;
-    int64_t started_ms; /* 0: not known */
-    int64_t changed_ms; /* the folder: when the last of these files appeared */
+    int64_t started_ms;     /* 0: not known */
+    int64_t changed_ms;     /* the folder: when the last of these files appeared */
     struct attempt_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
 };
 

@@ -11,17 +11,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define HASH_NONFATAL_OOM 0
-#define uthash_fatal(msg) abort()
-#include <uthash.h>
-
-#define ID_MAX 160
+#define ID_MAX  160
+#define BUCKETS 4096 /* a power of two */
 
 enum state { PREPARED, RUNNING, ENDED, FENCED };
 
 struct attempt {
-    UT_hash_handle hh;
-    struct list link; /* of `running` */
+    struct list bucket; /* of `attempts` */
+    struct list link;   /* of `running` */
     enum state state;
     bool watched;
     uint64_t watch; /* its ticket */
@@ -47,7 +44,8 @@ struct null_engine {
     char boot[40]; /* of this life of the process */
     int64_t delay_ms;
     int exit_code;
-    struct attempt *attempts;
+    struct list attempts[BUCKETS]; /* by id */
+    unsigned count;
     struct list running, later;
     int queued, watched;
     uv_timer_t answers, ends, sweep;
@@ -150,22 +148,40 @@ static void start(struct null_engine *e, struct attempt *a)
         uv_timer_start(&e->ends, on_ends, (uint64_t)e->delay_ms, 0);
 }
 
-static void forget(struct null_engine *e, struct attempt *a)
+/* FNV-1a */
+static struct list *bucket_of(struct null_engine *e, const char *id)
 {
-    if (a->watched)
-        e->watched--;
-    list_remove(&a->link);
-    HASH_DEL(e->attempts, a);
-    free(a);
+    uint32_t hash = 2166136261;
+
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char)*id) * 16777619;
+    return &e->attempts[hash % BUCKETS];
 }
 
 static struct attempt *find(struct null_engine *e, const char *id)
 {
-    struct attempt *a = NULL;
+    struct list *bucket = id ? bucket_of(e, id) : NULL;
 
-    if (id)
-        HASH_FIND_STR(e->attempts, id, a);
-    return a;
+    if (!bucket)
+        return NULL;
+    LIST_EACH(link, bucket)
+    {
+        struct attempt *a = LIST_ITEM(link, struct attempt, bucket);
+
+        if (strcmp(a->id, id) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static void forget(struct null_engine *e, struct attempt *a)
+{
+    if (a->watched)
+        e->watched--;
+    e->count--;
+    list_remove(&a->link);
+    list_remove(&a->bucket);
+    free(a);
 }
 
 /* --- requests --- */
@@ -184,7 +200,8 @@ static void prepare(struct null_engine *e, const struct engine_request *r)
         snprintf(a->run, sizeof(a->run), "%s", r->run);
         a->attempt = r->attempt;
         a->epoch = r->epoch;
-        HASH_ADD_STR(e->attempts, id, a);
+        list_append(bucket_of(e, id), &a->bucket);
+        e->count++;
     }
     answer(e,
            &(struct engine_answer){
@@ -277,8 +294,8 @@ static void abandon(struct engine *engine)
         free(l);
     }
     e->queued = 0;
-    for (struct attempt *a = e->attempts; a; a = a->hh.next)
-        a->watched = false;
+    LIST_EACH(link, &e->running)
+    LIST_ITEM(link, struct attempt, link)->watched = false;
     e->watched = 0;
 }
 
@@ -287,19 +304,14 @@ static void status(const struct engine *engine, struct engine_status *ret)
     const struct null_engine *e = of(engine);
 
     *ret = (struct engine_status){.reachable = true, .queued = e->queued, .watched = e->watched};
-    snprintf(ret->text, sizeof(ret->text), "runs nothing, %u attempts", HASH_COUNT(e->attempts));
+    snprintf(ret->text, sizeof(ret->text), "runs nothing, %u attempts", e->count);
 }
 
-static void on_sweep(uv_timer_t *timer)
+static void sweep_bucket(struct null_engine *e, struct list *bucket, int64_t epoch)
 {
-    struct null_engine *e = timer->data;
-    int64_t epoch = e->host->epoch(e->host);
-    struct attempt *a, *next;
-
-    if (epoch <= 0)
-        return;
-    HASH_ITER(hh, e->attempts, a, next)
+    LIST_EACH_SAFE(link, bucket)
     {
+        struct attempt *a = LIST_ITEM(link, struct attempt, bucket);
         bool over = a->state == ENDED || a->state == FENCED || (a->state == PREPARED && a->epoch < epoch);
 
         if (over && !a->watched && !e->host->keep(e->host, a->run, a->attempt, a->epoch, a->id))
@@ -307,15 +319,24 @@ static void on_sweep(uv_timer_t *timer)
     }
 }
 
+static void on_sweep(uv_timer_t *timer)
+{
+    struct null_engine *e = timer->data;
+    int64_t epoch = e->host->epoch(e->host);
+
+    for (size_t i = 0; epoch > 0 && i < BUCKETS; i++)
+        sweep_bucket(e, &e->attempts[i], epoch);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct null_engine *e = handle->data;
-    struct attempt *a, *next;
 
     if (--e->handles > 0)
         return;
-    HASH_ITER(hh, e->attempts, a, next)
-    forget(e, a);
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (!list_empty(&e->attempts[i]))
+            forget(e, LIST_ITEM(e->attempts[i].next, struct attempt, bucket));
     if (e->done)
         e->done(e->done_arg);
     free(e->name);
@@ -357,6 +378,8 @@ int engine_null_new(struct engine **ret, uv_loop_t *loop, const struct engine_nu
     e->delay_ms = options->delay_ms;
     e->exit_code = options->exit_code;
     snprintf(e->boot, sizeof(e->boot), "%d-%llx", (int)getpid(), (unsigned long long)uv_hrtime());
+    for (size_t i = 0; i < BUCKETS; i++)
+        list_init(&e->attempts[i]);
     list_init(&e->running);
     list_init(&e->later);
     init_timer(e, &e->answers);
