@@ -3,9 +3,9 @@
  * after the other, and answers. RELEASE, FENCE and STOP go before PREPARE and DISCARD. A WATCH needs no
  * place.
  *
- * While the link is down all that waits is answered UNREACHABLE at once, but for watches, which stay and say
- * so once. A call that fails makes the link suspect: it probes, and is down when the probe fails
- * (docker_link.c).
+ * While the link is down all that waits or works is answered at once: UNREACHABLE, or UNKNOWN for a start
+ * under way; but for watches, which stay and say so once. A call that fails makes the link suspect: it
+ * probes, and is down when the probe fails (docker_link.c).
  */
 #include "cronsched/engines/docker_priv.h"
 
@@ -17,9 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- HTTP
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- HTTP --- */
 
 bool docker_lost(const struct docker_reply *reply)
 {
@@ -110,8 +108,7 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
         docker_wake_in(task, 0, on_not_made);
 }
 
-/* --- tasks
- * -------------------------------------------------------------------------------------------------------- */
+/* --- tasks --- */
 
 static char *copy_or_null(const char *s)
 {
@@ -230,8 +227,7 @@ void docker_answer_unreachable(struct docker_task *task, const struct docker_rep
     docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
 }
 
-/* --- places
- * ------------------------------------------------------------------------------------------------------- */
+/* --- places --- */
 
 static void on_tick(uv_timer_t *timer);
 
@@ -341,6 +337,22 @@ static void refuse_waiting(struct docker *d)
     }
 }
 
+void docker_cut_all(struct docker *d)
+{
+    struct list *const lists[] = {&d->active, &d->aside};
+    int left = d->tasks;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        while (left-- > 0 && !list_empty(lists[i]) && d->link == DOCKER_LINK_DOWN && !d->closing) {
+            struct docker_task *t = LIST_ITEM(lists[i]->next, struct docker_task, link);
+            if (t->op == ENGINE_RELEASE)
+                docker_answer_text(t, ENGINE_UNKNOWN, -1, "the engine went away during the start: %s",
+                                   d->why);
+            else
+                docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", d->why);
+        }
+    }
+}
+
 static void on_pump(uv_timer_t *timer)
 {
     struct docker *d = timer->data;
@@ -363,8 +375,7 @@ void docker_pump_soon(struct docker *d)
         uv_timer_start(&d->pump, on_pump, 0, 0);
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the table --- */
 
 static struct docker *docker_of(const struct engine *engine)
 {
@@ -428,9 +439,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
 }
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void docker_free(struct docker *d)
 {
@@ -543,6 +552,7 @@ int engine_docker_new(struct engine **ret, uv_loop_t *loop, const struct engine_
     d->tls_key = copy_or_null(o->tls_key);
     d->parallel = o->parallel > 0 ? o->parallel : DOCKER_PARALLEL_DEFAULT;
     d->retention_ms = o->retention_ms > 0 ? o->retention_ms : DOCKER_RETENTION_MS;
+    d->ping_ms = o->ping_ms > 0 ? o->ping_ms : DOCKER_PING_MS;
     d->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : DOCKER_SWEEP_MS;
     d->engine = (struct engine){.ops = &docker_ops,
                                 .name = d->name,

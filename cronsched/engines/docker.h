@@ -30,6 +30,7 @@
 #define DOCKER_MAX_ARMED_DEFAULT 64
 #define DOCKER_RETENTION_MS      60000
 #define DOCKER_SWEEP_MS          30000
+#define DOCKER_PING_MS           10000
 #define DOCKER_WITNESS_DEFAULT   "/.cronsched-"
 
 struct curl_uv;
@@ -43,9 +44,10 @@ struct engine_docker_options {
     int max_armed;                           /* 0: the default */
     const char
         *witness_prefix; /* absolute path, its last part continued by the attempt's hash; NULL: default */
-    int64_t retention_ms, sweep_ms; /* 0: as above */
-    const char *files_dir;          /* environment's from_file must lie below it; NULL: anywhere */
-    struct curl_uv *curl;           /* shared, outlives the engine; NULL: one of its own */
+    int64_t retention_ms, sweep_ms,
+        ping_ms;           /* 0: as above; ping: how often, and how long an answer may take */
+    const char *files_dir; /* environment's from_file must lie below it; NULL: anywhere */
+    struct curl_uv *curl;  /* shared, outlives the engine; NULL: one of its own */
 };
 
 /* Nothing is sent before the loop runs; an endpoint that cannot be reached is no error here. ERR_INVALID: the

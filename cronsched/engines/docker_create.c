@@ -10,8 +10,7 @@
 #define CPUS_LEAST         0.01
 #define WITNESS_MOUNT      "size=4k,mode=555"
 
-/* --- check
- * -------------------------------------------------------------------------------------------------------- */
+/* --- check --- */
 
 static bool lacks_image(const struct job *job)
 {
@@ -90,8 +89,7 @@ int engine_docker_check(const struct job *job, struct error *error)
     return 0;
 }
 
-/* --- the body
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the body --- */
 
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size)
 {

@@ -23,8 +23,7 @@ static void tell_lost(struct docker_task *t, const struct docker_reply *reply)
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = reply->text});
 }
 
-/* --- the stream
- * --------------------------------------------------------------------------------------------------- */
+/* --- the stream --- */
 
 static void on_event_line(void *arg, const char *line, size_t len)
 {
@@ -103,11 +102,10 @@ static void open_stream(struct docker_task *t)
     if (!t->stream)
         tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = error.text});
     else /* the engine sends the headers at once; one that does not is ill */
-        docker_wake_in(t, DOCKER_PING_MS, on_stream_late);
+        docker_wake_in(t, t->docker->ping_ms, on_stream_late);
 }
 
-/* --- requests
- * ----------------------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void on_state(struct docker_task *t, const struct docker_reply *reply)
 {
@@ -168,8 +166,7 @@ static void request(struct docker_task *t, const char *method, const char *what,
     docker_send(t, &(struct docker_call){.method = method, .path = path, .query = query}, done);
 }
 
-/* --- the verdict
- * -------------------------------------------------------------------------------------------------- */
+/* --- the verdict --- */
 
 static void answer(struct docker_task *t)
 {

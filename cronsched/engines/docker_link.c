@@ -1,7 +1,7 @@
 /* The link: is the engine there, and in which version does it speak?
  *
  * The happy path: probe (/version, and /info after each loss) -> UP: open the stream of events, look at all
- * that is watched, let the pump go; probe again every DOCKER_PING_MS. A call that was certainly not sent
+ * that is watched, let the pump go; probe again every `ping_ms`. A call that was certainly not sent
  * means DOWN at once; one that got no answer, or a stream of events that ends, brings the next probe forward.
  * A probe that fails means DOWN: watches are told, what waits is refused, and probes go on with back-off. An
  * engine that restarts between two probes is noticed by its stream.
@@ -31,6 +31,7 @@ static void link_lost(struct docker *d, const char *why)
     if (!was_down) {
         d->link_number++;
         docker_watches_link_down(d);
+        docker_cut_all(d);
     }
     docker_pump_soon(d);
 }
@@ -46,7 +47,7 @@ static void link_up(struct docker *d)
         docker_watches_link_up(d);
     }
     docker_pump_soon(d);
-    probe_in(d, DOCKER_PING_MS);
+    probe_in(d, d->ping_ms);
 }
 
 static void probe_failed(struct docker *d, const struct docker_reply *reply)
@@ -83,7 +84,7 @@ static bool choose_api(struct docker *d, const json_t *version)
 static void probe_send(struct docker *d, const char *path, void (*done)(void *, const struct http_answer *))
 {
     struct error error = {0};
-    struct docker_call call = {.method = "GET", .path = path, .timeout_ms = DOCKER_PING_MS};
+    struct docker_call call = {.method = "GET", .path = path, .timeout_ms = d->ping_ms};
     d->probe = docker_open(d, &call, &(struct http_request){.done = done, .arg = d}, &error);
     if (!d->probe)
         probe_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
@@ -131,7 +132,12 @@ static void on_version(void *arg, const struct http_answer *answer)
 static void on_probe_timer(uv_timer_t *timer)
 {
     struct docker *d = timer->data;
-    if (!d->probe)
+    char refused[sizeof(d->refused)];
+    memcpy(refused, d->refused, sizeof(refused));
+    d->refused[0] = '\0';
+    if (refused[0])
+        link_lost(d, refused);
+    if (!d->probe && !d->closing)
         probe_send(d, "/version", on_version);
 }
 
@@ -140,8 +146,8 @@ void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
     if (d->closing || d->link == DOCKER_LINK_DOWN)
         return;
     if (reply->outcome == HTTP_NOT_SENT)
-        link_lost(d, reply->text);
-    probe_in(d, 0);
+        snprintf(d->refused, sizeof(d->refused), "%s", reply->text);
+    probe_in(d, 0); /* not from within: the loss of the link answers tasks, maybe the caller's */
 }
 
 void docker_link_start(struct docker *d)

@@ -39,8 +39,7 @@ static bool unreachable(struct docker_task *t, const struct docker_reply *reply)
     return true;
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the end --- */
 
 static void prepared(struct docker_task *t, const char *boot)
 {
@@ -80,8 +79,7 @@ static void verify(struct docker_task *t, const char *id)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
 }
 
-/* --- the name is taken
- * -------------------------------------------------------------------------------------------- */
+/* --- the name is taken --- */
 
 static bool label_is(const json_t *inspect, const char *key, const char *value)
 {
@@ -127,8 +125,7 @@ static void look_at_name(struct docker_task *t)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
 }
 
-/* --- the image
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the image --- */
 
 static void on_progress(void *arg, const char *line, size_t len)
 {
@@ -224,8 +221,7 @@ static void pull(struct docker_task *t)
     send_pull(t);
 }
 
-/* --- create
- * ------------------------------------------------------------------------------------------------------- */
+/* --- create --- */
 
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
@@ -307,8 +303,7 @@ static void create_or_pull(struct docker_task *t)
         create(t);
 }
 
-/* --- files
- * -------------------------------------------------------------------------------------------------------- */
+/* --- files --- */
 
 struct file_work {
     uv_work_t work;

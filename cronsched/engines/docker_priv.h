@@ -29,7 +29,6 @@
 #define DOCKER_PULL_IDLE_MS    (5 * 60 * 1000)
 #define DOCKER_CALL_MS         30000
 #define DOCKER_START_MS        120000 /* a loaded engine takes long; then the outcome is unknown */
-#define DOCKER_PING_MS         10000
 #define DOCKER_RETRY_FIRST_MS  100
 #define DOCKER_RETRY_MAX_MS    5000
 #define DOCKER_CREATE_TRIES    3
@@ -71,11 +70,13 @@ struct docker {
     char *name, *data_dir, *witness_prefix, *files_dir;
     char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
     int parallel;
-    int64_t retention_ms, sweep_ms;
+    int64_t retention_ms, sweep_ms, ping_ms;
 
     enum docker_link link;
     char api[16]; /* "/v1.41" */
     char version[64], why[200];
+    char refused[160]; /* a call was certainly not sent, for this reason: the next probe starts with the loss
+                        */
     bool live_restore;
     char daemon_id[128];
     int failures;         /* probes in a row */
@@ -182,6 +183,7 @@ void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_ta
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task));
 void docker_task_free(struct docker_task *task);
 void docker_pump_soon(struct docker *d);
+void docker_cut_all(struct docker *d);  /* the link is down: answers whatever is under way, but for watches */
 void docker_released(struct docker *d); /* something that was held is gone */
 
 bool docker_lost(const struct docker_reply *reply); /* no usable answer came */

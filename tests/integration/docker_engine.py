@@ -83,8 +83,11 @@ def obey(dockerd, word):
         dockerd.kill()
     elif word == "stop":
         dockerd.stop()
-    elif word in ("freeze", "thaw"):
-        os.kill(dockerd._dockerd_pid(), signal.SIGSTOP if word == "freeze" else signal.SIGCONT)
+    elif word == "freeze":
+        os.kill(dockerd._dockerd_pid(), signal.SIGSTOP)
+    elif word == "thaw":  # nsenter, its parent, stops with it
+        for pid in (dockerd._dockerd_pid(), dockerd.dockerd.pid):
+            os.kill(pid, signal.SIGCONT)
     else:
         dockerd.live_restore = word == "start-live"
         dockerd.start()
@@ -124,9 +127,11 @@ def main():
                     os.write(replies[1], b"failed\n")
         return program.wait()
     finally:
-        if dockerd:
-            dockerd.close()
-        folder.close()
+        try:
+            if dockerd:
+                dockerd.close()
+        finally:
+            folder.close()
 
 
 if __name__ == "__main__":

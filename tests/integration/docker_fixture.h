@@ -1,8 +1,16 @@
 /* A docker engine on a loop and a folder of its own, driven by hand as the scheduler would, against a real
- * dockerd that docker_engine.py started. That wrapper gives us, in the environment: DOCKER_SOCKET    where it
- * listens DOCKER_FOLDER    a folder that containers may see and takes orders on descriptor 3, one word a
- * line, each answered by a line on descriptor 4: kill | stop | start | start-live    SIGKILL, SIGTERM, start
- * again, with live-restore
+ * dockerd that docker_engine.py started. That wrapper gives us, in the environment:
+ *
+ *   DOCKER_SOCKET      where it listens
+ *   DOCKER_FOLDER      a folder that containers may see
+ *   DOCKER_TLS_PORT    the same engine over TLS, on 127.0.0.1
+ *   DOCKER_CERTS       the folder of certificates for that
+ *
+ * and takes orders on descriptor 3, one word a line, each answered by a line on descriptor 4:
+ *
+ *   kill, stop         SIGKILL, SIGTERM to dockerd
+ *   start, start-live  starts it again, without or with live-restore
+ *   freeze, thaw       SIGSTOP, SIGCONT
  *
  * Between the engine and dockerd stands a proxy, on the same loop, that loses what the test wants lost.
  * Everything aborts the test when it takes longer than DEADLINE_MS. Thread: the loop's.

@@ -85,8 +85,7 @@ static void make_it_forget(struct fixture *f)
     json_decref(json);
 }
 
-/* --- ordinary runs
- * ------------------------------------------------------------------------------------------------ */
+/* --- ordinary runs --- */
 
 static void a_run_from_prepare_to_end(void **state)
 {
@@ -339,8 +338,7 @@ static void nothing_is_answered_from_within_submit(void **state)
     job_unref(job);
 }
 
-/* --- lost replies
- * ------------------------------------------------------------------------------------------------- */
+/* --- lost replies --- */
 
 static void prepare_again_finds_what_the_first_one_made(void **state)
 {
@@ -435,8 +433,7 @@ static void what_was_certainly_not_sent_may_be_released_again(void **state)
     job_unref(job);
 }
 
-/* --- the fence, in each state
- * ------------------------------------------------------------------------------------- */
+/* --- the fence, in each state --- */
 
 static void fence_of_one_that_was_never_started(void **state)
 {
@@ -559,8 +556,7 @@ static void fence_against_start(void **state)
     job_unref(job);
 }
 
-/* --- the engine dies
- * ---------------------------------------------------------------------------------------------- */
+/* --- the engine dies --- */
 
 static void killed_in_mid_start_the_verdict_agrees_with_the_ledger(void **state)
 {
@@ -708,8 +704,7 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
     job_unref(brief);
 }
 
-/* --- watching
- * ----------------------------------------------------------------------------------------------------- */
+/* --- watching --- */
 
 static void a_log_grows_while_it_runs_and_is_cut_at_its_cap(void **state)
 {
@@ -851,8 +846,7 @@ static void a_successor_adopts_and_continues_the_log(void **state)
     job_unref(job);
 }
 
-/* --- removal
- * ------------------------------------------------------------------------------------------------------ */
+/* --- removal --- */
 
 static void discard_removes_only_what_was_never_started(void **state)
 {
@@ -926,8 +920,7 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     job_unref(runs);
 }
 
-/* --- closing
- * ------------------------------------------------------------------------------------------------------ */
+/* --- closing --- */
 
 static void it_closes_at_any_moment(void **state)
 {
