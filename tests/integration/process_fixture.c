@@ -32,6 +32,14 @@ static uint64_t mono_ms(void)
     return uv_hrtime() / 1000000;
 }
 
+/* Between two looks at something that is about to happen. */
+static void nap(void)
+{
+    struct timespec tick = {.tv_nsec = 1000000};
+
+    nanosleep(&tick, NULL);
+}
+
 /* Supervisors outlive a server, also one of a failed test, and also when they are stopped. */
 static void kill_supervisors(struct fixture *f)
 {
@@ -174,8 +182,11 @@ void fixture_free(struct fixture *f)
     uv_run(&f->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&f->loop) != 0)
         die("the loop has handles left");
-    if (f->own_folder)
+    /* Again and again: a supervisor that has just been made may still be writing. */
+    for (int i = 0; f->own_folder && i < DEADLINE_MS && access(f->folder, F_OK) == 0; i++) {
         nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        nap();
+    }
     free(f);
 }
 
@@ -464,13 +475,12 @@ pid_t fixture_drive(struct fixture *f, int try, const char *crash, const char *s
 int fixture_reap(pid_t pid)
 {
     uint64_t until = mono_ms() + DEADLINE_MS;
-    struct timespec tick = {.tv_nsec = 1000000};
     int status;
 
     while (waitpid(pid, &status, WNOHANG) == 0) {
         if (mono_ms() > until)
             kill(pid, SIGKILL);
-        nanosleep(&tick, NULL);
+        nap();
     }
     return status;
 }
