@@ -23,6 +23,8 @@
 #include <string.h>
 
 #define UNFINISHED_LOOKS_MAX 20 /* at a state that is over without saying since when */
+#define ABSENT_LOOKS_MAX     3 /* for one that is gone: its end may be among the events that are still to come \
+                                */
 
 struct docker_watch {
     struct curl_call *look;
@@ -33,13 +35,14 @@ struct docker_watch {
     bool died;        /* by the events */
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
-    int unfinished;
+    int unfinished, absent;
     struct docker_state end;
     bool ended, gone;
     struct docker_log *log;
 };
 
 static void look_more(struct docker *d);
+static void look_later(struct docker_task *t);
 
 struct docker_log *docker_watch_log(struct docker_task *task)
 {
@@ -140,6 +143,10 @@ static void on_gone(struct docker_task *t)
 {
     struct docker_watch *w = t->watch;
     w->gone = true;
+    if (!w->died && ++w->absent < ABSENT_LOOKS_MAX) {
+        docker_wake_in(t, 500, look_later);
+        return;
+    }
     if (!w->died) {
         docker_answer_text(t, ENGINE_UNKNOWN, -1,
                            "the container is gone: somebody removed it, and its end with it");
