@@ -148,10 +148,8 @@ static void zone_changed(void *arg, const char *name)
     log_event(LOG_NOTE, "zone-changed", LOG_TEXT("text", name));
 }
 
-static void on_housekeeping(uv_timer_t *timer)
+static void zones_look(struct serve *s)
 {
-    struct serve *s = timer->data;
-
     if (zoneinfo_stale(s->zones)) {
         int changed = zoneinfo_reload(s->zones, zone_changed, s);
 
@@ -159,6 +157,13 @@ static void on_housekeeping(uv_timer_t *timer)
                   LOG_INT("zones_changed", changed));
         scheduler_zones_changed(s->scheduler);
     }
+}
+
+static void on_housekeeping(uv_timer_t *timer)
+{
+    struct serve *s = timer->data;
+
+    zones_look(s);
     if (s->turns++ % PRUNE_EVERY_TURNS == 0)
         scheduler_prune(s->scheduler);
     scheduler_tick(s->scheduler);
@@ -263,6 +268,7 @@ static void reload(struct serve *s)
 {
     struct error error = {0};
 
+    zones_look(s);
     if (api_reload(s->api, &error) < 0)
         log_event(LOG_ERROR, "reload", LOG_TEXT("text", error.text));
     else
