@@ -169,6 +169,20 @@ static void lower_file_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* The server may be spared by the kernel when memory runs out (OOMScoreAdjust= of its unit), and its
+ * supervisors with it; a command is not. */
+static void be_killable(void)
+{
+    char text[16] = "";
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (read(fd, text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) < 0 && pwrite(fd, "0", 1, 0) < 0)
+        text[0] = '\0'; /* it stays spared; no reason not to run it */
+    close(fd);
+}
+
 static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, int output, int report_fd)
 {
     const char *dir = *s->spec.working_dir ? s->spec.working_dir : "/";
@@ -180,6 +194,9 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
     setsid();
     dup2(output, 1); /* 0 is /dev/null */
     dup2(output, 2);
+    umask(022);
+    lower_file_limit();
+    be_killable();
     wait_for_go(s->socket);
     FAULT_POINT("supervise-go", s->spec.identity.run);
     r = attempt_mark_started(s->folder, &error);
@@ -200,8 +217,6 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
         _exit(126);
     }
     default_signals();
-    lower_file_limit();
-    umask(022);
     environ = s->env; /* execvp searches the job's own PATH */
     execvp(s->spec.argv[0], s->spec.argv);
     report(report_fd, STEP_EXEC, errno);

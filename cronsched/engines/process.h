@@ -11,7 +11,8 @@
  * says UNREACHABLE. A job that asks for what only containers have is refused by check().
  *
  * When the command ends, whatever it left running is killed. There are no limits on CPU and memory here; the
- * soft limit of open files is 1024 at most, the hard one the server's.
+ * soft limit of open files is 1024 at most, the hard one the server's, and the kernel does not spare a
+ * command when memory runs out, as it may spare the server.
  *
  * Descriptors: one for each prepared attempt and one for each that runs; whoever runs many at once raises
  * RLIMIT_NOFILE first. Files are read and written on libuv's pool, at most `parallel` at a time.

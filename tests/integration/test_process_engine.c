@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -109,6 +110,28 @@ static void test_command_sees_its_own_environment_only(void **state)
     assert_null(strstr(log, "TEST_FOLDER"));
     assert_non_null(strstr(log, "\n/\n0022\n2\n1024\n")); /* working_dir, umask, stdout and stderr, files */
     unsetenv("CRONSCHED_TOKEN");
+}
+
+static bool set_oom_score(const char *text)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+static void test_command_is_not_spared_when_memory_runs_out(void **state)
+{
+    if (!set_oom_score("-500")) {
+        print_message("needs CAP_SYS_RESOURCE\n");
+        skip();
+    }
+    job = fixture_script(f, "cat /proc/self/oom_score_adj");
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    set_oom_score("0");
+    assert_string_equal(fixture_log(f), "0\n");
 }
 
 static void test_command_finds_its_program_in_the_jobs_path(void **state)
@@ -759,6 +782,7 @@ int main(int argc, char **argv)
         TEST(test_runs_and_ends),
         TEST(test_exit_code_and_signal_are_told),
         TEST(test_command_sees_its_own_environment_only),
+        TEST(test_command_is_not_spared_when_memory_runs_out),
         TEST(test_command_finds_its_program_in_the_jobs_path),
         TEST(test_preparing_twice_is_preparing_once),
         TEST(test_no_answer_comes_from_within_submit),
