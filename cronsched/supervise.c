@@ -50,8 +50,9 @@
 #define REMAINS_MS    5000 /* to wait for killed processes that do not go */
 #define KILL_AGAIN_MS 100
 #define READ_BYTES    (64 * 1024)
-#define COMMAND_FILES 1024 /* open files, the soft limit of commands */
-#define CHILDREN_MAX  4096 /* bytes of the list of children read at a time */
+#define PIPE_BYTES    (4 * 1024 * 1024) /* more than a pipe holds */
+#define COMMAND_FILES 1024              /* open files, the soft limit of commands */
+#define CHILDREN_MAX  4096              /* bytes of the list of children read at a time */
 
 extern char **environ;
 
@@ -254,16 +255,19 @@ static void open_log(struct supervisor *s)
         s->log.fd = -1;
 }
 
-/* What there is now. After the cap it is read and dropped: a command is not to stall, or to die of SIGPIPE.
- */
-static void copy_output(struct supervisor *s)
+/* What there is now, but for one that never stops writing: signals want to be seen, too. After the cap it is
+ * read and dropped: a command is not to stall, or to die of SIGPIPE. */
+static void copy_output(struct supervisor *s, size_t max_bytes)
 {
     static char buffer[READ_BYTES];
-    ssize_t n;
+    size_t done = 0;
+    ssize_t n = 1;
 
-    while ((n = read(s->output, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR)) {
+    while (done < max_bytes &&
+           ((n = read(s->output, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))) {
         if (n > 0 && s->log.fd >= 0 && !s->log.failed && !s->log.cut)
             log_file_write(&s->log, buffer, (size_t)n, &s->log_error);
+        done += n > 0 ? (size_t)n : 0;
     }
     if (n == 0) { /* nobody holds the other end any more */
         close(s->output);
@@ -361,7 +365,7 @@ static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
     describe_end(s, info, &end);
     clear_remains(s);
     if (s->output >= 0)
-        copy_output(s);
+        copy_output(s, PIPE_BYTES);
     log_file_close(&s->log);
     FAULT_POINT("supervise-ended", s->spec.identity.run);
     write_end(s, &end);
@@ -518,7 +522,7 @@ static _Noreturn void run(struct supervisor *s)
         if (p[0].revents)
             on_report(s);
         if (p[1].revents && s->output >= 0)
-            copy_output(s);
+            copy_output(s, READ_BYTES);
         /* Also without a signal: the command may have died before its reports had been read. */
         on_signals(s);
     }

@@ -371,6 +371,26 @@ static void test_stop_kills_all_after_the_grace(void **state)
     assert_true(process_gone(child));
 }
 
+static bool log_is_cut(void *arg)
+{
+    return strstr(fixture_log(f), "y\ncronsched: output cut at 100 bytes\n") != NULL;
+}
+
+static void test_stop_is_heard_through_endless_output(void **state)
+{
+    uint64_t watch;
+    char id[160];
+
+    job = fixture_script(f, "exec yes");
+    job->keep_logs_bytes = 100;
+    fixture_prepared(f, job, "cs-1", id);
+    fixture_ask(f, ENGINE_RELEASE, job, id, false);
+    watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
+    fixture_until(f, log_is_cut, NULL, "the log to be cut");
+    assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE);
+    assert_int_equal(fixture_wait(f, watch)->exit_code, 128 + SIGTERM);
+}
+
 static void test_what_a_command_leaves_running_is_killed(void **state)
 {
     pid_t child, daemon;
@@ -795,6 +815,7 @@ int main(int argc, char **argv)
         TEST(test_log_that_cannot_be_written_does_not_stop_the_run),
         TEST(test_stop_asks_first),
         TEST(test_stop_kills_all_after_the_grace),
+        TEST(test_stop_is_heard_through_endless_output),
         TEST(test_what_a_command_leaves_running_is_killed),
         TEST(test_attempt_outlives_its_server_and_is_adopted),
         TEST(test_adopted_attempt_is_stopped),
