@@ -18,9 +18,12 @@ static inline void *alloc_zero(size_t size)
 
 static inline char *alloc_text(const char *s)
 {
-    char *p = s ? strdup(s) : NULL;
+    char *p;
 
-    if (s && !p)
+    if (!s)
+        return NULL;
+    p = strdup(s);
+    if (!p)
         abort();
     return p;
 }
