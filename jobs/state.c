@@ -201,7 +201,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
     list_init(&j->runs);
     list_init(&j->backfills);
     list_init(&j->dependents);
-    HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(j->name), j);
+    HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
     return j;
 }
 
@@ -237,7 +237,7 @@ struct run *state_add_run(struct state *s, struct job_state *j, const char *id)
     r->state = RUN_WAITING;
     list_append(&j->runs, &r->of_job);
     list_init(&r->dirty);
-    HASH_ADD_KEYPTR(by_id, s->runs, r->id, strlen(r->id), r);
+    HASH_ADD_KEYPTR(by_id, s->runs, r->id, strlen(id), r);
     s->run_count++;
     return r;
 }
