@@ -192,6 +192,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
 {
     struct job_state *j = NULL;
 
+    assert(name);
     HASH_FIND(by_name, s->jobs, name, strlen(name), j);
     if (j)
         return j;
@@ -231,6 +232,7 @@ struct run *state_add_run(struct state *s, struct job_state *j, const char *id)
 {
     struct run *r = alloc_zero(sizeof(*r));
 
+    assert(id);
     r->id = alloc_text(id);
     r->job = j;
     r->seq = s->next_seq++;

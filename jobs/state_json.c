@@ -3,6 +3,8 @@
 #include "jobs/state_priv.h"
 #include "jobs/text.h"
 
+#include <assert.h>
+
 /* ---- a run for people ---- */
 
 static json_t *time_json(int64_t ms, enum text_time form)
@@ -438,6 +440,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
             return error_set(error, ERR_CORRUPT, "snapshot: a trigger key makes no sense");
         both = alloc_text(key);
         space = strchr(both, ' ');
+        assert(space);
         *space = '\0';
         state_add_key(s, both, space + 1, digest, run, t);
         free(both);
