@@ -150,6 +150,7 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
                 s, r); /* a release that came to nothing; what an earlier reign left is armed again at once */
         r->live.released = false;
         run_leave_slot(s, r);
+        run_unadmit(s, r);
         record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
         run_settled(s, r);
         break;
@@ -174,6 +175,11 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
     }
 }
 
+static uint64_t ticket_of(const struct run *r, enum engine_op op)
+{
+    return op == ENGINE_STOP ? r->live.stop_ticket : r->live.ticket;
+}
+
 void launch_answer(struct engine_host *host, const struct engine_answer *answer)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
@@ -191,7 +197,7 @@ void launch_answer(struct engine_host *host, const struct engine_answer *answer)
         return;
     op = c->op;
     r = c->run ? state_run(&s->state, c->run) : NULL;
-    if (!r) {
+    if (!r || (ticket_of(r, op) != c->ticket)) {
         /* what was prepared is not wanted any more: the sweep asks launch_keep, which knows nothing of it */
         call_free(s, c);
         return;
@@ -204,8 +210,10 @@ void launch_answer(struct engine_host *host, const struct engine_answer *answer)
             r->live.ticket = 0;
         call_free(s, c);
     }
-    if (op == ENGINE_STOP)
-        run_kick(s, r, answer->event == ENGINE_DONE ? r->live.stop_again_ms : s->now_ms + BACK_OFF_FIRST_MS);
+    if (op == ENGINE_STOP && answer->event == ENGINE_DONE)
+        run_kick(s, r, r->live.stop_again_ms);
+    else if (op == ENGINE_STOP)
+        run_kick(s, r, r->live.stop_again_ms = s->now_ms + BACK_OFF_FIRST_MS);
     else
         answer_run(s, r, op, answer);
     scheduler_leave(s);

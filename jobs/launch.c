@@ -55,11 +55,35 @@ static struct lane *pool_lane(struct scheduler *s, const struct job *def)
     return NULL;
 }
 
-static void lane_wait_no_more(struct run *r)
+/* When a place is free, the first of those who wait looks at it. */
+static void lane_offer(struct scheduler *s, struct lane *lane)
 {
-    if (r->live.waits_in)
-        heap_remove(&r->live.waits_in->waiting, &r->live.place);
+    struct heap_item *first = lane->used < lane->size ? heap_first(&lane->waiting) : NULL;
+
+    if (first)
+        run_kick(s, LIST_ITEM(first, struct run, live.place), s->now_ms);
+}
+
+static void lane_wait_no_more(struct scheduler *s, struct run *r)
+{
+    struct lane *lane = r->live.waits_in;
+
+    if (!lane)
+        return;
     r->live.waits_in = NULL;
+    heap_remove(&lane->waiting, &r->live.place);
+    if (s->leading)
+        lane_offer(s, lane); /* there may be a place for the next one, too */
+}
+
+/* May it take a place now? Not past one that waits with a better claim. */
+static bool lane_free(const struct lane *lane, const struct run *r)
+{
+    const struct heap_item *first = heap_first(&lane->waiting);
+
+    return lane->used < lane->size &&
+           (!first || first == &r->live.place || first->priority < run_def(r)->priority ||
+            (first->priority == run_def(r)->priority && first->seq > r->seq));
 }
 
 /* The lane kicks the first when a place is free; the timer is for a first one that then does not take it. */
@@ -68,7 +92,7 @@ static void lane_wait(struct scheduler *s, struct lane *lane, struct run *r)
     run_kick(s, r, s->now_ms + LANE_LOOK_AGAIN_MS);
     if (r->live.waits_in == lane)
         return;
-    lane_wait_no_more(r);
+    lane_wait_no_more(s, r);
     r->live.waits_in = lane;
     r->live.place.priority = run_def(r)->priority;
     r->live.place.seq = r->seq;
@@ -77,15 +101,9 @@ static void lane_wait(struct scheduler *s, struct lane *lane, struct run *r)
 
 void lane_leave(struct scheduler *s, struct lane *lane)
 {
-    struct heap_item *first = heap_first(&lane->waiting);
-
     assert(lane->used > 0);
     lane->used--;
-    if (first) {
-        struct run *r = LIST_ITEM(first, struct run, live.place);
-
-        run_kick(s, r, s->now_ms);
-    }
+    lane_offer(s, lane);
 }
 
 void run_leave_slot(struct scheduler *s, struct run *r)
@@ -95,6 +113,17 @@ void run_leave_slot(struct scheduler *s, struct run *r)
     r->live.slot = NULL;
     if (slot)
         lane_leave(s, slot);
+}
+
+/* It is not under way any more, and has to ask again: for its turn, and for a place in its pool. */
+void run_unadmit(struct scheduler *s, struct run *r)
+{
+    struct lane *pool = r->live.pool;
+
+    r->live.admitted = false;
+    r->live.pool = NULL;
+    if (pool)
+        lane_leave(s, pool);
 }
 
 /* ---- settled or not ---- */
@@ -155,21 +184,23 @@ static void orphan(struct scheduler *s, uint64_t *ticket)
     }
 }
 
+/* What its engine still answers is about an attempt that is over. */
+static void orphan_calls(struct scheduler *s, struct run *r)
+{
+    orphan(s, &r->live.ticket);
+    orphan(s, &r->live.stop_ticket);
+}
+
 void run_forget(struct scheduler *s, struct run *r)
 {
-    struct lane *pool = r->live.pool;
-
     heap_remove(&s->run_timers, &r->live.timer);
-    lane_wait_no_more(r);
+    lane_wait_no_more(s, r);
     if (s->leading) {
         run_settled(s, r);
         run_leave_slot(s, r);
-        r->live.pool = NULL;
-        if (pool)
-            lane_leave(s, pool);
+        run_unadmit(s, r);
     }
-    orphan(s, &r->live.ticket);
-    orphan(s, &r->live.stop_ticket);
+    orphan_calls(s, r);
 }
 
 /* ---- calls ---- */
@@ -261,6 +292,15 @@ void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r,
     record_commit(s, rec);
 }
 
+/* Does its newest attempt execute, or could it, for all that is known? */
+static bool may_execute(const struct scheduler *s, struct run *r)
+{
+    const struct attempt *a = run_attempt(r);
+
+    return a && (a->state == ATTEMPT_STARTED ||
+                 (a->state == ATTEMPT_COMMITTED && (r->live.released || a->committed_epoch != s->epoch)));
+}
+
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by)
 {
     struct record *rec;
@@ -277,7 +317,8 @@ void run_close(struct scheduler *s, struct run *r, const char *verdict, const ch
             return; /* its preparation had failed */
     }
     a = run_attempt(r);
-    if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED) && !r->live.released)
+    assert(!may_execute(s, r));
+    if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
         run_revoke(s, r, verdict);
     rec = record_begin(s, RECORD_CLOSED);
     PUT_TEXT(s, rec, run, r->id);
@@ -362,9 +403,7 @@ void run_stop(struct scheduler *s, struct run *r, const char *reason, const char
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
-    if (!a || (a->state != ATTEMPT_STARTED && !r->live.released && !r->live.unsettled &&
-               r->state != RUN_UNRESOLVED)) {
-        /* nothing executes, and nothing can any more */
+    if (!may_execute(s, r)) {
         run_close(s, r, "killed", reason, by);
         return;
     }
@@ -378,23 +417,71 @@ void run_stop(struct scheduler *s, struct run *r, const char *reason, const char
 
 /* ---- arming ---- */
 
-/* Overlap and pool: may this fired run go on? It waits where it has to. */
+/* Another run of its job that is to go first, or NULL. */
+static struct run *goes_before(const struct run *r)
+{
+    bool waits = run_waits_turn(r);
+
+    LIST_EACH(link, &r->job->runs)
+    {
+        struct run *other = LIST_ITEM(link, struct run, of_job);
+
+        if (other == r || !other->fired)
+            continue;
+        if (other->live.admitted || (waits && run_counts(other)) ||
+            (other->seq < r->seq && (waits || !run_waits_turn(other))))
+            return other;
+    }
+    return NULL;
+}
+
+/* A later run that replaces this one, which has not begun. */
+static struct run *replaced_by(const struct run *r)
+{
+    LIST_EACH(link, &r->job->runs)
+    {
+        struct run *other = LIST_ITEM(link, struct run, of_job);
+
+        if (other->fired && !other->queued && other->seq > r->seq)
+            return other;
+    }
+    return NULL;
+}
+
+/* Overlap: may this fired run go on, among the others of its job? It waits, or is closed: its fire time was
+ * judged already, but not when a reign began with it (the leader before might have released it). */
+static bool admit_overlap(struct scheduler *s, struct run *r)
+{
+    enum job_concurrency concurrency = run_def(r)->concurrency;
+    char text[RUN_ID_MAX + 64];
+    struct run *other;
+
+    if (concurrency == JOB_ALLOW)
+        return true;
+    if (r->job->live.unsettled > 0)
+        return false; /* when they are settled, the job attends this one */
+    if (concurrency == JOB_REPLACE && !r->queued && replaced_by(r)) {
+        run_close(s, r, "killed", "replaced", NULL);
+        return false;
+    }
+    other = goes_before(r);
+    if (other && !run_waits_turn(r)) {
+        snprintf(text, sizeof(text), "%s is not ended", other->id);
+        run_close(s, r, "overlap", text, NULL);
+    }
+    return !other; /* its end kicks the job, which kicks this one */
+}
+
+/* Overlap and pool: may this fired run go on? */
 static bool admit(struct scheduler *s, struct run *r)
 {
     struct lane *pool = pool_lane(s, run_def(r));
 
     if (r->live.admitted)
         return true;
-    if (run_waits_turn(r) && run_def(r)->concurrency != JOB_ALLOW) {
-        LIST_EACH(link, &r->job->runs)
-        {
-            const struct run *other = LIST_ITEM(link, struct run, of_job);
-
-            if (other != r && (run_counts(other) || (other->fired && other->seq < r->seq)))
-                return false; /* its end kicks the job, which kicks this one */
-        }
-    }
-    if (pool && pool->used >= pool->size) {
+    if (!admit_overlap(s, r))
+        return false;
+    if (pool && !lane_free(pool, r)) {
         lane_wait(s, pool, r);
         return false;
     }
@@ -402,7 +489,7 @@ static bool admit(struct scheduler *s, struct run *r)
         pool->used++;
         r->live.pool = pool;
     }
-    lane_wait_no_more(r);
+    lane_wait_no_more(s, r);
     r->live.admitted = true;
     return true;
 }
@@ -426,7 +513,9 @@ bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int
     const char *name = j->def->engine.count ? j->def->engine.items[0] : s->o.default_engine;
     struct lane *slot = engine_lane(s, name, NULL);
 
-    if (!slot || slot->used >= slot->size || state_run(&s->state, id))
+    /* the last quarter is for what is due: a reservation may hold its place for half a minute */
+    if (!slot || slot->used >= slot->size - slot->size / 4 || heap_first(&slot->waiting) ||
+        state_run(&s->state, id))
         return false;
     slot->used++;
     put_arm(s, id, 1, 1, name, fire_ms, due_ms);
@@ -455,15 +544,17 @@ void run_arm(struct scheduler *s, struct run *r, const char *engine)
         return;
     }
     if (!r->live.slot) {
-        if (slot->used >= slot->size) {
+        if (!lane_free(slot, r)) {
             lane_wait(s, slot, r);
             return;
         }
         slot->used++;
         r->live.slot = slot;
     }
-    lane_wait_no_more(r);
+    lane_wait_no_more(s, r);
+    orphan_calls(s, r);
     r->live.released = false;
+    r->live.stop_again_ms = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 
@@ -471,8 +562,6 @@ static void arm_again(struct scheduler *s, struct run *r)
 {
     if (r->live.not_before_ms > s->now_ms)
         run_kick(s, r, r->live.not_before_ms); /* its tries keep coming to nothing */
-    else if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job)))
-        run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
     else
         run_arm(s, r, NULL);
 }
@@ -525,6 +614,18 @@ static void watch_deadline(struct scheduler *s, struct run *r)
 
 /* ---- attending ---- */
 
+/* Nothing can be proved any more; what the engine still says about it is too late. */
+static bool resolved_too_late(struct scheduler *s, struct run *r)
+{
+    if (r->unresolved_ms + s->o.resolve_within_ms > s->now_ms)
+        return false;
+    orphan_calls(s, r);
+    run_leave_slot(s, r);
+    run_settled(s, r);
+    record_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+    return true;
+}
+
 static void attend_started(struct scheduler *s, struct run *r, struct attempt *a)
 {
     int64_t timeout_at = a->started_ms + run_def(r)->timeout_ms;
@@ -540,11 +641,8 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
             submit(s, r, ENGINE_WATCH);
     }
     if (r->state == RUN_UNRESOLVED) {
-        if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
-            record_with_text(s, RECORD_UNKNOWN, r,
-                             r->text ? r->text : "the engine could not be reached in time");
+        if (resolved_too_late(s, r))
             return;
-        }
         run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
     }
     if (a->stop_reason) {
@@ -564,10 +662,8 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
 
 static void fence(struct scheduler *s, struct run *r)
 {
-    if (r->state == RUN_UNRESOLVED && r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms) {
-        record_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+    if (r->state == RUN_UNRESOLVED && resolved_too_late(s, r))
         return;
-    }
     if (r->live.ticket)
         return;
     if (r->live.not_before_ms > s->now_ms)
@@ -612,29 +708,33 @@ static void attend_armed(struct scheduler *s, struct run *r, struct attempt *a)
         submit(s, r, ENGINE_PREPARE);
 }
 
+/* Its engine was taken out of the configuration. */
+static void attend_engineless(struct scheduler *s, struct run *r)
+{
+    if (r->state != RUN_UNRESOLVED)
+        record_with_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
+    else if (!resolved_too_late(s, r))
+        run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
+}
+
 void run_attend(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
 
     if (!s->leading || r->state == RUN_ENDED || r->live.index > s->acked)
         return; /* the ack of its batch comes back here */
-    if (!engine_lane(s, a ? a->engine : run_engine_name(s, r), NULL) && a && a->state <= ATTEMPT_STARTED) {
-        r->live.not_before_ms = s->now_ms +
-                                BACK_OFF_MAX_MS; /* its engine was taken out of the configuration */
-        if (r->state != RUN_UNRESOLVED)
-            record_with_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
-        else if (r->unresolved_ms + s->o.resolve_within_ms <= s->now_ms)
-            record_with_text(s, RECORD_UNKNOWN, r, "its engine is not in the configuration");
-        else
-            run_kick(s, r, r->live.not_before_ms);
-        return;
-    }
-    if (a && a->state == ATTEMPT_STARTED) {
+    if (a && may_execute(s, r) && !engine_lane(s, a->engine, NULL)) {
+        attend_engineless(s, r);
+    } else if (a && a->state == ATTEMPT_STARTED) {
         attend_started(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         attend_committed(s, r, a);
+    } else if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job))) {
+        run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {
         return; /* judged at its time */
+    } else if (r->fired && a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
+        run_close(s, r, "killed", a->stop_reason, NULL);
     } else if (r->state == RUN_RETRYING && r->retry_ms > s->now_ms) {
         run_kick(s, r, r->retry_ms);
     } else if (r->fired && !(r->state == RUN_RETRYING) && too_late(s, r)) {
@@ -644,8 +744,6 @@ void run_attend(struct scheduler *s, struct run *r)
     } else if (a && a->state == ATTEMPT_ARMED) {
         watch_deadline(s, r);
         attend_armed(s, r, a);
-    } else if (r->fired && a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
-        run_close(s, r, "killed", a->stop_reason, NULL);
     } else {
         watch_deadline(s, r);
         arm_again(s, r);
@@ -663,7 +761,8 @@ void run_release_now(struct scheduler *s, struct run *r)
     if (r->job->live.unsettled > 0 && run_def(r)->concurrency != JOB_ALLOW)
         return;
     if (!admit(s, r)) {
-        run_revoke(s, r, "waiting"); /* it gives its place back while it waits */
+        if (r->state != RUN_ENDED)
+            run_revoke(s, r, "waiting"); /* it gives its place back while it waits */
         return;
     }
     if (r->live.not_before_ms > s->now_ms) {
@@ -684,7 +783,10 @@ static void settle(struct scheduler *s, struct run *r)
 
     memset(&r->live, 0, sizeof(r->live));
     r->live.timer.seq = r->seq;
-    r->live.admitted = r->fired && a && r->state != RUN_WAITING;
+    /* what was only armed never ran, and asks for its turn again */
+    r->live.admitted =
+        r->fired && a &&
+        (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED || r->state == RUN_RETRYING);
     if (r->live.admitted && pool) { /* may pass its size for a while: what runs, runs */
         pool->used++;
         r->live.pool = pool;

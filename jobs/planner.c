@@ -501,8 +501,8 @@ void job_attend(struct scheduler *s, struct job_state *j)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r->fired && !r->live.admitted)
-            run_kick(s, r, s->now_ms);
+        if (r->fired && !r->started_ms)
+            run_kick(s, r, s->now_ms); /* its turn may have come */
     }
     if (again != HEAP_NEVER)
         job_kick(s, j, again);

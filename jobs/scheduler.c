@@ -88,17 +88,32 @@ static void flight_add_run(struct flight *f, const struct run *r)
     f->runs[f->run_count++] = alloc_text(r->id);
 }
 
+static void snapshot_drop(struct scheduler *s)
+{
+    free(s->snapshot);
+    s->snapshot = NULL;
+}
+
+/* A restart reads the batches after the snapshot and tells history of them, so a snapshot may not be ahead of
+ * what history holds durably: it waits here until it is not. */
+static void snapshot_give(struct scheduler *s)
+{
+    char *text = s->snapshot;
+
+    if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
+        return;
+    s->snapshot = NULL;
+    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index);
+}
+
 static void snapshot_maybe(struct scheduler *s)
 {
-    size_t size;
-    char *text;
-
-    if (s->state.index < s->snapshot_index + s->o.snapshot_every)
+    snapshot_give(s);
+    if (s->snapshot || s->state.index < s->snapshot_index + s->o.snapshot_every)
         return;
     s->snapshot_index = s->state.index;
-    text = state_encode(&s->state, &size);
-    s->state_bytes = size;
-    s->journal->ops->snapshot(s->journal, text, size, s->state.index);
+    s->snapshot = state_encode(&s->state, &s->state_bytes);
+    snapshot_give(s);
 }
 
 static void fault_kinds(const char *point, uint64_t kinds)
@@ -315,6 +330,7 @@ static void on_acked(void *arg, uint64_t index)
         flight_free(f);
     }
     discards_acked(s);
+    snapshot_give(s);
     waiters_answer(s, index, 0);
     scheduler_leave(s);
 }
@@ -323,6 +339,7 @@ static void forget_reign(struct scheduler *s)
 {
     s->leading = false;
     calls_drop(s);
+    snapshot_drop(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
         s->o.engines[i]->ops->abandon(s->o.engines[i]);
     batch_free(s->batch);
@@ -527,6 +544,7 @@ void scheduler_free(struct scheduler *s)
         return;
     s->leading = false;
     calls_drop(s);
+    snapshot_drop(s);
     batch_free(s->batch);
     while (!list_empty(&s->flights))
         flight_free(LIST_ITEM(s->flights.next, struct flight, all));

@@ -82,7 +82,8 @@ struct scheduler {
     int64_t now_ms;      /* of this entry; never goes back within a reign */
     struct batch *batch; /* of this turn; NULL: nothing yet */
     uint64_t acked;
-    uint64_t snapshot_index;
+    uint64_t snapshot_index; /* of the last snapshot */
+    char *snapshot;          /* it, until history holds all that it stands for */
     struct list flights, waiters, discards;
     size_t flight_count, waiter_count;
     struct heap job_timers, run_timers;
@@ -94,7 +95,7 @@ struct scheduler {
     int64_t wake_ms;
     char refusing[ERROR_TEXT_MAX]; /* why nothing new is taken; "" when leading */
     /* for /metrics */
-    size_t state_bytes; /* of the last snapshot */
+    size_t state_bytes; /* of that snapshot */
     uint64_t fired, started, lateness[LATENESS_BUCKETS + 1], lateness_count;
     double lateness_sum_s;
 };
@@ -146,6 +147,7 @@ const char *run_engine_name(struct scheduler *s, const struct run *r);
 void run_arm(struct scheduler *s, struct run *r, const char *engine); /* engine NULL: the job's first */
 void run_settled(struct scheduler *s, struct run *r);                 /* its attempt's fate is known now */
 void run_leave_slot(struct scheduler *s, struct run *r);
+void run_unadmit(struct scheduler *s, struct run *r);
 void run_back_off(struct scheduler *s, struct run *r);
 struct record *record_about(struct scheduler *s, enum record_kind kind,
                             const struct run *r); /* its newest attempt */
