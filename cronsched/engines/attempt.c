@@ -562,9 +562,9 @@ static void read_ready(int folder, struct attempt_status *s)
         s->started_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
 }
 
-static bool read_end(int folder, struct attempt_status *s)
+static bool read_end(int folder, const char *file, struct attempt_status *s)
 {
-    json_t *end = read_json(folder, "end");
+    json_t *end = read_json(folder, file);
     const char *cause;
 
     if (!end)
@@ -599,6 +599,10 @@ static void judge_running(int folder, struct attempt_status *s)
         s->state = ATTEMPT_RUNNING;
         return;
     }
+    /* Its supervisor may have been killed just before it gave the end its name. What is half written is no
+     * JSON. */
+    if (read_end(folder, "end.new", s))
+        return;
     s->state = ATTEMPT_LOST;
     if (s->same_boot)
         snprintf(s->end.text, sizeof(s->end.text),
@@ -622,7 +626,7 @@ int attempt_read(int folder, struct attempt_status *ret, struct error *error)
         return error_set(error, ERR_NOT_FOUND, "the attempt's folder is gone");
     s.changed_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
     read_ready(folder, &s);
-    if (!read_end(folder, &s)) {
+    if (!read_end(folder, "end", &s)) {
         if (fstatat(folder, "start", &st, AT_SYMLINK_NOFOLLOW) < 0) {
             s.state = ATTEMPT_WAITING;
             s.started_ms = 0;

@@ -178,7 +178,7 @@ static void test_killed_at_every_point(void **state)
         /* the supervisor again, after the exec */
         {"supervise-executed", ENGINE_DONE},
         {"supervise-ended", ENGINE_UNKNOWN},
-        {"supervise-end-written", ENGINE_UNKNOWN},
+        {"supervise-end-written", ENGINE_ENDED},
         {"supervise-end-synced", ENGINE_ENDED},
     };
 

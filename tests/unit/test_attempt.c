@@ -195,6 +195,37 @@ static void test_nobody_lives(void **state)
     close(look);
 }
 
+/* A supervisor that is killed between writing the end and giving it its name. */
+static void test_end_without_its_name(void **state)
+{
+    static const struct {
+        const char *text;
+        enum attempt_state state;
+    } cases[] = {
+        {"{\"started\":5,\"ended\":9,\"refused\":false,\"exit_code\":3,\"cause\":\"exit\",\"text\":\"\"}   ",
+         ATTEMPT_ENDED},
+        {"{\"started\":5,\"ended\":9,\"refused\":false,\"exit_code\":3,\"cause\":\"exit\",\"text\":\"\"   ",
+         ATTEMPT_LOST},
+        {"          ", ATTEMPT_LOST},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        int folder = make_ready("a"), look = -1, fd;
+
+        assert_int_equal(attempt_mark_started(folder, NULL), 0);
+        fd = openat(folder, "end.new", O_WRONLY | O_TRUNC);
+        assert_int_equal(write(fd, cases[i].text, strlen(cases[i].text)), strlen(cases[i].text));
+        close(fd);
+        assert_int_equal(attempt_open(root, "a", &look, NULL), 0);
+        assert_state(look, ATTEMPT_RUNNING); /* while somebody lives it is not looked at */
+        close(folder);
+        assert_state(look, cases[i].state);
+        assert_int_equal(status_of(look).end.exit_code, cases[i].state == ATTEMPT_ENDED ? 3 : 0);
+        close(look);
+        assert_int_equal(attempt_remove(root, "a", NULL), 0);
+    }
+}
+
 static void test_command_that_lost_its_supervisor_lives(void **state)
 {
     int folder = make_ready("a"), look = -1;
@@ -330,6 +361,7 @@ int main(void)
         TEST(test_fence_first),
         TEST(test_fence_before_ready),
         TEST(test_nobody_lives),
+        TEST(test_end_without_its_name),
         TEST(test_command_that_lost_its_supervisor_lives),
         TEST(test_pid_of_another_process_is_not_believed),
         TEST(test_broken_files_are_no_proof),
