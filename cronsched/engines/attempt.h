@@ -6,8 +6,8 @@
  *   start    THE MARK: a hard link, to `ready` when the command is started, to a file with a reason when it
  *            never will be; synced before the command is executed, and before NEVER_RAN is answered
  *   command  pid of the command; of use in the same boot only, so not synced
- *   end      how it ended; synced. Written to end.new, whose room is taken ahead, so that a full disk does
- * not lose an end; which counts as well once nobody lives that could finish it
+ *   end      how it ended; synced. Written to end.new, whose room is taken ahead, so that a full disk
+ *            loses no end; end.new counts as well once nobody lives that could finish it
  *
  * Why a fence is proof. The mark is made by link(2), which gives a name once: of all who try, in whatever
  * process and after pauses of whatever length, one succeeds and the others get EEXIST.
