@@ -67,8 +67,10 @@ class TapReader:
         skipped = directive.upper().startswith("SKIP")
         verdict = "skipped" if skipped else "passed" if found.group(1) == "ok" else "failed"
         self.failed += verdict == "failed"
-        self.pending = Case(self.suite, name.strip() or found.group(2), verdict,
-                            [directive[4:].strip()] if skipped else [])
+        reason = directive[4:].strip() if skipped else ""
+        if skipped and not name.strip():  # cmocka tells the name of a skipped test, and no reason
+            name, reason = reason, "it says that it cannot run here"
+        self.pending = Case(self.suite, name.strip() or found.group(2), verdict, [reason] if skipped else [])
 
     def close(self, exit_code, output_tail):
         """The program has ended: a crash or a plan that was not kept is a failure of its own."""
