@@ -574,6 +574,16 @@ static bool started_once(const struct run *r)
     return false;
 }
 
+/* As many fire times as max_catch_up allows were missed after this one. */
+static bool beyond_catch_up(struct scheduler *s, struct run *r, const struct job *def)
+{
+    struct schedule *schedule = job_schedule(s, r->job);
+    int64_t old_s = (s->now_ms - s->o.late_grace_ms) / 1000;
+
+    return schedule &&
+           schedule_count(schedule, r->fire_ms / 1000, old_s, def->max_catch_up) >= def->max_catch_up;
+}
+
 /* True when the run may not start any more: too late by start_within, or superseded while nobody could run
  * it. */
 static bool too_late(struct scheduler *s, struct run *r)
@@ -590,7 +600,13 @@ static bool too_late(struct scheduler *s, struct run *r)
     }
     /* armed by a leader that died, found never to have run, and old by now: as if it had been missed */
     if (a && a->state == ATTEMPT_NEVER_RAN && strcmp(r->cause, "schedule") == 0 &&
-        late > s->o.late_grace_ms && def->catch_up != JOB_CATCH_UP_ALL) {
+        late > s->o.late_grace_ms) {
+        if (def->catch_up == JOB_CATCH_UP_ALL) {
+            if (!beyond_catch_up(s, r, def))
+                return false;
+            run_close(s, r, "missed", "more than max_catch_up", NULL);
+            return true;
+        }
         if (def->catch_up == JOB_CATCH_UP_NONE) {
             run_close(s, r, "missed", "catch_up: none", NULL);
             return true;
