@@ -83,16 +83,16 @@ static bool want(struct docker_fence *f, enum docker_fence_want what)
     return true;
 }
 
-static bool conclude(struct docker_fence *f, enum engine_event event, int exit_code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static bool conclude(struct docker_fence *f, enum engine_event event, int exit_code, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static bool conclude(struct docker_fence *f, enum engine_event event,
+                                                           int exit_code, const char *format, ...)
 {
     va_list ap;
-    f->verdict.event = event;
-    f->verdict.exit_code = exit_code;
+
     va_start(ap, format);
     vsnprintf(f->verdict.text, sizeof(f->verdict.text), format, ap);
     va_end(ap);
+    f->verdict.event = event;
+    f->verdict.exit_code = exit_code;
     return want(f, DOCKER_FENCE_DONE);
 }
 

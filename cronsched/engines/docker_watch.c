@@ -23,8 +23,9 @@
 #include <string.h>
 
 #define UNFINISHED_LOOKS_MAX 20 /* at a state that is over without saying since when */
-#define ABSENT_LOOKS_MAX     3 /* for one that is gone: its end may be among the events that are still to come \
-                                */
+#define ABSENT_LOOKS_MAX                                                                                     \
+    3 /* for one that is gone: its end may be among the events that are still to come                        \
+       */
 
 struct docker_watch {
     struct curl_call *look;

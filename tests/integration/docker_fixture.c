@@ -9,12 +9,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #define ORDERS  3
 #define REPLIES 4
@@ -322,7 +326,7 @@ void fixture_order(const char *word)
 {
     char line[64], reply[64];
     ssize_t n = snprintf(line, sizeof(line), "%s\n", word);
-    if (write(ORDERS, line, (size_t)n) != n || (n = read(REPLIES, reply, sizeof(reply) - 1)) <= 0 ||
+    if (write(ORDERS, line, (size_t)n) != n || read(REPLIES, reply, sizeof(reply) - 1) < 2 ||
         strncmp(reply, "ok", 2) != 0)
         die("the wrapper does not obey");
 }
@@ -586,4 +590,64 @@ int fixture_docker(struct fixture *f, const char *method, const char *path, cons
     curl_slist_free_all(headers);
     curl_easy_cleanup(c);
     return (int)status;
+}
+
+/* --- the tests' words --- */
+
+void fixture_expect_text(const char *text, const char *part)
+{
+    if (!text || !strstr(text, part))
+        fail_msg("'%s' lacks '%s'", text ? text : "(nothing)", part);
+}
+
+void fixture_expect(const struct test_answer *t, enum engine_event event)
+{
+    if (t->event != event)
+        fail_msg("%s instead of %s (exit code %d): %s", engine_event_name(t->event), engine_event_name(event),
+                 t->exit_code, t->text);
+}
+
+int fixture_remove(struct fixture *f, const struct attempt_id *a)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "/containers/%s", a->id);
+    return fixture_docker(f, "DELETE", path, NULL, NULL);
+}
+
+const char *fixture_status(struct fixture *f, const struct attempt_id *a)
+{
+    static char status[32];
+    char path[256];
+    json_t *json = NULL;
+    snprintf(path, sizeof(path), "/containers/%s/json", a->id);
+    fixture_docker(f, "GET", path, NULL, &json);
+    const char *s = json_string_value(json_object_get(json_object_get(json, "State"), "Status"));
+    snprintf(status, sizeof(status), "%s", s ? s : "gone");
+    json_decref(json);
+    return status;
+}
+
+int fixture_start(struct fixture *f, const struct attempt_id *a)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "/containers/%s/start", a->id);
+    return fixture_docker(f, "POST", path, NULL, NULL);
+}
+
+void fixture_make_forget(struct fixture *f)
+{
+    json_t *json;
+    char path[256];
+    if (fixture_docker(f, "POST", "/containers/create", "{\"Image\":\"" TEST_IMAGE "\",\"Cmd\":[\"true\"]}",
+                       &json) != 201)
+        die("no container to rename");
+    const char *id = json_string_value(json_object_get(json, "Id"));
+    for (int i = 0; i < 300; i++) {
+        snprintf(path, sizeof(path), "/containers/%s/rename?name=forget-%d", id, i);
+        if (fixture_docker(f, "POST", path, NULL, NULL) != 204)
+            die("it cannot be renamed");
+    }
+    snprintf(path, sizeof(path), "/containers/%s", id);
+    fixture_docker(f, "DELETE", path, NULL, NULL);
+    json_decref(json);
 }

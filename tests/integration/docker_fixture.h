@@ -112,3 +112,13 @@ void fixture_until_lines(struct fixture *f, const char *name, int lines);
  * *ret_json. */
 int fixture_docker(struct fixture *f, const char *method, const char *path, const char *body,
                    json_t **ret_json);
+
+/* Fail the test. */
+void fixture_expect(const struct test_answer *t, enum engine_event event);
+void fixture_expect_text(const char *text, const char *part); /* part of it */
+
+/* Behind the engine's back. */
+int fixture_start(struct fixture *f, const struct attempt_id *a);          /* HTTP status */
+int fixture_remove(struct fixture *f, const struct attempt_id *a);         /* without force */
+const char *fixture_status(struct fixture *f, const struct attempt_id *a); /* "exited"; "gone" */
+void fixture_make_forget(struct fixture *f); /* so many events that dockerd forgets what was before */

@@ -1,5 +1,5 @@
-/* The docker engine against a real dockerd. A container writes a line into the ledger when it runs: the
- * ledger, not the engine, says how often that was. */
+/* The docker engine against a real dockerd. A container writes a line into the ledger when it
+ * runs: the ledger, not the engine, says how often that was. */
 #include "tests/integration/docker_fixture.h"
 
 #include <setjmp.h>
@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -26,65 +24,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void expect_text(const char *text, const char *part)
-{
-    if (!text || !strstr(text, part))
-        fail_msg("'%s' lacks '%s'", text ? text : "(nothing)", part);
-}
-
-static void expect_event(const struct test_answer *t, enum engine_event event)
-{
-    if (t->event != event)
-        fail_msg("%s instead of %s (exit code %d): %s", engine_event_name(t->event), engine_event_name(event),
-                 t->exit_code, t->text);
-}
-
-static int remove_container(struct fixture *f, const struct attempt_id *a)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "/containers/%s", a->id);
-    return fixture_docker(f, "DELETE", path, NULL, NULL);
-}
-
-/* The status of a container, or "gone". */
-static const char *status_of(struct fixture *f, const struct attempt_id *a)
-{
-    static char status[32];
-    char path[256];
-    json_t *json = NULL;
-    snprintf(path, sizeof(path), "/containers/%s/json", a->id);
-    fixture_docker(f, "GET", path, NULL, &json);
-    const char *s = json_string_value(json_object_get(json_object_get(json, "State"), "Status"));
-    snprintf(status, sizeof(status), "%s", s ? s : "gone");
-    json_decref(json);
-    return status;
-}
-
-static int start_container(struct fixture *f, const struct attempt_id *a)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "/containers/%s/start", a->id);
-    return fixture_docker(f, "POST", path, NULL, NULL);
-}
-
-/* So many events that the engine forgets what was before. */
-static void make_it_forget(struct fixture *f)
-{
-    json_t *json;
-    char path[256];
-    assert_int_equal(fixture_docker(f, "POST", "/containers/create",
-                                    "{\"Image\":\"" TEST_IMAGE "\",\"Cmd\":[\"true\"]}", &json),
-                     201);
-    const char *id = json_string_value(json_object_get(json, "Id"));
-    for (int i = 0; i < 300; i++) {
-        snprintf(path, sizeof(path), "/containers/%s/rename?name=forget-%d", id, i);
-        assert_int_equal(fixture_docker(f, "POST", path, NULL, NULL), 204);
-    }
-    snprintf(path, sizeof(path), "/containers/%s", id);
-    fixture_docker(f, "DELETE", path, NULL, NULL);
-    json_decref(json);
-}
-
 /* --- ordinary runs --- */
 
 static void a_run_from_prepare_to_end(void **state)
@@ -98,31 +37,31 @@ static void a_run_from_prepare_to_end(void **state)
     struct test_answer *t = fixture_run(f, job, &a);
     char *text;
 
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 3);
     assert_string_equal(t->cause, "exit");
     assert_true(t->started_ms > TEST_FIRE_MS - INT64_C(100) * 365 * 86400000);
     assert_true(t->at_ms >= t->started_ms);
     assert_int_equal(fixture_count(f, "ran"), 1);
-    expect_text(a.boot, "engine="); /* and no kernel: behind a proxy the engine may be anywhere */
+    fixture_expect_text(a.boot, "engine="); /* and no kernel: behind a proxy the engine may be anywhere */
     assert_null(strstr(a.boot, "kernel="));
     text = fixture_log(f, &a);
-    expect_text(text, "out\n");
-    expect_text(text, "err\n");
+    fixture_expect_text(text, "out\n");
+    fixture_expect_text(text, "err\n");
     free(text);
     text = fixture_read(f, "env");
-    expect_text(text, "CRONSCHED_JOB=normal\n");
-    expect_text(text, "CRONSCHED_ATTEMPT=1\n");
-    expect_text(text, "CRONSCHED_FIRE_TIME=2026-11-22T03:00:00Z\n");
-    expect_text(text, "CRONSCHED_EPOCH=7\n");
+    fixture_expect_text(text, "CRONSCHED_JOB=normal\n");
+    fixture_expect_text(text, "CRONSCHED_ATTEMPT=1\n");
+    fixture_expect_text(text, "CRONSCHED_FIRE_TIME=2026-11-22T03:00:00Z\n");
+    fixture_expect_text(text, "CRONSCHED_EPOCH=7\n");
     free(text);
 
     f->direct = true;
     fixture_engine_close(f);
     fixture_engine_new(f);
     a = fixture_prepared(f, job);
-    expect_text(a.boot, "kernel=");
-    expect_text(a.boot, " engine=");
+    fixture_expect_text(a.boot, "kernel=");
+    fixture_expect_text(a.boot, " engine=");
     job_unref(job);
 }
 
@@ -149,7 +88,7 @@ static void what_the_job_asks_for_is_what_the_container_gets(void **state)
                     "/ledger/named",
                     more);
     struct attempt_id a;
-    expect_event(fixture_run(f, job, &a), ENGINE_ENDED);
+    fixture_expect(fixture_run(f, job, &a), ENGINE_ENDED);
     static const char *const files[][2] = {{"uid", "1234\n"},
                                            {"cwd", "/tmp\n"},
                                            {"vars", "a b/hunter2\n"},
@@ -157,7 +96,7 @@ static void what_the_job_asks_for_is_what_the_container_gets(void **state)
                                            {"named", "named\n"}};
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
         char *text = fixture_read(f, files[i][0]);
-        expect_text(text, files[i][1]);
+        fixture_expect_text(text, files[i][1]);
         free(text);
     }
     json_t *json;
@@ -204,19 +143,19 @@ static void what_cannot_be_started_is_refused_with_its_reason(void **state)
         struct attempt_id a = fixture_attempt(f, job);
         struct test_answer *t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
         if (!table[i].at_prepare) {
-            expect_event(t, ENGINE_PREPARED);
+            fixture_expect(t, ENGINE_PREPARED);
             snprintf(a.id, sizeof(a.id), "%s", t->id);
             t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
             if (t->event == ENGINE_UNKNOWN) /* as the scheduler does */
                 t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
         }
-        expect_event(t, ENGINE_REFUSED);
-        expect_text(t->text, table[i].part);
+        fixture_expect(t, ENGINE_REFUSED);
+        fixture_expect_text(t->text, table[i].part);
         if (table[i].exit_code >= 0)
             assert_int_equal(t->exit_code, table[i].exit_code);
         if (!table[i].at_prepare && table[i].exit_code >= 0) {
             t = fixture_ask(f, ENGINE_FENCE, job, &a, true); /* a successor comes to the same */
-            expect_event(t, ENGINE_REFUSED);
+            fixture_expect(t, ENGINE_REFUSED);
             assert_int_equal(t->exit_code, table[i].exit_code);
         }
         job_unref(job);
@@ -243,8 +182,8 @@ static void files_outside_the_allowed_folder_are_not_read(void **state)
         struct job *job = fixture_job(f, "files", RAN, more);
         struct attempt_id a = fixture_attempt(f, job);
         struct test_answer *t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
-        expect_event(t, ENGINE_REFUSED);
-        expect_text(t->text, "must lie below");
+        fixture_expect(t, ENGINE_REFUSED);
+        fixture_expect_text(t->text, "must lie below");
         job_unref(job);
     }
 }
@@ -264,19 +203,19 @@ static void over_tls_with_certificates_on_both_sides(void **state)
         f->tls_client = wrong[i].client;
         fixture_engine_new(f);
         a = fixture_attempt(f, job);
-        expect_event(fixture_ask(f, ENGINE_PREPARE, job, &a, false), ENGINE_UNREACHABLE);
+        fixture_expect(fixture_ask(f, ENGINE_PREPARE, job, &a, false), ENGINE_UNREACHABLE);
     }
     fixture_engine_close(f);
     f->tls_ca = "ca";
     f->tls_client = "client";
     fixture_engine_new(f);
-    expect_event(fixture_run(f, job, &a), ENGINE_ENDED);
+    fixture_expect(fixture_run(f, job, &a), ENGINE_ENDED);
     char *text = fixture_log(f, &a);
-    expect_text(text, "over tls");
+    fixture_expect_text(text, "over tls");
     free(text);
-    expect_text(a.boot, "engine=");
+    fixture_expect_text(a.boot, "engine=");
     assert_null(strstr(a.boot, "kernel=")); /* a port may lead anywhere */
-    expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
     job_unref(job);
 }
 
@@ -292,20 +231,20 @@ static void eight_at_once(void **state)
     }
     for (int i = 0; i < 8; i++) {
         struct test_answer *t = fixture_wait(f, tickets[i]);
-        expect_event(t, ENGINE_PREPARED);
+        fixture_expect(t, ENGINE_PREPARED);
         snprintf(a[i].id, sizeof(a[i].id), "%s", t->id);
     }
     for (int i = 0; i < 8; i++)
         tickets[i] = fixture_submit(f, ENGINE_RELEASE, job, &a[i], false);
     for (int i = 0; i < 8; i++) {
-        expect_event(fixture_wait(f, tickets[i]), ENGINE_STARTED);
+        fixture_expect(fixture_wait(f, tickets[i]), ENGINE_STARTED);
         tickets[i] = fixture_submit(f, ENGINE_WATCH, job, &a[i], true);
     }
     for (int i = 0; i < 8; i++) {
         struct test_answer *t = fixture_wait(f, tickets[i]);
-        expect_event(t, ENGINE_ENDED);
+        fixture_expect(t, ENGINE_ENDED);
         char *text = fixture_log(f, &a[i]);
-        expect_text(text, a[i].run);
+        fixture_expect_text(text, a[i].run);
         free(text);
     }
     assert_int_equal(fixture_count(f, "ran"), 8);
@@ -329,7 +268,7 @@ static void nothing_is_answered_from_within_submit(void **state)
     assert_int_equal(status.queued, 4);
     assert_int_equal(status.watched, 1);
     assert_true(status.reachable);
-    expect_text(status.text, "docker 20");
+    fixture_expect_text(status.text, "docker 20");
     f->engine->ops->abandon(f->engine);
     f->engine->ops->status(f->engine, &status);
     assert_int_equal(status.queued + status.watched + status.in_flight, 0);
@@ -346,27 +285,27 @@ static void prepare_again_finds_what_the_first_one_made(void **state)
     struct job *job = fixture_job(f, "again", RAN, NULL);
     struct attempt_id a = fixture_prepared(f, job);
     struct test_answer *t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
-    expect_event(t, ENGINE_PREPARED);
+    fixture_expect(t, ENGINE_PREPARED);
     assert_string_equal(t->id, a.id);
 
     struct attempt_id b = fixture_attempt(f, job); /* the reply to the creation is lost, each time */
     fixture_proxy(f, PROXY_LOSE_REPLY, "/containers/create");
     t = fixture_ask(f, ENGINE_PREPARE, job, &b, false);
-    expect_event(t, ENGINE_UNREACHABLE);
+    fixture_expect(t, ENGINE_UNREACHABLE);
     assert_true(f->lost > 1);
     fixture_proxy(f, PROXY_PASS, NULL);
     fixture_turn(f, 300);
     t = fixture_ask(f, ENGINE_PREPARE, job, &b, false);
-    expect_event(t, ENGINE_PREPARED);
+    fixture_expect(t, ENGINE_PREPARED);
 
     snprintf(b.run, sizeof(b.run), "%s", "other@20261122T030000Z"); /* a name that is taken by another run */
     t = fixture_ask(f, ENGINE_PREPARE, job, &b, false);
-    expect_event(t, ENGINE_REFUSED);
-    expect_text(t->text, "is not this attempt's");
+    fixture_expect(t, ENGINE_REFUSED);
+    fixture_expect_text(t->text, "is not this attempt's");
 
-    assert_int_equal(start_container(f, &a), 204); /* and one that somebody started */
+    assert_int_equal(fixture_start(f, &a), 204); /* and one that somebody started */
     t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
-    expect_event(t, ENGINE_REFUSED);
+    fixture_expect(t, ENGINE_REFUSED);
     job_unref(job);
 }
 
@@ -377,14 +316,14 @@ static void a_lost_reply_to_the_start_is_settled_by_the_fence(void **state)
     struct attempt_id a = fixture_prepared(f, job);
     fixture_proxy(f, PROXY_LOSE_REPLY, "/start");
     struct test_answer *t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
-    expect_event(t, ENGINE_UNKNOWN);
+    fixture_expect(t, ENGINE_UNKNOWN);
     assert_int_equal(f->lost, 1);
     fixture_proxy(f, PROXY_PASS, NULL);
     t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
-    expect_event(t, ENGINE_STARTED);
+    fixture_expect(t, ENGINE_STARTED);
     assert_true(t->started_ms > 0);
     t = fixture_ask(f, ENGINE_WATCH, job, &a, true);
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 4);
     assert_int_equal(fixture_count(f, "ran"), 1);
     job_unref(job);
@@ -396,11 +335,11 @@ static void a_start_that_got_lost_on_the_way_never_ran(void **state)
     struct job *job = fixture_job(f, "cut", RAN, NULL);
     struct attempt_id a = fixture_prepared(f, job);
     fixture_proxy(f, PROXY_CUT, "/start");
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNKNOWN);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNKNOWN);
     assert_int_equal(f->lost, 1); /* it was not sent a second time */
     fixture_proxy(f, PROXY_PASS, NULL);
-    expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
-    assert_string_equal(status_of(f, &a), "gone");
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
+    assert_string_equal(fixture_status(f, &a), "gone");
     assert_int_equal(fixture_count(f, "ran"), 0);
     job_unref(job);
 }
@@ -412,296 +351,25 @@ static void what_was_certainly_not_sent_may_be_released_again(void **state)
     struct attempt_id a = fixture_prepared(f, job);
     fixture_proxy(f, PROXY_CLOSED, NULL);
     int64_t begin = (int64_t)uv_hrtime();
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNREACHABLE);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNREACHABLE);
     for (int i = 0; i < 5; i++)
-        expect_event(fixture_ask(f, i % 2 ? ENGINE_FENCE : ENGINE_PREPARE, job, &a, false),
-                     ENGINE_UNREACHABLE);
+        fixture_expect(fixture_ask(f, i % 2 ? ENGINE_FENCE : ENGINE_PREPARE, job, &a, false),
+                       ENGINE_UNREACHABLE);
     assert_true((int64_t)uv_hrtime() - begin < INT64_C(2000000000)); /* quickly */
     struct engine_status status;
     f->engine->ops->status(f->engine, &status);
     assert_false(status.reachable);
-    expect_text(status.text, "proxy.sock");
+    fixture_expect_text(status.text, "proxy.sock");
     fixture_proxy(f, PROXY_PASS, NULL);
     struct test_answer *t;
     do {
         fixture_turn(f, 100);
         t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
     } while (t->event == ENGINE_UNREACHABLE);
-    expect_event(t, ENGINE_STARTED);
-    expect_event(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_ENDED);
+    fixture_expect(t, ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_ENDED);
     assert_int_equal(fixture_count(f, "ran"), 1);
     job_unref(job);
-}
-
-/* --- the fence, in each state --- */
-
-static void fence_of_one_that_was_never_started(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(f, "fence", RAN, NULL);
-    for (int may = 0; may < 2; may++) {
-        struct attempt_id a = fixture_prepared(f, job);
-        expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, may), ENGINE_NEVER_RAN);
-        assert_int_equal(start_container(f, &a), 404); /* nobody can any more */
-        struct test_answer *t =
-            fixture_ask(f, ENGINE_FENCE, job, &a, may); /* a second fence, after a lost verdict */
-        expect_event(t, ENGINE_NEVER_RAN);
-        expect_text(t->text, "hold no start");
-    }
-    struct attempt_id a =
-        fixture_prepared(f, job); /* the engine has forgotten its creation: witness and boot decide */
-    make_it_forget(f);
-    struct test_answer *t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
-    expect_event(t, ENGINE_NEVER_RAN);
-    expect_text(t->text, "witness");
-
-    a = fixture_prepared(f, job); /* and nothing is known of the boot */
-    make_it_forget(f);
-    snprintf(a.boot, sizeof(a.boot), "kernel=another");
-    t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
-    expect_event(t, ENGINE_UNKNOWN);
-    expect_text(t->text, "restarted");
-    assert_int_equal(fixture_count(f, "ran"), 0);
-    job_unref(job);
-}
-
-static void fence_of_one_that_runs_or_ran(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(f, "ran", RAN "sleep 30", NULL);
-    struct job *quick = fixture_job(f, "quick", RAN "exit 6", NULL);
-    struct attempt_id a = fixture_prepared(f, job);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
-    struct test_answer *t = fixture_ask(f, ENGINE_FENCE, job, &a, false);
-    expect_event(t, ENGINE_STARTED);
-    assert_true(t->started_ms > 0);
-    assert_string_equal(status_of(f, &a), "running");
-    uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
-    expect_event(fixture_ask(f, ENGINE_STOP, job, &a, true), ENGINE_DONE);
-    expect_event(fixture_wait(f, watch), ENGINE_ENDED);
-
-    a = fixture_prepared(f, quick);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, quick, &a, false), ENGINE_STARTED);
-    fixture_until_lines(f, "ran", 2);
-    fixture_turn(f, 200);
-    expect_event(fixture_ask(f, ENGINE_FENCE, quick, &a, true), ENGINE_STARTED);
-    t = fixture_ask(f, ENGINE_WATCH, quick, &a, true);
-    expect_event(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 6);
-
-    assert_int_equal(remove_container(f, &a), 204); /* somebody tidied up */
-    t = fixture_ask(f, ENGINE_FENCE, quick, &a, true);
-    expect_event(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 6);
-    make_it_forget(f);
-    expect_event(fixture_ask(f, ENGINE_FENCE, quick, &a, true), ENGINE_UNKNOWN);
-    job_unref(job);
-    job_unref(quick);
-}
-
-static void a_container_pruned_before_its_start_never_ran(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(f, "pruned", RAN, NULL);
-    struct attempt_id a = fixture_prepared(f, job);
-    assert_int_equal(remove_container(f, &a), 204);
-    make_it_forget(f);
-    struct test_answer *t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
-    expect_event(t, ENGINE_UNKNOWN);
-    expect_text(t->text, "removed");
-    expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN); /* it knows of that 404 */
-    assert_int_equal(fixture_count(f, "ran"), 0);
-    job_unref(job);
-}
-
-/* Starts and fences side by side: whatever the fence says must agree with the ledger. */
-static void fence_against_start(void **state)
-{
-    struct fixture *f = *state;
-    int never = 0, ran = 0;
-    struct job *job = fixture_job(f, "race", "echo ran >> /ledger/$CRONSCHED_RUN", NULL);
-    f->direct = true;
-    fixture_engine_close(f);
-    fixture_engine_new(f);
-    for (int i = 0; i < 16; i++) {
-        struct attempt_id a = fixture_prepared(f, job);
-        bool start_first = i % 2;
-        uint64_t start = 0, fence_ticket = 0;
-        for (int turn = 0; turn < 2; turn++) {
-            if (start_first == (turn == 0))
-                start = fixture_submit(f, ENGINE_RELEASE, job, &a, false);
-            else
-                fence_ticket = fixture_submit(f, ENGINE_FENCE, job, &a, true);
-            if (turn == 0 && i > 1)
-                fixture_turn(f, start_first ? 10 * i : 4 * i);
-        }
-        struct test_answer *fence = fixture_wait(f, fence_ticket);
-        fixture_wait(f, start);
-        fixture_turn(f, 100);
-        switch (fence->event) {
-        case ENGINE_NEVER_RAN:
-            never++;
-            assert_int_equal(fixture_count(f, a.run), 0);
-            break;
-        case ENGINE_STARTED:
-        case ENGINE_ENDED:
-            ran++;
-            assert_int_equal(fixture_count(f, a.run), 1);
-            break;
-        default:
-            fail_msg("%s: %s", engine_event_name(fence->event), fence->text);
-        }
-    }
-    print_message("# %d ran, %d never\n", ran, never);
-    job_unref(job);
-}
-
-/* --- the engine dies --- */
-
-static void killed_in_mid_start_the_verdict_agrees_with_the_ledger(void **state)
-{
-    struct fixture *f = *state;
-    int events[ENGINE_DONE + 1] = {0};
-    struct job *job = fixture_job(f, "crash", "echo ran >> /ledger/$CRONSCHED_RUN; sleep 20", NULL);
-    srand48((long)uv_hrtime());
-    f->direct = true;
-    fixture_engine_close(f);
-    fixture_engine_new(f);
-    for (int i = 0; i < 10; i++) {
-        struct attempt_id a = fixture_prepared(f, job);
-        uint64_t release = fixture_submit(f, ENGINE_RELEASE, job, &a, false);
-        fixture_turn(f, 20 + (int64_t)(drand48() * 330));
-        fixture_order("kill");
-        struct test_answer *t = fixture_wait(f, release);
-        enum engine_event released = t->event;
-        fixture_turn(f, 300);
-        fixture_order("start");
-        do {
-            fixture_turn(f, 200);
-            t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
-        } while (t->event == ENGINE_UNREACHABLE);
-        int count = fixture_count(f, a.run);
-        print_message("# released %s, fence %s, ran %d: %s\n", engine_event_name(released),
-                      engine_event_name(t->event), count, t->text);
-        events[t->event]++;
-        assert_in_range(count, 0, 1);
-        if (t->event == ENGINE_NEVER_RAN)
-            assert_int_equal(count, 0);
-        if (t->event == ENGINE_STARTED || t->event == ENGINE_ENDED)
-            assert_int_equal(count, 1);
-        if (t->event == ENGINE_REFUSED)
-            assert_int_equal(count, 0);
-        assert_true(released == ENGINE_STARTED || released == ENGINE_UNKNOWN ||
-                    released == ENGINE_UNREACHABLE);
-    }
-    job_unref(job);
-}
-
-static void an_engine_that_hangs_is_unreachable(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(f, "hangs", RAN "sleep 2; exit 3", NULL);
-    fixture_engine_close(f);
-    f->ping_ms = 1000;
-    fixture_engine_new(f);
-    struct attempt_id a = fixture_prepared(f, job), b = fixture_prepared(f, job);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
-    uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
-    fixture_until_lines(f, "ran", 1);
-    fixture_order("freeze");
-    int64_t begin = (int64_t)uv_hrtime();
-    uint64_t prepare = fixture_submit(f, ENGINE_PREPARE, job, &b, false);
-    uint64_t release = fixture_submit(f, ENGINE_RELEASE, job, &b, false);
-    expect_event(fixture_wait(f, prepare), ENGINE_UNREACHABLE);
-    expect_event(fixture_wait(f, release), ENGINE_UNKNOWN);
-    expect_event(fixture_wait(f, watch), ENGINE_UNREACHABLE);
-    assert_true((int64_t)uv_hrtime() - begin < INT64_C(8000000000));
-    expect_event(fixture_ask(f, ENGINE_FENCE, job, &b, true), ENGINE_UNREACHABLE);
-    fixture_order("thaw");
-    struct test_answer *t = fixture_wait(f, watch);
-    if (t->event == ENGINE_STARTED)
-        t = fixture_wait(f, watch);
-    expect_event(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 3);
-    do {
-        fixture_turn(f, 200);
-        t = fixture_ask(f, ENGINE_FENCE, job, &b, true);
-    } while (t->event == ENGINE_UNREACHABLE);
-    expect_event(t, ENGINE_STARTED); /* the start was in its ear already */
-    assert_int_equal(fixture_count(f, "ran"), 2);
-    job_unref(job);
-}
-
-static void without_live_restore_a_restart_ends_the_run_and_says_so(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job =
-        fixture_job(f, "restart", RAN "trap 'exit 9' TERM; while true; do sleep 0.1; done", NULL);
-    static const char *const manners[] = {"stop", "kill"};
-    for (int i = 0; i < 2; i++) {
-        struct attempt_id a = fixture_prepared(f, job);
-        expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
-        uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
-        fixture_until_lines(f, "ran", i + 1);
-        fixture_turn(f, 300);
-        fixture_order(manners[i]);
-        struct test_answer *t = fixture_wait(f, watch);
-        if (t->event == ENGINE_UNREACHABLE) { /* else the end came before the engine went */
-            fixture_order("start");
-            t = fixture_wait(f, watch);
-        } else {
-            fixture_order("start");
-        }
-        expect_event(t, ENGINE_ENDED);
-        assert_string_equal(t->cause, "engine");
-        print_message("# %s: exit code %d: %s\n", manners[i], t->exit_code, t->text);
-    }
-    assert_int_equal(fixture_count(f, "ran"), 2);
-    job_unref(job);
-}
-
-static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(
-        f, "live", RAN "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5",
-        NULL);
-    struct job *brief = fixture_job(f, "brief", "sleep 1; echo over; exit 8", NULL);
-    fixture_order("stop");
-    fixture_order("start-live");
-    fixture_turn(f, 500);
-    struct attempt_id a = fixture_prepared(f, job), b = fixture_prepared(f, brief);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, brief, &b, false), ENGINE_STARTED);
-    uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true),
-             short_watch = fixture_submit(f, ENGINE_WATCH, brief, &b, true);
-    fixture_turn(f, 500);
-    fixture_order("kill");
-    expect_event(fixture_wait(f, watch), ENGINE_UNREACHABLE);
-    expect_event(fixture_wait(f, short_watch), ENGINE_UNREACHABLE);
-    fixture_turn(f, 1500);
-    fixture_order("start-live");
-    expect_event(fixture_wait(f, watch), ENGINE_STARTED); /* alive again */
-    struct test_answer *t = fixture_wait(f, short_watch); /* ended meanwhile */
-    expect_event(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 8);
-    assert_string_equal(t->cause, "exit");
-    t = fixture_wait(f, watch);
-    expect_event(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 5);
-    char *text = fixture_log(f, &a);
-    int lines = 0;
-    for (char *c = text; *c; c++)
-        lines += *c == '\n';
-    expect_text(text, "line 1\n");
-    expect_text(text, "line 60\n");
-    assert_int_equal(lines, 60); /* none twice, none missing */
-    free(text);
-    assert_int_equal(fixture_count(f, "ran"), 1);
-    fixture_order("stop");
-    fixture_order("start");
-    job_unref(job);
-    job_unref(brief);
 }
 
 /* --- watching --- */
@@ -714,7 +382,7 @@ static void a_log_grows_while_it_runs_and_is_cut_at_its_cap(void **state)
                                   "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo 0123456789abcdef; done",
                                   "{\"keep\":{\"logs\":\"4k\"}}");
     struct attempt_id a = fixture_prepared(f, job);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
     uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
     char *text = NULL;
     for (int i = 0; i < 100 && !(text && *text); i++) {
@@ -727,10 +395,10 @@ static void a_log_grows_while_it_runs_and_is_cut_at_its_cap(void **state)
     char path[300];
     snprintf(path, sizeof(path), "%s/ledger/go", f->folder);
     fclose(fopen(path, "w"));
-    expect_event(fixture_wait(f, watch), ENGINE_ENDED);
+    fixture_expect(fixture_wait(f, watch), ENGINE_ENDED);
     text = fixture_log(f, &a);
     assert_in_range(strlen(text), 4096, 4096 + 100);
-    expect_text(text + 4090, "cut at 4 KiB");
+    fixture_expect_text(text + 4090, "cut at 4 KiB");
     free(text);
     job_unref(job);
 }
@@ -741,7 +409,7 @@ static void much_output_is_kept_whole(void **state)
     struct job *job =
         fixture_job(f, "much", "yes 0123456789abcde | head -n 300000", "{\"keep\":{\"logs\":\"64m\"}}");
     struct attempt_id a;
-    expect_event(fixture_run(f, job, &a), ENGINE_ENDED);
+    fixture_expect(fixture_run(f, job, &a), ENGINE_ENDED);
     char *text = fixture_log(f, &a);
     assert_int_equal(strlen(text), 300000 * 16);
     free(text);
@@ -756,24 +424,24 @@ static void stop_asks_first_and_kills_after_the_grace(void **state)
     struct job *stubborn = fixture_job(f, "stubborn", RAN "trap '' TERM; while true; do sleep 0.05; done",
                                        "{\"stop_grace\":\"1s\"}");
     struct attempt_id a = fixture_prepared(f, polite), b = fixture_prepared(f, stubborn);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, polite, &a, false), ENGINE_STARTED);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, stubborn, &b, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, polite, &a, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, stubborn, &b, false), ENGINE_STARTED);
     uint64_t wa = fixture_submit(f, ENGINE_WATCH, polite, &a, true),
              wb = fixture_submit(f, ENGINE_WATCH, stubborn, &b, true);
     fixture_until_lines(f, "ran", 2);
     fixture_turn(f, 200);
-    expect_event(fixture_ask(f, ENGINE_STOP, polite, &a, true), ENGINE_DONE);
+    fixture_expect(fixture_ask(f, ENGINE_STOP, polite, &a, true), ENGINE_DONE);
     struct test_answer *t = fixture_wait(f, wa);
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 5);
     assert_string_equal(t->cause, "exit");
-    expect_event(fixture_ask(f, ENGINE_STOP, stubborn, &b, true), ENGINE_DONE);
+    fixture_expect(fixture_ask(f, ENGINE_STOP, stubborn, &b, true), ENGINE_DONE);
     t = fixture_wait(f, wb);
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 137);
     assert_string_equal(t->cause, "signal");
-    expect_text(t->text, "SIGKILL");
-    expect_event(fixture_ask(f, ENGINE_STOP, stubborn, &b, true), ENGINE_DONE); /* it is over */
+    fixture_expect_text(t->text, "SIGKILL");
+    fixture_expect(fixture_ask(f, ENGINE_STOP, stubborn, &b, true), ENGINE_DONE); /* it is over */
     job_unref(polite);
     job_unref(stubborn);
 }
@@ -785,10 +453,10 @@ static void memory_is_limited_and_the_end_says_so(void **state)
                                   "{\"resources\":{\"memory\":\"8m\"},\"command\":[\"dd\",\"if=/dev/zero\","
                                   "\"of=/dev/null\",\"bs=64M\",\"count=1\"]}");
     struct test_answer *t = fixture_run(f, job, NULL);
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 137);
     assert_string_equal(t->cause, "oom");
-    expect_text(t->text, "memory");
+    fixture_expect_text(t->text, "memory");
     job_unref(job);
 }
 
@@ -798,19 +466,19 @@ static void a_container_removed_while_watched(void **state)
     struct job *job = fixture_job(f, "removed", RAN "sleep 30", NULL);
     struct attempt_id a = fixture_prepared(f, job);
     char path[300];
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
     uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
     fixture_until_lines(f, "ran", 1);
     fixture_turn(f, 300);
     snprintf(path, sizeof(path), "/containers/%s?force=1", a.id);
     assert_int_equal(fixture_docker(f, "DELETE", path, NULL, NULL), 204);
     struct test_answer *t = fixture_wait(f, watch); /* its death was seen */
-    expect_event(t, ENGINE_ENDED);
+    fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 137);
-    expect_text(t->text, "removed");
+    fixture_expect_text(t->text, "removed");
 
-    make_it_forget(f); /* a watch that comes later finds nothing */
-    expect_event(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_UNKNOWN);
+    fixture_make_forget(f); /* a watch that comes later finds nothing */
+    fixture_expect(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_UNKNOWN);
     job_unref(job);
 }
 
@@ -821,7 +489,7 @@ static void a_successor_adopts_and_continues_the_log(void **state)
         f, "adopted", RAN "echo before; while [ ! -e /ledger/go ]; do sleep 0.05; done; echo after", NULL);
     struct attempt_id a = fixture_prepared(f, job);
     char path[300], *text = NULL;
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
     fixture_submit(f, ENGINE_WATCH, job, &a, true);
     for (int i = 0; i < 100 && !(text && *text); i++) {
         free(text);
@@ -833,12 +501,12 @@ static void a_successor_adopts_and_continues_the_log(void **state)
     fixture_engine_close(f);
     f->epoch++;
     fixture_engine_new(f);
-    expect_event(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
     uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
     fixture_turn(f, 300);
     snprintf(path, sizeof(path), "%s/ledger/go", f->folder);
     fclose(fopen(path, "w"));
-    expect_event(fixture_wait(f, watch), ENGINE_ENDED);
+    fixture_expect(fixture_wait(f, watch), ENGINE_ENDED);
     text = fixture_log(f, &a);
     assert_string_equal(text, "before\nafter\n");
     free(text);
@@ -853,18 +521,18 @@ static void discard_removes_only_what_was_never_started(void **state)
     struct fixture *f = *state;
     struct job *job = fixture_job(f, "discard", RAN "sleep 30", NULL);
     struct attempt_id a = fixture_prepared(f, job), b = fixture_prepared(f, job);
-    expect_event(fixture_ask(f, ENGINE_DISCARD, job, &a, false), ENGINE_DONE);
-    assert_string_equal(status_of(f, &a), "gone");
-    expect_event(fixture_ask(f, ENGINE_DISCARD, job, &a, false), ENGINE_DONE);
-    expect_event(fixture_ask(f, ENGINE_RELEASE, job, &b, false), ENGINE_STARTED);
-    expect_event(fixture_ask(f, ENGINE_DISCARD, job, &b, false), ENGINE_DONE);
-    assert_string_equal(status_of(f, &b), "running");
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &a, false), ENGINE_DONE);
+    assert_string_equal(fixture_status(f, &a), "gone");
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &a, false), ENGINE_DONE);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &b, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &b, false), ENGINE_DONE);
+    assert_string_equal(fixture_status(f, &b), "running");
     job_unref(job);
 }
 
 static bool is_gone(struct fixture *f, void *arg)
 {
-    return strcmp(status_of(f, arg), "gone") == 0;
+    return strcmp(fixture_status(f, arg), "gone") == 0;
 }
 
 static struct attempt_id foreign(struct fixture *f, const char *cluster, const char *epoch)
@@ -895,27 +563,27 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     struct attempt_id ended, running = fixture_prepared(f, runs), waiting = fixture_prepared(f, quick);
     struct attempt_id other_cluster = foreign(f, "another", "1"), newer = foreign(f, TEST_CLUSTER, "8"),
                       older = foreign(f, TEST_CLUSTER, "6");
-    expect_event(fixture_ask(f, ENGINE_RELEASE, runs, &running, false), ENGINE_STARTED);
-    expect_event(fixture_run(f, quick, &ended), ENGINE_ENDED);
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, runs, &running, false), ENGINE_STARTED);
+    fixture_expect(fixture_run(f, quick, &ended), ENGINE_ENDED);
     fixture_turn(f, 2500); /* the journal needs them all */
-    assert_string_equal(status_of(f, &ended), "exited");
-    assert_string_equal(status_of(f, &older), "created");
+    assert_string_equal(fixture_status(f, &ended), "exited");
+    assert_string_equal(fixture_status(f, &older), "created");
     f->epoch = 0; /* nobody leads here */
     f->keep = false;
     fixture_turn(f, 1000);
-    assert_string_equal(status_of(f, &ended), "exited");
+    assert_string_equal(fixture_status(f, &ended), "exited");
     f->epoch = 7;
     fixture_until(f, is_gone, &ended, "the ended one to go");
     fixture_until(f, is_gone, &older, "the one of an older epoch to go");
     fixture_until(f, is_gone, &waiting, "one of this epoch that nobody wants to go");
     struct attempt_id late;
-    expect_event(fixture_run(f, quick, &late), ENGINE_ENDED);
+    fixture_expect(fixture_run(f, quick, &late), ENGINE_ENDED);
     fixture_turn(f, 500);
-    assert_string_equal(status_of(f, &late), "exited"); /* within the retention */
+    assert_string_equal(fixture_status(f, &late), "exited"); /* within the retention */
     fixture_until(f, is_gone, &late, "that too to go");
-    assert_string_equal(status_of(f, &running), "running");
-    assert_string_equal(status_of(f, &other_cluster), "created");
-    assert_string_equal(status_of(f, &newer), "created");
+    assert_string_equal(fixture_status(f, &running), "running");
+    assert_string_equal(fixture_status(f, &other_cluster), "created");
+    assert_string_equal(fixture_status(f, &newer), "created");
     job_unref(quick);
     job_unref(runs);
 }
@@ -934,7 +602,7 @@ static void it_closes_at_any_moment(void **state)
             fixture_turn(f, i * 5);
         if (i == 7) {
             struct attempt_id b = fixture_prepared(f, job);
-            expect_event(fixture_ask(f, ENGINE_RELEASE, job, &b, false), ENGINE_STARTED);
+            fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &b, false), ENGINE_STARTED);
             fixture_submit(f, ENGINE_WATCH, job, &b, false);
             fixture_submit(f, ENGINE_FENCE, job, &b, false);
             fixture_turn(f, 10);
@@ -960,14 +628,6 @@ int main(int argc, char **argv)
         TEST(a_lost_reply_to_the_start_is_settled_by_the_fence),
         TEST(a_start_that_got_lost_on_the_way_never_ran),
         TEST(what_was_certainly_not_sent_may_be_released_again),
-        TEST(fence_of_one_that_was_never_started),
-        TEST(fence_of_one_that_runs_or_ran),
-        TEST(a_container_pruned_before_its_start_never_ran),
-        TEST(fence_against_start),
-        TEST(killed_in_mid_start_the_verdict_agrees_with_the_ledger),
-        TEST(an_engine_that_hangs_is_unreachable),
-        TEST(without_live_restore_a_restart_ends_the_run_and_says_so),
-        TEST(with_live_restore_the_run_goes_on_and_its_log_too),
         TEST(a_log_grows_while_it_runs_and_is_cut_at_its_cap),
         TEST(much_output_is_kept_whole),
         TEST(stop_asks_first_and_kills_after_the_grace),
