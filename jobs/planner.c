@@ -477,32 +477,33 @@ static void backfill(struct scheduler *s, struct job_state *j)
 
 /* ---- */
 
-void job_attend(struct scheduler *s, struct job_state *j)
+/* What is due and what lies ahead of an existing job; gives when to come again. */
+static int64_t plan(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule;
+    struct schedule *schedule = job_schedule(s, j);
     int64_t again = HEAP_NEVER;
 
-    if (!j->def)
-        return;
-    schedule = job_schedule(s, j);
-    if (paused(s, j)) {
-        again = pause_ends_ms(s, j);
-    } else if (j->live.unsettled == 0) {
-        bool more = false;
+    if (paused(s, j))
+        return pause_ends_ms(s, j);
+    if (j->live.unsettled > 0)
+        return HEAP_NEVER; /* the last of them to be settled comes back here */
+    judge_left_over(s, j);
+    if (schedule)
+        again = judge_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
+    backfill(s, j);
+    return again;
+}
 
-        judge_left_over(s, j);
-        if (schedule)
-            more = judge_due(s, j, schedule, false);
-        if (schedule)
-            again = more ? s->now_ms + 1 : arm_ahead(s, j, schedule);
-        backfill(s, j);
-    }
+void job_attend(struct scheduler *s, struct job_state *j)
+{
+    int64_t again = j->def ? plan(s, j) : HEAP_NEVER;
+
     LIST_EACH(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r->fired && !r->started_ms)
-            run_kick(s, r, s->now_ms); /* its turn may have come */
+        if (r->fired && r->state != RUN_RUNNING)
+            run_kick(s, r, s->now_ms); /* its turn may have come; also when the job was deleted meanwhile */
     }
     if (again != HEAP_NEVER)
         job_kick(s, j, again);

@@ -233,7 +233,7 @@ static void put_delete(struct scheduler *s, struct job_state *j, bool staged, co
         {
             struct run *run = LIST_ITEM(link, struct run, of_job);
 
-            if (run->state == RUN_RETRYING || (run->state == RUN_WAITING && run->attempt_count == 0)) {
+            if (run->state == RUN_RETRYING || run->state == RUN_WAITING) { /* nothing of it executes */
                 run_close(s, run, "deleted", "the job was deleted", by);
                 again = true;
                 break;

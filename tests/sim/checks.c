@@ -86,9 +86,18 @@ static void check_job(struct replica *r, struct job_state *j)
         struct run *run = LIST_ITEM(link, struct run, of_job);
 
         unsettled += run->live.unsettled;
-        if (!attended(s, run))
+        if (!attended(s, run)) {
+            char *text = json_dumps(run_to_json(run), JSON_COMPACT);
+
+            tell(r->world,
+                 "%s admitted %d waits %d unsettled %d pool %d slot %d index %llu acked %llu now %lld", text,
+                 run->live.admitted, run->live.waits_in != NULL, run->live.unsettled, run->live.pool != NULL,
+                 run->live.slot != NULL, (unsigned long long)run->live.index, (unsigned long long)s->acked,
+                 (long long)s->now_ms);
+            free(text);
             violation(r->world, "r%d: nobody will ever attend %s, which is %s", r->number, run->id,
                       run_state_name(run->state));
+        }
     }
     if (unsettled != j->live.unsettled)
         violation(r->world, "r%d: %s counts %d unsettled runs, and has %d", r->number, j->name,

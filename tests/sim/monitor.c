@@ -29,7 +29,7 @@ static void judge_other(struct world *w, const struct object *o, const struct ob
         violation(w, "%s#%d was started in two objects", o->run, o->attempt);
     if (executing && same_run && !n->lost)
         violation(w, "two attempts of %s execute at once", o->run);
-    if (executing && !same_run && o->alone && strcmp(o->job, other->job) == 0 && !n->lost)
+    if (executing && !same_run && o->alone && other->alone && strcmp(o->job, other->job) == 0 && !n->lost)
         violation(w, "%s starts while %s executes, and its job forbids that", o->run, other->run);
 }
 

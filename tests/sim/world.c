@@ -324,8 +324,12 @@ static void come_to_rest(struct world *w)
     if (!w->failures)
         check_rest(w);
     client_pause_all(w, true);
-    for (int i = 0; i < 40 && !w->failures && !at_rest(w); i++)
+    for (int idle = 0; idle < 40 && !w->failures && !at_rest(w); idle++) {
+        uint64_t ended = w->ended;
+
         steps_until(w, w->now_ms + 30000);
+        idle = w->ended > ended ? 0 : idle; /* many may have been waiting */
+    }
     if (!w->failures)
         monitor_final(w);
 }
