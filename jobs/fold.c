@@ -235,6 +235,14 @@ static int fold_epoch(struct fold *f)
     return 0;
 }
 
+static bool same_list(const struct strings *a, const struct strings *b)
+{
+    for (size_t i = 0; i < a->count && i < b->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return a->count == b->count;
+}
+
 static int fold_job(struct fold *f)
 {
     const struct record *r = f->r;
@@ -262,7 +270,7 @@ static int fold_job(struct fold *f)
         alloc_replace(&j->pause_reason, def->paused ? "paused in its file" : NULL);
         alloc_replace(&j->pause_by, r->by);
     }
-    if (j->def && (j->def->after.count != def->after.count))
+    if (j->def && !same_list(&j->def->after, &def->after))
         j->after_done = 0;
     job_unref(j->def);
     j->def = def;
@@ -273,6 +281,8 @@ static int fold_job(struct fold *f)
     alloc_replace(&j->set, r->set);
     f->s->defs_index = f->batch->index;
     state_set_dependent(f->s, j);
+    if (was_paused && def->after.count)
+        run_after(f, j); /* what the pause held back */
     if (f->s->job_changed)
         f->s->job_changed(f->s->arg, j);
     return 0;

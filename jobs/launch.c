@@ -301,18 +301,24 @@ static bool may_execute(const struct scheduler *s, struct run *r)
                  (a->state == ATTEMPT_COMMITTED && (r->live.released || a->committed_epoch != s->epoch)));
 }
 
+void run_fire_ahead(struct scheduler *s, struct run *r)
+{
+    struct record *rec = record_begin(s, RECORD_FIRE);
+
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_INT(s, rec, fire_ms, r->fire_ms);
+    PUT_INT(s, rec, due_ms, r->due_ms);
+    PUT_INT(s, rec, ahead, 1);
+    record_commit(s, rec);
+}
+
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by)
 {
     struct record *rec;
     struct attempt *a;
 
-    if (!r->fired) { /* a reservation: its fire time is accounted for now, ahead of its time */
-        rec = record_begin(s, RECORD_FIRE);
-        PUT_TEXT(s, rec, run, r->id);
-        PUT_INT(s, rec, fire_ms, r->fire_ms);
-        PUT_INT(s, rec, due_ms, r->due_ms);
-        PUT_INT(s, rec, ahead, 1);
-        record_commit(s, rec);
+    if (!r->fired) { /* a reservation: its fire time is accounted for now */
+        run_fire_ahead(s, r);
         if (r->state == RUN_ENDED)
             return; /* its preparation had failed */
     }
@@ -384,7 +390,7 @@ void run_revoke(struct scheduler *s, struct run *r, const char *reason)
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
-    assert(a && !r->live.released);
+    assert(a && !may_execute(s, r));
     discard_later(s, r, a);
     rec = record_about(s, RECORD_REVOKED, r);
     PUT_TEXT(s, rec, reason, reason);
@@ -733,6 +739,13 @@ static void attend_engineless(struct scheduler *s, struct run *r)
         run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
 }
 
+/* A reservation by an earlier reign, under what is in force no more. */
+static bool outdated(struct scheduler *s, const struct run *r)
+{
+    return r->def != r->job->def || state_paused(&s->state, r->job) || r->fire_ms <= r->job->cursor_ms ||
+           !job_names(s, r->job, r->fire_ms);
+}
+
 void run_attend(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
@@ -745,8 +758,8 @@ void run_attend(struct scheduler *s, struct run *r)
         attend_started(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         attend_committed(s, r, a);
-    } else if (!r->fired && (r->def != r->job->def || state_paused(&s->state, r->job))) {
-        run_revoke(s, r, "edited"); /* reserved by an earlier reign, under what is in force no more */
+    } else if (!r->fired && outdated(s, r)) {
+        run_revoke(s, r, "edited");
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {
         return; /* judged at its time */
     } else if (r->fired && a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {

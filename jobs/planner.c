@@ -25,6 +25,18 @@ struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
     return j->live.schedule;
 }
 
+bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
+{
+    struct schedule *schedule = job_schedule(s, j);
+
+    return schedule && schedule_match(schedule, fire_ms / 1000);
+}
+
+int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
+{
+    return s->now_ms > j->last_exact_ms ? s->now_ms : j->last_exact_ms + 1;
+}
+
 /* ---- overlap ---- */
 
 bool run_waits_turn(const struct run *r)
@@ -139,6 +151,19 @@ static void put_passed(struct scheduler *s, struct job_state *j, int64_t at_s)
     record_commit(s, r);
 }
 
+/* What an earlier reign had committed cannot be taken back before it is known not to run: its fire time
+ * becomes a run now, whose fate the fence will tell. */
+static void fire_unsettled(struct scheduler *s, struct job_state *j, int64_t to_s)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (!r->fired && r->live.unsettled && r->fire_ms <= to_s * 1000)
+            run_fire_ahead(s, r);
+    }
+}
+
 /* Skips every fire time after the cursor up to to_s that has no run: a range, or several around those that
  * have. */
 static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
@@ -146,6 +171,8 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
 {
     struct schedule *schedule = job_schedule(s, j);
 
+    if (schedule)
+        fire_unsettled(s, j, to_s);
     while (schedule) {
         bool ahead = j->ahead_count > 0 && j->ahead[0] / 1000 <= to_s;
         int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s, from = schedule_next(schedule, cursor_s(j));
@@ -190,6 +217,10 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
         return;
     }
     assert(!r || !r->fired); /* firing moved the cursor past it */
+    if (r && r->live.unsettled) {
+        put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence will tell */
+        return;
+    }
     if (def->concurrency == JOB_FORBID && job_busy(j, r)) {
         const struct run *other = LIST_ITEM(j->runs.next, struct run, of_job);
 
@@ -263,14 +294,25 @@ static int64_t grace_ms(const struct scheduler *s, const struct job *def)
                                                                                  : s->o.late_grace_ms;
 }
 
+/* The last fire time that was due at that instant; what is due keeps the order of the fire times. */
+static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
+{
+    int64_t at = schedule_prev(schedule, ms / 1000 + 1);
+
+    while (at != INT64_MIN && due_of(schedule, at) > ms)
+        at = schedule_prev(schedule, at);
+    return at;
+}
+
 /* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter.
  * True when the turn's budget ended before. */
 static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
 {
-    int64_t old_s = (s->now_ms - grace_ms(s, j->def) - 1) / 1000;
+    int64_t old_ms = s->now_ms - grace_ms(s, j->def) - 1;
     int budget = all ? INT32_MAX : JUDGED_PER_TURN_MAX;
 
-    if (schedule_next(schedule, cursor_s(j)) <= old_s && catch_up(s, j, schedule, old_s, &budget))
+    if (schedule_next(schedule, cursor_s(j)) <= old_ms / 1000 &&
+        catch_up(s, j, schedule, last_due_s(schedule, old_ms), &budget))
         return true;
     for (;;) {
         int64_t at = schedule_next(schedule, cursor_s(j)), due;
@@ -284,27 +326,6 @@ static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule 
             return true;
         judge(s, j, at, due, "schedule");
     }
-}
-
-/* A reservation whose fire time the cursor has passed already: its own judgement was cut short by a crash. */
-static struct run *left_over(const struct scheduler *s, const struct job_state *j)
-{
-    LIST_EACH(link, &j->runs)
-    {
-        struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        if (!r->fired && r->fire_ms <= j->cursor_ms && r->due_ms <= s->now_ms)
-            return r;
-    }
-    return NULL;
-}
-
-static void judge_left_over(struct scheduler *s, struct job_state *j)
-{
-    struct run *r;
-
-    while ((r = left_over(s, j)))
-        judge(s, j, r->fire_ms / 1000, r->due_ms, "schedule");
 }
 
 void job_account(struct scheduler *s, struct job_state *j, const char *reason)
@@ -325,6 +346,46 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
         if (!r->fired && !r->live.unsettled)
             run_revoke(s, r, reason); /* an unsettled one is given up once its attempt is known not to run */
     }
+}
+
+/* ---- other zone rules ---- */
+
+#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1) /* what of a local time to compare: not its offset   \
+                                                         */
+
+void job_zones_before(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = job_schedule(s, j);
+    int64_t last;
+
+    job_account(s, j, "tzdata");
+    j->live.ran_local[0] = '\0';
+    if (schedule && schedule_fixed(schedule)) {
+        last = schedule_prev(schedule, s->now_ms / 1000 + 1);
+        if (last >= j->anchor_ms / 1000)
+            schedule_local(schedule, last, j->live.ran_local, sizeof(j->live.ran_local));
+    }
+    schedule_free(j->live.schedule);
+    j->live.schedule = NULL;
+    j->live.compiled = false;
+}
+
+void job_zones_after(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = j->live.ran_local[0] ? job_schedule(s, j) : NULL;
+    int64_t from = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER, to = from, count = 0;
+    char local[sizeof(j->live.ran_local)];
+
+    for (int64_t at = from; at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
+        schedule_local(schedule, at, local, sizeof(local));
+        if (strncmp(local, j->live.ran_local, LOCAL_BYTES) > 0)
+            break;
+        to = at;
+        count++;
+    }
+    if (count > 0)
+        put_skip(s, j, from, to, count, "coalesced",
+                 "the job has had this local time under the zone rules before");
 }
 
 /* ---- arming ahead ---- */
@@ -433,25 +494,19 @@ static int64_t pause_ends_ms(const struct scheduler *s, const struct job_state *
 static void backfill_one(struct scheduler *s, struct job_state *j, struct backfill *b)
 {
     int64_t at_ms = json_integer_value(json_array_get(b->times, b->done));
-    bool exact = b->again;
     char id[RUN_ID_MAX];
     struct record *r;
 
     run_id_format(j->name, at_ms, false, id);
-    if (exact || state_run(&s->state, id)) { /* another run of the same fire time needs an id of its own */
-        int64_t own = at_ms + 1 + (int64_t)(s->o.env->random(s->o.env) % 999);
-
-        run_id_format(j->name, own, true, id);
-    }
-    if (!state_run(&s->state, id)) {
-        r = record_begin(s, RECORD_TRIGGER);
-        PUT_TEXT(s, r, run, id);
-        PUT_INT(s, r, fire_ms, at_ms);
-        PUT_TEXT(s, r, cause, "backfill");
-        PUT_TEXT(s, r, by, b->by);
-        PUT_INT(s, r, queue, 1);
-        record_commit(s, r);
-    }
+    if (b->again || state_run(&s->state, id)) /* another run of the same fire time needs an id of its own */
+        run_id_format(j->name, job_exact_ms(s, j), true, id);
+    r = record_begin(s, RECORD_TRIGGER);
+    PUT_TEXT(s, r, run, id);
+    PUT_INT(s, r, fire_ms, at_ms);
+    PUT_TEXT(s, r, cause, "backfill");
+    PUT_TEXT(s, r, by, b->by);
+    PUT_INT(s, r, queue, 1);
+    record_commit(s, r);
     r = record_begin(s, RECORD_BACKFILLED);
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, count, (int64_t)b->done + 1);
@@ -487,7 +542,6 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
         return pause_ends_ms(s, j);
     if (j->live.unsettled > 0)
         return HEAP_NEVER; /* the last of them to be settled comes back here */
-    judge_left_over(s, j);
     if (schedule)
         again = judge_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
     backfill(s, j);

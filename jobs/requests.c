@@ -549,7 +549,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     rc = trigger_overlap(j, &t, error);
     if (rc < 0)
         return rc;
-    at_ms = s->now_ms > j->last_exact_ms ? s->now_ms : j->last_exact_ms + 1;
+    at_ms = job_exact_ms(s, j);
     r = record_begin(s, RECORD_TRIGGER);
     PUT_TEXT(s, r, run, run_id_format(name, at_ms, true, id));
     PUT_INT(s, r, fire_ms, at_ms);
@@ -613,6 +613,20 @@ static bool has_run(const json_t *existing, int64_t at_ms)
     return false;
 }
 
+/* Another backfill of the job has it on its list, still to be done. */
+static bool being_backfilled(const struct job_state *j, int64_t at_ms)
+{
+    LIST_EACH(link, &j->backfills)
+    {
+        const struct backfill *b = LIST_ITEM(link, struct backfill, of_job);
+
+        for (size_t i = b->done; i < json_array_size(b->times); i++)
+            if (json_integer_value(json_array_get(b->times, i)) == at_ms)
+                return true;
+    }
+    return false;
+}
+
 static int backfill_times(struct scheduler *s, struct job_state *j, const json_t *body, int64_t from_ms,
                           int64_t to_ms, json_t *times, struct error *error)
 {
@@ -624,8 +638,8 @@ static int backfill_times(struct scheduler *s, struct job_state *j, const json_t
     if (!schedule)
         return error_set(error, ERR_INVALID, "%s has no schedule to take fire times from", j->name);
     for (int64_t at = schedule_next(schedule, (from_ms + 999) / 1000 - 1);
-         at * 1000 <= to_ms && at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
-        if (!again && (has_run(existing, at * 1000) ||
+         at != SCHEDULE_NEVER && at <= to_ms / 1000; at = schedule_next(schedule, at)) {
+        if (!again && (has_run(existing, at * 1000) || being_backfilled(j, at * 1000) ||
                        state_run(&s->state, run_id_format(j->name, at * 1000, false, id))))
             continue;
         if (json_array_size(times) == BACKFILL_TIMES_MAX)

@@ -221,18 +221,24 @@ void scheduler_zones_changed(struct scheduler *s)
     scheduler_enter(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
-        if (s->leading && j->def)
-            job_account(s, j, "tzdata"); /* under the rules that were in force until now */
+        if (s->leading && j->def) {
+            job_zones_before(s, j);
+            continue;
+        }
         schedule_free(j->live.schedule);
         j->live.schedule = NULL;
         j->live.compiled = false;
-        if (s->leading)
-            job_kick(s, j, s->now_ms);
     }
     if (s->leading) {
         r = record_begin(s, RECORD_TZDATA);
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
         record_commit(s, r);
+        HASH_ITER(by_name, s->state.jobs, j, next)
+        {
+            if (j->def)
+                job_zones_after(s, j);
+            job_kick(s, j, s->now_ms);
+        }
     }
     scheduler_leave(s);
 }

@@ -123,6 +123,12 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason);
 /* As SKIPPED for this reason: every fire time from the cursor up to to_ms. */
 void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
                  const char *text);
+/* When zone rules change: accounts for all up to now under the old ones; and then skips what of the new ones
+ * the job has had already by its local time, so that a night's run never doubles. */
+void job_zones_before(struct scheduler *s, struct job_state *j);
+void job_zones_after(struct scheduler *s, struct job_state *j);
+int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j); /* for the next exact run id */
+bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms);  /* a fire time of its schedule */
 struct schedule *job_schedule(struct scheduler *s,
                               struct job_state *j); /* compiled when needed; NULL: none */
 int64_t job_next_ms(struct scheduler *s,
@@ -139,8 +145,9 @@ void run_release_now(struct scheduler *s,
 void run_revoke(struct scheduler *s, struct run *r, const char *reason);
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
 void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
-void run_settle_all(struct scheduler *s);            /* a reign begins */
-void run_forget(struct scheduler *s, struct run *r); /* before it is freed */
+void run_fire_ahead(struct scheduler *s, struct run *r); /* a reservation, before its turn to be judged */
+void run_settle_all(struct scheduler *s);                /* a reign begins */
+void run_forget(struct scheduler *s, struct run *r);     /* before it is freed */
 bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms, int64_t due_ms);
 struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret);
 const char *run_engine_name(struct scheduler *s, const struct run *r);

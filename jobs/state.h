@@ -119,7 +119,8 @@ struct backfill {
 struct job_live {
     struct schedule *schedule; /* compiled; NULL: none, or not yet */
     bool compiled;
-    int unsettled; /* runs of earlier reigns not yet settled: the job fires nothing until 0 */
+    int unsettled;      /* runs of earlier reigns not yet settled: the job fires nothing until 0 */
+    char ran_local[32]; /* local time of its last fire time, while zone rules change */
     struct heap_item timer;
 };
 

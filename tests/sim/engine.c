@@ -103,6 +103,12 @@ struct object *object_by_id(struct world *w, const char *id)
     return o;
 }
 
+void object_gone(struct object *o)
+{
+    o->state = OBJECT_GONE;
+    list_remove(&o->living);
+}
+
 static struct object *object_make(struct world *w, const struct call_copy *c, int host)
 {
     struct object *o = alloc_zero(sizeof(*o)), *older = NULL;
@@ -124,7 +130,7 @@ static struct object *object_make(struct world *w, const struct call_copy *c, in
     HASH_FIND(by_name, w->object_names, o->name, strlen(o->name), older);
     if (older)
         HASH_DELETE(by_name, w->object_names, older);
-    o->older = older;
+    list_append(&w->living, &o->living);
     HASH_ADD_KEYPTR(by_name, w->object_names, o->name, strlen(o->name), o);
     HASH_ADD_KEYPTR(by_id, w->objects, o->id, strlen(o->id), o);
     return o;
@@ -267,7 +273,7 @@ static void call_fence(struct world *w, struct event *e, struct object *o, struc
         a.event = ENGINE_UNKNOWN;
         a.text = "a witness, and no start";
     } else if (o->state == OBJECT_CREATED) {
-        o->state = OBJECT_GONE;
+        object_gone(o);
         o->fenced_epoch = e->call.sender_epoch;
         a.event = ENGINE_NEVER_RAN;
     } else if (o->starts == 0) {
@@ -344,7 +350,7 @@ void engine_call(struct world *w, struct event *e)
         break;
     case ENGINE_DISCARD:
         if (o && o->state == OBJECT_CREATED && !o->limbo)
-            o->state = OBJECT_GONE;
+            object_gone(o);
         break;
     }
 }
@@ -353,12 +359,11 @@ void engine_call(struct world *w, struct event *e)
 
 static void host_down(struct world *w, int host, bool killed)
 {
-    struct object *o, *next;
-
     tell(w, "host %s is DOWN%s", w->hosts[host].name, killed ? ", killed" : "");
     w->hosts[host].down = true;
-    HASH_ITER(by_id, w->objects, o, next)
+    LIST_EACH_SAFE(link, &w->living)
     {
+        struct object *o = LIST_ITEM(link, struct object, living);
         if (o->host != host || o->state != OBJECT_RUNNING)
             continue;
         if (killed && chance(w, 500))
@@ -370,12 +375,11 @@ static void host_down(struct world *w, int host, bool killed)
 
 static void host_up(struct world *w, int host)
 {
-    struct object *o, *next;
-
     tell(w, "host %s is UP", w->hosts[host].name);
     w->hosts[host].down = false;
-    HASH_ITER(by_id, w->objects, o, next)
+    LIST_EACH_SAFE(link, &w->living)
     {
+        struct object *o = LIST_ITEM(link, struct object, living);
         if (o->host == host && o->state == OBJECT_EXITED)
             tell_watchers(w, o, ended(o, 0), true);
         else if (o->host == host && o->state == OBJECT_RUNNING)
@@ -406,19 +410,19 @@ void host_sweep(struct world *w, struct replica *r)
 {
     struct engine_host *host = scheduler_engine_host(r->scheduler);
     int64_t epoch = host->epoch(host);
-    struct object *o, *next;
 
     if (epoch == 0)
         return;
-    HASH_ITER(by_id, w->objects, o, next)
+    LIST_EACH_SAFE(link, &w->living)
     {
+        struct object *o = LIST_ITEM(link, struct object, living);
         bool old = w->now_ms - (o->state == OBJECT_EXITED ? o->ended_ms : o->prepared_ms) > 3000;
 
         if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || o->epoch > epoch ||
             w->hosts[o->host].down || host->keep(host, o->run, o->attempt, o->epoch, o->id))
             continue;
         tell(w, "r%d sweeps %s of %s#%d", r->number, o->id, o->run, o->attempt);
-        o->state = OBJECT_GONE;
+        object_gone(o);
         o->swept = true;
     }
 }

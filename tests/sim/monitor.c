@@ -25,8 +25,6 @@ static void judge_other(struct world *w, const struct object *o, const struct ob
     bool same_run = strcmp(o->run, other->run) == 0, executing = other->state == OBJECT_RUNNING;
     const struct run_note *n = monitor_run(w, other->run);
 
-    if (same_run && other->attempt == o->attempt && other->starts > 0)
-        violation(w, "%s#%d was started in two objects", o->run, o->attempt);
     if (executing && same_run && !n->lost)
         violation(w, "two attempts of %s execute at once", o->run);
     if (executing && !same_run && o->alone && other->alone && strcmp(o->job, other->job) == 0 && !n->lost)
@@ -35,20 +33,22 @@ static void judge_other(struct world *w, const struct object *o, const struct ob
 
 void monitor_start(struct world *w, struct object *o)
 {
-    const struct run_note *n = monitor_run(w, o->run);
-    struct object *other, *next;
+    struct run_note *n = monitor_run(w, o->run);
     int in_pool = 1;
 
-    if (o->starts > 1)
-        violation(w, "%s#%d was started %d times", o->run, o->attempt, o->starts);
+    if (n->started >> o->attempt & 1)
+        violation(w, "%s#%d was started twice", o->run, o->attempt);
+    n->started |= UINT64_C(1) << o->attempt;
     if (!o->committed)
         violation(w, "%s#%d starts though its id is not in the journal", o->run, o->attempt);
     if (o->never)
         violation(w, "%s#%d starts though the journal says: %s", o->run, o->attempt, o->never);
     if (n->kill_ms && o->epoch >= n->kill_epoch && o->prepared_ms > n->kill_ms)
         violation(w, "%s#%d starts, made after its kill was acknowledged", o->run, o->attempt);
-    HASH_ITER(by_id, w->objects, other, next)
+    LIST_EACH(link, &w->living)
     {
+        struct object *other = LIST_ITEM(link, struct object, living);
+
         if (other == o)
             continue;
         judge_other(w, o, other);
@@ -164,7 +164,8 @@ static void judge_skip(struct world *w, const struct batch *b, const struct reco
         return;
     }
     count = schedule_count(v->schedule, floor_s(j->cursor_ms), r->to_ms / 1000, INT64_MAX);
-    if (r->from_ms != next_after(v, j->cursor_ms) || count != r->count || r->to_ms > b->time_ms ||
+    if (r->from_ms != next_after(v, j->cursor_ms) || count != r->count ||
+        (r->to_ms > b->time_ms && strcmp(r->reason, "coalesced") != 0) ||
         !schedule_match(v->schedule, r->to_ms / 1000))
         violation(w,
                   "%s: skip of %lld fire times from %lld to %lld; after the cursor there are %lld from %lld",
@@ -179,7 +180,7 @@ static void judge_passed(struct world *w, const struct record *r)
 {
     struct job_state *j = state_job(&w->shadow, r->job);
 
-    if (!j || !ahead_of(j, r->to_ms) || next_after(window_of(w, r->job), j->cursor_ms) != r->to_ms)
+    if (!j || !ahead_of(j, r->to_ms) || next_after(window_of(w, r->job), j->cursor_ms) < r->to_ms)
         violation(w, "%s: %lld is passed, and it was not fired ahead", r->job, (long long)r->to_ms);
 }
 
@@ -324,6 +325,18 @@ void write_hash(const struct history_write *write, char ret[33])
     json_decref(all);
 }
 
+static void note_skip(struct world *w, const char *job, int64_t from_ms, int64_t to_ms)
+{
+    struct skip *n;
+
+    if ((w->skip_count & (w->skip_count - 1)) == 0)
+        w->skips = alloc_resize(w->skips, (w->skip_count ? w->skip_count * 2 : 1) * sizeof(*w->skips));
+    n = &w->skips[w->skip_count++];
+    snprintf(n->job, sizeof(n->job), "%s", job);
+    n->from_ms = from_ms;
+    n->to_ms = to_ms;
+}
+
 static void note_row(struct world *w, const struct history_run *row)
 {
     struct account *a = NULL;
@@ -339,6 +352,8 @@ static void note_row(struct world *w, const struct history_run *row)
         snprintf(a->id, sizeof(a->id), "%s", row->run);
         snprintf(a->job, sizeof(a->job), "%s", row->job);
         HASH_ADD_STR(w->accounts, id, a);
+    } else if (strcmp(a->state, "skipped") == 0 && strstr(row->json, "\"backfill\"")) {
+        note_skip(w, a->job, a->fire_ms, a->fire_ms); /* closed without a start, and made good under its id */
     } else if (a->verdict[0]) {
         violation(w, "%s has ended as %s, and goes on", a->id, a->verdict);
     }
@@ -357,14 +372,8 @@ static void note_write(struct world *w, const struct history_write *write)
         note_row(w, &write->runs[i]);
     for (size_t i = 0; i < write->skip_count; i++) {
         const struct history_skip *s = &write->skips[i];
-        struct skip *n;
 
-        if ((w->skip_count & (w->skip_count - 1)) == 0)
-            w->skips = alloc_resize(w->skips, (w->skip_count ? w->skip_count * 2 : 1) * sizeof(*w->skips));
-        n = &w->skips[w->skip_count++];
-        snprintf(n->job, sizeof(n->job), "%s", s->job);
-        n->from_ms = s->from_ms;
-        n->to_ms = s->to_ms;
+        note_skip(w, s->job, s->from_ms, s->to_ms);
     }
 }
 

@@ -130,7 +130,7 @@ struct object {
     int64_t fenced_epoch; /* the newest epoch whose fence removed it; 0: none */
     bool swept;
     struct watcher watchers[REPLICAS];
-    struct object *older; /* another that had the same name */
+    struct list living;   /* until it is gone */
     UT_hash_handle by_id, by_name;
 };
 
@@ -145,6 +145,7 @@ struct host {
 struct run_note { /* a run, by id */
     char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
     int executing;
+    uint64_t started; /* bit i: attempt i was */
     int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that reign; 0: none */
     bool lost;
     UT_hash_handle hh;
@@ -219,6 +220,7 @@ struct world {
     struct list offered; /* snapshots that a scheduler gave, to be compared when their index is durable */
 
     struct object *objects, *object_names;
+    struct list living; /* objects that are there */
     uint64_t object_count;
     struct run_note *notes;
     struct account *accounts;
@@ -272,6 +274,7 @@ void journal_end_reign(struct world *w);
 
 /* ---- engine.c */
 void engines_init(struct replica *r);
+void object_gone(struct object *o);
 void engines_release(struct world *w);
 void engine_call(struct world *w, struct event *e);
 void object_exit(struct world *w, struct object *o, int code, const char *cause);

@@ -346,6 +346,7 @@ static void world_init(struct world *w, uint64_t seed, const struct sim_options 
                         .zoneinfo = zones,
                         .leader = -1};
     heap_init(&w->events);
+    list_init(&w->living);
     for (int i = 0; i < 8; i++)
         draw(w);
     w->resolve_within_ms = resolve_ms[draw(w) % 3];
