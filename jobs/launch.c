@@ -629,9 +629,10 @@ static bool too_late(struct scheduler *s, struct run *r)
 static void watch_deadline(struct scheduler *s, struct run *r)
 {
     const struct job *def = run_def(r);
+    int64_t at = r->fire_ms + def->start_within_ms + 1;
 
-    if (def->start_within_ms > 0 && !started_once(r) && strcmp(r->cause, "backfill") != 0)
-        run_kick(s, r, r->fire_ms + def->start_within_ms + 1);
+    if (def->start_within_ms > 0 && at > s->now_ms && !started_once(r) && strcmp(r->cause, "backfill") != 0)
+        run_kick(s, r, at);
 }
 
 /* ---- attending ---- */
