@@ -350,8 +350,9 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 
 /* ---- other zone rules ---- */
 
-#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1) /* what of a local time to compare: not its offset   \
-                                                         */
+#define LOCAL_BYTES                                                                                          \
+    (sizeof("2026-03-29T03:00:00") - 1) /* what of a local time to compare: not its offset                   \
+                                         */
 
 void job_zones_before(struct scheduler *s, struct job_state *j)
 {

@@ -130,7 +130,7 @@ struct object {
     int64_t fenced_epoch; /* the newest epoch whose fence removed it; 0: none */
     bool swept;
     struct watcher watchers[REPLICAS];
-    struct list living;   /* until it is gone */
+    struct list living; /* until it is gone */
     UT_hash_handle by_id, by_name;
 };
 
@@ -145,7 +145,7 @@ struct host {
 struct run_note { /* a run, by id */
     char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
     int executing;
-    uint64_t started; /* bit i: attempt i was */
+    uint64_t started;            /* bit i: attempt i was */
     int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that reign; 0: none */
     bool lost;
     UT_hash_handle hh;
