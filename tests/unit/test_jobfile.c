@@ -84,7 +84,8 @@ static char *load(const char *folder, const char *name, size_t *ret_size)
     char path[4096], *bytes = calloc(1, JOBFILE_BYTES_MAX);
     FILE *f;
 
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
+        fail_msg("a long path");
     f = fopen(path, "rb");
     if (!f)
         fail_msg("cannot open %s", path);
