@@ -17,9 +17,9 @@ struct journal_events {
     void (*restore)(void *arg, const char *text, size_t size, uint64_t index);
     /* The next committed batch, of somebody else's or of an earlier life. Borrowed. */
     void (*batch)(void *arg, const struct batch *batch, const char *text, size_t size);
-    /* You lead. last_time_ms: the time of the last batch. The owner's first record must be EPOCH with this
-     * epoch. */
-    void (*lead)(void *arg, int64_t epoch);
+    /* You lead. The owner's first record must be EPOCH with this epoch. cause: how it came about, for the
+     * take-over report ("start", "step-down", "connection-closed", "session-expired", "overdue: ..."). */
+    void (*lead)(void *arg, int64_t epoch, const char *cause);
     /* Your appends up to this index are durable. */
     void (*acked)(void *arg, uint64_t index);
     void (*deposed)(void *arg, const struct error *why);
@@ -36,6 +36,9 @@ struct journal_ops {
     /* Keep this text as the snapshot at `index`, once everything up to it is durable; then older batches that
      * need not be kept may go. Takes ownership of text (malloc'd). */
     void (*snapshot)(struct journal *journal, char *text, size_t size, uint64_t index);
+    /* Is it likely that this one still reigns? False after a pause, or while the journal cannot be reached:
+     * then nothing should be sent to an engine, as politeness; the fence is the proof. */
+    bool (*may_act)(const struct journal *journal);
     /* Appends in flight: for limits and metrics. */
     void (*status)(const struct journal *journal, struct journal_status *ret);
     /* Give up the lead cleanly, if it is held, and stop; done is called once, from the loop. */
@@ -50,6 +53,7 @@ struct journal {
 
 struct journal_status {
     bool leading;
+    int level;               /* of records that may be written: all replicas can read them */
     size_t in_flight;        /* appends not yet acked */
     uint64_t acked;          /* index */
     int64_t last_append_us;  /* duration of the last durable append */

@@ -414,7 +414,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         history_write_free(write);
 }
 
-static void on_lead(void *arg, int64_t epoch)
+static void on_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct scheduler *s = arg;
     struct job_state *j, *next;
@@ -436,8 +436,9 @@ static void on_lead(void *arg, int64_t epoch)
     PUT_TEXT(s, r, cluster, s->state.cluster ? s->state.cluster : s->o.cluster_uuid);
     PUT_INT(s, r, level, RECORD_LEVEL);
     PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
+    PUT_TEXT(s, r, cause, cause);
     record_commit(s, r);
-    scheduler_log(s, 2, "leading", NULL, "epoch %lld, index %llu, %zu jobs, %zu unfinished runs",
+    scheduler_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
                   (long long)epoch, (unsigned long long)s->state.index, s->state.job_count,
                   s->state.run_count);
     run_settle_all(s);

@@ -19,6 +19,7 @@
 #include "leader/journal_db.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 
 enum step {
@@ -383,7 +384,7 @@ static void lead(struct embedded *e)
     e->leading = true;
     e->retry_ms = e->retry_min_ms;
     e->status.text[0] = '\0';
-    e->journal.events->lead(e->journal.arg, e->claimed);
+    e->journal.events->lead(e->journal.arg, e->claimed, "start");
 }
 
 static void pump(struct embedded *e)
@@ -448,6 +449,11 @@ static void embedded_snapshot(struct journal *journal, char *text, size_t size, 
     pump(e);
 }
 
+static bool embedded_may_act(const struct journal *journal)
+{
+    return ((const struct embedded *)journal)->leading; /* nobody else can have the file */
+}
+
 static void embedded_status(const struct journal *journal, struct journal_status *ret)
 {
     const struct embedded *e = (const struct embedded *)journal;
@@ -455,6 +461,7 @@ static void embedded_status(const struct journal *journal, struct journal_status
     *ret = e->status;
     ret->leading = e->leading && !e->closing;
     ret->in_flight = e->in_flight;
+    ret->level = INT_MAX; /* nobody else reads it */
 }
 
 static void embedded_close(struct journal *journal, void (*done)(void *arg), void *arg)
@@ -473,6 +480,7 @@ static void embedded_close(struct journal *journal, void (*done)(void *arg), voi
 static const struct journal_ops embedded_ops = {
     .append = embedded_append,
     .snapshot = embedded_snapshot,
+    .may_act = embedded_may_act,
     .status = embedded_status,
     .close = embedded_close,
 };

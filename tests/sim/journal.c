@@ -122,6 +122,13 @@ static void journal_snapshot(struct journal *journal, char *text, size_t size, u
         snapshot_durable(w, o);
 }
 
+/* It never knows better. */
+static bool journal_may_act(const struct journal *journal)
+{
+    (void)journal;
+    return true;
+}
+
 static void journal_status(const struct journal *journal, struct journal_status *ret)
 {
     (void)journal;
@@ -130,8 +137,10 @@ static void journal_status(const struct journal *journal, struct journal_status 
 
 void journal_table(struct replica *r)
 {
-    static const struct journal_ops ops = {
-        .append = journal_append, .snapshot = journal_snapshot, .status = journal_status};
+    static const struct journal_ops ops = {.append = journal_append,
+                                           .snapshot = journal_snapshot,
+                                           .may_act = journal_may_act,
+                                           .status = journal_status};
 
     r->journal.ops = &ops;
 }

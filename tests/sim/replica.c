@@ -254,7 +254,7 @@ void replica_lead(struct replica *r)
     w->leader = r->number;
     r->epoch = ++w->epoch;
     tell(w, "r%d LEADS, epoch %lld", r->number, (long long)r->epoch);
-    scheduler_journal_events.lead(r->scheduler, r->epoch);
+    scheduler_journal_events.lead(r->scheduler, r->epoch, "start");
 }
 
 void replica_depose(struct replica *r, const char *why)

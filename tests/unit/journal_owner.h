@@ -48,7 +48,7 @@ static inline void owner_batch(void *arg, const struct batch *batch, const char 
     o->batches++;
 }
 
-static inline void owner_lead(void *arg, int64_t epoch)
+static inline void owner_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct owner *o = arg;
 
