@@ -1,0 +1,233 @@
+"""ZooKeeper servers of a test's own: one, or an ensemble on one machine, started as plain processes.
+
+    zk = ZooKeeper(folder, servers=3).start()
+    zk.connect                # "127.0.0.1:20123,127.0.0.1:20124,127.0.0.1:20125"
+    zk.kill(zk.leader())      # as a crash would; start(i) brings it back with its data, and the sessions live on
+    zk.close()                # ends all of them, by process id
+
+Ports are free ones below the range that outgoing connections are given: so a server that is away for a while finds
+its port again. Servers end with the process that started them, unless `detached`: then their ids are in
+`server-N/pid`, and ZooKeeper.attach finds them again.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+
+from place import LabError, alive, die_with_parent, kill_process, wait_for
+
+JARS = "/usr/share/java"
+CLASS_PATH = [f"{JARS}/{name}.jar" for name in ("zookeeper", "slf4j-log4j12", "log4j-1.2")]
+MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+TICK_MS = 500  # sessions between 2 and 20 of these
+START_SECONDS = 90  # a loaded machine
+
+LOGGING = """log4j.rootLogger=INFO, OUT
+log4j.appender.OUT=org.apache.log4j.ConsoleAppender
+log4j.appender.OUT.layout=org.apache.log4j.PatternLayout
+log4j.appender.OUT.layout.ConversionPattern=%d{ISO8601} %-5p [%t] %m%n
+"""
+
+
+def why_no_zookeeper():
+    """None, or why no server can be started on this machine."""
+    if not shutil.which("java"):
+        return "java is not installed"
+    missing = [p for p in CLASS_PATH if not os.path.exists(p)]
+    return f"{missing[0]} is missing: install libzookeeper-java" if missing else None
+
+
+def free_ports(count, address="127.0.0.1"):
+    """Ports that nothing listens at and that no outgoing connection will be given."""
+    held = []
+    try:
+        while len(held) < count:
+            s = socket.socket()
+            held.append(s)
+            for _ in range(1000):
+                try:
+                    s.bind((address, random.randrange(20000, 32000)))
+                    break
+                except OSError:
+                    continue
+            else:
+                raise LabError("no port is free")
+        return [s.getsockname()[1] for s in held]
+    finally:
+        for s in held:
+            s.close()
+
+
+def ask(address, port, word, seconds=2):
+    """The answer to one of ZooKeeper's four-letter words; "" when there is none."""
+    try:
+        with socket.create_connection((address, port), timeout=seconds) as s:
+            s.settimeout(seconds)
+            s.sendall(word.encode())
+            answer = b""
+            while more := s.recv(65536):
+                answer += more
+            return answer.decode(errors="replace")
+    except OSError:
+        return ""
+
+
+class Member:
+    """One server. `prefix` is a command to start it with, as ["ip", "netns", "exec", NAME]."""
+
+    def __init__(self, path, number, address, ports, detached=False, prefix=()):
+        self.path, self.number, self.address = path, number, address
+        self.port, self.quorum_port, self.election_port = ports
+        self.detached, self.prefix = detached, list(prefix)
+        self.process = None
+
+    @property
+    def connect(self):
+        return f"{self.address}:{self.port}"
+
+    def prepare(self, peers):
+        """Writes its files; its data, if there are any, stay."""
+        os.makedirs(os.path.join(self.path, "data"), exist_ok=True)
+        config = [f"tickTime={TICK_MS}", "initLimit=20", "syncLimit=8", f"dataDir={self.path}/data",
+                  f"clientPort={self.port}", f"clientPortAddress={self.address}", "admin.enableServer=false",
+                  "4lw.commands.whitelist=*", "maxClientCnxns=0"]
+        if len(peers) > 1:
+            config += [f"server.{p.number}={p.address}:{p.quorum_port}:{p.election_port}" for p in peers]
+        for name, text in (("zoo.cfg", "\n".join(config) + "\n"), ("log4j.properties", LOGGING),
+                           ("data/myid", f"{self.number}\n")):
+            with open(os.path.join(self.path, name), "w") as f:
+                f.write(text)
+
+    def spawn(self):
+        class_path = ":".join([self.path, *CLASS_PATH])
+        command = [*self.prefix, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
+                   class_path, MAIN, f"{self.path}/zoo.cfg"]
+        with open(os.path.join(self.path, "log"), "ab") as out:
+            self.process = subprocess.Popen(
+                command, cwd=self.path, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=self.detached, preexec_fn=None if self.detached else die_with_parent)
+        with open(os.path.join(self.path, "pid"), "w") as f:
+            f.write(f"{self.process.pid}\n")
+
+    @property
+    def pid(self):
+        """None when it does not run."""
+        if self.process:
+            return self.process.pid if self.process.poll() is None else None
+        try:
+            with open(os.path.join(self.path, "pid")) as f:
+                pid = int(f.read())
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                mine = self.path.encode() in f.read()  # another program may have got the number since
+        except (OSError, ValueError):
+            return None
+        return pid if mine and alive(pid) else None
+
+    def mode(self):
+        """"leader", "follower", "standalone", or None: it serves nobody."""
+        for line in ask(self.address, self.port, "srvr").splitlines():
+            if line.startswith("Mode: "):
+                return line[6:]
+        return None
+
+    def up(self):
+        if not self.pid:
+            raise LabError(f"ZooKeeper server {self.number} ended: {self.log_tail()}")
+        return self.mode()
+
+    def signal(self, sig, seconds=20):
+        pid = self.pid
+        if pid:
+            kill_process(pid, sig, seconds)
+        if self.process:
+            self.process.wait(seconds)
+            self.process = None
+
+    def log_tail(self, lines=5):
+        try:
+            with open(os.path.join(self.path, "log"), errors="replace") as f:
+                return " | ".join(f.read().splitlines()[-lines:])
+        except FileNotFoundError:
+            return "no log"
+
+
+class ZooKeeper:
+    """An ensemble below a folder (a place.Folder or a path). Members are counted from 0."""
+
+    def __init__(self, folder, servers=1, addresses=None, detached=False, prefixes=None, name="zookeeper"):
+        path = os.path.join(str(folder), name)
+        os.makedirs(path, exist_ok=True)
+        addresses = addresses or ["127.0.0.1"] * servers
+        ports = [] if prefixes else free_ports(3 * servers)
+        self.members = []
+        for i in range(servers):
+            own = ports[3 * i:3 * i + 3] or [2181, 2888, 3888]  # in a namespace of its own nobody is in the way
+            self.members.append(Member(os.path.join(path, f"server-{i}"), i + 1, addresses[i], own, detached,
+                                       prefixes[i] if prefixes else ()))
+        for member in self.members:
+            member.prepare(self.members)
+        with open(os.path.join(path, "members.json"), "w") as f:
+            json.dump([[m.path, m.number, m.address, [m.port, m.quorum_port, m.election_port], m.detached, m.prefix]
+                       for m in self.members], f)
+
+    @classmethod
+    def attach(cls, folder, name="zookeeper"):
+        """An ensemble that another process made, and perhaps left running."""
+        zk = cls.__new__(cls)
+        with open(os.path.join(str(folder), name, "members.json")) as f:
+            zk.members = [Member(*fields) for fields in json.load(f)]
+        return zk
+
+    @property
+    def connect(self):
+        return ",".join(m.connect for m in self.members)
+
+    def start(self, *which):
+        """Starts these members, or all, and waits until they serve."""
+        which = which or range(len(self.members))
+        try:
+            for i in which:
+                if not self.members[i].pid:
+                    self.members[i].spawn()
+            self.wait_up(*which)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def wait_up(self, *which):
+        for i in which or range(len(self.members)):
+            member = self.members[i]
+            wait_for(member.up, START_SECONDS,
+                     lambda m=member: f"ZooKeeper server {m.number}: {m.log_tail()}")
+
+    def leader(self):
+        """The number of the ensemble's leader; waits for one."""
+        def find():
+            modes = [m.mode() if m.pid else None for m in self.members]
+            found = [i for i, mode in enumerate(modes) if mode in ("leader", "standalone")]
+            return [found[0]] if found else None
+        return wait_for(find, START_SECONDS, "a leader of the ensemble")[0]
+
+    def kill(self, *which):
+        """SIGKILL to these, or all."""
+        for i in which or range(len(self.members)):
+            self.members[i].signal(signal.SIGKILL)
+
+    def stop(self, *which):
+        for i in which or range(len(self.members)):
+            self.members[i].signal(signal.SIGTERM)
+
+    def pause(self, i):
+        os.kill(self.members[i].pid, signal.SIGSTOP)
+
+    def resume(self, i):
+        os.kill(self.members[i].pid, signal.SIGCONT)
+
+    def close(self):
+        for member in self.members:
+            member.signal(signal.SIGKILL)
