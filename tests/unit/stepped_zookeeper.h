@@ -1,0 +1,346 @@
+/* A ZooKeeper that moves only when told to, one request at a time, so that a test can put any order of events
+ * between several replicas: a seat is one replica's connection. Reads are always current here; the simulator
+ * has servers that lag.
+ */
+#pragma once
+
+#include "jobs/alloc.h"
+#include "tests/sim/znodes.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define SEATS_MAX   4
+#define SESSION_MS  10000
+#define WATCHES_MAX 8
+
+struct seat;
+
+struct zoo {
+    struct znodes tree;
+    int64_t now_ms, sessions;
+    struct seat *seats[SEATS_MAX];
+    size_t count;
+    uint64_t writes; /* multis that were carried out */
+};
+
+enum ask_kind { ASK_GET, ASK_CHILDREN, ASK_MULTI, ASK_CHANGED };
+
+struct ask {
+    struct list link;
+    enum ask_kind kind;
+    bool watch;
+    char path[COORD_PATH_MAX];
+    struct coord_op *ops;
+    size_t count;
+    coord_done *done;
+    void *arg;
+};
+
+struct seat {
+    struct coord coord;
+    struct zoo *zoo;
+    bool connected, closed;
+    int64_t session;  /* 0: none */
+    struct list asks; /* watches that went off are put in front */
+    char watches[WATCHES_MAX][COORD_PATH_MAX], child_watches[WATCHES_MAX][COORD_PATH_MAX];
+    void (*gone)(void *arg);
+    void *gone_arg;
+};
+
+static inline struct ask *ask_new(struct seat *s, enum ask_kind kind, coord_done *done, void *arg)
+{
+    struct ask *a = alloc_zero(sizeof(*a));
+
+    a->kind = kind;
+    a->done = done;
+    a->arg = arg;
+    list_append(&s->asks, &a->link);
+    return a;
+}
+
+static inline void ask_free(struct ask *a)
+{
+    list_remove(&a->link);
+    for (size_t i = 0; i < a->count; i++) {
+        free((void *)(uintptr_t)a->ops[i].path);
+        free((void *)(uintptr_t)a->ops[i].data);
+    }
+    free(a->ops);
+    free(a);
+}
+
+/* ---- the table ---- */
+
+static inline void seat_read(struct coord *coord, enum ask_kind kind, const char *path, bool watch,
+                             coord_done *done, void *arg)
+{
+    struct ask *a = ask_new((struct seat *)(void *)coord, kind, done, arg);
+
+    a->watch = watch;
+    snprintf(a->path, sizeof(a->path), "%s", path);
+}
+
+static inline void seat_get(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg)
+{
+    seat_read(coord, ASK_GET, path, watch, done, arg);
+}
+
+static inline void seat_children(struct coord *coord, const char *path, bool watch, coord_done *done,
+                                 void *arg)
+{
+    seat_read(coord, ASK_CHILDREN, path, watch, done, arg);
+}
+
+static inline void seat_multi(struct coord *coord, const struct coord_op *ops, size_t count, coord_done *done,
+                              void *arg)
+{
+    struct ask *a = ask_new((struct seat *)(void *)coord, ASK_MULTI, done, arg);
+    size_t bytes = 0;
+
+    assert(count <= COORD_OPS_MAX);
+    a->ops = alloc_zero(count * sizeof(*ops));
+    for (a->count = 0; a->count < count; a->count++) {
+        char *data = alloc_zero(ops[a->count].size + 1);
+
+        if (ops[a->count].size)
+            memcpy(data, ops[a->count].data, ops[a->count].size);
+        a->ops[a->count] = ops[a->count];
+        a->ops[a->count].path = alloc_text(ops[a->count].path);
+        a->ops[a->count].data = data;
+        bytes += ops[a->count].size;
+    }
+    assert(bytes <= COORD_DATA_MAX);
+}
+
+static inline const char *seat_status(const struct coord *coord)
+{
+    return ((const struct seat *)(const void *)coord)->connected ? "connected" : "not connected";
+}
+
+static inline void zoo_told(struct zoo *z, const struct znode_txn *t);
+
+static inline void seat_close(struct coord *coord, void (*done)(void *arg), void *arg)
+{
+    struct seat *s = (struct seat *)(void *)coord;
+
+    s->closed = true;
+    s->gone = done;
+    s->gone_arg = arg;
+}
+
+static const struct coord_ops seat_ops = {.get = seat_get,
+                                          .children = seat_children,
+                                          .multi = seat_multi,
+                                          .status = seat_status,
+                                          .close = seat_close};
+
+/* ---- execution ---- */
+
+static inline void watch_set(char (*watches)[COORD_PATH_MAX], const char *path)
+{
+    int spare = -1;
+
+    for (int i = 0; i < WATCHES_MAX; i++) {
+        if (strcmp(watches[i], path) == 0)
+            return;
+        if (!watches[i][0])
+            spare = i;
+    }
+    assert(spare >= 0);
+    snprintf(watches[spare], COORD_PATH_MAX, "%s", path);
+}
+
+static inline void watch_spend(struct seat *s, char (*watches)[COORD_PATH_MAX], const char *path)
+{
+    for (int i = 0; i < WATCHES_MAX; i++)
+        if (watches[i][0] && strcmp(watches[i], path) == 0) {
+            struct ask *a = ask_new(s, ASK_CHANGED, NULL, NULL);
+
+            snprintf(a->path, sizeof(a->path), "%s", path);
+            list_remove(&a->link);
+            list_append(s->asks.next, &a->link);
+            watches[i][0] = '\0';
+        }
+}
+
+static inline void zoo_told(struct zoo *z, const struct znode_txn *t)
+{
+    for (size_t i = 0; t && i < t->count; i++)
+        for (size_t n = 0; n < z->count; n++) {
+            struct seat *s = z->seats[n];
+            const struct znode *node = t->changes[i].node;
+
+            if (!s->connected)
+                continue;
+            watch_spend(s, s->watches, node->path);
+            if (t->changes[i].kind != ZNODE_CHANGED && node->parent)
+                watch_spend(s, s->child_watches, node->parent->path);
+        }
+}
+
+static inline enum coord_result zoo_multi(struct seat *s, const struct ask *a, struct coord_stat *stat)
+{
+    const struct znode_txn *t = NULL;
+    enum coord_result result =
+        znodes_multi(&s->zoo->tree, a->ops, a->count, s->session, s->zoo->now_ms, &t, stat);
+
+    s->zoo->writes += result == COORD_OK;
+    zoo_told(s->zoo, t);
+    return result;
+}
+
+static inline void answer(struct ask *a, struct coord_reply *reply)
+{
+    coord_done *done = a->done;
+    void *arg = a->arg;
+
+    if (!reply->text)
+        reply->text = reply->result == COORD_OK ? "" : "so it is";
+    ask_free(a);
+    done(arg, reply);
+}
+
+static inline void execute_get(struct seat *s, struct ask *a)
+{
+    const struct znode_version *v = znode_at(znodes_find(&s->zoo->tree, a->path), INT64_MAX);
+    struct coord_reply reply = {.result = v ? COORD_OK : COORD_NO_NODE};
+
+    if (a->watch)
+        watch_set(s->watches, a->path);
+    if (v) {
+        reply.data = v->data;
+        reply.size = v->size;
+        reply.stat = (struct coord_stat){v->version, v->owner, v->mtime_ms};
+    }
+    answer(a, &reply);
+}
+
+static inline void execute_children(struct seat *s, struct ask *a)
+{
+    const struct znode *node = znodes_find(&s->zoo->tree, a->path);
+    const char *names[1024];
+    struct coord_reply reply = {.result = znode_at(node, INT64_MAX) ? COORD_OK : COORD_NO_NODE,
+                                .names = names};
+
+    if (a->watch)
+        watch_set(s->child_watches, a->path);
+    if (reply.result == COORD_OK)
+        LIST_EACH(link, &node->children)
+        {
+            const struct znode *child = LIST_ITEM(link, struct znode, sibling);
+
+            if (znode_at(child, INT64_MAX)) {
+                assert(reply.name_count < 1024);
+                names[reply.name_count++] = strrchr(child->path, '/') + 1;
+            }
+        }
+    answer(a, &reply);
+}
+
+/* The oldest thing outstanding of this seat: carried out and answered. False: there is none. */
+static inline bool seat_step(struct seat *s)
+{
+    struct coord_reply reply = {.result = COORD_OK};
+    struct ask *a;
+
+    if (!s->connected || list_empty(&s->asks))
+        return false;
+    a = LIST_ITEM(s->asks.next, struct ask, link);
+    if (a->kind == ASK_CHANGED) {
+        char path[COORD_PATH_MAX];
+
+        memcpy(path, a->path, sizeof(path));
+        ask_free(a);
+        s->coord.events->changed(s->coord.arg, path);
+    } else if (a->kind == ASK_GET) {
+        execute_get(s, a);
+    } else if (a->kind == ASK_CHILDREN) {
+        execute_children(s, a);
+    } else {
+        reply.result = zoo_multi(s, a, &reply.stat);
+        answer(a, &reply);
+    }
+    return true;
+}
+
+/* The oldest `executed` requests are carried out, but no answer comes; the connection is gone. */
+static inline void seat_cut(struct seat *s, size_t executed)
+{
+    struct list lost;
+    struct coord_stat stat;
+
+    list_init(&lost);
+    while (!list_empty(&s->asks)) {
+        struct ask *a = LIST_ITEM(s->asks.next, struct ask, link);
+
+        if (a->kind != ASK_CHANGED && executed > 0) {
+            executed--;
+            if (a->kind == ASK_MULTI)
+                zoo_multi(s, a, &stat);
+        }
+        list_remove(&a->link);
+        list_append(&lost, &a->link);
+    }
+    s->connected = false;
+    while (!list_empty(&lost)) {
+        struct ask *a = LIST_ITEM(lost.next, struct ask, link);
+        struct coord_reply reply = {.result = COORD_LOST, .text = "connection lost"};
+
+        if (a->kind == ASK_CHANGED)
+            ask_free(a);
+        else
+            answer(a, &reply);
+    }
+    s->coord.events->lost(s->coord.arg, "cut");
+    while (!list_empty(&s->asks)) { /* made meanwhile: certainly not carried out */
+        struct coord_reply reply = {.result = COORD_LOST, .text = "not connected"};
+
+        answer(LIST_ITEM(s->asks.next, struct ask, link), &reply);
+    }
+}
+
+static inline void seat_connect(struct seat *s)
+{
+    bool fresh = s->session == 0;
+
+    if (fresh) {
+        s->session = ++s->zoo->sessions;
+        memset(s->watches, 0, sizeof(s->watches));
+        memset(s->child_watches, 0, sizeof(s->child_watches));
+    }
+    s->connected = true;
+    s->coord.events->connected(s->coord.arg, s->session, SESSION_MS, fresh);
+}
+
+/* The ensemble ends the session; this seat does not know it yet. */
+static inline void seat_session_ends(struct seat *s)
+{
+    zoo_told(s->zoo, znodes_end_session(&s->zoo->tree, s->session));
+    s->session = 0;
+}
+
+/* And learns it. */
+static inline void seat_learns_expiry(struct seat *s)
+{
+    if (s->connected)
+        seat_cut(s, 0);
+    s->coord.events->expired(s->coord.arg, "session expired");
+}
+
+static inline void seat_finish_close(struct seat *s)
+{
+    while (!list_empty(&s->asks)) {
+        struct coord_reply reply = {.result = COORD_LOST, .text = "closing"};
+        struct ask *a = LIST_ITEM(s->asks.next, struct ask, link);
+
+        if (a->kind == ASK_CHANGED)
+            ask_free(a);
+        else
+            answer(a, &reply);
+    }
+    if (s->session)
+        seat_session_ends(s);
+    s->connected = false;
+    s->gone(s->gone_arg);
+}

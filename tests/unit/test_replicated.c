@@ -1,0 +1,988 @@
+/* The replicated core against a ZooKeeper that is moved step by step. */
+#include "leader/replicated_priv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/journal_owner.h"
+#include "tests/unit/stepped_zookeeper.h"
+
+#define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
+
+struct node {
+    char id[8];
+    struct owner owner;
+    struct seat seat;
+    struct zoo *zoo;
+    struct journal *journal;
+    struct replicated_env env;
+    struct replicated_host host;
+    bool fit;
+    uint64_t durable;
+    bool up;
+};
+
+struct cluster {
+    struct zoo zoo;
+    struct node nodes[SEATS_MAX];
+    size_t count;
+    uint64_t random;
+};
+
+/* ---- environment ---- */
+
+static uint64_t env_boot(void *arg)
+{
+    return (uint64_t)((struct node *)arg)->zoo->now_ms;
+}
+
+static int64_t env_wall(void *arg)
+{
+    return ((struct node *)arg)->zoo->now_ms + 1700000000000;
+}
+
+static uint64_t env_random(void *arg)
+{
+    static uint64_t x = 1;
+
+    (void)arg;
+    return x++ * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void env_wake(void *arg, uint64_t at)
+{
+    (void)arg;
+    (void)at;
+}
+
+static void env_log(void *arg, int level, const char *event, const char *text)
+{
+    if (getenv("VERBOSE"))
+        printf("# %s: [%d] %s: %s\n", ((struct node *)arg)->id, level, event, text);
+}
+
+static bool host_fit(void *arg, const char **ret_why)
+{
+    *ret_why = "its engines do not answer";
+    return ((struct node *)arg)->fit;
+}
+
+static json_t *host_member(void *arg)
+{
+    return json_pack("{s:s}", "url", ((struct node *)arg)->id);
+}
+
+static uint64_t host_durable(void *arg)
+{
+    struct node *n = arg;
+
+    return n->durable ? n->durable : n->owner.index;
+}
+
+static void host_changed(void *arg)
+{
+    assert_true(((struct node *)arg)->up);
+}
+
+/* ---- the cluster ---- */
+
+static struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more)
+{
+    struct node *n = &c->nodes[i];
+    struct replicated_options o = more ? *more : (struct replicated_options){0};
+
+    *n = (struct node){.zoo = &c->zoo, .fit = true, .up = true};
+    snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
+    n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
+    n->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, n};
+    n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &c->zoo};
+    list_init(&n->seat.asks);
+    if (!o.replica)
+        o.replica = n->id;
+    o.url = "http://127.0.0.1:1";
+    o.cluster_uuid = "uuid";
+    o.secret = SECRET;
+    o.level = 2;
+    o.env = &n->env;
+    o.host = &n->host;
+    c->zoo.seats[i] = &n->seat;
+    c->zoo.count = i + 1 > c->zoo.count ? i + 1 : c->zoo.count;
+    c->count = c->zoo.count;
+    n->journal = n->owner.journal = replicated_new(&o, &n->seat.coord, &owner_events, &n->owner);
+    seat_connect(&n->seat);
+    return n;
+}
+
+static struct cluster *cluster_new(size_t count)
+{
+    struct cluster *c = alloc_zero(sizeof(*c));
+
+    znodes_init(&c->zoo.tree);
+    c->zoo.now_ms = 1000;
+    for (size_t i = 0; i < count; i++)
+        node_start(c, i, NULL);
+    return c;
+}
+
+/* The process is gone, its session stands. */
+static void node_dies(struct node *n)
+{
+    seat_cut(&n->seat, 0);
+    n->journal->ops->close(n->journal, owner_closed, &n->owner);
+    while (!n->seat.closed) { /* it waits for its appends until its patience ends */
+        n->zoo->now_ms += 1000;
+        replicated_tick(n->journal);
+    }
+    n->up = false;
+}
+
+static void session_of_the_dead_ends(struct node *n)
+{
+    if (n->seat.session)
+        seat_session_ends(&n->seat);
+}
+
+static void cluster_free(struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct node *n = &c->nodes[i];
+
+        if (n->up) {
+            if (n->seat.connected)
+                seat_cut(&n->seat, 0);
+            n->journal->ops->close(n->journal, owner_closed, &n->owner);
+            while (!n->seat.closed) {
+                c->zoo.now_ms += 1000;
+                replicated_tick(n->journal);
+            }
+        }
+        c->zoo.count = 0; /* nobody is told any more */
+        seat_finish_close(&n->seat);
+        assert_int_equal(n->owner.closed, 1);
+    }
+    znodes_release(&c->zoo.tree);
+    free(c);
+}
+
+static bool step_any(struct cluster *c)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < c->count; i++)
+        any |= c->nodes[i].up && seat_step(&c->nodes[i].seat);
+    return any;
+}
+
+static void settle(struct cluster *c)
+{
+    for (int i = 0; step_any(c); i++)
+        assert_true(i < 100000);
+}
+
+static void tick(struct cluster *c, int64_t ms)
+{
+    c->zoo.now_ms += ms;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->nodes[i].up)
+            replicated_tick(c->nodes[i].journal);
+}
+
+static void pass(struct cluster *c, int64_t ms)
+{
+    settle(c);
+    for (int64_t left = ms; left > 0; left -= 500) {
+        tick(c, left < 500 ? left : 500);
+        settle(c);
+    }
+}
+
+static struct node *leader(struct cluster *c)
+{
+    struct node *found = NULL;
+
+    for (size_t i = 0; i < c->count; i++)
+        if (c->nodes[i].up && c->nodes[i].owner.leading) {
+            assert_null(found);
+            found = &c->nodes[i];
+        }
+    return found;
+}
+
+static const char *data_at(struct cluster *c, const char *path)
+{
+    const struct znode_version *v = znode_at(znodes_find(&c->zoo.tree, path), INT64_MAX);
+
+    return v ? v->data : NULL;
+}
+
+static uint64_t head(struct cluster *c)
+{
+    return strtoull(data_at(c, NODE_HEAD), NULL, 10);
+}
+
+/* Every batch up to head is there, each the next of the one before. */
+static void assert_log_is_a_chain(struct cluster *c, uint64_t from)
+{
+    char path[COORD_PATH_MAX], hash[33] = "";
+    int64_t epoch = 0;
+
+    for (uint64_t i = from; i <= head(c); i++) {
+        const char *data = data_at(c, log_path(i, path));
+        struct batch *b = NULL;
+
+        assert_non_null(data);
+        assert_int_equal(batch_decode(&b, data + NONCE_SIZE, strlen(data + NONCE_SIZE), NULL), 0);
+        assert_int_equal(b->index, i);
+        assert_true(b->epoch >= epoch);
+        if (i > from)
+            assert_string_equal(b->prev, hash);
+        batch_hash(data + NONCE_SIZE, strlen(data + NONCE_SIZE), hash);
+        epoch = b->epoch;
+        batch_free(b);
+    }
+    assert_null(data_at(c, log_path(head(c) + 1, path)));
+}
+
+static void append(struct node *n, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(owner_append(&n->owner, 20), 0);
+}
+
+/* Three replicas, the first leads, ten batches. */
+static struct cluster *cluster_of_three(void)
+{
+    struct cluster *c = cluster_new(1);
+
+    pass(c, 3000);
+    node_start(c, 1, NULL);
+    node_start(c, 2, NULL);
+    pass(c, 3000);
+    assert_ptr_equal(leader(c), &c->nodes[0]);
+    append(&c->nodes[0], 10);
+    pass(c, 3000);
+    return c;
+}
+
+/* ---- tests ---- */
+
+static void the_first_makes_the_cluster_and_leads(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct node *a = &c->nodes[0];
+
+    settle(c);
+    assert_true(a->owner.leading);
+    assert_int_equal(a->owner.epoch, 1);
+    assert_int_equal(owner_append(&a->owner, 100), 0);
+    settle(c);
+    assert_int_equal(a->owner.acked, 1);
+    assert_string_equal(replicated_view(a->journal)->cluster, "uuid");
+    assert_string_equal(replicated_view(a->journal)->secret, SECRET);
+    assert_log_is_a_chain(c, 1);
+    cluster_free(c);
+}
+
+static void standbys_follow(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(c->nodes[i].owner.index, 10);
+        assert_string_equal(c->nodes[i].owner.hash, c->nodes[0].owner.hash);
+        assert_true(replicated_view(c->nodes[i].journal)->current);
+        assert_int_equal(replicated_view(c->nodes[i].journal)->member_count, 3);
+        assert_int_equal(replicated_view(c->nodes[i].journal)->level, 2);
+        assert_string_equal(replicated_view(c->nodes[i].journal)->leader, "a");
+    }
+    cluster_free(c);
+}
+
+static void a_standby_takes_over_when_the_session_ends(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *next;
+
+    node_dies(&c->nodes[0]);
+    pass(c, 5000);
+    assert_null(leader(c)); /* the leader node stands as long as the session */
+    session_of_the_dead_ends(&c->nodes[0]);
+    settle(c);
+    next = leader(c);
+    assert_non_null(next);
+    assert_int_equal(next->owner.epoch, 2);
+    append(next, 5);
+    pass(c, 1000);
+    assert_log_is_a_chain(c, 1);
+    assert_int_equal(head(c), 15);
+    cluster_free(c);
+}
+
+/* In whatever order the steps of two standbys fall. */
+static void of_two_that_race_one_wins(void **state)
+{
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct cluster *c = cluster_of_three();
+        uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15);
+        bool any = true;
+
+        node_dies(&c->nodes[0]);
+        session_of_the_dead_ends(&c->nodes[0]);
+        while (any) {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            any = seat_step(&c->nodes[1 + x % 2].seat) || seat_step(&c->nodes[2 - x % 2].seat);
+        }
+        assert_non_null(leader(c));
+        assert_int_equal(leader(c)->owner.epoch, 2);
+        assert_string_equal(data_at(c, "/members/b") ? "there" : "gone", "there");
+        cluster_free(c);
+    }
+}
+
+/* The winner stops after its n-th step, its session ends, the other takes over, the winner wakes. */
+static void a_winner_that_is_paused_anywhere_is_deposed(void **state)
+{
+    for (int n = 0; n < 25; n++) {
+        struct cluster *c = cluster_of_three();
+        struct node *b = &c->nodes[1], *other = &c->nodes[2];
+
+        node_dies(&c->nodes[0]);
+        session_of_the_dead_ends(&c->nodes[0]);
+        for (int i = 0; i < n; i++) {
+            seat_step(&b->seat);
+            if (b->owner.leading && b->owner.index == 10)
+                append(b, 3);
+        }
+        seat_session_ends(&b->seat); /* it does not know */
+        for (int i = 0; i < 1000 && seat_step(&other->seat); i++)
+            ;
+        for (int i = 0; i < 30; i++) {
+            c->zoo.now_ms += 500;
+            replicated_tick(other->journal);
+            while (seat_step(&other->seat))
+                ;
+        }
+        assert_true(other->owner.leading);
+        append(other, 2);
+        while (seat_step(&other->seat))
+            ;
+        assert_false(b->journal->ops->may_act(b->journal));
+        seat_learns_expiry(&b->seat);
+        assert_false(b->owner.leading);
+        seat_connect(&b->seat);
+        pass(c, 3000);
+        assert_ptr_equal(leader(c), other);
+        assert_log_is_a_chain(c, 1);
+        assert_int_equal(b->owner.index, head(c));
+        assert_string_equal(b->owner.hash, other->owner.hash);
+        cluster_free(c);
+    }
+}
+
+static void a_take_over_whose_answer_is_lost_is_recognized(void **state)
+{
+    for (int executed = 0; executed <= 1; executed++) {
+        struct cluster *c = cluster_of_three();
+        struct node *b = &c->nodes[1];
+        struct replicated *r = (struct replicated *)(void *)b->journal;
+
+        node_dies(&c->nodes[0]);
+        node_dies(&c->nodes[2]);
+        session_of_the_dead_ends(&c->nodes[0]);
+        while (!r->standing)
+            assert_true(seat_step(&b->seat));
+        seat_cut(&b->seat, executed ? 100 : 0);
+        assert_int_equal(r->epoch_version, 1);
+        seat_connect(&b->seat);
+        pass(c, 3000);
+        assert_ptr_equal(leader(c), b);
+        assert_int_equal(b->owner.epoch, 2);
+        append(b, 1);
+        settle(c);
+        assert_log_is_a_chain(c, 1);
+        cluster_free(c);
+    }
+}
+
+/* The dead leader's session ends before, between or after: delete and create of one path in one multi. */
+static void an_eager_take_over_may_meet_the_end_of_the_session(void **state)
+{
+    for (int n = 0; n < 12; n++) {
+        struct cluster *c = cluster_of_three();
+        struct node *b = &c->nodes[1];
+
+        node_dies(&c->nodes[0]);
+        settle(c);
+        replicated_leader_gone(b->journal, 1);
+        for (int i = 0; i < n; i++)
+            seat_step(&b->seat);
+        session_of_the_dead_ends(&c->nodes[0]);
+        settle(c);
+        assert_non_null(leader(c));
+        assert_int_equal(leader(c)->owner.epoch, 2);
+        append(leader(c), 1);
+        pass(c, 3000);
+        assert_log_is_a_chain(c, 1);
+        cluster_free(c);
+    }
+}
+
+static void an_eager_take_over_needs_no_end_of_the_session(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    node_dies(&c->nodes[0]);
+    settle(c);
+    replicated_leader_gone(c->nodes[1].journal, 1);
+    settle(c);
+    assert_ptr_equal(leader(c), &c->nodes[1]);
+    cluster_free(c);
+}
+
+/* A word about an epoch that is over deposes nobody. */
+static void an_old_word_that_a_leader_is_gone_counts_for_nothing(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    node_dies(&c->nodes[0]);
+    session_of_the_dead_ends(&c->nodes[0]);
+    settle(c);
+    assert_int_equal(leader(c)->owner.epoch, 2);
+    replicated_leader_gone((leader(c) == &c->nodes[1] ? &c->nodes[2] : &c->nodes[1])->journal, 1);
+    pass(c, 20000);
+    assert_int_equal(leader(c)->owner.epoch, 2);
+    cluster_free(c);
+}
+
+static void a_leader_wrongly_thought_gone_is_deposed_and_starts_nothing(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0], *b = &c->nodes[1];
+
+    replicated_leader_gone(b->journal, 1);
+    while (!b->owner.leading)
+        assert_true(seat_step(&b->seat));
+    assert_true(a->owner.leading); /* it has not heard of it */
+    append(a, 3);
+    append(b, 2);
+    settle(c);
+    assert_ptr_equal(leader(c), b);
+    assert_int_equal(a->owner.deposals, 1);
+    assert_log_is_a_chain(c, 1);
+    assert_int_equal(head(c), 12);
+    pass(c, 1000);
+    assert_string_equal(a->owner.hash, b->owner.hash);
+    cluster_free(c);
+}
+
+/* Of seven appends under way any number is carried out when the connection breaks. */
+static void appends_in_doubt_are_settled(void **state)
+{
+    for (size_t executed = 0; executed <= 7; executed++) {
+        struct cluster *c = cluster_of_three();
+        struct node *a = &c->nodes[0];
+
+        for (int i = 0; i < 7; i++) /* one multi each: they are handed over one by one */
+            append(a, 1);
+        seat_cut(&a->seat, executed);
+        append(a, 2);
+        assert_int_equal(a->owner.acked, 10);
+        seat_connect(&a->seat);
+        settle(c);
+        assert_ptr_equal(leader(c), a);
+        assert_int_equal(a->owner.deposals, 0);
+        assert_int_equal(a->owner.acked, 19);
+        assert_int_equal(head(c), 19);
+        assert_log_is_a_chain(c, 1);
+        cluster_free(c);
+    }
+}
+
+static void the_connection_may_break_again_while_settling(void **state)
+{
+    for (int n = 0; n < 8; n++) {
+        struct cluster *c = cluster_of_three();
+        struct node *a = &c->nodes[0];
+
+        append(a, 5);
+        seat_cut(&a->seat, 1);
+        seat_connect(&a->seat);
+        for (int i = 0; i < n; i++)
+            seat_step(&a->seat);
+        seat_cut(&a->seat, 2);
+        seat_connect(&a->seat);
+        settle(c);
+        assert_ptr_equal(leader(c), a);
+        assert_int_equal(a->owner.acked, 15);
+        assert_log_is_a_chain(c, 1);
+        cluster_free(c);
+    }
+}
+
+static void appends_that_wait_travel_together(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    uint64_t writes = c->zoo.writes;
+
+    append(&c->nodes[0], 1000);
+    settle(c);
+    assert_int_equal(c->nodes[0].owner.acked, 1010);
+    assert_true(c->zoo.writes - writes < REPLICATED_WINDOW_MAX + 1000 / REPLICATED_GROUP_MAX + 5);
+    assert_log_is_a_chain(c, 1);
+    cluster_free(c);
+}
+
+static void too_much_in_flight_is_refused(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    int taken = 0;
+
+    while (owner_append(&c->nodes[0].owner, 10) == 0)
+        taken++;
+    assert_int_equal(taken, REPLICATED_IN_FLIGHT_MAX);
+    settle(c);
+    assert_int_equal(c->nodes[0].owner.acked, 10 + REPLICATED_IN_FLIGHT_MAX);
+    cluster_free(c);
+}
+
+static void the_lease_ends_with_silence_and_comes_back_with_a_write(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+
+    assert_true(a->journal->ops->may_act(a->journal));
+    seat_cut(&a->seat, 0);
+    tick(c, 2000);
+    assert_true(a->journal->ops->may_act(a->journal));
+    for (int i = 0; i < 6; i++)
+        tick(c, 1000);
+    assert_false(a->journal->ops->may_act(a->journal));
+    assert_true(a->owner.leading);
+    seat_connect(&a->seat);
+    pass(c, 1000);
+    assert_true(a->journal->ops->may_act(a->journal));
+    assert_int_equal(a->owner.deposals, 0);
+    cluster_free(c);
+}
+
+static void after_a_pause_nothing_is_done_before_a_write(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+
+    c->zoo.now_ms += 4000; /* more than a third of the session */
+    assert_false(a->journal->ops->may_act(a->journal));
+    replicated_tick(a->journal);
+    assert_false(a->journal->ops->may_act(a->journal));
+    pass(c, 1000);
+    assert_true(a->journal->ops->may_act(a->journal));
+    cluster_free(c);
+}
+
+static void a_replica_that_comes_back_takes_its_own_place_again_at_once(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct node *a = &c->nodes[0], *again;
+
+    pass(c, 3000);
+    append(a, 3);
+    settle(c);
+    node_dies(a);
+    again = node_start(c, 1, &(struct replicated_options){.replica = "a"});
+    settle(c);
+    assert_true(again->owner.leading);
+    assert_int_equal(again->owner.epoch, 2);
+    assert_int_equal(again->owner.index, 3);
+    cluster_free(c);
+}
+
+static void two_of_one_name_are_noticed(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct node *second;
+
+    pass(c, 3000);
+    second = node_start(c, 1, &(struct replicated_options){.replica = "a"});
+    pass(c, 10000);
+    assert_true(strstr(replicated_view(c->nodes[0].journal)->alarm, "needs an id of its own") ||
+                strstr(replicated_view(second->journal)->alarm, "needs an id of its own"));
+    cluster_free(c);
+}
+
+static void an_empty_tree_under_a_store_that_knows_more_is_refused(void **state)
+{
+    struct cluster *c = cluster_new(0);
+    struct node *a =
+        node_start(c, 0, &(struct replicated_options){.known_index = 7, .known_cluster = "uuid"});
+
+    pass(c, 5000);
+    assert_false(a->owner.leading);
+    assert_non_null(strstr(replicated_view(a->journal)->alarm, "holds nothing of this cluster"));
+    assert_null(data_at(c, NODE_EPOCH));
+    cluster_free(c);
+}
+
+static void the_tree_of_another_cluster_is_refused(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct node *b;
+
+    pass(c, 3000);
+    b = node_start(c, 1, &(struct replicated_options){.known_index = 0, .known_cluster = "other"});
+    pass(c, 3000);
+    assert_non_null(strstr(replicated_view(b->journal)->alarm, "belongs to other"));
+    assert_int_equal(b->owner.restores, 0);
+    assert_ptr_equal(leader(c), &c->nodes[0]);
+    cluster_free(c);
+}
+
+static void a_tree_that_lost_committed_batches_is_refused(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *d =
+        node_start(c, 3, &(struct replicated_options){.known_index = 11, .known_cluster = "uuid"});
+
+    pass(c, 3000);
+    assert_non_null(strstr(replicated_view(d->journal)->alarm, "committed batches were lost"));
+    cluster_free(c);
+}
+
+static void a_chain_that_disagrees_stops_the_replica(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct coord_op ops[] = {{COORD_CREATE, "/log/0000000011", "0123456789abcdef\n{\"n\":11}", 25, COORD_ANY},
+                             {COORD_SET, NODE_HEAD, "11", 2, COORD_ANY}};
+    const struct znode_txn *t;
+    struct coord_stat stat;
+
+    assert_int_equal(znodes_multi(&c->zoo.tree, ops, 2, 99, 0, &t, &stat), COORD_OK);
+    zoo_told(&c->zoo, t);
+    pass(c, 1000);
+    assert_non_null(strstr(replicated_view(c->nodes[1].journal)->alarm, "batch 11"));
+    append(&c->nodes[0], 1);
+    pass(c, 3000);
+    assert_false(c->nodes[0].owner.leading); /* its append meets what is another's */
+    cluster_free(c);
+}
+
+static void stepping_down_hands_over_once(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0], *next;
+    struct error error = {0};
+
+    append(a, 3);
+    assert_int_equal(replicated_step_down(a->journal, &error), 0);
+    assert_int_equal(owner_append(&a->owner, 10), ERR_DEPOSED);
+    settle(c);
+    next = leader(c);
+    assert_non_null(next);
+    assert_ptr_not_equal(next, a);
+    assert_int_equal(a->owner.deposals, 1);
+    assert_int_equal(head(c), 13);
+    pass(c, 60000);
+    assert_ptr_equal(leader(c), next); /* nobody flaps */
+    assert_int_equal(replicated_step_down(a->journal, &error), ERR_NO_LEADER);
+    cluster_free(c);
+}
+
+static void nobody_steps_down_alone(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct error error = {0};
+
+    pass(c, 3000);
+    assert_int_equal(replicated_step_down(c->nodes[0].journal, &error), ERR_CONFLICT);
+    assert_true(c->nodes[0].owner.leading);
+    cluster_free(c);
+}
+
+static void an_unfit_standby_leaves_it_to_a_fit_one(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    c->nodes[1].fit = false;
+    pass(c, 5000);
+    node_dies(&c->nodes[0]);
+    session_of_the_dead_ends(&c->nodes[0]);
+    pass(c, 5000);
+    assert_ptr_equal(leader(c), &c->nodes[2]);
+    cluster_free(c);
+}
+
+static void an_unfit_standby_is_better_than_nobody(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    c->nodes[1].fit = c->nodes[2].fit = false;
+    pass(c, 5000);
+    node_dies(&c->nodes[0]);
+    session_of_the_dead_ends(&c->nodes[0]);
+    pass(c, 5000);
+    assert_non_null(leader(c));
+    cluster_free(c);
+}
+
+static void an_unfit_leader_resigns_beside_a_fit_standby(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    c->nodes[0].fit = false;
+    pass(c, REPLICATED_RESIGN_AFTER_MS + 3000);
+    assert_non_null(leader(c));
+    assert_ptr_not_equal(leader(c), &c->nodes[0]);
+    assert_int_equal(leader(c)->owner.epoch, 2);
+    cluster_free(c);
+}
+
+static void a_leader_that_does_not_fire_is_deposed_and_stands_back(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0], *b = &c->nodes[1];
+
+    assert_false(replicated_depose(b->journal, 7, "another epoch"));
+    assert_true(replicated_depose(b->journal, 1, "job x at 03:00"));
+    settle(c);
+    assert_ptr_equal(leader(c), b);
+    assert_non_null(strstr(data_at(c, NODE_EPOCH), "overdue: job x"));
+    pass(c, 1000);
+    assert_false(replicated_depose(a->journal, 2, "nor this") && leader(c) == a); /* it stands back */
+    node_dies(b);
+    session_of_the_dead_ends(b);
+    pass(c, 2000);
+    assert_ptr_equal(leader(c), &c->nodes[2]); /* not the one that stands back */
+    cluster_free(c);
+}
+
+static void deposing_is_rationed(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *b = &c->nodes[1];
+
+    assert_true(replicated_depose(b->journal, 1, "x"));
+    settle(c);
+    assert_true(b->owner.leading);
+    assert_int_equal(replicated_step_down(b->journal, &(struct error){0}), 0);
+    settle(c);
+    assert_false(b->owner.leading);
+    assert_false(replicated_depose(b->journal, leader(c)->owner.epoch, "y"));
+    cluster_free(c);
+}
+
+/* ---- snapshots ---- */
+
+static struct cluster *cluster_with_snapshots(int count)
+{
+    struct cluster *c = cluster_new(0);
+    struct node *a = node_start(c, 0, &(struct replicated_options){.log_keep_bytes = 2000});
+
+    pass(c, 3000);
+    for (int i = 0; i < count; i++) {
+        append(a, 20);
+        owner_snapshot(&a->owner);
+        settle(c);
+    }
+    return c;
+}
+
+static void a_new_replica_begins_with_the_snapshot(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(3);
+    struct node *b;
+
+    append(&c->nodes[0], 5);
+    settle(c);
+    b = node_start(c, 1, NULL);
+    pass(c, 1000);
+    assert_int_equal(b->owner.index, 65);
+    assert_int_equal(b->owner.batches, 5);
+    assert_non_null(strstr(b->owner.snapshot, "60 "));
+    assert_string_equal(b->owner.hash, c->nodes[0].owner.hash);
+    cluster_free(c);
+}
+
+static void the_log_is_truncated_behind_the_snapshots(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(10);
+    char path[COORD_PATH_MAX];
+
+    assert_null(data_at(c, log_path(1, path)));
+    assert_null(data_at(c, log_path(100, path)));
+    assert_non_null(data_at(c, log_path(181, path))); /* behind the snapshot before the last */
+    assert_log_is_a_chain(c, 190);
+    cluster_free(c);
+}
+
+static void batches_that_a_member_lacks_stay(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(1);
+    char path[COORD_PATH_MAX];
+
+    node_start(c, 1, NULL)->durable = 5;
+    pass(c, 5000);
+    for (int i = 0; i < 9; i++) {
+        append(&c->nodes[0], 20);
+        owner_snapshot(&c->nodes[0].owner);
+        settle(c);
+    }
+    assert_non_null(data_at(c, log_path(6, path)));
+    cluster_free(c);
+}
+
+static void chunks_of_old_snapshots_go(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(10);
+    const struct znode *chunks = znodes_find(&c->zoo.tree, NODE_CHUNKS);
+    int there = 0;
+
+    LIST_EACH(link, &chunks->children)
+    {
+        there += znode_at(LIST_ITEM(link, struct znode, sibling), INT64_MAX) != NULL;
+    }
+    assert_int_equal(there, 2); /* of the last and of the one before */
+    cluster_free(c);
+}
+
+/* The leader dies at any step of it; the next one's is good, and so is the tree at every moment. */
+static void a_snapshot_may_be_cut_anywhere(void **state)
+{
+    for (int n = 0; n < 14; n++) {
+        struct cluster *c = cluster_with_snapshots(4);
+        struct node *a = &c->nodes[0], *b;
+
+        append(a, 20);
+        owner_snapshot(&a->owner);
+        for (int i = 0; i < n; i++)
+            seat_step(&a->seat);
+        node_dies(a);
+        session_of_the_dead_ends(a);
+        b = node_start(c, 1, &(struct replicated_options){.log_keep_bytes = 2000});
+        pass(c, 3000);
+        assert_true(b->owner.leading);
+        assert_string_equal(replicated_view(b->journal)->alarm, "");
+        append(b, 20);
+        owner_snapshot(&b->owner);
+        pass(c, 3000);
+        append(b, 20);
+        owner_snapshot(&b->owner);
+        pass(c, 3000);
+        b = node_start(c, 2, NULL);
+        pass(c, 3000);
+        assert_string_equal(replicated_view(b->journal)->alarm, "");
+        assert_int_equal(b->owner.index, head(c));
+        assert_int_equal(b->owner.batches, 0);
+        cluster_free(c);
+    }
+}
+
+static void a_snapshot_whose_answers_are_lost_is_finished(void **state)
+{
+    for (int n = 0; n < 14; n++) {
+        struct cluster *c = cluster_with_snapshots(4);
+        struct node *a = &c->nodes[0];
+
+        append(a, 20);
+        owner_snapshot(&a->owner);
+        for (int i = 0; i < n; i++)
+            seat_step(&a->seat);
+        seat_cut(&a->seat, 1);
+        seat_connect(&a->seat);
+        pass(c, 3000);
+        assert_ptr_equal(leader(c), a);
+        assert_non_null(strstr(data_at(c, NODE_CURRENT), "\"index\":100"));
+        cluster_free(c);
+    }
+}
+
+/* It followed once, was away while the log was truncated, and comes back. */
+static void a_replica_that_was_away_too_long_begins_with_the_snapshot(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(1);
+    struct node *b = node_start(c, 1, NULL);
+
+    pass(c, 3000);
+    seat_cut(&b->seat, 0);
+    seat_session_ends(&b->seat);
+    seat_learns_expiry(&b->seat);
+    pass(c, 3000);
+    for (int i = 0; i < 9; i++) {
+        append(&c->nodes[0], 20);
+        owner_snapshot(&c->nodes[0].owner);
+        pass(c, 1000);
+    }
+    seat_connect(&b->seat);
+    pass(c, 3000);
+    assert_string_equal(replicated_view(b->journal)->alarm, "");
+    assert_int_equal(b->owner.index, 200);
+    assert_int_equal(b->owner.restores, 2);
+    assert_string_equal(b->owner.hash, c->nodes[0].owner.hash);
+    cluster_free(c);
+}
+
+static void closing_writes_what_was_appended(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+
+    append(a, 4);
+    a->journal->ops->close(a->journal, owner_closed, &a->owner);
+    while (!a->seat.closed)
+        assert_true(seat_step(&a->seat));
+    assert_int_equal(a->owner.acked, 14);
+    a->up = false;
+    session_of_the_dead_ends(a);
+    settle(c);
+    assert_non_null(leader(c));
+    assert_int_equal(leader(c)->owner.index, 14);
+    cluster_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_makes_the_cluster_and_leads),
+        cmocka_unit_test(standbys_follow),
+        cmocka_unit_test(a_standby_takes_over_when_the_session_ends),
+        cmocka_unit_test(of_two_that_race_one_wins),
+        cmocka_unit_test(a_winner_that_is_paused_anywhere_is_deposed),
+        cmocka_unit_test(a_take_over_whose_answer_is_lost_is_recognized),
+        cmocka_unit_test(an_eager_take_over_may_meet_the_end_of_the_session),
+        cmocka_unit_test(an_eager_take_over_needs_no_end_of_the_session),
+        cmocka_unit_test(an_old_word_that_a_leader_is_gone_counts_for_nothing),
+        cmocka_unit_test(a_leader_wrongly_thought_gone_is_deposed_and_starts_nothing),
+        cmocka_unit_test(appends_in_doubt_are_settled),
+        cmocka_unit_test(the_connection_may_break_again_while_settling),
+        cmocka_unit_test(appends_that_wait_travel_together),
+        cmocka_unit_test(too_much_in_flight_is_refused),
+        cmocka_unit_test(the_lease_ends_with_silence_and_comes_back_with_a_write),
+        cmocka_unit_test(after_a_pause_nothing_is_done_before_a_write),
+        cmocka_unit_test(a_replica_that_comes_back_takes_its_own_place_again_at_once),
+        cmocka_unit_test(two_of_one_name_are_noticed),
+        cmocka_unit_test(an_empty_tree_under_a_store_that_knows_more_is_refused),
+        cmocka_unit_test(the_tree_of_another_cluster_is_refused),
+        cmocka_unit_test(a_tree_that_lost_committed_batches_is_refused),
+        cmocka_unit_test(a_chain_that_disagrees_stops_the_replica),
+        cmocka_unit_test(stepping_down_hands_over_once),
+        cmocka_unit_test(nobody_steps_down_alone),
+        cmocka_unit_test(an_unfit_standby_leaves_it_to_a_fit_one),
+        cmocka_unit_test(an_unfit_standby_is_better_than_nobody),
+        cmocka_unit_test(an_unfit_leader_resigns_beside_a_fit_standby),
+        cmocka_unit_test(a_leader_that_does_not_fire_is_deposed_and_stands_back),
+        cmocka_unit_test(deposing_is_rationed),
+        cmocka_unit_test(a_new_replica_begins_with_the_snapshot),
+        cmocka_unit_test(the_log_is_truncated_behind_the_snapshots),
+        cmocka_unit_test(batches_that_a_member_lacks_stay),
+        cmocka_unit_test(chunks_of_old_snapshots_go),
+        cmocka_unit_test(a_snapshot_may_be_cut_anywhere),
+        cmocka_unit_test(a_snapshot_whose_answers_are_lost_is_finished),
+        cmocka_unit_test(a_replica_that_was_away_too_long_begins_with_the_snapshot),
+        cmocka_unit_test(closing_writes_what_was_appended),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
