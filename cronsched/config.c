@@ -26,6 +26,10 @@
     X("advertise", "advertise", URL, advertise, "URL", NULL, "where other replicas reach this one")          \
     X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
       "the ensemble, HOST:PORT,...[/CHROOT]; without it the journal lives in the data folder")               \
+    X("zookeeper_auth_file", "zookeeper-auth-file", PATH, zookeeper_auth_file, "FILE", NULL,                 \
+      "USER:PASSWORD on its first line: the cluster's nodes are made for these alone")                       \
+    X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
+      "id of this replica, of its own in the cluster (default the host's name)")                             \
     X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
       "after which a silent replica counts as dead")                                                         \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
@@ -419,6 +423,27 @@ static void fill_dependent(struct config *config, struct text *errors)
     free(path);
 }
 
+/* "0.0.0.0:7460" and ":7460" say where to listen, not where to be found. */
+static bool names_a_host(const char *listen)
+{
+    return strncmp(listen, "unix:", 5) != 0 && listen[0] != ':' && strncmp(listen, "0.0.0.0:", 8) != 0 &&
+           strncmp(listen, "[::]:", 5) != 0 && strcmp(strrchr(listen, ':'), ":0") != 0;
+}
+
+/* Other replicas have to reach this one. */
+static void check_advertise(struct config *config, struct text *errors)
+{
+    for (size_t i = 0; i < config->listen_count && !config->advertise; i++)
+        if (names_a_host(config->listen[i]) &&
+            asprintf(&config->advertise, "%s://%s", config->tls_cert ? "https" : "http", config->listen[i]) <
+                0)
+            config->advertise = NULL;
+    if (!config->advertise)
+        text_addf(errors,
+                  "error: advertise: with zookeeper it is to say under which URL other replicas reach "
+                  "this one\n");
+}
+
 static void check_whole(struct config *config, struct text *errors)
 {
     bool known = false;
@@ -434,6 +459,8 @@ static void check_whole(struct config *config, struct text *errors)
                   config->default_engine ? config->default_engine : "");
     if (!config->tls_cert != !config->tls_key)
         text_addf(errors, "error: tls: cert and key go together\n");
+    if (config->zookeeper)
+        check_advertise(config, errors);
 }
 
 int config_load(struct config *ret, const struct config_sources *sources, struct text *errors)
@@ -464,6 +491,8 @@ void config_release(struct config *config)
     free(config->data_dir);
     free(config->advertise);
     free(config->zookeeper);
+    free(config->zookeeper_auth_file);
+    free(config->replica);
     free(config->default_engine);
     free(config->tokens_file);
     free(config->tls_cert);

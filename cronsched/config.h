@@ -41,8 +41,10 @@ struct config {
     char *data_dir;
     char **listen; /* "unix:/PATH", "HOST:PORT", "[ADDRESS]:PORT" */
     size_t listen_count;
-    char *advertise; /* URL under which other replicas reach this one; NULL: none */
-    char *zookeeper; /* "HOST:PORT,HOST:PORT[/CHROOT]"; NULL: the embedded journal */
+    char *advertise;           /* URL under which other replicas reach this one; NULL: none */
+    char *zookeeper;           /* "HOST:PORT,HOST:PORT[/CHROOT]"; NULL: the embedded journal */
+    char *zookeeper_auth_file; /* NULL: nodes that anybody may change */
+    char *replica;             /* id; NULL: the host's name */
     int64_t session_timeout_ms;
     struct config_engine *engines;
     size_t engine_count;

@@ -17,6 +17,7 @@
 #include "cronsched/notify.h"
 #include "cronsched/notify_systemd.h"
 #include "cronsched/pool.h"
+#include "cronsched/replica.h"
 #include "cronsched/verbs.h"
 #include "cronsched/zones.h"
 #include "jobs/scheduler.h"
@@ -48,6 +49,7 @@ struct serve {
     struct zoneinfo *zones;
     struct pool pool; /* the history's threads */
     struct history *history;
+    struct replica *replica; /* NULL: the journal is the embedded one */
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
@@ -56,7 +58,7 @@ struct serve {
     struct scheduler_pool *pools;
     struct api *api;
     struct notify *notify;
-    char hostname[256], cluster_uuid[37];
+    char id[256], cluster_uuid[40];
     int alarm_fd;
     uv_poll_t alarm;
     uv_prepare_t turn;
@@ -226,14 +228,25 @@ static void on_engine_closed(void *arg)
         s->history->ops->close(s->history, on_history_closed, s);
 }
 
+static void close_engines(void *arg)
+{
+    struct serve *s = arg;
+
+    s->replica = NULL;
+    s->engines_open = s->engine_count;
+    for (size_t i = 0; i < s->engine_count; i++)
+        s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
+}
+
 static void on_journal_closed(void *arg)
 {
     struct serve *s = arg;
 
     s->journal = NULL;
-    s->engines_open = s->engine_count;
-    for (size_t i = 0; i < s->engine_count; i++)
-        s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
+    if (s->replica)
+        replica_close(s->replica, close_engines, s);
+    else
+        close_engines(s);
 }
 
 static void on_notify_closed(void *arg)
@@ -348,14 +361,37 @@ static int open_history(struct serve *s, struct error *error)
     return store_open(&s->history, &o, error);
 }
 
-static int open_journal(struct serve *s, struct error *error)
+static int open_embedded(struct serve *s, struct error *error)
 {
     char path[LOGS_PATH_MAX];
     struct journal_embedded_options o = {.path = path, .cluster = s->cluster_uuid};
-    int rc;
 
     snprintf(path, sizeof(path), "%s/journal.db", s->config.data_dir);
-    rc = journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
+    return journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
+}
+
+static int open_replicated(struct serve *s, struct error *error)
+{
+    struct replica_options o = {.config = &s->config,
+                                .scheduler = s->scheduler,
+                                .history = s->history,
+                                .engines = s->engines,
+                                .engine_count = &s->engine_count,
+                                .zones = zoneinfo_source(s->zones),
+                                .id = s->id,
+                                .cluster_uuid = s->cluster_uuid,
+                                .loop = &s->loop};
+    int rc = replica_open(&s->replica, &o, error);
+
+    if (rc == 0)
+        s->journal = replica_journal(s->replica);
+    return rc;
+}
+
+static int open_journal(struct serve *s, struct error *error)
+{
+    int rc = s->config.zookeeper ? open_replicated(s, error) : open_embedded(s, error);
+
     if (rc == 0)
         scheduler_set_journal(s->scheduler, s->journal);
     return rc;
@@ -364,7 +400,7 @@ static int open_journal(struct serve *s, struct error *error)
 static int make_scheduler(struct serve *s)
 {
     struct scheduler_options o = {
-        .replica = s->hostname,
+        .replica = s->id,
         .cluster_uuid = s->cluster_uuid,
         .default_engine = s->config.default_engine,
         .pool_count = s->config.pool_count,
@@ -393,6 +429,21 @@ static int64_t api_wall_ms(void *arg)
     return env_wall_ms(&((struct serve *)arg)->env);
 }
 
+static json_t *api_cluster(void *arg)
+{
+    return replica_cluster_json(((struct serve *)arg)->replica);
+}
+
+static bool api_following(void *arg)
+{
+    return replica_following(((struct serve *)arg)->replica);
+}
+
+static int api_step_down(void *arg, struct error *error)
+{
+    return replica_step_down(((struct serve *)arg)->replica, error);
+}
+
 static void api_log(void *arg, int level, const char *event, const char *text)
 {
     env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
@@ -409,7 +460,7 @@ static int start_api(struct serve *s, struct error *error)
                     .zones = zoneinfo_source(s->zones),
                     .data_dir = s->config.data_dir,
                     .cluster = s->config.cluster,
-                    .replica = s->hostname,
+                    .replica = s->id,
                     .advertise = s->config.advertise,
                     .started_ms = env_wall_ms(&s->env),
                     .late_grace_ms = s->config.late_grace_ms,
@@ -425,6 +476,11 @@ static int start_api(struct serve *s, struct error *error)
         .insecure = s->config.insecure,
     };
 
+    if (s->replica) {
+        o.context.cluster_json = api_cluster;
+        o.context.following = api_following;
+        o.context.step_down = api_step_down;
+    }
     return api_start(&s->api, &s->loop, &o, error);
 }
 
@@ -475,9 +531,6 @@ static int put_together(struct serve *s, struct error *error)
 {
     int rc;
 
-    if (s->config.zookeeper)
-        return error_set(error, ERR_UNSUPPORTED,
-                         "zookeeper: this build keeps its journal in data_dir only; leave the key out");
     rc = make_data_dir(s->config.data_dir, error);
     rc = rc < 0 ? rc : zones_open(&s->zones, error);
     rc = rc < 0 ? rc : open_history(s, error);
@@ -490,6 +543,14 @@ static int put_together(struct serve *s, struct error *error)
     scheduler_set_engines(s->scheduler, s->engines, s->engine_count);
     rc = notify_new(&s->notify, &s->loop, s->scheduler, error);
     return rc < 0 ? rc : start_api(s, error);
+}
+
+static void name_replica(struct serve *s)
+{
+    if (s->config.replica)
+        snprintf(s->id, sizeof(s->id), "%s", s->config.replica);
+    else if (gethostname(s->id, sizeof(s->id) - 1) < 0)
+        memcpy(s->id, "localhost", sizeof("localhost"));
 }
 
 static int serve(const struct verb_call *call)
@@ -507,8 +568,7 @@ static int serve(const struct verb_call *call)
     log_open(&log);
     raise_limits();
     make_uuid(s.cluster_uuid);
-    if (gethostname(s.hostname, sizeof(s.hostname) - 1) < 0)
-        memcpy(s.hostname, "localhost", sizeof("localhost"));
+    name_replica(&s);
     s.alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (s.alarm_fd < 0 || uv_loop_init(&s.loop) < 0) {
         error_set(&error, ERR_INTERNAL, "no timer or loop: %s", strerror(errno));

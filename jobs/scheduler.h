@@ -72,6 +72,11 @@ void scheduler_prune(struct scheduler *scheduler);
 /* Nothing new from here on; what was appended is still answered when it is durable. */
 void scheduler_stop(struct scheduler *scheduler);
 
+/* For a standby: the oldest fire time that passed OVERDUE_MS ago without a FIRE or SKIPPED record, in words
+ * ("nightly at 2026-11-26T03:00:00Z"); false: there is none. Looks at every job. */
+#define OVERDUE_MS 30000
+bool scheduler_overdue(struct scheduler *scheduler, char *ret_text, size_t size);
+
 void scheduler_tick(struct scheduler *scheduler);
 void scheduler_flush(struct scheduler *scheduler);
 

@@ -1,0 +1,45 @@
+/* A replica of a cluster: the replicated journal on ZooKeeper, and what this process tells it and hears of
+ * it. serve.c makes one when `zookeeper` is configured; without, the journal is the embedded one and none of
+ * this is there.
+ *
+ * Ownership: borrows the options and what they point to for its life; the journal is closed by its table
+ * (which closes the coordinator), and after that replica_close ends the rest. One thread: the loop's.
+ */
+#pragma once
+
+#include "cronsched/config.h"
+#include "jobs/engine.h"
+#include "jobs/history.h"
+#include "jobs/scheduler.h"
+#include "leader/replicated.h"
+
+#include <uv.h>
+
+#define REPLICA_OFFSET_WARN_MS 500  /* of the wall clock against ZooKeeper's */
+#define REPLICA_OFFSET_MAX_MS  5000 /* beyond it this replica does not lead */
+#define REPLICA_LOOK_MS        2000 /* how often a standby looks whether the leader does its work */
+
+struct replica;
+
+struct replica_options {
+    const struct config *config;
+    struct scheduler *scheduler;
+    struct history *history;
+    struct engine *const *engines;
+    const size_t *engine_count;
+    struct zone_source *zones;
+    const char *id;
+    char *cluster_uuid; /* 40 bytes, with a new one in it: overwritten once the cluster's is known */
+    uv_loop_t *loop;
+};
+
+/* Opens the session; the journal's events go to the scheduler. */
+int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
+struct journal *replica_journal(struct replica *replica);
+/* After the journal is closed; done is called once, from the loop. */
+void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
+
+json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */
+bool replica_following(const struct replica *replica);
+int replica_step_down(struct replica *replica, struct error *error);
+const struct replicated_view *replica_view(const struct replica *replica);

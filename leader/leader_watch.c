@@ -1,0 +1,202 @@
+/* See leader_watch.h. Happy path: name look-up (on the pool) -> connect -> read, which never brings anything.
+ * An end: at once another connect; refused: gone. One that ends or fails soon after it was made is followed
+ * by a pause, so that nothing spins. Each connection is an object of its own: what belongs to an old one
+ * finds out by `watch->link` that it is not meant any more.
+ */
+#include "leader/leader_watch.h"
+
+#include "jobs/alloc.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct link {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    struct leader_watch *watch;
+    uint64_t since_ms;
+    bool up;
+    char byte;
+};
+
+struct leader_watch {
+    uv_loop_t *loop;
+    void (*gone)(void *arg, int64_t epoch);
+    void *arg;
+    char host[256], port[8];
+    int64_t epoch; /* 0: nobody is watched */
+    struct link *link;
+    uv_timer_t pause;
+    uv_getaddrinfo_t look;
+    bool looking, closing, pause_closed;
+    size_t links; /* not yet closed */
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void look_up(struct leader_watch *w);
+
+static void finish(struct leader_watch *w)
+{
+    void (*closed)(void *arg) = w->closed;
+    void *arg = w->closed_arg;
+
+    if (!w->closing || w->looking || w->links > 0 || !w->pause_closed)
+        return;
+    free(w);
+    closed(arg);
+}
+
+static void on_link_closed(uv_handle_t *handle)
+{
+    struct link *l = handle->data;
+    struct leader_watch *w = l->watch;
+
+    free(l);
+    w->links--;
+    finish(w);
+}
+
+static void drop(struct leader_watch *w)
+{
+    if (w->link)
+        uv_close((uv_handle_t *)&w->link->tcp, on_link_closed);
+    w->link = NULL;
+}
+
+static void on_pause(uv_timer_t *timer)
+{
+    look_up(timer->data);
+}
+
+/* The connection is over, and the address does not refuse: again, but not in a hurry twice. */
+static void again(struct leader_watch *w, bool stood)
+{
+    drop(w);
+    uv_timer_start(&w->pause, on_pause, stood ? 0 : LEADER_WATCH_PAUSE_MS, 0);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
+{
+    struct link *l = handle->data;
+
+    (void)size;
+    *buf = uv_buf_init(&l->byte, 1);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct link *l = stream->data;
+
+    (void)buf;
+    if (l != l->watch->link || n >= 0)
+        return;
+    again(l->watch, uv_now(l->watch->loop) - l->since_ms >= LEADER_WATCH_PAUSE_MS || n == UV_ECONNRESET);
+}
+
+static void on_connect(uv_connect_t *connect, int status)
+{
+    struct link *l = connect->data;
+    struct leader_watch *w = l->watch;
+
+    if (l != w->link || status == UV_ECANCELED)
+        return;
+    if (status == UV_ECONNREFUSED) {
+        int64_t epoch = w->epoch;
+
+        leader_watch_stop(w);
+        w->gone(w->arg, epoch);
+    } else if (status < 0) {
+        again(w, false);
+    } else {
+        l->since_ms = uv_now(w->loop);
+        uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read);
+    }
+}
+
+static void dial(struct leader_watch *w, const struct sockaddr *address)
+{
+    struct link *l = alloc_zero(sizeof(*l));
+
+    l->watch = w;
+    w->link = l;
+    w->links++;
+    uv_tcp_init(w->loop, &l->tcp);
+    l->tcp.data = l->connect.data = l;
+    if (uv_tcp_connect(&l->connect, &l->tcp, address, on_connect) < 0)
+        again(w, false);
+}
+
+static void on_found(uv_getaddrinfo_t *look, int status, struct addrinfo *found)
+{
+    struct leader_watch *w = look->data;
+
+    w->looking = false;
+    if (w->closing)
+        finish(w);
+    else if (w->epoch && !w->link && status == 0)
+        dial(w, found->ai_addr);
+    else if (w->epoch && !w->link)
+        again(w, false);
+    uv_freeaddrinfo(found);
+}
+
+static void look_up(struct leader_watch *w)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+
+    if (w->looking || !w->epoch)
+        return;
+    w->look.data = w;
+    w->looking = uv_getaddrinfo(w->loop, &w->look, on_found, w->host, w->port, &hints) == 0;
+    if (!w->looking)
+        again(w, false);
+}
+
+void leader_watch_new(struct leader_watch **ret, uv_loop_t *loop, void (*gone)(void *arg, int64_t epoch),
+                      void *arg)
+{
+    struct leader_watch *w = alloc_zero(sizeof(*w));
+
+    w->loop = loop;
+    w->gone = gone;
+    w->arg = arg;
+    uv_timer_init(loop, &w->pause);
+    w->pause.data = w;
+    *ret = w;
+}
+
+void leader_watch_set(struct leader_watch *w, const char *host, const char *port, int64_t epoch)
+{
+    if (w->closing || (epoch == w->epoch && strcmp(host, w->host) == 0 && strcmp(port, w->port) == 0))
+        return;
+    leader_watch_stop(w);
+    snprintf(w->host, sizeof(w->host), "%s", host);
+    snprintf(w->port, sizeof(w->port), "%s", port);
+    w->epoch = epoch;
+    look_up(w);
+}
+
+void leader_watch_stop(struct leader_watch *w)
+{
+    w->epoch = 0;
+    uv_timer_stop(&w->pause);
+    drop(w);
+}
+
+static void on_pause_closed(uv_handle_t *handle)
+{
+    struct leader_watch *w = handle->data;
+
+    w->pause_closed = true;
+    finish(w);
+}
+
+void leader_watch_close(struct leader_watch *w, void (*done)(void *arg), void *arg)
+{
+    leader_watch_stop(w);
+    w->closing = true;
+    w->closed = done;
+    w->closed_arg = arg;
+    uv_close((uv_handle_t *)&w->pause, on_pause_closed);
+}
