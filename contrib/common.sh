@@ -10,26 +10,29 @@ fail() {
     exit 1
 }
 
-# packages_for WHAT...: the names in contrib/packages that are needed for any of these.
+# packages_for WHAT...: "NAME [VERSION]" of those in contrib/packages that are needed for any of these.
 packages_for() {
     local file
     file=$(dirname "${BASH_SOURCE[0]}")/packages
     awk -v wanted="$*" '
         BEGIN { n = split(wanted, w, " "); for (i = 1; i <= n; i++) want[w[i]] = 1 }
         /^[ \t]*(#|$)/ { next }
-        $2 in want { print $1 }' "$file"
+        $2 in want { print $1, $3 }' "$file"
 }
 
+# package_installed NAME [VERSION]: true when it is there, and not older.
 package_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    local status version
+    read -r status version < <(dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null)
+    [ "$status" = installed ] && dpkg --compare-versions "$version" ge "${2:-0}"
 }
 
-# packages_install WHAT...: installs what is missing and leaves alone what is there.
+# packages_install WHAT...: installs what is missing or too old and leaves alone what is there.
 packages_install() {
-    local missing=() name as_root=()
+    local missing=() name least as_root=()
     command -v apt-get >/dev/null || fail "this needs a Debian machine: there is no apt-get here"
-    while read -r name; do
-        package_installed "$name" || missing+=("$name")
+    while read -r name least; do
+        package_installed "$name" "$least" || missing+=("$name")
     done < <(packages_for "$@")
     [ ${#missing[@]} -eq 0 ] && return 0
     if [ "$(id -u)" -ne 0 ]; then

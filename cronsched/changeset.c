@@ -2,6 +2,7 @@
 
 #include "cronsched/dst_effects.h"
 #include "cronsched/jobfiles.h"
+#include "cronsched/launches.h"
 #include "cronsched/zones.h"
 
 #include <inttypes.h>
@@ -9,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MINUTES  (24 * 60)
-#define LAUNCHES_MAX 2000000 /* fire times looked at for the summary; beyond, it says so */
-#define DST_SPAN_S   (INT64_C(366) * 24 * 3600)
+#define DST_SPAN_S (INT64_C(366) * 24 * 3600)
+#define LOOK_MAX   1000 /* fire times that are compared, of each side */
 
 /* --- loading ----------------------------------------------------------------------------------------------
  */
@@ -214,7 +214,7 @@ static struct schedule *compile(const struct changeset *set, const char *name, c
     bool known = stored && same_schedule(json_object_get(stored, "def"), def);
 
     *ret_chosen = false;
-    if (job_from_json(&job, name, def, zones, NULL) < 0)
+    if (!def || job_from_json(&job, name, def, zones, NULL) < 0)
         return NULL;
     if (known) {
         seed = (uint64_t)json_integer_value(json_object_get(stored, "seed"));
@@ -227,6 +227,14 @@ static struct schedule *compile(const struct changeset *set, const char *name, c
     return schedule;
 }
 
+static void add_time(json_t *times, int64_t at_s)
+{
+    char text[TEXT_NUMBER_BUFFER];
+
+    json_array_append_new(times,
+                          json_string(text_format_time(at_s * 1000, TEXT_TIME_S, text, sizeof(text))));
+}
+
 json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,
                              const json_t *stored, int64_t now_ms)
 {
@@ -234,14 +242,12 @@ json_t *changeset_next_times(const struct changeset *set, const char *name, cons
     struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
     json_t *times = json_array();
     int64_t at = now_ms / 1000;
-    char text[TEXT_NUMBER_BUFFER];
 
     for (int i = 0; schedule && !chosen && i < CHANGESET_NEXT_TIMES; i++) {
         at = schedule_next(schedule, at);
         if (at == SCHEDULE_NEVER)
             break;
-        json_array_append_new(times,
-                              json_string(text_format_time(at * 1000, TEXT_TIME_S, text, sizeof(text))));
+        add_time(times, at);
     }
     schedule_free(schedule);
     if (chosen) {
@@ -249,6 +255,35 @@ json_t *changeset_next_times(const struct changeset *set, const char *name, cons
         return NULL;
     }
     return times;
+}
+
+/* The first fire times of one schedule that the other does not have; either may be NULL. */
+static json_t *times_apart(const struct schedule *of, const struct schedule *other, int64_t after_s)
+{
+    json_t *times = json_array();
+
+    for (int i = 0; of && i < LOOK_MAX && json_array_size(times) <= CHANGESET_NEXT_TIMES; i++) {
+        after_s = schedule_next(of, after_s);
+        if (after_s == SCHEDULE_NEVER)
+            break;
+        if (!other || !schedule_match(other, after_s))
+            add_time(times, after_s);
+    }
+    return times;
+}
+
+void changeset_compare_times(const struct changeset *set, const char *name, const json_t *def,
+                             const json_t *stored, int64_t now_ms, json_t **ret_removed, json_t **ret_added)
+{
+    bool chosen;
+    struct schedule *before =
+        compile(set, name, json_object_get(stored, "def"), stored, now_ms, &chosen);
+    struct schedule *after = compile(set, name, def, stored, now_ms, &chosen);
+
+    *ret_removed = chosen ? json_null() : times_apart(before, after, now_ms / 1000);
+    *ret_added = chosen ? json_null() : times_apart(after, before, now_ms / 1000);
+    schedule_free(before);
+    schedule_free(after);
 }
 
 json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
@@ -267,43 +302,15 @@ json_t *changeset_dst_effects(const struct changeset *set, const char *name, con
 /* --- launches per minute ----------------------------------------------------------------------------------
  */
 
-struct launches {
-    int per_minute[DAY_MINUTES];
-    int64_t total;
-    bool cut;
-};
-
-static void count_launches(struct launches *l, const struct schedule *schedule, int64_t now_s)
+static void add_launches(const struct changeset *set, struct launches *launches, const char *name,
+                         const json_t *def, const json_t *stored, int64_t now_ms)
 {
-    int64_t at = now_s;
+    bool chosen;
+    struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
 
-    while (schedule && (at = schedule_next(schedule, at)) < now_s + DAY_MINUTES * 60) {
-        int64_t launch_s = at + schedule_jitter_ms(schedule, at) / 1000;
-
-        if (l->total == LAUNCHES_MAX) {
-            l->cut = true;
-            return;
-        }
-        if (launch_s < now_s + DAY_MINUTES * 60) {
-            l->per_minute[(launch_s - now_s) / 60]++;
-            l->total++;
-        }
-    }
-}
-
-static json_t *launches_json(const struct launches *l, int64_t now_s)
-{
-    char text[TEXT_NUMBER_BUFFER];
-    int64_t peak_s;
-    size_t peak = 0;
-
-    for (size_t i = 0; i < DAY_MINUTES; i++)
-        if (l->per_minute[i] > l->per_minute[peak])
-            peak = i;
-    peak_s = now_s + (int64_t)peak * 60;
-    return json_pack("{s:I,s:i,s:s,s:b}", "launches", (json_int_t)l->total, "peak", l->per_minute[peak],
-                     "peak_at", text_format_time(peak_s * 1000, TEXT_TIME_S, text, sizeof(text)), "at_least",
-                     l->cut);
+    if (schedule)
+        launches_add(launches, schedule);
+    schedule_free(schedule);
 }
 
 static bool contains(const json_t *names, const char *name)
@@ -317,32 +324,19 @@ static bool contains(const json_t *names, const char *name)
 
 json_t *changeset_load_summary(const struct changeset *set, const json_t *deleted, int64_t now_ms)
 {
-    json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item, *answer;
-    struct launches *before = calloc(1, sizeof(*before)), *after = calloc(1, sizeof(*after));
-    int64_t now_s = now_ms / 1000 / 60 * 60 - 1; /* from the minute's first second on */
-    struct schedule *schedule;
+    json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
+    struct launches before, after;
     const char *name;
-    bool chosen;
 
-    if (!before || !after)
-        abort();
+    launches_init(&before, now_ms);
+    launches_init(&after, now_ms);
     json_object_foreach(stored_jobs, name, item)
     {
-        schedule = compile(set, name, json_object_get(item, "def"), item, now_ms, &chosen);
-        count_launches(before, schedule, now_s);
+        add_launches(set, &before, name, json_object_get(item, "def"), item, now_ms);
         if (!json_object_get(set->jobs, name) && !contains(deleted, name))
-            count_launches(after, schedule, now_s);
-        schedule_free(schedule);
+            add_launches(set, &after, name, json_object_get(item, "def"), item, now_ms);
     }
     json_object_foreach(set->jobs, name, item)
-    {
-        schedule = compile(set, name, item, json_object_get(stored_jobs, name), now_ms, &chosen);
-        count_launches(after, schedule, now_s);
-        schedule_free(schedule);
-    }
-    answer = json_pack("{s:o,s:o}", "before", launches_json(before, now_s + 1), "after",
-                       launches_json(after, now_s + 1));
-    free(before);
-    free(after);
-    return answer;
+        add_launches(set, &after, name, item, json_object_get(stored_jobs, name), now_ms);
+    return json_pack("{s:o,s:o}", "before", launches_json(&before), "after", launches_json(&after));
 }

@@ -1,6 +1,7 @@
 /* plan: what apply would change, in fields and fire times. */
 #include "cronsched/changeset.h"
 #include "cronsched/dst_effects.h"
+#include "cronsched/launches.h"
 #include "cronsched/when.h"
 
 #include <inttypes.h>
@@ -51,29 +52,51 @@ static json_t *plan_changed(const struct changeset *set, const json_t *names, in
         const json_t *stored = json_object_get(stored_jobs, name);
         const char *was = json_string_value(json_object_get(stored, "set"));
         json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
-        json_t *fields = changeset_fields(before, after);
+        json_t *fields = changeset_fields(before, after), *removed, *added;
 
+        changeset_compare_times(set, name, after, stored, now_ms, &removed, &added);
         if (owner && strcmp(was ? was : "", owner) != 0) /* without --set the owner stays */
             json_array_append_new(fields,
                                   json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
         json_array_append_new(
             list,
-            json_pack("{s:s,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
+            json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
                       times_or_null(changeset_next_times(set, name, before, stored, now_ms)), "next_after",
-                      times_or_null(changeset_next_times(set, name, after, stored, now_ms)), "clock_changes",
+                      times_or_null(changeset_next_times(set, name, after, stored, now_ms)), "removed",
+                      removed, "added", added, "clock_changes",
                       changeset_dst_effects(set, name, after, stored, now_ms)));
     }
     return list;
+}
+
+/* {NAME: the next fire times that go with it} */
+static json_t *plan_deleted(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
+    json_t *times = json_object();
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        json_t *removed, *added;
+
+        changeset_compare_times(set, name, NULL, json_object_get(stored_jobs, name), now_ms, &removed,
+                                &added);
+        json_object_set_new(times, name, removed);
+        json_decref(added);
+    }
+    return times;
 }
 
 static json_t *make_plan(const struct changeset *set, const json_t *reply, int64_t now_ms)
 {
     json_t *deleted = json_object_get(reply, "deleted");
 
-    return json_pack("{s:O,s:o,s:o,s:O,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
+    return json_pack("{s:O,s:o,s:o,s:O,s:o,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
                      plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
                      plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
-                     "unchanged", json_object_get(reply, "unchanged"), "warnings",
+                     "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged", json_object_get(reply, "unchanged"), "warnings",
                      json_object_get(reply, "warnings"), "load",
                      changeset_load_summary(set, deleted, now_ms));
 }
@@ -96,10 +119,18 @@ static void print_times(const struct output *out, const char *title, const json_
         char local[TEXT_NUMBER_BUFFER];
         int64_t ms;
 
-        if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+        if (i == CHANGESET_NEXT_TIMES)
+            printf(", ...");
+        else if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
             printf("%s%s", i ? ", " : " ", when_local(ms, local, sizeof(local)));
     }
     putchar('\n');
+}
+
+static void print_apart(const struct output *out, const char *title, const json_t *times)
+{
+    if (json_array_size(times) > 0)
+        print_times(out, title, times);
 }
 
 /* The next changes of the clock that touch it, a line each. */
@@ -140,8 +171,8 @@ static void print_created(const struct output *out, const json_t *job)
 
 static void print_changed(const struct output *out, const json_t *job)
 {
-    const json_t *before = json_object_get(job, "next_before"), *after = json_object_get(job, "next_after"),
-                 *field;
+    const json_t *removed = json_object_get(job, "removed"), *added = json_object_get(job, "added"), *field;
+    bool same = json_is_array(added) && json_array_size(added) + json_array_size(removed) == 0;
     size_t i;
 
     printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), json_string_value(json_object_get(job, "job")),
@@ -157,30 +188,16 @@ static void print_changed(const struct output *out, const json_t *job)
         print_value(json_object_get(field, "new"), none);
         putchar('\n');
     }
-    if (json_equal(before, after)) {
-        print_times(out, "next, as before:", after);
-    } else {
-        print_times(out, "next before:", before);
-        print_times(out, "next after: ", after);
-    }
+    print_times(out, same ? "next, as before:" : "next:", json_object_get(job, "next_after"));
+    print_apart(out, "removed:", removed);
+    print_apart(out, "added:", added);
     print_clock_changes(job);
 }
 
-static void print_load(const json_t *load)
+static void print_deleted(const struct output *out, const char *name, const json_t *next)
 {
-    const json_t *before = json_object_get(load, "before"), *after = json_object_get(load, "after");
-    char local[TEXT_NUMBER_BUFFER] = "?";
-    int64_t ms;
-
-    if (text_parse_time(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
-        when_local(ms, local, sizeof(local));
-    printf("Launches in the next 24 h: %s%" JSON_INTEGER_FORMAT " (now %" JSON_INTEGER_FORMAT
-           "); most in one minute: %" JSON_INTEGER_FORMAT " at %s (now %" JSON_INTEGER_FORMAT ")\n",
-           json_is_true(json_object_get(after, "at_least")) ? "at least " : "",
-           json_integer_value(json_object_get(after, "launches")),
-           json_integer_value(json_object_get(before, "launches")),
-           json_integer_value(json_object_get(after, "peak")), local,
-           json_integer_value(json_object_get(before, "peak")));
+    printf("%s- %s%s\n", output_tone(out, OUTPUT_BAD), name, output_plain(out));
+    print_apart(out, "removed:", json_object_get(next, name));
 }
 
 static void print_plan(const struct output *out, const json_t *plan, bool changes)
@@ -193,7 +210,7 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
     json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
     json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
     json_array_foreach(json_object_get(plan, "deleted"), i, item)
-        printf("%s- %s%s\n", output_tone(out, OUTPUT_BAD), json_string_value(item), output_plain(out));
+        print_deleted(out, json_string_value(item), json_object_get(plan, "deleted_next"));
     if (!changes) {
         puts("Nothing would change.");
         return;
@@ -205,7 +222,7 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
            json_array_size(json_object_get(plan, "deleted")),
            json_integer_value(json_object_get(plan, "unchanged")),
            json_integer_value(json_object_get(plan, "index")));
-    print_load(json_object_get(plan, "load"));
+    launches_print(json_object_get(plan, "load"));
 }
 
 static int show_plan(const struct changeset *set, const json_t *reply)

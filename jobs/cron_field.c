@@ -43,7 +43,7 @@ struct parser {
     enum cron_field id;
     const struct field *field;
     struct cron *cron;
-    size_t item; /* index within the list */
+    size_t item, start; /* of the item: its index within the list, where it begins */
     struct set set;
     bool any;      /* the whole field is a star */
     size_t column; /* of the fault */
@@ -108,15 +108,33 @@ static int token_length(const struct parser *p, size_t from)
     return (int)n;
 }
 
-static int fail_unexpected(struct parser *p)
+/* Where a value must stand and none does. */
+static int fail_no_value(struct parser *p)
 {
-    if (p->at == p->end)
-        return fail(p, p->at, "%s: the item at its end is incomplete", p->field->name);
-    if (p->text[p->at] == ',')
-        return fail(p, p->at, "%s: an item is incomplete before ','", p->field->name);
-    if ((p->id == CRON_DOM || p->id == CRON_DOW) && strchr("lw", p->text[p->at]))
-        return fail(p, p->at, "%s: L and W are written in upper case", p->field->name);
-    return fail(p, p->at, "%s: unexpected '%c'", p->field->name, p->text[p->at]);
+    const struct field *f = p->field;
+    const char *names = f->names ? " or a name" : "";
+
+    if (at_item_end(p)) /* an item that is not empty: something stands before */
+        return fail(p, p->at, "%s: %d-%d%s must follow '%c'", f->name, f->min, f->max, names,
+                    p->text[p->at - 1]);
+    return fail(p, p->at, "%s: unexpected '%c': %d-%d%s are allowed", f->name, p->text[p->at], f->min, f->max,
+                names);
+}
+
+/* What stands behind an item that could have ended. */
+static int fail_trailing(struct parser *p)
+{
+    const char *name = p->field->name;
+    char c = p->text[p->at];
+
+    if ((p->id == CRON_DOM || p->id == CRON_DOW) && strchr("lw", c))
+        return fail(p, p->at, "%s: L and W are written in upper case", name);
+    if (c == '#' && p->id != CRON_DOW)
+        return fail(p, p->at, "%s: unexpected '#': it is for the day of week, as in FRI#2", name);
+    if (c == 'W' && p->id != CRON_DOM)
+        return fail(p, p->at, "%s: unexpected 'W': it is for the day of month, as in 15W", name);
+    return fail(p, p->at, "%s: unexpected '%c': ',' or a blank must follow '%.*s'", name, c,
+                (int)(p->at - p->start), p->text + p->start);
 }
 
 /* --- sets ------------------------------------------------------------------------------------------ */
@@ -160,9 +178,9 @@ static int parse_number(struct parser *p, int *ret)
     if (p->at - start > 4 || value < p->field->min || value > p->field->max) {
         int shown = p->at - start > CRON_SHOWN_MAX ? CRON_SHOWN_MAX : (int)(p->at - start);
 
-        return fail(p, start, "%s %.*s%s is out of range: %d-%d are allowed", p->field->name, shown,
+        return fail(p, start, "%s %.*s%s is out of range: %d-%d are allowed%s", p->field->name, shown,
                     p->text + start, p->at - start > CRON_SHOWN_MAX ? "..." : "", p->field->min,
-                    p->field->max);
+                    p->field->max, p->field == &quartz_dow ? ", 1 is Sunday" : "");
     }
     *ret = value;
     return 0;
@@ -214,7 +232,7 @@ static int parse_value(struct parser *p, int *ret)
         return parse_number(p, ret);
     if (is_letter(peek(p)))
         return parse_name(p, ret);
-    return fail_unexpected(p);
+    return fail_no_value(p);
 }
 
 /* The upper end of a range; in the cron dialect SUN is 7 there, so that FRI-SUN is a range. */
@@ -647,11 +665,12 @@ static int parse_field(struct parser *p)
     for (;; p->at++, p->item++) {
         if ((int)p->item == p->field->items_max)
             return fail(p, p->at, "%s: more than %d items", p->field->name, p->field->items_max);
+        p->start = p->at;
         r = parse_item(p);
         if (r < 0)
             return r;
         if (!at_item_end(p))
-            return fail_unexpected(p);
+            return fail_trailing(p);
         if (p->at == p->end)
             break;
     }

@@ -58,15 +58,18 @@ static bool looks_like_aws(const struct parser *p, const struct cron_span *span,
             is_digit(last[3]));
 }
 
+static bool is_every_year(const struct cron *c)
+{
+    static const uint64_t last = (UINT64_C(1) << (CIVIL_YEAR_MAX - CIVIL_YEAR_MIN + 1) % 64) - 1;
+
+    return (c->year[0] & c->year[1] & c->year[2]) == UINT64_MAX && c->year[3] == last;
+}
+
 static void finish(struct cron *c)
 {
-    bool all_years = true;
-
     if (c->flags & (CRON_DOM_ANY | CRON_DOW_ANY))
         c->flags &= ~CRON_DAYS_AND;
-    for (int y = CIVIL_YEAR_MIN; y <= CIVIL_YEAR_MAX && all_years; y++)
-        all_years = c->year[(y - CIVIL_YEAR_MIN) / 64] >> (y - CIVIL_YEAR_MIN) % 64 & 1;
-    if (all_years || c->flags & CRON_YEAR_ANY) {
+    if (c->flags & CRON_YEAR_ANY || is_every_year(c)) {
         c->flags |= CRON_YEAR_ANY;
         memset(c->year, 0, sizeof(c->year));
     }

@@ -454,7 +454,10 @@ class CommandLine(lab.Suite):
         self.assertEqual(True, fake.asked("POST", "/v1/apply")[0][3]["dry_run"])
         for line in (r"^\+ n$", r"^~ a$", r"^- gone$", r"^    schedule: \[?\"0 2 \* \* \*\"\]? -> \[?\"0 3 \* \* \*\"\]?$",
                      r"^    retries\.max: 1 -> 2$", r"^    timezone: \(default\) -> \"Asia/Tokyo\"$",
-                     r"^    next before: \d+-\d+-\d+ 02:00:00 UTC", r"^    next after: +\d+-\d+-\d+ 18:00:00 UTC",
+                     r"^    next: \d+-\d+-\d+ 18:00:00 UTC, ",
+                     r"^    removed:( \d+-\d+-\d+ 02:00:00 UTC,){3} \.\.\.$",
+                     r"^    added:( \d+-\d+-\d+ 18:00:00 UTC,){3} \.\.\.$",
+                     r"^   in a minute  minutes now +minutes then$", r"^ +1 +[02] #* +9[5-7] #{24}$",
                      r"^1 to create, 1 to change, 1 to delete, 0 unchanged; .*--check-index 7$",
                      r"^Launches in the next 24 h: 97 \(now 2\); most in one minute: "):
             self.assertRegex(answer.out, re.compile(line, re.M))
@@ -462,6 +465,24 @@ class CommandLine(lab.Suite):
         self.assertEqual({"field": "retries.max", "old": 1, "new": 2},
                          [f for f in plan["changed"][0]["fields"] if f["field"] == "retries.max"][0])
         self.assertEqual(3, len(plan["changed"][0]["next_after"]))
+        self.assertEqual([4, 4], [len(plan["changed"][0][key]) for key in ("removed", "added")])
+        self.assertEqual(plan["changed"][0]["next_before"], plan["deleted_next"]["gone"][:3])
+        load = plan["load"]
+        self.assertEqual([2, 97], [sum(row["launches"] * row["minutes"] for row in load[side]["histogram"])
+                                   for side in ("before", "after")])
+
+    def test_a_plan_shows_just_the_fire_times_that_differ(self):
+        stored = {"def": {"schedule": "0 2 * * *", "command": ["true"]}, "version": 1, "set": None, "seed": 1,
+                  "anchor": 0}
+        fake = Fake(self).on("GET", "/v1/defs", {"index": 7, "jobs": {"a": stored}})
+        fake.on("POST", "/v1/apply", {"index": 7, "created": [], "changed": ["a"], "deleted": [], "unchanged": 0,
+                                      "warnings": []})
+        path = self.jobs_file("j.yaml", {"a": {"schedule": ["0 2 * * *", "0 4 24 12 *"], "command": ["true"],
+                                               "except": ["2100-01-01"]}})
+        changed = self.cli(fake).call("plan", path, "-o", "json").json()["changed"][0]
+        self.assertEqual([], changed["removed"])
+        self.assertEqual(["12-24T04:00:00Z"], sorted({t[5:] for t in changed["added"]}))
+        self.assertLessEqual(2, len(changed["added"]))
         fake.on("POST", "/v1/apply", {"index": 7, "created": [], "changed": [], "deleted": [], "unchanged": 2,
                                       "warnings": []})
         answer = self.cli(fake).call("plan", path)

@@ -56,6 +56,8 @@ class Next(lab.Suite):
         answer = self.next("0 24 * * *")
         self.assertEqual("cronsched: column 3: hour 24 is out of range: 0-23 are allowed\n  0 24 * * *\n    ^\n",
                          answer.err)
+        answer = self.next("-1 * * * *")  # no option
+        self.assertEqual((1, True), (answer.code, answer.err.startswith("cronsched: column 1: minute: ")), answer)
         self.assertNotIn("\x1b", self.next("0 0 \x1b[31m * *").err)
         self.assertNotIn("\x1b", self.next("TZ=\x1b[31m 0 0 * * *").err)
 

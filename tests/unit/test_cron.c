@@ -219,7 +219,14 @@ static const struct {
     {"0 0 * JANFEB *", 6, "'JANFEB' is not a name"},
     {"0 0 * JANU *", 6, "'JANU' is not a name"},
     {"0 0 * * MOND", 8, "'MOND' is not a name"},
-    {"0 0 * * 1#1.5", 11, "unexpected '.'"},
+    {"0 0 * * 1#1.5", 11, "unexpected '.': ',' or a blank must follow '1#1'"},
+    {"9-17:30 * * * *", 4, "unexpected ':': ',' or a blank must follow '9-17'"},
+    {"$ * * * *", 0, "minute: unexpected '$': 0-59 are allowed"},
+    {"0 0 * JAN- *", 10, "month: 1-12 or a name must follow '-'"},
+    {"0 0 * * 1-,2", 10, "day of week: 0-7 or a name must follow '-'"},
+    {"0 0 1#2 * *", 5, "'#': it is for the day of week, as in FRI#2"},
+    {"0 0 * * 5W", 9, "'W': it is for the day of month, as in 15W"},
+    {"-1 * * * *", 0, "there are no negative numbers"},
     {"0 0 * * MON#1W", 13, "unexpected 'W'"},
     {"0 0 * * 1#0", 10, "1-5 or L must follow '#'"},
     {"0 0 * * 1#6", 10, "1-5 or L must follow '#'"},
@@ -291,6 +298,15 @@ static void quartz_has_its_own_faults(void **state)
         if (cron_parse(texts[i], strlen(texts[i]), &quartz, &cron, NULL, NULL) != ERR_INVALID)
             fail_msg("'%s' is accepted", texts[i]);
     }
+}
+
+static void quartz_says_which_weekday_is_1(void **state)
+{
+    struct error error = {0};
+    struct cron cron;
+
+    assert_int_equal(cron_parse("0 0 12 ? * 0", 12, &quartz, &cron, NULL, &error), ERR_INVALID);
+    assert_string_equal(error.text, "day of week 0 is out of range: 1-7 are allowed, 1 is Sunday");
 }
 
 static double milliseconds_since(const struct timespec *start)
@@ -533,6 +549,7 @@ int main(void)
         cmocka_unit_test(random_expressions_print_and_parse_to_the_same),
         cmocka_unit_test(faults_are_told_with_their_place),
         cmocka_unit_test(quartz_has_its_own_faults),
+        cmocka_unit_test(quartz_says_which_weekday_is_1),
         cmocka_unit_test(hostile_texts_are_refused_at_once),
         cmocka_unit_test(h_is_the_same_for_ever),
         cmocka_unit_test(h_spreads_evenly_and_by_field),
