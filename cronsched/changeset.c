@@ -231,8 +231,7 @@ static void add_time(json_t *times, int64_t at_s)
 {
     char text[TEXT_NUMBER_BUFFER];
 
-    json_array_append_new(times,
-                          json_string(text_format_time(at_s * 1000, TEXT_TIME_S, text, sizeof(text))));
+    json_array_append_new(times, json_string(text_format_time(at_s * 1000, TEXT_TIME_S, text, sizeof(text))));
 }
 
 json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,
@@ -276,8 +275,7 @@ void changeset_compare_times(const struct changeset *set, const char *name, cons
                              const json_t *stored, int64_t now_ms, json_t **ret_removed, json_t **ret_added)
 {
     bool chosen;
-    struct schedule *before =
-        compile(set, name, json_object_get(stored, "def"), stored, now_ms, &chosen);
+    struct schedule *before = compile(set, name, json_object_get(stored, "def"), stored, now_ms, &chosen);
     struct schedule *after = compile(set, name, def, stored, now_ms, &chosen);
 
     *ret_removed = chosen ? json_null() : times_apart(before, after, now_ms / 1000);

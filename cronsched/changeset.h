@@ -37,7 +37,8 @@ json_t *changeset_next_times(const struct changeset *set, const char *name, cons
                              const json_t *stored, int64_t now_ms);
 
 /* The fire times after now_ms that a job of the server would lose and gain: the first CHANGESET_NEXT_TIMES of
- * each, and one more when there are more; JSON null when they are not fixed yet. `def` NULL: the job would go.
+ * each, and one more when there are more; JSON null when they are not fixed yet. `def` NULL: the job would
+ * go.
  */
 void changeset_compare_times(const struct changeset *set, const char *name, const json_t *def,
                              const json_t *stored, int64_t now_ms, json_t **ret_removed, json_t **ret_added);
@@ -47,6 +48,6 @@ void changeset_compare_times(const struct changeset *set, const char *name, cons
 json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
                               const json_t *stored, int64_t now_ms);
 
-/* Launches per minute of the next day, as it is and as it would be: {"before","after"}, each as of launches.h.
- * `deleted`: names that would go. */
+/* Launches per minute of the next day, as it is and as it would be: {"before","after"}, each as of
+ * launches.h. `deleted`: names that would go. */
 json_t *changeset_load_summary(const struct changeset *set, const json_t *deleted, int64_t now_ms);

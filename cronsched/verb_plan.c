@@ -96,9 +96,9 @@ static json_t *make_plan(const struct changeset *set, const json_t *reply, int64
     return json_pack("{s:O,s:o,s:o,s:O,s:o,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
                      plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
                      plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
-                     "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged", json_object_get(reply, "unchanged"), "warnings",
-                     json_object_get(reply, "warnings"), "load",
-                     changeset_load_summary(set, deleted, now_ms));
+                     "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged",
+                     json_object_get(reply, "unchanged"), "warnings", json_object_get(reply, "warnings"),
+                     "load", changeset_load_summary(set, deleted, now_ms));
 }
 
 /* --- for people -------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* RFC 9636, 3.2: no time is to be below -2**59. It leaves room for sums of times and offsets. */
+#define CHANGE_MOST_S    (INT64_C(1) << 59)
 #define HEADER_BYTES     44
 #define FOOTER_MAX       255
 #define EXPAND_YEAR_MIN  1850 /* a rule older than this is expanded from here */
@@ -387,7 +389,9 @@ static int build(const struct block *block, const struct footer *footer, struct 
     for (uint32_t i = 0; i < block->times; i++) {
         int64_t at_s = block_time(block, i);
 
-        if (i > 0 ? at_s <= last : at_s == INT64_MIN)
+        if (at_s < -CHANGE_MOST_S || at_s > CHANGE_MOST_S)
+            return corrupt(error, "a change before the Big Bang, or as far ahead");
+        if (i > 0 && at_s <= last)
             return corrupt(error, "the changes are not in order");
         builder_add(b, at_s, block_offset(block, index[i]));
         last = at_s;

@@ -243,6 +243,25 @@ static void damaged_files_give_an_error_or_a_sound_table(void **state)
     }
 }
 
+/* Sums of such a time and an offset overflowed. */
+static void changes_at_the_ends_of_time_are_refused(void **state)
+{
+    static const int64_t ends[] = {INT64_MAX, INT64_MAX - 60000, (INT64_C(1) << 59) + 1,
+                                   -(INT64_C(1) << 59) - 1, INT64_MIN};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        struct error error = {0};
+        struct zone *zone;
+        struct file f = {.size = 0};
+
+        put_block(&f, '2', 4, two_offsets, 1, NULL, 0);
+        put_block(&f, '2', 8, two_offsets, 2, &(struct change){ends[i], 1}, 1);
+        put(&f, "\n\n", 2);
+        assert_int_equal(zone_parse(f.bytes, f.size, "X", &zone, &error), ERR_CORRUPT);
+        assert_non_null(strstr(error.text, "Big Bang"));
+    }
+}
+
 static void leap_seconds_and_huge_files_are_refused(void **state)
 {
     uint8_t *huge = calloc(1, ZONE_FILE_MAX + 1);
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test(footers_that_are_no_rules_are_refused),
         cmocka_unit_test(every_prefix_of_a_file_is_refused),
         cmocka_unit_test(damaged_files_give_an_error_or_a_sound_table),
+        cmocka_unit_test(changes_at_the_ends_of_time_are_refused),
         cmocka_unit_test(leap_seconds_and_huge_files_are_refused),
         cmocka_unit_test(names_stay_inside_the_folder),
         cmocka_unit_test(wall_times_map_to_instants),
