@@ -103,6 +103,8 @@ static void wait_begin(struct api *api, struct http_request *request, uint64_t i
     w->then = then;
     w->reply = reply;
     w->begun_ms = uv_now(api->loop);
+    if (reply && http_caller(request)->replica && !json_object_get(reply, "index"))
+        json_object_set_new(reply, "index", json_integer((json_int_t)index)); /* to be applied there, too */
     list_append(&api->waits, &w->all);
     scheduler_wait(api->context.scheduler, index, on_durable, w); /* may have freed it on return */
     if (then && !list_empty(&api->waits) && !uv_is_active((uv_handle_t *)&api->clock))
@@ -175,30 +177,54 @@ void api_query(struct api *api, struct http_request *request, const struct histo
     api->context.history->ops->query(api->context.history, query, on_history, q);
 }
 
+/* --- what only the leader can do -------------------------------------------------------------------------
+ */
+
+/* True: it was passed on. What another replica passed on is not passed on again: whoever leads by then will
+ * be found by the first. */
+static bool passed_on(struct api *api, struct http_request *request)
+{
+    const struct api_context *c = &api->context;
+
+    if (!c->forward || scheduler_leading(c->scheduler) || http_caller(request)->replica)
+        return false;
+    c->forward(c->arg, request);
+    return true;
+}
+
+#define X(name)                                                                                              \
+    static void lead_##name(struct http_request *request, void *arg)                                         \
+    {                                                                                                        \
+        if (!passed_on(arg, request))                                                                        \
+            api_handle_##name(request, arg);                                                                 \
+    }
+API_LEADER_HANDLERS(X)
+#undef X
+
 /* --- start ---------------------------------------------------------------------------------------------- */
 
 const struct http_route api_routes[] = {
     {"GET", "/v1/jobs", NULL, AUTH_READ, 0, api_handle_jobs},
     {"GET", "/v1/jobs/{job}", NULL, AUTH_READ, 0, api_handle_job},
-    {"DELETE", "/v1/jobs/{job}", NULL, AUTH_ADMIN, 0, api_handle_job_delete},
-    {"POST", "/v1/jobs/{job}/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_pause},
-    {"POST", "/v1/jobs/{job}/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_resume},
-    {"POST", "/v1/jobs/{job}/trigger", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_trigger},
-    {"POST", "/v1/jobs/{job}/backfill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_backfill},
-    {"POST", "/v1/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_pause_all},
-    {"POST", "/v1/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_resume_all},
+    {"DELETE", "/v1/jobs/{job}", NULL, AUTH_ADMIN, 0, lead_job_delete},
+    {"POST", "/v1/jobs/{job}/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause},
+    {"POST", "/v1/jobs/{job}/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_resume},
+    {"POST", "/v1/jobs/{job}/trigger", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_trigger},
+    {"POST", "/v1/jobs/{job}/backfill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_backfill},
+    {"POST", "/v1/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause_all},
+    {"POST", "/v1/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_resume_all},
     {"GET", "/v1/defs", "set", AUTH_READ, 0, api_handle_defs},
     {"POST", "/v1/apply", NULL, AUTH_READ, API_APPLY_BYTES_MAX,
-     api_handle_apply}, /* admin unless it is a dry run */
+     lead_apply}, /* admin unless it is a dry run */
     {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow", AUTH_READ, 0, api_handle_logs},
-    {"POST", "/v1/runs/{run}/kill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, api_handle_kill},
+    {"POST", "/v1/runs/{run}/kill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_kill},
     {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain},
     {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, API_AUDIT_MS},
     {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
-    {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_step_down},
+    {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
     {"GET", "/v1/version", NULL, AUTH_READ, 0, api_handle_version},
     {"GET", "/healthz", NULL, AUTH_NOBODY, 0, api_handle_healthz},
@@ -294,6 +320,11 @@ int api_reload(struct api *api, struct error *error)
     int r = auth_reload(api->auth, error);
 
     return r < 0 ? r : http_reload(api->http, error);
+}
+
+void api_set_secret(struct api *api, const char *secret)
+{
+    auth_set_secret(api->auth, secret);
 }
 
 struct http *api_http(struct api *api)

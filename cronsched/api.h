@@ -50,6 +50,8 @@ struct api_context {
     /* With a replicated journal; NULL with the embedded one, where this replica is the whole cluster. */
     json_t *(*cluster_json)(void *arg); /* the contract's shape, a new reference */
     bool (*following)(void *arg);       /* this standby is up to date with a leader */
+    /* Passes a request on to the leader, and answers it. */
+    void (*forward)(void *arg, struct http_request *request);
     /* Hands the leadership over: POST /v1/cluster/step-down. NULL: there is nobody to hand it to. */
     int (*step_down)(void *arg, struct error *error);
     void *arg;
@@ -72,6 +74,9 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
 /* Reads the tokens and certificates again, as after SIGHUP; a changed tokens_file is noticed without it as
  * well. What is wrong is logged by the caller, and stays as it was. */
 int api_reload(struct api *api, struct error *error);
+
+/* By which other replicas are known. */
+void api_set_secret(struct api *api, const char *secret);
 
 /* To add routes (the web page), and to tell its addresses. */
 struct http *api_http(struct api *api);

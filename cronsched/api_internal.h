@@ -108,6 +108,19 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
     X(readyz)                                                                                                \
     X(metrics)
 
+/* Of these, those that a standby passes on to the leader. */
+#define API_LEADER_HANDLERS(X)                                                                               \
+    X(job_delete)                                                                                            \
+    X(pause)                                                                                                 \
+    X(resume)                                                                                                \
+    X(trigger)                                                                                               \
+    X(backfill)                                                                                              \
+    X(pause_all)                                                                                             \
+    X(resume_all)                                                                                            \
+    X(apply)                                                                                                 \
+    X(kill)                                                                                                  \
+    X(step_down)
+
 #define X(name) void api_handle_##name(struct http_request *request, void *arg);
 API_HANDLERS(X)
 #undef X

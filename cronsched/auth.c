@@ -36,6 +36,7 @@ struct auth {
     bool insecure;
     enum auth_role loopback_role;
     struct tokens tokens;
+    char secret[AUTH_SECRET_MAX];
 };
 
 static const char *const role_names[] = {"nobody", "read", "operate", "admin"};
@@ -429,11 +430,45 @@ static int by_loopback(const struct auth *auth, const struct auth_peer *peer, co
     return 0;
 }
 
+void auth_set_secret(struct auth *auth, const char *secret)
+{
+    snprintf(auth->secret, sizeof(auth->secret), "%s", secret ? secret : "");
+}
+
+/* The secret, compared in a time that does not depend on what was shown. */
+static bool shows_secret(const struct auth *auth, const char *authorization)
+{
+    const char *shown = strncasecmp(authorization, "Bearer ", 7) == 0 ? authorization + 7 : "";
+    size_t n = strlen(auth->secret);
+
+    return n > 0 && strlen(shown) == n && CRYPTO_memcmp(shown, auth->secret, n) == 0;
+}
+
+/* Another replica passes on what it was asked by somebody it knows. */
+static int by_replica(const struct auth_claim *claim, struct auth_identity *ret, struct error *error)
+{
+    const char *name = claim->acting ? strchr(claim->acting, ' ') : NULL;
+    char role[16];
+
+    ret->replica = true;
+    ret->role = AUTH_ADMIN;
+    snprintf(ret->name, sizeof(ret->name), "replica");
+    if (!claim->acting)
+        return 0;
+    snprintf(role, sizeof(role), "%.*s", name ? (int)(name - claim->acting) : 0, claim->acting);
+    if (!name || auth_role_parse(role, &ret->role) < 0)
+        return error_set(error, ERR_DENIED, "Cronsched-Acting is to be 'ROLE NAME'");
+    snprintf(ret->name, sizeof(ret->name), "%s", name + 1);
+    return 0;
+}
+
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
                   struct auth_identity *ret, struct error *error)
 {
     *ret = (struct auth_identity){.role = AUTH_NOBODY};
     memcpy(ret->name, peer->name, sizeof(ret->name));
+    if (claim->authorization && shows_secret(auth, claim->authorization))
+        return by_replica(claim, ret, error);
     if (claim->authorization)
         return by_token(auth, claim->authorization, ret, error);
     if (peer->via == AUTH_VIA_UNIX) {

@@ -1,6 +1,8 @@
 /* Who may do what over HTTP: tokens, callers on this machine, and what browsers must not be used for.
  *
- * A caller is known in one of four ways, in this order:
+ * A caller is known in one of five ways, in this order:
+ *   replica   the cluster's secret as its bearer token; it names in Cronsched-Acting the caller whose request
+ * it passes on, and the role that it found.
  *   token     "Authorization: Bearer TOKEN" whose SHA-256 is a line of tokens_file: that line's name and
  * role. A token that is not in the file is refused, wherever it comes from. unix      by the kernel
  * (SO_PEERCRED): root and the daemon's own user are admin; members of the group that owns the socket file
@@ -22,6 +24,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define AUTH_SECRET_MAX     128 /* with its NUL */
 #define AUTH_TOKENS_MAX     1000
 #define AUTH_FILE_BYTES_MAX (256 * 1024)
 #define AUTH_NAME_MAX       64                   /* of a token, without its NUL */
@@ -46,6 +49,7 @@ struct auth_peer {
 /* What a request says; NULL: the header is absent. Borrowed during the call. */
 struct auth_claim {
     const char *authorization, *host, *origin;
+    const char *acting; /* Cronsched-Acting: "ROLE NAME", by a replica that passes a request on */
     const char *fetch_site, *fetch_mode, *fetch_dest; /* Sec-Fetch-* */
     bool forwarded;                                   /* Forwarded, X-Forwarded-For or Via is there */
     bool tls;
@@ -54,6 +58,7 @@ struct auth_claim {
 struct auth_identity {
     enum auth_role role;
     char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
+    bool replica;                /* another replica of the cluster, for itself or for the caller it names */
     bool challenge;              /* refused for want of a good token: 401 rather than 403 */
 };
 
@@ -74,6 +79,8 @@ void auth_free(struct auth *auth);
  * were. */
 int auth_reload(struct auth *auth, struct error *error);
 const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
+/* By which replicas of a cluster know one another; NULL or "": nobody is known by it. Copied. */
+void auth_set_secret(struct auth *auth, const char *secret);
 size_t auth_token_count(const struct auth *auth);
 
 /* Who is calling. 0, or ERR_DENIED with a text for the caller; *ret is set either way. */

@@ -38,6 +38,8 @@
       "who may do what, see 'cronsched token'")                                                              \
     X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
     X("tls.key", "tls-key", PATH, tls_key, "FILE", NULL, "its key")                                          \
+    X("tls.ca", "tls-ca", PATH, tls_ca, "FILE", NULL,                                                        \
+      "certificates by which other replicas are known (default the system's)")                               \
     X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
       "serve other machines without tokens or without TLS")                                                  \
     X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \
@@ -497,6 +499,7 @@ void config_release(struct config *config)
     free(config->tokens_file);
     free(config->tls_cert);
     free(config->tls_key);
+    free(config->tls_ca);
     config_release_engines(config);
     *config = (struct config){0};
 }

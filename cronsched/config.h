@@ -53,6 +53,7 @@ struct config {
     size_t pool_count;
     char *tokens_file; /* NULL: none */
     char *tls_cert, *tls_key;
+    char *tls_ca; /* of other replicas; NULL: the system's */
     bool insecure;
     int64_t resolve_within_ms, late_grace_ms;
     int64_t max_state_bytes;

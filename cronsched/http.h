@@ -101,6 +101,7 @@ void http_metrics(const struct http *http,
 /* ---- what a handler asks. Texts live as long as the request. */
 
 const char *http_method(const struct http_request *request);
+const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
 const char *http_param(const struct http_request *request, const char *name); /* of the path; never NULL */
 const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */
 const json_t *

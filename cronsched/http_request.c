@@ -149,6 +149,8 @@ static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char
         h->odd_encoding = h->odd_encoding || strcasecmp(value, "chunked") != 0;
     else if (strcasecmp(name, "Authorization") == 0 && ++h->authorizations)
         h->claim.authorization = value;
+    else if (strcasecmp(name, "Cronsched-Acting") == 0)
+        h->claim.acting = value;
     else if (strcasecmp(name, "Origin") == 0)
         h->claim.origin = value;
     else if (strcasecmp(name, "Sec-Fetch-Site") == 0)
@@ -495,6 +497,11 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
 const char *http_method(const struct http_request *r)
 {
     return r->method;
+}
+
+const char *http_raw_target(const struct http_request *r)
+{
+    return r->raw;
 }
 
 const char *http_param(const struct http_request *r, const char *name)

@@ -8,7 +8,9 @@
  */
 #include "cronsched/replica.h"
 
+#include "cronsched/forward.h"
 #include "cronsched/log.h"
+#include "cronsched/peer.h"
 #include "jobs/alloc.h"
 #include "jobs/state.h"
 #include "leader/leader_watch.h"
@@ -32,6 +34,10 @@ struct replica {
     struct replicated_env env;
     struct replicated_host host;
     struct leader_watch *watch;
+    struct peer *peer;
+    struct forward *forward;
+    struct api *api; /* NULL: not yet, or closed */
+    char secret[72];
     uv_timer_t wake, look;
     uv_work_t note; /* writes the cluster's uuid into the data folder */
     bool noting, closing;
@@ -235,6 +241,16 @@ static bool url_address(const char *url, char host[256], char port[8])
     return host[0] && port[0];
 }
 
+static void share_secret(struct replica *r, const char *secret)
+{
+    if (strcmp(secret, r->secret) == 0)
+        return;
+    snprintf(r->secret, sizeof(r->secret), "%s", secret);
+    peer_set_secret(r->peer, secret);
+    if (r->api)
+        api_set_secret(r->api, secret);
+}
+
 static void host_changed(void *arg)
 {
     struct replica *r = arg;
@@ -242,6 +258,7 @@ static void host_changed(void *arg)
     char host[256], port[8];
 
     remember_cluster(r, v->cluster);
+    share_secret(r, v->secret);
     if (v->leading || !v->leader || strcmp(v->leader, r->o.id) == 0 ||
         !url_address(v->leader_url, host, port))
         leader_watch_stop(r->watch);
@@ -269,6 +286,11 @@ static void on_look(uv_timer_t *timer)
 }
 
 /* ---- opening ---- */
+
+static const struct replicated_view *view_of(void *arg)
+{
+    return replicated_view(((struct replica *)arg)->journal);
+}
 
 static int read_digest(const char *path, char digest[AUTH_BYTES], struct error *error)
 {
@@ -360,11 +382,11 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
         return rc;
     r = alloc_zero(sizeof(*r));
     r->o = *o;
-    rc = open_coordinator(r, error);
-    if (rc < 0) {
-        free(r);
-        return rc;
-    }
+    rc = peer_open(&r->peer, o->loop, o->config->tls_ca, error);
+    rc = rc < 0 ? rc : open_coordinator(r, error);
+    if (rc < 0)
+        return rc; /* the process ends */
+    forward_new(&r->forward, &(struct forward_options){o->loop, r->peer, view_of, r});
     read_note(r);
     hash_config(r);
     make_secret(secret);
@@ -420,12 +442,26 @@ static void on_handle_closed(uv_handle_t *handle)
     finish_close(r);
 }
 
-static void on_watch_closed(void *arg)
+static void on_peer_closed(void *arg)
 {
     struct replica *r = arg;
 
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
     uv_close((uv_handle_t *)&r->look, on_handle_closed);
+}
+
+static void on_watch_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    peer_close(r->peer, on_peer_closed, r);
+}
+
+static void on_forward_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    leader_watch_close(r->watch, on_watch_closed, r);
 }
 
 void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
@@ -434,10 +470,22 @@ void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
     r->closed = done;
     r->closed_arg = arg;
     uv_timer_stop(&r->look);
-    leader_watch_close(r->watch, on_watch_closed, r);
+    forward_close(r->forward, on_forward_closed, r);
 }
 
 /* ---- for the API ---- */
+
+void replica_forward(struct replica *r, struct http_request *request)
+{
+    forward_request(r->forward, request);
+}
+
+void replica_set_api(struct replica *r, struct api *api)
+{
+    r->api = api;
+    if (api)
+        api_set_secret(api, r->secret);
+}
 
 bool replica_following(const struct replica *r)
 {

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "cronsched/api.h"
 #include "cronsched/config.h"
 #include "jobs/engine.h"
 #include "jobs/history.h"
@@ -39,6 +40,10 @@ struct journal *replica_journal(struct replica *replica);
 /* After the journal is closed; done is called once, from the loop. */
 void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
 
+/* Passes a request of this replica's API on to the leader, and answers it. */
+void replica_forward(struct replica *replica, struct http_request *request);
+/* The API that is to know other replicas. */
+void replica_set_api(struct replica *replica, struct api *api);
 json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */
 bool replica_following(const struct replica *replica);
 int replica_step_down(struct replica *replica, struct error *error);

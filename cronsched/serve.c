@@ -263,6 +263,8 @@ static void on_api_closed(void *arg)
     struct serve *s = arg;
 
     s->api = NULL;
+    if (s->replica)
+        replica_set_api(s->replica, NULL);
     notify_close(s->notify, on_notify_closed, s);
 }
 
@@ -444,6 +446,11 @@ static int api_step_down(void *arg, struct error *error)
     return replica_step_down(((struct serve *)arg)->replica, error);
 }
 
+static void api_forward(void *arg, struct http_request *request)
+{
+    replica_forward(((struct serve *)arg)->replica, request);
+}
+
 static void api_log(void *arg, int level, const char *event, const char *text)
 {
     env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
@@ -475,13 +482,18 @@ static int start_api(struct serve *s, struct error *error)
         .tls_key = s->config.tls_key,
         .insecure = s->config.insecure,
     };
+    int rc;
 
     if (s->replica) {
         o.context.cluster_json = api_cluster;
         o.context.following = api_following;
         o.context.step_down = api_step_down;
+        o.context.forward = api_forward;
     }
-    return api_start(&s->api, &s->loop, &o, error);
+    rc = api_start(&s->api, &s->loop, &o, error);
+    if (rc == 0 && s->replica)
+        replica_set_api(s->replica, s->api);
+    return rc;
 }
 
 static void start_handles(struct serve *s)
