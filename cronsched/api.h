@@ -20,6 +20,7 @@
 #define API_READ_WAIT_MS      2000
 #define API_RUNS_LIMIT        1000 /* rows when the caller names no number */
 #define API_APPLY_BYTES_MAX   (8 * 1024 * 1024)
+#define API_PEER_BYTES_MAX    (128 * 1024)
 #define API_AUDIT_MS          (10 * 60 * 1000)
 #define API_LOG_STREAMS_MAX   64
 #define API_LOG_POLL_MS       250 /* how often a log that is followed is looked at */
@@ -50,6 +51,8 @@ struct api_context {
     /* With a replicated journal; NULL with the embedded one, where this replica is the whole cluster. */
     json_t *(*cluster_json)(void *arg); /* the contract's shape, a new reference */
     bool (*following)(void *arg);       /* this standby is up to date with a leader */
+    /* What another replica asks of this one's engines: answers it. */
+    void (*peer_engine)(void *arg, struct http_request *request);
     /* Passes a request on to the leader, and answers it. */
     void (*forward)(void *arg, struct http_request *request);
     /* Hands the leadership over: POST /v1/cluster/step-down. NULL: there is nobody to hand it to. */

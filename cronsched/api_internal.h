@@ -102,6 +102,7 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
     X(records)                                                                                               \
     X(cluster)                                                                                               \
     X(step_down)                                                                                             \
+    X(peer_engine)                                                                                           \
     X(doctor)                                                                                                \
     X(version)                                                                                               \
     X(healthz)                                                                                               \

@@ -73,6 +73,16 @@ void api_handle_step_down(struct http_request *request, void *arg)
         http_reply_json(request, 200, json_pack("{s:s}", "replica", c->replica));
 }
 
+void api_handle_peer_engine(struct http_request *request, void *arg)
+{
+    const struct api_context *c = &((struct api *)arg)->context;
+
+    if (c->peer_engine)
+        c->peer_engine(c->arg, request);
+    else
+        http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
+}
+
 /* --- health --------------------------------------------------------------------------------------------- */
 
 void api_handle_healthz(struct http_request *request, void *arg)

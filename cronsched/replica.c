@@ -8,9 +8,12 @@
  */
 #include "cronsched/replica.h"
 
+#include "cronsched/engines/process.h"
+#include "cronsched/engines/process_remote.h"
 #include "cronsched/forward.h"
 #include "cronsched/log.h"
 #include "cronsched/peer.h"
+#include "cronsched/peer_engine.h"
 #include "jobs/alloc.h"
 #include "jobs/state.h"
 #include "leader/leader_watch.h"
@@ -36,6 +39,9 @@ struct replica {
     struct leader_watch *watch;
     struct peer *peer;
     struct forward *forward;
+    struct peer_engine *peer_engine;
+    const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
+    size_t process_host_count;
     struct api *api; /* NULL: not yet, or closed */
     char secret[72];
     uv_timer_t wake, look;
@@ -142,9 +148,13 @@ static json_t *host_member(void *arg)
 {
     struct replica *r = arg;
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i}", "url", r->o.config->advertise, "version",
+    json_t *hosts = json_array();
+
+    for (size_t i = 0; i < r->process_host_count; i++)
+        json_array_append_new(hosts, json_string(r->process_hosts[i]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o}", "url", r->o.config->advertise, "version",
                      CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config", r->config_hash,
-                     "engines", (int)engines_reachable(r), "pid", (int)getpid());
+                     "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts);
 }
 
 static uint64_t host_durable(void *arg)
@@ -289,7 +299,10 @@ static void on_look(uv_timer_t *timer)
 
 static const struct replicated_view *view_of(void *arg)
 {
-    return replicated_view(((struct replica *)arg)->journal);
+    static const struct replicated_view nothing = {0};
+    const struct replica *r = arg;
+
+    return r->journal ? replicated_view(r->journal) : &nothing;
 }
 
 static int read_digest(const char *path, char digest[AUTH_BYTES], struct error *error)
@@ -386,6 +399,7 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     rc = rc < 0 ? rc : open_coordinator(r, error);
     if (rc < 0)
         return rc; /* the process ends */
+    r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, r->peer, view_of, r});
     read_note(r);
     hash_config(r);
@@ -430,6 +444,7 @@ static void finish_close(struct replica *r)
 {
     if (r->handles > 0 || r->noting)
         return;
+    peer_engine_free(r->peer_engine);
     r->closed(r->closed_arg);
     free(r);
 }
@@ -464,16 +479,65 @@ static void on_forward_closed(void *arg)
     leader_watch_close(r->watch, on_watch_closed, r);
 }
 
+void replica_journal_closed(struct replica *r)
+{
+    r->journal = NULL;
+    uv_timer_stop(&r->wake);
+    uv_timer_stop(&r->look);
+    leader_watch_stop(r->watch);
+}
+
 void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
 {
     r->closing = true;
     r->closed = done;
     r->closed_arg = arg;
-    uv_timer_stop(&r->look);
     forward_close(r->forward, on_forward_closed, r);
 }
 
 /* ---- for the API ---- */
+
+struct engine_host *replica_engine_host(struct replica *r)
+{
+    return peer_engine_host(r->peer_engine);
+}
+
+/* The replica with that data folder, by what it published. */
+static const char *url_of_host(void *arg, const char *host_id)
+{
+    const struct replicated_view *v = view_of(arg);
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const json_t *hosts = json_object_get(v->members[i].facts, "hosts"), *host;
+        size_t n;
+
+        json_array_foreach(hosts, n, host)
+        {
+            if (json_is_string(host) && strcmp(json_string_value(host), host_id) == 0)
+                return json_string_value(json_object_get(v->members[i].facts, "url"));
+        }
+    }
+    return NULL;
+}
+
+void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
+{
+    struct process_remote_options o = {.under = under,
+                                       .host = replica_engine_host(r),
+                                       .peer = r->peer,
+                                       .loop = r->o.loop,
+                                       .url = url_of_host,
+                                       .arg = r};
+
+    r->process_hosts[r->process_host_count++] = engine_process_host(under);
+    engine_process_remote_new(ret, &o);
+}
+
+void replica_peer_engine(struct replica *r, struct http_request *request)
+{
+    peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, view_of(r)->epoch,
+                        r->o.zones);
+}
 
 void replica_forward(struct replica *r, struct http_request *request)
 {

@@ -37,9 +37,17 @@ struct replica_options {
 /* Opens the session; the journal's events go to the scheduler. */
 int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
 struct journal *replica_journal(struct replica *replica);
-/* After the journal is closed; done is called once, from the loop. */
+/* Its journal is closed: nothing of it is asked for any more. */
+void replica_journal_closed(struct replica *replica);
+/* After that, and after the engines are closed; done is called once, from the loop. */
 void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
 
+/* The host that engines of this replica answer to: it passes on to the scheduler what is the scheduler's. */
+struct engine_host *replica_engine_host(struct replica *replica);
+/* A process engine that also asks other replicas about their attempts; owns `under`. */
+void replica_process_engine(struct replica *replica, struct engine **ret, struct engine *under);
+/* What another replica asks of this one's engines. */
+void replica_peer_engine(struct replica *replica, struct http_request *request);
 /* Passes a request of this replica's API on to the leader, and answers it. */
 void replica_forward(struct replica *replica, struct http_request *request);
 /* The API that is to know other replicas. */

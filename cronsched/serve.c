@@ -220,22 +220,24 @@ static void on_history_closed(void *arg)
     pool_close(&s->pool, on_pool_closed, s);
 }
 
-static void on_engine_closed(void *arg)
-{
-    struct serve *s = arg;
-
-    if (--s->engines_open == 0)
-        s->history->ops->close(s->history, on_history_closed, s);
-}
-
-static void close_engines(void *arg)
+static void on_replica_closed(void *arg)
 {
     struct serve *s = arg;
 
     s->replica = NULL;
-    s->engines_open = s->engine_count;
-    for (size_t i = 0; i < s->engine_count; i++)
-        s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
+    s->history->ops->close(s->history, on_history_closed, s);
+}
+
+static void on_engine_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    if (--s->engines_open > 0)
+        return;
+    if (s->replica)
+        replica_close(s->replica, on_replica_closed, s);
+    else
+        on_replica_closed(s);
 }
 
 static void on_journal_closed(void *arg)
@@ -244,9 +246,10 @@ static void on_journal_closed(void *arg)
 
     s->journal = NULL;
     if (s->replica)
-        replica_close(s->replica, close_engines, s);
-    else
-        close_engines(s);
+        replica_journal_closed(s->replica);
+    s->engines_open = s->engine_count;
+    for (size_t i = 0; i < s->engine_count; i++)
+        s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
 }
 
 static void on_notify_closed(void *arg)
@@ -305,7 +308,8 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static int make_engine(struct serve *s, const struct config_engine *e, struct error *error)
 {
-    struct engine_host *host = scheduler_engine_host(s->scheduler);
+    struct engine_host *host = s->replica ? replica_engine_host(s->replica)
+                                          : scheduler_engine_host(s->scheduler);
     struct engine **ret = &s->engines[s->engine_count];
     int rc;
 
@@ -327,6 +331,8 @@ static int make_engine(struct serve *s, const struct config_engine *e, struct er
                                            .max_armed = e->max_armed};
 
         rc = engine_process_new(ret, &s->loop, &o, host, error);
+        if (rc == 0 && s->replica)
+            replica_process_engine(s->replica, ret, *ret);
     } else if (strcmp(e->type, "null") == 0) {
         struct engine_null_options o = {.name = e->name, .max_armed = e->max_armed};
 
@@ -446,6 +452,11 @@ static int api_step_down(void *arg, struct error *error)
     return replica_step_down(((struct serve *)arg)->replica, error);
 }
 
+static void api_peer_engine(void *arg, struct http_request *request)
+{
+    replica_peer_engine(((struct serve *)arg)->replica, request);
+}
+
 static void api_forward(void *arg, struct http_request *request)
 {
     replica_forward(((struct serve *)arg)->replica, request);
@@ -489,6 +500,7 @@ static int start_api(struct serve *s, struct error *error)
         o.context.following = api_following;
         o.context.step_down = api_step_down;
         o.context.forward = api_forward;
+        o.context.peer_engine = api_peer_engine;
     }
     rc = api_start(&s->api, &s->loop, &o, error);
     if (rc == 0 && s->replica)

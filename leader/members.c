@@ -85,10 +85,6 @@ static void members_judge(struct replicated *r)
         int theirs = (int)fact_int(&r->members[i], "level", 1);
 
         level = theirs < level ? theirs : level;
-        if (r->registered && strcmp(r->members[i].id, r->replica) == 0 &&
-            fact_int(&r->members[i], "session", r->session) != r->session)
-            replicated_alarm(r, "another process serves as replica '%s': each needs an id of its own",
-                             r->replica);
     }
     r->level = level;
     replicated_changed(r);
@@ -139,9 +135,12 @@ static void on_member(void *arg, const struct coord_reply *reply)
     struct replicated *r = m->r;
 
     r->members_asked--;
-    if (reply->result == COORD_OK)
+    if (reply->result == COORD_OK) {
         member_put(r, m->id, reply);
-    else if (reply->result == COORD_LOST)
+        if (r->registered && strcmp(m->id, r->replica) == 0 && reply->stat.owner != r->session)
+            replicated_alarm(r, "another process serves as replica '%s': each needs an id of its own",
+                             r->replica);
+    } else if (reply->result == COORD_LOST)
         r->members_read.want = true;
     if (r->members_asked == 0)
         members_judge(r);

@@ -69,6 +69,11 @@ void process_id(const struct process_engine *e, const char *name, char ret[PROCE
     snprintf(ret, PROCESS_ID_MAX, "%s@%s", name, e->host_id);
 }
 
+const char *engine_process_host(const struct engine *engine)
+{
+    return of(engine)->host_id;
+}
+
 /* --- calls --- */
 
 struct process_call *process_call_new(struct process_engine *e, const struct process_call_ops *ops,

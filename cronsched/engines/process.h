@@ -45,5 +45,8 @@ struct engine_process_options {
 int engine_process_new(struct engine **ret, uv_loop_t *loop, const struct engine_process_options *options,
                        struct engine_host *host, struct error *error);
 
+/* The number of its data folder, by which ids name it. */
+const char *engine_process_host(const struct engine *engine);
+
 /* What ops->check does; for the validation of job files without an engine. */
 int engine_process_check(const struct job *job, struct error *error);

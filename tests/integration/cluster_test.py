@@ -1,0 +1,273 @@
+#!/usr/bin/python3
+"""Replicas of one cluster on a real ZooKeeper: who leads, who follows, what is lost when one of them goes: nothing."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+from zookeeper import ZooKeeper, free_ports, why_no_zookeeper  # noqa: E402
+
+SESSION_S = 4
+
+
+class Cluster:
+    """A ZooKeeper of its own and some replicas, all of the process engine."""
+
+    def __init__(self, suite, replicas=2, name="c"):
+        self.suite, self.name = suite, name
+        self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
+        suite.addCleanup(self.zk.close)
+        self.zk.wait_up()
+        self.ports = free_ports(replicas)
+        self.servers = [self.make(i) for i in range(replicas)]
+        self.servers[0].start()
+        self.wait_leader(self.servers[0])
+        for server in self.servers[1:]:
+            server.start()
+
+    def make(self, i, name=None):
+        server = self.suite.server(name=f"{name or self.name}{i}", config={
+            "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
+            "session_timeout": f"{SESSION_S}s", "insecure": True})
+        server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")
+        return server
+
+    def view(self, server):
+        return server.cli.json("cluster")
+
+    def leader(self):
+        """The replica that leads, as one that is up says."""
+        for server in self.servers:
+            if server.running() and os.path.exists(server.socket):
+                leader = self.view(server)["leader"]
+                found = [s for s in self.servers if leader and s.config["replica"] == leader["id"]]
+                return found[0] if found and found[0].running() else None
+        return None
+
+    def wait_leader(self, server=None, seconds=30):
+        """The replica that leads (this one), once it says so itself."""
+        def leads():
+            found = self.leader()
+            if not found or server not in (None, found):
+                return None
+            return found if found.http("GET", "/readyz")[1].get("role") == "leader" else None
+        return lab.wait_for(leads, seconds, lambda: f"a leader: {[s.log_tail(4) for s in self.servers if s.starts]}")
+
+    def others(self, server):
+        return [s for s in self.servers if s is not server]
+
+
+class Replication(lab.Suite):
+    def setUp(self):
+        super().setUp()
+        why = why_no_zookeeper()
+        if why:
+            self.skipTest(why)
+
+    def applied_alike(self, cluster, seconds=15):
+        """Every replica has applied as much as the leader."""
+        def alike():
+            heads = {s.cli.json("cluster")["index"] for s in cluster.servers if s.running()}
+            return len(heads) == 1
+        lab.wait_for(alike, seconds, "replicas to be alike")
+
+    def test_a_standby_takes_over_when_the_leader_is_killed(self):
+        c = Cluster(self)
+        ledger = lab.Ledger(self.folder)
+        first, second = c.servers
+        first.apply({"tick": ledger.process_job(schedule="* * * * * *", concurrency="allow")})
+        lab.wait_for(lambda: len(second.cli.runs("tick", "--state", "ended")) >= 2, 30, "two runs")
+        since = lab.instant(time.time() - 2)
+        begun = time.time()
+        first.kill()
+        c.wait_leader(second)
+        lab.say(f"a standby led {time.time() - begun:.2f} s after the kill; the session would have stood {SESSION_S} s")
+        self.assertLess(time.time() - begun, SESSION_S)
+        first.start()  # what it had prepared is its own: only it can tell what became of that
+        answer = second.cli.audit(since)
+        self.assertEqual(0, answer.code, answer)
+        self.assertNone(lab.Checker(ledger).strict().problems)
+        self.assertNone(r for r in second.cli.runs("tick") if r["verdict"] == "lost")
+        reigns = second.cli.json("cluster", "takeovers")
+        self.assertEqual(["start", "connection-closed"], [r["cause"] for r in reigns][:2], reigns)
+
+    def test_any_replica_takes_any_request(self):
+        c = Cluster(self, replicas=3)
+        leader = c.wait_leader()
+        standby, other = c.others(leader)
+        standby.apply({"j": {"command": ["/bin/echo", "hello"], "concurrency": "allow"}})
+        self.assertEqual(["j"], [j["job"] for j in standby.cli.json("jobs")])  # what was written through it is seen in it
+        run = other.cli.trigger("j", "--key", "k")
+        self.assertEqual(run, standby.cli.trigger("j", "--key", "k"))
+        self.assertEqual("succeeded", other.cli.wait_end(run)["verdict"])
+        standby.cli.check("pause", "j", "--reason", "because")
+        lab.wait_for(lambda: leader.cli.json("show", "j")["paused"], 10, "the pause to be seen")
+        other.cli.check("resume", "j")
+        records = str(leader.http("GET", "/v1/records?kinds=pause")[1])
+        self.assertIn("unix:", records)  # the caller that the standby saw, not the standby
+        self.assertEqual(3, standby.cli.call("trigger", "nobody").code)
+        standby.cli.check("delete", "j")
+        self.applied_alike(c)
+        for server in c.servers:
+            server.stop()
+
+    def test_stepping_down_hands_over_at_once(self):
+        c = Cluster(self, replicas=3)
+        leader = c.wait_leader()
+        begun = time.time()
+        c.others(leader)[0].cli.check("cluster", "step-down")
+        lab.wait_for(lambda: c.leader() not in (None, leader), 10, "another leader")
+        lab.say(f"another led {time.time() - begun:.2f} s after step-down was asked for")
+        epoch = c.view(leader)["epoch"]
+        self.assertEqual(2, epoch)
+        time.sleep(2 * SESSION_S)  # nobody flaps: the time is what is tested
+        self.assertEqual(epoch, c.view(leader)["epoch"])
+
+    def test_sigterm_hands_over_at_once(self):
+        c = Cluster(self)
+        first, second = c.servers
+        begun = time.time()
+        first.stop()
+        c.wait_leader(second)
+        lab.say(f"the standby led {time.time() - begun:.2f} s after SIGTERM")
+        self.assertLess(time.time() - begun, SESSION_S)
+
+    def test_a_leader_that_was_stopped_for_long_finds_itself_deposed(self):
+        c = Cluster(self)
+        ledger = lab.Ledger(self.folder)
+        first, second = c.servers
+        first.apply({"tick": ledger.process_job(schedule="*/2 * * * * *", concurrency="allow")})
+        lab.wait_for(lambda: second.cli.runs("tick", "--state", "ended"), 30, "a run")
+        os.kill(first.process.pid, signal.SIGSTOP)
+        try:
+            lab.wait_for(lambda: c.view(second)["leader"] and c.view(second)["leader"]["id"] == "r1", 4 * SESSION_S,
+                         "the standby to lead")
+            time.sleep(SESSION_S)  # stopped for longer than the session in all
+        finally:
+            os.kill(first.process.pid, signal.SIGCONT)
+        lab.wait_for(lambda: "deposed" in first.log(), 20, "the old leader to notice")
+        lab.wait_for(lambda: c.view(first)["leader"]["id"] == "r1", 20, "the old leader to follow")
+        self.assertNone(lab.Checker(ledger).strict().problems)
+
+    def test_a_trigger_with_a_key_survives_failovers_through_a_standby(self):
+        c = Cluster(self, replicas=3)
+        ledger = lab.Ledger(self.folder)
+        leader = c.wait_leader()
+        standby = c.others(leader)[0]
+        standby.apply({"j": ledger.process_job("sleep 0.2", concurrency="allow")})
+        answers, stop = [], threading.Event()
+
+        def send():
+            while not stop.is_set():
+                answers.append(standby.cli.call("trigger", "j", "--key", "one", "-o", "json"))
+
+        threads = [threading.Thread(target=send) for _ in range(2)]
+        for t in threads:
+            t.start()
+        for _ in range(3):
+            time.sleep(1)
+            victim = lab.wait_for(c.leader, 30, "a leader")
+            if victim is standby:
+                victim.cli.check("cluster", "step-down")
+            else:
+                victim.kill()
+                victim.start()
+        stop.set()
+        for t in threads:
+            t.join()
+        runs = {a.json()["run"] for a in answers if a.code == 0}
+        lab.say(f"{len(answers)} sends of one key over three failovers: {sum(a.code == 0 for a in answers)} answered, "
+                f"{len(runs)} run")
+        self.assertEqual(1, len(runs))
+        self.assertNone(str(a) for a in answers if a.code not in (0, 5, 7))
+        self.assertEqual("succeeded", standby.cli.wait_end(runs.pop())["verdict"])
+        self.assertNone(lab.Checker(ledger).strict().problems)
+
+    def test_a_replica_with_an_empty_disk_joins(self):
+        c = Cluster(self)
+        first, second = c.servers
+        first.apply({f"j{i}": {"command": ["true"], "schedule": "0 3 * * *"} for i in range(50)})
+        second.stop()
+        fresh = c.make(1, name="fresh")
+        fresh.start()
+        self.assertEqual(50, len(fresh.cli.json("jobs")))
+        first.kill()
+        c.servers = [fresh]
+        c.wait_leader(fresh)
+        self.assertEqual(50, len(fresh.cli.json("jobs")))
+
+    def test_losing_every_disk_loses_no_job(self):
+        c = Cluster(self)
+        c.servers[0].apply({"j": {"command": ["true"], "schedule": "0 3 * * *"}})
+        for server in c.servers:
+            server.kill()
+        fresh = [c.make(i, name="fresh") for i in range(2)]
+        c.servers = fresh
+        for server in fresh:
+            server.launch()
+        leader = c.wait_leader()
+        self.assertEqual(["j"], [j["job"] for j in leader.cli.json("jobs")])
+        leader.cli.check("trigger", "j", "--wait")
+
+    def test_an_empty_zookeeper_under_a_store_that_knows_more_is_refused(self):
+        c = Cluster(self)
+        first, second = c.servers
+        first.apply({"j": {"command": ["true"]}})
+        self.applied_alike(c)
+        for server in c.servers:
+            server.stop()
+        other = ZooKeeper(self.folder.make("zk-empty")).start()
+        self.addCleanup(other.close)
+        other.wait_up()
+        first.config["zookeeper"] = other.connect
+        first.launch()
+        lab.wait_for(lambda: "ZooKeeper holds nothing of this cluster" in first.log(), 30, "the refusal")
+        self.assertTrue(first.running())
+        self.assertEqual(503, first.http("GET", "/readyz")[0])
+        first.config["zookeeper"] = c.zk.connect
+        first.stop()
+        first.start()
+        self.assertEqual(["j"], [j["job"] for j in first.cli.json("jobs")])
+
+    def test_zookeeper_away_for_a_while_stops_writes_and_nothing_else(self):
+        c = Cluster(self)
+        first, second = c.servers
+        first.apply({"tick": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}})
+        since = lab.instant(time.time() - 1)
+        c.zk.kill(0)
+        time.sleep(SESSION_S + 2)
+        self.assertEqual(["tick"], [j["job"] for j in second.cli.json("jobs")])  # reads are served
+        self.assertTrue(first.running() and second.running())
+        c.zk.start(0)
+        leader = c.wait_leader()
+        lab.wait_for(lambda: leader.cli.audit(since).code == 0 and
+                     lab.parse_instant(leader.cli.json("jobs")[0]["next"]) > time.time() - 2, 30, "all to be caught up")
+
+    def test_two_of_one_name_are_refused(self):
+        c = Cluster(self)
+        twin = c.make(1, name="twin")
+        twin.config.update(replica="r0", listen=[f"unix:{twin.socket}"], advertise="http://127.0.0.1:1")
+        twin.launch()
+        lab.wait_for(lambda: "needs an id of its own" in twin.log() + c.servers[0].log(), 30, "the alarm")
+
+    def test_others_are_known_by_the_secret_alone(self):
+        c = Cluster(self)
+        leader, standby = c.wait_leader(), None
+        standby = c.others(leader)[0]
+        import urllib.error
+        import urllib.request
+        url = f"http://127.0.0.1:{c.ports[c.servers.index(standby)]}/v1/jobs"
+        request = urllib.request.Request(url, headers={"Authorization": "Bearer " + "0" * 64,
+                                                       "Cronsched-Acting": "admin unix:root"})
+        with self.assertRaises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=10)
+        self.assertEqual(401, raised.exception.code)
+        self.assertEqual(403, leader.http("POST", "/v1/peer/engine", {})[0])
+
+
+if __name__ == "__main__":
+    lab.main()
