@@ -163,8 +163,10 @@ static void passage_send(struct passage *p)
 }
 
 /* Doing it again does what doing it once does. */
-static bool is_repeatable(const struct http_request *request, const json_t *body, const char *path)
+static bool is_repeatable(const struct http_request *request, const json_t *body)
 {
+    const char *path = http_raw_target(request);
+
     if (strstr(path, "/trigger"))
         return json_is_string(json_object_get(body, "key"));
     return strcmp(http_method(request), "DELETE") != 0 && !strstr(path, "/backfill") &&
@@ -197,7 +199,7 @@ void forward_request(struct forward *f, struct http_request *request)
     p->request = http_request_ref(request);
     p->path = alloc_text(http_raw_target(request));
     p->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    p->repeatable = is_repeatable(request, body, p->path);
+    p->repeatable = is_repeatable(request, body);
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
     p->acting = alloc_text(acting);
     p->until_ms = uv_now(f->o.loop) + FORWARD_MS;

@@ -1,5 +1,5 @@
-/* See znodes.h. A multi is carried out step by step, each seeing what those before it did, and undone when one
- * fails. */
+/* See znodes.h. A multi is carried out step by step, each seeing what those before it did, and undone when
+ * one fails. */
 #include "tests/sim/znodes.h"
 
 #include "jobs/alloc.h"

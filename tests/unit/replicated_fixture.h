@@ -1,0 +1,267 @@
+/* Replicas of the replicated core on a ZooKeeper that is moved step by step: their environment, a cluster of
+ * them, and what a test asks of it. Each test makes and frees a cluster of its own.
+ */
+#pragma once
+
+#include "leader/replicated_priv.h"
+
+/* the including test has cmocka.h */
+#include "tests/unit/journal_owner.h"
+#include "tests/unit/stepped_zookeeper.h"
+
+#define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
+
+struct node {
+    char id[8];
+    struct owner owner;
+    struct seat seat;
+    struct zoo *zoo;
+    struct journal *journal;
+    struct replicated_env env;
+    struct replicated_host host;
+    bool fit;
+    uint64_t durable;
+    bool up;
+};
+
+struct cluster {
+    struct zoo zoo;
+    struct node nodes[SEATS_MAX];
+    size_t count;
+    uint64_t random;
+};
+
+/* ---- environment ---- */
+
+static inline uint64_t env_boot(void *arg)
+{
+    return (uint64_t)((struct node *)arg)->zoo->now_ms;
+}
+
+static inline int64_t env_wall(void *arg)
+{
+    return ((struct node *)arg)->zoo->now_ms + 1700000000000;
+}
+
+static inline uint64_t env_random(void *arg)
+{
+    static uint64_t x = 1;
+
+    (void)arg;
+    return x++ * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static inline void env_wake(void *arg, uint64_t at)
+{
+    (void)arg;
+    (void)at;
+}
+
+static inline void env_log(void *arg, int level, const char *event, const char *text)
+{
+    if (getenv("VERBOSE"))
+        printf("# %s: [%d] %s: %s\n", ((struct node *)arg)->id, level, event, text);
+}
+
+static inline bool host_fit(void *arg, const char **ret_why)
+{
+    *ret_why = "its engines do not answer";
+    return ((struct node *)arg)->fit;
+}
+
+static inline json_t *host_member(void *arg)
+{
+    return json_pack("{s:s}", "url", ((struct node *)arg)->id);
+}
+
+static inline uint64_t host_durable(void *arg)
+{
+    struct node *n = arg;
+
+    return n->durable ? n->durable : n->owner.index;
+}
+
+static inline void host_changed(void *arg)
+{
+    assert_true(((struct node *)arg)->up);
+}
+
+/* ---- the cluster ---- */
+
+static inline struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more)
+{
+    struct node *n = &c->nodes[i];
+    struct replicated_options o = more ? *more : (struct replicated_options){0};
+
+    *n = (struct node){.zoo = &c->zoo, .fit = true, .up = true};
+    snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
+    n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
+    n->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, n};
+    n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &c->zoo};
+    list_init(&n->seat.asks);
+    if (!o.replica)
+        o.replica = n->id;
+    o.url = "http://127.0.0.1:1";
+    o.cluster_uuid = "uuid";
+    o.secret = SECRET;
+    o.level = 2;
+    o.env = &n->env;
+    o.host = &n->host;
+    c->zoo.seats[i] = &n->seat;
+    c->zoo.count = i + 1 > c->zoo.count ? i + 1 : c->zoo.count;
+    c->count = c->zoo.count;
+    n->journal = n->owner.journal = replicated_new(&o, &n->seat.coord, &owner_events, &n->owner);
+    seat_connect(&n->seat);
+    return n;
+}
+
+static inline struct cluster *cluster_new(size_t count)
+{
+    struct cluster *c = alloc_zero(sizeof(*c));
+
+    znodes_init(&c->zoo.tree);
+    c->zoo.now_ms = 1000;
+    for (size_t i = 0; i < count; i++)
+        node_start(c, i, NULL);
+    return c;
+}
+
+/* The process is gone, its session stands. */
+static inline void node_dies(struct node *n)
+{
+    seat_cut(&n->seat, 0);
+    n->journal->ops->close(n->journal, owner_closed, &n->owner);
+    while (!n->seat.closed) { /* it waits for its appends until its patience ends */
+        n->zoo->now_ms += 1000;
+        replicated_tick(n->journal);
+    }
+    n->up = false;
+}
+
+static inline void session_of_the_dead_ends(struct node *n)
+{
+    if (n->seat.session)
+        seat_session_ends(&n->seat);
+}
+
+static inline void cluster_free(struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct node *n = &c->nodes[i];
+
+        if (n->up) {
+            if (n->seat.connected)
+                seat_cut(&n->seat, 0);
+            n->journal->ops->close(n->journal, owner_closed, &n->owner);
+            while (!n->seat.closed) {
+                c->zoo.now_ms += 1000;
+                replicated_tick(n->journal);
+            }
+        }
+        c->zoo.count = 0; /* nobody is told any more */
+        seat_finish_close(&n->seat);
+        assert_int_equal(n->owner.closed, 1);
+    }
+    znodes_release(&c->zoo.tree);
+    free(c);
+}
+
+static inline bool step_any(struct cluster *c)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < c->count; i++)
+        any |= c->nodes[i].up && seat_step(&c->nodes[i].seat);
+    return any;
+}
+
+static inline void settle(struct cluster *c)
+{
+    for (int i = 0; step_any(c); i++)
+        assert_true(i < 100000);
+}
+
+static inline void tick(struct cluster *c, int64_t ms)
+{
+    c->zoo.now_ms += ms;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->nodes[i].up)
+            replicated_tick(c->nodes[i].journal);
+}
+
+static inline void pass(struct cluster *c, int64_t ms)
+{
+    settle(c);
+    for (int64_t left = ms; left > 0; left -= 500) {
+        tick(c, left < 500 ? left : 500);
+        settle(c);
+    }
+}
+
+static inline struct node *leader(struct cluster *c)
+{
+    struct node *found = NULL;
+
+    for (size_t i = 0; i < c->count; i++)
+        if (c->nodes[i].up && c->nodes[i].owner.leading) {
+            assert_null(found);
+            found = &c->nodes[i];
+        }
+    return found;
+}
+
+static inline const char *data_at(struct cluster *c, const char *path)
+{
+    const struct znode_version *v = znode_at(znodes_find(&c->zoo.tree, path), INT64_MAX);
+
+    return v ? v->data : NULL;
+}
+
+static inline uint64_t head(struct cluster *c)
+{
+    return strtoull(data_at(c, NODE_HEAD), NULL, 10);
+}
+
+/* Every batch up to head is there, each the next of the one before. */
+static inline void assert_log_is_a_chain(struct cluster *c, uint64_t from)
+{
+    char path[COORD_PATH_MAX], hash[33] = "";
+    int64_t epoch = 0;
+
+    for (uint64_t i = from; i <= head(c); i++) {
+        const char *data = data_at(c, log_path(i, path));
+        struct batch *b = NULL;
+
+        assert_non_null(data);
+        assert_int_equal(batch_decode(&b, data + NONCE_SIZE, strlen(data + NONCE_SIZE), NULL), 0);
+        assert_int_equal(b->index, i);
+        assert_true(b->epoch >= epoch);
+        if (i > from)
+            assert_string_equal(b->prev, hash);
+        batch_hash(data + NONCE_SIZE, strlen(data + NONCE_SIZE), hash);
+        epoch = b->epoch;
+        batch_free(b);
+    }
+    assert_null(data_at(c, log_path(head(c) + 1, path)));
+}
+
+static inline void append(struct node *n, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(owner_append(&n->owner, 20), 0);
+}
+
+/* Three replicas, the first leads, ten batches. */
+static inline struct cluster *cluster_of_three(void)
+{
+    struct cluster *c = cluster_new(1);
+
+    pass(c, 3000);
+    node_start(c, 1, NULL);
+    node_start(c, 2, NULL);
+    pass(c, 3000);
+    assert_ptr_equal(leader(c), &c->nodes[0]);
+    append(&c->nodes[0], 10);
+    pass(c, 3000);
+    return c;
+}
