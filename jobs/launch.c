@@ -799,6 +799,10 @@ void run_release_now(struct scheduler *s, struct run *r)
         run_kick(s, r, r->live.not_before_ms);
         return;
     }
+    if (!s->journal->ops->may_act(s->journal)) { /* politeness: the fence would hold all the same */
+        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
+        return;
+    }
     r->live.released = true;
     submit(s, r, ENGINE_RELEASE);
 }

@@ -26,6 +26,7 @@
 #define BACK_OFF_MAX_MS        30000
 #define STOP_AGAIN_MS          30000
 #define LANE_LOOK_AGAIN_MS     5000
+#define MAY_ACT_AGAIN_MS       100
 
 /* A bounded number of places and those who wait for one: an engine's armed attempts, a pool's running ones.
  */

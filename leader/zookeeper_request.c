@@ -106,6 +106,7 @@ static void answer_later(struct request *r, enum coord_result result, const char
 {
     r->result = result;
     r->text = text;
+    r->bytes = 0; /* never among those under way */
     r->zk->requests++;
     list_append(&r->zk->due, &r->link);
     zookeeper_due(r->zk);
@@ -212,7 +213,6 @@ static void sent(struct request *r, int rc)
         list_append(&zk->outstanding, &r->link);
     } else {
         zk->broken = true;
-        r->bytes = 0;
         answer_later(r, COORD_LOST, zerror(rc));
     }
     zookeeper_touched(zk);
