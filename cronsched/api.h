@@ -55,6 +55,11 @@ struct api_context {
     void (*peer_engine)(void *arg, struct http_request *request);
     /* Passes a request on to the leader, and answers it. */
     void (*forward)(void *arg, struct http_request *request);
+    /* The log of this attempt is not all here: it is written at another replica, or (it is over) a copy is
+     * still to come. id: the engine's, NULL: none yet. */
+    bool (*log_elsewhere)(void *arg, const char *run, int attempt, const char *id, bool over);
+    /* Passes a request for a log on to the replica that has it, and answers it. path: with its query. */
+    void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);
     /* Hands the leadership over: POST /v1/cluster/step-down. NULL: there is nobody to hand it to. */
     int (*step_down)(void *arg, struct error *error);
     void *arg;

@@ -5,10 +5,13 @@
  * file: the stream ends, or, when the log is followed and the attempt is not over, the file is looked at
  * again API_LOG_POLL_MS later. The attempt counts as over before the last look, so that nothing written
  * before its end is missed.
+ * In a cluster: an attempt whose log is written at another replica, or was and has not been copied yet, is
+ * asked for there; and so is one of which nothing is here.
  *
  * Failures: no file yet and the attempt not over: an empty log, or a wait when it is followed. No file and it
  * is over: not found. The stream is full: reading waits for `drained`. The client goes: `closed`; the reader
- * is freed when the pool has given it back.
+ * is freed when the pool has given it back. Another replica goes on with the attempt while its log is
+ * followed here: the stream is cut, and whoever asks again is sent there.
  */
 #include "cronsched/api_internal.h"
 #include "cronsched/logs.h"
@@ -29,14 +32,14 @@ struct reader {
     struct api *api;
     struct http_request *request; /* until the stream is there */
     struct http_stream *stream;   /* NULL: not yet, or closed */
-    char *run;
+    char *run, *id;               /* id: the engine's, NULL: none yet */
     int attempt;
     long tail; /* lines; -1: all */
     bool follow;
 
     uv_work_t work;
     uv_timer_t timer;
-    bool busy, waiting, paused, over, ending;
+    bool busy, waiting, paused, over, ending, moved;
     int handles; /* the timer, when it is open */
 
     /* the pool's while busy */
@@ -124,6 +127,7 @@ static void reader_free(struct reader *r)
     api->stream_count--;
     http_request_unref(r->request);
     free(r->run);
+    free(r->id);
     free(r->block);
     free(r);
     api_work_end(api);
@@ -172,12 +176,32 @@ static void on_closed(void *arg)
     reader_close(r);
 }
 
+/* To the replica that has it. What another replica asks for is here, or is not. */
+static bool passed_on(struct api *api, struct http_request *request, const char *id, int attempt, long tail,
+                      bool follow)
+{
+    const struct api_context *c = &api->context;
+    char path[RUN_ID_MAX + 128], lines[32] = "";
+
+    if (!c->log_pass || http_caller(request)->replica)
+        return false;
+    if (tail >= 0)
+        snprintf(lines, sizeof(lines), "&tail=%ld", tail);
+    snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d%s%s", http_param(request, "run"), attempt,
+             lines, follow ? "&follow=1" : "");
+    c->log_pass(c->arg, request, id, path, follow);
+    return true;
+}
+
 /* The reply begins: with a stream, or with why not. */
 static void begin_reply(struct reader *r)
 {
     static const struct http_stream_events events = {on_drained, on_closed};
 
-    if (r->fd < 0 && r->failed != ENOENT)
+    if (r->fd < 0 && r->failed == ENOENT && r->over &&
+        passed_on(r->api, r->request, r->id, r->attempt, r->tail, r->follow))
+        ; /* answered from there */
+    else if (r->fd < 0 && r->failed != ENOENT)
         http_reply_error(r->request, ERR_IO, "the log of %s, attempt %d: %s", r->run, r->attempt,
                          strerror(r->failed));
     else if (r->fd < 0 && r->over)
@@ -201,18 +225,18 @@ static bool is_word(const json_t *object, const char *key, const char *const *wo
 }
 
 /* Nothing more will be written. A run that is not live any more is over as a whole. */
-static bool attempt_is_over(struct reader *r)
+static bool attempt_is_over(struct api *api, const char *id, int number)
 {
     static const char *const ends[] = {"ended", "start-failed", "unknown",
                                        NULL}; /* never-ran is tried again */
     static const char *const run_ends[] = {"ended", "skipped", NULL};
-    json_t *run = scheduler_run_json(r->api->context.scheduler, r->run), *attempt;
+    json_t *run = scheduler_run_json(api->context.scheduler, id), *attempt;
     bool over = !run || is_word(run, "state", run_ends);
     size_t i;
 
     json_array_foreach(json_object_get(run, "attempts"), i, attempt)
     {
-        if (json_integer_value(json_object_get(attempt, "attempt")) == r->attempt)
+        if (json_integer_value(json_object_get(attempt, "attempt")) == number)
             over = over || is_word(attempt, "state", ends);
     }
     json_decref(run);
@@ -241,6 +265,8 @@ static void on_pool_done(uv_work_t *work, int status)
             http_stream_cut(r->stream);
     } else if (r->fd >= 0 && r->failed) {
         http_stream_cut(r->stream);
+    } else if (r->moved) {
+        http_stream_cut(r->stream);
     } else if (r->over || !r->follow) {
         http_stream_end(r->stream); /* `closed` follows */
     } else {
@@ -249,12 +275,21 @@ static void on_pool_done(uv_work_t *work, int status)
     }
 }
 
+static bool is_elsewhere(const struct api *api, const char *run, int attempt, const char *id, bool over)
+{
+    const struct api_context *c = &api->context;
+
+    return c->log_elsewhere && c->log_elsewhere(c->arg, run, attempt, id, over);
+}
+
 /* Reads on, unless something else is under way. */
 static void look(struct reader *r)
 {
     if (r->ending || r->busy || r->paused || r->waiting)
         return;
-    r->over = attempt_is_over(r); /* asked before the file is read */
+    /* asked before the file is read */
+    r->moved = !r->over && r->stream && is_elsewhere(r->api, r->run, r->attempt, r->id, false);
+    r->over = attempt_is_over(r->api, r->run, r->attempt);
     r->busy = true;
     r->work.data = r;
     if (uv_queue_work(r->api->loop, &r->work, on_pool, on_pool_done) < 0)
@@ -263,19 +298,32 @@ static void look(struct reader *r)
 
 /* --- finding the run ------------------------------------------------------------------------------------ */
 
-static struct reader *reader_new(struct api *api, struct http_request *request, int attempt)
+struct wish {
+    int attempt, tail, follow;
+};
+
+static struct reader *reader_new(struct api *api, struct http_request *request, const struct wish *w,
+                                 const char *id)
 {
     struct reader *r = calloc(1, sizeof(*r));
 
-    if (!r || !(r->block = malloc(BLOCK_BYTES)) || !(r->run = strdup(http_param(request, "run")))) {
-        if (r)
-            free(r->block);
+    if (!r)
+        return NULL;
+    r->block = malloc(BLOCK_BYTES);
+    r->run = strdup(http_param(request, "run"));
+    r->id = id ? strdup(id) : NULL;
+    if (!r->block || !r->run || (id && !r->id)) {
+        free(r->block);
+        free(r->run);
+        free(r->id);
         free(r);
         return NULL;
     }
     r->api = api;
     r->request = http_request_ref(request);
-    r->attempt = attempt;
+    r->attempt = w->attempt;
+    r->tail = w->tail;
+    r->follow = w->follow;
     r->fd = -1;
     r->failed = ENOENT;
     uv_timer_init(api->loop, &r->timer);
@@ -286,10 +334,6 @@ static struct reader *reader_new(struct api *api, struct http_request *request, 
     api_work_begin(api);
     return r;
 }
-
-struct wish {
-    int attempt, tail, follow;
-};
 
 static bool read_wish(struct http_request *request, struct wish *w)
 {
@@ -308,6 +352,34 @@ static int newest_attempt(const json_t *run)
     return n ? (int)json_integer_value(json_object_get(json_array_get(attempts, n - 1), "attempt")) : 0;
 }
 
+/* What the engine calls it; NULL: nothing yet. */
+static const char *attempt_id(const json_t *run, int number)
+{
+    const json_t *attempt;
+    size_t i;
+
+    json_array_foreach(json_object_get(run, "attempts"), i, attempt)
+    {
+        if (json_integer_value(json_object_get(attempt, "attempt")) == number)
+            return json_string_value(json_object_get(attempt, "id"));
+    }
+    return NULL;
+}
+
+/* True: it has been answered, since the log, or all of it, is not here. */
+static bool answered_elsewhere(struct api *api, struct http_request *request, const struct wish *w,
+                               const char *id)
+{
+    const char *run = http_param(request, "run");
+
+    if (!is_elsewhere(api, run, w->attempt, id, attempt_is_over(api, run, w->attempt)))
+        return false;
+    if (!passed_on(api, request, id, w->attempt, w->tail, w->follow))
+        http_reply_error(request, ERR_NOT_FOUND, "the log of %s, attempt %d, is not written here", run,
+                         w->attempt);
+    return true;
+}
+
 static void serve_log(struct api *api, struct http_request *request, const json_t *run)
 {
     int newest = newest_attempt(run);
@@ -322,19 +394,21 @@ static void serve_log(struct api *api, struct http_request *request, const json_
                          newest ? " of that number" : " yet");
         return;
     }
+    if (w.attempt == 0)
+        w.attempt = newest;
+    if (answered_elsewhere(api, request, &w, attempt_id(run, w.attempt)))
+        return;
     if (api->stream_count >= API_LOG_STREAMS_MAX) {
         error_set(&e, ERR_LIMIT, "more than %d logs are being read", API_LOG_STREAMS_MAX);
         http_reply_header(request, "Retry-After", "5");
         http_reply_problem(request, 429, &e, NULL);
         return;
     }
-    r = reader_new(api, request, w.attempt ? w.attempt : newest);
+    r = reader_new(api, request, &w, attempt_id(run, w.attempt));
     if (!r) {
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
-    r->tail = w.tail;
-    r->follow = w.follow;
     if (logs_path(api->context.data_dir, r->run, r->attempt, r->path, sizeof(r->path), &e) < 0) {
         http_reply_failure(request, &e);
         reader_close(r);

@@ -375,13 +375,15 @@ struct removal {
 static void remove_on_pool(uv_work_t *work)
 {
     struct removal *r = work->data;
-    char path[LOGS_PATH_MAX];
+    char path[LOGS_PATH_MAX], copy[LOGS_PATH_MAX + sizeof(LOGS_COPY_SUFFIX)];
     char *slash;
 
     for (int i = 1; i <= r->attempts; i++) {
         if (logs_path(r->data_dir, r->run, i, path, sizeof(path), NULL) < 0)
             return;
         unlink(path);
+        snprintf(copy, sizeof(copy), "%s" LOGS_COPY_SUFFIX, path);
+        unlink(copy);
     }
     if (r->attempts > 0 && (slash = strrchr(path, '/'))) {
         *slash = '\0';

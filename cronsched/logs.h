@@ -27,6 +27,7 @@
 #define LOGS_PENDING_MAX  (1024 * 1024) /* bytes that a writer holds in memory before it asks to pause */
 #define LOGS_NOTICE_MAX   96
 #define LOGS_ATTEMPTS_MAX 10000
+#define LOGS_COPY_SUFFIX  ".copy" /* of one that is being fetched from another replica */
 
 /* The path of an attempt's log. Run ids come from users as well: one that could lead out of the folder, or
  * that is none, is ERR_INVALID; ERR_LIMIT when it does not fit. */

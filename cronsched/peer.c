@@ -18,6 +18,8 @@ struct peer {
 
 struct peer_call {
     struct curl_call *call;
+    void (*opened)(void *arg, int status);
+    bool (*data)(void *arg, const char *bytes, size_t size);
     void (*done)(void *arg, const struct peer_answer *answer);
     void *arg;
 };
@@ -39,6 +41,20 @@ int peer_open(struct peer **ret, uv_loop_t *loop, const char *ca_file, struct er
 void peer_set_secret(struct peer *p, const char *secret)
 {
     snprintf(p->secret, sizeof(p->secret), "%s", secret);
+}
+
+static void on_opened(void *arg, int status)
+{
+    struct peer_call *c = arg;
+
+    c->opened(c->arg, status);
+}
+
+static bool on_data(void *arg, const char *bytes, size_t size)
+{
+    struct peer_call *c = arg;
+
+    return c->data(c->arg, bytes, size);
 }
 
 static void on_done(void *arg, const struct http_answer *a)
@@ -68,8 +84,11 @@ int peer_start(struct peer_call **ret, struct peer *p, const struct peer_request
                                    .ca_file = p->ca_file,
                                    .connect_timeout_ms = PEER_CONNECT_MS,
                                    .timeout_ms = r->timeout_ms,
+                                   .idle_timeout_ms = r->idle_ms,
                                    .max_bytes = PEER_REPLY_BYTES_MAX,
-                                   .once = true,
+                                   .once = strcmp(r->method, "GET") != 0,
+                                   .opened = r->opened ? on_opened : NULL,
+                                   .data = r->data ? on_data : NULL,
                                    .done = on_done,
                                    .arg = c};
     size_t n = 0;
@@ -87,6 +106,8 @@ int peer_start(struct peer_call **ret, struct peer *p, const struct peer_request
     }
     if (r->body)
         request.headers[n++] = "Content-Type: application/json";
+    c->opened = r->opened;
+    c->data = r->data;
     c->done = r->done;
     c->arg = r->arg;
     rc = curl_uv_start(&c->call, p->curl, &request, error);
@@ -104,6 +125,11 @@ void peer_cancel(struct peer_call *c)
         return;
     curl_call_cancel(c->call);
     free(c);
+}
+
+void peer_resume(struct peer_call *c)
+{
+    curl_call_resume(c->call);
 }
 
 struct closing {

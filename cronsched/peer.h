@@ -38,7 +38,13 @@ struct peer_request {
     const char *path;   /* with its query */
     const char *body;   /* JSON; NULL: none */
     const char *acting; /* "ROLE NAME" of the caller whose request this is; NULL: the replica's own */
-    int64_t timeout_ms;
+    int64_t timeout_ms; /* for all of it; 0: none */
+    int64_t idle_ms;    /* when not a byte comes for so long; 0: none */
+    /* For an answer that is taken piece by piece; both NULL: it is collected. The status has come; and bytes
+     * of a 2xx answer: false: not taken, give them again after peer_resume. No call of this file from within.
+     */
+    void (*opened)(void *arg, int status);
+    bool (*data)(void *arg, const char *bytes, size_t size);
     void (*done)(void *arg, const struct peer_answer *answer);
     void *arg;
 };
@@ -52,4 +58,5 @@ void peer_set_secret(struct peer *peer, const char *secret);
 int peer_start(struct peer_call **ret, struct peer *peer, const struct peer_request *request,
                struct error *error);
 void peer_cancel(struct peer_call *call); /* NULL is fine */
+void peer_resume(struct peer_call *call);
 void peer_close(struct peer *peer, void (*done)(void *arg), void *arg);

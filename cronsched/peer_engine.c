@@ -126,13 +126,15 @@ struct asked {
 static int read_body(const json_t *body, struct asked *a, struct error *error)
 {
     json_error_t why;
+    json_t *boot;
 
     if (json_unpack_ex((json_t *)(uintptr_t)body, &why, 0,
-                       "{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:s?n,s:b}", "engine", &a->engine, "op",
+                       "{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:o,s:b}", "engine", &a->engine, "op",
                        &a->op, "job", &a->job, "def", &a->def, "run", &a->run, "attempt", &a->attempt, "try",
                        &a->try, "epoch", &a->epoch, "reign", &a->reign, "name", &a->name, "id", &a->id,
-                       "boot", &a->boot, "may_have_run", &a->may_have_run) < 0)
+                       "boot", &boot, "may_have_run", &a->may_have_run) < 0)
         return error_set(error, ERR_INVALID, "%s", why.text);
+    a->boot = json_string_value(boot);
     return 0;
 }
 

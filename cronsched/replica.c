@@ -12,8 +12,11 @@
 #include "cronsched/engines/process_remote.h"
 #include "cronsched/forward.h"
 #include "cronsched/log.h"
+#include "cronsched/log_copies.h"
 #include "cronsched/peer.h"
 #include "cronsched/peer_engine.h"
+#include "cronsched/peer_logs.h"
+#include "cronsched/roster.h"
 #include "jobs/alloc.h"
 #include "jobs/state.h"
 #include "leader/leader_watch.h"
@@ -39,6 +42,7 @@ struct replica {
     struct leader_watch *watch;
     struct peer *peer;
     struct forward *forward;
+    struct peer_logs *logs;
     struct peer_engine *peer_engine;
     const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
     size_t process_host_count;
@@ -46,7 +50,7 @@ struct replica {
     char secret[72];
     uv_timer_t wake, look;
     uv_work_t note; /* writes the cluster's uuid into the data folder */
-    bool noting, closing;
+    bool noting, swept, closing;
     int handles;
     char known[UUID_SIZE], config_hash[33];
     char servers[1024], root[256];
@@ -126,7 +130,7 @@ static size_t engines_reachable(const struct replica *r)
 
 static bool clock_is_off(const struct replicated_view *v)
 {
-    return v->offset_known && (v->offset_ms > REPLICA_OFFSET_MAX_MS || v->offset_ms < -REPLICA_OFFSET_MAX_MS);
+    return v->offset_known && (v->offset_ms > ROSTER_OFFSET_MAX_MS || v->offset_ms < -ROSTER_OFFSET_MAX_MS);
 }
 
 static bool host_fit(void *arg, const char **ret_why)
@@ -274,6 +278,10 @@ static void host_changed(void *arg)
         leader_watch_stop(r->watch);
     else
         leader_watch_set(r->watch, host, port, v->epoch);
+    if ((v->leading || v->current) && !r->swept) {
+        r->swept = true;
+        log_copies_sweep(r->o.copies);
+    }
 }
 
 /* Gray failure: the leader lives, and does not fire. */
@@ -384,6 +392,14 @@ static int check_folder(const struct config *c, struct error *error)
     return 0;
 }
 
+static bool has_logs(const struct config *c)
+{
+    for (size_t i = 0; i < c->engine_count; i++)
+        if (strcmp(c->engines[i].type, "null") != 0)
+            return true;
+    return false;
+}
+
 int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
 {
     struct replica *r;
@@ -401,6 +417,14 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
         return rc; /* the process ends */
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, r->peer, view_of, r});
+    peer_logs_new(&r->logs, o->loop, r->peer);
+    log_copies_start(o->copies, &(struct log_copies_options){.loop = o->loop,
+                                                             .peer = r->peer,
+                                                             .data_dir = o->config->data_dir,
+                                                             .self = o->id,
+                                                             .nothing = !has_logs(o->config),
+                                                             .view = view_of,
+                                                             .arg = r});
     read_note(r);
     hash_config(r);
     make_secret(secret);
@@ -472,11 +496,25 @@ static void on_watch_closed(void *arg)
     peer_close(r->peer, on_peer_closed, r);
 }
 
-static void on_forward_closed(void *arg)
+static void on_copies_stopped(void *arg)
 {
     struct replica *r = arg;
 
     leader_watch_close(r->watch, on_watch_closed, r);
+}
+
+static void on_logs_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    log_copies_stop(r->o.copies, on_copies_stopped, r);
+}
+
+static void on_forward_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    peer_logs_close(r->logs, on_logs_closed, r);
 }
 
 void replica_journal_closed(struct replica *r)
@@ -502,22 +540,9 @@ struct engine_host *replica_engine_host(struct replica *r)
     return peer_engine_host(r->peer_engine);
 }
 
-/* The replica with that data folder, by what it published. */
-static const char *url_of_host(void *arg, const char *host_id)
+static const char *url_of_host(void *arg, const char *host)
 {
-    const struct replicated_view *v = view_of(arg);
-
-    for (size_t i = 0; i < v->member_count; i++) {
-        const json_t *hosts = json_object_get(v->members[i].facts, "hosts"), *host;
-        size_t n;
-
-        json_array_foreach(hosts, n, host)
-        {
-            if (json_is_string(host) && strcmp(json_string_value(host), host_id) == 0)
-                return json_string_value(json_object_get(v->members[i].facts, "url"));
-        }
-    }
-    return NULL;
+    return roster_url(roster_host(view_of(arg), host));
 }
 
 void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
@@ -544,6 +569,20 @@ void replica_forward(struct replica *r, struct http_request *request)
     forward_request(r->forward, request);
 }
 
+bool replica_log_elsewhere(struct replica *r, const char *run, int attempt, const char *id, bool over)
+{
+    return over ? log_copies_wants(r->o.copies, run, attempt) : !roster_collects(view_of(r), r->o.id, id);
+}
+
+void replica_log_pass(struct replica *r, struct http_request *request, const char *id, const char *path,
+                      bool follow)
+{
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t n = roster_others(view_of(r), r->o.id, id, urls);
+
+    peer_logs_pass(r->logs, request, path, follow, urls, n);
+}
+
 void replica_set_api(struct replica *r, struct api *api)
 {
     r->api = api;
@@ -563,36 +602,15 @@ int replica_step_down(struct replica *r, struct error *error)
     return replicated_step_down(r->journal, error);
 }
 
-static json_t *fact(const json_t *facts, const char *key)
-{
-    json_t *value = json_object_get(facts, key);
-
-    return value ? json_incref(value) : json_null();
-}
-
-static json_t *replica_row(const struct replicated_view *v, const struct replicated_member *m)
-{
-    bool leads = v->leader && strcmp(v->leader, m->id) == 0;
-
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", m->id, "url",
-                     fact(m->facts, "url"), "role", leads ? "leader" : "standby", "applied",
-                     fact(m->facts, "applied"), "version", fact(m->facts, "version"), "tzdata",
-                     fact(m->facts, "tzdata"), "clock_offset_ms", fact(m->facts, "clock_offset_ms"), "level",
-                     fact(m->facts, "level"), "fit", fact(m->facts, "fit"), "config",
-                     fact(m->facts, "config"));
-}
-
 json_t *replica_cluster_json(struct replica *r)
 {
     const struct replicated_view *v = replicated_view(r->journal);
-    json_t *replicas = json_array(), *leader = json_null();
+    json_t *leader = json_null();
 
-    for (size_t i = 0; i < v->member_count; i++)
-        json_array_append_new(replicas, replica_row(v, &v->members[i]));
     if (v->leader)
         leader = json_pack("{s:s, s:s?}", "id", v->leader, "url", v->leader_url);
-    return json_pack("{s:s, s:I, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
-                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", replicas, "uuid",
-                     v->cluster, "index", (json_int_t)v->head, "level", v->level, "connected", v->connected,
-                     "alarm", v->alarm[0] ? v->alarm : NULL);
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
+                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", roster_rows(v),
+                     "differences", roster_differences(v), "uuid", v->cluster, "index", (json_int_t)v->head,
+                     "level", v->level, "connected", v->connected, "alarm", v->alarm[0] ? v->alarm : NULL);
 }

@@ -16,16 +16,16 @@
 
 #include <uv.h>
 
-#define REPLICA_OFFSET_WARN_MS 500  /* of the wall clock against ZooKeeper's */
-#define REPLICA_OFFSET_MAX_MS  5000 /* beyond it this replica does not lead */
-#define REPLICA_LOOK_MS        2000 /* how often a standby looks whether the leader does its work */
+#define REPLICA_LOOK_MS 2000 /* how often a standby looks whether the leader does its work */
 
+struct log_copies;
 struct replica;
 
 struct replica_options {
     const struct config *config;
     struct scheduler *scheduler;
     struct history *history;
+    struct log_copies *copies; /* that stand before it */
     struct engine *const *engines;
     const size_t *engine_count;
     struct zone_source *zones;
@@ -50,6 +50,10 @@ void replica_process_engine(struct replica *replica, struct engine **ret, struct
 void replica_peer_engine(struct replica *replica, struct http_request *request);
 /* Passes a request of this replica's API on to the leader, and answers it. */
 void replica_forward(struct replica *replica, struct http_request *request);
+/* As in struct api_context. */
+bool replica_log_elsewhere(struct replica *replica, const char *run, int attempt, const char *id, bool over);
+void replica_log_pass(struct replica *replica, struct http_request *request, const char *id, const char *path,
+                      bool follow);
 /* The API that is to know other replicas. */
 void replica_set_api(struct replica *replica, struct api *api);
 json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */

@@ -13,6 +13,7 @@
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process.h"
 #include "cronsched/log.h"
+#include "cronsched/log_copies.h"
 #include "cronsched/logs.h"
 #include "cronsched/notify.h"
 #include "cronsched/notify_systemd.h"
@@ -49,7 +50,8 @@ struct serve {
     struct zoneinfo *zones;
     struct pool pool; /* the history's threads */
     struct history *history;
-    struct replica *replica; /* NULL: the journal is the embedded one */
+    struct replica *replica;   /* NULL: the journal is the embedded one */
+    struct log_copies *copies; /* NULL likewise; they stand before the history */
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
@@ -363,10 +365,14 @@ static int open_history(struct serve *s, struct error *error)
     char path[LOGS_PATH_MAX];
     struct store_options o = {
         .path = path, .pool = &s->pool.table, .removed = history_removed, .failed = history_failed, .arg = s};
+    int rc;
 
     pool_init(&s->pool, &s->loop);
     snprintf(path, sizeof(path), "%s/history.db", s->config.data_dir);
-    return store_open(&s->history, &o, error);
+    rc = store_open(&s->history, &o, error);
+    if (rc == 0 && s->config.zookeeper)
+        s->history = log_copies_new(&s->copies, s->history);
+    return rc;
 }
 
 static int open_embedded(struct serve *s, struct error *error)
@@ -383,6 +389,7 @@ static int open_replicated(struct serve *s, struct error *error)
     struct replica_options o = {.config = &s->config,
                                 .scheduler = s->scheduler,
                                 .history = s->history,
+                                .copies = s->copies,
                                 .engines = s->engines,
                                 .engine_count = &s->engine_count,
                                 .zones = zoneinfo_source(s->zones),
@@ -462,6 +469,17 @@ static void api_forward(void *arg, struct http_request *request)
     replica_forward(((struct serve *)arg)->replica, request);
 }
 
+static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
+{
+    return replica_log_elsewhere(((struct serve *)arg)->replica, run, attempt, id, over);
+}
+
+static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
+                         bool follow)
+{
+    replica_log_pass(((struct serve *)arg)->replica, request, id, path, follow);
+}
+
 static void api_log(void *arg, int level, const char *event, const char *text)
 {
     env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
@@ -501,6 +519,8 @@ static int start_api(struct serve *s, struct error *error)
         o.context.step_down = api_step_down;
         o.context.forward = api_forward;
         o.context.peer_engine = api_peer_engine;
+        o.context.log_elsewhere = api_log_elsewhere;
+        o.context.log_pass = api_log_pass;
     }
     rc = api_start(&s->api, &s->loop, &o, error);
     if (rc == 0 && s->replica)

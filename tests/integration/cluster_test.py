@@ -247,6 +247,71 @@ class Replication(lab.Suite):
         lab.wait_for(lambda: leader.cli.audit(since).code == 0 and
                      lab.parse_instant(leader.cli.json("jobs")[0]["next"]) > time.time() - 2, 30, "all to be caught up")
 
+    def logs_everywhere(self, servers, run):
+        texts = {server.name: server.cli.check("logs", run).out for server in servers}
+        self.assertEqual(1, len(set(texts.values())), texts)
+        return texts.popitem()[1]
+
+    def test_a_log_is_read_through_every_replica_and_outlives_the_one_that_wrote_it(self):
+        c = Cluster(self, replicas=3)
+        leader = c.wait_leader()
+        leader.apply({"j": {"command": ["/bin/sh", "-c", "seq 100000"]}})
+        run = leader.cli.trigger("j")
+        leader.cli.wait_end(run)
+        whole = "".join(f"{i}\n" for i in range(1, 100001))
+        self.assertEqual(whole, self.logs_everywhere(c.servers, run))
+        for server in c.others(leader):
+            lab.wait_for(lambda s=server: os.path.exists(os.path.join(s.data, "logs", "j", f"{run}.1.log")), 20,
+                         f"the copy of {server.name}")
+        leader.kill()
+        self.assertEqual(whole, self.logs_everywhere(c.others(leader), run))
+        self.assertEqual(["100000"], c.others(leader)[0].cli.check("logs", run, "--tail", 1).out.split())
+
+    def test_a_log_that_is_nowhere_else_waits_for_its_replica(self):
+        c = Cluster(self)
+        first, second = c.servers
+        first.apply({"j": {"command": ["/bin/sh", "-c", "echo begun; sleep 600"]}})
+        run = first.cli.trigger("j")
+        lab.wait_for(lambda: "begun" in second.cli.call("logs", run).out, 20, "the log of what runs at the other")
+        first.kill()
+        answer = second.cli.call("logs", run)
+        self.assertNotEqual(0, answer.code)
+        self.assertIn("does not answer", answer.err)
+        first.start()
+        self.assertIn("begun", second.cli.check("logs", run).out)
+        second.cli.check("kill", run)
+        self.assertEqual("killed", second.cli.wait_end(run)["verdict"])
+
+    def test_a_log_is_followed_through_a_standby_and_a_change_of_leader(self):
+        c = Cluster(self, replicas=3)
+        leader = c.wait_leader()
+        standby = c.others(leader)[0]
+        leader.apply({"j": {"command": ["/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 1; done"]}})
+        run = leader.cli.trigger("j")
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(standby.cli.call("logs", "-f", run)))
+        thread.start()
+        lab.wait_for(lambda: leader.cli.run(run)["state"] == "running", 20, "the run to start")
+        leader.cli.check("cluster", "step-down")
+        lab.wait_for(lambda: c.leader() not in (None, leader), 10, "another leader")
+        thread.join()
+        self.assertEqual("1\n2\n3\n4\n5\n6\n7\n8\n", answers[0].out, answers[0])
+        self.assertEqual("succeeded", standby.cli.wait_end(run)["verdict"])  # the successor asked its replica
+
+    def test_what_a_living_replica_had_prepared_is_fenced_by_its_successor(self):
+        c = Cluster(self)
+        ledger = lab.Ledger(self.folder)
+        first, second = c.servers
+        first.apply({"tick": ledger.process_job(schedule="* * * * * *", concurrency="allow")})
+        lab.wait_for(lambda: len(second.cli.runs("tick", "--state", "ended")) >= 2, 30, "two runs")
+        since = lab.instant(time.time())
+        first.cli.check("cluster", "step-down")
+        c.wait_leader(second)
+        lab.wait_for(lambda: len([r for r in second.cli.runs("tick", "--state", "ended")
+                                  if r["fire_time"] > since]) >= 3, 20, "three runs under the successor")
+        self.assertNone(r for r in second.cli.runs("tick") if r["verdict"] not in (None, "succeeded"))
+        self.assertNone(lab.Checker(ledger).strict().problems)
+
     def test_two_of_one_name_are_refused(self):
         c = Cluster(self)
         twin = c.make(1, name="twin")

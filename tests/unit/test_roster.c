@@ -1,0 +1,166 @@
+/* The roster: who has a log, who is asked first, what differs. */
+#include "cronsched/roster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct replicated_member members[3];
+
+static struct replicated_view view_of(const char *a, const char *b, const char *c)
+{
+    const char *const facts[] = {a, b, c};
+    static char ids[3][3] = {"r0", "r1", "r2"};
+    struct replicated_view v = {.leader = "r1", .members = members};
+
+    for (; v.member_count < 3 && facts[v.member_count]; v.member_count++) {
+        members[v.member_count].id = ids[v.member_count];
+        members[v.member_count].facts = json_loads(facts[v.member_count], 0, NULL);
+        assert_non_null(members[v.member_count].facts);
+    }
+    return v;
+}
+
+static void view_release(struct replicated_view *v)
+{
+    for (size_t i = 0; i < v->member_count; i++)
+        json_decref(members[i].facts);
+}
+
+static void assert_others(const struct replicated_view *v, const char *self, const char *id,
+                          const char *expected)
+{
+    char *urls[REPLICATED_MEMBERS_MAX], text[256] = "";
+    size_t n = roster_others(v, self, id, urls);
+
+    for (size_t i = 0; i < n; i++) {
+        strcat(text, urls[i]);
+        strcat(text, " ");
+        free(urls[i]);
+    }
+    assert_string_equal(text, expected);
+}
+
+static void a_process_belongs_to_the_replica_with_its_folder(void **state)
+{
+    struct replicated_view v = view_of("{\"url\":\"u0\",\"hosts\":[\"aa\",\"bb\"]}",
+                                       "{\"url\":\"u1\",\"hosts\":[\"cc\"]}", "{\"url\":\"u2\"}");
+
+    (void)state;
+    assert_string_equal(roster_url(roster_host(&v, "bb")), "u0");
+    assert_null(roster_host(&v, "dd"));
+    assert_true(roster_collects(&v, "r0", "cs-1@bb"));
+    assert_false(roster_collects(&v, "r1", "cs-1@bb"));
+    assert_false(roster_collects(&v, "r0", "cs-1@dd")); /* of one that is away */
+    view_release(&v);
+}
+
+static void a_container_belongs_to_the_leader(void **state)
+{
+    struct replicated_view v = view_of("{\"url\":\"u0\"}", "{\"url\":\"u1\"}", NULL);
+
+    (void)state;
+    assert_false(roster_collects(&v, "r0", "0123456789abcdef"));
+    v.leading = true;
+    assert_true(roster_collects(&v, "r1", "0123456789abcdef"));
+    assert_true(roster_collects(&v, "r1", NULL));
+    view_release(&v);
+}
+
+static void the_likeliest_is_asked_first(void **state)
+{
+    struct replicated_view v =
+        view_of("{\"url\":\"u0\"}", "{\"url\":\"u1\"}", "{\"url\":\"u2\",\"hosts\":[\"cc\"]}");
+
+    (void)state;
+    assert_others(&v, "r0", "cs-1@cc", "u2 u1 ");
+    assert_others(&v, "r0", "cs-1", "u1 u2 ");
+    assert_others(&v, "r1", "cs-1", "u0 u2 ");
+    assert_others(&v, "r2", "cs-1@cc", "u1 u0 ");
+    view_release(&v);
+}
+
+/* What differs, as "WHAT WHAT ". */
+static void assert_differences(const char *a, const char *b, const char *expected)
+{
+    struct replicated_view v = view_of(a, b, NULL);
+    json_t *all = roster_differences(&v), *one;
+    char text[256] = "";
+    size_t i;
+
+    json_array_foreach(all, i, one)
+    {
+        strcat(text, json_string_value(json_object_get(one, "what")));
+        strcat(text, " ");
+    }
+    assert_string_equal(text, expected);
+    json_decref(all);
+    view_release(&v);
+}
+
+static void what_should_be_alike_is_compared(void **state)
+{
+    (void)state;
+    assert_differences("{\"version\":\"1\",\"tzdata\":\"2026a\",\"config\":\"c\"}",
+                       "{\"version\":\"1\",\"tzdata\":\"2026a\",\"config\":\"c\"}", "");
+    assert_differences("{\"version\":\"1\",\"tzdata\":\"2026a\",\"config\":\"c\"}",
+                       "{\"version\":\"2\",\"tzdata\":\"2026b\",\"config\":\"d\"}", "version tzdata config ");
+    assert_differences("{\"version\":\"1\"}", "{}", ""); /* one that says nothing differs in nothing */
+    assert_differences("{\"clock_offset_ms\":-501}", "{\"clock_offset_ms\":500}", "clock ");
+    assert_differences("{\"clock_offset_ms\":null}", "{\"clock_offset_ms\":0}", "");
+    assert_differences("{\"state\":{\"index\":5,\"hash\":\"a\"}}", "{\"state\":{\"index\":5,\"hash\":\"b\"}}",
+                       "state ");
+    assert_differences("{\"state\":{\"index\":5,\"hash\":\"a\"}}", "{\"state\":{\"index\":6,\"hash\":\"b\"}}",
+                       "");
+    assert_differences("{\"state\":{\"index\":5,\"hash\":\"a\"}}", "{\"state\":{\"index\":5,\"hash\":\"a\"}}",
+                       "");
+    assert_differences("{\"version\":1}", "{\"version\":[]}", ""); /* whatever is there */
+}
+
+static void every_value_is_named(void **state)
+{
+    struct replicated_view v = view_of("{\"tzdata\":\"2026a\"}", "{\"tzdata\":\"2026b\"}", NULL);
+    json_t *all = roster_differences(&v);
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "text")),
+                        "r0: 2026a, r1: 2026b");
+    json_decref(all);
+    view_release(&v);
+}
+
+static void rows_have_the_keys_of_the_contract(void **state)
+{
+    static const char *const keys[] = {"id",      "url",    "role",           "applied",
+                                       "version", "tzdata", "clock_offset_ms"};
+    struct replicated_view v = view_of("{\"url\":\"u0\"}", "{}", NULL);
+    json_t *rows = roster_rows(&v);
+
+    (void)state;
+    assert_int_equal(json_array_size(rows), 2);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+            assert_non_null(json_object_get(json_array_get(rows, i), keys[k]));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 0), "role")), "standby");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 1), "role")), "leader");
+    json_decref(rows);
+    view_release(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_process_belongs_to_the_replica_with_its_folder),
+        cmocka_unit_test(a_container_belongs_to_the_leader),
+        cmocka_unit_test(the_likeliest_is_asked_first),
+        cmocka_unit_test(what_should_be_alike_is_compared),
+        cmocka_unit_test(every_value_is_named),
+        cmocka_unit_test(rows_have_the_keys_of_the_contract),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
