@@ -1,6 +1,8 @@
 /* The roster: who has a log, who is asked first, what differs. */
 #include "cronsched/roster.h"
 
+#include "jobs/text.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,15 +36,17 @@ static void view_release(struct replicated_view *v)
 static void assert_others(const struct replicated_view *v, const char *self, const char *id,
                           const char *expected)
 {
-    char *urls[REPLICATED_MEMBERS_MAX], text[256] = "";
+    char *urls[REPLICATED_MEMBERS_MAX];
     size_t n = roster_others(v, self, id, urls);
+    struct text text;
 
+    text_init(&text, 256);
     for (size_t i = 0; i < n; i++) {
-        strcat(text, urls[i]);
-        strcat(text, " ");
+        text_addf(&text, "%s ", urls[i]);
         free(urls[i]);
     }
-    assert_string_equal(text, expected);
+    assert_string_equal(text_str(&text), expected);
+    text_release(&text);
 }
 
 static void a_process_belongs_to_the_replica_with_its_folder(void **state)
@@ -89,15 +93,16 @@ static void assert_differences(const char *a, const char *b, const char *expecte
 {
     struct replicated_view v = view_of(a, b, NULL);
     json_t *all = roster_differences(&v), *one;
-    char text[256] = "";
+    struct text text;
     size_t i;
 
+    text_init(&text, 256);
     json_array_foreach(all, i, one)
     {
-        strcat(text, json_string_value(json_object_get(one, "what")));
-        strcat(text, " ");
+        text_addf(&text, "%s ", json_string_value(json_object_get(one, "what")));
     }
-    assert_string_equal(text, expected);
+    assert_string_equal(text_str(&text), expected);
+    text_release(&text);
     json_decref(all);
     view_release(&v);
 }
