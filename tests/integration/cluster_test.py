@@ -237,6 +237,7 @@ class Replication(lab.Suite):
         c = Cluster(self)
         first, second = c.servers
         first.apply({"tick": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}})
+        lab.wait_for(lambda: second.cli.json("jobs"), 15, "the standby to follow")  # what it has not heard it cannot serve
         since = lab.instant(time.time() - 1)
         c.zk.kill(0)
         time.sleep(SESSION_S + 2)
