@@ -4,6 +4,7 @@
 #include "jobs/alloc.h"
 #include "jobs/list.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 struct pending {
@@ -169,6 +170,7 @@ static void submit(struct peer_engine *p, struct http_request *request, struct e
     x->request = http_request_ref(request);
     list_append(&p->pending, &x->link);
     p->count++;
+    assert(engine); /* the caller found it */
     engine->ops->submit(engine, op, &r);
 }
 

@@ -509,6 +509,7 @@ static void close_engine(struct engine *engine, void (*done)(void *arg), void *a
     e->done_arg = arg;
     abandon(engine);
     e->closing = true;
+    atomic_store(&e->leaving, true);
     uv_close((uv_handle_t *)&e->later_timer, on_handle_closed);
     uv_close((uv_handle_t *)&e->sweep_timer, on_handle_closed);
 }

@@ -14,6 +14,7 @@
 #include "cronsched/supervise.h"
 #include "jobs/list.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,7 +47,8 @@ struct process_engine {
 
     uv_timer_t later_timer, sweep_timer;
     bool sweeping;
-    int held; /* objects and handles that are not gone yet */
+    atomic_bool leaving; /* the engine closes: a sweep on the pool is to end with the folder at hand */
+    int held;            /* objects and handles that are not gone yet */
     bool closing, last_work;
     uv_work_t close_work;
     void (*done)(void *arg);

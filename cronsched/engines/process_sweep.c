@@ -2,7 +2,8 @@
  *
  * While this replica leads, every sweep_ms: on the pool, list the folders and pick those whose time is over;
  * on the loop, ask host->keep about each; on the pool, fence where there is no mark yet, and remove. What
- * runs is never touched. What cannot be read or removed now comes again with the next sweep.
+ * runs is never touched. What cannot be read or removed now comes again with the next sweep, and so does what
+ * is left when the engine closes: it waits for the folder at hand alone.
  *
  * Whose time is over:
  *   ended, refused, lost, fenced   retention after its end, or after the last change of its folder
@@ -108,7 +109,7 @@ static void pick_run(uv_work_t *work)
         return;
     }
     attempts_clean(s->engine->root);
-    while (s->count < SWEEP_MAX && (entry = readdir(dir)))
+    while (s->count < SWEEP_MAX && !atomic_load(&s->engine->leaving) && (entry = readdir(dir)))
         look_at(s, entry->d_name);
     closedir(dir);
 }
@@ -119,7 +120,7 @@ static void remove_run(uv_work_t *work)
 {
     struct sweep *s = work->data;
 
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->count && !atomic_load(&s->engine->leaving); i++) {
         struct candidate *c = &s->items[i];
         int folder = -1, r;
 

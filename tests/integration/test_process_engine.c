@@ -4,6 +4,7 @@
 
 #include "cronsched/engines/attempt.h"
 #include "jobs/alloc.h"
+#include "jobs/fault.h"
 #include "jobs/job_keys.h"
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -670,6 +672,56 @@ static void test_sweep_asks_before_it_removes(void **state)
     fixture_until(f, is_swept, marker, "the sweep");
 }
 
+/* The pool thread waits at the first folder that it removes until the engine has been told to close. */
+static atomic_int sweep_points, sweep_may_go;
+
+static void on_sweep_point(const char *point, const char *detail)
+{
+    if (strcmp(point, "process-sweep") != 0)
+        return;
+    atomic_fetch_add(&sweep_points, 1);
+    for (int ms = 0; ms < DEADLINE_MS && !atomic_load(&sweep_may_go); ms++)
+        usleep(1000);
+}
+
+static bool is_sweeping(void *arg)
+{
+    return atomic_load(&sweep_points) > 0;
+}
+
+static void on_let_go(uv_timer_t *timer)
+{
+    atomic_store(&sweep_may_go, 1);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* A server that had not swept for long did not end on SIGTERM before it had removed ten thousand folders. */
+static void test_closing_does_not_wait_for_a_whole_sweep(void **state)
+{
+    const struct engine_process_options options = {.retention_ms = 1, .sweep_ms = 5};
+    void (*hook)(const char *, const char *) = fault_hook;
+    uv_timer_t let_go;
+    char name[32];
+
+    fixture_free(f);
+    f = fixture_new_with(NULL, &options);
+    job = fixture_script(f, "true");
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "cs-many-%d", i);
+        fixture_run(f, job, name);
+    }
+    atomic_store(&sweep_points, 0);
+    atomic_store(&sweep_may_go, 0);
+    fault_hook = on_sweep_point;
+    f->keep = false;
+    fixture_until(f, is_sweeping, NULL, "a sweep");
+    uv_timer_init(&f->loop, &let_go);
+    uv_timer_start(&let_go, on_let_go, 0, 0); /* in the first turn after close was called */
+    fixture_restart(f);
+    fault_hook = hook;
+    assert_in_range(atomic_load(&sweep_points), 1, 2);
+}
+
 /* --- many, and troubles of the server --- */
 
 static pid_t spawner_pid(void)
@@ -829,6 +881,7 @@ int main(int argc, char **argv)
         TEST(test_discard_of_a_started_one_harms_nothing),
         TEST(test_sweep_removes_what_nobody_keeps),
         TEST(test_sweep_asks_before_it_removes),
+        TEST(test_closing_does_not_wait_for_a_whole_sweep),
         TEST(test_spawner_that_died_is_started_again),
         TEST(test_program_that_is_missing_makes_the_engine_unreachable),
         TEST(test_closing_in_the_middle_of_everything),
