@@ -133,7 +133,7 @@ static void show_takeovers(const struct output *out, const json_t *records)
     static const struct output_column columns[] = {
         {"TIME", "time", OUTPUT_TIME},      {"EPOCH", "epoch", OUTPUT_RIGHT},
         {"LEADER", "replica", OUTPUT_TEXT}, {"CAUSE", "cause", OUTPUT_TEXT},
-        {"TZDATA", "tzdata", OUTPUT_TEXT},  {"REPORT", "report", OUTPUT_CUT},
+        {"TZDATA", "tzdata", OUTPUT_TEXT},  {"REPORT", "report.text", OUTPUT_CUT},
     };
     json_t *reigns = reigns_of(records);
 

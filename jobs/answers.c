@@ -24,7 +24,7 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     struct record *rec;
 
     r->live.failures = 0;
-    run_settled(s, r);
+    run_settled(s, r, answer->event == ENGINE_ENDED ? FATE_ENDED : FATE_ADOPTED);
     if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
         return; /* alive, as was known */
     if (a->state != ATTEMPT_STARTED) {
@@ -49,7 +49,7 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
 
     if (a->state != ATTEMPT_STARTED)
         answer_started(s, r, answer);
-    run_settled(s, r);
+    run_settled(s, r, FATE_ENDED);
     rec = record_about(s, RECORD_ENDED, r);
     PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
     PUT_INT(s, rec, code, answer->exit_code);
@@ -70,7 +70,7 @@ static void answer_refused(struct scheduler *s, struct run *r, const struct engi
     for (size_t i = 0; i + 1 < def->engine.count && a->state == ATTEMPT_ARMED; i++)
         if (strcmp(def->engine.items[i], a->engine) == 0)
             next = def->engine.items[i + 1];
-    run_settled(s, r);
+    run_settled(s, r, FATE_REFUSED);
     run_leave_slot(s, r);
     if (next) {
         record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
@@ -152,7 +152,7 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         run_leave_slot(s, r);
         run_unadmit(s, r);
         record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
-        run_settled(s, r);
+        run_settled(s, r, FATE_DISCARDED);
         break;
     case ENGINE_REFUSED:
         answer_refused(s, r, answer);
@@ -163,9 +163,7 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
             run_kick(s, r, s->now_ms);
             break;
         }
-        run_leave_slot(s, r);
-        run_settled(s, r);
-        record_with_text(s, RECORD_UNKNOWN, r, answer->text);
+        run_lost(s, r, answer->text);
         break;
     case ENGINE_UNREACHABLE:
         answer_unreachable(s, r, op, answer);

@@ -98,6 +98,7 @@ struct engine {
     const char *name; /* as in the configuration */
     const char *type; /* docker, process, ... */
     int max_armed;    /* attempts prepared ahead at most */
+    bool hands_over;  /* what is prepared outlives its leader, and can be released by the next one */
 };
 
 struct engine_ops {

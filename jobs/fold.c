@@ -207,7 +207,7 @@ static int fold_epoch(struct fold *f)
     if (f->r->epoch < s->epoch || f->r->epoch != f->batch->epoch)
         return corrupt(f, "the epoch goes back");
     s->epoch = f->r->epoch;
-    s->level = f->r->level;
+    s->level = later(s->level, f->r->level);
     alloc_replace(&s->replica, f->r->replica);
     if (!s->cluster)
         s->cluster = alloc_text(f->r->cluster);
@@ -222,7 +222,8 @@ static int fold_epoch(struct fold *f)
             struct attempt *a = run_attempt(run);
 
             /* the leader before may have released it */
-            if (!run->fired && a && a->state == ATTEMPT_COMMITTED && run->due_ms <= f->batch->time_ms) {
+            if (!run->fired && a && a->state == ATTEMPT_COMMITTED && !a->handed_over &&
+                run->due_ms <= f->batch->time_ms) {
                 fire(f, run, false);
                 if (run->state == RUN_ARMED)
                     move(f, run, RUN_STARTING);
@@ -549,10 +550,13 @@ static int fold_arm(struct fold *f)
 
 static int fold_committed(struct fold *f, struct run *run, struct attempt *a)
 {
-    if (a->state != ATTEMPT_ARMED || a->epoch != f->batch->epoch)
-        return corrupt(f, "the attempt is not armed in this epoch");
-    a->id = alloc_text(f->r->id);
-    a->boot = alloc_text(RECORD_HAS(f->r, boot) ? f->r->boot : NULL);
+    bool anew = a->state == ATTEMPT_COMMITTED && a->handed_over && strcmp(a->id, f->r->id) == 0;
+
+    if (!anew && (a->state != ATTEMPT_ARMED || a->epoch != f->batch->epoch))
+        return corrupt(f, "the attempt is neither armed in this epoch nor handed over to it");
+    alloc_replace(&a->id, f->r->id);
+    alloc_replace(&a->boot, RECORD_HAS(f->r, boot) ? f->r->boot : NULL);
+    a->handed_over = false;
     a->committed_epoch = f->batch->epoch;
     a->state = ATTEMPT_COMMITTED;
     return 0;
@@ -565,6 +569,14 @@ static int fold_revoked(struct fold *f, struct run *run, struct attempt *a)
         move(f, run, RUN_WAITING);
     else
         state_end_run(f->s, run); /* the reservation is given up; its fire time is judged anew */
+    return 0;
+}
+
+static int fold_handed_over(struct fold *f, struct attempt *a)
+{
+    if (a->state != ATTEMPT_COMMITTED || a->committed_epoch != f->batch->epoch)
+        return corrupt(f, "the attempt is not committed in this epoch");
+    a->handed_over = true;
     return 0;
 }
 
@@ -709,6 +721,8 @@ static int fold_attempt(struct fold *f)
         return fold_committed(f, run, a);
     case RECORD_REVOKED:
         return fold_revoked(f, run, a);
+    case RECORD_HANDED_OVER:
+        return fold_handed_over(f, a);
     case RECORD_STARTED:
         return fold_started(f, run, a);
     case RECORD_START_FAILED:
@@ -778,6 +792,9 @@ static int fold_record(struct fold *f)
         return 0;
     case RECORD_TZDATA:
         alloc_replace(&f->s->tzdata, f->r->tzdata);
+        return 0;
+    case RECORD_RISE:
+        f->s->level = later(f->s->level, f->r->level);
         return 0;
     case RECORD_NOTE:
     case RECORD_TAKEOVER:

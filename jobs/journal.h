@@ -23,6 +23,9 @@ struct journal_events {
     /* Your appends up to this index are durable. */
     void (*acked)(void *arg, uint64_t index);
     void (*deposed)(void *arg, const struct error *why);
+    /* You give up the lead cleanly: append now what the successor should know; nothing is taken afterwards,
+     * and deposed or the end follows. */
+    void (*yield)(void *arg);
 };
 
 struct journal;

@@ -47,7 +47,7 @@ static struct engine *engine_of(struct scheduler *s, const struct attempt *a)
     return e;
 }
 
-static struct lane *pool_lane(struct scheduler *s, const struct job *def)
+struct lane *pool_lane(struct scheduler *s, const struct job *def)
 {
     for (size_t i = 0; def->pool && i < s->o.pool_count; i++)
         if (strcmp(s->o.pools[i].name, def->pool) == 0)
@@ -126,17 +126,7 @@ void run_unadmit(struct scheduler *s, struct run *r)
         lane_leave(s, pool);
 }
 
-/* ---- settled or not ---- */
-
-void run_settled(struct scheduler *s, struct run *r)
-{
-    if (!r->live.unsettled)
-        return;
-    r->live.unsettled = false;
-    assert(r->job->live.unsettled > 0);
-    if (--r->job->live.unsettled == 0)
-        job_kick(s, r->job, s->now_ms);
-}
+/* ---- calls under way ---- */
 
 struct call *call_find(struct scheduler *s, uint64_t ticket)
 {
@@ -196,7 +186,7 @@ void run_forget(struct scheduler *s, struct run *r)
     heap_remove(&s->run_timers, &r->live.timer);
     lane_wait_no_more(s, r);
     if (s->leading) {
-        run_settled(s, r);
+        run_settled(s, r, FATE_DISCARDED);
         run_leave_slot(s, r);
         run_unadmit(s, r);
     }
@@ -253,9 +243,23 @@ static uint64_t call(struct scheduler *s, struct run *r, enum engine_op op)
     return c->ticket;
 }
 
+/* Politeness: while the lease is in doubt nothing that changes anything is sent to an engine; the fence would
+ * hold all the same. Then the run looks again soon. */
+static bool may_act(struct scheduler *s, struct run *r)
+{
+    bool may = s->journal->ops->may_act(s->journal);
+
+    if (!may)
+        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
+    return may;
+}
+
 static void submit(struct scheduler *s, struct run *r, enum engine_op op)
 {
     assert(r->live.ticket == 0);
+    if (op != ENGINE_WATCH && !may_act(s, r))
+        return;
+    r->live.released = r->live.released || op == ENGINE_RELEASE;
     r->live.ticket = call(s, r, op);
     r->live.watching = op == ENGINE_WATCH;
 }
@@ -358,6 +362,8 @@ static void discard_later(struct scheduler *s, struct run *r, const struct attem
 
 void discards_acked(struct scheduler *s)
 {
+    if (list_empty(&s->discards) || !s->journal->ops->may_act(s->journal))
+        return; /* the next turn looks again; and what stays behind the sweep finds */
     LIST_EACH_SAFE(link, &s->discards)
     {
         struct discard *d = LIST_ITEM(link, struct discard, all);
@@ -464,7 +470,7 @@ static bool admit_overlap(struct scheduler *s, struct run *r)
 
     if (concurrency == JOB_ALLOW)
         return true;
-    if (r->job->live.unsettled > 0)
+    if (takeover_holds(s, r->job))
         return false; /* when they are settled, the job attends this one */
     if (concurrency == JOB_REPLACE && !r->queued && replaced_by(r)) {
         run_close(s, r, "killed", "replaced", NULL);
@@ -637,15 +643,22 @@ static void watch_deadline(struct scheduler *s, struct run *r)
 
 /* ---- attending ---- */
 
+void run_lost(struct scheduler *s, struct run *r, const char *text)
+{
+    run_leave_slot(s, r);
+    if (r->live.unsettled && run_attempt(r)->state == ATTEMPT_COMMITTED)
+        run_unadmit(s, r); /* admitted only since it might have been running: a rerun asks for its turn */
+    run_settled(s, r, FATE_LOST);
+    record_with_text(s, RECORD_UNKNOWN, r, text);
+}
+
 /* Nothing can be proved any more; what the engine still says about it is too late. */
 static bool resolved_too_late(struct scheduler *s, struct run *r)
 {
     if (r->unresolved_ms + s->o.resolve_within_ms > s->now_ms)
         return false;
     orphan_calls(s, r);
-    run_leave_slot(s, r);
-    run_settled(s, r);
-    record_with_text(s, RECORD_UNKNOWN, r, r->text ? r->text : "the engine could not be reached in time");
+    run_lost(s, r, r->text ? r->text : "the engine could not be reached in time");
     return true;
 }
 
@@ -654,7 +667,7 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
     int64_t timeout_at = a->started_ms + run_def(r)->timeout_ms;
 
     if (r->live.unsettled && r->live.settle_by_ms <= s->now_ms)
-        run_settled(s, r);
+        run_settled(s, r, r->state == RUN_UNRESOLVED ? FATE_UNRESOLVED : FATE_ADOPTED);
     else if (r->live.unsettled)
         run_kick(s, r, r->live.settle_by_ms);
     if (!r->live.ticket) {
@@ -673,6 +686,8 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
             run_kick(s, r, r->live.stop_again_ms);
             return;
         }
+        if (!may_act(s, r))
+            return;
         r->live.stop_again_ms = s->now_ms + run_def(r)->stop_grace_ms + STOP_AGAIN_MS;
         r->live.stop_ticket = call(s, r, ENGINE_STOP);
         run_kick(s, r, r->live.stop_again_ms);
@@ -759,12 +774,12 @@ void run_attend(struct scheduler *s, struct run *r)
         attend_started(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         attend_committed(s, r, a);
+    } else if (a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
+        run_close(s, r, "killed", a->stop_reason, NULL);
     } else if (!r->fired && outdated(s, r)) {
         run_revoke(s, r, "edited");
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {
         return; /* judged at its time */
-    } else if (r->fired && a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
-        run_close(s, r, "killed", a->stop_reason, NULL);
     } else if (r->state == RUN_RETRYING && r->retry_ms > s->now_ms) {
         run_kick(s, r, r->retry_ms);
     } else if (r->fired && !(r->state == RUN_RETRYING) && too_late(s, r)) {
@@ -788,7 +803,7 @@ void run_release_now(struct scheduler *s, struct run *r)
         r->live.commit_index > s->acked || r->live.released || r->live.ticket || !r->fired ||
         r->due_ms > s->now_ms)
         return; /* its time comes by the ack, the due time or the answer that is missing */
-    if (r->job->live.unsettled > 0 && run_def(r)->concurrency != JOB_ALLOW)
+    if (takeover_holds(s, r->job) && run_def(r)->concurrency != JOB_ALLOW)
         return;
     if (!admit(s, r)) {
         if (r->state != RUN_ENDED)
@@ -799,61 +814,5 @@ void run_release_now(struct scheduler *s, struct run *r)
         run_kick(s, r, r->live.not_before_ms);
         return;
     }
-    if (!s->journal->ops->may_act(s->journal)) { /* politeness: the fence would hold all the same */
-        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
-        return;
-    }
-    r->live.released = true;
     submit(s, r, ENGINE_RELEASE);
-}
-
-/* ---- a reign begins ---- */
-
-/* What an earlier reign left of this run. */
-static void settle(struct scheduler *s, struct run *r)
-{
-    struct attempt *a = run_attempt(r);
-    struct lane *pool = pool_lane(s, run_def(r));
-
-    memset(&r->live, 0, sizeof(r->live));
-    r->live.timer.seq = r->seq;
-    /* what was only armed never ran, and asks for its turn again */
-    r->live.admitted =
-        r->fired && a &&
-        (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED || r->state == RUN_RETRYING);
-    if (r->live.admitted && pool) { /* may pass its size for a while: what runs, runs */
-        pool->used++;
-        r->live.pool = pool;
-    }
-    if (a && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED)) {
-        r->live.unsettled = true;
-        r->live.settle_by_ms = s->now_ms + SETTLE_WATCH_MS;
-        r->job->live.unsettled++;
-    }
-    run_kick(s, r, s->now_ms);
-}
-
-void run_settle_all(struct scheduler *s)
-{
-    struct job_state *j, *next;
-
-    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
-        heap_release(&s->engines[i].waiting);
-        s->engines[i].used = 0;
-    }
-    for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++) {
-        heap_release(&s->pools[i].waiting);
-        s->pools[i].used = 0;
-    }
-    heap_release(&s->job_timers);
-    heap_release(&s->run_timers);
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        memset(&j->live.timer, 0, sizeof(j->live.timer));
-        j->live.unsettled = 0;
-        LIST_EACH(link, &j->runs)
-        {
-            settle(s, LIST_ITEM(link, struct run, of_job));
-        }
-    }
 }

@@ -64,16 +64,17 @@ int job_waiting(const struct job_state *j)
     return n;
 }
 
-static bool job_busy(const struct job_state *j, const struct run *but)
+/* The run that keeps others of its job from running, or NULL. */
+static const struct run *busy_with(const struct job_state *j, const struct run *but)
 {
     LIST_EACH(link, &j->runs)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (r != but && run_counts(r))
-            return true;
+            return r;
     }
-    return false;
+    return NULL;
 }
 
 void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
@@ -113,6 +114,7 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, text, text);
     record_commit(s, r);
+    takeover_note_times(s, j, from_s * 1000, to_s * 1000, count, reason);
     s->o.env->log(s->o.env, 2, "skipped", j->name, NULL, reason);
 }
 
@@ -127,6 +129,9 @@ static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int
     PUT_INT(s, r, due_ms, due_ms);
     PUT_TEXT(s, r, cause, cause);
     record_commit(s, r);
+    if (due_ms <= s->takeover.lead_ms)
+        takeover_note_times(s, j, at_s * 1000, at_s * 1000, 1,
+                            strcmp(cause, "catch-up") == 0 ? cause : "late");
     s->fired++;
 }
 
@@ -211,6 +216,7 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
     const struct job *def = j->def;
     char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
     struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
+    const struct run *other = busy_with(j, r);
 
     if (job_fired_ahead(j, at_s * 1000)) {
         put_passed(s, j, at_s);
@@ -221,9 +227,7 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
         put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence will tell */
         return;
     }
-    if (def->concurrency == JOB_FORBID && job_busy(j, r)) {
-        const struct run *other = LIST_ITEM(j->runs.next, struct run, of_job);
-
+    if (def->concurrency == JOB_FORBID && other) {
         snprintf(text, sizeof(text), "%s is not ended", other->id);
         judge_skip(s, j, r, at_s, "overlap", text);
         return;
@@ -541,8 +545,8 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
 
     if (paused(s, j))
         return pause_ends_ms(s, j);
-    if (j->live.unsettled > 0)
-        return HEAP_NEVER; /* the last of them to be settled comes back here */
+    if (takeover_holds(s, j))
+        return HEAP_NEVER; /* each that is settled comes back here */
     if (schedule)
         again = judge_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
     backfill(s, j);

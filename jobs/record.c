@@ -268,6 +268,11 @@ const char *record_kind_name(enum record_kind kind)
     return kinds[kind].name;
 }
 
+int record_kind_level(enum record_kind kind)
+{
+    return kind == RECORD_HANDED_OVER || kind == RECORD_RISE ? 2 : 1;
+}
+
 /* ---- decoding ---- */
 
 static int decode_kind(const json_t *object, enum record_kind *ret, struct error *error)
@@ -275,11 +280,12 @@ static int decode_kind(const json_t *object, enum record_kind *ret, struct error
     const char *name = json_string_value(json_object_get(object, "k"));
 
     for (int k = 0; name && k < RECORD_KIND_COUNT; k++)
-        if (strcmp(kinds[k].name, name) == 0) {
+        if (strcmp(kinds[k].name, name) == 0 && record_kind_level(k) <= RECORD_LEVEL) {
             *ret = k;
             return 0;
         }
-    return error_set(error, ERR_CORRUPT, "unknown kind of record: %s", name ? name : "none");
+    return error_set(error, ERR_CORRUPT, "unknown kind of record: %s (this build reads levels up to %d)",
+                     name ? name : "none", RECORD_LEVEL);
 }
 
 static int decode_field(struct batch *b, struct record *r, const char *key, json_t *value,

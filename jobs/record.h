@@ -16,6 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
+ * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE. */
+#ifndef RECORD_LEVEL
+#define RECORD_LEVEL 2
+#endif
+
 #define BATCH_BYTES_MAX   (256 * 1024)
 #define BATCH_RECORDS_MAX 4096
 #define RUN_ID_MAX        128  /* JOB@20261122T101502.123Z and its NUL */
@@ -90,6 +96,8 @@
     X(ARM, "arm", F(run) F(attempt) F(try) F(engine) F(fire_ms) F(due_ms), F(cause))                         \
     X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot))                                              \
     X(REVOKED, "revoked", F(run) F(attempt) F(reason), )                                                     \
+    /* its leader gives up the lead, has not released it, and never will: the successor commits it anew */   \
+    X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \
     X(STARTED, "started", F(run) F(attempt) F(at_ms), F(text))                                               \
     X(START_FAILED, "start-failed", F(run) F(attempt) F(text), F(code))                                      \
     X(STOPPING, "stopping", F(run) F(attempt) F(reason), F(by))                                              \
@@ -107,7 +115,9 @@
     X(BACKFILLED, "backfilled", F(job) F(count), )                                                           \
     X(NOTIFIED, "notified", F(run), F(code) F(text))                                                         \
     X(TAKEOVER, "takeover", F(report), )                                                                     \
-    X(TZDATA, "tzdata", F(tzdata), )
+    X(TZDATA, "tzdata", F(tzdata), )                                                                         \
+    /* from here on records of this level may be written */                                                  \
+    X(RISE, "rise", F(level), )
 
 enum record_kind {
 #define X(kind, name, required, optional) RECORD_##kind,
@@ -173,6 +183,7 @@ void batch_hash(const char *text, size_t size, char ret[33]); /* of the encoded 
 
 char *record_encode(const struct record *r); /* one record as JSON, malloc'd */
 const char *record_kind_name(enum record_kind kind);
+int record_kind_level(enum record_kind kind);
 
 /* Run ids. A run is (job, instant); `exact` ones (manual, after, again) carry milliseconds in their id. */
 const char *run_id_format(const char *job, int64_t at_ms, bool exact, char ret[RUN_ID_MAX]);

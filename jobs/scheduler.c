@@ -180,6 +180,7 @@ static void work(struct scheduler *s)
 {
     struct heap_item *item;
 
+    discards_acked(s);
     /* jobs first: what is due at this instant is judged before anything else is recorded at it */
     while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms) {
         heap_remove(&s->job_timers, item);
@@ -201,10 +202,11 @@ void scheduler_leave(struct scheduler *s)
         work(s);
         /* attending runs may have kicked jobs for this very instant: they get their turn, once more */
         work(s);
+        at = takeover_report(s);
         s->working = false;
         job = heap_first(&s->job_timers);
         run = heap_first(&s->run_timers);
-        at = job ? job->at : HEAP_NEVER;
+        at = job && job->at < at ? job->at : at;
         at = run && run->at < at ? run->at : at;
     }
     if (at != s->wake_ms) {
@@ -260,13 +262,6 @@ void scheduler_stop(struct scheduler *s)
     scheduler_flush(s);
     s->stopping = true;
     snprintf(s->refusing, sizeof(s->refusing), "this server is stopping");
-}
-
-void scheduler_tick(struct scheduler *s)
-{
-    s->wake_ms = HEAP_NEVER;
-    scheduler_enter(s);
-    scheduler_leave(s);
 }
 
 /* ---- waiting for durability ---- */
@@ -335,7 +330,6 @@ static void on_acked(void *arg, uint64_t index)
         s->flight_count--;
         flight_free(f);
     }
-    discards_acked(s);
     snapshot_give(s);
     waiters_answer(s, index, 0);
     scheduler_leave(s);
@@ -344,6 +338,7 @@ static void on_acked(void *arg, uint64_t index)
 static void forget_reign(struct scheduler *s)
 {
     s->leading = false;
+    takeover_end(s);
     calls_drop(s);
     snapshot_drop(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
@@ -414,9 +409,46 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         history_write_free(write);
 }
 
+/* What all replicas read. */
+static int level_offered(const struct scheduler *s)
+{
+    struct journal_status status;
+
+    s->journal->ops->status(s->journal, &status);
+    return status.level < RECORD_LEVEL ? status.level : RECORD_LEVEL;
+}
+
+/* A level once written is never given up: an older build that comes back finds out and stops. */
+static void level_rise(struct scheduler *s)
+{
+    int level = level_offered(s);
+    struct record *r;
+
+    if (level <= s->state.level)
+        return;
+    r = record_begin(s, RECORD_RISE);
+    PUT_INT(s, r, level, level);
+    record_commit(s, r);
+    scheduler_log(s, 2, "level", NULL, "records of level %d may be written: every replica reads them", level);
+}
+
+static void on_yield(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (!s->leading)
+        return;
+    scheduler_enter(s);
+    takeover_yield(s);
+    scheduler_flush(s);
+    snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
+}
+
 static void on_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct scheduler *s = arg;
+    int64_t from_epoch = s->state.epoch, last_batch_ms = s->state.time_ms;
+    char *from_replica = s->state.replica ? alloc_text(s->state.replica) : NULL;
     struct job_state *j, *next;
     struct record *r;
 
@@ -434,14 +466,15 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     PUT_INT(s, r, epoch, epoch);
     PUT_TEXT(s, r, replica, s->o.replica);
     PUT_TEXT(s, r, cluster, s->state.cluster ? s->state.cluster : s->o.cluster_uuid);
-    PUT_INT(s, r, level, RECORD_LEVEL);
+    PUT_INT(s, r, level, s->state.level ? s->state.level : level_offered(s));
     PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     PUT_TEXT(s, r, cause, cause);
     record_commit(s, r);
     scheduler_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
                   (long long)epoch, (unsigned long long)s->state.index, s->state.job_count,
                   s->state.run_count);
-    run_settle_all(s);
+    takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
+    free(from_replica);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (j->def)
@@ -450,8 +483,23 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     scheduler_leave(s);
 }
 
-const struct journal_events scheduler_journal_events = {
-    .restore = on_restore, .batch = on_batch, .lead = on_lead, .acked = on_acked, .deposed = on_deposed};
+const struct journal_events scheduler_journal_events = {.restore = on_restore,
+                                                        .batch = on_batch,
+                                                        .lead = on_lead,
+                                                        .acked = on_acked,
+                                                        .deposed = on_deposed,
+                                                        .yield = on_yield};
+
+/* ---- turns ---- */
+
+void scheduler_tick(struct scheduler *s)
+{
+    s->wake_ms = HEAP_NEVER;
+    scheduler_enter(s);
+    if (s->leading && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX)
+        level_rise(s);
+    scheduler_leave(s);
+}
 
 /* ---- the state's callbacks ---- */
 
@@ -471,8 +519,16 @@ static void on_job_changed(void *arg, struct job_state *j)
     schedule_free(j->live.schedule);
     j->live.schedule = NULL;
     j->live.compiled = false;
-    if (s->leading)
-        job_kick(s, j, s->now_ms);
+    if (!s->leading)
+        return;
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->live.admitted && r->attempt_count == 0)
+            run_unadmit(s, r); /* under the old definition: it asks anew, by the rules of the new one */
+    }
+    job_kick(s, j, s->now_ms);
 }
 
 static void on_job_gone(void *arg, struct job_state *j)
@@ -550,6 +606,7 @@ void scheduler_free(struct scheduler *s)
     if (!s)
         return;
     s->leading = false;
+    takeover_end(s);
     calls_drop(s);
     snapshot_drop(s);
     batch_free(s->batch);

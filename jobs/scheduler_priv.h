@@ -1,5 +1,6 @@
 /* The scheduler's inside. For scheduler.c (turns, journal), planner.c (fire times), launch.c (attempts and
- * engines), answers.c (what engines say), requests.c (what clients ask) and views.c (what they see).
+ * engines), answers.c (what engines say), requests.c (what clients ask), views.c (what they see) and
+ * takeover.c (what an earlier reign left).
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
  * run that it touched is attended: run_attend looks at where the run stands and does the next thing (a
@@ -71,6 +72,36 @@ struct discard { /* a revoked attempt's object, to be removed once the revocatio
     int64_t epoch;
 };
 
+/* What became of a run that an earlier reign left unfinished. */
+#define TAKEOVER_FATES(X)                                                                                    \
+    X(ADOPTED, "adopted")         /* found executing; watched from then on */                                \
+    X(HANDED_OVER, "handed over") /* by a leader that gave up the lead; committed anew */                    \
+    X(ENDED, "ended meanwhile")                                                                              \
+    X(DISCARDED, "discarded")     /* provably never ran; armed again when its fire time still asks for it */ \
+    X(ARMED_AGAIN, "armed again") /* was only reserved */                                                    \
+    X(WAITING, "waiting")         /* had no attempt under way */                                             \
+    X(REFUSED, "refused")                                                                                    \
+    X(LOST, "lost")                                                                                          \
+    X(UNRESOLVED, "unresolved") /* when the report was written: its engine gave no answer yet */
+
+enum takeover_fate {
+#define X(fate, name) FATE_##fate,
+    TAKEOVER_FATES(X)
+#undef X
+        FATE_COUNT
+};
+
+struct takeover {
+    int unsettled;   /* runs, over all jobs */
+    int64_t lead_ms; /* when this reign began */
+    json_t *runs;    /* for the report; NULL: it is written, or there was no earlier reign */
+    json_t *times;   /* fire times until lead_ms that were judged since */
+    int64_t from_epoch, gap_ms;
+    char *cause, *from_replica;
+    int fates[FATE_COUNT];
+    int64_t late, skipped; /* of those fire times */
+};
+
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
@@ -92,6 +123,7 @@ struct scheduler {
     struct lane pools[SCHEDULER_POOLS_MAX];
     struct call *calls;
     uint64_t next_ticket;
+    struct takeover takeover;
     bool working;
     int64_t wake_ms;
     char refusing[ERROR_TEXT_MAX]; /* why nothing new is taken; "" when leading */
@@ -147,15 +179,16 @@ void run_revoke(struct scheduler *s, struct run *r, const char *reason);
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
 void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
 void run_fire_ahead(struct scheduler *s, struct run *r); /* a reservation, before its turn to be judged */
-void run_settle_all(struct scheduler *s);                /* a reign begins */
 void run_forget(struct scheduler *s, struct run *r);     /* before it is freed */
 bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms, int64_t due_ms);
 struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret);
+struct lane *pool_lane(struct scheduler *s, const struct job *def); /* NULL: it is in no pool */
 const char *run_engine_name(struct scheduler *s, const struct run *r);
 void run_arm(struct scheduler *s, struct run *r, const char *engine); /* engine NULL: the job's first */
-void run_settled(struct scheduler *s, struct run *r);                 /* its attempt's fate is known now */
 void run_leave_slot(struct scheduler *s, struct run *r);
 void run_unadmit(struct scheduler *s, struct run *r);
+void run_lost(struct scheduler *s, struct run *r,
+              const char *text); /* nothing can be proved of its attempt */
 void run_back_off(struct scheduler *s, struct run *r);
 struct record *record_about(struct scheduler *s, enum record_kind kind,
                             const struct run *r); /* its newest attempt */
@@ -164,6 +197,24 @@ struct call *call_find(struct scheduler *s, uint64_t ticket);
 void call_free(struct scheduler *s, struct call *c);
 void discards_acked(struct scheduler *s);
 void calls_drop(struct scheduler *s);
+
+/* ---- takeover.c */
+/* A reign begins, after the EPOCH record; from_epoch 0: the first of all. last_batch_ms: leader time of the
+ * last batch of the one before. */
+void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
+                    int64_t last_batch_ms);
+void takeover_end(struct scheduler *s);
+void takeover_yield(struct scheduler *s); /* journals what is prepared and not released, for the successor */
+void run_settled(struct scheduler *s, struct run *r,
+                 enum takeover_fate fate); /* its attempt's fate is known */
+/* May a run of the earlier reign execute beside one that this job would fire now? run_settled attends the
+ * job. */
+bool takeover_holds(const struct scheduler *s, const struct job_state *j);
+/* Fire times that were judged: late, by catch-up, or skipped for a reason; those of the gap go into the
+ * report. */
+void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
+                         int64_t count, const char *policy);
+int64_t takeover_report(struct scheduler *s); /* writes it when it is time; gives when to look again */
 
 /* ---- answers.c */
 void launch_answer(struct engine_host *host, const struct engine_answer *answer);

@@ -110,7 +110,7 @@ bool state_paused(const struct state *s, const struct job_state *job)
 
 void state_init(struct state *s)
 {
-    *s = (struct state){.level = RECORD_LEVEL, .next_seq = 1};
+    *s = (struct state){.next_seq = 1};
     list_init(&s->keys_by_age);
     s->staged = json_array();
     list_init(&s->dependents);

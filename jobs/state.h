@@ -26,7 +26,6 @@
 #define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */
 #define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
 #define STATE_NOTICES_MAX      1000
-#define RECORD_LEVEL           1 /* record kinds this build knows */
 
 /* the allowed moves are in state.c's table */
 enum run_state { RUN_WAITING, RUN_ARMED, RUN_STARTING, RUN_RUNNING, RUN_RETRYING, RUN_UNRESOLVED, RUN_ENDED };
@@ -50,6 +49,7 @@ struct attempt {
     uint64_t
         index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
     int64_t committed_epoch;
+    bool handed_over; /* COMMITTED, and the leader that committed it will not release it any more */
     int64_t started_ms, ended_ms;
     int exit_code; /* -1: none */
     char *cause, *text;
@@ -67,9 +67,10 @@ struct run_live {
     bool watching;
     bool released; /* the one start request has been sent, or may have been */
     bool stop_sent;
-    bool admitted;  /* may start, as far as overlap and pool go */
-    bool unsettled; /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
-    int failures;   /* of the engine in a row: for the back-off */
+    bool admitted;      /* may start, as far as overlap and pool go */
+    bool unsettled;     /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
+    enum run_state was; /* when this reign began */
+    int failures;       /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, settle_by_ms;
     uint64_t index;           /* the last batch that touched it */
     uint64_t commit_index;    /* the batch that committed the newest attempt */
@@ -119,7 +120,7 @@ struct backfill {
 struct job_live {
     struct schedule *schedule; /* compiled; NULL: none, or not yet */
     bool compiled;
-    int unsettled;      /* runs of earlier reigns not yet settled: the job fires nothing until 0 */
+    int unsettled;      /* runs of earlier reigns whose attempt's fate is not known yet */
     char ran_local[32]; /* local time of its last fire time, while zone rules change */
     struct heap_item timer;
 };
@@ -171,7 +172,7 @@ struct state {
     uint64_t index; /* of the last batch applied */
     char hash[33];  /* of its text: the next batch's prev */
     int64_t epoch, time_ms;
-    int64_t level;
+    int64_t level; /* of the records that may be written; 0: nothing is written yet */
     char *cluster, *replica, *tzdata;
     struct job_state *jobs; /* uthash by name */
     struct run *runs;       /* uthash by id: unfinished ones */

@@ -96,6 +96,7 @@ static json_t *encode_attempt(const struct attempt *a)
     put_int(o, "epoch", a->epoch, 0);
     put_int(o, "index", (int64_t)a->index, 0);
     put_int(o, "committed_epoch", a->committed_epoch, 0);
+    put_flag(o, "handed_over", a->handed_over);
     put_int(o, "started", a->started_ms, 0);
     put_int(o, "ended", a->ended_ms, 0);
     put_int(o, "code", a->exit_code, -1);
@@ -275,6 +276,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->epoch = get_int(o, "epoch", 0);
     a->index = (uint64_t)get_int(o, "index", 0);
     a->committed_epoch = get_int(o, "committed_epoch", 0);
+    a->handed_over = get_flag(o, "handed_over");
     a->started_ms = get_int(o, "started", 0);
     a->ended_ms = get_int(o, "ended", 0);
     a->exit_code = (int)get_int(o, "code", -1);
@@ -410,7 +412,12 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
     s->index = (uint64_t)get_int(root, "index", 0);
     s->epoch = get_int(root, "epoch", 0);
     s->time_ms = get_int(root, "time", 0);
-    s->level = get_int(root, "level", RECORD_LEVEL);
+    s->level = get_int(root, "level", 1);
+    if (s->level > RECORD_LEVEL)
+        return error_set(error, ERR_UNSUPPORTED,
+                         "snapshot: it holds records of level %lld, and this build reads up to %d: a newer "
+                         "cronsched is needed",
+                         (long long)s->level, RECORD_LEVEL);
     s->defs_index = (uint64_t)get_int(root, "defs_index", 0);
     s->cluster = get_text(root, "cluster");
     s->replica = get_text(root, "replica");

@@ -216,6 +216,13 @@ static void step_down_when_idle(struct replicated *r)
     r->coord->ops->multi(r->coord, ops, 2, on_stepped_down, r);
 }
 
+/* What the owner appends now still goes out; then no more is taken. */
+static void begin_to_step_down(struct replicated *r)
+{
+    r->journal.events->yield(r->journal.arg);
+    r->stepping = true;
+}
+
 static void resign_if_unfit(struct replicated *r)
 {
     const char *why = "";
@@ -229,7 +236,7 @@ static void resign_if_unfit(struct replicated *r)
     if (now - r->unfit_ms < REPLICATED_RESIGN_AFTER_MS || r->stepping || !members_other_fit(r))
         return;
     replicated_log(r, 1, "resigning", "%s, and another replica is better off", why);
-    r->stepping = true;
+    begin_to_step_down(r);
 }
 
 void election_pump(struct replicated *r)
@@ -252,7 +259,8 @@ int replicated_step_down(struct journal *journal, struct error *error)
         return error_set(error, ERR_NO_LEADER, "this replica does not lead");
     if (!members_other_fit(r))
         return error_set(error, ERR_CONFLICT, "no other replica is there and fit to lead");
-    r->stepping = true;
+    if (!r->stepping)
+        begin_to_step_down(r);
     replicated_pump(r);
     return 0;
 }

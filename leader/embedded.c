@@ -469,6 +469,8 @@ static void embedded_close(struct journal *journal, void (*done)(void *arg), voi
     struct embedded *e = (struct embedded *)journal;
 
     assert(!e->closing);
+    if (e->leading)
+        e->journal.events->yield(e->journal.arg);
     e->closing = true;
     e->closed = done;
     e->closed_arg = arg;

@@ -541,6 +541,8 @@ static void replicated_close(struct journal *journal, void (*done)(void *arg), v
     struct replicated *r = replicated_of(journal);
 
     assert(!r->closing);
+    if (r->leading && !r->stepping)
+        r->journal.events->yield(r->journal.arg);
     r->closing = true;
     r->closed = done;
     r->closed_arg = arg;

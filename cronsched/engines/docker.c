@@ -557,6 +557,7 @@ int engine_docker_new(struct engine **ret, uv_loop_t *loop, const struct engine_
     d->engine = (struct engine){.ops = &docker_ops,
                                 .name = d->name,
                                 .type = "docker",
+                                .hands_over = true,
                                 .max_armed = o->max_armed > 0 ? o->max_armed : DOCKER_MAX_ARMED_DEFAULT};
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);

@@ -15,10 +15,10 @@ SESSION_S = 4
 
 
 class Cluster:
-    """A ZooKeeper of its own and some replicas, all of the process engine."""
+    """A ZooKeeper of its own and some replicas; of the process engine, unless told otherwise."""
 
-    def __init__(self, suite, replicas=2, name="c"):
-        self.suite, self.name = suite, name
+    def __init__(self, suite, replicas=2, name="c", engines=None):
+        self.suite, self.name, self.engines = suite, name, engines
         self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
         suite.addCleanup(self.zk.close)
         self.zk.wait_up()
@@ -30,7 +30,7 @@ class Cluster:
             server.start()
 
     def make(self, i, name=None):
-        server = self.suite.server(name=f"{name or self.name}{i}", config={
+        server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
             "session_timeout": f"{SESSION_S}s", "insecure": True})
         server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")

@@ -84,7 +84,11 @@ void engines_init(struct replica *r)
 
     for (int i = 0; i < HOSTS; i++) {
         r->engines[i] = (struct sim_engine){
-            .engine = {.ops = &ops, .name = r->world->hosts[i].name, .type = "docker", .max_armed = 12},
+            .engine = {.ops = &ops,
+                       .name = r->world->hosts[i].name,
+                       .type = "docker",
+                       .max_armed = 12,
+                       .hands_over = true},
             .world = r->world,
             .replica = r->number,
             .host = i,
@@ -233,6 +237,9 @@ static void call_release(struct world *w, struct event *e, struct object *o, str
 {
     struct host *h = &w->hosts[e->host];
 
+    if (o && e->call.sender_epoch <= o->handed_epoch)
+        violation(w, "%s#%d: a start request of epoch %lld, which has handed it over", o->run, o->attempt,
+                  (long long)e->call.sender_epoch);
     if (!o || o->state == OBJECT_GONE) {
         a.event = ENGINE_REFUSED;
         a.text = "no such object";
@@ -304,7 +311,8 @@ static void call_watch(struct world *w, struct event *e, struct object *o, struc
         answer(w, e, ended(o, e->call.ticket), NULL);
         return;
     }
-    o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};
+    if (e->link >= o->watchers[e->replica].link) /* not one of an earlier life, which comes late */
+        o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};
 }
 
 static void call_stop(struct world *w, struct event *e, struct object *o, struct engine_answer a)

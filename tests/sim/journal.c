@@ -132,7 +132,7 @@ static bool journal_may_act(const struct journal *journal)
 static void journal_status(const struct journal *journal, struct journal_status *ret)
 {
     (void)journal;
-    *ret = (struct journal_status){.leading = true};
+    *ret = (struct journal_status){.leading = true, .level = RECORD_LEVEL};
 }
 
 void journal_table(struct replica *r)

@@ -12,7 +12,8 @@
 #include <time.h>
 
 struct figures {
-    uint64_t worlds, steps, crashes, takeovers, freezes, journal_failures, clock_steps, restores;
+    uint64_t worlds, steps, crashes, takeovers, step_downs, handed_over, freezes, journal_failures,
+        clock_steps, restores;
     uint64_t batches, starts, ended, lost, requests;
 };
 
@@ -22,6 +23,8 @@ static void add(struct figures *f, const struct world *w)
     f->steps += w->steps;
     f->crashes += w->crashes;
     f->takeovers += w->takeovers;
+    f->step_downs += w->step_downs;
+    f->handed_over += w->handed_over;
     f->freezes += w->freezes;
     f->journal_failures += w->journal_failures;
     f->clock_steps += w->clock_steps;
@@ -43,13 +46,13 @@ static double seconds(void)
 
 static void print(const struct figures *f, double s)
 {
-    printf(
-        "%llu worlds, %llu steps (%.0f a second), %llu crashes, %llu take-overs, %llu freezes, %llu journal "
-        "failures, %llu clock steps, %llu restored from snapshots\n",
-        (unsigned long long)f->worlds, (unsigned long long)f->steps, (double)f->steps / s,
-        (unsigned long long)f->crashes, (unsigned long long)f->takeovers, (unsigned long long)f->freezes,
-        (unsigned long long)f->journal_failures, (unsigned long long)f->clock_steps,
-        (unsigned long long)f->restores);
+    printf("%llu worlds, %llu steps (%.0f a second), %llu crashes, %llu take-overs, %llu hand-overs of %llu "
+           "attempts, %llu freezes, %llu journal failures, %llu clock steps, %llu restored from snapshots\n",
+           (unsigned long long)f->worlds, (unsigned long long)f->steps, (double)f->steps / s,
+           (unsigned long long)f->crashes, (unsigned long long)f->takeovers,
+           (unsigned long long)f->step_downs, (unsigned long long)f->handed_over,
+           (unsigned long long)f->freezes, (unsigned long long)f->journal_failures,
+           (unsigned long long)f->clock_steps, (unsigned long long)f->restores);
     printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %.1f s\n",
            (unsigned long long)f->requests, (unsigned long long)f->batches, (unsigned long long)f->starts,
            (unsigned long long)f->ended, (unsigned long long)f->lost, s);

@@ -171,8 +171,8 @@ static void judge_skip(struct world *w, const struct batch *b, const struct reco
                   "%s: skip of %lld fire times from %lld to %lld; after the cursor there are %lld from %lld",
                   r->job, (long long)r->count, (long long)r->from_ms, (long long)r->to_ms, (long long)count,
                   (long long)next_after(v, j->cursor_ms));
-    for (size_t i = 0; i < j->ahead_count; i++)
-        if (j->ahead[i] <= r->to_ms)
+    for (size_t i = 0; i < j->ahead_count; i++) /* an edit may have taken one out of the schedule */
+        if (j->ahead[i] <= r->to_ms && schedule_match(v->schedule, j->ahead[i] / 1000))
             violation(w, "%s: a skip over %lld, which was fired ahead", r->job, (long long)j->ahead[i]);
 }
 
@@ -230,7 +230,8 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
         return; /* the fold refuses it */
     if (r->kind == RECORD_COMMITTED) {
         o = object_by_id(w, r->id);
-        if (!o || strcmp(o->run, r->run) != 0 || o->attempt != a->number || o->epoch != b->epoch)
+        if (!o || strcmp(o->run, r->run) != 0 || o->attempt != a->number ||
+            (o->epoch != b->epoch && !(a->handed_over && strcmp(a->id, r->id) == 0)))
             violation(w, "%s#%d: commits an object that is not its own", r->run, a->number);
         else
             o->committed = true;
@@ -246,6 +247,13 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
         if (!o || o->state == OBJECT_RUNNING || !o->starts || o->exit_code != r->code)
             violation(w, "%s#%d: the journal says ended with %lld, and that is not so", r->run, a->number,
                       (long long)r->code);
+        break;
+    case RECORD_HANDED_OVER:
+        w->handed_over++;
+        if (!o || o->starts)
+            violation(w, "%s#%d: it is handed over, and was started", r->run, a->number);
+        else
+            o->handed_epoch = b->epoch;
         break;
     case RECORD_NEVER_RAN:
     case RECORD_REVOKED:

@@ -235,27 +235,14 @@ static void stops(struct replica *r)
 {
     tell(r->world, "r%d is STOPPED", r->number);
     scheduler_stop(r->scheduler);
+    if (scheduler_leading(r->scheduler))
+        scheduler_journal_events.yield(r->scheduler);
     while (r->world->leader == r->number && r->world->in_flight_count)
         journal_commit_one(r->world);
     replica_crash(r);
 }
 
 /* ---- leading ---- */
-
-void replica_lead(struct replica *r)
-{
-    struct world *w = r->world;
-
-    if (r->stale)
-        replica_restore(r);
-    replica_feed(r, w->batch_count);
-    if (w->failures)
-        return;
-    w->leader = r->number;
-    r->epoch = ++w->epoch;
-    tell(w, "r%d LEADS, epoch %lld", r->number, (long long)r->epoch);
-    scheduler_journal_events.lead(r->scheduler, r->epoch, "start");
-}
 
 void replica_depose(struct replica *r, const char *why)
 {
@@ -271,6 +258,23 @@ void replica_depose(struct replica *r, const char *why)
         plan_for(r, EVENT_LEAD, between(r->world, 1, 5000));
 }
 
+void replica_lead(struct replica *r)
+{
+    struct world *w = r->world;
+
+    if (scheduler_leading(r->scheduler)) /* of a reign that is over, which it learns only now */
+        replica_depose(r, "a higher epoch is there");
+    if (r->stale)
+        replica_restore(r);
+    replica_feed(r, w->batch_count);
+    if (w->failures)
+        return;
+    w->leader = r->number;
+    r->epoch = ++w->epoch;
+    tell(w, "r%d LEADS, epoch %lld", r->number, (long long)r->epoch);
+    scheduler_journal_events.lead(r->scheduler, r->epoch, "start");
+}
+
 /* Another takes the lead while the old one goes on until it is told. */
 static void take_over(struct world *w)
 {
@@ -283,6 +287,23 @@ static void take_over(struct world *w)
     journal_end_reign(w);
     plan_for(old, EVENT_DEPOSED, often_short(w, 2000, 40000))->index = (uint64_t)old->epoch;
     replica_lead(other);
+}
+
+/* It hands over: what it appends to that end is durable, it is told that its reign is over, and another
+ * leads. */
+static void step_down(struct replica *r)
+{
+    struct world *w = r->world;
+
+    w->step_downs++;
+    tell(w, "r%d STEPS DOWN", r->number);
+    scheduler_journal_events.yield(r->scheduler);
+    while (w->in_flight_count && !w->failures)
+        journal_commit_one(w);
+    w->leader = -1;
+    replica_depose(r, "stepped down");
+    if (!w->failures)
+        replica_lead(&w->replicas[1 - r->number]);
 }
 
 /* ---- faults ---- */
@@ -348,12 +369,25 @@ static void fault_take_over(struct world *w, struct replica *unused)
         take_over(w);
 }
 
+static void fault_step_down(struct world *w, struct replica *unused)
+{
+    struct replica *r = w->leader >= 0 ? &w->replicas[w->leader] : NULL, *other;
+
+    (void)unused;
+    if (!r || w->replica_count < 2)
+        return;
+    other = &w->replicas[1 - r->number];
+    if (r->scheduler && scheduler_leading(r->scheduler) && r->epoch == w->epoch &&
+        r->frozen_until_ms <= w->now_ms && other->scheduler && other->frozen_until_ms <= w->now_ms)
+        step_down(r);
+}
+
 void fault_at_random(struct world *w)
 {
     static const struct {
         int weight;
         void (*happen)(struct world *w, struct replica *r);
-    } faults[] = {{40, fault_crash},   {12, fault_freeze}, {12, fault_take_over},
+    } faults[] = {{40, fault_crash},   {12, fault_freeze}, {12, fault_take_over}, {12, fault_step_down},
                   {10, fault_journal}, {10, fault_clock},  {4, fault_zones}};
     int all = 0, at;
 

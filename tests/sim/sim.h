@@ -128,6 +128,7 @@ struct object {
     bool committed;       /* its id is in the journal, durably */
     const char *never;    /* the journal says that it never ran and never will: why */
     int64_t fenced_epoch; /* the newest epoch whose fence removed it; 0: none */
+    int64_t handed_epoch; /* that gave it up for its successor; 0: none */
     bool swept;
     struct watcher watchers[REPLICAS];
     struct list living; /* until it is gone */
@@ -234,7 +235,8 @@ struct world {
     int job_count;
 
     /* figures */
-    uint64_t crashes, takeovers, freezes, journal_failures, clock_steps, lost, ended, starts, restores;
+    uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, clock_steps, lost, ended,
+        starts, restores;
     uint64_t requests, refused;
 };
 

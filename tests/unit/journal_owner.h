@@ -16,10 +16,11 @@ struct owner {
     int64_t epoch;
     uint64_t acked;
     char snapshot[64]; /* text of the last restore, "" for none */
-    int restores, batches, leads, deposals, acks, closed;
+    int restores, batches, leads, deposals, acks, yields, closed;
     bool leading;
     struct error error;
     void (*on_acked)(struct owner *o);
+    void (*on_yield)(struct owner *o);
 };
 
 static inline void owner_restore(void *arg, const char *text, size_t size, uint64_t index)
@@ -81,8 +82,18 @@ static inline void owner_deposed(void *arg, const struct error *why)
     o->error = *why;
 }
 
-static const struct journal_events owner_events = {owner_restore, owner_batch, owner_lead, owner_acked,
-                                                   owner_deposed};
+static inline void owner_yield(void *arg)
+{
+    struct owner *o = arg;
+
+    assert_true(o->leading);
+    o->yields++;
+    if (o->on_yield)
+        o->on_yield(o);
+}
+
+static const struct journal_events owner_events = {owner_restore, owner_batch,   owner_lead,
+                                                   owner_acked,   owner_deposed, owner_yield};
 
 static inline void owner_closed(void *arg)
 {
