@@ -50,7 +50,9 @@ struct api_context {
 
     /* With a replicated journal; NULL with the embedded one, where this replica is the whole cluster. */
     json_t *(*cluster_json)(void *arg); /* the contract's shape, a new reference */
-    bool (*following)(void *arg);       /* this standby is up to date with a leader */
+    /* The wall clock was set and is not followed: by how much. */
+    bool (*clock_held)(void *arg, int64_t *ret_jump_ms);
+    bool (*following)(void *arg); /* this standby is up to date with a leader */
     /* What another replica asks of this one's engines: answers it. */
     void (*peer_engine)(void *arg, struct http_request *request);
     /* Passes a request on to the leader, and answers it. */

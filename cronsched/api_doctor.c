@@ -116,6 +116,40 @@ static void check_leading(struct doctor *d)
     json_decref(status);
 }
 
+/* What ought to be alike on all replicas. */
+static void check_replicas(struct doctor *d)
+{
+    static const struct {
+        const char *what, *advice;
+        enum level level;
+    } kinds[] = {
+        {"version", "fine during a rolling upgrade; then bring all to the same", WARNING},
+        {"tzdata", "install the same tzdata everywhere: the newest is preferred for the lead", WARNING},
+        {"config", "engines, pools and grace times must be alike, or a change of leader changes them",
+         WARNING},
+        {"clock", "run chrony or another time service on these machines", WARNING},
+        {"state", "stop the replica that is alone with its opinion, remove its data folder, start it", ERROR},
+    };
+    const struct api_context *c = &d->api->context;
+    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL, *difference;
+    size_t i, replicas = json_array_size(json_object_get(cluster, "replicas"));
+    const json_t *all = json_object_get(cluster, "differences");
+
+    json_array_foreach(all, i, difference)
+    {
+        const char *what = json_string_value(json_object_get(difference, "what"));
+
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+            if (strcmp(kinds[k].what, what) == 0)
+                add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what,
+                    json_string_value(json_object_get(difference, "text")));
+    }
+    if (cluster && json_array_size(all) == 0)
+        add(d, "replicas", replicas > 1 ? OK : WARNING,
+            replicas > 1 ? NULL : "start another one: nobody would take over", "%zu, alike", replicas);
+    json_decref(cluster);
+}
+
 static void check_journal(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
@@ -166,8 +200,12 @@ static void check_clock(struct doctor *d)
     const struct api_context *c = &d->api->context;
     struct timex tx = {0};
     int r = adjtimex(&tx);
+    int64_t jump_ms;
 
-    if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
+    if (c->clock_held && c->clock_held(c->arg, &jump_ms))
+        add(d, "clock", ERROR, "set the clock right; this replica goes on by the time from before",
+            "it was set by %" PRId64 " s, and ZooKeeper's time does not confirm it", jump_ms / 1000);
+    else if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
         add(d, "clock", ERROR, "set the clock", "it says a time before 2026");
     else if (r < 0)
         add(d, "clock", OK, NULL, "whether it is synchronized cannot be told: %s", strerror(errno));
@@ -223,6 +261,7 @@ static void on_pool_done(uv_work_t *work, int status)
     struct api *api = d->api;
 
     check_leading(d);
+    check_replicas(d);
     check_journal(d);
     check_engines(d);
     check_data_dir(d);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -80,6 +81,61 @@ static void put_engines(struct text *t, const struct api_context *c)
             "cronsched_engine_calls{engine=\"%s\",kind=\"watched\"} %d\n",
             name, status.queued, name, status.in_flight, name, status.watched);
     }
+}
+
+static bool differs(const json_t *differences, const char *what)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(differences, i, one)
+    {
+        if (strcmp(json_string_value(json_object_get(one, "what")), what) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void put_clocks(struct text *t, const json_t *replicas)
+{
+    const json_t *one;
+    size_t i;
+
+    put(t, "# HELP cronsched_clock_offset_seconds A replica's clock less ZooKeeper's.\n"
+           "# TYPE cronsched_clock_offset_seconds gauge\n");
+    json_array_foreach(replicas, i, one)
+    {
+        const json_t *offset = json_object_get(one, "clock_offset_ms");
+        char id[128];
+
+        if (json_is_integer(offset))
+            put(t, "cronsched_clock_offset_seconds{replica=\"%s\"} %.3f\n",
+                label(json_string_value(json_object_get(one, "id")), id),
+                (double)json_integer_value(offset) / 1000);
+    }
+}
+
+/* Only of a cluster: who is there, and what differs among them. */
+static void put_cluster(struct text *t, const struct api_context *c)
+{
+    static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state"};
+    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL;
+    const json_t *replicas = json_object_get(cluster, "replicas");
+
+    if (!cluster)
+        return;
+    put_metric(t, "cronsched_cluster_replicas", "gauge", "Replicas that are there.", "%zu",
+               json_array_size(replicas));
+    put_metric(t, "cronsched_cluster_connected", "gauge",
+               "Whether this replica has a session with ZooKeeper.", "%d",
+               json_is_true(json_object_get(cluster, "connected")));
+    put(t, "# HELP cronsched_cluster_differs Whether replicas differ in what ought to be alike.\n"
+           "# TYPE cronsched_cluster_differs gauge\n");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        put(t, "cronsched_cluster_differs{what=\"%s\"} %d\n", kinds[i],
+            differs(json_object_get(cluster, "differences"), kinds[i]));
+    put_clocks(t, replicas);
+    json_decref(cluster);
 }
 
 static void put_journal(struct text *t, const struct api_context *c)
@@ -176,6 +232,7 @@ void api_handle_metrics(struct http_request *request, void *arg)
         CRONSCHED_VERSION, label(c->replica, replica), label(version ? version : "", tzdata));
     scheduler_metrics(c->scheduler, put, &t);
     put_engines(&t, c);
+    put_cluster(&t, c);
     put_journal(&t, c);
     http_metrics(api->http, put, &t);
     put_loop(&t, api);

@@ -133,6 +133,21 @@ static bool clock_is_off(const struct replicated_view *v)
     return v->offset_known && (v->offset_ms > ROSTER_OFFSET_MAX_MS || v->offset_ms < -ROSTER_OFFSET_MAX_MS);
 }
 
+/* Old zone rules fire at wrong times: whoever has the newest goes first. */
+static bool others_have_newer_tzdata(const struct replica *r, const struct replicated_view *v)
+{
+    const char *mine = r->o.zones->version(r->o.zones);
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const json_t *facts = v->members[i].facts;
+
+        if (tzdata_older(mine, json_string_value(json_object_get(facts, "tzdata"))) &&
+            json_is_true(json_object_get(facts, "fit")))
+            return true;
+    }
+    return false;
+}
+
 static bool host_fit(void *arg, const char **ret_why)
 {
     struct replica *r = arg;
@@ -145,6 +160,10 @@ static bool host_fit(void *arg, const char **ret_why)
         *ret_why = "none of its engines answers";
         return false;
     }
+    if (others_have_newer_tzdata(r, replicated_view(r->journal))) {
+        *ret_why = "another replica has newer tzdata";
+        return false;
+    }
     return true;
 }
 
@@ -152,13 +171,18 @@ static json_t *host_member(void *arg)
 {
     struct replica *r = arg;
 
-    json_t *hosts = json_array();
+    json_t *hosts = json_array(), *state = json_null();
+    uint64_t index;
+    const char *hash = scheduler_state_hash(r->o.scheduler, &index);
 
+    if (hash)
+        state = json_pack("{s:I, s:s}", "index", (json_int_t)index, "hash", hash);
     for (size_t i = 0; i < r->process_host_count; i++)
         json_array_append_new(hosts, json_string(r->process_hosts[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o}", "url", r->o.config->advertise, "version",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "url", r->o.config->advertise, "version",
                      CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config", r->config_hash,
-                     "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts);
+                     "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts, "state",
+                     state);
 }
 
 static uint64_t host_durable(void *arg)

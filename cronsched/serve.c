@@ -12,6 +12,7 @@
 #include "cronsched/engines/docker.h"
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process.h"
+#include "cronsched/guarded_clock.h"
 #include "cronsched/log.h"
 #include "cronsched/log_copies.h"
 #include "cronsched/logs.h"
@@ -55,6 +56,7 @@ struct serve {
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
+    struct guarded_clock clock; /* of a replica; one that stands alone has nobody to ask */
     struct engine *engines[CONFIG_ENGINES_MAX];
     size_t engine_count;
     struct scheduler_pool *pools;
@@ -78,13 +80,36 @@ static struct serve *serve_of(struct scheduler_env *env)
     return (struct serve *)(void *)((char *)env - offsetof(struct serve, env));
 }
 
-static int64_t env_wall_ms(struct scheduler_env *env)
+static int64_t read_clock(clockid_t clock)
 {
     struct timespec t;
 
-    (void)env;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t env_wall_ms(struct scheduler_env *env)
+{
+    struct serve *s = serve_of(env);
+    bool held = s->clock.held;
+    int64_t wall_ms = read_clock(CLOCK_REALTIME);
+
+    if (!s->replica)
+        return wall_ms;
+    if (held && s->journal) {
+        const struct replicated_view *v = replicated_view(s->journal);
+
+        guarded_clock_compare(&s->clock, v->offset_ms, v->offset_asked_ms);
+    }
+    wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)read_clock(CLOCK_BOOTTIME));
+    if (s->clock.held && !held)
+        log_event(LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
+                  LOG_TEXT("text",
+                           "the wall clock was set, and ZooKeeper's time does not confirm it: not followed"));
+    if (held && !s->clock.held)
+        log_event(LOG_NOTE, "clock-jump",
+                  LOG_TEXT("text", "the wall clock and ZooKeeper's time agree again"));
+    return wall_ms;
 }
 
 static uint64_t env_random(struct scheduler_env *env)
@@ -105,6 +130,7 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
     int64_t now = env_wall_ms(env), at = wall_ms < now + WAKE_MOST_MS ? wall_ms : now + WAKE_MOST_MS;
     struct itimerspec spec = {0};
 
+    at += read_clock(CLOCK_REALTIME) - now; /* the timer goes by the clock as it is set */
     if (at < 1)
         at = 1; /* 0 would disarm it */
     spec.it_value.tv_sec = (time_t)(at / 1000);
@@ -444,6 +470,14 @@ static int64_t api_wall_ms(void *arg)
     return env_wall_ms(&((struct serve *)arg)->env);
 }
 
+static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
+{
+    const struct serve *s = arg;
+
+    *ret_jump_ms = s->clock.jump_ms;
+    return s->clock.held;
+}
+
 static json_t *api_cluster(void *arg)
 {
     return replica_cluster_json(((struct serve *)arg)->replica);
@@ -515,6 +549,7 @@ static int start_api(struct serve *s, struct error *error)
 
     if (s->replica) {
         o.context.cluster_json = api_cluster;
+        o.context.clock_held = api_clock_held;
         o.context.following = api_following;
         o.context.step_down = api_step_down;
         o.context.forward = api_forward;

@@ -17,9 +17,9 @@ static void show_cluster(const struct output *out, const json_t *cluster)
         {"REPLICA", "id", OUTPUT_TEXT},      {"ROLE", "role", OUTPUT_STATE},
         {"URL", "url", OUTPUT_TEXT},         {"APPLIED", "applied", OUTPUT_RIGHT},
         {"VERSION", "version", OUTPUT_TEXT}, {"TZDATA", "tzdata", OUTPUT_TEXT},
-        {"CLOCK", "clock", OUTPUT_RIGHT},
+        {"CLOCK", "clock", OUTPUT_RIGHT},    {"STATE", "hash", OUTPUT_TEXT},
     };
-    json_t *rows, *row;
+    json_t *rows, *row, *difference;
     size_t i;
 
     if (out->format != OUTPUT_TABLE) {
@@ -31,16 +31,28 @@ static void show_cluster(const struct output *out, const json_t *cluster)
     rows = json_deep_copy(json_object_get(cluster, "replicas"));
     json_array_foreach(rows, i, row)
     {
-        const json_t *offset = json_object_get(row, "clock_offset_ms");
+        const json_t *offset = json_object_get(row, "clock_offset_ms"),
+                     *state = json_object_get(row, "state");
         char text[TEXT_NUMBER_BUFFER];
 
-        if (!json_is_number(offset))
-            continue;
-        snprintf(text, sizeof(text), "%+.0f ms", json_number_value(offset));
-        json_object_set_new(row, "clock", json_string(text));
+        if (json_is_number(offset)) {
+            snprintf(text, sizeof(text), "%+.0f ms", json_number_value(offset));
+            json_object_set_new(row, "clock", json_string(text));
+        }
+        if (json_is_object(state))
+            json_object_set_new(row, "hash",
+                                json_sprintf("%.8s at %lld",
+                                             json_string_value(json_object_get(state, "hash")),
+                                             (long long)json_integer_value(json_object_get(state, "index"))));
     }
     output_rows(out, rows, columns, sizeof(columns) / sizeof(columns[0]), "No replicas.");
     json_decref(rows);
+    json_array_foreach(json_object_get(cluster, "differences"), i, difference)
+    {
+        fprintf(out->to, "%sdifferent %s: %s\n", i == 0 ? "\n" : "",
+                json_string_value(json_object_get(difference, "what")),
+                json_string_value(json_object_get(difference, "text")));
+    }
 }
 
 static int run_cluster(const struct verb_call *call)
@@ -57,6 +69,10 @@ static int run_cluster(const struct verb_call *call)
 const struct verb verb_cluster = {
     .name = "cluster",
     .help = "show the replicas and who leads",
+    .text =
+        "STATE is the hash of a replica's state at a batch: at the same batch all must have the same. What "
+        "ought to be alike and is not (version, tzdata, configuration, clocks, state) is listed below the "
+        "table.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,

@@ -419,7 +419,8 @@ void run_stop(struct scheduler *s, struct run *r, const char *reason, const char
         run_close(s, r, "killed", reason, by);
         return;
     }
-    if (a->stop_reason)
+    /* a kill that comes while a timeout is being enforced ends the run, and not only the attempt */
+    if (a->stop_reason && (strcmp(a->stop_reason, "timeout") != 0 || strcmp(reason, "timeout") == 0))
         return;
     rec = record_about(s, RECORD_STOPPING, r);
     PUT_TEXT(s, rec, reason, reason);

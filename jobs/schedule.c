@@ -15,6 +15,19 @@
 
 /* --- zones ----------------------------------------------------------------------------------------- */
 
+static bool is_version(const char *text)
+{
+    for (int i = 0; i < 4; i++)
+        if (!text || text[i] < '0' || text[i] > '9')
+            return false;
+    return true;
+}
+
+bool tzdata_older(const char *a, const char *b)
+{
+    return is_version(a) && is_version(b) && strcmp(a, b) < 0;
+}
+
 static bool is_utc(const char *name)
 {
     return strcmp(name, "UTC") == 0 || strcmp(name, "Z") == 0;

@@ -32,6 +32,9 @@ struct zone_source {
     const char *(*nearest)(struct zone_source *source, const char *name, char *buffer, size_t size);
 };
 
+/* Is tzdata version a ("2026a") older than b? Never when either is not of that form. */
+bool tzdata_older(const char *a, const char *b);
+
 enum schedule_dialect { SCHEDULE_CRON, SCHEDULE_QUARTZ };
 enum schedule_dst { SCHEDULE_HYBRID, SCHEDULE_SKIP, SCHEDULE_BOTH, SCHEDULE_UTC };
 

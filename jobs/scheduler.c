@@ -116,6 +116,36 @@ static void snapshot_maybe(struct scheduler *s)
     snapshot_give(s);
 }
 
+/* ---- the state's hash ---- */
+
+static void state_hash_maybe(struct scheduler *s)
+{
+    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
+    size_t size;
+    char *text;
+
+    if (s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
+        return;
+    text = state_encode(&s->state, &size);
+    s->hash_ahead.index = s->state.index;
+    batch_hash(text, size, s->hash_ahead.text);
+    free(text);
+}
+
+static void state_hash_acked(struct scheduler *s)
+{
+    if (s->hash_ahead.index && s->hash_ahead.index <= s->acked) {
+        s->hash = s->hash_ahead;
+        s->hash_ahead.index = 0;
+    }
+}
+
+const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
+{
+    *ret_index = s->hash.index;
+    return s->hash.index ? s->hash.text : NULL;
+}
+
 static void fault_kinds(const char *point, uint64_t kinds)
 {
     for (int k = 0; k < RECORD_KIND_COUNT; k++)
@@ -157,6 +187,7 @@ void scheduler_flush(struct scheduler *s)
         scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
         abort();
     }
+    state_hash_maybe(s);
     snapshot_maybe(s);
 }
 
@@ -215,12 +246,24 @@ void scheduler_leave(struct scheduler *s)
     }
 }
 
+/* Than the last that was recorded. */
+static bool tzdata_is_older(const struct scheduler *s)
+{
+    return tzdata_older(s->o.zones->version(s->o.zones), s->state.tzdata);
+}
+
 void scheduler_zones_changed(struct scheduler *s)
 {
     struct job_state *j, *next;
     struct record *r;
 
     scheduler_enter(s);
+    if (s->leading && tzdata_is_older(s)) {
+        scheduler_log(s, 1, "tzdata-older", NULL,
+                      "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
+                      s->o.zones->version(s->o.zones), s->state.tzdata);
+        return;
+    }
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (s->leading && j->def) {
@@ -330,6 +373,7 @@ static void on_acked(void *arg, uint64_t index)
         s->flight_count--;
         flight_free(f);
     }
+    state_hash_acked(s);
     snapshot_give(s);
     waiters_answer(s, index, 0);
     scheduler_leave(s);
@@ -339,6 +383,7 @@ static void forget_reign(struct scheduler *s)
 {
     s->leading = false;
     takeover_end(s);
+    s->hash_ahead.index = 0;
     calls_drop(s);
     snapshot_drop(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
@@ -403,6 +448,8 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         abort();
     }
     s->acked = batch->index;
+    state_hash_maybe(s);
+    state_hash_acked(s);
     if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
         s->o.history->ops->write(s->o.history, write);
     else
@@ -467,7 +514,8 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     PUT_TEXT(s, r, replica, s->o.replica);
     PUT_TEXT(s, r, cluster, s->state.cluster ? s->state.cluster : s->o.cluster_uuid);
     PUT_INT(s, r, level, s->state.level ? s->state.level : level_offered(s));
-    PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
+    if (!tzdata_is_older(s))
+        PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     PUT_TEXT(s, r, cause, cause);
     record_commit(s, r);
     scheduler_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,

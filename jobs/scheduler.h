@@ -138,4 +138,11 @@ json_t *scheduler_status_json(
 void scheduler_metrics(struct scheduler *s,
                        void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),
                        void *arg);
+/* The hash of the state's canonical text at *ret_index, to be compared between replicas; NULL: none yet. It
+ * is taken at the same indexes everywhere, once what it covers is durable: each STATE_HASH_EVERY batches, of
+ * a large state (more than STATE_LARGE jobs and unfinished runs) each STATE_HASH_EVERY_LARGE. */
+#define STATE_HASH_EVERY       500
+#define STATE_HASH_EVERY_LARGE 5000
+#define STATE_LARGE            2000
+const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index);
 bool scheduler_leading(const struct scheduler *s);

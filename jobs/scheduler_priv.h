@@ -114,6 +114,10 @@ struct scheduler {
     int64_t now_ms;      /* of this entry; never goes back within a reign */
     struct batch *batch; /* of this turn; NULL: nothing yet */
     uint64_t acked;
+    struct state_hash {
+        uint64_t index; /* 0: none */
+        char text[33];
+    } hash, hash_ahead;      /* hash_ahead: of what is not durable yet */
     uint64_t snapshot_index; /* of the last snapshot */
     char *snapshot;          /* it, until history holds all that it stands for */
     struct list flights, waiters, discards;

@@ -5,10 +5,10 @@
  * nothing is unsettled any more and every job has judged its fire times, or REPORT_WITHIN_MS later, the
  * TAKEOVER record tells all of it.
  *
- * A job fires nothing while one of its runs of the earlier reign may execute: one that was fired, or is due
- * within SETTLE_AHEAD_MS. Reservations for later than that cannot have been released, since a leader gives up
- * when its clock is so far off; so they are fenced after those that are due, in the order of their times, and
- * hold nothing up.
+ * A job whose runs may not overlap fires nothing while one of its runs of the earlier reign may execute: one
+ * that was fired, or is due within SETTLE_AHEAD_MS. Reservations for later than that cannot have been
+ * released, since a leader gives up when its clock is so far off; so they are fenced after those that are
+ * due, in the order of their times, and hold nothing up.
  *
  * Failures: an engine that does not answer leaves its runs unsettled, and the report says so.
  */
@@ -59,7 +59,7 @@ void run_settled(struct scheduler *s, struct run *r, enum takeover_fate fate)
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
-    if (j->live.unsettled == 0)
+    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
         return false;
     LIST_EACH(link, &j->runs)
     {

@@ -247,6 +247,7 @@ void members_heartbeat_done(struct replicated *r, const struct coord_reply *repl
         /* the ensemble set its time somewhere between sending and now */
         r->offset_ms = wall - took / 2 - reply->stat.mtime_ms;
         r->offset_known = true;
+        r->offset_asked_ms = r->heartbeat_sent_ms;
     } else if (reply->result == COORD_NO_NODE) {
         r->registered = false; /* somebody removed it */
     } else if (reply->result != COORD_LOST) {

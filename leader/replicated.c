@@ -613,6 +613,7 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .level = r->level,
         .offset_ms = r->offset_ms,
         .offset_known = r->offset_known,
+        .offset_asked_ms = r->offset_asked_ms,
         .members = r->members,
         .member_count = r->member_count,
         .alarm = r->alarm,

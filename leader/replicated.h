@@ -117,6 +117,7 @@ struct replicated_view {
     int level;              /* that all members read */
     int64_t offset_ms;      /* own wall clock less the ensemble's */
     bool offset_known;
+    uint64_t offset_asked_ms;                /* boot time of the question that it answers */
     const struct replicated_member *members; /* by id; includes this one when it is registered */
     size_t member_count;
     const char *alarm; /* what stopped it for good, or "" */

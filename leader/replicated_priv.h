@@ -192,6 +192,7 @@ struct replicated {
     int level;
     int64_t offset_ms;
     bool offset_known;
+    uint64_t offset_asked_ms;
 
     struct journal_status status;
     struct replicated_view view;

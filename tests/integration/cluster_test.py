@@ -2,6 +2,7 @@
 """Replicas of one cluster on a real ZooKeeper: who leads, who follows, what is lost when one of them goes: nothing."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -17,8 +18,9 @@ SESSION_S = 4
 class Cluster:
     """A ZooKeeper of its own and some replicas; of the process engine, unless told otherwise."""
 
-    def __init__(self, suite, replicas=2, name="c", engines=None):
-        self.suite, self.name, self.engines = suite, name, engines
+    def __init__(self, suite, replicas=2, name="c", engines=None, environments=()):
+        """environments: of the first replicas' processes, in order."""
+        self.suite, self.name, self.engines, self.environments = suite, name, engines, environments
         self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
         suite.addCleanup(self.zk.close)
         self.zk.wait_up()
@@ -30,10 +32,12 @@ class Cluster:
             server.start()
 
     def make(self, i, name=None):
-        server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, config={
+        environment = self.environments[i] if i < len(self.environments) else None
+        server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, environment=environment, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
             "session_timeout": f"{SESSION_S}s", "insecure": True})
         server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")
+        server.cli.environment.pop("LD_PRELOAD", None)  # a clock that is faked is the server's alone
         return server
 
     def view(self, server):
@@ -94,6 +98,55 @@ class Replication(lab.Suite):
         self.assertNone(r for r in second.cli.runs("tick") if r["verdict"] == "lost")
         reigns = second.cli.json("cluster", "takeovers")
         self.assertEqual(["start", "connection-closed"], [r["cause"] for r in reigns][:2], reigns)
+
+    def states_alike(self, cluster, least):
+        """The (batch, hash) that all replicas found alike, at this batch or later."""
+        def alike():
+            rows = cluster.view(cluster.servers[0])["replicas"]
+            states = {(r["state"]["index"], r["state"]["hash"]) for r in rows if r["state"]}
+            if len(rows) == len(cluster.servers) and len(states) == 1 and min(states)[0] >= least:
+                return states.pop()
+            self.assertEqual([], cluster.view(cluster.servers[0])["differences"])
+            return None
+        return lab.wait_for(alike, 120, f"a state of all replicas at one batch from {least} on")
+
+    def test_every_replica_folds_to_the_same_state(self):
+        c = Cluster(self, replicas=3)
+        leader = c.wait_leader()
+        leader.apply({f"j{i}": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}
+                      for i in range(12)})
+        first = self.states_alike(c, 500)
+        leader.kill()
+        leader.start()
+        c.wait_leader()
+        second = self.states_alike(c, first[0] + 500)
+        lab.say(f"three replicas alike at batch {first[0]}: {first[1][:8]}, and after a failover at batch {second[0]}: "
+                f"{second[1][:8]}")
+        text = c.servers[1].cli.check("cluster").out
+        self.assertRegex(text, r"STATE\n(.*\b[0-9a-f]{8} at \d+\n){3}")
+        self.assertNotIn("different", text)
+        metrics = c.servers[1].http("GET", "/metrics")[1].decode()
+        self.assertIn('cronsched_cluster_differs{what="state"} 0', metrics)
+        self.assertIn("cronsched_cluster_replicas 3", metrics)
+        checks = c.servers[1].cli.call("doctor", "-o", "json").json()
+        self.assertEqual(["ok"], [x["status"] for x in checks if x["check"] == "replicas"])
+
+    def test_the_replica_with_the_newest_tzdata_leads(self):
+        zones = self.folder.join("old-zones")
+        shutil.copytree("/usr/share/zoneinfo", zones, symlinks=True)
+        with open(os.path.join(zones, "tzdata.zi"), "r+") as f:
+            rest = f.read().split("\n", 1)[1]
+            f.seek(0)
+            f.truncate()
+            f.write("# version 2019a\n" + rest)
+        c = Cluster(self, environments=[{"TZDIR": zones}])
+        c.wait_leader(c.servers[1], 60)
+        self.assertIn("different tzdata: r0: 2019a", c.servers[1].cli.check("cluster").out)
+        self.assertIn("resigning", c.servers[0].log())
+        reigns = c.servers[1].cli.json("cluster", "takeovers")
+        self.assertEqual(["2019a", "20"], [reigns[0]["tzdata"], reigns[1]["tzdata"][:2]])
+        c.servers[1].kill()  # with nobody else there, an old one is better than none
+        c.wait_leader(c.servers[0], 60)
 
     def test_any_replica_takes_any_request(self):
         c = Cluster(self, replicas=3)

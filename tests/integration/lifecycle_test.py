@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
+from faked_clock import FakedClock, why_no_faked_clock  # noqa: E402
 
 EVERY_SECOND = "* * * * * *"
-FAKETIME_LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 class Lifecycle(lab.Suite):
@@ -130,29 +130,22 @@ class Lifecycle(lab.Suite):
     # --- clocks
 
     def stepped(self, jobs):
-        """A server whose wall clock is read through libfaketime from a file."""
-        if not os.path.exists(FAKETIME_LIBRARY):
-            self.skipTest("faketime is not installed")
-        self.step(0)
-        preload = FAKETIME_LIBRARY
-        server = self.server(environment={
-            "LD_PRELOAD": preload, "FAKETIME_TIMESTAMP_FILE": self.folder.join("faketime"), "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:verify_asan_link_order=0"})
+        """A server whose wall clock can be set."""
+        why = why_no_faked_clock()
+        if why:
+            self.skipTest(why)
+        self.clock = FakedClock(self.folder)
+        server = self.server(environment=self.clock.environment)
         server.cli.environment.pop("LD_PRELOAD", None)
         server.start()
         server.apply(jobs)
         return server
 
-    def step(self, seconds):
-        self.folder.write("faketime.new", f"{seconds:+d}s\n")
-        os.replace(self.folder.join("faketime.new"), self.folder.join("faketime"))
-
     def test_a_clock_stepped_back_refires_nothing(self):
         server = self.stepped({"j": self.ledger.process_job(schedule=EVERY_SECOND, concurrency="allow")})
         lab.wait_for(lambda: len(self.ledger.starts()) >= 5, 20, "five starts")
         before = set(self.ledger.starts())
-        self.step(-4)
+        self.clock.step(-4)
         lab.wait_for(lambda: len(self.ledger.starts()) >= len(before) + 4, 30, "starts after the step")
         self.assertNone(lab.Checker(self.ledger).strict().problems)
         self.assertTrue(server.running())
@@ -162,7 +155,7 @@ class Lifecycle(lab.Suite):
         server = self.stepped({"j": self.ledger.process_job(schedule=EVERY_SECOND, concurrency="allow")})
         lab.wait_for(lambda: len(self.ledger.starts()) >= 3, 20, "three starts")
         first = min(self.ledger.starts())
-        self.step(20)
+        self.clock.step(20)
         time.sleep(6)
         self.assertNone(lab.Checker(self.ledger).strict().problems)
         since = f"{first[2:6]}-{first[6:8]}-{first[8:13]}:{first[13:15]}:{first[15:17]}Z"

@@ -830,6 +830,18 @@ static void fixed_schedules_are_told_from_the_others(void **state)
     }
 }
 
+static void test_tzdata_versions_are_compared_when_both_are_versions(void **state)
+{
+    (void)state;
+    assert_true(tzdata_older("2019a", "2026f"));
+    assert_true(tzdata_older("2026e", "2026f"));
+    assert_false(tzdata_older("2026f", "2026f"));
+    assert_false(tzdata_older("2026f", "unknown"));
+    assert_false(tzdata_older("unknown", "2026f"));
+    assert_false(tzdata_older(NULL, "2026f"));
+    assert_false(tzdata_older("2026", NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -853,6 +865,7 @@ int main(void)
         cmocka_unit_test(schedules_read_as_english),
         cmocka_unit_test(canonical_texts_compile_to_the_same),
         cmocka_unit_test(fixed_schedules_are_told_from_the_others),
+        cmocka_unit_test(test_tzdata_versions_are_compared_when_both_are_versions),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
