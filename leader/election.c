@@ -199,7 +199,8 @@ static void on_stepped_down(void *arg, const struct coord_reply *reply)
     r->step_asked = false;
     if (reply->result == COORD_LOST)
         return; /* asked again, or the epoch tells */
-    r->stand_back_ms = boot_ms(r) + 2 * (uint64_t)r->timeout_ms;
+    if (boot_ms(r) + REPLICATED_STEP_BACK_MS > r->stand_back_ms)
+        r->stand_back_ms = boot_ms(r) + REPLICATED_STEP_BACK_MS;
     if (r->leading)
         reign_end(r, "stepped down");
     replicated_pump(r);

@@ -43,6 +43,7 @@
 #define REPLICATED_LOG_KEEP_BYTES  (32 * 1024 * 1024) /* of batches below the snapshot that stay */
 #define REPLICATED_MEMBERS_MAX     64
 #define REPLICATED_STAND_BACK_MS   (5 * 60 * 1000) /* of one that was deposed for not firing */
+#define REPLICATED_STEP_BACK_MS    1000 /* of one that stepped down: others take over in milliseconds */
 #define REPLICATED_DEPOSE_EVERY_MS (5 * 60 * 1000)
 #define REPLICATED_RESIGN_AFTER_MS 10000 /* an unfit leader beside a fit standby */
 

@@ -433,6 +433,47 @@ static void stepping_down_hands_over_once(void **state)
     cluster_free(c);
 }
 
+/* Each stood back for two session timeouts after it had stepped down, so that at the third time nobody stood.
+ */
+static void stepping_down_again_and_again_never_leaves_the_throne_empty(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    for (int i = 0; i < 12; i++) {
+        struct node *old = leader(c);
+
+        assert_int_equal(replicated_step_down(old->journal, &(struct error){0}), 0);
+        settle(c);
+        assert_non_null(leader(c));
+        assert_ptr_not_equal(leader(c), old);
+        pass(c, 1500);
+    }
+    cluster_free(c);
+}
+
+static void appends_at_the_end(struct owner *o)
+{
+    assert_int_equal(owner_append(o, 10), 0);
+}
+
+static void what_is_appended_while_yielding_reaches_the_successor(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = leader(c), *next;
+    uint64_t before = head(c);
+
+    a->owner.on_yield = appends_at_the_end;
+    assert_int_equal(replicated_step_down(a->journal, &(struct error){0}), 0);
+    assert_int_equal(a->owner.yields, 1);
+    settle(c);
+    next = leader(c);
+    assert_ptr_not_equal(next, a);
+    assert_int_equal(next->owner.index, before + 1);
+    node_dies(next); /* closes its journal */
+    assert_int_equal(next->owner.yields, 1);
+    cluster_free(c);
+}
+
 static void nobody_steps_down_alone(void **state)
 {
     struct cluster *c = cluster_new(1);
@@ -710,6 +751,8 @@ int main(void)
         cmocka_unit_test(a_tree_that_lost_committed_batches_is_refused),
         cmocka_unit_test(a_chain_that_disagrees_stops_the_replica),
         cmocka_unit_test(stepping_down_hands_over_once),
+        cmocka_unit_test(stepping_down_again_and_again_never_leaves_the_throne_empty),
+        cmocka_unit_test(what_is_appended_while_yielding_reaches_the_successor),
         cmocka_unit_test(nobody_steps_down_alone),
         cmocka_unit_test(an_unfit_standby_leaves_it_to_a_fit_one),
         cmocka_unit_test(an_unfit_standby_is_better_than_nobody),
