@@ -159,13 +159,26 @@ int client_init(struct client *client, const struct verb_call *call, struct erro
     return r;
 }
 
-void client_release(struct client *client)
+static void forget_servers(struct client *client)
 {
     for (size_t i = 0; i < client->server_count; i++) {
         free(client->servers[i].title);
         free(client->servers[i].base);
         free(client->servers[i].socket);
+        client->servers[i] = (struct client_server){0};
     }
+    client->server_count = client->current = 0;
+}
+
+int client_set_servers(struct client *client, const char *servers, struct error *error)
+{
+    forget_servers(client);
+    return add_servers(client, servers, error);
+}
+
+void client_release(struct client *client)
+{
+    forget_servers(client);
     if (client->authorization)
         explicit_bzero(client->authorization, strlen(client->authorization));
     free(client->authorization);

@@ -44,6 +44,9 @@ struct client {
 int client_init(struct client *client, const struct verb_call *call, struct error *error);
 void client_release(struct client *client);
 
+/* Asks these servers ("unix:/A,http://B") from now on, with the token and all else as before. */
+int client_set_servers(struct client *client, const char *servers, struct error *error);
+
 enum client_repeat { CLIENT_ONCE, CLIENT_REPEATABLE };
 
 /* One request. body NULL: none. The reply is a new reference, NULL when the server answered nothing. `ret`

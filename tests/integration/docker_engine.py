@@ -6,7 +6,6 @@ The program gives orders on descriptor 3 and reads the replies on 4; see docker_
 the engine and all that it started ends with this process."""
 
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -84,10 +83,9 @@ def obey(dockerd, word):
     elif word == "stop":
         dockerd.stop()
     elif word == "freeze":
-        os.kill(dockerd._dockerd_pid(), signal.SIGSTOP)
-    elif word == "thaw":  # nsenter, its parent, stops with it
-        for pid in (dockerd._dockerd_pid(), dockerd.dockerd.pid):
-            os.kill(pid, signal.SIGCONT)
+        dockerd.pause()
+    elif word == "thaw":
+        dockerd.resume()
     else:
         dockerd.live_restore = word == "start-live"
         dockerd.start()

@@ -17,7 +17,8 @@ import subprocess
 import tarfile
 import urllib.parse
 
-from place import LabError, alive, die_with_parent, kill_process, wait_for
+from place import LabError, alive, kill_process, wait_for
+from service import Service, children
 
 BUSYBOX = "/bin/busybox"
 IMAGE = "busybox:local"
@@ -122,22 +123,39 @@ def why_no_docker():
 
 
 class Dockerd:
-    """An engine below a folder: start(), kill() it as a crash would, start() again, close()."""
+    """An engine below a folder: start(), kill() it as a crash would, start() again, close(). `listen` are further
+    addresses, as "tcp://10.77.0.31:2375"; `join` is called with the id of a process in its namespaces before it starts.
+    A detached one is left running, and attach() finds it again."""
 
-    def __init__(self, folder, name="docker", live_restore=False):
-        self.folder = folder.make(name)
-        self.socket = os.path.join(self.folder, "docker.sock")
-        self.api = DockerApi(self.socket)
+    def __init__(self, folder, name="docker", live_restore=False, detached=False, listen=(), join=None):
+        self._at(os.path.join(str(folder), name), detached, listen)
         self.live_restore = live_restore
-        self.holder = self.containerd = self.dockerd = None
         try:
             self._hold()
+            if join:
+                join(self.inside)
             self._start_containerd()
             self.start()
             self.api.import_image(busybox_root(), IMAGE)
         except BaseException:
             self.close()
             raise
+
+    def _at(self, path, detached, listen):
+        os.makedirs(path, exist_ok=True)
+        self.folder, self.listen = path, list(listen)
+        self.socket = self.path("docker.sock")
+        self.api = DockerApi(self.socket)
+        self.holder, self.containerd, self.dockerd = (
+            Service(path, name, detached) for name in ("holder", "containerd", "dockerd"))
+
+    @classmethod
+    def attach(cls, folder, name="docker", listen=()):
+        """One that another process made and left running."""
+        engine = cls.__new__(cls)
+        engine._at(os.path.join(str(folder), name), True, listen)
+        engine.live_restore = False
+        return engine
 
     @property
     def endpoint(self):
@@ -147,21 +165,23 @@ class Dockerd:
         return os.path.join(self.folder, name)
 
     def _hold(self):
-        self.holder = subprocess.Popen(
-            ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc",
-             "sh", "-c", "ip link set lo up 2>/dev/null; echo ready; exec sleep infinity"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
-        if self.holder.stdout.readline() != b"ready\n":
-            raise LabError("cannot make namespaces for an engine")
-        with open(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children") as f:
-            self.inside = f.read().split()[0]
+        if os.path.exists(self.holder.log_path):
+            os.unlink(self.holder.log_path)
+        self.holder.spawn(["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+                           "ip link set lo up; echo ready; exec sleep infinity", self.folder])
+        wait_for(lambda: "ready" in self.holder.log(), 20,
+                 lambda: f"namespaces for an engine: {self.holder.log_tail()}")
 
-    def _run_inside(self, log, *command):
-        """Starts a program in the namespaces; the answer is the Popen of nsenter, which has become the program's
-        parent (a new process namespace is entered by a fork)."""
-        with open(self.path(log), "ab") as out:
-            return subprocess.Popen(["nsenter", "-t", self.inside, "-p", "-m", "-n", *command],
-                                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent)
+    @property
+    def inside(self):
+        """The id of a process in the namespaces; None when there are none."""
+        holder = self.holder.pid
+        return next(iter(children(holder)), None) if holder else None
+
+    def _run_inside(self, service, *command):
+        """Starts a program in the namespaces; the service's process is nsenter, which has become the program's parent
+        (a new process namespace is entered by a fork)."""
+        service.spawn(["nsenter", "-t", str(self.inside), "-p", "-m", "-n", *command])
 
     def _start_containerd(self):
         with open(self.path("containerd.toml"), "w") as f:
@@ -174,65 +194,64 @@ address = "{self.path('containerd.sock')}"
 [debug]
 level = "warn"
 """)
-        self.containerd = self._run_inside("containerd.log", "containerd", "--config",
-                                           self.path("containerd.toml"))
+        self._run_inside(self.containerd, "containerd", "--config", self.path("containerd.toml"))
         wait_for(lambda: os.path.exists(self.path("containerd.sock")), 30, "containerd")
 
     def start(self):
         """Starts dockerd and waits until it answers; again after kill() or stop()."""
         options = ["--live-restore"] if self.live_restore else []
+        options += [f"--host={address}" for address in self.listen] + ["--tls=false"] * bool(self.listen)
         for stale in ("docker.pid", "docker.sock"):
             if os.path.exists(self.path(stale)):
                 os.unlink(self.path(stale))
-        self.dockerd = self._run_inside(
-            "dockerd.log", "dockerd", "--containerd", self.path("containerd.sock"), "--data-root",
-            self.path("data"), "--exec-root", self.path("exec"), "-H", self.endpoint, "--pidfile",
-            self.path("docker.pid"), *options)
+        self._run_inside(
+            self.dockerd, "dockerd", "--containerd", self.path("containerd.sock"), "--data-root", self.path("data"),
+            "--exec-root", self.path("exec"), "-H", self.endpoint, "--pidfile", self.path("docker.pid"), *options)
 
         def up():
-            if self.dockerd.poll() is not None:
-                raise LabError(f"dockerd ended: {self.log_tail()}")
+            if not self.dockerd.pid:
+                raise LabError(f"dockerd ended: {self.dockerd.log_tail()}")
             return self.api.reachable()
 
-        wait_for(up, 60, lambda: f"dockerd: {self.log_tail()}")
+        wait_for(up, 60, lambda: f"dockerd: {self.dockerd.log_tail()}")
 
-    def log_tail(self, lines=5):
-        try:
-            with open(self.path("dockerd.log"), errors="replace") as f:
-                return " | ".join(f.read().splitlines()[-lines:])
-        except FileNotFoundError:
-            return "no log"
+    @property
+    def pid(self):
+        """The program's id out here: nsenter's one child. None when it does not run."""
+        parent = self.dockerd.pid
+        return next(iter(children(parent)), None) if parent else None
 
-    def _dockerd_pid(self):
-        """The program's id out here: nsenter's one child."""
-        with open(f"/proc/{self.dockerd.pid}/task/{self.dockerd.pid}/children") as f:
-            children = f.read().split()
-        return int(children[0]) if children else self.dockerd.pid
+    def _end(self, sig, seconds):
+        pid = self.pid
+        if pid:
+            kill_process(pid, sig, seconds)
+        parent = self.dockerd.pid
+        if parent:
+            wait_for(lambda: not alive(parent), 10, "nsenter to end")
 
     def kill(self):
         """SIGKILL to dockerd alone: containerd and the containers go on."""
-        kill_process(self._dockerd_pid())
-        self.dockerd.wait(10)
+        self._end(signal.SIGKILL, 10)
 
     def stop(self):
-        kill_process(self._dockerd_pid(), signal.SIGTERM, 30)
-        self.dockerd.wait(10)
+        self._end(signal.SIGTERM, 30)
+
+    def pause(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in (self.pid, self.dockerd.pid):  # nsenter, its parent, stops with it
+            os.kill(pid, signal.SIGCONT)
 
     def close(self):
         """Removes the containers, so that their control groups go too, and ends the namespaces."""
         try:
-            if self.dockerd and self.dockerd.poll() is None:
+            if self.pid:
                 for container in self.api.call("GET", "/containers/json?all=1", timeout=20)[1]:
                     self.api.remove(container["Id"])
                 self.stop()
-        except (OSError, LabError, subprocess.SubprocessError):
+        except (OSError, LabError):
             pass
-        if self.holder:
-            self.holder.kill()
-            self.holder.wait()
-            wait_for(lambda: not alive(int(getattr(self, "inside", 0)) or -1), 10, "the namespaces to end")
-            self.holder.stdout.close()
-        for process in (self.dockerd, self.containerd):
-            if process:
-                process.wait(10)
-        self.holder = None
+        inside = self.inside
+        self.holder.kill()
+        wait_for(lambda: not inside or not alive(inside), 10, "the namespaces to end")

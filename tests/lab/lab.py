@@ -13,6 +13,7 @@
         lab.main()
 """
 
+from cluster import Cluster  # noqa: F401
 from docker import IMAGE, DockerApi, Dockerd, busybox_root, why_no_docker  # noqa: F401
 from ledger import Checker, Ledger, every_second  # noqa: F401
 from place import (Folder, LabError, Tmpfs, alive, kill_process, processes_of, wait_for)  # noqa: F401

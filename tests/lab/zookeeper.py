@@ -7,18 +7,17 @@
 
 Ports are free ones below the range that outgoing connections are given: so a server that is away for a while finds
 its port again. Servers end with the process that started them, unless `detached`: then their ids are in
-`server-N/pid`, and ZooKeeper.attach finds them again.
+`server-N/zookeeper.pid`, and ZooKeeper.attach finds them again.
 """
 
 import json
 import os
 import random
 import shutil
-import signal
 import socket
-import subprocess
 
-from place import LabError, alive, die_with_parent, kill_process, wait_for
+from place import LabError, wait_for
+from service import Service
 
 JARS = "/usr/share/java"
 CLASS_PATH = [f"{JARS}/{name}.jar" for name in ("zookeeper", "slf4j-log4j12", "log4j-1.2")]
@@ -76,14 +75,13 @@ def ask(address, port, word, seconds=2):
         return ""
 
 
-class Member:
-    """One server. `prefix` is a command to start it with, as ["ip", "netns", "exec", NAME]."""
+class Member(Service):
+    """One server. `prefix` is a command to start it with, as ["nsenter", "--net=/proc/PID/ns/net"]."""
 
     def __init__(self, path, number, address, ports, detached=False, prefix=()):
-        self.path, self.number, self.address = path, number, address
+        super().__init__(path, "zookeeper", detached)
+        self.number, self.address, self.prefix = number, address, list(prefix)
         self.port, self.quorum_port, self.election_port = ports
-        self.detached, self.prefix = detached, list(prefix)
-        self.process = None
 
     @property
     def connect(self):
@@ -91,7 +89,7 @@ class Member:
 
     def prepare(self, peers):
         """Writes its files; its data, if there are any, stay."""
-        os.makedirs(os.path.join(self.path, "data"), exist_ok=True)
+        os.makedirs(self.file("data"), exist_ok=True)
         config = [f"tickTime={TICK_MS}", "initLimit=20", "syncLimit=8", f"dataDir={self.path}/data",
                   f"clientPort={self.port}", f"clientPortAddress={self.address}", "admin.enableServer=false",
                   "4lw.commands.whitelist=*", "maxClientCnxns=0"]
@@ -99,33 +97,14 @@ class Member:
             config += [f"server.{p.number}={p.address}:{p.quorum_port}:{p.election_port}" for p in peers]
         for name, text in (("zoo.cfg", "\n".join(config) + "\n"), ("log4j.properties", LOGGING),
                            ("data/myid", f"{self.number}\n")):
-            with open(os.path.join(self.path, name), "w") as f:
+            with open(self.file(name), "w") as f:
                 f.write(text)
 
-    def spawn(self):
-        class_path = ":".join([self.path, *CLASS_PATH])
-        command = [*self.prefix, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
-                   class_path, MAIN, f"{self.path}/zoo.cfg"]
-        with open(os.path.join(self.path, "log"), "ab") as out:
-            self.process = subprocess.Popen(
-                command, cwd=self.path, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=self.detached, preexec_fn=None if self.detached else die_with_parent)
-        with open(os.path.join(self.path, "pid"), "w") as f:
-            f.write(f"{self.process.pid}\n")
-
     @property
-    def pid(self):
-        """None when it does not run."""
-        if self.process:
-            return self.process.pid if self.process.poll() is None else None
-        try:
-            with open(os.path.join(self.path, "pid")) as f:
-                pid = int(f.read())
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                mine = self.path.encode() in f.read()  # another program may have got the number since
-        except (OSError, ValueError):
-            return None
-        return pid if mine and alive(pid) else None
+    def command(self):
+        class_path = ":".join([self.path, *CLASS_PATH])
+        return [*self.prefix, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path,
+                MAIN, f"{self.path}/zoo.cfg"]
 
     def mode(self):
         """"leader", "follower", "standalone", or None: it serves nobody."""
@@ -138,21 +117,6 @@ class Member:
         if not self.pid:
             raise LabError(f"ZooKeeper server {self.number} ended: {self.log_tail()}")
         return self.mode()
-
-    def signal(self, sig, seconds=20):
-        pid = self.pid
-        if pid:
-            kill_process(pid, sig, seconds)
-        if self.process:
-            self.process.wait(seconds)
-            self.process = None
-
-    def log_tail(self, lines=5):
-        try:
-            with open(os.path.join(self.path, "log"), errors="replace") as f:
-                return " | ".join(f.read().splitlines()[-lines:])
-        except FileNotFoundError:
-            return "no log"
 
 
 class ZooKeeper:
@@ -192,7 +156,7 @@ class ZooKeeper:
         try:
             for i in which:
                 if not self.members[i].pid:
-                    self.members[i].spawn()
+                    self.members[i].spawn(self.members[i].command)
             self.wait_up(*which)
         except BaseException:
             self.close()
@@ -216,18 +180,18 @@ class ZooKeeper:
     def kill(self, *which):
         """SIGKILL to these, or all."""
         for i in which or range(len(self.members)):
-            self.members[i].signal(signal.SIGKILL)
+            self.members[i].kill()
 
     def stop(self, *which):
         for i in which or range(len(self.members)):
-            self.members[i].signal(signal.SIGTERM)
+            self.members[i].stop()
 
     def pause(self, i):
-        os.kill(self.members[i].pid, signal.SIGSTOP)
+        self.members[i].pause()
 
     def resume(self, i):
-        os.kill(self.members[i].pid, signal.SIGCONT)
+        self.members[i].resume()
 
     def close(self):
         for member in self.members:
-            member.signal(signal.SIGKILL)
+            member.kill()

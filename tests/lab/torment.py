@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+"""A lab under random faults, all from a seed, with jobs that fire all the while; then the checker's verdict.
+
+usage: torment.py [--faults N] [--seed S] [--only NEMESIS]... [--session-timeout D] [--out DIR]
+
+Prints the verdict as JSON; DIR (here, if not given) gets plan.json, ledger, verdict.json and picture.svg. Exit code 1 when
+a rule is broken or the servers' own audit disagrees.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+
+import checker
+import nemesis
+from cluster import Cluster
+from place import Folder, LabError, wait_for
+from server import instant
+
+EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling
+JOBS = 4
+RECOVERY_S = 120
+OPEN_STATES = ("waiting", "armed", "starting", "running", "retrying", "unresolved")
+
+
+def job(ledger, interval):
+    """Every so many seconds, in a container that notes its start, sleeps for a moment, and notes its end."""
+    note = ("note() { read up rest </proc/uptime; "
+            "echo $1 $CRONSCHED_RUN $CRONSCHED_ATTEMPT $CRONSCHED_EPOCH $up >>/ledger/torment; }; ")
+    return {"schedule": f"*/{interval} * * * * *", "image": "busybox:local", "pull": "never", "engine": "docker",
+            "concurrency": "allow", "catch_up": "all", "max_catch_up": 1000, "volumes": [f"{ledger}:/ledger"],
+            "command": ["sh", "-c", note + "note start; sleep 0.1; note end"]}
+
+
+class Torment:
+    def __init__(self, lab, seed, faults, only=(), say=print):
+        self.lab, self.seed, self.say, self.faults = lab, seed, say, faults
+        self.chance = random.Random(seed)
+        self.kinds = [k for k in nemesis.ALL if (not only or k.__name__ in only) and k.possible(lab)]
+        self.struck, self.leaders, self.plan_jobs = [], [], {}
+        self.ledger = os.path.join(lab.ledger_folder, "torment")
+        with open(self.ledger, "w"):
+            pass
+        os.chmod(self.ledger, 0o666)
+
+    def see_leader(self):
+        try:
+            leader = self.lab.leader()
+        except LabError:
+            leader = None
+        if leader and (not self.leaders or self.leaders[-1]["who"] != leader):
+            self.leaders.append({"at": time.time(), "who": leader})
+
+    def begin(self):
+        intervals = {f"t{i}": self.chance.choice((1, 2, 3, 5)) for i in range(JOBS)}
+        path = os.path.join(self.lab.path, "torment.yaml")
+        with open(path, "w") as f:
+            json.dump({"jobs": {n: job(self.lab.ledger_folder, i) for n, i in intervals.items()}}, f)
+        self.lab.wait_leader()
+        self.lab.cli.check("apply", path)
+        first = int(time.time()) // 60 * 60 + 60  # all intervals divide a minute
+        self.first = int(time.time()) + 2
+        for name, interval in intervals.items():
+            start = next(t for t in range(self.first, first + 61) if t % interval == 0)
+            self.plan_jobs[name] = {"start": start, "interval": interval, "duration": 1, "epsilon": EPSILON_S}
+
+    def one(self):
+        fault = self.chance.choice(self.kinds)(self.lab, self.chance)
+        length = self.chance.uniform(*fault.length_s)
+        began = time.time()
+        fault.strike()
+        until = time.monotonic() + length
+        while time.monotonic() < until:
+            self.see_leader()
+            time.sleep(min(0.5, max(until - time.monotonic(), 0)))
+        fault.mend()
+        self.struck.append({"from": began, "to": time.time(), "what": fault.what, "target": fault.target})
+        self.say(f"{len(self.struck)} of {self.faults}: {fault.what} {fault.target or ''} {length:.1f} s")
+
+    def storm(self):
+        for _ in range(self.faults):
+            self.one()
+            until = time.monotonic() + self.chance.uniform(0, 4)
+            while time.monotonic() < until:
+                self.see_leader()
+                time.sleep(0.2)
+
+    def recover(self):
+        """All is mended: from here on everything has to come right by itself."""
+        nemesis.wake_all(self.lab)
+        for name in self.lab.names():
+            service = self.lab.service(name)
+            if not service.pid:
+                self.lab.start(name)
+        self.last = int(time.time())
+        wait_for(lambda: len(self.lab.view().get("replicas", [])) == len(self.lab.replicas), RECOVERY_S,
+                 lambda: f"all replicas to be back: {self.lab.view()}", every=0.5)
+        self.see_leader()
+        wait_for(lambda: not self.owed_yet(), EPSILON_S + RECOVERY_S, lambda: f"these to start: {self.owed_yet()[:9]}",
+                 every=1)
+
+    def plan(self, read):
+        for made in self.plan_jobs.values():
+            made["count"] = max(0, (int(read) - made["start"]) // made["interval"] + 2)
+        boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return {"jobs": self.plan_jobs, "read": read, "boot": boot, "faults": self.struck, "leaders": self.leaders}
+
+    def owed_yet(self):
+        """Fire times up to the end of the storm without a complete run."""
+        with open(self.ledger) as f:
+            runs, _ = checker.read_ledger(f.read(), 0)
+        owed = [(n, t) for n, j in self.plan_jobs.items() for t in range(j["start"], self.last, j["interval"])]
+        return [checker.name(*o) for o in owed if o not in runs or not runs[o].starts]
+
+    def verdict(self):
+        """(verdict, plan, ledger). The servers are asked only whether they agree."""
+        plan = self.plan(self.last + EPSILON_S + checker.FORGIVENESS_S + 1)  # all up to the storm's end is owed
+        for made in plan["jobs"].values():
+            made["count"] += EPSILON_S + 2 * RECOVERY_S
+        with open(self.ledger) as f:
+            text = f.read()
+        verdict = checker.check(plan, text)
+        # An engine that is killed cuts containers off: they started, once, and have no end.
+        cut_off = set(verdict["incomplete"])
+        verdict = checker.check(plan, text, forgive=cut_off)
+        audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
+                                  timeout=120)
+        lost = [r["run"] for r in self.lab.cli.json("runs", "--verdict", "lost")]
+        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=lost,
+                       audit="agrees" if audit.code == 0 else str(audit))
+        verdict["valid"] = verdict["valid"] and audit.code == 0
+        return verdict, plan, text
+
+
+def torment(lab, seed, faults, only=(), out=None, say=print):
+    """The whole; the verdict. What came of it is in `out`, also when it ended early."""
+    storm = Torment(lab, seed, faults, only, say)
+    storm.last = int(time.time())
+    storm.begin()
+    try:
+        storm.storm()
+    finally:
+        storm.recover()
+        verdict, plan, ledger = storm.verdict()
+        for name, text in (("plan.json", json.dumps(plan, indent=1)), ("ledger", ledger),
+                           ("verdict.json", json.dumps(verdict, indent=1)),
+                           ("picture.svg", checker.picture(plan, ledger))):
+            if out:
+                with open(os.path.join(out, name), "w") as f:
+                    f.write(text)
+    return verdict
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.partition("usage: ")[2].partition("\n\n")[0])
+    parser.add_argument("--faults", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--session-timeout", default="4s")
+    parser.add_argument("--out")
+    args = parser.parse_args()
+    place = Folder("torment")
+    out = os.path.abspath(args.out) if args.out else os.getcwd()
+    os.makedirs(out, exist_ok=True)
+    lab, disks = None, []
+    try:
+        lab = Cluster(place, session_timeout=args.session_timeout, before_start=lambda lab: disks.extend(
+            nemesis.small_disks(lab)))
+        verdict = torment(lab, args.seed, args.faults, args.only, out, lambda text: print(text, file=sys.stderr))
+        print(json.dumps(verdict, indent=1))
+        return 0 if verdict["valid"] else 1
+    finally:
+        if lab:
+            lab.close()
+        for disk in disks:
+            disk.close()
+        place.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
