@@ -225,6 +225,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
+    {"GET", "/v1/peer/history", "first,last", AUTH_READ, 0, api_handle_peer_history},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
     {"GET", "/v1/version", NULL, AUTH_READ, 0, api_handle_version},

@@ -96,6 +96,40 @@ void api_handle_records(struct http_request *request, void *arg)
         api_read(arg, request, records_then);
 }
 
+/* --- for another replica: a page of what it lacks
+ * ----------------------------------------------------------- */
+
+static bool read_index(struct http_request *request, const char *name, uint64_t *ret)
+{
+    const char *text = http_query(request, name);
+    char *end = NULL;
+    unsigned long long value = text ? strtoull(text, &end, 10) : 0;
+
+    if (!text || *text < '0' || *text > '9' || *end || value == 0 || value > INT64_MAX) {
+        http_reply_error(request, ERR_INVALID, "%s: the number of a batch is wanted", name);
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+static void page_have(struct api *api, struct http_request *request, json_t *page, json_t *unused)
+{
+    if (json_is_null(page))
+        http_reply_error(request, ERR_NOT_FOUND, "some of these batches are missing here, too");
+    else
+        http_reply_json(request, 200, json_incref(page));
+}
+
+void api_handle_peer_history(struct http_request *request, void *arg)
+{
+    struct history_query q = {.kind = HISTORY_COPY};
+
+    if (!read_index(request, "first", &q.first) || !read_index(request, "last", &q.last))
+        return;
+    api_query(arg, request, &q, page_have, NULL);
+}
+
 /* --- explain -------------------------------------------------------------------------------------------- */
 
 #define LATE_GRACE_MS 60000

@@ -103,6 +103,7 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
     X(cluster)                                                                                               \
     X(step_down)                                                                                             \
     X(peer_engine)                                                                                           \
+    X(peer_history)                                                                                          \
     X(doctor)                                                                                                \
     X(version)                                                                                               \
     X(healthz)                                                                                               \

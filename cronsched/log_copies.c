@@ -408,6 +408,12 @@ static void copies_prune(struct history *history, const char *job, int keep_runs
     of(history)->under->ops->prune(of(history)->under, job, keep_runs, older_than_ms);
 }
 
+static void copies_fill(struct history *history, json_t *page,
+                        void (*done)(void *arg, const struct error *error), void *arg)
+{
+    of(history)->under->ops->fill(of(history)->under, page, done, arg);
+}
+
 static uint64_t copies_applied(const struct history *history)
 {
     return of(history)->under->ops->applied(of(history)->under);
@@ -439,6 +445,7 @@ struct history *log_copies_new(struct log_copies **ret, struct history *under)
                                            .query = copies_query,
                                            .prune = copies_prune,
                                            .applied = copies_applied,
+                                           .fill = copies_fill,
                                            .close = copies_close};
     struct log_copies *c = alloc_zero(sizeof(*c));
 

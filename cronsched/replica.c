@@ -11,6 +11,7 @@
 #include "cronsched/engines/process.h"
 #include "cronsched/engines/process_remote.h"
 #include "cronsched/forward.h"
+#include "cronsched/history_copy.h"
 #include "cronsched/log.h"
 #include "cronsched/log_copies.h"
 #include "cronsched/peer.h"
@@ -43,6 +44,7 @@ struct replica {
     struct peer *peer;
     struct forward *forward;
     struct peer_logs *logs;
+    struct history_copy *history_copy;
     struct peer_engine *peer_engine;
     const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
     size_t process_host_count;
@@ -449,6 +451,12 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
                                                              .nothing = !has_logs(o->config),
                                                              .view = view_of,
                                                              .arg = r});
+    history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
+                                                                        .peer = r->peer,
+                                                                        .history = o->history,
+                                                                        .self = o->id,
+                                                                        .view = view_of,
+                                                                        .arg = r});
     read_note(r);
     hash_config(r);
     make_secret(secret);
@@ -527,11 +535,18 @@ static void on_copies_stopped(void *arg)
     leader_watch_close(r->watch, on_watch_closed, r);
 }
 
-static void on_logs_closed(void *arg)
+static void on_history_stopped(void *arg)
 {
     struct replica *r = arg;
 
     log_copies_stop(r->o.copies, on_copies_stopped, r);
+}
+
+static void on_logs_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    history_copy_stop(r->history_copy, on_history_stopped, r);
 }
 
 static void on_forward_closed(void *arg)

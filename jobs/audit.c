@@ -43,7 +43,7 @@ struct audit {
     struct zone_source *zones;
     struct past past;
     struct audit_job *jobs; /* uthash */
-    const json_t *gaps;
+    const json_t *gaps, *copied;
     int64_t since_s, until_s; /* (since, until] */
     int64_t stepped;
     json_int_t fire_times, runs, skipped, pruned, open, unaccounted, doubled, ranges;
@@ -270,6 +270,7 @@ static int read_history(struct audit *a, const json_t *history)
         sort_job(j);
     }
     a->gaps = json_object_get(history, "gaps");
+    a->copied = json_object_get(history, "copied");
     return 0;
 }
 
@@ -328,15 +329,19 @@ static bool undecided(struct walk *w, int64_t at_s)
     return pause->to_ms == INT64_MAX && (!pause->until_ms || pause->until_ms + o->late_grace_ms >= o->now_ms);
 }
 
-static const json_t *gap_at(const struct audit *a, int64_t at_s)
+/* Some of [from_s, to_s] lies in one of these times. */
+static bool reaches_into(const json_t *times, int64_t from_s, int64_t to_s)
 {
-    json_t *gap;
+    const json_t *one;
     size_t i;
 
-    json_array_foreach((json_t *)(uintptr_t)a->gaps, i,
-                       gap) if (at_s * 1000 >= json_integer_value(json_object_get(gap, "from")) &&
-                                at_s * 1000 <= json_integer_value(json_object_get(gap, "to"))) return gap;
-    return NULL;
+    json_array_foreach(times, i, one)
+    {
+        if (to_s * 1000 >= json_integer_value(json_object_get(one, "from")) &&
+            from_s * 1000 <= json_integer_value(json_object_get(one, "to")))
+            return true;
+    }
+    return false;
 }
 
 static void find_unaccounted(struct walk *w, int64_t at_s)
@@ -350,7 +355,7 @@ static void find_unaccounted(struct walk *w, int64_t at_s)
                  a->past.tzdata ? a->past.tzdata : "?");
     find(a->unaccounted_list, &a->unaccounted, w->past->name, at_s, "no run and no skip%s%s%s",
          pause ? ", though its job was paused and the pause has ended" : "",
-         gap_at(a, at_s) ? "; batches of that time are missing from this history" : "", tz);
+         reaches_into(a->gaps, at_s, at_s) ? "; batches of that time are missing from this history" : "", tz);
 }
 
 /* What accounts for it, beside a range: one of the counters. */
@@ -497,7 +502,8 @@ static void check_pruned_day(struct audit *a, const char *job, const struct audi
              (long long)missing);
         a->unaccounted += missing - 1;
         a->pruned -= missing;
-    } else if (missing < 0) {
+    } else if (missing < 0 && !reaches_into(a->copied, r->from_s, r->to_s)) {
+        /* (of a day that came from another replica both have counted what they pruned) */
         find(a->doubled_list, &a->doubled, job, r->from_s,
              "between this time and %s %lld runs or skips were pruned beyond what the schedule implies", to,
              (long long)-missing);

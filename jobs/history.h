@@ -63,6 +63,10 @@ enum history_query_kind {
                       */
     HISTORY_RECORDS, /* array of {"index","seq","time","kind","record":{...}}, oldest first; job, run, since,
                         until */
+    HISTORY_GAP,     /* {"first","last"}: batches that were never seen, the newest such gap that begins below
+                        `first` (0: of all); or null */
+    HISTORY_COPY,    /* what is left of batches first to last, for another replica's `fill`, as much of it as
+                        fits; null: some of it is missing here, too */
     HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
                         delete,    pause and resume records up to until]}: all that audit.c needs; not cut at
                         HISTORY_ROWS_MAX */
@@ -74,6 +78,7 @@ struct history_query {
     const char *kinds;                       /* RECORDS: comma-separated record kinds, NULL: any */
     int64_t since_ms, until_ms;              /* 0: unbounded; runs: by at_ms; records: by time */
     int limit;                               /* 0: HISTORY_ROWS_MAX */
+    uint64_t first, last;                    /* COPY, GAP */
 };
 
 struct history;
@@ -87,6 +92,11 @@ struct history_ops {
      * The run ids removed are told to `removed` (so that their logs can go), from the loop. */
     void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
     uint64_t (*applied)(const struct history *history); /* index written durably */
+    /* Takes in what another replica's COPY answered, into the gap that begins there. One at a time; `done` is
+     * called once, from the loop: ERR_CORRUPT: the page makes no sense; ERR_NOT_FOUND: there is no such gap.
+     * Takes the reference. */
+    void (*fill)(struct history *history, json_t *page, void (*done)(void *arg, const struct error *error),
+                 void *arg);
     void (*close)(struct history *history, void (*done)(void *arg), void *arg);
 };
 struct history {

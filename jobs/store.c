@@ -37,6 +37,12 @@ struct prune {
     int64_t older_than_ms;
 };
 
+struct fill { /* a page of another replica's history */
+    json_t *page;
+    void (*done)(void *arg, const struct error *error);
+    void *arg;
+};
+
 struct store {
     struct history history;
     struct store_pool *pool;
@@ -51,9 +57,10 @@ struct store {
     bool hold;                /* some were, in this life */
     struct list queries, prunes;
     size_t query_count, prune_count;
+    struct fill *fill; /* NULL: none waits */
 
     /* the work under way; its fields belong to the pool until it is done */
-    enum { WRITER_IDLE, WRITER_WRITE, WRITER_PRUNE, WRITER_RENEW, WRITER_CLOSE } writer;
+    enum { WRITER_IDLE, WRITER_WRITE, WRITER_PRUNE, WRITER_FILL, WRITER_RENEW, WRITER_CLOSE } writer;
     struct store_db *db;
     size_t group_count, group_bytes;
     bool group_hold;
@@ -300,6 +307,49 @@ static void start_prune(struct store *s)
     s->pool->run(s->pool, work_prune, done_prune, s);
 }
 
+/* ---- what another replica has ---- */
+
+static void fill_end(struct store *s, const struct error *error)
+{
+    struct fill *f = s->fill;
+
+    s->fill = NULL;
+    f->done(f->arg, error);
+    json_decref(f->page);
+    free(f);
+}
+
+static void work_fill(void *arg)
+{
+    struct store *s = arg;
+
+    s->writer_result = store_db_fill(s->db, s->fill->page, &s->writer_error);
+}
+
+/* A page that is refused says nothing about the file. */
+static void done_fill(void *arg)
+{
+    struct store *s = arg;
+    struct error error = s->writer_error;
+    int result = s->writer_result;
+
+    if (result == ERR_CORRUPT && store_page_check(s->fill->page, NULL) < 0)
+        s->writer_result = 0;
+    if (result == ERR_NOT_FOUND)
+        s->writer_result = 0;
+    writer_done(s);
+    fill_end(s, result < 0 ? &error : NULL);
+    pump(s);
+}
+
+static void start_fill(struct store *s)
+{
+    s->writer = WRITER_FILL;
+    s->pruned_last = false;
+    s->writer_error = (struct error){0};
+    s->pool->run(s->pool, work_fill, done_fill, s);
+}
+
 /* ---- a damaged file ---- */
 
 static int renew(const char *path, struct store_db **ret, char *moved, size_t size, struct error *error)
@@ -365,6 +415,8 @@ static void done_close(void *arg)
     void *done_arg = s->done_arg;
 
     start_read(s); /* cancels what was asked since */
+    if (s->fill)
+        fill_end(s, &(struct error){.code = ERR_CANCELLED, .text = "history: closing"});
     while (s->first) {
         struct history_write *w = s->first;
 
@@ -421,6 +473,8 @@ static void start_writer(struct store *s)
             start_renew(s);
     } else if (s->first && !give_up && (s->pruned_last || list_empty(&s->prunes) || s->closing)) {
         start_write(s);
+    } else if (s->fill && !s->closing) {
+        start_fill(s);
     } else if (!list_empty(&s->prunes) && !s->closing) {
         start_prune(s);
     } else if (s->closing && !s->reading && list_empty(&s->queries)) {
@@ -511,6 +565,17 @@ static void store_prune(struct history *history, const char *job, int keep_runs,
     start_writer(s);
 }
 
+static void store_fill(struct history *history, json_t *page,
+                       void (*done)(void *arg, const struct error *error), void *arg)
+{
+    struct store *s = (struct store *)history;
+
+    assert(!s->fill);
+    s->fill = alloc_zero(sizeof(*s->fill));
+    *s->fill = (struct fill){page, done, arg};
+    wake_soon(s); /* an answer never comes from within */
+}
+
 static uint64_t store_applied(const struct history *history)
 {
     return ((const struct store *)history)->applied;
@@ -534,6 +599,7 @@ static const struct history_ops store_ops = {
     .query = store_ask,
     .prune = store_prune,
     .applied = store_applied,
+    .fill = store_fill,
     .close = store_close,
 };
 

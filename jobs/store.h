@@ -20,7 +20,8 @@
  * history.h says: runs only with ids that are not exact, each with "cause"; records also of kind "tzdata",
  * and all that there are; "unfinished": [{"run","job","at","state"}], of any time; "pruned":
  * [{"job","from","to","count"}], whole days that reach into the time asked for, whose runs and skips are then
- * given in full; "gaps": [{"from","to"}], times in which batches are missing ("from" 0: from the beginning).
+ * given in full; "gaps": [{"from","to"}], times in which batches are missing ("from" 0: from the beginning);
+ * "copied": the same, of batches that were missing and came from another replica.
  *
  * One thread calls in and is called back; the pool's threads see only what is handed to them.
  */

@@ -16,7 +16,8 @@
  * released. runs.done     when it ended, in the order of which the oldest go; 0 while unfinished runs.idx the
  * batch that the row is of: an older batch fed again does not undo a newer one skips         fire times
  * first..last, count of them pruned        how many fire times the rows that went had accounted for, by UTC
- * day gaps          batches never seen; shed: left out by the store itself, and perhaps fed later */
+ * day gaps          batches never seen; shed: left out by the store itself, and perhaps fed later copied
+ * batches that were missing and came from another replica */
 static const char *const migrations[] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "INSERT INTO meta VALUES('applied', 0), ('written', 0), ('written_time', 0);"
@@ -49,6 +50,9 @@ static const char *const migrations[] = {
     " count INTEGER NOT NULL, PRIMARY KEY(job, day)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE gaps(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_time INTEGER NOT NULL,"
     " last_time INTEGER NOT NULL, shed INTEGER NOT NULL) STRICT;",
+    "CREATE INDEX runs_idx ON runs(idx);"
+    "CREATE TABLE copied(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_time INTEGER NOT NULL,"
+    " last_time INTEGER NOT NULL) STRICT;",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -79,6 +83,12 @@ static const char *const migrations[] = {
                      " AND time < ?2 AND kind NOT IN ('job', 'delete', 'pause', 'resume')"                   \
                      " AND (run IS NULL OR NOT EXISTS (SELECT 1 FROM runs WHERE runs.run = records.run))"    \
                      " LIMIT ?3)")                                                                           \
+    X(FIND_GAP, "SELECT last, first_time, last_time FROM gaps WHERE first = ?1 AND shed = 0")                \
+    X(DELETE_GAP, "DELETE FROM gaps WHERE first = ?1")                                                       \
+    X(COPIED, "INSERT OR REPLACE INTO copied VALUES(?1, ?2, ?3, ?4)")                                        \
+    X(PRUNED_THERE, "INSERT INTO pruned VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(job, day) DO UPDATE SET"      \
+                    " first = min(first, excluded.first), last = max(last, excluded.last),"                  \
+                    " count = max(count, excluded.count)")                                                   \
     X(PRUNED, "INSERT INTO pruned VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(job, day) DO UPDATE SET"            \
               " first = min(first, excluded.first), last = max(last, excluded.last),"                        \
               " count = count + excluded.count")
@@ -361,6 +371,99 @@ int store_db_write(struct store_db *s, const struct history_write *first, size_t
         s->written = written;
         s->written_time_ms = written_time_ms;
     }
+    return rc;
+}
+
+/* ---- what another replica has ---- */
+
+struct gap {
+    int64_t first, last, first_ms, last_ms;
+};
+
+static int find_gap(struct store_db *s, struct gap *gap, struct error *error)
+{
+    sqlite3_stmt *stmt = s->stmts[DB_FIND_GAP];
+    int step, rc = 0;
+
+    sqlite3_bind_int64(stmt, 1, gap->first);
+    step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW) {
+        gap->last = sqlite3_column_int64(stmt, 0);
+        gap->first_ms = sqlite3_column_int64(stmt, 1);
+        gap->last_ms = sqlite3_column_int64(stmt, 2);
+    } else {
+        rc = step == SQLITE_DONE
+                 ? error_set(error, ERR_NOT_FOUND, "history: no gap begins at batch %" PRId64, gap->first)
+                 : db_error(s->db, "read", error);
+    }
+    sqlite3_reset(stmt);
+    return rc;
+}
+
+/* What is left of the gap behind the page stays one. */
+static int shrink_gap(struct store_db *s, const struct gap *gap, int64_t last, int64_t time_ms,
+                      struct error *error)
+{
+    sqlite3_stmt *gone = s->stmts[DB_DELETE_GAP], *rest = s->stmts[DB_GAP], *copied = s->stmts[DB_COPIED];
+    int64_t until_ms = last < gap->last && time_ms ? time_ms : gap->last_ms;
+    int rc;
+
+    sqlite3_bind_int64(gone, 1, gap->first);
+    rc = db_run(s->db, gone, error);
+    sqlite3_bind_int64(copied, 1, gap->first);
+    sqlite3_bind_int64(copied, 2, last < gap->last ? last : gap->last);
+    sqlite3_bind_int64(copied, 3, gap->first_ms);
+    sqlite3_bind_int64(copied, 4, until_ms);
+    rc = rc < 0 ? rc : db_run(s->db, copied, error);
+    if (rc < 0 || last >= gap->last)
+        return rc;
+    sqlite3_bind_int64(rest, 1, last + 1);
+    sqlite3_bind_int64(rest, 2, gap->last);
+    sqlite3_bind_int64(rest, 3, until_ms);
+    sqlite3_bind_int64(rest, 4, gap->last_ms);
+    sqlite3_bind_int(rest, 5, 0);
+    return db_run(s->db, rest, error);
+}
+
+static int fill(struct store_db *s, const json_t *page, struct error *error)
+{
+    static const struct {
+        const char *key;
+        enum statement statement;
+    } tables[] = {{"runs", DB_RUN}, {"skips", DB_SKIP}, {"records", DB_RECORD}, {"pruned", DB_PRUNED_THERE}};
+    struct gap gap = {.first = json_integer_value(json_object_get(page, "first"))};
+    int rc = find_gap(s, &gap, error);
+
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        sqlite3_stmt *stmt = s->stmts[tables[i].statement];
+        const json_t *row;
+        size_t k;
+
+        json_array_foreach(json_object_get(page, tables[i].key), k, row)
+        {
+            if (rc == 0) {
+                store_page_bind(stmt, row);
+                rc = db_run(s->db, stmt, error);
+            }
+        }
+    }
+    if (rc == 0)
+        rc = shrink_gap(s, &gap, json_integer_value(json_object_get(page, "last")),
+                        json_integer_value(json_object_get(page, "time")), error);
+    return rc;
+}
+
+int store_db_fill(struct store_db *s, const json_t *page, struct error *error)
+{
+    int rc = store_page_check(page, error);
+
+    if (rc < 0)
+        return rc;
+    rc = db_exec(s->db, "BEGIN IMMEDIATE", error);
+    rc = rc < 0 ? rc : fill(s, page, error);
+    rc = rc < 0 ? rc : db_exec(s->db, "COMMIT", error);
+    if (rc < 0)
+        db_rollback(s->db);
     return rc;
 }
 

@@ -33,6 +33,20 @@ void store_removed_release(struct store_removed *removed);
 int store_db_prune(struct store_db *db, const char *job, int keep_runs, int64_t older_than_ms,
                    struct store_removed *ret, bool *ret_more, struct error *error);
 
+/* Takes a page of store_copy_read from another replica into the gap that begins where it does, in one
+ * transaction. ERR_NOT_FOUND: there is no such gap. ERR_CORRUPT: the page makes no sense, and nothing is
+ * taken. */
+int store_db_fill(struct store_db *db, const json_t *page, struct error *error);
+
+/* ---- store_copy.c */
+/* What is left of batches first..last, as much as a page holds; null when some of it is not here. */
+int store_copy_read(sqlite3 *db, int64_t first, int64_t last, json_t **ret, struct error *error);
+/* {"first","last"}: batches that are missing, the newest gap (below 0), or the newest that begins below a
+ * batch; null: none. */
+int store_copy_gap(sqlite3 *db, int64_t below, json_t **ret, struct error *error);
+int store_page_check(const json_t *page, struct error *error);
+void store_page_bind(sqlite3_stmt *stmt, const json_t *row);
+
 /* On a connection of the reader's own. */
 int store_reader_open(sqlite3 **ret, const char *path, struct error *error);
 int store_query(sqlite3 *db, const struct history_query *query, json_t **ret, struct error *error);

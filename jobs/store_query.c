@@ -341,6 +341,7 @@ static const struct audit_part audit_parts[] = {
      " ORDER BY job, first", pruned_json},
     {"gaps", "SELECT first_time, last_time FROM gaps", NULL, "last_time > ?", "first_time <= ?",
      " ORDER BY first", gap_json},
+    {"copied", "SELECT first_time, last_time FROM copied", NULL, NULL, NULL, " ORDER BY first", gap_json},
 };
 
 static int query_audit(sqlite3 *db, const struct history_query *q, json_t *object, struct error *error)
@@ -370,6 +371,7 @@ static int query_audit(sqlite3 *db, const struct history_query *q, json_t *objec
 int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
 {
     json_t *result = q->kind == HISTORY_AUDIT ? json_object() : json_array();
+    json_t *other = NULL;                 /* of those kinds that are no rows of one table */
     int rc = db_exec(db, "BEGIN", error); /* all its statements see the same state */
 
     if (rc == 0) {
@@ -384,6 +386,12 @@ int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct
         case HISTORY_RECORDS:
             rc = query_records(db, q, result, error);
             break;
+        case HISTORY_GAP:
+            rc = store_copy_gap(db, (int64_t)q->first, &other, error);
+            break;
+        case HISTORY_COPY:
+            rc = store_copy_read(db, (int64_t)q->first, (int64_t)q->last, &other, error);
+            break;
         case HISTORY_AUDIT:
             rc = query_audit(db, q, result, error);
             break;
@@ -393,6 +401,10 @@ int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct
     if (rc < 0) {
         json_decref(result);
         return rc;
+    }
+    if (other) {
+        json_decref(result);
+        result = other;
     }
     if (q->kind == HISTORY_RUN) {
         json_t *run = json_array_size(result) ? json_incref(json_array_get(result, 0)) : json_null();

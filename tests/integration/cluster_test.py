@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -252,6 +253,32 @@ class Replication(lab.Suite):
         c.servers = [fresh]
         c.wait_leader(fresh)
         self.assertEqual(50, len(fresh.cli.json("jobs")))
+
+    def test_history_that_a_replica_never_saw_comes_from_another(self):
+        c = Cluster(self)
+        first, second = c.servers
+        since = lab.instant(time.time() - 1)
+        first.apply({"tick": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}})
+        lab.wait_for(lambda: len(second.cli.runs("tick", "--state", "ended")) >= 8, 30, "some runs")
+        until = lab.instant(time.time() - 3)
+        self.applied_alike(c)
+        second.stop()
+        # as if it had been deposed before it heard of these batches, or had been away when they were written
+        db = sqlite3.connect(os.path.join(second.data, "history.db"))
+        low, high = db.execute("SELECT min(idx), max(idx) FROM records WHERE idx > 5").fetchone()
+        high -= (high - low) // 3
+        times = db.execute("SELECT min(time), max(time) FROM records WHERE idx BETWEEN ? AND ?", (low, high)).fetchone()
+        for table in ("runs", "skips", "records"):
+            db.execute(f"DELETE FROM {table} WHERE idx BETWEEN ? AND ?", (low, high))
+        db.execute("INSERT INTO gaps VALUES(?, ?, ?, ?, 0)", (low, high, *times))
+        db.commit()
+        db.close()
+        second.start()
+        lab.wait_for(lambda: "history-copied" in second.log(), 30, "the missing part to come")
+        self.assertEqual(0, second.cli.audit(since, until).code)
+        self.assertEqual(*[[(r["run"], r["verdict"]) for r in s.cli.runs("tick") if r["fire_time"] < until]
+                           for s in c.servers])
+        self.assertEqual(*[s.http("GET", f"/v1/records?kinds=all&until={until}&limit=9000")[1] for s in c.servers])
 
     def test_losing_every_disk_loses_no_job(self):
         c = Cluster(self)

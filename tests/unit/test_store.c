@@ -322,6 +322,147 @@ static void test_over_libuv(void **state)
     assert_int_equal(b.failures, 0);
 }
 
+/* ---- from another replica ---- */
+
+struct filled {
+    int calls, code;
+};
+
+static void on_filled(void *arg, const struct error *error)
+{
+    struct filled *f = arg;
+
+    f->calls++;
+    f->code = error ? error->code : 0;
+}
+
+static int fill(json_t *page)
+{
+    struct filled f = {0};
+
+    b.history->ops->fill(b.history, page, on_filled, &f);
+    assert_int_equal(f.calls, 0);
+    drain();
+    assert_int_equal(f.calls, 1);
+    return f.code;
+}
+
+static json_t *page_of(uint64_t first, uint64_t last)
+{
+    return get(&(struct history_query){.kind = HISTORY_COPY, .first = first, .last = last});
+}
+
+static void assert_gap(uint64_t below, const char *expected)
+{
+    json_t *gap = get(&(struct history_query){.kind = HISTORY_GAP, .first = below});
+    char *text = json_dumps(gap, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(gap);
+}
+
+/* What the first 1300 batches left, in pages, from a store that has them all. */
+static json_t *other_replicas_pages(json_t **ret_runs)
+{
+    json_t *pages = json_array();
+    uint64_t first = 1;
+
+    open_with(0);
+    for (int i = 0; i < 1300; i++)
+        put_minute((uint64_t)i + 1, "a", i);
+    assert_gap(0, "null");
+    while (first <= 1300) {
+        json_t *page = page_of(first, 1300);
+
+        assert_true(json_is_object(page));
+        assert_int_equal(json_integer_value(json_object_get(page, "first")), first);
+        first = (uint64_t)json_integer_value(json_object_get(page, "last")) + 1;
+        json_array_append_new(pages, page);
+    }
+    assert_true(json_array_size(pages) > 1);
+    assert_true(json_is_null(page_of(1300, 1301))); /* (null is one object) beyond what it has */
+    *ret_runs = get(&(struct history_query){.kind = HISTORY_RUNS});
+    close_store();
+    unlink(b.path);
+    return pages;
+}
+
+/* A replica that joined late, or was deposed before it heard of its last batches, has the whole history in
+ * the end. */
+static void test_what_is_missing_comes_from_another(void **state)
+{
+    struct history_query runs = {.kind = HISTORY_RUNS}, records = {.kind = HISTORY_RECORDS};
+    json_t *theirs, *pages = other_replicas_pages(&theirs), *ours, *page;
+    size_t i;
+
+    open_with(0);
+    put_minute(1301, "a", 1300);
+    drain();
+    assert_gap(0, "{\"first\":1,\"last\":1300}");
+    assert_int_equal(fill(json_pack("{s:i}", "first", 1)), ERR_CORRUPT);
+    page = json_deep_copy(json_array_get(pages, 0));
+    json_array_set_new(json_array_get(json_object_get(page, "runs"), 0), 2, json_string("no time"));
+    assert_int_equal(fill(page), ERR_CORRUPT);
+    assert_int_equal(fill(json_incref(json_array_get(pages, 1))), ERR_NOT_FOUND); /* that is not its turn */
+    assert_gap(0, "{\"first\":1,\"last\":1300}");
+    json_array_foreach(pages, i, page)
+    {
+        assert_int_equal(fill(json_incref(page)), 0);
+    }
+    assert_gap(0, "null");
+    assert_gaps("[]");
+    ours = get(&runs);
+    json_array_remove(ours, 0); /* of batch 1301 */
+    assert_true(json_equal(ours, theirs));
+    assert_int_equal(count_of(&records), 2 * 1301);
+    assert_int_equal(fill(json_incref(json_array_get(pages, 0))), ERR_NOT_FOUND); /* a second time */
+    assert_int_equal(count_of(&records), 2 * 1301);
+    json_decref(ours);
+    json_decref(theirs);
+    json_decref(pages);
+    close_store();
+    assert_int_equal(b.failures, 0);
+}
+
+static void test_a_gap_in_the_middle_leaves_newer_rows_alone(void **state)
+{
+    struct history_query run = {.kind = HISTORY_RUN, .run = "a@20231114T000500Z"};
+    struct history_write *w;
+    json_t *page, *found;
+
+    open_with(0);
+    for (int i = 0; i < 20; i++)
+        put_minute((uint64_t)i + 1, "a", i);
+    page = page_of(4, 9);
+    close_store();
+    unlink(b.path);
+    open_with(0);
+    for (int i = 0; i < 3; i++)
+        put_minute((uint64_t)i + 1, "a", i);
+    w = new_write(10);
+    add_run(w, "a@20231114T000500Z", T0 + 5 * 60000, "running", NULL, "schedule"); /* changed later */
+    put(w);
+    for (int i = 10; i < 20; i++)
+        put_minute((uint64_t)i + 3, "a", i);
+    drain();
+    assert_gap(0, "{\"first\":11,\"last\":12}");
+    assert_gap(11, "{\"first\":4,\"last\":9}");
+    assert_gap(4, "null");
+    assert_int_equal(fill(page), 0);
+    assert_gap(11, "null");
+    found = get(&run);
+    assert_string_equal(json_string_value(json_object_get(found, "state")), "running");
+    json_decref(found);
+    found = page_of(3, 10); /* what was filled in is there for others */
+    assert_true(json_is_object(found));
+    json_decref(found);
+    found = page_of(10, 11);
+    assert_true(json_is_null(found));
+    json_decref(found);
+    close_store();
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -335,6 +476,8 @@ int main(void)
         T(test_prune_between_writes),
         T(test_audit_answer),
         T(test_over_libuv),
+        T(test_what_is_missing_comes_from_another),
+        T(test_a_gap_in_the_middle_leaves_newer_rows_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
