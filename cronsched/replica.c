@@ -50,13 +50,15 @@ struct replica {
     size_t process_host_count;
     struct api *api; /* NULL: not yet, or closed */
     char secret[72];
-    uv_timer_t wake, look;
+    uv_timer_t wake, look, retire;
     uv_work_t note; /* writes the cluster's uuid into the data folder */
     bool noting, swept, closing;
     int handles;
     char known[UUID_SIZE], config_hash[33];
     char servers[1024], root[256];
-    uint64_t late_epoch; /* the epoch whose leader was reported late at the last look */
+    uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
+    void (*retired)(void *arg); /* NULL: nobody waits for it */
+    void *retired_arg;
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -291,6 +293,15 @@ static void share_secret(struct replica *r, const char *secret)
         api_set_secret(r->api, secret);
 }
 
+static void on_retired(uv_timer_t *timer)
+{
+    struct replica *r = timer->data;
+    void (*retired)(void *arg) = r->retired;
+
+    r->retired = NULL;
+    retired(r->retired_arg);
+}
+
 static void host_changed(void *arg)
 {
     struct replica *r = arg;
@@ -299,6 +310,8 @@ static void host_changed(void *arg)
 
     remember_cluster(r, v->cluster);
     share_secret(r, v->secret);
+    if (r->retired && !v->leading)
+        uv_timer_start(&r->retire, on_retired, 0, 0);
     if (v->leading || !v->leader || strcmp(v->leader, r->o.id) == 0 ||
         !url_address(v->leader_url, host, port))
         leader_watch_stop(r->watch);
@@ -464,8 +477,9 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
         snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->known);
     uv_timer_init(o->loop, &r->wake);
     uv_timer_init(o->loop, &r->look);
-    r->wake.data = r->look.data = r;
-    r->handles = 2;
+    uv_timer_init(o->loop, &r->retire);
+    r->wake.data = r->look.data = r->retire.data = r;
+    r->handles = 3;
     leader_watch_new(&r->watch, o->loop, on_leader_gone, r);
     r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
     r->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
@@ -519,6 +533,7 @@ static void on_peer_closed(void *arg)
 
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
     uv_close((uv_handle_t *)&r->look, on_handle_closed);
+    uv_close((uv_handle_t *)&r->retire, on_handle_closed);
 }
 
 static void on_watch_closed(void *arg)
@@ -554,6 +569,15 @@ static void on_forward_closed(void *arg)
     struct replica *r = arg;
 
     peer_logs_close(r->logs, on_logs_closed, r);
+}
+
+void replica_retire(struct replica *r, void (*done)(void *arg), void *arg)
+{
+    r->retired = done;
+    r->retired_arg = arg;
+    uv_timer_start(&r->retire, on_retired, REPLICA_RETIRE_MS, 0);
+    replicated_retire(r->journal);
+    host_changed(r); /* when it does not lead */
 }
 
 void replica_journal_closed(struct replica *r)

@@ -16,7 +16,8 @@
 
 #include <uv.h>
 
-#define REPLICA_LOOK_MS 2000 /* how often a standby looks whether the leader does its work */
+#define REPLICA_LOOK_MS   2000 /* how often a standby looks whether the leader does its work */
+#define REPLICA_RETIRE_MS 3000 /* as long may a hand-over take, when ZooKeeper is slow or away */
 
 struct log_copies;
 struct replica;
@@ -37,6 +38,9 @@ struct replica_options {
 /* Opens the session; the journal's events go to the scheduler. */
 int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
 struct journal *replica_journal(struct replica *replica);
+/* This process is to end: others are told by a clean hand-over, while they still see it at its address (done
+ * is called once, from the loop, at the latest after REPLICA_RETIRE_MS). */
+void replica_retire(struct replica *replica, void (*done)(void *arg), void *arg);
 /* Its journal is closed: nothing of it is asked for any more. */
 void replica_journal_closed(struct replica *replica);
 /* After that, and after the engines are closed; done is called once, from the loop. */

@@ -2,10 +2,10 @@
  * history, engines, scheduler, HTTP; and takes them apart again.
  *
  * Happy path: read the configuration, open history and journal (both refuse another process), make the
- * engines, listen, tell systemd, run. SIGTERM or SIGINT: stop listening, append what this turn recorded,
- * close the journal (what runs, runs on, and is adopted by the next start), close the engines and history,
- * leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are the parts' own: a full
- * disk deposes the scheduler until it is better; nothing here ends the process.
+ * engines, listen, tell systemd, run. SIGTERM or SIGINT: hand the lead over, stop listening, append what this
+ * turn recorded, close the journal (what runs, runs on, and is adopted by the next start), close the engines
+ * and history, leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are the parts'
+ * own: a full disk deposes the scheduler until it is better; nothing here ends the process.
  */
 #include "cronsched/api.h"
 #include "cronsched/config.h"
@@ -299,6 +299,13 @@ static void on_api_closed(void *arg)
     notify_close(s->notify, on_notify_closed, s);
 }
 
+static void on_retired(void *arg)
+{
+    struct serve *s = arg;
+
+    api_close(s->api, on_api_closed, s);
+}
+
 static void stop(struct serve *s, const char *why)
 {
     if (s->stopping)
@@ -307,7 +314,10 @@ static void stop(struct serve *s, const char *why)
     log_event(LOG_NOTE, "stopping", LOG_TEXT("text", why));
     notify_systemd(NOTIFY_STOPPING);
     scheduler_stop(s->scheduler);
-    api_close(s->api, on_api_closed, s);
+    if (s->replica)
+        replica_retire(s->replica, on_retired, s);
+    else
+        on_retired(s);
 }
 
 static void reload(struct serve *s)

@@ -402,7 +402,7 @@ static void on_deposed(void *arg, const struct error *why)
     struct scheduler *s = arg;
 
     snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
-    scheduler_log(s, 0, "deposed", NULL, "%s", s->refusing);
+    scheduler_log(s, 1, "deposed", NULL, "%s", s->refusing);
     forget_reign(s);
 }
 

@@ -135,7 +135,7 @@ static void stand_if_called_for(struct replicated *r)
     if (!r->epoch_known || !r->leader_known || r->epoch_read.want || r->epoch_read.asked ||
         r->leader_read.want || r->leader_read.asked)
         return; /* what was read may be old */
-    if (!r->restored || !r->head_known || r->applied < r->head || lets_others_go_first(r))
+    if (!r->restored || !r->head_known || r->applied < r->head || r->retiring || lets_others_go_first(r))
         return;
     if (!r->leader) {
         stand(r, false, NULL, r->epoch_version == 0 ? "start" : "session-ended");
@@ -264,6 +264,16 @@ int replicated_step_down(struct journal *journal, struct error *error)
         begin_to_step_down(r);
     replicated_pump(r);
     return 0;
+}
+
+void replicated_retire(struct journal *journal)
+{
+    struct replicated *r = (struct replicated *)(void *)journal;
+
+    r->retiring = true;
+    if (r->leading && !r->stepping)
+        begin_to_step_down(r);
+    replicated_pump(r);
 }
 
 bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)

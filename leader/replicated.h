@@ -98,6 +98,9 @@ bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)
 /* Lead no more, let another do: the leader node goes once everything appended is acked. ERR_NO_LEADER: this
  * one does not lead; ERR_CONFLICT: nobody else is there. */
 int replicated_step_down(struct journal *journal, struct error *error);
+/* Before the close: gives the lead up, if it has it (the view tells when it has not any more), and never
+ * stands again. */
+void replicated_retire(struct journal *journal);
 
 struct replicated_member {
     char *id;

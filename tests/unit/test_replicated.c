@@ -433,6 +433,25 @@ static void stepping_down_hands_over_once(void **state)
     cluster_free(c);
 }
 
+static void who_retires_hands_over_and_never_stands_again(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    append(&c->nodes[0], 3);
+    for (int i = 0; i < 3; i++) {
+        struct node *last = leader(c);
+
+        assert_non_null(last);
+        replicated_retire(last->journal);
+        settle(c);
+        assert_ptr_not_equal(leader(c), last);
+        assert_int_equal(last->owner.deposals, 1);
+    }
+    pass(c, 60000);
+    assert_null(leader(c));
+    cluster_free(c);
+}
+
 /* Each stood back for two session timeouts after it had stepped down, so that at the third time nobody stood.
  */
 static void stepping_down_again_and_again_never_leaves_the_throne_empty(void **state)
@@ -751,6 +770,7 @@ int main(void)
         cmocka_unit_test(a_tree_that_lost_committed_batches_is_refused),
         cmocka_unit_test(a_chain_that_disagrees_stops_the_replica),
         cmocka_unit_test(stepping_down_hands_over_once),
+        cmocka_unit_test(who_retires_hands_over_and_never_stands_again),
         cmocka_unit_test(stepping_down_again_and_again_never_leaves_the_throne_empty),
         cmocka_unit_test(what_is_appended_while_yielding_reaches_the_successor),
         cmocka_unit_test(nobody_steps_down_alone),
