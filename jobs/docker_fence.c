@@ -1,11 +1,16 @@
 /* See docker_fence.h. One function per answer; each ends by saying what is wanted next. What can go wrong,
- * and what the caller sees: the container is gone (404)    the replayed events decide: started and ended, or
- * created and removed unstarted; without them NEVER_RAN only if no start was ever sent, else UNKNOWN the
- * witness, yet `created`     a start in progress (look again), a start that failed (REFUSED), or an engine
- * that died in mid-start: UNKNOWN, and the container stays as evidence DELETE refused (409)           it
- * runs, or another removes it: inspect again the stream breaks              the engine died: all looks are
- * taken again on a new stream no answer                      UNREACHABLE, at once; the caller comes again
- *   nothing but errors             UNREACHABLE after DOCKER_FENCE_ROUNDS_MAX rounds
+ * and what the caller sees:
+ *
+ *   the container is gone (404)   the replayed events decide: started and ended, or created and removed
+ *                                 unstarted; without them NEVER_RAN only if no start was ever sent, else
+ *                                 UNKNOWN
+ *   the witness, yet `created`    a start in progress: look again, and UNREACHABLE at the end while the
+ *                                 engine has provably lived all the time; a start that failed: REFUSED; an
+ *                                 engine that died in mid-start: UNKNOWN, the container stays as evidence
+ *   DELETE refused (409)          it runs, or another removes it: inspect again
+ *   the stream breaks             the engine died: all looks are taken again on a new stream
+ *   no answer                     UNREACHABLE, at once; the caller comes again
+ *   nothing but errors            UNREACHABLE after DOCKER_FENCE_ROUNDS_MAX rounds
  */
 #include "jobs/docker_fence.h"
 
@@ -181,7 +186,8 @@ static bool on_witness(struct docker_fence *f)
     if (docker_start_never_executed(s->exit_code, s->error))
         return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
                         docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
-    if (!s->error[0] && ++f->looks < DOCKER_FENCE_LOOKS_MAX)
+    /* an engine that has lived since the creation has not died in mid-start: it is merely slow */
+    if (!s->error[0] && (f->create_seen || ++f->looks < DOCKER_FENCE_LOOKS_MAX))
         return again(f, DOCKER_FENCE_WAIT, "a start seems to be in progress");
     return conclude(
         f, ENGINE_UNKNOWN, -1,

@@ -33,7 +33,7 @@
 
 #define DOCKER_FENCE_WAIT_MS    500
 #define DOCKER_FENCE_ROUNDS_MAX 64 /* waits, reopened streams and refused deletes together */
-#define DOCKER_FENCE_LOOKS_MAX  8  /* at a witness beside the state `created`: a start may be in progress */
+#define DOCKER_FENCE_LOOKS_MAX  8  /* at a witness beside `created`, of an engine that may have died */
 #define DOCKER_BOOT_MAX         256
 #define DOCKER_TEXT_MAX         512
 

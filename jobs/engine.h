@@ -7,22 +7,29 @@
  * and queues the rest. One thread: the loop's.
  *
  *   PREPARE  make the attempt exist, not running, under the given name. The same request may be submitted
- * again (after UNREACHABLE) and finds what the first one made.
- *              -> PREPARED(id, boot) | REFUSED(text, exit_code: provably nothing was started, and trying
- * again will not help: no such image) | UNREACHABLE(text: try again later) RELEASE  send the ONE start
- * request for this id.
- *              -> STARTED(at) | REFUSED(text, exit_code: 127, 126) | UNKNOWN(text: reply lost; the scheduler
- * fences) | UNREACHABLE(text: certainly not sent; may be released again) FENCE    settle whether a prepared
- * id ever ran, and make sure that nobody can start it any more unless it has.
- *              -> STARTED(started_at: it ran or runs; the scheduler watches next)
- *                 | ENDED(started_at, at, exit_code: it ran and is gone) | NEVER_RAN(evidence) |
- * REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text) WATCH    follow a started one to its end, over
- * reconnects. Logs are kept (logs.h) before the end is answered.
- *              -> any number of UNREACHABLE(text) and STARTED(alive again), then
- *                 ENDED(at, exit_code, cause, text) | UNKNOWN(text: gone without evidence)
- *   STOP     ask it to end: the stop signal, after stop_grace the kill. -> DONE | UNREACHABLE; the end comes
- * by WATCH. DISCARD  remove a prepared one that was never released and is revoked in the journal.
- *              -> DONE | UNREACHABLE (the sweep finds it later)
+ *            again (after UNREACHABLE) and finds what the first one made.
+ *            -> PREPARED(id, boot)
+ *             | REFUSED(text, exit_code): provably nothing was started, and trying again will not help: no
+ *               such image
+ *             | UNREACHABLE(text): try again later
+ *   RELEASE  send the ONE start request for this id.
+ *            -> STARTED(at)
+ *             | REFUSED(text, exit_code): 127, 126
+ *             | UNKNOWN(text): reply lost; the scheduler fences
+ *             | UNREACHABLE(text): certainly not sent; may be released again
+ *   FENCE    settle whether a prepared id ever ran, and make sure that nobody can start it any more unless
+ *            it has.
+ *            -> STARTED(started_at): it ran or runs; the scheduler watches next
+ *             | ENDED(started_at, at, exit_code): it ran and is gone
+ *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
+ *   WATCH    follow a started one to its end, over reconnects. Logs are kept (logs.h) before the end is
+ *            answered.
+ *            -> any number of UNREACHABLE(text) and STARTED (alive again), then
+ *               ENDED(at, exit_code, cause, text) | UNKNOWN(text): gone without evidence
+ *   STOP     ask it to end: the stop signal, after stop_grace the kill.
+ *            -> DONE | UNREACHABLE; the end comes by WATCH
+ *   DISCARD  remove a prepared one that was never released and is revoked in the journal.
+ *            -> DONE | UNREACHABLE: the sweep finds it later
  *
  * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the
  * journal no longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above

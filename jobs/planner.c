@@ -354,9 +354,8 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 
 /* ---- other zone rules ---- */
 
-#define LOCAL_BYTES                                                                                          \
-    (sizeof("2026-03-29T03:00:00") - 1) /* what of a local time to compare: not its offset                   \
-                                         */
+/* What of a local time to compare: not its offset. */
+#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1)
 
 void job_zones_before(struct scheduler *s, struct job_state *j)
 {

@@ -125,15 +125,15 @@ void scheduler_notice_done(struct scheduler *s, const char *id, int status, cons
 json_t *scheduler_jobs_json(struct scheduler *s); /* array, sorted by next */
 json_t *scheduler_job_json(struct scheduler *s,
                            const char *job); /* + "def","version","set","next_times",...; NULL */
-json_t *scheduler_runs_json(struct scheduler *s, const char *job,
-                            const char *state);                   /* unfinished, and those ended that
-                                                     history may not show yet; newest first */
-json_t *scheduler_run_json(struct scheduler *s, const char *run); /* NULL: not in the live state */
-json_t *scheduler_defs_json(struct scheduler *s,
-                            const char *set); /* {"index","jobs":{NAME:{def,version,set}}} */
-json_t *scheduler_status_json(
-    struct scheduler *s); /* {"leading","epoch","index","acked","cluster","replica","jobs",
-                             "unfinished","queues","engines":[...],"refusing":text|null,...} */
+/* Unfinished ones, and those ended that history may not show yet; newest first. */
+json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state);
+/* NULL: not in the live state. */
+json_t *scheduler_run_json(struct scheduler *s, const char *run);
+/* {"index","jobs":{NAME:{def,version,set}}} */
+json_t *scheduler_defs_json(struct scheduler *s, const char *set);
+/* {"leading","epoch","index","acked","cluster","replica","jobs","unfinished","queues","engines":[...],
+ * "refusing":text|null,...} */
+json_t *scheduler_status_json(struct scheduler *s);
 /* Appends the scheduler's Prometheus metrics to a growing text by this function. */
 void scheduler_metrics(struct scheduler *s,
                        void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),

@@ -189,6 +189,11 @@ static const struct path paths[] = {
                DURING(DOCKER_FENCE_WAIT, DOCKER_EVENT_OTHER), QUIET, STATE(created), CHANGES(true), QUIET,
                END},
      .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "middle of the start"},
+    /* was said to be lost after four seconds, on a busy machine */
+    {"a slow start by an engine that has not died",
+     .steps = {OPENED, CREATE_REPLAYED, STATE(created), CHANGES(true), QUIET, STATE(created), CHANGES(true),
+               QUIET, END},
+     .event = ENGINE_UNREACHABLE, .exit_code = -1, .part = "in progress"},
     {"command not found, with witness", .steps = {OPENED, STATE(not_found), CHANGES(true), END},
      .event = ENGINE_REFUSED, .exit_code = 127, .part = "not found in the image"},
     {"command not found, without", .steps = {OPENED, STATE(not_found), CHANGES(false), END},
