@@ -91,11 +91,16 @@ static const char *host_cluster(struct engine_host *host)
     return of(host)->under->cluster(of(host)->under);
 }
 
+static void host_back(struct engine_host *host, const struct engine *engine)
+{
+    of(host)->under->back(of(host)->under, engine);
+}
+
 struct peer_engine *peer_engine_new(struct engine_host *under)
 {
     struct peer_engine *p = alloc_zero(sizeof(*p));
 
-    p->host = (struct engine_host){host_answer, host_keep, host_now_ms, host_epoch, host_cluster};
+    p->host = (struct engine_host){host_answer, host_keep, host_now_ms, host_epoch, host_cluster, host_back};
     p->under = under;
     list_init(&p->pending);
     return p;

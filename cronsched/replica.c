@@ -56,6 +56,7 @@ struct replica {
     int handles;
     char known[UUID_SIZE], config_hash[33];
     char servers[1024], root[256];
+    size_t members_seen;
     uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
     void (*retired)(void *arg); /* NULL: nobody waits for it */
     void *retired_arg;
@@ -302,6 +303,16 @@ static void on_retired(uv_timer_t *timer)
     retired(r->retired_arg);
 }
 
+/* A replica that came back can tell of the processes that it started. */
+static void notice_members(struct replica *r, size_t count)
+{
+    struct engine_host *host = replica_engine_host(r);
+
+    if (count > r->members_seen)
+        host->back(host, NULL);
+    r->members_seen = count;
+}
+
 static void host_changed(void *arg)
 {
     struct replica *r = arg;
@@ -310,6 +321,7 @@ static void host_changed(void *arg)
 
     remember_cluster(r, v->cluster);
     share_secret(r, v->secret);
+    notice_members(r, v->member_count);
     if (r->retired && !v->leading)
         uv_timer_start(&r->retire, on_retired, 0, 0);
     if (v->leading || !v->leader || strcmp(v->leader, r->o.id) == 0 ||

@@ -217,6 +217,37 @@ void launch_answer(struct engine_host *host, const struct engine_answer *answer)
     scheduler_leave(s);
 }
 
+static void retry_now(struct scheduler *s, struct run *r)
+{
+    if (r->live.not_before_ms <= s->now_ms)
+        return;
+    r->live.not_before_ms = 0;
+    r->live.failures = 0;
+    run_kick(s, r, s->now_ms);
+}
+
+void launch_back(struct engine_host *host, const struct engine *engine)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct job_state *j, *next;
+
+    if (!s->leading || s->stopping)
+        return;
+    scheduler_enter(s);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        LIST_EACH(link, &j->runs)
+        {
+            struct run *r = LIST_ITEM(link, struct run, of_job);
+            const struct attempt *a = run_attempt(r);
+
+            if (a && (!engine || strcmp(a->engine, engine->name) == 0))
+                retry_now(s, r);
+        }
+    }
+    scheduler_leave(s);
+}
+
 bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);

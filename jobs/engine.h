@@ -84,6 +84,8 @@ struct engine_answer {
     const char *text;      /* error, evidence, remark; NULL: none */
 };
 
+struct engine;
+
 /* What an engine's owner provides; outlives the engine. */
 struct engine_host {
     void (*answer)(struct engine_host *host, const struct engine_answer *answer);
@@ -92,6 +94,9 @@ struct engine_host {
     int64_t (*now_ms)(struct engine_host *host); /* wall clock */
     int64_t (*epoch)(struct engine_host *host);  /* mine while I lead; 0 otherwise: then nothing is swept */
     const char *(*cluster)(struct engine_host *host); /* the cluster's uuid */
+    /* What could not be reached answers again (engine NULL: any of them may): nobody waits for it any longer.
+     * Requests come at once, from within. */
+    void (*back)(struct engine_host *host, const struct engine *engine);
 };
 
 struct engine_status {

@@ -621,7 +621,8 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
                                    .keep = launch_keep,
                                    .now_ms = host_now_ms,
                                    .epoch = host_epoch,
-                                   .cluster = host_cluster};
+                                   .cluster = host_cluster,
+                                   .back = launch_back};
     s->state.run_gone = on_run_gone;
     s->state.job_changed = on_job_changed;
     s->state.job_gone = on_job_gone;

@@ -223,4 +223,5 @@ int64_t takeover_report(struct scheduler *s); /* writes it when it is time; give
 /* ---- answers.c */
 void launch_answer(struct engine_host *host, const struct engine_answer *answer);
 bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id);
+void launch_back(struct engine_host *host, const struct engine *engine);
 void lane_leave(struct scheduler *s, struct lane *lane); /* gives a place back */

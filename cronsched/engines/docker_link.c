@@ -38,7 +38,8 @@ static void link_lost(struct docker *d, const char *why)
 
 static void link_up(struct docker *d)
 {
-    if (d->link != DOCKER_LINK_UP)
+    bool was_up = d->link == DOCKER_LINK_UP;
+    if (!was_up)
         docker_sweep_timer_start(d);
     d->failures = 0;
     d->link = DOCKER_LINK_UP;
@@ -48,6 +49,8 @@ static void link_up(struct docker *d)
     }
     docker_pump_soon(d);
     probe_in(d, d->ping_ms);
+    if (!was_up)
+        d->host->back(d->host, &d->engine);
 }
 
 static void probe_failed(struct docker *d, const struct docker_reply *reply)

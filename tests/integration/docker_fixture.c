@@ -72,6 +72,12 @@ static int64_t host_epoch(struct engine_host *host)
     return ((struct fixture *)(void *)host)->epoch;
 }
 
+static void host_back(struct engine_host *host, const struct engine *engine)
+{
+    (void)host;
+    (void)engine;
+}
+
 static const char *host_cluster(struct engine_host *host)
 {
     return TEST_CLUSTER;
@@ -278,7 +284,7 @@ struct fixture *fixture_new(void)
     char path[300];
     if (!parent || !socket)
         die("start me by docker_engine.py");
-    f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster};
+    f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster, host_back};
     f->epoch = 7;
     signal(SIGPIPE, SIG_IGN); /* as every program with sockets has to */
     f->keep = true;

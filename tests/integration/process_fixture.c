@@ -104,6 +104,12 @@ static int64_t host_epoch(struct engine_host *host)
     return ((struct fixture *)(void *)host)->epoch;
 }
 
+static void host_back(struct engine_host *host, const struct engine *engine)
+{
+    (void)host;
+    (void)engine;
+}
+
 static const char *host_cluster(struct engine_host *host)
 {
     return TEST_CLUSTER;
@@ -128,7 +134,7 @@ struct fixture *fixture_new_with(const char *folder, const struct engine_process
 {
     struct fixture *f = alloc_zero(sizeof(*f));
 
-    f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster};
+    f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster, host_back};
     f->epoch = 1;
     f->keep = true;
     f->own_folder = !folder;

@@ -381,10 +381,23 @@ static void host_down(struct world *w, int host, bool killed)
     }
 }
 
+/* An engine notices that it can reach its host again. */
+static void tell_replicas(struct world *w, int host)
+{
+    for (int i = 0; i < w->replica_count; i++) {
+        struct replica *r = &w->replicas[i];
+        struct engine_host *to = r->scheduler ? scheduler_engine_host(r->scheduler) : NULL;
+
+        if (to && r->frozen_until_ms <= w->now_ms && chance(w, 800))
+            to->back(to, &r->engines[host].engine);
+    }
+}
+
 static void host_up(struct world *w, int host)
 {
     tell(w, "host %s is UP", w->hosts[host].name);
     w->hosts[host].down = false;
+    tell_replicas(w, host);
     LIST_EACH_SAFE(link, &w->living)
     {
         struct object *o = LIST_ITEM(link, struct object, living);

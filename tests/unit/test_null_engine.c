@@ -77,7 +77,7 @@ static void close_engine(void)
 static int set_up(void **state)
 {
     memset(&w, 0, sizeof(w));
-    w.host = (struct engine_host){on_answer, keep, now_ms, epoch, cluster};
+    w.host = (struct engine_host){on_answer, keep, now_ms, epoch, cluster, NULL};
     w.epoch = 1;
     w.keep = true;
     uv_loop_init(&w.loop);
