@@ -159,6 +159,20 @@ class Containers(lab.Suite):
         self.assertEqual("succeeded", run["verdict"])
         self.assertEqual(1, self.ledger.starts(run["run"]))
 
+    def test_an_engine_that_is_back_is_not_waited_for(self):
+        """What could not be prepared waited on for its back-off, up to half a minute after the engine was back."""
+        path = self.folder.join("later.sock")
+        server = self.server(engines={"docker": {**lab.docker_engine(self.dockerd), "endpoint": f"unix://{path}"}})
+        server.start()
+        server.apply({"j": self.job()})
+        run, since = server.cli.trigger("j"), time.time()
+        lab.wait_for(lambda: time.time() - since > 17, 20, "a long back-off")  # it tries at 15.5 to 19, then at 31.5 s
+        os.symlink(self.dockerd.endpoint.removeprefix("unix://"), path)
+        back = time.time()
+        server.cli.wait_end(run, 60)
+        start = [x for x in self.ledger.lines() if x.what == "start"][0]
+        self.assertLess(start.wall - back, 10)
+
     def test_a_restart_adopts_a_running_container(self):
         server = self.begin({"j": self.job("sleep 4; exit 3")})
         run = server.cli.trigger("j")
