@@ -37,8 +37,8 @@ struct journal_ops {
      * (not taken). */
     int (*append)(struct journal *journal, struct batch *batch);
     /* Keep this text as the snapshot at `index`, once everything up to it is durable; then older batches that
-     * need not be kept may go. Takes ownership of text (malloc'd). */
-    void (*snapshot)(struct journal *journal, char *text, size_t size, uint64_t index);
+     * need not be kept may go. Takes ownership of text (malloc'd). level: of the records it stands for. */
+    void (*snapshot)(struct journal *journal, char *text, size_t size, uint64_t index, int level);
     /* Is it likely that this one still reigns? False after a pause, or while the journal cannot be reached:
      * then nothing should be sent to an engine, as politeness; the fence is the proof. */
     bool (*may_act)(const struct journal *journal);

@@ -103,7 +103,7 @@ static void snapshot_give(struct scheduler *s)
     if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
         return;
     s->snapshot = NULL;
-    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index);
+    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);
 }
 
 static void snapshot_maybe(struct scheduler *s)

@@ -424,11 +424,12 @@ static int embedded_append(struct journal *journal, struct batch *batch)
     return 0;
 }
 
-static void embedded_snapshot(struct journal *journal, char *text, size_t size, uint64_t index)
+static void embedded_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
     struct embedded *e = (struct embedded *)journal;
     struct item *item;
 
+    (void)level; /* nobody else reads it */
     if (!e->leading || e->closing) {
         free(text);
         return;

@@ -112,6 +112,12 @@ static void on_manifest(void *arg, const struct coord_reply *reply)
             p->manifest.size > SNAPSHOT_MOST_BYTES) {
             replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
             restore_drop(r);
+        } else if (p->manifest.level > r->o.level) {
+            replicated_alarm(r,
+                             "the cluster's records are of level %d, and this build reads up to %d: a newer "
+                             "cronsched is needed",
+                             p->manifest.level, r->o.level);
+            restore_drop(r);
         } else {
             p->text = alloc_zero(p->manifest.size + 1);
             if (json_array_size(p->manifest.chunks) == 0)

@@ -471,9 +471,9 @@ static int replicated_append(struct journal *journal, struct batch *batch)
     return append_take(replicated_of(journal), batch);
 }
 
-static void replicated_snapshot(struct journal *journal, char *text, size_t size, uint64_t index)
+static void replicated_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
-    snapshot_take(replicated_of(journal), text, size, index);
+    snapshot_take(replicated_of(journal), text, size, index, level);
 }
 
 /* The lease: politeness. Two thirds of the session leave room for the heartbeat and the ensemble's tick. */

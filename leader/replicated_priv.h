@@ -63,6 +63,7 @@ struct manifest {
     bool exists;
     uint64_t index, first; /* of the snapshot; the oldest batch in the log when it was published */
     char hash[33];         /* of batch `index` */
+    int level;             /* of the records it stands for: a build that reads less leaves it alone */
     size_t size;
     uint64_t bytes; /* of all batches up to index, from the first of all */
     json_t *trail;  /* [[index, bytes], ...] of earlier snapshots whose batches may still be there */
@@ -100,12 +101,14 @@ struct publishing {
     char *text;       /* NULL: nothing to publish */
     size_t size, cut; /* so far it is cut into chunks */
     uint64_t index;
+    int level;
     struct chunk_name *there; /* in the tree */
     struct manifest current;  /* what NODE_CURRENT says */
     struct manifest manifest; /* the new one, in the making */
     char *waiting;            /* a newer snapshot, for afterwards */
     size_t waiting_size;
     uint64_t waiting_index;
+    int waiting_level;
 };
 
 struct replicated {
@@ -241,7 +244,7 @@ void follow_again(struct replicated *r); /* from the snapshot */
 void restore_drop(struct replicated *r);
 
 /* ---- snapshot.c */
-void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index);
+void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level);
 void snapshot_pump(struct replicated *r);
 bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
 void snapshot_drop(struct replicated *r);

@@ -10,6 +10,7 @@
 #include "leader/replicated_priv.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #define CHUNKS_AT_ONCE      4
@@ -58,25 +59,27 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
 {
     json_error_t why;
     json_t *o = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    json_int_t index = 0, first = 0, length = 0, bytes = 0;
+    json_int_t index = 0, first = 0, length = 0, bytes = 0, level = 1;
     json_t *trail = NULL, *chunks = NULL;
     const char *hash = NULL;
 
     if (!o)
         return error_set(error, ERR_CORRUPT, "%s", why.text);
-    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s:I,s:I,s:I,s:o,s:o}", "index", &index, "hash", &hash, "size",
-                       &length, "bytes", &bytes, "first", &first, "trail", &trail, "chunks", &chunks) < 0) {
+    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s?I,s:I,s:I,s:I,s:o,s:o}", "index", &index, "hash", &hash,
+                       "level", &level, "size", &length, "bytes", &bytes, "first", &first, "trail", &trail,
+                       "chunks", &chunks) < 0) {
         json_decref(o);
         return error_set(error, ERR_CORRUPT, "%s", why.text);
     }
-    if (index < 1 || length < 0 || bytes < 0 || first < 1 || strlen(hash) != 32 || !trail_good(trail) ||
-        !chunks_good(chunks)) {
+    if (index < 1 || level < 1 || level > INT_MAX || length < 0 || bytes < 0 || first < 1 ||
+        strlen(hash) != 32 || !trail_good(trail) || !chunks_good(chunks)) {
         json_decref(o);
         return error_set(error, ERR_CORRUPT, "a value is out of range");
     }
     *ret = (struct manifest){.exists = true,
                              .index = (uint64_t)index,
                              .first = (uint64_t)first,
+                             .level = (int)level,
                              .size = (size_t)length,
                              .bytes = (uint64_t)bytes,
                              .trail = json_incref(trail),
@@ -88,9 +91,9 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
 
 static char *manifest_text(const struct manifest *m)
 {
-    json_t *o = json_pack("{s:I,s:s,s:I,s:I,s:I,s:O,s:O}", "index", (json_int_t)m->index, "hash", m->hash,
-                          "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes, "first",
-                          (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
+    json_t *o = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:O,s:O}", "index", (json_int_t)m->index, "hash", m->hash,
+                          "level", m->level, "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes,
+                          "first", (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
     char *text = json_dumps(o, JSON_COMPACT);
 
     json_decref(o);
@@ -158,6 +161,7 @@ static void publish_next(struct publishing *p)
     p->text = p->waiting;
     p->size = p->waiting_size;
     p->index = p->waiting_index;
+    p->level = p->waiting_level;
     p->waiting = NULL;
     publish_restart(p);
 }
@@ -173,7 +177,7 @@ void snapshot_drop(struct replicated *r)
     r->trim_to = 0;
 }
 
-void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index)
+void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level)
 {
     struct publishing *p = &r->publishing;
 
@@ -185,6 +189,7 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
     p->waiting = text;
     p->waiting_size = size;
     p->waiting_index = index;
+    p->waiting_level = level;
     replicated_pump(r);
 }
 
@@ -263,6 +268,7 @@ static void on_hash(void *arg, const struct coord_reply *reply)
         p->manifest = (struct manifest){.exists = true,
                                         .index = p->index,
                                         .first = r->first,
+                                        .level = p->level,
                                         .size = p->size,
                                         .bytes = r->log_bytes,
                                         .trail = trail_next(r),

@@ -19,9 +19,10 @@ SESSION_S = 4
 class Cluster:
     """A ZooKeeper of its own and some replicas; of the process engine, unless told otherwise."""
 
-    def __init__(self, suite, replicas=2, name="c", engines=None, environments=()):
-        """environments: of the first replicas' processes, in order."""
+    def __init__(self, suite, replicas=2, name="c", engines=None, environments=(), program=None):
+        """environments: of the first replicas' processes, in order; program: instead of the one that is tested."""
         self.suite, self.name, self.engines, self.environments = suite, name, engines, environments
+        self.program = program
         self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
         suite.addCleanup(self.zk.close)
         self.zk.wait_up()
@@ -37,6 +38,7 @@ class Cluster:
         server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, environment=environment, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
             "session_timeout": f"{SESSION_S}s", "insecure": True})
+        server.program = self.program or server.program
         server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")
         server.cli.environment.pop("LD_PRELOAD", None)  # a clock that is faked is the server's alone
         return server

@@ -15,10 +15,10 @@ READY_S = 60
 END_STATES = ("ended", "skipped")
 
 
-def binary():
+def binary(name="cronsched"):
     """The program that is tested: of the build folder that contrib/test names."""
     build = os.path.abspath(os.environ.get("CRONSCHED_BUILD", os.path.join(TOP, "build-test")))
-    path = os.path.join(build, "cronsched", "cronsched")
+    path = os.path.join(build, "cronsched", name)
     if not os.access(path, os.X_OK):
         raise LabError(f"{path} is not there: build first, or set CRONSCHED_BUILD")
     return path
@@ -133,6 +133,7 @@ class Server:
         self.environment = {"CRONSCHED_LAB": folder.path, "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
                             "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1", **(environment or {})}
         self.wrapper = list(wrapper)
+        self.program = binary()
         self.cli = Cli(f"unix:{self.socket}")
         self.process = None
         self.starts = 0
@@ -155,7 +156,7 @@ class Server:
             log.write(f"--- start {self.starts + 1} {environment}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
-                [*self.wrapper, binary(), "serve", "--config", self.write_config()], stdin=subprocess.DEVNULL,
+                [*self.wrapper, self.program, "serve", "--config", self.write_config()], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env={**os.environ, **self.environment, **environment}, cwd=self.folder.path,
                 preexec_fn=die_with_parent)
         self.starts += 1

@@ -105,12 +105,13 @@ static void snapshot_durable(struct world *w, struct offer *o)
     offer_free(o);
 }
 
-static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index)
+static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
     struct replica *r = of_journal(journal);
     struct world *w = r->world;
     struct offer *o;
 
+    (void)level;
     if (w->leader != r->number || r->epoch != w->epoch) {
         free(text);
         return;

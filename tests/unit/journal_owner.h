@@ -143,12 +143,14 @@ static inline int owner_append(struct owner *o, size_t bytes)
     return 0;
 }
 
+#define OWNER_LEVEL 2 /* of its records */
+
 static inline void owner_snapshot(struct owner *o)
 {
     char *text = alloc_zero(64);
 
     snprintf(text, 64, "%llu %s", (unsigned long long)o->index, o->hash);
-    o->journal->ops->snapshot(o->journal, text, strlen(text), o->index);
+    o->journal->ops->snapshot(o->journal, text, strlen(text), o->index, OWNER_LEVEL);
 }
 
 static inline int owner_open(struct owner *o, const char *path, struct error *error)

@@ -104,7 +104,7 @@ static inline struct node *node_start(struct cluster *c, size_t i, const struct 
     o.url = "http://127.0.0.1:1";
     o.cluster_uuid = "uuid";
     o.secret = SECRET;
-    o.level = 2;
+    o.level = o.level ? o.level : OWNER_LEVEL;
     o.env = &n->env;
     o.host = &n->host;
     c->zoo.seats[i] = &n->seat;

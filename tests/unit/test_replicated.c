@@ -608,6 +608,19 @@ static void a_new_replica_begins_with_the_snapshot(void **state)
     cluster_free(c);
 }
 
+/* Was handed on, and the scheduler could only abort. */
+static void a_snapshot_of_a_newer_build_is_left_alone(void **state)
+{
+    struct cluster *c = cluster_with_snapshots(1);
+    struct node *b = node_start(c, 1, &(struct replicated_options){.level = OWNER_LEVEL - 1});
+
+    pass(c, 1000);
+    assert_non_null(strstr(replicated_view(b->journal)->alarm, "a newer cronsched is needed"));
+    assert_int_equal(b->owner.restores, 0);
+    assert_ptr_equal(leader(c), &c->nodes[0]);
+    cluster_free(c);
+}
+
 static void the_log_is_truncated_behind_the_snapshots(void **state)
 {
     struct cluster *c = cluster_with_snapshots(10);
@@ -780,6 +793,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_does_not_fire_is_deposed_and_stands_back),
         cmocka_unit_test(deposing_is_rationed),
         cmocka_unit_test(a_new_replica_begins_with_the_snapshot),
+        cmocka_unit_test(a_snapshot_of_a_newer_build_is_left_alone),
         cmocka_unit_test(the_log_is_truncated_behind_the_snapshots),
         cmocka_unit_test(batches_that_a_member_lacks_stay),
         cmocka_unit_test(chunks_of_old_snapshots_go),

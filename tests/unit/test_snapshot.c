@@ -147,6 +147,12 @@ static void manifests_are_checked(void **state)
          0},
         {"{\"index\":7,\"hash\":\"" HASH "\",\"size\":0,\"bytes\":0,\"first\":1,\"trail\":[],\"chunks\":[]}",
          0},
+        {"{\"index\":7,\"hash\":\"" HASH
+         "\",\"level\":9,\"size\":0,\"bytes\":0,\"first\":1,\"trail\":[],\"chunks\":[]}",
+         0}, /* whoever reads less leaves it alone, see follow.c */
+        {"{\"index\":7,\"hash\":\"" HASH
+         "\",\"level\":0,\"size\":0,\"bytes\":0,\"first\":1,\"trail\":[],\"chunks\":[]}",
+         ERR_CORRUPT},
         {"{\"index\":0,\"hash\":\"" HASH
          "\",\"size\":9,\"bytes\":100,\"first\":3,\"trail\":[],\"chunks\":[]}",
          ERR_CORRUPT},
