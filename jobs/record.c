@@ -284,8 +284,10 @@ static int decode_kind(const json_t *object, enum record_kind *ret, struct error
             *ret = k;
             return 0;
         }
-    return error_set(error, ERR_CORRUPT, "unknown kind of record: %s (this build reads up to level %d: a newer cronsched is needed)",
-                     name ? name : "none", RECORD_LEVEL);
+    return error_set(
+        error, ERR_CORRUPT,
+        "unknown kind of record: %s (this build reads up to level %d: a newer cronsched is needed)",
+        name ? name : "none", RECORD_LEVEL);
 }
 
 static int decode_field(struct batch *b, struct record *r, const char *key, json_t *value,
