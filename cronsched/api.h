@@ -42,6 +42,7 @@ struct api_context {
     const char *cluster;   /* its name */
     const char *replica;
     const char *advertise; /* URL, or NULL */
+    const char *zookeeper; /* the configuration's list, or NULL */
     int64_t started_ms;    /* when this process began */
 
     int64_t (*wall_ms)(void *arg);

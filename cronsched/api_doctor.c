@@ -1,5 +1,6 @@
-/* doctor: what is well and what is not, with advice. What touches the disk is looked at on the pool. */
+/* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the pool. */
 #include "cronsched/api_internal.h"
+#include "cronsched/zookeeper_version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@ struct doctor {
     int write_error, space_error; /* errnos */
     uint64_t free_bytes, free_inodes;
     bool inodes_known;
+    struct zookeeper_answer zookeeper[ZOOKEEPER_SERVERS_MAX];
+    size_t zookeeper_count;
 };
 
 __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const char *check, enum level level,
@@ -65,6 +68,8 @@ static void on_pool(uv_work_t *work)
     const char *dir = d->api->context.data_dir;
     struct statvfs fs;
 
+    if (d->api->context.zookeeper)
+        d->zookeeper_count = zookeeper_ask_versions(d->api->context.zookeeper, d->zookeeper);
     d->write_error = try_to_write(dir);
     if (statvfs(dir, &fs) < 0) {
         d->space_error = errno;
@@ -76,6 +81,22 @@ static void on_pool(uv_work_t *work)
 }
 
 /* --- the checks ----------------------------------------------------------------------------------------- */
+
+static void check_zookeeper(struct doctor *d)
+{
+    for (size_t i = 0; i < d->zookeeper_count; i++) {
+        const struct zookeeper_answer *a = &d->zookeeper[i];
+
+        if (!a->version[0])
+            add(d, "zookeeper", WARNING, NULL, "%s: its version is not known: %s", a->server, a->problem);
+        else if (zookeeper_version_loses(a->version))
+            add(d, "zookeeper", WARNING, "upgrade it to 3.8.5, 3.9.2 or later",
+                "%s is of version %s, which can lose committed transactions (ZOOKEEPER-4785)", a->server,
+                a->version);
+        else
+            add(d, "zookeeper", OK, NULL, "%s is of version %s", a->server, a->version);
+    }
+}
 
 static void check_data_dir(struct doctor *d)
 {
@@ -262,6 +283,7 @@ static void on_pool_done(uv_work_t *work, int status)
 
     check_leading(d);
     check_replicas(d);
+    check_zookeeper(d);
     check_journal(d);
     check_engines(d);
     check_data_dir(d);

@@ -133,6 +133,9 @@ class Replication(lab.Suite):
         self.assertIn("cronsched_cluster_replicas 3", metrics)
         checks = c.servers[1].cli.call("doctor", "-o", "json").json()
         self.assertEqual(["ok"], [x["status"] for x in checks if x["check"] == "replicas"])
+        asked = [x for x in checks if x["check"] == "zookeeper"]
+        self.assertEqual(1, len(asked))
+        self.assertRegex(asked[0]["text"], r"^127\.0\.0\.1:\d+ is of version 3\.\d+\.\d+")
 
     def test_the_replica_with_the_newest_tzdata_leads(self):
         zones = self.folder.join("old-zones")
