@@ -19,25 +19,29 @@ SESSION_S = 4
 class Cluster:
     """A ZooKeeper of its own and some replicas; of the process engine, unless told otherwise."""
 
-    def __init__(self, suite, replicas=2, name="c", engines=None, environments=(), program=None):
-        """environments: of the first replicas' processes, in order; program: instead of the one that is tested."""
+    def __init__(self, suite, replicas=2, name="c", engines=None, environments=(), program=None, zookeeper=None,
+                 session_s=SESSION_S, start=True):
+        """environments: of the first replicas' processes, in order; program: instead of the one that is tested;
+        zookeeper: one that is shared, instead of its own; start: the first replica leads, the others run."""
         self.suite, self.name, self.engines, self.environments = suite, name, engines, environments
-        self.program = program
-        self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
-        suite.addCleanup(self.zk.close)
-        self.zk.wait_up()
+        self.program, self.zk, self.session_s = program, zookeeper, session_s
+        if not self.zk:
+            self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
+            suite.addCleanup(self.zk.close)
+            self.zk.wait_up()
         self.ports = free_ports(replicas)
         self.servers = [self.make(i) for i in range(replicas)]
-        self.servers[0].start()
-        self.wait_leader(self.servers[0])
-        for server in self.servers[1:]:
-            server.start()
+        if start:
+            self.servers[0].start()
+            self.wait_leader(self.servers[0])
+            for server in self.servers[1:]:
+                server.start()
 
     def make(self, i, name=None):
         environment = self.environments[i] if i < len(self.environments) else None
         server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, environment=environment, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
-            "session_timeout": f"{SESSION_S}s", "insecure": True})
+            "session_timeout": f"{self.session_s}s", "insecure": True})
         server.program = self.program or server.program
         server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")
         server.cli.environment.pop("LD_PRELOAD", None)  # a clock that is faked is the server's alone
