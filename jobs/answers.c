@@ -1,6 +1,7 @@
 /* What engines answer, and what that makes of a run: the records of the launch protocol. See launch.c for its
  * course. */
 #include "jobs/fault.h"
+#include "jobs/mutant.h"
 #include "jobs/scheduler_priv.h"
 
 #include <assert.h>
@@ -103,11 +104,26 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
         run_back_off(s, r);
 }
 
+static void answer_never_ran(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    if (r->live.released) /* it came to nothing; what an earlier reign left is armed again at once */
+        run_back_off(s, r);
+    r->live.released = false;
+    run_leave_slot(s, r);
+    run_unadmit(s, r);
+    record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
+    run_settled(s, r, FATE_DISCARDED);
+}
+
 static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_op op,
                                const struct engine_answer *answer)
 {
     const struct job *def = run_def(r);
 
+    if (op == ENGINE_FENCE && MUTANT(SILENCE_IS_PROOF)) {
+        answer_never_ran(s, r, answer);
+        return;
+    }
     if (op == ENGINE_RELEASE)
         r->live.released = false; /* certainly not sent */
     if (op == ENGINE_PREPARE && def->engine.count > 1 && r->fired) {
@@ -145,14 +161,7 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         answer_ended(s, r, answer);
         break;
     case ENGINE_NEVER_RAN:
-        if (r->live.released)
-            run_back_off(
-                s, r); /* a release that came to nothing; what an earlier reign left is armed again at once */
-        r->live.released = false;
-        run_leave_slot(s, r);
-        run_unadmit(s, r);
-        record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
-        run_settled(s, r, FATE_DISCARDED);
+        answer_never_ran(s, r, answer);
         break;
     case ENGINE_REFUSED:
         answer_refused(s, r, answer);
@@ -160,6 +169,8 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
     case ENGINE_UNKNOWN:
         if (op == ENGINE_RELEASE) { /* its own successor: fences */
             scheduler_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
+            if (MUTANT(RESEND_START))
+                r->live.released = false;
             run_kick(s, r, s->now_ms);
             break;
         }
@@ -267,7 +278,8 @@ bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t
         const struct attempt *a = &r->attempts[i];
 
         if (a->number == attempt && a->id && strcmp(a->id, id) == 0)
-            return a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED || r->live.index > s->acked;
+            return (a->state == ATTEMPT_COMMITTED && !MUTANT(SWEEP_COMMITTED)) ||
+                   a->state == ATTEMPT_STARTED || r->live.index > s->acked;
     }
     return r->live.index > s->acked;
 }

@@ -3,6 +3,7 @@
  * same.
  */
 #include "jobs/alloc.h"
+#include "jobs/mutant.h"
 #include "jobs/state_priv.h"
 #include "jobs/text.h"
 
@@ -189,7 +190,7 @@ static void attempt_ended(struct fold *f, struct run *run)
     const struct attempt *a = run_attempt(run);
     const char *stop = a->stop_reason;
 
-    if (stop && strcmp(stop, "timeout") != 0)
+    if (stop && strcmp(stop, "timeout") != 0 && !MUTANT(KILL_RETRIES))
         end_run(f, run, "killed");
     else if (!stop && a->exit_code == 0)
         end_run(f, run, "succeeded");
@@ -584,7 +585,7 @@ static int fold_started(struct fold *f, struct run *run, struct attempt *a)
 {
     fire(f, run, false); /* whatever the clocks say: it runs */
     a->state = ATTEMPT_STARTED;
-    a->started_ms = f->r->at_ms;
+    a->started_ms = f->r->at_ms + (MUTANT(HIDDEN_STATE) && run->live.admitted);
     if (!run->started_ms)
         run->started_ms = f->r->at_ms;
     run->unresolved_ms = 0;

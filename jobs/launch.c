@@ -13,6 +13,7 @@
 #include "jobs/alloc.h"
 #include "jobs/fault.h"
 #include "jobs/hash.h"
+#include "jobs/mutant.h"
 #include "jobs/scheduler_priv.h"
 #include "jobs/text.h"
 
@@ -201,7 +202,8 @@ static void object_name(struct scheduler *s, const char *run, const struct attem
     char text[RUN_ID_MAX + 160], hash[33];
 
     snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number,
-             (long long)a->epoch, a->try, (unsigned long long)a->index);
+             (long long)a->epoch, MUTANT(SAME_NAME) ? 1 : a->try,
+             MUTANT(SAME_NAME) ? 0 : (unsigned long long)a->index);
     batch_hash(text, strlen(text), hash);
     snprintf(ret, 40, "cs-%s", hash);
 }
@@ -376,7 +378,7 @@ void discards_acked(struct scheduler *s)
                                          .id = d->id,
                                          .cause = ""};
 
-        if (d->index == 0 || d->index > s->acked)
+        if (d->index == 0 || (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK)))
             continue;
         list_remove(&d->all);
         request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
@@ -439,7 +441,7 @@ static struct run *goes_before(const struct run *r)
     {
         struct run *other = LIST_ITEM(link, struct run, of_job);
 
-        if (other == r || !other->fired)
+        if (other == r || !other->fired || (MUTANT(OVERLAP_ON_STARTED) && other->state != RUN_RUNNING))
             continue;
         if (other->live.admitted || (waits && run_counts(other)) ||
             (other->seq < r->seq && (waits || !run_waits_turn(other))))
@@ -492,8 +494,10 @@ static bool admit(struct scheduler *s, struct run *r)
 
     if (r->live.admitted)
         return true;
-    if (!admit_overlap(s, r))
+    if (!admit_overlap(s, r)) {
+        lane_wait_no_more(s, r); /* those whose turn it is may pass */
         return false;
+    }
     if (pool && !lane_free(pool, r)) {
         lane_wait(s, pool, r);
         return false;
@@ -647,7 +651,7 @@ static void watch_deadline(struct scheduler *s, struct run *r)
 void run_lost(struct scheduler *s, struct run *r, const char *text)
 {
     run_leave_slot(s, r);
-    if (r->live.unsettled && run_attempt(r)->state == ATTEMPT_COMMITTED)
+    if (r->live.unsettled && run_attempt(r)->state == ATTEMPT_COMMITTED && !MUTANT(KEEP_TURN))
         run_unadmit(s, r); /* admitted only since it might have been running: a rerun asks for its turn */
     run_settled(s, r, FATE_LOST);
     record_with_text(s, RECORD_UNKNOWN, r, text);
@@ -671,7 +675,7 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
         run_settled(s, r, r->state == RUN_UNRESOLVED ? FATE_UNRESOLVED : FATE_ADOPTED);
     else if (r->live.unsettled)
         run_kick(s, r, r->live.settle_by_ms);
-    if (!r->live.ticket) {
+    if (!r->live.ticket && !(MUTANT(UNWATCHED) && a->committed_epoch != s->epoch)) {
         if (r->live.not_before_ms > s->now_ms)
             run_kick(s, r, r->live.not_before_ms);
         else
@@ -767,7 +771,7 @@ void run_attend(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
 
-    if (!s->leading || r->state == RUN_ENDED || r->live.index > s->acked)
+    if (!s->leading || r->state == RUN_ENDED || (r->live.index > s->acked && !MUTANT(EFFECT_BEFORE_ACK)))
         return; /* the ack of its batch comes back here */
     if (a && may_execute(s, r) && !engine_lane(s, a->engine, NULL)) {
         attend_engineless(s, r);
@@ -801,8 +805,8 @@ void run_release_now(struct scheduler *s, struct run *r)
     struct attempt *a = run_attempt(r);
 
     if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch ||
-        r->live.commit_index > s->acked || r->live.released || r->live.ticket || !r->fired ||
-        r->due_ms > s->now_ms)
+        (r->live.commit_index > s->acked && !MUTANT(EFFECT_BEFORE_ACK)) || r->live.released ||
+        r->live.ticket || !r->fired || r->due_ms > s->now_ms)
         return; /* its time comes by the ack, the due time or the answer that is missing */
     if (takeover_holds(s, r->job) && run_def(r)->concurrency != JOB_ALLOW)
         return;

@@ -5,6 +5,7 @@
  * record. Then fire times of the next half minute are reserved (ARM), without gaps. Late ones (not older than
  * late_grace) are judged like those on time; for older ones catch_up decides.
  */
+#include "jobs/mutant.h"
 #include "jobs/scheduler_priv.h"
 
 #include <assert.h>
@@ -34,7 +35,7 @@ bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
 
 int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
 {
-    return s->now_ms > j->last_exact_ms ? s->now_ms : j->last_exact_ms + 1;
+    return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
 }
 
 /* ---- overlap ---- */
@@ -71,7 +72,7 @@ static const struct run *busy_with(const struct job_state *j, const struct run *
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r != but && run_counts(r))
+        if (r != but && run_counts(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
             return r;
     }
     return NULL;
@@ -336,6 +337,8 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 {
     struct schedule *schedule = job_schedule(s, j);
 
+    if (MUTANT(EDIT_UNACCOUNTED))
+        schedule = NULL;
     if (!schedule || state_paused(&s->state, j)) {
         if (schedule)
             skip_up_to(s, j, s->now_ms / 1000, "paused",
@@ -347,7 +350,7 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (!r->fired && !r->live.unsettled)
+        if (!r->fired && !r->live.unsettled && !MUTANT(PAUSE_KEEPS_ARMED))
             run_revoke(s, r, reason); /* an unsettled one is given up once its attempt is known not to run */
     }
 }

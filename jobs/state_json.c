@@ -1,5 +1,6 @@
 /* The state as text: the canonical snapshot, and the shapes in which runs are shown. */
 #include "jobs/alloc.h"
+#include "jobs/mutant.h"
 #include "jobs/state_priv.h"
 #include "jobs/text.h"
 
@@ -180,7 +181,8 @@ static json_t *encode_job(const struct job_state *j)
     put_int(o, "after_done", j->after_done, 0);
     LIST_EACH(link, &j->runs)
     {
-        json_array_append_new(runs, encode_run(LIST_ITEM(link, struct run, of_job)));
+        if (!MUTANT(SHORT_SNAPSHOT) || link->next != &j->runs)
+            json_array_append_new(runs, encode_run(LIST_ITEM(link, struct run, of_job)));
     }
     LIST_EACH(link, &j->backfills)
     {
@@ -220,8 +222,9 @@ char *state_encode(const struct state *s, size_t *ret_size)
     {
         const struct trigger_key *k = LIST_ITEM(link, struct trigger_key, by_age);
 
-        json_array_append_new(keys,
-                              json_pack("[s,s,s,I]", k->key, k->digest, k->run, (json_int_t)k->time_ms));
+        if (!MUTANT(FORGET_KEYS))
+            json_array_append_new(keys,
+                                  json_pack("[s,s,s,I]", k->key, k->digest, k->run, (json_int_t)k->time_ms));
     }
     LIST_EACH(link, &s->notices)
     {

@@ -13,6 +13,7 @@
  * Failures: an engine that does not answer leaves its runs unsettled, and the report says so.
  */
 #include "jobs/alloc.h"
+#include "jobs/mutant.h"
 #include "jobs/scheduler_priv.h"
 #include "jobs/text.h"
 
@@ -59,7 +60,7 @@ void run_settled(struct scheduler *s, struct run *r, enum takeover_fate fate)
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
-    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
+    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW) || MUTANT(FIRE_UNSETTLED))
         return false;
     LIST_EACH(link, &j->runs)
     {
@@ -85,7 +86,8 @@ static bool is_handed_over(struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
 
-    return a && a->state == ATTEMPT_COMMITTED && a->handed_over && engine_lane(s, a->engine, NULL);
+    return a && a->state == ATTEMPT_COMMITTED && (a->handed_over || MUTANT(RELEASE_OLD_ID)) &&
+           engine_lane(s, a->engine, NULL);
 }
 
 /* Its leader gave it up unreleased: it is this reign's from now on. */
@@ -170,6 +172,8 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
     {
         memset(&j->live.timer, 0, sizeof(j->live.timer));
         j->live.unsettled = 0;
+        if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
+            j->cursor_ms -= 5000;
         LIST_EACH(link, &j->runs)
         {
             settle(s, LIST_ITEM(link, struct run, of_job));

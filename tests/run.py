@@ -22,13 +22,13 @@ import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ("integration", "lint")  # of tests/, those whose *_test.py belong to every run
+FOLDERS = ("integration", "lint", "sim")  # of tests/, those whose *_test.py belong to every run
 SUITE_LIMIT_S = 20 * 60
 # Suites run side by side on few cores, and some cases are about time. So few failed cases are run once more, alone; one
 # that passes then is counted as passed and named as unsteady. More of them are no matter of load.
 SECOND_LOOKS_MAX = 8
 # The longest first, so that none of them is alone at the end; all others follow by name.
-LONGEST_FIRST = ("crash_table", "random_kill", "policies", "analysis")
+LONGEST_FIRST = ("crash_table", "sim", "random_kill", "stopped_leader", "policies", "analysis")
 TAP_LINE = re.compile(r"^(not ok|ok)\b\s*(\d*)\s*-?\s*(.*)$")
 
 

@@ -117,6 +117,20 @@ class Policies(lab.Suite):
         self.assertEqual([first, high, low], [x.run for x in self.starts()])
         self.assertEqual(1, self.overlapping())
 
+    def test_a_queued_run_in_line_for_a_pool_lets_its_jobs_scheduled_one_pass(self):
+        """The queued one stood first in line and waited for the scheduled one, which stood behind it: for ever."""
+        server = self.begin({"busy": self.job("sleep 7", pool={"name": "one"}), "j": self.job(pool={"name": "one"})},
+                            pools={"one": 1})
+        busy = server.cli.trigger("busy")
+        lab.wait_for(lambda: self.ledger.starts(busy), 20, "the first start")
+        queued, at = server.cli.trigger("j", "--queue"), int(time.time()) + 3
+        server.apply({"busy": self.job("sleep 7", pool={"name": "one"}),
+                      "j": self.job(pool={"name": "one"}, schedule=f"@at {lab.instant(at)}")})
+        scheduled = lab.run_id("j", at)
+        for run in (scheduled, queued):
+            self.assertEqual("succeeded", server.cli.wait_end(run, 40)["verdict"])
+        self.assertEqual(1, self.overlapping())
+
     # --- failing and stopping
 
     def test_retries_back_off_and_end_with_success(self):

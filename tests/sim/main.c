@@ -1,10 +1,13 @@
-/* sim [--seed N] [--worlds N] [--minutes N] [--verbose]
+/* sim [--seed N] [--worlds N] [--minutes N] [--seconds N] [--mutant NAME] [--verbose]
+ * sim --mutants
  *
- * Runs that many worlds from that seed on; a violation prints the seed and how to replay it, and exits
- * with 1.
+ * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the seed and
+ * how to replay it, and exits with 1. With a mutant (jobs/mutant.h) the shipped code has that fault. --mutants lists
+ * them.
  */
 #include "tests/sim/sim.h"
 
+#include "jobs/mutant.h"
 #include "jobs/zoneinfo.h"
 
 #include <getopt.h>
@@ -58,18 +61,55 @@ static void print(const struct figures *f, double s)
            (unsigned long long)f->ended, (unsigned long long)f->lost, s);
 }
 
+#ifdef CRONSCHED_FAULTS
+static const struct {
+    const char *name, *text;
+} mutants[] = {
+#define X(id, name, text) [MUTANT_##id] = {name, text},
+    MUTANTS(X)
+#undef X
+};
+
+static bool mutate(const char *name)
+{
+    for (size_t i = 1; i < sizeof(mutants) / sizeof(mutants[0]); i++)
+        if (strcmp(mutants[i].name, name) == 0) {
+            mutant_on = (enum mutant)i;
+            return true;
+        }
+    return false;
+}
+
+static int list_mutants(void)
+{
+    for (size_t i = 1; i < sizeof(mutants) / sizeof(mutants[0]); i++)
+        printf("%s\t%s\n", mutants[i].name, mutants[i].text);
+    return 0;
+}
+#else
+static bool mutate(const char *name)
+{
+    fprintf(stderr, "sim: %s: only a build with -Dfaults=true has mutants\n", name);
+    return false;
+}
+
+static int list_mutants(void)
+{
+    return 2;
+}
+#endif
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},
-                                            {"worlds", 1, NULL, 'w'},
-                                            {"minutes", 1, NULL, 'm'},
-                                            {"verbose", 0, NULL, 'v'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},    {"worlds", 1, NULL, 'w'},
+                                            {"minutes", 1, NULL, 'm'}, {"seconds", 1, NULL, 't'},
+                                            {"mutant", 1, NULL, 'f'},  {"mutants", 0, NULL, 'l'},
+                                            {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
     struct sim_options o = {.minutes = 5};
     uint64_t seed = 1, worlds = 10;
     struct figures figures = {0};
     struct zoneinfo *zones;
-    double start = seconds();
+    double start = seconds(), within_s = 0;
     static struct world w;
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -79,14 +119,18 @@ int main(int argc, char **argv)
             worlds = strtoull(optarg, NULL, 10);
         else if (c == 'm')
             o.minutes = strtoll(optarg, NULL, 10);
+        else if (c == 't')
+            within_s = strtod(optarg, NULL);
         else if (c == 'v')
             o.verbose = true;
-        else
+        else if (c == 'l')
+            return list_mutants();
+        else if (c != 'f' || !mutate(optarg))
             return 2;
     }
     if (zoneinfo_new(&zones, "/usr/share/zoneinfo", NULL) < 0)
         return 2;
-    for (uint64_t i = 0; i < worlds && w.failures == 0; i++) {
+    for (uint64_t i = 0; w.failures == 0 && (within_s > 0 ? seconds() - start < within_s : i < worlds); i++) {
         world_run(&w, seed + i, &o, zones);
         add(&figures, &w);
     }

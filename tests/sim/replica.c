@@ -39,6 +39,8 @@ static void env_log(struct scheduler_env *env, int level, const char *event, con
 {
     tell(of_env(env)->world, "r%d [%d] %s %s %s %s", of_env(env)->number, level, event, job ? job : "-",
          run ? run : "-", text ? text : "");
+    if (strcmp(event, "bug") == 0) /* it says so, and aborts: a record of its own makes no sense to it */
+        violation(of_env(env)->world, "r%d: %s", of_env(env)->number, text);
 }
 
 /* ---- zones ---- */

@@ -1,0 +1,41 @@
+/* Deliberate faults: each takes one thing away that the protocol needs, at the very place where the shipped code has
+ * it. They prove that the simulator would notice (tests/sim/sim_test.py). Compiled in only with CRONSCHED_FAULTS, and
+ * switched on only by `sim --mutant`; in a release build MUTANT is false.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define MUTANTS(X)                                                                                           \
+    X(RELEASE_OLD_ID, "release-old-id", "what another epoch has prepared is released")                       \
+    X(RESEND_START, "resend-start", "a start whose answer was lost is sent again")                           \
+    X(EFFECT_BEFORE_ACK, "effect-before-ack", "engines are asked before the record is durable")              \
+    X(DISCARD_BEFORE_ACK, "discard-before-ack", "what is revoked is removed before that is durable")         \
+    X(SWEEP_COMMITTED, "sweep-committed", "the sweep removes what is committed")                             \
+    X(SAME_NAME, "same-name", "two reservations of an attempt have one name")                                \
+    X(SILENCE_IS_PROOF, "silence-is-proof", "a fence without an answer proves that nothing ran")             \
+    X(UNWATCHED, "unwatched", "what an earlier reign started is not watched")                                \
+    X(FIRE_UNSETTLED, "fire-unsettled", "a job fires before its earlier runs are settled")                   \
+    X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
+    X(KEEP_TURN, "keep-turn", "a run that may be lost keeps its turn for its rerun")                         \
+    X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \
+    X(CATCH_UP_AGAIN, "catch-up-again", "a new leader catches up from before the cursor")                    \
+    X(EDIT_UNACCOUNTED, "edit-unaccounted", "an edit accounts for nothing before it")                        \
+    X(PAUSE_KEEPS_ARMED, "pause-keeps-armed", "an edit or a pause leaves what is armed")                     \
+    X(SAME_MANUAL_ID, "same-manual-id", "manual runs of one millisecond share an id")                        \
+    X(FORGET_KEYS, "forget-keys", "snapshots leave trigger keys out")                                        \
+    X(SHORT_SNAPSHOT, "short-snapshot", "snapshots leave the newest run of a job out")                       \
+    X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
+
+#ifdef CRONSCHED_FAULTS
+enum mutant {
+    MUTANT_NONE,
+#define X(id, name, text) MUTANT_##id,
+    MUTANTS(X)
+#undef X
+};
+extern enum mutant mutant_on;
+#define MUTANT(id) (mutant_on == MUTANT_##id)
+#else
+#define MUTANT(id) false
+#endif
