@@ -22,7 +22,7 @@ import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ("integration", "lint", "sim")  # of tests/, those whose *_test.py belong to every run
+FOLDERS = ("integration", "lint", "model", "sim")  # of tests/, those whose *_test.py belong to every run
 SUITE_LIMIT_S = 20 * 60
 # Suites run side by side on few cores, and some cases are about time. So few failed cases are run once more, alone; one
 # that passes then is counted as passed and named as unsteady. More of them are no matter of load.

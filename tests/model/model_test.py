@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""The models, checked exhaustively by spin; then their naive variants, each of which spin has to refute.
+
+  CRONSCHED_MODEL_BIG=1   the larger worlds as well: three reigns, four fire times (minutes, and some GiB)
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BIG = bool(os.environ.get("CRONSCHED_MODEL_BIG"))
+LIMIT_S = 1500 if BIG else 240
+MEMORY_MB = 16000 if BIG else 3000
+
+# What is taken away, by the names that the models know, and why that is not enough.
+NAIVE = {
+    "launch": {
+        "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
+        "READ_BEFORE_EPOCH": "the journal is read before the epoch is taken",
+        "NO_COMMIT": "no record between preparing and releasing (a lease alone)",
+        "OLD_ID_RELEASED": "a successor releases what another reign has prepared",
+        "HANDED_OVER_RELEASED": "a leader releases what it has handed over",
+        "RESENT_START": "a library sends the start request again",
+        "RELEASED_AGAIN": "a start without an answer is sent again",
+        "DELETE_PROVES": "a delete that succeeds is taken as proof that nothing ran",
+        "GONE_PROVES": "so is a container that is gone",
+        "NO_WITNESS": "the fence does not look for the start witness",
+        "NO_BOOT": "it does not ask whether the host has restarted",
+        "CLOCK_TRUSTED": "it trusts its clock that no start was sent",
+        "DISCARD_EARLY": "what is revoked is removed before that is in the journal",
+    },
+    "cursor": {
+        "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
+        "CURSOR_AFTER": "the cursor moves in another batch than the run",
+        "CATCH_UP_IGNORES_CURSOR": "a new leader catches up from before the cursor",
+        "EDIT_WITHOUT_ACCOUNTING": "an edit does not account for what came before it",
+        "SKIP_UNSETTLED": "what another reign may have released can be skipped",
+    },
+}
+
+
+class Models(lab.Suite):
+    side_by_side = 2
+
+    def spin(self, model, *defines):
+        """(errors, states, depth, first error) of an exhaustive search."""
+        folder = str(self.folder)
+
+        def run(*command, seconds):
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+            self.assertEqual(0, done.returncode, f"{' '.join(command)}: {done.stdout}{done.stderr}")
+            return done.stdout
+
+        run("spin", "-a", *[f"-D{d}" for d in defines], os.path.join(HERE, f"{model}.pml"), seconds=30)
+        run("gcc", "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_MB}", "-o", "pan", "pan.c",
+            seconds=120)
+        text = run("./pan", "-m200000", seconds=LIMIT_S)
+        self.assertNotIn("out of memory", text)
+        self.assertNotIn("max search depth too small", text)
+        found = re.search(r"depth reached (\d+), errors: (\d+)", text)
+        states = re.search(r"^\s*(\d+) states, stored", text, re.M)
+        why = re.search(r"^pan:\d+: (.*)", text, re.M)
+        self.assertTrue(found and states, text)
+        return int(found.group(2)), int(states.group(1)), int(found.group(1)), why.group(1) if why else ""
+
+    def holds(self, model, *defines):
+        errors, states, depth, why = self.spin(model, *defines)
+        lab.say(f"{' '.join([model, *defines])}: {states} states, depth {depth}, {errors} errors {why}")
+        self.assertEqual(0, errors, why)
+
+    def refuted(self, model, variant):
+        errors, states, _, why = self.spin(model, variant)
+        lab.say(f"{model} without it ({variant}: {NAIVE[model][variant]}): {why or 'no error'}; {states} states")
+        self.assertEqual(1, errors, f"{variant} ought to fail")
+
+    def test_a_run_is_started_at_most_once_and_ends(self):
+        self.holds("launch")
+
+    def test_lost_can_be_reached(self):
+        """The model is not so kind that nothing is ever lost."""
+        errors, *_ = self.spin("launch", "LOST_UNREACHABLE")
+        self.assertEqual(1, errors)
+
+    def test_every_fire_time_has_one_run_or_one_skip(self):
+        self.holds("cursor")
+
+    def larger_worlds(self):
+        self.holds("launch", "REIGNS=3", "CRASHES=0")
+        self.holds("cursor", "REIGNS=2", "T=4")
+
+
+if BIG:
+    Models.test_larger_worlds = Models.larger_worlds
+for _model, _variants in NAIVE.items():
+    for _variant in _variants:
+        setattr(Models, f"test_{_model}_{_variant.lower()}_is_refuted",
+                lambda self, m=_model, v=_variant: self.refuted(m, v))
+
+
+if __name__ == "__main__":
+    lab.main()
