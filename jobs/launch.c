@@ -651,7 +651,7 @@ static void watch_deadline(struct scheduler *s, struct run *r)
 void run_lost(struct scheduler *s, struct run *r, const char *text)
 {
     run_leave_slot(s, r);
-    if (r->live.unsettled && run_attempt(r)->state == ATTEMPT_COMMITTED && !MUTANT(KEEP_TURN))
+    if (r->live.unsettled && run_attempt(r)->state == ATTEMPT_COMMITTED)
         run_unadmit(s, r); /* admitted only since it might have been running: a rerun asks for its turn */
     run_settled(s, r, FATE_LOST);
     record_with_text(s, RECORD_UNKNOWN, r, text);

@@ -15,9 +15,7 @@
     X(SAME_NAME, "same-name", "two reservations of an attempt have one name")                                \
     X(SILENCE_IS_PROOF, "silence-is-proof", "a fence without an answer proves that nothing ran")             \
     X(UNWATCHED, "unwatched", "what an earlier reign started is not watched")                                \
-    X(FIRE_UNSETTLED, "fire-unsettled", "a job fires before its earlier runs are settled")                   \
     X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
-    X(KEEP_TURN, "keep-turn", "a run that may be lost keeps its turn for its rerun")                         \
     X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \
     X(CATCH_UP_AGAIN, "catch-up-again", "a new leader catches up from before the cursor")                    \
     X(EDIT_UNACCOUNTED, "edit-unaccounted", "an edit accounts for nothing before it")                        \

@@ -60,7 +60,7 @@ void run_settled(struct scheduler *s, struct run *r, enum takeover_fate fate)
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
-    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW) || MUTANT(FIRE_UNSETTLED))
+    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
         return false;
     LIST_EACH(link, &j->runs)
     {
