@@ -3,11 +3,11 @@
  * reply and an index; api_write waits for the index; the reply goes out.
  *
  * Failures:
- *   the journal hangs             reads are answered after API_READ_WAIT_MS, marked as stale; writes run into
- * the request's deadline, and are told that they may yet happen the reign ends with it        a write is told
- * that its outcome is unknown: safe to repeat with the same key the client goes                the request
- * answers into the void (http.h) the API closes meanwhile      outstanding answers lose their api pointer,
- * and free themselves when they come
+ *   the journal hangs         reads are answered after API_READ_WAIT_MS, marked as stale; writes run into the
+ *                             request's deadline, and are told that they may yet happen
+ *   the reign ends with it    a write is told that its outcome is unknown: safe to repeat with the same key
+ *   the client goes           the request answers into the void (http.h)
+ *   the API closes meanwhile  outstanding answers lose their api pointer, and free themselves when they come
  */
 #include "cronsched/api_internal.h"
 
@@ -177,8 +177,7 @@ void api_query(struct api *api, struct http_request *request, const struct histo
     api->context.history->ops->query(api->context.history, query, on_history, q);
 }
 
-/* --- what only the leader can do -------------------------------------------------------------------------
- */
+/* --- what only the leader can do ------------------------------------------------------------------------ */
 
 /* True: it was passed on. What another replica passed on is not passed on again: whoever leads by then will
  * be found by the first. */

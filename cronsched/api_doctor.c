@@ -1,4 +1,5 @@
-/* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the pool. */
+/* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the
+ * pool. */
 #include "cronsched/api_internal.h"
 #include "cronsched/zookeeper_version.h"
 

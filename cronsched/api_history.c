@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- records: who changed or triggered what ---------------------------------------------------------------
- */
+/* --- records: who changed or triggered what ------------------------------------------------------------- */
 
 #define KINDS_BY_PEOPLE "job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover"
 #define KINDS_BYTES_MAX 255
@@ -96,8 +95,7 @@ void api_handle_records(struct http_request *request, void *arg)
         api_read(arg, request, records_then);
 }
 
-/* --- for another replica: a page of what it lacks
- * ----------------------------------------------------------- */
+/* --- for another replica: a page of what it lacks ------------------------------------------------------- */
 
 static bool read_index(struct http_request *request, const char *name, uint64_t *ret)
 {

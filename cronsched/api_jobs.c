@@ -154,8 +154,7 @@ void api_handle_trigger(struct http_request *request, void *arg)
     api_write_result(api, request, r, reply, index, &e);
 }
 
-/* --- backfill: which fire times have run is history's to say ---------------------------------------------
- */
+/* --- backfill: which fire times have run is history's to say -------------------------------------------- */
 
 static void backfill_with(struct api *api, struct http_request *request, json_t *existing)
 {

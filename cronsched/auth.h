@@ -2,16 +2,17 @@
  *
  * A caller is known in one of five ways, in this order:
  *   replica   the cluster's secret as its bearer token; it names in Cronsched-Acting the caller whose request
- * it passes on, and the role that it found.
+ *             it passes on, and the role that it found.
  *   token     "Authorization: Bearer TOKEN" whose SHA-256 is a line of tokens_file: that line's name and
- * role. A token that is not in the file is refused, wherever it comes from. unix      by the kernel
- * (SO_PEERCRED): root and the daemon's own user are admin; members of the group that owns the socket file
- * operate; anybody else that its mode lets in reads. loopback  only without a tokens_file. The kernel tells
- * whose the other end of a local TCP connection is (sock_diag): root and the daemon's own user are admin,
- * everybody else on this machine reads. The authority is ambient, so requests that a foreign web page may
- * have caused are refused: a Host that is not a loopback name (DNS rebinding), an Origin or Sec-Fetch-Site
- * that is not this server's, a request that came through a proxy. network   only without a tokens_file and
- * with `insecure: true`: admin, by address. Otherwise nobody.
+ *             role. A token that is not in the file is refused, wherever it comes from.
+ *   unix      by the kernel (SO_PEERCRED): root and the daemon's own user are admin; members of the group
+ *             that owns the socket file operate; anybody else that its mode lets in reads.
+ *   loopback  only without a tokens_file. The kernel tells whose the other end of a local TCP connection is
+ *             (sock_diag): root and the daemon's own user are admin, everybody else on this machine reads.
+ *             The authority is ambient, so requests that a foreign web page may have caused are refused: a
+ *             Host that is not a loopback name (DNS rebinding), an Origin or Sec-Fetch-Site that is not this
+ *             server's, a request that came through a proxy.
+ *   network   only without a tokens_file and with `insecure: true`: admin, by address. Otherwise nobody.
  *
  * Roles include the lesser ones. tokens_file holds hashes only; a token is shown once, when it is made.
  * One thread: the loop's. auth_new copies its options; auth_peer and auth_identity are plain values.

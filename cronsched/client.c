@@ -187,8 +187,7 @@ void client_release(struct client *client)
     *client = (struct client){0};
 }
 
-/* --- one request to one server ---------------------------------------------------------------------------
- */
+/* --- one request to one server -------------------------------------------------------------------------- */
 
 struct exchange {
     struct client *client;
@@ -383,8 +382,7 @@ static int ask(struct exchange *x, const struct client_server *server, json_t **
     return understand(x, server, ret, error);
 }
 
-/* --- over the servers -------------------------------------------------------------------------------------
- */
+/* --- over the servers ----------------------------------------------------------------------------------- */
 
 enum verdict { DONE, NEXT_SERVER };
 
@@ -535,8 +533,7 @@ int client_probe(struct client *client, size_t server, const char *path, json_t 
     return r;
 }
 
-/* --- paths ------------------------------------------------------------------------------------------------
- */
+/* --- paths ---------------------------------------------------------------------------------------------- */
 
 void client_escape(struct text *text, const char *part)
 {

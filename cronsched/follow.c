@@ -1,8 +1,9 @@
 /* Happy path of follow_logs: ask for the run, stream attempt by attempt with follow=1, until the run is over.
- *   no attempt yet, or no log yet     ask again a little later
- *   the stream is cut off             ask again for the whole log and pass over what was printed
- *   it ends                           once more after the attempt is over, so that nothing is missed when a
- * server stops in the middle nobody answers                    ask again, for FOLLOW_PATIENCE_MS at most
+ *   no attempt yet, or no log yet  ask again a little later
+ *   the stream is cut off          ask again for the whole log and pass over what was printed
+ *   it ends                        once more after the attempt is over, so that nothing is missed when a
+ *                                  server stops in the middle
+ *   nobody answers                 ask again, for FOLLOW_PATIENCE_MS at most
  */
 #include "cronsched/follow.h"
 
@@ -100,8 +101,7 @@ int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t *
     }
 }
 
-/* --- logs
- * --------------------------------------------------------------------------------------------------- */
+/* --- logs ----------------------------------------------------------------------------------------------- */
 
 struct printer {
     int64_t seen, skip; /* bytes of the log that came, and that were printed before */

@@ -1,10 +1,11 @@
 /* Receiving a request. The library calls, in this order and for one request at a time on a connection:
- *   http_on_target      the request line is there: the request is made
- *   http_on_request     the headers are there: they are judged, the caller and the route found
- *   http_on_request     for each piece of the body
- *   http_on_request     the body is complete: the handler is called; without an answer the connection is
- * suspended http_on_request     it was resumed: there is an answer now, which the library gets
- *   http_on_completed   sent, or the client hung up: always the last call
+ *   http_on_target     the request line is there: the request is made
+ *   http_on_request    the headers are there: they are judged, the caller and the route found
+ *   http_on_request    for each piece of the body
+ *   http_on_request    the body is complete: the handler is called; without an answer the connection is
+ *                      suspended
+ *   http_on_request    it was resumed: there is an answer now, which the library gets
+ *   http_on_completed  sent, or the client hung up: always the last call
  *
  * A request that is refused before its body has come: when the body is small it is read and thrown away, so
  * that the connection lives on and the client surely sees the answer; else the answer goes out at once and

@@ -11,8 +11,7 @@
 #define MINUTE_S  60
 #define BAR_WIDTH 24
 
-/* --- counting ---------------------------------------------------------------------------------------------
- */
+/* --- counting ------------------------------------------------------------------------------------------- */
 
 void launches_init(struct launches *l, int64_t now_ms)
 {
@@ -37,8 +36,7 @@ void launches_add(struct launches *l, const struct schedule *schedule)
     }
 }
 
-/* --- as JSON ----------------------------------------------------------------------------------------------
- */
+/* --- as JSON -------------------------------------------------------------------------------------------- */
 
 static int compare_counts(const void *a, const void *b)
 {
@@ -79,8 +77,7 @@ json_t *launches_json(const struct launches *l)
                      "peak_at", text, "at_least", l->cut, "histogram", histogram_json(l));
 }
 
-/* --- for people -------------------------------------------------------------------------------------------
- */
+/* --- for people ----------------------------------------------------------------------------------------- */
 
 /* The rows: from these numbers of launches in a minute up to the next. */
 static const int bounds[] = {1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1000};

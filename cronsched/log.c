@@ -32,8 +32,7 @@ static const struct {
     [LOG_TRACE] = {"debug", "DEBUG", "\033[2m", "<7>"},
 };
 
-/* --- clocks and the way out -------------------------------------------------------------------------------
- */
+/* --- clocks and the way out ----------------------------------------------------------------------------- */
 
 static int64_t clock_ms(clockid_t id)
 {
@@ -71,8 +70,7 @@ static void put(const char *line, size_t n)
     }
 }
 
-/* --- lines ------------------------------------------------------------------------------------------------
- */
+/* --- lines ---------------------------------------------------------------------------------------------- */
 
 /* As JSON wants it; bytes that are no UTF-8 become '?'. */
 static void add_json_string(struct text *line, const char *s)
@@ -205,8 +203,7 @@ static void write_line(enum log_level level, const char *event, const struct log
     text_release(&line);
 }
 
-/* --- limits -----------------------------------------------------------------------------------------------
- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 static struct limit *limit_of(const char *event)
 {
@@ -260,8 +257,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     errno = saved;
 }
 
-/* --- opening ----------------------------------------------------------------------------------------------
- */
+/* --- opening -------------------------------------------------------------------------------------------- */
 
 void log_open(const struct log_options *o)
 {

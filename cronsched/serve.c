@@ -40,7 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAKE_MOST_MS          60000 /* the alarm never sleeps longer: a backstop against clocks that jump unseen */
+#define WAKE_MOST_MS          60000 /* the alarm sleeps no longer: against clocks that jump unseen */
 #define HOUSEKEEPING_MS       60000
 #define PRUNE_EVERY_TURNS     10  /* of housekeeping */
 #define LOGS_REMOVED_ATTEMPTS 128 /* of a run whose history goes: more retries than anybody asks for */

@@ -35,8 +35,7 @@ int session_fail(int error_code, const char *format, ...)
     return verb_fail(&error);
 }
 
-/* --- paths ------------------------------------------------------------------------------------------------
- */
+/* --- paths ---------------------------------------------------------------------------------------------- */
 
 const char *session_path(struct session *session, const char *format, ...)
 {
@@ -108,8 +107,7 @@ int session_put_text(const struct verb_call *call, json_t *object, const char *k
     return EXIT_FINE;
 }
 
-/* --- requests ---------------------------------------------------------------------------------------------
- */
+/* --- requests ------------------------------------------------------------------------------------------- */
 
 int session_send(struct session *session, const char *method, const json_t *body, enum client_repeat repeat,
                  json_t **ret)

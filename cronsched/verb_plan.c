@@ -12,8 +12,7 @@ static const struct verb_option options[] = {
     {"prune", 0, NULL, "jobs of this set that the files do not have go"},
     {0}};
 
-/* --- the plan as JSON -------------------------------------------------------------------------------------
- */
+/* --- the plan as JSON ----------------------------------------------------------------------------------- */
 
 static json_t *times_or_null(json_t *times)
 {
@@ -101,8 +100,7 @@ static json_t *make_plan(const struct changeset *set, const json_t *reply, int64
                      "load", changeset_load_summary(set, deleted, now_ms));
 }
 
-/* --- for people -------------------------------------------------------------------------------------------
- */
+/* --- for people ----------------------------------------------------------------------------------------- */
 
 static void print_times(const struct output *out, const char *title, const json_t *times)
 {

@@ -1,9 +1,9 @@
-/* What the servers of an ensemble say of themselves, for `doctor`: their version, and whether it is known to lose
- * what it acknowledged.
+/* What the servers of an ensemble say of themselves, for `doctor`: their version, and whether it is known to
+ * lose what it acknowledged.
  *
  * Asks by the four-letter word `srvr` on the client port, the one that ZooKeeper answers by default
- * (administrator's guide, "4lw.commands.whitelist"). Blocks, at most ZOOKEEPER_ASK_MS for each server: for threads of
- * the pool.
+ * (administrator's guide, "4lw.commands.whitelist"). Blocks, at most ZOOKEEPER_ASK_MS for each server: for
+ * threads of the pool.
  */
 #pragma once
 

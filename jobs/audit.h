@@ -2,11 +2,14 @@
  * skip?
  *
  * It computes the fire times anew from the definitions in the journal's records and holds them against
- * history's runs, skipped ranges and pruned days. A fire time is accounted for   by a run that has ended, by
- * one skipped range, or by the count of a pruned day, open            when its run is unfinished, or when
- * nobody had to decide yet: not late beyond the grace, in a pause that goes on, or its job waits for a run
- * that is unresolved, doubled         by a run and a range, or by two ranges (a run of a backfill may stand
- * beside the skip that it makes good), unaccounted     otherwise. Each range's count is recomputed as well.
+ * history's runs, skipped ranges and pruned days. A fire time is
+ *   accounted for  by a run that has ended, by one skipped range, or by the count of a pruned day;
+ *   open           when its run is unfinished, or when nobody had to decide yet: not late beyond the grace,
+ *                  in a pause that goes on, or its job waits for a run that is unresolved;
+ *   doubled        by a run and a range, or by two ranges (a run of a backfill may stand beside the skip that
+ *                  it makes good);
+ *   unaccounted    otherwise.
+ * Each range's count is recomputed as well.
  *
  * Pure, but it takes its time: up to AUDIT_FIRE_TIMES_MAX fire times are stepped through. Fit for a thread of
  * its own with a zone source of its own.

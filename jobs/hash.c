@@ -3,8 +3,7 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-/* --- SipHash-2-4 (Aumasson, Bernstein) --------------------------------------------------------------------
- */
+/* --- SipHash-2-4 (Aumasson, Bernstein) ------------------------------------------------------------------ */
 
 static uint64_t rotate(uint64_t x, int by)
 {

@@ -2,11 +2,10 @@
  * answers.
  *
  * Happy path: ARM -> durable -> PREPARE -> PREPARED -> COMMITTED -> durable -> due -> RELEASE (once) ->
- * STARTED -> WATCH
- * -> ENDED. For a schedule's run all up to COMMITTED happens before its fire time.
+ * STARTED -> WATCH -> ENDED. For a schedule's run all up to COMMITTED happens before its fire time.
  * Failures: PREPARE unreachable: again, after a back-off, under the same name; refused: the next engine of
- * the list, or START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its own
- * successor and fences. FENCE: never ran: armed again; started: adopted; unknown: on_lost decides;
+ * the list, or START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its
+ * own successor and fences. FENCE: never ran: armed again; started: adopted; unknown: on_lost decides;
  * unreachable: unresolved, and again until resolve_within. WATCH unknown: on_lost. A prepared attempt of an
  * older epoch is always fenced, never released.
  */

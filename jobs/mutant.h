@@ -1,6 +1,6 @@
-/* Deliberate faults: each takes one thing away that the protocol needs, at the very place where the shipped code has
- * it. They prove that the simulator would notice (tests/sim/sim_test.py). Compiled in only with CRONSCHED_FAULTS, and
- * switched on only by `sim --mutant`; in a release build MUTANT is false.
+/* Deliberate faults: each takes one thing away that the protocol needs, at the very place where the shipped
+ * code has it. They prove that the simulator would notice (tests/sim/sim_test.py). Compiled in only with
+ * CRONSCHED_FAULTS, and switched on only by `sim --mutant`; in a release build MUTANT is false.
  */
 #pragma once
 

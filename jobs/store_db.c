@@ -13,11 +13,14 @@
 #define BUSY_TIMEOUT_MS 10000
 
 /* One entry per version of the schema: how to get there from the one before. Never change one that was
- * released. runs.done     when it ended, in the order of which the oldest go; 0 while unfinished runs.idx the
- * batch that the row is of: an older batch fed again does not undo a newer one skips         fire times
- * first..last, count of them pruned        how many fire times the rows that went had accounted for, by UTC
- * day gaps          batches never seen; shed: left out by the store itself, and perhaps fed later copied
- * batches that were missing and came from another replica */
+ * released.
+ *   runs.done  when it ended, in the order of which the oldest go; 0 while unfinished
+ *   runs.idx   the batch that the row is of: an older batch fed again does not undo a newer one
+ *   skips      fire times first..last, count of them
+ *   pruned     how many fire times the rows that went had accounted for, by UTC day
+ *   gaps       batches never seen; shed: left out by the store itself, and perhaps fed later
+ *   copied     batches that were missing and came from another replica
+ */
 static const char *const migrations[] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "INSERT INTO meta VALUES('applied', 0), ('written', 0), ('written_time', 0);"

@@ -51,8 +51,7 @@ int text_parse_size(const char *s, int64_t *ret_bytes, struct error *error);
 /* The largest unit that divides it: "256m", "1500". Returns buffer. */
 const char *text_format_size(int64_t bytes, char *buffer, size_t size);
 
-/* --- instants, UTC milliseconds since 1970
- * ------------------------------------------------------------------ */
+/* --- instants, UTC milliseconds since 1970 -------------------------------------------------------------- */
 
 /* RFC 3339 with Z or an offset, years 0000 to 9999, any length of fraction (cut to milliseconds). No leap
  * second. */

@@ -3,11 +3,9 @@
  * Happy path of a standby: connected -> epoch, leader, head, secret and members are read, with watches on
  * leader, head and members -> restore, batch... up to head -> current; then a watch on head at each append.
  * Of a leader: the leader node is missing -> one multi takes the throne -> head is read again, the tail
- * folded
- * -> lead -> append ... acked.
- * Failures: lost: everything asked is wanted again when `connected` comes. expired: the reign is over, if
- * there was one; the fold stays. An answer that makes no sense: noted in status.text, tried again after
- * RETRY_MS. A tree that cannot be ours: the alarm; nothing more is done.
+ * folded -> lead -> append ... acked. Failures: lost: everything asked is wanted again when `connected`
+ * comes. expired: the reign is over, if there was one; the fold stays. An answer that makes no sense: noted
+ * in status.text, tried again after RETRY_MS. A tree that cannot be ours: the alarm; nothing more is done.
  */
 #include "leader/replicated_priv.h"
 

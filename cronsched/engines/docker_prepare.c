@@ -4,12 +4,14 @@
  * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot).
  *
  * Failures:
- *   no such image       pull: never, or pulled already: REFUSED with the image's name; else pull and create
- * again the pull fails      REFUSED with the engine's text: the job's retries are the place for registries
- * that come and go the reply is lost   create again under the same name; 409 then leads to what the first one
- * made 409, name taken     inspect it: ours by its labels, and never started: go on with it; else REFUSED
- *   other errors        REFUSED with the engine's text, since nothing was started; 503 and no answer:
- * UNREACHABLE
+ *   no such image      pull: never, or pulled already: REFUSED with the image's name; else pull and create
+ *                      again
+ *   the pull fails     REFUSED with the engine's text: the job's retries are the place for registries that
+ *                      come and go
+ *   the reply is lost  create again under the same name; 409 then leads to what the first one made
+ *   409, name taken    inspect it: ours by its labels, and never started: go on with it; else REFUSED
+ *   other errors       REFUSED with the engine's text, since nothing was started; 503 and no answer:
+ *                      UNREACHABLE
  */
 #include "cronsched/engines/docker_priv.h"
 

@@ -1,10 +1,10 @@
 /* Inside the docker engine. Kinds of object:
  *
- *   docker   the engine: its endpoint, its link (is it reachable?), its queues
- *   task     one request of the scheduler, from submit to its answer; it has at most one HTTP request under
- * way. It waits in `queue`, works in `active` (at most `parallel`), or stands in `aside` when it holds no
- * place: pulls, stops, watches. watch    the part of a WATCH task that lives as long as the container: its
- * looks and its log
+ *   docker  the engine: its endpoint, its link (is it reachable?), its queues
+ *   task    one request of the scheduler, from submit to its answer; it has at most one HTTP request under
+ *           way. It waits in `queue`, works in `active` (at most `parallel`), or stands in `aside` when it
+ *           holds no place: pulls, stops, watches.
+ *   watch   the part of a WATCH task that lives as long as the container: its looks and its log
  *
  * A task goes by docker_answer or docker_answer_*, after which it must not be touched: the host may submit,
  * abandon or close from within. Everything runs on the loop's thread.

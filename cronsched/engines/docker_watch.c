@@ -6,10 +6,11 @@
  * counts for an end: `wait` is not used, since it answers 0 for what never ran.
  *
  * Failures:
- *   the link goes down       UNREACHABLE once; when it is back, all are looked at: still running is STARTED
- * again an event gets lost       each watch is looked at every DOCKER_LOOK_MS anyway the container is gone
- * ENDED when its `die` was seen, else UNKNOWN it says `created`        UNKNOWN: the engine died in mid-start
- * and does not know what it has started
+ *   the link goes down     UNREACHABLE once; when it is back, all are looked at: still running is STARTED
+ *                          again
+ *   an event gets lost     each watch is looked at every DOCKER_LOOK_MS anyway
+ *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
+ *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
  */
 #include "cronsched/engines/docker_priv.h"
 

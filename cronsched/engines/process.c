@@ -1,11 +1,12 @@
 /* The process engine's table: requests in, work on the pool, answers out. See process.h.
  *
  * The happy path of an attempt:
- *   PREPARE  process_armed.c: on the pool a folder is made and the spawner asked; the supervisor says
- *            "ready" on its socket: PREPARED
+ *   PREPARE  process_armed.c: on the pool a folder is made and the spawner asked; the supervisor says "ready"
+ *            on its socket: PREPARED
  *   RELEASE  "go" on that socket, at once; the supervisor says "started": STARTED
  *   WATCH    process_watch.c: a pidfd on the supervisor, wherever it came from; then the folder is read:
- * ENDED sweep    process_sweep.c: the folder goes after retention
+ *            ENDED
+ *   sweep    process_sweep.c: the folder goes after retention
  *
  * Failures are told where they happen. Two rules hold for all of them. What a folder says decides, never what
  * this process remembers: FENCE and WATCH work the same after a restart. And whatever is wrong with reading

@@ -3,12 +3,13 @@
  *   meson setup build-release --buildtype=release && ninja -C build-release tests/bench/bench_journal
  *   build-release/tests/bench/bench_journal [FOLDER [SECONDS [BYTES]]]
  *
- * FOLDER (default .) says which disk; a folder of our own is made in it and removed. Each line is one kind of
- * append of about BYTES (600) for SECONDS (2): fdatasync   append to a plain file and fdatasync: what one
- * durable write costs sqlite      one INSERT and COMMIT with the journal's own settings, and with its
- * alternatives dependent   the journal, each append sent when the one before is acked: what a chain of
- * decisions can do pipelined   the journal, with a number of appends in flight: what many independent ones
- * can do opening     verifying and replaying what pipelined left
+ * FOLDER (default .) says which disk; a folder of our own is made in it and removed. Each line is one kind
+ * of append of about BYTES (600) for SECONDS (2):
+ *   fdatasync  append to a plain file and fdatasync: what one durable write costs
+ *   sqlite     one INSERT and COMMIT with the journal's own settings, and with its alternatives
+ *   dependent  the journal, each append sent when the one before is acked: what a chain of decisions can do
+ *   pipelined  the journal, with a number of appends in flight: what many independent ones can do
+ *   opening    verifying and replaying what pipelined left
  */
 #include <assert.h>
 #define assert_true(x)            assert(x)

@@ -1,9 +1,9 @@
 /* sim [--seed N] [--worlds N] [--minutes N] [--seconds N] [--mutant NAME] [--verbose]
  * sim --mutants
  *
- * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the seed and
- * how to replay it, and exits with 1. With a mutant (jobs/mutant.h) the shipped code has that fault. --mutants lists
- * them.
+ * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the
+ * seed and how to replay it, and exits with 1. With a mutant (jobs/mutant.h) the shipped code has that
+ * fault. --mutants lists them.
  */
 #include "tests/sim/sim.h"
 

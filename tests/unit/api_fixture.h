@@ -176,8 +176,7 @@ bool scheduler_leading(const struct scheduler *s)
     return fake.leading;
 }
 
-/* --- history, journal, engine, zones ---------------------------------------------------------------------
- */
+/* --- history, journal, engine, zones -------------------------------------------------------------------- */
 
 static void fake_query(struct history *history, const struct history_query *query,
                        void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
