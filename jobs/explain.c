@@ -97,7 +97,7 @@ void explain_line(struct explain *e, int64_t time_ms, const char *what, const ch
 /* " by NAME", or nothing. */
 static const char *by(const char *name, char *buffer, size_t size)
 {
-    snprintf(buffer, size, name ? " by %s" : "", name);
+    snprintf(buffer, size, "%s%s", name ? " by " : "", name ? name : "");
     return buffer;
 }
 

@@ -339,6 +339,11 @@ static int decode_record(struct batch *b, json_t *object, struct error *error)
     }
     if ((r->has & kinds[kind].required) != kinds[kind].required)
         return error_set(error, ERR_CORRUPT, "%s: a required field is missing", kinds[kind].name);
+    if (RECORD_HAS(r, level) && (r->level < 1 || r->level > RECORD_LEVEL))
+        return error_set(
+            error, ERR_CORRUPT,
+            "%s: records of level %lld, and this build reads up to %d: a newer cronsched is needed",
+            kinds[kind].name, (long long)r->level, RECORD_LEVEL);
     return 0;
 }
 

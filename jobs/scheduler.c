@@ -19,13 +19,13 @@
 void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
                    ...)
 {
-    char text[ERROR_TEXT_MAX];
+    struct error said = {0};
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
+    error_setv(&said, 0, format, ap);
     va_end(ap);
-    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, text);
+    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
 }
 
 void scheduler_enter(struct scheduler *s)
