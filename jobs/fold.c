@@ -8,6 +8,7 @@
 #include "jobs/text.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 
 struct fold {
@@ -536,6 +537,8 @@ static int fold_arm(struct fold *f)
         return rc;
     if (!run_def(run))
         return corrupt(f, "the job is gone");
+    if (r->attempt < 1 || r->attempt > INT_MAX || r->try < 1 || r->try > INT_MAX)
+        return corrupt(f, "attempts and tries count from 1");
     if (!run->def)
         run->def = job_ref(run->job->def);
     a = run_add_attempt(run, (int)r->attempt);
