@@ -74,7 +74,7 @@ static void answer_refused(struct scheduler *s, struct run *r, const struct engi
     run_settled(s, r, FATE_REFUSED);
     run_leave_slot(s, r);
     if (next) {
-        record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
+        run_never_ran(s, r, answer->text);
         run_arm(s, r, next);
         return;
     }
@@ -97,7 +97,7 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
     while (at < def->engine.count && strcmp(def->engine.items[at], run_attempt(r)->engine) != 0)
         at++;
     run_leave_slot(s, r);
-    record_with_text(s, RECORD_NEVER_RAN, r, text);
+    run_never_ran(s, r, text);
     run_arm(s, r, def->engine.items[(at + 1) % def->engine.count]);
     r->live.failures = failures;
     if (at + 1 >= def->engine.count)
@@ -111,7 +111,7 @@ static void answer_never_ran(struct scheduler *s, struct run *r, const struct en
     r->live.released = false;
     run_leave_slot(s, r);
     run_unadmit(s, r);
-    record_with_text(s, RECORD_NEVER_RAN, r, answer->text);
+    run_never_ran(s, r, answer->text);
     run_settled(s, r, FATE_DISCARDED);
 }
 

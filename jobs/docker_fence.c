@@ -1,13 +1,13 @@
 /* See docker_fence.h. One function per answer; each ends by saying what is wanted next. What can go wrong,
  * and what the caller sees:
  *
- *   the container is gone (404)   the replayed events decide: started and ended, or created and removed
- *                                 unstarted; without them NEVER_RAN only if no start was ever sent, else
- *                                 UNKNOWN
- *   the witness, yet `created`    a start in progress: look again, and UNREACHABLE at the end while the
+ *   the seal is refused           a start in progress: look again, and UNREACHABLE at the end while the
  *                                 engine has provably lived all the time; a start that failed: REFUSED; an
  *                                 engine that died in mid-start: UNKNOWN, the container stays as evidence
- *   DELETE refused (409)          it runs, or another removes it: inspect again
+ *   sealed, on another boot       the events decide, when they tell of the engine's whole life; else UNKNOWN
+ *   the container is gone (404)   somebody removed it: the replayed events decide: started and ended, or
+ *                                 created and removed unstarted; without them NEVER_RAN only if no start was
+ *                                 ever sent, else UNKNOWN
  *   the stream breaks             the engine died: all looks are taken again on a new stream
  *   no answer                     UNREACHABLE, at once; the caller comes again
  *   nothing but errors            UNREACHABLE after DOCKER_FENCE_ROUNDS_MAX rounds
@@ -127,24 +127,21 @@ static bool conclude_ended(struct docker_fence *f)
 /* The container is gone, and `destroy` was read or will not come. */
 static bool conclude_gone(struct docker_fence *f)
 {
-    const char *by = f->deleted ? "removed" : "found removed";
     if (ran(f))
         return conclude_ended(f);
     if (f->create_seen && f->destroy_seen)
         return conclude(f, ENGINE_NEVER_RAN, -1,
-                        "%s; the engine's events from its creation to its removal hold no start", by);
+                        "found removed; the engine's events from its creation to its removal hold no start");
     if (!f->may_have_run)
-        return conclude(f, ENGINE_NEVER_RAN, -1, "%s; no start was ever sent", by);
-    if (!f->deleted || !f->destroy_seen || !f->looked)
-        return conclude(f, ENGINE_UNKNOWN, -1,
-                        "the container is gone, and the engine remembers neither a start nor its whole life");
-    if (f->boot_same)
-        return conclude(f, ENGINE_NEVER_RAN, -1,
-                        "removed; no start witness, no start event, and the host has not restarted");
-    return conclude(
-        f, ENGINE_UNKNOWN, -1,
-        "removed; there was no start witness, but the engine's host may have restarted since, and "
-        "have lost it");
+        return conclude(f, ENGINE_NEVER_RAN, -1, "found removed; no start was ever sent");
+    return conclude(f, ENGINE_UNKNOWN, -1,
+                    "the container is gone, and the engine remembers neither a start nor its whole life");
+}
+
+/* The witness was not there, and no start can make it any more. */
+static bool conclude_sealed(struct docker_fence *f, const char *proof)
+{
+    return conclude(f, ENGINE_NEVER_RAN, -1, "sealed against any start, without a start witness; %s", proof);
 }
 
 /* Something that is not as it should be: try all again, a bounded number of times. */
@@ -168,7 +165,7 @@ static bool on_state(struct docker_fence *f, const struct docker_fact *fact)
     if (fact->status == 404) {
         if (f->destroy_seen)
             return conclude_gone(f);
-        f->awaits_destroy = true;
+        f->awaits = DOCKER_AWAITS_DESTROY;
         return want(f, DOCKER_FENCE_WAIT);
     }
     if (fact->status != 200)
@@ -176,7 +173,45 @@ static bool on_state(struct docker_fence *f, const struct docker_fact *fact)
     f->state = *fact->state;
     if (docker_state_started(&f->state))
         return conclude_started(f, &f->state);
-    return want(f, DOCKER_FENCE_CHANGES);
+    f->seal_seen = false;
+    return want(f, DOCKER_FENCE_SEAL);
+}
+
+static bool on_sealed(struct docker_fence *f, const struct docker_fact *fact)
+{
+    char text[DOCKER_TEXT_MAX];
+    const struct docker_state *s = &f->state;
+    if (fact->status == 404)
+        return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
+    if (fact->status != 200) {
+        snprintf(f->seal_text, sizeof(f->seal_text), "%s", fact->text ? fact->text : "");
+        return want(f, DOCKER_FENCE_CHANGES);
+    }
+    if (ran(f))
+        return conclude(f, ENGINE_UNKNOWN, -1, "the engine's events tell of a start, its files of none");
+    if (s->error[0] && s->exit_code != 0)
+        return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
+                        docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
+    if (!f->may_have_run)
+        return conclude_sealed(f, "no start was ever sent");
+    return want(f, DOCKER_FENCE_BOOT);
+}
+
+static bool on_boot(struct docker_fence *f, const struct docker_fact *fact)
+{
+    if (docker_boot_same(f->boot, fact->text))
+        return conclude_sealed(f, "its host has not restarted");
+    if (!f->stream_open)
+        return again(f, DOCKER_FENCE_INSPECT, "its event stream breaks");
+    if (f->create_seen && f->seal_seen)
+        return conclude_sealed(f, "its engine has lived since it was made");
+    if (f->create_seen) {
+        f->awaits = DOCKER_AWAITS_SEAL;
+        return want(f, DOCKER_FENCE_WAIT);
+    }
+    return conclude(f, ENGINE_UNKNOWN, -1,
+                    "sealed; there was no start witness, but the engine's host may have restarted since, and "
+                    "have lost it");
 }
 
 static bool on_witness(struct docker_fence *f)
@@ -196,42 +231,16 @@ static bool on_witness(struct docker_fence *f)
         s->error[0] ? ": " : "", s->error);
 }
 
+/* The seal was refused. */
 static bool on_changes(struct docker_fence *f, const struct docker_fact *fact)
 {
-    char text[DOCKER_TEXT_MAX];
-    const struct docker_state *s = &f->state;
     if (fact->status == 404)
         return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
     if (fact->status != 200)
         return trouble(f, fact, "changes");
     if (fact->witness)
         return on_witness(f);
-    if (ran(f)) { /* since the last inspect */
-        if (++f->looks < DOCKER_FENCE_LOOKS_MAX)
-            return again(f, DOCKER_FENCE_INSPECT, "it was started just now");
-        return conclude(f, ENGINE_UNKNOWN, -1, "the engine's events tell of a start, its state of none");
-    }
-    if (s->error[0] && s->exit_code != 0)
-        return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
-                        docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
-    f->looked = true;
-    return want(f, f->may_have_run ? DOCKER_FENCE_BOOT : DOCKER_FENCE_DELETE);
-}
-
-static bool on_deleted(struct docker_fence *f, const struct docker_fact *fact)
-{
-    if (fact->status == 404 || fact->status == 409)
-        return again(f, fact->status == 404 ? DOCKER_FENCE_INSPECT : DOCKER_FENCE_WAIT,
-                     "it is in use or being removed");
-    if (fact->status != 204 && fact->status != 200)
-        return trouble(f, fact, "delete");
-    if (!f->stream_open) /* a start may have come between the last look and this; the events are lost */
-        return want(f, DOCKER_FENCE_INSPECT);
-    f->deleted = true;
-    if (f->destroy_seen)
-        return conclude_gone(f);
-    f->awaits_destroy = true;
-    return want(f, DOCKER_FENCE_WAIT);
+    return again(f, DOCKER_FENCE_WAIT, f->seal_text);
 }
 
 static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
@@ -239,6 +248,9 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
     switch (fact->event) {
     case DOCKER_EVENT_CREATE:
         f->create_seen = true;
+        break;
+    case DOCKER_EVENT_SEAL:
+        f->seal_seen = true;
         break;
     case DOCKER_EVENT_START:
         f->start_seen = true;
@@ -257,9 +269,11 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
     }
     if (f->want != DOCKER_FENCE_WAIT)
         return false;
-    if (f->awaits_destroy && f->destroy_seen)
+    if (f->awaits == DOCKER_AWAITS_DESTROY && f->destroy_seen)
         return conclude_gone(f);
-    if (!f->awaits_destroy && fact->event == DOCKER_EVENT_START)
+    if (f->awaits == DOCKER_AWAITS_SEAL && f->seal_seen)
+        return conclude_sealed(f, "its engine has lived since it was made");
+    if (f->awaits == DOCKER_AWAITS_NOTHING && fact->event == DOCKER_EVENT_START)
         return want(f, DOCKER_FENCE_INSPECT);
     return false;
 }
@@ -267,7 +281,8 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
 static bool on_closed(struct docker_fence *f)
 {
     f->stream_open = false;
-    f->create_seen = f->destroy_seen = f->looked = f->deleted = f->awaits_destroy = false;
+    f->create_seen = f->seal_seen = f->destroy_seen = false;
+    f->awaits = DOCKER_AWAITS_NOTHING;
     if (f->want == DOCKER_FENCE_WAIT || f->rounds >= DOCKER_FENCE_ROUNDS_MAX)
         return again(f, DOCKER_FENCE_OPEN_EVENTS, "its event stream breaks");
     f->rounds++;
@@ -276,12 +291,16 @@ static bool on_closed(struct docker_fence *f)
 
 static bool on_quiet(struct docker_fence *f)
 {
-    /* Gone, and its last event does not come: what was read is all there is. A DELETE of our own that no
-     * event follows is looked at once more: inspect says 404, or that it did not work. */
-    if (f->awaits_destroy && !f->deleted)
+    bool awaits_seal = f->awaits == DOCKER_AWAITS_SEAL;
+
+    /* gone, and its last event does not come: what was read is all there is */
+    if (f->awaits == DOCKER_AWAITS_DESTROY)
         return conclude_gone(f);
-    f->awaits_destroy = f->deleted = false;
-    return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
+    f->awaits = DOCKER_AWAITS_NOTHING;
+    if (awaits_seal && ++f->looks >= DOCKER_FENCE_LOOKS_MAX)
+        return conclude(f, ENGINE_UNKNOWN, -1,
+                        "sealed; its engine may have died since, and lost the witness");
+    return again(f, DOCKER_FENCE_INSPECT, "no clear answer yet");
 }
 
 void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot)
@@ -310,11 +329,10 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
         return on_changes(f, fact);
     case DOCKER_FACT_BOOT:
         assert(f->want == DOCKER_FENCE_BOOT);
-        f->boot_same = docker_boot_same(f->boot, fact->text);
-        return want(f, DOCKER_FENCE_DELETE);
-    case DOCKER_FACT_DELETED:
-        assert(f->want == DOCKER_FENCE_DELETE);
-        return on_deleted(f, fact);
+        return on_boot(f, fact);
+    case DOCKER_FACT_SEALED:
+        assert(f->want == DOCKER_FENCE_SEAL);
+        return on_sealed(f, fact);
     case DOCKER_FACT_QUIET:
         assert(f->want == DOCKER_FENCE_WAIT);
         return on_quiet(f);
@@ -332,7 +350,7 @@ const char *docker_fence_want_name(enum docker_fence_want what)
         [DOCKER_FENCE_INSPECT] = "inspect",
         [DOCKER_FENCE_CHANGES] = "changes",
         [DOCKER_FENCE_BOOT] = "boot",
-        [DOCKER_FENCE_DELETE] = "delete",
+        [DOCKER_FENCE_SEAL] = "seal",
         [DOCKER_FENCE_WAIT] = "wait",
         [DOCKER_FENCE_DONE] = "done",
     };

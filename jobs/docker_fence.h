@@ -1,26 +1,33 @@
 /* The fence of a plain Docker engine: did a prepared container ever run, and can nobody start it any more?
  *
  * A pure step machine: the driver sends what `want` says and tells the facts that come back; no clock, no
- * network. So a simulator drives the shipped code. Facts of the engine that it rests on (measured, API 1.41):
- *   - DELETE without force succeeds on a created and on an exited container, so success proves nothing by
- * itself.
- *   - Each start that went well publishes `start` under the container's lock, before a DELETE can take that
- * lock. A stream that was open before the DELETE therefore tells, up to `destroy`, whether it ran.
- *   - The engine sends a stream's headers before it subscribes to the events. `since` makes it replay the
- * events that it remembers (a ring of 256, in memory only) without a gap to the live ones: the stream must
- * always be opened with since=1. When the replay still holds the container's `create`, the engine's process
- * has lived ever since, and a missing `start` is proof for the whole life of the container.
- *   - An engine killed between exec and its own state write says `created` afterwards. The start witness, a
- * mount point that the runtime makes before exec, is then on disk: no witness, no start. A host that crashed
- * may have lost it: so absence counts only under the boot identity that was seen at prepare.
+ * network. So a simulator drives the shipped code.
  *
- * The happy path (nothing ever ran): OPEN_EVENTS, INSPECT created, CHANGES no witness, BOOT (only when a
- * start may have been sent), DELETE 204, event `destroy`: NEVER_RAN.
+ * The seal. A container has a tmpfs of its own, the start witness, at a path that its image does not have.
+ * The runtime makes a folder there before it executes anything. To seal is to put a regular file at that path
+ * (PUT archive, noOverwriteDirNonDir): it fails when the folder is there, and once the file is there no start
+ * gets past its mounts. So one of the two happens, the file system decides, and it stays decided: a fence that
+ * was cut short, by our death or the engine's, is simply done again. Nothing is removed before the verdict is
+ * in the journal.
+ *
+ * Further facts of the engine that it rests on (measured, API 1.41):
+ *   - A host that crashed may have lost the witness. So the seal proves something only under the boot identity
+ *     that was seen at prepare, asked for after it, or when the events tell that the engine has lived all the
+ *     time. (It may lose a seal or a removal of its last seconds, too: no start can be under way then.)
+ *   - Each start that went well publishes `start`; a seal publishes `extract-to-dir`. The engine sends a
+ *     stream's headers before it subscribes to the events; `since` makes it replay those that it remembers (a
+ *     ring of 256, in memory only) without a gap to the live ones: the stream must always be opened with
+ *     since=1. When it holds the container's `create` and then our seal, the engine's process has lived in
+ *     between.
+ *   - An engine killed between exec and its own state write says `created` afterwards; the witness is there.
+ *
+ * The happy path (nothing ever ran): OPEN_EVENTS, INSPECT created, SEAL 200, BOOT the same (only when a start
+ * may have been sent): NEVER_RAN.
  *
  * The driver's duties: one request under way at a time; the stream stays open beside it, with no event
  * dropped (a stream that cannot be read further is CLOSED); a request that takes too long is told as
- * UNREACHABLE; in DOCKER_FENCE_WAIT, QUIET is told after DOCKER_FENCE_WAIT_MS. The machine always ends:
- * rounds are bounded.
+ * UNREACHABLE; in DOCKER_FENCE_WAIT, QUIET is told after DOCKER_FENCE_WAIT_MS; an error in the state that an
+ * earlier seal has caused is left out. The machine always ends: rounds are bounded.
  *
  * Plain values; the caller owns the struct; nothing to release.
  */
@@ -32,7 +39,7 @@
 #include <stdint.h>
 
 #define DOCKER_FENCE_WAIT_MS    500
-#define DOCKER_FENCE_ROUNDS_MAX 64 /* waits, reopened streams and refused deletes together */
+#define DOCKER_FENCE_ROUNDS_MAX 64 /* waits, reopened streams and refused seals together */
 #define DOCKER_FENCE_LOOKS_MAX  8  /* at a witness beside `created`, of an engine that may have died */
 #define DOCKER_BOOT_MAX         256
 #define DOCKER_TEXT_MAX         512
@@ -79,15 +86,16 @@ bool docker_boot_same(const char *a, const char *b);
 enum docker_fence_want {
     DOCKER_FENCE_OPEN_EVENTS, /* close the old stream, open one of this container's events with since=1 */
     DOCKER_FENCE_INSPECT,
+    DOCKER_FENCE_SEAL,    /* a file in the witness's place, unless the witness is there */
     DOCKER_FENCE_CHANGES, /* is the witness's path in the container's changes? */
     DOCKER_FENCE_BOOT,    /* the host's boot identity, read now */
-    DOCKER_FENCE_DELETE,  /* without force */
     DOCKER_FENCE_WAIT,    /* send nothing; an event or QUIET comes */
     DOCKER_FENCE_DONE,    /* see verdict */
 };
 
 enum docker_event {
     DOCKER_EVENT_CREATE,
+    DOCKER_EVENT_SEAL,
     DOCKER_EVENT_START,
     DOCKER_EVENT_DIE,
     DOCKER_EVENT_DESTROY,
@@ -99,9 +107,9 @@ enum docker_fact_kind {
     DOCKER_FACT_EVENT,   /* at any time while the stream is open: event, at_ms, exit_code of die (-1: none) */
     DOCKER_FACT_CLOSED,  /* at any time while the stream is open: it ended or broke */
     DOCKER_FACT_STATE,   /* answers INSPECT: status, and state when it is 200 */
+    DOCKER_FACT_SEALED,  /* answers SEAL: status */
     DOCKER_FACT_CHANGES, /* answers CHANGES: status, and witness when it is 200 */
     DOCKER_FACT_BOOT,    /* answers BOOT: text, NULL when not known */
-    DOCKER_FACT_DELETED, /* answers DELETE: status */
     DOCKER_FACT_QUIET,   /* answers WAIT */
     DOCKER_FACT_UNREACHABLE, /* answers any request: no answer, or it makes no sense; text */
 };
@@ -133,14 +141,12 @@ struct docker_fence {
     bool may_have_run;
     char boot[DOCKER_BOOT_MAX];
     bool stream_open;
-    bool create_seen, destroy_seen; /* on the stream that is open */
-    bool start_seen, die_seen;      /* ever: a stream that breaks does not undo them */
+    bool create_seen, seal_seen, destroy_seen; /* on the stream that is open */
+    bool start_seen, die_seen;                 /* ever: a stream that breaks does not undo them */
     int64_t start_ms, die_ms;
     int die_code;
-    bool awaits_destroy; /* in WAIT: the container is gone, its last event is to come */
-    bool deleted;        /* by us, on the stream that is open */
-    bool looked;         /* no witness, on the stream that is open */
-    bool boot_same;
+    enum { DOCKER_AWAITS_NOTHING, DOCKER_AWAITS_SEAL, DOCKER_AWAITS_DESTROY } awaits; /* in WAIT: an event */
+    char seal_text[DOCKER_TEXT_MAX]; /* why the last seal was refused */
     int rounds, looks;
     struct docker_state state; /* the last one */
 };

@@ -19,6 +19,7 @@
  *             | UNREACHABLE(text): certainly not sent; may be released again
  *   FENCE    settle whether a prepared id ever ran, and make sure that nobody can start it any more unless
  *            it has.
+ *            Done again it comes to the same: what proves NEVER_RAN stays until DISCARD.
  *            -> STARTED(started_at): it ran or runs; the scheduler watches next
  *             | ENDED(started_at, at, exit_code): it ran and is gone
  *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
@@ -28,7 +29,7 @@
  *               ENDED(at, exit_code, cause, text) | UNKNOWN(text): gone without evidence
  *   STOP     ask it to end: the stop signal, after stop_grace the kill.
  *            -> DONE | UNREACHABLE; the end comes by WATCH
- *   DISCARD  remove a prepared one that was never released and is revoked in the journal.
+ *   DISCARD  remove a prepared one that by the journal is revoked, or never ran.
  *            -> DONE | UNREACHABLE: the sweep finds it later
  *
  * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the

@@ -339,10 +339,11 @@ void run_close(struct scheduler *s, struct run *r, const char *verdict, const ch
     record_commit(s, rec);
 }
 
-/* A revoked attempt's object goes once the revocation is durable; what was never answered is left to the
- * sweep. */
-static void discard_later(struct scheduler *s, struct run *r, const struct attempt *a)
+/* An attempt's object goes once the record that is being written, which gives it up, is durable; what was
+ * never answered is left to the sweep. */
+static void discard_later(struct scheduler *s, struct run *r)
 {
+    const struct attempt *a = run_attempt(r);
     struct discard *d;
     char name[40];
 
@@ -358,6 +359,7 @@ static void discard_later(struct scheduler *s, struct run *r, const struct attem
     d->attempt = a->number;
     d->try = a->try;
     d->epoch = a->epoch;
+    d->index = s->batch->index;
     list_append(&s->discards, &d->all);
 }
 
@@ -377,7 +379,7 @@ void discards_acked(struct scheduler *s)
                                          .id = d->id,
                                          .cause = ""};
 
-        if (d->index == 0 || (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK)))
+        if (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK))
             continue;
         list_remove(&d->all);
         request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
@@ -398,16 +400,20 @@ void run_revoke(struct scheduler *s, struct run *r, const char *reason)
     struct record *rec;
 
     assert(a && !may_execute(s, r));
-    discard_later(s, r, a);
     rec = record_about(s, RECORD_REVOKED, r);
     PUT_TEXT(s, rec, reason, reason);
-    if (!list_empty(&s->discards)) {
-        struct discard *d = LIST_ITEM(s->discards.prev, struct discard, all);
-
-        d->index = d->index ? d->index : s->batch->index;
-    }
+    discard_later(s, r);
     run_leave_slot(s, r);
     orphan(s, &r->live.ticket);
+    record_commit(s, rec);
+}
+
+void run_never_ran(struct scheduler *s, struct run *r, const char *evidence)
+{
+    struct record *rec = record_about(s, RECORD_NEVER_RAN, r);
+
+    PUT_TEXT(s, rec, text, evidence ? evidence : "");
+    discard_later(s, r);
     record_commit(s, rec);
 }
 

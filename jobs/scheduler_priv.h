@@ -62,7 +62,8 @@ struct call { /* an engine request under way */
     UT_hash_handle by_ticket;
 };
 
-struct discard { /* a revoked attempt's object, to be removed once the revocation is durable */
+struct
+    discard { /* the object of an attempt that is revoked or never ran: to be removed once that is durable */
     struct list all;
     uint64_t index;
     struct engine *engine;
@@ -180,6 +181,7 @@ void run_attend(struct scheduler *s, struct run *r);
 void run_release_now(struct scheduler *s,
                      struct run *r); /* when committed and durable: the due time has come */
 void run_revoke(struct scheduler *s, struct run *r, const char *reason);
+void run_never_ran(struct scheduler *s, struct run *r, const char *evidence);
 void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
 void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
 void run_fire_ahead(struct scheduler *s, struct run *r); /* a reservation, before its turn to be judged */

@@ -6,10 +6,11 @@
  * to its thread) happen beside the loop.
  *
  * The distinction that everything else rests on is made here: a call that failed is either
- *   HTTP_NOT_SENT  certainly not one byte of the request has left: no such socket, connection refused, name
- * unknown, TLS refused, timed out before the request was written; or HTTP_UNKNOWN   it has or may have left:
- * the server may act on it. and a call marked `once` goes out on a fresh connection that nobody uses again,
- * since curl sends a request a second time when a connection that it reuses turns out to be dead.
+ *   HTTP_NOT_SENT   certainly not one byte of the request has left: no such socket, connection refused, name
+ *                   unknown, TLS refused, timed out before the request was written
+ *   HTTP_UNKNOWN    it has or may have left: the server may act on it
+ * A call marked `once` goes out on a fresh connection that nobody uses again, since curl sends a request a
+ * second time when a connection that it reuses turns out to be dead.
  *
  * Ownership: curl_uv_start copies the request (strings, body). A call lives until its `done` has been called
  * or it is cancelled; callbacks are never made from within curl_uv_start, and none is made after

@@ -69,8 +69,8 @@ struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
     q.timeout_ms = call->timeout_ms;
     if (call->body) {
         q.body = call->body;
-        q.body_size = strlen(call->body);
-        q.headers[0] = "Content-Type: application/json";
+        q.body_size = call->body_size ? call->body_size : strlen(call->body);
+        q.headers[0] = call->body_size ? "Content-Type: application/x-tar" : "Content-Type: application/json";
     }
     return curl_uv_start(&started, d->curl, &q, error) < 0 ? NULL : started;
 }
@@ -562,8 +562,10 @@ int engine_docker_new(struct engine **ret, uv_loop_t *loop, const struct engine_
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);
     r = read_endpoint(d, d->tls_ca || d->tls_cert || d->tls_key, error);
-    if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_PATH_MAX / 2))
-        r = error_set(error, ERR_INVALID, "the witness's prefix must be an absolute path");
+    if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_WITNESS_MAX - 32))
+        r = error_set(error, ERR_INVALID,
+                      "the witness's prefix must be an absolute path, of at most %d bytes",
+                      DOCKER_WITNESS_MAX - 32);
     d->curl = o->curl;
     if (r == 0 && !d->curl) {
         r = curl_uv_new(&d->curl, loop, error);

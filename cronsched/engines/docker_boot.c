@@ -1,12 +1,14 @@
 /* The boot identity of the engine's host. The API does not tell it, and a start witness may be lost only with
  * the host: so every sign that would have changed with a restart of the host is worth having.
  *
- *   kernel=ID   the kernel's boot id, of /proc. Only when the endpoint is a unix socket whose listener, by
- *               SO_PEERCRED, is a process that we see and that is called like an engine, or like the init
- * that listens for it: a socket forwarded from elsewhere (ssh, socat, a proxy) does not count. engine=ID.NET
- * the engine's id, and the id of its default network `bridge`, which the engine makes anew at each start of
- * its own unless containers live on through it (live-restore), which they do not through a restart of the
- * host. So an equal id means that the host has not restarted; another means nothing.
+ *   kernel=ID       the kernel's boot id, of /proc. Only when the endpoint is a unix socket whose listener, by
+ *                   SO_PEERCRED, is a process that we see and that is called like an engine, or like the init
+ *                   that listens for it: a socket forwarded from elsewhere (ssh, socat, a proxy) does not
+ *                   count.
+ *   engine=ID.NET   the engine's id, and the id of its default network `bridge`, which the engine makes anew at
+ *                   each start of its own unless containers live on through it (live-restore), which they do
+ *                   not through a restart of the host. So an equal id means that the host has not restarted;
+ *                   another means nothing.
  *
  * Neither: then the fence relies on the engine's memory of events alone, and says UNKNOWN where that has a
  * hole.

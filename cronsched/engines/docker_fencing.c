@@ -122,11 +122,22 @@ static void on_state(struct docker_task *t, const struct docker_reply *reply)
             fact.text = "inspect makes no sense";
         }
         docker_witness_read(reply->json, t->witness, sizeof(t->witness));
+        if (t->witness[0] && strstr(state.error, t->witness) && strcasestr(state.error, "not a directory"))
+            state.error[0] = '\0'; /* of a start that met the seal */
     }
     tell(t, &fact);
 }
 
-/* A container without the label of its witness is none of ours: then nothing is proved by a missing path. */
+static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
+{
+    FAULT_POINT("docker.fence.sealed", t->run);
+    if (docker_lost(reply))
+        tell_lost(t, reply);
+    else
+        tell(t,
+             &(struct docker_fact){.kind = DOCKER_FACT_SEALED, .status = reply->status, .text = reply->text});
+}
+
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .status = reply->status, .text = reply->text};
@@ -134,7 +145,7 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
         tell_lost(t, reply);
         return;
     }
-    fact.witness = !t->witness[0] || docker_changes_hold(reply->json, t->witness);
+    fact.witness = docker_changes_hold(reply->json, t->witness);
     tell(t, &fact);
 }
 
@@ -143,27 +154,41 @@ static void on_boot(struct docker_task *t, const char *boot)
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_BOOT, .text = boot});
 }
 
-static void on_deleted(struct docker_task *t, const struct docker_reply *reply)
-{
-    FAULT_POINT("docker.fence.deleted", t->run);
-    if (docker_lost(reply))
-        tell_lost(t, reply);
-    else
-        tell(t, &(struct docker_fact){
-                    .kind = DOCKER_FACT_DELETED, .status = reply->status, .text = reply->text});
-}
-
 static void on_quiet(struct docker_task *t)
 {
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_QUIET});
 }
 
-static void request(struct docker_task *t, const char *method, const char *what, const char *query,
-                    docker_done *done)
+static void look(struct docker_task *t, const char *what, docker_done *done)
 {
     char path[DOCKER_PATH_MAX];
     snprintf(path, sizeof(path), "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
-    docker_send(t, &(struct docker_call){.method = method, .path = path, .query = query}, done);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
+}
+
+/* A container without the label of its witness is none of ours: nothing can be proved of it. */
+static void on_foreign(struct docker_task *t)
+{
+    docker_answer_text(t, ENGINE_UNKNOWN, -1, "it is there, and bears no label of a start witness");
+}
+
+static void seal(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX], archive[DOCKER_SEAL_BYTES];
+    if (!t->witness[0]) {
+        docker_wake_in(t, 0, on_foreign);
+        return;
+    }
+    docker_seal_archive(t->witness, archive);
+    snprintf(path, sizeof(path), "/containers/%.*s/archive", DOCKER_ID_MAX, t->id);
+    FAULT_POINT("docker.fence.seal", t->run);
+    docker_send(t,
+                &(struct docker_call){.method = "PUT",
+                                      .path = path,
+                                      .query = "path=/&noOverwriteDirNonDir=true",
+                                      .body = archive,
+                                      .body_size = sizeof(archive)},
+                on_sealed);
 }
 
 /* --- the verdict --- */
@@ -192,17 +217,16 @@ static void act(struct docker_task *t)
         open_stream(t);
         break;
     case DOCKER_FENCE_INSPECT:
-        request(t, "GET", "/json", NULL, on_state);
+        look(t, "/json", on_state);
+        break;
+    case DOCKER_FENCE_SEAL:
+        seal(t);
         break;
     case DOCKER_FENCE_CHANGES:
-        request(t, "GET", "/changes", NULL, on_changes);
+        look(t, "/changes", on_changes);
         break;
     case DOCKER_FENCE_BOOT:
         docker_boot_read(t, on_boot);
-        break;
-    case DOCKER_FENCE_DELETE:
-        FAULT_POINT("docker.fence.delete", t->run);
-        request(t, "DELETE", "", "v=1", on_deleted);
         break;
     case DOCKER_FENCE_WAIT:
         docker_wake_in(t, DOCKER_FENCE_WAIT_MS, on_quiet);

@@ -77,6 +77,8 @@ static enum docker_event event_of(const char *action)
 {
     if (strcmp(action, "create") == 0)
         return DOCKER_EVENT_CREATE;
+    if (strcmp(action, "extract-to-dir") == 0)
+        return DOCKER_EVENT_SEAL;
     if (strcmp(action, "start") == 0)
         return DOCKER_EVENT_START;
     if (strcmp(action, "die") == 0 || strcmp(action, "died") == 0) /* podman's word */

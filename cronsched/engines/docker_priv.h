@@ -40,6 +40,8 @@
 #define DOCKER_SWEEP_MAX       64           /* containers that one sweep looks at */
 #define DOCKER_CLOCK_MARGIN_MS 10000        /* a leader whose clock is so much ahead is none any more */
 #define DOCKER_PATH_MAX        1024
+#define DOCKER_WITNESS_MAX     96 /* a path that fits the name in an archive's header */
+#define DOCKER_SEAL_BYTES      1536
 #define DOCKER_ID_MAX          128
 #define DOCKER_REFUSED_IDS     64
 #define DOCKER_TICK_MS         100
@@ -144,8 +146,8 @@ struct docker_task {
 
     struct docker_fence fence; /* FENCE */
     struct curl_call *stream;
-    bool stream_opened, fence_fresh; /* fresh: an event brought something new to do */
-    char witness[DOCKER_PATH_MAX];   /* also PREPARE */
+    bool stream_opened, fence_fresh;      /* fresh: an event brought something new to do */
+    char witness[DOCKER_WITNESS_MAX + 1]; /* also PREPARE */
 
     void (*boot_done)(struct docker_task *task, const char *boot);
     char failure[DOCKER_TEXT_MAX]; /* RELEASE: the text of the start's error */
@@ -157,8 +159,9 @@ struct docker_task {
 
 struct docker_call {
     const char *method, *path, *query; /* query: NULL or escaped, without '?' */
-    const char *body;                  /* JSON */
-    int64_t timeout_ms;                /* 0: DOCKER_CALL_MS */
+    const char *body;                  /* JSON; or, with its size, a tar archive */
+    size_t body_size;
+    int64_t timeout_ms; /* 0: DOCKER_CALL_MS */
     size_t max_bytes;
     bool once;
 };
@@ -198,6 +201,9 @@ void docker_link_stop(struct docker *d);
 json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
                            const struct environment *environment);
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
+
+/* --- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. */
+void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);
 
 /* --- docker_json.c: pure */
 int docker_state_read(const json_t *inspect, struct docker_state *ret);

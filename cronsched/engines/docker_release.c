@@ -1,12 +1,15 @@
 /* RELEASE, STOP and DISCARD.
  *
  * RELEASE sends the one start request, on a connection of its own, and is done with it: whatever comes back,
- * it is not sent again. What the answers mean: 204, 304        STARTED, at the time that the engine has for
- * it 400             the command could not be executed: REFUSED with the exit code 127 or 126 404 no such
- * container: UNKNOWN for the scheduler, which fences; the id is remembered, so that the fence knows that no
- * start took place. Another 404 (a network is missing): REFUSED 409             it is paused or being
- * removed: UNKNOWN 5xx             REFUSED when the text proves that nothing was executed, else UNKNOWN no
- * answer       UNREACHABLE when not a byte was sent, else UNKNOWN
+ * it is not sent again. What the answers mean:
+ *
+ *   204, 304    STARTED, at the time that the engine has for it
+ *   400         the command could not be executed: REFUSED with the exit code 127 or 126
+ *   404         no such container: UNKNOWN for the scheduler, which fences; the id is remembered, so that the
+ *               fence knows that no start took place. Another 404 (a network is missing): REFUSED
+ *   409         it is paused or being removed: UNKNOWN
+ *   5xx         REFUSED when the text proves that nothing was executed, else UNKNOWN
+ *   no answer   UNREACHABLE when not a byte was sent, else UNKNOWN
  */
 #include "cronsched/engines/docker_priv.h"
 

@@ -1,9 +1,12 @@
 /* The sweep: removes what the journal needs no more. While host->epoch() says that this replica leads, every
  * `sweep_ms`: list all containers with our cluster's label; of those whose epoch is not above ours and that
- * host->keep lets go: exited, longer than the retention ago (by the engine's own clock): DELETE created, of a
- * lower epoch, or older than the retention: DELETE; a start that failed leaves such never by force, so that
- * whatever runs after all stays: the engine refuses. At most DOCKER_SWEEP_MAX are looked at, one after the
- * other; the rest waits for the next sweep. Any failure ends the sweep.
+ * host->keep lets go:
+ *
+ *   exited    longer than the retention ago (by the engine's own clock): DELETE
+ *   created   of a lower epoch, or older than the retention: DELETE; a start that failed leaves such
+ *
+ * Never by force, so that whatever runs after all stays: the engine refuses. At most DOCKER_SWEEP_MAX are looked
+ * at, one after the other; the rest waits for the next sweep. Any failure ends the sweep.
  */
 #include "cronsched/engines/docker_priv.h"
 

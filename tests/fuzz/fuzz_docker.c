@@ -69,8 +69,8 @@ static void tell(struct docker_fence *f, uint8_t byte)
     case DOCKER_FENCE_BOOT:
         fact.kind = DOCKER_FACT_BOOT;
         break;
-    case DOCKER_FENCE_DELETE:
-        fact.kind = DOCKER_FACT_DELETED;
+    case DOCKER_FENCE_SEAL:
+        fact.kind = DOCKER_FACT_SEALED;
         break;
     default:
         fact.kind = DOCKER_FACT_QUIET;

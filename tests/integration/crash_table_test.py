@@ -4,9 +4,9 @@
 Each row names the points (jobs/fault.h) at which the process dies, one after the other ("wire:start" is a point outside
 of it: a relay in front of the engine has just handed over that request): the second one strikes the
 process that was started after the first crash, so the steps of a take-over are covered too. The run's starts are
-counted by the attempt itself in a ledger. They are never two, and exactly one at every point but those of MAY_BE_LOST,
-which the design names as unprovable: there the verdict `lost` with its evidence is right as well, and no start is.
-Afterwards nothing may be left behind: no prepared container or attempt without an owner.
+counted by the attempt itself in a ledger. They are exactly one at every point. Only where an attempt's own supervisor is
+killed the verdict may be `lost` or `failed`, with its evidence. Afterwards nothing may be left behind: no prepared
+container or attempt without an owner.
 """
 
 import json
@@ -51,8 +51,8 @@ SETTLE = {
 SETTLE_ENGINE = {
     ("process", BEFORE_RELEASE): ["process-fence", "attempt-fenced", "process-fenced"],
     ("process", AFTER_RELEASE): ["process-fence", "process-fenced"],
-    ("docker", BEFORE_RELEASE): ["wire:inspect", "docker.fence.delete", "wire:delete", "docker.fence.deleted",
-                                 "docker.fence.verdict"],
+    ("docker", BEFORE_RELEASE): ["wire:inspect", "docker.fence.seal", "wire:archive", "docker.fence.sealed",
+                                 "docker.fence.verdict", "submit:discard", "wire:delete"],
     ("docker", AFTER_RELEASE): ["wire:inspect", "docker.fence.verdict"],
 }
 # In the attempt's own supervisor, which outlives the server; here the server goes on.
@@ -60,13 +60,6 @@ SUPERVISOR = ["supervise-begin", "supervise-ready-written", "supervise-ready", "
               "supervise-linked", "supervise-started", "supervise-executed", "supervise-ended", "supervise-end-written",
               "supervise-end-synced"]
 STOP = ["append:stopping", "acked:stopping", "submit:stop", "answer:done"]
-
-# Where nothing can be proved: the fence has removed the container, and died before it said so.
-MAY_BE_LOST = {
-    "docker": {(BEFORE_RELEASE, p) for p in ("wire:delete", "docker.fence.deleted", "docker.fence.verdict",
-                                             "answer:never-ran", "append:never-ran")},
-    "process": set(),
-}
 
 
 class Row:
@@ -218,9 +211,7 @@ class CrashTable(lab.Suite):
     def check(self, run):
         text = f"{self.row.text()}\n{run}"
         self.assertNone(lab.Checker(self.ledger).strict().doubles())
-        if run["verdict"] == "lost":
-            if self.row.how != "supervisor":
-                self.assertIn(self.row.points, MAY_BE_LOST[self.row.engine], text)
+        if self.row.how == "supervisor" and run["verdict"] == "lost":
             self.assertRegex(self.one.cli.check("explain", "j", run["fire_time"]).out, r"(?i)lost|unknown", text)
         elif self.row.how == "supervisor" and run["verdict"] == "failed":
             self.assertEqual((0, 126), (self.row.starts, run["exit_code"]), text)  # provably never executed

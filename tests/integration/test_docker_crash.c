@@ -33,18 +33,24 @@ static void fence_of_one_that_was_never_started(void **state)
     for (int may = 0; may < 2; may++) {
         struct attempt_id a = fixture_prepared(f, job);
         fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, may), ENGINE_NEVER_RAN);
-        assert_int_equal(fixture_start(f, &a), 404); /* nobody can any more */
+        assert_int_equal(fixture_start(f, &a), 400); /* nobody can any more */
+        fixture_make_forget(f);
         struct test_answer *t =
             fixture_ask(f, ENGINE_FENCE, job, &a, may); /* a second fence, after a lost verdict */
         fixture_expect(t, ENGINE_NEVER_RAN);
-        fixture_expect_text(t->text, "hold no start");
+        fixture_expect_text(t->text, "sealed");
+        fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &a, false), ENGINE_DONE);
+        assert_int_equal(fixture_start(f, &a), 404);
     }
-    struct attempt_id a =
-        fixture_prepared(f, job); /* the engine has forgotten its creation: witness and boot decide */
+    struct attempt_id a = fixture_prepared(f, job); /* the engine's memory decides, without a boot */
+    snprintf(a.boot, sizeof(a.boot), "kernel=another");
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
+
+    a = fixture_prepared(f, job); /* the engine has forgotten its creation: witness and boot decide */
     fixture_make_forget(f);
     struct test_answer *t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
     fixture_expect(t, ENGINE_NEVER_RAN);
-    fixture_expect_text(t->text, "witness");
+    fixture_expect_text(t->text, "not restarted");
 
     a = fixture_prepared(f, job); /* and nothing is known of the boot */
     fixture_make_forget(f);

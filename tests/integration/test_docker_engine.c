@@ -339,6 +339,8 @@ static void a_start_that_got_lost_on_the_way_never_ran(void **state)
     assert_int_equal(f->lost, 1); /* it was not sent a second time */
     fixture_proxy(f, PROXY_PASS, NULL);
     fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
+    assert_string_equal(fixture_status(f, &a), "created"); /* the evidence stays until it is in the journal */
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &a, true), ENGINE_DONE);
     assert_string_equal(fixture_status(f, &a), "gone");
     assert_int_equal(fixture_count(f, "ran"), 0);
     job_unref(job);

@@ -14,6 +14,7 @@ KINDS = {
     "create": r"^POST \S*/containers/create",
     "start": r"^POST \S*/containers/[^/ ]+/start",
     "stop": r"^POST \S*/containers/[^/ ]+/(stop|kill)",
+    "archive": r"^PUT \S*/containers/[^/ ]+/archive",
     "delete": r"^DELETE \S*/containers/",
     "inspect": r"^GET \S*/containers/[^/ ]+/json",
     "wait": r"^POST \S*/containers/[^/ ]+/wait",

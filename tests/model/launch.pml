@@ -5,7 +5,9 @@
  * read is final. An append is one step, with the epoch check. Everything that a leader asks of the engine is a
  * step of its own, and a start request may arrive at any later time; the engine handles it in two steps (look
  * up, then lock). The engine may die at any time, also between exec and its own note of it; its host may die
- * with it, and lose the start witness. The ring of events may forget.
+ * with it, and lose the start witness. The ring of events may forget. Somebody may remove a container by hand.
+ * What has been sealed or removed is taken to stay so: that a host's death undoes it, and that a leader sleeps
+ * through all of that with its start request in hand, is left to the lease.
  *
  * Not here: time and the cursor (cursor.pml), the journal itself (log.pml), retries (attempts of their own).
  *
@@ -23,6 +25,12 @@
 #ifndef EDITS
 #define EDITS 1
 #endif
+#ifdef GONE_PROVES
+#define REMOVALS 1
+#endif
+#ifndef REMOVALS
+#define REMOVALS 0
+#endif
 
 /* what the journal says of the run; what the engine says of an object */
 mtype = { WAITING, ARMED, COMMITTED, HANDED_OVER, STARTED, ENDED, LOST, FAILED };
@@ -36,15 +44,17 @@ byte journal_id;           /* and what */
 mtype object[OBJECTS] = ABSENT;
 byte objects = 0;          /* made so far: every ARM gives a name of its own */
 bit witness[OBJECTS];      /* the mount point that the runtime makes before exec */
+bit sealed[OBJECTS];       /* a file in its place: no start gets past its mounts */
 bit remembers[OBJECTS];    /* the engine's ring of events holds its creation */
 bit saw_start[OBJECTS];    /* and its start */
 bit other_boot[OBJECTS];   /* its host has died since it was prepared */
+bit refused[OBJECTS];      /* a start was answered: no such container, or none that can be started */
 byte requests[OBJECTS];    /* start requests under way */
 byte busy = OBJECTS;       /* the object whose start is in progress: locked */
-byte crashes = CRASHES, edits = EDITS;
+byte crashes = CRASHES, edits = EDITS, removals = REMOVALS;
 
 byte ran = 0;              /* how often the job was executed: what it is all about */
-bit in_doubt = 0;          /* a start was requested, or an object removed by a fence; */
+bit in_doubt = 0;          /* a start was requested, or an object sealed, or removed by hand; */
 bit unproved = 0;          /* evidence was lost, or awaited in vain; */
 bit exhausted = 0;         /* the bound on objects was met: nothing is said about the end */
 
@@ -62,6 +72,11 @@ bit exhausted = 0;         /* the bound on objects was met: nothing is said abou
     fi
 
 /* ---- the engine ---- */
+
+/* DELETE without force: waits for a start in progress, refuses what runs, succeeds on what was never started and
+ * on what has exited. */
+#define REMOVABLE(id) (object[id] == CREATED || object[id] == EXITED)
+#define REMOVE(id)    object[id] = GONE; witness[id] = 0; sealed[id] = 0; other_boot[id] = 0
 
 inline dies(host)
 {
@@ -102,12 +117,12 @@ end_idle:
             fi;
             requests[id]--;
             if
-            :: object[id] == CREATED || object[id] == EXITED
-            :: else -> id = 0; goto end_idle
+            :: REMOVABLE(id)
+            :: else -> refused[id] = (object[id] == GONE); id = 0; goto end_idle
             fi
         };
         if
-        :: atomic { object[id] == CREATED || object[id] == EXITED -> /* locked; exec comes before any note of it */
+        :: atomic { REMOVABLE(id) && !sealed[id] -> /* locked; exec comes before any note of it */
                 busy = id;
                 witness[id] = 1;
                 ran++;
@@ -118,25 +133,22 @@ end_idle:
             :: dies(false) /* it may run, and only the witness tells */
             :: dies(true)
             fi
-        :: atomic { object[id] == GONE -> skip }
+        :: atomic { object[id] == GONE || sealed[id] -> refused[id] = 1 }
         fi;
         id = 0
     :: atomic { object[0] == RUNNING -> object[0] = EXITED }
     :: atomic { object[1] == RUNNING -> object[1] = EXITED }
     :: atomic { object[2] == RUNNING -> object[2] = EXITED }
     :: atomic { object[3] == RUNNING -> object[3] = EXITED }
+    :: atomic { removals > 0 && REMOVABLE(0) -> removals--; in_doubt = 1; unproved = 1; REMOVE(0) }
+    :: atomic { removals > 0 && REMOVABLE(1) -> removals--; in_doubt = 1; unproved = 1; REMOVE(1) }
     :: dies(false)
     :: dies(true)
     od
 }
 
-/* DELETE without force: waits for a start in progress, refuses what runs, succeeds on what was never started and
- * on what has exited. */
-#define REMOVABLE(id) (object[id] == CREATED || object[id] == EXITED)
-#define REMOVE(id)    object[id] = GONE; witness[id] = 0; other_boot[id] = 0
-
 /* The fence's notes are of no use any more. */
-#define JUDGED had_create = 0; had_start = 0; deleted = 0; boot_same = 0; deaths = 0
+#define JUDGED had_create = 0; had_start = 0; boot_same = 0; deaths = 0
 
 /* ---- a reign ---- */
 
@@ -144,7 +156,7 @@ proctype reign(byte me)
 {
     mtype state;           /* this leader's fold: only its own appends change it */
     byte id;
-    bit had_create, had_start, deleted, boot_same; /* of the fence */
+    bit had_create, had_start, boot_same; /* of the fence */
     byte deaths;           /* of the engine, when the fence opened its stream */
 
     /* the multi: check(epoch), create(leader), set(epoch); then the tail is final */
@@ -219,7 +231,7 @@ release: /* ONE start request for this id, ever */
     };
     if
     :: atomic { object[id] == RUNNING || object[id] == EXITED -> goto started }
-    :: atomic { object[id] == GONE && requests[id] == 0 -> goto failed }
+    :: atomic { refused[id] && requests[id] == 0 -> goto failed }
 #ifdef RELEASED_AGAIN
     :: atomic { requests[id] < 2 -> requests[id]++ }; goto fence
 #endif
@@ -240,7 +252,7 @@ settle: /* what an earlier reign has left */
 
 fence: /* opens the stream, with what the engine remembers: all, or too little */
     atomic {
-        deaths = CRASHES - crashes; deleted = 0; boot_same = 0;
+        deaths = CRASHES - crashes; boot_same = 0;
         had_create = remembers[id]; had_start = 0;
         if
         :: true
@@ -254,20 +266,33 @@ inspect:
     :: atomic { object[id] == GONE -> goto gone }
     :: object[id] == CREATED
     fi;
-#ifndef NO_WITNESS
+#ifdef BOOT_BEFORE_SEAL
+    boot_same = !other_boot[id];
+#endif
+    /* the seal: the file system decides between it and the witness */
     if
     :: atomic { object[id] != CREATED -> goto inspect }
+#ifndef NO_WITNESS
     :: atomic { object[id] == CREATED && witness[id] ->
             if
             :: unproved = 1; JUDGED; goto lost /* the engine died in mid-start, or takes too long */
             :: busy == id -> goto inspect
             fi
         }
-    :: object[id] == CREATED && !witness[id]
-    fi;
+    :: atomic { object[id] == CREATED && !witness[id] ->
+#else
+    :: atomic { object[id] == CREATED ->
 #endif
-    atomic {
+            in_doubt = 1;
+#ifndef NO_SEAL
+            sealed[id] = 1
+#endif
+        }
+    fi;
+    atomic { /* asked for after the seal: a host that died before it may have lost the witness */
+#ifndef BOOT_BEFORE_SEAL
         boot_same = !other_boot[id];
+#endif
 #ifdef NO_BOOT
         boot_same = 1;
 #endif
@@ -275,22 +300,21 @@ inspect:
         if
         :: true
         :: boot_same = 1 /* its time has not come by this leader's clock: surely no start was sent */
+        fi;
+#endif
+        if
+        :: object[id] != GONE && (boot_same || (had_create && deaths == CRASHES - crashes)) -> JUDGED; goto never_ran
+        :: object[id] != GONE && !boot_same && had_create && deaths != CRASHES - crashes -> goto fence
+        :: object[id] != GONE && !boot_same && !had_create -> unproved = 1; JUDGED; goto lost
+        :: object[id] == GONE -> goto inspect
         fi
-#endif
     };
-    if
-    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id); deleted = 1; in_doubt = 1 }
-    :: atomic { object[id] == RUNNING || object[id] == GONE -> goto inspect }
-    fi;
-#ifdef DELETE_PROVES
-    goto never_ran;
-#endif
 
-gone: /* the events decide, on one unbroken stream */
+gone: /* by somebody's hand: the events decide, on one unbroken stream */
     atomic {
         if
 #ifdef GONE_PROVES
-        :: !deleted -> goto never_ran
+        :: JUDGED; goto never_ran
 #endif
         :: deaths != CRASHES - crashes -> goto fence
         :: deaths == CRASHES - crashes ->
@@ -298,15 +322,25 @@ gone: /* the events decide, on one unbroken stream */
             :: saw_start[id] && !had_start -> JUDGED; goto ended
             :: else ->
                 if
-                :: had_create || (deleted && boot_same) -> JUDGED; goto never_ran
+                :: had_create -> JUDGED; goto never_ran
                 :: else -> JUDGED; goto lost
                 fi
             fi
         fi
     };
 
-never_ran:
+never_ran: /* removed only when that is in the journal: until then it is the evidence */
+#ifdef DISCARD_EARLY
+    if
+    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id) }
+    :: object[id] == RUNNING || object[id] == GONE
+    fi;
+#endif
     APPEND(WAITING);
+    if
+    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id) }
+    :: goto attend /* the sweep finds it */
+    fi;
     goto attend;
 
 started:

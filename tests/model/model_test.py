@@ -27,12 +27,13 @@ NAIVE = {
         "HANDED_OVER_RELEASED": "a leader releases what it has handed over",
         "RESENT_START": "a library sends the start request again",
         "RELEASED_AGAIN": "a start without an answer is sent again",
-        "DELETE_PROVES": "a delete that succeeds is taken as proof that nothing ran",
-        "GONE_PROVES": "so is a container that is gone",
-        "NO_WITNESS": "the fence does not look for the start witness",
-        "NO_BOOT": "it does not ask whether the host has restarted",
+        "NO_SEAL": "a look at the start witness alone is taken as proof that nothing ran",
+        "NO_WITNESS": "the seal takes the start witness's place",
+        "GONE_PROVES": "a container that is gone is taken as proof",
+        "NO_BOOT": "the fence does not ask whether the host has restarted",
+        "BOOT_BEFORE_SEAL": "it asks before the seal",
         "CLOCK_TRUSTED": "it trusts its clock that no start was sent",
-        "DISCARD_EARLY": "what is revoked is removed before that is in the journal",
+        "DISCARD_EARLY": "what is revoked, or never ran, is removed before that is in the journal",
     },
     "cursor": {
         "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
@@ -81,6 +82,9 @@ class Models(lab.Suite):
     def test_a_run_is_started_at_most_once_and_ends(self):
         self.holds("launch")
 
+    def test_so_it_does_when_somebody_removes_a_container(self):
+        self.holds("launch", "REMOVALS=1", "CRASHES=0")
+
     def test_lost_can_be_reached(self):
         """The model is not so kind that nothing is ever lost."""
         errors, *_ = self.spin("launch", "LOST_UNREACHABLE")
@@ -91,6 +95,7 @@ class Models(lab.Suite):
 
     def larger_worlds(self):
         self.holds("launch", "REIGNS=3", "CRASHES=0")
+        self.holds("launch", "REMOVALS=1")
         self.holds("cursor", "REIGNS=2", "T=4")
 
 

@@ -240,9 +240,9 @@ static void call_release(struct world *w, struct event *e, struct object *o, str
     if (o && e->call.sender_epoch <= o->handed_epoch)
         violation(w, "%s#%d: a start request of epoch %lld, which has handed it over", o->run, o->attempt,
                   (long long)e->call.sender_epoch);
-    if (!o || o->state == OBJECT_GONE) {
+    if (!o || o->state == OBJECT_GONE || o->sealed) {
         a.event = ENGINE_REFUSED;
-        a.text = "no such object";
+        a.text = "no such object, or it is sealed";
     } else if (o->state == OBJECT_CREATED && chance(w, 5)) {
         o->state = OBJECT_EXITED;
         o->exit_code = a.exit_code = 127;
@@ -280,8 +280,7 @@ static void call_fence(struct world *w, struct event *e, struct object *o, struc
         a.event = ENGINE_UNKNOWN;
         a.text = "a witness, and no start";
     } else if (o->state == OBJECT_CREATED) {
-        object_gone(o);
-        o->fenced_epoch = e->call.sender_epoch;
+        o->sealed = true;
         a.event = ENGINE_NEVER_RAN;
     } else if (o->starts == 0) {
         a.event = ENGINE_REFUSED;

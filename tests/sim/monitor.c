@@ -214,10 +214,8 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 {
     const struct object *o = a->id ? object_by_id(w, a->id) : NULL;
 
-    /* the engine died in mid-start; two leaders died, one between its fence and its verdict; unreachable too
-     * long */
-    return (o && (o->limbo || (o->fenced_epoch && o->fenced_epoch < b->epoch))) ||
-           (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
+    /* the engine died in mid-start; unreachable too long */
+    return (o && o->limbo) || (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 
 static void judge_attempt(struct world *w, const struct batch *b, const struct record *r)

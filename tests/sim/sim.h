@@ -127,7 +127,7 @@ struct object {
     bool limbo;           /* its engine died in mid-start: it ran, and nothing but the witness tells */
     bool committed;       /* its id is in the journal, durably */
     const char *never;    /* the journal says that it never ran and never will: why */
-    int64_t fenced_epoch; /* the newest epoch whose fence removed it; 0: none */
+    bool sealed;          /* by a fence: no start comes to it any more */
     int64_t handed_epoch; /* that gave it up for its successor; 0: none */
     bool swept;
     struct watcher watchers[REPLICAS];
