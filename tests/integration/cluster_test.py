@@ -106,6 +106,27 @@ class Replication(lab.Suite):
         reigns = second.cli.json("cluster", "takeovers")
         self.assertEqual(["start", "connection-closed"], [r["cause"] for r in reigns][:2], reigns)
 
+    def test_nothing_is_lost_while_zookeeper_is_away(self):
+        """Longer than the session's time: nobody starts anything, then all that was due is caught up with."""
+        c = Cluster(self)
+        ledger = lab.Ledger(self.folder)
+        c.servers[0].apply({"tick": ledger.process_job(schedule="* * * * * *", concurrency="allow", catch_up="all")})
+        lab.wait_for(lambda: len(ledger.starts()) >= 2, 30, "two starts")
+        first = int(time.time())
+        c.zk.kill()
+        gone = time.time()
+        time.sleep(3 * SESSION_S)
+        back = time.time()
+        c.zk.start()
+        c.wait_leader()
+        last = int(time.time())
+        wanted = [lab.run_id("tick", t) for t in lab.every_second(first, last)]
+        lab.wait_for(lambda: all(ledger.starts(run) for run in wanted), 60, "what was due to be started")
+        self.assertNone(lab.Checker(ledger).strict().problems)
+        self.assertNone(x for x in ledger.lines() if x.what == "start" and gone + SESSION_S < x.wall < back)
+        answer = c.servers[0].cli.audit(lab.instant(first), lab.instant(last))
+        self.assertEqual(0, answer.code, answer)
+
     def states_alike(self, cluster, least):
         """The (batch, hash) that all replicas found alike, at this batch or later."""
         def alike():

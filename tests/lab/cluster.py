@@ -233,12 +233,14 @@ class Cluster:
         self.service(name)
         return f"{PREFIX}{ENGINE_AT}" if name == "engine" else self.network.spaces[name].address
 
-    def start(self, name):
-        """Starts it again and waits until it serves."""
-        if name.startswith("zookeeper-"):
-            self.zookeeper.start(self.zookeeper.members.index(self.service(name)))
-        else:
-            self.service(name).start()
+    def start(self, *names):
+        """Starts them again and waits until they serve: ZooKeeper servers together, since one alone has no quorum."""
+        members = [self.zookeeper.members.index(self.service(n)) for n in names if n.startswith("zookeeper-")]
+        if members:
+            self.zookeeper.start(*members)
+        for name in names:
+            if not name.startswith("zookeeper-"):
+                self.service(name).start()
 
     def cut(self, name, other, direction="both"):
         """`name` is a replica or a ZooKeeper server; `other` any of them, the engine, or all ZooKeeper servers."""
@@ -336,10 +338,11 @@ def status(args):
 
 def act(args):
     lab = Cluster.attach(args.dir)
+    if args.verb == "start":
+        lab.start(*args.names)
+        return
     for name in args.names:
-        if args.verb == "start":
-            lab.start(name)
-        elif args.verb == "restart":
+        if args.verb == "restart":
             lab.service(name).stop()
             lab.start(name)
         else:
