@@ -2,35 +2,19 @@
 """Runs a test program against a dockerd of its own: docker_engine.py PROGRAM [ARGUMENT...]
 
 Beside its socket the engine is reached over TLS on a port of 127.0.0.1, where a client has to show a certificate.
-The program gives orders on descriptor 3 and reads the replies on 4; see docker_fixture.h. Whatever becomes of it,
-the engine and all that it started ends with this process."""
+What the program may order (tests/lab/orders.py) is in docker_fixture.h. Whatever becomes of it, the engine and all that
+it started ends with this process."""
 
 import os
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
-
-
-def certificates(folder):
-    """ca.pem; server and client, each .pem and .key, signed by it; other.pem, an authority that signed nothing."""
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    for name in ("server", "client"):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        with open(os.path.join(folder, "extensions"), "w") as f:
-            f.write("subjectAltName=IP:127.0.0.1\n")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem")
+import orders  # noqa: E402
+from certificates import certificates  # noqa: E402
 
 
 def pump(source, sink):
@@ -103,27 +87,9 @@ def main():
         certs = folder.make("certs")
         certificates(certs)
         port = serve_tls(certs, dockerd.socket)
-        orders, replies = os.pipe(), os.pipe()
-
-        def plumb():
-            ours, theirs = os.dup(orders[1]), os.dup(replies[0])
-            os.dup2(ours, 3)
-            os.dup2(theirs, 4)
-
-        program = subprocess.Popen(
-            sys.argv[1:], preexec_fn=plumb, pass_fds=(3, 4),
-            env=dict(os.environ, DOCKER_SOCKET=dockerd.socket, DOCKER_FOLDER=folder.make("work", mode=0o777),
-                     DOCKER_TLS_PORT=str(port), DOCKER_CERTS=certs))
-        os.close(orders[1])
-        with os.fdopen(orders[0]) as words:
-            for word in words:
-                try:
-                    obey(dockerd, word.strip())
-                    os.write(replies[1], b"ok\n")
-                except Exception as e:  # the program is told, and gives up
-                    print(f"# {word.strip()}: {e}", file=sys.stderr)
-                    os.write(replies[1], b"failed\n")
-        return program.wait()
+        return orders.run(sys.argv[1:], lambda word: obey(dockerd, word), {
+            "DOCKER_SOCKET": dockerd.socket, "DOCKER_FOLDER": folder.make("work", mode=0o777),
+            "DOCKER_TLS_PORT": str(port), "DOCKER_CERTS": certs})
     finally:
         try:
             if dockerd:

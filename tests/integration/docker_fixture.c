@@ -20,9 +20,6 @@
 
 #include <cmocka.h>
 
-#define ORDERS  3
-#define REPLIES 4
-
 static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "docker test: %s (%s)\n", what, strerror(errno));
@@ -326,15 +323,6 @@ void fixture_free(struct fixture *f)
         die("the loop is still in use");
     nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
-}
-
-void fixture_order(const char *word)
-{
-    char line[64], reply[64];
-    ssize_t n = snprintf(line, sizeof(line), "%s\n", word);
-    if (write(ORDERS, line, (size_t)n) != n || read(REPLIES, reply, sizeof(reply) - 1) < 2 ||
-        strncmp(reply, "ok", 2) != 0)
-        die("the wrapper does not obey");
 }
 
 /* --- the loop --- */

@@ -6,7 +6,7 @@
  *   DOCKER_TLS_PORT    the same engine over TLS, on 127.0.0.1
  *   DOCKER_CERTS       the folder of certificates for that
  *
- * and takes orders on descriptor 3, one word a line, each answered by a line on descriptor 4:
+ * and takes orders (orders.h):
  *
  *   kill, stop         SIGKILL, SIGTERM to dockerd
  *   start, start-live  starts it again, without or with live-restore
@@ -72,7 +72,6 @@ void fixture_free(struct fixture *f);
 void fixture_engine_new(struct fixture *f); /* with the values above */
 void fixture_engine_close(struct fixture *f);
 void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *match);
-void fixture_order(const char *word); /* to the wrapper; waits */
 
 /* A job of busybox that runs a shell script; `more` is JSON with keys of the job file, or NULL. /ledger is
  * mounted. */

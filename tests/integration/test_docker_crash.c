@@ -1,6 +1,7 @@
 /* The docker engine's fence, and dockerd's crashes, against a real one. A container writes a line into the
  * ledger when it runs: the ledger, not the engine, says how often that was. */
 #include "tests/integration/docker_fixture.h"
+#include "tests/integration/orders.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -169,11 +170,11 @@ static void killed_in_mid_start_the_verdict_agrees_with_the_ledger(void **state)
         struct attempt_id a = fixture_prepared(f, job);
         uint64_t release = fixture_submit(f, ENGINE_RELEASE, job, &a, false);
         fixture_turn(f, 20 + (int64_t)(drand48() * 330));
-        fixture_order("kill");
+        order("kill");
         struct test_answer *t = fixture_wait(f, release);
         enum engine_event released = t->event;
         fixture_turn(f, 300);
-        fixture_order("start");
+        order("start");
         do {
             fixture_turn(f, 200);
             t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
@@ -206,7 +207,7 @@ static void an_engine_that_hangs_is_unreachable(void **state)
     fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
     uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
     fixture_until_lines(f, "ran", 1);
-    fixture_order("freeze");
+    order("freeze");
     int64_t begin = (int64_t)uv_hrtime();
     uint64_t prepare = fixture_submit(f, ENGINE_PREPARE, job, &b, false);
     uint64_t release = fixture_submit(f, ENGINE_RELEASE, job, &b, false);
@@ -215,7 +216,7 @@ static void an_engine_that_hangs_is_unreachable(void **state)
     fixture_expect(fixture_wait(f, watch), ENGINE_UNREACHABLE);
     assert_true((int64_t)uv_hrtime() - begin < INT64_C(8000000000));
     fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &b, true), ENGINE_UNREACHABLE);
-    fixture_order("thaw");
+    order("thaw");
     struct test_answer *t = fixture_wait(f, watch);
     if (t->event == ENGINE_STARTED)
         t = fixture_wait(f, watch);
@@ -242,13 +243,13 @@ static void without_live_restore_a_restart_ends_the_run_and_says_so(void **state
         uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
         fixture_until_lines(f, "ran", i + 1);
         fixture_turn(f, 300);
-        fixture_order(manners[i]);
+        order(manners[i]);
         struct test_answer *t = fixture_wait(f, watch);
         if (t->event == ENGINE_UNREACHABLE) { /* else the end came before the engine went */
-            fixture_order("start");
+            order("start");
             t = fixture_wait(f, watch);
         } else {
-            fixture_order("start");
+            order("start");
         }
         fixture_expect(t, ENGINE_ENDED);
         assert_string_equal(t->cause, "engine");
@@ -265,8 +266,8 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
         f, "live", RAN "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5",
         NULL);
     struct job *brief = fixture_job(f, "brief", "sleep 1; echo over; exit 8", NULL);
-    fixture_order("stop");
-    fixture_order("start-live");
+    order("stop");
+    order("start-live");
     fixture_turn(f, 500);
     struct attempt_id a = fixture_prepared(f, job), b = fixture_prepared(f, brief);
     fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
@@ -274,11 +275,11 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
     uint64_t watch = fixture_submit(f, ENGINE_WATCH, job, &a, true),
              short_watch = fixture_submit(f, ENGINE_WATCH, brief, &b, true);
     fixture_turn(f, 500);
-    fixture_order("kill");
+    order("kill");
     fixture_expect(fixture_wait(f, watch), ENGINE_UNREACHABLE);
     fixture_expect(fixture_wait(f, short_watch), ENGINE_UNREACHABLE);
     fixture_turn(f, 1500);
-    fixture_order("start-live");
+    order("start-live");
     fixture_expect(fixture_wait(f, watch), ENGINE_STARTED); /* alive again */
     struct test_answer *t = fixture_wait(f, short_watch);   /* ended meanwhile */
     fixture_expect(t, ENGINE_ENDED);
@@ -296,8 +297,8 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
     assert_int_equal(lines, 60); /* none twice, none missing */
     free(text);
     assert_int_equal(fixture_count(f, "ran"), 1);
-    fixture_order("stop");
-    fixture_order("start");
+    order("stop");
+    order("start");
     job_unref(job);
     job_unref(brief);
 }
