@@ -443,12 +443,19 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
 
 static int ask_all(struct exchange *x, json_t **ret, struct error *error)
 {
-    for (;;) {
+    struct error before = {0};
+
+    for (;; before = error ? *error : before) {
         bool again = false;
         int r = ask_round(x, &again, ret, error);
 
         if (r == 0)
             return 0;
+        if (r == ERR_TIMEOUT && before.code && error) { /* of the last try only; those before say why */
+            struct error last = *error;
+
+            error_set(error, r, "%s; before that: %s", last.text, before.text);
+        }
         again |= is_write(x) && x->ambiguous &&
                  r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
         if (again && monotonic_ms() + CLIENT_RETRY_MS < x->deadline_ms) {

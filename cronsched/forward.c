@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-#define LOOK_MS 10 /* while following */
+#define LOOK_MS          10 /* while following */
+#define FORWARD_WHY_SIZE 512
 
 struct passage {
     struct list link;
@@ -16,6 +17,7 @@ struct passage {
     struct peer_call *call;
     uv_timer_t timer;
     char *path, *body, *acting;
+    char *url; /* of the leader that was asked last */
     bool repeatable;
     uint64_t until_ms;
     int status; /* of the leader's reply, once it is there */
@@ -50,6 +52,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     http_request_unref(p->request);
     json_decref(p->reply);
+    free(p->url);
     free(p->path);
     free(p->body);
     free(p->acting);
@@ -116,6 +119,7 @@ static void on_answer(void *arg, const struct peer_answer *a)
 {
     struct passage *p = arg;
     bool lost = a->outcome == PEER_UNKNOWN;
+    char why[FORWARD_WHY_SIZE] = "no replica leads now";
 
     p->call = NULL;
     if (a->outcome == PEER_ANSWERED) {
@@ -134,11 +138,15 @@ static void on_answer(void *arg, const struct peer_answer *a)
             return;
         }
     }
+    if (lost)
+        snprintf(why, sizeof(why), "the leader's answer was lost%s",
+                 p->repeatable ? ", and nobody leads now" : ": it may have happened or not");
+    else if (a->outcome == PEER_NOT_SENT)
+        snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->text);
     if (lost && !p->repeatable)
-        passage_fail(p, ERR_UNKNOWN, "the leader's answer was lost: it may have happened or not");
+        passage_fail(p, ERR_UNKNOWN, why);
     else
-        passage_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER,
-                      lost ? "the leader's answer was lost, and nobody leads now" : "no replica leads now");
+        passage_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER, why);
 }
 
 /* ---- the request ---- */
@@ -156,6 +164,8 @@ static void passage_send(struct passage *p)
                                    .arg = p};
     struct error error = {0};
 
+    free(p->url);
+    p->url = alloc_text(v->leader_url);
     if (!v->leader_url || !v->leader_url[0])
         passage_retry(p, ERR_NO_LEADER, "no replica leads now");
     else if (peer_start(&p->call, p->forward->o.peer, &request, &error) < 0)

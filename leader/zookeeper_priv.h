@@ -49,6 +49,7 @@ struct zookeeper {
     char *digest;
     int64_t timeout_ms; /* asked for */
     int64_t granted_ms; /* by the ensemble, once it was asked */
+    int root_rc;        /* of making the cluster's node */
 
     enum zookeeper_state state;
     zhandle_t *handle;

@@ -25,7 +25,6 @@ struct request {
     size_t bytes;
     enum coord_result result; /* while due */
     const char *text;
-    int root_rc;
     bool has_stat;
     struct Stat stat; /* of the last set in a multi */
     size_t count;
@@ -451,32 +450,20 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
 
 /* --- the cluster's own node --- */
 
-/* May not be made, but is perhaps there: a parent of it can be closed to us. */
-static void on_root_exists(int rc, const struct Stat *stat, const void *arg)
+/* Whether it could be made matters only when it is not there: a parent can be closed to us, or it exists. */
+static void on_root_made(int rc, const char *path, const void *arg)
 {
-    struct request *r = (struct request *)(uintptr_t)arg;
-    struct zookeeper *zk = r->zk;
-
-    if (zk) {
-        forget(r);
-        zookeeper_prepared(zk, rc == ZOK ? ZOK : r->root_rc);
-    }
-    free(r);
+    ((struct zookeeper *)(uintptr_t)arg)->root_rc = rc;
 }
 
-static void on_root(int rc, const char *path, const void *arg)
+static void on_root(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
 {
     struct request *r = (struct request *)(uintptr_t)arg;
     struct zookeeper *zk = r->zk;
 
-    if (zk && rc == ZNOAUTH) {
-        r->root_rc = rc;
-        if (zoo_aexists(zk->handle, zk->root, 0, on_root_exists, r) == ZOK)
-            return;
-    }
     if (zk) {
         forget(r);
-        zookeeper_prepared(zk, rc == ZNODEEXISTS ? ZOK : rc);
+        zookeeper_prepared(zk, rc == ZNONODE ? zk->root_rc : rc);
     }
     free(r);
 }
@@ -485,7 +472,8 @@ static void on_parent(int rc, const char *path, const void *arg)
 {
 }
 
-/* A create is a write even when the node exists, so what is read behind it is fresh. */
+/* A create is a write even when the node exists, so what is read behind it is fresh; and the node itself is read, which
+ * a password can forbid. */
 void zookeeper_prepare_root(struct zookeeper *zk)
 {
     struct request *r = request_new(zk, 0, NULL, NULL);
@@ -500,7 +488,9 @@ void zookeeper_prepare_root(struct zookeeper *zk)
         rc = zoo_acreate(zk->handle, path, "", 0, access_of(zk), 0, on_parent, NULL);
     }
     if (rc == ZOK)
-        rc = zoo_acreate(zk->handle, zk->root, "", 0, access_of(zk), 0, on_root, r);
+        rc = zoo_acreate(zk->handle, zk->root, "", 0, access_of(zk), 0, on_root_made, zk);
+    if (rc == ZOK)
+        rc = zoo_aget(zk->handle, zk->root, 0, on_root, r);
     if (rc != ZOK) {
         zk->broken = true;
         free(r);

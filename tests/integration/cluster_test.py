@@ -20,9 +20,11 @@ class Cluster:
     """A ZooKeeper of its own and some replicas; of the process engine, unless told otherwise."""
 
     def __init__(self, suite, replicas=2, name="c", engines=None, environments=(), program=None, zookeeper=None,
-                 session_s=SESSION_S, start=True):
+                 session_s=SESSION_S, start=True, config=None, configs=()):
         """environments: of the first replicas' processes, in order; program: instead of the one that is tested;
-        zookeeper: one that is shared, instead of its own; start: the first replica leads, the others run."""
+        zookeeper: one that is shared, instead of its own; start: the first replica leads, the others run; config: more
+        of it, for all; configs: for the first replicas, in order."""
+        self.config, self.configs = config or {}, configs
         self.suite, self.name, self.engines, self.environments = suite, name, engines, environments
         self.program, self.zk, self.session_s = program, zookeeper, session_s
         if not self.zk:
@@ -41,7 +43,8 @@ class Cluster:
         environment = self.environments[i] if i < len(self.environments) else None
         server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, environment=environment, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
-            "session_timeout": f"{self.session_s}s", "insecure": True})
+            "session_timeout": f"{self.session_s}s", "insecure": True, **self.config,
+            **(self.configs[i] if i < len(self.configs) else {})})
         server.program = self.program or server.program
         server.config["listen"].append(f"127.0.0.1:{self.ports[i]}")
         server.cli.environment.pop("LD_PRELOAD", None)  # a clock that is faked is the server's alone

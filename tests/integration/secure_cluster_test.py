@@ -1,0 +1,75 @@
+#!/usr/bin/python3
+"""A cluster that trusts nobody by its address: replicas that reach one another over TLS, with tokens, on nodes of
+ZooKeeper that only their password opens."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+from certificates import certificates  # noqa: E402
+from cluster_test import Cluster  # noqa: E402
+from zookeeper import why_no_zookeeper  # noqa: E402
+
+
+class SecureCluster(lab.Suite):
+    def setUp(self):
+        super().setUp()
+        why = why_no_zookeeper()
+        if why:
+            self.skipTest(why)
+        self.certs = self.folder.make("certs")
+        certificates(self.certs)
+
+    def tls(self, ca="ca.pem"):
+        return {name: os.path.join(self.certs, file)
+                for name, file in (("cert", "server.pem"), ("key", "server.key"), ("ca", ca))}
+
+    def secret_file(self, text):
+        path = self.folder.join("secret-" + text.replace(":", "-"))
+        with open(path, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
+            f.write(text + "\n")
+        return path
+
+    def test_replicas_reach_one_another_over_tls(self):
+        c = Cluster(self, replicas=2, config={"tls": self.tls()})
+        leader, standby = c.servers
+        self.assertTrue(c.view(standby)["leader"]["url"].startswith("https://127.0.0.1:"), c.view(standby))
+        standby.apply({"j": {"command": ["/bin/echo", "hello"]}})  # forwarded to the leader
+        run = standby.cli.trigger("j")
+        self.assertEqual("succeeded", standby.cli.wait_end(run)["verdict"])
+        self.assertEqual("hello\n", standby.cli.check("logs", run).out)
+        url = f"https://127.0.0.1:{c.ports[1]}"
+        outside = lab.Cli(url, {"CRONSCHED_CACERT": self.tls()["ca"]})
+        self.assertEqual(["j"], [j["job"] for j in outside.json("jobs")])
+        self.assertIn("certificate", lab.Cli(url).call("jobs").err)
+        leader.kill()
+        c.wait_leader(standby)
+        self.assertEqual("succeeded", standby.cli.wait_end(standby.cli.trigger("j"))["verdict"])
+
+    def test_one_whose_authority_did_not_sign_the_leader_says_so(self):
+        c = Cluster(self, replicas=2, config={"tls": self.tls()}, configs=[{}, {"tls": self.tls("other.pem")}])
+        answer = c.servers[1].cli.call("trigger", "nobody")
+        self.assertNotEqual(0, answer.code)
+        self.assertIn("certificate", answer.err)
+
+    def test_nodes_are_open_to_the_password_alone(self):
+        c = Cluster(self, replicas=2, config={"zookeeper_auth_file": self.secret_file("cron:sesame")})
+        c.servers[0].apply({"j": {"command": ["/bin/true"]}})
+        for text, hint in ((None, "made with a password?"), ("cron:guess", "made with another password?")):
+            other = c.make(1, name=f"other-{text and 'guess'}")
+            other.config.pop("zookeeper_auth_file")
+            if text:
+                other.config["zookeeper_auth_file"] = self.secret_file(text)
+            other.config.update(replica="other", listen=[f"unix:{other.socket}"], advertise="http://127.0.0.1:1")
+            other.launch()
+            lab.wait_for(lambda o=other, h=hint: h in o.log(), 20, lambda o=other: f"its complaint: {o.log_tail()}")
+            self.assertEqual(503, other.http("GET", "/readyz")[0])
+            other.stop()
+        c.servers[0].kill()
+        c.wait_leader(c.servers[1])
+        self.assertEqual("succeeded", c.servers[1].cli.wait_end(c.servers[1].cli.trigger("j"))["verdict"])
+
+
+if __name__ == "__main__":
+    lab.main()

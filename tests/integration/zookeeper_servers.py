@@ -1,0 +1,38 @@
+#!/usr/bin/python3
+"""Runs a test program beside an ensemble of its own: zookeeper_servers.py PROGRAM [ARGUMENT...]
+
+The program finds "HOST:PORT,HOST:PORT,HOST:PORT" in ZOOKEEPER_SERVERS, and may order (tests/lab/orders.py), with the
+servers counted from 0: "kill N", "pause N", "resume N", "start N", and "start": all. They end with this process."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+import orders  # noqa: E402
+
+
+def main():
+    reason = lab.why_no_zookeeper()
+    if reason:
+        print(f"1..0 # SKIP {reason}")
+        return 0
+    folder, zk = lab.Folder("zookeeper-servers"), None
+
+    def obey(order):
+        verb, *numbers = order.split()
+        {"kill": zk.kill, "start": zk.start, "pause": zk.pause, "resume": zk.resume}[verb](*map(int, numbers))
+
+    try:
+        zk = lab.ZooKeeper(folder, servers=3).start()
+        return orders.run(sys.argv[1:], obey, {"ZOOKEEPER_SERVERS": zk.connect})
+    finally:
+        try:
+            if zk:
+                zk.close()
+        finally:
+            folder.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
