@@ -391,6 +391,12 @@ static json_t *pauses_of_all(const json_t *records)
     return list;
 }
 
+/* The verdict is as old as what it follows from, not as the question. */
+static bool is_decided(const struct explain *e)
+{
+    return *text_of(e->answers[EXPLAIN_RUN], "verdict") && e->last_ms;
+}
+
 static void build(struct explain *e, json_t *result)
 {
     char time[TEXT_NUMBER_BUFFER];
@@ -409,7 +415,8 @@ static void build(struct explain *e, json_t *result)
     json_object_set_new(result, "is_fire_time", json_boolean(e->is_fire_time));
     verdict(e, result);
     set_nearest(e, result);
-    explain_line(e, e->request->now_ms, "verdict", "%s", text_of(result, "text"));
+    explain_line(e, is_decided(e) ? e->last_ms : e->request->now_ms, "verdict", "%s",
+                 text_of(result, "text"));
     json_object_set(result, "lines", e->lines);
 }
 

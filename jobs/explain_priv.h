@@ -14,6 +14,7 @@ struct explain {
     const struct schedule *schedule; /* of it; NULL: none, or broken */
     int64_t at_s;                    /* the time, or the second that it lies in */
     bool is_fire_time;
+    int64_t last_ms; /* when the last of the run's records was made; 0: none */
     json_t *lines;
     size_t timeless; /* lines at the beginning without a time */
 };

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define LINE_BYTES_MAX 4096
+#define DIGEST_CHARS   64
+#define DIGEST_SHOWN   12
 
 /* {key}: a field of the record; {key@}: as a time; {key~}: as a duration. {epoch} is that of the batch.
  * [...]: left out unless all fields in it are there. */
@@ -17,8 +19,7 @@ static const struct sentence {
     {"arm", "intent",
      "attempt {attempt}, try {try}: reserved on engine {engine}, to be released at {due@}; epoch {epoch}"},
     {"committed", "fence",
-     "attempt {attempt}: the engine has prepared {id}[ on the host booted as {boot}]; only epoch {epoch} may "
-     "start it"},
+     "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
     {"revoked", "revoked", "attempt {attempt} will never be released: {reason}"},
     {"started", "start", "attempt {attempt}: the engine says that it started at {at@}[; {text}]"},
     {"start-failed", "start",
@@ -38,6 +39,14 @@ static const json_t *field_of(const json_t *item, const char *key)
     return json_object_get(strcmp(key, "epoch") == 0 ? item : json_object_get(item, "record"), key);
 }
 
+/* A digest that names a container is cut as docker cuts it. */
+static void put_text(struct text *t, const char *s)
+{
+    bool digest = strlen(s) == DIGEST_CHARS && strspn(s, "0123456789abcdef") == DIGEST_CHARS;
+
+    text_add_bytes(t, s, digest ? DIGEST_SHOWN : strlen(s));
+}
+
 /* Adds one field; false: it is not there. */
 static bool put_field(struct text *t, const json_t *item, const char *name, size_t n)
 {
@@ -52,7 +61,7 @@ static bool put_field(struct text *t, const json_t *item, const char *name, size
     else if (json_is_integer(value))
         text_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_string(value) && json_string_length(value))
-        text_add(t, json_string_value(value));
+        put_text(t, json_string_value(value));
     else
         return false;
     return true;
@@ -141,6 +150,7 @@ void explain_records(struct explain *e)
 
         first_ms = time_ms < first_ms ? time_ms : first_ms;
         last_ms = time_ms > last_ms ? time_ms : last_ms;
+        e->last_ms = time_ms > e->last_ms ? time_ms : e->last_ms;
         add_record(e, item);
     }
     if (e->is_fire_time || json_array_size(e->answers[EXPLAIN_RECORDS]))

@@ -223,12 +223,12 @@ static void test_whole_chain(void **state)
               "\"30 2 * * *\": ", "2026-11-22T02:30:00+01:00 in Europe/Paris", "it is a fire time",
               "replica r1 leads: epoch 6", "version 1 is defined by ann",
               "attempt 1, try 1: reserved on engine docker, to be released at 2026-11-22T01:30:00Z; epoch 6",
-              "the engine has prepared c0ffee on the host booted as b-1; only epoch 6 may start it",
+              "the engine has prepared c0ffee; only epoch 6 may start it",
               "becomes a run, to be released at 2026-11-22T01:30:00Z; epoch 6",
               "the engine says that it started at 2026-11-22T01:30:00.150Z\n",
               "replica r2 leads: epoch 7, connection refused",
-              "ended at 2026-11-22T01:35:00.150Z with exit code 3, exit\n", "verdict    it failed",
-              "!epoch 8", "!nearest"));
+              "ended at 2026-11-22T01:35:00.150Z with exit code 3, exit\n",
+              "2026-11-22T01:35:00Z      verdict    it failed", "!epoch 8", "!nearest"));
 }
 
 static void test_skips(void **state)
