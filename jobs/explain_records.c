@@ -17,7 +17,7 @@ static const struct sentence {
     {"trigger", "trigger", "triggered[ by {by}], cause {cause}[, key {key}]; epoch {epoch}"},
     {"fire", "fire", "becomes a run[, cause {cause}][, to be released at {due@}]; epoch {epoch}"},
     {"arm", "intent",
-     "attempt {attempt}, try {try}: reserved on engine {engine}, to be released at {due@}; epoch {epoch}"},
+     "attempt {attempt}, try {try}: reserved on engine {engine}, due at {due@}; epoch {epoch}"},
     {"committed", "fence",
      "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
     {"revoked", "revoked", "attempt {attempt} will never be released: {reason}"},

@@ -217,18 +217,17 @@ static void test_whole_chain(void **state)
             "code\":3,"
             "\"started\":\"2026-11-22T01:30:00.150Z\",\"ended\":\"2026-11-22T01:35:00.150Z\",\"attempts\":[{"
             "\"attempt\":1}]}");
-    assert_explains(
-        "2026-11-22T01:30:00Z", "2026-11-23T00:00:00Z", true, "failed",
-        LINES("a at 2026-11-22T01:30:00Z: it failed, exit code 3, after 5m",
-              "\"30 2 * * *\": ", "2026-11-22T02:30:00+01:00 in Europe/Paris", "it is a fire time",
-              "replica r1 leads: epoch 6", "version 1 is defined by ann",
-              "attempt 1, try 1: reserved on engine docker, to be released at 2026-11-22T01:30:00Z; epoch 6",
-              "the engine has prepared c0ffee; only epoch 6 may start it",
-              "becomes a run, to be released at 2026-11-22T01:30:00Z; epoch 6",
-              "the engine says that it started at 2026-11-22T01:30:00.150Z\n",
-              "replica r2 leads: epoch 7, connection refused",
-              "ended at 2026-11-22T01:35:00.150Z with exit code 3, exit\n",
-              "2026-11-22T01:35:00Z      verdict    it failed", "!epoch 8", "!nearest"));
+    assert_explains("2026-11-22T01:30:00Z", "2026-11-23T00:00:00Z", true, "failed",
+                    LINES("a at 2026-11-22T01:30:00Z: it failed, exit code 3, after 5m",
+                          "\"30 2 * * *\": ", "2026-11-22T02:30:00+01:00 in Europe/Paris",
+                          "it is a fire time", "replica r1 leads: epoch 6", "version 1 is defined by ann",
+                          "attempt 1, try 1: reserved on engine docker, due at 2026-11-22T01:30:00Z; epoch 6",
+                          "the engine has prepared c0ffee; only epoch 6 may start it",
+                          "becomes a run, to be released at 2026-11-22T01:30:00Z; epoch 6",
+                          "the engine says that it started at 2026-11-22T01:30:00.150Z\n",
+                          "replica r2 leads: epoch 7, connection refused",
+                          "ended at 2026-11-22T01:35:00.150Z with exit code 3, exit\n",
+                          "2026-11-22T01:35:00Z      verdict    it failed", "!epoch 8", "!nearest"));
 }
 
 static void test_skips(void **state)
