@@ -123,10 +123,9 @@ static inline struct batch *owner_batch_new(struct owner *o, size_t bytes)
     return b;
 }
 
-/* Appends one and keeps up the chain; returns what append said. */
-static inline int owner_append(struct owner *o, size_t bytes)
+/* Appends it and keeps up the chain; returns what append said. */
+static inline int owner_append_batch(struct owner *o, struct batch *b)
 {
-    struct batch *b = owner_batch_new(o, bytes);
     size_t size;
     char *text = batch_encode(b, &size), hash[33];
     int rc;
@@ -141,6 +140,11 @@ static inline int owner_append(struct owner *o, size_t bytes)
     o->index++;
     memcpy(o->hash, hash, sizeof(hash));
     return 0;
+}
+
+static inline int owner_append(struct owner *o, size_t bytes)
+{
+    return owner_append_batch(o, owner_batch_new(o, bytes));
 }
 
 #define OWNER_LEVEL 2 /* of its records */
