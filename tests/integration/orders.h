@@ -10,7 +10,7 @@
 static inline void order(const char *words)
 {
     char line[64], reply[64] = "";
-    int fd = atoi(getenv("TEST_ORDERS"));
+    int fd = (int)strtol(getenv("TEST_ORDERS"), NULL, 10);
     ssize_t n = snprintf(line, sizeof(line), "%s\n", words);
 
     if (write(fd, line, (size_t)n) != n || read(fd, reply, sizeof(reply) - 1) < 2 ||
