@@ -7,7 +7,7 @@
 
 /* the including test has cmocka.h */
 #include "tests/unit/journal_owner.h"
-#include "tests/unit/stepped_zookeeper.h"
+#include "tests/sim/stepped_zookeeper.h"
 
 #define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
 

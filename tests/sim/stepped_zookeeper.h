@@ -1,6 +1,6 @@
 /* A ZooKeeper that moves only when told to, one request at a time, so that a test can put any order of events
- * between several replicas: a seat is one replica's connection. Reads are always current here; the simulator
- * has servers that lag.
+ * between several replicas: a seat is one replica's connection. A request is executed and, perhaps later, answered.
+ * A seat that lags reads an older tree, until it writes, connects or catches up.
  */
 #pragma once
 
@@ -10,9 +10,10 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define SEATS_MAX   4
-#define SESSION_MS  10000
-#define WATCHES_MAX 8
+#define SEATS_MAX    4
+#define SESSION_MS   10000
+#define WATCHES_MAX  8
+#define CHILDREN_MAX 1024
 
 struct seat;
 
@@ -29,7 +30,8 @@ enum ask_kind { ASK_GET, ASK_CHILDREN, ASK_MULTI, ASK_CHANGED };
 struct ask {
     struct list link;
     enum ask_kind kind;
-    bool watch;
+    bool watch, executed;
+    struct coord_reply reply; /* once it is executed; owns its data and names */
     char path[COORD_PATH_MAX];
     struct coord_op *ops;
     size_t count;
@@ -40,9 +42,10 @@ struct ask {
 struct seat {
     struct coord coord;
     struct zoo *zoo;
-    bool connected, closed;
+    bool connected, closed, lags;
     int64_t session;  /* 0: none */
-    struct list asks; /* watches that went off are put in front */
+    int64_t seen;     /* the transaction up to which its server is */
+    struct list asks; /* oldest first; watches that went off are put behind what is executed */
     char watches[WATCHES_MAX][COORD_PATH_MAX], child_watches[WATCHES_MAX][COORD_PATH_MAX];
     void (*gone)(void *arg);
     void *gone_arg;
@@ -66,6 +69,10 @@ static inline void ask_free(struct ask *a)
         free((void *)(uintptr_t)a->ops[i].path);
         free((void *)(uintptr_t)a->ops[i].data);
     }
+    for (size_t i = 0; i < a->reply.name_count; i++)
+        free((void *)(uintptr_t)a->reply.names[i]);
+    free((void *)(uintptr_t)a->reply.names);
+    free((void *)(uintptr_t)a->reply.data);
     free(a->ops);
     free(a);
 }
@@ -118,8 +125,6 @@ static inline const char *seat_status(const struct coord *coord)
     return ((const struct seat *)(const void *)coord)->connected ? "connected" : "not connected";
 }
 
-static inline void zoo_told(struct zoo *z, const struct znode_txn *t);
-
 static inline void seat_close(struct coord *coord, void (*done)(void *arg), void *arg)
 {
     struct seat *s = (struct seat *)(void *)coord;
@@ -151,32 +156,55 @@ static inline void watch_set(char (*watches)[COORD_PATH_MAX], const char *path)
     snprintf(watches[spare], COORD_PATH_MAX, "%s", path);
 }
 
+/* Events come between the answers of what was executed before and of what is executed after. */
 static inline void watch_spend(struct seat *s, char (*watches)[COORD_PATH_MAX], const char *path)
 {
     for (int i = 0; i < WATCHES_MAX; i++)
         if (watches[i][0] && strcmp(watches[i], path) == 0) {
             struct ask *a = ask_new(s, ASK_CHANGED, NULL, NULL);
+            struct list *next = s->asks.next;
 
+            while (next != &a->link && LIST_ITEM(next, struct ask, link)->executed)
+                next = next->next;
+            a->executed = true;
             snprintf(a->path, sizeof(a->path), "%s", path);
-            list_remove(&a->link);
-            list_append(s->asks.next, &a->link);
+            if (next != &a->link) {
+                list_remove(&a->link);
+                list_append(next, &a->link);
+            }
             watches[i][0] = '\0';
         }
 }
 
-static inline void zoo_told(struct zoo *z, const struct znode_txn *t)
+static inline void watches_spend(struct seat *s, const struct znode_txn *t)
 {
-    for (size_t i = 0; t && i < t->count; i++)
-        for (size_t n = 0; n < z->count; n++) {
-            struct seat *s = z->seats[n];
-            const struct znode *node = t->changes[i].node;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct znode *node = t->changes[i].node;
 
-            if (!s->connected)
-                continue;
-            watch_spend(s, s->watches, node->path);
-            if (t->changes[i].kind != ZNODE_CHANGED && node->parent)
-                watch_spend(s, s->child_watches, node->parent->path);
-        }
+        watch_spend(s, s->watches, node->path);
+        if (t->changes[i].kind != ZNODE_CHANGED && node->parent)
+            watch_spend(s, s->child_watches, node->parent->path);
+    }
+}
+
+/* Its server is up to date now, and tells what that changes. */
+static inline void seat_catch_up(struct seat *s)
+{
+    LIST_EACH(link, &s->zoo->tree.txns)
+    {
+        const struct znode_txn *t = LIST_ITEM(link, struct znode_txn, all);
+
+        if (s->connected && t->zxid > s->seen)
+            watches_spend(s, t);
+    }
+    s->seen = s->zoo->tree.zxid;
+}
+
+static inline void zoo_told(struct zoo *z)
+{
+    for (size_t n = 0; n < z->count; n++)
+        if (z->seats[n]->connected && !z->seats[n]->lags)
+            seat_catch_up(z->seats[n]);
 }
 
 static inline enum coord_result zoo_multi(struct seat *s, const struct ask *a, struct coord_stat *stat)
@@ -186,123 +214,140 @@ static inline enum coord_result zoo_multi(struct seat *s, const struct ask *a, s
         znodes_multi(&s->zoo->tree, a->ops, a->count, s->session, s->zoo->now_ms, &t, stat);
 
     s->zoo->writes += result == COORD_OK;
-    zoo_told(s->zoo, t);
+    seat_catch_up(s); /* a write, even one that fails, is behind all that was written before */
+    zoo_told(s->zoo);
     return result;
-}
-
-static inline void answer(struct ask *a, struct coord_reply *reply)
-{
-    coord_done *done = a->done;
-    void *arg = a->arg;
-
-    if (!reply->text)
-        reply->text = reply->result == COORD_OK ? "" : "so it is";
-    ask_free(a);
-    done(arg, reply);
 }
 
 static inline void execute_get(struct seat *s, struct ask *a)
 {
-    const struct znode_version *v = znode_at(znodes_find(&s->zoo->tree, a->path), INT64_MAX);
-    struct coord_reply reply = {.result = v ? COORD_OK : COORD_NO_NODE};
+    const struct znode_version *v = znode_at(znodes_find(&s->zoo->tree, a->path), s->seen);
+    char *data;
 
+    a->reply.result = v ? COORD_OK : COORD_NO_NODE;
     if (a->watch)
         watch_set(s->watches, a->path);
     if (v) {
-        reply.data = v->data;
-        reply.size = v->size;
-        reply.stat = (struct coord_stat){v->version, v->owner, v->mtime_ms};
+        data = alloc_zero(v->size + 1);
+        memcpy(data, v->data, v->size);
+        a->reply.data = data;
+        a->reply.size = v->size;
+        a->reply.stat = (struct coord_stat){v->version, v->owner, v->mtime_ms};
     }
-    answer(a, &reply);
 }
 
 static inline void execute_children(struct seat *s, struct ask *a)
 {
     const struct znode *node = znodes_find(&s->zoo->tree, a->path);
-    const char *names[1024];
-    struct coord_reply reply = {.result = znode_at(node, INT64_MAX) ? COORD_OK : COORD_NO_NODE,
-                                .names = names};
+    const char **names = alloc_zero(CHILDREN_MAX * sizeof(*names));
 
+    a->reply.result = znode_at(node, s->seen) ? COORD_OK : COORD_NO_NODE;
+    a->reply.names = names;
     if (a->watch)
         watch_set(s->child_watches, a->path);
-    if (reply.result == COORD_OK)
+    if (a->reply.result == COORD_OK)
         LIST_EACH(link, &node->children)
         {
             const struct znode *child = LIST_ITEM(link, struct znode, sibling);
 
-            if (znode_at(child, INT64_MAX)) {
-                assert(reply.name_count < 1024);
-                names[reply.name_count++] = strrchr(child->path, '/') + 1;
+            if (znode_at(child, s->seen)) {
+                assert(a->reply.name_count < CHILDREN_MAX);
+                names[a->reply.name_count++] = alloc_text(strrchr(child->path, '/') + 1);
             }
         }
-    answer(a, &reply);
+}
+
+/* The oldest request that is not executed yet is; its answer stays on the way. False: there is none. */
+static inline bool seat_execute(struct seat *s)
+{
+    LIST_EACH(link, &s->asks)
+    {
+        struct ask *a = LIST_ITEM(link, struct ask, link);
+
+        if (a->executed)
+            continue;
+        if (a->kind == ASK_GET)
+            execute_get(s, a);
+        else if (a->kind == ASK_CHILDREN)
+            execute_children(s, a);
+        else
+            a->reply.result = zoo_multi(s, a, &a->reply.stat);
+        a->reply.text = a->reply.result == COORD_OK ? "" : "so it is";
+        a->executed = true;
+        return true;
+    }
+    return false;
+}
+
+/* Off the list first: who hears of it may ask more, or cut the line. */
+static inline void answer(struct ask *a, const struct coord_reply *reply)
+{
+    list_remove(&a->link);
+    a->done(a->arg, reply);
+    ask_free(a);
+}
+
+/* The oldest answer, or word of a change, arrives. False: there is none. */
+static inline bool seat_answer(struct seat *s)
+{
+    struct ask *a = list_empty(&s->asks) ? NULL : LIST_ITEM(s->asks.next, struct ask, link);
+
+    if (!s->connected || !a || !a->executed)
+        return false;
+    if (a->kind == ASK_CHANGED) {
+        list_remove(&a->link);
+        s->coord.events->changed(s->coord.arg, a->path);
+        ask_free(a);
+    } else {
+        answer(a, &a->reply);
+    }
+    return true;
 }
 
 /* The oldest thing outstanding of this seat: carried out and answered. False: there is none. */
 static inline bool seat_step(struct seat *s)
 {
-    struct coord_reply reply = {.result = COORD_OK};
-    struct ask *a;
-
     if (!s->connected || list_empty(&s->asks))
         return false;
-    a = LIST_ITEM(s->asks.next, struct ask, link);
-    if (a->kind == ASK_CHANGED) {
-        char path[COORD_PATH_MAX];
-
-        memcpy(path, a->path, sizeof(path));
-        ask_free(a);
-        s->coord.events->changed(s->coord.arg, path);
-    } else if (a->kind == ASK_GET) {
-        execute_get(s, a);
-    } else if (a->kind == ASK_CHILDREN) {
-        execute_children(s, a);
-    } else {
-        reply.result = zoo_multi(s, a, &reply.stat);
-        answer(a, &reply);
-    }
-    return true;
+    if (!LIST_ITEM(s->asks.next, struct ask, link)->executed)
+        seat_execute(s);
+    return seat_answer(s);
 }
 
-/* The oldest `executed` requests are carried out, but no answer comes; the connection is gone. */
+/* `executed` more requests are carried out, but no answer comes; the connection is gone. */
 static inline void seat_cut(struct seat *s, size_t executed)
 {
     struct list lost;
-    struct coord_stat stat;
 
+    while (executed > 0 && seat_execute(s))
+        executed--;
     list_init(&lost);
     while (!list_empty(&s->asks)) {
         struct ask *a = LIST_ITEM(s->asks.next, struct ask, link);
 
-        if (a->kind != ASK_CHANGED && executed > 0) {
-            executed--;
-            if (a->kind == ASK_MULTI)
-                zoo_multi(s, a, &stat);
-        }
         list_remove(&a->link);
         list_append(&lost, &a->link);
     }
     s->connected = false;
     while (!list_empty(&lost)) {
         struct ask *a = LIST_ITEM(lost.next, struct ask, link);
-        struct coord_reply reply = {.result = COORD_LOST, .text = "connection lost"};
 
         if (a->kind == ASK_CHANGED)
             ask_free(a);
         else
-            answer(a, &reply);
+            answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "connection lost"});
     }
     s->coord.events->lost(s->coord.arg, "cut");
-    while (!list_empty(&s->asks)) { /* made meanwhile: certainly not carried out */
-        struct coord_reply reply = {.result = COORD_LOST, .text = "not connected"};
-
-        answer(LIST_ITEM(s->asks.next, struct ask, link), &reply);
-    }
+    while (!list_empty(&s->asks)) /* made meanwhile: certainly not carried out */
+        answer(LIST_ITEM(s->asks.next, struct ask, link),
+               &(struct coord_reply){.result = COORD_LOST, .text = "not connected"});
 }
 
+/* What the coordinator does by itself: a write goes through first, and every watch is said to have gone off. */
 static inline void seat_connect(struct seat *s)
 {
     bool fresh = s->session == 0;
+    char path[COORD_PATH_MAX];
 
     if (fresh) {
         s->session = ++s->zoo->sessions;
@@ -310,14 +355,25 @@ static inline void seat_connect(struct seat *s)
         memset(s->child_watches, 0, sizeof(s->child_watches));
     }
     s->connected = true;
+    s->seen = s->zoo->tree.zxid;
     s->coord.events->connected(s->coord.arg, s->session, SESSION_MS, fresh);
+    for (int i = 0; i < 2 * WATCHES_MAX; i++) {
+        char *watch = i < WATCHES_MAX ? s->watches[i] : s->child_watches[i - WATCHES_MAX];
+
+        if (!watch[0])
+            continue;
+        snprintf(path, sizeof(path), "%s", watch);
+        watch[0] = '\0';
+        s->coord.events->changed(s->coord.arg, path);
+    }
 }
 
 /* The ensemble ends the session; this seat does not know it yet. */
 static inline void seat_session_ends(struct seat *s)
 {
-    zoo_told(s->zoo, znodes_end_session(&s->zoo->tree, s->session));
+    znodes_end_session(&s->zoo->tree, s->session);
     s->session = 0;
+    zoo_told(s->zoo);
 }
 
 /* And learns it. */
@@ -331,13 +387,12 @@ static inline void seat_learns_expiry(struct seat *s)
 static inline void seat_finish_close(struct seat *s)
 {
     while (!list_empty(&s->asks)) {
-        struct coord_reply reply = {.result = COORD_LOST, .text = "closing"};
         struct ask *a = LIST_ITEM(s->asks.next, struct ask, link);
 
         if (a->kind == ASK_CHANGED)
             ask_free(a);
         else
-            answer(a, &reply);
+            answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "closing"});
     }
     if (s->session)
         seat_session_ends(s);
