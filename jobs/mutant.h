@@ -1,6 +1,6 @@
 /* Deliberate faults: each takes one thing away that the protocol needs, at the very place where the shipped
  * code has it. They prove that the simulator would notice (tests/sim/sim_test.py). Compiled in only with
- * CRONSCHED_FAULTS, and switched on only by `sim --mutant`; in a release build MUTANT is false.
+ * CRONSCHED_FAULTS, and switched on only by --mutant of the simulators; in a release build MUTANT is false.
  */
 #pragma once
 
@@ -25,11 +25,23 @@
     X(SHORT_SNAPSHOT, "short-snapshot", "snapshots leave the newest run of a job out")                       \
     X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
 
+/* of leader/, found by `reigns` */
+#define LEADER_MUTANTS(X)                                                                                    \
+    X(NO_EPOCH_CHECK, "no-epoch-check", "a leader's writes do not check the epoch")                          \
+    X(TAIL_UNREAD, "tail-unread", "a winner leads before it has read the tail")                              \
+    X(LOST_IS_DONE, "lost-is-done", "an append whose answer was lost counts as done")                        \
+    X(ACK_WHEN_SENT, "ack-when-sent", "an append is acknowledged when it is sent")                           \
+    X(TRIM_ALL, "trim-all", "the log is truncated beyond the snapshot")                                      \
+    X(CLAIM_AGAIN, "claim-again", "one that has given up a reign claims it again")                           \
+    X(KEEP_SPECULATION, "keep-speculation", "a deposed leader keeps what was not acknowledged")              \
+    X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")                            \
+    X(GAP, "gap", "a batch that could not be read is passed over")
+
 #ifdef CRONSCHED_FAULTS
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
-    MUTANTS(X)
+    MUTANTS(X) LEADER_MUTANTS(X)
 #undef X
 };
 extern enum mutant mutant_on;

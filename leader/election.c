@@ -10,6 +10,8 @@
  */
 #include "leader/replicated_priv.h"
 
+#include "jobs/mutant.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -141,7 +143,7 @@ static void stand_if_called_for(struct replicated *r)
         stand(r, false, NULL, r->epoch_version == 0 ? "start" : "session-ended");
     } else if (!same_reign(r)) {
         return;
-    } else if (r->leader_owner == r->session && r->led_epoch != epoch_number(r)) {
+    } else if (r->leader_owner == r->session && (r->led_epoch != epoch_number(r) || MUTANT(CLAIM_AGAIN))) {
         claim(r); /* won by a request whose answer was lost */
     } else if (strcmp(r->leader, r->replica) == 0) {
         stand(r, true, NULL, r->leader_owner == r->session ? "again" : "restart");
@@ -163,7 +165,7 @@ void election_epoch_read(struct replicated *r)
 
 static void lead_when_ready(struct replicated *r)
 {
-    if (!r->head_fresh || !r->restored || r->applied != r->head)
+    if (!r->restored || ((!r->head_fresh || r->applied != r->head) && !MUTANT(TAIL_UNREAD)))
         return;
     r->leading = true;
     r->led_epoch = my_epoch(r);
@@ -217,11 +219,15 @@ static void step_down_when_idle(struct replicated *r)
     r->coord->ops->multi(r->coord, ops, 2, on_stepped_down, r);
 }
 
-/* What the owner appends now still goes out; then no more is taken. */
+/* What the owner appends now, which enters the core again, still goes out; then no more is taken. */
 static void begin_to_step_down(struct replicated *r)
 {
+    if (r->stepping || r->yielding)
+        return;
+    r->yielding = true;
     r->journal.events->yield(r->journal.arg);
-    r->stepping = true;
+    r->yielding = false;
+    r->stepping = r->leading;
 }
 
 static void resign_if_unfit(struct replicated *r)
@@ -234,7 +240,7 @@ static void resign_if_unfit(struct replicated *r)
         return;
     }
     r->unfit_ms = r->unfit_ms ? r->unfit_ms : now;
-    if (now - r->unfit_ms < REPLICATED_RESIGN_AFTER_MS || r->stepping || !members_other_fit(r))
+    if (now - r->unfit_ms < REPLICATED_RESIGN_AFTER_MS || r->stepping || r->yielding || !members_other_fit(r))
         return;
     replicated_log(r, 1, "resigning", "%s, and another replica is better off", why);
     begin_to_step_down(r);
@@ -260,8 +266,7 @@ int replicated_step_down(struct journal *journal, struct error *error)
         return error_set(error, ERR_NO_LEADER, "this replica does not lead");
     if (!members_other_fit(r))
         return error_set(error, ERR_CONFLICT, "no other replica is there and fit to lead");
-    if (!r->stepping)
-        begin_to_step_down(r);
+    begin_to_step_down(r);
     replicated_pump(r);
     return 0;
 }
@@ -271,7 +276,7 @@ void replicated_retire(struct journal *journal)
     struct replicated *r = (struct replicated *)(void *)journal;
 
     r->retiring = true;
-    if (r->leading && !r->stepping)
+    if (r->leading)
         begin_to_step_down(r);
     replicated_pump(r);
 }

@@ -9,6 +9,8 @@
  */
 #include "leader/replicated_priv.h"
 
+#include "jobs/mutant.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -81,7 +83,8 @@ int64_t my_epoch(const struct replicated *r)
 
 struct coord_op check_epoch(const struct replicated *r)
 {
-    return (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->token};
+    return (struct coord_op){
+        .kind = COORD_CHECK, .path = NODE_EPOCH, .version = MUTANT(NO_EPOCH_CHECK) ? COORD_ANY : r->token};
 }
 
 const char *log_path(uint64_t index, char path[COORD_PATH_MAX])
@@ -115,10 +118,10 @@ void reign_end(struct replicated *r, const char *format, ...)
     append_drop(r);
     snapshot_drop(r);
     r->epoch_read.want = r->leader_read.want = r->head_read.want = true;
-    if (was_leading) {
+    if (was_leading && !MUTANT(KEEP_SPECULATION))
         follow_again(r); /* the owner's speculation is void */
+    if (was_leading)
         r->journal.events->deposed(r->journal.arg, &why);
-    }
     replicated_changed(r);
 }
 

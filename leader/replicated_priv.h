@@ -166,7 +166,7 @@ struct replicated {
     uint64_t eager_ms, deposed_other_ms; /* when it was last tried; 0: never */
     uint64_t stand_back_ms;              /* until then others go first */
     uint64_t unfit_ms;                   /* since when; 0: fit */
-    bool stepping, step_asked, retiring;
+    bool yielding, stepping, step_asked, retiring;
 
     /* the leader's writes */
     struct list queue, flights, unacked; /* items not sent; multis; items sent */

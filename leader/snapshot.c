@@ -9,6 +9,8 @@
  */
 #include "leader/replicated_priv.h"
 
+#include "jobs/mutant.h"
+
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -331,7 +333,8 @@ static void on_published(void *arg, const struct coord_reply *reply)
         replicated_log(r, 2, "snapshot", "at %" PRIu64 ", %zu bytes in %zu chunks", p->index, p->size,
                        json_array_size(p->manifest.chunks));
         /* those of this one and of the one before stay; what is left in `there` goes */
-        json_array_foreach(p->manifest.chunks, i, name) there_remove(p, json_string_value(name));
+        json_array_foreach(p->manifest.chunks, i, name) if (!MUTANT(SWEEP_CHUNKS))
+            there_remove(p, json_string_value(name));
         json_array_foreach(p->current.chunks, i, name) there_remove(p, json_string_value(name));
         p->step = PUBLISH_SWEEP;
     }
@@ -367,7 +370,7 @@ static uint64_t trim_limit(const struct replicated *r)
         if (index <= durable && bytes + r->o.log_keep_bytes <= r->log_bytes && index > limit)
             limit = index;
     }
-    return limit;
+    return MUTANT(TRIM_ALL) ? r->status.acked : limit;
 }
 
 static void on_swept(void *arg, const struct coord_reply *reply)

@@ -493,6 +493,22 @@ static void what_is_appended_while_yielding_reaches_the_successor(void **state)
     cluster_free(c);
 }
 
+/* Resigning was begun again by each append that the owner made of it. */
+static void an_unfit_leader_may_append_while_it_resigns(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = leader(c);
+    uint64_t before = head(c);
+
+    a->fit = false;
+    a->owner.on_yield = appends_at_the_end;
+    pass(c, REPLICATED_RESIGN_AFTER_MS + 3000);
+    assert_int_equal(a->owner.yields, 1);
+    assert_ptr_not_equal(leader(c), a);
+    assert_int_equal(leader(c)->owner.index, before + 1);
+    cluster_free(c);
+}
+
 static void nobody_steps_down_alone(void **state)
 {
     struct cluster *c = cluster_new(1);
@@ -786,6 +802,7 @@ int main(void)
         cmocka_unit_test(who_retires_hands_over_and_never_stands_again),
         cmocka_unit_test(stepping_down_again_and_again_never_leaves_the_throne_empty),
         cmocka_unit_test(what_is_appended_while_yielding_reaches_the_successor),
+        cmocka_unit_test(an_unfit_leader_may_append_while_it_resigns),
         cmocka_unit_test(nobody_steps_down_alone),
         cmocka_unit_test(an_unfit_standby_leaves_it_to_a_fit_one),
         cmocka_unit_test(an_unfit_standby_is_better_than_nobody),

@@ -1,0 +1,727 @@
+/* reigns [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose]
+ * reigns --mutants
+ *
+ * Random worlds around the shipped replicated journal (leader/): replicas that append, crash, freeze, are cut off,
+ * lag behind, depose one another and take snapshots, on a ZooKeeper that executes, answers and tells of changes in any
+ * order that the real one may. A seed is a world; the first violation ends it, prints the seed and how to replay it, and
+ * exits with 1. What may never be, after any step:
+ *
+ *   - a batch in ZooKeeper that another one replaces, that does not follow the one before, or that is of an older reign
+ *   - a batch that was acknowledged, or given to a replica, and is not the one in ZooKeeper
+ *   - two that lead in one epoch, one that leads without all that was appended before
+ *   - a replica that stops for good
+ *
+ * and at the end, when nothing more befalls them: one leads, all are alike, and one that begins with nothing joins.
+ */
+#include "jobs/alloc.h"
+#include "jobs/mutant.h"
+#include "leader/replicated_priv.h"
+#include "tests/sim/stepped_zookeeper.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STEPS         3000 /* of a world, before it is left in peace */
+#define DEAD_MAX      64   /* sessions of processes that are gone */
+#define SECRET        "0000000000000000000000000000000000000000000000000000000000000000"
+#define LOG_KEEP      4000 /* bytes: truncated often */
+#define BATCH_MAX     400
+#define APPENDS_MAX   8
+#define QUIET_MS      400000 /* until all is well: longer than anybody stands back */
+#define LEVEL         2
+#define FIRST_WALL_MS INT64_C(1700000000000)
+
+struct world;
+
+struct node {
+    struct world *world;
+    char id[8];
+    struct seat seat;
+    struct journal *journal; /* NULL: down */
+    struct replicated_env env;
+    struct replicated_host host;
+    bool unfit, frozen;
+    int64_t extra_ms; /* of its own clock, while it is ended */
+    uint64_t kept;    /* what its store holds, over its lives */
+    int closed;
+    /* as an owner of a journal knows it */
+    bool leading, restored;
+    int64_t epoch;
+    uint64_t index, acked;
+    char hash[33];
+};
+
+struct committed {
+    char hash[33];
+    int64_t epoch;
+};
+
+struct world {
+    struct zoo zoo;
+    uint64_t seed, rng, steps;
+    bool verbose, failed;
+    struct node nodes[SEATS_MAX];
+    int64_t dead[DEAD_MAX];
+    size_t dead_count;
+    struct committed *log; /* [index - 1]: what ZooKeeper holds, or held */
+    uint64_t count, capacity;
+    int64_t last_led; /* epoch */
+    uint64_t reigns, crashes, cuts, expiries, acks, snapshots, restores;
+};
+
+static uint64_t chance(struct world *w, uint64_t n)
+{
+    w->rng ^= w->rng << 13;
+    w->rng ^= w->rng >> 7;
+    w->rng ^= w->rng << 17;
+    return w->rng % n;
+}
+
+__attribute__((format(printf, 2, 3))) static void violated(struct world *w, const char *format, ...)
+{
+    va_list ap;
+
+    if (w->failed)
+        return;
+    w->failed = true;
+    printf("VIOLATION at step %" PRIu64 ": ", w->steps);
+    va_start(ap, format);
+    vprintf(format, ap);
+    va_end(ap);
+    printf("\n");
+}
+
+__attribute__((format(printf, 2, 3))) static void tell(struct world *w, const char *format, ...)
+{
+    va_list ap;
+
+    if (!w->verbose)
+        return;
+    printf("%" PRIu64 " %" PRId64 " ms: ", w->steps, w->zoo.now_ms);
+    va_start(ap, format);
+    vprintf(format, ap);
+    va_end(ap);
+    printf("\n");
+}
+
+/* ---- what a replica stands on ---- */
+
+static uint64_t env_boot(void *arg)
+{
+    struct node *n = arg;
+
+    return (uint64_t)(n->world->zoo.now_ms + n->extra_ms);
+}
+
+static int64_t env_wall(void *arg)
+{
+    return (int64_t)env_boot(arg) + FIRST_WALL_MS;
+}
+
+static uint64_t env_random(void *arg)
+{
+    return chance(((struct node *)arg)->world, UINT64_MAX);
+}
+
+static void env_wake(void *arg, uint64_t at)
+{
+}
+
+static void env_log(void *arg, int level, const char *event, const char *text)
+{
+    tell(((struct node *)arg)->world, "%s: %s: %s", ((struct node *)arg)->id, event, text);
+}
+
+static bool host_fit(void *arg, const char **ret_why)
+{
+    *ret_why = "its engines do not answer";
+    return !((struct node *)arg)->unfit;
+}
+
+static json_t *host_member(void *arg)
+{
+    return json_pack("{s:s}", "url", ((struct node *)arg)->id);
+}
+
+static uint64_t host_durable(void *arg)
+{
+    return ((struct node *)arg)->kept;
+}
+
+static void host_changed(void *arg)
+{
+}
+
+/* ---- the owner of its journal ---- */
+
+static void check_log(struct world *w);
+
+static void check_known(struct node *n, const char *what)
+{
+    struct world *w = n->world;
+
+    check_log(w);
+    if (n->index > w->count)
+        violated(w, "%s was %s batch %" PRIu64 ", and ZooKeeper never had it", n->id, what, n->index);
+    else if (n->index > 0 && strcmp(n->hash, w->log[n->index - 1].hash) != 0)
+        violated(w, "%s was %s another batch %" PRIu64 " than the one in ZooKeeper", n->id, what, n->index);
+}
+
+static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
+{
+    struct node *n = arg;
+
+    if (n->leading)
+        violated(n->world, "%s starts anew while it leads", n->id);
+    n->restored = true;
+    n->index = index;
+    n->hash[0] = '\0';
+    if (text)
+        sscanf(text, "%*u %32s", n->hash);
+    n->world->restores += text != NULL;
+    check_known(n, "given with a snapshot");
+}
+
+static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
+{
+    struct node *n = arg;
+
+    if (!n->restored || batch->index != n->index + 1 || strcmp(batch->prev, n->hash) != 0)
+        violated(n->world, "%s was given batch %" PRIu64 " after %" PRIu64, n->id, batch->index, n->index);
+    n->index = batch->index;
+    batch_hash(text, size, n->hash);
+    check_known(n, "given");
+    n->kept = n->index > n->kept ? n->index : n->kept;
+}
+
+static void on_lead(void *arg, int64_t epoch, const char *cause)
+{
+    struct node *n = arg;
+    struct world *w = n->world;
+
+    check_log(w);
+    if (n->leading || epoch <= w->last_led)
+        violated(w, "%s leads in epoch %" PRId64 " after one led in %" PRId64, n->id, epoch, w->last_led);
+    if (n->index != w->count)
+        violated(w, "%s leads with %" PRIu64 " batches of %" PRIu64, n->id, n->index, w->count);
+    w->last_led = epoch;
+    w->reigns++;
+    n->leading = true;
+    n->epoch = epoch;
+    n->acked = n->index;
+}
+
+static void on_acked(void *arg, uint64_t index)
+{
+    struct node *n = arg;
+    struct world *w = n->world;
+
+    check_log(w);
+    if (!n->leading || index <= n->acked || index > n->index)
+        violated(w, "%s: %" PRIu64 " is acknowledged, of %" PRIu64 " to %" PRIu64, n->id, index, n->acked,
+                 n->index);
+    else if (index > w->count || w->log[index - 1].epoch != n->epoch)
+        violated(w, "%s: batch %" PRIu64 " is acknowledged, and not in ZooKeeper", n->id, index);
+    n->acked = index;
+    n->kept = index;
+    w->acks++;
+}
+
+static void on_deposed(void *arg, const struct error *why)
+{
+    struct node *n = arg;
+
+    if (!n->leading)
+        violated(n->world, "%s is deposed and did not lead", n->id);
+    n->leading = n->restored = false; /* what it appended and nobody acknowledged is void: it is restored */
+}
+
+static void append(struct node *n, uint64_t count)
+{
+    while (count-- > 0 && n->leading) {
+        struct batch *b = batch_new(n->epoch, env_wall(n));
+        struct record *r = batch_add(b, RECORD_NOTE);
+        char text[BATCH_MAX + 1], hash[33], *encoded;
+        size_t size = chance(n->world, BATCH_MAX);
+
+        memset(text, 'a' + (int)chance(n->world, 26), size);
+        text[size] = '\0';
+        RECORD_TEXT(b, r, run, "a@20261122T030000Z");
+        RECORD_TEXT(b, r, text, text);
+        b->index = n->index + 1;
+        memcpy(b->prev, n->hash, sizeof(b->prev));
+        encoded = batch_encode(b, &size);
+        batch_hash(encoded, size, hash);
+        free(encoded);
+        if (n->journal->ops->append(n->journal, b) < 0)
+            return; /* it steps down */
+        n->index++;
+        memcpy(n->hash, hash, sizeof(hash));
+    }
+}
+
+static void on_yield(void *arg)
+{
+    append(arg, 1);
+}
+
+static const struct journal_events events = {on_restore, on_batch, on_lead, on_acked, on_deposed, on_yield};
+
+static void snapshot(struct node *n)
+{
+    char *text = alloc_zero(64);
+
+    snprintf(text, 64, "%" PRIu64 " %s", n->index, n->hash);
+    n->journal->ops->snapshot(n->journal, text, strlen(text), n->index, LEVEL);
+    n->world->snapshots++;
+}
+
+/* ---- what is in ZooKeeper ---- */
+
+static const struct znode_version *at(struct world *w, const char *path)
+{
+    return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
+}
+
+static void commit(struct world *w, const char *data, size_t size)
+{
+    struct batch *b = NULL;
+    struct committed *c;
+    const char *text = data + NONCE_SIZE;
+
+    if (w->count == w->capacity) {
+        w->capacity = w->capacity ? 2 * w->capacity : 256;
+        w->log = alloc_resize(w->log, w->capacity * sizeof(*w->log));
+    }
+    c = &w->log[w->count];
+    if (size <= NONCE_SIZE || batch_decode(&b, text, size - NONCE_SIZE, NULL) < 0) {
+        violated(w, "batch %" PRIu64 " in ZooKeeper makes no sense", w->count + 1);
+        return;
+    }
+    if (b->index != w->count + 1 || strcmp(b->prev, w->count ? c[-1].hash : "") != 0)
+        violated(w, "batch %" PRIu64 " in ZooKeeper does not follow %" PRIu64, b->index, w->count);
+    if (b->epoch != at(w, NODE_EPOCH)->version)
+        violated(w, "batch %" PRIu64 " of epoch %" PRId64 " was appended in epoch %" PRId32, b->index,
+                 b->epoch, at(w, NODE_EPOCH)->version);
+    batch_hash(text, size - NONCE_SIZE, c->hash);
+    c->epoch = b->epoch;
+    w->count++;
+    batch_free(b);
+}
+
+/* After every step: the log only grows, and what is there stays what it was. */
+static void check_log(struct world *w)
+{
+    char path[COORD_PATH_MAX];
+    const struct znode_version *v;
+
+    while (!w->failed && (v = at(w, log_path(w->count + 1, path))))
+        commit(w, v->data, v->size);
+    if (w->count > 0 && (v = at(w, log_path(w->count, path)))) {
+        char hash[33];
+
+        batch_hash(v->data + NONCE_SIZE, v->size - NONCE_SIZE, hash);
+        if (strcmp(hash, w->log[w->count - 1].hash) != 0)
+            violated(w, "batch %" PRIu64 " in ZooKeeper was replaced", w->count);
+    }
+}
+
+/* ---- lives ---- */
+
+static void start(struct world *w, size_t i)
+{
+    struct node *n = &w->nodes[i];
+    struct replicated_options o = {.replica = n->id,
+                                   .url = "http://127.0.0.1:1",
+                                   .cluster_uuid = "uuid",
+                                   .known_cluster = n->kept ? "uuid" : NULL,
+                                   .known_index = n->kept,
+                                   .secret = SECRET,
+                                   .level = LEVEL,
+                                   .log_keep_bytes = LOG_KEEP,
+                                   .env = &n->env,
+                                   .host = &n->host};
+
+    snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
+    n->world = w;
+    n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
+    n->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, n};
+    n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
+    n->leading = n->restored = n->frozen = n->unfit = false;
+    n->index = n->acked = 0;
+    n->closed = 0;
+    n->extra_ms = 0;
+    list_init(&n->seat.asks);
+    w->zoo.seats[i] = &n->seat;
+    w->zoo.count = i + 1 > w->zoo.count ? i + 1 : w->zoo.count;
+    n->journal = replicated_new(&o, &n->seat.coord, &events, n);
+    tell(w, "%s starts", n->id);
+    seat_connect(&n->seat);
+}
+
+static void on_closed(void *arg)
+{
+    ((struct node *)arg)->closed++;
+}
+
+/* The process is gone; so much of what it had sent is still executed. Its session stands. */
+static void crash(struct node *n, size_t executed)
+{
+    struct world *w = n->world;
+
+    tell(w, "%s dies", n->id);
+    if (n->seat.connected)
+        seat_cut(&n->seat, executed);
+    check_log(w);
+    n->journal->ops->close(n->journal, on_closed, n);
+    while (!n->seat.closed) { /* until it has no patience any more; nobody else sees that time */
+        n->extra_ms += 1000;
+        replicated_tick(n->journal);
+    }
+    if (n->seat.session && w->dead_count < DEAD_MAX)
+        w->dead[w->dead_count++] = n->seat.session;
+    n->seat.session = 0;
+    seat_finish_close(&n->seat);
+    n->journal = NULL;
+    w->crashes++;
+}
+
+static void connect_seat(struct node *n)
+{
+    if (n->seat.session == 0)
+        n->seat.coord.events->expired(n->seat.coord.arg, "the session has expired");
+    n->seat.lags = chance(n->world, 4) > 0;
+    seat_connect(&n->seat);
+}
+
+static void end_session(struct node *n)
+{
+    tell(n->world, "the session of %s ends", n->id);
+    seat_session_ends(&n->seat);
+    n->world->expiries++;
+}
+
+static void end_dead_session(struct world *w)
+{
+    size_t i = chance(w, w->dead_count);
+
+    znodes_end_session(&w->zoo.tree, w->dead[i]);
+    w->dead[i] = w->dead[--w->dead_count];
+    zoo_told(&w->zoo);
+}
+
+/* Its server tells it when it asks for anything. */
+static void move(struct node *n, uint64_t how)
+{
+    if (!n->seat.connected)
+        return;
+    if (n->seat.session == 0) {
+        seat_cut(&n->seat, 0);
+        return;
+    }
+    if (how < 2)
+        seat_execute(&n->seat);
+    else if (!n->frozen && !seat_step(&n->seat))
+        seat_catch_up(&n->seat);
+}
+
+static void pass(struct world *w, int64_t ms)
+{
+    w->zoo.now_ms += ms;
+    for (size_t i = 0; i < w->zoo.count; i++)
+        if (w->nodes[i].journal && !w->nodes[i].frozen)
+            replicated_tick(w->nodes[i].journal);
+}
+
+/* Words of others, true or not. */
+static void meddle(struct node *n)
+{
+    struct world *w = n->world;
+    const struct replicated_view *v = replicated_view(n->journal);
+
+    switch (chance(w, 4)) {
+    case 0:
+        replicated_leader_gone(n->journal, v->epoch);
+        break;
+    case 1:
+        replicated_depose(n->journal, v->epoch, "a job is overdue");
+        break;
+    case 2:
+        replicated_step_down(n->journal, NULL);
+        break;
+    default:
+        n->unfit = !n->unfit;
+    }
+}
+
+static void befall(struct world *w)
+{
+    struct node *n = &w->nodes[chance(w, w->zoo.count)];
+    uint64_t dice = chance(w, 1000);
+
+    if (!n->journal) {
+        if (dice < 100)
+            start(w, (size_t)(n - w->nodes));
+        return;
+    }
+    if (dice < 700) {
+        move(n, chance(w, 10));
+    } else if (dice < 790) {
+        pass(w, 1 + (int64_t)chance(w, 400));
+    } else if (dice < 890) {
+        if (n->leading && !n->frozen)
+            append(n, 1 + chance(w, APPENDS_MAX));
+    } else if (dice < 910) {
+        if (n->leading && n->index > 0 && !n->frozen)
+            snapshot(n);
+    } else if (dice < 925) {
+        if (n->seat.connected && !n->frozen) {
+            tell(w, "%s is cut off", n->id);
+            seat_cut(&n->seat, chance(w, 4));
+            w->cuts++;
+        }
+    } else if (dice < 960) {
+        if (!n->seat.connected && !n->frozen)
+            connect_seat(n);
+    } else if (dice < 970) {
+        if (n->seat.session && (!n->seat.connected || n->frozen))
+            end_session(n);
+        else if (w->dead_count > 0)
+            end_dead_session(w);
+    } else if (dice < 975) {
+        crash(n, chance(w, 4));
+    } else if (dice < 985) {
+        n->frozen = !n->frozen && chance(w, 2);
+    } else if (!n->frozen) {
+        meddle(n);
+    }
+}
+
+static void check_nodes(struct world *w)
+{
+    for (size_t i = 0; i < w->zoo.count && !w->failed; i++) {
+        struct node *n = &w->nodes[i];
+        const struct replicated_view *v = n->journal ? replicated_view(n->journal) : NULL;
+
+        if (v && v->alarm[0])
+            violated(w, "%s stops for good: %s", n->id, v->alarm);
+    }
+}
+
+/* ---- the end ---- */
+
+static void settle(struct world *w, int64_t ms)
+{
+    for (int64_t left = ms; left > 0 && !w->failed; left -= 500) {
+        for (bool any = true; any && !w->failed;) {
+            any = false;
+            for (size_t i = 0; i < w->zoo.count && !w->failed; i++)
+                if (w->nodes[i].journal && w->nodes[i].seat.session) {
+                    any |= seat_step(&w->nodes[i].seat);
+                    check_log(w);
+                }
+            w->steps++;
+        }
+        pass(w, 500);
+        check_nodes(w);
+    }
+}
+
+static struct node *leader(struct world *w)
+{
+    for (size_t i = 0; i < w->zoo.count; i++)
+        if (w->nodes[i].journal && w->nodes[i].leading && w->nodes[i].epoch == w->last_led)
+            return &w->nodes[i];
+    return NULL;
+}
+
+static void come_to_rest(struct world *w)
+{
+    struct node *last = &w->nodes[SEATS_MAX - 1], *lead;
+
+    tell(w, "nothing more befalls them");
+    if (last->journal)
+        crash(last, 0);
+    while (w->dead_count > 0)
+        end_dead_session(w);
+    last->kept = 0; /* its disk is empty: it has to be told everything */
+    for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
+        struct node *n = &w->nodes[i];
+
+        n->frozen = n->unfit = false;
+        if (!n->journal)
+            start(w, i);
+        if (n->seat.connected && n->seat.session == 0)
+            seat_cut(&n->seat, 0);
+        if (!n->seat.connected)
+            connect_seat(n);
+        n->seat.lags = false;
+        seat_catch_up(&n->seat);
+    }
+    settle(w, QUIET_MS);
+    lead = leader(w);
+    if (!w->failed && !lead)
+        violated(w, "nobody leads");
+    if (!w->failed) {
+        append(lead, 3);
+        settle(w, 5000);
+    }
+    for (size_t i = 0; i < SEATS_MAX && !w->failed; i++)
+        if (w->nodes[i].index != w->count || strcmp(w->nodes[i].hash, w->log[w->count - 1].hash) != 0)
+            violated(w, "%s has %" PRIu64 " batches of %" PRIu64, w->nodes[i].id, w->nodes[i].index,
+                     w->count);
+}
+
+static void trim(struct world *w)
+{
+    int64_t seen = w->zoo.tree.zxid;
+
+    for (size_t i = 0; i < w->zoo.count; i++)
+        if (w->nodes[i].seat.connected && w->nodes[i].seat.seen < seen)
+            seen = w->nodes[i].seat.seen;
+    znodes_trim(&w->zoo.tree, seen);
+}
+
+static void world_run(struct world *w)
+{
+    znodes_init(&w->zoo.tree);
+    w->zoo.now_ms = 1000;
+    w->rng = w->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    for (size_t i = 0; i < SEATS_MAX - 1; i++)
+        start(w, i);
+    while (w->steps < STEPS && !w->failed) {
+        w->steps++;
+        befall(w);
+        check_log(w);
+        check_nodes(w);
+        if (w->steps % 64 == 0)
+            trim(w);
+    }
+    if (!w->failed)
+        come_to_rest(w);
+}
+
+static void world_free(struct world *w)
+{
+    w->failed = true; /* nothing is judged any more */
+    for (size_t i = 0; i < w->zoo.count; i++)
+        if (w->nodes[i].journal)
+            crash(&w->nodes[i], 0);
+    znodes_release(&w->zoo.tree);
+    free(w->log);
+}
+
+/* ---- many ---- */
+
+#ifdef CRONSCHED_FAULTS
+static const struct {
+    const char *name, *text;
+    enum mutant id;
+} mutants[] = {
+#define X(id, name, text) {name, text, MUTANT_##id},
+    LEADER_MUTANTS(X)
+#undef X
+};
+
+static bool mutate(const char *name)
+{
+    for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++)
+        if (!name)
+            printf("%s\t%s\n", mutants[i].name, mutants[i].text);
+        else if (strcmp(mutants[i].name, name) == 0)
+            mutant_on = mutants[i].id;
+    return !name || mutant_on != MUTANT_NONE;
+}
+#else
+static bool mutate(const char *name)
+{
+    return !name;
+}
+#endif
+
+static double now_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: reigns [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose] | --mutants\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"worlds", required_argument, NULL, 'w'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"mutant", required_argument, NULL, 'm'},
+                                            {"mutants", no_argument, NULL, 'l'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
+    uint64_t seed = 1, worlds = UINT64_MAX, done = 0, steps = 0;
+    struct world sum = {0};
+    double seconds = 0, began = now_s();
+    const char *mutant = NULL;
+    bool verbose = false;
+
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 's')
+            seed = strtoull(optarg, NULL, 10);
+        else if (c == 'w')
+            worlds = strtoull(optarg, NULL, 10);
+        else if (c == 't')
+            seconds = strtod(optarg, NULL);
+        else if (c == 'm')
+            mutant = optarg;
+        else if (c == 'v')
+            verbose = true;
+        else
+            return c == 'l' && mutate(NULL) ? 0 : usage();
+    }
+    if (optind < argc || (mutant && !mutate(mutant)))
+        return usage();
+    if (worlds == UINT64_MAX && seconds <= 0)
+        worlds = 100;
+    for (; done < worlds && (seconds <= 0 || now_s() - began < seconds); done++) {
+        struct world *w = alloc_zero(sizeof(*w));
+        bool failed;
+
+        w->seed = seed + done;
+        w->verbose = verbose;
+        world_run(w);
+        failed = w->failed;
+        steps += w->steps;
+        sum.reigns += w->reigns;
+        sum.crashes += w->crashes;
+        sum.cuts += w->cuts;
+        sum.expiries += w->expiries;
+        sum.count += w->count;
+        sum.acks += w->acks;
+        sum.snapshots += w->snapshots;
+        sum.restores += w->restores;
+        world_free(w);
+        free(w);
+        if (failed) {
+            printf("replay: reigns --seed %" PRIu64 " --worlds 1%s%s --verbose\n", seed + done,
+                   mutant ? " --mutant " : "", mutant ? mutant : "");
+            return 1;
+        }
+    }
+    printf("%" PRIu64 " worlds, %" PRIu64 " steps (%.0f a second), %" PRIu64
+           " reigns (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
+           " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
+           " restored from, 0 violations in %.1f s\n",
+           done, steps, (double)steps / (now_s() - began), sum.reigns, (double)sum.reigns / (now_s() - began),
+           sum.crashes, sum.cuts, sum.expiries, sum.count, sum.snapshots, sum.restores, now_s() - began);
+    return 0;
+}
