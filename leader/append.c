@@ -91,7 +91,8 @@ int append_take(struct replicated *r, struct batch *batch)
     r->in_flight++;
     r->in_flight_bytes += item->size;
     list_append(&r->queue, &item->link);
-    replicated_pump(r);
+    if (may_ask(r))
+        append_pump(r); /* no more than that: no event comes from within append */
     return 0;
 }
 

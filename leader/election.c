@@ -167,6 +167,10 @@ static void lead_when_ready(struct replicated *r)
 {
     if (!r->restored || ((!r->head_fresh || r->applied != r->head) && !MUTANT(TAIL_UNREAD)))
         return;
+    if (r->applied_epoch > my_epoch(r)) { /* it took that long */
+        reign_end(r, "another reigns: epoch %" PRId64, r->applied_epoch);
+        return;
+    }
     r->leading = true;
     r->led_epoch = my_epoch(r);
     r->gone_epoch = r->overdue_epoch = 0;

@@ -377,10 +377,15 @@ static void enter(struct replicated *r)
 
 static void close_when_done(struct replicated *r);
 
+bool may_ask(const struct replicated *r)
+{
+    return r->connected && !r->alarm[0] && !r->coord_closing && r->alive_ms >= r->retry_ms;
+}
+
 void replicated_pump(struct replicated *r)
 {
     enter(r);
-    if (r->connected && !r->alarm[0] && !r->coord_closing && r->alive_ms >= r->retry_ms) {
+    if (may_ask(r)) {
         if (!r->closing) {
             read_all(r);
             members_pump(r);

@@ -209,6 +209,7 @@ struct replicated {
 uint64_t boot_ms(struct replicated *r);
 void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+bool may_ask(const struct replicated *r); /* requests can be made now */
 void replicated_pump(struct replicated *r);
 void replicated_changed(struct replicated *r);   /* tells the host */
 void replicated_bootstrap(struct replicated *r); /* there is no tree */

@@ -192,7 +192,8 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
     p->waiting_size = size;
     p->waiting_index = index;
     p->waiting_level = level;
-    replicated_pump(r);
+    if (may_ask(r))
+        snapshot_pump(r);
 }
 
 /* True: the answer is good, and there is still something to publish. */

@@ -70,7 +70,8 @@ struct world {
     size_t dead_count;
     struct committed *log; /* [index - 1]: what ZooKeeper holds, or held */
     uint64_t count, capacity;
-    int64_t last_led; /* epoch */
+    int64_t last_led;    /* epoch */
+    bool led[STEPS + 1]; /* by epoch */
     uint64_t reigns, crashes, cuts, expiries, acks, snapshots, restores;
 };
 
@@ -159,6 +160,11 @@ static void host_changed(void *arg)
 
 /* ---- the owner of its journal ---- */
 
+static const struct znode_version *at(struct world *w, const char *path)
+{
+    return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
+}
+
 static void check_log(struct world *w);
 
 static void check_known(struct node *n, const char *what)
@@ -205,11 +211,14 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     struct world *w = n->world;
 
     check_log(w);
-    if (n->leading || epoch <= w->last_led)
-        violated(w, "%s leads in epoch %" PRId64 " after one led in %" PRId64, n->id, epoch, w->last_led);
-    if (n->index != w->count)
+    if (n->leading || epoch > STEPS || w->led[epoch])
+        violated(w, "%s leads in epoch %" PRId64 ", in which one has led", n->id, epoch);
+    else
+        w->led[epoch] = true;
+    if (epoch == at(w, NODE_EPOCH)->version &&
+        n->index != w->count) /* else it is deposed, and will hear of it */
         violated(w, "%s leads with %" PRIu64 " batches of %" PRIu64, n->id, n->index, w->count);
-    w->last_led = epoch;
+    w->last_led = epoch > w->last_led ? epoch : w->last_led;
     w->reigns++;
     n->leading = true;
     n->epoch = epoch;
@@ -282,11 +291,6 @@ static void snapshot(struct node *n)
 }
 
 /* ---- what is in ZooKeeper ---- */
-
-static const struct znode_version *at(struct world *w, const char *path)
-{
-    return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
-}
 
 static void commit(struct world *w, const char *data, size_t size)
 {
