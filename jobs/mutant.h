@@ -32,10 +32,8 @@
     X(LOST_IS_DONE, "lost-is-done", "an append whose answer was lost counts as done")                        \
     X(ACK_WHEN_SENT, "ack-when-sent", "an append is acknowledged when it is sent")                           \
     X(TRIM_ALL, "trim-all", "the log is truncated beyond the snapshot")                                      \
-    X(CLAIM_AGAIN, "claim-again", "one that has given up a reign claims it again")                           \
     X(KEEP_SPECULATION, "keep-speculation", "a deposed leader keeps what was not acknowledged")              \
-    X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")                            \
-    X(GAP, "gap", "a batch that could not be read is passed over")
+    X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")
 
 #ifdef CRONSCHED_FAULTS
 enum mutant {

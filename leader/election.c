@@ -143,7 +143,7 @@ static void stand_if_called_for(struct replicated *r)
         stand(r, false, NULL, r->epoch_version == 0 ? "start" : "session-ended");
     } else if (!same_reign(r)) {
         return;
-    } else if (r->leader_owner == r->session && (r->led_epoch != epoch_number(r) || MUTANT(CLAIM_AGAIN))) {
+    } else if (r->leader_owner == r->session && r->led_epoch != epoch_number(r)) {
         claim(r); /* won by a request whose answer was lost */
     } else if (strcmp(r->leader, r->replica) == 0) {
         stand(r, true, NULL, r->leader_owner == r->session ? "again" : "restart");

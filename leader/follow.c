@@ -8,8 +8,6 @@
  */
 #include "leader/replicated_priv.h"
 
-#include "jobs/mutant.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -202,9 +200,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
             give(r, reply);
         } else {
             r->refetch = true;
-            if (MUTANT(GAP)) {
-                r->applied++;
-            } else if (reply->result == COORD_NO_NODE) {
+            if (reply->result == COORD_NO_NODE) {
                 replicated_log(r, 2, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
                                r->applied + 1);
                 follow_again(r);

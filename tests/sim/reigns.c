@@ -32,6 +32,7 @@
 #define LOG_KEEP      4000 /* bytes: truncated often */
 #define BATCH_MAX     400
 #define APPENDS_MAX   8
+#define REST_STEPS    10000  /* without that any time passes */
 #define QUIET_MS      400000 /* until all is well: longer than anybody stands back */
 #define LEVEL         2
 #define FIRST_WALL_MS INT64_C(1700000000000)
@@ -428,7 +429,9 @@ static void move(struct node *n, uint64_t how)
         seat_cut(&n->seat, 0);
         return;
     }
-    if (how < 2)
+    if (how < 10)
+        seat_refuse(&n->seat);
+    else if (how < 200)
         seat_execute(&n->seat);
     else if (!n->frozen && !seat_step(&n->seat))
         seat_catch_up(&n->seat);
@@ -474,7 +477,7 @@ static void befall(struct world *w)
         return;
     }
     if (dice < 700) {
-        move(n, chance(w, 10));
+        move(n, chance(w, 1000));
     } else if (dice < 790) {
         pass(w, 1 + (int64_t)chance(w, 400));
     } else if (dice < 890) {
@@ -492,14 +495,14 @@ static void befall(struct world *w)
     } else if (dice < 960) {
         if (!n->seat.connected && !n->frozen)
             connect_seat(n);
-    } else if (dice < 970) {
+    } else if (dice < 980) {
         if (n->seat.session && (!n->seat.connected || n->frozen))
             end_session(n);
         else if (w->dead_count > 0)
             end_dead_session(w);
-    } else if (dice < 975) {
+    } else if (dice < 984) {
         crash(n, chance(w, 4));
-    } else if (dice < 985) {
+    } else if (dice < 990) {
         n->frozen = !n->frozen && chance(w, 2);
     } else if (!n->frozen) {
         meddle(n);
@@ -522,8 +525,12 @@ static void check_nodes(struct world *w)
 static void settle(struct world *w, int64_t ms)
 {
     for (int64_t left = ms; left > 0 && !w->failed; left -= 500) {
+        uint64_t begun = w->steps;
+
         for (bool any = true; any && !w->failed;) {
             any = false;
+            if (w->steps - begun > REST_STEPS)
+                violated(w, "they never come to rest");
             for (size_t i = 0; i < w->zoo.count && !w->failed; i++)
                 if (w->nodes[i].journal && w->nodes[i].seat.session) {
                     any |= seat_step(&w->nodes[i].seat);

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The simulator: worlds in which nothing may go wrong, then the deliberate faults (jobs/mutant.h), each of which it has to
-find. What it found, and how soon, is printed.
+"""The simulators, of the scheduler (sim) and of the replicated journal (reigns): worlds in which nothing may go wrong, then
+the deliberate faults (jobs/mutant.h), each of which has to be found. What was found, and how soon, is printed.
 
-  CRONSCHED_SIM_SECONDS   how long healthy worlds are run (30; by hand an hour)
+  CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (30, 10; by hand an hour)
   CRONSCHED_SIM_SEED      the first of them (random)
   CRONSCHED_SIM_MUTANT_SECONDS   how long each mutant may stay unfound (120)
 
@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import lab  # noqa: E402
 
 BUILD = os.environ.get("CRONSCHED_BUILD", "build-test")
-SIM = os.path.join(os.path.abspath(BUILD), "tests", "sim", "sim")
+PROGRAMS = ("sim", "reigns")
 FOUND_FROM = {"discard-before-ack": 19, "kill-retries": 21, "edit-unaccounted": 8, "same-manual-id": 17}  # else 1
 
 
@@ -29,15 +29,16 @@ def setting(name, default):
     return int(os.environ.get(name, default))
 
 
-def sim(*words, seconds):
+def run(program, *words, seconds):
     """(exit code, what it printed). A crash of the simulator is an exit code below zero."""
-    done = subprocess.run([SIM, *map(str, words)], capture_output=True, text=True, errors="replace",
+    path = os.path.join(os.path.abspath(BUILD), "tests", "sim", program)
+    done = subprocess.run([path, *map(str, words)], capture_output=True, text=True, errors="replace",
                           timeout=seconds + 240, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
-def mutants():
-    code, text = sim("--mutants", seconds=10)
+def mutants(program):
+    code, text = run(program, "--mutants", seconds=10)
     return dict(line.split("\t") for line in text.splitlines()) if code == 0 else {}
 
 
@@ -46,34 +47,43 @@ def steps(text):
 
 
 class Simulator(lab.Suite):
-    def test_nothing_goes_wrong_in_healthy_worlds(self):
-        seconds, seed = setting("CRONSCHED_SIM_SECONDS", 30), setting("CRONSCHED_SIM_SEED", random.randrange(1 << 40))
-        code, text = sim("--seed", seed, "--seconds", seconds, seconds=seconds)
+    side_by_side = 2
+
+    def healthy(self, program, seconds):
+        seconds, seed = setting("CRONSCHED_SIM_SECONDS", seconds), setting("CRONSCHED_SIM_SEED", random.randrange(1 << 40))
+        code, text = run(program, "--seed", seed, "--seconds", seconds, seconds=seconds)
         lab.say(f"from seed {seed}: {text.strip()}")
         self.assertEqual(0, code, text)
         self.assertGreater(steps(text), 1000)
+
+    def test_nothing_goes_wrong_in_healthy_worlds(self):
+        self.healthy("sim", 30)
+
+    def test_nothing_goes_wrong_in_healthy_reigns(self):
+        self.healthy("reigns", 10)
 
 
 class Mutants(lab.Suite):
     side_by_side = 2
 
-    def find(self, name, what):
+    def find(self, program, name, what):
         limit, first = setting("CRONSCHED_SIM_MUTANT_SECONDS", 120), FOUND_FROM.get(name, 1)
         began = time.monotonic()
-        code, text = sim("--mutant", name, "--seed", first, "--seconds", limit, seconds=limit)
+        code, text = run(program, "--mutant", name, "--seed", first, "--seconds", limit, seconds=limit)
         found = re.search(r"VIOLATION.*", text)
         self.assertNotEqual(0, code, f"{name} ({what}) was not found in {limit} s: {text}")
         self.assertTrue(found, text)
         seed = int(re.search(r"--seed (\d+)", text).group(1))
         lab.say(f"{name}: {time.monotonic() - began:.1f} s, world {seed - first + 1}: {found.group(0)[:160]}")
-        code, text = sim("--seed", seed, "--worlds", 1, seconds=limit)  # the fault made it, and not the world
+        code, text = run(program, "--seed", seed, "--worlds", 1, seconds=limit)  # the fault made it, and not the world
         self.assertEqual(0, code, text)
 
 
-MUTANTS = mutants()
-for _name, _what in MUTANTS.items():
-    setattr(Mutants, f"test_{_name.replace('-', '_')}", lambda self, n=_name, w=_what: self.find(n, w))
-if not MUTANTS:
+for _program in PROGRAMS:
+    for _name, _what in mutants(_program).items():
+        setattr(Mutants, f"test_{_name.replace('-', '_')}",
+                lambda self, p=_program, n=_name, w=_what: self.find(p, n, w))
+if not mutants(PROGRAMS[0]):
     Mutants.test_mutants = lambda self: self.skipTest("the program was built without mutants (-Dfaults=true)")
 
 

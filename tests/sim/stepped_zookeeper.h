@@ -257,26 +257,44 @@ static inline void execute_children(struct seat *s, struct ask *a)
         }
 }
 
-/* The oldest request that is not executed yet is; its answer stays on the way. False: there is none. */
-static inline bool seat_execute(struct seat *s)
+/* The oldest request that is not executed yet. */
+static inline struct ask *seat_next(struct seat *s)
 {
     LIST_EACH(link, &s->asks)
     {
-        struct ask *a = LIST_ITEM(link, struct ask, link);
-
-        if (a->executed)
-            continue;
-        if (a->kind == ASK_GET)
-            execute_get(s, a);
-        else if (a->kind == ASK_CHILDREN)
-            execute_children(s, a);
-        else
-            a->reply.result = zoo_multi(s, a, &a->reply.stat);
-        a->reply.text = a->reply.result == COORD_OK ? "" : "so it is";
-        a->executed = true;
-        return true;
+        if (!LIST_ITEM(link, struct ask, link)->executed)
+            return LIST_ITEM(link, struct ask, link);
     }
-    return false;
+    return NULL;
+}
+
+/* It is refused, as by a server that is overloaded, and not carried out. */
+static inline void seat_refuse(struct seat *s)
+{
+    struct ask *a = seat_next(s);
+
+    if (!a)
+        return;
+    a->reply = (struct coord_reply){.result = COORD_FAILED, .text = "throttled"};
+    a->executed = true;
+}
+
+/* It is carried out; its answer stays on the way. False: there is none. */
+static inline bool seat_execute(struct seat *s)
+{
+    struct ask *a = seat_next(s);
+
+    if (!a)
+        return false;
+    if (a->kind == ASK_GET)
+        execute_get(s, a);
+    else if (a->kind == ASK_CHILDREN)
+        execute_children(s, a);
+    else
+        a->reply.result = zoo_multi(s, a, &a->reply.stat);
+    a->reply.text = a->reply.result == COORD_OK ? "" : "so it is";
+    a->executed = true;
+    return true;
 }
 
 /* Off the list first: who hears of it may ask more, or cut the line. */
