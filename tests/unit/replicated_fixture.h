@@ -6,8 +6,8 @@
 #include "leader/replicated_priv.h"
 
 /* the including test has cmocka.h */
-#include "tests/unit/journal_owner.h"
 #include "tests/sim/stepped_zookeeper.h"
+#include "tests/unit/journal_owner.h"
 
 #define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
 
