@@ -9,6 +9,7 @@
  */
 #include "cronsched/api.h"
 #include "cronsched/config.h"
+#include "cronsched/engine_watch.h"
 #include "cronsched/engines/docker.h"
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process.h"
@@ -58,6 +59,7 @@ struct serve {
     struct scheduler_env env;
     struct guarded_clock clock; /* of a replica; one that stands alone has nobody to ask */
     struct engine *engines[CONFIG_ENGINES_MAX];
+    struct engine_watch engine_watch;
     size_t engine_count;
     struct scheduler_pool *pools;
     struct api *api;
@@ -275,6 +277,7 @@ static void on_journal_closed(void *arg)
     s->journal = NULL;
     if (s->replica)
         replica_journal_closed(s->replica);
+    engine_watch_close(&s->engine_watch);
     s->engines_open = s->engine_count;
     for (size_t i = 0; i < s->engine_count; i++)
         s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
@@ -586,6 +589,7 @@ static void start_handles(struct serve *s)
     uv_prepare_start(&s->turn, on_turn);
     uv_timer_init(&s->loop, &s->housekeeping);
     uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
+    engine_watch_start(&s->engine_watch, &s->loop, s->engines, s->engine_count);
     uv_timer_init(&s->loop, &s->watchdog);
     if (watchdog_ms > 0)
         uv_timer_start(&s->watchdog, on_watchdog, 0, (uint64_t)watchdog_ms);

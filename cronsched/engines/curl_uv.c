@@ -180,6 +180,17 @@ static void tell(struct curl_call *call, const struct http_answer *answer)
     call_free(call);
 }
 
+/* curl speaks of a host and a port even where there is a socket. */
+static const char *why_not_connected(const struct curl_call *call)
+{
+    long reason = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &reason);
+    return reason           ? strerror((int)reason)
+           : call->error[0] ? call->error
+                            : curl_easy_strerror(CURLE_COULDNT_CONNECT);
+}
+
 static void finish(struct curl_call *call, CURLcode code)
 {
     struct http_answer answer = {
@@ -194,7 +205,9 @@ static void finish(struct curl_call *call, CURLcode code)
     if (answer.outcome == HTTP_ANSWERED)
         answer.status = status_of(call);
     if (code != CURLE_OK) {
-        answer.error = call->error[0] ? call->error : curl_easy_strerror(code);
+        answer.error = code == CURLE_COULDNT_CONNECT ? why_not_connected(call)
+                       : call->error[0]              ? call->error
+                                                     : curl_easy_strerror(code);
         if (call->too_long)
             answer.error = "the answer is too long";
     }

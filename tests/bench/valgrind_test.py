@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A scripted session of the server under valgrind. By hand, with a build without sanitizers; needs valgrind.
+"""A scripted session of the server under valgrind. By hand, with a build without sanitizers; needs valgrind. Of the docker
+engine alone: the process engine executes /proc/self/exe, which is valgrind then.
 
   CRONSCHED_BUILD=build-release tests/bench/valgrind_test.py
 """
@@ -52,9 +53,6 @@ class Valgrind(lab.Suite):
             self.skipTest("valgrind is not installed")
         return ["valgrind", "--leak-check=full", "--show-leak-kinds=definite,indirect", "--error-exitcode=99",
                 "--errors-for-leak-kinds=definite,indirect", "--track-fds=no", "--child-silent-after-fork=yes"]
-
-    def test_process_engine(self):
-        self.session(self.server(wrapper=self.valgrind()), lab.Ledger(self.folder), "process")
 
     def test_docker_engine(self):
         dockerd = lab.shared_docker()

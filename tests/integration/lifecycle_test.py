@@ -209,6 +209,19 @@ class Lifecycle(lab.Suite):
             self.assertEqual("ok", sqlite3.connect(path).execute("pragma integrity_check").fetchone()[0])
         shutil.copytree(server.data, self.folder.join("copy"))
 
+    def test_an_engine_that_cannot_be_reached_is_told_and_keeps_its_jobs_waiting(self):
+        server = self.server(engines={"docker": {"type": "docker", "endpoint": "unix:///run/nobody/docker.sock"}})
+        server.start()
+        server.apply({"j": {"image": "busybox:local", "command": ["true"]}})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: "engine-unreachable" in server.log(), 20, "word of it in the log")
+        line = next(line for line in server.log().splitlines() if "engine-unreachable" in line)
+        self.assertIn("/run/nobody/docker.sock: No such file or directory", line)
+        doctor = server.cli.call("doctor")
+        self.assertNotEqual(0, doctor.code)
+        self.assertIn("No such file or directory", doctor.out)
+        self.assertIsNone(server.cli.run(run)["verdict"])  # it waits
+
     def test_missing_zone_files_are_told_and_harm_only_what_needs_them(self):
         server = self.server(environment={"TZDIR": self.folder.make("no-zones")})
         server.cli.environment["TZDIR"] = self.folder.join("no-zones")
