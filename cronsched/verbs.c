@@ -84,8 +84,9 @@ static int first_word(int argc, char **argv)
         const struct verb_option *o;
 
         for (size_t i = 0; (o = verb_option_number(&any, i)); i++) {
-            bool named = strncmp(argv[at], "--", 2) == 0 ? strcmp(argv[at] + 2, o->name) == 0
-                                                         : argv[at][1] == o->letter && !argv[at][2];
+            bool named = strncmp(argv[at], "--", 2) == 0
+                             ? strcmp(argv[at] + 2, o->name) == 0
+                             : argv[at][1] && argv[at][1] == o->letter && !argv[at][2];
 
             if (named && o->arg) {
                 at++;

@@ -52,6 +52,7 @@ static const struct {
     {"x --server=http://h go a -f", "go", "--server=http://h a -f", 0},
     {"x -o json go a", "go", "-o json a", 0},
     {"x -ojson go a", "go", "-ojson a", 0},
+    {"x - go a", "go", "- a", 0}, /* was taken for an option with a value */
     {"x __go", "__go", "", 0},
     {"x clutser", NULL, "there is no verb 'clutser'; did you mean 'cluster'?", ERR_NOT_FOUND},
     {"x zzzzzzzzzz", NULL, "there is no verb 'zzzzzzzzzz'; 'cronsched help' lists them", ERR_NOT_FOUND},
