@@ -3,6 +3,7 @@
 #include "cronsched/config.h"
 
 #include "cronsched/config_internal.h"
+#include "jobs/alloc.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -188,15 +189,12 @@ static int parse_bool(const char *s, bool *ret, struct error *error)
 
 /* --- setting a value ------------------------------------------------------------------------------------ */
 
-static int replace_text(char **at, const char *value, struct error *error)
+static void replace_text(char **at, const char *value)
 {
-    char *copy = strdup(value);
+    char *copy = alloc_text(value);
 
-    if (!copy)
-        return error_set(error, ERR_NOMEM, "out of memory");
     free(*at);
     *at = copy;
-    return 0;
 }
 
 static void clear_listen(struct config *config)
@@ -217,13 +215,9 @@ static int add_listen(struct config *config, const char *value, struct error *er
     if (config->listen_count == CONFIG_LISTEN_MAX)
         return error_set(error, ERR_LIMIT, "more than %d addresses", CONFIG_LISTEN_MAX);
     if (!config->listen)
-        config->listen = calloc(CONFIG_LISTEN_MAX, sizeof(*config->listen));
-    if (!config->listen)
-        return error_set(error, ERR_NOMEM, "out of memory");
-    r = replace_text(&config->listen[config->listen_count], value, error);
-    if (r == 0)
-        config->listen_count++;
-    return r;
+        config->listen = alloc_zero(CONFIG_LISTEN_MAX * sizeof(*config->listen));
+    replace_text(&config->listen[config->listen_count++], value);
+    return 0;
 }
 
 static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
@@ -253,19 +247,21 @@ static int set_value(struct config *config, const struct config_key *key, const 
                 error, ERR_INVALID,
                 "'%s' is no name: up to %d letters, digits, '-', '_' and '.', a letter or digit first", value,
                 CONFIG_NAME_MAX);
-        return replace_text(field, value, error);
+        replace_text(field, value);
+        return 0;
     case PATH:
         if (!*value)
             return error_set(error, ERR_INVALID, "an empty path");
-        return replace_text(field, value, error);
+        replace_text(field, value);
+        return 0;
     case LISTEN:
         return add_listen(config, value, error);
     case URL:
-        r = check_url(value, error);
-        return r < 0 ? r : replace_text(field, value, error);
     case ZOOKEEPER:
-        r = check_zookeeper(value, error);
-        return r < 0 ? r : replace_text(field, value, error);
+        r = key->kind == URL ? check_url(value, error) : check_zookeeper(value, error);
+        if (r == 0)
+            replace_text(field, value);
+        return r;
     case DURATION:
     case SIZE:
         return parse_positive(value, key->kind, field, error);
@@ -375,9 +371,9 @@ char *config_default_data_dir(const char *(*environment)(void *arg, const char *
     char *path = NULL;
 
     if (dir && *dir)
-        return strdup(dir);
+        return alloc_text(dir);
     if (root)
-        return strdup("/var/lib/cronsched");
+        return alloc_text("/var/lib/cronsched");
     dir = environment ? environment(arg, "XDG_STATE_HOME") : NULL;
     if (dir && *dir == '/')
         return asprintf(&path, "%s/cronsched", dir) < 0 ? NULL : path;
@@ -451,14 +447,13 @@ static void check_whole(struct config *config, struct text *errors)
     bool known = false;
 
     if (!config->default_engine && config->engine_count == 1)
-        config->default_engine = strdup(config->engines[0].name);
+        config->default_engine = alloc_text(config->engines[0].name);
     if (!config->default_engine)
-        config->default_engine = strdup("docker");
-    for (size_t i = 0; i < config->engine_count && config->default_engine; i++)
+        config->default_engine = alloc_text("docker");
+    for (size_t i = 0; i < config->engine_count; i++)
         known |= strcmp(config->engines[i].name, config->default_engine) == 0;
     if (!known)
-        text_addf(errors, "error: default_engine: there is no engine '%s'\n",
-                  config->default_engine ? config->default_engine : "");
+        text_addf(errors, "error: default_engine: there is no engine '%s'\n", config->default_engine);
     if (!config->tls_cert != !config->tls_key)
         text_addf(errors, "error: tls: cert and key go together\n");
     if (config->zookeeper)
@@ -476,8 +471,8 @@ int config_load(struct config *ret, const struct config_sources *sources, struct
     read_environment(ret, sources, errors);
     read_flags(ret, sources, errors);
     fill_dependent(ret, errors);
-    if (ret->engine_count == 0 && config_default_engines(ret) < 0)
-        return ERR_NOMEM;
+    if (ret->engine_count == 0)
+        config_default_engines(ret);
     if (errors->len == before)
         check_whole(ret, errors);
     return errors->len == before && !errors->failed ? 0 : ERR_INVALID;

@@ -1,5 +1,6 @@
 /* The configuration's file: walks the tree that jobs/yaml.h made of it. */
 #include "cronsched/config_internal.h"
+#include "jobs/alloc.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static void unknown_key(struct config_reader *reader, const struct yaml_node *ke
 static char *take_text(struct config_reader *reader, const struct yaml_node *node, const char *what)
 {
     if (node->kind == YAML_TEXT && *node->text)
-        return strdup(node->text);
+        return alloc_text(node->text);
     config_fault(reader, node, "%s: must be a text, not %s", what,
                  node->kind == YAML_TEXT ? "an empty one" : yaml_kind_name(node->kind));
     return NULL;
@@ -103,7 +104,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
                              const struct yaml_node *node)
 {
     const char *near;
-    char *type = node->kind == YAML_NULL && node->text ? strdup(node->text) /* null is a word to YAML */
+    char *type = node->kind == YAML_NULL && node->text ? alloc_text(node->text) /* null is a word to YAML */
                                                        : take_text(reader, node, "type");
 
     if (!type)
@@ -146,7 +147,7 @@ static void default_type(struct config_reader *reader, struct config_engine *eng
 {
     for (size_t i = 0; !engine->type && i < ENGINE_TYPE_COUNT; i++)
         if (strcmp(engine->name, engine_types[i]) == 0)
-            engine->type = strdup(engine_types[i]);
+            engine->type = alloc_text(engine_types[i]);
     if (!engine->type)
         config_fault(reader, at, "engines: %s: type is missing", engine->name);
 }
@@ -159,7 +160,7 @@ static void check_endpoint(struct config_reader *reader, struct config_engine *e
     bool is_kubernetes = strcmp(engine->type, "kubernetes") == 0;
 
     if (!e && is_docker)
-        engine->endpoint = strdup(DOCKER_ENDPOINT);
+        engine->endpoint = alloc_text(DOCKER_ENDPOINT);
     if (!e)
         return;
     if (!is_docker && !is_kubernetes)
@@ -182,7 +183,7 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
         config_fault(reader, key, "engines: '%s' is no name", key->text);
         return;
     }
-    engine->name = strdup(key->text);
+    engine->name = alloc_text(key->text);
     config->engine_count++;
     if (value->kind != YAML_MAP && value->kind != YAML_NULL) {
         config_fault(reader, value, "engines: %s: must be a map, not %s", key->text,
@@ -211,27 +212,24 @@ static void read_engines(struct config_reader *reader, const struct yaml_node *m
         config_fault(reader, map, "engines: more than %d", CONFIG_ENGINES_MAX);
         return;
     }
-    config->engines = calloc(map->count, sizeof(*config->engines));
-    for (size_t i = 0; config->engines && i < map->count; i++)
+    config->engines = alloc_zero(map->count * sizeof(*config->engines));
+    for (size_t i = 0; i < map->count; i++)
         read_engine(reader, map->keys[i], map->items[i]);
 }
 
-int config_default_engines(struct config *config)
+void config_default_engines(struct config *config)
 {
     static const char *const names[] = {"docker", "process"};
 
     free(config->engines);
-    config->engines = calloc(2, sizeof(*config->engines));
-    for (size_t i = 0; config->engines && i < 2; i++) {
+    config->engines = alloc_zero(2 * sizeof(*config->engines));
+    for (size_t i = 0; i < 2; i++) {
         struct config_engine *engine = &config->engines[config->engine_count++];
 
-        engine->name = strdup(names[i]);
-        engine->type = strdup(names[i]);
-        engine->endpoint = i == 0 ? strdup(DOCKER_ENDPOINT) : NULL;
-        if (!engine->name || !engine->type)
-            return ERR_NOMEM;
+        engine->name = alloc_text(names[i]);
+        engine->type = alloc_text(names[i]);
+        engine->endpoint = i == 0 ? alloc_text(DOCKER_ENDPOINT) : NULL;
     }
-    return config->engines ? 0 : ERR_NOMEM;
 }
 
 void config_release_engines(struct config *config)
@@ -263,8 +261,8 @@ static void read_pools(struct config_reader *reader, const struct yaml_node *map
                      yaml_kind_name(map->kind));
         return;
     }
-    config->pools = calloc(map->count + 1, sizeof(*config->pools));
-    for (size_t i = 0; config->pools && i < map->count; i++) {
+    config->pools = alloc_zero((map->count + 1) * sizeof(*config->pools));
+    for (size_t i = 0; i < map->count; i++) {
         struct config_pool *pool = &config->pools[config->pool_count];
 
         if (!config_name_valid(map->keys[i]->text)) {
@@ -272,7 +270,7 @@ static void read_pools(struct config_reader *reader, const struct yaml_node *map
             continue;
         }
         take_count(reader, map->items[i], map->keys[i]->text, INT_MAX, &pool->size);
-        pool->name = strdup(map->keys[i]->text);
+        pool->name = alloc_text(map->keys[i]->text);
         config->pool_count++;
     }
 }

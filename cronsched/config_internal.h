@@ -26,5 +26,5 @@ void config_set_node(struct config_reader *reader, const struct config_key *key,
 bool config_name_valid(const char *name);
 
 void config_read_file(struct config *config, const struct config_sources *sources, struct text *errors);
-int config_default_engines(struct config *config);
+void config_default_engines(struct config *config);
 void config_release_engines(struct config *config);

@@ -1,6 +1,6 @@
 /* Job files while memory runs out: every allocation fails once, and from every allocation on all fail.
- * Nothing is leaked (the sanitizer watches), nothing crashes, and what is read all the same is complete. The
- * linker puts our functions in front of the allocators (see meson.build); libyaml keeps its own. */
+ * Nothing is leaked (the sanitizer watches), nothing crashes, and what is read all the same is complete.
+ * libyaml keeps its own allocator. */
 #include "jobs/jobfile.h"
 
 #include "jobs/text.h"
@@ -14,65 +14,9 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/failing_allocators.h"
+
 static struct zoneinfo *zoneinfo;
-static bool watching, forever;
-static unsigned long countdown;
-static bool failed;
-
-static bool fails(void)
-{
-    if (!watching || (countdown > 0 && --countdown > 0))
-        return false;
-    if (failed && !forever)
-        return false;
-    failed = true;
-    return true;
-}
-
-/* the linker's names */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-int __real_vasprintf(char **ret, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-int __wrap_vasprintf(char **ret, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-
-char *__wrap_strndup(const char *s, size_t n)
-{
-    return fails() ? NULL : __real_strndup(s, n);
-}
-
-int __wrap_vasprintf(char **ret, const char *format, va_list ap)
-{
-    return fails() ? -1 : __real_vasprintf(ret, format, ap);
-}
-
 static char *load(const char *name, size_t *ret_size)
 {
     const char *root = getenv("SOURCE_ROOT");

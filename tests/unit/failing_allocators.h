@@ -1,0 +1,71 @@
+/* Allocators that fail when a test wants it. The linker puts them in front of the real ones (meson.build,
+ * failing_allocators); libraries keep theirs, but for jansson where a test gives it ours.
+ *
+ *   countdown = 7; failed = false; watching = true; ...; watching = false;
+ *
+ * The seventh allocation fails, and all after it when `forever`. One thread.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool watching, forever;
+static unsigned long countdown;
+static bool failed;
+
+static bool fails(void)
+{
+    if (!watching || (countdown > 0 && --countdown > 0))
+        return false;
+    if (failed && !forever)
+        return false;
+    failed = true;
+    return true;
+}
+
+/* the linker's names */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+char *__real_strdup(const char *s);
+char *__real_strndup(const char *s, size_t n);
+int __real_vasprintf(char **ret, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+char *__wrap_strdup(const char *s);
+char *__wrap_strndup(const char *s, size_t n);
+int __wrap_vasprintf(char **ret, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return fails() ? NULL : __real_realloc(p, size);
+}
+
+char *__wrap_strdup(const char *s)
+{
+    return fails() ? NULL : __real_strdup(s);
+}
+
+char *__wrap_strndup(const char *s, size_t n)
+{
+    return fails() ? NULL : __real_strndup(s, n);
+}
+
+int __wrap_vasprintf(char **ret, const char *format, va_list ap)
+{
+    return fails() ? -1 : __real_vasprintf(ret, format, ap);
+}
