@@ -99,7 +99,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 0)
         memcpy(text, data, size);
     text[size] = '\0';
-    setenv("TZ", "Europe/Paris", 1);
     while (at && argc <= WORDS_MAX) {
         argv[argc++] = at;
         at = strchr(at, '\n');
