@@ -45,6 +45,8 @@ static int journal_append(struct journal *journal, struct batch *batch)
     struct world *w = r->world;
     struct appended *a;
 
+    if (r->core)
+        return r->core->ops->append(r->core, batch);
     if (w->leader != r->number || r->epoch != w->epoch) { /* fenced; it will be told */
         tell(w, "r%d appends batch %llu in vain", r->number, (unsigned long long)batch->index);
         batch_free(batch);
@@ -111,8 +113,12 @@ static void journal_snapshot(struct journal *journal, char *text, size_t size, u
     struct world *w = r->world;
     struct offer *o;
 
-    (void)level;
-    if (w->leader != r->number || r->epoch != w->epoch) {
+    if (r->core) {
+        char *copy = alloc_zero(size + 1);
+
+        memcpy(copy, text, size);
+        r->core->ops->snapshot(r->core, copy, size, index, level);
+    } else if (w->leader != r->number || r->epoch != w->epoch) {
         free(text);
         return;
     }
@@ -123,17 +129,22 @@ static void journal_snapshot(struct journal *journal, char *text, size_t size, u
         snapshot_durable(w, o);
 }
 
-/* It never knows better. */
+/* Without a core it never knows better. */
 static bool journal_may_act(const struct journal *journal)
 {
-    (void)journal;
-    return true;
+    const struct journal *core = of_journal((struct journal *)(uintptr_t)journal)->core;
+
+    return !core || core->ops->may_act(core);
 }
 
 static void journal_status(const struct journal *journal, struct journal_status *ret)
 {
-    (void)journal;
-    *ret = (struct journal_status){.leading = true, .level = RECORD_LEVEL};
+    const struct journal *core = of_journal((struct journal *)(uintptr_t)journal)->core;
+
+    if (core)
+        core->ops->status(core, ret);
+    else
+        *ret = (struct journal_status){.leading = true, .level = RECORD_LEVEL};
 }
 
 void journal_table(struct replica *r)
@@ -156,25 +167,22 @@ void journal_init(struct world *w)
 
 /* ---- durable ---- */
 
-void journal_commit_one(struct world *w)
+void journal_durable(struct world *w, char *text, size_t size)
 {
-    struct appended *a = LIST_ITEM(w->in_flight.next, struct appended, link);
-    struct replica *writer = &w->replicas[w->leader];
     struct error error = {0};
     struct batch *b;
 
-    if (batch_decode(&b, a->text, a->size, &error) < 0) { /* what is read is judged, not what was meant */
-        violation(w, "batch %llu cannot be read: %s", (unsigned long long)a->batch->index, error.text);
+    if (batch_decode(&b, text, size, &error) < 0) { /* what is read is judged, not what was meant */
+        violation(w, "batch %zu cannot be read: %s", w->batch_count + 1, error.text);
+        free(text);
         return;
     }
     if ((w->batch_count & (w->batch_count - 1)) == 0)
         w->batches =
             alloc_resize(w->batches, (w->batch_count ? w->batch_count * 2 : 1) * sizeof(*w->batches));
-    w->batches[w->batch_count++] = (struct batch_note){.text = a->text, .size = a->size};
-    monitor_batch(w, b, a->text, a->size);
+    w->batches[w->batch_count++] = (struct batch_note){.text = text, .size = size};
+    monitor_batch(w, b, text, size);
     batch_free(b);
-    a->text = NULL;
-    appended_free(w, a);
     LIST_EACH_SAFE(link, &w->offered)
     {
         struct offer *o = LIST_ITEM(link, struct offer, link);
@@ -182,6 +190,29 @@ void journal_commit_one(struct world *w)
         if (o->index <= w->batch_count)
             snapshot_durable(w, o);
     }
+}
+
+void journal_forget_offers(struct world *w, int replica)
+{
+    LIST_EACH_SAFE(link, &w->offered)
+    {
+        struct offer *o = LIST_ITEM(link, struct offer, link);
+
+        if (o->replica == replica)
+            offer_free(o);
+    }
+}
+
+void journal_commit_one(struct world *w)
+{
+    struct appended *a = LIST_ITEM(w->in_flight.next, struct appended, link);
+    struct replica *writer = &w->replicas[w->leader];
+    char *text = a->text;
+    size_t size = a->size;
+
+    a->text = NULL;
+    appended_free(w, a);
+    journal_durable(w, text, size);
     if (writer->scheduler) {
         writer->fed = w->batch_count;
         plan_for(writer, EVENT_ACK, often_short(w, 4, 3000))->index = w->batch_count;

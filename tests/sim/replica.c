@@ -178,7 +178,7 @@ void replica_start(struct replica *r)
     struct world *w = r->world;
     struct scheduler_options options = {
         .replica = r->number ? "second" : "first",
-        .cluster_uuid = "00000000-0000-0000-0000-000000000001",
+        .cluster_uuid = SIM_CLUSTER,
         .default_engine = "docker",
         .engines = r->engine_list,
         .engine_count = HOSTS,
@@ -200,8 +200,12 @@ void replica_start(struct replica *r)
     zones_init(&r->zones, w->zoneinfo, w->rules);
     r->scheduler = scheduler_new(&options);
     scheduler_set_journal(r->scheduler, &r->journal);
-    replica_restore(r);
-    plan_for(r, EVENT_LEAD, between(w, 1, 2000));
+    if (w->ensemble) {
+        ensemble_start(r);
+    } else {
+        replica_restore(r);
+        plan_for(r, EVENT_LEAD, between(w, 1, 2000));
+    }
     plan_for(r, EVENT_SWEEP, between(w, 1000, 30000));
     tell(w, "r%d STARTS with %zu batches", r->number, w->batch_count);
 }
@@ -227,7 +231,9 @@ void replica_crash(struct replica *r)
     if (r->wake)
         event_cancel(w, r->wake);
     r->wake = NULL;
-    if (w->leader == r->number)
+    if (r->core)
+        ensemble_crash(r);
+    else if (w->leader == r->number)
         throne_empty(w);
     plan_for(r, EVENT_START, chance(w, 150) ? between(w, 60000, 300000) : between(w, 1, 3000));
 }
@@ -237,6 +243,10 @@ static void stops(struct replica *r)
 {
     tell(r->world, "r%d is STOPPED", r->number);
     scheduler_stop(r->scheduler);
+    if (r->core) {
+        ensemble_stop(r);
+        return;
+    }
     if (scheduler_leading(r->scheduler))
         scheduler_journal_events.yield(r->scheduler);
     while (r->world->leader == r->number && r->world->in_flight_count)
@@ -325,12 +335,19 @@ static void fault_freeze(struct world *w, struct replica *r)
     w->freezes++;
     r->frozen_until_ms = w->now_ms + often_short(w, 5000, 90000);
     tell(w, "r%d FREEZES for %lld ms", r->number, (long long)(r->frozen_until_ms - w->now_ms));
-    if (w->replica_count > 1 && w->leader == r->number && chance(w, 700))
+    if (r->core)
+        ensemble_freeze(r);
+    else if (w->replica_count > 1 && w->leader == r->number && chance(w, 700))
         take_over(w);
 }
 
 static void fault_journal(struct world *w, struct replica *r)
 {
+    if (w->ensemble) {
+        if (r->frozen_until_ms <= w->now_ms)
+            ensemble_cut(r);
+        return;
+    }
     if (w->leader != r->number)
         return;
     w->journal_failures++;
@@ -367,7 +384,11 @@ static void fault_zones(struct world *w, struct replica *unused)
 static void fault_take_over(struct world *w, struct replica *unused)
 {
     (void)unused;
-    if (w->replica_count > 1 && w->leader >= 0 && w->replicas[w->leader].scheduler)
+    if (w->replica_count < 2 || w->leader < 0 || !w->replicas[w->leader].scheduler)
+        return;
+    if (w->ensemble)
+        ensemble_take_over(w);
+    else
         take_over(w);
 }
 
@@ -378,6 +399,10 @@ static void fault_step_down(struct world *w, struct replica *unused)
     (void)unused;
     if (!r || w->replica_count < 2)
         return;
+    if (w->ensemble) {
+        ensemble_step_down(r);
+        return;
+    }
     other = &w->replicas[1 - r->number];
     if (r->scheduler && scheduler_leading(r->scheduler) && r->epoch == w->epoch &&
         r->frozen_until_ms <= w->now_ms && other->scheduler && other->frozen_until_ms <= w->now_ms)

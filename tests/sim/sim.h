@@ -1,11 +1,12 @@
 /* The simulator: one deterministic world in one thread on virtual time, around the shipped scheduler,
- * planner, launch protocol and fold. A seed makes the world: jobs, two replicas, a journal, two engine hosts,
- * clocks, clients, and what befalls them.
+ * planner, launch protocol and fold, and in some worlds around the shipped replicated journal as well. A seed makes
+ * the world: jobs, one or two replicas, a journal, two engine hosts, clocks, clients, and what befalls them.
  *
  *   main.c      options, many worlds, the list of mutants
  *   world.c     random numbers, events, the course of one world
  *   replica.c   a process: its environment, its history, birth, crash, freeze, take-over
  *   journal.c   the committed batches and those in flight; snapshots
+ *   ensemble.c  instead of it: leader/ on a ZooKeeper of the worst manners
  *   engine.c    hosts and the objects that run on them, with the oddities of a real engine
  *   clients.c   requests at random, and what each was promised
  *   monitor.c   judges every committed record by rules of its own, and keeps the account of fire times
@@ -20,6 +21,8 @@
 
 #include "jobs/alloc.h"
 #include "jobs/scheduler_priv.h"
+#include "leader/replicated.h"
+#include "tests/sim/stepped_zookeeper.h"
 
 #define START_MS    INT64_C(1763800000000)
 #define REPLICAS    2
@@ -27,6 +30,7 @@
 #define JOBS_MAX    8
 #define KEYS_MAX    64
 #define POOL_PLACES 2
+#define SIM_CLUSTER "00000000-0000-0000-0000-000000000001"
 
 struct world;
 
@@ -46,6 +50,12 @@ enum event_kind {
     EVENT_REQUEST,
     EVENT_HISTORY, /* a process's history becomes durable */
     EVENT_ZONES,
+    EVENT_SEAT, /* requests to ZooKeeper are carried out, or answered */
+    EVENT_TICK,
+    EVENT_CONNECT,
+    EVENT_GONE,    /* a replica sees that the leader's connection closed */
+    EVENT_SESSION, /* a session ends */
+    EVENT_END,     /* of a process that was told to stop */
     EVENT_KIND_COUNT
 };
 
@@ -107,6 +117,14 @@ struct replica {
     struct sim_engine engines[HOSTS];
     struct engine *engine_list[HOSTS];
     struct sim_zones zones;
+    /* in a world with an ensemble */
+    struct seat seat;
+    struct journal *core; /* NULL: down, or no ensemble */
+    struct replicated_env core_env;
+    struct replicated_host core_host;
+    bool connected_once, seat_planned;
+    int64_t silent_since_ms;
+    int64_t extra_ms; /* of its own clock, while it is taken apart */
 };
 
 /* ---- engines */
@@ -200,6 +218,8 @@ struct world {
     bool quiet; /* no more faults and requests */
     struct replica replicas[REPLICAS];
     int replica_count; /* 1: the embedded journal; 2: a replicated one */
+    bool ensemble;     /* of two: the shipped one, and not journal.c */
+    struct zoo zoo;
     struct host hosts[HOSTS];
     struct zoneinfo *zoneinfo;
     int rules;                   /* of the zone files as they are now */
@@ -270,9 +290,28 @@ void fault_at_random(struct world *w);
 void journal_init(struct world *w);
 void journal_release(struct world *w);
 void journal_table(struct replica *r);
-void journal_commit_one(struct world *w); /* the oldest in flight */
+void journal_commit_one(struct world *w);                       /* the oldest in flight */
+void journal_durable(struct world *w, char *text, size_t size); /* the next batch is; takes text */
+void journal_forget_offers(struct world *w, int replica);       /* snapshots that will never be */
 /* The reign ends: of what is in flight a first part still becomes durable, the rest never will. */
 void journal_end_reign(struct world *w);
+
+/* ---- ensemble.c */
+void ensemble_init(struct world *w);
+void ensemble_release(struct world *w);
+void ensemble_start(struct replica *r);
+void ensemble_crash(struct replica *r); /* its scheduler is gone already */
+void ensemble_stop(struct replica *r);
+void ensemble_cut(struct replica *r);
+void ensemble_freeze(struct replica *r);
+void ensemble_take_over(struct world *w);
+void ensemble_step_down(struct replica *r);
+void ensemble_on_connect(struct replica *r);
+void ensemble_on_tick(struct replica *r);
+void ensemble_on_seat(struct replica *r);
+void ensemble_on_gone(struct replica *r, int64_t epoch);
+void ensemble_on_session(struct world *w, int number, int64_t session);
+void ensemble_after_step(struct world *w);
 
 /* ---- engine.c */
 void engines_init(struct replica *r);

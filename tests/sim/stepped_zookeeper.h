@@ -298,7 +298,7 @@ static inline bool seat_execute(struct seat *s)
 }
 
 /* Off the list first: who hears of it may ask more, or cut the line. */
-static inline void answer(struct ask *a, const struct coord_reply *reply)
+static inline void ask_answer(struct ask *a, const struct coord_reply *reply)
 {
     list_remove(&a->link);
     a->done(a->arg, reply);
@@ -317,7 +317,7 @@ static inline bool seat_answer(struct seat *s)
         s->coord.events->changed(s->coord.arg, a->path);
         ask_free(a);
     } else {
-        answer(a, &a->reply);
+        ask_answer(a, &a->reply);
     }
     return true;
 }
@@ -353,12 +353,12 @@ static inline void seat_cut(struct seat *s, size_t executed)
         if (a->kind == ASK_CHANGED)
             ask_free(a);
         else
-            answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "connection lost"});
+            ask_answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "connection lost"});
     }
     s->coord.events->lost(s->coord.arg, "cut");
     while (!list_empty(&s->asks)) /* made meanwhile: certainly not carried out */
-        answer(LIST_ITEM(s->asks.next, struct ask, link),
-               &(struct coord_reply){.result = COORD_LOST, .text = "not connected"});
+        ask_answer(LIST_ITEM(s->asks.next, struct ask, link),
+                   &(struct coord_reply){.result = COORD_LOST, .text = "not connected"});
 }
 
 /* What the coordinator does by itself: a write goes through first, and every watch is said to have gone off. */
@@ -410,7 +410,7 @@ static inline void seat_finish_close(struct seat *s)
         if (a->kind == ASK_CHANGED)
             ask_free(a);
         else
-            answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "closing"});
+            ask_answer(a, &(struct coord_reply){.result = COORD_LOST, .text = "closing"});
     }
     if (s->session)
         seat_session_ends(s);

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define FIRST_REIGN_MS 20000
+
 /* ---- chance ---- */
 
 uint64_t draw(struct world *w)
@@ -238,6 +240,36 @@ static void on_commit(struct world *w, struct event *e)
         journal_commit_one(w);
 }
 
+static void on_seat(struct world *w, struct event *e)
+{
+    ensemble_on_seat(&w->replicas[e->replica]);
+}
+
+static void on_tick(struct world *w, struct event *e)
+{
+    ensemble_on_tick(&w->replicas[e->replica]);
+}
+
+static void on_connect(struct world *w, struct event *e)
+{
+    ensemble_on_connect(&w->replicas[e->replica]);
+}
+
+static void on_gone(struct world *w, struct event *e)
+{
+    ensemble_on_gone(&w->replicas[e->replica], (int64_t)e->index);
+}
+
+static void on_session(struct world *w, struct event *e)
+{
+    ensemble_on_session(w, e->host, (int64_t)e->index);
+}
+
+static void on_end(struct world *w, struct event *e)
+{
+    replica_crash(&w->replicas[e->replica]);
+}
+
 static const struct {
     const char *name;
     void (*happen)(struct world *w, struct event *e);
@@ -257,6 +289,12 @@ static const struct {
     [EVENT_REQUEST] = {"request", on_request},
     [EVENT_HISTORY] = {"history", on_history},
     [EVENT_ZONES] = {"zones", on_zones},
+    [EVENT_SEAT] = {"seat", on_seat},
+    [EVENT_TICK] = {"tick", on_tick},
+    [EVENT_CONNECT] = {"connect", on_connect},
+    [EVENT_GONE] = {"gone", on_gone},
+    [EVENT_SESSION] = {"session", on_session},
+    [EVENT_END] = {"end", on_end},
 };
 
 /* Schedulers flush once a turn, before they sleep; a turn may hold several events of the same instant. */
@@ -282,10 +320,13 @@ static void step(struct world *w)
     if (item->at > w->now_ms)
         w->now_ms = item->at;
     w->steps++;
+    w->zoo.now_ms = w->now_ms;
     if (reaches(w, e))
         kinds[e->kind].happen(w, e);
     event_free(e);
     flush_all(w);
+    if (w->ensemble)
+        ensemble_after_step(w);
     check_step(w);
 }
 
@@ -352,9 +393,11 @@ static void world_init(struct world *w, uint64_t seed, const struct sim_options 
     w->resolve_within_ms = resolve_ms[draw(w) % 3];
     w->snapshot_every = snapshots[draw(w) % 3];
     w->replica_count = chance(w, 500) ? 1 : REPLICAS;
+    w->ensemble = w->replica_count == REPLICAS && chance(w, 600);
     w->hosts[0].name = "docker";
     w->hosts[1].name = "spare";
     journal_init(w);
+    ensemble_init(w);
     for (int i = 0; i < w->replica_count; i++)
         replica_init(w, i);
 }
@@ -369,6 +412,7 @@ static void world_release(struct world *w)
         event_cancel(w, LIST_ITEM(heap_first(&w->events), struct event, at));
     heap_release(&w->events);
     journal_release(w);
+    ensemble_release(w);
     engines_release(w);
     monitor_release(w);
 }
@@ -376,9 +420,21 @@ static void world_release(struct world *w)
 void world_run(struct world *w, uint64_t seed, const struct sim_options *o, struct zoneinfo *zones)
 {
     world_init(w, seed, o, zones);
-    for (int i = 0; i < w->replica_count; i++)
-        replica_start(&w->replicas[i]);
-    replica_lead(&w->replicas[0]);
+    replica_start(&w->replicas[0]);
+    if (w->ensemble) {
+        ensemble_after_step(w);
+        steps_until(w, START_MS + FIRST_REIGN_MS);
+        if (w->leader != 0)
+            violation(w, "the only one does not lead");
+    }
+    if (w->replica_count > 1)
+        replica_start(&w->replicas[1]);
+    if (!w->ensemble)
+        replica_lead(&w->replicas[0]);
+    if (w->failures) {
+        world_release(w);
+        return;
+    }
     client_first_jobs(w);
     scheduler_flush(w->replicas[0].scheduler);
     plan(w, EVENT_FAULT, between(w, 500, 30000));

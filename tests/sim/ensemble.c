@@ -1,0 +1,418 @@
+/* The replicated journal beneath the schedulers: in these worlds every process has the shipped core of leader/, on a
+ * ZooKeeper whose servers lag, whose answers are late or lost, and whose sessions end. What is durable is what its log
+ * holds; the monitor is told of it before anybody else can be.
+ *
+ * Happy path: ensemble_start -> requests wait at the replica's seat, and EVENT_SEAT carries them out and answers them ->
+ * the core's events reach the scheduler -> ensemble_crash, whose session ends some time later.
+ */
+#include "tests/sim/sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SECRET     "0000000000000000000000000000000000000000000000000000000000000000"
+#define LOG_KEEP   20000 /* bytes: truncated often */
+#define TICK_MS    400
+#define STOPPED_MS 3000 /* from SIGTERM to the end */
+#define AT_ONCE    4    /* answers that come together */
+
+/* ---- what is durable ---- */
+
+static const struct znode_version *at(struct world *w, const char *path)
+{
+    return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
+}
+
+/* A batch's node: the reign's nonce, a newline, its text. */
+static void look(struct world *w)
+{
+    const struct znode_version *v;
+    char path[COORD_PATH_MAX];
+
+    while (!w->failures) {
+        const char *from;
+        size_t size;
+        char *text;
+
+        snprintf(path, sizeof(path), "/log/%010zu", w->batch_count + 1);
+        v = at(w, path);
+        if (!v)
+            return;
+        from = memchr(v->data, '\n', v->size);
+        if (!from) {
+            violation(w, "%s makes no sense", path);
+            return;
+        }
+        size = v->size - (size_t)(++from - v->data);
+        text = alloc_zero(size + 1);
+        memcpy(text, from, size);
+        journal_durable(w, text, size);
+    }
+}
+
+/* ---- the core's events ---- */
+
+static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
+{
+    struct replica *r = arg;
+
+    look(r->world);
+    if (!r->scheduler)
+        return;
+    r->world->restores += text != NULL;
+    if (text && r->told < index)
+        r->told = r->kept = index; /* older history is copied from a peer */
+    r->fed = index;
+    scheduler_journal_events.restore(r->scheduler, text, size, index);
+}
+
+static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
+{
+    struct replica *r = arg;
+
+    look(r->world);
+    if (!r->scheduler)
+        return;
+    r->fed = batch->index;
+    scheduler_journal_events.batch(r->scheduler, batch, text, size);
+    if (!r->world->failures && r->fed == r->world->batch_count)
+        check_same_state(r, "following");
+}
+
+static void on_lead(void *arg, int64_t epoch, const char *cause)
+{
+    struct replica *r = arg;
+    struct world *w = r->world;
+
+    look(w);
+    if (!r->scheduler)
+        return;
+    if (epoch == at(w, "/epoch")->version && r->fed != w->batch_count)
+        violation(w, "r%d leads with %" PRIu64 " batches of %zu", r->number, r->fed, w->batch_count);
+    tell(w, "r%d LEADS, epoch %" PRId64 ": %s", r->number, epoch, cause);
+    r->epoch = epoch;
+    w->takeovers += w->epoch > 0;
+    if (epoch > w->epoch) {
+        w->epoch = epoch;
+        w->leader = r->number;
+    }
+    scheduler_journal_events.lead(r->scheduler, epoch, cause);
+}
+
+static void on_acked(void *arg, uint64_t index)
+{
+    struct replica *r = arg;
+
+    look(r->world);
+    if (r->scheduler)
+        scheduler_journal_events.acked(r->scheduler, index);
+}
+
+static void reign_is_over(struct replica *r)
+{
+    struct world *w = r->world;
+
+    if (w->leader == r->number && r->epoch == w->epoch)
+        w->leader = -1;
+    journal_forget_offers(w, r->number);
+}
+
+static void on_deposed(void *arg, const struct error *why)
+{
+    struct replica *r = arg;
+
+    tell(r->world, "r%d is DEPOSED: %s", r->number, why->text);
+    reign_is_over(r);
+    if (r->scheduler)
+        scheduler_journal_events.deposed(r->scheduler, why);
+}
+
+static void on_yield(void *arg)
+{
+    struct replica *r = arg;
+
+    if (r->scheduler)
+        scheduler_journal_events.yield(r->scheduler);
+}
+
+static const struct journal_events events = {on_restore, on_batch, on_lead, on_acked, on_deposed, on_yield};
+
+/* ---- what the core stands on ---- */
+
+static uint64_t env_boot(void *arg)
+{
+    struct replica *r = arg;
+
+    return (uint64_t)(r->world->now_ms - START_MS + 1 + r->extra_ms);
+}
+
+static int64_t env_wall(void *arg)
+{
+    struct replica *r = arg;
+
+    return r->world->now_ms + r->offset_ms;
+}
+
+static uint64_t env_random(void *arg)
+{
+    return draw(((struct replica *)arg)->world);
+}
+
+static void env_wake(void *arg, uint64_t boot_ms)
+{
+}
+
+static void env_log(void *arg, int level, const char *event, const char *text)
+{
+    tell(((struct replica *)arg)->world, "r%d {%d} %s: %s", ((struct replica *)arg)->number, level, event,
+         text);
+}
+
+static bool host_fit(void *arg, const char **ret_why)
+{
+    *ret_why = "";
+    return true;
+}
+
+static json_t *host_member(void *arg)
+{
+    return json_pack("{s:s}", "url", "http://127.0.0.1:1");
+}
+
+static uint64_t host_durable(void *arg)
+{
+    return ((struct replica *)arg)->kept;
+}
+
+static void host_changed(void *arg)
+{
+}
+
+/* ---- lives ---- */
+
+static void connect_seat(struct replica *r)
+{
+    r->seat.lags = chance(r->world, 600);
+    if (r->seat.session == 0 && r->seat.coord.events && r->connected_once)
+        r->seat.coord.events->expired(r->seat.coord.arg, "the session has expired");
+    r->connected_once = true;
+    seat_connect(&r->seat);
+}
+
+void ensemble_start(struct replica *r)
+{
+    struct world *w = r->world;
+    struct replicated_options o = {.replica = r->number ? "second" : "first",
+                                   .url = "http://127.0.0.1:1",
+                                   .cluster_uuid = SIM_CLUSTER,
+                                   .known_cluster = r->kept ? SIM_CLUSTER : NULL,
+                                   .known_index = r->kept,
+                                   .level = RECORD_LEVEL,
+                                   .log_keep_bytes = LOG_KEEP,
+                                   .secret = SECRET,
+                                   .env = &r->core_env,
+                                   .host = &r->core_host};
+
+    w->zoo.now_ms = w->now_ms;
+    r->core_env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, r};
+    r->core_host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
+    r->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo};
+    list_init(&r->seat.asks);
+    r->connected_once = r->seat_planned = false;
+    r->extra_ms = 0;
+    w->zoo.seats[r->number] = &r->seat;
+    if (w->zoo.count <= (size_t)r->number)
+        w->zoo.count = (size_t)r->number + 1;
+    r->core = replicated_new(&o, &r->seat.coord, &events, r);
+    plan_for(r, EVENT_CONNECT, between(w, 0, 500));
+    plan_for(r, EVENT_TICK, TICK_MS);
+}
+
+static void nothing(void *arg)
+{
+}
+
+/* Its session ends, if it is still silent then, or gone. */
+static void plan_session_end(struct replica *r, int64_t delay_ms)
+{
+    struct event *e;
+
+    r->silent_since_ms = r->world->now_ms;
+    if (r->seat.session == 0)
+        return;
+    e = plan(r->world, EVENT_SESSION, delay_ms);
+    e->index = (uint64_t)r->seat.session;
+    e->host = r->number;
+}
+
+/* The scheduler is gone already. So much of what was sent is still carried out. */
+void ensemble_crash(struct replica *r)
+{
+    struct world *w = r->world;
+    int64_t epoch = r->epoch;
+
+    w->zoo.now_ms = w->now_ms;
+    if (r->seat.connected)
+        seat_cut(&r->seat, draw(w) % AT_ONCE);
+    look(w);
+    reign_is_over(r);
+    plan_session_end(r, chance(w, 500) ? between(w, 0, 2000) : SESSION_MS);
+    r->core->ops->close(r->core, nothing, r);
+    while (!r->seat.closed) { /* until it has no patience any more; nobody else sees that time */
+        r->extra_ms += 1000;
+        replicated_tick(r->core);
+    }
+    r->seat.session = 0;
+    seat_finish_close(&r->seat);
+    r->core = NULL;
+    for (int i = 0; i < w->replica_count; i++)
+        if (i != r->number && w->replicas[i].core && chance(w, 600)) /* it sees the connection close */
+            plan_for(&w->replicas[i], EVENT_GONE, between(w, 1, 300))->index = (uint64_t)epoch;
+}
+
+/* SIGTERM */
+void ensemble_stop(struct replica *r)
+{
+    replicated_retire(r->core);
+    plan_for(r, EVENT_END, between(r->world, 0, STOPPED_MS));
+}
+
+void ensemble_release(struct world *w)
+{
+    for (int i = 0; i < w->replica_count; i++)
+        if (w->replicas[i].core)
+            ensemble_crash(&w->replicas[i]);
+    znodes_release(&w->zoo.tree);
+}
+
+void ensemble_init(struct world *w)
+{
+    znodes_init(&w->zoo.tree);
+}
+
+/* ---- what befalls them ---- */
+
+void ensemble_cut(struct replica *r)
+{
+    struct world *w = r->world;
+
+    if (!r->core || !r->seat.connected)
+        return;
+    w->journal_failures++;
+    tell(w, "r%d is CUT OFF from ZooKeeper", r->number);
+    seat_cut(&r->seat, draw(w) % AT_ONCE);
+    look(w);
+    plan_session_end(r, SESSION_MS);
+    plan_for(r, EVENT_CONNECT, often_short(w, 1000, 30000));
+}
+
+/* It was stopped just now: what it had sent goes on its way. */
+void ensemble_freeze(struct replica *r)
+{
+    for (uint64_t i = draw(r->world) % AT_ONCE; i > 0 && seat_execute(&r->seat); i--)
+        ;
+    look(r->world);
+    plan_session_end(r, SESSION_MS);
+}
+
+/* Another is told to take its place: it does not fire, or seems to be gone. */
+void ensemble_take_over(struct world *w)
+{
+    struct replica *other = &w->replicas[1 - w->leader];
+
+    if (!other->core || other->frozen_until_ms > w->now_ms)
+        return;
+    if (chance(w, 500))
+        replicated_leader_gone(other->core, w->epoch);
+    else
+        replicated_depose(other->core, w->epoch, "a job is overdue");
+}
+
+void ensemble_step_down(struct replica *r)
+{
+    if (r->core && r->frozen_until_ms <= r->world->now_ms && replicated_step_down(r->core, NULL) == 0)
+        r->world->step_downs++;
+}
+
+/* ---- events ---- */
+
+void ensemble_on_connect(struct replica *r)
+{
+    if (r->core && !r->seat.connected)
+        connect_seat(r);
+}
+
+void ensemble_on_tick(struct replica *r)
+{
+    const char *alarm;
+
+    replicated_tick(r->core);
+    alarm = replicated_view(r->core)->alarm;
+    if (alarm[0])
+        violation(r->world, "r%d stops for good: %s", r->number, alarm);
+    plan_for(r, EVENT_TICK, between(r->world, TICK_MS / 2, TICK_MS));
+}
+
+void ensemble_on_seat(struct replica *r)
+{
+    struct world *w = r->world;
+
+    r->seat_planned = false;
+    if (!r->seat.connected)
+        return;
+    if (r->seat.session == 0) { /* its server says that the session is over */
+        seat_cut(&r->seat, 0);
+        plan_for(r, EVENT_CONNECT, often_short(w, 20, 3000));
+    } else if (chance(w, 250)) {
+        seat_execute(&r->seat);
+    } else {
+        for (uint64_t i = 1 + draw(w) % AT_ONCE; i > 0 && seat_step(&r->seat); i--)
+            ;
+        if (chance(w, 200))
+            seat_catch_up(&r->seat);
+    }
+    look(w);
+}
+
+void ensemble_on_gone(struct replica *r, int64_t epoch)
+{
+    replicated_leader_gone(r->core, epoch);
+}
+
+void ensemble_on_session(struct world *w, int number, int64_t session)
+{
+    struct replica *r = &w->replicas[number];
+    bool alive = r->core && r->seat.session == session;
+
+    if (alive && ((r->seat.connected && r->frozen_until_ms <= w->now_ms) ||
+                  w->now_ms - r->silent_since_ms < SESSION_MS))
+        return;
+    tell(w, "session %" PRId64 " of r%d ends", session, number);
+    if (alive) {
+        seat_session_ends(&r->seat);
+    } else {
+        znodes_end_session(&w->zoo.tree, session);
+        zoo_told(&w->zoo);
+    }
+}
+
+/* After every step: who has something on its way gets it some time. */
+void ensemble_after_step(struct world *w)
+{
+    int64_t seen = w->zoo.tree.zxid;
+
+    for (int i = 0; i < w->replica_count; i++) {
+        struct replica *r = &w->replicas[i];
+
+        if (!r->core || !r->seat.connected)
+            continue;
+        seen = r->seat.seen < seen ? r->seat.seen : seen;
+        if (r->seat_planned ||
+            (list_empty(&r->seat.asks) && r->seat.session && r->seat.seen == w->zoo.tree.zxid))
+            continue;
+        r->seat_planned = true;
+        plan_for(r, EVENT_SEAT, often_short(w, 3, 1500));
+    }
+    if (w->steps % 64 == 0)
+        znodes_trim(&w->zoo.tree, seen);
+}
