@@ -1,12 +1,13 @@
 /* The sweep: removes what the journal needs no more. While host->epoch() says that this replica leads, every
- * `sweep_ms`: list all containers with our cluster's label; of those whose epoch is not above ours and that
- * host->keep lets go:
+ * `sweep_ms`: list the containers with our cluster's label that do not run, newest first and a page at a time; of
+ * those whose epoch is not above ours and that host->keep lets go:
  *
  *   exited    longer than the retention ago (by the engine's own clock): DELETE
  *   created   of a lower epoch, or older than the retention: DELETE; a start that failed leaves such
  *
- * Never by force, so that whatever runs after all stays: the engine refuses. At most DOCKER_SWEEP_MAX are looked
- * at, one after the other; the rest waits for the next sweep. Any failure ends the sweep.
+ * Those that are too young by the list itself cost no request. Never by force, so that whatever runs after all
+ * stays: the engine refuses. At most DOCKER_SWEEP_MAX are looked at, one after the other; then the next sweep comes
+ * after AGAIN_MS. Any failure ends the sweep.
  */
 #include "cronsched/engines/docker_priv.h"
 
@@ -18,12 +19,15 @@
 
 #define LIST_BYTES_MAX (16 * 1024 * 1024)
 #define FIRST_MS       5000 /* after the engine was found */
+#define AGAIN_MS       500  /* when there was more to remove than one sweep does */
 
 struct docker_sweep {
     struct docker *docker;
     struct curl_call *call;
-    json_t *list;
+    json_t *list; /* a page */
     size_t next;
+    char before[DOCKER_ID_MAX]; /* the page holds those made before this one; "": the newest */
+    char last[DOCKER_ID_MAX];   /* the oldest of the page so far that is still there */
     int looked;
     int64_t epoch, engine_ms;
     char id[DOCKER_ID_MAX];
@@ -31,6 +35,7 @@ struct docker_sweep {
 };
 
 static void go_on(struct docker_sweep *s);
+static void sweep(uv_timer_t *timer);
 
 static void finish(struct docker_sweep *s)
 {
@@ -55,14 +60,23 @@ static void ask(struct docker_sweep *s, const char *method, const char *what, co
         finish(s);
 }
 
+/* The next page begins behind it. */
+static void stays(struct docker_sweep *s, const char *id)
+{
+    snprintf(s->last, sizeof(s->last), "%s", id);
+}
+
 static void on_removed(void *arg, const struct http_answer *answer)
 {
     struct docker_sweep *s = arg;
     s->call = NULL;
-    if (answer->outcome == HTTP_ANSWERED) /* whatever it was; the next sweep comes by again */
-        go_on(s);
-    else
+    if (answer->outcome != HTTP_ANSWERED) {
         finish(s);
+        return;
+    }
+    if (answer->status != 204 && answer->status != 404) /* the next sweep comes by again */
+        stays(s, s->id);
+    go_on(s);
 }
 
 static bool is_over(const struct docker_sweep *s, const json_t *inspect)
@@ -86,10 +100,13 @@ static void on_inspected(void *arg, const struct http_answer *answer)
     s->call = NULL;
     if (docker_lost(&reply))
         finish(s);
-    else if (reply.status == 200 && is_over(s, json))
+    else if (reply.status == 200 && is_over(s, json)) {
         ask(s, "DELETE", "", "v=1", on_removed);
-    else
+    } else {
+        if (reply.status == 200)
+            stays(s, s->id);
         go_on(s);
+    }
     json_decref(json);
 }
 
@@ -114,42 +131,68 @@ static const char *label(const json_t *container, const char *key)
     return s ? s : "";
 }
 
-static bool is_candidate(struct docker_sweep *s, const json_t *container)
+/* Made within the retention: it cannot have ended before. */
+static bool is_young(const struct docker_sweep *s, const json_t *container)
+{
+    int64_t created_ms = (int64_t)json_integer_value(json_object_get(container, "Created")) * 1000;
+
+    return created_ms + s->docker->retention_ms > s->engine_ms;
+}
+
+static bool is_candidate(struct docker_sweep *s, const json_t *container, const char *id)
 {
     struct docker *d = s->docker;
-    const char *id = json_string_value(json_object_get(container, "Id"));
     const char *state = json_string_value(json_object_get(container, "State"));
     const char *run = label(container, "cronsched.run");
     int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
     int attempt = (int)strtol(label(container, "cronsched.attempt"), NULL, 10);
 
-    if (!id || strlen(id) >= DOCKER_ID_MAX || strspn(id, "0123456789abcdef") != strlen(id) || !state || !*run)
+    if (!state || !*run || epoch > s->epoch)
         return false;
-    if (strcmp(state, "exited") != 0 && strcmp(state, "created") != 0 && strcmp(state, "dead") != 0)
+    if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
-    if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0 || epoch > s->epoch)
-        return false;
-    if (is_busy(d, id, run) || d->host->keep(d->host, run, attempt, epoch, id))
-        return false;
-    snprintf(s->id, sizeof(s->id), "%s", id);
     s->old_epoch = epoch < s->epoch;
-    return true;
+    if (strcmp(state, "created") == 0
+            ? !s->old_epoch && is_young(s, container)
+            : (strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0) || is_young(s, container))
+        return false;
+    return !is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
 }
+
+static void ask_page(struct docker_sweep *s);
 
 static void go_on(struct docker_sweep *s)
 {
     struct docker *d = s->docker;
+
     while (s->looked < DOCKER_SWEEP_MAX && s->next < json_array_size(s->list)) {
         const json_t *container = json_array_get(s->list, s->next++);
-        if (d->host->epoch(d->host) != s->epoch)
-            break;
-        if (is_candidate(s, container)) {
+        const char *id = json_string_value(json_object_get(container, "Id"));
+
+        if (d->host->epoch(d->host) != s->epoch) {
+            finish(s);
+            return;
+        }
+        if (!id || strlen(id) >= DOCKER_ID_MAX || strspn(id, "0123456789abcdef") != strlen(id))
+            continue;
+        if (is_candidate(s, container, id)) {
+            snprintf(s->id, sizeof(s->id), "%s", id);
             s->looked++;
             ask(s, "GET", "/json", NULL, on_inspected);
             return;
         }
+        stays(s, id);
     }
-    finish(s);
+    if (s->looked == DOCKER_SWEEP_MAX) {
+        uv_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
+        finish(s);
+    } else if (json_array_size(s->list) < DOCKER_SWEEP_PAGE) {
+        finish(s); /* that was the last */
+    } else {
+        if (*s->last)
+            memcpy(s->before, s->last, sizeof(s->before));
+        ask_page(s);
+    }
 }
 
 static void on_list(void *arg, const struct http_answer *answer)
@@ -163,9 +206,29 @@ static void on_list(void *arg, const struct http_answer *answer)
         finish(s);
         return;
     }
+    json_decref(s->list);
     s->list = json;
+    s->next = 0;
+    s->last[0] = '\0';
     s->engine_ms = reply.date_ms ? reply.date_ms : s->docker->host->now_ms(s->docker->host);
     go_on(s);
+}
+
+/* Docker lists the newest first, and with `before` those that are older than that one, which has to exist. */
+static void ask_page(struct docker_sweep *s)
+{
+    char filters[512], query[2048];
+
+    snprintf(query, sizeof(query), "all=1&limit=%d&filters=", DOCKER_SWEEP_PAGE);
+    snprintf(filters, sizeof(filters),
+             "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s%s%s}",
+             s->docker->host->cluster(s->docker->host), *s->before ? ",\"before\":[\"" : "", s->before,
+             *s->before ? "\"]" : "");
+    s->id[0] = '\0';
+    if (http_escape(query, sizeof(query), filters) < 0)
+        finish(s);
+    else
+        ask(s, "GET", "json", query, on_list);
 }
 
 static void sweep(uv_timer_t *timer)
@@ -173,17 +236,13 @@ static void sweep(uv_timer_t *timer)
     struct docker *d = timer->data;
     int64_t epoch = d->host->epoch(d->host);
     const char *cluster = d->host->cluster(d->host);
-    char filters[256], query[1024] = "all=1&filters=";
 
     if (d->sweep || d->link != DOCKER_LINK_UP || epoch <= 0 || !cluster || !*cluster)
-        return;
-    snprintf(filters, sizeof(filters), "{\"label\":[\"cronsched.cluster=%.100s\"]}", cluster);
-    if (http_escape(query, sizeof(query), filters) < 0)
         return;
     d->sweep = alloc_zero(sizeof(*d->sweep));
     d->sweep->docker = d;
     d->sweep->epoch = epoch;
-    ask(d->sweep, "GET", "json", query, on_list);
+    ask_page(d->sweep);
 }
 
 void docker_sweep_timer_start(struct docker *d)

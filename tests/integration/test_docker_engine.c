@@ -590,6 +590,26 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     job_unref(runs);
 }
 
+/* More than a sweep looks at, and behind more that are too young: with 64 of those in front nothing was ever removed. */
+static void the_sweep_gets_through_many(void **state)
+{
+    struct fixture *f = *state;
+    struct attempt_id old[70], young = {0};
+
+    fixture_engine_close(f);
+    f->retention_ms = 3600000;
+    f->sweep_ms = 3600000; /* the first one comes soon, and the others by its leaving some */
+    f->keep = false;
+    for (int i = 0; i < 70; i++)
+        old[i] = foreign(f, TEST_CLUSTER, "6");
+    for (int i = 0; i < 70; i++)
+        young = foreign(f, TEST_CLUSTER, "7");
+    fixture_engine_new(f);
+    for (int i = 0; i < 70; i++)
+        fixture_until(f, is_gone, &old[i], "one of an older epoch to go");
+    assert_string_equal(fixture_status(f, &young), "created");
+}
+
 /* --- closing --- */
 
 static void it_closes_at_any_moment(void **state)
@@ -638,6 +658,7 @@ int main(int argc, char **argv)
         TEST(a_successor_adopts_and_continues_the_log),
         TEST(discard_removes_only_what_was_never_started),
         TEST(the_sweep_removes_what_nobody_needs_and_nothing_else),
+        TEST(the_sweep_gets_through_many),
         TEST(it_closes_at_any_moment),
     };
     if (argc > 1)
