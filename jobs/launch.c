@@ -692,7 +692,9 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
         run_kick(s, r, r->unresolved_ms + s->o.resolve_within_ms);
     }
     if (a->stop_reason) {
-        if (r->live.stop_ticket || r->live.stop_again_ms > s->now_ms) {
+        if (r->live.stop_ticket)
+            return; /* its answer attends the run */
+        if (r->live.stop_again_ms > s->now_ms) {
             run_kick(s, r, r->live.stop_again_ms);
             return;
         }

@@ -2,10 +2,15 @@
  * which everything must come to rest. */
 #include "tests/sim/sim.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #define FIRST_REIGN_MS 20000
+#define STEPS_WATCHED  256 /* together they may take so much of the processor: */
+#define STEPS_CPU_S    60
 
 /* ---- chance ---- */
 
@@ -311,6 +316,24 @@ static void flush_all(struct world *w)
     }
 }
 
+/* A scheduler that goes round in circles is no leader. */
+static const struct world *running;
+
+static void on_stuck(int number)
+{
+    violation((struct world *)(uintptr_t)running, "a step does not end");
+    _exit(1);
+}
+
+static void watch_out(const struct world *w)
+{
+    static const struct itimerval limit = {.it_value = {.tv_sec = STEPS_CPU_S}};
+
+    running = w;
+    signal(SIGVTALRM, on_stuck);
+    setitimer(ITIMER_VIRTUAL, &limit, NULL);
+}
+
 static void step(struct world *w)
 {
     struct heap_item *item = heap_first(&w->events);
@@ -319,7 +342,8 @@ static void step(struct world *w)
     heap_remove(&w->events, item);
     if (item->at > w->now_ms)
         w->now_ms = item->at;
-    w->steps++;
+    if (w->steps++ % STEPS_WATCHED == 0)
+        watch_out(w);
     w->zoo.now_ms = w->now_ms;
     if (reaches(w, e))
         kinds[e->kind].happen(w, e);
