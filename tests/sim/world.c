@@ -432,11 +432,11 @@ static void world_release(struct world *w)
         scheduler_free(w->replicas[i].scheduler);
         w->replicas[i].scheduler = NULL;
     }
+    ensemble_release(w);
     while (heap_first(&w->events))
         event_cancel(w, LIST_ITEM(heap_first(&w->events), struct event, at));
     heap_release(&w->events);
     journal_release(w);
-    ensemble_release(w);
     engines_release(w);
     monitor_release(w);
 }
