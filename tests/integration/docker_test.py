@@ -212,7 +212,8 @@ class Containers(lab.Suite):
         t = int(time.time()) + 25
         server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})
         run = lab.run_id("j", t)
-        lab.wait_for(lambda: self.containers_of(run), 20, "the armed container")
+        lab.wait_for(lambda: server.cli.run(run)["attempts"][0]["id"], 20, "the armed container")  # known to the journal
+        self.assertTrue(self.containers_of(run))
         server.cli.check("delete", "j")
         lab.wait_for(lambda: not self.containers_of(run), 20, "the armed container to go")
         self.assertEqual([], self.ledger.lines())
