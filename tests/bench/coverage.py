@@ -17,7 +17,7 @@ LEAST = 15  # files that are listed
 
 def run(*command, **environment):
     return subprocess.run(command, cwd=TOP, env={**os.environ, **environment}, check=False, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace")
+                          stderr=subprocess.DEVNULL, text=True, errors="replace")
 
 
 def kinds(build):
@@ -62,12 +62,12 @@ def main():
             run(*command, CRONSCHED_BUILD=build)
         traces += ["--add-tracefile", os.path.join(build, f"{len(traces)}.json")]
         gcovr(build, "--json", traces[-1])
-        summary = json.loads(gcovr(build, "--json-summary").stdout)
+        summary = json.loads(gcovr(build, "--json-summary", "-").stdout)
         print(f"{name:<28}" + "".join(f"{100 * a / b:>11.1f}%" for a, b in by_room(summary).values()), flush=True)
-    whole = json.loads(run("gcovr", "--root", TOP, *traces, "--json-summary").stdout)
+    whole = json.loads(run("gcovr", "--root", TOP, *traces, "--json-summary", "-").stdout)
     print(f"{'all':<28}" + "".join(f"{100 * a / b:>11.1f}%" for a, b in by_room(whole).values()))
     print("\nfiles reached least:")
-    for file in sorted(whole["files"], key=lambda f: f["line_percent"])[:LEAST]:
+    for file in sorted((f for f in whole["files"] if f["line_total"]), key=lambda f: f["line_percent"])[:LEAST]:
         print(f"{file['line_percent']:>6.1f}%  {file['filename']}  ({file['line_total'] - file['line_covered']} lines not)")
 
 
