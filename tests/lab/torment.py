@@ -108,12 +108,17 @@ class Torment:
         boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         return {"jobs": self.plan_jobs, "read": read, "boot": boot, "faults": self.struck, "leaders": self.leaders}
 
+    def lost(self):
+        """Runs of which the servers say that nobody can know whether they started: an engine was killed over them."""
+        return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")}
+
     def owed_yet(self):
-        """Fire times up to the end of the storm without a complete run."""
+        """Fire times up to the end of the storm without a start, and not lost."""
         with open(self.ledger) as f:
             runs, _ = checker.read_ledger(f.read(), 0)
         owed = [(n, t) for n, j in self.plan_jobs.items() for t in range(j["start"], self.last, j["interval"])]
-        return [checker.name(*o) for o in owed if o not in runs or not runs[o].starts]
+        missing = {checker.name(*o) for o in owed if o not in runs or not runs[o].starts}
+        return sorted(missing - self.lost()) if missing else []
 
     def verdict(self):
         """(verdict, plan, ledger). The servers are asked only whether they agree."""
@@ -123,13 +128,12 @@ class Torment:
         with open(self.ledger) as f:
             text = f.read()
         verdict = checker.check(plan, text)
-        # An engine that is killed cuts containers off: they started, once, and have no end.
-        cut_off = set(verdict["incomplete"])
-        verdict = checker.check(plan, text, forgive=cut_off)
+        # An engine that is killed cuts containers off: they started, once, and have no end, or never came to it.
+        lost = self.lost()
+        verdict = checker.check(plan, text, forgive=set(verdict["incomplete"]) | lost)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=120)
-        lost = [r["run"] for r in self.lab.cli.json("runs", "--verdict", "lost")]
-        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=lost,
+        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
                        audit="agrees" if audit.code == 0 else str(audit))
         verdict["valid"] = verdict["valid"] and audit.code == 0
         return verdict, plan, text
