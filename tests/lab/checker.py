@@ -106,7 +106,7 @@ RULES = ("doubled", "unplanned", "unstarted", "early", "late", "missed", "never_
 
 
 def check(plan, ledger, forgive=()):
-    """The verdict. `forgive` names runs that a fault is known to have cut off: they need not be complete."""
+    """The verdict. `forgive` names runs that a fault is known to have cut off, or to have kept from their start."""
     runs, torn = read_ledger(ledger, plan["boot"])
     findings = {rule: [] for rule in (*RULES, "incomplete")}
     by_job = collections.defaultdict(dict)
@@ -116,7 +116,8 @@ def check(plan, ledger, forgive=()):
         findings["unplanned"] += [name(title, fire) for fire in sorted(by_job[title])]
     for title, job in sorted(plan["jobs"].items()):
         check_job(title, job, by_job[title], plan["read"], findings)
-    findings["missed"] = [run for run in findings["missed"] if run not in forgive]
+    for rule in ("missed", "never_started"):
+        findings[rule] = [run for run in findings[rule] if run not in forgive]
     late = sorted(s - run.fire for run in runs.values() for s in run.starts)
     return {
         "valid": not any(findings[rule] for rule in RULES) and len(torn) <= 1,

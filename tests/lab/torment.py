@@ -22,15 +22,16 @@ from server import instant
 
 EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling
 JOBS = 4
+FIRST_S = 10  # from the apply to the first fire time
 RECOVERY_S = 120
 OPEN_STATES = ("waiting", "armed", "starting", "running", "retrying", "unresolved")
 
 
-def job(ledger, interval):
-    """Every so many seconds, in a container that notes its start, sleeps for a moment, and notes its end."""
+def job(ledger, interval, first):
+    """From `first` on every so many seconds, in a container that notes its start, sleeps for a moment, and notes its end."""
     note = ("note() { read up rest </proc/uptime; "
             "echo $1 $CRONSCHED_RUN $CRONSCHED_ATTEMPT $CRONSCHED_EPOCH $up >>/ledger/torment; }; ")
-    return {"schedule": f"*/{interval} * * * * *", "image": "busybox:local", "pull": "never", "engine": "docker",
+    return {"schedule": f"*/{interval} * * * * *", "start": instant(first), "image": "busybox:local", "pull": "never", "engine": "docker",
             "concurrency": "allow", "catch_up": "all", "max_catch_up": 1000, "volumes": [f"{ledger}:/ledger"],
             "command": ["sh", "-c", note + "note start; sleep 0.1; note end"]}
 
@@ -57,14 +58,13 @@ class Torment:
     def begin(self):
         intervals = {f"t{i}": self.chance.choice((1, 2, 3, 5)) for i in range(JOBS)}
         path = os.path.join(self.lab.path, "torment.yaml")
-        with open(path, "w") as f:
-            json.dump({"jobs": {n: job(self.lab.ledger_folder, i) for n, i in intervals.items()}}, f)
         self.lab.wait_leader()
+        self.first = int(time.time()) + FIRST_S
+        with open(path, "w") as f:
+            json.dump({"jobs": {n: job(self.lab.ledger_folder, i, self.first) for n, i in intervals.items()}}, f)
         self.lab.cli.check("apply", path)
-        first = int(time.time()) // 60 * 60 + 60  # all intervals divide a minute
-        self.first = int(time.time()) + 2
-        for name, interval in intervals.items():
-            start = next(t for t in range(self.first, first + 61) if t % interval == 0)
+        for name, interval in intervals.items():  # all of them divide a minute
+            start = next(t for t in range(self.first, self.first + 61) if t % interval == 0)
             self.plan_jobs[name] = {"start": start, "interval": interval, "duration": 1, "epsilon": EPSILON_S}
 
     def one(self):
