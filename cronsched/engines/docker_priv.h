@@ -37,8 +37,8 @@
 #define DOCKER_LIVE_LOGS_MAX   256          /* followed while they run; others are read at the end */
 #define DOCKER_LOG_END_MS      30000        /* to read the rest of a log after the end */
 #define DOCKER_LINE_MAX        (256 * 1024) /* one line of a stream of JSON */
-#define DOCKER_SWEEP_MAX       64           /* containers that one sweep looks at */
-#define DOCKER_SWEEP_PAGE      500          /* containers in one list */
+#define DOCKER_SWEEP_MAX       64           /* containers that one sweep removes */
+#define DOCKER_SWEEP_PAGE      64           /* containers in one list */
 #define DOCKER_CLOCK_MARGIN_MS 10000        /* a leader whose clock is so much ahead is none any more */
 #define DOCKER_PATH_MAX        1024
 #define DOCKER_WITNESS_MAX     96 /* a path that fits the name in an archive's header */

@@ -6,7 +6,7 @@
  *   created   of a lower epoch, or older than the retention: DELETE; a start that failed leaves such
  *
  * Those that are too young by the list itself cost no request. Never by force, so that whatever runs after all
- * stays: the engine refuses. At most DOCKER_SWEEP_MAX are looked at, one after the other; then the next sweep comes
+ * stays: the engine refuses. At most DOCKER_SWEEP_MAX are removed, one after the other; then the next sweep comes
  * after AGAIN_MS. Any failure ends the sweep.
  */
 #include "cronsched/engines/docker_priv.h"
@@ -28,7 +28,7 @@ struct docker_sweep {
     size_t next;
     char before[DOCKER_ID_MAX]; /* the page holds those made before this one; "": the newest */
     char last[DOCKER_ID_MAX];   /* the oldest of the page so far that is still there */
-    int looked;
+    int removed;
     int64_t epoch, engine_ms;
     char id[DOCKER_ID_MAX];
     bool old_epoch;
@@ -74,6 +74,7 @@ static void on_removed(void *arg, const struct http_answer *answer)
         finish(s);
         return;
     }
+    s->removed += answer->status == 204;
     if (answer->status != 204 && answer->status != 404) /* the next sweep comes by again */
         stays(s, s->id);
     go_on(s);
@@ -165,7 +166,7 @@ static void go_on(struct docker_sweep *s)
 {
     struct docker *d = s->docker;
 
-    while (s->looked < DOCKER_SWEEP_MAX && s->next < json_array_size(s->list)) {
+    while (s->removed < DOCKER_SWEEP_MAX && s->next < json_array_size(s->list)) {
         const json_t *container = json_array_get(s->list, s->next++);
         const char *id = json_string_value(json_object_get(container, "Id"));
 
@@ -177,22 +178,19 @@ static void go_on(struct docker_sweep *s)
             continue;
         if (is_candidate(s, container, id)) {
             snprintf(s->id, sizeof(s->id), "%s", id);
-            s->looked++;
             ask(s, "GET", "/json", NULL, on_inspected);
             return;
         }
         stays(s, id);
     }
-    if (s->looked == DOCKER_SWEEP_MAX) {
+    if (s->removed == DOCKER_SWEEP_MAX)
         uv_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
+    if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last) {
         finish(s);
-    } else if (json_array_size(s->list) < DOCKER_SWEEP_PAGE) {
-        finish(s); /* that was the last */
-    } else {
-        if (*s->last)
-            memcpy(s->before, s->last, sizeof(s->before));
-        ask_page(s);
+        return;
     }
+    memcpy(s->before, s->last, sizeof(s->before));
+    ask_page(s);
 }
 
 static void on_list(void *arg, const struct http_answer *answer)

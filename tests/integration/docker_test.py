@@ -208,6 +208,18 @@ class Containers(lab.Suite):
         self.assertIn((end["verdict"], end["exit_code"]), (("lost", None), ("failed", 137)))
         self.assertEqual(1, self.ledger.starts(run))
 
+    def test_an_engine_that_comes_back_is_told_and_what_waited_starts(self):
+        link = self.folder.join("late.sock")
+        server = self.server(engines={"docker": {"type": "docker", "endpoint": f"unix://{link}"}})
+        server.start()
+        server.apply({"j": self.job()})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: "engine-unreachable" in server.log(), 20, "word that it is away")
+        os.symlink(self.dockerd.socket, link)
+        lab.wait_for(lambda: "engine-back" in server.log(), 20, "word that it is back")
+        self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
+        self.assertEqual(1, self.ledger.starts(run))
+
     def test_prepared_containers_of_an_edited_job_go_away(self):
         t = int(time.time()) + 25
         server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})

@@ -590,7 +590,8 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     job_unref(runs);
 }
 
-/* More than a sweep looks at, and behind more that are too young: with 64 of those in front nothing was ever removed. */
+/* More than a sweep removes, and behind a page of those that are too young: with 64 of these in front nothing was ever
+ * removed. */
 static void the_sweep_gets_through_many(void **state)
 {
     struct fixture *f = *state;
