@@ -11,11 +11,7 @@
  *   pipelined  the journal, with a number of appends in flight: what many independent ones can do
  *   opening    verifying and replaying what pipelined left
  */
-#include <assert.h>
-#define assert_true(x)            assert(x)
-#define assert_false(x)           assert(!(x))
-#define assert_int_equal(a, b)    assert((a) == (b))
-#define assert_string_equal(a, b) assert(strcmp((a), (b)) == 0)
+#include "tests/bench/plain_asserts.h"
 
 #include "jobs/db.h"
 
@@ -26,10 +22,6 @@
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#ifdef NDEBUG
-#error "the checks of the journal's owner are assertions"
-#endif
 
 #define SAMPLES_MAX 2000000
 

@@ -8,11 +8,7 @@
  *   journal    the journal over the coordinator, with so many appends in flight; it puts several into one multi
  *   firings    the journal, with batches of FIRINGS fire records
  */
-#include <assert.h>
-#define assert_true(x)            assert(x)
-#define assert_false(x)           assert(!(x))
-#define assert_int_equal(a, b)    assert((a) == (b))
-#define assert_string_equal(a, b) assert(strcmp((a), (b)) == 0)
+#include "tests/bench/plain_asserts.h"
 
 #include "leader/replicated.h"
 #include "leader/zookeeper.h"
@@ -26,10 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zookeeper/zookeeper.h>
-
-#ifdef NDEBUG
-#error "the checks of the journal's owner are assertions"
-#endif
 
 #define SESSION_MS 10000
 #define ROOT_SIZE  64

@@ -5,17 +5,10 @@
 #include "cronsched/api_internal.h"
 #include "cronsched/http_target.h"
 #include "jobs/text.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(what)                                                                                          \
-    do {                                                                                                     \
-        if (!(what))                                                                                         \
-            abort();                                                                                         \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_clean(const char *text)
 {

@@ -4,6 +4,7 @@
 #include "cronsched/verbs.h"
 #include "cronsched/when.h"
 #include "jobs/text.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,14 +13,6 @@
 #define WORDS_MAX 64
 #define NOW_MS    INT64_C(1795316400000)   /* 2026-11-22T03:00:00Z */
 #define FAR_MS    INT64_C(253402300800000) /* the year 10000 */
-
-#define CHECK(what)                                                                                          \
-    do {                                                                                                     \
-        if (!(what))                                                                                         \
-            abort();                                                                                         \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try_time(const char *word)
 {

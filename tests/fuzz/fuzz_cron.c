@@ -5,13 +5,12 @@
 #include "jobs/interval.h"
 #include "jobs/schedule.h"
 #include "jobs/zoneinfo.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRES 20
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(bool condition)
 {

@@ -1,12 +1,11 @@
 /* What a docker engine may answer: bytes as a body of inspect, of changes and as a stream of events; and
  * bytes as the choice of what the fence is told, which must come to an end with one of its verdicts. */
 #include "cronsched/engines/docker_priv.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void on_line(void *arg, const char *line, size_t len)
 {

@@ -2,20 +2,13 @@
  * scheduler and history of tests/unit/api_fixture.h. Whatever comes: the server stays up, what it answers is HTTP, and
  * what it refuses says why in JSON.
  */
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/api_fixture.h"
 
 #include <stdint.h>
 
 #define IDLE_TURNS 4 /* of WAIT_MS: a connection that waits for more, or for something to follow, is left */
 #define WAIT_MS    2
-
-#define CHECK(what)                                                                                          \
-    do {                                                                                                     \
-        if (!(what))                                                                                         \
-            abort();                                                                                         \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void clean_up(void)
 {

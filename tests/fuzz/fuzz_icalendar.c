@@ -1,10 +1,9 @@
 /* Any bytes as a calendar. What is accepted must be sorted stretches of days that lie apart and touch the
  * span asked for; what is refused must be told. */
 #include "jobs/icalendar.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(bool condition)
 {

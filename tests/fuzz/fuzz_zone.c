@@ -2,11 +2,10 @@
  * question answered; and an expression's fire times in it must ascend. */
 #include "jobs/walltime.h"
 #include "jobs/zone.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(bool condition)
 {

@@ -1,5 +1,7 @@
 /* Runs a fuzz target without libFuzzer, in the ordinary tests: every file of the folders named, and some
  * damaged copies of each, always the same ones. */
+#include "tests/fuzz/fuzz.h"
+
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,8 +10,6 @@
 
 #define FILE_MAX       65536
 #define DAMAGED_COPIES 50
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint64_t chance = 1;
 
