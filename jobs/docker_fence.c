@@ -138,9 +138,11 @@ static bool conclude_gone(struct docker_fence *f)
                     "the container is gone, and the engine remembers neither a start nor its whole life");
 }
 
-/* The witness was not there, and no start can make it any more. */
+/* The witness was not there, and no start can make it any more. Yet an event may have told of one, also since. */
 static bool conclude_sealed(struct docker_fence *f, const char *proof)
 {
+    if (ran(f))
+        return conclude(f, ENGINE_UNKNOWN, -1, "the engine's events tell of a start, its files of none");
     return conclude(f, ENGINE_NEVER_RAN, -1, "sealed against any start, without a start witness; %s", proof);
 }
 
@@ -187,12 +189,10 @@ static bool on_sealed(struct docker_fence *f, const struct docker_fact *fact)
         snprintf(f->seal_text, sizeof(f->seal_text), "%s", fact->text ? fact->text : "");
         return want(f, DOCKER_FENCE_CHANGES);
     }
-    if (ran(f))
-        return conclude(f, ENGINE_UNKNOWN, -1, "the engine's events tell of a start, its files of none");
-    if (s->error[0] && s->exit_code != 0)
+    if (!ran(f) && s->error[0] && s->exit_code != 0)
         return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
                         docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
-    if (!f->may_have_run)
+    if (ran(f) || !f->may_have_run)
         return conclude_sealed(f, "no start was ever sent");
     return want(f, DOCKER_FENCE_BOOT);
 }
