@@ -190,17 +190,16 @@ static void add_human(struct text *line, enum log_level level, const char *event
 
 static void write_line(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
-    struct text line;
+    static char bytes[LOG_LINE_MAX + 1]; /* under the lock; a line is told also when memory is short */
+    struct text line = {.data = bytes, .cap = sizeof(bytes), .max_bytes = LOG_LINE_MAX - 2};
 
-    text_init(&line, LOG_LINE_MAX - 2);
     if (options.journal)
         text_add(&line, levels[level].priority);
     if (options.json)
         add_json(&line, level, event, fields, count);
     else
         add_human(&line, level, event, fields, count);
-    put(text_str(&line), line.len);
-    text_release(&line);
+    put(line.data, line.len);
 }
 
 /* --- limits --------------------------------------------------------------------------------------------- */

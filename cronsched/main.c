@@ -5,8 +5,10 @@
  * empty DETAIL is any.
  */
 #include "cronsched/verbs.h"
+#include "jobs/alloc.h"
 #include "jobs/fault.h"
 
+#include <jansson.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -66,6 +68,7 @@ int main(int argc, char **argv)
     /* For the widths in tables; everything else stays as in "C". What jobs and logs hold is UTF-8 anyhow. */
     if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
         setlocale(LC_CTYPE, "C.UTF-8");
+    json_set_alloc_funcs(alloc_bytes, free);
     fault_install();
     return verbs_main(argc, argv);
 }

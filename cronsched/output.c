@@ -1,6 +1,7 @@
 #include "cronsched/output.h"
 
 #include "cronsched/when.h"
+#include "jobs/alloc.h"
 #include "jobs/text.h"
 
 #include <assert.h>
@@ -234,7 +235,7 @@ static void print_table(const struct output *out, const json_t *array, const str
     if (r == 0 && scols_print_table(table) == 0)
         scols_unref_table(table);
     else
-        abort(); /* out of memory in a program that only prints */
+        alloc_failed();
 }
 
 void output_rows(const struct output *out, const json_t *array, const struct output_column *columns,
@@ -276,7 +277,7 @@ void output_fields(const struct output *out, const json_t *object, const struct 
             continue;
         s = output_cell_text(out, object, &fields[i]);
         if (!s)
-            abort();
+            alloc_failed();
         if (out->color && fields[i].cell == OUTPUT_STATE)
             color = output_state_color(s);
         fprintf(out->to, "%s%*s:%s %s%s%s\n", output_tone(out, OUTPUT_BOLD), (int)width, fields[i].title,

@@ -1,18 +1,40 @@
-/* Allocation in the fold and the scheduler. A replica that cannot remember what it just journaled must not go
- * on: these abort, and the restart recovers everything from the journal. Parsers of input do not use them;
- * they return ERR_NOMEM.
+/* Allocation in the fold and the scheduler, and of all JSON of the program (main.c). A replica that cannot remember
+ * what it just journaled must not go on, nor may half a document be taken for a whole one, a snapshot least of all:
+ * these abort, and the restart recovers everything from the journal. Parsers of input do not use them; they return
+ * ERR_NOMEM.
  */
 #pragma once
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+static inline _Noreturn void alloc_failed(void)
+{
+    static const char text[] =
+        "cronsched: out of memory; what was acknowledged is in the journal: start it again\n";
+
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    abort();
+}
+
+#define uthash_fatal(msg) alloc_failed() /* include this before uthash.h */
+
+static inline void *alloc_bytes(size_t size)
+{
+    void *p = malloc(size);
+
+    if (!p && size > 0)
+        alloc_failed();
+    return p;
+}
 
 static inline void *alloc_zero(size_t size)
 {
     void *p = calloc(1, size);
 
     if (!p)
-        abort();
+        alloc_failed();
     return p;
 }
 
@@ -24,7 +46,7 @@ static inline char *alloc_text(const char *s)
         return NULL;
     p = strdup(s);
     if (!p)
-        abort();
+        alloc_failed();
     return p;
 }
 
@@ -33,7 +55,7 @@ static inline void *alloc_resize(void *old, size_t size)
     void *p = realloc(old, size);
 
     if (!p)
-        abort();
+        alloc_failed();
     return p;
 }
 

@@ -331,7 +331,7 @@ static int fold_stage(struct fold *f)
                           r->set, "by", r->by);
 
     if (!o || json_array_append_new(f->s->staged, o) < 0)
-        abort();
+        alloc_failed();
     return 0;
 }
 

@@ -18,7 +18,7 @@ static char *dump(json_t *json)
 
     json_decref(json);
     if (!text)
-        abort();
+        alloc_failed();
     return text;
 }
 

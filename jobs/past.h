@@ -9,9 +9,9 @@
  */
 #pragma once
 
+#include "jobs/alloc.h"
 #include "jobs/job.h"
 
-#define uthash_fatal(msg) abort()
 #include <uthash.h>
 
 struct past_version {

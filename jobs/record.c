@@ -1,4 +1,5 @@
 #include "jobs/record.h"
+#include "jobs/alloc.h"
 
 #include "jobs/text.h"
 
@@ -62,9 +63,7 @@ static char *arena_alloc(struct batch_arena *arena, size_t n)
     if (!c || c->size - c->used < n) {
         size_t size = n > ARENA_CHUNK_BYTES ? n : ARENA_CHUNK_BYTES;
 
-        c = malloc(sizeof(*c) + size);
-        if (!c)
-            abort(); /* a journal that cannot say what happened must not go on; a restart recovers */
+        c = alloc_bytes(sizeof(*c) + size);
         c->next = arena->chunks;
         c->used = 0;
         c->size = size;
@@ -78,10 +77,9 @@ static char *arena_alloc(struct batch_arena *arena, size_t n)
 
 struct batch *batch_new(int64_t epoch, int64_t time_ms)
 {
-    struct batch *b = calloc(1, sizeof(*b));
+    struct batch *b = alloc_zero(sizeof(*b));
 
-    if (!b || !(b->arena = calloc(1, sizeof(*b->arena))))
-        abort();
+    b->arena = alloc_zero(sizeof(*b->arena));
     b->epoch = epoch;
     b->time_ms = time_ms;
     b->bytes = 128;
@@ -118,12 +116,8 @@ struct record *batch_add(struct batch *b, enum record_kind kind)
 
     if (b->count == BATCH_RECORDS_MAX)
         return NULL;
-    if ((b->count & (b->count - 1)) == 0) { /* grows at powers of two */
-        r = realloc(b->records, (b->count ? b->count * 2 : 1) * sizeof(*r));
-        if (!r)
-            abort();
-        b->records = r;
-    }
+    if ((b->count & (b->count - 1)) == 0) /* grows at powers of two */
+        b->records = alloc_resize(b->records, (b->count ? b->count * 2 : 1) * sizeof(*r));
     r = &b->records[b->count++];
     memset(r, 0, sizeof(*r));
     r->kind = kind;
@@ -246,7 +240,7 @@ char *batch_encode(const struct batch *b, size_t *ret_size)
     *ret_size = t.len;
     s = text_take(&t);
     if (!s)
-        abort();
+        alloc_failed();
     return s;
 }
 
@@ -259,7 +253,7 @@ char *record_encode(const struct record *r)
     put_record(&t, r);
     s = text_take(&t);
     if (!s)
-        abort();
+        alloc_failed();
     return s;
 }
 

@@ -14,13 +14,13 @@
  */
 #pragma once
 
+#include "jobs/alloc.h"
 #include "jobs/heap.h"
 #include "jobs/history.h"
 #include "jobs/job.h"
 #include "jobs/list.h"
 #include "jobs/record.h"
 
-#define uthash_fatal(msg) abort()
 #include <uthash.h>
 
 #define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */

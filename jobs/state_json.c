@@ -240,7 +240,7 @@ char *state_encode(const struct state *s, size_t *ret_size)
     text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(root);
     if (!text)
-        abort();
+        alloc_failed();
     *ret_size = strlen(text);
     return text;
 }

@@ -13,7 +13,6 @@
 #include "leader/chunks.h"
 #include "leader/replicated.h"
 
-#define uthash_fatal(msg) abort()
 #include <uthash.h>
 
 #define NODE_EPOCH   "/epoch"

@@ -6,10 +6,10 @@
  */
 #pragma once
 
+#include "jobs/alloc.h"
 #include "jobs/list.h"
 #include "leader/coordinator.h"
 
-#define uthash_fatal(msg) abort()
 #include <uthash.h>
 
 struct znode_version { /* newest first */

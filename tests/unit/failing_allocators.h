@@ -3,24 +3,27 @@
  *
  *   countdown = 7; failed = false; watching = true; ...; watching = false;
  *
- * The seventh allocation fails, and all after it when `forever`. One thread.
+ * The seventh allocation fails, and `more` after it, in whichever threads.
  */
 #pragma once
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool watching, forever;
-static unsigned long countdown;
-static bool failed;
+#define ALL_AFTER_IT (1L << 40)
+
+static atomic_bool watching, failed;
+static atomic_long countdown;
+static long more;
 
 static bool fails(void)
 {
-    if (!watching || (countdown > 0 && --countdown > 0))
-        return false;
-    if (failed && !forever)
+    long left = watching ? atomic_fetch_sub(&countdown, 1) : 2;
+
+    if (left > 1 || left < 1 - more)
         return false;
     failed = true;
     return true;

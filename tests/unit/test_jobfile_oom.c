@@ -52,7 +52,7 @@ static char *outcome(const struct jobfile_set *set)
 }
 
 /* True when an allocation failed. */
-static bool try_once(const char *text, size_t size, unsigned long nth, const char *expected)
+static bool try_once(const char *text, size_t size, long nth, const char *expected)
 {
     struct jobfile_set set;
     int r, finish = 0;
@@ -82,7 +82,7 @@ static void every_allocation_fails(const char *name)
     size_t size;
     char *text = load(name, &size), *expected;
     struct jobfile_set set;
-    unsigned long nth = 1;
+    long nth = 1;
 
     jobfile_set_init(&set);
     jobfile_read(&set, "f", text, size, zoneinfo_source(zoneinfo));
@@ -90,7 +90,7 @@ static void every_allocation_fails(const char *name)
     expected = outcome(&set);
     jobfile_set_release(&set);
     for (int i = 0; i < 2; i++) {
-        forever = i == 1;
+        more = i == 1 ? ALL_AFTER_IT : 0;
         for (nth = 1; try_once(text, size, nth, expected); nth++)
             assert_true(nth < 100000);
         assert_true(nth > 30);
@@ -123,12 +123,12 @@ static void json(void **state)
     jobfile_set_init(&set);
     jobfile_read(&set, "f", text, size, zoneinfo_source(zoneinfo));
     assert_int_equal(set.count, 3);
-    forever = false;
+    more = 0;
     for (size_t i = 0; i < set.count; i++) {
         json_t *expected = job_to_json(set.jobs[i]), *printed;
 
         failed = true;
-        for (unsigned long nth = 1; failed; nth++) {
+        for (long nth = 1; failed; nth++) {
             struct job *job = NULL;
             int r;
 

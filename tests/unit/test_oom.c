@@ -30,14 +30,14 @@ static struct zoneinfo *zoneinfo;
 /* A code: 0 or an error. Whatever it made it has released. */
 typedef int attempt(struct error *error);
 
-static void every_allocation_fails(attempt *one, unsigned long least)
+static void every_allocation_fails(attempt *one, long least)
 {
     struct error error = {0};
-    unsigned long nth = 1;
+    long nth = 1;
 
     assert_int_equal(one(&error), 0);
     for (int i = 0; i < 2; i++) {
-        forever = i == 1;
+        more = i == 1 ? ALL_AFTER_IT : 0;
         failed = true;
         for (nth = 1; failed; nth++) {
             int r;
@@ -49,7 +49,7 @@ static void every_allocation_fails(attempt *one, unsigned long least)
             r = one(&error);
             watching = false;
             if (r != 0 && (!failed || !error.text[0]))
-                fail_msg("allocation %lu: %d %s", nth, r, error.text);
+                fail_msg("allocation %ld: %d %s", nth, r, error.text);
             assert_true(nth < ALLOCATIONS_MAX);
         }
         assert_true(nth > least); /* so many there were */
