@@ -20,7 +20,7 @@ static int engine_check(const struct engine *engine, const struct job *job, stru
 
 /* ---- requests and answers on their way ---- */
 
-static void answer(struct world *w, const struct event *to, struct engine_answer a, const char *id)
+void engine_answer(struct world *w, const struct event *to, struct engine_answer a, const char *id)
 {
     struct event *e;
 
@@ -45,6 +45,8 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
 
     if (q->id && op == ENGINE_PREPARE)
         violation(w, "%s: PREPARE of what has an id", q->run);
+    const struct object *o = q->id ? object_by_id(w, q->id) : NULL;
+
     e->host = from->host;
     e->call = (struct call_copy){.op = op,
                                  .ticket = q->ticket,
@@ -55,11 +57,12 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
                                  .attempt = q->attempt,
                                  .epoch = q->epoch,
                                  .sender_epoch = r->epoch,
+                                 .version = o ? o->version : 0,
                                  .alone = q->job->concurrency != JOB_ALLOW};
     if (lost) {
-        answer(w, e,
-               (struct engine_answer){.ticket = q->ticket, .event = ENGINE_UNKNOWN, .text = "reply lost"},
-               NULL);
+        engine_answer(
+            w, e, (struct engine_answer){.ticket = q->ticket, .event = ENGINE_UNKNOWN, .text = "reply lost"},
+            NULL);
         e->call.late = true;
     }
 }
@@ -86,7 +89,7 @@ void engines_init(struct replica *r)
         r->engines[i] = (struct sim_engine){
             .engine = {.ops = &ops,
                        .name = r->world->hosts[i].name,
-                       .type = "docker",
+                       .type = r->world->hosts[i].swarm ? "swarm" : "docker",
                        .max_armed = 12,
                        .hands_over = true},
             .world = r->world,
@@ -128,7 +131,7 @@ static struct object *object_make(struct world *w, const struct call_copy *c, in
     snprintf(o->job, sizeof(o->job), "%.*s", JOB_NAME_MAX, job);
     o->host = host;
     o->attempt = c->attempt;
-    o->epoch = c->epoch;
+    o->epoch = o->label = c->epoch;
     o->alone = c->alone;
     o->prepared_ms = w->now_ms;
     HASH_FIND(by_name, w->object_names, o->name, strlen(o->name), older);
@@ -154,6 +157,9 @@ void engines_release(struct world *w)
 
 static struct engine_answer ended(const struct object *o, uint64_t ticket)
 {
+    if (o->orphaned)
+        return (struct engine_answer){
+            .ticket = ticket, .event = ENGINE_UNKNOWN, .exit_code = -1, .text = "its node is gone"};
     return (struct engine_answer){.ticket = ticket,
                                   .event = ENGINE_ENDED,
                                   .started_ms = o->started_ms,
@@ -162,20 +168,23 @@ static struct engine_answer ended(const struct object *o, uint64_t ticket)
                                   .cause = "exit"};
 }
 
+void engine_tell(struct world *w, struct watcher *waiting, struct engine_answer a)
+{
+    for (int i = 0; i < REPLICAS; i++) {
+        struct event to = {.replica = i, .life = w->replicas[i].life, .link = waiting[i].link};
+
+        a.ticket = waiting[i].ticket;
+        if (a.ticket)
+            engine_answer(w, &to, a, NULL);
+    }
+}
+
 /* To all that watch it, and are still there. */
 static void tell_watchers(struct world *w, struct object *o, struct engine_answer a, bool last)
 {
-    for (int i = 0; i < REPLICAS; i++) {
-        struct watcher *watcher = &o->watchers[i];
-        struct event to = {.replica = i, .life = w->replicas[i].life, .link = watcher->link};
-
-        if (!watcher->ticket)
-            continue;
-        a.ticket = watcher->ticket;
-        answer(w, &to, a, NULL);
-        if (last)
-            watcher->ticket = 0;
-    }
+    engine_tell(w, o->watchers, a);
+    if (last)
+        memset(o->watchers, 0, sizeof(o->watchers));
 }
 
 void object_exit(struct world *w, struct object *o, int code, const char *cause)
@@ -199,7 +208,7 @@ static void exit_later(struct world *w, const struct object *o, int64_t delay_ms
     e->index = (uint64_t)code;
 }
 
-static void object_start(struct world *w, struct object *o)
+void object_start(struct world *w, struct object *o)
 {
     o->starts++;
     w->starts++;
@@ -211,6 +220,15 @@ static void object_start(struct world *w, struct object *o)
     exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), chance(w, 150) ? 1 : 0);
 }
 
+void object_start_breaks(struct world *w, struct object *o)
+{
+    object_start(w, o); /* and here the engine dies, and what it had started with it */
+    monitor_run(w, o->run)->executing--;
+    o->state = OBJECT_CREATED;
+    o->limbo = true;
+    tell(w, "host %s dies in mid-start of %s", w->hosts[o->host].name, o->id);
+}
+
 /* ---- requests that have arrived ---- */
 
 static void call_prepare(struct world *w, struct event *e, struct engine_answer a)
@@ -220,7 +238,7 @@ static void call_prepare(struct world *w, struct event *e, struct engine_answer 
     if (chance(w, 10)) {
         a.event = ENGINE_REFUSED;
         a.text = "no such image";
-        answer(w, e, a, NULL);
+        engine_answer(w, e, a, NULL);
         return;
     }
     HASH_FIND(by_name, w->object_names, e->call.name, strlen(e->call.name), o);
@@ -230,16 +248,11 @@ static void call_prepare(struct world *w, struct event *e, struct engine_answer 
         violation(w, "PREPARE of %s#%d finds an object of %s#%d that was started %d times", e->call.run,
                   e->call.attempt, o->run, o->attempt, o->starts);
     a.event = ENGINE_PREPARED;
-    answer(w, e, a, o->id);
+    engine_answer(w, e, a, o->id);
 }
 
 static void call_release(struct world *w, struct event *e, struct object *o, struct engine_answer a)
 {
-    struct host *h = &w->hosts[e->host];
-
-    if (o && e->call.sender_epoch <= o->handed_epoch)
-        violation(w, "%s#%d: a start request of epoch %lld, which has handed it over", o->run, o->attempt,
-                  (long long)e->call.sender_epoch);
     if (!o || o->state == OBJECT_GONE || o->sealed) {
         a.event = ENGINE_REFUSED;
         a.text = "no such object, or it is sealed";
@@ -249,11 +262,7 @@ static void call_release(struct world *w, struct event *e, struct object *o, str
         a.event = ENGINE_REFUSED;
         a.text = "no such command";
     } else if (o->state == OBJECT_CREATED && !w->quiet && chance(w, 3)) {
-        object_start(w, o); /* and here the engine dies, and what it had started with it */
-        monitor_run(w, o->run)->executing--;
-        o->state = OBJECT_CREATED;
-        o->limbo = true;
-        tell(w, "host %s dies in mid-start of %s", h->name, o->id);
+        object_start_breaks(w, o);
         host_changes(w, e->host);
         a.event = ENGINE_UNKNOWN;
         a.text = "the engine went away";
@@ -267,7 +276,7 @@ static void call_release(struct world *w, struct event *e, struct object *o, str
             a.text = "reply lost";
         }
     }
-    answer(w, e, a, NULL);
+    engine_answer(w, e, a, NULL);
 }
 
 static void call_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a)
@@ -291,7 +300,7 @@ static void call_fence(struct world *w, struct event *e, struct object *o, struc
         a.event = ENGINE_STARTED;
         a.started_ms = o->started_ms;
     }
-    answer(w, e, a, NULL);
+    engine_answer(w, e, a, NULL);
 }
 
 static void call_watch(struct world *w, struct event *e, struct object *o, struct engine_answer a)
@@ -299,15 +308,15 @@ static void call_watch(struct world *w, struct event *e, struct object *o, struc
     if (!o || o->state == OBJECT_GONE) {
         a.event = ENGINE_UNKNOWN;
         a.text = "gone without evidence";
-        answer(w, e, a, NULL);
+        engine_answer(w, e, a, NULL);
         return;
     }
     if (w->hosts[e->host].down) {
         a.event = ENGINE_UNREACHABLE;
         a.text = "the engine is down";
-        answer(w, e, a, NULL);
+        engine_answer(w, e, a, NULL);
     } else if (o->state == OBJECT_EXITED) {
-        answer(w, e, ended(o, e->call.ticket), NULL);
+        engine_answer(w, e, ended(o, e->call.ticket), NULL);
         return;
     }
     if (e->link >= o->watchers[e->replica].link) /* not one of an earlier life, which comes late */
@@ -322,7 +331,7 @@ static void call_stop(struct world *w, struct event *e, struct object *o, struct
         exit_later(w, o, stubborn ? 10000 : between(w, 0, 2000), stubborn ? 137 : 143);
     }
     a.event = ENGINE_DONE;
-    answer(w, e, a, NULL);
+    engine_answer(w, e, a, NULL);
 }
 
 void engine_call(struct world *w, struct event *e)
@@ -336,7 +345,7 @@ void engine_call(struct world *w, struct event *e)
         a.event = ENGINE_UNREACHABLE;
         a.text = "the engine is down";
         if (e->call.op != ENGINE_DISCARD)
-            answer(w, e, a, NULL);
+            engine_answer(w, e, a, NULL);
         return;
     }
     switch (e->call.op) {
@@ -344,10 +353,13 @@ void engine_call(struct world *w, struct event *e)
         call_prepare(w, e, a);
         break;
     case ENGINE_RELEASE:
-        call_release(w, e, o, a);
+        if (o && e->call.sender_epoch <= o->handed_epoch)
+            violation(w, "%s#%d: a start request of epoch %lld, which has handed it over", o->run, o->attempt,
+                      (long long)e->call.sender_epoch);
+        (w->hosts[e->host].swarm ? swarm_release : call_release)(w, e, o, a);
         break;
     case ENGINE_FENCE:
-        call_fence(w, e, o, a);
+        (w->hosts[e->host].swarm ? swarm_fence : call_fence)(w, e, o, a);
         break;
     case ENGINE_WATCH:
         call_watch(w, e, o, a);
@@ -356,7 +368,9 @@ void engine_call(struct world *w, struct event *e)
         call_stop(w, e, o, a);
         break;
     case ENGINE_DISCARD:
-        if (o && o->state == OBJECT_CREATED && !o->limbo)
+        if (w->hosts[e->host].swarm)
+            swarm_discard(w, o);
+        else if (o && o->state == OBJECT_CREATED && !o->limbo)
             object_gone(o);
         break;
     }
@@ -371,10 +385,16 @@ static void host_down(struct world *w, int host, bool killed)
     LIST_EACH_SAFE(link, &w->living)
     {
         struct object *o = LIST_ITEM(link, struct object, living);
+        if (o->host == host && o->state == OBJECT_CREATED)
+            swarm_unreachable(w, o);
         if (o->host != host || o->state != OBJECT_RUNNING)
             continue;
-        if (killed && chance(w, 500))
-            object_exit(w, o, 137, "engine");
+        if (killed && chance(w, 500)) {
+            if (w->hosts[host].swarm)
+                swarm_node_lost(w, o);
+            else
+                object_exit(w, o, 137, "engine");
+        }
         tell_watchers(
             w, o, (struct engine_answer){.event = ENGINE_UNREACHABLE, .text = "the engine went away"}, false);
     }

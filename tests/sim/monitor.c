@@ -214,8 +214,9 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 {
     const struct object *o = a->id ? object_by_id(w, a->id) : NULL;
 
-    /* the engine died in mid-start; unreachable too long */
-    return (o && o->limbo) || (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
+    /* the engine died in mid-start; its node is gone; unreachable too long */
+    return (o && (o->limbo || o->orphaned)) ||
+           (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 
 static void judge_attempt(struct world *w, const struct batch *b, const struct record *r)

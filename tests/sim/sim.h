@@ -7,7 +7,8 @@
  *   replica.c   a process: its environment, its history, birth, crash, freeze, take-over
  *   journal.c   the committed batches and those in flight; snapshots
  *   ensemble.c  instead of it: leader/ on a ZooKeeper of the worst manners
- *   engine.c    hosts and the objects that run on them, with the oddities of a real engine
+ *   engine.c    hosts and the objects that run on them, with the oddities of a real Docker engine
+ *   swarm.c     what is otherwise where the second host is a Swarm
  *   clients.c   requests at random, and what each was promised
  *   monitor.c   judges every committed record by rules of its own, and keeps the account of fire times
  *   checks.c    what must hold of a scheduler after every step, and of all at the end
@@ -41,6 +42,7 @@ enum event_kind {
     EVENT_DEPOSED, /* a writer hears that it reigns no more */
     EVENT_CALL,    /* a request reaches its engine, whether or not its sender lives */
     EVENT_ANSWER,  /* and the answer its sender, if it is still the same life */
+    EVENT_TASK,    /* what a Swarm was told to run starts, or is rejected */
     EVENT_EXIT,    /* what runs ends */
     EVENT_START,   /* a process starts */
     EVENT_LEAD,    /* a process that is up takes the lead, if nobody has it */
@@ -67,6 +69,7 @@ struct call_copy {
     int attempt;
     int64_t epoch;
     int64_t sender_epoch;
+    uint64_t version; /* of the object, as its sender had read it */
     bool alone, late; /* late: its sender has been told that the reply was lost */
 };
 
@@ -134,6 +137,7 @@ enum object_state { OBJECT_CREATED, OBJECT_RUNNING, OBJECT_EXITED, OBJECT_GONE }
 struct watcher {
     int replica;
     uint64_t link, ticket;
+    enum engine_op op; /* that waits */
 };
 
 struct object {
@@ -149,13 +153,19 @@ struct object {
     int64_t handed_epoch; /* that gave it up for its successor; 0: none */
     bool swept;
     struct watcher watchers[REPLICAS];
-    struct list living; /* until it is gone */
+    /* of a Swarm's service */
+    int replicas;
+    int64_t label;                     /* the epoch that may start it */
+    uint64_t version;                  /* counts updates */
+    bool orphaned;                     /* its task went with its node: nobody knows how it ended */
+    struct watcher settling[REPLICAS]; /* who waits for its task to start, or to be rejected */
+    struct list living;                /* until it is gone */
     UT_hash_handle by_id, by_name;
 };
 
 struct host {
     const char *name;
-    bool down;
+    bool swarm, down;
     uint64_t changes;
 };
 
@@ -315,6 +325,11 @@ void ensemble_after_step(struct world *w);
 
 /* ---- engine.c */
 void engines_init(struct replica *r);
+void engine_answer(struct world *w, const struct event *to, struct engine_answer a, const char *id);
+void engine_tell(struct world *w, struct watcher *waiting,
+                 struct engine_answer a); /* each of a REPLICAS; a ticket of 0: none */
+void object_start(struct world *w, struct object *o);
+void object_start_breaks(struct world *w, struct object *o); /* its engine dies in mid-start */
 void object_gone(struct object *o);
 void engines_release(struct world *w);
 void engine_call(struct world *w, struct event *e);
@@ -322,6 +337,14 @@ void object_exit(struct world *w, struct object *o, int code, const char *cause)
 struct object *object_by_id(struct world *w, const char *id);
 void host_changes(struct world *w, int host);
 void host_sweep(struct world *w, struct replica *r);
+
+/* ---- swarm.c */
+void swarm_release(struct world *w, struct event *e, struct object *o, struct engine_answer a);
+void swarm_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a);
+void swarm_discard(struct world *w, struct object *o);
+void swarm_task(struct world *w, struct event *e);
+void swarm_node_lost(struct world *w, struct object *o); /* with what ran on it */
+void swarm_unreachable(struct world *w, struct object *o);
 
 /* ---- clients.c */
 void client_first_jobs(struct world *w);

@@ -285,6 +285,7 @@ static const struct {
     [EVENT_DEPOSED] = {"deposed", on_deposed},
     [EVENT_CALL] = {"call", on_call},
     [EVENT_ANSWER] = {"answer", on_answer},
+    [EVENT_TASK] = {"task", swarm_task},
     [EVENT_EXIT] = {"exit", on_exit_event},
     [EVENT_START] = {"start", on_start},
     [EVENT_LEAD] = {"lead", on_lead},
@@ -420,6 +421,7 @@ static void world_init(struct world *w, uint64_t seed, const struct sim_options 
     w->ensemble = w->replica_count == REPLICAS && chance(w, 600);
     w->hosts[0].name = "docker";
     w->hosts[1].name = "spare";
+    w->hosts[1].swarm = seed % 3 == 1;
     journal_init(w);
     ensemble_init(w);
     for (int i = 0; i < w->replica_count; i++)
