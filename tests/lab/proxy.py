@@ -2,7 +2,8 @@
 
 A rule strikes once, when a request of its kind has been forwarded in full: the engine has it, whatever becomes of its
 answer. Then `action` is called (a test kills the server there), and with `drop` the answer is thrown away and the
-connection closed, as when a link breaks. `refuse` closes every connection at once, as an engine that is away.
+connection closed, as when a link breaks. With `cut` the connection is closed instead of forwarding it, and with `fail`
+it is answered by an error of the engine's kind. `refuse` closes every connection at once, as an engine that is away.
 """
 
 import os
@@ -11,6 +12,7 @@ import socket
 import threading
 
 KINDS = {
+    "container": r"^\S+ \S*/containers/",
     "create": r"^POST \S*/containers/create",
     "start": r"^POST \S*/containers/[^/ ]+/start",
     "stop": r"^POST \S*/containers/[^/ ]+/(stop|kill)",
@@ -21,10 +23,16 @@ KINDS = {
 }
 
 
+FAILURE = b'{"message":"the proxy says no"}\n'
+FAILURE_HEAD = (b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(FAILURE))
+
+
 class Rule:
-    def __init__(self, kind, action=None, drop=False):
-        self.pattern, self.action, self.drop = re.compile(KINDS[kind]), action, drop
+    def __init__(self, kind, action=None, manner=None, nth=1):
+        self.pattern, self.action, self.manner, self.left = re.compile(KINDS[kind]), action, manner, nth
         self.struck = threading.Event()
+        self.line = None
 
 
 class Proxy:
@@ -41,10 +49,20 @@ class Proxy:
         return f"unix://{self.path}"
 
     def strike(self, kind, action=None, drop=False):
-        rule = Rule(kind, action, drop)
+        return self.strike_nth(kind, 1, "drop" if drop else None, action)
+
+    def strike_nth(self, kind, nth, manner, action=None):
+        """The nth of its kind from now on."""
+        rule = Rule(kind, action, manner, nth)
         with self.lock:
             self.rules.append(rule)
         return rule
+
+    def spare(self, rule):
+        """The rule counts no more, if it has not struck."""
+        with self.lock:
+            if rule in self.rules:
+                self.rules.remove(rule)
 
     def count(self, kind):
         """How many requests of that kind were forwarded."""
@@ -106,8 +124,13 @@ class Proxy:
                 data += more
             line = head.split(b"\r\n")[0].decode(errors="replace")
             rule = self._match(line)
-            if rule and rule.drop:
+            if rule and rule.manner == "drop":
                 dropped.set()
+            if rule and rule.manner in ("cut", "fail"):
+                if rule.manner == "fail":
+                    client.sendall(FAILURE_HEAD + FAILURE)
+                rule.struck.set()
+                return
             engine.sendall(head + b"\r\n\r\n" + data[:left])
             data = data[left:]
             if rule:
@@ -120,8 +143,11 @@ class Proxy:
             self.seen.append(line)
             for rule in self.rules:
                 if rule.pattern.match(line):
-                    self.rules.remove(rule)
-                    return rule
+                    rule.left -= 1
+                    if rule.left == 0:
+                        self.rules.remove(rule)
+                        rule.line = line
+                        return rule
         return None
 
     @staticmethod
