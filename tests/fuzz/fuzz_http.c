@@ -52,7 +52,8 @@ static void check_reply(struct reply *r)
         return;
     body = json_loads(r->body, 0, NULL);
     if (body) /* else it is the HTTP library's own word, on a request that never reached the API */
-        CHECK(json_string_length(json_object_get(json_object_get(body, "error"), "text")) > 0);
+        CHECK(json_string_length(json_object_get(json_object_get(body, "error"), "text")) > 0 ||
+              json_array_size(json_object_get(body, "reasons")) > 0); /* of /readyz */
     json_decref(body);
 }
 
