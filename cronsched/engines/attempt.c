@@ -324,18 +324,24 @@ int attempt_open(int root, const char *name, int *ret_folder, struct error *erro
     return 0;
 }
 
-/* `ready` goes first: without it nobody can make a mark when the mark that is there has gone as well. */
-static void empty_folder(int folder)
+DIR *attempt_dir(int folder)
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir && fd >= 0)
+        close(fd);
+    return dir;
+}
+
+/* `ready` goes first: without it nobody can make a mark when the mark that is there has gone as well. */
+static void empty_folder(int folder)
+{
+    DIR *dir = attempt_dir(folder);
     struct dirent *entry;
 
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    if (!dir)
         return;
-    }
     unlinkat(folder, "ready", 0);
     FAULT_POINT("attempt-unreadied", "");
     while ((entry = readdir(dir)))
@@ -382,15 +388,11 @@ static bool ends_with(const char *s, const char *suffix)
 
 void attempts_clean(int root)
 {
-    int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    DIR *dir = attempt_dir(root);
     struct dirent *entry;
 
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    if (!dir)
         return;
-    }
     while ((entry = readdir(dir))) {
         int folder = -1;
 

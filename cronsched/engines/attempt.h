@@ -35,6 +35,7 @@
 #include "jobs/error.h"
 #include "jobs/record.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -114,6 +115,8 @@ int attempt_read(int folder, struct attempt_status *ret, struct error *error);
 int attempt_abolish(int folder, const char *why, struct error *error);
 /* Renames it away, then removes it. It must have its mark. Nothing there is fine; ERR_BUSY: try later. */
 int attempt_remove(int root, const char *name, struct error *error);
+/* The entries of a folder, whose descriptor stays as it is; NULL: errno tells why. For closedir. */
+DIR *attempt_dir(int folder);
 /* Removes what a crash left of removals. */
 void attempts_clean(int root);
 

@@ -99,15 +99,11 @@ static void look_at(struct sweep *s, const char *name)
 static void pick_run(uv_work_t *work)
 {
     struct sweep *s = work->data;
-    int fd = openat(s->engine->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    DIR *dir = attempt_dir(s->engine->root);
     struct dirent *entry;
 
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    if (!dir)
         return;
-    }
     attempts_clean(s->engine->root);
     while (s->count < SWEEP_MAX && !atomic_load(&s->engine->leaving) && (entry = readdir(dir)))
         look_at(s, entry->d_name);
