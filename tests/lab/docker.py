@@ -167,8 +167,10 @@ class Dockerd:
     def _hold(self):
         if os.path.exists(self.holder.log_path):
             os.unlink(self.holder.log_path)
+        # The first process of a namespace inherits the orphans in it, a shim for each container: a shell that waits
+        # reaps them.
         self.holder.spawn(["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
-                           "ip link set lo up; echo ready; exec sleep infinity", self.folder])
+                           "ip link set lo up; echo ready; sleep infinity & wait", self.folder])
         wait_for(lambda: "ready" in self.holder.log(), 20,
                  lambda: f"namespaces for an engine: {self.holder.log_tail()}")
 
