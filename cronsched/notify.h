@@ -12,13 +12,15 @@
 
 #include <uv.h>
 
-#define NOTIFY_LOOK_MS    1000
-#define NOTIFY_PARALLEL   8
-#define NOTIFY_TIMEOUT_MS 10000
-#define NOTIFY_FIRST_MS   2000
-#define NOTIFY_MOST_MS    (5 * 60 * 1000)
-#define NOTIFY_GIVE_UP_MS (24 * 3600 * 1000)
-#define NOTIFY_TRIED_MAX  1000 /* notifications whose tries are remembered: as many as the state holds */
+#define NOTIFY_LOOK_MS      1000
+#define NOTIFY_NEXT_MS      10 /* from the end of one to the next */
+#define NOTIFY_PARALLEL     8
+#define NOTIFY_PARALLEL_URL 2 /* of these, to one receiver */
+#define NOTIFY_TIMEOUT_MS   10000
+#define NOTIFY_FIRST_MS     2000
+#define NOTIFY_MOST_MS      (5 * 60 * 1000)
+#define NOTIFY_GIVE_UP_MS   (24 * 3600 * 1000)
+#define NOTIFY_TRIED_MAX    1000 /* notifications whose tries are remembered: as many as the state holds */
 
 struct notify;
 

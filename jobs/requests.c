@@ -704,20 +704,17 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
 
 /* ---- notifications ---- */
 
-bool scheduler_notice_at(struct scheduler *s, size_t i, struct scheduler_notice *ret)
+bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct scheduler_notice *ret)
 {
-    if (!s->leading || s->stopping)
-        return false;
-    LIST_EACH(link, &s->state.notices)
-    {
-        const struct notice *n = LIST_ITEM(link, struct notice, all);
+    const struct list *next = *at ? (*at)->next : s->state.notices.next;
+    const struct notice *n;
 
-        if (i-- == 0) {
-            *ret = (struct scheduler_notice){n->id, n->url, n->body};
-            return true;
-        }
-    }
-    return false;
+    if (!s->leading || s->stopping || next == &s->state.notices)
+        return false;
+    n = LIST_ITEM(next, const struct notice, all);
+    *ret = (struct scheduler_notice){n->id, n->url, n->body};
+    *at = next;
+    return true;
 }
 
 void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text)

@@ -13,6 +13,7 @@
 #include "jobs/engine.h"
 #include "jobs/history.h"
 #include "jobs/journal.h"
+#include "jobs/list.h"
 
 struct scheduler;
 
@@ -115,9 +116,9 @@ struct scheduler_notice {
     const char *id, *url;
     const json_t *body;
 };
-/* Number i of those not yet delivered, oldest first; false beyond the last, or when not leading. Borrowed
- * until the scheduler is entered again. */
-bool scheduler_notice_at(struct scheduler *s, size_t i, struct scheduler_notice *ret);
+/* The next of those not yet delivered, oldest first and always in the same order, from *at == NULL on; false beyond the
+ * last, or when not leading. Borrowed, and *at with it, until the scheduler is entered again. */
+bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct scheduler_notice *ret);
 /* It was delivered (status: of HTTP), or is given up (status 0, why in text): it goes. */
 void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text);
 

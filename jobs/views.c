@@ -262,6 +262,13 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     for (int i = 0; verdict_by_index(i); i++)
         put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", verdict_by_index(i),
             (unsigned long long)s->state.verdicts[i]);
+    put(arg,
+        "# HELP cronsched_notifications_waiting Notifications not yet delivered.\n"
+        "# TYPE cronsched_notifications_waiting gauge\ncronsched_notifications_waiting %zu\n"
+        "# HELP cronsched_notifications_dropped_total The oldest of too many that waited, since this process "
+        "began.\n"
+        "# TYPE cronsched_notifications_dropped_total counter\ncronsched_notifications_dropped_total %llu\n",
+        s->state.notice_count, (unsigned long long)s->state.notices_dropped);
     put(arg, "# HELP cronsched_lateness_seconds From a fire time (and its jitter) to the start of its first "
              "attempt.\n"
              "# TYPE cronsched_lateness_seconds histogram\n");
