@@ -128,16 +128,18 @@ def check(plan, ledger, forgive=()):
         **{rule: found[:LISTED_MAX] for rule, found in findings.items()}}
 
 
-# --- the picture: time to the right; a row for leaders, one for each kind of fault, one for each job
+# --- the picture: time to the right; a row for leaders, one for each kind of fault, one for each job, whose fire times
+# are green when they were started once, orange when they are forgiven, and red; each start is a mark
 
 ROW, LEFT, WIDTH = 16, 190, 1400
 COLORS = ("#4477aa", "#ccbb44", "#228833", "#aa3377", "#66ccee", "#ee6677")
 
 
-def picture(plan, ledger):
+def picture(plan, ledger, forgive=()):
     runs, _ = read_ledger(ledger, plan["boot"])
     times = [j["start"] for j in plan["jobs"].values()] + [s for r in runs.values() for s in r.starts]
-    first, last = min(times, default=plan["read"]) - 2, plan["read"]
+    times += [f["to"] for f in plan.get("faults", [])]
+    first, last = min(times, default=plan["read"]) - 2, max(times, default=plan["read"]) + 2
 
     def x(t):
         return LEFT + (t - first) / max(last - first, 1) * WIDTH
@@ -174,7 +176,8 @@ def picture(plan, ledger):
         for fire in owed(job, plan["read"]):
             run = runs.get((title, fire))
             good = run and len(run.starts) == 1 and run.starts[0] <= fire + job["epsilon"] + FORGIVENESS_S
-            bar(fire, fire + min(job["epsilon"], job["interval"] * 0.8), y, "#9c9" if good else "#d33", name(title, fire))
+            color = "#9c9" if good else "#fb6" if name(title, fire) in forgive else "#d33"
+            bar(fire, fire + min(job["epsilon"], job["interval"] * 0.8), y, color, name(title, fire))
         for (of, fire), run in runs.items():
             for start in run.starts if of == title else ():
                 bar(start, start, y + 3, "#000", f"{name(title, fire)} started, {start - fire:.2f} s late", 5)

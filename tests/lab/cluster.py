@@ -8,6 +8,7 @@ usage: contrib/lab up [DIR] [--replicas N] [--session-timeout D]   starts it; DI
        contrib/lab start|stop|kill|pause|resume|restart DIR NAME...     r1, zookeeper-2, engine
        contrib/lab cut DIR NAME OTHER [in|out|both]     what NAME sends to OTHER is lost (out), what comes from it (in)
        contrib/lab heal DIR [NAME]...
+       contrib/lab storm ...                   a lab of its own under random faults, and a verdict: storm --help
 
 DIR/lab.json names everything: process ids (in files, since they change), sockets, addresses, folders.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A lab under random faults, all from a seed, with jobs that fire all the while; then the checker's verdict.
 
-usage: torment.py [--faults N] [--seed S] [--only NEMESIS]... [--session-timeout D] [--out DIR]
+usage: contrib/lab storm [--faults N] [--seed S] [--only NEMESIS]... [--session-timeout D] [--out DIR]
 
 Prints the verdict as JSON; DIR (here, if not given) gets plan.json, ledger, verdict.json and picture.svg. Exit code 1 when
 a rule is broken or the servers' own audit disagrees.
@@ -18,7 +18,7 @@ import checker
 import nemesis
 from cluster import Cluster
 from place import Folder, LabError, wait_for
-from server import instant
+from server import END_STATES, instant
 
 EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling
 JOBS = 4
@@ -99,7 +99,7 @@ class Torment:
         wait_for(lambda: len(self.lab.view().get("replicas", [])) == len(self.lab.replicas), RECOVERY_S,
                  lambda: f"all replicas to be back: {self.lab.view()}", every=0.5)
         self.see_leader()
-        wait_for(lambda: not self.owed_yet(), EPSILON_S + RECOVERY_S, lambda: f"these to start: {self.owed_yet()[:9]}",
+        wait_for(lambda: not self.open_yet(), EPSILON_S + RECOVERY_S, lambda: f"these to start: {self.open_yet()[:9]}",
                  every=1)
 
     def plan(self, read):
@@ -112,16 +112,19 @@ class Torment:
         """Runs of which the servers say that nobody can know whether they started: an engine was killed over them."""
         return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")}
 
-    def owed_yet(self):
-        """Fire times up to the end of the storm without a start, and not lost."""
+    def unstarted(self):
+        """Fire times up to the end of the storm without a start."""
         with open(self.ledger) as f:
             runs, _ = checker.read_ledger(f.read(), 0)
         owed = [(n, t) for n, j in self.plan_jobs.items() for t in range(j["start"], self.last, j["interval"])]
-        missing = {checker.name(*o) for o in owed if o not in runs or not runs[o].starts}
-        return sorted(missing - self.lost()) if missing else []
+        return sorted(checker.name(*o) for o in owed if o not in runs or not runs[o].starts)
+
+    def open_yet(self):
+        """Those of them that the servers have not ended: they may still start."""
+        return [name for name in self.unstarted() if (self.lab.cli.run(name) or {}).get("state") not in END_STATES]
 
     def verdict(self):
-        """(verdict, plan, ledger). The servers are asked only whether they agree."""
+        """(verdict, plan, ledger, what was forgiven). The servers are asked only whether they agree."""
         plan = self.plan(self.last + EPSILON_S + checker.FORGIVENESS_S + 1)  # all up to the storm's end is owed
         for made in plan["jobs"].values():
             made["count"] += EPSILON_S + 2 * RECOVERY_S
@@ -130,13 +133,15 @@ class Torment:
         verdict = checker.check(plan, text)
         # An engine that is killed cuts containers off: they started, once, and have no end, or never came to it.
         lost = self.lost()
-        verdict = checker.check(plan, text, forgive=set(verdict["incomplete"]) | lost)
+        forgive = set(verdict["incomplete"]) | lost
+        verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=120)
-        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
+        ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost}
+        verdict.update(ended_unstarted=ended, seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
                        audit="agrees" if audit.code == 0 else str(audit))
         verdict["valid"] = verdict["valid"] and audit.code == 0
-        return verdict, plan, text
+        return verdict, plan, text, forgive
 
 
 def torment(lab, seed, faults, only=(), out=None, say=print):
@@ -144,14 +149,19 @@ def torment(lab, seed, faults, only=(), out=None, say=print):
     storm = Torment(lab, seed, faults, only, say)
     storm.last = int(time.time())
     storm.begin()
+    trouble = None
     try:
         storm.storm()
-    finally:
         storm.recover()
-        verdict, plan, ledger = storm.verdict()
+    except LabError as e:
+        trouble = str(e)
+    finally:
+        verdict, plan, ledger, forgiven = storm.verdict()
+        if trouble:
+            verdict.update(valid=False, trouble=trouble)
         for name, text in (("plan.json", json.dumps(plan, indent=1)), ("ledger", ledger),
                            ("verdict.json", json.dumps(verdict, indent=1)),
-                           ("picture.svg", checker.picture(plan, ledger))):
+                           ("picture.svg", checker.picture(plan, ledger, forgiven))):
             if out:
                 with open(os.path.join(out, name), "w") as f:
                     f.write(text)
@@ -160,11 +170,12 @@ def torment(lab, seed, faults, only=(), out=None, say=print):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.partition("usage: ")[2].partition("\n\n")[0])
-    parser.add_argument("--faults", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
-    parser.add_argument("--only", action="append", default=[])
-    parser.add_argument("--session-timeout", default="4s")
-    parser.add_argument("--out")
+    parser.add_argument("--faults", type=int, default=20, help="how many, each some seconds long (20)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="of all chance; printed")
+    parser.add_argument("--only", action="append", default=[], choices=[k.__name__ for k in nemesis.ALL], metavar="NEMESIS",
+                        help="these alone: " + ", ".join(k.__name__ for k in nemesis.ALL))
+    parser.add_argument("--session-timeout", default="4s", metavar="D", help="of the replicas with ZooKeeper (4s)")
+    parser.add_argument("--out", metavar="DIR", help="where the plan, ledger, verdict and picture go")
     args = parser.parse_args()
     place = Folder("torment")
     out = os.path.abspath(args.out) if args.out else os.getcwd()
