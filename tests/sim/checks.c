@@ -123,6 +123,43 @@ static void check_replica(struct replica *r)
         check_same_state(r, "at rest");
 }
 
+/* Does it wait for what an earlier reign prepared? */
+static bool waits_for_settling(const struct world *w, struct job_state *j)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        const struct attempt *a = run_attempt(LIST_ITEM(link, struct run, of_job));
+
+        if (a && a->epoch < w->shadow.epoch && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
+            return true;
+    }
+    return false;
+}
+
+/* A standby that has read all says that its leader is late when that is so by its own clock, and then only. */
+static void check_overdue(struct replica *r)
+{
+    struct world *w = r->world;
+    int64_t now_ms = r->env.wall_ms(&r->env);
+    struct job_state *j, *next;
+    bool late = false;
+    char text[256] = "nothing is late";
+
+    if (r->stale || r->scheduler->state.index != w->shadow.index || r->zones.rules != w->told_zones.rules)
+        return;
+    HASH_ITER(by_name, w->shadow.jobs, j, next)
+    {
+        int64_t at = monitor_next(w, j);
+
+        if (j->def && !state_paused(&w->shadow, j) && at != INT64_MAX &&
+            at + j->def->jitter_ms + OVERDUE_MS <= now_ms && !waits_for_settling(w, j))
+            late = true;
+    }
+    if (scheduler_overdue(r->scheduler, text, sizeof(text)) != late)
+        violation(w, "r%d, a standby, says: %s; and that is not so", r->number, text);
+    w->late += late;
+}
+
 void check_step(struct world *w)
 {
     if (w->steps % SELDOM != 0)
@@ -130,8 +167,12 @@ void check_step(struct world *w)
     for (int i = 0; i < w->replica_count && !w->failures; i++) {
         struct replica *r = &w->replicas[i];
 
-        if (r->scheduler && scheduler_leading(r->scheduler) && r->frozen_until_ms <= w->now_ms)
+        if (!r->scheduler || r->frozen_until_ms > w->now_ms)
+            continue;
+        if (scheduler_leading(r->scheduler))
             check_replica(r);
+        else
+            check_overdue(r);
     }
 }
 

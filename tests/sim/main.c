@@ -17,7 +17,7 @@
 struct figures {
     uint64_t worlds, steps, crashes, takeovers, step_downs, handed_over, freezes, journal_failures,
         clock_steps, restores;
-    uint64_t batches, starts, ended, lost, requests;
+    uint64_t batches, starts, ended, lost, requests, late;
 };
 
 static void add(struct figures *f, const struct world *w)
@@ -37,6 +37,7 @@ static void add(struct figures *f, const struct world *w)
     f->ended += w->ended;
     f->lost += w->lost;
     f->requests += w->requests;
+    f->late += w->late;
 }
 
 static double seconds(void)
@@ -56,9 +57,11 @@ static void print(const struct figures *f, double s)
            (unsigned long long)f->step_downs, (unsigned long long)f->handed_over,
            (unsigned long long)f->freezes, (unsigned long long)f->journal_failures,
            (unsigned long long)f->clock_steps, (unsigned long long)f->restores);
-    printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %.1f s\n",
+    printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %llu times a leader found "
+           "late, "
+           "%.1f s\n",
            (unsigned long long)f->requests, (unsigned long long)f->batches, (unsigned long long)f->starts,
-           (unsigned long long)f->ended, (unsigned long long)f->lost, s);
+           (unsigned long long)f->ended, (unsigned long long)f->lost, (unsigned long long)f->late, s);
 }
 
 #ifdef CRONSCHED_FAULTS

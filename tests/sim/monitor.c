@@ -81,6 +81,11 @@ static int64_t next_after(const struct window *v, int64_t ms)
     return at == SCHEDULE_NEVER ? INT64_MAX : at * 1000;
 }
 
+int64_t monitor_next(struct world *w, const struct job_state *j)
+{
+    return next_after(window_of(w, j->name), j->cursor_ms);
+}
+
 static void window_open(struct world *w, const struct job_state *j)
 {
     struct window v = {.version = j->version, .seed = j->seed, .rules = w->told_zones.rules};

@@ -268,6 +268,7 @@ struct world {
     uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, clock_steps, lost, ended,
         starts, restores;
     uint64_t requests, refused;
+    uint64_t late; /* that a standby found its leader late */
 };
 
 /* ---- world.c */
@@ -357,6 +358,8 @@ void monitor_release(struct world *w);
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
 struct run_note *monitor_run(struct world *w, const char *id);
 void monitor_start(struct world *w, struct object *o);
+int64_t monitor_next(struct world *w,
+                     const struct job_state *j); /* the fire time after its cursor; INT64_MAX: none */
 void monitor_final(struct world *w);
 void write_hash(const struct history_write *write, char ret[33]);
 
