@@ -5,6 +5,7 @@ missing surroundings."""
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -34,6 +35,27 @@ class Lifecycle(lab.Suite):
         self.assertIn(str(server.process.pid), second.log() + "", second.log())
         self.assertTrue(server.ready())
         server.stop()
+
+    def test_a_service_manager_is_told(self):
+        for address in (self.folder.join("notify.sock"), f"\0cronsched-notify-{os.getpid()}"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(address)
+                manager.settimeout(30)
+                server = self.server(environment={"NOTIFY_SOCKET": address.replace("\0", "@"), "WATCHDOG_USEC": "400000"})
+                server.start()
+                self.assertEqual(b"READY=1", manager.recv(100))
+                self.assertEqual([b"WATCHDOG=1"] * 3, [manager.recv(100) for _ in range(3)])
+                server.process.send_signal(signal.SIGSTOP)
+                manager.settimeout(1.5)
+                with self.assertRaises(TimeoutError):  # what hangs is not said to live
+                    for _ in range(3):
+                        manager.recv(100)
+                server.process.send_signal(signal.SIGCONT)
+                manager.settimeout(30)
+                server.stop()
+                said = []
+                while not said or said[-1] != b"STOPPING=1":
+                    said.append(manager.recv(100))
 
     def test_sigterm_leaves_attempts_running_and_the_next_start_adopts_them(self):
         server = self.server()
