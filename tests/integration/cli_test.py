@@ -551,6 +551,25 @@ class CommandLine(lab.Suite):
         self.assertNotIn(token, line)
         self.assertEqual(0o600, os.stat(path).st_mode & 0o777)
 
+    def test_a_token_is_printed_with_its_line(self):
+        cli = self.cli("x")
+        made = cli.json("token", "ci")
+        self.assertEqual(("ci", "operate"), (made["name"], made["role"]))
+        self.assertTrue(made["line"].startswith("ci operate "), made)
+        self.assertRegex(cli.check("token", "ci").out,
+                         r"^Token, shown only now:  cs_[A-Za-z0-9_-]{43}\nLine for tokens_file:   ci operate \S+\n$")
+        answer = cli.call("token", "ci", "--append", self.folder.join("nowhere/tokens"))
+        self.assertEqual(64, answer.code, answer)
+        self.assertIn("nowhere/tokens: No such file or directory", answer.err)
+
+    def test_validate_tells_programs_too(self):
+        path = self.folder.write("j.yaml", "jobs:\n  a: {schedule: \"61 * * * *\", image: x}\n  b: {schedule: \"@daily\", image: x}\n")
+        answer = self.cli("x").call("validate", path, "-o", "json")
+        self.assertEqual((1, ""), (answer.code, answer.err), answer)
+        said = answer.json()
+        self.assertEqual((1, 1, 1), (said["files"], said["jobs"], said["failed"]), said)
+        self.assertEqual([(path, 2, 18, "error")], [(e["file"], e["line"], e["column"], e["severity"]) for e in said["errors"]])
+
 
 if __name__ == "__main__":
     lab.main()
