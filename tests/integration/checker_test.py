@@ -97,6 +97,17 @@ class Checker(lab.Suite):
         of["jobs"]["j"]["epsilon"] = 30
         self.expect(good(but=[1]), "missed", "never_started", of=of)
 
+    def test_what_is_forgiven_needs_no_start_and_takes_none(self):
+        of = plan()
+        of["jobs"]["j"]["epsilon"] = 30
+        forgiven = checker.check(of, good(but=[1]), forgive={checker.name("j", START + 10)})
+        self.assertTrue(forgiven["valid"], forgiven)
+        cut_off = checker.check(of, good(but=[1]) + line("start", 1), forgive={checker.name("j", START + 10)})
+        self.assertTrue(cut_off["valid"], cut_off)
+        self.assertEqual(1, cut_off["incomplete_count"])
+        other = checker.check(of, good(but=[1, 3]), forgive={checker.name("j", START + 10)})
+        self.assertEqual((1, 1), (other["missed_count"], other["never_started_count"]), other)
+
     def test_the_picture_is_whole(self):
         of = plan(faults=[{"from": START + 12, "to": START + 15, "what": "kill <r1>"}],
                   leaders=[{"at": START, "who": "r1"}, {"at": START + 13, "who": "r2"}])

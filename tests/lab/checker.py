@@ -74,8 +74,9 @@ def name(job, fire):
     return f"{job}@{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(fire))}"
 
 
-def check_job(title, job, runs, read, findings):
-    """The rules for one job and its runs {fire time: Run}."""
+def check_job(title, job, runs, read, forgive, findings):
+    """The rules for one job and its runs {fire time: Run}. What is forgiven needs no start, and takes none."""
+    due = [t for t in owed(job, read) if name(title, t) not in forgive]
     planned = {job["start"] + k * job["interval"] for k in range(job["count"])}
     width = job["epsilon"] + FORGIVENESS_S
     for fire, run in sorted(runs.items()):
@@ -90,15 +91,15 @@ def check_job(title, job, runs, read, findings):
                 findings["early"].append(f"{name(title, fire)} started {fire - start:.2f} s before its time")
             elif start > fire + width:
                 findings["late"].append(f"{name(title, fire)} started {start - fire:.2f} s after its time")
-    complete = [run.starts[0] for run in runs.values() if run.starts and run.ends]
-    for fire in unmet_windows(owed(job, read), complete, width):
+    complete = [run.starts[0] for run in runs.values() if run.starts and run.ends and name(title, run.fire) not in forgive]
+    for fire in unmet_windows(due, complete, width):
         findings["missed"].append(name(title, fire))
     for fire in owed(job, read):
         run = runs.get(fire)
-        if not (run and run.starts):
-            findings["never_started"].append(name(title, fire))
-        elif not run.ends:
+        if run and run.starts and not run.ends:
             findings["incomplete"].append(name(title, fire))
+        elif fire in due and not (run and run.starts):
+            findings["never_started"].append(name(title, fire))
 
 
 # Rules that make a run fail; what is incomplete was started and cut off by a fault: reported.
@@ -115,9 +116,7 @@ def check(plan, ledger, forgive=()):
     for title in sorted(set(by_job) - set(plan["jobs"])):
         findings["unplanned"] += [name(title, fire) for fire in sorted(by_job[title])]
     for title, job in sorted(plan["jobs"].items()):
-        check_job(title, job, by_job[title], plan["read"], findings)
-    for rule in ("missed", "never_started"):
-        findings[rule] = [run for run in findings[rule] if run not in forgive]
+        check_job(title, job, by_job[title], plan["read"], forgive, findings)
     late = sorted(s - run.fire for run in runs.values() for s in run.starts)
     return {
         "valid": not any(findings[rule] for rule in RULES) and len(torn) <= 1,

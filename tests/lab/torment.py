@@ -18,12 +18,13 @@ import checker
 import nemesis
 from cluster import Cluster
 from place import Folder, LabError, wait_for
-from server import END_STATES, instant
+from server import END_STATES, instant, parse_instant
 
 EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling
 JOBS = 4
 FIRST_S = 10  # from the apply to the first fire time
 RECOVERY_S = 120
+ENGINE_READY_S = 30  # from its start until it has found what it had left
 OPEN_STATES = ("waiting", "armed", "starting", "running", "retrying", "unresolved")
 
 
@@ -119,6 +120,11 @@ class Torment:
         owed = [(n, t) for n, j in self.plan_jobs.items() for t in range(j["start"], self.last, j["interval"])]
         return sorted(checker.name(*o) for o in owed if o not in runs or not runs[o].starts)
 
+    def cut_off(self, run):
+        """The engine says that it started, and ended when the engine did: before it noted anything."""
+        ended = parse_instant(run["ended"]) if run.get("started") and run.get("ended") else 0
+        return any(f["from"] - 1 <= ended <= f["to"] + ENGINE_READY_S for f in self.struck if f["what"] == "RestartEngine")
+
     def open_yet(self):
         """Those of them that the servers have not ended: they may still start."""
         return [name for name in self.unstarted() if (self.lab.cli.run(name) or {}).get("state") not in END_STATES]
@@ -131,14 +137,16 @@ class Torment:
         with open(self.ledger) as f:
             text = f.read()
         verdict = checker.check(plan, text)
-        # An engine that is killed cuts containers off: they started, once, and have no end, or never came to it.
+        # An engine that is killed cuts containers off: they started, once, and have no end, or never came to note it.
         lost = self.lost()
-        forgive = set(verdict["incomplete"]) | lost
+        ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost}
+        cut_off = {name for name, run in ended.items() if run and self.cut_off(run)}
+        forgive = set(verdict["incomplete"]) | lost | cut_off
         verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=120)
-        ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost}
-        verdict.update(ended_unstarted=ended, seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
+        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
+                       cut_off=sorted(cut_off), unexplained={n: run for n, run in ended.items() if n not in cut_off},
                        audit="agrees" if audit.code == 0 else str(audit))
         verdict["valid"] = verdict["valid"] and audit.code == 0
         return verdict, plan, text, forgive
