@@ -502,8 +502,9 @@ static void check_pruned_day(struct audit *a, const char *job, const struct audi
              (long long)missing);
         a->unaccounted += missing - 1;
         a->pruned -= missing;
-    } else if (missing < 0 && !reaches_into(a->copied, r->from_s, r->to_s)) {
-        /* (of a day that came from another replica both have counted what they pruned) */
+    } else if (missing < 0 && !reaches_into(a->copied, r->from_s, INT64_MAX / 1000)) {
+        /* (with history from another replica came its counts of what it had pruned, of any day before, and some of it
+         * was still here, to be pruned and counted again) */
         find(a->doubled_list, &a->doubled, job, r->from_s,
              "between this time and %s %lld runs or skips were pruned beyond what the schedule implies", to,
              (long long)-missing);

@@ -25,7 +25,7 @@
 /* ---- a history in the making ---- */
 
 static struct past_maker {
-    json_t *runs, *skips, *records, *unfinished, *pruned, *gaps;
+    json_t *runs, *skips, *records, *unfinished, *pruned, *gaps, *copied;
     int index;
 } m;
 
@@ -39,8 +39,8 @@ static int64_t ms(const char *time)
 
 static int set_up(void **state)
 {
-    m = (struct past_maker){
-        json_array(), json_array(), json_array(), json_array(), json_array(), json_array(), 0};
+    m = (struct past_maker){json_array(), json_array(), json_array(), json_array(),
+                            json_array(), json_array(), json_array(), 0};
     return 0;
 }
 
@@ -52,6 +52,7 @@ static int tear_down(void **state)
     json_decref(m.unfinished);
     json_decref(m.pruned);
     json_decref(m.gaps);
+    json_decref(m.copied);
     return 0;
 }
 
@@ -95,8 +96,8 @@ static void add_range(json_t *to, const char *job, int64_t from_ms, int64_t to_m
 
 static json_t *history_json(void)
 {
-    return json_pack("{s:O,s:O,s:O,s:O,s:O,s:O}", "runs", m.runs, "skips", m.skips, "records", m.records,
-                     "unfinished", m.unfinished, "pruned", m.pruned, "gaps", m.gaps);
+    return json_pack("{s:O,s:O,s:O,s:O,s:O,s:O,s:O}", "runs", m.runs, "skips", m.skips, "records", m.records,
+                     "unfinished", m.unfinished, "pruned", m.pruned, "gaps", m.gaps, "copied", m.copied);
 }
 
 static json_t *audit(int64_t since_ms, int64_t until_ms, int64_t now_ms, struct zone_source *zones)
@@ -155,6 +156,7 @@ struct step {
         PRUNED,
         UNRESOLVED,
         GAP,
+        COPIED,
         TZ
     } what;
     const char *at, *to; /* HH:MM[:SS] */
@@ -215,6 +217,9 @@ static void take_step(const struct step *s)
         break;
     case GAP:
         json_array_append_new(m.gaps, json_pack("{s:I,s:I}", "from", (json_int_t)at, "to", (json_int_t)to));
+        break;
+    case COPIED:
+        json_array_append_new(m.copied, json_pack("{s:I,s:I}", "from", (json_int_t)at, "to", (json_int_t)to));
         break;
     case TZ:
         add_record(at, "tzdata", json_pack("{s:s}", "tzdata", "2026g"));
@@ -387,6 +392,14 @@ static void test_cases(void **state)
          "2026-11-22T01:00:00Z"},
         {"pruned, and one had been doubled",
          {{JOB, "00:00"}, {PRUNED, "01:00", "06:00", 7}, {RUN, "07:00", "10:00"}},
+         "10 4 0 6 0 | 0 1 0",
+         "1 runs or skips were pruned beyond what the schedule implies",
+         "2026-11-22T01:00:00Z"},
+        {"pruned, and the counts of another replica came with what was copied later",
+         {{JOB, "00:00"}, {PRUNED, "01:00", "06:00", 7}, {RUN, "07:00", "10:00"}, {COPIED, "09:00", "09:10"}},
+         "10 4 0 6 0 | 0 0 0"},
+        {"pruned, and one had been doubled after what was copied",
+         {{JOB, "00:00"}, {COPIED, "00:10", "00:20"}, {PRUNED, "01:00", "06:00", 7}, {RUN, "07:00", "10:00"}},
          "10 4 0 6 0 | 0 1 0",
          "1 runs or skips were pruned beyond what the schedule implies",
          "2026-11-22T01:00:00Z"},
