@@ -24,7 +24,7 @@ static inline void *alloc_bytes(size_t size)
 {
     void *p = malloc(size);
 
-    if (!p && size > 0)
+    if (!p)
         alloc_failed();
     return p;
 }
