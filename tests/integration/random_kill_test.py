@@ -35,8 +35,8 @@ def kill(seconds_between):
     return blow
 
 
-QUESTIONS = ("/v1/jobs", "/v1/jobs/p0", "/v1/defs", "/v1/runs", "/v1/runs?state=running", "/v1/explain?job=p0",
-             "/v1/audit?since=1h", "/v1/records?job=p0", "/v1/cluster", "/v1/doctor", "/metrics")
+QUESTIONS = ("/v1/jobs", "/v1/jobs/p0", "/v1/defs", "/v1/runs", "/v1/runs?state=running", "/v1/explain?job=p0&time={then}",
+             "/v1/audit?since={then}", "/v1/records?job=p0", "/v1/cluster", "/v1/doctor", "/metrics")
 
 
 def talk(server, chance, seconds):
@@ -51,7 +51,10 @@ def talk(server, chance, seconds):
                 if status in (200, 201, 202):
                     promised.add(answer["run"])
             else:
-                server.http("GET", chance.choice(QUESTIONS))
+                question = chance.choice(QUESTIONS).format(then=lab.instant(time.time() - 3))
+                status, answer = server.http("GET", question)
+                if 400 <= status < 500 and status != 404:
+                    raise lab.LabError(f"{question}: {status} {answer}")
         except (OSError, http.client.HTTPException):
             time.sleep(0.02)
     return promised

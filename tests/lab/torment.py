@@ -111,8 +111,11 @@ class Torment:
         return {"jobs": self.plan_jobs, "read": read, "boot": boot, "faults": self.struck, "leaders": self.leaders}
 
     def lost(self):
-        """Runs of which the servers say that nobody can know whether they started: an engine was killed over them."""
-        return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")}
+        """Runs of which the servers say that nobody can know whether they started, over an engine that was restarted. One
+        that is lost without such a fault is not among them."""
+        restarts = [f["from"] for f in self.struck if f["what"] == "RestartEngine"]
+        return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")
+                if restarts and min(restarts) <= parse_instant(run["ended"])}
 
     def unstarted(self):
         """Fire times up to the end of the storm without a start."""
