@@ -1,12 +1,12 @@
 /* The program: one binary, its verbs in one table (verbs.h).
  *
  * In a build with faults, CRONSCHED_CRASH_AT="POINT:DETAIL[:N]" kills the process with SIGKILL when that
- * point (jobs/fault.h) is passed for the N-th time, and CRONSCHED_STOP_AT likewise stops it with SIGSTOP. An
+ * point (jobs/base/fault.h) is passed for the N-th time, and CRONSCHED_STOP_AT likewise stops it with SIGSTOP. An
  * empty DETAIL is any.
  */
-#include "cronsched/verbs.h"
-#include "jobs/alloc.h"
-#include "jobs/fault.h"
+#include "cronsched/command/verbs.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
 
 #include <jansson.h>
 #include <locale.h>

@@ -1,4 +1,4 @@
-/* What the leader core asks of ZooKeeper, as a table of functions: leader/zookeeper.c is the real one, on
+/* What the leader core asks of ZooKeeper, as a table of functions: leader/zookeeper/zookeeper.c is the real one, on
  * libzookeeper and libuv; the simulator has its own. Nothing here is specific to one of them.
  *
  * Paths are below the cluster's own node ("/epoch", "/log/0000000042"), which the coordinator makes before it
@@ -19,7 +19,7 @@
  */
 #pragma once
 
-#include "jobs/error.h"
+#include "jobs/base/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
  */
 #include "leader/leader_watch.h"
 
-#include "jobs/alloc.h"
+#include "jobs/base/alloc.h"
 
 #include <stdbool.h>
 #include <stdio.h>

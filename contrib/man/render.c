@@ -4,8 +4,8 @@
  *
  * usage: render TEMPLATE > PAGE.scd
  */
-#include "cronsched/config.h"
-#include "cronsched/verbs.h"
+#include "cronsched/command/verbs.h"
+#include "cronsched/config/config.h"
 
 #include <ctype.h>
 #include <stdbool.h>

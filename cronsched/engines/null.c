@@ -2,9 +2,9 @@
  * attempts last equally long, so the queue of starts is the queue of ends. */
 #include "cronsched/engines/null.h"
 
-#include "jobs/alloc.h"
-#include "jobs/list.h"
-#include "jobs/record.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+#include "jobs/state/record.h"
 
 #include <assert.h>
 #include <stdbool.h>

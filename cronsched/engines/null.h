@@ -9,8 +9,8 @@
  */
 #pragma once
 
-#include "jobs/engine.h"
-#include "jobs/error.h"
+#include "jobs/base/error.h"
+#include "jobs/engine/engine.h"
 
 #include <uv.h>
 

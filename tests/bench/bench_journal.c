@@ -13,7 +13,7 @@
  */
 #include "tests/bench/plain_asserts.h"
 
-#include "jobs/db.h"
+#include "jobs/base/sqlite.h"
 
 #include "tests/unit/journal_owner.h"
 

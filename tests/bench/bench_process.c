@@ -9,8 +9,8 @@
  */
 #include "tests/integration/process_fixture.h"
 
-#include "jobs/alloc.h"
-#include "jobs/job_keys.h"
+#include "jobs/base/alloc.h"
+#include "jobs/definition/job_keys.h"
 
 #include <dirent.h>
 #include <fcntl.h>

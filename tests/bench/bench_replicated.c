@@ -10,8 +10,8 @@
  */
 #include "tests/bench/plain_asserts.h"
 
-#include "leader/replicated.h"
-#include "leader/zookeeper.h"
+#include "leader/replicated/replicated.h"
+#include "leader/zookeeper/zookeeper.h"
 
 #include "tests/unit/journal_owner.h"
 

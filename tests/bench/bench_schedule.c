@@ -3,10 +3,10 @@
  * hand, in a release build: meson setup build-release --buildtype=release && ninja -C build-release
  * tests/bench/bench_schedule
  */
-#include "jobs/civil.h"
-#include "jobs/cron.h"
-#include "jobs/walltime.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/civil.h"
+#include "jobs/time/cron.h"
+#include "jobs/time/walltime.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  * request's target, a body, or a Host and an Origin. Beyond not crashing: what is taken is clean, and what is
  * refused says why.
  */
-#include "cronsched/api_internal.h"
-#include "cronsched/http_target.h"
-#include "jobs/text.h"
+#include "cronsched/api/api_priv.h"
+#include "cronsched/http/http_target.h"
+#include "jobs/base/text.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

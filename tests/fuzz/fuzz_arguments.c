@@ -1,9 +1,9 @@
 /* A command line: words, one a line. It is taken apart for the verb that it names; no verb runs. What is taken keeps what
  * the verb's table promises, and what is refused says why. Each word is also read as a time, as people type it.
  */
-#include "cronsched/verbs.h"
-#include "cronsched/when.h"
-#include "jobs/text.h"
+#include "cronsched/cli/human_time.h"
+#include "cronsched/command/verbs.h"
+#include "jobs/base/text.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdint.h>

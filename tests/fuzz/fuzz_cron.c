@@ -1,10 +1,10 @@
 /* Any bytes as a schedule text: the first three choose dialect, policy and zone, the rest is the text. What
  * is accepted must print as text that is the same schedule; its fire times must ascend, be found again from
  * either side, and be as many as are counted. */
-#include "jobs/cron.h"
-#include "jobs/interval.h"
-#include "jobs/schedule.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/cron.h"
+#include "jobs/time/interval.h"
+#include "jobs/time/schedule.h"
+#include "jobs/time/zoneinfo.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Any bytes as a calendar. What is accepted must be sorted stretches of days that lie apart and touch the
  * span asked for; what is refused must be told. */
-#include "jobs/icalendar.h"
+#include "jobs/time/icalendar.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

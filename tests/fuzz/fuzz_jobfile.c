@@ -1,9 +1,9 @@
 /* Any bytes as a job file. What is accepted must be printed and read again as the same jobs, with and without
  * zones, in the same words; what is refused must be told with a place. */
-#include "jobs/jobfile.h"
+#include "jobs/definition/jobfile.h"
 #include "tests/fuzz/fuzz.h"
 
-#include "jobs/zoneinfo.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <stdlib.h>
 #include <string.h>

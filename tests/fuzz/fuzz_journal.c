@@ -2,8 +2,8 @@
  * can be read is written again to the same text; it folds, or is refused with a reason; and a state that
  * came of it goes through its own text and back unchanged.
  */
-#include "jobs/history.h"
-#include "jobs/state.h"
+#include "jobs/history/history.h"
+#include "jobs/state/state.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

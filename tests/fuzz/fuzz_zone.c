@@ -1,7 +1,7 @@
 /* Any bytes as a zone file. What is accepted must be a sound table: ascending, without gaps in itself, every
  * question answered; and an expression's fire times in it must ascend. */
-#include "jobs/walltime.h"
-#include "jobs/zone.h"
+#include "jobs/time/walltime.h"
+#include "jobs/time/zone.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

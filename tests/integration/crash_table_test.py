@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The crash table: `serve` killed with SIGKILL at every step of the launch protocol, and restarted.
 
-Each row names the points (jobs/fault.h) at which the process dies, one after the other ("wire:start" is a point outside
+Each row names the points (jobs/base/fault.h) at which the process dies, one after the other ("wire:start" is a point outside
 of it: a relay in front of the engine has just handed over that request): the second one strikes the
 process that was started after the first crash, so the steps of a take-over are covered too. The run's starts are
 counted by the attempt itself in a ledger. They are exactly one at every point. Only where an attempt's own supervisor is

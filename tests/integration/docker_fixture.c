@@ -1,9 +1,9 @@
 #include "tests/integration/docker_fixture.h"
 
-#include "cronsched/logs.h"
-#include "jobs/alloc.h"
-#include "jobs/record.h"
-#include "jobs/text.h"
+#include "cronsched/io/run_log.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+#include "jobs/state/record.h"
 
 #include <curl/curl.h>
 #include <errno.h>

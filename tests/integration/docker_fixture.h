@@ -17,7 +17,7 @@
  */
 #pragma once
 
-#include "cronsched/engines/docker.h"
+#include "cronsched/engines/docker/docker.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 #include "tests/integration/process_fixture.h"
 
-#include "cronsched/engines/attempt.h"
-#include "cronsched/supervise.h"
-#include "jobs/alloc.h"
-#include "jobs/fault.h"
-#include "jobs/job_keys.h"
+#include "cronsched/engines/process/attempt_dir.h"
+#include "cronsched/engines/process/supervise.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+#include "jobs/definition/job_keys.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,14 +4,14 @@
  *   __supervise             the spawner and its supervisors
  *   __drive FOLDER TRY      a server that prepares, releases and watches one attempt, for being killed
  *
- * CRASH_AT=POINT[:N] in the environment kills whoever passes that point (jobs/fault.h) for the N-th time;
+ * CRASH_AT=POINT[:N] in the environment kills whoever passes that point (jobs/base/fault.h) for the N-th time;
  * STOP_AT=POINT stops it, after its pid is written to the file `stopped` in TEST_FOLDER.
  *
  * Everything aborts the test when it takes longer than DEADLINE_MS. Thread: the loop's.
  */
 #pragma once
 
-#include "cronsched/engines/process.h"
+#include "cronsched/engines/process/process.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* The coordinator over libzookeeper on a real ensemble of three servers: what it promises when addresses are
  * dead, servers stop, sessions end, and when a password guards the nodes. The wrapper zookeeper_servers.py
  * started the servers, and kills them when told. */
-#include "jobs/alloc.h"
-#include "leader/zookeeper.h"
+#include "jobs/base/alloc.h"
+#include "leader/zookeeper/zookeeper.h"
 
 #include "tests/integration/orders.h"
 

@@ -1,5 +1,5 @@
 /* The process engine when somebody dies or is paused in the middle: at every point of the code
- * (jobs/fault.h), in the server, in the supervisor and in the command's process before its exec.
+ * (jobs/base/fault.h), in the server, in the supervisor and in the command's process before its exec.
  *
  * A server prepares, releases and watches an attempt whose command writes a line into a ledger; it, or its
  * supervisor, is killed at the point. A second server on the same folder then does what a new leader does:
@@ -10,7 +10,7 @@
  */
 #include "tests/integration/process_fixture.h"
 
-#include "cronsched/engines/attempt.h"
+#include "cronsched/engines/process/attempt_dir.h"
 
 #include <setjmp.h>
 #include <signal.h>

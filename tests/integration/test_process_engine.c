@@ -2,10 +2,10 @@
  * when somebody is killed in the middle is in test_process_crash.c. */
 #include "tests/integration/process_fixture.h"
 
-#include "cronsched/engines/attempt.h"
-#include "jobs/alloc.h"
-#include "jobs/fault.h"
-#include "jobs/job_keys.h"
+#include "cronsched/engines/process/attempt_dir.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+#include "jobs/definition/job_keys.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -30,7 +30,7 @@ def sources():
 
 
 def hints(path):
-    return [] if path == "jobs/error.c" else ["-include", HINTS]
+    return [] if path == "jobs/base/error.c" else ["-include", HINTS]
 
 
 class Analysis(lab.Suite):

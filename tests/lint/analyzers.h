@@ -3,6 +3,6 @@
  */
 #pragma once
 
-#include "jobs/error.h"
+#include "jobs/base/error.h"
 
 #define error_set(e, code, ...) (error_set((e), (code), __VA_ARGS__), (code))

@@ -115,7 +115,9 @@ class Style(lab.Suite):
         wrong = []
         for path in self.c:
             folder, name = os.path.split(path)
-            rooms = [folder, os.path.dirname(folder)]
+            rooms = [folder]
+            while os.path.dirname(rooms[-1]):
+                rooms.append(os.path.dirname(rooms[-1]))
             text = "".join(read(os.path.join(r, "meson.build")) for r in rooms
                            if os.path.exists(os.path.join(TOP, r, "meson.build")))
             stem = name[:-2]

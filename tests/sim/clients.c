@@ -1,7 +1,7 @@
 /* Requests at random, to whoever believes that it leads, and what each client was promised. */
 #include "tests/sim/sim.h"
 
-#include "jobs/text.h"
+#include "jobs/base/text.h"
 
 #include <stdio.h>
 

@@ -2,13 +2,13 @@
  * sim --mutants
  *
  * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the
- * seed and how to replay it, and exits with 1. With a mutant (jobs/mutant.h) the shipped code has that
+ * seed and how to replay it, and exits with 1. With a mutant (jobs/base/mutant.h) the shipped code has that
  * fault. --mutants lists them.
  */
 #include "tests/sim/sim.h"
 
-#include "jobs/mutant.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/base/mutant.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <getopt.h>
 #include <stdio.h>

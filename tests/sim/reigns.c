@@ -13,9 +13,9 @@
  *
  * and at the end, when nothing more befalls them: one leads, all are alike, and one that begins with nothing joins.
  */
-#include "jobs/alloc.h"
-#include "jobs/mutant.h"
-#include "leader/replicated_priv.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/mutant.h"
+#include "leader/replicated/replicated_priv.h"
 #include "tests/sim/stepped_zookeeper.h"
 
 #include <getopt.h>

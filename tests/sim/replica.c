@@ -1,7 +1,7 @@
 /* A process: the environment of its scheduler, its history, and what befalls it. */
 #include "tests/sim/sim.h"
 
-#include "jobs/zoneinfo.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <stdio.h>
 

@@ -20,9 +20,9 @@
  */
 #pragma once
 
-#include "jobs/alloc.h"
-#include "jobs/scheduler_priv.h"
-#include "leader/replicated.h"
+#include "jobs/base/alloc.h"
+#include "jobs/scheduler/scheduler_priv.h"
+#include "leader/replicated/replicated.h"
 #include "tests/sim/stepped_zookeeper.h"
 
 #define START_MS    INT64_C(1763800000000)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The simulators, of the scheduler (sim) and of the replicated journal (reigns): worlds in which nothing may go wrong, then
-the deliberate faults (jobs/mutant.h), each of which has to be found. What was found, and how soon, is printed.
+the deliberate faults (jobs/base/mutant.h), each of which has to be found. What was found, and how soon, is printed.
 
   CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (30, 10; by hand an hour)
   CRONSCHED_SIM_SEED      the first of them (random)

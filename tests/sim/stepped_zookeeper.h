@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "jobs/alloc.h"
+#include "jobs/base/alloc.h"
 #include "tests/sim/znodes.h"
 
 #include <assert.h>

@@ -2,7 +2,7 @@
  * one fails. */
 #include "tests/sim/znodes.h"
 
-#include "jobs/alloc.h"
+#include "jobs/base/alloc.h"
 
 #include <stdio.h>
 

@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "jobs/alloc.h"
-#include "jobs/list.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
 #include "leader/coordinator.h"
 
 #include <uthash.h>

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "cronsched/api.h"
+#include "cronsched/api/api.h"
 #include "tests/unit/http_client.h"
 
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "cronsched/http.h"
+#include "cronsched/http/http.h"
 #include "tests/unit/http_client.h"
 
 #include <ftw.h>

@@ -1,9 +1,9 @@
 /* An owner of a journal for the tests: it keeps what it was told, checks the chain, and makes batches. */
 #pragma once
 
-#include "jobs/alloc.h"
-#include "jobs/journal.h"
-#include "leader/embedded.h"
+#include "jobs/base/alloc.h"
+#include "jobs/state/journal.h"
+#include "leader/embedded/embedded.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "jobs/civil.h"
+#include "jobs/time/civil.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "leader/replicated_priv.h"
+#include "leader/replicated/replicated_priv.h"
 
 /* the including test has cmocka.h */
 #include "tests/sim/stepped_zookeeper.h"

@@ -3,9 +3,9 @@
  */
 #pragma once
 
-#include "jobs/alloc.h"
-#include "jobs/db.h"
-#include "jobs/store.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/sqlite.h"
+#include "jobs/history/store.h"
 
 #include <ftw.h>
 #include <setjmp.h>

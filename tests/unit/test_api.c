@@ -1,8 +1,8 @@
 /* The API's handlers over a made-up scheduler: what they ask it, what they answer, when, and to whom. */
 #include "tests/unit/api_fixture.h"
 
-#include "cronsched/api_internal.h"
-#include "jobs/yaml.h"
+#include "cronsched/api/api_priv.h"
+#include "jobs/yaml/yaml.h"
 
 /* --- writes --------------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* The attempt's folder: states, the mark that start and fence compete for, removal. */
-#include "cronsched/engines/attempt.h"
+#include "cronsched/engines/process/attempt_dir.h"
 
 #include <fcntl.h>
 #include <ftw.h>

@@ -1,13 +1,13 @@
 /* The audit: what it must find, what it must not, and that it agrees with a bookkeeper who makes no mistakes.
  */
-#include "jobs/audit.h"
+#include "jobs/audit/audit.h"
 
-#include "jobs/alloc.h"
-#include "jobs/job.h"
-#include "jobs/record.h"
-#include "jobs/store_db.h"
-#include "jobs/text.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+#include "jobs/definition/job.h"
+#include "jobs/history/store_db.h"
+#include "jobs/state/record.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <ftw.h>
 #include <setjmp.h>

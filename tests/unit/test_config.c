@@ -1,6 +1,6 @@
 /* The configuration: what is accepted, what each fault says and where, and which source wins. */
-#include "cronsched/config.h"
-#include "cronsched/verbs.h"
+#include "cronsched/command/verbs.h"
+#include "cronsched/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* One expression: what is read, what is printed, what is refused and where, and the search on local time. */
-#include "jobs/cron.h"
+#include "jobs/time/cron.h"
 
-#include "jobs/civil.h"
+#include "jobs/time/civil.h"
 #include "tests/unit/naive_cron.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The client against a server on the same loop that behaves as badly as the test wants. */
-#include "cronsched/engines/curl_uv.h"
+#include "cronsched/io/http_client.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>

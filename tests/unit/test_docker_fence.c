@@ -1,7 +1,7 @@
 /* The fence of the docker engine: tables of single paths, and a search through every interleaving of a small
  * engine that crashes, forgets, starts, ends and loses its host at the worst moments, around the shipped step
  * function. */
-#include "jobs/docker_fence.h"
+#include "jobs/engine/docker_fence.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

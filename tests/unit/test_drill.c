@@ -1,5 +1,5 @@
 /* Drills: what the ledger of the canaries is read as, how it is measured, and which books fail. */
-#include "cronsched/drill.h"
+#include "cronsched/drill/drill.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* The embedded journal: order, group commit, snapshots, every kind of damage, two processes, kill -9, full
  * disks. */
-#include "jobs/db.h"
-#include "leader/journal_db.h"
+#include "jobs/base/sqlite.h"
+#include "leader/embedded/journal_db.h"
 
 #include <errno.h>
 #include <fcntl.h>

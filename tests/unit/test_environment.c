@@ -1,4 +1,4 @@
-#include "jobs/environment.h"
+#include "jobs/engine/environment.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* explain, through the real store: why a fire time ran, was skipped, is open, or is none at all. */
-#include "jobs/explain.h"
+#include "jobs/audit/explain.h"
 
-#include "jobs/alloc.h"
-#include "jobs/store_db.h"
-#include "jobs/text.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+#include "jobs/history/store_db.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <ftw.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The guarded wall clock: which steps are followed, and when. */
-#include "cronsched/guarded_clock.h"
+#include "cronsched/server/guarded_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "jobs/hash.h"
+#include "jobs/base/hash.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

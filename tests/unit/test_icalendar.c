@@ -1,4 +1,4 @@
-#include "jobs/icalendar.h"
+#include "jobs/time/icalendar.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
-#include "jobs/job.h"
+#include "jobs/definition/job.h"
 
-#include "jobs/job_keys.h"
-#include "jobs/shellwords.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/definition/job_keys.h"
+#include "jobs/definition/shellwords.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Calendars in `except`: an item that ends with .ics becomes days when a reader of files is there, and is a
  * fault where there is none. */
-#include "jobs/jobfile.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/definition/jobfile.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

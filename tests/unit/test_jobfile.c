@@ -1,7 +1,7 @@
-#include "jobs/jobfile.h"
+#include "jobs/definition/jobfile.h"
 
-#include "jobs/text.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/base/text.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <dirent.h>
 #include <setjmp.h>

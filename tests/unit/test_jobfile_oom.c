@@ -1,10 +1,10 @@
 /* Job files while memory runs out: every allocation fails once, and from every allocation on all fail.
  * Nothing is leaked (the sanitizer watches), nothing crashes, and what is read all the same is complete.
  * libyaml keeps its own allocator. */
-#include "jobs/jobfile.h"
+#include "jobs/definition/jobfile.h"
 
-#include "jobs/text.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/base/text.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

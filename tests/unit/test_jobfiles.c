@@ -1,6 +1,6 @@
-#include "cronsched/jobfiles.h"
+#include "cronsched/cli/jobfiles.h"
 
-#include "jobs/text.h"
+#include "jobs/base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The log: lines are whole, JSON is JSON whatever the fields hold, floods end. */
-#include "cronsched/log.h"
-#include "jobs/text.h"
+#include "cronsched/io/log.h"
+#include "jobs/base/text.h"
 
 #include <jansson.h>
 #include <setjmp.h>

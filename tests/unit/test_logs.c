@@ -1,5 +1,5 @@
 /* Kept logs: paths, the cap, resuming, the writer on the loop, removal. */
-#include "cronsched/logs.h"
+#include "cronsched/io/run_log.h"
 
 #include <fcntl.h>
 #include <ftw.h>

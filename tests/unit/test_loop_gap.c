@@ -1,5 +1,5 @@
 /* The time a loop is away: a callback that blocks shows, sleep does not. */
-#include "cronsched/loop_gap.h"
+#include "cronsched/api/loop_gap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

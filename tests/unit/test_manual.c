@@ -1,6 +1,6 @@
 /* The manual of job files is written by hand; the keys come from the reader's own table. None may be missing.
  */
-#include "jobs/job_keys.h"
+#include "jobs/definition/job_keys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* The null engine keeps the contract of jobs/engine.h. */
+/* The null engine keeps the contract of jobs/engine/engine.h. */
 #include "cronsched/engines/null.h"
 
 #include <setjmp.h>

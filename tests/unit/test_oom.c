@@ -1,14 +1,14 @@
 /* What reads input while memory runs out: every allocation fails once, and from every allocation on all fail.
  * Each says an error or does all of its work; nothing is leaked (the sanitizer watches), nothing crashes.
  * Job files have a test of their own. Without memory for its configuration, or for the journal's records, a
- * process ends (jobs/alloc.h). */
-#include "cronsched/auth.h"
-#include "cronsched/http_target.h"
-#include "jobs/icalendar.h"
-#include "jobs/schedule.h"
-#include "jobs/shellwords.h"
-#include "jobs/zone.h"
-#include "jobs/zoneinfo.h"
+ * process ends (jobs/base/alloc.h). */
+#include "cronsched/http/auth.h"
+#include "cronsched/http/http_target.h"
+#include "jobs/definition/shellwords.h"
+#include "jobs/time/icalendar.h"
+#include "jobs/time/schedule.h"
+#include "jobs/time/zone.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <jansson.h>
 #include <setjmp.h>

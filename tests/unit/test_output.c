@@ -1,6 +1,6 @@
 /* Output: what cells show, and that the YAML which is printed reads back as the same value. */
-#include "cronsched/output.h"
-#include "jobs/yaml.h"
+#include "cronsched/cli/output.h"
+#include "jobs/yaml/yaml.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

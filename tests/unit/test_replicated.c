@@ -1,5 +1,5 @@
 /* The replicated core against a ZooKeeper that is moved step by step. */
-#include "leader/replicated_priv.h"
+#include "leader/replicated/replicated_priv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* The roster: who has a log, who is asked first, what differs. */
-#include "cronsched/roster.h"
+#include "cronsched/cluster/member_info.h"
 
-#include "jobs/text.h"
+#include "jobs/base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

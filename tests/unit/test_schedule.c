@@ -1,10 +1,10 @@
 /* Schedules as a whole: the worked examples of the DST rules, known failures of other engines, intervals,
  * windows, exclusions, unions, jitter, marks and descriptions. */
-#include "jobs/schedule.h"
+#include "jobs/time/schedule.h"
 
-#include "jobs/civil.h"
-#include "jobs/zone.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/civil.h"
+#include "jobs/time/zone.h"
+#include "jobs/time/zoneinfo.h"
 #include "tests/unit/naive_cron.h"
 
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* The sample of expressions with their right answers, and that of texts to refuse: all of both, and the
  * answers backwards as well. */
-#include "jobs/civil.h"
-#include "jobs/schedule.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/civil.h"
+#include "jobs/time/schedule.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <jansson.h>
 #include <setjmp.h>

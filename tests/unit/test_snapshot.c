@@ -1,6 +1,6 @@
 /* Snapshots in the tree: chunks and manifests. */
-#include "jobs/alloc.h"
-#include "leader/replicated_priv.h"
+#include "jobs/base/alloc.h"
+#include "leader/replicated/replicated_priv.h"
 
 #include <stdio.h>
 

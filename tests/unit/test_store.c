@@ -1,7 +1,7 @@
 /* The history store: what is written is found, in order, exactly once; pruning. */
 #include "tests/unit/store_bench.h"
 
-#include "cronsched/pool.h"
+#include "cronsched/server/thread_pool.h"
 
 static void test_queries(void **state)
 {

@@ -1,9 +1,9 @@
 /* The parts of supervisors that need no process: the spec, users, the environment. And the process engine's
  * check of jobs. */
-#include "cronsched/engines/process.h"
-#include "cronsched/supervise.h"
-#include "cronsched/supervise_user.h"
-#include "jobs/job_keys.h"
+#include "cronsched/engines/process/process.h"
+#include "cronsched/engines/process/supervise.h"
+#include "cronsched/engines/process/supervise_user.h"
+#include "jobs/definition/job_keys.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "jobs/text.h"
+#include "jobs/base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

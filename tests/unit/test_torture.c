@@ -2,9 +2,9 @@
  * once or several times in a row. Whatever happens: no crash, no damage, nothing lost that was acknowledged,
  * and it goes on by itself when the disk does. And the process is killed at the journal's own fault points.
  */
-#include "jobs/fault.h"
-#include "jobs/store.h"
-#include "leader/journal_db.h"
+#include "jobs/base/fault.h"
+#include "jobs/history/store.h"
+#include "leader/embedded/journal_db.h"
 
 #include <ftw.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The table of verbs: finding, parsing, what is said of faults; and that the real table is sound. */
-#include "cronsched/verbs.h"
+#include "cronsched/command/verbs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,11 +1,11 @@
 /* Fire times against brute force: every minute (or second) of a window is asked by a slow, plain matcher, in
  * all four policies, in zones with every kind of change. WALLTIME_TRIPLES and WALLTIME_DAYS make it longer by
  * hand. */
-#include "jobs/walltime.h"
+#include "jobs/time/walltime.h"
 
-#include "jobs/schedule.h"
-#include "jobs/tally.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/schedule.h"
+#include "jobs/time/schedule_count.h"
+#include "jobs/time/zoneinfo.h"
 #include "tests/unit/naive_cron.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* Times as people type and read them. What depends on the caller's zone is tested with the whole program. */
-#include "cronsched/when.h"
-#include "jobs/text.h"
+#include "cronsched/cli/human_time.h"
+#include "jobs/base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

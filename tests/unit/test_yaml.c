@@ -1,6 +1,6 @@
-#include "jobs/yaml.h"
+#include "jobs/yaml/yaml.h"
 
-#include "jobs/text.h"
+#include "jobs/base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* The reader of zone files: the system's zones, files made here in every version, and hostile ones. That each
  * zone of tzdata gives the right offsets is checked against Python by tests/unit/zone_oracle.py. */
-#include "jobs/zone.h"
+#include "jobs/time/zone.h"
 
-#include "jobs/civil.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/civil.h"
+#include "jobs/time/zoneinfo.h"
 #include "tests/unit/naive_cron.h"
 
 #include <setjmp.h>

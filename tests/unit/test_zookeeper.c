@@ -1,5 +1,5 @@
 /* The coordinator over libzookeeper where no server is: what it answers then. */
-#include "leader/zookeeper.h"
+#include "leader/zookeeper/zookeeper.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* What servers say of themselves, and which versions lose what they acknowledged. The asking itself is
  * tested with a real ensemble (integration/cluster_test.py); here only with nobody at the other end.
  */
-#include "cronsched/zookeeper_version.h"
+#include "leader/zookeeper/zookeeper_version.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Prints a zone's table for tests/unit/zone_oracle.py: "NAME" and lines of "START OFFSET", for each name on
  * standard input. The folder is the one argument. */
-#include "jobs/zone.h"
-#include "jobs/zoneinfo.h"
+#include "jobs/time/zone.h"
+#include "jobs/time/zoneinfo.h"
 
 #include <inttypes.h>
 #include <stdio.h>

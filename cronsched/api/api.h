@@ -1,0 +1,96 @@
+/* The HTTP API of a replica: /v1/..., /healthz, /readyz, /metrics. The contract in words is the design's
+ * sections 7 and 8, in full contrib/openapi.yaml.
+ *
+ * A read first waits until what is in flight is durable (API_READ_WAIT_MS at most: then it is answered with
+ * what is known, and the header Cronsched-Stale says so); a write is answered once it is durable. Reads see
+ * the live state, and history behind it.
+ *
+ * What the context points to is borrowed and outlives the API: call api_close, wait for its done, and only
+ * then take the rest down. Answers of the scheduler and of history that come later still are dropped safely,
+ * as long as they come before their loop ends. One thread: the loop's.
+ */
+#pragma once
+
+#include "cronsched/http/http.h"
+#include "jobs/engine/engine.h"
+#include "jobs/history/history.h"
+#include "jobs/scheduler/scheduler.h"
+#include "jobs/state/journal.h"
+
+#define API_READ_WAIT_MS      2000
+#define API_RUNS_LIMIT        1000 /* rows when the caller names no number */
+#define API_APPLY_BYTES_MAX   (8 * 1024 * 1024)
+#define API_PEER_BYTES_MAX    (128 * 1024)
+#define API_AUDIT_MS          (10 * 60 * 1000)
+#define API_LOG_STREAMS_MAX   64
+#define API_LOG_POLL_MS       250 /* how often a log that is followed is looked at */
+#define API_METRICS_BYTES_MAX (4 * 1024 * 1024)
+#define API_SPACE_WARN_BYTES  (INT64_C(1) << 30)  /* free space below which doctor speaks up, */
+#define API_SPACE_BAD_BYTES   (INT64_C(64) << 20) /* and below which it raises its voice */
+
+struct api_context {
+    struct scheduler *scheduler;
+    struct history *history;
+    struct journal *journal;
+    struct engine *const *engines;
+    size_t engine_count;
+    struct zone_source *zones;
+    const char
+        *zones_dir; /* where an audit, on a thread of its own, reads zones; NULL: TZDIR, or the system's */
+    int64_t late_grace_ms; /* the scheduler's; 0: 60 s */
+    const char *data_dir;  /* holds the logs */
+    const char *cluster;   /* its name */
+    const char *replica;
+    const char *advertise; /* URL, or NULL */
+    const char *zookeeper; /* the configuration's list, or NULL */
+    int64_t started_ms;    /* when this process began */
+
+    int64_t (*wall_ms)(void *arg);
+    /* level: 0 error, 1 warning, 2 info, 3 debug. May be NULL. */
+    void (*log)(void *arg, int level, const char *event, const char *text);
+
+    /* With a replicated journal; NULL with the embedded one, where this replica is the whole cluster. */
+    json_t *(*cluster_json)(void *arg); /* the contract's shape, a new reference */
+    /* The wall clock was set and is not followed: by how much. */
+    bool (*clock_held)(void *arg, int64_t *ret_jump_ms);
+    bool (*following)(void *arg); /* this standby is up to date with a leader */
+    /* What another replica asks of this one's engines: answers it. */
+    void (*peer_engine)(void *arg, struct http_request *request);
+    /* Passes a request on to the leader, and answers it. */
+    void (*forward)(void *arg, struct http_request *request);
+    /* The log of this attempt is not all here: it is written at another replica, or (it is over) a copy is
+     * still to come. id: the engine's, NULL: none yet. */
+    bool (*log_elsewhere)(void *arg, const char *run, int attempt, const char *id, bool over);
+    /* Passes a request for a log on to the replica that has it, and answers it. path: with its query. */
+    void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);
+    /* Hands the leadership over: POST /v1/cluster/step-down. NULL: there is nobody to hand it to. */
+    int (*step_down)(void *arg, struct error *error);
+    void *arg;
+};
+
+struct api_options {
+    struct api_context context;
+    char *const *listen; /* as http_listen takes them */
+    size_t listen_count;
+    const char *tokens_file, *tls_cert, *tls_key; /* NULL: none */
+    bool insecure;
+    struct http_options limits; /* only its limits are used; 0: the defaults */
+};
+
+struct api;
+
+/* Listens. Copies the options but not what they point to, which must outlive it. */
+int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error);
+
+/* Reads the tokens and certificates again, as after SIGHUP; a changed tokens_file is noticed without it as
+ * well. What is wrong is logged by the caller, and stays as it was. */
+int api_reload(struct api *api, struct error *error);
+
+/* By which other replicas are known. */
+void api_set_secret(struct api *api, const char *secret);
+
+/* To add routes (the web page), and to tell its addresses. */
+struct http *api_http(struct api *api);
+
+/* Answers what waits, stops listening; done is called once, from the loop. */
+void api_close(struct api *api, void (*done)(void *arg), void *arg);

@@ -1,0 +1,318 @@
+/* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the
+ * pool. */
+#include "cronsched/api/api_priv.h"
+#include "leader/zookeeper/zookeeper_version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#define FILES_WARN         1024 /* descriptors this process may open */
+#define LOOP_WARN_NS       UINT64_C(1000000000)
+#define CLOCK_YEAR_2026_MS INT64_C(1767225600000)
+#define HISTORY_LAG_WARN   1000 /* batches */
+
+enum level { OK, WARNING, ERROR };
+static const char *const level_names[] = {"ok", "warning", "error"};
+
+struct doctor {
+    uv_work_t work;
+    struct api *api;
+    struct http_request *request;
+    json_t *checks;
+    /* found by the pool */
+    int write_error, space_error; /* errnos */
+    uint64_t free_bytes, free_inodes;
+    bool inodes_known;
+    struct zookeeper_answer zookeeper[ZOOKEEPER_SERVERS_MAX];
+    size_t zookeeper_count;
+};
+
+__attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const char *check, enum level level,
+                                                      const char *advice, const char *format, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "status",
+                                               level_names[level], "text", text, "advice", advice));
+}
+
+/* --- on the pool ---------------------------------------------------------------------------------------- */
+
+/* A file without a name: nothing is left behind whatever happens. */
+static int try_to_write(const char *dir)
+{
+    int fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600), r = 0;
+
+    if (fd < 0)
+        return errno == EOPNOTSUPP || errno == EISDIR ? (access(dir, W_OK) < 0 ? errno : 0) : errno;
+    if (write(fd, "x", 1) != 1 || fdatasync(fd) < 0)
+        r = errno;
+    close(fd);
+    return r;
+}
+
+static void on_pool(uv_work_t *work)
+{
+    struct doctor *d = work->data;
+    const char *dir = d->api->context.data_dir;
+    struct statvfs fs;
+
+    if (d->api->context.zookeeper)
+        d->zookeeper_count = zookeeper_ask_versions(d->api->context.zookeeper, d->zookeeper);
+    d->write_error = try_to_write(dir);
+    if (statvfs(dir, &fs) < 0) {
+        d->space_error = errno;
+        return;
+    }
+    d->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    d->free_inodes = fs.f_favail;
+    d->inodes_known = fs.f_files > 0;
+}
+
+/* --- the checks ----------------------------------------------------------------------------------------- */
+
+static void check_zookeeper(struct doctor *d)
+{
+    for (size_t i = 0; i < d->zookeeper_count; i++) {
+        const struct zookeeper_answer *a = &d->zookeeper[i];
+
+        if (!a->version[0])
+            add(d, "zookeeper", WARNING, NULL, "%s: its version is not known: %s", a->server, a->problem);
+        else if (zookeeper_version_loses(a->version))
+            add(d, "zookeeper", WARNING, "upgrade it to 3.8.5, 3.9.2 or later",
+                "%s is of version %s, which can lose committed transactions (ZOOKEEPER-4785)", a->server,
+                a->version);
+        else
+            add(d, "zookeeper", OK, NULL, "%s is of version %s", a->server, a->version);
+    }
+}
+
+static void check_data_dir(struct doctor *d)
+{
+    const char *dir = d->api->context.data_dir;
+    enum level level = d->free_bytes < (uint64_t)API_SPACE_BAD_BYTES    ? ERROR
+                       : d->free_bytes < (uint64_t)API_SPACE_WARN_BYTES ? WARNING
+                                                                        : OK;
+
+    if (d->write_error)
+        add(d, "data folder", ERROR, "let the server's user write there, or make room",
+            "cannot write to %s: %s", dir, strerror(d->write_error));
+    else
+        add(d, "data folder", OK, NULL, "%s can be written", dir);
+    if (d->space_error)
+        add(d, "free space", WARNING, NULL, "%s: %s", dir, strerror(d->space_error));
+    else
+        add(d, "free space", level, level ? "make room, or let fewer runs and logs be kept (keep:)" : NULL,
+            "%" PRIu64 " MiB below %s", d->free_bytes >> 20, dir);
+    if (d->inodes_known && d->free_inodes < 10000)
+        add(d, "free inodes", WARNING, "remove files, or let fewer runs be kept (keep:)",
+            "%" PRIu64 " below %s", d->free_inodes, dir);
+}
+
+static void check_leading(struct doctor *d)
+{
+    const struct api_context *c = &d->api->context;
+    json_t *status = scheduler_status_json(c->scheduler);
+    const char *why = json_string_value(json_object_get(status, "refusing"));
+
+    if (scheduler_leading(c->scheduler))
+        add(d, "leadership", OK, NULL, "this replica leads, epoch %" JSON_INTEGER_FORMAT,
+            json_integer_value(json_object_get(status, "epoch")));
+    else if (c->following && c->following(c->arg))
+        add(d, "leadership", OK, NULL, "this replica follows the leader");
+    else
+        add(d, "leadership", ERROR, NULL, "this replica neither leads nor follows: %s",
+            why ? why : "it is starting");
+    json_decref(status);
+}
+
+/* What ought to be alike on all replicas. */
+static void check_replicas(struct doctor *d)
+{
+    static const struct {
+        const char *what, *advice;
+        enum level level;
+    } kinds[] = {
+        {"version", "fine during a rolling upgrade; then bring all to the same", WARNING},
+        {"tzdata", "install the same tzdata everywhere: the newest is preferred for the lead", WARNING},
+        {"config", "engines, pools and grace times must be alike, or a change of leader changes them",
+         WARNING},
+        {"clock", "run chrony or another time service on these machines", WARNING},
+        {"state", "stop the replica that is alone with its opinion, remove its data folder, start it", ERROR},
+    };
+    const struct api_context *c = &d->api->context;
+    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL, *difference;
+    size_t i, replicas = json_array_size(json_object_get(cluster, "replicas"));
+    const json_t *all = json_object_get(cluster, "differences");
+
+    json_array_foreach(all, i, difference)
+    {
+        const char *what = json_string_value(json_object_get(difference, "what"));
+
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+            if (strcmp(kinds[k].what, what) == 0)
+                add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what,
+                    json_string_value(json_object_get(difference, "text")));
+    }
+    if (cluster && json_array_size(all) == 0)
+        add(d, "replicas", replicas > 1 ? OK : WARNING,
+            replicas > 1 ? NULL : "start another one: nobody would take over", "%zu, alike", replicas);
+    json_decref(cluster);
+}
+
+static void check_journal(struct doctor *d)
+{
+    const struct api_context *c = &d->api->context;
+    struct journal_status status = {0};
+    uint64_t applied = c->history->ops->applied(c->history);
+
+    c->journal->ops->status(c->journal, &status);
+    if (status.text[0])
+        add(d, "journal", ERROR, "nothing new is taken until this is over", "%s", status.text);
+    else
+        add(d, "journal", status.last_append_us > 1000000 ? WARNING : OK,
+            status.last_append_us > 1000000
+                ? "a slow disk, or a slow ZooKeeper, delays starts that were not armed"
+                : NULL,
+            "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,
+            status.last_append_us / 1000);
+    if (applied + HISTORY_LAG_WARN < status.acked)
+        add(d, "history", WARNING, "listings lag behind; look at the disk, and at the log for 'history'",
+            "written up to batch %" PRIu64 " of %" PRIu64, applied, status.acked);
+    else
+        add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
+}
+
+static void check_engines(struct doctor *d)
+{
+    const struct api_context *c = &d->api->context;
+
+    for (size_t i = 0; i < c->engine_count; i++) {
+        const struct engine *engine = c->engines[i];
+        struct engine_status status = {0};
+        char name[128];
+
+        engine->ops->status(engine, &status);
+        snprintf(name, sizeof(name), "engine %s", engine->name);
+        add(d, name, status.reachable ? OK : ERROR,
+            status.reachable
+                ? NULL
+                : "jobs of this engine do not start until it answers; see 'endpoint' and its rights",
+            "%s: %s", engine->type,
+            status.text[0]     ? status.text
+            : status.reachable ? "reachable"
+                               : "not reachable");
+    }
+}
+
+static void check_clock(struct doctor *d)
+{
+    const struct api_context *c = &d->api->context;
+    struct timex tx = {0};
+    int r = adjtimex(&tx);
+    int64_t jump_ms;
+
+    if (c->clock_held && c->clock_held(c->arg, &jump_ms))
+        add(d, "clock", ERROR, "set the clock right; this replica goes on by the time from before",
+            "it was set by %" PRId64 " s, and ZooKeeper's time does not confirm it", jump_ms / 1000);
+    else if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
+        add(d, "clock", ERROR, "set the clock", "it says a time before 2026");
+    else if (r < 0)
+        add(d, "clock", OK, NULL, "whether it is synchronized cannot be told: %s", strerror(errno));
+    else if (r == TIME_ERROR || (tx.status & STA_UNSYNC))
+        add(d, "clock", WARNING, "run chrony or another time service on this machine",
+            "the kernel says that nobody synchronizes it");
+    else
+        add(d, "clock", OK, NULL, "synchronized, error at most %ld ms", tx.maxerror / 1000);
+}
+
+static void check_zones(struct doctor *d)
+{
+    struct zone_source *zones = d->api->context.zones;
+    const char *version = zones->version(zones);
+    const struct zone *zone;
+    struct error e;
+
+    if (zones->get(zones, "Europe/Paris", &zone, &e) < 0) {
+        add(d, "time zones", ERROR, "install tzdata, or point TZDIR to it", "%s", e.text);
+        return;
+    }
+    zones->put(zones, zone);
+    add(d, "time zones", OK, NULL, "tzdata %s", version && version[0] ? version : "of an unknown version");
+}
+
+static void check_process(struct doctor *d)
+{
+    uint64_t longest = loop_gap_longest_ns(&d->api->gap);
+    struct rlimit files;
+
+    add(d, "event loop", longest > LOOP_WARN_NS ? WARNING : OK,
+        longest > LOOP_WARN_NS ? "a machine under load, or a very large request" : NULL,
+        "busy for at most %" PRIu64 " ms at a time in the last minutes", longest / 1000000);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_WARN)
+        add(d, "open files", WARNING, "raise LimitNOFILE= or 'ulimit -n' to 65536",
+            "this process may open %llu", (unsigned long long)files.rlim_cur);
+}
+
+static void check_access(struct doctor *d)
+{
+    const struct auth *auth = d->api->auth;
+
+    if (auth_tokens_file(auth))
+        add(d, "access", OK, NULL, "%zu tokens in %s", auth_token_count(auth), auth_tokens_file(auth));
+    else
+        add(d, "access", OK, NULL,
+            "no tokens_file: this machine's own users only, unless 'insecure' says otherwise");
+}
+
+static void on_pool_done(uv_work_t *work, int status)
+{
+    struct doctor *d = work->data;
+    struct api *api = d->api;
+
+    check_leading(d);
+    check_replicas(d);
+    check_zookeeper(d);
+    check_journal(d);
+    check_engines(d);
+    check_data_dir(d);
+    check_clock(d);
+    check_zones(d);
+    check_process(d);
+    check_access(d);
+    http_reply_json(d->request, 200,
+                    json_pack("{s:s, s:o}", "replica", api->context.replica, "checks", d->checks));
+    http_request_unref(d->request);
+    free(d);
+    api_work_end(api);
+}
+
+void api_handle_doctor(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    struct doctor *d = calloc(1, sizeof(*d));
+
+    if (!d || !(d->checks = json_array())) {
+        free(d);
+        http_reply_error(request, ERR_NOMEM, "out of memory");
+        return;
+    }
+    d->api = api;
+    d->request = http_request_ref(request);
+    d->work.data = d;
+    api_work_begin(api);
+    if (uv_queue_work(api->loop, &d->work, on_pool, on_pool_done) < 0)
+        abort(); /* it fails for a missing function only */
+}

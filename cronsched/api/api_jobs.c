@@ -1,0 +1,228 @@
+/* Jobs: what there is, changing it, pausing it, running it. */
+#include "cronsched/api/api_priv.h"
+#include "jobs/base/text.h"
+
+#include <string.h>
+
+/* --- reads ---------------------------------------------------------------------------------------------- */
+
+static void jobs_then(struct api *api, struct http_request *request)
+{
+    http_reply_json(request, 200, scheduler_jobs_json(api->context.scheduler));
+}
+
+void api_handle_jobs(struct http_request *request, void *arg)
+{
+    api_read(arg, request, jobs_then);
+}
+
+static void reply_no_job(struct api *api, struct http_request *request, const char *name)
+{
+    json_t *jobs = scheduler_jobs_json(api->context.scheduler), *job;
+    const char *near = NULL;
+    size_t i;
+
+    json_array_foreach(jobs, i, job)
+    {
+        const char *names[] = {json_string_value(json_object_get(job, "job")), near};
+
+        near = text_nearest(name, names, near ? 2 : 1);
+    }
+    if (near)
+        http_reply_error(request, ERR_NOT_FOUND, "no job %.100s (did you mean %s?)", name, near);
+    else
+        http_reply_error(request, ERR_NOT_FOUND, "no job %.100s", name);
+    json_decref(jobs);
+}
+
+static void job_then(struct api *api, struct http_request *request)
+{
+    const char *name = http_param(request, "job");
+    json_t *job = scheduler_job_json(api->context.scheduler, name);
+
+    if (job)
+        http_reply_json(request, 200, job);
+    else
+        reply_no_job(api, request, name);
+}
+
+void api_handle_job(struct http_request *request, void *arg)
+{
+    api_read(arg, request, job_then);
+}
+
+static void defs_then(struct api *api, struct http_request *request)
+{
+    http_reply_json(request, 200, scheduler_defs_json(api->context.scheduler, http_query(request, "set")));
+}
+
+void api_handle_defs(struct http_request *request, void *arg)
+{
+    api_read(arg, request, defs_then);
+}
+
+/* --- writes --------------------------------------------------------------------------------------------- */
+
+void api_handle_apply(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    const struct auth_identity *who = http_caller(request);
+    const json_t *body = http_body(request);
+    json_t *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r;
+
+    if (who->role < AUTH_ADMIN && !json_is_true(json_object_get(body, "dry_run")))
+        r = error_set(&e, ERR_DENIED, "this needs the role 'admin'; %s has the role '%s'", who->name,
+                      auth_role_name(who->role));
+    else if (!body)
+        r = error_set(&e, ERR_INVALID, "apply: the body is missing");
+    else
+        r = scheduler_apply(api->context.scheduler, body, who->name, &reply, &index, &e);
+    api_write_result(api, request, r, reply, index, &e);
+}
+
+void api_handle_job_delete(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    json_t *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r = scheduler_delete(api->context.scheduler, http_param(request, "job"), http_caller(request)->name,
+                             &reply, &index, &e);
+
+    api_write_result(api, request, r, reply, index, &e);
+}
+
+static void do_pause(struct api *api, struct http_request *request, const char *job)
+{
+    const json_t *body = http_body(request);
+    json_t *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r = body_check("pause", body, body_pause, body_pause_count, &e);
+
+    if (r == 0)
+        r = scheduler_pause(api->context.scheduler, job, body_time(body, "until", 0),
+                            json_string_value(json_object_get(body, "reason")), http_caller(request)->name,
+                            &reply, &index, &e);
+    api_write_result(api, request, r, reply, index, &e);
+}
+
+void api_handle_pause(struct http_request *request, void *arg)
+{
+    do_pause(arg, request, http_param(request, "job"));
+}
+
+void api_handle_pause_all(struct http_request *request, void *arg)
+{
+    do_pause(arg, request, NULL);
+}
+
+static void do_resume(struct api *api, struct http_request *request, const char *job)
+{
+    json_t *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r = body_check("resume", http_body(request), NULL, 0, &e);
+
+    if (r == 0)
+        r = scheduler_resume(api->context.scheduler, job, http_caller(request)->name, &reply, &index, &e);
+    api_write_result(api, request, r, reply, index, &e);
+}
+
+void api_handle_resume(struct http_request *request, void *arg)
+{
+    do_resume(arg, request, http_param(request, "job"));
+}
+
+void api_handle_resume_all(struct http_request *request, void *arg)
+{
+    do_resume(arg, request, NULL);
+}
+
+void api_handle_trigger(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    json_t *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r = scheduler_trigger(api->context.scheduler, http_param(request, "job"), http_body(request),
+                              http_caller(request)->name, &reply, &index, &e);
+
+    api_write_result(api, request, r, reply, index, &e);
+}
+
+/* --- backfill: which fire times have run is history's to say -------------------------------------------- */
+
+static void backfill_with(struct api *api, struct http_request *request, json_t *existing)
+{
+    json_t *body = json_copy((json_t *)(uintptr_t)http_body(request)), *reply = NULL;
+    uint64_t index = 0;
+    struct error e = {0};
+    int r = ERR_NOMEM;
+
+    if (!body || (existing && json_object_set(body, "existing", existing) < 0))
+        error_set(&e, ERR_NOMEM, "out of memory");
+    else
+        r = scheduler_backfill(api->context.scheduler, http_param(request, "job"), body,
+                               http_caller(request)->name, &reply, &index, &e);
+    api_write_result(api, request, r, reply, index, &e);
+    json_decref(body);
+}
+
+/* Where rows are missing nobody can say what ran. To run something a second time is for the caller to ask
+ * for. */
+static bool history_is_whole(struct http_request *request, const json_t *result)
+{
+    const char *missing = json_array_size(json_object_get(result, "pruned")) > 0 ? "is no longer kept"
+                          : json_array_size(json_object_get(result, "gaps")) > 0 ? "has gaps"
+                                                                                 : NULL;
+
+    if (missing)
+        http_reply_error(
+            request, ERR_CONFLICT,
+            "the history of %.100s in that range %s, so that it is not known which fire times have run; "
+            "'again' runs them all",
+            http_param(request, "job"), missing);
+    return !missing;
+}
+
+static void backfill_then(struct api *api, struct http_request *request, json_t *result, json_t *more)
+{
+    json_t *existing, *row;
+    size_t i;
+
+    if (!history_is_whole(request, result))
+        return;
+    existing = json_array();
+    json_array_foreach(json_object_get(result, "runs"), i, row)
+    {
+        const char *state = json_string_value(json_object_get(row, "state"));
+
+        if (!state || strcmp(state, "skipped") != 0)
+            json_array_append(existing, json_object_get(row, "at"));
+    }
+    backfill_with(api, request, existing);
+    json_decref(existing);
+}
+
+void api_handle_backfill(struct http_request *request, void *arg)
+{
+    const json_t *body = http_body(request);
+    struct history_query query = {.kind = HISTORY_AUDIT, .job = http_param(request, "job")};
+    struct error e;
+
+    if (body_check("backfill", body, body_backfill, body_backfill_count, &e) < 0) {
+        http_reply_failure(request, &e);
+        return;
+    }
+    if (json_is_true(json_object_get(body, "again"))) {
+        backfill_with(arg, request, NULL);
+        return;
+    }
+    query.since_ms = body_time(body, "from", 0) - 1; /* an audit's time begins after it */
+    query.until_ms = body_time(body, "to", 0);
+    api_query(arg, request, &query, backfill_then, NULL);
+}

@@ -1,0 +1,245 @@
+/* /metrics: the Prometheus text format 0.0.4. Labels hold names of engines, routes, states: nothing that a
+ * job or a caller could fill with text of its own. */
+#include "cronsched/api/api_priv.h"
+#include "jobs/base/text.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+__attribute__((format(printf, 2, 3))) static void put(void *arg, const char *format, ...)
+{
+    struct text *text = arg;
+    char *line = NULL;
+    va_list ap;
+    int n;
+
+    va_start(ap, format);
+    n = vasprintf(&line, format, ap);
+    va_end(ap);
+    if (n < 0) {
+        text->failed = text->failed ? text->failed : ERR_NOMEM;
+        return;
+    }
+    text_add_bytes(text, line, (size_t)n);
+    free(line);
+}
+
+/* One metric with its two comment lines. */
+__attribute__((format(printf, 5, 6))) static void
+put_metric(struct text *t, const char *name, const char *type, const char *help, const char *format, ...)
+{
+    char value[64];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(value, sizeof(value), format, ap);
+    va_end(ap);
+    put(t, "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, help, name, type, name, value);
+}
+
+/* Names come from the configuration, which is stricter than this. */
+static const char *label(const char *value, char buffer[128])
+{
+    size_t n = 0;
+
+    for (; *value && n < 120; value++) {
+        if (*value == '\\' || *value == '"')
+            buffer[n++] = '\\';
+        buffer[n++] = *value == '\n' ? ' ' : *value;
+    }
+    buffer[n] = '\0';
+    return buffer;
+}
+
+static void put_engines(struct text *t, const struct api_context *c)
+{
+    char name[128], type[128];
+
+    put(t, "# HELP cronsched_engine_up Whether the engine answers.\n# TYPE cronsched_engine_up gauge\n");
+    for (size_t i = 0; i < c->engine_count; i++) {
+        struct engine_status status = {0};
+
+        c->engines[i]->ops->status(c->engines[i], &status);
+        put(t, "cronsched_engine_up{engine=\"%s\",type=\"%s\"} %d\n", label(c->engines[i]->name, name),
+            label(c->engines[i]->type, type), status.reachable);
+    }
+    put(t, "# HELP cronsched_engine_calls Calls queued, calls in flight, attempts watched.\n"
+           "# TYPE cronsched_engine_calls gauge\n");
+    for (size_t i = 0; i < c->engine_count; i++) {
+        struct engine_status status = {0};
+
+        c->engines[i]->ops->status(c->engines[i], &status);
+        label(c->engines[i]->name, name);
+        put(t,
+            "cronsched_engine_calls{engine=\"%s\",kind=\"queued\"} %d\n"
+            "cronsched_engine_calls{engine=\"%s\",kind=\"in_flight\"} %d\n"
+            "cronsched_engine_calls{engine=\"%s\",kind=\"watched\"} %d\n",
+            name, status.queued, name, status.in_flight, name, status.watched);
+    }
+}
+
+static bool differs(const json_t *differences, const char *what)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(differences, i, one)
+    {
+        if (strcmp(json_string_value(json_object_get(one, "what")), what) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void put_clocks(struct text *t, const json_t *replicas)
+{
+    const json_t *one;
+    size_t i;
+
+    put(t, "# HELP cronsched_clock_offset_seconds A replica's clock less ZooKeeper's.\n"
+           "# TYPE cronsched_clock_offset_seconds gauge\n");
+    json_array_foreach(replicas, i, one)
+    {
+        const json_t *offset = json_object_get(one, "clock_offset_ms");
+        char id[128];
+
+        if (json_is_integer(offset))
+            put(t, "cronsched_clock_offset_seconds{replica=\"%s\"} %.3f\n",
+                label(json_string_value(json_object_get(one, "id")), id),
+                (double)json_integer_value(offset) / 1000);
+    }
+}
+
+/* Only of a cluster: who is there, and what differs among them. */
+static void put_cluster(struct text *t, const struct api_context *c)
+{
+    static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state"};
+    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL;
+    const json_t *replicas = json_object_get(cluster, "replicas");
+
+    if (!cluster)
+        return;
+    put_metric(t, "cronsched_cluster_replicas", "gauge", "Replicas that are there.", "%zu",
+               json_array_size(replicas));
+    put_metric(t, "cronsched_cluster_connected", "gauge",
+               "Whether this replica has a session with ZooKeeper.", "%d",
+               json_is_true(json_object_get(cluster, "connected")));
+    put(t, "# HELP cronsched_cluster_differs Whether replicas differ in what ought to be alike.\n"
+           "# TYPE cronsched_cluster_differs gauge\n");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        put(t, "cronsched_cluster_differs{what=\"%s\"} %d\n", kinds[i],
+            differs(json_object_get(cluster, "differences"), kinds[i]));
+    put_clocks(t, replicas);
+    json_decref(cluster);
+}
+
+static void put_journal(struct text *t, const struct api_context *c)
+{
+    struct journal_status status = {0};
+
+    c->journal->ops->status(c->journal, &status);
+    put_metric(t, "cronsched_journal_durable_index", "gauge", "The last batch that is durable.", "%" PRIu64,
+               status.acked);
+    put(t, "# HELP cronsched_journal_append_seconds Time until an append was durable.\n"
+           "# TYPE cronsched_journal_append_seconds summary\n");
+    put(t, "cronsched_journal_append_seconds_sum %.6f\ncronsched_journal_append_seconds_count %" PRIu64 "\n",
+        (double)status.total_append_us / 1e6, status.appends);
+    put_metric(t, "cronsched_journal_last_append_seconds", "gauge", "The same of the last append.", "%.6f",
+               (double)status.last_append_us / 1e6);
+    put_metric(t, "cronsched_journal_failing", "gauge", "Whether the journal reports trouble.", "%d",
+               status.text[0] != '\0');
+    put_metric(t, "cronsched_history_index", "gauge", "The last batch written to history.", "%" PRIu64,
+               c->history->ops->applied(c->history));
+}
+
+static void put_loop(struct text *t, const struct api *api)
+{
+    put_metric(t, "cronsched_loop_busy_seconds_total", "counter", "Time the event loop was at work.", "%.6f",
+               (double)api->gap.busy_ns / 1e9);
+    put_metric(t, "cronsched_loop_gap_seconds", "gauge",
+               "The longest time the event loop was away within the last one to two minutes.", "%.6f",
+               (double)loop_gap_longest_ns(&api->gap) / 1e9);
+    put_metric(t, "cronsched_http_streams", "gauge", "Logs being read.", "%zu", api->stream_count);
+}
+
+/* Pages of memory: total, resident. */
+static bool read_statm(unsigned long *ret_total, unsigned long *ret_resident)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    bool ok = file && fscanf(file, "%lu %lu", ret_total, ret_resident) == 2;
+
+    if (file)
+        fclose(file);
+    return ok;
+}
+
+static bool count_files(size_t *ret)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t n = 0;
+
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    *ret = n > 3 ? n - 3 : 0; /* ".", "..", and this one */
+    return dir != NULL;
+}
+
+static void put_process(struct text *t, const struct api_context *c)
+{
+    unsigned long total, resident;
+    struct rusage usage;
+    struct rlimit files;
+    size_t open_files;
+
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        put_metric(t, "process_cpu_seconds_total", "counter", "CPU time, user and system.", "%.3f",
+                   (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    if (read_statm(&total, &resident)) {
+        unsigned long page = (unsigned long)sysconf(_SC_PAGESIZE);
+
+        put_metric(t, "process_resident_memory_bytes", "gauge", "Resident memory.", "%lu", resident * page);
+        put_metric(t, "process_virtual_memory_bytes", "gauge", "Virtual memory.", "%lu", total * page);
+    }
+    if (count_files(&open_files))
+        put_metric(t, "process_open_fds", "gauge", "Descriptors that are open.", "%zu", open_files);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        put_metric(t, "process_max_fds", "gauge", "Descriptors that may be open.", "%llu",
+                   (unsigned long long)files.rlim_cur);
+    put_metric(t, "process_start_time_seconds", "gauge", "When this process began.", "%.3f",
+               (double)c->started_ms / 1000);
+}
+
+void api_handle_metrics(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    const struct api_context *c = &api->context;
+    char replica[128], tzdata[128];
+    const char *version = c->zones->version(c->zones);
+    struct text t;
+
+    text_init(&t, API_METRICS_BYTES_MAX);
+    put(&t,
+        "# HELP cronsched_info What runs here.\n# TYPE cronsched_info gauge\n"
+        "cronsched_info{version=\"%s\",replica=\"%s\",tzdata=\"%s\"} 1\n",
+        CRONSCHED_VERSION, label(c->replica, replica), label(version ? version : "", tzdata));
+    scheduler_metrics(c->scheduler, put, &t);
+    put_engines(&t, c);
+    put_cluster(&t, c);
+    put_journal(&t, c);
+    http_metrics(api->http, put, &t);
+    put_loop(&t, api);
+    put_process(&t, c);
+    if (t.failed)
+        http_reply_error(request, t.failed, "the metrics take more than %d bytes", API_METRICS_BYTES_MAX);
+    else
+        http_reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", text_str(&t));
+    text_release(&t);
+}

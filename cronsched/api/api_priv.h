@@ -1,0 +1,131 @@
+/* What the files of the API share. api.c: start, end, waiting for the journal and for history; api_jobs.c,
+ * api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c, api_metrics.c: the handlers; api_body.c:
+ * checks of what comes in; api_query.c: of query keys. Nobody else but tests includes this.
+ */
+#pragma once
+
+#include "cronsched/api/api.h"
+#include "cronsched/api/loop_gap.h"
+#include "jobs/base/list.h"
+
+struct api {
+    struct api_context context;
+    uv_loop_t *loop;
+    struct auth *auth;
+    struct http *http;
+    struct loop_gap gap;
+    uv_fs_poll_t tokens_poll;
+    uv_timer_t clock;           /* runs while reads wait */
+    struct list waits, queries; /* answers outstanding */
+    struct list streams;        /* logs being read */
+    size_t stream_count;
+    size_t work_count; /* pieces of work on the pool */
+    int handles;       /* not yet closed */
+    bool auditing;
+    bool closing, http_closed;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+extern const struct http_route api_routes[];
+extern const size_t api_route_count;
+
+/* --- waiting (api.c) */
+
+/* Calls `then` when all that is in flight is durable, or API_READ_WAIT_MS have passed. */
+void api_read(struct api *api, struct http_request *request,
+              void (*then)(struct api *api, struct http_request *request));
+
+/* Answers 200 with `reply` (takes the reference) when `index` is durable. */
+void api_write(struct api *api, struct http_request *request, json_t *reply, uint64_t index);
+
+/* For a scheduler_… call that failed or gave a reply: `r` is what it returned. */
+void api_write_result(struct api *api, struct http_request *request, int r, json_t *reply, uint64_t index,
+                      const struct error *error);
+
+/* Asks history; `then` gets the result (borrowed) and `more` (whose reference this takes). An error answers.
+ */
+void api_query(struct api *api, struct http_request *request, const struct history_query *query,
+               void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more),
+               json_t *more);
+
+/* Pieces of work on the pool: counted, so that api_close waits for them. */
+void api_work_begin(struct api *api);
+void api_work_end(struct api *api);
+
+/* --- what comes in (api_body.c). Pure. */
+
+enum body_type { BODY_TEXT, BODY_TIME, BODY_BOOL, BODY_INTEGER, BODY_OBJECT };
+struct body_key {
+    const char *name;
+    enum body_type type;
+    bool needed;
+    int64_t least, most; /* of an integer; most: bytes of a text */
+};
+/* Only known keys, of their types and within bounds; body NULL is an empty one. The error begins with `what`.
+ */
+int body_check(const char *what, const json_t *body, const struct body_key *keys, size_t count,
+               struct error *error);
+/* A key that body_check found to be a time; `absent` when it is not there. */
+int64_t body_time(const json_t *body, const char *name, int64_t absent);
+
+extern const struct body_key body_pause[], body_backfill[];
+extern const size_t body_pause_count, body_backfill_count;
+
+/* --- query keys (api_query.c). False: the request has been answered with what is wrong. */
+bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms);
+bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret);
+bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
+                    const char **ret);
+bool api_param_run(struct http_request *request, const char *run); /* it is a run id */
+
+/* --- the handlers */
+
+#define API_HANDLERS(X)                                                                                      \
+    X(jobs)                                                                                                  \
+    X(job)                                                                                                   \
+    X(job_delete)                                                                                            \
+    X(pause)                                                                                                 \
+    X(resume)                                                                                                \
+    X(trigger)                                                                                               \
+    X(backfill)                                                                                              \
+    X(pause_all)                                                                                             \
+    X(resume_all)                                                                                            \
+    X(defs)                                                                                                  \
+    X(apply)                                                                                                 \
+    X(runs)                                                                                                  \
+    X(run)                                                                                                   \
+    X(logs)                                                                                                  \
+    X(kill)                                                                                                  \
+    X(explain)                                                                                               \
+    X(audit)                                                                                                 \
+    X(records)                                                                                               \
+    X(cluster)                                                                                               \
+    X(step_down)                                                                                             \
+    X(peer_engine)                                                                                           \
+    X(peer_history)                                                                                          \
+    X(doctor)                                                                                                \
+    X(version)                                                                                               \
+    X(healthz)                                                                                               \
+    X(readyz)                                                                                                \
+    X(metrics)
+
+/* Of these, those that a standby passes on to the leader. */
+#define API_LEADER_HANDLERS(X)                                                                               \
+    X(job_delete)                                                                                            \
+    X(pause)                                                                                                 \
+    X(resume)                                                                                                \
+    X(trigger)                                                                                               \
+    X(backfill)                                                                                              \
+    X(pause_all)                                                                                             \
+    X(resume_all)                                                                                            \
+    X(apply)                                                                                                 \
+    X(kill)                                                                                                  \
+    X(step_down)
+
+#define X(name) void api_handle_##name(struct http_request *request, void *arg);
+API_HANDLERS(X)
+#undef X
+
+/* The run of that id among the rows of the live state or of history; borrowed from `runs`. */
+json_t *api_find_run(json_t *runs, const char *id);

@@ -1,0 +1,71 @@
+/* Query keys and ids as handlers want them; what is wrong is answered here. */
+#include "cronsched/api/api_priv.h"
+#include "jobs/base/text.h"
+#include "jobs/definition/job.h"
+#include "jobs/state/record.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms)
+{
+    const char *text = http_query(request, name);
+    struct error e;
+
+    if (!text || text_parse_time(text, ret_ms, &e) == 0)
+        return true;
+    http_reply_error(request, ERR_INVALID, "%s: %s", name, e.text);
+    return false;
+}
+
+bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret)
+{
+    const char *text = http_query(request, name);
+    char *end;
+    long n;
+
+    if (!text)
+        return true;
+    errno = 0;
+    n = strtol(text, &end, 10);
+    if (end == text || *end || errno || n < least || n > most) {
+        http_reply_error(request, ERR_INVALID, "%s: '%.32s' is no whole number from %d to %d", name, text,
+                         least, most);
+        return false;
+    }
+    *ret = (int)n;
+    return true;
+}
+
+bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
+                    const char **ret)
+{
+    const char *text = http_query(request, name), *near;
+
+    if (!text)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], text) == 0) {
+            *ret = words[i];
+            return true;
+        }
+    }
+    near = text_nearest(text, words, count);
+    http_reply_error(request, ERR_INVALID,
+                     near ? "%s: there is no '%.32s'; did you mean '%s'?" : "%s: there is no '%.32s'", name,
+                     text, near);
+    return false;
+}
+
+bool api_param_run(struct http_request *request, const char *run)
+{
+    char job[RUN_ID_MAX];
+    int64_t at_ms;
+    bool exact;
+
+    if (run_id_parse(run, job, &at_ms, &exact) == 0 && job_name_valid(job))
+        return true;
+    http_reply_error(request, ERR_INVALID, "'%.128s' is no run id (JOB@20261122T030000Z)", run);
+    return false;
+}

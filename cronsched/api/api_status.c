@@ -1,0 +1,143 @@
+/* What this replica is and how it is: version, cluster, health. */
+#include "cronsched/api/api_priv.h"
+#include "jobs/base/text.h"
+
+#include <stdio.h>
+
+static const char *or_null(const char *text)
+{
+    return text && text[0] ? text : NULL;
+}
+
+void api_handle_version(struct http_request *request, void *arg)
+{
+    const struct api_context *c = &((struct api *)arg)->context;
+    char started[TEXT_NUMBER_BUFFER];
+
+    http_reply_json(request, 200,
+                    json_pack("{s:s, s:s, s:s, s:s, s:s}", "version", CRONSCHED_VERSION, "api", "v1",
+                              "cluster", c->cluster, "replica", c->replica, "started",
+                              text_format_time(c->started_ms, TEXT_TIME_S, started, sizeof(started))));
+}
+
+/* --- the cluster ---------------------------------------------------------------------------------------- */
+
+/* This replica is all of it. */
+static json_t *cluster_of_one(struct api *api)
+{
+    const struct api_context *c = &api->context;
+    json_t *status = scheduler_status_json(c->scheduler), *leader = json_null(), *replica, *all;
+    bool leads = scheduler_leading(c->scheduler);
+
+    if (leads)
+        leader = json_pack("{s:s, s:s?}", "id", c->replica, "url", c->advertise);
+    replica = json_pack("{s:s, s:s?, s:s, s:O?, s:s, s:s?, s:i}", "id", c->replica, "url", c->advertise,
+                        "role", leads ? "leader" : "standby", "applied", json_object_get(status, "index"),
+                        "version", CRONSCHED_VERSION, "tzdata", or_null(c->zones->version(c->zones)),
+                        "clock_offset_ms", 0);
+    all = json_pack("{s:s, s:O?, s:o, s:[o], s:O?, s:O?}", "cluster", c->cluster, "epoch",
+                    json_object_get(status, "epoch"), "leader", leader, "replicas", replica, "uuid",
+                    json_object_get(status, "cluster"), "refusing", json_object_get(status, "refusing"));
+    json_decref(status);
+    return all;
+}
+
+static void cluster_then(struct api *api, struct http_request *request)
+{
+    const struct api_context *c = &api->context;
+
+    http_reply_json(request, 200, c->cluster_json ? c->cluster_json(c->arg) : cluster_of_one(api));
+}
+
+void api_handle_cluster(struct http_request *request, void *arg)
+{
+    api_read(arg, request, cluster_then);
+}
+
+void api_handle_step_down(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    const struct api_context *c = &api->context;
+    struct error e = {0};
+    int r = body_check("step-down", http_body(request), NULL, 0, &e);
+
+    if (r == 0 && !scheduler_leading(c->scheduler))
+        r = error_set(&e, ERR_NO_LEADER, "this replica does not lead");
+    if (r == 0)
+        r = c->step_down ? c->step_down(c->arg, &e)
+                         : error_set(&e, ERR_UNSUPPORTED,
+                                     "this replica is alone: there is nobody to lead in its place");
+    if (r < 0)
+        http_reply_failure(request, &e);
+    else
+        http_reply_json(request, 200, json_pack("{s:s}", "replica", c->replica));
+}
+
+void api_handle_peer_engine(struct http_request *request, void *arg)
+{
+    const struct api_context *c = &((struct api *)arg)->context;
+
+    if (c->peer_engine)
+        c->peer_engine(c->arg, request);
+    else
+        http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
+}
+
+/* --- health --------------------------------------------------------------------------------------------- */
+
+void api_handle_healthz(struct http_request *request, void *arg)
+{
+    http_reply_text(request, 200, "text/plain; charset=utf-8", "ok\n");
+}
+
+__attribute__((format(printf, 2, 3))) static void add_reason(json_t *reasons, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    json_array_append_new(reasons, json_string(text));
+}
+
+/* Whether each engine has been asked at least once, whatever it said: one that is away keeps nobody from
+ * working. */
+static void check_engines(const struct api_context *c, json_t *reasons)
+{
+    for (size_t i = 0; i < c->engine_count; i++) {
+        const struct engine *engine = c->engines[i];
+        struct engine_status status = {0};
+
+        engine->ops->status(engine, &status);
+        if (!status.reachable && !status.text[0])
+            add_reason(reasons, "engine %s has not answered yet", engine->name);
+    }
+}
+
+void api_handle_readyz(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    const struct api_context *c = &api->context;
+    bool leads = scheduler_leading(c->scheduler), follows = !leads && c->following && c->following(c->arg);
+    json_t *reasons = json_array();
+    size_t n;
+
+    if (!leads && !follows) {
+        json_t *status = scheduler_status_json(c->scheduler);
+        const char *why = json_string_value(json_object_get(status, "refusing"));
+
+        add_reason(reasons, "this replica neither leads nor follows: %s", why ? why : "it is starting");
+        json_decref(status);
+    }
+    check_engines(c, reasons);
+    n = json_array_size(reasons);
+    if (n > 0)
+        http_reply_header(request, "Retry-After", "1");
+    http_reply_json(request, n ? 503 : 200,
+                    json_pack("{s:b, s:s, s:o}", "ready", n == 0, "role",
+                              leads     ? "leader"
+                              : follows ? "standby"
+                                        : "none",
+                              "reasons", reasons));
+}

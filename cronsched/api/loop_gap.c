@@ -1,0 +1,41 @@
+#include "cronsched/api/loop_gap.h"
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct loop_gap *gap = (struct loop_gap *)prepare; /* its first member */
+    uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(prepare->loop);
+    uint64_t passed = now - gap->last_ns, slept = idle - gap->idle_ns;
+    uint64_t away = passed > slept ? passed - slept : 0;
+
+    gap->last_ns = now;
+    gap->idle_ns = idle;
+    gap->busy_ns += away;
+    if (now - gap->window_ns >= UINT64_C(1000000) * LOOP_GAP_WINDOW_MS) {
+        gap->window_ns = now;
+        gap->max_before_ns = gap->max_ns;
+        gap->max_ns = 0;
+    }
+    if (away > gap->max_ns)
+        gap->max_ns = away;
+}
+
+void loop_gap_start(struct loop_gap *gap, uv_loop_t *loop)
+{
+    *gap = (struct loop_gap){0};
+    uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
+    gap->last_ns = gap->window_ns = uv_hrtime();
+    gap->idle_ns = uv_metrics_idle_time(loop);
+    uv_prepare_init(loop, &gap->prepare);
+    uv_prepare_start(&gap->prepare, on_prepare);
+    uv_unref((uv_handle_t *)&gap->prepare);
+}
+
+uint64_t loop_gap_longest_ns(const struct loop_gap *gap)
+{
+    return gap->max_ns > gap->max_before_ns ? gap->max_ns : gap->max_before_ns;
+}
+
+void loop_gap_close(struct loop_gap *gap, uv_close_cb closed)
+{
+    uv_close((uv_handle_t *)&gap->prepare, closed);
+}

@@ -1,0 +1,562 @@
+#include "cronsched/cli/client.h"
+
+#include "cronsched/config/config.h"
+#include "jobs/base/text.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&ts, NULL);
+}
+
+/* --- which servers -------------------------------------------------------------------------------------- */
+
+static int add_server(struct client *client, const char *url, size_t len, struct error *error)
+{
+    struct client_server *server = &client->servers[client->server_count];
+    int n;
+
+    if (client->server_count == CLIENT_SERVERS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d servers", CLIENT_SERVERS_MAX);
+    server->title = strndup(url, len);
+    if (!server->title)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    client->server_count++;
+    if (strncmp(server->title, "unix:", 5) == 0) {
+        const char *path = server->title + 5;
+
+        if (strncmp(path, "//", 2) == 0)
+            path += 2;
+        server->socket = strdup(path);
+        n = asprintf(&server->base, "http://localhost");
+    } else if (strncmp(server->title, "http://", 7) == 0 || strncmp(server->title, "https://", 8) == 0) {
+        n = asprintf(&server->base, "%s", server->title);
+    } else {
+        n = asprintf(&server->base, "http://%s", server->title);
+    }
+    if (n < 0) {
+        server->base = NULL;
+        return error_set(error, ERR_NOMEM, "out of memory");
+    }
+    while (n > 0 && server->base[n - 1] == '/')
+        server->base[--n] = '\0';
+    return 0;
+}
+
+static int add_servers(struct client *client, const char *list, struct error *error)
+{
+    int r = 0;
+
+    while (*list && r == 0) {
+        size_t n = strcspn(list, ", ");
+
+        if (n > 0)
+            r = add_server(client, list, n, error);
+        list += n + (list[n] != '\0');
+    }
+    if (r == 0 && client->server_count == 0)
+        r = error_set(error, ERR_INVALID, "the list of servers is empty");
+    client->named = true;
+    return r;
+}
+
+/* The socket in the data folder, the one of the machine's daemon, and the port on this machine. */
+static int add_default_servers(struct client *client, struct error *error)
+{
+    static const char machine[] = "unix:/var/lib/cronsched/" CONFIG_SOCKET_NAME,
+                      port[] = "http://127.0.0.1:7460";
+    char *dir = config_default_data_dir(config_getenv, NULL, geteuid() == 0);
+    char *url = NULL;
+    int r = 0;
+
+    if (dir && asprintf(&url, "unix:%s/" CONFIG_SOCKET_NAME, dir) < 0)
+        url = NULL;
+    free(dir);
+    if (url)
+        r = add_server(client, url, strlen(url), error);
+    if (r == 0 && (!url || strcmp(url, machine) != 0) && access(machine + 5, F_OK) == 0)
+        r = add_server(client, machine, strlen(machine), error);
+    if (r == 0)
+        r = add_server(client, port, strlen(port), error);
+    free(url);
+    return r;
+}
+
+/* The file's first line without blanks around. */
+static int read_token(struct client *client, const char *path, struct error *error)
+{
+    char token[CLIENT_TOKEN_MAX + 2];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, token, sizeof(token) - 1);
+    size_t from, len;
+    int r = 0;
+
+    if (n < 0)
+        r = error_set(error, errno == EACCES ? ERR_DENIED : ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (r < 0)
+        return r;
+    token[n] = '\0';
+    from = strspn(token, " \t\r\n");
+    len = strcspn(token + from, " \t\r\n");
+    if (len == 0 || len > CLIENT_TOKEN_MAX)
+        r = error_set(error, ERR_INVALID, "%s: holds no token of up to %d bytes", path, CLIENT_TOKEN_MAX);
+    else if (asprintf(&client->authorization, "Authorization: Bearer %.*s", (int)len, token + from) < 0)
+        r = error_set(error, ERR_NOMEM, "out of memory");
+    explicit_bzero(token, sizeof(token));
+    return r;
+}
+
+static const char *option_or_variable(const struct verb_call *call, const char *name, const char *variable)
+{
+    const char *value = verb_option(call, name);
+
+    if (!value)
+        value = getenv(variable);
+    return value && *value ? value : NULL;
+}
+
+int client_init(struct client *client, const struct verb_call *call, struct error *error)
+{
+    const char *servers = option_or_variable(call, "server", "CRONSCHED_SERVER");
+    const char *token = option_or_variable(call, "token-file", "CRONSCHED_TOKEN_FILE");
+    const char *cacert = option_or_variable(call, "cacert", "CRONSCHED_CACERT");
+    int r;
+
+    *client = (struct client){.timeout_ms = CLIENT_TIMEOUT_MS};
+    r = servers ? add_servers(client, servers, error) : add_default_servers(client, error);
+    if (r == 0 && token)
+        r = read_token(client, token, error);
+    if (r == 0 && cacert && !(client->cacert = strdup(cacert)))
+        r = error_set(error, ERR_NOMEM, "out of memory");
+    if (r == 0) {
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+        client->curl = curl_easy_init();
+        if (!client->curl)
+            r = error_set(error, ERR_NOMEM, "out of memory");
+    }
+    if (r < 0)
+        client_release(client);
+    return r;
+}
+
+static void forget_servers(struct client *client)
+{
+    for (size_t i = 0; i < client->server_count; i++) {
+        free(client->servers[i].title);
+        free(client->servers[i].base);
+        free(client->servers[i].socket);
+        client->servers[i] = (struct client_server){0};
+    }
+    client->server_count = client->current = 0;
+}
+
+int client_set_servers(struct client *client, const char *servers, struct error *error)
+{
+    forget_servers(client);
+    return add_servers(client, servers, error);
+}
+
+void client_release(struct client *client)
+{
+    forget_servers(client);
+    if (client->authorization)
+        explicit_bzero(client->authorization, strlen(client->authorization));
+    free(client->authorization);
+    free(client->cacert);
+    curl_easy_cleanup(client->curl);
+    *client = (struct client){0};
+}
+
+/* --- one request to one server -------------------------------------------------------------------------- */
+
+struct exchange {
+    struct client *client;
+    const char *method, *path;
+    char *body; /* or NULL */
+    enum client_repeat repeat;
+    int64_t deadline_ms;
+    struct text reply;
+    bool (*take)(void *arg, const char *bytes, size_t n); /* stream: where a good answer's bytes go */
+    void *arg;
+    bool any, stopped;
+    bool ambiguous; /* an earlier try may have done it */
+};
+
+static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct exchange *x = arg;
+    long status = 0;
+
+    n *= size;
+    curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (x->take && status == 200) {
+        x->any = true;
+        x->stopped = !x->take(x->arg, bytes, n);
+        return x->stopped ? 0 : n;
+    }
+    return text_add_bytes(&x->reply, bytes, n) < 0 ? 0 : n;
+}
+
+/* Everything is set anew for each request: a handle that is used again keeps its options. */
+static struct curl_slist *set_up(struct exchange *x, const struct client_server *server, const char *url,
+                                 char *why)
+{
+    CURL *curl = x->client->curl;
+    struct curl_slist *headers = NULL;
+    int64_t left = x->deadline_ms - monotonic_ms();
+
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "cronsched/" CRONSCHED_VERSION);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, x->method);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS);
+    if (!x->take)
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, left > 1 ? (long)left : 1L);
+    if (server->socket)
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, server->socket);
+    if (x->client->cacert)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, x->client->cacert);
+    if (x->repeat == CLIENT_ONCE) /* curl itself sends again on a kept connection that has died */
+        curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    if (x->body)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, x->body);
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+    headers = curl_slist_append(headers, "Expect:");
+    if (x->client->authorization)
+        headers = curl_slist_append(headers, x->client->authorization);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return headers;
+}
+
+/* Nothing of the request has left this machine. */
+static bool never_sent(CURL *curl, CURLcode code)
+{
+    curl_off_t begun_us = 0;
+
+    curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &begun_us);
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT: /* of the connection, or of the answer? */
+        return begun_us == 0;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_URL_MALFORMAT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int code_of_status(long status)
+{
+    static const struct {
+        long status;
+        int code;
+    } codes[] = {{400, ERR_INVALID},     {401, ERR_DENIED},  {403, ERR_DENIED},      {404, ERR_NOT_FOUND},
+                 {405, ERR_UNSUPPORTED}, {408, ERR_TIMEOUT}, {409, ERR_CONFLICT},    {413, ERR_LIMIT},
+                 {422, ERR_INVALID},     {429, ERR_LIMIT},   {501, ERR_UNSUPPORTED}, {503, ERR_NO_LEADER},
+                 {504, ERR_TIMEOUT},     {507, ERR_FULL}};
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+        if (codes[i].status == status)
+            return codes[i].code;
+    return ERR_INTERNAL;
+}
+
+static int code_of_name(const char *name, long status)
+{
+    if (name) {
+#define X(code, value, word, text)                                                                           \
+    if (strcmp(name, word) == 0)                                                                             \
+        return code;
+        ERROR_TABLE(X)
+#undef X
+    }
+    return code_of_status(status);
+}
+
+/* {"error":{"code","text"}}, or whatever it is that answered. */
+static int refused(const struct exchange *x, const struct client_server *server, long status,
+                   const json_t *reply, struct error *error)
+{
+    const json_t *e = json_object_get(reply, "error");
+    const char *text = json_string_value(json_object_get(e, "text"));
+    int code = code_of_name(json_string_value(json_object_get(e, "code")), status);
+
+    if (text)
+        return error_set(error, code, "%s", text);
+    return error_set(error, code, "%s answered %s %s with status %ld", server->title, x->method, x->path,
+                     status);
+}
+
+static int failed(const struct exchange *x, const struct client_server *server, CURLcode code,
+                  const char *why, struct error *error)
+{
+    long reason = 0;
+
+    curl_easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &reason);
+    if (code == CURLE_COULDNT_CONNECT && reason != 0)
+        why = strerror((int)reason); /* curl speaks of a port even where there is a socket */
+    else if (!*why)
+        why = curl_easy_strerror(code);
+    if (never_sent(x->client->curl, code))
+        return error_set(error, ERR_UNREACHABLE, "%s: %s", server->title, why);
+    if (x->reply.failed == ERR_LIMIT)
+        return error_set(error, ERR_LIMIT, "%s: an answer of more than %d bytes", server->title,
+                         CLIENT_REPLY_BYTES_MAX);
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return error_set(error, ERR_TIMEOUT, "%s: no answer in time", server->title);
+    return error_set(error, ERR_UNKNOWN, "%s: the answer is lost (%s)", server->title, why);
+}
+
+static int understand(struct exchange *x, const struct client_server *server, json_t **ret,
+                      struct error *error)
+{
+    json_error_t where;
+    json_t *reply = NULL;
+    long status = 0;
+    int r = 0;
+
+    curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (x->reply.len > 0)
+        reply = json_loadb(x->reply.data, x->reply.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+    if (status < 200 || status > 299)
+        r = refused(x, server, status, reply, error);
+    else if (x->reply.len > 0 && !reply)
+        r = error_set(error, ERR_CORRUPT, "%s answered something that is no JSON: %s", server->title,
+                      where.text);
+    if (r == 0 && ret) {
+        *ret = reply;
+        return 0;
+    }
+    json_decref(reply);
+    return r;
+}
+
+static int ask(struct exchange *x, const struct client_server *server, json_t **ret, struct error *error)
+{
+    char why[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers;
+    char *url = NULL;
+    CURLcode code;
+
+    if (asprintf(&url, "%s%s", server->base, x->path) < 0)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    text_clear(&x->reply);
+    headers = set_up(x, server, url, why);
+    code = curl_easy_perform(x->client->curl);
+    curl_slist_free_all(headers);
+    free(url);
+    if (x->stopped)
+        return 0;
+    if (code != CURLE_OK)
+        return failed(x, server, code, why, error);
+    return understand(x, server, ret, error);
+}
+
+/* --- over the servers ----------------------------------------------------------------------------------- */
+
+enum verdict { DONE, NEXT_SERVER };
+
+/* What an outcome means for the round: is another server worth a try? */
+static enum verdict judge(const struct exchange *x, int r)
+{
+    switch (r) {
+    case ERR_UNREACHABLE:
+    case ERR_NO_LEADER:
+    case ERR_DEPOSED:
+        return NEXT_SERVER;
+    case ERR_UNKNOWN:
+    case ERR_TIMEOUT:
+        return x->repeat == CLIENT_REPEATABLE && !x->any ? NEXT_SERVER : DONE;
+    default:
+        return DONE;
+    }
+}
+
+static bool is_write(const struct exchange *x)
+{
+    return strcmp(x->method, "GET") != 0;
+}
+
+/* One round over all servers. *ret_again: somebody was there, and later it may go better. */
+static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct error *error)
+{
+    struct client *client = x->client;
+    struct error nobody = {0}, first = {0};
+
+    for (size_t i = 0; i < client->server_count; i++) {
+        struct error e = {0};
+        size_t at = (client->current + i) % client->server_count;
+        int r = ask(x, &client->servers[at], ret, &e);
+
+        if (r == ERR_NOT_FOUND && x->ambiguous && strcmp(x->method, "DELETE") == 0)
+            r = 0; /* the try whose answer was lost has deleted it */
+        x->ambiguous |= r == ERR_UNKNOWN || r == ERR_TIMEOUT;
+        if (r == 0 || judge(x, r) == DONE) {
+            client->current = at;
+            if (r < 0 && error)
+                *error = e;
+            return r;
+        }
+        *ret_again |= r == ERR_NO_LEADER || r == ERR_DEPOSED || (r == ERR_UNKNOWN && is_write(x));
+        if (r != ERR_UNREACHABLE) {
+            first = first.code ? first : e;
+        } else { /* all of them are named, each with its reason */
+            if (nobody.code)
+                error_prefix(&e, "%s; ", nobody.text);
+            nobody = e;
+        }
+    }
+    if (error)
+        *error = first.code ? first : nobody;
+    return first.code ? first.code : ERR_UNREACHABLE;
+}
+
+static int ask_all(struct exchange *x, json_t **ret, struct error *error)
+{
+    struct error before = {0};
+
+    for (;; before = error ? *error : before) {
+        bool again = false;
+        int r = ask_round(x, &again, ret, error);
+
+        if (r == 0)
+            return 0;
+        if (r == ERR_TIMEOUT && before.code && error) { /* of the last try only; those before say why */
+            struct error last = *error;
+
+            error_set(error, r, "%s; before that: %s", last.text, before.text);
+        }
+        again |= is_write(x) && x->ambiguous &&
+                 r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
+        if (again && monotonic_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
+            sleep_ms(CLIENT_RETRY_MS);
+            continue;
+        }
+        if (is_write(x) && x->ambiguous && (r == ERR_UNREACHABLE || r == ERR_NO_LEADER)) {
+            error_prefix(error, "an answer was lost, so that this may have been done or not; now ");
+            return error ? error->code = ERR_UNKNOWN : ERR_UNKNOWN;
+        }
+        return r;
+    }
+}
+
+int client_call(struct client *client, const char *method, const char *path, const json_t *body,
+                enum client_repeat repeat, json_t **ret, struct error *error)
+{
+    struct exchange x = {.client = client,
+                         .method = method,
+                         .path = path,
+                         .repeat = repeat,
+                         .deadline_ms = monotonic_ms() + client->timeout_ms};
+    int r;
+
+    if (body && !(x.body = json_dumps(body, JSON_COMPACT)))
+        return error_set(error, ERR_NOMEM, "out of memory");
+    text_init(&x.reply, CLIENT_REPLY_BYTES_MAX);
+    r = ask_all(&x, ret, error);
+    text_release(&x.reply);
+    free(x.body);
+    return r;
+}
+
+int client_get(struct client *client, json_t **ret, struct error *error, const char *path_format, ...)
+{
+    char *path = NULL;
+    va_list ap;
+    int r;
+
+    va_start(ap, path_format);
+    r = vasprintf(&path, path_format, ap);
+    va_end(ap);
+    if (r < 0)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    r = client_call(client, "GET", path, NULL, CLIENT_REPEATABLE, ret, error);
+    free(path);
+    return r;
+}
+
+int client_stream(struct client *client, const char *path,
+                  bool (*take)(void *arg, const char *bytes, size_t n), void *arg, bool *ret_any,
+                  struct error *error)
+{
+    struct exchange x = {.client = client,
+                         .method = "GET",
+                         .path = path,
+                         .repeat = CLIENT_REPEATABLE,
+                         .deadline_ms = monotonic_ms() + client->timeout_ms,
+                         .take = take,
+                         .arg = arg};
+    int r;
+
+    text_init(&x.reply, CLIENT_REPLY_BYTES_MAX);
+    r = ask_all(&x, NULL, error);
+    text_release(&x.reply);
+    *ret_any = x.any;
+    return r;
+}
+
+int client_probe(struct client *client, size_t server, const char *path, json_t **ret, struct error *error)
+{
+    struct exchange x = {.client = client,
+                         .method = "GET",
+                         .path = path,
+                         .repeat = CLIENT_REPEATABLE,
+                         .deadline_ms = monotonic_ms() + CLIENT_CONNECT_MS};
+    int r;
+
+    text_init(&x.reply, CLIENT_REPLY_BYTES_MAX);
+    r = ask(&x, &client->servers[server], ret, error);
+    text_release(&x.reply);
+    return r;
+}
+
+/* --- paths ---------------------------------------------------------------------------------------------- */
+
+void client_escape(struct text *text, const char *part)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    for (; *part; part++)
+        if (strchr(plain, *part))
+            text_add_char(text, *part);
+        else
+            text_addf(text, "%%%02X", (unsigned char)*part);
+}
+
+void client_add_query(struct text *path, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    text_addf(path, "%c%s=", strchr(text_str(path), '?') ? '&' : '?', key);
+    client_escape(path, value);
+}

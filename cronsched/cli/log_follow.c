@@ -1,0 +1,227 @@
+/* Happy path of follow_logs: ask for the run, stream attempt by attempt with follow=1, until the run is over.
+ *   no attempt yet, or no log yet  ask again a little later
+ *   the stream is cut off          ask again for the whole log and pass over what was printed
+ *   it ends                        once more after the attempt is over, so that nothing is missed when a
+ *                                  server stops in the middle
+ *   nobody answers                 ask again, for FOLLOW_PATIENCE_MS at most
+ */
+#include "cronsched/cli/log_follow.h"
+
+#include "cronsched/cli/run_view.h"
+
+#include <string.h>
+#include <time.h>
+
+#define POLL_LEAST_MS 100
+#define POLL_MOST_MS  1000
+
+struct clock {
+    int64_t silent_since_ms; /* 0: the last question was answered */
+    int64_t poll_ms;
+};
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void pause_a_little(struct clock *clock)
+{
+    struct timespec ts;
+
+    if (clock->poll_ms == 0)
+        clock->poll_ms = POLL_LEAST_MS;
+    ts = (struct timespec){.tv_sec = clock->poll_ms / 1000, .tv_nsec = clock->poll_ms % 1000 * 1000000};
+    fflush(stdout);
+    nanosleep(&ts, NULL);
+    clock->poll_ms = clock->poll_ms * 3 / 2 < POLL_MOST_MS ? clock->poll_ms * 3 / 2 : POLL_MOST_MS;
+}
+
+/* An answer may yet come: is it worth asking again? A replica that has not applied the trigger yet does not
+ * know the run, so even that is no answer at first. */
+static bool bear(struct clock *clock, int r)
+{
+    int64_t now = monotonic_ms();
+
+    switch (r) {
+    case ERR_NO_LEADER:
+    case ERR_UNREACHABLE:
+    case ERR_DEPOSED:
+    case ERR_TIMEOUT:
+    case ERR_UNKNOWN:
+        if (clock->silent_since_ms == 0)
+            clock->silent_since_ms = now;
+        return now - clock->silent_since_ms < FOLLOW_PATIENCE_MS;
+    default:
+        return false;
+    }
+}
+
+/* The run, however long that takes. An error is printed. */
+static int get_run(struct session *s, struct clock *clock, const char *run, json_t **ret)
+{
+    struct error error;
+    int r;
+
+    for (;;) {
+        session_path(s, "/v1/runs/%s", run);
+        r = client_call(&s->client, "GET", text_str(&s->path), NULL, CLIENT_REPEATABLE, ret, &error);
+        if (r == 0) {
+            clock->silent_since_ms = 0;
+            return EXIT_FINE;
+        }
+        if (!bear(clock, r))
+            return verb_fail(&error);
+        pause_a_little(clock);
+    }
+}
+
+int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t **ret_run)
+{
+    struct clock clock = {0};
+    int64_t deadline_ms = monotonic_ms() + timeout_ms;
+
+    for (;;) {
+        json_t *reply = NULL;
+        int code = get_run(s, &clock, run, &reply);
+
+        if (code != EXIT_FINE)
+            return code;
+        if (run_view_over(reply)) {
+            *ret_run = reply;
+            return EXIT_FINE;
+        }
+        json_decref(reply);
+        if (timeout_ms > 0 && monotonic_ms() >= deadline_ms)
+            return session_fail(ERR_TIMEOUT, "%s has not ended in time; it runs on", run);
+        pause_a_little(&clock);
+    }
+}
+
+/* --- logs ----------------------------------------------------------------------------------------------- */
+
+struct printer {
+    int64_t seen, skip; /* bytes of the log that came, and that were printed before */
+    bool begun, failed;
+};
+
+static bool print_bytes(void *arg, const char *bytes, size_t n)
+{
+    struct printer *p = arg;
+    size_t skip = p->seen < p->skip ? (size_t)(p->skip - p->seen) : 0;
+
+    if (skip > n)
+        skip = n;
+    p->seen += (int64_t)n;
+    if (fwrite(bytes + skip, 1, n - skip, stdout) < n - skip || fflush(stdout) != 0)
+        p->failed = true;
+    return !p->failed;
+}
+
+static void log_path(struct session *s, const char *run, long attempt, long tail, bool follow)
+{
+    char number[32];
+
+    session_path(s, "/v1/runs/%s/logs", run);
+    snprintf(number, sizeof(number), "%ld", attempt);
+    session_query(s, "attempt", attempt > 0 ? number : NULL);
+    snprintf(number, sizeof(number), "%ld", tail);
+    session_query(s, "tail", tail >= 0 ? number : NULL);
+    session_query(s, "follow", follow ? "1" : NULL);
+}
+
+int follow_print_log(struct session *s, const char *run, long attempt, long tail)
+{
+    struct printer printer = {0};
+    struct error error;
+    bool any;
+    int r;
+
+    log_path(s, run, attempt, tail, false);
+    r = client_stream(&s->client, text_str(&s->path), print_bytes, &printer, &any, &error);
+    if (printer.failed)
+        return EXIT_INTERNAL; /* stdout is gone; verbs_main says so */
+    return r < 0 ? verb_fail(&error) : EXIT_FINE;
+}
+
+/* Whether the log of an attempt may still grow. */
+static bool attempt_open(const json_t *run, long attempt)
+{
+    const json_t *attempts = json_object_get(run, "attempts");
+    const char *state = run_view_text(json_array_get(attempts, (size_t)attempt - 1), "state");
+
+    if (run_view_over(run) || (size_t)attempt < json_array_size(attempts))
+        return false;
+    return state &&
+           (strcmp(state, "armed") == 0 || strcmp(state, "committed") == 0 || strcmp(state, "running") == 0);
+}
+
+/* What has come of one attempt's log since the last time, up to its end or to a cut; *ret_cut says which. */
+static int follow_attempt(struct session *s, struct clock *clock, const char *run, long attempt, long *tail,
+                          struct printer *printer, bool *ret_cut)
+{
+    struct error error;
+    bool any;
+    int r;
+
+    log_path(s, run, attempt, *tail, true);
+    printer->skip = printer->seen > printer->skip ? printer->seen : printer->skip;
+    printer->seen = 0;
+    r = client_stream(&s->client, text_str(&s->path), print_bytes, printer, &any, &error);
+    if (printer->failed)
+        return EXIT_INTERNAL;
+    if (printer->seen > printer->skip)
+        *clock = (struct clock){0};
+    *ret_cut = r < 0 && r != ERR_NOT_FOUND;
+    if (*ret_cut && !bear(clock, r))
+        return verb_fail(&error);
+    if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
+        *tail = 0;
+        *printer = (struct printer){.begun = true};
+    }
+    printer->begun |= any;
+    return EXIT_FINE;
+}
+
+int follow_logs(struct session *s, const char *run, long attempt, long tail)
+{
+    struct clock clock = {0};
+    struct printer printer = {0};
+    bool one = attempt > 0, later = false, cut = false;
+
+    for (;;) {
+        json_t *reply = NULL;
+        int code = get_run(s, &clock, run, &reply);
+        bool over = run_view_over(reply), open;
+        long count = (long)json_array_size(json_object_get(reply, "attempts"));
+
+        if (code != EXIT_FINE)
+            return code;
+        if (attempt == 0)
+            attempt = count;
+        open = attempt > 0 && attempt_open(reply, attempt);
+        json_decref(reply);
+        if (attempt > 0 && attempt <= count) {
+            if (later && !printer.begun)
+                fprintf(stderr, "--- attempt %ld\n", attempt);
+            code = follow_attempt(s, &clock, run, attempt, &tail, &printer, &cut);
+            if (code != EXIT_FINE)
+                return code;
+            if (!open && !cut) { /* it was over before its log was read: that was all */
+                if (one)
+                    return EXIT_FINE;
+                attempt++;
+                later = true;
+                tail = -1;
+                printer = (struct printer){0};
+                continue;
+            }
+        } else if (over || (one && attempt < count)) {
+            return EXIT_FINE;
+        }
+        pause_a_little(&clock);
+    }
+}

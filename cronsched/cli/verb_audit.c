@@ -1,0 +1,185 @@
+/* audit and explain: the accounts of fire times. */
+#include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/human_time.h"
+#include "jobs/audit/audit.h"
+
+#include <inttypes.h>
+
+/* --- audit ---------------------------------------------------------------------------------------------- */
+
+static const struct verb_option audit_options[] = {
+    {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
+    {"until", 0, "TIME", "up to this time (default now)"},
+    {"job", 0, "JOB", "of this job only"},
+    {0}};
+
+#define AUDIT_TIMEOUT_MS (10 * 60 * 1000) /* years of fire times take their time */
+
+static int64_t number_at(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* One kind of finding, if there is any. */
+static void show_findings(const struct output *out, const json_t *audit, const char *key, const char *title,
+                          const struct output_column *columns, size_t count)
+{
+    const json_t *list = json_object_get(audit, key);
+
+    if (json_array_size(list) == 0)
+        return;
+    fprintf(out->to, "%s%s%s\n", output_tone(out, OUTPUT_BAD), title, output_plain(out));
+    output_rows(out, list, columns, count, "");
+    fputc('\n', out->to);
+}
+
+static void show_audit(const struct output *out, const json_t *audit)
+{
+    static const struct output_column fire_times[] = {
+        {"JOB", "job", OUTPUT_TEXT}, {"FIRE TIME", "fire_time", OUTPUT_TEXT}, {"WHY", "why", OUTPUT_TEXT}};
+    static const struct output_column ranges[] = {
+        {"JOB", "job", OUTPUT_TEXT},      {"FROM", "from", OUTPUT_TEXT},
+        {"TO", "to", OUTPUT_TEXT},        {"REASON", "reason", OUTPUT_TEXT},
+        {"COUNT", "count", OUTPUT_RIGHT}, {"IMPLIED", "implied", OUTPUT_RIGHT}};
+    static const struct output_column gaps[] = {{"FROM", "from", OUTPUT_TEXT}, {"TO", "to", OUTPUT_TEXT}};
+    int64_t unaccounted = number_at(audit, "unaccounted_count");
+    bool passed = audit_passed(audit);
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, audit);
+        return;
+    }
+    show_findings(out, audit, "unaccounted", "Without a run and without a skip", fire_times, 3);
+    show_findings(out, audit, "doubled", "With more than one verdict", fire_times, 3);
+    show_findings(out, audit, "ranges", "Skipped ranges whose count is not what the schedule implies", ranges,
+                  6);
+    show_findings(out, audit, "gaps", "Times of which the history is missing", gaps, 2);
+    fprintf(out->to,
+            "%" PRId64 " fire times from %s to %s: %" PRId64 " ended, %" PRId64 " skipped, %" PRId64 " open",
+            number_at(audit, "fire_times"), json_string_value(json_object_get(audit, "since")),
+            json_string_value(json_object_get(audit, "until")),
+            number_at(audit, "runs") + number_at(audit, "pruned"), number_at(audit, "skipped"),
+            number_at(audit, "open"));
+    if (unaccounted == 0 && !passed)
+        fprintf(out->to, "; %snot in order, see above%s\n", output_tone(out, OUTPUT_BAD), output_plain(out));
+    else if (!passed)
+        fprintf(out->to, "; %s%" PRId64 " unaccounted%s\n", output_tone(out, OUTPUT_BAD), unaccounted,
+                output_plain(out));
+    else
+        fprintf(out->to, "; %sall accounted for%s\n", output_tone(out, OUTPUT_GOOD), output_plain(out));
+}
+
+static int run_audit(const struct verb_call *call)
+{
+    struct session s;
+    json_t *reply = NULL;
+    int code;
+
+    if (!verb_option(call, "since"))
+        return verb_usage(call, "--since is needed");
+    code = session_open(&s, call);
+    s.client.timeout_ms = AUDIT_TIMEOUT_MS;
+    session_path(&s, "/v1/audit");
+    session_query(&s, "job", verb_option(call, "job"));
+    if (code == EXIT_FINE)
+        code = session_query_time(&s, "since", "since", WHEN_PAST);
+    if (code == EXIT_FINE)
+        code = session_query_time(&s, "until", "until", WHEN_PAST);
+    if (code == EXIT_FINE)
+        code = session_get(&s, &reply);
+    if (code == EXIT_FINE) {
+        show_audit(&s.out, reply);
+        if (!audit_passed(reply))
+            code = EXIT_DIFFERS;
+    }
+    json_decref(reply);
+    return session_close(&s, code);
+}
+
+const struct verb verb_audit = {
+    .name = "audit",
+    .help = "check that every fire time has exactly one verdict",
+    .text = "Computes which fire times the schedules implied, as they were at the time, and compares them "
+            "with the runs "
+            "and the recorded skips. Runs that have not ended count as open. Exit code 1 and the list when "
+            "one is "
+            "unaccounted for.",
+    .group = VERB_GROUP_TIME,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = audit_options,
+    .run = run_audit,
+};
+
+/* --- explain -------------------------------------------------------------------------------------------- */
+
+static const struct verb_option explain_options[] = {{0}};
+
+static void show_nearest(const struct output *out, const json_t *reply, const char *key, const char *title)
+{
+    const char *text = json_string_value(json_object_get(reply, key));
+    char local[TEXT_NUMBER_BUFFER];
+    int64_t ms;
+
+    if (text && text_parse_time(text, &ms, NULL) == 0)
+        fprintf(out->to, "%s %s\n", title, when_local(ms, local, sizeof(local)));
+    else
+        fprintf(out->to, "%s none\n", title);
+}
+
+static void show_explain(const struct output *out, const json_t *reply)
+{
+    static const struct output_column columns[] = {
+        {"TIME", "time", OUTPUT_TIME}, {"WHAT", "what", OUTPUT_TEXT}, {"TEXT", "text", OUTPUT_TEXT}};
+    static const struct output_column fields[] = {{"Job", "job", OUTPUT_TEXT},
+                                                  {"Time", "time", OUTPUT_TIME},
+                                                  {"Run", "run", OUTPUT_TEXT},
+                                                  {"Verdict", "verdict", OUTPUT_STATE},
+                                                  {"In short", "text", OUTPUT_TEXT}};
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, reply);
+        return;
+    }
+    output_fields(out, reply, fields, sizeof(fields) / sizeof(fields[0]));
+    if (json_array_size(json_object_get(reply, "lines"))) {
+        fputc('\n', out->to);
+        output_rows(out, json_object_get(reply, "lines"), columns, sizeof(columns) / sizeof(columns[0]), "");
+    }
+    if (json_is_false(json_object_get(reply, "is_fire_time"))) {
+        fputc('\n', out->to);
+        show_nearest(out, reply, "previous", "The fire time before:");
+        show_nearest(out, reply, "next", "The fire time after: ");
+    }
+}
+
+static int run_explain(const struct verb_call *call)
+{
+    char time[TEXT_NUMBER_BUFFER];
+    struct session s;
+    struct error error;
+    int64_t ms;
+    int code = session_open(&s, call);
+
+    if (code == EXIT_FINE && when_parse(call->args[1], s.out.now_ms, WHEN_PAST, &ms, &error) < 0)
+        code = verb_usage(call, "%s", error.text);
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    session_path(&s, "/v1/explain");
+    session_query(&s, "job", call->args[0]);
+    session_query(&s, "time",
+                  text_format_time(ms, ms % 1000 ? TEXT_TIME_MS : TEXT_TIME_S, time, sizeof(time)));
+    return session_show(&s, show_explain);
+}
+
+const struct verb verb_explain = {
+    .name = "explain",
+    .args = "JOB TIME",
+    .help = "say why a job did or did not run at a time",
+    .text = "The causal chain: expression, zone, pause, overlap, the leader's reign, the engine's calls and "
+            "answers, "
+            "attempts, verdict.",
+    .group = VERB_GROUP_TIME,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = explain_options,
+    .run = run_explain,
+};

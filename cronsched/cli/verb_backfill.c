@@ -1,0 +1,72 @@
+/* backfill: runs for fire times of the past. */
+#include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/human_time.h"
+
+#include <inttypes.h>
+
+static const struct verb_option options[] = {
+    {"from", 0, "TIME", "the first fire time may be this: 2026-11-01, 2h, yesterday, RFC 3339"},
+    {"to", 0, "TIME", "and the last this one"},
+    {"max-parallel", 0, "N", "runs at once (default 1)"},
+    {"again", 0, NULL, "fire times that have a run already, too"},
+    {"dry-run", 0, NULL, "only say which they are"},
+    {0}};
+
+static void show(const struct verb_call *call, const struct output *out, const json_t *reply)
+{
+    const json_t *times = json_object_get(reply, "fire_times"), *item;
+    int64_t count = json_integer_value(json_object_get(reply, "count"));
+    size_t i;
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, reply);
+        return;
+    }
+    json_array_foreach(times, i, item) fprintf(out->to, "%s\n", json_string_value(item));
+    if (count > (int64_t)json_array_size(times))
+        fprintf(out->to, "... and %" PRId64 " more\n", count - (int64_t)json_array_size(times));
+    fprintf(stderr, "%s: %" PRId64 " fire time%s %s\n", call->args[0], count, count == 1 ? "" : "s",
+            verb_flag(call, "dry-run") ? "would be run" : "to be run");
+}
+
+static int run_backfill(const struct verb_call *call)
+{
+    struct session s;
+    struct error error;
+    json_t *body, *reply = NULL;
+    long parallel = 1;
+    bool again = verb_flag(call, "again"), dry_run = verb_flag(call, "dry-run");
+    int code;
+
+    if (!verb_option(call, "from") || !verb_option(call, "to"))
+        return verb_usage(call, "--from and --to are needed");
+    if (verb_option_int(call, "max-parallel", 1, 1000, &parallel, &error) < 0)
+        return verb_usage(call, "%s", error.text);
+    body =
+        json_pack("{s:I,s:b,s:b}", "max_parallel", (json_int_t)parallel, "again", again, "dry_run", dry_run);
+    code = session_open(&s, call);
+    if (code == EXIT_FINE)
+        code = session_put_time(&s, body, "from", "from", WHEN_PAST);
+    if (code == EXIT_FINE)
+        code = session_put_time(&s, body, "to", "to", WHEN_PAST);
+    if (code == EXIT_FINE) {
+        session_path(&s, "/v1/jobs/%s/backfill", call->args[0]);
+        /* Without --again what was done already is passed over, so that asking twice does no harm. */
+        code = session_send(&s, "POST", body, again && !dry_run ? CLIENT_ONCE : CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE)
+        show(call, &s.out, reply);
+    json_decref(reply);
+    json_decref(body);
+    return session_close(&s, code);
+}
+
+const struct verb verb_backfill = {
+    .name = "backfill",
+    .args = "JOB",
+    .help = "make runs for fire times of the past",
+    .group = VERB_GROUP_RUNS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = options,
+    .run = run_backfill,
+};

@@ -1,0 +1,180 @@
+/* cluster: the replicas; takeovers: the reports of changes of leader. */
+#include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/human_time.h"
+
+#include <string.h>
+
+static const struct verb_option no_options[] = {{0}};
+
+static void show_cluster(const struct output *out, const json_t *cluster)
+{
+    static const struct output_column fields[] = {
+        {"Cluster", "cluster", OUTPUT_TEXT},
+        {"Epoch", "epoch", OUTPUT_TEXT},
+        {"Leader", "leader.id", OUTPUT_TEXT},
+    };
+    static const struct output_column columns[] = {
+        {"REPLICA", "id", OUTPUT_TEXT},      {"ROLE", "role", OUTPUT_STATE},
+        {"URL", "url", OUTPUT_TEXT},         {"APPLIED", "applied", OUTPUT_RIGHT},
+        {"VERSION", "version", OUTPUT_TEXT}, {"TZDATA", "tzdata", OUTPUT_TEXT},
+        {"CLOCK", "clock", OUTPUT_RIGHT},    {"STATE", "hash", OUTPUT_TEXT},
+    };
+    json_t *rows, *row, *difference;
+    size_t i;
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, cluster);
+        return;
+    }
+    output_fields(out, cluster, fields, sizeof(fields) / sizeof(fields[0]));
+    fputc('\n', out->to);
+    rows = json_deep_copy(json_object_get(cluster, "replicas"));
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *offset = json_object_get(row, "clock_offset_ms"),
+                     *state = json_object_get(row, "state");
+        char text[TEXT_NUMBER_BUFFER];
+
+        if (json_is_number(offset)) {
+            snprintf(text, sizeof(text), "%+.0f ms", json_number_value(offset));
+            json_object_set_new(row, "clock", json_string(text));
+        }
+        if (json_is_object(state))
+            json_object_set_new(row, "hash",
+                                json_sprintf("%.8s at %lld",
+                                             json_string_value(json_object_get(state, "hash")),
+                                             (long long)json_integer_value(json_object_get(state, "index"))));
+    }
+    output_rows(out, rows, columns, sizeof(columns) / sizeof(columns[0]), "No replicas.");
+    json_decref(rows);
+    json_array_foreach(json_object_get(cluster, "differences"), i, difference)
+    {
+        fprintf(out->to, "%sdifferent %s: %s\n", i == 0 ? "\n" : "",
+                json_string_value(json_object_get(difference, "what")),
+                json_string_value(json_object_get(difference, "text")));
+    }
+}
+
+static int run_cluster(const struct verb_call *call)
+{
+    struct session s;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    session_path(&s, "/v1/cluster");
+    return session_show(&s, show_cluster);
+}
+
+const struct verb verb_cluster = {
+    .name = "cluster",
+    .help = "show the replicas and who leads",
+    .text =
+        "STATE is the hash of a replica's state at a batch: at the same batch all must have the same. What "
+        "ought to be alike and is not (version, tzdata, configuration, clocks, state) is listed below the "
+        "table.",
+    .group = VERB_GROUP_SERVER,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_cluster,
+};
+
+/* --- step-down ------------------------------------------------------------------------------------------ */
+
+static int run_step_down(const struct verb_call *call)
+{
+    struct session s;
+    json_t *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code == EXIT_FINE) {
+        session_path(&s, "/v1/cluster/step-down");
+        code = session_send(&s, "POST", NULL, CLIENT_ONCE, &reply); /* twice would depose the successor */
+    }
+    if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
+        output_value(&s.out, reply);
+    else if (code == EXIT_FINE)
+        puts("the leader hands over");
+    json_decref(reply);
+    return session_close(&s, code);
+}
+
+const struct verb verb_cluster_step_down = {
+    .name = "cluster step-down",
+    .help = "let the leader hand over to a standby",
+    .text = "What is prepared to start goes with it; 'cronsched cluster' shows who leads then.",
+    .group = VERB_GROUP_SERVER,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_step_down,
+};
+
+/* --- takeovers ------------------------------------------------------------------------------------------ */
+
+static const struct verb_option takeovers_options[] = {
+    {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default all)"}, {0}};
+
+/* The reigns, out of the journal's records: an epoch each, with the report that its leader wrote. */
+static json_t *reigns_of(const json_t *records)
+{
+    static const char *const keys[] = {"epoch", "replica", "cause", "tzdata", "level"};
+    json_t *reigns = json_array(), *reign = NULL;
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(records, i, entry)
+    {
+        const json_t *record = json_object_get(entry, "record");
+        json_t *report = json_object_get(record, "report");
+
+        if (report) {
+            json_object_set(reign, "report", report);
+            continue;
+        }
+        reign = json_object();
+        json_object_set(reign, "time", json_object_get(entry, "time"));
+        json_object_set(reign, "index", json_object_get(entry, "index"));
+        for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+            if (json_object_get(record, keys[k]))
+                json_object_set(reign, keys[k], json_object_get(record, keys[k]));
+        json_array_append_new(reigns, reign);
+    }
+    return reigns;
+}
+
+static void show_takeovers(const struct output *out, const json_t *records)
+{
+    static const struct output_column columns[] = {
+        {"TIME", "time", OUTPUT_TIME},      {"EPOCH", "epoch", OUTPUT_RIGHT},
+        {"LEADER", "replica", OUTPUT_TEXT}, {"CAUSE", "cause", OUTPUT_TEXT},
+        {"TZDATA", "tzdata", OUTPUT_TEXT},  {"REPORT", "report.text", OUTPUT_CUT},
+    };
+    json_t *reigns = reigns_of(records);
+
+    output_rows(out, reigns, columns, sizeof(columns) / sizeof(columns[0]), "No take-over is recorded.");
+    json_decref(reigns);
+}
+
+static int run_takeovers(const struct verb_call *call)
+{
+    struct session s;
+    int code = session_open(&s, call);
+
+    session_path(&s, "/v1/records");
+    session_query(&s, "kinds", "epoch,takeover");
+    if (code == EXIT_FINE)
+        code = session_query_time(&s, "since", "since", WHEN_PAST);
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    return session_show(&s, show_takeovers);
+}
+
+const struct verb verb_cluster_takeovers = {
+    .name = "cluster takeovers",
+    .help = "list the changes of leader, and what became of the runs",
+    .text = "-o json gives the reports whole.",
+    .group = VERB_GROUP_SERVER,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = takeovers_options,
+    .run = run_takeovers,
+};

@@ -1,0 +1,304 @@
+/* jobs, show, delete, pause, resume. */
+#include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/human_time.h"
+
+#include <string.h>
+
+static const struct verb_option no_options[] = {{0}};
+
+/* --- jobs ----------------------------------------------------------------------------------------------- */
+
+/* A paused job has no next time, and people should read why. */
+static json_t *with_next_shown(const json_t *jobs)
+{
+    json_t *copy = json_deep_copy(jobs), *job;
+    size_t i;
+
+    json_array_foreach(copy, i, job)
+    {
+        json_t *next = json_object_get(job, "next");
+
+        json_object_set(job, "left", next ? next : json_null());
+        if (json_is_true(json_object_get(job, "paused")))
+            json_object_set_new(job, "next", json_string("paused"));
+        else if (!json_is_string(next) && json_is_string(json_object_get(job, "schedule")) &&
+                 strncmp(json_string_value(json_object_get(job, "schedule")), "after ", 6) != 0)
+            json_object_set_new(job, "next", json_string("never"));
+        if (!json_is_string(json_object_get(job, "schedule")))
+            json_object_set_new(job, "schedule", json_string("by trigger"));
+        if (json_is_string(json_object_get(job, "state")))
+            json_object_set(job, "verdict", json_object_get(job, "state"));
+    }
+    return copy;
+}
+
+static void show_jobs(const struct output *out, const json_t *jobs)
+{
+    static const struct output_column columns[] = {
+        {"JOB", "job", OUTPUT_TEXT},           {"NEXT", "next", OUTPUT_TIME},
+        {"LEFT", "left", OUTPUT_RELATIVE},     {"LAST", "last", OUTPUT_RELATIVE},
+        {"VERDICT", "verdict", OUTPUT_STATE},  {"SCHEDULE", "schedule", OUTPUT_CUT},
+        {"TIMEZONE", "timezone", OUTPUT_TEXT},
+    };
+    json_t *shown;
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, jobs);
+        return;
+    }
+    shown = with_next_shown(jobs);
+    output_rows(out, shown, columns, sizeof(columns) / sizeof(columns[0]), "No jobs.");
+    json_decref(shown);
+}
+
+static int run_jobs(const struct verb_call *call)
+{
+    struct session s;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    session_path(&s, "/v1/jobs");
+    return session_show(&s, show_jobs);
+}
+
+const struct verb verb_jobs = {
+    .name = "jobs",
+    .help = "list the jobs, by their next fire time",
+    .text = "NEXT is in local time. VERDICT is that of the last run, or the state of one that has not ended.",
+    .group = VERB_GROUP_JOBS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_jobs,
+};
+
+/* Names only, for the completion. */
+static int run_names(const struct verb_call *call)
+{
+    struct error error;
+    struct client client;
+    json_t *jobs = NULL, *job;
+    size_t i;
+
+    if (client_init(&client, call, &error) < 0)
+        return EXIT_INTERNAL;
+    client.timeout_ms = 1000;
+    client_get(&client, &jobs, &error, "/v1/jobs");
+    client_release(&client);
+    json_array_foreach(jobs, i, job) printf("%s\n", json_string_value(json_object_get(job, "job")));
+    json_decref(jobs);
+    return EXIT_FINE;
+}
+
+const struct verb verb_names = {
+    .name = "__jobs",
+    .help = "names of jobs, for the completion",
+    .group = VERB_GROUP_HIDDEN,
+    .shared = VERB_SERVER,
+    .options = no_options,
+    .run = run_names,
+};
+
+/* --- show ----------------------------------------------------------------------------------------------- */
+
+static void show_next_times(const struct output *out, const json_t *job)
+{
+    const json_t *times = json_object_get(job, "next_times"), *item;
+    size_t i;
+
+    if (json_array_size(times))
+        fprintf(out->to, "\n%sNext fire times%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
+    json_array_foreach(times, i, item)
+    {
+        char local[TEXT_NUMBER_BUFFER], left[TEXT_NUMBER_BUFFER];
+        int64_t ms;
+
+        if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+            fprintf(out->to, "  %s  %s\n", when_local(ms, local, sizeof(local)),
+                    when_relative(ms, out->now_ms, left, sizeof(left)));
+    }
+}
+
+static void show_unfinished(const struct output *out, const json_t *job)
+{
+    static const struct output_column columns[] = {{"RUN", "run", OUTPUT_TEXT},
+                                                   {"CAUSE", "cause", OUTPUT_TEXT},
+                                                   {"STATE", "state", OUTPUT_STATE},
+                                                   {"STARTED", "started", OUTPUT_RELATIVE}};
+    const json_t *runs = json_object_get(job, "unfinished");
+
+    if (json_array_size(runs) == 0)
+        return;
+    fprintf(out->to, "\n%sUnfinished runs%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
+    output_rows(out, runs, columns, sizeof(columns) / sizeof(columns[0]), "");
+}
+
+static void show_job(const struct output *out, const json_t *job)
+{
+    static const struct output_column fields[] = {
+        {"Job", "job", OUTPUT_TEXT},
+        {"Description", "def.description", OUTPUT_TEXT},
+        {"Owner", "def.owner", OUTPUT_TEXT},
+        {"Set", "set", OUTPUT_TEXT},
+        {"Version", "version", OUTPUT_TEXT},
+        {"Schedule", "schedule", OUTPUT_TEXT},
+        {"In words", "describe", OUTPUT_TEXT},
+        {"Timezone", "timezone", OUTPUT_TEXT},
+        {"Paused", "paused", OUTPUT_YES},
+        {"Paused until", "paused_until", OUTPUT_TIME},
+        {"Paused by", "paused_by", OUTPUT_TEXT},
+        {"Reason", "pause_reason", OUTPUT_TEXT},
+        {"State", "state", OUTPUT_STATE},
+        {"Last run", "last_run", OUTPUT_TEXT},
+        {"Verdict", "verdict", OUTPUT_STATE},
+    };
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, job);
+        return;
+    }
+    output_fields(out, job, fields, sizeof(fields) / sizeof(fields[0]));
+    show_next_times(out, job);
+    show_unfinished(out, job);
+    fprintf(out->to, "\n%sDefinition%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
+    fflush(out->to);
+    output_yaml(out->to, json_object_get(job, "def"));
+}
+
+static int run_show(const struct verb_call *call)
+{
+    struct session s;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    session_path(&s, "/v1/jobs/%s", call->args[0]);
+    return session_show(&s, show_job);
+}
+
+const struct verb verb_show = {
+    .name = "show",
+    .args = "JOB",
+    .help = "show one job: definition, next fire times, unfinished runs",
+    .group = VERB_GROUP_JOBS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_show,
+};
+
+/* --- delete --------------------------------------------------------------------------------------------- */
+
+/* The reply as JSON or YAML; for people one line. */
+static void acknowledge(const struct session *s, const json_t *reply, const char *what, const char *whom)
+{
+    if (s->out.format != OUTPUT_TABLE)
+        output_value(&s->out, reply);
+    else
+        fprintf(s->out.to, "%s %s\n", whom, what);
+}
+
+static int run_delete(const struct verb_call *call)
+{
+    struct session s;
+    json_t *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code == EXIT_FINE) {
+        session_path(&s, "/v1/jobs/%s", call->args[0]);
+        code = session_send(&s, "DELETE", NULL, CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE)
+        acknowledge(&s, reply, "deleted", call->args[0]);
+    json_decref(reply);
+    return session_close(&s, code);
+}
+
+const struct verb verb_delete = {
+    .name = "delete",
+    .args = "JOB",
+    .help = "delete a job",
+    .text = "Its runs and their history stay; one that is running runs on to its end.",
+    .group = VERB_GROUP_JOBS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_delete,
+};
+
+/* --- pause and resume ----------------------------------------------------------------------------------- */
+
+/* /v1/jobs/JOB/WORD, or /v1/WORD for all. */
+static int pause_path(struct session *s, const char *word)
+{
+    const struct verb_call *call = s->call;
+    bool all = verb_flag(call, "all");
+
+    if (all == (call->arg_count == 1))
+        return verb_usage(call, all ? "a job and --all at once" : "name a job, or --all");
+    if (all)
+        session_path(s, "/v1/%s", word);
+    else
+        session_path(s, "/v1/jobs/%s/%s", call->args[0], word);
+    return EXIT_FINE;
+}
+
+static int send_pause(const struct verb_call *call, const char *word, const char *done, bool options)
+{
+    struct session s;
+    json_t *body = json_object(), *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code == EXIT_FINE)
+        code = pause_path(&s, word);
+    if (code == EXIT_FINE && options)
+        code = session_put_time(&s, body, "until", "until", WHEN_FUTURE);
+    if (code == EXIT_FINE && options && verb_option(call, "reason"))
+        code = session_put_text(call, body, "reason", "--reason", verb_option(call, "reason"));
+    if (code == EXIT_FINE)
+        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+    if (code == EXIT_FINE)
+        acknowledge(&s, reply, done, call->arg_count ? call->args[0] : "all jobs");
+    json_decref(reply);
+    json_decref(body);
+    return session_close(&s, code);
+}
+
+static int run_pause(const struct verb_call *call)
+{
+    return send_pause(call, "pause", "paused", true);
+}
+
+static int run_resume(const struct verb_call *call)
+{
+    return send_pause(call, "resume", "resumed", false);
+}
+
+static const struct verb_option pause_options[] = {
+    {"all", 0, NULL, "all jobs, those to come too"},
+    {"until", 0, "TIME", "resume by itself then: 2h, tomorrow, 2026-11-22 10:30, RFC 3339"},
+    {"reason", 0, "TEXT", "why, for the others"},
+    {0}};
+
+static const struct verb_option resume_options[] = {{"all", 0, NULL, "undo pause --all"}, {0}};
+
+const struct verb verb_pause = {
+    .name = "pause",
+    .args = "[JOB]",
+    .help = "let a job, or all, fire no more for a while",
+    .text = "The fire times that pass meanwhile are recorded as skipped: paused. A paused job can still be "
+            "triggered.",
+    .group = VERB_GROUP_JOBS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = pause_options,
+    .run = run_pause,
+};
+
+const struct verb verb_resume = {
+    .name = "resume",
+    .args = "[JOB]",
+    .help = "undo a pause",
+    .text = "A job that was paused by itself stays so after resume --all.",
+    .group = VERB_GROUP_JOBS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = resume_options,
+    .run = run_resume,
+};

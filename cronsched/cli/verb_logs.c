@@ -1,0 +1,37 @@
+#include "cronsched/cli/log_follow.h"
+
+#include <limits.h>
+
+static const struct verb_option options[] = {
+    {"follow", 'f', NULL, "go on as the log grows, until the run is over"},
+    {"tail", 0, "N", "the last N lines only"},
+    {"attempt", 0, "N", "the log of this attempt (default the newest)"},
+    {0}};
+
+static int run_logs(const struct verb_call *call)
+{
+    struct session s;
+    struct error error;
+    long tail = -1, attempt = 0;
+    int code;
+
+    if (verb_option_int(call, "tail", 0, INT_MAX, &tail, &error) < 0 ||
+        verb_option_int(call, "attempt", 1, INT_MAX, &attempt, &error) < 0)
+        return verb_usage(call, "%s", error.text);
+    code = session_open(&s, call);
+    if (code == EXIT_FINE && verb_flag(call, "follow"))
+        code = follow_logs(&s, call->args[0], attempt, tail);
+    else if (code == EXIT_FINE)
+        code = follow_print_log(&s, call->args[0], attempt, tail);
+    return session_close(&s, code);
+}
+
+const struct verb verb_logs = {
+    .name = "logs",
+    .args = "RUN",
+    .help = "print what a run has written",
+    .group = VERB_GROUP_RUNS,
+    .shared = VERB_SERVER,
+    .options = options,
+    .run = run_logs,
+};

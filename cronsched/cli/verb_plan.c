@@ -1,0 +1,277 @@
+/* plan: what apply would change, in fields and fire times. */
+#include "cronsched/cli/dst_effects.h"
+#include "cronsched/cli/human_time.h"
+#include "cronsched/cli/plan.h"
+#include "cronsched/cli/start_histogram.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const struct verb_option options[] = {
+    {"set", 0, "NAME", "who owns the jobs"},
+    {"prune", 0, NULL, "jobs of this set that the files do not have go"},
+    {0}};
+
+/* --- the plan as JSON ----------------------------------------------------------------------------------- */
+
+static json_t *times_or_null(json_t *times)
+{
+    return times ? times : json_null();
+}
+
+static json_t *plan_created(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    json_t *list = json_array();
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        json_t *def = json_object_get(set->jobs, name);
+
+        json_array_append_new(
+            list, json_pack("{s:s,s:O,s:o,s:o}", "job", name, "def", def, "next_after",
+                            times_or_null(changeset_next_times(set, name, def, NULL, now_ms)),
+                            "clock_changes", changeset_dst_effects(set, name, def, NULL, now_ms)));
+    }
+    return list;
+}
+
+static json_t *plan_changed(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
+    const char *owner = verb_option(set->session->call, "set");
+    json_t *list = json_array();
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        const json_t *stored = json_object_get(stored_jobs, name);
+        const char *was = json_string_value(json_object_get(stored, "set"));
+        json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
+        json_t *fields = changeset_fields(before, after), *removed, *added;
+
+        changeset_compare_times(set, name, after, stored, now_ms, &removed, &added);
+        if (owner && strcmp(was ? was : "", owner) != 0) /* without --set the owner stays */
+            json_array_append_new(fields,
+                                  json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
+        json_array_append_new(
+            list,
+            json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
+                      times_or_null(changeset_next_times(set, name, before, stored, now_ms)), "next_after",
+                      times_or_null(changeset_next_times(set, name, after, stored, now_ms)), "removed",
+                      removed, "added", added, "clock_changes",
+                      changeset_dst_effects(set, name, after, stored, now_ms)));
+    }
+    return list;
+}
+
+/* {NAME: the next fire times that go with it} */
+static json_t *plan_deleted(const struct changeset *set, const json_t *names, int64_t now_ms)
+{
+    const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
+    json_t *times = json_object();
+    size_t i;
+
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        json_t *removed, *added;
+
+        changeset_compare_times(set, name, NULL, json_object_get(stored_jobs, name), now_ms, &removed,
+                                &added);
+        json_object_set_new(times, name, removed);
+        json_decref(added);
+    }
+    return times;
+}
+
+static json_t *make_plan(const struct changeset *set, const json_t *reply, int64_t now_ms)
+{
+    json_t *deleted = json_object_get(reply, "deleted");
+
+    return json_pack("{s:O,s:o,s:o,s:O,s:o,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
+                     plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
+                     plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
+                     "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged",
+                     json_object_get(reply, "unchanged"), "warnings", json_object_get(reply, "warnings"),
+                     "load", changeset_load_summary(set, deleted, now_ms));
+}
+
+/* --- for people ----------------------------------------------------------------------------------------- */
+
+static void print_times(const struct output *out, const char *title, const json_t *times)
+{
+    const json_t *item;
+    size_t i;
+
+    printf("    %s", title);
+    if (!json_is_array(times))
+        printf(" chosen when it is applied");
+    else if (json_array_size(times) == 0)
+        printf(" never by itself");
+    json_array_foreach(times, i, item)
+    {
+        char local[TEXT_NUMBER_BUFFER];
+        int64_t ms;
+
+        if (i == CHANGESET_NEXT_TIMES)
+            printf(", ...");
+        else if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+            printf("%s%s", i ? ", " : " ", when_local(ms, local, sizeof(local)));
+    }
+    putchar('\n');
+}
+
+static void print_apart(const struct output *out, const char *title, const json_t *times)
+{
+    if (json_array_size(times) > 0)
+        print_times(out, title, times);
+}
+
+/* The next changes of the clock that touch it, a line each. */
+static void print_clock_changes(const json_t *job)
+{
+    const json_t *list = json_object_get(job, "clock_changes"), *effect;
+    size_t i;
+
+    json_array_foreach(list, i, effect)
+    {
+        char times[64];
+
+        printf("    clock change: %s is %s\n", dst_effect_times(effect, times, sizeof(times)),
+               dst_effect_words(effect));
+    }
+}
+
+static void print_value(const json_t *value, const char *none)
+{
+    char *dump;
+
+    if (json_is_null(value)) {
+        fputs(none, stdout);
+        return;
+    }
+    dump = json_dumps(value, JSON_ENCODE_ANY);
+    fputs(dump ? dump : "?", stdout);
+    free(dump);
+}
+
+static void print_created(const struct output *out, const json_t *job)
+{
+    printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), json_string_value(json_object_get(job, "job")),
+           output_plain(out));
+    print_times(out, "next:", json_object_get(job, "next_after"));
+    print_clock_changes(job);
+}
+
+static void print_changed(const struct output *out, const json_t *job)
+{
+    const json_t *removed = json_object_get(job, "removed"), *added = json_object_get(job, "added"), *field;
+    bool same = json_is_array(added) && json_array_size(added) + json_array_size(removed) == 0;
+    size_t i;
+
+    printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), json_string_value(json_object_get(job, "job")),
+           output_plain(out));
+    json_array_foreach(json_object_get(job, "fields"), i, field)
+    {
+        const char *name = json_string_value(json_object_get(field, "field"));
+        const char *none = strcmp(name, "(set)") == 0 ? "(none)" : "(default)";
+
+        printf("    %s: ", name);
+        print_value(json_object_get(field, "old"), none);
+        fputs(" -> ", stdout);
+        print_value(json_object_get(field, "new"), none);
+        putchar('\n');
+    }
+    print_times(out, same ? "next, as before:" : "next:", json_object_get(job, "next_after"));
+    print_apart(out, "removed:", removed);
+    print_apart(out, "added:", added);
+    print_clock_changes(job);
+}
+
+static void print_deleted(const struct output *out, const char *name, const json_t *next)
+{
+    printf("%s- %s%s\n", output_tone(out, OUTPUT_BAD), name, output_plain(out));
+    print_apart(out, "removed:", json_object_get(next, name));
+}
+
+static void print_plan(const struct output *out, const json_t *plan, bool changes)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "warnings"), i, item)
+        fprintf(stderr, "warning: %s\n", json_string_value(item));
+    json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
+    json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
+    json_array_foreach(json_object_get(plan, "deleted"), i, item)
+        print_deleted(out, json_string_value(item), json_object_get(plan, "deleted_next"));
+    if (!changes) {
+        puts("Nothing would change.");
+        return;
+    }
+    printf("%zu to create, %zu to change, %zu to delete, %" JSON_INTEGER_FORMAT
+           " unchanged; apply just this with --check-index %" JSON_INTEGER_FORMAT "\n",
+           json_array_size(json_object_get(plan, "created")),
+           json_array_size(json_object_get(plan, "changed")),
+           json_array_size(json_object_get(plan, "deleted")),
+           json_integer_value(json_object_get(plan, "unchanged")),
+           json_integer_value(json_object_get(plan, "index")));
+    launches_print(json_object_get(plan, "load"));
+}
+
+static int show_plan(const struct changeset *set, const json_t *reply)
+{
+    const struct output *out = &set->session->out;
+    bool changes = json_array_size(json_object_get(reply, "created")) > 0 ||
+                   json_array_size(json_object_get(reply, "changed")) > 0 ||
+                   json_array_size(json_object_get(reply, "deleted")) > 0;
+    json_t *plan = make_plan(set, reply, out->now_ms);
+
+    if (!plan)
+        return session_fail(ERR_CORRUPT, "the server's answer lacks something");
+    if (out->format == OUTPUT_TABLE)
+        print_plan(out, plan, changes);
+    else
+        output_value(out, plan);
+    json_decref(plan);
+    return changes ? EXIT_DIFFERS : EXIT_FINE;
+}
+
+static int run_plan(const struct verb_call *call)
+{
+    struct session s;
+    struct changeset set = {0};
+    json_t *body = NULL, *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    code = changeset_load(&set, &s);
+    if (code == EXIT_FINE)
+        body = changeset_body(&set, true, &code);
+    if (body) {
+        session_path(&s, "/v1/apply");
+        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE)
+        code = show_plan(&set, reply);
+    json_decref(reply);
+    json_decref(body);
+    changeset_release(&set);
+    return session_close(&s, code);
+}
+
+const struct verb verb_plan = {
+    .name = "plan",
+    .args = "PATH...",
+    .help = "say what apply would change, in fields and fire times",
+    .text = "Exit code 0 when nothing would change, 1 when something would, above 1 after an error.",
+    .group = VERB_GROUP_FILES,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = options,
+    .run = run_plan,
+};

@@ -1,0 +1,149 @@
+/* runs, run, kill. */
+#include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/human_time.h"
+#include "cronsched/cli/run_view.h"
+
+#include <string.h>
+
+static const struct verb_option no_options[] = {{0}};
+
+static const struct verb_option runs_options[] = {
+    {"state", 0, "waiting|armed|starting|running|retrying|unresolved|ended|skipped", "those in this state"},
+    {"verdict", 0, "VERDICT",
+     "those that ended so: succeeded, failed, timed-out, killed, lost, or a skip's reason"},
+    {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
+    {"until", 0, "TIME", "up to this time"},
+    {"limit", 'n', "N", "at most so many (default 50 in a table, else 10000)"},
+    {0}};
+
+#define RUNS_TABLE_LIMIT 50
+#define RUNS_LIMIT_MAX   10000
+
+/* DURATION from `started` and `ended`, or up to now; the table's own columns. */
+static json_t *with_duration(const struct output *out, const json_t *runs)
+{
+    json_t *copy = json_deep_copy(runs), *run;
+    size_t i;
+
+    json_array_foreach(copy, i, run)
+    {
+        int64_t ms = run_view_duration_ms(run, out->now_ms);
+
+        if (ms >= 0)
+            json_object_set_new(run, "duration", json_integer(ms));
+        json_object_set_new(run, "tries",
+                            json_integer((json_int_t)json_array_size(json_object_get(run, "attempts"))));
+    }
+    return copy;
+}
+
+static void show_runs(const struct output *out, const json_t *runs)
+{
+    static const struct output_column columns[] = {
+        {"RUN", "run", OUTPUT_TEXT},         {"CAUSE", "cause", OUTPUT_TEXT},
+        {"STATE", "state", OUTPUT_STATE},    {"VERDICT", "verdict", OUTPUT_STATE},
+        {"STARTED", "started", OUTPUT_TIME}, {"TOOK", "duration", OUTPUT_MS},
+        {"EXIT", "exit_code", OUTPUT_RIGHT}, {"ATTEMPTS", "tries", OUTPUT_RIGHT},
+    };
+    json_t *shown;
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, runs);
+        return;
+    }
+    shown = with_duration(out, runs);
+    output_rows(out, shown, columns, sizeof(columns) / sizeof(columns[0]), "No runs.");
+    json_decref(shown);
+}
+
+static int run_runs(const struct verb_call *call)
+{
+    struct session s;
+    struct error error;
+    char number[32];
+    long limit = 0;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    if (verb_option_int(call, "limit", 1, RUNS_LIMIT_MAX, &limit, &error) < 0)
+        return session_close(&s, verb_usage(call, "%s", error.text));
+    if (limit == 0)
+        limit = s.out.format == OUTPUT_TABLE ? RUNS_TABLE_LIMIT : RUNS_LIMIT_MAX;
+    snprintf(number, sizeof(number), "%ld", limit);
+    session_path(&s, "/v1/runs");
+    session_query(&s, "job", call->args[0]);
+    session_query(&s, "state", verb_option(call, "state"));
+    session_query(&s, "verdict", verb_option(call, "verdict"));
+    session_query(&s, "limit", number);
+    code = session_query_time(&s, "since", "since", WHEN_PAST);
+    if (code == EXIT_FINE)
+        code = session_query_time(&s, "until", "until", WHEN_PAST);
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    return session_show(&s, show_runs);
+}
+
+const struct verb verb_runs = {
+    .name = "runs",
+    .args = "[JOB]",
+    .help = "list runs, the newest first",
+    .group = VERB_GROUP_RUNS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = runs_options,
+    .run = run_runs,
+};
+
+/* --- run ------------------------------------------------------------------------------------------------ */
+
+static int run_run(const struct verb_call *call)
+{
+    struct session s;
+    int code = session_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return session_close(&s, code);
+    session_path(&s, "/v1/runs/%s", call->args[0]);
+    return session_show(&s, run_view_show);
+}
+
+const struct verb verb_run = {
+    .name = "run",
+    .args = "RUN",
+    .help = "show one run and its attempts",
+    .group = VERB_GROUP_RUNS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_run,
+};
+
+/* --- kill ----------------------------------------------------------------------------------------------- */
+
+static int run_kill(const struct verb_call *call)
+{
+    struct session s;
+    json_t *reply = NULL;
+    int code = session_open(&s, call);
+
+    if (code == EXIT_FINE) {
+        session_path(&s, "/v1/runs/%s/kill", call->args[0]);
+        code = session_send(&s, "POST", NULL, CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
+        output_value(&s.out, reply);
+    else if (code == EXIT_FINE)
+        printf("%s is asked to end\n", call->args[0]);
+    json_decref(reply);
+    return session_close(&s, code);
+}
+
+const struct verb verb_kill = {
+    .name = "kill",
+    .args = "RUN",
+    .help = "end a run: the stop signal, after stop_grace the kill; no retries",
+    .text = "It answers once the wish is recorded; the end itself shows in 'cronsched run'.",
+    .group = VERB_GROUP_RUNS,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_kill,
+};

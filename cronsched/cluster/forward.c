@@ -1,0 +1,234 @@
+/* See forward.h. A passage is one request on its way: waiting for a leader or for a retry (timer), at the
+ * leader (call), or answered there and waiting for this replica to follow (timer). */
+#include "cronsched/cluster/forward.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+
+#include <stdio.h>
+
+#define LOOK_MS          10 /* while following */
+#define FORWARD_WHY_SIZE 512
+
+struct passage {
+    struct list link;
+    struct forward *forward;
+    struct http_request *request;
+    struct peer_call *call;
+    uv_timer_t timer;
+    char *path, *body, *acting;
+    char *url; /* of the leader that was asked last */
+    bool repeatable;
+    uint64_t until_ms;
+    int status; /* of the leader's reply, once it is there */
+    json_t *reply;
+    uint64_t index; /* to be applied here before the reply goes out */
+};
+
+struct forward {
+    struct forward_options o;
+    struct list passages;
+    size_t count; /* not yet freed */
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void finish(struct forward *f)
+{
+    void (*closed)(void *arg) = f->closed;
+    void *arg = f->closed_arg;
+
+    if (!f->closing || f->count > 0)
+        return;
+    free(f);
+    closed(arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct passage *p = handle->data;
+    struct forward *f = p->forward;
+
+    http_request_unref(p->request);
+    json_decref(p->reply);
+    free(p->url);
+    free(p->path);
+    free(p->body);
+    free(p->acting);
+    free(p);
+    f->count--;
+    finish(f);
+}
+
+/* It has been answered. */
+static void passage_end(struct passage *p)
+{
+    list_remove(&p->link);
+    peer_cancel(p->call);
+    p->call = NULL;
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
+static void passage_fail(struct passage *p, int code, const char *text)
+{
+    http_reply_error(p->request, code, "%s", text);
+    passage_end(p);
+}
+
+/* ---- the reply ---- */
+
+static void on_look(uv_timer_t *timer)
+{
+    struct passage *p = timer->data;
+    const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
+
+    if (v->applied < p->index && uv_now(p->forward->o.loop) < p->until_ms) {
+        uv_timer_start(&p->timer, on_look, LOOK_MS, 0);
+        return;
+    }
+    http_reply_json(p->request, p->status, json_incref(p->reply));
+    passage_end(p);
+}
+
+static void passage_send(struct passage *p);
+
+static void on_retry(uv_timer_t *timer)
+{
+    passage_send(timer->data);
+}
+
+static void passage_retry(struct passage *p, int code, const char *why)
+{
+    if (http_answered(p->request)) /* the client is gone, or was told that it takes too long */
+        passage_end(p);
+    else if (uv_now(p->forward->o.loop) + FORWARD_RETRY_MS >= p->until_ms)
+        passage_fail(p, code, why);
+    else
+        uv_timer_start(&p->timer, on_retry, FORWARD_RETRY_MS, 0);
+}
+
+static const char *error_code(const json_t *reply)
+{
+    const char *code = json_string_value(json_object_get(json_object_get(reply, "error"), "code"));
+
+    return code ? code : "";
+}
+
+static void on_answer(void *arg, const struct peer_answer *a)
+{
+    struct passage *p = arg;
+    bool lost = a->outcome == PEER_UNKNOWN;
+    char why[FORWARD_WHY_SIZE] = "no replica leads now";
+
+    p->call = NULL;
+    if (a->outcome == PEER_ANSWERED) {
+        json_decref(p->reply);
+        p->reply = json_loadb(a->body, a->size, 0, NULL);
+        p->status = a->status;
+        if (!p->reply) {
+            passage_retry(p, ERR_INTERNAL, "the leader's reply makes no sense");
+            return;
+        }
+        lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* its reign ended in the middle */
+        if (!lost && strcmp(error_code(p->reply), error_name(ERR_NO_LEADER)) != 0) {
+            p->index = (uint64_t)json_integer_value(json_object_get(p->reply, "index"));
+            p->until_ms = uv_now(p->forward->o.loop) + FORWARD_APPLY_MS;
+            on_look(&p->timer);
+            return;
+        }
+    }
+    if (lost)
+        snprintf(why, sizeof(why), "the leader's answer was lost%s",
+                 p->repeatable ? ", and nobody leads now" : ": it may have happened or not");
+    else if (a->outcome == PEER_NOT_SENT)
+        snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->text);
+    if (lost && !p->repeatable)
+        passage_fail(p, ERR_UNKNOWN, why);
+    else
+        passage_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER, why);
+}
+
+/* ---- the request ---- */
+
+static void passage_send(struct passage *p)
+{
+    const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
+    struct peer_request request = {.url = v->leader_url,
+                                   .method = http_method(p->request),
+                                   .path = p->path,
+                                   .body = p->body,
+                                   .acting = p->acting,
+                                   .timeout_ms = (int64_t)(p->until_ms - uv_now(p->forward->o.loop)),
+                                   .done = on_answer,
+                                   .arg = p};
+    struct error error = {0};
+
+    free(p->url);
+    p->url = alloc_text(v->leader_url);
+    if (!v->leader_url || !v->leader_url[0])
+        passage_retry(p, ERR_NO_LEADER, "no replica leads now");
+    else if (peer_start(&p->call, p->forward->o.peer, &request, &error) < 0)
+        passage_fail(p, error.code, error.text);
+}
+
+/* Doing it again does what doing it once does. */
+static bool is_repeatable(const struct http_request *request, const json_t *body)
+{
+    const char *path = http_raw_target(request);
+
+    if (strstr(path, "/trigger"))
+        return json_is_string(json_object_get(body, "key"));
+    return strcmp(http_method(request), "DELETE") != 0 && !strstr(path, "/backfill") &&
+           !strstr(path, "/step-down");
+}
+
+void forward_new(struct forward **ret, const struct forward_options *options)
+{
+    struct forward *f = alloc_zero(sizeof(*f));
+
+    f->o = *options;
+    list_init(&f->passages);
+    *ret = f;
+}
+
+void forward_request(struct forward *f, struct http_request *request)
+{
+    const struct auth_identity *who = http_caller(request);
+    const json_t *body = http_body(request);
+    struct passage *p;
+    char acting[AUTH_CALLER_SIZE + 16];
+
+    if (f->closing || f->count >= FORWARD_CALLS_MAX) {
+        http_reply_error(request, f->closing ? ERR_NO_LEADER : ERR_LIMIT,
+                         f->closing ? "this server is stopping" : "too many requests for the leader");
+        return;
+    }
+    p = alloc_zero(sizeof(*p));
+    p->forward = f;
+    p->request = http_request_ref(request);
+    p->path = alloc_text(http_raw_target(request));
+    p->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    p->repeatable = is_repeatable(request, body);
+    snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
+    p->acting = alloc_text(acting);
+    p->until_ms = uv_now(f->o.loop) + FORWARD_MS;
+    uv_timer_init(f->o.loop, &p->timer);
+    p->timer.data = p;
+    f->count++;
+    list_append(&f->passages, &p->link);
+    passage_send(p);
+}
+
+void forward_close(struct forward *f, void (*done)(void *arg), void *arg)
+{
+    f->closing = true;
+    f->closed = done;
+    f->closed_arg = arg;
+    LIST_EACH_SAFE(link, &f->passages)
+    {
+        passage_fail(LIST_ITEM(link, struct passage, link), ERR_UNKNOWN,
+                     "this server is stopping; the leader may have done it or not");
+    }
+    finish(f);
+}

@@ -1,0 +1,36 @@
+/* Requests that only the leader can answer, taken by a standby: sent on to the leader, and its reply given
+ * back.
+ *
+ * Happy path: forward_request -> the leader answers -> this replica waits until it has applied what was
+ * written (so that a read here sees it) -> reply.
+ * Failures: nobody leads, or the connection is refused: again, as long as the request has time, so that a
+ * failover is not seen. An answer that is lost: sent again when doing it twice does no harm (a trigger with a
+ * key, an apply, ...), else `unknown`, honestly.
+ *
+ * Borrows the peer client and the view. One thread: the loop's.
+ */
+#pragma once
+
+#include "cronsched/cluster/peer.h"
+#include "cronsched/http/http.h"
+#include "leader/replicated/replicated.h"
+
+#define FORWARD_CALLS_MAX 1000
+#define FORWARD_RETRY_MS  100
+#define FORWARD_MS        25000 /* for all tries; below HTTP_ANSWER_MS */
+#define FORWARD_APPLY_MS  2000  /* for this replica to apply what the leader wrote */
+
+struct forward_options {
+    uv_loop_t *loop;
+    struct peer *peer;
+    const struct replicated_view *(*view)(void *arg);
+    void *arg;
+};
+
+struct forward;
+
+void forward_new(struct forward **ret, const struct forward_options *options);
+/* Takes the request and answers it. */
+void forward_request(struct forward *forward, struct http_request *request);
+/* Answers what waits with an error; done is called once, from the loop. */
+void forward_close(struct forward *forward, void (*done)(void *arg), void *arg);

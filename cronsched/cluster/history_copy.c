@@ -1,0 +1,186 @@
+#include "cronsched/cluster/history_copy.h"
+
+#include "cronsched/cluster/member_info.h"
+#include "cronsched/io/log.h"
+#include "jobs/base/alloc.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct history_copy {
+    struct history_copy_options o;
+    uv_timer_t timer;
+    uint64_t first, last, below; /* of the gap that is being filled; older ones begin below */
+    bool busy;                   /* from a look to its end */
+    bool with_history;           /* it owes an answer */
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t url_count, next;
+    struct peer_call *call;
+    uint64_t copied; /* batches, in this look */
+    bool stopping, timer_closed;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+static void look(struct history_copy *c);
+static void ask_next(struct history_copy *c);
+
+static void forget_urls(struct history_copy *c)
+{
+    for (size_t i = 0; i < c->url_count; i++)
+        free(c->urls[i]);
+    c->url_count = c->next = 0;
+}
+
+static void finish_stop(struct history_copy *c)
+{
+    void (*stopped)(void *arg) = c->stopped;
+    void *arg = c->stopped_arg;
+
+    if (!c->stopping || !c->timer_closed || c->with_history)
+        return;
+    forget_urls(c);
+    free(c);
+    stopped(arg);
+}
+
+static void look_ends(struct history_copy *c)
+{
+    if (c->copied > 0)
+        log_event(LOG_NOTE, "history-copied", LOG_INT("batches", (int64_t)c->copied),
+                  LOG_TEXT("text", "history that was missing here came from other replicas"));
+    c->busy = false;
+    c->copied = c->below = 0;
+    forget_urls(c);
+}
+
+/* ---- taking a page in ---- */
+
+static void on_filled(void *arg, const struct error *error)
+{
+    struct history_copy *c = arg;
+
+    c->with_history = false;
+    if (c->stopping) {
+        finish_stop(c);
+    } else if (error) {
+        log_event(LOG_WARN, "history-copy", LOG_TEXT("from", c->urls[c->next - 1]),
+                  LOG_TEXT("text", error->text));
+        ask_next(c);
+    } else {
+        look(c); /* is there more? */
+    }
+}
+
+/* ---- asking ---- */
+
+static void on_page(void *arg, const struct peer_answer *answer)
+{
+    struct history_copy *c = arg;
+    json_t *page = NULL;
+
+    c->call = NULL;
+    if (answer->outcome == PEER_ANSWERED && answer->status == 200)
+        page = json_loadb(answer->body, answer->size, JSON_REJECT_DUPLICATES, NULL);
+    if (!page || (uint64_t)json_integer_value(json_object_get(page, "first")) != c->first) {
+        json_decref(page);
+        ask_next(c);
+        return;
+    }
+    c->copied += (uint64_t)json_integer_value(json_object_get(page, "last")) - c->first + 1;
+    c->with_history = true;
+    c->o.history->ops->fill(c->o.history, page, on_filled, c);
+}
+
+/* Nobody has it: perhaps an older one. */
+static void give_up_gap(struct history_copy *c)
+{
+    c->below = c->first;
+    look(c);
+}
+
+static void ask_next(struct history_copy *c)
+{
+    char path[96];
+    struct peer_request q = {
+        .method = "GET", .path = path, .timeout_ms = HISTORY_COPY_REPLY_MS, .done = on_page, .arg = c};
+
+    snprintf(path, sizeof(path), "/v1/peer/history?first=%" PRIu64 "&last=%" PRIu64, c->first, c->last);
+    while (c->next < c->url_count) {
+        q.url = c->urls[c->next++];
+        if (peer_start(&c->call, c->o.peer, &q, NULL) == 0)
+            return;
+    }
+    give_up_gap(c);
+}
+
+/* ---- looking ---- */
+
+static void on_gap(void *arg, json_t *gap, const struct error *error)
+{
+    struct history_copy *c = arg;
+
+    (void)error; /* it was told by the history itself */
+    c->with_history = false;
+    if (c->stopping) {
+        finish_stop(c);
+    } else if (!json_is_object(gap)) {
+        look_ends(c);
+    } else {
+        c->first = (uint64_t)json_integer_value(json_object_get(gap, "first"));
+        c->last = (uint64_t)json_integer_value(json_object_get(gap, "last"));
+        forget_urls(c);
+        c->url_count = roster_others(c->o.view(c->o.arg), c->o.self, NULL, c->urls);
+        ask_next(c);
+    }
+    json_decref(gap);
+}
+
+static void look(struct history_copy *c)
+{
+    struct history_query q = {.kind = HISTORY_GAP, .first = c->below};
+
+    c->with_history = true;
+    c->o.history->ops->query(c->o.history, &q, on_gap, c);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct history_copy *c = timer->data;
+
+    if (c->busy || !c->o.view(c->o.arg)->connected)
+        return;
+    c->busy = true;
+    look(c);
+}
+
+/* ---- life ---- */
+
+void history_copy_start(struct history_copy **ret, const struct history_copy_options *o)
+{
+    struct history_copy *c = alloc_zero(sizeof(*c));
+
+    c->o = *o;
+    uv_timer_init(o->loop, &c->timer);
+    c->timer.data = c;
+    uv_timer_start(&c->timer, on_timer, HISTORY_COPY_LOOK_MS, HISTORY_COPY_LOOK_MS);
+    *ret = c;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct history_copy *c = handle->data;
+
+    c->timer_closed = true;
+    finish_stop(c);
+}
+
+void history_copy_stop(struct history_copy *c, void (*done)(void *arg), void *arg)
+{
+    c->stopping = true;
+    c->stopped = done;
+    c->stopped_arg = arg;
+    peer_cancel(c->call);
+    c->call = NULL;
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+}

@@ -1,0 +1,27 @@
+/* The roster of a cluster: what its replicas say of themselves, found, ordered and compared. Pure: a view of
+ * the journal in, answers out; `self` is the id of the replica that asks.
+ */
+#pragma once
+
+#include "leader/replicated/replicated.h"
+
+#define ROSTER_OFFSET_WARN_MS 500  /* of a wall clock against ZooKeeper's */
+#define ROSTER_OFFSET_MAX_MS  5000 /* beyond it a replica does not lead */
+
+/* The data folder that an attempt's id names, if its engine's attempts belong to one; else NULL. */
+const char *roster_host_of(const char *attempt_id);
+/* The replica with that data folder; borrowed, NULL: it is away. */
+const struct replicated_member *roster_host(const struct replicated_view *view, const char *host);
+const char *roster_url(const struct replicated_member *member); /* NULL: none known */
+
+/* True when the log of this attempt is being written at `self`: by the replica whose process it is, or by the
+ * leader. id NULL: it has none yet. */
+bool roster_collects(const struct replicated_view *view, const char *self, const char *attempt_id);
+/* The URLs of the other replicas, those first that are likeliest to have that log: the one that collects it,
+ * the leader. Each is the caller's to free. attempt_id NULL: the leader first. */
+size_t roster_others(const struct replicated_view *view, const char *self, const char *attempt_id,
+                     char *ret[REPLICATED_MEMBERS_MAX]);
+
+json_t *roster_rows(const struct replicated_view *view); /* the contract's `replicas` */
+/* What ought to be alike and is not: [{"what":"tzdata","text":"r1: 2025b, r2: 2026a"}]. */
+json_t *roster_differences(const struct replicated_view *view);

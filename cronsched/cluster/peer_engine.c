@@ -1,0 +1,213 @@
+/* See peer_engine.h. */
+#include "cronsched/cluster/peer_engine.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct pending {
+    struct list link;
+    uint64_t ticket;
+    struct http_request *request;
+};
+
+struct peer_engine {
+    struct engine_host host; /* first */
+    struct engine_host *under;
+    struct list pending;
+    size_t count;
+    uint64_t next;
+};
+
+static struct peer_engine *of(struct engine_host *host)
+{
+    return (struct peer_engine *)(void *)host;
+}
+
+static void pending_free(struct peer_engine *p, struct pending *x)
+{
+    list_remove(&x->link);
+    http_request_unref(x->request);
+    free(x);
+    p->count--;
+}
+
+/* Requests whose time is up: their engine has forgotten them, or is slow. */
+static void drop_answered(struct peer_engine *p)
+{
+    LIST_EACH_SAFE(link, &p->pending)
+    {
+        struct pending *x = LIST_ITEM(link, struct pending, link);
+
+        if (http_answered(x->request))
+            pending_free(p, x);
+    }
+}
+
+/* ---- the host ---- */
+
+static void host_answer(struct engine_host *host, const struct engine_answer *a)
+{
+    struct peer_engine *p = of(host);
+
+    if (!(a->ticket & PEER_ENGINE_TICKET)) {
+        p->under->answer(p->under, a);
+        return;
+    }
+    LIST_EACH(link, &p->pending)
+    {
+        struct pending *x = LIST_ITEM(link, struct pending, link);
+
+        if (x->ticket != a->ticket)
+            continue;
+        http_reply_json(x->request, 200,
+                        json_pack("{s:s,s:I,s:I,s:i,s:s?,s:s?}", "event", engine_event_name(a->event),
+                                  "started", (json_int_t)a->started_ms, "at", (json_int_t)a->at_ms,
+                                  "exit_code", a->exit_code, "cause", a->cause, "text", a->text));
+        pending_free(p, x);
+        return;
+    }
+}
+
+static bool host_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
+{
+    return of(host)->under->keep(of(host)->under, run, attempt, epoch, id);
+}
+
+static int64_t host_now_ms(struct engine_host *host)
+{
+    return of(host)->under->now_ms(of(host)->under);
+}
+
+static int64_t host_epoch(struct engine_host *host)
+{
+    return of(host)->under->epoch(of(host)->under);
+}
+
+static const char *host_cluster(struct engine_host *host)
+{
+    return of(host)->under->cluster(of(host)->under);
+}
+
+static void host_back(struct engine_host *host, const struct engine *engine)
+{
+    of(host)->under->back(of(host)->under, engine);
+}
+
+struct peer_engine *peer_engine_new(struct engine_host *under)
+{
+    struct peer_engine *p = alloc_zero(sizeof(*p));
+
+    p->host = (struct engine_host){host_answer, host_keep, host_now_ms, host_epoch, host_cluster, host_back};
+    p->under = under;
+    list_init(&p->pending);
+    return p;
+}
+
+struct engine_host *peer_engine_host(struct peer_engine *p)
+{
+    return &p->host;
+}
+
+void peer_engine_free(struct peer_engine *p)
+{
+    if (!p)
+        return;
+    while (!list_empty(&p->pending))
+        pending_free(p, LIST_ITEM(p->pending.next, struct pending, link));
+    free(p);
+}
+
+/* ---- requests ---- */
+
+struct asked {
+    const char *engine, *op, *job, *run, *name, *id, *boot;
+    json_t *def;
+    int attempt, try, may_have_run;
+    json_int_t epoch, reign;
+};
+
+static int read_body(const json_t *body, struct asked *a, struct error *error)
+{
+    json_error_t why;
+    json_t *boot;
+
+    if (json_unpack_ex((json_t *)(uintptr_t)body, &why, 0,
+                       "{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:o,s:b}", "engine", &a->engine, "op",
+                       &a->op, "job", &a->job, "def", &a->def, "run", &a->run, "attempt", &a->attempt, "try",
+                       &a->try, "epoch", &a->epoch, "reign", &a->reign, "name", &a->name, "id", &a->id,
+                       "boot", &boot, "may_have_run", &a->may_have_run) < 0)
+        return error_set(error, ERR_INVALID, "%s", why.text);
+    a->boot = json_string_value(boot);
+    return 0;
+}
+
+static bool op_parse(const char *name, enum engine_op *ret)
+{
+    static const enum engine_op allowed[] = {ENGINE_FENCE, ENGINE_STOP, ENGINE_DISCARD};
+
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+        if (strcmp(engine_op_name(allowed[i]), name) == 0) {
+            *ret = allowed[i];
+            return true;
+        }
+    return false;
+}
+
+static void submit(struct peer_engine *p, struct http_request *request, struct engine *engine,
+                   enum engine_op op, const struct asked *a, const struct job *job)
+{
+    struct pending *x = alloc_zero(sizeof(*x));
+    struct engine_request r = {.ticket = PEER_ENGINE_TICKET | p->next++,
+                               .job = job,
+                               .run = a->run,
+                               .attempt = a->attempt,
+                               .try = a->try,
+                               .epoch = a->epoch,
+                               .name = a->name,
+                               .id = a->id,
+                               .boot = a->boot,
+                               .may_have_run = a->may_have_run};
+
+    x->ticket = r.ticket;
+    x->request = http_request_ref(request);
+    list_append(&p->pending, &x->link);
+    p->count++;
+    assert(engine); /* the caller found it */
+    engine->ops->submit(engine, op, &r);
+}
+
+void peer_engine_request(struct peer_engine *p, struct http_request *request, struct engine *const *engines,
+                         size_t engine_count, int64_t epoch, struct zone_source *zones)
+{
+    struct asked a = {0};
+    struct error error = {0};
+    struct job *job = NULL;
+    struct engine *engine = NULL;
+    enum engine_op op = ENGINE_FENCE;
+    int rc = http_caller(request)->replica ? read_body(http_body(request), &a, &error)
+                                           : error_set(&error, ERR_DENIED, "this is for replicas only");
+
+    drop_answered(p);
+    for (size_t i = 0; rc == 0 && i < engine_count; i++)
+        if (strcmp(engines[i]->name, a.engine) == 0)
+            engine = engines[i];
+    if (rc == 0 && a.reign < epoch)
+        rc = error_set(&error, ERR_DEPOSED, "epoch %lld reigns, not %lld", (long long)epoch,
+                       (long long)a.reign);
+    if (rc == 0 && (!engine || strcmp(engine->type, "process") != 0))
+        rc = error_set(&error, ERR_NOT_FOUND, "no process engine %s here", a.engine);
+    if (rc == 0 && !op_parse(a.op, &op))
+        rc = error_set(&error, ERR_INVALID, "op: %s is not for others to ask", a.op);
+    if (rc == 0 && p->count >= PEER_ENGINE_MAX)
+        rc = error_set(&error, ERR_LIMIT, "too many requests of replicas are under way");
+    if (rc == 0)
+        rc = job_from_json(&job, a.job, a.def, zones, &error);
+    if (rc < 0)
+        http_reply_failure(request, &error);
+    else
+        submit(p, request, engine, op, &a, job);
+    job_unref(job);
+}

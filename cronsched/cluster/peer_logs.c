@@ -1,0 +1,234 @@
+/* See peer_logs.h. A passage has up to two ends: the call to a replica, and the client's stream once a
+ * replica has answered 200. It is over when neither is left; its timer ends calls that may not be ended from
+ * within.
+ */
+#include "cronsched/cluster/peer_logs.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+#include "leader/replicated/replicated.h"
+
+#include <stdio.h>
+
+struct passage {
+    struct list link;
+    struct peer_logs *logs;
+    struct http_request *request;
+    struct http_stream *stream;
+    struct peer_call *call;
+    uv_timer_t timer;
+    char *path, *acting;
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t url_count, next;
+    bool follow, paused, over;
+    bool silent; /* one of them did not answer */
+    char why[256];
+};
+
+struct peer_logs {
+    uv_loop_t *loop;
+    struct peer *peer;
+    struct list passages;
+    size_t count; /* not yet freed */
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void finish(struct peer_logs *l)
+{
+    void (*closed)(void *arg) = l->closed;
+    void *arg = l->closed_arg;
+
+    if (!l->closing || l->count > 0)
+        return;
+    free(l);
+    closed(arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct passage *p = handle->data;
+    struct peer_logs *l = p->logs;
+
+    http_request_unref(p->request);
+    for (size_t i = 0; i < p->url_count; i++)
+        free(p->urls[i]);
+    free(p->path);
+    free(p->acting);
+    free(p);
+    l->count--;
+    finish(l);
+}
+
+/* When the client has all that it will get. */
+static void passage_end(struct passage *p)
+{
+    if (p->over)
+        return;
+    p->over = true;
+    list_remove(&p->link);
+    peer_cancel(p->call);
+    p->call = NULL;
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
+/* ---- the client ---- */
+
+static void on_drained(void *arg)
+{
+    struct passage *p = arg;
+
+    if (!p->paused || !p->call)
+        return;
+    p->paused = false;
+    peer_resume(p->call);
+}
+
+static void on_client_closed(void *arg)
+{
+    struct passage *p = arg;
+
+    p->stream = NULL;
+    passage_end(p);
+}
+
+static void on_no_client(uv_timer_t *timer)
+{
+    passage_end(timer->data);
+}
+
+/* ---- the replica ---- */
+
+static void passage_next(struct passage *p);
+
+static void on_opened(void *arg, int status)
+{
+    static const struct http_stream_events events = {on_drained, on_client_closed};
+    struct passage *p = arg;
+
+    if (status != 200)
+        return;
+    p->stream = http_reply_stream(p->request, 200, PEER_LOGS_TEXT, &events, p);
+    if (!p->stream) /* a HEAD, or gone */
+        uv_timer_start(&p->timer, on_no_client, 0, 0);
+}
+
+static bool on_data(void *arg, const char *bytes, size_t size)
+{
+    struct passage *p = arg;
+    int rc;
+
+    if (!p->stream)
+        return true;
+    if (p->paused)
+        return false;
+    rc = http_stream_write(p->stream, bytes, size);
+    p->paused = rc == ERR_BUSY; /* these are taken, no more */
+    if (rc < 0 && rc != ERR_BUSY)
+        http_stream_cut(p->stream);
+    return true;
+}
+
+static void on_done(void *arg, const struct peer_answer *a)
+{
+    struct passage *p = arg;
+
+    p->call = NULL;
+    if (p->stream && a->outcome == PEER_ANSWERED) {
+        http_stream_end(p->stream);
+    } else if (p->stream) {
+        http_stream_cut(p->stream);
+    } else if (uv_is_active((uv_handle_t *)&p->timer)) {
+        return; /* nobody is there: the timer's */
+    } else {
+        if (a->outcome != PEER_ANSWERED || a->status != 404) {
+            p->silent = true;
+            snprintf(p->why, sizeof(p->why), "%.200s", a->outcome == PEER_ANSWERED ? a->body : a->text);
+        }
+        passage_next(p);
+    }
+}
+
+/* Asks the next replica, or answers that none has it. */
+static void passage_next(struct passage *p)
+{
+    struct peer_request request = {.method = "GET",
+                                   .path = p->path,
+                                   .acting = p->acting,
+                                   .idle_ms = p->follow ? 0 : PEER_LOGS_IDLE_MS,
+                                   .opened = on_opened,
+                                   .data = on_data,
+                                   .done = on_done,
+                                   .arg = p};
+    struct error error = {0};
+
+    while (p->next < p->url_count && !http_answered(p->request)) {
+        request.url = p->urls[p->next++];
+        if (peer_start(&p->call, p->logs->peer, &request, &error) == 0)
+            return;
+        p->silent = true;
+        snprintf(p->why, sizeof(p->why), "%.200s", error.text);
+    }
+    if (p->silent)
+        http_reply_error(p->request, ERR_UNREACHABLE, "the log lies at a replica that does not answer: %s",
+                         p->why);
+    else
+        http_reply_error(p->request, ERR_NOT_FOUND, "no replica has kept this log");
+    passage_end(p);
+}
+
+/* ---- the face ---- */
+
+void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, struct peer *peer)
+{
+    struct peer_logs *l = alloc_zero(sizeof(*l));
+
+    l->loop = loop;
+    l->peer = peer;
+    list_init(&l->passages);
+    *ret = l;
+}
+
+void peer_logs_pass(struct peer_logs *l, struct http_request *request, const char *path, bool follow,
+                    char **urls, size_t url_count)
+{
+    const struct auth_identity *who = http_caller(request);
+    struct passage *p = alloc_zero(sizeof(*p));
+    char acting[AUTH_CALLER_SIZE + 16];
+
+    snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
+    p->logs = l;
+    p->request = http_request_ref(request);
+    p->path = alloc_text(path);
+    p->acting = alloc_text(acting);
+    p->follow = follow;
+    memcpy(p->urls, urls, url_count * sizeof(*urls));
+    p->url_count = url_count;
+    uv_timer_init(l->loop, &p->timer);
+    p->timer.data = p;
+    l->count++;
+    list_append(&l->passages, &p->link);
+    if (l->closing || l->count > PEER_LOGS_MAX) {
+        http_reply_error(request, l->closing ? ERR_NO_LEADER : ERR_LIMIT,
+                         l->closing ? "this server is stopping" : "too many logs of other replicas are read");
+        passage_end(p);
+    } else {
+        passage_next(p);
+    }
+}
+
+void peer_logs_close(struct peer_logs *l, void (*done)(void *arg), void *arg)
+{
+    l->closing = true;
+    l->closed = done;
+    l->closed_arg = arg;
+    LIST_EACH_SAFE(link, &l->passages)
+    {
+        struct passage *p = LIST_ITEM(link, struct passage, link);
+
+        http_reply_error(p->request, ERR_NO_LEADER, "this server is stopping");
+        passage_end(p);
+    }
+    finish(l);
+}

@@ -1,0 +1,28 @@
+/* Logs that lie at other replicas: a request for one is passed on to whoever has it, and what comes is given
+ * to the client as it comes.
+ *
+ * Happy path: peer_logs_pass -> the likeliest replica answers 200 -> its bytes go out -> both end.
+ * Failures: a replica that has no such log, or does not answer: the next one. None has it: not found; none
+ * answers: unreachable. The stream breaks: the client's is cut, so that it can tell, and asks again. The
+ * client goes: the call to the replica is ended.
+ *
+ * Borrows the peer client. One thread: the loop's.
+ */
+#pragma once
+
+#include "cronsched/cluster/peer.h"
+#include "cronsched/http/http.h"
+
+#define PEER_LOGS_MAX     64 /* at once */
+#define PEER_LOGS_TEXT    "text/plain; charset=utf-8"
+#define PEER_LOGS_IDLE_MS 60000 /* of one that is not followed */
+
+struct peer_logs;
+
+void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, struct peer *peer);
+/* Answers the request. path: with its query. urls: of those that may have it, likeliest first; takes them. */
+void peer_logs_pass(struct peer_logs *logs, struct http_request *request, const char *path, bool follow,
+                    char **urls, size_t url_count);
+/* Ends what is under way; the server that took the requests is closed by then. done is called once, from the
+ * loop. */
+void peer_logs_close(struct peer_logs *logs, void (*done)(void *arg), void *arg);

@@ -1,0 +1,691 @@
+/* See replica.h. Happy path: open reads what the data folder remembers of its cluster, opens the coordinator,
+ * makes the core; the core's events go to the scheduler. Whenever the core says that something changed: the
+ * connection to the leader is turned to whoever leads now, and the cluster's uuid is remembered.
+ *
+ * Failures are the core's to handle: this file only knows the facts (which engines answer, how late the
+ * leader is). A leader that misses fire times is first reported, and deposed at the next look if it still
+ * does.
+ */
+#include "cronsched/cluster/replica.h"
+
+#include "cronsched/cluster/forward.h"
+#include "cronsched/cluster/history_copy.h"
+#include "cronsched/cluster/member_info.h"
+#include "cronsched/cluster/peer.h"
+#include "cronsched/cluster/peer_engine.h"
+#include "cronsched/cluster/peer_logs.h"
+#include "cronsched/cluster/process_remote.h"
+#include "cronsched/cluster/run_log_copy.h"
+#include "cronsched/engines/process/process.h"
+#include "cronsched/io/log.h"
+#include "jobs/base/alloc.h"
+#include "jobs/state/state.h"
+#include "leader/leader_watch.h"
+#include "leader/zookeeper/zookeeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define UUID_SIZE  40
+#define PATH_BYTES 4096
+#define AUTH_BYTES 512
+
+struct replica {
+    struct replica_options o;
+    struct coord *coord;
+    struct journal *journal;
+    struct replicated_env env;
+    struct replicated_host host;
+    struct leader_watch *watch;
+    struct peer *peer;
+    struct forward *forward;
+    struct peer_logs *logs;
+    struct history_copy *history_copy;
+    struct peer_engine *peer_engine;
+    const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
+    size_t process_host_count;
+    struct api *api; /* NULL: not yet, or closed */
+    char secret[72];
+    uv_timer_t wake, look, retire;
+    uv_work_t note; /* writes the cluster's uuid into the data folder */
+    bool noting, swept, closing;
+    int handles;
+    char known[UUID_SIZE], config_hash[33];
+    char servers[1024], root[256];
+    size_t members_seen;
+    uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
+    void (*retired)(void *arg); /* NULL: nobody waits for it */
+    void *retired_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- environment ---- */
+
+static uint64_t boot_now(void *arg)
+{
+    struct timespec t;
+
+    (void)arg;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int64_t wall_now(void *arg)
+{
+    struct timespec t;
+
+    (void)arg;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint64_t random_number(void *arg)
+{
+    uint64_t value;
+
+    (void)arg;
+    if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+        abort(); /* the kernel always has it once it runs */
+    return value;
+}
+
+static void on_wake(uv_timer_t *timer)
+{
+    struct replica *r = timer->data;
+
+    replicated_tick(r->journal);
+}
+
+static void wake_at(void *arg, uint64_t boot_ms)
+{
+    struct replica *r = arg;
+    uint64_t now = boot_now(NULL);
+
+    if (!r->closing)
+        uv_timer_start(&r->wake, on_wake, boot_ms > now ? boot_ms - now : 0, 0);
+}
+
+static void to_log(void *arg, int level, const char *event, const char *text)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE};
+
+    (void)arg;
+    log_event(levels[level & 3], event, LOG_TEXT("text", text));
+}
+
+/* ---- facts ---- */
+
+static size_t engines_reachable(const struct replica *r)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < *r->o.engine_count; i++) {
+        struct engine_status status = {0};
+
+        r->o.engines[i]->ops->status(r->o.engines[i], &status);
+        n += status.reachable;
+    }
+    return n;
+}
+
+static bool clock_is_off(const struct replicated_view *v)
+{
+    return v->offset_known && (v->offset_ms > ROSTER_OFFSET_MAX_MS || v->offset_ms < -ROSTER_OFFSET_MAX_MS);
+}
+
+/* Old zone rules fire at wrong times: whoever has the newest goes first. */
+static bool others_have_newer_tzdata(const struct replica *r, const struct replicated_view *v)
+{
+    const char *mine = r->o.zones->version(r->o.zones);
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const json_t *facts = v->members[i].facts;
+
+        if (tzdata_older(mine, json_string_value(json_object_get(facts, "tzdata"))) &&
+            json_is_true(json_object_get(facts, "fit")))
+            return true;
+    }
+    return false;
+}
+
+static bool host_fit(void *arg, const char **ret_why)
+{
+    struct replica *r = arg;
+
+    if (clock_is_off(replicated_view(r->journal))) {
+        *ret_why = "its clock is more than 5 s off ZooKeeper's";
+        return false;
+    }
+    if (engines_reachable(r) == 0) {
+        *ret_why = "none of its engines answers";
+        return false;
+    }
+    if (others_have_newer_tzdata(r, replicated_view(r->journal))) {
+        *ret_why = "another replica has newer tzdata";
+        return false;
+    }
+    return true;
+}
+
+static json_t *host_member(void *arg)
+{
+    struct replica *r = arg;
+
+    json_t *hosts = json_array(), *state = json_null();
+    uint64_t index;
+    const char *hash = scheduler_state_hash(r->o.scheduler, &index);
+
+    if (hash)
+        state = json_pack("{s:I, s:s}", "index", (json_int_t)index, "hash", hash);
+    for (size_t i = 0; i < r->process_host_count; i++)
+        json_array_append_new(hosts, json_string(r->process_hosts[i]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "url", r->o.config->advertise, "version",
+                     CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config", r->config_hash,
+                     "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts, "state",
+                     state);
+}
+
+static uint64_t host_durable(void *arg)
+{
+    struct replica *r = arg;
+
+    return r->o.history->ops->applied(r->o.history);
+}
+
+/* ---- the cluster that this data folder belongs to ---- */
+
+static const char *note_path(const struct replica *r, const char *suffix, char path[PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/cluster%s", r->o.config->data_dir, suffix);
+    return path;
+}
+
+static void read_note(struct replica *r)
+{
+    char path[PATH_BYTES];
+    FILE *f = fopen(note_path(r, "", path), "re");
+
+    if (f) {
+        if (!fgets(r->known, sizeof(r->known), f))
+            r->known[0] = '\0';
+        r->known[strcspn(r->known, "\n")] = '\0';
+        fclose(f);
+    }
+}
+
+static void write_note(uv_work_t *work)
+{
+    struct replica *r = work->data;
+    char path[PATH_BYTES], fresh[PATH_BYTES];
+    int fd = open(note_path(r, ".new", fresh), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    bool fine = fd >= 0 && dprintf(fd, "%s\n", r->known) > 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    if (!fine || rename(fresh, note_path(r, "", path)) < 0)
+        log_event(LOG_WARN, "cluster-note", LOG_TEXT("file", path), LOG_TEXT("text", strerror(errno)));
+}
+
+static void finish_close(struct replica *r);
+
+static void on_note_written(uv_work_t *work, int status)
+{
+    struct replica *r = work->data;
+
+    (void)status;
+    r->noting = false;
+    if (r->closing)
+        finish_close(r);
+}
+
+static void remember_cluster(struct replica *r, const char *uuid)
+{
+    if (!uuid[0] || strcmp(uuid, r->known) == 0 || r->noting)
+        return;
+    snprintf(r->known, sizeof(r->known), "%s", uuid);
+    snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", uuid);
+    r->noting = true;
+    r->note.data = r;
+    uv_queue_work(r->o.loop, &r->note, write_note, on_note_written);
+}
+
+/* ---- what changes ---- */
+
+static void on_leader_gone(void *arg, int64_t epoch)
+{
+    struct replica *r = arg;
+
+    log_event(LOG_NOTE, "leader-gone", LOG_INT("epoch", epoch),
+              LOG_TEXT("text", "its connection closed, and its address refuses another"));
+    replicated_leader_gone(r->journal, epoch);
+}
+
+/* HOST and PORT of http://HOST:PORT, https://[V6]:PORT. */
+static bool url_address(const char *url, char host[256], char port[8])
+{
+    const char *at = url ? strstr(url, "://") : NULL, *colon;
+
+    if (!at)
+        return false;
+    at += 3;
+    colon = strrchr(at, ':');
+    if (!colon || (*at == '[' && colon[-1] != ']'))
+        return false;
+    if (*at == '[')
+        snprintf(host, 256, "%.*s", (int)(colon - at - 2), at + 1);
+    else
+        snprintf(host, 256, "%.*s", (int)(colon - at), at);
+    snprintf(port, 8, "%.7s", colon + 1);
+    return host[0] && port[0];
+}
+
+static void share_secret(struct replica *r, const char *secret)
+{
+    if (strcmp(secret, r->secret) == 0)
+        return;
+    snprintf(r->secret, sizeof(r->secret), "%s", secret);
+    peer_set_secret(r->peer, secret);
+    if (r->api)
+        api_set_secret(r->api, secret);
+}
+
+static void on_retired(uv_timer_t *timer)
+{
+    struct replica *r = timer->data;
+    void (*retired)(void *arg) = r->retired;
+
+    r->retired = NULL;
+    retired(r->retired_arg);
+}
+
+/* A replica that came back can tell of the processes that it started. */
+static void notice_members(struct replica *r, size_t count)
+{
+    struct engine_host *host = replica_engine_host(r);
+
+    if (count > r->members_seen)
+        host->back(host, NULL);
+    r->members_seen = count;
+}
+
+static void host_changed(void *arg)
+{
+    struct replica *r = arg;
+    const struct replicated_view *v = replicated_view(r->journal);
+    char host[256], port[8];
+
+    remember_cluster(r, v->cluster);
+    share_secret(r, v->secret);
+    notice_members(r, v->member_count);
+    if (r->retired && !v->leading)
+        uv_timer_start(&r->retire, on_retired, 0, 0);
+    if (v->leading || !v->leader || strcmp(v->leader, r->o.id) == 0 ||
+        !url_address(v->leader_url, host, port))
+        leader_watch_stop(r->watch);
+    else
+        leader_watch_set(r->watch, host, port, v->epoch);
+    if ((v->leading || v->current) && !r->swept) {
+        r->swept = true;
+        log_copies_sweep(r->o.copies);
+    }
+}
+
+/* Gray failure: the leader lives, and does not fire. */
+static void on_look(uv_timer_t *timer)
+{
+    struct replica *r = timer->data;
+    const struct replicated_view *v = replicated_view(r->journal);
+    char text[256];
+
+    if (v->leading || !v->current || !v->leader || !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
+        r->late_epoch = 0;
+        return;
+    }
+    log_event(LOG_WARN, "leader-late", LOG_TEXT("leader", v->leader), LOG_INT("epoch", v->epoch),
+              LOG_TEXT("text", text));
+    if (r->late_epoch == (uint64_t)v->epoch)
+        replicated_depose(r->journal, v->epoch, text);
+    else
+        r->late_epoch = (uint64_t)v->epoch;
+}
+
+/* ---- opening ---- */
+
+static const struct replicated_view *view_of(void *arg)
+{
+    static const struct replicated_view nothing = {0};
+    const struct replica *r = arg;
+
+    return r->journal ? replicated_view(r->journal) : &nothing;
+}
+
+static int read_digest(const char *path, char digest[AUTH_BYTES], struct error *error)
+{
+    FILE *f = fopen(path, "re");
+    char *got = f ? fgets(digest, AUTH_BYTES, f) : NULL;
+
+    if (f)
+        fclose(f);
+    if (!got)
+        return error_set(error, ERR_IO, "zookeeper_auth_file: %s cannot be read: %s", path,
+                         f ? "it is empty" : strerror(errno));
+    digest[strcspn(digest, "\r\n")] = '\0';
+    if (!strchr(digest, ':') || digest[0] == ':')
+        return error_set(error, ERR_INVALID, "zookeeper_auth_file: %s: its first line is to be USER:PASSWORD",
+                         path);
+    return 0;
+}
+
+static void make_secret(char ret[65])
+{
+    for (int i = 0; i < 4; i++)
+        snprintf(ret + 16 * (size_t)i, 17, "%016llx", (unsigned long long)random_number(NULL));
+}
+
+static int open_coordinator(struct replica *r, struct error *error)
+{
+    const struct config *c = r->o.config;
+    size_t hosts = strcspn(c->zookeeper, "/");
+    char digest[AUTH_BYTES];
+    struct zookeeper_options z = {.servers = r->servers,
+                                  .root = c->zookeeper[hosts] ? r->root : NULL,
+                                  .cluster = c->cluster,
+                                  .session_timeout_ms = c->session_timeout_ms,
+                                  .log = to_log,
+                                  .random = random_number};
+
+    snprintf(r->servers, sizeof(r->servers), "%.*s", (int)hosts, c->zookeeper);
+    snprintf(r->root, sizeof(r->root), "%s", c->zookeeper + hosts);
+    if (c->zookeeper_auth_file) {
+        int rc = read_digest(c->zookeeper_auth_file, digest, error);
+
+        if (rc < 0)
+            return rc;
+        z.digest = digest;
+    }
+    return zookeeper_open(&r->coord, r->o.loop, &z, error);
+}
+
+/* What must be alike on all replicas, and what a person wants to compare: engines, pools, grace times. */
+static void hash_config(struct replica *r)
+{
+    const struct config *c = r->o.config;
+    char text[8192];
+    size_t n = 0;
+
+#define PUT(...) n += (size_t)snprintf(text + n, n < sizeof(text) ? sizeof(text) - n : 0, __VA_ARGS__)
+    PUT("%s %lld %lld %lld %s", c->cluster, (long long)c->resolve_within_ms, (long long)c->late_grace_ms,
+        (long long)c->max_state_bytes, c->default_engine ? c->default_engine : "");
+    for (size_t i = 0; i < c->engine_count && n < sizeof(text); i++)
+        PUT(" %s:%s", c->engines[i].name, c->engines[i].type);
+    for (size_t i = 0; i < c->pool_count && n < sizeof(text); i++)
+        PUT(" %s=%d", c->pools[i].name, c->pools[i].size);
+#undef PUT
+    batch_hash(text, n < sizeof(text) ? n : sizeof(text) - 1, r->config_hash);
+}
+
+/* A folder that served alone has a journal of its own; its index means nothing in a cluster. */
+static int check_folder(const struct config *c, struct error *error)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s/journal.db", c->data_dir);
+    if (access(path, F_OK) == 0)
+        return error_set(error, ERR_CONFLICT,
+                         "data_dir %s holds the journal of a server that stood alone (journal.db): give the "
+                         "replica a folder of its own",
+                         c->data_dir);
+    return 0;
+}
+
+static bool has_logs(const struct config *c)
+{
+    for (size_t i = 0; i < c->engine_count; i++)
+        if (strcmp(c->engines[i].type, "null") != 0)
+            return true;
+    return false;
+}
+
+int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
+{
+    struct replica *r;
+    struct replicated_options options;
+    char secret[65];
+    int rc = check_folder(o->config, error);
+
+    if (rc < 0)
+        return rc;
+    r = alloc_zero(sizeof(*r));
+    r->o = *o;
+    rc = peer_open(&r->peer, o->loop, o->config->tls_ca, error);
+    rc = rc < 0 ? rc : open_coordinator(r, error);
+    if (rc < 0)
+        return rc; /* the process ends */
+    r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
+    forward_new(&r->forward, &(struct forward_options){o->loop, r->peer, view_of, r});
+    peer_logs_new(&r->logs, o->loop, r->peer);
+    log_copies_start(o->copies, &(struct log_copies_options){.loop = o->loop,
+                                                             .peer = r->peer,
+                                                             .data_dir = o->config->data_dir,
+                                                             .self = o->id,
+                                                             .nothing = !has_logs(o->config),
+                                                             .view = view_of,
+                                                             .arg = r});
+    history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
+                                                                        .peer = r->peer,
+                                                                        .history = o->history,
+                                                                        .self = o->id,
+                                                                        .view = view_of,
+                                                                        .arg = r});
+    read_note(r);
+    hash_config(r);
+    make_secret(secret);
+    if (r->known[0])
+        snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->known);
+    uv_timer_init(o->loop, &r->wake);
+    uv_timer_init(o->loop, &r->look);
+    uv_timer_init(o->loop, &r->retire);
+    r->wake.data = r->look.data = r->retire.data = r;
+    r->handles = 3;
+    leader_watch_new(&r->watch, o->loop, on_leader_gone, r);
+    r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
+    r->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
+    options = (struct replicated_options){.replica = o->id,
+                                          .url = o->config->advertise,
+                                          .cluster_uuid = o->cluster_uuid,
+                                          .known_cluster = r->known[0] ? r->known : NULL,
+                                          .known_index = r->known[0] ? host_durable(r) : 0,
+                                          .level = RECORD_LEVEL,
+                                          .secret = secret,
+                                          .env = &r->env,
+                                          .host = &r->host};
+    r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, o->scheduler);
+    uv_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
+    *ret = r;
+    return 0;
+}
+
+struct journal *replica_journal(struct replica *r)
+{
+    return r->journal;
+}
+
+const struct replicated_view *replica_view(const struct replica *r)
+{
+    return replicated_view(r->journal);
+}
+
+/* ---- closing ---- */
+
+static void finish_close(struct replica *r)
+{
+    if (r->handles > 0 || r->noting)
+        return;
+    peer_engine_free(r->peer_engine);
+    r->closed(r->closed_arg);
+    free(r);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct replica *r = handle->data;
+
+    r->handles--;
+    finish_close(r);
+}
+
+static void on_peer_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    uv_close((uv_handle_t *)&r->wake, on_handle_closed);
+    uv_close((uv_handle_t *)&r->look, on_handle_closed);
+    uv_close((uv_handle_t *)&r->retire, on_handle_closed);
+}
+
+static void on_watch_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    peer_close(r->peer, on_peer_closed, r);
+}
+
+static void on_copies_stopped(void *arg)
+{
+    struct replica *r = arg;
+
+    leader_watch_close(r->watch, on_watch_closed, r);
+}
+
+static void on_history_stopped(void *arg)
+{
+    struct replica *r = arg;
+
+    log_copies_stop(r->o.copies, on_copies_stopped, r);
+}
+
+static void on_logs_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    history_copy_stop(r->history_copy, on_history_stopped, r);
+}
+
+static void on_forward_closed(void *arg)
+{
+    struct replica *r = arg;
+
+    peer_logs_close(r->logs, on_logs_closed, r);
+}
+
+void replica_retire(struct replica *r, void (*done)(void *arg), void *arg)
+{
+    r->retired = done;
+    r->retired_arg = arg;
+    uv_timer_start(&r->retire, on_retired, REPLICA_RETIRE_MS, 0);
+    replicated_retire(r->journal);
+    host_changed(r); /* when it does not lead */
+}
+
+void replica_journal_closed(struct replica *r)
+{
+    r->journal = NULL;
+    uv_timer_stop(&r->wake);
+    uv_timer_stop(&r->look);
+    leader_watch_stop(r->watch);
+}
+
+void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
+{
+    r->closing = true;
+    r->closed = done;
+    r->closed_arg = arg;
+    forward_close(r->forward, on_forward_closed, r);
+}
+
+/* ---- for the API ---- */
+
+struct engine_host *replica_engine_host(struct replica *r)
+{
+    return peer_engine_host(r->peer_engine);
+}
+
+static const char *url_of_host(void *arg, const char *host)
+{
+    return roster_url(roster_host(view_of(arg), host));
+}
+
+void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
+{
+    struct process_remote_options o = {.under = under,
+                                       .host = replica_engine_host(r),
+                                       .peer = r->peer,
+                                       .loop = r->o.loop,
+                                       .url = url_of_host,
+                                       .arg = r};
+
+    r->process_hosts[r->process_host_count++] = engine_process_host(under);
+    engine_process_remote_new(ret, &o);
+}
+
+void replica_peer_engine(struct replica *r, struct http_request *request)
+{
+    peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, view_of(r)->epoch,
+                        r->o.zones);
+}
+
+void replica_forward(struct replica *r, struct http_request *request)
+{
+    forward_request(r->forward, request);
+}
+
+bool replica_log_elsewhere(struct replica *r, const char *run, int attempt, const char *id, bool over)
+{
+    return over ? log_copies_wants(r->o.copies, run, attempt) : !roster_collects(view_of(r), r->o.id, id);
+}
+
+void replica_log_pass(struct replica *r, struct http_request *request, const char *id, const char *path,
+                      bool follow)
+{
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t n = roster_others(view_of(r), r->o.id, id, urls);
+
+    peer_logs_pass(r->logs, request, path, follow, urls, n);
+}
+
+void replica_set_api(struct replica *r, struct api *api)
+{
+    r->api = api;
+    if (api)
+        api_set_secret(api, r->secret);
+}
+
+bool replica_following(const struct replica *r)
+{
+    const struct replicated_view *v = replicated_view(r->journal);
+
+    return v->current && !v->leading;
+}
+
+int replica_step_down(struct replica *r, struct error *error)
+{
+    return replicated_step_down(r->journal, error);
+}
+
+json_t *replica_cluster_json(struct replica *r)
+{
+    const struct replicated_view *v = replicated_view(r->journal);
+    json_t *leader = json_null();
+
+    if (v->leader)
+        leader = json_pack("{s:s, s:s?}", "id", v->leader, "url", v->leader_url);
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
+                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", roster_rows(v),
+                     "differences", roster_differences(v), "uuid", v->cluster, "index", (json_int_t)v->head,
+                     "level", v->level, "connected", v->connected, "alarm", v->alarm[0] ? v->alarm : NULL);
+}

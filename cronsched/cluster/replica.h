@@ -1,0 +1,66 @@
+/* A replica of a cluster: the replicated journal on ZooKeeper, and what this process tells it and hears of
+ * it. serve.c makes one when `zookeeper` is configured; without, the journal is the embedded one and none of
+ * this is there.
+ *
+ * Ownership: borrows the options and what they point to for its life; the journal is closed by its table
+ * (which closes the coordinator), and after that replica_close ends the rest. One thread: the loop's.
+ */
+#pragma once
+
+#include "cronsched/api/api.h"
+#include "cronsched/config/config.h"
+#include "jobs/engine/engine.h"
+#include "jobs/history/history.h"
+#include "jobs/scheduler/scheduler.h"
+#include "leader/replicated/replicated.h"
+
+#include <uv.h>
+
+#define REPLICA_LOOK_MS   2000 /* how often a standby looks whether the leader does its work */
+#define REPLICA_RETIRE_MS 3000 /* as long may a hand-over take, when ZooKeeper is slow or away */
+
+struct log_copies;
+struct replica;
+
+struct replica_options {
+    const struct config *config;
+    struct scheduler *scheduler;
+    struct history *history;
+    struct log_copies *copies; /* that stand before it */
+    struct engine *const *engines;
+    const size_t *engine_count;
+    struct zone_source *zones;
+    const char *id;
+    char *cluster_uuid; /* 40 bytes, with a new one in it: overwritten once the cluster's is known */
+    uv_loop_t *loop;
+};
+
+/* Opens the session; the journal's events go to the scheduler. */
+int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
+struct journal *replica_journal(struct replica *replica);
+/* This process is to end: others are told by a clean hand-over, while they still see it at its address (done
+ * is called once, from the loop, at the latest after REPLICA_RETIRE_MS). */
+void replica_retire(struct replica *replica, void (*done)(void *arg), void *arg);
+/* Its journal is closed: nothing of it is asked for any more. */
+void replica_journal_closed(struct replica *replica);
+/* After that, and after the engines are closed; done is called once, from the loop. */
+void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
+
+/* The host that engines of this replica answer to: it passes on to the scheduler what is the scheduler's. */
+struct engine_host *replica_engine_host(struct replica *replica);
+/* A process engine that also asks other replicas about their attempts; owns `under`. */
+void replica_process_engine(struct replica *replica, struct engine **ret, struct engine *under);
+/* What another replica asks of this one's engines. */
+void replica_peer_engine(struct replica *replica, struct http_request *request);
+/* Passes a request of this replica's API on to the leader, and answers it. */
+void replica_forward(struct replica *replica, struct http_request *request);
+/* As in struct api_context. */
+bool replica_log_elsewhere(struct replica *replica, const char *run, int attempt, const char *id, bool over);
+void replica_log_pass(struct replica *replica, struct http_request *request, const char *id, const char *path,
+                      bool follow);
+/* The API that is to know other replicas. */
+void replica_set_api(struct replica *replica, struct api *api);
+json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */
+bool replica_following(const struct replica *replica);
+int replica_step_down(struct replica *replica, struct error *error);
+const struct replicated_view *replica_view(const struct replica *replica);

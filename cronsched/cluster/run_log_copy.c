@@ -1,0 +1,457 @@
+/* See log_copies.h. A want is one attempt's log that is to be fetched: in the queue, or one of those under
+ * way. Under way it is with the pool (looking whether it is there, renaming), or with a replica (`call`), or
+ * with the writer that closes the file. */
+#include "cronsched/cluster/run_log_copy.h"
+
+#include "cronsched/cluster/member_info.h"
+#include "cronsched/io/log.h"
+#include "cronsched/io/run_log.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct want {
+    struct list link;
+    struct log_copies *copies;
+    char *run, *id;
+    int attempt, tries;
+    bool missing_only; /* what is there is whole */
+    uint64_t due_ms;
+
+    /* under way */
+    bool active, paused, full, silent;
+    char path[LOGS_PATH_MAX], copy[LOGS_PATH_MAX + sizeof(LOGS_COPY_SUFFIX)];
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t url_count, next;
+    struct peer_call *call;
+    struct log_writer *writer;
+    uv_fs_t fs;
+};
+
+struct log_copies {
+    struct history history; /* first: the table that others see */
+    struct history *under;
+    struct log_copies_options o;
+    struct list wants; /* in their order; those under way too */
+    size_t count, active;
+    bool started, stopping, dropping;
+    uv_timer_t timer;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void kick(struct log_copies *c);
+
+/* ---- the queue ---- */
+
+static void want_free(struct want *w)
+{
+    list_remove(&w->link);
+    w->copies->count--;
+    free(w->run);
+    free(w->id);
+    free(w);
+}
+
+static struct want *find(const struct log_copies *c, const char *run, int attempt)
+{
+    LIST_EACH(link, &c->wants)
+    {
+        struct want *w = LIST_ITEM(link, struct want, link);
+
+        if (w->attempt == attempt && strcmp(w->run, run) == 0)
+            return w;
+    }
+    return NULL;
+}
+
+bool log_copies_wants(const struct log_copies *c, const char *run, int attempt)
+{
+    const struct want *w = find(c, run, attempt);
+
+    return w && !w->missing_only;
+}
+
+static bool is_full(struct log_copies *c)
+{
+    if (c->count < LOG_COPIES_QUEUE_MAX) {
+        c->dropping = c->dropping && c->count > LOG_COPIES_QUEUE_MAX / 2;
+        return false;
+    }
+    if (!c->dropping)
+        log_event(
+            LOG_WARN, "log-copies",
+            LOG_TEXT("text", "too many logs are to be copied: those of newer runs stay where they are"));
+    c->dropping = true;
+    return true;
+}
+
+/* Every attempt of a run that has ended, but for those whose log is written here. */
+static void want_run(struct log_copies *c, const json_t *run, bool missing_only)
+{
+    const char *name = json_string_value(json_object_get(run, "run"));
+    const json_t *attempt;
+    size_t i;
+
+    json_array_foreach(json_object_get(run, "attempts"), i, attempt)
+    {
+        const char *id = json_string_value(json_object_get(attempt, "id"));
+        int number = (int)json_integer_value(json_object_get(attempt, "attempt"));
+        struct want *w;
+
+        if (!name || !id || is_full(c) || roster_collects(c->o.view(c->o.arg), c->o.self, id))
+            continue;
+        w = alloc_zero(sizeof(*w));
+        w->copies = c;
+        w->run = alloc_text(name);
+        w->id = alloc_text(id);
+        w->attempt = number;
+        w->missing_only = missing_only;
+        list_append(&c->wants, &w->link);
+        c->count++;
+    }
+}
+
+/* ---- one copy ---- */
+
+static void want_stop(struct want *w)
+{
+    for (size_t i = 0; i < w->url_count; i++)
+        free(w->urls[i]);
+    w->url_count = 0;
+    w->active = false;
+    w->copies->active--;
+}
+
+static void want_end(struct want *w)
+{
+    struct log_copies *c = w->copies;
+
+    want_stop(w);
+    want_free(w);
+    kick(c);
+}
+
+/* Nobody gave it: perhaps later, if somebody did not answer. */
+static void want_fail(struct want *w)
+{
+    struct log_copies *c = w->copies;
+
+    if (!w->silent || ++w->tries == LOG_COPIES_TRIES || c->stopping) {
+        want_end(w);
+        return;
+    }
+    want_stop(w);
+    w->due_ms = uv_now(c->o.loop) + LOG_COPIES_RETRY_MS;
+    kick(c);
+}
+
+static void want_next(struct want *w);
+
+static void on_renamed(uv_fs_t *fs)
+{
+    struct want *w = fs->data;
+    int rc = (int)fs->result;
+
+    uv_fs_req_cleanup(fs);
+    if (rc < 0)
+        log_event(LOG_WARN, "log-copies", LOG_TEXT("run", w->run), LOG_TEXT("text", uv_strerror(rc)));
+    want_end(w);
+}
+
+static void on_written(void *arg, int result, const char *text)
+{
+    struct want *w = arg;
+
+    if (result < 0) {
+        log_event(LOG_WARN, "log-copies", LOG_TEXT("run", w->run), LOG_TEXT("text", text));
+        want_end(w);
+        return;
+    }
+    w->fs.data = w;
+    uv_fs_rename(w->copies->o.loop, &w->fs, w->copy, w->path, on_renamed);
+}
+
+static void on_drained(void *arg)
+{
+    struct want *w = arg;
+
+    w->full = false;
+    if (!w->paused || !w->call)
+        return;
+    w->paused = false;
+    peer_resume(w->call);
+}
+
+static bool on_data(void *arg, const char *bytes, size_t size)
+{
+    struct want *w = arg;
+
+    if (w->full) {
+        w->paused = true;
+        return false;
+    }
+    w->full = log_writer_write(w->writer, bytes, size) == ERR_BUSY; /* these are taken */
+    return true;
+}
+
+static void on_done(void *arg, const struct peer_answer *a)
+{
+    struct want *w = arg;
+
+    w->call = NULL;
+    if (a->outcome == PEER_ANSWERED && a->status == 200) {
+        log_writer_finish(w->writer, on_written, w);
+        w->writer = NULL;
+        return;
+    }
+    log_writer_abandon(w->writer);
+    w->writer = NULL;
+    if (a->outcome != PEER_ANSWERED || a->status != 404)
+        w->silent = true;
+    want_next(w);
+}
+
+/* Asks the next replica. */
+static void want_next(struct want *w)
+{
+    struct log_copies *c = w->copies;
+    char path[256];
+    struct peer_request request = {.method = "GET",
+                                   .path = path,
+                                   .idle_ms = LOG_COPIES_IDLE_MS,
+                                   .data = on_data,
+                                   .done = on_done,
+                                   .arg = w};
+
+    w->full = w->paused = false;
+    snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
+    if (!c->stopping && w->next < w->url_count &&
+        log_writer_new(&w->writer, c->o.loop, w->copy, INT64_MAX, false, on_drained, w, NULL) == 0) {
+        request.url = w->urls[w->next++];
+        if (peer_start(&w->call, c->o.peer, &request, NULL) == 0)
+            return;
+        log_writer_abandon(w->writer);
+        w->writer = NULL;
+        w->silent = true;
+    }
+    want_fail(w);
+}
+
+static void want_ask(struct want *w)
+{
+    struct log_copies *c = w->copies;
+
+    w->url_count = roster_others(c->o.view(c->o.arg), c->o.self, w->id, w->urls);
+    w->silent = w->url_count == 0; /* nobody is there now */
+    w->next = 0;
+    want_next(w);
+}
+
+static void on_looked(uv_fs_t *fs)
+{
+    struct want *w = fs->data;
+    bool is_there = fs->result == 0;
+
+    uv_fs_req_cleanup(fs);
+    if (is_there)
+        want_end(w);
+    else
+        want_ask(w);
+}
+
+static void want_begin(struct want *w)
+{
+    struct log_copies *c = w->copies;
+
+    w->active = true;
+    c->active++;
+    if (logs_path(c->o.data_dir, w->run, w->attempt, w->path, sizeof(w->path), NULL) < 0) {
+        w->silent = false;
+        want_fail(w);
+        return;
+    }
+    snprintf(w->copy, sizeof(w->copy), "%s" LOGS_COPY_SUFFIX, w->path);
+    w->fs.data = w;
+    if (w->missing_only)
+        uv_fs_access(c->o.loop, &w->fs, w->path, 0, on_looked);
+    else
+        want_ask(w);
+}
+
+/* ---- what next ---- */
+
+static void on_stopped(uv_handle_t *handle)
+{
+    struct log_copies *c = handle->data;
+
+    c->stopped(c->stopped_arg);
+}
+
+/* Begins as many as may be under way. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct log_copies *c = timer->data;
+    uint64_t now = uv_now(c->o.loop), soonest = UINT64_MAX;
+
+    LIST_EACH_SAFE(link, &c->wants)
+    {
+        struct want *w = LIST_ITEM(link, struct want, link);
+
+        if (w->active)
+            continue;
+        if (c->active == LOG_COPIES_AT_ONCE)
+            return; /* the end of one of them comes back here */
+        if (w->due_ms <= now)
+            want_begin(w);
+        else
+            soonest = w->due_ms < soonest ? w->due_ms : soonest;
+    }
+    if (soonest < UINT64_MAX)
+        uv_timer_start(&c->timer, on_timer, soonest - now, 0);
+}
+
+static void kick(struct log_copies *c)
+{
+    if (!c->stopping)
+        uv_timer_start(&c->timer, on_timer, 0, 0);
+    else if (c->active == 0 && !uv_is_closing((uv_handle_t *)&c->timer))
+        uv_close((uv_handle_t *)&c->timer, on_stopped);
+}
+
+static void on_newest(void *arg, json_t *result, const struct error *error)
+{
+    struct log_copies *c = arg;
+    const json_t *run;
+    size_t i;
+
+    (void)error; /* whoever asks for history is told */
+    json_array_foreach(result, i, run) if (!c->stopping) want_run(c, run, true);
+    json_decref(result);
+    if (!c->stopping)
+        kick(c);
+}
+
+void log_copies_sweep(struct log_copies *c)
+{
+    struct history_query query = {.kind = HISTORY_RUNS, .state = "ended", .limit = LOG_COPIES_SWEEP};
+
+    c->under->ops->query(c->under, &query, on_newest, c);
+}
+
+void log_copies_start(struct log_copies *c, const struct log_copies_options *options)
+{
+    c->o = *options;
+    c->started = true;
+    uv_timer_init(c->o.loop, &c->timer);
+    c->timer.data = c;
+}
+
+void log_copies_stop(struct log_copies *c, void (*done)(void *arg), void *arg)
+{
+    c->stopping = true;
+    c->stopped = done;
+    c->stopped_arg = arg;
+    LIST_EACH_SAFE(link, &c->wants)
+    {
+        struct want *w = LIST_ITEM(link, struct want, link);
+
+        if (w->call) {
+            peer_cancel(w->call);
+            log_writer_abandon(w->writer);
+            want_end(w);
+        } else if (!w->active) {
+            want_free(w);
+        }
+    }
+    kick(c);
+}
+
+/* ---- the table ---- */
+
+static struct log_copies *of(const struct history *history)
+{
+    return (struct log_copies *)(uintptr_t)history;
+}
+
+static void copies_write(struct history *history, struct history_write *w)
+{
+    struct log_copies *c = of(history);
+    bool any = false;
+
+    for (size_t i = 0; i < w->run_count && c->started && !c->o.nothing && !c->stopping; i++) {
+        const struct history_run *r = &w->runs[i];
+        json_t *run = strcmp(r->state, "ended") == 0 ? json_loads(r->json, 0, NULL) : NULL;
+
+        if (run)
+            want_run(c, run, false);
+        any = any || run;
+        json_decref(run);
+    }
+    if (any)
+        kick(c);
+    c->under->ops->write(c->under, w);
+}
+
+static void copies_query(struct history *history, const struct history_query *query,
+                         void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
+{
+    of(history)->under->ops->query(of(history)->under, query, answer, arg);
+}
+
+static void copies_prune(struct history *history, const char *job, int keep_runs, int64_t older_than_ms)
+{
+    of(history)->under->ops->prune(of(history)->under, job, keep_runs, older_than_ms);
+}
+
+static void copies_fill(struct history *history, json_t *page,
+                        void (*done)(void *arg, const struct error *error), void *arg)
+{
+    of(history)->under->ops->fill(of(history)->under, page, done, arg);
+}
+
+static uint64_t copies_applied(const struct history *history)
+{
+    return of(history)->under->ops->applied(of(history)->under);
+}
+
+static void on_closed(void *arg)
+{
+    struct log_copies *c = arg;
+    void (*closed)(void *arg) = c->closed;
+    void *closed_arg = c->closed_arg;
+
+    free(c);
+    closed(closed_arg);
+}
+
+static void copies_close(struct history *history, void (*done)(void *arg), void *arg)
+{
+    struct log_copies *c = of(history);
+
+    assert(!c->started || c->stopping);
+    c->closed = done;
+    c->closed_arg = arg;
+    c->under->ops->close(c->under, on_closed, c);
+}
+
+struct history *log_copies_new(struct log_copies **ret, struct history *under)
+{
+    static const struct history_ops ops = {.write = copies_write,
+                                           .query = copies_query,
+                                           .prune = copies_prune,
+                                           .applied = copies_applied,
+                                           .fill = copies_fill,
+                                           .close = copies_close};
+    struct log_copies *c = alloc_zero(sizeof(*c));
+
+    c->history.ops = &ops;
+    c->under = under;
+    list_init(&c->wants);
+    *ret = c;
+    return &c->history;
+}

@@ -1,0 +1,478 @@
+#include "cronsched/command/verbs.h"
+
+#include "jobs/base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct verb *const verbs[] = {
+#define X(name) &verb_##name,
+    VERBS(X)
+#undef X
+        NULL};
+
+static const struct verb_option server_options[] = {
+    {"server", 0, "URL[,URL...]",
+     "servers to ask, the next one when one is down; unix:PATH is a socket (also CRONSCHED_SERVER)"},
+    {"token-file", 0, "FILE", "file with the token to show (also CRONSCHED_TOKEN_FILE)"},
+    {"cacert", 0, "FILE", "certificates to trust for https (also CRONSCHED_CACERT)"},
+    {0}};
+
+static const struct verb_option output_options[] = {
+    {"output", 'o', "table|json|yaml", "form of the answer (default table)"},
+    {"color", 0, "auto|always|never", "colours in tables (default auto: on a terminal and without NO_COLOR)"},
+    {0}};
+
+static const struct verb_option help_options[] = {{"help", 'h', NULL, "show this help"}, {0}};
+
+static size_t option_count(const struct verb_option *list)
+{
+    size_t n = 0;
+
+    while (list && list[n].name)
+        n++;
+    return n;
+}
+
+const struct verb_option *verb_option_number(const struct verb *verb, size_t i)
+{
+    const struct verb_option *lists[] = {
+        verb->options,
+        verb->shared & VERB_SERVER ? server_options : NULL,
+        verb->shared & VERB_OUTPUT ? output_options : NULL,
+        verb->shared & VERB_RAW ? NULL : help_options,
+    };
+
+    for (size_t k = 0; k < sizeof(lists) / sizeof(lists[0]); k++) {
+        size_t n = option_count(lists[k]);
+
+        if (i < n)
+            return &lists[k][i];
+        i -= n;
+    }
+    return NULL;
+}
+
+/* --- finding the verb ----------------------------------------------------------------------------------- */
+
+/* Whether the verb's name is what the words at argv[at] say; how many words it has, or 0. */
+static int name_matches(const char *name, int argc, char **argv, int at)
+{
+    int words = 0;
+
+    for (;;) {
+        size_t n = strcspn(name, " ");
+
+        if (at + words >= argc || strncmp(argv[at + words], name, n) != 0 || argv[at + words][n])
+            return 0;
+        words++;
+        if (!name[n])
+            return words;
+        name += n + 1;
+    }
+}
+
+/* The next word that is no option and no option's value: only shared options may come before the verb. */
+static int first_word(int argc, char **argv)
+{
+    static const struct verb any = {.shared = VERB_SERVER | VERB_OUTPUT};
+    int at = 1;
+
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        const struct verb_option *o;
+
+        for (size_t i = 0; (o = verb_option_number(&any, i)); i++) {
+            bool named = strncmp(argv[at], "--", 2) == 0
+                             ? strcmp(argv[at] + 2, o->name) == 0
+                             : argv[at][1] && argv[at][1] == o->letter && !argv[at][2];
+
+            if (named && o->arg) {
+                at++;
+                break;
+            }
+        }
+    }
+    return at;
+}
+
+static int no_such_verb(const struct verb *const *table, const char *word, struct error *error)
+{
+    const char *names[256];
+    const char *near;
+    size_t n = 0;
+
+    for (size_t i = 0; table[i] && n < 256; i++)
+        if (table[i]->group != VERB_GROUP_HIDDEN)
+            names[n++] = table[i]->name;
+    near = text_nearest(word, names, n);
+    if (near)
+        return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; did you mean '%s'?", word, near);
+    return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; 'cronsched help' lists them", word);
+}
+
+int verbs_find(const struct verb *const *table, int argc, char **argv, const struct verb **ret_verb,
+               int *ret_argc, char **ret_argv, struct error *error)
+{
+    const struct verb *best = NULL;
+    int at = first_word(argc, argv), words = 0, n = 0;
+
+    if (argc > VERB_ARGS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d words on the command line", VERB_ARGS_MAX);
+    if (at >= argc)
+        return error_set(error, ERR_INVALID, "no verb given");
+    for (size_t i = 0; table[i]; i++) {
+        int w = name_matches(table[i]->name, argc, argv, at);
+
+        if (w > words) {
+            words = w;
+            best = table[i];
+        }
+    }
+    if (!best)
+        return no_such_verb(table, argv[at], error);
+    for (int i = 1; i < argc; i++)
+        if (i < at || i >= at + words)
+            ret_argv[n++] = argv[i];
+    ret_argv[n] = NULL;
+    *ret_argc = n;
+    *ret_verb = best;
+    return 0;
+}
+
+/* --- parsing the words ---------------------------------------------------------------------------------- */
+
+static const struct verb_option *option_by_name(const struct verb *verb, const char *name, size_t len)
+{
+    const struct verb_option *o;
+
+    for (size_t i = 0; (o = verb_option_number(verb, i)); i++)
+        if (strncmp(o->name, name, len) == 0 && !o->name[len])
+            return o;
+    return NULL;
+}
+
+static const struct verb_option *option_by_letter(const struct verb *verb, char letter)
+{
+    const struct verb_option *o;
+
+    for (size_t i = 0; (o = verb_option_number(verb, i)); i++)
+        if (o->letter && o->letter == letter)
+            return o;
+    return NULL;
+}
+
+static int no_such_option(const struct verb *verb, const char *name, size_t len, struct error *error)
+{
+    const struct verb_option *o;
+    const char *names[64];
+    const char *near;
+    char given[64];
+    size_t n = 0;
+
+    snprintf(given, sizeof(given), "%.*s", (int)len, name);
+    for (; (o = verb_option_number(verb, n)) && n < 64; n++)
+        names[n] = o->name;
+    near = text_nearest(given, names, n);
+    if (near)
+        return error_set(error, ERR_INVALID, "there is no option --%s; did you mean --%s?", given, near);
+    return error_set(error, ERR_INVALID, "there is no option --%s", given);
+}
+
+/* "table|json|yaml": true when the value is one of them, or when any will do. */
+static bool choice_allows(const char *choices, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (!strchr(choices, '|'))
+        return true;
+    for (const char *p = choices; *p;) {
+        size_t n = strcspn(p, "|");
+
+        if (n == len && strncmp(p, value, n) == 0)
+            return true;
+        p += n + (p[n] == '|');
+    }
+    return false;
+}
+
+static int give(struct verb_call *call, const struct verb_option *o, const char *value, struct error *error)
+{
+    if (o->arg && !choice_allows(o->arg, value))
+        return error_set(error, ERR_INVALID, "--%s takes %s, not '%s'", o->name, o->arg, value);
+    call->given[call->given_count++] = (struct verb_given){o, value};
+    return 0;
+}
+
+/* One word "--name", "--name=value" (or two words "--name value"). *at is left on the last word used. */
+static int parse_long(struct verb_call *call, int argc, char **argv, int *at, struct error *error)
+{
+    const char *name = argv[*at] + 2;
+    size_t len = strcspn(name, "=");
+    const struct verb_option *o = option_by_name(call->verb, name, len);
+
+    if (!o)
+        return no_such_option(call->verb, name, len, error);
+    if (!o->arg) {
+        if (name[len])
+            return error_set(error, ERR_INVALID, "--%s takes no value", o->name);
+        return give(call, o, "", error);
+    }
+    if (name[len])
+        return give(call, o, name + len + 1, error);
+    if (*at + 1 >= argc)
+        return error_set(error, ERR_INVALID, "--%s needs a value: %s", o->name, o->arg);
+    return give(call, o, argv[++*at], error);
+}
+
+/* One word of letters: "-f", "-fo", "-ojson" (or two words "-o json"). */
+static int parse_letters(struct verb_call *call, int argc, char **argv, int *at, struct error *error)
+{
+    for (const char *p = argv[*at] + 1; *p; p++) {
+        const struct verb_option *o = option_by_letter(call->verb, *p);
+        int r;
+
+        if (!o)
+            return error_set(error, ERR_INVALID, "there is no option -%c", *p);
+        if (!o->arg) {
+            r = give(call, o, "", error);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (p[1])
+            return give(call, o, p + 1 + (p[1] == '='), error);
+        if (*at + 1 >= argc)
+            return error_set(error, ERR_INVALID, "-%c needs a value: %s", *p, o->arg);
+        return give(call, o, argv[++*at], error);
+    }
+    return 0;
+}
+
+/* Compares the words given with "JOB [TIME]" or "PATH...". */
+static int check_args(const struct verb_call *call, struct error *error)
+{
+    const char *p = call->verb->args ? call->verb->args : "";
+    size_t have = call->arg_count, place = 0;
+
+    for (; *p; place++) {
+        size_t n = strcspn(p, " ");
+        bool optional = p[0] == '[';
+        bool any = n > 3 && memmem(p, n, "...", 3);
+
+        if (place >= have && !optional)
+            return error_set(error, ERR_INVALID, "%.*s is missing", (int)n, p);
+        if (any)
+            return 0;
+        p += n + (p[n] == ' ');
+    }
+    if (have > place)
+        return error_set(error, ERR_INVALID, "'%s' is one argument too many", call->args[place]);
+    return 0;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* A word is an option when it begins with a dash and does not look like a number: "-1 * * * *" is a wrong
+ * expression. */
+int verb_call_init(struct verb_call *call, const struct verb *verb, int argc, char **argv,
+                   struct error *error)
+{
+    bool options = true;
+    size_t room = 1;
+
+    for (int i = 0; i < argc; i++)
+        room += strlen(argv[i]); /* "-abc" is three options */
+    *call = (struct verb_call){.verb = verb};
+    call->args = calloc((size_t)argc + 1, sizeof(*call->args));
+    call->given = calloc(room, sizeof(*call->given));
+    if (!call->args || !call->given)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    for (int i = 0; i < argc; i++) {
+        int r = 0;
+
+        if (!options || argv[i][0] != '-' || !argv[i][1] || is_digit(argv[i][1]))
+            call->args[call->arg_count++] = argv[i];
+        else if (strcmp(argv[i], "--") == 0)
+            options = false;
+        else if (argv[i][1] == '-')
+            r = parse_long(call, argc, argv, &i, error);
+        else
+            r = parse_letters(call, argc, argv, &i, error);
+        if (r < 0)
+            return r;
+    }
+    if (verb_flag(call, "help"))
+        return 0;
+    return check_args(call, error);
+}
+
+void verb_call_release(struct verb_call *call)
+{
+    free(call->args);
+    free(call->given);
+    *call = (struct verb_call){0};
+}
+
+/* --- what a verb asks ----------------------------------------------------------------------------------- */
+
+const char *verb_option(const struct verb_call *call, const char *name)
+{
+    const struct verb_option *o = option_by_name(call->verb, name, strlen(name));
+
+    assert(o);
+    for (size_t i = call->given_count; i-- > 0;)
+        if (call->given[i].option == o)
+            return call->given[i].value;
+    return NULL;
+}
+
+bool verb_flag(const struct verb_call *call, const char *name)
+{
+    return verb_option(call, name) != NULL;
+}
+
+const char *verb_option_at(const struct verb_call *call, const char *name, size_t at)
+{
+    const struct verb_option *o = option_by_name(call->verb, name, strlen(name));
+
+    assert(o && o->many);
+    for (size_t i = 0; i < call->given_count; i++)
+        if (call->given[i].option == o && at-- == 0)
+            return call->given[i].value;
+    return NULL;
+}
+
+int verb_option_int(const struct verb_call *call, const char *name, long least, long most, long *ret,
+                    struct error *error)
+{
+    const char *value = verb_option(call, name);
+    char *end;
+    long n;
+
+    if (!value)
+        return 0;
+    errno = 0;
+    n = strtol(value, &end, 10);
+    if (end == value || *end || errno || n < least || n > most)
+        return error_set(error, ERR_INVALID, "--%s takes a whole number from %ld to %ld, not '%s'", name,
+                         least, most, value);
+    *ret = n;
+    return 0;
+}
+
+int verb_exit_code(int error_code)
+{
+    switch (error_code) {
+    case 0:
+        return EXIT_FINE;
+    case ERR_INVALID:
+    case ERR_LIMIT:
+    case ERR_UNSUPPORTED:
+        return EXIT_USAGE;
+    case ERR_NOT_FOUND:
+        return EXIT_NOT_FOUND;
+    case ERR_DENIED:
+        return EXIT_NOT_ALLOWED;
+    case ERR_NO_LEADER:
+    case ERR_DEPOSED:
+    case ERR_UNREACHABLE:
+    case ERR_REFUSED:
+        return EXIT_NO_LEADER;
+    case ERR_CONFLICT:
+    case ERR_BUSY:
+        return EXIT_CONFLICT;
+    case ERR_TIMEOUT:
+    case ERR_UNKNOWN:
+        return EXIT_TIMED_OUT;
+    default:
+        return EXIT_INTERNAL;
+    }
+}
+
+int verb_fail(const struct error *error)
+{
+    fprintf(stderr, "cronsched: %s\n", error->text);
+    return verb_exit_code(error->code);
+}
+
+int verb_usage(const struct verb_call *call, const char *format, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "cronsched %s: ", call->verb->name);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\nTry 'cronsched help %s'.\n", call->verb->name);
+    return EXIT_USAGE;
+}
+
+/* --- running -------------------------------------------------------------------------------------------- */
+
+static int run_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct error error = {0};
+    struct verb_call call;
+    int code;
+
+    if (verb->shared & VERB_RAW) {
+        call = (struct verb_call){.verb = verb, .argc = argc, .argv = argv};
+        return verb->run(&call);
+    }
+    if (verb_call_init(&call, verb, argc, argv, &error) < 0) {
+        code = verb_usage(&call, "%s", error.text);
+    } else if (verb_flag(&call, "help")) {
+        verb_print_help(stdout, verb);
+        code = EXIT_FINE;
+    } else {
+        code = verb->run(&call);
+    }
+    verb_call_release(&call);
+    return code;
+}
+
+/* An answer that did not get out is no answer; but a reader that has seen enough (head, a pager) is no fault.
+ */
+static int check_stdout(int code)
+{
+    bool failed = ferror(stdout);
+
+    if (fflush(stdout) != 0)
+        failed = true;
+    if (!failed || errno == EPIPE)
+        return code;
+    fprintf(stderr, "cronsched: stdout: %s\n", strerror(errno));
+    return code == EXIT_FINE ? EXIT_INTERNAL : code;
+}
+
+int verbs_main(int argc, char **argv)
+{
+    static char *words[VERB_ARGS_MAX + 2];
+    const struct verb *verb = NULL;
+    struct error error = {0};
+    int count, code;
+
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        verbs_print_help(stdout);
+        code = EXIT_FINE;
+    } else if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        code = run_verb(&verb_version, 0, words);
+    } else if (argc < 2) {
+        verbs_print_help(stderr);
+        code = EXIT_USAGE;
+    } else if (verbs_find(verbs, argc, argv, &verb, &count, words + 1, &error) < 0) {
+        fprintf(stderr, "cronsched: %s\n", error.text);
+        code = EXIT_USAGE;
+    } else if (verb->shared & VERB_RAW) {
+        words[0] = (char *)verb->name;
+        code = run_verb(verb, count + 1, words);
+    } else {
+        code = run_verb(verb, count, words + 1);
+    }
+    return check_stdout(code);
+}

@@ -1,0 +1,98 @@
+/* The configuration of `serve`: a YAML file, flags and the environment, checked as strictly as job files are.
+ *
+ * Precedence: flag, environment (CRONSCHED_*), file, default. All faults are told in one go, each with its
+ * place. config_load owns nothing of its sources; a struct config owns all that it points to and does not
+ * change after. Main thread, before the loop runs.
+ */
+#pragma once
+
+#include "cronsched/command/verbs.h"
+#include "jobs/base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONFIG_BYTES_MAX   (256 * 1024)
+#define CONFIG_ENGINES_MAX 32
+#define CONFIG_POOLS_MAX   1000
+#define CONFIG_LISTEN_MAX  16
+#define CONFIG_ERRORS_MAX  100
+#define CONFIG_PORT        7460
+#define CONFIG_SOCKET_NAME "cronsched.sock"
+
+enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto: human on a terminal */
+
+struct config_engine {
+    char *name;
+    char *type;     /* docker, swarm, kubernetes, process, null */
+    char *endpoint; /* unix:///var/run/docker.sock, https://HOST:PORT; NULL: the type's own */
+    char *tls_ca, *tls_cert, *tls_key; /* paths, or NULL */
+    int parallel;                      /* calls in flight; 0: the engine's own default */
+    int max_armed;                     /* attempts prepared ahead; 0: the engine's own default */
+};
+
+struct config_pool {
+    char *name;
+    int size;
+};
+
+struct config {
+    char *cluster;
+    char *data_dir;
+    char **listen; /* "unix:/PATH", "HOST:PORT", "[ADDRESS]:PORT" */
+    size_t listen_count;
+    char *advertise;           /* URL under which other replicas reach this one; NULL: none */
+    char *zookeeper;           /* "HOST:PORT,HOST:PORT[/CHROOT]"; NULL: the embedded journal */
+    char *zookeeper_auth_file; /* NULL: nodes that anybody may change */
+    char *replica;             /* id; NULL: the host's name */
+    int64_t session_timeout_ms;
+    struct config_engine *engines;
+    size_t engine_count;
+    char *default_engine;
+    struct config_pool *pools;
+    size_t pool_count;
+    char *tokens_file; /* NULL: none */
+    char *tls_cert, *tls_key;
+    char *tls_ca; /* of other replicas; NULL: the system's */
+    bool insecure;
+    int64_t resolve_within_ms, late_grace_ms;
+    int64_t max_state_bytes;
+    enum config_log log;
+};
+
+/* Where values come from beside the file. Each answers NULL for what it does not have. */
+struct config_sources {
+    const char *file; /* path for messages; NULL: no file */
+    const char *text; /* its content */
+    size_t size;
+    const char *(*flag)(void *arg, const char *name,
+                        size_t i);                           /* i-th value of --name; NULL: no flags at all */
+    const char *(*environment)(void *arg, const char *name); /* NULL: no environment */
+    void *arg;
+    bool root; /* of whom the default data folder is */
+};
+
+/* Fills *ret, also after a failure as far as it came: release it in any case. Each fault is a line of
+ * `errors`. */
+int config_load(struct config *ret, const struct config_sources *sources, struct text *errors);
+void config_release(struct config *config); /* NULL is fine */
+
+/* For the verb `serve`: --config (or CRONSCHED_CONFIG) and the options below. Prints every fault to stderr.
+ * An exit code: EXIT_FINE, EXIT_USAGE, EXIT_INTERNAL. */
+int config_load_call(struct config *ret, const struct verb_call *call);
+
+/* The options of `serve` that are configuration, --config among them. */
+extern const struct verb_option config_options[];
+
+/* $CRONSCHED_DATA_DIR, /var/lib/cronsched, or $XDG_STATE_HOME/cronsched (~/.local/state/cronsched); malloc'd,
+ * NULL when there is none. `environment` as above. */
+char *config_default_data_dir(const char *(*environment)(void *arg, const char *name), void *arg, bool root);
+
+/* The process's own environment, for the above. */
+const char *config_getenv(void *arg, const char *name);
+
+/* The plain keys, for the manual: key, flag, variable, argument, help; NULL beyond the last. */
+struct config_key_text {
+    const char *key, *flag, *variable, *arg, *help, *fallback;
+};
+bool config_key_text(size_t i, struct config_key_text *ret);

@@ -1,0 +1,343 @@
+/* The configuration's file: walks the tree that jobs/yaml/yaml.h made of it. */
+#include "cronsched/config/config_priv.h"
+#include "jobs/base/alloc.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_PARALLEL_MAX 1000
+#define CONFIG_ARMED_MAX    10000
+
+static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "process", "null"};
+#define ENGINE_TYPE_COUNT (sizeof(engine_types) / sizeof(engine_types[0]))
+
+#define DOCKER_ENDPOINT "unix:///var/run/docker.sock"
+
+/* --- faults --------------------------------------------------------------------------------------------- */
+
+static void add_fault(struct config_reader *reader, int line, int column, const char *text)
+{
+    if (++reader->faults > CONFIG_ERRORS_MAX)
+        return;
+    if (reader->faults == CONFIG_ERRORS_MAX)
+        text_addf(reader->errors, "%s: error: too many errors\n", reader->file);
+    else if (line > 0)
+        text_addf(reader->errors, "%s:%d:%d: error: %s\n", reader->file, line, column, text);
+    else
+        text_addf(reader->errors, "%s: error: %s\n", reader->file, text);
+}
+
+void config_fault(struct config_reader *reader, const struct yaml_node *node, const char *format, ...)
+{
+    char text[ERROR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    add_fault(reader, node->line, node->column, text);
+}
+
+static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const char *text)
+{
+    add_fault((struct config_reader *)sink, line, column, text);
+}
+
+static void unknown_key(struct config_reader *reader, const struct yaml_node *key, const char *where,
+                        const char *const *known, size_t count)
+{
+    const char *near = text_nearest(key->text, known, count);
+
+    config_fault(reader, key, near ? "%sunknown key '%s' (did you mean '%s'?)" : "%sunknown key '%s'", where,
+                 key->text, near);
+}
+
+/* --- engines -------------------------------------------------------------------------------------------- */
+
+static char *take_text(struct config_reader *reader, const struct yaml_node *node, const char *what)
+{
+    if (node->kind == YAML_TEXT && *node->text)
+        return alloc_text(node->text);
+    config_fault(reader, node, "%s: must be a text, not %s", what,
+                 node->kind == YAML_TEXT ? "an empty one" : yaml_kind_name(node->kind));
+    return NULL;
+}
+
+static void take_count(struct config_reader *reader, const struct yaml_node *node, const char *what, int most,
+                       int *ret)
+{
+    if (node->kind != YAML_INT)
+        config_fault(reader, node, "%s: must be a whole number, not %s", what, yaml_kind_name(node->kind));
+    else if (node->integer < 1 || node->integer > most)
+        config_fault(reader, node, "%s: must be from 1 to %d", what, most);
+    else
+        *ret = (int)node->integer;
+}
+
+static void read_engine_tls(struct config_reader *reader, struct config_engine *engine,
+                            const struct yaml_node *map)
+{
+    static const char *const known[] = {"ca", "cert", "key"};
+    char **const fields[] = {&engine->tls_ca, &engine->tls_cert, &engine->tls_key};
+
+    if (map->kind != YAML_MAP) {
+        config_fault(reader, map, "engines: %s: tls: must be a map, not %s", engine->name,
+                     yaml_kind_name(map->kind));
+        return;
+    }
+    for (size_t i = 0; i < map->count; i++) {
+        size_t k = 0;
+
+        while (k < 3 && strcmp(map->keys[i]->text, known[k]) != 0)
+            k++;
+        if (k == 3)
+            unknown_key(reader, map->keys[i], "tls: ", known, 3);
+        else
+            *fields[k] = take_text(reader, map->items[i], known[k]);
+    }
+    if (!engine->tls_cert != !engine->tls_key)
+        config_fault(reader, map, "engines: %s: tls: cert and key go together", engine->name);
+}
+
+static void read_engine_type(struct config_reader *reader, struct config_engine *engine,
+                             const struct yaml_node *node)
+{
+    const char *near;
+    char *type = node->kind == YAML_NULL && node->text ? alloc_text(node->text) /* null is a word to YAML */
+                                                       : take_text(reader, node, "type");
+
+    if (!type)
+        return;
+    for (size_t i = 0; i < ENGINE_TYPE_COUNT; i++)
+        if (strcmp(type, engine_types[i]) == 0) {
+            engine->type = type;
+            return;
+        }
+    near = text_nearest(type, engine_types, ENGINE_TYPE_COUNT);
+    config_fault(reader, node,
+                 near ? "type: there is no '%s' (did you mean '%s'?)"
+                      : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",
+                 type, near);
+    free(type);
+}
+
+static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
+                            const struct yaml_node *key, const struct yaml_node *value)
+{
+    static const char *const known[] = {"type", "endpoint", "tls", "parallel", "max_armed"};
+
+    if (strcmp(key->text, "type") == 0)
+        read_engine_type(reader, engine, value);
+    else if (strcmp(key->text, "endpoint") == 0)
+        engine->endpoint = take_text(reader, value, "endpoint");
+    else if (strcmp(key->text, "tls") == 0)
+        read_engine_tls(reader, engine, value);
+    else if (strcmp(key->text, "parallel") == 0)
+        take_count(reader, value, "parallel", CONFIG_PARALLEL_MAX, &engine->parallel);
+    else if (strcmp(key->text, "max_armed") == 0)
+        take_count(reader, value, "max_armed", CONFIG_ARMED_MAX, &engine->max_armed);
+    else
+        unknown_key(reader, key, "", known, sizeof(known) / sizeof(known[0]));
+}
+
+/* An engine without `type` that has the name of one is of that type. */
+static void default_type(struct config_reader *reader, struct config_engine *engine,
+                         const struct yaml_node *at)
+{
+    for (size_t i = 0; !engine->type && i < ENGINE_TYPE_COUNT; i++)
+        if (strcmp(engine->name, engine_types[i]) == 0)
+            engine->type = alloc_text(engine_types[i]);
+    if (!engine->type)
+        config_fault(reader, at, "engines: %s: type is missing", engine->name);
+}
+
+static void check_endpoint(struct config_reader *reader, struct config_engine *engine,
+                           const struct yaml_node *at)
+{
+    const char *e = engine->endpoint;
+    bool is_docker = strcmp(engine->type, "docker") == 0 || strcmp(engine->type, "swarm") == 0;
+    bool is_kubernetes = strcmp(engine->type, "kubernetes") == 0;
+
+    if (!e && is_docker)
+        engine->endpoint = alloc_text(DOCKER_ENDPOINT);
+    if (!e)
+        return;
+    if (!is_docker && !is_kubernetes)
+        config_fault(reader, at, "engines: %s: an engine of type %s has no endpoint", engine->name,
+                     engine->type);
+    else if (strncmp(e, "http://", 7) != 0 && strncmp(e, "https://", 8) != 0 &&
+             !(is_docker && strncmp(e, "unix:///", 8) == 0))
+        config_fault(reader, at, "engines: %s: endpoint '%s' is no %shttp:// or https:// URL", engine->name,
+                     e, is_docker ? "unix:///PATH, " : "");
+}
+
+static void read_engine(struct config_reader *reader, const struct yaml_node *key,
+                        const struct yaml_node *value)
+{
+    struct config *config = reader->config;
+    struct config_engine *engine = &config->engines[config->engine_count];
+    int faults = reader->faults;
+
+    if (!config_name_valid(key->text)) {
+        config_fault(reader, key, "engines: '%s' is no name", key->text);
+        return;
+    }
+    engine->name = alloc_text(key->text);
+    config->engine_count++;
+    if (value->kind != YAML_MAP && value->kind != YAML_NULL) {
+        config_fault(reader, value, "engines: %s: must be a map, not %s", key->text,
+                     yaml_kind_name(value->kind));
+        return;
+    }
+    for (size_t i = 0; value->kind == YAML_MAP && i < value->count; i++)
+        read_engine_key(reader, engine, value->keys[i], value->items[i]);
+    if (reader->faults > faults)
+        return;
+    default_type(reader, engine, key);
+    if (engine->type)
+        check_endpoint(reader, engine, key);
+}
+
+static void read_engines(struct config_reader *reader, const struct yaml_node *map)
+{
+    struct config *config = reader->config;
+
+    if (map->kind != YAML_MAP || map->count == 0) {
+        config_fault(reader, map, "engines: must be a map of engines by name, not %s",
+                     map->count == 0 && map->kind == YAML_MAP ? "an empty one" : yaml_kind_name(map->kind));
+        return;
+    }
+    if (map->count > CONFIG_ENGINES_MAX) {
+        config_fault(reader, map, "engines: more than %d", CONFIG_ENGINES_MAX);
+        return;
+    }
+    config->engines = alloc_zero(map->count * sizeof(*config->engines));
+    for (size_t i = 0; i < map->count; i++)
+        read_engine(reader, map->keys[i], map->items[i]);
+}
+
+void config_default_engines(struct config *config)
+{
+    static const char *const names[] = {"docker", "process"};
+
+    free(config->engines);
+    config->engines = alloc_zero(2 * sizeof(*config->engines));
+    for (size_t i = 0; i < 2; i++) {
+        struct config_engine *engine = &config->engines[config->engine_count++];
+
+        engine->name = alloc_text(names[i]);
+        engine->type = alloc_text(names[i]);
+        engine->endpoint = i == 0 ? alloc_text(DOCKER_ENDPOINT) : NULL;
+    }
+}
+
+void config_release_engines(struct config *config)
+{
+    for (size_t i = 0; i < config->engine_count; i++) {
+        struct config_engine *engine = &config->engines[i];
+
+        free(engine->name);
+        free(engine->type);
+        free(engine->endpoint);
+        free(engine->tls_ca);
+        free(engine->tls_cert);
+        free(engine->tls_key);
+    }
+    free(config->engines);
+    for (size_t i = 0; i < config->pool_count; i++)
+        free(config->pools[i].name);
+    free(config->pools);
+}
+
+/* --- pools and the rest --------------------------------------------------------------------------------- */
+
+static void read_pools(struct config_reader *reader, const struct yaml_node *map)
+{
+    struct config *config = reader->config;
+
+    if (map->kind != YAML_MAP || map->count > CONFIG_POOLS_MAX) {
+        config_fault(reader, map, "pools: must be a map of up to %d sizes by name, not %s", CONFIG_POOLS_MAX,
+                     yaml_kind_name(map->kind));
+        return;
+    }
+    config->pools = alloc_zero((map->count + 1) * sizeof(*config->pools));
+    for (size_t i = 0; i < map->count; i++) {
+        struct config_pool *pool = &config->pools[config->pool_count];
+
+        if (!config_name_valid(map->keys[i]->text)) {
+            config_fault(reader, map->keys[i], "pools: '%s' is no name", map->keys[i]->text);
+            continue;
+        }
+        take_count(reader, map->items[i], map->keys[i]->text, INT_MAX, &pool->size);
+        pool->name = alloc_text(map->keys[i]->text);
+        config->pool_count++;
+    }
+}
+
+static void read_tls(struct config_reader *reader, const struct yaml_node *map)
+{
+    static const char *const known[] = {"cert", "key"};
+
+    if (map->kind != YAML_MAP) {
+        config_fault(reader, map, "tls: must be a map, not %s", yaml_kind_name(map->kind));
+        return;
+    }
+    for (size_t i = 0; i < map->count; i++) {
+        char path[64];
+        const struct config_key *key;
+
+        snprintf(path, sizeof(path), "tls.%s", map->keys[i]->text);
+        key = config_key_find(path);
+        if (key)
+            config_set_node(reader, key, map->items[i]);
+        else
+            unknown_key(reader, map->keys[i], "tls: ", known, 2);
+    }
+}
+
+static void read_key(struct config_reader *reader, const struct yaml_node *key, const struct yaml_node *value)
+{
+    const struct config_key *plain = strchr(key->text, '.') ? NULL : config_key_find(key->text);
+    const char *known[64] = {"engines", "pools", "tls"};
+    struct config_key_text text;
+    size_t n = 3;
+
+    if (plain) {
+        config_set_node(reader, plain, value);
+    } else if (strcmp(key->text, "engines") == 0) {
+        read_engines(reader, value);
+    } else if (strcmp(key->text, "pools") == 0) {
+        read_pools(reader, value);
+    } else if (strcmp(key->text, "tls") == 0) {
+        read_tls(reader, value);
+    } else {
+        for (size_t i = 0; n < 64 && config_key_text(i, &text); i++)
+            if (!strchr(text.key, '.'))
+                known[n++] = text.key;
+        unknown_key(reader, key, "", known, n);
+    }
+}
+
+void config_read_file(struct config *config, const struct config_sources *sources, struct text *errors)
+{
+    static const struct yaml_limits limits = {.bytes = CONFIG_BYTES_MAX, .nodes = 20000, .depth = 16};
+    struct config_reader reader = {{on_yaml_fault}, config, sources->file, errors, 0};
+    const struct yaml_node *root;
+    struct yaml_doc *doc = NULL;
+    int r = yaml_doc_parse(&doc, sources->text, sources->size, &limits, &reader.sink);
+
+    if (r < 0) {
+        if (reader.faults == 0)
+            add_fault(&reader, 0, 0, error_text(r));
+        return;
+    }
+    root = yaml_doc_root(doc);
+    if (root->kind == YAML_MAP) {
+        for (size_t i = 0; i < root->count; i++)
+            read_key(&reader, root->keys[i], root->items[i]);
+    } else if (root->kind != YAML_NULL) {
+        config_fault(&reader, root, "must be a map of settings, not %s", yaml_kind_name(root->kind));
+    }
+    yaml_doc_free(doc);
+}

@@ -1,0 +1,333 @@
+/* The course of a drill, see drill.h. */
+#include "cronsched/drill/drill.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOK_EVERY_MS  250
+#define FRESH_START_MS 3000  /* an engine fires when its last start is not older */
+#define SUCCESSOR_MS   30000 /* beyond the session timeout */
+
+volatile sig_atomic_t drill_interrupted;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    drill_interrupted = 1;
+}
+
+int64_t drill_now_ms(void)
+{
+    return output_now_ms();
+}
+
+void drill_sleep_until(int64_t wall_ms)
+{
+    struct timespec at = {.tv_sec = wall_ms / 1000, .tv_nsec = wall_ms % 1000 * 1000000};
+
+    clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &at,
+                    NULL); /* a signal ends it early: callers look again */
+}
+
+/* splitmix64 */
+uint64_t drill_random(struct drill *d, uint64_t below)
+{
+    uint64_t z = d->chance += 0x9e3779b97f4a7c15;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return (z ^ (z >> 31)) % below;
+}
+
+/* --- looking -------------------------------------------------------------------------------------------- */
+
+static bool is_replica(const struct drill *d, size_t server, const char *id)
+{
+    const json_t *replica = json_array_get(json_object_get(d->lab.facts, "replicas"), server);
+    const char *own = json_string_value(json_object_get(replica, "id"));
+
+    return id && own && strcmp(own, id) == 0;
+}
+
+static void take_view(const json_t *cluster, struct drill_view *ret)
+{
+    int64_t epoch = json_integer_value(json_object_get(cluster, "epoch"));
+    const char *leader = json_string_value(json_object_get(json_object_get(cluster, "leader"), "id"));
+
+    if (!leader || epoch <= ret->epoch)
+        return;
+    ret->epoch = epoch;
+    snprintf(ret->leader, sizeof(ret->leader), "%s", leader);
+    ret->replicas = json_array_size(json_object_get(cluster, "replicas"));
+}
+
+int drill_look(struct drill *d, const char *but_for, struct drill_view *ret, struct error *error)
+{
+    struct client *client = &d->session->client;
+    struct error last = {0};
+
+    *ret = (struct drill_view){0};
+    for (size_t i = 0; i < client->server_count; i++) {
+        json_t *cluster = NULL;
+
+        if (is_replica(d, i, but_for))
+            continue;
+        if (client_probe(client, i, "/v1/cluster", &cluster, &last) == 0)
+            take_view(cluster, ret);
+        json_decref(cluster);
+    }
+    for (size_t i = 0; i < client->server_count; i++)
+        if (is_replica(d, i, ret->leader))
+            client->current = i;
+    if (ret->epoch > 0)
+        return 0;
+    return error_set(error, ERR_NO_LEADER, "no server knows a leader%s%s", last.code ? ": " : "", last.text);
+}
+
+/* By whoever leads after the deed. What was handed over bears the epoch that prepared it. */
+static bool by_successor(const struct drill *d, const struct drill_line *line)
+{
+    return line->epoch > d->before.epoch || (d->reign_ms && line->at_ms >= d->reign_ms);
+}
+
+/* The wall clock of the newest start of an engine; 0 when there is none. */
+static int64_t newest_start(const struct drill *d, size_t engine, bool successor)
+{
+    for (size_t i = d->ledger.count; i > 0; i--) {
+        const struct drill_line *line = &d->ledger.lines[i - 1];
+
+        if (!line->end && (!successor || by_successor(d, line)) &&
+            drill_canary_engine(d, line->canary) == engine)
+            return line->at_ms;
+    }
+    return 0;
+}
+
+static bool fires_since(const struct drill *d, int64_t since_ms, bool successor)
+{
+    for (size_t e = 0; e < d->engine_count; e++)
+        if (newest_start(d, e, successor) < since_ms)
+            return false;
+    return true;
+}
+
+static bool successor_fires(const struct drill *d)
+{
+    for (size_t e = 0; e < d->engine_count; e++)
+        if (newest_start(d, e, true) > 0)
+            return true;
+    return false;
+}
+
+static int interrupted(struct error *error)
+{
+    return drill_interrupted ? error_set(error, ERR_CANCELLED, "interrupted") : 0;
+}
+
+/* A leader, everybody there, and every engine fires. */
+static int wait_steady(struct drill *d, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + DRILL_STEADY_MS, look_ms = 0;
+    struct drill_view view = {0};
+    struct error why = {0};
+
+    while (drill_now_ms() < until_ms) {
+        int64_t now_ms = drill_now_ms();
+        int r = interrupted(error);
+
+        if (r == 0)
+            r = drill_ledger_read(&d->ledger, error);
+        if (r < 0)
+            return r;
+        if (now_ms >= look_ms) {
+            drill_look(d, NULL, &view, &why);
+            look_ms = now_ms + LOOK_EVERY_MS;
+        }
+        if (view.epoch > 0 && view.replicas >= drill_lab_replicas(&d->lab) &&
+            fires_since(d, now_ms - FRESH_START_MS, false)) {
+            d->before = view;
+            d->reign_ms = 0;
+            return 0;
+        }
+        drill_sleep_until(now_ms + DRILL_POLL_MS);
+    }
+    return error_set(error, ERR_TIMEOUT,
+                     "not steady within %d s: leader %s, %zu replicas, and %s engine has fired lately",
+                     DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas,
+                     fires_since(d, drill_now_ms() - FRESH_START_MS, false) ? "every" : "not every");
+}
+
+/* --- one repeat ----------------------------------------------------------------------------------------- */
+
+static void wait_moment(struct drill *d)
+{
+    int64_t next_ms = (drill_now_ms() / 1000 + 2) * 1000;
+    int span = d->moment->to_ms - d->moment->from_ms + 1;
+
+    drill_sleep_until(next_ms + d->moment->from_ms + (int64_t)drill_random(d, (uint64_t)span));
+}
+
+/* Until the successor has fired once, or for so many sessions. */
+static int hold(struct drill *d, int64_t deed_ms, struct error *error)
+{
+    int64_t until_ms = deed_ms + d->deed->hold_sessions * d->lab.session_timeout_ms;
+    bool until_fired = d->deed->mend && d->deed->hold_sessions == 0;
+
+    if (until_fired)
+        until_ms = deed_ms + d->lab.session_timeout_ms + SUCCESSOR_MS;
+    while (drill_now_ms() < until_ms && !drill_interrupted) {
+        int r = drill_ledger_read(&d->ledger, error);
+
+        if (r < 0 || (until_fired && successor_fires(d)))
+            return r;
+        drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
+    }
+    return 0;
+}
+
+static void look_for_successor(struct drill *d)
+{
+    struct drill_view view;
+    struct error unheard;
+
+    if (!d->reign_ms && drill_look(d, NULL, &view, &unheard) == 0 && view.epoch > d->before.epoch)
+        d->reign_ms = drill_now_ms();
+}
+
+/* Every engine fires, under the successor where there must be one. */
+static int wait_again(struct drill *d, int64_t since_ms, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + DRILL_STEADY_MS;
+
+    while (drill_now_ms() < until_ms) {
+        int r = interrupted(error);
+
+        if (r == 0)
+            r = drill_ledger_read(&d->ledger, error);
+        if (d->deed->successor)
+            look_for_successor(d);
+        if (r < 0 || fires_since(d, since_ms, d->deed->successor))
+            return r;
+        drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
+    }
+    return error_set(error, ERR_TIMEOUT, "%s %d s after it was mended",
+                     d->deed->successor ? "not every engine fires under a successor"
+                                        : "not every engine fires",
+                     DRILL_STEADY_MS / 1000);
+}
+
+static int check_leader(const struct drill *d, struct error *error)
+{
+    if (!d->leader_named || strcmp(d->leader_named, d->before.leader) == 0)
+        return 0;
+    return error_set(error, ERR_CONFLICT, "%s leads, not %s", d->before.leader, d->leader_named);
+}
+
+static int one_repeat(struct drill *d, struct error *error)
+{
+    struct drill_repeat *repeat = &d->done[d->done_count];
+    struct error mending = {0};
+    int r = wait_steady(d, error);
+
+    if (r == 0)
+        r = check_leader(d, error);
+    if (r < 0)
+        return r;
+    repeat->before = d->before;
+    wait_moment(d);
+    repeat->deed_ms = drill_now_ms();
+    r = d->deed->strike(d, error);
+    if (r == 0)
+        r = hold(d, repeat->deed_ms, error);
+    if (d->deed->mend && d->deed->mend(d, &mending) < 0 && r == 0) {
+        *error = mending;
+        r = mending.code;
+    }
+    repeat->mended_ms = drill_now_ms();
+    if (r == 0)
+        r = wait_again(d, repeat->mended_ms, error);
+    if (r == 0)
+        r = drill_look(d, NULL, &repeat->after, error);
+    if (r == 0)
+        r = drill_measure(d, repeat, error);
+    if (r == 0)
+        d->done_count++;
+    return r;
+}
+
+static void tell_progress(const struct drill *d)
+{
+    const struct drill_repeat *repeat = &d->done[d->done_count - 1];
+
+    fprintf(stderr, "%zu of %ld: %s", d->done_count, d->repeats, repeat->before.leader);
+    if (repeat->gap_ms >= 0)
+        fprintf(stderr, " -> %s after %" PRId64 " ms", repeat->after.leader, repeat->gap_ms);
+    fputc('\n', stderr);
+}
+
+static int all_repeats(struct drill *d, struct error *error)
+{
+    int r = 0;
+
+    while (r == 0 && d->done_count < (size_t)d->repeats) {
+        r = one_repeat(d, error);
+        if (r == 0)
+            tell_progress(d);
+    }
+    return r;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------ */
+
+static int with_canaries(struct drill *d, struct error *error)
+{
+    struct error later = {0};
+    int r = drill_canaries_apply(d, error);
+
+    if (r < 0)
+        return r;
+    r = all_repeats(d, error);
+    drill_interrupted = 0; /* a second one while it cleans up is heard again */
+    if (r == 0 || d->done_count > 0) {
+        int settled = drill_settle(d, r == 0 ? error : &later);
+
+        r = r < 0 ? r : settled;
+    }
+    if (drill_canaries_delete(d, r == 0 ? error : &later) < 0 && r == 0)
+        r = error->code;
+    return r;
+}
+
+int drill_go(struct drill *d, bool *ret_passed, struct error *error)
+{
+    struct sigaction act = {.sa_handler = on_signal}; /* without SA_RESTART: sleeping ends */
+    int r;
+
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    d->done = calloc((size_t)d->repeats, sizeof(*d->done));
+    if (!d->done)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    r = with_canaries(d, error);
+    if (r == 0)
+        r = drill_check_books(d, error);
+    if (r == 0)
+        *ret_passed = drill_passed(&d->books);
+    return r;
+}
+
+void drill_release(struct drill *d)
+{
+    drill_lab_release(&d->lab);
+    drill_ledger_release(&d->ledger);
+    json_decref(d->books.doubled);
+    json_decref(d->books.lost);
+    json_decref(d->books.unaccounted);
+    json_decref(d->books.passed_over);
+    json_decref(d->books.unprovable);
+    free(d->done);
+}

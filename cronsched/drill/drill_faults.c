@@ -1,0 +1,206 @@
+/* What is done to a cluster, and how it is undone. */
+#include "cronsched/drill/drill.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define KILLED_GONE_MS 10000
+#define BACK_MS        60000 /* for somebody else to start it again */
+
+/* --- whose process -------------------------------------------------------------------------------------- */
+
+/* The process that listens at a unix socket. */
+static pid_t listener_of(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return 0;
+    if (strlen(path) < sizeof(address.sun_path)) {
+        memcpy(address.sun_path, path, strlen(path));
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+            peer.pid = 0;
+    }
+    close(fd);
+    return peer.pid;
+}
+
+/* Without a lab only a leader on this machine can be reached: by the socket that it listens at. */
+static int pid_by_socket(struct drill *d, const char *replica, pid_t *ret, struct error *error)
+{
+    struct client *client = &d->session->client;
+
+    for (size_t i = 0; i < client->server_count; i++) {
+        json_t *version = NULL;
+        const char *id;
+
+        if (!client->servers[i].socket || client_probe(client, i, "/v1/version", &version, NULL) < 0)
+            continue;
+        id = json_string_value(json_object_get(version, "replica"));
+        *ret = id && strcmp(id, replica) == 0 ? listener_of(client->servers[i].socket) : 0;
+        json_decref(version);
+        if (*ret > 1)
+            return 0;
+    }
+    return error_set(error, ERR_NOT_FOUND,
+                     "%s leads, and its socket is none of the servers: drill on its own machine", replica);
+}
+
+static int leader_pid(struct drill *d, pid_t *ret, struct error *error)
+{
+    const char *leader = d->before.leader;
+
+    return d->lab.facts ? drill_lab_pid(&d->lab, leader, ret, error) : pid_by_socket(d, leader, ret, error);
+}
+
+static int signal_leader(struct drill *d, int sig, struct error *error)
+{
+    pid_t pid;
+    int r = leader_pid(d, &pid, error);
+
+    if (r == 0 && kill(pid, sig) < 0)
+        r = error_set(error, ERR_DENIED, "process %d of %s: %s", (int)pid, d->before.leader, strerror(errno));
+    return r;
+}
+
+/* --- kill, pause ---------------------------------------------------------------------------------------- */
+
+static int kill_leader(struct drill *d, struct error *error)
+{
+    return signal_leader(d, SIGKILL, error);
+}
+
+/* Elsewhere than in a lab its own supervisor starts it again, and that is part of what is tried. */
+static int wait_back(struct drill *d, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + BACK_MS;
+    struct drill_view view;
+
+    while (drill_now_ms() < until_ms && !drill_interrupted) {
+        if (drill_look(d, NULL, &view, NULL) == 0 && view.replicas >= d->before.replicas)
+            return 0;
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    return error_set(error, ERR_TIMEOUT, "%s was killed and nobody has started it again within %d s",
+                     d->before.leader, BACK_MS / 1000);
+}
+
+static int start_killed(struct drill *d, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + KILLED_GONE_MS;
+    pid_t pid;
+
+    if (!d->lab.facts)
+        return wait_back(d, error);
+    while (drill_lab_pid(&d->lab, d->before.leader, &pid, NULL) == 0 && drill_now_ms() < until_ms)
+        drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
+    return drill_lab_run(&d->lab, error, "start", d->before.leader, NULL);
+}
+
+static int pause_leader(struct drill *d, struct error *error)
+{
+    return signal_leader(d, SIGSTOP, error);
+}
+
+static int wake_leader(struct drill *d, struct error *error)
+{
+    return signal_leader(d, SIGCONT, error);
+}
+
+/* --- partitions, restarts ------------------------------------------------------------------------------- */
+
+/* One direction or both: each breaks a session in its own way. */
+static int cut_from(struct drill *d, const char *other, struct error *error)
+{
+    static const char *const directions[] = {"both", "in", "out"};
+
+    return drill_lab_run(&d->lab, error, "cut", d->before.leader, other, directions[drill_random(d, 3)],
+                         NULL);
+}
+
+static int cut_zookeeper(struct drill *d, struct error *error)
+{
+    return cut_from(d, "zookeeper", error);
+}
+
+static int cut_engine(struct drill *d, struct error *error)
+{
+    return cut_from(d, "engine", error);
+}
+
+static int heal(struct drill *d, struct error *error)
+{
+    return drill_lab_run(&d->lab, error, "heal", d->before.leader, NULL);
+}
+
+/* One after the other, each when the one before serves again. */
+static int restart_zookeeper(struct drill *d, struct error *error)
+{
+    const json_t *item;
+    size_t i;
+    int r = 0;
+
+    json_array_foreach(json_object_get(d->lab.facts, "zookeeper"), i, item) if (r == 0)
+        r = drill_lab_run(&d->lab, error, "restart", json_string_value(json_object_get(item, "name")), NULL);
+    return r;
+}
+
+/* In good order, or by SIGKILL. */
+static int restart_engine(struct drill *d, struct error *error)
+{
+    int r = drill_lab_run(&d->lab, error, drill_random(d, 2) ? "kill" : "stop", "engine", NULL);
+
+    return r < 0 ? r : drill_lab_run(&d->lab, error, "start", "engine", NULL);
+}
+
+static int step_down(struct drill *d, struct error *error)
+{
+    return client_call(&d->session->client, "POST", "/v1/cluster/step-down", NULL, CLIENT_ONCE, NULL, error);
+}
+
+const struct drill_deed drill_deeds[] = {
+    {.name = "kill-leader",
+     .help = "SIGKILL to the leader; it is started again once the successor fires",
+     .successor = true,
+     .needs_name = true,
+     .strike = kill_leader,
+     .mend = start_killed},
+    {.name = "pause-leader",
+     .help = "SIGSTOP to the leader for three session timeouts: it wakes up deposed",
+     .successor = true,
+     .needs_lab = true,
+     .hold_sessions = 3,
+     .strike = pause_leader,
+     .mend = wake_leader},
+    {.name = "partition-leader-zookeeper",
+     .help = "the leader's links to ZooKeeper are cut, one direction or both",
+     .successor = true,
+     .needs_lab = true,
+     .hold_sessions = 3,
+     .strike = cut_zookeeper,
+     .mend = heal},
+    {.name = "partition-leader-engine",
+     .help = "the leader's link to the Docker Engine is cut, one direction or both",
+     .needs_lab = true,
+     .hold_sessions = 3,
+     .strike = cut_engine,
+     .mend = heal},
+    {.name = "restart-zookeeper",
+     .help = "every ZooKeeper server is restarted, one after the other",
+     .needs_lab = true,
+     .strike = restart_zookeeper},
+    {.name = "restart-engine",
+     .help = "the Docker Engine is restarted, in good order or killed",
+     .may_lose = true,
+     .needs_lab = true,
+     .strike = restart_engine},
+    {.name = "step-down", .help = "the leader hands over", .successor = true, .strike = step_down},
+    {0}};

@@ -1,0 +1,391 @@
+/* Measuring and the verdict. Starts are those of the ledger; which fire times there were is arithmetic: every
+ * second for every canary. The journal is asked when the successor's reign began, and why something did not
+ * start. */
+#include "cronsched/drill/drill.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPEN_MS       60000 /* for canaries that still run */
+#define UNDER_WAY_MS  5000  /* a start takes no longer than this, on a loaded machine */
+#define RECORD_MS     10000 /* for a record to reach somebody's store */
+#define RUNS_LIMIT    "10000"
+#define RECORDS_LIMIT "9999"
+
+static json_t *get(struct drill *d, struct text *path, struct error *error)
+{
+    json_t *reply = NULL;
+    int r = path->failed ? error_set(error, path->failed, "a path is too long")
+                         : client_call(&d->session->client, "GET", text_str(path), NULL, CLIENT_REPEATABLE,
+                                       &reply, error);
+
+    text_release(path);
+    return r < 0 ? NULL : reply;
+}
+
+static void add_time(struct text *path, const char *key, int64_t ms)
+{
+    char text[TEXT_NUMBER_BUFFER];
+
+    client_add_query(path, key, text_format_time(ms, TEXT_TIME_MS, text, sizeof(text)));
+}
+
+/* --- one repeat ----------------------------------------------------------------------------------------- */
+
+/* The first reign after the deed's, if these records have it. */
+static bool find_reign(const json_t *records, struct drill_repeat *repeat)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(records, i, entry)
+    {
+        const json_t *record = json_object_get(entry, "record");
+        const char *time = json_string_value(json_object_get(entry, "time"));
+        const char *cause = json_string_value(json_object_get(record, "cause"));
+        int64_t ms;
+
+        if (json_integer_value(json_object_get(record, "epoch")) <= repeat->before.epoch || !time ||
+            text_parse_time(time, &ms, NULL) < 0)
+            continue;
+        repeat->gap_ms = ms - repeat->deed_ms;
+        snprintf(repeat->cause, sizeof(repeat->cause), "%s", cause ? cause : "");
+        return true;
+    }
+    return false;
+}
+
+/* When it began, by its own record. One that was just mended may not have it yet: each server is asked. */
+static int measure_gap(struct drill *d, struct drill_repeat *repeat, struct error *error)
+{
+    struct client *client = &d->session->client;
+    int64_t until_ms = drill_now_ms() + RECORD_MS;
+    bool found = repeat->after.epoch <= repeat->before.epoch;
+    struct text path;
+
+    repeat->gap_ms = -1;
+    text_init(&path, SESSION_PATH_MAX);
+    text_add(&path, "/v1/records");
+    client_add_query(&path, "kinds", "epoch");
+    client_add_query(&path, "limit", RECORDS_LIMIT);
+    add_time(&path, "since", repeat->deed_ms - 1000);
+    while (!found && drill_now_ms() < until_ms) {
+        for (size_t i = 0; !found && i < client->server_count; i++) {
+            json_t *records = NULL;
+
+            found = client_probe(client, i, text_str(&path), &records, NULL) == 0 &&
+                    find_reign(records, repeat);
+            json_decref(records);
+        }
+        drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
+    }
+    text_release(&path);
+    if (!found)
+        return error_set(error, ERR_NOT_FOUND, "epoch %" PRId64 " has no record", repeat->after.epoch);
+    return 0;
+}
+
+/* What was handed over bears the epoch that prepared it. */
+static bool by_successor(const struct drill_repeat *repeat, const struct drill_line *line)
+{
+    return line->epoch > repeat->before.epoch ||
+           (repeat->gap_ms >= 0 && line->at_ms >= repeat->deed_ms + repeat->gap_ms);
+}
+
+/* One engine's starts between the deed and now. */
+static void measure_engine(const struct drill *d, struct drill_repeat *repeat, size_t engine)
+{
+    int64_t last_ms = repeat->deed_ms;
+
+    repeat->first_ms[engine] = -1;
+    for (size_t i = 0; i < d->ledger.count; i++) {
+        const struct drill_line *line = &d->ledger.lines[i];
+        int64_t late_ms = line->at_ms - line->fire_ms;
+
+        if (line->end || line->at_ms < repeat->deed_ms || drill_canary_engine(d, line->canary) != engine)
+            continue;
+        if (repeat->first_ms[engine] < 0 && by_successor(repeat, line))
+            repeat->first_ms[engine] = line->at_ms - repeat->deed_ms;
+        if (line->at_ms - last_ms > repeat->silent_ms[engine])
+            repeat->silent_ms[engine] = line->at_ms - last_ms;
+        if (late_ms > repeat->late_ms[engine])
+            repeat->late_ms[engine] = late_ms;
+        if (line->at_ms > last_ms)
+            last_ms = line->at_ms;
+    }
+}
+
+int drill_measure(struct drill *d, struct drill_repeat *repeat, struct error *error)
+{
+    int r = measure_gap(d, repeat, error);
+
+    for (size_t e = 0; e < d->engine_count; e++)
+        measure_engine(d, repeat, e);
+    return r;
+}
+
+/* --- starts by fire time -------------------------------------------------------------------------------- */
+
+/* Of each canary and second from first_ms to last_ms. */
+static unsigned char *count_starts(const struct drill *d, struct error *error)
+{
+    size_t seconds = (size_t)((d->last_ms - d->first_ms) / 1000 + 1);
+    unsigned char *starts = calloc(seconds * drill_canary_count(d), 1);
+
+    if (!starts) {
+        error_set(error, ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < d->ledger.count; i++) {
+        const struct drill_line *line = &d->ledger.lines[i];
+        size_t at;
+
+        if (line->end || line->fire_ms < d->first_ms || line->fire_ms > d->last_ms ||
+            line->canary >= drill_canary_count(d))
+            continue;
+        at = line->canary * seconds + (size_t)((line->fire_ms - d->first_ms) / 1000);
+        if (starts[at] < 255)
+            starts[at]++;
+    }
+    return starts;
+}
+
+static size_t count_missing(const struct drill *d, const unsigned char *starts)
+{
+    size_t n = (size_t)((d->last_ms - d->first_ms) / 1000 + 1) * drill_canary_count(d), missing = 0;
+
+    for (size_t i = 0; i < n; i++)
+        missing += starts[i] == 0;
+    return missing;
+}
+
+int drill_settle(struct drill *d, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + DRILL_SETTLE_MS;
+    size_t missing = SIZE_MAX;
+
+    d->last_ms = drill_now_ms() / 1000 * 1000 - 1000;
+    while (missing > 0 && drill_now_ms() < until_ms && !drill_interrupted) {
+        unsigned char *starts;
+        size_t before = missing;
+        int r = drill_ledger_read(&d->ledger, error);
+
+        starts = r == 0 ? count_starts(d, error) : NULL;
+        if (!starts)
+            return error ? error->code : ERR_NOMEM;
+        missing = count_missing(d, starts);
+        free(starts);
+        if (missing < before)
+            until_ms = drill_now_ms() + DRILL_SETTLE_MS;
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    return 0;
+}
+
+/* --- the books ------------------------------------------------------------------------------------------ */
+
+static void note(json_t *list, size_t *count, const char *run)
+{
+    if ((*count)++ < DRILL_LISTED_MAX)
+        json_array_append_new(list, json_string(run));
+}
+
+static const char *run_id(const struct drill *d, unsigned canary, int64_t fire_ms, char *buffer, size_t size)
+{
+    char name[DRILL_ID_MAX], time[TEXT_NUMBER_BUFFER];
+
+    snprintf(buffer, size, "%s@%s", drill_canary_name(d, canary, name, sizeof(name)),
+             text_format_time(fire_ms, TEXT_TIME_BASIC_S, time, sizeof(time)));
+    return buffer;
+}
+
+/* Something that no attempt of it has noted: is there a verdict? `lost` is counted on its own. */
+static void ask_why(struct drill *d, const char *run)
+{
+    struct drill_books *books = &d->books;
+    const char *verdict;
+    struct text path;
+    json_t *reply;
+
+    text_init(&path, SESSION_PATH_MAX);
+    text_add(&path, "/v1/runs/");
+    client_escape(&path, run);
+    reply = get(d, &path, NULL);
+    verdict = json_string_value(json_object_get(reply, "verdict"));
+    if (!verdict)
+        note(books->unaccounted, &books->unaccounted_count, run);
+    else if (strcmp(verdict, "lost") != 0)
+        note(books->passed_over, &books->passed_over_count, run);
+    json_decref(reply);
+}
+
+static int compare_starts(struct drill *d, struct error *error)
+{
+    unsigned char *starts = count_starts(d, error);
+    size_t seconds = (size_t)((d->last_ms - d->first_ms) / 1000 + 1);
+    struct drill_books *books = &d->books;
+
+    if (!starts)
+        return error ? error->code : ERR_NOMEM;
+    books->fire_times = (int64_t)(seconds * drill_canary_count(d));
+    for (size_t i = 0; i < seconds * drill_canary_count(d); i++) {
+        char run[2 * DRILL_ID_MAX];
+
+        books->starts += starts[i];
+        if (starts[i] == 1)
+            continue;
+        run_id(d, (unsigned)(i / seconds), d->first_ms + (int64_t)(i % seconds) * 1000, run, sizeof(run));
+        if (starts[i] > 1)
+            note(books->doubled, &books->doubled_count, run);
+        else
+            ask_why(d, run);
+    }
+    free(starts);
+    return 0;
+}
+
+static json_t *runs_of(struct drill *d, unsigned canary, const char *key, const char *value,
+                       struct error *error)
+{
+    char name[DRILL_ID_MAX];
+    struct text path;
+
+    text_init(&path, SESSION_PATH_MAX);
+    text_add(&path, "/v1/runs");
+    client_add_query(&path, "job", drill_canary_name(d, canary, name, sizeof(name)));
+    client_add_query(&path, key, value);
+    client_add_query(&path, "limit", RUNS_LIMIT);
+    return get(d, &path, error);
+}
+
+/* Was its start under way while a deed went on that may lose it? */
+static bool may_be_lost(const struct drill *d, const char *run)
+{
+    const char *at = strrchr(run, '@');
+    int64_t fire_ms;
+
+    if (!d->deed->may_lose || !at || text_parse_time_basic(at + 1, &fire_ms, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < d->done_count; i++)
+        if (fire_ms >= d->done[i].deed_ms - UNDER_WAY_MS && fire_ms <= d->done[i].mended_ms)
+            return true;
+    return false;
+}
+
+static int count_lost(struct drill *d, struct error *error)
+{
+    for (unsigned i = 0; i < drill_canary_count(d); i++) {
+        json_t *runs = runs_of(d, i, "verdict", "lost", error);
+        const json_t *run;
+        size_t k;
+
+        if (!runs)
+            return error ? error->code : ERR_IO;
+        json_array_foreach(runs, k, run)
+        {
+            const char *id = json_string_value(json_object_get(run, "run"));
+
+            if (id && may_be_lost(d, id))
+                note(d->books.unprovable, &d->books.unprovable_count, id);
+            else
+                note(d->books.lost, &d->books.lost_count, id ? id : "?");
+        }
+        json_decref(runs);
+    }
+    return 0;
+}
+
+/* The servers' own account: every fire time with exactly one verdict. */
+static int audit(struct drill *d, struct error *error)
+{
+    for (unsigned i = 0; i < drill_canary_count(d); i++) {
+        char name[DRILL_ID_MAX];
+        json_t *reply;
+        const json_t *item;
+        struct text path;
+        size_t k;
+
+        text_init(&path, SESSION_PATH_MAX);
+        text_add(&path, "/v1/audit");
+        client_add_query(&path, "job", drill_canary_name(d, i, name, sizeof(name)));
+        add_time(&path, "since", d->first_ms - 1);
+        add_time(&path, "until", d->last_ms);
+        reply = get(d, &path, error);
+        if (!reply)
+            return error ? error->code : ERR_IO;
+        json_array_foreach(json_object_get(reply, "unaccounted"), k, item)
+        {
+            const char *time = json_string_value(json_object_get(item, "fire_time"));
+            char text[2 * DRILL_ID_MAX];
+
+            snprintf(text, sizeof(text), "%s at %s, by audit", name, time ? time : "?");
+            note(d->books.unaccounted, &d->books.unaccounted_count, text);
+        }
+        json_array_foreach(json_object_get(reply, "doubled"), k, item)
+        {
+            const char *time = json_string_value(json_object_get(item, "fire_time"));
+            char text[2 * DRILL_ID_MAX];
+
+            snprintf(text, sizeof(text), "%s at %s, by audit", name, time ? time : "?");
+            note(d->books.doubled, &d->books.doubled_count, text);
+        }
+        json_decref(reply);
+    }
+    return 0;
+}
+
+/* Runs of the canaries that are not over. */
+static int count_open(struct drill *d, size_t *ret, struct error *error)
+{
+    static const char *const states[] = {"waiting", "armed", "starting", "running", "retrying", "unresolved"};
+
+    *ret = 0;
+    for (unsigned i = 0; i < drill_canary_count(d); i++)
+        for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++) {
+            json_t *runs = runs_of(d, i, "state", states[s], error);
+
+            if (!runs)
+                return error ? error->code : ERR_IO;
+            *ret += json_array_size(runs);
+            json_decref(runs);
+        }
+    return 0;
+}
+
+int drill_check_books(struct drill *d, struct error *error)
+{
+    struct drill_books *books = &d->books;
+    int64_t until_ms = drill_now_ms() + OPEN_MS;
+    struct drill_view view;
+    size_t open = 1;
+    int r = drill_look(d, NULL, &view, error); /* and the leader is asked first from now on */
+
+    books->doubled = json_array();
+    books->lost = json_array();
+    books->unaccounted = json_array();
+    books->passed_over = json_array();
+    books->unprovable = json_array();
+    while (r == 0 && open > 0 && drill_now_ms() < until_ms && !drill_interrupted) {
+        r = count_open(d, &open, error);
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    if (r == 0)
+        r = drill_ledger_read(&d->ledger, error);
+    if (r == 0)
+        r = compare_starts(d, error);
+    if (r == 0)
+        r = count_lost(d, error);
+    if (r == 0)
+        r = audit(d, error);
+    books->open = open;
+    books->torn = d->ledger.torn;
+    return r;
+}
+
+bool drill_passed(const struct drill_books *books)
+{
+    return books->doubled_count + books->lost_count + books->unaccounted_count + books->passed_over_count +
+               books->open + books->torn ==
+           0;
+}

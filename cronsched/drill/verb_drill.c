@@ -1,0 +1,181 @@
+/* drill: breaks a cluster in a known way while jobs fire, and counts what became of them. */
+#include "cronsched/drill/drill.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define DEFAULT_RATE            2
+#define DEFAULT_SESSION_TIMEOUT 10000
+#define SEED_MAX                0xffffffffu /* short enough to be typed again */
+
+#define X(name, from, to, help) {name, from, to},
+static const struct drill_moment moments[] = {DRILL_MOMENTS(X)};
+#undef X
+
+static const struct verb_option options[] = {
+    {"lab", 0, "DIR", "drill the lab in this folder (contrib/lab)"},
+    {"repeat", 0, "N", "so often (default 1)"},
+    {"at", 0, "random|before-release|release|after-release|quiet", "the moment, by the canaries' fire times"},
+    {"seed", 0, "N", "for the moments and directions (default a random one, which is printed)"},
+    {"engine", 0, "NAME", "an engine to fire on (default docker and process, in a lab)", .many = true},
+    {"rate", 0, "N", "canaries a second, for each engine (default 2)"},
+    {"ledger", 0, "DIR", "without a lab: a folder that all engines' hosts see under this path"},
+    {"image", 0, "IMAGE", "without a lab: an image with sh, for the canaries in containers"},
+    {"leader", 0, "ID", "only while this replica leads"},
+    {"yes", 0, NULL, "I mean it: this is no lab"},
+    {0}};
+
+static const struct drill_deed *find_deed(const struct verb_call *call)
+{
+    const char *names[16] = {0};
+    const char *near;
+    size_t n = 0;
+
+    for (const struct drill_deed *deed = drill_deeds; deed->name; deed++) {
+        if (strcmp(deed->name, call->args[0]) == 0)
+            return deed;
+        names[n++] = deed->name;
+    }
+    near = text_nearest(call->args[0], names, n);
+    fprintf(stderr, "cronsched: there is no drill %s%s%s%s\n", call->args[0], near ? " (did you mean " : "",
+            near ? near : "", near ? "?)" : "");
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "  %-28s %s\n", drill_deeds[i].name, drill_deeds[i].help);
+    return NULL;
+}
+
+static const struct drill_moment *find_moment(const char *name)
+{
+    for (size_t i = 1; name && i < sizeof(moments) / sizeof(moments[0]); i++)
+        if (strcmp(moments[i].name, name) == 0)
+            return &moments[i];
+    return &moments[0];
+}
+
+static int read_engines(struct drill *d, const struct verb_call *call)
+{
+    const char *name;
+
+    for (size_t i = 0; (name = verb_option_at(call, "engine", i)); i++) {
+        if (d->engine_count == DRILL_ENGINES_MAX)
+            return verb_usage(call, "at most %d engines", DRILL_ENGINES_MAX);
+        if (strcmp(name, "null") == 0)
+            return verb_usage(call, "--engine null: what runs nothing notes no start");
+        d->engines[d->engine_count++] = name;
+    }
+    if (d->engine_count == 0 && !d->lab.facts)
+        return verb_usage(call, "--engine is needed without a lab");
+    if (d->engine_count == 0) {
+        d->engines[d->engine_count++] = "docker";
+        d->engines[d->engine_count++] = "process";
+    }
+    return EXIT_FINE;
+}
+
+/* What a lab need not be asked. */
+static int check_real(const struct drill *d, const struct verb_call *call)
+{
+    if (d->deed->needs_lab)
+        return verb_usage(call, "%s needs a lab: contrib/lab up, then --lab DIR", d->deed->name);
+    if (!verb_option(call, "ledger"))
+        return verb_usage(call, "without a lab --ledger is needed: where the canaries note their starts");
+    if (d->deed->needs_name && (!verb_flag(call, "yes") || !d->leader_named))
+        return verb_usage(call, "%s on a cluster that is no lab wants --yes and --leader ID", d->deed->name);
+    return EXIT_FINE;
+}
+
+static int read_numbers(struct drill *d, const struct verb_call *call)
+{
+    struct error error = {0};
+    uint32_t chance = 0;
+    long seed = 0;
+
+    d->repeats = 1;
+    d->rate = DEFAULT_RATE;
+    if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance))
+        return session_fail(ERR_INTERNAL, "no randomness to be had");
+    snprintf(d->tag, sizeof(d->tag), "%08x", chance);
+    seed = (long)chance;
+    if (verb_option_int(call, "repeat", 1, DRILL_REPEATS_MAX, &d->repeats, &error) < 0 ||
+        verb_option_int(call, "rate", 1, DRILL_RATE_MAX, &d->rate, &error) < 0 ||
+        verb_option_int(call, "seed", 0, (long)SEED_MAX, &seed, &error) < 0)
+        return verb_usage(call, "%s", error.text);
+    d->seed = d->chance = (uint64_t)seed;
+    return EXIT_FINE;
+}
+
+static int prepare(struct drill *d, const struct verb_call *call)
+{
+    const char *lab = verb_option(call, "lab");
+    struct error error = {0};
+    int code;
+
+    d->leader_named = verb_option(call, "leader");
+    d->moment = find_moment(verb_option(call, "at"));
+    d->lab.session_timeout_ms = DEFAULT_SESSION_TIMEOUT;
+    if (lab && drill_lab_open(&d->lab, lab, &error) < 0)
+        return verb_fail(&error);
+    code = read_numbers(d, call);
+    if (code == EXIT_FINE)
+        code = read_engines(d, call);
+    if (code == EXIT_FINE && !lab)
+        code = check_real(d, call);
+    if (code != EXIT_FINE)
+        return code;
+    d->image = lab ? d->lab.image : verb_option(call, "image");
+    if (lab && client_set_servers(&d->session->client, d->lab.servers, &error) < 0)
+        return verb_fail(&error);
+    if (drill_ledger_open(&d->ledger, lab ? d->lab.ledger : verb_option(call, "ledger"), d->tag, &error) < 0)
+        return verb_fail(&error);
+    return EXIT_FINE;
+}
+
+static int run_drill(const struct verb_call *call)
+{
+    struct session s;
+    struct drill d = {.session = &s, .ledger.fd = -1, .deed = find_deed(call)};
+    struct error error = {0};
+    bool passed = false;
+    int code, r;
+
+    if (!d.deed)
+        return EXIT_USAGE;
+    code = session_open(&s, call);
+    if (code == EXIT_FINE)
+        code = prepare(&d, call);
+    if (code == EXIT_FINE) {
+        r = drill_go(&d, &passed, &error);
+        if (r < 0)
+            code = verb_fail(&error);
+        else
+            drill_show(&d, &s.out);
+        if (r == 0 && !passed)
+            code = EXIT_DIFFERS;
+    }
+    drill_release(&d);
+    return session_close(&s, code);
+}
+
+const struct verb verb_drill = {
+    .name = "drill",
+    .args = "NAME",
+    .help = "break the cluster on purpose while jobs fire, and count what became of them",
+    .text =
+        "kill-leader, pause-leader, partition-leader-zookeeper, partition-leader-engine, restart-zookeeper, "
+        "restart-engine, step-down: each against a lab; step-down, and kill-leader by name, against any "
+        "cluster.\n\n"
+        "Canaries fire every second and note their starts themselves. Printed are the milliseconds from the "
+        "deed "
+        "to the successor's reign and to its first start, the longest silence, the latest start; then how "
+        "many "
+        "fire times were started twice, lost, or have no verdict. Exit code 1 when there is any. What was "
+        "broken "
+        "is mended, and the canaries are deleted, also after an error or an interrupt.",
+    .group = VERB_GROUP_SERVER,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = options,
+    .run = run_drill,
+};

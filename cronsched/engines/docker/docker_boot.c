@@ -1,0 +1,91 @@
+/* The boot identity of the engine's host. The API does not tell it, and a start witness may be lost only with
+ * the host: so every sign that would have changed with a restart of the host is worth having.
+ *
+ *   kernel=ID       the kernel's boot id, of /proc. Only when the endpoint is a unix socket whose listener, by
+ *                   SO_PEERCRED, is a process that we see and that is called like an engine, or like the init
+ *                   that listens for it: a socket forwarded from elsewhere (ssh, socat, a proxy) does not
+ *                   count.
+ *   engine=ID.NET   the engine's id, and the id of its default network `bridge`, which the engine makes anew at
+ *                   each start of its own unless containers live on through it (live-restore), which they do
+ *                   not through a restart of the host. So an equal id means that the host has not restarted;
+ *                   another means nothing.
+ *
+ * Neither: then the fence relies on the engine's memory of events alone, and says UNKNOWN where that has a
+ * hole.
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool read_line(const char *path, char *ret, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, ret, size - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    ret[n] = '\0';
+    ret[strcspn(ret, "\n")] = '\0';
+    return true;
+}
+
+/* Of /proc, so neither blocks. */
+static bool listener_is_local(const char *unix_socket)
+{
+    static const char *const engines[] = {"dockerd", "podman", "systemd", "init"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+    char path[64], name[32] = "";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    memcpy(address.sun_path, unix_socket, strlen(unix_socket) + 1); /* its length was checked at the begin */
+    bool known = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
+    close(fd);
+    if (!known)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)peer.pid);
+    if (!read_line(path, name, sizeof(name)))
+        return false;
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
+        if (strcmp(name, engines[i]) == 0)
+            return true;
+    return false;
+}
+
+static void add_kernel(const struct docker *d, char *boot, size_t size)
+{
+    char id[64];
+    if (d->unix_socket && listener_is_local(d->unix_socket) &&
+        read_line("/proc/sys/kernel/random/boot_id", id, sizeof(id)))
+        snprintf(boot, size, "kernel=%s", id);
+}
+
+static void on_bridge(struct docker_task *task, const struct docker_reply *reply)
+{
+    struct docker *d = task->docker;
+    const char *id = json_string_value(json_object_get(reply->json, "Id"));
+    char boot[DOCKER_BOOT_MAX] = "";
+    add_kernel(d, boot, sizeof(boot));
+    if (!docker_lost(reply) && reply->status == 200 && id && d->daemon_id[0]) {
+        size_t n = strlen(boot);
+        snprintf(boot + n, sizeof(boot) - n, "%sengine=%.64s.%.64s", n ? " " : "", d->daemon_id, id);
+    }
+    if (d->events) /* known for as long as this stream lives */
+        snprintf(d->boot, sizeof(d->boot), "%s", boot);
+    task->boot_done(task, boot[0] ? boot : NULL);
+}
+
+void docker_boot_read(struct docker_task *task, void (*done)(struct docker_task *task, const char *boot))
+{
+    task->boot_done = done;
+    docker_send(task, &(struct docker_call){.method = "GET", .path = "/networks/bridge"}, on_bridge);
+}

@@ -1,0 +1,254 @@
+/* FENCE: drives jobs/engine/docker_fence.c. Every want is one HTTP request, or a wait; the stream of events stays
+ * open beside it. Each request has a time limit of its own; one that is not answered ends the fence as
+ * UNREACHABLE, and the scheduler comes again.
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/fault.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void act(struct docker_task *t);
+
+static void tell(struct docker_task *t, const struct docker_fact *fact)
+{
+    if (docker_fence_tell(&t->fence, fact))
+        act(t);
+}
+
+static void tell_lost(struct docker_task *t, const struct docker_reply *reply)
+{
+    docker_link_suspect(t->docker, reply);
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = reply->text});
+}
+
+/* --- the stream --- */
+
+static void on_event_line(void *arg, const char *line, size_t len)
+{
+    struct docker_task *t = arg;
+    struct docker_fact fact;
+    json_t *json = json_loadb(line, len, 0, NULL);
+    if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->id, &fact))
+        t->fence_fresh |= docker_fence_tell(&t->fence, &fact);
+    json_decref(json);
+}
+
+static bool on_stream_data(void *arg, const char *bytes, size_t size)
+{
+    struct docker_task *t = arg;
+    if (!docker_lines_feed(&t->lines, bytes, size))
+        return true; /* no event is so long; the fence then ends without the stream's help */
+    if (t->fence_fresh)
+        docker_wake_in(t, 0, act); /* not from within curl */
+    t->fence_fresh = false;
+    return true;
+}
+
+static void on_stream_opened(void *arg, int status)
+{
+    struct docker_task *t = arg;
+    if (status == 200) {
+        t->stream_opened = true;
+        docker_fence_tell(&t->fence, &(struct docker_fact){.kind = DOCKER_FACT_OPENED});
+        docker_wake_in(t, 0, act);
+    }
+}
+
+static void on_stream_done(void *arg, const struct http_answer *answer)
+{
+    struct docker_task *t = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    t->stream = NULL;
+    if (t->stream_opened) {
+        t->stream_opened = false;
+        tell(t, &(struct docker_fact){.kind = DOCKER_FACT_CLOSED});
+    } else {
+        tell_lost(t, &reply);
+    }
+    json_decref(json);
+}
+
+static void on_stream_late(struct docker_task *t)
+{
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE,
+                                  .text = "the stream of events does not open"});
+}
+
+static void open_stream(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    struct error error = {0};
+    char path[64], filters[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX * 2] = "since=1&filters=";
+    struct docker_call call = {.method = "GET", .path = path, .query = query};
+
+    curl_call_cancel(t->stream);
+    t->stream_opened = t->fence_fresh = false;
+    docker_lines_release(&t->lines);
+    t->lines = (struct docker_lines){.line = on_event_line, .arg = t};
+    snprintf(path, sizeof(path), "%s/events", d->api);
+    snprintf(filters, sizeof(filters), "{\"type\":[\"container\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX,
+             t->id);
+    http_escape(query, sizeof(query), filters); /* it fits: an id is short */
+    t->stream = docker_open(d, &call,
+                            &(struct http_request){.opened = on_stream_opened,
+                                                   .data = on_stream_data,
+                                                   .done = on_stream_done,
+                                                   .arg = t,
+                                                   .once = true},
+                            &error);
+    if (!t->stream)
+        tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = error.text});
+    else /* the engine sends the headers at once; one that does not is ill */
+        docker_wake_in(t, t->docker->ping_ms, on_stream_late);
+}
+
+/* --- requests --- */
+
+static void on_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state = {0};
+    struct docker_fact fact = {
+        .kind = DOCKER_FACT_STATE, .status = reply->status, .text = reply->text, .state = &state};
+    if (docker_lost(reply)) {
+        tell_lost(t, reply);
+        return;
+    }
+    if (reply->status == 200) {
+        if (docker_state_read(reply->json, &state) < 0) {
+            fact.status = 500;
+            fact.text = "inspect makes no sense";
+        }
+        docker_witness_read(reply->json, t->witness, sizeof(t->witness));
+        if (t->witness[0] && strstr(state.error, t->witness) && strcasestr(state.error, "not a directory"))
+            state.error[0] = '\0'; /* of a start that met the seal */
+    }
+    tell(t, &fact);
+}
+
+static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
+{
+    FAULT_POINT("docker.fence.sealed", t->run);
+    if (docker_lost(reply))
+        tell_lost(t, reply);
+    else
+        tell(t,
+             &(struct docker_fact){.kind = DOCKER_FACT_SEALED, .status = reply->status, .text = reply->text});
+}
+
+static void on_changes(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .status = reply->status, .text = reply->text};
+    if (docker_lost(reply)) {
+        tell_lost(t, reply);
+        return;
+    }
+    fact.witness = docker_changes_hold(reply->json, t->witness);
+    tell(t, &fact);
+}
+
+static void on_boot(struct docker_task *t, const char *boot)
+{
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_BOOT, .text = boot});
+}
+
+static void on_quiet(struct docker_task *t)
+{
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_QUIET});
+}
+
+static void look(struct docker_task *t, const char *what, docker_done *done)
+{
+    char path[DOCKER_PATH_MAX];
+    snprintf(path, sizeof(path), "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
+}
+
+/* A container without the label of its witness is none of ours: nothing can be proved of it. */
+static void on_foreign(struct docker_task *t)
+{
+    docker_answer_text(t, ENGINE_UNKNOWN, -1, "it is there, and bears no label of a start witness");
+}
+
+static void seal(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX], archive[DOCKER_SEAL_BYTES];
+    if (!t->witness[0]) {
+        docker_wake_in(t, 0, on_foreign);
+        return;
+    }
+    docker_seal_archive(t->witness, archive);
+    snprintf(path, sizeof(path), "/containers/%.*s/archive", DOCKER_ID_MAX, t->id);
+    FAULT_POINT("docker.fence.seal", t->run);
+    docker_send(t,
+                &(struct docker_call){.method = "PUT",
+                                      .path = path,
+                                      .query = "path=/&noOverwriteDirNonDir=true",
+                                      .body = archive,
+                                      .body_size = sizeof(archive)},
+                on_sealed);
+}
+
+/* --- the verdict --- */
+
+static void answer(struct docker_task *t)
+{
+    const struct docker_verdict *v = &t->fence.verdict;
+    struct engine_answer a = {
+        .event = v->event,
+        .started_ms = v->started_ms,
+        .at_ms = v->at_ms,
+        .exit_code = v->exit_code,
+        .text = v->text,
+    };
+    if (v->event == ENGINE_ENDED)
+        a.cause = v->exit_code > 128 ? "signal" : "exit";
+    FAULT_POINT("docker.fence.verdict", t->run);
+    docker_answer(t, &a);
+}
+
+static void act(struct docker_task *t)
+{
+    t->wake_ms = 0;
+    switch (t->fence.want) {
+    case DOCKER_FENCE_OPEN_EVENTS:
+        open_stream(t);
+        break;
+    case DOCKER_FENCE_INSPECT:
+        look(t, "/json", on_state);
+        break;
+    case DOCKER_FENCE_SEAL:
+        seal(t);
+        break;
+    case DOCKER_FENCE_CHANGES:
+        look(t, "/changes", on_changes);
+        break;
+    case DOCKER_FENCE_BOOT:
+        docker_boot_read(t, on_boot);
+        break;
+    case DOCKER_FENCE_WAIT:
+        docker_wake_in(t, DOCKER_FENCE_WAIT_MS, on_quiet);
+        break;
+    case DOCKER_FENCE_DONE:
+        answer(t);
+        break;
+    }
+}
+
+/* A start may have been sent: when somebody says so, or when a leader whose clock is ahead of ours may have
+ * found that its time had come. Not when the engine answered our own one with "no such container". */
+static bool may_have_run(const struct docker_task *t)
+{
+    const struct docker *d = t->docker;
+    if (docker_id_refused(d, t->id))
+        return false;
+    return t->may_have_run || d->host->now_ms(d->host) + DOCKER_CLOCK_MARGIN_MS >= t->fire_ms;
+}
+
+void docker_fence_begin(struct docker_task *t)
+{
+    docker_fence_init(&t->fence, may_have_run(t), t->boot);
+    act(t);
+}

@@ -1,0 +1,152 @@
+/* What the engine's JSON says, as the values that the rest works with. Pure. */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+    return s ? s : "";
+}
+
+int64_t docker_time_read(const char *text)
+{
+    int64_t ms;
+    if (!text || text_parse_time(text, &ms, NULL) < 0)
+        return 0;
+    return ms > 0 ? ms : 0; /* the engine's zero is the year 1 */
+}
+
+static bool status_read(const char *text, enum docker_status *ret)
+{
+    static const struct {
+        const char *text;
+        enum docker_status status;
+    } table[] = {
+        {"created", DOCKER_CREATED},    {"running", DOCKER_RUNNING},
+        {"paused", DOCKER_PAUSED},      {"restarting", DOCKER_RESTARTING},
+        {"removing", DOCKER_REMOVING},  {"exited", DOCKER_EXITED},
+        {"dead", DOCKER_DEAD},          {"initialized", DOCKER_CREATED}, /* podman, in mid-start */
+        {"configured", DOCKER_CREATED}, {"stopped", DOCKER_EXITED},
+        {"stopping", DOCKER_RUNNING},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        if (strcmp(text, table[i].text) == 0) {
+            *ret = table[i].status;
+            return true;
+        }
+    }
+    return false;
+}
+
+int docker_state_read(const json_t *inspect, struct docker_state *ret)
+{
+    const json_t *state = json_object_get(inspect, "State");
+    struct docker_state s = {0};
+    if (!status_read(text_of(state, "Status"), &s.status))
+        return ERR_INVALID;
+    s.started_ms = docker_time_read(text_of(state, "StartedAt"));
+    s.finished_ms = docker_time_read(text_of(state, "FinishedAt"));
+    s.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
+    s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
+    snprintf(s.error, sizeof(s.error), "%s", text_of(state, "Error"));
+    *ret = s;
+    return 0;
+}
+
+void docker_witness_read(const json_t *inspect, char *ret, size_t size)
+{
+    const json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
+    const char *path = text_of(labels, "cronsched.witness");
+    snprintf(ret, size, "%s", *path == '/' && strlen(path) < size ? path : "");
+}
+
+bool docker_changes_hold(const json_t *changes, const char *path)
+{
+    const json_t *change;
+    size_t i;
+    json_array_foreach(changes, i, change) if (strcmp(text_of(change, "Path"), path) == 0) return true;
+    return false;
+}
+
+static enum docker_event event_of(const char *action)
+{
+    if (strcmp(action, "create") == 0)
+        return DOCKER_EVENT_CREATE;
+    if (strcmp(action, "extract-to-dir") == 0)
+        return DOCKER_EVENT_SEAL;
+    if (strcmp(action, "start") == 0)
+        return DOCKER_EVENT_START;
+    if (strcmp(action, "die") == 0 || strcmp(action, "died") == 0) /* podman's word */
+        return DOCKER_EVENT_DIE;
+    if (strcmp(action, "destroy") == 0 || strcmp(action, "remove") == 0)
+        return DOCKER_EVENT_DESTROY;
+    return DOCKER_EVENT_OTHER;
+}
+
+bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret)
+{
+    const json_t *actor = json_object_get(event, "Actor");
+    const char *code = text_of(json_object_get(actor, "Attributes"), "exitCode");
+    const char *type = text_of(event, "Type");
+    if (!*code)
+        code = text_of(json_object_get(actor, "Attributes"), "containerExitCode");
+    if ((*type && strcmp(type, "container") != 0) || !*text_of(actor, "ID"))
+        return false;
+    if (id && strcmp(id, text_of(actor, "ID")) != 0)
+        return false;
+    *ret = (struct docker_fact){
+        .kind = DOCKER_FACT_EVENT,
+        .event = event_of(text_of(event, "Action")),
+        .at_ms = json_integer_value(json_object_get(event, "timeNano")) / 1000000,
+        .exit_code = *code ? (int)strtol(code, NULL, 10) : -1,
+    };
+    return true;
+}
+
+/* --- lines --- */
+
+static bool lines_end(struct docker_lines *l, const char *bytes, size_t n)
+{
+    if (l->len + n > DOCKER_LINE_MAX)
+        return false;
+    char *grown = realloc(l->data, l->len + n + 1);
+    if (!grown)
+        return false;
+    l->data = grown;
+    memcpy(l->data + l->len, bytes, n);
+    l->len += n;
+    l->data[l->len] = '\0';
+    return true;
+}
+
+bool docker_lines_feed(struct docker_lines *l, const char *bytes, size_t size)
+{
+    while (size > 0 && !l->failed) {
+        const char *end = memchr(bytes, '\n', size);
+        size_t n = end ? (size_t)(end - bytes) : size;
+        if (!lines_end(l, bytes, n)) {
+            l->failed = true;
+            break;
+        }
+        if (end && l->len > 0) {
+            l->line(l->arg, l->data, l->len);
+            l->len = 0;
+        }
+        bytes += n + (end ? 1 : 0);
+        size -= n + (end ? 1 : 0);
+    }
+    return !l->failed;
+}
+
+void docker_lines_release(struct docker_lines *l)
+{
+    free(l->data);
+    l->data = NULL;
+    l->len = 0;
+    l->failed = false;
+}

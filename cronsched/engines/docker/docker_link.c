@@ -1,0 +1,167 @@
+/* The link: is the engine there, and in which version does it speak?
+ *
+ * The happy path: probe (/version, and /info after each loss) -> UP: open the stream of events, look at all
+ * that is watched, let the pump go; probe again every `ping_ms`. A call that was certainly not sent
+ * means DOWN at once; one that got no answer, or a stream of events that ends, brings the next probe forward.
+ * A probe that fails means DOWN: watches are told, what waits is refused, and probes go on with back-off. An
+ * engine that restarts between two probes is noticed by its stream.
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_probe_timer(uv_timer_t *timer);
+
+static void probe_in(struct docker *d, int64_t ms)
+{
+    if (!d->closing)
+        uv_timer_start(&d->probe_timer, on_probe_timer, (uint64_t)ms, 0);
+}
+
+static void link_lost(struct docker *d, const char *why)
+{
+    bool was_down = d->link == DOCKER_LINK_DOWN;
+    snprintf(d->why, sizeof(d->why), "%s: %s", d->endpoint, why);
+    d->link = DOCKER_LINK_DOWN;
+    d->boot[0] = '\0';
+    docker_events_close(d);
+    docker_sweep_stop(d);
+    if (!was_down) {
+        d->link_number++;
+        docker_watches_link_down(d);
+        docker_cut_all(d);
+    }
+    docker_pump_soon(d);
+}
+
+static void link_up(struct docker *d)
+{
+    bool was_up = d->link == DOCKER_LINK_UP;
+    if (!was_up)
+        docker_sweep_timer_start(d);
+    d->failures = 0;
+    d->link = DOCKER_LINK_UP;
+    if (!d->events) {
+        docker_events_open(d);
+        docker_watches_link_up(d);
+    }
+    docker_pump_soon(d);
+    probe_in(d, d->ping_ms);
+    if (!was_up)
+        d->host->back(d->host, &d->engine);
+}
+
+static void probe_failed(struct docker *d, const struct docker_reply *reply)
+{
+    int64_t wait = DOCKER_RETRY_FIRST_MS;
+    char why[160];
+    if (docker_lost(reply))
+        snprintf(why, sizeof(why), "%s", reply->text);
+    else
+        snprintf(why, sizeof(why), "HTTP %d: %.120s", reply->status, reply->text);
+    for (int i = 0; i < d->failures && wait < DOCKER_RETRY_MAX_MS; i++)
+        wait *= 2;
+    d->failures++;
+    link_lost(d, why);
+    probe_in(d, wait < DOCKER_RETRY_MAX_MS ? wait : DOCKER_RETRY_MAX_MS);
+}
+
+/* Minor numbers of "1.41"; the oldest that we know the engine to behave as we think. */
+static bool choose_api(struct docker *d, const json_t *version)
+{
+    const char *newest = json_string_value(json_object_get(version, "ApiVersion"));
+    const char *oldest = json_string_value(json_object_get(version, "MinAPIVersion"));
+    long newest_minor = newest && strncmp(newest, "1.", 2) == 0 ? strtol(newest + 2, NULL, 10) : 0;
+    long oldest_minor = oldest && strncmp(oldest, "1.", 2) == 0 ? strtol(oldest + 2, NULL, 10) : 0;
+    int minor = newest_minor < DOCKER_API_NEWEST ? (int)newest_minor : DOCKER_API_NEWEST;
+    const char *text = json_string_value(json_object_get(version, "Version"));
+    if (minor < DOCKER_API_OLDEST || minor < oldest_minor)
+        return false;
+    snprintf(d->api, sizeof(d->api), "/v1.%d", minor);
+    snprintf(d->version, sizeof(d->version), "%s", text ? text : "?");
+    return true;
+}
+
+static void probe_send(struct docker *d, const char *path, void (*done)(void *, const struct http_answer *))
+{
+    struct error error = {0};
+    struct docker_call call = {.method = "GET", .path = path, .timeout_ms = d->ping_ms};
+    d->probe = docker_open(d, &call, &(struct http_request){.done = done, .arg = d}, &error);
+    if (!d->probe)
+        probe_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
+}
+
+static void on_info(void *arg, const struct http_answer *answer)
+{
+    struct docker *d = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    d->probe = NULL;
+    if (docker_lost(&reply) || reply.status != 200) {
+        probe_failed(d, &reply);
+    } else {
+        const char *id = json_string_value(json_object_get(json, "ID"));
+        snprintf(d->daemon_id, sizeof(d->daemon_id), "%s", id ? id : "");
+        d->live_restore = json_is_true(json_object_get(json, "LiveRestoreEnabled"));
+        link_up(d);
+    }
+    json_decref(json);
+}
+
+static void on_version(void *arg, const struct http_answer *answer)
+{
+    struct docker *d = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    d->probe = NULL;
+    if (docker_lost(&reply) || reply.status != 200) {
+        probe_failed(d, &reply);
+    } else if (!choose_api(d, json)) {
+        reply.status = 0;
+        reply.text = "this engine's API is not between 1.40 and what is known here";
+        probe_failed(d, &reply);
+    } else if (d->link == DOCKER_LINK_UP && d->events) {
+        link_up(d);
+    } else {
+        char path[32];
+        snprintf(path, sizeof(path), "%s/info", d->api);
+        probe_send(d, path, on_info);
+    }
+    json_decref(json);
+}
+
+static void on_probe_timer(uv_timer_t *timer)
+{
+    struct docker *d = timer->data;
+    char refused[sizeof(d->refused)];
+    memcpy(refused, d->refused, sizeof(refused));
+    d->refused[0] = '\0';
+    if (refused[0])
+        link_lost(d, refused);
+    if (!d->probe && !d->closing)
+        probe_send(d, "/version", on_version);
+}
+
+void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
+{
+    if (d->closing || d->link == DOCKER_LINK_DOWN)
+        return;
+    if (reply->outcome == HTTP_NOT_SENT)
+        snprintf(d->refused, sizeof(d->refused), "%s", reply->text);
+    probe_in(d, 0); /* not from within: the loss of the link answers tasks, maybe the caller's */
+}
+
+void docker_link_start(struct docker *d)
+{
+    probe_in(d, 0);
+    docker_looks_timer_start(d);
+}
+
+void docker_link_stop(struct docker *d)
+{
+    curl_call_cancel(d->probe);
+    d->probe = NULL;
+    docker_events_close(d);
+}

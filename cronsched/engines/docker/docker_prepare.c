@@ -1,0 +1,420 @@
+/* PREPARE: make the container exist, not running.
+ *
+ * The happy path: read the files of the environment (pool) -> [pull] -> POST /containers/create under the
+ * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot).
+ *
+ * Failures:
+ *   no such image      pull: never, or pulled already: REFUSED with the image's name; else pull and create
+ *                      again
+ *   the pull fails     REFUSED with the engine's text: the job's retries are the place for registries that
+ *                      come and go
+ *   the reply is lost  create again under the same name; 409 then leads to what the first one made
+ *   409, name taken    inspect it: ours by its labels, and never started: go on with it; else REFUSED
+ *   other errors       REFUSED with the engine's text, since nothing was started; 503 and no answer:
+ *                      UNREACHABLE
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void create(struct docker_task *t);
+
+static void refuse(struct docker_task *t, const struct docker_reply *reply, const char *what)
+{
+    docker_answer_text(t, ENGINE_REFUSED, -1, "%s: %s", what, reply->text);
+}
+
+/* No answer, or one that says "later": try again later. */
+static bool unreachable(struct docker_task *t, const struct docker_reply *reply)
+{
+    if (!docker_lost(reply) && reply->status != 503 && reply->status != 502 && reply->status != 504)
+        return false;
+    docker_answer_unreachable(t, reply);
+    return true;
+}
+
+/* --- the end --- */
+
+static void prepared(struct docker_task *t, const char *boot)
+{
+    FAULT_POINT("docker.prepared", t->run);
+    docker_answer(t, &(struct engine_answer){.event = ENGINE_PREPARED, .id = t->id, .boot = boot});
+}
+
+static void on_changes(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker *d = t->docker;
+    if (unreachable(t, reply))
+        return;
+    if (reply->status == 404) {
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1,
+                           "the container was removed while it was being prepared");
+    } else if (reply->status != 200) {
+        refuse(t, reply, "the container cannot be looked at");
+    } else if (docker_changes_hold(reply->json, t->witness)) {
+        docker_answer_text(t, ENGINE_REFUSED, -1,
+                           "%s is in the container before any start: somebody else uses that path, "
+                           "or started it",
+                           t->witness);
+    } else if (d->boot[0]) {
+        char boot[DOCKER_BOOT_MAX];
+        memcpy(boot, d->boot, sizeof(boot));
+        prepared(t, boot);
+    } else {
+        docker_boot_read(t, prepared);
+    }
+}
+
+static void verify(struct docker_task *t, const char *id)
+{
+    char path[DOCKER_PATH_MAX];
+    alloc_replace(&t->id, id);
+    snprintf(path, sizeof(path), "/containers/%.*s/changes", DOCKER_ID_MAX, t->id);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
+}
+
+/* --- the name is taken --- */
+
+static bool label_is(const json_t *inspect, const char *key, const char *value)
+{
+    const json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
+    const char *s = json_string_value(json_object_get(labels, key));
+    return s && strcmp(s, value) == 0;
+}
+
+static bool is_ours(const struct docker_task *t, const json_t *inspect)
+{
+    char attempt[16], epoch[24];
+    snprintf(attempt, sizeof(attempt), "%d", t->attempt);
+    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
+    return label_is(inspect, "cronsched.cluster", t->docker->host->cluster(t->docker->host)) &&
+           label_is(inspect, "cronsched.run", t->run) && label_is(inspect, "cronsched.attempt", attempt) &&
+           label_is(inspect, "cronsched.epoch", epoch) && label_is(inspect, "cronsched.witness", t->witness);
+}
+
+static void on_taken(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state;
+    const char *id = json_string_value(json_object_get(reply->json, "Id"));
+    if (unreachable(t, reply))
+        return;
+    if (reply->status == 404)
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1,
+                           "the name %s is taken by a container that is being removed", t->name);
+    else if (reply->status != 200 || !id || docker_state_read(reply->json, &state) < 0)
+        refuse(t, reply, "the container of that name cannot be looked at");
+    else if (!is_ours(t, reply->json))
+        docker_answer_text(t, ENGINE_REFUSED, -1,
+                           "the name %s is taken by a container that is not this attempt's", t->name);
+    else if (docker_state_started(&state) || state.status != DOCKER_CREATED)
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the container %s was started by somebody else", t->name);
+    else
+        verify(t, id);
+}
+
+static void look_at_name(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX];
+    snprintf(path, sizeof(path), "/containers/%.128s/json", t->name);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
+}
+
+/* --- the image --- */
+
+static void on_progress(void *arg, const char *line, size_t len)
+{
+    struct docker_task *t = arg;
+    json_t *json = json_loadb(line, len, 0, NULL);
+    const char *error = json_string_value(json_object_get(json, "error"));
+    if (error && !t->pull_error)
+        t->pull_error = alloc_text(error);
+    json_decref(json);
+}
+
+static bool on_pull_data(void *arg, const char *bytes, size_t size)
+{
+    struct docker_task *t = arg;
+    docker_lines_feed(&t->lines, bytes, size);
+    return true;
+}
+
+static void on_pulled(void *arg, const struct http_answer *answer)
+{
+    struct docker_task *t = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    t->call = NULL;
+    t->pulling = false;
+    t->docker->pulling--;
+    docker_lines_feed(&t->lines, "\n", 1);
+    if (docker_lost(&reply)) {
+        docker_answer_unreachable(t, &reply);
+    } else if (reply.status != 200) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s", t->job->image,
+                           reply.text);
+    } else if (t->pull_error) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s", t->job->image,
+                           t->pull_error);
+    } else {
+        t->pulled = true;
+        docker_queue_again(t, create);
+    }
+    json_decref(json);
+}
+
+/* NAME[:TAG][@DIGEST] as the query of a pull. Without a tag the engine would pull all of them. */
+static int pull_query(const char *image, char *query, size_t size)
+{
+    const char *digest = strchr(image, '@'), *slash = strrchr(image, '/');
+    const char *colon = strrchr(slash ? slash : image, ':');
+    char name[512];
+    size_t n = digest ? (size_t)(digest - image) : colon ? (size_t)(colon - image) : strlen(image);
+    int r;
+    if (n >= sizeof(name))
+        return ERR_LIMIT;
+    snprintf(name, sizeof(name), "%.*s", (int)n, image);
+    snprintf(query, size, "fromImage=");
+    r = http_escape(query, size, name);
+    if (r == 0 && strlen(query) + 5 < size)
+        strncat(query, "&tag=", size - strlen(query) - 1);
+    return r < 0 ? r : http_escape(query, size, digest ? digest + 1 : colon ? colon + 1 : "latest");
+}
+
+static void send_pull(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    struct error error = {0};
+    char path[64], query[DOCKER_PATH_MAX * 2];
+    struct docker_call call = {.method = "POST", .path = path, .query = query, .timeout_ms = DOCKER_PULL_MS};
+    struct http_request with = {
+        .data = on_pull_data, .done = on_pulled, .arg = t, .idle_timeout_ms = DOCKER_PULL_IDLE_MS};
+
+    if (d->pulling >= DOCKER_PULLS_MAX) {
+        docker_wake_in(t, 1000, send_pull);
+        return;
+    }
+    if (pull_query(t->job->image, query, sizeof(query)) < 0) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%.200s': the name is too long", t->job->image);
+        return;
+    }
+    snprintf(path, sizeof(path), "%s/images/create", d->api);
+    t->lines.line = on_progress;
+    t->lines.arg = t;
+    t->call = docker_open(d, &call, &with, &error);
+    if (!t->call) {
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", error.text);
+        return;
+    }
+    t->pulling = true;
+    d->pulling++;
+}
+
+static void pull(struct docker_task *t)
+{
+    docker_step_aside(t); /* it may take minutes, and others need the place */
+    send_pull(t);
+}
+
+/* --- create --- */
+
+static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
+{
+    struct docker_task *t = arg;
+    size_t i = (size_t)(variable - t->job->environment);
+    if (!t->files || !t->files[i])
+        return error_set(error, ERR_UNSUPPORTED, "from_secret cannot be used here");
+    *ret_value = alloc_text(t->files[i]);
+    return 0;
+}
+
+static void on_created(struct docker_task *t, const struct docker_reply *reply)
+{
+    const char *id = json_string_value(json_object_get(reply->json, "Id"));
+    bool no_image = reply->status == 404 && !docker_lost(reply) && strstr(reply->text, "No such image");
+    if (docker_lost(reply) && reply->outcome != HTTP_NOT_SENT && ++t->tries < DOCKER_CREATE_TRIES) {
+        create(t); /* whatever the first one made has the same name */
+        return;
+    }
+    if (unreachable(t, reply))
+        return;
+    if (reply->status == 201 && id)
+        verify(t, id);
+    else if (reply->status == 409)
+        look_at_name(t);
+    else if (no_image && t->job->pull == JOB_PULL_NEVER)
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' is not on the engine, and pull is never",
+                           t->job->image);
+    else if (no_image && !t->pulled)
+        pull(t);
+    else
+        refuse(t, reply, "the container cannot be created");
+}
+
+static void create(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    struct environment environment;
+    struct error error = {0};
+    struct engine_request q = {
+        .job = t->job,
+        .run = t->run,
+        .attempt = t->attempt,
+        .epoch = t->epoch,
+        .cause = t->cause,
+        .fire_ms = t->fire_ms,
+        .previous_fire_ms = t->previous_fire_ms,
+        .params = t->params,
+    };
+    char query[DOCKER_PATH_MAX];
+
+    FAULT_POINT("docker.create", t->run);
+    if (environment_build(&environment, &q, resolve, t, &error) < 0) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        return;
+    }
+    json_t *json = docker_create_json(t, d->host->cluster(d->host), t->witness, &environment);
+    char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    environment_release(&environment);
+    if (!body) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
+        return;
+    }
+    snprintf(query, sizeof(query), "name=%.128s", t->name);
+    docker_send(
+        t,
+        &(struct docker_call){.method = "POST", .path = "/containers/create", .query = query, .body = body},
+        on_created);
+    explicit_bzero(body, strlen(body));
+    free(body);
+}
+
+static void create_or_pull(struct docker_task *t)
+{
+    if (t->job->pull == JOB_PULL_ALWAYS && !t->pulled)
+        pull(t);
+    else
+        create(t);
+}
+
+/* --- files --- */
+
+struct file_work {
+    uv_work_t work;
+    struct docker_task *task;
+    struct error error;
+};
+
+static int read_file(const char *path, char **ret, struct error *error)
+{
+    char *data = malloc(ENVIRONMENT_VALUE_BYTES + 2); /* one more than is allowed, and its newline */
+    size_t n = 0;
+    ssize_t got = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err = errno, r;
+
+    if (!data || fd < 0) {
+        if (fd >= 0)
+            close(fd);
+        free(data);
+        return error_set(error, fd < 0 ? ERR_NOT_FOUND : ERR_NOMEM, "cannot read '%.500s': %s", path,
+                         fd < 0 ? strerror(err) : "out of memory");
+    }
+    while (n < ENVIRONMENT_VALUE_BYTES + 2 && (got = read(fd, data + n, ENVIRONMENT_VALUE_BYTES + 2 - n)) > 0)
+        n += (size_t)got;
+    err = errno;
+    close(fd);
+    if (got < 0)
+        r = error_set(error, ERR_IO, "cannot read '%.500s': %s", path, strerror(err));
+    else if ((r = environment_value_from_file(data, n, ret, error)) < 0)
+        error_prefix(error, "'%.500s': ", path);
+    explicit_bzero(data, ENVIRONMENT_VALUE_BYTES + 2);
+    free(data);
+    return r;
+}
+
+/* Below the folder, without climbing out of it. */
+static bool allowed(const struct docker *d, const char *path)
+{
+    size_t n = d->files_dir ? strlen(d->files_dir) : 0;
+    while (n > 1 && d->files_dir[n - 1] == '/')
+        n--;
+    if (path[0] != '/')
+        return false;
+    return !d->files_dir || (strncmp(path, d->files_dir, n) == 0 && path[n] == '/' && !strstr(path, "/../") &&
+                             !strstr(path, "/./"));
+}
+
+static void read_on_pool(uv_work_t *work)
+{
+    struct file_work *w = work->data;
+    struct docker_task *t = w->task;
+    for (size_t i = 0; i < t->job->environment_count; i++) {
+        const struct job_env *v = &t->job->environment[i];
+        int r = 0;
+        if (!v->from_file)
+            continue;
+        if (!allowed(t->docker, v->from_file))
+            r = error_set(&w->error, ERR_DENIED, "'%.500s': files for the environment must lie below %s",
+                          v->from_file, t->docker->files_dir ? t->docker->files_dir : "/");
+        else
+            r = read_file(v->from_file, &t->files[i], &w->error);
+        if (r < 0) {
+            error_prefix(&w->error, "environment: %s: ", v->name);
+            return;
+        }
+    }
+}
+
+static void on_files_read(uv_work_t *work, int status)
+{
+    struct file_work *w = work->data;
+    struct docker_task *t = w->task;
+    struct docker *d = t->docker;
+    t->in_pool = false;
+    if (t->forgotten)
+        docker_task_free(t);
+    else if (w->error.code)
+        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", w->error.text);
+    else
+        create_or_pull(t);
+    free(w);
+    docker_released(d);
+}
+
+static bool has_files(const struct job *job)
+{
+    for (size_t i = 0; i < job->environment_count; i++)
+        if (job->environment[i].from_file)
+            return true;
+    return false;
+}
+
+void docker_prepare_begin(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    struct error error = {0};
+    docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
+    if (engine_docker_check(t->job, &error) < 0) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        return;
+    }
+    if (!has_files(t->job)) {
+        create_or_pull(t);
+        return;
+    }
+    struct file_work *w = alloc_zero(sizeof(*w));
+    t->files = alloc_zero((t->job->environment_count + 1) * sizeof(*t->files));
+    w->task = t;
+    w->work.data = w;
+    t->in_pool = true;
+    d->held++;
+    uv_queue_work(d->loop, &w->work, read_on_pool, on_files_read); /* fails only without a function */
+}

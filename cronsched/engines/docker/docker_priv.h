@@ -1,0 +1,252 @@
+/* Inside the docker engine. Kinds of object:
+ *
+ *   docker  the engine: its endpoint, its link (is it reachable?), its queues
+ *   task    one request of the scheduler, from submit to its answer; it has at most one HTTP request under
+ *           way. It waits in `queue`, works in `active` (at most `parallel`), or stands in `aside` when it
+ *           holds no place: pulls, stops, watches.
+ *   watch   the part of a WATCH task that lives as long as the container: its looks and its log
+ *
+ * A task goes by docker_answer or docker_answer_*, after which it must not be touched: the host may submit,
+ * abandon or close from within. Everything runs on the loop's thread.
+ */
+#pragma once
+
+#include "cronsched/engines/docker/docker.h"
+#include "cronsched/io/http_client.h"
+#include "jobs/base/list.h"
+#include "jobs/engine/docker_fence.h"
+#include "jobs/engine/environment.h"
+#include "jobs/state/record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DOCKER_API_NEWEST      47 /* 1.47; what a newer engine has to offer is not needed */
+#define DOCKER_API_OLDEST      40
+#define DOCKER_TASKS_MAX       8192
+#define DOCKER_PULLS_MAX       4 /* at once; each holds no place of `parallel` */
+#define DOCKER_PULL_MS         (30 * 60 * 1000)
+#define DOCKER_PULL_IDLE_MS    (5 * 60 * 1000)
+#define DOCKER_CALL_MS         30000
+#define DOCKER_START_MS        120000 /* a loaded engine takes long; then the outcome is unknown */
+#define DOCKER_RETRY_FIRST_MS  100
+#define DOCKER_RETRY_MAX_MS    5000
+#define DOCKER_CREATE_TRIES    3
+#define DOCKER_LOOK_MS         30000 /* watched containers are looked at at least so often */
+#define DOCKER_LOOKS_AT_ONCE   8
+#define DOCKER_LIVE_LOGS_MAX   256          /* followed while they run; others are read at the end */
+#define DOCKER_LOG_END_MS      30000        /* to read the rest of a log after the end */
+#define DOCKER_LINE_MAX        (256 * 1024) /* one line of a stream of JSON */
+#define DOCKER_SWEEP_MAX       64           /* containers that one sweep removes */
+#define DOCKER_SWEEP_PAGE      64           /* containers in one list */
+#define DOCKER_CLOCK_MARGIN_MS 10000        /* a leader whose clock is so much ahead is none any more */
+#define DOCKER_PATH_MAX        1024
+#define DOCKER_WITNESS_MAX     96 /* a path that fits the name in an archive's header */
+#define DOCKER_SEAL_BYTES      1536
+#define DOCKER_ID_MAX          128
+#define DOCKER_REFUSED_IDS     64
+#define DOCKER_TICK_MS         100
+
+struct docker;
+struct docker_task;
+struct docker_watch;
+
+enum docker_link { DOCKER_LINK_NEW, DOCKER_LINK_UP, DOCKER_LINK_DOWN };
+
+/* Cuts a stream into lines; the rest of a line is kept for the next piece. */
+struct docker_lines {
+    char *data;
+    size_t len;
+    void (*line)(void *arg, const char *line, size_t len); /* NUL-terminated */
+    void *arg;
+    bool failed; /* too long, or out of memory */
+};
+bool docker_lines_feed(struct docker_lines *lines, const char *bytes, size_t size);
+void docker_lines_release(struct docker_lines *lines);
+
+struct docker {
+    struct engine engine; /* first */
+    uv_loop_t *loop;
+    struct engine_host *host;
+    struct curl_uv *curl;
+    bool own_curl;
+    char *name, *data_dir, *witness_prefix, *files_dir;
+    char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
+    int parallel;
+    int64_t retention_ms, sweep_ms, ping_ms;
+
+    enum docker_link link;
+    char api[16]; /* "/v1.41" */
+    char version[64], why[200];
+    char refused[160]; /* a call was certainly not sent, for this reason: the next probe starts with the loss
+                        */
+    bool live_restore;
+    char daemon_id[128];
+    int failures;         /* probes in a row */
+    uint64_t link_number; /* grows with each loss */
+    struct curl_call *probe;
+
+    struct curl_call *events; /* of all our containers, while the link is up */
+    struct docker_lines event_lines;
+    char boot[DOCKER_BOOT_MAX]; /* as of this stream of events; "" : to be read */
+
+    struct list queue, urgent, active, aside, watches;
+    int queued, working, pulling, tasks, watched, looking, live_logs;
+
+    /* The last ids whose start was answered "no such container": it was not started, and never will be. */
+    char refused_ids[DOCKER_REFUSED_IDS][DOCKER_ID_MAX];
+    size_t refused_next;
+
+    struct docker_sweep *sweep; /* one that is under way */
+
+    uv_timer_t pump, probe_timer, sweep_timer, look_timer, tick;
+    int held; /* handles, and work on the pool, that are not gone yet */
+    bool closing;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+struct docker_reply {
+    enum http_outcome outcome;
+    int status;
+    bool complete;
+    json_t *json; /* borrowed; NULL when the body is none */
+    const char *body;
+    int64_t date_ms;  /* the engine's clock; 0: not told */
+    const char *text; /* the engine's message, or why there is no answer; never NULL */
+};
+
+typedef void docker_done(struct docker_task *task, const struct docker_reply *reply);
+
+struct docker_task {
+    struct list link;
+    struct docker *docker;
+    enum engine_op op;
+    enum { TASK_QUEUED, TASK_ACTIVE, TASK_ASIDE } place;
+
+    uint64_t ticket; /* the request, copied */
+    struct job *job;
+    char *run, *name, *id, *boot, *cause;
+    int attempt, try;
+    int64_t epoch, fire_ms, previous_fire_ms;
+    bool may_have_run;
+    json_t *params;
+
+    struct curl_call *call; /* under way */
+    docker_done *on_done;
+    void (*begin)(struct docker_task *task); /* when it gets a place */
+    int64_t wake_ms;                         /* of uv_now; 0: none */
+    void (*on_wake)(struct docker_task *task);
+    int tries;
+
+    bool files_read, pulled, pulling; /* PREPARE */
+    char **files;                     /* values of from_file, by index of the variable */
+    bool in_pool, forgotten;          /* the pool has it: it is freed when it comes back */
+    struct docker_lines lines;        /* of a pull's progress; of a fence's events */
+    char *pull_error;
+
+    struct docker_fence fence; /* FENCE */
+    struct curl_call *stream;
+    bool stream_opened, fence_fresh;      /* fresh: an event brought something new to do */
+    char witness[DOCKER_WITNESS_MAX + 1]; /* also PREPARE */
+
+    void (*boot_done)(struct docker_task *task, const char *boot);
+    char failure[DOCKER_TEXT_MAX]; /* RELEASE: the text of the start's error */
+
+    struct docker_watch *watch; /* WATCH */
+};
+
+/* --- docker.c: requests and places */
+
+struct docker_call {
+    const char *method, *path, *query; /* query: NULL or escaped, without '?' */
+    const char *body;                  /* JSON; or, with its size, a tar archive */
+    size_t body_size;
+    int64_t timeout_ms; /* 0: DOCKER_CALL_MS */
+    size_t max_bytes;
+    bool once;
+};
+
+/* Sends; `done` is called with the answer, unless the task is gone by then. A request that cannot even be
+ * made is answered as not sent, from the loop. */
+void docker_send(struct docker_task *task, const struct docker_call *call, docker_done *done);
+/* The same without a task. The caller cancels *ret when it goes. NULL when out of memory or of calls. */
+struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
+                              const struct http_request *with, struct error *error);
+/* Makes a reply of an answer; *ret_json is to be dropped afterwards. */
+struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json);
+
+void docker_answer(struct docker_task *task, const struct engine_answer *answer); /* and frees */
+void docker_answer_text(struct docker_task *task, enum engine_event event, int exit_code, const char *format,
+                        ...) __attribute__((format(printf, 4, 5)));
+/* The engine could not be asked, or not answered: UNREACHABLE. Also tells the link. */
+void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply);
+void docker_step_aside(struct docker_task *task); /* gives its place to others */
+void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_task *task));
+/* ms 0: at the next turn of the loop. One wake per task: a new one replaces the old. */
+void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task));
+void docker_task_free(struct docker_task *task);
+void docker_pump_soon(struct docker *d);
+void docker_cut_all(struct docker *d);  /* the link is down: answers whatever is under way, but for watches */
+void docker_released(struct docker *d); /* something that was held is gone */
+
+bool docker_lost(const struct docker_reply *reply); /* no usable answer came */
+
+/* --- docker_link.c */
+void docker_link_start(struct docker *d);
+void docker_link_suspect(struct docker *d,
+                         const struct docker_reply *reply); /* it got no answer: is the engine there? */
+void docker_link_stop(struct docker *d);
+
+/* --- docker_create.c: pure */
+json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
+                           const struct environment *environment);
+void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
+
+/* --- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. */
+void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);
+
+/* --- docker_json.c: pure */
+int docker_state_read(const json_t *inspect, struct docker_state *ret);
+/* The path that the container was created with; "" when it is none of ours. */
+void docker_witness_read(const json_t *inspect, char *ret, size_t size);
+bool docker_changes_hold(const json_t *changes, const char *path);
+/* The fact that a line of /events tells about container `id` (any when NULL); false: none. */
+bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret);
+int64_t docker_time_read(const char *text); /* ms; 0 for the zero time */
+
+/* --- one file each */
+void docker_prepare_begin(struct docker_task *task);
+void docker_release_begin(struct docker_task *task);
+void docker_fence_begin(struct docker_task *task);
+void docker_discard_begin(struct docker_task *task);
+void docker_stop_begin(struct docker_task *task);
+bool docker_id_refused(const struct docker *d, const char *id);
+
+/* Reads the host's boot identity now; NULL when it cannot be known. While the stream of events that was open
+ * at the last reading lives, d->boot holds it. */
+void docker_boot_read(struct docker_task *task, void (*done)(struct docker_task *task, const char *boot));
+
+/* --- docker_watch.c */
+void docker_watch_begin(struct docker_task *task);
+void docker_watch_free(struct docker_task *task); /* what of the task is a watch; fine when it is none */
+struct docker_log *docker_watch_log(struct docker_task *task);
+void docker_watches_link_up(struct docker *d);
+void docker_watches_link_down(struct docker *d);
+void docker_watch_stopping(struct docker *d, const char *id); /* a STOP of ours is on its way */
+void docker_looks_timer_start(struct docker *d);
+void docker_events_open(struct docker *d);
+void docker_events_close(struct docker *d);
+
+/* --- docker_logs.c */
+struct docker_log;
+struct docker_log *docker_log_new(struct docker_task *task);
+/* Follows the container's output from now on; nothing when it does already, or when too many do. */
+void docker_log_follow(struct docker_log *log);
+/* The container has ended: reads what is missing, then `done`, maybe from within, with a remark or NULL. */
+void docker_log_finish(struct docker_log *log, void (*done)(struct docker_task *task, const char *remark));
+void docker_log_free(struct docker_log *log); /* at once, whatever is under way; NULL is fine */
+
+/* --- docker_sweep.c */
+void docker_sweep_timer_start(struct docker *d); /* the first one soon */
+void docker_sweep_stop(struct docker *d);

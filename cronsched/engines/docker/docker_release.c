@@ -1,0 +1,196 @@
+/* RELEASE, STOP and DISCARD.
+ *
+ * RELEASE sends the one start request, on a connection of its own, and is done with it: whatever comes back,
+ * it is not sent again. What the answers mean:
+ *
+ *   204, 304    STARTED, at the time that the engine has for it
+ *   400         the command could not be executed: REFUSED with the exit code 127 or 126
+ *   404         no such container: UNKNOWN for the scheduler, which fences; the id is remembered, so that the
+ *               fence knows that no start took place. Another 404 (a network is missing): REFUSED
+ *   409         it is paused or being removed: UNKNOWN
+ *   5xx         REFUSED when the text proves that nothing was executed, else UNKNOWN
+ *   no answer   UNREACHABLE when not a byte was sent, else UNKNOWN
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/fault.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void container_path(const struct docker_task *t, const char *what, char *path, size_t size)
+{
+    snprintf(path, size, "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
+}
+
+/* --- RELEASE --- */
+
+bool docker_id_refused(const struct docker *d, const char *id)
+{
+    for (size_t i = 0; i < DOCKER_REFUSED_IDS; i++)
+        if (strcmp(d->refused_ids[i], id) == 0)
+            return true;
+    return false;
+}
+
+static void remember_refused(struct docker *d, const char *id)
+{
+    char *slot = d->refused_ids[d->refused_next++ % DOCKER_REFUSED_IDS];
+    snprintf(slot, DOCKER_ID_MAX, "%s", id);
+}
+
+/* The start went well; the time is the engine's if it tells, else ours. */
+static void on_started_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state = {0};
+    if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
+        !state.started_ms)
+        state.started_ms = t->docker->host->now_ms(t->docker->host);
+    docker_answer(
+        t, &(struct engine_answer){.event = ENGINE_STARTED, .started_ms = state.started_ms, .exit_code = -1});
+}
+
+static void refuse_start(struct docker_task *t, int exit_code)
+{
+    char text[DOCKER_TEXT_MAX * 2];
+    docker_answer_text(t, ENGINE_REFUSED, exit_code, "%s",
+                       docker_start_explain(exit_code, t->failure, text, sizeof(text)));
+}
+
+/* A 400 has its exit code in the state. */
+static void on_refused_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state = {0};
+    if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
+        docker_state_started(&state) || !state.error[0])
+        state.exit_code = strstr(t->failure, "permission denied") ? 126 : 127;
+    refuse_start(t, state.exit_code);
+}
+
+static void look(struct docker_task *t, docker_done *done)
+{
+    char path[DOCKER_PATH_MAX];
+    container_path(t, "/json", path, sizeof(path));
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
+}
+
+static void on_start(struct docker_task *t, const struct docker_reply *reply)
+{
+    FAULT_POINT("docker.released", t->run);
+    if (docker_lost(reply) && reply->outcome != HTTP_ANSWERED) {
+        if (reply->outcome == HTTP_NOT_SENT) {
+            docker_answer_unreachable(t, reply);
+            return;
+        }
+        docker_link_suspect(t->docker, reply);
+        docker_answer_text(t, ENGINE_UNKNOWN, -1, "the reply to the start was lost: %s", reply->text);
+        return;
+    }
+    snprintf(t->failure, sizeof(t->failure), "%s", reply->text);
+    switch (reply->status) {
+    case 204:
+    case 304:
+        look(t, on_started_state);
+        return;
+    case 400:
+        look(t, on_refused_state);
+        return;
+    case 404:
+        if (strstr(t->failure, "No such container")) {
+            remember_refused(t->docker, t->id);
+            docker_answer_text(t, ENGINE_UNKNOWN, -1,
+                               "the container is gone: somebody removed it before its start");
+        } else {
+            refuse_start(t, -1);
+        }
+        return;
+    default:
+        if (reply->status >= 500 && docker_start_never_executed(0, t->failure))
+            refuse_start(t, -1);
+        else
+            docker_answer_text(t, ENGINE_UNKNOWN, -1, "the start was answered with HTTP %d: %s",
+                               reply->status, t->failure);
+    }
+}
+
+void docker_release_begin(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX];
+    container_path(t, "/start", path, sizeof(path));
+    FAULT_POINT("docker.release", t->run);
+    docker_send(
+        t, &(struct docker_call){.method = "POST", .path = path, .timeout_ms = DOCKER_START_MS, .once = true},
+        on_start);
+}
+
+/* --- STOP --- */
+
+static void on_killed(struct docker_task *t, const struct docker_reply *reply)
+{
+    if (docker_lost(reply) || (reply->status >= 500 && reply->status != 500))
+        docker_answer_unreachable(t, reply);
+    else
+        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "killed" : reply->text);
+}
+
+static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
+{
+    char path[DOCKER_PATH_MAX];
+    if (docker_lost(reply)) {
+        docker_answer_unreachable(t, reply);
+    } else if (reply->status < 500) { /* 204, 304: it had ended, 404: it is gone */
+        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "stopped" : reply->text);
+    } else {
+        container_path(t, "/kill", path, sizeof(path));
+        docker_send(t, &(struct docker_call){.method = "POST", .path = path, .query = "signal=KILL"},
+                    on_killed);
+    }
+}
+
+/* The answer to a stop comes when it has worked, so after the grace: others get its place meanwhile. */
+void docker_stop_begin(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX], query[32];
+    int64_t grace_s = (t->job->stop_grace_ms + 999) / 1000;
+    container_path(t, "/stop", path, sizeof(path));
+    snprintf(query, sizeof(query), "t=%lld", (long long)grace_s);
+    FAULT_POINT("docker.stop", t->run);
+    docker_watch_stopping(t->docker, t->id);
+    docker_step_aside(t);
+    docker_send(
+        t,
+        &(struct docker_call){
+            .method = "POST", .path = path, .query = query, .timeout_ms = grace_s * 1000 + DOCKER_CALL_MS},
+        on_stopped);
+}
+
+/* --- DISCARD --- */
+
+static void on_discarded(struct docker_task *t, const struct docker_reply *reply)
+{
+    if (docker_lost(reply) || reply->status >= 500)
+        docker_answer_unreachable(t, reply);
+    else
+        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "removed" : reply->text);
+}
+
+static void on_discard_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state;
+    char path[DOCKER_PATH_MAX];
+    if (docker_lost(reply) || reply->status >= 500) {
+        docker_answer_unreachable(t, reply);
+    } else if (reply->status != 200) {
+        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->text);
+    } else if (docker_state_read(reply->json, &state) < 0 || docker_state_started(&state)) {
+        docker_answer_text(t, ENGINE_DONE, -1, "it has been started, and stays");
+    } else {
+        container_path(t, "", path, sizeof(path));
+        docker_send(t, &(struct docker_call){.method = "DELETE", .path = path, .query = "v=1"}, on_discarded);
+    }
+}
+
+void docker_discard_begin(struct docker_task *t)
+{
+    look(t, on_discard_state);
+}

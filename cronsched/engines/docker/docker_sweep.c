@@ -1,0 +1,256 @@
+/* The sweep: removes what the journal needs no more. While host->epoch() says that this replica leads, every
+ * `sweep_ms`: list the containers with our cluster's label that do not run, newest first and a page at a time; of
+ * those whose epoch is not above ours and that host->keep lets go:
+ *
+ *   exited    longer than the retention ago (by the engine's own clock): DELETE
+ *   created   of a lower epoch, or older than the retention: DELETE; a start that failed leaves such
+ *
+ * Those that are too young by the list itself cost no request. Never by force, so that whatever runs after all
+ * stays: the engine refuses. At most DOCKER_SWEEP_MAX are removed, one after the other; then the next sweep comes
+ * after AGAIN_MS. Any failure ends the sweep.
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/alloc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_BYTES_MAX (16 * 1024 * 1024)
+#define FIRST_MS       5000 /* after the engine was found */
+#define AGAIN_MS       500  /* when there was more to remove than one sweep does */
+
+struct docker_sweep {
+    struct docker *docker;
+    struct curl_call *call;
+    json_t *list; /* a page */
+    size_t next;
+    char before[DOCKER_ID_MAX]; /* the page holds those made before this one; "": the newest */
+    char last[DOCKER_ID_MAX];   /* the oldest of the page so far that is still there */
+    int removed;
+    int64_t epoch, engine_ms;
+    char id[DOCKER_ID_MAX];
+    bool old_epoch;
+};
+
+static void go_on(struct docker_sweep *s);
+static void sweep(uv_timer_t *timer);
+
+static void finish(struct docker_sweep *s)
+{
+    curl_call_cancel(s->call);
+    json_decref(s->list);
+    s->docker->sweep = NULL;
+    free(s);
+}
+
+static void ask(struct docker_sweep *s, const char *method, const char *what, const char *query,
+                void (*done)(void *arg, const struct http_answer *answer))
+{
+    char path[DOCKER_PATH_MAX];
+    struct docker_call call = {.method = method,
+                               .path = path,
+                               .query = query,
+                               .timeout_ms = DOCKER_CALL_MS,
+                               .max_bytes = LIST_BYTES_MAX};
+    snprintf(path, sizeof(path), "%s/containers/%s%s", s->docker->api, s->id, what);
+    s->call = docker_open(s->docker, &call, &(struct http_request){.done = done, .arg = s}, NULL);
+    if (!s->call)
+        finish(s);
+}
+
+/* The next page begins behind it. */
+static void stays(struct docker_sweep *s, const char *id)
+{
+    snprintf(s->last, sizeof(s->last), "%s", id);
+}
+
+static void on_removed(void *arg, const struct http_answer *answer)
+{
+    struct docker_sweep *s = arg;
+    s->call = NULL;
+    if (answer->outcome != HTTP_ANSWERED) {
+        finish(s);
+        return;
+    }
+    s->removed += answer->status == 204;
+    if (answer->status != 204 && answer->status != 404) /* the next sweep comes by again */
+        stays(s, s->id);
+    go_on(s);
+}
+
+static bool is_over(const struct docker_sweep *s, const json_t *inspect)
+{
+    struct docker_state state;
+    int64_t retention_ms = s->docker->retention_ms;
+    const char *created = json_string_value(json_object_get(inspect, "Created"));
+    if (docker_state_read(inspect, &state) < 0)
+        return false;
+    if (state.status == DOCKER_EXITED || state.status == DOCKER_DEAD)
+        return state.finished_ms && state.finished_ms + retention_ms <= s->engine_ms;
+    return state.status == DOCKER_CREATED && !docker_state_started(&state) &&
+           (s->old_epoch || docker_time_read(created) + retention_ms <= s->engine_ms);
+}
+
+static void on_inspected(void *arg, const struct http_answer *answer)
+{
+    struct docker_sweep *s = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    s->call = NULL;
+    if (docker_lost(&reply))
+        finish(s);
+    else if (reply.status == 200 && is_over(s, json)) {
+        ask(s, "DELETE", "", "v=1", on_removed);
+    } else {
+        if (reply.status == 200)
+            stays(s, s->id);
+        go_on(s);
+    }
+    json_decref(json);
+}
+
+/* Is a request about it under way? Then it is somebody's business. */
+static bool is_busy(struct docker *d, const char *id, const char *run)
+{
+    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        LIST_EACH(link, lists[i])
+        {
+            const struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+            if ((t->id && strcmp(t->id, id) == 0) || (t->op == ENGINE_PREPARE && strcmp(t->run, run) == 0))
+                return true;
+        }
+    }
+    return false;
+}
+
+static const char *label(const json_t *container, const char *key)
+{
+    const char *s = json_string_value(json_object_get(json_object_get(container, "Labels"), key));
+    return s ? s : "";
+}
+
+/* Made within the retention: it cannot have ended before. */
+static bool is_young(const struct docker_sweep *s, const json_t *container)
+{
+    int64_t created_ms = (int64_t)json_integer_value(json_object_get(container, "Created")) * 1000;
+
+    return created_ms + s->docker->retention_ms > s->engine_ms;
+}
+
+static bool is_candidate(struct docker_sweep *s, const json_t *container, const char *id)
+{
+    struct docker *d = s->docker;
+    const char *state = json_string_value(json_object_get(container, "State"));
+    const char *run = label(container, "cronsched.run");
+    int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
+    int attempt = (int)strtol(label(container, "cronsched.attempt"), NULL, 10);
+
+    if (!state || !*run || epoch > s->epoch)
+        return false;
+    if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
+        return false;
+    s->old_epoch = epoch < s->epoch;
+    if (strcmp(state, "created") == 0
+            ? !s->old_epoch && is_young(s, container)
+            : (strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0) || is_young(s, container))
+        return false;
+    return !is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
+}
+
+static void ask_page(struct docker_sweep *s);
+
+static void go_on(struct docker_sweep *s)
+{
+    struct docker *d = s->docker;
+
+    while (s->removed < DOCKER_SWEEP_MAX && s->next < json_array_size(s->list)) {
+        const json_t *container = json_array_get(s->list, s->next++);
+        const char *id = json_string_value(json_object_get(container, "Id"));
+
+        if (d->host->epoch(d->host) != s->epoch) {
+            finish(s);
+            return;
+        }
+        if (!id || strlen(id) >= DOCKER_ID_MAX || strspn(id, "0123456789abcdef") != strlen(id))
+            continue;
+        if (is_candidate(s, container, id)) {
+            snprintf(s->id, sizeof(s->id), "%s", id);
+            ask(s, "GET", "/json", NULL, on_inspected);
+            return;
+        }
+        stays(s, id);
+    }
+    if (s->removed == DOCKER_SWEEP_MAX)
+        uv_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
+    if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last) {
+        finish(s);
+        return;
+    }
+    memcpy(s->before, s->last, sizeof(s->before));
+    ask_page(s);
+}
+
+static void on_list(void *arg, const struct http_answer *answer)
+{
+    struct docker_sweep *s = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    s->call = NULL;
+    if (docker_lost(&reply) || reply.status != 200 || !json_is_array(json)) {
+        json_decref(json);
+        finish(s);
+        return;
+    }
+    json_decref(s->list);
+    s->list = json;
+    s->next = 0;
+    s->last[0] = '\0';
+    s->engine_ms = reply.date_ms ? reply.date_ms : s->docker->host->now_ms(s->docker->host);
+    go_on(s);
+}
+
+/* Docker lists the newest first, and with `before` those that are older than that one, which has to exist. */
+static void ask_page(struct docker_sweep *s)
+{
+    char filters[512], query[2048];
+
+    snprintf(query, sizeof(query), "all=1&limit=%d&filters=", DOCKER_SWEEP_PAGE);
+    snprintf(filters, sizeof(filters),
+             "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s%s%s}",
+             s->docker->host->cluster(s->docker->host), *s->before ? ",\"before\":[\"" : "", s->before,
+             *s->before ? "\"]" : "");
+    s->id[0] = '\0';
+    if (http_escape(query, sizeof(query), filters) < 0)
+        finish(s);
+    else
+        ask(s, "GET", "json", query, on_list);
+}
+
+static void sweep(uv_timer_t *timer)
+{
+    struct docker *d = timer->data;
+    int64_t epoch = d->host->epoch(d->host);
+    const char *cluster = d->host->cluster(d->host);
+
+    if (d->sweep || d->link != DOCKER_LINK_UP || epoch <= 0 || !cluster || !*cluster)
+        return;
+    d->sweep = alloc_zero(sizeof(*d->sweep));
+    d->sweep->docker = d;
+    d->sweep->epoch = epoch;
+    ask_page(d->sweep);
+}
+
+void docker_sweep_timer_start(struct docker *d)
+{
+    int64_t first_ms = d->sweep_ms < FIRST_MS ? d->sweep_ms : FIRST_MS;
+    uv_timer_start(&d->sweep_timer, sweep, (uint64_t)first_ms, (uint64_t)d->sweep_ms);
+}
+
+void docker_sweep_stop(struct docker *d)
+{
+    if (d->sweep)
+        finish(d->sweep);
+}

@@ -1,0 +1,446 @@
+/* WATCH: follows containers to their end.
+ *
+ * The happy path: the watch looks (inspect) once, follows the container's output into its log, and waits for
+ * `die` on the one stream of events that all watches share; then it looks again. StartedAt and FinishedAt set
+ * and a state that is over: the rest of the log is read, ENDED is answered. Nobody's word but inspect's
+ * counts for an end: `wait` is not used, since it answers 0 for what never ran.
+ *
+ * Failures:
+ *   the link goes down     UNREACHABLE once; when it is back, all are looked at: still running is STARTED
+ *                          again
+ *   an event gets lost     each watch is looked at every DOCKER_LOOK_MS anyway
+ *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
+ *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
+ */
+#include "cronsched/engines/docker/docker_priv.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNFINISHED_LOOKS_MAX 20 /* at a state that is over without saying since when */
+#define ABSENT_LOOKS_MAX                                                                                     \
+    3 /* for one that is gone: its end may be among the events that are still to come                        \
+       */
+
+struct docker_watch {
+    struct curl_call *look;
+    bool wanted;      /* look as soon as there is room */
+    bool unreachable; /* the scheduler was told so */
+    bool was_away;    /* the engine has been away since it was last seen running */
+    bool stopping;    /* a STOP of ours */
+    bool died;        /* by the events */
+    int64_t died_ms;
+    int died_code, foreign_signal; /* one that was sent by somebody else */
+    int unfinished, absent;
+    struct docker_state end;
+    bool ended, gone;
+    struct docker_log *log;
+};
+
+static void look_more(struct docker *d);
+static void look_later(struct docker_task *t);
+
+struct docker_log *docker_watch_log(struct docker_task *task)
+{
+    return task->watch->log;
+}
+
+static struct docker_task *find(struct docker *d, const char *id)
+{
+    LIST_EACH(link, &d->watches)
+    {
+        struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+        if (strcmp(t->id, id) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* --- the end --- */
+
+static const char *signal_name(int signal, char *buffer, size_t size)
+{
+    const char *name = signal > 0 && signal < NSIG ? sigabbrev_np(signal) : NULL;
+    if (name)
+        snprintf(buffer, size, "SIG%s", name);
+    else
+        snprintf(buffer, size, "signal %d", signal);
+    return buffer;
+}
+
+/* What people should know beside the exit code; "" for an ordinary end. Returns the cause. */
+static const char *explain(const struct docker_task *t, char *text, size_t size)
+{
+    const struct docker_watch *w = t->watch;
+    int code = w->end.exit_code;
+    char name[32];
+
+    *text = '\0';
+    if (w->end.oom_killed) {
+        snprintf(text, size, "killed: it needed more memory than its limit");
+        return "oom";
+    }
+    if (w->was_away && !w->died && !t->docker->live_restore) {
+        snprintf(text, size,
+                 "it ended while the engine was away or stopping, without live-restore: the engine may have "
+                 "ended it");
+        return "engine";
+    }
+    if (w->foreign_signal && !w->stopping) {
+        snprintf(text, size,
+                 "%s was sent to it through the engine by somebody else: a docker stop or kill, or the "
+                 "engine's own stop",
+                 signal_name(w->foreign_signal, name, sizeof(name)));
+        return "engine";
+    }
+    if (code > 128 && code < 128 + NSIG) {
+        snprintf(text, size, "exit code %d: %s", code, signal_name(code - 128, name, sizeof(name)));
+        return "signal";
+    }
+    snprintf(text, size, "%s", w->end.error);
+    return "exit";
+}
+
+static void add(char *text, size_t size, const char *more)
+{
+    size_t n = strlen(text);
+    if (more && *more)
+        snprintf(text + n, size - n, "%s%s", n ? "; " : "", more);
+}
+
+static void on_log_kept(struct docker_task *t, const char *remark)
+{
+    struct docker_watch *w = t->watch;
+    char text[DOCKER_TEXT_MAX * 2];
+    struct engine_answer a = {
+        .event = ENGINE_ENDED,
+        .started_ms = w->end.started_ms,
+        .at_ms = w->end.finished_ms,
+        .exit_code = w->end.exit_code,
+        .cause = explain(t, text, sizeof(text)),
+    };
+    add(text, sizeof(text),
+        w->gone ? "somebody removed the container before its state and its log were read" : NULL);
+    add(text, sizeof(text), remark);
+    a.text = text[0] ? text : NULL;
+    FAULT_POINT("docker.ended", t->run);
+    docker_answer(t, &a);
+}
+
+static void ended(struct docker_task *t)
+{
+    struct docker_watch *w = t->watch;
+    w->ended = true;
+    w->wanted = false;
+    docker_log_finish(w->log, on_log_kept);
+}
+
+static void on_gone(struct docker_task *t)
+{
+    struct docker_watch *w = t->watch;
+    w->gone = true;
+    if (!w->died && ++w->absent < ABSENT_LOOKS_MAX) {
+        docker_wake_in(t, 500, look_later);
+        return;
+    }
+    if (!w->died) {
+        docker_answer_text(t, ENGINE_UNKNOWN, -1,
+                           "the container is gone: somebody removed it, and its end with it");
+        return;
+    }
+    w->end = (struct docker_state){.finished_ms = w->died_ms, .exit_code = w->died_code};
+    ended(t);
+}
+
+/* --- looks --- */
+
+static void alive(struct docker_task *t, const struct docker_state *state)
+{
+    struct docker_watch *w = t->watch;
+    bool again = w->unreachable;
+    w->unreachable = w->was_away = false;
+    docker_log_follow(w->log);
+    if (again) /* not the end of the request: it stays */
+        t->docker->host->answer(t->docker->host, &(struct engine_answer){.ticket = t->ticket,
+                                                                         .event = ENGINE_STARTED,
+                                                                         .started_ms = state->started_ms,
+                                                                         .exit_code = -1});
+}
+
+static void look_later(struct docker_task *t)
+{
+    t->watch->wanted = true;
+    look_more(t->docker);
+}
+
+static void over(struct docker_task *t, const struct docker_state *state)
+{
+    struct docker_watch *w = t->watch;
+    if (state->started_ms && state->finished_ms) {
+        w->end = *state;
+        ended(t);
+    } else if (++w->unfinished < UNFINISHED_LOOKS_MAX) {
+        docker_wake_in(t, 500, look_later);
+    } else {
+        docker_answer_text(t, ENGINE_UNKNOWN, -1, "the engine says that it is over, and not since when");
+    }
+}
+
+static void judge(struct docker_task *t, const struct docker_state *state)
+{
+    switch (state->status) {
+    case DOCKER_RUNNING:
+    case DOCKER_PAUSED:
+    case DOCKER_RESTARTING:
+        alive(t, state);
+        break;
+    case DOCKER_EXITED:
+    case DOCKER_DEAD:
+    case DOCKER_REMOVING:
+        over(t, state);
+        break;
+    case DOCKER_CREATED:
+        docker_answer_text(
+            t, ENGINE_UNKNOWN, -1,
+            "the engine says that it was never started: it died in the middle of the start%s%s",
+            state->error[0] ? ": " : "", state->error);
+        break;
+    }
+}
+
+static void on_looked(void *arg, const struct http_answer *answer)
+{
+    struct docker_task *t = arg;
+    struct docker *d = t->docker;
+    struct docker_state state;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+
+    t->watch->look = NULL;
+    d->looking--;
+    if (docker_lost(&reply)) {
+        t->watch->wanted = true;
+        docker_link_suspect(d, &reply);
+    } else if (reply.status == 404) {
+        on_gone(t);
+    } else if (reply.status != 200 || docker_state_read(json, &state) < 0) {
+        docker_wake_in(t, 1000, look_later);
+    } else {
+        judge(t, &state);
+    }
+    json_decref(json);
+    look_more(d);
+}
+
+static void look(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    char path[DOCKER_PATH_MAX];
+    struct docker_call call = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_MS};
+    snprintf(path, sizeof(path), "%s/containers/%.*s/json", d->api, DOCKER_ID_MAX, t->id);
+    t->watch->look = docker_open(d, &call, &(struct http_request){.done = on_looked, .arg = t}, NULL);
+    if (t->watch->look) {
+        t->watch->wanted = false;
+        d->looking++;
+    }
+}
+
+/* Starts what fits of the looks that are wanted. */
+static void look_more(struct docker *d)
+{
+    if (d->link != DOCKER_LINK_UP || d->closing)
+        return;
+    LIST_EACH(link, &d->watches)
+    {
+        struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+        if (d->looking >= DOCKER_LOOKS_AT_ONCE)
+            return;
+        if (t->watch->wanted && !t->watch->look && !t->watch->ended)
+            look(t);
+    }
+}
+
+static void want_all(struct docker *d)
+{
+    LIST_EACH(link, &d->watches)
+    {
+        struct docker_watch *w = LIST_ITEM(link, struct docker_task, link)->watch;
+        w->wanted = !w->ended;
+    }
+    look_more(d);
+}
+
+static void on_look_timer(uv_timer_t *timer)
+{
+    want_all(timer->data);
+}
+
+void docker_looks_timer_start(struct docker *d)
+{
+    uv_timer_start(&d->look_timer, on_look_timer, DOCKER_LOOK_MS, DOCKER_LOOK_MS);
+}
+
+/* --- the stream of events --- */
+
+static void on_kill(struct docker *d, const json_t *event)
+{
+    const json_t *actor = json_object_get(event, "Actor");
+    const char *id = json_string_value(json_object_get(actor, "ID"));
+    const char *signal = json_string_value(json_object_get(json_object_get(actor, "Attributes"), "signal"));
+    struct docker_task *t = id ? find(d, id) : NULL;
+    int number = signal ? (int)strtol(signal, NULL, 10) : 0;
+    if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT))
+        t->watch->foreign_signal = number;
+}
+
+static void on_event(void *arg, const char *line, size_t len)
+{
+    struct docker *d = arg;
+    json_t *json = json_loadb(line, len, 0, NULL);
+    const char *id = json_string_value(json_object_get(json_object_get(json, "Actor"), "ID"));
+    const char *action = json_string_value(json_object_get(json, "Action"));
+    struct docker_fact fact;
+    struct docker_task *t;
+
+    if (action && strcmp(action, "kill") == 0)
+        on_kill(d, json);
+    if (id && docker_event_read(json, NULL, &fact) && fact.event == DOCKER_EVENT_DIE && (t = find(d, id))) {
+        t->watch->died = true;
+        t->watch->died_ms = fact.at_ms;
+        t->watch->died_code = fact.exit_code;
+        t->watch->wanted = !t->watch->ended;
+    }
+    json_decref(json);
+}
+
+static bool on_events(void *arg, const char *bytes, size_t size)
+{
+    struct docker *d = arg;
+    if (!docker_lines_feed(&d->event_lines, bytes, size))
+        d->event_lines.failed = false; /* one line that makes no sense; looks find what it said */
+    look_more(d);
+    return true;
+}
+
+/* The engine has died, or restarts: a new stream is opened once a probe has found it. */
+static void on_events_done(void *arg, const struct http_answer *answer)
+{
+    struct docker *d = arg;
+    json_t *json;
+    struct docker_reply reply = docker_read(answer, &json);
+    d->events = NULL;
+    d->boot[0] = '\0';
+    d->link_number++;
+    LIST_EACH(link, &d->watches)
+    {
+        LIST_ITEM(link, struct docker_task, link)->watch->was_away = true;
+    }
+    docker_link_suspect(d, &reply);
+    json_decref(json);
+}
+
+void docker_events_open(struct docker *d)
+{
+    static const char filters[] = "{\"type\":[\"container\"],\"label\":[\"cronsched.cluster\"],"
+                                  "\"event\":[\"die\",\"kill\"]}";
+    char path[64], query[512] = "since=1&filters=";
+    struct docker_call call = {.method = "GET", .path = path, .query = query};
+
+    docker_lines_release(&d->event_lines);
+    d->event_lines = (struct docker_lines){.line = on_event, .arg = d};
+    snprintf(path, sizeof(path), "%s/events", d->api);
+    http_escape(query, sizeof(query), filters);
+    d->events = docker_open(
+        d, &call, &(struct http_request){.data = on_events, .done = on_events_done, .arg = d, .once = true},
+        NULL);
+}
+
+void docker_events_close(struct docker *d)
+{
+    curl_call_cancel(d->events);
+    d->events = NULL;
+}
+
+/* --- the link --- */
+
+static void say_unreachable(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    t->watch->unreachable = t->watch->was_away = t->watch->wanted = true;
+    d->host->answer(d->host,
+                    &(struct engine_answer){
+                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = d->why});
+}
+
+/* The host may end or add watches from within: from the list's begin again after each. */
+void docker_watches_link_down(struct docker *d)
+{
+    bool any = true;
+    while (any && d->link == DOCKER_LINK_DOWN && !d->closing) {
+        any = false;
+        LIST_EACH(link, &d->watches)
+        {
+            struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+            if (t->watch->unreachable || t->watch->ended)
+                continue;
+            say_unreachable(t);
+            any = true;
+            break;
+        }
+    }
+}
+
+void docker_watches_link_up(struct docker *d)
+{
+    want_all(d);
+}
+
+void docker_watch_stopping(struct docker *d, const char *id)
+{
+    struct docker_task *t = find(d, id);
+    if (t)
+        t->watch->stopping = true;
+}
+
+/* --- begin and end --- */
+
+static void begin(struct docker_task *t)
+{
+    if (t->docker->link == DOCKER_LINK_DOWN)
+        say_unreachable(t);
+    else
+        look_more(t->docker);
+}
+
+void docker_watch_begin(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    t->place = TASK_ASIDE;
+    t->watch = alloc_zero(sizeof(*t->watch));
+    t->watch->wanted = true;
+    t->watch->log = docker_log_new(t);
+    list_append(&d->watches, &t->link);
+    d->watched++;
+    docker_wake_in(t, 0, begin);
+}
+
+void docker_watch_free(struct docker_task *t)
+{
+    struct docker_watch *w = t->watch;
+    if (!w)
+        return;
+    if (w->look) {
+        curl_call_cancel(w->look);
+        t->docker->looking--;
+    }
+    docker_log_free(w->log);
+    free(w);
+    t->watch = NULL;
+    t->docker->watched--;
+}

@@ -1,0 +1,667 @@
+/* See attempt.h. Small JSON files; whatever is written whole is written aside, synced and renamed. */
+#include "cronsched/engines/process/attempt_dir.h"
+
+#include "jobs/base/fault.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define GONE_SUFFIX ".gone"
+#define END_ROOM    1024 /* bytes of the end that are written ahead; most ends are shorter */
+
+static int fail(struct error *error, const char *what, int err)
+{
+    int code = err == ENOENT                    ? ERR_NOT_FOUND
+               : err == EEXIST                  ? ERR_CONFLICT
+               : err == ENOSPC || err == EDQUOT ? ERR_FULL
+               : err == EACCES || err == EPERM  ? ERR_DENIED
+                                                : ERR_IO;
+
+    return error_set(error, code, "%s: %s", what, strerror(err));
+}
+
+/* --- small files --- */
+
+static int write_bytes(int fd, const char *bytes, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(fd, bytes, n);
+
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return -errno;
+        bytes += w;
+        n -= (size_t)w;
+    }
+    return 0;
+}
+
+/* Steals `json`. */
+static int write_json(int folder, const char *file, json_t *json, bool sync, struct error *error)
+{
+    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    int fd, r;
+
+    json_decref(json);
+    if (!text)
+        return error_set(error, ERR_NOMEM, "%s: out of memory", file);
+    fd = openat(folder, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    r = fd < 0 ? -errno : write_bytes(fd, text, strlen(text));
+    if (r == 0 && sync && fsync(fd) < 0)
+        r = -errno;
+    if (fd >= 0)
+        close(fd);
+    free(text);
+    return r < 0 ? fail(error, file, -r) : 0;
+}
+
+/* NULL: it is not there, or makes no sense, which for a file that was renamed into place comes to the same.
+ */
+static json_t *read_json(int folder, const char *file)
+{
+    char text[ATTEMPT_FILE_MAX];
+    int fd = openat(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    size_t n = 0;
+    ssize_t r;
+
+    if (fd < 0)
+        return NULL;
+    while (n < sizeof(text) && (r = read(fd, text + n, sizeof(text) - n)) > 0)
+        n += (size_t)r;
+    close(fd);
+    return json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static void copy_text(const json_t *json, const char *key, char *ret, size_t size)
+{
+    const char *s = json_string_value(json_object_get(json, key));
+
+    snprintf(ret, size, "%s", s ? s : "");
+}
+
+static int64_t integer(const json_t *json, const char *key)
+{
+    return json_integer_value(json_object_get(json, key)); /* 0 for NULL */
+}
+
+/* Text from anywhere as a JSON string: what is not UTF-8 becomes '?'. */
+static json_t *json_text(const char *s)
+{
+    json_t *json = json_string(s);
+    char copy[ATTEMPT_TEXT_MAX];
+
+    if (json)
+        return json;
+    snprintf(copy, sizeof(copy), "%s", s);
+    for (char *c = copy; *c; c++)
+        if (*c & 0x80)
+            *c = '?';
+    return json_string(copy);
+}
+
+/* --- processes --- */
+
+int attempt_boot_id(char ret[ATTEMPT_BOOT_MAX], struct error *error)
+{
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    char line[ATTEMPT_BOOT_MAX] = "";
+
+    if (!f || !fgets(line, sizeof(line), f)) {
+        int err = errno;
+
+        if (f)
+            fclose(f);
+        return fail(error, "cannot read the boot id", err);
+    }
+    fclose(f);
+    line[strcspn(line, "\n")] = '\0';
+    memcpy(ret, line, ATTEMPT_BOOT_MAX);
+    return 0;
+}
+
+/* Field 22 of /proc/PID/stat; the name in parentheses may hold anything, so count from the last ')'. */
+static int start_ticks(pid_t pid, uint64_t *ret)
+{
+    char path[64], line[1024], *p;
+    FILE *f;
+    bool got;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    f = fopen(path, "re");
+    if (!f)
+        return -errno;
+    got = fgets(line, sizeof(line), f) != NULL;
+    fclose(f);
+    p = got ? strrchr(line, ')') : NULL;
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    if (!p)
+        return -ESRCH;
+    *ret = strtoull(p + 1, NULL, 10);
+    return 0;
+}
+
+static int process_of(pid_t pid, struct attempt_process *ret, struct error *error)
+{
+    struct attempt_process p = {.pid = pid};
+    int r = start_ticks(pid, &p.ticks);
+
+    if (r < 0)
+        return fail(error, "cannot read /proc", -r);
+    *ret = p;
+    return 0;
+}
+
+int attempt_process_self(struct attempt_process *ret, struct error *error)
+{
+    return process_of(getpid(), ret, error);
+}
+
+/* Opened first and compared afterwards: a pidfd never changes its process, so a match then holds for good. */
+int attempt_pidfd(const struct attempt_process *process, int *ret_pidfd, struct error *error)
+{
+    uint64_t ticks = 0;
+    int fd;
+
+    if (process->pid <= 0)
+        return error_set(error, ERR_NOT_FOUND, "no process is known");
+    fd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+    if (fd < 0 && errno == ESRCH)
+        return error_set(error, ERR_NOT_FOUND, "process %d is gone", (int)process->pid);
+    if (fd < 0)
+        return fail(error, "pidfd_open", errno);
+    if (start_ticks(process->pid, &ticks) < 0 || ticks != process->ticks) {
+        close(fd);
+        return error_set(error, ERR_NOT_FOUND, "process %d is another one by now", (int)process->pid);
+    }
+    *ret_pidfd = fd;
+    return 0;
+}
+
+int attempt_signal(const struct attempt_process *process, int signal)
+{
+    int pidfd;
+
+    if (attempt_pidfd(process, &pidfd, NULL) < 0)
+        return ERR_NOT_FOUND;
+    syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+    close(pidfd);
+    return 0;
+}
+
+static bool process_lives(const struct attempt_process *process)
+{
+    int fd;
+
+    if (attempt_pidfd(process, &fd, NULL) < 0)
+        return false;
+    close(fd);
+    return true;
+}
+
+static json_t *process_json(const struct attempt_process *p)
+{
+    return json_pack("{s:I, s:I}", "pid", (json_int_t)p->pid, "ticks", (json_int_t)p->ticks);
+}
+
+static struct attempt_process process_from(const json_t *json)
+{
+    return (struct attempt_process){.pid = (pid_t)integer(json, "pid"),
+                                    .ticks = (uint64_t)integer(json, "ticks")};
+}
+
+/* --- folders --- */
+
+bool attempt_name_valid(const char *name)
+{
+    size_t n = strlen(name);
+
+    return n > 0 && n < ATTEMPT_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == n;
+}
+
+static int read_host(int root, char ret[ATTEMPT_HOST_MAX])
+{
+    char text[ATTEMPT_HOST_MAX] = "";
+    int fd = openat(root, ".host", O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return -errno;
+    n = read(fd, text, ATTEMPT_HOST_MAX - 1);
+    close(fd);
+    if (n != ATTEMPT_HOST_MAX - 1 || strspn(text, "0123456789abcdef") != ATTEMPT_HOST_MAX - 1)
+        return -EINVAL;
+    memcpy(ret, text, ATTEMPT_HOST_MAX);
+    return 0;
+}
+
+static int make_host(int root)
+{
+    char text[ATTEMPT_HOST_MAX];
+    uint64_t random;
+    int fd, r;
+
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        return -errno;
+    snprintf(text, sizeof(text), "%016" PRIx64, random);
+    fd = openat(root, ".host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    r = write_bytes(fd, text, sizeof(text) - 1);
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    close(fd);
+    if (r == 0 && renameat(root, ".host.new", root, ".host") < 0)
+        r = -errno;
+    return r;
+}
+
+int attempts_open(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_HOST_MAX], struct error *error)
+{
+    int data = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int root = -1, r = 0;
+
+    if (data < 0)
+        return fail(error, data_dir, errno);
+    if (mkdirat(data, "attempts", 0700) < 0 && errno != EEXIST)
+        r = -errno;
+    else if ((root = openat(data, "attempts", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        r = -errno;
+    else if ((r = read_host(root, ret_host)) == -ENOENT && (r = make_host(root)) == 0)
+        r = read_host(root, ret_host);
+    if (r == 0 && (fsync(root) < 0 || fsync(data) < 0))
+        r = -errno;
+    close(data);
+    if (r < 0) {
+        if (root >= 0)
+            close(root);
+        return fail(error, "the folder of attempts", -r);
+    }
+    *ret_root = root;
+    return 0;
+}
+
+int attempt_create(int root, const char *name, int *ret_folder, struct error *error)
+{
+    int folder;
+
+    if (mkdirat(root, name, 0700) < 0)
+        return fail(error, "cannot make the attempt's folder", errno);
+    folder = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* It is new, so nobody has the lock for longer than a look at it takes. */
+    if (folder < 0 || flock(folder, LOCK_EX) < 0 || fsync(root) < 0) {
+        int err = errno;
+
+        if (folder >= 0)
+            close(folder);
+        return fail(error, "cannot open the attempt's folder", err);
+    }
+    *ret_folder = folder;
+    return 0;
+}
+
+int attempt_open(int root, const char *name, int *ret_folder, struct error *error)
+{
+    int folder = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (folder < 0)
+        return fail(error, "the attempt's folder", errno);
+    *ret_folder = folder;
+    return 0;
+}
+
+DIR *attempt_dir(int folder)
+{
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir && fd >= 0)
+        close(fd);
+    return dir;
+}
+
+/* `ready` goes first: without it nobody can make a mark when the mark that is there has gone as well. */
+static void empty_folder(int folder)
+{
+    DIR *dir = attempt_dir(folder);
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    unlinkat(folder, "ready", 0);
+    FAULT_POINT("attempt-unreadied", "");
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            unlinkat(folder, entry->d_name, 0);
+    closedir(dir);
+}
+
+/* A supervisor that has not written `ready` could do so in a folder that is half removed. The lock keeps it
+ * out: it exists only with the lock, and in a folder that is gone nothing can be written. */
+static int lock_for_removal(int folder, struct error *error)
+{
+    if (flock(folder, LOCK_EX | LOCK_NB) < 0 && faccessat(folder, "ready", F_OK, 0) < 0)
+        return error_set(error, ERR_BUSY, "a supervisor is about to get ready");
+    return 0;
+}
+
+int attempt_remove(int root, const char *name, struct error *error)
+{
+    char gone[ATTEMPT_NAME_MAX + sizeof(GONE_SUFFIX)];
+    int folder = -1, r = attempt_open(root, name, &folder, error);
+
+    if (r < 0)
+        return r == ERR_NOT_FOUND ? 0 : r;
+    snprintf(gone, sizeof(gone), "%s" GONE_SUFFIX, name);
+    r = lock_for_removal(folder, error);
+    if (r == 0 && renameat(root, name, root, gone) < 0) {
+        r = errno == ENOENT ? 0 : fail(error, "cannot remove the attempt's folder", errno);
+    } else if (r == 0) {
+        FAULT_POINT("attempt-renamed", name);
+        empty_folder(folder);
+        unlinkat(root, gone, AT_REMOVEDIR);
+    }
+    close(folder);
+    return r;
+}
+
+static bool ends_with(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), m = strlen(suffix);
+
+    return n > m && strcmp(s + n - m, suffix) == 0;
+}
+
+void attempts_clean(int root)
+{
+    DIR *dir = attempt_dir(root);
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    while ((entry = readdir(dir))) {
+        int folder = -1;
+
+        if (!ends_with(entry->d_name, GONE_SUFFIX) || attempt_open(root, entry->d_name, &folder, NULL) < 0)
+            continue;
+        empty_folder(folder);
+        close(folder);
+        unlinkat(root, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(dir);
+}
+
+/* --- writing --- */
+
+/* Blanks, which JSON does not mind, up to END_ROOM. */
+static int write_end_new(int folder, const char *text)
+{
+    char room[END_ROOM];
+    size_t n = strlen(text);
+    int fd = openat(folder, "end.new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    memset(room, ' ', sizeof(room));
+    r = write_bytes(fd, text, n);
+    if (r == 0 && n < sizeof(room))
+        r = write_bytes(fd, room, sizeof(room) - n);
+    if (r == 0 && n > 0 && fsync(fd) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+int attempt_write_ready(int folder, const struct attempt_identity *identity, struct error *error)
+{
+    char boot[ATTEMPT_BOOT_MAX];
+    struct attempt_process self = {0};
+    json_t *json;
+    int r;
+
+    if ((r = attempt_boot_id(boot, error)) < 0 || (r = attempt_process_self(&self, error)) < 0)
+        return r;
+    json = json_pack("{s:s, s:s, s:i, s:i, s:I, s:s, s:o}", "cluster", identity->cluster, "run",
+                     identity->run, "attempt", identity->attempt, "try", identity->try, "epoch",
+                     (json_int_t)identity->epoch, "boot", boot, "supervisor", process_json(&self));
+    r = write_json(folder, "ready", json, true, error);
+    if (r == 0 && (r = write_end_new(folder, "")) < 0)
+        return fail(error, "cannot take room for the end", -r);
+    return r;
+}
+
+int attempt_mark_started(int folder, struct error *error)
+{
+    int ready = openat(folder, "ready", O_WRONLY | O_CLOEXEC);
+
+    if (ready < 0)
+        return fail(error, "ready", errno);
+    futimens(ready, NULL); /* its time is the time of the start; for people, nothing hangs on it */
+    close(ready);
+    FAULT_POINT("supervise-link", "");
+    if (linkat(folder, "ready", folder, "start", 0) < 0)
+        return fail(error, "cannot mark the start", errno);
+    FAULT_POINT("supervise-linked", "");
+    if (fsync(folder) < 0)
+        return fail(error, "cannot sync the mark of the start", errno);
+    return 0;
+}
+
+int attempt_write_command(int folder, pid_t pid, struct error *error)
+{
+    struct attempt_process command = {0};
+    int r = process_of(pid, &command, error);
+
+    return r < 0 ? r : write_json(folder, "command", process_json(&command), false, error);
+}
+
+int attempt_write_end(int folder, const struct attempt_end *end, struct error *error)
+{
+    json_t *json = json_pack("{s:I, s:I, s:b, s:i, s:s, s:o}", "started", (json_int_t)end->started_ms,
+                             "ended", (json_int_t)end->ended_ms, "refused", end->refused, "exit_code",
+                             end->exit_code, "cause", end->cause, "text", json_text(end->text));
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    int r;
+
+    json_decref(json);
+    if (!text)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    r = write_end_new(folder, text);
+    free(text);
+    if (r < 0)
+        return fail(error, "cannot write the end", -r);
+    FAULT_POINT("supervise-end-written", "");
+    if (renameat(folder, "end.new", folder, "end") < 0 || fsync(folder) < 0)
+        return fail(error, "cannot keep the end", errno);
+    return 0;
+}
+
+/* --- fencing and reading --- */
+
+/* Whether the mark is a fence: it has a reason, a start has none. */
+static bool is_fence(const json_t *mark)
+{
+    return json_is_string(json_object_get(mark, "fenced"));
+}
+
+int attempt_fence(int folder, const char *why, struct error *error)
+{
+    char file[32];
+    uint64_t random;
+    json_t *mark;
+    bool fenced;
+    int r;
+
+    /* A name of its own: of two that fence at once, neither may write into what the other has linked. */
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        return fail(error, "getrandom", errno);
+    snprintf(file, sizeof(file), "fence-%016" PRIx64, random);
+    r = write_json(folder, file, json_pack("{s:o}", "fenced", json_text(why)), true, error);
+    if (r < 0)
+        return r;
+    r = linkat(folder, file, folder, "start", 0) < 0 && errno != EEXIST ? -errno : 0;
+    FAULT_POINT("attempt-fenced", "");
+    unlinkat(folder, file, 0);
+    if (r < 0)
+        return fail(error, "cannot put the fence", -r);
+    /* Also for somebody else's mark: what is reported from it must be on disk. */
+    if (fsync(folder) < 0)
+        return fail(error, "cannot sync the fence", errno);
+    mark = read_json(folder, "start");
+    fenced = is_fence(mark);
+    json_decref(mark);
+    return fenced ? 0 : error_set(error, ERR_CONFLICT, "it was started");
+}
+
+static bool lock_held(int folder)
+{
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool held;
+
+    if (fd < 0)
+        return false;
+    held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
+}
+
+static void read_ready(int folder, struct attempt_status *s)
+{
+    json_t *ready = read_json(folder, "ready");
+    char boot_now[ATTEMPT_BOOT_MAX] = "";
+    struct stat st;
+
+    if (!ready)
+        return;
+    s->identified = true;
+    copy_text(ready, "cluster", s->identity.cluster, sizeof(s->identity.cluster));
+    copy_text(ready, "run", s->identity.run, sizeof(s->identity.run));
+    s->identity.attempt = (int)integer(ready, "attempt");
+    s->identity.try = (int)integer(ready, "try");
+    s->identity.epoch = integer(ready, "epoch");
+    s->supervisor = process_from(json_object_get(ready, "supervisor"));
+    copy_text(ready, "boot", s->boot, sizeof(s->boot));
+    s->same_boot = attempt_boot_id(boot_now, NULL) == 0 && strcmp(boot_now, s->boot) == 0;
+    if (!s->same_boot)
+        s->supervisor.pid = 0; /* by now it may be anybody's */
+    json_decref(ready);
+    if (fstatat(folder, "ready", &st, 0) == 0)
+        s->started_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
+}
+
+static bool read_end(int folder, const char *file, struct attempt_status *s)
+{
+    json_t *end = read_json(folder, file);
+    const char *cause;
+
+    if (!end)
+        return false;
+    cause = json_string_value(json_object_get(end, "cause"));
+    s->end = (struct attempt_end){
+        .started_ms = integer(end, "started"),
+        .ended_ms = integer(end, "ended"),
+        .refused = json_is_true(json_object_get(end, "refused")),
+        .exit_code = (int)integer(end, "exit_code"),
+        .cause = !cause                         ? "engine"
+                 : strcmp(cause, "exit") == 0   ? "exit"
+                 : strcmp(cause, "signal") == 0 ? "signal"
+                                                : "engine",
+    };
+    copy_text(end, "text", s->end.text, sizeof(s->end.text));
+    json_decref(end);
+    s->state = s->end.refused ? ATTEMPT_REFUSED : ATTEMPT_ENDED;
+    if (s->end.started_ms)
+        s->started_ms = s->end.started_ms;
+    return true;
+}
+
+/* Started, and no end: does anybody live? */
+static void judge_running(int folder, struct attempt_status *s)
+{
+    json_t *command = s->same_boot ? read_json(folder, "command") : NULL;
+
+    s->command = process_from(command); /* pid 0 from NULL */
+    json_decref(command);
+    if (s->alive || process_lives(&s->command)) {
+        s->state = ATTEMPT_RUNNING;
+        return;
+    }
+    /* Its supervisor may have been killed just before it gave the end its name. What is half written is no
+     * JSON. */
+    if (read_end(folder, "end.new", s))
+        return;
+    s->state = ATTEMPT_LOST;
+    if (s->same_boot)
+        snprintf(s->end.text, sizeof(s->end.text),
+                 "its supervisor (pid %d) ended without writing down how the command ended",
+                 (int)s->supervisor.pid);
+    else
+        snprintf(s->end.text, sizeof(s->end.text), "the machine was restarted while it ran (boot %s is over)",
+                 s->boot[0] ? s->boot : "id not known");
+}
+
+/* The lock is looked at before the files: a supervisor writes the end before it lets go. */
+int attempt_read(int folder, struct attempt_status *ret, struct error *error)
+{
+    struct attempt_status s = {.alive = lock_held(folder)};
+    json_t *mark;
+    struct stat st;
+
+    if (fstat(folder, &st) < 0)
+        return fail(error, "the attempt's folder", errno);
+    if (st.st_nlink == 0)
+        return error_set(error, ERR_NOT_FOUND, "the attempt's folder is gone");
+    s.changed_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
+    read_ready(folder, &s);
+    if (!read_end(folder, "end", &s)) {
+        if (fstatat(folder, "start", &st, AT_SYMLINK_NOFOLLOW) < 0) {
+            s.state = ATTEMPT_WAITING;
+            s.started_ms = 0;
+        } else if (is_fence(mark = read_json(folder, "start"))) {
+            s.state = ATTEMPT_FENCED;
+            s.started_ms = 0;
+            copy_text(mark, "fenced", s.end.text, sizeof(s.end.text));
+            json_decref(mark);
+        } else {
+            json_decref(mark);
+            judge_running(folder, &s);
+        }
+    }
+    *ret = s;
+    return 0;
+}
+
+int attempt_abolish(int folder, const char *why, struct error *error)
+{
+    struct attempt_status s;
+    int r = attempt_fence(folder, why, error);
+
+    /* A supervisor that still waits will not get any further; there is no need for it to wait. */
+    if (r == 0 && attempt_read(folder, &s, NULL) == 0 && s.alive)
+        attempt_signal(&s.supervisor, SIGTERM);
+    return r;
+}
+
+const char *attempt_state_name(enum attempt_state state)
+{
+    static const char *const names[] = {
+        [ATTEMPT_WAITING] = "waiting", [ATTEMPT_FENCED] = "fenced",   [ATTEMPT_RUNNING] = "running",
+        [ATTEMPT_ENDED] = "ended",     [ATTEMPT_REFUSED] = "refused", [ATTEMPT_LOST] = "lost"};
+
+    return names[state];
+}

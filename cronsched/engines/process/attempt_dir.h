@@ -1,0 +1,129 @@
+/* The folder of an attempt of the process engine, data_dir/attempts/NAME: what its supervisor writes down,
+ * what a restarted server reads, and the mark over which starting and fencing compete. Everything here
+ * blocks: it is for the supervisor and for pool threads, never for the loop.
+ *
+ *   ready    who supervises what: run, epoch, boot id, pid and its start time; synced before PREPARED
+ *   start    THE MARK: a hard link, to `ready` when the command is started, to a file with a reason when it
+ *            never will be; synced before the command is executed, and before NEVER_RAN is answered
+ *   command  pid of the command; of use in the same boot only, so not synced
+ *   end      how it ended; synced. Written to end.new, whose room is taken ahead, so that a full disk
+ *            loses no end; end.new counts as well once nobody lives that could finish it
+ *
+ * Why a fence is proof. The mark is made by link(2), which gives a name once: of all who try, in whatever
+ * process and after pauses of whatever length, one succeeds and the others get EEXIST.
+ *
+ *   1. The command is executed by the process that linked `start` to `ready`, after the link and after an
+ *      fsync of the folder: where there is no such link on disk, nothing was executed. A loss of power that
+ *      takes the link back came before the exec.
+ *   2. A supervisor tries once, in one process. A folder is made by mkdir(2), which succeeds once, for one
+ *      supervisor; names are unique per try of an attempt. A folder is removed only once it has its mark,
+ *      and `ready` goes first: then there is nothing to link to. So no name gets a second mark.
+ *   3. Whoever fences links `start` to a fence and syncs the folder before it says NEVER_RAN. When that
+ *      succeeds, by 1 nothing was executed, and nothing ever will be: a supervisor that wakes up late with
+ *      the go-ahead in its hands finds the name taken, or the folder gone, and leaves.
+ *   4. When it fails, the mark says which: started, or fenced before.
+ *
+ * No clock, no pid and no lock take part in that.
+ *
+ * Who lives is another question, answered by flock(2) on the folder: the server locks the open folder before
+ * it hands it to the supervisor, and the kernel drops the lock with the last process that has it: the
+ * supervisor, or a command that it has not executed yet. Pids with their start times serve to send signals
+ * and to be told of the end; they are believed only after the boot id.
+ */
+#pragma once
+
+#include "jobs/base/error.h"
+#include "jobs/state/record.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define ATTEMPT_NAME_MAX 128
+#define ATTEMPT_BOOT_MAX 40
+#define ATTEMPT_HOST_MAX 17 /* 16 hex digits */
+#define ATTEMPT_TEXT_MAX 512
+#define ATTEMPT_FILE_MAX 4096
+
+struct attempt_process {
+    pid_t pid;      /* 0: none */
+    uint64_t ticks; /* its start time, field 22 of /proc/PID/stat */
+};
+
+/* Whose folder it is. */
+struct attempt_identity {
+    char cluster[64], run[RUN_ID_MAX];
+    int attempt, try;
+    int64_t epoch;
+};
+
+enum attempt_state {
+    ATTEMPT_WAITING, /* no mark yet; `alive` says whether a supervisor waits */
+    ATTEMPT_FENCED,  /* it never ran and never will */
+    ATTEMPT_RUNNING, /* started, no end, and its supervisor lives, or the command that lost its supervisor */
+    ATTEMPT_ENDED,
+    ATTEMPT_REFUSED, /* marked as started, but the command could not be executed */
+    ATTEMPT_LOST     /* started, no end, nobody lives */
+};
+
+struct attempt_end {
+    int64_t started_ms, ended_ms;
+    bool refused;
+    int exit_code;     /* 128 + signal for a signal */
+    const char *cause; /* "exit", "signal", "engine" */
+    char text[ATTEMPT_TEXT_MAX];
+};
+
+struct attempt_status {
+    enum attempt_state state;
+    bool alive; /* somebody holds the lock */
+    bool identified;
+    struct attempt_identity identity; /* when identified */
+    char boot[ATTEMPT_BOOT_MAX];      /* it was made in; "": not known */
+    bool same_boot;                   /* that is this one; else no pid is told */
+    struct attempt_process supervisor, command;
+    int64_t started_ms;     /* 0: not known */
+    int64_t changed_ms;     /* the folder: when the last of these files appeared */
+    struct attempt_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
+};
+
+/* The kernel's boot id; the host id of a data folder: made once, in attempts/.host, it says which folder an
+ * id means. */
+int attempt_boot_id(char ret[ATTEMPT_BOOT_MAX], struct error *error);
+int attempts_open(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_HOST_MAX], struct error *error);
+
+bool attempt_name_valid(const char *name); /* letters, digits, '-'; no dot */
+
+/* Makes the folder and locks it; *ret_folder is to be closed, the supervisor has its own copy. ERR_CONFLICT:
+ * it is there already. */
+int attempt_create(int root, const char *name, int *ret_folder, struct error *error);
+int attempt_open(int root, const char *name, int *ret_folder, struct error *error); /* ERR_NOT_FOUND */
+
+/* The supervisor's. */
+int attempt_write_ready(int folder, const struct attempt_identity *identity, struct error *error);
+/* Puts the mark and syncs. ERR_CONFLICT: fenced. ERR_NOT_FOUND: the folder is gone. */
+int attempt_mark_started(int folder, struct error *error);
+int attempt_write_command(int folder, pid_t pid, struct error *error);
+int attempt_write_end(int folder, const struct attempt_end *end, struct error *error);
+
+/* The server's. 0: nobody can start it any more, now on disk; or it was fenced before. ERR_CONFLICT: it was
+ * started. */
+int attempt_fence(int folder, const char *why, struct error *error);
+int attempt_read(int folder, struct attempt_status *ret, struct error *error);
+/* Fences, and sends a supervisor that waits away. */
+int attempt_abolish(int folder, const char *why, struct error *error);
+/* Renames it away, then removes it. It must have its mark. Nothing there is fine; ERR_BUSY: try later. */
+int attempt_remove(int root, const char *name, struct error *error);
+/* The entries of a folder, whose descriptor stays as it is; NULL: errno tells why. For closedir. */
+DIR *attempt_dir(int folder);
+/* Removes what a crash left of removals. */
+void attempts_clean(int root);
+
+const char *attempt_state_name(enum attempt_state state);
+
+/* A pidfd of that very process: 0, or ERR_NOT_FOUND when it is gone. */
+int attempt_pidfd(const struct attempt_process *process, int *ret_pidfd, struct error *error);
+/* By its pidfd. ERR_NOT_FOUND: gone. */
+int attempt_signal(const struct attempt_process *process, int signal);
+int attempt_process_self(struct attempt_process *ret, struct error *error);

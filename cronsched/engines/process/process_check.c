@@ -1,0 +1,105 @@
+/* What a job may not ask of the process engine: a table of keys and reasons. */
+#include "cronsched/engines/process/process.h"
+
+#include <string.h>
+
+static bool has_image(const struct job *job)
+{
+    return job->image != NULL;
+}
+
+static bool has_volumes(const struct job *job)
+{
+    return job->volumes.count > 0;
+}
+
+static bool has_network(const struct job *job)
+{
+    return job->network != NULL;
+}
+
+static bool has_secrets(const struct job *job)
+{
+    return job->secrets.count > 0;
+}
+
+static bool has_configs(const struct job *job)
+{
+    return job->configs.count > 0;
+}
+
+static bool has_constraints(const struct job *job)
+{
+    return job->constraints.count > 0;
+}
+
+static bool has_kubernetes(const struct job *job)
+{
+    return job->kubernetes != NULL;
+}
+
+static bool has_pull(const struct job *job)
+{
+    return job->pull != JOB_PULL_MISSING;
+}
+
+static bool has_cpus(const struct job *job)
+{
+    return job->cpus > 0;
+}
+
+static bool has_memory(const struct job *job)
+{
+    return job->memory_bytes > 0;
+}
+
+static bool has_secret_variable(const struct job *job)
+{
+    for (size_t i = 0; i < job->environment_count; i++)
+        if (job->environment[i].from_secret)
+            return true;
+    return false;
+}
+
+static bool lacks_command(const struct job *job)
+{
+    return job->entrypoint.count + job->command.count == 0;
+}
+
+static bool has_empty_program(const struct job *job)
+{
+    return (job->entrypoint.count ? job->entrypoint.items[0] : job->command.items[0])[0] == '\0';
+}
+
+static bool has_relative_folder(const struct job *job)
+{
+    return job->working_dir && job->working_dir[0] != '/';
+}
+
+int engine_process_check(const struct job *job, struct error *error)
+{
+    static const struct {
+        bool (*applies)(const struct job *job);
+        const char *text;
+    } rules[] = {
+        {lacks_command, "command: the process engine needs a command or an entrypoint"},
+        {has_empty_program, "command: the name of the program is empty"},
+        {has_image, "image: the process engine runs programs of this machine, not images"},
+        {has_relative_folder, "working_dir: the process engine needs an absolute path"},
+        {has_volumes, "volumes: a process sees the machine's own files; there is nothing to mount"},
+        {has_network, "network: a process has the machine's own network"},
+        {has_cpus, "resources: the process engine cannot limit CPU; an engine with containers can"},
+        {has_memory, "resources: the process engine cannot limit memory; an engine with containers can"},
+        {has_secrets, "secrets: the process engine has none; use environment with from_file"},
+        {has_secret_variable, "environment: the process engine has no secrets; use from_file"},
+        {has_configs, "configs: the process engine has none; a process reads the machine's own files"},
+        {has_pull, "pull: the process engine has no images to pull"},
+        {has_constraints, "constraints: the process engine runs on the leader's machine only"},
+        {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
+    };
+
+    for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
+        if (rules[i].applies(job))
+            return error_set(error, ERR_UNSUPPORTED, "%s", rules[i].text);
+    return 0;
+}

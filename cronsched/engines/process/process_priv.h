@@ -1,0 +1,119 @@
+/* Inside the process engine. Three kinds of object hang on it:
+ *
+ *   call   a request's work on the pool, or an answer that waits for the next turn of the loop
+ *   armed  a supervisor of ours that has not started: its socket
+ *   watch  a WATCH under way: a pidfd, or a timer
+ *
+ * `reign` grows with each abandon(): calls of an older one end without an answer. The engine goes when it is
+ * closing and nothing hangs on it any more; each of them calls process_released when it is gone.
+ */
+#pragma once
+
+#include "cronsched/engines/process/attempt_dir.h"
+#include "cronsched/engines/process/process.h"
+#include "cronsched/engines/process/supervise.h"
+#include "jobs/base/list.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROCESS_PREPARING_MAX 32     /* supervisors asked for and not ready */
+#define PROCESS_ANSWER_MS     30000  /* a supervisor has to get ready, or to start, within */
+#define PROCESS_POLL_MS       500    /* a watch that cannot follow a pidfd looks again */
+#define PROCESS_RETRY_MS      5000   /* a watch that could not read looks again */
+#define PROCESS_ORPHAN_MS     600000 /* a folder that nobody got ready in is swept after */
+#define PROCESS_ID_MAX        (ATTEMPT_NAME_MAX + ATTEMPT_HOST_MAX + 1)
+
+struct process_engine {
+    struct engine engine; /* first */
+    uv_loop_t *loop;
+    struct engine_host *host;
+    char *name, *data_dir, *program;
+    int parallel;
+    int64_t retention_ms, sweep_ms;
+
+    int root; /* the folder of attempts */
+    char host_id[ATTEMPT_HOST_MAX], boot[ATTEMPT_BOOT_MAX];
+    struct spawner spawner;
+
+    uint64_t reign;
+    struct list calls, prepares; /* waiting for the pool; calls go first */
+    struct list later;           /* answers for the next turn */
+    struct list armed, watches;
+    int on_pool, preparing, watched;
+    bool ill; /* the last supervisor could not be made; `fault` says why */
+    char fault[200];
+
+    uv_timer_t later_timer, sweep_timer;
+    bool sweeping;
+    atomic_bool leaving; /* the engine closes: a sweep on the pool is to end with the folder at hand */
+    int held;            /* objects and handles that are not gone yet */
+    bool closing, last_work;
+    uv_work_t close_work;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+struct process_call;
+
+struct process_call_ops {
+    void (*run)(struct process_call *call);  /* on the pool; NULL: nothing to do there */
+    void (*done)(struct process_call *call); /* on the loop, in the same reign; answers */
+};
+
+struct process_call {
+    const struct process_call_ops *ops;
+    struct process_engine *engine;
+    struct list link;
+    uv_work_t work;
+    uint64_t reign, ticket;
+    char name[ATTEMPT_NAME_MAX];
+    bool may_have_run;
+    struct process_watch *watch; /* of a watch's look; the watch knows it, too */
+
+    struct attempt_identity identity; /* PREPARE, with what follows */
+    struct job *job;
+    json_t *params;
+    char *cause;
+    int64_t fire_ms, previous_fire_ms;
+
+    enum engine_event event; /* of an answer that waits for its turn */
+    const char *text;        /* literal, or NULL */
+
+    int result; /* what the pool found; of error.h */
+    struct error error;
+    struct attempt_status status;
+    int fd; /* PREPARE: our end of the socket; a watch: pidfd; -1: none */
+};
+
+/* --- process.c --- */
+void process_answer(struct process_engine *e, const struct engine_answer *answer);
+void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_event event, int exit_code,
+                         const char *text);
+void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_status *status);
+void process_id(const struct process_engine *e, const char *name, char ret[PROCESS_ID_MAX]);
+void process_held(struct process_engine *e);     /* one more object or handle */
+void process_released(struct process_engine *e); /* one is gone; may be the last thing the engine sees */
+
+struct process_call *process_call_new(struct process_engine *e, const struct process_call_ops *ops,
+                                      uint64_t ticket, const char *name);
+void process_call_queue(struct process_call *call); /* for the pool */
+void process_call_free(struct process_call *call);
+void process_pump(struct process_engine *e);
+
+/* --- process_armed.c --- */
+extern const struct process_call_ops process_prepare_ops;
+struct process_armed *process_armed_find(struct process_engine *e, const char *name);
+/* False: there is none that waits for it. */
+bool process_armed_release(struct process_armed *armed, uint64_t ticket);
+bool process_armed_waits(const struct process_armed *armed);
+void process_armed_drop(struct process_armed *armed); /* its supervisor leaves; NULL is fine */
+void process_armed_drop_all(struct process_engine *e);
+
+/* --- process_watch.c --- */
+void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name);
+void process_watch_drop_all(struct process_engine *e);
+
+/* --- process_sweep.c --- */
+void process_sweep(struct process_engine *e);

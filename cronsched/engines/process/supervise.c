@@ -1,0 +1,590 @@
+/* One supervisor, see supervise.h. Alone in its process, so it blocks where it likes.
+ *
+ * The happy path:
+ *   1. read the spec, resolve the user, write and sync `ready`
+ *   2. fork the command's process, which waits for "go" on the socket; answer "ready"
+ *   3. that process gets "go", puts the mark and syncs it (engines/attempt.h), reports LINKED, becomes
+ *      the user and executes: its report pipe closes. Answer "started". It was forked ahead so that a
+ *      release is a link, an fsync and an exec.
+ *   4. copy the output into the log, up to the cap
+ *   5. the command ends; what it left behind is killed; write and sync `end`; leave
+ *
+ * Failures:
+ *   1, 2: answer "failed" or "refused"; leave. There is no mark.
+ *   The socket ends, or SIGTERM comes, before the mark: leave. There is no mark.
+ *   3: the mark is taken by a fence, or the folder is gone: leave; the socket's end says enough.
+ *      The link or its sync fails: `end` says that nothing was executed, in case the mark is there.
+ *      The command cannot be executed: `end` says so; answer "refused".
+ *      Its process dies before it has reported LINKED: it has executed nothing; `end` says so if the mark
+ *      is there. It dies afterwards, before its exec: this is a command that was killed at once.
+ *   4: the log cannot be written: the output is read and dropped, `end` tells.
+ *   5: `end` cannot be written: tried again END_TRIES times; meanwhile the attempt counts as running.
+ *   The supervisor is killed: the command is killed with it (PR_SET_PDEATHSIG); if it has shaken that
+ *      off, by executing a setuid program, `command` tells who it is. No `end`: the outcome is unknown.
+ */
+#include "cronsched/engines/process/supervise.h"
+
+#include "cronsched/engines/process/supervise_user.h"
+#include "cronsched/io/run_log.h"
+#include "jobs/base/fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define END_TRIES     600  /* a second each */
+#define REMAINS_MS    5000 /* to wait for killed processes that do not go */
+#define KILL_AGAIN_MS 100
+#define READ_BYTES    (64 * 1024)
+#define PIPE_BYTES    (4 * 1024 * 1024) /* more than a pipe holds */
+#define COMMAND_FILES 1024              /* open files, the soft limit of commands */
+#define CHILDREN_MAX  4096              /* bytes of the list of children read at a time */
+
+extern char **environ;
+
+enum step { STEP_LINKED, STEP_DIED, STEP_MARK, STEP_USER, STEP_FOLDER, STEP_EXEC };
+
+/* What the command's process says before it is the command. */
+struct report {
+    enum step step;
+    int code; /* STEP_MARK: of error.h; else errno */
+    int64_t at_ms;
+};
+
+struct supervisor {
+    int socket, folder;
+    struct supervise_spec spec;
+    struct supervise_user user;
+    char **env;
+    struct log_file log;
+    struct error log_error;
+    pid_t command;
+    int output, report, signals;
+    int64_t started_ms;  /* 0: not linked */
+    bool executed;       /* the report pipe ended after LINKED */
+    bool stopping, left; /* asked to end; SIGKILL is being sent */
+    int64_t kill_at_ms;  /* monotonic */
+};
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
+}
+
+static void answer(struct supervisor *s, const char *text)
+{
+    send(s->socket, text, strlen(text), MSG_NOSIGNAL); /* nobody there: no matter */
+}
+
+static void answer_refused(struct supervisor *s, int exit_code, const char *why)
+{
+    char text[SUPERVISE_MESSAGE_MAX];
+
+    snprintf(text, sizeof(text), "refused %d %.900s", exit_code, why);
+    answer(s, text);
+}
+
+static void answer_failed(struct supervisor *s, const char *why)
+{
+    char text[SUPERVISE_MESSAGE_MAX];
+
+    snprintf(text, sizeof(text), "failed %.900s", why);
+    answer(s, text);
+}
+
+static void answer_started(struct supervisor *s)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "started %" PRId64, s->started_ms);
+    answer(s, text);
+}
+
+/* --- the command's process, up to its exec --- */
+
+static void report(int fd, enum step step, int code)
+{
+    struct report r = {.step = step, .code = code, .at_ms = clock_ms(CLOCK_REALTIME)};
+
+    while (write(fd, &r, sizeof(r)) < 0 && errno == EINTR)
+        ;
+}
+
+/* Dies with its supervisor, and at once when that is dead already. Changing the user clears it. */
+static void die_with(pid_t supervisor)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != supervisor)
+        _exit(0);
+}
+
+static void wait_for_go(int socket)
+{
+    char text[8] = "";
+    ssize_t n;
+
+    do
+        n = recv(socket, text, sizeof(text) - 1, 0);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0 || strcmp(text, "go") != 0)
+        _exit(0);
+}
+
+static void default_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int i = 1; i < NSIG; i++)
+        sigaction(i, &action, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The server takes as many descriptors as it may; a command gets the customary limit, below the same ceiling.
+ */
+static void lower_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= COMMAND_FILES)
+        return;
+    limit.rlim_cur = COMMAND_FILES;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The server may be spared by the kernel when memory runs out (OOMScoreAdjust= of its unit), and its
+ * supervisors with it; a command is not. */
+static void be_killable(void)
+{
+    char text[16] = "";
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (read(fd, text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) < 0 && pwrite(fd, "0", 1, 0) < 0)
+        text[0] = '\0'; /* it stays spared; no reason not to run it */
+    close(fd);
+}
+
+static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, int output, int report_fd)
+{
+    const char *dir = *s->spec.working_dir ? s->spec.working_dir : "/";
+    struct error error;
+    int r;
+
+    die_with(supervisor);
+    prctl(PR_SET_NAME, "cs-waiting");
+    setsid();
+    dup2(output, 1); /* 0 is /dev/null */
+    dup2(output, 2);
+    umask(022);
+    lower_file_limit();
+    be_killable();
+    wait_for_go(s->socket);
+    FAULT_POINT("supervise-go", s->spec.identity.run);
+    r = attempt_mark_started(s->folder, &error);
+    if (r < 0) {
+        report(report_fd, STEP_MARK, r);
+        _exit(0);
+    }
+    FAULT_POINT("supervise-started", s->spec.identity.run);
+    report(report_fd, STEP_LINKED, 0);
+    r = supervise_user_become(&s->user);
+    if (r < 0) {
+        report(report_fd, STEP_USER, -r);
+        _exit(126);
+    }
+    die_with(supervisor);
+    if (chdir(dir) < 0) {
+        report(report_fd, STEP_FOLDER, errno);
+        _exit(126);
+    }
+    default_signals();
+    environ = s->env; /* execvp searches the job's own PATH */
+    execvp(s->spec.argv[0], s->spec.argv);
+    report(report_fd, STEP_EXEC, errno);
+    _exit(127);
+}
+
+static int fork_command(struct supervisor *s, struct error *error)
+{
+    int output[2] = {-1, -1}, reports[2] = {-1, -1};
+    pid_t self = getpid();
+
+    if (pipe2(output, O_CLOEXEC) < 0 || pipe2(reports, O_CLOEXEC) < 0)
+        return error_set(error, ERR_IO, "cannot make a pipe: %s", strerror(errno));
+    s->command = fork();
+    if (s->command < 0)
+        return error_set(error, ERR_IO, "cannot fork: %s", strerror(errno));
+    if (s->command == 0) {
+        close(output[0]);
+        close(reports[0]);
+        command_process(s, self, output[1], reports[1]);
+    }
+    close(output[1]);
+    close(reports[1]);
+    fcntl(output[0], F_SETFL, O_NONBLOCK);
+    s->output = output[0];
+    s->report = reports[0];
+    return attempt_write_command(s->folder, s->command, error);
+}
+
+/* --- output --- */
+
+static void open_log(struct supervisor *s)
+{
+    if (log_file_open(&s->log, s->spec.log_path, s->spec.log_cap_bytes, false, &s->log_error) < 0)
+        s->log.fd = -1;
+}
+
+/* What there is now, but for one that never stops writing: signals want to be seen, too. After the cap it is
+ * read and dropped: a command is not to stall, or to die of SIGPIPE. */
+static void copy_output(struct supervisor *s, size_t max_bytes)
+{
+    static char buffer[READ_BYTES];
+    size_t done = 0;
+    ssize_t n = 1;
+
+    while (done < max_bytes &&
+           ((n = read(s->output, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))) {
+        if (n > 0 && s->log.fd >= 0 && !s->log.failed && !s->log.cut)
+            log_file_write(&s->log, buffer, (size_t)n, &s->log_error);
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (n == 0) { /* nobody holds the other end any more */
+        close(s->output);
+        s->output = -1;
+    }
+}
+
+/* --- the end --- */
+
+/* SIGKILL to all children of this process: orphans of the command among them, which come here because this is
+ * their subreaper. Without CONFIG_PROC_CHILDREN the process group has to do. */
+static void kill_children(void)
+{
+    char path[64], list[CHILDREN_MAX];
+    ssize_t n = -1;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%ld/children", syscall(SYS_gettid));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    n = read(fd, list, sizeof(list) - 1);
+    close(fd);
+    if (n <= 0)
+        return;
+    list[n] = '\0';
+    if ((size_t)n == sizeof(list) - 1) { /* the last one may be half a number; it comes again */
+        char *space = strrchr(list, ' ');
+
+        *(space ? space : list) = '\0';
+    }
+    for (char *p = list, *end; *p; p = end) {
+        long pid = strtol(p, &end, 10);
+
+        if (end == p)
+            break;
+        if (pid > 1)
+            kill((pid_t)pid, SIGKILL);
+    }
+}
+
+/* Kills and reaps whatever descends from the command, which is a zombie or reaped itself. */
+static void clear_remains(struct supervisor *s)
+{
+    int64_t until = clock_ms(CLOCK_MONOTONIC) + REMAINS_MS;
+    struct pollfd p = {.fd = s->signals, .events = POLLIN};
+    struct signalfd_siginfo info;
+
+    kill(-s->command, SIGKILL); /* its zombie keeps the number of the group from being used again */
+    for (;;) {
+        pid_t pid = waitpid(-1, NULL, WNOHANG);
+
+        if (pid < 0 || clock_ms(CLOCK_MONOTONIC) > until)
+            return;
+        if (pid > 0)
+            continue;
+        kill_children();
+        poll(&p, 1, KILL_AGAIN_MS);
+        while (read(s->signals, &info, sizeof(info)) > 0)
+            ;
+    }
+}
+
+static void write_end(struct supervisor *s, const struct attempt_end *end)
+{
+    for (int i = 0; i < END_TRIES; i++) {
+        int r = attempt_write_end(s->folder, end, NULL);
+
+        if (r == 0 || r == ERR_NOT_FOUND) /* the folder is gone: nobody wants to know */
+            return;
+        poll(NULL, 0, 1000);
+    }
+}
+
+static void describe_end(struct supervisor *s, const siginfo_t *info, struct attempt_end *ret)
+{
+    bool exited = info->si_code == CLD_EXITED;
+    char ended[64] = "";
+
+    if (!exited)
+        snprintf(ended, sizeof(ended), "signal %d (%s)%s", info->si_status, strsignal(info->si_status),
+                 s->left ? " after stop_grace" : "");
+    *ret = (struct attempt_end){.started_ms = s->started_ms,
+                                .ended_ms = clock_ms(CLOCK_REALTIME),
+                                .exit_code = exited ? info->si_status : 128 + info->si_status,
+                                .cause = exited ? "exit" : "signal"};
+    snprintf(ret->text, sizeof(ret->text), "%s%s%.300s", ended, *ended && s->log_error.code ? "; " : "",
+             s->log_error.code ? s->log_error.text : "");
+}
+
+static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
+{
+    struct attempt_end end;
+
+    describe_end(s, info, &end);
+    clear_remains(s);
+    if (s->output >= 0)
+        copy_output(s, PIPE_BYTES);
+    log_file_close(&s->log);
+    FAULT_POINT("supervise-ended", s->spec.identity.run);
+    write_end(s, &end);
+    FAULT_POINT("supervise-end-synced", s->spec.identity.run);
+    exit(0);
+}
+
+/* --- the start --- */
+
+static void refusal(struct supervisor *s, const struct report *r, struct attempt_end *end)
+{
+    const char *command = s->spec.argv[0], *why = strerror(r->code);
+    bool missing = r->step == STEP_EXEC && (r->code == ENOENT || r->code == ENOTDIR);
+
+    end->exit_code = missing ? 127 : 126;
+    if (r->step == STEP_USER)
+        snprintf(end->text, sizeof(end->text), "user: cannot become '%.100s': %s", s->spec.user, why);
+    else if (r->step == STEP_FOLDER)
+        snprintf(end->text, sizeof(end->text), "working_dir: '%.200s': %s", s->spec.working_dir, why);
+    else if (missing && !strchr(command, '/'))
+        snprintf(end->text, sizeof(end->text), "no such command: '%.200s' is not in PATH", command);
+    else if (missing && *command == '/' && access(command, F_OK) == 0)
+        snprintf(end->text, sizeof(end->text), "cannot execute '%.200s': its interpreter is missing",
+                 command);
+    else if (missing)
+        snprintf(end->text, sizeof(end->text), "no such command: '%.200s'", command);
+    else
+        snprintf(end->text, sizeof(end->text), "cannot execute '%.200s': %s", command, why);
+}
+
+/* Marked, and not executed: the end says so, then the server may know. */
+static _Noreturn void refuse(struct supervisor *s, const struct report *r)
+{
+    struct attempt_end end = {.started_ms = s->started_ms ? s->started_ms : r->at_ms,
+                              .ended_ms = r->at_ms,
+                              .refused = true,
+                              .cause = "engine"};
+
+    if (r->step == STEP_DIED) {
+        end.exit_code = 126;
+        snprintf(end.text, sizeof(end.text), "its process was killed before it could execute the command");
+    } else if (r->step == STEP_MARK) {
+        end.exit_code = 126;
+        snprintf(end.text, sizeof(end.text), "the start could not be written down: %s", error_text(r->code));
+    } else {
+        refusal(s, r, &end);
+    }
+    log_file_close(&s->log);
+    write_end(s, &end);
+    answer_refused(s, end.exit_code, end.text);
+    exit(0);
+}
+
+/* No report, and no more to come: what is to become the command has not got as far as its exec. It may have
+ * got as far as the mark. */
+static _Noreturn void leave(struct supervisor *s)
+{
+    const struct report died = {.step = STEP_DIED, .at_ms = clock_ms(CLOCK_REALTIME)};
+    struct attempt_status status;
+
+    if (attempt_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_RUNNING)
+        refuse(s, &died);
+    exit(0);
+}
+
+/* A report from the command's process, or the end of its reports. */
+static void on_report(struct supervisor *s)
+{
+    struct report r;
+    ssize_t n = read(s->report, &r, sizeof(r));
+
+    if (n < 0 && errno == EINTR)
+        return;
+    if (n == sizeof(r) && r.step == STEP_LINKED) {
+        s->started_ms = r.at_ms;
+        open_log(s);
+        return;
+    }
+    if (n == sizeof(r) && r.step == STEP_MARK && (r.code == ERR_CONFLICT || r.code == ERR_NOT_FOUND))
+        exit(0); /* fenced, or gone: not ours any more */
+    if (n == sizeof(r))
+        refuse(s, &r);
+    if (!s->started_ms)
+        leave(s);
+    close(s->report);
+    s->report = -1;
+    s->executed = true;
+    FAULT_POINT("supervise-executed", s->spec.identity.run);
+    answer_started(s);
+    close(s->socket);
+    s->socket = -1;
+}
+
+/* --- the loop --- */
+
+static void stop(struct supervisor *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    s->kill_at_ms = clock_ms(CLOCK_MONOTONIC) + s->spec.stop_grace_ms;
+    /* Before the exec its signals may still be blocked or its handlers mine; nothing of the user's runs yet.
+     */
+    kill(s->executed ? -s->command : s->command, s->executed ? SIGTERM : SIGKILL);
+}
+
+static void on_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    siginfo_t end = {0};
+
+    while (read(s->signals, &info, sizeof(info)) == sizeof(info))
+        if (info.ssi_signo == SIGTERM)
+            stop(s);
+    /* Looked at, not taken: the zombie keeps its number while the group is signalled. Not before all reports
+     * are read: they say what its death means. */
+    if (s->report < 0 && waitid(P_PID, (id_t)s->command, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        end.si_pid > 0)
+        finish(s, &end);
+    for (;;) { /* orphans that came here */
+        siginfo_t other = {0};
+
+        if (waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) < 0 || other.si_pid == 0 ||
+            other.si_pid == s->command)
+            return;
+        waitpid(other.si_pid, NULL, WNOHANG);
+    }
+}
+
+/* The time of poll: -1 unless somebody has to be killed. */
+static int kill_when_due(struct supervisor *s)
+{
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+
+    if (!s->stopping)
+        return -1;
+    if (now < s->kill_at_ms)
+        return s->kill_at_ms - now < 60000 ? (int)(s->kill_at_ms - now) : 60000;
+    s->left = true;
+    kill(-s->command, SIGKILL);
+    kill_children();
+    return KILL_AGAIN_MS;
+}
+
+static _Noreturn void run(struct supervisor *s)
+{
+    for (;;) {
+        struct pollfd p[] = {{.fd = s->report, .events = POLLIN},
+                             {.fd = s->output, .events = POLLIN},
+                             {.fd = s->signals, .events = POLLIN}};
+
+        if (poll(p, 3, kill_when_due(s)) < 0 && errno != EINTR)
+            exit(1);
+        if (p[0].revents)
+            on_report(s);
+        if (p[1].revents && s->output >= 0)
+            copy_output(s, READ_BYTES);
+        /* Also without a signal: the command may have died before its reports had been read. */
+        on_signals(s);
+    }
+}
+
+static int open_signals(struct error *error)
+{
+    sigset_t set;
+    int fd;
+
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? error_set(error, ERR_IO, "signalfd: %s", strerror(errno)) : fd;
+}
+
+/* ERR_NOT_FOUND, ERR_DENIED, ERR_INVALID: no second try will help. */
+static int prepare(struct supervisor *s, int spec, struct error *error)
+{
+    char *memory;
+    int r;
+
+    if ((r = supervise_spec_read(spec, &s->spec, &memory, error)) < 0)
+        return r;
+    close(spec);
+    if ((r = supervise_user_find(s->spec.user, &s->user, error)) < 0)
+        return r;
+    s->env = supervise_user_environment(s->spec.env, &s->user, &memory);
+    if (!s->env)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    s->signals = open_signals(error);
+    if (s->signals < 0)
+        return s->signals;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    FAULT_POINT("supervise-begin", s->spec.identity.run);
+    if ((r = attempt_write_ready(s->folder, &s->spec.identity, error)) < 0)
+        return error_set(error, ERR_IO, "cannot write down that the attempt is ready: %s", error_text(r));
+    FAULT_POINT("supervise-ready-written", s->spec.identity.run);
+    return fork_command(s, error) < 0 ? ERR_IO : 0;
+}
+
+void supervise(int socket, int folder, int spec)
+{
+    struct supervisor s = {.socket = socket, .folder = folder, .output = -1, .report = -1, .log = {.fd = -1}};
+    struct error error = {0};
+    int r;
+
+    prctl(PR_SET_NAME, "cs-supervisor");
+    if (chdir("/") < 0)
+        _exit(1);
+    r = prepare(&s, spec, &error);
+    if (r == ERR_NOT_FOUND || r == ERR_DENIED || r == ERR_INVALID)
+        answer_refused(&s, 126, error.text);
+    else if (r < 0)
+        answer_failed(&s, error.text);
+    if (r < 0)
+        exit(1);
+    answer(&s, "ready");
+    FAULT_POINT("supervise-ready", s.spec.identity.run);
+    run(&s);
+}

@@ -1,0 +1,72 @@
+/* Supervisors: one small process for each attempt of the process engine, which waits for the go-ahead, has
+ * the command executed, keeps its output and writes down how it ended; and the spawner, which forks them.
+ *
+ *   server --posix_spawn--> spawner (`cronsched __supervise`) --fork--> supervisor --fork--> command
+ *
+ * The server is big and has threads; to fork it is slow. The spawner is the same program, executed once, with
+ * next to nothing in its memory: its forks are quick and share their pages. Nobody needs it as a parent:
+ * supervisors live on without it, and without the server.
+ *
+ * A supervisor gets three descriptors: its end of a SOCK_SEQPACKET socket, the locked folder of the attempt
+ * (engines/attempt.h, where the rules of starting and fencing are), and a sealed memory file with what to do,
+ * so that secrets of the environment never touch a disk. Messages on the socket, one text each:
+ *
+ *   supervisor: "ready"              waiting for the go-ahead
+ *               "failed TEXT"        it did not come about; may be tried again
+ *               "refused CODE TEXT"  it will not come about: no such user, no such command; nothing ran
+ *               "started MS"         executed, at that wall time
+ *   server:     "go"                 once
+ *
+ * The socket's end without "go" makes the supervisor leave, nothing executed. After "started" the socket is
+ * closed; from then on SIGTERM to the supervisor asks for the end: SIGTERM to the command's process group,
+ * after stop_grace SIGKILL to all that descends from it. What the command leaves running when it ends is
+ * killed likewise, as with a container.
+ */
+#pragma once
+
+#include "cronsched/engines/process/attempt_dir.h"
+#include "jobs/base/error.h"
+
+#include <stdint.h>
+#include <uv.h>
+
+#define SUPERVISE_VERB        "__supervise"
+#define SUPERVISE_SPEC_BYTES  (1024 * 1024) /* environment, arguments and all; more is refused */
+#define SUPERVISE_MESSAGE_MAX 1024
+
+struct supervise_spec {
+    struct attempt_identity identity;
+    const char *user;        /* "": as the server */
+    const char *working_dir; /* "": / */
+    const char *log_path;
+    int64_t log_cap_bytes, stop_grace_ms;
+    char **argv, **env; /* NULL-terminated */
+};
+
+/* A sealed memory file that holds the spec, read from its start. ERR_LIMIT: too big. */
+int supervise_spec_write(const struct supervise_spec *spec, int *ret_fd, struct error *error);
+/* *ret points into *ret_memory; free() both lists and the memory by supervise_spec_release. */
+int supervise_spec_read(int fd, struct supervise_spec *ret, char **ret_memory, struct error *error);
+void supervise_spec_release(struct supervise_spec *spec, char *memory);
+
+/* The verb: what the spawner runs. It returns when the server is gone. */
+int supervise_main(int argc, char **argv);
+
+/* One attempt, from the three descriptors to the end; does not return. */
+_Noreturn void supervise(int socket, int folder, int spec);
+
+/* --- the server's side; any thread --- */
+
+struct spawner {
+    const char *program; /* executed as `program __supervise`; borrowed */
+    uv_mutex_t lock;
+    int control; /* -1: none runs */
+    pid_t pid;
+};
+
+int spawner_init(struct spawner *spawner, const char *program);
+void spawner_release(struct spawner *spawner); /* ends it; supervisors stay */
+
+/* Makes a supervisor with copies of the three. A spawner that is not there, or died, is started. May block
+ * for some milliseconds: for pool threads. */
+int spawner_spawn(struct spawner *spawner, int socket, int folder, int spec, struct error *error);

@@ -1,0 +1,503 @@
+#include "cronsched/http/auth.h"
+
+#include "jobs/base/hash.h"
+#include "jobs/base/text.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TOKEN_PREFIX "cs_"
+#define TOKEN_BYTES  32
+
+struct token {
+    char name[AUTH_NAME_MAX + 1];
+    enum auth_role role;
+    uint8_t digest[HASH_SHA256_BYTES];
+};
+
+struct tokens {
+    struct token *items;
+    size_t count;
+};
+
+struct auth {
+    char *tokens_file;
+    bool insecure;
+    enum auth_role loopback_role;
+    struct tokens tokens;
+    char secret[AUTH_SECRET_MAX];
+};
+
+static const char *const role_names[] = {"nobody", "read", "operate", "admin"};
+
+const char *auth_role_name(enum auth_role role)
+{
+    return role_names[role];
+}
+
+int auth_role_parse(const char *text, enum auth_role *ret)
+{
+    for (int i = AUTH_READ; i <= AUTH_ADMIN; i++) {
+        if (strcmp(text, role_names[i]) == 0) {
+            *ret = (enum auth_role)i;
+            return 0;
+        }
+    }
+    return ERR_INVALID;
+}
+
+static bool token_name_valid(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+    return n > 0 && n <= AUTH_NAME_MAX && name[n] == '\0';
+}
+
+/* --- the tokens file ------------------------------------------------------------------------------------ */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+static bool parse_digest(const char *hex, uint8_t ret[HASH_SHA256_BYTES])
+{
+    if (strlen(hex) != 2 * HASH_SHA256_BYTES)
+        return false;
+    for (size_t i = 0; i < HASH_SHA256_BYTES; i++) {
+        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return false;
+        ret[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+/* The next word of the line, cut out in place; NULL at its end. */
+static char *next_word(char **at)
+{
+    static const char blank[] = " \t\r";
+    char *word = *at + strspn(*at, blank);
+    size_t n = strcspn(word, blank);
+
+    *at = word + n + (word[n] != '\0');
+    word[n] = '\0';
+    return n > 0 ? word : NULL;
+}
+
+/* Blank lines and comments give an empty name. */
+static int parse_line(char *line, struct token *ret, struct error *error)
+{
+    char *name = next_word(&line), *role, *digest;
+
+    if (!name || name[0] == '#')
+        return 0;
+    role = next_word(&line);
+    digest = next_word(&line);
+    if (!role || !digest || next_word(&line))
+        return error_set(error, ERR_INVALID, "a line is NAME ROLE SHA256-HEX");
+    if (!token_name_valid(name))
+        return error_set(error, ERR_INVALID, "a name has letters, digits and ._- only, and up to %d of them",
+                         AUTH_NAME_MAX);
+    if (auth_role_parse(role, &ret->role) < 0)
+        return error_set(error, ERR_INVALID, "the role of '%s' is read, operate or admin", name);
+    if (!parse_digest(digest, ret->digest))
+        return error_set(error, ERR_INVALID, "the third word of '%s' is not a SHA-256 in 64 hex digits",
+                         name);
+    memcpy(ret->name, name, strlen(name) + 1);
+    return 0;
+}
+
+static int add_token(struct tokens *tokens, const struct token *token, struct error *error)
+{
+    struct token *grown;
+
+    for (size_t i = 0; i < tokens->count; i++) {
+        if (strcmp(tokens->items[i].name, token->name) == 0)
+            return error_set(error, ERR_INVALID, "there are two tokens named '%s'", token->name);
+        if (memcmp(tokens->items[i].digest, token->digest, HASH_SHA256_BYTES) == 0)
+            return error_set(error, ERR_INVALID, "'%s' and '%s' have the same token", tokens->items[i].name,
+                             token->name);
+    }
+    if (tokens->count == AUTH_TOKENS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d tokens", AUTH_TOKENS_MAX);
+    grown = realloc(tokens->items, (tokens->count + 1) * sizeof(*grown));
+    if (!grown)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    tokens->items = grown;
+    grown[tokens->count++] = *token;
+    return 0;
+}
+
+/* text is changed. */
+static int parse_tokens(char *text, const char *file, struct tokens *ret, struct error *error)
+{
+    struct tokens tokens = {0};
+    int number = 1;
+
+    for (char *line = text, *end; line; line = end, number++) {
+        struct token token = {0};
+        int r;
+
+        end = strchr(line, '\n');
+        if (end)
+            *end++ = '\0';
+        r = parse_line(line, &token, error);
+        if (r == 0 && token.name[0])
+            r = add_token(&tokens, &token, error);
+        if (r < 0) {
+            free(tokens.items);
+            error_prefix(error, "%s:%d: ", file, number);
+            return r;
+        }
+    }
+    *ret = tokens;
+    return 0;
+}
+
+/* The file's text for free(). Refuses a file that others could have written. */
+static int read_file(const char *file, char **ret, struct error *error)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    char *text = NULL;
+    struct stat st;
+    size_t n = 0;
+    ssize_t r = 1;
+
+    if (fd < 0)
+        return error_set(error, ERR_IO, "tokens_file '%s': %s", file, strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return error_set(error, ERR_IO, "tokens_file '%s' is not a plain file", file);
+    }
+    if ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())) {
+        close(fd);
+        return error_set(error, ERR_DENIED,
+                         "tokens_file '%s' can be written by other users: chown it to root or to the "
+                         "daemon's user and chmod it to 0600",
+                         file);
+    }
+    text = malloc(AUTH_FILE_BYTES_MAX + 1);
+    while (text && n <= AUTH_FILE_BYTES_MAX && r > 0) {
+        r = read(fd, text + n, AUTH_FILE_BYTES_MAX + 1 - n);
+        if (r > 0)
+            n += (size_t)r;
+    }
+    close(fd);
+    if (!text || r < 0 || n > AUTH_FILE_BYTES_MAX || memchr(text, '\0', n)) {
+        free(text);
+        return error_set(error, ERR_IO, "tokens_file '%s' cannot be read, is no text, or is above %d KiB",
+                         file, AUTH_FILE_BYTES_MAX / 1024);
+    }
+    text[n] = '\0';
+    *ret = text;
+    return 0;
+}
+
+int auth_reload(struct auth *auth, struct error *error)
+{
+    struct tokens tokens;
+    char *text = NULL;
+    int r;
+
+    if (!auth->tokens_file)
+        return 0;
+    r = read_file(auth->tokens_file, &text, error);
+    if (r < 0)
+        return r;
+    r = parse_tokens(text, auth->tokens_file, &tokens, error);
+    free(text);
+    if (r < 0)
+        return r;
+    free(auth->tokens.items);
+    auth->tokens = tokens;
+    return 0;
+}
+
+int auth_new(struct auth **ret, const struct auth_options *options, struct error *error)
+{
+    struct auth *auth = calloc(1, sizeof(*auth));
+    int r;
+
+    if (!auth)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    auth->insecure = options->insecure;
+    auth->loopback_role = options->loopback_role ? options->loopback_role : AUTH_READ;
+    if (options->tokens_file && !(auth->tokens_file = strdup(options->tokens_file))) {
+        free(auth);
+        return error_set(error, ERR_NOMEM, "out of memory");
+    }
+    r = auth_reload(auth, error);
+    if (r < 0) {
+        auth_free(auth);
+        return r;
+    }
+    *ret = auth;
+    return 0;
+}
+
+void auth_free(struct auth *auth)
+{
+    if (!auth)
+        return;
+    free(auth->tokens.items);
+    free(auth->tokens_file);
+    free(auth);
+}
+
+const char *auth_tokens_file(const struct auth *auth)
+{
+    return auth->tokens_file;
+}
+
+size_t auth_token_count(const struct auth *auth)
+{
+    return auth->tokens.count;
+}
+
+int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TOKEN_SIZE],
+                   char ret_line[AUTH_LINE_SIZE], struct error *error)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    char digest[HASH_SHA256_HEX], token[AUTH_TOKEN_SIZE] = TOKEN_PREFIX;
+    uint8_t bytes[TOKEN_BYTES + 1] = {
+        0}; /* the last one stays 0: 33 bytes are 44 letters, 43 of them count */
+    char *at = token + strlen(TOKEN_PREFIX);
+
+    assert(role >= AUTH_READ && role <= AUTH_ADMIN);
+    if (!token_name_valid(name))
+        return error_set(error, ERR_INVALID,
+                         "a token's name has letters, digits and ._- only, and up to %d of them",
+                         AUTH_NAME_MAX);
+    if (getrandom(bytes, TOKEN_BYTES, 0) != TOKEN_BYTES)
+        return error_set(error, ERR_IO, "cannot get random bytes: %s", strerror(errno));
+    for (size_t bit = 0; bit < 43 * 6; bit += 6) {
+        unsigned pair = (unsigned)bytes[bit / 8] << 8 |
+                        (bit / 8 + 1 < sizeof(bytes) ? bytes[bit / 8 + 1] : 0);
+
+        *at++ = letters[pair >> (10 - bit % 8) & 63];
+    }
+    *at = '\0';
+    memcpy(ret_token, token, sizeof(token));
+    snprintf(ret_line, AUTH_LINE_SIZE, "%s %s %s", name, auth_role_name(role),
+             hash_sha256_hex(token, strlen(token), digest));
+    explicit_bzero(bytes, sizeof(bytes));
+    explicit_bzero(token, sizeof(token));
+    return 0;
+}
+
+/* --- browsers ------------------------------------------------------------------------------------------- */
+
+/* Cuts "host:port" or "[host]:port" into its host, lower case is left to the caller. */
+static bool host_part(const char *host, char *ret, size_t size)
+{
+    const char *end = host[0] == '[' ? strchr(host, ']') : host + strcspn(host, ":");
+    const char *port;
+    size_t n;
+
+    if (!end)
+        return false;
+    host += host[0] == '[';
+    n = (size_t)(end - host);
+    port = end + (*end == ']');
+    if (n == 0 || n >= size ||
+        (*port && (*port != ':' || strspn(port + 1, "0123456789") != strlen(port + 1))))
+        return false;
+    memcpy(ret, host, n);
+    ret[n] = '\0';
+    return true;
+}
+
+bool auth_host_is_loopback(const char *host)
+{
+    char name[256];
+    struct in6_addr six;
+    struct in_addr four;
+    size_t n;
+
+    if (!host_part(host, name, sizeof(name)))
+        return false;
+    if (host[0] == '[')
+        return inet_pton(AF_INET6, name, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+    if (inet_pton(AF_INET, name, &four) == 1)
+        return ntohl(four.s_addr) >> 24 == 127;
+    n = strlen(name);
+    if (n > 1 && name[n - 1] == '.')
+        name[--n] = '\0';
+    return strcasecmp(name, "localhost") == 0 || (n > 10 && strcasecmp(name + n - 10, ".localhost") == 0);
+}
+
+bool auth_origin_is_host(const char *origin, const char *host, bool tls)
+{
+    const char *scheme = tls ? "https://" : "http://";
+    size_t n = strlen(scheme);
+
+    return strncasecmp(origin, scheme, n) == 0 && strcasecmp(origin + n, host) == 0;
+}
+
+/* The page that made a browser send this request is ours, or there is none. Following a link to our page is
+ * harmless wherever the link was. */
+static int check_not_foreign(const struct auth_claim *claim, struct error *error)
+{
+    const char *site = claim->fetch_site;
+
+    if (claim->origin && (!claim->host || !auth_origin_is_host(claim->origin, claim->host, claim->tls)))
+        return error_set(error, ERR_DENIED, "a page of another site (Origin) may not ask here");
+    if (!site || strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0)
+        return 0;
+    if (claim->fetch_mode && strcmp(claim->fetch_mode, "navigate") == 0 && claim->fetch_dest &&
+        strcmp(claim->fetch_dest, "document") == 0 && !claim->origin)
+        return 0;
+    return error_set(error, ERR_DENIED, "a page of another site (Sec-Fetch-Site) may not ask here");
+}
+
+/* --- who is calling ------------------------------------------------------------------------------------- */
+
+static const struct token *find_token(const struct auth *auth, const char *text, size_t n)
+{
+    uint8_t digest[HASH_SHA256_BYTES];
+    const struct token *found = NULL;
+
+    hash_sha256(text, n, digest);
+    for (size_t i = 0; i < auth->tokens.count;
+         i++) /* all of them, whatever was found: the time tells nothing */
+        if (CRYPTO_memcmp(auth->tokens.items[i].digest, digest, sizeof(digest)) == 0)
+            found = &auth->tokens.items[i];
+    return found;
+}
+
+static int by_token(const struct auth *auth, const char *authorization, struct auth_identity *ret,
+                    struct error *error)
+{
+    static const char scheme[] = "Bearer ";
+    const struct token *token;
+    const char *text;
+
+    ret->challenge = true;
+    if (strncasecmp(authorization, scheme, strlen(scheme)) != 0)
+        return error_set(error, ERR_DENIED, "the Authorization header is to be 'Bearer TOKEN'");
+    text = authorization + strlen(scheme);
+    text += strspn(text, " ");
+    token = find_token(auth, text, strlen(text));
+    if (!token)
+        return error_set(error, ERR_DENIED,
+                         auth->tokens_file ? "the token is not known here"
+                                           : "a token was shown, but this server has no tokens_file");
+    ret->challenge = false;
+    ret->role = token->role;
+    snprintf(ret->name, sizeof(ret->name), "token:%s", token->name);
+    return 0;
+}
+
+static bool is_owner(const struct auth_peer *peer)
+{
+    return peer->uid_known && (peer->uid == 0 || peer->uid == geteuid());
+}
+
+/* Authority that comes with the place a request comes from, not with something it shows. */
+static int by_loopback(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
+                       struct auth_identity *ret, struct error *error)
+{
+    int r;
+
+    if (claim->forwarded)
+        return error_set(error, ERR_DENIED, "requests that come through a proxy need a tokens_file");
+    if (!claim->host || !auth_host_is_loopback(claim->host))
+        return error_set(error, ERR_DENIED,
+                         "the Host is no name of this machine's own, such as localhost or 127.0.0.1");
+    r = check_not_foreign(claim, error);
+    if (r < 0)
+        return r;
+    ret->role = is_owner(peer) ? AUTH_ADMIN : auth->loopback_role;
+    return 0;
+}
+
+void auth_set_secret(struct auth *auth, const char *secret)
+{
+    snprintf(auth->secret, sizeof(auth->secret), "%s", secret ? secret : "");
+}
+
+/* The secret, compared in a time that does not depend on what was shown. */
+static bool shows_secret(const struct auth *auth, const char *authorization)
+{
+    const char *shown = strncasecmp(authorization, "Bearer ", 7) == 0 ? authorization + 7 : "";
+    size_t n = strlen(auth->secret);
+
+    return n > 0 && strlen(shown) == n && CRYPTO_memcmp(shown, auth->secret, n) == 0;
+}
+
+/* Another replica passes on what it was asked by somebody it knows. */
+static int by_replica(const struct auth_claim *claim, struct auth_identity *ret, struct error *error)
+{
+    const char *name = claim->acting ? strchr(claim->acting, ' ') : NULL;
+    char role[16];
+
+    ret->replica = true;
+    ret->role = AUTH_ADMIN;
+    snprintf(ret->name, sizeof(ret->name), "replica");
+    if (!claim->acting)
+        return 0;
+    snprintf(role, sizeof(role), "%.*s", name ? (int)(name - claim->acting) : 0, claim->acting);
+    if (!name || auth_role_parse(role, &ret->role) < 0)
+        return error_set(error, ERR_DENIED, "Cronsched-Acting is to be 'ROLE NAME'");
+    snprintf(ret->name, sizeof(ret->name), "%s", name + 1);
+    return 0;
+}
+
+int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
+                  struct auth_identity *ret, struct error *error)
+{
+    *ret = (struct auth_identity){.role = AUTH_NOBODY};
+    memcpy(ret->name, peer->name, sizeof(ret->name));
+    if (claim->authorization && shows_secret(auth, claim->authorization))
+        return by_replica(claim, ret, error);
+    if (claim->authorization)
+        return by_token(auth, claim->authorization, ret, error);
+    if (peer->via == AUTH_VIA_UNIX) {
+        ret->role = is_owner(peer) ? AUTH_ADMIN : peer->in_group ? AUTH_OPERATE : AUTH_READ;
+        return 0;
+    }
+    if (auth->tokens_file) {
+        ret->challenge = true;
+        return error_set(error, ERR_DENIED, "this server wants a token (Authorization: Bearer TOKEN)");
+    }
+    if (peer->via == AUTH_VIA_LOOPBACK)
+        return by_loopback(auth, peer, claim, ret, error);
+    if (!auth->insecure)
+        return error_set(error, ERR_DENIED, "this server has no tokens_file and serves its own machine only");
+    if (check_not_foreign(claim, error) < 0)
+        return ERR_DENIED;
+    ret->role = AUTH_ADMIN;
+    return 0;
+}
+
+int auth_check_listen(const struct auth *auth, const char *address, bool beyond_loopback, bool tls,
+                      struct error *error)
+{
+    if (!beyond_loopback || auth->insecure || (auth->tokens_file && tls))
+        return 0;
+    return error_set(
+        error, ERR_DENIED,
+        "listen: '%s' can be reached from other machines: this needs %s%s%s (or 'insecure: true', "
+        "which lets everybody who can reach it %s)",
+        address, auth->tokens_file ? "" : "a tokens_file", !auth->tokens_file && !tls ? " and " : "",
+        tls ? "" : "tls", auth->tokens_file ? "read the tokens on their way" : "run anything here");
+}

@@ -1,0 +1,106 @@
+/* Who may do what over HTTP: tokens, callers on this machine, and what browsers must not be used for.
+ *
+ * A caller is known in one of five ways, in this order:
+ *   replica   the cluster's secret as its bearer token; it names in Cronsched-Acting the caller whose request
+ *             it passes on, and the role that it found.
+ *   token     "Authorization: Bearer TOKEN" whose SHA-256 is a line of tokens_file: that line's name and
+ *             role. A token that is not in the file is refused, wherever it comes from.
+ *   unix      by the kernel (SO_PEERCRED): root and the daemon's own user are admin; members of the group
+ *             that owns the socket file operate; anybody else that its mode lets in reads.
+ *   loopback  only without a tokens_file. The kernel tells whose the other end of a local TCP connection is
+ *             (sock_diag): root and the daemon's own user are admin, everybody else on this machine reads.
+ *             The authority is ambient, so requests that a foreign web page may have caused are refused: a
+ *             Host that is not a loopback name (DNS rebinding), an Origin or Sec-Fetch-Site that is not this
+ *             server's, a request that came through a proxy.
+ *   network   only without a tokens_file and with `insecure: true`: admin, by address. Otherwise nobody.
+ *
+ * Roles include the lesser ones. tokens_file holds hashes only; a token is shown once, when it is made.
+ * One thread: the loop's. auth_new copies its options; auth_peer and auth_identity are plain values.
+ */
+#pragma once
+
+#include "jobs/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define AUTH_SECRET_MAX     128 /* with its NUL */
+#define AUTH_TOKENS_MAX     1000
+#define AUTH_FILE_BYTES_MAX (256 * 1024)
+#define AUTH_NAME_MAX       64                   /* of a token, without its NUL */
+#define AUTH_CALLER_SIZE    96                   /* holds any caller's name */
+#define AUTH_TOKEN_SIZE     48                   /* "cs_", 43 letters and the NUL */
+#define AUTH_LINE_SIZE      (AUTH_NAME_MAX + 80) /* a line of tokens_file without its newline, and the NUL */
+
+enum auth_role { AUTH_NOBODY, AUTH_READ, AUTH_OPERATE, AUTH_ADMIN };
+const char *auth_role_name(enum auth_role role);
+
+enum auth_via { AUTH_VIA_UNIX, AUTH_VIA_LOOPBACK, AUTH_VIA_NETWORK };
+
+/* The other end of one connection. */
+struct auth_peer {
+    enum auth_via via;
+    bool uid_known;
+    uid_t uid;
+    bool in_group;               /* unix: of the socket's group */
+    char name[AUTH_CALLER_SIZE]; /* "unix:alice", "local:alice", "tcp:192.0.2.7" */
+};
+
+/* What a request says; NULL: the header is absent. Borrowed during the call. */
+struct auth_claim {
+    const char *authorization, *host, *origin;
+    const char *acting; /* Cronsched-Acting: "ROLE NAME", by a replica that passes a request on */
+    const char *fetch_site, *fetch_mode, *fetch_dest; /* Sec-Fetch-* */
+    bool forwarded;                                   /* Forwarded, X-Forwarded-For or Via is there */
+    bool tls;
+};
+
+struct auth_identity {
+    enum auth_role role;
+    char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
+    bool replica;                /* another replica of the cluster, for itself or for the caller it names */
+    bool challenge;              /* refused for want of a good token: 401 rather than 403 */
+};
+
+struct auth_options {
+    const char *tokens_file; /* NULL: none */
+    bool insecure;
+    enum auth_role
+        loopback_role; /* of other users of this machine over TCP; AUTH_NOBODY stands for AUTH_READ */
+};
+
+struct auth;
+
+/* Reads the tokens file. Errors carry FILE:LINE. */
+int auth_new(struct auth **ret, const struct auth_options *options, struct error *error);
+void auth_free(struct auth *auth);
+
+/* Reads it again, after a signal or a change. When it cannot be read or is wrong the tokens stay as they
+ * were. */
+int auth_reload(struct auth *auth, struct error *error);
+const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
+/* By which replicas of a cluster know one another; NULL or "": nobody is known by it. Copied. */
+void auth_set_secret(struct auth *auth, const char *secret);
+size_t auth_token_count(const struct auth *auth);
+
+/* Who is calling. 0, or ERR_DENIED with a text for the caller; *ret is set either way. */
+int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
+                  struct auth_identity *ret, struct error *error);
+
+/* May this server listen there? Beyond this machine it takes a tokens_file and TLS, or `insecure: true`. */
+int auth_check_listen(const struct auth *auth, const char *address, bool beyond_loopback, bool tls,
+                      struct error *error);
+
+/* The other end of a connected socket; never fails: what cannot be known stays unknown. `group`: of the unix
+ * socket's file. */
+void auth_peer_init(struct auth_peer *peer, int fd, gid_t group);
+
+/* A new token: the token itself, to be shown once, and the line for tokens_file. */
+int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TOKEN_SIZE],
+                   char ret_line[AUTH_LINE_SIZE], struct error *error);
+
+/* Pure checks, for the tests and the fuzzer as well. */
+int auth_role_parse(const char *text, enum auth_role *ret);
+bool auth_host_is_loopback(const char *host); /* "localhost:7460", "127.0.0.1", "[::1]:1" */
+bool auth_origin_is_host(const char *origin, const char *host, bool tls);

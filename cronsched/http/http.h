@@ -1,0 +1,150 @@
+/* HTTP: listeners, routes, requests and replies, on the loop's thread. What the handlers see of HTTP is this
+ * file; libmicrohttpd stays behind it.
+ *
+ * The life of a request: its headers are checked, the caller is identified, the route found, the body read
+ * (within the route's limit) and parsed; then the route's handler is called, once. It answers by one
+ * http_reply_… call, at once or later; to answer later it takes a reference (http_request_ref) and gives it
+ * back after the reply. A request is answered once: when its deadline passed or the server closes it has been
+ * answered already, and the handler's own reply is dropped, as is one to a client that hung up. All of that
+ * is fine to do.
+ *
+ * Who owns what: the server owns its listeners and its table of routes; the arrays of routes and what `auth`
+ * points to are borrowed. A request belongs to its references. http_close ends all: requests not yet answered
+ * get 503.
+ */
+#pragma once
+
+#include "cronsched/http/auth.h"
+#include "cronsched/http/http_target.h"
+#include "jobs/base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define HTTP_CONNECTIONS_MAX  512                /* a listener; more wait in the kernel's queue */
+#define HTTP_HEADER_BYTES_MAX (32 * 1024)        /* of one connection's headers; beyond: 431 */
+#define HTTP_BODY_BYTES_MAX   (64 * 1024)        /* unless the route says otherwise */
+#define HTTP_BODIES_BYTES_MAX (64 * 1024 * 1024) /* of all bodies in memory; beyond: 429 */
+#define HTTP_DRAIN_BYTES_MAX  (1024 * 1024)      /* of a refused body that are read to keep the connection */
+#define HTTP_STREAM_BYTES_MAX (256 * 1024)       /* waiting in one stream */
+#define HTTP_JSON_DEPTH_MAX   64
+#define HTTP_JSON_VALUES_MAX  (1000 * 1000)
+#define HTTP_HEADERS_MAX      8 /* of the handler's own in a reply */
+#define HTTP_LISTENERS_MAX    16
+#define HTTP_ROUTES_MAX       128
+#define HTTP_IDLE_MS          (60 * 1000) /* a connection that neither asks nor takes what it asked for */
+#define HTTP_RECEIVE_MS       (30 * 1000) /* from the first byte of a connection's request to its last */
+#define HTTP_ANSWER_MS        (30 * 1000) /* a handler's time */
+#define HTTP_CLOSE_MS         1000        /* what is being sent at http_close may take this long */
+
+struct http;
+struct http_request;
+struct http_stream;
+
+struct http_route {
+    const char *method;    /* "GET" serves HEAD as well */
+    const char *path;      /* "/v1/jobs/{job}/pause" */
+    const char *query;     /* the keys it takes, comma-separated; NULL: none */
+    enum auth_role role;   /* AUTH_NOBODY: open to all, nobody is asked who they are */
+    size_t body_bytes_max; /* 0: takes no body. The body is a JSON object; none at all is fine */
+    void (*handle)(struct http_request *request, void *arg);
+    int64_t answer_ms; /* the handler's time; 0: the server's */
+};
+
+struct http_options {
+    uv_loop_t *loop;
+    struct auth *auth;
+    /* level as in scheduler_env: 0 error, 1 warning, 2 info, 3 debug. May be NULL. */
+    void (*log)(void *arg, int level, const char *event, const char *text);
+    void *arg;
+    /* 0: the constant above */
+    int connections_max;
+    int64_t idle_ms, receive_ms, answer_ms;
+};
+
+int http_new(struct http **ret, const struct http_options *options, struct error *error);
+
+/* Adds routes; `arg` goes to their handlers. */
+int http_add_routes(struct http *http, const struct http_route *routes, size_t count, void *arg,
+                    struct error *error);
+size_t http_route_count(const struct http *http);
+const struct http_route *http_route_at(const struct http *http, size_t i);
+
+struct http_listen {
+    const char *address; /* "unix:PATH" or "/PATH"; "HOST:PORT", "[V6]:PORT", ":PORT" (all addresses) */
+    const char *tls_cert, *tls_key; /* PEM files; both or none; not for a unix socket */
+};
+
+/* Listens. Resolves HOST: call it before the loop runs. Every address of a name gets a socket. Errors:
+ * ERR_DENIED (auth_check_listen), ERR_BUSY (somebody listens there), ERR_INVALID, ERR_IO. */
+int http_listen(struct http *http, const struct http_listen *listen, struct error *error);
+/* The bound ones in words, "unix:/run/x.sock" or "127.0.0.1:7460" with the real port; NULL beyond the last.
+ */
+const char *http_address(const struct http *http, size_t i);
+
+/* Reads changed certificates: new connections get the new one, those that are there stay. Certificates that
+ * cannot be used leave all as it was. */
+int http_reload(struct http *http, struct error *error);
+
+/* Stops listening, cuts streams, answers what waits with 503, lets replies go out (HTTP_CLOSE_MS at most),
+ * frees the server; done is called once, from the loop. NULL is not fine. */
+void http_close(struct http *http, void (*done)(void *arg), void *arg);
+
+/* Requests, connections, bytes: as Prometheus metrics. */
+void http_metrics(const struct http *http,
+                  void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),
+                  void *arg);
+
+/* ---- what a handler asks. Texts live as long as the request. */
+
+const char *http_method(const struct http_request *request);
+const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
+const char *http_param(const struct http_request *request, const char *name); /* of the path; never NULL */
+const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */
+const json_t *
+http_body(const struct http_request *request); /* an object; NULL: there was no body. Borrowed */
+const struct auth_identity *http_caller(const struct http_request *request);
+/* A header; NULL: absent, or the client is gone. */
+const char *http_header(const struct http_request *request, const char *name);
+bool http_answered(const struct http_request *request); /* a reply would be dropped */
+
+struct http_request *http_request_ref(struct http_request *request);
+void http_request_unref(struct http_request *request); /* NULL is fine */
+
+/* ---- replies */
+
+/* Adds a header to the reply that follows. name and value are copied. */
+void http_reply_header(struct http_request *request, const char *name, const char *value);
+
+/* Takes the reference to json. NULL (out of memory) is answered with an error. */
+void http_reply_json(struct http_request *request, int status, json_t *json);
+/* {"error":{"code","text"}}, the status by the code. */
+void http_reply_error(struct http_request *request, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void http_reply_failure(struct http_request *request, const struct error *error);
+/* With further members for the error object; takes the reference to `more`, which may be NULL. */
+void http_reply_problem(struct http_request *request, int status, const struct error *error, json_t *more);
+void http_reply_text(struct http_request *request, int status, const char *type, const char *text);
+/* Bytes that outlive the server, such as a page that is compiled in. */
+void http_reply_static(struct http_request *request, int status, const char *type, const void *bytes,
+                       size_t n);
+
+int http_status_of(int code); /* of an error_code */
+
+/* A reply in pieces. Push up to HTTP_STREAM_BYTES_MAX; when http_stream_write says ERR_BUSY (taken) wait for
+ * `drained`. `closed` is told once, when all is sent or the client is gone; no call may follow it. Both come
+ * from the loop, never from within a call. NULL: the request was answered already, or is HEAD, or there is no
+ * memory; then nothing will be told. */
+struct http_stream_events {
+    void (*drained)(void *arg);
+    void (*closed)(void *arg);
+};
+struct http_stream *http_reply_stream(struct http_request *request, int status, const char *type,
+                                      const struct http_stream_events *events, void *arg);
+int http_stream_write(struct http_stream *stream, const void *bytes, size_t n);
+void http_stream_end(struct http_stream *stream); /* what was written still goes out, then `closed` */
+void http_stream_cut(
+    struct http_stream *stream); /* likewise, but the client can tell that something is missing */

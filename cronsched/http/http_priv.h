@@ -1,0 +1,173 @@
+/* What the files of the HTTP server share: http.c (the server, its daemons and their clockwork),
+ * http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Nobody else includes this.
+ *
+ * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
+ * connection is suspended while its request waits for the handler (request->suspended) or its stream has
+ * nothing to send (stream->suspended), and at no other time; who resumes it calls daemon_wake, because the
+ * library notices nothing by itself.
+ */
+#pragma once
+
+#include "cronsched/http/http.h"
+#include "jobs/base/list.h"
+
+#include <microhttpd.h>
+
+enum http_phase {
+    HTTP_HEADERS,  /* the request line is there */
+    HTTP_BODY,     /* the headers have been judged; the body comes */
+    HTTP_HANDLING, /* the handler has it */
+    HTTP_SENDING,  /* the reply is the library's */
+    HTTP_DONE      /* sent, or the client is gone: no connection any more */
+};
+
+struct http_entry { /* a route in the table, and what became of its requests */
+    const struct http_route *route;
+    void *arg;
+    uint64_t answered[6]; /* by status / 100 */
+    uint64_t total_ms;
+};
+
+/* --- sockets (http_socket.c) */
+
+struct http_socket {
+    int fd;     /* listening; -1: none */
+    char *name; /* "unix:/run/x.sock", "127.0.0.1:7460" */
+    bool is_unix;
+    bool beyond;  /* can be reached from other machines */
+    char *path;   /* unix: the file, */
+    int lock_fd;  /* the lock beside it, held as long as we listen, */
+    dev_t device; /* and which file is ours */
+    ino_t inode;
+    gid_t group;
+};
+
+/* Opens every socket that the address stands for, up to `most`. Nothing stays open after a failure. */
+int http_socket_open(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
+                     struct error *error);
+void http_socket_close(struct http_socket *socket); /* removes the file if it is still ours */
+
+/* --- the server (http.c) */
+
+struct http_tls {
+    char *cert_file, *key_file; /* NULL: no TLS */
+    char *cert, *key;           /* their texts, as in use */
+};
+
+struct http_listener {
+    struct http *http;
+    struct http_socket socket;
+    struct http_tls tls;
+    struct list daemons; /* the newest last; older ones finish what they have */
+};
+
+struct http_daemon {
+    struct list of_listener;
+    struct http_listener *listener;
+    struct MHD_Daemon *mhd;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    int handles; /* of these two, not yet closed */
+    bool running, again, retired, closing;
+    struct list connections;
+    char *cert, *key; /* borrowed by the library */
+};
+
+struct http_connection {
+    struct list of_daemon;
+    struct http_daemon *daemon;
+    int fd;
+    uint64_t since_ms; /* it has had no request */
+    bool peer_known;
+    struct auth_peer peer;
+    struct http_request *request;
+};
+
+struct http {
+    uv_loop_t *loop;
+    struct auth *auth;
+    void (*log)(void *arg, int level, const char *event, const char *text);
+    void *arg;
+    int connections_max;
+    uint64_t idle_ms, receive_ms, answer_ms;
+
+    struct http_entry entries[HTTP_ROUTES_MAX];
+    size_t entry_count;
+    struct http_entry unrouted; /* refused before a route was found */
+    struct http_listener *listeners[HTTP_LISTENERS_MAX];
+    size_t listener_count;
+
+    uv_timer_t clock; /* looks after deadlines while there are connections */
+    size_t connection_count;
+    size_t request_count; /* not done */
+    size_t bodies_bytes;
+    uint64_t accepted;
+    char trouble[256]; /* the library's last words */
+
+    bool closing;
+    uint64_t close_by_ms;
+    size_t daemon_count;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* Let the library run soon: something was resumed. */
+void http_daemon_wake(struct http_daemon *daemon);
+
+/* --- requests (http_request.c) */
+
+struct http_header_pair {
+    char *name, *value;
+};
+
+struct http_request {
+    int refs;
+    struct http *http;                  /* NULL once done */
+    struct http_connection *connection; /* likewise */
+    struct MHD_Connection *mhd;         /* likewise */
+    enum http_phase phase;
+    bool suspended;
+    uint64_t begun_ms, handled_ms;
+
+    char method[16];
+    char *raw; /* the target as sent */
+    struct http_target target;
+    struct http_params params;
+    struct http_entry *entry; /* NULL: none found */
+    struct auth_identity identity;
+
+    char *body;
+    size_t body_len, body_cap;
+    uint64_t drained; /* bytes of the body that were thrown away */
+    bool expects;     /* a "100 Continue" before it sends the body */
+    json_t *json;
+
+    bool answered, close_after;
+    int status;
+    struct MHD_Response *reply; /* made, not yet given to the library */
+    struct http_header_pair headers[HTTP_HEADERS_MAX];
+    size_t header_count;
+    struct http_stream *stream;
+};
+
+void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd);
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
+                                const char *version, const char *upload, size_t *upload_size, void **con_cls);
+void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                       enum MHD_RequestTerminationCode why);
+
+/* --- replies (http_reply.c) */
+
+struct http_stream {
+    struct http_request *request;
+    struct http_stream_events events;
+    void *arg;
+    char *data;
+    size_t at, len, cap; /* [at, len) is to be sent */
+    bool ended;          /* by its owner: no more bytes come */
+    bool cut;            /* by the server: what its owner still writes is dropped */
+    bool wants_room, suspended;
+};
+
+void http_request_resume(struct http_request *request);
+void http_stream_gone(struct http_stream *stream); /* tells `closed` and frees */

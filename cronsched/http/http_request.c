@@ -1,0 +1,540 @@
+/* Receiving a request. The library calls, in this order and for one request at a time on a connection:
+ *   http_on_target     the request line is there: the request is made
+ *   http_on_request    the headers are there: they are judged, the caller and the route found
+ *   http_on_request    for each piece of the body
+ *   http_on_request    the body is complete: the handler is called; without an answer the connection is
+ *                      suspended
+ *   http_on_request    it was resumed: there is an answer now, which the library gets
+ *   http_on_completed  sent, or the client hung up: always the last call
+ *
+ * A request that is refused before its body has come: when the body is small it is read and thrown away, so
+ * that the connection lives on and the client surely sees the answer; else the answer goes out at once and
+ * the connection closes after it. Where the end of the request is in doubt (Content-Length beside
+ * Transfer-Encoding) it closes as well, so that nothing can be smuggled behind it.
+ */
+#include "cronsched/http/http_priv.h"
+
+#include "jobs/base/text.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- the request's own life ----------------------------------------------------------------------------- */
+
+struct http_request *http_request_ref(struct http_request *r)
+{
+    r->refs++;
+    return r;
+}
+
+void http_request_unref(struct http_request *r)
+{
+    if (!r || --r->refs > 0)
+        return;
+    assert(r->phase == HTTP_DONE);
+    for (size_t i = 0; i < r->header_count; i++) {
+        free(r->headers[i].name);
+        free(r->headers[i].value);
+    }
+    json_decref(r->json);
+    http_target_release(&r->target);
+    free(r->raw);
+    free(r);
+}
+
+static void body_free(struct http_request *r)
+{
+    r->http->bodies_bytes -= r->body_cap;
+    free(r->body);
+    r->body = NULL;
+    r->body_len = r->body_cap = 0;
+}
+
+void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+    struct http_daemon *d = cls;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *c = info ? info->socket_context : NULL;
+    struct http_request *r = c ? calloc(1, sizeof(*r)) : NULL;
+
+    if (!r)
+        return NULL;
+    r->refs = 1;
+    r->http = d->listener->http;
+    r->connection = c;
+    r->mhd = mhd;
+    r->begun_ms = uv_now(r->http->loop);
+    r->raw = strdup(uri);
+    c->request = r;
+    r->http->request_count++;
+    return r;
+}
+
+static void log_request(const struct http_request *r)
+{
+    char text[512];
+
+    if (!r->http->log)
+        return;
+    snprintf(text, sizeof(text), "%s %.300s %d %s %llu ms", r->method, r->raw ? r->raw : "", r->status,
+             r->identity.name, (unsigned long long)(uv_now(r->http->loop) - r->begun_ms));
+    r->http->log(r->http->arg, 3, "http", text);
+}
+
+void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                       enum MHD_RequestTerminationCode why)
+{
+    struct http_request *r = *con_cls;
+
+    *con_cls = NULL;
+    if (!r)
+        return;
+    r->phase = HTTP_DONE;
+    log_request(r);
+    if (r->stream)
+        http_stream_gone(r->stream);
+    if (r->reply)
+        MHD_destroy_response(r->reply);
+    r->reply = NULL;
+    body_free(r);
+    r->connection->request = NULL;
+    r->connection->since_ms = uv_now(r->http->loop);
+    r->http->request_count--;
+    r->http = NULL;
+    r->connection = NULL;
+    r->mhd = NULL;
+    http_request_unref(r);
+}
+
+/* --- the headers ---------------------------------------------------------------------------------------- */
+
+struct headers {
+    int hosts, lengths, encodings, authorizations;
+    bool odd_name, bad_length, odd_encoding, expects;
+    uint64_t length;
+    struct auth_claim claim;
+};
+
+static bool is_token(const char *s)
+{
+    return s[0] &&
+           strspn(s, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") ==
+               strlen(s);
+}
+
+static void see_length(struct headers *h, const char *value)
+{
+    char *end;
+
+    h->lengths++;
+    h->length = strtoull(value, &end, 10);
+    h->bad_length = h->bad_length || !value[0] || strspn(value, "0123456789") != strlen(value) ||
+                    strlen(value) > 18;
+}
+
+static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct headers *h = cls;
+
+    value = value ? value : "";
+    if (!is_token(name))
+        h->odd_name = true;
+    else if (strcasecmp(name, "Host") == 0 && ++h->hosts)
+        h->claim.host = value;
+    else if (strcasecmp(name, "Content-Length") == 0)
+        see_length(h, value);
+    else if (strcasecmp(name, "Transfer-Encoding") == 0 && ++h->encodings)
+        h->odd_encoding = h->odd_encoding || strcasecmp(value, "chunked") != 0;
+    else if (strcasecmp(name, "Authorization") == 0 && ++h->authorizations)
+        h->claim.authorization = value;
+    else if (strcasecmp(name, "Cronsched-Acting") == 0)
+        h->claim.acting = value;
+    else if (strcasecmp(name, "Origin") == 0)
+        h->claim.origin = value;
+    else if (strcasecmp(name, "Sec-Fetch-Site") == 0)
+        h->claim.fetch_site = value;
+    else if (strcasecmp(name, "Sec-Fetch-Mode") == 0)
+        h->claim.fetch_mode = value;
+    else if (strcasecmp(name, "Sec-Fetch-Dest") == 0)
+        h->claim.fetch_dest = value;
+    else if (strcasecmp(name, "Forwarded") == 0 || strcasecmp(name, "X-Forwarded-For") == 0 ||
+             strcasecmp(name, "Via") == 0)
+        h->claim.forwarded = true;
+    else if (strcasecmp(name, "Expect") == 0)
+        h->expects = true;
+    return MHD_YES;
+}
+
+/* What leaves open where the request ends, or whom it is for: answered and cut off. */
+static int check_framing(const struct headers *h, const char *version, struct error *error)
+{
+    bool one_one = strcmp(version, "HTTP/1.1") == 0;
+
+    if (!one_one && strcmp(version, "HTTP/1.0") != 0)
+        return error_set(error, ERR_UNSUPPORTED, "this server speaks HTTP/1.1 and HTTP/1.0");
+    if (h->odd_name)
+        return error_set(error, ERR_INVALID, "a header's name has characters that no name may have");
+    if (h->hosts > 1 || (one_one && h->hosts == 0))
+        return error_set(error, ERR_INVALID, "a request has one Host header");
+    if (h->authorizations > 1)
+        return error_set(error, ERR_INVALID, "a request has at most one Authorization header");
+    if (h->lengths > 0 && h->encodings > 0)
+        return error_set(error, ERR_INVALID, "Content-Length and Transfer-Encoding exclude each other");
+    if (h->lengths > 1 || h->bad_length)
+        return error_set(error, ERR_INVALID, "Content-Length is to be one number");
+    if (h->encodings > 1 || h->odd_encoding || (h->encodings > 0 && !one_one))
+        return error_set(error, ERR_UNSUPPORTED, "the only Transfer-Encoding known here is 'chunked'");
+    return 0;
+}
+
+/* --- the route ------------------------------------------------------------------------------------------ */
+
+static bool method_serves(const char *have, const char *asked)
+{
+    return strcmp(have, asked) == 0 || (strcmp(have, "GET") == 0 && strcmp(asked, "HEAD") == 0);
+}
+
+static void reply_no_such_path(struct http_request *r)
+{
+    const char *patterns[HTTP_ROUTES_MAX];
+    char near[TEXT_NAME_MAX];
+
+    for (size_t i = 0; i < r->http->entry_count; i++)
+        patterns[i] = r->http->entries[i].route->path;
+    if (http_target_suggest(&r->target, patterns, r->http->entry_count, near, sizeof(near)))
+        http_reply_error(r, ERR_NOT_FOUND, "there is nothing at this path; did you mean %s?", near);
+    else
+        http_reply_error(r, ERR_NOT_FOUND, "there is nothing at this path");
+}
+
+static void reply_no_such_method(struct http_request *r, const char *allowed)
+{
+    struct error e;
+
+    error_set(&e, ERR_UNSUPPORTED, "%s is not served at this path; %s is", r->method, allowed);
+    http_reply_header(r, "Allow", allowed);
+    http_reply_problem(r, 405, &e, NULL);
+}
+
+static bool find_route(struct http_request *r)
+{
+    char allowed[128] = "";
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->http->entry_count; i++) {
+        const struct http_route *route = r->http->entries[i].route;
+        struct http_params params;
+
+        if (!http_target_match(&r->target, route->path, &params))
+            continue;
+        if (method_serves(route->method, r->method)) {
+            r->entry = &r->http->entries[i];
+            r->params = params;
+            return true;
+        }
+        if (n + strlen(route->method) + 8 < sizeof(allowed))
+            n += (size_t)snprintf(allowed + n, sizeof(allowed) - n, "%s%s%s", n ? ", " : "", route->method,
+                                  strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+    }
+    if (n > 0)
+        reply_no_such_method(r, allowed);
+    else
+        reply_no_such_path(r);
+    return false;
+}
+
+/* --- who is it ------------------------------------------------------------------------------------------ */
+
+static bool identify(struct http_request *r, struct auth_claim *claim)
+{
+    struct http_connection *c = r->connection;
+    enum auth_role needed = r->entry->route->role;
+    struct error e;
+
+    if (!c->peer_known)
+        auth_peer_init(&c->peer, c->fd, c->daemon->listener->socket.group);
+    c->peer_known = true;
+    claim->tls = c->daemon->cert != NULL;
+    if (needed == AUTH_NOBODY) {
+        r->identity = (struct auth_identity){.role = AUTH_NOBODY};
+        memcpy(r->identity.name, c->peer.name, sizeof(r->identity.name));
+        return true;
+    }
+    if (auth_identify(r->http->auth, &c->peer, claim, &r->identity, &e) == 0) {
+        if (r->identity.role >= needed)
+            return true;
+        error_set(&e, ERR_DENIED, "this needs the role '%s'; %s has the role '%s'", auth_role_name(needed),
+                  r->identity.name, auth_role_name(r->identity.role));
+    }
+    if (r->identity.challenge)
+        http_reply_header(r, "WWW-Authenticate", "Bearer realm=\"cronsched\"");
+    http_reply_problem(r, r->identity.challenge ? 401 : 403, &e, NULL);
+    return false;
+}
+
+/* --- the body ------------------------------------------------------------------------------------------- */
+
+static bool is_json_type(const char *type)
+{
+    size_t n = strcspn(type, "; ");
+
+    return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
+}
+
+/* A page of another site can send a form, or text, without asking first; JSON it cannot. */
+static bool check_body_headers(struct http_request *r, const struct headers *h)
+{
+    const struct http_route *route = r->entry->route;
+    const char *type = MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, "Content-Type");
+    struct error e;
+
+    if (h->length == 0 && h->encodings == 0)
+        return true;
+    if (route->body_bytes_max == 0) {
+        http_reply_error(r, ERR_INVALID, "%s takes no body", route->path);
+        return false;
+    }
+    if (type && !is_json_type(type)) {
+        error_set(&e, ERR_INVALID, "the body is JSON: send 'Content-Type: application/json'");
+        http_reply_problem(r, 415, &e, NULL);
+        return false;
+    }
+    if (h->length > route->body_bytes_max) {
+        error_set(&e, ERR_LIMIT, "the body is larger than %zu bytes", route->body_bytes_max);
+        http_reply_problem(r, 413, &e, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* Room for n more bytes within the route's and the server's limits; otherwise the request is answered. */
+static bool body_room(struct http_request *r, size_t n)
+{
+    size_t most = r->entry->route->body_bytes_max, cap = r->body_cap ? r->body_cap : 4096;
+    struct error e;
+    char *grown;
+
+    if (n > most - r->body_len) {
+        error_set(&e, ERR_LIMIT, "the body is larger than %zu bytes", most);
+        http_reply_problem(r, 413, &e, NULL);
+        return false;
+    }
+    if (r->body && r->body_len + n <= r->body_cap)
+        return true;
+    while (cap < r->body_len + n)
+        cap *= 2;
+    if (cap > most)
+        cap = most;
+    if (r->http->bodies_bytes - r->body_cap + cap > HTTP_BODIES_BYTES_MAX) {
+        error_set(&e, ERR_LIMIT, "too many large requests at once; try again");
+        http_reply_header(r, "Retry-After", "1");
+        http_reply_problem(r, 429, &e, NULL);
+        return false;
+    }
+    grown = realloc(r->body, cap);
+    if (!grown) {
+        http_reply_error(r, ERR_NOMEM, "out of memory");
+        return false;
+    }
+    r->http->bodies_bytes += cap - r->body_cap;
+    r->body = grown;
+    r->body_cap = cap;
+    return true;
+}
+
+/* MHD_NO: the connection is cut. */
+static enum MHD_Result take_body(struct http_request *r, const char *bytes, size_t n)
+{
+    if (!r->answered && body_room(r, n)) {
+        memcpy(r->body + r->body_len, bytes, n);
+        r->body_len += n;
+        return MHD_YES;
+    }
+    r->drained += n;
+    return r->drained <= HTTP_DRAIN_BYTES_MAX ? MHD_YES : MHD_NO;
+}
+
+/* The parser's work grows with the number of values, not of bytes: bound that, and the depth, first. */
+static int check_json_size(const char *s, size_t n, struct error *error)
+{
+    size_t depth = 0, values = 1;
+    bool text = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (text) {
+            if (s[i] == '\\')
+                i++;
+            else
+                text = s[i] != '"';
+            continue;
+        }
+        text = s[i] == '"';
+        values += s[i] == ',' || s[i] == '{' || s[i] == '[';
+        depth += s[i] == '{' || s[i] == '[';
+        depth -= depth > 0 && (s[i] == '}' || s[i] == ']');
+        if (depth > HTTP_JSON_DEPTH_MAX)
+            return error_set(error, ERR_LIMIT, "the body's JSON is nested more than %d deep",
+                             HTTP_JSON_DEPTH_MAX);
+        if (values > HTTP_JSON_VALUES_MAX)
+            return error_set(error, ERR_LIMIT, "the body's JSON has more than %d values",
+                             HTTP_JSON_VALUES_MAX);
+    }
+    return 0;
+}
+
+static bool parse_body(struct http_request *r)
+{
+    json_error_t where;
+    struct error e;
+    int code;
+
+    if (r->body_len == 0)
+        return true;
+    code = check_json_size(r->body, r->body_len, &e);
+    if (code < 0) {
+        http_reply_problem(r, 413, &e, NULL);
+        return false;
+    }
+    r->json = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &where);
+    body_free(r);
+    if (r->json && json_is_object(r->json))
+        return true;
+    if (r->json)
+        http_reply_error(r, ERR_INVALID, "the body is to be a JSON object");
+    else
+        http_reply_error(r, ERR_INVALID, "body:%d:%d: %s", where.line, where.column, where.text);
+    return false;
+}
+
+/* --- the calls of the library --------------------------------------------------------------------------- */
+
+static enum MHD_Result send_reply(struct http_request *r)
+{
+    enum MHD_Result ok;
+
+    r->phase = HTTP_SENDING;
+    ok = MHD_queue_response(r->mhd, (unsigned)r->status, r->reply);
+    MHD_destroy_response(r->reply);
+    r->reply = NULL;
+    return ok;
+}
+
+static void copy_method(struct http_request *r, const char *method)
+{
+    if (strlen(method) < sizeof(r->method))
+        memcpy(r->method, method, strlen(method) + 1);
+    else
+        memcpy(r->method, "?", 2);
+}
+
+/* The headers are there. True: the answer must not wait for the body. */
+static bool begin(struct http_request *r, const char *method, const char *version)
+{
+    struct headers h = {0};
+    struct error e;
+
+    copy_method(r, method);
+    MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, see_header, &h);
+    r->expects = h.expects;
+    if (check_framing(&h, version, &e) < 0) {
+        r->close_after = true;
+        http_reply_failure(r, &e);
+        return true;
+    }
+    if (!r->raw)
+        http_reply_error(r, ERR_NOMEM, "out of memory");
+    else if (http_target_init(&r->target, r->raw, &e) < 0)
+        http_reply_failure(r, &e);
+    else if (find_route(r) && identify(r, &h.claim) && check_body_headers(r, &h) &&
+             http_target_check_query(&r->target, r->entry->route->query ? r->entry->route->query : "", &e) <
+                 0)
+        http_reply_failure(r, &e);
+    return r->answered && (h.expects || h.length > HTTP_DRAIN_BYTES_MAX);
+}
+
+static void dispatch(struct http_request *r)
+{
+    if (!parse_body(r))
+        return;
+    r->phase = HTTP_HANDLING;
+    r->handled_ms = uv_now(r->http->loop);
+    if (r->http->closing) {
+        http_reply_error(r, ERR_CANCELLED, "this server is stopping");
+        return;
+    }
+    r->entry->route->handle(r, r->entry->arg);
+}
+
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
+                                const char *version, const char *upload, size_t *upload_size, void **con_cls)
+{
+    struct http_request *r = *con_cls;
+    size_t n = *upload_size;
+
+    if (!r)
+        return MHD_NO;
+    if (r->phase == HTTP_HEADERS) {
+        r->phase = HTTP_BODY;
+        return begin(r, method, version) ? send_reply(r) : MHD_YES;
+    }
+    if (n > 0) {
+        *upload_size = 0;
+        return take_body(r, upload, n);
+    }
+    if (r->phase == HTTP_BODY && !r->answered)
+        dispatch(r);
+    if (r->answered)
+        return r->reply ? send_reply(r) : MHD_NO; /* no memory even for an error */
+    r->suspended = true;
+    MHD_suspend_connection(mhd);
+    return MHD_YES;
+}
+
+/* --- what a handler asks -------------------------------------------------------------------------------- */
+
+const char *http_method(const struct http_request *r)
+{
+    return r->method;
+}
+
+const char *http_raw_target(const struct http_request *r)
+{
+    return r->raw;
+}
+
+const char *http_param(const struct http_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->params.count; i++)
+        if (strcmp(r->params.items[i].name, name) == 0)
+            return r->params.items[i].value;
+    assert(!"the route's pattern has no such part");
+    return "";
+}
+
+const char *http_query(const struct http_request *r, const char *name)
+{
+    return http_target_query(&r->target, name);
+}
+
+const json_t *http_body(const struct http_request *r)
+{
+    return r->json;
+}
+
+const struct auth_identity *http_caller(const struct http_request *r)
+{
+    return &r->identity;
+}
+
+const char *http_header(const struct http_request *r, const char *name)
+{
+    return r->mhd ? MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name) : NULL;
+}
+
+bool http_answered(const struct http_request *r)
+{
+    return r->answered || r->phase == HTTP_DONE;
+}

@@ -1,0 +1,590 @@
+/* See curl_uv.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`; the kick
+ * timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which descriptors to
+ * poll and by on_timer when to be called again; each poll event and timeout goes to curl_multi_socket_action;
+ * finished calls are collected in collect_done, which tells their owners.
+ *
+ * Failures: a descriptor that cannot be polled or an allocation that fails inside curl ends the call with an
+ * error of curl's, and outcome_of decides whether it was sent. A call cancelled while curl is on the stack
+ * (from a callback) cannot be removed there: it falls silent and is freed by the kick timer.
+ */
+#include "cronsched/io/http_client.h"
+
+#include "jobs/base/list.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define KEEPALIVE_IDLE_S     15L
+#define KEEPALIVE_INTERVAL_S 5L
+#define IDLE_CONNECTIONS_MAX 32L
+#define HANDLES              2 /* timers of a struct curl_uv */
+
+struct curl_uv {
+    uv_loop_t *loop;
+    CURLM *multi;
+    uv_timer_t timer, kick;
+    struct list starting, running, silent; /* calls */
+    struct list sockets;
+    int calls;
+    int inside; /* curl is on the stack */
+    int open_handles;
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+struct curl_socket {
+    struct list link;
+    uv_poll_t poll;
+    struct curl_uv *owner;
+    curl_socket_t fd;
+};
+
+struct curl_call {
+    struct list link;
+    struct curl_uv *owner;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct http_request request; /* its strings are not used after the start */
+    char *body, *received;
+    size_t size, capacity;
+    int64_t date_s;
+    bool opened, too_long, silent;
+    char error[CURL_ERROR_SIZE];
+};
+
+static void kick_soon(struct curl_uv *c);
+
+/* --- calls --- */
+
+static void call_free(struct curl_call *call)
+{
+    if (!call)
+        return;
+    curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    if (call->body)
+        explicit_bzero(call->body, call->request.body_size); /* may hold a job's secrets */
+    free(call->body);
+    free(call->received);
+    free(call);
+}
+
+static int status_of(const struct curl_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
+static bool collect(struct curl_call *call, const char *bytes, size_t size)
+{
+    size_t max = call->request.max_bytes ? call->request.max_bytes : CURL_UV_BODY_DEFAULT_MAX;
+    if (size > max - call->size) {
+        call->too_long = true;
+        return false;
+    }
+    if (call->size + size + 1 > call->capacity) {
+        size_t capacity = call->capacity ? call->capacity : 1024;
+        while (capacity < call->size + size + 1)
+            capacity *= 2;
+        char *grown = realloc(call->received, capacity);
+        if (!grown)
+            return false;
+        call->received = grown;
+        call->capacity = capacity;
+    }
+    memcpy(call->received + call->size, bytes, size);
+    call->size += size;
+    call->received[call->size] = '\0';
+    return true;
+}
+
+static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
+{
+    struct curl_call *call = arg;
+    int status = status_of(call);
+
+    if (call->silent)
+        return 0;
+    if (!call->request.data || status < 200 || status > 299)
+        return collect(call, bytes, size) ? size : 0;
+    if (!call->request.data(call->request.arg, bytes, size))
+        return call->silent ? 0 : CURL_WRITEFUNC_PAUSE;
+    return call->silent ? 0 : size;
+}
+
+static size_t on_header(char *line, size_t one, size_t size, void *arg)
+{
+    static const char date[] = "date:";
+    struct curl_call *call = arg;
+
+    if (call->silent)
+        return 0;
+    if (size >= sizeof(date) && size < 128 && strncasecmp(line, date, sizeof(date) - 1) == 0) {
+        char value[128];
+        memcpy(value, line + sizeof(date) - 1, size - (sizeof(date) - 1));
+        value[size - (sizeof(date) - 1)] = '\0';
+        time_t t = curl_getdate(value, NULL);
+        call->date_s = t > 0 ? (int64_t)t : 0;
+    }
+    if (size <= 2 && (*line == '\r' || *line == '\n') && status_of(call) >= 200 && !call->opened) {
+        call->opened = true;
+        if (call->request.opened)
+            call->request.opened(call->request.arg, status_of(call));
+    }
+    return call->silent ? 0 : size;
+}
+
+/* A connect, a TLS handshake or a look-up that failed: curl had not come to the request. Believed only when
+ * curl has also counted no byte of it. */
+static enum http_outcome outcome_of(const struct curl_call *call, CURLcode code)
+{
+    long sent = 1;
+    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    if (call->opened)
+        return HTTP_ANSWERED;
+    if (sent != 0)
+        return HTTP_UNKNOWN;
+    switch (code) {
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_PROXY:
+        return HTTP_NOT_SENT;
+    default:
+        return HTTP_UNKNOWN;
+    }
+}
+
+static void tell(struct curl_call *call, const struct http_answer *answer)
+{
+    call->owner->calls--;
+    if (!call->silent)
+        call->request.done(call->request.arg, answer);
+    call_free(call);
+}
+
+/* curl speaks of a host and a port even where there is a socket. */
+static const char *why_not_connected(const struct curl_call *call)
+{
+    long reason = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &reason);
+    return reason           ? strerror((int)reason)
+           : call->error[0] ? call->error
+                            : curl_easy_strerror(CURLE_COULDNT_CONNECT);
+}
+
+static void finish(struct curl_call *call, CURLcode code)
+{
+    struct http_answer answer = {
+        .outcome = code == CURLE_OK ? HTTP_ANSWERED : outcome_of(call, code),
+        .complete = code == CURLE_OK,
+        .too_long = call->too_long,
+        .body = call->received ? call->received : "",
+        .size = call->size,
+        .date_s = call->date_s,
+        .error = "",
+    };
+    if (answer.outcome == HTTP_ANSWERED)
+        answer.status = status_of(call);
+    if (code != CURLE_OK) {
+        answer.error = code == CURLE_COULDNT_CONNECT ? why_not_connected(call)
+                       : call->error[0]              ? call->error
+                                                     : curl_easy_strerror(code);
+        if (call->too_long)
+            answer.error = "the answer is too long";
+    }
+    tell(call, &answer);
+}
+
+static void fail_unsent(struct curl_call *call, const char *text)
+{
+    tell(call, &(struct http_answer){.outcome = HTTP_NOT_SENT, .body = "", .error = text});
+}
+
+/* --- curl and the loop --- */
+
+static void collect_done(struct curl_uv *c)
+{
+    CURLMsg *message;
+    int left;
+
+    assert(c->inside == 0);
+    while (!c->closing && (message = curl_multi_info_read(c->multi, &left))) {
+        struct curl_call *call = NULL;
+        CURLcode code = message->data.result;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        curl_multi_remove_handle(c->multi, call->easy); /* `message` is gone with this */
+        list_remove(&call->link);
+        finish(call, code);
+    }
+}
+
+static void act(struct curl_uv *c, curl_socket_t fd, int events)
+{
+    int running;
+    c->inside++;
+    curl_multi_socket_action(c->multi, fd, events, &running);
+    c->inside--;
+    collect_done(c);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct curl_uv *c = arg;
+    if (timeout_ms < 0)
+        uv_timer_stop(&c->timer);
+    else /* never call back into curl from here: 0 means the next turn of the loop */
+        uv_timer_start(&c->timer, on_timeout, timeout_ms == 0 ? 1 : (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct curl_socket *s = poll->data;
+    int flags = 0;
+
+    if (status < 0)
+        flags = CURL_CSELECT_ERR;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    act(s->owner, s->fd, flags);
+}
+
+static void handle_closed(struct curl_uv *c)
+{
+    if (--c->open_handles > 0 || !c->closing)
+        return;
+    void (*closed)(void *) = c->closed;
+    void *arg = c->closed_arg;
+    free(c);
+    if (closed)
+        closed(arg);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct curl_socket *s = handle->data;
+    struct curl_uv *c = s->owner;
+    free(s);
+    handle_closed(c);
+}
+
+static void socket_drop(struct curl_socket *s)
+{
+    list_remove(&s->link);
+    uv_poll_stop(&s->poll);
+    uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct curl_uv *c = arg;
+    struct curl_socket *s = socket_arg;
+    int events = 0;
+
+    if (what == CURL_POLL_REMOVE) {
+        if (s) {
+            curl_multi_assign(c->multi, fd, NULL);
+            socket_drop(s);
+        }
+        return 0;
+    }
+    if (!s) {
+        s = calloc(1, sizeof(*s));
+        if (!s)
+            return -1;
+        if (uv_poll_init_socket(c->loop, &s->poll, fd) < 0) {
+            free(s);
+            return -1;
+        }
+        s->poll.data = s;
+        s->owner = c;
+        s->fd = fd;
+        c->open_handles++;
+        list_append(&c->sockets, &s->link);
+        curl_multi_assign(c->multi, fd, s);
+    }
+    if (what & CURL_POLL_IN)
+        events |= UV_READABLE;
+    if (what & CURL_POLL_OUT)
+        events |= UV_WRITABLE;
+    return uv_poll_start(&s->poll, events, on_poll) < 0 ? -1 : 0;
+}
+
+/* Starts what waits to be started and frees what fell silent, with curl off the stack. */
+static void on_kick(uv_timer_t *timer)
+{
+    struct curl_uv *c = timer->data;
+
+    while (!list_empty(&c->silent)) {
+        struct curl_call *call = LIST_ITEM(c->silent.next, struct curl_call, link);
+        list_remove(&call->link);
+        curl_multi_remove_handle(c->multi, call->easy);
+        c->calls--;
+        call_free(call);
+    }
+    while (!c->closing && !list_empty(&c->starting)) {
+        struct curl_call *call = LIST_ITEM(c->starting.next, struct curl_call, link);
+        list_remove(&call->link);
+        CURLMcode r = curl_multi_add_handle(c->multi, call->easy);
+        if (r == CURLM_OK)
+            list_append(&c->running, &call->link);
+        else
+            fail_unsent(call, curl_multi_strerror(r));
+    }
+    if (!c->closing)
+        collect_done(c);
+}
+
+static void kick_soon(struct curl_uv *c)
+{
+    if (!uv_is_active((uv_handle_t *)&c->kick))
+        uv_timer_start(&c->kick, on_kick, 0, 0);
+}
+
+/* --- public --- */
+
+int curl_uv_global_init(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : ERR_INTERNAL;
+}
+
+int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error)
+{
+    struct curl_uv *c = calloc(1, sizeof(*c));
+    if (!c)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    if (curl_uv_global_init() < 0 || !(c->multi = curl_multi_init())) {
+        free(c);
+        return error_set(error, ERR_INTERNAL, "libcurl cannot be initialized");
+    }
+    c->loop = loop;
+    list_init(&c->starting);
+    list_init(&c->running);
+    list_init(&c->silent);
+    list_init(&c->sockets);
+    uv_timer_init(loop, &c->timer);
+    uv_timer_init(loop, &c->kick);
+    c->timer.data = c->kick.data = c;
+    c->open_handles = HANDLES;
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX);
+    *ret = c;
+    return 0;
+}
+
+static void on_own_handle_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void drop_calls(struct curl_uv *c, struct list *calls, bool added)
+{
+    while (!list_empty(calls)) {
+        struct curl_call *call = LIST_ITEM(calls->next, struct curl_call, link);
+        list_remove(&call->link);
+        if (added)
+            curl_multi_remove_handle(c->multi, call->easy);
+        call_free(call);
+    }
+}
+
+void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg)
+{
+    assert(c->inside == 0 && !c->closing);
+    c->closing = true;
+    c->closed = done;
+    c->closed_arg = arg;
+    drop_calls(c, &c->starting, false);
+    drop_calls(c, &c->running, true);
+    drop_calls(c, &c->silent, true);
+    curl_multi_cleanup(c->multi);
+    LIST_EACH_SAFE(link, &c->sockets)
+    {
+        socket_drop(LIST_ITEM(link, struct curl_socket, link));
+    }
+    uv_close((uv_handle_t *)&c->timer, on_own_handle_closed);
+    uv_close((uv_handle_t *)&c->kick, on_own_handle_closed);
+}
+
+static void set_connection(struct curl_call *call, const struct http_request *q)
+{
+    CURL *e = call->easy;
+    int64_t connect_ms = q->connect_timeout_ms ? q->connect_timeout_ms : CURL_UV_CONNECT_MS;
+
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* never wait for a look-up that nobody wants any more */
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
+    if (q->idle_timeout_ms > 0) {
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((q->idle_timeout_ms + 999) / 1000));
+    }
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    if (!q->use_proxy)
+        curl_easy_setopt(e, CURLOPT_PROXY, "");
+    if (q->unix_socket)
+        curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
+    if (q->ca_file)
+        curl_easy_setopt(e, CURLOPT_CAINFO, q->ca_file);
+    if (q->cert_file)
+        curl_easy_setopt(e, CURLOPT_SSLCERT, q->cert_file);
+    if (q->key_file)
+        curl_easy_setopt(e, CURLOPT_SSLKEY, q->key_file);
+    if (q->once) {
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    }
+}
+
+static int set_request(struct curl_call *call, const struct http_request *q)
+{
+    CURL *e = call->easy;
+    struct curl_slist *list;
+
+    if (curl_easy_setopt(e, CURLOPT_URL, q->url) != CURLE_OK)
+        return ERR_NOMEM;
+    if (q->body) {
+        call->body = malloc(q->body_size + 1);
+        if (!call->body)
+            return ERR_NOMEM;
+        memcpy(call->body, q->body, q->body_size);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body_size);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, call->body);
+    } else if (strcmp(q->method, "POST") == 0) {
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)0);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, "");
+    }
+    if (strcmp(q->method, "HEAD") == 0)
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    if (curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) != CURLE_OK)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < CURL_UV_HEADERS_MAX && q->headers[i]; i++) {
+        if (!(list = curl_slist_append(call->headers, q->headers[i])))
+            return ERR_NOMEM;
+        call->headers = list;
+    }
+    /* A body is short and the peer is ours: no round trip for permission to send it. */
+    if (!(list = curl_slist_append(call->headers, "Expect:")))
+        return ERR_NOMEM;
+    call->headers = list;
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+    return 0;
+}
+
+static bool url_valid(const char *url)
+{
+    CURLU *u = curl_url();
+    bool valid = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK;
+    curl_url_cleanup(u);
+    return valid;
+}
+
+int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct http_request *request,
+                  struct error *error)
+{
+    assert(request->done && request->method && !c->closing);
+    if (c->calls >= CURL_UV_CALLS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d calls at once", CURL_UV_CALLS_MAX);
+    if (!url_valid(request->url))
+        return error_set(error, ERR_INVALID, "'%.200s' is not a URL", request->url);
+    struct curl_call *call = calloc(1, sizeof(*call));
+    if (!call || !(call->easy = curl_easy_init())) {
+        free(call);
+        return error_set(error, ERR_NOMEM, "out of memory");
+    }
+    call->owner = c;
+    call->request = *request;
+    if (set_request(call, request) < 0) {
+        call_free(call);
+        return error_set(error, ERR_NOMEM, "out of memory");
+    }
+    set_connection(call, request);
+    c->calls++;
+    list_append(&c->starting, &call->link);
+    kick_soon(c);
+    *ret = call;
+    return 0;
+}
+
+void curl_call_cancel(struct curl_call *call)
+{
+    if (!call)
+        return;
+    call->silent = true;
+    list_remove(&call->link);
+    list_append(&call->owner->silent, &call->link);
+    kick_soon(call->owner);
+}
+
+void curl_call_resume(struct curl_call *call)
+{
+    struct curl_uv *c = call->owner;
+    if (call->silent)
+        return;
+    c->inside++;
+    curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    c->inside--;
+}
+
+int http_escape(char *buffer, size_t size, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t n = strlen(buffer);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') ||
+                     strchr("-._~", *c);
+        if (n + 4 > size)
+            return ERR_LIMIT;
+        if (plain) {
+            buffer[n++] = (char)*c;
+        } else {
+            buffer[n++] = '%';
+            buffer[n++] = hex[*c >> 4];
+            buffer[n++] = hex[*c & 15];
+        }
+    }
+    buffer[n] = '\0';
+    return 0;
+}

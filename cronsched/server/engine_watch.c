@@ -1,0 +1,48 @@
+#include "cronsched/server/engine_watch.h"
+
+#include "cronsched/io/log.h"
+
+static void look(struct engine_watch *w, size_t i)
+{
+    const struct engine *engine = w->engines[i];
+    uint64_t now = uv_now(w->timer.loop);
+    struct engine_status status = {0};
+
+    engine->ops->status(engine, &status);
+    if (!status.reachable && !w->since_ms[i])
+        w->since_ms[i] = now;
+    if (!status.reachable && !w->told[i] && now - w->since_ms[i] >= ENGINE_AWAY_MS) {
+        w->told[i] = true;
+        log_event(LOG_WARN, "engine-unreachable", LOG_TEXT("engine", engine->name),
+                  LOG_TEXT("text", status.text));
+    }
+    if (status.reachable) {
+        if (w->told[i])
+            log_event(LOG_NOTE, "engine-back", LOG_TEXT("engine", engine->name),
+                      LOG_INT("away_ms", (int64_t)(now - w->since_ms[i])));
+        w->told[i] = false;
+        w->since_ms[i] = 0;
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct engine_watch *w = timer->data;
+
+    for (size_t i = 0; i < w->count; i++)
+        look(w, i);
+}
+
+void engine_watch_start(struct engine_watch *w, uv_loop_t *loop, struct engine *const *engines, size_t count)
+{
+    *w = (struct engine_watch){.engines = engines, .count = count};
+    uv_timer_init(loop, &w->timer);
+    w->timer.data = w;
+    uv_timer_start(&w->timer, on_timer, 0, ENGINE_WATCH_MS);
+    uv_unref((uv_handle_t *)&w->timer);
+}
+
+void engine_watch_close(struct engine_watch *w)
+{
+    uv_close((uv_handle_t *)&w->timer, NULL);
+}

@@ -1,0 +1,31 @@
+#include "cronsched/server/guarded_clock.h"
+
+static bool far_off(int64_t ms)
+{
+    return ms > GUARDED_CLOCK_JUMP_MS || ms < -GUARDED_CLOCK_JUMP_MS;
+}
+
+int64_t guarded_clock_read(struct guarded_clock *c, int64_t wall_ms, uint64_t boot_ms)
+{
+    int64_t expected = c->wall_ms + (int64_t)(boot_ms - c->boot_ms);
+
+    c->boot_ms = boot_ms;
+    if (c->begun && far_off(wall_ms - expected)) {
+        if (!c->held)
+            c->held_boot_ms = boot_ms;
+        c->held = true;
+        c->jump_ms = wall_ms - expected;
+        c->wall_ms = expected;
+    } else {
+        c->begun = true;
+        c->held = false;
+        c->wall_ms = wall_ms;
+    }
+    return c->wall_ms;
+}
+
+void guarded_clock_compare(struct guarded_clock *c, int64_t offset_ms, uint64_t asked_boot_ms)
+{
+    if (c->held && asked_boot_ms > c->held_boot_ms && !far_off(offset_ms))
+        c->begun = false; /* the next reading is believed */
+}

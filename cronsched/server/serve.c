@@ -1,0 +1,700 @@
+/* `cronsched serve`: the replica. Puts the parts together on one loop: configuration, zones, journal,
+ * history, engines, scheduler, HTTP; and takes them apart again.
+ *
+ * Happy path: read the configuration, open history and journal (both refuse another process), make the
+ * engines, listen, tell systemd, run. SIGTERM or SIGINT: hand the lead over, stop listening, append what this
+ * turn recorded, close the journal (what runs, runs on, and is adopted by the next start), close the engines
+ * and history, leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are the parts'
+ * own: a full disk deposes the scheduler until it is better; nothing here ends the process.
+ */
+#include "cronsched/api/api.h"
+#include "cronsched/cluster/replica.h"
+#include "cronsched/cluster/run_log_copy.h"
+#include "cronsched/command/verbs.h"
+#include "cronsched/config/config.h"
+#include "cronsched/engines/docker/docker.h"
+#include "cronsched/engines/null.h"
+#include "cronsched/engines/process/process.h"
+#include "cronsched/io/log.h"
+#include "cronsched/io/run_log.h"
+#include "cronsched/io/zones.h"
+#include "cronsched/server/engine_watch.h"
+#include "cronsched/server/guarded_clock.h"
+#include "cronsched/server/sd_notify.h"
+#include "cronsched/server/thread_pool.h"
+#include "cronsched/server/webhooks.h"
+#include "jobs/base/text.h"
+#include "jobs/history/store.h"
+#include "jobs/scheduler/scheduler.h"
+#include "jobs/time/zoneinfo.h"
+#include "leader/embedded/embedded.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAKE_MOST_MS          60000 /* the alarm sleeps no longer: against clocks that jump unseen */
+#define HOUSEKEEPING_MS       60000
+#define PRUNE_EVERY_TURNS     10  /* of housekeeping */
+#define LOGS_REMOVED_ATTEMPTS 128 /* of a run whose history goes: more retries than anybody asks for */
+
+struct serve {
+    uv_loop_t loop;
+    struct config config;
+    struct zoneinfo *zones;
+    struct pool pool; /* the history's threads */
+    struct history *history;
+    struct replica *replica;   /* NULL: the journal is the embedded one */
+    struct log_copies *copies; /* NULL likewise; they stand before the history */
+    struct journal *journal;
+    struct scheduler *scheduler;
+    struct scheduler_env env;
+    struct guarded_clock clock; /* of a replica; one that stands alone has nobody to ask */
+    struct engine *engines[CONFIG_ENGINES_MAX];
+    struct engine_watch engine_watch;
+    size_t engine_count;
+    struct scheduler_pool *pools;
+    struct api *api;
+    struct notify *notify;
+    char id[256], cluster_uuid[40];
+    int alarm_fd;
+    uv_poll_t alarm;
+    uv_prepare_t turn;
+    uv_timer_t housekeeping, watchdog;
+    uv_signal_t terminate, interrupt, hangup;
+    unsigned turns;
+    size_t engines_open;
+    bool stopping;
+};
+
+/* ---- the environment of the scheduler ---- */
+
+static struct serve *serve_of(struct scheduler_env *env)
+{
+    return (struct serve *)(void *)((char *)env - offsetof(struct serve, env));
+}
+
+static int64_t read_clock(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t env_wall_ms(struct scheduler_env *env)
+{
+    struct serve *s = serve_of(env);
+    bool held = s->clock.held;
+    int64_t wall_ms = read_clock(CLOCK_REALTIME);
+
+    if (!s->replica)
+        return wall_ms;
+    if (held && s->journal) {
+        const struct replicated_view *v = replicated_view(s->journal);
+
+        guarded_clock_compare(&s->clock, v->offset_ms, v->offset_asked_ms);
+    }
+    wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)read_clock(CLOCK_BOOTTIME));
+    if (s->clock.held && !held)
+        log_event(LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
+                  LOG_TEXT("text",
+                           "the wall clock was set, and ZooKeeper's time does not confirm it: not followed"));
+    if (held && !s->clock.held)
+        log_event(LOG_NOTE, "clock-jump",
+                  LOG_TEXT("text", "the wall clock and ZooKeeper's time agree again"));
+    return wall_ms;
+}
+
+static uint64_t env_random(struct scheduler_env *env)
+{
+    uint64_t value = 0;
+
+    (void)env;
+    if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+        abort(); /* the kernel always has it once it runs */
+    return value;
+}
+
+/* The alarm is on the wall clock, so that fire times are met to the millisecond; when the clock is set it
+ * goes off. */
+static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
+{
+    struct serve *s = serve_of(env);
+    int64_t now = env_wall_ms(env), at = wall_ms < now + WAKE_MOST_MS ? wall_ms : now + WAKE_MOST_MS;
+    struct itimerspec spec = {0};
+
+    at += read_clock(CLOCK_REALTIME) - now; /* the timer goes by the clock as it is set */
+    if (at < 1)
+        at = 1; /* 0 would disarm it */
+    spec.it_value.tv_sec = (time_t)(at / 1000);
+    spec.it_value.tv_nsec = (long)(at % 1000) * 1000000;
+    if (timerfd_settime(s->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &spec, NULL) < 0 &&
+        errno != ECANCELED)
+        abort(); /* a scheduler without an alarm is none */
+}
+
+static void env_log(struct scheduler_env *env, int level, const char *event, const char *job, const char *run,
+                    const char *text)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE};
+
+    (void)env;
+    log_event(levels[level & 3], event, LOG_TEXT("job", job), LOG_TEXT("run", run), LOG_TEXT("text", text));
+}
+
+static void on_alarm(uv_poll_t *poll, int status, int events)
+{
+    struct serve *s = poll->data;
+    uint64_t times;
+
+    (void)status;
+    (void)events;
+    if (read(s->alarm_fd, &times, sizeof(times)) < 0 && errno == ECANCELED)
+        log_event(LOG_WARN, "clock-set",
+                  LOG_TEXT("text", "the wall clock was set; fire times are looked at anew"));
+    scheduler_tick(s->scheduler);
+}
+
+/* Once a turn, before the loop sleeps: what this turn recorded goes to the journal. */
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct serve *s = prepare->data;
+
+    scheduler_flush(s->scheduler);
+}
+
+/* ---- housekeeping ---- */
+
+static void zone_changed(void *arg, const char *name)
+{
+    (void)arg;
+    log_event(LOG_NOTE, "zone-changed", LOG_TEXT("text", name));
+}
+
+static void zones_look(struct serve *s)
+{
+    if (zoneinfo_stale(s->zones)) {
+        int changed = zoneinfo_reload(s->zones, zone_changed, s);
+
+        log_event(LOG_NOTE, "tzdata-reloaded", LOG_TEXT("tzdata", zoneinfo_version(s->zones)),
+                  LOG_INT("zones_changed", changed));
+        scheduler_zones_changed(s->scheduler);
+    }
+}
+
+static void on_housekeeping(uv_timer_t *timer)
+{
+    struct serve *s = timer->data;
+
+    zones_look(s);
+    if (s->turns++ % PRUNE_EVERY_TURNS == 0)
+        scheduler_prune(s->scheduler);
+    scheduler_tick(s->scheduler);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    notify_systemd(NOTIFY_WATCHDOG);
+}
+
+static void history_removed(void *arg, const char *run, const char *job)
+{
+    struct serve *s = arg;
+
+    (void)job;
+    logs_remove(&s->loop, s->config.data_dir, run, LOGS_REMOVED_ATTEMPTS);
+}
+
+static void history_failed(void *arg, const struct error *error)
+{
+    (void)arg;
+    log_event(LOG_ERROR, "history", LOG_TEXT("text", error->text));
+}
+
+/* ---- taking apart ---- */
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void on_pool_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    close_handle((uv_handle_t *)&s->alarm);
+    close_handle((uv_handle_t *)&s->turn);
+    close_handle((uv_handle_t *)&s->housekeeping);
+    close_handle((uv_handle_t *)&s->watchdog);
+    close_handle((uv_handle_t *)&s->terminate);
+    close_handle((uv_handle_t *)&s->interrupt);
+    close_handle((uv_handle_t *)&s->hangup);
+}
+
+static void on_history_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->history = NULL;
+    pool_close(&s->pool, on_pool_closed, s);
+}
+
+static void on_replica_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->replica = NULL;
+    s->history->ops->close(s->history, on_history_closed, s);
+}
+
+static void on_engine_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    if (--s->engines_open > 0)
+        return;
+    if (s->replica)
+        replica_close(s->replica, on_replica_closed, s);
+    else
+        on_replica_closed(s);
+}
+
+static void on_journal_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->journal = NULL;
+    if (s->replica)
+        replica_journal_closed(s->replica);
+    engine_watch_close(&s->engine_watch);
+    s->engines_open = s->engine_count;
+    for (size_t i = 0; i < s->engine_count; i++)
+        s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
+}
+
+static void on_notify_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->notify = NULL;
+    scheduler_flush(s->scheduler);
+    s->journal->ops->close(s->journal, on_journal_closed, s);
+}
+
+static void on_api_closed(void *arg)
+{
+    struct serve *s = arg;
+
+    s->api = NULL;
+    if (s->replica)
+        replica_set_api(s->replica, NULL);
+    notify_close(s->notify, on_notify_closed, s);
+}
+
+static void on_retired(void *arg)
+{
+    struct serve *s = arg;
+
+    api_close(s->api, on_api_closed, s);
+}
+
+static void stop(struct serve *s, const char *why)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    log_event(LOG_NOTE, "stopping", LOG_TEXT("text", why));
+    notify_systemd(NOTIFY_STOPPING);
+    scheduler_stop(s->scheduler);
+    if (s->replica)
+        replica_retire(s->replica, on_retired, s);
+    else
+        on_retired(s);
+}
+
+static void reload(struct serve *s)
+{
+    struct error error = {0};
+
+    zones_look(s);
+    if (api_reload(s->api, &error) < 0)
+        log_event(LOG_ERROR, "reload", LOG_TEXT("text", error.text));
+    else
+        log_event(LOG_NOTE, "reload", LOG_TEXT("text", "tokens and certificates are read again"));
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct serve *s = handle->data;
+
+    if (number == SIGHUP)
+        reload(s);
+    else
+        stop(s,
+             number == SIGTERM ? "SIGTERM: what runs, runs on and is adopted at the next start" : "SIGINT");
+}
+
+/* ---- putting together ---- */
+
+static int make_engine(struct serve *s, const struct config_engine *e, struct error *error)
+{
+    struct engine_host *host = s->replica ? replica_engine_host(s->replica)
+                                          : scheduler_engine_host(s->scheduler);
+    struct engine **ret = &s->engines[s->engine_count];
+    int rc;
+
+    if (strcmp(e->type, "docker") == 0) {
+        struct engine_docker_options o = {.name = e->name,
+                                          .endpoint = e->endpoint,
+                                          .tls_ca = e->tls_ca,
+                                          .tls_cert = e->tls_cert,
+                                          .tls_key = e->tls_key,
+                                          .parallel = e->parallel,
+                                          .max_armed = e->max_armed,
+                                          .data_dir = s->config.data_dir};
+
+        rc = engine_docker_new(ret, &s->loop, &o, host, error);
+    } else if (strcmp(e->type, "process") == 0) {
+        struct engine_process_options o = {.name = e->name,
+                                           .data_dir = s->config.data_dir,
+                                           .parallel = e->parallel,
+                                           .max_armed = e->max_armed};
+
+        rc = engine_process_new(ret, &s->loop, &o, host, error);
+        if (rc == 0 && s->replica)
+            replica_process_engine(s->replica, ret, *ret);
+    } else if (strcmp(e->type, "null") == 0) {
+        struct engine_null_options o = {.name = e->name, .max_armed = e->max_armed};
+
+        rc = engine_null_new(ret, &s->loop, &o, host, error);
+    } else {
+        rc = error_set(error, ERR_UNSUPPORTED, "this build has no engines of type %s", e->type);
+    }
+    if (rc < 0)
+        return error_prefix(error, "engine %s: ", e->name);
+    s->engine_count++;
+    return 0;
+}
+
+static void make_uuid(char ret[37])
+{
+    unsigned char b[16];
+
+    if (getrandom(b, sizeof(b), 0) != sizeof(b))
+        abort();
+    b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562, version 4 */
+    b[8] = (b[8] & 0x3f) | 0x80;
+    snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static int open_history(struct serve *s, struct error *error)
+{
+    char path[LOGS_PATH_MAX];
+    struct store_options o = {
+        .path = path, .pool = &s->pool.table, .removed = history_removed, .failed = history_failed, .arg = s};
+    int rc;
+
+    pool_init(&s->pool, &s->loop);
+    snprintf(path, sizeof(path), "%s/history.db", s->config.data_dir);
+    rc = store_open(&s->history, &o, error);
+    if (rc == 0 && s->config.zookeeper)
+        s->history = log_copies_new(&s->copies, s->history);
+    return rc;
+}
+
+static int open_embedded(struct serve *s, struct error *error)
+{
+    char path[LOGS_PATH_MAX];
+    struct journal_embedded_options o = {.path = path, .cluster = s->cluster_uuid};
+
+    snprintf(path, sizeof(path), "%s/journal.db", s->config.data_dir);
+    return journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
+}
+
+static int open_replicated(struct serve *s, struct error *error)
+{
+    struct replica_options o = {.config = &s->config,
+                                .scheduler = s->scheduler,
+                                .history = s->history,
+                                .copies = s->copies,
+                                .engines = s->engines,
+                                .engine_count = &s->engine_count,
+                                .zones = zoneinfo_source(s->zones),
+                                .id = s->id,
+                                .cluster_uuid = s->cluster_uuid,
+                                .loop = &s->loop};
+    int rc = replica_open(&s->replica, &o, error);
+
+    if (rc == 0)
+        s->journal = replica_journal(s->replica);
+    return rc;
+}
+
+static int open_journal(struct serve *s, struct error *error)
+{
+    int rc = s->config.zookeeper ? open_replicated(s, error) : open_embedded(s, error);
+
+    if (rc == 0)
+        scheduler_set_journal(s->scheduler, s->journal);
+    return rc;
+}
+
+static int make_scheduler(struct serve *s)
+{
+    struct scheduler_options o = {
+        .replica = s->id,
+        .cluster_uuid = s->cluster_uuid,
+        .default_engine = s->config.default_engine,
+        .pool_count = s->config.pool_count,
+        .arm_ahead_ms = 30000,
+        .late_grace_ms = s->config.late_grace_ms,
+        .resolve_within_ms = s->config.resolve_within_ms,
+        .max_state_bytes = s->config.max_state_bytes,
+        .zones = zoneinfo_source(s->zones),
+        .history = s->history,
+        .env = &s->env,
+    };
+
+    s->pools = calloc(s->config.pool_count + 1, sizeof(*s->pools));
+    if (!s->pools)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->config.pool_count; i++)
+        s->pools[i] = (struct scheduler_pool){s->config.pools[i].name, s->config.pools[i].size};
+    o.pools = s->pools;
+    s->env = (struct scheduler_env){env_wall_ms, env_random, env_wake_at, env_log};
+    s->scheduler = scheduler_new(&o);
+    return 0;
+}
+
+static int64_t api_wall_ms(void *arg)
+{
+    return env_wall_ms(&((struct serve *)arg)->env);
+}
+
+static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
+{
+    const struct serve *s = arg;
+
+    *ret_jump_ms = s->clock.jump_ms;
+    return s->clock.held;
+}
+
+static json_t *api_cluster(void *arg)
+{
+    return replica_cluster_json(((struct serve *)arg)->replica);
+}
+
+static bool api_following(void *arg)
+{
+    return replica_following(((struct serve *)arg)->replica);
+}
+
+static int api_step_down(void *arg, struct error *error)
+{
+    return replica_step_down(((struct serve *)arg)->replica, error);
+}
+
+static void api_peer_engine(void *arg, struct http_request *request)
+{
+    replica_peer_engine(((struct serve *)arg)->replica, request);
+}
+
+static void api_forward(void *arg, struct http_request *request)
+{
+    replica_forward(((struct serve *)arg)->replica, request);
+}
+
+static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
+{
+    return replica_log_elsewhere(((struct serve *)arg)->replica, run, attempt, id, over);
+}
+
+static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
+                         bool follow)
+{
+    replica_log_pass(((struct serve *)arg)->replica, request, id, path, follow);
+}
+
+static void api_log(void *arg, int level, const char *event, const char *text)
+{
+    env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
+}
+
+static int start_api(struct serve *s, struct error *error)
+{
+    struct api_options o = {
+        .context = {.scheduler = s->scheduler,
+                    .history = s->history,
+                    .journal = s->journal,
+                    .engines = s->engines,
+                    .engine_count = s->engine_count,
+                    .zones = zoneinfo_source(s->zones),
+                    .data_dir = s->config.data_dir,
+                    .cluster = s->config.cluster,
+                    .replica = s->id,
+                    .advertise = s->config.advertise,
+                    .zookeeper = s->config.zookeeper,
+                    .started_ms = env_wall_ms(&s->env),
+                    .late_grace_ms = s->config.late_grace_ms,
+                    .zones_dir = zones_folder(),
+                    .wall_ms = api_wall_ms,
+                    .log = api_log,
+                    .arg = s},
+        .listen = s->config.listen,
+        .listen_count = s->config.listen_count,
+        .tokens_file = s->config.tokens_file,
+        .tls_cert = s->config.tls_cert,
+        .tls_key = s->config.tls_key,
+        .insecure = s->config.insecure,
+    };
+    int rc;
+
+    if (s->replica) {
+        o.context.cluster_json = api_cluster;
+        o.context.clock_held = api_clock_held;
+        o.context.following = api_following;
+        o.context.step_down = api_step_down;
+        o.context.forward = api_forward;
+        o.context.peer_engine = api_peer_engine;
+        o.context.log_elsewhere = api_log_elsewhere;
+        o.context.log_pass = api_log_pass;
+    }
+    rc = api_start(&s->api, &s->loop, &o, error);
+    if (rc == 0 && s->replica)
+        replica_set_api(s->replica, s->api);
+    return rc;
+}
+
+static void start_handles(struct serve *s)
+{
+    int64_t watchdog_ms = notify_systemd_watchdog_ms();
+
+    uv_poll_init(&s->loop, &s->alarm, s->alarm_fd);
+    s->alarm.data = s->turn.data = s->housekeeping.data = s->watchdog.data = s;
+    s->terminate.data = s->interrupt.data = s->hangup.data = s;
+    uv_poll_start(&s->alarm, UV_READABLE, on_alarm);
+    uv_prepare_init(&s->loop, &s->turn);
+    uv_prepare_start(&s->turn, on_turn);
+    uv_timer_init(&s->loop, &s->housekeeping);
+    uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
+    engine_watch_start(&s->engine_watch, &s->loop, s->engines, s->engine_count);
+    uv_timer_init(&s->loop, &s->watchdog);
+    if (watchdog_ms > 0)
+        uv_timer_start(&s->watchdog, on_watchdog, 0, (uint64_t)watchdog_ms);
+    uv_signal_init(&s->loop, &s->terminate);
+    uv_signal_start(&s->terminate, on_signal, SIGTERM);
+    uv_signal_init(&s->loop, &s->interrupt);
+    uv_signal_start(&s->interrupt, on_signal, SIGINT);
+    uv_signal_init(&s->loop, &s->hangup);
+    uv_signal_start(&s->hangup, on_signal, SIGHUP);
+}
+
+/* Each prepared or running attempt of the process engine holds a descriptor. */
+static void raise_limits(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static int make_data_dir(const char *path, struct error *error)
+{
+    if (mkdir(path, 0750) < 0 && errno != EEXIST)
+        return error_set(error, ERR_IO, "data_dir %s cannot be made: %s", path, strerror(errno));
+    return 0;
+}
+
+/* All that may fail, in order. What it leaves half made the process's end cleans up: nothing has been
+ * promised yet. */
+static int put_together(struct serve *s, struct error *error)
+{
+    int rc;
+
+    rc = make_data_dir(s->config.data_dir, error);
+    rc = rc < 0 ? rc : zones_open(&s->zones, error);
+    rc = rc < 0 ? rc : open_history(s, error);
+    rc = rc < 0 ? rc : make_scheduler(s);
+    rc = rc < 0 ? rc : open_journal(s, error);
+    for (size_t i = 0; i < s->config.engine_count && rc == 0; i++)
+        rc = make_engine(s, &s->config.engines[i], error);
+    if (rc < 0)
+        return rc;
+    scheduler_set_engines(s->scheduler, s->engines, s->engine_count);
+    rc = notify_new(&s->notify, &s->loop, s->scheduler, error);
+    return rc < 0 ? rc : start_api(s, error);
+}
+
+static void name_replica(struct serve *s)
+{
+    if (s->config.replica)
+        snprintf(s->id, sizeof(s->id), "%s", s->config.replica);
+    else if (gethostname(s->id, sizeof(s->id) - 1) < 0)
+        memcpy(s->id, "localhost", sizeof("localhost"));
+}
+
+static int serve(const struct verb_call *call)
+{
+    static struct serve s; /* large, and one a process */
+    struct error error = {0};
+    struct log_options log;
+    int rc = config_load_call(&s.config, call);
+
+    if (rc != EXIT_FINE) {
+        config_release(&s.config);
+        return rc;
+    }
+    log_options_init(&log, s.config.log == CONFIG_LOG_AUTO ? -1 : s.config.log == CONFIG_LOG_JSON);
+    log_open(&log);
+    raise_limits();
+    make_uuid(s.cluster_uuid);
+    name_replica(&s);
+    s.alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (s.alarm_fd < 0 || uv_loop_init(&s.loop) < 0) {
+        error_set(&error, ERR_INTERNAL, "no timer or loop: %s", strerror(errno));
+        return verb_fail(&error);
+    }
+    rc = put_together(&s, &error);
+    if (rc < 0)
+        return verb_fail(&error);
+    start_handles(&s);
+    log_event(LOG_NOTE, "serving", LOG_TEXT("version", CRONSCHED_VERSION),
+              LOG_TEXT("data_dir", s.config.data_dir), LOG_TEXT("tzdata", zoneinfo_version(s.zones)));
+    notify_systemd(NOTIFY_READY);
+    uv_run(&s.loop, UV_RUN_DEFAULT);
+    rc = uv_loop_close(&s.loop);
+    assert(rc == 0);
+    scheduler_free(s.scheduler);
+    zoneinfo_free(s.zones);
+    free(s.pools);
+    close(s.alarm_fd);
+    config_release(&s.config);
+    log_event(LOG_NOTE, "stopped", LOG_TEXT("text", "bye"));
+    log_close();
+    return EXIT_FINE;
+}
+
+const struct verb verb_serve = {
+    .name = "serve",
+    .help = "run a replica: schedule, start and watch runs, answer requests",
+    .text = "Reads its configuration from --config, flags and CRONSCHED_* variables; a flag wins over a "
+            "variable, a "
+            "variable over the file. Without any it keeps everything in one folder and needs nothing else.",
+    .group = VERB_GROUP_SERVER,
+    .options = config_options,
+    .run = serve,
+};

@@ -1,0 +1,80 @@
+#include "cronsched/server/thread_pool.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void on_run(uv_work_t *work)
+{
+    struct pool_item *item = (struct pool_item *)work;
+
+    item->run(item->arg);
+}
+
+static void on_done(uv_work_t *work, int status)
+{
+    struct pool_item *item = (struct pool_item *)work;
+
+    assert(status == 0); /* nobody cancels it */
+    item->used = false;  /* before: done may give the next piece of work */
+    item->done(item->arg);
+}
+
+static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*done)(void *arg), void *arg)
+{
+    struct pool *pool = (struct pool *)table;
+    struct pool_item *item = pool->items;
+
+    while (item->used) {
+        item++;
+        assert(item < pool->items + STORE_WORK_MAX); /* the store keeps to its number */
+    }
+    item->used = true;
+    item->run = run;
+    item->done = done;
+    item->arg = arg;
+    uv_queue_work(pool->loop, &item->work, on_run, on_done);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+
+    pool->wake(pool->wake_arg);
+}
+
+static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+{
+    struct pool *pool = (struct pool *)table;
+
+    pool->wake = wake;
+    pool->wake_arg = arg;
+    if (wake)
+        uv_timer_start(&pool->timer, on_timer, delay_ms, 0);
+    else
+        uv_timer_stop(&pool->timer);
+}
+
+void pool_init(struct pool *pool, uv_loop_t *loop)
+{
+    memset(pool, 0, sizeof(*pool));
+    pool->table = (struct store_pool){pool_run, pool_later};
+    pool->loop = loop;
+    uv_timer_init(loop, &pool->timer);
+    pool->timer.data = pool;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct pool *pool = handle->data;
+
+    pool->closed(pool->closed_arg);
+}
+
+void pool_close(struct pool *pool, void (*done)(void *arg), void *arg)
+{
+    for (size_t i = 0; i < STORE_WORK_MAX; i++)
+        assert(!pool->items[i].used);
+    pool->closed = done;
+    pool->closed_arg = arg;
+    uv_close((uv_handle_t *)&pool->timer, on_closed);
+}

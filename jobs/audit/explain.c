@@ -1,0 +1,469 @@
+#include "jobs/audit/explain.h"
+
+#include "jobs/audit/explain_priv.h"
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define AROUND_MAX      50 /* runs looked at for what the fire time overlapped */
+#define AROUND_TOLD_MAX 3
+#define TEXT_BYTES_MAX  (4 * 1024 * 1024)
+
+/* ---- what to ask history ---- */
+
+void explain_init(struct explain_request *request, const char *job, int64_t at_ms, int64_t now_ms,
+                  int64_t late_grace_ms)
+{
+    *request = (struct explain_request){
+        .job = job, .at_ms = at_ms, .now_ms = now_ms, .late_grace_ms = late_grace_ms};
+    run_id_format(job, at_ms, at_ms % 1000 != 0, request->run);
+}
+
+void explain_query(const struct explain_request *r, enum explain_part part, struct history_query *ret)
+{
+    *ret = (struct history_query){.kind = HISTORY_RECORDS};
+    switch (part) {
+    case EXPLAIN_JOB:
+        ret->job = r->job;
+        ret->kinds = "job,delete,pause,resume";
+        break;
+    case EXPLAIN_PAUSES:
+        ret->kinds = "pause,resume";
+        break;
+    case EXPLAIN_REIGNS:
+        ret->kinds = "epoch";
+        break;
+    case EXPLAIN_RUN:
+        ret->kind = HISTORY_RUN;
+        ret->run = r->run;
+        break;
+    case EXPLAIN_RECORDS:
+        ret->run = r->run;
+        break;
+    case EXPLAIN_SKIPS:
+        ret->kind = HISTORY_SKIPS;
+        ret->job = r->job;
+        ret->since_ms = ret->until_ms = r->at_ms;
+        break;
+    case EXPLAIN_AROUND:
+        ret->kind = HISTORY_RUNS;
+        ret->job = r->job;
+        ret->until_ms = r->at_ms - 1;
+        ret->limit = AROUND_MAX;
+        break;
+    case EXPLAIN_PARTS:
+        assert(false);
+    }
+}
+
+/* ---- lines ---- */
+
+const char *explain_time(int64_t ms, char *buffer, size_t size)
+{
+    return text_format_time(ms, ms % 1000 ? TEXT_TIME_MS : TEXT_TIME_S, buffer, size);
+}
+
+void explain_line(struct explain *e, int64_t time_ms, const char *what, const char *format, ...)
+{
+    size_t at = e->timeless;
+    struct text text;
+    char buffer[TEXT_NUMBER_BUFFER], line[4096];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(line, sizeof(line), format, ap);
+    va_end(ap);
+    text_init(&text, sizeof(line));
+    text_add_bytes(&text, line, text_utf8_check(line, strlen(line))); /* a cut may have split a letter */
+    if (time_ms) {
+        at = json_array_size(e->lines);
+        while (at > e->timeless &&
+               past_time(json_object_get(json_array_get(e->lines, at - 1), "time")) > time_ms)
+            at--;
+    } else {
+        e->timeless++;
+    }
+    json_array_insert_new(
+        e->lines, at,
+        json_pack("{s:o,s:s,s:s}", "time",
+                  time_ms ? json_string(explain_time(time_ms, buffer, sizeof(buffer))) : json_null(), "what",
+                  what, "text", text_str(&text)));
+    text_release(&text);
+}
+
+/* " by NAME", or nothing. */
+static const char *by(const char *name, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s%s", name ? " by " : "", name ? name : "");
+    return buffer;
+}
+
+/* ---- the definition ---- */
+
+static void say_version(struct explain *e)
+{
+    const struct past_version *v = e->version;
+    char buffer[TEXT_NUMBER_BUFFER], who[160];
+
+    explain_line(e, v->time_ms, "job", "version %lld is defined%s, in force for fire times after %s",
+                 (long long)v->number, by(v->by, who, sizeof(who)),
+                 explain_time(v->after_s * 1000, buffer, sizeof(buffer)));
+    if (v->until_s == INT64_MAX)
+        return;
+    explain_time(v->until_s * 1000, buffer, sizeof(buffer));
+    if (v->deleted)
+        explain_line(e, v->until_s * 1000, "job", "the job is deleted%s", by(v->ended_by, who, sizeof(who)));
+    else
+        explain_line(e, v->until_s * 1000, "job", "a newer version takes over");
+}
+
+/* No version is in force: where the time lies among those that there are. */
+static void say_no_version(struct explain *e)
+{
+    const struct past_version *before = NULL, *after = NULL;
+    char buffer[TEXT_NUMBER_BUFFER], who[160];
+
+    for (size_t i = 0; i < e->job->count; i++) {
+        const struct past_version *v = &e->job->versions[i];
+
+        if (e->at_s > v->until_s)
+            before = v;
+        else if (!after)
+            after = v;
+    }
+    if (before)
+        explain_line(e, 0, "job", "it was not defined then: deleted at %s%s",
+                     explain_time(before->until_s * 1000, buffer, sizeof(buffer)),
+                     by(before->ended_by, who, sizeof(who)));
+    if (after)
+        explain_line(e, 0, "job", "%sit was defined at %s%s; fire times up to %s do not count",
+                     before ? "" : "not then: ", explain_time(after->time_ms, buffer, sizeof(buffer)),
+                     by(after->by, who, sizeof(who)), buffer);
+    if (!before && !after)
+        explain_line(e, 0, "job", "its definition is not in this history");
+}
+
+static void say_schedule(struct explain *e)
+{
+    const struct strings *texts = &e->version->job->schedule;
+    char describe[512], local[64];
+    struct text list;
+
+    text_init(&list, 2048);
+    for (size_t i = 0; i < texts->count; i++)
+        text_addf(&list, "%s\"%s\"", i ? ", " : "", texts->items[i]);
+    explain_line(e, 0, "schedule", "%s: %s", text_str(&list),
+                 schedule_describe(e->schedule, describe, sizeof(describe)));
+    text_release(&list);
+    explain_line(e, 0, "zone", "%s in %s", schedule_local(e->schedule, e->at_s, local, sizeof(local)),
+                 schedule_zone(e->schedule));
+}
+
+static void say_fire_time(struct explain *e)
+{
+    static const char *const marks[] = {
+        [SCHEDULE_MOVED] =
+            "its wall time falls into a gap of the zone's clocks; it runs at the end of the gap",
+        [SCHEDULE_FIRST] = "the first pass of a time that the zone's clocks repeat",
+        [SCHEDULE_SECOND] = "the second pass of a time that the zone's clocks repeat",
+    };
+    enum schedule_mark mark = schedule_mark(e->schedule, e->at_s);
+    int64_t jitter_ms = schedule_jitter_ms(e->schedule, e->at_s);
+    char duration[TEXT_NUMBER_BUFFER];
+
+    explain_line(e, 0, "schedule", "it is a fire time");
+    if (mark != SCHEDULE_PLAIN)
+        explain_line(e, 0, "dst", "%s", marks[mark]);
+    if (jitter_ms)
+        explain_line(e, 0, "jitter", "it is released %s later, the same for this fire time ever again",
+                     text_format_duration(jitter_ms, duration, sizeof(duration)));
+}
+
+/* ---- what stood in its way ---- */
+
+static void say_pause(struct explain *e)
+{
+    const struct past_pause *p = past_pause_at(&e->past, e->job, e->request->at_ms);
+    char buffer[TEXT_NUMBER_BUFFER], who[160], until[96] = "";
+
+    if (!p)
+        return;
+    if (p->until_ms)
+        snprintf(until, sizeof(until), " until %s", explain_time(p->until_ms, buffer, sizeof(buffer)));
+    explain_line(e, p->from_ms, "pause", "%s paused%s%s%s%s", p->all ? "all jobs are" : "the job is", until,
+                 by(p->by, who, sizeof(who)), p->reason ? ": " : "", p->reason ? p->reason : "");
+    if (p->to_ms != INT64_MAX)
+        explain_line(e, p->to_ms, "pause", "the pause ends%s", by(p->ended_by, who, sizeof(who)));
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static void say_skips(struct explain *e)
+{
+    json_t *skip;
+    size_t i;
+
+    json_array_foreach(e->answers[EXPLAIN_SKIPS], i, skip)
+    {
+        json_int_t count = json_integer_value(json_object_get(skip, "count"));
+        const char *text = text_of(skip, "text");
+        char range[160] = "";
+
+        if (count > 1)
+            snprintf(range, sizeof(range), "; one of %lld fire times from %.30s to %.30s", (long long)count,
+                     text_of(skip, "from"), text_of(skip, "to"));
+        explain_line(e, past_time(json_object_get(skip, "time")), "skip", "skipped: %s%s%s%s",
+                     text_of(skip, "reason"), *text ? ", " : "", text, range);
+    }
+}
+
+/* Runs of the job that were not ended at the time. */
+static void say_around(struct explain *e)
+{
+    json_t *run;
+    int told = 0;
+    size_t i;
+
+    json_array_foreach(e->answers[EXPLAIN_AROUND], i, run)
+    {
+        int64_t ended_ms = past_time(json_object_get(run, "ended"));
+        const char *state = text_of(run, "state");
+        bool over = strcmp(state, "skipped") == 0 ||
+                    (strcmp(state, "ended") == 0 && ended_ms <= e->request->at_ms);
+
+        if (over || told == AROUND_TOLD_MAX)
+            continue;
+        explain_line(e, 0, "overlap", "%s was not ended then%s%s", text_of(run, "run"),
+                     ended_ms ? ": it ended at " : "", text_of(run, "ended"));
+        told++;
+    }
+}
+
+/* ---- the verdict ---- */
+
+static void give_verdict(json_t *result, const char *verdict, const char *text)
+{
+    json_object_set_new(result, "verdict", json_string(verdict));
+    json_object_set_new(result, "text", json_string(text));
+}
+
+static const char *verdict_sentence(const char *verdict)
+{
+    static const struct {
+        const char *verdict, *sentence;
+    } sentences[] = {
+        {"succeeded", "it succeeded"},
+        {"failed", "it failed"},
+        {"timed-out", "it timed out"},
+        {"killed", "it was killed"},
+        {"lost", "it is lost: how it went cannot be proved"},
+    };
+
+    for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++)
+        if (strcmp(sentences[i].verdict, verdict) == 0)
+            return sentences[i].sentence;
+    return verdict;
+}
+
+static void run_verdict(const json_t *run, json_t *result)
+{
+    const char *verdict = text_of(run, "verdict"), *state = text_of(run, "state");
+    const json_t *code = json_object_get(run, "exit_code");
+    size_t attempts = json_array_size(json_object_get(run, "attempts"));
+    int64_t started = past_time(json_object_get(run, "started")),
+            ended = past_time(json_object_get(run, "ended"));
+    char duration[TEXT_NUMBER_BUFFER];
+    struct text t;
+
+    text_init(&t, 4096);
+    if (!*verdict) {
+        text_addf(&t, "it has not ended: %s", state);
+    } else if (strcmp(state, "skipped") == 0) {
+        text_addf(&t, "it was skipped: %s", verdict);
+    } else {
+        text_add(&t, verdict_sentence(verdict));
+        if (json_is_integer(code))
+            text_addf(&t, ", exit code %" JSON_INTEGER_FORMAT, json_integer_value(code));
+        if (started && ended >= started)
+            text_addf(&t, ", after %s", text_format_duration(ended - started, duration, sizeof(duration)));
+        if (attempts > 1)
+            text_addf(&t, ", in %zu attempts", attempts);
+    }
+    if (*text_of(run, "text"))
+        text_addf(&t, " (%s)", text_of(run, "text"));
+    give_verdict(result, *verdict ? verdict : "open", text_str(&t));
+    text_release(&t);
+}
+
+/* A fire time without a run and without a skip. */
+static void bare_verdict(struct explain *e, json_t *result)
+{
+    const struct explain_request *r = e->request;
+    const struct past_pause *p = past_pause_at(&e->past, e->job, r->at_ms);
+    int64_t due_ms = r->at_ms + schedule_jitter_ms(e->schedule, e->at_s);
+
+    if (due_ms > r->now_ms)
+        give_verdict(result, "open",
+                     json_array_size(e->answers[EXPLAIN_RECORDS]) ? "it is prepared, and not due yet"
+                                                                  : "it is not due yet");
+    else if (due_ms + r->late_grace_ms >= r->now_ms)
+        give_verdict(result, "open", "it is due now, and nothing is decided yet");
+    else if (p && p->to_ms == INT64_MAX && e->version->until_s == INT64_MAX)
+        give_verdict(result, "open", "it waits for the end of the pause, which will skip it");
+    else
+        give_verdict(result, "unaccounted", "nothing says what became of it: no run and no skip is recorded");
+}
+
+static void verdict(struct explain *e, json_t *result)
+{
+    const json_t *run = e->answers[EXPLAIN_RUN], *skip = json_array_get(e->answers[EXPLAIN_SKIPS], 0);
+    char text[256];
+
+    if (json_is_object(run)) {
+        run_verdict(run, result);
+    } else if (e->is_fire_time && skip) {
+        snprintf(text, sizeof(text), "it was skipped: %.64s", text_of(skip, "reason"));
+        give_verdict(result, text_of(skip, "reason"), text);
+    } else if (!e->version) {
+        give_verdict(result, "not-defined", "the job was not defined then");
+    } else if (!e->is_fire_time) {
+        give_verdict(result, "not-a-fire-time", "it is not a fire time of the job");
+    } else {
+        bare_verdict(e, result);
+    }
+}
+
+/* ---- together ---- */
+
+static json_t *time_or_null(int64_t at_s)
+{
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    if (at_s == SCHEDULE_NEVER || at_s == INT64_MIN)
+        return json_null();
+    return json_string(text_format_time(at_s * 1000, TEXT_TIME_S, buffer, sizeof(buffer)));
+}
+
+static void set_nearest(struct explain *e, json_t *result)
+{
+    int64_t before = INT64_MIN, after = SCHEDULE_NEVER;
+
+    if (e->schedule) {
+        before = schedule_prev(e->schedule, e->at_s + (e->request->at_ms % 1000 != 0));
+        after = schedule_next(e->schedule, e->at_s);
+    }
+    json_object_set_new(result, "previous", time_or_null(before));
+    json_object_set_new(result, "next", time_or_null(after));
+}
+
+static void say_definition(struct explain *e)
+{
+    if (!e->version) {
+        say_no_version(e);
+        return;
+    }
+    say_version(e);
+    if (e->schedule)
+        say_schedule(e);
+    if (e->is_fire_time)
+        say_fire_time(e);
+    else
+        explain_why_not(e);
+}
+
+/* Of the records of pauses only those for all jobs: the job's own are in the other answer. */
+static json_t *pauses_of_all(const json_t *records)
+{
+    json_t *list = json_array(), *item;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)records, i,
+                       item) if (!json_object_get(json_object_get(item, "record"), "job"))
+        json_array_append(list, item);
+    return list;
+}
+
+/* The verdict is as old as what it follows from, not as the question. */
+static bool is_decided(const struct explain *e)
+{
+    return *text_of(e->answers[EXPLAIN_RUN], "verdict") && e->last_ms;
+}
+
+static void build(struct explain *e, json_t *result)
+{
+    char time[TEXT_NUMBER_BUFFER];
+
+    say_definition(e);
+    if (e->is_fire_time) {
+        say_pause(e);
+        say_skips(e);
+        say_around(e);
+    }
+    explain_records(e);
+    json_object_set_new(result, "job", json_string(e->request->job));
+    json_object_set_new(result, "time", json_string(explain_time(e->request->at_ms, time, sizeof(time))));
+    json_object_set_new(result, "run",
+                        json_is_object(e->answers[EXPLAIN_RUN]) ? json_string(e->request->run) : json_null());
+    json_object_set_new(result, "is_fire_time", json_boolean(e->is_fire_time));
+    verdict(e, result);
+    set_nearest(e, result);
+    explain_line(e, is_decided(e) ? e->last_ms : e->request->now_ms, "verdict", "%s",
+                 text_of(result, "text"));
+    json_object_set(result, "lines", e->lines);
+}
+
+int explain_build(const struct explain_request *request, json_t *const answers[EXPLAIN_PARTS],
+                  struct zone_source *zones, json_t **ret, struct error *error)
+{
+    struct explain e = {.request = request, .answers = answers, .zones = zones};
+    json_t *pauses = pauses_of_all(answers[EXPLAIN_PAUSES]);
+    int rc = 0;
+
+    past_init(&e.past);
+    past_add(&e.past, answers[EXPLAIN_JOB]);
+    past_add(&e.past, pauses);
+    json_decref(pauses);
+    e.job = past_job(&e.past, request->job);
+    if (!e.job) {
+        rc = error_set(error, ERR_NOT_FOUND, "history knows of no job %.100s", request->job);
+    } else {
+        e.lines = json_array();
+        e.at_s = request->at_ms >= 0 ? request->at_ms / 1000 : (request->at_ms - 999) / 1000;
+        /* a run triggered in the second of its job's definition is of that version */
+        e.version = past_version_at(e.job, e.at_s + (request->at_ms % 1000 != 0));
+        if (e.version && past_compile(e.job, e.version, zones) == 0)
+            e.schedule = e.version->schedule;
+        e.is_fire_time = e.schedule && request->at_ms % 1000 == 0 && schedule_match(e.schedule, e.at_s);
+        *ret = json_object();
+        build(&e, *ret);
+    }
+    json_decref(e.lines);
+    past_release(&e.past);
+    return rc;
+}
+
+char *explain_text(const json_t *explained)
+{
+    json_t *line;
+    struct text t;
+    size_t i;
+
+    text_init(&t, TEXT_BYTES_MAX);
+    text_addf(&t, "%s at %s: %s\n", text_of(explained, "job"), text_of(explained, "time"),
+              text_of(explained, "text"));
+    json_array_foreach(json_object_get(explained, "lines"), i, line) text_addf(
+        &t, "  %-24s  %-9s  %s\n", text_of(line, "time"), text_of(line, "what"), text_of(line, "text"));
+    if (!json_is_true(json_object_get(explained, "is_fire_time")))
+        text_addf(&t, "  nearest fire times: %s before, %s after\n",
+                  *text_of(explained, "previous") ? text_of(explained, "previous") : "none",
+                  *text_of(explained, "next") ? text_of(explained, "next") : "none");
+    return text_take(&t);
+}

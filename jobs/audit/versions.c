@@ -1,0 +1,245 @@
+#include "jobs/audit/versions.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+
+static const char *text_of(const json_t *record, const char *key)
+{
+    return json_string_value(json_object_get(record, key));
+}
+
+static int64_t int_of(const json_t *record, const char *key)
+{
+    return json_integer_value(json_object_get(record, key)); /* 0 when it is absent */
+}
+
+int64_t past_time(const json_t *time)
+{
+    int64_t ms = 0;
+
+    if (json_is_integer(time))
+        return json_integer_value(time);
+    if (json_is_string(time))
+        text_parse_time(json_string_value(time), &ms, NULL);
+    return ms;
+}
+
+static int64_t floor_s(int64_t ms)
+{
+    return ms >= 0 ? ms / 1000 : (ms - 999) / 1000;
+}
+
+/* ---- pauses ---- */
+
+static void pause_end(struct past_pauses *pauses, int64_t time_ms, const char *by)
+{
+    struct past_pause *last = pauses->count ? &pauses->items[pauses->count - 1] : NULL;
+
+    if (last && last->to_ms == INT64_MAX) {
+        /* one that expired is resumed a little later, by a record that says so */
+        last->to_ms = last->until_ms && last->until_ms < time_ms ? last->until_ms : time_ms;
+        last->ended_by = by;
+    }
+}
+
+static void pause_begin(struct past_pauses *pauses, const struct past_pause *pause)
+{
+    pause_end(pauses, pause->from_ms, pause->by); /* pausing again gives another end or reason */
+    pauses->items = alloc_resize(pauses->items, (pauses->count + 1) * sizeof(*pause));
+    pauses->items[pauses->count++] = *pause;
+}
+
+static const struct past_pause *pause_find(const struct past_pauses *pauses, int64_t at_ms)
+{
+    for (size_t i = pauses->count; i-- > 0;) {
+        const struct past_pause *p = &pauses->items[i];
+
+        if (at_ms >= p->from_ms && at_ms < p->to_ms && (!p->until_ms || at_ms < p->until_ms))
+            return p;
+    }
+    return NULL;
+}
+
+const struct past_pause *past_pause_at(const struct past *past, const struct past_job *job, int64_t at_ms)
+{
+    const struct past_pause *p = pause_find(&job->pauses, at_ms);
+
+    return p ? p : pause_find(&past->pauses, at_ms);
+}
+
+/* ---- records ---- */
+
+static struct past_job *job_get(struct past *past, const char *name)
+{
+    struct past_job *job = past_job(past, name);
+
+    if (!job) {
+        job = alloc_zero(sizeof(*job));
+        job->name = alloc_text(name);
+        HASH_ADD_KEYPTR(by_name, past->jobs, job->name, strlen(name), job);
+    }
+    return job;
+}
+
+static struct past_version *version_last(struct past_job *job)
+{
+    return job->count ? &job->versions[job->count - 1] : NULL;
+}
+
+/* As the fold has it: a definition pauses and resumes only where its word changes. */
+static void follow_definition(struct past_job *job, const struct past_version *before, const json_t *record,
+                              int64_t time_ms)
+{
+    bool was = before && !before->deleted && json_is_true(json_object_get(before->def, "paused"));
+    bool is = json_is_true(json_object_get(json_object_get(record, "def"), "paused"));
+
+    if (is && !was)
+        pause_begin(&job->pauses, &(struct past_pause){.from_ms = time_ms,
+                                                       .to_ms = INT64_MAX,
+                                                       .reason = "paused in its file",
+                                                       .by = text_of(record, "by")});
+    else if (was && !is)
+        pause_end(&job->pauses, time_ms, text_of(record, "by"));
+}
+
+static void add_version(struct past_job *job, json_t *record, int64_t time_ms)
+{
+    struct past_version *last = version_last(job);
+    int64_t cursor_s = floor_s(int_of(record, "cursor"));
+    struct past_version v = {
+        .number = int_of(record, "version"),
+        .after_s = cursor_s,
+        .until_s = INT64_MAX,
+        .time_ms = time_ms,
+        .by = text_of(record, "by"),
+        .def = json_object_get(record, "def"),
+        .seed = int_of(record, "seed"),
+        .anchor_ms = int_of(record, "anchor"),
+    };
+
+    follow_definition(job, last, record, time_ms);
+    if (last && !last->deleted)
+        last->until_s = cursor_s;
+    if (last && v.after_s < last->until_s)
+        v.after_s = last->until_s; /* a re-created job begins after its tombstone */
+    job->versions = alloc_resize(job->versions, (job->count + 1) * sizeof(v));
+    job->versions[job->count++] = v;
+}
+
+static void end_version(struct past_job *job, const json_t *record, int64_t time_ms)
+{
+    struct past_version *last = version_last(job);
+
+    if (!last || last->deleted)
+        return;
+    last->until_s = floor_s(time_ms) > last->after_s ? floor_s(time_ms) : last->after_s;
+    last->deleted = true;
+    last->ended_by = text_of(record, "by");
+    pause_end(&job->pauses, time_ms, last->ended_by);
+}
+
+static void add_pause(struct past *past, const json_t *record, int64_t time_ms)
+{
+    const char *name = text_of(record, "job");
+    struct past_pause pause = {
+        .from_ms = time_ms,
+        .to_ms = INT64_MAX,
+        .until_ms = int_of(record, "until"),
+        .reason = text_of(record, "reason"),
+        .by = text_of(record, "by"),
+        .all = !name,
+    };
+
+    pause_begin(name ? &job_get(past, name)->pauses : &past->pauses, &pause);
+}
+
+static void end_pause(struct past *past, const json_t *record, int64_t time_ms)
+{
+    const char *name = text_of(record, "job");
+
+    pause_end(name ? &job_get(past, name)->pauses : &past->pauses, time_ms, text_of(record, "by"));
+}
+
+static void add_record(struct past *past, const json_t *item)
+{
+    const char *kind = text_of(item, "kind");
+    json_t *record = json_object_get(item, "record");
+    const char *name = text_of(record, "job");
+    int64_t time_ms = past_time(json_object_get(item, "time"));
+
+    if (!kind || !record)
+        return;
+    if (strcmp(kind, "job") == 0 && name)
+        add_version(job_get(past, name), record, time_ms);
+    else if (strcmp(kind, "delete") == 0 && name)
+        end_version(job_get(past, name), record, time_ms);
+    else if (strcmp(kind, "pause") == 0)
+        add_pause(past, record, time_ms);
+    else if (strcmp(kind, "resume") == 0)
+        end_pause(past, record, time_ms);
+    else if (strcmp(kind, "tzdata") == 0) {
+        past->tzdata_ms = time_ms;
+        past->tzdata = text_of(record, "tzdata");
+    }
+}
+
+void past_init(struct past *past)
+{
+    *past = (struct past){.records = json_array()};
+}
+
+void past_add(struct past *past, json_t *records)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_append(past->records, records); /* what the versions point into */
+    json_array_foreach(records, i, item) add_record(past, item);
+}
+
+void past_release(struct past *past)
+{
+    struct past_job *job, *next;
+
+    HASH_ITER(by_name, past->jobs, job, next)
+    {
+        HASH_DELETE(by_name, past->jobs, job);
+        for (size_t i = 0; i < job->count; i++) {
+            schedule_free(job->versions[i].schedule);
+            job_unref(job->versions[i].job);
+        }
+        free(job->versions);
+        free(job->pauses.items);
+        free(job->name);
+        free(job);
+    }
+    free(past->pauses.items);
+    json_decref(past->records);
+    *past = (struct past){0};
+}
+
+struct past_job *past_job(const struct past *past, const char *name)
+{
+    struct past_job *job;
+
+    HASH_FIND(by_name, past->jobs, name, strlen(name), job);
+    return job;
+}
+
+struct past_version *past_version_at(const struct past_job *job, int64_t at_s)
+{
+    for (size_t i = job->count; i-- > 0;)
+        if (at_s > job->versions[i].after_s && at_s <= job->versions[i].until_s)
+            return &job->versions[i];
+    return NULL;
+}
+
+int past_compile(const struct past_job *job, struct past_version *v, struct zone_source *zones)
+{
+    if (v->compiled)
+        return v->broken.code;
+    v->compiled = true;
+    if (job_from_json(&v->job, job->name, v->def, zones, &v->broken) == 0)
+        job_compile(v->job, (uint64_t)v->seed, v->anchor_ms / 1000, zones, &v->schedule, &v->broken);
+    return v->broken.code;
+}

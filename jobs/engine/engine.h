@@ -1,0 +1,129 @@
+/* Engines: where attempts execute. This is the table that docker, swarm, kubernetes, process and the
+ * simulator's engines implement; the scheduler sees nothing else of them.
+ *
+ * The scheduler submits requests; each is answered later, from the loop, never from within submit. Requests
+ * of different attempts are independent; for one attempt the scheduler has one request under way at a time,
+ * except that STOP may be submitted while WATCH is. An engine bounds how many calls it has in flight itself
+ * and queues the rest. One thread: the loop's.
+ *
+ *   PREPARE  make the attempt exist, not running, under the given name. The same request may be submitted
+ *            again (after UNREACHABLE) and finds what the first one made.
+ *            -> PREPARED(id, boot)
+ *             | REFUSED(text, exit_code): provably nothing was started, and trying again will not help: no
+ *               such image
+ *             | UNREACHABLE(text): try again later
+ *   RELEASE  send the ONE start request for this id.
+ *            -> STARTED(at)
+ *             | REFUSED(text, exit_code): 127, 126
+ *             | UNKNOWN(text): reply lost; the scheduler fences
+ *             | UNREACHABLE(text): certainly not sent; may be released again
+ *   FENCE    settle whether a prepared id ever ran, and make sure that nobody can start it any more unless
+ *            it has.
+ *            Done again it comes to the same: what proves NEVER_RAN stays until DISCARD.
+ *            -> STARTED(started_at): it ran or runs; the scheduler watches next
+ *             | ENDED(started_at, at, exit_code): it ran and is gone
+ *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
+ *   WATCH    follow a started one to its end, over reconnects. Logs are kept (logs.h) before the end is
+ *            answered.
+ *            -> any number of UNREACHABLE(text) and STARTED (alive again), then
+ *               ENDED(at, exit_code, cause, text) | UNKNOWN(text): gone without evidence
+ *   STOP     ask it to end: the stop signal, after stop_grace the kill.
+ *            -> DONE | UNREACHABLE; the end comes by WATCH
+ *   DISCARD  remove a prepared one that by the journal is revoked, or never ran.
+ *            -> DONE | UNREACHABLE: the sweep finds it later
+ *
+ * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the
+ * journal no longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above
+ * host->epoch.
+ */
+#pragma once
+
+#include "jobs/base/error.h"
+#include "jobs/definition/job.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum engine_op { ENGINE_PREPARE, ENGINE_RELEASE, ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_DISCARD };
+
+enum engine_event {
+    ENGINE_PREPARED,
+    ENGINE_STARTED,
+    ENGINE_ENDED,
+    ENGINE_NEVER_RAN,
+    ENGINE_REFUSED,
+    ENGINE_UNKNOWN,
+    ENGINE_UNREACHABLE,
+    ENGINE_DONE
+};
+
+/* All borrowed for the time of the call; the engine copies what it keeps (job_ref for the job). */
+struct engine_request {
+    uint64_t ticket;                   /* comes back in each answer */
+    const struct job *job;             /* frozen definition; never NULL */
+    const char *run;                   /* run id */
+    int attempt, try;                  /* both from 1 */
+    int64_t epoch;                     /* of the ARM */
+    const char *name;                  /* "cs-" + hex: the object's name */
+    const char *id;                    /* all but PREPARE: what PREPARED answered */
+    const char *boot;                  /* FENCE: host identity at prepare; NULL when not known */
+    bool may_have_run;                 /* FENCE: a release may have been sent (by anyone) */
+    const char *cause;                 /* schedule, manual, after, backfill, ... */
+    int64_t fire_ms, previous_fire_ms; /* previous: 0 when there is none */
+    const json_t *params;              /* object of strings, or NULL */
+};
+
+struct engine_answer {
+    uint64_t ticket;
+    enum engine_event event;
+    const char *id, *boot; /* PREPARED */
+    int64_t started_ms;    /* STARTED, ENDED: UTC by the engine; 0: not known */
+    int64_t at_ms;         /* ENDED: when */
+    int exit_code;         /* ENDED, REFUSED; -1: not known */
+    const char *cause;     /* ENDED: "exit", "signal", "oom", "engine" */
+    const char *text;      /* error, evidence, remark; NULL: none */
+};
+
+struct engine;
+
+/* What an engine's owner provides; outlives the engine. */
+struct engine_host {
+    void (*answer)(struct engine_host *host, const struct engine_answer *answer);
+    /* The sweep asks: must this object stay? */
+    bool (*keep)(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id);
+    int64_t (*now_ms)(struct engine_host *host); /* wall clock */
+    int64_t (*epoch)(struct engine_host *host);  /* mine while I lead; 0 otherwise: then nothing is swept */
+    const char *(*cluster)(struct engine_host *host); /* the cluster's uuid */
+    /* What could not be reached answers again (engine NULL: any of them may): nobody waits for it any longer.
+     * Requests come at once, from within. */
+    void (*back)(struct engine_host *host, const struct engine *engine);
+};
+
+struct engine_status {
+    bool reachable;
+    char text[256]; /* version, or what is wrong */
+    int queued, in_flight, watched;
+};
+
+struct engine {
+    const struct engine_ops *ops;
+    const char *name; /* as in the configuration */
+    const char *type; /* docker, process, ... */
+    int max_armed;    /* attempts prepared ahead at most */
+    bool hands_over;  /* what is prepared outlives its leader, and can be released by the next one */
+};
+
+struct engine_ops {
+    /* Pure: what of this job the engine cannot honour; the first such thing in *error. Asked at apply. */
+    int (*check)(const struct engine *engine, const struct job *job, struct error *error);
+    void (*submit)(struct engine *engine, enum engine_op op, const struct engine_request *request);
+    /* Forget all requests without answering them: the reign is over. What runs, runs on. */
+    void (*abandon)(struct engine *engine);
+    void (*status)(const struct engine *engine, struct engine_status *ret);
+    /* Releases everything; `done` is called once, from the loop. */
+    void (*close)(struct engine *engine, void (*done)(void *arg), void *arg);
+};
+
+const char *engine_op_name(enum engine_op op);
+const char *engine_event_name(enum engine_event event);

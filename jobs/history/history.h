@@ -1,0 +1,108 @@
+/* History: what happened, kept for people. Fed with what each durable batch changed; asked by runs, explain,
+ * audit. It decides nothing: losing it loses no job, no cursor and no run that is not ended. A table of
+ * functions, so that the simulator can do without SQLite; jobs/history/store.c is the real one.
+ *
+ * Writes are queued and written off the loop, several batches in one transaction together with the applied
+ * index; a query sees every write queued before it. Results are JSON in the shapes of the design's section 8.
+ */
+#pragma once
+
+#include "jobs/base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HISTORY_ROWS_MAX 10000 /* rows that one query answers at most */
+
+/* A run as it stands after a batch (the row is replaced as a whole), or a fire time that was passed over as a
+ * run of its own (state "skipped"). */
+struct history_run {
+    char *run, *job;
+    int64_t at_ms; /* the instant in the run's id: the order of listings */
+    int64_t fire_ms;
+    char *state, *verdict;        /* verdict NULL until there is one */
+    int64_t started_ms, ended_ms; /* 0: not yet */
+    char *json;                   /* the run in the shape of `runs` */
+};
+
+/* A range of fire times passed over for one reason. A single one is a range with from == to. */
+struct history_skip {
+    char *job;
+    int64_t from_ms, to_ms; /* first and last fire time skipped, inclusive */
+    int64_t count;
+    char *reason, *text;
+    int64_t time_ms; /* when it was decided */
+};
+
+/* A journal record, kept as it is for explain, audit and the audit log. */
+struct history_record {
+    char *kind, *job, *run; /* job and run NULL where the record has none */
+    char *json;
+};
+
+/* What one batch changed. All of it is owned by the write; history_write_free releases. */
+struct history_write {
+    uint64_t index;
+    int64_t epoch, time_ms;
+    struct history_run *runs;
+    size_t run_count;
+    struct history_skip *skips;
+    size_t skip_count;
+    struct history_record *records;
+    size_t record_count;
+    struct history_write *next; /* the store's queue */
+};
+void history_write_free(struct history_write *write);
+
+enum history_query_kind {
+    HISTORY_RUNS,    /* array of runs (their json), newest first; job, state, verdict, since, until, limit */
+    HISTORY_RUN,     /* one run or null */
+    HISTORY_SKIPS,   /* array of {"job","from","to","count","reason","text","time"} overlapping [since, until]
+                      */
+    HISTORY_RECORDS, /* array of {"index","seq","time","kind","record":{...}}, oldest first; job, run, since,
+                        until */
+    HISTORY_GAP,     /* {"first","last"}: batches that were never seen, the newest such gap that begins below
+                        `first` (0: of all); or null */
+    HISTORY_COPY,    /* what is left of batches first to last, for another replica's `fill`, as much of it as
+                        fits; null: some of it is missing here, too */
+    HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
+                        delete,    pause and resume records up to until]}: all that audit.c needs; not cut at
+                        HISTORY_ROWS_MAX */
+};
+
+struct history_query {
+    enum history_query_kind kind;
+    const char *job, *run, *state, *verdict; /* NULL: any; borrowed during the call */
+    const char *kinds;                       /* RECORDS: comma-separated record kinds, NULL: any */
+    int64_t since_ms, until_ms;              /* 0: unbounded; runs: by at_ms; records: by time */
+    int limit;                               /* 0: HISTORY_ROWS_MAX */
+    uint64_t first, last;                    /* COPY, GAP */
+};
+
+struct history;
+struct history_ops {
+    void (*write)(struct history *history, struct history_write *write); /* takes ownership */
+    /* The answer comes once, from the loop; result is a new reference for the callback, NULL with error set.
+     */
+    void (*query)(struct history *history, const struct history_query *query,
+                  void (*answer)(void *arg, json_t *result, const struct error *error), void *arg);
+    /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing.
+     * The run ids removed are told to `removed` (so that their logs can go), from the loop. */
+    void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
+    uint64_t (*applied)(const struct history *history); /* index written durably */
+    /* Takes in what another replica's COPY answered, into the gap that begins there. One at a time; `done` is
+     * called once, from the loop: ERR_CORRUPT: the page makes no sense; ERR_NOT_FOUND: there is no such gap.
+     * Takes the reference. */
+    void (*fill)(struct history *history, json_t *page, void (*done)(void *arg, const struct error *error),
+                 void *arg);
+    void (*close)(struct history *history, void (*done)(void *arg), void *arg);
+};
+struct history {
+    const struct history_ops *ops;
+    void (*removed)(void *arg, const char *run, const char *job);
+    void (*failed)(void *arg,
+                   const struct error *error); /* disk full and the like; the write is kept and retried */
+    void *arg;
+};

@@ -1,0 +1,417 @@
+/* The queries of the history: SQL in, JSON out. On the reader's connection, off the loop. */
+#include "jobs/base/text.h"
+#include "jobs/history/store.h"
+#include "jobs/history/store_db.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONDITIONS_MAX  8
+#define KINDS_MAX       16
+#define BUSY_TIMEOUT_MS 10000
+
+int store_reader_open(sqlite3 **ret, const char *path, struct error *error)
+{
+    int rc = db_open(ret, path, false, error);
+
+    if (rc == 0) {
+        sqlite3_busy_timeout(*ret, BUSY_TIMEOUT_MS);
+        sqlite3_exec(*ret, "PRAGMA query_only = 1", NULL, NULL, NULL);
+    }
+    return rc;
+}
+
+/* ---- a statement built from the conditions that a query has ---- */
+
+struct value {
+    const char *text; /* NULL: the number */
+    int64_t number;
+};
+
+struct select {
+    struct text sql;
+    struct value values[CONDITIONS_MAX + KINDS_MAX];
+    size_t count;
+    bool has_where;
+};
+
+static void select_init(struct select *s, const char *sql)
+{
+    *s = (struct select){0};
+    text_init(&s->sql, 4096);
+    text_add(&s->sql, sql);
+}
+
+static void select_where(struct select *s, const char *condition)
+{
+    text_add(&s->sql, s->has_where ? " AND " : " WHERE ");
+    text_add(&s->sql, condition);
+    s->has_where = true;
+}
+
+static void select_text(struct select *s, const char *condition, const char *value)
+{
+    if (!value)
+        return;
+    select_where(s, condition);
+    s->values[s->count++].text = value;
+}
+
+static void select_int(struct select *s, const char *condition, int64_t value)
+{
+    select_where(s, condition);
+    s->values[s->count++].number = value;
+}
+
+/* A bound of time; 0 is none. */
+static void select_bound(struct select *s, const char *condition, int64_t value)
+{
+    if (value)
+        select_int(s, condition, value);
+}
+
+/* kind IN (...) from "fire,skipped". */
+static int select_kinds(struct select *s, const char *kinds, char *copy, size_t size, struct error *error)
+{
+    char *rest = copy, *kind;
+
+    if (!kinds)
+        return 0;
+    if (snprintf(copy, size, "%s", kinds) >= (int)size)
+        return error_set(error, ERR_INVALID, "kinds: too long");
+    select_where(s, "kind IN (");
+    for (int n = 0; (kind = strsep(&rest, ",")); n++) {
+        if (n == KINDS_MAX)
+            return error_set(error, ERR_INVALID, "kinds: more than %d", KINDS_MAX);
+        text_add(&s->sql, n ? ",?" : "?");
+        s->values[s->count++].text = kind;
+    }
+    text_add(&s->sql, ")");
+    return 0;
+}
+
+static int select_prepare(struct select *s, sqlite3 *db, const char *tail, sqlite3_stmt **ret,
+                          struct error *error)
+{
+    int rc;
+
+    text_add(&s->sql, tail);
+    assert(s->count <= sizeof(s->values) / sizeof(s->values[0]));
+    rc = s->sql.failed ? error_set(error, s->sql.failed, "history: %s", error_text(s->sql.failed))
+                       : db_prepare(db, text_str(&s->sql), ret, error);
+    for (size_t i = 0; rc == 0 && i < s->count; i++) {
+        if (s->values[i].text)
+            db_bind_text(*ret, (int)i + 1, s->values[i].text);
+        else
+            sqlite3_bind_int64(*ret, (int)i + 1, s->values[i].number);
+    }
+    text_release(&s->sql);
+    return rc;
+}
+
+/* ---- rows to JSON ---- */
+
+typedef json_t *row_json(sqlite3_stmt *row);
+
+/* Appends a row's JSON for every row; finalizes. `left` counts down over several calls. */
+static int rows_collect(sqlite3 *db, sqlite3_stmt *stmt, row_json *to_json, json_t *array, int64_t *left,
+                        struct error *error)
+{
+    int step, rc = 0;
+
+    while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        if (step != SQLITE_ROW)
+            rc = db_error(db, "read", error);
+        else if ((*left)-- <= 0)
+            rc = error_set(error, ERR_LIMIT, "more than %d rows; ask for less time", STORE_AUDIT_ROWS_MAX);
+        else if (json_array_append_new(array, to_json(stmt)) < 0)
+            rc = error_set(error, ERR_CORRUPT, "a row of the history cannot be read");
+    }
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+static const char *column(sqlite3_stmt *row, int i)
+{
+    const char *text = (const char *)sqlite3_column_text(row, i);
+
+    return text ? text : "";
+}
+
+static json_t *column_text(sqlite3_stmt *row, int i)
+{
+    return sqlite3_column_type(row, i) == SQLITE_NULL ? json_null() : json_string(column(row, i));
+}
+
+static json_t *column_time(sqlite3_stmt *row, int i, enum text_time form)
+{
+    char buffer[TEXT_NUMBER_BUFFER];
+
+    return json_string(text_format_time(sqlite3_column_int64(row, i), form, buffer, sizeof(buffer)));
+}
+
+static json_t *column_json(sqlite3_stmt *row, int i)
+{
+    return json_loadb(column(row, i), (size_t)sqlite3_column_bytes(row, i), 0, NULL);
+}
+
+static json_t *whole_json(sqlite3_stmt *row)
+{
+    return column_json(row, 0);
+}
+
+static json_t *skip_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:o,s:o,s:I,s:s,s:s,s:o}", "job", column(row, 0), "from",
+                     column_time(row, 1, TEXT_TIME_S), "to", column_time(row, 2, TEXT_TIME_S), "count",
+                     (json_int_t)sqlite3_column_int64(row, 3), "reason", column(row, 4), "text",
+                     column(row, 5), "time", column_time(row, 6, TEXT_TIME_MS));
+}
+
+/* columns idx, seq, time, epoch, kind, json */
+static json_t *record_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:I,s:I,s:o,s:I,s:s,s:o}", "index", (json_int_t)sqlite3_column_int64(row, 0), "seq",
+                     (json_int_t)sqlite3_column_int64(row, 1), "time", column_time(row, 2, TEXT_TIME_MS),
+                     "epoch", (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record",
+                     column_json(row, 5));
+}
+
+static json_t *audit_run_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:o}", "run", column(row, 0), "job", column(row, 1), "at",
+                     (json_int_t)sqlite3_column_int64(row, 2), "fire",
+                     (json_int_t)sqlite3_column_int64(row, 3), "state", column(row, 4), "verdict",
+                     column_text(row, 5), "cause", column_text(row, 6));
+}
+
+static json_t *audit_skip_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:I,s:I,s:I,s:s,s:s,s:I}", "job", column(row, 0), "from",
+                     (json_int_t)sqlite3_column_int64(row, 1), "to", (json_int_t)sqlite3_column_int64(row, 2),
+                     "count", (json_int_t)sqlite3_column_int64(row, 3), "reason", column(row, 4), "text",
+                     column(row, 5), "time", (json_int_t)sqlite3_column_int64(row, 6));
+}
+
+static json_t *audit_record_json(sqlite3_stmt *row)
+{
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:s,s:o}", "index", (json_int_t)sqlite3_column_int64(row, 0), "seq",
+        (json_int_t)sqlite3_column_int64(row, 1), "time", (json_int_t)sqlite3_column_int64(row, 2), "epoch",
+        (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record", column_json(row, 5));
+}
+
+static json_t *unfinished_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:s,s:I,s:s}", "run", column(row, 0), "job", column(row, 1), "at",
+                     (json_int_t)sqlite3_column_int64(row, 2), "state", column(row, 3));
+}
+
+static json_t *pruned_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:I,s:I,s:I}", "job", column(row, 0), "from",
+                     (json_int_t)sqlite3_column_int64(row, 1), "to", (json_int_t)sqlite3_column_int64(row, 2),
+                     "count", (json_int_t)sqlite3_column_int64(row, 3));
+}
+
+static json_t *gap_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:I,s:I}", "from", (json_int_t)sqlite3_column_int64(row, 0), "to",
+                     (json_int_t)sqlite3_column_int64(row, 1));
+}
+
+/* ---- the queries ---- */
+
+static int collect(sqlite3 *db, struct select *s, const char *tail, row_json *to_json, json_t *array,
+                   int64_t *left, struct error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = select_prepare(s, db, tail, &stmt, error);
+
+    return rc < 0 ? rc : rows_collect(db, stmt, to_json, array, left, error);
+}
+
+static const char *limit_clause(const struct history_query *q, const char *order, char *buffer, size_t size)
+{
+    int limit = q->limit > 0 && q->limit < HISTORY_ROWS_MAX ? q->limit : HISTORY_ROWS_MAX;
+
+    snprintf(buffer, size, " ORDER BY %s LIMIT %d", order, limit);
+    return buffer;
+}
+
+static int query_runs(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
+{
+    struct select s;
+    char tail[64];
+    int64_t left = INT64_MAX;
+
+    select_init(&s, "SELECT json FROM runs");
+    select_text(&s, "job = ?", q->job);
+    select_text(&s, "run = ?", q->run);
+    select_text(&s, "state = ?", q->state);
+    select_text(&s, "verdict = ?", q->verdict);
+    select_bound(&s, "at >= ?", q->since_ms);
+    select_bound(&s, "at <= ?", q->until_ms);
+    return collect(db, &s, limit_clause(q, "at DESC, run DESC", tail, sizeof(tail)), whole_json, array, &left,
+                   error);
+}
+
+static int query_skips(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
+{
+    struct select s;
+    char tail[64];
+    int64_t left = INT64_MAX;
+
+    select_init(&s, "SELECT job, first, last, count, reason, text, time FROM skips");
+    select_text(&s, "job = ?", q->job);
+    select_text(&s, "reason = ?", q->verdict);
+    select_bound(&s, "last >= ?", q->since_ms);
+    select_bound(&s, "first <= ?", q->until_ms);
+    return collect(db, &s, limit_clause(q, "first, idx, seq", tail, sizeof(tail)), skip_json, array, &left,
+                   error);
+}
+
+static int query_records(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
+{
+    struct select s;
+    char tail[64], kinds[256];
+    int64_t left = INT64_MAX;
+    int rc;
+
+    select_init(&s, "SELECT idx, seq, time, epoch, kind, json FROM records");
+    select_text(&s, "job = ?", q->job);
+    select_text(&s, "run = ?", q->run);
+    select_bound(&s, "time >= ?", q->since_ms);
+    select_bound(&s, "time <= ?", q->until_ms);
+    rc = select_kinds(&s, q->kinds, kinds, sizeof(kinds), error);
+    if (rc < 0) {
+        text_release(&s.sql);
+        return rc;
+    }
+    return collect(db, &s, limit_clause(q, "idx, seq", tail, sizeof(tail)), record_json, array, &left, error);
+}
+
+/* Widens the time asked for to whole pruned days that reach into it. */
+static int audit_window(sqlite3 *db, const struct history_query *q, int64_t *since_ms, int64_t *until_ms,
+                        struct error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    struct select s;
+    int rc;
+
+    *since_ms = q->since_ms;
+    *until_ms = q->until_ms ? q->until_ms : INT64_MAX;
+    select_init(&s, "SELECT min(first) - 1, max(last) FROM pruned");
+    select_text(&s, "job = ?", q->job);
+    select_int(&s, "last > ?", *since_ms);
+    select_int(&s, "first <= ?", *until_ms);
+    rc = select_prepare(&s, db, "", &stmt, error);
+    if (rc < 0)
+        return rc;
+    if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        if (sqlite3_column_int64(stmt, 0) < *since_ms)
+            *since_ms = sqlite3_column_int64(stmt, 0);
+        if (sqlite3_column_int64(stmt, 1) > *until_ms)
+            *until_ms = sqlite3_column_int64(stmt, 1);
+    }
+    sqlite3_finalize(stmt);
+    return 0;
+}
+
+/* One part of an audit: rows whose [first, last] reach into (since, until]. */
+struct audit_part {
+    const char *key, *sql, *job, *after, *before, *order;
+    row_json *to_json;
+};
+
+static const struct audit_part audit_parts[] = {
+    {"runs", "SELECT run, job, at, fire, state, verdict, cause FROM runs WHERE exact = 0", "job = ?",
+     "at > ?", "at <= ?", " ORDER BY job, at", audit_run_json},
+    {"skips", "SELECT job, first, last, count, reason, text, time FROM skips", "job = ?", "last > ?",
+     "first <= ?", " ORDER BY job, first, idx, seq", audit_skip_json},
+    /* all of them: one recorded after `until` can still speak of a time before it, such as a resume */
+    {"records",
+     "SELECT idx, seq, time, epoch, kind, json FROM records WHERE kind IN ('job', 'delete', 'pause', "
+     "'resume', 'tzdata')",
+     "(job = ? OR job IS NULL)", NULL, NULL, " ORDER BY idx, seq", audit_record_json},
+    {"unfinished", "SELECT run, job, at, state FROM runs WHERE done = 0", "job = ?", NULL, NULL,
+     " ORDER BY job, at", unfinished_json},
+    {"pruned", "SELECT job, first, last, count FROM pruned", "job = ?", "last > ?", "first <= ?",
+     " ORDER BY job, first", pruned_json},
+    {"gaps", "SELECT first_time, last_time FROM gaps", NULL, "last_time > ?", "first_time <= ?",
+     " ORDER BY first", gap_json},
+    {"copied", "SELECT first_time, last_time FROM copied", NULL, NULL, NULL, " ORDER BY first", gap_json},
+};
+
+static int query_audit(sqlite3 *db, const struct history_query *q, json_t *object, struct error *error)
+{
+    int64_t since_ms, until_ms, left = STORE_AUDIT_ROWS_MAX;
+    int rc = audit_window(db, q, &since_ms, &until_ms, error);
+
+    for (size_t i = 0; rc == 0 && i < sizeof(audit_parts) / sizeof(audit_parts[0]); i++) {
+        const struct audit_part *part = &audit_parts[i];
+        json_t *array = json_array();
+        struct select s;
+
+        select_init(&s, part->sql);
+        s.has_where = strstr(part->sql, " WHERE ") != NULL;
+        if (part->job)
+            select_text(&s, part->job, q->job);
+        if (part->after)
+            select_int(&s, part->after, since_ms);
+        if (part->before)
+            select_int(&s, part->before, until_ms);
+        json_object_set_new(object, part->key, array);
+        rc = collect(db, &s, part->order, part->to_json, array, &left, error);
+    }
+    return rc;
+}
+
+int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
+{
+    json_t *result = q->kind == HISTORY_AUDIT ? json_object() : json_array();
+    json_t *other = NULL;                 /* of those kinds that are no rows of one table */
+    int rc = db_exec(db, "BEGIN", error); /* all its statements see the same state */
+
+    if (rc == 0) {
+        switch (q->kind) {
+        case HISTORY_RUNS:
+        case HISTORY_RUN:
+            rc = query_runs(db, q, result, error);
+            break;
+        case HISTORY_SKIPS:
+            rc = query_skips(db, q, result, error);
+            break;
+        case HISTORY_RECORDS:
+            rc = query_records(db, q, result, error);
+            break;
+        case HISTORY_GAP:
+            rc = store_copy_gap(db, (int64_t)q->first, &other, error);
+            break;
+        case HISTORY_COPY:
+            rc = store_copy_read(db, (int64_t)q->first, (int64_t)q->last, &other, error);
+            break;
+        case HISTORY_AUDIT:
+            rc = query_audit(db, q, result, error);
+            break;
+        }
+        sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    }
+    if (rc < 0) {
+        json_decref(result);
+        return rc;
+    }
+    if (other) {
+        json_decref(result);
+        result = other;
+    }
+    if (q->kind == HISTORY_RUN) {
+        json_t *run = json_array_size(result) ? json_incref(json_array_get(result, 0)) : json_null();
+
+        json_decref(result);
+        result = run;
+    }
+    *ret = result;
+    return 0;
+}

@@ -1,0 +1,571 @@
+/* Fire times: which are due, late, missed or to be armed ahead; pauses that expire; backfills.
+ *
+ * For each job, in this order: the fire times up to now are judged, each once and in their order: it becomes
+ * a run (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same
+ * record. Then fire times of the next half minute are reserved (ARM), without gaps. Late ones (not older than
+ * late_grace) are judged like those on time; for older ones catch_up decides.
+ */
+#include "jobs/base/mutant.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
+{
+    struct error error = {0};
+
+    if (!j->live.compiled && j->def) {
+        j->live.compiled = true;
+        if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
+            /* it compiled when it was applied; its zone has gone since */
+            j->live.schedule = NULL;
+            s->o.env->log(s->o.env, 0, "schedule-unusable", j->name, NULL, error.text);
+        }
+    }
+    return j->live.schedule;
+}
+
+bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
+{
+    struct schedule *schedule = job_schedule(s, j);
+
+    return schedule && schedule_match(schedule, fire_ms / 1000);
+}
+
+int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
+{
+    return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
+}
+
+/* ---- overlap ---- */
+
+bool run_waits_turn(const struct run *r)
+{
+    const struct job *def = run_def(r);
+
+    return r->queued || def->concurrency == JOB_QUEUE || def->concurrency == JOB_REPLACE;
+}
+
+bool run_counts(const struct run *r)
+{
+    return r->fired && r->state != RUN_ENDED && (r->live.admitted || !run_waits_turn(r));
+}
+
+int job_waiting(const struct job_state *j)
+{
+    int n = 0;
+
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        n += r->fired && !run_counts(r);
+    }
+    return n;
+}
+
+/* The run that keeps others of its job from running, or NULL. */
+static const struct run *busy_with(const struct job_state *j, const struct run *but)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r != but && run_counts(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
+            return r;
+    }
+    return NULL;
+}
+
+void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
+{
+    LIST_EACH_SAFE(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r != but && r->fired)
+            run_stop(s, r, "replaced", NULL);
+    }
+}
+
+/* ---- records about fire times ---- */
+
+static int64_t due_of(const struct schedule *schedule, int64_t at_s)
+{
+    return at_s * 1000 + schedule_jitter_ms(schedule, at_s);
+}
+
+static int64_t cursor_s(const struct job_state *j)
+{
+    return j->cursor_ms == INT64_MIN
+               ? INT64_MIN / 2
+               : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
+}
+
+static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
+                     const char *reason, const char *text)
+{
+    struct record *r = record_begin(s, RECORD_SKIPPED);
+
+    PUT_TEXT(s, r, job, j->name);
+    PUT_INT(s, r, from_ms, from_s * 1000);
+    PUT_INT(s, r, to_ms, to_s * 1000);
+    PUT_INT(s, r, count, count);
+    PUT_TEXT(s, r, reason, reason);
+    PUT_TEXT(s, r, text, text);
+    record_commit(s, r);
+    takeover_note_times(s, j, from_s * 1000, to_s * 1000, count, reason);
+    s->o.env->log(s->o.env, 2, "skipped", j->name, NULL, reason);
+}
+
+static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
+                     const char *cause)
+{
+    char id[RUN_ID_MAX];
+    struct record *r = record_begin(s, RECORD_FIRE);
+
+    PUT_TEXT(s, r, run, run_id_format(j->name, at_s * 1000, false, id));
+    PUT_INT(s, r, fire_ms, at_s * 1000);
+    PUT_INT(s, r, due_ms, due_ms);
+    PUT_TEXT(s, r, cause, cause);
+    record_commit(s, r);
+    if (due_ms <= s->takeover.lead_ms)
+        takeover_note_times(s, j, at_s * 1000, at_s * 1000, 1,
+                            strcmp(cause, "catch-up") == 0 ? cause : "late");
+    s->fired++;
+}
+
+/* Reservations in (…, to_s] go: what they stood for is being skipped. */
+static void revoke_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason)
+{
+    LIST_EACH_SAFE(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (!r->fired && r->fire_ms <= to_s * 1000)
+            run_revoke(s, r, reason);
+    }
+}
+
+static void put_passed(struct scheduler *s, struct job_state *j, int64_t at_s)
+{
+    struct record *r = record_begin(s, RECORD_PASSED);
+
+    PUT_TEXT(s, r, job, j->name);
+    PUT_INT(s, r, to_ms, at_s * 1000);
+    record_commit(s, r);
+}
+
+/* What an earlier reign had committed cannot be taken back before it is known not to run: its fire time
+ * becomes a run now, whose fate the fence will tell. */
+static void fire_unsettled(struct scheduler *s, struct job_state *j, int64_t to_s)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (!r->fired && r->live.unsettled && r->fire_ms <= to_s * 1000)
+            run_fire_ahead(s, r);
+    }
+}
+
+/* Skips every fire time after the cursor up to to_s that has no run: a range, or several around those that
+ * have. */
+static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
+                       const char *text)
+{
+    struct schedule *schedule = job_schedule(s, j);
+
+    if (schedule)
+        fire_unsettled(s, j, to_s);
+    while (schedule) {
+        bool ahead = j->ahead_count > 0 && j->ahead[0] / 1000 <= to_s;
+        int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s, from = schedule_next(schedule, cursor_s(j));
+
+        if (from <= end) {
+            revoke_up_to(s, j, end, reason);
+            put_skip(s, j, from, schedule_prev(schedule, end + 1),
+                     schedule_count(schedule, cursor_s(j), end, INT64_MAX), reason, text);
+        }
+        if (!ahead)
+            return;
+        put_passed(s, j, j->ahead[0] / 1000);
+    }
+}
+
+void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+                 const char *text)
+{
+    skip_up_to(s, j, to_ms / 1000, reason, text);
+}
+
+/* ---- judging ---- */
+
+/* The reservation of a fire time that turns out not to run. */
+static void judge_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
+                       const char *reason, const char *text)
+{
+    if (r)
+        run_revoke(s, r, reason);
+    put_skip(s, j, at_s, at_s, 1, reason, text);
+}
+
+/* One fire time has come: by overlap it becomes a run or is skipped. */
+static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms, const char *cause)
+{
+    const struct job *def = j->def;
+    char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
+    struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
+    const struct run *other = busy_with(j, r);
+
+    if (job_fired_ahead(j, at_s * 1000)) {
+        put_passed(s, j, at_s);
+        return;
+    }
+    assert(!r || !r->fired); /* firing moved the cursor past it */
+    if (r && r->live.unsettled) {
+        put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence will tell */
+        return;
+    }
+    if (def->concurrency == JOB_FORBID && other) {
+        snprintf(text, sizeof(text), "%s is not ended", other->id);
+        judge_skip(s, j, r, at_s, "overlap", text);
+        return;
+    }
+    if (def->concurrency == JOB_QUEUE && job_waiting(j) >= def->queue_max) {
+        snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
+        judge_skip(s, j, r, at_s, "queue-full", text);
+        return;
+    }
+    put_fire(s, j, at_s, due_ms, cause);
+    r = state_run(&s->state, id);
+    if (!r)
+        return; /* prepared ahead and refused: it has ended as failed */
+    if (def->concurrency == JOB_REPLACE)
+        job_stop_others(s, j, r);
+    run_release_now(s, r);
+}
+
+/* Fire times of one job older than the grace: catch_up decides. True when some are left for the next turn. */
+static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *schedule, int64_t old_s,
+                     int *budget)
+{
+    const struct job *def = j->def;
+    int64_t first = schedule_next(schedule, cursor_s(j)), last, n;
+
+    if (def->start_within_ms > 0) {
+        int64_t dead_s = (s->now_ms - def->start_within_ms - 1) / 1000;
+
+        skip_up_to(s, j, dead_s < old_s ? dead_s : old_s, "deadline", "later than start_within allows");
+        first = schedule_next(schedule, cursor_s(j));
+    }
+    if (first > old_s)
+        return false;
+    if (def->catch_up == JOB_CATCH_UP_NONE) {
+        skip_up_to(s, j, old_s, "missed", "catch_up: none");
+        return false;
+    }
+    last = schedule_prev(schedule, old_s + 1);
+    if (def->catch_up == JOB_CATCH_UP_LATEST) {
+        int64_t next = schedule_next(schedule, old_s);
+        bool newer = next != SCHEDULE_NEVER && due_of(schedule, next) <= s->now_ms;
+
+        skip_up_to(s, j, newer ? last : last - 1, "coalesced", "a later fire time was run for it");
+        if (!newer)
+            judge(s, j, last, due_of(schedule, last), "catch-up");
+        return false;
+    }
+    n = schedule_count(schedule, cursor_s(j), old_s, INT64_MAX);
+    if (n > def->max_catch_up) {
+        int64_t keep = last;
+
+        for (int i = 1; i < def->max_catch_up; i++)
+            keep = schedule_prev(schedule, keep);
+        skip_up_to(s, j, keep - 1, "missed", "more than max_catch_up");
+    }
+    for (int64_t at = schedule_next(schedule, cursor_s(j)); at <= old_s;
+         at = schedule_next(schedule, cursor_s(j))) {
+        if ((*budget)-- <= 0)
+            return true;
+        judge(s, j, at, due_of(schedule, at), "catch-up");
+    }
+    return false;
+}
+
+static int64_t grace_ms(const struct scheduler *s, const struct job *def)
+{
+    return def->start_within_ms > 0 && def->start_within_ms < s->o.late_grace_ms ? def->start_within_ms
+                                                                                 : s->o.late_grace_ms;
+}
+
+/* The last fire time that was due at that instant; what is due keeps the order of the fire times. */
+static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
+{
+    int64_t at = schedule_prev(schedule, ms / 1000 + 1);
+
+    while (at != INT64_MIN && due_of(schedule, at) > ms)
+        at = schedule_prev(schedule, at);
+    return at;
+}
+
+/* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter.
+ * True when the turn's budget ended before. */
+static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
+{
+    int64_t old_ms = s->now_ms - grace_ms(s, j->def) - 1;
+    int budget = all ? INT32_MAX : JUDGED_PER_TURN_MAX;
+
+    if (schedule_next(schedule, cursor_s(j)) <= old_ms / 1000 &&
+        catch_up(s, j, schedule, last_due_s(schedule, old_ms), &budget))
+        return true;
+    for (;;) {
+        int64_t at = schedule_next(schedule, cursor_s(j)), due;
+
+        if (at == SCHEDULE_NEVER)
+            return false;
+        due = due_of(schedule, at);
+        if ((all ? at * 1000 : due) > s->now_ms)
+            return false;
+        if (budget-- <= 0)
+            return true;
+        judge(s, j, at, due, "schedule");
+    }
+}
+
+void job_account(struct scheduler *s, struct job_state *j, const char *reason)
+{
+    struct schedule *schedule = job_schedule(s, j);
+
+    if (MUTANT(EDIT_UNACCOUNTED))
+        schedule = NULL;
+    if (!schedule || state_paused(&s->state, j)) {
+        if (schedule)
+            skip_up_to(s, j, s->now_ms / 1000, "paused",
+                       s->state.paused ? s->state.pause_reason : j->pause_reason);
+    } else {
+        judge_due(s, j, schedule, true);
+    }
+    LIST_EACH_SAFE(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (!r->fired && !r->live.unsettled && !MUTANT(PAUSE_KEEPS_ARMED))
+            run_revoke(s, r, reason); /* an unsettled one is given up once its attempt is known not to run */
+    }
+}
+
+/* ---- other zone rules ---- */
+
+/* What of a local time to compare: not its offset. */
+#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1)
+
+void job_zones_before(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = job_schedule(s, j);
+    int64_t last;
+
+    job_account(s, j, "tzdata");
+    j->live.ran_local[0] = '\0';
+    if (schedule && schedule_fixed(schedule)) {
+        last = schedule_prev(schedule, s->now_ms / 1000 + 1);
+        if (last >= j->anchor_ms / 1000)
+            schedule_local(schedule, last, j->live.ran_local, sizeof(j->live.ran_local));
+    }
+    schedule_free(j->live.schedule);
+    j->live.schedule = NULL;
+    j->live.compiled = false;
+}
+
+void job_zones_after(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = j->live.ran_local[0] ? job_schedule(s, j) : NULL;
+    int64_t from = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER, to = from, count = 0;
+    char local[sizeof(j->live.ran_local)];
+
+    for (int64_t at = from; at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
+        schedule_local(schedule, at, local, sizeof(local));
+        if (strncmp(local, j->live.ran_local, LOCAL_BYTES) > 0)
+            break;
+        to = at;
+        count++;
+    }
+    if (count > 0)
+        put_skip(s, j, from, to, count, "coalesced",
+                 "the job has had this local time under the zone rules before");
+}
+
+/* ---- arming ahead ---- */
+
+static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
+{
+    int64_t at = cursor_s(j);
+
+    *ret_count = 0;
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->fired)
+            continue;
+        (*ret_count)++;
+        if (r->fire_ms / 1000 > at)
+            at = r->fire_ms / 1000;
+    }
+    return at;
+}
+
+/* Reserves what lies within arm_ahead; gives when to come again. */
+static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedule *schedule)
+{
+    int64_t first = schedule_next(schedule, cursor_s(j)), again, at;
+    int reserved;
+
+    if (first == SCHEDULE_NEVER)
+        return HEAP_NEVER;
+    again = due_of(schedule, first);
+    at = schedule_next(schedule, newest_reserved_s(j, &reserved));
+    while (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms <= s->now_ms) {
+        char id[RUN_ID_MAX];
+
+        if (job_fired_ahead(j, at * 1000)) { /* it has had its run */
+            at = schedule_next(schedule, at);
+            continue;
+        }
+        /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
+        if (reserved++ == ARMED_PER_JOB_MAX ||
+            !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
+                           due_of(schedule, at)))
+            return again;
+        at = schedule_next(schedule, at);
+    }
+    if (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms < again)
+        again = at * 1000 - s->o.arm_ahead_ms;
+    return again;
+}
+
+int64_t job_next_ms(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = job_schedule(s, j);
+    int64_t at = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER;
+
+    return at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
+}
+
+/* ---- pauses and backfills ---- */
+
+static void put_resume(struct scheduler *s, const char *job)
+{
+    struct record *r = record_begin(s, RECORD_RESUME);
+
+    PUT_TEXT(s, r, job, job);
+    PUT_TEXT(s, r, by, "expiry");
+    record_commit(s, r);
+}
+
+/* True while the job is paused; a pause that has expired ends here. */
+static bool paused(struct scheduler *s, struct job_state *j)
+{
+    if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms <= s->now_ms) {
+        struct job_state *each, *next;
+
+        HASH_ITER(by_name, s->state.jobs, each, next)
+        {
+            if (each->def)
+                job_skip_to(s, each, s->state.pause_until_ms, "paused", s->state.pause_reason);
+        }
+        put_resume(s, NULL);
+        HASH_ITER(by_name, s->state.jobs, each, next)
+        {
+            job_kick(s, each, s->now_ms + 1);
+        }
+    }
+    if (j->paused && j->pause_until_ms && j->pause_until_ms <= s->now_ms) {
+        job_skip_to(s, j, j->pause_until_ms, "paused", j->pause_reason);
+        put_resume(s, j->name);
+    }
+    return state_paused(&s->state, j);
+}
+
+static int64_t pause_ends_ms(const struct scheduler *s, const struct job_state *j)
+{
+    int64_t at = HEAP_NEVER;
+
+    if (s->state.paused && s->state.pause_until_ms)
+        at = s->state.pause_until_ms;
+    if (j->paused && j->pause_until_ms && j->pause_until_ms < at)
+        at = j->pause_until_ms;
+    return at;
+}
+
+static void backfill_one(struct scheduler *s, struct job_state *j, struct backfill *b)
+{
+    int64_t at_ms = json_integer_value(json_array_get(b->times, b->done));
+    char id[RUN_ID_MAX];
+    struct record *r;
+
+    run_id_format(j->name, at_ms, false, id);
+    if (b->again || state_run(&s->state, id)) /* another run of the same fire time needs an id of its own */
+        run_id_format(j->name, job_exact_ms(s, j), true, id);
+    r = record_begin(s, RECORD_TRIGGER);
+    PUT_TEXT(s, r, run, id);
+    PUT_INT(s, r, fire_ms, at_ms);
+    PUT_TEXT(s, r, cause, "backfill");
+    PUT_TEXT(s, r, by, b->by);
+    PUT_INT(s, r, queue, 1);
+    record_commit(s, r);
+    r = record_begin(s, RECORD_BACKFILLED);
+    PUT_TEXT(s, r, job, j->name);
+    PUT_INT(s, r, count, (int64_t)b->done + 1);
+    record_commit(s, r);
+}
+
+static void backfill(struct scheduler *s, struct job_state *j)
+{
+    int running = 0;
+
+    LIST_EACH(link, &j->runs)
+    {
+        running += strcmp(LIST_ITEM(link, struct run, of_job)->cause, "backfill") == 0;
+    }
+    while (!list_empty(&j->backfills)) {
+        struct backfill *b = LIST_ITEM(j->backfills.next, struct backfill, of_job);
+
+        if (running++ >= b->max_parallel)
+            break;
+        backfill_one(s, j, b);
+    }
+}
+
+/* ---- */
+
+/* What is due and what lies ahead of an existing job; gives when to come again. */
+static int64_t plan(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = job_schedule(s, j);
+    int64_t again = HEAP_NEVER;
+
+    if (paused(s, j))
+        return pause_ends_ms(s, j);
+    if (takeover_holds(s, j))
+        return HEAP_NEVER; /* each that is settled comes back here */
+    if (schedule)
+        again = judge_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
+    backfill(s, j);
+    return again;
+}
+
+void job_attend(struct scheduler *s, struct job_state *j)
+{
+    int64_t again = j->def ? plan(s, j) : HEAP_NEVER;
+
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->fired && r->state != RUN_RUNNING)
+            run_kick(s, r, s->now_ms); /* its turn may have come; also when the job was deleted meanwhile */
+    }
+    if (again != HEAP_NEVER)
+        job_kick(s, j, again);
+}

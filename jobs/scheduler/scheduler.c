@@ -1,0 +1,688 @@
+/* Turns: the clock, the batch of this turn, and the journal's events. See scheduler_priv.h for how it works.
+ *
+ * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is attended. From then on
+ * each entry appends records; flush hands them to the journal; acked attends what they touched and answers
+ * who waited. A deposed scheduler forgets calls, waiters (ERR_DEPOSED) and batches not acked, shows the last
+ * state it knew, and waits for restore.
+ */
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- log and clock ---- */
+
+void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
+                   ...)
+{
+    struct error said = {0};
+    va_list ap;
+
+    va_start(ap, format);
+    error_setv(&said, 0, format, ap);
+    va_end(ap);
+    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
+}
+
+void scheduler_enter(struct scheduler *s)
+{
+    int64_t wall = s->o.env->wall_ms(s->o.env);
+
+    if (wall > s->now_ms || !s->leading)
+        s->now_ms = wall;
+}
+
+/* ---- records of this turn ---- */
+
+uint64_t scheduler_index(const struct scheduler *s)
+{
+    return s->state.index + (s->batch ? 1 : 0);
+}
+
+struct record *record_begin(struct scheduler *s, enum record_kind kind)
+{
+    assert(s->leading);
+    if (s->batch && !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX))
+        scheduler_flush(s);
+    if (!s->batch) {
+        s->batch = batch_new(s->epoch, s->now_ms);
+        s->batch->index = s->state.index + 1;
+        memcpy(s->batch->prev, s->state.hash, sizeof(s->batch->prev));
+    }
+    return batch_add(s->batch, kind);
+}
+
+void record_commit(struct scheduler *s, struct record *r)
+{
+    struct error error = {0};
+    struct run *run;
+
+    if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
+        /* the leader wrote a record that makes no sense: nothing may follow it */
+        scheduler_log(s, 0, "bug", NULL, "%s", error.text);
+        abort();
+    }
+    run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
+    if (run)
+        run->live.index = s->batch->index;
+}
+
+static void flight_free(struct flight *f)
+{
+    list_remove(&f->all);
+    for (size_t i = 0; i < f->run_count; i++)
+        free(f->runs[i]);
+    free(f->runs);
+    history_write_free(f->write);
+    free(f);
+}
+
+static void flight_add_run(struct flight *f, const struct run *r)
+{
+    if ((f->run_count & (f->run_count - 1)) == 0)
+        f->runs = alloc_resize(f->runs, (f->run_count ? f->run_count * 2 : 1) * sizeof(char *));
+    f->runs[f->run_count++] = alloc_text(r->id);
+}
+
+static void snapshot_drop(struct scheduler *s)
+{
+    free(s->snapshot);
+    s->snapshot = NULL;
+}
+
+/* A restart reads the batches after the snapshot and tells history of them, so a snapshot may not be ahead of
+ * what history holds durably: it waits here until it is not. */
+static void snapshot_give(struct scheduler *s)
+{
+    char *text = s->snapshot;
+
+    if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
+        return;
+    s->snapshot = NULL;
+    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);
+}
+
+static void snapshot_maybe(struct scheduler *s)
+{
+    snapshot_give(s);
+    if (s->snapshot || s->state.index < s->snapshot_index + s->o.snapshot_every)
+        return;
+    s->snapshot_index = s->state.index;
+    s->snapshot = state_encode(&s->state, &s->state_bytes);
+    snapshot_give(s);
+}
+
+/* ---- the state's hash ---- */
+
+static void state_hash_maybe(struct scheduler *s)
+{
+    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
+    size_t size;
+    char *text;
+
+    if (s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
+        return;
+    text = state_encode(&s->state, &size);
+    s->hash_ahead.index = s->state.index;
+    batch_hash(text, size, s->hash_ahead.text);
+    free(text);
+}
+
+static void state_hash_acked(struct scheduler *s)
+{
+    if (s->hash_ahead.index && s->hash_ahead.index <= s->acked) {
+        s->hash = s->hash_ahead;
+        s->hash_ahead.index = 0;
+    }
+}
+
+const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
+{
+    *ret_index = s->hash.index;
+    return s->hash.index ? s->hash.text : NULL;
+}
+
+static void fault_kinds(const char *point, uint64_t kinds)
+{
+    for (int k = 0; k < RECORD_KIND_COUNT; k++)
+        if (kinds >> k & 1)
+            FAULT_POINT(point, record_kind_name(k));
+    (void)point; /* without CRONSCHED_FAULTS the points are nothing */
+}
+
+void scheduler_flush(struct scheduler *s)
+{
+    struct batch *b = s->batch;
+    struct flight *f;
+    size_t size;
+    char *text;
+
+    if (!b)
+        return;
+    s->batch = NULL;
+    f = alloc_zero(sizeof(*f));
+    f->index = b->index;
+    LIST_EACH(link, &s->state.dirty)
+    {
+        struct run *r = LIST_ITEM(link, struct run, dirty);
+
+        r->live.index = b->index;
+        flight_add_run(f, r);
+    }
+    text = batch_encode(b, &size);
+    state_finish_batch(&s->state, b, text, size, &f->write);
+    free(text);
+    list_append(&s->flights, &f->all);
+    s->flight_count++;
+    for (size_t i = 0; i < b->count; i++)
+        f->kinds |= UINT64_C(1) << b->records[i].kind;
+    fault_kinds("append", f->kinds);
+    if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
+        /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
+         * journal */
+        scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
+        abort();
+    }
+    state_hash_maybe(s);
+    snapshot_maybe(s);
+}
+
+/* ---- doing what is due ---- */
+
+void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms)
+{
+    if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
+        heap_set(&s->job_timers, &j->live.timer, at_ms);
+}
+
+void run_kick(struct scheduler *s, struct run *r, int64_t at_ms)
+{
+    if (r->live.timer.slot == 0 || at_ms < r->live.timer.at)
+        heap_set(&s->run_timers, &r->live.timer, at_ms);
+}
+
+#define ITEM(item, type, member) LIST_ITEM(item, type, member)
+
+static void work(struct scheduler *s)
+{
+    struct heap_item *item;
+
+    discards_acked(s);
+    /* jobs first: what is due at this instant is judged before anything else is recorded at it */
+    while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms) {
+        heap_remove(&s->job_timers, item);
+        job_attend(s, ITEM(item, struct job_state, live.timer));
+    }
+    while ((item = heap_first(&s->run_timers)) && item->at <= s->now_ms) {
+        heap_remove(&s->run_timers, item);
+        run_attend(s, ITEM(item, struct run, live.timer));
+    }
+}
+
+void scheduler_leave(struct scheduler *s)
+{
+    struct heap_item *job, *run;
+    int64_t at = HEAP_NEVER;
+
+    if (s->leading && !s->working && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX) {
+        s->working = true;
+        work(s);
+        /* attending runs may have kicked jobs for this very instant: they get their turn, once more */
+        work(s);
+        at = takeover_report(s);
+        s->working = false;
+        job = heap_first(&s->job_timers);
+        run = heap_first(&s->run_timers);
+        at = job && job->at < at ? job->at : at;
+        at = run && run->at < at ? run->at : at;
+    }
+    if (at != s->wake_ms) {
+        s->wake_ms = at;
+        s->o.env->wake_at(s->o.env, at);
+    }
+}
+
+/* Than the last that was recorded. */
+static bool tzdata_is_older(const struct scheduler *s)
+{
+    return tzdata_older(s->o.zones->version(s->o.zones), s->state.tzdata);
+}
+
+void scheduler_zones_changed(struct scheduler *s)
+{
+    struct job_state *j, *next;
+    struct record *r;
+
+    scheduler_enter(s);
+    if (s->leading && tzdata_is_older(s)) {
+        scheduler_log(s, 1, "tzdata-older", NULL,
+                      "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
+                      s->o.zones->version(s->o.zones), s->state.tzdata);
+        return;
+    }
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (s->leading && j->def) {
+            job_zones_before(s, j);
+            continue;
+        }
+        schedule_free(j->live.schedule);
+        j->live.schedule = NULL;
+        j->live.compiled = false;
+    }
+    if (s->leading) {
+        r = record_begin(s, RECORD_TZDATA);
+        PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
+        record_commit(s, r);
+        HASH_ITER(by_name, s->state.jobs, j, next)
+        {
+            if (j->def)
+                job_zones_after(s, j);
+            job_kick(s, j, s->now_ms);
+        }
+    }
+    scheduler_leave(s);
+}
+
+void scheduler_prune(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (s->o.history && j->def)
+            s->o.history->ops->prune(s->o.history, j->name, j->def->keep_runs,
+                                     s->o.env->wall_ms(s->o.env) - j->def->keep_age_ms);
+    }
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    scheduler_flush(s);
+    s->stopping = true;
+    snprintf(s->refusing, sizeof(s->refusing), "this server is stopping");
+}
+
+/* ---- waiting for durability ---- */
+
+void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg)
+{
+    struct waiter *w;
+
+    if (index == 0)
+        index = scheduler_index(s);
+    if (index <= s->acked || (!s->leading && index <= s->state.index)) {
+        done(arg, 0);
+        return;
+    }
+    if (!s->leading || s->waiter_count == SCHEDULER_WAITERS_MAX) {
+        done(arg, s->leading ? ERR_LIMIT : ERR_DEPOSED);
+        return;
+    }
+    w = alloc_zero(sizeof(*w));
+    w->index = index;
+    w->done = done;
+    w->arg = arg;
+    list_append(&s->waiters, &w->all);
+    s->waiter_count++;
+}
+
+static void waiters_answer(struct scheduler *s, uint64_t index, int result)
+{
+    LIST_EACH_SAFE(link, &s->waiters)
+    {
+        struct waiter *w = LIST_ITEM(link, struct waiter, all);
+
+        if (w->index > index)
+            continue;
+        list_remove(&w->all);
+        s->waiter_count--;
+        w->done(w->arg, result);
+        free(w);
+    }
+}
+
+/* ---- the journal's events ---- */
+
+static void on_acked(void *arg, uint64_t index)
+{
+    struct scheduler *s = arg;
+
+    scheduler_enter(s);
+    s->acked = index;
+    while (!list_empty(&s->flights)) {
+        struct flight *f = LIST_ITEM(s->flights.next, struct flight, all);
+
+        if (f->index > index)
+            break;
+        fault_kinds("acked", f->kinds);
+        for (size_t i = 0; i < f->run_count; i++) {
+            struct run *r = state_run(&s->state, f->runs[i]);
+
+            if (r)
+                run_kick(s, r, s->now_ms);
+        }
+        if (s->o.history) {
+            s->o.history->ops->write(s->o.history, f->write);
+            f->write = NULL;
+        }
+        s->flight_count--;
+        flight_free(f);
+    }
+    state_hash_acked(s);
+    snapshot_give(s);
+    waiters_answer(s, index, 0);
+    scheduler_leave(s);
+}
+
+static void forget_reign(struct scheduler *s)
+{
+    s->leading = false;
+    takeover_end(s);
+    s->hash_ahead.index = 0;
+    calls_drop(s);
+    snapshot_drop(s);
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        s->o.engines[i]->ops->abandon(s->o.engines[i]);
+    batch_free(s->batch);
+    s->batch = NULL;
+    while (!list_empty(&s->flights))
+        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
+    s->flight_count = 0;
+    waiters_answer(s, UINT64_MAX, ERR_DEPOSED);
+    scheduler_leave(s);
+}
+
+static void on_deposed(void *arg, const struct error *why)
+{
+    struct scheduler *s = arg;
+
+    snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
+    scheduler_log(s, 1, "deposed", NULL, "%s", s->refusing);
+    forget_reign(s);
+}
+
+static void clear_state(struct scheduler *s)
+{
+    void (*run_gone)(void *, struct run *) = s->state.run_gone;
+    void (*job_changed)(void *, struct job_state *) = s->state.job_changed;
+    void (*job_gone)(void *, struct job_state *) = s->state.job_gone;
+
+    if (s->have_state)
+        state_release(&s->state);
+    state_init(&s->state);
+    s->state.run_gone = run_gone;
+    s->state.job_changed = job_changed;
+    s->state.job_gone = job_gone;
+    s->state.arg = s;
+    s->have_state = true;
+}
+
+static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
+{
+    struct scheduler *s = arg;
+    struct error error = {0};
+
+    clear_state(s);
+    s->snapshot_index = index;
+    s->acked = index;
+    if (text && state_decode(&s->state, text, size, &error) < 0) {
+        scheduler_log(s, 0, "snapshot-unreadable", NULL, "%s", error.text);
+        abort(); /* going on with half a state would double and lose runs */
+    }
+    assert(s->state.index == index);
+}
+
+static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
+{
+    struct scheduler *s = arg;
+    struct history_write *write = NULL;
+    struct error error = {0};
+
+    if (state_apply(&s->state, batch, text, size, &write, &error) < 0) {
+        scheduler_log(s, 0, "journal-unreadable", NULL, "%s", error.text);
+        abort();
+    }
+    s->acked = batch->index;
+    state_hash_maybe(s);
+    state_hash_acked(s);
+    if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
+        s->o.history->ops->write(s->o.history, write);
+    else
+        history_write_free(write);
+}
+
+/* What all replicas read. */
+static int level_offered(const struct scheduler *s)
+{
+    struct journal_status status;
+
+    s->journal->ops->status(s->journal, &status);
+    return status.level < RECORD_LEVEL ? status.level : RECORD_LEVEL;
+}
+
+/* A level once written is never given up: an older build that comes back finds out and stops. */
+static void level_rise(struct scheduler *s)
+{
+    int level = level_offered(s);
+    struct record *r;
+
+    if (level <= s->state.level)
+        return;
+    r = record_begin(s, RECORD_RISE);
+    PUT_INT(s, r, level, level);
+    record_commit(s, r);
+    scheduler_log(s, 2, "level", NULL, "records of level %d may be written: every replica reads them", level);
+}
+
+static void on_yield(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (!s->leading)
+        return;
+    scheduler_enter(s);
+    takeover_yield(s);
+    scheduler_flush(s);
+    snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
+}
+
+static void on_lead(void *arg, int64_t epoch, const char *cause)
+{
+    struct scheduler *s = arg;
+    int64_t from_epoch = s->state.epoch, last_batch_ms = s->state.time_ms;
+    char *from_replica = s->state.replica ? alloc_text(s->state.replica) : NULL;
+    struct job_state *j, *next;
+    struct record *r;
+
+    scheduler_enter(s);
+    if (s->state.time_ms > s->now_ms) {
+        scheduler_log(s, 1, "clock-behind", NULL,
+                      "this clock is %lld ms behind the journal's last batch; waiting for it",
+                      (long long)(s->state.time_ms - s->now_ms));
+        s->now_ms = s->state.time_ms;
+    }
+    s->leading = true;
+    s->epoch = epoch;
+    s->refusing[0] = '\0';
+    r = record_begin(s, RECORD_EPOCH);
+    PUT_INT(s, r, epoch, epoch);
+    PUT_TEXT(s, r, replica, s->o.replica);
+    PUT_TEXT(s, r, cluster, s->state.cluster ? s->state.cluster : s->o.cluster_uuid);
+    PUT_INT(s, r, level, s->state.level ? s->state.level : level_offered(s));
+    if (!tzdata_is_older(s))
+        PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
+    PUT_TEXT(s, r, cause, cause);
+    record_commit(s, r);
+    scheduler_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
+                  (long long)epoch, (unsigned long long)s->state.index, s->state.job_count,
+                  s->state.run_count);
+    takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
+    free(from_replica);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (j->def)
+            job_kick(s, j, s->now_ms);
+    }
+    scheduler_leave(s);
+}
+
+const struct journal_events scheduler_journal_events = {.restore = on_restore,
+                                                        .batch = on_batch,
+                                                        .lead = on_lead,
+                                                        .acked = on_acked,
+                                                        .deposed = on_deposed,
+                                                        .yield = on_yield};
+
+/* ---- turns ---- */
+
+void scheduler_tick(struct scheduler *s)
+{
+    s->wake_ms = HEAP_NEVER;
+    scheduler_enter(s);
+    if (s->leading && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX)
+        level_rise(s);
+    scheduler_leave(s);
+}
+
+/* ---- the state's callbacks ---- */
+
+static void on_run_gone(void *arg, struct run *r)
+{
+    struct scheduler *s = arg;
+
+    run_forget(s, r);
+    if (s->leading)
+        job_kick(s, r->job, s->now_ms); /* somebody may have waited for it */
+}
+
+static void on_job_changed(void *arg, struct job_state *j)
+{
+    struct scheduler *s = arg;
+
+    schedule_free(j->live.schedule);
+    j->live.schedule = NULL;
+    j->live.compiled = false;
+    if (!s->leading)
+        return;
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->live.admitted && r->attempt_count == 0)
+            run_unadmit(s, r); /* under the old definition: it asks anew, by the rules of the new one */
+    }
+    job_kick(s, j, s->now_ms);
+}
+
+static void on_job_gone(void *arg, struct job_state *j)
+{
+    struct scheduler *s = arg;
+
+    heap_remove(&s->job_timers, &j->live.timer);
+}
+
+/* ---- life ---- */
+
+static int64_t host_now_ms(struct engine_host *host)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+
+    return s->o.env->wall_ms(s->o.env);
+}
+
+static int64_t host_epoch(struct engine_host *host)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+
+    return s->leading ? s->epoch : 0;
+}
+
+static const char *host_cluster(struct engine_host *host)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+
+    return s->state.cluster ? s->state.cluster : s->o.cluster_uuid;
+}
+
+struct scheduler *scheduler_new(const struct scheduler_options *o)
+{
+    struct scheduler *s = alloc_zero(sizeof(*s));
+
+    assert(o->engine_count <= SCHEDULER_ENGINES_MAX && o->pool_count <= SCHEDULER_POOLS_MAX);
+    s->o = *o;
+    if (!s->o.snapshot_every)
+        s->o.snapshot_every = SNAPSHOT_EVERY_BATCHES;
+    s->host = (struct engine_host){.answer = launch_answer,
+                                   .keep = launch_keep,
+                                   .now_ms = host_now_ms,
+                                   .epoch = host_epoch,
+                                   .cluster = host_cluster,
+                                   .back = launch_back};
+    s->state.run_gone = on_run_gone;
+    s->state.job_changed = on_job_changed;
+    s->state.job_gone = on_job_gone;
+    clear_state(s);
+    list_init(&s->flights);
+    list_init(&s->waiters);
+    list_init(&s->discards);
+    heap_init(&s->job_timers);
+    heap_init(&s->run_timers);
+    scheduler_set_engines(s, o->engines, o->engine_count);
+    for (size_t i = 0; i < o->pool_count; i++)
+        s->pools[i] = (struct lane){.name = o->pools[i].name, .size = o->pools[i].size};
+    s->next_ticket = 1;
+    s->wake_ms = HEAP_NEVER;
+    snprintf(s->refusing, sizeof(s->refusing), "the journal is not read yet");
+    return s;
+}
+
+void scheduler_set_engines(struct scheduler *s, struct engine *const *engines, size_t count)
+{
+    assert(count <= SCHEDULER_ENGINES_MAX);
+    s->o.engines = engines;
+    s->o.engine_count = count;
+    for (size_t i = 0; i < count; i++)
+        s->engines[i] = (struct lane){.name = engines[i]->name, .size = engines[i]->max_armed};
+}
+
+void scheduler_free(struct scheduler *s)
+{
+    if (!s)
+        return;
+    s->leading = false;
+    takeover_end(s);
+    calls_drop(s);
+    snapshot_drop(s);
+    batch_free(s->batch);
+    while (!list_empty(&s->flights))
+        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
+    waiters_answer(s, UINT64_MAX, ERR_CANCELLED);
+    state_release(&s->state);
+    heap_release(&s->job_timers);
+    heap_release(&s->run_timers);
+    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++)
+        heap_release(&s->engines[i].waiting);
+    for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++)
+        heap_release(&s->pools[i].waiting);
+    free(s);
+}
+
+void scheduler_set_journal(struct scheduler *s, struct journal *journal)
+{
+    s->journal = journal;
+}
+
+struct engine_host *scheduler_engine_host(struct scheduler *s)
+{
+    return &s->host;
+}
+
+bool scheduler_leading(const struct scheduler *s)
+{
+    return s->leading;
+}

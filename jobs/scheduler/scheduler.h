@@ -1,0 +1,149 @@
+/* The scheduler: the leader's mind. It folds the journal into the state, plans fire times, arms, releases,
+ * watches and ends attempts, and answers requests; and when it does not lead it only folds.
+ *
+ * Pure: time, randomness, timers, journal, engines and history are tables that the owner passes in.
+ * Everything happens in one of its entry points, on one thread: a journal event, an engine's answer, a
+ * request, or a tick. Each entry appends records to the batch of this turn; scheduler_flush, called by the
+ * owner once a turn before it sleeps, hands the batch to the journal. Decisions use the state with these
+ * records applied; effects (engine calls, answers to clients) wait until the journal says that they are
+ * durable.
+ */
+#pragma once
+
+#include "jobs/base/list.h"
+#include "jobs/engine/engine.h"
+#include "jobs/history/history.h"
+#include "jobs/state/journal.h"
+
+struct scheduler;
+
+struct scheduler_env {
+    int64_t (*wall_ms)(struct scheduler_env *env); /* UTC; may jump */
+    uint64_t (*random)(struct scheduler_env *env);
+    /* Call scheduler_tick at this wall time, or earlier; the newest call counts. INT64_MAX: no need. */
+    void (*wake_at)(struct scheduler_env *env, int64_t wall_ms);
+    /* level: 0 error, 1 warning, 2 info, 3 debug; event is a fixed name, text for people; run and job may be
+     * NULL */
+    void (*log)(struct scheduler_env *env, int level, const char *event, const char *job, const char *run,
+                const char *text);
+};
+
+struct scheduler_pool {
+    const char *name;
+    int size;
+};
+
+struct scheduler_options {
+    const char *replica;      /* this replica's id */
+    const char *cluster_uuid; /* used when the journal is empty */
+    const char *default_engine;
+    struct engine *const *engines;
+    size_t engine_count;
+    const struct scheduler_pool *pools;
+    size_t pool_count;
+    int64_t arm_ahead_ms;      /* default 30 s */
+    int64_t late_grace_ms;     /* default 60 s */
+    int64_t resolve_within_ms; /* default 1 h */
+    int64_t max_state_bytes;   /* apply is refused beyond */
+    uint64_t snapshot_every;   /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
+    struct zone_source *zones;
+    struct history *history; /* may be NULL */
+    struct scheduler_env *env;
+};
+
+/* Borrows all of options for its life. */
+struct scheduler *scheduler_new(const struct scheduler_options *options);
+void scheduler_free(struct scheduler *scheduler);
+
+/* The journal's events go to these, with the scheduler as arg. */
+extern const struct journal_events scheduler_journal_events;
+void scheduler_set_journal(struct scheduler *scheduler, struct journal *journal);
+/* Engines need the scheduler's host table first, so they may be given later than the other options, before
+ * the journal is opened. Borrows the array. */
+void scheduler_set_engines(struct scheduler *scheduler, struct engine *const *engines, size_t count);
+
+/* The host table that engines answer to. */
+struct engine_host *scheduler_engine_host(struct scheduler *scheduler);
+
+/* The zone source gives other rules now: schedules are compiled anew and what is armed ahead is planned
+ * again. */
+void scheduler_zones_changed(struct scheduler *scheduler);
+/* Bounds each job's history by its keep. */
+void scheduler_prune(struct scheduler *scheduler);
+/* Nothing new from here on; what was appended is still answered when it is durable. */
+void scheduler_stop(struct scheduler *scheduler);
+
+/* For a standby: the oldest fire time that passed OVERDUE_MS ago without a FIRE or SKIPPED record, in words
+ * ("nightly at 2026-11-26T03:00:00Z"); false: there is none. Looks at every job. */
+#define OVERDUE_MS 30000
+bool scheduler_overdue(struct scheduler *scheduler, char *ret_text, size_t size);
+
+void scheduler_tick(struct scheduler *scheduler);
+void scheduler_flush(struct scheduler *scheduler);
+
+/* ---- requests. Each checks, appends records and gives the reply (a new reference) and the journal index to
+ * wait for; nothing may be answered to the client before scheduler_wait says that index is durable. Errors:
+ * ERR_NO_LEADER, ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT, ERR_LIMIT, ERR_FULL. `by` names the caller for the
+ * audit log.  */
+
+/* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
+ * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
+                    uint64_t *ret_index, struct error *error);
+int scheduler_delete(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error);
+/* job NULL: all. until_ms 0: until resumed. */
+int scheduler_pause(struct scheduler *s, const char *job, int64_t until_ms, const char *reason,
+                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error);
+int scheduler_resume(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
+                     uint64_t *ret_index, struct error *error);
+/* body {"key":K,"params":{...},"queue":bool}; reply {"run":ID,"existing":bool} */
+int scheduler_trigger(struct scheduler *s, const char *job, const json_t *body, const char *by,
+                      json_t **ret_reply, uint64_t *ret_index, struct error *error);
+int scheduler_kill(struct scheduler *s, const char *run, const char *by, json_t **ret_reply,
+                   uint64_t *ret_index, struct error *error);
+/* body {"from":RFC3339,"to":RFC3339,"max_parallel":N,"again":bool,"dry_run":bool};
+ * reply {"job","count","fire_times":[first 100]} */
+int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
+                       json_t **ret_reply, uint64_t *ret_index, struct error *error);
+
+/* Calls back with 0 once `index` is durable, ERR_DEPOSED when it never will be by this reign. index 0:
+ * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */
+void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg);
+
+/* ---- notifications: what `notify` asks for is in the state until it was delivered */
+struct scheduler_notice {
+    const char *id, *url;
+    const json_t *body;
+};
+/* The next of those not yet delivered, oldest first and always in the same order, from *at == NULL on; false beyond the
+ * last, or when not leading. Borrowed, and *at with it, until the scheduler is entered again. */
+bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct scheduler_notice *ret);
+/* It was delivered (status: of HTTP), or is given up (status 0, why in text): it goes. */
+void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text);
+
+/* ---- reads of the live state; all new references, in the shapes of the design's section 8 */
+json_t *scheduler_jobs_json(struct scheduler *s); /* array, sorted by next */
+json_t *scheduler_job_json(struct scheduler *s,
+                           const char *job); /* + "def","version","set","next_times",...; NULL */
+/* Unfinished ones, and those ended that history may not show yet; newest first. */
+json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state);
+/* NULL: not in the live state. */
+json_t *scheduler_run_json(struct scheduler *s, const char *run);
+/* {"index","jobs":{NAME:{def,version,set}}} */
+json_t *scheduler_defs_json(struct scheduler *s, const char *set);
+/* {"leading","epoch","index","acked","cluster","replica","jobs","unfinished","queues","engines":[...],
+ * "refusing":text|null,...} */
+json_t *scheduler_status_json(struct scheduler *s);
+/* Appends the scheduler's Prometheus metrics to a growing text by this function. */
+void scheduler_metrics(struct scheduler *s,
+                       void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),
+                       void *arg);
+/* The hash of the state's canonical text at *ret_index, to be compared between replicas; NULL: none yet. It
+ * is taken at the same indexes everywhere, once what it covers is durable: each STATE_HASH_EVERY batches, of
+ * a large state (more than STATE_LARGE jobs and unfinished runs) each STATE_HASH_EVERY_LARGE. */
+#define STATE_HASH_EVERY       500
+#define STATE_HASH_EVERY_LARGE 5000
+#define STATE_LARGE            2000
+const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index);
+bool scheduler_leading(const struct scheduler *s);

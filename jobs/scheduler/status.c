@@ -1,0 +1,293 @@
+/* What people see of the live state: the shapes of the design's section 8, and the metrics. */
+#include "jobs/base/text.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include <stdio.h>
+
+#define NEXT_TIMES 5
+
+static json_t *time_or_null(int64_t ms, enum text_time form)
+{
+    char text[TEXT_NUMBER_BUFFER];
+
+    return ms == 0 || ms == HEAP_NEVER || ms == INT64_MIN
+               ? json_null()
+               : json_string(text_format_time(ms, form, text, sizeof(text)));
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+static char *schedule_text(const struct job *def)
+{
+    struct text t;
+
+    text_init(&t, 4096);
+    for (size_t i = 0; i < def->schedule.count; i++)
+        text_addf(&t, "%s%s", i ? "; " : "", def->schedule.items[i]);
+    for (size_t i = 0; i < def->after.count; i++)
+        text_addf(&t, "%s%s", i ? ", " : "after ", def->after.items[i]);
+    return text_take(&t);
+}
+
+/* The next fire time as people mean it: what is reserved is still to come. */
+static int64_t shown_next_ms(struct scheduler *s, struct job_state *j)
+{
+    return state_paused(&s->state, j) ? HEAP_NEVER : job_next_ms(s, j);
+}
+
+static json_t *job_view(struct scheduler *s, struct job_state *j)
+{
+    const struct run *current = NULL;
+    char *schedule = schedule_text(j->def);
+    json_t *o;
+
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->fired)
+            current = r;
+    }
+    o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
+                  schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
+                  "next", time_or_null(shown_next_ms(s, j), TEXT_TIME_S), "last",
+                  time_or_null(current ? current->fire_ms : j->last_ended_ms, TEXT_TIME_S), "verdict",
+                  text_or_null(j->last_verdict), "paused", state_paused(&s->state, j));
+    if (current)
+        json_object_set_new(o, "state", json_string(run_state_name(current->state)));
+    json_object_set_new(o, "last_run", text_or_null(current ? current->id : j->last_run));
+    if (state_paused(&s->state, j)) {
+        bool own = j->paused;
+
+        json_object_set_new(o, "pause_reason", text_or_null(own ? j->pause_reason : s->state.pause_reason));
+        json_object_set_new(o, "paused_until",
+                            time_or_null(own ? j->pause_until_ms : s->state.pause_until_ms, TEXT_TIME_S));
+        json_object_set_new(o, "paused_by", text_or_null(own ? j->pause_by : s->state.pause_by));
+    }
+    json_object_set_new(o, "set", text_or_null(j->set));
+    free(schedule);
+    return o;
+}
+
+struct sorted {
+    int64_t next;
+    struct job_state *job;
+};
+
+static int by_next(const void *a, const void *b)
+{
+    const struct sorted *x = a, *y = b;
+
+    if (x->next != y->next)
+        return x->next < y->next ? -1 : 1;
+    return strcmp(x->job->name, y->job->name);
+}
+
+json_t *scheduler_jobs_json(struct scheduler *s)
+{
+    struct sorted *sorted = calloc(s->state.job_count + 1, sizeof(*sorted));
+    struct job_state *j, *next;
+    json_t *array = json_array();
+    size_t n = 0;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (sorted && j->def)
+            sorted[n++] = (struct sorted){shown_next_ms(s, j), j};
+    }
+    if (sorted)
+        qsort(sorted, n, sizeof(*sorted), by_next);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, job_view(s, sorted[i].job));
+    free(sorted);
+    return array;
+}
+
+json_t *scheduler_job_json(struct scheduler *s, const char *name)
+{
+    struct job_state *j = state_job(&s->state, name);
+    struct schedule *schedule;
+    json_t *o, *times = json_array(), *runs = json_array();
+    char text[512];
+
+    if (!j) {
+        json_decref(times);
+        json_decref(runs);
+        return NULL;
+    }
+    o = job_view(s, j);
+    schedule = job_schedule(s, j);
+    json_object_set_new(o, "def", job_to_json(j->def));
+    json_object_set_new(o, "version", json_integer(j->version));
+    json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, TEXT_TIME_MS));
+    json_object_set_new(o, "created", time_or_null(j->anchor_ms, TEXT_TIME_MS));
+    if (schedule) {
+        int64_t at = j->cursor_ms / 1000;
+
+        json_object_set_new(o, "describe", json_string(schedule_describe(schedule, text, sizeof(text))));
+        for (int i = 0; i < NEXT_TIMES && (at = schedule_next(schedule, at)) != SCHEDULE_NEVER; i++)
+            json_array_append_new(times, time_or_null(at * 1000, TEXT_TIME_S));
+    }
+    json_object_set_new(o, "next_times", times);
+    LIST_EACH(link, &j->runs)
+    {
+        json_array_append_new(runs, run_to_json(LIST_ITEM(link, struct run, of_job)));
+    }
+    json_object_set_new(o, "unfinished", runs);
+    return o;
+}
+
+json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state)
+{
+    json_t *array = json_array();
+    struct run *r, *next;
+
+    HASH_ITER(by_id, s->state.runs, r, next)
+    {
+        if ((!job || strcmp(job, r->job->name) == 0) &&
+            (!state || strcmp(state, run_state_name(r->state)) == 0))
+            json_array_append_new(array, run_to_json(r));
+    }
+    return array;
+}
+
+json_t *scheduler_run_json(struct scheduler *s, const char *id)
+{
+    struct run *r = state_run(&s->state, id);
+
+    return r ? run_to_json(r) : NULL;
+}
+
+json_t *scheduler_defs_json(struct scheduler *s, const char *set)
+{
+    struct job_state *j, *next;
+    json_t *jobs = json_object();
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (j->def && (!set || (j->set && strcmp(set, j->set) == 0)))
+            json_object_set_new(jobs, j->name,
+                                json_pack("{s:o,s:I,s:s?,s:I,s:I,s:I}", "def", job_to_json(j->def), "version",
+                                          (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed,
+                                          "anchor", (json_int_t)j->anchor_ms, "cursor",
+                                          (json_int_t)j->cursor_ms));
+    }
+    return json_pack("{s:I,s:o}", "index", (json_int_t)s->state.defs_index, "jobs", jobs);
+}
+
+static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])
+{
+    struct run *r, *next;
+
+    HASH_ITER(by_id, s->state.runs, r, next)
+    {
+        counts[r->state]++;
+    }
+}
+
+static json_t *engine_view(const struct engine *e, const struct lane *lane)
+{
+    struct engine_status status = {0};
+
+    e->ops->status(e, &status);
+    return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i}", "engine", e->name, "type", e->type, "reachable",
+                     status.reachable, "text", status.text, "queued", status.queued, "in_flight",
+                     status.in_flight, "watched", status.watched, "armed", lane->used, "max_armed",
+                     lane->size);
+}
+
+json_t *scheduler_status_json(struct scheduler *s)
+{
+    int64_t counts[RUN_ENDED + 1] = {0};
+    json_t *engines = json_array(), *pools = json_array(), *states = json_object();
+
+    count_states(s, counts);
+    for (int i = 0; i < RUN_ENDED; i++)
+        json_object_set_new(states, run_state_name(i), json_integer(counts[i]));
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        json_array_append_new(engines, engine_view(s->o.engines[i], &s->engines[i]));
+    for (size_t i = 0; i < s->o.pool_count; i++)
+        json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pools[i].name, "used",
+                                               s->pools[i].used, "size", s->pools[i].size, "waiting",
+                                               (json_int_t)s->pools[i].waiting.count));
+    return json_pack("{s:b,s:I,s:I,s:I,s:s,s:s,s:s?,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:s,s:I}", "leading",
+                     s->leading, "epoch", (json_int_t)s->state.epoch, "index", (json_int_t)s->state.index,
+                     "acked", (json_int_t)s->acked, "cluster", s->host.cluster(&s->host), "replica",
+                     s->o.replica, "leader", s->state.replica, "jobs", (json_int_t)s->state.job_count,
+                     "unfinished", (json_int_t)s->state.run_count, "paused", s->state.paused, "states",
+                     states, "engines", engines, "pools", pools, "refusing",
+                     s->refusing[0] ? json_string(s->refusing) : json_null(), "tzdata",
+                     s->o.zones->version(s->o.zones), "notifications", (json_int_t)s->state.notice_count);
+}
+
+void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *format, ...), void *arg)
+{
+    static const char *const bounds[LATENESS_BUCKETS] = {
+        "0.001", "0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "1", "2.5", "5", "10", "30", "60"};
+    int64_t counts[RUN_ENDED + 1] = {0};
+    uint64_t sum = 0;
+
+    count_states(s, counts);
+    put(arg,
+        "# HELP cronsched_leading Whether this replica leads.\n# TYPE cronsched_leading "
+        "gauge\ncronsched_leading %d\n",
+        s->leading);
+    put(arg,
+        "# HELP cronsched_epoch The current reign.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
+        (long long)s->state.epoch);
+    put(arg,
+        "# HELP cronsched_index Batches applied.\n# TYPE cronsched_index counter\ncronsched_index %llu\n",
+        (unsigned long long)s->state.index);
+    put(arg, "# HELP cronsched_jobs Jobs known.\n# TYPE cronsched_jobs gauge\ncronsched_jobs %zu\n",
+        s->state.job_count);
+    put(arg,
+        "# HELP cronsched_fired_total Fire times that became runs in this reign.\n# TYPE "
+        "cronsched_fired_total counter\n"
+        "cronsched_fired_total %llu\n",
+        (unsigned long long)s->fired);
+    put(arg,
+        "# HELP cronsched_started_total Attempts started in this reign.\n# TYPE cronsched_started_total "
+        "counter\n"
+        "cronsched_started_total %llu\n",
+        (unsigned long long)s->started);
+    put(arg, "# HELP cronsched_runs Unfinished runs by state.\n# TYPE cronsched_runs gauge\n");
+    for (int i = 0; i < RUN_ENDED; i++)
+        put(arg, "cronsched_runs{state=\"%s\"} %lld\n", run_state_name(i), (long long)counts[i]);
+    put(arg, "# HELP cronsched_verdicts_total Runs ended and fire times skipped, by verdict, since this "
+             "process began.\n"
+             "# TYPE cronsched_verdicts_total counter\n");
+    for (int i = 0; verdict_by_index(i); i++)
+        put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", verdict_by_index(i),
+            (unsigned long long)s->state.verdicts[i]);
+    put(arg,
+        "# HELP cronsched_notifications_waiting Notifications not yet delivered.\n"
+        "# TYPE cronsched_notifications_waiting gauge\ncronsched_notifications_waiting %zu\n"
+        "# HELP cronsched_notifications_dropped_total The oldest of too many that waited, since this process "
+        "began.\n"
+        "# TYPE cronsched_notifications_dropped_total counter\ncronsched_notifications_dropped_total %llu\n",
+        s->state.notice_count, (unsigned long long)s->state.notices_dropped);
+    put(arg, "# HELP cronsched_lateness_seconds From a fire time (and its jitter) to the start of its first "
+             "attempt.\n"
+             "# TYPE cronsched_lateness_seconds histogram\n");
+    for (int i = 0; i < LATENESS_BUCKETS; i++) {
+        sum += s->lateness[i];
+        put(arg, "cronsched_lateness_seconds_bucket{le=\"%s\"} %llu\n", bounds[i], (unsigned long long)sum);
+    }
+    put(arg,
+        "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
+        "cronsched_lateness_seconds_count %llu\n",
+        (unsigned long long)s->lateness_count, s->lateness_sum_s, (unsigned long long)s->lateness_count);
+    put(arg, "# HELP cronsched_queue Runs that wait for a place, by engine or pool.\n# TYPE cronsched_queue "
+             "gauge\n");
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engines[i].name, s->engines[i].waiting.count);
+    for (size_t i = 0; i < s->o.pool_count; i++)
+        put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pools[i].name, s->pools[i].waiting.count);
+    put(arg,
+        "# HELP cronsched_journal_in_flight Batches appended and not yet durable.\n"
+        "# TYPE cronsched_journal_in_flight gauge\ncronsched_journal_in_flight %zu\n",
+        s->flight_count);
+}

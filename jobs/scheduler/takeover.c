@@ -1,0 +1,334 @@
+/* A reign begins: what the one before left is settled, and reported.
+ *
+ * Happy path: takeover_begin looks at every unfinished run. What may execute is unsettled: it is fenced or
+ * watched (launch.c), and run_settled notes what became of it. What was only armed is armed again. When
+ * nothing is unsettled any more and every job has judged its fire times, or REPORT_WITHIN_MS later, the
+ * TAKEOVER record tells all of it.
+ *
+ * A job whose runs may not overlap fires nothing while one of its runs of the earlier reign may execute: one
+ * that was fired, or is due within SETTLE_AHEAD_MS. Reservations for later than that cannot have been
+ * released, since a leader gives up when its clock is so far off; so they are fenced after those that are
+ * due, in the order of their times, and hold nothing up.
+ *
+ * Failures: an engine that does not answer leaves its runs unsettled, and the report says so.
+ */
+#include "jobs/base/alloc.h"
+#include "jobs/base/mutant.h"
+#include "jobs/base/text.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define REPORT_WITHIN_MS     60000
+#define REPORT_RUNS_MAX      200 /* named in the report, which fits a batch; the counts are of all */
+#define REPORT_TIMES_MAX     100
+#define SETTLE_AHEAD_MS      5000 /* the offset at which a clock forfeits the lead (the design's section 3) */
+#define SETTLE_AHEAD_SPEEDUP 4    /* reservations for later are settled so many times faster than they come */
+
+static const char *const fates[] = {
+#define X(fate, name) [FATE_##fate] = name,
+    TAKEOVER_FATES(X)
+#undef X
+};
+
+/* ---- what became of a run ---- */
+
+static void note_fate(struct scheduler *s, const struct run *r, enum takeover_fate fate)
+{
+    struct takeover *t = &s->takeover;
+
+    if (!t->runs)
+        return;
+    t->fates[fate]++;
+    if (json_array_size(t->runs) < REPORT_RUNS_MAX)
+        json_array_append_new(t->runs, json_pack("{s:s,s:s,s:s}", "run", r->id, "was",
+                                                 run_state_name(r->live.was), "became", fates[fate]));
+}
+
+void run_settled(struct scheduler *s, struct run *r, enum takeover_fate fate)
+{
+    if (!r->live.unsettled)
+        return;
+    note_fate(s, r, fate);
+    r->live.unsettled = false;
+    assert(r->job->live.unsettled > 0 && s->takeover.unsettled > 0);
+    r->job->live.unsettled--;
+    s->takeover.unsettled--;
+    job_kick(s, r->job, s->now_ms);
+}
+
+bool takeover_holds(const struct scheduler *s, const struct job_state *j)
+{
+    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
+        return false;
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->live.unsettled && (r->fired || r->due_ms <= s->now_ms + SETTLE_AHEAD_MS))
+            return true;
+    }
+    return false;
+}
+
+/* ---- a reign begins ---- */
+
+/* When to begin with it: at once, or a reservation for later after those that are due sooner. */
+static int64_t settle_at(const struct scheduler *s, const struct run *r)
+{
+    int64_t ahead = r->due_ms - s->now_ms - SETTLE_AHEAD_MS;
+
+    return r->fired || ahead <= 0 ? s->now_ms : s->now_ms + ahead / SETTLE_AHEAD_SPEEDUP;
+}
+
+static bool is_handed_over(struct scheduler *s, struct run *r)
+{
+    const struct attempt *a = run_attempt(r);
+
+    return a && a->state == ATTEMPT_COMMITTED && (a->handed_over || MUTANT(RELEASE_OLD_ID)) &&
+           engine_lane(s, a->engine, NULL);
+}
+
+/* Its leader gave it up unreleased: it is this reign's from now on. */
+static void commit_anew(struct scheduler *s, struct run *r)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+
+    r->live.slot = engine_lane(s, a->engine, NULL);
+    r->live.slot->used++; /* may pass its size for a while */
+    rec = record_about(s, RECORD_COMMITTED, r);
+    PUT_TEXT(s, rec, id, a->id);
+    if (a->boot)
+        PUT_TEXT(s, rec, boot, a->boot);
+    r->live.commit_index = s->batch->index;
+    record_commit(s, rec);
+}
+
+/* What an earlier reign left of this run. */
+static void settle(struct scheduler *s, struct run *r)
+{
+    struct attempt *a = run_attempt(r);
+    struct lane *pool = pool_lane(s, run_def(r));
+    bool handed_over = is_handed_over(s, r);
+    bool may_run = a && !handed_over && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
+
+    memset(&r->live, 0, sizeof(r->live));
+    r->live.timer.seq = r->seq;
+    r->live.was = r->state;
+    /* what was only armed never ran, and asks for its turn again; so does a retry of what never started */
+    r->live.admitted = r->fired && (may_run || (r->state == RUN_RETRYING && r->started_ms));
+    if (r->live.admitted && pool) { /* may pass its size for a while: what runs, runs */
+        pool->used++;
+        r->live.pool = pool;
+    }
+    if (may_run) {
+        r->live.unsettled = true;
+        r->live.settle_by_ms = s->now_ms + SETTLE_WATCH_MS;
+        r->job->live.unsettled++;
+        s->takeover.unsettled++;
+    } else if (handed_over) {
+        commit_anew(s, r);
+        note_fate(s, r, FATE_HANDED_OVER);
+    } else {
+        note_fate(s, r, a && a->state == ATTEMPT_ARMED ? FATE_ARMED_AGAIN : FATE_WAITING);
+    }
+    run_kick(s, r, may_run ? settle_at(s, r) : s->now_ms);
+}
+
+static void lanes_empty(struct scheduler *s)
+{
+    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
+        heap_release(&s->engines[i].waiting);
+        s->engines[i].used = 0;
+    }
+    for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++) {
+        heap_release(&s->pools[i].waiting);
+        s->pools[i].used = 0;
+    }
+}
+
+void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
+                    int64_t last_batch_ms)
+{
+    struct takeover *t = &s->takeover;
+    struct job_state *j, *next;
+
+    takeover_end(s);
+    if (from_epoch > 0) {
+        t->runs = json_array();
+        t->times = json_array();
+        t->from_epoch = from_epoch;
+        t->gap_ms = s->now_ms > last_batch_ms ? s->now_ms - last_batch_ms : 0;
+        t->cause = alloc_text(cause);
+        t->from_replica = alloc_text(from_replica);
+    }
+    t->lead_ms = s->now_ms;
+    lanes_empty(s);
+    heap_release(&s->job_timers);
+    heap_release(&s->run_timers);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        memset(&j->live.timer, 0, sizeof(j->live.timer));
+        j->live.unsettled = 0;
+        if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
+            j->cursor_ms -= 5000;
+        LIST_EACH(link, &j->runs)
+        {
+            settle(s, LIST_ITEM(link, struct run, of_job));
+        }
+    }
+}
+
+void takeover_end(struct scheduler *s)
+{
+    struct takeover *t = &s->takeover;
+
+    json_decref(t->runs);
+    json_decref(t->times);
+    free(t->cause);
+    free(t->from_replica);
+    *t = (struct takeover){0};
+}
+
+/* ---- a reign ends, cleanly ---- */
+
+void takeover_yield(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    if (s->state.level < record_kind_level(RECORD_HANDED_OVER))
+        return;
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        LIST_EACH(link, &j->runs)
+        {
+            struct run *r = LIST_ITEM(link, struct run, of_job);
+            const struct attempt *a = run_attempt(r);
+            struct engine *engine = NULL;
+
+            if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch || r->live.released)
+                continue;
+            engine_lane(s, a->engine, &engine);
+            if (engine && engine->hands_over)
+                record_commit(s, record_about(s, RECORD_HANDED_OVER, r));
+        }
+    }
+}
+
+/* ---- fire times that nobody judged in time ---- */
+
+static bool extend(json_t *entry, const char *job, const char *policy, const char *to, int64_t count)
+{
+    int64_t had = json_integer_value(json_object_get(entry, "count"));
+
+    if (!entry || strcmp(json_string_value(json_object_get(entry, "job")), job) != 0 ||
+        strcmp(json_string_value(json_object_get(entry, "policy")), policy) != 0)
+        return false;
+    json_object_set_new(entry, "to", json_string(to));
+    json_object_set_new(entry, "count", json_integer(had + count));
+    return true;
+}
+
+void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
+                         int64_t count, const char *policy)
+{
+    struct takeover *t = &s->takeover;
+    char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
+    size_t n = json_array_size(t->times);
+
+    if (!t->times || to_ms > t->lead_ms)
+        return;
+    if (verdict_intern(policy))
+        t->skipped += count;
+    else
+        t->late += count;
+    text_format_time(from_ms, TEXT_TIME_S, from, sizeof(from));
+    text_format_time(to_ms, TEXT_TIME_S, to, sizeof(to));
+    if ((n == 0 || !extend(json_array_get(t->times, n - 1), j->name, policy, to, count)) &&
+        n < REPORT_TIMES_MAX)
+        json_array_append_new(t->times, json_pack("{s:s,s:s,s:s,s:I,s:s}", "job", j->name, "from", from, "to",
+                                                  to, "count", (json_int_t)count, "policy", policy));
+}
+
+/* ---- the report ---- */
+
+static void note_unsettled(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        LIST_EACH(link, &j->runs)
+        {
+            const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+            if (r->live.unsettled)
+                note_fate(s, r, FATE_UNRESOLVED);
+        }
+    }
+}
+
+/* In words: "gap 1.2 s; 14 runs: 3 adopted, 11 discarded; 2 fire times late". */
+static void summarize(const struct takeover *t, char *text, size_t size)
+{
+    int runs = 0;
+    size_t n;
+    const char *before = ": ";
+
+    for (int i = 0; i < FATE_COUNT; i++)
+        runs += t->fates[i];
+    n = (size_t)snprintf(text, size, "gap %.1f s; %d unfinished run%s", (double)t->gap_ms / 1000, runs,
+                         runs == 1 ? "" : "s");
+    for (int i = 0; i < FATE_COUNT; i++) {
+        if (t->fates[i] == 0)
+            continue;
+        n += (size_t)snprintf(text + n, size - n, "%s%d %s", before, t->fates[i], fates[i]);
+        before = ", ";
+    }
+    if (t->late > 0)
+        n += (size_t)snprintf(text + n, size - n, "; %lld fire times late", (long long)t->late);
+    if (t->skipped > 0)
+        n += (size_t)snprintf(text + n, size - n, "; %lld skipped", (long long)t->skipped);
+    assert(n < size);
+}
+
+static void write_report(struct scheduler *s)
+{
+    struct takeover *t = &s->takeover;
+    json_t *settled = json_object(), *report;
+    struct record *r;
+    char text[512];
+
+    note_unsettled(s);
+    summarize(t, text, sizeof(text));
+    for (int i = 0; i < FATE_COUNT; i++)
+        if (t->fates[i] > 0)
+            json_object_set_new(settled, fates[i], json_integer(t->fates[i]));
+    report = json_pack("{s:I,s:I,s:s?,s:s,s:I,s:I,s:o,s:O,s:O,s:s}", "from_epoch", (json_int_t)t->from_epoch,
+                       "epoch", (json_int_t)s->epoch, "from_replica", t->from_replica, "noticed", t->cause,
+                       "gap_ms", (json_int_t)t->gap_ms, "took_ms", (json_int_t)(s->now_ms - t->lead_ms),
+                       "settled", settled, "runs", t->runs, "fire_times", t->times, "text", text);
+    r = record_begin(s, RECORD_TAKEOVER);
+    PUT_JSON(s, r, report, report);
+    record_commit(s, r);
+    json_decref(report);
+    scheduler_log(s, 2, "take-over", NULL, "%s", text);
+    json_decref(t->runs);
+    json_decref(t->times);
+    t->runs = t->times = NULL;
+}
+
+int64_t takeover_report(struct scheduler *s)
+{
+    struct takeover *t = &s->takeover;
+    struct heap_item *job = heap_first(&s->job_timers);
+
+    if (!t->runs)
+        return HEAP_NEVER;
+    if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS && (t->unsettled > 0 || (job && job->at <= s->now_ms)))
+        return t->lead_ms + REPORT_WITHIN_MS;
+    write_report(s);
+    return HEAP_NEVER;
+}

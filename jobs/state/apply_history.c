@@ -1,0 +1,126 @@
+/* What the fold tells history: rows of runs, ranges passed over, and the records themselves. */
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+#include "jobs/state/state_priv.h"
+
+#include <stdio.h>
+
+struct history_write *history_pending(struct state *s)
+{
+    if (!s->write)
+        s->write = alloc_zero(sizeof(*s->write));
+    return s->write;
+}
+
+static char *dump(json_t *json)
+{
+    char *text = json_dumps(json, JSON_COMPACT);
+
+    json_decref(json);
+    if (!text)
+        alloc_failed();
+    return text;
+}
+
+static void add_row(struct state *s, struct history_run row)
+{
+    struct history_write *w = history_pending(s);
+
+    w->runs = alloc_resize(w->runs, (w->run_count + 1) * sizeof(row));
+    w->runs[w->run_count++] = row;
+}
+
+void history_add_run(struct state *s, const struct run *run)
+{
+    add_row(s,
+            (struct history_run){
+                .run = alloc_text(run->id),
+                .job = alloc_text(run->job->name),
+                .at_ms = run->at_ms,
+                .fire_ms = run->fire_ms,
+                .state = alloc_text(verdict_is_skip(run->verdict) ? "skipped" : run_state_name(run->state)),
+                .verdict = alloc_text(run->verdict),
+                .started_ms = run->started_ms,
+                .ended_ms = run->ended_ms,
+                .json = dump(run_to_json(run)),
+            });
+}
+
+/* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
+void history_add_skip_row(struct state *s, const struct batch *batch, const struct record *r)
+{
+    char id[RUN_ID_MAX], fire[TEXT_NUMBER_BUFFER], ended[TEXT_NUMBER_BUFFER];
+    json_t *json;
+
+    run_id_format(r->job, r->to_ms, r->to_ms % 1000 != 0, id);
+    if (r->run)
+        snprintf(id, sizeof(id), "%s", r->run);
+    text_format_time(r->to_ms, TEXT_TIME_S, fire, sizeof(fire));
+    text_format_time(batch->time_ms, TEXT_TIME_MS, ended, sizeof(ended));
+    json = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:n,s:s,s:n,s:[],s:I}", "run", id, "job", r->job, "fire_time",
+                     fire, "cause", "schedule", "state", "skipped", "verdict", r->reason, "started", "ended",
+                     ended, "exit_code", "attempts", "count", (json_int_t)r->count);
+    if (RECORD_HAS(r, text))
+        json_object_set_new(json, "text", json_string(r->text));
+    add_row(s, (struct history_run){.run = alloc_text(id),
+                                    .job = alloc_text(r->job),
+                                    .at_ms = r->to_ms,
+                                    .fire_ms = r->to_ms,
+                                    .state = alloc_text("skipped"),
+                                    .verdict = alloc_text(r->reason),
+                                    .ended_ms = batch->time_ms,
+                                    .json = dump(json)});
+}
+
+void history_add_skip(struct state *s, const struct batch *batch, const struct record *r)
+{
+    struct history_write *w = history_pending(s);
+
+    w->skips = alloc_resize(w->skips, (w->skip_count + 1) * sizeof(*w->skips));
+    w->skips[w->skip_count++] = (struct history_skip){.job = alloc_text(r->job),
+                                                      .from_ms = r->from_ms,
+                                                      .to_ms = r->to_ms,
+                                                      .count = r->count,
+                                                      .reason = alloc_text(r->reason),
+                                                      .text = alloc_text(RECORD_HAS(r, text) ? r->text : ""),
+                                                      .time_ms = batch->time_ms};
+}
+
+void history_add_record(struct state *s, const struct record *r)
+{
+    struct history_write *w = history_pending(s);
+    char job[RUN_ID_MAX];
+    int64_t at_ms;
+    bool exact;
+
+    if (RECORD_HAS(r, job))
+        snprintf(job, sizeof(job), "%s", r->job);
+    else if (!RECORD_HAS(r, run) || run_id_parse(r->run, job, &at_ms, &exact) < 0)
+        job[0] = '\0';
+    w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
+    w->records[w->record_count++] =
+        (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
+                                .job = job[0] ? alloc_text(job) : NULL,
+                                .run = RECORD_HAS(r, run) ? alloc_text(r->run) : NULL,
+                                .json = record_encode(r)};
+}
+
+/* A part of a change set, as the record that it would have been: history knows no difference. */
+void history_add_job(struct state *s, const struct record *part)
+{
+    struct batch *b = batch_new(0, 0);
+    struct record *r = batch_add(b, part->kind);
+
+    RECORD_TEXT(b, r, job, part->job);
+    RECORD_TEXT(b, r, by, part->by);
+    RECORD_TEXT(b, r, set, part->set);
+    if (part->kind == RECORD_JOB) {
+        RECORD_JSON(b, r, def, part->def);
+        RECORD_INT(b, r, version, part->version);
+        RECORD_INT(b, r, seed, part->seed);
+        RECORD_INT(b, r, anchor_ms, part->anchor_ms);
+        RECORD_INT(b, r, cursor_ms, part->cursor_ms);
+    }
+    history_add_record(s, r);
+    batch_free(b);
+}

@@ -1,0 +1,405 @@
+/* The state's containers and words; the fold itself is in fold.c, its texts are in state_json.c. */
+#include "jobs/state/state.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/state/state_priv.h"
+
+#include <assert.h>
+
+static const char *const run_states[] = {
+    [RUN_WAITING] = "waiting", [RUN_ARMED] = "armed",       [RUN_STARTING] = "starting",
+    [RUN_RUNNING] = "running", [RUN_RETRYING] = "retrying", [RUN_UNRESOLVED] = "unresolved",
+    [RUN_ENDED] = "ended",
+};
+
+static const char *const attempt_states[] = {
+    [ATTEMPT_ARMED] = "armed",     [ATTEMPT_COMMITTED] = "committed", [ATTEMPT_STARTED] = "running",
+    [ATTEMPT_REVOKED] = "revoked", [ATTEMPT_NEVER_RAN] = "never-ran", [ATTEMPT_START_FAILED] = "start-failed",
+    [ATTEMPT_ENDED] = "ended",     [ATTEMPT_UNKNOWN] = "unknown",
+};
+
+/* the words of the design's section 8: runs first, skips from `overlap` on */
+static const char *const verdicts[] = {"succeeded", "failed",    "timed-out", "killed",
+                                       "lost",      "overlap",   "paused",    "deadline",
+                                       "missed",    "coalesced", "deleted",   "queue-full"};
+#define FIRST_SKIP 5
+#define VERDICTS   (int)(sizeof(verdicts) / sizeof(verdicts[0]))
+static_assert(VERDICTS <= 16, "struct state counts 16 verdicts");
+
+const char *run_state_name(enum run_state state)
+{
+    return run_states[state];
+}
+
+const char *run_attempt_state_name(enum attempt_state state)
+{
+    return attempt_states[state];
+}
+
+int verdict_index(const char *verdict)
+{
+    for (int i = 0; verdict && i < VERDICTS; i++)
+        if (strcmp(verdicts[i], verdict) == 0)
+            return i;
+    return -1;
+}
+
+const char *verdict_by_index(int index)
+{
+    return index >= 0 && index < VERDICTS ? verdicts[index] : NULL;
+}
+
+const char *verdict_intern(const char *word)
+{
+    return verdict_by_index(verdict_index(word));
+}
+
+bool verdict_is_skip(const char *verdict)
+{
+    return verdict_index(verdict) >= FIRST_SKIP;
+}
+
+struct job_state *state_job(struct state *s, const char *name)
+{
+    struct job_state *j = NULL;
+
+    HASH_FIND(by_name, s->jobs, name, strlen(name), j);
+    return j && j->def ? j : NULL;
+}
+
+struct run *state_run(struct state *s, const char *id)
+{
+    struct run *r = NULL;
+
+    HASH_FIND(by_id, s->runs, id, strlen(id), r);
+    return r;
+}
+
+struct trigger_key *state_key(struct state *s, const char *job, const char *key)
+{
+    char both[RUN_ID_MAX + TEXT_FIELD_MAX + 2];
+    struct trigger_key *k = NULL;
+
+    snprintf(both, sizeof(both), "%s %s", job, key);
+    HASH_FIND(by_key, s->keys, both, strlen(both), k);
+    return k;
+}
+
+struct attempt *run_attempt(struct run *run)
+{
+    return run->attempt_count ? &run->attempts[run->attempt_count - 1] : NULL;
+}
+
+struct job *run_def(const struct run *run)
+{
+    return run->def ? run->def : run->job->def;
+}
+
+bool job_fired_ahead(const struct job_state *job, int64_t fire_ms)
+{
+    for (size_t i = 0; i < job->ahead_count; i++)
+        if (job->ahead[i] == fire_ms)
+            return true;
+    return false;
+}
+
+bool state_paused(const struct state *s, const struct job_state *job)
+{
+    return s->paused || job->paused;
+}
+
+void state_init(struct state *s)
+{
+    *s = (struct state){.next_seq = 1};
+    list_init(&s->keys_by_age);
+    s->staged = json_array();
+    list_init(&s->dependents);
+    list_init(&s->notices);
+    list_init(&s->dirty);
+    list_init(&s->ended);
+}
+
+static void attempt_release(struct attempt *a)
+{
+    free(a->engine);
+    free(a->id);
+    free(a->boot);
+    free(a->cause);
+    free(a->text);
+    free(a->stop_reason);
+}
+
+static void backfill_free(struct backfill *b)
+{
+    list_remove(&b->of_job);
+    json_decref(b->times);
+    free(b->by);
+    free(b);
+}
+
+static void run_free(struct run *r)
+{
+    for (size_t i = 0; i < r->attempt_count; i++)
+        attempt_release(&r->attempts[i]);
+    free(r->attempts);
+    free(r->id);
+    free(r->cause);
+    free(r->by);
+    json_decref(r->params);
+    job_unref(r->def);
+    free(r->text);
+    free(r);
+}
+
+static void job_state_free(struct job_state *j)
+{
+    LIST_EACH_SAFE(link, &j->backfills)
+    {
+        backfill_free(LIST_ITEM(link, struct backfill, of_job));
+    }
+    list_remove(&j->dependents);
+    job_unref(j->def);
+    schedule_free(j->live.schedule);
+    free(j->name);
+    free(j->set);
+    free(j->pause_reason);
+    free(j->pause_by);
+    free(j->last_run);
+    free(j->ahead);
+    free(j);
+}
+
+static void key_free(struct trigger_key *k)
+{
+    free(k->key);
+    free(k->digest);
+    free(k->run);
+    free(k);
+}
+
+static void notice_free(struct notice *n)
+{
+    list_remove(&n->all);
+    free(n->id);
+    free(n->url);
+    json_decref(n->body);
+    free(n);
+}
+
+/* ---- what the fold makes and drops (state_priv.h) ---- */
+
+struct job_state *state_add_job(struct state *s, const char *name)
+{
+    struct job_state *j = NULL;
+
+    assert(name);
+    HASH_FIND(by_name, s->jobs, name, strlen(name), j);
+    if (j)
+        return j;
+    j = alloc_zero(sizeof(*j));
+    j->name = alloc_text(name);
+    j->cursor_ms = j->last_fire_ms = INT64_MIN;
+    list_init(&j->runs);
+    list_init(&j->backfills);
+    list_init(&j->dependents);
+    HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
+    return j;
+}
+
+void state_set_dependent(struct state *s, struct job_state *j)
+{
+    list_remove(&j->dependents);
+    if (!j->def || !j->def->after.count)
+        return;
+    LIST_EACH(link, &s->dependents)
+    {
+        if (strcmp(LIST_ITEM(link, struct job_state, dependents)->name, j->name) > 0) {
+            list_append(link, &j->dependents); /* in front of it */
+            return;
+        }
+    }
+    list_append(&s->dependents, &j->dependents);
+}
+
+void state_drop_job(struct state *s, struct job_state *j)
+{
+    assert(list_empty(&j->runs));
+    HASH_DELETE(by_name, s->jobs, j);
+    job_state_free(j);
+}
+
+struct run *state_add_run(struct state *s, struct job_state *j, const char *id)
+{
+    struct run *r = alloc_zero(sizeof(*r));
+
+    assert(id);
+    r->id = alloc_text(id);
+    r->job = j;
+    r->seq = s->next_seq++;
+    r->state = RUN_WAITING;
+    list_append(&j->runs, &r->of_job);
+    list_init(&r->dirty);
+    HASH_ADD_KEYPTR(by_id, s->runs, r->id, strlen(id), r);
+    s->run_count++;
+    return r;
+}
+
+void state_end_run(struct state *s, struct run *r)
+{
+    r->state = RUN_ENDED;
+    HASH_DELETE(by_id, s->runs, r);
+    s->run_count--;
+    list_remove(&r->of_job);
+    list_remove(&r->dirty);
+    list_append(&s->ended, &r->dirty);
+}
+
+void state_free_ended(struct state *s)
+{
+    LIST_EACH_SAFE(link, &s->ended)
+    {
+        struct run *r = LIST_ITEM(link, struct run, dirty);
+
+        list_remove(link);
+        if (s->run_gone)
+            s->run_gone(s->arg, r);
+        run_free(r);
+    }
+}
+
+struct attempt *run_add_attempt(struct run *r, int number)
+{
+    struct attempt *a = run_attempt(r);
+
+    if (a && a->number == number) { /* another try takes the place of the one before */
+        attempt_release(a);
+    } else {
+        r->attempts = alloc_resize(r->attempts, (r->attempt_count + 1) * sizeof(*a));
+        a = &r->attempts[r->attempt_count++];
+    }
+    *a = (struct attempt){.number = number, .exit_code = -1};
+    return a;
+}
+
+void job_add_ahead(struct job_state *j, int64_t fire_ms)
+{
+    size_t at = j->ahead_count;
+
+    j->ahead = alloc_resize(j->ahead, (j->ahead_count + 1) * sizeof(*j->ahead));
+    for (; at > 0 && j->ahead[at - 1] > fire_ms; at--)
+        j->ahead[at] = j->ahead[at - 1];
+    j->ahead[at] = fire_ms;
+    j->ahead_count++;
+}
+
+void job_move_cursor(struct job_state *j, int64_t to_ms)
+{
+    size_t gone = 0;
+
+    if (to_ms > j->cursor_ms)
+        j->cursor_ms = to_ms;
+    while (gone < j->ahead_count && j->ahead[gone] <= j->cursor_ms)
+        gone++;
+    for (size_t i = gone; i < j->ahead_count; i++)
+        j->ahead[i - gone] = j->ahead[i];
+    j->ahead_count -= gone;
+}
+
+struct backfill *job_add_backfill(struct job_state *j)
+{
+    struct backfill *b = alloc_zero(sizeof(*b));
+
+    list_append(&j->backfills, &b->of_job);
+    return b;
+}
+
+void job_drop_backfill(struct backfill *b)
+{
+    backfill_free(b);
+}
+
+void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
+                   int64_t t)
+{
+    struct trigger_key *k = alloc_zero(sizeof(*k));
+    size_t n = strlen(job) + strlen(key) + 2;
+
+    k->key = alloc_zero(n);
+    snprintf(k->key, n, "%s %s", job, key);
+    k->digest = alloc_text(digest ? digest : "");
+    k->run = alloc_text(run);
+    k->time_ms = t;
+    list_append(&s->keys_by_age, &k->by_age);
+    HASH_ADD_KEYPTR(by_key, s->keys, k->key, strlen(k->key), k);
+}
+
+void state_expire_keys(struct state *s, int64_t before_ms)
+{
+    LIST_EACH_SAFE(link, &s->keys_by_age)
+    {
+        struct trigger_key *k = LIST_ITEM(link, struct trigger_key, by_age);
+
+        if (k->time_ms >= before_ms)
+            break;
+        list_remove(link);
+        HASH_DELETE(by_key, s->keys, k);
+        key_free(k);
+    }
+}
+
+void state_add_notice(struct state *s, const char *id, const char *url, json_t *body)
+{
+    struct notice *n;
+
+    if (s->notice_count == STATE_NOTICES_MAX) {
+        s->notices_dropped++;
+        state_drop_notice(s, LIST_ITEM(s->notices.next, struct notice, all));
+    }
+    n = alloc_zero(sizeof(*n));
+    n->id = alloc_text(id);
+    n->url = alloc_text(url);
+    n->body = body;
+    list_append(&s->notices, &n->all);
+    s->notice_count++;
+}
+
+void state_drop_notice(struct state *s, struct notice *n)
+{
+    s->notice_count--;
+    notice_free(n);
+}
+
+void state_release(struct state *s)
+{
+    struct job_state *j, *next_job;
+    struct run *r, *next_run;
+
+    HASH_ITER(by_id, s->runs, r, next_run)
+    {
+        HASH_DELETE(by_id, s->runs, r);
+        list_remove(&r->of_job);
+        if (s->run_gone)
+            s->run_gone(s->arg, r);
+        run_free(r);
+    }
+    state_free_ended(s);
+    HASH_ITER(by_name, s->jobs, j, next_job)
+    {
+        HASH_DELETE(by_name, s->jobs, j);
+        if (s->job_gone)
+            s->job_gone(s->arg, j);
+        job_state_free(j);
+    }
+    state_expire_keys(s, INT64_MAX);
+    LIST_EACH_SAFE(link, &s->notices)
+    {
+        notice_free(LIST_ITEM(link, struct notice, all));
+    }
+    history_write_free(s->write);
+    json_decref(s->staged);
+    free(s->cluster);
+    free(s->replica);
+    free(s->tzdata);
+    free(s->pause_reason);
+    free(s->pause_by);
+}

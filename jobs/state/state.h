@@ -1,0 +1,247 @@
+/* The state: what the journal's records fold to. Jobs with their cursors, unfinished runs with their
+ * attempts, trigger keys, pauses, backfills, outstanding notifications: everything that decides, and nothing
+ * else.
+ *
+ * state_apply is deterministic: the same batches give the same state on every replica, whatever the clock,
+ * the time zone files or the order of anything outside say. state_encode's text is canonical; its hash is
+ * compared between replicas. Fields under "not part of the fold" belong to the scheduler of this process.
+ *
+ * Ownership: the state owns all it points to. One thread.
+ *
+ * Invariant (with the design's section 4): every fire time of a job up to its cursor is a run that was fired,
+ * lies in a skipped range, or has a reservation: a run armed ahead that is not yet fired. Reservations are
+ * made in order and without gaps from the cursor on.
+ */
+#pragma once
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/heap.h"
+#include "jobs/base/list.h"
+#include "jobs/definition/job.h"
+#include "jobs/history/history.h"
+#include "jobs/state/record.h"
+
+#include <uthash.h>
+
+#define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */
+#define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
+#define STATE_NOTICES_MAX      1000
+
+/* the allowed moves are in state.c's table */
+enum run_state { RUN_WAITING, RUN_ARMED, RUN_STARTING, RUN_RUNNING, RUN_RETRYING, RUN_UNRESOLVED, RUN_ENDED };
+
+enum attempt_state {
+    ATTEMPT_ARMED,     /* reserved; may exist in the engine, cannot run */
+    ATTEMPT_COMMITTED, /* its id is in the journal: may be released by the epoch that committed it */
+    ATTEMPT_STARTED,
+    ATTEMPT_REVOKED,   /* never to be released */
+    ATTEMPT_NEVER_RAN, /* by evidence */
+    ATTEMPT_START_FAILED,
+    ATTEMPT_ENDED,
+    ATTEMPT_UNKNOWN
+};
+
+struct attempt {
+    int number, try;
+    enum attempt_state state;
+    char *engine, *id, *boot;
+    int64_t epoch; /* of its ARM */
+    uint64_t
+        index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
+    int64_t committed_epoch;
+    bool handed_over; /* COMMITTED, and the leader that committed it will not release it any more */
+    int64_t started_ms, ended_ms;
+    int exit_code; /* -1: none */
+    char *cause, *text;
+    char *stop_reason; /* "timeout", "killed", "replaced": STOPPING is journaled */
+    int64_t stopping_ms;
+};
+
+struct job_state;
+
+struct lane;
+
+/* What the scheduler knows of a run in this reign only. */
+struct run_live {
+    uint64_t ticket, stop_ticket; /* of the engine requests under way; 0: none */
+    bool watching;
+    bool released; /* the one start request has been sent, or may have been */
+    bool stop_sent;
+    bool admitted;      /* may start, as far as overlap and pool go */
+    bool unsettled;     /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
+    enum run_state was; /* when this reign began */
+    int failures;       /* of the engine in a row: for the back-off */
+    int64_t not_before_ms, stop_again_ms, settle_by_ms;
+    uint64_t index;           /* the last batch that touched it */
+    uint64_t commit_index;    /* the batch that committed the newest attempt */
+    struct lane *slot, *pool; /* held places */
+    struct lane *waits_in;
+    struct heap_item timer, place;
+};
+
+struct run {
+    char *id;
+    struct job_state *job;
+    int64_t at_ms; /* the instant in the id */
+    bool exact;
+    int64_t fire_ms; /* nominal */
+    int64_t due_ms;  /* fire time and jitter; manual: at once */
+    int64_t previous_fire_ms;
+    char *cause; /* schedule, catch-up, manual, after, backfill */
+    char *by;
+    json_t *params;
+    bool queued;     /* asked to wait its turn instead of being refused */
+    bool children;   /* a manual run that counts for the jobs that come after */
+    bool fired;      /* accounts for its fire time; false: a reservation */
+    struct job *def; /* frozen at the first attempt; NULL before */
+    enum run_state state;
+    const char *verdict;      /* of the verdict table; NULL until there is one */
+    struct attempt *attempts; /* the newest last; a new try of the same number takes the place of the old */
+    size_t attempt_count;
+    int64_t retry_ms, started_ms, ended_ms, unresolved_ms;
+    char *text;
+    uint64_t seq; /* order of creation */
+
+    struct list of_job;
+    UT_hash_handle by_id;
+    struct list dirty;    /* touched by the batch being applied */
+    struct run_live live; /* not part of the fold */
+};
+
+struct backfill {
+    struct list of_job;
+    json_t *times; /* array of fire times, ascending */
+    size_t done;   /* how many of them have a run */
+    int max_parallel;
+    bool again;
+    char *by;
+};
+
+struct job_live {
+    struct schedule *schedule; /* compiled; NULL: none, or not yet */
+    bool compiled;
+    int unsettled;      /* runs of earlier reigns whose attempt's fate is not known yet */
+    char ran_local[32]; /* local time of its last fire time, while zone rules change */
+    struct heap_item timer;
+};
+
+struct job_state {
+    char *name;
+    struct job *def; /* NULL: a tombstone */
+    int64_t version;
+    char *set;
+    uint64_t seed;
+    int64_t anchor_ms;
+    int64_t cursor_ms; /* every fire time up to here is accounted for, or reserved */
+    bool paused;
+    int64_t paused_ms, pause_until_ms;
+    char *pause_reason, *pause_by;
+    int64_t deleted_ms;
+    int64_t last_exact_ms; /* the newest instant used in an exact run id */
+    int64_t last_fire_ms;  /* nominal time of the newest fired run */
+    char *last_run;        /* the newest ended run, */
+    const char *last_verdict;
+    int64_t last_ended_ms;
+    int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */
+    size_t ahead_count;
+    uint32_t after_done;    /* bit i: parent i succeeded since the last run */
+    struct list dependents; /* in state.dependents when its definition has `after` */
+
+    struct list runs; /* unfinished, in order of creation */
+    struct list backfills;
+    UT_hash_handle by_name;
+    struct job_live live; /* not part of the fold */
+};
+
+struct trigger_key {
+    char *key; /* JOB and a blank and the key */
+    char *digest, *run;
+    int64_t time_ms;
+    struct list by_age;
+    UT_hash_handle by_key;
+};
+
+struct notice { /* a notification not yet delivered */
+    struct list all;
+    char *id; /* RUN/N */
+    char *url;
+    json_t *body;
+};
+
+struct state {
+    uint64_t index; /* of the last batch applied */
+    char hash[33];  /* of its text: the next batch's prev */
+    int64_t epoch, time_ms;
+    int64_t level; /* of the records that may be written; 0: nothing is written yet */
+    char *cluster, *replica, *tzdata;
+    struct job_state *jobs; /* uthash by name */
+    struct run *runs;       /* uthash by id: unfinished ones */
+    struct trigger_key *keys;
+    struct list keys_by_age;
+    struct list dependents; /* jobs that come after others, by name */
+    struct list notices;
+    size_t notice_count;
+    uint64_t notices_dropped;
+    bool paused; /* all */
+    int64_t paused_ms, pause_until_ms;
+    char *pause_reason, *pause_by;
+    uint64_t next_seq;
+    size_t job_count, run_count;
+    json_t *staged;        /* array: parts of a change set, as they will be folded */
+    uint64_t defs_index;   /* the last batch that changed a definition */
+    uint64_t verdicts[16]; /* counted since this process began to fold: for metrics, not part of the fold */
+
+    struct list dirty;           /* runs touched by the batch being applied */
+    struct list ended;           /* runs that ended in it: freed when it is finished */
+    struct history_write *write; /* what it changed */
+    /* Not part of the fold: called before a run is freed, and when a job's definition, pause or existence
+     * changed. */
+    void (*run_gone)(void *arg, struct run *run);
+    void (*job_changed)(void *arg, struct job_state *job);
+    void (*job_gone)(void *arg, struct job_state *job);
+    void *arg;
+};
+
+void state_init(struct state *s);
+void state_release(struct state *s);
+
+/* Folds one batch, whose encoded text is given for the chain of hashes; its index must follow. Gives what
+ * changed for history when ret is not NULL. ERR_CORRUPT: the batch makes no sense and the state must be
+ * thrown away. */
+int state_apply(struct state *s, const struct batch *batch, const char *text, size_t size,
+                struct history_write **ret, struct error *error);
+
+/* The same in two steps, for a leader, who applies each record as it is added and gives the batch its text
+ * later. */
+int state_apply_record(struct state *s, const struct batch *batch, const struct record *record,
+                       struct error *error);
+void state_finish_batch(struct state *s, const struct batch *batch, const char *text, size_t size,
+                        struct history_write **ret);
+
+struct job_state *state_job(struct state *s, const char *name); /* NULL, also for a tombstone */
+struct run *state_run(struct state *s, const char *id);
+struct trigger_key *state_key(struct state *s, const char *job, const char *key);
+struct attempt *run_attempt(struct run *run); /* the newest, or NULL */
+/* The definition that governs the run: the frozen one, else the job's own; NULL: the job is gone. */
+struct job *run_def(const struct run *run);
+const char *run_state_name(enum run_state state);
+const char *run_attempt_state_name(enum attempt_state state);
+
+/* The run of this fire time was fired before those ahead of it were judged; the cursor is still below it. */
+bool job_fired_ahead(const struct job_state *job, int64_t fire_ms);
+
+/* A pause in force for this job: its own or the one for all. */
+bool state_paused(const struct state *s, const struct job_state *job);
+
+/* Canonical text of all that is folded, malloc'd; and back. */
+char *state_encode(const struct state *s, size_t *ret_size);
+int state_decode(struct state *s, const char *text, size_t size, struct error *error);
+
+/* The run in the shape of the design's section 8. */
+json_t *run_to_json(const struct run *run);
+
+/* The verdict words of section 8; a known word's one copy, or NULL. */
+const char *verdict_intern(const char *word);
+bool verdict_is_skip(const char *verdict);
+int verdict_index(const char *verdict);  /* for counters; below 16 */
+const char *verdict_by_index(int index); /* NULL: none */

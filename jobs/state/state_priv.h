@@ -1,0 +1,33 @@
+/* How the fold and the decoder change the state. For fold.c, state.c and state_json.c alone. */
+#pragma once
+
+#include "jobs/state/state.h"
+
+/* In the list of those that come after others, ordered by name, or not, as its definition says. */
+void state_set_dependent(struct state *s, struct job_state *j);
+struct job_state *state_add_job(struct state *s,
+                                const char *name); /* found or new: a tombstone until it has a def */
+void state_drop_job(struct state *s, struct job_state *j);
+struct run *state_add_run(struct state *s, struct job_state *j, const char *id);
+void state_end_run(struct state *s, struct run *r); /* out of all indexes; freed when the batch is finished */
+void state_free_ended(struct state *s);
+struct attempt *run_add_attempt(struct run *r, int number);
+void job_add_ahead(struct job_state *j, int64_t fire_ms);
+void job_move_cursor(struct job_state *j, int64_t to_ms); /* never back */
+struct backfill *job_add_backfill(struct job_state *j);
+void job_drop_backfill(struct backfill *b);
+void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
+                   int64_t t);
+void state_expire_keys(struct state *s, int64_t before_ms);
+void state_add_notice(struct state *s, const char *id, const char *url, json_t *body); /* takes body */
+void state_drop_notice(struct state *s, struct notice *n);
+
+/* What the batch being applied changed, for history (fold_history.c). */
+struct history_write *history_pending(struct state *s);
+void history_add_run(struct state *s, const struct run *run);
+void history_add_skip(struct state *s, const struct batch *batch, const struct record *r);
+/* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
+void history_add_skip_row(struct state *s, const struct batch *batch, const struct record *r);
+void history_add_record(struct state *s, const struct record *r);
+/* A part of a change set, as the record that it would have been: history knows no difference. */
+void history_add_job(struct state *s, const struct record *part);

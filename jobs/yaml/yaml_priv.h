@@ -1,0 +1,42 @@
+/* What the files of the YAML reader share; for nobody else. */
+#pragma once
+
+#include "jobs/yaml/yaml.h"
+
+#include <yaml.h>
+
+struct yaml_chunk;
+
+struct yaml_doc {
+    struct yaml_chunk *chunks;
+    struct yaml_node *root;
+};
+
+/* Memory that lives as long as the document; NULL when there is none. */
+void *yaml_doc_alloc(struct yaml_doc *doc, size_t size);
+struct yaml_node *yaml_doc_node(struct yaml_doc *doc, enum yaml_kind kind);
+
+size_t yaml_characters(const char *s, size_t size); /* of UTF-8 */
+
+/* Reports; returns ERR_INVALID. */
+int yaml_fault(struct yaml_sink *sink, int line, int column, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* yaml_explain.c: 0, or ERR_INVALID after telling which byte cannot be in a YAML file. */
+int yaml_check_bytes(const char *source, size_t size, struct yaml_sink *sink);
+
+/* Tells what libyaml's parser stumbled over, in words for the author of the file. */
+int yaml_explain(const yaml_parser_t *parser, const char *source, size_t size, struct yaml_sink *sink);
+
+/* An alias of nothing: tells whether it was meant to be one. ERR_INVALID. */
+int yaml_explain_alias(const yaml_event_t *alias, const char *source, size_t size, struct yaml_sink *sink);
+
+static inline int yaml_mark_line(const yaml_mark_t *mark)
+{
+    return (int)mark->line + 1;
+}
+
+static inline int yaml_mark_column(const yaml_mark_t *mark)
+{
+    return (int)mark->column + 1;
+}

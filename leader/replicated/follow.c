@@ -1,0 +1,240 @@
+/* Following: the snapshot that the tree holds, then batch after batch up to head.
+ *
+ * Happy path: snap/current -> its chunks -> restore; then log/N for every N from there to head, several at
+ * once, given on in their order. A standby that is up to date asks for one batch whenever head changes.
+ * Failures: an answer lost: what was under way is asked for again. A batch that is gone: it was truncated
+ * below a newer snapshot; from that. A chunk that is gone: the snapshot was replaced meanwhile; from the
+ * newer. A batch whose chain or epoch disagrees: the alarm.
+ */
+#include "leader/replicated/replicated_priv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define CHUNKS_AT_ONCE      16
+#define RESTORE_TRIES       10
+#define SNAPSHOT_MOST_BYTES ((size_t)1 << 31)
+
+void restore_drop(struct replicated *r)
+{
+    manifest_release(&r->restoring.manifest);
+    free(r->restoring.text);
+    r->restoring = (struct restoring){.again = r->restoring.again};
+}
+
+void follow_again(struct replicated *r)
+{
+    r->restored = r->current = false;
+    r->refetch = r->fetching > 0;
+    r->restoring.again = 0;
+    if (r->restoring.under_way)
+        r->restoring.active = false;
+    else
+        restore_drop(r);
+}
+
+/* ---- the snapshot ---- */
+
+static void restored(struct replicated *r)
+{
+    struct restoring *p = &r->restoring;
+    const struct manifest *m = &p->manifest;
+
+    if (p->filled != m->size) {
+        replicated_alarm(r, "the snapshot at %" PRIu64 " in ZooKeeper has %zu bytes instead of %zu", m->index,
+                         p->filled, m->size);
+        restore_drop(r);
+        return;
+    }
+    r->applied = m->index;
+    snprintf(r->applied_hash, sizeof(r->applied_hash), "%s", m->hash);
+    r->applied_epoch = 0;
+    r->log_bytes = m->bytes;
+    r->first = m->first ? m->first : 1;
+    r->asked = r->applied;
+    r->restored = true;
+    r->journal.events->restore(r->journal.arg, m->exists ? p->text : NULL, p->filled, m->index);
+    p->again = 0;
+    restore_drop(r);
+}
+
+/* One that cannot be had: perhaps it was replaced; from the start again. */
+static void restore_again(struct replicated *r, const char *why)
+{
+    if (++r->restoring.again > RESTORE_TRIES)
+        replicated_alarm(r, "the snapshot in ZooKeeper cannot be read: %s", why);
+    else
+        r->retry_ms = boot_ms(r) + (uint64_t)r->restoring.again * 100;
+    r->restoring.active = false;
+}
+
+static void on_chunk(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct restoring *p = &r->restoring;
+    struct error error = {0};
+    size_t size = 0;
+
+    p->under_way--;
+    if (p->active && reply->result == COORD_OK) {
+        const char *name = json_string_value(json_array_get(p->manifest.chunks, p->arrived));
+
+        if (chunk_unpack(reply->data, reply->size, name, p->text + p->filled, p->manifest.size - p->filled,
+                         &size, &error) < 0)
+            restore_again(r, error.text);
+        p->filled += size;
+        p->arrived++;
+    } else if (p->active) {
+        if (reply->result != COORD_LOST)
+            restore_again(r, reply->text);
+        p->active = false;
+    }
+    if (p->under_way == 0 && !p->active)
+        restore_drop(r);
+    else if (p->active && p->arrived == json_array_size(p->manifest.chunks))
+        restored(r);
+    replicated_pump(r);
+}
+
+static void on_manifest(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct restoring *p = &r->restoring;
+    struct error error = {0};
+
+    p->under_way--;
+    if (!p->active || r->alarm[0] || r->closing) {
+        restore_drop(r);
+    } else if (reply->result == COORD_NO_NODE) {
+        restored(r);
+    } else if (reply->result == COORD_OK) {
+        if (manifest_parse(&p->manifest, reply->data, reply->size, &error) < 0 ||
+            p->manifest.size > SNAPSHOT_MOST_BYTES) {
+            replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
+            restore_drop(r);
+        } else if (p->manifest.level > r->o.level) {
+            replicated_alarm(r,
+                             "the cluster's records are of level %d, and this build reads up to %d: a newer "
+                             "cronsched is needed",
+                             p->manifest.level, r->o.level);
+            restore_drop(r);
+        } else {
+            p->text = alloc_zero(p->manifest.size + 1);
+            if (json_array_size(p->manifest.chunks) == 0)
+                restored(r);
+        }
+    } else {
+        restore_drop(r);
+        if (reply->result != COORD_LOST)
+            replicated_odd(r, "reading " NODE_CURRENT, reply);
+    }
+    replicated_pump(r);
+}
+
+static void restore_pump(struct replicated *r)
+{
+    struct restoring *p = &r->restoring;
+    char path[COORD_PATH_MAX];
+
+    if (!p->active) {
+        if (p->under_way)
+            return; /* of a try that was given up */
+        restore_drop(r);
+        p->active = true;
+        p->under_way = 1;
+        r->coord->ops->get(r->coord, NODE_CURRENT, false, on_manifest, r);
+        return;
+    }
+    while (p->manifest.exists && p->asked < json_array_size(p->manifest.chunks) &&
+           p->under_way < CHUNKS_AT_ONCE) {
+        snprintf(path, sizeof(path), NODE_CHUNKS "/%s",
+                 json_string_value(json_array_get(p->manifest.chunks, p->asked++)));
+        p->under_way++;
+        r->coord->ops->get(r->coord, path, false, on_chunk, r);
+    }
+}
+
+/* ---- batches ---- */
+
+static void give(struct replicated *r, const struct coord_reply *reply)
+{
+    struct batch *batch = NULL;
+    struct error error = {0};
+    const char *text = (const char *)reply->data + NONCE_SIZE;
+    size_t size = reply->size - NONCE_SIZE;
+    uint64_t index = r->applied + 1;
+
+    if (reply->size <= NONCE_SIZE || text[-1] != '\n') {
+        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: no nonce before it", index);
+        return;
+    }
+    if (batch_decode(&batch, text, size, &error) < 0) {
+        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: %s", index, error.text);
+        return;
+    }
+    if (batch->index != index || strcmp(batch->prev, r->applied_hash) != 0)
+        replicated_alarm(r,
+                         "batch %" PRIu64 " in ZooKeeper follows %s, but this replica's batch %" PRIu64
+                         " has hash %s: the histories differ",
+                         batch->index, batch->prev, r->applied, r->applied_hash);
+    else if (batch->epoch < r->applied_epoch)
+        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is of epoch %" PRId64 ", after one of %" PRId64,
+                         index, batch->epoch, r->applied_epoch);
+    if (!r->alarm[0]) {
+        r->applied = index;
+        r->applied_epoch = batch->epoch;
+        batch_hash(text, size, r->applied_hash);
+        r->log_bytes += reply->size;
+        r->journal.events->batch(r->journal.arg, batch, text, size);
+    }
+    batch_free(batch);
+}
+
+static void on_batch(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+
+    r->fetching--;
+    if (!r->refetch && !r->alarm[0] && !r->closing) {
+        if (reply->result == COORD_OK) {
+            give(r, reply);
+        } else {
+            r->refetch = true;
+            if (reply->result == COORD_NO_NODE) {
+                replicated_log(r, 2, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
+                               r->applied + 1);
+                follow_again(r);
+            } else if (reply->result != COORD_LOST) {
+                replicated_odd(r, "reading a batch", reply);
+            }
+        }
+    }
+    if (r->fetching == 0)
+        r->refetch = false;
+    if (r->restored && r->applied == r->head && !r->current) {
+        r->current = true;
+        replicated_changed(r);
+    }
+    replicated_pump(r);
+}
+
+void follow_pump(struct replicated *r)
+{
+    char path[COORD_PATH_MAX];
+
+    if (r->leading || !r->registered || !r->epoch_known || r->refetch)
+        return;
+    if (!r->restored) {
+        if (r->fetching == 0)
+            restore_pump(r);
+        return;
+    }
+    if (!r->head_known)
+        return;
+    if (r->fetching == 0)
+        r->asked = r->applied;
+    while (r->asked < r->head && r->fetching < REPLICATED_FETCH_MAX) {
+        r->fetching++;
+        r->coord->ops->get(r->coord, log_path(++r->asked, path), false, on_batch, r);
+    }
+}

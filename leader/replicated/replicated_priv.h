@@ -1,0 +1,263 @@
+/* The replicated core's inside. For replicated.c (sessions, what is read, the table), election.c (taking
+ * over, stepping down), append.c (the leader's writes), follow.c (batches and snapshots of others),
+ * snapshot.c (own snapshots, truncation) and members.c (who is there).
+ *
+ * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
+ * looks at it all and makes the requests that are missing. A request that came back COORD_LOST leaves what it
+ * was for wanted, and the next `connected` pumps again. Nothing else remembers what was to be done.
+ */
+#pragma once
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/list.h"
+#include "leader/replicated/chunks.h"
+#include "leader/replicated/replicated.h"
+
+#include <uthash.h>
+
+#define NODE_EPOCH   "/epoch"
+#define NODE_LEADER  "/leader"
+#define NODE_HEAD    "/head"
+#define NODE_LOG     "/log"
+#define NODE_MEMBERS "/members"
+#define NODE_SECRET  "/secret"
+#define NODE_SNAP    "/snap"
+#define NODE_CURRENT "/snap/current"
+#define NODE_CHUNKS  "/snap/chunks"
+
+#define NONCE_SIZE           17          /* 16 hex digits and a NUL */
+#define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: more makes no sense */
+#define RETRY_MS             1000        /* after an answer that makes no sense now */
+#define HEARTBEATS_A_SESSION 5
+#define LOOK_MS              1000 /* time moves on without an event: looked at that often */
+#define CLOSE_DRAIN_MS       3000 /* for appends under way at close */
+#define UNFIT_PATIENCE_MS    2000 /* an unfit replica stands only after that, and if no other is fit */
+
+/* A node that is kept read. */
+struct reading {
+    bool want, asked;
+};
+
+struct item { /* a batch that waits for its acknowledgement */
+    struct list link;
+    uint64_t index;
+    char *data; /* of its node */
+    size_t size;
+    char hash[33]; /* of the batch's text, which ends the data */
+    uint64_t queued_us;
+};
+
+struct flight { /* a multi under way */
+    struct list link;
+    struct replicated *r;
+    uint64_t last; /* index of its last batch */
+    int32_t token; /* of its reign */
+    size_t bytes;
+    uint64_t sent_ms; /* boot time */
+};
+
+enum recovery { RECOVERY_NONE, RECOVERY_WANTED, RECOVERY_ASKED };
+
+struct manifest {
+    bool exists;
+    uint64_t index, first; /* of the snapshot; the oldest batch in the log when it was published */
+    char hash[33];         /* of batch `index` */
+    int level;             /* of the records it stands for: a build that reads less leaves it alone */
+    size_t size;
+    uint64_t bytes; /* of all batches up to index, from the first of all */
+    json_t *trail;  /* [[index, bytes], ...] of earlier snapshots whose batches may still be there */
+    json_t *chunks; /* names, in order */
+};
+
+struct restoring {
+    bool active;
+    struct manifest manifest;
+    size_t asked, arrived; /* chunks */
+    size_t under_way;
+    char *text;
+    size_t filled;
+    int again; /* the snapshot was replaced meanwhile */
+};
+
+enum publish_step {
+    PUBLISH_CURRENT,
+    PUBLISH_LIST,
+    PUBLISH_HASH,
+    PUBLISH_CHUNKS,
+    PUBLISH_MANIFEST,
+    PUBLISH_SWEEP
+};
+
+struct chunk_name {
+    char name[33];
+    UT_hash_handle hh;
+};
+
+struct publishing {
+    enum publish_step step;
+    size_t under_way; /* requests */
+    bool failed;      /* one of them: from the first step again, when all are answered */
+    char *text;       /* NULL: nothing to publish */
+    size_t size, cut; /* so far it is cut into chunks */
+    uint64_t index;
+    int level;
+    struct chunk_name *there; /* in the tree */
+    struct manifest current;  /* what NODE_CURRENT says */
+    struct manifest manifest; /* the new one, in the making */
+    char *waiting;            /* a newer snapshot, for afterwards */
+    size_t waiting_size;
+    uint64_t waiting_index;
+    int waiting_level;
+};
+
+struct replicated {
+    struct journal journal;
+    struct coord *coord;
+    struct replicated_options o;
+    char *replica, *url, *cluster_uuid, *known_cluster, *first_secret;
+
+    /* the session */
+    bool connected;
+    int64_t session, timeout_ms;
+    uint64_t alive_ms;      /* boot time of the last entry */
+    uint64_t write_sent_ms; /* of the newest acknowledged write; 0: none since the last pause */
+    uint64_t heartbeat_ms;  /* when the next is due */
+    uint64_t retry_ms;      /* not before, after an odd answer */
+    char alarm[256], trouble[256];
+
+    /* what the tree says */
+    struct reading epoch_read, leader_read, head_read, secret_read, members_read;
+    bool epoch_known, leader_known, bootstrapping;
+    int32_t epoch_version;
+    int64_t epoch_base;
+    char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
+    char *leader, *leader_url; /* NULL: nobody */
+    int64_t leader_owner;
+    char leader_nonce[NONCE_SIZE];
+    uint64_t head;
+    int32_t head_version;
+    bool head_known;
+
+    /* following */
+    bool restored;
+    uint64_t applied; /* given to the owner */
+    char applied_hash[33];
+    int64_t applied_epoch;
+    uint64_t asked; /* the last batch asked for */
+    size_t fetching;
+    bool refetch;       /* an answer was lost: forget those under way */
+    uint64_t log_bytes; /* of all batches up to applied, from the first of all */
+    struct restoring restoring;
+    bool current; /* has been at the head since it was restored */
+
+    /* election */
+    bool standing;   /* the multi is under way */
+    bool claimed;    /* the epoch is mine; the tail is being read */
+    bool head_fresh; /* head was read since */
+    bool leading;
+    int32_t token;          /* version of /epoch in my reign */
+    int64_t led_epoch;      /* the last that was mine: none is led twice */
+    char nonce[NONCE_SIZE]; /* of my latest try */
+    char my_cause[128];
+    int64_t gone_epoch;    /* its leader's process is gone; 0: none */
+    int64_t overdue_epoch; /* its leader is to be deposed */
+    char overdue[96];
+    uint64_t eager_ms, deposed_other_ms; /* when it was last tried; 0: never */
+    uint64_t stand_back_ms;              /* until then others go first */
+    uint64_t unfit_ms;                   /* since when; 0: fit */
+    bool yielding, stepping, step_asked, retiring;
+
+    /* the leader's writes */
+    struct list queue, flights, unacked; /* items not sent; multis; items sent */
+    size_t in_flight, in_flight_bytes, window, window_bytes;
+    uint64_t next_index; /* of the last batch taken */
+    char next_hash[33];
+    int32_t next_head_version;
+    enum recovery recovery;
+    bool recovered_once; /* without progress since */
+    char doubt[128];     /* what was answered, other than that the connection was lost */
+
+    /* snapshots */
+    struct publishing publishing;
+    uint64_t first;   /* the oldest batch in the log, as far as known */
+    uint64_t trim_to; /* batches up to this one may go */
+    bool trimming;
+    bool trim_single; /* some of them may be gone already: one at a time */
+
+    /* members */
+    bool registered, registering;
+    bool stale_member; /* a node of an earlier life of this replica stands */
+    bool heartbeat_asked;
+    uint64_t heartbeat_sent_ms;
+    struct replicated_member members[REPLICATED_MEMBERS_MAX];
+    size_t member_count, members_asked;
+    int level;
+    int64_t offset_ms;
+    bool offset_known;
+    uint64_t offset_asked_ms;
+
+    struct journal_status status;
+    struct replicated_view view;
+    bool closing, coord_closing;
+    uint64_t close_by_ms;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- replicated.c */
+uint64_t boot_ms(struct replicated *r);
+void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool may_ask(const struct replicated *r); /* requests can be made now */
+void replicated_pump(struct replicated *r);
+void replicated_changed(struct replicated *r);   /* tells the host */
+void replicated_bootstrap(struct replicated *r); /* there is no tree */
+/* For good: nothing is done any more until the process is started again. */
+void replicated_alarm(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* An answer that makes no sense now: noted, and tried again a little later. */
+void replicated_odd(struct replicated *r, const char *what, const struct coord_reply *reply);
+int64_t epoch_number(const struct replicated *r); /* of the epoch as read */
+int64_t my_epoch(const struct replicated *r);
+struct coord_op check_epoch(const struct replicated *r);
+const char *log_path(uint64_t index, char path[COORD_PATH_MAX]);
+void new_nonce(struct replicated *r, char ret[NONCE_SIZE]);
+void wrote(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
+/* The reign is over: tells the owner, forgets what was in flight, starts the fold anew. */
+void reign_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- election.c */
+void election_pump(struct replicated *r);
+void election_epoch_read(struct replicated *r);
+void election_abdicate(struct replicated *r); /* removes the leader node of a reign that is over */
+bool replica_fit(struct replicated *r);
+
+/* ---- append.c */
+void append_pump(struct replicated *r);
+int append_take(struct replicated *r, struct batch *batch);
+void append_begin(struct replicated *r); /* a reign: goes on from what was applied */
+void append_drop(struct replicated *r);
+bool append_idle(const struct replicated *r);
+
+/* ---- follow.c */
+void follow_pump(struct replicated *r);
+void follow_again(struct replicated *r); /* from the snapshot */
+void restore_drop(struct replicated *r);
+
+/* ---- snapshot.c */
+void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level);
+void snapshot_pump(struct replicated *r);
+bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
+void snapshot_drop(struct replicated *r);
+int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error);
+void manifest_release(struct manifest *m);
+
+/* ---- members.c */
+void members_pump(struct replicated *r);
+void members_session(struct replicated *r, bool fresh);
+void members_release(struct replicated *r);
+void members_heartbeat(struct replicated *r, coord_done *done);
+void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply);
+void members_leave(struct replicated *r);
+bool members_other_fit(const struct replicated *r);
+/* The smallest index that all live members hold durably. */
+uint64_t members_durable(const struct replicated *r);

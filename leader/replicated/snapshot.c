@@ -1,0 +1,505 @@
+/* The leader's snapshots, and the truncation of the log behind them.
+ *
+ * Happy path: a text is given -> once its index is acked: what snap/current says, which chunks are there, the
+ * hash of the batch at the index -> the chunks that are not there are written, a few at once -> snap/current
+ * is set -> chunks that neither it nor the one before names are removed -> batches that an earlier snapshot
+ * covers, that every member holds durably, and that lie below the newest log_keep_bytes, are removed.
+ * Every write carries the epoch's check. Whatever fails: all of it from the first step again, which finds
+ * what was done already. A reign that ends forgets it; the next leader's snapshot makes it good.
+ */
+#include "leader/replicated/replicated_priv.h"
+
+#include "jobs/base/mutant.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+#define CHUNKS_AT_ONCE      4
+#define CHUNKS_A_TURN       4 /* cut, hashed and packed: about a millisecond each */
+#define SWEEP_AT_ONCE       128
+#define TRIM_AT_ONCE        128
+#define TRAIL_MAX           64
+#define MANIFEST_CHUNKS_MAX 20000
+
+/* ---- the manifest ---- */
+
+void manifest_release(struct manifest *m)
+{
+    json_decref(m->trail);
+    json_decref(m->chunks);
+    *m = (struct manifest){0};
+}
+
+static bool trail_good(const json_t *trail)
+{
+    size_t i;
+    json_t *pair;
+
+    json_array_foreach(trail, i, pair)
+    {
+        if (!json_is_integer(json_array_get(pair, 0)) || !json_is_integer(json_array_get(pair, 1)))
+            return false;
+    }
+    return json_is_array(trail);
+}
+
+static bool chunks_good(const json_t *chunks)
+{
+    size_t i;
+    json_t *name;
+
+    json_array_foreach(chunks, i, name)
+    {
+        if (!json_is_string(name) || json_string_length(name) != CHUNK_NAME_SIZE - 1)
+            return false;
+    }
+    return json_is_array(chunks) && i <= MANIFEST_CHUNKS_MAX;
+}
+
+int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error)
+{
+    json_error_t why;
+    json_t *o = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
+    json_int_t index = 0, first = 0, length = 0, bytes = 0, level = 1;
+    json_t *trail = NULL, *chunks = NULL;
+    const char *hash = NULL;
+
+    if (!o)
+        return error_set(error, ERR_CORRUPT, "%s", why.text);
+    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s?I,s:I,s:I,s:I,s:o,s:o}", "index", &index, "hash", &hash,
+                       "level", &level, "size", &length, "bytes", &bytes, "first", &first, "trail", &trail,
+                       "chunks", &chunks) < 0) {
+        json_decref(o);
+        return error_set(error, ERR_CORRUPT, "%s", why.text);
+    }
+    if (index < 1 || level < 1 || level > INT_MAX || length < 0 || bytes < 0 || first < 1 ||
+        strlen(hash) != 32 || !trail_good(trail) || !chunks_good(chunks)) {
+        json_decref(o);
+        return error_set(error, ERR_CORRUPT, "a value is out of range");
+    }
+    *ret = (struct manifest){.exists = true,
+                             .index = (uint64_t)index,
+                             .first = (uint64_t)first,
+                             .level = (int)level,
+                             .size = (size_t)length,
+                             .bytes = (uint64_t)bytes,
+                             .trail = json_incref(trail),
+                             .chunks = json_incref(chunks)};
+    snprintf(ret->hash, sizeof(ret->hash), "%s", hash);
+    json_decref(o);
+    return 0;
+}
+
+static char *manifest_text(const struct manifest *m)
+{
+    json_t *o = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:O,s:O}", "index", (json_int_t)m->index, "hash", m->hash,
+                          "level", m->level, "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes,
+                          "first", (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
+    char *text = json_dumps(o, JSON_COMPACT);
+
+    json_decref(o);
+    return text;
+}
+
+/* ---- names of chunks ---- */
+
+static bool there(const struct publishing *p, const char *name)
+{
+    struct chunk_name *found;
+
+    HASH_FIND_STR(p->there, name, found);
+    return found;
+}
+
+static void there_add(struct publishing *p, const char *name)
+{
+    struct chunk_name *n;
+
+    if (there(p, name) || strlen(name) >= sizeof(n->name))
+        return;
+    n = alloc_zero(sizeof(*n));
+    snprintf(n->name, sizeof(n->name), "%s", name);
+    HASH_ADD_STR(p->there, name, n);
+}
+
+static void there_remove(struct publishing *p, const char *name)
+{
+    struct chunk_name *n;
+
+    HASH_FIND_STR(p->there, name, n);
+    if (n) {
+        HASH_DEL(p->there, n);
+        free(n);
+    }
+}
+
+static void there_clear(struct publishing *p)
+{
+    struct chunk_name *n, *next;
+
+    HASH_ITER(hh, p->there, n, next)
+    {
+        HASH_DEL(p->there, n);
+        free(n);
+    }
+}
+
+/* ---- steps ---- */
+
+static void publish_restart(struct publishing *p)
+{
+    there_clear(p);
+    manifest_release(&p->current);
+    manifest_release(&p->manifest);
+    p->step = PUBLISH_CURRENT;
+    p->cut = 0;
+    p->failed = false;
+}
+
+static void publish_next(struct publishing *p)
+{
+    free(p->text);
+    p->text = p->waiting;
+    p->size = p->waiting_size;
+    p->index = p->waiting_index;
+    p->level = p->waiting_level;
+    p->waiting = NULL;
+    publish_restart(p);
+}
+
+void snapshot_drop(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+
+    free(p->waiting);
+    p->waiting = NULL;
+    publish_next(p);
+    p->failed = p->under_way > 0; /* their answers count for nothing */
+    r->trim_to = 0;
+}
+
+void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level)
+{
+    struct publishing *p = &r->publishing;
+
+    if (!r->leading || r->closing) {
+        free(text);
+        return;
+    }
+    free(p->waiting);
+    p->waiting = text;
+    p->waiting_size = size;
+    p->waiting_index = index;
+    p->waiting_level = level;
+    if (may_ask(r))
+        snapshot_pump(r);
+}
+
+/* True: the answer is good, and there is still something to publish. */
+static bool step_done(struct replicated *r, const struct coord_reply *reply, const char *what)
+{
+    struct publishing *p = &r->publishing;
+
+    p->under_way--;
+    if (p->failed || (reply->result == COORD_OK && p->text))
+        return !p->failed;
+    p->failed = true;
+    if (reply->result != COORD_LOST &&
+        reply->result != COORD_BAD_VERSION) /* the appends find out the latter */
+        replicated_odd(r, what, reply);
+    return false;
+}
+
+static void on_current(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct publishing *p = &r->publishing;
+    struct coord_reply none = {.result = COORD_OK, .text = ""};
+    struct error error = {0};
+    bool missing = reply->result == COORD_NO_NODE;
+
+    if (step_done(r, missing ? &none : reply, "reading " NODE_CURRENT)) {
+        p->step = PUBLISH_LIST;
+        if (!missing && manifest_parse(&p->current, reply->data, reply->size, &error) < 0)
+            replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
+    }
+    replicated_pump(r);
+}
+
+static void on_list(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct publishing *p = &r->publishing;
+
+    if (step_done(r, reply, "listing " NODE_CHUNKS)) {
+        for (size_t i = 0; i < reply->name_count; i++)
+            there_add(p, reply->names[i]);
+        p->step = PUBLISH_HASH;
+    }
+    replicated_pump(r);
+}
+
+/* The trail of the new manifest: that of the one before, and itself. */
+static json_t *trail_next(const struct replicated *r)
+{
+    const struct manifest *current = &r->publishing.current;
+    json_t *trail = json_array(), *pair;
+    size_t i;
+
+    json_array_foreach(current->trail, i, pair)
+    {
+        if ((uint64_t)json_integer_value(json_array_get(pair, 0)) >= r->first)
+            json_array_append(trail, pair);
+    }
+    if (current->exists)
+        json_array_append_new(trail,
+                              json_pack("[I,I]", (json_int_t)current->index, (json_int_t)current->bytes));
+    while (json_array_size(trail) > TRAIL_MAX)
+        json_array_remove(trail, 0);
+    return trail;
+}
+
+static void on_hash(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct publishing *p = &r->publishing;
+
+    if (step_done(r, reply, "reading the batch of the snapshot") && reply->size > NONCE_SIZE) {
+        if (p->current.exists && p->current.first > r->first)
+            r->first = p->current.first;
+        p->manifest = (struct manifest){.exists = true,
+                                        .index = p->index,
+                                        .first = r->first,
+                                        .level = p->level,
+                                        .size = p->size,
+                                        .bytes = r->log_bytes,
+                                        .trail = trail_next(r),
+                                        .chunks = json_array()};
+        batch_hash((const char *)reply->data + NONCE_SIZE, reply->size - NONCE_SIZE, p->manifest.hash);
+        p->step = PUBLISH_CHUNKS;
+    }
+    replicated_pump(r);
+}
+
+static void on_chunk_written(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct coord_reply fine = {.result = COORD_OK, .text = ""};
+
+    step_done(r, reply->result == COORD_EXISTS ? &fine : reply, "writing a chunk of the snapshot");
+    replicated_pump(r);
+}
+
+static void write_chunk(struct replicated *r, const char *name, const char *bytes, size_t size)
+{
+    char path[COORD_PATH_MAX];
+    size_t packed_size;
+    void *packed = chunk_pack(bytes, size, &packed_size);
+    struct coord_op ops[] = {check_epoch(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
+
+    snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
+    r->publishing.under_way++;
+    r->coord->ops->multi(r->coord, ops, 2, on_chunk_written, r);
+    free(packed);
+}
+
+static void write_chunks(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+    char name[CHUNK_NAME_SIZE];
+
+    for (int i = 0; i < CHUNKS_A_TURN && p->cut < p->size && p->under_way < CHUNKS_AT_ONCE; i++) {
+        size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, name);
+
+        json_array_append_new(p->manifest.chunks, json_string(name));
+        if (!there(p, name)) {
+            there_add(p, name);
+            write_chunk(r, name, p->text + p->cut, size);
+        }
+        p->cut += size;
+    }
+    if (p->cut == p->size && p->under_way == 0)
+        p->step = PUBLISH_MANIFEST;
+}
+
+static void on_published(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct publishing *p = &r->publishing;
+    json_t *name;
+    size_t i;
+
+    if (step_done(r, reply, "writing " NODE_CURRENT)) {
+        replicated_log(r, 2, "snapshot", "at %" PRIu64 ", %zu bytes in %zu chunks", p->index, p->size,
+                       json_array_size(p->manifest.chunks));
+        /* those of this one and of the one before stay; what is left in `there` goes */
+        json_array_foreach(p->manifest.chunks, i, name) if (!MUTANT(SWEEP_CHUNKS))
+            there_remove(p, json_string_value(name));
+        json_array_foreach(p->current.chunks, i, name) there_remove(p, json_string_value(name));
+        p->step = PUBLISH_SWEEP;
+    }
+    replicated_pump(r);
+}
+
+static void write_manifest(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+    char *text = manifest_text(&p->manifest);
+    struct coord_op ops[] = {
+        check_epoch(r),
+        {p->current.exists ? COORD_SET : COORD_CREATE, NODE_CURRENT, text, strlen(text), COORD_ANY}};
+
+    p->under_way++;
+    r->coord->ops->multi(r->coord, ops, 2, on_published, r);
+    free(text);
+}
+
+/* How far the log may be truncated: to an earlier snapshot that everybody is beyond. */
+static uint64_t trim_limit(const struct replicated *r)
+{
+    const json_t *trail = r->publishing.manifest.trail;
+    uint64_t durable = members_durable(r), limit = 0;
+    json_t *pair;
+    size_t i;
+
+    json_array_foreach(trail, i, pair)
+    {
+        uint64_t index = (uint64_t)json_integer_value(json_array_get(pair, 0));
+        uint64_t bytes = (uint64_t)json_integer_value(json_array_get(pair, 1));
+
+        if (index <= durable && bytes + r->o.log_keep_bytes <= r->log_bytes && index > limit)
+            limit = index;
+    }
+    return MUTANT(TRIM_ALL) ? r->status.acked : limit;
+}
+
+static void on_swept(void *arg, const struct coord_reply *reply)
+{
+    step_done(arg, reply, "removing chunks of old snapshots");
+    replicated_pump(arg);
+}
+
+static void sweep(struct replicated *r)
+{
+    static char paths[SWEEP_AT_ONCE][COORD_PATH_MAX];
+    struct coord_op ops[SWEEP_AT_ONCE + 1];
+    struct publishing *p = &r->publishing;
+    struct chunk_name *n, *next;
+    size_t count = 0;
+
+    ops[count++] = check_epoch(r);
+    HASH_ITER(hh, p->there, n, next)
+    {
+        if (count > SWEEP_AT_ONCE)
+            break;
+        snprintf(paths[count - 1], COORD_PATH_MAX, NODE_CHUNKS "/%s", n->name);
+        ops[count] = (struct coord_op){.kind = COORD_DELETE, .path = paths[count - 1], .version = COORD_ANY};
+        count++;
+        there_remove(p, n->name);
+    }
+    if (count > 1) {
+        p->under_way++;
+        r->coord->ops->multi(r->coord, ops, count, on_swept, r);
+        return;
+    }
+    r->trim_to = trim_limit(r);
+    publish_next(p);
+}
+
+static void publish_ask(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+    char path[COORD_PATH_MAX];
+
+    p->under_way++;
+    if (p->step == PUBLISH_CURRENT)
+        r->coord->ops->get(r->coord, NODE_CURRENT, false, on_current, r);
+    else if (p->step == PUBLISH_LIST)
+        r->coord->ops->children(r->coord, NODE_CHUNKS, false, on_list, r);
+    else
+        r->coord->ops->get(r->coord, log_path(p->index, path), false, on_hash, r);
+}
+
+static void publish_pump(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+
+    if (p->failed && p->under_way == 0)
+        publish_restart(p);
+    if (!p->text && p->waiting)
+        publish_next(p);
+    if (!p->text || p->failed || r->status.acked < p->index)
+        return;
+    if (p->step == PUBLISH_CHUNKS)
+        write_chunks(r);
+    if (p->under_way > 0 || p->step == PUBLISH_CHUNKS)
+        return;
+    if (p->step == PUBLISH_MANIFEST)
+        write_manifest(r);
+    else if (p->step == PUBLISH_SWEEP)
+        sweep(r);
+    else
+        publish_ask(r);
+}
+
+/* ---- truncation ---- */
+
+struct trim {
+    struct replicated *r;
+    uint64_t upto;
+};
+
+static void on_trimmed(void *arg, const struct coord_reply *reply)
+{
+    struct trim *t = arg;
+    struct replicated *r = t->r;
+
+    r->trimming = false;
+    if (reply->result == COORD_OK || (reply->result == COORD_NO_NODE && r->trim_single)) {
+        r->first = t->upto + 1;
+        if (reply->result == COORD_OK)
+            r->trim_single = false;
+    } else if (reply->result == COORD_NO_NODE || reply->result == COORD_LOST) {
+        r->trim_single = true;
+    } else {
+        r->trim_to = 0; /* until the next snapshot */
+    }
+    free(t);
+    replicated_pump(r);
+}
+
+static void trim_pump(struct replicated *r)
+{
+    static char paths[TRIM_AT_ONCE][COORD_PATH_MAX];
+    struct coord_op ops[TRIM_AT_ONCE + 1];
+    struct trim *t;
+    size_t n = 0, most = r->trim_single ? 1 : TRIM_AT_ONCE;
+
+    if (r->trimming || r->first > r->trim_to)
+        return;
+    t = alloc_zero(sizeof(*t));
+    t->r = r;
+    ops[n++] = check_epoch(r);
+    for (t->upto = r->first - 1; t->upto < r->trim_to && n <= most; n++)
+        ops[n] = (struct coord_op){
+            .kind = COORD_DELETE, .path = log_path(++t->upto, paths[n - 1]), .version = COORD_ANY};
+    r->trimming = true;
+    r->coord->ops->multi(r->coord, ops, n, on_trimmed, t);
+}
+
+void snapshot_pump(struct replicated *r)
+{
+    if (!r->leading)
+        return;
+    publish_pump(r);
+    trim_pump(r);
+}
+
+bool snapshot_busy(const struct replicated *r)
+{
+    const struct publishing *p = &r->publishing;
+
+    return r->leading && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
+           r->status.acked >= p->index;
+}

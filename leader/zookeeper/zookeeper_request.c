@@ -1,0 +1,517 @@
+/* Requests of the coordinator over libzookeeper, see zookeeper_priv.h. The happy path: checked, given to the
+ * library (which sends at once what the socket takes), on `outstanding` until its completion, which answers.
+ * A watching get is two calls in one breath, exists and get: exists also watches what is not there.
+ *
+ * Failures:
+ * - not connected, or the library does not take it: COORD_LOST, in a later turn. zoo_amulti frees what it
+ *   never had when the handle is dead or a path is bad, so neither ever reaches it.
+ * - too large, too many, a path that makes no sense: COORD_FAILED, in a later turn, and so perhaps before the
+ *   answers of requests made earlier.
+ * - the connection breaks: the library completes all with an error, in order: COORD_LOST.
+ * - the server says that the session is another connection's by now: COORD_LOST, and the connection goes.
+ * - at close the owner is answered first; the library's completions then find nobody, on whichever thread.
+ */
+#include "leader/zookeeper/zookeeper_priv.h"
+
+#include "jobs/base/alloc.h"
+
+#include <stdio.h>
+
+struct request {
+    struct list link;
+    struct zookeeper *zk; /* NULL: abandoned */
+    coord_done *done;     /* NULL: the making of the cluster's node */
+    void *arg;
+    size_t bytes;
+    enum coord_result result; /* while due */
+    const char *text;
+    bool has_stat;
+    struct Stat stat; /* of the last set in a multi */
+    size_t count;
+    zoo_op_result_t results[];
+};
+
+static struct request *request_new(struct zookeeper *zk, size_t count, coord_done *done, void *arg)
+{
+    struct request *r = alloc_zero(sizeof(*r) + count * sizeof(r->results[0]));
+
+    r->zk = zk;
+    r->done = done;
+    r->arg = arg;
+    r->count = count;
+    list_init(&r->link);
+    return r;
+}
+
+/* --- answers --- */
+
+static enum coord_result result_of(int rc)
+{
+    switch (rc) {
+    case ZOK:
+        return COORD_OK;
+    case ZNONODE:
+        return COORD_NO_NODE;
+    case ZNODEEXISTS:
+        return COORD_EXISTS;
+    case ZBADVERSION:
+        return COORD_BAD_VERSION;
+    case ZNOAUTH:
+        return COORD_DENIED;
+    case ZNOTEMPTY:
+    case ZNOCHILDRENFOREPHEMERALS:
+    case ZINVALIDACL:
+    case ZBADARGUMENTS:
+    case ZUNIMPLEMENTED:
+    case ZNOTREADONLY:
+    case ZEPHEMERALONLOCALSESSION:
+    case ZTHROTTLEDOP:
+        return COORD_FAILED;
+    default:
+        return COORD_LOST;
+    }
+}
+
+static struct coord_stat stat_of(const struct Stat *stat)
+{
+    return (struct coord_stat){
+        .version = stat->version, .owner = stat->ephemeralOwner, .mtime_ms = stat->mtime};
+}
+
+/* Off the lists: an answer is on its way. */
+static void forget(struct request *r)
+{
+    list_remove(&r->link);
+    r->zk->requests--;
+    r->zk->bytes -= r->bytes;
+    r->zk = NULL;
+}
+
+static void answer(struct request *r, struct coord_reply *reply, int rc)
+{
+    struct zookeeper *zk = r->zk;
+
+    reply->result = result_of(rc);
+    reply->text = rc == ZOK ? "" : zerror(rc);
+    if (reply->result == COORD_LOST)
+        zk->broken = true; /* also when only the server says so: all that follows is as uncertain */
+    zk->answers++;
+    forget(r);
+    r->done(r->arg, reply);
+    free(r);
+}
+
+static void answer_later(struct request *r, enum coord_result result, const char *text)
+{
+    r->result = result;
+    r->text = text;
+    r->bytes = 0; /* never among those under way */
+    r->zk->requests++;
+    list_append(&r->zk->due, &r->link);
+    zookeeper_due(r->zk);
+}
+
+void zookeeper_answer_due(struct zookeeper *zk)
+{
+    struct list now;
+
+    list_init(&now);
+    while (!list_empty(&zk->due)) {
+        struct list *link = zk->due.next;
+
+        list_remove(link);
+        list_append(&now, link);
+    }
+    while (!list_empty(&now)) {
+        struct request *r = LIST_ITEM(now.next, struct request, link);
+        struct coord_reply reply = {.result = r->result, .text = r->text};
+
+        forget(r);
+        r->done(r->arg, &reply);
+        free(r);
+    }
+}
+
+void zookeeper_abandon(struct zookeeper *zk)
+{
+    while (!list_empty(&zk->outstanding)) {
+        struct request *r = LIST_ITEM(zk->outstanding.next, struct request, link);
+        struct coord_reply reply = {.result = COORD_LOST, .text = "closing"};
+
+        forget(r);
+        if (r->done)
+            r->done(r->arg, &reply);
+    }
+}
+
+/* --- before a request is made --- */
+
+bool zookeeper_path_valid(const char *path)
+{
+    if (path[0] != '/')
+        return false;
+    for (const char *p = path; *p == '/';) {
+        const char *name = p + 1;
+        size_t n = strcspn(name, "/");
+
+        if (n == 0 || (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.'))
+            return false;
+        for (size_t i = 0; i < n; i++)
+            if (name[i] <= ' ' || name[i] > '~')
+                return false;
+        p = name + n;
+    }
+    return true;
+}
+
+static bool path_usable(const char *path)
+{
+    return zookeeper_path_valid(path) && strlen(path) < COORD_PATH_MAX;
+}
+
+static void full_path(const struct zookeeper *zk, const char *path, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s%s", zk->root, path);
+}
+
+/* What is wrong with a request of this size, or NULL. */
+static const char *objection(const struct zookeeper *zk, size_t bytes)
+{
+    if (bytes > COORD_DATA_MAX)
+        return "too much data in one request";
+    if (zk->requests >= ZOOKEEPER_REQUESTS_MAX || zk->bytes + bytes > ZOOKEEPER_BYTES_MAX)
+        return "too many requests under way";
+    return NULL;
+}
+
+static bool usable(const struct zookeeper *zk)
+{
+    return zk->state == ZOOKEEPER_UP && !zk->broken && zoo_state(zk->handle) == ZOO_CONNECTED_STATE;
+}
+
+/* False: it is answered later, and not to be made. */
+static bool may_send(struct request *r, const char *wrong)
+{
+    if (wrong)
+        answer_later(r, COORD_FAILED, wrong);
+    else if (!usable(r->zk))
+        answer_later(r, COORD_LOST, "not connected");
+    else
+        return true;
+    return false;
+}
+
+/* rc: what the library said to it. */
+static void sent(struct request *r, int rc)
+{
+    struct zookeeper *zk = r->zk;
+
+    if (rc == ZOK) {
+        zk->requests++;
+        zk->bytes += r->bytes;
+        list_append(&zk->outstanding, &r->link);
+    } else {
+        zk->broken = true;
+        answer_later(r, COORD_LOST, zerror(rc));
+    }
+    zookeeper_touched(zk);
+}
+
+/* --- watches --- */
+
+static struct zookeeper_watch *watch_find(struct zookeeper *zk, const char *path)
+{
+    for (size_t i = 0; i < zk->watch_count; i++)
+        if (strcmp(zk->watches[i].path, path) == 0)
+            return &zk->watches[i];
+    return NULL;
+}
+
+/* Noted when the request is made, not when it is answered: should that never be, a change said in vain does
+ * no harm. */
+static bool watch_add(struct zookeeper *zk, const char *path)
+{
+    if (watch_find(zk, path))
+        return true;
+    if (zk->watch_count == ZOOKEEPER_WATCHES_MAX)
+        return false;
+    snprintf(zk->watches[zk->watch_count++].path, COORD_PATH_MAX, "%s", path);
+    return true;
+}
+
+static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *arg)
+{
+    struct zookeeper *zk = arg;
+    size_t root = strlen(zk->root);
+    struct zookeeper_watch *watch;
+    struct zookeeper_watch spent;
+
+    if (type == ZOO_SESSION_EVENT || zk->state != ZOOKEEPER_UP || zk->closing)
+        return;
+    if (!path || strncmp(path, zk->root, root) != 0)
+        return;
+    watch = watch_find(zk, path + root);
+    if (!watch)
+        return;
+    spent = *watch;
+    *watch = zk->watches[--zk->watch_count];
+    zk->coord.events->changed(zk->coord.arg, spent.path);
+}
+
+void zookeeper_fire_watches(struct zookeeper *zk)
+{
+    struct zookeeper_watch spent[ZOOKEEPER_WATCHES_MAX];
+    size_t count = zk->watch_count;
+
+    memcpy(spent, zk->watches, count * sizeof(spent[0]));
+    zk->watch_count = 0;
+    for (size_t i = 0; i < count && !zk->closing; i++)
+        zk->coord.events->changed(zk->coord.arg, spent[i].path);
+}
+
+/* --- reading --- */
+
+/* With a NUL behind it, which the library does not give. */
+static void on_data(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
+{
+    struct request *r = (struct request *)(uintptr_t)arg;
+    struct coord_reply reply = {0};
+    struct zookeeper *zk = r->zk;
+
+    if (!zk) {
+        free(r);
+        return;
+    }
+    if (rc == ZOK) {
+        reply.size = size > 0 ? (size_t)size : 0;
+        if (reply.size + 1 > zk->buffer_size) {
+            zk->buffer = alloc_resize(zk->buffer, reply.size + 1);
+            zk->buffer_size = reply.size + 1;
+        }
+        if (reply.size > 0)
+            memcpy(zk->buffer, value, reply.size);
+        zk->buffer[reply.size] = '\0';
+        reply.data = zk->buffer;
+        reply.stat = stat_of(stat);
+    }
+    answer(r, &reply, rc);
+}
+
+/* What it watches the library has noted; what it found the get behind it tells. */
+static void on_exists(int rc, const struct Stat *stat, const void *arg)
+{
+}
+
+static void zookeeper_get(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg)
+{
+    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct request *r = request_new(zk, 0, done, arg);
+    char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
+    const char *wrong = path_usable(path) ? objection(zk, 0) : "not a path";
+    int rc = ZOK;
+
+    if (!wrong && watch && !watch_add(zk, path))
+        wrong = "too many watches";
+    if (!may_send(r, wrong))
+        return;
+    full_path(zk, path, full, sizeof(full));
+    zookeeper_inside = zk;
+    if (watch)
+        rc = zoo_awexists(zk->handle, full, on_watch, zk, on_exists, NULL);
+    if (rc == ZOK)
+        rc = zoo_aget(zk->handle, full, 0, on_data, r);
+    sent(r, rc);
+}
+
+static void on_children(int rc, const struct String_vector *names, const void *arg)
+{
+    struct request *r = (struct request *)(uintptr_t)arg;
+    struct coord_reply reply = {0};
+
+    if (!r->zk) {
+        free(r);
+        return;
+    }
+    if (rc == ZOK) {
+        reply.names = (const char *const *)names->data;
+        reply.name_count = (size_t)names->count;
+    }
+    answer(r, &reply, rc);
+}
+
+static void zookeeper_children(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg)
+{
+    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct request *r = request_new(zk, 0, done, arg);
+    char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
+    const char *wrong = path_usable(path) ? objection(zk, 0) : "not a path";
+
+    if (!wrong && watch && !watch_add(zk, path))
+        wrong = "too many watches";
+    if (!may_send(r, wrong))
+        return;
+    full_path(zk, path, full, sizeof(full));
+    zookeeper_inside = zk;
+    sent(r, zoo_awget_children(zk->handle, full, watch ? on_watch : NULL, watch ? zk : NULL, on_children, r));
+}
+
+/* --- writing --- */
+
+static const struct ACL_vector *access_of(const struct zookeeper *zk)
+{
+    return zk->digest ? &ZOO_CREATOR_ALL_ACL : &ZOO_OPEN_ACL_UNSAFE;
+}
+
+/* The library's verdict is that of the first that failed; but it takes one error for none. */
+static int verdict(const struct request *r, int rc)
+{
+    for (size_t i = 0; rc == ZOK && i < r->count; i++)
+        rc = r->results[i].err;
+    return rc;
+}
+
+static void on_multi(int rc, const void *arg)
+{
+    struct request *r = (struct request *)(uintptr_t)arg;
+    struct coord_reply reply = {0};
+
+    if (!r->zk) {
+        free(r);
+        return;
+    }
+    rc = verdict(r, rc);
+    if (rc == ZOK && r->has_stat)
+        reply.stat = stat_of(&r->stat);
+    answer(r, &reply, rc);
+}
+
+static void op_init(struct request *r, const struct coord_op *op, const char *path, zoo_op_t *ret)
+{
+    int flags = op->kind == COORD_CREATE_EPHEMERAL ? ZOO_EPHEMERAL : 0;
+
+    switch (op->kind) {
+    case COORD_CHECK:
+        zoo_check_op_init(ret, path, op->version);
+        break;
+    case COORD_CREATE:
+    case COORD_CREATE_EPHEMERAL:
+        zoo_create_op_init(ret, path, op->data, (int)op->size, access_of(r->zk), flags, NULL, 0);
+        break;
+    case COORD_SET:
+        zoo_set_op_init(ret, path, op->data, (int)op->size, op->version, &r->stat);
+        r->has_stat = true;
+        break;
+    case COORD_DELETE:
+        zoo_delete_op_init(ret, path, op->version);
+        break;
+    }
+}
+
+static const char *multi_objection(const struct zookeeper *zk, const struct coord_op *ops, size_t count,
+                                   size_t *ret_bytes)
+{
+    size_t bytes = 0;
+
+    if (count == 0 || count > COORD_OPS_MAX)
+        return "no operation, or too many";
+    for (size_t i = 0; i < count; i++) {
+        if (!path_usable(ops[i].path))
+            return "not a path";
+        if (ops[i].size > COORD_DATA_MAX)
+            return "too much data in one request";
+        bytes += ops[i].size;
+    }
+    *ret_bytes = bytes;
+    return objection(zk, bytes);
+}
+
+/* The library copies everything but the places for results. */
+static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, size_t count, coord_done *done,
+                            void *arg)
+{
+    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct request *r = request_new(zk, count, done, arg);
+    char(*paths)[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
+    zoo_op_t *made;
+
+    if (!may_send(r, multi_objection(zk, ops, count, &r->bytes)))
+        return;
+    paths = alloc_zero(count * sizeof(*paths));
+    made = alloc_zero(count * sizeof(*made));
+    for (size_t i = 0; i < count; i++) {
+        full_path(zk, ops[i].path, paths[i], sizeof(paths[i]));
+        op_init(r, &ops[i], paths[i], &made[i]);
+    }
+    zookeeper_inside = zk;
+    sent(r, zoo_amulti(zk->handle, (int)count, made, r->results, on_multi, r));
+    free(made);
+    free(paths);
+}
+
+/* --- the cluster's own node --- */
+
+/* Whether it could be made matters only when it is not there: a parent can be closed to us, or it exists. */
+static void on_root_made(int rc, const char *path, const void *arg)
+{
+    ((struct zookeeper *)(uintptr_t)arg)->root_rc = rc;
+}
+
+static void on_root(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
+{
+    struct request *r = (struct request *)(uintptr_t)arg;
+    struct zookeeper *zk = r->zk;
+
+    if (zk) {
+        forget(r);
+        zookeeper_prepared(zk, rc == ZNONODE ? zk->root_rc : rc);
+    }
+    free(r);
+}
+
+static void on_parent(int rc, const char *path, const void *arg)
+{
+}
+
+/* A create is a write even when the node exists, so what is read behind it is fresh; and the node itself is read, which
+ * a password can forbid. */
+void zookeeper_prepare_root(struct zookeeper *zk)
+{
+    struct request *r = request_new(zk, 0, NULL, NULL);
+    char path[ZOOKEEPER_ROOT_MAX];
+    int rc = ZOK;
+
+    zookeeper_inside = zk;
+    for (size_t end = 1; zk->root[end] && rc == ZOK; end++) {
+        if (zk->root[end] != '/')
+            continue;
+        snprintf(path, sizeof(path), "%.*s", (int)end, zk->root);
+        rc = zoo_acreate(zk->handle, path, "", 0, access_of(zk), 0, on_parent, NULL);
+    }
+    if (rc == ZOK)
+        rc = zoo_acreate(zk->handle, zk->root, "", 0, access_of(zk), 0, on_root_made, zk);
+    if (rc == ZOK)
+        rc = zoo_aget(zk->handle, zk->root, 0, on_root, r);
+    if (rc != ZOK) {
+        zk->broken = true;
+        free(r);
+    } else {
+        zk->requests++;
+        list_append(&zk->outstanding, &r->link);
+    }
+    zookeeper_touched(zk);
+}
+
+/* --- the table --- */
+
+static const char *zookeeper_status(const struct coord *coord)
+{
+    return ((const struct zookeeper *)coord)->status;
+}
+
+const struct coord_ops zookeeper_ops = {
+    .get = zookeeper_get,
+    .children = zookeeper_children,
+    .multi = zookeeper_multi,
+    .status = zookeeper_status,
+    .close = zookeeper_end,
+};

@@ -1,0 +1,259 @@
+/* See zookeeper_servers.h. The happy path: servers_refresh starts at the first name; each uv_getaddrinfo puts
+ * its addresses into that server's slot and starts the next; `found` is called when the first address becomes
+ * known. servers_next counts through all slots.
+ *
+ * Failures: a name that does not resolve keeps the addresses it had, and its problem is kept for people. A
+ * look-up may take as long as the resolver's own time-outs; when it outlives its owner its result is dropped.
+ * Only one is under way at a time, so a dead resolver never holds more than one thread of the pool.
+ */
+#include "leader/zookeeper/zookeeper_servers.h"
+
+#include "jobs/base/alloc.h"
+#include "leader/zookeeper/zookeeper.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+
+#define HOST_MAX 256
+
+struct server {
+    char host[HOST_MAX], port[8];
+    bool literal;
+    char addresses[SERVERS_ADDRESSES_MAX][SERVERS_ADDRESS_TEXT];
+    size_t count;
+    char problem[HOST_MAX + 128];
+};
+
+/* One pass over the names. */
+struct lookup {
+    uv_getaddrinfo_t request;
+    struct servers *owner; /* NULL: forgotten */
+    size_t index;
+};
+
+struct servers {
+    uv_loop_t *loop;
+    struct servers_user user;
+    struct server list[ZOOKEEPER_SERVERS_MAX];
+    size_t count;
+    size_t next;
+    struct lookup *lookup;
+    uint64_t looked_up_ms;
+    bool looked_up;
+};
+
+static void look_up_from(struct lookup *l, size_t index);
+
+size_t servers_count(const struct servers *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->count; i++)
+        n += s->list[i].count;
+    return n;
+}
+
+const char *servers_problem(const struct servers *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].problem[0])
+            return s->list[i].problem;
+    return "";
+}
+
+const char *servers_next(struct servers *s)
+{
+    size_t count = servers_count(s), at;
+
+    if (count == 0)
+        return NULL;
+    at = s->next++ % count;
+    for (size_t i = 0; i < s->count; i++) {
+        if (at < s->list[i].count)
+            return s->list[i].addresses[at];
+        at -= s->list[i].count;
+    }
+    return NULL;
+}
+
+/* --- looking up --- */
+
+static void add_address(struct server *server, const char *ip)
+{
+    char text[SERVERS_ADDRESS_TEXT];
+
+    if (server->count == SERVERS_ADDRESSES_MAX)
+        return;
+    snprintf(text, sizeof(text), "%s:%s", ip, server->port);
+    memcpy(server->addresses[server->count++], text, sizeof(text));
+}
+
+static void add_addresses(struct server *server, const struct addrinfo *found)
+{
+    char ip[INET6_ADDRSTRLEN];
+
+    server->count = 0;
+    for (; found; found = found->ai_next) {
+        if (found->ai_family == AF_INET)
+            uv_ip4_name((const struct sockaddr_in *)(const void *)found->ai_addr, ip, sizeof(ip));
+        else if (found->ai_family == AF_INET6)
+            uv_ip6_name((const struct sockaddr_in6 *)(const void *)found->ai_addr, ip, sizeof(ip));
+        else
+            continue;
+        add_address(server, ip);
+    }
+}
+
+static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    struct lookup *l = request->data;
+    struct servers *s = l->owner;
+    bool first;
+
+    if (!s) {
+        uv_freeaddrinfo(found);
+        free(l);
+        return;
+    }
+    first = servers_count(s) == 0;
+    if (status < 0) {
+        char text[sizeof(s->list[0].problem)];
+
+        snprintf(text, sizeof(text), "cannot look up %s: %s", s->list[l->index].host, uv_strerror(status));
+        memcpy(s->list[l->index].problem, text, sizeof(text));
+    } else {
+        s->list[l->index].problem[0] = '\0';
+        add_addresses(&s->list[l->index], found);
+    }
+    uv_freeaddrinfo(found);
+    look_up_from(l, l->index + 1);
+    if (first && servers_count(s) > 0)
+        s->user.found(s->user.arg);
+}
+
+/* Ends the pass when no name is left. */
+static void look_up_from(struct lookup *l, size_t index)
+{
+    static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct servers *s = l->owner;
+
+    for (; index < s->count; index++) {
+        if (s->list[index].literal)
+            continue;
+        l->index = index;
+        if (uv_getaddrinfo(s->loop, &l->request, on_found, s->list[index].host, s->list[index].port,
+                           &hints) == 0)
+            return;
+    }
+    s->lookup = NULL;
+    free(l);
+}
+
+void servers_refresh(struct servers *s)
+{
+    uint64_t now = uv_now(s->loop);
+
+    if (s->lookup || (s->looked_up && now - s->looked_up_ms < SERVERS_REFRESH_EVERY_MS))
+        return;
+    s->looked_up = true;
+    s->looked_up_ms = now;
+    s->lookup = alloc_zero(sizeof(*s->lookup));
+    s->lookup->owner = s;
+    s->lookup->request.data = s->lookup;
+    look_up_from(s->lookup, 0);
+}
+
+/* --- the list --- */
+
+static int parse_server(struct server *server, const char *text, size_t size, struct error *error)
+{
+    char copy[HOST_MAX + 16], *host = copy, *end, *colon;
+    unsigned char binary[sizeof(struct in6_addr)];
+    unsigned long port;
+
+    if (size == 0 || size >= sizeof(copy))
+        return error_set(error, ERR_INVALID, "an empty or overlong server in the list");
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    colon = strrchr(copy, ':');
+    if (*host == '[' && (end = strchr(host, ']'))) {
+        host++;
+        *end = '\0';
+        colon = end[1] == ':' ? end + 1 : NULL;
+    } else if (colon != strchr(copy, ':'))
+        return error_set(error, ERR_INVALID, "%s: an IPv6 address is written in brackets", copy);
+    if (colon)
+        *colon = '\0';
+    snprintf(server->port, sizeof(server->port), "%s", colon ? colon + 1 : ZOOKEEPER_PORT);
+    port = strtoul(server->port, &end, 10);
+    if (*end || server->port[0] < '0' || server->port[0] > '9' || port == 0 || port > 65535)
+        return error_set(error, ERR_INVALID, "%.*s: the port is not a number from 1 to 65535", (int)size,
+                         text);
+    if (!*host || strlen(host) >= sizeof(server->host) || strpbrk(host, " \t/"))
+        return error_set(error, ERR_INVALID, "%.*s: not a host's name or address", (int)size, text);
+    snprintf(server->host, sizeof(server->host), "%s", host);
+    server->literal = uv_inet_pton(AF_INET, host, binary) == 0 || uv_inet_pton(AF_INET6, host, binary) == 0;
+    if (server->literal)
+        add_address(server, host);
+    return 0;
+}
+
+static int parse_list(struct servers *s, const char *list, struct error *error)
+{
+    int rc;
+
+    for (const char *p = list;; p++) {
+        size_t size = strcspn(p, ",");
+
+        if (s->count == ZOOKEEPER_SERVERS_MAX)
+            return error_set(error, ERR_LIMIT, "more than %d servers", ZOOKEEPER_SERVERS_MAX);
+        rc = parse_server(&s->list[s->count++], p, size, error);
+        if (rc < 0)
+            return rc;
+        p += size;
+        if (!*p)
+            return 0;
+    }
+}
+
+/* Clients of one list are to spread over its servers. */
+static void shuffle(struct servers *s)
+{
+    for (size_t i = s->count; i > 1; i--) {
+        size_t j = s->user.random(s->user.random_arg) % i;
+        struct server other = s->list[i - 1];
+
+        s->list[i - 1] = s->list[j];
+        s->list[j] = other;
+    }
+}
+
+int servers_new(struct servers **ret, uv_loop_t *loop, const char *list, const struct servers_user *user,
+                struct error *error)
+{
+    struct servers *s = alloc_zero(sizeof(*s));
+    int rc;
+
+    s->loop = loop;
+    s->user = *user;
+    rc = parse_list(s, list, error);
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    shuffle(s);
+    *ret = s;
+    return 0;
+}
+
+void servers_free(struct servers *s)
+{
+    if (!s)
+        return;
+    if (s->lookup) {
+        s->lookup->owner = NULL;
+        uv_cancel((uv_req_t *)&s->lookup->request);
+    }
+    free(s);
+}
