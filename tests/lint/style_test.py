@@ -2,6 +2,7 @@
 """The house style, as far as a machine can tell: formatting, banned functions, the direction of includes, file
 lengths, scripts, the files that every folder has to have."""
 
+import graphlib
 import os
 import re
 import subprocess
@@ -14,13 +15,61 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 ROOMS = ("cronsched", "leader", "jobs", "tests", "contrib")
 TOP_FILES = {"meson.build", "meson_options.txt", "README.md", "LICENSE"}
 BANNED = ("asctime", "localtime", "strcpy", "strcat", "sprintf", "vsprintf", "atoi", "atol", "system", "strtok", "gets")
-# What the domain may not know: the other rooms, the loop, and whatever brings time, chance or the environment in.
-FORBIDDEN_INCLUDES = {
-    "jobs": r'"(leader|cronsched)/|<(uv|zookeeper|curl|microhttpd)',
-    "leader": r'"cronsched/|<(curl|microhttpd)',
+# Which folder's headers a folder may include, besides its own. Includes go down: the table has no circle.
+JOBS = ("jobs/base", "jobs/time", "jobs/yaml", "jobs/definition", "jobs/state", "jobs/history", "jobs/engine",
+        "jobs/audit", "jobs/scheduler")
+FOLDER_INCLUDES = {
+    "jobs/base": (),
+    "jobs/time": ("jobs/base",),
+    "jobs/yaml": ("jobs/base",),
+    "jobs/history": ("jobs/base",),
+    "jobs/definition": ("jobs/base", "jobs/time", "jobs/yaml"),
+    "jobs/state": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition"),
+    "jobs/engine": ("jobs/base", "jobs/definition"),
+    "jobs/audit": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition", "jobs/state"),
+    "jobs/scheduler": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition", "jobs/state", "jobs/engine"),
+    "leader": ("jobs/base",),
+    "leader/replicated": ("leader", "jobs/base", "jobs/state"),
+    "leader/zookeeper": ("leader", "jobs/base"),
+    "leader/embedded": ("jobs/base", "jobs/state"),
+    "cronsched/command": ("jobs/base",),
+    "cronsched/config": ("cronsched/command", "jobs/base", "jobs/yaml"),
+    "cronsched/io": ("jobs/base", "jobs/time", "jobs/definition", "jobs/state"),
+    "cronsched/http": ("jobs/base",),
+    "cronsched/engines": ("jobs/base", "jobs/engine", "jobs/state"),
+    "cronsched/engines/docker": ("cronsched/io", "jobs/base", "jobs/definition", "jobs/engine", "jobs/state"),
+    "cronsched/engines/process": ("cronsched/io", "cronsched/command", "jobs/base", "jobs/definition", "jobs/engine",
+                                  "jobs/state"),
+    "cronsched/api": ("cronsched/http", "cronsched/io", "leader/zookeeper", *JOBS),
+    "cronsched/cluster": ("cronsched/api", "cronsched/config", "cronsched/engines/process", "cronsched/http",
+                          "cronsched/io", "leader", "leader/replicated", "leader/zookeeper", *JOBS),
+    "cronsched/cli": ("cronsched/command", "cronsched/config", "cronsched/http", "cronsched/io", "jobs/base",
+                      "jobs/time", "jobs/definition", "jobs/audit", "jobs/state"),
+    "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base"),
+    "cronsched/server": ("cronsched/api", "cronsched/cluster", "cronsched/command", "cronsched/config",
+                         "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process", "cronsched/io",
+                         "leader/replicated", "leader/embedded", *JOBS),
+    "cronsched": ("cronsched/command", "jobs/base"),
 }
+# Each library has its folders; nothing else knows it. A name that ends in / stands for all headers below it.
+LIBRARY_FOLDERS = {
+    "uv.h": ("leader", "leader/zookeeper", "leader/embedded", "cronsched/io", "cronsched/http", "cronsched/api",
+             "cronsched/cluster", "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process",
+             "cronsched/server"),
+    "zookeeper/": ("leader/zookeeper",),
+    "microhttpd.h": ("cronsched/http",),
+    "curl/": ("cronsched/io", "cronsched/cli"),
+    "sqlite3.h": ("jobs/base", "jobs/history", "leader/embedded"),
+    "yaml.h": ("jobs/yaml", "cronsched/cli"),
+    "libsmartcols.h": ("cronsched/cli",),
+    "zstd.h": ("leader/replicated",),
+    "openssl/": ("jobs/base", "jobs/state", "cronsched/http"),
+}
+# Time, chance and the environment are arguments of the domain.
 FORBIDDEN_CALLS_IN_JOBS = ("time", "clock_gettime", "gettimeofday", "getenv", "rand", "random", "getrandom")
-LINES_MAX = 900
+LINES_MAX = 800
+LINES_MAX_OF_TESTS = 900  # they are tables for the most part
+LONGER = ("jobs/state/apply.c", "jobs/scheduler/launch.c")  # up to 900, until they are split
 
 
 def tracked():
@@ -56,6 +105,14 @@ def calls(path, names):
             yield f"{path}:{number}: {found.group(1)}"
 
 
+def includes(path):
+    """The includes of a file: line number, whether it is one of ours, the header."""
+    for number, line in enumerate(read(path).split("\n"), 1):
+        found = re.match(r'\s*#\s*include\s+(["<])([^">]+)[">]', line)
+        if found:
+            yield number, found.group(1) == '"', found.group(2)
+
+
 class Style(lab.Suite):
     @classmethod
     def setUpClass(cls):
@@ -74,20 +131,32 @@ class Style(lab.Suite):
         wrong += [f"{path}: setenv(TZ)" for path in self.c if re.search(r'setenv\("TZ"', read(path))]
         self.assertNone(wrong)
 
-    def test_includes_point_one_way(self):
+    def test_includes_are_written_from_the_root(self):
+        self.assertNone(f"{path}:{number}: {header} is not written from the root" for path in self.c
+                        for number, own, header in includes(path) if own and not os.path.exists(os.path.join(TOP, header)))
+
+    def test_includes_go_down(self):
         wrong = []
         for path in self.c:
-            pattern = FORBIDDEN_INCLUDES.get(path.split("/")[0])
-            for number, line in enumerate(read(path).split("\n"), 1):
-                include = re.match(r'\s*#\s*include\s+(["<].*)', line)
-                if not include:
-                    continue
-                if pattern and re.search(pattern, include.group(1)):
-                    wrong.append(f"{path}:{number}: {include.group(1)}")
-                own = re.match(r'"([^"]+)"', include.group(1))
-                if own and not os.path.exists(os.path.join(TOP, own.group(1))):
-                    wrong.append(f"{path}:{number}: {own.group(1)} is not written from the root")
+            folder = os.path.dirname(path)
+            if path.split("/")[0] not in ("jobs", "leader", "cronsched"):
+                continue
+            if folder not in FOLDER_INCLUDES:
+                wrong.append(f"{path}: {folder} is not in FOLDER_INCLUDES")
+                continue
+            for number, own, header in includes(path):
+                if own and os.path.dirname(header) not in (folder, *FOLDER_INCLUDES[folder]):
+                    wrong.append(f"{path}:{number}: {folder} may not include {header}")
+                wrong += [f"{path}:{number}: {folder} may not include <{header}>"
+                          for library, folders in LIBRARY_FOLDERS.items()
+                          if not own and header.startswith(library) and folder not in folders]
         self.assertNone(wrong)
+
+    def test_the_table_of_includes_has_no_circle_and_no_folder_that_is_gone(self):
+        graphlib.TopologicalSorter(FOLDER_INCLUDES).prepare()
+        named = {*FOLDER_INCLUDES, *(f for folders in FOLDER_INCLUDES.values() for f in folders),
+                 *(f for folders in LIBRARY_FOLDERS.values() for f in folders)}
+        self.assertEqual(set(), named - {os.path.dirname(p) for p in self.c})
 
     def test_the_domain_asks_for_no_clock_chance_or_environment(self):
         self.assertNone(w for path in self.c if path.startswith("jobs/")
@@ -104,7 +173,9 @@ class Style(lab.Suite):
         self.assertNone(wrong)
 
     def test_no_file_is_too_long(self):
-        self.assertNone(f"{p}: {n} lines" for p in self.c for n in [read(p).count("\n")] if n > LINES_MAX)
+        longer = [p for p in self.c if p.startswith("tests/") or p in LONGER]
+        self.assertNone(f"{p}: {n} lines" for p in self.c for n in [read(p).count("\n")]
+                        if n > (LINES_MAX_OF_TESTS if p in longer else LINES_MAX))
 
     def test_nothing_is_left_to_do(self):
         words = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|not impl" r"emented)\b")
