@@ -1,5 +1,5 @@
-/* The HTTP API of a replica: /v1/..., /healthz, /readyz, /metrics. The contract in words is the design's
- * sections 7 and 8, in full contrib/openapi.yaml.
+/* The HTTP API of a replica: /v1/..., /healthz, /readyz, /metrics. The contract is contrib/openapi.yaml;
+ * contrib/guide/architecture.md has it in words ("Words and shapes").
  *
  * A read first waits until what is in flight is durable (API_READ_WAIT_MS at most: then it is answered with
  * what is known, and the header Cronsched-Stale says so); a write is answered once it is durable. Reads see

@@ -1,4 +1,4 @@
-/* A run as people see it; its JSON is that of the design's section 8. Main thread. */
+/* A run as people see it; its JSON is that of the API. Main thread. */
 #pragma once
 
 #include "cronsched/cli/output.h"

@@ -1,4 +1,4 @@
-/* The other side of engines/process_remote.h: engine requests of the leader about attempts that belong to
+/* The other side of process_remote.h: engine requests of the leader about attempts that belong to
  * this replica, answered by this replica's own engines.
  *
  * An engine answers to one host. This one stands between it and the scheduler's: answers with tickets of ours

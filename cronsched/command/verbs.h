@@ -1,7 +1,7 @@
 /* Verbs: the command line as a table. From it come the dispatch, the checks of options and arguments, the
  * usage texts, `help`, the bash completion and the option lists of the manual.
  *
- * To add a verb: write cronsched/verb_NAME.c with `const struct verb verb_NAME = {...}`, add a line to VERBS
+ * To add a verb: write cronsched/cli/verb_NAME.c with `const struct verb verb_NAME = {...}`, add a line to VERBS
  * below (the order is that of the help) and the file to meson.build.
  *
  * A verb prints its answer to stdout, says what went wrong on stderr by verb_fail or verb_usage, and returns

@@ -12,8 +12,8 @@
  * What fails: whatever happens, and when interrupted too, what was broken is mended and the canaries are
  * deleted; the first error is told. A deed whose successor does not come in time is such an error.
  *
- * Files: verb_drill.c the command, drill.c the course, drill_lab.c a lab's processes and links, drill_deeds.c
- * what is done to them, drill_canary.c the load, drill_ledger.c what it wrote, drill_books.c the verdict,
+ * Files: verb_drill.c the command, drill.c the course, drill_lab.c a lab's processes and links, drill_faults.c
+ * what is done to them, drill_canary.c the load, drill_ledger.c what it wrote, drill_verdict.c the verdict,
  * drill_report.c what is printed. Main thread; a struct drill owns all it points to, but the session.
  */
 #pragma once

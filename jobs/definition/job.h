@@ -1,6 +1,6 @@
 /* A job: a named, checked definition. Immutable once made and counted by reference; the one form in which it
- * is journaled and sent over HTTP is job_to_json's, whose keys are those of the job file (the design's
- * section 7).
+ * is journaled and sent over HTTP is job_to_json's, whose keys are those of the job file
+ * (contrib/guide/architecture.md, "Words and shapes").
  *
  * Ownership: a job owns all that it points to. job_ref/job_unref may be used from one thread only.
  */
@@ -95,7 +95,7 @@ struct job {
     bool paused;
 };
 
-/* The defaults of the design's section 7, a name and nothing else. NULL when out of memory. */
+/* The defaults of the table in job_keys.h, a name and nothing else. NULL when out of memory. */
 struct job *job_new(const char *name);
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job); /* NULL is fine */

@@ -1,4 +1,4 @@
-/* Job files: YAML text to checked jobs (the design's section 7). All errors of a file are reported, each with
+/* Job files: YAML text to checked jobs. All errors of a file are reported, each with
  * its place; nothing is printed here and no file is read: the caller passes the text.
  *
  *   defaults:         merged into every job of this file; the job's own keys win

@@ -23,7 +23,7 @@
  *            -> STARTED(started_at): it ran or runs; the scheduler watches next
  *             | ENDED(started_at, at, exit_code): it ran and is gone
  *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
- *   WATCH    follow a started one to its end, over reconnects. Logs are kept (logs.h) before the end is
+ *   WATCH    follow a started one to its end, over reconnects. Logs are kept (run_log.h) before the end is
  *            answered.
  *            -> any number of UNREACHABLE(text) and STARTED (alive again), then
  *               ENDED(at, exit_code, cause, text) | UNKNOWN(text): gone without evidence

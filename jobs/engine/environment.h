@@ -1,4 +1,4 @@
-/* The environment of an attempt: the job's own variables and the CRONSCHED_* ones of the design's section 7.
+/* The environment of an attempt: the job's own variables and the CRONSCHED_* ones (see cronsched-job(5)).
  *
  * Pure. Values from files and secrets are somebody else's to fetch: they come in through a resolver, and are
  * wiped when the environment is released. Names are unique; a name that begins with CRONSCHED_ is the

@@ -3,7 +3,8 @@
  * functions, so that the simulator can do without SQLite; jobs/history/store.c is the real one.
  *
  * Writes are queued and written off the loop, several batches in one transaction together with the applied
- * index; a query sees every write queued before it. Results are JSON in the shapes of the design's section 8.
+ * index; a query sees every write queued before it. Results are JSON in the shapes of the API
+ * (contrib/guide/architecture.md, "Words and shapes").
  */
 #pragma once
 

@@ -240,7 +240,7 @@ int state_decode(struct state *s, const char *text, size_t size, struct error *e
 /* The run in the shape of the design's section 8. */
 json_t *run_to_json(const struct run *run);
 
-/* The verdict words of section 8; a known word's one copy, or NULL. */
+/* The verdict words; a known word's one copy, or NULL. */
 const char *verdict_intern(const char *word);
 bool verdict_is_skip(const char *verdict);
 int verdict_index(const char *verdict);  /* for counters; below 16 */

@@ -91,7 +91,7 @@ bool cron_match(const struct cron *cron, int64_t local_s);
 uint32_t cron_month_days(const struct cron *cron, int first_weekday, int length);
 bool cron_year_match(const struct cron *cron, int year);
 
-/* True when the time of day is written without wildcards: the DST class (the design's section 9). */
+/* True when the time of day is written without wildcards: the DST class (architecture.md, "Time"). */
 static inline bool cron_fixed(const struct cron *cron)
 {
     return (cron->flags & CRON_ANY_WILDCARD) == 0;

@@ -4,7 +4,7 @@
  *
  * Pure: no clock, no environment; zones come in by a table. All instants are UTC seconds since the epoch and
  * whole seconds; a fire time is the nominal instant, before jitter. A compiled schedule is immutable and may
- * be shared between threads. Rules: the design's section 9.
+ * be shared between threads. Rules: contrib/guide/architecture.md, "Time".
  */
 #pragma once
 
@@ -84,7 +84,7 @@ int64_t schedule_count(const struct schedule *schedule, int64_t after_s, int64_t
 /* Milliseconds to add to fire time at_s: stable per job and fire time, below the next fire time. */
 int64_t schedule_jitter_ms(const struct schedule *schedule, int64_t at_s);
 
-/* True when the wall-clock hours and minutes are fixed (the DST class of the design's section 9). */
+/* True when the wall-clock hours and minutes are fixed (the DST class). */
 bool schedule_fixed(const struct schedule *schedule);
 
 /* The local wall time of at_s in the schedule's zone, "2026-03-29T03:00:00+02:00". */

@@ -272,5 +272,5 @@ def parse_instant(text):
 
 
 def run_id(job, t):
-    """The id of a scheduled run, from the design alone: JOB@20261122T030000Z."""
+    """The id of a scheduled run, by its form alone: JOB@20261122T030000Z."""
     return f"{job}@{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(t))}"

@@ -22,10 +22,10 @@ FOLDER_INCLUDES = {
     "jobs/base": (),
     "jobs/time": ("jobs/base",),
     "jobs/yaml": ("jobs/base",),
-    "jobs/history": ("jobs/base",),
+    "jobs/history": ("jobs/base", "jobs/time"),
     "jobs/definition": ("jobs/base", "jobs/time", "jobs/yaml"),
     "jobs/state": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition"),
-    "jobs/engine": ("jobs/base", "jobs/definition"),
+    "jobs/engine": ("jobs/base", "jobs/time", "jobs/definition"),
     "jobs/audit": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition", "jobs/state"),
     "jobs/scheduler": ("jobs/base", "jobs/time", "jobs/history", "jobs/definition", "jobs/state", "jobs/engine"),
     "leader": ("jobs/base",),
@@ -33,11 +33,11 @@ FOLDER_INCLUDES = {
     "leader/zookeeper": ("leader", "jobs/base"),
     "leader/embedded": ("jobs/base", "jobs/state"),
     "cronsched/command": ("jobs/base",),
-    "cronsched/config": ("cronsched/command", "jobs/base", "jobs/yaml"),
+    "cronsched/config": ("cronsched/command", "cronsched/io", "jobs/base", "jobs/yaml"),
     "cronsched/io": ("jobs/base", "jobs/time", "jobs/definition", "jobs/state"),
-    "cronsched/http": ("jobs/base",),
+    "cronsched/http": ("cronsched/io", "jobs/base"),
     "cronsched/engines": ("jobs/base", "jobs/engine", "jobs/state"),
-    "cronsched/engines/docker": ("cronsched/io", "jobs/base", "jobs/definition", "jobs/engine", "jobs/state"),
+    "cronsched/engines/docker": ("cronsched/io", "jobs/base", "jobs/time", "jobs/definition", "jobs/engine", "jobs/state"),
     "cronsched/engines/process": ("cronsched/io", "cronsched/command", "jobs/base", "jobs/definition", "jobs/engine",
                                   "jobs/state"),
     "cronsched/api": ("cronsched/http", "cronsched/io", "leader/zookeeper", *JOBS),
@@ -45,7 +45,7 @@ FOLDER_INCLUDES = {
                           "cronsched/io", "leader", "leader/replicated", "leader/zookeeper", *JOBS),
     "cronsched/cli": ("cronsched/command", "cronsched/config", "cronsched/http", "cronsched/io", "jobs/base",
                       "jobs/time", "jobs/definition", "jobs/audit", "jobs/state"),
-    "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base"),
+    "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base", "jobs/time"),
     "cronsched/server": ("cronsched/api", "cronsched/cluster", "cronsched/command", "cronsched/config",
                          "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process", "cronsched/io",
                          "leader/replicated", "leader/embedded", *JOBS),
@@ -67,6 +67,13 @@ LIBRARY_FOLDERS = {
 }
 # Time, chance and the environment are arguments of the domain.
 FORBIDDEN_CALLS_IN_JOBS = ("time", "clock_gettime", "gettimeofday", "getenv", "rand", "random", "getrandom")
+SHIPPED = ("jobs/", "leader/", "cronsched/")
+ARCHITECTURE = "contrib/guide/architecture.md"
+# What texts name and the tree is about to have; what comments name and the tree has no more.
+SOON = {"answers.c", "attempt.h", "docker_boot.c", "snapshot.h", "fold.c", "fold_history.c", "requests.c", "views.c",
+        "run_queue.c", "http_core.h", "launch_reconcile", "planner_reconcile", "planner_account", "engine_events_answer",
+        "turn_enter", "turn_record", "turn_commit", "turn_wake_run", "turn_wake_job", "reconcile_due", "launch_release",
+        "election_alarm"}
 LINES_MAX = 800
 LINES_MAX_OF_TESTS = 900  # they are tables for the most part
 LONGER = ("jobs/state/apply.c", "jobs/scheduler/launch.c")  # up to 900, until they are split
@@ -118,6 +125,8 @@ class Style(lab.Suite):
     def setUpClass(cls):
         cls.files = tracked()
         cls.c = [p for p in cls.files if p.endswith((".c", ".h"))]
+        cls.names = {os.path.basename(p) for p in cls.files}
+        cls.names |= {os.path.basename(header) for p in cls.c for _, _, header in includes(p)}
         cls.shell = [p for p in cls.files if p.endswith(".sh") or (
             os.path.isfile(os.path.join(TOP, p)) and re.match(r"#!.*\b(ba)?sh\b", read(p)[:40]))]
 
@@ -139,7 +148,7 @@ class Style(lab.Suite):
         wrong = []
         for path in self.c:
             folder = os.path.dirname(path)
-            if path.split("/")[0] not in ("jobs", "leader", "cronsched"):
+            if not path.startswith(SHIPPED):
                 continue
             if folder not in FOLDER_INCLUDES:
                 wrong.append(f"{path}: {folder} is not in FOLDER_INCLUDES")
@@ -204,9 +213,54 @@ class Style(lab.Suite):
         self.assertEqual(set(), extra)
 
     def test_every_folder_says_what_lives_there(self):
-        self.assertNone(f"{room} has no README.md" for room in ROOMS if f"{room}/README.md" not in self.files)
+        wanted = {*ROOMS, *(os.path.dirname(p) for p in self.c if p.startswith(SHIPPED))}
+        for folder in {os.path.dirname(p) for p in self.c} - wanted:  # of tests/: a line in the room's own will do
+            room, _, rest = folder.partition("/")
+            if f"| {rest}/ |" not in read(f"{room}/README.md"):
+                wanted.add(folder)
+        self.assertNone(f"{f} has no README.md" for f in sorted(wanted) if f"{f}/README.md" not in self.files)
         self.assertIn("README.md", self.files)
         self.assertIn("LICENSE", self.files)
+
+    def test_every_folder_says_what_it_may_include(self):
+        wrong = []
+        for folder, may in FOLDER_INCLUDES.items():
+            told = re.search(r"^May include: (.*?)\n\n", read(f"{folder}/README.md"), re.M | re.S)
+            names = set(re.findall(r"`([^`]+)`", told.group(1))) if told else set()
+            if told and "all of `jobs/`" in told.group(1).replace("\n", " "):
+                names = names - {"jobs/"} | set(JOBS)
+            names &= set(FOLDER_INCLUDES)
+            if names != set(may):
+                wrong.append(f"{folder}/README.md: May include: {', '.join(sorted(names ^ set(may)))}?")
+        self.assertNone(wrong)
+
+    def unknown_files(self, path, text):
+        """Files of ours that a text names and that are not there: a path from the root or from the text's folder, or a
+        bare name of any file, or of a system's header."""
+        for name in re.findall(r"(?<![\w./*<-])[\w./-]+\.(?:c|h|py|pml|build)(?![\w.*-])", text):
+            near = (name, os.path.normpath(os.path.join(os.path.dirname(path), name)))
+            known = name in self.names or os.path.basename(name) in SOON or any(n in self.files for n in near)
+            if not known and "NAME" not in name:
+                yield f"{path}: there is no {name}"
+
+    def test_files_that_texts_and_comments_name_exist(self):
+        wrong = []
+        for path in (p for p in self.files if p.endswith(".md")):
+            wrong += self.unknown_files(path, re.sub(r"^```.*?^```", "", read(path), flags=re.M | re.S))
+        for path in self.c:
+            wrong += self.unknown_files(path, "\n".join(re.findall(r"/\*.*?\*/", read(path), re.S)))
+        self.assertNone(wrong)
+
+    def test_functions_that_texts_for_developers_name_exist(self):
+        words = SOON | set(re.findall(r"\w+", "".join(read(p) for p in self.files if p.endswith((".c", ".h", ".py", ".build")))))
+        texts = [p for p in self.files if p.startswith(SHIPPED) and p.endswith("README.md")] + [ARCHITECTURE]
+        self.assertNone(f"{path}: there is no {name}" for path in texts
+                        for name in re.findall(r"`([A-Za-z]\w*_\w+)`", read(path)) if name not in words)
+
+    def test_sections_that_comments_cite_exist(self):
+        titles = set(re.findall(r"^## (.*)$", read(ARCHITECTURE), re.M))
+        self.assertNone(f"{path}: there is no section {title}" for path in self.c
+                        for title in re.findall(r'architecture\.md,[\s*]+"([^"]+)"', read(path)) if title not in titles)
 
     def test_links_in_texts_lead_somewhere(self):
         wrong = []

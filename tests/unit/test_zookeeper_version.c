@@ -1,5 +1,5 @@
 /* What servers say of themselves, and which versions lose what they acknowledged. The asking itself is
- * tested with a real ensemble (integration/cluster_test.py); here only with nobody at the other end.
+ * tested with a real ensemble (tests/integration/cluster_test.py); here only with nobody at the other end.
  */
 #include "leader/zookeeper/zookeeper_version.h"
 
