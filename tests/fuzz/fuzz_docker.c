@@ -1,6 +1,6 @@
 /* What a docker engine may answer: bytes as a body of inspect, of changes and as a stream of events; and
  * bytes as the choice of what the fence is told, which must come to an end with one of its verdicts. */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <assert.h>

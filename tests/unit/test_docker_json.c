@@ -1,5 +1,5 @@
 /* What goes to the engine and what comes back, as JSON: the pure parts of the docker engine. */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

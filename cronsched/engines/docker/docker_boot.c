@@ -13,7 +13,7 @@
  * Neither: then the fence relies on the engine's memory of events alone, and says UNKNOWN where that has a
  * hole.
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* A job as the body of POST /containers/create, and what a job may not ask of this engine. Pure. */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include <math.h>
 #include <stdio.h>

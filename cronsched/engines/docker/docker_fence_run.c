@@ -2,7 +2,7 @@
  * open beside it. Each request has a time limit of its own; one that is not answered ends the fence as
  * UNREACHABLE, and the scheduler comes again.
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/fault.h"
 

@@ -1,5 +1,5 @@
 /* What the engine's JSON says, as the values that the rest works with. Pure. */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/text.h"
 

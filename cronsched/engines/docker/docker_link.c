@@ -6,7 +6,7 @@
  * A probe that fails means DOWN: watches are told, what waits is refused, and probes go on with back-off. An
  * engine that restarts between two probes is noticed by its stream.
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,17 +144,15 @@ static void on_probe_timer(uv_timer_t *timer)
         probe_send(d, "/version", on_version);
 }
 
-void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
+/* The next turn of the loop, and not from within: the loss of the link answers tasks, maybe the caller's. */
+static void probe_soon(struct docker *d)
 {
-    if (d->closing || d->link == DOCKER_LINK_DOWN)
-        return;
-    if (reply->outcome == HTTP_NOT_SENT)
-        snprintf(d->refused, sizeof(d->refused), "%s", reply->text);
-    probe_in(d, 0); /* not from within: the loss of the link answers tasks, maybe the caller's */
+    probe_in(d, 0);
 }
 
 void docker_link_start(struct docker *d)
 {
+    d->probe_soon = probe_soon;
     probe_in(d, 0);
     docker_looks_timer_start(d);
 }
@@ -164,4 +162,17 @@ void docker_link_stop(struct docker *d)
     curl_call_cancel(d->probe);
     d->probe = NULL;
     docker_events_close(d);
+}
+
+void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply)
+{
+    struct docker *d = task->docker;
+    char text[DOCKER_TEXT_MAX];
+    if (docker_lost(reply)) {
+        snprintf(text, sizeof(text), "%s: %s", d->endpoint, reply->text);
+        docker_link_suspect(d, reply);
+    } else {
+        snprintf(text, sizeof(text), "%s: HTTP %d: %s", d->endpoint, reply->status, reply->text);
+    }
+    docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
 }

@@ -10,7 +10,7 @@
  * written: reading stops. The engine does not give the output (a log driver that cannot be read), or not in
  * time: a remark on the run, nothing else.
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "cronsched/io/run_log.h"
 #include "jobs/base/alloc.h"
@@ -244,7 +244,7 @@ static void go_on(struct docker_log *log)
 
 static void on_late(struct docker_task *t)
 {
-    go_on(docker_watch_log(t));
+    go_on(t->log);
 }
 
 struct docker_log *docker_log_new(struct docker_task *task)

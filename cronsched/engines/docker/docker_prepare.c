@@ -13,7 +13,7 @@
  *   other errors       REFUSED with the engine's text, since nothing was started; 503 and no answer:
  *                      UNREACHABLE
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"

@@ -11,7 +11,7 @@
  *   5xx         REFUSED when the text proves that nothing was executed, else UNKNOWN
  *   no answer   UNREACHABLE when not a byte was sent, else UNKNOWN
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/fault.h"
 

@@ -1,6 +1,6 @@
 /* The seal of a container: an archive of one empty file, at the path of the start witness (docker_fence.h).
  * POSIX.1-1988 ustar, by hand: a header and two empty blocks. Pure. */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
  * stays: the engine refuses. At most DOCKER_SWEEP_MAX are removed, one after the other; then the next sweep comes
  * after AGAIN_MS. Any failure ends the sweep.
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/alloc.h"
 

@@ -12,7 +12,7 @@
  *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
  *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
  */
-#include "cronsched/engines/docker/docker_priv.h"
+#include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
@@ -40,16 +40,10 @@ struct docker_watch {
     int unfinished, absent;
     struct docker_state end;
     bool ended, gone;
-    struct docker_log *log;
 };
 
 static void look_more(struct docker *d);
 static void look_later(struct docker_task *t);
-
-struct docker_log *docker_watch_log(struct docker_task *task)
-{
-    return task->watch->log;
-}
 
 static struct docker_task *find(struct docker *d, const char *id)
 {
@@ -138,7 +132,7 @@ static void ended(struct docker_task *t)
     struct docker_watch *w = t->watch;
     w->ended = true;
     w->wanted = false;
-    docker_log_finish(w->log, on_log_kept);
+    docker_log_finish(t->log, on_log_kept);
 }
 
 static void on_gone(struct docker_task *t)
@@ -165,7 +159,7 @@ static void alive(struct docker_task *t, const struct docker_state *state)
     struct docker_watch *w = t->watch;
     bool again = w->unreachable;
     w->unreachable = w->was_away = false;
-    docker_log_follow(w->log);
+    docker_log_follow(t->log);
     if (again) /* not the end of the request: it stays */
         t->docker->host->answer(t->docker->host, &(struct engine_answer){.ticket = t->ticket,
                                                                          .event = ENGINE_STARTED,
@@ -418,29 +412,30 @@ static void begin(struct docker_task *t)
         look_more(t->docker);
 }
 
+static void watch_free(struct docker_task *t)
+{
+    struct docker_watch *w = t->watch;
+    if (w->look) {
+        curl_call_cancel(w->look);
+        t->docker->looking--;
+    }
+    docker_log_free(t->log);
+    free(w);
+    t->watch = NULL;
+    t->log = NULL;
+    t->on_detach = NULL;
+    t->docker->watched--;
+}
+
 void docker_watch_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
     t->place = TASK_ASIDE;
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;
-    t->watch->log = docker_log_new(t);
+    t->log = docker_log_new(t);
+    t->on_detach = watch_free;
     list_append(&d->watches, &t->link);
     d->watched++;
     docker_wake_in(t, 0, begin);
-}
-
-void docker_watch_free(struct docker_task *t)
-{
-    struct docker_watch *w = t->watch;
-    if (!w)
-        return;
-    if (w->look) {
-        curl_call_cancel(w->look);
-        t->docker->looking--;
-    }
-    docker_log_free(w->log);
-    free(w);
-    t->watch = NULL;
-    t->docker->watched--;
 }

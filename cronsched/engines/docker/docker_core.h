@@ -85,6 +85,7 @@ struct docker {
     int failures;         /* probes in a row */
     uint64_t link_number; /* grows with each loss */
     struct curl_call *probe;
+    void (*probe_soon)(struct docker *d); /* by docker_link.c: the engine may be gone, ask it */
 
     struct curl_call *events; /* of all our containers, while the link is up */
     struct docker_lines event_lines;
@@ -153,10 +154,12 @@ struct docker_task {
     void (*boot_done)(struct docker_task *task, const char *boot);
     char failure[DOCKER_TEXT_MAX]; /* RELEASE: the text of the start's error */
 
-    struct docker_watch *watch; /* WATCH */
+    struct docker_watch *watch; /* WATCH, with its log */
+    struct docker_log *log;
+    void (*on_detach)(struct docker_task *task); /* releases both; NULL: none */
 };
 
-/* --- docker.c: requests and places */
+/* --- docker_core.c: requests, tasks and places */
 
 struct docker_call {
     const char *method, *path, *query; /* query: NULL or escaped, without '?' */
@@ -179,24 +182,29 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
 void docker_answer(struct docker_task *task, const struct engine_answer *answer); /* and frees */
 void docker_answer_text(struct docker_task *task, enum engine_event event, int exit_code, const char *format,
                         ...) __attribute__((format(printf, 4, 5)));
-/* The engine could not be asked, or not answered: UNREACHABLE. Also tells the link. */
-void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply);
 void docker_step_aside(struct docker_task *task); /* gives its place to others */
 void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_task *task));
 /* ms 0: at the next turn of the loop. One wake per task: a new one replaces the old. */
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task));
+struct docker_task *docker_task_new(struct docker *d, enum engine_op op,
+                                    const struct engine_request *request);
+void docker_task_queue(struct docker_task *task);
 void docker_task_free(struct docker_task *task);
 void docker_pump_soon(struct docker *d);
 void docker_cut_all(struct docker *d);  /* the link is down: answers whatever is under way, but for watches */
 void docker_released(struct docker *d); /* something that was held is gone */
+void docker_handle_closed(uv_handle_t *handle); /* a handle that was held; its data is the engine */
+void docker_free(struct docker *d);             /* one that never lived, or has nothing left */
 
 bool docker_lost(const struct docker_reply *reply); /* no usable answer came */
+/* A call got no answer: is the engine there? The link probes soon. */
+void docker_link_suspect(struct docker *d, const struct docker_reply *reply);
 
 /* --- docker_link.c */
 void docker_link_start(struct docker *d);
-void docker_link_suspect(struct docker *d,
-                         const struct docker_reply *reply); /* it got no answer: is the engine there? */
 void docker_link_stop(struct docker *d);
+/* The engine could not be asked, or not answered: UNREACHABLE. Also tells the link. */
+void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply);
 
 /* --- docker_create.c: pure */
 json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
@@ -229,8 +237,6 @@ void docker_boot_read(struct docker_task *task, void (*done)(struct docker_task 
 
 /* --- docker_watch.c */
 void docker_watch_begin(struct docker_task *task);
-void docker_watch_free(struct docker_task *task); /* what of the task is a watch; fine when it is none */
-struct docker_log *docker_watch_log(struct docker_task *task);
 void docker_watches_link_up(struct docker *d);
 void docker_watches_link_down(struct docker *d);
 void docker_watch_stopping(struct docker *d, const char *id); /* a STOP of ours is on its way */
