@@ -12,13 +12,12 @@
  * this process remembers: FENCE and WATCH work the same after a restart. And whatever is wrong with reading
  * or writing is UNREACHABLE: only a mark that is on disk, or a lock that is free, proves anything.
  */
-#include "cronsched/engines/process/process_priv.h"
+#include "cronsched/engines/process/process_core.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -28,192 +27,9 @@ static struct process_engine *of(const struct engine *engine)
     return (struct process_engine *)(void *)engine; /* its first member */
 }
 
-/* --- answers --- */
-
-void process_answer(struct process_engine *e, const struct engine_answer *answer)
-{
-    e->host->answer(e->host, answer);
-}
-
-void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_event event, int exit_code,
-                         const char *text)
-{
-    struct engine_answer answer = {
-        .ticket = ticket, .event = event, .exit_code = exit_code, .text = text && *text ? text : NULL};
-
-    process_answer(e, &answer);
-}
-
-/* What a folder that has its mark means, to FENCE and to WATCH. */
-void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_status *s)
-{
-    static const enum engine_event events[] = {
-        [ATTEMPT_FENCED] = ENGINE_NEVER_RAN, [ATTEMPT_RUNNING] = ENGINE_STARTED,
-        [ATTEMPT_ENDED] = ENGINE_ENDED,      [ATTEMPT_REFUSED] = ENGINE_REFUSED,
-        [ATTEMPT_LOST] = ENGINE_UNKNOWN,
-    };
-    bool ended = s->state == ATTEMPT_ENDED || s->state == ATTEMPT_REFUSED;
-    struct engine_answer answer = {.ticket = ticket,
-                                   .event = events[s->state],
-                                   .started_ms = s->started_ms,
-                                   .at_ms = ended ? s->end.ended_ms : 0,
-                                   .exit_code = ended ? s->end.exit_code : -1,
-                                   .cause = ended ? s->end.cause : NULL,
-                                   .text = s->end.text[0] ? s->end.text : NULL};
-
-    assert(s->state != ATTEMPT_WAITING);
-    process_answer(e, &answer);
-}
-
-void process_id(const struct process_engine *e, const char *name, char ret[PROCESS_ID_MAX])
-{
-    snprintf(ret, PROCESS_ID_MAX, "%s@%s", name, e->host_id);
-}
-
 const char *engine_process_host(const struct engine *engine)
 {
     return of(engine)->host_id;
-}
-
-/* --- calls --- */
-
-struct process_call *process_call_new(struct process_engine *e, const struct process_call_ops *ops,
-                                      uint64_t ticket, const char *name)
-{
-    struct process_call *call = alloc_zero(sizeof(*call));
-
-    call->ops = ops;
-    call->engine = e;
-    call->reign = e->reign;
-    call->ticket = ticket;
-    call->fd = -1;
-    call->work.data = call;
-    list_init(&call->link);
-    snprintf(call->name, sizeof(call->name), "%s", name);
-    process_held(e);
-    return call;
-}
-
-void process_call_free(struct process_call *call)
-{
-    struct process_engine *e = call->engine;
-
-    list_remove(&call->link);
-    job_unref(call->job);
-    json_decref(call->params);
-    free(call->cause);
-    if (call->fd >= 0)
-        close(call->fd);
-    free(call);
-    process_released(e);
-}
-
-static void run_on_pool(uv_work_t *work)
-{
-    struct process_call *call = work->data;
-
-    call->ops->run(call);
-}
-
-static void done_on_pool(uv_work_t *work, int status)
-{
-    struct process_call *call = work->data;
-    struct process_engine *e = call->engine;
-
-    process_held(e);
-    e->on_pool--;
-    if (call->reign == e->reign)
-        call->ops->done(call);
-    else if (call->ops == &process_prepare_ops)
-        e->preparing--;
-    process_call_free(call);
-    process_pump(e);
-    process_released(e);
-}
-
-static struct list *next_queue(struct process_engine *e)
-{
-    if (!list_empty(&e->calls))
-        return &e->calls;
-    if (!list_empty(&e->prepares) && e->preparing < PROCESS_PREPARING_MAX)
-        return &e->prepares;
-    return NULL;
-}
-
-void process_pump(struct process_engine *e)
-{
-    struct list *queue;
-
-    while (e->on_pool < e->parallel && (queue = next_queue(e))) {
-        struct process_call *call = LIST_ITEM(queue->next, struct process_call, link);
-
-        list_remove(&call->link);
-        if (queue == &e->prepares)
-            e->preparing++;
-        e->on_pool++;
-        uv_queue_work(e->loop, &call->work, run_on_pool, done_on_pool);
-    }
-}
-
-void process_call_queue(struct process_call *call)
-{
-    struct process_engine *e = call->engine;
-
-    list_append(call->ops == &process_prepare_ops ? &e->prepares : &e->calls, &call->link);
-    process_pump(e);
-}
-
-/* Answers that need no work wait for the next turn: none comes from within submit. */
-static void on_later(uv_timer_t *timer)
-{
-    struct process_engine *e = timer->data;
-    struct list now;
-
-    process_held(e);
-    list_init(&now);
-    while (!list_empty(&e->later)) { /* what is added meanwhile waits for another turn */
-        struct list *link = e->later.next;
-
-        list_remove(link);
-        list_append(&now, link);
-    }
-    while (!list_empty(&now)) {
-        struct process_call *call = LIST_ITEM(now.next, struct process_call, link);
-
-        list_remove(&call->link);
-        if (call->reign == e->reign)
-            call->ops->done(call);
-        process_call_free(call);
-    }
-    process_released(e);
-}
-
-static void answer_prepared(struct process_call *call)
-{
-    char id[PROCESS_ID_MAX];
-    struct engine_answer answer = {
-        .ticket = call->ticket, .event = ENGINE_PREPARED, .id = id, .boot = call->engine->boot};
-
-    process_id(call->engine, call->name, id);
-    process_answer(call->engine, &answer);
-}
-
-static void answer_text(struct process_call *call)
-{
-    process_answer_text(call->engine, call->ticket, call->event, -1, call->text);
-}
-
-static void answer_later(struct process_engine *e, uint64_t ticket, enum engine_event event, const char *name,
-                         const char *text)
-{
-    static const struct process_call_ops prepared = {.done = answer_prepared}, other = {.done = answer_text};
-    struct process_call *call =
-        process_call_new(e, event == ENGINE_PREPARED ? &prepared : &other, ticket, name);
-
-    call->event = event;
-    call->text = text;
-    list_append(&e->later, &call->link);
-    uv_timer_start(&e->later_timer, on_later, 0, 0);
 }
 
 /* --- FENCE, STOP, DISCARD --- */
@@ -305,7 +121,7 @@ static void submit_prepare(struct process_engine *e, const struct engine_request
     struct process_call *call;
 
     if (armed && process_armed_waits(armed)) {
-        answer_later(e, r->ticket, ENGINE_PREPARED, r->name, NULL);
+        process_answer_later(e, r->ticket, ENGINE_PREPARED, r->name, NULL);
         return;
     }
     process_armed_drop(armed);
@@ -329,7 +145,7 @@ static void submit_release(struct process_engine *e, const struct engine_request
 
     FAULT_POINT("process-release", name);
     if (!armed || !process_armed_release(armed, r->ticket))
-        answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "its supervisor is not there any more");
+        process_answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "its supervisor is not there any more");
     FAULT_POINT("process-sent", name);
 }
 
@@ -381,12 +197,12 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     }
     result = parse_id(e, r->id, name);
     if (result == ERR_INVALID && op == ENGINE_DISCARD)
-        answer_later(e, r->ticket, ENGINE_DONE, name, NULL);
+        process_answer_later(e, r->ticket, ENGINE_DONE, name, NULL);
     else if (result == ERR_INVALID && op != ENGINE_STOP)
-        answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "this is no id of the process engine");
+        process_answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "this is no id of the process engine");
     else if (result < 0)
-        answer_later(e, r->ticket, ENGINE_UNREACHABLE, name,
-                     "the attempt belongs to another machine's data folder");
+        process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name,
+                             "the attempt belongs to another machine's data folder");
     else if (op == ENGINE_RELEASE)
         submit_release(e, r, name);
     else if (op == ENGINE_WATCH)
@@ -454,53 +270,6 @@ static void on_sweep(uv_timer_t *timer)
     process_sweep(timer->data);
 }
 
-static void close_run(uv_work_t *work)
-{
-    struct process_engine *e = work->data;
-
-    spawner_release(&e->spawner);
-    close(e->root);
-}
-
-static void engine_free(struct process_engine *e)
-{
-    free(e->name);
-    free(e->data_dir);
-    free(e->program);
-    free(e);
-}
-
-static void close_done(uv_work_t *work, int status)
-{
-    struct process_engine *e = work->data;
-    void (*done)(void *arg) = e->done;
-    void *arg = e->done_arg;
-
-    engine_free(e);
-    if (done)
-        done(arg);
-}
-
-void process_held(struct process_engine *e)
-{
-    e->held++;
-}
-
-void process_released(struct process_engine *e)
-{
-    assert(e->held > 0);
-    if (--e->held > 0 || !e->closing || e->last_work)
-        return;
-    e->last_work = true;
-    e->close_work.data = e;
-    uv_queue_work(e->loop, &e->close_work, close_run, close_done);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-    process_released(handle->data);
-}
-
 static void close_engine(struct engine *engine, void (*done)(void *arg), void *arg)
 {
     struct process_engine *e = of(engine);
@@ -511,8 +280,8 @@ static void close_engine(struct engine *engine, void (*done)(void *arg), void *a
     abandon(engine);
     e->closing = true;
     atomic_store(&e->leaving, true);
-    uv_close((uv_handle_t *)&e->later_timer, on_handle_closed);
-    uv_close((uv_handle_t *)&e->sweep_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&e->later_timer, process_handle_closed);
+    uv_close((uv_handle_t *)&e->sweep_timer, process_handle_closed);
 }
 
 static void set_options(struct process_engine *e, const struct engine_process_options *o)
@@ -560,7 +329,7 @@ int engine_process_new(struct engine **ret, uv_loop_t *loop, const struct engine
         (r = spawner_init(&e->spawner, e->program)) < 0) {
         if (e->root >= 0)
             close(e->root);
-        engine_free(e);
+        process_free(e);
         return r;
     }
     start_timer(e, &e->later_timer);

@@ -15,7 +15,7 @@
  *   "refused": REFUSED. The socket's end, no answer in time, or no supervisor: UNKNOWN; the fence tells more.
  * A supervisor that dies between the two is not told of: the release will find that out.
  */
-#include "cronsched/engines/process/process_priv.h"
+#include "cronsched/engines/process/process_core.h"
 
 #include "cronsched/io/run_log.h"
 #include "jobs/base/alloc.h"
@@ -365,7 +365,7 @@ static void prepare_done(struct process_call *call)
     process_answer_text(e, call->ticket, call->event, -1, call->error.text);
 }
 
-const struct process_call_ops process_prepare_ops = {prepare_run, prepare_done};
+const struct process_call_ops process_prepare_ops = {prepare_run, prepare_done, .prepares = true};
 
 bool process_armed_release(struct process_armed *a, uint64_t ticket)
 {

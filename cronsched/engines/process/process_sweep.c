@@ -11,7 +11,7 @@
  *   not even ready                 when nobody holds its lock, after PROCESS_ORPHAN_MS
  * and of those only what is of this cluster and of no epoch above the host's.
  */
-#include "cronsched/engines/process/process_priv.h"
+#include "cronsched/engines/process/process_core.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"

@@ -9,7 +9,7 @@
  *   the folder cannot be read: UNREACHABLE, look again after PROCESS_RETRY_MS; STARTED when it can be, again
  *   it is gone, or has no start in it: UNKNOWN
  */
-#include "cronsched/engines/process/process_priv.h"
+#include "cronsched/engines/process/process_core.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"

@@ -60,6 +60,7 @@ struct process_call;
 struct process_call_ops {
     void (*run)(struct process_call *call);  /* on the pool; NULL: nothing to do there */
     void (*done)(struct process_call *call); /* on the loop, in the same reign; answers */
+    bool prepares;                           /* waits in `prepares`, and counts as preparing */
 };
 
 struct process_call {
@@ -87,14 +88,19 @@ struct process_call {
     int fd; /* PREPARE: our end of the socket; a watch: pidfd; -1: none */
 };
 
-/* --- process.c --- */
+/* --- process_core.c --- */
 void process_answer(struct process_engine *e, const struct engine_answer *answer);
 void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_event event, int exit_code,
                          const char *text);
 void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_status *status);
+/* An answer that needs no work, at the next turn of the loop: none comes from within submit. */
+void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine_event event,
+                          const char *name, const char *text);
 void process_id(const struct process_engine *e, const char *name, char ret[PROCESS_ID_MAX]);
 void process_held(struct process_engine *e);     /* one more object or handle */
 void process_released(struct process_engine *e); /* one is gone; may be the last thing the engine sees */
+void process_handle_closed(uv_handle_t *handle); /* a handle that was held; its data is the engine */
+void process_free(struct process_engine *e);     /* one that never lived, or has nothing left */
 
 struct process_call *process_call_new(struct process_engine *e, const struct process_call_ops *ops,
                                       uint64_t ticket, const char *name);
