@@ -205,7 +205,7 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
     struct remote_call *c;
 
     if (!host_id || op == ENGINE_PREPARE || op == ENGINE_RELEASE ||
-        strcmp(host_id + 1, engine_process_host(e->o.under)) == 0 || e->count >= PROCESS_REMOTE_CALLS_MAX) {
+        strcmp(host_id + 1, process_engine_host(e->o.under)) == 0 || e->count >= PROCESS_REMOTE_CALLS_MAX) {
         e->o.under->ops->submit(e->o.under, op, r); /* says UNREACHABLE of what is not its own */
         return;
     }

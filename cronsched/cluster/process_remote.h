@@ -17,7 +17,7 @@
 #define PROCESS_REMOTE_POLL_MS   1000  /* how often a watched attempt is asked for */
 
 struct process_remote_options {
-    struct engine *under; /* of engine_process_new */
+    struct engine *under; /* of process_engine_new */
     struct engine_host *host;
     struct peer *peer;
     uv_loop_t *loop;

@@ -629,7 +629,7 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
                                        .url = url_of_host,
                                        .arg = r};
 
-    r->process_hosts[r->process_host_count++] = engine_process_host(under);
+    r->process_hosts[r->process_host_count++] = process_engine_host(under);
     engine_process_remote_new(ret, &o);
 }
 

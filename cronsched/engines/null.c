@@ -362,7 +362,7 @@ static void init_timer(struct null_engine *e, uv_timer_t *timer)
     e->handles++;
 }
 
-int engine_null_new(struct engine **ret, uv_loop_t *loop, const struct engine_null_options *options,
+int null_engine_new(struct engine **ret, uv_loop_t *loop, const struct null_engine_options *options,
                     struct engine_host *host, struct error *error)
 {
     static const struct engine_ops ops = {

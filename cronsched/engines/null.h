@@ -17,12 +17,12 @@
 #define NULL_MAX_ARMED_DEFAULT 4096
 #define NULL_SWEEP_MS          5000
 
-struct engine_null_options {
+struct null_engine_options {
     const char *name;
     int64_t delay_ms; /* from the start to the end; 0: the next turn of the loop */
     int exit_code;
     int max_armed; /* 0: NULL_MAX_ARMED_DEFAULT */
 };
 
-int engine_null_new(struct engine **ret, uv_loop_t *loop, const struct engine_null_options *options,
+int null_engine_new(struct engine **ret, uv_loop_t *loop, const struct null_engine_options *options,
                     struct engine_host *host, struct error *error);

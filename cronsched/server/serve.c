@@ -355,7 +355,7 @@ static int make_engine(struct serve *s, const struct config_engine *e, struct er
     int rc;
 
     if (strcmp(e->type, "docker") == 0) {
-        struct engine_docker_options o = {.name = e->name,
+        struct docker_engine_options o = {.name = e->name,
                                           .endpoint = e->endpoint,
                                           .tls_ca = e->tls_ca,
                                           .tls_cert = e->tls_cert,
@@ -364,20 +364,20 @@ static int make_engine(struct serve *s, const struct config_engine *e, struct er
                                           .max_armed = e->max_armed,
                                           .data_dir = s->config.data_dir};
 
-        rc = engine_docker_new(ret, &s->loop, &o, host, error);
+        rc = docker_engine_new(ret, &s->loop, &o, host, error);
     } else if (strcmp(e->type, "process") == 0) {
-        struct engine_process_options o = {.name = e->name,
+        struct process_engine_options o = {.name = e->name,
                                            .data_dir = s->config.data_dir,
                                            .parallel = e->parallel,
                                            .max_armed = e->max_armed};
 
-        rc = engine_process_new(ret, &s->loop, &o, host, error);
+        rc = process_engine_new(ret, &s->loop, &o, host, error);
         if (rc == 0 && s->replica)
             replica_process_engine(s->replica, ret, *ret);
     } else if (strcmp(e->type, "null") == 0) {
-        struct engine_null_options o = {.name = e->name, .max_armed = e->max_armed};
+        struct null_engine_options o = {.name = e->name, .max_armed = e->max_armed};
 
-        rc = engine_null_new(ret, &s->loop, &o, host, error);
+        rc = null_engine_new(ret, &s->loop, &o, host, error);
     } else {
         rc = error_set(error, ERR_UNSUPPORTED, "this build has no engines of type %s", e->type);
     }

@@ -51,13 +51,17 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
     /* the part that people can use comes last: "...: exec: \"x\": executable file not found in $PATH:
      * unknown" */
     const char *useful = error ? strstr(error, "unable to start container process: ") : NULL;
+
     if (exit_code == 127)
         why = "command not found in the image (exit code 127)";
     else if (exit_code == 126)
         why = "the command cannot be executed (exit code 126)";
     if (useful)
         error = useful + strlen("unable to start container process: ");
-    snprintf(buffer, size, "%s%s%s", why, error && *error ? ": " : "", error ? error : "");
+    if (error && *error)
+        snprintf(buffer, size, "%s: %s", why, error);
+    else
+        snprintf(buffer, size, "%s", why);
     return buffer;
 }
 
@@ -66,15 +70,17 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
 static bool part_same(const char *a, const char *b, const char *key)
 {
     const char *x = strstr(a, key), *y = strstr(b, key);
+    size_t n;
+
     if (!x || !y)
         return false;
     x += strlen(key);
     y += strlen(key);
-    size_t n = strcspn(x, " ");
+    n = strcspn(x, " ");
     return n > 0 && n == strcspn(y, " ") && memcmp(x, y, n) == 0;
 }
 
-bool docker_boot_same(const char *a, const char *b)
+bool docker_boot_id_same(const char *a, const char *b)
 {
     return a && b && (part_same(a, b, "kernel=") || part_same(a, b, "engine="));
 }
@@ -115,13 +121,16 @@ static bool ran(const struct docker_fence *f)
 
 static bool conclude_ended(struct docker_fence *f)
 {
+    const char *seen = "start and its end";
+
+    if (!f->die_seen)
+        seen = "start, not of its end";
+    else if (!f->start_seen)
+        seen = "end";
     f->verdict.started_ms = f->start_ms;
     f->verdict.at_ms = f->die_seen ? f->die_ms : f->start_ms;
     return conclude(f, ENGINE_ENDED, f->die_seen ? f->die_code : -1,
-                    "it ran and is gone; the engine's events tell of its %s",
-                    !f->die_seen    ? "start, not of its end"
-                    : f->start_seen ? "start and its end"
-                                    : "end");
+                    "it ran and is gone; the engine's events report its %s", seen);
 }
 
 /* The container is gone, and `destroy` was read or will not come. */
@@ -157,8 +166,10 @@ static bool again(struct docker_fence *f, enum docker_fence_want next, const cha
 static bool trouble(struct docker_fence *f, const struct docker_fact *fact, const char *what)
 {
     char why[DOCKER_TEXT_MAX];
-    snprintf(why, sizeof(why), "%s answered HTTP %d%s%s", what, fact->status, fact->text ? ": " : "",
-             fact->text ? fact->text : "");
+
+    snprintf(why, sizeof(why), "%s answered HTTP %d", what, fact->status);
+    if (fact->text)
+        snprintf(why, sizeof(why), "%s answered HTTP %d: %s", what, fact->status, fact->text);
     return again(f, DOCKER_FENCE_WAIT, why);
 }
 
@@ -183,6 +194,7 @@ static bool on_sealed(struct docker_fence *f, const struct docker_fact *fact)
 {
     char text[DOCKER_TEXT_MAX];
     const struct docker_state *s = &f->state;
+
     if (fact->status == 404)
         return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
     if (fact->status != 200) {
@@ -194,12 +206,12 @@ static bool on_sealed(struct docker_fence *f, const struct docker_fact *fact)
                         docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
     if (ran(f) || !f->may_have_run)
         return conclude_sealed(f, "no start was ever sent");
-    return want(f, DOCKER_FENCE_BOOT);
+    return want(f, DOCKER_FENCE_BOOT_ID);
 }
 
-static bool on_boot(struct docker_fence *f, const struct docker_fact *fact)
+static bool on_boot_id(struct docker_fence *f, const struct docker_fact *fact)
 {
-    if (docker_boot_same(f->boot, fact->text))
+    if (docker_boot_id_same(f->boot_id, fact->text))
         return conclude_sealed(f, "its host has not restarted");
     if (!f->stream_open)
         return again(f, DOCKER_FENCE_INSPECT, "its event stream breaks");
@@ -218,6 +230,7 @@ static bool on_witness(struct docker_fence *f)
 {
     char text[DOCKER_TEXT_MAX];
     const struct docker_state *s = &f->state;
+
     if (docker_start_never_executed(s->exit_code, s->error))
         return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
                         docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
@@ -303,10 +316,10 @@ static bool on_quiet(struct docker_fence *f)
     return again(f, DOCKER_FENCE_INSPECT, "no clear answer yet");
 }
 
-void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot)
+void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id)
 {
     *fence = (struct docker_fence){.want = DOCKER_FENCE_OPEN_EVENTS, .may_have_run = may_have_run};
-    snprintf(fence->boot, sizeof(fence->boot), "%s", boot ? boot : "");
+    snprintf(fence->boot_id, sizeof(fence->boot_id), "%s", boot_id ? boot_id : "");
 }
 
 bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
@@ -327,9 +340,9 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
     case DOCKER_FACT_CHANGES:
         assert(f->want == DOCKER_FENCE_CHANGES);
         return on_changes(f, fact);
-    case DOCKER_FACT_BOOT:
-        assert(f->want == DOCKER_FENCE_BOOT);
-        return on_boot(f, fact);
+    case DOCKER_FACT_BOOT_ID:
+        assert(f->want == DOCKER_FENCE_BOOT_ID);
+        return on_boot_id(f, fact);
     case DOCKER_FACT_SEALED:
         assert(f->want == DOCKER_FENCE_SEAL);
         return on_sealed(f, fact);
@@ -349,10 +362,11 @@ const char *docker_fence_want_name(enum docker_fence_want what)
         [DOCKER_FENCE_OPEN_EVENTS] = "open-events",
         [DOCKER_FENCE_INSPECT] = "inspect",
         [DOCKER_FENCE_CHANGES] = "changes",
-        [DOCKER_FENCE_BOOT] = "boot",
+        [DOCKER_FENCE_BOOT_ID] = "boot",
         [DOCKER_FENCE_SEAL] = "seal",
         [DOCKER_FENCE_WAIT] = "wait",
         [DOCKER_FENCE_DONE] = "done",
     };
+
     return names[what];
 }

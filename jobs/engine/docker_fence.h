@@ -41,7 +41,7 @@
 #define DOCKER_FENCE_WAIT_MS    500
 #define DOCKER_FENCE_ROUNDS_MAX 64 /* waits, reopened streams and refused seals together */
 #define DOCKER_FENCE_LOOKS_MAX  8  /* at a witness beside `created`, of an engine that may have died */
-#define DOCKER_BOOT_MAX         256
+#define DOCKER_BOOT_ID_MAX      256
 #define DOCKER_TEXT_MAX         512
 
 /* --- the state of a container, as inspect tells it --- */
@@ -77,9 +77,9 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
 /* --- boot identity --- */
 
 /* "kernel=ID", "engine=ID" or "kernel=ID engine=ID": what was seen of the engine's host (see
- * engines/docker_boot.c). True when some part is in both and equal: then the host has not restarted in
+ * engines/docker_boot_id.c). True when some part is in both and equal: then the host has not restarted in
  * between. NULL and "" are not known. */
-bool docker_boot_same(const char *a, const char *b);
+bool docker_boot_id_same(const char *a, const char *b);
 
 /* --- the fence --- */
 
@@ -88,7 +88,7 @@ enum docker_fence_want {
     DOCKER_FENCE_INSPECT,
     DOCKER_FENCE_SEAL,    /* a file in the witness's place, unless the witness is there */
     DOCKER_FENCE_CHANGES, /* is the witness's path in the container's changes? */
-    DOCKER_FENCE_BOOT,    /* the host's boot identity, read now */
+    DOCKER_FENCE_BOOT_ID, /* the host's boot identity, read now */
     DOCKER_FENCE_WAIT,    /* send nothing; an event or QUIET comes */
     DOCKER_FENCE_DONE,    /* see verdict */
 };
@@ -109,7 +109,7 @@ enum docker_fact_kind {
     DOCKER_FACT_STATE,   /* answers INSPECT: status, and state when it is 200 */
     DOCKER_FACT_SEALED,  /* answers SEAL: status */
     DOCKER_FACT_CHANGES, /* answers CHANGES: status, and witness when it is 200 */
-    DOCKER_FACT_BOOT,    /* answers BOOT: text, NULL when not known */
+    DOCKER_FACT_BOOT_ID, /* answers BOOT: text, NULL when not known */
     DOCKER_FACT_QUIET,   /* answers WAIT */
     DOCKER_FACT_UNREACHABLE, /* answers any request: no answer, or it makes no sense; text */
 };
@@ -139,7 +139,7 @@ struct docker_fence {
 
     /* the rest is the machine's own */
     bool may_have_run;
-    char boot[DOCKER_BOOT_MAX];
+    char boot_id[DOCKER_BOOT_ID_MAX];
     bool stream_open;
     bool create_seen, seal_seen, destroy_seen; /* on the stream that is open */
     bool start_seen, die_seen;                 /* ever: a stream that breaks does not undo them */
@@ -153,7 +153,7 @@ struct docker_fence {
 
 /* may_have_run: false only when it is certain that no start request was ever sent, by anybody. boot: the
  * identity of the host at prepare, NULL when not known. Then look at fence->want. */
-void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot);
+void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id);
 
 /* True: look at fence->want, there is something new to do. False: go on waiting for what was wanted. */
 bool docker_fence_tell(struct docker_fence *fence, const struct docker_fact *fact);

@@ -16,6 +16,7 @@
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
+
     if (len == 0 || len > NAME_MAX_LEN)
         return false;
     for (const unsigned char *c = (const unsigned char *)name; *c; c++)
@@ -33,6 +34,7 @@ static bool is_ours(const char *name)
 static char **find(const struct environment *e, const char *name)
 {
     size_t len = strlen(name);
+
     for (size_t i = 0; i < e->count; i++)
         if (strncmp(e->items[i], name, len) == 0 && e->items[i][len] == '=')
             return &e->items[i];
@@ -108,6 +110,7 @@ static const char *format_fire(int64_t ms, char *buffer, size_t size)
 static int add_scheduler(struct environment *e, const struct engine_request *q, struct error *error)
 {
     char attempt[16], epoch[24], fire[TEXT_NUMBER_BUFFER], previous[TEXT_NUMBER_BUFFER] = "";
+
     snprintf(attempt, sizeof(attempt), "%d", q->attempt);
     snprintf(epoch, sizeof(epoch), "%lld", (long long)q->epoch);
     if (q->previous_fire_ms != 0)
@@ -126,6 +129,7 @@ static int add_scheduler(struct environment *e, const struct engine_request *q, 
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
         int r = add(e, table[i].name, table[i].value, error);
+
         if (r < 0)
             return r;
     }
@@ -136,11 +140,13 @@ static int add_scheduler(struct environment *e, const struct engine_request *q, 
 static int param_name(const char *key, char *buffer, size_t size, struct error *error)
 {
     size_t len = strlen(key), at = sizeof(PARAM_PREFIX) - 1;
+
     if (len == 0 || at + len >= size)
         return error_set(error, ERR_INVALID, "parameter '%.64s': the name is empty or too long", key);
     memcpy(buffer, PARAM_PREFIX, at);
     for (size_t i = 0; i < len; i++, at++) {
         unsigned char c = (unsigned char)key[i];
+
         if (c >= 0x80 || !(isalnum(c) || c == '-' || c == '_'))
             return error_set(error, ERR_INVALID,
                              "parameter '%.64s': only letters, digits, '-' and '_' may be in a name", key);
@@ -188,6 +194,7 @@ int environment_build(struct environment *ret, const struct engine_request *requ
                       environment_resolve *resolve, void *arg, struct error *error)
 {
     struct environment e = {.items = calloc(ENVIRONMENT_VARS_MAX + 1, sizeof(char *))};
+
     if (!e.items)
         return error_set(error, ERR_NOMEM, "out of memory");
     int r = add_own(&e, request->job, resolve, arg, error);
@@ -216,6 +223,7 @@ void environment_release(struct environment *environment)
 const char *environment_get(const struct environment *environment, const char *name)
 {
     char **item = find(environment, name);
+
     return item ? *item + strlen(name) + 1 : NULL;
 }
 

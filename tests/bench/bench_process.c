@@ -172,7 +172,7 @@ static void bench_engine(int count)
 {
     static char ids[COUNT_MAX][160];
     static uint64_t tickets[COUNT_MAX];
-    struct engine_process_options options = {.max_armed = count};
+    struct process_engine_options options = {.max_armed = count};
     struct fixture *f = fixture_new_with(NULL, &options);
     struct sample s = {.count = 0}, answers = {.count = 0};
     struct job *job = fixture_script(f, NULL);

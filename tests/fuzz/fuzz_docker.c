@@ -65,8 +65,8 @@ static void tell(struct docker_fence *f, uint8_t byte)
     case DOCKER_FENCE_CHANGES:
         fact.kind = DOCKER_FACT_CHANGES;
         break;
-    case DOCKER_FENCE_BOOT:
-        fact.kind = DOCKER_FACT_BOOT;
+    case DOCKER_FENCE_BOOT_ID:
+        fact.kind = DOCKER_FACT_BOOT_ID;
         break;
     case DOCKER_FENCE_SEAL:
         fact.kind = DOCKER_FACT_SEALED;

@@ -230,7 +230,7 @@ void fixture_engine_new(struct fixture *f)
     char endpoint[300], ca[300], cert[300], key[300];
     const char *certs = getenv("DOCKER_CERTS");
     struct error error;
-    struct engine_docker_options o = {
+    struct docker_engine_options o = {
         .name = "docker",
         .endpoint = endpoint,
         .data_dir = f->folder,
@@ -252,7 +252,7 @@ void fixture_engine_new(struct fixture *f)
         o.tls_cert = cert;
         o.tls_key = key;
     }
-    if (engine_docker_new(&f->engine, &f->loop, &o, &f->host, &error) < 0)
+    if (docker_engine_new(&f->engine, &f->loop, &o, &f->host, &error) < 0)
         die(error.text);
 }
 

@@ -43,21 +43,21 @@ static void nap(void)
 /* Supervisors outlive a server, also one of a failed test, and also when they are stopped. */
 static void kill_supervisors(struct fixture *f)
 {
-    char host[ATTEMPT_HOST_MAX];
+    char host[ATTEMPT_DIR_HOST_MAX];
     struct dirent *entry;
     int root = -1;
     DIR *dir;
 
-    if (attempts_open(f->folder, &root, host, NULL) < 0 || !(dir = fdopendir(root)))
+    if (attempt_dir_root(f->folder, &root, host, NULL) < 0 || !(dir = fdopendir(root)))
         return;
     while ((entry = readdir(dir))) {
-        struct attempt_status status;
+        struct attempt_dir_status status;
         int folder = -1;
 
-        if (entry->d_name[0] == '.' || attempt_open(root, entry->d_name, &folder, NULL) < 0)
+        if (entry->d_name[0] == '.' || attempt_dir_open(root, entry->d_name, &folder, NULL) < 0)
             continue;
-        if (attempt_read(folder, &status, NULL) == 0)
-            attempt_signal(&status.supervisor, SIGKILL);
+        if (attempt_dir_read(folder, &status, NULL) == 0)
+            attempt_dir_signal(&status.supervisor, SIGKILL);
         close(folder);
     }
     closedir(dir);
@@ -117,20 +117,20 @@ static const char *host_cluster(struct engine_host *host)
 
 /* --- life --- */
 
-static void new_engine(struct fixture *f, const struct engine_process_options *options)
+static void new_engine(struct fixture *f, const struct process_engine_options *options)
 {
-    struct engine_process_options o = options ? *options : (struct engine_process_options){0};
+    struct process_engine_options o = options ? *options : (struct process_engine_options){0};
     struct error error;
 
     o.name = "local";
     o.data_dir = f->folder;
-    if (engine_process_new(&f->engine, &f->loop, &o, &f->host, &error) < 0) {
+    if (process_engine_new(&f->engine, &f->loop, &o, &f->host, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);
         die("no engine");
     }
 }
 
-struct fixture *fixture_new_with(const char *folder, const struct engine_process_options *options)
+struct fixture *fixture_new_with(const char *folder, const struct process_engine_options *options)
 {
     struct fixture *f = alloc_zero(sizeof(*f));
 
@@ -562,7 +562,7 @@ void fixture_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     set_points();
     if (argc > 1 && strcmp(argv[1], SUPERVISE_VERB) == 0)
-        exit(supervise_main(argc, argv));
+        exit(spawner_main(argc, argv));
     if (argc > 3 && strcmp(argv[1], "__drive") == 0)
         exit(drive(argv[2], (int)strtol(argv[3], NULL, 10)));
 }

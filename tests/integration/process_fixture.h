@@ -49,7 +49,7 @@ struct fixture {
 
 /* folder NULL: a new one, which goes with the fixture. */
 struct fixture *fixture_new(const char *folder);
-struct fixture *fixture_new_with(const char *folder, const struct engine_process_options *options);
+struct fixture *fixture_new_with(const char *folder, const struct process_engine_options *options);
 void fixture_free(struct fixture *f);
 void fixture_restart(struct fixture *f); /* closes the engine and makes another on the same folder */
 

@@ -278,12 +278,12 @@ static void test_fence_of_a_dead_server_holds(void **state)
     struct job *job = fixture_script(f, "echo start 1 >>$D/ledger");
     char id[160];
     int folder, root;
-    char host[ATTEMPT_HOST_MAX];
+    char host[ATTEMPT_DIR_HOST_MAX];
 
     fixture_prepared(f, job, "cs-drive1", id);
-    assert_int_equal(attempts_open(f->folder, &root, host, NULL), 0);
-    assert_int_equal(attempt_open(root, "cs-drive1", &folder, NULL), 0);
-    assert_int_equal(attempt_fence(folder, "by somebody", NULL), 0);
+    assert_int_equal(attempt_dir_root(f->folder, &root, host, NULL), 0);
+    assert_int_equal(attempt_dir_open(root, "cs-drive1", &folder, NULL), 0);
+    assert_int_equal(attempt_dir_fence(folder, "by somebody", NULL), 0);
     close(folder);
     close(root);
     /* The supervisor still waits, and gets the go-ahead. */
@@ -304,7 +304,7 @@ static void test_removal_that_was_cut_short(void **state)
 {
     struct job *job = fixture_script(f, "echo start 1 >>$D/ledger");
     char id[160], from[512], to[512];
-    const struct engine_process_options options = {.retention_ms = 1, .sweep_ms = 5};
+    const struct process_engine_options options = {.retention_ms = 1, .sweep_ms = 5};
 
     fixture_prepared(f, job, "cs-drive1", id);
     snprintf(from, sizeof(from), "%s/attempts/cs-drive1", f->folder);

@@ -618,7 +618,7 @@ static bool is_swept(void *arg)
 
 static void test_sweep_removes_what_nobody_keeps(void **state)
 {
-    const struct engine_process_options options = {.retention_ms = 1, .sweep_ms = 5};
+    const struct process_engine_options options = {.retention_ms = 1, .sweep_ms = 5};
     char ended[] = "cs-ended", waiting[] = "cs-waiting", running[160], armed[160], old[160];
     uint64_t watch;
 
@@ -650,7 +650,7 @@ static void test_sweep_removes_what_nobody_keeps(void **state)
 
 static void test_sweep_asks_before_it_removes(void **state)
 {
-    const struct engine_process_options options = {.retention_ms = 1, .sweep_ms = 5};
+    const struct process_engine_options options = {.retention_ms = 1, .sweep_ms = 5};
     char id[160], marker[] = "cs-marker";
 
     fixture_free(f);
@@ -698,7 +698,7 @@ static void on_let_go(uv_timer_t *timer)
 /* A server that had not swept for long did not end on SIGTERM before it had removed ten thousand folders. */
 static void test_closing_does_not_wait_for_a_whole_sweep(void **state)
 {
-    const struct engine_process_options options = {.retention_ms = 1, .sweep_ms = 5};
+    const struct process_engine_options options = {.retention_ms = 1, .sweep_ms = 5};
     void (*hook)(const char *, const char *) = fault_hook;
     uv_timer_t let_go;
     char name[32];
@@ -766,7 +766,7 @@ static void test_spawner_that_died_is_started_again(void **state)
 
 static void test_program_that_is_missing_makes_the_engine_unreachable(void **state)
 {
-    const struct engine_process_options options = {.program = "/no/such/cronsched"};
+    const struct process_engine_options options = {.program = "/no/such/cronsched"};
     struct engine_status status;
     struct test_answer *a;
 

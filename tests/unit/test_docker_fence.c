@@ -59,9 +59,9 @@ struct step {
     }
 #define BOOT(b)                                                                                              \
     {                                                                                                        \
-        DOCKER_FENCE_BOOT,                                                                                   \
+        DOCKER_FENCE_BOOT_ID,                                                                                \
         {                                                                                                    \
-            .kind = DOCKER_FACT_BOOT, .text = (b)                                                            \
+            .kind = DOCKER_FACT_BOOT_ID, .text = (b)                                                         \
         }                                                                                                    \
     }
 #define SEALED(code)                                                                                         \
@@ -185,7 +185,7 @@ static const struct path paths[] = {
      .steps = {OPENED, STATE(created), DURING(DOCKER_FENCE_SEAL, DOCKER_EVENT_START), SEALED(200), END},
      .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "tell of a start"},
     {"a start is told after the seal: nonsense too", .boot = BOOT_A,
-     .steps = {OPENED, STATE(created), SEALED(200), DURING(DOCKER_FENCE_BOOT, DOCKER_EVENT_START),
+     .steps = {OPENED, STATE(created), SEALED(200), DURING(DOCKER_FENCE_BOOT_ID, DOCKER_EVENT_START),
                BOOT(BOOT_A), END},
      .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "tell of a start"},
     {"a start in progress: witness, and not yet started",
@@ -236,7 +236,7 @@ static const struct path paths[] = {
                STATE(created), SEALED(200), BOOT(BOOT_A), END},
      .event = ENGINE_NEVER_RAN, .exit_code = -1},
     {"the stream breaks before the event of the seal", .boot = NULL,
-     .steps = {OPENED, CREATE_REPLAYED, STATE(created), SEALED(200), CLOSED(DOCKER_FENCE_BOOT), BOOT(NULL),
+     .steps = {OPENED, CREATE_REPLAYED, STATE(created), SEALED(200), CLOSED(DOCKER_FENCE_BOOT_ID), BOOT(NULL),
                OPENED, STATE(created), SEALED(200), BOOT(NULL), END},
      .event = ENGINE_UNKNOWN, .exit_code = -1},
     {"no event of the seal: it is looked at again", .boot = NULL,
@@ -338,8 +338,8 @@ static void it_always_ends(void **state)
                 fact.kind = DOCKER_FACT_CHANGES;
                 fact.status = manner == 3 ? 404 : 200;
                 break;
-            case DOCKER_FENCE_BOOT:
-                fact.kind = DOCKER_FACT_BOOT;
+            case DOCKER_FENCE_BOOT_ID:
+                fact.kind = DOCKER_FACT_BOOT_ID;
                 break;
             case DOCKER_FENCE_SEAL:
                 fact.kind = DOCKER_FACT_SEALED;
@@ -378,7 +378,7 @@ static void boots(void **state)
         {NULL, NULL, false},
     };
     for (size_t i = 0; i < COUNT(table); i++)
-        if (docker_boot_same(table[i].a, table[i].b) != table[i].same)
+        if (docker_boot_id_same(table[i].a, table[i].b) != table[i].same)
             fail_msg("'%s' and '%s'", table[i].a ? table[i].a : "-", table[i].b ? table[i].b : "-");
 }
 
@@ -518,8 +518,8 @@ static void serve(const struct search *s, struct world *w)
         a.status = w->exists ? 200 : 404;
         a.witness = w->witness;
         break;
-    case DOCKER_FENCE_BOOT:
-        a.kind = DOCKER_FACT_BOOT;
+    case DOCKER_FENCE_BOOT_ID:
+        a.kind = DOCKER_FACT_BOOT_ID;
         a.status = w->boot;
         break;
     case DOCKER_FENCE_SEAL:
@@ -560,7 +560,7 @@ static void deliver_answer(struct search *s, const struct world *from)
     struct docker_fact fact = w.answer;
     bool lost = w.answer_lost;
     fact.state = &from->answer_state;
-    if (fact.kind == DOCKER_FACT_BOOT)
+    if (fact.kind == DOCKER_FACT_BOOT_ID)
         fact.text = w.boot == 0 ? "kernel=a" : "kernel=b";
     w.answered = w.answer_lost = 0;
     memset(&w.answer, 0, sizeof(w.answer));

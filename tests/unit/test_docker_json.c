@@ -305,7 +305,7 @@ static void what_the_engine_cannot_honour_is_named(void **state)
     };
     for (size_t i = 0; i < COUNT(table); i++) {
         struct error error = {0};
-        int r = engine_docker_check(&table[i].job, &error);
+        int r = docker_engine_check(&table[i].job, &error);
         assert_int_equal(r, table[i].key ? ERR_UNSUPPORTED : 0);
         if (table[i].key && strncmp(error.text, table[i].key, strlen(table[i].key)) != 0)
             fail_msg("%zu: %s", i, error.text);
@@ -339,11 +339,11 @@ static void endpoints(void **state)
     uv_loop_t loop;
     uv_loop_init(&loop);
     for (size_t i = 0; i < COUNT(table); i++) {
-        struct engine_docker_options o = {.endpoint = table[i].endpoint, .data_dir = "/nonexistent"};
+        struct docker_engine_options o = {.endpoint = table[i].endpoint, .data_dir = "/nonexistent"};
         struct engine_host host = {0};
         struct engine *engine = NULL;
         struct error error = {0};
-        int r = engine_docker_new(&engine, &loop, &o, &host, &error);
+        int r = docker_engine_new(&engine, &loop, &o, &host, &error);
         if ((r == 0) != table[i].good)
             fail_msg("'%s': %s", table[i].endpoint, error.text);
         if (engine) {

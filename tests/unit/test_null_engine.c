@@ -55,9 +55,9 @@ static const char *cluster(struct engine_host *host)
 
 static void new_engine(int64_t delay_ms, int exit_code)
 {
-    const struct engine_null_options options = {.name = "none", .delay_ms = delay_ms, .exit_code = exit_code};
+    const struct null_engine_options options = {.name = "none", .delay_ms = delay_ms, .exit_code = exit_code};
 
-    assert_int_equal(engine_null_new(&w.engine, &w.loop, &options, &w.host, NULL), 0);
+    assert_int_equal(null_engine_new(&w.engine, &w.loop, &options, &w.host, NULL), 0);
 }
 
 static void on_closed(void *arg)

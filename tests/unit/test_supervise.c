@@ -302,7 +302,7 @@ static void test_check_names_the_key_and_the_reason(void **state)
         assert_non_null(job);
         job_strings_add(&job->command, "true");
         cases[i].ask(job);
-        r = engine_process_check(job, &error);
+        r = process_engine_check(job, &error);
         assert_int_equal(r, cases[i].text ? ERR_UNSUPPORTED : 0);
         if (cases[i].text && strncmp(error.text, cases[i].text, strlen(cases[i].text)) != 0)
             fail_msg("'%s' is not '%s...'", error.text, cases[i].text);

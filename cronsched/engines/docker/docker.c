@@ -23,7 +23,7 @@ static struct docker *docker_of(const struct engine *engine)
 
 static int docker_check(const struct engine *engine, const struct job *job, struct error *error)
 {
-    return engine_docker_check(job, error);
+    return docker_engine_check(job, error);
 }
 
 static void docker_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
@@ -34,9 +34,11 @@ static void docker_submit(struct engine *engine, enum engine_op op, const struct
         [ENGINE_DISCARD] = docker_discard_begin,
     };
     struct docker *d = docker_of(engine);
+    struct docker_task *t;
+
     assert(!d->closing && request->job && request->run && request->name);
     assert(op == ENGINE_PREPARE || request->id);
-    struct docker_task *t = docker_task_new(d, op, request);
+    t = docker_task_new(d, op, request);
     if (op == ENGINE_WATCH) {
         docker_watch_begin(t);
         return;
@@ -54,6 +56,7 @@ static void free_all(struct list *tasks)
 static void docker_abandon(struct engine *engine)
 {
     struct docker *d = docker_of(engine);
+
     free_all(&d->urgent);
     free_all(&d->queue);
     free_all(&d->active);
@@ -65,6 +68,7 @@ static void docker_abandon(struct engine *engine)
 static void docker_status(const struct engine *engine, struct engine_status *ret)
 {
     const struct docker *d = docker_of(engine);
+
     *ret = (struct engine_status){
         .reachable = d->link == DOCKER_LINK_UP,
         .queued = d->queued,
@@ -89,6 +93,7 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
 {
     struct docker *d = docker_of(engine);
     uv_timer_t *const timers[] = {&d->pump, &d->probe_timer, &d->sweep_timer, &d->look_timer, &d->tick};
+
     assert(!d->closing);
     d->closing = true;
     d->done = done;
@@ -117,6 +122,7 @@ static int read_endpoint(struct docker *d, bool tls, struct error *error)
     static const char *const schemes[] = {"tcp://", "http://", "https://"};
     const char *e = d->endpoint;
     char url[512];
+
     if (strncmp(e, "unix:///", 8) == 0) {
         if (strlen(e) - 7 > 107) /* sun_path */
             return error_set(error, ERR_INVALID, "endpoint: '%s': the path of a socket is at most 107 bytes",
@@ -127,6 +133,7 @@ static int read_endpoint(struct docker *d, bool tls, struct error *error)
     }
     for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
         size_t n = strlen(schemes[i]), host = strcspn(e + (strlen(e) < n ? 0 : n), "/");
+
         if (strncmp(e, schemes[i], n) != 0)
             continue;
         if (host == 0 || host > 300 || strcspn(e + n, "/") + 1 < strlen(e + n))
@@ -138,7 +145,7 @@ static int read_endpoint(struct docker *d, bool tls, struct error *error)
     return error_set(error, ERR_INVALID, "endpoint: '%s' is neither unix:///PATH nor tcp://HOST:PORT", e);
 }
 
-int engine_docker_new(struct engine **ret, uv_loop_t *loop, const struct engine_docker_options *o,
+int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *o,
                       struct engine_host *host, struct error *error)
 {
     struct docker *d = alloc_zero(sizeof(*d));

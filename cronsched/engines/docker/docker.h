@@ -1,7 +1,7 @@
 /* The docker engine: attempts are containers of one Docker Engine, reached over its HTTP API.
  *
  * id       the container's id
- * boot     what was seen of the engine's host at prepare, see docker_boot.c
+ * boot     what was seen of the engine's host at prepare, see docker_boot_id.c
  * output   data_dir/logs/JOB/RUN.ATTEMPT.log, both streams, up to the job's keep.logs, written while it runs
  * labels   the job's own, and cronsched.cluster, .job, .run, .attempt, .try, .epoch, .witness
  *
@@ -35,7 +35,7 @@
 
 struct curl_uv;
 
-struct engine_docker_options {
+struct docker_engine_options {
     const char *name;
     const char *endpoint; /* unix:///PATH, tcp://HOST:PORT, https://HOST:PORT; NULL: the default */
     const char *tls_ca, *tls_cert, *tls_key; /* paths; any of them makes tcp:// speak TLS */
@@ -52,8 +52,8 @@ struct engine_docker_options {
 
 /* Nothing is sent before the loop runs; an endpoint that cannot be reached is no error here. ERR_INVALID: the
  * options. */
-int engine_docker_new(struct engine **ret, uv_loop_t *loop, const struct engine_docker_options *options,
+int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *options,
                       struct engine_host *host, struct error *error);
 
 /* What ops->check does; for the validation of job files without an engine. */
-int engine_docker_check(const struct job *job, struct error *error);
+int docker_engine_check(const struct job *job, struct error *error);

@@ -37,12 +37,15 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
         .date_ms = answer->date_s * 1000,
         .text = answer->error,
     };
+
+    const char *message;
+
     *ret_json = NULL;
     if (docker_lost(&reply))
         return reply;
     if (answer->size > 0)
         reply.json = *ret_json = json_loadb(answer->body, answer->size, JSON_DECODE_ANY, NULL);
-    const char *message = json_string_value(json_object_get(reply.json, "message"));
+    message = json_string_value(json_object_get(reply.json, "message"));
     if (answer->status >= 300)
         reply.text = message ? message : "the engine gives no reason";
     return reply;
@@ -53,9 +56,11 @@ struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
 {
     struct http_request q = *with;
     struct curl_call *started;
+    const char *mark = call->query ? "?" : "";
     char url[DOCKER_PATH_MAX * 4];
-    int n = snprintf(url, sizeof(url), "%s%s%s%s", d->base_url, call->path, call->query ? "?" : "",
-                     call->query ? call->query : "");
+    int n =
+        snprintf(url, sizeof(url), "%s%s%s%s", d->base_url, call->path, mark, call->query ? call->query : "");
+
     if (n < 0 || (size_t)n >= sizeof(url)) {
         error_set(error, ERR_LIMIT, "the path of a request is too long");
         return NULL;
@@ -82,6 +87,7 @@ static void on_task_reply(void *arg, const struct http_answer *answer)
     struct docker_task *task = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     task->call = NULL;
     task->on_done(task, &reply); /* the task may be gone now */
     json_decref(json);
@@ -124,6 +130,7 @@ void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
 struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const struct engine_request *q)
 {
     struct docker_task *t = alloc_zero(sizeof(*t));
+
     t->docker = d;
     t->op = op;
     t->ticket = q->ticket;
@@ -131,7 +138,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     t->run = alloc_text(q->run);
     t->name = alloc_text(q->name);
     t->id = alloc_text(q->id);
-    t->boot = alloc_text(q->boot);
+    t->boot_id = alloc_text(q->boot);
     t->cause = alloc_text(q->cause);
     t->attempt = q->attempt;
     t->try = q->try;
@@ -160,6 +167,7 @@ static void wipe_files(struct docker_task *t)
 static void task_detach(struct docker_task *t)
 {
     struct docker *d = t->docker;
+
     list_remove(&t->link);
     if (t->place == TASK_QUEUED)
         d->queued--;
@@ -180,6 +188,7 @@ static void task_detach(struct docker_task *t)
 void docker_task_free(struct docker_task *t)
 {
     struct docker *d = t->docker;
+
     task_detach(t);
     if (t->in_pool) {
         t->forgotten = true;
@@ -194,7 +203,7 @@ void docker_task_free(struct docker_task *t)
     free(t->run);
     free(t->name);
     free(t->id);
-    free(t->boot);
+    free(t->boot_id);
     free(t->cause);
     free(t);
 }
@@ -203,6 +212,7 @@ void docker_answer(struct docker_task *task, const struct engine_answer *answer)
 {
     struct docker *d = task->docker;
     struct engine_answer a = *answer;
+
     a.ticket = task->ticket;
     task_detach(task);
     docker_pump_soon(d);
@@ -215,6 +225,7 @@ void docker_answer_text(struct docker_task *task, enum engine_event event, int e
 {
     char text[TEXT_FIELD_MAX];
     va_list ap;
+
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
@@ -228,6 +239,7 @@ static void on_tick(uv_timer_t *timer);
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task))
 {
     struct docker *d = task->docker;
+
     task->wake_ms = (int64_t)uv_now(d->loop) + ms;
     task->on_wake = on_wake;
     if (ms <= 0)
@@ -239,9 +251,11 @@ void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct
 static bool wake_due(struct docker *d, struct list *tasks, bool *any)
 {
     int64_t now = (int64_t)uv_now(d->loop);
+
     LIST_EACH(link, tasks)
     {
         struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
         if (t->wake_ms == 0)
             continue;
         *any = true;
@@ -261,6 +275,7 @@ static bool wake_all(struct docker *d)
     struct list *const lists[] = {&d->active, &d->aside, &d->watches};
     int left = d->tasks;
     bool any = false;
+
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         while (left > 0 && !d->closing && wake_due(d, lists[i], &any))
             left--;
@@ -270,6 +285,7 @@ static bool wake_all(struct docker *d)
 static void on_tick(uv_timer_t *timer)
 {
     struct docker *d = timer->data;
+
     if (!wake_all(d) && !d->closing)
         uv_timer_stop(timer);
 }
@@ -277,6 +293,7 @@ static void on_tick(uv_timer_t *timer)
 void docker_step_aside(struct docker_task *task)
 {
     struct docker *d = task->docker;
+
     assert(task->place == TASK_ACTIVE);
     list_remove(&task->link);
     list_append(&d->aside, &task->link);
@@ -289,6 +306,7 @@ void docker_task_queue(struct docker_task *t)
 {
     struct docker *d = t->docker;
     bool urgent = t->op == ENGINE_RELEASE || t->op == ENGINE_FENCE || t->op == ENGINE_STOP;
+
     list_append(urgent ? &d->urgent : &d->queue, &t->link);
     t->place = TASK_QUEUED;
     d->queued++;
@@ -306,6 +324,7 @@ void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_ta
 static struct docker_task *take_first(struct docker *d, struct list *from)
 {
     struct docker_task *t = LIST_ITEM(from->next, struct docker_task, link);
+
     list_remove(&t->link);
     list_append(&d->active, &t->link);
     t->place = TASK_ACTIVE;
@@ -319,6 +338,7 @@ static void refuse_waiting(struct docker *d)
 {
     for (int n = d->queued; n > 0 && d->link == DOCKER_LINK_DOWN && !d->closing; n--) {
         struct list *from = !list_empty(&d->urgent) ? &d->urgent : &d->queue;
+
         if (list_empty(from))
             return;
         docker_answer_text(take_first(d, from), ENGINE_UNREACHABLE, -1, "%s", d->why);
@@ -329,9 +349,11 @@ void docker_cut_all(struct docker *d)
 {
     struct list *const lists[] = {&d->active, &d->aside};
     int left = d->tasks;
+
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
         while (left-- > 0 && !list_empty(lists[i]) && d->link == DOCKER_LINK_DOWN && !d->closing) {
             struct docker_task *t = LIST_ITEM(lists[i]->next, struct docker_task, link);
+
             if (t->op == ENGINE_RELEASE)
                 docker_answer_text(t, ENGINE_UNKNOWN, -1, "the engine went away during the start: %s",
                                    d->why);
@@ -344,15 +366,18 @@ void docker_cut_all(struct docker *d)
 static void on_pump(uv_timer_t *timer)
 {
     struct docker *d = timer->data;
+
     if (wake_all(d) && !d->closing && !uv_is_active((uv_handle_t *)&d->tick))
         uv_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
     if (d->link == DOCKER_LINK_DOWN)
         refuse_waiting(d);
     while (d->link == DOCKER_LINK_UP && !d->closing && d->working < d->parallel) {
         struct list *from = !list_empty(&d->urgent) ? &d->urgent : &d->queue;
+        struct docker_task *t;
+
         if (list_empty(from))
             break;
-        struct docker_task *t = take_first(d, from);
+        t = take_first(d, from);
         t->begin(t);
     }
 }

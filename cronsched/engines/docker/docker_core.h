@@ -89,7 +89,7 @@ struct docker {
 
     struct curl_call *events; /* of all our containers, while the link is up */
     struct docker_lines event_lines;
-    char boot[DOCKER_BOOT_MAX]; /* as of this stream of events; "" : to be read */
+    char boot_id[DOCKER_BOOT_ID_MAX]; /* as of this stream of events; "" : to be read */
 
     struct list queue, urgent, active, aside, watches;
     int queued, working, pulling, tasks, watched, looking, live_logs;
@@ -127,7 +127,7 @@ struct docker_task {
 
     uint64_t ticket; /* the request, copied */
     struct job *job;
-    char *run, *name, *id, *boot, *cause;
+    char *run, *name, *id, *boot_id, *cause;
     int attempt, try;
     int64_t epoch, fire_ms, previous_fire_ms;
     bool may_have_run;
@@ -140,10 +140,10 @@ struct docker_task {
     void (*on_wake)(struct docker_task *task);
     int tries;
 
-    bool files_read, pulled, pulling; /* PREPARE */
-    char **files;                     /* values of from_file, by index of the variable */
-    bool in_pool, forgotten;          /* the pool has it: it is freed when it comes back */
-    struct docker_lines lines;        /* of a pull's progress; of a fence's events */
+    bool pulled, pulling;      /* PREPARE */
+    char **files;              /* values of from_file, by index of the variable */
+    bool in_pool, forgotten;   /* the pool has it: it is freed when it comes back */
+    struct docker_lines lines; /* of a pull's progress; of a fence's events */
     char *pull_error;
 
     struct docker_fence fence; /* FENCE */
@@ -151,7 +151,7 @@ struct docker_task {
     bool stream_opened, fence_fresh;      /* fresh: an event brought something new to do */
     char witness[DOCKER_WITNESS_MAX + 1]; /* also PREPARE */
 
-    void (*boot_done)(struct docker_task *task, const char *boot);
+    void (*boot_id_done)(struct docker_task *task, const char *boot_id);
     char failure[DOCKER_TEXT_MAX]; /* RELEASE: the text of the start's error */
 
     struct docker_watch *watch; /* WATCH, with its log */
@@ -232,8 +232,9 @@ void docker_stop_begin(struct docker_task *task);
 bool docker_id_refused(const struct docker *d, const char *id);
 
 /* Reads the host's boot identity now; NULL when it cannot be known. While the stream of events that was open
- * at the last reading lives, d->boot holds it. */
-void docker_boot_read(struct docker_task *task, void (*done)(struct docker_task *task, const char *boot));
+ * at the last reading lives, d->boot_id holds it. */
+void docker_boot_id_read(struct docker_task *task,
+                         void (*done)(struct docker_task *task, const char *boot_id));
 
 /* --- docker_watch.c */
 void docker_watch_begin(struct docker_task *task);

@@ -66,7 +66,7 @@ static bool has_relative_folder(const struct job *job)
     return job->working_dir && job->working_dir[0] != '/';
 }
 
-int engine_docker_check(const struct job *job, struct error *error)
+int docker_engine_check(const struct job *job, struct error *error)
 {
     static const struct {
         bool (*applies)(const struct job *job);
@@ -83,6 +83,7 @@ int engine_docker_check(const struct job *job, struct error *error)
         {has_empty_command, "command: an empty list only works together with an entrypoint"},
         {has_relative_folder, "working_dir: the docker engine needs an absolute path"},
     };
+
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
         if (rules[i].applies(job))
             return error_set(error, ERR_UNSUPPORTED, "%s", rules[i].text);
@@ -94,12 +95,14 @@ int engine_docker_check(const struct job *job, struct error *error)
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size)
 {
     const char *hash = strncmp(name, "cs-", 3) == 0 ? name + 3 : name;
+
     snprintf(ret, size, "%s%s", d->witness_prefix, hash);
 }
 
 static json_t *strings_json(const struct strings *list)
 {
     json_t *array = json_array();
+
     for (size_t i = 0; i < list->count; i++)
         json_array_append_new(array, json_string(list->items[i]));
     return array;
@@ -117,9 +120,6 @@ static json_t *labels_json(const struct docker_task *t, const char *cluster, con
 {
     json_t *labels = t->job->labels ? json_copy(t->job->labels) : json_object();
     char attempt[16], try[16], epoch[24];
-    snprintf(attempt, sizeof(attempt), "%d", t->attempt);
-    snprintf(try, sizeof(try), "%d", t->try);
-    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
     const struct {
         const char *key, *value;
     } own[] = {
@@ -127,6 +127,10 @@ static json_t *labels_json(const struct docker_task *t, const char *cluster, con
         {"cronsched.attempt", attempt}, {"cronsched.try", try},          {"cronsched.epoch", epoch},
         {"cronsched.witness", witness},
     };
+
+    snprintf(attempt, sizeof(attempt), "%d", t->attempt);
+    snprintf(try, sizeof(try), "%d", t->try);
+    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
         json_object_set_new(labels, own[i].key, json_string(own[i].value));
     return labels;
@@ -136,6 +140,7 @@ static json_t *host_json(const struct job *job, const char *witness)
 {
     json_t *host = json_pack("{s:{s:s}, s:b, s:{s:s}}", "RestartPolicy", "Name", "no", "AutoRemove", 0,
                              "Tmpfs", witness, WITNESS_MOUNT);
+
     if (!host)
         return NULL;
     if (job->volumes.count > 0)
@@ -153,6 +158,7 @@ static json_t *host_json(const struct job *job, const char *witness)
 static json_t *environment_json(const struct environment *environment)
 {
     json_t *array = json_array();
+
     for (size_t i = 0; i < environment->count; i++) {
         if (json_array_append_new(array, json_string(environment->items[i])) < 0) {
             json_decref(array);
@@ -170,6 +176,7 @@ json_t *docker_create_json(const struct docker_task *task, const char *cluster, 
     json_t *body = json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:I}", "Image", job->image, "Env", env, "Labels",
                              labels_json(task, cluster, witness), "HostConfig", host, "Tty", 0, "OpenStdin",
                              0, "StopTimeout", (json_int_t)((job->stop_grace_ms + 999) / 1000));
+
     if (!body)
         return NULL; /* json_pack has dropped what it was given */
     if (job->has_command)

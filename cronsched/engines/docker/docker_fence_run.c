@@ -30,6 +30,7 @@ static void on_event_line(void *arg, const char *line, size_t len)
     struct docker_task *t = arg;
     struct docker_fact fact;
     json_t *json = json_loadb(line, len, 0, NULL);
+
     if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->id, &fact))
         t->fence_fresh |= docker_fence_tell(&t->fence, &fact);
     json_decref(json);
@@ -38,6 +39,7 @@ static void on_event_line(void *arg, const char *line, size_t len)
 static bool on_stream_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_task *t = arg;
+
     if (!docker_lines_feed(&t->lines, bytes, size))
         return true; /* no event is so long; the fence then ends without the stream's help */
     if (t->fence_fresh)
@@ -49,6 +51,7 @@ static bool on_stream_data(void *arg, const char *bytes, size_t size)
 static void on_stream_opened(void *arg, int status)
 {
     struct docker_task *t = arg;
+
     if (status == 200) {
         t->stream_opened = true;
         docker_fence_tell(&t->fence, &(struct docker_fact){.kind = DOCKER_FACT_OPENED});
@@ -61,6 +64,7 @@ static void on_stream_done(void *arg, const struct http_answer *answer)
     struct docker_task *t = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     t->stream = NULL;
     if (t->stream_opened) {
         t->stream_opened = false;
@@ -112,6 +116,7 @@ static void on_state(struct docker_task *t, const struct docker_reply *reply)
     struct docker_state state = {0};
     struct docker_fact fact = {
         .kind = DOCKER_FACT_STATE, .status = reply->status, .text = reply->text, .state = &state};
+
     if (docker_lost(reply)) {
         tell_lost(t, reply);
         return;
@@ -119,7 +124,7 @@ static void on_state(struct docker_task *t, const struct docker_reply *reply)
     if (reply->status == 200) {
         if (docker_state_read(reply->json, &state) < 0) {
             fact.status = 500;
-            fact.text = "inspect makes no sense";
+            fact.text = "the answer to inspect is invalid";
         }
         docker_witness_read(reply->json, t->witness, sizeof(t->witness));
         if (t->witness[0] && strstr(state.error, t->witness) && strcasestr(state.error, "not a directory"))
@@ -141,6 +146,7 @@ static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .status = reply->status, .text = reply->text};
+
     if (docker_lost(reply)) {
         tell_lost(t, reply);
         return;
@@ -149,9 +155,9 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
     tell(t, &fact);
 }
 
-static void on_boot(struct docker_task *t, const char *boot)
+static void on_boot_id(struct docker_task *t, const char *boot_id)
 {
-    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_BOOT, .text = boot});
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_BOOT_ID, .text = boot_id});
 }
 
 static void on_quiet(struct docker_task *t)
@@ -162,6 +168,7 @@ static void on_quiet(struct docker_task *t)
 static void look(struct docker_task *t, const char *what, docker_done *done)
 {
     char path[DOCKER_PATH_MAX];
+
     snprintf(path, sizeof(path), "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
 }
@@ -175,6 +182,7 @@ static void on_foreign(struct docker_task *t)
 static void seal(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX], archive[DOCKER_SEAL_BYTES];
+
     if (!t->witness[0]) {
         docker_wake_in(t, 0, on_foreign);
         return;
@@ -203,6 +211,7 @@ static void answer(struct docker_task *t)
         .exit_code = v->exit_code,
         .text = v->text,
     };
+
     if (v->event == ENGINE_ENDED)
         a.cause = v->exit_code > 128 ? "signal" : "exit";
     FAULT_POINT("docker.fence.verdict", t->run);
@@ -225,8 +234,8 @@ static void act(struct docker_task *t)
     case DOCKER_FENCE_CHANGES:
         look(t, "/changes", on_changes);
         break;
-    case DOCKER_FENCE_BOOT:
-        docker_boot_read(t, on_boot);
+    case DOCKER_FENCE_BOOT_ID:
+        docker_boot_id_read(t, on_boot_id);
         break;
     case DOCKER_FENCE_WAIT:
         docker_wake_in(t, DOCKER_FENCE_WAIT_MS, on_quiet);
@@ -242,6 +251,7 @@ static void act(struct docker_task *t)
 static bool may_have_run(const struct docker_task *t)
 {
     const struct docker *d = t->docker;
+
     if (docker_id_refused(d, t->id))
         return false;
     return t->may_have_run || d->host->now_ms(d->host) + DOCKER_CLOCK_MARGIN_MS >= t->fire_ms;
@@ -249,6 +259,6 @@ static bool may_have_run(const struct docker_task *t)
 
 void docker_fence_begin(struct docker_task *t)
 {
-    docker_fence_init(&t->fence, may_have_run(t), t->boot);
+    docker_fence_init(&t->fence, may_have_run(t), t->boot_id);
     act(t);
 }

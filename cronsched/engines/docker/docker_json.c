@@ -10,12 +10,14 @@
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *s = json_string_value(json_object_get(object, key));
+
     return s ? s : "";
 }
 
 int64_t docker_time_read(const char *text)
 {
     int64_t ms;
+
     if (!text || text_parse_time(text, &ms, NULL) < 0)
         return 0;
     return ms > 0 ? ms : 0; /* the engine's zero is the year 1 */
@@ -34,6 +36,7 @@ static bool status_read(const char *text, enum docker_status *ret)
         {"configured", DOCKER_CREATED}, {"stopped", DOCKER_EXITED},
         {"stopping", DOCKER_RUNNING},
     };
+
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
         if (strcmp(text, table[i].text) == 0) {
             *ret = table[i].status;
@@ -47,6 +50,7 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
     struct docker_state s = {0};
+
     if (!status_read(text_of(state, "Status"), &s.status))
         return ERR_INVALID;
     s.started_ms = docker_time_read(text_of(state, "StartedAt"));
@@ -62,6 +66,7 @@ void docker_witness_read(const json_t *inspect, char *ret, size_t size)
 {
     const json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
     const char *path = text_of(labels, "cronsched.witness");
+
     snprintf(ret, size, "%s", *path == '/' && strlen(path) < size ? path : "");
 }
 
@@ -69,6 +74,7 @@ bool docker_changes_hold(const json_t *changes, const char *path)
 {
     const json_t *change;
     size_t i;
+
     json_array_foreach(changes, i, change) if (strcmp(text_of(change, "Path"), path) == 0) return true;
     return false;
 }
@@ -93,6 +99,7 @@ bool docker_event_read(const json_t *event, const char *id, struct docker_fact *
     const json_t *actor = json_object_get(event, "Actor");
     const char *code = text_of(json_object_get(actor, "Attributes"), "exitCode");
     const char *type = text_of(event, "Type");
+
     if (!*code)
         code = text_of(json_object_get(actor, "Attributes"), "containerExitCode");
     if ((*type && strcmp(type, "container") != 0) || !*text_of(actor, "ID"))
@@ -112,9 +119,11 @@ bool docker_event_read(const json_t *event, const char *id, struct docker_fact *
 
 static bool lines_end(struct docker_lines *l, const char *bytes, size_t n)
 {
+    char *grown;
+
     if (l->len + n > DOCKER_LINE_MAX)
         return false;
-    char *grown = realloc(l->data, l->len + n + 1);
+    grown = realloc(l->data, l->len + n + 1);
     if (!grown)
         return false;
     l->data = grown;
@@ -129,6 +138,7 @@ bool docker_lines_feed(struct docker_lines *l, const char *bytes, size_t size)
     while (size > 0 && !l->failed) {
         const char *end = memchr(bytes, '\n', size);
         size_t n = end ? (size_t)(end - bytes) : size;
+
         if (!lines_end(l, bytes, n)) {
             l->failed = true;
             break;

@@ -23,9 +23,10 @@ static void probe_in(struct docker *d, int64_t ms)
 static void link_lost(struct docker *d, const char *why)
 {
     bool was_down = d->link == DOCKER_LINK_DOWN;
+
     snprintf(d->why, sizeof(d->why), "%s: %s", d->endpoint, why);
     d->link = DOCKER_LINK_DOWN;
-    d->boot[0] = '\0';
+    d->boot_id[0] = '\0';
     docker_events_close(d);
     docker_sweep_stop(d);
     if (!was_down) {
@@ -39,6 +40,7 @@ static void link_lost(struct docker *d, const char *why)
 static void link_up(struct docker *d)
 {
     bool was_up = d->link == DOCKER_LINK_UP;
+
     if (!was_up)
         docker_sweep_timer_start(d);
     d->failures = 0;
@@ -57,6 +59,7 @@ static void probe_failed(struct docker *d, const struct docker_reply *reply)
 {
     int64_t wait = DOCKER_RETRY_FIRST_MS;
     char why[160];
+
     if (docker_lost(reply))
         snprintf(why, sizeof(why), "%s", reply->text);
     else
@@ -77,6 +80,7 @@ static bool choose_api(struct docker *d, const json_t *version)
     long oldest_minor = oldest && strncmp(oldest, "1.", 2) == 0 ? strtol(oldest + 2, NULL, 10) : 0;
     int minor = newest_minor < DOCKER_API_NEWEST ? (int)newest_minor : DOCKER_API_NEWEST;
     const char *text = json_string_value(json_object_get(version, "Version"));
+
     if (minor < DOCKER_API_OLDEST || minor < oldest_minor)
         return false;
     snprintf(d->api, sizeof(d->api), "/v1.%d", minor);
@@ -88,6 +92,7 @@ static void probe_send(struct docker *d, const char *path, void (*done)(void *, 
 {
     struct error error = {0};
     struct docker_call call = {.method = "GET", .path = path, .timeout_ms = d->ping_ms};
+
     d->probe = docker_open(d, &call, &(struct http_request){.done = done, .arg = d}, &error);
     if (!d->probe)
         probe_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
@@ -98,11 +103,13 @@ static void on_info(void *arg, const struct http_answer *answer)
     struct docker *d = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     d->probe = NULL;
     if (docker_lost(&reply) || reply.status != 200) {
         probe_failed(d, &reply);
     } else {
         const char *id = json_string_value(json_object_get(json, "ID"));
+
         snprintf(d->daemon_id, sizeof(d->daemon_id), "%s", id ? id : "");
         d->live_restore = json_is_true(json_object_get(json, "LiveRestoreEnabled"));
         link_up(d);
@@ -115,17 +122,19 @@ static void on_version(void *arg, const struct http_answer *answer)
     struct docker *d = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     d->probe = NULL;
     if (docker_lost(&reply) || reply.status != 200) {
         probe_failed(d, &reply);
     } else if (!choose_api(d, json)) {
-        reply.status = 0;
-        reply.text = "this engine's API is not between 1.40 and what is known here";
+        reply.complete = false; /* no HTTP error: the text alone is reported */
+        reply.text = "unsupported Docker API version (need 1.40 to 1.47)";
         probe_failed(d, &reply);
     } else if (d->link == DOCKER_LINK_UP && d->events) {
         link_up(d);
     } else {
         char path[32];
+
         snprintf(path, sizeof(path), "%s/info", d->api);
         probe_send(d, path, on_info);
     }
@@ -135,6 +144,7 @@ static void on_version(void *arg, const struct http_answer *answer)
 static void on_probe_timer(uv_timer_t *timer)
 {
     struct docker *d = timer->data;
+
     char refused[sizeof(d->refused)];
     memcpy(refused, d->refused, sizeof(refused));
     d->refused[0] = '\0';
@@ -168,6 +178,7 @@ void docker_answer_unreachable(struct docker_task *task, const struct docker_rep
 {
     struct docker *d = task->docker;
     char text[DOCKER_TEXT_MAX];
+
     if (docker_lost(reply)) {
         snprintf(text, sizeof(text), "%s: %s", d->endpoint, reply->text);
         docker_link_suspect(d, reply);

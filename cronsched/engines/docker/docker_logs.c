@@ -49,6 +49,7 @@ static void go_on(struct docker_log *log);
 static void on_drained(void *arg)
 {
     struct docker_log *log = arg;
+
     log->busy = false;
     if (log->paused && log->call) {
         log->paused = false;
@@ -61,6 +62,7 @@ static bool open_writer(struct docker_log *log)
     struct docker_task *t = log->task;
     struct error error = {0};
     char path[LOGS_PATH_MAX];
+
     if (logs_path(t->docker->data_dir, t->run, t->attempt, path, sizeof(path), &error) < 0 ||
         log_writer_new(&log->writer, t->docker->loop, path, t->job->keep_logs_bytes, true, on_drained, log,
                        &error) < 0) {
@@ -78,6 +80,7 @@ static void on_writer_closed(void *arg, int result, const char *text)
 {
     struct docker_log *log = arg;
     struct docker *d = log->docker;
+
     log->writer_closing = false;
     if (result < 0) {
         log->full = true;
@@ -94,6 +97,7 @@ static void on_writer_closed(void *arg, int result, const char *text)
 static void close_writer(struct docker_log *log)
 {
     struct log_writer *writer = log->writer;
+
     if (!writer)
         return;
     log->writer = NULL;
@@ -133,6 +137,7 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
     while (size > 0 && !log->full) {
         if (log->left > 0) {
             size_t n = log->left < size ? log->left : size;
+
             write_payload(log, bytes, n);
             log->left -= (uint32_t)n;
             bytes += n;
@@ -143,6 +148,7 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
         size--;
         if (log->head_len == FRAME_HEAD) {
             const unsigned char *h = log->head;
+
             log->head_len = 0;
             log->left = (uint32_t)h[4] << 24 | (uint32_t)h[5] << 16 | (uint32_t)h[6] << 8 | h[7];
         }
@@ -152,6 +158,7 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_log *log = arg;
+
     if (log->busy) {
         log->paused = true;
         return false;
@@ -170,6 +177,7 @@ static void on_stream_end(void *arg, const struct http_answer *answer)
     struct docker_log *log = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     log->call = NULL;
     stop_reading(log);
     if (!docker_lost(&reply) && reply.status == 200) {
@@ -221,6 +229,7 @@ static void go_on(struct docker_log *log)
 {
     struct docker *d = log->docker;
     int64_t left = log->deadline_ms - (int64_t)uv_now(d->loop);
+
     if (!log->finishing || log->writer_closing)
         return;
     if (!is_whole(log) && left > 0) {
@@ -250,6 +259,7 @@ static void on_late(struct docker_task *t)
 struct docker_log *docker_log_new(struct docker_task *task)
 {
     struct docker_log *log = alloc_zero(sizeof(*log));
+
     log->docker = task->docker;
     log->task = task;
     return log;

@@ -43,15 +43,16 @@ static bool unreachable(struct docker_task *t, const struct docker_reply *reply)
 
 /* --- the end --- */
 
-static void prepared(struct docker_task *t, const char *boot)
+static void prepared(struct docker_task *t, const char *boot_id)
 {
     FAULT_POINT("docker.prepared", t->run);
-    docker_answer(t, &(struct engine_answer){.event = ENGINE_PREPARED, .id = t->id, .boot = boot});
+    docker_answer(t, &(struct engine_answer){.event = ENGINE_PREPARED, .id = t->id, .boot = boot_id});
 }
 
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker *d = t->docker;
+
     if (unreachable(t, reply))
         return;
     if (reply->status == 404) {
@@ -64,18 +65,20 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
                            "%s is in the container before any start: somebody else uses that path, "
                            "or started it",
                            t->witness);
-    } else if (d->boot[0]) {
-        char boot[DOCKER_BOOT_MAX];
-        memcpy(boot, d->boot, sizeof(boot));
-        prepared(t, boot);
+    } else if (d->boot_id[0]) {
+        char boot_id[DOCKER_BOOT_ID_MAX];
+
+        memcpy(boot_id, d->boot_id, sizeof(boot_id));
+        prepared(t, boot_id);
     } else {
-        docker_boot_read(t, prepared);
+        docker_boot_id_read(t, prepared);
     }
 }
 
 static void verify(struct docker_task *t, const char *id)
 {
     char path[DOCKER_PATH_MAX];
+
     alloc_replace(&t->id, id);
     snprintf(path, sizeof(path), "/containers/%.*s/changes", DOCKER_ID_MAX, t->id);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
@@ -87,12 +90,14 @@ static bool label_is(const json_t *inspect, const char *key, const char *value)
 {
     const json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
     const char *s = json_string_value(json_object_get(labels, key));
+
     return s && strcmp(s, value) == 0;
 }
 
 static bool is_ours(const struct docker_task *t, const json_t *inspect)
 {
     char attempt[16], epoch[24];
+
     snprintf(attempt, sizeof(attempt), "%d", t->attempt);
     snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
     return label_is(inspect, "cronsched.cluster", t->docker->host->cluster(t->docker->host)) &&
@@ -104,6 +109,7 @@ static void on_taken(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_state state;
     const char *id = json_string_value(json_object_get(reply->json, "Id"));
+
     if (unreachable(t, reply))
         return;
     if (reply->status == 404)
@@ -123,6 +129,7 @@ static void on_taken(struct docker_task *t, const struct docker_reply *reply)
 static void look_at_name(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
+
     snprintf(path, sizeof(path), "/containers/%.128s/json", t->name);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
 }
@@ -134,6 +141,7 @@ static void on_progress(void *arg, const char *line, size_t len)
     struct docker_task *t = arg;
     json_t *json = json_loadb(line, len, 0, NULL);
     const char *error = json_string_value(json_object_get(json, "error"));
+
     if (error && !t->pull_error)
         t->pull_error = alloc_text(error);
     json_decref(json);
@@ -142,6 +150,7 @@ static void on_progress(void *arg, const char *line, size_t len)
 static bool on_pull_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_task *t = arg;
+
     docker_lines_feed(&t->lines, bytes, size);
     return true;
 }
@@ -151,6 +160,7 @@ static void on_pulled(void *arg, const struct http_answer *answer)
     struct docker_task *t = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     t->call = NULL;
     t->pulling = false;
     t->docker->pulling--;
@@ -175,9 +185,11 @@ static int pull_query(const char *image, char *query, size_t size)
 {
     const char *digest = strchr(image, '@'), *slash = strrchr(image, '/');
     const char *colon = strrchr(slash ? slash : image, ':');
+    const char *version = digest ? digest : colon; /* with its separator */
     char name[512];
-    size_t n = digest ? (size_t)(digest - image) : colon ? (size_t)(colon - image) : strlen(image);
+    size_t n = version ? (size_t)(version - image) : strlen(image);
     int r;
+
     if (n >= sizeof(name))
         return ERR_LIMIT;
     snprintf(name, sizeof(name), "%.*s", (int)n, image);
@@ -185,7 +197,9 @@ static int pull_query(const char *image, char *query, size_t size)
     r = http_escape(query, size, name);
     if (r == 0 && strlen(query) + 5 < size)
         strncat(query, "&tag=", size - strlen(query) - 1);
-    return r < 0 ? r : http_escape(query, size, digest ? digest + 1 : colon ? colon + 1 : "latest");
+    if (r < 0)
+        return r;
+    return http_escape(query, size, version ? version + 1 : "latest");
 }
 
 static void send_pull(struct docker_task *t)
@@ -229,6 +243,7 @@ static int resolve(void *arg, const struct job_env *variable, char **ret_value, 
 {
     struct docker_task *t = arg;
     size_t i = (size_t)(variable - t->job->environment);
+
     if (!t->files || !t->files[i])
         return error_set(error, ERR_UNSUPPORTED, "from_secret cannot be used here");
     *ret_value = alloc_text(t->files[i]);
@@ -239,6 +254,7 @@ static void on_created(struct docker_task *t, const struct docker_reply *reply)
 {
     const char *id = json_string_value(json_object_get(reply->json, "Id"));
     bool no_image = reply->status == 404 && !docker_lost(reply) && strstr(reply->text, "No such image");
+
     if (docker_lost(reply) && reply->outcome != HTTP_NOT_SENT && ++t->tries < DOCKER_CREATE_TRIES) {
         create(t); /* whatever the first one made has the same name */
         return;
@@ -273,15 +289,16 @@ static void create(struct docker_task *t)
         .previous_fire_ms = t->previous_fire_ms,
         .params = t->params,
     };
-    char query[DOCKER_PATH_MAX];
+    char query[DOCKER_PATH_MAX], *body;
+    json_t *json;
 
     FAULT_POINT("docker.create", t->run);
     if (environment_build(&environment, &q, resolve, t, &error) < 0) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
-    json_t *json = docker_create_json(t, d->host->cluster(d->host), t->witness, &environment);
-    char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json = docker_create_json(t, d->host->cluster(d->host), t->witness, &environment);
+    body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     environment_release(&environment);
     if (!body) {
@@ -320,12 +337,13 @@ static int read_file(const char *path, char **ret, struct error *error)
     ssize_t got = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err = errno, r;
 
-    if (!data || fd < 0) {
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0) {
         free(data);
-        return error_set(error, fd < 0 ? ERR_NOT_FOUND : ERR_NOMEM, "cannot read '%.500s': %s", path,
-                         fd < 0 ? strerror(err) : "out of memory");
+        return error_set(error, ERR_NOT_FOUND, "cannot read '%.500s': %s", path, strerror(err));
+    }
+    if (!data) {
+        close(fd);
+        return error_set(error, ERR_NOMEM, "cannot read '%.500s': out of memory", path);
     }
     while (n < ENVIRONMENT_VALUE_BYTES + 2 && (got = read(fd, data + n, ENVIRONMENT_VALUE_BYTES + 2 - n)) > 0)
         n += (size_t)got;
@@ -344,6 +362,7 @@ static int read_file(const char *path, char **ret, struct error *error)
 static bool allowed(const struct docker *d, const char *path)
 {
     size_t n = d->files_dir ? strlen(d->files_dir) : 0;
+
     while (n > 1 && d->files_dir[n - 1] == '/')
         n--;
     if (path[0] != '/')
@@ -356,9 +375,11 @@ static void read_on_pool(uv_work_t *work)
 {
     struct file_work *w = work->data;
     struct docker_task *t = w->task;
+
     for (size_t i = 0; i < t->job->environment_count; i++) {
         const struct job_env *v = &t->job->environment[i];
         int r = 0;
+
         if (!v->from_file)
             continue;
         if (!allowed(t->docker, v->from_file))
@@ -378,6 +399,7 @@ static void on_files_read(uv_work_t *work, int status)
     struct file_work *w = work->data;
     struct docker_task *t = w->task;
     struct docker *d = t->docker;
+
     t->in_pool = false;
     if (t->forgotten)
         docker_task_free(t);
@@ -401,8 +423,10 @@ void docker_prepare_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
     struct error error = {0};
+    struct file_work *w;
+
     docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
-    if (engine_docker_check(t->job, &error) < 0) {
+    if (docker_engine_check(t->job, &error) < 0) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
@@ -410,7 +434,7 @@ void docker_prepare_begin(struct docker_task *t)
         create_or_pull(t);
         return;
     }
-    struct file_work *w = alloc_zero(sizeof(*w));
+    w = alloc_zero(sizeof(*w));
     t->files = alloc_zero((t->job->environment_count + 1) * sizeof(*t->files));
     w->task = t;
     w->work.data = w;

@@ -36,6 +36,7 @@ bool docker_id_refused(const struct docker *d, const char *id)
 static void remember_refused(struct docker *d, const char *id)
 {
     char *slot = d->refused_ids[d->refused_next++ % DOCKER_REFUSED_IDS];
+
     snprintf(slot, DOCKER_ID_MAX, "%s", id);
 }
 
@@ -43,6 +44,7 @@ static void remember_refused(struct docker *d, const char *id)
 static void on_started_state(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_state state = {0};
+
     if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
         !state.started_ms)
         state.started_ms = t->docker->host->now_ms(t->docker->host);
@@ -53,6 +55,7 @@ static void on_started_state(struct docker_task *t, const struct docker_reply *r
 static void refuse_start(struct docker_task *t, int exit_code)
 {
     char text[DOCKER_TEXT_MAX * 2];
+
     docker_answer_text(t, ENGINE_REFUSED, exit_code, "%s",
                        docker_start_explain(exit_code, t->failure, text, sizeof(text)));
 }
@@ -61,6 +64,7 @@ static void refuse_start(struct docker_task *t, int exit_code)
 static void on_refused_state(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_state state = {0};
+
     if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
         docker_state_started(&state) || !state.error[0])
         state.exit_code = strstr(t->failure, "permission denied") ? 126 : 127;
@@ -70,6 +74,7 @@ static void on_refused_state(struct docker_task *t, const struct docker_reply *r
 static void look(struct docker_task *t, docker_done *done)
 {
     char path[DOCKER_PATH_MAX];
+
     container_path(t, "/json", path, sizeof(path));
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
 }
@@ -116,6 +121,7 @@ static void on_start(struct docker_task *t, const struct docker_reply *reply)
 void docker_release_begin(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
+
     container_path(t, "/start", path, sizeof(path));
     FAULT_POINT("docker.release", t->run);
     docker_send(
@@ -136,6 +142,7 @@ static void on_killed(struct docker_task *t, const struct docker_reply *reply)
 static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
 {
     char path[DOCKER_PATH_MAX];
+
     if (docker_lost(reply)) {
         docker_answer_unreachable(t, reply);
     } else if (reply->status < 500) { /* 204, 304: it had ended, 404: it is gone */
@@ -152,6 +159,7 @@ void docker_stop_begin(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX], query[32];
     int64_t grace_s = (t->job->stop_grace_ms + 999) / 1000;
+
     container_path(t, "/stop", path, sizeof(path));
     snprintf(query, sizeof(query), "t=%lld", (long long)grace_s);
     FAULT_POINT("docker.stop", t->run);
@@ -178,6 +186,7 @@ static void on_discard_state(struct docker_task *t, const struct docker_reply *r
 {
     struct docker_state state;
     char path[DOCKER_PATH_MAX];
+
     if (docker_lost(reply) || reply->status >= 500) {
         docker_answer_unreachable(t, reply);
     } else if (reply->status != 200) {

@@ -54,6 +54,7 @@ static void ask(struct docker_sweep *s, const char *method, const char *what, co
                                .query = query,
                                .timeout_ms = DOCKER_CALL_MS,
                                .max_bytes = LIST_BYTES_MAX};
+
     snprintf(path, sizeof(path), "%s/containers/%s%s", s->docker->api, s->id, what);
     s->call = docker_open(s->docker, &call, &(struct http_request){.done = done, .arg = s}, NULL);
     if (!s->call)
@@ -69,6 +70,7 @@ static void stays(struct docker_sweep *s, const char *id)
 static void on_removed(void *arg, const struct http_answer *answer)
 {
     struct docker_sweep *s = arg;
+
     s->call = NULL;
     if (answer->outcome != HTTP_ANSWERED) {
         finish(s);
@@ -85,6 +87,7 @@ static bool is_over(const struct docker_sweep *s, const json_t *inspect)
     struct docker_state state;
     int64_t retention_ms = s->docker->retention_ms;
     const char *created = json_string_value(json_object_get(inspect, "Created"));
+
     if (docker_state_read(inspect, &state) < 0)
         return false;
     if (state.status == DOCKER_EXITED || state.status == DOCKER_DEAD)
@@ -98,6 +101,7 @@ static void on_inspected(void *arg, const struct http_answer *answer)
     struct docker_sweep *s = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     s->call = NULL;
     if (docker_lost(&reply))
         finish(s);
@@ -115,10 +119,12 @@ static void on_inspected(void *arg, const struct http_answer *answer)
 static bool is_busy(struct docker *d, const char *id, const char *run)
 {
     struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
+
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
         LIST_EACH(link, lists[i])
         {
             const struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
             if ((t->id && strcmp(t->id, id) == 0) || (t->op == ENGINE_PREPARE && strcmp(t->run, run) == 0))
                 return true;
         }
@@ -129,6 +135,7 @@ static bool is_busy(struct docker *d, const char *id, const char *run)
 static const char *label(const json_t *container, const char *key)
 {
     const char *s = json_string_value(json_object_get(json_object_get(container, "Labels"), key));
+
     return s ? s : "";
 }
 
@@ -153,9 +160,9 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
     s->old_epoch = epoch < s->epoch;
-    if (strcmp(state, "created") == 0
-            ? !s->old_epoch && is_young(s, container)
-            : (strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0) || is_young(s, container))
+    if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0)
+        return false;
+    if (is_young(s, container) && !(strcmp(state, "created") == 0 && s->old_epoch))
         return false;
     return !is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
 }
@@ -198,6 +205,7 @@ static void on_list(void *arg, const struct http_answer *answer)
     struct docker_sweep *s = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     s->call = NULL;
     if (docker_lost(&reply) || reply.status != 200 || !json_is_array(json)) {
         json_decref(json);
@@ -215,13 +223,14 @@ static void on_list(void *arg, const struct http_answer *answer)
 /* Docker lists the newest first, and with `before` those that are older than that one, which has to exist. */
 static void ask_page(struct docker_sweep *s)
 {
-    char filters[512], query[2048];
+    char filters[512], query[2048], before[DOCKER_ID_MAX + 32] = "";
 
+    if (s->before[0])
+        snprintf(before, sizeof(before), ",\"before\":[\"%s\"]", s->before);
     snprintf(query, sizeof(query), "all=1&limit=%d&filters=", DOCKER_SWEEP_PAGE);
     snprintf(filters, sizeof(filters),
-             "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s%s%s}",
-             s->docker->host->cluster(s->docker->host), *s->before ? ",\"before\":[\"" : "", s->before,
-             *s->before ? "\"]" : "");
+             "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s}",
+             s->docker->host->cluster(s->docker->host), before);
     s->id[0] = '\0';
     if (http_escape(query, sizeof(query), filters) < 0)
         finish(s);
@@ -246,6 +255,7 @@ static void sweep(uv_timer_t *timer)
 void docker_sweep_timer_start(struct docker *d)
 {
     int64_t first_ms = d->sweep_ms < FIRST_MS ? d->sweep_ms : FIRST_MS;
+
     uv_timer_start(&d->sweep_timer, sweep, (uint64_t)first_ms, (uint64_t)d->sweep_ms);
 }
 

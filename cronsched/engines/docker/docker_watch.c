@@ -50,6 +50,7 @@ static struct docker_task *find(struct docker *d, const char *id)
     LIST_EACH(link, &d->watches)
     {
         struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
         if (strcmp(t->id, id) == 0)
             return t;
     }
@@ -61,6 +62,7 @@ static struct docker_task *find(struct docker *d, const char *id)
 static const char *signal_name(int signal, char *buffer, size_t size)
 {
     const char *name = signal > 0 && signal < NSIG ? sigabbrev_np(signal) : NULL;
+
     if (name)
         snprintf(buffer, size, "SIG%s", name);
     else
@@ -104,6 +106,7 @@ static const char *explain(const struct docker_task *t, char *text, size_t size)
 static void add(char *text, size_t size, const char *more)
 {
     size_t n = strlen(text);
+
     if (more && *more)
         snprintf(text + n, size - n, "%s%s", n ? "; " : "", more);
 }
@@ -119,6 +122,7 @@ static void on_log_kept(struct docker_task *t, const char *remark)
         .exit_code = w->end.exit_code,
         .cause = explain(t, text, sizeof(text)),
     };
+
     add(text, sizeof(text),
         w->gone ? "somebody removed the container before its state and its log were read" : NULL);
     add(text, sizeof(text), remark);
@@ -130,6 +134,7 @@ static void on_log_kept(struct docker_task *t, const char *remark)
 static void ended(struct docker_task *t)
 {
     struct docker_watch *w = t->watch;
+
     w->ended = true;
     w->wanted = false;
     docker_log_finish(t->log, on_log_kept);
@@ -138,6 +143,7 @@ static void ended(struct docker_task *t)
 static void on_gone(struct docker_task *t)
 {
     struct docker_watch *w = t->watch;
+
     w->gone = true;
     if (!w->died && ++w->absent < ABSENT_LOOKS_MAX) {
         docker_wake_in(t, 500, look_later);
@@ -158,6 +164,7 @@ static void alive(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
     bool again = w->unreachable;
+
     w->unreachable = w->was_away = false;
     docker_log_follow(t->log);
     if (again) /* not the end of the request: it stays */
@@ -176,6 +183,7 @@ static void look_later(struct docker_task *t)
 static void over(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
+
     if (state->started_ms && state->finished_ms) {
         w->end = *state;
         ended(t);
@@ -237,6 +245,7 @@ static void look(struct docker_task *t)
     struct docker *d = t->docker;
     char path[DOCKER_PATH_MAX];
     struct docker_call call = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_MS};
+
     snprintf(path, sizeof(path), "%s/containers/%.*s/json", d->api, DOCKER_ID_MAX, t->id);
     t->watch->look = docker_open(d, &call, &(struct http_request){.done = on_looked, .arg = t}, NULL);
     if (t->watch->look) {
@@ -253,6 +262,7 @@ static void look_more(struct docker *d)
     LIST_EACH(link, &d->watches)
     {
         struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
         if (d->looking >= DOCKER_LOOKS_AT_ONCE)
             return;
         if (t->watch->wanted && !t->watch->look && !t->watch->ended)
@@ -265,6 +275,7 @@ static void want_all(struct docker *d)
     LIST_EACH(link, &d->watches)
     {
         struct docker_watch *w = LIST_ITEM(link, struct docker_task, link)->watch;
+
         w->wanted = !w->ended;
     }
     look_more(d);
@@ -289,6 +300,7 @@ static void on_kill(struct docker *d, const json_t *event)
     const char *signal = json_string_value(json_object_get(json_object_get(actor, "Attributes"), "signal"));
     struct docker_task *t = id ? find(d, id) : NULL;
     int number = signal ? (int)strtol(signal, NULL, 10) : 0;
+
     if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT))
         t->watch->foreign_signal = number;
 }
@@ -316,6 +328,7 @@ static void on_event(void *arg, const char *line, size_t len)
 static bool on_events(void *arg, const char *bytes, size_t size)
 {
     struct docker *d = arg;
+
     if (!docker_lines_feed(&d->event_lines, bytes, size))
         d->event_lines.failed = false; /* one line that makes no sense; looks find what it said */
     look_more(d);
@@ -328,8 +341,9 @@ static void on_events_done(void *arg, const struct http_answer *answer)
     struct docker *d = arg;
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
+
     d->events = NULL;
-    d->boot[0] = '\0';
+    d->boot_id[0] = '\0';
     d->link_number++;
     LIST_EACH(link, &d->watches)
     {
@@ -366,6 +380,7 @@ void docker_events_close(struct docker *d)
 static void say_unreachable(struct docker_task *t)
 {
     struct docker *d = t->docker;
+
     t->watch->unreachable = t->watch->was_away = t->watch->wanted = true;
     d->host->answer(d->host,
                     &(struct engine_answer){
@@ -376,11 +391,13 @@ static void say_unreachable(struct docker_task *t)
 void docker_watches_link_down(struct docker *d)
 {
     bool any = true;
+
     while (any && d->link == DOCKER_LINK_DOWN && !d->closing) {
         any = false;
         LIST_EACH(link, &d->watches)
         {
             struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
             if (t->watch->unreachable || t->watch->ended)
                 continue;
             say_unreachable(t);
@@ -398,6 +415,7 @@ void docker_watches_link_up(struct docker *d)
 void docker_watch_stopping(struct docker *d, const char *id)
 {
     struct docker_task *t = find(d, id);
+
     if (t)
         t->watch->stopping = true;
 }
@@ -415,6 +433,7 @@ static void begin(struct docker_task *t)
 static void watch_free(struct docker_task *t)
 {
     struct docker_watch *w = t->watch;
+
     if (w->look) {
         curl_call_cancel(w->look);
         t->docker->looking--;
@@ -430,6 +449,7 @@ static void watch_free(struct docker_task *t)
 void docker_watch_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
+
     t->place = TASK_ASIDE;
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;

@@ -1,4 +1,4 @@
-/* See attempt.h. Small JSON files; whatever is written whole is written aside, synced and renamed. */
+/* See attempt_dir.h. Small JSON files; whatever is written whole is written aside, synced and renamed. */
 #include "cronsched/engines/process/attempt_dir.h"
 
 #include "jobs/base/fault.h"
@@ -23,12 +23,15 @@
 
 static int fail(struct error *error, const char *what, int err)
 {
-    int code = err == ENOENT                    ? ERR_NOT_FOUND
-               : err == EEXIST                  ? ERR_CONFLICT
-               : err == ENOSPC || err == EDQUOT ? ERR_FULL
-               : err == EACCES || err == EPERM  ? ERR_DENIED
-                                                : ERR_IO;
+    static const struct {
+        int err, code;
+    } codes[] = {{ENOENT, ERR_NOT_FOUND}, {EEXIST, ERR_CONFLICT}, {ENOSPC, ERR_FULL},
+                 {EDQUOT, ERR_FULL},      {EACCES, ERR_DENIED},   {EPERM, ERR_DENIED}};
+    int code = ERR_IO;
 
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+        if (codes[i].err == err)
+            code = codes[i].code;
     return error_set(error, code, "%s: %s", what, strerror(err));
 }
 
@@ -68,11 +71,10 @@ static int write_json(int folder, const char *file, json_t *json, bool sync, str
     return r < 0 ? fail(error, file, -r) : 0;
 }
 
-/* NULL: it is not there, or makes no sense, which for a file that was renamed into place comes to the same.
- */
+/* NULL: it is not there, or is not JSON, which for a file that was renamed into place comes to the same. */
 static json_t *read_json(int folder, const char *file)
 {
-    char text[ATTEMPT_FILE_MAX];
+    char text[ATTEMPT_DIR_FILE_MAX];
     int fd = openat(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     size_t n = 0;
     ssize_t r;
@@ -101,7 +103,7 @@ static int64_t integer(const json_t *json, const char *key)
 static json_t *json_text(const char *s)
 {
     json_t *json = json_string(s);
-    char copy[ATTEMPT_TEXT_MAX];
+    char copy[ATTEMPT_DIR_TEXT_MAX];
 
     if (json)
         return json;
@@ -114,10 +116,10 @@ static json_t *json_text(const char *s)
 
 /* --- processes --- */
 
-int attempt_boot_id(char ret[ATTEMPT_BOOT_MAX], struct error *error)
+int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error)
 {
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    char line[ATTEMPT_BOOT_MAX] = "";
+    char line[ATTEMPT_DIR_BOOT_ID_MAX] = "";
 
     if (!f || !fgets(line, sizeof(line), f)) {
         int err = errno;
@@ -128,7 +130,7 @@ int attempt_boot_id(char ret[ATTEMPT_BOOT_MAX], struct error *error)
     }
     fclose(f);
     line[strcspn(line, "\n")] = '\0';
-    memcpy(ret, line, ATTEMPT_BOOT_MAX);
+    memcpy(ret, line, ATTEMPT_DIR_BOOT_ID_MAX);
     return 0;
 }
 
@@ -154,9 +156,9 @@ static int start_ticks(pid_t pid, uint64_t *ret)
     return 0;
 }
 
-static int process_of(pid_t pid, struct attempt_process *ret, struct error *error)
+static int process_of(pid_t pid, struct attempt_dir_process *ret, struct error *error)
 {
-    struct attempt_process p = {.pid = pid};
+    struct attempt_dir_process p = {.pid = pid};
     int r = start_ticks(pid, &p.ticks);
 
     if (r < 0)
@@ -165,13 +167,13 @@ static int process_of(pid_t pid, struct attempt_process *ret, struct error *erro
     return 0;
 }
 
-int attempt_process_self(struct attempt_process *ret, struct error *error)
+int attempt_dir_process_self(struct attempt_dir_process *ret, struct error *error)
 {
     return process_of(getpid(), ret, error);
 }
 
 /* Opened first and compared afterwards: a pidfd never changes its process, so a match then holds for good. */
-int attempt_pidfd(const struct attempt_process *process, int *ret_pidfd, struct error *error)
+int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd, struct error *error)
 {
     uint64_t ticks = 0;
     int fd;
@@ -185,73 +187,73 @@ int attempt_pidfd(const struct attempt_process *process, int *ret_pidfd, struct 
         return fail(error, "pidfd_open", errno);
     if (start_ticks(process->pid, &ticks) < 0 || ticks != process->ticks) {
         close(fd);
-        return error_set(error, ERR_NOT_FOUND, "process %d is another one by now", (int)process->pid);
+        return error_set(error, ERR_NOT_FOUND, "pid %d was reused by another process", (int)process->pid);
     }
     *ret_pidfd = fd;
     return 0;
 }
 
-int attempt_signal(const struct attempt_process *process, int signal)
+int attempt_dir_signal(const struct attempt_dir_process *process, int signal)
 {
     int pidfd;
 
-    if (attempt_pidfd(process, &pidfd, NULL) < 0)
+    if (attempt_dir_pidfd(process, &pidfd, NULL) < 0)
         return ERR_NOT_FOUND;
     syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
     close(pidfd);
     return 0;
 }
 
-static bool process_lives(const struct attempt_process *process)
+static bool process_lives(const struct attempt_dir_process *process)
 {
     int fd;
 
-    if (attempt_pidfd(process, &fd, NULL) < 0)
+    if (attempt_dir_pidfd(process, &fd, NULL) < 0)
         return false;
     close(fd);
     return true;
 }
 
-static json_t *process_json(const struct attempt_process *p)
+static json_t *process_json(const struct attempt_dir_process *p)
 {
     return json_pack("{s:I, s:I}", "pid", (json_int_t)p->pid, "ticks", (json_int_t)p->ticks);
 }
 
-static struct attempt_process process_from(const json_t *json)
+static struct attempt_dir_process process_from(const json_t *json)
 {
-    return (struct attempt_process){.pid = (pid_t)integer(json, "pid"),
-                                    .ticks = (uint64_t)integer(json, "ticks")};
+    return (struct attempt_dir_process){.pid = (pid_t)integer(json, "pid"),
+                                        .ticks = (uint64_t)integer(json, "ticks")};
 }
 
 /* --- folders --- */
 
-bool attempt_name_valid(const char *name)
+bool attempt_dir_name_valid(const char *name)
 {
     size_t n = strlen(name);
 
-    return n > 0 && n < ATTEMPT_NAME_MAX &&
+    return n > 0 && n < ATTEMPT_DIR_NAME_MAX &&
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == n;
 }
 
-static int read_host(int root, char ret[ATTEMPT_HOST_MAX])
+static int read_host(int root, char ret[ATTEMPT_DIR_HOST_MAX])
 {
-    char text[ATTEMPT_HOST_MAX] = "";
+    char text[ATTEMPT_DIR_HOST_MAX] = "";
     int fd = openat(root, ".host", O_RDONLY | O_CLOEXEC);
     ssize_t n;
 
     if (fd < 0)
         return -errno;
-    n = read(fd, text, ATTEMPT_HOST_MAX - 1);
+    n = read(fd, text, ATTEMPT_DIR_HOST_MAX - 1);
     close(fd);
-    if (n != ATTEMPT_HOST_MAX - 1 || strspn(text, "0123456789abcdef") != ATTEMPT_HOST_MAX - 1)
+    if (n != ATTEMPT_DIR_HOST_MAX - 1 || strspn(text, "0123456789abcdef") != ATTEMPT_DIR_HOST_MAX - 1)
         return -EINVAL;
-    memcpy(ret, text, ATTEMPT_HOST_MAX);
+    memcpy(ret, text, ATTEMPT_DIR_HOST_MAX);
     return 0;
 }
 
 static int make_host(int root)
 {
-    char text[ATTEMPT_HOST_MAX];
+    char text[ATTEMPT_DIR_HOST_MAX];
     uint64_t random;
     int fd, r;
 
@@ -270,7 +272,8 @@ static int make_host(int root)
     return r;
 }
 
-int attempts_open(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_HOST_MAX], struct error *error)
+int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
+                     struct error *error)
 {
     int data = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int root = -1, r = 0;
@@ -295,7 +298,7 @@ int attempts_open(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_HOS
     return 0;
 }
 
-int attempt_create(int root, const char *name, int *ret_folder, struct error *error)
+int attempt_dir_create(int root, const char *name, int *ret_folder, struct error *error)
 {
     int folder;
 
@@ -314,7 +317,7 @@ int attempt_create(int root, const char *name, int *ret_folder, struct error *er
     return 0;
 }
 
-int attempt_open(int root, const char *name, int *ret_folder, struct error *error)
+int attempt_dir_open(int root, const char *name, int *ret_folder, struct error *error)
 {
     int folder = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
@@ -324,7 +327,7 @@ int attempt_open(int root, const char *name, int *ret_folder, struct error *erro
     return 0;
 }
 
-DIR *attempt_dir(int folder)
+DIR *attempt_dir_entries(int folder)
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -337,7 +340,7 @@ DIR *attempt_dir(int folder)
 /* `ready` goes first: without it nobody can make a mark when the mark that is there has gone as well. */
 static void empty_folder(int folder)
 {
-    DIR *dir = attempt_dir(folder);
+    DIR *dir = attempt_dir_entries(folder);
     struct dirent *entry;
 
     if (!dir)
@@ -359,10 +362,10 @@ static int lock_for_removal(int folder, struct error *error)
     return 0;
 }
 
-int attempt_remove(int root, const char *name, struct error *error)
+int attempt_dir_remove(int root, const char *name, struct error *error)
 {
-    char gone[ATTEMPT_NAME_MAX + sizeof(GONE_SUFFIX)];
-    int folder = -1, r = attempt_open(root, name, &folder, error);
+    char gone[ATTEMPT_DIR_NAME_MAX + sizeof(GONE_SUFFIX)];
+    int folder = -1, r = attempt_dir_open(root, name, &folder, error);
 
     if (r < 0)
         return r == ERR_NOT_FOUND ? 0 : r;
@@ -386,9 +389,9 @@ static bool ends_with(const char *s, const char *suffix)
     return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
-void attempts_clean(int root)
+void attempt_dir_clean(int root)
 {
-    DIR *dir = attempt_dir(root);
+    DIR *dir = attempt_dir_entries(root);
     struct dirent *entry;
 
     if (!dir)
@@ -396,7 +399,8 @@ void attempts_clean(int root)
     while ((entry = readdir(dir))) {
         int folder = -1;
 
-        if (!ends_with(entry->d_name, GONE_SUFFIX) || attempt_open(root, entry->d_name, &folder, NULL) < 0)
+        if (!ends_with(entry->d_name, GONE_SUFFIX) ||
+            attempt_dir_open(root, entry->d_name, &folder, NULL) < 0)
             continue;
         empty_folder(folder);
         close(folder);
@@ -427,25 +431,25 @@ static int write_end_new(int folder, const char *text)
     return r;
 }
 
-int attempt_write_ready(int folder, const struct attempt_identity *identity, struct error *error)
+int attempt_dir_write_ready(int folder, const struct attempt_dir_identity *identity, struct error *error)
 {
-    char boot[ATTEMPT_BOOT_MAX];
-    struct attempt_process self = {0};
+    char boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
+    struct attempt_dir_process self = {0};
     json_t *json;
     int r;
 
-    if ((r = attempt_boot_id(boot, error)) < 0 || (r = attempt_process_self(&self, error)) < 0)
+    if ((r = attempt_dir_boot_id(boot_id, error)) < 0 || (r = attempt_dir_process_self(&self, error)) < 0)
         return r;
     json = json_pack("{s:s, s:s, s:i, s:i, s:I, s:s, s:o}", "cluster", identity->cluster, "run",
                      identity->run, "attempt", identity->attempt, "try", identity->try, "epoch",
-                     (json_int_t)identity->epoch, "boot", boot, "supervisor", process_json(&self));
+                     (json_int_t)identity->epoch, "boot", boot_id, "supervisor", process_json(&self));
     r = write_json(folder, "ready", json, true, error);
     if (r == 0 && (r = write_end_new(folder, "")) < 0)
         return fail(error, "cannot take room for the end", -r);
     return r;
 }
 
-int attempt_mark_started(int folder, struct error *error)
+int attempt_dir_mark_started(int folder, struct error *error)
 {
     int ready = openat(folder, "ready", O_WRONLY | O_CLOEXEC);
 
@@ -462,15 +466,15 @@ int attempt_mark_started(int folder, struct error *error)
     return 0;
 }
 
-int attempt_write_command(int folder, pid_t pid, struct error *error)
+int attempt_dir_write_command(int folder, pid_t pid, struct error *error)
 {
-    struct attempt_process command = {0};
+    struct attempt_dir_process command = {0};
     int r = process_of(pid, &command, error);
 
     return r < 0 ? r : write_json(folder, "command", process_json(&command), false, error);
 }
 
-int attempt_write_end(int folder, const struct attempt_end *end, struct error *error)
+int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error)
 {
     json_t *json = json_pack("{s:I, s:I, s:b, s:i, s:s, s:o}", "started", (json_int_t)end->started_ms,
                              "ended", (json_int_t)end->ended_ms, "refused", end->refused, "exit_code",
@@ -499,7 +503,7 @@ static bool is_fence(const json_t *mark)
     return json_is_string(json_object_get(mark, "fenced"));
 }
 
-int attempt_fence(int folder, const char *why, struct error *error)
+int attempt_dir_fence(int folder, const char *why, struct error *error)
 {
     char file[32];
     uint64_t random;
@@ -540,10 +544,10 @@ static bool lock_held(int folder)
     return held;
 }
 
-static void read_ready(int folder, struct attempt_status *s)
+static void read_ready(int folder, struct attempt_dir_status *s)
 {
     json_t *ready = read_json(folder, "ready");
-    char boot_now[ATTEMPT_BOOT_MAX] = "";
+    char boot_now[ATTEMPT_DIR_BOOT_ID_MAX] = "";
     struct stat st;
 
     if (!ready)
@@ -555,8 +559,8 @@ static void read_ready(int folder, struct attempt_status *s)
     s->identity.try = (int)integer(ready, "try");
     s->identity.epoch = integer(ready, "epoch");
     s->supervisor = process_from(json_object_get(ready, "supervisor"));
-    copy_text(ready, "boot", s->boot, sizeof(s->boot));
-    s->same_boot = attempt_boot_id(boot_now, NULL) == 0 && strcmp(boot_now, s->boot) == 0;
+    copy_text(ready, "boot", s->boot_id, sizeof(s->boot_id));
+    s->same_boot = attempt_dir_boot_id(boot_now, NULL) == 0 && strcmp(boot_now, s->boot_id) == 0;
     if (!s->same_boot)
         s->supervisor.pid = 0; /* by now it may be anybody's */
     json_decref(ready);
@@ -564,61 +568,66 @@ static void read_ready(int folder, struct attempt_status *s)
         s->started_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
 }
 
-static bool read_end(int folder, const char *file, struct attempt_status *s)
+/* The literal that an end has; "engine" for one that is not known here. */
+static const char *cause_of(const char *text)
+{
+    if (text && strcmp(text, "exit") == 0)
+        return "exit";
+    if (text && strcmp(text, "signal") == 0)
+        return "signal";
+    return "engine";
+}
+
+static bool read_end(int folder, const char *file, struct attempt_dir_status *s)
 {
     json_t *end = read_json(folder, file);
-    const char *cause;
 
     if (!end)
         return false;
-    cause = json_string_value(json_object_get(end, "cause"));
-    s->end = (struct attempt_end){
+    s->end = (struct attempt_dir_end){
         .started_ms = integer(end, "started"),
         .ended_ms = integer(end, "ended"),
         .refused = json_is_true(json_object_get(end, "refused")),
         .exit_code = (int)integer(end, "exit_code"),
-        .cause = !cause                         ? "engine"
-                 : strcmp(cause, "exit") == 0   ? "exit"
-                 : strcmp(cause, "signal") == 0 ? "signal"
-                                                : "engine",
+        .cause = cause_of(json_string_value(json_object_get(end, "cause"))),
     };
     copy_text(end, "text", s->end.text, sizeof(s->end.text));
     json_decref(end);
-    s->state = s->end.refused ? ATTEMPT_REFUSED : ATTEMPT_ENDED;
+    s->state = s->end.refused ? ATTEMPT_DIR_REFUSED : ATTEMPT_DIR_ENDED;
     if (s->end.started_ms)
         s->started_ms = s->end.started_ms;
     return true;
 }
 
 /* Started, and no end: does anybody live? */
-static void judge_running(int folder, struct attempt_status *s)
+static void judge_running(int folder, struct attempt_dir_status *s)
 {
     json_t *command = s->same_boot ? read_json(folder, "command") : NULL;
 
     s->command = process_from(command); /* pid 0 from NULL */
     json_decref(command);
     if (s->alive || process_lives(&s->command)) {
-        s->state = ATTEMPT_RUNNING;
+        s->state = ATTEMPT_DIR_RUNNING;
         return;
     }
     /* Its supervisor may have been killed just before it gave the end its name. What is half written is no
      * JSON. */
     if (read_end(folder, "end.new", s))
         return;
-    s->state = ATTEMPT_LOST;
+    s->state = ATTEMPT_DIR_LOST;
     if (s->same_boot)
         snprintf(s->end.text, sizeof(s->end.text),
                  "its supervisor (pid %d) ended without writing down how the command ended",
                  (int)s->supervisor.pid);
     else
         snprintf(s->end.text, sizeof(s->end.text), "the machine was restarted while it ran (boot %s is over)",
-                 s->boot[0] ? s->boot : "id not known");
+                 s->boot_id[0] ? s->boot_id : "id not known");
 }
 
 /* The lock is looked at before the files: a supervisor writes the end before it lets go. */
-int attempt_read(int folder, struct attempt_status *ret, struct error *error)
+int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *error)
 {
-    struct attempt_status s = {.alive = lock_held(folder)};
+    struct attempt_dir_status s = {.alive = lock_held(folder)};
     json_t *mark;
     struct stat st;
 
@@ -630,10 +639,10 @@ int attempt_read(int folder, struct attempt_status *ret, struct error *error)
     read_ready(folder, &s);
     if (!read_end(folder, "end", &s)) {
         if (fstatat(folder, "start", &st, AT_SYMLINK_NOFOLLOW) < 0) {
-            s.state = ATTEMPT_WAITING;
+            s.state = ATTEMPT_DIR_WAITING;
             s.started_ms = 0;
         } else if (is_fence(mark = read_json(folder, "start"))) {
-            s.state = ATTEMPT_FENCED;
+            s.state = ATTEMPT_DIR_FENCED;
             s.started_ms = 0;
             copy_text(mark, "fenced", s.end.text, sizeof(s.end.text));
             json_decref(mark);
@@ -646,22 +655,22 @@ int attempt_read(int folder, struct attempt_status *ret, struct error *error)
     return 0;
 }
 
-int attempt_abolish(int folder, const char *why, struct error *error)
+int attempt_dir_abolish(int folder, const char *why, struct error *error)
 {
-    struct attempt_status s;
-    int r = attempt_fence(folder, why, error);
+    struct attempt_dir_status s;
+    int r = attempt_dir_fence(folder, why, error);
 
     /* A supervisor that still waits will not get any further; there is no need for it to wait. */
-    if (r == 0 && attempt_read(folder, &s, NULL) == 0 && s.alive)
-        attempt_signal(&s.supervisor, SIGTERM);
+    if (r == 0 && attempt_dir_read(folder, &s, NULL) == 0 && s.alive)
+        attempt_dir_signal(&s.supervisor, SIGTERM);
     return r;
 }
 
-const char *attempt_state_name(enum attempt_state state)
+const char *attempt_dir_state_name(enum attempt_dir_state state)
 {
-    static const char *const names[] = {
-        [ATTEMPT_WAITING] = "waiting", [ATTEMPT_FENCED] = "fenced",   [ATTEMPT_RUNNING] = "running",
-        [ATTEMPT_ENDED] = "ended",     [ATTEMPT_REFUSED] = "refused", [ATTEMPT_LOST] = "lost"};
+    static const char *const names[] = {[ATTEMPT_DIR_WAITING] = "waiting", [ATTEMPT_DIR_FENCED] = "fenced",
+                                        [ATTEMPT_DIR_RUNNING] = "running", [ATTEMPT_DIR_ENDED] = "ended",
+                                        [ATTEMPT_DIR_REFUSED] = "refused", [ATTEMPT_DIR_LOST] = "lost"};
 
     return names[state];
 }

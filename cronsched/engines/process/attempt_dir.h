@@ -40,90 +40,91 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define ATTEMPT_NAME_MAX 128
-#define ATTEMPT_BOOT_MAX 40
-#define ATTEMPT_HOST_MAX 17 /* 16 hex digits */
-#define ATTEMPT_TEXT_MAX 512
-#define ATTEMPT_FILE_MAX 4096
+#define ATTEMPT_DIR_NAME_MAX    128
+#define ATTEMPT_DIR_BOOT_ID_MAX 40
+#define ATTEMPT_DIR_HOST_MAX    17 /* 16 hex digits */
+#define ATTEMPT_DIR_TEXT_MAX    512
+#define ATTEMPT_DIR_FILE_MAX    4096
 
-struct attempt_process {
+struct attempt_dir_process {
     pid_t pid;      /* 0: none */
     uint64_t ticks; /* its start time, field 22 of /proc/PID/stat */
 };
 
 /* Whose folder it is. */
-struct attempt_identity {
+struct attempt_dir_identity {
     char cluster[64], run[RUN_ID_MAX];
     int attempt, try;
     int64_t epoch;
 };
 
-enum attempt_state {
-    ATTEMPT_WAITING, /* no mark yet; `alive` says whether a supervisor waits */
-    ATTEMPT_FENCED,  /* it never ran and never will */
-    ATTEMPT_RUNNING, /* started, no end, and its supervisor lives, or the command that lost its supervisor */
-    ATTEMPT_ENDED,
-    ATTEMPT_REFUSED, /* marked as started, but the command could not be executed */
-    ATTEMPT_LOST     /* started, no end, nobody lives */
+enum attempt_dir_state {
+    ATTEMPT_DIR_WAITING, /* no mark yet; `alive` says whether a supervisor waits */
+    ATTEMPT_DIR_FENCED,  /* it never ran and never will */
+    ATTEMPT_DIR_RUNNING, /* started, no end, and its supervisor lives, or the command that lost its supervisor */
+    ATTEMPT_DIR_ENDED,
+    ATTEMPT_DIR_REFUSED, /* marked as started, but the command could not be executed */
+    ATTEMPT_DIR_LOST     /* started, no end, nobody lives */
 };
 
-struct attempt_end {
+struct attempt_dir_end {
     int64_t started_ms, ended_ms;
     bool refused;
     int exit_code;     /* 128 + signal for a signal */
     const char *cause; /* "exit", "signal", "engine" */
-    char text[ATTEMPT_TEXT_MAX];
+    char text[ATTEMPT_DIR_TEXT_MAX];
 };
 
-struct attempt_status {
-    enum attempt_state state;
+struct attempt_dir_status {
+    enum attempt_dir_state state;
     bool alive; /* somebody holds the lock */
     bool identified;
-    struct attempt_identity identity; /* when identified */
-    char boot[ATTEMPT_BOOT_MAX];      /* it was made in; "": not known */
-    bool same_boot;                   /* that is this one; else no pid is told */
-    struct attempt_process supervisor, command;
-    int64_t started_ms;     /* 0: not known */
-    int64_t changed_ms;     /* the folder: when the last of these files appeared */
-    struct attempt_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
+    struct attempt_dir_identity identity;  /* when identified */
+    char boot_id[ATTEMPT_DIR_BOOT_ID_MAX]; /* it was made in; "": not known */
+    bool same_boot;                        /* that is this one; else no pid is told */
+    struct attempt_dir_process supervisor, command;
+    int64_t started_ms;         /* 0: not known */
+    int64_t changed_ms;         /* the folder: when the last of these files appeared */
+    struct attempt_dir_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
 };
 
 /* The kernel's boot id; the host id of a data folder: made once, in attempts/.host, it says which folder an
  * id means. */
-int attempt_boot_id(char ret[ATTEMPT_BOOT_MAX], struct error *error);
-int attempts_open(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_HOST_MAX], struct error *error);
+int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error);
+int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
+                     struct error *error);
 
-bool attempt_name_valid(const char *name); /* letters, digits, '-'; no dot */
+bool attempt_dir_name_valid(const char *name); /* letters, digits, '-'; no dot */
 
 /* Makes the folder and locks it; *ret_folder is to be closed, the supervisor has its own copy. ERR_CONFLICT:
  * it is there already. */
-int attempt_create(int root, const char *name, int *ret_folder, struct error *error);
-int attempt_open(int root, const char *name, int *ret_folder, struct error *error); /* ERR_NOT_FOUND */
+int attempt_dir_create(int root, const char *name, int *ret_folder, struct error *error);
+int attempt_dir_open(int root, const char *name, int *ret_folder, struct error *error); /* ERR_NOT_FOUND */
 
 /* The supervisor's. */
-int attempt_write_ready(int folder, const struct attempt_identity *identity, struct error *error);
+int attempt_dir_write_ready(int folder, const struct attempt_dir_identity *identity, struct error *error);
 /* Puts the mark and syncs. ERR_CONFLICT: fenced. ERR_NOT_FOUND: the folder is gone. */
-int attempt_mark_started(int folder, struct error *error);
-int attempt_write_command(int folder, pid_t pid, struct error *error);
-int attempt_write_end(int folder, const struct attempt_end *end, struct error *error);
+int attempt_dir_mark_started(int folder, struct error *error);
+int attempt_dir_write_command(int folder, pid_t pid, struct error *error);
+int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error);
 
 /* The server's. 0: nobody can start it any more, now on disk; or it was fenced before. ERR_CONFLICT: it was
  * started. */
-int attempt_fence(int folder, const char *why, struct error *error);
-int attempt_read(int folder, struct attempt_status *ret, struct error *error);
+int attempt_dir_fence(int folder, const char *why, struct error *error);
+int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *error);
 /* Fences, and sends a supervisor that waits away. */
-int attempt_abolish(int folder, const char *why, struct error *error);
+int attempt_dir_abolish(int folder, const char *why, struct error *error);
 /* Renames it away, then removes it. It must have its mark. Nothing there is fine; ERR_BUSY: try later. */
-int attempt_remove(int root, const char *name, struct error *error);
+int attempt_dir_remove(int root, const char *name, struct error *error);
 /* The entries of a folder, whose descriptor stays as it is; NULL: errno tells why. For closedir. */
-DIR *attempt_dir(int folder);
+DIR *attempt_dir_entries(int folder);
 /* Removes what a crash left of removals. */
-void attempts_clean(int root);
+void attempt_dir_clean(int root);
 
-const char *attempt_state_name(enum attempt_state state);
+const char *attempt_dir_state_name(enum attempt_dir_state state);
 
 /* A pidfd of that very process: 0, or ERR_NOT_FOUND when it is gone. */
-int attempt_pidfd(const struct attempt_process *process, int *ret_pidfd, struct error *error);
+int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd, struct error *error);
 /* By its pidfd. ERR_NOT_FOUND: gone. */
-int attempt_signal(const struct attempt_process *process, int signal);
-int attempt_process_self(struct attempt_process *ret, struct error *error);
+int attempt_dir_signal(const struct attempt_dir_process *process, int signal);
+int attempt_dir_process_self(struct attempt_dir_process *ret, struct error *error);

@@ -27,7 +27,7 @@ static struct process_engine *of(const struct engine *engine)
     return (struct process_engine *)(void *)engine; /* its first member */
 }
 
-const char *engine_process_host(const struct engine *engine)
+const char *process_engine_host(const struct engine *engine)
 {
     return of(engine)->host_id;
 }
@@ -40,12 +40,12 @@ static void fence_run(struct process_call *call)
     int root = call->engine->root, folder = -1;
 
     FAULT_POINT("process-fence", call->name);
-    call->result = attempt_open(root, call->name, &folder, &call->error);
+    call->result = attempt_dir_open(root, call->name, &folder, &call->error);
     if (call->result < 0)
         return;
-    call->result =
-        attempt_abolish(folder, "fenced: no start was found, and none is possible any more", &call->error);
-    if (call->result == ERR_CONFLICT && attempt_read(folder, &call->status, &call->error) < 0)
+    call->result = attempt_dir_abolish(folder, "fenced: no start was found, and none is possible any more",
+                                       &call->error);
+    if (call->result == ERR_CONFLICT && attempt_dir_read(folder, &call->status, &call->error) < 0)
         call->result = ERR_IO;
     close(folder);
 }
@@ -78,14 +78,14 @@ static void stop_run(struct process_call *call)
 {
     int folder = -1;
 
-    call->result = attempt_open(call->engine->root, call->name, &folder, &call->error);
+    call->result = attempt_dir_open(call->engine->root, call->name, &folder, &call->error);
     if (call->result < 0)
         return;
-    call->result = attempt_read(folder, &call->status, &call->error);
+    call->result = attempt_dir_read(folder, &call->status, &call->error);
     close(folder);
-    if (call->result == 0 && call->status.state == ATTEMPT_RUNNING &&
-        attempt_signal(&call->status.supervisor, SIGTERM) == ERR_NOT_FOUND)
-        attempt_signal(&call->status.command, SIGKILL);
+    if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING &&
+        attempt_dir_signal(&call->status.supervisor, SIGTERM) == ERR_NOT_FOUND)
+        attempt_dir_signal(&call->status.command, SIGKILL);
     FAULT_POINT("process-stopped", call->name);
 }
 
@@ -94,14 +94,14 @@ static void discard_run(struct process_call *call)
     int root = call->engine->root, folder = -1;
 
     FAULT_POINT("process-discard", call->name);
-    call->result = attempt_open(root, call->name, &folder, &call->error);
+    call->result = attempt_dir_open(root, call->name, &folder, &call->error);
     if (call->result < 0)
         return;
-    call->result = attempt_abolish(folder, "discarded: revoked before it was released", &call->error);
+    call->result = attempt_dir_abolish(folder, "discarded: revoked before it was released", &call->error);
     close(folder);
     FAULT_POINT("process-discard-fenced", call->name);
     if (call->result == 0)
-        call->result = attempt_remove(root, call->name, &call->error);
+        call->result = attempt_dir_remove(root, call->name, &call->error);
 }
 
 /* A DISCARD that finds a start leaves it alone; WATCH and the sweep have to do with it. */
@@ -109,8 +109,10 @@ static void simple_done(struct process_call *call)
 {
     bool fine = call->result == 0 || call->result == ERR_NOT_FOUND || call->result == ERR_CONFLICT;
 
-    process_answer_text(call->engine, call->ticket, fine ? ENGINE_DONE : ENGINE_UNREACHABLE, -1,
-                        fine ? NULL : call->error.text);
+    if (fine)
+        process_answer_text(call->engine, call->ticket, ENGINE_DONE, -1, NULL);
+    else
+        process_answer_text(call->engine, call->ticket, ENGINE_UNREACHABLE, -1, call->error.text);
 }
 
 /* --- submit --- */
@@ -152,32 +154,31 @@ static void submit_release(struct process_engine *e, const struct engine_request
 static void submit_work(struct process_engine *e, enum engine_op op, const struct engine_request *r,
                         const char *name)
 {
-    static const struct process_call_ops fence = {fence_run, fence_done}, stop = {stop_run, simple_done},
-                                         discard = {discard_run, simple_done};
+    static const struct process_call_ops table[] = {
+        [ENGINE_FENCE] = {fence_run, fence_done},
+        [ENGINE_STOP] = {stop_run, simple_done},
+        [ENGINE_DISCARD] = {discard_run, simple_done},
+    };
     struct process_call *call;
 
     if (op == ENGINE_DISCARD)
         process_armed_drop(process_armed_find(e, name));
-    call = process_call_new(e,
-                            op == ENGINE_FENCE  ? &fence
-                            : op == ENGINE_STOP ? &stop
-                                                : &discard,
-                            r->ticket, name);
+    call = process_call_new(e, &table[op], r->ticket, name);
     call->may_have_run = r->may_have_run;
     process_call_queue(call);
 }
 
 /* 0; ERR_INVALID: no id of this engine; ERR_NOT_FOUND: of another data folder. */
-static int parse_id(const struct process_engine *e, const char *id, char ret_name[ATTEMPT_NAME_MAX])
+static int parse_id(const struct process_engine *e, const char *id, char ret_name[ATTEMPT_DIR_NAME_MAX])
 {
     const char *at = id ? strrchr(id, '@') : NULL;
-    char name[ATTEMPT_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX];
 
     if (!at || (size_t)(at - id) >= sizeof(name))
         return ERR_INVALID;
     memcpy(name, id, (size_t)(at - id));
     name[at - id] = '\0';
-    if (!attempt_name_valid(name))
+    if (!attempt_dir_name_valid(name))
         return ERR_INVALID;
     memcpy(ret_name, name, sizeof(name));
     return strcmp(at + 1, e->host_id) == 0 ? 0 : ERR_NOT_FOUND;
@@ -186,12 +187,12 @@ static int parse_id(const struct process_engine *e, const char *id, char ret_nam
 static void submit(struct engine *engine, enum engine_op op, const struct engine_request *r)
 {
     struct process_engine *e = of(engine);
-    char name[ATTEMPT_NAME_MAX] = "";
+    char name[ATTEMPT_DIR_NAME_MAX] = "";
     int result;
 
     assert(!e->closing && r->job);
     if (op == ENGINE_PREPARE) {
-        assert(attempt_name_valid(r->name));
+        assert(attempt_dir_name_valid(r->name));
         submit_prepare(e, r);
         return;
     }
@@ -199,7 +200,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     if (result == ERR_INVALID && op == ENGINE_DISCARD)
         process_answer_later(e, r->ticket, ENGINE_DONE, name, NULL);
     else if (result == ERR_INVALID && op != ENGINE_STOP)
-        process_answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "this is no id of the process engine");
+        process_answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "this is not an id of the process engine");
     else if (result < 0)
         process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name,
                              "the attempt belongs to another machine's data folder");
@@ -215,7 +216,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
 
 static int check(const struct engine *engine, const struct job *job, struct error *error)
 {
-    return engine_process_check(job, error);
+    return process_engine_check(job, error);
 }
 
 static void free_all(struct list *list)
@@ -284,7 +285,7 @@ static void close_engine(struct engine *engine, void (*done)(void *arg), void *a
     uv_close((uv_handle_t *)&e->sweep_timer, process_handle_closed);
 }
 
-static void set_options(struct process_engine *e, const struct engine_process_options *o)
+static void set_options(struct process_engine *e, const struct process_engine_options *o)
 {
     e->name = alloc_text(o->name);
     e->data_dir = realpath(o->data_dir, NULL); /* supervisors have a working folder of their own */
@@ -306,7 +307,7 @@ static void start_timer(struct process_engine *e, uv_timer_t *timer)
     process_held(e);
 }
 
-int engine_process_new(struct engine **ret, uv_loop_t *loop, const struct engine_process_options *options,
+int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct process_engine_options *options,
                        struct engine_host *host, struct error *error)
 {
     static const struct engine_ops ops = {
@@ -324,8 +325,8 @@ int engine_process_new(struct engine **ret, uv_loop_t *loop, const struct engine
     list_init(&e->later);
     list_init(&e->armed);
     list_init(&e->watches);
-    if ((r = attempt_boot_id(e->boot, error)) < 0 ||
-        (r = attempts_open(e->data_dir, &e->root, e->host_id, error)) < 0 ||
+    if ((r = attempt_dir_boot_id(e->boot_id, error)) < 0 ||
+        (r = attempt_dir_root(e->data_dir, &e->root, e->host_id, error)) < 0 ||
         (r = spawner_init(&e->spawner, e->program)) < 0) {
         if (e->root >= 0)
             close(e->root);

@@ -31,7 +31,7 @@
 #define PROCESS_RETENTION_MS      60000
 #define PROCESS_SWEEP_MS          15000
 
-struct engine_process_options {
+struct process_engine_options {
     const char *name;
     const char *data_dir;
     const char *program;            /* runs supervisors as `program __supervise`; NULL: /proc/self/exe */
@@ -42,11 +42,11 @@ struct engine_process_options {
 
 /* Makes data_dir/attempts; data_dir has to be there. Blocks for a moment: for the time before the loop runs.
  */
-int engine_process_new(struct engine **ret, uv_loop_t *loop, const struct engine_process_options *options,
+int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct process_engine_options *options,
                        struct engine_host *host, struct error *error);
 
 /* The number of its data folder, by which ids name it. */
-const char *engine_process_host(const struct engine *engine);
+const char *process_engine_host(const struct engine *engine);
 
 /* What ops->check does; for the validation of job files without an engine. */
-int engine_process_check(const struct job *job, struct error *error);
+int process_engine_check(const struct job *job, struct error *error);

@@ -36,7 +36,7 @@ struct process_armed {
     struct list link;
     enum armed_state state;
     uint64_t ticket; /* of the PREPARE, then of the RELEASE */
-    char name[ATTEMPT_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX];
     int socket;
     uv_poll_t poll;
     uv_timer_t deadline;
@@ -88,6 +88,11 @@ static char **command_of(const struct job *job)
     return argv;
 }
 
+static const char *text_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 static int write_spec(struct process_call *call, int *ret_fd, struct error *error)
 {
     static char *nothing[] = {NULL};
@@ -105,8 +110,8 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
     struct environment env;
     char log[LOGS_PATH_MAX];
     struct supervise_spec spec = {.identity = call->identity,
-                                  .user = job->user ? job->user : "",
-                                  .working_dir = job->working_dir ? job->working_dir : "",
+                                  .user = text_or_empty(job->user),
+                                  .working_dir = text_or_empty(job->working_dir),
                                   .log_path = log,
                                   .log_cap_bytes = job->keep_logs_bytes,
                                   .stop_grace_ms = job->stop_grace_ms};
@@ -128,20 +133,20 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
 static int make_folder(struct process_call *call, int *ret, struct error *error)
 {
     int root = call->engine->root, folder = -1;
-    int r = attempt_create(root, call->name, ret, error);
+    int r = attempt_dir_create(root, call->name, ret, error);
 
     if (r != ERR_CONFLICT)
         return r;
-    r = attempt_open(root, call->name, &folder, error);
+    r = attempt_dir_open(root, call->name, &folder, error);
     if (r == ERR_NOT_FOUND) /* swept just now */
-        return error_set(error, ERR_IO, "the attempt's folder is on its way out");
+        return error_set(error, ERR_IO, "the attempt's folder is being removed");
     if (r < 0)
         return r;
-    r = attempt_abolish(folder, "left over from a preparation that failed", error);
+    r = attempt_dir_abolish(folder, "left over from a preparation that failed", error);
     close(folder);
     if (r == 0)
-        r = attempt_remove(root, call->name, error);
-    return r == 0 ? attempt_create(root, call->name, ret, error) : r;
+        r = attempt_dir_remove(root, call->name, error);
+    return r == 0 ? attempt_dir_create(root, call->name, ret, error) : r;
 }
 
 /* Hands everything to the spawner; *ret is our end of the socket. */
@@ -173,7 +178,7 @@ static void prepare_run(struct process_call *call)
 
     FAULT_POINT("process-prepare", call->name);
     call->event = ENGINE_PREPARED;
-    call->result = engine_process_check(call->job, &call->error);
+    call->result = process_engine_check(call->job, &call->error);
     if (call->result == 0)
         call->result = write_spec(call, &spec, &call->error);
     if (call->result < 0) {
@@ -240,7 +245,7 @@ bool process_armed_waits(const struct process_armed *a)
 static void prepared(struct process_engine *e, uint64_t ticket, const char *name)
 {
     char id[PROCESS_ID_MAX];
-    struct engine_answer answer = {.ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot = e->boot};
+    struct engine_answer answer = {.ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot = e->boot_id};
 
     process_id(e, name, id);
     FAULT_POINT("process-prepared", name);
@@ -301,7 +306,7 @@ static void on_message(struct process_armed *a, const char *text)
 
         conclude(a, ENGINE_REFUSED, exit_code, 0, rest + (*rest == ' '));
     } else {
-        on_end(a, strncmp(text, "failed ", 7) == 0 ? text + 7 : "the supervisor made no sense");
+        on_end(a, strncmp(text, "failed ", 7) == 0 ? text + 7 : "the supervisor sent an invalid message");
     }
 }
 

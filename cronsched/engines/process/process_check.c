@@ -76,7 +76,7 @@ static bool has_relative_folder(const struct job *job)
     return job->working_dir && job->working_dir[0] != '/';
 }
 
-int engine_process_check(const struct job *job, struct error *error)
+int process_engine_check(const struct job *job, struct error *error)
 {
     static const struct {
         bool (*applies)(const struct job *job);

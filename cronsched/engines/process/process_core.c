@@ -26,23 +26,26 @@ void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_
 }
 
 /* What a folder that has its mark means, to FENCE and to WATCH. */
-void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_status *s)
+void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_dir_status *s)
 {
     static const enum engine_event events[] = {
-        [ATTEMPT_FENCED] = ENGINE_NEVER_RAN, [ATTEMPT_RUNNING] = ENGINE_STARTED,
-        [ATTEMPT_ENDED] = ENGINE_ENDED,      [ATTEMPT_REFUSED] = ENGINE_REFUSED,
-        [ATTEMPT_LOST] = ENGINE_UNKNOWN,
+        [ATTEMPT_DIR_FENCED] = ENGINE_NEVER_RAN, [ATTEMPT_DIR_RUNNING] = ENGINE_STARTED,
+        [ATTEMPT_DIR_ENDED] = ENGINE_ENDED,      [ATTEMPT_DIR_REFUSED] = ENGINE_REFUSED,
+        [ATTEMPT_DIR_LOST] = ENGINE_UNKNOWN,
     };
-    bool ended = s->state == ATTEMPT_ENDED || s->state == ATTEMPT_REFUSED;
+    bool ended = s->state == ATTEMPT_DIR_ENDED || s->state == ATTEMPT_DIR_REFUSED;
     struct engine_answer answer = {.ticket = ticket,
                                    .event = events[s->state],
                                    .started_ms = s->started_ms,
-                                   .at_ms = ended ? s->end.ended_ms : 0,
-                                   .exit_code = ended ? s->end.exit_code : -1,
-                                   .cause = ended ? s->end.cause : NULL,
+                                   .exit_code = -1,
                                    .text = s->end.text[0] ? s->end.text : NULL};
 
-    assert(s->state != ATTEMPT_WAITING);
+    assert(s->state != ATTEMPT_DIR_WAITING);
+    if (ended) {
+        answer.at_ms = s->end.ended_ms;
+        answer.exit_code = s->end.exit_code;
+        answer.cause = s->end.cause;
+    }
     process_answer(e, &answer);
 }
 
@@ -168,7 +171,7 @@ static void answer_prepared(struct process_call *call)
 {
     char id[PROCESS_ID_MAX];
     struct engine_answer answer = {
-        .ticket = call->ticket, .event = ENGINE_PREPARED, .id = id, .boot = call->engine->boot};
+        .ticket = call->ticket, .event = ENGINE_PREPARED, .id = id, .boot = call->engine->boot_id};
 
     process_id(call->engine, call->name, id);
     process_answer(call->engine, &answer);

@@ -23,7 +23,7 @@
 #define PROCESS_POLL_MS       500    /* a watch that cannot follow a pidfd looks again */
 #define PROCESS_RETRY_MS      5000   /* a watch that could not read looks again */
 #define PROCESS_ORPHAN_MS     600000 /* a folder that nobody got ready in is swept after */
-#define PROCESS_ID_MAX        (ATTEMPT_NAME_MAX + ATTEMPT_HOST_MAX + 1)
+#define PROCESS_ID_MAX        (ATTEMPT_DIR_NAME_MAX + ATTEMPT_DIR_HOST_MAX + 1)
 
 struct process_engine {
     struct engine engine; /* first */
@@ -34,7 +34,7 @@ struct process_engine {
     int64_t retention_ms, sweep_ms;
 
     int root; /* the folder of attempts */
-    char host_id[ATTEMPT_HOST_MAX], boot[ATTEMPT_BOOT_MAX];
+    char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
     struct spawner spawner;
 
     uint64_t reign;
@@ -69,11 +69,11 @@ struct process_call {
     struct list link;
     uv_work_t work;
     uint64_t reign, ticket;
-    char name[ATTEMPT_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX];
     bool may_have_run;
     struct process_watch *watch; /* of a watch's look; the watch knows it, too */
 
-    struct attempt_identity identity; /* PREPARE, with what follows */
+    struct attempt_dir_identity identity; /* PREPARE, with what follows */
     struct job *job;
     json_t *params;
     char *cause;
@@ -84,7 +84,7 @@ struct process_call {
 
     int result; /* what the pool found; of error.h */
     struct error error;
-    struct attempt_status status;
+    struct attempt_dir_status status;
     int fd; /* PREPARE: our end of the socket; a watch: pidfd; -1: none */
 };
 
@@ -92,7 +92,8 @@ struct process_call {
 void process_answer(struct process_engine *e, const struct engine_answer *answer);
 void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_event event, int exit_code,
                          const char *text);
-void process_answer_status(struct process_engine *e, uint64_t ticket, const struct attempt_status *status);
+void process_answer_status(struct process_engine *e, uint64_t ticket,
+                           const struct attempt_dir_status *status);
 /* An answer that needs no work, at the next turn of the loop: none comes from within submit. */
 void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine_event event,
                           const char *name, const char *text);

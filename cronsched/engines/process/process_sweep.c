@@ -24,9 +24,9 @@
 #define SWEEP_MAX 10000 /* folders of one sweep; the rest is for the next */
 
 struct candidate {
-    char name[ATTEMPT_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX];
     bool identified, remove;
-    struct attempt_identity identity;
+    struct attempt_dir_identity identity;
 };
 
 struct sweep {
@@ -51,7 +51,7 @@ static void sweep_free(struct sweep *s)
 
 /* --- picking, on the pool --- */
 
-static bool is_over(const struct sweep *s, const struct attempt_status *st)
+static bool is_over(const struct sweep *s, const struct attempt_dir_status *st)
 {
     const struct process_engine *e = s->engine;
     int64_t since_ms = st->changed_ms;
@@ -60,16 +60,16 @@ static bool is_over(const struct sweep *s, const struct attempt_status *st)
         return !st->alive && s->now_ms - since_ms > PROCESS_ORPHAN_MS;
     if (strcmp(st->identity.cluster, s->cluster) != 0 || st->identity.epoch > s->epoch)
         return false;
-    if (st->state == ATTEMPT_RUNNING)
+    if (st->state == ATTEMPT_DIR_RUNNING)
         return false;
-    if (st->state == ATTEMPT_WAITING && st->alive && st->identity.epoch == s->epoch)
+    if (st->state == ATTEMPT_DIR_WAITING && st->alive && st->identity.epoch == s->epoch)
         return false;
-    if (st->state == ATTEMPT_ENDED || st->state == ATTEMPT_REFUSED)
+    if (st->state == ATTEMPT_DIR_ENDED || st->state == ATTEMPT_DIR_REFUSED)
         since_ms = st->end.ended_ms;
     return s->now_ms - since_ms > e->retention_ms;
 }
 
-static void add(struct sweep *s, const char *name, const struct attempt_status *st)
+static void add(struct sweep *s, const char *name, const struct attempt_dir_status *st)
 {
     struct candidate *c;
 
@@ -86,12 +86,12 @@ static void add(struct sweep *s, const char *name, const struct attempt_status *
 
 static void look_at(struct sweep *s, const char *name)
 {
-    struct attempt_status st;
+    struct attempt_dir_status st;
     int folder = -1;
 
-    if (!attempt_name_valid(name) || attempt_open(s->engine->root, name, &folder, NULL) < 0)
+    if (!attempt_dir_name_valid(name) || attempt_dir_open(s->engine->root, name, &folder, NULL) < 0)
         return;
-    if (attempt_read(folder, &st, NULL) == 0 && is_over(s, &st))
+    if (attempt_dir_read(folder, &st, NULL) == 0 && is_over(s, &st))
         add(s, name, &st);
     close(folder);
 }
@@ -99,12 +99,12 @@ static void look_at(struct sweep *s, const char *name)
 static void pick_run(uv_work_t *work)
 {
     struct sweep *s = work->data;
-    DIR *dir = attempt_dir(s->engine->root);
+    DIR *dir = attempt_dir_entries(s->engine->root);
     struct dirent *entry;
 
     if (!dir)
         return;
-    attempts_clean(s->engine->root);
+    attempt_dir_clean(s->engine->root);
     while (s->count < SWEEP_MAX && !atomic_load(&s->engine->leaving) && (entry = readdir(dir)))
         look_at(s, entry->d_name);
     closedir(dir);
@@ -120,20 +120,20 @@ static void remove_run(uv_work_t *work)
         struct candidate *c = &s->items[i];
         int folder = -1, r;
 
-        if (!c->remove || attempt_open(s->engine->root, c->name, &folder, NULL) < 0)
+        if (!c->remove || attempt_dir_open(s->engine->root, c->name, &folder, NULL) < 0)
             continue;
         /* CONFLICT: it was started, and is over. One that waited and was started meanwhile would be running,
          * but its epoch is over, or its supervisor was gone: look again. */
-        r = attempt_abolish(folder, "swept: nobody needs it any more", NULL);
+        r = attempt_dir_abolish(folder, "swept: nobody needs it any more", NULL);
         if (r == ERR_CONFLICT) {
-            struct attempt_status st;
+            struct attempt_dir_status st;
 
-            r = attempt_read(folder, &st, NULL) == 0 && st.state != ATTEMPT_RUNNING ? 0 : ERR_BUSY;
+            r = attempt_dir_read(folder, &st, NULL) == 0 && st.state != ATTEMPT_DIR_RUNNING ? 0 : ERR_BUSY;
         }
         close(folder);
         FAULT_POINT("process-sweep", c->name);
         if (r == 0)
-            attempt_remove(s->engine->root, c->name, NULL);
+            attempt_dir_remove(s->engine->root, c->name, NULL);
     }
 }
 

@@ -22,7 +22,7 @@ struct process_watch {
     struct process_engine *engine;
     struct list link;
     uint64_t ticket;
-    char name[ATTEMPT_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX];
     bool unreachable;  /* told so */
     struct follow *on; /* NULL: no process is followed */
     uv_timer_t timer;
@@ -118,14 +118,14 @@ static void look_run(struct process_call *call)
     int folder = -1;
 
     FAULT_POINT("process-watch", call->name);
-    call->result = attempt_open(call->engine->root, call->name, &folder, &call->error);
+    call->result = attempt_dir_open(call->engine->root, call->name, &folder, &call->error);
     if (call->result < 0)
         return;
-    call->result = attempt_read(folder, &call->status, &call->error);
+    call->result = attempt_dir_read(folder, &call->status, &call->error);
     close(folder);
-    if (call->result == 0 && call->status.state == ATTEMPT_RUNNING &&
-        attempt_pidfd(&call->status.supervisor, &call->fd, NULL) < 0)
-        attempt_pidfd(&call->status.command, &call->fd, NULL);
+    if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING &&
+        attempt_dir_pidfd(&call->status.supervisor, &call->fd, NULL) < 0)
+        attempt_dir_pidfd(&call->status.command, &call->fd, NULL);
 }
 
 static void conclude(struct process_watch *w, enum engine_event event, const char *text)
@@ -166,19 +166,20 @@ static void cannot_read(struct process_watch *w, struct process_call *call)
 static void look_done(struct process_call *call)
 {
     struct process_watch *w = call->watch;
-    struct attempt_status *s = &call->status;
+    struct attempt_dir_status *s = &call->status;
 
     if (call->result == ERR_NOT_FOUND) {
         conclude(w, ENGINE_UNKNOWN, "its folder is gone, and with it how it ended");
     } else if (call->result < 0) {
         cannot_read(w, call);
-    } else if (s->state == ATTEMPT_RUNNING) {
+    } else if (s->state == ATTEMPT_DIR_RUNNING) {
         runs_on(w, call);
-    } else if (s->state == ATTEMPT_WAITING || s->state == ATTEMPT_FENCED) {
+    } else if (s->state == ATTEMPT_DIR_WAITING || s->state == ATTEMPT_DIR_FENCED) {
         conclude(w, ENGINE_UNKNOWN, "its folder knows of no start");
     } else {
-        if (s->state == ATTEMPT_REFUSED) /* to a watch this is an end like others: cause engine, 126 or 127 */
-            s->state = ATTEMPT_ENDED;
+        if (s->state ==
+            ATTEMPT_DIR_REFUSED) /* to a watch this is an end like others: cause engine, 126 or 127 */
+            s->state = ATTEMPT_DIR_ENDED;
         FAULT_POINT("process-watch-ended", call->name);
         drop(w);
         process_answer_status(call->engine, call->ticket, s);

@@ -211,7 +211,7 @@ static void fork_supervisor(const int fds[REQUEST_FDS])
         close(fds[i]);
 }
 
-int supervise_main(int argc, char **argv)
+int spawner_main(int argc, char **argv)
 {
     int fds[REQUEST_FDS], r;
 

@@ -3,7 +3,7 @@
  * The happy path:
  *   1. read the spec, resolve the user, write and sync `ready`
  *   2. fork the command's process, which waits for "go" on the socket; answer "ready"
- *   3. that process gets "go", puts the mark and syncs it (engines/attempt.h), reports LINKED, becomes
+ *   3. that process gets "go", puts the mark and syncs it (attempt_dir.h), reports LINKED, becomes
  *      the user and executes: its report pipe closes. Answer "started". It was forked ahead so that a
  *      release is a link, an fsync and an exec.
  *   4. copy the output into the log, up to the cap
@@ -200,7 +200,7 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
     be_killable();
     wait_for_go(s->socket);
     FAULT_POINT("supervise-go", s->spec.identity.run);
-    r = attempt_mark_started(s->folder, &error);
+    r = attempt_dir_mark_started(s->folder, &error);
     if (r < 0) {
         report(report_fd, STEP_MARK, r);
         _exit(0);
@@ -244,7 +244,7 @@ static int fork_command(struct supervisor *s, struct error *error)
     fcntl(output[0], F_SETFL, O_NONBLOCK);
     s->output = output[0];
     s->report = reports[0];
-    return attempt_write_command(s->folder, s->command, error);
+    return attempt_dir_write_command(s->folder, s->command, error);
 }
 
 /* --- output --- */
@@ -331,10 +331,10 @@ static void clear_remains(struct supervisor *s)
     }
 }
 
-static void write_end(struct supervisor *s, const struct attempt_end *end)
+static void write_end(struct supervisor *s, const struct attempt_dir_end *end)
 {
     for (int i = 0; i < END_TRIES; i++) {
-        int r = attempt_write_end(s->folder, end, NULL);
+        int r = attempt_dir_write_end(s->folder, end, NULL);
 
         if (r == 0 || r == ERR_NOT_FOUND) /* the folder is gone: nobody wants to know */
             return;
@@ -342,25 +342,32 @@ static void write_end(struct supervisor *s, const struct attempt_end *end)
     }
 }
 
-static void describe_end(struct supervisor *s, const siginfo_t *info, struct attempt_end *ret)
+static void add_text(char *text, size_t size, const char *more)
 {
-    bool exited = info->si_code == CLD_EXITED;
-    char ended[64] = "";
+    size_t n = strlen(text);
 
-    if (!exited)
-        snprintf(ended, sizeof(ended), "signal %d (%s)%s", info->si_status, strsignal(info->si_status),
-                 s->left ? " after stop_grace" : "");
-    *ret = (struct attempt_end){.started_ms = s->started_ms,
-                                .ended_ms = clock_ms(CLOCK_REALTIME),
-                                .exit_code = exited ? info->si_status : 128 + info->si_status,
-                                .cause = exited ? "exit" : "signal"};
-    snprintf(ret->text, sizeof(ret->text), "%s%s%.300s", ended, *ended && s->log_error.code ? "; " : "",
-             s->log_error.code ? s->log_error.text : "");
+    snprintf(text + n, size - n, "%s%.300s", n ? "; " : "", more);
+}
+
+static void describe_end(struct supervisor *s, const siginfo_t *info, struct attempt_dir_end *ret)
+{
+    *ret = (struct attempt_dir_end){.started_ms = s->started_ms,
+                                    .ended_ms = clock_ms(CLOCK_REALTIME),
+                                    .exit_code = info->si_status,
+                                    .cause = "exit"};
+    if (info->si_code != CLD_EXITED) {
+        ret->exit_code = 128 + info->si_status;
+        ret->cause = "signal";
+        snprintf(ret->text, sizeof(ret->text), "signal %d (%s)%s", info->si_status,
+                 strsignal(info->si_status), s->left ? " after stop_grace" : "");
+    }
+    if (s->log_error.code)
+        add_text(ret->text, sizeof(ret->text), s->log_error.text);
 }
 
 static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
 {
-    struct attempt_end end;
+    struct attempt_dir_end end;
 
     describe_end(s, info, &end);
     clear_remains(s);
@@ -375,7 +382,7 @@ static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
 
 /* --- the start --- */
 
-static void refusal(struct supervisor *s, const struct report *r, struct attempt_end *end)
+static void refusal(struct supervisor *s, const struct report *r, struct attempt_dir_end *end)
 {
     const char *command = s->spec.argv[0], *why = strerror(r->code);
     bool missing = r->step == STEP_EXEC && (r->code == ENOENT || r->code == ENOTDIR);
@@ -399,10 +406,10 @@ static void refusal(struct supervisor *s, const struct report *r, struct attempt
 /* Marked, and not executed: the end says so, then the server may know. */
 static _Noreturn void refuse(struct supervisor *s, const struct report *r)
 {
-    struct attempt_end end = {.started_ms = s->started_ms ? s->started_ms : r->at_ms,
-                              .ended_ms = r->at_ms,
-                              .refused = true,
-                              .cause = "engine"};
+    struct attempt_dir_end end = {.started_ms = s->started_ms ? s->started_ms : r->at_ms,
+                                  .ended_ms = r->at_ms,
+                                  .refused = true,
+                                  .cause = "engine"};
 
     if (r->step == STEP_DIED) {
         end.exit_code = 126;
@@ -424,9 +431,9 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
 static _Noreturn void leave(struct supervisor *s)
 {
     const struct report died = {.step = STEP_DIED, .at_ms = clock_ms(CLOCK_REALTIME)};
-    struct attempt_status status;
+    struct attempt_dir_status status;
 
-    if (attempt_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_RUNNING)
+    if (attempt_dir_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_DIR_RUNNING)
         refuse(s, &died);
     exit(0);
 }
@@ -469,7 +476,10 @@ static void stop(struct supervisor *s)
     s->kill_at_ms = clock_ms(CLOCK_MONOTONIC) + s->spec.stop_grace_ms;
     /* Before the exec its signals may still be blocked or its handlers mine; nothing of the user's runs yet.
      */
-    kill(s->executed ? -s->command : s->command, s->executed ? SIGTERM : SIGKILL);
+    if (s->executed)
+        kill(-s->command, SIGTERM);
+    else
+        kill(s->command, SIGKILL);
 }
 
 static void on_signals(struct supervisor *s)
@@ -562,7 +572,7 @@ static int prepare(struct supervisor *s, int spec, struct error *error)
         return s->signals;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     FAULT_POINT("supervise-begin", s->spec.identity.run);
-    if ((r = attempt_write_ready(s->folder, &s->spec.identity, error)) < 0)
+    if ((r = attempt_dir_write_ready(s->folder, &s->spec.identity, error)) < 0)
         return error_set(error, ERR_IO, "cannot write down that the attempt is ready: %s", error_text(r));
     FAULT_POINT("supervise-ready-written", s->spec.identity.run);
     return fork_command(s, error) < 0 ? ERR_IO : 0;

@@ -8,7 +8,7 @@
  * supervisors live on without it, and without the server.
  *
  * A supervisor gets three descriptors: its end of a SOCK_SEQPACKET socket, the locked folder of the attempt
- * (engines/attempt.h, where the rules of starting and fencing are), and a sealed memory file with what to do,
+ * (attempt_dir.h, where the rules of starting and fencing are), and a sealed memory file with what to do,
  * so that secrets of the environment never touch a disk. Messages on the socket, one text each:
  *
  *   supervisor: "ready"              waiting for the go-ahead
@@ -35,7 +35,7 @@
 #define SUPERVISE_MESSAGE_MAX 1024
 
 struct supervise_spec {
-    struct attempt_identity identity;
+    struct attempt_dir_identity identity;
     const char *user;        /* "": as the server */
     const char *working_dir; /* "": / */
     const char *log_path;
@@ -50,7 +50,7 @@ int supervise_spec_read(int fd, struct supervise_spec *ret, char **ret_memory, s
 void supervise_spec_release(struct supervise_spec *spec, char *memory);
 
 /* The verb: what the spawner runs. It returns when the server is gone. */
-int supervise_main(int argc, char **argv);
+int spawner_main(int argc, char **argv);
 
 /* One attempt, from the three descriptors to the end; does not return. */
 _Noreturn void supervise(int socket, int folder, int spec);

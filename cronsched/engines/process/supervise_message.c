@@ -161,7 +161,7 @@ int supervise_spec_read(int fd, struct supervise_spec *ret, char **ret_memory, s
         n += (size_t)r;
     if (r < 0 || !well_formed(memory, n)) {
         free(memory);
-        return error_set(error, ERR_CORRUPT, "what to supervise makes no sense");
+        return error_set(error, ERR_CORRUPT, "the message to the supervisor is invalid");
     }
     if (lists_new(&s, memory, n) < 0) {
         supervise_spec_release(&s, memory);

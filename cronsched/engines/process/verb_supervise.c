@@ -4,7 +4,7 @@
 
 static int run_supervise(const struct verb_call *call)
 {
-    return supervise_main(call->argc, call->argv);
+    return spawner_main(call->argc, call->argv);
 }
 
 const struct verb verb_supervise = {

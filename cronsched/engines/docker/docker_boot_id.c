@@ -26,6 +26,7 @@ static bool read_line(const char *path, char *ret, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, ret, size - 1);
+
     if (fd >= 0)
         close(fd);
     if (n <= 0)
@@ -41,14 +42,16 @@ static bool listener_is_local(const char *unix_socket)
     static const char *const engines[] = {"dockerd", "podman", "systemd", "init"};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred peer = {0};
+
     socklen_t len = sizeof(peer);
     char path[64], name[32] = "";
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool known;
     if (fd < 0)
         return false;
     memcpy(address.sun_path, unix_socket, strlen(unix_socket) + 1); /* its length was checked at the begin */
-    bool known = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-                 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
+    known = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
     close(fd);
     if (!known)
         return false;
@@ -61,31 +64,35 @@ static bool listener_is_local(const char *unix_socket)
     return false;
 }
 
-static void add_kernel(const struct docker *d, char *boot, size_t size)
+static void add_kernel(const struct docker *d, char *boot_id, size_t size)
 {
     char id[64];
+
     if (d->unix_socket && listener_is_local(d->unix_socket) &&
         read_line("/proc/sys/kernel/random/boot_id", id, sizeof(id)))
-        snprintf(boot, size, "kernel=%s", id);
+        snprintf(boot_id, size, "kernel=%s", id);
 }
 
 static void on_bridge(struct docker_task *task, const struct docker_reply *reply)
 {
     struct docker *d = task->docker;
     const char *id = json_string_value(json_object_get(reply->json, "Id"));
-    char boot[DOCKER_BOOT_MAX] = "";
-    add_kernel(d, boot, sizeof(boot));
+    char boot_id[DOCKER_BOOT_ID_MAX] = "";
+
+    add_kernel(d, boot_id, sizeof(boot_id));
     if (!docker_lost(reply) && reply->status == 200 && id && d->daemon_id[0]) {
-        size_t n = strlen(boot);
-        snprintf(boot + n, sizeof(boot) - n, "%sengine=%.64s.%.64s", n ? " " : "", d->daemon_id, id);
+        size_t n = strlen(boot_id);
+
+        snprintf(boot_id + n, sizeof(boot_id) - n, "%sengine=%.64s.%.64s", n ? " " : "", d->daemon_id, id);
     }
     if (d->events) /* known for as long as this stream lives */
-        snprintf(d->boot, sizeof(d->boot), "%s", boot);
-    task->boot_done(task, boot[0] ? boot : NULL);
+        snprintf(d->boot_id, sizeof(d->boot_id), "%s", boot_id);
+    task->boot_id_done(task, boot_id[0] ? boot_id : NULL);
 }
 
-void docker_boot_read(struct docker_task *task, void (*done)(struct docker_task *task, const char *boot))
+void docker_boot_id_read(struct docker_task *task,
+                         void (*done)(struct docker_task *task, const char *boot_id))
 {
-    task->boot_done = done;
+    task->boot_id_done = done;
     docker_send(task, &(struct docker_call){.method = "GET", .path = "/networks/bridge"}, on_bridge);
 }

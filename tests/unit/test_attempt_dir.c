@@ -17,7 +17,7 @@
 #define RACES   200
 #define THREADS 4
 
-static const struct attempt_identity identity = {"cluster-1", "report@20261122T030000Z", 2, 3, 7};
+static const struct attempt_dir_identity identity = {"cluster-1", "report@20261122T030000Z", 2, 3, 7};
 static char dir[64];
 static int root;
 
@@ -28,10 +28,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static int set_up(void **state)
 {
-    char host[ATTEMPT_HOST_MAX];
+    char host[ATTEMPT_DIR_HOST_MAX];
 
     memcpy(dir, "/tmp/cronsched-attempt-XXXXXX", 30);
-    return mkdtemp(dir) && attempts_open(dir, &root, host, NULL) == 0 ? 0 : -1;
+    return mkdtemp(dir) && attempt_dir_root(dir, &root, host, NULL) == 0 ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -44,7 +44,7 @@ static int make(const char *name)
 {
     int folder = -1;
 
-    assert_int_equal(attempt_create(root, name, &folder, NULL), 0);
+    assert_int_equal(attempt_dir_create(root, name, &folder, NULL), 0);
     return folder;
 }
 
@@ -52,21 +52,21 @@ static int make_ready(const char *name)
 {
     int folder = make(name);
 
-    assert_int_equal(attempt_write_ready(folder, &identity, NULL), 0);
+    assert_int_equal(attempt_dir_write_ready(folder, &identity, NULL), 0);
     return folder;
 }
 
-static struct attempt_status status_of(int folder)
+static struct attempt_dir_status status_of(int folder)
 {
-    struct attempt_status s;
+    struct attempt_dir_status s;
 
-    assert_int_equal(attempt_read(folder, &s, NULL), 0);
+    assert_int_equal(attempt_dir_read(folder, &s, NULL), 0);
     return s;
 }
 
-static void assert_state(int folder, enum attempt_state state)
+static void assert_state(int folder, enum attempt_dir_state state)
 {
-    assert_string_equal(attempt_state_name(status_of(folder).state), attempt_state_name(state));
+    assert_string_equal(attempt_dir_state_name(status_of(folder).state), attempt_dir_state_name(state));
 }
 
 static void test_names(void **state)
@@ -82,43 +82,43 @@ static void test_names(void **state)
                  {".host", false},
                  {"a.gone", false},
                  {"a b", false}};
-    char longest[ATTEMPT_NAME_MAX + 1];
+    char longest[ATTEMPT_DIR_NAME_MAX + 1];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        assert_int_equal(attempt_name_valid(cases[i].name), cases[i].valid);
+        assert_int_equal(attempt_dir_name_valid(cases[i].name), cases[i].valid);
     memset(longest, 'a', sizeof(longest));
-    longest[ATTEMPT_NAME_MAX] = '\0';
-    assert_false(attempt_name_valid(longest));
-    longest[ATTEMPT_NAME_MAX - 1] = '\0';
-    assert_true(attempt_name_valid(longest));
+    longest[ATTEMPT_DIR_NAME_MAX] = '\0';
+    assert_false(attempt_dir_name_valid(longest));
+    longest[ATTEMPT_DIR_NAME_MAX - 1] = '\0';
+    assert_true(attempt_dir_name_valid(longest));
 }
 
 static void test_host_id_stays(void **state)
 {
-    char first[ATTEMPT_HOST_MAX], second[ATTEMPT_HOST_MAX];
+    char first[ATTEMPT_DIR_HOST_MAX], second[ATTEMPT_DIR_HOST_MAX];
     int again;
 
-    assert_int_equal(attempts_open(dir, &again, first, NULL), 0);
+    assert_int_equal(attempt_dir_root(dir, &again, first, NULL), 0);
     close(again);
-    assert_int_equal(attempts_open(dir, &again, second, NULL), 0);
+    assert_int_equal(attempt_dir_root(dir, &again, second, NULL), 0);
     close(again);
     assert_int_equal(strlen(first), 16);
     assert_string_equal(first, second);
-    assert_int_equal(attempts_open("/no/such/folder", &again, second, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_root("/no/such/folder", &again, second, NULL), ERR_NOT_FOUND);
 }
 
 static void test_life_of_one_that_runs(void **state)
 {
-    struct attempt_end end = {
+    struct attempt_dir_end end = {
         .started_ms = 5, .ended_ms = 9, .exit_code = 3, .cause = "exit", .text = "b\xf6se"};
     int folder = make("a");
-    struct attempt_status s = status_of(folder);
+    struct attempt_dir_status s = status_of(folder);
 
     assert_false(s.identified);
     assert_true(s.alive); /* we hold the lock */
-    assert_int_equal(attempt_write_ready(folder, &identity, NULL), 0);
+    assert_int_equal(attempt_dir_write_ready(folder, &identity, NULL), 0);
     s = status_of(folder);
-    assert_int_equal(s.state, ATTEMPT_WAITING);
+    assert_int_equal(s.state, ATTEMPT_DIR_WAITING);
     assert_true(s.identified && s.same_boot);
     assert_string_equal(s.identity.run, identity.run);
     assert_string_equal(s.identity.cluster, identity.cluster);
@@ -126,35 +126,35 @@ static void test_life_of_one_that_runs(void **state)
     assert_int_equal(s.identity.try, 3);
     assert_int_equal(s.identity.epoch, 7);
     assert_int_equal(s.supervisor.pid, getpid());
-    assert_int_equal(attempt_mark_started(folder, NULL), 0);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
     s = status_of(folder);
-    assert_int_equal(s.state, ATTEMPT_RUNNING);
+    assert_int_equal(s.state, ATTEMPT_DIR_RUNNING);
     assert_true(s.started_ms > 0);
-    assert_int_equal(attempt_mark_started(folder, NULL), ERR_CONFLICT); /* once */
-    assert_int_equal(attempt_fence(folder, "late", NULL), ERR_CONFLICT);
-    assert_int_equal(attempt_write_end(folder, &end, NULL), 0);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), ERR_CONFLICT); /* once */
+    assert_int_equal(attempt_dir_fence(folder, "late", NULL), ERR_CONFLICT);
+    assert_int_equal(attempt_dir_write_end(folder, &end, NULL), 0);
     s = status_of(folder);
-    assert_int_equal(s.state, ATTEMPT_ENDED);
+    assert_int_equal(s.state, ATTEMPT_DIR_ENDED);
     assert_int_equal(s.started_ms, 5);
     assert_int_equal(s.end.ended_ms, 9);
     assert_int_equal(s.end.exit_code, 3);
     assert_string_equal(s.end.cause, "exit");
     assert_string_equal(s.end.text, "b?se");
-    assert_int_equal(attempt_fence(folder, "late", NULL), ERR_CONFLICT);
+    assert_int_equal(attempt_dir_fence(folder, "late", NULL), ERR_CONFLICT);
     close(folder);
 }
 
 static void test_long_end_is_kept_whole(void **state)
 {
-    struct attempt_end end = {.cause = "signal", .exit_code = 137, .refused = true};
+    struct attempt_dir_end end = {.cause = "signal", .exit_code = 137, .refused = true};
     int folder = make_ready("a");
-    struct attempt_status s;
+    struct attempt_dir_status s;
 
     memset(end.text, 1, sizeof(end.text) - 1); /* six bytes each in JSON: longer than the room taken ahead */
-    assert_int_equal(attempt_mark_started(folder, NULL), 0);
-    assert_int_equal(attempt_write_end(folder, &end, NULL), 0);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
+    assert_int_equal(attempt_dir_write_end(folder, &end, NULL), 0);
     s = status_of(folder);
-    assert_int_equal(s.state, ATTEMPT_REFUSED);
+    assert_int_equal(s.state, ATTEMPT_DIR_REFUSED);
     assert_string_equal(s.end.text, end.text);
     assert_string_equal(s.end.cause, "signal");
     close(folder);
@@ -164,10 +164,10 @@ static void test_fence_first(void **state)
 {
     int folder = make_ready("a");
 
-    assert_int_equal(attempt_fence(folder, "a reason", NULL), 0);
-    assert_int_equal(attempt_mark_started(folder, NULL), ERR_CONFLICT);
-    assert_int_equal(attempt_fence(folder, "another", NULL), 0); /* by somebody else, later */
-    assert_state(folder, ATTEMPT_FENCED);
+    assert_int_equal(attempt_dir_fence(folder, "a reason", NULL), 0);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), ERR_CONFLICT);
+    assert_int_equal(attempt_dir_fence(folder, "another", NULL), 0); /* by somebody else, later */
+    assert_state(folder, ATTEMPT_DIR_FENCED);
     assert_string_equal(status_of(folder).end.text, "a reason");
     close(folder);
 }
@@ -176,9 +176,9 @@ static void test_fence_before_ready(void **state)
 {
     int folder = make("a");
 
-    assert_int_equal(attempt_fence(folder, "early", NULL), 0);
-    assert_int_equal(attempt_write_ready(folder, &identity, NULL), 0);
-    assert_int_equal(attempt_mark_started(folder, NULL), ERR_CONFLICT);
+    assert_int_equal(attempt_dir_fence(folder, "early", NULL), 0);
+    assert_int_equal(attempt_dir_write_ready(folder, &identity, NULL), 0);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), ERR_CONFLICT);
     close(folder);
 }
 
@@ -186,11 +186,11 @@ static void test_nobody_lives(void **state)
 {
     int folder = make_ready("a"), look = -1;
 
-    assert_int_equal(attempt_mark_started(folder, NULL), 0);
-    assert_int_equal(attempt_open(root, "a", &look, NULL), 0);
-    assert_state(look, ATTEMPT_RUNNING);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
+    assert_int_equal(attempt_dir_open(root, "a", &look, NULL), 0);
+    assert_state(look, ATTEMPT_DIR_RUNNING);
     close(folder); /* and with it the lock */
-    assert_state(look, ATTEMPT_LOST);
+    assert_state(look, ATTEMPT_DIR_LOST);
     assert_non_null(strstr(status_of(look).end.text, "without writing down"));
     close(look);
 }
@@ -200,29 +200,29 @@ static void test_end_without_its_name(void **state)
 {
     static const struct {
         const char *text;
-        enum attempt_state state;
+        enum attempt_dir_state state;
     } cases[] = {
         {"{\"started\":5,\"ended\":9,\"refused\":false,\"exit_code\":3,\"cause\":\"exit\",\"text\":\"\"}   ",
-         ATTEMPT_ENDED},
+         ATTEMPT_DIR_ENDED},
         {"{\"started\":5,\"ended\":9,\"refused\":false,\"exit_code\":3,\"cause\":\"exit\",\"text\":\"\"   ",
-         ATTEMPT_LOST},
-        {"          ", ATTEMPT_LOST},
+         ATTEMPT_DIR_LOST},
+        {"          ", ATTEMPT_DIR_LOST},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         int folder = make_ready("a"), look = -1, fd;
 
-        assert_int_equal(attempt_mark_started(folder, NULL), 0);
+        assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
         fd = openat(folder, "end.new", O_WRONLY | O_TRUNC);
         assert_int_equal(write(fd, cases[i].text, strlen(cases[i].text)), strlen(cases[i].text));
         close(fd);
-        assert_int_equal(attempt_open(root, "a", &look, NULL), 0);
-        assert_state(look, ATTEMPT_RUNNING); /* while somebody lives it is not looked at */
+        assert_int_equal(attempt_dir_open(root, "a", &look, NULL), 0);
+        assert_state(look, ATTEMPT_DIR_RUNNING); /* while somebody lives it is not looked at */
         close(folder);
         assert_state(look, cases[i].state);
-        assert_int_equal(status_of(look).end.exit_code, cases[i].state == ATTEMPT_ENDED ? 3 : 0);
+        assert_int_equal(status_of(look).end.exit_code, cases[i].state == ATTEMPT_DIR_ENDED ? 3 : 0);
         close(look);
-        assert_int_equal(attempt_remove(root, "a", NULL), 0);
+        assert_int_equal(attempt_dir_remove(root, "a", NULL), 0);
     }
 }
 
@@ -230,28 +230,28 @@ static void test_command_that_lost_its_supervisor_lives(void **state)
 {
     int folder = make_ready("a"), look = -1;
 
-    assert_int_equal(attempt_mark_started(folder, NULL), 0);
-    assert_int_equal(attempt_write_command(folder, getpid(), NULL), 0); /* lives, to be sure */
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
+    assert_int_equal(attempt_dir_write_command(folder, getpid(), NULL), 0); /* lives, to be sure */
     close(folder);
-    assert_int_equal(attempt_open(root, "a", &look, NULL), 0);
-    assert_state(look, ATTEMPT_RUNNING);
+    assert_int_equal(attempt_dir_open(root, "a", &look, NULL), 0);
+    assert_state(look, ATTEMPT_DIR_RUNNING);
     assert_int_equal(status_of(look).command.pid, getpid());
     close(look);
 }
 
 static void test_pid_of_another_process_is_not_believed(void **state)
 {
-    struct attempt_process self = {0};
+    struct attempt_dir_process self = {0};
     int pidfd = -1;
 
-    assert_int_equal(attempt_process_self(&self, NULL), 0);
-    assert_int_equal(attempt_pidfd(&self, &pidfd, NULL), 0);
+    assert_int_equal(attempt_dir_process_self(&self, NULL), 0);
+    assert_int_equal(attempt_dir_pidfd(&self, &pidfd, NULL), 0);
     close(pidfd);
     self.ticks++;
-    assert_int_equal(attempt_pidfd(&self, &pidfd, NULL), ERR_NOT_FOUND);
-    assert_int_equal(attempt_signal(&self, 9), ERR_NOT_FOUND); /* or this test would be over */
+    assert_int_equal(attempt_dir_pidfd(&self, &pidfd, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_signal(&self, 9), ERR_NOT_FOUND); /* or this test would be over */
     self.pid = 0;
-    assert_int_equal(attempt_pidfd(&self, &pidfd, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_pidfd(&self, &pidfd, NULL), ERR_NOT_FOUND);
 }
 
 static void test_broken_files_are_no_proof(void **state)
@@ -261,15 +261,15 @@ static void test_broken_files_are_no_proof(void **state)
     for (size_t i = 0; i < sizeof(garbage) / sizeof(*garbage); i++) {
         int folder = make_ready("a"), fd;
 
-        assert_int_equal(attempt_mark_started(folder, NULL), 0);
+        assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
         fd = openat(folder, "start", O_WRONLY | O_TRUNC);
         assert_true(fd >= 0);
         assert_int_equal(write(fd, garbage[i], strlen(garbage[i])), strlen(garbage[i]));
         close(fd);
-        assert_int_equal(attempt_fence(folder, "x", NULL), ERR_CONFLICT);
-        assert_state(folder, ATTEMPT_RUNNING);
+        assert_int_equal(attempt_dir_fence(folder, "x", NULL), ERR_CONFLICT);
+        assert_state(folder, ATTEMPT_DIR_RUNNING);
         close(folder);
-        assert_int_equal(attempt_remove(root, "a", NULL), 0);
+        assert_int_equal(attempt_dir_remove(root, "a", NULL), 0);
     }
 }
 
@@ -278,25 +278,25 @@ static void test_removal(void **state)
     struct stat st;
     int folder = make_ready("a"), again = -1;
 
-    assert_int_equal(attempt_create(root, "a", &again, NULL), ERR_CONFLICT);
-    assert_int_equal(attempt_fence(folder, "x", NULL), 0);
-    assert_int_equal(attempt_remove(root, "a", NULL),
+    assert_int_equal(attempt_dir_create(root, "a", &again, NULL), ERR_CONFLICT);
+    assert_int_equal(attempt_dir_fence(folder, "x", NULL), 0);
+    assert_int_equal(attempt_dir_remove(root, "a", NULL),
                      0); /* though it is locked: it is ready, and has its mark */
-    assert_int_equal(attempt_open(root, "a", &again, NULL), ERR_NOT_FOUND);
-    assert_int_equal(attempt_remove(root, "a", NULL), 0);
+    assert_int_equal(attempt_dir_open(root, "a", &again, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_remove(root, "a", NULL), 0);
     /* Its supervisor still has the folder open. */
-    assert_int_equal(attempt_mark_started(folder, NULL), ERR_NOT_FOUND);
-    assert_int_equal(attempt_write_ready(folder, &identity, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), ERR_NOT_FOUND);
+    assert_int_equal(attempt_dir_write_ready(folder, &identity, NULL), ERR_NOT_FOUND);
     close(folder);
 
     folder = make("b"); /* locked and not ready: somebody is at it */
-    assert_int_equal(attempt_fence(folder, "x", NULL), 0);
-    assert_int_equal(attempt_remove(root, "b", NULL), ERR_BUSY);
+    assert_int_equal(attempt_dir_fence(folder, "x", NULL), 0);
+    assert_int_equal(attempt_dir_remove(root, "b", NULL), ERR_BUSY);
     close(folder);
-    assert_int_equal(attempt_remove(root, "b", NULL), 0);
+    assert_int_equal(attempt_dir_remove(root, "b", NULL), 0);
 
     assert_int_equal(mkdirat(root, "c.gone", 0700), 0); /* of a removal that was cut short */
-    attempts_clean(root);
+    attempt_dir_clean(root);
     assert_int_equal(fstatat(root, "c.gone", &st, 0), -1);
     assert_int_equal(fstatat(root, ".host", &st, 0), 0);
 }
@@ -315,8 +315,9 @@ static void *race(void *arg)
 
     pthread_barrier_wait(r->barrier);
     if (r->starts && r->late) /* a fence writes and syncs a file first */
-        attempt_write_ready(r->folder, &identity, NULL);
-    r->result = r->starts ? attempt_mark_started(r->folder, NULL) : attempt_fence(r->folder, "race", NULL);
+        attempt_dir_write_ready(r->folder, &identity, NULL);
+    r->result = r->starts ? attempt_dir_mark_started(r->folder, NULL)
+                          : attempt_dir_fence(r->folder, "race", NULL);
     return NULL;
 }
 
@@ -344,7 +345,7 @@ static void test_start_and_fences_race(void **state)
                 assert_int_equal(racers[t].result, racers[i % THREADS].result == 0 ? ERR_CONFLICT : 0);
         pthread_barrier_destroy(&barrier);
         close(folder);
-        assert_int_equal(attempt_remove(root, "a", NULL), 0);
+        assert_int_equal(attempt_dir_remove(root, "a", NULL), 0);
     }
     print_message("# the start won %d of %d\n", started, RACES);
 }
