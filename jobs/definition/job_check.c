@@ -15,17 +15,6 @@ struct trial {
     const char *except[SCHEDULE_EXCEPT_MAX];
 };
 
-const struct yaml_node *job_item_node(const struct job_reader *reader, enum job_key_id id, const char *text)
-{
-    const struct yaml_node *place = reader->places[id];
-
-    if (place && place->kind == YAML_LIST)
-        for (size_t i = 0; i < place->count; i++)
-            if (place->items[i]->text && strcmp(place->items[i]->text, text) == 0)
-                return place->items[i];
-    return place;
-}
-
 static void report_at(struct trial *trial, enum job_key_id id, const char *text, size_t column,
                       const struct error *error)
 {

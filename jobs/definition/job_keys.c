@@ -146,6 +146,15 @@ void job_key_default(struct job *job, const struct job_key *key)
 
 /* --- shapes of texts --- */
 
+bool job_name_valid(const char *name)
+{
+    size_t n = strlen(name);
+
+    if (n == 0 || n > JOB_NAME_MAX || name[0] == '-' || name[n - 1] == '-')
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
 static bool has_control(const char *s)
 {
     for (; *s; s++)

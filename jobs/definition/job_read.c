@@ -62,6 +62,17 @@ void job_warn(struct job_reader *reader, const struct job_key *key, const struct
     va_end(ap);
 }
 
+const struct yaml_node *job_item_node(const struct job_reader *reader, enum job_key_id id, const char *text)
+{
+    const struct yaml_node *place = reader->places[id];
+
+    if (place && place->kind == YAML_LIST)
+        for (size_t i = 0; i < place->count; i++)
+            if (place->items[i]->text && strcmp(place->items[i]->text, text) == 0)
+                return place->items[i];
+    return place;
+}
+
 /* "must be a list, not a number": the commonest fault. */
 static void report_kind(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
                         const char *wanted)
