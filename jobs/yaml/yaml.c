@@ -3,13 +3,10 @@
 #include <assert.h>
 #include <locale.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ARENA_CHUNK_BYTES ((size_t)32 * 1024)
-#define FAULT_TEXT_MAX    512
 
 struct yaml_chunk {
     struct yaml_chunk *next;
@@ -44,18 +41,6 @@ struct builder {
     size_t anchor_count;
     bool ended;
 };
-
-int yaml_fault(struct yaml_sink *sink, int line, int column, const char *format, ...)
-{
-    char text[FAULT_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    sink->fault(sink, line, column, text);
-    return ERR_INVALID;
-}
 
 /* A fault at an event or a node: both begin somewhere. */
 #define FAULT_AT_EVENT(b, event, ...)                                                                        \
@@ -124,15 +109,6 @@ void yaml_doc_free(struct yaml_doc *doc)
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc)
 {
     return doc->root;
-}
-
-size_t yaml_characters(const char *s, size_t size)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < size; i++)
-        n += ((unsigned char)s[i] & 0xC0) != 0x80;
-    return n;
 }
 
 /* --- the core types --- */

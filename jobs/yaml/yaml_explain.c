@@ -2,12 +2,47 @@
 #include "jobs/base/text.h"
 #include "jobs/yaml/yaml_priv.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+#define FAULT_TEXT_MAX 512
 
 struct source {
     const char *text;
     size_t size;
 };
+
+int yaml_fault(struct yaml_sink *sink, int line, int column, const char *format, ...)
+{
+    char text[FAULT_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    sink->fault(sink, line, column, text);
+    return ERR_INVALID;
+}
+
+size_t yaml_characters(const char *s, size_t size)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < size; i++)
+        n += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return n;
+}
+
+int yaml_mark_line(const yaml_mark_t *mark)
+{
+    return (int)mark->line + 1;
+}
+
+int yaml_mark_column(const yaml_mark_t *mark)
+{
+    return (int)mark->column + 1;
+}
 
 /* Line number `line` (from 1), without its end. */
 static struct source source_line(const struct source *source, int line)

@@ -31,12 +31,5 @@ int yaml_explain(const yaml_parser_t *parser, const char *source, size_t size, s
 /* An alias of nothing: tells whether it was meant to be one. ERR_INVALID. */
 int yaml_explain_alias(const yaml_event_t *alias, const char *source, size_t size, struct yaml_sink *sink);
 
-static inline int yaml_mark_line(const yaml_mark_t *mark)
-{
-    return (int)mark->line + 1;
-}
-
-static inline int yaml_mark_column(const yaml_mark_t *mark)
-{
-    return (int)mark->column + 1;
-}
+int yaml_mark_line(const yaml_mark_t *mark); /* both from 1 */
+int yaml_mark_column(const yaml_mark_t *mark);
