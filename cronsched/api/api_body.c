@@ -1,5 +1,6 @@
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -51,7 +52,7 @@ static int check_value(const char *what, const struct body_key *key, const json_
     case BODY_TIME:
         if (!json_is_string(value))
             return error_set(error, ERR_INVALID, "%s: %s is to be a time in RFC 3339", what, key->name);
-        if (text_parse_time(json_string_value(value), &n, &e) < 0)
+        if (instant_parse(json_string_value(value), &n, &e) < 0)
             return error_set(error, ERR_INVALID, "%s: %s: %s", what, key->name, e.text);
         return 0;
     case BODY_BOOL:
@@ -103,6 +104,6 @@ int64_t body_time(const json_t *body, const char *name, int64_t absent)
     int64_t ms = absent;
 
     if (text)
-        text_parse_time(text, &ms, NULL);
+        instant_parse(text, &ms, NULL);
     return ms;
 }

@@ -3,6 +3,7 @@
 #include "jobs/base/text.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
+#include "jobs/time/instant.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ bool api_query_time(struct http_request *request, const char *name, int64_t *ret
     const char *text = http_query(request, name);
     struct error e;
 
-    if (!text || text_parse_time(text, ret_ms, &e) == 0)
+    if (!text || instant_parse(text, ret_ms, &e) == 0)
         return true;
     http_reply_error(request, ERR_INVALID, "%s: %s", name, e.text);
     return false;

@@ -1,6 +1,7 @@
 /* What this replica is and how it is: version, cluster, health. */
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 
@@ -17,7 +18,7 @@ void api_handle_version(struct http_request *request, void *arg)
     http_reply_json(request, 200,
                     json_pack("{s:s, s:s, s:s, s:s, s:s}", "version", CRONSCHED_VERSION, "api", "v1",
                               "cluster", c->cluster, "replica", c->replica, "started",
-                              text_format_time(c->started_ms, TEXT_TIME_S, started, sizeof(started))));
+                              instant_format(c->started_ms, INSTANT_S, started, sizeof(started))));
 }
 
 /* --- the cluster ---------------------------------------------------------------------------------------- */

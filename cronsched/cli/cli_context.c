@@ -1,6 +1,7 @@
 #include "cronsched/cli/cli_context.h"
 
 #include "cronsched/cli/human_time.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static int read_time(struct session *session, const char *name, int sense, char 
         return EXIT_FINE;
     if (when_parse(value, session->out.now_ms, (enum when_sense)sense, &ms, &error) < 0)
         return verb_usage(session->call, "--%s: %s", name, error.text);
-    text_format_time(ms, ms % 1000 ? TEXT_TIME_MS : TEXT_TIME_S, buffer, size);
+    instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, buffer, size);
     return EXIT_FINE;
 }
 

@@ -2,6 +2,7 @@
 
 #include "jobs/base/text.h"
 #include "jobs/time/civil.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,8 @@ static json_t *effect_json(const struct schedule *s, const struct schedule_effec
     wall[strlen(wall) - 1] = '\0'; /* no Z: it is a wall time */
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s}", "schedule",
                      schedule_canonical(s, e->index, text, sizeof(text)), "timezone", schedule_zone(s),
-                     "change_at", text_format_time(e->at_s * 1000, TEXT_TIME_S, at, sizeof(at)),
-                     "change_local", schedule_local(s, e->at_s, shown, sizeof(shown)), "before",
+                     "change_at", instant_format(e->at_s * 1000, INSTANT_S, at, sizeof(at)), "change_local",
+                     schedule_local(s, e->at_s, shown, sizeof(shown)), "before",
                      offset_text(e->before_s, before), "after", offset_text(e->after_s, after), "wall_time",
                      wall, "count", (json_int_t)e->count, "effect", kinds[e->what].name);
 }

@@ -2,6 +2,7 @@
 
 #include "jobs/base/text.h"
 #include "jobs/time/civil.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,7 +91,7 @@ int when_parse(const char *text, int64_t now_ms, enum when_sense sense, int64_t 
     for (size_t i = 0; i < sizeof(days) / sizeof(days[0]); i++)
         if (strcmp(text, days[i].word) == 0)
             return midnight(now_ms, days[i].days, ret_ms, error);
-    if (text_parse_time(text, ret_ms, NULL) == 0 || text_parse_time_basic(text, ret_ms, NULL) == 0)
+    if (instant_parse(text, ret_ms, NULL) == 0 || instant_parse_basic(text, ret_ms, NULL) == 0)
         return 0;
     if (parse_relative(text, now_ms, sense, ret_ms) == 0)
         return 0;
@@ -152,6 +153,6 @@ const char *when_local(int64_t ms, char *buffer, size_t size)
     struct tm tm;
 
     if (!localtime_r(&t, &tm) || strftime(buffer, size, "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
-        return text_format_time(ms, TEXT_TIME_S, buffer, size);
+        return instant_format(ms, INSTANT_S, buffer, size);
     return buffer;
 }

@@ -3,6 +3,7 @@
 #include "cronsched/cli/human_time.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <libsmartcols.h>
@@ -115,7 +116,7 @@ static void add_cell(const struct output *out, struct text *text, const json_t *
     } else if (cell == OUTPUT_MS && json_is_integer(value)) {
         text_add(text, when_span(json_integer_value(value), buffer, sizeof(buffer)));
     } else if ((cell == OUTPUT_TIME || cell == OUTPUT_RELATIVE) && json_is_string(value) &&
-               text_parse_time(json_string_value(value), &ms, NULL) == 0) {
+               instant_parse(json_string_value(value), &ms, NULL) == 0) {
         text_add(text, cell == OUTPUT_TIME ? when_local(ms, buffer, sizeof(buffer))
                                            : when_relative(ms, out->now_ms, buffer, sizeof(buffer)));
     } else {

@@ -4,6 +4,7 @@
 #include "cronsched/cli/jobfiles.h"
 #include "cronsched/cli/start_histogram.h"
 #include "cronsched/io/zones.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -228,7 +229,7 @@ static void add_time(json_t *times, int64_t at_s)
 {
     char text[TEXT_NUMBER_BUFFER];
 
-    json_array_append_new(times, json_string(text_format_time(at_s * 1000, TEXT_TIME_S, text, sizeof(text))));
+    json_array_append_new(times, json_string(instant_format(at_s * 1000, INSTANT_S, text, sizeof(text))));
 }
 
 json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,

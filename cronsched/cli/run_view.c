@@ -2,6 +2,7 @@
 
 #include "cronsched/cli/human_time.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <string.h>
 
@@ -14,7 +15,7 @@ static bool time_at(const json_t *run, const char *key, int64_t *ret_ms)
 {
     const char *text = run_view_text(run, key);
 
-    return text && text_parse_time(text, ret_ms, NULL) == 0;
+    return text && instant_parse(text, ret_ms, NULL) == 0;
 }
 
 int64_t run_view_duration_ms(const json_t *run, int64_t now_ms)

@@ -1,6 +1,7 @@
 #include "cronsched/cli/start_histogram.h"
 
 #include "cronsched/cli/human_time.h"
+#include "jobs/time/instant.h"
 
 #include "jobs/base/text.h"
 
@@ -72,7 +73,7 @@ json_t *launches_json(const struct launches *l)
     for (size_t i = 0; i < LAUNCHES_MINUTES; i++)
         if (l->per_minute[i] > l->per_minute[peak])
             peak = i;
-    text_format_time((l->from_s + (int64_t)peak * MINUTE_S) * 1000, TEXT_TIME_S, text, sizeof(text));
+    instant_format((l->from_s + (int64_t)peak * MINUTE_S) * 1000, INSTANT_S, text, sizeof(text));
     return json_pack("{s:I,s:i,s:s,s:b,s:o}", "launches", (json_int_t)l->total, "peak", l->per_minute[peak],
                      "peak_at", text, "at_least", l->cut, "histogram", histogram_json(l));
 }
@@ -156,7 +157,7 @@ void launches_print(const json_t *load)
     char local[TEXT_NUMBER_BUFFER] = "?";
     int64_t ms;
 
-    if (text_parse_time(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
+    if (instant_parse(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
         when_local(ms, local, sizeof(local));
     printf("Launches in the next 24 h: %s%lld (now %lld); most in one minute: %lld at %s (now %lld)\n",
            json_is_true(json_object_get(after, "at_least")) ? "at least " : "",

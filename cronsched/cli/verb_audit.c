@@ -2,6 +2,7 @@
 #include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
 #include "jobs/audit/audit.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 
@@ -120,7 +121,7 @@ static void show_nearest(const struct output *out, const json_t *reply, const ch
     char local[TEXT_NUMBER_BUFFER];
     int64_t ms;
 
-    if (text && text_parse_time(text, &ms, NULL) == 0)
+    if (text && instant_parse(text, &ms, NULL) == 0)
         fprintf(out->to, "%s %s\n", title, when_local(ms, local, sizeof(local)));
     else
         fprintf(out->to, "%s none\n", title);
@@ -166,8 +167,7 @@ static int run_explain(const struct verb_call *call)
         return session_close(&s, code);
     session_path(&s, "/v1/explain");
     session_query(&s, "job", call->args[0]);
-    session_query(&s, "time",
-                  text_format_time(ms, ms % 1000 ? TEXT_TIME_MS : TEXT_TIME_S, time, sizeof(time)));
+    session_query(&s, "time", instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, time, sizeof(time)));
     return session_show(&s, show_explain);
 }
 

@@ -1,6 +1,7 @@
 /* jobs, show, delete, pause, resume. */
 #include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
+#include "jobs/time/instant.h"
 
 #include <string.h>
 
@@ -113,7 +114,7 @@ static void show_next_times(const struct output *out, const json_t *job)
         char local[TEXT_NUMBER_BUFFER], left[TEXT_NUMBER_BUFFER];
         int64_t ms;
 
-        if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+        if (instant_parse(json_string_value(item), &ms, NULL) == 0)
             fprintf(out->to, "  %s  %s\n", when_local(ms, local, sizeof(local)),
                     when_relative(ms, out->now_ms, left, sizeof(left)));
     }

@@ -5,6 +5,7 @@
 #include "cronsched/cli/stored_job.h"
 #include "cronsched/command/verbs.h"
 #include "cronsched/io/zones.h"
+#include "jobs/time/instant.h"
 
 #include "jobs/time/civil.h"
 #include "jobs/time/schedule.h"
@@ -231,7 +232,7 @@ static void print_json(const struct next *n)
         at_s = schedule_next(n->schedule, at_s);
         if (at_s == SCHEDULE_NEVER)
             break;
-        printf("%s\"%s\"", any ? ", " : "", text_format_time(at_s * 1000, TEXT_TIME_S, text, sizeof(text)));
+        printf("%s\"%s\"", any ? ", " : "", instant_format(at_s * 1000, INSTANT_S, text, sizeof(text)));
     }
     puts("]");
     if (!any)

@@ -3,6 +3,7 @@
 #include "cronsched/cli/human_time.h"
 #include "cronsched/cli/plan.h"
 #include "cronsched/cli/start_histogram.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -119,7 +120,7 @@ static void print_times(const struct output *out, const char *title, const json_
 
         if (i == CHANGESET_NEXT_TIMES)
             printf(", ...");
-        else if (text_parse_time(json_string_value(item), &ms, NULL) == 0)
+        else if (instant_parse(json_string_value(item), &ms, NULL) == 0)
             printf("%s%s", i ? ", " : " ", when_local(ms, local, sizeof(local)));
     }
     putchar('\n');

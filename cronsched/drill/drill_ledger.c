@@ -2,6 +2,7 @@
  *   start drill-1a2b3c4d-docker-1@20261122T030000Z 1 7 12345.67
  * with attempt, epoch and uptime. A line that is not whole yet waits; one that is none counts as torn. */
 #include "cronsched/drill/drill.h"
+#include "jobs/time/instant.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +64,7 @@ static bool parse_line(const char *text, int64_t wall_ms, struct drill_line *ret
         text[end])
         return false;
     at = strrchr(run, '@');
-    if (!at || text_parse_time_basic(at + 1, &ret->fire_ms, NULL) < 0)
+    if (!at || instant_parse_basic(at + 1, &ret->fire_ms, NULL) < 0)
         return false;
     *at = '\0';
     number = strrchr(run, '-');

@@ -1,5 +1,6 @@
 /* What a drill prints. */
 #include "cronsched/drill/drill.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -83,7 +84,7 @@ static json_t *repeat_json(const struct drill *d, const struct drill_repeat *rep
         json_object_set_new(late, d->engines[e], json_integer(repeat->late_ms[e]));
     }
     return json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "time",
-                     text_format_time(repeat->deed_ms, TEXT_TIME_MS, time, sizeof(time)), "leader",
+                     instant_format(repeat->deed_ms, INSTANT_MS, time, sizeof(time)), "leader",
                      repeat->before.leader, "epoch", (json_int_t)repeat->before.epoch, "successor",
                      repeat->after.leader, "successor_epoch", (json_int_t)repeat->after.epoch, "cause",
                      repeat->cause, "gap_ms", or_null(repeat->gap_ms), "broken_ms",

@@ -2,6 +2,7 @@
  * second for every canary. The journal is asked when the successor's reign began, and why something did not
  * start. */
 #include "cronsched/drill/drill.h"
+#include "jobs/time/instant.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static void add_time(struct text *path, const char *key, int64_t ms)
 {
     char text[TEXT_NUMBER_BUFFER];
 
-    client_add_query(path, key, text_format_time(ms, TEXT_TIME_MS, text, sizeof(text)));
+    client_add_query(path, key, instant_format(ms, INSTANT_MS, text, sizeof(text)));
 }
 
 /* --- one repeat ----------------------------------------------------------------------------------------- */
@@ -47,7 +48,7 @@ static bool find_reign(const json_t *records, struct drill_repeat *repeat)
         int64_t ms;
 
         if (json_integer_value(json_object_get(record, "epoch")) <= repeat->before.epoch || !time ||
-            text_parse_time(time, &ms, NULL) < 0)
+            instant_parse(time, &ms, NULL) < 0)
             continue;
         repeat->gap_ms = ms - repeat->deed_ms;
         snprintf(repeat->cause, sizeof(repeat->cause), "%s", cause ? cause : "");
@@ -196,7 +197,7 @@ static const char *run_id(const struct drill *d, unsigned canary, int64_t fire_m
     char name[DRILL_ID_MAX], time[TEXT_NUMBER_BUFFER];
 
     snprintf(buffer, size, "%s@%s", drill_canary_name(d, canary, name, sizeof(name)),
-             text_format_time(fire_ms, TEXT_TIME_BASIC_S, time, sizeof(time)));
+             instant_format(fire_ms, INSTANT_BASIC_S, time, sizeof(time)));
     return buffer;
 }
 
@@ -265,7 +266,7 @@ static bool may_be_lost(const struct drill *d, const char *run)
     const char *at = strrchr(run, '@');
     int64_t fire_ms;
 
-    if (!d->deed->may_lose || !at || text_parse_time_basic(at + 1, &fire_ms, NULL) < 0)
+    if (!d->deed->may_lose || !at || instant_parse_basic(at + 1, &fire_ms, NULL) < 0)
         return false;
     for (size_t i = 0; i < d->done_count; i++)
         if (fire_ms >= d->done[i].deed_ms - UNDER_WAY_MS && fire_ms <= d->done[i].mended_ms)

@@ -1,6 +1,7 @@
 #include "cronsched/io/log.h"
 
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -141,7 +142,7 @@ static void add_json(struct text *line, enum log_level level, const char *event,
     char time[TEXT_NUMBER_BUFFER];
 
     text_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"",
-              text_format_time(wall_ms(), TEXT_TIME_MS, time, sizeof(time)), levels[level].name, event);
+              instant_format(wall_ms(), INSTANT_MS, time, sizeof(time)), levels[level].name, event);
     for (size_t i = 0; i < count; i++) {
         size_t before = line->len;
 
@@ -168,7 +169,7 @@ static void add_human(struct text *line, enum log_level level, const char *event
     bool open = false;
 
     if (!options.journal) /* the journal has its own */
-        text_addf(line, "%s ", text_format_time(wall_ms(), TEXT_TIME_MS, time, sizeof(time)));
+        text_addf(line, "%s ", instant_format(wall_ms(), INSTANT_MS, time, sizeof(time)));
     text_addf(line, "%s%s%s %s", options.color ? levels[level].color : "", levels[level].title,
               options.color ? "\033[0m" : "", event);
     for (size_t i = 0; i < count; i++)

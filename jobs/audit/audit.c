@@ -7,6 +7,7 @@
 #include "jobs/audit/versions.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -58,7 +59,7 @@ static int64_t floor_s(int64_t ms)
 
 static const char *time_text(int64_t at_s, char buffer[TEXT_NUMBER_BUFFER])
 {
-    return text_format_time(at_s * 1000, TEXT_TIME_S, buffer, TEXT_NUMBER_BUFFER);
+    return instant_format(at_s * 1000, INSTANT_S, buffer, TEXT_NUMBER_BUFFER);
 }
 
 /* ---- findings ---- */

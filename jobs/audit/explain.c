@@ -3,6 +3,7 @@
 #include "jobs/audit/explain_priv.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -313,7 +314,7 @@ static json_t *time_or_null(int64_t at_s)
 
     if (at_s == SCHEDULE_NEVER || at_s == INT64_MIN)
         return json_null();
-    return json_string(text_format_time(at_s * 1000, TEXT_TIME_S, buffer, sizeof(buffer)));
+    return json_string(instant_format(at_s * 1000, INSTANT_S, buffer, sizeof(buffer)));
 }
 
 static void set_nearest(struct explain *e, json_t *result)

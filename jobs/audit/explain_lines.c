@@ -1,13 +1,14 @@
 /* The lines of an explanation, kept in the order of their times. */
 #include "jobs/audit/explain_priv.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 const char *explain_time(int64_t ms, char *buffer, size_t size)
 {
-    return text_format_time(ms, ms % 1000 ? TEXT_TIME_MS : TEXT_TIME_S, buffer, size);
+    return instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, buffer, size);
 }
 
 void explain_line(struct explain *e, int64_t time_ms, const char *what, const char *format, ...)

@@ -2,6 +2,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 static const char *text_of(const json_t *record, const char *key)
 {
@@ -20,7 +21,7 @@ int64_t past_time(const json_t *time)
     if (json_is_integer(time))
         return json_integer_value(time);
     if (json_is_string(time))
-        text_parse_time(json_string_value(time), &ms, NULL);
+        instant_parse(json_string_value(time), &ms, NULL);
     return ms;
 }
 

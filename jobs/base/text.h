@@ -1,5 +1,5 @@
 /* Text: a bounded string builder, and the small notations that users write and read everywhere: durations,
- * sizes, instants; and "did you mean".
+ * sizes; and "did you mean".
  *
  * Pure functions and plain values; any thread. A struct text belongs to one owner, who releases it.
  */
@@ -50,25 +50,6 @@ int text_parse_size(const char *s, int64_t *ret_bytes, struct error *error);
 
 /* The largest unit that divides it: "256m", "1500". Returns buffer. */
 const char *text_format_size(int64_t bytes, char *buffer, size_t size);
-
-/* --- instants, UTC milliseconds since 1970 -------------------------------------------------------------- */
-
-/* RFC 3339 with Z or an offset, years 0000 to 9999, any length of fraction (cut to milliseconds). No leap
- * second. */
-int text_parse_time(const char *s, int64_t *ret_ms, struct error *error);
-
-/* The form of run ids: "20261122T030000Z" or "20261122T101502.123Z". */
-int text_parse_time_basic(const char *s, int64_t *ret_ms, struct error *error);
-
-enum text_time {
-    TEXT_TIME_S,       /* 2026-11-22T03:00:00Z */
-    TEXT_TIME_MS,      /* 2026-11-22T03:00:00.000Z */
-    TEXT_TIME_BASIC_S, /* 20261122T030000Z */
-    TEXT_TIME_BASIC_MS /* 20261122T030000.000Z */
-};
-
-/* Years outside 0000 to 9999 are clamped to their ends. Returns buffer. */
-const char *text_format_time(int64_t ms, enum text_time form, char *buffer, size_t size);
 
 /* --- names and bytes --- */
 

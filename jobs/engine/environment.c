@@ -1,6 +1,7 @@
 #include "jobs/engine/environment.h"
 
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -104,7 +105,7 @@ static int add_own(struct environment *e, const struct job *job, environment_res
 /* Whole seconds are written without a fraction: a schedule's times are such, a manual trigger's are not. */
 static const char *format_fire(int64_t ms, char *buffer, size_t size)
 {
-    return text_format_time(ms, ms % 1000 == 0 ? TEXT_TIME_S : TEXT_TIME_MS, buffer, size);
+    return instant_format(ms, ms % 1000 == 0 ? INSTANT_S : INSTANT_MS, buffer, size);
 }
 
 static int add_scheduler(struct environment *e, const struct engine_request *q, struct error *error)

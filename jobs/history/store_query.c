@@ -2,6 +2,7 @@
 #include "jobs/base/text.h"
 #include "jobs/history/store.h"
 #include "jobs/history/store_db.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -144,11 +145,11 @@ static json_t *column_text(sqlite3_stmt *row, int i)
     return sqlite3_column_type(row, i) == SQLITE_NULL ? json_null() : json_string(column(row, i));
 }
 
-static json_t *column_time(sqlite3_stmt *row, int i, enum text_time form)
+static json_t *column_time(sqlite3_stmt *row, int i, enum instant_form form)
 {
     char buffer[TEXT_NUMBER_BUFFER];
 
-    return json_string(text_format_time(sqlite3_column_int64(row, i), form, buffer, sizeof(buffer)));
+    return json_string(instant_format(sqlite3_column_int64(row, i), form, buffer, sizeof(buffer)));
 }
 
 static json_t *column_json(sqlite3_stmt *row, int i)
@@ -164,16 +165,16 @@ static json_t *whole_json(sqlite3_stmt *row)
 static json_t *skip_json(sqlite3_stmt *row)
 {
     return json_pack("{s:s,s:o,s:o,s:I,s:s,s:s,s:o}", "job", column(row, 0), "from",
-                     column_time(row, 1, TEXT_TIME_S), "to", column_time(row, 2, TEXT_TIME_S), "count",
+                     column_time(row, 1, INSTANT_S), "to", column_time(row, 2, INSTANT_S), "count",
                      (json_int_t)sqlite3_column_int64(row, 3), "reason", column(row, 4), "text",
-                     column(row, 5), "time", column_time(row, 6, TEXT_TIME_MS));
+                     column(row, 5), "time", column_time(row, 6, INSTANT_MS));
 }
 
 /* columns idx, seq, time, epoch, kind, json */
 static json_t *record_json(sqlite3_stmt *row)
 {
     return json_pack("{s:I,s:I,s:o,s:I,s:s,s:o}", "index", (json_int_t)sqlite3_column_int64(row, 0), "seq",
-                     (json_int_t)sqlite3_column_int64(row, 1), "time", column_time(row, 2, TEXT_TIME_MS),
+                     (json_int_t)sqlite3_column_int64(row, 1), "time", column_time(row, 2, INSTANT_MS),
                      "epoch", (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record",
                      column_json(row, 5));
 }

@@ -5,6 +5,7 @@
 #include "jobs/base/hash.h"
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -600,7 +601,7 @@ static int read_instant(const json_t *body, const char *key, int64_t *ret, struc
 
     if (!text)
         return error_set(error, ERR_INVALID, "backfill: %s is missing", key);
-    return text_parse_time(text, ret, error) < 0 ? error_prefix(error, "backfill: %s: ", key) : 0;
+    return instant_parse(text, ret, error) < 0 ? error_prefix(error, "backfill: %s: ", key) : 0;
 }
 
 /* "existing": fire times (milliseconds) that have a run in history; the caller looked them up. */
@@ -656,9 +657,8 @@ static json_t *backfill_reply(const char *name, const json_t *times)
     char text[TEXT_NUMBER_BUFFER];
 
     for (size_t i = 0; i < json_array_size(times) && i < 100; i++)
-        json_array_append_new(first,
-                              json_string(text_format_time(json_integer_value(json_array_get(times, i)),
-                                                           TEXT_TIME_S, text, sizeof(text))));
+        json_array_append_new(first, json_string(instant_format(json_integer_value(json_array_get(times, i)),
+                                                                INSTANT_S, text, sizeof(text))));
     return json_pack("{s:s,s:I,s:o}", "job", name, "count", (json_int_t)json_array_size(times), "fire_times",
                      first);
 }

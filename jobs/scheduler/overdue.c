@@ -2,6 +2,7 @@
  * has passed without a FIRE or SKIPPED record: the sign of a leader that lives but does not fire. */
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 
@@ -48,7 +49,6 @@ bool scheduler_overdue(struct scheduler *s, char *ret_text, size_t size)
     }
     if (!late)
         return false;
-    snprintf(ret_text, size, "%s at %s", late->name,
-             text_format_time(oldest, TEXT_TIME_S, time, sizeof(time)));
+    snprintf(ret_text, size, "%s at %s", late->name, instant_format(oldest, INSTANT_S, time, sizeof(time)));
     return true;
 }

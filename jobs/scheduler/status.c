@@ -1,18 +1,19 @@
 /* What people see of the live state: the shapes of the design's section 8, and the metrics. */
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 
 #define NEXT_TIMES 5
 
-static json_t *time_or_null(int64_t ms, enum text_time form)
+static json_t *time_or_null(int64_t ms, enum instant_form form)
 {
     char text[TEXT_NUMBER_BUFFER];
 
     return ms == 0 || ms == HEAP_NEVER || ms == INT64_MIN
                ? json_null()
-               : json_string(text_format_time(ms, form, text, sizeof(text)));
+               : json_string(instant_format(ms, form, text, sizeof(text)));
 }
 
 static json_t *text_or_null(const char *text)
@@ -53,8 +54,8 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
     }
     o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
                   schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
-                  "next", time_or_null(shown_next_ms(s, j), TEXT_TIME_S), "last",
-                  time_or_null(current ? current->fire_ms : j->last_ended_ms, TEXT_TIME_S), "verdict",
+                  "next", time_or_null(shown_next_ms(s, j), INSTANT_S), "last",
+                  time_or_null(current ? current->fire_ms : j->last_ended_ms, INSTANT_S), "verdict",
                   text_or_null(j->last_verdict), "paused", state_paused(&s->state, j));
     if (current)
         json_object_set_new(o, "state", json_string(run_state_name(current->state)));
@@ -64,7 +65,7 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
 
         json_object_set_new(o, "pause_reason", text_or_null(own ? j->pause_reason : s->state.pause_reason));
         json_object_set_new(o, "paused_until",
-                            time_or_null(own ? j->pause_until_ms : s->state.pause_until_ms, TEXT_TIME_S));
+                            time_or_null(own ? j->pause_until_ms : s->state.pause_until_ms, INSTANT_S));
         json_object_set_new(o, "paused_by", text_or_null(own ? j->pause_by : s->state.pause_by));
     }
     json_object_set_new(o, "set", text_or_null(j->set));
@@ -122,14 +123,14 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
     schedule = job_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
     json_object_set_new(o, "version", json_integer(j->version));
-    json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, TEXT_TIME_MS));
-    json_object_set_new(o, "created", time_or_null(j->anchor_ms, TEXT_TIME_MS));
+    json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, INSTANT_MS));
+    json_object_set_new(o, "created", time_or_null(j->anchor_ms, INSTANT_MS));
     if (schedule) {
         int64_t at = j->cursor_ms / 1000;
 
         json_object_set_new(o, "describe", json_string(schedule_describe(schedule, text, sizeof(text))));
         for (int i = 0; i < NEXT_TIMES && (at = schedule_next(schedule, at)) != SCHEDULE_NEVER; i++)
-            json_array_append_new(times, time_or_null(at * 1000, TEXT_TIME_S));
+            json_array_append_new(times, time_or_null(at * 1000, INSTANT_S));
     }
     json_object_set_new(o, "next_times", times);
     LIST_EACH(link, &j->runs)

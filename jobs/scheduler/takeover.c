@@ -16,6 +16,7 @@
 #include "jobs/base/mutant.h"
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -244,8 +245,8 @@ void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t
         t->skipped += count;
     else
         t->late += count;
-    text_format_time(from_ms, TEXT_TIME_S, from, sizeof(from));
-    text_format_time(to_ms, TEXT_TIME_S, to, sizeof(to));
+    instant_format(from_ms, INSTANT_S, from, sizeof(from));
+    instant_format(to_ms, INSTANT_S, to, sizeof(to));
     if ((n == 0 || !extend(json_array_get(t->times, n - 1), j->name, policy, to, count)) &&
         n < REPORT_TIMES_MAX)
         json_array_append_new(t->times, json_pack("{s:s,s:s,s:s,s:I,s:s}", "job", j->name, "from", from, "to",

@@ -6,6 +6,7 @@
 #include "jobs/base/mutant.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state_priv.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -485,9 +486,9 @@ static void notify_skipped(struct fold *f, const struct job_state *j)
     run_id_format(j->name, r->to_ms, r->to_ms % 1000 != 0, id);
     notify(f->s, j->def, id, r->reason,
            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "run", id, "job", j->name, "state", "skipped",
-                     "verdict", r->reason, "from",
-                     text_format_time(r->from_ms, TEXT_TIME_S, from, sizeof(from)), "to",
-                     text_format_time(r->to_ms, TEXT_TIME_S, to, sizeof(to)), "count", (json_int_t)r->count));
+                     "verdict", r->reason, "from", instant_format(r->from_ms, INSTANT_S, from, sizeof(from)),
+                     "to", instant_format(r->to_ms, INSTANT_S, to, sizeof(to)), "count",
+                     (json_int_t)r->count));
 }
 
 static int fold_skipped(struct fold *f)

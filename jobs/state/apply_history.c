@@ -2,6 +2,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state_priv.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 
@@ -55,8 +56,8 @@ void history_add_skip_row(struct state *s, const struct batch *batch, const stru
     run_id_format(r->job, r->to_ms, r->to_ms % 1000 != 0, id);
     if (r->run)
         snprintf(id, sizeof(id), "%s", r->run);
-    text_format_time(r->to_ms, TEXT_TIME_S, fire, sizeof(fire));
-    text_format_time(batch->time_ms, TEXT_TIME_MS, ended, sizeof(ended));
+    instant_format(r->to_ms, INSTANT_S, fire, sizeof(fire));
+    instant_format(batch->time_ms, INSTANT_MS, ended, sizeof(ended));
     json = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:n,s:s,s:n,s:[],s:I}", "run", id, "job", r->job, "fire_time",
                      fire, "cause", "schedule", "state", "skipped", "verdict", r->reason, "started", "ended",
                      ended, "exit_code", "attempts", "count", (json_int_t)r->count);

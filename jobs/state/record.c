@@ -1,5 +1,6 @@
 #include "jobs/state/record.h"
 #include "jobs/base/alloc.h"
+#include "jobs/time/instant.h"
 
 #include "jobs/base/text.h"
 
@@ -407,7 +408,7 @@ const char *run_id_format(const char *job, int64_t at_ms, bool exact, char ret[R
     char time[TEXT_NUMBER_BUFFER];
 
     assert(exact || at_ms % 1000 == 0);
-    text_format_time(at_ms, exact ? TEXT_TIME_BASIC_MS : TEXT_TIME_BASIC_S, time, sizeof(time));
+    instant_format(at_ms, exact ? INSTANT_BASIC_MS : INSTANT_BASIC_S, time, sizeof(time));
     snprintf(ret, RUN_ID_MAX, "%s@%s", job, time);
     return ret;
 }
@@ -417,7 +418,7 @@ int run_id_parse(const char *id, char ret_job[RUN_ID_MAX], int64_t *ret_at_ms, b
     const char *at = strchr(id, '@');
     int64_t ms;
 
-    if (!at || at == id || strlen(id) >= RUN_ID_MAX || text_parse_time_basic(at + 1, &ms, NULL) < 0)
+    if (!at || at == id || strlen(id) >= RUN_ID_MAX || instant_parse_basic(at + 1, &ms, NULL) < 0)
         return ERR_INVALID;
     memcpy(ret_job, id, (size_t)(at - id));
     ret_job[at - id] = '\0';

@@ -3,16 +3,17 @@
 #include "jobs/base/mutant.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state_priv.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 
 /* ---- a run for people ---- */
 
-static json_t *time_json(int64_t ms, enum text_time form)
+static json_t *time_json(int64_t ms, enum instant_form form)
 {
     char buffer[TEXT_NUMBER_BUFFER];
 
-    return ms == 0 ? json_null() : json_string(text_format_time(ms, form, buffer, sizeof(buffer)));
+    return ms == 0 ? json_null() : json_string(instant_format(ms, form, buffer, sizeof(buffer)));
 }
 
 static void set_text(json_t *object, const char *key, const char *value)
@@ -29,8 +30,8 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "engine", json_string(a->engine));
     json_object_set_new(o, "id", a->id ? json_string(a->id) : json_null());
     json_object_set_new(o, "state", json_string(run_attempt_state_name(a->state)));
-    json_object_set_new(o, "started", time_json(a->started_ms, TEXT_TIME_MS));
-    json_object_set_new(o, "ended", time_json(a->ended_ms, TEXT_TIME_MS));
+    json_object_set_new(o, "started", time_json(a->started_ms, INSTANT_MS));
+    json_object_set_new(o, "ended", time_json(a->ended_ms, INSTANT_MS));
     json_object_set_new(o, "exit_code", a->exit_code < 0 ? json_null() : json_integer(a->exit_code));
     json_object_set_new(o, "epoch", json_integer(a->epoch));
     json_object_set_new(o, "try", json_integer(a->try));
@@ -47,22 +48,22 @@ json_t *run_to_json(const struct run *run)
 
     json_object_set_new(o, "run", json_string(run->id));
     json_object_set_new(o, "job", json_string(run->job->name));
-    json_object_set_new(o, "fire_time", time_json(run->fire_ms, run->exact ? TEXT_TIME_MS : TEXT_TIME_S));
+    json_object_set_new(o, "fire_time", time_json(run->fire_ms, run->exact ? INSTANT_MS : INSTANT_S));
     json_object_set_new(o, "cause", json_string(run->cause));
     json_object_set_new(o, "state",
                         json_string(verdict_is_skip(run->verdict) ? "skipped" : run_state_name(run->state)));
     json_object_set_new(o, "verdict", run->verdict ? json_string(run->verdict) : json_null());
-    json_object_set_new(o, "started", time_json(run->started_ms, TEXT_TIME_MS));
-    json_object_set_new(o, "ended", time_json(run->ended_ms, TEXT_TIME_MS));
+    json_object_set_new(o, "started", time_json(run->started_ms, INSTANT_MS));
+    json_object_set_new(o, "ended", time_json(run->ended_ms, INSTANT_MS));
     json_object_set_new(o, "exit_code",
                         last && last->exit_code >= 0 ? json_integer(last->exit_code) : json_null());
     for (size_t i = 0; i < run->attempt_count; i++)
         json_array_append_new(attempts, attempt_to_json(&run->attempts[i]));
     json_object_set_new(o, "attempts", attempts);
     if (run->state == RUN_RETRYING)
-        json_object_set_new(o, "retry_at", time_json(run->retry_ms, TEXT_TIME_MS));
+        json_object_set_new(o, "retry_at", time_json(run->retry_ms, INSTANT_MS));
     if (run->state != RUN_ENDED && run->due_ms != run->fire_ms)
-        json_object_set_new(o, "due", time_json(run->due_ms, TEXT_TIME_MS));
+        json_object_set_new(o, "due", time_json(run->due_ms, INSTANT_MS));
     if (run->params)
         json_object_set(o, "params", run->params);
     set_text(o, "by", run->by);

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 
@@ -312,8 +313,8 @@ static void backfill(struct world *w, struct scheduler *s)
     json_t *body, *reply = NULL;
     uint64_t index;
 
-    text_format_time(start_ms, TEXT_TIME_MS, from, sizeof(from));
-    text_format_time(start_ms + between(w, 0, 40000), TEXT_TIME_MS, to, sizeof(to));
+    instant_format(start_ms, INSTANT_MS, from, sizeof(from));
+    instant_format(start_ms + between(w, 0, 40000), INSTANT_MS, to, sizeof(to));
     body = json_pack("{s:s,s:s,s:i,s:b,s:o}", "from", from, "to", to, "max_parallel", (int)between(w, 1, 3),
                      "again", (int)chance(w, 400), "existing", existing_runs(w, job));
     tell(w, "client backfills %s", job);

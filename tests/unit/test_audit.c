@@ -7,6 +7,7 @@
 #include "jobs/definition/job.h"
 #include "jobs/history/store_db.h"
 #include "jobs/state/record.h"
+#include "jobs/time/instant.h"
 #include "jobs/time/zoneinfo.h"
 
 #include <ftw.h>
@@ -33,7 +34,7 @@ static int64_t ms(const char *time)
 {
     int64_t value;
 
-    assert_int_equal(text_parse_time(time, &value, NULL), 0);
+    assert_int_equal(instant_parse(time, &value, NULL), 0);
     return value;
 }
 

@@ -4,6 +4,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/history/store_db.h"
+#include "jobs/time/instant.h"
 #include "jobs/time/zoneinfo.h"
 
 #include <ftw.h>
@@ -51,7 +52,7 @@ static int64_t ms(const char *time)
 {
     int64_t value;
 
-    assert_int_equal(text_parse_time(time, &value, NULL), 0);
+    assert_int_equal(instant_parse(time, &value, NULL), 0);
     return value;
 }
 
@@ -357,7 +358,7 @@ static void test_jitter(void **state)
     }
     json_decref(result);
     assert_true(jitter_ms > 0);
-    text_format_time(ms("2026-11-22T02:30:00Z") + jitter_ms, TEXT_TIME_S, released, sizeof(released));
+    instant_format(ms("2026-11-22T02:30:00Z") + jitter_ms, INSTANT_S, released, sizeof(released));
     assert_explains(released, "2026-12-01T00:00:00Z", false, "not-a-fire-time",
                     LINES("the fire time 2026-11-22T02:30:00Z is released then"));
 }

@@ -2,6 +2,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ int64_t docker_time_read(const char *text)
 {
     int64_t ms;
 
-    if (!text || text_parse_time(text, &ms, NULL) < 0)
+    if (!text || instant_parse(text, &ms, NULL) < 0)
         return 0;
     return ms > 0 ? ms : 0; /* the engine's zero is the year 1 */
 }
