@@ -1,5 +1,5 @@
 #include "cronsched/api/api_priv.h"
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 #include "jobs/time/instant.h"
 
 #include <inttypes.h>
@@ -30,7 +30,7 @@ static int unknown_key(const char *what, const char *name, const struct body_key
 
     for (size_t i = 0; i < count; i++)
         names[i] = keys[i].name;
-    near = text_nearest(name, names, count);
+    near = near_find(name, names, count);
     return error_set(error, ERR_INVALID,
                      near ? "%s: '%.64s' is not known; did you mean '%s'?" : "%s: '%.64s' is not known", what,
                      name, near);

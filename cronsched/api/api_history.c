@@ -4,7 +4,7 @@
 #include "cronsched/io/zones.h"
 #include "jobs/audit/audit.h"
 #include "jobs/audit/explain.h"
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 #include "jobs/state/record.h"
 #include "jobs/time/zoneinfo.h"
 
@@ -35,7 +35,7 @@ static bool check_kinds(struct http_request *request, const char *kinds)
         while (i < RECORD_KIND_COUNT && strcmp(names[i], word) != 0)
             i++;
         if (i == RECORD_KIND_COUNT) {
-            near = text_nearest(word, names, RECORD_KIND_COUNT);
+            near = near_find(word, names, RECORD_KIND_COUNT);
             http_reply_error(request, ERR_INVALID,
                              near ? "kinds: there is no kind '%.32s'; did you mean '%s'?"
                                   : "kinds: there is no kind '%.32s'",

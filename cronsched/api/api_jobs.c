@@ -1,6 +1,6 @@
 /* Jobs: what there is, changing it, pausing it, running it. */
 #include "cronsched/api/api_priv.h"
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ static void reply_no_job(struct api *api, struct http_request *request, const ch
     {
         const char *names[] = {json_string_value(json_object_get(job, "job")), near};
 
-        near = text_nearest(name, names, near ? 2 : 1);
+        near = near_find(name, names, near ? 2 : 1);
     }
     if (near)
         http_reply_error(request, ERR_NOT_FOUND, "no job %.100s (did you mean %s?)", name, near);

@@ -1,6 +1,6 @@
 /* Query keys and ids as handlers want them; what is wrong is answered here. */
 #include "cronsched/api/api_priv.h"
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
 #include "jobs/time/instant.h"
@@ -52,7 +52,7 @@ bool api_query_word(struct http_request *request, const char *name, const char *
             return true;
         }
     }
-    near = text_nearest(text, words, count);
+    near = near_find(text, words, count);
     http_reply_error(request, ERR_INVALID,
                      near ? "%s: there is no '%.32s'; did you mean '%s'?" : "%s: there is no '%.32s'", name,
                      text, near);

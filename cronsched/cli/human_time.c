@@ -1,5 +1,6 @@
 #include "cronsched/cli/human_time.h"
 
+#include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 #include "jobs/time/civil.h"
 #include "jobs/time/instant.h"
@@ -70,7 +71,7 @@ static int parse_relative(const char *text, int64_t now_ms, enum when_sense sens
         return ERR_INVALID;
     memcpy(word, text, n);
     word[n] = '\0';
-    if (text_parse_duration(word, &span, NULL) < 0)
+    if (duration_parse(word, &span, NULL) < 0)
         return ERR_INVALID;
     *ret_ms = now_ms + sign * span;
     return 0;

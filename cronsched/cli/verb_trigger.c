@@ -1,6 +1,7 @@
 /* trigger: a run now. */
 #include "cronsched/cli/log_follow.h"
 #include "cronsched/cli/run_view.h"
+#include "jobs/base/duration.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -123,7 +124,7 @@ static int run_trigger(const struct verb_call *call)
     int64_t timeout_ms = 0;
     int code;
 
-    if (timeout && text_parse_duration(timeout, &timeout_ms, &error) < 0)
+    if (timeout && duration_parse(timeout, &timeout_ms, &error) < 0)
         return verb_usage(call, "--timeout: %s", error.text);
     if (timeout && timeout_ms == 0)
         return verb_usage(call, "--timeout: must be above zero");

@@ -1,6 +1,6 @@
 #include "cronsched/command/verbs.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -106,7 +106,7 @@ static int no_such_verb(const struct verb *const *table, const char *word, struc
     for (size_t i = 0; table[i] && n < 256; i++)
         if (table[i]->group != VERB_GROUP_HIDDEN)
             names[n++] = table[i]->name;
-    near = text_nearest(word, names, n);
+    near = near_find(word, names, n);
     if (near)
         return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; did you mean '%s'?", word, near);
     return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; 'cronsched help' lists them", word);
@@ -174,7 +174,7 @@ static int no_such_option(const struct verb *verb, const char *name, size_t len,
     snprintf(given, sizeof(given), "%.*s", (int)len, name);
     for (; (o = verb_option_number(verb, n)) && n < 64; n++)
         names[n] = o->name;
-    near = text_nearest(given, names, n);
+    near = near_find(given, names, n);
     if (near)
         return error_set(error, ERR_INVALID, "there is no option --%s; did you mean --%s?", given, near);
     return error_set(error, ERR_INVALID, "there is no option --%s", given);

@@ -4,6 +4,8 @@
 
 #include "cronsched/config/config_priv.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -223,7 +225,7 @@ static int add_listen(struct config *config, const char *value, struct error *er
 static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
 {
     int64_t n;
-    int r = kind == SIZE ? text_parse_size(value, &n, error) : text_parse_duration(value, &n, error);
+    int r = kind == SIZE ? byte_size_parse(value, &n, error) : duration_parse(value, &n, error);
 
     if (r < 0)
         return r;

@@ -1,6 +1,7 @@
 /* The configuration's file: walks the tree that jobs/yaml/yaml.h made of it. */
 #include "cronsched/config/config_priv.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/near.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -47,7 +48,7 @@ static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const ch
 static void unknown_key(struct config_reader *reader, const struct yaml_node *key, const char *where,
                         const char *const *known, size_t count)
 {
-    const char *near = text_nearest(key->text, known, count);
+    const char *near = near_find(key->text, known, count);
 
     config_fault(reader, key, near ? "%sunknown key '%s' (did you mean '%s'?)" : "%sunknown key '%s'", where,
                  key->text, near);
@@ -114,7 +115,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
             engine->type = type;
             return;
         }
-    near = text_nearest(type, engine_types, ENGINE_TYPE_COUNT);
+    near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
     config_fault(reader, node,
                  near ? "type: there is no '%s' (did you mean '%s'?)"
                       : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",

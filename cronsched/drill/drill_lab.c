@@ -1,6 +1,7 @@
 /* A lab as lab.json names it. What takes time to start or concerns the network is done by contrib/lab itself,
  * called as a program; signals are sent from here, since their moment counts. */
 #include "cronsched/drill/drill.h"
+#include "jobs/base/duration.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ int drill_lab_open(struct drill_lab *lab, const char *folder, struct error *erro
     timeout = fact(lab, "session_timeout");
     if (!lab->folder || !lab->ledger || !lab->image || !lab->servers || !timeout)
         return error_set(error, ERR_CORRUPT, "%s is no lab's description", path);
-    return text_parse_duration(timeout, &lab->session_timeout_ms, error);
+    return duration_parse(timeout, &lab->session_timeout_ms, error);
 }
 
 void drill_lab_release(struct drill_lab *lab)

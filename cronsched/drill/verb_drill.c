@@ -1,5 +1,6 @@
 /* drill: breaks a cluster in a known way while jobs fire, and counts what became of them. */
 #include "cronsched/drill/drill.h"
+#include "jobs/base/near.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -39,7 +40,7 @@ static const struct drill_deed *find_deed(const struct verb_call *call)
             return deed;
         names[n++] = deed->name;
     }
-    near = text_nearest(call->args[0], names, n);
+    near = near_find(call->args[0], names, n);
     fprintf(stderr, "cronsched: there is no drill %s%s%s%s\n", call->args[0], near ? " (did you mean " : "",
             near ? near : "", near ? "?)" : "");
     for (size_t i = 0; i < n; i++)

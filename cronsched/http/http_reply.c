@@ -7,7 +7,7 @@
  */
 #include "cronsched/http/http_priv.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -158,7 +158,7 @@ static json_t *json_of_text(const char *text)
         n = sizeof(clean) - 1;
     memcpy(clean, text, n);
     clean[n] = '\0';
-    while ((at = text_utf8_check(clean, n)) < n)
+    while ((at = utf8_check(clean, n)) < n)
         clean[at] = '?';
     return json_string(clean);
 }

@@ -14,7 +14,7 @@
  */
 #include "cronsched/http/http_priv.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -200,7 +200,7 @@ static bool method_serves(const char *have, const char *asked)
 static void reply_no_such_path(struct http_request *r)
 {
     const char *patterns[HTTP_ROUTES_MAX];
-    char near[TEXT_NAME_MAX];
+    char near[NEAR_NAME_MAX];
 
     for (size_t i = 0; i < r->http->entry_count; i++)
         patterns[i] = r->http->entries[i].route->path;

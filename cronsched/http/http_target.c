@@ -1,6 +1,7 @@
 #include "cronsched/http/http_target.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
+#include "jobs/base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +42,7 @@ static int decode(char *s, struct error *error)
         *to = (char)c;
     }
     *to = '\0';
-    if (text_utf8_check(start, (size_t)(to - start)) != (size_t)(to - start))
+    if (utf8_check(start, (size_t)(to - start)) != (size_t)(to - start))
         return error_set(error, ERR_INVALID, "the URL is not UTF-8");
     return 0;
 }
@@ -197,7 +198,7 @@ static bool fill(const struct http_target *target, const char *pattern, char *bu
 const char *http_target_suggest(const struct http_target *target, const char *const *patterns, size_t count,
                                 char *buffer, size_t size)
 {
-    char filled[PATTERNS_MAX][TEXT_NAME_MAX], path[TEXT_NAME_MAX];
+    char filled[PATTERNS_MAX][NEAR_NAME_MAX], path[NEAR_NAME_MAX];
     const char *names[PATTERNS_MAX], *near;
     size_t n = 0, at = 0;
 
@@ -214,7 +215,7 @@ const char *http_target_suggest(const struct http_target *target, const char *co
             n++;
         }
     }
-    near = text_nearest(path, names, n);
+    near = near_find(path, names, n);
     if (!near)
         return NULL;
     snprintf(buffer, size, "%s", near);
@@ -245,7 +246,7 @@ int http_target_check_query(const struct http_target *target, const char *known,
             k++;
         if (k < count)
             continue;
-        near = text_nearest(name, names, count);
+        near = near_find(name, names, count);
         return error_set(error, ERR_INVALID,
                          near ? "the query has no key '%.32s'; did you mean '%s'?"
                               : "the query has no key '%.32s'",

@@ -1,6 +1,7 @@
 #include "cronsched/io/log.h"
 
 #include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 #include "jobs/time/instant.h"
 
 #include <errno.h>
@@ -80,7 +81,7 @@ static void add_json_string(struct text *line, const char *s)
 
     text_add_char(line, '"');
     while (n > 0) {
-        size_t good = text_utf8_check(s, n);
+        size_t good = utf8_check(s, n);
 
         for (size_t i = 0; i < good; i++) {
             if (s[i] == '"' || s[i] == '\\')

@@ -2,6 +2,7 @@
 
 #include "jobs/audit/explain_priv.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
@@ -144,7 +145,7 @@ static void say_fire_time(struct explain *e)
         explain_line(e, 0, "dst", "%s", marks[mark]);
     if (jitter_ms)
         explain_line(e, 0, "jitter", "it is released %s later, the same for this fire time ever again",
-                     text_format_duration(jitter_ms, duration, sizeof(duration)));
+                     duration_format(jitter_ms, duration, sizeof(duration)));
 }
 
 /* ---- what stood in its way ---- */
@@ -258,7 +259,7 @@ static void run_verdict(const json_t *run, json_t *result)
         if (json_is_integer(code))
             text_addf(&t, ", exit code %" JSON_INTEGER_FORMAT, json_integer_value(code));
         if (started && ended >= started)
-            text_addf(&t, ", after %s", text_format_duration(ended - started, duration, sizeof(duration)));
+            text_addf(&t, ", after %s", duration_format(ended - started, duration, sizeof(duration)));
         if (attempts > 1)
             text_addf(&t, ", in %zu attempts", attempts);
     }

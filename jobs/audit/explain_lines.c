@@ -1,6 +1,7 @@
 /* The lines of an explanation, kept in the order of their times. */
 #include "jobs/audit/explain_priv.h"
 #include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 #include "jobs/time/instant.h"
 
 #include <stdarg.h>
@@ -22,7 +23,7 @@ void explain_line(struct explain *e, int64_t time_ms, const char *what, const ch
     vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
     text_init(&text, sizeof(line));
-    text_add_bytes(&text, line, text_utf8_check(line, strlen(line))); /* a cut may have split a letter */
+    text_add_bytes(&text, line, utf8_check(line, strlen(line))); /* a cut may have split a letter */
     if (time_ms) {
         at = json_array_size(e->lines);
         while (at > e->timeless &&

@@ -3,6 +3,7 @@
  */
 #include "jobs/audit/explain_priv.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 
 #include <stdio.h>
@@ -120,7 +121,7 @@ static bool say_jitter(struct explain *e)
         return false;
     explain_line(e, 0, "jitter", "the fire time %s is released then, %s later: its jitter",
                  explain_time(fire_s * 1000, fire, sizeof(fire)),
-                 text_format_duration(jitter_ms, duration, sizeof(duration)));
+                 duration_format(jitter_ms, duration, sizeof(duration)));
     return true;
 }
 

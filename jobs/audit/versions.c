@@ -1,7 +1,6 @@
 #include "jobs/audit/versions.h"
 
 #include "jobs/base/alloc.h"
-#include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
 static const char *text_of(const json_t *record, const char *key)

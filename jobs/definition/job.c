@@ -1,5 +1,7 @@
 #include "jobs/definition/job.h"
 
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
 #include "jobs/definition/job_keys.h"
 
 #include <assert.h>
@@ -183,9 +185,9 @@ static json_t *json_of_key(const struct job *job, const struct job_key *key)
     case JOB_TYPE_REAL:
         return json_of_real(*(const double *)field);
     case JOB_TYPE_DURATION:
-        return json_string(text_format_duration(*(const int64_t *)field, buffer, sizeof(buffer)));
+        return json_string(duration_format(*(const int64_t *)field, buffer, sizeof(buffer)));
     case JOB_TYPE_SIZE:
-        return json_string(text_format_size(*(const int64_t *)field, buffer, sizeof(buffer)));
+        return json_string(byte_size_format(*(const int64_t *)field, buffer, sizeof(buffer)));
     case JOB_TYPE_CODES:
         return json_of_codes(*(int *const *)field, *(const size_t *)job_field(job, key->count_offset));
     case JOB_TYPE_COMMAND:

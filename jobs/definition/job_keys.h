@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 #include "jobs/definition/job.h"
 #include "jobs/time/civil.h"
@@ -75,7 +77,7 @@ struct job_key {
     X(CONFIGS, NULL, "configs", TEXTS, configs, .max = JOB_LIST_MAX, .text_max = 255,                        \
       .check = job_check_word)                                                                               \
     X(CPUS, "resources", "cpus", REAL, cpus, .real_min = 0.001, .real_max = 4096)                            \
-    X(MEMORY, "resources", "memory", SIZE, memory_bytes, .min = JOB_MB, .max = TEXT_SIZE_MAX_BYTES)          \
+    X(MEMORY, "resources", "memory", SIZE, memory_bytes, .min = JOB_MB, .max = BYTE_SIZE_MAX)                \
     X(PULL, NULL, "pull", ENUM, pull, .names = job_pulls)                                                    \
     X(ENGINE, NULL, "engine", TEXTS, engine, .max = 8, .text_max = 64, .check = job_check_resource,          \
       .one = true)                                                                                           \
@@ -106,7 +108,7 @@ struct job_key {
     X(WITH_CHILDREN, NULL, "with_children", BOOL, with_children)                                             \
     X(PRIORITY, NULL, "priority", INT, priority, .max = 100, .standard = 50)                                 \
     X(KEEP_RUNS, "keep", "runs", INT, keep_runs, .min = 1, .max = 1000000, .standard = 1000)                 \
-    X(KEEP_AGE, "keep", "age", DURATION, keep_age_ms, .min = JOB_H, .max = TEXT_DURATION_MAX_MS,             \
+    X(KEEP_AGE, "keep", "age", DURATION, keep_age_ms, .min = JOB_H, .max = DURATION_MAX_MS,                  \
       .standard = 90 * JOB_D)                                                                                \
     X(KEEP_LOGS, "keep", "logs", SIZE, keep_logs_bytes, .max = 1024 * JOB_MB, .standard = JOB_MB)            \
     X(NOTIFY, NULL, "notify", NOTIFY, notify, .count_offset = offsetof(struct job, notify_count))            \

@@ -1,4 +1,7 @@
 /* A job from a tree, by the table of keys. Every fault is reported where it stands, and reading goes on. */
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
+#include "jobs/base/near.h"
 #include "jobs/definition/job_keys.h"
 #include "jobs/definition/shellwords.h"
 
@@ -252,7 +255,7 @@ static int index_of(struct job_reader *reader, const struct job_key *key, const 
     for (size_t i = 0; i < count; i++)
         text_addf(&list, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", names[i]);
     reader->no_memory |= list.failed == ERR_NOMEM;
-    near = text_nearest(text, names, count);
+    near = near_find(text, names, count);
     if (node->kind != YAML_TEXT)
         report_kind(reader, key, node, text_str(&list));
     else if (near)
@@ -350,13 +353,12 @@ static void read_measure(struct job_reader *reader, const struct job_key *key, c
 
 static void read_duration(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
-    read_measure(reader, key, node, "a duration such as 90s or 1h30m", text_parse_duration,
-                 text_format_duration);
+    read_measure(reader, key, node, "a duration such as 90s or 1h30m", duration_parse, duration_format);
 }
 
 static void read_size(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
-    read_measure(reader, key, node, "a size such as 256m or 2g", text_parse_size, text_format_size);
+    read_measure(reader, key, node, "a size such as 256m or 2g", byte_size_parse, byte_size_format);
 }
 
 /* Exit codes: a list, or one. */
@@ -682,7 +684,7 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
         else if (!group)
             names[count++] = in;
     }
-    near = text_nearest(at->text, names, count);
+    near = near_find(at->text, names, count);
     if (near)
         job_report(reader, NULL, at, "unknown key '%.80s'; did you mean '%s'?", at->text, near);
     else

@@ -1,5 +1,6 @@
 #include "jobs/definition/jobfile.h"
 
+#include "jobs/base/near.h"
 #include "jobs/definition/job_keys.h"
 
 #include <stdarg.h>
@@ -416,7 +417,7 @@ static void read_defaults(struct file *file, const struct yaml_node *key, const 
 static void report_unknown(struct file *file, const struct yaml_node *key)
 {
     static const char *const names[] = {"jobs", "defaults"};
-    const char *near = text_nearest(key->text, names, 2);
+    const char *near = near_find(key->text, names, 2);
 
     if (strcmp(key->text, "services") == 0)
         reportf(file, key, "unknown key 'services'; a job file is much like a Compose file, but has 'jobs'");
@@ -528,7 +529,7 @@ static int report_parent(struct parents *p, const struct jobfile_name *name, siz
     }
     if (p->hints_left > 0) {
         p->hints_left--;
-        near = text_nearest(parent, p->names, p->count);
+        near = near_find(parent, p->names, p->count);
     }
     return add_error(p->set, name->order, name->file, name->after[i], false,
                      "after: there is no job '%s'%s%s%s", parent, near ? "; did you mean '" : "",

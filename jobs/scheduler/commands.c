@@ -3,6 +3,7 @@
  * for under what was in force (job_account).
  */
 #include "jobs/base/hash.h"
+#include "jobs/base/near.h"
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/time/instant.h"
@@ -39,7 +40,7 @@ static int find_job(struct scheduler *s, const char *name, struct job_state **re
         const char *names[2] = {near ? near : each->name, each->name};
 
         if (each->def)
-            near = text_nearest(name, names, near ? 2 : 1);
+            near = near_find(name, names, near ? 2 : 1);
     }
     return near ? error_set(error, ERR_NOT_FOUND, "no job %s (did you mean %s?)", name, near)
                 : error_set(error, ERR_NOT_FOUND, "no job %s", name);
@@ -86,7 +87,7 @@ static int check_engines(struct apply *a, const struct job *def)
 
             for (size_t e = 0; e < s->o.engine_count; e++)
                 names[e] = s->o.engines[e]->name;
-            near = text_nearest(name, names, s->o.engine_count);
+            near = near_find(name, names, s->o.engine_count);
             return error_set(a->error, ERR_INVALID, "engine: the server has no engine %s%s%s%s", name,
                              near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
         }

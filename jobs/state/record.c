@@ -1,5 +1,6 @@
 #include "jobs/state/record.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/utf8.h"
 #include "jobs/time/instant.h"
 
 #include "jobs/base/text.h"
@@ -144,8 +145,8 @@ static void set_text(struct batch *b, struct record *r, enum record_field f, con
         while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
             n--;
     }
-    if (n > 0 && text_utf8_check(text, n) < n)
-        n = text_utf8_check(text, n); /* an engine's text may be anything; the journal is UTF-8 */
+    if (n > 0 && utf8_check(text, n) < n)
+        n = utf8_check(text, n); /* an engine's text may be anything; the journal is UTF-8 */
     copy = arena_alloc(b->arena, n + 1);
     memcpy(copy, text, n);
     copy[n] = '\0';

@@ -2,7 +2,7 @@
  * grammar, then their number and a `?` tell the dialect. */
 #include "jobs/time/cron.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 #include "jobs/time/civil.h"
 #include "jobs/time/cron_field.h"
 
@@ -199,7 +199,7 @@ static int parse_nickname(struct parser *p, struct cron_span span)
     }
     snprintf(token, sizeof(token), "%.*s", (int)(length > CRON_SHOWN_MAX ? CRON_SHOWN_MAX : length),
              p->text + span.from);
-    near = text_nearest(token, nickname_names, sizeof(nickname_names) / sizeof(nickname_names[0]));
+    near = near_find(token, nickname_names, sizeof(nickname_names) / sizeof(nickname_names[0]));
     if (near)
         return fail(p, span.from, "unknown nickname '%s': did you mean %s?", token, near);
     return fail(p, span.from, "unknown nickname '%s'", token);

@@ -1,6 +1,6 @@
 #include "jobs/time/zoneinfo.h"
 
-#include "jobs/base/text.h"
+#include "jobs/base/near.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -173,9 +173,9 @@ struct search {
 static void consider(struct search *search, const char *zone)
 {
     const char *slash = strrchr(zone, '/');
-    size_t distance = text_distance(search->name, zone);
+    size_t distance = near_distance(search->name, zone);
 
-    if (slash && !strchr(search->name, '/') && text_distance(search->name, slash + 1) == 0)
+    if (slash && !strchr(search->name, '/') && near_distance(search->name, slash + 1) == 0)
         distance = 0;
     if (distance < search->distance) {
         search->distance = distance;

@@ -1,5 +1,5 @@
 /* Faults of YAML syntax in words for the author of the file: libyaml's own are right, and of little help. */
-#include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 #include "jobs/yaml/yaml_priv.h"
 
 #include <stdarg.h>
@@ -179,7 +179,7 @@ static int explain_byte(const struct source *source, size_t offset, struct yaml_
 int yaml_check_bytes(const char *text, size_t size, struct yaml_sink *sink)
 {
     const struct source source = {text, size};
-    size_t good = text_utf8_check(text, size);
+    size_t good = utf8_check(text, size);
 
     for (size_t i = 0; i < good; i++) {
         unsigned char c = (unsigned char)text[i];

@@ -4,7 +4,9 @@
  */
 #include "cronsched/api/api_priv.h"
 #include "cronsched/http/http_target.h"
+#include "jobs/base/near.h"
 #include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -14,7 +16,7 @@ static void check_clean(const char *text)
 {
     size_t n = strlen(text);
 
-    CHECK(text_utf8_check(text, n) == n);
+    CHECK(utf8_check(text, n) == n);
     for (size_t i = 0; i < n; i++)
         CHECK((unsigned char)text[i] >= 0x20 && text[i] != 0x7f);
 }
@@ -26,7 +28,7 @@ static void try_target(const char *text)
     struct http_target t;
     struct http_params params;
     struct error e = {0};
-    char near[TEXT_NAME_MAX];
+    char near[NEAR_NAME_MAX];
 
     if (http_target_init(&t, text, &e) < 0) {
         CHECK(e.code < 0 && e.text[0]);

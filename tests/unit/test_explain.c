@@ -2,6 +2,7 @@
 #include "jobs/audit/explain.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 #include "jobs/history/store_db.h"
 #include "jobs/time/instant.h"
@@ -353,7 +354,7 @@ static void test_jitter(void **state)
             char duration[TEXT_NUMBER_BUFFER];
 
             assert_int_equal(sscanf(text, "it is released %63s later", duration), 1);
-            assert_int_equal(text_parse_duration(duration, &jitter_ms, NULL), 0);
+            assert_int_equal(duration_parse(duration, &jitter_ms, NULL), 0);
         }
     }
     json_decref(result);

@@ -1,4 +1,8 @@
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
+#include "jobs/base/near.h"
 #include "jobs/base/text.h"
+#include "jobs/base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,7 +83,7 @@ static void durations(void **state)
         {"500ms", 500, "500ms"},
         {"1s500ms", 1500, "1s500ms"},
         {"007s", 7000, "7s"},
-        {"36500d", TEXT_DURATION_MAX_MS, "36500d"},
+        {"36500d", DURATION_MAX_MS, "36500d"},
         {"90d", 7776000000, "90d"},
     };
     static const struct {
@@ -108,22 +112,22 @@ static void durations(void **state)
     for (size_t i = 0; i < COUNT(good); i++) {
         int64_t ms = -1, again = -1;
 
-        assert_int_equal(text_parse_duration(good[i].in, &ms, NULL), 0);
+        assert_int_equal(duration_parse(good[i].in, &ms, NULL), 0);
         assert_int_equal(ms, good[i].ms);
-        assert_string_equal(text_format_duration(ms, buffer, sizeof(buffer)), good[i].printed);
-        assert_int_equal(text_parse_duration(buffer, &again, NULL), 0);
+        assert_string_equal(duration_format(ms, buffer, sizeof(buffer)), good[i].printed);
+        assert_int_equal(duration_parse(buffer, &again, NULL), 0);
         assert_int_equal(again, ms);
     }
     for (size_t i = 0; i < COUNT(bad); i++) {
         int64_t ms = 77;
         struct error e = {0};
 
-        assert_int_equal(text_parse_duration(bad[i].in, &ms, &e), bad[i].code);
+        assert_int_equal(duration_parse(bad[i].in, &ms, &e), bad[i].code);
         assert_int_equal(ms, 77);
         assert_non_null(strstr(e.text, bad[i].says));
     }
-    assert_string_equal(text_format_duration(-1500, buffer, sizeof(buffer)), "-1s500ms");
-    text_format_duration(INT64_MIN, buffer, sizeof(buffer));
+    assert_string_equal(duration_format(-1500, buffer, sizeof(buffer)), "-1s500ms");
+    duration_format(INT64_MIN, buffer, sizeof(buffer));
     assert_int_equal(buffer[0], '-');
 }
 
@@ -145,7 +149,7 @@ static void sizes(void **state)
         {"2g", 2147483648, "2g"},
         {"2048m", 2147483648, "2g"},
         {"10b", 10, "10"},
-        {"1048576g", TEXT_SIZE_MAX_BYTES, "1048576g"},
+        {"1048576g", BYTE_SIZE_MAX, "1048576g"},
     };
     static const struct {
         const char *in;
@@ -168,14 +172,14 @@ static void sizes(void **state)
     for (size_t i = 0; i < COUNT(good); i++) {
         int64_t bytes = -1;
 
-        assert_int_equal(text_parse_size(good[i].in, &bytes, NULL), 0);
+        assert_int_equal(byte_size_parse(good[i].in, &bytes, NULL), 0);
         assert_int_equal(bytes, good[i].bytes);
-        assert_string_equal(text_format_size(bytes, buffer, sizeof(buffer)), good[i].printed);
+        assert_string_equal(byte_size_format(bytes, buffer, sizeof(buffer)), good[i].printed);
     }
     for (size_t i = 0; i < COUNT(bad); i++) {
         int64_t bytes = 77;
 
-        assert_int_equal(text_parse_size(bad[i].in, &bytes, NULL), bad[i].code);
+        assert_int_equal(byte_size_parse(bad[i].in, &bytes, NULL), bad[i].code);
         assert_int_equal(bytes, 77);
     }
 }
@@ -206,7 +210,7 @@ static void near_names(void **state)
     char longest[300];
 
     for (size_t i = 0; i < COUNT(cases); i++) {
-        const char *near = text_nearest(cases[i].in, names, COUNT(names));
+        const char *near = near_find(cases[i].in, names, COUNT(names));
 
         if (cases[i].near)
             assert_string_equal(near ? near : "(none)", cases[i].near);
@@ -215,8 +219,8 @@ static void near_names(void **state)
     }
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    assert_null(text_nearest(longest, names, COUNT(names)));
-    assert_null(text_nearest("image", NULL, 0));
+    assert_null(near_find(longest, names, COUNT(names)));
+    assert_null(near_find("image", NULL, 0));
 }
 
 static void distances(void **state)
@@ -238,8 +242,8 @@ static void distances(void **state)
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
-        assert_int_equal(text_distance(cases[i].a, cases[i].b), cases[i].distance);
-        assert_int_equal(text_distance(cases[i].b, cases[i].a), cases[i].distance);
+        assert_int_equal(near_distance(cases[i].a, cases[i].b), cases[i].distance);
+        assert_int_equal(near_distance(cases[i].b, cases[i].a), cases[i].distance);
     }
 }
 
@@ -268,7 +272,7 @@ static void utf8(void **state)
     };
 
     for (size_t i = 0; i < COUNT(cases); i++)
-        assert_int_equal(text_utf8_check(cases[i].bytes, cases[i].size), cases[i].wrong_at);
+        assert_int_equal(utf8_check(cases[i].bytes, cases[i].size), cases[i].wrong_at);
 }
 
 int main(void)
