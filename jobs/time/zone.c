@@ -518,8 +518,3 @@ int64_t zone_instant(const struct zone *zone, int64_t local_s, enum zone_fit *re
         *ret_fit = fit;
     return at_s;
 }
-
-int64_t zone_next_change(const struct zone *zone, int64_t after_s)
-{
-    return after_s == INT64_MAX ? INT64_MAX : zone->start_s[zone_segment(zone, after_s) + 1];
-}

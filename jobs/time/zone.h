@@ -74,6 +74,3 @@ enum zone_fit {
 };
 
 int64_t zone_instant(const struct zone *zone, int64_t local_s, enum zone_fit *ret_fit /* may be NULL */);
-
-/* The first change after an instant: INT64_MAX when there is none. */
-int64_t zone_next_change(const struct zone *zone, int64_t after_s);
