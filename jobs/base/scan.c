@@ -18,7 +18,7 @@ bool scan_digits(const char **at, const char *end, int count, int *ret)
     const char *s = *at;
     int value = 0;
 
-    assert(count > 0 && count < 10);
+    assert(count > 0 && count <= SCAN_DIGITS_MAX);
     for (int i = 0; i < count; i++, s++) {
         if (s >= end || !scan_is_digit(*s))
             return false;
@@ -38,7 +38,7 @@ bool scan_number(const char **at, const char *end, int digits_max, int64_t max, 
     for (; *at < end && scan_is_digit(**at); (*at)++, digits++) {
         int digit = **at - '0';
 
-        if (digits == digits_max || value > (max - digit) / 10)
+        if (digits == digits_max || digit > max || value > (max - digit) / 10)
             return false;
         value = value * 10 + digit;
     }

@@ -1,5 +1,7 @@
 #include "jobs/time/civil.h"
 
+#include "jobs/base/scan.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -62,23 +64,12 @@ size_t civil_range_find(const struct civil_range *days, size_t count, int64_t da
 /* --- reading --------------------------------------------------------------------------------------- */
 
 struct cursor {
-    const char *text;
-    size_t length, at;
+    const char *at, *end;
 };
-
-static bool at_end(const struct cursor *c)
-{
-    return c->at == c->length;
-}
-
-static char peek(const struct cursor *c)
-{
-    return at_end(c) ? '\0' : c->text[c->at];
-}
 
 static bool take_char(struct cursor *c, char wanted)
 {
-    if (at_end(c) || c->text[c->at] != wanted)
+    if (c->at == c->end || *c->at != wanted)
         return false;
     c->at++;
     return true;
@@ -86,44 +77,38 @@ static bool take_char(struct cursor *c, char wanted)
 
 static bool take_digits(struct cursor *c, int count, int *ret)
 {
-    int value = 0;
-
-    for (int i = 0; i < count; i++) {
-        char digit = peek(c);
-
-        if (digit < '0' || digit > '9')
-            return false;
-        value = value * 10 + (digit - '0');
-        c->at++;
-    }
-    *ret = value;
-    return true;
+    return scan_digits(&c->at, c->end, count, ret);
 }
 
-static bool take_fraction(struct cursor *c, bool *ret_above_zero)
+bool civil_scan_fraction(const char **at, const char *end, struct civil_text *ret)
 {
-    size_t start;
+    const char *s = *at;
+    int scale = 100;
 
-    if (!take_char(c, '.'))
+    if (s == end || *s != '.')
         return true;
-    for (start = c->at; peek(c) >= '0' && peek(c) <= '9'; c->at++)
-        *ret_above_zero |= peek(c) != '0';
-    return c->at > start;
+    for (s++; s < end && scan_is_digit(*s); s++, scale /= 10) {
+        ret->has_fraction |= *s != '0';
+        ret->ms += (*s - '0') * scale;
+    }
+    if (s == *at + 1)
+        return false;
+    *at = s;
+    return true;
 }
 
 static bool take_offset(struct cursor *c, struct civil_text *ret)
 {
     int sign, hours, minutes;
 
-    if (at_end(c))
+    if (c->at == c->end)
         return true;
     ret->has_offset = true;
     if (take_char(c, 'Z') || take_char(c, 'z'))
         return true;
-    sign = peek(c) == '+' ? 1 : peek(c) == '-' ? -1 : 0;
-    if (!sign)
+    sign = take_char(c, '+') ? 1 : -1;
+    if (sign < 0 && !take_char(c, '-'))
         return false;
-    c->at++;
     if (!take_digits(c, 2, &hours) || !take_char(c, ':') || !take_digits(c, 2, &minutes) || hours > 23 ||
         minutes > 59)
         return false;
@@ -144,9 +129,28 @@ static bool take_time(struct cursor *c, struct civil *ret, struct civil_text *te
         return false;
     if (!take_digits(c, 2, &ret->hour) || !take_char(c, ':') || !take_digits(c, 2, &ret->minute))
         return false;
-    if (take_char(c, ':') && (!take_digits(c, 2, &ret->second) || !take_fraction(c, &text->has_fraction)))
+    text->has_seconds = take_char(c, ':');
+    if (text->has_seconds && (!take_digits(c, 2, &ret->second) || !civil_scan_fraction(&c->at, c->end, text)))
         return false;
     return take_offset(c, text);
+}
+
+bool civil_scan(const char *text, size_t length, struct civil *ret, struct civil_text *ret_text,
+                size_t *ret_column)
+{
+    struct cursor c = {text, text + length};
+    bool fine;
+
+    *ret = (struct civil){0};
+    *ret_text = (struct civil_text){0};
+    fine = take_date(&c, ret);
+    if (fine && c.at == c.end)
+        ret_text->date_only = true;
+    else
+        fine = fine && take_time(&c, ret, ret_text) && c.at == c.end;
+    if (ret_column)
+        *ret_column = (size_t)(c.at - text);
+    return fine;
 }
 
 static int fault_at(size_t column, size_t *ret_column)
@@ -156,36 +160,37 @@ static int fault_at(size_t column, size_t *ret_column)
     return ERR_INVALID;
 }
 
-int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t *ret_column,
-                struct error *error)
+int civil_check(const struct civil *civil, size_t *ret_column, struct error *error)
 {
-    struct cursor c = {.text = text, .length = length};
-    struct civil civil = {0};
-    struct civil_text got = {0};
-    bool fine = take_date(&c, &civil);
-
-    if (fine && at_end(&c))
-        got.date_only = true;
-    else if (fine)
-        fine = take_time(&c, &civil, &got) && at_end(&c);
-    if (!fine) {
-        error_set(
-            error, ERR_INVALID,
-            "not a date or time: write it like 2026-12-24, 2026-12-24T18:00:00 or 2026-12-24T18:00:00Z");
-        return fault_at(c.at, ret_column);
-    }
-    if (civil.month < 1 || civil.month > 12) {
-        error_set(error, ERR_INVALID, "month %02d is out of range: 01-12 are allowed", civil.month);
+    if (civil->month < 1 || civil->month > 12) {
+        error_set(error, ERR_INVALID, "month %02d is out of range: 01-12 are allowed", civil->month);
         return fault_at(5, ret_column);
     }
-    if (civil.day < 1 || civil.day > civil_month_days(civil.year, civil.month)) {
-        error_set(error, ERR_INVALID, "%04d-%02d has no day %02d", civil.year, civil.month, civil.day);
+    if (civil->day < 1 || civil->day > civil_month_days(civil->year, civil->month)) {
+        error_set(error, ERR_INVALID, "%04d-%02d has no day %02d", civil->year, civil->month, civil->day);
         return fault_at(8, ret_column);
     }
-    if (civil.hour > 23 || civil.minute > 59 || civil.second > 59) {
+    if (civil->hour > 23 || civil->minute > 59 || civil->second > 59) {
         error_set(error, ERR_INVALID, "the time of day is out of range: 00:00:00-23:59:59 are allowed");
         return fault_at(11, ret_column);
     }
+    return 0;
+}
+
+int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t *ret_column,
+                struct error *error)
+{
+    struct civil civil;
+    struct civil_text got;
+    int r;
+
+    if (!civil_scan(text, length, &civil, &got, ret_column))
+        return error_set(
+            error, ERR_INVALID,
+            "not a date or time: write it like 2026-12-24, 2026-12-24T18:00:00 or 2026-12-24T18:00:00Z");
+    r = civil_check(&civil, ret_column, error);
+    if (r < 0)
+        return r;
     got.local_s = civil_seconds(&civil);
     *ret = got;
     return 0;

@@ -92,8 +92,19 @@ struct civil_text {
     int32_t offset_s;  /* east of UTC; 0 unless has_offset */
     bool has_offset;   /* "Z" or "+02:00" was written */
     bool date_only;    /* "2026-12-25" */
-    bool has_fraction; /* a fraction above zero was cut off */
+    bool has_seconds;  /* "18:00:00", not "18:00" */
+    bool has_fraction; /* a fraction above zero was written */
+    int ms;            /* of the fraction, cut to milliseconds */
 };
+
+/* The two halves of civil_parse, for callers with texts of their own: the notation alone, without local_s; and the
+ * ranges of what it said. *ret_column (may be NULL) is where the notation ends or is wrong. */
+bool civil_scan(const char *text, size_t length, struct civil *ret, struct civil_text *ret_text,
+                size_t *ret_column);
+int civil_check(const struct civil *civil, size_t *ret_column, struct error *error);
+
+/* ".5", or nothing: any number of digits, of which milliseconds are kept. False: a point without a digit. */
+bool civil_scan_fraction(const char **at, const char *end, struct civil_text *ret);
 
 /* "2026-12-25", "2026-12-25T18:00", "2026-12-25T18:00:00.5+01:00"; years 0000-9999; a blank or lower-case t
  * in place of T is fine, a leap second is not. All of the text must be used. Untouched on failure:

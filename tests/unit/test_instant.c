@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -108,12 +109,38 @@ static void basic_instants_are_strict(void **state)
     }
 }
 
+/* One parser reads what users write for schedules and for instants; each says what it needs. */
+static void errors_say_what_is_missing(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"2026-11-22", "'2026-11-22' is not a time; write it like"},
+        {"2026-11-22T03:00Z", "is not a time; write it like"},
+        {"2026-11-22T03:00:00", "lacks its offset: end it with Z or +HH:MM"},
+        {"2026-11-22T03:00:00+1", "is not a time; write it like"},
+        {"2026-13-22T03:00:00Z", "'2026-13-22T03:00:00Z': month 13 is out of range: 01-12 are allowed"},
+        {"2026-02-30T03:00:00Z", "'2026-02-30T03:00:00Z': 2026-02 has no day 30"},
+        {"2026-02-03T24:00:00Z", "the time of day is out of range"},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct error error = {0};
+        int64_t ms;
+
+        assert_int_equal(instant_parse(cases[i].text, &ms, &error), ERR_INVALID);
+        assert_non_null(strstr(error.text, cases[i].says));
+        assert_int_equal(instant_parse(cases[i].text, &ms, NULL), ERR_INVALID);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(instants),
         cmocka_unit_test(instants_of_every_day_round_trip),
         cmocka_unit_test(basic_instants_are_strict),
+        cmocka_unit_test(errors_say_what_is_missing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
