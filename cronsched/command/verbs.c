@@ -1,6 +1,7 @@
 #include "cronsched/command/verbs.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/scan.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -272,11 +273,6 @@ static int check_args(const struct verb_call *call, struct error *error)
     return 0;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* A word is an option when it begins with a dash and does not look like a number: "-1 * * * *" is a wrong
  * expression. */
 int verb_call_init(struct verb_call *call, const struct verb *verb, int argc, char **argv,
@@ -295,7 +291,7 @@ int verb_call_init(struct verb_call *call, const struct verb *verb, int argc, ch
     for (int i = 0; i < argc; i++) {
         int r = 0;
 
-        if (!options || argv[i][0] != '-' || !argv[i][1] || is_digit(argv[i][1]))
+        if (!options || argv[i][0] != '-' || !argv[i][1] || scan_is_digit(argv[i][1]))
             call->args[call->arg_count++] = argv[i];
         else if (strcmp(argv[i], "--") == 0)
             options = false;

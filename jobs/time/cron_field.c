@@ -3,6 +3,7 @@
 #include "jobs/time/cron_field.h"
 
 #include "jobs/base/hash.h"
+#include "jobs/base/scan.h"
 #include "jobs/time/civil.h"
 
 #include <stdarg.h>
@@ -66,11 +67,6 @@ static int fail(struct parser *p, size_t column, const char *format, ...)
 
 /* --- characters ------------------------------------------------------------------------------------ */
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static char upper(char c)
 {
     return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
@@ -103,7 +99,7 @@ static int token_length(const struct parser *p, size_t from)
     size_t n = 0;
 
     while (from + n < p->end && n < CRON_SHOWN_MAX &&
-           (is_letter(p->text[from + n]) || is_digit(p->text[from + n])))
+           (is_letter(p->text[from + n]) || scan_is_digit(p->text[from + n])))
         n++;
     return (int)n;
 }
@@ -172,7 +168,7 @@ static int parse_number(struct parser *p, int *ret)
     size_t start = p->at;
     int value = 0;
 
-    for (; is_digit(peek(p)); p->at++)
+    for (; scan_is_digit(peek(p)); p->at++)
         if (p->at - start < 5)
             value = value * 10 + (peek(p) - '0');
     if (p->at - start > 4 || value < p->field->min || value > p->field->max) {
@@ -212,7 +208,7 @@ static int parse_name(struct parser *p, int *ret)
     if (letters == 4 && p->id == CRON_DOW &&
         (p->text[p->at + 3] == 'L' || (p->quartz && p->text[p->at + 3] == 'l')))
         letters = 3;
-    if (!f->names || letters != 3 || (p->at + 3 < p->end && is_digit(p->text[p->at + 3])))
+    if (!f->names || letters != 3 || (p->at + 3 < p->end && scan_is_digit(p->text[p->at + 3])))
         return fail_name(p);
     for (int i = 0; i < f->names_count; i++) {
         const char *name = f->names + 3 * i, *have = p->text + p->at;
@@ -228,7 +224,7 @@ static int parse_name(struct parser *p, int *ret)
 
 static int parse_value(struct parser *p, int *ret)
 {
-    if (is_digit(peek(p)))
+    if (scan_is_digit(peek(p)))
         return parse_number(p, ret);
     if (is_letter(peek(p)))
         return parse_name(p, ret);
@@ -252,7 +248,7 @@ static int parse_step(struct parser *p, int *ret)
     size_t start = ++p->at;
     int value = 0;
 
-    for (; is_digit(peek(p)) && p->at - start < 5; p->at++)
+    for (; scan_is_digit(peek(p)) && p->at - start < 5; p->at++)
         value = value * 10 + (peek(p) - '0');
     if (p->at == start)
         return fail(p, start, "%s: a number must follow '/'", p->field->name);
@@ -469,7 +465,7 @@ static int parse_random(struct parser *p, size_t start, bool has_lo, int lo)
     if (p->quartz || p->id == CRON_YEAR)
         return fail_spread(p, '~');
     p->at++;
-    has_hi = is_digit(peek(p)) || is_letter(peek(p));
+    has_hi = scan_is_digit(peek(p)) || is_letter(peek(p));
     if (!has_lo)
         lo = p->field->min;
     if (has_hi) {
@@ -500,7 +496,7 @@ static int parse_last_day(struct parser *p)
     if (peek(p) == '-') {
         size_t start = ++p->at;
 
-        for (; is_digit(peek(p)) && p->at - start < 3; p->at++)
+        for (; scan_is_digit(peek(p)) && p->at - start < 3; p->at++)
             n = n * 10 + (peek(p) - '0');
         if (p->at == start || n < 1 || n > 30)
             return fail(p, start, "day of month: L- takes 1-30, days before the last one");

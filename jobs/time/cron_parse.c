@@ -1,5 +1,6 @@
 /* The text of a cron expression as a whole: one pass splits it into fields and refuses every byte outside the
  * grammar, then their number and a `?` tell the dialect. */
+#include "jobs/base/scan.h"
 #include "jobs/time/cron.h"
 
 #include "jobs/base/near.h"
@@ -34,11 +35,6 @@ static int fail(struct parser *p, size_t column, const char *format, ...)
     return ERR_INVALID;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* --- fields ---------------------------------------------------------------------------------------- */
 
 static bool is_question(const struct parser *p, struct cron_span span)
@@ -54,8 +50,8 @@ static bool looks_like_aws(const struct parser *p, const struct cron_span *span,
     if (count != 6 || p->quartz)
         return false;
     return is_question(p, span[2]) || is_question(p, span[4]) ||
-           (span[5].to - span[5].from >= 4 && is_digit(last[0]) && is_digit(last[1]) && is_digit(last[2]) &&
-            is_digit(last[3]));
+           (span[5].to - span[5].from >= 4 && scan_is_digit(last[0]) && scan_is_digit(last[1]) &&
+            scan_is_digit(last[2]) && scan_is_digit(last[3]));
 }
 
 static bool is_every_year(const struct cron *c)
@@ -122,7 +118,8 @@ static int check_dialect(struct parser *p, const struct cron_span *span, size_t 
     if (!one_question)
         return 0;
     for (size_t i = span[5].from; i < span[5].to; i++)
-        if (is_digit(p->text[i]) && (i == span[5].from || (p->text[i - 1] != '#' && p->text[i - 1] != '/')))
+        if (scan_is_digit(p->text[i]) &&
+            (i == span[5].from || (p->text[i - 1] != '#' && p->text[i - 1] != '/')))
             return fail(p, i,
                         "day of week: a number next to '?' is ambiguous, 1 is Sunday in Quartz and Monday in "
                         "cron: write names, or state the dialect (quartz: in front)");

@@ -2,6 +2,8 @@
  * when it ends. A recurrence is asked day by day: simple, and bounded by the caller's span. */
 #include "jobs/time/icalendar.h"
 
+#include "jobs/base/scan.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -68,37 +70,22 @@ static int fail(struct reader *r, int code, const char *format, ...)
 
 /* --- values ---------------------------------------------------------------------------------------- */
 
-static bool take_digits(const char **s, int count, int *ret)
-{
-    int value = 0;
-
-    for (int i = 0; i < count; i++) {
-        if ((*s)[i] < '0' || (*s)[i] > '9')
-            return false;
-        value = value * 10 + ((*s)[i] - '0');
-    }
-    *s += count;
-    *ret = value;
-    return true;
-}
-
-/* At most nine digits; 0 for none. */
+/* At most nine digits; 0: none, or more. */
 static int take_number(const char **s)
 {
-    int value = 0;
+    int64_t value;
 
-    for (int i = 0; i < 9 && **s >= '0' && **s <= '9'; i++, (*s)++)
-        value = value * 10 + (**s - '0');
-    return value;
+    return scan_number(s, *s + strlen(*s), SCAN_DIGITS_MAX, SCAN_NUMBER_MAX, &value) ? (int)value : 0;
 }
 
 /* "20261225"; leaves *s behind it. */
 static bool take_date(const char **s, int64_t *ret)
 {
+    const char *end = *s + strlen(*s);
     int year, month, day;
 
-    if (!take_digits(s, 4, &year) || !take_digits(s, 2, &month) || !take_digits(s, 2, &day) || month < 1 ||
-        month > 12 || day < 1 || day > civil_month_days(year, month))
+    if (!scan_digits(s, end, 4, &year) || !scan_digits(s, end, 2, &month) || !scan_digits(s, end, 2, &day) ||
+        month < 1 || month > 12 || day < 1 || day > civil_month_days(year, month))
         return false;
     *ret = civil_days(year, month, day);
     return true;

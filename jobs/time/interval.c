@@ -1,13 +1,12 @@
 #include "jobs/time/interval.h"
 
+#include "jobs/base/scan.h"
 #include "jobs/time/civil.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#define REPEAT_COUNT_DIGITS 9
 
 /* Fire times end with 2199, also for intervals; in UTC. */
 #define INSTANT_END CIVIL_LOCAL_END
@@ -161,11 +160,6 @@ static char peek(const struct parser *p)
     return p->at < p->length ? p->text[p->at] : '\0';
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -197,13 +191,11 @@ struct unit {
 /* A number of at most nine digits; false when there is none, or more. */
 static bool take_number(struct parser *p, int64_t *ret)
 {
-    size_t start = p->at;
-    int64_t value = 0;
+    const char *at = p->text + p->at;
+    bool fine = scan_number(&at, p->text + p->length, SCAN_DIGITS_MAX, SCAN_NUMBER_MAX, ret);
 
-    for (; is_digit(peek(p)) && p->at - start < 10; p->at++)
-        value = value * 10 + (peek(p) - '0');
-    *ret = value;
-    return p->at > start && p->at - start < 10;
+    p->at = (size_t)(at - p->text);
+    return fine;
 }
 
 /* 1h30m: units w d h m s, each at most once, from large to small. */
@@ -359,8 +351,8 @@ static int parse_repeat(struct parser *p, const struct zone *zone, int64_t ancho
 
     v->kind = INTERVAL_REPEAT;
     v->count = INT64_MAX;
-    if (is_digit(peek(p)) && !take_number(p, &v->count))
-        return fail(p, from, "a repeat count has at most %d digits", REPEAT_COUNT_DIGITS);
+    if (scan_is_digit(peek(p)) && !take_number(p, &v->count))
+        return fail(p, from, "a repeat count has at most %d digits", SCAN_DIGITS_MAX);
     if (peek(p) != '/')
         return fail(p, p->at, "'/' must follow: R[count]/[start]/period");
     p->at++;

@@ -1,5 +1,6 @@
 #include "jobs/time/zone.h"
 
+#include "jobs/base/scan.h"
 #include "jobs/time/civil.h"
 
 #include <assert.h>
@@ -97,13 +98,12 @@ static bool take(struct cursor *c, char wanted)
 
 static bool take_number(struct cursor *c, int max, int *ret)
 {
-    int value = 0, digits = 0;
+    int64_t value;
 
-    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++, digits++)
-        if (digits == 3 || (value = value * 10 + (*c->at - '0')) > max)
-            return false;
-    *ret = value;
-    return digits > 0;
+    if (!scan_number(&c->at, c->end, 3, max, &value))
+        return false;
+    *ret = (int)value;
+    return true;
 }
 
 /* [+-]hh[:mm[:ss]] */
