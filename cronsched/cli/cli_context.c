@@ -1,6 +1,7 @@
 #include "cronsched/cli/cli_context.h"
 
 #include "cronsched/cli/human_time.h"
+#include "jobs/base/percent.h"
 #include "jobs/time/instant.h"
 
 #include <assert.h>
@@ -51,7 +52,7 @@ const char *session_path(struct session *session, const char *format, ...)
         }
         format++;
         assert(*format == 's');
-        client_escape(&session->path, va_arg(ap, const char *));
+        percent_add(&session->path, va_arg(ap, const char *));
     }
     va_end(ap);
     return text_str(&session->path);

@@ -1,6 +1,7 @@
 #include "cronsched/cli/client.h"
 
 #include "cronsched/config/config.h"
+#include "jobs/base/percent.h"
 #include "jobs/base/text.h"
 
 #include <curl/curl.h>
@@ -542,21 +543,10 @@ int client_probe(struct client *client, size_t server, const char *path, json_t 
 
 /* --- paths ---------------------------------------------------------------------------------------------- */
 
-void client_escape(struct text *text, const char *part)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-    for (; *part; part++)
-        if (strchr(plain, *part))
-            text_add_char(text, *part);
-        else
-            text_addf(text, "%%%02X", (unsigned char)*part);
-}
-
 void client_add_query(struct text *path, const char *key, const char *value)
 {
     if (!value)
         return;
     text_addf(path, "%c%s=", strchr(text_str(path), '?') ? '&' : '?', key);
-    client_escape(path, value);
+    percent_add(path, value);
 }

@@ -67,9 +67,7 @@ int client_stream(struct client *client, const char *path,
 /* One server only, without retries, for `doctor`: 0 or why not, and what it is. */
 int client_probe(struct client *client, size_t server, const char *path, json_t **ret, struct error *error);
 
-/* "%41": a part of a path or query. Appends to a text. */
 struct text;
-void client_escape(struct text *text, const char *part);
 
 /* "?key=value" or "&key=value" when value is not NULL; for a path in the making. */
 void client_add_query(struct text *path, const char *key, const char *value);

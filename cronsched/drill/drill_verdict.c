@@ -2,6 +2,7 @@
  * second for every canary. The journal is asked when the successor's reign began, and why something did not
  * start. */
 #include "cronsched/drill/drill.h"
+#include "jobs/base/percent.h"
 #include "jobs/time/instant.h"
 
 #include <inttypes.h>
@@ -211,7 +212,7 @@ static void ask_why(struct drill *d, const char *run)
 
     text_init(&path, SESSION_PATH_MAX);
     text_add(&path, "/v1/runs/");
-    client_escape(&path, run);
+    percent_add(&path, run);
     reply = get(d, &path, NULL);
     verdict = json_string_value(json_object_get(reply, "verdict"));
     if (!verdict)

@@ -1,6 +1,7 @@
 #include "cronsched/http/auth.h"
 
 #include "jobs/base/hash.h"
+#include "jobs/base/scan.h"
 #include "jobs/base/text.h"
 
 #include <arpa/inet.h>
@@ -66,23 +67,12 @@ static bool token_name_valid(const char *name)
 
 /* --- the tokens file ------------------------------------------------------------------------------------ */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool parse_digest(const char *hex, uint8_t ret[HASH_SHA256_BYTES])
 {
     if (strlen(hex) != 2 * HASH_SHA256_BYTES)
         return false;
     for (size_t i = 0; i < HASH_SHA256_BYTES; i++) {
-        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
+        int high = scan_hex(hex[2 * i]), low = scan_hex(hex[2 * i + 1]);
 
         if (high < 0 || low < 0)
             return false;

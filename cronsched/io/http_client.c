@@ -567,24 +567,3 @@ void curl_call_resume(struct curl_call *call)
     curl_easy_pause(call->easy, CURLPAUSE_CONT);
     c->inside--;
 }
-
-int http_escape(char *buffer, size_t size, const char *text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    size_t n = strlen(buffer);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') ||
-                     strchr("-._~", *c);
-        if (n + 4 > size)
-            return ERR_LIMIT;
-        if (plain) {
-            buffer[n++] = (char)*c;
-        } else {
-            buffer[n++] = '%';
-            buffer[n++] = hex[*c >> 4];
-            buffer[n++] = hex[*c & 15];
-        }
-    }
-    buffer[n] = '\0';
-    return 0;
-}

@@ -93,9 +93,5 @@ void curl_call_cancel(struct curl_call *call);
 void curl_call_resume(
     struct curl_call *call); /* after `data` has answered false; from the loop, not from `data` */
 
-/* Appends `text` percent-encoded to buffer; everything but unreserved characters (RFC 3986) is encoded.
- * ERR_LIMIT when it does not fit. */
-int http_escape(char *buffer, size_t size, const char *text);
-
 /* A process calls this once before any thread starts; curl_uv_new does it too when nobody has. */
 int curl_uv_global_init(void);

@@ -376,14 +376,6 @@ static void bad_urls_are_refused_at_the_door(void **state)
     assert_int_equal(w->answer.outcome, HTTP_NOT_SENT);
 }
 
-static void escaping(void **state)
-{
-    char buffer[32] = "/images/";
-    assert_int_equal(http_escape(buffer, sizeof(buffer), "a/b:7 \xc3\xa9"), 0);
-    assert_string_equal(buffer, "/images/a%2Fb%3A7%20%C3%A9");
-    assert_int_equal(http_escape(buffer, sizeof(buffer), "too long now"), ERR_LIMIT);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,7 +389,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(streams_flow_and_pause, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cancelled_call_is_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_urls_are_refused_at_the_door, set_up, tear_down),
-        cmocka_unit_test(escaping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

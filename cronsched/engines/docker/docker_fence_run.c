@@ -5,6 +5,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/fault.h"
+#include "jobs/base/percent.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -95,7 +96,7 @@ static void open_stream(struct docker_task *t)
     snprintf(path, sizeof(path), "%s/events", d->api);
     snprintf(filters, sizeof(filters), "{\"type\":[\"container\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX,
              t->id);
-    http_escape(query, sizeof(query), filters); /* it fits: an id is short */
+    percent_append(query, sizeof(query), filters); /* it fits: an id is short */
     t->stream = docker_open(d, &call,
                             &(struct http_request){.opened = on_stream_opened,
                                                    .data = on_stream_data,

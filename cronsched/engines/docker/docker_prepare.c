@@ -17,6 +17,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "jobs/base/percent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -194,12 +195,12 @@ static int pull_query(const char *image, char *query, size_t size)
         return ERR_LIMIT;
     snprintf(name, sizeof(name), "%.*s", (int)n, image);
     snprintf(query, size, "fromImage=");
-    r = http_escape(query, size, name);
+    r = percent_append(query, size, name);
     if (r == 0 && strlen(query) + 5 < size)
         strncat(query, "&tag=", size - strlen(query) - 1);
     if (r < 0)
         return r;
-    return http_escape(query, size, version ? version + 1 : "latest");
+    return percent_append(query, size, version ? version + 1 : "latest");
 }
 
 static void send_pull(struct docker_task *t)

@@ -12,6 +12,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/percent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,7 +233,7 @@ static void ask_page(struct docker_sweep *s)
              "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s}",
              s->docker->host->cluster(s->docker->host), before);
     s->id[0] = '\0';
-    if (http_escape(query, sizeof(query), filters) < 0)
+    if (percent_append(query, sizeof(query), filters) < 0)
         finish(s);
     else
         ask(s, "GET", "json", query, on_list);

@@ -16,6 +16,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "jobs/base/percent.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -363,7 +364,7 @@ void docker_events_open(struct docker *d)
     docker_lines_release(&d->event_lines);
     d->event_lines = (struct docker_lines){.line = on_event, .arg = d};
     snprintf(path, sizeof(path), "%s/events", d->api);
-    http_escape(query, sizeof(query), filters);
+    percent_append(query, sizeof(query), filters);
     d->events = docker_open(
         d, &call, &(struct http_request){.data = on_events, .done = on_events_done, .arg = d, .once = true},
         NULL);
