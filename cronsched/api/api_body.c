@@ -26,14 +26,13 @@ const size_t body_backfill_count = sizeof(body_backfill) / sizeof(body_backfill[
 static int unknown_key(const char *what, const char *name, const struct body_key *keys, size_t count,
                        struct error *error)
 {
-    const char *names[KEYS_MAX], *near;
+    const char *names[KEYS_MAX];
+    char hint[NEAR_HINT_BUFFER];
 
     for (size_t i = 0; i < count; i++)
         names[i] = keys[i].name;
-    near = near_find(name, names, count);
-    return error_set(error, ERR_INVALID,
-                     near ? "%s: '%.64s' is not known; did you mean '%s'?" : "%s: '%.64s' is not known", what,
-                     name, near);
+    return error_set(error, ERR_INVALID, "%s: '%.64s' is not known%s", what, name,
+                     near_hint(near_find(name, names, count), hint, sizeof(hint)));
 }
 
 static int check_value(const char *what, const struct body_key *key, const json_t *value, struct error *error)

@@ -19,7 +19,8 @@
 
 static bool check_kinds(struct http_request *request, const char *kinds)
 {
-    const char *names[RECORD_KIND_COUNT], *near;
+    const char *names[RECORD_KIND_COUNT];
+    char hint[NEAR_HINT_BUFFER];
 
     for (int i = 0; i < RECORD_KIND_COUNT; i++)
         names[i] = record_kind_name((enum record_kind)i);
@@ -35,11 +36,8 @@ static bool check_kinds(struct http_request *request, const char *kinds)
         while (i < RECORD_KIND_COUNT && strcmp(names[i], word) != 0)
             i++;
         if (i == RECORD_KIND_COUNT) {
-            near = near_find(word, names, RECORD_KIND_COUNT);
-            http_reply_error(request, ERR_INVALID,
-                             near ? "kinds: there is no kind '%.32s'; did you mean '%s'?"
-                                  : "kinds: there is no kind '%.32s'",
-                             word, near);
+            http_reply_error(request, ERR_INVALID, "kinds: there is no kind '%.32s'%s", word,
+                             near_hint(near_find(word, names, RECORD_KIND_COUNT), hint, sizeof(hint)));
             return false;
         }
         p += n;

@@ -19,6 +19,7 @@ void api_handle_jobs(struct http_request *request, void *arg)
 static void reply_no_job(struct api *api, struct http_request *request, const char *name)
 {
     json_t *jobs = scheduler_jobs_json(api->context.scheduler), *job;
+    char hint[NEAR_HINT_BUFFER];
     const char *near = NULL;
     size_t i;
 
@@ -28,10 +29,7 @@ static void reply_no_job(struct api *api, struct http_request *request, const ch
 
         near = near_find(name, names, near ? 2 : 1);
     }
-    if (near)
-        http_reply_error(request, ERR_NOT_FOUND, "no job %.100s (did you mean %s?)", name, near);
-    else
-        http_reply_error(request, ERR_NOT_FOUND, "no job %.100s", name);
+    http_reply_error(request, ERR_NOT_FOUND, "no job %.100s%s", name, near_hint(near, hint, sizeof(hint)));
     json_decref(jobs);
 }
 

@@ -42,7 +42,8 @@ bool api_query_int(struct http_request *request, const char *name, int least, in
 bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
                     const char **ret)
 {
-    const char *text = http_query(request, name), *near;
+    const char *text = http_query(request, name);
+    char hint[NEAR_HINT_BUFFER];
 
     if (!text)
         return true;
@@ -52,10 +53,8 @@ bool api_query_word(struct http_request *request, const char *name, const char *
             return true;
         }
     }
-    near = near_find(text, words, count);
-    http_reply_error(request, ERR_INVALID,
-                     near ? "%s: there is no '%.32s'; did you mean '%s'?" : "%s: there is no '%.32s'", name,
-                     text, near);
+    http_reply_error(request, ERR_INVALID, "%s: there is no '%.32s'%s", name, text,
+                     near_hint(near_find(text, words, count), hint, sizeof(hint)));
     return false;
 }
 

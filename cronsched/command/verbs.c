@@ -100,6 +100,7 @@ static int first_word(int argc, char **argv)
 
 static int no_such_verb(const struct verb *const *table, const char *word, struct error *error)
 {
+    char hint[NEAR_HINT_BUFFER];
     const char *names[256];
     const char *near;
     size_t n = 0;
@@ -109,7 +110,8 @@ static int no_such_verb(const struct verb *const *table, const char *word, struc
             names[n++] = table[i]->name;
     near = near_find(word, names, n);
     if (near)
-        return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; did you mean '%s'?", word, near);
+        return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'%s", word,
+                         near_hint(near, hint, sizeof(hint)));
     return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; 'cronsched help' lists them", word);
 }
 
@@ -169,7 +171,7 @@ static int no_such_option(const struct verb *verb, const char *name, size_t len,
     const struct verb_option *o;
     const char *names[64];
     const char *near;
-    char given[64];
+    char given[64], shown[64], hint[NEAR_HINT_BUFFER];
     size_t n = 0;
 
     snprintf(given, sizeof(given), "%.*s", (int)len, name);
@@ -177,8 +179,9 @@ static int no_such_option(const struct verb *verb, const char *name, size_t len,
         names[n] = o->name;
     near = near_find(given, names, n);
     if (near)
-        return error_set(error, ERR_INVALID, "there is no option --%s; did you mean --%s?", given, near);
-    return error_set(error, ERR_INVALID, "there is no option --%s", given);
+        snprintf(shown, sizeof(shown), "--%s", near);
+    return error_set(error, ERR_INVALID, "there is no option --%s%s", given,
+                     near_hint(near ? shown : NULL, hint, sizeof(hint)));
 }
 
 /* "table|json|yaml": true when the value is one of them, or when any will do. */

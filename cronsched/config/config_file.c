@@ -48,10 +48,10 @@ static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const ch
 static void unknown_key(struct config_reader *reader, const struct yaml_node *key, const char *where,
                         const char *const *known, size_t count)
 {
-    const char *near = near_find(key->text, known, count);
+    char hint[NEAR_HINT_BUFFER];
 
-    config_fault(reader, key, near ? "%sunknown key '%s' (did you mean '%s'?)" : "%sunknown key '%s'", where,
-                 key->text, near);
+    config_fault(reader, key, "%sunknown key '%s'%s", where, key->text,
+                 near_hint(near_find(key->text, known, count), hint, sizeof(hint)));
 }
 
 /* --- engines -------------------------------------------------------------------------------------------- */
@@ -104,6 +104,7 @@ static void read_engine_tls(struct config_reader *reader, struct config_engine *
 static void read_engine_type(struct config_reader *reader, struct config_engine *engine,
                              const struct yaml_node *node)
 {
+    char hint[NEAR_HINT_BUFFER];
     const char *near;
     char *type = node->kind == YAML_NULL && node->text ? alloc_text(node->text) /* null is a word to YAML */
                                                        : take_text(reader, node, "type");
@@ -117,9 +118,9 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
         }
     near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
     config_fault(reader, node,
-                 near ? "type: there is no '%s' (did you mean '%s'?)"
+                 near ? "type: there is no '%s'%s"
                       : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",
-                 type, near);
+                 type, near_hint(near, hint, sizeof(hint)));
     free(type);
 }
 

@@ -32,7 +32,7 @@ static const struct verb_option options[] = {
 static const struct drill_deed *find_deed(const struct verb_call *call)
 {
     const char *names[16] = {0};
-    const char *near;
+    char hint[NEAR_HINT_BUFFER];
     size_t n = 0;
 
     for (const struct drill_deed *deed = drill_deeds; deed->name; deed++) {
@@ -40,9 +40,8 @@ static const struct drill_deed *find_deed(const struct verb_call *call)
             return deed;
         names[n++] = deed->name;
     }
-    near = near_find(call->args[0], names, n);
-    fprintf(stderr, "cronsched: there is no drill %s%s%s%s\n", call->args[0], near ? " (did you mean " : "",
-            near ? near : "", near ? "?)" : "");
+    fprintf(stderr, "cronsched: there is no drill %s%s\n", call->args[0],
+            near_hint(near_find(call->args[0], names, n), hint, sizeof(hint)));
     for (size_t i = 0; i < n; i++)
         fprintf(stderr, "  %-28s %s\n", drill_deeds[i].name, drill_deeds[i].help);
     return NULL;

@@ -200,14 +200,14 @@ static bool method_serves(const char *have, const char *asked)
 static void reply_no_such_path(struct http_request *r)
 {
     const char *patterns[HTTP_ROUTES_MAX];
-    char near[NEAR_NAME_MAX];
+    char near[NEAR_NAME_MAX], hint[NEAR_HINT_BUFFER];
+    bool suggested;
 
     for (size_t i = 0; i < r->http->entry_count; i++)
         patterns[i] = r->http->entries[i].route->path;
-    if (http_target_suggest(&r->target, patterns, r->http->entry_count, near, sizeof(near)))
-        http_reply_error(r, ERR_NOT_FOUND, "there is nothing at this path; did you mean %s?", near);
-    else
-        http_reply_error(r, ERR_NOT_FOUND, "there is nothing at this path");
+    suggested = http_target_suggest(&r->target, patterns, r->http->entry_count, near, sizeof(near));
+    http_reply_error(r, ERR_NOT_FOUND, "there is nothing at this path%s",
+                     near_hint(suggested ? near : NULL, hint, sizeof(hint)));
 }
 
 static void reply_no_such_method(struct http_request *r, const char *allowed)

@@ -1,6 +1,7 @@
 #include "cronsched/http/http_target.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/scan.h"
 #include "jobs/base/utf8.h"
 
 #include <stdio.h>
@@ -10,14 +11,6 @@
 #define PATTERNS_MAX 128
 #define KEYS_MAX     16
 #define KEY_BYTES    24
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* In place; the text ends at its NUL. */
 static int decode(char *s, struct error *error)
@@ -29,7 +22,7 @@ static int decode(char *s, struct error *error)
         unsigned char c = (unsigned char)*s;
 
         if (c == '%') {
-            int high = hex_value(s[1]), low = high < 0 ? -1 : hex_value(s[2]);
+            int high = scan_hex(s[1]), low = high < 0 ? -1 : scan_hex(s[2]);
 
             if (low < 0)
                 return error_set(error, ERR_INVALID,
@@ -239,18 +232,16 @@ int http_target_check_query(const struct http_target *target, const char *known,
         p += n;
     }
     for (size_t i = 0; i < target->query_count; i++) {
-        const char *name = target->query[i].name, *near;
+        const char *name = target->query[i].name;
+        char hint[NEAR_HINT_BUFFER];
         size_t k = 0;
 
         while (k < count && strcmp(names[k], name) != 0)
             k++;
         if (k < count)
             continue;
-        near = near_find(name, names, count);
-        return error_set(error, ERR_INVALID,
-                         near ? "the query has no key '%.32s'; did you mean '%s'?"
-                              : "the query has no key '%.32s'",
-                         name, near);
+        return error_set(error, ERR_INVALID, "the query has no key '%.32s'%s", name,
+                         near_hint(near_find(name, names, count), hint, sizeof(hint)));
     }
     return 0;
 }

@@ -1,7 +1,9 @@
 #include "jobs/base/near.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -57,4 +59,13 @@ const char *near_find(const char *name, const char *const *names, size_t count)
         }
     }
     return nearest;
+}
+
+const char *near_hint(const char *near, char *buffer, size_t size)
+{
+    assert(size > 0);
+    buffer[0] = '\0';
+    if (near)
+        snprintf(buffer, size, "; did you mean '%.*s'?", NEAR_NAME_MAX, near);
+    return buffer;
 }

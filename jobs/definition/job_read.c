@@ -244,7 +244,8 @@ static void read_command(struct job_reader *reader, const struct job_key *key, c
 static int index_of(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
                     const char *const *names)
 {
-    const char *text = node->text ? node->text : "", *near;
+    const char *text = node->text ? node->text : "";
+    char hint[NEAR_HINT_BUFFER];
     struct text list;
     size_t count = 0;
 
@@ -255,14 +256,11 @@ static int index_of(struct job_reader *reader, const struct job_key *key, const 
     for (size_t i = 0; i < count; i++)
         text_addf(&list, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", names[i]);
     reader->no_memory |= list.failed == ERR_NOMEM;
-    near = near_find(text, names, count);
     if (node->kind != YAML_TEXT)
         report_kind(reader, key, node, text_str(&list));
-    else if (near)
-        job_report(reader, key, node, "'%.40s' is not one of %s; did you mean '%s'?", text, text_str(&list),
-                   near);
     else
-        job_report(reader, key, node, "'%.40s' is not one of %s", text, text_str(&list));
+        job_report(reader, key, node, "'%.40s' is not one of %s%s", text, text_str(&list),
+                   near_hint(near_find(text, names, count), hint, sizeof(hint)));
     text_release(&list);
     return -1;
 }
@@ -670,6 +668,7 @@ static const struct {
 static void report_unknown(struct job_reader *reader, const char *group, const struct yaml_node *at)
 {
     const char *names[JOB_KEY_COUNT], *near;
+    char hint[NEAR_HINT_BUFFER];
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof(other_names) / sizeof(other_names[0]) && !group; i++)
@@ -686,7 +685,7 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
     }
     near = near_find(at->text, names, count);
     if (near)
-        job_report(reader, NULL, at, "unknown key '%.80s'; did you mean '%s'?", at->text, near);
+        job_report(reader, NULL, at, "unknown key '%.80s'%s", at->text, near_hint(near, hint, sizeof(hint)));
     else
         job_report(reader, NULL, at, "unknown key '%.80s'%s%s", at->text, group ? " in " : "",
                    group ? group : "");

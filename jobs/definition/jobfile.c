@@ -418,11 +418,12 @@ static void report_unknown(struct file *file, const struct yaml_node *key)
 {
     static const char *const names[] = {"jobs", "defaults"};
     const char *near = near_find(key->text, names, 2);
+    char hint[NEAR_HINT_BUFFER];
 
     if (strcmp(key->text, "services") == 0)
         reportf(file, key, "unknown key 'services'; a job file is much like a Compose file, but has 'jobs'");
     else if (near)
-        reportf(file, key, "unknown key '%.80s'; did you mean '%s'?", key->text, near);
+        reportf(file, key, "unknown key '%.80s'%s", key->text, near_hint(near, hint, sizeof(hint)));
     else
         reportf(file, key, "unknown key '%.80s'; a job file has 'defaults', 'jobs' and 'x-...'", key->text);
 }
@@ -517,6 +518,7 @@ struct parents {
 static int report_parent(struct parents *p, const struct jobfile_name *name, size_t i)
 {
     const char *parent = name->job->after.items[i], *near = NULL;
+    char hint[NEAR_HINT_BUFFER];
 
     if (p->order != name->order) {
         p->order = name->order;
@@ -531,9 +533,8 @@ static int report_parent(struct parents *p, const struct jobfile_name *name, siz
         p->hints_left--;
         near = near_find(parent, p->names, p->count);
     }
-    return add_error(p->set, name->order, name->file, name->after[i], false,
-                     "after: there is no job '%s'%s%s%s", parent, near ? "; did you mean '" : "",
-                     near ? near : "", near ? "'?" : "");
+    return add_error(p->set, name->order, name->file, name->after[i], false, "after: there is no job '%s'%s",
+                     parent, near_hint(near, hint, sizeof(hint)));
 }
 
 static int check_parents(struct jobfile_set *set, const char **names, size_t count)

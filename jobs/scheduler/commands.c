@@ -30,6 +30,7 @@ static int find_job(struct scheduler *s, const char *name, struct job_state **re
     struct job_state *j = state_job(&s->state, name);
     const char *near = NULL;
     struct job_state *each, *next;
+    char hint[NEAR_HINT_BUFFER];
 
     if (j) {
         *ret = j;
@@ -42,8 +43,7 @@ static int find_job(struct scheduler *s, const char *name, struct job_state **re
         if (each->def)
             near = near_find(name, names, near ? 2 : 1);
     }
-    return near ? error_set(error, ERR_NOT_FOUND, "no job %s (did you mean %s?)", name, near)
-                : error_set(error, ERR_NOT_FOUND, "no job %s", name);
+    return error_set(error, ERR_NOT_FOUND, "no job %s%s", name, near_hint(near, hint, sizeof(hint)));
 }
 
 static void finish(struct scheduler *s, json_t *reply, json_t **ret_reply, uint64_t *ret_index)
@@ -83,13 +83,13 @@ static int check_engines(struct apply *a, const struct job *def)
         int rc;
 
         if (!engine_lane(s, name, &engine)) {
-            const char *names[SCHEDULER_ENGINES_MAX], *near;
+            const char *names[SCHEDULER_ENGINES_MAX];
+            char hint[NEAR_HINT_BUFFER];
 
             for (size_t e = 0; e < s->o.engine_count; e++)
                 names[e] = s->o.engines[e]->name;
-            near = near_find(name, names, s->o.engine_count);
-            return error_set(a->error, ERR_INVALID, "engine: the server has no engine %s%s%s%s", name,
-                             near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+            return error_set(a->error, ERR_INVALID, "engine: the server has no engine %s%s", name,
+                             near_hint(near_find(name, names, s->o.engine_count), hint, sizeof(hint)));
         }
         rc = engine->ops->check(engine, def, a->error);
         if (rc < 0)

@@ -174,7 +174,7 @@ static const char *const nickname_names[] = {"@yearly",   "@annually", "@monthly
 static int parse_nickname(struct parser *p, struct cron_span span)
 {
     size_t length = span.to - span.from;
-    char token[CRON_SHOWN_MAX + 1];
+    char token[CRON_SHOWN_MAX + 1], hint[NEAR_HINT_BUFFER];
     const char *near;
 
     for (size_t i = 0; i < sizeof(nicknames) / sizeof(nicknames[0]); i++) {
@@ -197,9 +197,7 @@ static int parse_nickname(struct parser *p, struct cron_span span)
     snprintf(token, sizeof(token), "%.*s", (int)(length > CRON_SHOWN_MAX ? CRON_SHOWN_MAX : length),
              p->text + span.from);
     near = near_find(token, nickname_names, sizeof(nickname_names) / sizeof(nickname_names[0]));
-    if (near)
-        return fail(p, span.from, "unknown nickname '%s': did you mean %s?", token, near);
-    return fail(p, span.from, "unknown nickname '%s'", token);
+    return fail(p, span.from, "unknown nickname '%s'%s", token, near_hint(near, hint, sizeof(hint)));
 }
 
 static int fail_count(struct parser *p, const struct cron_span *span, size_t count)

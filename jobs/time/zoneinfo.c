@@ -272,11 +272,10 @@ static struct kept *keep(struct zoneinfo *z, struct zone *zone)
 
 static int fail_unknown(struct zoneinfo *z, const char *name, struct error *error)
 {
-    char near[ZONE_NAME_MAX + 1];
+    char near[ZONE_NAME_MAX + 1], hint[NEAR_HINT_BUFFER];
 
-    if (source_nearest(&z->source, name, near, sizeof(near)))
-        return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s': did you mean '%s'?", name, near);
-    return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'", name);
+    return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'%s", name,
+                     near_hint(source_nearest(&z->source, name, near, sizeof(near)), hint, sizeof(hint)));
 }
 
 static int source_get(struct zone_source *source, const char *name, const struct zone **ret,

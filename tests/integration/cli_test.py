@@ -181,7 +181,7 @@ class CommandLine(lab.Suite):
             self.assertNotEqual("", answer.err)
         self.assertEqual([], fake.requests)
         self.assertIn("did you mean 'jobs'?", cli.call("jbos").err)
-        self.assertIn("did you mean --server?", cli.call("jobs", "--sorver", "x").err)
+        self.assertIn("did you mean '--server'?", cli.call("jobs", "--sorver", "x").err)
 
     def test_no_server_exits_5_and_names_each_place_that_was_tried(self):
         dead = self.dead_url()

@@ -86,7 +86,7 @@ class Drill(lab.Suite):
         self.assertLessEqual(never, report["unprovable_count"])
 
     def test_what_is_no_drill_is_refused(self):
-        self.assertIn("did you mean kill-leader", self.lab.cli.call("drill", "kill-leaders", "--lab", self.lab.path).err)
+        self.assertIn("did you mean 'kill-leader'?", self.lab.cli.call("drill", "kill-leaders", "--lab", self.lab.path).err)
         for words in (("pause-leader",), ("kill-leader", "--ledger", "/tmp", "--engine", "docker")):
             self.assertEqual(2, self.lab.cli.call("drill", *words).code, words)
 

@@ -201,7 +201,7 @@ static void test_reads(void **state)
     } cases[] = {
         {"GET /v1/jobs", 200, "[{\"job\":\"nightly\""},
         {"GET /v1/jobs/nightly", 200, "{\"job\":\"nightly\",\"version\":3}"},
-        {"GET /v1/jobs/nihgtly", 404, "no job nihgtly (did you mean nightly?)"},
+        {"GET /v1/jobs/nihgtly", 404, "no job nihgtly; did you mean 'nightly'?"},
         {"GET /v1/jobs/zzz", 404, "\"no job zzz\""},
         {"GET /v1/defs", 200, "\"index\":5"},
         {"GET /v1/defs?set=finance", 200, "\"set\":\"finance\""},
@@ -219,7 +219,7 @@ static void test_reads(void **state)
         {"GET /v1/runs?since=now", 400, "since: "},
         {"GET /v1/runs?sate=running", 400, "did you mean 'state'?"},
         {"GET /v1/records?kinds=trigger,delte", 400, "did you mean 'delete'?"},
-        {"GET /v1/job", 404, "did you mean /v1/jobs?"},
+        {"GET /v1/job", 404, "did you mean '/v1/jobs'?"},
         {"PATCH /v1/jobs/nightly", 405, "GET, HEAD, DELETE"},
         {"POST /v1/cluster/step-down", 501, "alone"},
     };

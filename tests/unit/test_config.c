@@ -162,8 +162,8 @@ static void test_file(void **state)
 static const struct {
     const char *text, *errors;
 } faults[] = {
-    {"clusster: a\n", "c.yaml:1:1: error: unknown key 'clusster' (did you mean 'cluster'?)\n"},
-    {"tls: {cret: a, key: b}\n", "c.yaml:1:7: error: tls: unknown key 'cret' (did you mean 'cert'?)\n"},
+    {"clusster: a\n", "c.yaml:1:1: error: unknown key 'clusster'; did you mean 'cluster'?\n"},
+    {"tls: {cret: a, key: b}\n", "c.yaml:1:7: error: tls: unknown key 'cret'; did you mean 'cert'?\n"},
     {"cluster: [a]\n", "c.yaml:1:10: error: cluster: must be a text, not a list\n"},
     {"cluster: a/b\n",
      "c.yaml:1:10: error: cluster: 'a/b' is no name: up to 64 letters, digits, '-', '_' and '.', a "
@@ -181,10 +181,10 @@ static const struct {
     {"zookeeper: zk1\n", "c.yaml:1:12: error: zookeeper: 'zk1' is no HOST:PORT\n"},
     {"zookeeper: zk1:2181/\n", "c.yaml:1:12: error: zookeeper: '/' is no path to live below\n"},
     {"engines: {x: {type: dokcer}}\n",
-     "c.yaml:1:21: error: type: there is no 'dokcer' (did you mean 'docker'?)\n"},
+     "c.yaml:1:21: error: type: there is no 'dokcer'; did you mean 'docker'?\n"},
     {"engines: {x: {}}\n", "c.yaml:1:11: error: engines: x: type is missing\n"},
     {"engines: {docker: {paralel: 2}}\n",
-     "c.yaml:1:20: error: unknown key 'paralel' (did you mean 'parallel'?)\n"},
+     "c.yaml:1:20: error: unknown key 'paralel'; did you mean 'parallel'?\n"},
     {"engines: {docker: {parallel: 0, max_armed: many}}\n",
      "c.yaml:1:30: error: parallel: must be from 1 to 1000\n"
      "c.yaml:1:44: error: max_armed: must be a whole number, not a text\n"},

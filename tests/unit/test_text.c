@@ -223,6 +223,18 @@ static void near_names(void **state)
     assert_null(near_find("image", NULL, 0));
 }
 
+static void hints(void **state)
+{
+    char hint[NEAR_HINT_BUFFER], longest[300];
+
+    assert_string_equal(near_hint("image", hint, sizeof(hint)), "; did you mean 'image'?");
+    assert_string_equal(near_hint(NULL, hint, sizeof(hint)), "");
+    memset(longest, 'a', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    assert_non_null(
+        strstr(near_hint(longest, hint, sizeof(hint)), "aaa'?")); /* cut, and whole all the same */
+}
+
 static void distances(void **state)
 {
     static const struct {
@@ -284,6 +296,7 @@ int main(void)
         cmocka_unit_test(durations),
         cmocka_unit_test(sizes),
         cmocka_unit_test(near_names),
+        cmocka_unit_test(hints),
         cmocka_unit_test(distances),
         cmocka_unit_test(utf8),
     };

@@ -450,9 +450,9 @@ static void wrong_names_get_a_hint(void **state)
     struct error error;
 
     assert_int_equal(folder->source->get(folder->source, "Test/Citty", &zone, &error), ERR_NOT_FOUND);
-    assert_string_equal(error.text, "unknown time zone 'Test/Citty': did you mean 'Test/City'?");
+    assert_string_equal(error.text, "unknown time zone 'Test/Citty'; did you mean 'Test/City'?");
     assert_int_equal(folder->source->get(folder->source, "City", &zone, &error), ERR_NOT_FOUND);
-    assert_string_equal(error.text, "unknown time zone 'City': did you mean 'Test/City'?");
+    assert_string_equal(error.text, "unknown time zone 'City'; did you mean 'Test/City'?");
     assert_int_equal(folder->source->get(folder->source, "Mars/Olympus", &zone, &error), ERR_NOT_FOUND);
     assert_string_equal(error.text, "unknown time zone 'Mars/Olympus'");
     assert_int_equal(folder->source->get(folder->source, "../Test/City", &zone, &error), ERR_INVALID);
