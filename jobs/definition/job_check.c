@@ -219,6 +219,59 @@ static void check_size(struct job_reader *reader)
     json_decref(json);
 }
 
+/* The engines that come with the program, by the names that they have unless a server's configuration says
+ * otherwise. None of them honours the keys of warn_unhonoured. */
+static bool runs_on_own_engines(const struct job *job)
+{
+    static const char *const own[] = {"docker", "process", "null"};
+
+    for (size_t i = 0; i < job->engine.count; i++) {
+        bool found = false;
+
+        for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++)
+            found |= strcmp(job->engine.items[i], own[k]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static bool has_secret_variable(const struct job *job)
+{
+    for (size_t i = 0; i < job->environment_count; i++)
+        if (job->environment[i].from_secret)
+            return true;
+    return false;
+}
+
+/* Keys that an engine of another name may honour, and that those of the program refuse or ignore. */
+static void warn_unhonoured(struct job_reader *reader)
+{
+    const struct job *job = reader->job;
+    const struct {
+        enum job_key_id id;
+        bool given;
+        const char *text;
+    } keys[] = {
+        {JOB_KEY_ENVIRONMENT, has_secret_variable(job),
+         "the engines docker and process have no secrets for from_secret; use from_file"},
+        {JOB_KEY_SECRETS, job->secrets.count > 0,
+         "the engines docker and process have none; use environment with from_file, or a volume"},
+        {JOB_KEY_CONFIGS, job->configs.count > 0, "the engines docker and process have none; use a volume"},
+        {JOB_KEY_CONSTRAINTS, job->constraints.count > 0,
+         "the engines docker and process have no hosts to choose from"},
+        {JOB_KEY_KUBERNETES, job->kubernetes != NULL, "the engines docker and process do not use this"},
+        {JOB_KEY_ACCEPT_DOUBLE, job->accept_double,
+         "has no effect: the engines docker and process never start an attempt twice"},
+    };
+
+    if (!runs_on_own_engines(job))
+        return;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (keys[i].given)
+            job_warn(reader, &job_keys[keys[i].id], reader->places[keys[i].id], "%s", keys[i].text);
+}
+
 void job_check(struct job_reader *reader, struct zone_source *zones)
 {
     const struct job *job = reader->job;
@@ -231,6 +284,7 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     if (job->start_within_ms > 0 && job->jitter_ms > job->start_within_ms)
         job_warn(reader, &job_keys[JOB_KEY_JITTER], reader->places[JOB_KEY_JITTER],
                  "is longer than start_within: such runs are skipped");
+    warn_unhonoured(reader);
     if (zones)
         check_times(reader, zones);
     if (reader->faults == 0)

@@ -193,7 +193,7 @@ static void defaults_are_merged(void **state)
                                "  as-it-is: {}\n"
                                "  own:\n"
                                "    timezone: UTC\n"
-                               "    engine: process\n"
+                               "    engine: east\n"
                                "    volumes: [mine:/mine]\n"
                                "    environment: [LOG=info, EXTRA=1]\n"
                                "    labels: {tier: 2}\n"
@@ -216,7 +216,7 @@ static void defaults_are_merged(void **state)
     assert_job(&set, "own",
                "{\"environment\":{\"LOG\":\"info\",\"REGION\":\"eu\",\"SECRET\":{\"from_secret\":\"s\"},"
                "\"EXTRA\":\"1\"},\"volumes\":[\"mine:/mine\"],\"resources\":{\"cpus\":2,\"memory\":\"1g\"},"
-               "\"engine\":\"process\",\"kubernetes\":{\"spec\":{\"a\":1,\"b\":[2],\"c\":3}},"
+               "\"engine\":\"east\",\"kubernetes\":{\"spec\":{\"a\":1,\"b\":[2],\"c\":3}},"
                "\"retries\":{\"delay\":\"5s\"},\"labels\":{\"team\":\"finance\",\"tier\":\"2\"}}");
     assert_string_equal(set.files[1], "f.yaml");
     assert_int_equal(set.lines[1], 13);
@@ -283,6 +283,51 @@ static void warnings_harm_nothing(void **state)
               "h:1:7: warning: no jobs in this file\n");
     assert_int_equal(set.count, 5);
     assert_int_equal(set.failed, 0);
+    jobfile_set_release(&set);
+}
+
+static void keys_that_no_engine_honours_are_warnings(void **state)
+{
+    static const char elsewhere[] = "jobs:\n"
+                                    "  a:\n"
+                                    "    engine: [east, docker]\n"
+                                    "    secrets: [s]\n"
+                                    "    environment: {A: {from_secret: s}}\n"
+                                    "    constraints: [x]\n";
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "f",
+              "jobs:\n"
+              "  a:\n"
+              "    command: [x]\n"
+              "    secrets: [s]\n"
+              "    configs: [c]\n"
+              "    constraints: [node.role==worker]\n"
+              "    kubernetes: {spec: {}}\n"
+              "    accept_double: true\n"
+              "    environment: {A: {from_secret: s}, B: {from_file: /f}}\n"
+              "  b: {command: [x], engine: docker, constraints: [x]}\n"
+              "  c: {command: [x], engine: [process, docker], environment: {B: {from_file: /f}}}\n");
+    assert_report(
+        &set,
+        "f:4:14: warning: secrets: the engines docker and process have none; use environment with from_file, "
+        "or "
+        "a volume\n"
+        "f:5:14: warning: configs: the engines docker and process have none; use a volume\n"
+        "f:6:18: warning: constraints: the engines docker and process have no hosts to choose from\n"
+        "f:7:17: warning: kubernetes: the engines docker and process do not use this\n"
+        "f:8:20: warning: accept_double: has no effect: the engines docker and process never start an "
+        "attempt "
+        "twice\n"
+        "f:9:18: warning: environment: the engines docker and process have no secrets for from_secret; use "
+        "from_file\n"
+        "f:10:50: warning: constraints: the engines docker and process have no hosts to choose from\n");
+    assert_int_equal(set.failed, 0);
+    jobfile_set_release(&set);
+    jobfile_set_init(&set);
+    read_text(&set, "f", elsewhere);
+    assert_report(&set, "");
     jobfile_set_release(&set);
 }
 
@@ -559,6 +604,7 @@ int main(void)
         cmocka_unit_test(the_order_of_the_top_keys_does_not_matter),
         cmocka_unit_test(what_looks_like_something_else_is_a_text),
         cmocka_unit_test(warnings_harm_nothing),
+        cmocka_unit_test(keys_that_no_engine_honours_are_warnings),
         cmocka_unit_test(a_heap_of_warnings_hides_no_error_and_is_none),
         cmocka_unit_test(names_are_unique_over_all_files),
         cmocka_unit_test(parents_may_be_in_other_files_or_on_the_server),
