@@ -192,7 +192,7 @@ static int parse_server(struct server *server, const char *text, size_t size, st
                          text);
     if (!*host || strlen(host) >= sizeof(server->host) || strpbrk(host, " \t/"))
         return error_set(error, ERR_INVALID, "%.*s: not a host's name or address", (int)size, text);
-    snprintf(server->host, sizeof(server->host), "%s", host);
+    memcpy(server->host, host, strlen(host) + 1);
     server->literal = uv_inet_pton(AF_INET, host, binary) == 0 || uv_inet_pton(AF_INET6, host, binary) == 0;
     if (server->literal)
         add_address(server, host);
