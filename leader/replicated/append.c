@@ -75,7 +75,7 @@ int append_take(struct replicated *r, struct batch *batch)
 {
     struct item *item;
 
-    if (!r->leading || r->stepping || r->closing) {
+    if (!election_takes_appends(r)) {
         batch_free(batch);
         return ERR_DEPOSED;
     }
@@ -124,7 +124,7 @@ static void on_appended(void *arg, const struct coord_reply *reply)
 {
     struct flight *f = arg;
     struct replicated *r = f->r;
-    bool mine = r->leading && f->token == r->token; /* not of a reign that is over */
+    bool mine = election_leads(r) && f->token == r->token; /* not of a reign that is over */
 
     list_remove(&f->link);
     r->window--;
@@ -204,7 +204,7 @@ static void recovered(struct replicated *r, uint64_t head, int32_t head_version)
     if (head > r->status.acked) {
         acked(r, head);
     } else if (r->doubt[0] && r->recovered_once) {
-        reign_end(r, "ZooKeeper takes no appends: %s", r->doubt);
+        election_end(r, "ZooKeeper takes no appends: %s", r->doubt);
         return;
     }
     r->recovered_once = r->doubt[0] != '\0';
@@ -214,7 +214,7 @@ static void recovered(struct replicated *r, uint64_t head, int32_t head_version)
 
 static bool recovery_goes_on(struct replicated *r, const struct coord_reply *reply, const char *what)
 {
-    if (!r->leading || r->recovery != RECOVERY_ASKED)
+    if (!election_leads(r) || r->recovery != RECOVERY_ASKED)
         return false; /* the reign is over */
     if (reply->result == COORD_OK)
         return true;
@@ -245,7 +245,7 @@ static void on_log_read(void *arg, const struct coord_reply *reply)
         if (item && reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0)
             recovered(r, r->head, r->head_version);
         else
-            reign_end(r, "batch %" PRIu64 " in ZooKeeper is another's", r->head);
+            election_end(r, "batch %" PRIu64 " in ZooKeeper is another's", r->head);
     }
     replicated_pump(r);
 }
@@ -259,8 +259,8 @@ static void on_head_read(void *arg, const struct coord_reply *reply)
     if (recovery_goes_on(r, reply, "reading " NODE_HEAD)) {
         head = strtoull(reply->data, NULL, 10);
         if (head < r->status.acked || head > r->next_index) {
-            reign_end(r, "ZooKeeper's journal ends at %" PRIu64 " where %" PRIu64 " was acknowledged", head,
-                      r->status.acked);
+            election_end(r, "ZooKeeper's journal ends at %" PRIu64 " where %" PRIu64 " was acknowledged",
+                         head, r->status.acked);
         } else if (head == r->status.acked) {
             recovered(r, head, reply->stat.version);
         } else {
@@ -282,7 +282,7 @@ static void on_epoch_read(void *arg, const struct coord_reply *reply)
             r->coord->ops->get(r->coord, NODE_HEAD, false, on_head_read, r);
             return;
         }
-        reign_end(r, "another reigns: epoch %" PRId64, r->epoch_base + reply->stat.version);
+        election_end(r, "deposed: epoch %" PRId64 " has another leader", r->epoch_base + reply->stat.version);
     }
     replicated_pump(r);
 }
@@ -308,7 +308,7 @@ static void recover(struct replicated *r)
 
 void append_pump(struct replicated *r)
 {
-    if (!r->leading)
+    if (!election_leads(r))
         return;
     if (r->recovery == RECOVERY_WANTED && list_empty(&r->flights) && r->registered && !r->heartbeat_asked)
         recover(r);

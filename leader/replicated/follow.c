@@ -103,7 +103,7 @@ static void on_manifest(void *arg, const struct coord_reply *reply)
     struct error error = {0};
 
     p->under_way--;
-    if (!p->active || r->alarm[0] || r->closing) {
+    if (!p->active || r->alarm[0] || election_closing(r)) {
         restore_drop(r);
     } else if (reply->result == COORD_NO_NODE) {
         restored(r);
@@ -195,7 +195,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
     struct replicated *r = arg;
 
     r->fetching--;
-    if (!r->refetch && !r->alarm[0] && !r->closing) {
+    if (!r->refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {
             give(r, reply);
         } else {
@@ -222,7 +222,7 @@ void follow_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
-    if (r->leading || !r->registered || !r->epoch_known || r->refetch)
+    if (election_leads(r) || !r->registered || !r->epoch_known || r->refetch)
         return;
     if (!r->restored) {
         if (r->fetching == 0)

@@ -16,10 +16,11 @@ static json_t *member_facts(struct replicated *r)
     json_t *o = r->o.host->member(r->o.host->arg);
 
     json_object_set_new(o, "session", json_integer(r->session));
-    json_object_set_new(o, "applied", json_integer((json_int_t)(r->leading ? r->status.acked : r->applied)));
+    json_object_set_new(o, "applied",
+                        json_integer((json_int_t)(election_leads(r) ? r->status.acked : r->applied)));
     json_object_set_new(o, "durable", json_integer((json_int_t)r->o.host->durable(r->o.host->arg)));
     json_object_set_new(o, "level", json_integer(r->o.level));
-    json_object_set_new(o, "fit", json_boolean(replica_fit(r)));
+    json_object_set_new(o, "fit", json_boolean(election_fit(r)));
     json_object_set_new(o, "clock_offset_ms", r->offset_known ? json_integer(r->offset_ms) : json_null());
     return o;
 }
@@ -203,7 +204,7 @@ static void on_registered(void *arg, const struct coord_reply *reply)
     case COORD_NO_NODE:
         if (r->stale_member)
             r->stale_member = false;
-        else if (!r->closing && !r->alarm[0])
+        else if (!election_closing(r) && !r->alarm[0])
             replicated_bootstrap(r);
         break;
     case COORD_LOST:

@@ -16,7 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static struct replicated *replicated_of(const struct journal *journal)
+struct replicated *replicated_of(const struct journal *journal)
 {
     return (struct replicated *)(uintptr_t)journal;
 }
@@ -41,7 +41,7 @@ void replicated_log(struct replicated *r, int level, const char *event, const ch
 
 void replicated_changed(struct replicated *r)
 {
-    if (!r->closing)
+    if (!election_closing(r))
         r->o.host->changed(r->o.host->arg);
 }
 
@@ -55,10 +55,7 @@ void replicated_alarm(struct replicated *r, const char *format, ...)
     vsnprintf(r->alarm, sizeof(r->alarm), format, ap);
     va_end(ap);
     replicated_log(r, 0, "alarm", "%s", r->alarm);
-    if (r->leading || r->claimed)
-        reign_end(r, "%s", r->alarm);
-    if (r->connected && r->leader_owner == r->session)
-        election_abdicate(r);
+    election_alarm(r);
     if (r->connected && r->registered)
         members_leave(r);
     replicated_changed(r);
@@ -104,27 +101,6 @@ void wrote(struct replicated *r, uint64_t sent_ms)
         r->write_sent_ms = sent_ms;
 }
 
-void reign_end(struct replicated *r, const char *format, ...)
-{
-    bool was_leading = r->leading;
-    struct error why = {0};
-    va_list ap;
-
-    va_start(ap, format);
-    error_setv(&why, ERR_DEPOSED, format, ap);
-    va_end(ap);
-    r->leading = r->claimed = r->stepping = r->step_asked = false;
-    r->recovery = RECOVERY_NONE;
-    append_drop(r);
-    snapshot_drop(r);
-    r->epoch_read.want = r->leader_read.want = r->head_read.want = true;
-    if (was_leading && !MUTANT(KEEP_SPECULATION))
-        follow_again(r); /* the owner's speculation is void */
-    if (was_leading)
-        r->journal.events->deposed(r->journal.arg, &why);
-    replicated_changed(r);
-}
-
 /* ---- what is kept read ---- */
 
 /* True: the answer can be used. */
@@ -133,7 +109,7 @@ static bool arrived(struct replicated *r, struct reading *reading, const struct 
 {
     reading->asked = false;
     if (reply->result == COORD_OK || reply->result == COORD_NO_NODE)
-        return !r->closing && !r->alarm[0];
+        return !election_closing(r) && !r->alarm[0];
     reading->want = true;
     if (reply->result != COORD_LOST)
         replicated_odd(r, what, reply);
@@ -305,9 +281,9 @@ static void on_head(void *arg, const struct coord_reply *reply)
     bool fresh = r->head_read.asked && !r->head_read.want; /* not asked before what made it wanted again */
 
     if (arrived(r, &r->head_read, reply, "reading " NODE_HEAD)) {
-        if (reply->result == COORD_OK && !r->leading)
+        if (reply->result == COORD_OK && !election_leads(r))
             take_head(r, reply);
-        r->head_fresh = r->claimed && fresh && reply->result == COORD_OK;
+        r->head_fresh = r->leadership == ELECTED && fresh && reply->result == COORD_OK;
         replicated_changed(r);
     }
     replicated_pump(r);
@@ -337,7 +313,7 @@ static void read_all(struct replicated *r)
         return; /* a fresh session may talk to a server that lags; after a write it does not */
     ask(r, &r->epoch_read, NODE_EPOCH, false, on_epoch);
     ask(r, &r->leader_read, NODE_LEADER, true, on_leader);
-    if (!r->leading)
+    if (!election_leads(r))
         ask(r, &r->head_read, NODE_HEAD, true, on_head);
     ask(r, &r->secret_read, NODE_SECRET, false, on_secret);
 }
@@ -351,7 +327,7 @@ static void set_alarm(struct replicated *r)
 
     if (r->connected && r->heartbeat_ms < at)
         at = r->heartbeat_ms;
-    if (r->closing && r->close_by_ms < at)
+    if (election_closing(r) && r->close_by_ms < at)
         at = r->close_by_ms;
     if (r->connected && snapshot_busy(r))
         at = now;
@@ -365,7 +341,7 @@ static void enter(struct replicated *r)
     uint64_t now = boot_ms(r);
 
     if (r->alive_ms && r->timeout_ms && now - r->alive_ms > (uint64_t)r->timeout_ms / 3) {
-        if (r->leading)
+        if (election_leads(r))
             replicated_log(r, 1, "paused",
                            "nothing ran here for %" PRIu64 " ms: writing before anything is done",
                            now - r->alive_ms);
@@ -386,17 +362,17 @@ void replicated_pump(struct replicated *r)
 {
     enter(r);
     if (may_ask(r)) {
-        if (!r->closing) {
+        if (!election_closing(r)) {
             read_all(r);
             members_pump(r);
             follow_pump(r);
             election_pump(r);
         }
         append_pump(r);
-        if (!r->closing)
+        if (!election_closing(r))
             snapshot_pump(r);
     }
-    if (r->closing)
+    if (election_closing(r))
         close_when_done(r);
     set_alarm(r);
 }
@@ -421,7 +397,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
     r->epoch_read.want = r->leader_read.want = r->head_read.want = true;
     r->secret_read.want = r->secret[0] == '\0';
     members_session(r, fresh);
-    if (r->leading && !fresh)
+    if (election_leads(r) && !fresh)
         r->recovery = RECOVERY_WANTED;
     replicated_log(r, 2, "connected", "session 0x%" PRIx64 ", %" PRId64 " ms%s; %s", session, timeout_ms,
                    fresh ? "" : ", resumed", r->coord->ops->status(r->coord));
@@ -447,8 +423,8 @@ static void on_expired(void *arg, const char *why)
     r->connected = false;
     r->leader_known = false;
     members_session(r, true);
-    if (r->leading || r->claimed)
-        reign_end(r, "the session with ZooKeeper is over: %s", why);
+    if (election_leads(r) || r->leadership == ELECTED)
+        election_end(r, "the session with ZooKeeper is over: %s", why);
     else
         replicated_changed(r);
     replicated_pump(r);
@@ -488,7 +464,7 @@ static bool replicated_may_act(const struct journal *journal)
     struct replicated *r = replicated_of(journal);
     uint64_t now = boot_ms(r), third = (uint64_t)r->timeout_ms / 3;
 
-    return r->leading && !r->stepping && now - r->alive_ms <= third && r->write_sent_ms &&
+    return election_takes_appends(r) && now - r->alive_ms <= third && r->write_sent_ms &&
            now - r->write_sent_ms <= 2 * third;
 }
 
@@ -497,7 +473,7 @@ static void replicated_status(const struct journal *journal, struct journal_stat
     const struct replicated *r = replicated_of(journal);
 
     *ret = r->status;
-    ret->leading = r->leading && !r->closing;
+    ret->leading = election_leads(r) && !election_closing(r);
     ret->level = r->level;
     ret->in_flight = r->in_flight;
     snprintf(ret->text, sizeof(ret->text), "%s", r->alarm[0] ? r->alarm : r->trouble);
@@ -534,11 +510,11 @@ static void close_when_done(struct replicated *r)
 {
     if (r->coord_closing)
         return;
-    if (r->leading && !append_idle(r) && boot_ms(r) < r->close_by_ms)
+    if (election_leads(r) && !append_idle(r) && boot_ms(r) < r->close_by_ms)
         return;
     r->coord_closing = true;
-    if (r->leading && !append_idle(r))
-        reign_end(r, "closed before everything was written");
+    if (election_leads(r) && !append_idle(r))
+        election_end(r, "closed before everything was written");
     r->coord->ops->close(r->coord, on_coord_closed, r);
 }
 
@@ -546,10 +522,7 @@ static void replicated_close(struct journal *journal, void (*done)(void *arg), v
 {
     struct replicated *r = replicated_of(journal);
 
-    assert(!r->closing);
-    if (r->leading && !r->stepping)
-        r->journal.events->yield(r->journal.arg);
-    r->closing = true;
+    election_close(r);
     r->closed = done;
     r->closed_arg = arg;
     r->close_by_ms = boot_ms(r) + CLOSE_DRAIN_MS;
@@ -610,12 +583,13 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .session = r->session,
         .session_timeout_ms = r->timeout_ms,
         .epoch = r->epoch_known ? epoch_number(r) : 0,
-        .leader = r->leading ? r->replica : r->leader,
-        .leader_url = r->leading ? r->url : r->leader_url,
-        .leading = r->leading,
-        .head = r->leading ? r->status.acked : r->head,
-        .applied = r->leading ? r->status.acked : r->applied,
-        .current = r->connected && (r->leading || (r->restored && r->head_known && r->applied == r->head)),
+        .leader = election_leads(r) ? r->replica : r->leader,
+        .leader_url = election_leads(r) ? r->url : r->leader_url,
+        .leading = election_leads(r),
+        .head = election_leads(r) ? r->status.acked : r->head,
+        .applied = election_leads(r) ? r->status.acked : r->applied,
+        .current = r->connected &&
+                   (election_leads(r) || (r->restored && r->head_known && r->applied == r->head)),
         .level = r->level,
         .offset_ms = r->offset_ms,
         .offset_known = r->offset_known,

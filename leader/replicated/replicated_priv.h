@@ -33,6 +33,20 @@
 #define CLOSE_DRAIN_MS       3000 /* for appends under way at close */
 #define UNFIT_PATIENCE_MS    2000 /* an unfit replica stands only after that, and if no other is fit */
 
+enum leadership {
+    FOLLOWING,
+    CAMPAIGNING, /* the multi is under way */
+    ELECTED,     /* the epoch is mine; the tail is being read */
+    LEADING,
+    YIELDING,    /* leads; the owner's last appends come, from within its event */
+    RESIGNING,   /* leads; takes no appends; those that it took are being written */
+    RESIGN_SENT, /* leads; the removal of the leader node is under way */
+    RETIRED,     /* follows, and never campaigns again */
+    ALARMED,     /* nothing is done any more */
+    DRAINING,    /* leads, and closes when what it took is written */
+    CLOSING      /* does not lead; the session ends */
+};
+
 /* A node that is kept read. */
 struct reading {
     bool want, asked;
@@ -151,10 +165,9 @@ struct replicated {
     bool current; /* has been at the head since it was restored */
 
     /* election */
-    bool standing;   /* the multi is under way */
-    bool claimed;    /* the epoch is mine; the tail is being read */
-    bool head_fresh; /* head was read since */
-    bool leading;
+    enum leadership leadership;
+    bool retire_asked;      /* to be RETIRED once it does not lead any more */
+    bool head_fresh;        /* head was read since it was elected */
     int32_t token;          /* version of /epoch in my reign */
     int64_t led_epoch;      /* the last that was mine: none is led twice */
     char nonce[NONCE_SIZE]; /* of my latest try */
@@ -165,7 +178,6 @@ struct replicated {
     uint64_t eager_ms, deposed_other_ms; /* when it was last tried; 0: never */
     uint64_t stand_back_ms;              /* until then others go first */
     uint64_t unfit_ms;                   /* since when; 0: fit */
-    bool yielding, stepping, step_asked, retiring;
 
     /* the leader's writes */
     struct list queue, flights, unacked; /* items not sent; multis; items sent */
@@ -198,13 +210,14 @@ struct replicated {
 
     struct journal_status status;
     struct replicated_view view;
-    bool closing, coord_closing;
+    bool coord_closing;
     uint64_t close_by_ms;
     void (*closed)(void *arg);
     void *closed_arg;
 };
 
 /* ---- replicated.c */
+struct replicated *replicated_of(const struct journal *journal);
 uint64_t boot_ms(struct replicated *r);
 void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -222,14 +235,19 @@ struct coord_op check_epoch(const struct replicated *r);
 const char *log_path(uint64_t index, char path[COORD_PATH_MAX]);
 void new_nonce(struct replicated *r, char ret[NONCE_SIZE]);
 void wrote(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
-/* The reign is over: tells the owner, forgets what was in flight, starts the fold anew. */
-void reign_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- election.c */
 void election_pump(struct replicated *r);
 void election_epoch_read(struct replicated *r);
 void election_abdicate(struct replicated *r); /* removes the leader node of a reign that is over */
-bool replica_fit(struct replicated *r);
+bool election_fit(struct replicated *r);
+bool election_leads(const struct replicated *r);
+bool election_takes_appends(const struct replicated *r);
+bool election_closing(const struct replicated *r);
+/* Leadership is over, or will not begin: tells the owner, forgets what was in flight, restores the state again. */
+void election_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void election_alarm(struct replicated *r); /* the alarm was set */
+void election_close(struct replicated *r);
 
 /* ---- append.c */
 void append_pump(struct replicated *r);

@@ -183,7 +183,7 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
 {
     struct publishing *p = &r->publishing;
 
-    if (!r->leading || r->closing) {
+    if (!election_leads(r) || election_closing(r)) {
         free(text);
         return;
     }
@@ -490,7 +490,7 @@ static void trim_pump(struct replicated *r)
 
 void snapshot_pump(struct replicated *r)
 {
-    if (!r->leading)
+    if (!election_leads(r))
         return;
     publish_pump(r);
     trim_pump(r);
@@ -500,6 +500,6 @@ bool snapshot_busy(const struct replicated *r)
 {
     const struct publishing *p = &r->publishing;
 
-    return r->leading && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
+    return election_leads(r) && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
            r->status.acked >= p->index;
 }

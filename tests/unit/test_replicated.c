@@ -131,12 +131,12 @@ static void a_take_over_whose_answer_is_lost_is_recognized(void **state)
     for (int executed = 0; executed <= 1; executed++) {
         struct cluster *c = cluster_of_three();
         struct node *b = &c->nodes[1];
-        struct replicated *r = (struct replicated *)(void *)b->journal;
+        struct replicated *r = replicated_of(b->journal);
 
         node_dies(&c->nodes[0]);
         node_dies(&c->nodes[2]);
         session_of_the_dead_ends(&c->nodes[0]);
-        while (!r->standing)
+        while (r->leadership != CAMPAIGNING)
             assert_true(seat_step(&b->seat));
         seat_cut(&b->seat, executed ? 100 : 0);
         assert_int_equal(r->epoch_version, 1);
