@@ -28,27 +28,42 @@ static void items_free(struct list *list)
         item_free(LIST_ITEM(list->next, struct item, link));
 }
 
-/* Flights stay until their answers come. */
+/* Multis under way stay until their answers come. */
 void append_drop(struct replicated *r)
 {
-    items_free(&r->queue);
-    items_free(&r->unacked);
-    r->in_flight = r->in_flight_bytes = 0;
+    items_free(&r->appender.queue);
+    items_free(&r->appender.unacked);
+    r->appender.in_flight = r->appender.in_flight_bytes = 0;
+    r->appender.recovery = RECOVERY_NONE;
+}
+
+void append_init(struct replicated *r)
+{
+    list_init(&r->appender.queue);
+    list_init(&r->appender.unacked);
+    list_init(&r->appender.multis);
+}
+
+void append_session(struct replicated *r, bool fresh)
+{
+    if (election_leads(r) && !fresh)
+        r->appender.recovery = RECOVERY_WANTED;
 }
 
 bool append_idle(const struct replicated *r)
 {
-    return list_empty(&r->queue) && list_empty(&r->unacked) && r->recovery == RECOVERY_NONE;
+    return list_empty(&r->appender.queue) && list_empty(&r->appender.unacked) &&
+           r->appender.recovery == RECOVERY_NONE;
 }
 
 void append_begin(struct replicated *r)
 {
-    r->next_index = r->status.acked = r->applied;
-    memcpy(r->next_hash, r->applied_hash, sizeof(r->next_hash));
-    r->next_head_version = r->head_version;
-    r->recovery = RECOVERY_NONE;
-    r->recovered_once = false;
-    r->doubt[0] = '\0';
+    r->appender.next_index = r->appender.status.acked = r->follower.applied;
+    memcpy(r->appender.next_hash, r->follower.applied_hash, sizeof(r->appender.next_hash));
+    r->appender.next_head_version = r->tree.head_version;
+    r->appender.recovery = RECOVERY_NONE;
+    r->appender.recovered_once = false;
+    r->appender.uncertain_reply[0] = '\0';
 }
 
 /* The node's data: the nonce of the reign, a newline, the batch's text. */
@@ -62,11 +77,11 @@ static struct item *item_new(struct replicated *r, const struct batch *batch)
     item->index = batch->index;
     item->size = NONCE_SIZE + size;
     item->data = alloc_zero(item->size + 1);
-    memcpy(item->data, r->nonce, NONCE_SIZE - 1);
+    memcpy(item->data, r->election.nonce, NONCE_SIZE - 1);
     item->data[NONCE_SIZE - 1] = '\n';
     memcpy(item->data + NONCE_SIZE, text, size);
     batch_hash(text, size, item->hash);
-    item->queued_us = boot_ms(r) * 1000;
+    item->queued_us = replicated_now_ms(r) * 1000;
     free(text);
     return item;
 }
@@ -79,71 +94,74 @@ int append_take(struct replicated *r, struct batch *batch)
         batch_free(batch);
         return ERR_DEPOSED;
     }
-    if (r->in_flight >= REPLICATED_IN_FLIGHT_MAX || r->in_flight_bytes >= REPLICATED_IN_FLIGHT_BYTES)
+    if (r->appender.in_flight >= REPLICATED_IN_FLIGHT_MAX ||
+        r->appender.in_flight_bytes >= REPLICATED_IN_FLIGHT_BYTES)
         return ERR_LIMIT;
-    assert(batch->index == r->next_index + 1);
-    assert(strcmp(batch->prev, r->next_hash) == 0);
-    assert(batch->epoch == my_epoch(r));
+    assert(batch->index == r->appender.next_index + 1);
+    assert(strcmp(batch->prev, r->appender.next_hash) == 0);
+    assert(batch->epoch == election_epoch(r));
     item = item_new(r, batch);
     batch_free(batch);
-    r->next_index = item->index;
-    memcpy(r->next_hash, item->hash, sizeof(r->next_hash));
-    r->in_flight++;
-    r->in_flight_bytes += item->size;
-    list_append(&r->queue, &item->link);
-    if (may_ask(r))
+    r->appender.next_index = item->index;
+    memcpy(r->appender.next_hash, item->hash, sizeof(r->appender.next_hash));
+    r->appender.in_flight++;
+    r->appender.in_flight_bytes += item->size;
+    list_append(&r->appender.queue, &item->link);
+    if (replicated_may_ask(r))
         append_pump(r); /* no more than that: no event comes from within append */
     return 0;
 }
 
 /* ---- acknowledged ---- */
 
-static void acked(struct replicated *r, uint64_t upto)
+static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
 {
-    uint64_t now_us = boot_ms(r) * 1000;
+    uint64_t now_us = replicated_now_ms(r) * 1000, bytes = 0;
 
-    while (!list_empty(&r->unacked)) {
-        struct item *item = LIST_ITEM(r->unacked.next, struct item, link);
+    while (!list_empty(&r->appender.unacked)) {
+        struct item *item = LIST_ITEM(r->appender.unacked.next, struct item, link);
 
         if (item->index > upto)
             break;
-        r->status.last_append_us = (int64_t)(now_us - item->queued_us);
-        r->status.total_append_us += r->status.last_append_us;
-        r->status.appends++;
-        r->in_flight--;
-        r->in_flight_bytes -= item->size;
-        r->log_bytes += item->size;
+        r->appender.status.last_append_us = (int64_t)(now_us - item->queued_us);
+        r->appender.status.total_append_us += r->appender.status.last_append_us;
+        r->appender.status.appends++;
+        r->appender.in_flight--;
+        r->appender.in_flight_bytes -= item->size;
+        bytes += item->size;
         item_free(item);
     }
-    r->status.acked = r->applied = r->head = upto;
-    r->recovered_once = false;
+    r->appender.status.acked = upto;
+    tree_head_moved(r, upto, head_version);
+    follow_acked(r, upto, bytes);
+    r->appender.recovered_once = false;
     r->journal.events->acked(r->journal.arg, upto);
 }
 
 static void on_appended(void *arg, const struct coord_reply *reply)
 {
-    struct flight *f = arg;
-    struct replicated *r = f->r;
-    bool mine = election_leads(r) && f->token == r->token; /* not of a reign that is over */
+    struct pending_multi *m = arg;
+    struct replicated *r = m->r;
+    bool mine = election_leads(r) && m->token == r->election.token; /* not of a reign that is over */
 
-    list_remove(&f->link);
-    r->window--;
-    r->window_bytes -= f->bytes;
+    list_remove(&m->link);
+    r->appender.window--;
+    r->appender.window_bytes -= m->bytes;
     if (reply->result == COORD_OK)
-        wrote(r, f->sent_ms);
+        replicated_renew_lease(r, m->sent_ms);
     if (mine) {
         bool done = reply->result == COORD_OK || (reply->result == COORD_LOST && MUTANT(LOST_IS_DONE));
 
-        if (done && r->recovery == RECOVERY_NONE) {
-            r->head_version++;
-            acked(r, f->last);
+        if (done && r->appender.recovery == RECOVERY_NONE) {
+            acked(r, m->last, r->tree.head_version + 1);
         } else {
-            if (r->recovery == RECOVERY_NONE && reply->result != COORD_OK && reply->result != COORD_LOST)
-                snprintf(r->doubt, sizeof(r->doubt), "%s", reply->text);
-            r->recovery = RECOVERY_WANTED;
+            if (r->appender.recovery == RECOVERY_NONE && reply->result != COORD_OK &&
+                reply->result != COORD_LOST)
+                snprintf(r->appender.uncertain_reply, sizeof(r->appender.uncertain_reply), "%s", reply->text);
+            r->appender.recovery = RECOVERY_WANTED;
         }
     }
-    free(f);
+    free(m);
     replicated_pump(r);
 }
 
@@ -153,35 +171,35 @@ static void send_group(struct replicated *r)
 {
     static char paths[REPLICATED_GROUP_MAX][COORD_PATH_MAX];
     struct coord_op ops[REPLICATED_GROUP_MAX + 2];
-    struct flight *f = alloc_zero(sizeof(*f));
+    struct pending_multi *m = alloc_zero(sizeof(*m));
     char head[24];
     size_t n = 0;
 
-    ops[n++] = check_epoch(r);
-    while (!list_empty(&r->queue) && n <= REPLICATED_GROUP_MAX) {
-        struct item *item = LIST_ITEM(r->queue.next, struct item, link);
+    ops[n++] = election_check(r);
+    while (!list_empty(&r->appender.queue) && n <= REPLICATED_GROUP_MAX) {
+        struct item *item = LIST_ITEM(r->appender.queue.next, struct item, link);
 
-        if (n > 1 && f->bytes + item->size > REPLICATED_GROUP_BYTES)
+        if (n > 1 && m->bytes + item->size > REPLICATED_GROUP_BYTES)
             break;
-        ops[n] = (struct coord_op){COORD_CREATE, log_path(item->index, paths[n - 1]), item->data, item->size,
-                                   COORD_ANY};
+        ops[n] = (struct coord_op){COORD_CREATE, tree_log_path(item->index, paths[n - 1]), item->data,
+                                   item->size, COORD_ANY};
         n++;
-        f->bytes += item->size;
-        f->last = item->index;
+        m->bytes += item->size;
+        m->last = item->index;
         list_remove(&item->link);
-        list_append(&r->unacked, &item->link);
+        list_append(&r->appender.unacked, &item->link);
     }
-    snprintf(head, sizeof(head), "%" PRIu64, f->last);
-    ops[n++] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), r->next_head_version++};
-    f->r = r;
-    f->token = r->token;
-    f->sent_ms = boot_ms(r);
-    list_append(&r->flights, &f->link);
-    r->window++;
-    r->window_bytes += f->bytes;
-    r->coord->ops->multi(r->coord, ops, n, on_appended, f);
+    snprintf(head, sizeof(head), "%" PRIu64, m->last);
+    ops[n++] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), r->appender.next_head_version++};
+    m->r = r;
+    m->token = r->election.token;
+    m->sent_ms = replicated_now_ms(r);
+    list_append(&r->appender.multis, &m->link);
+    r->appender.window++;
+    r->appender.window_bytes += m->bytes;
+    r->coord->ops->multi(r->coord, ops, n, on_appended, m);
     if (MUTANT(ACK_WHEN_SENT))
-        acked(r, r->next_index);
+        acked(r, r->appender.next_index, r->tree.head_version);
 }
 
 /* ---- in doubt ---- */
@@ -189,44 +207,45 @@ static void send_group(struct replicated *r)
 static void resend(struct replicated *r)
 {
     /* in order: what was under way goes before what waits */
-    while (!list_empty(&r->unacked)) {
-        struct item *item = LIST_ITEM(r->unacked.prev, struct item, link);
+    while (!list_empty(&r->appender.unacked)) {
+        struct item *item = LIST_ITEM(r->appender.unacked.prev, struct item, link);
 
         list_remove(&item->link);
-        list_append(r->queue.next, &item->link); /* before the first */
+        list_append(r->appender.queue.next, &item->link); /* before the first */
     }
 }
 
-static void recovered(struct replicated *r, uint64_t head, int32_t head_version)
+/* The head, as read, is mine. */
+static void recovered(struct replicated *r)
 {
-    r->recovery = RECOVERY_NONE;
-    r->head_version = r->next_head_version = head_version;
-    if (head > r->status.acked) {
-        acked(r, head);
-    } else if (r->doubt[0] && r->recovered_once) {
-        election_end(r, "ZooKeeper takes no appends: %s", r->doubt);
+    r->appender.recovery = RECOVERY_NONE;
+    r->appender.next_head_version = r->tree.head_version;
+    if (r->tree.head > r->appender.status.acked) {
+        acked(r, r->tree.head, r->tree.head_version);
+    } else if (r->appender.uncertain_reply[0] && r->appender.recovered_once) {
+        election_end(r, "ZooKeeper takes no appends: %s", r->appender.uncertain_reply);
         return;
     }
-    r->recovered_once = r->doubt[0] != '\0';
-    r->doubt[0] = '\0';
+    r->appender.recovered_once = r->appender.uncertain_reply[0] != '\0';
+    r->appender.uncertain_reply[0] = '\0';
     resend(r);
 }
 
 static bool recovery_goes_on(struct replicated *r, const struct coord_reply *reply, const char *what)
 {
-    if (!election_leads(r) || r->recovery != RECOVERY_ASKED)
+    if (!election_leads(r) || r->appender.recovery != RECOVERY_ASKED)
         return false; /* the reign is over */
     if (reply->result == COORD_OK)
         return true;
-    r->recovery = RECOVERY_WANTED;
+    r->appender.recovery = RECOVERY_WANTED;
     if (reply->result != COORD_LOST)
-        replicated_odd(r, what, reply);
+        replicated_unexpected(r, what, reply);
     return false;
 }
 
 static const struct item *unacked_item(const struct replicated *r, uint64_t index)
 {
-    LIST_EACH(link, &r->unacked)
+    LIST_EACH(link, &r->appender.unacked)
     {
         const struct item *item = LIST_ITEM(link, struct item, link);
 
@@ -239,13 +258,13 @@ static const struct item *unacked_item(const struct replicated *r, uint64_t inde
 static void on_log_read(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
-    const struct item *item = unacked_item(r, r->head);
+    const struct item *item = unacked_item(r, r->tree.head);
 
     if (recovery_goes_on(r, reply, "reading what may have been appended")) {
         if (item && reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0)
-            recovered(r, r->head, r->head_version);
+            recovered(r);
         else
-            election_end(r, "batch %" PRIu64 " in ZooKeeper is another's", r->head);
+            election_end(r, "batch %" PRIu64 " in ZooKeeper is another's", r->tree.head);
     }
     replicated_pump(r);
 }
@@ -258,15 +277,15 @@ static void on_head_read(void *arg, const struct coord_reply *reply)
 
     if (recovery_goes_on(r, reply, "reading " NODE_HEAD)) {
         head = strtoull(reply->data, NULL, 10);
-        if (head < r->status.acked || head > r->next_index) {
+        if (head < r->appender.status.acked || head > r->appender.next_index) {
             election_end(r, "ZooKeeper's journal ends at %" PRIu64 " where %" PRIu64 " was acknowledged",
-                         head, r->status.acked);
-        } else if (head == r->status.acked) {
-            recovered(r, head, reply->stat.version);
+                         head, r->appender.status.acked);
+        } else if (head == r->appender.status.acked) {
+            tree_head_moved(r, head, reply->stat.version);
+            recovered(r);
         } else {
-            r->head = head;
-            r->head_version = reply->stat.version;
-            r->coord->ops->get(r->coord, log_path(head, path), false, on_log_read, r);
+            tree_head_moved(r, head, reply->stat.version);
+            r->coord->ops->get(r->coord, tree_log_path(head, path), false, on_log_read, r);
             return;
         }
     }
@@ -278,11 +297,12 @@ static void on_epoch_read(void *arg, const struct coord_reply *reply)
     struct replicated *r = arg;
 
     if (recovery_goes_on(r, reply, "reading " NODE_EPOCH)) {
-        if (reply->stat.version == r->token) {
+        if (reply->stat.version == r->election.token) {
             r->coord->ops->get(r->coord, NODE_HEAD, false, on_head_read, r);
             return;
         }
-        election_end(r, "deposed: epoch %" PRId64 " has another leader", r->epoch_base + reply->stat.version);
+        election_end(r, "deposed: epoch %" PRId64 " has another leader",
+                     r->tree.epoch_base + reply->stat.version);
     }
     replicated_pump(r);
 }
@@ -302,7 +322,7 @@ static void on_barrier(void *arg, const struct coord_reply *reply)
 /* A write on the session first: reads after it see all that was committed before it. */
 static void recover(struct replicated *r)
 {
-    r->recovery = RECOVERY_ASKED;
+    r->appender.recovery = RECOVERY_ASKED;
     members_heartbeat(r, on_barrier);
 }
 
@@ -310,9 +330,10 @@ void append_pump(struct replicated *r)
 {
     if (!election_leads(r))
         return;
-    if (r->recovery == RECOVERY_WANTED && list_empty(&r->flights) && r->registered && !r->heartbeat_asked)
+    if (r->appender.recovery == RECOVERY_WANTED && list_empty(&r->appender.multis) && r->members.registered &&
+        !r->members.heartbeat_asked)
         recover(r);
-    while (r->recovery == RECOVERY_NONE && !list_empty(&r->queue) && r->window < REPLICATED_WINDOW_MAX &&
-           r->window_bytes < REPLICATED_WINDOW_BYTES)
+    while (r->appender.recovery == RECOVERY_NONE && !list_empty(&r->appender.queue) &&
+           r->appender.window < REPLICATED_WINDOW_MAX && r->appender.window_bytes < REPLICATED_WINDOW_BYTES)
         send_group(r);
 }

@@ -38,13 +38,13 @@ static const unsigned moves[] = {
 
 static void move(struct replicated *r, enum leadership to)
 {
-    assert(moves[r->leadership] & TO(to));
-    r->leadership = to;
+    assert(moves[r->election.state] & TO(to));
+    r->election.state = to;
 }
 
 bool election_leads(const struct replicated *r)
 {
-    switch (r->leadership) {
+    switch (r->election.state) {
     case LEADING:
     case YIELDING:
     case RESIGNING:
@@ -58,22 +58,22 @@ bool election_leads(const struct replicated *r)
 
 bool election_takes_appends(const struct replicated *r)
 {
-    return r->leadership == LEADING || r->leadership == YIELDING;
+    return r->election.state == LEADING || r->election.state == YIELDING;
 }
 
 bool election_closing(const struct replicated *r)
 {
-    return r->leadership == DRAINING || r->leadership == CLOSING;
+    return r->election.state == DRAINING || r->election.state == CLOSING;
 }
 
 /* Where a campaign in vain, or a leadership that is over, leads to. */
 static enum leadership at_rest(const struct replicated *r)
 {
-    if (r->leadership == DRAINING)
+    if (r->election.state == DRAINING)
         return CLOSING;
     if (r->alarm[0])
         return ALARMED;
-    return r->retire_asked ? RETIRED : FOLLOWING;
+    return r->election.retire_asked ? RETIRED : FOLLOWING;
 }
 
 /* The owner's last appends come from within its event; then no more is taken. */
@@ -90,14 +90,14 @@ void election_end(struct replicated *r, const char *format, ...)
     struct error why = {0};
     va_list ap;
 
-    assert(led || r->leadership == ELECTED);
+    assert(led || r->election.state == ELECTED);
     va_start(ap, format);
     error_setv(&why, ERR_DEPOSED, format, ap);
     va_end(ap);
     move(r, at_rest(r));
     append_drop(r);
     snapshot_drop(r);
-    r->epoch_read.want = r->leader_read.want = r->head_read.want = true;
+    tree_want(r);
     if (led && !MUTANT(KEEP_SPECULATION))
         follow_again(r); /* the owner's speculation is void */
     if (led)
@@ -105,24 +105,25 @@ void election_end(struct replicated *r, const char *format, ...)
     replicated_changed(r);
 }
 
-void election_alarm(struct replicated *r)
-{
-    assert(r->alarm[0]);
-    if (election_leads(r) || r->leadership == ELECTED)
-        election_end(r, "%s", r->alarm);
-    else if (r->leadership != CLOSING)
-        move(r, ALARMED);
-    if (r->connected && r->leader_owner == r->session)
-        election_abdicate(r);
-}
-
 void election_close(struct replicated *r)
 {
     assert(!election_closing(r));
-    if (r->leadership == LEADING)
+    if (r->election.state == LEADING)
         yield(r, DRAINING);
     else
         move(r, election_leads(r) ? DRAINING : CLOSING);
+}
+
+int64_t election_epoch(const struct replicated *r)
+{
+    return r->tree.epoch_base + r->election.token;
+}
+
+struct coord_op election_check(const struct replicated *r)
+{
+    return (struct coord_op){.kind = COORD_CHECK,
+                             .path = NODE_EPOCH,
+                             .version = MUTANT(NO_EPOCH_CHECK) ? COORD_ANY : r->election.token};
 }
 
 /* ---- campaigning ---- */
@@ -137,13 +138,13 @@ bool election_fit(struct replicated *r)
 /* An unfit replica, or one that stands back, leaves it to others, as long as there are any. */
 static bool lets_others_go_first(struct replicated *r)
 {
-    uint64_t now = boot_ms(r);
+    uint64_t now = replicated_now_ms(r);
     bool fit = election_fit(r);
 
-    r->unfit_ms = fit ? 0 : r->unfit_ms ? r->unfit_ms : now;
-    if (fit && now >= r->stand_back_ms)
+    r->election.unfit_ms = fit ? 0 : r->election.unfit_ms ? r->election.unfit_ms : now;
+    if (fit && now >= r->election.hold_back_ms)
         return false;
-    if (!fit && now - r->unfit_ms < UNFIT_PATIENCE_MS)
+    if (!fit && now - r->election.unfit_ms < UNFIT_PATIENCE_MS)
         return true;
     return members_other_fit(r);
 }
@@ -152,51 +153,47 @@ static bool lets_others_go_first(struct replicated *r)
 static void elected(struct replicated *r)
 {
     move(r, ELECTED);
-    r->token = r->epoch_version;
-    memcpy(r->nonce, r->epoch_nonce, sizeof(r->nonce));
-    r->head_fresh = false;
-    r->head_read.want = true;
-    replicated_log(r, 2, "elected", "epoch %" PRId64 ": %s", my_epoch(r), r->my_cause);
+    r->election.token = r->tree.epoch_version;
+    memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
+    tree_want_head(r);
+    replicated_log(r, 2, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
 }
 
 static void on_campaigned(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
-    bool mine = r->leadership ==
+    bool mine = r->election.state ==
                 CAMPAIGNING; /* else it is alarmed, or closing: the session's end gives it back */
 
     switch (reply->result) {
     case COORD_OK:
         if (!mine)
             break;
-        r->epoch_version = reply->stat.version;
-        memcpy(r->epoch_nonce, r->nonce, sizeof(r->epoch_nonce));
-        r->leader_read.want = true;
+        tree_elected(r, reply->stat.version, r->election.nonce);
         elected(r);
         break;
     case COORD_LOST:
-        r->epoch_read.want = r->leader_read.want = true;
+        tree_want_leader(r, true);
         break;
     case COORD_BAD_VERSION:
     case COORD_EXISTS:
     case COORD_NO_NODE:
-        r->epoch_read.want = r->leader_read.want = true;
-        r->epoch_known = r->leader_known = false; /* another was faster */
+        tree_want_leader(r, false); /* another was faster */
         break;
     default:
-        replicated_odd(r, "campaigning for leadership", reply);
+        replicated_unexpected(r, "campaigning for leadership", reply);
         break;
     }
-    if (r->leadership == CAMPAIGNING)
+    if (r->election.state == CAMPAIGNING)
         move(r, at_rest(r));
     replicated_pump(r);
 }
 
 static char *epoch_text(struct replicated *r, const char *deposed)
 {
-    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:I}", "cluster", r->cluster, "base",
-                          (json_int_t)r->epoch_base, "replica", r->replica, "nonce", r->nonce, "cause",
-                          r->my_cause, "session", (json_int_t)r->session);
+    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:I}", "cluster", r->tree.cluster, "base",
+                          (json_int_t)r->tree.epoch_base, "replica", r->replica, "nonce", r->election.nonce,
+                          "cause", r->election.cause, "session", (json_int_t)r->session.id);
     char *text;
 
     if (deposed)
@@ -213,17 +210,17 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
     char *epoch, *leader;
     json_t *o;
 
-    new_nonce(r, r->nonce);
-    snprintf(r->my_cause, sizeof(r->my_cause), "%s", cause);
+    snprintf(r->election.nonce, sizeof(r->election.nonce), "%016" PRIx64, r->o.env->random(r->o.env->arg));
+    snprintf(r->election.cause, sizeof(r->election.cause), "%s", cause);
     epoch = epoch_text(r, deposed);
-    o = json_pack("{s:s,s:s,s:s}", "replica", r->replica, "url", r->url, "nonce", r->nonce);
+    o = json_pack("{s:s,s:s,s:s}", "replica", r->replica, "url", r->url, "nonce", r->election.nonce);
     leader = json_dumps(o, JSON_COMPACT);
     json_decref(o);
-    ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->epoch_version};
+    ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
     if (remove_leader)
         ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, leader, strlen(leader), COORD_ANY};
-    ops[n++] = (struct coord_op){COORD_SET, NODE_EPOCH, epoch, strlen(epoch), r->epoch_version};
+    ops[n++] = (struct coord_op){COORD_SET, NODE_EPOCH, epoch, strlen(epoch), r->tree.epoch_version};
     move(r, CAMPAIGNING);
     r->coord->ops->multi(r->coord, ops, n, on_campaigned, r);
     free(epoch);
@@ -231,9 +228,9 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
 }
 
 /* The leader node that was read belongs to the epoch that was read. */
-static bool same_reign(const struct replicated *r)
+static bool same_epoch(const struct replicated *r)
 {
-    return r->leader && strcmp(r->leader_nonce, r->epoch_nonce) == 0;
+    return r->tree.leader && strcmp(r->tree.leader_nonce, r->tree.epoch_nonce) == 0;
 }
 
 static bool once_in(uint64_t now, uint64_t *last_ms, uint64_t every_ms)
@@ -244,16 +241,9 @@ static bool once_in(uint64_t now, uint64_t *last_ms, uint64_t every_ms)
     return true;
 }
 
-/* What was read of epoch and leader is no older than what is known to have changed. */
-static bool tree_is_current(const struct replicated *r)
-{
-    return r->epoch_known && !r->epoch_read.want && !r->epoch_read.asked && r->leader_known &&
-           !r->leader_read.want && !r->leader_read.asked;
-}
-
 static bool up_to_date(const struct replicated *r)
 {
-    return r->restored && r->head_known && r->applied >= r->head;
+    return r->follower.restored && r->tree.head_known && r->follower.applied >= r->tree.head;
 }
 
 /* The leader node is there, and belongs to the epoch. */
@@ -261,56 +251,59 @@ static void campaign_against_leader(struct replicated *r)
 {
     char cause[128];
 
-    if (r->leader_owner == r->session && r->led_epoch != epoch_number(r)) {
+    if (r->tree.leader_owner == r->session.id && r->election.led_epoch != tree_epoch(r)) {
         elected(r); /* by a request whose answer was lost */
-    } else if (strcmp(r->leader, r->replica) == 0) {
-        campaign(r, true, NULL, r->leader_owner == r->session ? "again" : "restart");
-    } else if (r->gone_epoch == epoch_number(r)) {
-        if (once_in(boot_ms(r), &r->eager_ms, (uint64_t)r->timeout_ms))
+    } else if (strcmp(r->tree.leader, r->replica) == 0) {
+        campaign(r, true, NULL, r->tree.leader_owner == r->session.id ? "again" : "restart");
+    } else if (r->election.gone_epoch == tree_epoch(r)) {
+        if (once_in(replicated_now_ms(r), &r->election.eager_ms, (uint64_t)r->session.timeout_ms))
             campaign(r, true, NULL, "connection-closed");
-    } else if (r->overdue_epoch == epoch_number(r)) {
-        r->overdue_epoch = 0;
-        snprintf(cause, sizeof(cause), "overdue: %s", r->overdue);
-        campaign(r, true, r->leader, cause);
+    } else if (r->election.overdue_epoch == tree_epoch(r)) {
+        r->election.overdue_epoch = 0;
+        snprintf(cause, sizeof(cause), "overdue: %s", r->election.overdue);
+        campaign(r, true, r->tree.leader, cause);
     }
 }
 
 static void campaign_if_called_for(struct replicated *r)
 {
-    if (!tree_is_current(r) || !up_to_date(r) || lets_others_go_first(r))
+    if (!tree_current(r) || !up_to_date(r) || lets_others_go_first(r))
         return;
-    if (!r->leader)
-        campaign(r, false, NULL, r->epoch_version == 0 ? "start" : "session-ended");
-    else if (same_reign(r))
+    if (!r->tree.leader)
+        campaign(r, false, NULL, r->tree.epoch_version == 0 ? "start" : "session-ended");
+    else if (same_epoch(r))
         campaign_against_leader(r);
 }
 
-void election_epoch_read(struct replicated *r)
+void election_epoch_read(struct replicated *r, bool deposed_me)
 {
-    if ((r->leadership == ELECTED || election_leads(r)) && r->epoch_version != r->token)
-        election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", epoch_number(r), r->cause);
+    if (deposed_me)
+        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_STAND_BACK_MS;
+    if ((r->election.state == ELECTED || election_leads(r)) && r->tree.epoch_version != r->election.token)
+        election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", tree_epoch(r), r->tree.cause);
 }
 
 static void lead_when_ready(struct replicated *r)
 {
-    if (!r->restored || ((!r->head_fresh || r->applied != r->head) && !MUTANT(TAIL_UNREAD)))
+    if (!r->follower.restored ||
+        ((!r->tree.head_fresh || r->follower.applied != r->tree.head) && !MUTANT(TAIL_UNREAD)))
         return;
-    if (r->applied_epoch > my_epoch(r)) { /* it took that long */
-        election_end(r, "deposed: epoch %" PRId64 " has another leader", r->applied_epoch);
+    if (r->follower.applied_epoch > election_epoch(r)) { /* it took that long */
+        election_end(r, "deposed: epoch %" PRId64 " has another leader", r->follower.applied_epoch);
         return;
     }
     move(r, LEADING);
-    r->led_epoch = my_epoch(r);
-    r->gone_epoch = r->overdue_epoch = 0;
+    r->election.led_epoch = election_epoch(r);
+    r->election.gone_epoch = r->election.overdue_epoch = 0;
     append_begin(r);
-    r->trouble[0] = '\0';
-    r->journal.events->lead(r->journal.arg, my_epoch(r), r->my_cause);
+    replicated_clear_error(r);
+    r->journal.events->lead(r->journal.arg, election_epoch(r), r->election.cause);
     replicated_changed(r);
 }
 
 /* ---- resigning ---- */
 
-static void on_abdicated(void *arg, const struct coord_reply *reply)
+static void on_leader_removed(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
 
@@ -320,27 +313,33 @@ static void on_abdicated(void *arg, const struct coord_reply *reply)
 
 static void remove_leader(struct replicated *r, coord_done *done)
 {
-    struct coord_op ops[] = {check_epoch(r),
+    struct coord_op ops[] = {election_check(r),
                              {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY}};
 
     r->coord->ops->multi(r->coord, ops, 2, done, r);
 }
 
-void election_abdicate(struct replicated *r)
+void election_alarm(struct replicated *r)
 {
-    remove_leader(r, on_abdicated);
+    assert(r->alarm[0]);
+    if (election_leads(r) || r->election.state == ELECTED)
+        election_end(r, "%s", r->alarm);
+    else if (r->election.state != CLOSING)
+        move(r, ALARMED);
+    if (r->session.connected && r->tree.leader_owner == r->session.id)
+        remove_leader(r, on_leader_removed);
 }
 
 static void on_resigned(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
 
-    if (r->leadership == RESIGN_SENT)
+    if (r->election.state == RESIGN_SENT)
         move(r, RESIGNING);
     if (reply->result == COORD_LOST)
         return; /* asked again, or the epoch tells */
-    if (boot_ms(r) + REPLICATED_STEP_BACK_MS > r->stand_back_ms)
-        r->stand_back_ms = boot_ms(r) + REPLICATED_STEP_BACK_MS;
+    if (replicated_now_ms(r) + REPLICATED_STEP_BACK_MS > r->election.hold_back_ms)
+        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_STEP_BACK_MS;
     if (election_leads(r))
         election_end(r, "stepped down");
     replicated_pump(r);
@@ -358,14 +357,15 @@ static void resign_when_idle(struct replicated *r)
 static void note_fitness(struct replicated *r, const char **ret_why)
 {
     if (r->o.host->fit(r->o.host->arg, ret_why))
-        r->unfit_ms = 0;
-    else if (!r->unfit_ms)
-        r->unfit_ms = boot_ms(r);
+        r->election.unfit_ms = 0;
+    else if (!r->election.unfit_ms)
+        r->election.unfit_ms = replicated_now_ms(r);
 }
 
 static void resign_if_unfit(struct replicated *r, const char *why)
 {
-    if (!r->unfit_ms || boot_ms(r) - r->unfit_ms < REPLICATED_RESIGN_AFTER_MS || !members_other_fit(r))
+    if (!r->election.unfit_ms || replicated_now_ms(r) - r->election.unfit_ms < REPLICATED_RESIGN_AFTER_MS ||
+        !members_other_fit(r))
         return;
     replicated_log(r, 1, "resigning", "%s, and another replica is better off", why);
     yield(r, RESIGNING);
@@ -377,7 +377,7 @@ void election_pump(struct replicated *r)
 
     if (election_leads(r))
         note_fitness(r, &why);
-    switch (r->leadership) {
+    switch (r->election.state) {
     case FOLLOWING:
         campaign_if_called_for(r);
         break;
@@ -386,7 +386,7 @@ void election_pump(struct replicated *r)
         break;
     case LEADING:
         resign_if_unfit(r, why);
-        if (r->leadership == RESIGNING)
+        if (r->election.state == RESIGNING)
             resign_when_idle(r);
         break;
     case RESIGNING:
@@ -405,7 +405,7 @@ int replicated_step_down(struct journal *journal, struct error *error)
         return error_set(error, ERR_NO_LEADER, "this replica does not lead");
     if (!members_other_fit(r))
         return error_set(error, ERR_CONFLICT, "no other replica is there and fit to lead");
-    if (r->leadership == LEADING)
+    if (r->election.state == LEADING)
         yield(r, RESIGNING);
     replicated_pump(r);
     return 0;
@@ -415,10 +415,10 @@ void replicated_retire(struct journal *journal)
 {
     struct replicated *r = replicated_of(journal);
 
-    r->retire_asked = true;
-    if (r->leadership == FOLLOWING)
+    r->election.retire_asked = true;
+    if (r->election.state == FOLLOWING)
         move(r, RETIRED);
-    else if (r->leadership == LEADING)
+    else if (r->election.state == LEADING)
         yield(r, RESIGNING);
     replicated_pump(r);
 }
@@ -426,17 +426,25 @@ void replicated_retire(struct journal *journal)
 bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)
 {
     struct replicated *r = replicated_of(journal);
-    uint64_t now = boot_ms(r);
+    uint64_t now = replicated_now_ms(r);
 
-    if (election_leads(r) || r->leadership == ELECTED || !r->connected || epoch != epoch_number(r) ||
-        !r->leader)
+    if (election_leads(r) || r->election.state == ELECTED || !r->session.connected ||
+        epoch != tree_epoch(r) || !r->tree.leader)
         return false;
-    if (!r->write_sent_ms || now - r->write_sent_ms > (uint64_t)r->timeout_ms)
+    if (!r->session.write_sent_ms || now - r->session.write_sent_ms > (uint64_t)r->session.timeout_ms)
         return false; /* perhaps it is this one that cannot write */
-    if (lets_others_go_first(r) || !once_in(now, &r->deposed_other_ms, REPLICATED_DEPOSE_EVERY_MS))
+    if (lets_others_go_first(r) || !once_in(now, &r->election.deposed_other_ms, REPLICATED_DEPOSE_EVERY_MS))
         return false;
-    r->overdue_epoch = epoch;
-    snprintf(r->overdue, sizeof(r->overdue), "%s", text);
+    r->election.overdue_epoch = epoch;
+    snprintf(r->election.overdue, sizeof(r->election.overdue), "%s", text);
     replicated_pump(r);
     return true;
+}
+
+void replicated_leader_gone(struct journal *journal, int64_t epoch)
+{
+    struct replicated *r = replicated_of(journal);
+
+    r->election.gone_epoch = epoch;
+    replicated_pump(r);
 }

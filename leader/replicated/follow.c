@@ -15,63 +15,69 @@
 #define RESTORE_TRIES       10
 #define SNAPSHOT_MOST_BYTES ((size_t)1 << 31)
 
-void restore_drop(struct replicated *r)
+void follow_drop(struct replicated *r)
 {
-    manifest_release(&r->restoring.manifest);
-    free(r->restoring.text);
-    r->restoring = (struct restoring){.again = r->restoring.again};
+    manifest_release(&r->follower.restoring.manifest);
+    free(r->follower.restoring.text);
+    r->follower.restoring = (struct restoring){.again = r->follower.restoring.again};
 }
 
 void follow_again(struct replicated *r)
 {
-    r->restored = r->current = false;
-    r->refetch = r->fetching > 0;
-    r->restoring.again = 0;
-    if (r->restoring.under_way)
-        r->restoring.active = false;
+    r->follower.restored = r->follower.current = false;
+    r->follower.refetch = r->follower.fetching > 0;
+    r->follower.restoring.again = 0;
+    if (r->follower.restoring.under_way)
+        r->follower.restoring.active = false;
     else
-        restore_drop(r);
+        follow_drop(r);
+}
+
+void follow_acked(struct replicated *r, uint64_t index, uint64_t bytes)
+{
+    r->follower.applied = index;
+    r->follower.log_bytes += bytes;
 }
 
 /* ---- the snapshot ---- */
 
 static void restored(struct replicated *r)
 {
-    struct restoring *p = &r->restoring;
+    struct restoring *p = &r->follower.restoring;
     const struct manifest *m = &p->manifest;
 
     if (p->filled != m->size) {
         replicated_alarm(r, "the snapshot at %" PRIu64 " in ZooKeeper has %zu bytes instead of %zu", m->index,
                          p->filled, m->size);
-        restore_drop(r);
+        follow_drop(r);
         return;
     }
-    r->applied = m->index;
-    snprintf(r->applied_hash, sizeof(r->applied_hash), "%s", m->hash);
-    r->applied_epoch = 0;
-    r->log_bytes = m->bytes;
-    r->first = m->first ? m->first : 1;
-    r->asked = r->applied;
-    r->restored = true;
+    r->follower.applied = m->index;
+    snprintf(r->follower.applied_hash, sizeof(r->follower.applied_hash), "%s", m->hash);
+    r->follower.applied_epoch = 0;
+    r->follower.log_bytes = m->bytes;
+    snapshot_log_begins(r, m->first ? m->first : 1);
+    r->follower.asked = r->follower.applied;
+    r->follower.restored = true;
     r->journal.events->restore(r->journal.arg, m->exists ? p->text : NULL, p->filled, m->index);
     p->again = 0;
-    restore_drop(r);
+    follow_drop(r);
 }
 
 /* One that cannot be had: perhaps it was replaced; from the start again. */
 static void restore_again(struct replicated *r, const char *why)
 {
-    if (++r->restoring.again > RESTORE_TRIES)
+    if (++r->follower.restoring.again > RESTORE_TRIES)
         replicated_alarm(r, "the snapshot in ZooKeeper cannot be read: %s", why);
     else
-        r->retry_ms = boot_ms(r) + (uint64_t)r->restoring.again * 100;
-    r->restoring.active = false;
+        replicated_retry_in(r, (uint64_t)r->follower.restoring.again * 100);
+    r->follower.restoring.active = false;
 }
 
 static void on_chunk(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
-    struct restoring *p = &r->restoring;
+    struct restoring *p = &r->follower.restoring;
     struct error error = {0};
     size_t size = 0;
 
@@ -90,7 +96,7 @@ static void on_chunk(void *arg, const struct coord_reply *reply)
         p->active = false;
     }
     if (p->under_way == 0 && !p->active)
-        restore_drop(r);
+        follow_drop(r);
     else if (p->active && p->arrived == json_array_size(p->manifest.chunks))
         restored(r);
     replicated_pump(r);
@@ -99,47 +105,47 @@ static void on_chunk(void *arg, const struct coord_reply *reply)
 static void on_manifest(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
-    struct restoring *p = &r->restoring;
+    struct restoring *p = &r->follower.restoring;
     struct error error = {0};
 
     p->under_way--;
     if (!p->active || r->alarm[0] || election_closing(r)) {
-        restore_drop(r);
+        follow_drop(r);
     } else if (reply->result == COORD_NO_NODE) {
         restored(r);
     } else if (reply->result == COORD_OK) {
         if (manifest_parse(&p->manifest, reply->data, reply->size, &error) < 0 ||
             p->manifest.size > SNAPSHOT_MOST_BYTES) {
             replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
-            restore_drop(r);
+            follow_drop(r);
         } else if (p->manifest.level > r->o.level) {
             replicated_alarm(r,
                              "the cluster's records are of level %d, and this build reads up to %d: a newer "
                              "cronsched is needed",
                              p->manifest.level, r->o.level);
-            restore_drop(r);
+            follow_drop(r);
         } else {
             p->text = alloc_zero(p->manifest.size + 1);
             if (json_array_size(p->manifest.chunks) == 0)
                 restored(r);
         }
     } else {
-        restore_drop(r);
+        follow_drop(r);
         if (reply->result != COORD_LOST)
-            replicated_odd(r, "reading " NODE_CURRENT, reply);
+            replicated_unexpected(r, "reading " NODE_CURRENT, reply);
     }
     replicated_pump(r);
 }
 
 static void restore_pump(struct replicated *r)
 {
-    struct restoring *p = &r->restoring;
+    struct restoring *p = &r->follower.restoring;
     char path[COORD_PATH_MAX];
 
     if (!p->active) {
         if (p->under_way)
             return; /* of a try that was given up */
-        restore_drop(r);
+        follow_drop(r);
         p->active = true;
         p->under_way = 1;
         r->coord->ops->get(r->coord, NODE_CURRENT, false, on_manifest, r);
@@ -162,7 +168,7 @@ static void give(struct replicated *r, const struct coord_reply *reply)
     struct error error = {0};
     const char *text = (const char *)reply->data + NONCE_SIZE;
     size_t size = reply->size - NONCE_SIZE;
-    uint64_t index = r->applied + 1;
+    uint64_t index = r->follower.applied + 1;
 
     if (reply->size <= NONCE_SIZE || text[-1] != '\n') {
         replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: no nonce before it", index);
@@ -172,19 +178,19 @@ static void give(struct replicated *r, const struct coord_reply *reply)
         replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: %s", index, error.text);
         return;
     }
-    if (batch->index != index || strcmp(batch->prev, r->applied_hash) != 0)
+    if (batch->index != index || strcmp(batch->prev, r->follower.applied_hash) != 0)
         replicated_alarm(r,
                          "batch %" PRIu64 " in ZooKeeper follows %s, but this replica's batch %" PRIu64
                          " has hash %s: the histories differ",
-                         batch->index, batch->prev, r->applied, r->applied_hash);
-    else if (batch->epoch < r->applied_epoch)
+                         batch->index, batch->prev, r->follower.applied, r->follower.applied_hash);
+    else if (batch->epoch < r->follower.applied_epoch)
         replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is of epoch %" PRId64 ", after one of %" PRId64,
-                         index, batch->epoch, r->applied_epoch);
+                         index, batch->epoch, r->follower.applied_epoch);
     if (!r->alarm[0]) {
-        r->applied = index;
-        r->applied_epoch = batch->epoch;
-        batch_hash(text, size, r->applied_hash);
-        r->log_bytes += reply->size;
+        r->follower.applied = index;
+        r->follower.applied_epoch = batch->epoch;
+        batch_hash(text, size, r->follower.applied_hash);
+        r->follower.log_bytes += reply->size;
         r->journal.events->batch(r->journal.arg, batch, text, size);
     }
     batch_free(batch);
@@ -194,25 +200,25 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
 
-    r->fetching--;
-    if (!r->refetch && !r->alarm[0] && !election_closing(r)) {
+    r->follower.fetching--;
+    if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {
             give(r, reply);
         } else {
-            r->refetch = true;
+            r->follower.refetch = true;
             if (reply->result == COORD_NO_NODE) {
                 replicated_log(r, 2, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
-                               r->applied + 1);
+                               r->follower.applied + 1);
                 follow_again(r);
             } else if (reply->result != COORD_LOST) {
-                replicated_odd(r, "reading a batch", reply);
+                replicated_unexpected(r, "reading a batch", reply);
             }
         }
     }
-    if (r->fetching == 0)
-        r->refetch = false;
-    if (r->restored && r->applied == r->head && !r->current) {
-        r->current = true;
+    if (r->follower.fetching == 0)
+        r->follower.refetch = false;
+    if (r->follower.restored && r->follower.applied == r->tree.head && !r->follower.current) {
+        r->follower.current = true;
         replicated_changed(r);
     }
     replicated_pump(r);
@@ -222,19 +228,19 @@ void follow_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
-    if (election_leads(r) || !r->registered || !r->epoch_known || r->refetch)
+    if (election_leads(r) || !r->members.registered || !r->tree.epoch_known || r->follower.refetch)
         return;
-    if (!r->restored) {
-        if (r->fetching == 0)
+    if (!r->follower.restored) {
+        if (r->follower.fetching == 0)
             restore_pump(r);
         return;
     }
-    if (!r->head_known)
+    if (!r->tree.head_known)
         return;
-    if (r->fetching == 0)
-        r->asked = r->applied;
-    while (r->asked < r->head && r->fetching < REPLICATED_FETCH_MAX) {
-        r->fetching++;
-        r->coord->ops->get(r->coord, log_path(++r->asked, path), false, on_batch, r);
+    if (r->follower.fetching == 0)
+        r->follower.asked = r->follower.applied;
+    while (r->follower.asked < r->tree.head && r->follower.fetching < REPLICATED_FETCH_MAX) {
+        r->follower.fetching++;
+        r->coord->ops->get(r->coord, tree_log_path(++r->follower.asked, path), false, on_batch, r);
     }
 }

@@ -15,32 +15,49 @@ static json_t *member_facts(struct replicated *r)
 {
     json_t *o = r->o.host->member(r->o.host->arg);
 
-    json_object_set_new(o, "session", json_integer(r->session));
-    json_object_set_new(o, "applied",
-                        json_integer((json_int_t)(election_leads(r) ? r->status.acked : r->applied)));
+    json_object_set_new(o, "session", json_integer(r->session.id));
+    json_object_set_new(
+        o, "applied",
+        json_integer((json_int_t)(election_leads(r) ? r->appender.status.acked : r->follower.applied)));
     json_object_set_new(o, "durable", json_integer((json_int_t)r->o.host->durable(r->o.host->arg)));
     json_object_set_new(o, "level", json_integer(r->o.level));
     json_object_set_new(o, "fit", json_boolean(election_fit(r)));
-    json_object_set_new(o, "clock_offset_ms", r->offset_known ? json_integer(r->offset_ms) : json_null());
+    json_object_set_new(o, "clock_offset_ms",
+                        r->members.offset_known ? json_integer(r->members.offset_ms) : json_null());
     return o;
 }
 
 void members_session(struct replicated *r, bool fresh)
 {
-    if (fresh) {
-        r->registered = r->registering = false;
-        r->write_sent_ms = 0;
-    }
-    r->members_read.want = true;
+    if (fresh)
+        r->members.registered = r->members.registering = false;
+    r->members.heartbeat_ms = 0;
+    r->members.read.want = true;
+}
+
+void members_init(struct replicated *r)
+{
+    r->members.level = 1;
+}
+
+void members_changed(struct replicated *r, const char *path)
+{
+    if (strcmp(path, NODE_MEMBERS) == 0)
+        r->members.read.want = true;
+}
+
+void members_heartbeat_now(struct replicated *r)
+{
+    r->members.heartbeat_ms = replicated_now_ms(r);
 }
 
 void members_release(struct replicated *r)
 {
-    for (size_t i = 0; i < r->member_count; i++) {
-        free(r->members[i].id);
-        json_decref(r->members[i].facts);
+    for (size_t i = 0; i < r->members.count; i++) {
+        free(r->members.list[i].id);
+        json_decref(r->members.list[i].facts);
     }
-    r->member_count = 0;
+    r->members.count = 0;
 }
 
 /* ---- what the others say ---- */
@@ -59,8 +76,8 @@ static int64_t fact_int(const struct replicated_member *m, const char *key, int6
 
 bool members_other_fit(const struct replicated *r)
 {
-    for (size_t i = 0; i < r->member_count; i++)
-        if (strcmp(r->members[i].id, r->replica) != 0 && fact_true(&r->members[i], "fit"))
+    for (size_t i = 0; i < r->members.count; i++)
+        if (strcmp(r->members.list[i].id, r->replica) != 0 && fact_true(&r->members.list[i], "fit"))
             return true;
     return false;
 }
@@ -69,10 +86,10 @@ uint64_t members_durable(const struct replicated *r)
 {
     uint64_t least = r->o.host->durable(r->o.host->arg);
 
-    for (size_t i = 0; i < r->member_count; i++) {
-        uint64_t durable = (uint64_t)fact_int(&r->members[i], "durable", 0);
+    for (size_t i = 0; i < r->members.count; i++) {
+        uint64_t durable = (uint64_t)fact_int(&r->members.list[i], "durable", 0);
 
-        if (strcmp(r->members[i].id, r->replica) != 0 && durable < least)
+        if (strcmp(r->members.list[i].id, r->replica) != 0 && durable < least)
             least = durable;
     }
     return least;
@@ -82,12 +99,12 @@ static void members_judge(struct replicated *r)
 {
     int level = r->o.level;
 
-    for (size_t i = 0; i < r->member_count; i++) {
-        int theirs = (int)fact_int(&r->members[i], "level", 1);
+    for (size_t i = 0; i < r->members.count; i++) {
+        int theirs = (int)fact_int(&r->members.list[i], "level", 1);
 
         level = theirs < level ? theirs : level;
     }
-    r->level = level;
+    r->members.level = level;
     replicated_changed(r);
 }
 
@@ -107,27 +124,29 @@ static void member_put(struct replicated *r, const char *id, const struct coord_
         json_decref(facts);
         facts = json_object(); /* of an unknown kind: there, not fit, level 1 */
     }
-    while (i < r->member_count && strcmp(r->members[i].id, id) < 0)
+    while (i < r->members.count && strcmp(r->members.list[i].id, id) < 0)
         i++;
-    if (i < r->member_count && strcmp(r->members[i].id, id) == 0) {
-        json_decref(r->members[i].facts);
-        r->members[i].facts = facts;
+    if (i < r->members.count && strcmp(r->members.list[i].id, id) == 0) {
+        json_decref(r->members.list[i].facts);
+        r->members.list[i].facts = facts;
         return;
     }
-    if (r->member_count == REPLICATED_MEMBERS_MAX) {
+    if (r->members.count == REPLICATED_MEMBERS_MAX) {
         json_decref(facts);
         return;
     }
-    memmove(&r->members[i + 1], &r->members[i], (r->member_count - i) * sizeof(r->members[0]));
-    r->members[i] = (struct replicated_member){alloc_text(id), facts};
-    r->member_count++;
+    memmove(&r->members.list[i + 1], &r->members.list[i],
+            (r->members.count - i) * sizeof(r->members.list[0]));
+    r->members.list[i] = (struct replicated_member){alloc_text(id), facts};
+    r->members.count++;
 }
 
 static void member_remove(struct replicated *r, size_t i)
 {
-    free(r->members[i].id);
-    json_decref(r->members[i].facts);
-    memmove(&r->members[i], &r->members[i + 1], (--r->member_count - i) * sizeof(r->members[0]));
+    free(r->members.list[i].id);
+    json_decref(r->members.list[i].facts);
+    memmove(&r->members.list[i], &r->members.list[i + 1],
+            (--r->members.count - i) * sizeof(r->members.list[0]));
 }
 
 static void on_member(void *arg, const struct coord_reply *reply)
@@ -135,15 +154,15 @@ static void on_member(void *arg, const struct coord_reply *reply)
     struct member_read *m = arg;
     struct replicated *r = m->r;
 
-    r->members_asked--;
+    r->members.asked--;
     if (reply->result == COORD_OK) {
         member_put(r, m->id, reply);
-        if (r->registered && strcmp(m->id, r->replica) == 0 && reply->stat.owner != r->session)
+        if (r->members.registered && strcmp(m->id, r->replica) == 0 && reply->stat.owner != r->session.id)
             replicated_alarm(r, "another process serves as replica '%s': each needs an id of its own",
                              r->replica);
     } else if (reply->result == COORD_LOST)
-        r->members_read.want = true;
-    if (r->members_asked == 0)
+        r->members.read.want = true;
+    if (r->members.asked == 0)
         members_judge(r);
     free(m);
     replicated_pump(r);
@@ -162,10 +181,10 @@ static void on_members(void *arg, const struct coord_reply *reply)
     struct replicated *r = arg;
     char path[COORD_PATH_MAX];
 
-    r->members_read.asked = false;
+    r->members.read.asked = false;
     if (reply->result == COORD_OK) {
-        for (size_t i = r->member_count; i-- > 0;)
-            if (!listed(reply, r->members[i].id))
+        for (size_t i = r->members.count; i-- > 0;)
+            if (!listed(reply, r->members.list[i].id))
                 member_remove(r, i);
         for (size_t i = 0; i < reply->name_count && i < REPLICATED_MEMBERS_MAX; i++) {
             struct member_read *m = alloc_zero(sizeof(*m));
@@ -173,13 +192,13 @@ static void on_members(void *arg, const struct coord_reply *reply)
             m->r = r;
             snprintf(m->id, sizeof(m->id), "%s", reply->names[i]);
             snprintf(path, sizeof(path), NODE_MEMBERS "/%.100s", m->id);
-            r->members_asked++;
+            r->members.asked++;
             r->coord->ops->get(r->coord, path, false, on_member, m);
         }
     } else {
-        r->members_read.want = true;
+        r->members.read.want = true;
         if (reply->result != COORD_LOST)
-            replicated_odd(r, "reading " NODE_MEMBERS, reply);
+            replicated_unexpected(r, "reading " NODE_MEMBERS, reply);
     }
     replicated_pump(r);
 }
@@ -190,27 +209,27 @@ static void on_registered(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
 
-    r->registering = false;
+    r->members.registering = false;
     switch (reply->result) {
     case COORD_OK:
-        r->registered = true;
-        r->stale_member = false;
-        r->heartbeat_ms = 0; /* its answer tells the ensemble's time */
-        r->members_read.want = true;
+        r->members.registered = true;
+        r->members.stale = false;
+        r->members.heartbeat_ms = 0; /* its answer tells the ensemble's time */
+        r->members.read.want = true;
         break;
     case COORD_EXISTS:
-        r->stale_member = true;
+        r->members.stale = true;
         break;
     case COORD_NO_NODE:
-        if (r->stale_member)
-            r->stale_member = false;
+        if (r->members.stale)
+            r->members.stale = false;
         else if (!election_closing(r) && !r->alarm[0])
-            replicated_bootstrap(r);
+            tree_bootstrap(r);
         break;
     case COORD_LOST:
         break;
     default:
-        replicated_odd(r, "registering in " NODE_MEMBERS, reply);
+        replicated_unexpected(r, "registering in " NODE_MEMBERS, reply);
         break;
     }
     replicated_pump(r);
@@ -231,28 +250,29 @@ static void register_me(struct replicated *r)
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
     struct coord_op ops[] = {{.kind = COORD_DELETE, .path = path, .version = COORD_ANY},
                              {COORD_CREATE_EPHEMERAL, path, text, strlen(text), COORD_ANY}};
-    size_t skip = r->stale_member ? 0 : 1;
+    size_t skip = r->members.stale ? 0 : 1;
 
-    r->registering = true;
+    r->members.registering = true;
     r->coord->ops->multi(r->coord, ops + skip, 2 - skip, on_registered, r);
     free(text);
 }
 
 void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply)
 {
-    r->heartbeat_asked = false;
+    r->members.heartbeat_asked = false;
     if (reply->result == COORD_OK) {
-        int64_t wall = r->o.env->wall_ms(r->o.env->arg), took = (int64_t)(boot_ms(r) - r->heartbeat_sent_ms);
+        int64_t wall = r->o.env->wall_ms(r->o.env->arg),
+                took = (int64_t)(replicated_now_ms(r) - r->members.heartbeat_sent_ms);
 
-        wrote(r, r->heartbeat_sent_ms);
+        replicated_renew_lease(r, r->members.heartbeat_sent_ms);
         /* the ensemble set its time somewhere between sending and now */
-        r->offset_ms = wall - took / 2 - reply->stat.mtime_ms;
-        r->offset_known = true;
-        r->offset_asked_ms = r->heartbeat_sent_ms;
+        r->members.offset_ms = wall - took / 2 - reply->stat.mtime_ms;
+        r->members.offset_known = true;
+        r->members.offset_asked_ms = r->members.heartbeat_sent_ms;
     } else if (reply->result == COORD_NO_NODE) {
-        r->registered = false; /* somebody removed it */
+        r->members.registered = false; /* somebody removed it */
     } else if (reply->result != COORD_LOST) {
-        replicated_odd(r, "writing " NODE_MEMBERS, reply);
+        replicated_unexpected(r, "writing " NODE_MEMBERS, reply);
     }
 }
 
@@ -261,9 +281,10 @@ void members_heartbeat(struct replicated *r, coord_done *done)
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
     struct coord_op op = {COORD_SET, path, text, strlen(text), COORD_ANY};
 
-    r->heartbeat_asked = true;
-    r->heartbeat_sent_ms = boot_ms(r);
-    r->heartbeat_ms = r->heartbeat_sent_ms + (uint64_t)r->timeout_ms / HEARTBEATS_A_SESSION;
+    r->members.heartbeat_asked = true;
+    r->members.heartbeat_sent_ms = replicated_now_ms(r);
+    r->members.heartbeat_ms = r->members.heartbeat_sent_ms +
+                              (uint64_t)r->session.timeout_ms / HEARTBEATS_A_SESSION;
     r->coord->ops->multi(r->coord, &op, 1, done, r);
     free(text);
 }
@@ -294,18 +315,18 @@ static void on_heartbeat(void *arg, const struct coord_reply *reply)
 
 void members_pump(struct replicated *r)
 {
-    if (!r->registered) {
-        if (!r->registering && !r->bootstrapping)
+    if (!r->members.registered) {
+        if (!r->members.registering && !r->tree.bootstrapping)
             register_me(r);
         return;
     }
-    if (!r->heartbeat_asked && boot_ms(r) >= r->heartbeat_ms) {
+    if (!r->members.heartbeat_asked && replicated_now_ms(r) >= r->members.heartbeat_ms) {
         members_heartbeat(r, on_heartbeat);
-        r->members_read.want = true; /* what they say changes without a watch */
+        r->members.read.want = true; /* what they say changes without a watch */
     }
-    if (r->members_read.want && !r->members_read.asked && r->members_asked == 0) {
-        r->members_read.want = false;
-        r->members_read.asked = true;
+    if (r->members.read.want && !r->members.read.asked && r->members.asked == 0) {
+        r->members.read.want = false;
+        r->members.read.asked = true;
         r->coord->ops->children(r->coord, NODE_MEMBERS, true, on_members, r);
     }
 }

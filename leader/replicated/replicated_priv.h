@@ -1,6 +1,6 @@
-/* The replicated core's inside. For replicated.c (sessions, what is read, the table), election.c (taking
- * over, stepping down), append.c (the leader's writes), follow.c (batches and snapshots of others),
- * snapshot.c (own snapshots, truncation) and members.c (who is there).
+/* The replicated core's inside. For replicated.c (the session, time, the journal's table), tree.c (what the
+ * small nodes say), election.c (who leads), append.c (the leader's writes), follow.c (batches and snapshots of
+ * others), snapshot.c and manifest.c (own snapshots, truncation) and members.c (who is there).
  *
  * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
  * looks at it all and makes the requests that are missing. A request that came back COORD_LOST leaves what it
@@ -61,11 +61,11 @@ struct item { /* a batch that waits for its acknowledgement */
     uint64_t queued_us;
 };
 
-struct flight { /* a multi under way */
+struct pending_multi { /* one under way */
     struct list link;
     struct replicated *r;
     uint64_t last; /* index of its last batch */
-    int32_t token; /* of its reign */
+    int32_t token; /* of its epoch */
     size_t bytes;
     uint64_t sent_ms; /* boot time */
 };
@@ -107,7 +107,7 @@ struct chunk_name {
     UT_hash_handle hh;
 };
 
-struct publishing {
+struct publishing { /* snapshot.c */
     enum publish_step step;
     size_t under_way; /* requests */
     bool failed;      /* one of them: from the first step again, when all are answered */
@@ -122,26 +122,26 @@ struct publishing {
     size_t waiting_size;
     uint64_t waiting_index;
     int waiting_level;
+
+    uint64_t first;   /* the oldest batch in the log, as far as known */
+    uint64_t trim_to; /* batches up to this one may go */
+    bool trimming;
+    bool trim_single; /* some of them may be gone already: one at a time */
 };
 
-struct replicated {
-    struct journal journal;
-    struct coord *coord;
-    struct replicated_options o;
-    char *replica, *url, *cluster_uuid, *known_cluster, *first_secret;
+/* Each part of the core is written by one file, and read by all. */
 
-    /* the session */
+struct session { /* replicated.c */
     bool connected;
-    int64_t session, timeout_ms;
+    int64_t id, timeout_ms;
     uint64_t alive_ms;      /* boot time of the last entry */
     uint64_t write_sent_ms; /* of the newest acknowledged write; 0: none since the last pause */
-    uint64_t heartbeat_ms;  /* when the next is due */
-    uint64_t retry_ms;      /* not before, after an odd answer */
-    char alarm[256], trouble[256];
+    uint64_t retry_ms;      /* not before, after an unexpected reply */
+};
 
-    /* what the tree says */
-    struct reading epoch_read, leader_read, head_read, secret_read, members_read;
-    bool epoch_known, leader_known, bootstrapping;
+struct tree { /* tree.c: what the nodes say */
+    struct reading epoch_read, leader_read, head_read, secret_read;
+    bool epoch_known, leader_known, head_known, bootstrapping;
     int32_t epoch_version;
     int64_t epoch_base;
     char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
@@ -150,65 +150,79 @@ struct replicated {
     char leader_nonce[NONCE_SIZE];
     uint64_t head;
     int32_t head_version;
-    bool head_known;
+    bool head_fresh; /* head was read since tree_want_head */
+};
 
-    /* following */
+struct follower { /* follow.c */
     bool restored;
-    uint64_t applied; /* given to the owner */
-    char applied_hash[33];
-    int64_t applied_epoch;
-    uint64_t asked; /* the last batch asked for */
+    uint64_t applied;      /* given to the owner, or its own and acknowledged */
+    char applied_hash[33]; /* not of its own */
+    int64_t applied_epoch; /* not of its own */
+    uint64_t asked;        /* the last batch asked for */
     size_t fetching;
     bool refetch;       /* an answer was lost: forget those under way */
     uint64_t log_bytes; /* of all batches up to applied, from the first of all */
     struct restoring restoring;
     bool current; /* has been at the head since it was restored */
+};
 
-    /* election */
-    enum leadership leadership;
+struct election { /* election.c */
+    enum leadership state;
     bool retire_asked;      /* to be RETIRED once it does not lead any more */
-    bool head_fresh;        /* head was read since it was elected */
-    int32_t token;          /* version of /epoch in my reign */
+    int32_t token;          /* version of /epoch in my epoch */
     int64_t led_epoch;      /* the last that was mine: none is led twice */
-    char nonce[NONCE_SIZE]; /* of my latest try */
-    char my_cause[128];
-    int64_t gone_epoch;    /* its leader's process is gone; 0: none */
-    int64_t overdue_epoch; /* its leader is to be deposed */
+    char nonce[NONCE_SIZE]; /* of my latest campaign */
+    char cause[128];        /* of my latest campaign */
+    int64_t gone_epoch;     /* its leader's process is gone; 0: none */
+    int64_t overdue_epoch;  /* its leader is to be deposed */
     char overdue[96];
     uint64_t eager_ms, deposed_other_ms; /* when it was last tried; 0: never */
-    uint64_t stand_back_ms;              /* until then others go first */
+    uint64_t hold_back_ms;               /* until then others go first */
     uint64_t unfit_ms;                   /* since when; 0: fit */
+};
 
-    /* the leader's writes */
-    struct list queue, flights, unacked; /* items not sent; multis; items sent */
+struct appender {                       /* append.c: the leader's writes */
+    struct list queue, multis, unacked; /* items not sent; multis under way; items sent */
     size_t in_flight, in_flight_bytes, window, window_bytes;
     uint64_t next_index; /* of the last batch taken */
     char next_hash[33];
     int32_t next_head_version;
     enum recovery recovery;
-    bool recovered_once; /* without progress since */
-    char doubt[128];     /* what was answered, other than that the connection was lost */
+    bool recovered_once;          /* without progress since */
+    char uncertain_reply[128];    /* to an append, other than that the connection was lost */
+    struct journal_status status; /* acked, and the durations; the rest is filled in when asked */
+};
 
-    /* snapshots */
-    struct publishing publishing;
-    uint64_t first;   /* the oldest batch in the log, as far as known */
-    uint64_t trim_to; /* batches up to this one may go */
-    bool trimming;
-    bool trim_single; /* some of them may be gone already: one at a time */
-
-    /* members */
+struct members { /* members.c */
+    struct reading read;
     bool registered, registering;
-    bool stale_member; /* a node of an earlier life of this replica stands */
+    bool stale; /* a node of an earlier life of this replica is there */
     bool heartbeat_asked;
+    uint64_t heartbeat_ms; /* when the next is due */
     uint64_t heartbeat_sent_ms;
-    struct replicated_member members[REPLICATED_MEMBERS_MAX];
-    size_t member_count, members_asked;
+    struct replicated_member list[REPLICATED_MEMBERS_MAX];
+    size_t count, asked;
     int level;
     int64_t offset_ms;
     bool offset_known;
     uint64_t offset_asked_ms;
+};
 
-    struct journal_status status;
+struct replicated {
+    struct journal journal;
+    struct coord *coord;
+    struct replicated_options o;
+    char *replica, *url, *cluster_uuid, *known_cluster, *first_secret;
+    char alarm[256], last_error[256];
+
+    struct session session;
+    struct tree tree;
+    struct follower follower;
+    struct election election;
+    struct appender appender;
+    struct publishing publishing;
+    struct members members;
+
     struct replicated_view view;
     bool coord_closing;
     uint64_t close_by_ms;
@@ -218,63 +232,87 @@ struct replicated {
 
 /* ---- replicated.c */
 struct replicated *replicated_of(const struct journal *journal);
-uint64_t boot_ms(struct replicated *r);
+uint64_t replicated_now_ms(const struct replicated *r); /* boot time */
 void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-bool may_ask(const struct replicated *r); /* requests can be made now */
+bool replicated_may_ask(const struct replicated *r); /* requests can be made now */
 void replicated_pump(struct replicated *r);
-void replicated_changed(struct replicated *r);   /* tells the host */
-void replicated_bootstrap(struct replicated *r); /* there is no tree */
+void replicated_changed(struct replicated *r); /* tells the host */
 /* For good: nothing is done any more until the process is started again. */
 void replicated_alarm(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* An answer that makes no sense now: noted, and tried again a little later. */
-void replicated_odd(struct replicated *r, const char *what, const struct coord_reply *reply);
-int64_t epoch_number(const struct replicated *r); /* of the epoch as read */
-int64_t my_epoch(const struct replicated *r);
-struct coord_op check_epoch(const struct replicated *r);
-const char *log_path(uint64_t index, char path[COORD_PATH_MAX]);
-void new_nonce(struct replicated *r, char ret[NONCE_SIZE]);
-void wrote(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
+/* A reply that nothing here can use: noted, and tried again a little later. */
+void replicated_unexpected(struct replicated *r, const char *what, const struct coord_reply *reply);
+void replicated_retry_in(struct replicated *r, uint64_t ms); /* no request before that */
+void replicated_clear_error(struct replicated *r);
+void replicated_renew_lease(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
+
+/* ---- tree.c */
+void tree_pump(struct replicated *r);
+void tree_release(struct replicated *r);
+void tree_bootstrap(struct replicated *r); /* there is none */
+int64_t tree_epoch(const struct replicated *r);
+/* Epoch and leader are known, and no older than what is known to have changed. */
+bool tree_current(const struct replicated *r);
+void tree_connected(struct replicated *r);
+void tree_want(struct replicated *r);      /* epoch, leader and head are to be read again */
+void tree_want_head(struct replicated *r); /* until then it is not head_fresh */
+void tree_want_leader(struct replicated *r, bool still_known); /* with the epoch */
+void tree_changed(struct replicated *r, const char *path);     /* a watch went off */
+void tree_session_over(struct replicated *r);
+void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[NONCE_SIZE]);
+void tree_head_moved(struct replicated *r, uint64_t head, int32_t version); /* by this leader */
+const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX]);
 
 /* ---- election.c */
 void election_pump(struct replicated *r);
-void election_epoch_read(struct replicated *r);
-void election_abdicate(struct replicated *r); /* removes the leader node of a reign that is over */
+void election_epoch_read(struct replicated *r, bool deposed_me);
 bool election_fit(struct replicated *r);
 bool election_leads(const struct replicated *r);
 bool election_takes_appends(const struct replicated *r);
 bool election_closing(const struct replicated *r);
+int64_t election_epoch(const struct replicated *r); /* of the latest in which this replica was elected */
+struct coord_op election_check(const struct replicated *r); /* the first of each of a leader's multis */
 /* Leadership is over, or will not begin: tells the owner, forgets what was in flight, restores the state again. */
 void election_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void election_alarm(struct replicated *r); /* the alarm was set */
 void election_close(struct replicated *r);
 
 /* ---- append.c */
+void append_init(struct replicated *r);
 void append_pump(struct replicated *r);
 int append_take(struct replicated *r, struct batch *batch);
-void append_begin(struct replicated *r); /* a reign: goes on from what was applied */
+void append_begin(struct replicated *r); /* this replica leads: goes on from what was applied */
+void append_session(struct replicated *r, bool fresh);
 void append_drop(struct replicated *r);
 bool append_idle(const struct replicated *r);
 
 /* ---- follow.c */
 void follow_pump(struct replicated *r);
-void follow_again(struct replicated *r); /* from the snapshot */
-void restore_drop(struct replicated *r);
+void follow_again(struct replicated *r);                                 /* from the snapshot */
+void follow_acked(struct replicated *r, uint64_t index, uint64_t bytes); /* own batches, with their size */
+void follow_drop(struct replicated *r);
 
 /* ---- snapshot.c */
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level);
 void snapshot_pump(struct replicated *r);
 bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
 void snapshot_drop(struct replicated *r);
+void snapshot_log_begins(struct replicated *r, uint64_t first); /* index of the oldest batch in the tree */
+
+/* ---- manifest.c */
 int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error);
+char *manifest_text(const struct manifest *m); /* for free() */
 void manifest_release(struct manifest *m);
 
 /* ---- members.c */
+void members_init(struct replicated *r);
+void members_release(struct replicated *r);
 void members_pump(struct replicated *r);
 void members_session(struct replicated *r, bool fresh);
-void members_release(struct replicated *r);
+void members_changed(struct replicated *r, const char *path); /* a watch went off */
 void members_heartbeat(struct replicated *r, coord_done *done);
 void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply);
+void members_heartbeat_now(struct replicated *r); /* the next is due */
 void members_leave(struct replicated *r);
 bool members_other_fit(const struct replicated *r);
 /* The smallest index that all live members hold durably. */

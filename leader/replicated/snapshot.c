@@ -12,95 +12,13 @@
 #include "jobs/base/mutant.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 
-#define CHUNKS_AT_ONCE      4
-#define CHUNKS_A_TURN       4 /* cut, hashed and packed: about a millisecond each */
-#define SWEEP_AT_ONCE       128
-#define TRIM_AT_ONCE        128
-#define TRAIL_MAX           64
-#define MANIFEST_CHUNKS_MAX 20000
-
-/* ---- the manifest ---- */
-
-void manifest_release(struct manifest *m)
-{
-    json_decref(m->trail);
-    json_decref(m->chunks);
-    *m = (struct manifest){0};
-}
-
-static bool trail_good(const json_t *trail)
-{
-    size_t i;
-    json_t *pair;
-
-    json_array_foreach(trail, i, pair)
-    {
-        if (!json_is_integer(json_array_get(pair, 0)) || !json_is_integer(json_array_get(pair, 1)))
-            return false;
-    }
-    return json_is_array(trail);
-}
-
-static bool chunks_good(const json_t *chunks)
-{
-    size_t i;
-    json_t *name;
-
-    json_array_foreach(chunks, i, name)
-    {
-        if (!json_is_string(name) || json_string_length(name) != CHUNK_NAME_SIZE - 1)
-            return false;
-    }
-    return json_is_array(chunks) && i <= MANIFEST_CHUNKS_MAX;
-}
-
-int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error)
-{
-    json_error_t why;
-    json_t *o = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    json_int_t index = 0, first = 0, length = 0, bytes = 0, level = 1;
-    json_t *trail = NULL, *chunks = NULL;
-    const char *hash = NULL;
-
-    if (!o)
-        return error_set(error, ERR_CORRUPT, "%s", why.text);
-    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s?I,s:I,s:I,s:I,s:o,s:o}", "index", &index, "hash", &hash,
-                       "level", &level, "size", &length, "bytes", &bytes, "first", &first, "trail", &trail,
-                       "chunks", &chunks) < 0) {
-        json_decref(o);
-        return error_set(error, ERR_CORRUPT, "%s", why.text);
-    }
-    if (index < 1 || level < 1 || level > INT_MAX || length < 0 || bytes < 0 || first < 1 ||
-        strlen(hash) != 32 || !trail_good(trail) || !chunks_good(chunks)) {
-        json_decref(o);
-        return error_set(error, ERR_CORRUPT, "a value is out of range");
-    }
-    *ret = (struct manifest){.exists = true,
-                             .index = (uint64_t)index,
-                             .first = (uint64_t)first,
-                             .level = (int)level,
-                             .size = (size_t)length,
-                             .bytes = (uint64_t)bytes,
-                             .trail = json_incref(trail),
-                             .chunks = json_incref(chunks)};
-    snprintf(ret->hash, sizeof(ret->hash), "%s", hash);
-    json_decref(o);
-    return 0;
-}
-
-static char *manifest_text(const struct manifest *m)
-{
-    json_t *o = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:O,s:O}", "index", (json_int_t)m->index, "hash", m->hash,
-                          "level", m->level, "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes,
-                          "first", (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
-    char *text = json_dumps(o, JSON_COMPACT);
-
-    json_decref(o);
-    return text;
-}
+#define CHUNKS_AT_ONCE 4
+#define CHUNKS_A_TURN  4 /* cut, hashed and packed: about a millisecond each */
+#define SWEEP_AT_ONCE  128
+#define TRIM_AT_ONCE   128
+#define TRAIL_MAX      64
 
 /* ---- names of chunks ---- */
 
@@ -176,7 +94,12 @@ void snapshot_drop(struct replicated *r)
     p->waiting = NULL;
     publish_next(p);
     p->failed = p->under_way > 0; /* their answers count for nothing */
-    r->trim_to = 0;
+    r->publishing.trim_to = 0;
+}
+
+void snapshot_log_begins(struct replicated *r, uint64_t first)
+{
+    r->publishing.first = first;
 }
 
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level)
@@ -192,7 +115,7 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
     p->waiting_size = size;
     p->waiting_index = index;
     p->waiting_level = level;
-    if (may_ask(r))
+    if (replicated_may_ask(r))
         snapshot_pump(r);
 }
 
@@ -207,7 +130,7 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, con
     p->failed = true;
     if (reply->result != COORD_LOST &&
         reply->result != COORD_BAD_VERSION) /* the appends find out the latter */
-        replicated_odd(r, what, reply);
+        replicated_unexpected(r, what, reply);
     return false;
 }
 
@@ -249,7 +172,7 @@ static json_t *trail_next(const struct replicated *r)
 
     json_array_foreach(current->trail, i, pair)
     {
-        if ((uint64_t)json_integer_value(json_array_get(pair, 0)) >= r->first)
+        if ((uint64_t)json_integer_value(json_array_get(pair, 0)) >= r->publishing.first)
             json_array_append(trail, pair);
     }
     if (current->exists)
@@ -266,14 +189,14 @@ static void on_hash(void *arg, const struct coord_reply *reply)
     struct publishing *p = &r->publishing;
 
     if (step_done(r, reply, "reading the batch of the snapshot") && reply->size > NONCE_SIZE) {
-        if (p->current.exists && p->current.first > r->first)
-            r->first = p->current.first;
+        if (p->current.exists && p->current.first > r->publishing.first)
+            r->publishing.first = p->current.first;
         p->manifest = (struct manifest){.exists = true,
                                         .index = p->index,
-                                        .first = r->first,
+                                        .first = r->publishing.first,
                                         .level = p->level,
                                         .size = p->size,
-                                        .bytes = r->log_bytes,
+                                        .bytes = r->follower.log_bytes,
                                         .trail = trail_next(r),
                                         .chunks = json_array()};
         batch_hash((const char *)reply->data + NONCE_SIZE, reply->size - NONCE_SIZE, p->manifest.hash);
@@ -296,7 +219,7 @@ static void write_chunk(struct replicated *r, const char *name, const char *byte
     char path[COORD_PATH_MAX];
     size_t packed_size;
     void *packed = chunk_pack(bytes, size, &packed_size);
-    struct coord_op ops[] = {check_epoch(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
+    struct coord_op ops[] = {election_check(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
 
     snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
     r->publishing.under_way++;
@@ -347,7 +270,7 @@ static void write_manifest(struct replicated *r)
     struct publishing *p = &r->publishing;
     char *text = manifest_text(&p->manifest);
     struct coord_op ops[] = {
-        check_epoch(r),
+        election_check(r),
         {p->current.exists ? COORD_SET : COORD_CREATE, NODE_CURRENT, text, strlen(text), COORD_ANY}};
 
     p->under_way++;
@@ -368,10 +291,10 @@ static uint64_t trim_limit(const struct replicated *r)
         uint64_t index = (uint64_t)json_integer_value(json_array_get(pair, 0));
         uint64_t bytes = (uint64_t)json_integer_value(json_array_get(pair, 1));
 
-        if (index <= durable && bytes + r->o.log_keep_bytes <= r->log_bytes && index > limit)
+        if (index <= durable && bytes + r->o.log_keep_bytes <= r->follower.log_bytes && index > limit)
             limit = index;
     }
-    return MUTANT(TRIM_ALL) ? r->status.acked : limit;
+    return MUTANT(TRIM_ALL) ? r->appender.status.acked : limit;
 }
 
 static void on_swept(void *arg, const struct coord_reply *reply)
@@ -388,7 +311,7 @@ static void sweep(struct replicated *r)
     struct chunk_name *n, *next;
     size_t count = 0;
 
-    ops[count++] = check_epoch(r);
+    ops[count++] = election_check(r);
     HASH_ITER(hh, p->there, n, next)
     {
         if (count > SWEEP_AT_ONCE)
@@ -403,7 +326,7 @@ static void sweep(struct replicated *r)
         r->coord->ops->multi(r->coord, ops, count, on_swept, r);
         return;
     }
-    r->trim_to = trim_limit(r);
+    r->publishing.trim_to = trim_limit(r);
     publish_next(p);
 }
 
@@ -418,7 +341,7 @@ static void publish_ask(struct replicated *r)
     else if (p->step == PUBLISH_LIST)
         r->coord->ops->children(r->coord, NODE_CHUNKS, false, on_list, r);
     else
-        r->coord->ops->get(r->coord, log_path(p->index, path), false, on_hash, r);
+        r->coord->ops->get(r->coord, tree_log_path(p->index, path), false, on_hash, r);
 }
 
 static void publish_pump(struct replicated *r)
@@ -429,7 +352,7 @@ static void publish_pump(struct replicated *r)
         publish_restart(p);
     if (!p->text && p->waiting)
         publish_next(p);
-    if (!p->text || p->failed || r->status.acked < p->index)
+    if (!p->text || p->failed || r->appender.status.acked < p->index)
         return;
     if (p->step == PUBLISH_CHUNKS)
         write_chunks(r);
@@ -455,15 +378,15 @@ static void on_trimmed(void *arg, const struct coord_reply *reply)
     struct trim *t = arg;
     struct replicated *r = t->r;
 
-    r->trimming = false;
-    if (reply->result == COORD_OK || (reply->result == COORD_NO_NODE && r->trim_single)) {
-        r->first = t->upto + 1;
+    r->publishing.trimming = false;
+    if (reply->result == COORD_OK || (reply->result == COORD_NO_NODE && r->publishing.trim_single)) {
+        r->publishing.first = t->upto + 1;
         if (reply->result == COORD_OK)
-            r->trim_single = false;
+            r->publishing.trim_single = false;
     } else if (reply->result == COORD_NO_NODE || reply->result == COORD_LOST) {
-        r->trim_single = true;
+        r->publishing.trim_single = true;
     } else {
-        r->trim_to = 0; /* until the next snapshot */
+        r->publishing.trim_to = 0; /* until the next snapshot */
     }
     free(t);
     replicated_pump(r);
@@ -474,17 +397,17 @@ static void trim_pump(struct replicated *r)
     static char paths[TRIM_AT_ONCE][COORD_PATH_MAX];
     struct coord_op ops[TRIM_AT_ONCE + 1];
     struct trim *t;
-    size_t n = 0, most = r->trim_single ? 1 : TRIM_AT_ONCE;
+    size_t n = 0, most = r->publishing.trim_single ? 1 : TRIM_AT_ONCE;
 
-    if (r->trimming || r->first > r->trim_to)
+    if (r->publishing.trimming || r->publishing.first > r->publishing.trim_to)
         return;
     t = alloc_zero(sizeof(*t));
     t->r = r;
-    ops[n++] = check_epoch(r);
-    for (t->upto = r->first - 1; t->upto < r->trim_to && n <= most; n++)
+    ops[n++] = election_check(r);
+    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n <= most; n++)
         ops[n] = (struct coord_op){
-            .kind = COORD_DELETE, .path = log_path(++t->upto, paths[n - 1]), .version = COORD_ANY};
-    r->trimming = true;
+            .kind = COORD_DELETE, .path = tree_log_path(++t->upto, paths[n - 1]), .version = COORD_ANY};
+    r->publishing.trimming = true;
     r->coord->ops->multi(r->coord, ops, n, on_trimmed, t);
 }
 
@@ -501,5 +424,5 @@ bool snapshot_busy(const struct replicated *r)
     const struct publishing *p = &r->publishing;
 
     return election_leads(r) && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
-           r->status.acked >= p->index;
+           r->appender.status.acked >= p->index;
 }

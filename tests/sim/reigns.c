@@ -325,9 +325,9 @@ static void check_log(struct world *w)
     char path[COORD_PATH_MAX];
     const struct znode_version *v;
 
-    while (!w->failed && (v = at(w, log_path(w->count + 1, path))))
+    while (!w->failed && (v = at(w, tree_log_path(w->count + 1, path))))
         commit(w, v->data, v->size);
-    if (w->count > 0 && (v = at(w, log_path(w->count, path)))) {
+    if (w->count > 0 && (v = at(w, tree_log_path(w->count, path)))) {
         char hash[33];
 
         batch_hash(v->data + NONCE_SIZE, v->size - NONCE_SIZE, hash);

@@ -229,7 +229,7 @@ static inline void assert_log_is_a_chain(struct cluster *c, uint64_t from)
     int64_t epoch = 0;
 
     for (uint64_t i = from; i <= head(c); i++) {
-        const char *data = data_at(c, log_path(i, path));
+        const char *data = data_at(c, tree_log_path(i, path));
         struct batch *b = NULL;
 
         assert_non_null(data);
@@ -242,7 +242,7 @@ static inline void assert_log_is_a_chain(struct cluster *c, uint64_t from)
         epoch = b->epoch;
         batch_free(b);
     }
-    assert_null(data_at(c, log_path(head(c) + 1, path)));
+    assert_null(data_at(c, tree_log_path(head(c) + 1, path)));
 }
 
 static inline void append(struct node *n, int count)

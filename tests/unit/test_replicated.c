@@ -136,10 +136,10 @@ static void a_take_over_whose_answer_is_lost_is_recognized(void **state)
         node_dies(&c->nodes[0]);
         node_dies(&c->nodes[2]);
         session_of_the_dead_ends(&c->nodes[0]);
-        while (r->leadership != CAMPAIGNING)
+        while (r->election.state != CAMPAIGNING)
             assert_true(seat_step(&b->seat));
         seat_cut(&b->seat, executed ? 100 : 0);
-        assert_int_equal(r->epoch_version, 1);
+        assert_int_equal(r->tree.epoch_version, 1);
         seat_connect(&b->seat);
         pass(c, 3000);
         assert_ptr_equal(leader(c), b);
@@ -642,9 +642,9 @@ static void the_log_is_truncated_behind_the_snapshots(void **state)
     struct cluster *c = cluster_with_snapshots(10);
     char path[COORD_PATH_MAX];
 
-    assert_null(data_at(c, log_path(1, path)));
-    assert_null(data_at(c, log_path(100, path)));
-    assert_non_null(data_at(c, log_path(181, path))); /* behind the snapshot before the last */
+    assert_null(data_at(c, tree_log_path(1, path)));
+    assert_null(data_at(c, tree_log_path(100, path)));
+    assert_non_null(data_at(c, tree_log_path(181, path))); /* behind the snapshot before the last */
     assert_log_is_a_chain(c, 190);
     cluster_free(c);
 }
@@ -661,7 +661,7 @@ static void batches_that_a_member_lacks_stay(void **state)
         owner_snapshot(&c->nodes[0].owner);
         settle(c);
     }
-    assert_non_null(data_at(c, log_path(6, path)));
+    assert_non_null(data_at(c, tree_log_path(6, path)));
     cluster_free(c);
 }
 

@@ -1,0 +1,313 @@
+/* What the tree says: the small nodes that are kept read (epoch, leader, head, secret), and the making of a new
+ * cluster's tree.
+ *
+ * Happy path: connected -> each is wanted -> each is read, leader and head with a watch -> a watch that goes off
+ * makes its node wanted again, and with the leader the epoch, since they change together. Failures: an answer
+ * that was lost leaves its node wanted. A node that cannot be parsed, that belongs to another cluster, or a head
+ * below what this replica holds: the alarm.
+ */
+#include "leader/replicated/replicated_priv.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+int64_t tree_epoch(const struct replicated *r)
+{
+    return r->tree.epoch_base + r->tree.epoch_version;
+}
+
+const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX])
+{
+    snprintf(path, COORD_PATH_MAX, NODE_LOG "/%010" PRIu64, index);
+    return path;
+}
+
+/* ---- what is wanted ---- */
+
+bool tree_current(const struct replicated *r)
+{
+    const struct tree *t = &r->tree;
+
+    return t->epoch_known && !t->epoch_read.want && !t->epoch_read.asked && t->leader_known &&
+           !t->leader_read.want && !t->leader_read.asked;
+}
+
+void tree_want(struct replicated *r)
+{
+    r->tree.epoch_read.want = r->tree.leader_read.want = r->tree.head_read.want = true;
+}
+
+void tree_connected(struct replicated *r)
+{
+    tree_want(r);
+    r->tree.secret_read.want = r->tree.secret[0] == '\0';
+}
+
+void tree_want_head(struct replicated *r)
+{
+    r->tree.head_fresh = false;
+    r->tree.head_read.want = true;
+}
+
+void tree_want_leader(struct replicated *r, bool still_known)
+{
+    r->tree.epoch_read.want = r->tree.leader_read.want = true;
+    r->tree.epoch_known &= still_known;
+    r->tree.leader_known &= still_known;
+}
+
+void tree_session_over(struct replicated *r)
+{
+    r->tree.leader_known = false;
+}
+
+void tree_changed(struct replicated *r, const char *path)
+{
+    if (strcmp(path, NODE_LEADER) == 0)
+        r->tree.leader_read.want = true;
+    else if (strcmp(path, NODE_HEAD) == 0)
+        r->tree.head_read.want = true;
+}
+
+/* ---- what this replica wrote itself ---- */
+
+void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[NONCE_SIZE])
+{
+    r->tree.epoch_version = epoch_version;
+    memcpy(r->tree.epoch_nonce, nonce, NONCE_SIZE);
+    r->tree.leader_read.want = true;
+}
+
+void tree_head_moved(struct replicated *r, uint64_t head, int32_t version)
+{
+    assert(election_leads(r)); /* else it is read */
+    r->tree.head = head;
+    r->tree.head_version = version;
+}
+
+/* ---- reading ---- */
+
+/* True: the answer can be used. */
+static bool arrived(struct replicated *r, struct reading *reading, const struct coord_reply *reply,
+                    const char *what)
+{
+    reading->asked = false;
+    if (reply->result == COORD_OK || reply->result == COORD_NO_NODE)
+        return !election_closing(r) && !r->alarm[0];
+    reading->want = true;
+    if (reply->result != COORD_LOST)
+        replicated_unexpected(r, what, reply);
+    return false;
+}
+
+static json_t *parse_node(struct replicated *r, const char *path, const struct coord_reply *reply)
+{
+    json_error_t why;
+    json_t *o = reply->size <= NODE_BYTES_MAX ? json_loadb(reply->data, reply->size, 0, &why) : NULL;
+
+    if (json_is_object(o))
+        return o;
+    json_decref(o);
+    replicated_alarm(r, "the node %s in ZooKeeper makes no sense: it is no JSON object", path);
+    return NULL;
+}
+
+static void keep_text(char *at, size_t size, const json_t *o, const char *key)
+{
+    const char *value = json_string_value(json_object_get(o, key));
+
+    snprintf(at, size, "%s", value ? value : "");
+}
+
+/* A tree that is not the one this replica's own store belongs to. */
+static bool tree_is_foreign(struct replicated *r)
+{
+    if (!r->known_cluster || strcmp(r->tree.cluster, r->known_cluster) == 0)
+        return false;
+    replicated_alarm(r,
+                     "ZooKeeper holds cluster %s, but the data folder here belongs to %s: either the wrong "
+                     "ensemble or folder, or its data was lost",
+                     r->tree.cluster, r->known_cluster);
+    return true;
+}
+
+static void on_bootstrap(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+
+    r->tree.bootstrapping = false;
+    if (reply->result == COORD_OK)
+        replicated_log(r, 2, "cluster-made", "cluster %s", r->cluster_uuid);
+    else if (reply->result != COORD_LOST && reply->result != COORD_EXISTS)
+        replicated_unexpected(r, "making the cluster's nodes", reply);
+    replicated_pump(r);
+}
+
+/* The tree is empty: a new cluster, unless this replica knows better. */
+void tree_bootstrap(struct replicated *r)
+{
+    struct coord_op ops[7];
+    size_t n = 0;
+    json_t *o;
+    char *text;
+
+    if (r->o.known_index > 0) {
+        replicated_alarm(r,
+                         "ZooKeeper holds nothing of this cluster, but the store here has index %" PRIu64
+                         ": its data was lost, or this is the wrong ensemble; nothing is done until it is "
+                         "restored, or the data folders of all replicas are moved away",
+                         r->o.known_index);
+        return;
+    }
+    o = json_pack("{s:s,s:i}", "cluster", r->cluster_uuid, "base", 0);
+    text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_EPOCH, text, strlen(text), COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_HEAD, "0", 1, COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_LOG, "", 0, COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_MEMBERS, "", 0, COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_SNAP, "", 0, COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, NODE_CHUNKS, "", 0, COORD_ANY};
+    ops[n++] =
+        (struct coord_op){COORD_CREATE, NODE_SECRET, r->first_secret, strlen(r->first_secret), COORD_ANY};
+    r->tree.bootstrapping = true;
+    r->coord->ops->multi(r->coord, ops, n, on_bootstrap, r);
+    free(text);
+}
+
+static void take_epoch(struct replicated *r, const struct coord_reply *reply)
+{
+    struct tree *t = &r->tree;
+    json_t *o = parse_node(r, NODE_EPOCH, reply);
+    bool is_new;
+
+    if (!o)
+        return;
+    is_new = !t->epoch_known || t->epoch_version != reply->stat.version;
+    keep_text(t->cluster, sizeof(t->cluster), o, "cluster");
+    keep_text(t->epoch_nonce, sizeof(t->epoch_nonce), o, "nonce");
+    keep_text(t->cause, sizeof(t->cause), o, "cause");
+    t->epoch_base = json_integer_value(json_object_get(o, "base"));
+    t->epoch_version = reply->stat.version;
+    if (!tree_is_foreign(r)) {
+        const char *deposed = json_string_value(json_object_get(o, "deposed"));
+
+        t->epoch_known = true;
+        election_epoch_read(r, is_new && deposed && strcmp(deposed, r->replica) == 0);
+    }
+    json_decref(o);
+}
+
+static void on_epoch(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+
+    if (arrived(r, &r->tree.epoch_read, reply, "reading " NODE_EPOCH)) {
+        if (reply->result == COORD_OK)
+            take_epoch(r, reply);
+        else
+            replicated_alarm(r, "the node " NODE_EPOCH " is missing in ZooKeeper, others are there");
+    }
+    replicated_pump(r);
+}
+
+static void on_leader(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct tree *t = &r->tree;
+    json_t *o;
+
+    if (arrived(r, &t->leader_read, reply, "reading " NODE_LEADER)) {
+        free(t->leader);
+        free(t->leader_url);
+        t->leader = t->leader_url = NULL;
+        t->leader_owner = 0;
+        t->leader_nonce[0] = '\0';
+        t->leader_known = true;
+        o = reply->result == COORD_OK ? parse_node(r, NODE_LEADER, reply) : NULL;
+        if (o) {
+            t->leader = alloc_text(json_string_value(json_object_get(o, "replica")));
+            t->leader_url = alloc_text(json_string_value(json_object_get(o, "url")));
+            t->leader_owner = reply->stat.owner;
+            keep_text(t->leader_nonce, sizeof(t->leader_nonce), o, "nonce");
+            json_decref(o);
+        }
+        t->epoch_read.want = true; /* they change together */
+        replicated_changed(r);
+    }
+    replicated_pump(r);
+}
+
+static void take_head(struct replicated *r, const struct coord_reply *reply)
+{
+    struct tree *t = &r->tree;
+    char *end;
+    uint64_t head = strtoull(reply->data, &end, 10);
+
+    if (reply->size == 0 || *end) {
+        replicated_alarm(r, "the node " NODE_HEAD " in ZooKeeper makes no sense: it is no number");
+        return;
+    }
+    if (head < r->o.known_index || (r->follower.restored && head < r->follower.applied)) {
+        replicated_alarm(r,
+                         "ZooKeeper's journal ends at %" PRIu64 ", but this replica has %" PRIu64
+                         ": committed batches were lost",
+                         head,
+                         r->follower.applied > r->o.known_index ? r->follower.applied : r->o.known_index);
+        return;
+    }
+    t->head = head;
+    t->head_version = reply->stat.version;
+    t->head_known = true;
+}
+
+static void on_head(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+    struct reading *reading = &r->tree.head_read;
+    bool fresh = reading->asked && !reading->want; /* not asked before what made it wanted again */
+
+    if (arrived(r, reading, reply, "reading " NODE_HEAD)) {
+        if (reply->result == COORD_OK && !election_leads(r))
+            take_head(r, reply);
+        r->tree.head_fresh = fresh && reply->result == COORD_OK;
+        replicated_changed(r);
+    }
+    replicated_pump(r);
+}
+
+static void on_secret(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = arg;
+
+    if (arrived(r, &r->tree.secret_read, reply, "reading " NODE_SECRET) && reply->result == COORD_OK)
+        snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size, (const char *)reply->data);
+    replicated_pump(r);
+}
+
+static void ask(struct replicated *r, struct reading *reading, const char *path, bool watch, coord_done *done)
+{
+    if (!reading->want || reading->asked)
+        return;
+    reading->want = false;
+    reading->asked = true;
+    r->coord->ops->get(r->coord, path, watch, done, r);
+}
+
+void tree_pump(struct replicated *r)
+{
+    if (!r->members.registered)
+        return; /* a fresh session may talk to a server that lags; after a write it does not */
+    ask(r, &r->tree.epoch_read, NODE_EPOCH, false, on_epoch);
+    ask(r, &r->tree.leader_read, NODE_LEADER, true, on_leader);
+    if (!election_leads(r))
+        ask(r, &r->tree.head_read, NODE_HEAD, true, on_head);
+    ask(r, &r->tree.secret_read, NODE_SECRET, false, on_secret);
+}
+
+void tree_release(struct replicated *r)
+{
+    free(r->tree.leader);
+    free(r->tree.leader_url);
+}
