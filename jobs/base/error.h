@@ -29,7 +29,7 @@
     X(ERR_CORRUPT, -15, "corrupt", "stored data makes no sense")                                             \
     X(ERR_NOMEM, -16, "out-of-memory", "out of memory")                                                      \
     X(ERR_CANCELLED, -17, "cancelled", "cancelled")                                                          \
-    X(ERR_DEPOSED, -18, "deposed", "another leader reigns")                                                  \
+    X(ERR_DEPOSED, -18, "deposed", "another replica leads")                                                  \
     X(ERR_INTERNAL, -19, "internal", "internal error")
 
 #define X(code, value, name, text) code = (value),

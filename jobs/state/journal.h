@@ -3,7 +3,7 @@
  *
  * Happy path: open -> restore(snapshot) -> batch... -> lead(epoch) -> append... each answered by acked, in
  * order. A standby stays at batch... and gets lead when it has taken over and folded the whole tail. When an
- * append fails, or another reigns: deposed(why), once; every append not acked is void, the owner drops its
+ * append fails, or another replica leads: deposed(why), once; every append not acked is void, the owner drops its
  * speculation; then restore, batch..., and perhaps lead again with a higher epoch.
  * All events come from the loop, never from within append.
  */
@@ -39,7 +39,7 @@ struct journal_ops {
     /* Keep this text as the snapshot at `index`, once everything up to it is durable; then older batches that
      * need not be kept may go. Takes ownership of text (malloc'd). level: of the records it stands for. */
     void (*snapshot)(struct journal *journal, char *text, size_t size, uint64_t index, int level);
-    /* Is it likely that this one still reigns? False after a pause, or while the journal cannot be reached:
+    /* Is it likely that this replica still leads? False after a pause, or while the journal cannot be reached:
      * then nothing should be sent to an engine, as politeness; the fence is the proof. */
     bool (*may_act)(const struct journal *journal);
     /* Appends in flight: for limits and metrics. */

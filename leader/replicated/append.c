@@ -5,7 +5,7 @@
  * fails all later ones do. Failures: LOST, or any other: what was under way is in doubt. Once all of it is
  * answered and the session stands: a write, so that reads are fresh; then epoch: another's: deposed. Then
  * head: what it names is committed, if log/HEAD is mine by hash; the rest is sent again. Twice in doubt
- * without progress: the reign ends, and the next one finds out.
+ * without progress: leadership ends, and the next leader finds out.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -66,7 +66,7 @@ void append_begin(struct replicated *r)
     r->appender.uncertain_reply[0] = '\0';
 }
 
-/* The node's data: the nonce of the reign, a newline, the batch's text. */
+/* The node's data: the nonce of the epoch, a newline, the batch's text. */
 static struct item *item_new(struct replicated *r, const struct batch *batch)
 {
     struct item *item = alloc_zero(sizeof(*item));
@@ -142,7 +142,7 @@ static void on_appended(void *arg, const struct coord_reply *reply)
 {
     struct pending_multi *m = arg;
     struct replicated *r = m->r;
-    bool mine = election_leads(r) && m->token == r->election.token; /* not of a reign that is over */
+    bool mine = election_leads(r) && m->token == r->election.token; /* not of an epoch that is over */
 
     list_remove(&m->link);
     r->appender.window--;
@@ -223,7 +223,7 @@ static void recovered(struct replicated *r)
     if (r->tree.head > r->appender.status.acked) {
         acked(r, r->tree.head, r->tree.head_version);
     } else if (r->appender.uncertain_reply[0] && r->appender.recovered_once) {
-        election_end(r, "ZooKeeper takes no appends: %s", r->appender.uncertain_reply);
+        election_end(r, "ZooKeeper refuses appends: %s", r->appender.uncertain_reply);
         return;
     }
     r->appender.recovered_once = r->appender.uncertain_reply[0] != '\0';
@@ -234,7 +234,7 @@ static void recovered(struct replicated *r)
 static bool recovery_goes_on(struct replicated *r, const struct coord_reply *reply, const char *what)
 {
     if (!election_leads(r) || r->appender.recovery != RECOVERY_ASKED)
-        return false; /* the reign is over */
+        return false; /* leadership is over */
     if (reply->result == COORD_OK)
         return true;
     r->appender.recovery = RECOVERY_WANTED;
@@ -264,7 +264,7 @@ static void on_log_read(void *arg, const struct coord_reply *reply)
         if (item && reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0)
             recovered(r);
         else
-            election_end(r, "batch %" PRIu64 " in ZooKeeper is another's", r->tree.head);
+            election_end(r, "batch %" PRIu64 " in ZooKeeper was written by another replica", r->tree.head);
     }
     replicated_pump(r);
 }

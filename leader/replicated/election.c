@@ -6,7 +6,7 @@
  * node as well. That is safe only when the node and version v belong to the same epoch, which their nonces
  * tell. A leader node of this very replica, from an earlier life or a leadership that ended, is such a case, too.
  * Failures: bad version, exists, no node: another was faster: read again. Answer lost: read again, and a
- * node that belongs to this session tells that it was elected.
+ * leader node of this session shows that it was elected.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -135,13 +135,16 @@ bool election_fit(struct replicated *r)
     return r->o.host->fit(r->o.host->arg, &why);
 }
 
-/* An unfit replica, or one that stands back, leaves it to others, as long as there are any. */
+/* An unfit replica, or one that holds back, leaves it to others, as long as there are any. */
 static bool lets_others_go_first(struct replicated *r)
 {
     uint64_t now = replicated_now_ms(r);
     bool fit = election_fit(r);
 
-    r->election.unfit_ms = fit ? 0 : r->election.unfit_ms ? r->election.unfit_ms : now;
+    if (fit)
+        r->election.unfit_ms = 0;
+    else if (!r->election.unfit_ms)
+        r->election.unfit_ms = now;
     if (fit && now >= r->election.hold_back_ms)
         return false;
     if (!fit && now - r->election.unfit_ms < UNFIT_PATIENCE_MS)
@@ -162,12 +165,11 @@ static void elected(struct replicated *r)
 static void on_campaigned(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = arg;
-    bool mine = r->election.state ==
-                CAMPAIGNING; /* else it is alarmed, or closing: the session's end gives it back */
+    bool campaigning = r->election.state == CAMPAIGNING; /* else alarmed or closing: the session ends soon */
 
     switch (reply->result) {
     case COORD_OK:
-        if (!mine)
+        if (!campaigning)
             break;
         tree_elected(r, reply->stat.version, r->election.nonce);
         elected(r);
@@ -278,7 +280,7 @@ static void campaign_if_called_for(struct replicated *r)
 void election_epoch_read(struct replicated *r, bool deposed_me)
 {
     if (deposed_me)
-        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_STAND_BACK_MS;
+        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_DEPOSED_HOLD_MS;
     if ((r->election.state == ELECTED || election_leads(r)) && r->tree.epoch_version != r->election.token)
         election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", tree_epoch(r), r->tree.cause);
 }
@@ -337,9 +339,9 @@ static void on_resigned(void *arg, const struct coord_reply *reply)
     if (r->election.state == RESIGN_SENT)
         move(r, RESIGNING);
     if (reply->result == COORD_LOST)
-        return; /* asked again, or the epoch tells */
-    if (replicated_now_ms(r) + REPLICATED_STEP_BACK_MS > r->election.hold_back_ms)
-        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_STEP_BACK_MS;
+        return; /* asked again, or the epoch shows that it was removed */
+    if (replicated_now_ms(r) + REPLICATED_RESIGNED_HOLD_MS > r->election.hold_back_ms)
+        r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_RESIGNED_HOLD_MS;
     if (election_leads(r))
         election_end(r, "stepped down");
     replicated_pump(r);

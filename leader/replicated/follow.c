@@ -64,7 +64,7 @@ static void restored(struct replicated *r)
     follow_drop(r);
 }
 
-/* One that cannot be had: perhaps it was replaced; from the start again. */
+/* It cannot be read: perhaps it was replaced. From the start again. */
 static void restore_again(struct replicated *r, const char *why)
 {
     if (++r->follower.restoring.again > RESTORE_TRIES)
@@ -116,7 +116,7 @@ static void on_manifest(void *arg, const struct coord_reply *reply)
     } else if (reply->result == COORD_OK) {
         if (manifest_parse(&p->manifest, reply->data, reply->size, &error) < 0 ||
             p->manifest.size > SNAPSHOT_MOST_BYTES) {
-            replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
+            replicated_alarm(r, "ZooKeeper node " NODE_CURRENT " is invalid: %s", error.text);
             follow_drop(r);
         } else if (p->manifest.level > r->o.level) {
             replicated_alarm(r,
@@ -171,11 +171,11 @@ static void give(struct replicated *r, const struct coord_reply *reply)
     uint64_t index = r->follower.applied + 1;
 
     if (reply->size <= NONCE_SIZE || text[-1] != '\n') {
-        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: no nonce before it", index);
+        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is invalid: it has no nonce", index);
         return;
     }
     if (batch_decode(&batch, text, size, &error) < 0) {
-        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper makes no sense: %s", index, error.text);
+        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is invalid: %s", index, error.text);
         return;
     }
     if (batch->index != index || strcmp(batch->prev, r->follower.applied_hash) != 0)

@@ -214,7 +214,7 @@ static void on_registered(void *arg, const struct coord_reply *reply)
     case COORD_OK:
         r->members.registered = true;
         r->members.stale = false;
-        r->members.heartbeat_ms = 0; /* its answer tells the ensemble's time */
+        r->members.heartbeat_ms = 0; /* its answer carries the ensemble's time */
         r->members.read.want = true;
         break;
     case COORD_EXISTS:
@@ -295,7 +295,7 @@ static void on_left(void *arg, const struct coord_reply *reply)
     (void)reply;
 }
 
-/* So that nobody counts on this replica. */
+/* So that no other replica counts on this one. */
 void members_leave(struct replicated *r)
 {
     char path[COORD_PATH_MAX];

@@ -1,10 +1,10 @@
-/* The core's frame: sessions, what is kept read, the journal's table. See replicated.h and replicated_priv.h.
+/* The core's frame: the session, time, the journal's table. See replicated.h and replicated_priv.h.
  *
  * Happy path of a standby: connected -> epoch, leader, head, secret and members are read, with watches on
  * leader, head and members -> restore, batch... up to head -> current; then a watch on head at each append.
- * Of a leader: the leader node is missing -> one multi takes the throne -> head is read again, the tail
- * folded -> lead -> append ... acked. Failures: lost: everything asked is wanted again when `connected`
- * comes. expired: the reign is over, if there was one; the fold stays. An answer that makes no sense: noted
+ * Of a leader: the leader node is missing -> one multi takes the leadership -> head is read again, the
+ * tail applied -> lead -> append ... acked. Failures: lost: everything asked is wanted again when `connected`
+ * comes. expired: leadership is over; what was applied stays. An unexpected reply: noted
  * in status.text, tried again after RETRY_MS. A tree that cannot be ours: the alarm; nothing more is done.
  */
 #include "leader/replicated/replicated_priv.h"
@@ -99,7 +99,7 @@ static void set_timer(struct replicated *r)
 }
 
 /* A third of the session without a look at the clock: this process was stopped, or its machine was. Others
- * may reign since; nothing is done until a write has succeeded. */
+ * may lead by now; nothing is done until a write has succeeded. */
 static void enter(struct replicated *r)
 {
     uint64_t now = replicated_now_ms(r);

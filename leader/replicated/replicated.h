@@ -7,21 +7,21 @@
  *               the fencing token that every write of a leader carries as a check
  *   leader      ephemeral, {replica, url, nonce}
  *   head        the index of the last batch, in decimal; the one thing that standbys watch beside leader
- *   log/N       batch N (ten digits): the reign's nonce, a newline, the batch's JSON text
+ *   log/N       batch N (ten digits): the epoch's nonce, a newline, the batch's JSON text
  *   members/ID  ephemeral, JSON: url, version, level, applied, offset, tzdata, fit ...
- *   snap/current, snap/chunks/HASH   see leader/snapshot.h
- *   secret      by which replicas know one another
+ *   snap/current, snap/chunks/HASH   see manifest.c and chunks.h
+ *   secret      by which replicas recognize one another
  *
- * Taking over is ONE multi on the epoch's version seen while the dead leader reigned, so that leader and
- * epoch always belong together (the design's section 3). The epoch is set before the tail is read, so the
- * tail is final. Appends are pipelined multis: check(epoch), create(log/N)..., set(head, its version), so
- * that when one fails all later ones do.
+ * Taking over is ONE multi on the version that the epoch had under the dead leader, so that leader and epoch
+ * always belong together. The epoch is set before the tail is read, so the tail is final. Appends are pipelined
+ * multis: check(epoch), create(log/N)..., set(head, its version), so that when one fails all later ones do.
  *
- * What fails, and what the owner sees: connection lost: appends wait; after it is back a write makes reads
- * fresh, then log/N says whether it is mine: acked, or sent again. Session expired, another's epoch, a batch
- * that is another's: deposed, once; then restore and batch... . A chain of hashes that disagrees, an empty
- * tree under a store that knows more: an alarm in status.text, and nothing more happens until an operator
- * acts.
+ * What fails, and what the owner sees:
+ * - The connection is lost: appends wait. When it is back, a write makes reads fresh, and log/N shows whether it
+ *   is mine: acked, or sent again.
+ * - The session expired, another epoch, a batch of another replica: deposed, once; then restore and batch...
+ * - A chain of hashes that disagrees, an empty tree under a store that knows more: an alarm in status.text, and
+ *   nothing more happens until an operator acts.
  *
  * Safety is the epoch's alone. Leases, clocks, connections to peers only decide when to try.
  *
@@ -42,10 +42,11 @@
 #define REPLICATED_FETCH_MAX       64                 /* batches fetched at once */
 #define REPLICATED_LOG_KEEP_BYTES  (32 * 1024 * 1024) /* of batches below the snapshot that stay */
 #define REPLICATED_MEMBERS_MAX     64
-#define REPLICATED_STAND_BACK_MS   (5 * 60 * 1000) /* of one that was deposed for not firing */
-#define REPLICATED_STEP_BACK_MS    1000 /* of one that stepped down: others take over in milliseconds */
-#define REPLICATED_DEPOSE_EVERY_MS (5 * 60 * 1000)
-#define REPLICATED_RESIGN_AFTER_MS 10000 /* an unfit leader beside a fit standby */
+#define REPLICATED_DEPOSED_HOLD_MS                                                                           \
+    (5 * 60 * 1000)                      /* one that was deposed for not firing lets others go first */
+#define REPLICATED_RESIGNED_HOLD_MS 1000 /* so does one that resigned: others take over in milliseconds */
+#define REPLICATED_DEPOSE_EVERY_MS  (5 * 60 * 1000)
+#define REPLICATED_RESIGN_AFTER_MS  10000 /* an unfit leader beside a fit standby */
 
 /* Time, randomness, log: as in scheduler_env. */
 struct replicated_env {
@@ -57,7 +58,7 @@ struct replicated_env {
     void *arg;
 };
 
-/* What the core asks about this replica, and tells it. */
+/* What the core asks about this replica, and what it reports. */
 struct replicated_host {
     /* False: this replica should not lead while another could (its engines do not answer, its clock is off);
      * *ret_why borrowed. */
@@ -95,11 +96,10 @@ void replicated_leader_gone(struct journal *journal, int64_t epoch);
 /* The leader of this epoch lives but does not do its work (text: what is overdue): take its place. At most
  * once in REPLICATED_DEPOSE_EVERY_MS, and only while own writes succeed. False: not now. */
 bool replicated_depose(struct journal *journal, int64_t epoch, const char *text);
-/* Lead no more, let another do: the leader node goes once everything appended is acked. ERR_NO_LEADER: this
- * one does not lead; ERR_CONFLICT: nobody else is there. */
+/* Resigns: the leader node is removed once everything appended is acked. ERR_NO_LEADER: this replica does not
+ * lead; ERR_CONFLICT: no other is there and fit. */
 int replicated_step_down(struct journal *journal, struct error *error);
-/* Before the close: gives the lead up, if it has it (the view tells when it has not any more), and never
- * stands again. */
+/* Before the close: resigns, if it leads (the view shows when it does not any more), and never campaigns again. */
 void replicated_retire(struct journal *journal);
 
 struct replicated_member {

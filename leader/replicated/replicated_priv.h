@@ -26,12 +26,12 @@
 #define NODE_CHUNKS  "/snap/chunks"
 
 #define NONCE_SIZE           17          /* 16 hex digits and a NUL */
-#define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: more makes no sense */
-#define RETRY_MS             1000        /* after an answer that makes no sense now */
+#define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: a larger one is invalid */
+#define RETRY_MS             1000        /* after an unexpected reply */
 #define HEARTBEATS_A_SESSION 5
 #define LOOK_MS              1000 /* time moves on without an event: looked at that often */
 #define CLOSE_DRAIN_MS       3000 /* for appends under way at close */
-#define UNFIT_PATIENCE_MS    2000 /* an unfit replica stands only after that, and if no other is fit */
+#define UNFIT_PATIENCE_MS    2000 /* an unfit replica campaigns only after that, and if no other is fit */
 
 enum leadership {
     FOLLOWING,
@@ -76,7 +76,7 @@ struct manifest {
     bool exists;
     uint64_t index, first; /* of the snapshot; the oldest batch in the log when it was published */
     char hash[33];         /* of batch `index` */
-    int level;             /* of the records it stands for: a build that reads less leaves it alone */
+    int level;             /* of the records in it: a build that reads less does not use it */
     size_t size;
     uint64_t bytes; /* of all batches up to index, from the first of all */
     json_t *trail;  /* [[index, bytes], ...] of earlier snapshots whose batches may still be there */
@@ -145,7 +145,7 @@ struct tree { /* tree.c: what the nodes say */
     int32_t epoch_version;
     int64_t epoch_base;
     char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
-    char *leader, *leader_url; /* NULL: nobody */
+    char *leader, *leader_url; /* NULL: none */
     int64_t leader_owner;
     char leader_nonce[NONCE_SIZE];
     uint64_t head;

@@ -5,7 +5,7 @@
  * is set -> chunks that neither it nor the one before names are removed -> batches that an earlier snapshot
  * covers, that every member holds durably, and that lie below the newest log_keep_bytes, are removed.
  * Every write carries the epoch's check. Whatever fails: all of it from the first step again, which finds
- * what was done already. A reign that ends forgets it; the next leader's snapshot makes it good.
+ * what was done already. When leadership ends it is forgotten; the next leader takes a snapshot of its own.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -145,7 +145,7 @@ static void on_current(void *arg, const struct coord_reply *reply)
     if (step_done(r, missing ? &none : reply, "reading " NODE_CURRENT)) {
         p->step = PUBLISH_LIST;
         if (!missing && manifest_parse(&p->current, reply->data, reply->size, &error) < 0)
-            replicated_alarm(r, NODE_CURRENT " in ZooKeeper makes no sense: %s", error.text);
+            replicated_alarm(r, "ZooKeeper node " NODE_CURRENT " is invalid: %s", error.text);
     }
     replicated_pump(r);
 }

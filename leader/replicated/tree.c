@@ -109,7 +109,7 @@ static json_t *parse_node(struct replicated *r, const char *path, const struct c
     if (json_is_object(o))
         return o;
     json_decref(o);
-    replicated_alarm(r, "the node %s in ZooKeeper makes no sense: it is no JSON object", path);
+    replicated_alarm(r, "ZooKeeper node %s is not a JSON object", path);
     return NULL;
 }
 
@@ -120,8 +120,8 @@ static void keep_text(char *at, size_t size, const json_t *o, const char *key)
     snprintf(at, size, "%s", value ? value : "");
 }
 
-/* A tree that is not the one this replica's own store belongs to. */
-static bool tree_is_foreign(struct replicated *r)
+/* The tree belongs to another cluster than this replica's own store. */
+static bool cluster_differs(struct replicated *r)
 {
     if (!r->known_cluster || strcmp(r->tree.cluster, r->known_cluster) == 0)
         return false;
@@ -190,7 +190,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
     keep_text(t->cause, sizeof(t->cause), o, "cause");
     t->epoch_base = json_integer_value(json_object_get(o, "base"));
     t->epoch_version = reply->stat.version;
-    if (!tree_is_foreign(r)) {
+    if (!cluster_differs(r)) {
         const char *deposed = json_string_value(json_object_get(o, "deposed"));
 
         t->epoch_known = true;
@@ -207,7 +207,7 @@ static void on_epoch(void *arg, const struct coord_reply *reply)
         if (reply->result == COORD_OK)
             take_epoch(r, reply);
         else
-            replicated_alarm(r, "the node " NODE_EPOCH " is missing in ZooKeeper, others are there");
+            replicated_alarm(r, "ZooKeeper node " NODE_EPOCH " is missing, but others are there");
     }
     replicated_pump(r);
 }
@@ -246,7 +246,7 @@ static void take_head(struct replicated *r, const struct coord_reply *reply)
     uint64_t head = strtoull(reply->data, &end, 10);
 
     if (reply->size == 0 || *end) {
-        replicated_alarm(r, "the node " NODE_HEAD " in ZooKeeper makes no sense: it is no number");
+        replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
         return;
     }
     if (head < r->o.known_index || (r->follower.restored && head < r->follower.applied)) {

@@ -23,7 +23,7 @@ static const struct znode_version *at(struct world *w, const char *path)
     return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
 }
 
-/* A batch's node: the reign's nonce, a newline, its text. */
+/* A batch's node: the epoch's nonce, a newline, its text. */
 static void look(struct world *w)
 {
     const struct znode_version *v;
@@ -40,7 +40,7 @@ static void look(struct world *w)
             return;
         from = memchr(v->data, '\n', v->size);
         if (!from) {
-            violation(w, "%s makes no sense", path);
+            violation(w, "%s is invalid", path);
             return;
         }
         size = v->size - (size_t)(++from - v->data);
@@ -108,7 +108,7 @@ static void on_acked(void *arg, uint64_t index)
         scheduler_journal_events.acked(r->scheduler, index);
 }
 
-static void reign_is_over(struct replica *r)
+static void leadership_is_over(struct replica *r)
 {
     struct world *w = r->world;
 
@@ -122,7 +122,7 @@ static void on_deposed(void *arg, const struct error *why)
     struct replica *r = arg;
 
     tell(r->world, "r%d is DEPOSED: %s", r->number, why->text);
-    reign_is_over(r);
+    leadership_is_over(r);
     if (r->scheduler)
         scheduler_journal_events.deposed(r->scheduler, why);
 }
@@ -255,7 +255,7 @@ void ensemble_crash(struct replica *r)
     if (r->seat.connected)
         seat_cut(&r->seat, draw(w) % AT_ONCE);
     look(w);
-    reign_is_over(r);
+    leadership_is_over(r);
     plan_session_end(r, chance(w, 500) ? between(w, 0, 2000) : SESSION_MS);
     r->core->ops->close(r->core, nothing, r);
     while (!r->seat.closed) { /* until it has no patience any more; nobody else sees that time */

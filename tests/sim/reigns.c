@@ -6,7 +6,7 @@
  * order that the real one may. A seed is a world; the first violation ends it, prints the seed and how to replay it, and
  * exits with 1. What may never be, after any step:
  *
- *   - a batch in ZooKeeper that another one replaces, that does not follow the one before, or that is of an older reign
+ *   - a batch in ZooKeeper that another one replaces, that does not follow the one before, or that is of an older epoch
  *   - a batch that was acknowledged, or given to a replica, and is not the one in ZooKeeper
  *   - two that lead in one epoch, one that leads without all that was appended before
  *   - a replica that stops for good
@@ -33,7 +33,7 @@
 #define BATCH_MAX     400
 #define APPENDS_MAX   8
 #define REST_STEPS    10000  /* without that any time passes */
-#define QUIET_MS      400000 /* until all is well: longer than anybody stands back */
+#define QUIET_MS      400000 /* until all is well: longer than anybody holds back */
 #define LEVEL         2
 #define FIRST_WALL_MS INT64_C(1700000000000)
 
@@ -73,7 +73,7 @@ struct world {
     uint64_t count, capacity;
     int64_t last_led;    /* epoch */
     bool led[STEPS + 1]; /* by epoch */
-    uint64_t reigns, crashes, cuts, expiries, acks, snapshots, restores;
+    uint64_t elections, crashes, cuts, expiries, acks, snapshots, restores;
 };
 
 static uint64_t chance(struct world *w, uint64_t n)
@@ -220,7 +220,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
         n->index != w->count) /* else it is deposed, and will hear of it */
         violated(w, "%s leads with %" PRIu64 " batches of %" PRIu64, n->id, n->index, w->count);
     w->last_led = epoch > w->last_led ? epoch : w->last_led;
-    w->reigns++;
+    w->elections++;
     n->leading = true;
     n->epoch = epoch;
     n->acked = n->index;
@@ -305,7 +305,7 @@ static void commit(struct world *w, const char *data, size_t size)
     }
     c = &w->log[w->count];
     if (size <= NONCE_SIZE || batch_decode(&b, text, size - NONCE_SIZE, NULL) < 0) {
-        violated(w, "batch %" PRIu64 " in ZooKeeper makes no sense", w->count + 1);
+        violated(w, "batch %" PRIu64 " in ZooKeeper is invalid", w->count + 1);
         return;
     }
     if (b->index != w->count + 1 || strcmp(b->prev, w->count ? c[-1].hash : "") != 0)
@@ -712,7 +712,7 @@ int main(int argc, char **argv)
         world_run(w);
         failed = w->failed;
         steps += w->steps;
-        sum.reigns += w->reigns;
+        sum.elections += w->elections;
         sum.crashes += w->crashes;
         sum.cuts += w->cuts;
         sum.expiries += w->expiries;
@@ -729,10 +729,11 @@ int main(int argc, char **argv)
         }
     }
     printf("%" PRIu64 " worlds, %" PRIu64 " steps (%.0f a second), %" PRIu64
-           " reigns (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
+           " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
            " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
            " restored from, 0 violations in %.1f s\n",
-           done, steps, (double)steps / (now_s() - began), sum.reigns, (double)sum.reigns / (now_s() - began),
-           sum.crashes, sum.cuts, sum.expiries, sum.count, sum.snapshots, sum.restores, now_s() - began);
+           done, steps, (double)steps / (now_s() - began), sum.elections,
+           (double)sum.elections / (now_s() - began), sum.crashes, sum.cuts, sum.expiries, sum.count,
+           sum.snapshots, sum.restores, now_s() - began);
     return 0;
 }

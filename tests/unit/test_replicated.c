@@ -50,7 +50,7 @@ static void a_standby_takes_over_when_the_session_ends(void **state)
 
     node_dies(&c->nodes[0]);
     pass(c, 5000);
-    assert_null(leader(c)); /* the leader node stands as long as the session */
+    assert_null(leader(c)); /* the leader node is there as long as the session */
     session_of_the_dead_ends(&c->nodes[0]);
     settle(c);
     next = leader(c);
@@ -215,6 +215,8 @@ static void a_leader_wrongly_thought_gone_is_deposed_and_starts_nothing(void **s
     settle(c);
     assert_ptr_equal(leader(c), b);
     assert_int_equal(a->owner.deposals, 1);
+    assert_int_equal(a->owner.error.code, ERR_DEPOSED);
+    assert_non_null(strstr(a->owner.error.text, "deposed: epoch 2 has another leader"));
     assert_log_is_a_chain(c, 1);
     assert_int_equal(head(c), 12);
     pass(c, 1000);
@@ -412,6 +414,35 @@ static void a_chain_that_disagrees_stops_the_replica(void **state)
     cluster_free(c);
 }
 
+/* What somebody else wrote into the nodes is named, and stops the replica. */
+static void nodes_that_cannot_be_read_stop_the_replica(void **state)
+{
+    static const struct {
+        const char *path, *data, *alarm;
+    } cases[] = {
+        {NODE_EPOCH, "[]", "ZooKeeper node /epoch is not a JSON object"},
+        {NODE_LEADER, "nobody", "ZooKeeper node /leader is not a JSON object"},
+        {NODE_HEAD, "ten", "ZooKeeper node /head is not a number"},
+        {NODE_HEAD, "", "ZooKeeper node /head is not a number"},
+        {NODE_LOG "/0000000010", "no nonce", "batch 10 in ZooKeeper is invalid: it has no nonce"},
+        {NODE_LOG "/0000000010", "0123456789abcdef\n{", "batch 10 in ZooKeeper is invalid: "},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct cluster *c = cluster_of_three();
+        struct coord_op op = {COORD_SET, cases[i].path, cases[i].data, strlen(cases[i].data), COORD_ANY};
+        const struct znode_txn *t;
+        struct coord_stat stat;
+        const char *alarm;
+
+        assert_int_equal(znodes_multi(&c->zoo.tree, &op, 1, 99, 0, &t, &stat), COORD_OK);
+        alarm = replicated_view(node_start(c, 3, NULL)->journal)->alarm;
+        pass(c, 3000);
+        assert_memory_equal(alarm, cases[i].alarm, strlen(cases[i].alarm));
+        cluster_free(c);
+    }
+}
+
 static void stepping_down_hands_over_once(void **state)
 {
     struct cluster *c = cluster_of_three();
@@ -433,7 +464,7 @@ static void stepping_down_hands_over_once(void **state)
     cluster_free(c);
 }
 
-static void who_retires_hands_over_and_never_stands_again(void **state)
+static void who_retires_hands_over_and_never_campaigns_again(void **state)
 {
     struct cluster *c = cluster_of_three();
 
@@ -452,9 +483,8 @@ static void who_retires_hands_over_and_never_stands_again(void **state)
     cluster_free(c);
 }
 
-/* Each stood back for two session timeouts after it had stepped down, so that at the third time nobody stood.
- */
-static void stepping_down_again_and_again_never_leaves_the_throne_empty(void **state)
+/* Each held back for two session timeouts after it had stepped down, so that at the third time nobody campaigned. */
+static void stepping_down_again_and_again_never_leaves_them_without_a_leader(void **state)
 {
     struct cluster *c = cluster_of_three();
 
@@ -569,11 +599,11 @@ static void a_leader_that_does_not_fire_is_deposed_and_stands_back(void **state)
     assert_ptr_equal(leader(c), b);
     assert_non_null(strstr(data_at(c, NODE_EPOCH), "overdue: job x"));
     pass(c, 1000);
-    assert_false(replicated_depose(a->journal, 2, "nor this") && leader(c) == a); /* it stands back */
+    assert_false(replicated_depose(a->journal, 2, "nor this") && leader(c) == a); /* it holds back */
     node_dies(b);
     session_of_the_dead_ends(b);
     pass(c, 2000);
-    assert_ptr_equal(leader(c), &c->nodes[2]); /* not the one that stands back */
+    assert_ptr_equal(leader(c), &c->nodes[2]); /* not the one that holds back */
     cluster_free(c);
 }
 
@@ -798,9 +828,10 @@ int main(void)
         cmocka_unit_test(the_tree_of_another_cluster_is_refused),
         cmocka_unit_test(a_tree_that_lost_committed_batches_is_refused),
         cmocka_unit_test(a_chain_that_disagrees_stops_the_replica),
+        cmocka_unit_test(nodes_that_cannot_be_read_stop_the_replica),
         cmocka_unit_test(stepping_down_hands_over_once),
-        cmocka_unit_test(who_retires_hands_over_and_never_stands_again),
-        cmocka_unit_test(stepping_down_again_and_again_never_leaves_the_throne_empty),
+        cmocka_unit_test(who_retires_hands_over_and_never_campaigns_again),
+        cmocka_unit_test(stepping_down_again_and_again_never_leaves_them_without_a_leader),
         cmocka_unit_test(what_is_appended_while_yielding_reaches_the_successor),
         cmocka_unit_test(an_unfit_leader_may_append_while_it_resigns),
         cmocka_unit_test(nobody_steps_down_alone),
