@@ -5,12 +5,13 @@
  */
 #include "leader/leader_watch.h"
 
-#include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 
 struct link {
+    struct object object;
     uv_tcp_t tcp;
     uv_connect_t connect;
     struct leader_watch *watch;
@@ -20,6 +21,7 @@ struct link {
 };
 
 struct leader_watch {
+    struct object object;
     uv_loop_t *loop;
     void (*gone)(void *arg, int64_t epoch);
     void *arg;
@@ -43,16 +45,16 @@ static void finish(struct leader_watch *w)
 
     if (!w->closing || w->looking || w->links > 0 || !w->pause_closed)
         return;
-    free(w);
+    OBJECT_FREE(struct leader_watch, w);
     closed(arg);
 }
 
 static void on_link_closed(uv_handle_t *handle)
 {
-    struct link *l = handle->data;
+    struct link *l = OBJECT(struct link, handle->data);
     struct leader_watch *w = l->watch;
 
-    free(l);
+    OBJECT_FREE(struct link, l);
     w->links--;
     finish(w);
 }
@@ -66,7 +68,7 @@ static void drop(struct leader_watch *w)
 
 static void on_pause(uv_timer_t *timer)
 {
-    look_up(timer->data);
+    look_up(OBJECT(struct leader_watch, timer->data));
 }
 
 /* The connection is over, and the address does not refuse: again, but not in a hurry twice. */
@@ -78,7 +80,7 @@ static void again(struct leader_watch *w, bool stood)
 
 static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 {
-    struct link *l = handle->data;
+    struct link *l = OBJECT(struct link, handle->data);
 
     (void)size;
     *buf = uv_buf_init(&l->byte, 1);
@@ -86,7 +88,7 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
-    struct link *l = stream->data;
+    struct link *l = OBJECT(struct link, stream->data);
 
     (void)buf;
     if (l != l->watch->link || n >= 0)
@@ -96,7 +98,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static void on_connect(uv_connect_t *connect, int status)
 {
-    struct link *l = connect->data;
+    struct link *l = OBJECT(struct link, connect->data);
     struct leader_watch *w = l->watch;
 
     if (l != w->link || status == UV_ECANCELED)
@@ -116,7 +118,7 @@ static void on_connect(uv_connect_t *connect, int status)
 
 static void dial(struct leader_watch *w, const struct sockaddr *address)
 {
-    struct link *l = alloc_zero(sizeof(*l));
+    struct link *l = OBJECT_NEW(struct link);
 
     l->watch = w;
     w->link = l;
@@ -129,7 +131,7 @@ static void dial(struct leader_watch *w, const struct sockaddr *address)
 
 static void on_found(uv_getaddrinfo_t *look, int status, struct addrinfo *found)
 {
-    struct leader_watch *w = look->data;
+    struct leader_watch *w = OBJECT(struct leader_watch, look->data);
 
     w->looking = false;
     if (w->closing)
@@ -156,7 +158,7 @@ static void look_up(struct leader_watch *w)
 void leader_watch_new(struct leader_watch **ret, uv_loop_t *loop, void (*gone)(void *arg, int64_t epoch),
                       void *arg)
 {
-    struct leader_watch *w = alloc_zero(sizeof(*w));
+    struct leader_watch *w = OBJECT_NEW(struct leader_watch);
 
     w->loop = loop;
     w->gone = gone;
@@ -186,7 +188,7 @@ void leader_watch_stop(struct leader_watch *w)
 
 static void on_pause_closed(uv_handle_t *handle)
 {
-    struct leader_watch *w = handle->data;
+    struct leader_watch *w = OBJECT(struct leader_watch, handle->data);
 
     w->pause_closed = true;
     finish(w);

@@ -140,7 +140,7 @@ static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
 
 static void on_appended(void *arg, const struct coord_reply *reply)
 {
-    struct pending_multi *m = arg;
+    struct pending_multi *m = OBJECT(struct pending_multi, arg);
     struct replicated *r = m->r;
     bool mine = election_leads(r) && m->token == r->election.token; /* not of an epoch that is over */
 
@@ -161,7 +161,7 @@ static void on_appended(void *arg, const struct coord_reply *reply)
             r->appender.recovery = RECOVERY_WANTED;
         }
     }
-    free(m);
+    OBJECT_FREE(struct pending_multi, m);
     replicated_pump(r);
 }
 
@@ -171,7 +171,7 @@ static void send_group(struct replicated *r)
 {
     static char paths[REPLICATED_GROUP_MAX][COORD_PATH_MAX];
     struct coord_op ops[REPLICATED_GROUP_MAX + 2];
-    struct pending_multi *m = alloc_zero(sizeof(*m));
+    struct pending_multi *m = OBJECT_NEW(struct pending_multi);
     char head[24];
     size_t n = 0;
 
@@ -257,7 +257,7 @@ static const struct item *unacked_item(const struct replicated *r, uint64_t inde
 
 static void on_log_read(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     const struct item *item = unacked_item(r, r->tree.head);
 
     if (recovery_goes_on(r, reply, "reading what may have been appended")) {
@@ -271,7 +271,7 @@ static void on_log_read(void *arg, const struct coord_reply *reply)
 
 static void on_head_read(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     char path[COORD_PATH_MAX];
     uint64_t head;
 
@@ -294,7 +294,7 @@ static void on_head_read(void *arg, const struct coord_reply *reply)
 
 static void on_epoch_read(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     if (recovery_goes_on(r, reply, "reading " NODE_EPOCH)) {
         if (reply->stat.version == r->election.token) {
@@ -309,7 +309,7 @@ static void on_epoch_read(void *arg, const struct coord_reply *reply)
 
 static void on_barrier(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     members_heartbeat_done(r, reply);
     if (recovery_goes_on(r, reply, "writing " NODE_MEMBERS)) {

@@ -164,7 +164,7 @@ static void elected(struct replicated *r)
 
 static void on_campaigned(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     bool campaigning = r->election.state == CAMPAIGNING; /* else alarmed or closing: the session ends soon */
 
     switch (reply->result) {
@@ -307,7 +307,7 @@ static void lead_when_ready(struct replicated *r)
 
 static void on_leader_removed(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     if (reply->result == COORD_OK)
         replicated_log(r, 2, "resigned", "another may lead");
@@ -334,7 +334,7 @@ void election_alarm(struct replicated *r)
 
 static void on_resigned(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     if (r->election.state == RESIGN_SENT)
         move(r, RESIGNING);

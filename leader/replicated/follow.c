@@ -76,7 +76,7 @@ static void restore_again(struct replicated *r, const char *why)
 
 static void on_chunk(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct restoring *p = &r->follower.restoring;
     struct error error = {0};
     size_t size = 0;
@@ -104,7 +104,7 @@ static void on_chunk(void *arg, const struct coord_reply *reply)
 
 static void on_manifest(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct restoring *p = &r->follower.restoring;
     struct error error = {0};
 
@@ -198,7 +198,7 @@ static void give(struct replicated *r, const struct coord_reply *reply)
 
 static void on_batch(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->follower.fetching--;
     if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {

@@ -111,6 +111,7 @@ static void members_judge(struct replicated *r)
 /* ---- reading the list ---- */
 
 struct member_read {
+    struct object object;
     struct replicated *r;
     char id[COORD_PATH_MAX];
 };
@@ -151,7 +152,7 @@ static void member_remove(struct replicated *r, size_t i)
 
 static void on_member(void *arg, const struct coord_reply *reply)
 {
-    struct member_read *m = arg;
+    struct member_read *m = OBJECT(struct member_read, arg);
     struct replicated *r = m->r;
 
     r->members.asked--;
@@ -164,7 +165,7 @@ static void on_member(void *arg, const struct coord_reply *reply)
         r->members.read.want = true;
     if (r->members.asked == 0)
         members_judge(r);
-    free(m);
+    OBJECT_FREE(struct member_read, m);
     replicated_pump(r);
 }
 
@@ -178,7 +179,7 @@ static bool listed(const struct coord_reply *reply, const char *id)
 
 static void on_members(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     char path[COORD_PATH_MAX];
 
     r->members.read.asked = false;
@@ -187,7 +188,7 @@ static void on_members(void *arg, const struct coord_reply *reply)
             if (!listed(reply, r->members.list[i].id))
                 member_remove(r, i);
         for (size_t i = 0; i < reply->name_count && i < REPLICATED_MEMBERS_MAX; i++) {
-            struct member_read *m = alloc_zero(sizeof(*m));
+            struct member_read *m = OBJECT_NEW(struct member_read);
 
             m->r = r;
             snprintf(m->id, sizeof(m->id), "%s", reply->names[i]);
@@ -207,7 +208,7 @@ static void on_members(void *arg, const struct coord_reply *reply)
 
 static void on_registered(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->members.registering = false;
     switch (reply->result) {
@@ -307,7 +308,7 @@ void members_leave(struct replicated *r)
 
 static void on_heartbeat(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     members_heartbeat_done(r, reply);
     replicated_pump(r);

@@ -16,7 +16,7 @@
 
 struct replicated *replicated_of(const struct journal *journal)
 {
-    return (struct replicated *)(uintptr_t)journal;
+    return OBJECT_OF(struct replicated, journal, journal);
 }
 
 /* ---- small things that all files use ---- */
@@ -152,7 +152,7 @@ void replicated_tick(struct journal *journal)
 
 static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fresh)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->session.connected = true;
     r->session.id = session;
@@ -172,7 +172,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
 
 static void on_lost(void *arg, const char *why)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->session.connected = false;
     snprintf(r->last_error, sizeof(r->last_error), "ZooKeeper cannot be reached: %s", why);
@@ -183,7 +183,7 @@ static void on_lost(void *arg, const char *why)
 
 static void on_expired(void *arg, const char *why)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->session.connected = false;
     r->session.write_sent_ms = 0;
@@ -198,7 +198,7 @@ static void on_expired(void *arg, const char *why)
 
 static void on_node_changed(void *arg, const char *path)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     tree_changed(r, path);
     members_changed(r, path);
@@ -253,12 +253,12 @@ static void replicated_free(struct replicated *r)
     free(r->cluster_uuid);
     free(r->known_cluster);
     free(r->first_secret);
-    free(r);
+    OBJECT_FREE(struct replicated, r);
 }
 
 static void on_coord_closed(void *arg)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     void (*closed)(void *arg) = r->closed;
     void *closed_arg = r->closed_arg;
 
@@ -303,7 +303,7 @@ static const struct journal_ops replicated_ops = {
 struct journal *replicated_new(const struct replicated_options *o, struct coord *coord,
                                const struct journal_events *events, void *arg)
 {
-    struct replicated *r = alloc_zero(sizeof(*r));
+    struct replicated *r = OBJECT_NEW(struct replicated);
 
     r->journal = (struct journal){&replicated_ops, events, arg};
     r->coord = coord;

@@ -10,6 +10,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "leader/replicated/chunks.h"
 #include "leader/replicated/replicated.h"
 
@@ -62,6 +63,7 @@ struct item { /* a batch that waits for its acknowledgement */
 };
 
 struct pending_multi { /* one under way */
+    struct object object;
     struct list link;
     struct replicated *r;
     uint64_t last; /* index of its last batch */
@@ -209,6 +211,7 @@ struct members { /* members.c */
 };
 
 struct replicated {
+    struct object object;
     struct journal journal;
     struct coord *coord;
     struct replicated_options o;

@@ -136,7 +136,7 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, con
 
 static void on_current(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct publishing *p = &r->publishing;
     struct coord_reply none = {.result = COORD_OK, .text = ""};
     struct error error = {0};
@@ -152,7 +152,7 @@ static void on_current(void *arg, const struct coord_reply *reply)
 
 static void on_list(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct publishing *p = &r->publishing;
 
     if (step_done(r, reply, "listing " NODE_CHUNKS)) {
@@ -185,7 +185,7 @@ static json_t *trail_next(const struct replicated *r)
 
 static void on_hash(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct publishing *p = &r->publishing;
 
     if (step_done(r, reply, "reading the batch of the snapshot") && reply->size > NONCE_SIZE) {
@@ -207,7 +207,7 @@ static void on_hash(void *arg, const struct coord_reply *reply)
 
 static void on_chunk_written(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct coord_reply fine = {.result = COORD_OK, .text = ""};
 
     step_done(r, reply->result == COORD_EXISTS ? &fine : reply, "writing a chunk of the snapshot");
@@ -248,7 +248,7 @@ static void write_chunks(struct replicated *r)
 
 static void on_published(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct publishing *p = &r->publishing;
     json_t *name;
     size_t i;
@@ -299,8 +299,10 @@ static uint64_t trim_limit(const struct replicated *r)
 
 static void on_swept(void *arg, const struct coord_reply *reply)
 {
-    step_done(arg, reply, "removing chunks of old snapshots");
-    replicated_pump(arg);
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    step_done(r, reply, "removing chunks of old snapshots");
+    replicated_pump(r);
 }
 
 static void sweep(struct replicated *r)
@@ -369,13 +371,14 @@ static void publish_pump(struct replicated *r)
 /* ---- truncation ---- */
 
 struct trim {
+    struct object object;
     struct replicated *r;
     uint64_t upto;
 };
 
 static void on_trimmed(void *arg, const struct coord_reply *reply)
 {
-    struct trim *t = arg;
+    struct trim *t = OBJECT(struct trim, arg);
     struct replicated *r = t->r;
 
     r->publishing.trimming = false;
@@ -388,7 +391,7 @@ static void on_trimmed(void *arg, const struct coord_reply *reply)
     } else {
         r->publishing.trim_to = 0; /* until the next snapshot */
     }
-    free(t);
+    OBJECT_FREE(struct trim, t);
     replicated_pump(r);
 }
 
@@ -401,7 +404,7 @@ static void trim_pump(struct replicated *r)
 
     if (r->publishing.trimming || r->publishing.first > r->publishing.trim_to)
         return;
-    t = alloc_zero(sizeof(*t));
+    t = OBJECT_NEW(struct trim);
     t->r = r;
     ops[n++] = election_check(r);
     for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n <= most; n++)

@@ -134,7 +134,7 @@ static bool cluster_differs(struct replicated *r)
 
 static void on_bootstrap(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     r->tree.bootstrapping = false;
     if (reply->result == COORD_OK)
@@ -201,7 +201,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
 
 static void on_epoch(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     if (arrived(r, &r->tree.epoch_read, reply, "reading " NODE_EPOCH)) {
         if (reply->result == COORD_OK)
@@ -214,7 +214,7 @@ static void on_epoch(void *arg, const struct coord_reply *reply)
 
 static void on_leader(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct tree *t = &r->tree;
     json_t *o;
 
@@ -264,7 +264,7 @@ static void take_head(struct replicated *r, const struct coord_reply *reply)
 
 static void on_head(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
     struct reading *reading = &r->tree.head_read;
     bool fresh = reading->asked && !reading->want; /* not asked before what made it wanted again */
 
@@ -279,7 +279,7 @@ static void on_head(void *arg, const struct coord_reply *reply)
 
 static void on_secret(void *arg, const struct coord_reply *reply)
 {
-    struct replicated *r = arg;
+    struct replicated *r = OBJECT(struct replicated, arg);
 
     if (arrived(r, &r->tree.secret_read, reply, "reading " NODE_SECRET) && reply->result == COORD_OK)
         snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size, (const char *)reply->data);

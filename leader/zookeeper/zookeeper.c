@@ -157,7 +157,7 @@ static void step(struct zookeeper *zk);
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct zookeeper *zk = timer->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, timer->data);
 
     if (zk->handle)
         step(zk);
@@ -174,7 +174,7 @@ static void try_after(struct zookeeper *zk, uint64_t ms)
 
 static void on_servers_found(void *arg)
 {
-    struct zookeeper *zk = arg;
+    struct zookeeper *zk = OBJECT(struct zookeeper, arg);
 
     if (zk->state == ZOOKEEPER_WAITING)
         try_after(zk, 0);
@@ -182,7 +182,7 @@ static void on_servers_found(void *arg)
 
 static void on_limit(uv_timer_t *timer)
 {
-    struct zookeeper *zk = timer->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, timer->data);
 
     if (zk->state == ZOOKEEPER_DENIED) {
         zk->state = ZOOKEEPER_PREPARING;
@@ -195,7 +195,7 @@ static void on_limit(uv_timer_t *timer)
 
 static void on_session(zhandle_t *handle, int type, int state, const char *path, void *arg)
 {
-    struct zookeeper *zk = arg;
+    struct zookeeper *zk = OBJECT(struct zookeeper, arg);
 
     if (type == ZOO_SESSION_EVENT && state == ZOO_CONNECTED_STATE)
         zk->established = true;
@@ -241,10 +241,10 @@ static void try_server(struct zookeeper *zk)
 
 static void on_socket_closed(uv_handle_t *handle)
 {
-    struct zookeeper_socket *s = handle->data;
+    struct zookeeper_socket *s = OBJECT(struct zookeeper_socket, handle->data);
 
     close(s->fd);
-    free(s);
+    OBJECT_FREE(struct zookeeper_socket, s);
 }
 
 static void socket_close(struct zookeeper *zk)
@@ -256,7 +256,7 @@ static void socket_close(struct zookeeper *zk)
 
 static bool socket_open(struct zookeeper *zk, int fd)
 {
-    struct zookeeper_socket *s = alloc_zero(sizeof(*s));
+    struct zookeeper_socket *s = OBJECT_NEW(struct zookeeper_socket);
 
     s->zk = zk;
     s->poll.data = s;
@@ -265,7 +265,7 @@ static bool socket_open(struct zookeeper *zk, int fd)
         zk->last_errno = errno;
         if (s->fd >= 0)
             close(s->fd);
-        free(s);
+        OBJECT_FREE(struct zookeeper_socket, s);
         return false;
     }
     zk->socket = s;
@@ -293,7 +293,7 @@ static void after(struct zookeeper *zk, int rc)
 /* The library reads one packet at a time. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    struct zookeeper *zk = ((struct zookeeper_socket *)poll->data)->zk;
+    struct zookeeper *zk = OBJECT(struct zookeeper_socket, poll->data)->zk;
     int want = status < 0 ? ZOOKEEPER_READ | ZOOKEEPER_WRITE : 0, rc;
     uint64_t answers;
     int reads = 0;
@@ -340,7 +340,7 @@ static void step(struct zookeeper *zk)
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-    struct zookeeper *zk = prepare->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, prepare->data);
 
     uv_prepare_stop(prepare);
     if (zk->handle && zk->state != ZOOKEEPER_CLOSING)
@@ -450,7 +450,7 @@ static void drop(struct zookeeper *zk, int rc)
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct zookeeper *zk = handle->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, handle->data);
     void (*closed)(void *arg) = zk->closed;
     void *arg = zk->closed_arg;
 
@@ -460,7 +460,7 @@ static void on_handle_closed(uv_handle_t *handle)
         explicit_bzero(zk->digest, strlen(zk->digest));
     free(zk->digest);
     free(zk->buffer);
-    free(zk);
+    OBJECT_FREE(struct zookeeper, zk);
     closed(arg);
 }
 
@@ -476,14 +476,14 @@ static void release(struct zookeeper *zk)
 /* On the pool. */
 static void end_session(uv_work_t *work)
 {
-    struct zookeeper *zk = work->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, work->data);
 
     zookeeper_close(zk->handle);
 }
 
 static void on_session_ended(uv_work_t *work, int status)
 {
-    struct zookeeper *zk = work->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, work->data);
 
     zk->handle = NULL;
     release(zk);
@@ -491,7 +491,7 @@ static void on_session_ended(uv_work_t *work, int status)
 
 static void on_end_limit(uv_timer_t *timer)
 {
-    struct zookeeper *zk = timer->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, timer->data);
 
     shutdown(zk->socket->fd, SHUT_RDWR);
 }
@@ -521,7 +521,7 @@ static void begin_end(struct zookeeper *zk)
 
 static void on_idle(uv_idle_t *idle)
 {
-    struct zookeeper *zk = idle->data;
+    struct zookeeper *zk = OBJECT(struct zookeeper, idle->data);
 
     uv_idle_stop(idle);
     zookeeper_answer_due(zk);
@@ -536,7 +536,7 @@ void zookeeper_due(struct zookeeper *zk)
 
 void zookeeper_end(struct coord *coord, void (*done)(void *arg), void *arg)
 {
-    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
 
     assert(!zk->closing);
     zk->closing = true;
@@ -604,7 +604,7 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
 
     if (rc < 0)
         return rc;
-    zk = alloc_zero(sizeof(*zk));
+    zk = OBJECT_NEW(struct zookeeper);
     zk->coord.ops = &zookeeper_ops;
     zk->loop = loop;
     zk->log = options->log;
@@ -621,7 +621,7 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
             error_prefix(error, "zookeeper: ");
     }
     if (rc < 0) {
-        free(zk);
+        OBJECT_FREE(struct zookeeper, zk);
         return rc;
     }
     zk->digest = alloc_text(options->digest);

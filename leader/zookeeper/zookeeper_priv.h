@@ -12,6 +12,7 @@
 #pragma once
 
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "leader/zookeeper/zookeeper.h"
 #include "leader/zookeeper/zookeeper_servers.h"
 
@@ -28,6 +29,7 @@ enum zookeeper_state {
 
 /* Polls a duplicate of the library's descriptor, so that the library may close its own at any time. */
 struct zookeeper_socket {
+    struct object object;
     uv_poll_t poll;
     struct zookeeper *zk;
     int fd;
@@ -39,6 +41,7 @@ struct zookeeper_watch {
 };
 
 struct zookeeper {
+    struct object object;
     struct coord coord;
     uv_loop_t *loop;
     struct servers *servers;

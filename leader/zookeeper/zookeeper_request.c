@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 struct request {
+    struct object object;
     struct list link;
     struct zookeeper *zk; /* NULL: abandoned */
     coord_done *done;     /* NULL: the making of the cluster's node */
@@ -33,7 +34,7 @@ struct request {
 
 static struct request *request_new(struct zookeeper *zk, size_t count, coord_done *done, void *arg)
 {
-    struct request *r = alloc_zero(sizeof(*r) + count * sizeof(r->results[0]));
+    struct request *r = OBJECT_NEW_SIZE(struct request, sizeof(*r) + count * sizeof(r->results[0]));
 
     r->zk = zk;
     r->done = done;
@@ -98,7 +99,7 @@ static void answer(struct request *r, struct coord_reply *reply, int rc)
     zk->answers++;
     forget(r);
     r->done(r->arg, reply);
-    free(r);
+    OBJECT_FREE(struct request, r);
 }
 
 static void answer_later(struct request *r, enum coord_result result, const char *text)
@@ -128,7 +129,7 @@ void zookeeper_answer_due(struct zookeeper *zk)
 
         forget(r);
         r->done(r->arg, &reply);
-        free(r);
+        OBJECT_FREE(struct request, r);
     }
 }
 
@@ -241,7 +242,7 @@ static bool watch_add(struct zookeeper *zk, const char *path)
 
 static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *arg)
 {
-    struct zookeeper *zk = arg;
+    struct zookeeper *zk = OBJECT(struct zookeeper, arg);
     size_t root = strlen(zk->root);
     struct zookeeper_watch *watch;
     struct zookeeper_watch spent;
@@ -274,12 +275,12 @@ void zookeeper_fire_watches(struct zookeeper *zk)
 /* With a NUL behind it, which the library does not give. */
 static void on_data(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
 {
-    struct request *r = (struct request *)(uintptr_t)arg;
+    struct request *r = OBJECT(struct request, arg);
     struct coord_reply reply = {0};
     struct zookeeper *zk = r->zk;
 
     if (!zk) {
-        free(r);
+        OBJECT_FREE(struct request, r);
         return;
     }
     if (rc == ZOK) {
@@ -304,7 +305,7 @@ static void on_exists(int rc, const struct Stat *stat, const void *arg)
 
 static void zookeeper_get(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg)
 {
-    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
     struct request *r = request_new(zk, 0, done, arg);
     char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
     const char *wrong = path_usable(path) ? objection(zk, 0) : "not a path";
@@ -325,11 +326,11 @@ static void zookeeper_get(struct coord *coord, const char *path, bool watch, coo
 
 static void on_children(int rc, const struct String_vector *names, const void *arg)
 {
-    struct request *r = (struct request *)(uintptr_t)arg;
+    struct request *r = OBJECT(struct request, arg);
     struct coord_reply reply = {0};
 
     if (!r->zk) {
-        free(r);
+        OBJECT_FREE(struct request, r);
         return;
     }
     if (rc == ZOK) {
@@ -341,7 +342,7 @@ static void on_children(int rc, const struct String_vector *names, const void *a
 
 static void zookeeper_children(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg)
 {
-    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
     struct request *r = request_new(zk, 0, done, arg);
     char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
     const char *wrong = path_usable(path) ? objection(zk, 0) : "not a path";
@@ -372,11 +373,11 @@ static int verdict(const struct request *r, int rc)
 
 static void on_multi(int rc, const void *arg)
 {
-    struct request *r = (struct request *)(uintptr_t)arg;
+    struct request *r = OBJECT(struct request, arg);
     struct coord_reply reply = {0};
 
     if (!r->zk) {
-        free(r);
+        OBJECT_FREE(struct request, r);
         return;
     }
     rc = verdict(r, rc);
@@ -429,7 +430,7 @@ static const char *multi_objection(const struct zookeeper *zk, const struct coor
 static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, size_t count, coord_done *done,
                             void *arg)
 {
-    struct zookeeper *zk = (struct zookeeper *)coord;
+    struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
     struct request *r = request_new(zk, count, done, arg);
     char(*paths)[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
     zoo_op_t *made;
@@ -453,19 +454,19 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
 /* Whether it could be made matters only when it is not there: a parent can be closed to us, or it exists. */
 static void on_root_made(int rc, const char *path, const void *arg)
 {
-    ((struct zookeeper *)(uintptr_t)arg)->root_rc = rc;
+    OBJECT(struct zookeeper, arg)->root_rc = rc;
 }
 
 static void on_root(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
 {
-    struct request *r = (struct request *)(uintptr_t)arg;
+    struct request *r = OBJECT(struct request, arg);
     struct zookeeper *zk = r->zk;
 
     if (zk) {
         forget(r);
         zookeeper_prepared(zk, rc == ZNONODE ? zk->root_rc : rc);
     }
-    free(r);
+    OBJECT_FREE(struct request, r);
 }
 
 static void on_parent(int rc, const char *path, const void *arg)
@@ -493,7 +494,7 @@ void zookeeper_prepare_root(struct zookeeper *zk)
         rc = zoo_aget(zk->handle, zk->root, 0, on_root, r);
     if (rc != ZOK) {
         zk->broken = true;
-        free(r);
+        OBJECT_FREE(struct request, r);
     } else {
         zk->requests++;
         list_append(&zk->outstanding, &r->link);
@@ -505,7 +506,7 @@ void zookeeper_prepare_root(struct zookeeper *zk)
 
 static const char *zookeeper_status(const struct coord *coord)
 {
-    return ((const struct zookeeper *)coord)->status;
+    return OBJECT_OF(struct zookeeper, coord, coord)->status;
 }
 
 const struct coord_ops zookeeper_ops = {

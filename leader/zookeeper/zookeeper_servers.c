@@ -8,7 +8,7 @@
  */
 #include "leader/zookeeper/zookeeper_servers.h"
 
-#include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 #include "leader/zookeeper/zookeeper.h"
 
 #include <arpa/inet.h>
@@ -27,6 +27,7 @@ struct server {
 
 /* One pass over the names. */
 struct lookup {
+    struct object object;
     uv_getaddrinfo_t request;
     struct servers *owner; /* NULL: forgotten */
     size_t index;
@@ -107,13 +108,13 @@ static void add_addresses(struct server *server, const struct addrinfo *found)
 
 static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
-    struct lookup *l = request->data;
+    struct lookup *l = OBJECT(struct lookup, request->data);
     struct servers *s = l->owner;
     bool first;
 
     if (!s) {
         uv_freeaddrinfo(found);
-        free(l);
+        OBJECT_FREE(struct lookup, l);
         return;
     }
     first = servers_count(s) == 0;
@@ -147,7 +148,7 @@ static void look_up_from(struct lookup *l, size_t index)
             return;
     }
     s->lookup = NULL;
-    free(l);
+    OBJECT_FREE(struct lookup, l);
 }
 
 void servers_refresh(struct servers *s)
@@ -158,7 +159,7 @@ void servers_refresh(struct servers *s)
         return;
     s->looked_up = true;
     s->looked_up_ms = now;
-    s->lookup = alloc_zero(sizeof(*s->lookup));
+    s->lookup = OBJECT_NEW(struct lookup);
     s->lookup->owner = s;
     s->lookup->request.data = s->lookup;
     look_up_from(s->lookup, 0);
