@@ -9,177 +9,11 @@
  * unreachable: unresolved, and again until resolve_within. WATCH unknown: on_lost. A prepared attempt of an
  * older epoch is always fenced, never released.
  */
-#include "jobs/base/alloc.h"
-#include "jobs/base/fault.h"
-#include "jobs/base/hash.h"
 #include "jobs/base/mutant.h"
-#include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
 
 #include <assert.h>
 #include <stdio.h>
-
-/* ---- engines and lanes ---- */
-
-const char *run_engine_name(struct scheduler *s, const struct run *r)
-{
-    const struct job *def = run_def(r);
-
-    return def->engine.count ? def->engine.items[0] : s->o.default_engine;
-}
-
-struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret)
-{
-    for (size_t i = 0; i < s->o.engine_count; i++)
-        if (strcmp(s->o.engines[i]->name, name) == 0) {
-            if (ret)
-                *ret = s->o.engines[i];
-            return &s->engines[i];
-        }
-    return NULL;
-}
-
-static struct engine *engine_of(struct scheduler *s, const struct attempt *a)
-{
-    struct engine *e = NULL;
-
-    engine_lane(s, a->engine, &e);
-    return e;
-}
-
-struct lane *pool_lane(struct scheduler *s, const struct job *def)
-{
-    for (size_t i = 0; def->pool && i < s->o.pool_count; i++)
-        if (strcmp(s->o.pools[i].name, def->pool) == 0)
-            return &s->pools[i];
-    return NULL;
-}
-
-/* When a place is free, the first of those who wait looks at it. */
-static void lane_offer(struct scheduler *s, struct lane *lane)
-{
-    struct heap_item *first = lane->used < lane->size ? heap_first(&lane->waiting) : NULL;
-
-    if (first)
-        run_kick(s, LIST_ITEM(first, struct run, live.place), s->now_ms);
-}
-
-static void lane_wait_no_more(struct scheduler *s, struct run *r)
-{
-    struct lane *lane = r->live.waits_in;
-
-    if (!lane)
-        return;
-    r->live.waits_in = NULL;
-    heap_remove(&lane->waiting, &r->live.place);
-    if (s->leading)
-        lane_offer(s, lane); /* there may be a place for the next one, too */
-}
-
-/* May it take a place now? Not past one that waits with a better claim. */
-static bool lane_free(const struct lane *lane, const struct run *r)
-{
-    const struct heap_item *first = heap_first(&lane->waiting);
-
-    return lane->used < lane->size &&
-           (!first || first == &r->live.place || first->priority < run_def(r)->priority ||
-            (first->priority == run_def(r)->priority && first->seq > r->seq));
-}
-
-/* The lane kicks the first when a place is free; the timer is for a first one that then does not take it. */
-static void lane_wait(struct scheduler *s, struct lane *lane, struct run *r)
-{
-    run_kick(s, r, s->now_ms + LANE_LOOK_AGAIN_MS);
-    if (r->live.waits_in == lane)
-        return;
-    lane_wait_no_more(s, r);
-    r->live.waits_in = lane;
-    r->live.place.priority = run_def(r)->priority;
-    r->live.place.seq = r->seq;
-    heap_set(&lane->waiting, &r->live.place, 0);
-}
-
-void lane_leave(struct scheduler *s, struct lane *lane)
-{
-    assert(lane->used > 0);
-    lane->used--;
-    lane_offer(s, lane);
-}
-
-void run_leave_slot(struct scheduler *s, struct run *r)
-{
-    struct lane *slot = r->live.slot;
-
-    r->live.slot = NULL;
-    if (slot)
-        lane_leave(s, slot);
-}
-
-/* It is not under way any more, and has to ask again: for its turn, and for a place in its pool. */
-void run_unadmit(struct scheduler *s, struct run *r)
-{
-    struct lane *pool = r->live.pool;
-
-    r->live.admitted = false;
-    r->live.pool = NULL;
-    if (pool)
-        lane_leave(s, pool);
-}
-
-/* ---- calls under way ---- */
-
-struct call *call_find(struct scheduler *s, uint64_t ticket)
-{
-    struct call *c = NULL;
-
-    HASH_FIND(by_ticket, s->calls, &ticket, sizeof(ticket), c);
-    return c;
-}
-
-void call_free(struct scheduler *s, struct call *c)
-{
-    HASH_DELETE(by_ticket, s->calls, c);
-    free(c->run);
-    free(c);
-}
-
-void calls_drop(struct scheduler *s)
-{
-    struct call *c, *next;
-
-    HASH_ITER(by_ticket, s->calls, c, next)
-    {
-        call_free(s, c);
-    }
-    while (!list_empty(&s->discards)) {
-        struct discard *d = LIST_ITEM(s->discards.next, struct discard, all);
-
-        list_remove(&d->all);
-        job_unref(d->job);
-        free(d->run);
-        free(d->id);
-        free(d->name);
-        free(d);
-    }
-}
-
-static void orphan(struct scheduler *s, uint64_t *ticket)
-{
-    struct call *c = *ticket ? call_find(s, *ticket) : NULL;
-
-    *ticket = 0;
-    if (c) {
-        free(c->run);
-        c->run = NULL;
-    }
-}
-
-/* What its engine still answers is about an attempt that is over. */
-static void orphan_calls(struct scheduler *s, struct run *r)
-{
-    orphan(s, &r->live.ticket);
-    orphan(s, &r->live.stop_ticket);
-}
 
 void run_forget(struct scheduler *s, struct run *r)
 {
@@ -190,112 +24,10 @@ void run_forget(struct scheduler *s, struct run *r)
         run_leave_slot(s, r);
         run_unadmit(s, r);
     }
-    orphan_calls(s, r);
-}
-
-/* ---- calls ---- */
-
-/* No two ARM records ever give the same name, so that what one of them made cannot be taken for another's. */
-static void object_name(struct scheduler *s, const char *run, const struct attempt *a, char ret[40])
-{
-    char text[RUN_ID_MAX + 160], hash[33];
-
-    snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number,
-             (long long)a->epoch, MUTANT(SAME_NAME) ? 1 : a->try,
-             MUTANT(SAME_NAME) ? 0 : (unsigned long long)a->index);
-    batch_hash(text, strlen(text), hash);
-    snprintf(ret, 40, "cs-%s", hash);
-}
-
-static uint64_t call(struct scheduler *s, struct run *r, enum engine_op op)
-{
-    struct attempt *a = run_attempt(r);
-    struct engine *engine = engine_of(s, a);
-    struct call *c;
-    char name[40];
-    struct engine_request request = {
-        .job = run_def(r),
-        .run = r->id,
-        .attempt = a->number,
-        .try = a->try,
-        .epoch = a->epoch,
-        .name = name,
-        .id = a->id,
-        .boot = a->boot,
-        .may_have_run = r->fired,
-        .cause = r->cause,
-        .fire_ms = r->fire_ms,
-        .previous_fire_ms = r->previous_fire_ms,
-        .params = r->params,
-    };
-
-    assert(engine);
-    object_name(s, r->id, a, name);
-    c = alloc_zero(sizeof(*c));
-    c->ticket = request.ticket = s->next_ticket++;
-    c->op = op;
-    c->run = alloc_text(r->id);
-    c->attempt = a->number;
-    c->try = a->try;
-    c->engine = engine;
-    HASH_ADD(by_ticket, s->calls, ticket, sizeof(c->ticket), c);
-    FAULT_POINT("submit", engine_op_name(op));
-    engine->ops->submit(engine, op, &request);
-    return c->ticket;
-}
-
-/* Politeness: while the lease is in doubt nothing that changes anything is sent to an engine; the fence would
- * hold all the same. Then the run looks again soon. */
-static bool may_act(struct scheduler *s, struct run *r)
-{
-    bool may = s->journal->ops->may_act(s->journal);
-
-    if (!may)
-        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
-    return may;
-}
-
-static void submit(struct scheduler *s, struct run *r, enum engine_op op)
-{
-    assert(r->live.ticket == 0);
-    if (op != ENGINE_WATCH && !may_act(s, r))
-        return;
-    r->live.released = r->live.released || op == ENGINE_RELEASE;
-    r->live.ticket = call(s, r, op);
-    r->live.watching = op == ENGINE_WATCH;
-}
-
-void run_back_off(struct scheduler *s, struct run *r)
-{
-    int64_t wait = BACK_OFF_FIRST_MS;
-
-    for (int i = 0; i < r->live.failures && wait < BACK_OFF_MAX_MS; i++)
-        wait *= 2;
-    r->live.failures++;
-    wait = wait < BACK_OFF_MAX_MS ? wait : BACK_OFF_MAX_MS;
-    wait += (int64_t)(s->o.env->random(s->o.env) % (uint64_t)(wait / 4 + 1));
-    r->live.not_before_ms = s->now_ms + wait;
-    run_kick(s, r, r->live.not_before_ms);
+    engine_call_orphan_all(s, r);
 }
 
 /* ---- records about an attempt ---- */
-
-struct record *record_about(struct scheduler *s, enum record_kind kind, const struct run *r)
-{
-    struct record *rec = record_begin(s, kind);
-
-    PUT_TEXT(s, rec, run, r->id);
-    PUT_INT(s, rec, attempt, r->attempts[r->attempt_count - 1].number);
-    return rec;
-}
-
-void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
-{
-    struct record *rec = record_about(s, kind, r);
-
-    PUT_TEXT(s, rec, text, text ? text : "");
-    record_commit(s, rec);
-}
 
 /* Does its newest attempt execute, or could it, for all that is known? */
 static bool may_execute(const struct scheduler *s, struct run *r)
@@ -339,61 +71,6 @@ void run_close(struct scheduler *s, struct run *r, const char *verdict, const ch
     record_commit(s, rec);
 }
 
-/* An attempt's object goes once the record that is being written, which gives it up, is durable; what was
- * never answered is left to the sweep. */
-static void discard_later(struct scheduler *s, struct run *r)
-{
-    const struct attempt *a = run_attempt(r);
-    struct discard *d;
-    char name[40];
-
-    if (!a->id)
-        return;
-    object_name(s, r->id, a, name);
-    d = alloc_zero(sizeof(*d));
-    d->engine = engine_of(s, a);
-    d->job = job_ref(run_def(r));
-    d->run = alloc_text(r->id);
-    d->id = alloc_text(a->id);
-    d->name = alloc_text(name);
-    d->attempt = a->number;
-    d->try = a->try;
-    d->epoch = a->epoch;
-    d->index = s->batch->index;
-    list_append(&s->discards, &d->all);
-}
-
-void discards_acked(struct scheduler *s)
-{
-    if (list_empty(&s->discards) || !s->journal->ops->may_act(s->journal))
-        return; /* the next turn looks again; and what stays behind the sweep finds */
-    LIST_EACH_SAFE(link, &s->discards)
-    {
-        struct discard *d = LIST_ITEM(link, struct discard, all);
-        struct engine_request request = {.job = d->job,
-                                         .run = d->run,
-                                         .attempt = d->attempt,
-                                         .try = d->try,
-                                         .epoch = d->epoch,
-                                         .name = d->name,
-                                         .id = d->id,
-                                         .cause = ""};
-
-        if (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK))
-            continue;
-        list_remove(&d->all);
-        request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
-        FAULT_POINT("submit", "discard");
-        if (d->engine)
-            d->engine->ops->submit(d->engine, ENGINE_DISCARD, &request);
-        job_unref(d->job);
-        free(d->run);
-        free(d->id);
-        free(d->name);
-        free(d);
-    }
-}
-
 void run_revoke(struct scheduler *s, struct run *r, const char *reason)
 {
     struct attempt *a = run_attempt(r);
@@ -404,7 +81,7 @@ void run_revoke(struct scheduler *s, struct run *r, const char *reason)
     PUT_TEXT(s, rec, reason, reason);
     discard_later(s, r);
     run_leave_slot(s, r);
-    orphan(s, &r->live.ticket);
+    engine_call_orphan(s, &r->live.ticket);
     record_commit(s, rec);
 }
 
@@ -574,7 +251,7 @@ void run_arm(struct scheduler *s, struct run *r, const char *engine)
         r->live.slot = slot;
     }
     lane_wait_no_more(s, r);
-    orphan_calls(s, r);
+    engine_call_orphan_all(s, r);
     r->live.released = false;
     r->live.stop_again_ms = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
@@ -667,7 +344,7 @@ static bool resolved_too_late(struct scheduler *s, struct run *r)
 {
     if (r->unresolved_ms + s->o.resolve_within_ms > s->now_ms)
         return false;
-    orphan_calls(s, r);
+    engine_call_orphan_all(s, r);
     run_lost(s, r, r->text ? r->text : "the engine could not be reached in time");
     return true;
 }
@@ -684,7 +361,7 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
         if (r->live.not_before_ms > s->now_ms)
             run_kick(s, r, r->live.not_before_ms);
         else
-            submit(s, r, ENGINE_WATCH);
+            engine_call_submit(s, r, ENGINE_WATCH);
     }
     if (r->state == RUN_UNRESOLVED) {
         if (resolved_too_late(s, r))
@@ -698,10 +375,10 @@ static void attend_started(struct scheduler *s, struct run *r, struct attempt *a
             run_kick(s, r, r->live.stop_again_ms);
             return;
         }
-        if (!may_act(s, r))
+        if (!engine_call_may_act(s, r))
             return;
         r->live.stop_again_ms = s->now_ms + run_def(r)->stop_grace_ms + STOP_AGAIN_MS;
-        r->live.stop_ticket = call(s, r, ENGINE_STOP);
+        r->live.stop_ticket = engine_call_begin(s, r, ENGINE_STOP);
         run_kick(s, r, r->live.stop_again_ms);
     } else if (timeout_at <= s->now_ms) {
         run_stop(s, r, "timeout", NULL);
@@ -719,7 +396,7 @@ static void fence(struct scheduler *s, struct run *r)
     if (r->live.not_before_ms > s->now_ms)
         run_kick(s, r, r->live.not_before_ms);
     else
-        submit(s, r, ENGINE_FENCE);
+        engine_call_submit(s, r, ENGINE_FENCE);
 }
 
 static void attend_committed(struct scheduler *s, struct run *r, struct attempt *a)
@@ -755,7 +432,7 @@ static void attend_armed(struct scheduler *s, struct run *r, struct attempt *a)
     if (r->live.not_before_ms > s->now_ms)
         run_kick(s, r, r->live.not_before_ms);
     else
-        submit(s, r, ENGINE_PREPARE);
+        engine_call_submit(s, r, ENGINE_PREPARE);
 }
 
 /* Its engine was taken out of the configuration. */
@@ -826,5 +503,5 @@ void run_release_now(struct scheduler *s, struct run *r)
         run_kick(s, r, r->live.not_before_ms);
         return;
     }
-    submit(s, r, ENGINE_RELEASE);
+    engine_call_submit(s, r, ENGINE_RELEASE);
 }

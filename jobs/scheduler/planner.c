@@ -11,73 +11,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
-{
-    struct error error = {0};
-
-    if (!j->live.compiled && j->def) {
-        j->live.compiled = true;
-        if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
-            /* it compiled when it was applied; its zone has gone since */
-            j->live.schedule = NULL;
-            s->o.env->log(s->o.env, 0, "schedule-unusable", j->name, NULL, error.text);
-        }
-    }
-    return j->live.schedule;
-}
-
-bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
-{
-    struct schedule *schedule = job_schedule(s, j);
-
-    return schedule && schedule_match(schedule, fire_ms / 1000);
-}
-
-int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
-{
-    return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
-}
-
-/* ---- overlap ---- */
-
-bool run_waits_turn(const struct run *r)
-{
-    const struct job *def = run_def(r);
-
-    return r->queued || def->concurrency == JOB_QUEUE || def->concurrency == JOB_REPLACE;
-}
-
-bool run_counts(const struct run *r)
-{
-    return r->fired && r->state != RUN_ENDED && (r->live.admitted || !run_waits_turn(r));
-}
-
-int job_waiting(const struct job_state *j)
-{
-    int n = 0;
-
-    LIST_EACH(link, &j->runs)
-    {
-        const struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        n += r->fired && !run_counts(r);
-    }
-    return n;
-}
-
-/* The run that keeps others of its job from running, or NULL. */
-static const struct run *busy_with(const struct job_state *j, const struct run *but)
-{
-    LIST_EACH(link, &j->runs)
-    {
-        const struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        if (r != but && run_counts(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
-            return r;
-    }
-    return NULL;
-}
-
 void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
 {
     LIST_EACH_SAFE(link, &j->runs)
@@ -90,18 +23,6 @@ void job_stop_others(struct scheduler *s, struct job_state *j, const struct run 
 }
 
 /* ---- records about fire times ---- */
-
-static int64_t due_of(const struct schedule *schedule, int64_t at_s)
-{
-    return at_s * 1000 + schedule_jitter_ms(schedule, at_s);
-}
-
-static int64_t cursor_s(const struct job_state *j)
-{
-    return j->cursor_ms == INT64_MIN
-               ? INT64_MIN / 2
-               : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
-}
 
 static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
                      const char *reason, const char *text)
@@ -181,12 +102,13 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
         fire_unsettled(s, j, to_s);
     while (schedule) {
         bool ahead = j->ahead_count > 0 && j->ahead[0] / 1000 <= to_s;
-        int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s, from = schedule_next(schedule, cursor_s(j));
+        int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s,
+                from = schedule_next(schedule, rules_cursor_s(j));
 
         if (from <= end) {
             revoke_up_to(s, j, end, reason);
             put_skip(s, j, from, schedule_prev(schedule, end + 1),
-                     schedule_count(schedule, cursor_s(j), end, INT64_MAX), reason, text);
+                     schedule_count(schedule, rules_cursor_s(j), end, INT64_MAX), reason, text);
         }
         if (!ahead)
             return;
@@ -217,7 +139,7 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
     const struct job *def = j->def;
     char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
     struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
-    const struct run *other = busy_with(j, r);
+    const struct run *other = rules_busy_with(j, r);
 
     if (job_fired_ahead(j, at_s * 1000)) {
         put_passed(s, j, at_s);
@@ -252,13 +174,13 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
                      int *budget)
 {
     const struct job *def = j->def;
-    int64_t first = schedule_next(schedule, cursor_s(j)), last, n;
+    int64_t first = schedule_next(schedule, rules_cursor_s(j)), last, n;
 
     if (def->start_within_ms > 0) {
         int64_t dead_s = (s->now_ms - def->start_within_ms - 1) / 1000;
 
         skip_up_to(s, j, dead_s < old_s ? dead_s : old_s, "deadline", "later than start_within allows");
-        first = schedule_next(schedule, cursor_s(j));
+        first = schedule_next(schedule, rules_cursor_s(j));
     }
     if (first > old_s)
         return false;
@@ -269,14 +191,14 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
     last = schedule_prev(schedule, old_s + 1);
     if (def->catch_up == JOB_CATCH_UP_LATEST) {
         int64_t next = schedule_next(schedule, old_s);
-        bool newer = next != SCHEDULE_NEVER && due_of(schedule, next) <= s->now_ms;
+        bool newer = next != SCHEDULE_NEVER && rules_due_ms(schedule, next) <= s->now_ms;
 
         skip_up_to(s, j, newer ? last : last - 1, "coalesced", "a later fire time was run for it");
         if (!newer)
-            judge(s, j, last, due_of(schedule, last), "catch-up");
+            judge(s, j, last, rules_due_ms(schedule, last), "catch-up");
         return false;
     }
-    n = schedule_count(schedule, cursor_s(j), old_s, INT64_MAX);
+    n = schedule_count(schedule, rules_cursor_s(j), old_s, INT64_MAX);
     if (n > def->max_catch_up) {
         int64_t keep = last;
 
@@ -284,11 +206,11 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
             keep = schedule_prev(schedule, keep);
         skip_up_to(s, j, keep - 1, "missed", "more than max_catch_up");
     }
-    for (int64_t at = schedule_next(schedule, cursor_s(j)); at <= old_s;
-         at = schedule_next(schedule, cursor_s(j))) {
+    for (int64_t at = schedule_next(schedule, rules_cursor_s(j)); at <= old_s;
+         at = schedule_next(schedule, rules_cursor_s(j))) {
         if ((*budget)-- <= 0)
             return true;
-        judge(s, j, at, due_of(schedule, at), "catch-up");
+        judge(s, j, at, rules_due_ms(schedule, at), "catch-up");
     }
     return false;
 }
@@ -304,7 +226,7 @@ static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
 {
     int64_t at = schedule_prev(schedule, ms / 1000 + 1);
 
-    while (at != INT64_MIN && due_of(schedule, at) > ms)
+    while (at != INT64_MIN && rules_due_ms(schedule, at) > ms)
         at = schedule_prev(schedule, at);
     return at;
 }
@@ -316,15 +238,15 @@ static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule 
     int64_t old_ms = s->now_ms - grace_ms(s, j->def) - 1;
     int budget = all ? INT32_MAX : JUDGED_PER_TURN_MAX;
 
-    if (schedule_next(schedule, cursor_s(j)) <= old_ms / 1000 &&
+    if (schedule_next(schedule, rules_cursor_s(j)) <= old_ms / 1000 &&
         catch_up(s, j, schedule, last_due_s(schedule, old_ms), &budget))
         return true;
     for (;;) {
-        int64_t at = schedule_next(schedule, cursor_s(j)), due;
+        int64_t at = schedule_next(schedule, rules_cursor_s(j)), due;
 
         if (at == SCHEDULE_NEVER)
             return false;
-        due = due_of(schedule, at);
+        due = rules_due_ms(schedule, at);
         if ((all ? at * 1000 : due) > s->now_ms)
             return false;
         if (budget-- <= 0)
@@ -358,6 +280,7 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 /* ---- other zone rules ---- */
 
 /* What of a local time to compare: not its offset. */
+
 #define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1)
 
 void job_zones_before(struct scheduler *s, struct job_state *j)
@@ -380,7 +303,8 @@ void job_zones_before(struct scheduler *s, struct job_state *j)
 void job_zones_after(struct scheduler *s, struct job_state *j)
 {
     struct schedule *schedule = j->live.ran_local[0] ? job_schedule(s, j) : NULL;
-    int64_t from = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER, to = from, count = 0;
+    int64_t from = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER, to = from,
+            count = 0;
     char local[sizeof(j->live.ran_local)];
 
     for (int64_t at = from; at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
@@ -399,7 +323,7 @@ void job_zones_after(struct scheduler *s, struct job_state *j)
 
 static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
 {
-    int64_t at = cursor_s(j);
+    int64_t at = rules_cursor_s(j);
 
     *ret_count = 0;
     LIST_EACH(link, &j->runs)
@@ -418,12 +342,12 @@ static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
 /* Reserves what lies within arm_ahead; gives when to come again. */
 static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedule *schedule)
 {
-    int64_t first = schedule_next(schedule, cursor_s(j)), again, at;
+    int64_t first = schedule_next(schedule, rules_cursor_s(j)), again, at;
     int reserved;
 
     if (first == SCHEDULE_NEVER)
         return HEAP_NEVER;
-    again = due_of(schedule, first);
+    again = rules_due_ms(schedule, first);
     at = schedule_next(schedule, newest_reserved_s(j, &reserved));
     while (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms <= s->now_ms) {
         char id[RUN_ID_MAX];
@@ -435,21 +359,13 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
         /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
         if (reserved++ == ARMED_PER_JOB_MAX ||
             !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
-                           due_of(schedule, at)))
+                           rules_due_ms(schedule, at)))
             return again;
         at = schedule_next(schedule, at);
     }
     if (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms < again)
         again = at * 1000 - s->o.arm_ahead_ms;
     return again;
-}
-
-int64_t job_next_ms(struct scheduler *s, struct job_state *j)
-{
-    struct schedule *schedule = job_schedule(s, j);
-    int64_t at = schedule ? schedule_next(schedule, cursor_s(j)) : SCHEDULE_NEVER;
-
-    return at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
 }
 
 /* ---- pauses and backfills ---- */

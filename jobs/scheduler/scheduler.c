@@ -1,4 +1,4 @@
-/* Turns: the clock, the batch of this turn, and the journal's events. See scheduler_priv.h for how it works.
+/* The scheduler's life and the journal's events. See scheduler_priv.h for how it works.
  *
  * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is attended. From then on
  * each entry appends records; flush hands them to the journal; acked attends what they touched and answers
@@ -8,243 +8,11 @@
 #include "jobs/scheduler/scheduler_priv.h"
 
 #include "jobs/base/alloc.h"
-#include "jobs/base/fault.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 
-/* ---- log and clock ---- */
-
-void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
-                   ...)
-{
-    struct error said = {0};
-    va_list ap;
-
-    va_start(ap, format);
-    error_setv(&said, 0, format, ap);
-    va_end(ap);
-    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
-}
-
-void scheduler_enter(struct scheduler *s)
-{
-    int64_t wall = s->o.env->wall_ms(s->o.env);
-
-    if (wall > s->now_ms || !s->leading)
-        s->now_ms = wall;
-}
-
-/* ---- records of this turn ---- */
-
-uint64_t scheduler_index(const struct scheduler *s)
-{
-    return s->state.index + (s->batch ? 1 : 0);
-}
-
-struct record *record_begin(struct scheduler *s, enum record_kind kind)
-{
-    assert(s->leading);
-    if (s->batch && !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX))
-        scheduler_flush(s);
-    if (!s->batch) {
-        s->batch = batch_new(s->epoch, s->now_ms);
-        s->batch->index = s->state.index + 1;
-        memcpy(s->batch->prev, s->state.hash, sizeof(s->batch->prev));
-    }
-    return batch_add(s->batch, kind);
-}
-
-void record_commit(struct scheduler *s, struct record *r)
-{
-    struct error error = {0};
-    struct run *run;
-
-    if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
-        /* the leader wrote a record that makes no sense: nothing may follow it */
-        scheduler_log(s, 0, "bug", NULL, "%s", error.text);
-        abort();
-    }
-    run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
-    if (run)
-        run->live.index = s->batch->index;
-}
-
-static void flight_free(struct flight *f)
-{
-    list_remove(&f->all);
-    for (size_t i = 0; i < f->run_count; i++)
-        free(f->runs[i]);
-    free(f->runs);
-    history_write_free(f->write);
-    free(f);
-}
-
-static void flight_add_run(struct flight *f, const struct run *r)
-{
-    if ((f->run_count & (f->run_count - 1)) == 0)
-        f->runs = alloc_resize(f->runs, (f->run_count ? f->run_count * 2 : 1) * sizeof(char *));
-    f->runs[f->run_count++] = alloc_text(r->id);
-}
-
-static void snapshot_drop(struct scheduler *s)
-{
-    free(s->snapshot);
-    s->snapshot = NULL;
-}
-
-/* A restart reads the batches after the snapshot and tells history of them, so a snapshot may not be ahead of
- * what history holds durably: it waits here until it is not. */
-static void snapshot_give(struct scheduler *s)
-{
-    char *text = s->snapshot;
-
-    if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
-        return;
-    s->snapshot = NULL;
-    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);
-}
-
-static void snapshot_maybe(struct scheduler *s)
-{
-    snapshot_give(s);
-    if (s->snapshot || s->state.index < s->snapshot_index + s->o.snapshot_every)
-        return;
-    s->snapshot_index = s->state.index;
-    s->snapshot = state_encode(&s->state, &s->state_bytes);
-    snapshot_give(s);
-}
-
-/* ---- the state's hash ---- */
-
-static void state_hash_maybe(struct scheduler *s)
-{
-    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
-    size_t size;
-    char *text;
-
-    if (s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
-        return;
-    text = state_encode(&s->state, &size);
-    s->hash_ahead.index = s->state.index;
-    batch_hash(text, size, s->hash_ahead.text);
-    free(text);
-}
-
-static void state_hash_acked(struct scheduler *s)
-{
-    if (s->hash_ahead.index && s->hash_ahead.index <= s->acked) {
-        s->hash = s->hash_ahead;
-        s->hash_ahead.index = 0;
-    }
-}
-
-const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
-{
-    *ret_index = s->hash.index;
-    return s->hash.index ? s->hash.text : NULL;
-}
-
-static void fault_kinds(const char *point, uint64_t kinds)
-{
-    for (int k = 0; k < RECORD_KIND_COUNT; k++)
-        if (kinds >> k & 1)
-            FAULT_POINT(point, record_kind_name(k));
-    (void)point; /* without CRONSCHED_FAULTS the points are nothing */
-}
-
-void scheduler_flush(struct scheduler *s)
-{
-    struct batch *b = s->batch;
-    struct flight *f;
-    size_t size;
-    char *text;
-
-    if (!b)
-        return;
-    s->batch = NULL;
-    f = alloc_zero(sizeof(*f));
-    f->index = b->index;
-    LIST_EACH(link, &s->state.dirty)
-    {
-        struct run *r = LIST_ITEM(link, struct run, dirty);
-
-        r->live.index = b->index;
-        flight_add_run(f, r);
-    }
-    text = batch_encode(b, &size);
-    state_finish_batch(&s->state, b, text, size, &f->write);
-    free(text);
-    list_append(&s->flights, &f->all);
-    s->flight_count++;
-    for (size_t i = 0; i < b->count; i++)
-        f->kinds |= UINT64_C(1) << b->records[i].kind;
-    fault_kinds("append", f->kinds);
-    if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
-        /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
-         * journal */
-        scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
-        abort();
-    }
-    state_hash_maybe(s);
-    snapshot_maybe(s);
-}
-
-/* ---- doing what is due ---- */
-
-void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms)
-{
-    if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
-        heap_set(&s->job_timers, &j->live.timer, at_ms);
-}
-
-void run_kick(struct scheduler *s, struct run *r, int64_t at_ms)
-{
-    if (r->live.timer.slot == 0 || at_ms < r->live.timer.at)
-        heap_set(&s->run_timers, &r->live.timer, at_ms);
-}
-
-#define ITEM(item, type, member) LIST_ITEM(item, type, member)
-
-static void work(struct scheduler *s)
-{
-    struct heap_item *item;
-
-    discards_acked(s);
-    /* jobs first: what is due at this instant is judged before anything else is recorded at it */
-    while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms) {
-        heap_remove(&s->job_timers, item);
-        job_attend(s, ITEM(item, struct job_state, live.timer));
-    }
-    while ((item = heap_first(&s->run_timers)) && item->at <= s->now_ms) {
-        heap_remove(&s->run_timers, item);
-        run_attend(s, ITEM(item, struct run, live.timer));
-    }
-}
-
-void scheduler_leave(struct scheduler *s)
-{
-    struct heap_item *job, *run;
-    int64_t at = HEAP_NEVER;
-
-    if (s->leading && !s->working && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX) {
-        s->working = true;
-        work(s);
-        /* attending runs may have kicked jobs for this very instant: they get their turn, once more */
-        work(s);
-        at = takeover_report(s);
-        s->working = false;
-        job = heap_first(&s->job_timers);
-        run = heap_first(&s->run_timers);
-        at = job && job->at < at ? job->at : at;
-        at = run && run->at < at ? run->at : at;
-    }
-    if (at != s->wake_ms) {
-        s->wake_ms = at;
-        s->o.env->wake_at(s->o.env, at);
-    }
-}
+/* ---- zone rules, history's bounds, the end ---- */
 
 /* Than the last that was recorded. */
 static bool tzdata_is_older(const struct scheduler *s)
@@ -353,28 +121,7 @@ static void on_acked(void *arg, uint64_t index)
     struct scheduler *s = arg;
 
     scheduler_enter(s);
-    s->acked = index;
-    while (!list_empty(&s->flights)) {
-        struct flight *f = LIST_ITEM(s->flights.next, struct flight, all);
-
-        if (f->index > index)
-            break;
-        fault_kinds("acked", f->kinds);
-        for (size_t i = 0; i < f->run_count; i++) {
-            struct run *r = state_run(&s->state, f->runs[i]);
-
-            if (r)
-                run_kick(s, r, s->now_ms);
-        }
-        if (s->o.history) {
-            s->o.history->ops->write(s->o.history, f->write);
-            f->write = NULL;
-        }
-        s->flight_count--;
-        flight_free(f);
-    }
-    state_hash_acked(s);
-    snapshot_give(s);
+    turn_acked(s, index);
     waiters_answer(s, index, 0);
     scheduler_leave(s);
 }
@@ -383,16 +130,10 @@ static void forget_reign(struct scheduler *s)
 {
     s->leading = false;
     takeover_end(s);
-    s->hash_ahead.index = 0;
     calls_drop(s);
-    snapshot_drop(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
         s->o.engines[i]->ops->abandon(s->o.engines[i]);
-    batch_free(s->batch);
-    s->batch = NULL;
-    while (!list_empty(&s->flights))
-        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
-    s->flight_count = 0;
+    turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_DEPOSED);
     scheduler_leave(s);
 }
@@ -448,8 +189,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         abort();
     }
     s->acked = batch->index;
-    state_hash_maybe(s);
-    state_hash_acked(s);
+    turn_hash(s);
     if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
         s->o.history->ops->write(s->o.history, write);
     else
@@ -657,10 +397,7 @@ void scheduler_free(struct scheduler *s)
     s->leading = false;
     takeover_end(s);
     calls_drop(s);
-    snapshot_drop(s);
-    batch_free(s->batch);
-    while (!list_empty(&s->flights))
-        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
+    turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_CANCELLED);
     state_release(&s->state);
     heap_release(&s->job_timers);

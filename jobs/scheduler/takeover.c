@@ -138,18 +138,6 @@ static void settle(struct scheduler *s, struct run *r)
     run_kick(s, r, may_run ? settle_at(s, r) : s->now_ms);
 }
 
-static void lanes_empty(struct scheduler *s)
-{
-    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
-        heap_release(&s->engines[i].waiting);
-        s->engines[i].used = 0;
-    }
-    for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++) {
-        heap_release(&s->pools[i].waiting);
-        s->pools[i].used = 0;
-    }
-}
-
 void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
                     int64_t last_batch_ms)
 {

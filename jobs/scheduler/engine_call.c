@@ -1,0 +1,207 @@
+/* Requests to engines: those under way, by ticket, and the objects to be removed once a record is durable.
+ */
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+#include "jobs/base/hash.h"
+#include "jobs/base/mutant.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+/* ---- calls under way ---- */
+
+struct call *call_find(struct scheduler *s, uint64_t ticket)
+{
+    struct call *c = NULL;
+
+    HASH_FIND(by_ticket, s->calls, &ticket, sizeof(ticket), c);
+    return c;
+}
+
+void call_free(struct scheduler *s, struct call *c)
+{
+    HASH_DELETE(by_ticket, s->calls, c);
+    free(c->run);
+    free(c);
+}
+
+void calls_drop(struct scheduler *s)
+{
+    struct call *c, *next;
+
+    HASH_ITER(by_ticket, s->calls, c, next)
+    {
+        call_free(s, c);
+    }
+    while (!list_empty(&s->discards)) {
+        struct discard *d = LIST_ITEM(s->discards.next, struct discard, all);
+
+        list_remove(&d->all);
+        job_unref(d->job);
+        free(d->run);
+        free(d->id);
+        free(d->name);
+        free(d);
+    }
+}
+
+void engine_call_orphan(struct scheduler *s, uint64_t *ticket)
+{
+    struct call *c = *ticket ? call_find(s, *ticket) : NULL;
+
+    *ticket = 0;
+    if (c) {
+        free(c->run);
+        c->run = NULL;
+    }
+}
+
+/* What its engine still answers is about an attempt that is over. */
+void engine_call_orphan_all(struct scheduler *s, struct run *r)
+{
+    engine_call_orphan(s, &r->live.ticket);
+    engine_call_orphan(s, &r->live.stop_ticket);
+}
+
+/* ---- calls ---- */
+
+/* No two ARM records ever give the same name, so that what one of them made cannot be taken for another's. */
+static void object_name(struct scheduler *s, const char *run, const struct attempt *a, char ret[40])
+{
+    char text[RUN_ID_MAX + 160], hash[33];
+
+    snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number,
+             (long long)a->epoch, MUTANT(SAME_NAME) ? 1 : a->try,
+             MUTANT(SAME_NAME) ? 0 : (unsigned long long)a->index);
+    batch_hash(text, strlen(text), hash);
+    snprintf(ret, 40, "cs-%s", hash);
+}
+
+uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op)
+{
+    struct attempt *a = run_attempt(r);
+    struct engine *engine = engine_of(s, a);
+    struct call *c;
+    char name[40];
+    struct engine_request request = {
+        .job = run_def(r),
+        .run = r->id,
+        .attempt = a->number,
+        .try = a->try,
+        .epoch = a->epoch,
+        .name = name,
+        .id = a->id,
+        .boot = a->boot,
+        .may_have_run = r->fired,
+        .cause = r->cause,
+        .fire_ms = r->fire_ms,
+        .previous_fire_ms = r->previous_fire_ms,
+        .params = r->params,
+    };
+
+    assert(engine);
+    object_name(s, r->id, a, name);
+    c = alloc_zero(sizeof(*c));
+    c->ticket = request.ticket = s->next_ticket++;
+    c->op = op;
+    c->run = alloc_text(r->id);
+    c->attempt = a->number;
+    c->try = a->try;
+    c->engine = engine;
+    HASH_ADD(by_ticket, s->calls, ticket, sizeof(c->ticket), c);
+    FAULT_POINT("submit", engine_op_name(op));
+    engine->ops->submit(engine, op, &request);
+    return c->ticket;
+}
+
+/* Politeness: while the lease is in doubt nothing that changes anything is sent to an engine; the fence would
+ * hold all the same. Then the run looks again soon. */
+bool engine_call_may_act(struct scheduler *s, struct run *r)
+{
+    bool may = s->journal->ops->may_act(s->journal);
+
+    if (!may)
+        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
+    return may;
+}
+
+void engine_call_submit(struct scheduler *s, struct run *r, enum engine_op op)
+{
+    assert(r->live.ticket == 0);
+    if (op != ENGINE_WATCH && !engine_call_may_act(s, r))
+        return;
+    r->live.released = r->live.released || op == ENGINE_RELEASE;
+    r->live.ticket = engine_call_begin(s, r, op);
+    r->live.watching = op == ENGINE_WATCH;
+}
+
+void run_back_off(struct scheduler *s, struct run *r)
+{
+    int64_t wait = BACK_OFF_FIRST_MS;
+
+    for (int i = 0; i < r->live.failures && wait < BACK_OFF_MAX_MS; i++)
+        wait *= 2;
+    r->live.failures++;
+    wait = wait < BACK_OFF_MAX_MS ? wait : BACK_OFF_MAX_MS;
+    wait += (int64_t)(s->o.env->random(s->o.env) % (uint64_t)(wait / 4 + 1));
+    r->live.not_before_ms = s->now_ms + wait;
+    run_kick(s, r, r->live.not_before_ms);
+}
+
+/* ---- what is to be removed ---- */
+
+/* An attempt's object goes once the record that is being written, which gives it up, is durable; what was
+ * never answered is left to the sweep. */
+void discard_later(struct scheduler *s, struct run *r)
+{
+    const struct attempt *a = run_attempt(r);
+    struct discard *d;
+    char name[40];
+
+    if (!a->id)
+        return;
+    object_name(s, r->id, a, name);
+    d = alloc_zero(sizeof(*d));
+    d->engine = engine_of(s, a);
+    d->job = job_ref(run_def(r));
+    d->run = alloc_text(r->id);
+    d->id = alloc_text(a->id);
+    d->name = alloc_text(name);
+    d->attempt = a->number;
+    d->try = a->try;
+    d->epoch = a->epoch;
+    d->index = s->batch->index;
+    list_append(&s->discards, &d->all);
+}
+
+void discards_acked(struct scheduler *s)
+{
+    if (list_empty(&s->discards) || !s->journal->ops->may_act(s->journal))
+        return; /* the next turn looks again; and what stays behind the sweep finds */
+    LIST_EACH_SAFE(link, &s->discards)
+    {
+        struct discard *d = LIST_ITEM(link, struct discard, all);
+        struct engine_request request = {.job = d->job,
+                                         .run = d->run,
+                                         .attempt = d->attempt,
+                                         .try = d->try,
+                                         .epoch = d->epoch,
+                                         .name = d->name,
+                                         .id = d->id,
+                                         .cause = ""};
+
+        if (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK))
+            continue;
+        list_remove(&d->all);
+        request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
+        FAULT_POINT("submit", "discard");
+        if (d->engine)
+            d->engine->ops->submit(d->engine, ENGINE_DISCARD, &request);
+        job_unref(d->job);
+        free(d->run);
+        free(d->id);
+        free(d->name);
+        free(d);
+    }
+}

@@ -1,0 +1,93 @@
+/* What a job's definition says of its fire times and of the runs beside one another: only looks, changes nothing.
+ */
+#include "jobs/base/mutant.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+/* ---- fire times ---- */
+
+struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
+{
+    struct error error = {0};
+
+    if (!j->live.compiled && j->def) {
+        j->live.compiled = true;
+        if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
+            /* it compiled when it was applied; its zone has gone since */
+            j->live.schedule = NULL;
+            s->o.env->log(s->o.env, 0, "schedule-unusable", j->name, NULL, error.text);
+        }
+    }
+    return j->live.schedule;
+}
+
+bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
+{
+    struct schedule *schedule = job_schedule(s, j);
+
+    return schedule && schedule_match(schedule, fire_ms / 1000);
+}
+
+int64_t rules_cursor_s(const struct job_state *j)
+{
+    return j->cursor_ms == INT64_MIN
+               ? INT64_MIN / 2
+               : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
+}
+
+int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s)
+{
+    return at_s * 1000 + schedule_jitter_ms(schedule, at_s);
+}
+
+int64_t job_next_ms(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule = job_schedule(s, j);
+    int64_t at = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER;
+
+    return at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
+}
+
+int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
+{
+    return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
+}
+
+/* ---- overlap ---- */
+
+bool run_waits_turn(const struct run *r)
+{
+    const struct job *def = run_def(r);
+
+    return r->queued || def->concurrency == JOB_QUEUE || def->concurrency == JOB_REPLACE;
+}
+
+bool run_counts(const struct run *r)
+{
+    return r->fired && r->state != RUN_ENDED && (r->live.admitted || !run_waits_turn(r));
+}
+
+int job_waiting(const struct job_state *j)
+{
+    int n = 0;
+
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        n += r->fired && !run_counts(r);
+    }
+    return n;
+}
+
+/* The run that keeps others of its job from running, or NULL. */
+const struct run *rules_busy_with(const struct job_state *j, const struct run *but)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r != but && run_counts(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
+            return r;
+    }
+    return NULL;
+}

@@ -1,0 +1,268 @@
+/* A turn: its clock, its records and its batch, and what is to be looked at and when. The ground of the
+ * scheduler: all its other files stand on this one, and it calls none of them.
+ *
+ * Each entry reads the clock, then appends records to the batch of this turn; flush hands the batch to the
+ * journal. When it is durable, turn_acked has the runs attended that it touched, and gives history its part.
+ */
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- log and clock ---- */
+
+void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
+                   ...)
+{
+    struct error said = {0};
+    va_list ap;
+
+    va_start(ap, format);
+    error_setv(&said, 0, format, ap);
+    va_end(ap);
+    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
+}
+
+void scheduler_enter(struct scheduler *s)
+{
+    int64_t wall = s->o.env->wall_ms(s->o.env);
+
+    if (wall > s->now_ms || !s->leading)
+        s->now_ms = wall;
+}
+
+/* ---- records of this turn ---- */
+
+uint64_t scheduler_index(const struct scheduler *s)
+{
+    return s->state.index + (s->batch ? 1 : 0);
+}
+
+struct record *record_begin(struct scheduler *s, enum record_kind kind)
+{
+    assert(s->leading);
+    if (s->batch && !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX))
+        scheduler_flush(s);
+    if (!s->batch) {
+        s->batch = batch_new(s->epoch, s->now_ms);
+        s->batch->index = s->state.index + 1;
+        memcpy(s->batch->prev, s->state.hash, sizeof(s->batch->prev));
+    }
+    return batch_add(s->batch, kind);
+}
+
+void record_commit(struct scheduler *s, struct record *r)
+{
+    struct error error = {0};
+    struct run *run;
+
+    if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
+        /* the leader wrote a record that makes no sense: nothing may follow it */
+        scheduler_log(s, 0, "bug", NULL, "%s", error.text);
+        abort();
+    }
+    run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
+    if (run)
+        run->live.index = s->batch->index;
+}
+
+struct record *record_about(struct scheduler *s, enum record_kind kind, const struct run *r)
+{
+    struct record *rec = record_begin(s, kind);
+
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_INT(s, rec, attempt, r->attempts[r->attempt_count - 1].number);
+    return rec;
+}
+
+void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
+{
+    struct record *rec = record_about(s, kind, r);
+
+    PUT_TEXT(s, rec, text, text ? text : "");
+    record_commit(s, rec);
+}
+
+static void flight_free(struct flight *f)
+{
+    list_remove(&f->all);
+    for (size_t i = 0; i < f->run_count; i++)
+        free(f->runs[i]);
+    free(f->runs);
+    history_write_free(f->write);
+    free(f);
+}
+
+static void flight_add_run(struct flight *f, const struct run *r)
+{
+    if ((f->run_count & (f->run_count - 1)) == 0)
+        f->runs = alloc_resize(f->runs, (f->run_count ? f->run_count * 2 : 1) * sizeof(char *));
+    f->runs[f->run_count++] = alloc_text(r->id);
+}
+
+/* ---- snapshots ---- */
+
+static void snapshot_drop(struct scheduler *s)
+{
+    free(s->snapshot);
+    s->snapshot = NULL;
+}
+
+/* A restart reads the batches after the snapshot and tells history of them, so a snapshot may not be ahead of
+ * what history holds durably: it waits here until it is not. */
+static void snapshot_give(struct scheduler *s)
+{
+    char *text = s->snapshot;
+
+    if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
+        return;
+    s->snapshot = NULL;
+    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);
+}
+
+static void snapshot_maybe(struct scheduler *s)
+{
+    snapshot_give(s);
+    if (s->snapshot || s->state.index < s->snapshot_index + s->o.snapshot_every)
+        return;
+    s->snapshot_index = s->state.index;
+    s->snapshot = state_encode(&s->state, &s->state_bytes);
+    snapshot_give(s);
+}
+
+/* ---- the state's hash ---- */
+
+static void state_hash_maybe(struct scheduler *s)
+{
+    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
+    size_t size;
+    char *text;
+
+    if (s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
+        return;
+    text = state_encode(&s->state, &size);
+    s->hash_ahead.index = s->state.index;
+    batch_hash(text, size, s->hash_ahead.text);
+    free(text);
+}
+
+static void state_hash_acked(struct scheduler *s)
+{
+    if (s->hash_ahead.index && s->hash_ahead.index <= s->acked) {
+        s->hash = s->hash_ahead;
+        s->hash_ahead.index = 0;
+    }
+}
+
+const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
+{
+    *ret_index = s->hash.index;
+    return s->hash.index ? s->hash.text : NULL;
+}
+
+/* ---- to the journal and back ---- */
+
+static void fault_kinds(const char *point, uint64_t kinds)
+{
+    for (int k = 0; k < RECORD_KIND_COUNT; k++)
+        if (kinds >> k & 1)
+            FAULT_POINT(point, record_kind_name(k));
+    (void)point; /* without CRONSCHED_FAULTS the points are nothing */
+}
+
+void scheduler_flush(struct scheduler *s)
+{
+    struct batch *b = s->batch;
+    struct flight *f;
+    size_t size;
+    char *text;
+
+    if (!b)
+        return;
+    s->batch = NULL;
+    f = alloc_zero(sizeof(*f));
+    f->index = b->index;
+    LIST_EACH(link, &s->state.dirty)
+    {
+        struct run *r = LIST_ITEM(link, struct run, dirty);
+
+        r->live.index = b->index;
+        flight_add_run(f, r);
+    }
+    text = batch_encode(b, &size);
+    state_finish_batch(&s->state, b, text, size, &f->write);
+    free(text);
+    list_append(&s->flights, &f->all);
+    s->flight_count++;
+    for (size_t i = 0; i < b->count; i++)
+        f->kinds |= UINT64_C(1) << b->records[i].kind;
+    fault_kinds("append", f->kinds);
+    if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
+        /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
+         * journal */
+        scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
+        abort();
+    }
+    state_hash_maybe(s);
+    snapshot_maybe(s);
+}
+
+void turn_hash(struct scheduler *s)
+{
+    state_hash_maybe(s);
+    state_hash_acked(s);
+}
+
+void turn_acked(struct scheduler *s, uint64_t index)
+{
+    s->acked = index;
+    while (!list_empty(&s->flights)) {
+        struct flight *f = LIST_ITEM(s->flights.next, struct flight, all);
+
+        if (f->index > index)
+            break;
+        fault_kinds("acked", f->kinds);
+        for (size_t i = 0; i < f->run_count; i++) {
+            struct run *r = state_run(&s->state, f->runs[i]);
+
+            if (r)
+                run_kick(s, r, s->now_ms);
+        }
+        if (s->o.history) {
+            s->o.history->ops->write(s->o.history, f->write);
+            f->write = NULL;
+        }
+        s->flight_count--;
+        flight_free(f);
+    }
+    state_hash_acked(s);
+    snapshot_give(s);
+}
+
+void turn_drop(struct scheduler *s)
+{
+    s->hash_ahead.index = 0;
+    snapshot_drop(s);
+    batch_free(s->batch);
+    s->batch = NULL;
+    while (!list_empty(&s->flights))
+        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
+    s->flight_count = 0;
+}
+
+/* ---- when to look again ---- */
+
+void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms)
+{
+    if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
+        heap_set(&s->job_timers, &j->live.timer, at_ms);
+}
+
+void run_kick(struct scheduler *s, struct run *r, int64_t at_ms)
+{
+    if (r->live.timer.slot == 0 || at_ms < r->live.timer.at)
+        heap_set(&s->run_timers, &r->live.timer, at_ms);
+}
