@@ -118,7 +118,7 @@ struct engine_ops {
     /* Pure: what of this job the engine cannot honour; the first such thing in *error. Asked at apply. */
     int (*check)(const struct engine *engine, const struct job *job, struct error *error);
     void (*submit)(struct engine *engine, enum engine_op op, const struct engine_request *request);
-    /* Forget all requests without answering them: the reign is over. What runs, runs on. */
+    /* Forget all requests without answering them: this leader was deposed. What runs, runs on. */
     void (*abandon)(struct engine *engine);
     void (*status)(const struct engine *engine, struct engine_status *ret);
     /* Releases everything; `done` is called once, from the loop. */

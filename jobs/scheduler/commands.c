@@ -14,14 +14,15 @@
 #define PARAMS_BYTES_MAX (16 * 1024)
 #define KEY_MAX          200
 
-static int door(struct scheduler *s, struct error *error)
+static int enter_command(struct scheduler *s, struct error *error)
 {
     if (!s->leading || s->stopping)
         return error_set(error, ERR_NO_LEADER, "no leader: %s", s->refusing);
-    if (s->flight_count >= SCHEDULER_FLIGHTS_MAX)
-        return error_set(error, ERR_LIMIT, "the journal is %zu batches behind; try again", s->flight_count);
-    scheduler_enter(s);
-    scheduler_leave(s); /* what is due is judged first */
+    if (s->pending_batch_count >= SCHEDULER_PENDING_BATCHES_MAX)
+        return error_set(error, ERR_LIMIT, "the journal is %zu batches behind; try again",
+                         s->pending_batch_count);
+    turn_enter(s);
+    reconcile_due(s); /* what is due is evaluated first */
     return 0;
 }
 
@@ -46,10 +47,10 @@ static int find_job(struct scheduler *s, const char *name, struct job_state **re
     return error_set(error, ERR_NOT_FOUND, "no job %s%s", name, near_hint(near, hint, sizeof(hint)));
 }
 
-static void finish(struct scheduler *s, json_t *reply, json_t **ret_reply, uint64_t *ret_index)
+static void finish_command(struct scheduler *s, json_t *reply, json_t **ret_reply, uint64_t *ret_index)
 {
-    scheduler_leave(s);
-    *ret_index = scheduler_index(s);
+    reconcile_due(s);
+    *ret_index = turn_index(s);
     *ret_reply = reply;
 }
 
@@ -82,7 +83,7 @@ static int check_engines(struct apply *a, const struct job *def)
         struct engine *engine;
         int rc;
 
-        if (!engine_lane(s, name, &engine)) {
+        if (!run_queue_of_engine(s, name, &engine)) {
             const char *names[SCHEDULER_ENGINES_MAX];
             char hint[NEAR_HINT_BUFFER];
 
@@ -209,8 +210,8 @@ static void put_job(struct apply *a, const struct change *c)
     struct record *r;
 
     if (old)
-        job_account(s, old, "edited");
-    r = record_begin(s, a->staged ? RECORD_STAGE : RECORD_JOB);
+        planner_account(s, old, "edited");
+    r = turn_record(s, a->staged ? RECORD_STAGE : RECORD_JOB);
     PUT_TEXT(s, r, job, c->def->name);
     PUT_INT(s, r, version, old ? old->version + 1 : 1);
     PUT_JSON(s, r, def, def);
@@ -219,7 +220,7 @@ static void put_job(struct apply *a, const struct change *c)
     PUT_INT(s, r, cursor_ms, s->now_ms);
     PUT_TEXT(s, r, set, a->set || !old ? a->set : old->set); /* without a word the owner stays */
     PUT_TEXT(s, r, by, a->by);
-    record_commit(s, r);
+    turn_commit(s, r);
     json_decref(def);
 }
 
@@ -228,7 +229,7 @@ static void put_delete(struct scheduler *s, struct job_state *j, bool staged, co
     struct record *r;
     bool again = true;
 
-    job_account(s, j, "deleted");
+    planner_account(s, j, "deleted");
     while (again) { /* closing one may end the list's next */
         again = false;
         LIST_EACH(link, &j->runs)
@@ -236,25 +237,25 @@ static void put_delete(struct scheduler *s, struct job_state *j, bool staged, co
             struct run *run = LIST_ITEM(link, struct run, of_job);
 
             if (run->state == RUN_RETRYING || run->state == RUN_WAITING) { /* nothing of it executes */
-                run_close(s, run, "deleted", "the job was deleted", by);
+                launch_close(s, run, "deleted", "the job was deleted", by);
                 again = true;
                 break;
             }
         }
     }
-    r = record_begin(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
+    r = turn_record(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
     PUT_TEXT(s, r, job, j->name);
     PUT_TEXT(s, r, by, by);
-    record_commit(s, r);
+    turn_commit(s, r);
 }
 
 static void put_apply(struct apply *a)
 {
-    struct record *r = record_begin(a->s, RECORD_APPLY);
+    struct record *r = turn_record(a->s, RECORD_APPLY);
 
     PUT_INT(a->s, r, count, (int64_t)json_array_size(a->s->state.staged));
     PUT_TEXT(a->s, r, by, a->by);
-    record_commit(a->s, r);
+    turn_commit(a->s, r);
 }
 
 static void warn_never(struct apply *a, const struct job *def)
@@ -338,7 +339,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
     struct apply a = {.s = s, .by = by, .error = error};
     const json_t *jobs = NULL;
     bool dry = false;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     if (rc < 0)
         return rc;
@@ -357,12 +358,12 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
         a.warnings = json_array();
         a.staged = json_dumpb(jobs, NULL, 0, JSON_COMPACT) > BATCH_BYTES_MAX / 2 || a.prune;
         apply_changes(&a, jobs, dry);
-        finish(s,
-               json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index",
-                         (json_int_t)(dry ? s->state.defs_index : scheduler_index(s)), "created", a.created,
-                         "changed", a.changed, "deleted", a.deleted, "unchanged", (json_int_t)a.unchanged,
-                         "warnings", a.warnings),
-               ret_reply, ret_index);
+        finish_command(s,
+                       json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index",
+                                 (json_int_t)(dry ? s->state.defs_index : turn_index(s)), "created",
+                                 a.created, "changed", a.changed, "deleted", a.deleted, "unchanged",
+                                 (json_int_t)a.unchanged, "warnings", a.warnings),
+                       ret_reply, ret_index);
     }
     for (size_t i = 0; i < a.count; i++)
         job_unref(a.changes[i].def);
@@ -374,7 +375,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
                      uint64_t *ret_index, struct error *error)
 {
     struct job_state *j = NULL;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     rc = rc < 0 ? rc : find_job(s, name, &j, error);
     if (rc < 0)
@@ -389,7 +390,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
                                  child->name, name);
     }
     put_delete(s, j, false, by);
-    finish(s, json_pack("{s:s}", "job", name), ret_reply, ret_index);
+    finish_command(s, json_pack("{s:s}", "job", name), ret_reply, ret_index);
     return 0;
 }
 
@@ -400,7 +401,7 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     if (rc == 0 && name)
         rc = find_job(s, name, &j, error);
@@ -409,25 +410,25 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     if (rc < 0)
         return rc;
     if (j)
-        job_account(s, j, "paused");
+        planner_account(s, j, "paused");
     HASH_ITER(by_name, s->state.jobs, each, next)
     {
         if (!j && each->def)
-            job_account(s, each, "paused");
+            planner_account(s, each, "paused");
     }
-    r = record_begin(s, RECORD_PAUSE);
+    r = turn_record(s, RECORD_PAUSE);
     PUT_TEXT(s, r, job, name);
     if (until_ms)
         PUT_INT(s, r, until_ms, until_ms);
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, by, by);
-    record_commit(s, r);
+    turn_commit(s, r);
     HASH_ITER(by_name, s->state.jobs, each, next)
     {
         if (!j || each == j)
-            job_kick(s, each, s->now_ms);
+            turn_wake_job(s, each, s->now_ms);
     }
-    finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret_reply, ret_index);
+    finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret_reply, ret_index);
     return 0;
 }
 
@@ -436,7 +437,7 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, json
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     if (rc == 0 && name)
         rc = find_job(s, name, &j, error);
@@ -448,19 +449,19 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, json
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
             if ((!j || each == j) && each->def)
-                job_skip_to(s, each, s->now_ms, "paused",
-                            each->paused ? each->pause_reason : s->state.pause_reason);
+                planner_skip_to(s, each, s->now_ms, "paused",
+                                each->paused ? each->pause_reason : s->state.pause_reason);
         }
-        r = record_begin(s, RECORD_RESUME);
+        r = turn_record(s, RECORD_RESUME);
         PUT_TEXT(s, r, job, name);
         PUT_TEXT(s, r, by, by);
-        record_commit(s, r);
+        turn_commit(s, r);
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
-            job_kick(s, each, s->now_ms);
+            turn_wake_job(s, each, s->now_ms);
         }
     }
-    finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret_reply, ret_index);
+    finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret_reply, ret_index);
     return 0;
 }
 
@@ -511,8 +512,9 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
 static int trigger_overlap(struct job_state *j, const struct trigger *t, struct error *error)
 {
     if (j->def->concurrency == JOB_QUEUE || t->queue)
-        return job_waiting(j) >= j->def->queue_max
-                   ? error_set(error, ERR_LIMIT, "%d runs of %s are waiting already", job_waiting(j), j->name)
+        return rules_waiting_count(j) >= j->def->queue_max
+                   ? error_set(error, ERR_LIMIT, "%d runs of %s are waiting already", rules_waiting_count(j),
+                               j->name)
                    : 0;
     LIST_EACH(link, &j->runs)
     {
@@ -534,7 +536,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     char id[RUN_ID_MAX];
     struct record *r;
     int64_t at_ms;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     rc = rc < 0 ? rc : read_trigger(body, &t, error);
     rc = rc < 0 ? rc : find_job(s, name, &j, error);
@@ -545,14 +547,14 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
         return error_set(error, ERR_CONFLICT, "key %s was used for %s with other parameters", t.key,
                          known->run);
     if (known) {
-        finish(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret_reply, ret_index);
+        finish_command(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret_reply, ret_index);
         return 0;
     }
     rc = trigger_overlap(j, &t, error);
     if (rc < 0)
         return rc;
-    at_ms = job_exact_ms(s, j);
-    r = record_begin(s, RECORD_TRIGGER);
+    at_ms = rules_exact_ms(s, j);
+    r = turn_record(s, RECORD_TRIGGER);
     PUT_TEXT(s, r, run, run_id_format(name, at_ms, true, id));
     PUT_INT(s, r, fire_ms, at_ms);
     PUT_TEXT(s, r, cause, "manual");
@@ -565,11 +567,11 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
         PUT_INT(s, r, queue, 1);
     if (t.children)
         PUT_INT(s, r, children, 1);
-    record_commit(s, r);
+    turn_commit(s, r);
     if (j->def->concurrency == JOB_REPLACE)
-        job_stop_others(s, j, state_run(&s->state, id));
-    run_kick(s, state_run(&s->state, id), s->now_ms);
-    finish(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret_reply, ret_index);
+        planner_stop_others(s, j, state_run(&s->state, id));
+    turn_wake_run(s, state_run(&s->state, id), s->now_ms);
+    finish_command(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret_reply, ret_index);
     return 0;
 }
 
@@ -580,7 +582,7 @@ int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t *
     int64_t at_ms;
     bool exact;
     struct run *r;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     if (rc < 0)
         return rc;
@@ -589,8 +591,8 @@ int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t *
     r = state_run(&s->state, id);
     if (!r)
         return error_set(error, ERR_NOT_FOUND, "no unfinished run %s", id);
-    run_stop(s, r, "killed", by);
-    finish(s, json_pack("{s:s}", "run", id), ret_reply, ret_index);
+    launch_stop(s, r, "killed", by);
+    finish_command(s, json_pack("{s:s}", "run", id), ret_reply, ret_index);
     return 0;
 }
 
@@ -632,7 +634,7 @@ static bool being_backfilled(const struct job_state *j, int64_t at_ms)
 static int backfill_times(struct scheduler *s, struct job_state *j, const json_t *body, int64_t from_ms,
                           int64_t to_ms, json_t *times, struct error *error)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
     bool again = json_is_true(json_object_get(body, "again"));
     const json_t *existing = json_object_get(body, "existing");
     char id[RUN_ID_MAX];
@@ -671,7 +673,7 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
     int64_t from_ms = 0, to_ms = 0, max_parallel = parallel ? json_integer_value(parallel) : 1;
     struct job_state *j = NULL;
     json_t *times;
-    int rc = door(s, error);
+    int rc = enter_command(s, error);
 
     rc = rc < 0 ? rc : find_job(s, name, &j, error);
     rc = rc < 0 ? rc : read_instant(body, "from", &from_ms, error);
@@ -686,7 +688,7 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
     rc = backfill_times(s, j, body, from_ms, to_ms, times, error);
     if (rc == 0) {
         if (json_array_size(times) && !json_is_true(json_object_get(body, "dry_run"))) {
-            struct record *r = record_begin(s, RECORD_BACKFILL);
+            struct record *r = turn_record(s, RECORD_BACKFILL);
 
             PUT_TEXT(s, r, job, name);
             PUT_JSON(s, r, report, times);
@@ -694,10 +696,10 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
             if (json_is_true(json_object_get(body, "again")))
                 PUT_INT(s, r, again, 1);
             PUT_TEXT(s, r, by, by);
-            record_commit(s, r);
-            job_kick(s, j, s->now_ms);
+            turn_commit(s, r);
+            turn_wake_job(s, j, s->now_ms);
         }
-        finish(s, backfill_reply(name, times), ret_reply, ret_index);
+        finish_command(s, backfill_reply(name, times), ret_reply, ret_index);
     }
     json_decref(times);
     return rc;
@@ -724,11 +726,11 @@ void scheduler_notice_done(struct scheduler *s, const char *id, int status, cons
 
     if (!s->leading || s->stopping)
         return; /* the next leader delivers it once more: at least once */
-    scheduler_enter(s);
-    r = record_begin(s, RECORD_NOTIFIED);
+    turn_enter(s);
+    r = turn_record(s, RECORD_NOTIFIED);
     PUT_TEXT(s, r, run, id);
     PUT_INT(s, r, code, status);
     PUT_TEXT(s, r, text, text);
-    record_commit(s, r);
-    scheduler_leave(s);
+    turn_commit(s, r);
+    reconcile_due(s);
 }

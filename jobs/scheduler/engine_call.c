@@ -9,33 +9,42 @@
 #include <assert.h>
 #include <stdio.h>
 
+/* NULL: it is not in the configuration. */
+static struct engine *engine_of(struct scheduler *s, const struct attempt *a)
+{
+    struct engine *e = NULL;
+
+    run_queue_of_engine(s, a->engine, &e);
+    return e;
+}
+
 /* ---- calls under way ---- */
 
-struct call *call_find(struct scheduler *s, uint64_t ticket)
+struct engine_call *engine_call_find(struct scheduler *s, uint64_t ticket)
 {
-    struct call *c = NULL;
+    struct engine_call *c = NULL;
 
     HASH_FIND(by_ticket, s->calls, &ticket, sizeof(ticket), c);
     return c;
 }
 
-void call_free(struct scheduler *s, struct call *c)
+void engine_call_free(struct scheduler *s, struct engine_call *c)
 {
     HASH_DELETE(by_ticket, s->calls, c);
     free(c->run);
     free(c);
 }
 
-void calls_drop(struct scheduler *s)
+void engine_call_drop_all(struct scheduler *s)
 {
-    struct call *c, *next;
+    struct engine_call *c, *next;
 
     HASH_ITER(by_ticket, s->calls, c, next)
     {
-        call_free(s, c);
+        engine_call_free(s, c);
     }
     while (!list_empty(&s->discards)) {
-        struct discard *d = LIST_ITEM(s->discards.next, struct discard, all);
+        struct engine_discard *d = LIST_ITEM(s->discards.next, struct engine_discard, all);
 
         list_remove(&d->all);
         job_unref(d->job);
@@ -48,7 +57,7 @@ void calls_drop(struct scheduler *s)
 
 void engine_call_orphan(struct scheduler *s, uint64_t *ticket)
 {
-    struct call *c = *ticket ? call_find(s, *ticket) : NULL;
+    struct engine_call *c = *ticket ? engine_call_find(s, *ticket) : NULL;
 
     *ticket = 0;
     if (c) {
@@ -82,7 +91,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
 {
     struct attempt *a = run_attempt(r);
     struct engine *engine = engine_of(s, a);
-    struct call *c;
+    struct engine_call *c;
     char name[40];
     struct engine_request request = {
         .job = run_def(r),
@@ -115,14 +124,14 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
     return c->ticket;
 }
 
-/* Politeness: while the lease is in doubt nothing that changes anything is sent to an engine; the fence would
- * hold all the same. Then the run looks again soon. */
+/* While the lease may have expired, send nothing that changes state. Safety does not depend on this; the
+ * fence does. */
 bool engine_call_may_act(struct scheduler *s, struct run *r)
 {
     bool may = s->journal->ops->may_act(s->journal);
 
     if (!may)
-        run_kick(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
+        turn_wake_run(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
     return may;
 }
 
@@ -133,10 +142,9 @@ void engine_call_submit(struct scheduler *s, struct run *r, enum engine_op op)
         return;
     r->live.released = r->live.released || op == ENGINE_RELEASE;
     r->live.ticket = engine_call_begin(s, r, op);
-    r->live.watching = op == ENGINE_WATCH;
 }
 
-void run_back_off(struct scheduler *s, struct run *r)
+void engine_call_back_off(struct scheduler *s, struct run *r)
 {
     int64_t wait = BACK_OFF_FIRST_MS;
 
@@ -146,17 +154,17 @@ void run_back_off(struct scheduler *s, struct run *r)
     wait = wait < BACK_OFF_MAX_MS ? wait : BACK_OFF_MAX_MS;
     wait += (int64_t)(s->o.env->random(s->o.env) % (uint64_t)(wait / 4 + 1));
     r->live.not_before_ms = s->now_ms + wait;
-    run_kick(s, r, r->live.not_before_ms);
+    turn_wake_run(s, r, r->live.not_before_ms);
 }
 
 /* ---- what is to be removed ---- */
 
 /* An attempt's object goes once the record that is being written, which gives it up, is durable; what was
  * never answered is left to the sweep. */
-void discard_later(struct scheduler *s, struct run *r)
+void engine_call_discard_later(struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
-    struct discard *d;
+    struct engine_discard *d;
     char name[40];
 
     if (!a->id)
@@ -175,13 +183,13 @@ void discard_later(struct scheduler *s, struct run *r)
     list_append(&s->discards, &d->all);
 }
 
-void discards_acked(struct scheduler *s)
+void engine_call_discard_acked(struct scheduler *s)
 {
     if (list_empty(&s->discards) || !s->journal->ops->may_act(s->journal))
         return; /* the next turn looks again; and what stays behind the sweep finds */
     LIST_EACH_SAFE(link, &s->discards)
     {
-        struct discard *d = LIST_ITEM(link, struct discard, all);
+        struct engine_discard *d = LIST_ITEM(link, struct engine_discard, all);
         struct engine_request request = {.job = d->job,
                                          .run = d->run,
                                          .attempt = d->attempt,

@@ -25,22 +25,22 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     struct record *rec;
 
     r->live.failures = 0;
-    run_settled(s, r, answer->event == ENGINE_ENDED ? FATE_ENDED : FATE_ADOPTED);
+    takeover_recovered(s, r, answer->event == ENGINE_ENDED ? OUTCOME_ENDED : OUTCOME_ADOPTED);
     if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
         return; /* alive, as was known */
     if (a->state != ATTEMPT_STARTED) {
         s->started++;
         if (a->number == 1 && strcmp(r->cause, "schedule") == 0 && answer->started_ms)
             lateness_note(s, answer->started_ms - r->due_ms);
-        run_leave_slot(s, r);
+        run_queue_return_engine_permit(s, r);
     }
-    rec = record_about(s, RECORD_STARTED, r);
+    rec = turn_record_about(s, RECORD_STARTED, r);
     PUT_INT(s, rec, at_ms,
             answer->started_ms ? answer->started_ms
             : a->started_ms    ? a->started_ms
                                : s->now_ms);
     PUT_TEXT(s, rec, text, answer->text);
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
 static void answer_ended(struct scheduler *s, struct run *r, const struct engine_answer *answer)
@@ -50,13 +50,13 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
 
     if (a->state != ATTEMPT_STARTED)
         answer_started(s, r, answer);
-    run_settled(s, r, FATE_ENDED);
-    rec = record_about(s, RECORD_ENDED, r);
+    takeover_recovered(s, r, OUTCOME_ENDED);
+    rec = turn_record_about(s, RECORD_ENDED, r);
     PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
     PUT_INT(s, rec, code, answer->exit_code);
     PUT_TEXT(s, rec, cause, answer->cause);
     PUT_TEXT(s, rec, text, answer->text);
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
 /* Refused: nothing was started and will not be. Another engine of the list may try; else the attempt failed.
@@ -71,18 +71,18 @@ static void answer_refused(struct scheduler *s, struct run *r, const struct engi
     for (size_t i = 0; i + 1 < def->engine.count && a->state == ATTEMPT_ARMED; i++)
         if (strcmp(def->engine.items[i], a->engine) == 0)
             next = def->engine.items[i + 1];
-    run_settled(s, r, FATE_REFUSED);
-    run_leave_slot(s, r);
+    takeover_recovered(s, r, OUTCOME_REFUSED);
+    run_queue_return_engine_permit(s, r);
     if (next) {
-        run_never_ran(s, r, answer->text);
-        run_arm(s, r, next);
+        launch_never_ran(s, r, answer->text);
+        launch_arm(s, r, next);
         return;
     }
-    rec = record_about(s, RECORD_START_FAILED, r);
+    rec = turn_record_about(s, RECORD_START_FAILED, r);
     PUT_TEXT(s, rec, text, answer->text ? answer->text : "refused");
     if (answer->exit_code >= 0)
         PUT_INT(s, rec, code, answer->exit_code);
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
 /* Not prepared, so not started: another engine of the list may do it; after the last one, all of them again,
@@ -96,23 +96,23 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
     assert(def->engine.count > 1);
     while (at < def->engine.count && strcmp(def->engine.items[at], run_attempt(r)->engine) != 0)
         at++;
-    run_leave_slot(s, r);
-    run_never_ran(s, r, text);
-    run_arm(s, r, def->engine.items[(at + 1) % def->engine.count]);
+    run_queue_return_engine_permit(s, r);
+    launch_never_ran(s, r, text);
+    launch_arm(s, r, def->engine.items[(at + 1) % def->engine.count]);
     r->live.failures = failures;
     if (at + 1 >= def->engine.count)
-        run_back_off(s, r);
+        engine_call_back_off(s, r);
 }
 
 static void answer_never_ran(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
-    if (r->live.released) /* it came to nothing; what an earlier reign left is armed again at once */
-        run_back_off(s, r);
+    if (r->live.released) /* it failed; what an earlier leader left is armed again at once */
+        engine_call_back_off(s, r);
     r->live.released = false;
-    run_leave_slot(s, r);
-    run_unadmit(s, r);
-    run_never_ran(s, r, answer->text);
-    run_settled(s, r, FATE_DISCARDED);
+    run_queue_return_engine_permit(s, r);
+    run_queue_withdraw_permission(s, r);
+    launch_never_ran(s, r, answer->text);
+    takeover_recovered(s, r, OUTCOME_DISCARDED);
 }
 
 static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_op op,
@@ -131,20 +131,20 @@ static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_o
         return;
     }
     if ((op == ENGINE_FENCE || op == ENGINE_WATCH) && r->state != RUN_UNRESOLVED)
-        record_with_text(s, RECORD_UNRESOLVED, r, answer->text);
+        turn_record_text(s, RECORD_UNRESOLVED, r, answer->text);
     if (op != ENGINE_WATCH)
-        run_back_off(s, r);
+        engine_call_back_off(s, r);
 }
 
 static void answer_prepared(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
-    struct record *rec = record_about(s, RECORD_COMMITTED, r);
+    struct record *rec = turn_record_about(s, RECORD_COMMITTED, r);
 
     PUT_TEXT(s, rec, id, answer->id);
     PUT_TEXT(s, rec, boot, answer->boot);
     r->live.commit_index = s->batch->index;
     r->live.not_before_ms = 0;
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
 static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
@@ -167,14 +167,14 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         answer_refused(s, r, answer);
         break;
     case ENGINE_UNKNOWN:
-        if (op == ENGINE_RELEASE) { /* its own successor: fences */
-            scheduler_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
+        if (op == ENGINE_RELEASE) { /* fences, as a new leader would */
+            turn_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
             if (MUTANT(RESEND_START))
                 r->live.released = false;
-            run_kick(s, r, s->now_ms);
+            turn_wake_run(s, r, s->now_ms);
             break;
         }
-        run_lost(s, r, answer->text);
+        launch_lost(s, r, answer->text);
         break;
     case ENGINE_UNREACHABLE:
         answer_unreachable(s, r, op, answer);
@@ -189,26 +189,26 @@ static uint64_t ticket_of(const struct run *r, enum engine_op op)
     return op == ENGINE_STOP ? r->live.stop_ticket : r->live.ticket;
 }
 
-void launch_answer(struct engine_host *host, const struct engine_answer *answer)
+void engine_events_answer(struct engine_host *host, const struct engine_answer *answer)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
-    struct call *c = call_find(s, answer->ticket);
+    struct engine_call *c = engine_call_find(s, answer->ticket);
     struct run *r;
     enum engine_op op;
 
     if (!c || !s->leading || s->stopping)
         return;
     FAULT_POINT("answer", engine_event_name(answer->event));
-    scheduler_enter(s);
-    scheduler_leave(s); /* what is due is judged before this answer is recorded at the same instant */
-    c = call_find(s, answer->ticket);
+    turn_enter(s);
+    reconcile_due(s); /* what is due is evaluated before this answer is recorded at the same instant */
+    c = engine_call_find(s, answer->ticket);
     if (!c)
         return;
     op = c->op;
     r = c->run ? state_run(&s->state, c->run) : NULL;
     if (!r || (ticket_of(r, op) != c->ticket)) {
-        /* what was prepared is not wanted any more: the sweep asks launch_keep, which knows nothing of it */
-        call_free(s, c);
+        /* nobody needs what was prepared: the sweep asks engine_events_keep, which does not know it */
+        engine_call_free(s, c);
         return;
     }
     /* a watch goes on until its end; anything else is answered once */
@@ -217,15 +217,15 @@ void launch_answer(struct engine_host *host, const struct engine_answer *answer)
             r->live.stop_ticket = 0;
         else
             r->live.ticket = 0;
-        call_free(s, c);
+        engine_call_free(s, c);
     }
     if (op == ENGINE_STOP && answer->event == ENGINE_DONE)
-        run_kick(s, r, r->live.stop_again_ms);
+        turn_wake_run(s, r, r->live.stop_again_ms);
     else if (op == ENGINE_STOP)
-        run_kick(s, r, r->live.stop_again_ms = s->now_ms + BACK_OFF_FIRST_MS);
+        turn_wake_run(s, r, r->live.stop_again_ms = s->now_ms + BACK_OFF_FIRST_MS);
     else
         answer_run(s, r, op, answer);
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
 static void retry_now(struct scheduler *s, struct run *r)
@@ -234,17 +234,17 @@ static void retry_now(struct scheduler *s, struct run *r)
         return;
     r->live.not_before_ms = 0;
     r->live.failures = 0;
-    run_kick(s, r, s->now_ms);
+    turn_wake_run(s, r, s->now_ms);
 }
 
-void launch_back(struct engine_host *host, const struct engine *engine)
+void engine_events_back(struct engine_host *host, const struct engine *engine)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
     struct job_state *j, *next;
 
     if (!s->leading || s->stopping)
         return;
-    scheduler_enter(s);
+    turn_enter(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         LIST_EACH(link, &j->runs)
@@ -256,14 +256,14 @@ void launch_back(struct engine_host *host, const struct engine *engine)
                 retry_now(s, r);
         }
     }
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
-bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
+bool engine_events_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
     struct run *r = state_run(&s->state, run);
-    struct call *c, *next;
+    struct engine_call *c, *next;
 
     HASH_ITER(by_ticket, s->calls, c, next)
     {
@@ -273,7 +273,7 @@ bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t
     if (!s->leading || epoch > s->epoch)
         return true;
     if (!r)
-        return s->acked < scheduler_index(s); /* its end may not be durable yet: ask again */
+        return s->acked < turn_index(s); /* its end may not be durable yet: ask again */
     for (size_t i = 0; i < r->attempt_count; i++) {
         const struct attempt *a = &r->attempts[i];
 

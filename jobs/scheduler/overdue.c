@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-/* A fire time that waits for the fate of what an earlier reign prepared is late for a reason. */
-static bool waits_for_settling(const struct scheduler *s, struct job_state *j)
+/* A fire time that waits for the outcome of what an earlier leader prepared is late for a reason. */
+static bool waits_for_recovery(const struct scheduler *s, struct job_state *j)
 {
     LIST_EACH(link, &j->runs)
     {
@@ -25,8 +25,8 @@ static int64_t overdue_ms(struct scheduler *s, struct job_state *j, int64_t now_
 
     if (!j->def || state_paused(&s->state, j))
         return HEAP_NEVER;
-    at = job_next_ms(s, j);
-    if (at == HEAP_NEVER || at + j->def->jitter_ms + OVERDUE_MS > now_ms || waits_for_settling(s, j))
+    at = rules_next_ms(s, j);
+    if (at == HEAP_NEVER || at + j->def->jitter_ms + OVERDUE_MS > now_ms || waits_for_recovery(s, j))
         return HEAP_NEVER;
     return at;
 }

@@ -1,9 +1,9 @@
 /* Fire times: which are due, late, missed or to be armed ahead; pauses that expire; backfills.
  *
- * For each job, in this order: the fire times up to now are judged, each once and in their order: it becomes
+ * For each job, in this order: the fire times up to now are evaluated, each once and in their order: it becomes
  * a run (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same
  * record. Then fire times of the next half minute are reserved (ARM), without gaps. Late ones (not older than
- * late_grace) are judged like those on time; for older ones catch_up decides.
+ * late_grace) are evaluated like those on time; for older ones catch_up decides.
  */
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
@@ -11,14 +11,14 @@
 #include <assert.h>
 #include <stdio.h>
 
-void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
+void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
 {
     LIST_EACH_SAFE(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (r != but && r->fired)
-            run_stop(s, r, "replaced", NULL);
+            launch_stop(s, r, "replaced", NULL);
     }
 }
 
@@ -27,7 +27,7 @@ void job_stop_others(struct scheduler *s, struct job_state *j, const struct run 
 static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
                      const char *reason, const char *text)
 {
-    struct record *r = record_begin(s, RECORD_SKIPPED);
+    struct record *r = turn_record(s, RECORD_SKIPPED);
 
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, from_ms, from_s * 1000);
@@ -35,7 +35,7 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     PUT_INT(s, r, count, count);
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, text, text);
-    record_commit(s, r);
+    turn_commit(s, r);
     takeover_note_times(s, j, from_s * 1000, to_s * 1000, count, reason);
     s->o.env->log(s->o.env, 2, "skipped", j->name, NULL, reason);
 }
@@ -44,13 +44,13 @@ static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int
                      const char *cause)
 {
     char id[RUN_ID_MAX];
-    struct record *r = record_begin(s, RECORD_FIRE);
+    struct record *r = turn_record(s, RECORD_FIRE);
 
     PUT_TEXT(s, r, run, run_id_format(j->name, at_s * 1000, false, id));
     PUT_INT(s, r, fire_ms, at_s * 1000);
     PUT_INT(s, r, due_ms, due_ms);
     PUT_TEXT(s, r, cause, cause);
-    record_commit(s, r);
+    turn_commit(s, r);
     if (due_ms <= s->takeover.lead_ms)
         takeover_note_times(s, j, at_s * 1000, at_s * 1000, 1,
                             strcmp(cause, "catch-up") == 0 ? cause : "late");
@@ -65,29 +65,29 @@ static void revoke_up_to(struct scheduler *s, struct job_state *j, int64_t to_s,
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (!r->fired && r->fire_ms <= to_s * 1000)
-            run_revoke(s, r, reason);
+            launch_revoke(s, r, reason);
     }
 }
 
 static void put_passed(struct scheduler *s, struct job_state *j, int64_t at_s)
 {
-    struct record *r = record_begin(s, RECORD_PASSED);
+    struct record *r = turn_record(s, RECORD_PASSED);
 
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, to_ms, at_s * 1000);
-    record_commit(s, r);
+    turn_commit(s, r);
 }
 
-/* What an earlier reign had committed cannot be taken back before it is known not to run: its fire time
- * becomes a run now, whose fate the fence will tell. */
-static void fire_unsettled(struct scheduler *s, struct job_state *j, int64_t to_s)
+/* What an earlier leader committed cannot be revoked before it is known not to run: its fire time becomes a
+ * run now, and the fence decides about it. */
+static void fire_unrecovered(struct scheduler *s, struct job_state *j, int64_t to_s)
 {
     LIST_EACH(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (!r->fired && r->live.unsettled && r->fire_ms <= to_s * 1000)
-            run_fire_ahead(s, r);
+        if (!r->fired && r->live.unrecovered && r->fire_ms <= to_s * 1000)
+            launch_fire_ahead(s, r);
     }
 }
 
@@ -96,10 +96,10 @@ static void fire_unsettled(struct scheduler *s, struct job_state *j, int64_t to_
 static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
                        const char *text)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
 
     if (schedule)
-        fire_unsettled(s, j, to_s);
+        fire_unrecovered(s, j, to_s);
     while (schedule) {
         bool ahead = j->ahead_count > 0 && j->ahead[0] / 1000 <= to_s;
         int64_t end = ahead ? j->ahead[0] / 1000 - 1 : to_s,
@@ -116,25 +116,26 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
     }
 }
 
-void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
-                 const char *text)
+void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+                     const char *text)
 {
     skip_up_to(s, j, to_ms / 1000, reason, text);
 }
 
-/* ---- judging ---- */
+/* ---- evaluating ---- */
 
 /* The reservation of a fire time that turns out not to run. */
-static void judge_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
-                       const char *reason, const char *text)
+static void evaluate_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
+                          const char *reason, const char *text)
 {
     if (r)
-        run_revoke(s, r, reason);
+        launch_revoke(s, r, reason);
     put_skip(s, j, at_s, at_s, 1, reason, text);
 }
 
 /* One fire time has come: by overlap it becomes a run or is skipped. */
-static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms, const char *cause)
+static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
+                     const char *cause)
 {
     const struct job *def = j->def;
     char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
@@ -146,18 +147,18 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
         return;
     }
     assert(!r || !r->fired); /* firing moved the cursor past it */
-    if (r && r->live.unsettled) {
-        put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence will tell */
+    if (r && r->live.unrecovered) {
+        put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence decides */
         return;
     }
     if (def->concurrency == JOB_FORBID && other) {
         snprintf(text, sizeof(text), "%s is not ended", other->id);
-        judge_skip(s, j, r, at_s, "overlap", text);
+        evaluate_skip(s, j, r, at_s, "overlap", text);
         return;
     }
-    if (def->concurrency == JOB_QUEUE && job_waiting(j) >= def->queue_max) {
+    if (def->concurrency == JOB_QUEUE && rules_waiting_count(j) >= def->queue_max) {
         snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
-        judge_skip(s, j, r, at_s, "queue-full", text);
+        evaluate_skip(s, j, r, at_s, "queue-full", text);
         return;
     }
     put_fire(s, j, at_s, due_ms, cause);
@@ -165,8 +166,8 @@ static void judge(struct scheduler *s, struct job_state *j, int64_t at_s, int64_
     if (!r)
         return; /* prepared ahead and refused: it has ended as failed */
     if (def->concurrency == JOB_REPLACE)
-        job_stop_others(s, j, r);
-    run_release_now(s, r);
+        planner_stop_others(s, j, r);
+    launch_release(s, r);
 }
 
 /* Fire times of one job older than the grace: catch_up decides. True when some are left for the next turn. */
@@ -195,7 +196,7 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
 
         skip_up_to(s, j, newer ? last : last - 1, "coalesced", "a later fire time was run for it");
         if (!newer)
-            judge(s, j, last, rules_due_ms(schedule, last), "catch-up");
+            evaluate(s, j, last, rules_due_ms(schedule, last), "catch-up");
         return false;
     }
     n = schedule_count(schedule, rules_cursor_s(j), old_s, INT64_MAX);
@@ -210,7 +211,7 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
          at = schedule_next(schedule, rules_cursor_s(j))) {
         if ((*budget)-- <= 0)
             return true;
-        judge(s, j, at, rules_due_ms(schedule, at), "catch-up");
+        evaluate(s, j, at, rules_due_ms(schedule, at), "catch-up");
     }
     return false;
 }
@@ -233,10 +234,10 @@ static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
 
 /* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter.
  * True when the turn's budget ended before. */
-static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
+static bool evaluate_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
 {
     int64_t old_ms = s->now_ms - grace_ms(s, j->def) - 1;
-    int budget = all ? INT32_MAX : JUDGED_PER_TURN_MAX;
+    int budget = all ? INT32_MAX : EVALUATED_PER_TURN_MAX;
 
     if (schedule_next(schedule, rules_cursor_s(j)) <= old_ms / 1000 &&
         catch_up(s, j, schedule, last_due_s(schedule, old_ms), &budget))
@@ -251,13 +252,13 @@ static bool judge_due(struct scheduler *s, struct job_state *j, struct schedule 
             return false;
         if (budget-- <= 0)
             return true;
-        judge(s, j, at, due, "schedule");
+        evaluate(s, j, at, due, "schedule");
     }
 }
 
-void job_account(struct scheduler *s, struct job_state *j, const char *reason)
+void planner_account(struct scheduler *s, struct job_state *j, const char *reason)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
 
     if (MUTANT(EDIT_UNACCOUNTED))
         schedule = NULL;
@@ -266,14 +267,15 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
             skip_up_to(s, j, s->now_ms / 1000, "paused",
                        s->state.paused ? s->state.pause_reason : j->pause_reason);
     } else {
-        judge_due(s, j, schedule, true);
+        evaluate_due(s, j, schedule, true);
     }
     LIST_EACH_SAFE(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (!r->fired && !r->live.unsettled && !MUTANT(PAUSE_KEEPS_ARMED))
-            run_revoke(s, r, reason); /* an unsettled one is given up once its attempt is known not to run */
+        if (!r->fired && !r->live.unrecovered && !MUTANT(PAUSE_KEEPS_ARMED))
+            launch_revoke(s, r,
+                          reason); /* an unrecovered one is revoked once its attempt is known not to run */
     }
 }
 
@@ -283,12 +285,12 @@ void job_account(struct scheduler *s, struct job_state *j, const char *reason)
 
 #define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1)
 
-void job_zones_before(struct scheduler *s, struct job_state *j)
+void planner_zones_before(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
     int64_t last;
 
-    job_account(s, j, "tzdata");
+    planner_account(s, j, "tzdata");
     j->live.ran_local[0] = '\0';
     if (schedule && schedule_fixed(schedule)) {
         last = schedule_prev(schedule, s->now_ms / 1000 + 1);
@@ -300,9 +302,9 @@ void job_zones_before(struct scheduler *s, struct job_state *j)
     j->live.compiled = false;
 }
 
-void job_zones_after(struct scheduler *s, struct job_state *j)
+void planner_zones_after(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule = j->live.ran_local[0] ? job_schedule(s, j) : NULL;
+    struct schedule *schedule = j->live.ran_local[0] ? rules_schedule(s, j) : NULL;
     int64_t from = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER, to = from,
             count = 0;
     char local[sizeof(j->live.ran_local)];
@@ -339,7 +341,7 @@ static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
     return at;
 }
 
-/* Reserves what lies within arm_ahead; gives when to come again. */
+/* Reserves the fire times within arm_ahead; gives when to look again. */
 static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedule *schedule)
 {
     int64_t first = schedule_next(schedule, rules_cursor_s(j)), again, at;
@@ -358,8 +360,8 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
         }
         /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
         if (reserved++ == ARMED_PER_JOB_MAX ||
-            !run_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
-                           rules_due_ms(schedule, at)))
+            !launch_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,
+                              rules_due_ms(schedule, at)))
             return again;
         at = schedule_next(schedule, at);
     }
@@ -372,11 +374,11 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
 
 static void put_resume(struct scheduler *s, const char *job)
 {
-    struct record *r = record_begin(s, RECORD_RESUME);
+    struct record *r = turn_record(s, RECORD_RESUME);
 
     PUT_TEXT(s, r, job, job);
     PUT_TEXT(s, r, by, "expiry");
-    record_commit(s, r);
+    turn_commit(s, r);
 }
 
 /* True while the job is paused; a pause that has expired ends here. */
@@ -388,16 +390,16 @@ static bool paused(struct scheduler *s, struct job_state *j)
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
             if (each->def)
-                job_skip_to(s, each, s->state.pause_until_ms, "paused", s->state.pause_reason);
+                planner_skip_to(s, each, s->state.pause_until_ms, "paused", s->state.pause_reason);
         }
         put_resume(s, NULL);
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
-            job_kick(s, each, s->now_ms + 1);
+            turn_wake_job(s, each, s->now_ms + 1);
         }
     }
     if (j->paused && j->pause_until_ms && j->pause_until_ms <= s->now_ms) {
-        job_skip_to(s, j, j->pause_until_ms, "paused", j->pause_reason);
+        planner_skip_to(s, j, j->pause_until_ms, "paused", j->pause_reason);
         put_resume(s, j->name);
     }
     return state_paused(&s->state, j);
@@ -422,18 +424,18 @@ static void backfill_one(struct scheduler *s, struct job_state *j, struct backfi
 
     run_id_format(j->name, at_ms, false, id);
     if (b->again || state_run(&s->state, id)) /* another run of the same fire time needs an id of its own */
-        run_id_format(j->name, job_exact_ms(s, j), true, id);
-    r = record_begin(s, RECORD_TRIGGER);
+        run_id_format(j->name, rules_exact_ms(s, j), true, id);
+    r = turn_record(s, RECORD_TRIGGER);
     PUT_TEXT(s, r, run, id);
     PUT_INT(s, r, fire_ms, at_ms);
     PUT_TEXT(s, r, cause, "backfill");
     PUT_TEXT(s, r, by, b->by);
     PUT_INT(s, r, queue, 1);
-    record_commit(s, r);
-    r = record_begin(s, RECORD_BACKFILLED);
+    turn_commit(s, r);
+    r = turn_record(s, RECORD_BACKFILLED);
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, count, (int64_t)b->done + 1);
-    record_commit(s, r);
+    turn_commit(s, r);
 }
 
 static void backfill(struct scheduler *s, struct job_state *j)
@@ -453,25 +455,25 @@ static void backfill(struct scheduler *s, struct job_state *j)
     }
 }
 
-/* ---- */
+/* ---- reconciling ---- */
 
-/* What is due and what lies ahead of an existing job; gives when to come again. */
+/* What is due and what is ahead of an existing job; gives when to look again. */
 static int64_t plan(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
     int64_t again = HEAP_NEVER;
 
     if (paused(s, j))
         return pause_ends_ms(s, j);
     if (takeover_holds(s, j))
-        return HEAP_NEVER; /* each that is settled comes back here */
+        return HEAP_NEVER; /* each that is recovered wakes the job */
     if (schedule)
-        again = judge_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
+        again = evaluate_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
     backfill(s, j);
     return again;
 }
 
-void job_attend(struct scheduler *s, struct job_state *j)
+void planner_reconcile(struct scheduler *s, struct job_state *j)
 {
     int64_t again = j->def ? plan(s, j) : HEAP_NEVER;
 
@@ -480,8 +482,9 @@ void job_attend(struct scheduler *s, struct job_state *j)
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (r->fired && r->state != RUN_RUNNING)
-            run_kick(s, r, s->now_ms); /* its turn may have come; also when the job was deleted meanwhile */
+            turn_wake_run(s, r,
+                          s->now_ms); /* its turn may have come; also when the job was deleted meanwhile */
     }
     if (again != HEAP_NEVER)
-        job_kick(s, j, again);
+        turn_wake_job(s, j, again);
 }

@@ -1,36 +1,37 @@
-/* Doing what is due: each entry point's last step. Jobs and runs whose time has come are attended, and the
+/* Doing what is due: each entry's last step. Jobs and runs whose time has come are reconciled, and the
  * owner's alarm is set for the next of them.
  */
 #include "jobs/scheduler/scheduler_priv.h"
 
-static void work(struct scheduler *s)
+static void reconcile_all(struct scheduler *s)
 {
     struct heap_item *item;
 
-    discards_acked(s);
-    /* jobs first: what is due at this instant is judged before anything else is recorded at it */
+    engine_call_discard_acked(s);
+    /* jobs first: what is due at this instant is evaluated before anything else is recorded at it */
     while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms) {
         heap_remove(&s->job_timers, item);
-        job_attend(s, LIST_ITEM(item, struct job_state, live.timer));
+        planner_reconcile(s, LIST_ITEM(item, struct job_state, live.timer));
     }
     while ((item = heap_first(&s->run_timers)) && item->at <= s->now_ms) {
         heap_remove(&s->run_timers, item);
-        run_attend(s, LIST_ITEM(item, struct run, live.timer));
+        launch_reconcile(s, LIST_ITEM(item, struct run, live.timer));
     }
 }
 
-void scheduler_leave(struct scheduler *s)
+void reconcile_due(struct scheduler *s)
 {
     struct heap_item *job, *run;
     int64_t at = HEAP_NEVER;
 
-    if (s->leading && !s->working && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX) {
-        s->working = true;
-        work(s);
-        /* attending runs may have kicked jobs for this very instant: they get their turn, once more */
-        work(s);
+    if (s->leading && !s->reconciling && !s->stopping &&
+        s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX) {
+        s->reconciling = true;
+        reconcile_all(s);
+        /* reconciling runs may have woken jobs for this very instant: once more */
+        reconcile_all(s);
         at = takeover_report(s);
-        s->working = false;
+        s->reconciling = false;
         job = heap_first(&s->job_timers);
         run = heap_first(&s->run_timers);
         at = job && job->at < at ? job->at : at;

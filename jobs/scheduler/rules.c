@@ -1,11 +1,12 @@
-/* What a job's definition says of its fire times and of the runs beside one another: only looks, changes nothing.
+/* What a job's definition says of its fire times, and of runs of the same job beside one another. Changes
+ * nothing but the compiled schedule.
  */
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
 
 /* ---- fire times ---- */
 
-struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
+struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
 {
     struct error error = {0};
 
@@ -20,9 +21,9 @@ struct schedule *job_schedule(struct scheduler *s, struct job_state *j)
     return j->live.schedule;
 }
 
-bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms)
+bool rules_is_fire_time(struct scheduler *s, struct job_state *j, int64_t fire_ms)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
 
     return schedule && schedule_match(schedule, fire_ms / 1000);
 }
@@ -39,34 +40,39 @@ int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s)
     return at_s * 1000 + schedule_jitter_ms(schedule, at_s);
 }
 
-int64_t job_next_ms(struct scheduler *s, struct job_state *j)
+int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule = job_schedule(s, j);
+    struct schedule *schedule = rules_schedule(s, j);
     int64_t at = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER;
 
     return at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
 }
 
-int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j)
+int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j)
 {
     return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
 }
 
+const char *rules_engine_name(const struct scheduler *s, const struct job *def)
+{
+    return def->engine.count ? def->engine.items[0] : s->o.default_engine;
+}
+
 /* ---- overlap ---- */
 
-bool run_waits_turn(const struct run *r)
+bool rules_waits_turn(const struct run *r)
 {
     const struct job *def = run_def(r);
 
     return r->queued || def->concurrency == JOB_QUEUE || def->concurrency == JOB_REPLACE;
 }
 
-bool run_counts(const struct run *r)
+bool rules_occupies(const struct run *r)
 {
-    return r->fired && r->state != RUN_ENDED && (r->live.admitted || !run_waits_turn(r));
+    return r->fired && r->state != RUN_ENDED && (r->live.permitted || !rules_waits_turn(r));
 }
 
-int job_waiting(const struct job_state *j)
+int rules_waiting_count(const struct job_state *j)
 {
     int n = 0;
 
@@ -74,7 +80,7 @@ int job_waiting(const struct job_state *j)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        n += r->fired && !run_counts(r);
+        n += r->fired && !rules_occupies(r);
     }
     return n;
 }
@@ -86,7 +92,7 @@ const struct run *rules_busy_with(const struct job_state *j, const struct run *b
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r != but && run_counts(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
+        if (r != but && rules_occupies(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
             return r;
     }
     return NULL;

@@ -1,8 +1,8 @@
 /* The scheduler's life and the journal's events. See scheduler_priv.h for how it works.
  *
- * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is attended. From then on
- * each entry appends records; flush hands them to the journal; acked attends what they touched and answers
- * who waited. A deposed scheduler forgets calls, waiters (ERR_DEPOSED) and batches not acked, shows the last
+ * Happy path: restore, batch..., lead: an EPOCH record, then every unfinished run is reconciled. From then on
+ * each entry appends records; flush hands them to the journal; acked wakes what they touched and answers
+ * those who waited. A deposed scheduler forgets calls, waiters (ERR_DEPOSED) and batches not acked, shows the last
  * state it knew, and waits for restore.
  */
 #include "jobs/scheduler/scheduler_priv.h"
@@ -25,17 +25,17 @@ void scheduler_zones_changed(struct scheduler *s)
     struct job_state *j, *next;
     struct record *r;
 
-    scheduler_enter(s);
+    turn_enter(s);
     if (s->leading && tzdata_is_older(s)) {
-        scheduler_log(s, 1, "tzdata-older", NULL,
-                      "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
-                      s->o.zones->version(s->o.zones), s->state.tzdata);
+        turn_log(s, 1, "tzdata-older", NULL,
+                 "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
+                 s->o.zones->version(s->o.zones), s->state.tzdata);
         return;
     }
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (s->leading && j->def) {
-            job_zones_before(s, j);
+            planner_zones_before(s, j);
             continue;
         }
         schedule_free(j->live.schedule);
@@ -43,17 +43,17 @@ void scheduler_zones_changed(struct scheduler *s)
         j->live.compiled = false;
     }
     if (s->leading) {
-        r = record_begin(s, RECORD_TZDATA);
+        r = turn_record(s, RECORD_TZDATA);
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
-        record_commit(s, r);
+        turn_commit(s, r);
         HASH_ITER(by_name, s->state.jobs, j, next)
         {
             if (j->def)
-                job_zones_after(s, j);
-            job_kick(s, j, s->now_ms);
+                planner_zones_after(s, j);
+            turn_wake_job(s, j, s->now_ms);
         }
     }
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
 void scheduler_prune(struct scheduler *s)
@@ -82,7 +82,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
     struct waiter *w;
 
     if (index == 0)
-        index = scheduler_index(s);
+        index = turn_index(s);
     if (index <= s->acked || (!s->leading && index <= s->state.index)) {
         done(arg, 0);
         return;
@@ -120,22 +120,22 @@ static void on_acked(void *arg, uint64_t index)
 {
     struct scheduler *s = arg;
 
-    scheduler_enter(s);
+    turn_enter(s);
     turn_acked(s, index);
     waiters_answer(s, index, 0);
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
-static void forget_reign(struct scheduler *s)
+static void forget_leadership(struct scheduler *s)
 {
     s->leading = false;
     takeover_end(s);
-    calls_drop(s);
+    engine_call_drop_all(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
         s->o.engines[i]->ops->abandon(s->o.engines[i]);
     turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_DEPOSED);
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
 static void on_deposed(void *arg, const struct error *why)
@@ -143,8 +143,8 @@ static void on_deposed(void *arg, const struct error *why)
     struct scheduler *s = arg;
 
     snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
-    scheduler_log(s, 1, "deposed", NULL, "%s", s->refusing);
-    forget_reign(s);
+    turn_log(s, 1, "deposed", NULL, "%s", s->refusing);
+    forget_leadership(s);
 }
 
 static void clear_state(struct scheduler *s)
@@ -172,7 +172,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
     s->snapshot_index = index;
     s->acked = index;
     if (text && state_decode(&s->state, text, size, &error) < 0) {
-        scheduler_log(s, 0, "snapshot-unreadable", NULL, "%s", error.text);
+        turn_log(s, 0, "snapshot-unreadable", NULL, "%s", error.text);
         abort(); /* going on with half a state would double and lose runs */
     }
     assert(s->state.index == index);
@@ -185,7 +185,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
     struct error error = {0};
 
     if (state_apply(&s->state, batch, text, size, &write, &error) < 0) {
-        scheduler_log(s, 0, "journal-unreadable", NULL, "%s", error.text);
+        turn_log(s, 0, "journal-unreadable", NULL, "%s", error.text);
         abort();
     }
     s->acked = batch->index;
@@ -213,10 +213,10 @@ static void level_rise(struct scheduler *s)
 
     if (level <= s->state.level)
         return;
-    r = record_begin(s, RECORD_RISE);
+    r = turn_record(s, RECORD_RISE);
     PUT_INT(s, r, level, level);
-    record_commit(s, r);
-    scheduler_log(s, 2, "level", NULL, "records of level %d may be written: every replica reads them", level);
+    turn_commit(s, r);
+    turn_log(s, 2, "level", NULL, "records of level %d may be written: every replica reads them", level);
 }
 
 static void on_yield(void *arg)
@@ -225,7 +225,7 @@ static void on_yield(void *arg)
 
     if (!s->leading)
         return;
-    scheduler_enter(s);
+    turn_enter(s);
     takeover_yield(s);
     scheduler_flush(s);
     snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
@@ -239,17 +239,17 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     struct job_state *j, *next;
     struct record *r;
 
-    scheduler_enter(s);
+    turn_enter(s);
     if (s->state.time_ms > s->now_ms) {
-        scheduler_log(s, 1, "clock-behind", NULL,
-                      "this clock is %lld ms behind the journal's last batch; waiting for it",
-                      (long long)(s->state.time_ms - s->now_ms));
+        turn_log(s, 1, "clock-behind", NULL,
+                 "this clock is %lld ms behind the journal's last batch; waiting for it",
+                 (long long)(s->state.time_ms - s->now_ms));
         s->now_ms = s->state.time_ms;
     }
     s->leading = true;
     s->epoch = epoch;
     s->refusing[0] = '\0';
-    r = record_begin(s, RECORD_EPOCH);
+    r = turn_record(s, RECORD_EPOCH);
     PUT_INT(s, r, epoch, epoch);
     PUT_TEXT(s, r, replica, s->o.replica);
     PUT_TEXT(s, r, cluster, s->state.cluster ? s->state.cluster : s->o.cluster_uuid);
@@ -257,18 +257,17 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     if (!tzdata_is_older(s))
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     PUT_TEXT(s, r, cause, cause);
-    record_commit(s, r);
-    scheduler_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
-                  (long long)epoch, (unsigned long long)s->state.index, s->state.job_count,
-                  s->state.run_count);
+    turn_commit(s, r);
+    turn_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
+             (long long)epoch, (unsigned long long)s->state.index, s->state.job_count, s->state.run_count);
     takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
     free(from_replica);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (j->def)
-            job_kick(s, j, s->now_ms);
+            turn_wake_job(s, j, s->now_ms);
     }
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
 const struct journal_events scheduler_journal_events = {.restore = on_restore,
@@ -283,10 +282,10 @@ const struct journal_events scheduler_journal_events = {.restore = on_restore,
 void scheduler_tick(struct scheduler *s)
 {
     s->wake_ms = HEAP_NEVER;
-    scheduler_enter(s);
-    if (s->leading && !s->stopping && s->flight_count < SCHEDULER_FLIGHTS_MAX)
+    turn_enter(s);
+    if (s->leading && !s->stopping && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX)
         level_rise(s);
-    scheduler_leave(s);
+    reconcile_due(s);
 }
 
 /* ---- the state's callbacks ---- */
@@ -295,9 +294,9 @@ static void on_run_gone(void *arg, struct run *r)
 {
     struct scheduler *s = arg;
 
-    run_forget(s, r);
+    launch_forget(s, r);
     if (s->leading)
-        job_kick(s, r->job, s->now_ms); /* somebody may have waited for it */
+        turn_wake_job(s, r->job, s->now_ms); /* somebody may have waited for it */
 }
 
 static void on_job_changed(void *arg, struct job_state *j)
@@ -313,10 +312,11 @@ static void on_job_changed(void *arg, struct job_state *j)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r->live.admitted && r->attempt_count == 0)
-            run_unadmit(s, r); /* under the old definition: it asks anew, by the rules of the new one */
+        if (r->live.permitted && r->attempt_count == 0)
+            run_queue_withdraw_permission(
+                s, r); /* under the old definition: it asks again, by the rules of the new one */
     }
-    job_kick(s, j, s->now_ms);
+    turn_wake_job(s, j, s->now_ms);
 }
 
 static void on_job_gone(void *arg, struct job_state *j)
@@ -357,24 +357,24 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
     s->o = *o;
     if (!s->o.snapshot_every)
         s->o.snapshot_every = SNAPSHOT_EVERY_BATCHES;
-    s->host = (struct engine_host){.answer = launch_answer,
-                                   .keep = launch_keep,
+    s->host = (struct engine_host){.answer = engine_events_answer,
+                                   .keep = engine_events_keep,
                                    .now_ms = host_now_ms,
                                    .epoch = host_epoch,
                                    .cluster = host_cluster,
-                                   .back = launch_back};
+                                   .back = engine_events_back};
     s->state.run_gone = on_run_gone;
     s->state.job_changed = on_job_changed;
     s->state.job_gone = on_job_gone;
     clear_state(s);
-    list_init(&s->flights);
+    list_init(&s->pending_batches);
     list_init(&s->waiters);
     list_init(&s->discards);
     heap_init(&s->job_timers);
     heap_init(&s->run_timers);
     scheduler_set_engines(s, o->engines, o->engine_count);
     for (size_t i = 0; i < o->pool_count; i++)
-        s->pools[i] = (struct lane){.name = o->pools[i].name, .size = o->pools[i].size};
+        s->pool_queues[i] = (struct run_queue){.name = o->pools[i].name, .size = o->pools[i].size};
     s->next_ticket = 1;
     s->wake_ms = HEAP_NEVER;
     snprintf(s->refusing, sizeof(s->refusing), "the journal is not read yet");
@@ -387,7 +387,7 @@ void scheduler_set_engines(struct scheduler *s, struct engine *const *engines, s
     s->o.engines = engines;
     s->o.engine_count = count;
     for (size_t i = 0; i < count; i++)
-        s->engines[i] = (struct lane){.name = engines[i]->name, .size = engines[i]->max_armed};
+        s->engine_queues[i] = (struct run_queue){.name = engines[i]->name, .size = engines[i]->max_armed};
 }
 
 void scheduler_free(struct scheduler *s)
@@ -396,16 +396,16 @@ void scheduler_free(struct scheduler *s)
         return;
     s->leading = false;
     takeover_end(s);
-    calls_drop(s);
+    engine_call_drop_all(s);
     turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_CANCELLED);
     state_release(&s->state);
     heap_release(&s->job_timers);
     heap_release(&s->run_timers);
     for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++)
-        heap_release(&s->engines[i].waiting);
+        heap_release(&s->engine_queues[i].waiting);
     for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++)
-        heap_release(&s->pools[i].waiting);
+        heap_release(&s->pool_queues[i].waiting);
     free(s);
 }
 

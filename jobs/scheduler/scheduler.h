@@ -1,5 +1,5 @@
-/* The scheduler: the leader's mind. It folds the journal into the state, plans fire times, arms, releases,
- * watches and ends attempts, and answers requests; and when it does not lead it only folds.
+/* The scheduler. It applies the journal to the state; while it leads it plans fire times, arms, releases,
+ * watches and ends attempts, and answers commands.
  *
  * Pure: time, randomness, timers, journal, engines and history are tables that the owner passes in.
  * Everything happens in one of its entry points, on one thread: a journal event, an engine's answer, a
@@ -65,7 +65,7 @@ void scheduler_set_engines(struct scheduler *scheduler, struct engine *const *en
 /* The host table that engines answer to. */
 struct engine_host *scheduler_engine_host(struct scheduler *scheduler);
 
-/* The zone source gives other rules now: schedules are compiled anew and what is armed ahead is planned
+/* The zone source gives other rules now: schedules are compiled again and what is armed ahead is planned
  * again. */
 void scheduler_zones_changed(struct scheduler *scheduler);
 /* Bounds each job's history by its keep. */
@@ -107,7 +107,7 @@ int scheduler_kill(struct scheduler *s, const char *run, const char *by, json_t 
 int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
                        json_t **ret_reply, uint64_t *ret_index, struct error *error);
 
-/* Calls back with 0 once `index` is durable, ERR_DEPOSED when it never will be by this reign. index 0:
+/* Calls back with 0 once `index` is durable, ERR_DEPOSED when this leader lost the lead before. index 0:
  * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg);
 
@@ -122,7 +122,7 @@ bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct s
 /* It was delivered (status: of HTTP), or is given up (status 0, why in text): it goes. */
 void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text);
 
-/* ---- reads of the live state; all new references, in the shapes of the design's section 8 */
+/* ---- reads of the live state; all new references, in the shapes of the API */
 json_t *scheduler_jobs_json(struct scheduler *s); /* array, sorted by next */
 json_t *scheduler_job_json(struct scheduler *s,
                            const char *job); /* + "def","version","set","next_times",...; NULL */

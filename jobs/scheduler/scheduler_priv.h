@@ -1,14 +1,25 @@
-/* The scheduler's inside, from the ground up. A file calls those that stand before it here and none of those
- * after it: turn.c (records, batch, clock), run_queue.c (places), rules.c (what a definition says), engine_call.c
- * (requests to engines), takeover.c (what an earlier reign left), launch.c (attempts), planner.c (fire times),
- * reconcile.c (doing what is due). On top are the entries: engine_events.c (what engines say), commands.c (what
- * clients ask), scheduler.c (the journal's events, and life); and status.c and overdue.c, which only look.
+/* The scheduler's inside. Its files are layers: each calls only those listed before it here.
+ *
+ *   turn.c           the clock, the records and the batch of this turn; which jobs and runs to wake, and when
+ *   rules.c          what a job's definition says; only reads
+ *   run_queue.c      permits of engines and pools, and the runs that wait for one
+ *   engine_call.c    requests to engines
+ *   takeover.c       the runs that an earlier leader left, and the report about them
+ *   launch.c         attempts: the next step of one run
+ *   planner.c        fire times: the next step of one job
+ *   reconcile.c      does what is due, and sets the alarm
+ *   engine_events.c  entries: what engines answer
+ *   commands.c       entries: what clients ask
+ *   scheduler.c      entries: the journal's events, ticks, creation and end
+ * status.c and overdue.c read the state for people and call rules.c alone.
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
- * run that it touched is attended: run_attend looks at where the run stands and does the next thing (a
- * request to its engine, a timer, a place in a lane), or nothing. job_attend does the same for a job and its
- * fire times. No other memory of "what was to be done next" exists, so a new leader that attends every run
- * goes on where the old one stopped.
+ * run that it touched is woken: launch_reconcile looks at the run's state and does the next thing (a request
+ * to its engine, a timer, a place in a queue), or nothing. planner_reconcile does the same for a job and its
+ * fire times. No other memory of "what is to be done next" exists, so a new leader that reconciles every job
+ * and run continues where the old one stopped.
+ *
+ * All of it runs on the loop's thread. An entry begins with turn_enter and ends with reconcile_due.
  */
 #pragma once
 
@@ -17,33 +28,34 @@
 
 #define SCHEDULER_ENGINES_MAX 16
 #define SCHEDULER_POOLS_MAX   64
-#define SCHEDULER_FLIGHTS_MAX                                                                                \
-    1024 /* batches not yet acked: beyond, requests are refused and planning waits */
-#define SCHEDULER_WAITERS_MAX  10000
-#define JUDGED_PER_TURN_MAX    512 /* fire times of one job; the rest in the next turn */
-#define ARMED_PER_JOB_MAX      64
-#define BACKFILL_TIMES_MAX     5000
-#define SNAPSHOT_EVERY_BATCHES 5000
-#define SETTLE_WATCH_MS        5000 /* how long a started run of an earlier reign may hold its job unsettled */
-#define BACK_OFF_FIRST_MS      500
-#define BACK_OFF_MAX_MS        30000
-#define STOP_AGAIN_MS          30000
-#define LANE_LOOK_AGAIN_MS     5000
-#define MAY_ACT_AGAIN_MS       100
+/* not yet acknowledged: beyond, requests are refused and planning waits */
+#define SCHEDULER_PENDING_BATCHES_MAX 1024
+#define SCHEDULER_WAITERS_MAX         10000
+#define EVALUATED_PER_TURN_MAX        512 /* fire times of one job; the rest in the next turn */
+#define ARMED_PER_JOB_MAX             64
+#define BACKFILL_TIMES_MAX            5000
+#define SNAPSHOT_EVERY_BATCHES        5000
+#define RECOVER_WATCH_MS              5000 /* so long may a started run of an earlier leader hold up its job */
+#define BACK_OFF_FIRST_MS             500
+#define BACK_OFF_MAX_MS               30000
+#define STOP_AGAIN_MS                 30000
+#define RUN_QUEUE_LOOK_AGAIN_MS       5000
+#define MAY_ACT_AGAIN_MS              100
 
-/* A bounded number of places and those who wait for one: an engine's armed attempts, a pool's running ones.
- */
-struct lane {
+/* A limited number of permits and the runs that wait for one: of an engine for armed attempts, of a pool for
+ * running ones. */
+struct run_queue {
     const char *name;
-    int used, size;
-    struct heap waiting; /* heap_item place of runs: priority first, then order of creation */
+    int taken, size;     /* taken may exceed size after a take-over, until runs end */
+    struct heap waiting; /* run.live.queue_item: higher priority first, then order of creation */
 };
 
-struct flight { /* a batch that was handed to the journal */
+/* A batch that was handed to the journal and is not durable yet. */
+struct pending_batch {
     struct list all;
     uint64_t index;
     uint64_t kinds; /* bit i: it holds a record of kind i */
-    char **runs;    /* to be attended when it is durable */
+    char **runs;    /* ids: to be woken when it is durable */
     size_t run_count;
     struct history_write *write;
 };
@@ -55,30 +67,31 @@ struct waiter {
     void *arg;
 };
 
-struct call { /* an engine request under way */
+/* A request to an engine that is not answered yet. */
+struct engine_call {
     uint64_t ticket;
     enum engine_op op;
-    char *run; /* NULL: its run is gone; the answer only matters for discarding */
+    char *run; /* NULL: its attempt is over, and the answer will be ignored */
     int attempt, try;
     struct engine *engine;
     UT_hash_handle by_ticket;
 };
 
-struct
-    discard { /* the object of an attempt that is revoked or never ran: to be removed once that is durable */
+/* The object of an attempt that is revoked or never ran: to be removed once batch `index` is durable. */
+struct engine_discard {
     struct list all;
     uint64_t index;
-    struct engine *engine;
+    struct engine *engine; /* NULL: it is not in the configuration */
     struct job *job;
     char *run, *id, *name;
     int attempt, try;
     int64_t epoch;
 };
 
-/* What became of a run that an earlier reign left unfinished. */
-#define TAKEOVER_FATES(X)                                                                                    \
+/* What became of a run that an earlier leader left unfinished. */
+#define TAKEOVER_OUTCOMES(X)                                                                                 \
     X(ADOPTED, "adopted")         /* found executing; watched from then on */                                \
-    X(HANDED_OVER, "handed over") /* by a leader that gave up the lead; committed anew */                    \
+    X(HANDED_OVER, "handed over") /* by a leader that resigned; committed again */                           \
     X(ENDED, "ended meanwhile")                                                                              \
     X(DISCARDED, "discarded")     /* provably never ran; armed again when its fire time still asks for it */ \
     X(ARMED_AGAIN, "armed again") /* was only reserved */                                                    \
@@ -87,21 +100,21 @@ struct
     X(LOST, "lost")                                                                                          \
     X(UNRESOLVED, "unresolved") /* when the report was written: its engine gave no answer yet */
 
-enum takeover_fate {
-#define X(fate, name) FATE_##fate,
-    TAKEOVER_FATES(X)
+enum takeover_outcome {
+#define X(outcome, name) OUTCOME_##outcome,
+    TAKEOVER_OUTCOMES(X)
 #undef X
-        FATE_COUNT
+        OUTCOME_COUNT
 };
 
 struct takeover {
-    int unsettled;   /* runs, over all jobs */
-    int64_t lead_ms; /* when this reign began */
-    json_t *runs;    /* for the report; NULL: it is written, or there was no earlier reign */
-    json_t *times;   /* fire times until lead_ms that were judged since */
+    int unrecovered; /* runs, over all jobs */
+    int64_t lead_ms; /* when this epoch began */
+    json_t *runs;    /* for the report; NULL: it is written, or there was no earlier leader */
+    json_t *times;   /* fire times until lead_ms that were evaluated since */
     int64_t from_epoch, gap_ms;
     char *cause, *from_replica;
-    int fates[FATE_COUNT];
+    int outcomes[OUTCOME_COUNT];
     int64_t late, skipped; /* of those fire times */
 };
 
@@ -114,145 +127,188 @@ struct scheduler {
     struct journal *journal;
     bool leading, have_state, stopping;
     int64_t epoch;
-    int64_t now_ms;      /* of this entry; never goes back within a reign */
+    int64_t now_ms;      /* of this entry; never goes back while leading */
     struct batch *batch; /* of this turn; NULL: nothing yet */
-    uint64_t acked;
+    uint64_t acked;      /* the last durable batch */
     struct state_hash {
         uint64_t index; /* 0: none */
         char text[33];
     } hash, hash_ahead;      /* hash_ahead: of what is not durable yet */
     uint64_t snapshot_index; /* of the last snapshot */
     char *snapshot;          /* it, until history holds all that it stands for */
-    struct list flights, waiters, discards;
-    size_t flight_count, waiter_count;
+    struct list pending_batches, waiters, discards;
+    size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
-    struct lane engines[SCHEDULER_ENGINES_MAX]; /* by index of o.engines */
-    struct lane pools[SCHEDULER_POOLS_MAX];
-    struct call *calls;
+    struct run_queue engine_queues[SCHEDULER_ENGINES_MAX]; /* by index of o.engines */
+    struct run_queue pool_queues[SCHEDULER_POOLS_MAX];     /* by index of o.pools */
+    struct engine_call *calls;
     uint64_t next_ticket;
     struct takeover takeover;
-    bool working;
+    bool reconciling;
     int64_t wake_ms;
-    char refusing[ERROR_TEXT_MAX]; /* why nothing new is taken; "" when leading */
+    char refusing[ERROR_TEXT_MAX]; /* why commands are refused; "" when leading */
     /* for /metrics */
     size_t state_bytes; /* of that snapshot */
     uint64_t fired, started, lateness[LATENESS_BUCKETS + 1], lateness_count;
     double lateness_sum_s;
 };
 
-/* ---- turn.c */
-void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
-                   ...) __attribute__((format(printf, 5, 6)));
-void scheduler_enter(struct scheduler *s);           /* reads the clock; each entry point's first step */
-uint64_t scheduler_index(const struct scheduler *s); /* that this turn's records will have */
-/* A record of this turn: add, set the fields, then commit, which folds it. A full batch is flushed before. */
-struct record *record_begin(struct scheduler *s, enum record_kind kind);
-void record_commit(struct scheduler *s, struct record *r);
+/* ---- turn.c ---- */
+
+/* level as in scheduler_env.log; r may be NULL. */
+void turn_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* Reads the clock: each entry's first step. */
+void turn_enter(struct scheduler *s);
+/* The index that this turn's records will have. */
+uint64_t turn_index(const struct scheduler *s);
+
+/* A record of this turn, while leading: add it, set its fields, then commit it, which applies it to the
+ * state. A full batch is flushed first, so the pointer holds until the next turn_record. */
+struct record *turn_record(struct scheduler *s, enum record_kind kind);
+void turn_commit(struct scheduler *s, struct record *r);
 #define PUT_TEXT(s, r, field, v) RECORD_TEXT((s)->batch, (r), field, (v))
 #define PUT_INT(s, r, field, v)  RECORD_INT((s)->batch, (r), field, (v))
 #define PUT_JSON(s, r, field, v) RECORD_JSON((s)->batch, (r), field, (v))
-struct record *record_about(struct scheduler *s, enum record_kind kind,
-                            const struct run *r); /* its newest attempt */
-void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text);
-void turn_hash(struct scheduler *s); /* after a batch that was read */
-void turn_acked(struct scheduler *s,
-                uint64_t index);     /* what is durable: runs are kicked, history gets its part */
-void turn_drop(struct scheduler *s); /* all that is not durable */
-void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms); /* attend it then, or earlier */
-void run_kick(struct scheduler *s, struct run *r, int64_t at_ms);
+/* A record about the run's newest attempt, still to be committed; and one with a text alone, committed. */
+struct record *turn_record_about(struct scheduler *s, enum record_kind kind, const struct run *r);
+void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text);
 
-/* ---- run_queue.c */
-const char *run_engine_name(struct scheduler *s, const struct run *r);
-struct lane *engine_lane(struct scheduler *s, const char *name, struct engine **ret);
-struct engine *engine_of(struct scheduler *s, const struct attempt *a); /* NULL: not in the configuration */
-struct lane *pool_lane(struct scheduler *s, const struct job *def);     /* NULL: it is in no pool */
-bool lane_free(const struct lane *lane, const struct run *r);
-void lane_wait(struct scheduler *s, struct lane *lane, struct run *r);
-void lane_wait_no_more(struct scheduler *s, struct run *r);
-void lane_leave(struct scheduler *s, struct lane *lane); /* gives a place back */
-void run_leave_slot(struct scheduler *s, struct run *r);
-void run_unadmit(struct scheduler *s, struct run *r);
-void lanes_empty(struct scheduler *s);
+/* A batch of another leader was applied: takes the state's hash when it is time. */
+void turn_hash(struct scheduler *s);
+/* All up to index is durable: wakes the runs that it touched, gives history its part. */
+void turn_acked(struct scheduler *s, uint64_t index);
+/* Forgets all that is not durable. */
+void turn_drop(struct scheduler *s);
 
-/* ---- rules.c */
-struct schedule *job_schedule(struct scheduler *s,
-                              struct job_state *j); /* compiled when needed; NULL: none */
-bool job_names(struct scheduler *s, struct job_state *j, int64_t fire_ms); /* a fire time of its schedule */
+/* Reconcile it then, or earlier. */
+void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms);
+void turn_wake_run(struct scheduler *s, struct run *r, int64_t at_ms);
+
+/* ---- rules.c ---- */
+
+/* The job's compiled schedule, borrowed; NULL: it has none, or its zone is gone. */
+struct schedule *rules_schedule(struct scheduler *s, struct job_state *j);
+bool rules_is_fire_time(struct scheduler *s, struct job_state *j, int64_t fire_ms);
 int64_t rules_cursor_s(const struct job_state *j);
-int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s);
-int64_t job_next_ms(struct scheduler *s,
-                    struct job_state *j); /* next fire time not yet fired, or HEAP_NEVER */
-int64_t job_exact_ms(const struct scheduler *s, const struct job_state *j); /* for the next exact run id */
-bool run_waits_turn(const struct run *r);                                   /* queued rather than skipped */
-bool run_counts(const struct run *r); /* it occupies its job, as far as overlap goes */
-int job_waiting(const struct job_state *j);
+int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s); /* fire time and jitter */
+/* The next fire time not yet evaluated, or HEAP_NEVER. */
+int64_t rules_next_ms(struct scheduler *s, struct job_state *j);
+/* The instant for the next exact run id. */
+int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j);
+/* The first engine that this definition names, or the default one. */
+const char *rules_engine_name(const struct scheduler *s, const struct job *def);
+bool rules_waits_turn(const struct run *r);         /* it is queued behind others rather than skipped */
+bool rules_occupies(const struct run *r);           /* it keeps others of its job waiting */
+int rules_waiting_count(const struct job_state *j); /* fired runs that do not occupy their job yet */
+/* A run that occupies the job, other than this one; or NULL. */
 const struct run *rules_busy_with(const struct job_state *j, const struct run *but);
 
-/* ---- engine_call.c */
-struct call *call_find(struct scheduler *s, uint64_t ticket);
-void call_free(struct scheduler *s, struct call *c);
-void calls_drop(struct scheduler *s);
+/* ---- run_queue.c ---- */
+
+/* NULL: not in the configuration. ret may be NULL. */
+struct run_queue *run_queue_of_engine(struct scheduler *s, const char *name, struct engine **ret);
+/* NULL: the job is in no pool. */
+struct run_queue *run_queue_of_pool(struct scheduler *s, const struct job *def);
+/* A permit is free and no waiting run has a better claim. */
+bool run_queue_has_permit(const struct run_queue *q, const struct run *r);
+/* The run is woken when a permit is free, and looks again from time to time. */
+void run_queue_wait(struct scheduler *s, struct run_queue *q, struct run *r);
+void run_queue_stop_waiting(struct scheduler *s, struct run *r);
+/* Taken regardless of the limit: the caller has asked, or knows better. */
+void run_queue_take_engine_permit(struct run_queue *q, struct run *r);
+void run_queue_take_pool_permit(struct run_queue *q, struct run *r);
+void run_queue_return_engine_permit(struct scheduler *s, struct run *r);
+/* The run is not under way any more: it must ask again for its turn and for a permit of its pool. */
+void run_queue_withdraw_permission(struct scheduler *s, struct run *r);
+/* For a new leader: nobody waits and nothing is taken. */
+void run_queue_clear_all(struct scheduler *s);
+
+/* ---- engine_call.c ---- */
+
+struct engine_call *engine_call_find(struct scheduler *s, uint64_t ticket);
+void engine_call_free(struct scheduler *s, struct engine_call *c);
+void engine_call_drop_all(struct scheduler *s); /* and all that is to be discarded */
+/* The answer to this call, or to all of the run's, will be ignored. */
 void engine_call_orphan(struct scheduler *s, uint64_t *ticket);
 void engine_call_orphan_all(struct scheduler *s, struct run *r);
-uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op); /* its ticket */
+/* False while the lease may have expired; then the run looks again soon. */
 bool engine_call_may_act(struct scheduler *s, struct run *r);
+/* A request about the newest attempt, whose engine is in the configuration; gives its ticket. */
+uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op);
+/* The run's next request, unless it may not act now. */
 void engine_call_submit(struct scheduler *s, struct run *r, enum engine_op op);
-void run_back_off(struct scheduler *s, struct run *r);
-void discard_later(struct scheduler *s, struct run *r);
-void discards_acked(struct scheduler *s);
+/* The engine failed again: the run waits longer each time. */
+void engine_call_back_off(struct scheduler *s, struct run *r);
+/* Removes the newest attempt's object, once the record that is being written is durable. */
+void engine_call_discard_later(struct scheduler *s, struct run *r);
+void engine_call_discard_acked(struct scheduler *s);
 
-/* ---- takeover.c */
-/* A reign begins, after the EPOCH record; from_epoch 0: the first of all. last_batch_ms: leader time of the
- * last batch of the one before. */
+/* ---- takeover.c ---- */
+
+/* A new leader, after its EPOCH record; from_epoch 0: the first of all. last_batch_ms: time of the last batch
+ * of the leader before. */
 void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
                     int64_t last_batch_ms);
 void takeover_end(struct scheduler *s);
-void takeover_yield(struct scheduler *s); /* journals what is prepared and not released, for the successor */
-void run_settled(struct scheduler *s, struct run *r,
-                 enum takeover_fate fate); /* its attempt's fate is known */
-/* May a run of the earlier reign execute beside one that this job would fire now? run_settled attends the
- * job. */
+/* Journals what is prepared and not released, for the successor. */
+void takeover_yield(struct scheduler *s);
+/* It is known what became of the attempt that an earlier leader left. Wakes the job. */
+void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcome outcome);
+/* True while a run of an earlier leader may execute beside one that this job would fire now.
+ * takeover_recovered wakes the job. */
 bool takeover_holds(const struct scheduler *s, const struct job_state *j);
-/* Fire times that were judged: late, by catch-up, or skipped for a reason; those of the gap go into the
+/* Fire times that were evaluated: late, by catch-up, or skipped for a reason; those of the gap go into the
  * report. */
 void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
                          int64_t count, const char *policy);
-int64_t takeover_report(struct scheduler *s); /* writes it when it is time; gives when to look again */
+/* Writes the report when it is time; gives when to look again. */
+int64_t takeover_report(struct scheduler *s);
 
-/* ---- launch.c */
-void run_attend(struct scheduler *s, struct run *r);
-void run_arm(struct scheduler *s, struct run *r, const char *engine); /* engine NULL: the job's first */
-bool run_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms, int64_t due_ms);
-void run_release_now(struct scheduler *s,
-                     struct run *r); /* when committed and durable: the due time has come */
-void run_revoke(struct scheduler *s, struct run *r, const char *reason);
-void run_never_ran(struct scheduler *s, struct run *r, const char *evidence);
-void run_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
-void run_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
-void run_lost(struct scheduler *s, struct run *r,
-              const char *text);                         /* nothing can be proved of its attempt */
-void run_fire_ahead(struct scheduler *s, struct run *r); /* a reservation, before its turn to be judged */
-void run_forget(struct scheduler *s, struct run *r);     /* before it is freed */
+/* ---- launch.c ---- */
 
-/* ---- planner.c */
-void job_attend(struct scheduler *s, struct job_state *j);
-/* Accounts for every fire time up to now under the definition in force (invariant 7), and revokes what is
- * armed for later; before an edit, a deletion or a pause. */
-void job_account(struct scheduler *s, struct job_state *j, const char *reason);
+void launch_reconcile(struct scheduler *s, struct run *r);
+/* Reserves the next attempt or try; engine NULL: the job's first. */
+void launch_arm(struct scheduler *s, struct run *r, const char *engine);
+/* A reservation for a fire time to come; false: not now. */
+bool launch_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms,
+                      int64_t due_ms);
+/* Sends the start request, when the attempt is committed and durable and its due time has come. */
+void launch_release(struct scheduler *s, struct run *r);
+void launch_revoke(struct scheduler *s, struct run *r, const char *reason);
+void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence);
+void launch_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
+void launch_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
+/* Nothing can be proved of its attempt. */
+void launch_lost(struct scheduler *s, struct run *r, const char *text);
+/* A reservation becomes a run before its fire time was evaluated. */
+void launch_fire_ahead(struct scheduler *s, struct run *r);
+/* Before the run is freed. */
+void launch_forget(struct scheduler *s, struct run *r);
+
+/* ---- planner.c ---- */
+
+void planner_reconcile(struct scheduler *s, struct job_state *j);
+/* Accounts for every fire time up to now under the definition in force, and revokes what is armed for later;
+ * before an edit, a deletion or a pause. */
+void planner_account(struct scheduler *s, struct job_state *j, const char *reason);
 /* As SKIPPED for this reason: every fire time from the cursor up to to_ms. */
-void job_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
-                 const char *text);
+void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+                     const char *text);
 /* When zone rules change: accounts for all up to now under the old ones; and then skips what of the new ones
  * the job has had already by its local time, so that a night's run never doubles. */
-void job_zones_before(struct scheduler *s, struct job_state *j);
-void job_zones_after(struct scheduler *s, struct job_state *j);
-void job_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
+void planner_zones_before(struct scheduler *s, struct job_state *j);
+void planner_zones_after(struct scheduler *s, struct job_state *j);
+void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
 
-/* ---- reconcile.c */
-void scheduler_leave(
-    struct scheduler *s); /* does what is due, sets the alarm; each entry point's last step */
+/* ---- reconcile.c ---- */
 
-/* ---- engine_events.c */
-void launch_answer(struct engine_host *host, const struct engine_answer *answer);
-bool launch_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id);
-void launch_back(struct engine_host *host, const struct engine *engine);
+/* Does what is due and sets the alarm: each entry's last step. */
+void reconcile_due(struct scheduler *s);
+
+/* ---- engine_events.c: the host table that engines answer to ---- */
+
+void engine_events_answer(struct engine_host *host, const struct engine_answer *answer);
+bool engine_events_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch,
+                        const char *id);
+void engine_events_back(struct engine_host *host, const struct engine *engine);

@@ -1,4 +1,4 @@
-/* What people see of the live state: the shapes of the design's section 8, and the metrics. */
+/* What people see of the live state: the shapes of the API, and the metrics. */
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/time/instant.h"
@@ -36,7 +36,7 @@ static char *schedule_text(const struct job *def)
 /* The next fire time as people mean it: what is reserved is still to come. */
 static int64_t shown_next_ms(struct scheduler *s, struct job_state *j)
 {
-    return state_paused(&s->state, j) ? HEAP_NEVER : job_next_ms(s, j);
+    return state_paused(&s->state, j) ? HEAP_NEVER : rules_next_ms(s, j);
 }
 
 static json_t *job_view(struct scheduler *s, struct job_state *j)
@@ -120,7 +120,7 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
         return NULL;
     }
     o = job_view(s, j);
-    schedule = job_schedule(s, j);
+    schedule = rules_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
     json_object_set_new(o, "version", json_integer(j->version));
     json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, INSTANT_MS));
@@ -189,15 +189,14 @@ static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])
     }
 }
 
-static json_t *engine_view(const struct engine *e, const struct lane *lane)
+static json_t *engine_view(const struct engine *e, const struct run_queue *q)
 {
     struct engine_status status = {0};
 
     e->ops->status(e, &status);
     return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i}", "engine", e->name, "type", e->type, "reachable",
                      status.reachable, "text", status.text, "queued", status.queued, "in_flight",
-                     status.in_flight, "watched", status.watched, "armed", lane->used, "max_armed",
-                     lane->size);
+                     status.in_flight, "watched", status.watched, "armed", q->taken, "max_armed", q->size);
 }
 
 json_t *scheduler_status_json(struct scheduler *s)
@@ -209,11 +208,11 @@ json_t *scheduler_status_json(struct scheduler *s)
     for (int i = 0; i < RUN_ENDED; i++)
         json_object_set_new(states, run_state_name(i), json_integer(counts[i]));
     for (size_t i = 0; i < s->o.engine_count; i++)
-        json_array_append_new(engines, engine_view(s->o.engines[i], &s->engines[i]));
+        json_array_append_new(engines, engine_view(s->o.engines[i], &s->engine_queues[i]));
     for (size_t i = 0; i < s->o.pool_count; i++)
-        json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pools[i].name, "used",
-                                               s->pools[i].used, "size", s->pools[i].size, "waiting",
-                                               (json_int_t)s->pools[i].waiting.count));
+        json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pool_queues[i].name, "used",
+                                               s->pool_queues[i].taken, "size", s->pool_queues[i].size,
+                                               "waiting", (json_int_t)s->pool_queues[i].waiting.count));
     return json_pack("{s:b,s:I,s:I,s:I,s:s,s:s,s:s?,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:s,s:I}", "leading",
                      s->leading, "epoch", (json_int_t)s->state.epoch, "index", (json_int_t)s->state.index,
                      "acked", (json_int_t)s->acked, "cluster", s->host.cluster(&s->host), "replica",
@@ -237,7 +236,7 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
         "gauge\ncronsched_leading %d\n",
         s->leading);
     put(arg,
-        "# HELP cronsched_epoch The current reign.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
+        "# HELP cronsched_epoch The current epoch.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
         (long long)s->state.epoch);
     put(arg,
         "# HELP cronsched_index Batches applied.\n# TYPE cronsched_index counter\ncronsched_index %llu\n",
@@ -245,12 +244,12 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put(arg, "# HELP cronsched_jobs Jobs known.\n# TYPE cronsched_jobs gauge\ncronsched_jobs %zu\n",
         s->state.job_count);
     put(arg,
-        "# HELP cronsched_fired_total Fire times that became runs in this reign.\n# TYPE "
+        "# HELP cronsched_fired_total Fire times that became runs in this epoch.\n# TYPE "
         "cronsched_fired_total counter\n"
         "cronsched_fired_total %llu\n",
         (unsigned long long)s->fired);
     put(arg,
-        "# HELP cronsched_started_total Attempts started in this reign.\n# TYPE cronsched_started_total "
+        "# HELP cronsched_started_total Attempts started in this epoch.\n# TYPE cronsched_started_total "
         "counter\n"
         "cronsched_started_total %llu\n",
         (unsigned long long)s->started);
@@ -281,14 +280,16 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
         "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
         "cronsched_lateness_seconds_count %llu\n",
         (unsigned long long)s->lateness_count, s->lateness_sum_s, (unsigned long long)s->lateness_count);
-    put(arg, "# HELP cronsched_queue Runs that wait for a place, by engine or pool.\n# TYPE cronsched_queue "
+    put(arg, "# HELP cronsched_queue Runs that wait for a permit, by engine or pool.\n# TYPE cronsched_queue "
              "gauge\n");
     for (size_t i = 0; i < s->o.engine_count; i++)
-        put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engines[i].name, s->engines[i].waiting.count);
+        put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engine_queues[i].name,
+            s->engine_queues[i].waiting.count);
     for (size_t i = 0; i < s->o.pool_count; i++)
-        put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pools[i].name, s->pools[i].waiting.count);
+        put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pool_queues[i].name,
+            s->pool_queues[i].waiting.count);
     put(arg,
         "# HELP cronsched_journal_in_flight Batches appended and not yet durable.\n"
         "# TYPE cronsched_journal_in_flight gauge\ncronsched_journal_in_flight %zu\n",
-        s->flight_count);
+        s->pending_batch_count);
 }

@@ -1,16 +1,15 @@
-/* A reign begins: what the one before left is settled, and reported.
+/* A new leader recovers the runs that the one before left, and reports what became of them.
  *
- * Happy path: takeover_begin looks at every unfinished run. What may execute is unsettled: it is fenced or
- * watched (launch.c), and run_settled notes what became of it. What was only armed is armed again. When
- * nothing is unsettled any more and every job has judged its fire times, or REPORT_WITHIN_MS later, the
- * TAKEOVER record tells all of it.
+ * Happy path: takeover_begin looks at every unfinished run. What may execute is unrecovered: it is fenced or
+ * watched (launch.c), and takeover_recovered notes what became of it. What was only armed is armed again.
+ * When all is recovered and every job has evaluated its fire times, or REPORT_WITHIN_MS later, the TAKEOVER
+ * record reports all of it.
  *
- * A job whose runs may not overlap fires nothing while one of its runs of the earlier reign may execute: one
- * that was fired, or is due within SETTLE_AHEAD_MS. Reservations for later than that cannot have been
- * released, since a leader gives up when its clock is so far off; so they are fenced after those that are
- * due, in the order of their times, and hold nothing up.
+ * A job whose runs may not overlap fires nothing while one of its runs of the earlier leader may execute: one
+ * that was fired, or is due within RECOVER_AHEAD_MS. Later reservations cannot have been started: a leader
+ * whose clock is off by more resigns. They are fenced last, in the order of their times, and block nothing.
  *
- * Failures: an engine that does not answer leaves its runs unsettled, and the report says so.
+ * Failures: an engine that does not answer leaves its runs unrecovered, and the report says so.
  */
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
@@ -21,66 +20,66 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define REPORT_WITHIN_MS     60000
-#define REPORT_RUNS_MAX      200 /* named in the report, which fits a batch; the counts are of all */
-#define REPORT_TIMES_MAX     100
-#define SETTLE_AHEAD_MS      5000 /* the offset at which a clock forfeits the lead (the design's section 3) */
-#define SETTLE_AHEAD_SPEEDUP 4    /* reservations for later are settled so many times faster than they come */
+#define REPORT_WITHIN_MS      60000
+#define REPORT_RUNS_MAX       200 /* named in the report, which fits a batch; the counts are of all */
+#define REPORT_TIMES_MAX      100
+#define RECOVER_AHEAD_MS      5000 /* a leader whose clock is off by more resigns */
+#define RECOVER_AHEAD_SPEEDUP 4    /* later reservations are recovered so many times faster than they come */
 
-static const char *const fates[] = {
-#define X(fate, name) [FATE_##fate] = name,
-    TAKEOVER_FATES(X)
+static const char *const outcomes[] = {
+#define X(outcome, name) [OUTCOME_##outcome] = name,
+    TAKEOVER_OUTCOMES(X)
 #undef X
 };
 
 /* ---- what became of a run ---- */
 
-static void note_fate(struct scheduler *s, const struct run *r, enum takeover_fate fate)
+static void note_outcome(struct scheduler *s, const struct run *r, enum takeover_outcome outcome)
 {
     struct takeover *t = &s->takeover;
 
     if (!t->runs)
         return;
-    t->fates[fate]++;
+    t->outcomes[outcome]++;
     if (json_array_size(t->runs) < REPORT_RUNS_MAX)
         json_array_append_new(t->runs, json_pack("{s:s,s:s,s:s}", "run", r->id, "was",
-                                                 run_state_name(r->live.was), "became", fates[fate]));
+                                                 run_state_name(r->live.was), "became", outcomes[outcome]));
 }
 
-void run_settled(struct scheduler *s, struct run *r, enum takeover_fate fate)
+void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcome outcome)
 {
-    if (!r->live.unsettled)
+    if (!r->live.unrecovered)
         return;
-    note_fate(s, r, fate);
-    r->live.unsettled = false;
-    assert(r->job->live.unsettled > 0 && s->takeover.unsettled > 0);
-    r->job->live.unsettled--;
-    s->takeover.unsettled--;
-    job_kick(s, r->job, s->now_ms);
+    note_outcome(s, r, outcome);
+    r->live.unrecovered = false;
+    assert(r->job->live.unrecovered > 0 && s->takeover.unrecovered > 0);
+    r->job->live.unrecovered--;
+    s->takeover.unrecovered--;
+    turn_wake_job(s, r->job, s->now_ms);
 }
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
-    if (j->live.unsettled == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
+    if (j->live.unrecovered == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
         return false;
     LIST_EACH(link, &j->runs)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r->live.unsettled && (r->fired || r->due_ms <= s->now_ms + SETTLE_AHEAD_MS))
+        if (r->live.unrecovered && (r->fired || r->due_ms <= s->now_ms + RECOVER_AHEAD_MS))
             return true;
     }
     return false;
 }
 
-/* ---- a reign begins ---- */
+/* ---- the new leader begins ---- */
 
 /* When to begin with it: at once, or a reservation for later after those that are due sooner. */
-static int64_t settle_at(const struct scheduler *s, const struct run *r)
+static int64_t recover_at(const struct scheduler *s, const struct run *r)
 {
-    int64_t ahead = r->due_ms - s->now_ms - SETTLE_AHEAD_MS;
+    int64_t ahead = r->due_ms - s->now_ms - RECOVER_AHEAD_MS;
 
-    return r->fired || ahead <= 0 ? s->now_ms : s->now_ms + ahead / SETTLE_AHEAD_SPEEDUP;
+    return r->fired || ahead <= 0 ? s->now_ms : s->now_ms + ahead / RECOVER_AHEAD_SPEEDUP;
 }
 
 static bool is_handed_over(struct scheduler *s, struct run *r)
@@ -88,30 +87,30 @@ static bool is_handed_over(struct scheduler *s, struct run *r)
     const struct attempt *a = run_attempt(r);
 
     return a && a->state == ATTEMPT_COMMITTED && (a->handed_over || MUTANT(RELEASE_OLD_ID)) &&
-           engine_lane(s, a->engine, NULL);
+           run_queue_of_engine(s, a->engine, NULL);
 }
 
-/* Its leader gave it up unreleased: it is this reign's from now on. */
-static void commit_anew(struct scheduler *s, struct run *r)
+/* Its leader gave it up unreleased: this leader may release it from now on. */
+static void commit_again(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
-    r->live.slot = engine_lane(s, a->engine, NULL);
-    r->live.slot->used++; /* may pass its size for a while */
-    rec = record_about(s, RECORD_COMMITTED, r);
+    run_queue_take_engine_permit(run_queue_of_engine(s, a->engine, NULL),
+                                 r); /* may pass its size for a while */
+    rec = turn_record_about(s, RECORD_COMMITTED, r);
     PUT_TEXT(s, rec, id, a->id);
     if (a->boot)
         PUT_TEXT(s, rec, boot, a->boot);
     r->live.commit_index = s->batch->index;
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
-/* What an earlier reign left of this run. */
-static void settle(struct scheduler *s, struct run *r)
+/* What an earlier leader left of this run. */
+static void recover(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
-    struct lane *pool = pool_lane(s, run_def(r));
+    struct run_queue *pool = run_queue_of_pool(s, run_def(r));
     bool handed_over = is_handed_over(s, r);
     bool may_run = a && !handed_over && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
 
@@ -119,23 +118,21 @@ static void settle(struct scheduler *s, struct run *r)
     r->live.timer.seq = r->seq;
     r->live.was = r->state;
     /* what was only armed never ran, and asks for its turn again; so does a retry of what never started */
-    r->live.admitted = r->fired && (may_run || (r->state == RUN_RETRYING && r->started_ms));
-    if (r->live.admitted && pool) { /* may pass its size for a while: what runs, runs */
-        pool->used++;
-        r->live.pool = pool;
-    }
+    r->live.permitted = r->fired && (may_run || (r->state == RUN_RETRYING && r->started_ms));
+    if (r->live.permitted && pool)
+        run_queue_take_pool_permit(pool, r); /* may pass its size for a while: what runs, runs */
     if (may_run) {
-        r->live.unsettled = true;
-        r->live.settle_by_ms = s->now_ms + SETTLE_WATCH_MS;
-        r->job->live.unsettled++;
-        s->takeover.unsettled++;
+        r->live.unrecovered = true;
+        r->live.recover_by_ms = s->now_ms + RECOVER_WATCH_MS;
+        r->job->live.unrecovered++;
+        s->takeover.unrecovered++;
     } else if (handed_over) {
-        commit_anew(s, r);
-        note_fate(s, r, FATE_HANDED_OVER);
+        commit_again(s, r);
+        note_outcome(s, r, OUTCOME_HANDED_OVER);
     } else {
-        note_fate(s, r, a && a->state == ATTEMPT_ARMED ? FATE_ARMED_AGAIN : FATE_WAITING);
+        note_outcome(s, r, a && a->state == ATTEMPT_ARMED ? OUTCOME_ARMED_AGAIN : OUTCOME_WAITING);
     }
-    run_kick(s, r, may_run ? settle_at(s, r) : s->now_ms);
+    turn_wake_run(s, r, may_run ? recover_at(s, r) : s->now_ms);
 }
 
 void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
@@ -154,18 +151,18 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
         t->from_replica = alloc_text(from_replica);
     }
     t->lead_ms = s->now_ms;
-    lanes_empty(s);
+    run_queue_clear_all(s);
     heap_release(&s->job_timers);
     heap_release(&s->run_timers);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         memset(&j->live.timer, 0, sizeof(j->live.timer));
-        j->live.unsettled = 0;
+        j->live.unrecovered = 0;
         if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
             j->cursor_ms -= 5000;
         LIST_EACH(link, &j->runs)
         {
-            settle(s, LIST_ITEM(link, struct run, of_job));
+            recover(s, LIST_ITEM(link, struct run, of_job));
         }
     }
 }
@@ -181,7 +178,7 @@ void takeover_end(struct scheduler *s)
     *t = (struct takeover){0};
 }
 
-/* ---- a reign ends, cleanly ---- */
+/* ---- this leader resigns ---- */
 
 void takeover_yield(struct scheduler *s)
 {
@@ -199,14 +196,14 @@ void takeover_yield(struct scheduler *s)
 
             if (!a || a->state != ATTEMPT_COMMITTED || a->committed_epoch != s->epoch || r->live.released)
                 continue;
-            engine_lane(s, a->engine, &engine);
+            run_queue_of_engine(s, a->engine, &engine);
             if (engine && engine->hands_over)
-                record_commit(s, record_about(s, RECORD_HANDED_OVER, r));
+                turn_commit(s, turn_record_about(s, RECORD_HANDED_OVER, r));
         }
     }
 }
 
-/* ---- fire times that nobody judged in time ---- */
+/* ---- fire times that were not evaluated in time ---- */
 
 static bool extend(json_t *entry, const char *job, const char *policy, const char *to, int64_t count)
 {
@@ -243,7 +240,7 @@ void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t
 
 /* ---- the report ---- */
 
-static void note_unsettled(struct scheduler *s)
+static void note_unrecovered(struct scheduler *s)
 {
     struct job_state *j, *next;
 
@@ -253,8 +250,8 @@ static void note_unsettled(struct scheduler *s)
         {
             const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-            if (r->live.unsettled)
-                note_fate(s, r, FATE_UNRESOLVED);
+            if (r->live.unrecovered)
+                note_outcome(s, r, OUTCOME_UNRESOLVED);
         }
     }
 }
@@ -266,14 +263,14 @@ static void summarize(const struct takeover *t, char *text, size_t size)
     size_t n;
     const char *before = ": ";
 
-    for (int i = 0; i < FATE_COUNT; i++)
-        runs += t->fates[i];
+    for (int i = 0; i < OUTCOME_COUNT; i++)
+        runs += t->outcomes[i];
     n = (size_t)snprintf(text, size, "gap %.1f s; %d unfinished run%s", (double)t->gap_ms / 1000, runs,
                          runs == 1 ? "" : "s");
-    for (int i = 0; i < FATE_COUNT; i++) {
-        if (t->fates[i] == 0)
+    for (int i = 0; i < OUTCOME_COUNT; i++) {
+        if (t->outcomes[i] == 0)
             continue;
-        n += (size_t)snprintf(text + n, size - n, "%s%d %s", before, t->fates[i], fates[i]);
+        n += (size_t)snprintf(text + n, size - n, "%s%d %s", before, t->outcomes[i], outcomes[i]);
         before = ", ";
     }
     if (t->late > 0)
@@ -290,20 +287,20 @@ static void write_report(struct scheduler *s)
     struct record *r;
     char text[512];
 
-    note_unsettled(s);
+    note_unrecovered(s);
     summarize(t, text, sizeof(text));
-    for (int i = 0; i < FATE_COUNT; i++)
-        if (t->fates[i] > 0)
-            json_object_set_new(settled, fates[i], json_integer(t->fates[i]));
+    for (int i = 0; i < OUTCOME_COUNT; i++)
+        if (t->outcomes[i] > 0)
+            json_object_set_new(settled, outcomes[i], json_integer(t->outcomes[i]));
     report = json_pack("{s:I,s:I,s:s?,s:s,s:I,s:I,s:o,s:O,s:O,s:s}", "from_epoch", (json_int_t)t->from_epoch,
                        "epoch", (json_int_t)s->epoch, "from_replica", t->from_replica, "noticed", t->cause,
                        "gap_ms", (json_int_t)t->gap_ms, "took_ms", (json_int_t)(s->now_ms - t->lead_ms),
                        "settled", settled, "runs", t->runs, "fire_times", t->times, "text", text);
-    r = record_begin(s, RECORD_TAKEOVER);
+    r = turn_record(s, RECORD_TAKEOVER);
     PUT_JSON(s, r, report, report);
-    record_commit(s, r);
+    turn_commit(s, r);
     json_decref(report);
-    scheduler_log(s, 2, "take-over", NULL, "%s", text);
+    turn_log(s, 2, "take-over", NULL, "%s", text);
     json_decref(t->runs);
     json_decref(t->times);
     t->runs = t->times = NULL;
@@ -316,7 +313,7 @@ int64_t takeover_report(struct scheduler *s)
 
     if (!t->runs)
         return HEAP_NEVER;
-    if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS && (t->unsettled > 0 || (job && job->at <= s->now_ms)))
+    if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS && (t->unrecovered > 0 || (job && job->at <= s->now_ms)))
         return t->lead_ms + REPORT_WITHIN_MS;
     write_report(s);
     return HEAP_NEVER;

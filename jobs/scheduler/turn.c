@@ -1,8 +1,8 @@
-/* A turn: its clock, its records and its batch, and what is to be looked at and when. The ground of the
- * scheduler: all its other files stand on this one, and it calls none of them.
+/* A turn: its clock, its records and their batch, and which jobs and runs to reconcile when. All other files
+ * of the scheduler use this one, and it uses none of them.
  *
  * Each entry reads the clock, then appends records to the batch of this turn; flush hands the batch to the
- * journal. When it is durable, turn_acked has the runs attended that it touched, and gives history its part.
+ * journal. When the batch is durable, turn_acked wakes the runs that it touched and gives history its part.
  */
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
@@ -14,8 +14,7 @@
 
 /* ---- log and clock ---- */
 
-void scheduler_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format,
-                   ...)
+void turn_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
 {
     struct error said = {0};
     va_list ap;
@@ -26,7 +25,7 @@ void scheduler_log(struct scheduler *s, int level, const char *event, const stru
     s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
 }
 
-void scheduler_enter(struct scheduler *s)
+void turn_enter(struct scheduler *s)
 {
     int64_t wall = s->o.env->wall_ms(s->o.env);
 
@@ -36,12 +35,12 @@ void scheduler_enter(struct scheduler *s)
 
 /* ---- records of this turn ---- */
 
-uint64_t scheduler_index(const struct scheduler *s)
+uint64_t turn_index(const struct scheduler *s)
 {
     return s->state.index + (s->batch ? 1 : 0);
 }
 
-struct record *record_begin(struct scheduler *s, enum record_kind kind)
+struct record *turn_record(struct scheduler *s, enum record_kind kind)
 {
     assert(s->leading);
     if (s->batch && !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX))
@@ -54,14 +53,14 @@ struct record *record_begin(struct scheduler *s, enum record_kind kind)
     return batch_add(s->batch, kind);
 }
 
-void record_commit(struct scheduler *s, struct record *r)
+void turn_commit(struct scheduler *s, struct record *r)
 {
     struct error error = {0};
     struct run *run;
 
     if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
-        /* the leader wrote a record that makes no sense: nothing may follow it */
-        scheduler_log(s, 0, "bug", NULL, "%s", error.text);
+        /* the leader wrote an invalid record: nothing may follow it */
+        turn_log(s, 0, "bug", NULL, "%s", error.text);
         abort();
     }
     run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
@@ -69,24 +68,24 @@ void record_commit(struct scheduler *s, struct record *r)
         run->live.index = s->batch->index;
 }
 
-struct record *record_about(struct scheduler *s, enum record_kind kind, const struct run *r)
+struct record *turn_record_about(struct scheduler *s, enum record_kind kind, const struct run *r)
 {
-    struct record *rec = record_begin(s, kind);
+    struct record *rec = turn_record(s, kind);
 
     PUT_TEXT(s, rec, run, r->id);
     PUT_INT(s, rec, attempt, r->attempts[r->attempt_count - 1].number);
     return rec;
 }
 
-void record_with_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
+void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text)
 {
-    struct record *rec = record_about(s, kind, r);
+    struct record *rec = turn_record_about(s, kind, r);
 
     PUT_TEXT(s, rec, text, text ? text : "");
-    record_commit(s, rec);
+    turn_commit(s, rec);
 }
 
-static void flight_free(struct flight *f)
+static void pending_batch_free(struct pending_batch *f)
 {
     list_remove(&f->all);
     for (size_t i = 0; i < f->run_count; i++)
@@ -96,7 +95,7 @@ static void flight_free(struct flight *f)
     free(f);
 }
 
-static void flight_add_run(struct flight *f, const struct run *r)
+static void pending_batch_add_run(struct pending_batch *f, const struct run *r)
 {
     if ((f->run_count & (f->run_count - 1)) == 0)
         f->runs = alloc_resize(f->runs, (f->run_count ? f->run_count * 2 : 1) * sizeof(char *));
@@ -111,7 +110,7 @@ static void snapshot_drop(struct scheduler *s)
     s->snapshot = NULL;
 }
 
-/* A restart reads the batches after the snapshot and tells history of them, so a snapshot may not be ahead of
+/* A restart reads the batches after the snapshot and gives them to history, so a snapshot may not be ahead of
  * what history holds durably: it waits here until it is not. */
 static void snapshot_give(struct scheduler *s)
 {
@@ -176,7 +175,7 @@ static void fault_kinds(const char *point, uint64_t kinds)
 void scheduler_flush(struct scheduler *s)
 {
     struct batch *b = s->batch;
-    struct flight *f;
+    struct pending_batch *f;
     size_t size;
     char *text;
 
@@ -190,20 +189,20 @@ void scheduler_flush(struct scheduler *s)
         struct run *r = LIST_ITEM(link, struct run, dirty);
 
         r->live.index = b->index;
-        flight_add_run(f, r);
+        pending_batch_add_run(f, r);
     }
     text = batch_encode(b, &size);
     state_finish_batch(&s->state, b, text, size, &f->write);
     free(text);
-    list_append(&s->flights, &f->all);
-    s->flight_count++;
+    list_append(&s->pending_batches, &f->all);
+    s->pending_batch_count++;
     for (size_t i = 0; i < b->count; i++)
         f->kinds |= UINT64_C(1) << b->records[i].kind;
     fault_kinds("append", f->kinds);
     if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
         /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
          * journal */
-        scheduler_log(s, 0, "bug", NULL, "the journal has too much in flight");
+        turn_log(s, 0, "bug", NULL, "the journal has too much in flight");
         abort();
     }
     state_hash_maybe(s);
@@ -219,8 +218,8 @@ void turn_hash(struct scheduler *s)
 void turn_acked(struct scheduler *s, uint64_t index)
 {
     s->acked = index;
-    while (!list_empty(&s->flights)) {
-        struct flight *f = LIST_ITEM(s->flights.next, struct flight, all);
+    while (!list_empty(&s->pending_batches)) {
+        struct pending_batch *f = LIST_ITEM(s->pending_batches.next, struct pending_batch, all);
 
         if (f->index > index)
             break;
@@ -229,14 +228,14 @@ void turn_acked(struct scheduler *s, uint64_t index)
             struct run *r = state_run(&s->state, f->runs[i]);
 
             if (r)
-                run_kick(s, r, s->now_ms);
+                turn_wake_run(s, r, s->now_ms);
         }
         if (s->o.history) {
             s->o.history->ops->write(s->o.history, f->write);
             f->write = NULL;
         }
-        s->flight_count--;
-        flight_free(f);
+        s->pending_batch_count--;
+        pending_batch_free(f);
     }
     state_hash_acked(s);
     snapshot_give(s);
@@ -248,20 +247,20 @@ void turn_drop(struct scheduler *s)
     snapshot_drop(s);
     batch_free(s->batch);
     s->batch = NULL;
-    while (!list_empty(&s->flights))
-        flight_free(LIST_ITEM(s->flights.next, struct flight, all));
-    s->flight_count = 0;
+    while (!list_empty(&s->pending_batches))
+        pending_batch_free(LIST_ITEM(s->pending_batches.next, struct pending_batch, all));
+    s->pending_batch_count = 0;
 }
 
 /* ---- when to look again ---- */
 
-void job_kick(struct scheduler *s, struct job_state *j, int64_t at_ms)
+void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms)
 {
     if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
         heap_set(&s->job_timers, &j->live.timer, at_ms);
 }
 
-void run_kick(struct scheduler *s, struct run *r, int64_t at_ms)
+void turn_wake_run(struct scheduler *s, struct run *r, int64_t at_ms)
 {
     if (r->live.timer.slot == 0 || at_ms < r->live.timer.at)
         heap_set(&s->run_timers, &r->live.timer, at_ms);

@@ -1,6 +1,6 @@
-/* The fold: what each record does to the state. Nothing here decides: the leader did, when it wrote the
- * record; and nothing here looks at anything but the state and the record, so that every replica comes to the
- * same.
+/* What each record does to the state. Nothing here decides: the leader did, when it wrote the record; and
+ * nothing here depends on anything but the state and the record, so that every replica gets the same state.
+ * A journal is outside input: a record that does not fit the state is ERR_CORRUPT, never an assertion.
  */
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-struct fold {
+struct apply_context {
     struct state *s;
     const struct batch *batch;
     const struct record *r;
@@ -20,7 +20,7 @@ struct fold {
     bool bad_move;
 };
 
-/* which run states may follow which; a record that asks for another move makes no sense */
+/* which run states may follow which; a record that asks for another move is corrupt */
 static const unsigned moves[] = {
 #define TO(x) (1u << RUN_##x)
     [RUN_WAITING] = TO(STARTING) | TO(RUNNING) | TO(UNRESOLVED) | TO(ENDED) | TO(WAITING) | TO(ARMED) |
@@ -35,25 +35,25 @@ static const unsigned moves[] = {
 #undef TO
 };
 
-static void move(struct fold *f, struct run *run, enum run_state to)
+static void move(struct apply_context *c, struct run *run, enum run_state to)
 {
     if (!(moves[run->state] >> to & 1))
-        f->bad_move = true;
+        c->bad_move = true;
     run->state = to;
 }
 
-static void touch(struct fold *f, struct run *run)
+static void touch(struct apply_context *c, struct run *run)
 {
     if (run->state != RUN_ENDED) {
         list_remove(&run->dirty);
-        list_append(&f->s->dirty, &run->dirty);
+        list_append(&c->s->dirty, &run->dirty);
     }
 }
 
-static int corrupt(struct fold *f, const char *what)
+static int corrupt(struct apply_context *c, const char *what)
 {
-    return error_set(f->error, ERR_CORRUPT, "batch %llu: %s: %s", (unsigned long long)f->batch->index,
-                     record_kind_name(f->r->kind), what);
+    return error_set(c->error, ERR_CORRUPT, "batch %llu: %s: %s", (unsigned long long)c->batch->index,
+                     record_kind_name(c->r->kind), what);
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -85,47 +85,47 @@ static void notify(struct state *s, const struct job *def, const char *run, cons
 }
 
 /* A run caused by its parents: all of them have succeeded since its last one. */
-static void run_after(struct fold *f, struct job_state *j)
+static void run_after(struct apply_context *c, struct job_state *j)
 {
     uint32_t all = j->def->after.count >= 32 ? UINT32_MAX : (1u << j->def->after.count) - 1;
     char id[RUN_ID_MAX];
     struct run *run;
 
-    if (j->after_done != all || state_paused(f->s, j))
+    if (j->after_done != all || state_paused(c->s, j))
         return;
     j->after_done = 0;
-    j->last_exact_ms = later(f->batch->time_ms, j->last_exact_ms + 1);
-    run = state_add_run(f->s, j, run_id_format(j->name, j->last_exact_ms, true, id));
+    j->last_exact_ms = later(c->batch->time_ms, j->last_exact_ms + 1);
+    run = state_add_run(c->s, j, run_id_format(j->name, j->last_exact_ms, true, id));
     run->at_ms = run->fire_ms = run->due_ms = j->last_exact_ms;
     run->exact = run->fired = run->queued = true;
     run->previous_fire_ms = j->last_fire_ms == INT64_MIN ? 0 : j->last_fire_ms;
     j->last_fire_ms = run->fire_ms;
     run->cause = alloc_text("after");
-    touch(f, run);
+    touch(c, run);
 }
 
-static void cause_children(struct fold *f, const char *parent)
+static void cause_children(struct apply_context *c, const char *parent)
 {
-    LIST_EACH(link, &f->s->dependents)
+    LIST_EACH(link, &c->s->dependents)
     {
         struct job_state *j = LIST_ITEM(link, struct job_state, dependents);
 
         for (size_t i = 0; i < j->def->after.count; i++)
             if (strcmp(j->def->after.items[i], parent) == 0) {
                 j->after_done |= 1u << i;
-                run_after(f, j);
+                run_after(c, j);
             }
     }
 }
 
-static void end_run(struct fold *f, struct run *run, const char *verdict)
+static void end_run(struct apply_context *c, struct run *run, const char *verdict)
 {
     struct job_state *j = run->job;
 
-    move(f, run, RUN_ENDED);
+    move(c, run, RUN_ENDED);
     run->verdict = verdict_intern(verdict);
     assert(run->verdict);
-    run->ended_ms = f->batch->time_ms;
+    run->ended_ms = c->batch->time_ms;
     if (run->attempt_count && run_attempt(run)->ended_ms)
         run->ended_ms = run_attempt(run)->ended_ms;
     if (!verdict_is_skip(verdict)) {
@@ -133,16 +133,16 @@ static void end_run(struct fold *f, struct run *run, const char *verdict)
         j->last_verdict = run->verdict;
         j->last_ended_ms = run->ended_ms;
     }
-    f->s->verdicts[verdict_index(verdict)]++;
-    notify(f->s, run_def(run), run->id, verdict, run_to_json(run));
-    state_end_run(f->s, run);
+    c->s->verdicts[verdict_index(verdict)]++;
+    notify(c->s, run_def(run), run->id, verdict, run_to_json(run));
+    state_end_run(c->s, run);
     if (strcmp(verdict, "succeeded") == 0 && (strcmp(run->cause, "manual") != 0 || run->children))
-        cause_children(f, j->name);
+        cause_children(c, j->name);
 }
 
-/* In order: the leader has judged every fire time before it. Otherwise (an attempt turns out to run, or is
- * given up, before its fire time was judged) the cursor stays, and the fire time is remembered beyond it. */
-static void fire(struct fold *f, struct run *run, bool in_order)
+/* In order: the leader has evaluated every fire time before it. Otherwise (an attempt turns out to run, or is
+ * given up, before its fire time was evaluated) the cursor stays, and the fire time is remembered beyond it. */
+static void fire(struct apply_context *c, struct run *run, bool in_order)
 {
     struct job_state *j = run->job;
 
@@ -174,48 +174,49 @@ static bool retries_on(const struct job *def, int exit_code)
 }
 
 /* The newest attempt failed: another one later, or the end. */
-static void attempt_failed(struct fold *f, struct run *run, const char *verdict, int attempts_allowed)
+static void attempt_failed(struct apply_context *c, struct run *run, const char *verdict,
+                           int attempts_allowed)
 {
     const struct job *def = run_def(run);
     const struct attempt *a = run_attempt(run);
 
     if (a->number < attempts_allowed && retries_on(def, a->exit_code)) {
-        move(f, run, RUN_RETRYING);
-        run->retry_ms = f->batch->time_ms + retry_delay_ms(def, a->number);
+        move(c, run, RUN_RETRYING);
+        run->retry_ms = c->batch->time_ms + retry_delay_ms(def, a->number);
     } else {
-        end_run(f, run, verdict);
+        end_run(c, run, verdict);
     }
 }
 
-static void attempt_ended(struct fold *f, struct run *run)
+static void attempt_ended(struct apply_context *c, struct run *run)
 {
     const struct attempt *a = run_attempt(run);
     const char *stop = a->stop_reason;
 
     if (stop && strcmp(stop, "timeout") != 0 && !MUTANT(KILL_RETRIES))
-        end_run(f, run, "killed");
+        end_run(c, run, "killed");
     else if (!stop && a->exit_code == 0)
-        end_run(f, run, "succeeded");
+        end_run(c, run, "succeeded");
     else
-        attempt_failed(f, run, stop ? "timed-out" : "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, stop ? "timed-out" : "failed", run_def(run)->retries_max + 1);
 }
 
 /* ---- records ---- */
 
-static int fold_epoch(struct fold *f)
+static int apply_epoch(struct apply_context *c)
 {
-    struct state *s = f->s;
+    struct state *s = c->s;
     struct job_state *j, *next;
 
-    if (f->r->epoch < s->epoch || f->r->epoch != f->batch->epoch)
-        return corrupt(f, "the epoch goes back");
-    s->epoch = f->r->epoch;
-    s->level = later(s->level, f->r->level);
-    alloc_replace(&s->replica, f->r->replica);
+    if (c->r->epoch < s->epoch || c->r->epoch != c->batch->epoch)
+        return corrupt(c, "the epoch goes back");
+    s->epoch = c->r->epoch;
+    s->level = later(s->level, c->r->level);
+    alloc_replace(&s->replica, c->r->replica);
     if (!s->cluster)
-        s->cluster = alloc_text(f->r->cluster);
-    if (RECORD_HAS(f->r, tzdata))
-        alloc_replace(&s->tzdata, f->r->tzdata);
+        s->cluster = alloc_text(c->r->cluster);
+    if (RECORD_HAS(c->r, tzdata))
+        alloc_replace(&s->tzdata, c->r->tzdata);
     json_array_clear(s->staged); /* an unfinished change set dies with its epoch */
     HASH_ITER(by_name, s->jobs, j, next)
     {
@@ -226,14 +227,14 @@ static int fold_epoch(struct fold *f)
 
             /* the leader before may have released it */
             if (!run->fired && a && a->state == ATTEMPT_COMMITTED && !a->handed_over &&
-                run->due_ms <= f->batch->time_ms) {
-                fire(f, run, false);
+                run->due_ms <= c->batch->time_ms) {
+                fire(c, run, false);
                 if (run->state == RUN_ARMED)
-                    move(f, run, RUN_STARTING);
-                touch(f, run);
+                    move(c, run, RUN_STARTING);
+                touch(c, run);
             }
         }
-        if (!j->def && list_empty(&j->runs) && j->deleted_ms < f->batch->time_ms - STATE_TOMBSTONE_TTL_MS)
+        if (!j->def && list_empty(&j->runs) && j->deleted_ms < c->batch->time_ms - STATE_TOMBSTONE_TTL_MS)
             state_drop_job(s, j);
     }
     return 0;
@@ -247,29 +248,29 @@ static bool same_list(const struct strings *a, const struct strings *b)
     return a->count == b->count;
 }
 
-static int fold_job(struct fold *f)
+static int apply_job(struct apply_context *c)
 {
-    const struct record *r = f->r;
+    const struct record *r = c->r;
     struct job *def;
     struct job_state *j;
     bool was_paused;
-    int rc = job_from_json(&def, r->job, r->def, NULL, f->error);
+    int rc = job_from_json(&def, r->job, r->def, NULL, c->error);
 
     if (rc < 0) {
-        error_prefix(f->error, "batch %llu: job %s: ", (unsigned long long)f->batch->index, r->job);
+        error_prefix(c->error, "batch %llu: job %s: ", (unsigned long long)c->batch->index, r->job);
         return ERR_CORRUPT;
     }
-    j = state_add_job(f->s, r->job);
+    j = state_add_job(c->s, r->job);
     was_paused = j->def && j->def->paused;
     if (!j->def) { /* new, or made again */
-        f->s->job_count++;
+        c->s->job_count++;
         j->paused = false;
         j->after_done = 0;
         j->deleted_ms = 0;
     }
     if (def->paused != was_paused) {
         j->paused = def->paused;
-        j->paused_ms = f->batch->time_ms;
+        j->paused_ms = c->batch->time_ms;
         j->pause_until_ms = 0;
         alloc_replace(&j->pause_reason, def->paused ? "paused in its file" : NULL);
         alloc_replace(&j->pause_by, r->by);
@@ -283,21 +284,21 @@ static int fold_job(struct fold *f)
     j->anchor_ms = r->anchor_ms;
     job_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
-    f->s->defs_index = f->batch->index;
-    state_set_dependent(f->s, j);
+    c->s->defs_index = c->batch->index;
+    state_set_dependent(c->s, j);
     if (was_paused && def->after.count)
-        run_after(f, j); /* what the pause held back */
-    if (f->s->job_changed)
-        f->s->job_changed(f->s->arg, j);
+        run_after(c, j); /* what the pause held back */
+    if (c->s->job_changed)
+        c->s->job_changed(c->s->arg, j);
     return 0;
 }
 
-static int fold_delete(struct fold *f)
+static int apply_delete(struct apply_context *c)
 {
-    struct job_state *j = state_job(f->s, f->r->job);
+    struct job_state *j = state_job(c->s, c->r->job);
 
     if (!j)
-        return corrupt(f, "there is no such job");
+        return corrupt(c, "there is no such job");
     LIST_EACH(link, &j->runs)
     {
         struct run *run = LIST_ITEM(link, struct run, of_job);
@@ -311,40 +312,40 @@ static int fold_delete(struct fold *f)
     }
     job_unref(j->def);
     j->def = NULL;
-    j->deleted_ms = f->batch->time_ms;
-    job_move_cursor(j, f->batch->time_ms);
+    j->deleted_ms = c->batch->time_ms;
+    job_move_cursor(j, c->batch->time_ms);
     j->paused = false;
-    state_set_dependent(f->s, j);
-    f->s->job_count--;
-    f->s->defs_index = f->batch->index;
-    if (f->s->job_changed)
-        f->s->job_changed(f->s->arg, j);
+    state_set_dependent(c->s, j);
+    c->s->job_count--;
+    c->s->defs_index = c->batch->index;
+    if (c->s->job_changed)
+        c->s->job_changed(c->s->arg, j);
     return 0;
 }
 
-/* Kept as it is; the strings are the staged object's from here on. */
-static int fold_stage(struct fold *f)
+/* Kept as it is; the strings belong to the staged object from here on. */
+static int apply_stage(struct apply_context *c)
 {
-    const struct record *r = f->r;
+    const struct record *r = c->r;
     json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:O?,s:s?,s:s?}", "job", r->job, "version",
                           (json_int_t)r->version, "seed", (json_int_t)r->seed, "anchor",
                           (json_int_t)r->anchor_ms, "cursor", (json_int_t)r->cursor_ms, "def", r->def, "set",
                           r->set, "by", r->by);
 
-    if (!o || json_array_append_new(f->s->staged, o) < 0)
+    if (!o || json_array_append_new(c->s->staged, o) < 0)
         alloc_failed();
     return 0;
 }
 
-static int fold_apply(struct fold *f)
+static int apply_staged(struct apply_context *c)
 {
-    json_t *staged = f->s->staged, *o;
+    json_t *staged = c->s->staged, *o;
     int rc = 0;
     size_t i;
 
-    if ((int64_t)json_array_size(staged) != f->r->count)
-        return corrupt(f, "not all of it is staged");
-    f->s->staged = json_array();
+    if ((int64_t)json_array_size(staged) != c->r->count)
+        return corrupt(c, "not all of it is staged");
+    c->s->staged = json_array();
     json_array_foreach(staged, i, o)
     {
         json_t *def = json_object_get(o, "def");
@@ -356,26 +357,26 @@ static int fold_apply(struct fold *f)
                               .cursor_ms = json_integer_value(json_object_get(o, "cursor")),
                               .set = json_string_value(json_object_get(o, "set")),
                               .by = json_string_value(json_object_get(o, "by"))};
-        struct fold each = {f->s, f->batch, &part, f->error, false};
+        struct apply_context each = {c->s, c->batch, &part, c->error, false};
 
         part.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE;
-        rc = rc < 0 ? rc : part.kind == RECORD_JOB ? fold_job(&each) : fold_delete(&each);
+        rc = rc < 0 ? rc : part.kind == RECORD_JOB ? apply_job(&each) : apply_delete(&each);
         if (rc == 0)
-            history_add_job(f->s, &part);
+            history_add_job(c->s, &part);
     }
     json_decref(staged);
     return rc;
 }
 
-static int fold_pause(struct fold *f, bool on)
+static int apply_pause(struct apply_context *c, bool on)
 {
-    const struct record *r = f->r;
-    struct state *s = f->s;
+    const struct record *r = c->r;
+    struct state *s = c->s;
     int64_t until = RECORD_HAS(r, until_ms) ? r->until_ms : 0;
 
     if (!RECORD_HAS(r, job)) {
         s->paused = on;
-        s->paused_ms = f->batch->time_ms;
+        s->paused_ms = c->batch->time_ms;
         s->pause_until_ms = on ? until : 0;
         alloc_replace(&s->pause_reason, on ? r->reason : NULL);
         alloc_replace(&s->pause_by, on ? r->by : NULL);
@@ -383,9 +384,9 @@ static int fold_pause(struct fold *f, bool on)
         struct job_state *j = state_job(s, r->job);
 
         if (!j)
-            return corrupt(f, "there is no such job");
+            return corrupt(c, "there is no such job");
         j->paused = on;
-        j->paused_ms = f->batch->time_ms;
+        j->paused_ms = c->batch->time_ms;
         j->pause_until_ms = on ? until : 0;
         alloc_replace(&j->pause_reason, on ? r->reason : NULL);
         alloc_replace(&j->pause_by, on ? r->by : NULL);
@@ -393,13 +394,13 @@ static int fold_pause(struct fold *f, bool on)
     if (!on)
         LIST_EACH(link, &s->dependents)
         {
-            run_after(f, LIST_ITEM(link, struct job_state, dependents)); /* what the pause held back */
+            run_after(c, LIST_ITEM(link, struct job_state, dependents)); /* what the pause held back */
         }
     return 0;
 }
 
 /* A new run from the id in the record. */
-static int new_run(struct fold *f, struct run **ret)
+static int new_run(struct apply_context *c, struct run **ret)
 {
     char name[RUN_ID_MAX];
     int64_t at_ms;
@@ -407,19 +408,19 @@ static int new_run(struct fold *f, struct run **ret)
     struct job_state *j;
     struct run *run;
 
-    if (run_id_parse(f->r->run, name, &at_ms, &exact) < 0)
-        return corrupt(f, "the run id makes no sense");
-    j = state_job(f->s, name);
+    if (run_id_parse(c->r->run, name, &at_ms, &exact) < 0)
+        return corrupt(c, "the run id is invalid");
+    j = state_job(c->s, name);
     if (!j)
-        return corrupt(f, "there is no such job");
-    if (state_run(f->s, f->r->run))
-        return corrupt(f, "the run is there already");
-    run = state_add_run(f->s, j, f->r->run);
+        return corrupt(c, "there is no such job");
+    if (state_run(c->s, c->r->run))
+        return corrupt(c, "the run is there already");
+    run = state_add_run(c->s, j, c->r->run);
     run->at_ms = at_ms;
     run->exact = exact;
-    run->fire_ms = f->r->fire_ms;
-    run->due_ms = RECORD_HAS(f->r, due_ms) ? f->r->due_ms : f->batch->time_ms;
-    run->cause = alloc_text(RECORD_HAS(f->r, cause) ? f->r->cause : "schedule");
+    run->fire_ms = c->r->fire_ms;
+    run->due_ms = RECORD_HAS(c->r, due_ms) ? c->r->due_ms : c->batch->time_ms;
+    run->cause = alloc_text(RECORD_HAS(c->r, cause) ? c->r->cause : "schedule");
     run->previous_fire_ms = j->last_fire_ms == INT64_MIN ? 0 : j->last_fire_ms;
     LIST_EACH(link, &j->runs)
     {
@@ -434,11 +435,11 @@ static int new_run(struct fold *f, struct run **ret)
     return 0;
 }
 
-static int fold_trigger(struct fold *f)
+static int apply_trigger(struct apply_context *c)
 {
-    const struct record *r = f->r;
+    const struct record *r = c->r;
     struct run *run;
-    int rc = new_run(f, &run);
+    int rc = new_run(c, &run);
 
     if (rc < 0)
         return rc;
@@ -448,377 +449,377 @@ static int fold_trigger(struct fold *f)
     run->by = alloc_text(RECORD_HAS(r, by) ? r->by : NULL);
     run->params = json_incref(r->params);
     if (RECORD_HAS(r, key))
-        state_add_key(f->s, run->job->name, r->key, r->digest, r->run, f->batch->time_ms);
-    touch(f, run);
+        state_add_key(c->s, run->job->name, r->key, r->digest, r->run, c->batch->time_ms);
+    touch(c, run);
     return 0;
 }
 
-static int fold_fire(struct fold *f)
+static int apply_fire(struct apply_context *c)
 {
-    struct run *run = state_run(f->s, f->r->run);
+    struct run *run = state_run(c->s, c->r->run);
     const struct attempt *a;
-    int rc = run ? 0 : new_run(f, &run);
+    int rc = run ? 0 : new_run(c, &run);
 
     if (rc < 0)
         return rc;
-    fire(f, run, !(RECORD_HAS(f->r, ahead) && f->r->ahead));
-    run->due_ms = f->r->due_ms;
-    if (RECORD_HAS(f->r, cause))
-        alloc_replace(&run->cause, f->r->cause);
-    touch(f, run);
+    fire(c, run, !(RECORD_HAS(c->r, ahead) && c->r->ahead));
+    run->due_ms = c->r->due_ms;
+    if (RECORD_HAS(c->r, cause))
+        alloc_replace(&run->cause, c->r->cause);
+    touch(c, run);
     a = run_attempt(run);
     if (a && a->state == ATTEMPT_START_FAILED)
-        attempt_failed(f, run, "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, "failed", run_def(run)->retries_max + 1);
     else if (run->state == RUN_UNRESOLVED)
-        return 0; /* its attempt's fate decides */
+        return 0; /* its attempt's outcome decides */
     else if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
-        move(f, run, RUN_STARTING);
+        move(c, run, RUN_STARTING);
     else
-        move(f, run, RUN_WAITING);
+        move(c, run, RUN_WAITING);
     return 0;
 }
 
-static void notify_skipped(struct fold *f, const struct job_state *j)
+static void notify_skipped(struct apply_context *c, const struct job_state *j)
 {
-    const struct record *r = f->r;
+    const struct record *r = c->r;
     char id[RUN_ID_MAX], from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
 
     run_id_format(j->name, r->to_ms, r->to_ms % 1000 != 0, id);
-    notify(f->s, j->def, id, r->reason,
+    notify(c->s, j->def, id, r->reason,
            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "run", id, "job", j->name, "state", "skipped",
                      "verdict", r->reason, "from", instant_format(r->from_ms, INSTANT_S, from, sizeof(from)),
                      "to", instant_format(r->to_ms, INSTANT_S, to, sizeof(to)), "count",
                      (json_int_t)r->count));
 }
 
-static int fold_skipped(struct fold *f)
+static int apply_skipped(struct apply_context *c)
 {
-    const struct record *r = f->r;
-    struct job_state *j = state_job(f->s, r->job);
-    struct run *run = RECORD_HAS(r, run) ? state_run(f->s, r->run) : NULL;
+    const struct record *r = c->r;
+    struct job_state *j = state_job(c->s, r->job);
+    struct run *run = RECORD_HAS(r, run) ? state_run(c->s, r->run) : NULL;
 
     if (!verdict_is_skip(r->reason))
-        return corrupt(f, "the reason is not a skip");
+        return corrupt(c, "the reason is not a skip");
     if (r->count < 1 || r->from_ms > r->to_ms)
-        return corrupt(f, "the range makes no sense");
+        return corrupt(c, "the range is invalid");
     if (j)
         job_move_cursor(j, r->to_ms);
-    history_add_skip(f->s, f->batch, f->r);
+    history_add_skip(c->s, c->batch, c->r);
     if (run && run->fired) {
-        end_run(f, run, r->reason);
+        end_run(c, run, r->reason);
         return 0;
     }
     if (run)
-        state_end_run(f->s, run); /* a reservation */
-    history_add_skip_row(f->s, f->batch, f->r);
-    f->s->verdicts[verdict_index(r->reason)] += (uint64_t)r->count;
+        state_end_run(c->s, run); /* a reservation */
+    history_add_skip_row(c->s, c->batch, c->r);
+    c->s->verdicts[verdict_index(r->reason)] += (uint64_t)r->count;
     if (j)
-        notify_skipped(f, j);
+        notify_skipped(c, j);
     return 0;
 }
 
-static int fold_passed(struct fold *f)
+static int apply_passed(struct apply_context *c)
 {
-    struct job_state *j = state_job(f->s, f->r->job);
+    struct job_state *j = state_job(c->s, c->r->job);
 
-    if (!j || !job_fired_ahead(j, f->r->to_ms))
-        return corrupt(f, "that fire time was not fired");
-    job_move_cursor(j, f->r->to_ms);
+    if (!j || !job_fired_ahead(j, c->r->to_ms))
+        return corrupt(c, "that fire time was not fired");
+    job_move_cursor(j, c->r->to_ms);
     return 0;
 }
 
-static int fold_arm(struct fold *f)
+static int apply_arm(struct apply_context *c)
 {
-    const struct record *r = f->r;
-    struct run *run = state_run(f->s, r->run);
+    const struct record *r = c->r;
+    struct run *run = state_run(c->s, r->run);
     struct attempt *a;
-    int rc = run ? 0 : new_run(f, &run);
+    int rc = run ? 0 : new_run(c, &run);
 
     if (rc < 0)
         return rc;
     if (!run_def(run))
-        return corrupt(f, "the job is gone");
+        return corrupt(c, "the job is gone");
     if (r->attempt < 1 || r->attempt > INT_MAX || r->try < 1 || r->try > INT_MAX)
-        return corrupt(f, "attempts and tries count from 1");
+        return corrupt(c, "attempts and tries count from 1");
     if (!run->def)
         run->def = job_ref(run->job->def);
     a = run_add_attempt(run, (int)r->attempt);
     a->try = (int)r->try;
     a->engine = alloc_text(r->engine);
-    a->epoch = f->batch->epoch;
-    a->index = f->batch->index;
+    a->epoch = c->batch->epoch;
+    a->index = c->batch->index;
     a->state = ATTEMPT_ARMED;
-    move(f, run, run->fired ? RUN_STARTING : RUN_ARMED);
-    touch(f, run);
+    move(c, run, run->fired ? RUN_STARTING : RUN_ARMED);
+    touch(c, run);
     return 0;
 }
 
-static int fold_committed(struct fold *f, struct run *run, struct attempt *a)
+static int apply_committed(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    bool anew = a->state == ATTEMPT_COMMITTED && a->handed_over && strcmp(a->id, f->r->id) == 0;
+    bool again = a->state == ATTEMPT_COMMITTED && a->handed_over && strcmp(a->id, c->r->id) == 0;
 
-    if (!anew && (a->state != ATTEMPT_ARMED || a->epoch != f->batch->epoch))
-        return corrupt(f, "the attempt is neither armed in this epoch nor handed over to it");
-    alloc_replace(&a->id, f->r->id);
-    alloc_replace(&a->boot, RECORD_HAS(f->r, boot) ? f->r->boot : NULL);
+    if (!again && (a->state != ATTEMPT_ARMED || a->epoch != c->batch->epoch))
+        return corrupt(c, "the attempt is neither armed in this epoch nor handed over to it");
+    alloc_replace(&a->id, c->r->id);
+    alloc_replace(&a->boot, RECORD_HAS(c->r, boot) ? c->r->boot : NULL);
     a->handed_over = false;
-    a->committed_epoch = f->batch->epoch;
+    a->committed_epoch = c->batch->epoch;
     a->state = ATTEMPT_COMMITTED;
     return 0;
 }
 
-static int fold_revoked(struct fold *f, struct run *run, struct attempt *a)
+static int apply_revoked(struct apply_context *c, struct run *run, struct attempt *a)
 {
     a->state = ATTEMPT_REVOKED;
     if (run->fired)
-        move(f, run, RUN_WAITING);
+        move(c, run, RUN_WAITING);
     else
-        state_end_run(f->s, run); /* the reservation is given up; its fire time is judged anew */
+        state_end_run(c->s, run); /* the reservation is given up; its fire time is evaluated again */
     return 0;
 }
 
-static int fold_handed_over(struct fold *f, struct attempt *a)
+static int apply_handed_over(struct apply_context *c, struct attempt *a)
 {
-    if (a->state != ATTEMPT_COMMITTED || a->committed_epoch != f->batch->epoch)
-        return corrupt(f, "the attempt is not committed in this epoch");
+    if (a->state != ATTEMPT_COMMITTED || a->committed_epoch != c->batch->epoch)
+        return corrupt(c, "the attempt is not committed in this epoch");
     a->handed_over = true;
     return 0;
 }
 
-static int fold_started(struct fold *f, struct run *run, struct attempt *a)
+static int apply_started(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    fire(f, run, false); /* whatever the clocks say: it runs */
+    fire(c, run, false); /* whatever the clocks say: it runs */
     a->state = ATTEMPT_STARTED;
-    a->started_ms = f->r->at_ms + (MUTANT(HIDDEN_STATE) && run->live.admitted);
+    a->started_ms = c->r->at_ms + (MUTANT(HIDDEN_STATE) && run->live.permitted);
     if (!run->started_ms)
-        run->started_ms = f->r->at_ms;
+        run->started_ms = c->r->at_ms;
     run->unresolved_ms = 0;
-    move(f, run, RUN_RUNNING);
+    move(c, run, RUN_RUNNING);
     return 0;
 }
 
-static int fold_start_failed(struct fold *f, struct run *run, struct attempt *a)
+static int apply_start_failed(struct apply_context *c, struct run *run, struct attempt *a)
 {
     a->state = ATTEMPT_START_FAILED;
-    a->exit_code = RECORD_HAS(f->r, code) ? (int)f->r->code : -1;
-    a->ended_ms = f->batch->time_ms;
-    alloc_replace(&a->text, f->r->text);
+    a->exit_code = RECORD_HAS(c->r, code) ? (int)c->r->code : -1;
+    a->ended_ms = c->batch->time_ms;
+    alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
     if (!run->fired)
-        return 0; /* judged at its time */
+        return 0; /* evaluated at its time */
     if (a->stop_reason && strcmp(a->stop_reason, "timeout") != 0)
-        end_run(f, run, "killed");
+        end_run(c, run, "killed");
     else
-        attempt_failed(f, run, "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, "failed", run_def(run)->retries_max + 1);
     return 0;
 }
 
-static int fold_stopping(struct fold *f, struct run *run, struct attempt *a)
+static int apply_stopping(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    alloc_replace(&a->stop_reason, f->r->reason);
-    a->stopping_ms = f->batch->time_ms;
+    alloc_replace(&a->stop_reason, c->r->reason);
+    a->stopping_ms = c->batch->time_ms;
     return 0;
 }
 
-static int fold_ended(struct fold *f, struct run *run, struct attempt *a)
+static int apply_ended(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    fire(f, run, false);
+    fire(c, run, false);
     a->state = ATTEMPT_ENDED;
-    a->ended_ms = f->r->at_ms;
-    a->exit_code = (int)f->r->code;
-    alloc_replace(&a->cause, RECORD_HAS(f->r, cause) ? f->r->cause : NULL);
-    if (RECORD_HAS(f->r, text))
-        alloc_replace(&a->text, f->r->text);
+    a->ended_ms = c->r->at_ms;
+    a->exit_code = (int)c->r->code;
+    alloc_replace(&a->cause, RECORD_HAS(c->r, cause) ? c->r->cause : NULL);
+    if (RECORD_HAS(c->r, text))
+        alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
-    attempt_ended(f, run);
+    attempt_ended(c, run);
     return 0;
 }
 
-static int fold_never_ran(struct fold *f, struct run *run, struct attempt *a)
+static int apply_never_ran(struct apply_context *c, struct run *run, struct attempt *a)
 {
     a->state = ATTEMPT_NEVER_RAN;
-    alloc_replace(&a->text, f->r->text);
+    alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
-    move(f, run, run->fired ? RUN_WAITING : RUN_ARMED);
+    move(c, run, run->fired ? RUN_WAITING : RUN_ARMED);
     return 0;
 }
 
-static int fold_unknown(struct fold *f, struct run *run, struct attempt *a)
+static int apply_unknown(struct apply_context *c, struct run *run, struct attempt *a)
 {
     const struct job *def = run_def(run);
     int allowed = def->retries_max + 1;
 
-    fire(f, run, false);
+    fire(c, run, false);
     a->state = ATTEMPT_UNKNOWN;
-    a->ended_ms = f->batch->time_ms;
-    alloc_replace(&a->text, f->r->text);
+    a->ended_ms = c->batch->time_ms;
+    alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
     if (def->on_lost == JOB_ON_LOST_RERUN && !a->stop_reason && a->number < (allowed > 2 ? allowed : 2)) {
-        move(f, run, RUN_RETRYING); /* at least one rerun, else the word would be empty without retries */
-        run->retry_ms = f->batch->time_ms + retry_delay_ms(def, a->number);
+        move(c, run, RUN_RETRYING); /* at least one rerun, else the word would be empty without retries */
+        run->retry_ms = c->batch->time_ms + retry_delay_ms(def, a->number);
     } else {
-        alloc_replace(&run->text, f->r->text);
-        end_run(f, run, "lost");
+        alloc_replace(&run->text, c->r->text);
+        end_run(c, run, "lost");
     }
     return 0;
 }
 
-static int fold_unresolved(struct fold *f, struct run *run, struct attempt *a)
+static int apply_unresolved(struct apply_context *c, struct run *run, struct attempt *a)
 {
     if (!run->unresolved_ms)
-        run->unresolved_ms = f->batch->time_ms;
-    alloc_replace(&run->text, f->r->text);
-    move(f, run, RUN_UNRESOLVED);
+        run->unresolved_ms = c->batch->time_ms;
+    alloc_replace(&run->text, c->r->text);
+    move(c, run, RUN_UNRESOLVED);
     return 0;
 }
 
-static int fold_backfill(struct fold *f)
+static int apply_backfill(struct apply_context *c)
 {
-    struct job_state *j = state_job(f->s, f->r->job);
+    struct job_state *j = state_job(c->s, c->r->job);
     struct backfill *b;
 
-    if (!j || !json_is_array(f->r->report))
-        return corrupt(f, "there is no such job, or no list of times");
+    if (!j || !json_is_array(c->r->report))
+        return corrupt(c, "there is no such job, or no list of times");
     b = job_add_backfill(j);
-    b->times = json_incref(f->r->report);
-    b->max_parallel = (int)f->r->max_parallel;
-    b->again = RECORD_HAS(f->r, again) && f->r->again;
-    b->by = alloc_text(RECORD_HAS(f->r, by) ? f->r->by : NULL);
+    b->times = json_incref(c->r->report);
+    b->max_parallel = (int)c->r->max_parallel;
+    b->again = RECORD_HAS(c->r, again) && c->r->again;
+    b->by = alloc_text(RECORD_HAS(c->r, by) ? c->r->by : NULL);
     return 0;
 }
 
-static int fold_backfilled(struct fold *f)
+static int apply_backfilled(struct apply_context *c)
 {
-    struct job_state *j = state_job(f->s, f->r->job);
+    struct job_state *j = state_job(c->s, c->r->job);
     struct backfill *b;
 
     if (!j || list_empty(&j->backfills))
-        return corrupt(f, "there is no such backfill");
+        return corrupt(c, "there is no such backfill");
     b = LIST_ITEM(j->backfills.next, struct backfill, of_job); /* one after the other, in order */
-    b->done = (size_t)f->r->count;
+    b->done = (size_t)c->r->count;
     if (b->done >= json_array_size(b->times))
         job_drop_backfill(b);
     return 0;
 }
 
-static void fold_notified(struct fold *f)
+static void apply_notified(struct apply_context *c)
 {
-    LIST_EACH_SAFE(link, &f->s->notices)
+    LIST_EACH_SAFE(link, &c->s->notices)
     {
         struct notice *n = LIST_ITEM(link, struct notice, all);
 
-        if (strcmp(n->id, f->r->run) == 0)
-            state_drop_notice(f->s, n);
+        if (strcmp(n->id, c->r->run) == 0)
+            state_drop_notice(c->s, n);
     }
 }
 
 /* Records about the newest attempt of a run that is there. */
-static int fold_attempt(struct fold *f)
+static int apply_attempt(struct apply_context *c)
 {
-    struct run *run = state_run(f->s, f->r->run);
+    struct run *run = state_run(c->s, c->r->run);
     struct attempt *a = run ? run_attempt(run) : NULL;
 
-    if (!a || a->number != f->r->attempt)
-        return corrupt(f, "there is no such attempt");
-    touch(f, run);
-    switch (f->r->kind) {
+    if (!a || a->number != c->r->attempt)
+        return corrupt(c, "there is no such attempt");
+    touch(c, run);
+    switch (c->r->kind) {
     case RECORD_COMMITTED:
-        return fold_committed(f, run, a);
+        return apply_committed(c, run, a);
     case RECORD_REVOKED:
-        return fold_revoked(f, run, a);
+        return apply_revoked(c, run, a);
     case RECORD_HANDED_OVER:
-        return fold_handed_over(f, a);
+        return apply_handed_over(c, a);
     case RECORD_STARTED:
-        return fold_started(f, run, a);
+        return apply_started(c, run, a);
     case RECORD_START_FAILED:
-        return fold_start_failed(f, run, a);
+        return apply_start_failed(c, run, a);
     case RECORD_STOPPING:
-        return fold_stopping(f, run, a);
+        return apply_stopping(c, run, a);
     case RECORD_ENDED:
-        return fold_ended(f, run, a);
+        return apply_ended(c, run, a);
     case RECORD_NEVER_RAN:
-        return fold_never_ran(f, run, a);
+        return apply_never_ran(c, run, a);
     case RECORD_UNKNOWN:
-        return fold_unknown(f, run, a);
+        return apply_unknown(c, run, a);
     default:
-        assert(f->r->kind == RECORD_UNRESOLVED);
-        return fold_unresolved(f, run, a);
+        assert(c->r->kind == RECORD_UNRESOLVED);
+        return apply_unresolved(c, run, a);
     }
 }
 
-static int fold_closed(struct fold *f)
+static int apply_closed(struct apply_context *c)
 {
-    struct run *run = state_run(f->s, f->r->run);
+    struct run *run = state_run(c->s, c->r->run);
 
-    if (!run || !verdict_intern(f->r->verdict))
-        return corrupt(f, "there is no such run or verdict");
-    fire(f, run, false);
-    if (RECORD_HAS(f->r, text))
-        alloc_replace(&run->text, f->r->text);
-    end_run(f, run, f->r->verdict);
+    if (!run || !verdict_intern(c->r->verdict))
+        return corrupt(c, "there is no such run or verdict");
+    fire(c, run, false);
+    if (RECORD_HAS(c->r, text))
+        alloc_replace(&run->text, c->r->text);
+    end_run(c, run, c->r->verdict);
     return 0;
 }
 
-static int fold_record(struct fold *f)
+static int apply_record(struct apply_context *c)
 {
-    switch (f->r->kind) {
+    switch (c->r->kind) {
     case RECORD_EPOCH:
-        return fold_epoch(f);
+        return apply_epoch(c);
     case RECORD_JOB:
-        return fold_job(f);
+        return apply_job(c);
     case RECORD_STAGE:
-        return fold_stage(f);
+        return apply_stage(c);
     case RECORD_APPLY:
-        return fold_apply(f);
+        return apply_staged(c);
     case RECORD_JOB_DELETE:
-        return fold_delete(f);
+        return apply_delete(c);
     case RECORD_PAUSE:
-        return fold_pause(f, true);
+        return apply_pause(c, true);
     case RECORD_RESUME:
-        return fold_pause(f, false);
+        return apply_pause(c, false);
     case RECORD_TRIGGER:
-        return fold_trigger(f);
+        return apply_trigger(c);
     case RECORD_FIRE:
-        return fold_fire(f);
+        return apply_fire(c);
     case RECORD_SKIPPED:
-        return fold_skipped(f);
+        return apply_skipped(c);
     case RECORD_PASSED:
-        return fold_passed(f);
+        return apply_passed(c);
     case RECORD_ARM:
-        return fold_arm(f);
+        return apply_arm(c);
     case RECORD_CLOSED:
-        return fold_closed(f);
+        return apply_closed(c);
     case RECORD_BACKFILL:
-        return fold_backfill(f);
+        return apply_backfill(c);
     case RECORD_BACKFILLED:
-        return fold_backfilled(f);
+        return apply_backfilled(c);
     case RECORD_NOTIFIED:
-        fold_notified(f);
+        apply_notified(c);
         return 0;
     case RECORD_TZDATA:
-        alloc_replace(&f->s->tzdata, f->r->tzdata);
+        alloc_replace(&c->s->tzdata, c->r->tzdata);
         return 0;
     case RECORD_RISE:
-        f->s->level = later(f->s->level, f->r->level);
+        c->s->level = later(c->s->level, c->r->level);
         return 0;
     case RECORD_NOTE:
     case RECORD_TAKEOVER:
         return 0; /* history keeps them */
     default:
-        return fold_attempt(f);
+        return apply_attempt(c);
     }
 }
 
 int state_apply_record(struct state *s, const struct batch *batch, const struct record *r,
                        struct error *error)
 {
-    struct fold f = {s, batch, r, error, false};
-    int rc = fold_record(&f);
+    struct apply_context c = {s, batch, r, error, false};
+    int rc = apply_record(&c);
 
     if (rc == 0 && r->kind == RECORD_STAGE)
         return 0; /* history hears of it when it takes effect */
-    if (rc == 0 && f.bad_move)
-        rc = corrupt(&f, "the run is in no state for this");
+    if (rc == 0 && c.bad_move)
+        rc = corrupt(&c, "the run is in no state for this");
     if (rc == 0)
         history_add_record(s, r);
     return rc;

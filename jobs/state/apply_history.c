@@ -1,4 +1,4 @@
-/* What the fold tells history: rows of runs, ranges passed over, and the records themselves. */
+/* What applying a batch gives to history: rows of runs, ranges passed over, and the records themselves. */
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state_priv.h"

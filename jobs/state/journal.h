@@ -2,7 +2,7 @@
  * leader/embedded/embedded.c (SQLite, one machine), by the replicated journal over ZooKeeper, and by the simulator.
  *
  * Happy path: open -> restore(snapshot) -> batch... -> lead(epoch) -> append... each answered by acked, in
- * order. A standby stays at batch... and gets lead when it has taken over and folded the whole tail. When an
+ * order. A standby stays at batch... and gets lead when it has taken over and applied the whole tail. When an
  * append fails, or another replica leads: deposed(why), once; every append not acked is void, the owner drops its
  * speculation; then restore, batch..., and perhaps lead again with a higher epoch.
  * All events come from the loop, never from within append.
@@ -12,7 +12,7 @@
 #include "jobs/state/record.h"
 
 struct journal_events {
-    /* Start the fold anew from this snapshot, which stands for all batches up to index. text NULL: from
+    /* Start again from this snapshot, which stands for all batches up to index. text NULL: from
      * nothing. */
     void (*restore)(void *arg, const char *text, size_t size, uint64_t index);
     /* The next committed batch, of somebody else's or of an earlier life. Borrowed. */

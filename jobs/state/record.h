@@ -1,11 +1,13 @@
-/* Records and batches: what the journal holds. The state of the system is the fold of the records.
+/* Records and batches: what the journal holds. Applied in order they give the state of the system.
  *
  * One flat struct serves all kinds; the tables below say which fields a kind has, and they drive encoding,
  * decoding and checking. A batch owns its records and, in an arena, every string in them; JSON values in a
  * record are references that the batch drops. In the journal a batch is one JSON object:
- *   {"n":42,"e":7,"t":1732244400123,"p":"<hash of batch
- * 41>","r":[{"k":"arm","run":"a@20261122T030000Z",...},...]} Times are UTC milliseconds. A record never holds
- * a secret.
+ *
+ *   {"n":42,"e":7,"t":1732244400123,"p":"<hash of batch 41>",
+ *    "r":[{"k":"arm","run":"a@20261122T030000Z",...},...]}
+ *
+ * Times are UTC milliseconds. A record never holds a secret.
  */
 #pragma once
 
@@ -70,9 +72,9 @@
     X(again, "again", I)                                                                                     \
     X(report, "report", J)
 
-/* kind, name in JSON, required fields, optional fields (the fold's rules for each are in state.c) */
+/* kind, name in JSON, required fields, optional fields (what each does to the state is in apply.c) */
 #define RECORD_KINDS(X)                                                                                      \
-    /* a reign begins; what an older epoch had committed and not revoked, and is due, counts as fired */     \
+    /* a new leader; what an older epoch had committed and not revoked, and is due, counts as fired */       \
     X(EPOCH, "epoch", F(epoch) F(replica) F(cluster) F(level), F(tzdata) F(cause))                           \
     /* a job is created or changed */                                                                        \
     X(JOB, "job", F(job) F(version) F(def) F(seed) F(anchor_ms) F(cursor_ms), F(set) F(by))                  \
@@ -96,7 +98,7 @@
     X(ARM, "arm", F(run) F(attempt) F(try) F(engine) F(fire_ms) F(due_ms), F(cause))                         \
     X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot))                                              \
     X(REVOKED, "revoked", F(run) F(attempt) F(reason), )                                                     \
-    /* its leader gives up the lead, has not released it, and never will: the successor commits it anew */   \
+    /* its leader gives up the lead, has not released it, and never will: the successor commits it again */  \
     X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \
     X(STARTED, "started", F(run) F(attempt) F(at_ms), F(text))                                               \
     X(START_FAILED, "start-failed", F(run) F(attempt) F(text), F(code))                                      \
@@ -107,7 +109,7 @@
     X(UNRESOLVED, "unresolved", F(run) F(attempt) F(text), )                                                 \
     /* a run ends without an attempt deciding it: killed while waiting, deadline, overlap */                 \
     X(CLOSED, "closed", F(run) F(verdict), F(text) F(by))                                                    \
-    /* evidence that came later, or a word of an operator */                                                 \
+    /* evidence that came later, or an operator's remark */                                                  \
     X(NOTE, "note", F(run) F(text), F(by))                                                                   \
     /* report: the fire times to run */                                                                      \
     X(BACKFILL, "backfill", F(job) F(report) F(max_parallel), F(again) F(by))                                \
@@ -151,7 +153,7 @@ enum record_field {
 struct batch {
     uint64_t index;
     int64_t epoch;
-    int64_t time_ms; /* leader's clock when it was made; never goes back within a reign */
+    int64_t time_ms; /* leader's clock when it was made; never goes back within an epoch */
     char prev[33];   /* hash of the batch before, 32 hex digits; "" for the first */
     struct record *records;
     size_t count;

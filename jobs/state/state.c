@@ -1,4 +1,4 @@
-/* The state's containers and words; the fold itself is in fold.c, its texts are in state_json.c. */
+/* The state's containers and words. What records do to it is in apply.c, its texts are in state_json.c. */
 #include "jobs/state/state.h"
 
 #include "jobs/base/alloc.h"
@@ -18,7 +18,7 @@ static const char *const attempt_states[] = {
     [ATTEMPT_ENDED] = "ended",     [ATTEMPT_UNKNOWN] = "unknown",
 };
 
-/* the words of the design's section 8: runs first, skips from `overlap` on */
+/* runs first, skips from `overlap` on */
 static const char *const verdicts[] = {"succeeded", "failed",    "timed-out", "killed",
                                        "lost",      "overlap",   "paused",    "deadline",
                                        "missed",    "coalesced", "deleted",   "queue-full"};
@@ -186,7 +186,7 @@ static void notice_free(struct notice *n)
     free(n);
 }
 
-/* ---- what the fold makes and drops (state_priv.h) ---- */
+/* ---- what records make and drop (state_priv.h) ---- */
 
 struct job_state *state_add_job(struct state *s, const char *name)
 {

@@ -1,15 +1,15 @@
-/* The state: what the journal's records fold to. Jobs with their cursors, unfinished runs with their
+/* The state: what the journal's records amount to. Jobs with their cursors, unfinished runs with their
  * attempts, trigger keys, pauses, backfills, outstanding notifications: everything that decides, and nothing
  * else.
  *
- * state_apply is deterministic: the same batches give the same state on every replica, whatever the clock,
- * the time zone files or the order of anything outside say. state_encode's text is canonical; its hash is
- * compared between replicas. Fields under "not part of the fold" belong to the scheduler of this process.
+ * state_apply is deterministic: the same batches give the same state on every replica, regardless of clocks,
+ * zone files or event order. state_encode's text is canonical; its hash is
+ * compared between replicas. Fields under "not from records" belong to the scheduler of this process.
  *
  * Ownership: the state owns all it points to. One thread.
  *
- * Invariant (with the design's section 4): every fire time of a job up to its cursor is a run that was fired,
- * lies in a skipped range, or has a reservation: a run armed ahead that is not yet fired. Reservations are
+ * Invariant: every fire time of a job up to its cursor is a run that was fired,
+ * is in a skipped range, or has a reservation: a run armed ahead that is not yet fired. Reservations are
  * made in order and without gaps from the cursor on.
  */
 #pragma once
@@ -27,7 +27,7 @@
 #define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
 #define STATE_NOTICES_MAX      1000
 
-/* the allowed moves are in state.c's table */
+/* the allowed moves are in apply.c's tables */
 enum run_state { RUN_WAITING, RUN_ARMED, RUN_STARTING, RUN_RUNNING, RUN_RETRYING, RUN_UNRESOLVED, RUN_ENDED };
 
 enum attempt_state {
@@ -59,24 +59,23 @@ struct attempt {
 
 struct job_state;
 
-struct lane;
+struct run_queue;
 
-/* What the scheduler knows of a run in this reign only. */
+/* What the leader's scheduler knows of a run; empty when it begins to lead. */
 struct run_live {
     uint64_t ticket, stop_ticket; /* of the engine requests under way; 0: none */
-    bool watching;
-    bool released; /* the one start request has been sent, or may have been */
-    bool stop_sent;
-    bool admitted;      /* may start, as far as overlap and pool go */
-    bool unsettled;     /* left by an earlier reign, its attempt's fate not known yet; counted in its job */
-    enum run_state was; /* when this reign began */
+    bool released;                /* the one start request has been sent, or may have been */
+    bool permitted;               /* may start, as far as overlap and pool go */
+    bool
+        unrecovered; /* an earlier leader left its attempt, and its outcome is not known; counted in its job */
+    enum run_state was; /* when this leader began */
     int failures;       /* of the engine in a row: for the back-off */
-    int64_t not_before_ms, stop_again_ms, settle_by_ms;
-    uint64_t index;           /* the last batch that touched it */
-    uint64_t commit_index;    /* the batch that committed the newest attempt */
-    struct lane *slot, *pool; /* held places */
-    struct lane *waits_in;
-    struct heap_item timer, place;
+    int64_t not_before_ms, stop_again_ms, recover_by_ms;
+    uint64_t index;                                /* the last batch that touched it */
+    uint64_t commit_index;                         /* the batch that committed the newest attempt */
+    struct run_queue *engine_permit, *pool_permit; /* held ones */
+    struct run_queue *waits_in;
+    struct heap_item timer, queue_item;
 };
 
 struct run {
@@ -105,7 +104,7 @@ struct run {
     struct list of_job;
     UT_hash_handle by_id;
     struct list dirty;    /* touched by the batch being applied */
-    struct run_live live; /* not part of the fold */
+    struct run_live live; /* not from records */
 };
 
 struct backfill {
@@ -120,7 +119,7 @@ struct backfill {
 struct job_live {
     struct schedule *schedule; /* compiled; NULL: none, or not yet */
     bool compiled;
-    int unsettled;      /* runs of earlier reigns whose attempt's fate is not known yet */
+    int unrecovered;    /* its runs that are so */
     char ran_local[32]; /* local time of its last fire time, while zone rules change */
     struct heap_item timer;
 };
@@ -150,7 +149,7 @@ struct job_state {
     struct list runs; /* unfinished, in order of creation */
     struct list backfills;
     UT_hash_handle by_name;
-    struct job_live live; /* not part of the fold */
+    struct job_live live; /* not from records */
 };
 
 struct trigger_key {
@@ -187,14 +186,14 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
-    json_t *staged;        /* array: parts of a change set, as they will be folded */
+    json_t *staged;        /* array: parts of a change set, as they will be applied */
     uint64_t defs_index;   /* the last batch that changed a definition */
-    uint64_t verdicts[16]; /* counted since this process began to fold: for metrics, not part of the fold */
+    uint64_t verdicts[16]; /* counted since this process began: for metrics, not from records */
 
     struct list dirty;           /* runs touched by the batch being applied */
     struct list ended;           /* runs that ended in it: freed when it is finished */
     struct history_write *write; /* what it changed */
-    /* Not part of the fold: called before a run is freed, and when a job's definition, pause or existence
+    /* Not from records: called before a run is freed, and when a job's definition, pause or existence
      * changed. */
     void (*run_gone)(void *arg, struct run *run);
     void (*job_changed)(void *arg, struct job_state *job);
@@ -205,8 +204,8 @@ struct state {
 void state_init(struct state *s);
 void state_release(struct state *s);
 
-/* Folds one batch, whose encoded text is given for the chain of hashes; its index must follow. Gives what
- * changed for history when ret is not NULL. ERR_CORRUPT: the batch makes no sense and the state must be
+/* Applies one batch, whose encoded text is given for the chain of hashes; its index must follow. Gives what
+ * changed for history when ret is not NULL. ERR_CORRUPT: the batch does not fit and the state must be
  * thrown away. */
 int state_apply(struct state *s, const struct batch *batch, const char *text, size_t size,
                 struct history_write **ret, struct error *error);
@@ -227,17 +226,17 @@ struct job *run_def(const struct run *run);
 const char *run_state_name(enum run_state state);
 const char *run_attempt_state_name(enum attempt_state state);
 
-/* The run of this fire time was fired before those ahead of it were judged; the cursor is still below it. */
+/* The run of this fire time was fired before those ahead of it were evaluated; the cursor is still below it. */
 bool job_fired_ahead(const struct job_state *job, int64_t fire_ms);
 
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);
 
-/* Canonical text of all that is folded, malloc'd; and back. */
+/* Canonical text of all that records made, malloc'd; and back. */
 char *state_encode(const struct state *s, size_t *ret_size);
 int state_decode(struct state *s, const char *text, size_t size, struct error *error);
 
-/* The run in the shape of the design's section 8. */
+/* The run in the shape of the API. */
 json_t *run_to_json(const struct run *run);
 
 /* The verdict words; a known word's one copy, or NULL. */

@@ -315,7 +315,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
 
     if (!id || run_id_parse(id, name, &at_ms, &exact) < 0 || strcmp(name, j->name) != 0 ||
         state < RUN_WAITING || state >= RUN_ENDED || state_run(s, id))
-        return error_set(error, ERR_CORRUPT, "run %s makes no sense", id ? id : "without id");
+        return error_set(error, ERR_CORRUPT, "run %s is invalid", id ? id : "without id");
     r = state_add_run(s, j, id);
     r->seq = (uint64_t)get_int(o, "seq", 0);
     r->at_ms = at_ms;
@@ -339,8 +339,8 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
         return rc;
     json_array_foreach(json_object_get(o, "attempts"), i,
                        item) if (decode_attempt(r, item) <
-                                 0) return error_set(error, ERR_CORRUPT, "run %s: attempt %zu makes no sense",
-                                                     id, i + 1);
+                                 0) return error_set(error, ERR_CORRUPT, "run %s: attempt %zu is invalid", id,
+                                                     i + 1);
     return r->cause && run_def(r) ? 0 : error_set(error, ERR_CORRUPT, "run %s: no cause or definition", id);
 }
 
@@ -438,7 +438,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         if (rc < 0)
             return error_prefix(error, "snapshot: job %s: ", name), ERR_CORRUPT;
     }
-    s->next_seq = (uint64_t)get_int(root, "next_seq", 1); /* after the runs, which were counted anew */
+    s->next_seq = (uint64_t)get_int(root, "next_seq", 1); /* after the runs, which were counted again */
     if (json_is_array(json_object_get(root, "staged")))
         json_array_extend(s->staged, json_object_get(root, "staged"));
     json_array_foreach(json_object_get(root, "keys"), i, item)
@@ -448,7 +448,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         char *space, *both;
 
         if (json_unpack(item, "[s,s,s,I]", &key, &digest, &run, &t) < 0 || !strchr(key, ' '))
-            return error_set(error, ERR_CORRUPT, "snapshot: a trigger key makes no sense");
+            return error_set(error, ERR_CORRUPT, "snapshot: a trigger key is invalid");
         both = alloc_text(key);
         space = strchr(both, ' ');
         assert(space);
@@ -462,7 +462,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         json_t *body;
 
         if (json_unpack(item, "[s,s,O]", &id, &url, &body) < 0)
-            return error_set(error, ERR_CORRUPT, "snapshot: a notification makes no sense");
+            return error_set(error, ERR_CORRUPT, "snapshot: a notification is invalid");
         state_add_notice(s, id, url, body);
     }
     return 0;

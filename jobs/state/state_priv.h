@@ -1,4 +1,4 @@
-/* How the fold and the decoder change the state. For fold.c, state.c and state_json.c alone. */
+/* How records and the decoder change the state. For the files of this folder alone. */
 #pragma once
 
 #include "jobs/state/state.h"
@@ -22,7 +22,7 @@ void state_expire_keys(struct state *s, int64_t before_ms);
 void state_add_notice(struct state *s, const char *id, const char *url, json_t *body); /* takes body */
 void state_drop_notice(struct state *s, struct notice *n);
 
-/* What the batch being applied changed, for history (fold_history.c). */
+/* What the batch being applied changed, for history (apply_history.c). */
 struct history_write *history_pending(struct state *s);
 void history_add_run(struct state *s, const struct run *run);
 void history_add_skip(struct state *s, const struct batch *batch, const struct record *r);

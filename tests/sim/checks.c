@@ -15,7 +15,7 @@ void check_same_state(struct replica *r, const char *when)
     here = state_encode(&r->scheduler->state, &here_size);
     there = state_encode(&w->shadow, &there_size);
     if (here_size != there_size || memcmp(here, there, here_size) != 0) {
-        violation(w, "r%d, %s: its state is not what the journal folds to", r->number, when);
+        violation(w, "r%d, %s: its state is not what the journal gives", r->number, when);
         if (w->o.verbose)
             tell(w, "here  %s\nthere %s", here, there);
     }
@@ -23,55 +23,55 @@ void check_same_state(struct replica *r, const char *when)
     free(there);
 }
 
-static void check_lanes(struct replica *r)
+static void check_permits(struct replica *r)
 {
     struct scheduler *s = r->scheduler;
-    int slots[HOSTS] = {0}, pools[1] = {0};
+    int engines[HOSTS] = {0}, pools[1] = {0};
     struct run *run, *next;
 
     HASH_ITER(by_id, s->state.runs, run, next)
     {
         for (int i = 0; i < HOSTS; i++)
-            slots[i] += run->live.slot == &s->engines[i];
-        pools[0] += run->live.pool == &s->pools[0];
+            engines[i] += run->live.engine_permit == &s->engine_queues[i];
+        pools[0] += run->live.pool_permit == &s->pool_queues[0];
     }
     LIST_EACH(link, &s->state.ended)
     {
         run = LIST_ITEM(link, struct run, dirty);
         for (int i = 0; i < HOSTS; i++)
-            slots[i] += run->live.slot == &s->engines[i];
-        pools[0] += run->live.pool == &s->pools[0];
+            engines[i] += run->live.engine_permit == &s->engine_queues[i];
+        pools[0] += run->live.pool_permit == &s->pool_queues[0];
     }
     for (int i = 0; i < HOSTS; i++)
-        if (slots[i] != s->engines[i].used)
-            violation(r->world, "r%d: engine %s counts %d places, and its runs hold %d", r->number,
-                      s->engines[i].name, s->engines[i].used, slots[i]);
-    if (pools[0] != s->pools[0].used)
-        violation(r->world, "r%d: the pool counts %d places, and its runs hold %d", r->number,
-                  s->pools[0].used, pools[0]);
+        if (engines[i] != s->engine_queues[i].taken)
+            violation(r->world, "r%d: engine %s counts %d permits, and its runs hold %d", r->number,
+                      s->engine_queues[i].name, s->engine_queues[i].taken, engines[i]);
+    if (pools[0] != s->pool_queues[0].taken)
+        violation(r->world, "r%d: the pool counts %d permits, and its runs hold %d", r->number,
+                  s->pool_queues[0].taken, pools[0]);
 }
 
-/* Will anybody ever come back to this run? */
-static bool attended(struct scheduler *s, const struct run *run)
+/* Will this run be reconciled again? */
+static bool looked_at_again(struct scheduler *s, const struct run *run)
 {
     const struct job_state *j = run->job;
 
     if (run->live.timer.slot || run->live.ticket || run->live.index > s->acked)
         return true;
-    if (!run->fired) /* a reservation: judged at its time */
-        return j->def && (j->live.timer.slot || j->live.unsettled);
+    if (!run->fired) /* a reservation: evaluated at its time */
+        return j->def && (j->live.timer.slot || j->live.unrecovered);
     if (j->live.timer.slot && j->live.timer.at <= s->now_ms)
-        return true;           /* the job is attended at the next entry, and with it its runs */
-    if (j->live.unsettled > 0) /* its settling attends the job, and that its runs */
+        return true;             /* the job is reconciled at the next entry, and with it its runs */
+    if (j->live.unrecovered > 0) /* its recovery wakes the job, and that its runs */
         return true;
-    if (run->live.admitted)
+    if (run->live.permitted)
         return false;
     LIST_EACH(link, &j->runs)
     {
         const struct run *other = LIST_ITEM(link, struct run, of_job);
 
         if (other != run && other->fired)
-            return true; /* its end attends the job */
+            return true; /* its end wakes the job */
     }
     return false;
 }
@@ -79,31 +79,31 @@ static bool attended(struct scheduler *s, const struct run *run)
 static void check_job(struct replica *r, struct job_state *j)
 {
     struct scheduler *s = r->scheduler;
-    int unsettled = 0;
+    int unrecovered = 0;
 
     LIST_EACH(link, &j->runs)
     {
         struct run *run = LIST_ITEM(link, struct run, of_job);
 
-        unsettled += run->live.unsettled;
-        if (!attended(s, run)) {
+        unrecovered += run->live.unrecovered;
+        if (!looked_at_again(s, run)) {
             char *text = json_dumps(run_to_json(run), JSON_COMPACT);
 
             tell(r->world,
-                 "%s admitted %d waits %d unsettled %d pool %d slot %d index %llu acked %llu now %lld", text,
-                 run->live.admitted, run->live.waits_in != NULL, run->live.unsettled, run->live.pool != NULL,
-                 run->live.slot != NULL, (unsigned long long)run->live.index, (unsigned long long)s->acked,
-                 (long long)s->now_ms);
+                 "%s permitted %d waits %d unrecovered %d pool %d engine %d index %llu acked %llu now %lld",
+                 text, run->live.permitted, run->live.waits_in != NULL, run->live.unrecovered,
+                 run->live.pool_permit != NULL, run->live.engine_permit != NULL,
+                 (unsigned long long)run->live.index, (unsigned long long)s->acked, (long long)s->now_ms);
             free(text);
-            violation(r->world, "r%d: nobody will ever attend %s, which is %s", r->number, run->id,
+            violation(r->world, "r%d: nothing will ever wake %s, which is %s", r->number, run->id,
                       run_state_name(run->state));
         }
     }
-    if (unsettled != j->live.unsettled)
-        violation(r->world, "r%d: %s counts %d unsettled runs, and has %d", r->number, j->name,
-                  j->live.unsettled, unsettled);
-    if (j->def && !state_paused(&s->state, j) && j->live.unsettled == 0 && j->live.timer.slot == 0 &&
-        job_next_ms(s, j) != HEAP_NEVER)
+    if (unrecovered != j->live.unrecovered)
+        violation(r->world, "r%d: %s counts %d unrecovered runs, and has %d", r->number, j->name,
+                  j->live.unrecovered, unrecovered);
+    if (j->def && !state_paused(&s->state, j) && j->live.unrecovered == 0 && j->live.timer.slot == 0 &&
+        rules_next_ms(s, j) != HEAP_NEVER)
         violation(r->world, "r%d: %s has fire times to come and no alarm", r->number, j->name);
 }
 
@@ -112,9 +112,9 @@ static void check_replica(struct replica *r)
     struct scheduler *s = r->scheduler;
     struct job_state *j, *next;
 
-    check_lanes(r);
+    check_permits(r);
     if (s->batch)
-        return; /* in the middle of a turn: flushing frees what has ended, and that attends others */
+        return; /* in the middle of a turn: flushing frees what has ended, and that wakes others */
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         check_job(r, j);
@@ -123,8 +123,8 @@ static void check_replica(struct replica *r)
         check_same_state(r, "at rest");
 }
 
-/* Does it wait for what an earlier reign prepared? */
-static bool waits_for_settling(const struct world *w, struct job_state *j)
+/* Does it wait for what an earlier leader prepared? */
+static bool waits_for_recovery(const struct world *w, struct job_state *j)
 {
     LIST_EACH(link, &j->runs)
     {
@@ -152,7 +152,7 @@ static void check_overdue(struct replica *r)
         int64_t at = monitor_next(w, j);
 
         if (j->def && !state_paused(&w->shadow, j) && at != INT64_MAX &&
-            at + j->def->jitter_ms + OVERDUE_MS <= now_ms && !waits_for_settling(w, j))
+            at + j->def->jitter_ms + OVERDUE_MS <= now_ms && !waits_for_recovery(w, j))
             late = true;
     }
     if (scheduler_overdue(r->scheduler, text, sizeof(text)) != late)
@@ -188,10 +188,10 @@ void check_rest(struct world *w)
     }
     HASH_ITER(by_name, r->scheduler->state.jobs, j, next)
     {
-        if (!j->def || state_paused(&r->scheduler->state, j) || j->live.unsettled)
+        if (!j->def || state_paused(&r->scheduler->state, j) || j->live.unrecovered)
             continue;
-        if (job_next_ms(r->scheduler, j) < w->now_ms - 120000)
+        if (rules_next_ms(r->scheduler, j) < w->now_ms - 120000)
             violation(w, "%s is left behind: its next fire time is %.0f s ago", j->name,
-                      (double)(w->now_ms - job_next_ms(r->scheduler, j)) / 1000);
+                      (double)(w->now_ms - rules_next_ms(r->scheduler, j)) / 1000);
     }
 }

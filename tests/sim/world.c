@@ -370,7 +370,7 @@ static bool at_rest(const struct world *w)
     const struct replica *r = w->leader >= 0 ? &w->replicas[w->leader] : NULL;
 
     return r && r->scheduler && r->scheduler->state.run_count == 0 && w->in_flight_count == 0 &&
-           r->scheduler->calls == NULL && r->scheduler->flight_count == 0;
+           r->scheduler->calls == NULL && r->scheduler->pending_batch_count == 0;
 }
 
 /* No faults and no requests from here on: what was begun must end, and be accounted for. */
