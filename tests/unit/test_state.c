@@ -1,0 +1,136 @@
+/* The state: what version 0.1 wrote is read, and written again byte for byte; what does not fit is refused.
+ *
+ * tests/data/state holds a journal with every verdict, cause, stop reason and state, the rows that it gave to
+ * history, and the snapshot after it, all as version 0.1 wrote them. They stay as they are: replicas of two
+ * versions read one another's batches and compare hashes of their states.
+ */
+#include "jobs/state/state.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
+
+#include <stdio.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define FILE_MAX (1024 * 1024)
+
+/* ---- what version 0.1 wrote ---- */
+
+static char *read_data(const char *name)
+{
+    const char *root = getenv("SOURCE_ROOT");
+    char path[4096], *text = alloc_zero(FILE_MAX);
+    size_t size;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/tests/data/state/%s", root ? root : ".", name);
+    file = fopen(path, "r");
+    if (!file)
+        fail_msg("cannot open %s", path);
+    size = fread(text, 1, FILE_MAX - 1, file);
+    assert_in_range(size, 1, FILE_MAX - 2);
+    fclose(file);
+    return text;
+}
+
+static void add_history(struct text *t, const struct history_write *w)
+{
+    for (size_t i = 0; i < w->run_count; i++) {
+        const struct history_run *r = &w->runs[i];
+
+        text_addf(t, "run %s %s %s %s\n", r->run, r->state, r->verdict ? r->verdict : "-", r->json);
+    }
+    for (size_t i = 0; i < w->skip_count; i++) {
+        const struct history_skip *k = &w->skips[i];
+
+        text_addf(t, "skip %s %lld %s %s\n", k->job, (long long)k->count, k->reason, k->text);
+    }
+    for (size_t i = 0; i < w->record_count; i++)
+        text_addf(t, "record %s %s\n", w->records[i].kind, w->records[i].json);
+}
+
+/* A line of the journal: written again to the same bytes, applied, and its rows added to history. */
+static void apply_line(struct state *s, char *line, struct text *history)
+{
+    struct history_write *write = NULL;
+    struct error error = {0};
+    struct batch *b = NULL;
+    size_t size;
+    char *again;
+
+    if (batch_decode(&b, line, strlen(line), &error) < 0)
+        fail_msg("%s", error.text);
+    again = batch_encode(b, &size);
+    assert_string_equal(again, line);
+    if (state_apply(s, b, line, strlen(line), &write, &error) < 0)
+        fail_msg("%s", error.text);
+    add_history(history, write);
+    history_write_free(write);
+    free(again);
+    batch_free(b);
+}
+
+static void apply_journal(struct state *s, struct text *history)
+{
+    char *journal = read_data("journal-0.1.jsonl"), *rest = journal;
+    int lines = 0;
+
+    state_init(s);
+    for (char *line; (line = strsep(&rest, "\n")) && *line; lines++)
+        apply_line(s, line, history);
+    assert_int_equal(lines, 58);
+    free(journal);
+}
+
+static void a_journal_of_0_1_gives_the_same_state_and_history(void **state)
+{
+    char *snapshot = read_data("snapshot-0.1.json"), *rows = read_data("history-0.1.txt"), *text;
+    struct text history;
+    struct state s;
+    size_t size;
+
+    (void)state;
+    text_init(&history, FILE_MAX);
+    apply_journal(&s, &history);
+    assert_string_equal(text_str(&history), rows);
+    text = state_encode(&s, &size);
+    assert_string_equal(text, snapshot);
+    free(text);
+    free(rows);
+    free(snapshot);
+    text_release(&history);
+    state_release(&s);
+}
+
+static void a_snapshot_of_0_1_is_read_and_written_again(void **state)
+{
+    char *snapshot = read_data("snapshot-0.1.json"), *text;
+    struct error error = {0};
+    struct state s;
+    size_t size;
+
+    (void)state;
+    state_init(&s);
+    if (state_decode(&s, snapshot, strlen(snapshot), &error) < 0)
+        fail_msg("%s", error.text);
+    text = state_encode(&s, &size);
+    assert_string_equal(text, snapshot);
+    free(text);
+    free(snapshot);
+    state_release(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_journal_of_0_1_gives_the_same_state_and_history),
+        cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
