@@ -53,28 +53,28 @@ static void print_verb(const struct verb *v)
 }
 
 /* The first words of all verbs, each once: "cluster" stands for "cluster step-down" too. */
-static void print_first_words(void)
+static void print_first_words(const struct verb *const *table)
 {
-    for (size_t i = 0; verbs[i]; i++)
-        if (verbs[i]->group != VERB_GROUP_HIDDEN && !strchr(verbs[i]->name, ' '))
-            printf("%s ", verbs[i]->name);
+    for (size_t i = 0; table[i]; i++)
+        if (table[i]->group != VERB_GROUP_HIDDEN && !strchr(table[i]->name, ' '))
+            printf("%s ", table[i]->name);
 }
 
-static void print_two_word_verbs(void)
+static void print_two_word_verbs(const struct verb *const *table)
 {
-    for (size_t i = 0; verbs[i]; i++)
-        if (strchr(verbs[i]->name, ' '))
-            printf("    '%s') verb=\"$two\" ;;\n", verbs[i]->name);
+    for (size_t i = 0; table[i]; i++)
+        if (strchr(table[i]->name, ' '))
+            printf("    '%s') verb=\"$two\" ;;\n", table[i]->name);
 }
 
 /* "cluster " offers what may come second. */
-static void print_second_words(void)
+static void print_second_words(const struct verb *const *table)
 {
-    for (size_t i = 0; verbs[i]; i++) {
-        const char *space = strchr(verbs[i]->name, ' ');
+    for (size_t i = 0; table[i]; i++) {
+        const char *space = strchr(table[i]->name, ' ');
 
         if (space)
-            printf("    %.*s) second+=\" %s\" ;;&\n", (int)(space - verbs[i]->name), verbs[i]->name,
+            printf("    %.*s) second+=\" %s\" ;;&\n", (int)(space - table[i]->name), table[i]->name,
                    space + 1);
     }
 }
@@ -91,19 +91,19 @@ static int run_completion(const struct verb_call *call)
          "    local verb=${COMP_WORDS[1]} two=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" second=''\n"
          "    COMPREPLY=()");
     fputs("    local verbs='", stdout);
-    print_first_words();
+    print_first_words(call->table);
     puts("'\n    if ((COMP_CWORD == 1)); then\n        COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\"))\n"
          "        return\n    fi");
     puts("    case \"$verb\" in");
-    print_second_words();
+    print_second_words(call->table);
     puts("    esac\n    if ((COMP_CWORD == 2)) && [[ -n $second && $cur != -* ]]; then\n"
          "        COMPREPLY=($(compgen -W \"$second\" -- \"$cur\"))\n        return\n    fi");
     puts("    case \"$two\" in");
-    print_two_word_verbs();
+    print_two_word_verbs(call->table);
     puts("    esac\n    case \"$verb\" in");
-    for (size_t i = 0; verbs[i]; i++)
-        if (verbs[i]->group != VERB_GROUP_HIDDEN)
-            print_verb(verbs[i]);
+    for (size_t i = 0; call->table[i]; i++)
+        if (call->table[i]->group != VERB_GROUP_HIDDEN)
+            print_verb(call->table[i]);
     puts("    esac\n}\n\ncomplete -F _cronsched cronsched");
     return EXIT_FINE;
 }

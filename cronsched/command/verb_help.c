@@ -55,7 +55,7 @@ static void print_wrapped(FILE *to, const char *text, size_t indent)
     fputc('\n', to);
 }
 
-void verbs_print_help(FILE *to)
+void verbs_print_help(FILE *to, const struct verb *const *table)
 {
     fputs("cronsched: a distributed cron\n\n"
           "Usage: cronsched VERB [ARGUMENT...] [OPTION...]\n",
@@ -63,8 +63,8 @@ void verbs_print_help(FILE *to)
     for (int group = 0; group < VERB_GROUP_HIDDEN; group++) {
         bool titled = false;
 
-        for (size_t i = 0; verbs[i]; i++) {
-            const struct verb *v = verbs[i];
+        for (size_t i = 0; table[i]; i++) {
+            const struct verb *v = table[i];
             char call[128];
 
             if (v->group != (enum verb_group)group)
@@ -118,12 +118,12 @@ static int run_help(const struct verb_call *call)
     int argc = 1, rest;
 
     if (call->arg_count == 0) {
-        verbs_print_help(stdout);
+        verbs_print_help(stdout, call->table);
         return EXIT_FINE;
     }
     for (size_t i = 0; i < call->arg_count && argc < 3; i++)
         argv[argc++] = (char *)call->args[i];
-    if (verbs_find(verbs, argc, argv, &verb, &rest, words, &error) < 0)
+    if (verbs_find(call->table, argc, argv, &verb, &rest, words, &error) < 0)
         return verb_usage(call, "%s", error.text);
     verb_print_help(stdout, verb);
     return EXIT_FINE;

@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct verb *const verbs[] = {
-#define X(name) &verb_##name,
-    VERBS(X)
-#undef X
-        NULL};
-
 static const struct verb_option server_options[] = {
     {"server", 0, "URL[,URL...]",
      "servers to ask, the next one when one is down; unix:PATH is a socket (also CRONSCHED_SERVER)"},
@@ -409,69 +403,4 @@ int verb_usage(const struct verb_call *call, const char *format, ...)
     va_end(ap);
     fprintf(stderr, "\nTry 'cronsched help %s'.\n", call->verb->name);
     return EXIT_USAGE;
-}
-
-/* --- running -------------------------------------------------------------------------------------------- */
-
-static int run_verb(const struct verb *verb, int argc, char **argv)
-{
-    struct error error = {0};
-    struct verb_call call;
-    int code;
-
-    if (verb->shared & VERB_RAW) {
-        call = (struct verb_call){.verb = verb, .argc = argc, .argv = argv};
-        return verb->run(&call);
-    }
-    if (verb_call_init(&call, verb, argc, argv, &error) < 0) {
-        code = verb_usage(&call, "%s", error.text);
-    } else if (verb_flag(&call, "help")) {
-        verb_print_help(stdout, verb);
-        code = EXIT_FINE;
-    } else {
-        code = verb->run(&call);
-    }
-    verb_call_release(&call);
-    return code;
-}
-
-/* An answer that did not get out is no answer; but a reader that has seen enough (head, a pager) is no fault.
- */
-static int check_stdout(int code)
-{
-    bool failed = ferror(stdout);
-
-    if (fflush(stdout) != 0)
-        failed = true;
-    if (!failed || errno == EPIPE)
-        return code;
-    fprintf(stderr, "cronsched: stdout: %s\n", strerror(errno));
-    return code == EXIT_FINE ? EXIT_INTERNAL : code;
-}
-
-int verbs_main(int argc, char **argv)
-{
-    static char *words[VERB_ARGS_MAX + 2];
-    const struct verb *verb = NULL;
-    struct error error = {0};
-    int count, code;
-
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        verbs_print_help(stdout);
-        code = EXIT_FINE;
-    } else if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-        code = run_verb(&verb_version, 0, words);
-    } else if (argc < 2) {
-        verbs_print_help(stderr);
-        code = EXIT_USAGE;
-    } else if (verbs_find(verbs, argc, argv, &verb, &count, words + 1, &error) < 0) {
-        fprintf(stderr, "cronsched: %s\n", error.text);
-        code = EXIT_USAGE;
-    } else if (verb->shared & VERB_RAW) {
-        words[0] = (char *)verb->name;
-        code = run_verb(verb, count + 1, words);
-    } else {
-        code = run_verb(verb, count, words + 1);
-    }
-    return check_stdout(code);
 }

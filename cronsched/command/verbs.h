@@ -110,7 +110,7 @@ struct verb {
 VERBS(X)
 #undef X
 
-/* The table, with a NULL at its end. */
+/* The table, with a NULL at its end (verb_table.c). */
 extern const struct verb *const verbs[];
 
 /* --- what a verb asks of its call ----------------------------------------------------------------------- */
@@ -122,7 +122,8 @@ struct verb_given {
 
 struct verb_call {
     const struct verb *verb;
-    const char **args; /* what is not an option, in order; a NULL at the end */
+    const struct verb *const *table; /* of all verbs, a NULL at its end: for help and completion */
+    const char **args;               /* what is not an option, in order; a NULL at the end */
     size_t arg_count;
     struct verb_given *given; /* options, in order */
     size_t given_count;
@@ -153,7 +154,7 @@ int verb_usage(const struct verb_call *call, const char *format, ...) __attribut
 
 #define VERB_ARGS_MAX 4096 /* words of one command line */
 
-/* Finds the verb in argv, parses and runs it. Returns the exit code. */
+/* Finds the verb in argv, parses and runs it (verb_table.c). Returns the exit code. */
 int verbs_main(int argc, char **argv);
 
 /* The verb that argv names, options that come before it skipped; ret_argv (argc places) gets the other words.
@@ -161,7 +162,8 @@ int verbs_main(int argc, char **argv);
 int verbs_find(const struct verb *const *table, int argc, char **argv, const struct verb **ret_verb,
                int *ret_argc, char **ret_argv, struct error *error);
 
-/* Parses the words (no verb among them) for a verb; borrows them. Release also after a failure. */
+/* Parses the words (no verb among them) for a verb; borrows them. Release also after a failure. The table is
+ * left for the caller to set. */
 int verb_call_init(struct verb_call *call, const struct verb *verb, int argc, char **argv,
                    struct error *error);
 void verb_call_release(struct verb_call *call);
@@ -174,5 +176,5 @@ const char *verb_group_title(enum verb_group group);
 /* Longest form of an option: "-o, --output=table|json|yaml" */
 const char *verb_option_title(const struct verb_option *option, char *buffer, size_t size);
 
-void verbs_print_help(FILE *to);
+void verbs_print_help(FILE *to, const struct verb *const *table);
 void verb_print_help(FILE *to, const struct verb *verb);
