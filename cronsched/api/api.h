@@ -79,6 +79,9 @@ struct api_options {
 
 struct api;
 
+extern const struct http_route api_routes[];
+extern const size_t api_route_count;
+
 /* Listens. Copies the options but not what they point to, which must outlive it. */
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error);
 

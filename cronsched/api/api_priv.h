@@ -1,5 +1,5 @@
-/* What the files of the API share. api.c: start, end, waiting for the journal and for history; api_jobs.c,
- * api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c, api_metrics.c: the handlers; api_body.c:
+/* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal and for
+ * history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c, api_metrics.c: the handlers; api_body.c:
  * checks of what comes in; api_query.c: of query keys. Nobody else but tests includes this.
  */
 #pragma once
@@ -27,10 +27,7 @@ struct api {
     void *closed_arg;
 };
 
-extern const struct http_route api_routes[];
-extern const size_t api_route_count;
-
-/* --- waiting (api.c) */
+/* --- waiting (api_wait.c) */
 
 /* Calls `then` when all that is in flight is durable, or API_READ_WAIT_MS have passed. */
 void api_read(struct api *api, struct http_request *request,
@@ -52,6 +49,10 @@ void api_query(struct api *api, struct http_request *request, const struct histo
 /* Pieces of work on the pool: counted, so that api_close waits for them. */
 void api_work_begin(struct api *api);
 void api_work_end(struct api *api);
+
+/* Frees the API once the server is gone, the pool's work is done and no log is read; until then it does
+ * nothing. */
+void api_close_if_idle(struct api *api);
 
 /* --- what comes in (api_body.c). Pure. */
 
