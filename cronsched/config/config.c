@@ -1,341 +1,37 @@
-/* The plain values of the configuration: one table feeds the file's reader, flags, environment and manual.
- * Engines and pools, which only a file can hold, are in config_file.c. */
+/* See config.h: the sources in their order, the defaults, the check of the whole. */
 #include "cronsched/config/config.h"
 
-#include "cronsched/config/config_priv.h"
+#include "cronsched/config/config_file.h"
+#include "cronsched/config/config_keys.h"
 #include "jobs/base/alloc.h"
-#include "jobs/base/byte_size.h"
-#include "jobs/base/duration.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the table ------------------------------------------------------------------------------------------ */
-
-/* key in the file, flag, kind, field, argument, default, help */
-#define CONFIG_KEYS(X)                                                                                       \
-    X("cluster", "cluster", NAME, cluster, "NAME", "default", "name of the cluster")                         \
-    X("data_dir", "data-dir", PATH, data_dir, "DIR", NULL, "folder for history, logs and the socket")        \
-    X("listen", "listen", LISTEN, listen, "ADDRESS", NULL,                                                   \
-      "where to serve: unix:PATH or HOST:PORT; several may be given")                                        \
-    X("advertise", "advertise", URL, advertise, "URL", NULL, "where other replicas reach this one")          \
-    X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
-      "the ensemble, HOST:PORT,...[/CHROOT]; without it the journal lives in the data folder")               \
-    X("zookeeper_auth_file", "zookeeper-auth-file", PATH, zookeeper_auth_file, "FILE", NULL,                 \
-      "USER:PASSWORD on its first line: the cluster's nodes are made for these alone")                       \
-    X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
-      "id of this replica, of its own in the cluster (default the host's name)")                             \
-    X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
-      "after which a silent replica counts as dead")                                                         \
-    X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
-      "engine of jobs that name none")                                                                       \
-    X("tokens_file", "tokens-file", PATH, tokens_file, "FILE", NULL,                                         \
-      "who may do what, see 'cronsched token'")                                                              \
-    X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
-    X("tls.key", "tls-key", PATH, tls_key, "FILE", NULL, "its key")                                          \
-    X("tls.ca", "tls-ca", PATH, tls_ca, "FILE", NULL,                                                        \
-      "certificates by which other replicas are known (default the system's)")                               \
-    X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
-      "serve other machines without tokens or without TLS")                                                  \
-    X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \
-      "how long a run whose engine cannot be asked stays unresolved before it counts as lost")               \
-    X("late_grace", "late-grace", DURATION, late_grace_ms, "DURATION", "60s",                                \
-      "how late a fire time may be to run without a word of catch_up")                                       \
-    X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
-      "size of the live state beyond which apply is refused")                                                \
-    X("log", "log", LOG, log, "human|json", NULL, "form of the log (default human on a terminal, else json)")
-
-enum config_kind { NAME, PATH, LISTEN, URL, ZOOKEEPER, DURATION, SIZE, BOOL, LOG };
-
-struct config_key {
-    const char *key, *flag;
-    enum config_kind kind;
-    size_t offset;
-    const char *arg, *fallback, *help;
-};
-
-static const struct config_key config_keys[] = {
-#define X(key, flag, kind, field, arg, fallback, help)                                                       \
-    {key, flag, kind, offsetof(struct config, field), arg, fallback, help},
-    CONFIG_KEYS(X)
-#undef X
-};
-#define CONFIG_KEY_COUNT (sizeof(config_keys) / sizeof(config_keys[0]))
-
-const struct verb_option config_options[] = {
-    {"config", 'c', "FILE", "read this file (also CRONSCHED_CONFIG)"},
-#define X(key, flag, kind, field, arg, fallback, help) {flag, 0, arg, help, (kind) == LISTEN},
-    CONFIG_KEYS(X)
-#undef X
-        {0}};
-
-/* "tls.cert" to "CRONSCHED_TLS_CERT" */
-static const char *variable_name(const char *key, char *buffer, size_t size)
-{
-    snprintf(buffer, size, "CRONSCHED_%s", key);
-    for (char *p = buffer; *p; p++)
-        *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
-    return buffer;
-}
-
-bool config_key_text(size_t i, struct config_key_text *ret)
-{
-    static char variable[64];
-
-    if (i >= CONFIG_KEY_COUNT)
-        return false;
-    *ret = (struct config_key_text){
-        .key = config_keys[i].key,
-        .flag = config_keys[i].flag,
-        .variable = variable_name(config_keys[i].key, variable, sizeof(variable)),
-        .arg = config_keys[i].arg,
-        .help = config_keys[i].help,
-        .fallback = config_keys[i].fallback,
-    };
-    return true;
-}
-
-/* --- checks of single values ---------------------------------------------------------------------------- */
-
-bool config_name_valid(const char *name)
-{
-    size_t n = strlen(name);
-
-    if (n == 0 || n > CONFIG_NAME_MAX || !isalnum((unsigned char)name[0]))
-        return false;
-    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
-}
-
-/* "HOST:PORT", "[ADDRESS]:PORT"; port 0 (any free one) only where it makes sense. */
-static bool host_port_valid(const char *s, size_t n, long least_port)
-{
-    const char *colon = memrchr(s, ':', n);
-    char port[8];
-    char *end;
-    long value;
-    size_t digits;
-
-    if (!colon || colon == s)
-        return false;
-    if (memchr(s, ':', (size_t)(colon - s)) && (s[0] != '[' || colon[-1] != ']'))
-        return false;
-    digits = n - (size_t)(colon + 1 - s);
-    if (digits == 0 || digits >= sizeof(port) || strspn(colon + 1, "0123456789") < digits)
-        return false;
-    memcpy(port, colon + 1, digits);
-    port[digits] = '\0';
-    value = strtol(port, &end, 10);
-    return !*end && value >= least_port && value <= 65535;
-}
-
-static int check_listen(const char *s, struct error *error)
-{
-    if (strncmp(s, "unix:", 5) == 0) {
-        if (s[5] == '/' && strlen(s + 5) < 108)
-            return 0;
-        return error_set(error, ERR_INVALID, "'%s' has no absolute path of up to 107 bytes", s);
-    }
-    if (!host_port_valid(s, strlen(s), 0))
-        return error_set(error, ERR_INVALID, "'%s' is neither unix:/PATH nor HOST:PORT", s);
-    return 0;
-}
-
-static int check_url(const char *s, struct error *error)
-{
-    const char *host = strncmp(s, "http://", 7) == 0 ? s + 7 : strncmp(s, "https://", 8) == 0 ? s + 8 : NULL;
-
-    if (!host || !*host || strpbrk(host, " /?#@"))
-        return error_set(error, ERR_INVALID, "'%s' is no http://HOST:PORT or https://HOST:PORT", s);
-    return 0;
-}
-
-static int check_zookeeper(const char *s, struct error *error)
-{
-    size_t hosts = strcspn(s, "/");
-
-    for (size_t at = 0;; at++) {
-        size_t n = strcspn(s + at, ",/");
-
-        if (!host_port_valid(s + at, n, 1))
-            return error_set(error, ERR_INVALID, "'%.*s' is no HOST:PORT", (int)n, s + at);
-        at += n;
-        if (at >= hosts)
-            break;
-    }
-    if (s[hosts] && (!s[hosts + 1] || s[strlen(s) - 1] == '/' || strstr(s, "//")))
-        return error_set(error, ERR_INVALID, "'%s' is no path to live below", s + hosts);
-    return 0;
-}
-
-static int parse_bool(const char *s, bool *ret, struct error *error)
-{
-    static const char *const words[2][5] = {{"false", "no", "off", "0", ""},
-                                            {"true", "yes", "on", "1", "true"}};
-
-    for (int value = 0; value < 2; value++)
-        for (size_t i = 0; i < 5; i++)
-            if (strcasecmp(s, words[value][i]) == 0) {
-                *ret = value;
-                return 0;
-            }
-    return error_set(error, ERR_INVALID, "'%s' is neither true nor false", s);
-}
-
-/* --- setting a value ------------------------------------------------------------------------------------ */
-
-static void replace_text(char **at, const char *value)
-{
-    char *copy = alloc_text(value);
-
-    free(*at);
-    *at = copy;
-}
-
-static void clear_listen(struct config *config)
-{
-    while (config->listen_count > 0) {
-        config->listen_count--;
-        free(config->listen[config->listen_count]);
-        config->listen[config->listen_count] = NULL;
-    }
-}
-
-static int add_listen(struct config *config, const char *value, struct error *error)
-{
-    int r = check_listen(value, error);
-
-    if (r < 0)
-        return r;
-    if (config->listen_count == CONFIG_LISTEN_MAX)
-        return error_set(error, ERR_LIMIT, "more than %d addresses", CONFIG_LISTEN_MAX);
-    if (!config->listen)
-        config->listen = alloc_zero(CONFIG_LISTEN_MAX * sizeof(*config->listen));
-    replace_text(&config->listen[config->listen_count++], value);
-    return 0;
-}
-
-static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
-{
-    int64_t n;
-    int r = kind == SIZE ? byte_size_parse(value, &n, error) : duration_parse(value, &n, error);
-
-    if (r < 0)
-        return r;
-    if (n <= 0)
-        return error_set(error, ERR_INVALID, "must be above zero");
-    *ret = n;
-    return 0;
-}
-
-/* One value from its text; what was there is replaced, but addresses to listen on are added. */
-static int set_value(struct config *config, const struct config_key *key, const char *value,
-                     struct error *error)
-{
-    void *field = (char *)config + key->offset;
-    int r = 0;
-
-    switch (key->kind) {
-    case NAME:
-        if (!config_name_valid(value))
-            return error_set(
-                error, ERR_INVALID,
-                "'%s' is no name: up to %d letters, digits, '-', '_' and '.', a letter or digit first", value,
-                CONFIG_NAME_MAX);
-        replace_text(field, value);
-        return 0;
-    case PATH:
-        if (!*value)
-            return error_set(error, ERR_INVALID, "an empty path");
-        replace_text(field, value);
-        return 0;
-    case LISTEN:
-        return add_listen(config, value, error);
-    case URL:
-    case ZOOKEEPER:
-        r = key->kind == URL ? check_url(value, error) : check_zookeeper(value, error);
-        if (r == 0)
-            replace_text(field, value);
-        return r;
-    case DURATION:
-    case SIZE:
-        return parse_positive(value, key->kind, field, error);
-    case BOOL:
-        return parse_bool(value, field, error);
-    case LOG:
-        if (strcmp(value, "human") != 0 && strcmp(value, "json") != 0)
-            return error_set(error, ERR_INVALID, "'%s' is neither human nor json", value);
-        *(enum config_log *)field = *value == 'h' ? CONFIG_LOG_HUMAN : CONFIG_LOG_JSON;
-        return 0;
-    }
-    return ERR_INTERNAL;
-}
-
-/* --- sources: file, environment, flags ------------------------------------------------------------------ */
-
-const struct config_key *config_key_find(const char *key)
-{
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
-        if (strcmp(config_keys[i].key, key) == 0)
-            return &config_keys[i];
-    return NULL;
-}
-
-static const char *kind_wanted(enum config_kind kind)
-{
-    return kind == BOOL ? "true or false" : kind == DURATION ? "a duration such as 10s" : "a text";
-}
-
-void config_set_node(struct config_reader *reader, const struct config_key *key, const struct yaml_node *node)
-{
-    struct error error;
-    bool ok = node->kind == YAML_TEXT ||
-              ((key->kind == SIZE || key->kind == DURATION) && node->kind == YAML_INT);
-
-    if (key->kind == BOOL)
-        ok = node->kind == YAML_BOOL;
-    if (key->kind == LISTEN)
-        clear_listen(reader->config);
-    if (key->kind == LISTEN && node->kind == YAML_LIST) {
-        for (size_t i = 0; i < node->count; i++)
-            if (node->items[i]->kind != YAML_TEXT)
-                config_fault(reader, node->items[i], "%s: must be a text, not %s", key->key,
-                             yaml_kind_name(node->items[i]->kind));
-            else if (set_value(reader->config, key, node->items[i]->text, &error) < 0)
-                config_fault(reader, node->items[i], "%s: %s", key->key, error.text);
-        return;
-    }
-    if (!ok)
-        config_fault(reader, node, "%s: must be %s, not %s", key->key, kind_wanted(key->kind),
-                     yaml_kind_name(node->kind));
-    else if (set_value(reader->config, key, node->text, &error) < 0)
-        config_fault(reader, node, "%s: %s", key->key, error.text);
-}
+/* --- sources: environment, flags ------------------------------------------------------------------------ */
 
 static void read_environment(struct config *config, const struct config_sources *sources, struct text *errors)
 {
-    for (size_t i = 0; sources->environment && i < CONFIG_KEY_COUNT; i++) {
+    for (size_t i = 0; sources->environment && i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         char name[64], part[PATH_MAX];
-        const char *value = sources->environment(sources->arg, variable_name(key->key, name, sizeof(name)));
+        const char *value =
+            sources->environment(sources->arg, config_key_variable(key->key, name, sizeof(name)));
         struct error error;
 
         if (!value || !*value)
             continue;
-        if (key->kind == LISTEN)
-            clear_listen(config);
+        if (key->kind == CONFIG_KIND_LISTEN)
+            config_clear_listen(config);
         do { /* only addresses come as several, with commas */
-            size_t n = key->kind == LISTEN ? strcspn(value, ",") : strlen(value);
+            size_t n = key->kind == CONFIG_KIND_LISTEN ? strcspn(value, ",") : strlen(value);
 
             snprintf(part, sizeof(part), "%.*s", (int)n, value);
-            if (set_value(config, key, part, &error) < 0)
+            if (config_set_value(config, key, part, &error) < 0)
                 text_addf(errors, "%s: error: %s\n", name, error.text);
             value += n + (value[n] == ',');
         } while (*value);
@@ -344,17 +40,17 @@ static void read_environment(struct config *config, const struct config_sources 
 
 static void read_flags(struct config *config, const struct config_sources *sources, struct text *errors)
 {
-    for (size_t i = 0; sources->flag && i < CONFIG_KEY_COUNT; i++) {
+    for (size_t i = 0; sources->flag && i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         const char *value;
         struct error error;
 
         for (size_t n = 0; (value = sources->flag(sources->arg, key->flag, n)); n++) {
-            if (key->kind == LISTEN && n == 0)
-                clear_listen(config);
-            if (set_value(config, key, key->arg ? value : "true", &error) < 0)
+            if (key->kind == CONFIG_KIND_LISTEN && n == 0)
+                config_clear_listen(config);
+            if (config_set_value(config, key, key->arg ? value : "true", &error) < 0)
                 text_addf(errors, "--%s: error: %s\n", key->flag, error.text);
-            if (key->kind != LISTEN)
+            if (key->kind != CONFIG_KIND_LISTEN)
                 break;
         }
     }
@@ -387,8 +83,9 @@ char *config_default_data_dir(const char *(*environment)(void *arg, const char *
 
 static void fill_defaults(struct config *config, const struct config_sources *sources, struct text *errors)
 {
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
-        if (config_keys[i].fallback && set_value(config, &config_keys[i], config_keys[i].fallback, NULL) < 0)
+    for (size_t i = 0; i < config_key_count; i++)
+        if (config_keys[i].fallback &&
+            config_set_value(config, &config_keys[i], config_keys[i].fallback, NULL) < 0)
             text_addf(errors, "error: out of memory\n");
     config->data_dir = config_default_data_dir(sources->environment, sources->arg, sources->root);
 }
@@ -418,7 +115,8 @@ static void fill_dependent(struct config *config, struct text *errors)
         return;
     if (asprintf(&path, "unix:%s/" CONFIG_SOCKET_NAME, config->data_dir) < 0)
         path = NULL;
-    if (!path || add_listen(config, path, &error) < 0 || add_listen(config, "127.0.0.1:7460", &error) < 0)
+    if (!path || config_add_listen(config, path, &error) < 0 ||
+        config_add_listen(config, "127.0.0.1:7460", &error) < 0)
         text_addf(errors, "error: listen: %s; say where to listen\n", path ? error.text : "out of memory");
     free(path);
 }
@@ -484,7 +182,7 @@ void config_release(struct config *config)
 {
     if (!config)
         return;
-    clear_listen(config);
+    config_clear_listen(config);
     free(config->listen);
     free(config->cluster);
     free(config->data_dir);

@@ -1,5 +1,7 @@
 /* The configuration's file: walks the tree that jobs/yaml/yaml.h made of it. */
-#include "cronsched/config/config_priv.h"
+#include "cronsched/config/config_file.h"
+
+#include "cronsched/config/config_keys.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
 
@@ -17,32 +19,9 @@ static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "pro
 
 /* --- faults --------------------------------------------------------------------------------------------- */
 
-static void add_fault(struct config_reader *reader, int line, int column, const char *text)
-{
-    if (++reader->faults > CONFIG_ERRORS_MAX)
-        return;
-    if (reader->faults == CONFIG_ERRORS_MAX)
-        text_addf(reader->errors, "%s: error: too many errors\n", reader->file);
-    else if (line > 0)
-        text_addf(reader->errors, "%s:%d:%d: error: %s\n", reader->file, line, column, text);
-    else
-        text_addf(reader->errors, "%s: error: %s\n", reader->file, text);
-}
-
-void config_fault(struct config_reader *reader, const struct yaml_node *node, const char *format, ...)
-{
-    char text[ERROR_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    add_fault(reader, node->line, node->column, text);
-}
-
 static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const char *text)
 {
-    add_fault((struct config_reader *)sink, line, column, text);
+    config_fault_at((struct config_reader *)sink, line, column, text);
 }
 
 static void unknown_key(struct config_reader *reader, const struct yaml_node *key, const char *where,
@@ -331,7 +310,7 @@ void config_read_file(struct config *config, const struct config_sources *source
 
     if (r < 0) {
         if (reader.faults == 0)
-            add_fault(&reader, 0, 0, error_text(r));
+            config_fault_at(&reader, 0, 0, error_text(r));
         return;
     }
     root = yaml_doc_root(doc);

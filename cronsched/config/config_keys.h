@@ -1,4 +1,5 @@
-/* Between config.c (plain values) and config_file.c (the file's reader, engines, pools). Nobody else's. */
+/* The plain keys of the configuration, below config.c (sources and defaults) and config_file.c (the file). Nobody
+ * else includes this. */
 #pragma once
 
 #include "cronsched/config/config.h"
@@ -6,7 +7,39 @@
 
 #define CONFIG_NAME_MAX 64
 
-struct config_key;
+enum config_kind {
+    CONFIG_KIND_NAME,
+    CONFIG_KIND_PATH,
+    CONFIG_KIND_LISTEN,
+    CONFIG_KIND_URL,
+    CONFIG_KIND_ZOOKEEPER,
+    CONFIG_KIND_DURATION,
+    CONFIG_KIND_SIZE,
+    CONFIG_KIND_BOOL,
+    CONFIG_KIND_LOG
+};
+
+struct config_key {
+    const char *key, *flag;
+    enum config_kind kind;
+    size_t offset; /* of its field in struct config */
+    const char *arg, *fallback, *help;
+};
+
+extern const struct config_key config_keys[];
+extern const size_t config_key_count;
+
+const struct config_key *config_key_find(const char *key); /* "listen", "tls.cert"; NULL: no plain key */
+/* "tls.cert" to "CRONSCHED_TLS_CERT"; returns buffer. */
+const char *config_key_variable(const char *key, char *buffer, size_t size);
+
+bool config_name_valid(const char *name);
+/* One value from its text. It replaces what was there, but addresses to listen on are added. ERR_INVALID,
+ * ERR_LIMIT. */
+int config_set_value(struct config *config, const struct config_key *key, const char *value,
+                     struct error *error);
+int config_add_listen(struct config *config, const char *value, struct error *error);
+void config_clear_listen(struct config *config);
 
 struct config_reader {
     struct yaml_sink sink; /* first: the parser's faults come here */
@@ -16,15 +49,9 @@ struct config_reader {
     int faults;
 };
 
-/* "FILE:LINE:COLUMN: error: TEXT" */
+/* "FILE:LINE:COLUMN: error: TEXT"; without the place when line is 0 */
+void config_fault_at(struct config_reader *reader, int line, int column, const char *text);
 void config_fault(struct config_reader *reader, const struct yaml_node *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-const struct config_key *config_key_find(const char *key); /* "listen", "tls.cert"; NULL: no plain key */
 void config_set_node(struct config_reader *reader, const struct config_key *key,
                      const struct yaml_node *node);
-bool config_name_valid(const char *name);
-
-void config_read_file(struct config *config, const struct config_sources *sources, struct text *errors);
-void config_default_engines(struct config *config);
-void config_release_engines(struct config *config);

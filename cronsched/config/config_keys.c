@@ -1,0 +1,330 @@
+/* The plain values of the configuration: one table feeds the file's reader, flags, environment and manual.
+ * Engines and pools, which only a file can hold, are in config_file.c. */
+#include "cronsched/config/config_keys.h"
+
+#include "jobs/base/alloc.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- the table ------------------------------------------------------------------------------------------ */
+
+/* key in the file, flag, kind, field, argument, default, help */
+#define CONFIG_KEYS(X)                                                                                       \
+    X("cluster", "cluster", NAME, cluster, "NAME", "default", "name of the cluster")                         \
+    X("data_dir", "data-dir", PATH, data_dir, "DIR", NULL, "folder for history, logs and the socket")        \
+    X("listen", "listen", LISTEN, listen, "ADDRESS", NULL,                                                   \
+      "where to serve: unix:PATH or HOST:PORT; several may be given")                                        \
+    X("advertise", "advertise", URL, advertise, "URL", NULL, "where other replicas reach this one")          \
+    X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
+      "the ensemble, HOST:PORT,...[/CHROOT]; without it the journal lives in the data folder")               \
+    X("zookeeper_auth_file", "zookeeper-auth-file", PATH, zookeeper_auth_file, "FILE", NULL,                 \
+      "USER:PASSWORD on its first line: the cluster's nodes are made for these alone")                       \
+    X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
+      "id of this replica, of its own in the cluster (default the host's name)")                             \
+    X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
+      "after which a silent replica counts as dead")                                                         \
+    X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
+      "engine of jobs that name none")                                                                       \
+    X("tokens_file", "tokens-file", PATH, tokens_file, "FILE", NULL,                                         \
+      "who may do what, see 'cronsched token'")                                                              \
+    X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
+    X("tls.key", "tls-key", PATH, tls_key, "FILE", NULL, "its key")                                          \
+    X("tls.ca", "tls-ca", PATH, tls_ca, "FILE", NULL,                                                        \
+      "certificates by which other replicas are known (default the system's)")                               \
+    X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
+      "serve other machines without tokens or without TLS")                                                  \
+    X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \
+      "how long a run whose engine cannot be asked stays unresolved before it counts as lost")               \
+    X("late_grace", "late-grace", DURATION, late_grace_ms, "DURATION", "60s",                                \
+      "how late a fire time may be to run without a word of catch_up")                                       \
+    X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
+      "size of the live state beyond which apply is refused")                                                \
+    X("log", "log", LOG, log, "human|json", NULL, "form of the log (default human on a terminal, else json)")
+
+const struct config_key config_keys[] = {
+#define X(key, flag, kind, field, arg, fallback, help)                                                       \
+    {key, flag, CONFIG_KIND_##kind, offsetof(struct config, field), arg, fallback, help},
+    CONFIG_KEYS(X)
+#undef X
+};
+const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
+
+const struct verb_option config_options[] = {
+    {"config", 'c', "FILE", "read this file (also CRONSCHED_CONFIG)"},
+#define X(key, flag, kind, field, arg, fallback, help)                                                       \
+    {flag, 0, arg, help, CONFIG_KIND_##kind == CONFIG_KIND_LISTEN},
+    CONFIG_KEYS(X)
+#undef X
+        {0}};
+
+/* "tls.cert" to "CRONSCHED_TLS_CERT" */
+const char *config_key_variable(const char *key, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "CRONSCHED_%s", key);
+    for (char *p = buffer; *p; p++)
+        *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
+    return buffer;
+}
+
+bool config_key_text(size_t i, struct config_key_text *ret)
+{
+    static char variable[64];
+
+    if (i >= config_key_count)
+        return false;
+    *ret = (struct config_key_text){
+        .key = config_keys[i].key,
+        .flag = config_keys[i].flag,
+        .variable = config_key_variable(config_keys[i].key, variable, sizeof(variable)),
+        .arg = config_keys[i].arg,
+        .help = config_keys[i].help,
+        .fallback = config_keys[i].fallback,
+    };
+    return true;
+}
+
+/* --- checks of single values ---------------------------------------------------------------------------- */
+
+bool config_name_valid(const char *name)
+{
+    size_t n = strlen(name);
+
+    if (n == 0 || n > CONFIG_NAME_MAX || !isalnum((unsigned char)name[0]))
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
+}
+
+/* "HOST:PORT", "[ADDRESS]:PORT"; port 0 (any free one) only where it makes sense. */
+static bool host_port_valid(const char *s, size_t n, long least_port)
+{
+    const char *colon = memrchr(s, ':', n);
+    char port[8];
+    char *end;
+    long value;
+    size_t digits;
+
+    if (!colon || colon == s)
+        return false;
+    if (memchr(s, ':', (size_t)(colon - s)) && (s[0] != '[' || colon[-1] != ']'))
+        return false;
+    digits = n - (size_t)(colon + 1 - s);
+    if (digits == 0 || digits >= sizeof(port) || strspn(colon + 1, "0123456789") < digits)
+        return false;
+    memcpy(port, colon + 1, digits);
+    port[digits] = '\0';
+    value = strtol(port, &end, 10);
+    return !*end && value >= least_port && value <= 65535;
+}
+
+static int check_listen(const char *s, struct error *error)
+{
+    if (strncmp(s, "unix:", 5) == 0) {
+        if (s[5] == '/' && strlen(s + 5) < 108)
+            return 0;
+        return error_set(error, ERR_INVALID, "'%s' has no absolute path of up to 107 bytes", s);
+    }
+    if (!host_port_valid(s, strlen(s), 0))
+        return error_set(error, ERR_INVALID, "'%s' is neither unix:/PATH nor HOST:PORT", s);
+    return 0;
+}
+
+static int check_url(const char *s, struct error *error)
+{
+    const char *host = strncmp(s, "http://", 7) == 0 ? s + 7 : strncmp(s, "https://", 8) == 0 ? s + 8 : NULL;
+
+    if (!host || !*host || strpbrk(host, " /?#@"))
+        return error_set(error, ERR_INVALID, "'%s' is no http://HOST:PORT or https://HOST:PORT", s);
+    return 0;
+}
+
+static int check_zookeeper(const char *s, struct error *error)
+{
+    size_t hosts = strcspn(s, "/");
+
+    for (size_t at = 0;; at++) {
+        size_t n = strcspn(s + at, ",/");
+
+        if (!host_port_valid(s + at, n, 1))
+            return error_set(error, ERR_INVALID, "'%.*s' is no HOST:PORT", (int)n, s + at);
+        at += n;
+        if (at >= hosts)
+            break;
+    }
+    if (s[hosts] && (!s[hosts + 1] || s[strlen(s) - 1] == '/' || strstr(s, "//")))
+        return error_set(error, ERR_INVALID, "'%s' is no path to live below", s + hosts);
+    return 0;
+}
+
+static int parse_bool(const char *s, bool *ret, struct error *error)
+{
+    static const char *const words[2][5] = {{"false", "no", "off", "0", ""},
+                                            {"true", "yes", "on", "1", "true"}};
+
+    for (int value = 0; value < 2; value++)
+        for (size_t i = 0; i < 5; i++)
+            if (strcasecmp(s, words[value][i]) == 0) {
+                *ret = value;
+                return 0;
+            }
+    return error_set(error, ERR_INVALID, "'%s' is neither true nor false", s);
+}
+
+/* --- setting a value ------------------------------------------------------------------------------------ */
+
+static void replace_text(char **at, const char *value)
+{
+    char *copy = alloc_text(value);
+
+    free(*at);
+    *at = copy;
+}
+
+void config_clear_listen(struct config *config)
+{
+    while (config->listen_count > 0) {
+        config->listen_count--;
+        free(config->listen[config->listen_count]);
+        config->listen[config->listen_count] = NULL;
+    }
+}
+
+int config_add_listen(struct config *config, const char *value, struct error *error)
+{
+    int r = check_listen(value, error);
+
+    if (r < 0)
+        return r;
+    if (config->listen_count == CONFIG_LISTEN_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d addresses", CONFIG_LISTEN_MAX);
+    if (!config->listen)
+        config->listen = alloc_zero(CONFIG_LISTEN_MAX * sizeof(*config->listen));
+    replace_text(&config->listen[config->listen_count++], value);
+    return 0;
+}
+
+static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
+{
+    int64_t n;
+    int r = kind == CONFIG_KIND_SIZE ? byte_size_parse(value, &n, error) : duration_parse(value, &n, error);
+
+    if (r < 0)
+        return r;
+    if (n <= 0)
+        return error_set(error, ERR_INVALID, "must be above zero");
+    *ret = n;
+    return 0;
+}
+
+/* One value from its text; what was there is replaced, but addresses to listen on are added. */
+int config_set_value(struct config *config, const struct config_key *key, const char *value,
+                     struct error *error)
+{
+    void *field = (char *)config + key->offset;
+    int r = 0;
+
+    switch (key->kind) {
+    case CONFIG_KIND_NAME:
+        if (!config_name_valid(value))
+            return error_set(
+                error, ERR_INVALID,
+                "'%s' is no name: up to %d letters, digits, '-', '_' and '.', a letter or digit first", value,
+                CONFIG_NAME_MAX);
+        replace_text(field, value);
+        return 0;
+    case CONFIG_KIND_PATH:
+        if (!*value)
+            return error_set(error, ERR_INVALID, "an empty path");
+        replace_text(field, value);
+        return 0;
+    case CONFIG_KIND_LISTEN:
+        return config_add_listen(config, value, error);
+    case CONFIG_KIND_URL:
+    case CONFIG_KIND_ZOOKEEPER:
+        r = key->kind == CONFIG_KIND_URL ? check_url(value, error) : check_zookeeper(value, error);
+        if (r == 0)
+            replace_text(field, value);
+        return r;
+    case CONFIG_KIND_DURATION:
+    case CONFIG_KIND_SIZE:
+        return parse_positive(value, key->kind, field, error);
+    case CONFIG_KIND_BOOL:
+        return parse_bool(value, field, error);
+    case CONFIG_KIND_LOG:
+        if (strcmp(value, "human") != 0 && strcmp(value, "json") != 0)
+            return error_set(error, ERR_INVALID, "'%s' is neither human nor json", value);
+        *(enum config_log *)field = *value == 'h' ? CONFIG_LOG_HUMAN : CONFIG_LOG_JSON;
+        return 0;
+    }
+    return ERR_INTERNAL;
+}
+
+/* --- from the file -------------------------------------------------------------------------------------- */
+
+void config_fault_at(struct config_reader *reader, int line, int column, const char *text)
+{
+    if (++reader->faults > CONFIG_ERRORS_MAX)
+        return;
+    if (reader->faults == CONFIG_ERRORS_MAX)
+        text_addf(reader->errors, "%s: error: too many errors\n", reader->file);
+    else if (line > 0)
+        text_addf(reader->errors, "%s:%d:%d: error: %s\n", reader->file, line, column, text);
+    else
+        text_addf(reader->errors, "%s: error: %s\n", reader->file, text);
+}
+
+void config_fault(struct config_reader *reader, const struct yaml_node *node, const char *format, ...)
+{
+    char text[ERROR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    config_fault_at(reader, node->line, node->column, text);
+}
+
+const struct config_key *config_key_find(const char *key)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (strcmp(config_keys[i].key, key) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+static const char *kind_wanted(enum config_kind kind)
+{
+    return kind == CONFIG_KIND_BOOL       ? "true or false"
+           : kind == CONFIG_KIND_DURATION ? "a duration such as 10s"
+                                          : "a text";
+}
+
+void config_set_node(struct config_reader *reader, const struct config_key *key, const struct yaml_node *node)
+{
+    struct error error;
+    bool ok =
+        node->kind == YAML_TEXT ||
+        ((key->kind == CONFIG_KIND_SIZE || key->kind == CONFIG_KIND_DURATION) && node->kind == YAML_INT);
+
+    if (key->kind == CONFIG_KIND_BOOL)
+        ok = node->kind == YAML_BOOL;
+    if (key->kind == CONFIG_KIND_LISTEN)
+        config_clear_listen(reader->config);
+    if (key->kind == CONFIG_KIND_LISTEN && node->kind == YAML_LIST) {
+        for (size_t i = 0; i < node->count; i++)
+            if (node->items[i]->kind != YAML_TEXT)
+                config_fault(reader, node->items[i], "%s: must be a text, not %s", key->key,
+                             yaml_kind_name(node->items[i]->kind));
+            else if (config_set_value(reader->config, key, node->items[i]->text, &error) < 0)
+                config_fault(reader, node->items[i], "%s: %s", key->key, error.text);
+        return;
+    }
+    if (!ok)
+        config_fault(reader, node, "%s: must be %s, not %s", key->key, kind_wanted(key->kind),
+                     yaml_kind_name(node->kind));
+    else if (config_set_value(reader->config, key, node->text, &error) < 0)
+        config_fault(reader, node, "%s: %s", key->key, error.text);
+}
