@@ -1,19 +1,16 @@
 /* See http.h. One listener is one listening socket and one or, for the time of a certificate's change, two
- * daemons of the library, each with its own duplicate of the socket.
- *
- * Happy path of a daemon: its epoll fd becomes readable, or its own timeout has come -> daemon_run ->
- * MHD_run, which accepts, reads, calls http_on_request, sends -> ask for its next timeout. The question is
- * asked after every run: it carries what is left over from edge-triggered events and from TLS. A reply that
- * comes later resumes its connection, which the library does not notice by itself: http_daemon_wake.
+ * daemons of the library, each with its own duplicate of the socket. How a daemon runs is in http_core.c.
  *
  * Failures:
- *   a client that is slow with its request: the clock shuts the socket down, the library sees the end and
- * tidies up a client that takes nothing: the library's idle timeout a handler that does not answer: the clock
- * answers ERR_TIMEOUT in its place a client that hangs up during a stream's pause: the clock sees it, and
- * ends the stream closing with connections suspended would abort the process: close answers and ends
- * everything first, and MHD_stop_daemon runs only after a last MHD_run and after the poll handle is closed
+ *   - a client that is slow with its request: the clock shuts the socket down, the library sees the end and
+ *     cleans up
+ *   - a client that takes nothing: the library's idle timeout
+ *   - a handler that does not answer: the clock answers ERR_TIMEOUT in its place
+ *   - a client that hangs up during a stream's pause: the clock sees it, and ends the stream
+ *   - closing with connections suspended would abort the process: close answers and ends everything first, and
+ *     MHD_stop_daemon runs only after a last MHD_run and after the poll handle is closed
  */
-#include "cronsched/http/http_priv.h"
+#include "cronsched/http/http_core.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,44 +32,6 @@ static void say(struct http *http, int level, const char *event, const char *tex
 {
     if (http->log)
         http->log(http->arg, level, event, text);
-}
-
-/* --- a daemon and the loop ------------------------------------------------------------------------------ */
-
-static void on_timer(uv_timer_t *timer);
-
-static void daemon_run(struct http_daemon *d)
-{
-    MHD_UNSIGNED_LONG_LONG ms;
-
-    assert(!d->running && !d->closing);
-    d->running = true;
-    d->again = false;
-    MHD_run(d->mhd);
-    d->running = false;
-    if (d->again)
-        uv_timer_start(&d->timer, on_timer, 0, 0);
-    else if (MHD_get_timeout(d->mhd, &ms) == MHD_YES)
-        uv_timer_start(&d->timer, on_timer, ms, 0);
-    else
-        uv_timer_stop(&d->timer);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    daemon_run(timer->data);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    daemon_run(poll->data);
-}
-
-void http_daemon_wake(struct http_daemon *d)
-{
-    d->again = true;
-    if (!d->running && !d->closing)
-        uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
 /* --- connections ---------------------------------------------------------------------------------------- */
@@ -295,7 +254,7 @@ static int daemon_start(struct http_listener *l, const char *cert, const char *k
         abort(); /* a fresh epoll descriptor: only a bug gets here */
     d->poll.data = d;
     d->handles = 2;
-    uv_poll_start(&d->poll, UV_READABLE, on_poll);
+    uv_poll_start(&d->poll, UV_READABLE, http_on_poll);
     list_append(&l->daemons, &d->of_listener);
     http->daemon_count++;
     return 0;
@@ -573,7 +532,7 @@ static void close_daemon(struct http_daemon *d, bool late)
     {
         end_connection(LIST_ITEM(link, struct http_connection, of_daemon));
     }
-    daemon_run(d); /* takes up what was resumed, so that nothing is suspended any more */
+    http_daemon_run(d); /* takes up what was resumed, so that nothing is suspended any more */
     if (late || list_empty(&d->connections))
         daemon_retire(d);
 }

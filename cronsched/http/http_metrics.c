@@ -1,4 +1,4 @@
-#include "cronsched/http/http_priv.h"
+#include "cronsched/http/http_core.h"
 
 typedef void put_function(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -5,7 +5,7 @@
  * A stream is a response whose bytes the library fetches: from the stream's buffer while there are some; when
  * there are none the connection is suspended until http_stream_write or http_stream_end wakes it.
  */
-#include "cronsched/http/http_priv.h"
+#include "cronsched/http/http_core.h"
 
 #include "jobs/base/utf8.h"
 

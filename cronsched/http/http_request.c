@@ -12,7 +12,7 @@
  * the connection closes after it. Where the end of the request is in doubt (Content-Length beside
  * Transfer-Encoding) it closes as well, so that nothing can be smuggled behind it.
  */
-#include "cronsched/http/http_priv.h"
+#include "cronsched/http/http_core.h"
 
 #include "jobs/base/near.h"
 
@@ -532,9 +532,4 @@ const struct auth_identity *http_caller(const struct http_request *r)
 const char *http_header(const struct http_request *r, const char *name)
 {
     return r->mhd ? MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name) : NULL;
-}
-
-bool http_answered(const struct http_request *r)
-{
-    return r->answered || r->phase == HTTP_DONE;
 }

@@ -6,7 +6,7 @@
  * that start at once never take each other's socket away. Anything at PATH that is no socket stays where it
  * is, and is an error, as is a socket that somebody answers (a server without our lock).
  */
-#include "cronsched/http/http_priv.h"
+#include "cronsched/http/http_core.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -1,5 +1,5 @@
-/* What the files of the HTTP server share: http.c (the server, its daemons and their clockwork),
- * http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Nobody else includes this.
+/* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c (a
+ * daemon's turns), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Nobody else includes this.
  *
  * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
  * connection is suspended while its request waits for the handler (request->suspended) or its stream has
@@ -111,6 +111,10 @@ struct http {
     void *closed_arg;
 };
 
+/* --- a daemon's turns (http_core.c) */
+
+void http_daemon_run(struct http_daemon *daemon);           /* let the library work off what is there */
+void http_on_poll(uv_poll_t *poll, int status, int events); /* the same, for the daemon in poll->data */
 /* Let the library run soon: something was resumed. */
 void http_daemon_wake(struct http_daemon *daemon);
 
