@@ -77,20 +77,20 @@ int peer_start(struct peer_call **ret, struct peer *p, const struct peer_request
 {
     struct peer_call *c = alloc_zero(sizeof(*c));
     char url[URL_MAX], bearer[HEADER_MAX], acting[HEADER_MAX];
-    struct http_request request = {.method = r->method,
-                                   .url = url,
-                                   .body = r->body,
-                                   .body_size = r->body ? strlen(r->body) : 0,
-                                   .ca_file = p->ca_file,
-                                   .connect_timeout_ms = PEER_CONNECT_MS,
-                                   .timeout_ms = r->timeout_ms,
-                                   .idle_timeout_ms = r->idle_ms,
-                                   .max_bytes = PEER_REPLY_BYTES_MAX,
-                                   .once = strcmp(r->method, "GET") != 0,
-                                   .opened = r->opened ? on_opened : NULL,
-                                   .data = r->data ? on_data : NULL,
-                                   .done = on_done,
-                                   .arg = c};
+    struct client_request request = {.method = r->method,
+                                     .url = url,
+                                     .body = r->body,
+                                     .body_size = r->body ? strlen(r->body) : 0,
+                                     .ca_file = p->ca_file,
+                                     .connect_timeout_ms = PEER_CONNECT_MS,
+                                     .timeout_ms = r->timeout_ms,
+                                     .idle_timeout_ms = r->idle_ms,
+                                     .max_bytes = PEER_REPLY_BYTES_MAX,
+                                     .once = strcmp(r->method, "GET") != 0,
+                                     .opened = r->opened ? on_opened : NULL,
+                                     .data = r->data ? on_data : NULL,
+                                     .done = on_done,
+                                     .arg = c};
     size_t n = 0;
     int rc;
 

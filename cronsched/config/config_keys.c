@@ -3,6 +3,8 @@
 #include "cronsched/config/config_keys.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/byte_size.h"
+#include "jobs/base/duration.h"
 
 #include <ctype.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* See curl_uv.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`; the kick
+/* See http_client.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`; the kick
  * timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which descriptors to
  * poll and by on_timer when to be called again; each poll event and timeout goes to curl_multi_socket_action;
  * finished calls are collected in collect_done, which tells their owners.
@@ -50,7 +50,7 @@ struct curl_call {
     struct curl_uv *owner;
     CURL *easy;
     struct curl_slist *headers;
-    struct http_request request; /* its strings are not used after the start */
+    struct client_request request; /* its strings are not used after the start */
     char *body, *received;
     size_t size, capacity;
     int64_t date_s;
@@ -437,7 +437,7 @@ void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg)
     uv_close((uv_handle_t *)&c->kick, on_own_handle_closed);
 }
 
-static void set_connection(struct curl_call *call, const struct http_request *q)
+static void set_connection(struct curl_call *call, const struct client_request *q)
 {
     CURL *e = call->easy;
     int64_t connect_ms = q->connect_timeout_ms ? q->connect_timeout_ms : CURL_UV_CONNECT_MS;
@@ -472,7 +472,7 @@ static void set_connection(struct curl_call *call, const struct http_request *q)
     }
 }
 
-static int set_request(struct curl_call *call, const struct http_request *q)
+static int set_request(struct curl_call *call, const struct client_request *q)
 {
     CURL *e = call->easy;
     struct curl_slist *list;
@@ -521,7 +521,7 @@ static bool url_valid(const char *url)
     return valid;
 }
 
-int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct http_request *request,
+int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client_request *request,
                   struct error *error)
 {
     assert(request->done && request->method && !c->closing);

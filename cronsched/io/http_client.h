@@ -52,7 +52,7 @@ struct http_answer {
 struct curl_uv;
 struct curl_call;
 
-struct http_request {
+struct client_request {
     const char *method; /* "GET" */
     const char *url;    /* for a unix socket: "http://localhost/path" */
     const char *unix_socket;
@@ -85,7 +85,7 @@ void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg);
 
 /* ERR_INVALID (a bad URL), ERR_LIMIT (too many calls), ERR_NOMEM: then nothing was sent and `done` will not
  * come. */
-int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct http_request *request,
+int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client_request *request,
                   struct error *error);
 
 /* NULL is fine. What was sent stays sent. Not to be called from within the call's own `data` or `opened`. */

@@ -117,7 +117,7 @@ static void post(struct attempt *a)
 {
     char *text = json_dumps(a->body, JSON_COMPACT);
     struct error error = {0};
-    struct http_request request = {
+    struct client_request request = {
         .method = "POST",
         .url = a->url,
         .body = text,

@@ -189,7 +189,7 @@ static void on_done(void *arg, const struct http_answer *answer)
     snprintf(w->error, sizeof(w->error), "%s", answer->error);
 }
 
-static void start(struct world *w, struct http_request q)
+static void start(struct world *w, struct client_request q)
 {
     char url[128];
     snprintf(url, sizeof(url), "http://127.0.0.1:%d/x", w->server.port);
@@ -202,7 +202,7 @@ static void start(struct world *w, struct http_request q)
     assert_int_equal(w->answers, 0);
 }
 
-static void run(struct world *w, struct http_request q)
+static void run(struct world *w, struct client_request q)
 {
     start(w, q);
     while (!w->answers)
@@ -215,7 +215,7 @@ static void answers_come_whole(void **state)
     w->server.manner = ANSWER;
     w->server.reply =
         "HTTP/1.1 404 Not Found\r\nDate: Sun, 22 Nov 2026 22:02:38 GMT\r\nContent-Length: 5\r\n\r\nhello";
-    run(w, (struct http_request){.method = "POST", .body = "{}", .body_size = 2, .headers = {"X-A: 1"}});
+    run(w, (struct client_request){.method = "POST", .body = "{}", .body_size = 2, .headers = {"X-A: 1"}});
     assert_int_equal(w->answer.outcome, HTTP_ANSWERED);
     assert_int_equal(w->answer.status, 404);
     assert_true(w->answer.complete);
@@ -238,7 +238,7 @@ static void what_was_not_sent_and_what_may_have_been(void **state)
     const struct {
         const char *what;
         enum manner manner;
-        struct http_request request;
+        struct client_request request;
         enum http_outcome outcome;
     } table[] = {
         {"refused", ANSWER, {.url = refused}, HTTP_NOT_SENT},
@@ -265,7 +265,7 @@ static void a_tls_handshake_that_fails_has_sent_nothing(void **state)
     char url[64];
     snprintf(url, sizeof(url), "https://127.0.0.1:%d/", w->server.port);
     w->server.manner = NEVER_ANSWER;
-    run(w, (struct http_request){.method = "POST", .url = url, .connect_timeout_ms = 200, .once = true});
+    run(w, (struct client_request){.method = "POST", .url = url, .connect_timeout_ms = 200, .once = true});
     assert_int_equal(w->answer.outcome, HTTP_NOT_SENT);
     assert_int_equal(w->server.requests, 0);
 }
@@ -274,17 +274,17 @@ static void a_body_cut_short_is_no_complete_answer(void **state)
 {
     struct world *w = *state;
     w->server.manner = HANG_UP_IN_BODY;
-    run(w, (struct http_request){.once = true});
+    run(w, (struct client_request){.once = true});
     assert_int_equal(w->answer.outcome, HTTP_ANSWERED);
     assert_int_equal(w->answer.status, 200);
     assert_false(w->answer.complete);
 
     w->server.manner = ANSWER;
     w->server.reply = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-    run(w, (struct http_request){.max_bytes = 4, .once = true});
+    run(w, (struct client_request){.max_bytes = 4, .once = true});
     assert_false(w->answer.complete);
     assert_true(w->answer.too_long);
-    run(w, (struct http_request){.max_bytes = 5, .once = true});
+    run(w, (struct client_request){.max_bytes = 5, .once = true});
     assert_true(w->answer.complete);
 }
 
@@ -293,13 +293,13 @@ static void once_means_a_connection_of_its_own(void **state)
     struct world *w = *state;
     w->server.manner = ANSWER;
     w->server.reply = "HTTP/1.1 204 No Content\r\n\r\n";
-    run(w, (struct http_request){0});
-    run(w, (struct http_request){0});
+    run(w, (struct client_request){0});
+    run(w, (struct client_request){0});
     assert_int_equal(w->server.connections, 1);
-    run(w, (struct http_request){.method = "POST", .once = true});
-    run(w, (struct http_request){.method = "POST", .once = true});
+    run(w, (struct client_request){.method = "POST", .once = true});
+    run(w, (struct client_request){.method = "POST", .once = true});
     assert_int_equal(w->server.connections, 3);
-    run(w, (struct http_request){0});
+    run(w, (struct client_request){0});
     assert_int_equal(w->server.connections, 3);
 }
 
@@ -308,10 +308,10 @@ static void a_once_request_is_not_repeated_when_the_peer_hangs_up(void **state)
     struct world *w = *state;
     w->server.manner = ANSWER;
     w->server.reply = "HTTP/1.1 204 No Content\r\n\r\n";
-    run(w, (struct http_request){0}); /* an idle connection is there to be reused */
+    run(w, (struct client_request){0}); /* an idle connection is there to be reused */
     w->server.manner = HANG_UP;
     w->server.requests = 0;
-    run(w, (struct http_request){.method = "POST", .once = true});
+    run(w, (struct client_request){.method = "POST", .once = true});
     assert_int_equal(w->answer.outcome, HTTP_UNKNOWN);
     assert_int_equal(w->server.requests, 1);
 }
@@ -321,7 +321,7 @@ static void streams_flow_and_pause(void **state)
     struct world *w = *state;
     w->server.manner = STREAM;
     w->pause_once = true;
-    start(w, (struct http_request){.opened = on_opened, .data = on_data});
+    start(w, (struct client_request){.opened = on_opened, .data = on_data});
     while (w->pause_once)
         uv_run(&w->loop, UV_RUN_ONCE);
     assert_int_equal(w->opened_status, 200);
@@ -340,7 +340,7 @@ static void a_cancelled_call_is_silent(void **state)
     struct world *w = *state;
     w->server.manner = STREAM;
     w->cancel_in_data = true;
-    start(w, (struct http_request){.data = on_data});
+    start(w, (struct client_request){.data = on_data});
     while (uv_run(&w->loop, UV_RUN_NOWAIT) && !w->server.requests)
         ;
     for (int i = 0; i < 20; i++)
@@ -348,10 +348,10 @@ static void a_cancelled_call_is_silent(void **state)
     assert_int_equal(w->answers, 0);
     w->cancel_in_data = false;
 
-    start(w, (struct http_request){0});
+    start(w, (struct client_request){0});
     curl_call_cancel(w->call); /* before it began */
     w->server.manner = NEVER_ANSWER;
-    start(w, (struct http_request){0});
+    start(w, (struct client_request){0});
     for (int before = w->server.requests; w->server.requests == before;)
         uv_run(&w->loop, UV_RUN_ONCE);
     curl_call_cancel(w->call);
@@ -359,7 +359,7 @@ static void a_cancelled_call_is_silent(void **state)
     for (int i = 0; i < 20; i++)
         uv_run(&w->loop, UV_RUN_NOWAIT);
     assert_int_equal(w->answers, 0);
-    start(w, (struct http_request){0}); /* left under way: the tear-down closes over it */
+    start(w, (struct client_request){0}); /* left under way: the tear-down closes over it */
 }
 
 static void bad_urls_are_refused_at_the_door(void **state)
@@ -367,12 +367,12 @@ static void bad_urls_are_refused_at_the_door(void **state)
     struct world *w = *state;
     struct curl_call *call = NULL;
     struct error error = {0};
-    assert_int_equal(curl_uv_start(&call, w->client,
-                                   &(struct http_request){.method = "GET", .url = "http://", .done = on_done},
-                                   &error),
-                     ERR_INVALID);
+    assert_int_equal(
+        curl_uv_start(&call, w->client,
+                      &(struct client_request){.method = "GET", .url = "http://", .done = on_done}, &error),
+        ERR_INVALID);
     assert_null(call);
-    run(w, (struct http_request){.url = "file:///etc/passwd"});
+    run(w, (struct client_request){.url = "file:///etc/passwd"});
     assert_int_equal(w->answer.outcome, HTTP_NOT_SENT);
 }
 

@@ -52,9 +52,9 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
 }
 
 struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
-                              const struct http_request *with, struct error *error)
+                              const struct client_request *with, struct error *error)
 {
-    struct http_request q = *with;
+    struct client_request q = *with;
     struct curl_call *started;
     const char *mark = call->query ? "?" : "";
     char url[DOCKER_PATH_MAX * 4];
@@ -111,7 +111,7 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
     if (c.timeout_ms == 0)
         c.timeout_ms = DOCKER_CALL_MS;
     task->on_done = done;
-    task->call = docker_open(d, &c, &(struct http_request){.done = on_task_reply, .arg = task}, NULL);
+    task->call = docker_open(d, &c, &(struct client_request){.done = on_task_reply, .arg = task}, NULL);
     if (!task->call)
         docker_wake_in(task, 0, on_not_made);
 }

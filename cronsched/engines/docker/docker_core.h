@@ -175,7 +175,7 @@ struct docker_call {
 void docker_send(struct docker_task *task, const struct docker_call *call, docker_done *done);
 /* The same without a task. The caller cancels *ret when it goes. NULL when out of memory or of calls. */
 struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
-                              const struct http_request *with, struct error *error);
+                              const struct client_request *with, struct error *error);
 /* Makes a reply of an answer; *ret_json is to be dropped afterwards. */
 struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json);
 

@@ -98,11 +98,11 @@ static void open_stream(struct docker_task *t)
              t->id);
     percent_append(query, sizeof(query), filters); /* it fits: an id is short */
     t->stream = docker_open(d, &call,
-                            &(struct http_request){.opened = on_stream_opened,
-                                                   .data = on_stream_data,
-                                                   .done = on_stream_done,
-                                                   .arg = t,
-                                                   .once = true},
+                            &(struct client_request){.opened = on_stream_opened,
+                                                     .data = on_stream_data,
+                                                     .done = on_stream_done,
+                                                     .arg = t,
+                                                     .once = true},
                             &error);
     if (!t->stream)
         tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = error.text});

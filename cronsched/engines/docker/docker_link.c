@@ -93,7 +93,7 @@ static void probe_send(struct docker *d, const char *path, void (*done)(void *, 
     struct error error = {0};
     struct docker_call call = {.method = "GET", .path = path, .timeout_ms = d->ping_ms};
 
-    d->probe = docker_open(d, &call, &(struct http_request){.done = done, .arg = d}, &error);
+    d->probe = docker_open(d, &call, &(struct client_request){.done = done, .arg = d}, &error);
     if (!d->probe)
         probe_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
 }

@@ -197,7 +197,7 @@ static void read_stream(struct docker_log *log, bool follow)
     char path[DOCKER_PATH_MAX];
     struct docker_call call = {
         .method = "GET", .path = path, .query = follow ? "stdout=1&stderr=1&follow=1" : "stdout=1&stderr=1"};
-    struct http_request with = {.data = on_data, .done = on_stream_end, .arg = log, .once = follow};
+    struct client_request with = {.data = on_data, .done = on_stream_end, .arg = log, .once = follow};
 
     log->whole = false;
     if (!open_writer(log)) {

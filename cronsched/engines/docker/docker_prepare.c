@@ -209,7 +209,7 @@ static void send_pull(struct docker_task *t)
     struct error error = {0};
     char path[64], query[DOCKER_PATH_MAX * 2];
     struct docker_call call = {.method = "POST", .path = path, .query = query, .timeout_ms = DOCKER_PULL_MS};
-    struct http_request with = {
+    struct client_request with = {
         .data = on_pull_data, .done = on_pulled, .arg = t, .idle_timeout_ms = DOCKER_PULL_IDLE_MS};
 
     if (d->pulling >= DOCKER_PULLS_MAX) {

@@ -57,7 +57,7 @@ static void ask(struct docker_sweep *s, const char *method, const char *what, co
                                .max_bytes = LIST_BYTES_MAX};
 
     snprintf(path, sizeof(path), "%s/containers/%s%s", s->docker->api, s->id, what);
-    s->call = docker_open(s->docker, &call, &(struct http_request){.done = done, .arg = s}, NULL);
+    s->call = docker_open(s->docker, &call, &(struct client_request){.done = done, .arg = s}, NULL);
     if (!s->call)
         finish(s);
 }

@@ -248,7 +248,7 @@ static void look(struct docker_task *t)
     struct docker_call call = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_MS};
 
     snprintf(path, sizeof(path), "%s/containers/%.*s/json", d->api, DOCKER_ID_MAX, t->id);
-    t->watch->look = docker_open(d, &call, &(struct http_request){.done = on_looked, .arg = t}, NULL);
+    t->watch->look = docker_open(d, &call, &(struct client_request){.done = on_looked, .arg = t}, NULL);
     if (t->watch->look) {
         t->watch->wanted = false;
         d->looking++;
@@ -366,7 +366,7 @@ void docker_events_open(struct docker *d)
     snprintf(path, sizeof(path), "%s/events", d->api);
     percent_append(query, sizeof(query), filters);
     d->events = docker_open(
-        d, &call, &(struct http_request){.data = on_events, .done = on_events_done, .arg = d, .once = true},
+        d, &call, &(struct client_request){.data = on_events, .done = on_events_done, .arg = d, .once = true},
         NULL);
 }
 
