@@ -14,7 +14,7 @@ struct passage {
     struct list link;
     struct forward *forward;
     struct http_request *request;
-    struct peer_call *call;
+    struct curl_call *call;
     uv_timer_t timer;
     char *path, *body, *acting;
     char *url; /* of the leader that was asked last */
@@ -65,7 +65,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void passage_end(struct passage *p)
 {
     list_remove(&p->link);
-    peer_cancel(p->call);
+    curl_call_cancel(p->call);
     p->call = NULL;
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
@@ -115,14 +115,14 @@ static const char *error_code(const json_t *reply)
     return code ? code : "";
 }
 
-static void on_answer(void *arg, const struct peer_answer *a)
+static void on_answer(void *arg, const struct http_answer *a)
 {
     struct passage *p = arg;
-    bool lost = a->outcome == PEER_UNKNOWN;
+    bool lost = !peer_answered(a) && a->outcome != HTTP_NOT_SENT;
     char why[FORWARD_WHY_SIZE] = "no replica leads now";
 
     p->call = NULL;
-    if (a->outcome == PEER_ANSWERED) {
+    if (peer_answered(a)) {
         json_decref(p->reply);
         p->reply = json_loadb(a->body, a->size, 0, NULL);
         p->status = a->status;
@@ -141,8 +141,8 @@ static void on_answer(void *arg, const struct peer_answer *a)
     if (lost)
         snprintf(why, sizeof(why), "the leader's answer was lost%s",
                  p->repeatable ? ", and nobody leads now" : ": it may have happened or not");
-    else if (a->outcome == PEER_NOT_SENT)
-        snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->text);
+    else if (a->outcome == HTTP_NOT_SENT)
+        snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->error);
     if (lost && !p->repeatable)
         passage_fail(p, ERR_UNKNOWN, why);
     else
@@ -154,21 +154,19 @@ static void on_answer(void *arg, const struct peer_answer *a)
 static void passage_send(struct passage *p)
 {
     const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
-    struct peer_request request = {.url = v->leader_url,
-                                   .method = http_method(p->request),
-                                   .path = p->path,
-                                   .body = p->body,
-                                   .acting = p->acting,
-                                   .timeout_ms = (int64_t)(p->until_ms - uv_now(p->forward->o.loop)),
-                                   .done = on_answer,
-                                   .arg = p};
+    struct peer_target target = {.url = v->leader_url, .path = p->path, .acting = p->acting};
+    struct client_request request = {.method = http_method(p->request),
+                                     .body = p->body,
+                                     .timeout_ms = (int64_t)(p->until_ms - uv_now(p->forward->o.loop)),
+                                     .done = on_answer,
+                                     .arg = p};
     struct error error = {0};
 
     free(p->url);
     p->url = alloc_text(v->leader_url);
     if (!v->leader_url || !v->leader_url[0])
         passage_retry(p, ERR_NO_LEADER, "no replica leads now");
-    else if (peer_start(&p->call, p->forward->o.peer, &request, &error) < 0)
+    else if (peer_start(&p->call, p->forward->o.peer, &target, &request, &error) < 0)
         passage_fail(p, error.code, error.text);
 }
 

@@ -22,7 +22,7 @@
 
 struct forward_options {
     uv_loop_t *loop;
-    struct peer *peer;
+    const struct peer *peer;
     const struct replicated_view *(*view)(void *arg);
     void *arg;
 };

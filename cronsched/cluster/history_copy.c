@@ -15,7 +15,7 @@ struct history_copy {
     bool with_history;           /* it owes an answer */
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
-    struct peer_call *call;
+    struct curl_call *call;
     uint64_t copied; /* batches, in this look */
     bool stopping, timer_closed;
     void (*stopped)(void *arg);
@@ -74,13 +74,13 @@ static void on_filled(void *arg, const struct error *error)
 
 /* ---- asking ---- */
 
-static void on_page(void *arg, const struct peer_answer *answer)
+static void on_page(void *arg, const struct http_answer *answer)
 {
     struct history_copy *c = arg;
     json_t *page = NULL;
 
     c->call = NULL;
-    if (answer->outcome == PEER_ANSWERED && answer->status == 200)
+    if (peer_answered(answer) && answer->status == 200)
         page = json_loadb(answer->body, answer->size, JSON_REJECT_DUPLICATES, NULL);
     if (!page || (uint64_t)json_integer_value(json_object_get(page, "first")) != c->first) {
         json_decref(page);
@@ -102,13 +102,14 @@ static void give_up_gap(struct history_copy *c)
 static void ask_next(struct history_copy *c)
 {
     char path[96];
-    struct peer_request q = {
-        .method = "GET", .path = path, .timeout_ms = HISTORY_COPY_REPLY_MS, .done = on_page, .arg = c};
+    struct peer_target target = {.path = path};
+    struct client_request q = {
+        .method = "GET", .timeout_ms = HISTORY_COPY_REPLY_MS, .done = on_page, .arg = c};
 
     snprintf(path, sizeof(path), "/v1/peer/history?first=%" PRIu64 "&last=%" PRIu64, c->first, c->last);
     while (c->next < c->url_count) {
-        q.url = c->urls[c->next++];
-        if (peer_start(&c->call, c->o.peer, &q, NULL) == 0)
+        target.url = c->urls[c->next++];
+        if (peer_start(&c->call, c->o.peer, &target, &q, NULL) == 0)
             return;
     }
     give_up_gap(c);
@@ -180,7 +181,7 @@ void history_copy_stop(struct history_copy *c, void (*done)(void *arg), void *ar
     c->stopping = true;
     c->stopped = done;
     c->stopped_arg = arg;
-    peer_cancel(c->call);
+    curl_call_cancel(c->call);
     c->call = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }

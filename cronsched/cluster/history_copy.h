@@ -21,7 +21,7 @@ struct history_copy;
 
 struct history_copy_options {
     uv_loop_t *loop;
-    struct peer *peer;
+    const struct peer *peer;
     struct history *history;
     const char *self; /* the replica's id */
     const struct replicated_view *(*view)(void *arg);

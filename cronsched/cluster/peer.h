@@ -1,62 +1,37 @@
-/* Calls to other replicas of the cluster, over the HTTP API that they serve to everybody. Replicas know one
- * another by the cluster's secret, which lies in ZooKeeper under its access list.
- *
- * Happy path: peer_open -> peer_start... -> each call's done, once, from the loop, never from within
- * peer_start -> peer_close, which ends those under way without a word to their owners.
+/* Requests to other replicas of the cluster, over the HTTP API that they serve to everybody. Replicas know one
+ * another by the cluster's secret, which is in ZooKeeper under its access list. This file fills a request of the
+ * HTTP client (cronsched/io/http_client.h) with what all of them need; calls, answers and their end are the
+ * client's.
  *
  * One thread: the loop's.
  */
 #pragma once
 
-#include "jobs/base/error.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <uv.h>
+#include "cronsched/io/http_client.h"
 
 #define PEER_CONNECT_MS      2000
 #define PEER_REPLY_BYTES_MAX (16 * 1024 * 1024)
 
-enum peer_outcome {
-    PEER_ANSWERED,
-    PEER_NOT_SENT, /* certainly not executed */
-    PEER_UNKNOWN   /* perhaps executed */
+/* How this replica calls others. Plain data, of the replica; outlives its calls. */
+struct peer {
+    struct curl_uv *client;
+    const char *ca_file; /* NULL: the system's. Borrowed */
+    char secret[72];     /* the cluster's; "": not known yet */
 };
 
-struct peer_answer {
-    enum peer_outcome outcome;
-    int status;       /* of HTTP; 0: none */
-    const char *body; /* borrowed, NUL-terminated, "" for none */
-    size_t size;
-    const char *text; /* what went wrong, for people */
-};
-
-struct peer_request {
+struct peer_target {
     const char *url;    /* of the replica: "http://HOST:PORT" */
-    const char *method; /* "POST" */
     const char *path;   /* with its query */
-    const char *body;   /* JSON; NULL: none */
     const char *acting; /* "ROLE NAME" of the caller whose request this is; NULL: the replica's own */
-    int64_t timeout_ms; /* for all of it; 0: none */
-    int64_t idle_ms;    /* when not a byte comes for so long; 0: none */
-    /* For an answer that is taken piece by piece; both NULL: it is collected. The status has come; and bytes
-     * of a 2xx answer: false: not taken, give them again after peer_resume. No call of this file from within.
-     */
-    void (*opened)(void *arg, int status);
-    bool (*data)(void *arg, const char *bytes, size_t size);
-    void (*done)(void *arg, const struct peer_answer *answer);
-    void *arg;
 };
 
-struct peer;
-struct peer_call;
+/* Sends. The caller sets method, body (JSON, NUL-terminated, or NULL), time limits and callbacks of the request;
+ * the rest is set here. Errors as those of curl_uv_start, or ERR_LIMIT: the path is too long. */
+int peer_start(struct curl_call **ret, const struct peer *peer, const struct peer_target *target,
+               struct client_request *request, struct error *error);
 
-/* ca_file may be NULL: the system's. */
-int peer_open(struct peer **ret, uv_loop_t *loop, const char *ca_file, struct error *error);
-void peer_set_secret(struct peer *peer, const char *secret);
-int peer_start(struct peer_call **ret, struct peer *peer, const struct peer_request *request,
-               struct error *error);
-void peer_cancel(struct peer_call *call); /* NULL is fine */
-void peer_resume(struct peer_call *call);
-void peer_close(struct peer *peer, void (*done)(void *arg), void *arg);
+/* A whole answer came. If not, HTTP_NOT_SENT means that nothing was executed, all else that it may have been. */
+static inline bool peer_answered(const struct http_answer *answer)
+{
+    return answer->outcome == HTTP_ANSWERED && answer->complete;
+}

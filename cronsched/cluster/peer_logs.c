@@ -15,7 +15,7 @@ struct passage {
     struct peer_logs *logs;
     struct http_request *request;
     struct http_stream *stream;
-    struct peer_call *call;
+    struct curl_call *call;
     uv_timer_t timer;
     char *path, *acting;
     char *urls[REPLICATED_MEMBERS_MAX];
@@ -27,7 +27,7 @@ struct passage {
 
 struct peer_logs {
     uv_loop_t *loop;
-    struct peer *peer;
+    const struct peer *peer;
     struct list passages;
     size_t count; /* not yet freed */
     bool closing;
@@ -68,7 +68,7 @@ static void passage_end(struct passage *p)
         return;
     p->over = true;
     list_remove(&p->link);
-    peer_cancel(p->call);
+    curl_call_cancel(p->call);
     p->call = NULL;
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
@@ -82,7 +82,7 @@ static void on_drained(void *arg)
     if (!p->paused || !p->call)
         return;
     p->paused = false;
-    peer_resume(p->call);
+    curl_call_resume(p->call);
 }
 
 static void on_client_closed(void *arg)
@@ -130,21 +130,21 @@ static bool on_data(void *arg, const char *bytes, size_t size)
     return true;
 }
 
-static void on_done(void *arg, const struct peer_answer *a)
+static void on_done(void *arg, const struct http_answer *a)
 {
     struct passage *p = arg;
 
     p->call = NULL;
-    if (p->stream && a->outcome == PEER_ANSWERED) {
+    if (p->stream && peer_answered(a)) {
         http_stream_end(p->stream);
     } else if (p->stream) {
         http_stream_cut(p->stream);
     } else if (uv_is_active((uv_handle_t *)&p->timer)) {
         return; /* nobody is there: the timer's */
     } else {
-        if (a->outcome != PEER_ANSWERED || a->status != 404) {
+        if (!peer_answered(a) || a->status != 404) {
             p->silent = true;
-            snprintf(p->why, sizeof(p->why), "%.200s", a->outcome == PEER_ANSWERED ? a->body : a->text);
+            snprintf(p->why, sizeof(p->why), "%.200s", peer_answered(a) ? a->body : a->error);
         }
         passage_next(p);
     }
@@ -153,19 +153,18 @@ static void on_done(void *arg, const struct peer_answer *a)
 /* Asks the next replica, or answers that none has it. */
 static void passage_next(struct passage *p)
 {
-    struct peer_request request = {.method = "GET",
-                                   .path = p->path,
-                                   .acting = p->acting,
-                                   .idle_ms = p->follow ? 0 : PEER_LOGS_IDLE_MS,
-                                   .opened = on_opened,
-                                   .data = on_data,
-                                   .done = on_done,
-                                   .arg = p};
+    struct peer_target target = {.path = p->path, .acting = p->acting};
+    struct client_request request = {.method = "GET",
+                                     .idle_timeout_ms = p->follow ? 0 : PEER_LOGS_IDLE_MS,
+                                     .opened = on_opened,
+                                     .data = on_data,
+                                     .done = on_done,
+                                     .arg = p};
     struct error error = {0};
 
     while (p->next < p->url_count && !http_answered(p->request)) {
-        request.url = p->urls[p->next++];
-        if (peer_start(&p->call, p->logs->peer, &request, &error) == 0)
+        target.url = p->urls[p->next++];
+        if (peer_start(&p->call, p->logs->peer, &target, &request, &error) == 0)
             return;
         p->silent = true;
         snprintf(p->why, sizeof(p->why), "%.200s", error.text);
@@ -180,7 +179,7 @@ static void passage_next(struct passage *p)
 
 /* ---- the face ---- */
 
-void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, struct peer *peer)
+void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, const struct peer *peer)
 {
     struct peer_logs *l = alloc_zero(sizeof(*l));
 

@@ -19,7 +19,7 @@
 
 struct peer_logs;
 
-void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, struct peer *peer);
+void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, const struct peer *peer);
 /* Answers the request. path: with its query. urls: of those that may have it, likeliest first; takes them. */
 void peer_logs_pass(struct peer_logs *logs, struct http_request *request, const char *path, bool follow,
                     char **urls, size_t url_count);

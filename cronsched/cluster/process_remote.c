@@ -24,7 +24,7 @@ struct remote_call {
     enum engine_op op;
     uint64_t ticket;
     char *body, *host_id;
-    struct peer_call *call;
+    struct curl_call *call;
     uv_timer_t timer;
     bool away; /* a WATCH has said so */
 };
@@ -60,7 +60,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void call_end(struct remote_call *c)
 {
     list_remove(&c->link);
-    peer_cancel(c->call);
+    curl_call_cancel(c->call);
     c->call = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }
@@ -138,21 +138,21 @@ static void call_hear(struct remote_call *c, const json_t *reply)
     }
 }
 
-static void on_reply(void *arg, const struct peer_answer *a)
+static void on_reply(void *arg, const struct http_answer *a)
 {
     struct remote_call *c = arg;
     json_t *reply;
     char why[256];
 
     c->call = NULL;
-    if (a->outcome == PEER_ANSWERED && a->status == 200) {
+    if (peer_answered(a) && a->status == 200) {
         reply = json_loadb(a->body, a->size, 0, NULL);
         call_hear(c, reply);
         json_decref(reply);
         return;
     }
     snprintf(why, sizeof(why), "the replica that has it does not answer: %.200s",
-             a->outcome == PEER_ANSWERED ? a->body : a->text);
+             peer_answered(a) ? a->body : a->error);
     call_unreachable(c, why);
 }
 
@@ -160,18 +160,14 @@ static void call_ask(struct remote_call *c)
 {
     struct remote_engine *e = c->engine;
     const char *url = e->o.url(e->o.arg, c->host_id);
-    struct peer_request request = {.url = url,
-                                   .method = "POST",
-                                   .path = "/v1/peer/engine",
-                                   .body = c->body,
-                                   .timeout_ms = PROCESS_REMOTE_MS,
-                                   .done = on_reply,
-                                   .arg = c};
+    struct peer_target target = {.url = url, .path = "/v1/peer/engine"};
+    struct client_request request = {
+        .method = "POST", .body = c->body, .timeout_ms = PROCESS_REMOTE_MS, .done = on_reply, .arg = c};
     struct error error = {0};
 
     if (!url)
         call_unreachable(c, "the replica that has it is away");
-    else if (peer_start(&c->call, e->o.peer, &request, &error) < 0)
+    else if (peer_start(&c->call, e->o.peer, &target, &request, &error) < 0)
         call_unreachable(c, error.text);
 }
 

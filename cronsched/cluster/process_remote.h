@@ -19,7 +19,7 @@
 struct process_remote_options {
     struct engine *under; /* of process_engine_new */
     struct engine_host *host;
-    struct peer *peer;
+    const struct peer *peer;
     uv_loop_t *loop;
     /* The URL of the replica with that data folder; NULL: it is away. Borrowed for the call. */
     const char *(*url)(void *arg, const char *host_id);

@@ -41,7 +41,7 @@ struct replica {
     struct replicated_env env;
     struct replicated_host host;
     struct leader_watch *watch;
-    struct peer *peer;
+    struct peer peer;
     struct forward *forward;
     struct peer_logs *logs;
     struct history_copy *history_copy;
@@ -49,7 +49,6 @@ struct replica {
     const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
     size_t process_host_count;
     struct api *api; /* NULL: not yet, or closed */
-    char secret[72];
     uv_timer_t wake, look, retire;
     uv_work_t note; /* writes the cluster's uuid into the data folder */
     bool noting, swept, closing;
@@ -286,10 +285,9 @@ static bool url_address(const char *url, char host[256], char port[8])
 
 static void share_secret(struct replica *r, const char *secret)
 {
-    if (strcmp(secret, r->secret) == 0)
+    if (strcmp(secret, r->peer.secret) == 0)
         return;
-    snprintf(r->secret, sizeof(r->secret), "%s", secret);
-    peer_set_secret(r->peer, secret);
+    snprintf(r->peer.secret, sizeof(r->peer.secret), "%s", secret);
     if (r->api)
         api_set_secret(r->api, secret);
 }
@@ -462,22 +460,23 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
         return rc;
     r = alloc_zero(sizeof(*r));
     r->o = *o;
-    rc = peer_open(&r->peer, o->loop, o->config->tls_ca, error);
+    r->peer.ca_file = o->config->tls_ca;
+    rc = curl_uv_new(&r->peer.client, o->loop, error);
     rc = rc < 0 ? rc : open_coordinator(r, error);
     if (rc < 0)
         return rc; /* the process ends */
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
-    forward_new(&r->forward, &(struct forward_options){o->loop, r->peer, view_of, r});
-    peer_logs_new(&r->logs, o->loop, r->peer);
+    forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, view_of, r});
+    peer_logs_new(&r->logs, o->loop, &r->peer);
     log_copies_start(o->copies, &(struct log_copies_options){.loop = o->loop,
-                                                             .peer = r->peer,
+                                                             .peer = &r->peer,
                                                              .data_dir = o->config->data_dir,
                                                              .self = o->id,
                                                              .nothing = !has_logs(o->config),
                                                              .view = view_of,
                                                              .arg = r});
     history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
-                                                                        .peer = r->peer,
+                                                                        .peer = &r->peer,
                                                                         .history = o->history,
                                                                         .self = o->id,
                                                                         .view = view_of,
@@ -539,10 +538,11 @@ static void on_handle_closed(uv_handle_t *handle)
     finish_close(r);
 }
 
-static void on_peer_closed(void *arg)
+static void on_client_closed(void *arg)
 {
     struct replica *r = arg;
 
+    explicit_bzero(r->peer.secret, sizeof(r->peer.secret));
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
     uv_close((uv_handle_t *)&r->look, on_handle_closed);
     uv_close((uv_handle_t *)&r->retire, on_handle_closed);
@@ -552,7 +552,7 @@ static void on_watch_closed(void *arg)
 {
     struct replica *r = arg;
 
-    peer_close(r->peer, on_peer_closed, r);
+    curl_uv_close(r->peer.client, on_client_closed, r);
 }
 
 static void on_copies_stopped(void *arg)
@@ -624,7 +624,7 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
 {
     struct process_remote_options o = {.under = under,
                                        .host = replica_engine_host(r),
-                                       .peer = r->peer,
+                                       .peer = &r->peer,
                                        .loop = r->o.loop,
                                        .url = url_of_host,
                                        .arg = r};
@@ -662,7 +662,7 @@ void replica_set_api(struct replica *r, struct api *api)
 {
     r->api = api;
     if (api)
-        api_set_secret(api, r->secret);
+        api_set_secret(api, r->peer.secret);
 }
 
 bool replica_following(const struct replica *r)

@@ -25,7 +25,7 @@ struct want {
     char path[LOGS_PATH_MAX], copy[LOGS_PATH_MAX + sizeof(LOGS_COPY_SUFFIX)];
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
-    struct peer_call *call;
+    struct curl_call *call;
     struct log_writer *writer;
     uv_fs_t fs;
 };
@@ -184,7 +184,7 @@ static void on_drained(void *arg)
     if (!w->paused || !w->call)
         return;
     w->paused = false;
-    peer_resume(w->call);
+    curl_call_resume(w->call);
 }
 
 static bool on_data(void *arg, const char *bytes, size_t size)
@@ -199,19 +199,19 @@ static bool on_data(void *arg, const char *bytes, size_t size)
     return true;
 }
 
-static void on_done(void *arg, const struct peer_answer *a)
+static void on_done(void *arg, const struct http_answer *a)
 {
     struct want *w = arg;
 
     w->call = NULL;
-    if (a->outcome == PEER_ANSWERED && a->status == 200) {
+    if (peer_answered(a) && a->status == 200) {
         log_writer_finish(w->writer, on_written, w);
         w->writer = NULL;
         return;
     }
     log_writer_abandon(w->writer);
     w->writer = NULL;
-    if (a->outcome != PEER_ANSWERED || a->status != 404)
+    if (!peer_answered(a) || a->status != 404)
         w->silent = true;
     want_next(w);
 }
@@ -221,19 +221,16 @@ static void want_next(struct want *w)
 {
     struct log_copies *c = w->copies;
     char path[256];
-    struct peer_request request = {.method = "GET",
-                                   .path = path,
-                                   .idle_ms = LOG_COPIES_IDLE_MS,
-                                   .data = on_data,
-                                   .done = on_done,
-                                   .arg = w};
+    struct peer_target target = {.path = path};
+    struct client_request request = {
+        .method = "GET", .idle_timeout_ms = LOG_COPIES_IDLE_MS, .data = on_data, .done = on_done, .arg = w};
 
     w->full = w->paused = false;
     snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
     if (!c->stopping && w->next < w->url_count &&
         log_writer_new(&w->writer, c->o.loop, w->copy, INT64_MAX, false, on_drained, w, NULL) == 0) {
-        request.url = w->urls[w->next++];
-        if (peer_start(&w->call, c->o.peer, &request, NULL) == 0)
+        target.url = w->urls[w->next++];
+        if (peer_start(&w->call, c->o.peer, &target, &request, NULL) == 0)
             return;
         log_writer_abandon(w->writer);
         w->writer = NULL;
@@ -361,7 +358,7 @@ void log_copies_stop(struct log_copies *c, void (*done)(void *arg), void *arg)
         struct want *w = LIST_ITEM(link, struct want, link);
 
         if (w->call) {
-            peer_cancel(w->call);
+            curl_call_cancel(w->call);
             log_writer_abandon(w->writer);
             want_end(w);
         } else if (!w->active) {

@@ -29,7 +29,7 @@ struct log_copies;
 
 struct log_copies_options {
     uv_loop_t *loop;
-    struct peer *peer;
+    const struct peer *peer;
     const char *data_dir, *self; /* self: the replica's id */
     bool nothing;                /* no engine here has logs: nothing is looked at */
     const struct replicated_view *(*view)(void *arg);
