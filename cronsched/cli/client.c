@@ -1,6 +1,7 @@
 #include "cronsched/cli/client.h"
 
 #include "cronsched/config/config.h"
+#include "cronsched/io/clock.h"
 #include "jobs/base/percent.h"
 #include "jobs/base/text.h"
 
@@ -12,14 +13,6 @@
 #include <strings.h>
 #include <time.h>
 #include <unistd.h>
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void sleep_ms(int64_t ms)
 {
@@ -224,7 +217,7 @@ static struct curl_slist *set_up(struct exchange *x, const struct client_server 
 {
     CURL *curl = x->client->curl;
     struct curl_slist *headers = NULL;
-    int64_t left = x->deadline_ms - monotonic_ms();
+    int64_t left = x->deadline_ms - clock_boot_ms();
 
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -459,7 +452,7 @@ static int ask_all(struct exchange *x, json_t **ret, struct error *error)
         }
         again |= is_write(x) && x->ambiguous &&
                  r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
-        if (again && monotonic_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
+        if (again && clock_boot_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
             sleep_ms(CLIENT_RETRY_MS);
             continue;
         }
@@ -478,7 +471,7 @@ int client_call(struct client *client, const char *method, const char *path, con
                          .method = method,
                          .path = path,
                          .repeat = repeat,
-                         .deadline_ms = monotonic_ms() + client->timeout_ms};
+                         .deadline_ms = clock_boot_ms() + client->timeout_ms};
     int r;
 
     if (body && !(x.body = json_dumps(body, JSON_COMPACT)))
@@ -514,7 +507,7 @@ int client_stream(struct client *client, const char *path,
                          .method = "GET",
                          .path = path,
                          .repeat = CLIENT_REPEATABLE,
-                         .deadline_ms = monotonic_ms() + client->timeout_ms,
+                         .deadline_ms = clock_boot_ms() + client->timeout_ms,
                          .take = take,
                          .arg = arg};
     int r;
@@ -532,7 +525,7 @@ int client_probe(struct client *client, size_t server, const char *path, json_t 
                          .method = "GET",
                          .path = path,
                          .repeat = CLIENT_REPEATABLE,
-                         .deadline_ms = monotonic_ms() + CLIENT_CONNECT_MS};
+                         .deadline_ms = clock_boot_ms() + CLIENT_CONNECT_MS};
     int r;
 
     text_init(&x.reply, CLIENT_REPLY_BYTES_MAX);

@@ -8,6 +8,7 @@
 #include "cronsched/cli/log_follow.h"
 
 #include "cronsched/cli/run_view.h"
+#include "cronsched/io/clock.h"
 
 #include <string.h>
 #include <time.h>
@@ -15,36 +16,28 @@
 #define POLL_LEAST_MS 100
 #define POLL_MOST_MS  1000
 
-struct clock {
+struct retry {
     int64_t silent_since_ms; /* 0: the last question was answered */
     int64_t poll_ms;
 };
 
-static int64_t monotonic_ms(void)
+static void pause_before_retry(struct retry *retry)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static void pause_a_little(struct clock *clock)
-{
-    struct timespec ts;
-
-    if (clock->poll_ms == 0)
-        clock->poll_ms = POLL_LEAST_MS;
-    ts = (struct timespec){.tv_sec = clock->poll_ms / 1000, .tv_nsec = clock->poll_ms % 1000 * 1000000};
+    if (retry->poll_ms == 0)
+        retry->poll_ms = POLL_LEAST_MS;
+    ts = (struct timespec){.tv_sec = retry->poll_ms / 1000, .tv_nsec = retry->poll_ms % 1000 * 1000000};
     fflush(stdout);
     nanosleep(&ts, NULL);
-    clock->poll_ms = clock->poll_ms * 3 / 2 < POLL_MOST_MS ? clock->poll_ms * 3 / 2 : POLL_MOST_MS;
+    retry->poll_ms = retry->poll_ms * 3 / 2 < POLL_MOST_MS ? retry->poll_ms * 3 / 2 : POLL_MOST_MS;
 }
 
 /* An answer may yet come: is it worth asking again? A replica that has not applied the trigger yet does not
  * know the run, so even that is no answer at first. */
-static bool bear(struct clock *clock, int r)
+static bool worth_asking_again(struct retry *retry, int r)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = clock_boot_ms();
 
     switch (r) {
     case ERR_NO_LEADER:
@@ -52,16 +45,16 @@ static bool bear(struct clock *clock, int r)
     case ERR_DEPOSED:
     case ERR_TIMEOUT:
     case ERR_UNKNOWN:
-        if (clock->silent_since_ms == 0)
-            clock->silent_since_ms = now;
-        return now - clock->silent_since_ms < FOLLOW_PATIENCE_MS;
+        if (retry->silent_since_ms == 0)
+            retry->silent_since_ms = now;
+        return now - retry->silent_since_ms < FOLLOW_PATIENCE_MS;
     default:
         return false;
     }
 }
 
 /* The run, however long that takes. An error is printed. */
-static int get_run(struct session *s, struct clock *clock, const char *run, json_t **ret)
+static int get_run(struct session *s, struct retry *retry, const char *run, json_t **ret)
 {
     struct error error;
     int r;
@@ -70,23 +63,23 @@ static int get_run(struct session *s, struct clock *clock, const char *run, json
         session_path(s, "/v1/runs/%s", run);
         r = client_call(&s->client, "GET", text_str(&s->path), NULL, CLIENT_REPEATABLE, ret, &error);
         if (r == 0) {
-            clock->silent_since_ms = 0;
+            retry->silent_since_ms = 0;
             return EXIT_FINE;
         }
-        if (!bear(clock, r))
+        if (!worth_asking_again(retry, r))
             return verb_fail(&error);
-        pause_a_little(clock);
+        pause_before_retry(retry);
     }
 }
 
 int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t **ret_run)
 {
-    struct clock clock = {0};
-    int64_t deadline_ms = monotonic_ms() + timeout_ms;
+    struct retry retry = {0};
+    int64_t deadline_ms = clock_boot_ms() + timeout_ms;
 
     for (;;) {
         json_t *reply = NULL;
-        int code = get_run(s, &clock, run, &reply);
+        int code = get_run(s, &retry, run, &reply);
 
         if (code != EXIT_FINE)
             return code;
@@ -95,9 +88,9 @@ int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t *
             return EXIT_FINE;
         }
         json_decref(reply);
-        if (timeout_ms > 0 && monotonic_ms() >= deadline_ms)
+        if (timeout_ms > 0 && clock_boot_ms() >= deadline_ms)
             return session_fail(ERR_TIMEOUT, "%s has not ended in time; it runs on", run);
-        pause_a_little(&clock);
+        pause_before_retry(&retry);
     }
 }
 
@@ -160,7 +153,7 @@ static bool attempt_open(const json_t *run, long attempt)
 }
 
 /* What has come of one attempt's log since the last time, up to its end or to a cut; *ret_cut says which. */
-static int follow_attempt(struct session *s, struct clock *clock, const char *run, long attempt, long *tail,
+static int follow_attempt(struct session *s, struct retry *retry, const char *run, long attempt, long *tail,
                           struct printer *printer, bool *ret_cut)
 {
     struct error error;
@@ -174,9 +167,9 @@ static int follow_attempt(struct session *s, struct clock *clock, const char *ru
     if (printer->failed)
         return EXIT_INTERNAL;
     if (printer->seen > printer->skip)
-        *clock = (struct clock){0};
+        *retry = (struct retry){0};
     *ret_cut = r < 0 && r != ERR_NOT_FOUND;
-    if (*ret_cut && !bear(clock, r))
+    if (*ret_cut && !worth_asking_again(retry, r))
         return verb_fail(&error);
     if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
         *tail = 0;
@@ -188,13 +181,13 @@ static int follow_attempt(struct session *s, struct clock *clock, const char *ru
 
 int follow_logs(struct session *s, const char *run, long attempt, long tail)
 {
-    struct clock clock = {0};
+    struct retry retry = {0};
     struct printer printer = {0};
     bool one = attempt > 0, later = false, cut = false;
 
     for (;;) {
         json_t *reply = NULL;
-        int code = get_run(s, &clock, run, &reply);
+        int code = get_run(s, &retry, run, &reply);
         bool over = run_view_over(reply), open;
         long count = (long)json_array_size(json_object_get(reply, "attempts"));
 
@@ -207,7 +200,7 @@ int follow_logs(struct session *s, const char *run, long attempt, long tail)
         if (attempt > 0 && attempt <= count) {
             if (later && !printer.begun)
                 fprintf(stderr, "--- attempt %ld\n", attempt);
-            code = follow_attempt(s, &clock, run, attempt, &tail, &printer, &cut);
+            code = follow_attempt(s, &retry, run, attempt, &tail, &printer, &cut);
             if (code != EXIT_FINE)
                 return code;
             if (!open && !cut) { /* it was over before its log was read: that was all */
@@ -222,6 +215,6 @@ int follow_logs(struct session *s, const char *run, long attempt, long tail)
         } else if (over || (one && attempt < count)) {
             return EXIT_FINE;
         }
-        pause_a_little(&clock);
+        pause_before_retry(&retry);
     }
 }

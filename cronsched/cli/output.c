@@ -1,6 +1,7 @@
 #include "cronsched/cli/output.h"
 
 #include "cronsched/cli/human_time.h"
+#include "cronsched/io/clock.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
@@ -16,10 +17,7 @@
 
 int64_t output_now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return clock_wall_ms();
 }
 
 static const char *option_or_null(const struct verb_call *call, const char *name)

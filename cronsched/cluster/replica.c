@@ -17,6 +17,7 @@
 #include "cronsched/cluster/process_remote.h"
 #include "cronsched/cluster/run_log_copy.h"
 #include "cronsched/engines/process/process.h"
+#include "cronsched/io/clock.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/state/state.h"
@@ -27,7 +28,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #define UUID_SIZE  40
@@ -67,20 +67,14 @@ struct replica {
 
 static uint64_t boot_now(void *arg)
 {
-    struct timespec t;
-
     (void)arg;
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return (uint64_t)clock_boot_ms();
 }
 
 static int64_t wall_now(void *arg)
 {
-    struct timespec t;
-
     (void)arg;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return clock_wall_ms();
 }
 
 static uint64_t random_number(void *arg)

@@ -1,5 +1,6 @@
 #include "cronsched/io/log.h"
 
+#include "cronsched/io/clock.h"
 #include "jobs/base/text.h"
 #include "jobs/base/utf8.h"
 #include "jobs/time/instant.h"
@@ -36,17 +37,9 @@ static const struct {
 
 /* --- clocks and the way out ----------------------------------------------------------------------------- */
 
-static int64_t clock_ms(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int64_t wall_ms(void)
 {
-    return options.wall_ms ? options.wall_ms(options.arg) : clock_ms(CLOCK_REALTIME);
+    return options.wall_ms ? options.wall_ms(options.arg) : clock_wall_ms();
 }
 
 static int64_t mono_ms(void)

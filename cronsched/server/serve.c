@@ -15,6 +15,7 @@
 #include "cronsched/engines/docker/docker.h"
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process/process.h"
+#include "cronsched/io/clock.h"
 #include "cronsched/io/log.h"
 #include "cronsched/io/run_log.h"
 #include "cronsched/io/zones.h"
@@ -82,19 +83,11 @@ static struct serve *serve_of(struct scheduler_env *env)
     return (struct serve *)(void *)((char *)env - offsetof(struct serve, env));
 }
 
-static int64_t read_clock(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int64_t env_wall_ms(struct scheduler_env *env)
 {
     struct serve *s = serve_of(env);
     bool held = s->clock.held;
-    int64_t wall_ms = read_clock(CLOCK_REALTIME);
+    int64_t wall_ms = clock_wall_ms();
 
     if (!s->replica)
         return wall_ms;
@@ -103,7 +96,7 @@ static int64_t env_wall_ms(struct scheduler_env *env)
 
         guarded_clock_compare(&s->clock, v->offset_ms, v->offset_asked_ms);
     }
-    wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)read_clock(CLOCK_BOOTTIME));
+    wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)clock_boot_ms());
     if (s->clock.held && !held)
         log_event(LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
                   LOG_TEXT("text",
@@ -132,7 +125,7 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
     int64_t now = env_wall_ms(env), at = wall_ms < now + WAKE_MOST_MS ? wall_ms : now + WAKE_MOST_MS;
     struct itimerspec spec = {0};
 
-    at += read_clock(CLOCK_REALTIME) - now; /* the timer goes by the clock as it is set */
+    at += clock_wall_ms() - now; /* the timer goes by the clock as it is set */
     if (at < 1)
         at = 1; /* 0 would disarm it */
     spec.it_value.tv_sec = (time_t)(at / 1000);

@@ -25,6 +25,7 @@
 #include "cronsched/engines/process/supervise.h"
 
 #include "cronsched/engines/process/supervise_user.h"
+#include "cronsched/io/clock.h"
 #include "cronsched/io/run_log.h"
 #include "jobs/base/fault.h"
 
@@ -79,14 +80,6 @@ struct supervisor {
     bool stopping, left; /* asked to end; SIGKILL is being sent */
     int64_t kill_at_ms;  /* monotonic */
 };
-
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
-}
 
 static void answer(struct supervisor *s, const char *text)
 {
