@@ -158,11 +158,6 @@ void api_set_secret(struct api *api, const char *secret)
     auth_set_secret(api->auth, secret);
 }
 
-struct http *api_http(struct api *api)
-{
-    return api->http;
-}
-
 /* --- the end -------------------------------------------------------------------------------------------- */
 
 static void on_http_closed(void *arg)

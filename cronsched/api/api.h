@@ -92,8 +92,5 @@ int api_reload(struct api *api, struct error *error);
 /* By which other replicas are known. */
 void api_set_secret(struct api *api, const char *secret);
 
-/* To add routes (the web page), and to tell its addresses. */
-struct http *api_http(struct api *api);
-
 /* Answers what waits, stops listening; done is called once, from the loop. */
 void api_close(struct api *api, void (*done)(void *arg), void *arg);

@@ -76,7 +76,7 @@ static int add_servers(struct client *client, const char *list, struct error *er
 static int add_default_servers(struct client *client, struct error *error)
 {
     static const char machine[] = "unix:/var/lib/cronsched/" CONFIG_SOCKET_NAME,
-                      port[] = "http://127.0.0.1:7460";
+                      port[] = "http://127.0.0.1:" CONFIG_PORT;
     char *dir = config_default_data_dir(config_getenv, NULL, geteuid() == 0);
     char *url = NULL;
     int r = 0;

@@ -508,11 +508,6 @@ struct journal *replica_journal(struct replica *r)
     return r->journal;
 }
 
-const struct replicated_view *replica_view(const struct replica *r)
-{
-    return replicated_view(r->journal);
-}
-
 /* ---- closing ---- */
 
 static void finish_close(struct replica *r)

@@ -63,4 +63,3 @@ void replica_set_api(struct replica *replica, struct api *api);
 json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */
 bool replica_following(const struct replica *replica);
 int replica_step_down(struct replica *replica, struct error *error);
-const struct replicated_view *replica_view(const struct replica *replica);

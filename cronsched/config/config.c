@@ -116,7 +116,7 @@ static void fill_dependent(struct config *config, struct text *errors)
     if (asprintf(&path, "unix:%s/" CONFIG_SOCKET_NAME, config->data_dir) < 0)
         path = NULL;
     if (!path || config_add_listen(config, path, &error) < 0 ||
-        config_add_listen(config, "127.0.0.1:7460", &error) < 0)
+        config_add_listen(config, "127.0.0.1:" CONFIG_PORT, &error) < 0)
         text_addf(errors, "error: listen: %s; say where to listen\n", path ? error.text : "out of memory");
     free(path);
 }

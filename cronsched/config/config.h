@@ -17,7 +17,7 @@
 #define CONFIG_POOLS_MAX   1000
 #define CONFIG_LISTEN_MAX  16
 #define CONFIG_ERRORS_MAX  100
-#define CONFIG_PORT        7460
+#define CONFIG_PORT        "7460" /* of the default address to listen on */
 #define CONFIG_SOCKET_NAME "cronsched.sock"
 
 enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto: human on a terminal */

@@ -163,15 +163,17 @@ static int check_zookeeper(const char *s, struct error *error)
 
 static int parse_bool(const char *s, bool *ret, struct error *error)
 {
-    static const char *const words[2][5] = {{"false", "no", "off", "0", ""},
-                                            {"true", "yes", "on", "1", "true"}};
+    static const struct {
+        const char *word;
+        bool value;
+    } words[] = {{"false", false}, {"no", false}, {"off", false}, {"0", false},
+                 {"true", true},   {"yes", true}, {"on", true},   {"1", true}};
 
-    for (int value = 0; value < 2; value++)
-        for (size_t i = 0; i < 5; i++)
-            if (strcasecmp(s, words[value][i]) == 0) {
-                *ret = value;
-                return 0;
-            }
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasecmp(s, words[i].word) == 0) {
+            *ret = words[i].value;
+            return 0;
+        }
     return error_set(error, ERR_INVALID, "'%s' is neither true nor false", s);
 }
 

@@ -481,16 +481,6 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
     return 0;
 }
 
-size_t http_route_count(const struct http *http)
-{
-    return http->entry_count;
-}
-
-const struct http_route *http_route_at(const struct http *http, size_t i)
-{
-    return http->entries[i].route;
-}
-
 /* --- closing -------------------------------------------------------------------------------------------- */
 
 static void on_clock_closed(uv_handle_t *handle)

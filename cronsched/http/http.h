@@ -70,8 +70,6 @@ int http_new(struct http **ret, const struct http_options *options, struct error
 /* Adds routes; `arg` goes to their handlers. */
 int http_add_routes(struct http *http, const struct http_route *routes, size_t count, void *arg,
                     struct error *error);
-size_t http_route_count(const struct http *http);
-const struct http_route *http_route_at(const struct http *http, size_t i);
 
 struct http_listen {
     const char *address; /* "unix:PATH" or "/PATH"; "HOST:PORT", "[V6]:PORT", ":PORT" (all addresses) */

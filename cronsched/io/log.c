@@ -114,12 +114,6 @@ static void add_value(struct text *line, const struct log_field *f, bool json)
     case LOG_FIELD_INT:
         text_addf(line, "%" PRId64, f->integer);
         break;
-    case LOG_FIELD_BOOL:
-        text_add(line, f->boolean ? "true" : "false");
-        break;
-    case LOG_FIELD_REAL:
-        text_addf(line, "%.6g", f->real);
-        break;
     case LOG_FIELD_NONE:
         break;
     }

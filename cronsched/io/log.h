@@ -23,19 +23,15 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE };
 
 struct log_field {
     const char *key;
-    enum { LOG_FIELD_NONE, LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_BOOL, LOG_FIELD_REAL } type;
+    enum { LOG_FIELD_NONE, LOG_FIELD_TEXT, LOG_FIELD_INT } type;
     union {
         const char *text; /* NULL: the field is left out */
         int64_t integer;
-        bool boolean;
-        double real;
     };
 };
 
 #define LOG_TEXT(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = (v)})
 #define LOG_INT(k, v)  ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .integer = (v)})
-#define LOG_BOOL(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_BOOL, .boolean = (v)})
-#define LOG_REAL(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_REAL, .real = (v)})
 
 /* The field "text" is what people read first; "job" and "run" say whom it concerns. */
 #define log_event(level, event, ...)                                                                         \
