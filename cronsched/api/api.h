@@ -25,8 +25,8 @@
 #define API_LOG_STREAMS_MAX   64
 #define API_LOG_POLL_MS       250 /* how often a log that is followed is looked at */
 #define API_METRICS_BYTES_MAX (4 * 1024 * 1024)
-#define API_SPACE_WARN_BYTES  (INT64_C(1) << 30)  /* free space below which doctor speaks up, */
-#define API_SPACE_BAD_BYTES   (INT64_C(64) << 20) /* and below which it raises its voice */
+#define API_SPACE_WARN_BYTES  (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
+#define API_SPACE_BAD_BYTES   (INT64_C(64) << 20) /* an error below this */
 
 struct api_context {
     struct scheduler *scheduler;
@@ -35,8 +35,8 @@ struct api_context {
     struct engine *const *engines;
     size_t engine_count;
     struct zone_source *zones;
-    const char
-        *zones_dir; /* where an audit, on a thread of its own, reads zones; NULL: TZDIR, or the system's */
+    /* Where an audit, on a thread of its own, reads zones. NULL: TZDIR, or the system's. */
+    const char *zones_dir;
     int64_t late_grace_ms; /* the scheduler's; 0: 60 s */
     const char *data_dir;  /* holds the logs */
     const char *cluster;   /* its name */

@@ -47,8 +47,8 @@ enum verb_group {
 struct verb_option {
     const char *name; /* "max-parallel", without dashes */
     char letter;      /* its short form, or 0 */
-    const char
-        *arg; /* NULL: a flag. "N": takes a value. "table|json": takes one of these, which is checked */
+    /* NULL: a flag. "N": takes a value. "table|json": takes one of these, which is checked. */
+    const char *arg;
     const char *help; /* one line, lower case, no full stop */
     bool many;        /* may be given several times; otherwise the last one counts */
 };
@@ -64,8 +64,8 @@ struct verb_call;
 
 struct verb {
     const char *name; /* "jobs"; two words for a verb below another: "cluster step-down" */
-    const char
-        *args; /* "JOB [TIME]", "PATH...", "[PATH...]"; NULL: none. Their number is checked by this text */
+    /* "JOB [TIME]", "PATH...", "[PATH...]"; NULL: none. Their number is checked by this text. */
+    const char *args;
     const char *help; /* one line, lower case, no full stop */
     const char *text; /* further paragraphs for help VERB and the manual, or NULL */
     enum verb_group group;

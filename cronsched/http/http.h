@@ -102,8 +102,8 @@ const char *http_method(const struct http_request *request);
 const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
 const char *http_param(const struct http_request *request, const char *name); /* of the path; never NULL */
 const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */
-const json_t *
-http_body(const struct http_request *request); /* an object; NULL: there was no body. Borrowed */
+/* The body, an object; NULL: there was none. Borrowed. */
+const json_t *http_body(const struct http_request *request);
 const struct auth_identity *http_caller(const struct http_request *request);
 /* A header; NULL: absent, or the client is gone. */
 const char *http_header(const struct http_request *request, const char *name);
@@ -144,5 +144,5 @@ struct http_stream *http_reply_stream(struct http_request *request, int status, 
                                       const struct http_stream_events *events, void *arg);
 int http_stream_write(struct http_stream *stream, const void *bytes, size_t n);
 void http_stream_end(struct http_stream *stream); /* what was written still goes out, then `closed` */
-void http_stream_cut(
-    struct http_stream *stream); /* likewise, but the client can tell that something is missing */
+/* Likewise, but the client can tell that something is missing. */
+void http_stream_cut(struct http_stream *stream);

@@ -41,12 +41,12 @@ struct http_answer {
     int status;    /* 0 when none came */
     bool complete; /* the body came whole; false when it was cut by the peer, a time limit or max_bytes */
     bool too_long; /* it was cut by max_bytes */
-    const char
-        *body; /* NUL-terminated; "" when there is none or it was streamed; valid during the callback */
+    /* NUL-terminated; "" when there is none or it was streamed; valid during the callback. */
+    const char *body;
     size_t size;
     int64_t date_s; /* the Date header, 0 when absent */
-    const char
-        *error; /* text for people when outcome is not HTTP_ANSWERED or the body is incomplete; else "" */
+    /* Text for people when outcome is not HTTP_ANSWERED or the body is incomplete; else "". */
+    const char *error;
 };
 
 struct curl_uv;
@@ -90,8 +90,8 @@ int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client
 
 /* NULL is fine. What was sent stays sent. Not to be called from within the call's own `data` or `opened`. */
 void curl_call_cancel(struct curl_call *call);
-void curl_call_resume(
-    struct curl_call *call); /* after `data` has answered false; from the loop, not from `data` */
+/* After `data` has answered false; from the loop, not from `data`. */
+void curl_call_resume(struct curl_call *call);
 
 /* A process calls this once before any thread starts; curl_uv_new does it too when nobody has. */
 int curl_uv_global_init(void);
