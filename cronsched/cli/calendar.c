@@ -1,16 +1,15 @@
 #include "cronsched/cli/calendar.h"
 
 #include "cronsched/cli/output.h"
+#include "cronsched/io/file.h"
 
 #include "jobs/time/icalendar.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Beside the job file that names it. */
@@ -21,33 +20,6 @@ static bool resolve(const char *file, const char *path, char buffer[PATH_MAX])
     int n = snprintf(buffer, PATH_MAX, "%.*s%s", folder, folder ? file : "", path);
 
     return n > 0 && n < PATH_MAX;
-}
-
-/* At most one byte more than is allowed, which is enough to refuse it. Returns the bytes read or -errno. */
-static ssize_t read_file(const char *path, char *buffer, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    size_t have = 0;
-    struct stat st;
-    ssize_t n = 1;
-
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return -EINVAL;
-    }
-    while (have < size && n > 0) {
-        n = read(fd, buffer + have, size - have);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0)
-            have += (size_t)n;
-    }
-    if (n < 0)
-        n = -errno;
-    close(fd);
-    return n < 0 ? n : (ssize_t)have;
 }
 
 static int parse(const char *text, size_t size, const char *path, struct civil_range **ret, size_t *ret_count,
@@ -70,21 +42,18 @@ int calendar_read(void *arg, const char *file, const char *path, struct civil_ra
                   struct error *error)
 {
     char where[PATH_MAX], *text;
-    ssize_t n;
+    struct error why;
+    size_t size;
     int r;
 
     if (!resolve(file, path, where))
         return error_set(error, ERR_INVALID, "the path of the calendar is too long");
-    text = malloc(ICALENDAR_BYTES_MAX + 1);
-    if (!text)
-        return error_set(error, ERR_NOMEM, "out of memory");
-    n = read_file(where, text, ICALENDAR_BYTES_MAX + 1);
-    if (n == -EINVAL)
-        r = error_set(error, ERR_INVALID, "%.500s: not a plain file", path);
-    else if (n < 0)
-        r = error_set(error, ERR_NOT_FOUND, "%.500s: cannot be read: %s", path, strerror((int)-n));
-    else
-        r = parse(text, (size_t)n, path, ret, ret_count, error);
+    r = file_read(where, ICALENDAR_BYTES_MAX, FILE_REGULAR, &text, &size, &why);
+    if (r == ERR_INVALID || r == ERR_LIMIT || r == ERR_NOMEM)
+        return error_set(error, r, "%.500s: %s", path, why.text);
+    if (r < 0)
+        return error_set(error, ERR_NOT_FOUND, "%.500s: cannot be read: %s", path, why.text);
+    r = parse(text, size, path, ret, ret_count, error);
     free(text);
     return r;
 }

@@ -2,6 +2,7 @@
 
 #include "cronsched/config/config.h"
 #include "cronsched/io/clock.h"
+#include "cronsched/io/file.h"
 #include "jobs/base/percent.h"
 #include "jobs/base/text.h"
 
@@ -94,29 +95,24 @@ static int add_default_servers(struct client *client, struct error *error)
     return r;
 }
 
-/* The file's first line without blanks around. */
+/* The file's first word. */
 static int read_token(struct client *client, const char *path, struct error *error)
 {
-    char token[CLIENT_TOKEN_MAX + 2];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, token, sizeof(token) - 1);
-    size_t from, len;
-    int r = 0;
+    struct error why;
+    char *text;
+    size_t size, from, len;
+    int r = file_read(path, CLIENT_TOKEN_FILE_MAX, 0, &text, &size, &why);
 
-    if (n < 0)
-        r = error_set(error, errno == EACCES ? ERR_DENIED : ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
     if (r < 0)
-        return r;
-    token[n] = '\0';
-    from = strspn(token, " \t\r\n");
-    len = strcspn(token + from, " \t\r\n");
+        return error_set(error, r == ERR_DENIED ? ERR_DENIED : ERR_NOT_FOUND, "%s: %s", path, why.text);
+    from = strspn(text, " \t\r\n");
+    len = strcspn(text + from, " \t\r\n");
     if (len == 0 || len > CLIENT_TOKEN_MAX)
         r = error_set(error, ERR_INVALID, "%s: holds no token of up to %d bytes", path, CLIENT_TOKEN_MAX);
-    else if (asprintf(&client->authorization, "Authorization: Bearer %.*s", (int)len, token + from) < 0)
+    else if (asprintf(&client->authorization, "Authorization: Bearer %.*s", (int)len, text + from) < 0)
         r = error_set(error, ERR_NOMEM, "out of memory");
-    explicit_bzero(token, sizeof(token));
+    explicit_bzero(text, size);
+    free(text);
     return r;
 }
 

@@ -24,6 +24,7 @@
 #define CLIENT_CONNECT_MS      3000  /* for one server to take the connection */
 #define CLIENT_RETRY_MS        250   /* between two rounds over the servers */
 #define CLIENT_TOKEN_MAX       512
+#define CLIENT_TOKEN_FILE_MAX  (64 * 1024)
 
 struct client_server {
     char *title;  /* as given: "unix:/run/x.sock", "http://127.0.0.1:7460" */

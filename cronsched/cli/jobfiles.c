@@ -1,6 +1,7 @@
 #include "cronsched/cli/jobfiles.h"
 
 #include "cronsched/cli/calendar.h"
+#include "cronsched/io/file.h"
 
 #include "jobs/base/text.h"
 
@@ -75,43 +76,24 @@ static int see(struct loader *l, const struct stat *st)
 
 /* --- one file --- */
 
-/* Reads to the end, but no more than one byte above the limit, which is enough to refuse it. */
-static int read_all(int fd, struct text *text)
-{
-    char buffer[64 * 1024];
-
-    while (text->len <= JOBFILE_BYTES_MAX) {
-        ssize_t n = read(fd, buffer, sizeof(buffer));
-
-        if (n == 0)
-            return 0;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return ERR_IO;
-        if (text_add_bytes(text, buffer, (size_t)n) < 0)
-            return text->failed;
-    }
-    return 0;
-}
-
 static int load_fd(struct loader *l, const char *name, int fd)
 {
-    struct text text;
-    int r;
+    struct error why;
+    char *bytes;
+    size_t size;
+    int r = file_read_fd(fd, JOBFILE_BYTES_MAX, 0, &bytes, &size, &why);
 
-    text_init(&text, JOBFILE_BYTES_MAX + 64 * 1024 + 1);
-    r = read_all(fd, &text);
-    if (r == 0) {
-        l->files++;
-        r = jobfile_read(l->set, name, text_str(&text), text.len, l->zones);
-        if (r != ERR_NOMEM)
-            r = 0; /* what is wrong with it is in the list */
-    } else if (r == ERR_IO) {
-        r = fail_errno(l, name);
-    }
-    text_release(&text);
-    return r;
+    if (r == ERR_NOMEM)
+        return r;
+    if (r == ERR_LIMIT)
+        return jobfile_add_error(l->set, name, 0, 0, "too many bytes; at most %d are read",
+                                 JOBFILE_BYTES_MAX);
+    if (r < 0)
+        return jobfile_add_error(l->set, name, 0, 0, "cannot be read: %s", why.text);
+    l->files++;
+    r = jobfile_read(l->set, name, bytes, size, l->zones);
+    free(bytes);
+    return r == ERR_NOMEM ? r : 0; /* what is wrong with it is in the list */
 }
 
 static int load_file(struct loader *l, const char *path, const struct stat *st, bool named)

@@ -18,6 +18,7 @@
 #include "cronsched/cluster/run_log_copy.h"
 #include "cronsched/engines/process/process.h"
 #include "cronsched/io/clock.h"
+#include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/state/state.h"
@@ -30,9 +31,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define UUID_SIZE  40
-#define PATH_BYTES 4096
-#define AUTH_BYTES 512
+#define UUID_SIZE       40
+#define PATH_BYTES      4096
+#define AUTH_BYTES      512
+#define AUTH_FILE_BYTES (64 * 1024)
+#define NOTE_BYTES_MAX  4096
 
 struct replica {
     struct replica_options o;
@@ -200,15 +203,13 @@ static const char *note_path(const struct replica *r, const char *suffix, char p
 
 static void read_note(struct replica *r)
 {
-    char path[PATH_BYTES];
-    FILE *f = fopen(note_path(r, "", path), "re");
+    char path[PATH_BYTES], *text;
 
-    if (f) {
-        if (!fgets(r->known, sizeof(r->known), f))
-            r->known[0] = '\0';
-        r->known[strcspn(r->known, "\n")] = '\0';
-        fclose(f);
-    }
+    if (file_read(note_path(r, "", path), NOTE_BYTES_MAX, FILE_REGULAR, &text, NULL, NULL) < 0)
+        return;
+    text[strcspn(text, "\n")] = '\0';
+    snprintf(r->known, sizeof(r->known), "%s", text);
+    free(text);
 }
 
 static void write_note(uv_work_t *work)
@@ -358,19 +359,23 @@ static const struct replicated_view *view_of(void *arg)
 
 static int read_digest(const char *path, char digest[AUTH_BYTES], struct error *error)
 {
-    FILE *f = fopen(path, "re");
-    char *got = f ? fgets(digest, AUTH_BYTES, f) : NULL;
+    struct error why;
+    char *text;
+    size_t size, len;
+    int r = 0;
 
-    if (f)
-        fclose(f);
-    if (!got)
-        return error_set(error, ERR_IO, "zookeeper_auth_file: %s cannot be read: %s", path,
-                         f ? "it is empty" : strerror(errno));
-    digest[strcspn(digest, "\r\n")] = '\0';
-    if (!strchr(digest, ':') || digest[0] == ':')
-        return error_set(error, ERR_INVALID, "zookeeper_auth_file: %s: its first line is to be USER:PASSWORD",
-                         path);
-    return 0;
+    if (file_read(path, AUTH_FILE_BYTES, 0, &text, &size, &why) < 0)
+        return error_set(error, ERR_IO, "zookeeper_auth_file: %s: %s", path, why.text);
+    len = strcspn(text, "\r\n");
+    if (len >= AUTH_BYTES || text[0] == ':' || !memchr(text, ':', len))
+        r = error_set(error, ERR_INVALID,
+                      "zookeeper_auth_file: %s: its first line must be USER:PASSWORD, of up to %d bytes",
+                      path, AUTH_BYTES - 1);
+    else
+        snprintf(digest, AUTH_BYTES, "%.*s", (int)len, text);
+    explicit_bzero(text, size);
+    free(text);
+    return r;
 }
 
 static void make_secret(char ret[65])

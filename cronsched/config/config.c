@@ -3,10 +3,10 @@
 
 #include "cronsched/config/config_file.h"
 #include "cronsched/config/config_keys.h"
+#include "cronsched/io/file.h"
 #include "jobs/base/alloc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,32 +210,6 @@ static const char *flag_of_call(void *arg, const char *name, size_t i)
     return i == 0 ? verb_option(call, name) : NULL;
 }
 
-static char *read_file(const char *path, size_t *ret_size, struct error *error)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *data = malloc(CONFIG_BYTES_MAX + 1);
-    size_t size = 0;
-    ssize_t n = -1;
-
-    while (fd >= 0 && data && size <= CONFIG_BYTES_MAX &&
-           (n = read(fd, data + size, CONFIG_BYTES_MAX + 1 - size)) > 0)
-        size += (size_t)n;
-    if (!data)
-        error_set(error, ERR_NOMEM, "out of memory");
-    else if (fd < 0 || n < 0)
-        error_set(error, ERR_IO, "%s: %s", path, strerror(errno));
-    else if (size > CONFIG_BYTES_MAX)
-        error_set(error, ERR_LIMIT, "%s: larger than %d bytes", path, CONFIG_BYTES_MAX);
-    if (fd >= 0)
-        close(fd);
-    if (error->code < 0) {
-        free(data);
-        return NULL;
-    }
-    *ret_size = size;
-    return data;
-}
-
 int config_load_call(struct config *ret, const struct verb_call *call)
 {
     const char *file = verb_option(call, "config");
@@ -250,9 +224,8 @@ int config_load_call(struct config *ret, const struct verb_call *call)
     if (!file)
         file = getenv("CRONSCHED_CONFIG");
     if (file && *file) {
-        text = read_file(file, &sources.size, &error);
-        if (!text) {
-            fprintf(stderr, "cronsched: %s\n", error.text);
+        if (file_read(file, CONFIG_BYTES_MAX, 0, &text, &sources.size, &error) < 0) {
+            fprintf(stderr, "cronsched: %s: %s\n", file, error.text);
             return EXIT_USAGE;
         }
         sources.file = file;

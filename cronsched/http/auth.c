@@ -1,5 +1,6 @@
 #include "cronsched/http/auth.h"
 
+#include "cronsched/io/file.h"
 #include "jobs/base/hash.h"
 #include "jobs/base/scan.h"
 #include "jobs/base/text.h"
@@ -7,7 +8,6 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TOKEN_PREFIX "cs_"
@@ -166,40 +165,17 @@ static int parse_tokens(char *text, const char *file, struct tokens *ret, struct
 /* The file's text for free(). Refuses a file that others could have written. */
 static int read_file(const char *file, char **ret, struct error *error)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char *text = NULL;
-    struct stat st;
-    size_t n = 0;
-    ssize_t r = 1;
+    struct error why;
+    size_t n;
+    int r = file_read(file, AUTH_FILE_BYTES_MAX, FILE_REGULAR | FILE_TRUSTED, ret, &n, &why);
 
-    if (fd < 0)
-        return error_set(error, ERR_IO, "tokens_file '%s': %s", file, strerror(errno));
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return error_set(error, ERR_IO, "tokens_file '%s' is not a plain file", file);
-    }
-    if ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())) {
-        close(fd);
-        return error_set(error, ERR_DENIED,
-                         "tokens_file '%s' can be written by other users: chown it to root or to the "
-                         "daemon's user and chmod it to 0600",
-                         file);
-    }
-    text = malloc(AUTH_FILE_BYTES_MAX + 1);
-    while (text && n <= AUTH_FILE_BYTES_MAX && r > 0) {
-        r = read(fd, text + n, AUTH_FILE_BYTES_MAX + 1 - n);
-        if (r > 0)
-            n += (size_t)r;
-    }
-    close(fd);
-    if (!text || r < 0 || n > AUTH_FILE_BYTES_MAX || memchr(text, '\0', n)) {
-        free(text);
-        return error_set(error, ERR_IO, "tokens_file '%s' cannot be read, is no text, or is above %d KiB",
-                         file, AUTH_FILE_BYTES_MAX / 1024);
-    }
-    text[n] = '\0';
-    *ret = text;
-    return 0;
+    if (r < 0)
+        return error_set(error, r == ERR_DENIED ? ERR_DENIED : ERR_IO, "tokens_file '%s': %s", file,
+                         why.text);
+    if (!memchr(*ret, '\0', n))
+        return 0;
+    free(*ret);
+    return error_set(error, ERR_IO, "tokens_file '%s': not a text file", file);
 }
 
 int auth_reload(struct auth *auth, struct error *error)

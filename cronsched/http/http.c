@@ -12,6 +12,8 @@
  */
 #include "cronsched/http/http_core.h"
 
+#include "cronsched/io/file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define CLOCK_MS       250
@@ -303,23 +304,10 @@ static void daemon_retire(struct http_daemon *d)
 
 static int read_pem(const char *file, const char *what, char **ret, struct error *error)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char *text;
-    ssize_t n = 0;
-    size_t at = 0;
+    struct error why;
 
-    if (fd < 0)
-        return error_set(error, ERR_IO, "tls: %s '%s': %s", what, file, strerror(errno));
-    text = malloc(PEM_BYTES_MAX + 1);
-    while (text && at <= PEM_BYTES_MAX && (n = read(fd, text + at, PEM_BYTES_MAX + 1 - at)) > 0)
-        at += (size_t)n;
-    close(fd);
-    if (!text || n < 0 || at > PEM_BYTES_MAX) {
-        free(text);
-        return error_set(error, ERR_IO, "tls: %s '%s' cannot be read or is too large", what, file);
-    }
-    text[at] = '\0';
-    *ret = text;
+    if (file_read(file, PEM_BYTES_MAX, 0, ret, NULL, &why) < 0)
+        return error_set(error, ERR_IO, "tls: %s '%s': %s", what, file, why.text);
     return 0;
 }
 

@@ -1,0 +1,82 @@
+#include "cronsched/io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int file_fail(struct error *error, int number)
+{
+    int code = ERR_IO;
+
+    if (number == ENOENT || number == ENOTDIR)
+        code = ERR_NOT_FOUND;
+    else if (number == EACCES || number == EPERM)
+        code = ERR_DENIED;
+    return error_set(error, code, "%s", strerror(number));
+}
+
+static int file_check(int fd, unsigned flags, struct error *error)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return file_fail(error, errno);
+    if ((flags & FILE_REGULAR) && !S_ISREG(st.st_mode))
+        return error_set(error, ERR_INVALID, "not a regular file");
+    if ((flags & FILE_TRUSTED) && ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())))
+        return error_set(error, ERR_DENIED,
+                         "other users can write it: chown it to root or to the daemon's user and chmod it to "
+                         "0600");
+    return 0;
+}
+
+int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error)
+{
+    char *bytes;
+    size_t size = 0;
+    ssize_t n = 1;
+    int r = file_check(fd, flags, error);
+
+    if (r < 0)
+        return r;
+    bytes = malloc(max + 1); /* one byte more than is allowed is enough to refuse it */
+    if (!bytes)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    while (size <= max && n != 0) {
+        n = read(fd, bytes + size, max + 1 - size);
+        if (n > 0)
+            size += (size_t)n;
+        else if (n < 0 && errno != EINTR)
+            break;
+    }
+    if (n < 0)
+        r = file_fail(error, errno);
+    else if (size > max)
+        r = error_set(error, ERR_LIMIT, "larger than %zu bytes", max);
+    if (r < 0) {
+        explicit_bzero(bytes, size);
+        free(bytes);
+        return r;
+    }
+    bytes[size] = '\0';
+    *ret = bytes;
+    if (ret_size)
+        *ret_size = size;
+    return 0;
+}
+
+int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error)
+{
+    /* Without O_NONBLOCK the open of a pipe waits for a writer before its type can be seen. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (flags & FILE_REGULAR ? O_NONBLOCK : 0));
+    int r;
+
+    if (fd < 0)
+        return file_fail(error, errno);
+    r = file_read_fd(fd, max, flags, ret, ret_size, error);
+    close(fd);
+    return r;
+}

@@ -1,0 +1,24 @@
+/* Whole files, read into memory. It blocks as long as the file system does: not for the loop, unless the file is
+ * known to be small and local (a token, a certificate, the configuration). Any thread.
+ */
+#pragma once
+
+#include "jobs/base/error.h"
+
+#include <stddef.h>
+
+enum file_flags {
+    FILE_REGULAR = 1, /* refuse pipes, devices and folders; without it a pipe is read to its end */
+    FILE_TRUSTED = 2  /* refuse a file that others than root and this process's user could have written */
+};
+
+/* Reads the file, of up to `max` bytes. *ret gets its bytes and a NUL behind them, for free(); *ret_size (may be
+ * NULL) their number. `flags`: a set of enum file_flags.
+ *
+ * The error's text does not name the file. ERR_NOT_FOUND: there is none; ERR_DENIED: no permission, or not
+ * FILE_TRUSTED; ERR_INVALID: not FILE_REGULAR; ERR_LIMIT: larger than `max`; ERR_IO; ERR_NOMEM. */
+int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *ret_size,
+              struct error *error);
+
+/* The same for an open descriptor, which stays open. */
+int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error);
