@@ -15,9 +15,9 @@ static bool passed_on(struct api *api, struct http_request *request)
 {
     const struct api_context *c = &api->context;
 
-    if (!c->forward || scheduler_leading(c->scheduler) || http_caller(request)->replica)
+    if (!c->cluster_ops || scheduler_leading(c->scheduler) || http_caller(request)->replica)
         return false;
-    c->forward(c->arg, request);
+    c->cluster_ops->forward(c->cluster_arg, request);
     return true;
 }
 

@@ -28,6 +28,23 @@
 #define API_SPACE_WARN_BYTES  (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
 #define API_SPACE_BAD_BYTES   (INT64_C(64) << 20) /* an error below this */
 
+/* What the cluster does for the API of one of its replicas. All are needed. */
+struct api_cluster_ops {
+    json_t *(*json)(void *arg);   /* the contract's shape, a new reference */
+    bool (*following)(void *arg); /* this standby is up to date with a leader */
+    /* Answers what another replica asks of this one's engines. */
+    void (*peer_engine)(void *arg, struct http_request *request);
+    /* Forwards a request to the leader, and answers it. */
+    void (*forward)(void *arg, struct http_request *request);
+    /* The log of this attempt is not all here: it is written at another replica, or (`over`) a copy is still to
+     * come. id: the engine's, NULL: none yet. */
+    bool (*log_elsewhere)(void *arg, const char *run, int attempt, const char *id, bool over);
+    /* Forwards a request for a log to the replica that has it, and answers it. path: with its query. */
+    void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);
+    /* Hands the leadership over. */
+    int (*step_down)(void *arg, struct error *error);
+};
+
 struct api_context {
     struct scheduler *scheduler;
     struct history *history;
@@ -49,22 +66,11 @@ struct api_context {
     /* level: 0 error, 1 warning, 2 info, 3 debug. May be NULL. */
     void (*log)(void *arg, int level, const char *event, const char *text);
 
-    /* With a replicated journal; NULL with the embedded one, where this replica is the whole cluster. */
-    json_t *(*cluster_json)(void *arg); /* the contract's shape, a new reference */
-    /* The wall clock was set and is not followed: by how much. */
+    /* With a replicated journal, both NULL with the embedded one: this replica is the whole cluster then. */
+    const struct api_cluster_ops *cluster_ops;
+    void *cluster_arg;
+    /* The wall clock was set and is not followed: by how much. May be NULL. */
     bool (*clock_held)(void *arg, int64_t *ret_jump_ms);
-    bool (*following)(void *arg); /* this standby is up to date with a leader */
-    /* What another replica asks of this one's engines: answers it. */
-    void (*peer_engine)(void *arg, struct http_request *request);
-    /* Passes a request on to the leader, and answers it. */
-    void (*forward)(void *arg, struct http_request *request);
-    /* The log of this attempt is not all here: it is written at another replica, or (it is over) a copy is
-     * still to come. id: the engine's, NULL: none yet. */
-    bool (*log_elsewhere)(void *arg, const char *run, int attempt, const char *id, bool over);
-    /* Passes a request for a log on to the replica that has it, and answers it. path: with its query. */
-    void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);
-    /* Hands the leadership over: POST /v1/cluster/step-down. NULL: there is nobody to hand it to. */
-    int (*step_down)(void *arg, struct error *error);
     void *arg;
 };
 

@@ -130,7 +130,7 @@ static void check_leading(struct doctor *d)
     if (scheduler_leading(c->scheduler))
         add(d, "leadership", OK, NULL, "this replica leads, epoch %" JSON_INTEGER_FORMAT,
             json_integer_value(json_object_get(status, "epoch")));
-    else if (c->following && c->following(c->arg))
+    else if (api_following(c))
         add(d, "leadership", OK, NULL, "this replica follows the leader");
     else
         add(d, "leadership", ERROR, NULL, "this replica neither leads nor follows: %s",
@@ -153,7 +153,7 @@ static void check_replicas(struct doctor *d)
         {"state", "stop the replica that is alone with its opinion, remove its data folder, start it", ERROR},
     };
     const struct api_context *c = &d->api->context;
-    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL, *difference;
+    json_t *cluster = api_cluster_json(c), *difference;
     size_t i, replicas = json_array_size(json_object_get(cluster, "replicas"));
     const json_t *all = json_object_get(cluster, "differences");
 

@@ -183,13 +183,13 @@ static bool passed_on(struct api *api, struct http_request *request, const char 
     const struct api_context *c = &api->context;
     char path[RUN_ID_MAX + 128], lines[32] = "";
 
-    if (!c->log_pass || http_caller(request)->replica)
+    if (!c->cluster_ops || http_caller(request)->replica)
         return false;
     if (tail >= 0)
         snprintf(lines, sizeof(lines), "&tail=%ld", tail);
     snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d%s%s", http_param(request, "run"), attempt,
              lines, follow ? "&follow=1" : "");
-    c->log_pass(c->arg, request, id, path, follow);
+    c->cluster_ops->log_pass(c->cluster_arg, request, id, path, follow);
     return true;
 }
 
@@ -279,7 +279,7 @@ static bool is_elsewhere(const struct api *api, const char *run, int attempt, co
 {
     const struct api_context *c = &api->context;
 
-    return c->log_elsewhere && c->log_elsewhere(c->arg, run, attempt, id, over);
+    return c->cluster_ops && c->cluster_ops->log_elsewhere(c->cluster_arg, run, attempt, id, over);
 }
 
 /* Reads on, unless something else is under way. */

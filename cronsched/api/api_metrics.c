@@ -119,7 +119,7 @@ static void put_clocks(struct text *t, const json_t *replicas)
 static void put_cluster(struct text *t, const struct api_context *c)
 {
     static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state"};
-    json_t *cluster = c->cluster_json ? c->cluster_json(c->arg) : NULL;
+    json_t *cluster = api_cluster_json(c);
     const json_t *replicas = json_object_get(cluster, "replicas");
 
     if (!cluster)

@@ -80,6 +80,10 @@ bool api_query_word(struct http_request *request, const char *name, const char *
                     const char **ret);
 bool api_param_run(struct http_request *request, const char *run); /* it is a run id */
 
+/* --- the cluster (api_status.c) */
+json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
+bool api_following(const struct api_context *context);       /* a standby that is up to date with a leader */
+
 /* --- the handlers */
 
 #define API_HANDLERS(X)                                                                                      \

@@ -43,11 +43,21 @@ static json_t *cluster_of_one(struct api *api)
     return all;
 }
 
+json_t *api_cluster_json(const struct api_context *c)
+{
+    return c->cluster_ops ? c->cluster_ops->json(c->cluster_arg) : NULL;
+}
+
+bool api_following(const struct api_context *c)
+{
+    return c->cluster_ops && c->cluster_ops->following(c->cluster_arg);
+}
+
 static void cluster_then(struct api *api, struct http_request *request)
 {
-    const struct api_context *c = &api->context;
+    json_t *cluster = api_cluster_json(&api->context);
 
-    http_reply_json(request, 200, c->cluster_json ? c->cluster_json(c->arg) : cluster_of_one(api));
+    http_reply_json(request, 200, cluster ? cluster : cluster_of_one(api));
 }
 
 void api_handle_cluster(struct http_request *request, void *arg)
@@ -65,9 +75,9 @@ void api_handle_step_down(struct http_request *request, void *arg)
     if (r == 0 && !scheduler_leading(c->scheduler))
         r = error_set(&e, ERR_NO_LEADER, "this replica does not lead");
     if (r == 0)
-        r = c->step_down ? c->step_down(c->arg, &e)
-                         : error_set(&e, ERR_UNSUPPORTED,
-                                     "this replica is alone: there is nobody to lead in its place");
+        r = c->cluster_ops ? c->cluster_ops->step_down(c->cluster_arg, &e)
+                           : error_set(&e, ERR_UNSUPPORTED,
+                                       "this replica is alone: there is nobody to lead in its place");
     if (r < 0)
         http_reply_failure(request, &e);
     else
@@ -78,8 +88,8 @@ void api_handle_peer_engine(struct http_request *request, void *arg)
 {
     const struct api_context *c = &((struct api *)arg)->context;
 
-    if (c->peer_engine)
-        c->peer_engine(c->arg, request);
+    if (c->cluster_ops)
+        c->cluster_ops->peer_engine(c->cluster_arg, request);
     else
         http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
 }
@@ -120,7 +130,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
 {
     struct api *api = arg;
     const struct api_context *c = &api->context;
-    bool leads = scheduler_leading(c->scheduler), follows = !leads && c->following && c->following(c->arg);
+    bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
     json_t *reasons = json_array();
     size_t n;
 

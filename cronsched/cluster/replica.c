@@ -627,52 +627,56 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
     engine_process_remote_new(ret, &o);
 }
 
-void replica_peer_engine(struct replica *r, struct http_request *request)
+static void api_peer_engine(void *arg, struct http_request *request)
 {
+    struct replica *r = arg;
+
     peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, view_of(r)->epoch,
                         r->o.zones);
 }
 
-void replica_forward(struct replica *r, struct http_request *request)
+static void api_forward(void *arg, struct http_request *request)
 {
+    struct replica *r = arg;
+
     forward_request(r->forward, request);
 }
 
-bool replica_log_elsewhere(struct replica *r, const char *run, int attempt, const char *id, bool over)
+static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
 {
+    struct replica *r = arg;
+
     return over ? log_copies_wants(r->o.copies, run, attempt) : !roster_collects(view_of(r), r->o.id, id);
 }
 
-void replica_log_pass(struct replica *r, struct http_request *request, const char *id, const char *path,
-                      bool follow)
+static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
+                         bool follow)
 {
+    struct replica *r = arg;
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t n = roster_others(view_of(r), r->o.id, id, urls);
 
     peer_logs_pass(r->logs, request, path, follow, urls, n);
 }
 
-void replica_set_api(struct replica *r, struct api *api)
+static bool api_following(void *arg)
 {
-    r->api = api;
-    if (api)
-        api_set_secret(api, r->peer.secret);
-}
-
-bool replica_following(const struct replica *r)
-{
+    struct replica *r = arg;
     const struct replicated_view *v = replicated_view(r->journal);
 
     return v->current && !v->leading;
 }
 
-int replica_step_down(struct replica *r, struct error *error)
+static int api_step_down(void *arg, struct error *error)
 {
+    struct replica *r = arg;
+
     return replicated_step_down(r->journal, error);
 }
 
-json_t *replica_cluster_json(struct replica *r)
+static json_t *api_cluster(void *arg)
 {
+    struct replica *r = arg;
     const struct replicated_view *v = replicated_view(r->journal);
     json_t *leader = json_null();
 
@@ -682,4 +686,19 @@ json_t *replica_cluster_json(struct replica *r)
                      "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", roster_rows(v),
                      "differences", roster_differences(v), "uuid", v->cluster, "index", (json_int_t)v->head,
                      "level", v->level, "connected", v->connected, "alarm", v->alarm[0] ? v->alarm : NULL);
+}
+
+const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
+                                                .following = api_following,
+                                                .peer_engine = api_peer_engine,
+                                                .forward = api_forward,
+                                                .log_elsewhere = api_log_elsewhere,
+                                                .log_pass = api_log_pass,
+                                                .step_down = api_step_down};
+
+void replica_set_api(struct replica *r, struct api *api)
+{
+    r->api = api;
+    if (api)
+        api_set_secret(api, r->peer.secret);
 }

@@ -50,16 +50,7 @@ void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
 struct engine_host *replica_engine_host(struct replica *replica);
 /* A process engine that also asks other replicas about their attempts; owns `under`. */
 void replica_process_engine(struct replica *replica, struct engine **ret, struct engine *under);
-/* What another replica asks of this one's engines. */
-void replica_peer_engine(struct replica *replica, struct http_request *request);
-/* Passes a request of this replica's API on to the leader, and answers it. */
-void replica_forward(struct replica *replica, struct http_request *request);
-/* As in struct api_context. */
-bool replica_log_elsewhere(struct replica *replica, const char *run, int attempt, const char *id, bool over);
-void replica_log_pass(struct replica *replica, struct http_request *request, const char *id, const char *path,
-                      bool follow);
-/* The API that is to know other replicas. */
+/* What the API asks of its cluster; the argument is the replica. */
+extern const struct api_cluster_ops replica_api_ops;
+/* The API that has to know other replicas. NULL: it is closed. */
 void replica_set_api(struct replica *replica, struct api *api);
-json_t *replica_cluster_json(struct replica *replica); /* the contract's `cluster` */
-bool replica_following(const struct replica *replica);
-int replica_step_down(struct replica *replica, struct error *error);

@@ -340,40 +340,61 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- putting together ---- */
 
+static int make_docker(struct serve *s, const struct config_engine *e, struct engine_host *host,
+                       struct engine **ret, struct error *error)
+{
+    struct engine_docker_options o = {.name = e->name,
+                                      .endpoint = e->endpoint,
+                                      .tls_ca = e->tls_ca,
+                                      .tls_cert = e->tls_cert,
+                                      .tls_key = e->tls_key,
+                                      .parallel = e->parallel,
+                                      .max_armed = e->max_armed,
+                                      .data_dir = s->config.data_dir};
+
+    return docker_engine_new(ret, &s->loop, &o, host, error);
+}
+
+static int make_process(struct serve *s, const struct config_engine *e, struct engine_host *host,
+                        struct engine **ret, struct error *error)
+{
+    struct engine_process_options o = {
+        .name = e->name, .data_dir = s->config.data_dir, .parallel = e->parallel, .max_armed = e->max_armed};
+    int rc = process_engine_new(ret, &s->loop, &o, host, error);
+
+    if (rc == 0 && s->replica)
+        replica_process_engine(s->replica, ret, *ret);
+    return rc;
+}
+
+static int make_null(struct serve *s, const struct config_engine *e, struct engine_host *host,
+                     struct engine **ret, struct error *error)
+{
+    struct engine_null_options o = {.name = e->name, .max_armed = e->max_armed};
+
+    return null_engine_new(ret, &s->loop, &o, host, error);
+}
+
+static const struct {
+    const char *type;
+    int (*make)(struct serve *s, const struct config_engine *e, struct engine_host *host, struct engine **ret,
+                struct error *error);
+} engine_types[] = {
+    {"docker", make_docker},
+    {"process", make_process},
+    {"null", make_null},
+};
+
 static int make_engine(struct serve *s, const struct config_engine *e, struct error *error)
 {
     struct engine_host *host = s->replica ? replica_engine_host(s->replica)
                                           : scheduler_engine_host(s->scheduler);
-    struct engine **ret = &s->engines[s->engine_count];
-    int rc;
+    int rc = ERR_UNSUPPORTED;
 
-    if (strcmp(e->type, "docker") == 0) {
-        struct docker_engine_options o = {.name = e->name,
-                                          .endpoint = e->endpoint,
-                                          .tls_ca = e->tls_ca,
-                                          .tls_cert = e->tls_cert,
-                                          .tls_key = e->tls_key,
-                                          .parallel = e->parallel,
-                                          .max_armed = e->max_armed,
-                                          .data_dir = s->config.data_dir};
-
-        rc = docker_engine_new(ret, &s->loop, &o, host, error);
-    } else if (strcmp(e->type, "process") == 0) {
-        struct process_engine_options o = {.name = e->name,
-                                           .data_dir = s->config.data_dir,
-                                           .parallel = e->parallel,
-                                           .max_armed = e->max_armed};
-
-        rc = process_engine_new(ret, &s->loop, &o, host, error);
-        if (rc == 0 && s->replica)
-            replica_process_engine(s->replica, ret, *ret);
-    } else if (strcmp(e->type, "null") == 0) {
-        struct null_engine_options o = {.name = e->name, .max_armed = e->max_armed};
-
-        rc = null_engine_new(ret, &s->loop, &o, host, error);
-    } else {
-        rc = error_set(error, ERR_UNSUPPORTED, "this build has no engines of type %s", e->type);
-    }
+    error_set(error, rc, "this build has no engines of type %s", e->type);
+    for (size_t i = 0; i < sizeof(engine_types) / sizeof(engine_types[0]); i++)
+        if (strcmp(e->type, engine_types[i].type) == 0)
+            rc = engine_types[i].make(s, e, host, &s->engines[s->engine_count], error);
     if (rc < 0)
         return error_prefix(error, "engine %s: ", e->name);
     s->engine_count++;
@@ -484,42 +505,6 @@ static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
     return s->clock.held;
 }
 
-static json_t *api_cluster(void *arg)
-{
-    return replica_cluster_json(((struct serve *)arg)->replica);
-}
-
-static bool api_following(void *arg)
-{
-    return replica_following(((struct serve *)arg)->replica);
-}
-
-static int api_step_down(void *arg, struct error *error)
-{
-    return replica_step_down(((struct serve *)arg)->replica, error);
-}
-
-static void api_peer_engine(void *arg, struct http_request *request)
-{
-    replica_peer_engine(((struct serve *)arg)->replica, request);
-}
-
-static void api_forward(void *arg, struct http_request *request)
-{
-    replica_forward(((struct serve *)arg)->replica, request);
-}
-
-static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
-{
-    return replica_log_elsewhere(((struct serve *)arg)->replica, run, attempt, id, over);
-}
-
-static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
-                         bool follow)
-{
-    replica_log_pass(((struct serve *)arg)->replica, request, id, path, follow);
-}
-
 static void api_log(void *arg, int level, const char *event, const char *text)
 {
     env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
@@ -555,14 +540,9 @@ static int start_api(struct serve *s, struct error *error)
     int rc;
 
     if (s->replica) {
-        o.context.cluster_json = api_cluster;
+        o.context.cluster_ops = &replica_api_ops;
+        o.context.cluster_arg = s->replica;
         o.context.clock_held = api_clock_held;
-        o.context.following = api_following;
-        o.context.step_down = api_step_down;
-        o.context.forward = api_forward;
-        o.context.peer_engine = api_peer_engine;
-        o.context.log_elsewhere = api_log_elsewhere;
-        o.context.log_pass = api_log_pass;
     }
     rc = api_start(&s->api, &s->loop, &o, error);
     if (rc == 0 && s->replica)

@@ -561,6 +561,14 @@ static json_t *cluster_of_three(void *arg)
     return json_pack("{s:s}", "cluster", "three");
 }
 
+static int forwarded;
+
+static void forward(void *arg, struct http_request *request)
+{
+    forwarded++;
+    http_reply_error(request, ERR_NO_LEADER, "no replica leads now");
+}
+
 static int stepped_down;
 
 static int step_down(void *arg, struct error *error)
@@ -571,8 +579,9 @@ static int step_down(void *arg, struct error *error)
 
 static void test_a_replica_among_others(void **state)
 {
-    struct api_options o = {
-        .context = {.cluster_json = cluster_of_three, .following = following, .step_down = step_down}};
+    static const struct api_cluster_ops ops = {
+        .json = cluster_of_three, .following = following, .forward = forward, .step_down = step_down};
+    struct api_options o = {.context = {.cluster_ops = &ops}};
 
     start_api(&o);
     assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
@@ -580,6 +589,7 @@ static void test_a_replica_among_others(void **state)
     assert_int_equal(stepped_down, 1);
     fake.leading = false;
     assert_answer("POST /v1/cluster/step-down", NULL, 503, "no-leader");
+    assert_int_equal(forwarded, 1);
     assert_answer("GET /readyz", NULL, 503, "neither leads nor follows: the journal is not there yet");
     follows = true;
     assert_answer("GET /readyz", NULL, 200, "\"role\":\"standby\"");
