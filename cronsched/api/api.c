@@ -67,7 +67,7 @@ const size_t api_route_count = sizeof(api_routes) / sizeof(api_routes[0]);
 static void log_error(struct api *api, const char *event, const struct error *error)
 {
     if (api->context.log)
-        api->context.log(api->context.arg, 0, event, error->text);
+        api->context.log(api->context.arg, LOG_ERROR, event, error->text);
 }
 
 static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *after)
@@ -78,7 +78,7 @@ static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *be
     if (auth_reload(api->auth, &e) < 0)
         log_error(api, "tokens-file", &e);
     else if (api->context.log)
-        api->context.log(api->context.arg, 2, "tokens-file", "read again");
+        api->context.log(api->context.arg, LOG_NOTE, "tokens-file", "read again");
 }
 
 static void handles_open(struct api *api)

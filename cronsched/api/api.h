@@ -63,8 +63,8 @@ struct api_context {
     int64_t started_ms;    /* when this process began */
 
     int64_t (*wall_ms)(void *arg);
-    /* level: 0 error, 1 warning, 2 info, 3 debug. May be NULL. */
-    void (*log)(void *arg, int level, const char *event, const char *text);
+    /* May be NULL. */
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
 
     /* With a replicated journal, both NULL with the embedded one: this replica is the whole cluster then. */
     const struct api_cluster_ops *cluster_ops;

@@ -106,12 +106,10 @@ static void wake_at(void *arg, uint64_t boot_ms)
         uv_timer_start(&r->wake, on_wake, boot_ms > now ? boot_ms - now : 0, 0);
 }
 
-static void to_log(void *arg, int level, const char *event, const char *text)
+static void to_log(void *arg, enum log_level level, const char *event, const char *text)
 {
-    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE};
-
     (void)arg;
-    log_event(levels[level & 3], event, LOG_TEXT("text", text));
+    log_event(level, event, LOG_TEXT("text", text));
 }
 
 /* ---- facts ---- */

@@ -29,7 +29,7 @@
 #define PEM_BYTES_MAX  (256 * 1024)
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-static void say(struct http *http, int level, const char *event, const char *text)
+static void say(struct http *http, enum log_level level, const char *event, const char *text)
 {
     if (http->log)
         http->log(http->arg, level, event, text);
@@ -173,7 +173,7 @@ __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, cons
     n = strlen(http->trouble);
     if (n > 0 && http->trouble[n - 1] == '\n')
         http->trouble[n - 1] = '\0';
-    say(http, 3, "http-library", http->trouble);
+    say(http, LOG_TRACE, "http-library", http->trouble);
 }
 
 /* The target is taken apart by us. */

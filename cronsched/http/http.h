@@ -17,6 +17,7 @@
 #include "cronsched/http/auth.h"
 #include "cronsched/http/http_target.h"
 #include "jobs/base/error.h"
+#include "jobs/base/log_level.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -57,8 +58,8 @@ struct http_route {
 struct http_options {
     uv_loop_t *loop;
     struct auth *auth;
-    /* level as in scheduler_env: 0 error, 1 warning, 2 info, 3 debug. May be NULL. */
-    void (*log)(void *arg, int level, const char *event, const char *text);
+    /* May be NULL. */
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
     /* 0: the constant above */
     int connections_max;

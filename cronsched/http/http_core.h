@@ -86,7 +86,7 @@ struct http_connection {
 struct http {
     uv_loop_t *loop;
     struct auth *auth;
-    void (*log)(void *arg, int level, const char *event, const char *text);
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
     int connections_max;
     uint64_t idle_ms, receive_ms, answer_ms;

@@ -81,7 +81,7 @@ static void log_request(const struct http_request *r)
         return;
     snprintf(text, sizeof(text), "%s %.300s %d %s %llu ms", r->method, r->raw ? r->raw : "", r->status,
              r->identity.name, (unsigned long long)(uv_now(r->http->loop) - r->begun_ms));
-    r->http->log(r->http->arg, 3, "http", text);
+    r->http->log(r->http->arg, LOG_TRACE, "http", text);
 }
 
 void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "jobs/base/log_level.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,8 +20,6 @@
 #define LOG_EVENTS_MAX 256  /* names that are limited one by one; those beyond share one limit */
 #define LOG_BURST      50
 #define LOG_WINDOW_MS  10000
-
-enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE };
 
 struct log_field {
     const char *key;

@@ -135,13 +135,11 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
         abort(); /* a scheduler without an alarm is none */
 }
 
-static void env_log(struct scheduler_env *env, int level, const char *event, const char *job, const char *run,
-                    const char *text)
+static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
+                    const char *run, const char *text)
 {
-    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_TRACE};
-
     (void)env;
-    log_event(levels[level & 3], event, LOG_TEXT("job", job), LOG_TEXT("run", run), LOG_TEXT("text", text));
+    log_event(level, event, LOG_TEXT("job", job), LOG_TEXT("run", run), LOG_TEXT("text", text));
 }
 
 static void on_alarm(uv_poll_t *poll, int status, int events)
@@ -505,7 +503,7 @@ static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
     return s->clock.held;
 }
 
-static void api_log(void *arg, int level, const char *event, const char *text)
+static void api_log(void *arg, enum log_level level, const char *event, const char *text)
 {
     env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
 }

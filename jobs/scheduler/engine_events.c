@@ -168,7 +168,7 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
         break;
     case ENGINE_UNKNOWN:
         if (op == ENGINE_RELEASE) { /* fences, as a new leader would */
-            turn_log(s, 1, "release-unknown", r, "%s", answer->text ? answer->text : "");
+            turn_log(s, LOG_WARN, "release-unknown", r, "%s", answer->text ? answer->text : "");
             if (MUTANT(RESEND_START))
                 r->live.released = false;
             turn_wake_run(s, r, s->now_ms);

@@ -37,7 +37,7 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     PUT_TEXT(s, r, text, text);
     turn_commit(s, r);
     takeover_note_times(s, j, from_s * 1000, to_s * 1000, count, reason);
-    s->o.env->log(s->o.env, 2, "skipped", j->name, NULL, reason);
+    s->o.env->log(s->o.env, LOG_NOTE, "skipped", j->name, NULL, reason);
 }
 
 static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,

@@ -15,7 +15,7 @@ struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
         if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
             /* it compiled when it was applied; its zone has gone since */
             j->live.schedule = NULL;
-            s->o.env->log(s->o.env, 0, "schedule-unusable", j->name, NULL, error.text);
+            s->o.env->log(s->o.env, LOG_ERROR, "schedule-unusable", j->name, NULL, error.text);
         }
     }
     return j->live.schedule;

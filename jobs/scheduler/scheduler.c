@@ -27,7 +27,7 @@ void scheduler_zones_changed(struct scheduler *s)
 
     turn_enter(s);
     if (s->leading && tzdata_is_older(s)) {
-        turn_log(s, 1, "tzdata-older", NULL,
+        turn_log(s, LOG_WARN, "tzdata-older", NULL,
                  "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
                  s->o.zones->version(s->o.zones), s->state.tzdata);
         return;
@@ -143,7 +143,7 @@ static void on_deposed(void *arg, const struct error *why)
     struct scheduler *s = arg;
 
     snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
-    turn_log(s, 1, "deposed", NULL, "%s", s->refusing);
+    turn_log(s, LOG_WARN, "deposed", NULL, "%s", s->refusing);
     forget_leadership(s);
 }
 
@@ -172,7 +172,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
     s->snapshot_index = index;
     s->acked = index;
     if (text && state_decode(&s->state, text, size, &error) < 0) {
-        turn_log(s, 0, "snapshot-unreadable", NULL, "%s", error.text);
+        turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "%s", error.text);
         abort(); /* going on with half a state would double and lose runs */
     }
     assert(s->state.index == index);
@@ -185,7 +185,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
     struct error error = {0};
 
     if (state_apply(&s->state, batch, text, size, &write, &error) < 0) {
-        turn_log(s, 0, "journal-unreadable", NULL, "%s", error.text);
+        turn_log(s, LOG_ERROR, "journal-unreadable", NULL, "%s", error.text);
         abort();
     }
     s->acked = batch->index;
@@ -216,7 +216,8 @@ static void level_rise(struct scheduler *s)
     r = turn_record(s, RECORD_RISE);
     PUT_INT(s, r, level, level);
     turn_commit(s, r);
-    turn_log(s, 2, "level", NULL, "records of level %d may be written: every replica reads them", level);
+    turn_log(s, LOG_NOTE, "level", NULL, "records of level %d may be written: every replica reads them",
+             level);
 }
 
 static void on_yield(void *arg)
@@ -241,7 +242,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
 
     turn_enter(s);
     if (s->state.time_ms > s->now_ms) {
-        turn_log(s, 1, "clock-behind", NULL,
+        turn_log(s, LOG_WARN, "clock-behind", NULL,
                  "this clock is %lld ms behind the journal's last batch; waiting for it",
                  (long long)(s->state.time_ms - s->now_ms));
         s->now_ms = s->state.time_ms;
@@ -258,7 +259,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     PUT_TEXT(s, r, cause, cause);
     turn_commit(s, r);
-    turn_log(s, 2, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
+    turn_log(s, LOG_NOTE, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
              (long long)epoch, (unsigned long long)s->state.index, s->state.job_count, s->state.run_count);
     takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
     free(from_replica);

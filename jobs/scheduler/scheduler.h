@@ -11,6 +11,7 @@
 #pragma once
 
 #include "jobs/base/list.h"
+#include "jobs/base/log_level.h"
 #include "jobs/engine/engine.h"
 #include "jobs/history/history.h"
 #include "jobs/state/journal.h"
@@ -22,10 +23,10 @@ struct scheduler_env {
     uint64_t (*random)(struct scheduler_env *env);
     /* Call scheduler_tick at this wall time, or earlier; the newest call counts. INT64_MAX: no need. */
     void (*wake_at)(struct scheduler_env *env, int64_t wall_ms);
-    /* level: 0 error, 1 warning, 2 info, 3 debug; event is a fixed name, text for people; run and job may be
+    /* event is a fixed name, text for people; run and job may be
      * NULL */
-    void (*log)(struct scheduler_env *env, int level, const char *event, const char *job, const char *run,
-                const char *text);
+    void (*log)(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
+                const char *run, const char *text);
 };
 
 struct scheduler_pool {

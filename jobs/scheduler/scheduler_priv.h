@@ -156,8 +156,8 @@ struct scheduler {
 /* ---- turn.c ---- */
 
 /* level as in scheduler_env.log; r may be NULL. */
-void turn_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void turn_log(struct scheduler *s, enum log_level level, const char *event, const struct run *r,
+              const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Reads the clock: each entry's first step. */
 void turn_enter(struct scheduler *s);
 /* The index that this turn's records will have. */

@@ -300,7 +300,7 @@ static void write_report(struct scheduler *s)
     PUT_JSON(s, r, report, report);
     turn_commit(s, r);
     json_decref(report);
-    turn_log(s, 2, "take-over", NULL, "%s", text);
+    turn_log(s, LOG_NOTE, "take-over", NULL, "%s", text);
     json_decref(t->runs);
     json_decref(t->times);
     t->runs = t->times = NULL;

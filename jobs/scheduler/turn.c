@@ -14,7 +14,8 @@
 
 /* ---- log and clock ---- */
 
-void turn_log(struct scheduler *s, int level, const char *event, const struct run *r, const char *format, ...)
+void turn_log(struct scheduler *s, enum log_level level, const char *event, const struct run *r,
+              const char *format, ...)
 {
     struct error said = {0};
     va_list ap;
@@ -60,7 +61,7 @@ void turn_commit(struct scheduler *s, struct record *r)
 
     if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
         /* the leader wrote an invalid record: nothing may follow it */
-        turn_log(s, 0, "bug", NULL, "%s", error.text);
+        turn_log(s, LOG_ERROR, "bug", NULL, "%s", error.text);
         abort();
     }
     run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
@@ -202,7 +203,7 @@ void scheduler_flush(struct scheduler *s)
     if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
         /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
          * journal */
-        turn_log(s, 0, "bug", NULL, "the journal has too much in flight");
+        turn_log(s, LOG_ERROR, "bug", NULL, "the journal has too much in flight");
         abort();
     }
     state_hash_maybe(s);

@@ -159,7 +159,7 @@ static void elected(struct replicated *r)
     r->election.token = r->tree.epoch_version;
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
     tree_want_head(r);
-    replicated_log(r, 2, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
+    replicated_log(r, LOG_NOTE, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
 }
 
 static void on_campaigned(void *arg, const struct coord_reply *reply)
@@ -310,7 +310,7 @@ static void on_leader_removed(void *arg, const struct coord_reply *reply)
     struct replicated *r = OBJECT(struct replicated, arg);
 
     if (reply->result == COORD_OK)
-        replicated_log(r, 2, "resigned", "another may lead");
+        replicated_log(r, LOG_NOTE, "resigned", "another may lead");
 }
 
 static void remove_leader(struct replicated *r, coord_done *done)
@@ -369,7 +369,7 @@ static void resign_if_unfit(struct replicated *r, const char *why)
     if (!r->election.unfit_ms || replicated_now_ms(r) - r->election.unfit_ms < REPLICATED_RESIGN_AFTER_MS ||
         !members_other_fit(r))
         return;
-    replicated_log(r, 1, "resigning", "%s, and another replica is better off", why);
+    replicated_log(r, LOG_WARN, "resigning", "%s, and another replica is better off", why);
     yield(r, RESIGNING);
 }
 

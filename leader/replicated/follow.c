@@ -207,7 +207,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
         } else {
             r->follower.refetch = true;
             if (reply->result == COORD_NO_NODE) {
-                replicated_log(r, 2, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
+                replicated_log(r, LOG_NOTE, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
                                r->follower.applied + 1);
                 follow_again(r);
             } else if (reply->result != COORD_LOST) {

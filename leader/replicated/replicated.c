@@ -26,7 +26,7 @@ uint64_t replicated_now_ms(const struct replicated *r)
     return r->o.env->boot_ms(r->o.env->arg);
 }
 
-void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
+void replicated_log(struct replicated *r, enum log_level level, const char *event, const char *format, ...)
 {
     char text[ERROR_TEXT_MAX];
     va_list ap;
@@ -52,7 +52,7 @@ void replicated_alarm(struct replicated *r, const char *format, ...)
     va_start(ap, format);
     vsnprintf(r->alarm, sizeof(r->alarm), format, ap);
     va_end(ap);
-    replicated_log(r, 0, "alarm", "%s", r->alarm);
+    replicated_log(r, LOG_ERROR, "alarm", "%s", r->alarm);
     election_alarm(r);
     if (r->session.connected && r->members.registered)
         members_leave(r);
@@ -67,7 +67,7 @@ void replicated_retry_in(struct replicated *r, uint64_t ms)
 void replicated_unexpected(struct replicated *r, const char *what, const struct coord_reply *reply)
 {
     snprintf(r->last_error, sizeof(r->last_error), "%s: %s", what, reply->text);
-    replicated_log(r, 1, "zookeeper", "%s", r->last_error);
+    replicated_log(r, LOG_WARN, "zookeeper", "%s", r->last_error);
     replicated_retry_in(r, RETRY_MS);
 }
 
@@ -107,7 +107,7 @@ static void enter(struct replicated *r)
     if (r->session.alive_ms && r->session.timeout_ms &&
         now - r->session.alive_ms > (uint64_t)r->session.timeout_ms / 3) {
         if (election_leads(r))
-            replicated_log(r, 1, "paused",
+            replicated_log(r, LOG_WARN, "paused",
                            "nothing ran here for %" PRIu64 " ms: writing before anything is done",
                            now - r->session.alive_ms);
         r->session.write_sent_ms = 0;
@@ -164,8 +164,8 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
     tree_connected(r);
     members_session(r, fresh);
     append_session(r, fresh);
-    replicated_log(r, 2, "connected", "session 0x%" PRIx64 ", %" PRId64 " ms%s; %s", session, timeout_ms,
-                   fresh ? "" : ", resumed", r->coord->ops->status(r->coord));
+    replicated_log(r, LOG_NOTE, "connected", "session 0x%" PRIx64 ", %" PRId64 " ms%s; %s", session,
+                   timeout_ms, fresh ? "" : ", resumed", r->coord->ops->status(r->coord));
     replicated_changed(r);
     replicated_pump(r);
 }
@@ -176,7 +176,7 @@ static void on_lost(void *arg, const char *why)
 
     r->session.connected = false;
     snprintf(r->last_error, sizeof(r->last_error), "ZooKeeper cannot be reached: %s", why);
-    replicated_log(r, 1, "disconnected", "%s", r->last_error);
+    replicated_log(r, LOG_WARN, "disconnected", "%s", r->last_error);
     replicated_changed(r);
     replicated_pump(r);
 }

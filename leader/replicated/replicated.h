@@ -30,6 +30,7 @@
  */
 #pragma once
 
+#include "jobs/base/log_level.h"
 #include "jobs/state/journal.h"
 #include "leader/coordinator.h"
 
@@ -54,7 +55,7 @@ struct replicated_env {
     int64_t (*wall_ms)(void *arg);
     uint64_t (*random)(void *arg);
     void (*wake_at)(void *arg, uint64_t boot_ms); /* call replicated_tick then; the newest call counts */
-    void (*log)(void *arg, int level, const char *event, const char *text);
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
 };
 

@@ -236,7 +236,7 @@ struct replicated {
 /* ---- replicated.c */
 struct replicated *replicated_of(const struct journal *journal);
 uint64_t replicated_now_ms(const struct replicated *r); /* boot time */
-void replicated_log(struct replicated *r, int level, const char *event, const char *format, ...)
+void replicated_log(struct replicated *r, enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 bool replicated_may_ask(const struct replicated *r); /* requests can be made now */
 void replicated_pump(struct replicated *r);

@@ -254,7 +254,7 @@ static void on_published(void *arg, const struct coord_reply *reply)
     size_t i;
 
     if (step_done(r, reply, "writing " NODE_CURRENT)) {
-        replicated_log(r, 2, "snapshot", "at %" PRIu64 ", %zu bytes in %zu chunks", p->index, p->size,
+        replicated_log(r, LOG_NOTE, "snapshot", "at %" PRIu64 ", %zu bytes in %zu chunks", p->index, p->size,
                        json_array_size(p->manifest.chunks));
         /* those of this one and of the one before stay; what is left in `there` goes */
         json_array_foreach(p->manifest.chunks, i, name) if (!MUTANT(SWEEP_CHUNKS))

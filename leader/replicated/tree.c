@@ -138,7 +138,7 @@ static void on_bootstrap(void *arg, const struct coord_reply *reply)
 
     r->tree.bootstrapping = false;
     if (reply->result == COORD_OK)
-        replicated_log(r, 2, "cluster-made", "cluster %s", r->cluster_uuid);
+        replicated_log(r, LOG_NOTE, "cluster-made", "cluster %s", r->cluster_uuid);
     else if (reply->result != COORD_LOST && reply->result != COORD_EXISTS)
         replicated_unexpected(r, "making the cluster's nodes", reply);
     replicated_pump(r);

@@ -48,7 +48,7 @@ static void drop(struct zookeeper *zk, int rc);
 
 /* --- words --- */
 
-static void say(struct zookeeper *zk, int level, const char *event, const char *text)
+static void say(struct zookeeper *zk, enum log_level level, const char *event, const char *text)
 {
     if (zk->log)
         zk->log(zk->arg, level, event, text);
@@ -76,7 +76,7 @@ static void on_log(const char *line)
         zk->last_errno = (int)strtol(found + strlen("errno="), NULL, 10);
     text = text ? strstr(text, ": ") : NULL;
     if (zk->state == ZOOKEEPER_UP && text)
-        say(zk, 1, "zookeeper-client", text + 2);
+        say(zk, LOG_WARN, "zookeeper-client", text + 2);
 }
 
 /* Why a connection is no more. */
@@ -102,7 +102,7 @@ static void complain(struct zookeeper *zk)
         return;
     zk->complained = true;
     zk->complained_ms = now;
-    say(zk, 1, "zookeeper-away", zk->why);
+    say(zk, LOG_WARN, "zookeeper-away", zk->why);
 }
 
 /* --- the next try --- */
@@ -369,7 +369,7 @@ static void up(struct zookeeper *zk)
     snprintf(text, sizeof(text), "%s, session 0x%" PRIx64 "%s, timeout %" PRId64 " ms", zk->address,
              (uint64_t)zk->session.client_id, fresh ? " (new)" : "", zk->granted_ms);
     set_status(zk, "connected to %s", text);
-    say(zk, 2, "zookeeper-connected", text);
+    say(zk, LOG_NOTE, "zookeeper-connected", text);
     zk->coord.events->connected(zk->coord.arg, zk->session.client_id, zk->granted_ms, fresh);
     if (!fresh)
         zookeeper_fire_watches(zk);
@@ -418,7 +418,7 @@ static void session_expired(struct zookeeper *zk)
     zk->failures = 0; /* a server said so */
     if (!announced || zk->closing)
         return;
-    say(zk, 1, "zookeeper-expired", zk->why);
+    say(zk, LOG_WARN, "zookeeper-expired", zk->why);
     zk->coord.events->expired(zk->coord.arg, zk->why);
 }
 
@@ -435,7 +435,7 @@ static void drop(struct zookeeper *zk, int rc)
     zk->failures = told && uv_now(zk->loop) - zk->up_since_ms >= SETTLED_MS ? 0 : zk->failures + 1;
     if (told && !zk->closing) {
         set_status(zk, "not connected: %s", zk->why);
-        say(zk, 1, "zookeeper-lost", zk->why);
+        say(zk, LOG_WARN, "zookeeper-lost", zk->why);
         zk->coord.events->lost(zk->coord.arg, zk->why);
     } else if (state != ZOO_EXPIRED_SESSION_STATE) {
         complain(zk);

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "jobs/base/error.h"
+#include "jobs/base/log_level.h"
 #include "leader/coordinator.h"
 
 #include <uv.h>
@@ -37,7 +38,7 @@ struct zookeeper_options {
     const char *cluster; /* its node is ROOT/CLUSTER */
     int64_t session_timeout_ms;
     const char *digest; /* "user:password": all that is made is theirs alone. NULL: anybody's */
-    void (*log)(void *arg, int level, const char *event, const char *text); /* levels as in scheduler_env */
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     uint64_t (*random)(void *arg);
     void *arg;
 };

@@ -45,7 +45,7 @@ struct zookeeper {
     struct coord coord;
     uv_loop_t *loop;
     struct servers *servers;
-    void (*log)(void *arg, int level, const char *event, const char *text);
+    void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     uint64_t (*random)(void *arg);
     void *arg;
     char root[ZOOKEEPER_ROOT_MAX];

@@ -185,7 +185,7 @@ static void env_wake(void *arg, uint64_t at_ms)
     uv_timer_start(&n->timer, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
 }
 
-static void env_log(void *arg, int level, const char *event, const char *text)
+static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
 }
 

@@ -162,7 +162,7 @@ static void env_wake(void *arg, uint64_t boot_ms)
 {
 }
 
-static void env_log(void *arg, int level, const char *event, const char *text)
+static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
     tell(((struct replica *)arg)->world, "r%d {%d} %s: %s", ((struct replica *)arg)->number, level, event,
          text);

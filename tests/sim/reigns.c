@@ -134,7 +134,7 @@ static void env_wake(void *arg, uint64_t at)
 {
 }
 
-static void env_log(void *arg, int level, const char *event, const char *text)
+static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
     tell(((struct node *)arg)->world, "%s: %s: %s", ((struct node *)arg)->id, event, text);
 }

@@ -34,8 +34,8 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
         r->wake = plan_for(r, EVENT_WAKE, delay > 0 ? delay : 0);
 }
 
-static void env_log(struct scheduler_env *env, int level, const char *event, const char *job, const char *run,
-                    const char *text)
+static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
+                    const char *run, const char *text)
 {
     tell(of_env(env)->world, "r%d [%d] %s %s %s %s", of_env(env)->number, level, event, job ? job : "-",
          run ? run : "-", text ? text : "");

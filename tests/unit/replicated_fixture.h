@@ -57,7 +57,7 @@ static inline void env_wake(void *arg, uint64_t at)
     (void)at;
 }
 
-static inline void env_log(void *arg, int level, const char *event, const char *text)
+static inline void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
     if (getenv("VERBOSE"))
         printf("# %s: [%d] %s: %s\n", ((struct node *)arg)->id, level, event, text);
