@@ -47,12 +47,12 @@ static int midnight(int64_t now_ms, int days, int64_t *ret_ms, struct error *err
 }
 
 /* "2h", "2h ago", "in 2h", "+2h", "-2h". */
-static int parse_relative(const char *text, int64_t now_ms, enum when_sense sense, int64_t *ret_ms)
+static int parse_relative(const char *text, int64_t now_ms, enum human_time_sense sense, int64_t *ret_ms)
 {
     static const char ago[] = " ago", in[] = "in ";
     char word[TEXT_NUMBER_BUFFER];
     size_t n = strlen(text);
-    int sign = sense == WHEN_PAST ? -1 : 1;
+    int sign = sense == HUMAN_TIME_PAST ? -1 : 1;
     int64_t span;
 
     if (strncmp(text, in, strlen(in)) == 0) {
@@ -77,7 +77,8 @@ static int parse_relative(const char *text, int64_t now_ms, enum when_sense sens
     return 0;
 }
 
-int when_parse(const char *text, int64_t now_ms, enum when_sense sense, int64_t *ret_ms, struct error *error)
+int human_time_parse(const char *text, int64_t now_ms, enum human_time_sense sense, int64_t *ret_ms,
+                     struct error *error)
 {
     static const struct {
         const char *word;
@@ -108,7 +109,7 @@ int when_parse(const char *text, int64_t now_ms, enum when_sense sense, int64_t 
     return from_local(civil.local_s, ret_ms, error);
 }
 
-const char *when_span(int64_t span_ms, char *buffer, size_t size)
+const char *human_time_span(int64_t span_ms, char *buffer, size_t size)
 {
     static const struct {
         const char *unit;
@@ -133,7 +134,7 @@ const char *when_span(int64_t span_ms, char *buffer, size_t size)
     return buffer;
 }
 
-const char *when_relative(int64_t ms, int64_t now_ms, char *buffer, size_t size)
+const char *human_time_relative(int64_t ms, int64_t now_ms, char *buffer, size_t size)
 {
     char span[TEXT_NUMBER_BUFFER];
     int64_t away = ms > now_ms ? ms - now_ms : now_ms - ms;
@@ -144,11 +145,11 @@ const char *when_relative(int64_t ms, int64_t now_ms, char *buffer, size_t size)
     else if (away < 10 * MS_PER_S)
         snprintf(buffer, size, ms > now_ms ? "in %" PRId64 " s" : "%" PRId64 " s ago", away / MS_PER_S);
     else
-        snprintf(buffer, size, ms > now_ms ? "in %s" : "%s ago", when_span(away, span, sizeof(span)));
+        snprintf(buffer, size, ms > now_ms ? "in %s" : "%s ago", human_time_span(away, span, sizeof(span)));
     return buffer;
 }
 
-const char *when_local(int64_t ms, char *buffer, size_t size)
+const char *human_time_local(int64_t ms, char *buffer, size_t size)
 {
     time_t t = (time_t)(ms >= 0 ? ms / MS_PER_S : (ms - MS_PER_S + 1) / MS_PER_S);
     struct tm tm;

@@ -10,17 +10,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum when_sense { WHEN_PAST, WHEN_FUTURE }; /* what a bare duration means: "2h" ago, or in "2h" */
+enum human_time_sense {
+    HUMAN_TIME_PAST,
+    HUMAN_TIME_FUTURE
+}; /* what a bare duration means: "2h" ago, or in "2h" */
 
 /* RFC 3339 in any of its forms; a date or a local date and time, "2026-11-22 10:30"; the form of run ids;
  * now, today, yesterday, tomorrow (midnight); durations "2h", "2h ago", "in 2h", "+2h", "-2h". */
-int when_parse(const char *text, int64_t now_ms, enum when_sense sense, int64_t *ret_ms, struct error *error);
+int human_time_parse(const char *text, int64_t now_ms, enum human_time_sense sense, int64_t *ret_ms,
+                     struct error *error);
 
 /* "in 3 h 12 m", "2 m ago", "now": the two largest units. Returns buffer. */
-const char *when_relative(int64_t ms, int64_t now_ms, char *buffer, size_t size);
+const char *human_time_relative(int64_t ms, int64_t now_ms, char *buffer, size_t size);
 
 /* "3 h 12 m", "1.2 s", "40 ms". Returns buffer. */
-const char *when_span(int64_t span_ms, char *buffer, size_t size);
+const char *human_time_span(int64_t span_ms, char *buffer, size_t size);
 
 /* "2026-11-22 03:00:00 CET", for people. Returns buffer. */
-const char *when_local(int64_t ms, char *buffer, size_t size);
+const char *human_time_local(int64_t ms, char *buffer, size_t size);

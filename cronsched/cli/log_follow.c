@@ -1,4 +1,4 @@
-/* Happy path of follow_logs: ask for the run, stream attempt by attempt with follow=1, until the run is over.
+/* Happy path of log_follow: ask for the run, stream attempt by attempt with follow=1, until the run is over.
  *   no attempt yet, or no log yet  ask again a little later
  *   the stream is cut off          ask again for the whole log and pass over what was printed
  *   it ends                        once more after the attempt is over, so that nothing is missed when a
@@ -54,13 +54,13 @@ static bool worth_asking_again(struct retry *retry, int r)
 }
 
 /* The run, however long that takes. An error is printed. */
-static int get_run(struct session *s, struct retry *retry, const char *run, json_t **ret)
+static int get_run(struct cli_context *s, struct retry *retry, const char *run, json_t **ret)
 {
     struct error error;
     int r;
 
     for (;;) {
-        session_path(s, "/v1/runs/%s", run);
+        cli_path(s, "/v1/runs/%s", run);
         r = client_call(&s->client, "GET", text_str(&s->path), NULL, CLIENT_REPEATABLE, ret, &error);
         if (r == 0) {
             retry->silent_since_ms = 0;
@@ -72,7 +72,7 @@ static int get_run(struct session *s, struct retry *retry, const char *run, json
     }
 }
 
-int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t **ret_run)
+int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, json_t **ret_run)
 {
     struct retry retry = {0};
     int64_t deadline_ms = clock_boot_ms() + timeout_ms;
@@ -89,7 +89,7 @@ int follow_wait(struct session *s, const char *run, int64_t timeout_ms, json_t *
         }
         json_decref(reply);
         if (timeout_ms > 0 && clock_boot_ms() >= deadline_ms)
-            return session_fail(ERR_TIMEOUT, "%s has not ended in time; it runs on", run);
+            return cli_fail(ERR_TIMEOUT, "%s has not ended in time; it runs on", run);
         pause_before_retry(&retry);
     }
 }
@@ -114,19 +114,19 @@ static bool print_bytes(void *arg, const char *bytes, size_t n)
     return !p->failed;
 }
 
-static void log_path(struct session *s, const char *run, long attempt, long tail, bool follow)
+static void log_path(struct cli_context *s, const char *run, long attempt, long tail, bool follow)
 {
     char number[32];
 
-    session_path(s, "/v1/runs/%s/logs", run);
+    cli_path(s, "/v1/runs/%s/logs", run);
     snprintf(number, sizeof(number), "%ld", attempt);
-    session_query(s, "attempt", attempt > 0 ? number : NULL);
+    cli_query(s, "attempt", attempt > 0 ? number : NULL);
     snprintf(number, sizeof(number), "%ld", tail);
-    session_query(s, "tail", tail >= 0 ? number : NULL);
-    session_query(s, "follow", follow ? "1" : NULL);
+    cli_query(s, "tail", tail >= 0 ? number : NULL);
+    cli_query(s, "follow", follow ? "1" : NULL);
 }
 
-int follow_print_log(struct session *s, const char *run, long attempt, long tail)
+int log_follow_print(struct cli_context *s, const char *run, long attempt, long tail)
 {
     struct printer printer = {0};
     struct error error;
@@ -153,8 +153,8 @@ static bool attempt_open(const json_t *run, long attempt)
 }
 
 /* What has come of one attempt's log since the last time, up to its end or to a cut; *ret_cut says which. */
-static int follow_attempt(struct session *s, struct retry *retry, const char *run, long attempt, long *tail,
-                          struct printer *printer, bool *ret_cut)
+static int follow_attempt(struct cli_context *s, struct retry *retry, const char *run, long attempt,
+                          long *tail, struct printer *printer, bool *ret_cut)
 {
     struct error error;
     bool any;
@@ -179,7 +179,7 @@ static int follow_attempt(struct session *s, struct retry *retry, const char *ru
     return EXIT_FINE;
 }
 
-int follow_logs(struct session *s, const char *run, long attempt, long tail)
+int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
 {
     struct retry retry = {0};
     struct printer printer = {0};

@@ -9,11 +9,11 @@
 
 /* Prints the log of one attempt (0: what the server takes for the right one) as it is now. tail 0: all of it.
  */
-int follow_print_log(struct session *session, const char *run, long attempt, long tail);
+int log_follow_print(struct cli_context *cli, const char *run, long attempt, long tail);
 
 /* Prints the logs of a run, attempt by attempt, until it is over. attempt 0: all from the newest on; tail -1:
  * all lines. */
-int follow_logs(struct session *session, const char *run, long attempt, long tail);
+int log_follow(struct cli_context *cli, const char *run, long attempt, long tail);
 
 /* Waits until the run is over. timeout_ms 0: as long as it takes. *ret_run is a new reference. */
-int follow_wait(struct session *session, const char *run, int64_t timeout_ms, json_t **ret_run);
+int log_follow_wait(struct cli_context *cli, const char *run, int64_t timeout_ms, json_t **ret_run);

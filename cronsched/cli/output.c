@@ -112,11 +112,11 @@ static void add_cell(const struct output *out, struct text *text, const json_t *
     } else if (!value) {
         text_add(text, "-");
     } else if (cell == OUTPUT_MS && json_is_integer(value)) {
-        text_add(text, when_span(json_integer_value(value), buffer, sizeof(buffer)));
+        text_add(text, human_time_span(json_integer_value(value), buffer, sizeof(buffer)));
     } else if ((cell == OUTPUT_TIME || cell == OUTPUT_RELATIVE) && json_is_string(value) &&
                instant_parse(json_string_value(value), &ms, NULL) == 0) {
-        text_add(text, cell == OUTPUT_TIME ? when_local(ms, buffer, sizeof(buffer))
-                                           : when_relative(ms, out->now_ms, buffer, sizeof(buffer)));
+        text_add(text, cell == OUTPUT_TIME ? human_time_local(ms, buffer, sizeof(buffer))
+                                           : human_time_relative(ms, out->now_ms, buffer, sizeof(buffer)));
     } else {
         add_plain(text, value);
     }

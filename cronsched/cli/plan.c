@@ -25,7 +25,7 @@ static void print_faults(const struct jobfile_set *files)
 }
 
 /* The names that the server has may be parents in `after`. */
-static int finish_files(struct changeset *set)
+static int finish_files(struct plan *set)
 {
     const json_t *jobs = json_object_get(set->defs, "jobs");
     const char **names = calloc(json_object_size(jobs) + 1, sizeof(*names)), *name;
@@ -41,43 +41,42 @@ static int finish_files(struct changeset *set)
     return r;
 }
 
-static int read_files(struct changeset *set)
+static int read_files(struct plan *set)
 {
-    const struct verb_call *call = set->session->call;
+    const struct verb_call *call = set->cli->call;
     struct error error = {0};
 
     if (zones_open(&set->zoneinfo, &error) < 0)
         return verb_fail(&error);
     if (jobfiles_load(&set->files, call->args, call->arg_count, zoneinfo_source(set->zoneinfo), NULL) ==
         ERR_NOMEM)
-        return session_fail(ERR_NOMEM, "out of memory");
+        return cli_fail(ERR_NOMEM, "out of memory");
     return EXIT_FINE;
 }
 
-static int collect_jobs(struct changeset *set)
+static int collect_jobs(struct plan *set)
 {
     set->jobs = json_object();
     for (size_t i = 0; i < set->files.count; i++)
         if (json_object_set_new(set->jobs, set->files.jobs[i]->name, job_to_json(set->files.jobs[i])) < 0)
-            return session_fail(ERR_NOMEM, "out of memory");
+            return cli_fail(ERR_NOMEM, "out of memory");
     return EXIT_FINE;
 }
 
-int changeset_load(struct changeset *set, struct session *session)
+int plan_load(struct plan *set, struct cli_context *cli)
 {
     struct error error = {0};
     int code, r;
 
-    *set = (struct changeset){.session = session};
+    *set = (struct plan){.cli = cli};
     jobfile_set_init(&set->files);
     code = read_files(set);
     if (code != EXIT_FINE)
         return code;
-    session_path(session, "/v1/defs");
-    r = client_call(&session->client, "GET", text_str(&session->path), NULL, CLIENT_REPEATABLE, &set->defs,
-                    &error);
+    cli_path(cli, "/v1/defs");
+    r = client_call(&cli->client, "GET", text_str(&cli->path), NULL, CLIENT_REPEATABLE, &set->defs, &error);
     if (r == 0 && finish_files(set) == ERR_NOMEM)
-        return session_fail(ERR_NOMEM, "out of memory");
+        return cli_fail(ERR_NOMEM, "out of memory");
     print_faults(&set->files);
     if (set->files.failed > 0) { /* whether or not a server is there */
         fprintf(stderr, "cronsched: nothing was sent\n");
@@ -86,18 +85,18 @@ int changeset_load(struct changeset *set, struct session *session)
     return r < 0 ? verb_fail(&error) : collect_jobs(set);
 }
 
-void changeset_release(struct changeset *set)
+void plan_release(struct plan *set)
 {
     jobfile_set_release(&set->files);
     zoneinfo_free(set->zoneinfo);
     json_decref(set->defs);
     json_decref(set->jobs);
-    *set = (struct changeset){0};
+    *set = (struct plan){0};
 }
 
-json_t *changeset_body(const struct changeset *set, bool dry_run, int *ret_code)
+json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code)
 {
-    const struct verb_call *call = set->session->call;
+    const struct verb_call *call = set->cli->call;
     const char *owner = verb_option(call, "set");
     struct error error;
     long index = -1;
@@ -112,7 +111,7 @@ json_t *changeset_body(const struct changeset *set, bool dry_run, int *ret_code)
         return NULL;
     }
     body = json_pack("{s:O}", "jobs", set->jobs);
-    if (owner && (*ret_code = session_put_text(call, body, "set", "--set", owner)) != EXIT_FINE) {
+    if (owner && (*ret_code = cli_put_text(call, body, "set", "--set", owner)) != EXIT_FINE) {
         json_decref(body);
         return NULL;
     }
@@ -164,7 +163,7 @@ static void compare_key(json_t *fields, const char *key, json_t *before, json_t 
         add_field(fields, key, before, after);
 }
 
-json_t *changeset_fields(const json_t *old_def, const json_t *new_def)
+json_t *plan_fields(const json_t *old_def, const json_t *new_def)
 {
     json_t *fields = json_array(), *item;
     const char *key;
@@ -201,7 +200,7 @@ static bool is_chosen(const struct job *job)
 
 /* The schedule of a definition. *ret_chosen: its `~` is not known yet. NULL: it has none, or does not compile
  * here. */
-static struct schedule *compile(const struct changeset *set, const char *name, const json_t *def,
+static struct schedule *compile(const struct plan *set, const char *name, const json_t *def,
                                 const json_t *stored, int64_t now_ms, bool *ret_chosen)
 {
     struct zone_source *zones = zoneinfo_source(set->zoneinfo);
@@ -232,15 +231,15 @@ static void add_time(json_t *times, int64_t at_s)
     json_array_append_new(times, json_string(instant_format(at_s * 1000, INSTANT_S, text, sizeof(text))));
 }
 
-json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,
-                             const json_t *stored, int64_t now_ms)
+json_t *plan_next_times(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                        int64_t now_ms)
 {
     bool chosen;
     struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
     json_t *times = json_array();
     int64_t at = now_ms / 1000;
 
-    for (int i = 0; schedule && !chosen && i < CHANGESET_NEXT_TIMES; i++) {
+    for (int i = 0; schedule && !chosen && i < PLAN_NEXT_TIMES; i++) {
         at = schedule_next(schedule, at);
         if (at == SCHEDULE_NEVER)
             break;
@@ -259,7 +258,7 @@ static json_t *times_apart(const struct schedule *of, const struct schedule *oth
 {
     json_t *times = json_array();
 
-    for (int i = 0; of && i < LOOK_MAX && json_array_size(times) <= CHANGESET_NEXT_TIMES; i++) {
+    for (int i = 0; of && i < LOOK_MAX && json_array_size(times) <= PLAN_NEXT_TIMES; i++) {
         after_s = schedule_next(of, after_s);
         if (after_s == SCHEDULE_NEVER)
             break;
@@ -269,8 +268,8 @@ static json_t *times_apart(const struct schedule *of, const struct schedule *oth
     return times;
 }
 
-void changeset_compare_times(const struct changeset *set, const char *name, const json_t *def,
-                             const json_t *stored, int64_t now_ms, json_t **ret_removed, json_t **ret_added)
+void plan_compare_times(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                        int64_t now_ms, json_t **ret_removed, json_t **ret_added)
 {
     bool chosen;
     struct schedule *before = compile(set, name, json_object_get(stored, "def"), stored, now_ms, &chosen);
@@ -282,8 +281,8 @@ void changeset_compare_times(const struct changeset *set, const char *name, cons
     schedule_free(after);
 }
 
-json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
-                              const json_t *stored, int64_t now_ms)
+json_t *plan_dst_effects(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                         int64_t now_ms)
 {
     bool chosen;
     struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
@@ -297,14 +296,14 @@ json_t *changeset_dst_effects(const struct changeset *set, const char *name, con
 
 /* --- launches per minute -------------------------------------------------------------------------------- */
 
-static void add_launches(const struct changeset *set, struct launches *launches, const char *name,
+static void add_launches(const struct plan *set, struct start_histogram *launches, const char *name,
                          const json_t *def, const json_t *stored, int64_t now_ms)
 {
     bool chosen;
     struct schedule *schedule = compile(set, name, def, stored, now_ms, &chosen);
 
     if (schedule)
-        launches_add(launches, schedule);
+        start_histogram_add(launches, schedule);
     schedule_free(schedule);
 }
 
@@ -317,14 +316,14 @@ static bool contains(const json_t *names, const char *name)
     return false;
 }
 
-json_t *changeset_load_summary(const struct changeset *set, const json_t *deleted, int64_t now_ms)
+json_t *plan_load_summary(const struct plan *set, const json_t *deleted, int64_t now_ms)
 {
     json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
-    struct launches before, after;
+    struct start_histogram before, after;
     const char *name;
 
-    launches_init(&before, now_ms);
-    launches_init(&after, now_ms);
+    start_histogram_init(&before, now_ms);
+    start_histogram_init(&after, now_ms);
     json_object_foreach(stored_jobs, name, item)
     {
         add_launches(set, &before, name, json_object_get(item, "def"), item, now_ms);
@@ -333,5 +332,6 @@ json_t *changeset_load_summary(const struct changeset *set, const json_t *delete
     }
     json_object_foreach(set->jobs, name, item)
         add_launches(set, &after, name, item, json_object_get(stored_jobs, name), now_ms);
-    return json_pack("{s:o,s:o}", "before", launches_json(&before), "after", launches_json(&after));
+    return json_pack("{s:o,s:o}", "before", start_histogram_json(&before), "after",
+                     start_histogram_json(&after));
 }

@@ -1,5 +1,5 @@
 /* What `plan` and `apply` have in common: job files on one side, the server's definitions on the other, and
- * what lies between them. Functions that can fail print why and return an exit code, as those of session.h.
+ * what lies between them. Functions that can fail print why and return an exit code, as those of cli_context.h.
  * Main thread.
  */
 #pragma once
@@ -8,10 +8,10 @@
 #include "jobs/definition/jobfile.h"
 #include "jobs/time/zoneinfo.h"
 
-#define CHANGESET_NEXT_TIMES 3
+#define PLAN_NEXT_TIMES 3
 
-struct changeset {
-    struct session *session;
+struct plan {
+    struct cli_context *cli;
     struct zoneinfo *zoneinfo;
     struct jobfile_set files;
     json_t *defs; /* the server's: {"index","jobs":{NAME:{"def","set","seed","anchor",...}}} */
@@ -20,34 +20,34 @@ struct changeset {
 
 /* Reads the files that the call names and asks the server for its definitions. Every fault of the files is
  * printed; with any, nothing is left to do: EXIT_USAGE. Release in any case. */
-int changeset_load(struct changeset *set, struct session *session);
-void changeset_release(struct changeset *set);
+int plan_load(struct plan *set, struct cli_context *cli);
+void plan_release(struct plan *set);
 
 /* Body of POST /v1/apply, with --set, --prune and --check-index of the call. NULL after an error, which is
  * printed. */
-json_t *changeset_body(const struct changeset *set, bool dry_run, int *ret_code);
+json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code);
 
 /* What would change in one job: array of {"field","old","new"}, null where a side has the default. */
-json_t *changeset_fields(const json_t *old_def, const json_t *new_def);
+json_t *plan_fields(const json_t *old_def, const json_t *new_def);
 
 /* The next fire times after now_ms, RFC 3339; NULL when they are not fixed yet (a `~` is chosen when the job
  * is stored), an empty array when there are none. `stored`: the server's {"def","seed","anchor"} of the job,
  * or NULL. */
-json_t *changeset_next_times(const struct changeset *set, const char *name, const json_t *def,
-                             const json_t *stored, int64_t now_ms);
+json_t *plan_next_times(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                        int64_t now_ms);
 
-/* The fire times after now_ms that a job of the server would lose and gain: the first CHANGESET_NEXT_TIMES of
+/* The fire times after now_ms that a job of the server would lose and gain: the first PLAN_NEXT_TIMES of
  * each, and one more when there are more; JSON null when they are not fixed yet. `def` NULL: the job would
  * go.
  */
-void changeset_compare_times(const struct changeset *set, const char *name, const json_t *def,
-                             const json_t *stored, int64_t now_ms, json_t **ret_removed, json_t **ret_added);
+void plan_compare_times(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                        int64_t now_ms, json_t **ret_removed, json_t **ret_added);
 
 /* What the next changes of the clock do to it, within a year of now_ms: rows as of dst_effects.h. Never NULL.
  */
-json_t *changeset_dst_effects(const struct changeset *set, const char *name, const json_t *def,
-                              const json_t *stored, int64_t now_ms);
+json_t *plan_dst_effects(const struct plan *set, const char *name, const json_t *def, const json_t *stored,
+                         int64_t now_ms);
 
 /* Launches per minute of the next day, as it is and as it would be: {"before","after"}, each as of
- * launches.h. `deleted`: names that would go. */
-json_t *changeset_load_summary(const struct changeset *set, const json_t *deleted, int64_t now_ms);
+ * start_histogram.h. `deleted`: names that would go. */
+json_t *plan_load_summary(const struct plan *set, const json_t *deleted, int64_t now_ms);

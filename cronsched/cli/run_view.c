@@ -57,7 +57,7 @@ void run_view_line(FILE *to, const struct output *out, const json_t *run)
     if (json_is_integer(exit_code) && json_integer_value(exit_code) != 0)
         fprintf(to, ", exit code %d", (int)json_integer_value(exit_code));
     if (ms >= 0)
-        fprintf(to, ", after %s", when_span(ms, span, sizeof(span)));
+        fprintf(to, ", after %s", human_time_span(ms, span, sizeof(span)));
     if (attempts > 1)
         fprintf(to, " (%zu attempts)", attempts);
     if (text && *text)

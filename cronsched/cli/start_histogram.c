@@ -14,19 +14,19 @@
 
 /* --- counting ------------------------------------------------------------------------------------------- */
 
-void launches_init(struct launches *l, int64_t now_ms)
+void start_histogram_init(struct start_histogram *l, int64_t now_ms)
 {
-    *l = (struct launches){.from_s = now_ms / 1000 / MINUTE_S * MINUTE_S};
+    *l = (struct start_histogram){.from_s = now_ms / 1000 / MINUTE_S * MINUTE_S};
 }
 
-void launches_add(struct launches *l, const struct schedule *schedule)
+void start_histogram_add(struct start_histogram *l, const struct schedule *schedule)
 {
-    int64_t end_s = l->from_s + LAUNCHES_MINUTES * MINUTE_S, at_s = l->from_s - 1;
+    int64_t end_s = l->from_s + START_HISTOGRAM_MINUTES * MINUTE_S, at_s = l->from_s - 1;
 
     while ((at_s = schedule_next(schedule, at_s)) < end_s) {
         int64_t launch_s = at_s + schedule_jitter_ms(schedule, at_s) / 1000;
 
-        if (l->total == LAUNCHES_MAX) {
+        if (l->total == START_HISTOGRAM_MAX) {
             l->cut = true;
             return;
         }
@@ -46,16 +46,16 @@ static int compare_counts(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static json_t *histogram_json(const struct launches *l)
+static json_t *histogram_json(const struct start_histogram *l)
 {
-    int sorted[LAUNCHES_MINUTES];
+    int sorted[START_HISTOGRAM_MINUTES];
     json_t *list = json_array();
 
-    for (size_t i = 0; i < LAUNCHES_MINUTES; i++)
+    for (size_t i = 0; i < START_HISTOGRAM_MINUTES; i++)
         sorted[i] = l->per_minute[i];
-    qsort(sorted, LAUNCHES_MINUTES, sizeof(sorted[0]), compare_counts);
-    for (size_t i = 0, from = 0; i < LAUNCHES_MINUTES; i++) {
-        if (i + 1 < LAUNCHES_MINUTES && sorted[i + 1] == sorted[i])
+    qsort(sorted, START_HISTOGRAM_MINUTES, sizeof(sorted[0]), compare_counts);
+    for (size_t i = 0, from = 0; i < START_HISTOGRAM_MINUTES; i++) {
+        if (i + 1 < START_HISTOGRAM_MINUTES && sorted[i + 1] == sorted[i])
             continue;
         if (sorted[i] > 0)
             json_array_append_new(
@@ -65,12 +65,12 @@ static json_t *histogram_json(const struct launches *l)
     return list;
 }
 
-json_t *launches_json(const struct launches *l)
+json_t *start_histogram_json(const struct start_histogram *l)
 {
     char text[TEXT_NUMBER_BUFFER];
     size_t peak = 0;
 
-    for (size_t i = 0; i < LAUNCHES_MINUTES; i++)
+    for (size_t i = 0; i < START_HISTOGRAM_MINUTES; i++)
         if (l->per_minute[i] > l->per_minute[peak])
             peak = i;
     instant_format((l->from_s + (int64_t)peak * MINUTE_S) * 1000, INSTANT_S, text, sizeof(text));
@@ -151,14 +151,14 @@ static void print_histograms(const json_t *before, const json_t *after)
     }
 }
 
-void launches_print(const json_t *load)
+void start_histogram_print(const json_t *load)
 {
     const json_t *before = json_object_get(load, "before"), *after = json_object_get(load, "after");
     char local[TEXT_NUMBER_BUFFER] = "?";
     int64_t ms;
 
     if (instant_parse(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
-        when_local(ms, local, sizeof(local));
+        human_time_local(ms, local, sizeof(local));
     printf("Launches in the next 24 h: %s%lld (now %lld); most in one minute: %lld at %s (now %lld)\n",
            json_is_true(json_object_get(after, "at_least")) ? "at least " : "",
            (long long)number(after, "launches"), (long long)number(before, "launches"),

@@ -10,22 +10,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LAUNCHES_MINUTES (24 * 60)
-#define LAUNCHES_MAX     2000000 /* fire times looked at; beyond, it says "at least" */
+#define START_HISTOGRAM_MINUTES (24 * 60)
+#define START_HISTOGRAM_MAX     2000000 /* fire times looked at; beyond, it says "at least" */
 
-struct launches {
+struct start_histogram {
     int64_t from_s; /* the first second of the first minute */
     int64_t total;
-    bool cut; /* LAUNCHES_MAX was reached */
-    int per_minute[LAUNCHES_MINUTES];
+    bool cut; /* START_HISTOGRAM_MAX was reached */
+    int per_minute[START_HISTOGRAM_MINUTES];
 };
 
-void launches_init(struct launches *launches, int64_t now_ms); /* from the minute of now_ms on */
-void launches_add(struct launches *launches, const struct schedule *schedule);
+void start_histogram_init(struct start_histogram *launches,
+                          int64_t now_ms); /* from the minute of now_ms on */
+void start_histogram_add(struct start_histogram *launches, const struct schedule *schedule);
 
 /* {"launches","peak","peak_at","at_least","histogram":[{"launches","minutes"},...]}, the histogram by
  * launches, without the minutes that have none. */
-json_t *launches_json(const struct launches *launches);
+json_t *start_histogram_json(const struct start_histogram *launches);
 
 /* For people: the sums, and both histograms side by side. `load`: {"before","after"}, each as above. */
-void launches_print(const json_t *load);
+void start_histogram_print(const json_t *load);

@@ -15,18 +15,18 @@ int stored_job_compile(const char *name, const json_t *stored, struct zone_sourc
     return r;
 }
 
-int stored_jobs_get(struct session *session, json_t **ret)
+int stored_jobs_get(struct cli_context *cli, json_t **ret)
 {
     json_t *defs = NULL, *jobs;
     int code;
 
-    session_path(session, "/v1/defs");
-    code = session_get(session, &defs);
+    cli_path(cli, "/v1/defs");
+    code = cli_get(cli, &defs);
     if (code != EXIT_FINE)
         return code;
     jobs = json_object_get(defs, "jobs");
     if (!json_is_object(jobs))
-        code = session_fail(ERR_CORRUPT, "the server's answer lacks something");
+        code = cli_fail(ERR_CORRUPT, "the server's answer lacks something");
     else
         *ret = json_incref(jobs);
     json_decref(defs);

@@ -10,4 +10,4 @@ int stored_job_compile(const char *name, const json_t *stored, struct zone_sourc
 
 /* All of the server's definitions: {NAME: {"def","seed","anchor",...}}, a new reference. Prints what went
  * wrong and returns an exit code. */
-int stored_jobs_get(struct session *session, json_t **ret);
+int stored_jobs_get(struct cli_context *cli, json_t **ret);

@@ -41,28 +41,28 @@ static void show(const struct output *out, const json_t *reply)
 
 static int run_apply(const struct verb_call *call)
 {
-    struct session s;
-    struct changeset set = {0};
+    struct cli_context s;
+    struct plan set = {0};
     json_t *body = NULL, *reply = NULL;
     /* The same files twice do no harm; an index that was right the first time is wrong the second. */
     enum client_repeat repeat = verb_option(call, "check-index") ? CLIENT_ONCE : CLIENT_REPEATABLE;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    code = changeset_load(&set, &s);
+        return cli_close(&s, code);
+    code = plan_load(&set, &s);
     if (code == EXIT_FINE)
-        body = changeset_body(&set, false, &code);
+        body = plan_body(&set, false, &code);
     if (body) {
-        session_path(&s, "/v1/apply");
-        code = session_send(&s, "POST", body, repeat, &reply);
+        cli_path(&s, "/v1/apply");
+        code = cli_send(&s, "POST", body, repeat, &reply);
     }
     if (code == EXIT_FINE)
         show(&s.out, reply);
     json_decref(reply);
     json_decref(body);
-    changeset_release(&set);
-    return session_close(&s, code);
+    plan_release(&set);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_apply = {

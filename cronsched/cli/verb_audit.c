@@ -72,29 +72,29 @@ static void show_audit(const struct output *out, const json_t *audit)
 
 static int run_audit(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     json_t *reply = NULL;
     int code;
 
     if (!verb_option(call, "since"))
         return verb_usage(call, "--since is needed");
-    code = session_open(&s, call);
+    code = cli_open(&s, call);
     s.client.timeout_ms = AUDIT_TIMEOUT_MS;
-    session_path(&s, "/v1/audit");
-    session_query(&s, "job", verb_option(call, "job"));
+    cli_path(&s, "/v1/audit");
+    cli_query(&s, "job", verb_option(call, "job"));
     if (code == EXIT_FINE)
-        code = session_query_time(&s, "since", "since", WHEN_PAST);
+        code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
     if (code == EXIT_FINE)
-        code = session_query_time(&s, "until", "until", WHEN_PAST);
+        code = cli_query_time(&s, "until", "until", HUMAN_TIME_PAST);
     if (code == EXIT_FINE)
-        code = session_get(&s, &reply);
+        code = cli_get(&s, &reply);
     if (code == EXIT_FINE) {
         show_audit(&s.out, reply);
         if (!audit_passed(reply))
             code = EXIT_DIFFERS;
     }
     json_decref(reply);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_audit = {
@@ -122,7 +122,7 @@ static void show_nearest(const struct output *out, const json_t *reply, const ch
     int64_t ms;
 
     if (text && instant_parse(text, &ms, NULL) == 0)
-        fprintf(out->to, "%s %s\n", title, when_local(ms, local, sizeof(local)));
+        fprintf(out->to, "%s %s\n", title, human_time_local(ms, local, sizeof(local)));
     else
         fprintf(out->to, "%s none\n", title);
 }
@@ -156,19 +156,19 @@ static void show_explain(const struct output *out, const json_t *reply)
 static int run_explain(const struct verb_call *call)
 {
     char time[TEXT_NUMBER_BUFFER];
-    struct session s;
+    struct cli_context s;
     struct error error;
     int64_t ms;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
-    if (code == EXIT_FINE && when_parse(call->args[1], s.out.now_ms, WHEN_PAST, &ms, &error) < 0)
+    if (code == EXIT_FINE && human_time_parse(call->args[1], s.out.now_ms, HUMAN_TIME_PAST, &ms, &error) < 0)
         code = verb_usage(call, "%s", error.text);
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    session_path(&s, "/v1/explain");
-    session_query(&s, "job", call->args[0]);
-    session_query(&s, "time", instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, time, sizeof(time)));
-    return session_show(&s, show_explain);
+        return cli_close(&s, code);
+    cli_path(&s, "/v1/explain");
+    cli_query(&s, "job", call->args[0]);
+    cli_query(&s, "time", instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, time, sizeof(time)));
+    return cli_show(&s, show_explain);
 }
 
 const struct verb verb_explain = {

@@ -31,7 +31,7 @@ static void show(const struct verb_call *call, const struct output *out, const j
 
 static int run_backfill(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     struct error error;
     json_t *body, *reply = NULL;
     long parallel = 1;
@@ -44,21 +44,21 @@ static int run_backfill(const struct verb_call *call)
         return verb_usage(call, "%s", error.text);
     body =
         json_pack("{s:I,s:b,s:b}", "max_parallel", (json_int_t)parallel, "again", again, "dry_run", dry_run);
-    code = session_open(&s, call);
+    code = cli_open(&s, call);
     if (code == EXIT_FINE)
-        code = session_put_time(&s, body, "from", "from", WHEN_PAST);
+        code = cli_put_time(&s, body, "from", "from", HUMAN_TIME_PAST);
     if (code == EXIT_FINE)
-        code = session_put_time(&s, body, "to", "to", WHEN_PAST);
+        code = cli_put_time(&s, body, "to", "to", HUMAN_TIME_PAST);
     if (code == EXIT_FINE) {
-        session_path(&s, "/v1/jobs/%s/backfill", call->args[0]);
+        cli_path(&s, "/v1/jobs/%s/backfill", call->args[0]);
         /* Without --again what was done already is passed over, so that asking twice does no harm. */
-        code = session_send(&s, "POST", body, again && !dry_run ? CLIENT_ONCE : CLIENT_REPEATABLE, &reply);
+        code = cli_send(&s, "POST", body, again && !dry_run ? CLIENT_ONCE : CLIENT_REPEATABLE, &reply);
     }
     if (code == EXIT_FINE)
         show(call, &s.out, reply);
     json_decref(reply);
     json_decref(body);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_backfill = {

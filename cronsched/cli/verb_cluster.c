@@ -57,13 +57,13 @@ static void show_cluster(const struct output *out, const json_t *cluster)
 
 static int run_cluster(const struct verb_call *call)
 {
-    struct session s;
-    int code = session_open(&s, call);
+    struct cli_context s;
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    session_path(&s, "/v1/cluster");
-    return session_show(&s, show_cluster);
+        return cli_close(&s, code);
+    cli_path(&s, "/v1/cluster");
+    return cli_show(&s, show_cluster);
 }
 
 const struct verb verb_cluster = {
@@ -83,20 +83,20 @@ const struct verb verb_cluster = {
 
 static int run_step_down(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     json_t *reply = NULL;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code == EXIT_FINE) {
-        session_path(&s, "/v1/cluster/step-down");
-        code = session_send(&s, "POST", NULL, CLIENT_ONCE, &reply); /* twice would depose the successor */
+        cli_path(&s, "/v1/cluster/step-down");
+        code = cli_send(&s, "POST", NULL, CLIENT_ONCE, &reply); /* twice would depose the successor */
     }
     if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
         output_value(&s.out, reply);
     else if (code == EXIT_FINE)
         puts("the leader hands over");
     json_decref(reply);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_cluster_step_down = {
@@ -157,16 +157,16 @@ static void show_takeovers(const struct output *out, const json_t *records)
 
 static int run_takeovers(const struct verb_call *call)
 {
-    struct session s;
-    int code = session_open(&s, call);
+    struct cli_context s;
+    int code = cli_open(&s, call);
 
-    session_path(&s, "/v1/records");
-    session_query(&s, "kinds", "epoch,takeover");
+    cli_path(&s, "/v1/records");
+    cli_query(&s, "kinds", "epoch,takeover");
     if (code == EXIT_FINE)
-        code = session_query_time(&s, "since", "since", WHEN_PAST);
+        code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    return session_show(&s, show_takeovers);
+        return cli_close(&s, code);
+    return cli_show(&s, show_takeovers);
 }
 
 const struct verb verb_cluster_takeovers = {

@@ -22,7 +22,7 @@ static const char *advice_for(int error_code, const struct client_server *server
 }
 
 /* Every server that a verb would ask. The default ones are alternatives: one is enough. */
-static bool check_servers(struct session *s, json_t *checks)
+static bool check_servers(struct cli_context *s, json_t *checks)
 {
     struct client *client = &s->client;
     bool any = false;
@@ -51,7 +51,7 @@ static bool check_servers(struct session *s, json_t *checks)
 }
 
 /* With the defaults a socket that is not there is no fault when another place answers. */
-static void forgive_alternatives(const struct session *s, json_t *checks, bool any)
+static void forgive_alternatives(const struct cli_context *s, json_t *checks, bool any)
 {
     json_t *check;
     size_t i;
@@ -100,20 +100,20 @@ static void show_checks(const struct output *out, const json_t *checks)
 
 static int run_doctor(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     struct error error = {0};
     json_t *checks = json_array(), *reply = NULL;
-    int code = session_open(&s, call), r;
+    int code = cli_open(&s, call), r;
     bool any;
 
     if (code != EXIT_FINE) {
         json_decref(checks);
-        return session_close(&s, code);
+        return cli_close(&s, code);
     }
     any = check_servers(&s, checks);
     forgive_alternatives(&s, checks, any);
     if (any) {
-        session_path(&s, "/v1/doctor");
+        cli_path(&s, "/v1/doctor");
         r = client_call(&s.client, "GET", text_str(&s.path), NULL, CLIENT_REPEATABLE, &reply, &error);
         if (r < 0)
             add_check(checks, "the server's own checks", "error", error.text,
@@ -126,7 +126,7 @@ static int run_doctor(const struct verb_call *call)
         code = EXIT_NO_LEADER;
     json_decref(reply);
     json_decref(checks);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_doctor = {

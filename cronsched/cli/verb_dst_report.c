@@ -26,7 +26,7 @@ static int add_job(struct report *r, const char *job, const struct schedule *s)
 
     if (!found || json_array_extend(r->rows, found) < 0) {
         json_decref(found);
-        return session_fail(ERR_NOMEM, "out of memory");
+        return cli_fail(ERR_NOMEM, "out of memory");
     }
     json_decref(found);
     return EXIT_FINE;
@@ -49,7 +49,7 @@ static int add_files(struct report *r)
 
     jobfile_set_init(&set);
     if (jobfiles_load(&set, r->call->args, r->call->arg_count, zones, NULL) == ERR_NOMEM)
-        code = session_fail(ERR_NOMEM, "out of memory");
+        code = cli_fail(ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < set.error_count; i++)
         if (!set.errors[i].warning)
             fprintf(stderr, "%s\n", jobfile_error_format(&set.errors[i], line, sizeof(line)));
@@ -72,12 +72,12 @@ static int add_files(struct report *r)
 static int add_stored(struct report *r)
 {
     json_t *jobs = NULL, *stored;
-    struct session session;
+    struct cli_context cli;
     const char *name;
-    int code = session_open(&session, r->call);
+    int code = cli_open(&cli, r->call);
 
     if (code == EXIT_FINE)
-        code = stored_jobs_get(&session, &jobs);
+        code = stored_jobs_get(&cli, &jobs);
     json_object_foreach(jobs, name, stored)
     {
         struct schedule *schedule = NULL;
@@ -92,7 +92,7 @@ static int add_stored(struct report *r)
         schedule_free(schedule);
     }
     json_decref(jobs);
-    return session_close(&session, code);
+    return cli_close(&cli, code);
 }
 
 /* --- the verb ------------------------------------------------------------------------------------------ */

@@ -54,13 +54,13 @@ static void show_jobs(const struct output *out, const json_t *jobs)
 
 static int run_jobs(const struct verb_call *call)
 {
-    struct session s;
-    int code = session_open(&s, call);
+    struct cli_context s;
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    session_path(&s, "/v1/jobs");
-    return session_show(&s, show_jobs);
+        return cli_close(&s, code);
+    cli_path(&s, "/v1/jobs");
+    return cli_show(&s, show_jobs);
 }
 
 const struct verb verb_jobs = {
@@ -115,8 +115,8 @@ static void show_next_times(const struct output *out, const json_t *job)
         int64_t ms;
 
         if (instant_parse(json_string_value(item), &ms, NULL) == 0)
-            fprintf(out->to, "  %s  %s\n", when_local(ms, local, sizeof(local)),
-                    when_relative(ms, out->now_ms, left, sizeof(left)));
+            fprintf(out->to, "  %s  %s\n", human_time_local(ms, local, sizeof(local)),
+                    human_time_relative(ms, out->now_ms, left, sizeof(left)));
     }
 }
 
@@ -168,13 +168,13 @@ static void show_job(const struct output *out, const json_t *job)
 
 static int run_show(const struct verb_call *call)
 {
-    struct session s;
-    int code = session_open(&s, call);
+    struct cli_context s;
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    session_path(&s, "/v1/jobs/%s", call->args[0]);
-    return session_show(&s, show_job);
+        return cli_close(&s, code);
+    cli_path(&s, "/v1/jobs/%s", call->args[0]);
+    return cli_show(&s, show_job);
 }
 
 const struct verb verb_show = {
@@ -190,7 +190,7 @@ const struct verb verb_show = {
 /* --- delete --------------------------------------------------------------------------------------------- */
 
 /* The reply as JSON or YAML; for people one line. */
-static void acknowledge(const struct session *s, const json_t *reply, const char *what, const char *whom)
+static void acknowledge(const struct cli_context *s, const json_t *reply, const char *what, const char *whom)
 {
     if (s->out.format != OUTPUT_TABLE)
         output_value(&s->out, reply);
@@ -200,18 +200,18 @@ static void acknowledge(const struct session *s, const json_t *reply, const char
 
 static int run_delete(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     json_t *reply = NULL;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code == EXIT_FINE) {
-        session_path(&s, "/v1/jobs/%s", call->args[0]);
-        code = session_send(&s, "DELETE", NULL, CLIENT_REPEATABLE, &reply);
+        cli_path(&s, "/v1/jobs/%s", call->args[0]);
+        code = cli_send(&s, "DELETE", NULL, CLIENT_REPEATABLE, &reply);
     }
     if (code == EXIT_FINE)
         acknowledge(&s, reply, "deleted", call->args[0]);
     json_decref(reply);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_delete = {
@@ -228,7 +228,7 @@ const struct verb verb_delete = {
 /* --- pause and resume ----------------------------------------------------------------------------------- */
 
 /* /v1/jobs/JOB/WORD, or /v1/WORD for all. */
-static int pause_path(struct session *s, const char *word)
+static int pause_path(struct cli_context *s, const char *word)
 {
     const struct verb_call *call = s->call;
     bool all = verb_flag(call, "all");
@@ -236,31 +236,31 @@ static int pause_path(struct session *s, const char *word)
     if (all == (call->arg_count == 1))
         return verb_usage(call, all ? "a job and --all at once" : "name a job, or --all");
     if (all)
-        session_path(s, "/v1/%s", word);
+        cli_path(s, "/v1/%s", word);
     else
-        session_path(s, "/v1/jobs/%s/%s", call->args[0], word);
+        cli_path(s, "/v1/jobs/%s/%s", call->args[0], word);
     return EXIT_FINE;
 }
 
 static int send_pause(const struct verb_call *call, const char *word, const char *done, bool options)
 {
-    struct session s;
+    struct cli_context s;
     json_t *body = json_object(), *reply = NULL;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code == EXIT_FINE)
         code = pause_path(&s, word);
     if (code == EXIT_FINE && options)
-        code = session_put_time(&s, body, "until", "until", WHEN_FUTURE);
+        code = cli_put_time(&s, body, "until", "until", HUMAN_TIME_FUTURE);
     if (code == EXIT_FINE && options && verb_option(call, "reason"))
-        code = session_put_text(call, body, "reason", "--reason", verb_option(call, "reason"));
+        code = cli_put_text(call, body, "reason", "--reason", verb_option(call, "reason"));
     if (code == EXIT_FINE)
-        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+        code = cli_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
     if (code == EXIT_FINE)
         acknowledge(&s, reply, done, call->arg_count ? call->args[0] : "all jobs");
     json_decref(reply);
     json_decref(body);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 static int run_pause(const struct verb_call *call)

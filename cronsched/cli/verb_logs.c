@@ -10,7 +10,7 @@ static const struct verb_option options[] = {
 
 static int run_logs(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     struct error error;
     long tail = -1, attempt = 0;
     int code;
@@ -18,12 +18,12 @@ static int run_logs(const struct verb_call *call)
     if (verb_option_int(call, "tail", 0, INT_MAX, &tail, &error) < 0 ||
         verb_option_int(call, "attempt", 1, INT_MAX, &attempt, &error) < 0)
         return verb_usage(call, "%s", error.text);
-    code = session_open(&s, call);
+    code = cli_open(&s, call);
     if (code == EXIT_FINE && verb_flag(call, "follow"))
-        code = follow_logs(&s, call->args[0], attempt, tail);
+        code = log_follow(&s, call->args[0], attempt, tail);
     else if (code == EXIT_FINE)
-        code = follow_print_log(&s, call->args[0], attempt, tail);
-    return session_close(&s, code);
+        code = log_follow_print(&s, call->args[0], attempt, tail);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_logs = {

@@ -87,11 +87,11 @@ static int add_except(struct next *n, const char *text)
     char **grown = realloc(n->except, (n->except_count + 1) * sizeof(*grown));
 
     if (!grown)
-        return session_fail(ERR_NOMEM, "out of memory");
+        return cli_fail(ERR_NOMEM, "out of memory");
     n->except = grown;
     n->except[n->except_count] = strdup(text);
     if (!n->except[n->except_count])
-        return session_fail(ERR_NOMEM, "out of memory");
+        return cli_fail(ERR_NOMEM, "out of memory");
     n->except_count++;
     return EXIT_FINE;
 }
@@ -149,7 +149,7 @@ static int compile_text(struct next *n)
 
     if (code != EXIT_FINE)
         return code;
-    if (anchor && when_parse(anchor, n->now_ms, WHEN_PAST, &anchor_ms, &error) < 0)
+    if (anchor && human_time_parse(anchor, n->now_ms, HUMAN_TIME_PAST, &anchor_ms, &error) < 0)
         return verb_usage(n->call, "--anchor: %s", error.text);
     if (anchor_ms < 0)
         return verb_usage(n->call, "--anchor: before 1970");
@@ -168,23 +168,23 @@ static int compile_job(struct next *n, const char *name)
 {
     const json_t *stored;
     json_t *jobs = NULL;
-    struct session session;
+    struct cli_context cli;
     struct error error;
-    int code = session_open(&session, n->call);
+    int code = cli_open(&cli, n->call);
 
     if (code == EXIT_FINE)
-        code = stored_jobs_get(&session, &jobs);
+        code = stored_jobs_get(&cli, &jobs);
     if (code != EXIT_FINE)
-        return session_close(&session, code);
+        return cli_close(&cli, code);
     stored = json_object_get(jobs, name);
     if (!stored)
-        code = session_fail(ERR_NOT_FOUND, "there is no job '%s'", name);
+        code = cli_fail(ERR_NOT_FOUND, "there is no job '%s'", name);
     else if (stored_job_compile(name, stored, zoneinfo_source(n->zoneinfo), &n->schedule, &error) < 0)
         code = verb_fail(&error);
     else if (!n->schedule)
-        code = session_fail(ERR_INVALID, "the job '%s' has no schedule", name);
+        code = cli_fail(ERR_INVALID, "the job '%s' has no schedule", name);
     json_decref(jobs);
-    return session_close(&session, code);
+    return cli_close(&cli, code);
 }
 
 /* --- the answer -------------------------------------------------------------------------------------- */
@@ -202,7 +202,7 @@ static int read_from(struct next *n)
                                      : schedule_instant(n->schedule, civil.local_s);
         return EXIT_FINE;
     }
-    if (text && when_parse(text, n->now_ms, WHEN_PAST, &from_ms, &error) < 0)
+    if (text && human_time_parse(text, n->now_ms, HUMAN_TIME_PAST, &from_ms, &error) < 0)
         return verb_usage(n->call, "--from: %s", error.text);
     n->from_s = from_ms / 1000 -
                 (from_ms % 1000 < 0); /* a part of a second is dropped, before 1970 as well */
@@ -276,7 +276,7 @@ static void print_text(const struct next *n)
         if (at_s == SCHEDULE_NEVER)
             break;
         printf("%-25s  %s%s\n", schedule_local(n->schedule, at_s, local, sizeof(local)),
-               when_relative(at_s * 1000, n->now_ms, left, sizeof(left)),
+               human_time_relative(at_s * 1000, n->now_ms, left, sizeof(left)),
                mark_text(schedule_mark(n->schedule, at_s)));
     }
     if (i < n->count)

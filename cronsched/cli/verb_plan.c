@@ -20,7 +20,7 @@ static json_t *times_or_null(json_t *times)
     return times ? times : json_null();
 }
 
-static json_t *plan_created(const struct changeset *set, const json_t *names, int64_t now_ms)
+static json_t *plan_created(const struct plan *set, const json_t *names, int64_t now_ms)
 {
     json_t *list = json_array();
     const json_t *item;
@@ -31,18 +31,18 @@ static json_t *plan_created(const struct changeset *set, const json_t *names, in
         const char *name = json_string_value(item);
         json_t *def = json_object_get(set->jobs, name);
 
-        json_array_append_new(
-            list, json_pack("{s:s,s:O,s:o,s:o}", "job", name, "def", def, "next_after",
-                            times_or_null(changeset_next_times(set, name, def, NULL, now_ms)),
-                            "clock_changes", changeset_dst_effects(set, name, def, NULL, now_ms)));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:O,s:o,s:o}", "job", name, "def", def, "next_after",
+                                        times_or_null(plan_next_times(set, name, def, NULL, now_ms)),
+                                        "clock_changes", plan_dst_effects(set, name, def, NULL, now_ms)));
     }
     return list;
 }
 
-static json_t *plan_changed(const struct changeset *set, const json_t *names, int64_t now_ms)
+static json_t *plan_changed(const struct plan *set, const json_t *names, int64_t now_ms)
 {
     const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
-    const char *owner = verb_option(set->session->call, "set");
+    const char *owner = verb_option(set->cli->call, "set");
     json_t *list = json_array();
     size_t i;
 
@@ -52,25 +52,24 @@ static json_t *plan_changed(const struct changeset *set, const json_t *names, in
         const json_t *stored = json_object_get(stored_jobs, name);
         const char *was = json_string_value(json_object_get(stored, "set"));
         json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
-        json_t *fields = changeset_fields(before, after), *removed, *added;
+        json_t *fields = plan_fields(before, after), *removed, *added;
 
-        changeset_compare_times(set, name, after, stored, now_ms, &removed, &added);
+        plan_compare_times(set, name, after, stored, now_ms, &removed, &added);
         if (owner && strcmp(was ? was : "", owner) != 0) /* without --set the owner stays */
             json_array_append_new(fields,
                                   json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
         json_array_append_new(
             list,
             json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
-                      times_or_null(changeset_next_times(set, name, before, stored, now_ms)), "next_after",
-                      times_or_null(changeset_next_times(set, name, after, stored, now_ms)), "removed",
-                      removed, "added", added, "clock_changes",
-                      changeset_dst_effects(set, name, after, stored, now_ms)));
+                      times_or_null(plan_next_times(set, name, before, stored, now_ms)), "next_after",
+                      times_or_null(plan_next_times(set, name, after, stored, now_ms)), "removed", removed,
+                      "added", added, "clock_changes", plan_dst_effects(set, name, after, stored, now_ms)));
     }
     return list;
 }
 
 /* {NAME: the next fire times that go with it} */
-static json_t *plan_deleted(const struct changeset *set, const json_t *names, int64_t now_ms)
+static json_t *plan_deleted(const struct plan *set, const json_t *names, int64_t now_ms)
 {
     const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
     json_t *times = json_object();
@@ -81,15 +80,14 @@ static json_t *plan_deleted(const struct changeset *set, const json_t *names, in
         const char *name = json_string_value(item);
         json_t *removed, *added;
 
-        changeset_compare_times(set, name, NULL, json_object_get(stored_jobs, name), now_ms, &removed,
-                                &added);
+        plan_compare_times(set, name, NULL, json_object_get(stored_jobs, name), now_ms, &removed, &added);
         json_object_set_new(times, name, removed);
         json_decref(added);
     }
     return times;
 }
 
-static json_t *make_plan(const struct changeset *set, const json_t *reply, int64_t now_ms)
+static json_t *make_plan(const struct plan *set, const json_t *reply, int64_t now_ms)
 {
     json_t *deleted = json_object_get(reply, "deleted");
 
@@ -98,7 +96,7 @@ static json_t *make_plan(const struct changeset *set, const json_t *reply, int64
                      plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
                      "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged",
                      json_object_get(reply, "unchanged"), "warnings", json_object_get(reply, "warnings"),
-                     "load", changeset_load_summary(set, deleted, now_ms));
+                     "load", plan_load_summary(set, deleted, now_ms));
 }
 
 /* --- for people ----------------------------------------------------------------------------------------- */
@@ -118,10 +116,10 @@ static void print_times(const struct output *out, const char *title, const json_
         char local[TEXT_NUMBER_BUFFER];
         int64_t ms;
 
-        if (i == CHANGESET_NEXT_TIMES)
+        if (i == PLAN_NEXT_TIMES)
             printf(", ...");
         else if (instant_parse(json_string_value(item), &ms, NULL) == 0)
-            printf("%s%s", i ? ", " : " ", when_local(ms, local, sizeof(local)));
+            printf("%s%s", i ? ", " : " ", human_time_local(ms, local, sizeof(local)));
     }
     putchar('\n');
 }
@@ -221,19 +219,19 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
            json_array_size(json_object_get(plan, "deleted")),
            json_integer_value(json_object_get(plan, "unchanged")),
            json_integer_value(json_object_get(plan, "index")));
-    launches_print(json_object_get(plan, "load"));
+    start_histogram_print(json_object_get(plan, "load"));
 }
 
-static int show_plan(const struct changeset *set, const json_t *reply)
+static int show_plan(const struct plan *set, const json_t *reply)
 {
-    const struct output *out = &set->session->out;
+    const struct output *out = &set->cli->out;
     bool changes = json_array_size(json_object_get(reply, "created")) > 0 ||
                    json_array_size(json_object_get(reply, "changed")) > 0 ||
                    json_array_size(json_object_get(reply, "deleted")) > 0;
     json_t *plan = make_plan(set, reply, out->now_ms);
 
     if (!plan)
-        return session_fail(ERR_CORRUPT, "the server's answer lacks something");
+        return cli_fail(ERR_CORRUPT, "the server's answer lacks something");
     if (out->format == OUTPUT_TABLE)
         print_plan(out, plan, changes);
     else
@@ -244,26 +242,26 @@ static int show_plan(const struct changeset *set, const json_t *reply)
 
 static int run_plan(const struct verb_call *call)
 {
-    struct session s;
-    struct changeset set = {0};
+    struct cli_context s;
+    struct plan set = {0};
     json_t *body = NULL, *reply = NULL;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    code = changeset_load(&set, &s);
+        return cli_close(&s, code);
+    code = plan_load(&set, &s);
     if (code == EXIT_FINE)
-        body = changeset_body(&set, true, &code);
+        body = plan_body(&set, true, &code);
     if (body) {
-        session_path(&s, "/v1/apply");
-        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+        cli_path(&s, "/v1/apply");
+        code = cli_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
     }
     if (code == EXIT_FINE)
         code = show_plan(&set, reply);
     json_decref(reply);
     json_decref(body);
-    changeset_release(&set);
-    return session_close(&s, code);
+    plan_release(&set);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_plan = {

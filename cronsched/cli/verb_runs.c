@@ -58,30 +58,30 @@ static void show_runs(const struct output *out, const json_t *runs)
 
 static int run_runs(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     struct error error;
     char number[32];
     long limit = 0;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
+        return cli_close(&s, code);
     if (verb_option_int(call, "limit", 1, RUNS_LIMIT_MAX, &limit, &error) < 0)
-        return session_close(&s, verb_usage(call, "%s", error.text));
+        return cli_close(&s, verb_usage(call, "%s", error.text));
     if (limit == 0)
         limit = s.out.format == OUTPUT_TABLE ? RUNS_TABLE_LIMIT : RUNS_LIMIT_MAX;
     snprintf(number, sizeof(number), "%ld", limit);
-    session_path(&s, "/v1/runs");
-    session_query(&s, "job", call->args[0]);
-    session_query(&s, "state", verb_option(call, "state"));
-    session_query(&s, "verdict", verb_option(call, "verdict"));
-    session_query(&s, "limit", number);
-    code = session_query_time(&s, "since", "since", WHEN_PAST);
+    cli_path(&s, "/v1/runs");
+    cli_query(&s, "job", call->args[0]);
+    cli_query(&s, "state", verb_option(call, "state"));
+    cli_query(&s, "verdict", verb_option(call, "verdict"));
+    cli_query(&s, "limit", number);
+    code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
     if (code == EXIT_FINE)
-        code = session_query_time(&s, "until", "until", WHEN_PAST);
+        code = cli_query_time(&s, "until", "until", HUMAN_TIME_PAST);
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    return session_show(&s, show_runs);
+        return cli_close(&s, code);
+    return cli_show(&s, show_runs);
 }
 
 const struct verb verb_runs = {
@@ -98,13 +98,13 @@ const struct verb verb_runs = {
 
 static int run_run(const struct verb_call *call)
 {
-    struct session s;
-    int code = session_open(&s, call);
+    struct cli_context s;
+    int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
-        return session_close(&s, code);
-    session_path(&s, "/v1/runs/%s", call->args[0]);
-    return session_show(&s, run_view_show);
+        return cli_close(&s, code);
+    cli_path(&s, "/v1/runs/%s", call->args[0]);
+    return cli_show(&s, run_view_show);
 }
 
 const struct verb verb_run = {
@@ -121,20 +121,20 @@ const struct verb verb_run = {
 
 static int run_kill(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     json_t *reply = NULL;
-    int code = session_open(&s, call);
+    int code = cli_open(&s, call);
 
     if (code == EXIT_FINE) {
-        session_path(&s, "/v1/runs/%s/kill", call->args[0]);
-        code = session_send(&s, "POST", NULL, CLIENT_REPEATABLE, &reply);
+        cli_path(&s, "/v1/runs/%s/kill", call->args[0]);
+        code = cli_send(&s, "POST", NULL, CLIENT_REPEATABLE, &reply);
     }
     if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
         output_value(&s.out, reply);
     else if (code == EXIT_FINE)
         printf("%s is asked to end\n", call->args[0]);
     json_decref(reply);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_kill = {

@@ -30,12 +30,12 @@ static int put_key(const struct verb_call *call, json_t *body)
         return verb_usage(call, "--key: an empty key");
     if (!key) {
         if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-            return session_fail(ERR_INTERNAL, "no randomness to be had");
+            return cli_fail(ERR_INTERNAL, "no randomness to be had");
         for (size_t i = 0; i < sizeof(bytes); i++)
             snprintf(text + 2 * i, 3, "%02x", bytes[i]);
         key = text;
     }
-    return session_put_text(call, body, "key", "--key", key);
+    return cli_put_text(call, body, "key", "--key", key);
 }
 
 static int put_params(const struct verb_call *call, json_t *body)
@@ -52,7 +52,7 @@ static int put_params(const struct verb_call *call, json_t *body)
         if (!param[n] || n == 0 || n >= sizeof(name))
             code = verb_usage(call, "--param takes NAME=VALUE, not '%s'", param);
         else
-            code = session_put_text(call, params, name, "--param", param + n + 1);
+            code = cli_put_text(call, params, name, "--param", param + n + 1);
     }
     if (json_object_size(params))
         json_object_set(body, "params", params);
@@ -71,7 +71,7 @@ static int code_of_run(const struct verb_call *call, const json_t *run)
     return verb_flag(call, "exit-code") && code != 0 ? code : EXIT_DIFFERS;
 }
 
-static int wait_for_run(struct session *s, const char *id, int64_t timeout_ms)
+static int wait_for_run(struct cli_context *s, const char *id, int64_t timeout_ms)
 {
     const struct verb_call *call = s->call;
     bool follow = verb_flag(call, "follow");
@@ -82,9 +82,9 @@ static int wait_for_run(struct session *s, const char *id, int64_t timeout_ms)
         fprintf(follow ? stderr : stdout, "%s\n", id);
     fflush(stdout);
     if (follow)
-        code = follow_logs(s, id, 0, -1);
+        code = log_follow(s, id, 0, -1);
     if (code == EXIT_FINE)
-        code = follow_wait(s, id, timeout_ms, &run);
+        code = log_follow_wait(s, id, timeout_ms, &run);
     if (code != EXIT_FINE)
         return code;
     s->out.now_ms = output_now_ms();
@@ -97,13 +97,13 @@ static int wait_for_run(struct session *s, const char *id, int64_t timeout_ms)
     return code;
 }
 
-static int show_triggered(struct session *s, const json_t *reply, int64_t timeout_ms)
+static int show_triggered(struct cli_context *s, const json_t *reply, int64_t timeout_ms)
 {
     const struct verb_call *call = s->call;
     const char *id = run_view_text(reply, "run");
 
     if (!id)
-        return session_fail(ERR_CORRUPT, "the server named no run");
+        return cli_fail(ERR_CORRUPT, "the server named no run");
     if (verb_option(call, "key") && json_is_true(json_object_get(reply, "existing")))
         fprintf(stderr, "cronsched: the key was used before; this is its run\n");
     if (verb_flag(call, "wait") || verb_flag(call, "follow") || verb_flag(call, "exit-code"))
@@ -118,7 +118,7 @@ static int show_triggered(struct session *s, const json_t *reply, int64_t timeou
 static int run_trigger(const struct verb_call *call)
 {
     const char *timeout = verb_option(call, "timeout");
-    struct session s;
+    struct cli_context s;
     struct error error;
     json_t *body, *reply = NULL;
     int64_t timeout_ms = 0;
@@ -130,7 +130,7 @@ static int run_trigger(const struct verb_call *call)
         return verb_usage(call, "--timeout: must be above zero");
     if (timeout && verb_flag(call, "follow"))
         return verb_usage(call, "--timeout goes with --wait, not with --follow");
-    code = session_open(&s, call);
+    code = cli_open(&s, call);
     if (code == EXIT_FINE && verb_flag(call, "follow") && s.out.format != OUTPUT_TABLE)
         code = verb_usage(call, "--follow prints the log and does not go with -o");
     body = json_object();
@@ -143,14 +143,14 @@ static int run_trigger(const struct verb_call *call)
     if (verb_flag(call, "with-children"))
         json_object_set_new(body, "with_children", json_true());
     if (code == EXIT_FINE) {
-        session_path(&s, "/v1/jobs/%s/trigger", call->args[0]);
-        code = session_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
+        cli_path(&s, "/v1/jobs/%s/trigger", call->args[0]);
+        code = cli_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
     }
     if (code == EXIT_FINE)
         code = show_triggered(&s, reply, timeout_ms);
     json_decref(reply);
     json_decref(body);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_trigger = {

@@ -130,7 +130,7 @@ struct drill_books {
 };
 
 struct drill {
-    struct session *session;
+    struct cli_context *session;
     const struct drill_deed *deed;
     const struct drill_moment *moment;
     struct drill_lab lab;

@@ -67,7 +67,7 @@ static int measure_gap(struct drill *d, struct drill_repeat *repeat, struct erro
     struct text path;
 
     repeat->gap_ms = -1;
-    text_init(&path, SESSION_PATH_MAX);
+    text_init(&path, CLI_PATH_MAX);
     text_add(&path, "/v1/records");
     client_add_query(&path, "kinds", "epoch");
     client_add_query(&path, "limit", RECORDS_LIMIT);
@@ -210,7 +210,7 @@ static void ask_why(struct drill *d, const char *run)
     struct text path;
     json_t *reply;
 
-    text_init(&path, SESSION_PATH_MAX);
+    text_init(&path, CLI_PATH_MAX);
     text_add(&path, "/v1/runs/");
     percent_add(&path, run);
     reply = get(d, &path, NULL);
@@ -253,7 +253,7 @@ static json_t *runs_of(struct drill *d, unsigned canary, const char *key, const 
     char name[DRILL_ID_MAX];
     struct text path;
 
-    text_init(&path, SESSION_PATH_MAX);
+    text_init(&path, CLI_PATH_MAX);
     text_add(&path, "/v1/runs");
     client_add_query(&path, "job", drill_canary_name(d, canary, name, sizeof(name)));
     client_add_query(&path, key, value);
@@ -308,7 +308,7 @@ static int audit(struct drill *d, struct error *error)
         struct text path;
         size_t k;
 
-        text_init(&path, SESSION_PATH_MAX);
+        text_init(&path, CLI_PATH_MAX);
         text_add(&path, "/v1/audit");
         client_add_query(&path, "job", drill_canary_name(d, i, name, sizeof(name)));
         add_time(&path, "since", d->first_ms - 1);

@@ -96,7 +96,7 @@ static int read_numbers(struct drill *d, const struct verb_call *call)
     d->repeats = 1;
     d->rate = DEFAULT_RATE;
     if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance))
-        return session_fail(ERR_INTERNAL, "no randomness to be had");
+        return cli_fail(ERR_INTERNAL, "no randomness to be had");
     snprintf(d->tag, sizeof(d->tag), "%08x", chance);
     seed = (long)chance;
     if (verb_option_int(call, "repeat", 1, DRILL_REPEATS_MAX, &d->repeats, &error) < 0 ||
@@ -135,7 +135,7 @@ static int prepare(struct drill *d, const struct verb_call *call)
 
 static int run_drill(const struct verb_call *call)
 {
-    struct session s;
+    struct cli_context s;
     struct drill d = {.session = &s, .ledger.fd = -1, .deed = find_deed(call)};
     struct error error = {0};
     bool passed = false;
@@ -143,7 +143,7 @@ static int run_drill(const struct verb_call *call)
 
     if (!d.deed)
         return EXIT_USAGE;
-    code = session_open(&s, call);
+    code = cli_open(&s, call);
     if (code == EXIT_FINE)
         code = prepare(&d, call);
     if (code == EXIT_FINE) {
@@ -156,7 +156,7 @@ static int run_drill(const struct verb_call *call)
             code = EXIT_DIFFERS;
     }
     drill_release(&d);
-    return session_close(&s, code);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_drill = {

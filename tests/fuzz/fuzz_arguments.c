@@ -19,16 +19,16 @@ static void try_time(const char *word)
     struct error e = {0};
     char buffer[128];
     int64_t past, future;
-    int rc = when_parse(word, NOW_MS, WHEN_PAST, &past, &e);
+    int rc = human_time_parse(word, NOW_MS, HUMAN_TIME_PAST, &past, &e);
 
     if (rc < 0)
         CHECK(e.text[0]);
-    CHECK((when_parse(word, NOW_MS, WHEN_FUTURE, &future, &e) < 0) == (rc < 0));
+    CHECK((human_time_parse(word, NOW_MS, HUMAN_TIME_FUTURE, &future, &e) < 0) == (rc < 0));
     if (rc < 0)
         return;
     CHECK(past >= -FAR_MS && past <= FAR_MS && past <= future);
-    when_relative(past, NOW_MS, buffer, sizeof(buffer));
-    when_local(past, buffer, sizeof(buffer));
+    human_time_relative(past, NOW_MS, buffer, sizeof(buffer));
+    human_time_local(past, buffer, sizeof(buffer));
     CHECK(strlen(buffer) < sizeof(buffer));
 }
 

@@ -16,30 +16,30 @@ static void test_parse(void **state)
 {
     static const struct {
         const char *text;
-        enum when_sense sense;
+        enum human_time_sense sense;
         int64_t ms;
     } cases[] = {
-        {"now", WHEN_PAST, NOW},
-        {"2h", WHEN_PAST, NOW - 7200000},
-        {"2h", WHEN_FUTURE, NOW + 7200000},
-        {"1h30m", WHEN_PAST, NOW - 5400000},
-        {"+2h", WHEN_PAST, NOW + 7200000},
-        {"-2h", WHEN_FUTURE, NOW - 7200000},
-        {"2h ago", WHEN_FUTURE, NOW - 7200000},
-        {"in 2h", WHEN_PAST, NOW + 7200000},
-        {"0s", WHEN_PAST, NOW},
-        {"2026-11-22T03:00:00Z", WHEN_PAST, NOW - 8 * 3600000},
-        {"2026-11-22T03:00:00.250+01:00", WHEN_PAST, NOW - 9 * 3600000 + 250},
-        {"2026-11-22 03:00+01:00", WHEN_PAST, NOW - 9 * 3600000},
-        {"20261122T030000Z", WHEN_PAST, NOW - 8 * 3600000},
-        {"20261122T030000.123Z", WHEN_PAST, NOW - 8 * 3600000 + 123},
+        {"now", HUMAN_TIME_PAST, NOW},
+        {"2h", HUMAN_TIME_PAST, NOW - 7200000},
+        {"2h", HUMAN_TIME_FUTURE, NOW + 7200000},
+        {"1h30m", HUMAN_TIME_PAST, NOW - 5400000},
+        {"+2h", HUMAN_TIME_PAST, NOW + 7200000},
+        {"-2h", HUMAN_TIME_FUTURE, NOW - 7200000},
+        {"2h ago", HUMAN_TIME_FUTURE, NOW - 7200000},
+        {"in 2h", HUMAN_TIME_PAST, NOW + 7200000},
+        {"0s", HUMAN_TIME_PAST, NOW},
+        {"2026-11-22T03:00:00Z", HUMAN_TIME_PAST, NOW - 8 * 3600000},
+        {"2026-11-22T03:00:00.250+01:00", HUMAN_TIME_PAST, NOW - 9 * 3600000 + 250},
+        {"2026-11-22 03:00+01:00", HUMAN_TIME_PAST, NOW - 9 * 3600000},
+        {"20261122T030000Z", HUMAN_TIME_PAST, NOW - 8 * 3600000},
+        {"20261122T030000.123Z", HUMAN_TIME_PAST, NOW - 8 * 3600000 + 123},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int64_t ms = 0;
         struct error error = {0};
 
-        if (when_parse(cases[i].text, NOW, cases[i].sense, &ms, &error) < 0)
+        if (human_time_parse(cases[i].text, NOW, cases[i].sense, &ms, &error) < 0)
             fail_msg("%s: %s", cases[i].text, error.text);
         if (ms != cases[i].ms)
             fail_msg("%s: %lld and not %lld", cases[i].text, (long long)ms, (long long)cases[i].ms);
@@ -68,7 +68,7 @@ static void test_faults(void **state)
         int64_t ms = 42;
         struct error error = {0};
 
-        if (when_parse(cases[i], NOW, WHEN_PAST, &ms, &error) != ERR_INVALID || ms != 42)
+        if (human_time_parse(cases[i], NOW, HUMAN_TIME_PAST, &ms, &error) != ERR_INVALID || ms != 42)
             fail_msg("'%s' was taken", cases[i]);
         assert_non_null(strstr(error.text, "is no time"));
     }
@@ -78,9 +78,9 @@ static void test_yesterday_is_a_midnight_before_now(void **state)
 {
     int64_t yesterday, today, tomorrow;
 
-    assert_int_equal(when_parse("yesterday", NOW, WHEN_PAST, &yesterday, NULL), 0);
-    assert_int_equal(when_parse("today", NOW, WHEN_PAST, &today, NULL), 0);
-    assert_int_equal(when_parse("tomorrow", NOW, WHEN_PAST, &tomorrow, NULL), 0);
+    assert_int_equal(human_time_parse("yesterday", NOW, HUMAN_TIME_PAST, &yesterday, NULL), 0);
+    assert_int_equal(human_time_parse("today", NOW, HUMAN_TIME_PAST, &today, NULL), 0);
+    assert_int_equal(human_time_parse("tomorrow", NOW, HUMAN_TIME_PAST, &tomorrow, NULL), 0);
     assert_true(yesterday < today && today <= NOW && NOW < tomorrow);
     assert_in_range(today - yesterday, 23 * 3600000, 25 * 3600000);
 }
@@ -100,7 +100,7 @@ static void test_spans(void **state)
     char buffer[TEXT_NUMBER_BUFFER];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_string_equal(when_span(cases[i].ms, buffer, sizeof(buffer)), cases[i].text);
+        assert_string_equal(human_time_span(cases[i].ms, buffer, sizeof(buffer)), cases[i].text);
 }
 
 static void test_relative(void **state)
@@ -117,7 +117,8 @@ static void test_relative(void **state)
     char buffer[TEXT_NUMBER_BUFFER];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_string_equal(when_relative(NOW + cases[i].away, NOW, buffer, sizeof(buffer)), cases[i].text);
+        assert_string_equal(human_time_relative(NOW + cases[i].away, NOW, buffer, sizeof(buffer)),
+                            cases[i].text);
 }
 
 int main(void)
