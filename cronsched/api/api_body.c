@@ -8,20 +8,20 @@
 #define KEYS_MAX 16
 #define TEXT_MAX 1000
 
-const struct body_key body_pause[] = {
+const struct body_key api_body_pause[] = {
     {"until", BODY_TIME},
     {"reason", BODY_TEXT, .most = TEXT_MAX},
 };
-const size_t body_pause_count = sizeof(body_pause) / sizeof(body_pause[0]);
+const size_t api_body_pause_count = sizeof(api_body_pause) / sizeof(api_body_pause[0]);
 
-const struct body_key body_backfill[] = {
+const struct body_key api_body_backfill[] = {
     {"from", BODY_TIME, true},
     {"to", BODY_TIME, true},
     {"max_parallel", BODY_INTEGER, .least = 1, .most = 1000},
     {"again", BODY_BOOL},
     {"dry_run", BODY_BOOL},
 };
-const size_t body_backfill_count = sizeof(body_backfill) / sizeof(body_backfill[0]);
+const size_t api_body_backfill_count = sizeof(api_body_backfill) / sizeof(api_body_backfill[0]);
 
 static int unknown_key(const char *what, const char *name, const struct body_key *keys, size_t count,
                        struct error *error)
@@ -73,8 +73,8 @@ static int check_value(const char *what, const struct body_key *key, const json_
     return ERR_INTERNAL;
 }
 
-int body_check(const char *what, const json_t *body, const struct body_key *keys, size_t count,
-               struct error *error)
+int api_body_check(const char *what, const json_t *body, const struct body_key *keys, size_t count,
+                   struct error *error)
 {
     const char *name;
     json_t *value;
@@ -97,7 +97,7 @@ int body_check(const char *what, const json_t *body, const struct body_key *keys
     return 0;
 }
 
-int64_t body_time(const json_t *body, const char *name, int64_t absent)
+int64_t api_body_time(const json_t *body, const char *name, int64_t absent)
 {
     const char *text = json_string_value(json_object_get(body, name));
     int64_t ms = absent;

@@ -99,10 +99,10 @@ static void do_pause(struct api *api, struct http_request *request, const char *
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};
-    int r = body_check("pause", body, body_pause, body_pause_count, &e);
+    int r = api_body_check("pause", body, api_body_pause, api_body_pause_count, &e);
 
     if (r == 0)
-        r = scheduler_pause(api->context.scheduler, job, body_time(body, "until", 0),
+        r = scheduler_pause(api->context.scheduler, job, api_body_time(body, "until", 0),
                             json_string_value(json_object_get(body, "reason")), http_caller(request)->name,
                             &reply, &index, &e);
     api_write_result(api, request, r, reply, index, &e);
@@ -123,7 +123,7 @@ static void do_resume(struct api *api, struct http_request *request, const char 
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};
-    int r = body_check("resume", http_body(request), NULL, 0, &e);
+    int r = api_body_check("resume", http_body(request), NULL, 0, &e);
 
     if (r == 0)
         r = scheduler_resume(api->context.scheduler, job, http_caller(request)->name, &reply, &index, &e);
@@ -212,7 +212,7 @@ void api_handle_backfill(struct http_request *request, void *arg)
     struct history_query query = {.kind = HISTORY_AUDIT, .job = http_param(request, "job")};
     struct error e;
 
-    if (body_check("backfill", body, body_backfill, body_backfill_count, &e) < 0) {
+    if (api_body_check("backfill", body, api_body_backfill, api_body_backfill_count, &e) < 0) {
         http_reply_failure(request, &e);
         return;
     }
@@ -220,7 +220,7 @@ void api_handle_backfill(struct http_request *request, void *arg)
         backfill_with(arg, request, NULL);
         return;
     }
-    query.since_ms = body_time(body, "from", 0) - 1; /* an audit's time begins after it */
-    query.until_ms = body_time(body, "to", 0);
+    query.since_ms = api_body_time(body, "from", 0) - 1; /* an audit's time begins after it */
+    query.until_ms = api_body_time(body, "to", 0);
     api_query(arg, request, &query, backfill_then, NULL);
 }

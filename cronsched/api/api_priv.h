@@ -65,13 +65,13 @@ struct body_key {
 };
 /* Only known keys, of their types and within bounds; body NULL is an empty one. The error begins with `what`.
  */
-int body_check(const char *what, const json_t *body, const struct body_key *keys, size_t count,
-               struct error *error);
-/* A key that body_check found to be a time; `absent` when it is not there. */
-int64_t body_time(const json_t *body, const char *name, int64_t absent);
+int api_body_check(const char *what, const json_t *body, const struct body_key *keys, size_t count,
+                   struct error *error);
+/* A key that api_body_check found to be a time; `absent` when it is not there. */
+int64_t api_body_time(const json_t *body, const char *name, int64_t absent);
 
-extern const struct body_key body_pause[], body_backfill[];
-extern const size_t body_pause_count, body_backfill_count;
+extern const struct body_key api_body_pause[], api_body_backfill[];
+extern const size_t api_body_pause_count, api_body_backfill_count;
 
 /* --- query keys (api_query.c). False: the request has been answered with what is wrong. */
 bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms);

@@ -200,7 +200,7 @@ void api_handle_kill(struct http_request *request, void *arg)
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};
-    int r = body_check("kill", http_body(request), NULL, 0, &e);
+    int r = api_body_check("kill", http_body(request), NULL, 0, &e);
 
     if (r == 0)
         r = scheduler_kill(api->context.scheduler, http_param(request, "run"), http_caller(request)->name,

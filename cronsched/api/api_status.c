@@ -70,7 +70,7 @@ void api_handle_step_down(struct http_request *request, void *arg)
     struct api *api = arg;
     const struct api_context *c = &api->context;
     struct error e = {0};
-    int r = body_check("step-down", http_body(request), NULL, 0, &e);
+    int r = api_body_check("step-down", http_body(request), NULL, 0, &e);
 
     if (r == 0 && !scheduler_leading(c->scheduler))
         r = error_set(&e, ERR_NO_LEADER, "this replica does not lead");

@@ -1,4 +1,4 @@
-/* See forward.h. A passage is one request on its way: waiting for a leader or for a retry (timer), at the
+/* See forward.h. A forwarded request is one request on its way: waiting for a leader or for a retry (timer), at the
  * leader (call), or answered there and waiting for this replica to follow (timer). */
 #include "cronsched/cluster/forward.h"
 
@@ -10,7 +10,7 @@
 #define LOOK_MS          10 /* while following */
 #define FORWARD_WHY_SIZE 512
 
-struct passage {
+struct forwarded_request {
     struct list link;
     struct forward *forward;
     struct http_request *request;
@@ -27,7 +27,7 @@ struct passage {
 
 struct forward {
     struct forward_options o;
-    struct list passages;
+    struct list requests;
     size_t count; /* not yet freed */
     bool closing;
     void (*closed)(void *arg);
@@ -47,7 +47,7 @@ static void finish(struct forward *f)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct passage *p = handle->data;
+    struct forwarded_request *p = handle->data;
     struct forward *f = p->forward;
 
     http_request_unref(p->request);
@@ -62,7 +62,7 @@ static void on_timer_closed(uv_handle_t *handle)
 }
 
 /* It has been answered. */
-static void passage_end(struct passage *p)
+static void forwarded_end(struct forwarded_request *p)
 {
     list_remove(&p->link);
     curl_call_cancel(p->call);
@@ -70,17 +70,17 @@ static void passage_end(struct passage *p)
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
-static void passage_fail(struct passage *p, int code, const char *text)
+static void forwarded_fail(struct forwarded_request *p, int code, const char *text)
 {
     http_reply_error(p->request, code, "%s", text);
-    passage_end(p);
+    forwarded_end(p);
 }
 
 /* ---- the reply ---- */
 
 static void on_look(uv_timer_t *timer)
 {
-    struct passage *p = timer->data;
+    struct forwarded_request *p = timer->data;
     const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
 
     if (v->applied < p->index && uv_now(p->forward->o.loop) < p->until_ms) {
@@ -88,22 +88,22 @@ static void on_look(uv_timer_t *timer)
         return;
     }
     http_reply_json(p->request, p->status, json_incref(p->reply));
-    passage_end(p);
+    forwarded_end(p);
 }
 
-static void passage_send(struct passage *p);
+static void forwarded_send(struct forwarded_request *p);
 
 static void on_retry(uv_timer_t *timer)
 {
-    passage_send(timer->data);
+    forwarded_send(timer->data);
 }
 
-static void passage_retry(struct passage *p, int code, const char *why)
+static void forwarded_retry(struct forwarded_request *p, int code, const char *why)
 {
     if (http_answered(p->request)) /* the client is gone, or was told that it takes too long */
-        passage_end(p);
+        forwarded_end(p);
     else if (uv_now(p->forward->o.loop) + FORWARD_RETRY_MS >= p->until_ms)
-        passage_fail(p, code, why);
+        forwarded_fail(p, code, why);
     else
         uv_timer_start(&p->timer, on_retry, FORWARD_RETRY_MS, 0);
 }
@@ -117,7 +117,7 @@ static const char *error_code(const json_t *reply)
 
 static void on_answer(void *arg, const struct http_answer *a)
 {
-    struct passage *p = arg;
+    struct forwarded_request *p = arg;
     bool lost = !peer_answered(a) && a->outcome != HTTP_NOT_SENT;
     char why[FORWARD_WHY_SIZE] = "no replica leads now";
 
@@ -127,7 +127,7 @@ static void on_answer(void *arg, const struct http_answer *a)
         p->reply = json_loadb(a->body, a->size, 0, NULL);
         p->status = a->status;
         if (!p->reply) {
-            passage_retry(p, ERR_INTERNAL, "the leader's reply makes no sense");
+            forwarded_retry(p, ERR_INTERNAL, "the leader's reply makes no sense");
             return;
         }
         lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* its reign ended in the middle */
@@ -144,14 +144,14 @@ static void on_answer(void *arg, const struct http_answer *a)
     else if (a->outcome == HTTP_NOT_SENT)
         snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->error);
     if (lost && !p->repeatable)
-        passage_fail(p, ERR_UNKNOWN, why);
+        forwarded_fail(p, ERR_UNKNOWN, why);
     else
-        passage_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER, why);
+        forwarded_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER, why);
 }
 
 /* ---- the request ---- */
 
-static void passage_send(struct passage *p)
+static void forwarded_send(struct forwarded_request *p)
 {
     const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
     struct peer_target target = {.url = v->leader_url, .path = p->path, .acting = p->acting};
@@ -165,9 +165,9 @@ static void passage_send(struct passage *p)
     free(p->url);
     p->url = alloc_text(v->leader_url);
     if (!v->leader_url || !v->leader_url[0])
-        passage_retry(p, ERR_NO_LEADER, "no replica leads now");
+        forwarded_retry(p, ERR_NO_LEADER, "no replica leads now");
     else if (peer_start(&p->call, p->forward->o.peer, &target, &request, &error) < 0)
-        passage_fail(p, error.code, error.text);
+        forwarded_fail(p, error.code, error.text);
 }
 
 /* Doing it again does what doing it once does. */
@@ -186,7 +186,7 @@ void forward_new(struct forward **ret, const struct forward_options *options)
     struct forward *f = alloc_zero(sizeof(*f));
 
     f->o = *options;
-    list_init(&f->passages);
+    list_init(&f->requests);
     *ret = f;
 }
 
@@ -194,7 +194,7 @@ void forward_request(struct forward *f, struct http_request *request)
 {
     const struct auth_identity *who = http_caller(request);
     const json_t *body = http_body(request);
-    struct passage *p;
+    struct forwarded_request *p;
     char acting[AUTH_CALLER_SIZE + 16];
 
     if (f->closing || f->count >= FORWARD_CALLS_MAX) {
@@ -214,8 +214,8 @@ void forward_request(struct forward *f, struct http_request *request)
     uv_timer_init(f->o.loop, &p->timer);
     p->timer.data = p;
     f->count++;
-    list_append(&f->passages, &p->link);
-    passage_send(p);
+    list_append(&f->requests, &p->link);
+    forwarded_send(p);
 }
 
 void forward_close(struct forward *f, void (*done)(void *arg), void *arg)
@@ -223,10 +223,10 @@ void forward_close(struct forward *f, void (*done)(void *arg), void *arg)
     f->closing = true;
     f->closed = done;
     f->closed_arg = arg;
-    LIST_EACH_SAFE(link, &f->passages)
+    LIST_EACH_SAFE(link, &f->requests)
     {
-        passage_fail(LIST_ITEM(link, struct passage, link), ERR_UNKNOWN,
-                     "this server is stopping; the leader may have done it or not");
+        forwarded_fail(LIST_ITEM(link, struct forwarded_request, link), ERR_UNKNOWN,
+                       "this server is stopping; the leader may have done it or not");
     }
     finish(f);
 }

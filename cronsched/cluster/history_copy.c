@@ -131,7 +131,7 @@ static void on_gap(void *arg, json_t *gap, const struct error *error)
         c->first = (uint64_t)json_integer_value(json_object_get(gap, "first"));
         c->last = (uint64_t)json_integer_value(json_object_get(gap, "last"));
         forget_urls(c);
-        c->url_count = roster_others(c->o.view(c->o.arg), c->o.self, NULL, c->urls);
+        c->url_count = member_info_others(c->o.view(c->o.arg), c->o.self, NULL, c->urls);
         ask_next(c);
     }
     json_decref(gap);

@@ -14,14 +14,14 @@ static const char *fact(const struct replicated_member *m, const char *key)
     return json_string_value(json_object_get(m->facts, key));
 }
 
-const char *roster_host_of(const char *attempt_id)
+const char *member_info_host_of(const char *attempt_id)
 {
     const char *at = attempt_id ? strrchr(attempt_id, '@') : NULL;
 
     return at ? at + 1 : NULL;
 }
 
-const struct replicated_member *roster_host(const struct replicated_view *v, const char *host)
+const struct replicated_member *member_info_host(const struct replicated_view *v, const char *host)
 {
     for (size_t i = 0; i < v->member_count; i++) {
         const json_t *hosts = json_object_get(v->members[i].facts, "hosts"), *one;
@@ -36,17 +36,17 @@ const struct replicated_member *roster_host(const struct replicated_view *v, con
     return NULL;
 }
 
-const char *roster_url(const struct replicated_member *m)
+const char *member_info_url(const struct replicated_member *m)
 {
     const char *url = m ? fact(m, "url") : NULL;
 
     return url && url[0] ? url : NULL;
 }
 
-bool roster_collects(const struct replicated_view *v, const char *self, const char *attempt_id)
+bool member_info_collects(const struct replicated_view *v, const char *self, const char *attempt_id)
 {
-    const char *host = roster_host_of(attempt_id);
-    const struct replicated_member *owner = host ? roster_host(v, host) : NULL;
+    const char *host = member_info_host_of(attempt_id);
+    const struct replicated_member *owner = host ? member_info_host(v, host) : NULL;
 
     if (host)
         return owner && strcmp(owner->id, self) == 0;
@@ -62,19 +62,19 @@ static int place_of(const struct replicated_view *v, const struct replicated_mem
     return v->leader && strcmp(m->id, v->leader) == 0 ? 1 : 2;
 }
 
-size_t roster_others(const struct replicated_view *v, const char *self, const char *attempt_id,
-                     char *ret[REPLICATED_MEMBERS_MAX])
+size_t member_info_others(const struct replicated_view *v, const char *self, const char *attempt_id,
+                          char *ret[REPLICATED_MEMBERS_MAX])
 {
-    const char *host = roster_host_of(attempt_id);
-    const struct replicated_member *owner = host ? roster_host(v, host) : NULL;
+    const char *host = member_info_host_of(attempt_id);
+    const struct replicated_member *owner = host ? member_info_host(v, host) : NULL;
     size_t n = 0;
 
     for (int place = 0; place < 3; place++)
         for (size_t i = 0; i < v->member_count; i++) {
             const struct replicated_member *m = &v->members[i];
 
-            if (strcmp(m->id, self) != 0 && roster_url(m) && place_of(v, m, owner) == place)
-                ret[n++] = alloc_text(roster_url(m));
+            if (strcmp(m->id, self) != 0 && member_info_url(m) && place_of(v, m, owner) == place)
+                ret[n++] = alloc_text(member_info_url(m));
         }
     return n;
 }
@@ -101,7 +101,7 @@ static json_t *row(const struct replicated_view *v, const struct replicated_memb
     return o;
 }
 
-json_t *roster_rows(const struct replicated_view *v)
+json_t *member_info_rows(const struct replicated_view *v)
 {
     json_t *rows = json_array();
 
@@ -162,7 +162,7 @@ static void compare_clocks(const struct replicated_view *v, json_t *to)
         const json_t *offset = json_object_get(v->members[i].facts, "clock_offset_ms");
         long long ms = json_integer_value(offset);
 
-        if (ms <= ROSTER_OFFSET_WARN_MS && ms >= -ROSTER_OFFSET_WARN_MS)
+        if (ms <= MEMBER_INFO_OFFSET_WARN_MS && ms >= -MEMBER_INFO_OFFSET_WARN_MS)
             continue;
         text_addf(&t, "%s%s: %+lld ms", any ? ", " : "", v->members[i].id, ms);
         any = true;
@@ -195,7 +195,7 @@ static void compare_states(const struct replicated_view *v, json_t *to)
     }
 }
 
-json_t *roster_differences(const struct replicated_view *v)
+json_t *member_info_differences(const struct replicated_view *v)
 {
     json_t *all = json_array();
 

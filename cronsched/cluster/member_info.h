@@ -5,23 +5,23 @@
 
 #include "leader/replicated/replicated.h"
 
-#define ROSTER_OFFSET_WARN_MS 500  /* of a wall clock against ZooKeeper's */
-#define ROSTER_OFFSET_MAX_MS  5000 /* beyond it a replica does not lead */
+#define MEMBER_INFO_OFFSET_WARN_MS 500  /* of a wall clock against ZooKeeper's */
+#define MEMBER_INFO_OFFSET_MAX_MS  5000 /* beyond it a replica does not lead */
 
 /* The data folder that an attempt's id names, if its engine's attempts belong to one; else NULL. */
-const char *roster_host_of(const char *attempt_id);
+const char *member_info_host_of(const char *attempt_id);
 /* The replica with that data folder; borrowed, NULL: it is away. */
-const struct replicated_member *roster_host(const struct replicated_view *view, const char *host);
-const char *roster_url(const struct replicated_member *member); /* NULL: none known */
+const struct replicated_member *member_info_host(const struct replicated_view *view, const char *host);
+const char *member_info_url(const struct replicated_member *member); /* NULL: none known */
 
 /* True when the log of this attempt is being written at `self`: by the replica whose process it is, or by the
  * leader. id NULL: it has none yet. */
-bool roster_collects(const struct replicated_view *view, const char *self, const char *attempt_id);
+bool member_info_collects(const struct replicated_view *view, const char *self, const char *attempt_id);
 /* The URLs of the other replicas, those first that are likeliest to have that log: the one that collects it,
  * the leader. Each is the caller's to free. attempt_id NULL: the leader first. */
-size_t roster_others(const struct replicated_view *view, const char *self, const char *attempt_id,
-                     char *ret[REPLICATED_MEMBERS_MAX]);
+size_t member_info_others(const struct replicated_view *view, const char *self, const char *attempt_id,
+                          char *ret[REPLICATED_MEMBERS_MAX]);
 
-json_t *roster_rows(const struct replicated_view *view); /* the contract's `replicas` */
+json_t *member_info_rows(const struct replicated_view *view); /* the contract's `replicas` */
 /* What ought to be alike and is not: [{"what":"tzdata","text":"r1: 2025b, r2: 2026a"}]. */
-json_t *roster_differences(const struct replicated_view *view);
+json_t *member_info_differences(const struct replicated_view *view);

@@ -1,4 +1,4 @@
-/* See peer_logs.h. A passage has up to two ends: the call to a replica, and the client's stream once a
+/* See peer_logs.h. A proxied log has up to two ends: the call to a replica, and the client's stream once a
  * replica has answered 200. It is over when neither is left; its timer ends calls that may not be ended from
  * within.
  */
@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-struct passage {
+struct proxied_log {
     struct list link;
     struct peer_logs *logs;
     struct http_request *request;
@@ -28,7 +28,7 @@ struct passage {
 struct peer_logs {
     uv_loop_t *loop;
     const struct peer *peer;
-    struct list passages;
+    struct list proxied;
     size_t count; /* not yet freed */
     bool closing;
     void (*closed)(void *arg);
@@ -48,7 +48,7 @@ static void finish(struct peer_logs *l)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct passage *p = handle->data;
+    struct proxied_log *p = handle->data;
     struct peer_logs *l = p->logs;
 
     http_request_unref(p->request);
@@ -62,7 +62,7 @@ static void on_timer_closed(uv_handle_t *handle)
 }
 
 /* When the client has all that it will get. */
-static void passage_end(struct passage *p)
+static void proxied_end(struct proxied_log *p)
 {
     if (p->over)
         return;
@@ -77,7 +77,7 @@ static void passage_end(struct passage *p)
 
 static void on_drained(void *arg)
 {
-    struct passage *p = arg;
+    struct proxied_log *p = arg;
 
     if (!p->paused || !p->call)
         return;
@@ -87,25 +87,25 @@ static void on_drained(void *arg)
 
 static void on_client_closed(void *arg)
 {
-    struct passage *p = arg;
+    struct proxied_log *p = arg;
 
     p->stream = NULL;
-    passage_end(p);
+    proxied_end(p);
 }
 
 static void on_no_client(uv_timer_t *timer)
 {
-    passage_end(timer->data);
+    proxied_end(timer->data);
 }
 
 /* ---- the replica ---- */
 
-static void passage_next(struct passage *p);
+static void proxied_next(struct proxied_log *p);
 
 static void on_opened(void *arg, int status)
 {
     static const struct http_stream_events events = {on_drained, on_client_closed};
-    struct passage *p = arg;
+    struct proxied_log *p = arg;
 
     if (status != 200)
         return;
@@ -116,7 +116,7 @@ static void on_opened(void *arg, int status)
 
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
-    struct passage *p = arg;
+    struct proxied_log *p = arg;
     int rc;
 
     if (!p->stream)
@@ -132,7 +132,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 
 static void on_done(void *arg, const struct http_answer *a)
 {
-    struct passage *p = arg;
+    struct proxied_log *p = arg;
 
     p->call = NULL;
     if (p->stream && peer_answered(a)) {
@@ -146,12 +146,12 @@ static void on_done(void *arg, const struct http_answer *a)
             p->silent = true;
             snprintf(p->why, sizeof(p->why), "%.200s", peer_answered(a) ? a->body : a->error);
         }
-        passage_next(p);
+        proxied_next(p);
     }
 }
 
 /* Asks the next replica, or answers that none has it. */
-static void passage_next(struct passage *p)
+static void proxied_next(struct proxied_log *p)
 {
     struct peer_target target = {.path = p->path, .acting = p->acting};
     struct client_request request = {.method = "GET",
@@ -174,7 +174,7 @@ static void passage_next(struct passage *p)
                          p->why);
     else
         http_reply_error(p->request, ERR_NOT_FOUND, "no replica has kept this log");
-    passage_end(p);
+    proxied_end(p);
 }
 
 /* ---- the face ---- */
@@ -185,7 +185,7 @@ void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, const struct peer *p
 
     l->loop = loop;
     l->peer = peer;
-    list_init(&l->passages);
+    list_init(&l->proxied);
     *ret = l;
 }
 
@@ -193,7 +193,7 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
                     char **urls, size_t url_count)
 {
     const struct auth_identity *who = http_caller(request);
-    struct passage *p = alloc_zero(sizeof(*p));
+    struct proxied_log *p = alloc_zero(sizeof(*p));
     char acting[AUTH_CALLER_SIZE + 16];
 
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
@@ -207,13 +207,13 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
     uv_timer_init(l->loop, &p->timer);
     p->timer.data = p;
     l->count++;
-    list_append(&l->passages, &p->link);
+    list_append(&l->proxied, &p->link);
     if (l->closing || l->count > PEER_LOGS_MAX) {
         http_reply_error(request, l->closing ? ERR_NO_LEADER : ERR_LIMIT,
                          l->closing ? "this server is stopping" : "too many logs of other replicas are read");
-        passage_end(p);
+        proxied_end(p);
     } else {
-        passage_next(p);
+        proxied_next(p);
     }
 }
 
@@ -222,12 +222,12 @@ void peer_logs_close(struct peer_logs *l, void (*done)(void *arg), void *arg)
     l->closing = true;
     l->closed = done;
     l->closed_arg = arg;
-    LIST_EACH_SAFE(link, &l->passages)
+    LIST_EACH_SAFE(link, &l->proxied)
     {
-        struct passage *p = LIST_ITEM(link, struct passage, link);
+        struct proxied_log *p = LIST_ITEM(link, struct proxied_log, link);
 
         http_reply_error(p->request, ERR_NO_LEADER, "this server is stopping");
-        passage_end(p);
+        proxied_end(p);
     }
     finish(l);
 }

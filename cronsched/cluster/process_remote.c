@@ -262,7 +262,7 @@ static const struct engine_ops remote_ops = {.check = remote_check,
                                              .status = remote_status,
                                              .close = remote_close};
 
-void engine_process_remote_new(struct engine **ret, const struct process_remote_options *options)
+void process_remote_new(struct engine **ret, const struct process_remote_options *options)
 {
     struct remote_engine *e = alloc_zero(sizeof(*e));
 

@@ -26,4 +26,4 @@ struct process_remote_options {
     void *arg;
 };
 
-void engine_process_remote_new(struct engine **ret, const struct process_remote_options *options);
+void process_remote_new(struct engine **ret, const struct process_remote_options *options);

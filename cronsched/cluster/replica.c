@@ -129,7 +129,8 @@ static size_t engines_reachable(const struct replica *r)
 
 static bool clock_is_off(const struct replicated_view *v)
 {
-    return v->offset_known && (v->offset_ms > ROSTER_OFFSET_MAX_MS || v->offset_ms < -ROSTER_OFFSET_MAX_MS);
+    return v->offset_known &&
+           (v->offset_ms > MEMBER_INFO_OFFSET_MAX_MS || v->offset_ms < -MEMBER_INFO_OFFSET_MAX_MS);
 }
 
 /* Old zone rules fire at wrong times: whoever has the newest goes first. */
@@ -322,7 +323,7 @@ static void host_changed(void *arg)
         leader_watch_set(r->watch, host, port, v->epoch);
     if ((v->leading || v->current) && !r->swept) {
         r->swept = true;
-        log_copies_sweep(r->o.copies);
+        run_log_copies_sweep(r->o.copies);
     }
 }
 
@@ -465,13 +466,13 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, view_of, r});
     peer_logs_new(&r->logs, o->loop, &r->peer);
-    log_copies_start(o->copies, &(struct log_copies_options){.loop = o->loop,
-                                                             .peer = &r->peer,
-                                                             .data_dir = o->config->data_dir,
-                                                             .self = o->id,
-                                                             .nothing = !has_logs(o->config),
-                                                             .view = view_of,
-                                                             .arg = r});
+    run_log_copies_start(o->copies, &(struct run_log_copies_options){.loop = o->loop,
+                                                                     .peer = &r->peer,
+                                                                     .data_dir = o->config->data_dir,
+                                                                     .self = o->id,
+                                                                     .nothing = !has_logs(o->config),
+                                                                     .view = view_of,
+                                                                     .arg = r});
     history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
                                                                         .peer = &r->peer,
                                                                         .history = o->history,
@@ -558,7 +559,7 @@ static void on_history_stopped(void *arg)
 {
     struct replica *r = arg;
 
-    log_copies_stop(r->o.copies, on_copies_stopped, r);
+    run_log_copies_stop(r->o.copies, on_copies_stopped, r);
 }
 
 static void on_logs_closed(void *arg)
@@ -609,7 +610,7 @@ struct engine_host *replica_engine_host(struct replica *r)
 
 static const char *url_of_host(void *arg, const char *host)
 {
-    return roster_url(roster_host(view_of(arg), host));
+    return member_info_url(member_info_host(view_of(arg), host));
 }
 
 void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
@@ -622,7 +623,7 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
                                        .arg = r};
 
     r->process_hosts[r->process_host_count++] = process_engine_host(under);
-    engine_process_remote_new(ret, &o);
+    process_remote_new(ret, &o);
 }
 
 static void api_peer_engine(void *arg, struct http_request *request)
@@ -644,7 +645,8 @@ static bool api_log_elsewhere(void *arg, const char *run, int attempt, const cha
 {
     struct replica *r = arg;
 
-    return over ? log_copies_wants(r->o.copies, run, attempt) : !roster_collects(view_of(r), r->o.id, id);
+    return over ? run_log_copies_pending(r->o.copies, run, attempt)
+                : !member_info_collects(view_of(r), r->o.id, id);
 }
 
 static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
@@ -652,7 +654,7 @@ static void api_log_pass(void *arg, struct http_request *request, const char *id
 {
     struct replica *r = arg;
     char *urls[REPLICATED_MEMBERS_MAX];
-    size_t n = roster_others(view_of(r), r->o.id, id, urls);
+    size_t n = member_info_others(view_of(r), r->o.id, id, urls);
 
     peer_logs_pass(r->logs, request, path, follow, urls, n);
 }
@@ -681,9 +683,10 @@ static json_t *api_cluster(void *arg)
     if (v->leader)
         leader = json_pack("{s:s, s:s?}", "id", v->leader, "url", v->leader_url);
     return json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
-                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", roster_rows(v),
-                     "differences", roster_differences(v), "uuid", v->cluster, "index", (json_int_t)v->head,
-                     "level", v->level, "connected", v->connected, "alarm", v->alarm[0] ? v->alarm : NULL);
+                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", member_info_rows(v),
+                     "differences", member_info_differences(v), "uuid", v->cluster, "index",
+                     (json_int_t)v->head, "level", v->level, "connected", v->connected, "alarm",
+                     v->alarm[0] ? v->alarm : NULL);
 }
 
 const struct api_cluster_ops replica_api_ops = {.json = api_cluster,

@@ -19,14 +19,14 @@
 #define REPLICA_LOOK_MS   2000 /* how often a standby looks whether the leader does its work */
 #define REPLICA_RETIRE_MS 3000 /* as long may a hand-over take, when ZooKeeper is slow or away */
 
-struct log_copies;
+struct run_log_copies;
 struct replica;
 
 struct replica_options {
     const struct config *config;
     struct scheduler *scheduler;
     struct history *history;
-    struct log_copies *copies; /* that stand before it */
+    struct run_log_copies *copies; /* that stand before it */
     struct engine *const *engines;
     const size_t *engine_count;
     struct zone_source *zones;

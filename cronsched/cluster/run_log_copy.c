@@ -1,4 +1,4 @@
-/* See log_copies.h. A want is one attempt's log that is to be fetched: in the queue, or one of those under
+/* See run_log_copy.h. A log_fetch is one attempt's log that is to be fetched: in the queue, or one of those under
  * way. Under way it is with the pool (looking whether it is there, renaming), or with a replica (`call`), or
  * with the writer that closes the file. */
 #include "cronsched/cluster/run_log_copy.h"
@@ -12,9 +12,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-struct want {
+struct log_fetch {
     struct list link;
-    struct log_copies *copies;
+    struct run_log_copies *copies;
     char *run, *id;
     int attempt, tries;
     bool missing_only; /* what is there is whole */
@@ -30,11 +30,11 @@ struct want {
     uv_fs_t fs;
 };
 
-struct log_copies {
+struct run_log_copies {
     struct history history; /* first: the table that others see */
     struct history *under;
-    struct log_copies_options o;
-    struct list wants; /* in their order; those under way too */
+    struct run_log_copies_options o;
+    struct list fetches; /* in their order; those under way too */
     size_t count, active;
     bool started, stopping, dropping;
     uv_timer_t timer;
@@ -44,11 +44,11 @@ struct log_copies {
     void *closed_arg;
 };
 
-static void kick(struct log_copies *c);
+static void wake(struct run_log_copies *c);
 
 /* ---- the queue ---- */
 
-static void want_free(struct want *w)
+static void log_fetch_free(struct log_fetch *w)
 {
     list_remove(&w->link);
     w->copies->count--;
@@ -57,11 +57,11 @@ static void want_free(struct want *w)
     free(w);
 }
 
-static struct want *find(const struct log_copies *c, const char *run, int attempt)
+static struct log_fetch *find(const struct run_log_copies *c, const char *run, int attempt)
 {
-    LIST_EACH(link, &c->wants)
+    LIST_EACH(link, &c->fetches)
     {
-        struct want *w = LIST_ITEM(link, struct want, link);
+        struct log_fetch *w = LIST_ITEM(link, struct log_fetch, link);
 
         if (w->attempt == attempt && strcmp(w->run, run) == 0)
             return w;
@@ -69,17 +69,17 @@ static struct want *find(const struct log_copies *c, const char *run, int attemp
     return NULL;
 }
 
-bool log_copies_wants(const struct log_copies *c, const char *run, int attempt)
+bool run_log_copies_pending(const struct run_log_copies *c, const char *run, int attempt)
 {
-    const struct want *w = find(c, run, attempt);
+    const struct log_fetch *w = find(c, run, attempt);
 
     return w && !w->missing_only;
 }
 
-static bool is_full(struct log_copies *c)
+static bool is_full(struct run_log_copies *c)
 {
-    if (c->count < LOG_COPIES_QUEUE_MAX) {
-        c->dropping = c->dropping && c->count > LOG_COPIES_QUEUE_MAX / 2;
+    if (c->count < RUN_LOG_COPIES_QUEUE_MAX) {
+        c->dropping = c->dropping && c->count > RUN_LOG_COPIES_QUEUE_MAX / 2;
         return false;
     }
     if (!c->dropping)
@@ -91,7 +91,7 @@ static bool is_full(struct log_copies *c)
 }
 
 /* Every attempt of a run that has ended, but for those whose log is written here. */
-static void want_run(struct log_copies *c, const json_t *run, bool missing_only)
+static void log_fetch_run(struct run_log_copies *c, const json_t *run, bool missing_only)
 {
     const char *name = json_string_value(json_object_get(run, "run"));
     const json_t *attempt;
@@ -101,9 +101,9 @@ static void want_run(struct log_copies *c, const json_t *run, bool missing_only)
     {
         const char *id = json_string_value(json_object_get(attempt, "id"));
         int number = (int)json_integer_value(json_object_get(attempt, "attempt"));
-        struct want *w;
+        struct log_fetch *w;
 
-        if (!name || !id || is_full(c) || roster_collects(c->o.view(c->o.arg), c->o.self, id))
+        if (!name || !id || is_full(c) || member_info_collects(c->o.view(c->o.arg), c->o.self, id))
             continue;
         w = alloc_zero(sizeof(*w));
         w->copies = c;
@@ -111,14 +111,14 @@ static void want_run(struct log_copies *c, const json_t *run, bool missing_only)
         w->id = alloc_text(id);
         w->attempt = number;
         w->missing_only = missing_only;
-        list_append(&c->wants, &w->link);
+        list_append(&c->fetches, &w->link);
         c->count++;
     }
 }
 
 /* ---- one copy ---- */
 
-static void want_stop(struct want *w)
+static void log_fetch_stop(struct log_fetch *w)
 {
     for (size_t i = 0; i < w->url_count; i++)
         free(w->urls[i]);
@@ -127,49 +127,49 @@ static void want_stop(struct want *w)
     w->copies->active--;
 }
 
-static void want_end(struct want *w)
+static void log_fetch_end(struct log_fetch *w)
 {
-    struct log_copies *c = w->copies;
+    struct run_log_copies *c = w->copies;
 
-    want_stop(w);
-    want_free(w);
-    kick(c);
+    log_fetch_stop(w);
+    log_fetch_free(w);
+    wake(c);
 }
 
 /* Nobody gave it: perhaps later, if somebody did not answer. */
-static void want_fail(struct want *w)
+static void log_fetch_fail(struct log_fetch *w)
 {
-    struct log_copies *c = w->copies;
+    struct run_log_copies *c = w->copies;
 
-    if (!w->silent || ++w->tries == LOG_COPIES_TRIES || c->stopping) {
-        want_end(w);
+    if (!w->silent || ++w->tries == RUN_LOG_COPIES_TRIES || c->stopping) {
+        log_fetch_end(w);
         return;
     }
-    want_stop(w);
-    w->due_ms = uv_now(c->o.loop) + LOG_COPIES_RETRY_MS;
-    kick(c);
+    log_fetch_stop(w);
+    w->due_ms = uv_now(c->o.loop) + RUN_LOG_COPIES_RETRY_MS;
+    wake(c);
 }
 
-static void want_next(struct want *w);
+static void log_fetch_next(struct log_fetch *w);
 
 static void on_renamed(uv_fs_t *fs)
 {
-    struct want *w = fs->data;
+    struct log_fetch *w = fs->data;
     int rc = (int)fs->result;
 
     uv_fs_req_cleanup(fs);
     if (rc < 0)
         log_event(LOG_WARN, "log-copies", LOG_TEXT("run", w->run), LOG_TEXT("text", uv_strerror(rc)));
-    want_end(w);
+    log_fetch_end(w);
 }
 
 static void on_written(void *arg, int result, const char *text)
 {
-    struct want *w = arg;
+    struct log_fetch *w = arg;
 
     if (result < 0) {
         log_event(LOG_WARN, "log-copies", LOG_TEXT("run", w->run), LOG_TEXT("text", text));
-        want_end(w);
+        log_fetch_end(w);
         return;
     }
     w->fs.data = w;
@@ -178,7 +178,7 @@ static void on_written(void *arg, int result, const char *text)
 
 static void on_drained(void *arg)
 {
-    struct want *w = arg;
+    struct log_fetch *w = arg;
 
     w->full = false;
     if (!w->paused || !w->call)
@@ -189,7 +189,7 @@ static void on_drained(void *arg)
 
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
-    struct want *w = arg;
+    struct log_fetch *w = arg;
 
     if (w->full) {
         w->paused = true;
@@ -201,7 +201,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 
 static void on_done(void *arg, const struct http_answer *a)
 {
-    struct want *w = arg;
+    struct log_fetch *w = arg;
 
     w->call = NULL;
     if (peer_answered(a) && a->status == 200) {
@@ -213,17 +213,20 @@ static void on_done(void *arg, const struct http_answer *a)
     w->writer = NULL;
     if (!peer_answered(a) || a->status != 404)
         w->silent = true;
-    want_next(w);
+    log_fetch_next(w);
 }
 
 /* Asks the next replica. */
-static void want_next(struct want *w)
+static void log_fetch_next(struct log_fetch *w)
 {
-    struct log_copies *c = w->copies;
+    struct run_log_copies *c = w->copies;
     char path[256];
     struct peer_target target = {.path = path};
-    struct client_request request = {
-        .method = "GET", .idle_timeout_ms = LOG_COPIES_IDLE_MS, .data = on_data, .done = on_done, .arg = w};
+    struct client_request request = {.method = "GET",
+                                     .idle_timeout_ms = RUN_LOG_COPIES_IDLE_MS,
+                                     .data = on_data,
+                                     .done = on_done,
+                                     .arg = w};
 
     w->full = w->paused = false;
     snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
@@ -236,40 +239,40 @@ static void want_next(struct want *w)
         w->writer = NULL;
         w->silent = true;
     }
-    want_fail(w);
+    log_fetch_fail(w);
 }
 
-static void want_ask(struct want *w)
+static void log_fetch_ask(struct log_fetch *w)
 {
-    struct log_copies *c = w->copies;
+    struct run_log_copies *c = w->copies;
 
-    w->url_count = roster_others(c->o.view(c->o.arg), c->o.self, w->id, w->urls);
+    w->url_count = member_info_others(c->o.view(c->o.arg), c->o.self, w->id, w->urls);
     w->silent = w->url_count == 0; /* nobody is there now */
     w->next = 0;
-    want_next(w);
+    log_fetch_next(w);
 }
 
 static void on_looked(uv_fs_t *fs)
 {
-    struct want *w = fs->data;
+    struct log_fetch *w = fs->data;
     bool is_there = fs->result == 0;
 
     uv_fs_req_cleanup(fs);
     if (is_there)
-        want_end(w);
+        log_fetch_end(w);
     else
-        want_ask(w);
+        log_fetch_ask(w);
 }
 
-static void want_begin(struct want *w)
+static void log_fetch_begin(struct log_fetch *w)
 {
-    struct log_copies *c = w->copies;
+    struct run_log_copies *c = w->copies;
 
     w->active = true;
     c->active++;
     if (logs_path(c->o.data_dir, w->run, w->attempt, w->path, sizeof(w->path), NULL) < 0) {
         w->silent = false;
-        want_fail(w);
+        log_fetch_fail(w);
         return;
     }
     snprintf(w->copy, sizeof(w->copy), "%s" LOGS_COPY_SUFFIX, w->path);
@@ -277,14 +280,14 @@ static void want_begin(struct want *w)
     if (w->missing_only)
         uv_fs_access(c->o.loop, &w->fs, w->path, 0, on_looked);
     else
-        want_ask(w);
+        log_fetch_ask(w);
 }
 
 /* ---- what next ---- */
 
 static void on_stopped(uv_handle_t *handle)
 {
-    struct log_copies *c = handle->data;
+    struct run_log_copies *c = handle->data;
 
     c->stopped(c->stopped_arg);
 }
@@ -292,19 +295,19 @@ static void on_stopped(uv_handle_t *handle)
 /* Begins as many as may be under way. */
 static void on_timer(uv_timer_t *timer)
 {
-    struct log_copies *c = timer->data;
+    struct run_log_copies *c = timer->data;
     uint64_t now = uv_now(c->o.loop), soonest = UINT64_MAX;
 
-    LIST_EACH_SAFE(link, &c->wants)
+    LIST_EACH_SAFE(link, &c->fetches)
     {
-        struct want *w = LIST_ITEM(link, struct want, link);
+        struct log_fetch *w = LIST_ITEM(link, struct log_fetch, link);
 
         if (w->active)
             continue;
-        if (c->active == LOG_COPIES_AT_ONCE)
+        if (c->active == RUN_LOG_COPIES_AT_ONCE)
             return; /* the end of one of them comes back here */
         if (w->due_ms <= now)
-            want_begin(w);
+            log_fetch_begin(w);
         else
             soonest = w->due_ms < soonest ? w->due_ms : soonest;
     }
@@ -312,7 +315,7 @@ static void on_timer(uv_timer_t *timer)
         uv_timer_start(&c->timer, on_timer, soonest - now, 0);
 }
 
-static void kick(struct log_copies *c)
+static void wake(struct run_log_copies *c)
 {
     if (!c->stopping)
         uv_timer_start(&c->timer, on_timer, 0, 0);
@@ -322,25 +325,25 @@ static void kick(struct log_copies *c)
 
 static void on_newest(void *arg, json_t *result, const struct error *error)
 {
-    struct log_copies *c = arg;
+    struct run_log_copies *c = arg;
     const json_t *run;
     size_t i;
 
     (void)error; /* whoever asks for history is told */
-    json_array_foreach(result, i, run) if (!c->stopping) want_run(c, run, true);
+    json_array_foreach(result, i, run) if (!c->stopping) log_fetch_run(c, run, true);
     json_decref(result);
     if (!c->stopping)
-        kick(c);
+        wake(c);
 }
 
-void log_copies_sweep(struct log_copies *c)
+void run_log_copies_sweep(struct run_log_copies *c)
 {
-    struct history_query query = {.kind = HISTORY_RUNS, .state = "ended", .limit = LOG_COPIES_SWEEP};
+    struct history_query query = {.kind = HISTORY_RUNS, .state = "ended", .limit = RUN_LOG_COPIES_SWEEP};
 
     c->under->ops->query(c->under, &query, on_newest, c);
 }
 
-void log_copies_start(struct log_copies *c, const struct log_copies_options *options)
+void run_log_copies_start(struct run_log_copies *c, const struct run_log_copies_options *options)
 {
     c->o = *options;
     c->started = true;
@@ -348,36 +351,36 @@ void log_copies_start(struct log_copies *c, const struct log_copies_options *opt
     c->timer.data = c;
 }
 
-void log_copies_stop(struct log_copies *c, void (*done)(void *arg), void *arg)
+void run_log_copies_stop(struct run_log_copies *c, void (*done)(void *arg), void *arg)
 {
     c->stopping = true;
     c->stopped = done;
     c->stopped_arg = arg;
-    LIST_EACH_SAFE(link, &c->wants)
+    LIST_EACH_SAFE(link, &c->fetches)
     {
-        struct want *w = LIST_ITEM(link, struct want, link);
+        struct log_fetch *w = LIST_ITEM(link, struct log_fetch, link);
 
         if (w->call) {
             curl_call_cancel(w->call);
             log_writer_abandon(w->writer);
-            want_end(w);
+            log_fetch_end(w);
         } else if (!w->active) {
-            want_free(w);
+            log_fetch_free(w);
         }
     }
-    kick(c);
+    wake(c);
 }
 
 /* ---- the table ---- */
 
-static struct log_copies *of(const struct history *history)
+static struct run_log_copies *of(const struct history *history)
 {
-    return (struct log_copies *)(uintptr_t)history;
+    return (struct run_log_copies *)(uintptr_t)history;
 }
 
 static void copies_write(struct history *history, struct history_write *w)
 {
-    struct log_copies *c = of(history);
+    struct run_log_copies *c = of(history);
     bool any = false;
 
     for (size_t i = 0; i < w->run_count && c->started && !c->o.nothing && !c->stopping; i++) {
@@ -385,12 +388,12 @@ static void copies_write(struct history *history, struct history_write *w)
         json_t *run = strcmp(r->state, "ended") == 0 ? json_loads(r->json, 0, NULL) : NULL;
 
         if (run)
-            want_run(c, run, false);
+            log_fetch_run(c, run, false);
         any = any || run;
         json_decref(run);
     }
     if (any)
-        kick(c);
+        wake(c);
     c->under->ops->write(c->under, w);
 }
 
@@ -418,7 +421,7 @@ static uint64_t copies_applied(const struct history *history)
 
 static void on_closed(void *arg)
 {
-    struct log_copies *c = arg;
+    struct run_log_copies *c = arg;
     void (*closed)(void *arg) = c->closed;
     void *closed_arg = c->closed_arg;
 
@@ -428,7 +431,7 @@ static void on_closed(void *arg)
 
 static void copies_close(struct history *history, void (*done)(void *arg), void *arg)
 {
-    struct log_copies *c = of(history);
+    struct run_log_copies *c = of(history);
 
     assert(!c->started || c->stopping);
     c->closed = done;
@@ -436,7 +439,7 @@ static void copies_close(struct history *history, void (*done)(void *arg), void 
     c->under->ops->close(c->under, on_closed, c);
 }
 
-struct history *log_copies_new(struct log_copies **ret, struct history *under)
+struct history *run_log_copies_new(struct run_log_copies **ret, struct history *under)
 {
     static const struct history_ops ops = {.write = copies_write,
                                            .query = copies_query,
@@ -444,11 +447,11 @@ struct history *log_copies_new(struct log_copies **ret, struct history *under)
                                            .applied = copies_applied,
                                            .fill = copies_fill,
                                            .close = copies_close};
-    struct log_copies *c = alloc_zero(sizeof(*c));
+    struct run_log_copies *c = alloc_zero(sizeof(*c));
 
     c->history.ops = &ops;
     c->under = under;
-    list_init(&c->wants);
+    list_init(&c->fetches);
     *ret = c;
     return &c->history;
 }

@@ -7,7 +7,7 @@
  * Happy path: a run ended -> its attempts, but for those whose log is collected here, are queued -> each is
  * fetched from the likeliest replica into RUN.ATTEMPT.log.copy -> renamed to RUN.ATTEMPT.log, in whose place
  * whatever this replica had collected before it lost the attempt goes.
- * Failures: a replica does not answer: the next one, and all of them again LOG_COPIES_RETRY_MS later, some
+ * Failures: a replica does not answer: the next one, and all of them again RUN_LOG_COPIES_RETRY_MS later, some
  * times. None has it: forgotten. The queue is full: forgotten; it is still read through where it is.
  *
  * One thread: the loop's; files are touched on libuv's pool.
@@ -18,16 +18,16 @@
 #include "jobs/history/history.h"
 #include "leader/replicated/replicated.h"
 
-#define LOG_COPIES_QUEUE_MAX 4096
-#define LOG_COPIES_AT_ONCE   4
-#define LOG_COPIES_TRIES     3
-#define LOG_COPIES_RETRY_MS  5000
-#define LOG_COPIES_IDLE_MS   30000
-#define LOG_COPIES_SWEEP     1000 /* newest runs whose logs are looked for at the start */
+#define RUN_LOG_COPIES_QUEUE_MAX 4096
+#define RUN_LOG_COPIES_AT_ONCE   4
+#define RUN_LOG_COPIES_TRIES     3
+#define RUN_LOG_COPIES_RETRY_MS  5000
+#define RUN_LOG_COPIES_IDLE_MS   30000
+#define RUN_LOG_COPIES_SWEEP     1000 /* newest runs whose logs are looked for at the start */
 
-struct log_copies;
+struct run_log_copies;
 
-struct log_copies_options {
+struct run_log_copies_options {
     uv_loop_t *loop;
     const struct peer *peer;
     const char *data_dir, *self; /* self: the replica's id */
@@ -37,12 +37,12 @@ struct log_copies_options {
 };
 
 /* `under`: where history goes; owned from here on: the close of its table closes it. */
-struct history *log_copies_new(struct log_copies **ret, struct history *under);
+struct history *run_log_copies_new(struct run_log_copies **ret, struct history *under);
 /* Copying begins; borrows what the options point to. */
-void log_copies_start(struct log_copies *copies, const struct log_copies_options *options);
+void run_log_copies_start(struct run_log_copies *copies, const struct run_log_copies_options *options);
 /* Looks for logs of runs that ended while this replica was away. */
-void log_copies_sweep(struct log_copies *copies);
+void run_log_copies_sweep(struct run_log_copies *copies);
 /* A copy of that attempt's log is still to come: what is here may be less than all. */
-bool log_copies_wants(const struct log_copies *copies, const char *run, int attempt);
+bool run_log_copies_pending(const struct run_log_copies *copies, const char *run, int attempt);
 /* Before the peer client is closed; done is called once, from the loop. Not if it never started. */
-void log_copies_stop(struct log_copies *copies, void (*done)(void *arg), void *arg);
+void run_log_copies_stop(struct run_log_copies *copies, void (*done)(void *arg), void *arg);

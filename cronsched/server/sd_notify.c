@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int notify_systemd(const char *state)
+int sd_notify_state(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -35,7 +35,7 @@ int notify_systemd(const char *state)
     return sent < 0 ? ERR_IO : 0;
 }
 
-int64_t notify_systemd_watchdog_ms(void)
+int64_t sd_notify_watchdog_ms(void)
 {
     const char *pid = getenv("WATCHDOG_PID"), *us = getenv("WATCHDOG_USEC");
     long long value;

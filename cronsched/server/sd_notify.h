@@ -4,12 +4,12 @@
 
 #include <stdint.h>
 
-#define NOTIFY_READY    "READY=1"
-#define NOTIFY_STOPPING "STOPPING=1"
-#define NOTIFY_WATCHDOG "WATCHDOG=1"
+#define SD_NOTIFY_READY    "READY=1"
+#define SD_NOTIFY_STOPPING "STOPPING=1"
+#define SD_NOTIFY_WATCHDOG "WATCHDOG=1"
 
 /* `state`: lines such as the above, or "STATUS=leading, 12 jobs". 0; 1: nobody wants to know; or an error. */
-int notify_systemd(const char *state);
+int sd_notify_state(const char *state);
 
-/* How often NOTIFY_WATCHDOG is to be sent, half of what systemd waits for; 0: it does not want it. */
-int64_t notify_systemd_watchdog_ms(void);
+/* How often SD_NOTIFY_WATCHDOG is to be sent, half of what systemd waits for; 0: it does not want it. */
+int64_t sd_notify_watchdog_ms(void);

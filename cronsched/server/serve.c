@@ -51,10 +51,10 @@ struct serve {
     uv_loop_t loop;
     struct config config;
     struct zoneinfo *zones;
-    struct pool pool; /* the history's threads */
+    struct thread_pool pool; /* the history's threads */
     struct history *history;
-    struct replica *replica;   /* NULL: the journal is the embedded one */
-    struct log_copies *copies; /* NULL likewise; they stand before the history */
+    struct replica *replica;       /* NULL: the journal is the embedded one */
+    struct run_log_copies *copies; /* NULL likewise; they stand before the history */
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
@@ -64,7 +64,7 @@ struct serve {
     size_t engine_count;
     struct scheduler_pool *pools;
     struct api *api;
-    struct notify *notify;
+    struct webhooks *webhooks;
     char id[256], cluster_uuid[40];
     int alarm_fd;
     uv_poll_t alarm;
@@ -195,7 +195,7 @@ static void on_housekeeping(uv_timer_t *timer)
 static void on_watchdog(uv_timer_t *timer)
 {
     (void)timer;
-    notify_systemd(NOTIFY_WATCHDOG);
+    sd_notify_state(SD_NOTIFY_WATCHDOG);
 }
 
 static void history_removed(void *arg, const char *run, const char *job)
@@ -238,7 +238,7 @@ static void on_history_closed(void *arg)
     struct serve *s = arg;
 
     s->history = NULL;
-    pool_close(&s->pool, on_pool_closed, s);
+    thread_pool_close(&s->pool, on_pool_closed, s);
 }
 
 static void on_replica_closed(void *arg)
@@ -274,11 +274,11 @@ static void on_journal_closed(void *arg)
         s->engines[i]->ops->close(s->engines[i], on_engine_closed, s);
 }
 
-static void on_notify_closed(void *arg)
+static void on_webhooks_closed(void *arg)
 {
     struct serve *s = arg;
 
-    s->notify = NULL;
+    s->webhooks = NULL;
     scheduler_flush(s->scheduler);
     s->journal->ops->close(s->journal, on_journal_closed, s);
 }
@@ -290,7 +290,7 @@ static void on_api_closed(void *arg)
     s->api = NULL;
     if (s->replica)
         replica_set_api(s->replica, NULL);
-    notify_close(s->notify, on_notify_closed, s);
+    webhooks_close(s->webhooks, on_webhooks_closed, s);
 }
 
 static void on_retired(void *arg)
@@ -306,7 +306,7 @@ static void stop(struct serve *s, const char *why)
         return;
     s->stopping = true;
     log_event(LOG_NOTE, "stopping", LOG_TEXT("text", why));
-    notify_systemd(NOTIFY_STOPPING);
+    sd_notify_state(SD_NOTIFY_STOPPING);
     scheduler_stop(s->scheduler);
     if (s->replica)
         replica_retire(s->replica, on_retired, s);
@@ -418,11 +418,11 @@ static int open_history(struct serve *s, struct error *error)
         .path = path, .pool = &s->pool.table, .removed = history_removed, .failed = history_failed, .arg = s};
     int rc;
 
-    pool_init(&s->pool, &s->loop);
+    thread_pool_init(&s->pool, &s->loop);
     snprintf(path, sizeof(path), "%s/history.db", s->config.data_dir);
     rc = store_open(&s->history, &o, error);
     if (rc == 0 && s->config.zookeeper)
-        s->history = log_copies_new(&s->copies, s->history);
+        s->history = run_log_copies_new(&s->copies, s->history);
     return rc;
 }
 
@@ -550,7 +550,7 @@ static int start_api(struct serve *s, struct error *error)
 
 static void start_handles(struct serve *s)
 {
-    int64_t watchdog_ms = notify_systemd_watchdog_ms();
+    int64_t watchdog_ms = sd_notify_watchdog_ms();
 
     uv_poll_init(&s->loop, &s->alarm, s->alarm_fd);
     s->alarm.data = s->turn.data = s->housekeeping.data = s->watchdog.data = s;
@@ -606,7 +606,7 @@ static int put_together(struct serve *s, struct error *error)
     if (rc < 0)
         return rc;
     scheduler_set_engines(s->scheduler, s->engines, s->engine_count);
-    rc = notify_new(&s->notify, &s->loop, s->scheduler, error);
+    rc = webhooks_new(&s->webhooks, &s->loop, s->scheduler, error);
     return rc < 0 ? rc : start_api(s, error);
 }
 
@@ -645,7 +645,7 @@ static int serve(const struct verb_call *call)
     start_handles(&s);
     log_event(LOG_NOTE, "serving", LOG_TEXT("version", CRONSCHED_VERSION),
               LOG_TEXT("data_dir", s.config.data_dir), LOG_TEXT("tzdata", zoneinfo_version(s.zones)));
-    notify_systemd(NOTIFY_READY);
+    sd_notify_state(SD_NOTIFY_READY);
     uv_run(&s.loop, UV_RUN_DEFAULT);
     rc = uv_loop_close(&s.loop);
     assert(rc == 0);

@@ -21,7 +21,7 @@ static void on_done(uv_work_t *work, int status)
 
 static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*done)(void *arg), void *arg)
 {
-    struct pool *pool = (struct pool *)table;
+    struct thread_pool *pool = (struct thread_pool *)table;
     struct pool_item *item = pool->items;
 
     while (item->used) {
@@ -37,14 +37,14 @@ static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*do
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct pool *pool = timer->data;
+    struct thread_pool *pool = timer->data;
 
     pool->wake(pool->wake_arg);
 }
 
 static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
 {
-    struct pool *pool = (struct pool *)table;
+    struct thread_pool *pool = (struct thread_pool *)table;
 
     pool->wake = wake;
     pool->wake_arg = arg;
@@ -54,7 +54,7 @@ static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)
         uv_timer_stop(&pool->timer);
 }
 
-void pool_init(struct pool *pool, uv_loop_t *loop)
+void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop)
 {
     memset(pool, 0, sizeof(*pool));
     pool->table = (struct store_pool){pool_run, pool_later};
@@ -65,12 +65,12 @@ void pool_init(struct pool *pool, uv_loop_t *loop)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct pool *pool = handle->data;
+    struct thread_pool *pool = handle->data;
 
     pool->closed(pool->closed_arg);
 }
 
-void pool_close(struct pool *pool, void (*done)(void *arg), void *arg)
+void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *arg)
 {
     for (size_t i = 0; i < STORE_WORK_MAX; i++)
         assert(!pool->items[i].used);

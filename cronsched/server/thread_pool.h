@@ -8,18 +8,18 @@
 
 #include <uv.h>
 
-struct pool;
+struct thread_pool;
 
 struct pool_item {
     uv_work_t work; /* first: found again from it */
-    struct pool *pool;
+    struct thread_pool *pool;
     void (*run)(void *arg);
     void (*done)(void *arg);
     void *arg;
     bool used;
 };
 
-struct pool {
+struct thread_pool {
     struct store_pool table; /* give &pool.table to store_open */
     uv_loop_t *loop;
     uv_timer_t timer;
@@ -30,7 +30,7 @@ struct pool {
     void *closed_arg;
 };
 
-void pool_init(struct pool *pool, uv_loop_t *loop);
+void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop);
 
 /* Nothing may be under way. done is called from the loop; after that the memory is the caller's again. */
-void pool_close(struct pool *pool, void (*done)(void *arg), void *arg);
+void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *arg);

@@ -13,9 +13,9 @@
 
 #include <stdio.h>
 
-struct attempt { /* of one notification, for as long as it is in the state */
+struct webhook { /* of one notification, for as long as it is in the state */
     struct list all;
-    struct notify *notify;
+    struct webhooks *webhooks;
     char *id, *url;
     json_t *body;
     struct curl_call *call; /* NULL: waiting */
@@ -23,22 +23,22 @@ struct attempt { /* of one notification, for as long as it is in the state */
     uint64_t first_ms, next_ms; /* of the loop */
 };
 
-struct notify {
+struct webhooks {
     uv_loop_t *loop;
     struct scheduler *scheduler;
     struct curl_uv *curl;
     uv_timer_t timer;
-    struct list attempts; /* in the order of the scheduler's list */
+    struct list all; /* in the order of the scheduler's list */
     size_t count;
-    struct attempt *under_way[NOTIFY_PARALLEL]; /* NULL: none */
+    struct webhook *under_way[WEBHOOKS_PARALLEL]; /* NULL: none */
     void (*closed)(void *arg);
     void *closed_arg;
 };
 
-static void attempt_free(struct attempt *a)
+static void webhook_free(struct webhook *a)
 {
     list_remove(&a->all);
-    a->notify->count--;
+    a->webhooks->count--;
     curl_call_cancel(a->call);
     json_decref(a->body);
     free(a->id);
@@ -46,34 +46,34 @@ static void attempt_free(struct attempt *a)
     free(a);
 }
 
-static void attempt_new(struct notify *n, const struct scheduler_notice *notice)
+static void webhook_new(struct webhooks *n, const struct scheduler_notice *notice)
 {
-    struct attempt *a;
+    struct webhook *a;
 
-    if (n->count == NOTIFY_TRIED_MAX)
+    if (n->count == WEBHOOKS_TRIED_MAX)
         return;
     a = alloc_zero(sizeof(*a));
-    a->notify = n;
+    a->webhooks = n;
     a->id = alloc_text(notice->id);
     a->url = alloc_text(notice->url);
     a->body = json_deep_copy(notice->body);
     a->first_ms = uv_now(n->loop);
-    list_append(&n->attempts, &a->all);
+    list_append(&n->all, &a->all);
     n->count++;
 }
 
-static void finish(struct attempt *a, int status, const char *text)
+static void finish(struct webhook *a, int status, const char *text)
 {
     if (status == 0)
         log_event(LOG_ERROR, "notification-given-up", LOG_TEXT("run", a->id), LOG_TEXT("text", text));
-    scheduler_notice_done(a->notify->scheduler, a->id, status, text);
-    attempt_free(a);
+    scheduler_notice_done(a->webhooks->scheduler, a->id, status, text);
+    webhook_free(a);
 }
 
 /* Where it is under way to, or (NULL) a free place. There is one: callers have looked. */
-static struct attempt **place_of(struct notify *n, const struct attempt *a)
+static struct webhook **place_of(struct webhooks *n, const struct webhook *a)
 {
-    struct attempt **at = n->under_way;
+    struct webhook **at = n->under_way;
 
     while (*at != a)
         at++;
@@ -84,15 +84,15 @@ static void look(uv_timer_t *timer);
 
 static void on_done(void *arg, const struct http_answer *answer)
 {
-    struct attempt *a = arg;
-    struct notify *n = a->notify;
+    struct webhook *a = arg;
+    struct webhooks *n = a->webhooks;
     uint64_t now = uv_now(n->loop);
-    int64_t wait = NOTIFY_FIRST_MS;
+    int64_t wait = WEBHOOKS_FIRST_MS;
     char text[256];
 
     a->call = NULL;
     *place_of(n, a) = NULL;
-    uv_timer_start(&n->timer, look, NOTIFY_NEXT_MS, NOTIFY_LOOK_MS); /* there is a free place */
+    uv_timer_start(&n->timer, look, WEBHOOKS_NEXT_MS, WEBHOOKS_LOOK_MS); /* there is a free place */
     if (answer->outcome == HTTP_ANSWERED && answer->status / 100 == 2) {
         finish(a, answer->status, NULL);
         return;
@@ -101,19 +101,19 @@ static void on_done(void *arg, const struct http_answer *answer)
         snprintf(text, sizeof(text), "answered with status %d", answer->status);
     else
         snprintf(text, sizeof(text), "%s", answer->error);
-    if (now - a->first_ms > NOTIFY_GIVE_UP_MS) {
+    if (now - a->first_ms > WEBHOOKS_GIVE_UP_MS) {
         finish(a, 0, text);
         return;
     }
-    for (int i = 0; i < a->failures && wait < NOTIFY_MOST_MS; i++)
+    for (int i = 0; i < a->failures && wait < WEBHOOKS_MOST_MS; i++)
         wait *= 2;
     a->failures++;
-    a->next_ms = now + (uint64_t)(wait < NOTIFY_MOST_MS ? wait : NOTIFY_MOST_MS);
+    a->next_ms = now + (uint64_t)(wait < WEBHOOKS_MOST_MS ? wait : WEBHOOKS_MOST_MS);
     log_event(LOG_WARN, "notification-failed", LOG_TEXT("run", a->id), LOG_TEXT("text", text),
               LOG_INT("tries", a->failures));
 }
 
-static void post(struct attempt *a)
+static void post(struct webhook *a)
 {
     char *text = json_dumps(a->body, JSON_COMPACT);
     struct error error = {0};
@@ -123,48 +123,48 @@ static void post(struct attempt *a)
         .body = text,
         .body_size = text ? strlen(text) : 0,
         .headers = {"Content-Type: application/json", "User-Agent: cronsched/" CRONSCHED_VERSION},
-        .timeout_ms = NOTIFY_TIMEOUT_MS,
+        .timeout_ms = WEBHOOKS_TIMEOUT_MS,
         .max_bytes = 64 * 1024,
         .use_proxy = true,
         .done = on_done,
         .arg = a,
     };
-    struct attempt **place = place_of(a->notify, NULL);
+    struct webhook **place = place_of(a->webhooks, NULL);
 
-    if (curl_uv_start(&a->call, a->notify->curl, &request, &error) == 0)
+    if (curl_uv_start(&a->call, a->webhooks->curl, &request, &error) == 0)
         *place = a;
     else if (error.code == ERR_INVALID)
         finish(a, 0, error.text); /* no later try can do better */
     free(text);
 }
 
-/* The first attempt from `link` on of this notification (NULL: of none); the list's head when there is none. Both lists
+/* The first webhook from `link` on of this notification (NULL: of none); the list's head when there is none. Both lists
  * are in the same order: those passed over are of notifications that are gone, and go, but for calls under way. */
-static struct list *find(struct notify *n, struct list *link, const char *id)
+static struct list *find(struct webhooks *n, struct list *link, const char *id)
 {
-    while (link != &n->attempts) {
-        struct attempt *a = LIST_ITEM(link, struct attempt, all);
+    while (link != &n->all) {
+        struct webhook *a = LIST_ITEM(link, struct webhook, all);
 
         if (id && strcmp(a->id, id) == 0)
             break;
         link = link->next;
         if (!a->call)
-            attempt_free(a);
+            webhook_free(a);
     }
     return link;
 }
 
-/* An attempt for each notification in the state, and no other. */
-static void follow_state(struct notify *n)
+/* A webhook for each notification in the state, and no other. */
+static void follow_state(struct webhooks *n)
 {
-    struct list *link = n->attempts.next;
+    struct list *link = n->all.next;
     const struct list *at = NULL;
     struct scheduler_notice notice;
 
     while (scheduler_notice_next(n->scheduler, &at, &notice)) {
         link = find(n, link, notice.id);
-        if (link == &n->attempts)
-            attempt_new(n, &notice);
+        if (link == &n->all)
+            webhook_new(n, &notice);
         else
             link = link->next;
     }
@@ -172,27 +172,27 @@ static void follow_state(struct notify *n)
 }
 
 /* Is there a place for one more, to this receiver? A receiver that says nothing must not take them all. */
-static bool has_place(const struct notify *n, const char *url)
+static bool has_place(const struct webhooks *n, const char *url)
 {
     int all = 0, same = 0;
 
-    for (int i = 0; i < NOTIFY_PARALLEL; i++) {
+    for (int i = 0; i < WEBHOOKS_PARALLEL; i++) {
         all += n->under_way[i] != NULL;
         same += n->under_way[i] && strcmp(n->under_way[i]->url, url) == 0;
     }
-    return all < NOTIFY_PARALLEL && same < NOTIFY_PARALLEL_URL;
+    return all < WEBHOOKS_PARALLEL && same < WEBHOOKS_PARALLEL_URL;
 }
 
 /* Those that were never tried go before those that have failed. */
 static void look(uv_timer_t *timer)
 {
-    struct notify *n = timer->data;
+    struct webhooks *n = timer->data;
 
     follow_state(n);
     for (int failed = 0; failed <= 1; failed++)
-        LIST_EACH_SAFE(link, &n->attempts)
+        LIST_EACH_SAFE(link, &n->all)
         {
-            struct attempt *a = LIST_ITEM(link, struct attempt, all);
+            struct webhook *a = LIST_ITEM(link, struct webhook, all);
 
             if (!a->call && (a->failures > 0) == failed && a->next_ms <= uv_now(n->loop) &&
                 has_place(n, a->url))
@@ -200,9 +200,9 @@ static void look(uv_timer_t *timer)
         }
 }
 
-int notify_new(struct notify **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error)
+int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error)
 {
-    struct notify *n = alloc_zero(sizeof(*n));
+    struct webhooks *n = alloc_zero(sizeof(*n));
     int rc = curl_uv_new(&n->curl, loop, error);
 
     if (rc < 0) {
@@ -211,17 +211,17 @@ int notify_new(struct notify **ret, uv_loop_t *loop, struct scheduler *scheduler
     }
     n->loop = loop;
     n->scheduler = scheduler;
-    list_init(&n->attempts);
+    list_init(&n->all);
     uv_timer_init(loop, &n->timer);
     n->timer.data = n;
-    uv_timer_start(&n->timer, look, NOTIFY_LOOK_MS, NOTIFY_LOOK_MS);
+    uv_timer_start(&n->timer, look, WEBHOOKS_LOOK_MS, WEBHOOKS_LOOK_MS);
     *ret = n;
     return 0;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct notify *n = handle->data;
+    struct webhooks *n = handle->data;
     void (*closed)(void *) = n->closed;
     void *arg = n->closed_arg;
 
@@ -231,17 +231,17 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void on_curl_closed(void *arg)
 {
-    struct notify *n = arg;
+    struct webhooks *n = arg;
 
     uv_close((uv_handle_t *)&n->timer, on_timer_closed);
 }
 
-void notify_close(struct notify *n, void (*done)(void *arg), void *arg)
+void webhooks_close(struct webhooks *n, void (*done)(void *arg), void *arg)
 {
     n->closed = done;
     n->closed_arg = arg;
     uv_timer_stop(&n->timer);
-    while (!list_empty(&n->attempts))
-        attempt_free(LIST_ITEM(n->attempts.next, struct attempt, all));
+    while (!list_empty(&n->all))
+        webhook_free(LIST_ITEM(n->all.next, struct webhook, all));
     curl_uv_close(n->curl, on_curl_closed, n);
 }

@@ -1,7 +1,7 @@
 /* Notifications: delivers what the jobs' `notify` asks for, by POST of the run as JSON to the URL. At least
  * once: a notification is in the journal from the record that ends the run until it is delivered, so it
  * survives the leader. A 2xx answer is a delivery; anything else is tried again, at growing intervals, for
- * NOTIFY_GIVE_UP_MS.
+ * WEBHOOKS_GIVE_UP_MS.
  *
  * One thread: the loop's. Borrows the scheduler and the loop.
  */
@@ -12,19 +12,19 @@
 
 #include <uv.h>
 
-#define NOTIFY_LOOK_MS      1000
-#define NOTIFY_NEXT_MS      10 /* from the end of one to the next */
-#define NOTIFY_PARALLEL     8
-#define NOTIFY_PARALLEL_URL 2 /* of these, to one receiver */
-#define NOTIFY_TIMEOUT_MS   10000
-#define NOTIFY_FIRST_MS     2000
-#define NOTIFY_MOST_MS      (5 * 60 * 1000)
-#define NOTIFY_GIVE_UP_MS   (24 * 3600 * 1000)
-#define NOTIFY_TRIED_MAX    1000 /* notifications whose tries are remembered: as many as the state holds */
+#define WEBHOOKS_LOOK_MS      1000
+#define WEBHOOKS_NEXT_MS      10 /* from the end of one to the next */
+#define WEBHOOKS_PARALLEL     8
+#define WEBHOOKS_PARALLEL_URL 2 /* of these, to one receiver */
+#define WEBHOOKS_TIMEOUT_MS   10000
+#define WEBHOOKS_FIRST_MS     2000
+#define WEBHOOKS_MOST_MS      (5 * 60 * 1000)
+#define WEBHOOKS_GIVE_UP_MS   (24 * 3600 * 1000)
+#define WEBHOOKS_TRIED_MAX    1000 /* notifications whose tries are remembered: as many as the state holds */
 
-struct notify;
+struct webhooks;
 
-int notify_new(struct notify **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error);
+int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error);
 
 /* What is under way is delivered again by the next start. done is called once, from the loop. */
-void notify_close(struct notify *notify, void (*done)(void *arg), void *arg);
+void webhooks_close(struct webhooks *webhooks, void (*done)(void *arg), void *arg);

@@ -61,14 +61,14 @@ static void try_body(const char *text, size_t size)
         json_decref(body);
         return;
     }
-    if (body_check("pause", body, body_pause, body_pause_count, &e) == 0)
-        body_time(body, "until", 0);
+    if (api_body_check("pause", body, api_body_pause, api_body_pause_count, &e) == 0)
+        api_body_time(body, "until", 0);
     else
         CHECK(e.text[0]);
-    if (body_check("backfill", body, body_backfill, body_backfill_count, &e) == 0)
-        CHECK(body_time(body, "from", INT64_MIN) != INT64_MIN &&
-              body_time(body, "to", INT64_MIN) != INT64_MIN);
-    body_check("resume", body, NULL, 0, &e);
+    if (api_body_check("backfill", body, api_body_backfill, api_body_backfill_count, &e) == 0)
+        CHECK(api_body_time(body, "from", INT64_MIN) != INT64_MIN &&
+              api_body_time(body, "to", INT64_MIN) != INT64_MIN);
+    api_body_check("resume", body, NULL, 0, &e);
     json_decref(body);
 }
 

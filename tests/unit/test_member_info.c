@@ -37,7 +37,7 @@ static void assert_others(const struct replicated_view *v, const char *self, con
                           const char *expected)
 {
     char *urls[REPLICATED_MEMBERS_MAX];
-    size_t n = roster_others(v, self, id, urls);
+    size_t n = member_info_others(v, self, id, urls);
     struct text text;
 
     text_init(&text, 256);
@@ -55,11 +55,11 @@ static void a_process_belongs_to_the_replica_with_its_folder(void **state)
                                        "{\"url\":\"u1\",\"hosts\":[\"cc\"]}", "{\"url\":\"u2\"}");
 
     (void)state;
-    assert_string_equal(roster_url(roster_host(&v, "bb")), "u0");
-    assert_null(roster_host(&v, "dd"));
-    assert_true(roster_collects(&v, "r0", "cs-1@bb"));
-    assert_false(roster_collects(&v, "r1", "cs-1@bb"));
-    assert_false(roster_collects(&v, "r0", "cs-1@dd")); /* of one that is away */
+    assert_string_equal(member_info_url(member_info_host(&v, "bb")), "u0");
+    assert_null(member_info_host(&v, "dd"));
+    assert_true(member_info_collects(&v, "r0", "cs-1@bb"));
+    assert_false(member_info_collects(&v, "r1", "cs-1@bb"));
+    assert_false(member_info_collects(&v, "r0", "cs-1@dd")); /* of one that is away */
     view_release(&v);
 }
 
@@ -68,10 +68,10 @@ static void a_container_belongs_to_the_leader(void **state)
     struct replicated_view v = view_of("{\"url\":\"u0\"}", "{\"url\":\"u1\"}", NULL);
 
     (void)state;
-    assert_false(roster_collects(&v, "r0", "0123456789abcdef"));
+    assert_false(member_info_collects(&v, "r0", "0123456789abcdef"));
     v.leading = true;
-    assert_true(roster_collects(&v, "r1", "0123456789abcdef"));
-    assert_true(roster_collects(&v, "r1", NULL));
+    assert_true(member_info_collects(&v, "r1", "0123456789abcdef"));
+    assert_true(member_info_collects(&v, "r1", NULL));
     view_release(&v);
 }
 
@@ -92,7 +92,7 @@ static void the_likeliest_is_asked_first(void **state)
 static void assert_differences(const char *a, const char *b, const char *expected)
 {
     struct replicated_view v = view_of(a, b, NULL);
-    json_t *all = roster_differences(&v), *one;
+    json_t *all = member_info_differences(&v), *one;
     struct text text;
     size_t i;
 
@@ -129,7 +129,7 @@ static void what_should_be_alike_is_compared(void **state)
 static void every_value_is_named(void **state)
 {
     struct replicated_view v = view_of("{\"tzdata\":\"2026a\"}", "{\"tzdata\":\"2026b\"}", NULL);
-    json_t *all = roster_differences(&v);
+    json_t *all = member_info_differences(&v);
 
     (void)state;
     assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "text")),
@@ -143,7 +143,7 @@ static void rows_have_the_keys_of_the_contract(void **state)
     static const char *const keys[] = {"id",      "url",    "role",           "applied",
                                        "version", "tzdata", "clock_offset_ms"};
     struct replicated_view v = view_of("{\"url\":\"u0\"}", "{}", NULL);
-    json_t *rows = roster_rows(&v);
+    json_t *rows = member_info_rows(&v);
 
     (void)state;
     assert_int_equal(json_array_size(rows), 2);

@@ -288,12 +288,12 @@ static void on_pool_closed(void *arg)
 
 static void on_store_closed(void *arg)
 {
-    pool_close(arg, on_pool_closed, &b.closed);
+    thread_pool_close(arg, on_pool_closed, &b.closed);
 }
 
 static void test_over_libuv(void **state)
 {
-    struct pool pool;
+    struct thread_pool pool;
     struct store_options options = {
         .path = b.path, .pool = &pool.table, .failed = on_failed, .removed = on_removed};
     struct history_query q = {.kind = HISTORY_RUNS, .job = "a"};
@@ -301,7 +301,7 @@ static void test_over_libuv(void **state)
     uv_loop_t loop;
 
     uv_loop_init(&loop);
-    pool_init(&pool, &loop);
+    thread_pool_init(&pool, &loop);
     assert_int_equal(store_open(&b.history, &options, NULL), 0);
     for (int i = 0; i < 20; i++) {
         for (uint64_t k = 1; k <= 50; k++)
