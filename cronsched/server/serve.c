@@ -341,7 +341,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static int make_docker(struct serve *s, const struct config_engine *e, struct engine_host *host,
                        struct engine **ret, struct error *error)
 {
-    struct engine_docker_options o = {.name = e->name,
+    struct docker_engine_options o = {.name = e->name,
                                       .endpoint = e->endpoint,
                                       .tls_ca = e->tls_ca,
                                       .tls_cert = e->tls_cert,
@@ -356,7 +356,7 @@ static int make_docker(struct serve *s, const struct config_engine *e, struct en
 static int make_process(struct serve *s, const struct config_engine *e, struct engine_host *host,
                         struct engine **ret, struct error *error)
 {
-    struct engine_process_options o = {
+    struct process_engine_options o = {
         .name = e->name, .data_dir = s->config.data_dir, .parallel = e->parallel, .max_armed = e->max_armed};
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 
@@ -368,7 +368,7 @@ static int make_process(struct serve *s, const struct config_engine *e, struct e
 static int make_null(struct serve *s, const struct config_engine *e, struct engine_host *host,
                      struct engine **ret, struct error *error)
 {
-    struct engine_null_options o = {.name = e->name, .max_armed = e->max_armed};
+    struct null_engine_options o = {.name = e->name, .max_armed = e->max_armed};
 
     return null_engine_new(ret, &s->loop, &o, host, error);
 }

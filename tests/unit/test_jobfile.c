@@ -104,7 +104,7 @@ static int is_yaml(const struct dirent *entry)
 /* Expected files follow the messages: tests/README.md says how they are rewritten. */
 static void rewrite(const char *folder, const char *name, const char *report)
 {
-    char path[4096];
+    char path[8192];
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
