@@ -77,7 +77,7 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
 /* --- boot identity --- */
 
 /* "kernel=ID", "engine=ID" or "kernel=ID engine=ID": what was seen of the engine's host (see
- * engines/docker_boot_id.c). True when some part is in both and equal: then the host has not restarted in
+ * docker_boot_id.c). True when some part is in both and equal: then the host has not restarted in
  * between. NULL and "" are not known. */
 bool docker_boot_id_same(const char *a, const char *b);
 
