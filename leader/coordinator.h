@@ -89,7 +89,7 @@ struct coord_ops {
     void (*children)(struct coord *coord, const char *path, bool watch, coord_done *done, void *arg);
     /* All or none; the result is that of the first that failed. */
     void (*multi)(struct coord *coord, const struct coord_op *ops, size_t count, coord_done *done, void *arg);
-    /* Whom it talks to, or why to nobody: for people. */
+    /* The server that it talks to, or why there is none: for people. */
     const char *(*status)(const struct coord *coord);
     /* Ends the session (its ephemeral nodes go at once); outstanding requests are answered COORD_LOST; done
      * is called once, from the loop, and then the coordinator is gone. */

@@ -7,6 +7,7 @@
 
 #include "jobs/base/object.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -26,7 +27,7 @@ struct leader_watch {
     void (*gone)(void *arg, int64_t epoch);
     void *arg;
     char host[256], port[8];
-    int64_t epoch; /* 0: nobody is watched */
+    int64_t epoch; /* 0: no leader is watched */
     struct link *link;
     uv_timer_t pause;
     uv_getaddrinfo_t look;
@@ -55,6 +56,7 @@ static void on_link_closed(uv_handle_t *handle)
     struct leader_watch *w = l->watch;
 
     OBJECT_FREE(struct link, l);
+    assert(w->links > 0);
     w->links--;
     finish(w);
 }
@@ -120,6 +122,7 @@ static void dial(struct leader_watch *w, const struct sockaddr *address)
 {
     struct link *l = OBJECT_NEW(struct link);
 
+    assert(!w->link && w->epoch && !w->closing);
     l->watch = w;
     w->link = l;
     w->links++;
@@ -133,6 +136,7 @@ static void on_found(uv_getaddrinfo_t *look, int status, struct addrinfo *found)
 {
     struct leader_watch *w = OBJECT(struct leader_watch, look->data);
 
+    assert(w->looking);
     w->looking = false;
     if (w->closing)
         finish(w);
@@ -196,6 +200,7 @@ static void on_pause_closed(uv_handle_t *handle)
 
 void leader_watch_close(struct leader_watch *w, void (*done)(void *arg), void *arg)
 {
+    assert(!w->closing);
     leader_watch_stop(w);
     w->closing = true;
     w->closed = done;

@@ -1,5 +1,5 @@
 /* Notices at once that the leader's process is gone: keeps a TCP connection to its address, on which nothing
- * is ever sent. When the connection ends, another is tried: refused means that nobody listens there any more.
+ * is ever sent. When the connection ends, another is tried: refused means that no process listens there any more.
  * An end alone means nothing (the server closes idle connections), nor does silence: a host that vanished is
  * left to the session timeout.
  *
@@ -14,8 +14,7 @@
 
 struct leader_watch;
 
-/* `gone` is told from the loop, once for each leader_watch_set that starts anew; the watch is stopped then.
- */
+/* `gone` is called from the loop, once for each leader_watch_set that starts a watch; that ends the watch. */
 void leader_watch_new(struct leader_watch **ret, uv_loop_t *loop, void (*gone)(void *arg, int64_t epoch),
                       void *arg);
 /* Watches this address; the same one and epoch again change nothing. */

@@ -31,17 +31,21 @@ static void items_free(struct list *list)
 /* Multis under way stay until their answers come. */
 void append_drop(struct replicated *r)
 {
-    items_free(&r->appender.queue);
-    items_free(&r->appender.unacked);
-    r->appender.in_flight = r->appender.in_flight_bytes = 0;
-    r->appender.recovery = RECOVERY_NONE;
+    struct appender *a = &r->appender;
+
+    items_free(&a->queue);
+    items_free(&a->unacked);
+    a->in_flight = a->in_flight_bytes = 0;
+    a->recovery = RECOVERY_NONE;
 }
 
 void append_init(struct replicated *r)
 {
-    list_init(&r->appender.queue);
-    list_init(&r->appender.unacked);
-    list_init(&r->appender.multis);
+    struct appender *a = &r->appender;
+
+    list_init(&a->queue);
+    list_init(&a->unacked);
+    list_init(&a->multis);
 }
 
 void append_session(struct replicated *r, bool fresh)
@@ -52,18 +56,23 @@ void append_session(struct replicated *r, bool fresh)
 
 bool append_idle(const struct replicated *r)
 {
-    return list_empty(&r->appender.queue) && list_empty(&r->appender.unacked) &&
-           r->appender.recovery == RECOVERY_NONE;
+    const struct appender *a = &r->appender;
+
+    return list_empty(&a->queue) && list_empty(&a->unacked) && a->recovery == RECOVERY_NONE;
 }
 
 void append_begin(struct replicated *r)
 {
-    r->appender.next_index = r->appender.status.acked = r->follower.applied;
-    memcpy(r->appender.next_hash, r->follower.applied_hash, sizeof(r->appender.next_hash));
-    r->appender.next_head_version = r->tree.head_version;
-    r->appender.recovery = RECOVERY_NONE;
-    r->appender.recovered_once = false;
-    r->appender.uncertain_reply[0] = '\0';
+    struct appender *a = &r->appender;
+
+    assert(r->election.state == LEADING && r->follower.restored);
+    assert(list_empty(&a->queue) && list_empty(&a->unacked) && a->in_flight == 0);
+    a->next_index = a->status.acked = r->follower.applied;
+    memcpy(a->next_hash, r->follower.applied_hash, sizeof(a->next_hash));
+    a->next_head_version = r->tree.head_version;
+    a->recovery = RECOVERY_NONE;
+    a->recovered_once = false;
+    a->uncertain_reply[0] = '\0';
 }
 
 /* The node's data: the nonce of the epoch, a newline, the batch's text. */
@@ -80,6 +89,7 @@ static struct item *item_new(struct replicated *r, const struct batch *batch)
     memcpy(item->data, r->election.nonce, NONCE_SIZE - 1);
     item->data[NONCE_SIZE - 1] = '\n';
     memcpy(item->data + NONCE_SIZE, text, size);
+    assert(size > 0);
     batch_hash(text, size, item->hash);
     item->queued_us = replicated_now_ms(r) * 1000;
     free(text);
@@ -88,25 +98,25 @@ static struct item *item_new(struct replicated *r, const struct batch *batch)
 
 int append_take(struct replicated *r, struct batch *batch)
 {
+    struct appender *a = &r->appender;
     struct item *item;
 
     if (!election_takes_appends(r)) {
         batch_free(batch);
         return ERR_DEPOSED;
     }
-    if (r->appender.in_flight >= REPLICATED_IN_FLIGHT_MAX ||
-        r->appender.in_flight_bytes >= REPLICATED_IN_FLIGHT_BYTES)
+    if (a->in_flight >= REPLICATED_IN_FLIGHT_MAX || a->in_flight_bytes >= REPLICATED_IN_FLIGHT_BYTES)
         return ERR_LIMIT;
-    assert(batch->index == r->appender.next_index + 1);
-    assert(strcmp(batch->prev, r->appender.next_hash) == 0);
+    assert(batch->index == a->next_index + 1);
+    assert(strcmp(batch->prev, a->next_hash) == 0);
     assert(batch->epoch == election_epoch(r));
     item = item_new(r, batch);
     batch_free(batch);
-    r->appender.next_index = item->index;
-    memcpy(r->appender.next_hash, item->hash, sizeof(r->appender.next_hash));
-    r->appender.in_flight++;
-    r->appender.in_flight_bytes += item->size;
-    list_append(&r->appender.queue, &item->link);
+    a->next_index = item->index;
+    memcpy(a->next_hash, item->hash, sizeof(a->next_hash));
+    a->in_flight++;
+    a->in_flight_bytes += item->size;
+    list_append(&a->queue, &item->link);
     if (replicated_may_ask(r))
         append_pump(r); /* no more than that: no event comes from within append */
     return 0;
@@ -116,25 +126,28 @@ int append_take(struct replicated *r, struct batch *batch)
 
 static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
 {
+    struct appender *a = &r->appender;
     uint64_t now_us = replicated_now_ms(r) * 1000, bytes = 0;
 
-    while (!list_empty(&r->appender.unacked)) {
-        struct item *item = LIST_ITEM(r->appender.unacked.next, struct item, link);
+    assert(upto > a->status.acked || MUTANT(ACK_WHEN_SENT));
+    assert(upto <= a->next_index);
+    while (!list_empty(&a->unacked)) {
+        struct item *item = LIST_ITEM(a->unacked.next, struct item, link);
 
         if (item->index > upto)
             break;
-        r->appender.status.last_append_us = (int64_t)(now_us - item->queued_us);
-        r->appender.status.total_append_us += r->appender.status.last_append_us;
-        r->appender.status.appends++;
-        r->appender.in_flight--;
-        r->appender.in_flight_bytes -= item->size;
+        a->status.last_append_us = (int64_t)(now_us - item->queued_us);
+        a->status.total_append_us += a->status.last_append_us;
+        a->status.appends++;
+        a->in_flight--;
+        a->in_flight_bytes -= item->size;
         bytes += item->size;
         item_free(item);
     }
-    r->appender.status.acked = upto;
+    a->status.acked = upto;
     tree_head_moved(r, upto, head_version);
     follow_acked(r, upto, bytes);
-    r->appender.recovered_once = false;
+    a->recovered_once = false;
     r->journal.events->acked(r->journal.arg, upto);
 }
 
@@ -142,23 +155,24 @@ static void on_appended(void *arg, const struct coord_reply *reply)
 {
     struct pending_multi *m = OBJECT(struct pending_multi, arg);
     struct replicated *r = m->r;
+    struct appender *a = &r->appender;
     bool mine = election_leads(r) && m->token == r->election.token; /* not of an epoch that is over */
 
+    assert(a->window > 0 && a->window_bytes >= m->bytes);
     list_remove(&m->link);
-    r->appender.window--;
-    r->appender.window_bytes -= m->bytes;
+    a->window--;
+    a->window_bytes -= m->bytes;
     if (reply->result == COORD_OK)
         replicated_renew_lease(r, m->sent_ms);
     if (mine) {
         bool done = reply->result == COORD_OK || (reply->result == COORD_LOST && MUTANT(LOST_IS_DONE));
 
-        if (done && r->appender.recovery == RECOVERY_NONE) {
+        if (done && a->recovery == RECOVERY_NONE) {
             acked(r, m->last, r->tree.head_version + 1);
         } else {
-            if (r->appender.recovery == RECOVERY_NONE && reply->result != COORD_OK &&
-                reply->result != COORD_LOST)
-                snprintf(r->appender.uncertain_reply, sizeof(r->appender.uncertain_reply), "%s", reply->text);
-            r->appender.recovery = RECOVERY_WANTED;
+            if (a->recovery == RECOVERY_NONE && reply->result != COORD_OK && reply->result != COORD_LOST)
+                snprintf(a->uncertain_reply, sizeof(a->uncertain_reply), "%s", reply->text);
+            a->recovery = RECOVERY_WANTED;
         }
     }
     OBJECT_FREE(struct pending_multi, m);
@@ -169,15 +183,18 @@ static void on_appended(void *arg, const struct coord_reply *reply)
 
 static void send_group(struct replicated *r)
 {
+    struct appender *a = &r->appender;
     static char paths[REPLICATED_GROUP_MAX][COORD_PATH_MAX];
     struct coord_op ops[REPLICATED_GROUP_MAX + 2];
     struct pending_multi *m = OBJECT_NEW(struct pending_multi);
     char head[24];
     size_t n = 0;
 
+    _Static_assert(REPLICATED_GROUP_MAX + 2 <= COORD_OPS_MAX, "a group fits into a multi");
+    assert(a->recovery == RECOVERY_NONE && !list_empty(&a->queue));
     ops[n++] = election_check(r);
-    while (!list_empty(&r->appender.queue) && n <= REPLICATED_GROUP_MAX) {
-        struct item *item = LIST_ITEM(r->appender.queue.next, struct item, link);
+    while (!list_empty(&a->queue) && n <= REPLICATED_GROUP_MAX) {
+        struct item *item = LIST_ITEM(a->queue.next, struct item, link);
 
         if (n > 1 && m->bytes + item->size > REPLICATED_GROUP_BYTES)
             break;
@@ -187,19 +204,19 @@ static void send_group(struct replicated *r)
         m->bytes += item->size;
         m->last = item->index;
         list_remove(&item->link);
-        list_append(&r->appender.unacked, &item->link);
+        list_append(&a->unacked, &item->link);
     }
     snprintf(head, sizeof(head), "%" PRIu64, m->last);
-    ops[n++] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), r->appender.next_head_version++};
+    ops[n++] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), a->next_head_version++};
     m->r = r;
     m->token = r->election.token;
     m->sent_ms = replicated_now_ms(r);
-    list_append(&r->appender.multis, &m->link);
-    r->appender.window++;
-    r->appender.window_bytes += m->bytes;
+    list_append(&a->multis, &m->link);
+    a->window++;
+    a->window_bytes += m->bytes;
     r->coord->ops->multi(r->coord, ops, n, on_appended, m);
     if (MUTANT(ACK_WHEN_SENT))
-        acked(r, r->appender.next_index, r->tree.head_version);
+        acked(r, a->next_index, r->tree.head_version);
 }
 
 /* ---- in doubt ---- */
@@ -213,21 +230,25 @@ static void resend(struct replicated *r)
         list_remove(&item->link);
         list_append(r->appender.queue.next, &item->link); /* before the first */
     }
+    assert(list_empty(&r->appender.unacked));
 }
 
 /* The head, as read, is mine. */
 static void recovered(struct replicated *r)
 {
-    r->appender.recovery = RECOVERY_NONE;
-    r->appender.next_head_version = r->tree.head_version;
-    if (r->tree.head > r->appender.status.acked) {
+    struct appender *a = &r->appender;
+
+    assert(a->recovery == RECOVERY_ASKED && list_empty(&a->multis));
+    a->recovery = RECOVERY_NONE;
+    a->next_head_version = r->tree.head_version;
+    if (r->tree.head > a->status.acked) {
         acked(r, r->tree.head, r->tree.head_version);
-    } else if (r->appender.uncertain_reply[0] && r->appender.recovered_once) {
-        election_end(r, "ZooKeeper refuses appends: %s", r->appender.uncertain_reply);
+    } else if (a->uncertain_reply[0] && a->recovered_once) {
+        election_end(r, "ZooKeeper refuses appends: %s", a->uncertain_reply);
         return;
     }
-    r->appender.recovered_once = r->appender.uncertain_reply[0] != '\0';
-    r->appender.uncertain_reply[0] = '\0';
+    a->recovered_once = a->uncertain_reply[0] != '\0';
+    a->uncertain_reply[0] = '\0';
     resend(r);
 }
 
@@ -322,18 +343,21 @@ static void on_barrier(void *arg, const struct coord_reply *reply)
 /* A write on the session first: reads after it see all that was committed before it. */
 static void recover(struct replicated *r)
 {
+    assert(r->appender.recovery == RECOVERY_WANTED && list_empty(&r->appender.multis));
     r->appender.recovery = RECOVERY_ASKED;
     members_heartbeat(r, on_barrier);
 }
 
 void append_pump(struct replicated *r)
 {
+    struct appender *a = &r->appender;
+
     if (!election_leads(r))
         return;
-    if (r->appender.recovery == RECOVERY_WANTED && list_empty(&r->appender.multis) && r->members.registered &&
+    if (a->recovery == RECOVERY_WANTED && list_empty(&a->multis) && r->members.registered &&
         !r->members.heartbeat_asked)
         recover(r);
-    while (r->appender.recovery == RECOVERY_NONE && !list_empty(&r->appender.queue) &&
-           r->appender.window < REPLICATED_WINDOW_MAX && r->appender.window_bytes < REPLICATED_WINDOW_BYTES)
+    while (a->recovery == RECOVERY_NONE && !list_empty(&a->queue) && a->window < REPLICATED_WINDOW_MAX &&
+           a->window_bytes < REPLICATED_WINDOW_BYTES)
         send_group(r);
 }

@@ -70,6 +70,7 @@ int chunk_unpack(const void *packed, size_t packed_size, const char *name, char 
     batch_hash(into, n, hash);
     if (strcmp(hash, name) != 0)
         return error_set(error, ERR_CORRUPT, "chunk %s: its content is %s", name, hash);
+    assert(n <= room);
     *ret_size = n;
     return 0;
 }

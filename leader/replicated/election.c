@@ -155,6 +155,7 @@ static bool lets_others_go_first(struct replicated *r)
 /* The epoch as known is mine. What the tail holds is final now; it is read to its end before leading. */
 static void elected(struct replicated *r)
 {
+    assert(r->tree.epoch_known);
     move(r, ELECTED);
     r->election.token = r->tree.epoch_version;
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
@@ -223,6 +224,7 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
         ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, leader, strlen(leader), COORD_ANY};
     ops[n++] = (struct coord_op){COORD_SET, NODE_EPOCH, epoch, strlen(epoch), r->tree.epoch_version};
+    assert(n <= sizeof(ops) / sizeof(ops[0]));
     move(r, CAMPAIGNING);
     r->coord->ops->multi(r->coord, ops, n, on_campaigned, r);
     free(epoch);
@@ -253,6 +255,7 @@ static void campaign_against_leader(struct replicated *r)
 {
     char cause[128];
 
+    assert(r->tree.leader);
     if (r->tree.leader_owner == r->session.id && r->election.led_epoch != tree_epoch(r)) {
         elected(r); /* by a request whose answer was lost */
     } else if (strcmp(r->tree.leader, r->replica) == 0) {
@@ -294,6 +297,7 @@ static void lead_when_ready(struct replicated *r)
         election_end(r, "deposed: epoch %" PRId64 " has another leader", r->follower.applied_epoch);
         return;
     }
+    assert(r->follower.applied == r->tree.head || MUTANT(TAIL_UNREAD));
     move(r, LEADING);
     r->election.led_epoch = election_epoch(r);
     r->election.gone_epoch = r->election.overdue_epoch = 0;
@@ -366,6 +370,7 @@ static void note_fitness(struct replicated *r, const char **ret_why)
 
 static void resign_if_unfit(struct replicated *r, const char *why)
 {
+    assert(r->election.state == LEADING);
     if (!r->election.unfit_ms || replicated_now_ms(r) - r->election.unfit_ms < REPLICATED_RESIGN_AFTER_MS ||
         !members_other_fit(r))
         return;
@@ -430,6 +435,7 @@ bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)
     struct replicated *r = replicated_of(journal);
     uint64_t now = replicated_now_ms(r);
 
+    assert(text);
     if (election_leads(r) || r->election.state == ELECTED || !r->session.connected ||
         epoch != tree_epoch(r) || !r->tree.leader)
         return false;

@@ -8,6 +8,7 @@
  */
 #include "leader/replicated/replicated_priv.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -35,6 +36,7 @@ void follow_again(struct replicated *r)
 
 void follow_acked(struct replicated *r, uint64_t index, uint64_t bytes)
 {
+    assert(election_leads(r));
     r->follower.applied = index;
     r->follower.log_bytes += bytes;
 }
@@ -46,6 +48,7 @@ static void restored(struct replicated *r)
     struct restoring *p = &r->follower.restoring;
     const struct manifest *m = &p->manifest;
 
+    assert(p->active && p->under_way == 0 && !election_leads(r));
     if (p->filled != m->size) {
         replicated_alarm(r, "the snapshot at %" PRIu64 " in ZooKeeper has %zu bytes instead of %zu", m->index,
                          p->filled, m->size);
@@ -81,6 +84,7 @@ static void on_chunk(void *arg, const struct coord_reply *reply)
     struct error error = {0};
     size_t size = 0;
 
+    assert(p->under_way > 0);
     p->under_way--;
     if (p->active && reply->result == COORD_OK) {
         const char *name = json_string_value(json_array_get(p->manifest.chunks, p->arrived));
@@ -108,6 +112,7 @@ static void on_manifest(void *arg, const struct coord_reply *reply)
     struct restoring *p = &r->follower.restoring;
     struct error error = {0};
 
+    assert(p->under_way == 1);
     p->under_way--;
     if (!p->active || r->alarm[0] || election_closing(r)) {
         follow_drop(r);
@@ -142,6 +147,7 @@ static void restore_pump(struct replicated *r)
     struct restoring *p = &r->follower.restoring;
     char path[COORD_PATH_MAX];
 
+    assert(!r->follower.restored && r->follower.fetching == 0);
     if (!p->active) {
         if (p->under_way)
             return; /* of a try that was given up */
@@ -170,6 +176,7 @@ static void give(struct replicated *r, const struct coord_reply *reply)
     size_t size = reply->size - NONCE_SIZE;
     uint64_t index = r->follower.applied + 1;
 
+    assert(r->follower.restored);
     if (reply->size <= NONCE_SIZE || text[-1] != '\n') {
         replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is invalid: it has no nonce", index);
         return;
@@ -200,6 +207,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
+    assert(r->follower.fetching > 0);
     r->follower.fetching--;
     if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {

@@ -1,6 +1,7 @@
 /* The manifest of a snapshot in the tree, the node snap/current: reading and writing it. */
 #include "leader/replicated/replicated_priv.h"
 
+#include <assert.h>
 #include <limits.h>
 
 #define MANIFEST_CHUNKS_MAX 20000
@@ -78,6 +79,8 @@ char *manifest_text(const struct manifest *m)
                           "level", m->level, "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes,
                           "first", (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
     char *text = json_dumps(o, JSON_COMPACT);
+
+    assert(m->exists && text);
 
     json_decref(o);
     return text;

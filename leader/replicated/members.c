@@ -6,6 +6,7 @@
  */
 #include "leader/replicated/replicated_priv.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -99,6 +100,7 @@ static void members_judge(struct replicated *r)
 {
     int level = r->o.level;
 
+    assert(r->members.asked == 0);
     for (size_t i = 0; i < r->members.count; i++) {
         int theirs = (int)fact_int(&r->members.list[i], "level", 1);
 
@@ -144,6 +146,7 @@ static void member_put(struct replicated *r, const char *id, const struct coord_
 
 static void member_remove(struct replicated *r, size_t i)
 {
+    assert(i < r->members.count);
     free(r->members.list[i].id);
     json_decref(r->members.list[i].facts);
     memmove(&r->members.list[i], &r->members.list[i + 1],
@@ -155,6 +158,7 @@ static void on_member(void *arg, const struct coord_reply *reply)
     struct member_read *m = OBJECT(struct member_read, arg);
     struct replicated *r = m->r;
 
+    assert(r->members.asked > 0);
     r->members.asked--;
     if (reply->result == COORD_OK) {
         member_put(r, m->id, reply);
@@ -182,6 +186,7 @@ static void on_members(void *arg, const struct coord_reply *reply)
     struct replicated *r = OBJECT(struct replicated, arg);
     char path[COORD_PATH_MAX];
 
+    assert(r->members.read.asked && r->members.asked == 0);
     r->members.read.asked = false;
     if (reply->result == COORD_OK) {
         for (size_t i = r->members.count; i-- > 0;)
@@ -253,6 +258,7 @@ static void register_me(struct replicated *r)
                              {COORD_CREATE_EPHEMERAL, path, text, strlen(text), COORD_ANY}};
     size_t skip = r->members.stale ? 0 : 1;
 
+    assert(!r->members.registered && !r->members.registering);
     r->members.registering = true;
     r->coord->ops->multi(r->coord, ops + skip, 2 - skip, on_registered, r);
     free(text);
@@ -260,6 +266,7 @@ static void register_me(struct replicated *r)
 
 void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply)
 {
+    assert(r->members.heartbeat_asked);
     r->members.heartbeat_asked = false;
     if (reply->result == COORD_OK) {
         int64_t wall = r->o.env->wall_ms(r->o.env->arg),
@@ -282,6 +289,7 @@ void members_heartbeat(struct replicated *r, coord_done *done)
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
     struct coord_op op = {COORD_SET, path, text, strlen(text), COORD_ANY};
 
+    assert(r->members.registered && !r->members.heartbeat_asked);
     r->members.heartbeat_asked = true;
     r->members.heartbeat_sent_ms = replicated_now_ms(r);
     r->members.heartbeat_ms = r->members.heartbeat_sent_ms +

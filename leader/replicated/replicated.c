@@ -66,6 +66,7 @@ void replicated_retry_in(struct replicated *r, uint64_t ms)
 
 void replicated_unexpected(struct replicated *r, const char *what, const struct coord_reply *reply)
 {
+    assert(reply->result != COORD_OK && reply->result != COORD_LOST);
     snprintf(r->last_error, sizeof(r->last_error), "%s: %s", what, reply->text);
     replicated_log(r, LOG_WARN, "zookeeper", "%s", r->last_error);
     replicated_retry_in(r, RETRY_MS);
@@ -78,6 +79,7 @@ void replicated_clear_error(struct replicated *r)
 
 void replicated_renew_lease(struct replicated *r, uint64_t sent_ms)
 {
+    assert(sent_ms <= replicated_now_ms(r));
     if (sent_ms > r->session.write_sent_ms)
         r->session.write_sent_ms = sent_ms;
 }
@@ -154,6 +156,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
+    assert(!r->session.connected);
     r->session.connected = true;
     r->session.id = session;
     r->session.timeout_ms = timeout_ms;
@@ -185,7 +188,7 @@ static void on_expired(void *arg, const char *why)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
-    r->session.connected = false;
+    assert(!r->session.connected); /* `lost` came before */
     r->session.write_sent_ms = 0;
     tree_session_over(r);
     members_session(r, true);
@@ -243,6 +246,7 @@ static void replicated_status(const struct journal *journal, struct journal_stat
 
 static void replicated_free(struct replicated *r)
 {
+    assert(list_empty(&r->appender.multis)); /* every request was answered */
     append_drop(r);
     snapshot_drop(r);
     follow_drop(r);
@@ -269,6 +273,7 @@ static void on_coord_closed(void *arg)
 /* The end of the session frees the leader node: a standby takes over at once. */
 static void close_when_done(struct replicated *r)
 {
+    assert(election_closing(r));
     if (r->coord_closing)
         return;
     if (election_leads(r) && !append_idle(r) && replicated_now_ms(r) < r->close_by_ms)
@@ -305,6 +310,7 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
 {
     struct replicated *r = OBJECT_NEW(struct replicated);
 
+    assert(o->replica && o->env && o->host && o->level > 0);
     r->journal = (struct journal){&replicated_ops, events, arg};
     r->coord = coord;
     coord->events = &coord_events;
@@ -334,14 +340,12 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .session = r->session.id,
         .session_timeout_ms = r->session.timeout_ms,
         .epoch = r->tree.epoch_known ? tree_epoch(r) : 0,
-        .leader = election_leads(r) ? r->replica : r->tree.leader,
-        .leader_url = election_leads(r) ? r->url : r->tree.leader_url,
-        .leading = election_leads(r),
-        .head = election_leads(r) ? r->appender.status.acked : r->tree.head,
-        .applied = election_leads(r) ? r->appender.status.acked : r->follower.applied,
-        .current = r->session.connected &&
-                   (election_leads(r) ||
-                    (r->follower.restored && r->tree.head_known && r->follower.applied == r->tree.head)),
+        .leader = r->tree.leader,
+        .leader_url = r->tree.leader_url,
+        .head = r->tree.head,
+        .applied = r->follower.applied,
+        .current = r->session.connected && r->follower.restored && r->tree.head_known &&
+                   r->follower.applied == r->tree.head,
         .level = r->members.level,
         .offset_ms = r->members.offset_ms,
         .offset_known = r->members.offset_known,
@@ -350,6 +354,13 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .member_count = r->members.count,
         .alarm = r->alarm,
     };
+    if (election_leads(r)) {
+        v->leading = true;
+        v->leader = r->replica;
+        v->leader_url = r->url;
+        v->head = v->applied = r->appender.status.acked;
+        v->current = r->session.connected;
+    }
     snprintf(v->cluster, sizeof(v->cluster), "%s", r->tree.cluster);
     snprintf(v->secret, sizeof(v->secret), "%s", r->tree.secret);
     return v;

@@ -11,6 +11,7 @@
 
 #include "jobs/base/mutant.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -106,6 +107,7 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
 {
     struct publishing *p = &r->publishing;
 
+    assert(text);
     if (!election_leads(r) || election_closing(r)) {
         free(text);
         return;
@@ -124,6 +126,7 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, con
 {
     struct publishing *p = &r->publishing;
 
+    assert(p->under_way > 0);
     p->under_way--;
     if (p->failed || (reply->result == COORD_OK && p->text))
         return !p->failed;
@@ -232,6 +235,7 @@ static void write_chunks(struct replicated *r)
     struct publishing *p = &r->publishing;
     char name[CHUNK_NAME_SIZE];
 
+    assert(p->step == PUBLISH_CHUNKS);
     for (int i = 0; i < CHUNKS_A_TURN && p->cut < p->size && p->under_way < CHUNKS_AT_ONCE; i++) {
         size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, name);
 
@@ -242,6 +246,7 @@ static void write_chunks(struct replicated *r)
         }
         p->cut += size;
     }
+    assert(p->cut <= p->size);
     if (p->cut == p->size && p->under_way == 0)
         p->step = PUBLISH_MANIFEST;
 }
@@ -273,6 +278,7 @@ static void write_manifest(struct replicated *r)
         election_check(r),
         {p->current.exists ? COORD_SET : COORD_CREATE, NODE_CURRENT, text, strlen(text), COORD_ANY}};
 
+    assert(p->cut == p->size && p->under_way == 0);
     p->under_way++;
     r->coord->ops->multi(r->coord, ops, 2, on_published, r);
     free(text);
@@ -313,6 +319,7 @@ static void sweep(struct replicated *r)
     struct chunk_name *n, *next;
     size_t count = 0;
 
+    assert(p->step == PUBLISH_SWEEP && p->under_way == 0);
     ops[count++] = election_check(r);
     HASH_ITER(hh, p->there, n, next)
     {
@@ -337,6 +344,7 @@ static void publish_ask(struct replicated *r)
     struct publishing *p = &r->publishing;
     char path[COORD_PATH_MAX];
 
+    assert(p->step <= PUBLISH_HASH && p->under_way == 0);
     p->under_way++;
     if (p->step == PUBLISH_CURRENT)
         r->coord->ops->get(r->coord, NODE_CURRENT, false, on_current, r);
@@ -381,6 +389,7 @@ static void on_trimmed(void *arg, const struct coord_reply *reply)
     struct trim *t = OBJECT(struct trim, arg);
     struct replicated *r = t->r;
 
+    assert(r->publishing.trimming);
     r->publishing.trimming = false;
     if (reply->result == COORD_OK || (reply->result == COORD_NO_NODE && r->publishing.trim_single)) {
         r->publishing.first = t->upto + 1;

@@ -74,6 +74,7 @@ void tree_changed(struct replicated *r, const char *path)
 
 void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[NONCE_SIZE])
 {
+    assert(r->election.state == CAMPAIGNING);
     r->tree.epoch_version = epoch_version;
     memcpy(r->tree.epoch_nonce, nonce, NONCE_SIZE);
     r->tree.leader_read.want = true;
@@ -92,6 +93,7 @@ void tree_head_moved(struct replicated *r, uint64_t head, int32_t version)
 static bool arrived(struct replicated *r, struct reading *reading, const struct coord_reply *reply,
                     const char *what)
 {
+    assert(reading->asked);
     reading->asked = false;
     if (reply->result == COORD_OK || reply->result == COORD_NO_NODE)
         return !election_closing(r) && !r->alarm[0];
@@ -152,6 +154,7 @@ void tree_bootstrap(struct replicated *r)
     json_t *o;
     char *text;
 
+    assert(!r->members.registered && !r->tree.bootstrapping);
     if (r->o.known_index > 0) {
         replicated_alarm(r,
                          "ZooKeeper holds nothing of this cluster, but the store here has index %" PRIu64
@@ -171,6 +174,7 @@ void tree_bootstrap(struct replicated *r)
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_CHUNKS, "", 0, COORD_ANY};
     ops[n++] =
         (struct coord_op){COORD_CREATE, NODE_SECRET, r->first_secret, strlen(r->first_secret), COORD_ANY};
+    assert(n == sizeof(ops) / sizeof(ops[0]));
     r->tree.bootstrapping = true;
     r->coord->ops->multi(r->coord, ops, n, on_bootstrap, r);
     free(text);
@@ -245,6 +249,7 @@ static void take_head(struct replicated *r, const struct coord_reply *reply)
     char *end;
     uint64_t head = strtoull(reply->data, &end, 10);
 
+    assert(!election_leads(r)); /* then it is its own */
     if (reply->size == 0 || *end) {
         replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
         return;

@@ -46,7 +46,7 @@ _Thread_local struct zookeeper *zookeeper_inside;
 
 static void drop(struct zookeeper *zk, int rc);
 
-/* --- words --- */
+/* ---- words ---- */
 
 static void say(struct zookeeper *zk, enum log_level level, const char *event, const char *text)
 {
@@ -79,7 +79,7 @@ static void on_log(const char *line)
         say(zk, LOG_WARN, "zookeeper-client", text + 2);
 }
 
-/* Why a connection is no more. */
+/* Why a connection ended. */
 static const char *reason(const struct zookeeper *zk, int rc)
 {
     if (rc == ZAUTHFAILED)
@@ -105,7 +105,7 @@ static void complain(struct zookeeper *zk)
     say(zk, LOG_WARN, "zookeeper-away", zk->why);
 }
 
-/* --- the next try --- */
+/* ---- the next try ---- */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -205,6 +205,7 @@ static void try_server(struct zookeeper *zk)
 {
     const char *address = servers_next(zk->servers);
 
+    assert(!zk->handle && !zk->closing);
     servers_refresh(zk->servers);
     if (!address) {
         zk->failures++;
@@ -237,7 +238,7 @@ static void try_server(struct zookeeper *zk)
     step(zk);
 }
 
-/* --- one connection --- */
+/* ---- one connection ---- */
 
 static void on_socket_closed(uv_handle_t *handle)
 {
@@ -258,6 +259,7 @@ static bool socket_open(struct zookeeper *zk, int fd)
 {
     struct zookeeper_socket *s = OBJECT_NEW(struct zookeeper_socket);
 
+    assert(!zk->socket);
     s->zk = zk;
     s->poll.data = s;
     s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -311,7 +313,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 static int mask_of(int want)
 {
-    return (want & ZOOKEEPER_READ ? UV_READABLE : 0) | (want & ZOOKEEPER_WRITE ? UV_WRITABLE : 0);
+    int mask = 0;
+
+    if (want & ZOOKEEPER_READ)
+        mask |= UV_READABLE;
+    if (want & ZOOKEEPER_WRITE)
+        mask |= UV_WRITABLE;
+    return mask;
 }
 
 /* Asks the library what it waits for. It connects, pings and times out in there. */
@@ -321,6 +329,7 @@ static void step(struct zookeeper *zk)
     int fd = -1, want = 0, rc;
     uint64_t ms;
 
+    assert(zk->handle);
     uv_prepare_stop(&zk->prepare);
     zookeeper_inside = zk;
     rc = zookeeper_interest(zk->handle, &fd, &want, &wait);
@@ -354,13 +363,14 @@ void zookeeper_touched(struct zookeeper *zk)
     uv_prepare_start(&zk->prepare, on_prepare);
 }
 
-/* --- up and down --- */
+/* ---- up and down ---- */
 
 static void up(struct zookeeper *zk)
 {
     bool fresh = !zk->announced;
     char text[160];
 
+    assert(zk->state == ZOOKEEPER_PREPARING && !zk->told);
     uv_timer_stop(&zk->limit);
     zk->state = ZOOKEEPER_UP;
     zk->announced = zk->told = true;
@@ -413,6 +423,7 @@ static void session_expired(struct zookeeper *zk)
 {
     bool announced = zk->announced;
 
+    assert(!zk->handle && !zk->told);
     zk->has_session = zk->announced = false;
     zk->watch_count = 0;
     zk->failures = 0; /* a server said so */
@@ -428,6 +439,7 @@ static void drop(struct zookeeper *zk, int rc)
     int state = zoo_state(zk->handle);
     bool told = zk->told;
 
+    assert(zk->state != ZOOKEEPER_WAITING && zk->state != ZOOKEEPER_CLOSING);
     snprintf(zk->why, sizeof(zk->why), "%s: %s", zk->address, reason(zk, rc));
     zk->state = ZOOKEEPER_WAITING;
     zk->told = false;
@@ -446,7 +458,7 @@ static void drop(struct zookeeper *zk, int rc)
         try_after(zk, state == ZOO_AUTH_FAILED_STATE ? ZOOKEEPER_DENIED_RETRY_MS : pause_ms(zk));
 }
 
-/* --- the end --- */
+/* ---- the end ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -454,6 +466,7 @@ static void on_handle_closed(uv_handle_t *handle)
     void (*closed)(void *arg) = zk->closed;
     void *arg = zk->closed_arg;
 
+    assert(zk->open_handles > 0);
     if (--zk->open_handles > 0)
         return;
     if (zk->digest)
@@ -485,6 +498,7 @@ static void on_session_ended(uv_work_t *work, int status)
 {
     struct zookeeper *zk = OBJECT(struct zookeeper, work->data);
 
+    assert(zk->state == ZOOKEEPER_CLOSING);
     zk->handle = NULL;
     release(zk);
 }
@@ -498,6 +512,7 @@ static void on_end_limit(uv_timer_t *timer)
 
 static void begin_end(struct zookeeper *zk)
 {
+    assert(zk->closing);
     zk->state = ZOOKEEPER_CLOSING;
     uv_timer_stop(&zk->timer);
     uv_timer_stop(&zk->limit);
@@ -546,7 +561,7 @@ void zookeeper_end(struct coord *coord, void (*done)(void *arg), void *arg)
     zookeeper_due(zk);
 }
 
-/* --- the beginning --- */
+/* ---- the beginning ---- */
 
 static int set_root(struct zookeeper *zk, const struct zookeeper_options *options, struct error *error)
 {

@@ -2,7 +2,7 @@
  * libuv loop.
  *
  * It never gives up: servers that do not answer, names that do not resolve, an expired session and a refused
- * password are told by `status`, the log and the events, and tried again, ever more slowly up to a limit.
+ * password are reported by `status`, the log and the events, and tried again, ever more slowly up to a limit.
  * Nothing of it blocks the loop: names are looked up and a session is ended on the thread pool.
  *
  * `connected` is said once the cluster's own node is there and a write has gone through, so what is read
@@ -43,6 +43,6 @@ struct zookeeper_options {
     void *arg;
 };
 
-/* ERR_INVALID: an option makes no sense. The user sets coord->events before the loop runs. */
+/* ERR_INVALID: an option is invalid. The user sets coord->events before the loop runs. */
 int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_options *options,
                    struct error *error);

@@ -1,5 +1,5 @@
 /* Shared by the files of the coordinator over libzookeeper: zookeeper.c has the session and its connections,
- * zookeeper_request.c the requests and watches. Nobody else includes this.
+ * zookeeper_request.c the requests and watches. No other file includes this.
  *
  * Invariants: `handle` is the library's, for ONE connection to one address; it is replaced after every loss.
  * A request is on `outstanding` from the library's acceptance to its answer, on `due` when it is to be
@@ -104,10 +104,10 @@ void zookeeper_end(struct coord *coord, void (*done)(void *arg), void *arg);
 /* zookeeper_request.c */
 extern const struct coord_ops zookeeper_ops;
 bool zookeeper_path_valid(const char *path);
-/* Makes the cluster's node and those above it; zookeeper_prepared tells how it went. */
+/* Makes the cluster's node and those above it; zookeeper_prepared gets the result. */
 void zookeeper_prepare_root(struct zookeeper *zk);
 void zookeeper_answer_due(struct zookeeper *zk);
-/* Answers COORD_LOST to all that is outstanding; the library may complete them later, for nobody. */
+/* Answers COORD_LOST to all that is outstanding; the library may complete them later, without effect. */
 void zookeeper_abandon(struct zookeeper *zk);
 /* Says `changed` for every watch, and forgets them. */
 void zookeeper_fire_watches(struct zookeeper *zk);

@@ -5,7 +5,7 @@
  * Failures:
  * - not connected, or the library does not take it: COORD_LOST, in a later turn. zoo_amulti frees what it
  *   never had when the handle is dead or a path is bad, so neither ever reaches it.
- * - too large, too many, a path that makes no sense: COORD_FAILED, in a later turn, and so perhaps before the
+ * - too large, too many, an invalid path: COORD_FAILED, in a later turn, and so perhaps before the
  *   answers of requests made earlier.
  * - the connection breaks: the library completes all with an error, in order: COORD_LOST.
  * - the server says that the session is another connection's by now: COORD_LOST, and the connection goes.
@@ -15,6 +15,7 @@
 
 #include "jobs/base/alloc.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 struct request {
@@ -44,7 +45,7 @@ static struct request *request_new(struct zookeeper *zk, size_t count, coord_don
     return r;
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 static enum coord_result result_of(int rc)
 {
@@ -82,6 +83,7 @@ static struct coord_stat stat_of(const struct Stat *stat)
 /* Off the lists: an answer is on its way. */
 static void forget(struct request *r)
 {
+    assert(r->zk->requests > 0 && r->zk->bytes >= r->bytes);
     list_remove(&r->link);
     r->zk->requests--;
     r->zk->bytes -= r->bytes;
@@ -92,6 +94,7 @@ static void answer(struct request *r, struct coord_reply *reply, int rc)
 {
     struct zookeeper *zk = r->zk;
 
+    assert(r->done);
     reply->result = result_of(rc);
     reply->text = rc == ZOK ? "" : zerror(rc);
     if (reply->result == COORD_LOST)
@@ -104,6 +107,7 @@ static void answer(struct request *r, struct coord_reply *reply, int rc)
 
 static void answer_later(struct request *r, enum coord_result result, const char *text)
 {
+    assert(r->done && result != COORD_OK);
     r->result = result;
     r->text = text;
     r->bytes = 0; /* never among those under way */
@@ -145,7 +149,7 @@ void zookeeper_abandon(struct zookeeper *zk)
     }
 }
 
-/* --- before a request is made --- */
+/* ---- before a request is made ---- */
 
 bool zookeeper_path_valid(const char *path)
 {
@@ -218,7 +222,7 @@ static void sent(struct request *r, int rc)
     zookeeper_touched(zk);
 }
 
-/* --- watches --- */
+/* ---- watches ---- */
 
 static struct zookeeper_watch *watch_find(struct zookeeper *zk, const char *path)
 {
@@ -236,6 +240,7 @@ static bool watch_add(struct zookeeper *zk, const char *path)
         return true;
     if (zk->watch_count == ZOOKEEPER_WATCHES_MAX)
         return false;
+    assert(strlen(path) < COORD_PATH_MAX);
     snprintf(zk->watches[zk->watch_count++].path, COORD_PATH_MAX, "%s", path);
     return true;
 }
@@ -270,7 +275,7 @@ void zookeeper_fire_watches(struct zookeeper *zk)
         zk->coord.events->changed(zk->coord.arg, spent[i].path);
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 /* With a NUL behind it, which the library does not give. */
 static void on_data(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
@@ -298,7 +303,7 @@ static void on_data(int rc, const char *value, int size, const struct Stat *stat
     answer(r, &reply, rc);
 }
 
-/* What it watches the library has noted; what it found the get behind it tells. */
+/* The library has noted the watch; whether the node is there is what the get behind it answers. */
 static void on_exists(int rc, const struct Stat *stat, const void *arg)
 {
 }
@@ -353,10 +358,13 @@ static void zookeeper_children(struct coord *coord, const char *path, bool watch
         return;
     full_path(zk, path, full, sizeof(full));
     zookeeper_inside = zk;
-    sent(r, zoo_awget_children(zk->handle, full, watch ? on_watch : NULL, watch ? zk : NULL, on_children, r));
+    if (watch)
+        sent(r, zoo_awget_children(zk->handle, full, on_watch, zk, on_children, r));
+    else
+        sent(r, zoo_awget_children(zk->handle, full, NULL, NULL, on_children, r));
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 static const struct ACL_vector *access_of(const struct zookeeper *zk)
 {
@@ -449,7 +457,7 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
     free(paths);
 }
 
-/* --- the cluster's own node --- */
+/* ---- the cluster's own node ---- */
 
 /* Whether it could be made matters only when it is not there: a parent can be closed to us, or it exists. */
 static void on_root_made(int rc, const char *path, const void *arg)
@@ -502,7 +510,7 @@ void zookeeper_prepare_root(struct zookeeper *zk)
     zookeeper_touched(zk);
 }
 
-/* --- the table --- */
+/* ---- the table ---- */
 
 static const char *zookeeper_status(const struct coord *coord)
 {

@@ -12,6 +12,7 @@
 #include "leader/zookeeper/zookeeper.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
 
@@ -65,20 +66,18 @@ const char *servers_problem(const struct servers *s)
 
 const char *servers_next(struct servers *s)
 {
-    size_t count = servers_count(s), at;
+    size_t count = servers_count(s), at, i = 0;
 
     if (count == 0)
         return NULL;
-    at = s->next++ % count;
-    for (size_t i = 0; i < s->count; i++) {
-        if (at < s->list[i].count)
-            return s->list[i].addresses[at];
+    for (at = s->next++ % count; at >= s->list[i].count; i++) {
+        assert(i + 1 < s->count); /* at is one of them */
         at -= s->list[i].count;
     }
-    return NULL;
+    return s->list[i].addresses[at];
 }
 
-/* --- looking up --- */
+/* ---- looking up ---- */
 
 static void add_address(struct server *server, const char *ip)
 {
@@ -139,6 +138,7 @@ static void look_up_from(struct lookup *l, size_t index)
     static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct servers *s = l->owner;
 
+    assert(s && s->lookup == l);
     for (; index < s->count; index++) {
         if (s->list[index].literal)
             continue;
@@ -165,7 +165,7 @@ void servers_refresh(struct servers *s)
     look_up_from(s->lookup, 0);
 }
 
-/* --- the list --- */
+/* ---- the list ---- */
 
 static int parse_server(struct server *server, const char *text, size_t size, struct error *error)
 {
