@@ -31,7 +31,7 @@ struct doctor {
     int write_error, space_error; /* errnos */
     uint64_t free_bytes, free_inodes;
     bool inodes_known;
-    struct zookeeper_answer zookeeper[ZOOKEEPER_SERVERS_MAX];
+    struct zookeeper_version_answer zookeeper[ZOOKEEPER_VERSION_SERVERS_MAX];
     size_t zookeeper_count;
 };
 
@@ -70,7 +70,7 @@ static void on_pool(uv_work_t *work)
     struct statvfs fs;
 
     if (d->api->context.zookeeper)
-        d->zookeeper_count = zookeeper_ask_versions(d->api->context.zookeeper, d->zookeeper);
+        d->zookeeper_count = zookeeper_version_ask(d->api->context.zookeeper, d->zookeeper);
     d->write_error = try_to_write(dir);
     if (statvfs(dir, &fs) < 0) {
         d->space_error = errno;
@@ -86,7 +86,7 @@ static void on_pool(uv_work_t *work)
 static void check_zookeeper(struct doctor *d)
 {
     for (size_t i = 0; i < d->zookeeper_count; i++) {
-        const struct zookeeper_answer *a = &d->zookeeper[i];
+        const struct zookeeper_version_answer *a = &d->zookeeper[i];
 
         if (!a->version[0])
             add(d, "zookeeper", WARNING, NULL, "%s: its version is not known: %s", a->server, a->problem);

@@ -114,14 +114,14 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 static unsigned rounds(const struct zookeeper *zk)
 {
-    size_t n = servers_count(zk->servers);
+    size_t n = zookeeper_servers_count(zk->servers);
 
     return n ? zk->failures / (unsigned)n : zk->failures;
 }
 
 static uint64_t addresses(const struct zookeeper *zk)
 {
-    size_t n = servers_count(zk->servers);
+    size_t n = zookeeper_servers_count(zk->servers);
 
     return n ? n : 1;
 }
@@ -203,16 +203,16 @@ static void on_session(zhandle_t *handle, int type, int state, const char *path,
 
 static void try_server(struct zookeeper *zk)
 {
-    const char *address = servers_next(zk->servers);
+    const char *address = zookeeper_servers_next(zk->servers);
 
     assert(!zk->handle && !zk->closing);
-    servers_refresh(zk->servers);
+    zookeeper_servers_refresh(zk->servers);
     if (!address) {
         zk->failures++;
         snprintf(zk->why, sizeof(zk->why), "%s",
-                 *servers_problem(zk->servers) ? servers_problem(zk->servers)
-                                               : "looking up the servers' names");
-        if (*servers_problem(zk->servers))
+                 *zookeeper_servers_problem(zk->servers) ? zookeeper_servers_problem(zk->servers)
+                                                         : "looking up the servers' names");
+        if (*zookeeper_servers_problem(zk->servers))
             complain(zk);
         try_after(zk, NO_ADDRESS_MS);
         return;
@@ -521,7 +521,7 @@ static void begin_end(struct zookeeper *zk)
     while (!list_empty(&zk->due))
         zookeeper_answer_due(zk);
     uv_idle_stop(&zk->idle);
-    servers_free(zk->servers);
+    zookeeper_servers_free(zk->servers);
     if (zk->handle && zk->socket && zoo_state(zk->handle) == ZOO_CONNECTED_STATE) {
         uv_poll_stop(&zk->socket->poll);
         uv_timer_start(&zk->limit, on_end_limit, ZOOKEEPER_CLOSE_MAX_MS, 0);
@@ -614,7 +614,7 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
                    struct error *error)
 {
     struct zookeeper *zk;
-    struct servers_user user;
+    struct zookeeper_servers_user user;
     int rc = check(options, error);
 
     if (rc < 0)
@@ -628,10 +628,10 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
     zk->timeout_ms = zk->granted_ms = options->session_timeout_ms;
     list_init(&zk->outstanding);
     list_init(&zk->due);
-    user = (struct servers_user){options->random, options->arg, on_servers_found, zk};
+    user = (struct zookeeper_servers_user){options->random, options->arg, on_servers_found, zk};
     rc = set_root(zk, options, error);
     if (rc == 0) {
-        rc = servers_new(&zk->servers, loop, options->servers, &user, error);
+        rc = zookeeper_servers_new(&zk->servers, loop, options->servers, &user, error);
         if (rc < 0)
             error_prefix(error, "zookeeper: ");
     }

@@ -44,7 +44,7 @@ struct zookeeper {
     struct object object;
     struct coord coord;
     uv_loop_t *loop;
-    struct servers *servers;
+    struct zookeeper_servers *servers;
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     uint64_t (*random)(void *arg);
     void *arg;
@@ -64,7 +64,7 @@ struct zookeeper {
     uv_work_t work;       /* ends a live session */
     int open_handles;
 
-    char address[SERVERS_ADDRESS_TEXT]; /* being tried, or connected to */
+    char address[ZOOKEEPER_SERVERS_ADDRESS_TEXT]; /* being tried, or connected to */
     clientid_t session;
     bool has_session; /* one to go on with */
     bool announced;   /* by `connected` */

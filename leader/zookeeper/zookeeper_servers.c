@@ -1,6 +1,6 @@
-/* See zookeeper_servers.h. The happy path: servers_refresh starts at the first name; each uv_getaddrinfo puts
+/* See zookeeper_servers.h. The happy path: zookeeper_servers_refresh starts at the first name; each uv_getaddrinfo puts
  * its addresses into that server's slot and starts the next; `found` is called when the first address becomes
- * known. servers_next counts through all slots.
+ * known. zookeeper_servers_next counts through all slots.
  *
  * Failures: a name that does not resolve keeps the addresses it had, and its problem is kept for people. A
  * look-up may take as long as the resolver's own time-outs; when it outlives its owner its result is dropped.
@@ -21,7 +21,7 @@
 struct server {
     char host[HOST_MAX], port[8];
     bool literal;
-    char addresses[SERVERS_ADDRESSES_MAX][SERVERS_ADDRESS_TEXT];
+    char addresses[ZOOKEEPER_SERVERS_ADDRESSES_MAX][ZOOKEEPER_SERVERS_ADDRESS_TEXT];
     size_t count;
     char problem[HOST_MAX + 128];
 };
@@ -30,13 +30,13 @@ struct server {
 struct lookup {
     struct object object;
     uv_getaddrinfo_t request;
-    struct servers *owner; /* NULL: forgotten */
+    struct zookeeper_servers *owner; /* NULL: forgotten */
     size_t index;
 };
 
-struct servers {
+struct zookeeper_servers {
     uv_loop_t *loop;
-    struct servers_user user;
+    struct zookeeper_servers_user user;
     struct server list[ZOOKEEPER_SERVERS_MAX];
     size_t count;
     size_t next;
@@ -47,7 +47,7 @@ struct servers {
 
 static void look_up_from(struct lookup *l, size_t index);
 
-size_t servers_count(const struct servers *s)
+size_t zookeeper_servers_count(const struct zookeeper_servers *s)
 {
     size_t n = 0;
 
@@ -56,7 +56,7 @@ size_t servers_count(const struct servers *s)
     return n;
 }
 
-const char *servers_problem(const struct servers *s)
+const char *zookeeper_servers_problem(const struct zookeeper_servers *s)
 {
     for (size_t i = 0; i < s->count; i++)
         if (s->list[i].problem[0])
@@ -64,9 +64,9 @@ const char *servers_problem(const struct servers *s)
     return "";
 }
 
-const char *servers_next(struct servers *s)
+const char *zookeeper_servers_next(struct zookeeper_servers *s)
 {
-    size_t count = servers_count(s), at, i = 0;
+    size_t count = zookeeper_servers_count(s), at, i = 0;
 
     if (count == 0)
         return NULL;
@@ -81,9 +81,9 @@ const char *servers_next(struct servers *s)
 
 static void add_address(struct server *server, const char *ip)
 {
-    char text[SERVERS_ADDRESS_TEXT];
+    char text[ZOOKEEPER_SERVERS_ADDRESS_TEXT];
 
-    if (server->count == SERVERS_ADDRESSES_MAX)
+    if (server->count == ZOOKEEPER_SERVERS_ADDRESSES_MAX)
         return;
     snprintf(text, sizeof(text), "%s:%s", ip, server->port);
     memcpy(server->addresses[server->count++], text, sizeof(text));
@@ -108,7 +108,7 @@ static void add_addresses(struct server *server, const struct addrinfo *found)
 static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct lookup *l = OBJECT(struct lookup, request->data);
-    struct servers *s = l->owner;
+    struct zookeeper_servers *s = l->owner;
     bool first;
 
     if (!s) {
@@ -116,7 +116,7 @@ static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
         OBJECT_FREE(struct lookup, l);
         return;
     }
-    first = servers_count(s) == 0;
+    first = zookeeper_servers_count(s) == 0;
     if (status < 0) {
         char text[sizeof(s->list[0].problem)];
 
@@ -128,7 +128,7 @@ static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
     }
     uv_freeaddrinfo(found);
     look_up_from(l, l->index + 1);
-    if (first && servers_count(s) > 0)
+    if (first && zookeeper_servers_count(s) > 0)
         s->user.found(s->user.arg);
 }
 
@@ -136,7 +136,7 @@ static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
 static void look_up_from(struct lookup *l, size_t index)
 {
     static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct servers *s = l->owner;
+    struct zookeeper_servers *s = l->owner;
 
     assert(s && s->lookup == l);
     for (; index < s->count; index++) {
@@ -151,11 +151,11 @@ static void look_up_from(struct lookup *l, size_t index)
     OBJECT_FREE(struct lookup, l);
 }
 
-void servers_refresh(struct servers *s)
+void zookeeper_servers_refresh(struct zookeeper_servers *s)
 {
     uint64_t now = uv_now(s->loop);
 
-    if (s->lookup || (s->looked_up && now - s->looked_up_ms < SERVERS_REFRESH_EVERY_MS))
+    if (s->lookup || (s->looked_up && now - s->looked_up_ms < ZOOKEEPER_SERVERS_REFRESH_EVERY_MS))
         return;
     s->looked_up = true;
     s->looked_up_ms = now;
@@ -200,7 +200,7 @@ static int parse_server(struct server *server, const char *text, size_t size, st
     return 0;
 }
 
-static int parse_list(struct servers *s, const char *list, struct error *error)
+static int parse_list(struct zookeeper_servers *s, const char *list, struct error *error)
 {
     int rc;
 
@@ -219,7 +219,7 @@ static int parse_list(struct servers *s, const char *list, struct error *error)
 }
 
 /* Clients of one list are to spread over its servers. */
-static void shuffle(struct servers *s)
+static void shuffle(struct zookeeper_servers *s)
 {
     for (size_t i = s->count; i > 1; i--) {
         size_t j = s->user.random(s->user.random_arg) % i;
@@ -230,10 +230,10 @@ static void shuffle(struct servers *s)
     }
 }
 
-int servers_new(struct servers **ret, uv_loop_t *loop, const char *list, const struct servers_user *user,
-                struct error *error)
+int zookeeper_servers_new(struct zookeeper_servers **ret, uv_loop_t *loop, const char *list,
+                          const struct zookeeper_servers_user *user, struct error *error)
 {
-    struct servers *s = alloc_zero(sizeof(*s));
+    struct zookeeper_servers *s = alloc_zero(sizeof(*s));
     int rc;
 
     s->loop = loop;
@@ -248,7 +248,7 @@ int servers_new(struct servers **ret, uv_loop_t *loop, const char *list, const s
     return 0;
 }
 
-void servers_free(struct servers *s)
+void zookeeper_servers_free(struct zookeeper_servers *s)
 {
     if (!s)
         return;

@@ -13,27 +13,28 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define SERVERS_ADDRESSES_MAX    8    /* of one name */
-#define SERVERS_REFRESH_EVERY_MS 5000 /* look-ups, while nothing answers */
-#define SERVERS_ADDRESS_TEXT     64
+#define ZOOKEEPER_SERVERS_ADDRESSES_MAX    8    /* of one name */
+#define ZOOKEEPER_SERVERS_REFRESH_EVERY_MS 5000 /* look-ups, while nothing answers */
+#define ZOOKEEPER_SERVERS_ADDRESS_TEXT     64
 
-struct servers;
+struct zookeeper_servers;
 
-struct servers_user {
+struct zookeeper_servers_user {
     uint64_t (*random)(void *arg);
     void *random_arg;
     void (*found)(void *arg); /* addresses are known where none were */
     void *arg;
 };
 
-int servers_new(struct servers **ret, uv_loop_t *loop, const char *list, const struct servers_user *user,
-                struct error *error);
-void servers_free(struct servers *servers); /* a look-up under way is forgotten */
+int zookeeper_servers_new(struct zookeeper_servers **ret, uv_loop_t *loop, const char *list,
+                          const struct zookeeper_servers_user *user, struct error *error);
+void zookeeper_servers_free(struct zookeeper_servers *servers); /* a look-up under way is forgotten */
 
 /* The next address to try, as libzookeeper reads it ("127.0.0.1:2181", "::1:2181"); NULL: none is known.
  * Borrowed until the next call. */
-const char *servers_next(struct servers *servers);
-size_t servers_count(const struct servers *servers); /* addresses known */
+const char *zookeeper_servers_next(struct zookeeper_servers *servers);
+size_t zookeeper_servers_count(const struct zookeeper_servers *servers); /* addresses known */
 /* Looks the names up again, unless that was done lately or is under way. */
-void servers_refresh(struct servers *servers);
-const char *servers_problem(const struct servers *servers); /* why a name is not known; "" */
+void zookeeper_servers_refresh(struct zookeeper_servers *servers);
+const char *
+zookeeper_servers_problem(const struct zookeeper_servers *servers); /* why a name is not known; "" */

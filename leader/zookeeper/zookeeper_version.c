@@ -1,6 +1,7 @@
 /* See zookeeper_version.h. */
 #include "leader/zookeeper/zookeeper_version.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -21,6 +22,7 @@ bool zookeeper_version_read(const char *answer, char *ret, size_t size)
     const char *at = strstr(answer, head);
     size_t n;
 
+    assert(size > 0);
     if (!at)
         return false;
     at += sizeof(head) - 1;
@@ -104,15 +106,16 @@ static size_t talk(int fd, char answer[ANSWER_BYTES_MAX], int64_t until_ms)
             break;
         n += (size_t)got;
     }
+    assert(n < ANSWER_BYTES_MAX);
     answer[n] = '\0';
     return n;
 }
 
-static void ask(const char *host, const char *port, struct zookeeper_answer *ret)
+static void ask(const char *host, const char *port, struct zookeeper_version_answer *ret)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     char answer[ANSWER_BYTES_MAX] = "";
-    int64_t until_ms = until(ZOOKEEPER_ASK_MS);
+    int64_t until_ms = until(ZOOKEEPER_VERSION_ASK_MS);
     int fd, rc = getaddrinfo(host, port, &hints, &found);
 
     if (rc != 0) {
@@ -150,18 +153,19 @@ static void split(const char *server, char host[128], char port[8])
     }
 }
 
-size_t zookeeper_ask_versions(const char *list, struct zookeeper_answer ret[ZOOKEEPER_SERVERS_MAX])
+size_t zookeeper_version_ask(const char *list,
+                             struct zookeeper_version_answer ret[ZOOKEEPER_VERSION_SERVERS_MAX])
 {
     size_t count = 0, length = strcspn(list, "/");
     const char *at = list, *end = list + length;
 
-    while (at < end && count < ZOOKEEPER_SERVERS_MAX) {
+    while (at < end && count < ZOOKEEPER_VERSION_SERVERS_MAX) {
         size_t n = strcspn(at, ",/");
-        struct zookeeper_answer *a = &ret[count];
+        struct zookeeper_version_answer *a = &ret[count];
         char host[128], port[8];
 
         if (n > 0 && n < sizeof(a->server)) {
-            *a = (struct zookeeper_answer){0};
+            *a = (struct zookeeper_version_answer){0};
             snprintf(a->server, sizeof(a->server), "%.*s", (int)n, at);
             split(a->server, host, port);
             ask(host, port, a);

@@ -46,9 +46,9 @@ static void versions_before_the_fix_lose(void **state)
 
 static void who_is_not_there_is_named(void **state)
 {
-    struct zookeeper_answer answers[ZOOKEEPER_SERVERS_MAX];
+    struct zookeeper_version_answer answers[ZOOKEEPER_VERSION_SERVERS_MAX];
 
-    assert_int_equal(zookeeper_ask_versions("127.0.0.1:1,[::1]:1,nobody.invalid/chroot,more", answers), 3);
+    assert_int_equal(zookeeper_version_ask("127.0.0.1:1,[::1]:1,nobody.invalid/chroot,more", answers), 3);
     assert_string_equal(answers[0].server, "127.0.0.1:1");
     assert_string_equal(answers[1].server, "[::1]:1");
     assert_string_equal(answers[2].server, "nobody.invalid");
@@ -56,7 +56,7 @@ static void who_is_not_there_is_named(void **state)
         assert_string_equal(answers[i].version, "");
         assert_string_not_equal(answers[i].problem, "");
     }
-    assert_int_equal(zookeeper_ask_versions("", answers), 0);
+    assert_int_equal(zookeeper_version_ask("", answers), 0);
 }
 
 int main(void)
