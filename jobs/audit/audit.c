@@ -7,17 +7,18 @@
 #include "jobs/audit/versions.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/state/run.h"
 #include "jobs/time/instant.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-enum run_kind { RUN_OPEN, RUN_ENDED, RUN_SKIPPED, RUN_BACKFILL };
+enum audit_run_kind { AUDIT_OPEN, AUDIT_ENDED, AUDIT_SKIPPED, AUDIT_BACKFILL };
 
 struct audit_run {
     int64_t at_s;
-    enum run_kind kind;
+    enum audit_run_kind kind;
     bool open; /* a backfill's, too */
 };
 
@@ -112,22 +113,30 @@ static void *array_add(void *items, size_t count, size_t size)
     return (count & (count - 1)) == 0 ? alloc_resize(items, (count ? count * 2 : 1) * size) : items;
 }
 
+static enum audit_run_kind run_kind(enum run_state state, enum run_cause cause)
+{
+    if (cause == CAUSE_BACKFILL)
+        return AUDIT_BACKFILL;
+    if (state == RUN_SKIPPED)
+        return AUDIT_SKIPPED;
+    return state == RUN_ENDED ? AUDIT_ENDED : AUDIT_OPEN;
+}
+
 static bool read_run(struct audit *a, const json_t *item)
 {
-    const char *job, *state, *cause = NULL;
+    const char *job, *word, *cause = NULL;
     struct audit_job *j;
     json_int_t at;
     struct audit_run run;
+    enum run_state state;
 
-    if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:s,s?s}", "job", &job, "at", &at, "state", &state,
+    if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:s,s?s}", "job", &job, "at", &at, "state", &word,
                     "cause", &cause) < 0)
         return false;
     run.at_s = floor_s(at);
-    run.open = strcmp(state, "ended") != 0 && strcmp(state, "skipped") != 0;
-    run.kind = cause && strcmp(cause, "backfill") == 0 ? RUN_BACKFILL
-               : run.open                              ? RUN_OPEN
-               : strcmp(state, "ended") == 0           ? RUN_ENDED
-                                                       : RUN_SKIPPED;
+    state = run_state_of(word);
+    run.open = state != RUN_ENDED && state != RUN_SKIPPED;
+    run.kind = run_kind(state, run_cause_of(cause));
     j = job_get(a, job);
     j->runs = array_add(j->runs, j->run_count, sizeof(run));
     j->runs[j->run_count++] = run;
@@ -176,7 +185,7 @@ static bool read_unfinished(struct audit *a, const json_t *item)
     if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:s}", "job", &job, "at", &at, "state", &state) < 0)
         return false;
     j = job_get(a, job);
-    if (strcmp(state, "unresolved") == 0 && (!j->unresolved || floor_s(at) < j->unresolved_s)) {
+    if (run_state_of(state) == RUN_UNRESOLVED && (!j->unresolved || floor_s(at) < j->unresolved_s)) {
         j->unresolved = true;
         j->unresolved_s = floor_s(at);
     }
@@ -364,14 +373,14 @@ static void judge_run(struct walk *w, int64_t at_s, const struct audit_run *run,
 {
     struct audit *a = w->a;
 
-    if (run->kind != RUN_SKIPPED && run->kind != RUN_BACKFILL && ranges > 0)
+    if (run->kind != AUDIT_SKIPPED && run->kind != AUDIT_BACKFILL && ranges > 0)
         find(a->doubled_list, &a->doubled, w->past->name, at_s, "a run, and %zu skipped range%s", ranges,
              ranges == 1 ? "" : "s");
     else if (ranges > 1)
         find(a->doubled_list, &a->doubled, w->past->name, at_s, "%zu skipped ranges", ranges);
     if (run->open)
         a->open++;
-    else if (run->kind == RUN_SKIPPED || (run->kind == RUN_BACKFILL && ranges > 0))
+    else if (run->kind == AUDIT_SKIPPED || (run->kind == AUDIT_BACKFILL && ranges > 0))
         a->skipped++;
     else
         a->runs++;

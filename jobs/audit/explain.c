@@ -4,6 +4,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/duration.h"
 #include "jobs/base/text.h"
+#include "jobs/state/run.h"
 #include "jobs/time/instant.h"
 
 #include <assert.h>
@@ -201,9 +202,8 @@ static void say_around(struct explain *e)
     json_array_foreach(e->answers[EXPLAIN_AROUND], i, run)
     {
         int64_t ended_ms = past_time(json_object_get(run, "ended"));
-        const char *state = text_of(run, "state");
-        bool over = strcmp(state, "skipped") == 0 ||
-                    (strcmp(state, "ended") == 0 && ended_ms <= e->request->at_ms);
+        enum run_state state = run_state_of(text_of(run, "state"));
+        bool over = state == RUN_SKIPPED || (state == RUN_ENDED && ended_ms <= e->request->at_ms);
 
         if (over || told == AROUND_TOLD_MAX)
             continue;
@@ -223,20 +223,16 @@ static void give_verdict(json_t *result, const char *verdict, const char *text)
 
 static const char *verdict_sentence(const char *verdict)
 {
-    static const struct {
-        const char *verdict, *sentence;
-    } sentences[] = {
-        {"succeeded", "it succeeded"},
-        {"failed", "it failed"},
-        {"timed-out", "it timed out"},
-        {"killed", "it was killed"},
-        {"lost", "it is lost: how it went cannot be proved"},
+    static const char *const sentences[VERDICT_COUNT] = {
+        [VERDICT_SUCCEEDED] = "it succeeded",
+        [VERDICT_FAILED] = "it failed",
+        [VERDICT_TIMED_OUT] = "it timed out",
+        [VERDICT_KILLED] = "it was killed",
+        [VERDICT_LOST] = "it is lost: how it went cannot be proved",
     };
+    const char *sentence = sentences[run_verdict_of(verdict)];
 
-    for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++)
-        if (strcmp(sentences[i].verdict, verdict) == 0)
-            return sentences[i].sentence;
-    return verdict;
+    return sentence ? sentence : verdict;
 }
 
 static void run_verdict(const json_t *run, json_t *result)
@@ -252,7 +248,7 @@ static void run_verdict(const json_t *run, json_t *result)
     text_init(&t, 4096);
     if (!*verdict) {
         text_addf(&t, "it has not ended: %s", state);
-    } else if (strcmp(state, "skipped") == 0) {
+    } else if (run_state_of(state) == RUN_SKIPPED) {
         text_addf(&t, "it was skipped: %s", verdict);
     } else {
         text_add(&t, verdict_sentence(verdict));

@@ -12,26 +12,26 @@
 /* {key}: a field of the record; {key@}: as a time; {key~}: as a duration. {epoch} is that of the batch.
  * [...]: left out unless all fields in it are there. */
 static const struct sentence {
-    const char *kind, *what, *text;
-} sentences[] = {
-    {"trigger", "trigger", "triggered[ by {by}], cause {cause}[, key {key}]; epoch {epoch}"},
-    {"fire", "fire", "becomes a run[, cause {cause}][, to be released at {due@}]; epoch {epoch}"},
-    {"arm", "intent",
-     "attempt {attempt}, try {try}: reserved on engine {engine}, due at {due@}; epoch {epoch}"},
-    {"committed", "fence",
-     "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
-    {"revoked", "revoked", "attempt {attempt} will never be released: {reason}"},
-    {"started", "start", "attempt {attempt}: the engine says that it started at {at@}[; {text}]"},
-    {"start-failed", "start",
-     "attempt {attempt}: the engine refused to start it: {text}[ (exit code {code})]"},
-    {"stopping", "stop", "attempt {attempt} is to be stopped: {reason}[, asked for by {by}]"},
-    {"ended", "end", "attempt {attempt} ended at {at@} with exit code {code}[, {cause}][: {text}]"},
-    {"never-ran", "evidence", "attempt {attempt} provably never ran: {text}"},
-    {"unknown", "evidence", "attempt {attempt}: whether it ran cannot be known: {text}"},
-    {"unresolved", "evidence", "attempt {attempt} cannot be settled yet: {text}"},
-    {"closed", "end", "closed as {verdict}[: {text}][, by {by}]"},
-    {"note", "note", "{text}[, by {by}]"},
-    {"notified", "notified", "notification {run}[ answered with {code}][: {text}]"},
+    const char *what, *text; /* NULL: this kind is not shown */
+} sentences[RECORD_KIND_COUNT] = {
+    [RECORD_TRIGGER] = {"trigger", "triggered[ by {by}], cause {cause}[, key {key}]; epoch {epoch}"},
+    [RECORD_FIRE] = {"fire", "becomes a run[, cause {cause}][, to be released at {due@}]; epoch {epoch}"},
+    [RECORD_ARM] =
+        {"intent", "attempt {attempt}, try {try}: reserved on engine {engine}, due at {due@}; epoch {epoch}"},
+    [RECORD_COMMITTED] = {"fence",
+                          "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
+    [RECORD_REVOKED] = {"revoked", "attempt {attempt} will never be released: {reason}"},
+    [RECORD_STARTED] = {"start", "attempt {attempt}: the engine says that it started at {at@}[; {text}]"},
+    [RECORD_START_FAILED] =
+        {"start", "attempt {attempt}: the engine refused to start it: {text}[ (exit code {code})]"},
+    [RECORD_STOPPING] = {"stop", "attempt {attempt} is to be stopped: {reason}[, asked for by {by}]"},
+    [RECORD_ENDED] = {"end", "attempt {attempt} ended at {at@} with exit code {code}[, {cause}][: {text}]"},
+    [RECORD_NEVER_RAN] = {"evidence", "attempt {attempt} provably never ran: {text}"},
+    [RECORD_UNKNOWN] = {"evidence", "attempt {attempt}: whether it ran cannot be known: {text}"},
+    [RECORD_UNRESOLVED] = {"evidence", "attempt {attempt} cannot be settled yet: {text}"},
+    [RECORD_CLOSED] = {"end", "closed as {verdict}[: {text}][, by {by}]"},
+    [RECORD_NOTE] = {"note", "{text}[, by {by}]"},
+    [RECORD_NOTIFIED] = {"notified", "notification {run}[ answered with {code}][: {text}]"},
 };
 
 static const json_t *field_of(const json_t *item, const char *key)
@@ -96,17 +96,16 @@ static bool expand(struct text *t, const json_t *item, const char *from, const c
 
 static void add_record(struct explain *e, const json_t *item)
 {
-    const char *kind = json_string_value(json_object_get(item, "kind"));
+    enum record_kind kind = record_kind_of(json_string_value(json_object_get(item, "kind")));
+    const struct sentence *sentence = kind < RECORD_KIND_COUNT ? &sentences[kind] : NULL;
     struct text t;
 
-    for (size_t i = 0; kind && i < sizeof(sentences) / sizeof(sentences[0]); i++) {
-        if (strcmp(sentences[i].kind, kind) != 0)
-            continue;
-        text_init(&t, LINE_BYTES_MAX);
-        expand(&t, item, sentences[i].text, sentences[i].text + strlen(sentences[i].text));
-        explain_line(e, past_time(json_object_get(item, "time")), sentences[i].what, "%s", text_str(&t));
-        text_release(&t);
-    }
+    if (!sentence || !sentence->text)
+        return;
+    text_init(&t, LINE_BYTES_MAX);
+    expand(&t, item, sentence->text, sentence->text + strlen(sentence->text));
+    explain_line(e, past_time(json_object_get(item, "time")), sentence->what, "%s", text_str(&t));
+    text_release(&t);
 }
 
 /* The reign at the time, and those that began while the run was not ended. */

@@ -1,6 +1,7 @@
 #include "jobs/audit/versions.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/state/record.h"
 #include "jobs/time/instant.h"
 
 static const char *text_of(const json_t *record, const char *key)
@@ -167,19 +168,29 @@ static void add_record(struct past *past, const json_t *item)
     const char *name = text_of(record, "job");
     int64_t time_ms = past_time(json_object_get(item, "time"));
 
-    if (!kind || !record)
+    if (!record)
         return;
-    if (strcmp(kind, "job") == 0 && name)
-        add_version(job_get(past, name), record, time_ms);
-    else if (strcmp(kind, "delete") == 0 && name)
-        end_version(job_get(past, name), record, time_ms);
-    else if (strcmp(kind, "pause") == 0)
+    switch (record_kind_of(kind)) {
+    case RECORD_JOB:
+        if (name)
+            add_version(job_get(past, name), record, time_ms);
+        break;
+    case RECORD_JOB_DELETE:
+        if (name)
+            end_version(job_get(past, name), record, time_ms);
+        break;
+    case RECORD_PAUSE:
         add_pause(past, record, time_ms);
-    else if (strcmp(kind, "resume") == 0)
+        break;
+    case RECORD_RESUME:
         end_pause(past, record, time_ms);
-    else if (strcmp(kind, "tzdata") == 0) {
+        break;
+    case RECORD_TZDATA:
         past->tzdata_ms = time_ms;
         past->tzdata = text_of(record, "tzdata");
+        break;
+    default:
+        break;
     }
 }
 

@@ -24,6 +24,7 @@ struct history_run {
     int64_t at_ms; /* the instant in the run's id: the order of listings */
     int64_t fire_ms;
     char *state, *verdict;        /* verdict NULL until there is one */
+    bool over;                    /* it will not change any more */
     int64_t started_ms, ended_ms; /* 0: not yet */
     char *json;                   /* the run in the shape of `runs` */
 };

@@ -246,7 +246,7 @@ static int write_run(struct store_db *s, const struct history_write *w, const st
 {
     sqlite3_stmt *stmt = s->stmts[DB_RUN];
     const char *instant = strchr(r->run, '@');
-    bool done = strcmp(r->state, "ended") == 0 || strcmp(r->state, "skipped") == 0;
+    int64_t over_ms = r->ended_ms > 0 ? r->ended_ms : w->time_ms;
 
     db_bind_text(stmt, 1, r->run);
     db_bind_text(stmt, 2, r->job);
@@ -257,7 +257,7 @@ static int write_run(struct store_db *s, const struct history_write *w, const st
     db_bind_text(stmt, 7, r->verdict);
     sqlite3_bind_int64(stmt, 8, r->started_ms);
     sqlite3_bind_int64(stmt, 9, r->ended_ms);
-    sqlite3_bind_int64(stmt, 10, !done ? 0 : r->ended_ms > 0 ? r->ended_ms : w->time_ms);
+    sqlite3_bind_int64(stmt, 10, r->over ? over_ms : 0);
     sqlite3_bind_int64(stmt, 11, (int64_t)w->index);
     db_bind_text(stmt, 12, r->json);
     return db_run(s->db, stmt, error);

@@ -237,7 +237,7 @@ static void put_delete(struct scheduler *s, struct job_state *j, bool staged, co
             struct run *run = LIST_ITEM(link, struct run, of_job);
 
             if (run->state == RUN_RETRYING || run->state == RUN_WAITING) { /* nothing of it executes */
-                launch_close(s, run, "deleted", "the job was deleted", by);
+                launch_close(s, run, VERDICT_DELETED, "the job was deleted", by);
                 again = true;
                 break;
             }
@@ -449,7 +449,7 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, json
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
             if ((!j || each == j) && each->def)
-                planner_skip_to(s, each, s->now_ms, "paused",
+                planner_skip_to(s, each, s->now_ms, VERDICT_PAUSED,
                                 each->paused ? each->pause_reason : s->state.pause_reason);
         }
         r = turn_record(s, RECORD_RESUME);
@@ -557,7 +557,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     r = turn_record(s, RECORD_TRIGGER);
     PUT_TEXT(s, r, run, run_id_format(name, at_ms, true, id));
     PUT_INT(s, r, fire_ms, at_ms);
-    PUT_TEXT(s, r, cause, "manual");
+    PUT_TEXT(s, r, cause, run_cause_name(CAUSE_MANUAL));
     PUT_TEXT(s, r, key, t.key);
     if (t.key)
         PUT_TEXT(s, r, digest, t.digest);
@@ -591,7 +591,7 @@ int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t *
     r = state_run(&s->state, id);
     if (!r)
         return error_set(error, ERR_NOT_FOUND, "no unfinished run %s", id);
-    launch_stop(s, r, "killed", by);
+    launch_stop(s, r, STOP_KILLED, by);
     finish_command(s, json_pack("{s:s}", "run", id), ret_reply, ret_index);
     return 0;
 }

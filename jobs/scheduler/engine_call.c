@@ -103,7 +103,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .id = a->id,
         .boot = a->boot,
         .may_have_run = r->fired,
-        .cause = r->cause,
+        .cause = run_cause_name(r->cause),
         .fire_ms = r->fire_ms,
         .previous_fire_ms = r->previous_fire_ms,
         .params = r->params,

@@ -30,7 +30,7 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
         return; /* alive, as was known */
     if (a->state != ATTEMPT_STARTED) {
         s->started++;
-        if (a->number == 1 && strcmp(r->cause, "schedule") == 0 && answer->started_ms)
+        if (a->number == 1 && r->cause == CAUSE_SCHEDULE && answer->started_ms)
             lateness_note(s, answer->started_ms - r->due_ms);
         run_queue_return_engine_permit(s, r);
     }

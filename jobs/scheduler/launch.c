@@ -48,7 +48,8 @@ void launch_fire_ahead(struct scheduler *s, struct run *r)
     turn_commit(s, rec);
 }
 
-void launch_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by)
+void launch_close(struct scheduler *s, struct run *r, enum run_verdict verdict, const char *text,
+                  const char *by)
 {
     struct record *rec;
     struct attempt *a;
@@ -61,10 +62,10 @@ void launch_close(struct scheduler *s, struct run *r, const char *verdict, const
     a = run_attempt(r);
     assert(!may_execute(s, r));
     if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
-        launch_revoke(s, r, verdict);
+        launch_revoke(s, r, run_verdict_name(verdict));
     rec = turn_record(s, RECORD_CLOSED);
     PUT_TEXT(s, rec, run, r->id);
-    PUT_TEXT(s, rec, verdict, verdict);
+    PUT_TEXT(s, rec, verdict, run_verdict_name(verdict));
     PUT_TEXT(s, rec, text, text);
     PUT_TEXT(s, rec, by, by);
     turn_commit(s, rec);
@@ -93,20 +94,20 @@ void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence)
     turn_commit(s, rec);
 }
 
-void launch_stop(struct scheduler *s, struct run *r, const char *reason, const char *by)
+void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const char *by)
 {
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
     if (!may_execute(s, r)) {
-        launch_close(s, r, "killed", reason, by);
+        launch_close(s, r, VERDICT_KILLED, run_stop_name(reason), by);
         return;
     }
     /* a kill that comes while a timeout is being enforced ends the run, and not only the attempt */
-    if (a->stop_reason && (strcmp(a->stop_reason, "timeout") != 0 || strcmp(reason, "timeout") == 0))
+    if (a->stop_reason && (run_stop_ends_run(a->stop_reason) || reason == STOP_TIMEOUT))
         return;
     rec = turn_record_about(s, RECORD_STOPPING, r);
-    PUT_TEXT(s, rec, reason, reason);
+    PUT_TEXT(s, rec, reason, run_stop_name(reason));
     PUT_TEXT(s, rec, by, by);
     turn_commit(s, rec);
 }
@@ -157,13 +158,13 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
     if (takeover_holds(s, r->job))
         return false; /* when they are recovered, the job wakes this one */
     if (concurrency == JOB_REPLACE && !r->queued && replaced_by(r)) {
-        launch_close(s, r, "killed", "replaced", NULL);
+        launch_close(s, r, VERDICT_KILLED, run_stop_name(STOP_REPLACED), NULL);
         return false;
     }
     other = goes_before(r);
     if (other && !rules_waits_turn(r)) {
         snprintf(text, sizeof(text), "%s is not ended", other->id);
-        launch_close(s, r, "overlap", text, NULL);
+        launch_close(s, r, VERDICT_OVERLAP, text, NULL);
     }
     return !other; /* its end wakes the job, which wakes this one */
 }
@@ -235,7 +236,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
 
         snprintf(text, sizeof(text), "the configuration has no engine %s", engine);
         if (r->fired)
-            launch_close(s, r, "failed", text, NULL);
+            launch_close(s, r, VERDICT_FAILED, text, NULL);
         return;
     }
     if (!r->live.engine_permit) {
@@ -286,27 +287,26 @@ static bool too_late(struct scheduler *s, struct run *r)
     int64_t late = s->now_ms - r->due_ms;
     struct attempt *a = run_attempt(r);
 
-    if (started_once(r) || strcmp(r->cause, "backfill") == 0)
+    if (started_once(r) || r->cause == CAUSE_BACKFILL)
         return false;
     if (def->start_within_ms > 0 && s->now_ms - r->fire_ms > def->start_within_ms) {
-        launch_close(s, r, "deadline", "it could not start within start_within of its fire time", NULL);
+        launch_close(s, r, VERDICT_DEADLINE, "it could not start within start_within of its fire time", NULL);
         return true;
     }
     /* armed by a leader that died, found never to have run, and old by now: as if it had been missed */
-    if (a && a->state == ATTEMPT_NEVER_RAN && strcmp(r->cause, "schedule") == 0 &&
-        late > s->o.late_grace_ms) {
+    if (a && a->state == ATTEMPT_NEVER_RAN && r->cause == CAUSE_SCHEDULE && late > s->o.late_grace_ms) {
         if (def->catch_up == JOB_CATCH_UP_ALL) {
             if (!beyond_catch_up(s, r, def))
                 return false;
-            launch_close(s, r, "missed", "more than max_catch_up", NULL);
+            launch_close(s, r, VERDICT_MISSED, "more than max_catch_up", NULL);
             return true;
         }
         if (def->catch_up == JOB_CATCH_UP_NONE) {
-            launch_close(s, r, "missed", "catch_up: none", NULL);
+            launch_close(s, r, VERDICT_MISSED, "catch_up: none", NULL);
             return true;
         }
         if (r->job->last_fire_ms > r->fire_ms) {
-            launch_close(s, r, "coalesced", "a later fire time was run for it", NULL);
+            launch_close(s, r, VERDICT_COALESCED, "a later fire time was run for it", NULL);
             return true;
         }
     }
@@ -319,7 +319,7 @@ static void wake_at_deadline(struct scheduler *s, struct run *r)
     const struct job *def = run_def(r);
     int64_t at = r->fire_ms + def->start_within_ms + 1;
 
-    if (def->start_within_ms > 0 && at > s->now_ms && !started_once(r) && strcmp(r->cause, "backfill") != 0)
+    if (def->start_within_ms > 0 && at > s->now_ms && !started_once(r) && r->cause != CAUSE_BACKFILL)
         turn_wake_run(s, r, at);
 }
 
@@ -377,7 +377,7 @@ static void reconcile_started(struct scheduler *s, struct run *r, struct attempt
         r->live.stop_ticket = engine_call_begin(s, r, ENGINE_STOP);
         turn_wake_run(s, r, r->live.stop_again_ms);
     } else if (timeout_at <= s->now_ms) {
-        launch_stop(s, r, "timeout", NULL);
+        launch_stop(s, r, STOP_TIMEOUT, NULL);
     } else {
         turn_wake_run(s, r, timeout_at);
     }
@@ -405,7 +405,7 @@ static void reconcile_committed(struct scheduler *s, struct run *r, struct attem
     if (!r->fired)
         return; /* a reservation: evaluated at its time */
     if (a->stop_reason) {
-        launch_close(s, r, "killed", a->stop_reason, NULL);
+        launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
         return;
     }
     if (too_late(s, r))
@@ -460,7 +460,7 @@ void launch_reconcile(struct scheduler *s, struct run *r)
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         reconcile_committed(s, r, a);
     } else if (a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
-        launch_close(s, r, "killed", a->stop_reason, NULL);
+        launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
     } else if (!r->fired && outdated(s, r)) {
         launch_revoke(s, r, "edited");
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {

@@ -18,14 +18,14 @@ void planner_stop_others(struct scheduler *s, struct job_state *j, const struct 
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
         if (r != but && r->fired)
-            launch_stop(s, r, "replaced", NULL);
+            launch_stop(s, r, STOP_REPLACED, NULL);
     }
 }
 
 /* ---- records about fire times ---- */
 
 static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
-                     const char *reason, const char *text)
+                     enum run_verdict reason, const char *text)
 {
     struct record *r = turn_record(s, RECORD_SKIPPED);
 
@@ -33,15 +33,15 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     PUT_INT(s, r, from_ms, from_s * 1000);
     PUT_INT(s, r, to_ms, to_s * 1000);
     PUT_INT(s, r, count, count);
-    PUT_TEXT(s, r, reason, reason);
+    PUT_TEXT(s, r, reason, run_verdict_name(reason));
     PUT_TEXT(s, r, text, text);
     turn_commit(s, r);
-    takeover_note_times(s, j, from_s * 1000, to_s * 1000, count, reason);
-    s->o.env->log(s->o.env, LOG_NOTE, "skipped", j->name, NULL, reason);
+    takeover_note_skipped(s, j, from_s * 1000, to_s * 1000, count, reason);
+    s->o.env->log(s->o.env, LOG_NOTE, "skipped", j->name, NULL, run_verdict_name(reason));
 }
 
 static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
-                     const char *cause)
+                     enum run_cause cause)
 {
     char id[RUN_ID_MAX];
     struct record *r = turn_record(s, RECORD_FIRE);
@@ -49,11 +49,10 @@ static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int
     PUT_TEXT(s, r, run, run_id_format(j->name, at_s * 1000, false, id));
     PUT_INT(s, r, fire_ms, at_s * 1000);
     PUT_INT(s, r, due_ms, due_ms);
-    PUT_TEXT(s, r, cause, cause);
+    PUT_TEXT(s, r, cause, run_cause_name(cause));
     turn_commit(s, r);
     if (due_ms <= s->takeover.lead_ms)
-        takeover_note_times(s, j, at_s * 1000, at_s * 1000, 1,
-                            strcmp(cause, "catch-up") == 0 ? cause : "late");
+        takeover_note_late(s, j, at_s * 1000, cause);
     s->fired++;
 }
 
@@ -93,7 +92,7 @@ static void fire_unrecovered(struct scheduler *s, struct job_state *j, int64_t t
 
 /* Skips every fire time after the cursor up to to_s that has no run: a range, or several around those that
  * have. */
-static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, const char *reason,
+static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, enum run_verdict reason,
                        const char *text)
 {
     struct schedule *schedule = rules_schedule(s, j);
@@ -106,7 +105,7 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
                 from = schedule_next(schedule, rules_cursor_s(j));
 
         if (from <= end) {
-            revoke_up_to(s, j, end, reason);
+            revoke_up_to(s, j, end, run_verdict_name(reason));
             put_skip(s, j, from, schedule_prev(schedule, end + 1),
                      schedule_count(schedule, rules_cursor_s(j), end, INT64_MAX), reason, text);
         }
@@ -116,7 +115,7 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, c
     }
 }
 
-void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, enum run_verdict reason,
                      const char *text)
 {
     skip_up_to(s, j, to_ms / 1000, reason, text);
@@ -126,23 +125,23 @@ void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, co
 
 /* The reservation of a fire time that turns out not to run. */
 static void evaluate_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
-                          const char *reason, const char *text)
+                          enum run_verdict reason, const char *text)
 {
     if (r)
-        launch_revoke(s, r, reason);
+        launch_revoke(s, r, run_verdict_name(reason));
     put_skip(s, j, at_s, at_s, 1, reason, text);
 }
 
 /* One fire time has come: by overlap it becomes a run or is skipped. */
 static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
-                     const char *cause)
+                     enum run_cause cause)
 {
     const struct job *def = j->def;
     char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
     struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
     const struct run *other = rules_busy_with(j, r);
 
-    if (job_fired_ahead(j, at_s * 1000)) {
+    if (state_fired_ahead(j, at_s * 1000)) {
         put_passed(s, j, at_s);
         return;
     }
@@ -153,12 +152,12 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
     }
     if (def->concurrency == JOB_FORBID && other) {
         snprintf(text, sizeof(text), "%s is not ended", other->id);
-        evaluate_skip(s, j, r, at_s, "overlap", text);
+        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
         return;
     }
     if (def->concurrency == JOB_QUEUE && rules_waiting_count(j) >= def->queue_max) {
         snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
-        evaluate_skip(s, j, r, at_s, "queue-full", text);
+        evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);
         return;
     }
     put_fire(s, j, at_s, due_ms, cause);
@@ -180,13 +179,13 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
     if (def->start_within_ms > 0) {
         int64_t dead_s = (s->now_ms - def->start_within_ms - 1) / 1000;
 
-        skip_up_to(s, j, dead_s < old_s ? dead_s : old_s, "deadline", "later than start_within allows");
+        skip_up_to(s, j, dead_s < old_s ? dead_s : old_s, VERDICT_DEADLINE, "later than start_within allows");
         first = schedule_next(schedule, rules_cursor_s(j));
     }
     if (first > old_s)
         return false;
     if (def->catch_up == JOB_CATCH_UP_NONE) {
-        skip_up_to(s, j, old_s, "missed", "catch_up: none");
+        skip_up_to(s, j, old_s, VERDICT_MISSED, "catch_up: none");
         return false;
     }
     last = schedule_prev(schedule, old_s + 1);
@@ -194,9 +193,9 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
         int64_t next = schedule_next(schedule, old_s);
         bool newer = next != SCHEDULE_NEVER && rules_due_ms(schedule, next) <= s->now_ms;
 
-        skip_up_to(s, j, newer ? last : last - 1, "coalesced", "a later fire time was run for it");
+        skip_up_to(s, j, newer ? last : last - 1, VERDICT_COALESCED, "a later fire time was run for it");
         if (!newer)
-            evaluate(s, j, last, rules_due_ms(schedule, last), "catch-up");
+            evaluate(s, j, last, rules_due_ms(schedule, last), CAUSE_CATCH_UP);
         return false;
     }
     n = schedule_count(schedule, rules_cursor_s(j), old_s, INT64_MAX);
@@ -205,13 +204,13 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
 
         for (int i = 1; i < def->max_catch_up; i++)
             keep = schedule_prev(schedule, keep);
-        skip_up_to(s, j, keep - 1, "missed", "more than max_catch_up");
+        skip_up_to(s, j, keep - 1, VERDICT_MISSED, "more than max_catch_up");
     }
     for (int64_t at = schedule_next(schedule, rules_cursor_s(j)); at <= old_s;
          at = schedule_next(schedule, rules_cursor_s(j))) {
         if ((*budget)-- <= 0)
             return true;
-        evaluate(s, j, at, rules_due_ms(schedule, at), "catch-up");
+        evaluate(s, j, at, rules_due_ms(schedule, at), CAUSE_CATCH_UP);
     }
     return false;
 }
@@ -252,7 +251,7 @@ static bool evaluate_due(struct scheduler *s, struct job_state *j, struct schedu
             return false;
         if (budget-- <= 0)
             return true;
-        evaluate(s, j, at, due, "schedule");
+        evaluate(s, j, at, due, CAUSE_SCHEDULE);
     }
 }
 
@@ -264,7 +263,7 @@ void planner_account(struct scheduler *s, struct job_state *j, const char *reaso
         schedule = NULL;
     if (!schedule || state_paused(&s->state, j)) {
         if (schedule)
-            skip_up_to(s, j, s->now_ms / 1000, "paused",
+            skip_up_to(s, j, s->now_ms / 1000, VERDICT_PAUSED,
                        s->state.paused ? s->state.pause_reason : j->pause_reason);
     } else {
         evaluate_due(s, j, schedule, true);
@@ -317,7 +316,7 @@ void planner_zones_after(struct scheduler *s, struct job_state *j)
         count++;
     }
     if (count > 0)
-        put_skip(s, j, from, to, count, "coalesced",
+        put_skip(s, j, from, to, count, VERDICT_COALESCED,
                  "the job has had this local time under the zone rules before");
 }
 
@@ -354,7 +353,7 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
     while (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms <= s->now_ms) {
         char id[RUN_ID_MAX];
 
-        if (job_fired_ahead(j, at * 1000)) { /* it has had its run */
+        if (state_fired_ahead(j, at * 1000)) { /* it has had its run */
             at = schedule_next(schedule, at);
             continue;
         }
@@ -390,7 +389,7 @@ static bool paused(struct scheduler *s, struct job_state *j)
         HASH_ITER(by_name, s->state.jobs, each, next)
         {
             if (each->def)
-                planner_skip_to(s, each, s->state.pause_until_ms, "paused", s->state.pause_reason);
+                planner_skip_to(s, each, s->state.pause_until_ms, VERDICT_PAUSED, s->state.pause_reason);
         }
         put_resume(s, NULL);
         HASH_ITER(by_name, s->state.jobs, each, next)
@@ -399,7 +398,7 @@ static bool paused(struct scheduler *s, struct job_state *j)
         }
     }
     if (j->paused && j->pause_until_ms && j->pause_until_ms <= s->now_ms) {
-        planner_skip_to(s, j, j->pause_until_ms, "paused", j->pause_reason);
+        planner_skip_to(s, j, j->pause_until_ms, VERDICT_PAUSED, j->pause_reason);
         put_resume(s, j->name);
     }
     return state_paused(&s->state, j);
@@ -428,7 +427,7 @@ static void backfill_one(struct scheduler *s, struct job_state *j, struct backfi
     r = turn_record(s, RECORD_TRIGGER);
     PUT_TEXT(s, r, run, id);
     PUT_INT(s, r, fire_ms, at_ms);
-    PUT_TEXT(s, r, cause, "backfill");
+    PUT_TEXT(s, r, cause, run_cause_name(CAUSE_BACKFILL));
     PUT_TEXT(s, r, by, b->by);
     PUT_INT(s, r, queue, 1);
     turn_commit(s, r);
@@ -444,7 +443,7 @@ static void backfill(struct scheduler *s, struct job_state *j)
 
     LIST_EACH(link, &j->runs)
     {
-        running += strcmp(LIST_ITEM(link, struct run, of_job)->cause, "backfill") == 0;
+        running += LIST_ITEM(link, struct run, of_job)->cause == CAUSE_BACKFILL;
     }
     while (!list_empty(&j->backfills)) {
         struct backfill *b = LIST_ITEM(j->backfills.next, struct backfill, of_job);

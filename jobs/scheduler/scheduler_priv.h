@@ -258,10 +258,11 @@ void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcom
 /* True while a run of an earlier leader may execute beside one that this job would fire now.
  * takeover_recovered wakes the job. */
 bool takeover_holds(const struct scheduler *s, const struct job_state *j);
-/* Fire times that were evaluated: late, by catch-up, or skipped for a reason; those of the gap go into the
- * report. */
-void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
-                         int64_t count, const char *policy);
+/* A fire time that became a run, or a range that was skipped: those of the gap go into the report. */
+void takeover_note_late(struct scheduler *s, const struct job_state *j, int64_t fire_ms,
+                        enum run_cause cause);
+void takeover_note_skipped(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
+                           int64_t count, enum run_verdict reason);
 /* Writes the report when it is time; gives when to look again. */
 int64_t takeover_report(struct scheduler *s);
 
@@ -277,8 +278,9 @@ bool launch_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, 
 void launch_release(struct scheduler *s, struct run *r);
 void launch_revoke(struct scheduler *s, struct run *r, const char *reason);
 void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence);
-void launch_close(struct scheduler *s, struct run *r, const char *verdict, const char *text, const char *by);
-void launch_stop(struct scheduler *s, struct run *r, const char *reason, const char *by);
+void launch_close(struct scheduler *s, struct run *r, enum run_verdict verdict, const char *text,
+                  const char *by);
+void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const char *by);
 /* Nothing can be proved of its attempt. */
 void launch_lost(struct scheduler *s, struct run *r, const char *text);
 /* A reservation becomes a run before its fire time was evaluated. */
@@ -293,7 +295,7 @@ void planner_reconcile(struct scheduler *s, struct job_state *j);
  * before an edit, a deletion or a pause. */
 void planner_account(struct scheduler *s, struct job_state *j, const char *reason);
 /* As SKIPPED for this reason: every fire time from the cursor up to to_ms. */
-void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, const char *reason,
+void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, enum run_verdict reason,
                      const char *text);
 /* When zone rules change: accounts for all up to now under the old ones; and then skips what of the new ones
  * the job has had already by its local time, so that a night's run never doubles. */

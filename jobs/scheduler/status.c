@@ -56,7 +56,7 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
                   schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
                   "next", time_or_null(shown_next_ms(s, j), INSTANT_S), "last",
                   time_or_null(current ? current->fire_ms : j->last_ended_ms, INSTANT_S), "verdict",
-                  text_or_null(j->last_verdict), "paused", state_paused(&s->state, j));
+                  text_or_null(run_verdict_name(j->last_verdict)), "paused", state_paused(&s->state, j));
     if (current)
         json_object_set_new(o, "state", json_string(run_state_name(current->state)));
     json_object_set_new(o, "last_run", text_or_null(current ? current->id : j->last_run));
@@ -135,7 +135,7 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
     json_object_set_new(o, "next_times", times);
     LIST_EACH(link, &j->runs)
     {
-        json_array_append_new(runs, run_to_json(LIST_ITEM(link, struct run, of_job)));
+        json_array_append_new(runs, state_run_json(LIST_ITEM(link, struct run, of_job)));
     }
     json_object_set_new(o, "unfinished", runs);
     return o;
@@ -148,9 +148,8 @@ json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *st
 
     HASH_ITER(by_id, s->state.runs, r, next)
     {
-        if ((!job || strcmp(job, r->job->name) == 0) &&
-            (!state || strcmp(state, run_state_name(r->state)) == 0))
-            json_array_append_new(array, run_to_json(r));
+        if ((!job || strcmp(job, r->job->name) == 0) && (!state || r->state == run_state_of(state)))
+            json_array_append_new(array, state_run_json(r));
     }
     return array;
 }
@@ -159,7 +158,7 @@ json_t *scheduler_run_json(struct scheduler *s, const char *id)
 {
     struct run *r = state_run(&s->state, id);
 
-    return r ? run_to_json(r) : NULL;
+    return r ? state_run_json(r) : NULL;
 }
 
 json_t *scheduler_defs_json(struct scheduler *s, const char *set)
@@ -259,9 +258,9 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put(arg, "# HELP cronsched_verdicts_total Runs ended and fire times skipped, by verdict, since this "
              "process began.\n"
              "# TYPE cronsched_verdicts_total counter\n");
-    for (int i = 0; verdict_by_index(i); i++)
-        put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", verdict_by_index(i),
-            (unsigned long long)s->state.verdicts[i]);
+    for (enum run_verdict v = VERDICT_NONE + 1; v < VERDICT_COUNT; v++)
+        put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", run_verdict_name(v),
+            (unsigned long long)s->state.verdicts[v]);
     put(arg,
         "# HELP cronsched_notifications_waiting Notifications not yet delivered.\n"
         "# TYPE cronsched_notifications_waiting gauge\ncronsched_notifications_waiting %zu\n"

@@ -217,25 +217,39 @@ static bool extend(json_t *entry, const char *job, const char *policy, const cha
     return true;
 }
 
-void takeover_note_times(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
-                         int64_t count, const char *policy)
+static void note_times(struct takeover *t, const struct job_state *j, int64_t from_ms, int64_t to_ms,
+                       int64_t count, const char *policy)
 {
-    struct takeover *t = &s->takeover;
     char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
     size_t n = json_array_size(t->times);
 
-    if (!t->times || to_ms > t->lead_ms)
-        return;
-    if (verdict_intern(policy))
-        t->skipped += count;
-    else
-        t->late += count;
     instant_format(from_ms, INSTANT_S, from, sizeof(from));
     instant_format(to_ms, INSTANT_S, to, sizeof(to));
     if ((n == 0 || !extend(json_array_get(t->times, n - 1), j->name, policy, to, count)) &&
         n < REPORT_TIMES_MAX)
         json_array_append_new(t->times, json_pack("{s:s,s:s,s:s,s:I,s:s}", "job", j->name, "from", from, "to",
                                                   to, "count", (json_int_t)count, "policy", policy));
+}
+
+void takeover_note_late(struct scheduler *s, const struct job_state *j, int64_t fire_ms, enum run_cause cause)
+{
+    struct takeover *t = &s->takeover;
+
+    if (!t->times || fire_ms > t->lead_ms)
+        return;
+    t->late++;
+    note_times(t, j, fire_ms, fire_ms, 1, cause == CAUSE_CATCH_UP ? run_cause_name(cause) : "late");
+}
+
+void takeover_note_skipped(struct scheduler *s, const struct job_state *j, int64_t from_ms, int64_t to_ms,
+                           int64_t count, enum run_verdict reason)
+{
+    struct takeover *t = &s->takeover;
+
+    if (!t->times || to_ms > t->lead_ms)
+        return;
+    t->skipped += count;
+    note_times(t, j, from_ms, to_ms, count, run_verdict_name(reason));
 }
 
 /* ---- the report ---- */

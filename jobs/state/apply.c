@@ -63,20 +63,21 @@ static int64_t later(int64_t a, int64_t b)
 
 /* ---- the end of a run ---- */
 
-static bool wants(const struct job_notify *n, const char *verdict)
+static bool notifies_of(const struct job_notify *n, enum run_verdict verdict)
 {
     for (size_t i = 0; i < n->on.count; i++)
-        if (strcmp(n->on.items[i], verdict) == 0)
+        if (run_verdict_of(n->on.items[i]) == verdict)
             return true;
     return false;
 }
 
-static void notify(struct state *s, const struct job *def, const char *run, const char *verdict, json_t *body)
+static void notify(struct state *s, const struct job *def, const char *run, enum run_verdict verdict,
+                   json_t *body)
 {
     for (size_t i = 0; def && i < def->notify_count; i++) {
         char id[RUN_ID_MAX + 8];
 
-        if (!wants(&def->notify[i], verdict))
+        if (!notifies_of(&def->notify[i], verdict))
             continue;
         snprintf(id, sizeof(id), "%s/%zu", run, i);
         state_add_notice(s, id, def->notify[i].url, json_incref(body));
@@ -100,7 +101,7 @@ static void run_after(struct apply_context *c, struct job_state *j)
     run->exact = run->fired = run->queued = true;
     run->previous_fire_ms = j->last_fire_ms == INT64_MIN ? 0 : j->last_fire_ms;
     j->last_fire_ms = run->fire_ms;
-    run->cause = alloc_text("after");
+    run->cause = CAUSE_AFTER;
     touch(c, run);
 }
 
@@ -118,25 +119,24 @@ static void cause_children(struct apply_context *c, const char *parent)
     }
 }
 
-static void end_run(struct apply_context *c, struct run *run, const char *verdict)
+static void end_run(struct apply_context *c, struct run *run, enum run_verdict verdict)
 {
     struct job_state *j = run->job;
 
     move(c, run, RUN_ENDED);
-    run->verdict = verdict_intern(verdict);
-    assert(run->verdict);
+    run->verdict = verdict;
     run->ended_ms = c->batch->time_ms;
     if (run->attempt_count && run_attempt(run)->ended_ms)
         run->ended_ms = run_attempt(run)->ended_ms;
-    if (!verdict_is_skip(verdict)) {
+    if (!run_verdict_is_skip(verdict)) {
         alloc_replace(&j->last_run, run->id);
-        j->last_verdict = run->verdict;
+        j->last_verdict = verdict;
         j->last_ended_ms = run->ended_ms;
     }
-    c->s->verdicts[verdict_index(verdict)]++;
-    notify(c->s, run_def(run), run->id, verdict, run_to_json(run));
+    c->s->verdicts[verdict]++;
+    notify(c->s, run_def(run), run->id, verdict, state_run_json(run));
     state_end_run(c->s, run);
-    if (strcmp(verdict, "succeeded") == 0 && (strcmp(run->cause, "manual") != 0 || run->children))
+    if (verdict == VERDICT_SUCCEEDED && (run->cause != CAUSE_MANUAL || run->children))
         cause_children(c, j->name);
 }
 
@@ -151,9 +151,9 @@ static void fire(struct apply_context *c, struct run *run, bool in_order)
     run->fired = true;
     j->last_fire_ms = later(j->last_fire_ms, run->fire_ms);
     if (in_order)
-        job_move_cursor(j, run->fire_ms);
+        state_move_cursor(j, run->fire_ms);
     else if (run->fire_ms > j->cursor_ms)
-        job_add_ahead(j, run->fire_ms);
+        state_add_ahead(j, run->fire_ms);
 }
 
 static int64_t retry_delay_ms(const struct job *def, int attempt)
@@ -174,13 +174,12 @@ static bool retries_on(const struct job *def, int exit_code)
 }
 
 /* The newest attempt failed: another one later, or the end. */
-static void attempt_failed(struct apply_context *c, struct run *run, const char *verdict,
-                           int attempts_allowed)
+static void attempt_failed(struct apply_context *c, struct run *run, enum run_verdict verdict)
 {
     const struct job *def = run_def(run);
     const struct attempt *a = run_attempt(run);
 
-    if (a->number < attempts_allowed && retries_on(def, a->exit_code)) {
+    if (a->number <= def->retries_max && retries_on(def, a->exit_code)) {
         move(c, run, RUN_RETRYING);
         run->retry_ms = c->batch->time_ms + retry_delay_ms(def, a->number);
     } else {
@@ -191,14 +190,13 @@ static void attempt_failed(struct apply_context *c, struct run *run, const char 
 static void attempt_ended(struct apply_context *c, struct run *run)
 {
     const struct attempt *a = run_attempt(run);
-    const char *stop = a->stop_reason;
 
-    if (stop && strcmp(stop, "timeout") != 0 && !MUTANT(KILL_RETRIES))
-        end_run(c, run, "killed");
-    else if (!stop && a->exit_code == 0)
-        end_run(c, run, "succeeded");
+    if (run_stop_ends_run(a->stop_reason) && !MUTANT(KILL_RETRIES))
+        end_run(c, run, VERDICT_KILLED);
+    else if (!a->stop_reason && a->exit_code == 0)
+        end_run(c, run, VERDICT_SUCCEEDED);
     else
-        attempt_failed(c, run, stop ? "timed-out" : "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, a->stop_reason ? VERDICT_TIMED_OUT : VERDICT_FAILED);
 }
 
 /* ---- records ---- */
@@ -282,7 +280,7 @@ static int apply_job(struct apply_context *c)
     j->version = r->version;
     j->seed = (uint64_t)r->seed;
     j->anchor_ms = r->anchor_ms;
-    job_move_cursor(j, r->cursor_ms);
+    state_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
     c->s->defs_index = c->batch->index;
     state_set_dependent(c->s, j);
@@ -308,12 +306,12 @@ static int apply_delete(struct apply_context *c)
     }
     LIST_EACH_SAFE(link, &j->backfills)
     {
-        job_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
+        state_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
     }
     job_unref(j->def);
     j->def = NULL;
     j->deleted_ms = c->batch->time_ms;
-    job_move_cursor(j, c->batch->time_ms);
+    state_move_cursor(j, c->batch->time_ms);
     j->paused = false;
     state_set_dependent(c->s, j);
     c->s->job_count--;
@@ -362,7 +360,7 @@ static int apply_staged(struct apply_context *c)
         part.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE;
         rc = rc < 0 ? rc : part.kind == RECORD_JOB ? apply_job(&each) : apply_delete(&each);
         if (rc == 0)
-            history_add_job(c->s, &part);
+            apply_history_job(c->s, &part);
     }
     json_decref(staged);
     return rc;
@@ -399,6 +397,11 @@ static int apply_pause(struct apply_context *c, bool on)
     return 0;
 }
 
+static bool unknown_cause(const struct apply_context *c)
+{
+    return RECORD_HAS(c->r, cause) && !run_cause_of(c->r->cause);
+}
+
 /* A new run from the id in the record. */
 static int new_run(struct apply_context *c, struct run **ret)
 {
@@ -415,12 +418,14 @@ static int new_run(struct apply_context *c, struct run **ret)
         return corrupt(c, "there is no such job");
     if (state_run(c->s, c->r->run))
         return corrupt(c, "the run is there already");
+    if (unknown_cause(c))
+        return corrupt(c, "the cause is unknown");
     run = state_add_run(c->s, j, c->r->run);
     run->at_ms = at_ms;
     run->exact = exact;
     run->fire_ms = c->r->fire_ms;
     run->due_ms = RECORD_HAS(c->r, due_ms) ? c->r->due_ms : c->batch->time_ms;
-    run->cause = alloc_text(RECORD_HAS(c->r, cause) ? c->r->cause : "schedule");
+    run->cause = RECORD_HAS(c->r, cause) ? run_cause_of(c->r->cause) : CAUSE_SCHEDULE;
     run->previous_fire_ms = j->last_fire_ms == INT64_MIN ? 0 : j->last_fire_ms;
     LIST_EACH(link, &j->runs)
     {
@@ -462,14 +467,16 @@ static int apply_fire(struct apply_context *c)
 
     if (rc < 0)
         return rc;
+    if (unknown_cause(c))
+        return corrupt(c, "the cause is unknown");
     fire(c, run, !(RECORD_HAS(c->r, ahead) && c->r->ahead));
     run->due_ms = c->r->due_ms;
     if (RECORD_HAS(c->r, cause))
-        alloc_replace(&run->cause, c->r->cause);
+        run->cause = run_cause_of(c->r->cause);
     touch(c, run);
     a = run_attempt(run);
     if (a && a->state == ATTEMPT_START_FAILED)
-        attempt_failed(c, run, "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, VERDICT_FAILED);
     else if (run->state == RUN_UNRESOLVED)
         return 0; /* its attempt's outcome decides */
     else if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED))
@@ -479,13 +486,13 @@ static int apply_fire(struct apply_context *c)
     return 0;
 }
 
-static void notify_skipped(struct apply_context *c, const struct job_state *j)
+static void notify_skipped(struct apply_context *c, const struct job_state *j, enum run_verdict reason)
 {
     const struct record *r = c->r;
     char id[RUN_ID_MAX], from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
 
     run_id_format(j->name, r->to_ms, r->to_ms % 1000 != 0, id);
-    notify(c->s, j->def, id, r->reason,
+    notify(c->s, j->def, id, reason,
            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "run", id, "job", j->name, "state", "skipped",
                      "verdict", r->reason, "from", instant_format(r->from_ms, INSTANT_S, from, sizeof(from)),
                      "to", instant_format(r->to_ms, INSTANT_S, to, sizeof(to)), "count",
@@ -497,24 +504,25 @@ static int apply_skipped(struct apply_context *c)
     const struct record *r = c->r;
     struct job_state *j = state_job(c->s, r->job);
     struct run *run = RECORD_HAS(r, run) ? state_run(c->s, r->run) : NULL;
+    enum run_verdict reason = run_verdict_of(r->reason);
 
-    if (!verdict_is_skip(r->reason))
+    if (!run_verdict_is_skip(reason))
         return corrupt(c, "the reason is not a skip");
     if (r->count < 1 || r->from_ms > r->to_ms)
         return corrupt(c, "the range is invalid");
     if (j)
-        job_move_cursor(j, r->to_ms);
-    history_add_skip(c->s, c->batch, c->r);
+        state_move_cursor(j, r->to_ms);
+    apply_history_skip(c->s, c->batch, c->r);
     if (run && run->fired) {
-        end_run(c, run, r->reason);
+        end_run(c, run, reason);
         return 0;
     }
     if (run)
         state_end_run(c->s, run); /* a reservation */
-    history_add_skip_row(c->s, c->batch, c->r);
-    c->s->verdicts[verdict_index(r->reason)] += (uint64_t)r->count;
+    apply_history_skip_row(c->s, c->batch, c->r);
+    c->s->verdicts[reason] += (uint64_t)r->count;
     if (j)
-        notify_skipped(c, j);
+        notify_skipped(c, j, reason);
     return 0;
 }
 
@@ -522,9 +530,9 @@ static int apply_passed(struct apply_context *c)
 {
     struct job_state *j = state_job(c->s, c->r->job);
 
-    if (!j || !job_fired_ahead(j, c->r->to_ms))
+    if (!j || !state_fired_ahead(j, c->r->to_ms))
         return corrupt(c, "that fire time was not fired");
-    job_move_cursor(j, c->r->to_ms);
+    state_move_cursor(j, c->r->to_ms);
     return 0;
 }
 
@@ -543,7 +551,7 @@ static int apply_arm(struct apply_context *c)
         return corrupt(c, "attempts and tries count from 1");
     if (!run->def)
         run->def = job_ref(run->job->def);
-    a = run_add_attempt(run, (int)r->attempt);
+    a = state_add_attempt(run, (int)r->attempt);
     a->try = (int)r->try;
     a->engine = alloc_text(r->engine);
     a->epoch = c->batch->epoch;
@@ -607,16 +615,18 @@ static int apply_start_failed(struct apply_context *c, struct run *run, struct a
     run->unresolved_ms = 0;
     if (!run->fired)
         return 0; /* evaluated at its time */
-    if (a->stop_reason && strcmp(a->stop_reason, "timeout") != 0)
-        end_run(c, run, "killed");
+    if (run_stop_ends_run(a->stop_reason))
+        end_run(c, run, VERDICT_KILLED);
     else
-        attempt_failed(c, run, "failed", run_def(run)->retries_max + 1);
+        attempt_failed(c, run, VERDICT_FAILED);
     return 0;
 }
 
 static int apply_stopping(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    alloc_replace(&a->stop_reason, c->r->reason);
+    a->stop_reason = run_stop_of(c->r->reason);
+    if (!a->stop_reason)
+        return corrupt(c, "the reason is unknown");
     a->stopping_ms = c->batch->time_ms;
     return 0;
 }
@@ -659,7 +669,7 @@ static int apply_unknown(struct apply_context *c, struct run *run, struct attemp
         run->retry_ms = c->batch->time_ms + retry_delay_ms(def, a->number);
     } else {
         alloc_replace(&run->text, c->r->text);
-        end_run(c, run, "lost");
+        end_run(c, run, VERDICT_LOST);
     }
     return 0;
 }
@@ -680,7 +690,7 @@ static int apply_backfill(struct apply_context *c)
 
     if (!j || !json_is_array(c->r->report))
         return corrupt(c, "there is no such job, or no list of times");
-    b = job_add_backfill(j);
+    b = state_add_backfill(j);
     b->times = json_incref(c->r->report);
     b->max_parallel = (int)c->r->max_parallel;
     b->again = RECORD_HAS(c->r, again) && c->r->again;
@@ -698,7 +708,7 @@ static int apply_backfilled(struct apply_context *c)
     b = LIST_ITEM(j->backfills.next, struct backfill, of_job); /* one after the other, in order */
     b->done = (size_t)c->r->count;
     if (b->done >= json_array_size(b->times))
-        job_drop_backfill(b);
+        state_drop_backfill(b);
     return 0;
 }
 
@@ -750,13 +760,14 @@ static int apply_attempt(struct apply_context *c)
 static int apply_closed(struct apply_context *c)
 {
     struct run *run = state_run(c->s, c->r->run);
+    enum run_verdict verdict = run_verdict_of(c->r->verdict);
 
-    if (!run || !verdict_intern(c->r->verdict))
+    if (!run || !verdict)
         return corrupt(c, "there is no such run or verdict");
     fire(c, run, false);
     if (RECORD_HAS(c->r, text))
         alloc_replace(&run->text, c->r->text);
-    end_run(c, run, c->r->verdict);
+    end_run(c, run, verdict);
     return 0;
 }
 
@@ -821,14 +832,14 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
     if (rc == 0 && c.bad_move)
         rc = corrupt(&c, "the run is in no state for this");
     if (rc == 0)
-        history_add_record(s, r);
+        apply_history_record(s, r);
     return rc;
 }
 
 void state_finish_batch(struct state *s, const struct batch *batch, const char *text, size_t size,
                         struct history_write **ret)
 {
-    struct history_write *w = history_pending(s);
+    struct history_write *w = apply_history_pending(s);
 
     LIST_EACH_SAFE(link, &s->dirty)
     {
@@ -836,14 +847,14 @@ void state_finish_batch(struct state *s, const struct batch *batch, const char *
 
         list_remove(link);
         if (run->fired)
-            history_add_run(s, run);
+            apply_history_run(s, run);
     }
     LIST_EACH(link, &s->ended)
     {
         struct run *run = LIST_ITEM(link, struct run, dirty);
 
         if (run->verdict)
-            history_add_run(s, run);
+            apply_history_run(s, run);
     }
     state_free_ended(s);
     state_expire_keys(s, batch->time_ms - STATE_KEY_TTL_MS);

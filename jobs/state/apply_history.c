@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-struct history_write *history_pending(struct state *s)
+struct history_write *apply_history_pending(struct state *s)
 {
     if (!s->write)
         s->write = alloc_zero(sizeof(*s->write));
@@ -25,30 +25,30 @@ static char *dump(json_t *json)
 
 static void add_row(struct state *s, struct history_run row)
 {
-    struct history_write *w = history_pending(s);
+    struct history_write *w = apply_history_pending(s);
 
     w->runs = alloc_resize(w->runs, (w->run_count + 1) * sizeof(row));
     w->runs[w->run_count++] = row;
 }
 
-void history_add_run(struct state *s, const struct run *run)
+void apply_history_run(struct state *s, const struct run *run)
 {
-    add_row(s,
-            (struct history_run){
-                .run = alloc_text(run->id),
-                .job = alloc_text(run->job->name),
-                .at_ms = run->at_ms,
-                .fire_ms = run->fire_ms,
-                .state = alloc_text(verdict_is_skip(run->verdict) ? "skipped" : run_state_name(run->state)),
-                .verdict = alloc_text(run->verdict),
-                .started_ms = run->started_ms,
-                .ended_ms = run->ended_ms,
-                .json = dump(run_to_json(run)),
-            });
+    add_row(s, (struct history_run){
+                   .run = alloc_text(run->id),
+                   .job = alloc_text(run->job->name),
+                   .at_ms = run->at_ms,
+                   .fire_ms = run->fire_ms,
+                   .state = alloc_text(run_state_name(run_shown_state(run))),
+                   .verdict = alloc_text(run_verdict_name(run->verdict)),
+                   .over = run->state == RUN_ENDED,
+                   .started_ms = run->started_ms,
+                   .ended_ms = run->ended_ms,
+                   .json = dump(state_run_json(run)),
+               });
 }
 
 /* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
-void history_add_skip_row(struct state *s, const struct batch *batch, const struct record *r)
+void apply_history_skip_row(struct state *s, const struct batch *batch, const struct record *r)
 {
     char id[RUN_ID_MAX], fire[TEXT_NUMBER_BUFFER], ended[TEXT_NUMBER_BUFFER];
     json_t *json;
@@ -67,15 +67,16 @@ void history_add_skip_row(struct state *s, const struct batch *batch, const stru
                                     .job = alloc_text(r->job),
                                     .at_ms = r->to_ms,
                                     .fire_ms = r->to_ms,
-                                    .state = alloc_text("skipped"),
+                                    .state = alloc_text(run_state_name(RUN_SKIPPED)),
                                     .verdict = alloc_text(r->reason),
+                                    .over = true,
                                     .ended_ms = batch->time_ms,
                                     .json = dump(json)});
 }
 
-void history_add_skip(struct state *s, const struct batch *batch, const struct record *r)
+void apply_history_skip(struct state *s, const struct batch *batch, const struct record *r)
 {
-    struct history_write *w = history_pending(s);
+    struct history_write *w = apply_history_pending(s);
 
     w->skips = alloc_resize(w->skips, (w->skip_count + 1) * sizeof(*w->skips));
     w->skips[w->skip_count++] = (struct history_skip){.job = alloc_text(r->job),
@@ -87,9 +88,9 @@ void history_add_skip(struct state *s, const struct batch *batch, const struct r
                                                       .time_ms = batch->time_ms};
 }
 
-void history_add_record(struct state *s, const struct record *r)
+void apply_history_record(struct state *s, const struct record *r)
 {
-    struct history_write *w = history_pending(s);
+    struct history_write *w = apply_history_pending(s);
     char job[RUN_ID_MAX];
     int64_t at_ms;
     bool exact;
@@ -107,7 +108,7 @@ void history_add_record(struct state *s, const struct record *r)
 }
 
 /* A part of a change set, as the record that it would have been: history knows no difference. */
-void history_add_job(struct state *s, const struct record *part)
+void apply_history_job(struct state *s, const struct record *part)
 {
     struct batch *b = batch_new(0, 0);
     struct record *r = batch_add(b, part->kind);
@@ -122,6 +123,6 @@ void history_add_job(struct state *s, const struct record *part)
         RECORD_INT(b, r, anchor_ms, part->anchor_ms);
         RECORD_INT(b, r, cursor_ms, part->cursor_ms);
     }
-    history_add_record(s, r);
+    apply_history_record(s, r);
     batch_free(b);
 }

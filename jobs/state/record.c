@@ -264,6 +264,15 @@ const char *record_kind_name(enum record_kind kind)
     return kinds[kind].name;
 }
 
+enum record_kind record_kind_of(const char *name)
+{
+    enum record_kind kind = 0;
+
+    while (name && kind < RECORD_KIND_COUNT && strcmp(kinds[kind].name, name) != 0)
+        kind++;
+    return name ? kind : RECORD_KIND_COUNT;
+}
+
 int record_kind_level(enum record_kind kind)
 {
     return kind == RECORD_HANDED_OVER || kind == RECORD_RISE ? 2 : 1;
@@ -275,11 +284,9 @@ static int decode_kind(const json_t *object, enum record_kind *ret, struct error
 {
     const char *name = json_string_value(json_object_get(object, "k"));
 
-    for (int k = 0; name && k < RECORD_KIND_COUNT; k++)
-        if (strcmp(kinds[k].name, name) == 0 && record_kind_level(k) <= RECORD_LEVEL) {
-            *ret = k;
-            return 0;
-        }
+    *ret = record_kind_of(name);
+    if (*ret < RECORD_KIND_COUNT && record_kind_level(*ret) <= RECORD_LEVEL)
+        return 0;
     return error_set(
         error, ERR_CORRUPT,
         "unknown kind of record: %s (this build reads up to level %d: a newer cronsched is needed)",

@@ -185,6 +185,7 @@ void batch_hash(const char *text, size_t size, char ret[33]); /* of the encoded 
 
 char *record_encode(const struct record *r); /* one record as JSON, malloc'd */
 const char *record_kind_name(enum record_kind kind);
+enum record_kind record_kind_of(const char *name); /* RECORD_KIND_COUNT: unknown, or NULL */
 int record_kind_level(enum record_kind kind);
 
 /* Run ids. A run is (job, instant); `exact` ones (manual, after, again) carry milliseconds in their id. */

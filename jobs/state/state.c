@@ -1,63 +1,10 @@
-/* The state's containers and words. What records do to it is in apply.c, its texts are in state_json.c. */
+/* The state's containers. What records do to it is in apply.c, its texts are in state_json.c. */
 #include "jobs/state/state.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/state/state_priv.h"
 
 #include <assert.h>
-
-static const char *const run_states[] = {
-    [RUN_WAITING] = "waiting", [RUN_ARMED] = "armed",       [RUN_STARTING] = "starting",
-    [RUN_RUNNING] = "running", [RUN_RETRYING] = "retrying", [RUN_UNRESOLVED] = "unresolved",
-    [RUN_ENDED] = "ended",
-};
-
-static const char *const attempt_states[] = {
-    [ATTEMPT_ARMED] = "armed",     [ATTEMPT_COMMITTED] = "committed", [ATTEMPT_STARTED] = "running",
-    [ATTEMPT_REVOKED] = "revoked", [ATTEMPT_NEVER_RAN] = "never-ran", [ATTEMPT_START_FAILED] = "start-failed",
-    [ATTEMPT_ENDED] = "ended",     [ATTEMPT_UNKNOWN] = "unknown",
-};
-
-/* runs first, skips from `overlap` on */
-static const char *const verdicts[] = {"succeeded", "failed",    "timed-out", "killed",
-                                       "lost",      "overlap",   "paused",    "deadline",
-                                       "missed",    "coalesced", "deleted",   "queue-full"};
-#define FIRST_SKIP 5
-#define VERDICTS   (int)(sizeof(verdicts) / sizeof(verdicts[0]))
-static_assert(VERDICTS <= 16, "struct state counts 16 verdicts");
-
-const char *run_state_name(enum run_state state)
-{
-    return run_states[state];
-}
-
-const char *run_attempt_state_name(enum attempt_state state)
-{
-    return attempt_states[state];
-}
-
-int verdict_index(const char *verdict)
-{
-    for (int i = 0; verdict && i < VERDICTS; i++)
-        if (strcmp(verdicts[i], verdict) == 0)
-            return i;
-    return -1;
-}
-
-const char *verdict_by_index(int index)
-{
-    return index >= 0 && index < VERDICTS ? verdicts[index] : NULL;
-}
-
-const char *verdict_intern(const char *word)
-{
-    return verdict_by_index(verdict_index(word));
-}
-
-bool verdict_is_skip(const char *verdict)
-{
-    return verdict_index(verdict) >= FIRST_SKIP;
-}
 
 struct job_state *state_job(struct state *s, const char *name)
 {
@@ -85,17 +32,7 @@ struct trigger_key *state_key(struct state *s, const char *job, const char *key)
     return k;
 }
 
-struct attempt *run_attempt(struct run *run)
-{
-    return run->attempt_count ? &run->attempts[run->attempt_count - 1] : NULL;
-}
-
-struct job *run_def(const struct run *run)
-{
-    return run->def ? run->def : run->job->def;
-}
-
-bool job_fired_ahead(const struct job_state *job, int64_t fire_ms)
+bool state_fired_ahead(const struct job_state *job, int64_t fire_ms)
 {
     for (size_t i = 0; i < job->ahead_count; i++)
         if (job->ahead[i] == fire_ms)
@@ -126,7 +63,6 @@ static void attempt_release(struct attempt *a)
     free(a->boot);
     free(a->cause);
     free(a->text);
-    free(a->stop_reason);
 }
 
 static void backfill_free(struct backfill *b)
@@ -143,7 +79,6 @@ static void run_free(struct run *r)
         attempt_release(&r->attempts[i]);
     free(r->attempts);
     free(r->id);
-    free(r->cause);
     free(r->by);
     json_decref(r->params);
     job_unref(r->def);
@@ -267,7 +202,7 @@ void state_free_ended(struct state *s)
     }
 }
 
-struct attempt *run_add_attempt(struct run *r, int number)
+struct attempt *state_add_attempt(struct run *r, int number)
 {
     struct attempt *a = run_attempt(r);
 
@@ -281,7 +216,7 @@ struct attempt *run_add_attempt(struct run *r, int number)
     return a;
 }
 
-void job_add_ahead(struct job_state *j, int64_t fire_ms)
+void state_add_ahead(struct job_state *j, int64_t fire_ms)
 {
     size_t at = j->ahead_count;
 
@@ -292,7 +227,7 @@ void job_add_ahead(struct job_state *j, int64_t fire_ms)
     j->ahead_count++;
 }
 
-void job_move_cursor(struct job_state *j, int64_t to_ms)
+void state_move_cursor(struct job_state *j, int64_t to_ms)
 {
     size_t gone = 0;
 
@@ -305,7 +240,7 @@ void job_move_cursor(struct job_state *j, int64_t to_ms)
     j->ahead_count -= gone;
 }
 
-struct backfill *job_add_backfill(struct job_state *j)
+struct backfill *state_add_backfill(struct job_state *j)
 {
     struct backfill *b = alloc_zero(sizeof(*b));
 
@@ -313,7 +248,7 @@ struct backfill *job_add_backfill(struct job_state *j)
     return b;
 }
 
-void job_drop_backfill(struct backfill *b)
+void state_drop_backfill(struct backfill *b)
 {
     backfill_free(b);
 }

@@ -15,97 +15,15 @@
 #pragma once
 
 #include "jobs/base/alloc.h"
-#include "jobs/base/heap.h"
-#include "jobs/base/list.h"
-#include "jobs/definition/job.h"
 #include "jobs/history/history.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run.h"
 
 #include <uthash.h>
 
 #define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */
 #define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
 #define STATE_NOTICES_MAX      1000
-
-/* the allowed moves are in apply.c's tables */
-enum run_state { RUN_WAITING, RUN_ARMED, RUN_STARTING, RUN_RUNNING, RUN_RETRYING, RUN_UNRESOLVED, RUN_ENDED };
-
-enum attempt_state {
-    ATTEMPT_ARMED,     /* reserved; may exist in the engine, cannot run */
-    ATTEMPT_COMMITTED, /* its id is in the journal: may be released by the epoch that committed it */
-    ATTEMPT_STARTED,
-    ATTEMPT_REVOKED,   /* never to be released */
-    ATTEMPT_NEVER_RAN, /* by evidence */
-    ATTEMPT_START_FAILED,
-    ATTEMPT_ENDED,
-    ATTEMPT_UNKNOWN
-};
-
-struct attempt {
-    int number, try;
-    enum attempt_state state;
-    char *engine, *id, *boot;
-    int64_t epoch; /* of its ARM */
-    uint64_t
-        index; /* and the batch: a fire time may be reserved, given up and reserved again within an epoch */
-    int64_t committed_epoch;
-    bool handed_over; /* COMMITTED, and the leader that committed it will not release it any more */
-    int64_t started_ms, ended_ms;
-    int exit_code; /* -1: none */
-    char *cause, *text;
-    char *stop_reason; /* "timeout", "killed", "replaced": STOPPING is journaled */
-    int64_t stopping_ms;
-};
-
-struct job_state;
-
-struct run_queue;
-
-/* What the leader's scheduler knows of a run; empty when it begins to lead. */
-struct run_live {
-    uint64_t ticket, stop_ticket; /* of the engine requests under way; 0: none */
-    bool released;                /* the one start request has been sent, or may have been */
-    bool permitted;               /* may start, as far as overlap and pool go */
-    bool
-        unrecovered; /* an earlier leader left its attempt, and its outcome is not known; counted in its job */
-    enum run_state was; /* when this leader began */
-    int failures;       /* of the engine in a row: for the back-off */
-    int64_t not_before_ms, stop_again_ms, recover_by_ms;
-    uint64_t index;                                /* the last batch that touched it */
-    uint64_t commit_index;                         /* the batch that committed the newest attempt */
-    struct run_queue *engine_permit, *pool_permit; /* held ones */
-    struct run_queue *waits_in;
-    struct heap_item timer, queue_item;
-};
-
-struct run {
-    char *id;
-    struct job_state *job;
-    int64_t at_ms; /* the instant in the id */
-    bool exact;
-    int64_t fire_ms; /* nominal */
-    int64_t due_ms;  /* fire time and jitter; manual: at once */
-    int64_t previous_fire_ms;
-    char *cause; /* schedule, catch-up, manual, after, backfill */
-    char *by;
-    json_t *params;
-    bool queued;     /* asked to wait its turn instead of being refused */
-    bool children;   /* a manual run that counts for the jobs that come after */
-    bool fired;      /* accounts for its fire time; false: a reservation */
-    struct job *def; /* frozen at the first attempt; NULL before */
-    enum run_state state;
-    const char *verdict;      /* of the verdict table; NULL until there is one */
-    struct attempt *attempts; /* the newest last; a new try of the same number takes the place of the old */
-    size_t attempt_count;
-    int64_t retry_ms, started_ms, ended_ms, unresolved_ms;
-    char *text;
-    uint64_t seq; /* order of creation */
-
-    struct list of_job;
-    UT_hash_handle by_id;
-    struct list dirty;    /* touched by the batch being applied */
-    struct run_live live; /* not from records */
-};
 
 struct backfill {
     struct list of_job;
@@ -139,7 +57,7 @@ struct job_state {
     int64_t last_exact_ms; /* the newest instant used in an exact run id */
     int64_t last_fire_ms;  /* nominal time of the newest fired run */
     char *last_run;        /* the newest ended run, */
-    const char *last_verdict;
+    enum run_verdict last_verdict;
     int64_t last_ended_ms;
     int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */
     size_t ahead_count;
@@ -186,9 +104,10 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
-    json_t *staged;        /* array: parts of a change set, as they will be applied */
-    uint64_t defs_index;   /* the last batch that changed a definition */
-    uint64_t verdicts[16]; /* counted since this process began: for metrics, not from records */
+    json_t *staged;      /* array: parts of a change set, as they will be applied */
+    uint64_t defs_index; /* the last batch that changed a definition */
+    /* counted since this process began: for metrics, not from records */
+    uint64_t verdicts[VERDICT_COUNT];
 
     struct list dirty;           /* runs touched by the batch being applied */
     struct list ended;           /* runs that ended in it: freed when it is finished */
@@ -220,14 +139,9 @@ void state_finish_batch(struct state *s, const struct batch *batch, const char *
 struct job_state *state_job(struct state *s, const char *name); /* NULL, also for a tombstone */
 struct run *state_run(struct state *s, const char *id);
 struct trigger_key *state_key(struct state *s, const char *job, const char *key);
-struct attempt *run_attempt(struct run *run); /* the newest, or NULL */
-/* The definition that governs the run: the frozen one, else the job's own; NULL: the job is gone. */
-struct job *run_def(const struct run *run);
-const char *run_state_name(enum run_state state);
-const char *run_attempt_state_name(enum attempt_state state);
 
 /* The run of this fire time was fired before those ahead of it were evaluated; the cursor is still below it. */
-bool job_fired_ahead(const struct job_state *job, int64_t fire_ms);
+bool state_fired_ahead(const struct job_state *job, int64_t fire_ms);
 
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);
@@ -237,10 +151,4 @@ char *state_encode(const struct state *s, size_t *ret_size);
 int state_decode(struct state *s, const char *text, size_t size, struct error *error);
 
 /* The run in the shape of the API. */
-json_t *run_to_json(const struct run *run);
-
-/* The verdict words; a known word's one copy, or NULL. */
-const char *verdict_intern(const char *word);
-bool verdict_is_skip(const char *verdict);
-int verdict_index(const char *verdict);  /* for counters; below 16 */
-const char *verdict_by_index(int index); /* NULL: none */
+json_t *state_run_json(const struct run *run);

@@ -37,11 +37,11 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "try", json_integer(a->try));
     set_text(o, "cause", a->cause);
     set_text(o, "text", a->text);
-    set_text(o, "stopping", a->stop_reason);
+    set_text(o, "stopping", run_stop_name(a->stop_reason));
     return o;
 }
 
-json_t *run_to_json(const struct run *run)
+json_t *state_run_json(const struct run *run)
 {
     const struct attempt *last = run->attempt_count ? &run->attempts[run->attempt_count - 1] : NULL;
     json_t *o = json_object(), *attempts = json_array();
@@ -49,10 +49,10 @@ json_t *run_to_json(const struct run *run)
     json_object_set_new(o, "run", json_string(run->id));
     json_object_set_new(o, "job", json_string(run->job->name));
     json_object_set_new(o, "fire_time", time_json(run->fire_ms, run->exact ? INSTANT_MS : INSTANT_S));
-    json_object_set_new(o, "cause", json_string(run->cause));
-    json_object_set_new(o, "state",
-                        json_string(verdict_is_skip(run->verdict) ? "skipped" : run_state_name(run->state)));
-    json_object_set_new(o, "verdict", run->verdict ? json_string(run->verdict) : json_null());
+    json_object_set_new(o, "cause", json_string(run_cause_name(run->cause)));
+    json_object_set_new(o, "state", json_string(run_state_name(run_shown_state(run))));
+    json_object_set_new(o, "verdict",
+                        run->verdict ? json_string(run_verdict_name(run->verdict)) : json_null());
     json_object_set_new(o, "started", time_json(run->started_ms, INSTANT_MS));
     json_object_set_new(o, "ended", time_json(run->ended_ms, INSTANT_MS));
     json_object_set_new(o, "exit_code",
@@ -104,7 +104,7 @@ static json_t *encode_attempt(const struct attempt *a)
     put_int(o, "code", a->exit_code, -1);
     set_text(o, "cause", a->cause);
     set_text(o, "text", a->text);
-    set_text(o, "stop", a->stop_reason);
+    set_text(o, "stop", run_stop_name(a->stop_reason));
     put_int(o, "stopping", a->stopping_ms, 0);
     return o;
 }
@@ -118,7 +118,7 @@ static json_t *encode_run(const struct run *r)
     put_int(o, "fire", r->fire_ms, INT64_MIN);
     put_int(o, "due", r->due_ms, INT64_MIN);
     put_int(o, "previous", r->previous_fire_ms, 0);
-    set_text(o, "cause", r->cause);
+    set_text(o, "cause", run_cause_name(r->cause));
     set_text(o, "by", r->by);
     if (r->params)
         json_object_set(o, "params", r->params);
@@ -177,7 +177,7 @@ static json_t *encode_job(const struct job_state *j)
     put_int(o, "last_exact", j->last_exact_ms, 0);
     put_int(o, "last_fire", j->last_fire_ms, INT64_MIN);
     set_text(o, "last_run", j->last_run);
-    set_text(o, "last_verdict", j->last_verdict);
+    set_text(o, "last_verdict", run_verdict_name(j->last_verdict));
     put_int(o, "last_ended", j->last_ended_ms, 0);
     put_int(o, "after_done", j->after_done, 0);
     LIST_EACH(link, &j->runs)
@@ -255,9 +255,15 @@ static int64_t get_int(const json_t *o, const char *key, int64_t none)
     return json_is_integer(v) ? json_integer_value(v) : none;
 }
 
+/* Borrowed; NULL: it is not there. */
+static const char *get_word(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
 static char *get_text(const json_t *o, const char *key)
 {
-    return alloc_text(json_string_value(json_object_get(o, key)));
+    return alloc_text(get_word(o, key));
 }
 
 static bool get_flag(const json_t *o, const char *key)
@@ -267,10 +273,10 @@ static bool get_flag(const json_t *o, const char *key)
 
 static int decode_attempt(struct run *r, const json_t *o)
 {
-    struct attempt *a = run_add_attempt(r, (int)get_int(o, "number", 0));
+    struct attempt *a = state_add_attempt(r, (int)get_int(o, "number", 0));
     int64_t state = get_int(o, "state", -1);
 
-    if (a->number < 1 || state < ATTEMPT_ARMED || state > ATTEMPT_UNKNOWN)
+    if (a->number < 1 || state < 0 || state >= ATTEMPT_STATE_COUNT)
         return ERR_CORRUPT;
     a->state = (enum attempt_state)state;
     a->try = (int)get_int(o, "try", 1);
@@ -286,9 +292,9 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->exit_code = (int)get_int(o, "code", -1);
     a->cause = get_text(o, "cause");
     a->text = get_text(o, "text");
-    a->stop_reason = get_text(o, "stop");
+    a->stop_reason = run_stop_of(get_word(o, "stop"));
     a->stopping_ms = get_int(o, "stopping", 0);
-    return a->engine ? 0 : ERR_CORRUPT;
+    return a->engine && (a->stop_reason || !get_word(o, "stop")) ? 0 : ERR_CORRUPT;
 }
 
 static int decode_run_def(struct run *r, const json_t *o, struct error *error)
@@ -324,7 +330,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     r->fire_ms = get_int(o, "fire", INT64_MIN);
     r->due_ms = get_int(o, "due", INT64_MIN);
     r->previous_fire_ms = get_int(o, "previous", 0);
-    r->cause = get_text(o, "cause");
+    r->cause = run_cause_of(get_word(o, "cause"));
     r->by = get_text(o, "by");
     r->params = json_incref(json_object_get(o, "params"));
     r->queued = get_flag(o, "queued");
@@ -346,7 +352,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
 
 static void decode_backfill(struct job_state *j, const json_t *o)
 {
-    struct backfill *b = job_add_backfill(j);
+    struct backfill *b = state_add_backfill(j);
 
     b->times = json_incref(json_object_get(o, "times"));
     b->done = (size_t)get_int(o, "done", 0);
@@ -359,7 +365,6 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
 {
     const json_t *def = json_object_get(o, "def"), *item;
     struct job_state *j;
-    char *verdict;
     size_t i;
 
     if (!job_name_valid(name))
@@ -378,7 +383,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->seed = (uint64_t)get_int(o, "seed", 0);
     j->anchor_ms = get_int(o, "anchor", 0);
     j->cursor_ms = get_int(o, "cursor", INT64_MIN);
-    json_array_foreach(json_object_get(o, "ahead"), i, item) job_add_ahead(j, json_integer_value(item));
+    json_array_foreach(json_object_get(o, "ahead"), i, item) state_add_ahead(j, json_integer_value(item));
     j->paused = get_flag(o, "paused");
     j->paused_ms = get_int(o, "paused_at", 0);
     j->pause_until_ms = get_int(o, "pause_until", 0);
@@ -388,9 +393,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->last_exact_ms = get_int(o, "last_exact", 0);
     j->last_fire_ms = get_int(o, "last_fire", INT64_MIN);
     j->last_run = get_text(o, "last_run");
-    verdict = get_text(o, "last_verdict");
-    j->last_verdict = verdict_intern(verdict);
-    free(verdict);
+    j->last_verdict = run_verdict_of(get_word(o, "last_verdict"));
     j->last_ended_ms = get_int(o, "last_ended", 0);
     j->after_done = (uint32_t)get_int(o, "after_done", 0);
     json_array_foreach(json_object_get(o, "backfills"), i, item) decode_backfill(j, item);

@@ -11,11 +11,11 @@ void state_drop_job(struct state *s, struct job_state *j);
 struct run *state_add_run(struct state *s, struct job_state *j, const char *id);
 void state_end_run(struct state *s, struct run *r); /* out of all indexes; freed when the batch is finished */
 void state_free_ended(struct state *s);
-struct attempt *run_add_attempt(struct run *r, int number);
-void job_add_ahead(struct job_state *j, int64_t fire_ms);
-void job_move_cursor(struct job_state *j, int64_t to_ms); /* never back */
-struct backfill *job_add_backfill(struct job_state *j);
-void job_drop_backfill(struct backfill *b);
+struct attempt *state_add_attempt(struct run *r, int number);
+void state_add_ahead(struct job_state *j, int64_t fire_ms);
+void state_move_cursor(struct job_state *j, int64_t to_ms); /* never back */
+struct backfill *state_add_backfill(struct job_state *j);
+void state_drop_backfill(struct backfill *b);
 void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
                    int64_t t);
 void state_expire_keys(struct state *s, int64_t before_ms);
@@ -23,11 +23,11 @@ void state_add_notice(struct state *s, const char *id, const char *url, json_t *
 void state_drop_notice(struct state *s, struct notice *n);
 
 /* What the batch being applied changed, for history (apply_history.c). */
-struct history_write *history_pending(struct state *s);
-void history_add_run(struct state *s, const struct run *run);
-void history_add_skip(struct state *s, const struct batch *batch, const struct record *r);
+struct history_write *apply_history_pending(struct state *s);
+void apply_history_run(struct state *s, const struct run *run);
+void apply_history_skip(struct state *s, const struct batch *batch, const struct record *r);
 /* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
-void history_add_skip_row(struct state *s, const struct batch *batch, const struct record *r);
-void history_add_record(struct state *s, const struct record *r);
+void apply_history_skip_row(struct state *s, const struct batch *batch, const struct record *r);
+void apply_history_record(struct state *s, const struct record *r);
 /* A part of a change set, as the record that it would have been: history knows no difference. */
-void history_add_job(struct state *s, const struct record *part);
+void apply_history_job(struct state *s, const struct record *part);

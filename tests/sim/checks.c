@@ -87,7 +87,7 @@ static void check_job(struct replica *r, struct job_state *j)
 
         unrecovered += run->live.unrecovered;
         if (!looked_at_again(s, run)) {
-            char *text = json_dumps(run_to_json(run), JSON_COMPACT);
+            char *text = json_dumps(state_run_json(run), JSON_COMPACT);
 
             tell(r->world,
                  "%s permitted %d waits %d unrecovered %d pool %d engine %d index %llu acked %llu now %lld",

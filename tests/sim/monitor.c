@@ -129,7 +129,7 @@ static void windows_follow(struct world *w, const int64_t *cursors, const struct
 
 static bool ahead_of(const struct job_state *j, int64_t at_ms)
 {
-    return job_fired_ahead(j, at_ms);
+    return state_fired_ahead(j, at_ms);
 }
 
 static void judge_fire(struct world *w, const struct batch *b, const struct record *r)

@@ -175,7 +175,8 @@ static inline void add_run(struct history_write *w, const char *run, int64_t at_
                               .at_ms = at_ms,
                               .fire_ms = at_ms,
                               .state = alloc_text(state),
-                              .verdict = alloc_text(verdict)};
+                              .verdict = alloc_text(verdict),
+                              .over = strcmp(state, "ended") == 0 || strcmp(state, "skipped") == 0};
     r->job = alloc_text(run);
     *strchr(r->job, '@') = '\0';
     if (verdict)

@@ -735,6 +735,7 @@ static void write_minutely(struct store_db *db, int64_t start_ms, int minutes, i
                 .fire_ms = w->time_ms,
                 .state = alloc_text("ended"),
                 .verdict = alloc_text("succeeded"),
+                .over = true,
                 .ended_ms = w->time_ms + 5000,
                 .json = alloc_text("{\"cause\":\"schedule\"}"),
             };

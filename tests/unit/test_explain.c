@@ -114,8 +114,9 @@ static void skipped(const char *time, const char *from, const char *to, int coun
 static void run_row(const char *time, const char *run, const char *fire, const char *json)
 {
     json_t *parsed = json_loads(json, 0, NULL);
+    const char *state = json_string_value(json_object_get(parsed, "state"));
 
-    assert_non_null(parsed);
+    assert_non_null(state);
     at(time, 1);
     pending->runs = alloc_zero(sizeof(*pending->runs));
     pending->run_count = 1;
@@ -124,7 +125,8 @@ static void run_row(const char *time, const char *run, const char *fire, const c
         .job = alloc_text("a"),
         .at_ms = ms(fire),
         .fire_ms = ms(fire),
-        .state = alloc_text(json_string_value(json_object_get(parsed, "state"))),
+        .state = alloc_text(state),
+        .over = strcmp(state, "ended") == 0 || strcmp(state, "skipped") == 0,
         .json = alloc_text(json),
     };
     json_decref(parsed);

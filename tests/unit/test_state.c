@@ -125,11 +125,115 @@ static void a_snapshot_of_0_1_is_read_and_written_again(void **state)
     state_release(&s);
 }
 
+/* ---- what does not fit ---- */
+
+/* Applies one more batch of these records, an array in JSON; what becomes of it. */
+static int apply_records(struct state *s, const char *records, struct error *error)
+{
+    char line[8192];
+    struct batch *b = NULL;
+    int rc;
+
+    snprintf(line, sizeof(line), "{\"n\":%llu,\"e\":1,\"t\":1763800000000,\"p\":\"%s\",\"r\":%s}",
+             (unsigned long long)s->index + 1, s->hash, records);
+    rc = batch_decode(&b, line, strlen(line), error);
+    if (rc == 0)
+        rc = state_apply(s, b, line, strlen(line), NULL, error);
+    batch_free(b);
+    return rc;
+}
+
+/* A leader and a job. */
+static void begin(struct state *s)
+{
+    struct error error = {0};
+
+    state_init(s);
+    if (apply_records(s,
+                      "[{\"k\":\"epoch\",\"epoch\":1,\"replica\":\"r\",\"cluster\":\"c\",\"level\":2},"
+                      "{\"k\":\"job\",\"job\":\"a\",\"version\":1,\"def\":{\"image\":\"x\"},\"seed\":1,"
+                      "\"anchor\":0,\"cursor\":0}]",
+                      &error) < 0)
+        fail_msg("%s", error.text);
+}
+
+#define RUN     "a@20251122T082640.000Z"
+#define TRIGGER "{\"k\":\"trigger\",\"run\":\"" RUN "\",\"fire\":1763800000000,\"cause\":\"manual\"}"
+#define ATTEMPT "\"run\":\"" RUN "\",\"attempt\":1"
+#define ARM                                                                                                  \
+    "{\"k\":\"arm\"," ATTEMPT ",\"try\":1,\"engine\":\"d\",\"fire\":1763800000000,\"due\":1763800000000}"
+#define COMMIT   "{\"k\":\"committed\"," ATTEMPT ",\"id\":\"c1\"}"
+#define STARTED  "{\"k\":\"started\"," ATTEMPT ",\"at\":1763800000000}"
+#define STOPPING "{\"k\":\"stopping\"," ATTEMPT ",\"reason\":\"killed\"}"
+#define RUNNING  TRIGGER "," ARM "," COMMIT "," STARTED
+
+/* A journal is outside input: a word that is not in its table is refused like any other error. */
+static void words_that_are_not_known_are_refused(void **state)
+{
+    static const struct {
+        const char *records, *why;
+    } cases[] = {
+        {"[{\"k\":\"trigger\",\"run\":\"" RUN "\",\"fire\":1763800000000,\"cause\":\"moon\"}]", "cause"},
+        {"[{\"k\":\"fire\",\"run\":\"" RUN "\",\"fire\":1763800000000,\"due\":1763800000000,\"cause\":\"\"}]",
+         "cause"},
+        {"[" RUNNING ",{\"k\":\"stopping\"," ATTEMPT ",\"reason\":\"boredom\"}]", "reason"},
+        {"[" TRIGGER ",{\"k\":\"closed\",\"run\":\"" RUN "\",\"verdict\":\"fine\"}]", "verdict"},
+        {"[{\"k\":\"skipped\",\"job\":\"a\",\"from\":0,\"to\":0,\"count\":1,\"reason\":\"succeeded\"}]",
+         "skip"},
+        {"[{\"k\":\"skipped\",\"job\":\"a\",\"from\":0,\"to\":0,\"count\":1,\"reason\":\"rain\"}]", "skip"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error error = {0};
+        struct state s;
+
+        begin(&s);
+        if (apply_records(&s, cases[i].records, &error) != ERR_CORRUPT || !strstr(error.text, cases[i].why))
+            fail_msg("%s: %s", cases[i].records, error.text);
+        state_release(&s);
+    }
+}
+
+/* The same words in a snapshot. */
+static void a_snapshot_with_unknown_words_is_refused(void **state)
+{
+    static const char *const changes[][2] = {{"\"cause\":\"manual\"", "\"cause\":\"planet\""},
+                                             {"\"stop\":\"killed\"", "\"stop\":\"kilted\""},
+                                             {"\"state\":3", "\"state\":7"},
+                                             {"\"state\":2,\"stop\"", "\"state\":8,\"stop\""}};
+    struct error error = {0};
+    struct state s;
+    size_t size;
+    char *text;
+
+    (void)state;
+    begin(&s);
+    if (apply_records(&s, "[" RUNNING "," STOPPING "]", &error) < 0)
+        fail_msg("%s", error.text);
+    text = state_encode(&s, &size);
+    state_release(&s);
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        char *changed = alloc_text(text), *at = strstr(changed, changes[i][0]);
+
+        assert_non_null(at);
+        memcpy(at, changes[i][1], strlen(changes[i][1]));
+        state_init(&s);
+        if (state_decode(&s, changed, size, &error) != ERR_CORRUPT)
+            fail_msg("%s is taken", changes[i][1]);
+        state_release(&s);
+        free(changed);
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_journal_of_0_1_gives_the_same_state_and_history),
         cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),
+        cmocka_unit_test(words_that_are_not_known_are_refused),
+        cmocka_unit_test(a_snapshot_with_unknown_words_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

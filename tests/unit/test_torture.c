@@ -143,6 +143,7 @@ static void feed(struct history *history, uint64_t index)
                                       .at_ms = w->time_ms,
                                       .fire_ms = w->time_ms,
                                       .state = alloc_text("ended"),
+                                      .over = true,
                                       .ended_ms = w->time_ms,
                                       .json = alloc_text("{\"cause\":\"schedule\"}")};
     history->ops->write(history, w);
