@@ -13,7 +13,7 @@
  *               such image
  *             | UNREACHABLE(text): try again later
  *   RELEASE  send the ONE start request for this id.
- *            -> STARTED(at)
+ *            -> STARTED(at) | ENDED(started_at, at, exit_code): over already
  *             | REFUSED(text, exit_code): 127, 126
  *             | UNKNOWN(text): reply lost; the scheduler fences
  *             | UNREACHABLE(text): certainly not sent; may be released again
@@ -26,11 +26,16 @@
  *   WATCH    follow a started one to its end, over reconnects. Logs are kept (run_log.h) before the end is
  *            answered.
  *            -> any number of UNREACHABLE(text) and STARTED (alive again), then
- *               ENDED(at, exit_code, cause, text) | UNKNOWN(text): gone without evidence
+ *               ENDED(at, exit_code, cause, text)
+ *             | REFUSED(text, exit_code): it came as far as a fence would call started, and no further
+ *             | UNKNOWN(text): gone without evidence
  *   STOP     ask it to end: the stop signal, after stop_grace the kill.
  *            -> DONE | UNREACHABLE; the end comes by WATCH
  *   DISCARD  remove a prepared one that by the journal is revoked, or never ran.
  *            -> DONE | UNREACHABLE: the sweep finds it later
+ *
+ * An answer that is not listed for its request proves nothing: the scheduler logs it and asks again, or after
+ * a RELEASE fences.
  *
  * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the
  * journal no longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above

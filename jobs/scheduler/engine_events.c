@@ -5,6 +5,7 @@
 #include "jobs/scheduler/scheduler_priv.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 static void lateness_note(struct scheduler *s, int64_t late_ms)
 {
@@ -184,6 +185,42 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
     }
 }
 
+/* Engines answer over networks, and peers for their engines: what does not fit the request is not trusted. */
+static bool answer_fits(enum engine_op op, const struct engine_answer *answer)
+{
+    static const unsigned fitting[] = {
+#define EVENT(x) (1u << ENGINE_##x)
+        [ENGINE_PREPARE] = EVENT(PREPARED) | EVENT(REFUSED) | EVENT(UNREACHABLE),
+        [ENGINE_RELEASE] = EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(UNKNOWN) |
+                           EVENT(UNREACHABLE),
+        [ENGINE_FENCE] = EVENT(STARTED) | EVENT(ENDED) | EVENT(NEVER_RAN) | EVENT(REFUSED) | EVENT(UNKNOWN) |
+                         EVENT(UNREACHABLE),
+        [ENGINE_WATCH] = EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
+        [ENGINE_STOP] = EVENT(DONE) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
+        [ENGINE_DISCARD] = EVENT(DONE) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
+#undef EVENT
+    };
+
+    return fitting[op] >> answer->event & 1 && (answer->event != ENGINE_PREPARED || answer->id);
+}
+
+/* It proves nothing: a start may have been sent, and the fence finds out; anything else is asked again. */
+static void answer_unfit(struct scheduler *s, struct run *r, enum engine_op op,
+                         const struct engine_answer *answer)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "the engine answered %s with %s", engine_op_name(op),
+             engine_event_name(answer->event));
+    turn_log(s, LOG_WARN, "engine-answer", r, "%s, which does not fit", text);
+    if ((op == ENGINE_FENCE || op == ENGINE_WATCH) && r->state != RUN_UNRESOLVED)
+        turn_record_text(s, RECORD_UNRESOLVED, r, text);
+    if (op == ENGINE_RELEASE)
+        turn_wake_run(s, r, s->now_ms);
+    else
+        engine_call_back_off(s, r);
+}
+
 static uint64_t ticket_of(const struct run *r, enum engine_op op)
 {
     return op == ENGINE_STOP ? r->live.stop_ticket : r->live.ticket;
@@ -223,6 +260,8 @@ void engine_events_answer(struct engine_host *host, const struct engine_answer *
         turn_wake_run(s, r, r->live.stop_again_ms);
     else if (op == ENGINE_STOP)
         turn_wake_run(s, r, r->live.stop_again_ms = s->now_ms + BACK_OFF_FIRST_MS);
+    else if (!answer_fits(op, answer))
+        answer_unfit(s, r, op, answer);
     else
         answer_run(s, r, op, answer);
     reconcile_due(s);

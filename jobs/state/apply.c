@@ -35,6 +35,33 @@ static const unsigned moves[] = {
 #undef TO
 };
 
+/* the same for attempts; ARM makes a new one, unless the one before may still run */
+static const unsigned attempt_moves[] = {
+#define TO(x) (1u << ATTEMPT_##x)
+    [ATTEMPT_ARMED] = TO(COMMITTED) | TO(REVOKED) | TO(NEVER_RAN) | TO(START_FAILED),
+    [ATTEMPT_COMMITTED] = TO(COMMITTED) | TO(STARTED) | TO(REVOKED) | TO(NEVER_RAN) | TO(START_FAILED) |
+                          TO(UNKNOWN),
+    [ATTEMPT_STARTED] = TO(STARTED) | TO(START_FAILED) | TO(ENDED) | TO(UNKNOWN),
+    [ATTEMPT_REVOKED] = 0,
+    [ATTEMPT_NEVER_RAN] = TO(REVOKED),
+    [ATTEMPT_START_FAILED] = TO(REVOKED),
+    [ATTEMPT_ENDED] = 0,
+    [ATTEMPT_UNKNOWN] = 0,
+#undef TO
+};
+
+static void move_attempt(struct apply_context *c, struct attempt *a, enum attempt_state to)
+{
+    if (!(attempt_moves[a->state] >> to & 1))
+        c->bad_move = true;
+    a->state = to;
+}
+
+static bool may_run(const struct attempt *a)
+{
+    return a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED;
+}
+
 static void move(struct apply_context *c, struct run *run, enum run_state to)
 {
     if (!(moves[run->state] >> to & 1))
@@ -549,6 +576,8 @@ static int apply_arm(struct apply_context *c)
         return corrupt(c, "the job is gone");
     if (r->attempt < 1 || r->attempt > INT_MAX || r->try < 1 || r->try > INT_MAX)
         return corrupt(c, "attempts and tries count from 1");
+    if (run_attempt(run) && may_run(run_attempt(run)))
+        return corrupt(c, "the attempt before may still run");
     if (!run->def)
         run->def = job_ref(run->job->def);
     a = state_add_attempt(run, (int)r->attempt);
@@ -572,13 +601,13 @@ static int apply_committed(struct apply_context *c, struct run *run, struct atte
     alloc_replace(&a->boot, RECORD_HAS(c->r, boot) ? c->r->boot : NULL);
     a->handed_over = false;
     a->committed_epoch = c->batch->epoch;
-    a->state = ATTEMPT_COMMITTED;
+    move_attempt(c, a, ATTEMPT_COMMITTED);
     return 0;
 }
 
 static int apply_revoked(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    a->state = ATTEMPT_REVOKED;
+    move_attempt(c, a, ATTEMPT_REVOKED);
     if (run->fired)
         move(c, run, RUN_WAITING);
     else
@@ -597,7 +626,7 @@ static int apply_handed_over(struct apply_context *c, struct attempt *a)
 static int apply_started(struct apply_context *c, struct run *run, struct attempt *a)
 {
     fire(c, run, false); /* whatever the clocks say: it runs */
-    a->state = ATTEMPT_STARTED;
+    move_attempt(c, a, ATTEMPT_STARTED);
     a->started_ms = c->r->at_ms + (MUTANT(HIDDEN_STATE) && run->live.permitted);
     if (!run->started_ms)
         run->started_ms = c->r->at_ms;
@@ -608,7 +637,7 @@ static int apply_started(struct apply_context *c, struct run *run, struct attemp
 
 static int apply_start_failed(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    a->state = ATTEMPT_START_FAILED;
+    move_attempt(c, a, ATTEMPT_START_FAILED);
     a->exit_code = RECORD_HAS(c->r, code) ? (int)c->r->code : -1;
     a->ended_ms = c->batch->time_ms;
     alloc_replace(&a->text, c->r->text);
@@ -624,6 +653,8 @@ static int apply_start_failed(struct apply_context *c, struct run *run, struct a
 
 static int apply_stopping(struct apply_context *c, struct run *run, struct attempt *a)
 {
+    if (!may_run(a))
+        return corrupt(c, "the attempt cannot run");
     a->stop_reason = run_stop_of(c->r->reason);
     if (!a->stop_reason)
         return corrupt(c, "the reason is unknown");
@@ -634,7 +665,7 @@ static int apply_stopping(struct apply_context *c, struct run *run, struct attem
 static int apply_ended(struct apply_context *c, struct run *run, struct attempt *a)
 {
     fire(c, run, false);
-    a->state = ATTEMPT_ENDED;
+    move_attempt(c, a, ATTEMPT_ENDED);
     a->ended_ms = c->r->at_ms;
     a->exit_code = (int)c->r->code;
     alloc_replace(&a->cause, RECORD_HAS(c->r, cause) ? c->r->cause : NULL);
@@ -647,7 +678,7 @@ static int apply_ended(struct apply_context *c, struct run *run, struct attempt 
 
 static int apply_never_ran(struct apply_context *c, struct run *run, struct attempt *a)
 {
-    a->state = ATTEMPT_NEVER_RAN;
+    move_attempt(c, a, ATTEMPT_NEVER_RAN);
     alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
     move(c, run, run->fired ? RUN_WAITING : RUN_ARMED);
@@ -660,7 +691,7 @@ static int apply_unknown(struct apply_context *c, struct run *run, struct attemp
     int allowed = def->retries_max + 1;
 
     fire(c, run, false);
-    a->state = ATTEMPT_UNKNOWN;
+    move_attempt(c, a, ATTEMPT_UNKNOWN);
     a->ended_ms = c->batch->time_ms;
     alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
@@ -676,6 +707,8 @@ static int apply_unknown(struct apply_context *c, struct run *run, struct attemp
 
 static int apply_unresolved(struct apply_context *c, struct run *run, struct attempt *a)
 {
+    if (!may_run(a))
+        return corrupt(c, "the attempt cannot run");
     if (!run->unresolved_ms)
         run->unresolved_ms = c->batch->time_ms;
     alloc_replace(&run->text, c->r->text);
@@ -830,7 +863,7 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
     if (rc == 0 && r->kind == RECORD_STAGE)
         return 0; /* history hears of it when it takes effect */
     if (rc == 0 && c.bad_move)
-        rc = corrupt(&c, "the run is in no state for this");
+        rc = corrupt(&c, "the run or its attempt is in no state for this");
     if (rc == 0)
         apply_history_record(s, r);
     return rc;

@@ -149,11 +149,13 @@ static void begin(struct state *s)
     struct error error = {0};
 
     state_init(s);
-    if (apply_records(s,
-                      "[{\"k\":\"epoch\",\"epoch\":1,\"replica\":\"r\",\"cluster\":\"c\",\"level\":2},"
-                      "{\"k\":\"job\",\"job\":\"a\",\"version\":1,\"def\":{\"image\":\"x\"},\"seed\":1,"
-                      "\"anchor\":0,\"cursor\":0}]",
-                      &error) < 0)
+    if (apply_records(
+            s,
+            "[{\"k\":\"epoch\",\"epoch\":1,\"replica\":\"r\",\"cluster\":\"c\",\"level\":2},"
+            "{\"k\":\"job\",\"job\":\"a\",\"version\":1,\"def\":{\"image\":\"x\",\"retries\":{\"max\":3},"
+            "\"on_lost\":\"rerun\"},\"seed\":1,"
+            "\"anchor\":0,\"cursor\":0}]",
+            &error) < 0)
         fail_msg("%s", error.text);
 }
 
@@ -227,6 +229,54 @@ static void a_snapshot_with_unknown_words_is_refused(void **state)
     free(text);
 }
 
+#define ENDED       "{\"k\":\"ended\"," ATTEMPT ",\"at\":1763800000000,\"code\":1}"
+#define NEVER_RAN   "{\"k\":\"never-ran\"," ATTEMPT ",\"text\":\"seal\"}"
+#define REVOKED     "{\"k\":\"revoked\"," ATTEMPT ",\"reason\":\"waiting\"}"
+#define FAILED      "{\"k\":\"start-failed\"," ATTEMPT ",\"text\":\"no image\"}"
+#define UNKNOWN     "{\"k\":\"unknown\"," ATTEMPT ",\"text\":\"gone\"}"
+#define UNRESOLVED  "{\"k\":\"unresolved\"," ATTEMPT ",\"text\":\"silent\"}"
+#define HANDED_OVER "{\"k\":\"handed-over\"," ATTEMPT "}"
+
+/* What each state of an attempt allows: all other moves are refused. The job retries, so that what failed
+ * stays. */
+static void an_attempt_moves_as_its_table_says(void **state)
+{
+    static const char *const records[] = {COMMIT,  STARTED,    ENDED,    NEVER_RAN,   REVOKED, FAILED,
+                                          UNKNOWN, UNRESOLVED, STOPPING, HANDED_OVER, ARM};
+    static const struct {
+        const char *name, *before, *allowed; /* in the order of records */
+    } cases[] = {
+        {"armed", TRIGGER "," ARM, "C..NRF....A"},
+        {"committed", TRIGGER "," ARM "," COMMIT, ".S.NRFUusH."},
+        {"handed over", TRIGGER "," ARM "," COMMIT "," HANDED_OVER, "CS.NRFUusH."},
+        {"started", RUNNING, ".SE..FUus.."},
+        {"revoked", TRIGGER "," ARM "," REVOKED, "..........A"},
+        {"never ran", TRIGGER "," ARM "," COMMIT "," NEVER_RAN, "....R.....A"},
+        {"start failed", TRIGGER "," ARM "," FAILED, "..........A"},
+        {"ended", RUNNING "," ENDED, "..........A"},
+        {"unknown", RUNNING "," UNKNOWN, "..........A"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (size_t k = 0; k < sizeof(records) / sizeof(records[0]); k++) {
+            struct error error = {0};
+            char text[4096];
+            struct state s;
+            int rc;
+
+            begin(&s);
+            snprintf(text, sizeof(text), "[%s]", cases[i].before);
+            if (apply_records(&s, text, &error) < 0)
+                fail_msg("%s: %s", cases[i].name, error.text);
+            snprintf(text, sizeof(text), "[%s]", records[k]);
+            rc = apply_records(&s, text, &error);
+            if (rc != (cases[i].allowed[k] == '.' ? ERR_CORRUPT : 0))
+                fail_msg("%s: %s: %d %s", cases[i].name, records[k], rc, error.text);
+            state_release(&s);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),
         cmocka_unit_test(words_that_are_not_known_are_refused),
         cmocka_unit_test(a_snapshot_with_unknown_words_is_refused),
+        cmocka_unit_test(an_attempt_moves_as_its_table_says),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
