@@ -87,6 +87,26 @@ static void object_name(struct scheduler *s, const char *run, const struct attem
     snprintf(ret, 40, "cs-%s", hash);
 }
 
+/* What the protocol allows to ask about this attempt. */
+static bool op_fits(const struct scheduler *s, const struct run *r, const struct attempt *a,
+                    enum engine_op op)
+{
+    switch (op) {
+    case ENGINE_PREPARE:
+        return a->state == ATTEMPT_ARMED && a->epoch == s->epoch;
+    case ENGINE_RELEASE:
+        return a->state == ATTEMPT_COMMITTED && a->committed_epoch == s->epoch && r->fired;
+    case ENGINE_FENCE:
+        return a->state == ATTEMPT_COMMITTED;
+    case ENGINE_WATCH:
+    case ENGINE_STOP:
+        return a->state == ATTEMPT_STARTED;
+    case ENGINE_DISCARD:
+        return false; /* only once its record is durable: engine_call_discard_acked */
+    }
+    return false;
+}
+
 uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op)
 {
     struct attempt *a = run_attempt(r);
@@ -109,7 +129,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .params = r->params,
     };
 
-    assert(engine);
+    assert(engine && op_fits(s, r, a, op));
     object_name(s, r->id, a, name);
     c = alloc_zero(sizeof(*c));
     c->ticket = request.ticket = s->next_ticket++;
@@ -167,6 +187,7 @@ void engine_call_discard_later(struct scheduler *s, struct run *r)
     struct engine_discard *d;
     char name[40];
 
+    assert(s->batch && a->state != ATTEMPT_STARTED);
     if (!a->id)
         return;
     object_name(s, r->id, a, name);

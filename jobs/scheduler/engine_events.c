@@ -25,6 +25,7 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
+    assert(a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
     r->live.failures = 0;
     takeover_recovered(s, r, answer->event == ENGINE_ENDED ? OUTCOME_ENDED : OUTCOME_ADOPTED);
     if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
@@ -52,6 +53,7 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
     if (a->state != ATTEMPT_STARTED)
         answer_started(s, r, answer);
     takeover_recovered(s, r, OUTCOME_ENDED);
+    assert(a->state == ATTEMPT_STARTED);
     rec = turn_record_about(s, RECORD_ENDED, r);
     PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
     PUT_INT(s, rec, code, answer->exit_code);
@@ -107,6 +109,7 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
 
 static void answer_never_ran(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
+    assert(run_attempt(r)->state == ATTEMPT_COMMITTED);
     if (r->live.released) /* it failed; what an earlier leader left is armed again at once */
         engine_call_back_off(s, r);
     r->live.released = false;
@@ -141,6 +144,7 @@ static void answer_prepared(struct scheduler *s, struct run *r, const struct eng
 {
     struct record *rec = turn_record_about(s, RECORD_COMMITTED, r);
 
+    assert(run_attempt(r)->state == ATTEMPT_ARMED && answer->id);
     PUT_TEXT(s, rec, id, answer->id);
     PUT_TEXT(s, rec, boot, answer->boot);
     r->live.commit_index = s->batch->index;

@@ -39,8 +39,10 @@ static bool may_execute(const struct scheduler *s, struct run *r)
 
 void launch_fire_ahead(struct scheduler *s, struct run *r)
 {
-    struct record *rec = turn_record(s, RECORD_FIRE);
+    struct record *rec;
 
+    assert(!r->fired && r->attempt_count > 0);
+    rec = turn_record(s, RECORD_FIRE);
     PUT_TEXT(s, rec, run, r->id);
     PUT_INT(s, rec, fire_ms, r->fire_ms);
     PUT_INT(s, rec, due_ms, r->due_ms);
@@ -54,6 +56,7 @@ void launch_close(struct scheduler *s, struct run *r, enum run_verdict verdict, 
     struct record *rec;
     struct attempt *a;
 
+    assert(verdict != VERDICT_NONE && r->state != RUN_ENDED);
     if (!r->fired) { /* a reservation: its fire time is accounted for now */
         launch_fire_ahead(s, r);
         if (r->state == RUN_ENDED)
@@ -89,6 +92,7 @@ void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence)
 {
     struct record *rec = turn_record_about(s, RECORD_NEVER_RAN, r);
 
+    assert(run_attempt(r)->state == ATTEMPT_ARMED || run_attempt(r)->state == ATTEMPT_COMMITTED);
     PUT_TEXT(s, rec, text, evidence ? evidence : "");
     engine_call_discard_later(s, r);
     turn_commit(s, rec);
@@ -99,6 +103,7 @@ void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
+    assert(reason != STOP_NONE && r->state != RUN_ENDED);
     if (!may_execute(s, r)) {
         launch_close(s, r, VERDICT_KILLED, run_stop_name(reason), by);
         return;
@@ -153,6 +158,7 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
     char text[RUN_ID_MAX + 64];
     struct run *other;
 
+    assert(r->fired && !r->live.permitted);
     if (concurrency == JOB_ALLOW)
         return true;
     if (takeover_holds(s, r->job))
@@ -228,6 +234,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
     int number = a ? (same ? a->number : a->number + 1) : 1, try = same ? a->try + 1 : 1;
     struct run_queue *q;
 
+    assert(!a || (a->state != ATTEMPT_COMMITTED && a->state != ATTEMPT_STARTED));
     if (!engine)
         engine = rules_engine_name(s, run_def(r));
     q = run_queue_of_engine(s, engine, NULL);
@@ -327,6 +334,7 @@ static void wake_at_deadline(struct scheduler *s, struct run *r)
 
 void launch_lost(struct scheduler *s, struct run *r, const char *text)
 {
+    assert(may_execute(s, r));
     run_queue_return_engine_permit(s, r);
     if (r->live.unrecovered && run_attempt(r)->state == ATTEMPT_COMMITTED)
         run_queue_withdraw_permission(
@@ -338,6 +346,7 @@ void launch_lost(struct scheduler *s, struct run *r, const char *text)
 /* Nothing can be proved any more; what the engine still says about it is too late. */
 static bool resolved_too_late(struct scheduler *s, struct run *r)
 {
+    assert(r->state == RUN_UNRESOLVED);
     if (r->unresolved_ms + s->o.resolve_within_ms > s->now_ms)
         return false;
     engine_call_orphan_all(s, r);
@@ -447,6 +456,20 @@ static bool outdated(struct scheduler *s, const struct run *r)
            !rules_is_fire_time(s, r->job, r->fire_ms);
 }
 
+/* The order of the arms is the protocol: each may rely on it that none before it applied.
+ *
+ *  1. Nothing is done before the last batch that touched the run is durable.
+ *  2. An attempt that may execute decides alone. Without its engine it is unresolved; a started one is
+ *     watched and stopped; a committed one is released by the epoch that committed it, fenced by any other.
+ *     From here on nothing of the run executes.
+ *  3. A stop that was asked for while it might have executed ends the run.
+ *  4. A reservation is revoked when its rules have changed, before anything is prepared for it; one that was
+ *     refused waits until its fire time is evaluated.
+ *  5. A retry waits for its time, and start_within does not apply to it.
+ *  6. What is too late is closed, before it takes anybody's turn.
+ *  7. Overlap and the pool come before the engine: a run that waits its turn holds no prepared container.
+ *  8. An armed attempt is prepared; without one, the next is armed.
+ */
 void launch_reconcile(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);

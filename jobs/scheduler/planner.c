@@ -27,8 +27,10 @@ void planner_stop_others(struct scheduler *s, struct job_state *j, const struct 
 static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, int64_t to_s, int64_t count,
                      enum run_verdict reason, const char *text)
 {
-    struct record *r = turn_record(s, RECORD_SKIPPED);
+    struct record *r;
 
+    assert(from_s <= to_s && count > 0 && run_verdict_is_skip(reason));
+    r = turn_record(s, RECORD_SKIPPED);
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, from_ms, from_s * 1000);
     PUT_INT(s, r, to_ms, to_s * 1000);
@@ -346,6 +348,7 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
     int64_t first = schedule_next(schedule, rules_cursor_s(j)), again, at;
     int reserved;
 
+    assert(!state_paused(&s->state, j) && !takeover_holds(s, j));
     if (first == SCHEDULE_NEVER)
         return HEAP_NEVER;
     again = rules_due_ms(schedule, first);
@@ -421,6 +424,7 @@ static void backfill_one(struct scheduler *s, struct job_state *j, struct backfi
     char id[RUN_ID_MAX];
     struct record *r;
 
+    assert(b->done < json_array_size(b->times));
     run_id_format(j->name, at_ms, false, id);
     if (b->again || state_run(&s->state, id)) /* another run of the same fire time needs an id of its own */
         run_id_format(j->name, rules_exact_ms(s, j), true, id);

@@ -4,6 +4,8 @@
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
 
+#include <assert.h>
+
 /* ---- fire times ---- */
 
 struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
@@ -18,6 +20,7 @@ struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
             s->o.env->log(s->o.env, LOG_ERROR, "schedule-unusable", j->name, NULL, error.text);
         }
     }
+    assert(j->live.compiled || !j->live.schedule);
     return j->live.schedule;
 }
 
@@ -55,6 +58,7 @@ int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j)
 
 const char *rules_engine_name(const struct scheduler *s, const struct job *def)
 {
+    assert(def);
     return def->engine.count ? def->engine.items[0] : s->o.default_engine;
 }
 

@@ -52,6 +52,7 @@ void run_queue_wait(struct scheduler *s, struct run_queue *q, struct run *r)
         return;
     run_queue_stop_waiting(s, r);
     r->live.waits_in = q;
+    assert(r->live.queue_item.slot == 0);
     r->live.queue_item.priority = run_def(r)->priority;
     r->live.queue_item.seq = r->seq;
     heap_set(&q->waiting, &r->live.queue_item, 0);
@@ -63,6 +64,7 @@ void run_queue_stop_waiting(struct scheduler *s, struct run *r)
 
     if (!q)
         return;
+    assert(r->live.queue_item.slot > 0);
     r->live.waits_in = NULL;
     heap_remove(&q->waiting, &r->live.queue_item);
     if (s->leading)

@@ -175,7 +175,11 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
         turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "%s", error.text);
         abort(); /* going on with half a state would double and lose runs */
     }
-    assert(s->state.index == index);
+    if (s->state.index != index) {
+        turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "it is of index %llu, and was kept as of %llu",
+                 (unsigned long long)s->state.index, (unsigned long long)index);
+        abort();
+    }
 }
 
 static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
@@ -184,6 +188,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
     struct history_write *write = NULL;
     struct error error = {0};
 
+    assert(!s->leading && !s->batch);
     if (state_apply(&s->state, batch, text, size, &write, &error) < 0) {
         turn_log(s, LOG_ERROR, "journal-unreadable", NULL, "%s", error.text);
         abort();
@@ -240,6 +245,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     struct job_state *j, *next;
     struct record *r;
 
+    assert(!s->leading && !s->batch && s->have_state);
     turn_enter(s);
     if (s->state.time_ms > s->now_ms) {
         turn_log(s, LOG_WARN, "clock-behind", NULL,

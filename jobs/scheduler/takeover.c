@@ -38,6 +38,7 @@ static void note_outcome(struct scheduler *s, const struct run *r, enum takeover
 {
     struct takeover *t = &s->takeover;
 
+    assert(outcome < OUTCOME_COUNT);
     if (!t->runs)
         return;
     t->outcomes[outcome]++;
@@ -96,6 +97,7 @@ static void commit_again(struct scheduler *s, struct run *r)
     struct attempt *a = run_attempt(r);
     struct record *rec;
 
+    assert(a->state == ATTEMPT_COMMITTED);
     run_queue_take_engine_permit(run_queue_of_engine(s, a->engine, NULL),
                                  r); /* may pass its size for a while */
     rec = turn_record_about(s, RECORD_COMMITTED, r);
@@ -141,6 +143,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
     struct takeover *t = &s->takeover;
     struct job_state *j, *next;
 
+    assert(s->leading && list_empty(&s->pending_batches) && !s->calls);
     takeover_end(s);
     if (from_epoch > 0) {
         t->runs = json_array();
@@ -184,6 +187,7 @@ void takeover_yield(struct scheduler *s)
 {
     struct job_state *j, *next;
 
+    assert(s->leading);
     if (s->state.level < record_kind_level(RECORD_HANDED_OVER))
         return;
     HASH_ITER(by_name, s->state.jobs, j, next)
@@ -237,6 +241,7 @@ void takeover_note_late(struct scheduler *s, const struct job_state *j, int64_t 
 
     if (!t->times || fire_ms > t->lead_ms)
         return;
+    assert(cause != CAUSE_NONE);
     t->late++;
     note_times(t, j, fire_ms, fire_ms, 1, cause == CAUSE_CATCH_UP ? run_cause_name(cause) : "late");
 }
@@ -248,6 +253,7 @@ void takeover_note_skipped(struct scheduler *s, const struct job_state *j, int64
 
     if (!t->times || to_ms > t->lead_ms)
         return;
+    assert(count > 0 && run_verdict_is_skip(reason));
     t->skipped += count;
     note_times(t, j, from_ms, to_ms, count, run_verdict_name(reason));
 }
@@ -301,6 +307,7 @@ static void write_report(struct scheduler *s)
     struct record *r;
     char text[512];
 
+    assert(t->runs && t->times);
     note_unrecovered(s);
     summarize(t, text, sizeof(text));
     for (int i = 0; i < OUTCOME_COUNT; i++)

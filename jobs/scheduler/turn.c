@@ -51,6 +51,7 @@ struct record *turn_record(struct scheduler *s, enum record_kind kind)
         s->batch->index = s->state.index + 1;
         memcpy(s->batch->prev, s->state.hash, sizeof(s->batch->prev));
     }
+    assert(s->batch->index == s->state.index + 1);
     return batch_add(s->batch, kind);
 }
 
@@ -59,6 +60,7 @@ void turn_commit(struct scheduler *s, struct record *r)
     struct error error = {0};
     struct run *run;
 
+    assert(r == &s->batch->records[s->batch->count - 1]);
     if (state_apply_record(&s->state, s->batch, r, &error) < 0) {
         /* the leader wrote an invalid record: nothing may follow it */
         turn_log(s, LOG_ERROR, "bug", NULL, "%s", error.text);
@@ -73,6 +75,7 @@ struct record *turn_record_about(struct scheduler *s, enum record_kind kind, con
 {
     struct record *rec = turn_record(s, kind);
 
+    assert(r->attempt_count > 0);
     PUT_TEXT(s, rec, run, r->id);
     PUT_INT(s, rec, attempt, r->attempts[r->attempt_count - 1].number);
     return rec;
@@ -117,6 +120,7 @@ static void snapshot_give(struct scheduler *s)
 {
     char *text = s->snapshot;
 
+    assert(s->snapshot_index <= s->state.index);
     if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
         return;
     s->snapshot = NULL;
@@ -182,6 +186,7 @@ void scheduler_flush(struct scheduler *s)
 
     if (!b)
         return;
+    assert(s->leading && b->count > 0 && b->index > s->acked);
     s->batch = NULL;
     f = alloc_zero(sizeof(*f));
     f->index = b->index;
@@ -218,6 +223,7 @@ void turn_hash(struct scheduler *s)
 
 void turn_acked(struct scheduler *s, uint64_t index)
 {
+    assert(index <= s->state.index);
     s->acked = index;
     while (!list_empty(&s->pending_batches)) {
         struct pending_batch *f = LIST_ITEM(s->pending_batches.next, struct pending_batch, all);
@@ -251,18 +257,21 @@ void turn_drop(struct scheduler *s)
     while (!list_empty(&s->pending_batches))
         pending_batch_free(LIST_ITEM(s->pending_batches.next, struct pending_batch, all));
     s->pending_batch_count = 0;
+    assert(!s->snapshot && !s->batch);
 }
 
 /* ---- when to look again ---- */
 
 void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms)
 {
+    assert(s->leading);
     if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
         heap_set(&s->job_timers, &j->live.timer, at_ms);
 }
 
 void turn_wake_run(struct scheduler *s, struct run *r, int64_t at_ms)
 {
+    assert(s->leading); /* an ended run may still be woken, until its batch is finished */
     if (r->live.timer.slot == 0 || at_ms < r->live.timer.at)
         heap_set(&s->run_timers, &r->live.timer, at_ms);
 }
