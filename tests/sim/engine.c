@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define SLOW_STOP_MS 45000 /* beyond the grace of a stop and the leader's patience */
+
 static struct sim_engine *of_engine(struct engine *engine)
 {
     return LIST_ITEM(engine, struct sim_engine, engine);
@@ -41,7 +43,9 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     struct world *w = from->world;
     struct replica *r = &w->replicas[from->replica];
     bool lost = op == ENGINE_RELEASE && !w->quiet && chance(w, 20);
-    struct event *e = plan_for(r, EVENT_CALL, lost ? between(w, 0, 20000) : often_short(w, 60, 3000));
+    bool slow = op == ENGINE_STOP && w->o.slow_stops && !w->quiet;
+    int64_t usual_ms = slow ? between(w, SLOW_STOP_MS, 2 * SLOW_STOP_MS) : often_short(w, 60, 3000);
+    struct event *e = plan_for(r, EVENT_CALL, lost ? between(w, 0, 20000) : usual_ms);
 
     if (q->id && op == ENGINE_PREPARE)
         violation(w, "%s: PREPARE of what has an id", q->run);

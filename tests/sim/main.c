@@ -1,9 +1,10 @@
-/* sim [--seed N] [--worlds N] [--minutes N] [--seconds N] [--mutant NAME] [--verbose]
+/* sim [--seed N] [--worlds N] [--minutes N] [--seconds N] [--mutant NAME] [--slow-stops] [--verbose]
  * sim --mutants
  *
  * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the
  * seed and how to replay it, and exits with 1. With a mutant (jobs/base/mutant.h) the shipped code has that
- * fault. --mutants lists them.
+ * fault. --mutants lists them. With --slow-stops engines take about a
+ * minute to answer a stop.
  */
 #include "tests/sim/sim.h"
 
@@ -104,10 +105,10 @@ static int list_mutants(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},    {"worlds", 1, NULL, 'w'},
-                                            {"minutes", 1, NULL, 'm'}, {"seconds", 1, NULL, 't'},
-                                            {"mutant", 1, NULL, 'f'},  {"mutants", 0, NULL, 'l'},
-                                            {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", 1, NULL, 's'},    {"worlds", 1, NULL, 'w'},     {"minutes", 1, NULL, 'm'},
+        {"seconds", 1, NULL, 't'}, {"mutant", 1, NULL, 'f'},     {"mutants", 0, NULL, 'l'},
+        {"verbose", 0, NULL, 'v'}, {"slow-stops", 0, NULL, 'p'}, {NULL, 0, NULL, 0}};
     struct sim_options o = {.minutes = 5};
     uint64_t seed = 1, worlds = 10;
     struct figures figures = {0};
@@ -126,6 +127,8 @@ int main(int argc, char **argv)
             within_s = strtod(optarg, NULL);
         else if (c == 'v')
             o.verbose = true;
+        else if (c == 'p')
+            o.slow_stops = true;
         else if (c == 'l')
             return list_mutants();
         else if (c != 'f' || !mutate(optarg))

@@ -216,6 +216,7 @@ struct batch_note {
 
 struct sim_options {
     bool verbose;
+    bool slow_stops; /* an engine takes longer to answer a stop than its leader's patience with it */
     int64_t minutes;
 };
 

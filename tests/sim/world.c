@@ -50,8 +50,8 @@ void violation(struct world *w, const char *format, ...)
             (unsigned long long)w->steps);
     vfprintf(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nreplay: sim --seed %llu --worlds 1 --minutes %lld --verbose\n",
-            (unsigned long long)w->seed, (long long)w->o.minutes);
+    fprintf(stderr, "\nreplay: sim --seed %llu --worlds 1 --minutes %lld --verbose%s\n",
+            (unsigned long long)w->seed, (long long)w->o.minutes, w->o.slow_stops ? " --slow-stops" : "");
 }
 
 void tell(struct world *w, const char *format, ...)
