@@ -18,12 +18,12 @@ static void on_signal(int sig)
     drill_interrupted = 1;
 }
 
-/* --- looking -------------------------------------------------------------------------------------------- */
+/* --- looking --- */
 
-/* By whoever leads after the deed. What was handed over bears the epoch that prepared it. */
+/* Started by the leader after the fault. What was handed over has the epoch that prepared it. */
 static bool by_successor(const struct drill *d, const struct drill_line *line)
 {
-    return line->epoch > d->before.epoch || (d->reign_ms && line->at_ms >= d->reign_ms);
+    return line->epoch > d->before.epoch || (d->leading_ms && line->at_ms >= d->leading_ms);
 }
 
 /* The wall clock of the newest start of an engine; 0 when there is none. */
@@ -82,35 +82,36 @@ static int wait_steady(struct drill *d, struct error *error)
         if (view.epoch > 0 && view.replicas >= drill_lab_replicas(&d->lab) &&
             fires_since(d, now_ms - FRESH_START_MS, false)) {
             d->before = view;
-            d->reign_ms = 0;
+            d->leading_ms = 0;
             return 0;
         }
         drill_sleep_until(now_ms + DRILL_POLL_MS);
     }
-    return error_set(error, ERR_TIMEOUT,
-                     "not steady within %d s: leader %s, %zu replicas, and %s engine has fired lately",
-                     DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas,
-                     fires_since(d, drill_now_ms() - FRESH_START_MS, false) ? "every" : "not every");
+    return error_set(
+        error, ERR_TIMEOUT,
+        "not steady within %d s: leader %s, %zu replicas, %s engine has fired in the last seconds",
+        DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas,
+        fires_since(d, drill_now_ms() - FRESH_START_MS, false) ? "every" : "not every");
 }
 
-/* --- one repeat ----------------------------------------------------------------------------------------- */
+/* --- one repeat --- */
 
-static void wait_moment(struct drill *d)
+static void wait_point(struct drill *d)
 {
     int64_t next_ms = (drill_now_ms() / 1000 + 2) * 1000;
-    int span = d->moment->to_ms - d->moment->from_ms + 1;
+    int span = d->point->to_ms - d->point->from_ms + 1;
 
-    drill_sleep_until(next_ms + d->moment->from_ms + (int64_t)drill_random(d, (uint64_t)span));
+    drill_sleep_until(next_ms + d->point->from_ms + (int64_t)drill_random(d, (uint64_t)span));
 }
 
 /* Until the successor has fired once, or for so many sessions. */
-static int hold(struct drill *d, int64_t deed_ms, struct error *error)
+static int hold(struct drill *d, int64_t fault_ms, struct error *error)
 {
-    int64_t until_ms = deed_ms + d->deed->hold_sessions * d->lab.session_timeout_ms;
-    bool until_fired = d->deed->mend && d->deed->hold_sessions == 0;
+    int64_t until_ms = fault_ms + d->fault->hold_sessions * d->lab.session_timeout_ms;
+    bool until_fired = d->fault->heal && d->fault->hold_sessions == 0;
 
     if (until_fired)
-        until_ms = deed_ms + d->lab.session_timeout_ms + SUCCESSOR_MS;
+        until_ms = fault_ms + d->lab.session_timeout_ms + SUCCESSOR_MS;
     while (drill_now_ms() < until_ms && !drill_interrupted) {
         int r = drill_ledger_read(&d->ledger, error);
 
@@ -126,8 +127,8 @@ static void look_for_successor(struct drill *d)
     struct drill_view view;
     struct error unheard;
 
-    if (!d->reign_ms && drill_look(d, NULL, &view, &unheard) == 0 && view.epoch > d->before.epoch)
-        d->reign_ms = drill_now_ms();
+    if (!d->leading_ms && drill_look(d, NULL, &view, &unheard) == 0 && view.epoch > d->before.epoch)
+        d->leading_ms = drill_now_ms();
 }
 
 /* Every engine fires, under the successor where there must be one. */
@@ -140,15 +141,15 @@ static int wait_again(struct drill *d, int64_t since_ms, struct error *error)
 
         if (r == 0)
             r = drill_ledger_read(&d->ledger, error);
-        if (d->deed->successor)
+        if (d->fault->successor)
             look_for_successor(d);
-        if (r < 0 || fires_since(d, since_ms, d->deed->successor))
+        if (r < 0 || fires_since(d, since_ms, d->fault->successor))
             return r;
         drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
     }
-    return error_set(error, ERR_TIMEOUT, "%s %d s after it was mended",
-                     d->deed->successor ? "not every engine fires under a successor"
-                                        : "not every engine fires",
+    return error_set(error, ERR_TIMEOUT, "%s %d s after the fault was healed",
+                     d->fault->successor ? "not every engine fires under a new leader"
+                                         : "not every engine fires",
                      DRILL_STEADY_MS / 1000);
 }
 
@@ -162,7 +163,7 @@ static int check_leader(const struct drill *d, struct error *error)
 static int one_repeat(struct drill *d, struct error *error)
 {
     struct drill_repeat *repeat = &d->done[d->done_count];
-    struct error mending = {0};
+    struct error healing = {0};
     int r = wait_steady(d, error);
 
     if (r == 0)
@@ -170,18 +171,18 @@ static int one_repeat(struct drill *d, struct error *error)
     if (r < 0)
         return r;
     repeat->before = d->before;
-    wait_moment(d);
-    repeat->deed_ms = drill_now_ms();
-    r = d->deed->strike(d, error);
+    wait_point(d);
+    repeat->fault_ms = drill_now_ms();
+    r = d->fault->inject(d, error);
     if (r == 0)
-        r = hold(d, repeat->deed_ms, error);
-    if (d->deed->mend && d->deed->mend(d, &mending) < 0 && r == 0) {
-        *error = mending;
-        r = mending.code;
+        r = hold(d, repeat->fault_ms, error);
+    if (d->fault->heal && d->fault->heal(d, &healing) < 0 && r == 0) {
+        *error = healing;
+        r = healing.code;
     }
-    repeat->mended_ms = drill_now_ms();
+    repeat->healed_ms = drill_now_ms();
     if (r == 0)
-        r = wait_again(d, repeat->mended_ms, error);
+        r = wait_again(d, repeat->healed_ms, error);
     if (r == 0)
         r = drill_look(d, NULL, &repeat->after, error);
     if (r == 0)
@@ -191,7 +192,7 @@ static int one_repeat(struct drill *d, struct error *error)
     return r;
 }
 
-static void tell_progress(const struct drill *d)
+static void print_progress(const struct drill *d)
 {
     const struct drill_repeat *repeat = &d->done[d->done_count - 1];
 
@@ -208,12 +209,12 @@ static int all_repeats(struct drill *d, struct error *error)
     while (r == 0 && d->done_count < (size_t)d->repeats) {
         r = one_repeat(d, error);
         if (r == 0)
-            tell_progress(d);
+            print_progress(d);
     }
     return r;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------ */
+/* --- the whole --- */
 
 static int with_canaries(struct drill *d, struct error *error)
 {
@@ -246,9 +247,9 @@ int drill_go(struct drill *d, bool *ret_passed, struct error *error)
         return error_set(error, ERR_NOMEM, "out of memory");
     r = with_canaries(d, error);
     if (r == 0)
-        r = drill_check_books(d, error);
+        r = drill_evaluate(d, error);
     if (r == 0)
-        *ret_passed = drill_passed(&d->books);
+        *ret_passed = drill_passed(&d->verdict);
     return r;
 }
 
@@ -256,10 +257,10 @@ void drill_release(struct drill *d)
 {
     drill_lab_release(&d->lab);
     drill_ledger_release(&d->ledger);
-    json_decref(d->books.doubled);
-    json_decref(d->books.lost);
-    json_decref(d->books.unaccounted);
-    json_decref(d->books.passed_over);
-    json_decref(d->books.unprovable);
+    json_decref(d->verdict.doubled);
+    json_decref(d->verdict.lost);
+    json_decref(d->verdict.unaccounted);
+    json_decref(d->verdict.skipped);
+    json_decref(d->verdict.unprovable);
     free(d->done);
 }

@@ -1,20 +1,21 @@
 /* Failover drills: what the verb `drill` is made of.
  *
- * Happy path of one drill: the canaries are applied -> (steady -> the moment -> the deed -> held -> mended ->
- * each engine fires again -> measured) as often as asked for -> every fire time so far has started -> the
- * canaries are deleted -> the books are checked.
+ * The course of one drill: apply the canaries -> (steady -> wait for the injection point -> inject the fault ->
+ * hold it -> heal it -> each engine fires again -> measure), as often as asked for -> every fire time so far has
+ * started -> evaluate -> delete the canaries.
  *
- * The canaries fire every second and note each start themselves, in a ledger: a file that they append to,
- * with the run, the attempt, the epoch and the kernel's uptime. What is doubled or was never started is
- * counted there, against arithmetic, never taken from the servers' word; only why something did not start is
- * asked of them.
+ * The canaries fire every second and record each start themselves, in a ledger: a file that they append to,
+ * with the run, the attempt, the epoch and the kernel's uptime. What was duplicated or never started is
+ * counted there, against arithmetic, and never taken from what the servers say; they are asked only why something
+ * did not start.
  *
- * What fails: whatever happens, and when interrupted too, what was broken is mended and the canaries are
- * deleted; the first error is told. A deed whose successor does not come in time is such an error.
+ * What fails: in any case, and when interrupted too, the fault is healed and the canaries are deleted; the
+ * first error is reported. A new leader that does not come in time is such an error.
  *
- * Files: verb_drill.c the command, drill.c the course, drill_lab.c a lab's processes and links, drill_faults.c
- * what is done to them, drill_canary.c the load, drill_ledger.c what it wrote, drill_verdict.c the verdict,
- * drill_report.c what is printed. Main thread; a struct drill owns all it points to, but the session.
+ * Files: verb_drill.c the command, drill.c the course, drill_cluster.c the clock and the look at the cluster,
+ * drill_lab.c a lab's processes and links, drill_faults.c the faults, drill_canary.c the load, drill_ledger.c
+ * what it recorded, drill_verdict.c the evaluation, drill_report.c what is printed. Main thread; a struct drill
+ * owns all it points to, except the session.
  */
 #pragma once
 
@@ -27,14 +28,14 @@
 #define DRILL_RATE_MAX    50 /* canary jobs of an engine: each fires every second */
 #define DRILL_ENGINES_MAX 4
 #define DRILL_LINES_MAX   (8 * 1024 * 1024) /* of a ledger */
-#define DRILL_STEADY_MS   120000            /* to become steady, before a deed and after it */
+#define DRILL_STEADY_MS   120000            /* to become steady, before a fault and after it */
 #define DRILL_SETTLE_MS   45000             /* without any start, until missing ones are given up */
 #define DRILL_POLL_MS     20
 #define DRILL_ID_MAX      128
 #define DRILL_LISTED_MAX  100 /* runs named in a report */
 #define DRILL_LAB_WORDS   8
 
-/* --- a lab (contrib/lab), by its lab.json --------------------------------------------------------------- */
+/* --- a lab (contrib/lab), by its lab.json --- */
 
 struct drill_lab {
     json_t *facts; /* NULL: a cluster that is not a lab */
@@ -53,7 +54,7 @@ int drill_lab_pid(const struct drill_lab *lab, const char *replica, pid_t *ret, 
 int drill_lab_run(const struct drill_lab *lab, struct error *error, const char *verb, ...)
     __attribute__((sentinel));
 
-/* --- the ledger ----------------------------------------------------------------------------------------- */
+/* --- the ledger --- */
 
 struct drill_line {
     int64_t fire_ms, at_ms, epoch; /* at: the wall clock of the start */
@@ -75,7 +76,7 @@ void drill_ledger_release(struct drill_ledger *ledger);
 /* Takes in what was appended since. */
 int drill_ledger_read(struct drill_ledger *ledger, struct error *error);
 
-/* --- the drill ------------------------------------------------------------------------------------------ */
+/* --- the drill --- */
 
 struct drill_view { /* of the cluster */
     int64_t epoch;
@@ -83,56 +84,55 @@ struct drill_view { /* of the cluster */
     size_t replicas;
 };
 
-/* A named moment for the deed, by its distance from a fire time of the canaries. */
-#define DRILL_MOMENTS(X)                                                                                     \
+/* A named injection point, by its distance from a fire time of the canaries. */
+#define DRILL_POINTS(X)                                                                                      \
     X("random", 0, 999, "any")                                                                               \
     X("before-release", -40, -1, "all is committed and waits for its time")                                  \
     X("release", 0, 30, "the start requests are under way")                                                  \
     X("after-release", 30, 250, "containers start, the next are armed")                                      \
     X("quiet", 500, 800, "nothing is under way")
 
-struct drill_moment {
+struct drill_point {
     const char *name;
     int from_ms, to_ms;
 };
 
 struct drill;
 
-struct drill_deed {
+struct drill_fault {
     const char *name, *help;
     bool successor;    /* another replica has to lead after it */
-    bool may_lose;     /* what was about to start when it struck may end as lost, with evidence */
+    bool may_lose;     /* what was about to start may end as lost, with evidence */
     bool needs_lab;    /* cannot be done to any other cluster */
     bool needs_name;   /* on another cluster: only with --yes and the leader named */
-    int hold_sessions; /* mended so many session timeouts later; 0: once the successor fires, or at once */
-    int (*strike)(struct drill *d, struct error *error);
-    int (*mend)(struct drill *d, struct error *error); /* NULL: nothing to mend */
+    int hold_sessions; /* healed that many session timeouts later; 0: once the new leader fires, or at once */
+    int (*inject)(struct drill *d, struct error *error);
+    int (*heal)(struct drill *d, struct error *error); /* NULL: nothing to heal */
 };
-extern const struct drill_deed drill_deeds[]; /* a name of NULL ends it */
+extern const struct drill_fault drill_faults[]; /* a name of NULL ends it */
 
 struct drill_repeat {
     struct drill_view before, after;
-    int64_t deed_ms, mended_ms;
-    int64_t gap_ms;                       /* from the deed to the successor's reign; -1: none */
-    int64_t first_ms[DRILL_ENGINES_MAX];  /* from the deed to the successor's first start; -1: none */
+    int64_t fault_ms, healed_ms;
+    int64_t gap_ms;                       /* from the fault to the new leader; -1: none */
+    int64_t first_ms[DRILL_ENGINES_MAX];  /* from the fault to the new leader's first start; -1: none */
     int64_t silent_ms[DRILL_ENGINES_MAX]; /* the longest time without a start */
     int64_t late_ms[DRILL_ENGINES_MAX];   /* the latest start, after its fire time */
-    char cause[DRILL_ID_MAX];             /* how the successor noticed */
+    char cause[DRILL_ID_MAX];             /* how the new leader noticed */
 };
 
-struct drill_books {
+struct drill_verdict {
     int64_t fire_times, starts;
-    json_t *doubled, *lost, *unaccounted, *passed_over,
-        *unprovable; /* run ids, up to DRILL_LISTED_MAX of each */
-    size_t doubled_count, lost_count, unaccounted_count, passed_over_count;
-    size_t unprovable_count; /* lost as the deed may have it */
-    size_t open, torn;       /* runs that are not over; lines that are none */
+    json_t *doubled, *lost, *unaccounted, *skipped, *unprovable; /* run ids, up to DRILL_LISTED_MAX of each */
+    size_t doubled_count, lost_count, unaccounted_count, skipped_count;
+    size_t unprovable_count; /* lost, as the fault may cause */
+    size_t open, torn;       /* runs that have not ended; lines of the ledger that cannot be read */
 };
 
 struct drill {
     struct cli_context *session;
-    const struct drill_deed *deed;
-    const struct drill_moment *moment;
+    const struct drill_fault *fault;
+    const struct drill_point *point;
     struct drill_lab lab;
     struct drill_ledger ledger;
     const char *engines[DRILL_ENGINES_MAX];
@@ -146,22 +146,22 @@ struct drill {
     struct drill_repeat *done;
     size_t done_count;
     struct drill_view before; /* of the repeat under way */
-    int64_t reign_ms;         /* since when its successor is seen to reign; 0: not yet */
-    struct drill_books books;
+    int64_t leading_ms;       /* when the new leader was first seen; 0: not yet */
+    struct drill_verdict verdict;
 };
 
-/* The whole course; *ret_passed is set when it came to a verdict. */
+/* The whole course. Without an error *ret_passed says whether the verdict is good. */
 int drill_go(struct drill *d, bool *ret_passed, struct error *error);
 void drill_release(struct drill *d);
 
-/* The next of a row of numbers that the seed fixes: 0 to below - 1. */
+/* The next number of a sequence that the seed determines: 0 to below - 1. */
 uint64_t drill_random(struct drill *d, uint64_t below);
 int64_t drill_now_ms(void);
 void drill_sleep_until(int64_t wall_ms);
 extern volatile sig_atomic_t drill_interrupted;
 
-/* What those who answer say, `but_for` not being asked; a lab's leader is asked first from then on.
- * ERR_NO_LEADER when none of them knows one. */
+/* Asks all servers but `but_for` (NULL: all) who leads; a lab's leader is asked first from then on.
+ * ERR_NO_LEADER when no answer names one. */
 int drill_look(struct drill *d, const char *but_for, struct drill_view *ret, struct error *error);
 
 int drill_canaries_apply(struct drill *d, struct error *error);
@@ -170,10 +170,10 @@ const char *drill_canary_name(const struct drill *d, unsigned canary, char *buff
 unsigned drill_canary_count(const struct drill *d);
 size_t drill_canary_engine(const struct drill *d, unsigned canary); /* index into engines */
 
-/* Waits until every fire time has started or nothing moves, then compares. */
+/* drill_settle waits until every fire time has started, or nothing starts any more; drill_evaluate compares. */
 int drill_settle(struct drill *d, struct error *error);
-int drill_check_books(struct drill *d, struct error *error);
-bool drill_passed(const struct drill_books *books);
+int drill_evaluate(struct drill *d, struct error *error);
+bool drill_passed(const struct drill_verdict *verdict);
 
 /* The numbers of one repeat, from the ledger and the journal. */
 int drill_measure(struct drill *d, struct drill_repeat *repeat, struct error *error);

@@ -36,7 +36,7 @@ static json_t *script(const char *folder)
     return json_pack("[s, s, s]", "sh", "-c", text);
 }
 
-/* Nothing is ever passed over: a fire time that comes late still counts. */
+/* No fire time is ever skipped: one that comes late still counts. */
 static json_t *canary(const struct drill *d, unsigned number)
 {
     const char *engine = d->engines[drill_canary_engine(d, number)];

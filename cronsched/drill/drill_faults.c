@@ -11,7 +11,7 @@
 #define KILLED_GONE_MS 10000
 #define BACK_MS        60000 /* for somebody else to start it again */
 
-/* --- whose process -------------------------------------------------------------------------------------- */
+/* --- whose process --- */
 
 /* The process that listens at a unix socket. */
 static pid_t listener_of(const char *path)
@@ -71,7 +71,7 @@ static int signal_leader(struct drill *d, int sig, struct error *error)
     return r;
 }
 
-/* --- kill, pause ---------------------------------------------------------------------------------------- */
+/* --- kill, pause --- */
 
 static int kill_leader(struct drill *d, struct error *error)
 {
@@ -89,7 +89,7 @@ static int wait_back(struct drill *d, struct error *error)
             return 0;
         drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
     }
-    return error_set(error, ERR_TIMEOUT, "%s was killed and nobody has started it again within %d s",
+    return error_set(error, ERR_TIMEOUT, "%s was killed and was not started again within %d s",
                      d->before.leader, BACK_MS / 1000);
 }
 
@@ -115,7 +115,7 @@ static int wake_leader(struct drill *d, struct error *error)
     return signal_leader(d, SIGCONT, error);
 }
 
-/* --- partitions, restarts ------------------------------------------------------------------------------- */
+/* --- partitions, restarts --- */
 
 /* One direction or both: each breaks a session in its own way. */
 static int cut_from(struct drill *d, const char *other, struct error *error)
@@ -166,41 +166,41 @@ static int step_down(struct drill *d, struct error *error)
     return client_call(&d->session->client, "POST", "/v1/cluster/step-down", NULL, CLIENT_ONCE, NULL, error);
 }
 
-const struct drill_deed drill_deeds[] = {
+const struct drill_fault drill_faults[] = {
     {.name = "kill-leader",
-     .help = "SIGKILL to the leader; it is started again once the successor fires",
+     .help = "SIGKILL to the leader; it is started again once the new leader fires",
      .successor = true,
      .needs_name = true,
-     .strike = kill_leader,
-     .mend = start_killed},
+     .inject = kill_leader,
+     .heal = start_killed},
     {.name = "pause-leader",
      .help = "SIGSTOP to the leader for three session timeouts: it wakes up deposed",
      .successor = true,
      .needs_lab = true,
      .hold_sessions = 3,
-     .strike = pause_leader,
-     .mend = wake_leader},
+     .inject = pause_leader,
+     .heal = wake_leader},
     {.name = "partition-leader-zookeeper",
      .help = "the leader's links to ZooKeeper are cut, one direction or both",
      .successor = true,
      .needs_lab = true,
      .hold_sessions = 3,
-     .strike = cut_zookeeper,
-     .mend = heal},
+     .inject = cut_zookeeper,
+     .heal = heal},
     {.name = "partition-leader-engine",
      .help = "the leader's link to the Docker Engine is cut, one direction or both",
      .needs_lab = true,
      .hold_sessions = 3,
-     .strike = cut_engine,
-     .mend = heal},
+     .inject = cut_engine,
+     .heal = heal},
     {.name = "restart-zookeeper",
      .help = "every ZooKeeper server is restarted, one after the other",
      .needs_lab = true,
-     .strike = restart_zookeeper},
+     .inject = restart_zookeeper},
     {.name = "restart-engine",
      .help = "the Docker Engine is restarted, in good order or killed",
      .may_lose = true,
      .needs_lab = true,
-     .strike = restart_engine},
-    {.name = "step-down", .help = "the leader hands over", .successor = true, .strike = step_down},
+     .inject = restart_engine},
+    {.name = "step-down", .help = "the leader hands over", .successor = true, .inject = step_down},
     {0}};

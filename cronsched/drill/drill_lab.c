@@ -1,5 +1,5 @@
 /* A lab as lab.json names it. What takes time to start or concerns the network is done by contrib/lab itself,
- * called as a program; signals are sent from here, since their moment counts. */
+ * called as a program; signals are sent from here, since their timing matters. */
 #include "cronsched/drill/drill.h"
 #include "jobs/base/duration.h"
 
@@ -38,7 +38,7 @@ int drill_lab_open(struct drill_lab *lab, const char *folder, struct error *erro
     lab->servers = fact(lab, "servers");
     timeout = fact(lab, "session_timeout");
     if (!lab->folder || !lab->ledger || !lab->image || !lab->servers || !timeout)
-        return error_set(error, ERR_CORRUPT, "%s is no lab's description", path);
+        return error_set(error, ERR_CORRUPT, "%s does not describe a lab", path);
     return duration_parse(timeout, &lab->session_timeout_ms, error);
 }
 
@@ -94,7 +94,7 @@ int drill_lab_pid(const struct drill_lab *lab, const char *replica, pid_t *ret, 
             continue;
         pid = read_small(file, text, sizeof(text)) > 0 ? strtol(text, NULL, 10) : 0;
         if (pid <= 1 || !is_replica(pid, folder))
-            return error_set(error, ERR_NOT_FOUND, "replica %s does not run", replica);
+            return error_set(error, ERR_NOT_FOUND, "replica %s is not running", replica);
         *ret = (pid_t)pid;
         return 0;
     }
@@ -109,7 +109,7 @@ static int wait_for_end(pid_t pid, const char *what, struct error *error)
         if (errno != EINTR)
             return error_set(error, ERR_IO, "%s: %s", what, strerror(errno));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return error_set(error, ERR_IO, "the lab could not %s; it said why above", what);
+        return error_set(error, ERR_IO, "contrib/lab %s failed (see its output above)", what);
     return 0;
 }
 

@@ -15,7 +15,7 @@
 
 #define LINE_BYTES_MAX 512
 
-/* Uptime is the one clock that all who write and we have in common, and that nobody can set. */
+/* Uptime is the one clock that the writers and this program share, and that cannot be set. */
 static int64_t wall_less_uptime_ms(void)
 {
     struct timespec up;
@@ -52,7 +52,7 @@ void drill_ledger_release(struct drill_ledger *ledger)
     *ledger = (struct drill_ledger){.fd = -1};
 }
 
-/* "drill-1a2b3c4d-docker-3@20261122T030000Z": only its number and its time are told apart. */
+/* "drill-1a2b3c4d-docker-3@20261122T030000Z": only the number and the time are read. */
 static bool parse_line(const char *text, int64_t wall_ms, struct drill_line *ret)
 {
     char what[8], run[DRILL_ID_MAX], *at, *number;

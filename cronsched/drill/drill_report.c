@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- distributions -------------------------------------------------------------------------------------- */
+/* --- distributions --- */
 
 static int compare(const void *a, const void *b)
 {
@@ -66,7 +66,7 @@ static json_t *by_engine(const struct drill *d, measure *of)
     return all;
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------------- */
+/* --- JSON --- */
 
 static json_t *or_null(int64_t ms)
 {
@@ -84,11 +84,11 @@ static json_t *repeat_json(const struct drill *d, const struct drill_repeat *rep
         json_object_set_new(late, d->engines[e], json_integer(repeat->late_ms[e]));
     }
     return json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "time",
-                     instant_format(repeat->deed_ms, INSTANT_MS, time, sizeof(time)), "leader",
+                     instant_format(repeat->fault_ms, INSTANT_MS, time, sizeof(time)), "leader",
                      repeat->before.leader, "epoch", (json_int_t)repeat->before.epoch, "successor",
                      repeat->after.leader, "successor_epoch", (json_int_t)repeat->after.epoch, "cause",
                      repeat->cause, "gap_ms", or_null(repeat->gap_ms), "broken_ms",
-                     (json_int_t)(repeat->mended_ms - repeat->deed_ms), "first_fire_ms", first, "silence_ms",
+                     (json_int_t)(repeat->healed_ms - repeat->fault_ms), "first_fire_ms", first, "silence_ms",
                      silent, "lateness_ms", late);
 }
 
@@ -99,39 +99,39 @@ static json_t *canaries_json(const struct drill *d)
     for (size_t e = 0; e < d->engine_count; e++)
         json_array_append_new(engines, json_string(d->engines[e]));
     return json_pack("{s:o, s:I, s:I, s:I}", "engines", engines, "rate", (json_int_t)d->rate, "fire_times",
-                     (json_int_t)d->books.fire_times, "starts", (json_int_t)d->books.starts);
+                     (json_int_t)d->verdict.fire_times, "starts", (json_int_t)d->verdict.starts);
 }
 
 json_t *drill_report(const struct drill *d)
 {
-    const struct drill_books *books = &d->books;
+    const struct drill_verdict *verdict = &d->verdict;
     json_t *repeats = json_array(), *report;
 
     for (size_t i = 0; i < d->done_count; i++)
         json_array_append_new(repeats, repeat_json(d, &d->done[i]));
-    report = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o}", "drill", d->deed->name, "at", d->moment->name,
-                       "seed", (json_int_t)d->seed, "passed", drill_passed(books), "canaries",
+    report = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o}", "drill", d->fault->name, "at", d->point->name,
+                       "seed", (json_int_t)d->seed, "passed", drill_passed(verdict), "canaries",
                        canaries_json(d), "repeats", repeats);
     json_object_set_new(report, "gap_ms", distribution(d, gap_of, 0));
     json_object_set_new(report, "first_fire_ms", by_engine(d, first_of));
     json_object_set_new(report, "silence_ms", by_engine(d, silent_of));
     json_object_set_new(report, "lateness_ms", by_engine(d, late_of));
-    json_object_set_new(report, "doubled_count", json_integer((json_int_t)books->doubled_count));
-    json_object_set_new(report, "lost_count", json_integer((json_int_t)books->lost_count));
-    json_object_set_new(report, "unaccounted_count", json_integer((json_int_t)books->unaccounted_count));
-    json_object_set_new(report, "passed_over_count", json_integer((json_int_t)books->passed_over_count));
-    json_object_set_new(report, "unprovable_count", json_integer((json_int_t)books->unprovable_count));
-    json_object_set_new(report, "open_count", json_integer((json_int_t)books->open));
-    json_object_set_new(report, "torn_lines", json_integer((json_int_t)books->torn));
-    json_object_set(report, "doubled", books->doubled);
-    json_object_set(report, "lost", books->lost);
-    json_object_set(report, "unaccounted", books->unaccounted);
-    json_object_set(report, "passed_over", books->passed_over);
-    json_object_set(report, "unprovable", books->unprovable);
+    json_object_set_new(report, "doubled_count", json_integer((json_int_t)verdict->doubled_count));
+    json_object_set_new(report, "lost_count", json_integer((json_int_t)verdict->lost_count));
+    json_object_set_new(report, "unaccounted_count", json_integer((json_int_t)verdict->unaccounted_count));
+    json_object_set_new(report, "passed_over_count", json_integer((json_int_t)verdict->skipped_count));
+    json_object_set_new(report, "unprovable_count", json_integer((json_int_t)verdict->unprovable_count));
+    json_object_set_new(report, "open_count", json_integer((json_int_t)verdict->open));
+    json_object_set_new(report, "torn_lines", json_integer((json_int_t)verdict->torn));
+    json_object_set(report, "doubled", verdict->doubled);
+    json_object_set(report, "lost", verdict->lost);
+    json_object_set(report, "unaccounted", verdict->unaccounted);
+    json_object_set(report, "passed_over", verdict->skipped);
+    json_object_set(report, "unprovable", verdict->unprovable);
     return report;
 }
 
-/* --- the table ------------------------------------------------------------------------------------------ */
+/* --- the table --- */
 
 static void add_row(json_t *rows, const char *what, const char *engine, const json_t *numbers)
 {
@@ -153,17 +153,17 @@ static void show_numbers(const struct drill *d, const struct output *out, const 
         {"P99", "p99", OUTPUT_RIGHT},          {"MAX", "max", OUTPUT_RIGHT}};
     static const struct {
         const char *key, *title;
-    } kinds[] = {{"first_fire_ms", "to the successor's first start"},
+    } kinds[] = {{"first_fire_ms", "to the new leader's first start"},
                  {"silence_ms", "longest time without a start"},
                  {"lateness_ms", "latest start after its fire time"}};
     json_t *rows = json_array();
 
-    add_row(rows, "to the successor's reign", NULL, json_object_get(report, "gap_ms"));
+    add_row(rows, "to the new leader", NULL, json_object_get(report, "gap_ms"));
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
         for (size_t e = 0; e < d->engine_count; e++)
             add_row(rows, kinds[k].title, d->engines[e],
                     json_object_get(json_object_get(report, kinds[k].key), d->engines[e]));
-    output_rows(out, rows, columns, sizeof(columns) / sizeof(columns[0]), "Nothing was measured.");
+    output_rows(out, rows, columns, sizeof(columns) / sizeof(columns[0]), "There are no measurements.");
     json_decref(rows);
 }
 
@@ -180,7 +180,7 @@ static void show_list(const struct output *out, const char *title, const json_t 
 
 void drill_show(const struct drill *d, const struct output *out)
 {
-    const struct drill_books *books = &d->books;
+    const struct drill_verdict *verdict = &d->verdict;
     json_t *report = drill_report(d);
 
     if (out->format != OUTPUT_TABLE) {
@@ -190,20 +190,21 @@ void drill_show(const struct drill *d, const struct output *out)
     }
     show_numbers(d, out, report);
     fputc('\n', out->to);
-    show_list(out, "Started more than once", books->doubled, books->doubled_count);
-    show_list(out, "Lost", books->lost, books->lost_count);
-    show_list(out, "Without a verdict", books->unaccounted, books->unaccounted_count);
-    if (books->unprovable_count > 0)
-        fprintf(out->to, "%zu lost as the engine went down in the middle of their start: nobody can tell\n",
-                books->unprovable_count);
-    show_list(out, "Never started, with a verdict", books->passed_over, books->passed_over_count);
+    show_list(out, "Started more than once", verdict->doubled, verdict->doubled_count);
+    show_list(out, "Lost", verdict->lost, verdict->lost_count);
+    show_list(out, "Without a verdict", verdict->unaccounted, verdict->unaccounted_count);
+    if (verdict->unprovable_count > 0)
+        fprintf(out->to,
+                "%zu lost because the engine went down during the start: whether they ran is unknown\n",
+                verdict->unprovable_count);
+    show_list(out, "Skipped: a verdict, but no start", verdict->skipped, verdict->skipped_count);
     fprintf(out->to,
             "%s %zu times, %s (seed %" PRIu64 "): %" PRId64 " fire times, %" PRId64
             " starts; %zu doubled, %zu lost, "
-            "%zu without a verdict, %zu passed over, %zu open: %s%s%s\n",
-            d->deed->name, d->done_count, d->moment->name, d->seed, books->fire_times, books->starts,
-            books->doubled_count, books->lost_count, books->unaccounted_count, books->passed_over_count,
-            books->open, output_tone(out, drill_passed(books) ? OUTPUT_GOOD : OUTPUT_BAD),
-            drill_passed(books) ? "passed" : "failed", output_plain(out));
+            "%zu without a verdict, %zu skipped, %zu open: %s%s%s\n",
+            d->fault->name, d->done_count, d->point->name, d->seed, verdict->fire_times, verdict->starts,
+            verdict->doubled_count, verdict->lost_count, verdict->unaccounted_count, verdict->skipped_count,
+            verdict->open, output_tone(out, drill_passed(verdict) ? OUTPUT_GOOD : OUTPUT_BAD),
+            drill_passed(verdict) ? "passed" : "failed", output_plain(out));
     json_decref(report);
 }

@@ -1,6 +1,5 @@
-/* Measuring and the verdict. Starts are those of the ledger; which fire times there were is arithmetic: every
- * second for every canary. The journal is asked when the successor's reign began, and why something did not
- * start. */
+/* Measurements and the verdict. Starts come from the ledger; the fire times are arithmetic: every second for every
+ * canary. The servers are asked only when the new leader's epoch began, and why something did not start. */
 #include "cronsched/drill/drill.h"
 #include "jobs/base/percent.h"
 #include "jobs/time/instant.h"
@@ -18,7 +17,7 @@
 static json_t *get(struct drill *d, struct text *path, struct error *error)
 {
     json_t *reply = NULL;
-    int r = path->failed ? error_set(error, path->failed, "a path is too long")
+    int r = path->failed ? error_set(error, path->failed, "the path is too long")
                          : client_call(&d->session->client, "GET", text_str(path), NULL, CLIENT_REPEATABLE,
                                        &reply, error);
 
@@ -33,10 +32,10 @@ static void add_time(struct text *path, const char *key, int64_t ms)
     client_add_query(path, key, instant_format(ms, INSTANT_MS, text, sizeof(text)));
 }
 
-/* --- one repeat ----------------------------------------------------------------------------------------- */
+/* --- one repeat --- */
 
-/* The first reign after the deed's, if these records have it. */
-static bool find_reign(const json_t *records, struct drill_repeat *repeat)
+/* The first epoch after the fault's, if these records have it. */
+static bool find_epoch(const json_t *records, struct drill_repeat *repeat)
 {
     const json_t *entry;
     size_t i;
@@ -51,14 +50,15 @@ static bool find_reign(const json_t *records, struct drill_repeat *repeat)
         if (json_integer_value(json_object_get(record, "epoch")) <= repeat->before.epoch || !time ||
             instant_parse(time, &ms, NULL) < 0)
             continue;
-        repeat->gap_ms = ms - repeat->deed_ms;
+        repeat->gap_ms = ms - repeat->fault_ms;
         snprintf(repeat->cause, sizeof(repeat->cause), "%s", cause ? cause : "");
         return true;
     }
     return false;
 }
 
-/* When it began, by its own record. One that was just mended may not have it yet: each server is asked. */
+/* When the new leader's epoch began, by its own record. A replica that was just healed may not have it yet: each
+ * server is asked. */
 static int measure_gap(struct drill *d, struct drill_repeat *repeat, struct error *error)
 {
     struct client *client = &d->session->client;
@@ -71,20 +71,21 @@ static int measure_gap(struct drill *d, struct drill_repeat *repeat, struct erro
     text_add(&path, "/v1/records");
     client_add_query(&path, "kinds", "epoch");
     client_add_query(&path, "limit", RECORDS_LIMIT);
-    add_time(&path, "since", repeat->deed_ms - 1000);
+    add_time(&path, "since", repeat->fault_ms - 1000);
     while (!found && drill_now_ms() < until_ms) {
         for (size_t i = 0; !found && i < client->server_count; i++) {
             json_t *records = NULL;
 
             found = client_probe(client, i, text_str(&path), &records, NULL) == 0 &&
-                    find_reign(records, repeat);
+                    find_epoch(records, repeat);
             json_decref(records);
         }
         drill_sleep_until(drill_now_ms() + DRILL_POLL_MS);
     }
     text_release(&path);
     if (!found)
-        return error_set(error, ERR_NOT_FOUND, "epoch %" PRId64 " has no record", repeat->after.epoch);
+        return error_set(error, ERR_NOT_FOUND, "the journal has no record of epoch %" PRId64,
+                         repeat->after.epoch);
     return 0;
 }
 
@@ -92,23 +93,23 @@ static int measure_gap(struct drill *d, struct drill_repeat *repeat, struct erro
 static bool by_successor(const struct drill_repeat *repeat, const struct drill_line *line)
 {
     return line->epoch > repeat->before.epoch ||
-           (repeat->gap_ms >= 0 && line->at_ms >= repeat->deed_ms + repeat->gap_ms);
+           (repeat->gap_ms >= 0 && line->at_ms >= repeat->fault_ms + repeat->gap_ms);
 }
 
-/* One engine's starts between the deed and now. */
+/* One engine's starts between the fault and now. */
 static void measure_engine(const struct drill *d, struct drill_repeat *repeat, size_t engine)
 {
-    int64_t last_ms = repeat->deed_ms;
+    int64_t last_ms = repeat->fault_ms;
 
     repeat->first_ms[engine] = -1;
     for (size_t i = 0; i < d->ledger.count; i++) {
         const struct drill_line *line = &d->ledger.lines[i];
         int64_t late_ms = line->at_ms - line->fire_ms;
 
-        if (line->end || line->at_ms < repeat->deed_ms || drill_canary_engine(d, line->canary) != engine)
+        if (line->end || line->at_ms < repeat->fault_ms || drill_canary_engine(d, line->canary) != engine)
             continue;
         if (repeat->first_ms[engine] < 0 && by_successor(repeat, line))
-            repeat->first_ms[engine] = line->at_ms - repeat->deed_ms;
+            repeat->first_ms[engine] = line->at_ms - repeat->fault_ms;
         if (line->at_ms - last_ms > repeat->silent_ms[engine])
             repeat->silent_ms[engine] = line->at_ms - last_ms;
         if (late_ms > repeat->late_ms[engine])
@@ -127,7 +128,7 @@ int drill_measure(struct drill *d, struct drill_repeat *repeat, struct error *er
     return r;
 }
 
-/* --- starts by fire time -------------------------------------------------------------------------------- */
+/* --- starts by fire time --- */
 
 /* Of each canary and second from first_ms to last_ms. */
 static unsigned char *count_starts(const struct drill *d, struct error *error)
@@ -185,7 +186,7 @@ int drill_settle(struct drill *d, struct error *error)
     return 0;
 }
 
-/* --- the books ------------------------------------------------------------------------------------------ */
+/* --- the verdict --- */
 
 static void note(json_t *list, size_t *count, const char *run)
 {
@@ -202,11 +203,11 @@ static const char *run_id(const struct drill *d, unsigned canary, int64_t fire_m
     return buffer;
 }
 
-/* Something that no attempt of it has noted: is there a verdict? `lost` is counted on its own. */
-static void ask_why(struct drill *d, const char *run)
+/* A fire time without a start in the ledger: does the server have a verdict? `lost` is counted on its own. */
+static void account_for(struct drill *d, const char *run)
 {
-    struct drill_books *books = &d->books;
-    const char *verdict;
+    struct drill_verdict *verdict = &d->verdict;
+    const char *word;
     struct text path;
     json_t *reply;
 
@@ -214,11 +215,11 @@ static void ask_why(struct drill *d, const char *run)
     text_add(&path, "/v1/runs/");
     percent_add(&path, run);
     reply = get(d, &path, NULL);
-    verdict = json_string_value(json_object_get(reply, "verdict"));
-    if (!verdict)
-        note(books->unaccounted, &books->unaccounted_count, run);
-    else if (strcmp(verdict, "lost") != 0)
-        note(books->passed_over, &books->passed_over_count, run);
+    word = json_string_value(json_object_get(reply, "verdict"));
+    if (!word)
+        note(verdict->unaccounted, &verdict->unaccounted_count, run);
+    else if (strcmp(word, "lost") != 0)
+        note(verdict->skipped, &verdict->skipped_count, run);
     json_decref(reply);
 }
 
@@ -226,22 +227,22 @@ static int compare_starts(struct drill *d, struct error *error)
 {
     unsigned char *starts = count_starts(d, error);
     size_t seconds = (size_t)((d->last_ms - d->first_ms) / 1000 + 1);
-    struct drill_books *books = &d->books;
+    struct drill_verdict *verdict = &d->verdict;
 
     if (!starts)
         return error ? error->code : ERR_NOMEM;
-    books->fire_times = (int64_t)(seconds * drill_canary_count(d));
+    verdict->fire_times = (int64_t)(seconds * drill_canary_count(d));
     for (size_t i = 0; i < seconds * drill_canary_count(d); i++) {
         char run[2 * DRILL_ID_MAX];
 
-        books->starts += starts[i];
+        verdict->starts += starts[i];
         if (starts[i] == 1)
             continue;
         run_id(d, (unsigned)(i / seconds), d->first_ms + (int64_t)(i % seconds) * 1000, run, sizeof(run));
         if (starts[i] > 1)
-            note(books->doubled, &books->doubled_count, run);
+            note(verdict->doubled, &verdict->doubled_count, run);
         else
-            ask_why(d, run);
+            account_for(d, run);
     }
     free(starts);
     return 0;
@@ -261,16 +262,16 @@ static json_t *runs_of(struct drill *d, unsigned canary, const char *key, const 
     return get(d, &path, error);
 }
 
-/* Was its start under way while a deed went on that may lose it? */
+/* Was its start under way during a fault that may lose it? */
 static bool may_be_lost(const struct drill *d, const char *run)
 {
     const char *at = strrchr(run, '@');
     int64_t fire_ms;
 
-    if (!d->deed->may_lose || !at || instant_parse_basic(at + 1, &fire_ms, NULL) < 0)
+    if (!d->fault->may_lose || !at || instant_parse_basic(at + 1, &fire_ms, NULL) < 0)
         return false;
     for (size_t i = 0; i < d->done_count; i++)
-        if (fire_ms >= d->done[i].deed_ms - UNDER_WAY_MS && fire_ms <= d->done[i].mended_ms)
+        if (fire_ms >= d->done[i].fault_ms - UNDER_WAY_MS && fire_ms <= d->done[i].healed_ms)
             return true;
     return false;
 }
@@ -289,16 +290,16 @@ static int count_lost(struct drill *d, struct error *error)
             const char *id = json_string_value(json_object_get(run, "run"));
 
             if (id && may_be_lost(d, id))
-                note(d->books.unprovable, &d->books.unprovable_count, id);
+                note(d->verdict.unprovable, &d->verdict.unprovable_count, id);
             else
-                note(d->books.lost, &d->books.lost_count, id ? id : "?");
+                note(d->verdict.lost, &d->verdict.lost_count, id ? id : "?");
         }
         json_decref(runs);
     }
     return 0;
 }
 
-/* The servers' own account: every fire time with exactly one verdict. */
+/* The servers' own audit: every fire time has exactly one verdict. */
 static int audit(struct drill *d, struct error *error)
 {
     for (unsigned i = 0; i < drill_canary_count(d); i++) {
@@ -322,7 +323,7 @@ static int audit(struct drill *d, struct error *error)
             char text[2 * DRILL_ID_MAX];
 
             snprintf(text, sizeof(text), "%s at %s, by audit", name, time ? time : "?");
-            note(d->books.unaccounted, &d->books.unaccounted_count, text);
+            note(d->verdict.unaccounted, &d->verdict.unaccounted_count, text);
         }
         json_array_foreach(json_object_get(reply, "doubled"), k, item)
         {
@@ -330,7 +331,7 @@ static int audit(struct drill *d, struct error *error)
             char text[2 * DRILL_ID_MAX];
 
             snprintf(text, sizeof(text), "%s at %s, by audit", name, time ? time : "?");
-            note(d->books.doubled, &d->books.doubled_count, text);
+            note(d->verdict.doubled, &d->verdict.doubled_count, text);
         }
         json_decref(reply);
     }
@@ -355,19 +356,19 @@ static int count_open(struct drill *d, size_t *ret, struct error *error)
     return 0;
 }
 
-int drill_check_books(struct drill *d, struct error *error)
+int drill_evaluate(struct drill *d, struct error *error)
 {
-    struct drill_books *books = &d->books;
+    struct drill_verdict *verdict = &d->verdict;
     int64_t until_ms = drill_now_ms() + OPEN_MS;
     struct drill_view view;
     size_t open = 1;
     int r = drill_look(d, NULL, &view, error); /* and the leader is asked first from now on */
 
-    books->doubled = json_array();
-    books->lost = json_array();
-    books->unaccounted = json_array();
-    books->passed_over = json_array();
-    books->unprovable = json_array();
+    verdict->doubled = json_array();
+    verdict->lost = json_array();
+    verdict->unaccounted = json_array();
+    verdict->skipped = json_array();
+    verdict->unprovable = json_array();
     while (r == 0 && open > 0 && drill_now_ms() < until_ms && !drill_interrupted) {
         r = count_open(d, &open, error);
         drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
@@ -380,14 +381,14 @@ int drill_check_books(struct drill *d, struct error *error)
         r = count_lost(d, error);
     if (r == 0)
         r = audit(d, error);
-    books->open = open;
-    books->torn = d->ledger.torn;
+    verdict->open = open;
+    verdict->torn = d->ledger.torn;
     return r;
 }
 
-bool drill_passed(const struct drill_books *books)
+bool drill_passed(const struct drill_verdict *verdict)
 {
-    return books->doubled_count + books->lost_count + books->unaccounted_count + books->passed_over_count +
-               books->open + books->torn ==
+    return verdict->doubled_count + verdict->lost_count + verdict->unaccounted_count +
+               verdict->skipped_count + verdict->open + verdict->torn ==
            0;
 }

@@ -1,4 +1,4 @@
-/* drill: breaks a cluster in a known way while jobs fire, and counts what became of them. */
+/* drill: injects a known failure while jobs fire, and reports duplicated or missed runs. */
 #include "cronsched/drill/drill.h"
 #include "jobs/base/near.h"
 
@@ -13,46 +13,47 @@
 #define SEED_MAX                0xffffffffu /* short enough to be typed again */
 
 #define X(name, from, to, help) {name, from, to},
-static const struct drill_moment moments[] = {DRILL_MOMENTS(X)};
+static const struct drill_point points[] = {DRILL_POINTS(X)};
 #undef X
 
 static const struct verb_option options[] = {
     {"lab", 0, "DIR", "drill the lab in this folder (contrib/lab)"},
-    {"repeat", 0, "N", "so often (default 1)"},
-    {"at", 0, "random|before-release|release|after-release|quiet", "the moment, by the canaries' fire times"},
-    {"seed", 0, "N", "for the moments and directions (default a random one, which is printed)"},
+    {"repeat", 0, "N", "how many times (default 1)"},
+    {"at", 0, "random|before-release|release|after-release|quiet",
+     "the injection point, relative to the canaries' fire times"},
+    {"seed", 0, "N", "for injection points and directions (default random; it is printed)"},
     {"engine", 0, "NAME", "an engine to fire on (default docker and process, in a lab)", .many = true},
     {"rate", 0, "N", "canaries a second, for each engine (default 2)"},
-    {"ledger", 0, "DIR", "without a lab: a folder that all engines' hosts see under this path"},
+    {"ledger", 0, "DIR", "without a lab: a folder that all hosts of the engines see at this path"},
     {"image", 0, "IMAGE", "without a lab: an image with sh, for the canaries in containers"},
     {"leader", 0, "ID", "only while this replica leads"},
-    {"yes", 0, NULL, "I mean it: this is no lab"},
+    {"yes", 0, NULL, "allow this on a real cluster"},
     {0}};
 
-static const struct drill_deed *find_deed(const struct verb_call *call)
+static const struct drill_fault *find_fault(const struct verb_call *call)
 {
     const char *names[16] = {0};
     char hint[NEAR_HINT_BUFFER];
     size_t n = 0;
 
-    for (const struct drill_deed *deed = drill_deeds; deed->name; deed++) {
-        if (strcmp(deed->name, call->args[0]) == 0)
-            return deed;
-        names[n++] = deed->name;
+    for (const struct drill_fault *fault = drill_faults; fault->name; fault++) {
+        if (strcmp(fault->name, call->args[0]) == 0)
+            return fault;
+        names[n++] = fault->name;
     }
     fprintf(stderr, "cronsched: there is no drill %s%s\n", call->args[0],
             near_hint(near_find(call->args[0], names, n), hint, sizeof(hint)));
     for (size_t i = 0; i < n; i++)
-        fprintf(stderr, "  %-28s %s\n", drill_deeds[i].name, drill_deeds[i].help);
+        fprintf(stderr, "  %-28s %s\n", drill_faults[i].name, drill_faults[i].help);
     return NULL;
 }
 
-static const struct drill_moment *find_moment(const char *name)
+static const struct drill_point *find_point(const char *name)
 {
-    for (size_t i = 1; name && i < sizeof(moments) / sizeof(moments[0]); i++)
-        if (strcmp(moments[i].name, name) == 0)
-            return &moments[i];
-    return &moments[0];
+    for (size_t i = 1; name && i < sizeof(points) / sizeof(points[0]); i++)
+        if (strcmp(points[i].name, name) == 0)
+            return &points[i];
+    return &points[0];
 }
 
 static int read_engines(struct drill *d, const struct verb_call *call)
@@ -63,11 +64,11 @@ static int read_engines(struct drill *d, const struct verb_call *call)
         if (d->engine_count == DRILL_ENGINES_MAX)
             return verb_usage(call, "at most %d engines", DRILL_ENGINES_MAX);
         if (strcmp(name, "null") == 0)
-            return verb_usage(call, "--engine null: what runs nothing notes no start");
+            return verb_usage(call, "--engine null: it runs nothing, so no start is recorded");
         d->engines[d->engine_count++] = name;
     }
     if (d->engine_count == 0 && !d->lab.facts)
-        return verb_usage(call, "--engine is needed without a lab");
+        return verb_usage(call, "without a lab --engine is needed");
     if (d->engine_count == 0) {
         d->engines[d->engine_count++] = "docker";
         d->engines[d->engine_count++] = "process";
@@ -75,15 +76,17 @@ static int read_engines(struct drill *d, const struct verb_call *call)
     return EXIT_FINE;
 }
 
-/* What a lab need not be asked. */
+/* What is needed without a lab. */
 static int check_real(const struct drill *d, const struct verb_call *call)
 {
-    if (d->deed->needs_lab)
-        return verb_usage(call, "%s needs a lab: contrib/lab up, then --lab DIR", d->deed->name);
+    if (d->fault->needs_lab)
+        return verb_usage(call, "%s needs a lab: contrib/lab up, then --lab DIR", d->fault->name);
     if (!verb_option(call, "ledger"))
-        return verb_usage(call, "without a lab --ledger is needed: where the canaries note their starts");
-    if (d->deed->needs_name && (!verb_flag(call, "yes") || !d->leader_named))
-        return verb_usage(call, "%s on a cluster that is no lab wants --yes and --leader ID", d->deed->name);
+        return verb_usage(
+            call, "without a lab --ledger is needed: the folder where the canaries record their starts");
+    if (d->fault->needs_name && (!verb_flag(call, "yes") || !d->leader_named))
+        return verb_usage(call, "%s on a cluster that is not a lab needs --yes and --leader ID",
+                          d->fault->name);
     return EXIT_FINE;
 }
 
@@ -96,7 +99,7 @@ static int read_numbers(struct drill *d, const struct verb_call *call)
     d->repeats = 1;
     d->rate = DEFAULT_RATE;
     if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance))
-        return cli_fail(ERR_INTERNAL, "no randomness to be had");
+        return cli_fail(ERR_INTERNAL, "the system has no random numbers");
     snprintf(d->tag, sizeof(d->tag), "%08x", chance);
     seed = (long)chance;
     if (verb_option_int(call, "repeat", 1, DRILL_REPEATS_MAX, &d->repeats, &error) < 0 ||
@@ -114,7 +117,7 @@ static int prepare(struct drill *d, const struct verb_call *call)
     int code;
 
     d->leader_named = verb_option(call, "leader");
-    d->moment = find_moment(verb_option(call, "at"));
+    d->point = find_point(verb_option(call, "at"));
     d->lab.session_timeout_ms = DEFAULT_SESSION_TIMEOUT;
     if (lab && drill_lab_open(&d->lab, lab, &error) < 0)
         return verb_fail(&error);
@@ -136,12 +139,12 @@ static int prepare(struct drill *d, const struct verb_call *call)
 static int run_drill(const struct verb_call *call)
 {
     struct cli_context s;
-    struct drill d = {.session = &s, .ledger.fd = -1, .deed = find_deed(call)};
+    struct drill d = {.session = &s, .ledger.fd = -1, .fault = find_fault(call)};
     struct error error = {0};
     bool passed = false;
     int code, r;
 
-    if (!d.deed)
+    if (!d.fault)
         return EXIT_USAGE;
     code = cli_open(&s, call);
     if (code == EXIT_FINE)
@@ -162,18 +165,17 @@ static int run_drill(const struct verb_call *call)
 const struct verb verb_drill = {
     .name = "drill",
     .args = "NAME",
-    .help = "break the cluster on purpose while jobs fire, and count what became of them",
+    .help = "inject a failure while jobs run and report duplicated or missed runs",
     .text =
         "kill-leader, pause-leader, partition-leader-zookeeper, partition-leader-engine, restart-zookeeper, "
         "restart-engine, step-down: each against a lab; step-down, and kill-leader by name, against any "
         "cluster.\n\n"
-        "Canaries fire every second and note their starts themselves. Printed are the milliseconds from the "
-        "deed "
-        "to the successor's reign and to its first start, the longest silence, the latest start; then how "
-        "many "
-        "fire times were started twice, lost, or have no verdict. Exit code 1 when there is any. What was "
-        "broken "
-        "is mended, and the canaries are deleted, also after an error or an interrupt.",
+        "Canary jobs fire every second and record each start themselves. Prints, in ms: fault to new leader, "
+        "fault "
+        "to its first start, the longest gap between starts, the latest start; then how many fire times were "
+        "started twice, lost, skipped, or have no verdict. Exit code 1 if there are any. The fault is healed "
+        "and "
+        "the canaries are deleted also after an error or an interrupt.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = options,

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The drills, a few of each, against a lab: nothing doubled, lost or forgotten, and what was broken is mended.
+"""The drills, a few of each, against a lab: nothing doubled, lost or forgotten, and each fault is healed.
   CRONSCHED_DRILLS   repeats of each (1)"""
 
 import os
@@ -47,7 +47,7 @@ class Drill(lab.Suite):
         self.assertNone(f"{r.id}: {w}" for r in self.lab.replicas.values() if (w := r.sanitizer_words()))
         report = answer.json()
         gap, first = report["gap_ms"] or {}, report["first_fire_ms"]["docker"] or {}
-        lab.say(f"{name}, {len(report['repeats'])} times: reign after {gap.get('median', '-')} ms, first start after "
+        lab.say(f"{name}, {len(report['repeats'])} times: new leader after {gap.get('median', '-')} ms, first start after "
                 f"{first.get('median', '-')} ms, {report['canaries']['starts']} starts, 0 doubled, 0 lost")
         if name != "restart-engine":  # where an engine that dies in mid-start may leave nobody who can tell
             self.assertEqual(report["canaries"]["fire_times"], report["canaries"]["starts"])
@@ -85,7 +85,7 @@ class Drill(lab.Suite):
         never = report["canaries"]["fire_times"] - report["canaries"]["starts"]
         self.assertLessEqual(never, report["unprovable_count"])
 
-    def test_what_is_no_drill_is_refused(self):
+    def test_an_unknown_drill_is_refused(self):
         self.assertIn("did you mean 'kill-leader'?", self.lab.cli.call("drill", "kill-leaders", "--lab", self.lab.path).err)
         for words in (("pause-leader",), ("kill-leader", "--ledger", "/tmp", "--engine", "docker")):
             self.assertEqual(2, self.lab.cli.call("drill", *words).code, words)

@@ -1,4 +1,4 @@
-/* Drills: what the ledger of the canaries is read as, how it is measured, and which books fail. */
+/* Drills: what the ledger of the canaries is read as, how it is measured, and which verdict fail. */
 #include "cronsched/drill/drill.h"
 
 #include <setjmp.h>
@@ -98,25 +98,25 @@ static void test_what_is_no_line_counts_as_torn(void **state)
     assert_int_equal(place->ledger.count, 1);
 }
 
-static void test_each_fault_fails_the_books(void **state)
+static void test_each_shortcoming_fails_the_drill(void **state)
 {
-    struct drill_books good = {0}, books;
+    struct drill_verdict good = {0}, verdict;
 
     assert_true(drill_passed(&good));
     for (size_t i = 0; i < 6; i++) {
-        books = good;
-        *(size_t *[]){&books.doubled_count,     &books.lost_count, &books.unaccounted_count,
-                      &books.passed_over_count, &books.open,       &books.torn}[i] = 1;
-        assert_false(drill_passed(&books));
+        verdict = good;
+        *(size_t *[]){&verdict.doubled_count, &verdict.lost_count, &verdict.unaccounted_count,
+                      &verdict.skipped_count, &verdict.open,       &verdict.torn}[i] = 1;
+        assert_false(drill_passed(&verdict));
     }
 }
 
 static void test_the_report_has_the_distribution(void **state)
 {
     struct drill_repeat repeats[100] = {0};
-    struct drill_moment moment = {.name = "random"};
-    struct drill d = {.deed = &drill_deeds[0],
-                      .moment = &moment,
+    struct drill_point point = {.name = "random"};
+    struct drill d = {.fault = &drill_faults[0],
+                      .point = &point,
                       .engines = {"docker"},
                       .engine_count = 1,
                       .done = repeats,
@@ -163,7 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lines_are_read_as_they_come, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_line_counts_as_torn, set_up, tear_down),
-        cmocka_unit_test(test_each_fault_fails_the_books),
+        cmocka_unit_test(test_each_shortcoming_fails_the_drill),
         cmocka_unit_test(test_the_report_has_the_distribution),
         cmocka_unit_test_setup_teardown(test_a_lab_that_is_none_is_refused, set_up, tear_down),
     };
