@@ -43,32 +43,31 @@ static int check_value(const char *what, const struct body_key *key, const json_
     switch (key->type) {
     case BODY_TEXT:
         if (!json_is_string(value))
-            return error_set(error, ERR_INVALID, "%s: %s is to be a text", what, key->name);
+            return error_set(error, ERR_INVALID, "%s: %s must be a text", what, key->name);
         if ((int64_t)json_string_length(value) > key->most)
             return error_set(error, ERR_LIMIT, "%s: %s is longer than %" PRId64 " bytes", what, key->name,
                              key->most);
         return 0;
     case BODY_TIME:
         if (!json_is_string(value))
-            return error_set(error, ERR_INVALID, "%s: %s is to be a time in RFC 3339", what, key->name);
+            return error_set(error, ERR_INVALID, "%s: %s must be a time in RFC 3339", what, key->name);
         if (instant_parse(json_string_value(value), &n, &e) < 0)
             return error_set(error, ERR_INVALID, "%s: %s: %s", what, key->name, e.text);
         return 0;
     case BODY_BOOL:
         return json_is_boolean(value)
                    ? 0
-                   : error_set(error, ERR_INVALID, "%s: %s is to be true or false", what, key->name);
+                   : error_set(error, ERR_INVALID, "%s: %s must be true or false", what, key->name);
     case BODY_INTEGER:
         n = json_is_integer(value) ? json_integer_value(value) : key->least - 1;
         if (n < key->least || n > key->most)
-            return error_set(error, ERR_INVALID,
-                             "%s: %s is to be a whole number from %" PRId64 " to %" PRId64, what, key->name,
-                             key->least, key->most);
+            return error_set(error, ERR_INVALID, "%s: %s must be a whole number from %" PRId64 " to %" PRId64,
+                             what, key->name, key->least, key->most);
         return 0;
     case BODY_OBJECT:
         return json_is_object(value)
                    ? 0
-                   : error_set(error, ERR_INVALID, "%s: %s is to be an object", what, key->name);
+                   : error_set(error, ERR_INVALID, "%s: %s must be an object", what, key->name);
     }
     return ERR_INTERNAL;
 }

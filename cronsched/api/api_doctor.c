@@ -92,10 +92,10 @@ static void check_zookeeper(struct doctor *d)
             add(d, "zookeeper", WARNING, NULL, "%s: its version is not known: %s", a->server, a->problem);
         else if (zookeeper_version_loses(a->version))
             add(d, "zookeeper", WARNING, "upgrade it to 3.8.5, 3.9.2 or later",
-                "%s is of version %s, which can lose committed transactions (ZOOKEEPER-4785)", a->server,
+                "%s has version %s, which can lose committed transactions (ZOOKEEPER-4785)", a->server,
                 a->version);
         else
-            add(d, "zookeeper", OK, NULL, "%s is of version %s", a->server, a->version);
+            add(d, "zookeeper", OK, NULL, "%s has version %s", a->server, a->version);
     }
 }
 
@@ -107,18 +107,18 @@ static void check_data_dir(struct doctor *d)
                                                                         : OK;
 
     if (d->write_error)
-        add(d, "data folder", ERROR, "let the server's user write there, or make room",
+        add(d, "data folder", ERROR, "allow the server's user to write there, or free some space",
             "cannot write to %s: %s", dir, strerror(d->write_error));
     else
-        add(d, "data folder", OK, NULL, "%s can be written", dir);
+        add(d, "data folder", OK, NULL, "%s is writable", dir);
     if (d->space_error)
         add(d, "free space", WARNING, NULL, "%s: %s", dir, strerror(d->space_error));
     else
-        add(d, "free space", level, level ? "make room, or let fewer runs and logs be kept (keep:)" : NULL,
-            "%" PRIu64 " MiB below %s", d->free_bytes >> 20, dir);
+        add(d, "free space", level, level ? "free some space, or keep fewer runs and logs (keep:)" : NULL,
+            "%" PRIu64 " MiB free in %s", d->free_bytes >> 20, dir);
     if (d->inodes_known && d->free_inodes < 10000)
-        add(d, "free inodes", WARNING, "remove files, or let fewer runs be kept (keep:)",
-            "%" PRIu64 " below %s", d->free_inodes, dir);
+        add(d, "free inodes", WARNING, "remove files, or keep fewer runs (keep:)", "%" PRIu64 " below %s",
+            d->free_inodes, dir);
 }
 
 static void check_leading(struct doctor *d)
@@ -145,12 +145,15 @@ static void check_replicas(struct doctor *d)
         const char *what, *advice;
         enum level level;
     } kinds[] = {
-        {"version", "fine during a rolling upgrade; then bring all to the same", WARNING},
-        {"tzdata", "install the same tzdata everywhere: the newest is preferred for the lead", WARNING},
-        {"config", "engines, pools and grace times must be alike, or a change of leader changes them",
+        {"version", "normal during a rolling upgrade; then upgrade all replicas to the same version",
+         WARNING},
+        {"tzdata", "install the same tzdata everywhere: the replica with the newest is preferred as leader",
+         WARNING},
+        {"config", "engines, pools and grace times must be the same, or they change with the leader",
          WARNING},
         {"clock", "run chrony or another time service on these machines", WARNING},
-        {"state", "stop the replica that is alone with its opinion, remove its data folder, start it", ERROR},
+        {"state", "stop the replica that disagrees with the majority, remove its data folder, start it",
+         ERROR},
     };
     const struct api_context *c = &d->api->context;
     json_t *cluster = api_cluster_json(c), *difference;
@@ -168,7 +171,7 @@ static void check_replicas(struct doctor *d)
     }
     if (cluster && json_array_size(all) == 0)
         add(d, "replicas", replicas > 1 ? OK : WARNING,
-            replicas > 1 ? NULL : "start another one: nobody would take over", "%zu, alike", replicas);
+            replicas > 1 ? NULL : "start a second replica: there is no standby", "%zu, alike", replicas);
     json_decref(cluster);
 }
 
@@ -180,7 +183,7 @@ static void check_journal(struct doctor *d)
 
     c->journal->ops->status(c->journal, &status);
     if (status.text[0])
-        add(d, "journal", ERROR, "nothing new is taken until this is over", "%s", status.text);
+        add(d, "journal", ERROR, "writes are refused until this is resolved", "%s", status.text);
     else
         add(d, "journal", status.last_append_us > 1000000 ? WARNING : OK,
             status.last_append_us > 1000000
@@ -189,7 +192,7 @@ static void check_journal(struct doctor *d)
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,
             status.last_append_us / 1000);
     if (applied + HISTORY_LAG_WARN < status.acked)
-        add(d, "history", WARNING, "listings lag behind; look at the disk, and at the log for 'history'",
+        add(d, "history", WARNING, "lists of past runs lag behind; check the disk, and the log for 'history'",
             "written up to batch %" PRIu64 " of %" PRIu64, applied, status.acked);
     else
         add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
@@ -209,7 +212,7 @@ static void check_engines(struct doctor *d)
         add(d, name, status.reachable ? OK : ERROR,
             status.reachable
                 ? NULL
-                : "jobs of this engine do not start until it answers; see 'endpoint' and its rights",
+                : "jobs of this engine do not start until it answers; check 'endpoint' and its permissions",
             "%s: %s", engine->type,
             status.text[0]     ? status.text
             : status.reachable ? "reachable"
@@ -225,15 +228,15 @@ static void check_clock(struct doctor *d)
     int64_t jump_ms;
 
     if (c->clock_held && c->clock_held(c->arg, &jump_ms))
-        add(d, "clock", ERROR, "set the clock right; this replica goes on by the time from before",
-            "it was set by %" PRId64 " s, and ZooKeeper's time does not confirm it", jump_ms / 1000);
+        add(d, "clock", ERROR, "correct the clock; this replica ignores the jump",
+            "it jumped by %" PRId64 " s, and ZooKeeper's time disagrees", jump_ms / 1000);
     else if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
-        add(d, "clock", ERROR, "set the clock", "it says a time before 2026");
+        add(d, "clock", ERROR, "set the clock", "it shows a time before 2026");
     else if (r < 0)
-        add(d, "clock", OK, NULL, "whether it is synchronized cannot be told: %s", strerror(errno));
+        add(d, "clock", OK, NULL, "cannot read whether it is synchronized: %s", strerror(errno));
     else if (r == TIME_ERROR || (tx.status & STA_UNSYNC))
         add(d, "clock", WARNING, "run chrony or another time service on this machine",
-            "the kernel says that nobody synchronizes it");
+            "the kernel reports that it is not synchronized");
     else
         add(d, "clock", OK, NULL, "synchronized, error at most %ld ms", tx.maxerror / 1000);
 }
@@ -259,7 +262,7 @@ static void check_process(struct doctor *d)
     struct rlimit files;
 
     add(d, "event loop", longest > LOOP_WARN_NS ? WARNING : OK,
-        longest > LOOP_WARN_NS ? "a machine under load, or a very large request" : NULL,
+        longest > LOOP_WARN_NS ? "the machine is overloaded, or a request was very large" : NULL,
         "busy for at most %" PRIu64 " ms at a time in the last minutes", longest / 1000000);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_WARN)
         add(d, "open files", WARNING, "raise LimitNOFILE= or 'ulimit -n' to 65536",
@@ -274,7 +277,7 @@ static void check_access(struct doctor *d)
         add(d, "access", OK, NULL, "%zu tokens in %s", auth_token_count(auth), auth_tokens_file(auth));
     else
         add(d, "access", OK, NULL,
-            "no tokens_file: this machine's own users only, unless 'insecure' says otherwise");
+            "no tokens_file: only users of this machine have access, unless 'insecure' is set");
 }
 
 static void on_pool_done(uv_work_t *work, int status)

@@ -102,7 +102,7 @@ static bool read_index(struct http_request *request, const char *name, uint64_t 
     unsigned long long value = text ? strtoull(text, &end, 10) : 0;
 
     if (!text || *text < '0' || *text > '9' || *end || value == 0 || value > INT64_MAX) {
-        http_reply_error(request, ERR_INVALID, "%s: the number of a batch is wanted", name);
+        http_reply_error(request, ERR_INVALID, "%s: a batch number is needed", name);
         return false;
     }
     *ret = value;
@@ -112,7 +112,7 @@ static bool read_index(struct http_request *request, const char *name, uint64_t 
 static void page_have(struct api *api, struct http_request *request, json_t *page, json_t *unused)
 {
     if (json_is_null(page))
-        http_reply_error(request, ERR_NOT_FOUND, "some of these batches are missing here, too");
+        http_reply_error(request, ERR_NOT_FOUND, "some of these batches are missing here too");
     else
         http_reply_json(request, 200, json_incref(page));
 }
@@ -145,7 +145,7 @@ static bool read_explain_query(struct api *api, struct http_request *request, st
         return false;
     }
     if (!job_name_valid(job)) {
-        http_reply_error(request, ERR_INVALID, "'%.100s' is no name of a job", job);
+        http_reply_error(request, ERR_INVALID, "'%.100s' is not a job name", job);
         return false;
     }
     if (!api_query_time(request, "time", &at_ms))
@@ -263,7 +263,7 @@ static void reply_busy(struct http_request *request)
 {
     struct error e;
 
-    error_set(&e, ERR_BUSY, "another audit is being worked on");
+    error_set(&e, ERR_BUSY, "another audit is running");
     http_reply_header(request, "Retry-After", "5");
     http_reply_problem(request, 429, &e, NULL);
 }

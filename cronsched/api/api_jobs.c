@@ -181,7 +181,7 @@ static bool history_is_whole(struct http_request *request, const json_t *result)
     if (missing)
         http_reply_error(
             request, ERR_CONFLICT,
-            "the history of %.100s in that range %s, so that it is not known which fire times have run; "
+            "the history of %.100s in that range %s, so it is unknown which fire times have run; "
             "'again' runs them all",
             http_param(request, "job"), missing);
     return !missing;

@@ -101,7 +101,7 @@ static void put_clocks(struct text *t, const json_t *replicas)
     const json_t *one;
     size_t i;
 
-    put(t, "# HELP cronsched_clock_offset_seconds A replica's clock less ZooKeeper's.\n"
+    put(t, "# HELP cronsched_clock_offset_seconds A replica's clock minus ZooKeeper's.\n"
            "# TYPE cronsched_clock_offset_seconds gauge\n");
     json_array_foreach(replicas, i, one)
     {
@@ -124,12 +124,12 @@ static void put_cluster(struct text *t, const struct api_context *c)
 
     if (!cluster)
         return;
-    put_metric(t, "cronsched_cluster_replicas", "gauge", "Replicas that are there.", "%zu",
+    put_metric(t, "cronsched_cluster_replicas", "gauge", "Replicas that are present.", "%zu",
                json_array_size(replicas));
     put_metric(t, "cronsched_cluster_connected", "gauge",
                "Whether this replica has a session with ZooKeeper.", "%d",
                json_is_true(json_object_get(cluster, "connected")));
-    put(t, "# HELP cronsched_cluster_differs Whether replicas differ in what ought to be alike.\n"
+    put(t, "# HELP cronsched_cluster_differs Whether replicas differ in what must be the same.\n"
            "# TYPE cronsched_cluster_differs gauge\n");
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         put(t, "cronsched_cluster_differs{what=\"%s\"} %d\n", kinds[i],
@@ -143,15 +143,15 @@ static void put_journal(struct text *t, const struct api_context *c)
     struct journal_status status = {0};
 
     c->journal->ops->status(c->journal, &status);
-    put_metric(t, "cronsched_journal_durable_index", "gauge", "The last batch that is durable.", "%" PRIu64,
+    put_metric(t, "cronsched_journal_durable_index", "gauge", "The last durable batch.", "%" PRIu64,
                status.acked);
     put(t, "# HELP cronsched_journal_append_seconds Time until an append was durable.\n"
            "# TYPE cronsched_journal_append_seconds summary\n");
     put(t, "cronsched_journal_append_seconds_sum %.6f\ncronsched_journal_append_seconds_count %" PRIu64 "\n",
         (double)status.total_append_us / 1e6, status.appends);
-    put_metric(t, "cronsched_journal_last_append_seconds", "gauge", "The same of the last append.", "%.6f",
-               (double)status.last_append_us / 1e6);
-    put_metric(t, "cronsched_journal_failing", "gauge", "Whether the journal reports trouble.", "%d",
+    put_metric(t, "cronsched_journal_last_append_seconds", "gauge", "Time until the last append was durable.",
+               "%.6f", (double)status.last_append_us / 1e6);
+    put_metric(t, "cronsched_journal_failing", "gauge", "Whether the journal reports a problem.", "%d",
                status.text[0] != '\0');
     put_metric(t, "cronsched_history_index", "gauge", "The last batch written to history.", "%" PRIu64,
                c->history->ops->applied(c->history));
@@ -159,11 +159,12 @@ static void put_journal(struct text *t, const struct api_context *c)
 
 static void put_loop(struct text *t, const struct api *api)
 {
-    put_metric(t, "cronsched_loop_busy_seconds_total", "counter", "Time the event loop was at work.", "%.6f",
+    put_metric(t, "cronsched_loop_busy_seconds_total", "counter", "Time the event loop was busy.", "%.6f",
                (double)api->gap.busy_ns / 1e9);
-    put_metric(t, "cronsched_loop_gap_seconds", "gauge",
-               "The longest time the event loop was away within the last one to two minutes.", "%.6f",
-               (double)loop_gap_longest_ns(&api->gap) / 1e9);
+    put_metric(
+        t, "cronsched_loop_gap_seconds", "gauge",
+        "The longest time the event loop was busy without a pause, within the last one to two minutes.",
+        "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
     put_metric(t, "cronsched_http_streams", "gauge", "Logs being read.", "%zu", api->stream_count);
 }
 
@@ -209,11 +210,11 @@ static void put_process(struct text *t, const struct api_context *c)
         put_metric(t, "process_virtual_memory_bytes", "gauge", "Virtual memory.", "%lu", total * page);
     }
     if (count_files(&open_files))
-        put_metric(t, "process_open_fds", "gauge", "Descriptors that are open.", "%zu", open_files);
+        put_metric(t, "process_open_fds", "gauge", "Open file descriptors.", "%zu", open_files);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        put_metric(t, "process_max_fds", "gauge", "Descriptors that may be open.", "%llu",
+        put_metric(t, "process_max_fds", "gauge", "Limit of open file descriptors.", "%llu",
                    (unsigned long long)files.rlim_cur);
-    put_metric(t, "process_start_time_seconds", "gauge", "When this process began.", "%.3f",
+    put_metric(t, "process_start_time_seconds", "gauge", "Start time of this process.", "%.3f",
                (double)c->started_ms / 1000);
 }
 
@@ -227,7 +228,7 @@ void api_handle_metrics(struct http_request *request, void *arg)
 
     text_init(&t, API_METRICS_BYTES_MAX);
     put(&t,
-        "# HELP cronsched_info What runs here.\n# TYPE cronsched_info gauge\n"
+        "# HELP cronsched_info Version, replica and tzdata of this server.\n# TYPE cronsched_info gauge\n"
         "cronsched_info{version=\"%s\",replica=\"%s\",tzdata=\"%s\"} 1\n",
         CRONSCHED_VERSION, label(c->replica, replica), label(version ? version : "", tzdata));
     scheduler_metrics(c->scheduler, put, &t);

@@ -31,7 +31,7 @@ bool api_query_int(struct http_request *request, const char *name, int least, in
     errno = 0;
     n = strtol(text, &end, 10);
     if (end == text || *end || errno || n < least || n > most) {
-        http_reply_error(request, ERR_INVALID, "%s: '%.32s' is no whole number from %d to %d", name, text,
+        http_reply_error(request, ERR_INVALID, "%s: '%.32s' is not a whole number from %d to %d", name, text,
                          least, most);
         return false;
     }
@@ -66,6 +66,6 @@ bool api_param_run(struct http_request *request, const char *run)
 
     if (run_id_parse(run, job, &at_ms, &exact) == 0 && job_name_valid(job))
         return true;
-    http_reply_error(request, ERR_INVALID, "'%.128s' is no run id (JOB@20261122T030000Z)", run);
+    http_reply_error(request, ERR_INVALID, "'%.128s' is not a run id (JOB@20261122T030000Z)", run);
     return false;
 }

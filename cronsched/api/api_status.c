@@ -76,8 +76,7 @@ void api_handle_step_down(struct http_request *request, void *arg)
         r = error_set(&e, ERR_NO_LEADER, "this replica does not lead");
     if (r == 0)
         r = c->cluster_ops ? c->cluster_ops->step_down(c->cluster_arg, &e)
-                           : error_set(&e, ERR_UNSUPPORTED,
-                                       "this replica is alone: there is nobody to lead in its place");
+                           : error_set(&e, ERR_UNSUPPORTED, "this replica is alone: no other can lead");
     if (r < 0)
         http_reply_failure(request, &e);
     else

@@ -46,7 +46,7 @@ static void wait_serve(struct wait *w, int result)
         http_reply_json(request, 200, json_incref(w->reply));
     else
         http_reply_error(request, ERR_UNKNOWN,
-                         "the leader's reign ended before this was durable: it may have happened or not");
+                         "the leader was deposed before this was durable: it may or may not have happened");
     http_request_unref(request);
 }
 

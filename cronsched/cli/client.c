@@ -108,7 +108,7 @@ static int read_token(struct client *client, const char *path, struct error *err
     from = strspn(text, " \t\r\n");
     len = strcspn(text + from, " \t\r\n");
     if (len == 0 || len > CLIENT_TOKEN_MAX)
-        r = error_set(error, ERR_INVALID, "%s: holds no token of up to %d bytes", path, CLIENT_TOKEN_MAX);
+        r = error_set(error, ERR_INVALID, "%s: contains no token of up to %d bytes", path, CLIENT_TOKEN_MAX);
     else if (asprintf(&client->authorization, "Authorization: Bearer %.*s", (int)len, text + from) < 0)
         r = error_set(error, ERR_NOMEM, "out of memory");
     explicit_bzero(text, size);
@@ -341,8 +341,7 @@ static int understand(struct exchange *x, const struct client_server *server, js
     if (status < 200 || status > 299)
         r = refused(x, server, status, reply, error);
     else if (x->reply.len > 0 && !reply)
-        r = error_set(error, ERR_CORRUPT, "%s answered something that is no JSON: %s", server->title,
-                      where.text);
+        r = error_set(error, ERR_CORRUPT, "%s: the answer is not JSON: %s", server->title, where.text);
     if (r == 0 && ret) {
         *ret = reply;
         return 0;
@@ -453,7 +452,7 @@ static int ask_all(struct exchange *x, json_t **ret, struct error *error)
             continue;
         }
         if (is_write(x) && x->ambiguous && (r == ERR_UNREACHABLE || r == ERR_NO_LEADER)) {
-            error_prefix(error, "an answer was lost, so that this may have been done or not; now ");
+            error_prefix(error, "an answer was lost, so this may or may not have been done; now ");
             return error ? error->code = ERR_UNKNOWN : ERR_UNKNOWN;
         }
         return r;

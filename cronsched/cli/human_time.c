@@ -99,7 +99,7 @@ int human_time_parse(const char *text, int64_t now_ms, enum human_time_sense sen
         return 0;
     if (civil_parse(text, strlen(text), &civil, NULL, NULL) < 0)
         return error_set(error, ERR_INVALID,
-                         "'%s' is no time; such are 2h, yesterday, 2026-11-22, '2026-11-22 10:30', "
+                         "'%s' is not a time; examples: 2h, yesterday, 2026-11-22, '2026-11-22 10:30', "
                          "2026-11-22T10:30:00Z",
                          text);
     if (civil.has_offset) {

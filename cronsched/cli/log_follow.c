@@ -89,7 +89,7 @@ int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, 
         }
         json_decref(reply);
         if (timeout_ms > 0 && clock_boot_ms() >= deadline_ms)
-            return cli_fail(ERR_TIMEOUT, "%s has not ended in time; it runs on", run);
+            return cli_fail(ERR_TIMEOUT, "%s has not ended in time; it is still running", run);
         pause_before_retry(&retry);
     }
 }

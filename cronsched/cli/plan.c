@@ -103,7 +103,8 @@ json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code)
     json_t *body;
 
     if (verb_flag(call, "prune") && !owner) {
-        *ret_code = verb_usage(call, "--prune needs --set: it removes what the set owns and the files lack");
+        *ret_code =
+            verb_usage(call, "--prune needs --set: it deletes what the set owns and the files do not have");
         return NULL;
     }
     if (!dry_run && verb_option_int(call, "check-index", 0, LONG_MAX, &index, &error) < 0) {

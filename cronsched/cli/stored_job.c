@@ -26,7 +26,7 @@ int stored_jobs_get(struct cli_context *cli, json_t **ret)
         return code;
     jobs = json_object_get(defs, "jobs");
     if (!json_is_object(jobs))
-        code = cli_fail(ERR_CORRUPT, "the server's answer lacks something");
+        code = cli_fail(ERR_CORRUPT, "the server's answer is incomplete");
     else
         *ret = json_incref(jobs);
     json_decref(defs);

@@ -3,7 +3,7 @@
 
 static const struct verb_option options[] = {
     {"set", 0, "NAME", "who owns the jobs"},
-    {"prune", 0, NULL, "delete the jobs of this set that the files do not have"},
+    {"prune", 0, NULL, "delete the jobs of this set that are not in the files"},
     {"check-index", 0, "N",
      "only if the jobs are still as they were at this index (of plan); else exit code 6"},
     {0}};
@@ -68,11 +68,11 @@ static int run_apply(const struct verb_call *call)
 const struct verb verb_apply = {
     .name = "apply",
     .args = "PATH...",
-    .help = "make the jobs as the files say: all of them or none",
-    .text = "Reads files, and folders with all *.yaml and *.yml below them; - is the standard input. Every "
-            "fault is "
-            "printed as FILE:LINE:COLUMN: error: TEXT, and with any nothing is sent (exit code 2).\n\n"
-            "A set names who owns the jobs. --prune deletes jobs of that set alone.",
+    .help = "create, change and delete jobs to match the files, all or none",
+    .text =
+        "Reads files, and folders with all *.yaml and *.yml below them; - is the standard input. Every error "
+        "is printed as FILE:LINE:COLUMN: error: TEXT; if there is one, nothing is sent (exit code 2).\n\n"
+        "A set names who owns the jobs. --prune deletes jobs of that set alone.",
     .group = VERB_GROUP_FILES,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = options,

@@ -174,8 +174,8 @@ static int run_explain(const struct verb_call *call)
 const struct verb verb_explain = {
     .name = "explain",
     .args = "JOB TIME",
-    .help = "say why a job did or did not run at a time",
-    .text = "The causal chain: expression, zone, pause, overlap, the leader's reign, the engine's calls and "
+    .help = "explain why a job did or did not run at a given time",
+    .text = "The causal chain: expression, zone, pause, overlap, the leader's epoch, the engine's calls and "
             "answers, "
             "attempts, verdict.",
     .group = VERB_GROUP_TIME,

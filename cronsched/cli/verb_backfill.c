@@ -5,11 +5,11 @@
 #include <inttypes.h>
 
 static const struct verb_option options[] = {
-    {"from", 0, "TIME", "the first fire time may be this: 2026-11-01, 2h, yesterday, RFC 3339"},
-    {"to", 0, "TIME", "and the last this one"},
+    {"from", 0, "TIME", "the first fire time, or later: 2026-11-01, 2h, yesterday, RFC 3339"},
+    {"to", 0, "TIME", "the last fire time, or earlier"},
     {"max-parallel", 0, "N", "runs at once (default 1)"},
-    {"again", 0, NULL, "fire times that have a run already, too"},
-    {"dry-run", 0, NULL, "only say which they are"},
+    {"again", 0, NULL, "also fire times that already have a run"},
+    {"dry-run", 0, NULL, "only list the fire times"},
     {0}};
 
 static void show(const struct verb_call *call, const struct output *out, const json_t *reply)

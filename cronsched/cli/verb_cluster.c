@@ -69,10 +69,8 @@ static int run_cluster(const struct verb_call *call)
 const struct verb verb_cluster = {
     .name = "cluster",
     .help = "show the replicas and who leads",
-    .text =
-        "STATE is the hash of a replica's state at a batch: at the same batch all must have the same. What "
-        "ought to be alike and is not (version, tzdata, configuration, clocks, state) is listed below the "
-        "table.",
+    .text = "STATE is the hash of a replica's state at a batch: at the same batch all must have the same. "
+            "Differences (version, tzdata, configuration, clocks, state) are listed below the table.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,
@@ -101,8 +99,8 @@ static int run_step_down(const struct verb_call *call)
 
 const struct verb verb_cluster_step_down = {
     .name = "cluster step-down",
-    .help = "let the leader hand over to a standby",
-    .text = "What is prepared to start goes with it; 'cronsched cluster' shows who leads then.",
+    .help = "make the leader hand over to a standby",
+    .text = "Prepared attempts are handed over too; 'cronsched cluster' shows the new leader.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,
@@ -171,8 +169,8 @@ static int run_takeovers(const struct verb_call *call)
 
 const struct verb verb_cluster_takeovers = {
     .name = "cluster takeovers",
-    .help = "list the changes of leader, and what became of the runs",
-    .text = "-o json gives the reports whole.",
+    .help = "list changes of leader and their effect on runs",
+    .text = "-o json prints the full reports.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = takeovers_options,

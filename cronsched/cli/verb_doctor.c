@@ -15,9 +15,9 @@ static void add_check(json_t *checks, const char *check, const char *status, con
 static const char *advice_for(int error_code, const struct client_server *server)
 {
     if (error_code == ERR_DENIED)
-        return "show a token by --token-file, or call as the server's own user";
+        return "pass a token with --token-file, or call as the server's own user";
     if (server->socket)
-        return "start 'cronsched serve', or name the server by --server";
+        return "start 'cronsched serve', or name the server with --server";
     return NULL;
 }
 
@@ -131,7 +131,7 @@ static int run_doctor(const struct verb_call *call)
 
 const struct verb verb_doctor = {
     .name = "doctor",
-    .help = "check servers, engines, clock, zones and permissions, and say what to do",
+    .help = "check servers, engines, clock, zones and permissions, and give advice",
     .text = "Exit code 1 when something is wrong, 5 when no server can be reached.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,

@@ -151,7 +151,7 @@ static void print(struct report *r)
     json_t *rows = sorted(r->rows);
     char none[64];
 
-    snprintf(none, sizeof(none), "No change of the clock touches a job in %ld.", r->year);
+    snprintf(none, sizeof(none), "No clock change affects a job in %ld.", r->year);
     if (r->out.format == OUTPUT_TABLE) {
         add_words(rows);
         output_rows(&r->out, rows, columns, sizeof(columns) / sizeof(columns[0]), none);
@@ -192,7 +192,7 @@ static const struct verb_option options[] = {{"year", 'y', "YEAR", "of this year
 const struct verb verb_dst_report = {
     .name = "dst-report",
     .args = "[PATH...]",
-    .help = "list the jobs and times that changes of the clock touch",
+    .help = "list jobs and times that clock changes affect",
     .text =
         "Of the jobs of the files, without a server, or of all jobs that the server has. Each row is a "
         "change of a "

@@ -218,7 +218,7 @@ const struct verb verb_delete = {
     .name = "delete",
     .args = "JOB",
     .help = "delete a job",
-    .text = "Its runs and their history stay; one that is running runs on to its end.",
+    .text = "Its runs and their history are kept; a running one continues to its end.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,
@@ -274,9 +274,9 @@ static int run_resume(const struct verb_call *call)
 }
 
 static const struct verb_option pause_options[] = {
-    {"all", 0, NULL, "all jobs, those to come too"},
-    {"until", 0, "TIME", "resume by itself then: 2h, tomorrow, 2026-11-22 10:30, RFC 3339"},
-    {"reason", 0, "TEXT", "why, for the others"},
+    {"all", 0, NULL, "all jobs, including future ones"},
+    {"until", 0, "TIME", "resume automatically at this time: 2h, tomorrow, 2026-11-22 10:30, RFC 3339"},
+    {"reason", 0, "TEXT", "the reason, shown to others"},
     {0}};
 
 static const struct verb_option resume_options[] = {{"all", 0, NULL, "undo pause --all"}, {0}};
@@ -284,8 +284,8 @@ static const struct verb_option resume_options[] = {{"all", 0, NULL, "undo pause
 const struct verb verb_pause = {
     .name = "pause",
     .args = "[JOB]",
-    .help = "let a job, or all, fire no more for a while",
-    .text = "The fire times that pass meanwhile are recorded as skipped: paused. A paused job can still be "
+    .help = "pause a job, or all jobs",
+    .text = "Fire times during the pause are recorded as skipped: paused. A paused job can still be "
             "triggered.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
@@ -297,7 +297,7 @@ const struct verb verb_resume = {
     .name = "resume",
     .args = "[JOB]",
     .help = "undo a pause",
-    .text = "A job that was paused by itself stays so after resume --all.",
+    .text = "A job that was paused individually stays paused after resume --all.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = resume_options,

@@ -3,7 +3,7 @@
 #include <limits.h>
 
 static const struct verb_option options[] = {
-    {"follow", 'f', NULL, "go on as the log grows, until the run is over"},
+    {"follow", 'f', NULL, "follow the log until the run ends"},
     {"tail", 0, "N", "the last N lines only"},
     {"attempt", 0, "N", "the log of this attempt (default the newest)"},
     {0}};
@@ -29,7 +29,7 @@ static int run_logs(const struct verb_call *call)
 const struct verb verb_logs = {
     .name = "logs",
     .args = "RUN",
-    .help = "print what a run has written",
+    .help = "print the output of a run",
     .group = VERB_GROUP_RUNS,
     .shared = VERB_SERVER,
     .options = options,

@@ -19,14 +19,14 @@
 
 static const struct verb_option options[] = {
     {"count", 'n', "N", "how many (default 10)"},
-    {"from", 0, "TIME", "those after this time (default now)"},
+    {"from", 0, "TIME", "only times after this one (default now)"},
     {"timezone", 'z', "ZONE", "the schedule's zone (default UTC)"},
     {"dialect", 0, "cron|quartz", "what the fields mean (default cron)"},
     {"dst", 0, "hybrid|skip|both|utc", "what clock changes do (default hybrid)"},
     {"except", 0, "DAYS", "no fire times on 2026-12-25, 2026-07-14/2026-07-20, or those of FILE.ics",
      .many = true},
     {"start", 0, "TIME", "no fire times before"},
-    {"end", 0, "TIME", "no fire times from then on"},
+    {"end", 0, "TIME", "no fire times from this time on"},
     {"anchor", 0, "TIME", "where @every and R//PERIOD start (default 1970-01-01T00:00:00Z)"},
     {"name", 0, "JOB", "the job's name, from which H chooses"},
     {"job", 'j', "JOB", "the schedule of a job that the server has"},
@@ -344,11 +344,11 @@ static int run(const struct verb_call *call)
 const struct verb verb_next = {
     .name = "next",
     .args = "[EXPR...]",
-    .help = "say when a schedule fires next, and what it means",
+    .help = "print the next fire times of a schedule, and explain it",
     .text =
         "EXPR is any schedule of a job file, in quotes: cron with five to seven fields, @daily, @every 15m, "
         "@at "
-        "2026-12-24T18:00:00, R/2026-01-01T00:00:00Z/P1D; TZ=ZONE or quartz: may stand in front. No server "
+        "2026-12-24T18:00:00, R/2026-01-01T00:00:00Z/P1D; TZ=ZONE or quartz: may come first. No server "
         "is "
         "needed, except for --job.\n\n"
         "As text, the schedule in English and then its times with what a change of the clock did to them; as "

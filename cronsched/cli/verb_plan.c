@@ -10,7 +10,7 @@
 
 static const struct verb_option options[] = {
     {"set", 0, "NAME", "who owns the jobs"},
-    {"prune", 0, NULL, "jobs of this set that the files do not have go"},
+    {"prune", 0, NULL, "show jobs of this set that are not in the files as deletions"},
     {0}};
 
 /* --- the plan as JSON ----------------------------------------------------------------------------------- */
@@ -231,7 +231,7 @@ static int show_plan(const struct plan *set, const json_t *reply)
     json_t *plan = make_plan(set, reply, out->now_ms);
 
     if (!plan)
-        return cli_fail(ERR_CORRUPT, "the server's answer lacks something");
+        return cli_fail(ERR_CORRUPT, "the server's answer is incomplete");
     if (out->format == OUTPUT_TABLE)
         print_plan(out, plan, changes);
     else
@@ -267,7 +267,7 @@ static int run_plan(const struct verb_call *call)
 const struct verb verb_plan = {
     .name = "plan",
     .args = "PATH...",
-    .help = "say what apply would change, in fields and fire times",
+    .help = "show what apply would change, in fields and fire times",
     .text = "Exit code 0 when nothing would change, 1 when something would, above 1 after an error.",
     .group = VERB_GROUP_FILES,
     .shared = VERB_SERVER | VERB_OUTPUT,

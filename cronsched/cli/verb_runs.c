@@ -8,12 +8,12 @@
 static const struct verb_option no_options[] = {{0}};
 
 static const struct verb_option runs_options[] = {
-    {"state", 0, "waiting|armed|starting|running|retrying|unresolved|ended|skipped", "those in this state"},
+    {"state", 0, "waiting|armed|starting|running|retrying|unresolved|ended|skipped", "runs in this state"},
     {"verdict", 0, "VERDICT",
-     "those that ended so: succeeded, failed, timed-out, killed, lost, or a skip's reason"},
+     "runs with this verdict: succeeded, failed, timed-out, killed, lost, or a skip's reason"},
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
     {"until", 0, "TIME", "up to this time"},
-    {"limit", 'n', "N", "at most so many (default 50 in a table, else 10000)"},
+    {"limit", 'n', "N", "at most this many (default 50 in a table, else 10000)"},
     {0}};
 
 #define RUNS_TABLE_LIMIT 50
@@ -141,7 +141,7 @@ const struct verb verb_kill = {
     .name = "kill",
     .args = "RUN",
     .help = "end a run: the stop signal, after stop_grace the kill; no retries",
-    .text = "It answers once the wish is recorded; the end itself shows in 'cronsched run'.",
+    .text = "It returns once the request is recorded; 'cronsched run' shows when the run has ended.",
     .group = VERB_GROUP_RUNS,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,

@@ -70,7 +70,7 @@ const struct verb verb_token = {
     .name = "token",
     .args = "NAME",
     .help = "make a token for the tokens_file of a server",
-    .text = "The server keeps a hash of it only. Callers show the token by --token-file, or as "
+    .text = "The server stores only its hash. Callers pass the token with --token-file, or as "
             "'Authorization: Bearer'.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_OUTPUT,

@@ -9,10 +9,10 @@
 #define KEY_BYTES 16
 
 static const struct verb_option options[] = {
-    {"key", 0, "KEY", "triggering again with the same key is the same run (default a random one)"},
+    {"key", 0, "KEY", "triggering again with the same key returns the same run (default a random one)"},
     {"param", 'p', "NAME=VALUE", "a parameter: CRONSCHED_PARAM_NAME in the run's environment", .many = true},
-    {"queue", 0, NULL, "wait for one that runs, where the job forbids overlap"},
-    {"with-children", 0, NULL, "jobs that come after this one run too"},
+    {"queue", 0, NULL, "wait for a running one if the job forbids overlap"},
+    {"with-children", 0, NULL, "also run the jobs that come after this one"},
     {"wait", 'w', NULL, "wait for the end; exit code 0 when it succeeded, 1 when not"},
     {"follow", 'f', NULL, "print its log as it grows, and wait for the end"},
     {"exit-code", 0, NULL, "wait for the end and exit with the run's own exit code"},
@@ -30,7 +30,7 @@ static int put_key(const struct verb_call *call, json_t *body)
         return verb_usage(call, "--key: an empty key");
     if (!key) {
         if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-            return cli_fail(ERR_INTERNAL, "no randomness to be had");
+            return cli_fail(ERR_INTERNAL, "cannot get random bytes");
         for (size_t i = 0; i < sizeof(bytes); i++)
             snprintf(text + 2 * i, 3, "%02x", bytes[i]);
         key = text;

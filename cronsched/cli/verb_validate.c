@@ -90,9 +90,8 @@ const struct verb verb_validate = {
     .args = "PATH...",
     .help = "check job files, without a server",
     .text =
-        "Reads files, and folders with all *.yaml and *.yml below them; - is the standard input. Every fault "
-        "is "
-        "printed on stderr as FILE:LINE:COLUMN: error: TEXT. Exit code 0 without errors (there may be "
+        "Reads files, and folders with all *.yaml and *.yml below them; - is the standard input. Every error "
+        "is printed on stderr as FILE:LINE:COLUMN: error: TEXT. Exit code 0 without errors (there may be "
         "warnings), "
         "1 with errors.\n\n"
         "What only the server knows is not checked: whether an engine is configured, and what it can honour.",

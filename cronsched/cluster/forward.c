@@ -127,7 +127,7 @@ static void on_answer(void *arg, const struct http_answer *a)
         p->reply = json_loadb(a->body, a->size, 0, NULL);
         p->status = a->status;
         if (!p->reply) {
-            forwarded_retry(p, ERR_INTERNAL, "the leader's reply makes no sense");
+            forwarded_retry(p, ERR_INTERNAL, "the leader's reply is invalid");
             return;
         }
         lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* its reign ended in the middle */
@@ -140,7 +140,7 @@ static void on_answer(void *arg, const struct http_answer *a)
     }
     if (lost)
         snprintf(why, sizeof(why), "the leader's answer was lost%s",
-                 p->repeatable ? ", and nobody leads now" : ": it may have happened or not");
+                 p->repeatable ? ", and no replica leads now" : ": it may or may not have happened");
     else if (a->outcome == HTTP_NOT_SENT)
         snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->error);
     if (lost && !p->repeatable)
@@ -226,7 +226,7 @@ void forward_close(struct forward *f, void (*done)(void *arg), void *arg)
     LIST_EACH_SAFE(link, &f->requests)
     {
         forwarded_fail(LIST_ITEM(link, struct forwarded_request, link), ERR_UNKNOWN,
-                       "this server is stopping; the leader may have done it or not");
+                       "this server is stopping; the leader may or may not have done it");
     }
     finish(f);
 }

@@ -195,14 +195,14 @@ void peer_engine_request(struct peer_engine *p, struct http_request *request, st
         if (strcmp(engines[i]->name, a.engine) == 0)
             engine = engines[i];
     if (rc == 0 && a.reign < epoch)
-        rc = error_set(&error, ERR_DEPOSED, "epoch %lld reigns, not %lld", (long long)epoch,
+        rc = error_set(&error, ERR_DEPOSED, "epoch %lld has another leader than epoch %lld", (long long)epoch,
                        (long long)a.reign);
     if (rc == 0 && (!engine || strcmp(engine->type, "process") != 0))
         rc = error_set(&error, ERR_NOT_FOUND, "no process engine %s here", a.engine);
     if (rc == 0 && !op_parse(a.op, &op))
-        rc = error_set(&error, ERR_INVALID, "op: %s is not for others to ask", a.op);
+        rc = error_set(&error, ERR_INVALID, "op: %s is not allowed from another replica", a.op);
     if (rc == 0 && p->count >= PEER_ENGINE_MAX)
-        rc = error_set(&error, ERR_LIMIT, "too many requests of replicas are under way");
+        rc = error_set(&error, ERR_LIMIT, "too many requests from replicas");
     if (rc == 0)
         rc = job_from_json(&job, a.job, a.def, zones, &error);
     if (rc < 0)

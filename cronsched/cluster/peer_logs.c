@@ -170,10 +170,10 @@ static void proxied_next(struct proxied_log *p)
         snprintf(p->why, sizeof(p->why), "%.200s", error.text);
     }
     if (p->silent)
-        http_reply_error(p->request, ERR_UNREACHABLE, "the log lies at a replica that does not answer: %s",
+        http_reply_error(p->request, ERR_UNREACHABLE, "the replica that has the log does not answer: %s",
                          p->why);
     else
-        http_reply_error(p->request, ERR_NOT_FOUND, "no replica has kept this log");
+        http_reply_error(p->request, ERR_NOT_FOUND, "no replica has this log");
     proxied_end(p);
 }
 
@@ -210,7 +210,8 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
     list_append(&l->proxied, &p->link);
     if (l->closing || l->count > PEER_LOGS_MAX) {
         http_reply_error(request, l->closing ? ERR_NO_LEADER : ERR_LIMIT,
-                         l->closing ? "this server is stopping" : "too many logs of other replicas are read");
+                         l->closing ? "this server is stopping"
+                                    : "too many logs of other replicas are being read");
         proxied_end(p);
     } else {
         proxied_next(p);

@@ -124,7 +124,7 @@ static void call_hear(struct remote_call *c, const json_t *reply)
     };
 
     if (!event_parse(json_string_value(json_object_get(reply, "event")), &answer.event)) {
-        call_unreachable(c, "the replica that has it gave an answer that makes no sense");
+        call_unreachable(c, "the replica that has it sent an invalid answer");
     } else if (answer.event == ENGINE_UNREACHABLE) {
         call_unreachable(c, answer.text);
     } else if (c->op != ENGINE_WATCH || answer.event != ENGINE_STARTED) {

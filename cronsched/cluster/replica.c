@@ -254,7 +254,7 @@ static void on_leader_gone(void *arg, int64_t epoch)
     struct replica *r = arg;
 
     log_event(LOG_NOTE, "leader-gone", LOG_INT("epoch", epoch),
-              LOG_TEXT("text", "its connection closed, and its address refuses another"));
+              LOG_TEXT("text", "its connection closed, and its address refuses new ones"));
     replicated_leader_gone(r->journal, epoch);
 }
 
@@ -433,7 +433,7 @@ static int check_folder(const struct config *c, struct error *error)
     snprintf(path, sizeof(path), "%s/journal.db", c->data_dir);
     if (access(path, F_OK) == 0)
         return error_set(error, ERR_CONFLICT,
-                         "data_dir %s holds the journal of a server that stood alone (journal.db): give the "
+                         "data_dir %s contains the journal of a standalone server (journal.db): give the "
                          "replica a folder of its own",
                          c->data_dir);
     return 0;

@@ -83,9 +83,8 @@ static bool is_full(struct run_log_copies *c)
         return false;
     }
     if (!c->dropping)
-        log_event(
-            LOG_WARN, "log-copies",
-            LOG_TEXT("text", "too many logs are to be copied: those of newer runs stay where they are"));
+        log_event(LOG_WARN, "log-copies",
+                  LOG_TEXT("text", "too many logs to copy: those of newer runs are not copied"));
     c->dropping = true;
     return true;
 }

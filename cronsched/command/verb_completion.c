@@ -112,7 +112,7 @@ const struct verb verb_completion = {
     .name = "completion",
     .args = "bash",
     .help = "print the completion script of a shell",
-    .text = "Put it to use with: source <(cronsched completion bash)",
+    .text = "To use it: source <(cronsched completion bash)",
     .group = VERB_GROUP_OTHER,
     .run = run_completion,
 };

@@ -8,9 +8,8 @@
 const char *verb_group_title(enum verb_group group)
 {
     static const char *const titles[VERB_GROUP_COUNT] = {
-        [VERB_GROUP_FILES] = "Job files", [VERB_GROUP_JOBS] = "Jobs",
-        [VERB_GROUP_RUNS] = "Runs",       [VERB_GROUP_TIME] = "Times and accounts",
-        [VERB_GROUP_SERVER] = "Servers",  [VERB_GROUP_OTHER] = "Other",
+        [VERB_GROUP_FILES] = "Job files",       [VERB_GROUP_JOBS] = "Jobs",      [VERB_GROUP_RUNS] = "Runs",
+        [VERB_GROUP_TIME] = "Times and audits", [VERB_GROUP_SERVER] = "Servers", [VERB_GROUP_OTHER] = "Other",
         [VERB_GROUP_HIDDEN] = "Hidden",
     };
 
@@ -79,7 +78,7 @@ void verbs_print_help(FILE *to, const struct verb *const *table)
             print_wrapped(to, v->help, 31);
         }
     }
-    fputs("\n'cronsched help VERB' tells more. Exit codes:", to);
+    fputs("\n'cronsched help VERB' shows more. Exit codes:", to);
 #define X(code, value, text) fprintf(to, "%s %d %s", value ? ";" : "", value, text);
     EXIT_CODES(X)
 #undef X
@@ -132,7 +131,7 @@ static int run_help(const struct verb_call *call)
 const struct verb verb_help = {
     .name = "help",
     .args = "[VERB...]",
-    .help = "list the verbs, or tell all about one",
+    .help = "list the verbs, or describe one",
     .group = VERB_GROUP_OTHER,
     .run = run_help,
 };

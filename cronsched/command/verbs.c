@@ -11,7 +11,7 @@
 static const struct verb_option server_options[] = {
     {"server", 0, "URL[,URL...]",
      "servers to ask, the next one when one is down; unix:PATH is a socket (also CRONSCHED_SERVER)"},
-    {"token-file", 0, "FILE", "file with the token to show (also CRONSCHED_TOKEN_FILE)"},
+    {"token-file", 0, "FILE", "file with the bearer token (also CRONSCHED_TOKEN_FILE)"},
     {"cacert", 0, "FILE", "certificates to trust for https (also CRONSCHED_CACERT)"},
     {0}};
 
@@ -266,7 +266,7 @@ static int check_args(const struct verb_call *call, struct error *error)
         p += n + (p[n] == ' ');
     }
     if (have > place)
-        return error_set(error, ERR_INVALID, "'%s' is one argument too many", call->args[place]);
+        return error_set(error, ERR_INVALID, "unexpected argument '%s'", call->args[place]);
     return 0;
 }
 

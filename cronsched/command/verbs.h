@@ -20,11 +20,11 @@
 #define EXIT_CODES(X)                                                                                        \
     X(EXIT_FINE, 0, "fine")                                                                                  \
     X(EXIT_DIFFERS, 1, "something differs, or the run failed")                                               \
-    X(EXIT_USAGE, 2, "wrong usage, or the input is not valid")                                               \
+    X(EXIT_USAGE, 2, "wrong usage, or invalid input")                                                        \
     X(EXIT_NOT_FOUND, 3, "not found")                                                                        \
     X(EXIT_NOT_ALLOWED, 4, "not allowed")                                                                    \
     X(EXIT_NO_LEADER, 5, "no leader, or no server can be reached")                                           \
-    X(EXIT_CONFLICT, 6, "in conflict with what is there")                                                    \
+    X(EXIT_CONFLICT, 6, "conflict with the current state")                                                   \
     X(EXIT_TIMED_OUT, 7, "timed out, or the outcome is unknown")                                             \
     X(EXIT_INTERNAL, 64, "internal error")
 

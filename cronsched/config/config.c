@@ -107,7 +107,7 @@ static void fill_dependent(struct config *config, struct text *errors)
     char *path = NULL;
 
     if (!config->data_dir) {
-        text_addf(errors, "error: data_dir: there is no default without HOME; say where\n");
+        text_addf(errors, "error: data_dir: there is no default without HOME; set it\n");
         return;
     }
     make_absolute(&config->data_dir);
@@ -117,7 +117,7 @@ static void fill_dependent(struct config *config, struct text *errors)
         path = NULL;
     if (!path || config_add_listen(config, path, &error) < 0 ||
         config_add_listen(config, "127.0.0.1:" CONFIG_PORT, &error) < 0)
-        text_addf(errors, "error: listen: %s; say where to listen\n", path ? error.text : "out of memory");
+        text_addf(errors, "error: listen: %s; set it\n", path ? error.text : "out of memory");
     free(path);
 }
 
@@ -137,9 +137,8 @@ static void check_advertise(struct config *config, struct text *errors)
                 0)
             config->advertise = NULL;
     if (!config->advertise)
-        text_addf(errors,
-                  "error: advertise: with zookeeper it is to say under which URL other replicas reach "
-                  "this one\n");
+        text_addf(errors, "error: advertise: with zookeeper it must be the URL under which other replicas "
+                          "reach this one\n");
 }
 
 static void check_whole(struct config *config, struct text *errors)

@@ -149,8 +149,8 @@ static void check_endpoint(struct config_reader *reader, struct config_engine *e
                      engine->type);
     else if (strncmp(e, "http://", 7) != 0 && strncmp(e, "https://", 8) != 0 &&
              !(is_docker && strncmp(e, "unix:///", 8) == 0))
-        config_fault(reader, at, "engines: %s: endpoint '%s' is no %shttp:// or https:// URL", engine->name,
-                     e, is_docker ? "unix:///PATH, " : "");
+        config_fault(reader, at, "engines: %s: endpoint '%s' is not a %shttp:// or https:// URL",
+                     engine->name, e, is_docker ? "unix:///PATH, " : "");
 }
 
 static void read_engine(struct config_reader *reader, const struct yaml_node *key,
@@ -161,7 +161,7 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
     int faults = reader->faults;
 
     if (!config_name_valid(key->text)) {
-        config_fault(reader, key, "engines: '%s' is no name", key->text);
+        config_fault(reader, key, "engines: '%s' is not a name", key->text);
         return;
     }
     engine->name = alloc_text(key->text);
@@ -247,7 +247,7 @@ static void read_pools(struct config_reader *reader, const struct yaml_node *map
         struct config_pool *pool = &config->pools[config->pool_count];
 
         if (!config_name_valid(map->keys[i]->text)) {
-            config_fault(reader, map->keys[i], "pools: '%s' is no name", map->keys[i]->text);
+            config_fault(reader, map->keys[i], "pools: '%s' is not a name", map->keys[i]->text);
             continue;
         }
         take_count(reader, map->items[i], map->keys[i]->text, INT_MAX, &pool->size);

@@ -20,29 +20,30 @@
     X("data_dir", "data-dir", PATH, data_dir, "DIR", NULL, "folder for history, logs and the socket")        \
     X("listen", "listen", LISTEN, listen, "ADDRESS", NULL,                                                   \
       "where to serve: unix:PATH or HOST:PORT; several may be given")                                        \
-    X("advertise", "advertise", URL, advertise, "URL", NULL, "where other replicas reach this one")          \
+    X("advertise", "advertise", URL, advertise, "URL", NULL,                                                 \
+      "URL under which other replicas reach this one")                                                       \
     X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
-      "the ensemble, HOST:PORT,...[/CHROOT]; without it the journal lives in the data folder")               \
+      "the ZooKeeper ensemble, HOST:PORT,...[/CHROOT]; without it the journal is in the data folder")        \
     X("zookeeper_auth_file", "zookeeper-auth-file", PATH, zookeeper_auth_file, "FILE", NULL,                 \
-      "USER:PASSWORD on its first line: the cluster's nodes are made for these alone")                       \
+      "file with USER:PASSWORD on its first line: only this user can access the cluster's nodes")            \
     X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
-      "id of this replica, of its own in the cluster (default the host's name)")                             \
+      "id of this replica, unique in the cluster (default the host's name)")                                 \
     X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
-      "after which a silent replica counts as dead")                                                         \
+      "time after which a silent replica counts as dead")                                                    \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
       "engine of jobs that name none")                                                                       \
     X("tokens_file", "tokens-file", PATH, tokens_file, "FILE", NULL,                                         \
-      "who may do what, see 'cronsched token'")                                                              \
+      "tokens and their roles, see 'cronsched token'")                                                       \
     X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
     X("tls.key", "tls-key", PATH, tls_key, "FILE", NULL, "its key")                                          \
     X("tls.ca", "tls-ca", PATH, tls_ca, "FILE", NULL,                                                        \
-      "certificates by which other replicas are known (default the system's)")                               \
+      "CA certificates to verify other replicas (default the system's)")                                     \
     X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
       "serve other machines without tokens or without TLS")                                                  \
     X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \
-      "how long a run whose engine cannot be asked stays unresolved before it counts as lost")               \
+      "how long a run stays unresolved while its engine does not answer, before it counts as lost")          \
     X("late_grace", "late-grace", DURATION, late_grace_ms, "DURATION", "60s",                                \
-      "how late a fire time may be to run without a word of catch_up")                                       \
+      "how late a run may start before catch_up applies")                                                    \
     X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
       "size of the live state beyond which apply is refused")                                                \
     X("log", "log", LOG, log, "human|json", NULL, "form of the log (default human on a terminal, else json)")
@@ -139,7 +140,7 @@ static int check_url(const char *s, struct error *error)
     const char *host = strncmp(s, "http://", 7) == 0 ? s + 7 : strncmp(s, "https://", 8) == 0 ? s + 8 : NULL;
 
     if (!host || !*host || strpbrk(host, " /?#@"))
-        return error_set(error, ERR_INVALID, "'%s' is no http://HOST:PORT or https://HOST:PORT", s);
+        return error_set(error, ERR_INVALID, "'%s' is not http://HOST:PORT or https://HOST:PORT", s);
     return 0;
 }
 
@@ -151,13 +152,13 @@ static int check_zookeeper(const char *s, struct error *error)
         size_t n = strcspn(s + at, ",/");
 
         if (!host_port_valid(s + at, n, 1))
-            return error_set(error, ERR_INVALID, "'%.*s' is no HOST:PORT", (int)n, s + at);
+            return error_set(error, ERR_INVALID, "'%.*s' is not HOST:PORT", (int)n, s + at);
         at += n;
         if (at >= hosts)
             break;
     }
     if (s[hosts] && (!s[hosts + 1] || s[strlen(s) - 1] == '/' || strstr(s, "//")))
-        return error_set(error, ERR_INVALID, "'%s' is no path to live below", s + hosts);
+        return error_set(error, ERR_INVALID, "'%s' is not a valid path", s + hosts);
     return 0;
 }
 
@@ -235,8 +236,8 @@ int config_set_value(struct config *config, const struct config_key *key, const 
         if (!config_name_valid(value))
             return error_set(
                 error, ERR_INVALID,
-                "'%s' is no name: up to %d letters, digits, '-', '_' and '.', a letter or digit first", value,
-                CONFIG_NAME_MAX);
+                "'%s' is not a name: up to %d letters, digits, '-', '_' and '.', a letter or digit first",
+                value, CONFIG_NAME_MAX);
         replace_text(field, value);
         return 0;
     case CONFIG_KIND_PATH:

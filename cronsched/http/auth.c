@@ -104,10 +104,10 @@ static int parse_line(char *line, struct token *ret, struct error *error)
     if (!role || !digest || next_word(&line))
         return error_set(error, ERR_INVALID, "a line is NAME ROLE SHA256-HEX");
     if (!token_name_valid(name))
-        return error_set(error, ERR_INVALID, "a name has letters, digits and ._- only, and up to %d of them",
-                         AUTH_NAME_MAX);
+        return error_set(error, ERR_INVALID,
+                         "a name may have letters, digits and ._- only, and up to %d of them", AUTH_NAME_MAX);
     if (auth_role_parse(role, &ret->role) < 0)
-        return error_set(error, ERR_INVALID, "the role of '%s' is read, operate or admin", name);
+        return error_set(error, ERR_INVALID, "the role of '%s' must be read, operate or admin", name);
     if (!parse_digest(digest, ret->digest))
         return error_set(error, ERR_INVALID, "the third word of '%s' is not a SHA-256 in 64 hex digits",
                          name);
@@ -251,7 +251,7 @@ int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TO
     assert(role >= AUTH_READ && role <= AUTH_ADMIN);
     if (!token_name_valid(name))
         return error_set(error, ERR_INVALID,
-                         "a token's name has letters, digits and ._- only, and up to %d of them",
+                         "a token's name may have letters, digits and ._- only, and up to %d of them",
                          AUTH_NAME_MAX);
     if (getrandom(bytes, TOKEN_BYTES, 0) != TOKEN_BYTES)
         return error_set(error, ERR_IO, "cannot get random bytes: %s", strerror(errno));
@@ -326,13 +326,13 @@ static int check_not_foreign(const struct auth_claim *claim, struct error *error
     const char *site = claim->fetch_site;
 
     if (claim->origin && (!claim->host || !auth_origin_is_host(claim->origin, claim->host, claim->tls)))
-        return error_set(error, ERR_DENIED, "a page of another site (Origin) may not ask here");
+        return error_set(error, ERR_DENIED, "requests from pages of other sites (Origin) are refused");
     if (!site || strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0)
         return 0;
     if (claim->fetch_mode && strcmp(claim->fetch_mode, "navigate") == 0 && claim->fetch_dest &&
         strcmp(claim->fetch_dest, "document") == 0 && !claim->origin)
         return 0;
-    return error_set(error, ERR_DENIED, "a page of another site (Sec-Fetch-Site) may not ask here");
+    return error_set(error, ERR_DENIED, "requests from pages of other sites (Sec-Fetch-Site) are refused");
 }
 
 /* --- who is calling ------------------------------------------------------------------------------------- */
@@ -359,14 +359,14 @@ static int by_token(const struct auth *auth, const char *authorization, struct a
 
     ret->challenge = true;
     if (strncasecmp(authorization, scheme, strlen(scheme)) != 0)
-        return error_set(error, ERR_DENIED, "the Authorization header is to be 'Bearer TOKEN'");
+        return error_set(error, ERR_DENIED, "the Authorization header must be 'Bearer TOKEN'");
     text = authorization + strlen(scheme);
     text += strspn(text, " ");
     token = find_token(auth, text, strlen(text));
     if (!token)
         return error_set(error, ERR_DENIED,
-                         auth->tokens_file ? "the token is not known here"
-                                           : "a token was shown, but this server has no tokens_file");
+                         auth->tokens_file ? "the token is unknown"
+                                           : "a token was sent, but this server has no tokens_file");
     ret->challenge = false;
     ret->role = token->role;
     snprintf(ret->name, sizeof(ret->name), "token:%s", token->name);
@@ -388,7 +388,7 @@ static int by_loopback(const struct auth *auth, const struct auth_peer *peer, co
         return error_set(error, ERR_DENIED, "requests that come through a proxy need a tokens_file");
     if (!claim->host || !auth_host_is_loopback(claim->host))
         return error_set(error, ERR_DENIED,
-                         "the Host is no name of this machine's own, such as localhost or 127.0.0.1");
+                         "the Host is not a name of this machine, such as localhost or 127.0.0.1");
     r = check_not_foreign(claim, error);
     if (r < 0)
         return r;
@@ -423,7 +423,7 @@ static int by_replica(const struct auth_claim *claim, struct auth_identity *ret,
         return 0;
     snprintf(role, sizeof(role), "%.*s", name ? (int)(name - claim->acting) : 0, claim->acting);
     if (!name || auth_role_parse(role, &ret->role) < 0)
-        return error_set(error, ERR_DENIED, "Cronsched-Acting is to be 'ROLE NAME'");
+        return error_set(error, ERR_DENIED, "Cronsched-Acting must be 'ROLE NAME'");
     snprintf(ret->name, sizeof(ret->name), "%s", name + 1);
     return 0;
 }
@@ -443,7 +443,7 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
     }
     if (auth->tokens_file) {
         ret->challenge = true;
-        return error_set(error, ERR_DENIED, "this server wants a token (Authorization: Bearer TOKEN)");
+        return error_set(error, ERR_DENIED, "this server needs a token (Authorization: Bearer TOKEN)");
     }
     if (peer->via == AUTH_VIA_LOOPBACK)
         return by_loopback(auth, peer, claim, ret, error);

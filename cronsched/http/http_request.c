@@ -176,15 +176,15 @@ static int check_framing(const struct headers *h, const char *version, struct er
     if (!one_one && strcmp(version, "HTTP/1.0") != 0)
         return error_set(error, ERR_UNSUPPORTED, "this server speaks HTTP/1.1 and HTTP/1.0");
     if (h->odd_name)
-        return error_set(error, ERR_INVALID, "a header's name has characters that no name may have");
+        return error_set(error, ERR_INVALID, "a header's name has invalid characters");
     if (h->hosts > 1 || (one_one && h->hosts == 0))
-        return error_set(error, ERR_INVALID, "a request has one Host header");
+        return error_set(error, ERR_INVALID, "a request must have exactly one Host header");
     if (h->authorizations > 1)
-        return error_set(error, ERR_INVALID, "a request has at most one Authorization header");
+        return error_set(error, ERR_INVALID, "a request may have only one Authorization header");
     if (h->lengths > 0 && h->encodings > 0)
         return error_set(error, ERR_INVALID, "Content-Length and Transfer-Encoding exclude each other");
     if (h->lengths > 1 || h->bad_length)
-        return error_set(error, ERR_INVALID, "Content-Length is to be one number");
+        return error_set(error, ERR_INVALID, "Content-Length must be one number");
     if (h->encodings > 1 || h->odd_encoding || (h->encodings > 0 && !one_one))
         return error_set(error, ERR_UNSUPPORTED, "the only Transfer-Encoding known here is 'chunked'");
     return 0;
@@ -403,7 +403,7 @@ static bool parse_body(struct http_request *r)
     if (r->json && json_is_object(r->json))
         return true;
     if (r->json)
-        http_reply_error(r, ERR_INVALID, "the body is to be a JSON object");
+        http_reply_error(r, ERR_INVALID, "the body must be a JSON object");
     else
         http_reply_error(r, ERR_INVALID, "body:%d:%d: %s", where.line, where.column, where.text);
     return false;

@@ -41,7 +41,7 @@ static int take_lock(const char *path, int *ret_fd, struct error *error)
     snprintf(name, sizeof(name), "%s.lock", path);
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return error_set(error, ERR_IO, "listen: cannot make '%s': %s", name, strerror(errno));
+        return error_set(error, ERR_IO, "listen: cannot create '%s': %s", name, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         close(fd);
         return error_set(error, ERR_BUSY, "listen: another server holds the socket '%s'", path);
@@ -61,16 +61,17 @@ static int clear_path(const struct sockaddr_un *address, struct error *error)
                    ? 0
                    : error_set(error, ERR_IO, "listen: '%s': %s", address->sun_path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
-        return error_set(error, ERR_CONFLICT, "listen: '%s' is there and is no socket", address->sun_path);
+        return error_set(error, ERR_CONFLICT, "listen: '%s' exists and is not a socket", address->sun_path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return error_set(error, ERR_IO, "listen: cannot make a socket: %s", strerror(errno));
+        return error_set(error, ERR_IO, "listen: cannot create a socket: %s", strerror(errno));
     r = connect(fd, (const struct sockaddr *)address, sizeof(*address));
     if (r < 0)
         r = errno;
     close(fd);
     if (r != ECONNREFUSED)
-        return error_set(error, ERR_BUSY, "listen: somebody answers at the socket '%s'", address->sun_path);
+        return error_set(error, ERR_BUSY, "listen: another server answers at the socket '%s'",
+                         address->sun_path);
     if (unlink(address->sun_path) < 0 && errno != ENOENT)
         return error_set(error, ERR_IO, "listen: cannot remove the stale socket '%s': %s", address->sun_path,
                          strerror(errno));
@@ -86,7 +87,8 @@ static int bind_unix(struct http_socket *s, const struct sockaddr_un *address, s
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->fd < 0 || fchmod(s->fd, SOCKET_MODE) < 0 ||
         bind(s->fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-        return error_set(error, ERR_IO, "listen: cannot make the socket '%s': %s", s->path, strerror(errno));
+        return error_set(error, ERR_IO, "listen: cannot create the socket '%s': %s", s->path,
+                         strerror(errno));
     if (lstat(s->path, &st) < 0 || chmod(s->path, SOCKET_MODE) < 0 || listen(s->fd, BACKLOG) < 0)
         return error_set(error, ERR_IO, "listen: cannot use the socket '%s': %s", s->path, strerror(errno));
     s->device = st.st_dev;
@@ -102,7 +104,7 @@ static int open_unix(const char *path, struct http_socket *ret, struct error *er
     int r;
 
     if (path[0] != '/')
-        return error_set(error, ERR_INVALID, "listen: 'unix:%s': the path is to be absolute", path);
+        return error_set(error, ERR_INVALID, "listen: 'unix:%s': the path must be absolute", path);
     if (strlen(path) >= sizeof(address.sun_path))
         return error_set(error, ERR_LIMIT, "listen: the path '%s' is longer than %zu bytes", path,
                          sizeof(address.sun_path) - 1);

@@ -97,7 +97,7 @@ int http_target_init(struct http_target *target, const char *raw, struct error *
     int r;
 
     if (raw[0] != '/')
-        return error_set(error, ERR_INVALID, "the request target is to begin with '/'");
+        return error_set(error, ERR_INVALID, "the request target must begin with '/'");
     if (strlen(raw) > HTTP_TARGET_BYTES_MAX)
         return error_set(error, ERR_LIMIT, "the URL is longer than %d bytes", HTTP_TARGET_BYTES_MAX);
     t.memory = strdup(raw);

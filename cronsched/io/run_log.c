@@ -32,11 +32,11 @@ int logs_path(const char *data_dir, const char *run, int attempt, char *ret, siz
     if (attempt < 1 || attempt > LOGS_ATTEMPTS_MAX)
         return error_set(error, ERR_INVALID, "attempt %d is out of range", attempt);
     if (n == 0 || n >= sizeof(job) || strspn(at + 1, "0123456789TZ.") != strlen(at + 1) || at[1] == '\0')
-        return error_set(error, ERR_INVALID, "'%.*s' is no run id", RUN_ID_MAX, run);
+        return error_set(error, ERR_INVALID, "'%.*s' is not a run id", RUN_ID_MAX, run);
     memcpy(job, run, n);
     job[n] = '\0';
     if (strspn(job, "abcdefghijklmnopqrstuvwxyz0123456789-") != n || strlen(run) >= RUN_ID_MAX)
-        return error_set(error, ERR_INVALID, "'%.*s' is no run id", RUN_ID_MAX, run);
+        return error_set(error, ERR_INVALID, "'%.*s' is not a run id", RUN_ID_MAX, run);
     r = snprintf(ret, size, "%s/logs/%s/%s.%d.log", data_dir, job, run, attempt);
     if (r < 0 || (size_t)r >= size)
         return error_set(error, ERR_LIMIT, "the path of the log of '%s' is too long", run);

@@ -98,9 +98,9 @@ static int64_t env_wall_ms(struct scheduler_env *env)
     }
     wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)clock_boot_ms());
     if (s->clock.held && !held)
-        log_event(LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
-                  LOG_TEXT("text",
-                           "the wall clock was set, and ZooKeeper's time does not confirm it: not followed"));
+        log_event(
+            LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
+            LOG_TEXT("text", "the wall clock jumped and ZooKeeper's time disagrees: ignoring the jump"));
     if (held && !s->clock.held)
         log_event(LOG_NOTE, "clock-jump",
                   LOG_TEXT("text", "the wall clock and ZooKeeper's time agree again"));
@@ -151,7 +151,7 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
     (void)events;
     if (read(s->alarm_fd, &times, sizeof(times)) < 0 && errno == ECANCELED)
         log_event(LOG_WARN, "clock-set",
-                  LOG_TEXT("text", "the wall clock was set; fire times are looked at anew"));
+                  LOG_TEXT("text", "the wall clock was set: checking fire times again"));
     scheduler_tick(s->scheduler);
 }
 
@@ -332,8 +332,8 @@ static void on_signal(uv_signal_t *handle, int number)
     if (number == SIGHUP)
         reload(s);
     else
-        stop(s,
-             number == SIGTERM ? "SIGTERM: what runs, runs on and is adopted at the next start" : "SIGINT");
+        stop(s, number == SIGTERM ? "SIGTERM: running attempts continue and are adopted at the next start"
+                                  : "SIGINT");
 }
 
 /* ---- putting together ---- */
@@ -586,7 +586,7 @@ static void raise_limits(void)
 static int make_data_dir(const char *path, struct error *error)
 {
     if (mkdir(path, 0750) < 0 && errno != EEXIST)
-        return error_set(error, ERR_IO, "data_dir %s cannot be made: %s", path, strerror(errno));
+        return error_set(error, ERR_IO, "data_dir %s cannot be created: %s", path, strerror(errno));
     return 0;
 }
 
@@ -636,7 +636,7 @@ static int serve(const struct verb_call *call)
     name_replica(&s);
     s.alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (s.alarm_fd < 0 || uv_loop_init(&s.loop) < 0) {
-        error_set(&error, ERR_INTERNAL, "no timer or loop: %s", strerror(errno));
+        error_set(&error, ERR_INTERNAL, "cannot create a timer or a loop: %s", strerror(errno));
         return verb_fail(&error);
     }
     rc = put_together(&s, &error);

@@ -163,7 +163,7 @@ class Replication(lab.Suite):
         self.assertEqual(["ok"], [x["status"] for x in checks if x["check"] == "replicas"])
         asked = [x for x in checks if x["check"] == "zookeeper"]
         self.assertEqual(1, len(asked))
-        self.assertRegex(asked[0]["text"], r"^127\.0\.0\.1:\d+ is of version 3\.\d+\.\d+")
+        self.assertRegex(asked[0]["text"], r"^127\.0\.0\.1:\d+ has version 3\.\d+\.\d+")
 
     def test_the_replica_with_the_newest_tzdata_leads(self):
         zones = self.folder.join("old-zones")

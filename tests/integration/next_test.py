@@ -185,7 +185,7 @@ class Next(lab.Suite):
         self.assertIn("hour 24 is out of range", answer.err)
         calm = self.folder.write("calm.yaml", "jobs:\n  calm: {schedule: \"@daily\", engine: process, command: [x]}\n")
         answer = self.cli().call("dst-report", "--year", "2026", calm)
-        self.assertEqual((0, "No change of the clock touches a job in 2026.\n"), (answer.code, answer.out))
+        self.assertEqual((0, "No clock change affects a job in 2026.\n"), (answer.code, answer.out))
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ static void test_bad_bodies_go_no_further(void **state)
         const char *line, *body, *text;
     } cases[] = {
         {"POST /v1/pause", "{\"untill\":1}", "did you mean 'until'?"},
-        {"POST /v1/pause", "{\"until\":1}", "pause: until is to be a time in RFC 3339"},
+        {"POST /v1/pause", "{\"until\":1}", "pause: until must be a time in RFC 3339"},
         {"POST /v1/pause", "{\"until\":\"tomorrow\"}", "pause: until: "},
-        {"POST /v1/pause", "{\"reason\":[]}", "pause: reason is to be a text"},
+        {"POST /v1/pause", "{\"reason\":[]}", "pause: reason must be a text"},
         {"POST /v1/resume", "{\"x\":1}", "resume: 'x' is not known"},
         {"POST /v1/runs/a@20261122T030000Z/kill", "{\"x\":1}", "kill: 'x' is not known"},
         {"POST /v1/apply", NULL, "the body is missing"},
@@ -57,7 +57,7 @@ static void test_bad_bodies_go_no_further(void **state)
          "whole number from 1 to 1000"},
         {"POST /v1/jobs/a/backfill",
          "{\"from\":\"2026-01-01T00:00:00Z\",\"to\":\"2026-01-02T00:00:00Z\",\"again\":1}",
-         "again is to be true or false"},
+         "again must be true or false"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -211,11 +211,11 @@ static void test_reads(void **state)
          "\"replicas\":[{\"id\":\"r1\",\"url\":null,\"role\":\"leader\",\"applied\":42,"},
         {"GET /healthz", 200, "ok\n"},
         {"GET /readyz", 200, "{\"ready\":true,\"role\":\"leader\",\"reasons\":[]}"},
-        {"GET /v1/runs/nightly", 400, "no run id"},
+        {"GET /v1/runs/nightly", 400, "not a run id"},
         {"GET /v1/runs/nightly@20261122T030000Z", 404, "no run nightly@20261122T030000Z"},
         {"GET /v1/runs?state=runing", 400, "did you mean 'running'?"},
         {"GET /v1/runs?verdict=ok", 400, "verdict: there is no 'ok'"},
-        {"GET /v1/runs?limit=0", 400, "limit: '0' is no whole number from 1 to 10000"},
+        {"GET /v1/runs?limit=0", 400, "limit: '0' is not a whole number from 1 to 10000"},
         {"GET /v1/runs?since=now", 400, "since: "},
         {"GET /v1/runs?sate=running", 400, "did you mean 'state'?"},
         {"GET /v1/records?kinds=trigger,delte", 400, "did you mean 'delete'?"},
@@ -359,7 +359,7 @@ static void test_explain(void **state)
 {
     assert_answer("GET /v1/explain", NULL, 400, "job is missing");
     assert_answer("GET /v1/explain?job=a", NULL, 400, "time is missing");
-    assert_answer("GET /v1/explain?job=A&time=2026-11-22T00:00:00Z", NULL, 400, "no name of a job");
+    assert_answer("GET /v1/explain?job=A&time=2026-11-22T00:00:00Z", NULL, 400, "not a job name");
     assert_answer("GET /v1/explain?job=a&time=now", NULL, 400, "time: ");
     assert_answer("GET /v1/explain?job=a&time=2026-11-22T00:00:00Z", NULL, 404,
                   "a");                              /* nothing is known of it */
@@ -431,8 +431,8 @@ static void test_logs(void **state)
     assert_answer("GET /v1/runs/" RUN "/logs?attempt=3", NULL, 404, "no attempt of that number");
     assert_answer("GET /v1/runs/" RUN "/logs?attempt=0", NULL, 400, "attempt: '0'");
     assert_answer("GET /v1/runs/" RUN "/logs?follow=yes", NULL, 400, "follow: 'yes'");
-    assert_answer("GET /v1/runs/../logs", NULL, 400, "no run id");
-    assert_answer("GET /v1/runs/..%2F..%2Fx@20261122T010000Z/logs", NULL, 400, "no run id");
+    assert_answer("GET /v1/runs/../logs", NULL, 400, "not a run id");
+    assert_answer("GET /v1/runs/..%2F..%2Fx@20261122T010000Z/logs", NULL, 400, "not a run id");
 }
 
 static void assert_tail(int tail, const char *expected)

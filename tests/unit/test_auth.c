@@ -57,10 +57,10 @@ static void test_roles(void **state)
             reply_release(&r);
         }
     r = client_ask(&loop, tcp_address, "GET /echo/a", "Authorization: Bearer cs_wrong\r\n", NULL);
-    assert_error(&r, 401, "denied", "not known");
+    assert_error(&r, 401, "denied", "the token is unknown");
     reply_release(&r);
     r = client_ask(&loop, unix_address, "GET /echo/a", "Authorization: Bearer cs_wrong\r\n", NULL);
-    assert_error(&r, 401, "denied", "not known");
+    assert_error(&r, 401, "denied", "the token is unknown");
     reply_release(&r);
     r = client_ask(&loop, unix_address, "DELETE /echo/a", "", NULL); /* the socket's own proof still counts */
     assert_int_equal(r.status, 200);
@@ -194,7 +194,7 @@ static void test_tokens_files(void **state)
         {"a read e3b0", ":1: the third word of 'a'", 0},
         {"a read " DIGEST "\na read " OTHER, ":2: there are two tokens named 'a'", 0},
         {"a read " DIGEST "\nb read " DIGEST, ":2: 'a' and 'b' have the same token", 0},
-        {"a/b read " DIGEST, ":1: a name has", 0},
+        {"a/b read " DIGEST, ":1: a name may have", 0},
     };
     char file[128];
     struct auth_options who = {.tokens_file = file};

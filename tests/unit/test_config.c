@@ -166,7 +166,7 @@ static const struct {
     {"tls: {cret: a, key: b}\n", "c.yaml:1:7: error: tls: unknown key 'cret'; did you mean 'cert'?\n"},
     {"cluster: [a]\n", "c.yaml:1:10: error: cluster: must be a text, not a list\n"},
     {"cluster: a/b\n",
-     "c.yaml:1:10: error: cluster: 'a/b' is no name: up to 64 letters, digits, '-', '_' and '.', a "
+     "c.yaml:1:10: error: cluster: 'a/b' is not a name: up to 64 letters, digits, '-', '_' and '.', a "
      "letter or digit first\n"},
     {"insecure: maybe\n", "c.yaml:1:11: error: insecure: must be true or false, not a text\n"},
     {"late_grace: soon\nsession_timeout: 0s\n",
@@ -177,9 +177,9 @@ static const struct {
      "c.yaml:1:33: error: listen: 'a:b:1' is neither unix:/PATH nor HOST:PORT\n"
      "c.yaml:1:42: error: listen: 'h:70000' is neither unix:/PATH nor HOST:PORT\n"},
     {"advertise: host\n",
-     "c.yaml:1:12: error: advertise: 'host' is no http://HOST:PORT or https://HOST:PORT\n"},
-    {"zookeeper: zk1\n", "c.yaml:1:12: error: zookeeper: 'zk1' is no HOST:PORT\n"},
-    {"zookeeper: zk1:2181/\n", "c.yaml:1:12: error: zookeeper: '/' is no path to live below\n"},
+     "c.yaml:1:12: error: advertise: 'host' is not http://HOST:PORT or https://HOST:PORT\n"},
+    {"zookeeper: zk1\n", "c.yaml:1:12: error: zookeeper: 'zk1' is not HOST:PORT\n"},
+    {"zookeeper: zk1:2181/\n", "c.yaml:1:12: error: zookeeper: '/' is not a valid path\n"},
     {"engines: {x: {type: dokcer}}\n",
      "c.yaml:1:21: error: type: there is no 'dokcer'; did you mean 'docker'?\n"},
     {"engines: {x: {}}\n", "c.yaml:1:11: error: engines: x: type is missing\n"},
@@ -191,14 +191,14 @@ static const struct {
     {"engines: {process: {endpoint: \"unix:///x\"}}\n",
      "c.yaml:1:11: error: engines: process: an engine of type process has no endpoint\n"},
     {"engines: {docker: {endpoint: \"tcp://h:1\"}}\n",
-     "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is no unix:///PATH, http:// or https:// "
+     "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is not a unix:///PATH, http:// or https:// "
      "URL\n"},
     {"engines: {}\n", "c.yaml:1:10: error: engines: must be a map of engines by name, not an empty one\n"},
     {"engines: {a: {type: docker}, b: {type: docker}}\n",
      "error: default_engine: there is no engine 'docker'\n"},
     {"default_engine: swarm\n", "error: default_engine: there is no engine 'swarm'\n"},
     {"pools: {a: 0, \"b c\": 2}\n",
-     "c.yaml:1:12: error: a: must be from 1 to 2147483647\nc.yaml:1:15: error: pools: 'b c' is no name\n"},
+     "c.yaml:1:12: error: a: must be from 1 to 2147483647\nc.yaml:1:15: error: pools: 'b c' is not a name\n"},
     {"tls: {cert: /a}\n", "error: tls: cert and key go together\n"},
     {"log: loud\n", "c.yaml:1:6: error: log: 'loud' is neither human nor json\n"},
     {"cluster: a\ncluster: b\n", "c.yaml:2:1: error: *"},

@@ -70,7 +70,7 @@ static void test_faults(void **state)
 
         if (human_time_parse(cases[i], NOW, HUMAN_TIME_PAST, &ms, &error) != ERR_INVALID || ms != 42)
             fail_msg("'%s' was taken", cases[i]);
-        assert_non_null(strstr(error.text, "is no time"));
+        assert_non_null(strstr(error.text, "is not a time"));
     }
 }
 

@@ -105,7 +105,7 @@ static const struct {
     {"--help", "|help="},
     {"--help a b c d", "a b c d|help="},
     {"", "JOB is missing"},
-    {"j now then", "'then' is one argument too many"},
+    {"j now then", "unexpected argument 'then'"},
     {"--kye a j", "there is no option --kye; did you mean '--key'?"},
     {"--zzzzzz j", "there is no option --zzzzzz"},
     {"--kye=a j", "there is no option --kye; did you mean '--key'?"},
