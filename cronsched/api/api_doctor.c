@@ -16,6 +16,7 @@
 
 #define FILES_WARN         1024 /* descriptors this process may open */
 #define LOOP_WARN_NS       UINT64_C(1000000000)
+#define APPEND_WARN_US     1000000
 #define CLOCK_YEAR_2026_MS INT64_C(1767225600000)
 #define HISTORY_LAG_WARN   1000 /* batches */
 
@@ -55,8 +56,10 @@ static int try_to_write(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600), r = 0;
 
-    if (fd < 0)
-        return errno == EOPNOTSUPP || errno == EISDIR ? (access(dir, W_OK) < 0 ? errno : 0) : errno;
+    if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR)
+        return errno;
+    if (fd < 0) /* a file system that has no such files */
+        return access(dir, W_OK) < 0 ? errno : 0;
     if (write(fd, "x", 1) != 1 || fdatasync(fd) < 0)
         r = errno;
     close(fd);
@@ -99,12 +102,17 @@ static void check_zookeeper(struct doctor *d)
     }
 }
 
+static enum level space_level(uint64_t free_bytes)
+{
+    if (free_bytes < (uint64_t)API_SPACE_BAD_BYTES)
+        return ERROR;
+    return free_bytes < (uint64_t)API_SPACE_WARN_BYTES ? WARNING : OK;
+}
+
 static void check_data_dir(struct doctor *d)
 {
     const char *dir = d->api->context.data_dir;
-    enum level level = d->free_bytes < (uint64_t)API_SPACE_BAD_BYTES    ? ERROR
-                       : d->free_bytes < (uint64_t)API_SPACE_WARN_BYTES ? WARNING
-                                                                        : OK;
+    enum level level = space_level(d->free_bytes);
 
     if (d->write_error)
         add(d, "data folder", ERROR, "allow the server's user to write there, or free some space",
@@ -117,7 +125,7 @@ static void check_data_dir(struct doctor *d)
         add(d, "free space", level, level ? "free some space, or keep fewer runs and logs (keep:)" : NULL,
             "%" PRIu64 " MiB free in %s", d->free_bytes >> 20, dir);
     if (d->inodes_known && d->free_inodes < 10000)
-        add(d, "free inodes", WARNING, "remove files, or keep fewer runs (keep:)", "%" PRIu64 " below %s",
+        add(d, "free inodes", WARNING, "remove files, or keep fewer runs (keep:)", "%" PRIu64 " free in %s",
             d->free_inodes, dir);
 }
 
@@ -169,9 +177,10 @@ static void check_replicas(struct doctor *d)
                 add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what,
                     json_string_value(json_object_get(difference, "text")));
     }
-    if (cluster && json_array_size(all) == 0)
-        add(d, "replicas", replicas > 1 ? OK : WARNING,
-            replicas > 1 ? NULL : "start a second replica: there is no standby", "%zu, alike", replicas);
+    if (cluster && json_array_size(all) == 0 && replicas > 1)
+        add(d, "replicas", OK, NULL, "%zu, alike", replicas);
+    else if (cluster && json_array_size(all) == 0)
+        add(d, "replicas", WARNING, "start a second replica: there is no standby", "%zu", replicas);
     json_decref(cluster);
 }
 
@@ -179,16 +188,16 @@ static void check_journal(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
     struct journal_status status = {0};
+    const char *slow = NULL;
     uint64_t applied = c->history->ops->applied(c->history);
 
     c->journal->ops->status(c->journal, &status);
+    if (status.last_append_us > APPEND_WARN_US)
+        slow = "a slow disk, or a slow ZooKeeper, delays starts that were not armed";
     if (status.text[0])
         add(d, "journal", ERROR, "writes are refused until this is resolved", "%s", status.text);
     else
-        add(d, "journal", status.last_append_us > 1000000 ? WARNING : OK,
-            status.last_append_us > 1000000
-                ? "a slow disk, or a slow ZooKeeper, delays starts that were not armed"
-                : NULL,
+        add(d, "journal", slow ? WARNING : OK, slow,
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,
             status.last_append_us / 1000);
     if (applied + HISTORY_LAG_WARN < status.acked)
@@ -198,26 +207,29 @@ static void check_journal(struct doctor *d)
         add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
 }
 
+static void check_engine(struct doctor *d, const struct engine *engine)
+{
+    struct engine_status status = {0};
+    const char *advice = NULL, *text = "reachable";
+    char name[128];
+
+    engine->ops->status(engine, &status);
+    if (!status.reachable) {
+        advice = "jobs of this engine do not start until it answers; check 'endpoint' and its permissions";
+        text = "not reachable";
+    }
+    if (status.text[0])
+        text = status.text;
+    snprintf(name, sizeof(name), "engine %s", engine->name);
+    add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+}
+
 static void check_engines(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
 
-    for (size_t i = 0; i < c->engine_count; i++) {
-        const struct engine *engine = c->engines[i];
-        struct engine_status status = {0};
-        char name[128];
-
-        engine->ops->status(engine, &status);
-        snprintf(name, sizeof(name), "engine %s", engine->name);
-        add(d, name, status.reachable ? OK : ERROR,
-            status.reachable
-                ? NULL
-                : "jobs of this engine do not start until it answers; check 'endpoint' and its permissions",
-            "%s: %s", engine->type,
-            status.text[0]     ? status.text
-            : status.reachable ? "reachable"
-                               : "not reachable");
-    }
+    for (size_t i = 0; i < c->engine_count; i++)
+        check_engine(d, c->engines[i]);
 }
 
 static void check_clock(struct doctor *d)
@@ -259,10 +271,12 @@ static void check_zones(struct doctor *d)
 static void check_process(struct doctor *d)
 {
     uint64_t longest = loop_gap_longest_ns(&d->api->gap);
+    const char *advice = NULL;
     struct rlimit files;
 
-    add(d, "event loop", longest > LOOP_WARN_NS ? WARNING : OK,
-        longest > LOOP_WARN_NS ? "the machine is overloaded, or a request was very large" : NULL,
+    if (longest > LOOP_WARN_NS)
+        advice = "the machine is overloaded, or a request was very large";
+    add(d, "event loop", advice ? WARNING : OK, advice,
         "busy for at most %" PRIu64 " ms at a time in the last minutes", longest / 1000000);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_WARN)
         add(d, "open files", WARNING, "raise LimitNOFILE= or 'ulimit -n' to 65536",

@@ -174,10 +174,12 @@ static void backfill_with(struct api *api, struct http_request *request, json_t 
  * for. */
 static bool history_is_whole(struct http_request *request, const json_t *result)
 {
-    const char *missing = json_array_size(json_object_get(result, "pruned")) > 0 ? "is no longer kept"
-                          : json_array_size(json_object_get(result, "gaps")) > 0 ? "has gaps"
-                                                                                 : NULL;
+    const char *missing = NULL;
 
+    if (json_array_size(json_object_get(result, "pruned")) > 0)
+        missing = "is no longer kept";
+    else if (json_array_size(json_object_get(result, "gaps")) > 0)
+        missing = "has gaps";
     if (missing)
         http_reply_error(
             request, ERR_CONFLICT,

@@ -29,9 +29,74 @@ __attribute__((format(printf, 2, 3))) static void put(void *arg, const char *for
     free(line);
 }
 
-/* One metric with its two comment lines. */
-__attribute__((format(printf, 5, 6))) static void
-put_metric(struct text *t, const char *name, const char *type, const char *help, const char *format, ...)
+enum family {
+    CLUSTER_REPLICAS,
+    CLUSTER_CONNECTED,
+    JOURNAL_DURABLE_INDEX,
+    JOURNAL_LAST_APPEND_SECONDS,
+    JOURNAL_FAILING,
+    HISTORY_INDEX,
+    LOOP_BUSY_SECONDS_TOTAL,
+    LOOP_GAP_SECONDS,
+    HTTP_STREAMS,
+    PROCESS_CPU_SECONDS_TOTAL,
+    PROCESS_RESIDENT_MEMORY_BYTES,
+    PROCESS_VIRTUAL_MEMORY_BYTES,
+    PROCESS_OPEN_FDS,
+    PROCESS_MAX_FDS,
+    PROCESS_START_TIME_SECONDS,
+    ENGINE_UP,
+    ENGINE_CALLS,
+    CLOCK_OFFSET_SECONDS,
+    CLUSTER_DIFFERS,
+    JOURNAL_APPEND_SECONDS,
+    INFO,
+};
+
+static const struct {
+    const char *name, *type, *help;
+} families[] = {
+    [CLUSTER_REPLICAS] = {"cronsched_cluster_replicas", "gauge", "Replicas that are present."},
+    [CLUSTER_CONNECTED] = {"cronsched_cluster_connected", "gauge",
+                           "Whether this replica has a session with ZooKeeper."},
+    [JOURNAL_DURABLE_INDEX] = {"cronsched_journal_durable_index", "gauge", "The last durable batch."},
+    [JOURNAL_LAST_APPEND_SECONDS] = {"cronsched_journal_last_append_seconds", "gauge",
+                                     "Time until the last append was durable."},
+    [JOURNAL_FAILING] = {"cronsched_journal_failing", "gauge", "Whether the journal reports a problem."},
+    [HISTORY_INDEX] = {"cronsched_history_index", "gauge", "The last batch written to history."},
+    [LOOP_BUSY_SECONDS_TOTAL] = {"cronsched_loop_busy_seconds_total", "counter",
+                                 "Time the event loop was busy."},
+    [LOOP_GAP_SECONDS] =
+        {"cronsched_loop_gap_seconds", "gauge",
+         "The longest time the event loop was busy without a pause, within the last one to two minutes."},
+    [HTTP_STREAMS] = {"cronsched_http_streams", "gauge", "Logs being read."},
+    [PROCESS_CPU_SECONDS_TOTAL] = {"process_cpu_seconds_total", "counter", "CPU time, user and system."},
+    [PROCESS_RESIDENT_MEMORY_BYTES] = {"process_resident_memory_bytes", "gauge", "Resident memory."},
+    [PROCESS_VIRTUAL_MEMORY_BYTES] = {"process_virtual_memory_bytes", "gauge", "Virtual memory."},
+    [PROCESS_OPEN_FDS] = {"process_open_fds", "gauge", "Open file descriptors."},
+    [PROCESS_MAX_FDS] = {"process_max_fds", "gauge", "Limit of open file descriptors."},
+    [PROCESS_START_TIME_SECONDS] = {"process_start_time_seconds", "gauge", "Start time of this process."},
+    [ENGINE_UP] = {"cronsched_engine_up", "gauge", "Whether the engine answers."},
+    [ENGINE_CALLS] = {"cronsched_engine_calls", "gauge", "Calls queued, calls in flight, attempts watched."},
+    [CLOCK_OFFSET_SECONDS] = {"cronsched_clock_offset_seconds", "gauge",
+                              "A replica's clock minus ZooKeeper's."},
+    [CLUSTER_DIFFERS] = {"cronsched_cluster_differs", "gauge",
+                         "Whether replicas differ in what must be the same."},
+    [JOURNAL_APPEND_SECONDS] = {"cronsched_journal_append_seconds", "summary",
+                                "Time until an append was durable."},
+    [INFO] = {"cronsched_info", "gauge", "Version, replica and tzdata of this server."},
+};
+
+/* The two comment lines before a family's values. */
+static void put_head(struct text *t, enum family family)
+{
+    put(t, "# HELP %s %s\n# TYPE %s %s\n", families[family].name, families[family].help,
+        families[family].name, families[family].type);
+}
+
+/* A family of one value. */
+__attribute__((format(printf, 3, 4))) static void put_metric(struct text *t, enum family family,
+                                                             const char *format, ...)
 {
     char value[64];
     va_list ap;
@@ -39,7 +104,8 @@ put_metric(struct text *t, const char *name, const char *type, const char *help,
     va_start(ap, format);
     vsnprintf(value, sizeof(value), format, ap);
     va_end(ap);
-    put(t, "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, help, name, type, name, value);
+    put_head(t, family);
+    put(t, "%s %s\n", families[family].name, value);
 }
 
 /* Names come from the configuration, which is stricter than this. */
@@ -60,7 +126,7 @@ static void put_engines(struct text *t, const struct api_context *c)
 {
     char name[128], type[128];
 
-    put(t, "# HELP cronsched_engine_up Whether the engine answers.\n# TYPE cronsched_engine_up gauge\n");
+    put_head(t, ENGINE_UP);
     for (size_t i = 0; i < c->engine_count; i++) {
         struct engine_status status = {0};
 
@@ -68,8 +134,7 @@ static void put_engines(struct text *t, const struct api_context *c)
         put(t, "cronsched_engine_up{engine=\"%s\",type=\"%s\"} %d\n", label(c->engines[i]->name, name),
             label(c->engines[i]->type, type), status.reachable);
     }
-    put(t, "# HELP cronsched_engine_calls Calls queued, calls in flight, attempts watched.\n"
-           "# TYPE cronsched_engine_calls gauge\n");
+    put_head(t, ENGINE_CALLS);
     for (size_t i = 0; i < c->engine_count; i++) {
         struct engine_status status = {0};
 
@@ -101,8 +166,7 @@ static void put_clocks(struct text *t, const json_t *replicas)
     const json_t *one;
     size_t i;
 
-    put(t, "# HELP cronsched_clock_offset_seconds A replica's clock minus ZooKeeper's.\n"
-           "# TYPE cronsched_clock_offset_seconds gauge\n");
+    put_head(t, CLOCK_OFFSET_SECONDS);
     json_array_foreach(replicas, i, one)
     {
         const json_t *offset = json_object_get(one, "clock_offset_ms");
@@ -124,13 +188,9 @@ static void put_cluster(struct text *t, const struct api_context *c)
 
     if (!cluster)
         return;
-    put_metric(t, "cronsched_cluster_replicas", "gauge", "Replicas that are present.", "%zu",
-               json_array_size(replicas));
-    put_metric(t, "cronsched_cluster_connected", "gauge",
-               "Whether this replica has a session with ZooKeeper.", "%d",
-               json_is_true(json_object_get(cluster, "connected")));
-    put(t, "# HELP cronsched_cluster_differs Whether replicas differ in what must be the same.\n"
-           "# TYPE cronsched_cluster_differs gauge\n");
+    put_metric(t, CLUSTER_REPLICAS, "%zu", json_array_size(replicas));
+    put_metric(t, CLUSTER_CONNECTED, "%d", json_is_true(json_object_get(cluster, "connected")));
+    put_head(t, CLUSTER_DIFFERS);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         put(t, "cronsched_cluster_differs{what=\"%s\"} %d\n", kinds[i],
             differs(json_object_get(cluster, "differences"), kinds[i]));
@@ -143,29 +203,20 @@ static void put_journal(struct text *t, const struct api_context *c)
     struct journal_status status = {0};
 
     c->journal->ops->status(c->journal, &status);
-    put_metric(t, "cronsched_journal_durable_index", "gauge", "The last durable batch.", "%" PRIu64,
-               status.acked);
-    put(t, "# HELP cronsched_journal_append_seconds Time until an append was durable.\n"
-           "# TYPE cronsched_journal_append_seconds summary\n");
+    put_metric(t, JOURNAL_DURABLE_INDEX, "%" PRIu64, status.acked);
+    put_head(t, JOURNAL_APPEND_SECONDS);
     put(t, "cronsched_journal_append_seconds_sum %.6f\ncronsched_journal_append_seconds_count %" PRIu64 "\n",
         (double)status.total_append_us / 1e6, status.appends);
-    put_metric(t, "cronsched_journal_last_append_seconds", "gauge", "Time until the last append was durable.",
-               "%.6f", (double)status.last_append_us / 1e6);
-    put_metric(t, "cronsched_journal_failing", "gauge", "Whether the journal reports a problem.", "%d",
-               status.text[0] != '\0');
-    put_metric(t, "cronsched_history_index", "gauge", "The last batch written to history.", "%" PRIu64,
-               c->history->ops->applied(c->history));
+    put_metric(t, JOURNAL_LAST_APPEND_SECONDS, "%.6f", (double)status.last_append_us / 1e6);
+    put_metric(t, JOURNAL_FAILING, "%d", status.text[0] != '\0');
+    put_metric(t, HISTORY_INDEX, "%" PRIu64, c->history->ops->applied(c->history));
 }
 
 static void put_loop(struct text *t, const struct api *api)
 {
-    put_metric(t, "cronsched_loop_busy_seconds_total", "counter", "Time the event loop was busy.", "%.6f",
-               (double)api->gap.busy_ns / 1e9);
-    put_metric(
-        t, "cronsched_loop_gap_seconds", "gauge",
-        "The longest time the event loop was busy without a pause, within the last one to two minutes.",
-        "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
-    put_metric(t, "cronsched_http_streams", "gauge", "Logs being read.", "%zu", api->stream_count);
+    put_metric(t, LOOP_BUSY_SECONDS_TOTAL, "%.6f", (double)api->gap.busy_ns / 1e9);
+    put_metric(t, LOOP_GAP_SECONDS, "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
+    put_metric(t, HTTP_STREAMS, "%zu", api->stream_count);
 }
 
 /* Pages of memory: total, resident. */
@@ -200,22 +251,20 @@ static void put_process(struct text *t, const struct api_context *c)
     size_t open_files;
 
     if (getrusage(RUSAGE_SELF, &usage) == 0)
-        put_metric(t, "process_cpu_seconds_total", "counter", "CPU time, user and system.", "%.3f",
+        put_metric(t, PROCESS_CPU_SECONDS_TOTAL, "%.3f",
                    (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                        (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     if (read_statm(&total, &resident)) {
         unsigned long page = (unsigned long)sysconf(_SC_PAGESIZE);
 
-        put_metric(t, "process_resident_memory_bytes", "gauge", "Resident memory.", "%lu", resident * page);
-        put_metric(t, "process_virtual_memory_bytes", "gauge", "Virtual memory.", "%lu", total * page);
+        put_metric(t, PROCESS_RESIDENT_MEMORY_BYTES, "%lu", resident * page);
+        put_metric(t, PROCESS_VIRTUAL_MEMORY_BYTES, "%lu", total * page);
     }
     if (count_files(&open_files))
-        put_metric(t, "process_open_fds", "gauge", "Open file descriptors.", "%zu", open_files);
+        put_metric(t, PROCESS_OPEN_FDS, "%zu", open_files);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        put_metric(t, "process_max_fds", "gauge", "Limit of open file descriptors.", "%llu",
-                   (unsigned long long)files.rlim_cur);
-    put_metric(t, "process_start_time_seconds", "gauge", "Start time of this process.", "%.3f",
-               (double)c->started_ms / 1000);
+        put_metric(t, PROCESS_MAX_FDS, "%llu", (unsigned long long)files.rlim_cur);
+    put_metric(t, PROCESS_START_TIME_SECONDS, "%.3f", (double)c->started_ms / 1000);
 }
 
 void api_handle_metrics(struct http_request *request, void *arg)
@@ -227,10 +276,9 @@ void api_handle_metrics(struct http_request *request, void *arg)
     struct text t;
 
     text_init(&t, API_METRICS_BYTES_MAX);
-    put(&t,
-        "# HELP cronsched_info Version, replica and tzdata of this server.\n# TYPE cronsched_info gauge\n"
-        "cronsched_info{version=\"%s\",replica=\"%s\",tzdata=\"%s\"} 1\n",
-        CRONSCHED_VERSION, label(c->replica, replica), label(version ? version : "", tzdata));
+    put_head(&t, INFO);
+    put(&t, "cronsched_info{version=\"%s\",replica=\"%s\",tzdata=\"%s\"} 1\n", CRONSCHED_VERSION,
+        label(c->replica, replica), label(version ? version : "", tzdata));
     scheduler_metrics(c->scheduler, put, &t);
     put_engines(&t, c);
     put_cluster(&t, c);

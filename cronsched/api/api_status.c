@@ -130,6 +130,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
     struct api *api = arg;
     const struct api_context *c = &api->context;
     bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
+    const char *role = leads ? "leader" : "standby";
     json_t *reasons = json_array();
     size_t n;
 
@@ -137,6 +138,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
         json_t *status = scheduler_status_json(c->scheduler);
         const char *why = json_string_value(json_object_get(status, "refusing"));
 
+        role = "none";
         add_reason(reasons, "this replica neither leads nor follows: %s", why ? why : "it is starting");
         json_decref(status);
     }
@@ -145,9 +147,5 @@ void api_handle_readyz(struct http_request *request, void *arg)
     if (n > 0)
         http_reply_header(request, "Retry-After", "1");
     http_reply_json(request, n ? 503 : 200,
-                    json_pack("{s:b, s:s, s:o}", "ready", n == 0, "role",
-                              leads     ? "leader"
-                              : follows ? "standby"
-                                        : "none",
-                              "reasons", reasons));
+                    json_pack("{s:b, s:s, s:o}", "ready", n == 0, "role", role, "reasons", reasons));
 }

@@ -269,7 +269,7 @@ void output_fields(const struct output *out, const json_t *object, const struct 
         if (field_speaks(object, &fields[i]) && strlen(fields[i].title) > width)
             width = strlen(fields[i].title);
     for (size_t i = 0; i < count; i++) {
-        const char *color = NULL;
+        const char *color = "", *plain = "";
         char *s;
 
         if (!field_speaks(object, &fields[i]))
@@ -277,10 +277,12 @@ void output_fields(const struct output *out, const json_t *object, const struct 
         s = output_cell_text(out, object, &fields[i]);
         if (!s)
             alloc_failed();
-        if (out->color && fields[i].cell == OUTPUT_STATE)
+        if (out->color && fields[i].cell == OUTPUT_STATE && output_state_color(s)) {
             color = output_state_color(s);
+            plain = output_plain(out);
+        }
         fprintf(out->to, "%s%*s:%s %s%s%s\n", output_tone(out, OUTPUT_BOLD), (int)width, fields[i].title,
-                output_plain(out), color ? color : "", s, color ? "\033[0m" : "");
+                output_plain(out), color, s, plain);
         free(s);
     }
 }

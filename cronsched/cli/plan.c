@@ -131,9 +131,11 @@ static void add_field(json_t *fields, const char *name, json_t *before, json_t *
 {
     if (before == after || (before && after && json_equal(before, after)))
         return;
-    json_array_append_new(fields,
-                          json_pack("{s:s,s:O,s:O}", "field", name, "old", before ? before : json_null(),
-                                    "new", after ? after : json_null()));
+    if (!before)
+        before = json_null();
+    if (!after)
+        after = json_null();
+    json_array_append_new(fields, json_pack("{s:s,s:O,s:O}", "field", name, "old", before, "new", after));
 }
 
 /* Maps are compared key by key: "retries.max". */

@@ -89,9 +89,12 @@ static void show_checks(const struct output *out, const json_t *checks)
         const char *status = json_string_value(json_object_get(check, "status"));
         const char *advice = json_string_value(json_object_get(check, "advice"));
         const char *color = out->color ? output_state_color(status) : NULL;
+        const char *plain = color ? output_plain(out) : "";
 
-        fprintf(out->to, "%s%-8s%s%s: %s\n", color ? color : "", status ? status : "?",
-                color ? "\033[0m" : "", json_string_value(json_object_get(check, "check")),
+        if (!status)
+            status = "?";
+        fprintf(out->to, "%s%-8s%s%s: %s\n", color ? color : "", status, plain,
+                json_string_value(json_object_get(check, "check")),
                 json_string_value(json_object_get(check, "text")));
         if (advice && *advice)
             fprintf(out->to, "        %s\n", advice);

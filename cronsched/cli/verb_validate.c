@@ -36,13 +36,22 @@ static int print_json(const struct output *out, const struct jobfile_set *set, s
     return 0;
 }
 
+static void print_count(size_t count, const char *what)
+{
+    printf("%zu %s%s", count, what, count == 1 ? "" : "s");
+}
+
 static void print_summary(const struct jobfile_set *set, size_t files)
 {
-    printf("%zu job%s in %zu file%s", set->count, set->count == 1 ? "" : "s", files, files == 1 ? "" : "s");
+    print_count(set->count, "job");
+    fputs(" in ", stdout);
+    print_count(files, "file");
+    fputs(", ", stdout);
     if (set->failed > 0)
-        printf(", %zu error%s\n", set->failed, set->failed == 1 ? "" : "s");
+        print_count(set->failed, "error");
     else
-        puts(", no errors");
+        fputs("no errors", stdout);
+    putchar('\n');
 }
 
 static int check(const struct verb_call *call, struct jobfile_set *set, struct zone_source *zones)

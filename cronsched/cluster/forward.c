@@ -197,9 +197,12 @@ void forward_request(struct forward *f, struct http_request *request)
     struct forwarded_request *p;
     char acting[AUTH_CALLER_SIZE + 16];
 
-    if (f->closing || f->count >= FORWARD_CALLS_MAX) {
-        http_reply_error(request, f->closing ? ERR_NO_LEADER : ERR_LIMIT,
-                         f->closing ? "this server is stopping" : "too many requests for the leader");
+    if (f->closing) {
+        http_reply_error(request, ERR_NO_LEADER, "this server is stopping");
+        return;
+    }
+    if (f->count >= FORWARD_CALLS_MAX) {
+        http_reply_error(request, ERR_LIMIT, "too many requests for the leader");
         return;
     }
     p = alloc_zero(sizeof(*p));

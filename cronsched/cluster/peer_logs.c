@@ -208,10 +208,11 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
     p->timer.data = p;
     l->count++;
     list_append(&l->proxied, &p->link);
-    if (l->closing || l->count > PEER_LOGS_MAX) {
-        http_reply_error(request, l->closing ? ERR_NO_LEADER : ERR_LIMIT,
-                         l->closing ? "this server is stopping"
-                                    : "too many logs of other replicas are being read");
+    if (l->closing) {
+        http_reply_error(request, ERR_NO_LEADER, "this server is stopping");
+        proxied_end(p);
+    } else if (l->count > PEER_LOGS_MAX) {
+        http_reply_error(request, ERR_LIMIT, "too many logs of other replicas are being read");
         proxied_end(p);
     } else {
         proxied_next(p);

@@ -21,6 +21,7 @@
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
 #include "jobs/state/state.h"
 #include "leader/leader_watch.h"
 #include "leader/zookeeper/zookeeper.h"
@@ -35,6 +36,7 @@
 #define PATH_BYTES      4096
 #define AUTH_BYTES      512
 #define AUTH_FILE_BYTES (64 * 1024)
+#define CONFIG_TEXT_MAX (256 * 1024)
 #define NOTE_BYTES_MAX  4096
 
 struct replica {
@@ -411,18 +413,18 @@ static int open_coordinator(struct replica *r, struct error *error)
 static void hash_config(struct replica *r)
 {
     const struct config *c = r->o.config;
-    char text[8192];
-    size_t n = 0;
+    struct text t;
 
-#define PUT(...) n += (size_t)snprintf(text + n, n < sizeof(text) ? sizeof(text) - n : 0, __VA_ARGS__)
-    PUT("%s %lld %lld %lld %s", c->cluster, (long long)c->resolve_within_ms, (long long)c->late_grace_ms,
-        (long long)c->max_state_bytes, c->default_engine ? c->default_engine : "");
-    for (size_t i = 0; i < c->engine_count && n < sizeof(text); i++)
-        PUT(" %s:%s", c->engines[i].name, c->engines[i].type);
-    for (size_t i = 0; i < c->pool_count && n < sizeof(text); i++)
-        PUT(" %s=%d", c->pools[i].name, c->pools[i].size);
-#undef PUT
-    batch_hash(text, n < sizeof(text) ? n : sizeof(text) - 1, r->config_hash);
+    text_init(&t, CONFIG_TEXT_MAX);
+    text_addf(&t, "%s %lld %lld %lld %s", c->cluster, (long long)c->resolve_within_ms,
+              (long long)c->late_grace_ms, (long long)c->max_state_bytes,
+              c->default_engine ? c->default_engine : "");
+    for (size_t i = 0; i < c->engine_count; i++)
+        text_addf(&t, " %s:%s", c->engines[i].name, c->engines[i].type);
+    for (size_t i = 0; i < c->pool_count; i++)
+        text_addf(&t, " %s=%d", c->pools[i].name, c->pools[i].size);
+    batch_hash(text_str(&t), t.len, r->config_hash);
+    text_release(&t);
 }
 
 /* A folder that served alone has a journal of its own; its index means nothing in a cluster. */
@@ -447,22 +449,11 @@ static bool has_logs(const struct config *c)
     return false;
 }
 
-int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
+/* What runs beside the journal. */
+static void start_parts(struct replica *r)
 {
-    struct replica *r;
-    struct replicated_options options;
-    char secret[65];
-    int rc = check_folder(o->config, error);
+    const struct replica_options *o = &r->o;
 
-    if (rc < 0)
-        return rc;
-    r = alloc_zero(sizeof(*r));
-    r->o = *o;
-    r->peer.ca_file = o->config->tls_ca;
-    rc = curl_uv_new(&r->peer.client, o->loop, error);
-    rc = rc < 0 ? rc : open_coordinator(r, error);
-    if (rc < 0)
-        return rc; /* the process ends */
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, view_of, r});
     peer_logs_new(&r->logs, o->loop, &r->peer);
@@ -479,29 +470,54 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
                                                                         .self = o->id,
                                                                         .view = view_of,
                                                                         .arg = r});
+}
+
+static void start_journal(struct replica *r)
+{
+    struct replicated_options options = {.replica = r->o.id,
+                                         .url = r->o.config->advertise,
+                                         .cluster_uuid = r->o.cluster_uuid,
+                                         .level = RECORD_LEVEL,
+                                         .env = &r->env,
+                                         .host = &r->host};
+    char secret[65];
+
     read_note(r);
     hash_config(r);
     make_secret(secret);
-    if (r->known[0])
+    options.secret = secret;
+    if (r->known[0]) {
         snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->known);
+        options.known_cluster = r->known;
+        options.known_index = host_durable(r);
+    }
+    r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
+    r->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
+    r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
+}
+
+int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
+{
+    struct replica *r;
+    int rc = check_folder(o->config, error);
+
+    if (rc < 0)
+        return rc;
+    r = alloc_zero(sizeof(*r));
+    r->o = *o;
+    r->peer.ca_file = o->config->tls_ca;
+    rc = curl_uv_new(&r->peer.client, o->loop, error);
+    rc = rc < 0 ? rc : open_coordinator(r, error);
+    if (rc < 0)
+        return rc; /* the process ends */
     uv_timer_init(o->loop, &r->wake);
     uv_timer_init(o->loop, &r->look);
     uv_timer_init(o->loop, &r->retire);
     r->wake.data = r->look.data = r->retire.data = r;
     r->handles = 3;
     leader_watch_new(&r->watch, o->loop, on_leader_gone, r);
-    r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
-    r->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
-    options = (struct replicated_options){.replica = o->id,
-                                          .url = o->config->advertise,
-                                          .cluster_uuid = o->cluster_uuid,
-                                          .known_cluster = r->known[0] ? r->known : NULL,
-                                          .known_index = r->known[0] ? host_durable(r) : 0,
-                                          .level = RECORD_LEVEL,
-                                          .secret = secret,
-                                          .env = &r->env,
-                                          .host = &r->host};
-    r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, o->scheduler);
+    start_parts(r);
+    start_journal(r);
     uv_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
     *ret = r;
     return 0;

@@ -22,7 +22,20 @@ const char *verb_option_title(const struct verb_option *o, char *buffer, size_t 
 
     if (o->letter)
         snprintf(letter, sizeof(letter), "-%c, ", o->letter);
-    snprintf(buffer, size, "%s--%s%s%s", letter, o->name, o->arg ? "=" : "", o->arg ? o->arg : "");
+    if (o->arg)
+        snprintf(buffer, size, "%s--%s=%s", letter, o->name, o->arg);
+    else
+        snprintf(buffer, size, "%s--%s", letter, o->name);
+    return buffer;
+}
+
+/* "run RUN", "version" */
+static const char *call_title(const struct verb *verb, char *buffer, size_t size)
+{
+    if (verb->args)
+        snprintf(buffer, size, "%s %s", verb->name, verb->args);
+    else
+        snprintf(buffer, size, "%s", verb->name);
     return buffer;
 }
 
@@ -71,8 +84,7 @@ void verbs_print_help(FILE *to, const struct verb *const *table)
             if (!titled)
                 fprintf(to, "\n%s:\n", verb_group_title(v->group));
             titled = true;
-            snprintf(call, sizeof(call), "%s%s%s", v->name, v->args ? " " : "", v->args ? v->args : "");
-            fprintf(to, "  %-28s ", call);
+            fprintf(to, "  %-28s ", call_title(v, call, sizeof(call)));
             if (strlen(call) > 28)
                 fprintf(to, "\n%*s", 31, "");
             print_wrapped(to, v->help, 31);
@@ -88,9 +100,9 @@ void verbs_print_help(FILE *to, const struct verb *const *table)
 void verb_print_help(FILE *to, const struct verb *verb)
 {
     const struct verb_option *o;
+    char call[128];
 
-    fprintf(to, "Usage: cronsched %s%s%s [OPTION...]\n\n", verb->name, verb->args ? " " : "",
-            verb->args ? verb->args : "");
+    fprintf(to, "Usage: cronsched %s [OPTION...]\n\n", call_title(verb, call, sizeof(call)));
     print_wrapped(to, verb->help, 0);
     if (verb->text) {
         fputc('\n', to);

@@ -33,14 +33,16 @@ static size_t option_count(const struct verb_option *list)
 
 const struct verb_option *verb_option_number(const struct verb *verb, size_t i)
 {
-    const struct verb_option *lists[] = {
-        verb->options,
-        verb->shared & VERB_SERVER ? server_options : NULL,
-        verb->shared & VERB_OUTPUT ? output_options : NULL,
-        verb->shared & VERB_RAW ? NULL : help_options,
-    };
+    const struct verb_option *lists[4] = {verb->options};
+    size_t count = 1;
 
-    for (size_t k = 0; k < sizeof(lists) / sizeof(lists[0]); k++) {
+    if (verb->shared & VERB_SERVER)
+        lists[count++] = server_options;
+    if (verb->shared & VERB_OUTPUT)
+        lists[count++] = output_options;
+    if (!(verb->shared & VERB_RAW))
+        lists[count++] = help_options;
+    for (size_t k = 0; k < count; k++) {
         size_t n = option_count(lists[k]);
 
         if (i < n)

@@ -235,5 +235,7 @@ int config_load_call(struct config *ret, const struct verb_call *call)
     fputs(text_str(&errors), stderr);
     text_release(&errors);
     free(text);
-    return r == 0 ? EXIT_FINE : r == ERR_NOMEM ? EXIT_INTERNAL : EXIT_USAGE;
+    if (r == 0)
+        return EXIT_FINE;
+    return r == ERR_NOMEM ? EXIT_INTERNAL : EXIT_USAGE;
 }

@@ -137,8 +137,12 @@ static int check_listen(const char *s, struct error *error)
 
 static int check_url(const char *s, struct error *error)
 {
-    const char *host = strncmp(s, "http://", 7) == 0 ? s + 7 : strncmp(s, "https://", 8) == 0 ? s + 8 : NULL;
+    const char *host = NULL;
 
+    if (strncmp(s, "http://", 7) == 0)
+        host = s + 7;
+    else if (strncmp(s, "https://", 8) == 0)
+        host = s + 8;
     if (!host || !*host || strpbrk(host, " /?#@"))
         return error_set(error, ERR_INVALID, "'%s' is not http://HOST:PORT or https://HOST:PORT", s);
     return 0;
@@ -302,9 +306,14 @@ const struct config_key *config_key_find(const char *key)
 
 static const char *kind_wanted(enum config_kind kind)
 {
-    return kind == CONFIG_KIND_BOOL       ? "true or false"
-           : kind == CONFIG_KIND_DURATION ? "a duration such as 10s"
-                                          : "a text";
+    switch (kind) {
+    case CONFIG_KIND_BOOL:
+        return "true or false";
+    case CONFIG_KIND_DURATION:
+        return "a duration such as 10s";
+    default:
+        return "a text";
+    }
 }
 
 void config_set_node(struct config_reader *reader, const struct config_key *key, const struct yaml_node *node)

@@ -428,6 +428,13 @@ static int by_replica(const struct auth_claim *claim, struct auth_identity *ret,
     return 0;
 }
 
+static enum auth_role unix_role(const struct auth_peer *peer)
+{
+    if (is_owner(peer))
+        return AUTH_ADMIN;
+    return peer->in_group ? AUTH_OPERATE : AUTH_READ;
+}
+
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
                   struct auth_identity *ret, struct error *error)
 {
@@ -438,7 +445,7 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
     if (claim->authorization)
         return by_token(auth, claim->authorization, ret, error);
     if (peer->via == AUTH_VIA_UNIX) {
-        ret->role = is_owner(peer) ? AUTH_ADMIN : peer->in_group ? AUTH_OPERATE : AUTH_READ;
+        ret->role = unix_role(peer);
         return 0;
     }
     if (auth->tokens_file) {
@@ -458,12 +465,17 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
 int auth_check_listen(const struct auth *auth, const char *address, bool beyond_loopback, bool tls,
                       struct error *error)
 {
+    const char *needs = "tls", *danger = "read the tokens on their way";
+
     if (!beyond_loopback || auth->insecure || (auth->tokens_file && tls))
         return 0;
+    if (!auth->tokens_file) {
+        needs = tls ? "a tokens_file" : "a tokens_file and tls";
+        danger = "run anything here";
+    }
     return error_set(
         error, ERR_DENIED,
-        "listen: '%s' can be reached from other machines: this needs %s%s%s (or 'insecure: true', "
-        "which lets everybody who can reach it %s)",
-        address, auth->tokens_file ? "" : "a tokens_file", !auth->tokens_file && !tls ? " and " : "",
-        tls ? "" : "tls", auth->tokens_file ? "read the tokens on their way" : "run anything here");
+        "listen: '%s' can be reached from other machines: this needs %s (or 'insecure: true', which lets "
+        "everybody who can reach it %s)",
+        address, needs, danger);
 }

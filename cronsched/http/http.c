@@ -241,12 +241,14 @@ static int daemon_start(struct http_listener *l, const char *cert, const char *k
     fd = fcntl(l->socket.fd, F_DUPFD_CLOEXEC, 0);
     d->mhd = fd < 0 ? NULL : library_start(http, d, fd);
     if (!d->mhd) {
-        error_set(error, cert ? ERR_INVALID : ERR_IO, "listen: '%s': %s", l->socket.name,
-                  http->trouble[0] ? http->trouble : strerror(errno));
+        const char *why = http->trouble[0] ? http->trouble : strerror(errno);
+        int code = cert ? ERR_INVALID : ERR_IO;
+
+        error_set(error, code, "listen: '%s': %s", l->socket.name, why);
         if (fd >= 0)
             close(fd);
         daemon_free(d);
-        return cert ? ERR_INVALID : ERR_IO;
+        return code;
     }
     info = MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_EPOLL_FD);
     uv_timer_init(http->loop, &d->timer);

@@ -33,26 +33,43 @@ static void put_time(const struct http_entry *e, put_function *put, void *arg)
         (unsigned long long)n);
 }
 
+enum family { REQUESTS_TOTAL, REQUEST_SECONDS, CONNECTIONS, CONNECTIONS_TOTAL, REQUESTS_OPEN };
+
+static const struct {
+    const char *name, *type, *help;
+} families[] = {
+    [REQUESTS_TOTAL] = {"cronsched_http_requests_total", "counter",
+                        "Requests answered, by route and class of status."},
+    [REQUEST_SECONDS] = {"cronsched_http_request_seconds", "summary",
+                         "Time from a request's first line to its answer."},
+    [CONNECTIONS] = {"cronsched_http_connections", "gauge", "Open connections."},
+    [CONNECTIONS_TOTAL] = {"cronsched_http_connections_total", "counter", "Connections accepted."},
+    [REQUESTS_OPEN] = {"cronsched_http_requests_open", "gauge", "Requests not yet answered in full."},
+};
+
+/* The two comment lines before a family's values. */
+static void put_head(enum family family, put_function *put, void *arg)
+{
+    put(arg, "# HELP %s %s\n# TYPE %s %s\n", families[family].name, families[family].help,
+        families[family].name, families[family].type);
+}
+
+static void put_metric(enum family family, uint64_t value, put_function *put, void *arg)
+{
+    put_head(family, put, arg);
+    put(arg, "%s %llu\n", families[family].name, (unsigned long long)value);
+}
+
 void http_metrics(const struct http *http, put_function *put, void *arg)
 {
-    put(arg, "# HELP cronsched_http_requests_total Requests answered, by route and class of status.\n"
-             "# TYPE cronsched_http_requests_total counter\n");
+    put_head(REQUESTS_TOTAL, put, arg);
     for (size_t i = 0; i < http->entry_count; i++)
         put_entry(&http->entries[i], http->entries[i].route->method, http->entries[i].route->path, put, arg);
     put_entry(&http->unrouted, "other", "other", put, arg);
-    put(arg, "# HELP cronsched_http_request_seconds Time from a request's first line to its answer.\n"
-             "# TYPE cronsched_http_request_seconds summary\n");
+    put_head(REQUEST_SECONDS, put, arg);
     for (size_t i = 0; i < http->entry_count; i++)
         put_time(&http->entries[i], put, arg);
-    put(arg,
-        "# HELP cronsched_http_connections Open connections.\n"
-        "# TYPE cronsched_http_connections gauge\n"
-        "cronsched_http_connections %zu\n"
-        "# HELP cronsched_http_connections_total Connections accepted.\n"
-        "# TYPE cronsched_http_connections_total counter\n"
-        "cronsched_http_connections_total %llu\n"
-        "# HELP cronsched_http_requests_open Requests not yet answered in full.\n"
-        "# TYPE cronsched_http_requests_open gauge\n"
-        "cronsched_http_requests_open %zu\n",
-        http->connection_count, (unsigned long long)http->accepted, http->request_count);
+    put_metric(CONNECTIONS, http->connection_count, put, arg);
+    put_metric(CONNECTIONS_TOTAL, http->accepted, put, arg);
+    put_metric(REQUESTS_OPEN, http->request_count, put, arg);
 }

@@ -235,9 +235,12 @@ static bool find_route(struct http_request *r)
             r->params = params;
             return true;
         }
-        if (n + strlen(route->method) + 8 < sizeof(allowed))
+        if (n + strlen(route->method) + 8 < sizeof(allowed)) {
+            const char *with = strcmp(route->method, "GET") == 0 ? ", HEAD" : "";
+
             n += (size_t)snprintf(allowed + n, sizeof(allowed) - n, "%s%s%s", n ? ", " : "", route->method,
-                                  strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+                                  with);
+        }
     }
     if (n > 0)
         reply_no_such_method(r, allowed);

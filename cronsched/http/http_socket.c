@@ -258,9 +258,13 @@ static int open_tcp(const char *address, struct http_socket *ret, size_t most, s
 int http_socket_open(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
                      struct error *error)
 {
-    const char *path = strncmp(address, "unix:", 5) == 0 ? address + 5 : address[0] == '/' ? address : NULL;
+    const char *path = NULL;
     int r;
 
+    if (strncmp(address, "unix:", 5) == 0)
+        path = address + 5;
+    else if (address[0] == '/')
+        path = address;
     if (!path)
         return open_tcp(address, ret, most, ret_count, error);
     if (most == 0)

@@ -186,15 +186,24 @@ static const char *why_not_connected(const struct curl_call *call)
     long reason = 0;
 
     curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &reason);
-    return reason           ? strerror((int)reason)
-           : call->error[0] ? call->error
-                            : curl_easy_strerror(CURLE_COULDNT_CONNECT);
+    if (reason)
+        return strerror((int)reason);
+    return call->error[0] ? call->error : curl_easy_strerror(CURLE_COULDNT_CONNECT);
+}
+
+static const char *why_failed(const struct curl_call *call, CURLcode code)
+{
+    if (call->too_long)
+        return "the answer is too long";
+    if (code == CURLE_COULDNT_CONNECT)
+        return why_not_connected(call);
+    return call->error[0] ? call->error : curl_easy_strerror(code);
 }
 
 static void finish(struct curl_call *call, CURLcode code)
 {
     struct http_answer answer = {
-        .outcome = code == CURLE_OK ? HTTP_ANSWERED : outcome_of(call, code),
+        .outcome = HTTP_ANSWERED,
         .complete = code == CURLE_OK,
         .too_long = call->too_long,
         .body = call->received ? call->received : "",
@@ -202,15 +211,13 @@ static void finish(struct curl_call *call, CURLcode code)
         .date_s = call->date_s,
         .error = "",
     };
+
+    if (code != CURLE_OK) {
+        answer.outcome = outcome_of(call, code);
+        answer.error = why_failed(call, code);
+    }
     if (answer.outcome == HTTP_ANSWERED)
         answer.status = status_of(call);
-    if (code != CURLE_OK) {
-        answer.error = code == CURLE_COULDNT_CONNECT ? why_not_connected(call)
-                       : call->error[0]              ? call->error
-                                                     : curl_easy_strerror(code);
-        if (call->too_long)
-            answer.error = "the answer is too long";
-    }
     tell(call, &answer);
 }
 

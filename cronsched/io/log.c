@@ -153,13 +153,17 @@ static void add_json(struct text *line, enum log_level level, const char *event,
 static void add_human(struct text *line, enum log_level level, const char *event,
                       const struct log_field *fields, size_t count)
 {
+    const char *color = "", *plain = "";
     char time[TEXT_NUMBER_BUFFER];
     bool open = false;
 
     if (!options.journal) /* the journal has its own */
         text_addf(line, "%s ", instant_format(wall_ms(), INSTANT_MS, time, sizeof(time)));
-    text_addf(line, "%s%s%s %s", options.color ? levels[level].color : "", levels[level].title,
-              options.color ? "\033[0m" : "", event);
+    if (options.color) {
+        color = levels[level].color;
+        plain = "\033[0m";
+    }
+    text_addf(line, "%s%s%s %s", color, levels[level].title, plain, event);
     for (size_t i = 0; i < count; i++)
         if (has_value(&fields[i]) && strcmp(fields[i].key, "text") == 0) {
             text_add(line, ": ");
