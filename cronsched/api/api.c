@@ -7,7 +7,7 @@
 
 #define TOKENS_POLL_MS 5000
 
-/* --- what only the leader can do ------------------------------------------------------------------------ */
+/* ---- what only the leader can do ---- */
 
 /* True: it was passed on. What another replica passed on is not passed on again: whoever leads by then will
  * be found by the first. */
@@ -30,7 +30,7 @@ static bool passed_on(struct api *api, struct http_request *request)
 API_LEADER_HANDLERS(X)
 #undef X
 
-/* --- start ---------------------------------------------------------------------------------------------- */
+/* ---- start ---- */
 
 const struct http_route api_routes[] = {
     {"GET", "/v1/jobs", NULL, AUTH_READ, 0, api_handle_jobs},
@@ -158,7 +158,7 @@ void api_set_secret(struct api *api, const char *secret)
     auth_set_secret(api->auth, secret);
 }
 
-/* --- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void on_http_closed(void *arg)
 {

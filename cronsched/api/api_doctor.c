@@ -49,7 +49,7 @@ __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const ch
                                                level_names[level], "text", text, "advice", advice));
 }
 
-/* --- on the pool ---------------------------------------------------------------------------------------- */
+/* ---- on the pool ---- */
 
 /* A file without a name: nothing is left behind whatever happens. */
 static int try_to_write(const char *dir)
@@ -84,7 +84,7 @@ static void on_pool(uv_work_t *work)
     d->inodes_known = fs.f_files > 0;
 }
 
-/* --- the checks ----------------------------------------------------------------------------------------- */
+/* ---- the checks ---- */
 
 static void check_zookeeper(struct doctor *d)
 {

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- records: who changed or triggered what ------------------------------------------------------------- */
+/* ---- records: who changed or triggered what ---- */
 
 #define KINDS_BY_PEOPLE "job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover"
 #define KINDS_BYTES_MAX 255
@@ -93,7 +93,7 @@ void api_handle_records(struct http_request *request, void *arg)
         api_read(arg, request, records_then);
 }
 
-/* --- for another replica: a page of what it lacks ------------------------------------------------------- */
+/* ---- for another replica: a page of what it lacks ---- */
 
 static bool read_index(struct http_request *request, const char *name, uint64_t *ret)
 {
@@ -126,7 +126,7 @@ void api_handle_peer_history(struct http_request *request, void *arg)
     api_query(arg, request, &q, page_have, NULL);
 }
 
-/* --- explain -------------------------------------------------------------------------------------------- */
+/* ---- explain ---- */
 
 #define LATE_GRACE_MS 60000
 
@@ -204,7 +204,7 @@ void api_handle_explain(struct http_request *request, void *arg)
         api_read(arg, request, explain_then);
 }
 
-/* --- audit ---------------------------------------------------------------------------------------------- */
+/* ---- audit ---- */
 
 struct audit {
     uv_work_t work;

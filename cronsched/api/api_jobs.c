@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* --- reads ---------------------------------------------------------------------------------------------- */
+/* ---- reads ---- */
 
 static void jobs_then(struct api *api, struct http_request *request)
 {
@@ -59,7 +59,7 @@ void api_handle_defs(struct http_request *request, void *arg)
     api_read(arg, request, defs_then);
 }
 
-/* --- writes --------------------------------------------------------------------------------------------- */
+/* ---- writes ---- */
 
 void api_handle_apply(struct http_request *request, void *arg)
 {
@@ -152,7 +152,7 @@ void api_handle_trigger(struct http_request *request, void *arg)
     api_write_result(api, request, r, reply, index, &e);
 }
 
-/* --- backfill: which fire times have run is history's to say -------------------------------------------- */
+/* ---- backfill: which fire times have run is history's to say ---- */
 
 static void backfill_with(struct api *api, struct http_request *request, json_t *existing)
 {

@@ -51,7 +51,7 @@ struct reader {
     size_t got;
 };
 
-/* --- on the pool ---------------------------------------------------------------------------------------- */
+/* ---- on the pool ---- */
 
 /* Where the last r->tail lines begin. A last line without its newline counts as one. */
 static off_t find_tail(struct reader *r, off_t size)
@@ -114,7 +114,7 @@ static void on_pool(uv_work_t *work)
     r->at += n;
 }
 
-/* --- on the loop ---------------------------------------------------------------------------------------- */
+/* ---- on the loop ---- */
 
 static void reader_free(struct reader *r)
 {
@@ -296,7 +296,7 @@ static void look(struct reader *r)
         abort(); /* it fails for a missing function only */
 }
 
-/* --- finding the run ------------------------------------------------------------------------------------ */
+/* ---- finding the run ---- */
 
 struct wish {
     int attempt, tail, follow;

@@ -27,7 +27,7 @@ struct api {
     void *closed_arg;
 };
 
-/* --- waiting (api_wait.c) */
+/* ---- waiting (api_wait.c) ---- */
 
 /* Calls `then` when all that is in flight is durable, or API_READ_WAIT_MS have passed. */
 void api_read(struct api *api, struct http_request *request,
@@ -54,7 +54,7 @@ void api_work_end(struct api *api);
  * nothing. */
 void api_close_if_idle(struct api *api);
 
-/* --- what comes in (api_body.c). Pure. */
+/* ---- what comes in (api_body.c). Pure. ---- */
 
 enum body_type { BODY_TEXT, BODY_TIME, BODY_BOOL, BODY_INTEGER, BODY_OBJECT };
 struct body_key {
@@ -73,18 +73,18 @@ int64_t api_body_time(const json_t *body, const char *name, int64_t absent);
 extern const struct body_key api_body_pause[], api_body_backfill[];
 extern const size_t api_body_pause_count, api_body_backfill_count;
 
-/* --- query keys (api_query.c). False: the request has been answered with what is wrong. */
+/* ---- query keys (api_query.c). False: the request has been answered with what is wrong. ---- */
 bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms);
 bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret);
 bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
                     const char **ret);
 bool api_param_run(struct http_request *request, const char *run); /* it is a run id */
 
-/* --- the cluster (api_status.c) */
+/* ---- the cluster (api_status.c) ---- */
 json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
 bool api_following(const struct api_context *context);       /* a standby that is up to date with a leader */
 
-/* --- the handlers */
+/* ---- the handlers ---- */
 
 #define API_HANDLERS(X)                                                                                      \
     X(jobs)                                                                                                  \

@@ -153,7 +153,7 @@ void api_handle_runs(struct http_request *request, void *arg)
         api_read(arg, request, runs_then);
 }
 
-/* --- one ------------------------------------------------------------------------------------------------ */
+/* ---- one ---- */
 
 json_t *api_find_run(json_t *runs, const char *id)
 {

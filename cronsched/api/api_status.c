@@ -21,7 +21,7 @@ void api_handle_version(struct http_request *request, void *arg)
                               instant_format(c->started_ms, INSTANT_S, started, sizeof(started))));
 }
 
-/* --- the cluster ---------------------------------------------------------------------------------------- */
+/* ---- the cluster ---- */
 
 /* This replica is all of it. */
 static json_t *cluster_of_one(struct api *api)
@@ -93,7 +93,7 @@ void api_handle_peer_engine(struct http_request *request, void *arg)
         http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
 }
 
-/* --- health --------------------------------------------------------------------------------------------- */
+/* ---- health ---- */
 
 void api_handle_healthz(struct http_request *request, void *arg)
 {

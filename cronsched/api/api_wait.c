@@ -33,7 +33,7 @@ struct query {
     json_t *more;
 };
 
-/* --- waiting for the journal ---------------------------------------------------------------------------- */
+/* ---- waiting for the journal ---- */
 
 static void wait_serve(struct wait *w, int result)
 {
@@ -129,7 +129,7 @@ void api_write_result(struct api *api, struct http_request *request, int r, json
         api_write(api, request, reply, index);
 }
 
-/* --- waiting for history -------------------------------------------------------------------------------- */
+/* ---- waiting for history ---- */
 
 /* Its limits are of the moment: too many questions at once, or too much asked for at once. */
 static void reply_no_history(struct http_request *request, const struct error *error)
@@ -175,7 +175,7 @@ void api_query(struct api *api, struct http_request *request, const struct histo
     api->context.history->ops->query(api->context.history, query, on_history, q);
 }
 
-/* --- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {

@@ -37,7 +37,7 @@ int cli_fail(int error_code, const char *format, ...)
     return verb_fail(&error);
 }
 
-/* --- paths ---------------------------------------------------------------------------------------------- */
+/* ---- paths ---- */
 
 const char *cli_path(struct cli_context *cli, const char *format, ...)
 {
@@ -109,7 +109,7 @@ int cli_put_text(const struct verb_call *call, json_t *object, const char *key, 
     return EXIT_FINE;
 }
 
-/* --- requests ------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 int cli_send(struct cli_context *cli, const char *method, const json_t *body, enum client_repeat repeat,
              json_t **ret)

@@ -22,7 +22,7 @@ static void sleep_ms(int64_t ms)
     nanosleep(&ts, NULL);
 }
 
-/* --- which servers -------------------------------------------------------------------------------------- */
+/* ---- which servers ---- */
 
 static int add_server(struct client *client, const char *url, size_t len, struct error *error)
 {
@@ -177,7 +177,7 @@ void client_release(struct client *client)
     *client = (struct client){0};
 }
 
-/* --- one request to one server -------------------------------------------------------------------------- */
+/* ---- one request to one server ---- */
 
 struct exchange {
     struct client *client;
@@ -371,7 +371,7 @@ static int ask(struct exchange *x, const struct client_server *server, json_t **
     return understand(x, server, ret, error);
 }
 
-/* --- over the servers ----------------------------------------------------------------------------------- */
+/* ---- over the servers ---- */
 
 enum verdict { DONE, NEXT_SERVER };
 
@@ -529,7 +529,7 @@ int client_probe(struct client *client, size_t server, const char *path, json_t 
     return r;
 }
 
-/* --- paths ---------------------------------------------------------------------------------------------- */
+/* ---- paths ---- */
 
 void client_add_query(struct text *path, const char *key, const char *value)
 {

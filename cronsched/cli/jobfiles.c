@@ -74,7 +74,7 @@ static int see(struct loader *l, const struct stat *st)
     return 1;
 }
 
-/* --- one file --- */
+/* ---- one file ---- */
 
 static int load_fd(struct loader *l, const char *name, int fd)
 {
@@ -120,7 +120,7 @@ static int load_file(struct loader *l, const char *path, const struct stat *st, 
     return r;
 }
 
-/* --- folders --- */
+/* ---- folders ---- */
 
 static bool is_yaml(const char *name)
 {

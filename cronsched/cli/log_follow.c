@@ -94,7 +94,7 @@ int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, 
     }
 }
 
-/* --- logs ----------------------------------------------------------------------------------------------- */
+/* ---- logs ---- */
 
 struct printer {
     int64_t seen, skip; /* bytes of the log that came, and that were printed before */

@@ -50,7 +50,7 @@ void output_value(const struct output *out, const json_t *value)
     fputc('\n', out->to);
 }
 
-/* --- cells ---------------------------------------------------------------------------------------------- */
+/* ---- cells ---- */
 
 /* "leader.id": a path of keys. */
 static const json_t *value_at(const json_t *object, const char *key)
@@ -139,7 +139,7 @@ char *output_cell_text(const struct output *out, const json_t *object, const str
     return s;
 }
 
-/* --- colours -------------------------------------------------------------------------------------------- */
+/* ---- colours ---- */
 
 const char *output_state_color(const char *state)
 {
@@ -176,7 +176,7 @@ const char *output_plain(const struct output *out)
     return out->color ? "\033[0m" : "";
 }
 
-/* --- tables --------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static struct libscols_table *new_table(const struct output *out, const struct output_column *columns,
                                         size_t count)

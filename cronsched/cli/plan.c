@@ -14,7 +14,7 @@
 #define DST_SPAN_S (INT64_C(366) * 24 * 3600)
 #define LOOK_MAX   1000 /* fire times that are compared, of each side */
 
-/* --- loading -------------------------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 static void print_faults(const struct jobfile_set *files)
 {
@@ -125,7 +125,7 @@ json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code)
     return body;
 }
 
-/* --- fields --------------------------------------------------------------------------------------------- */
+/* ---- fields ---- */
 
 static void add_field(json_t *fields, const char *name, json_t *before, json_t *after)
 {
@@ -178,7 +178,7 @@ json_t *plan_fields(const json_t *old_def, const json_t *new_def)
     return fields;
 }
 
-/* --- fire times ----------------------------------------------------------------------------------------- */
+/* ---- fire times ---- */
 
 static bool same_key(const json_t *a, const json_t *b, const char *key)
 {
@@ -297,7 +297,7 @@ json_t *plan_dst_effects(const struct plan *set, const char *name, const json_t 
     return effects ? effects : json_array();
 }
 
-/* --- launches per minute -------------------------------------------------------------------------------- */
+/* ---- launches per minute ---- */
 
 static void add_launches(const struct plan *set, struct start_histogram *launches, const char *name,
                          const json_t *def, const json_t *stored, int64_t now_ms)

@@ -12,7 +12,7 @@
 #define MINUTE_S  60
 #define BAR_WIDTH 24
 
-/* --- counting ------------------------------------------------------------------------------------------- */
+/* ---- counting ---- */
 
 void start_histogram_init(struct start_histogram *l, int64_t now_ms)
 {
@@ -37,7 +37,7 @@ void start_histogram_add(struct start_histogram *l, const struct schedule *sched
     }
 }
 
-/* --- as JSON -------------------------------------------------------------------------------------------- */
+/* ---- as JSON ---- */
 
 static int compare_counts(const void *a, const void *b)
 {
@@ -78,7 +78,7 @@ json_t *start_histogram_json(const struct start_histogram *l)
                      "peak_at", text, "at_least", l->cut, "histogram", histogram_json(l));
 }
 
-/* --- for people ----------------------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 /* The rows: from these numbers of launches in a minute up to the next. */
 static const int bounds[] = {1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1000};

@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-/* --- audit ---------------------------------------------------------------------------------------------- */
+/* ---- audit ---- */
 
 static const struct verb_option audit_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
@@ -111,7 +111,7 @@ const struct verb verb_audit = {
     .run = run_audit,
 };
 
-/* --- explain -------------------------------------------------------------------------------------------- */
+/* ---- explain ---- */
 
 static const struct verb_option explain_options[] = {{0}};
 

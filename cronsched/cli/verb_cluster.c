@@ -77,7 +77,7 @@ const struct verb verb_cluster = {
     .run = run_cluster,
 };
 
-/* --- step-down ------------------------------------------------------------------------------------------ */
+/* ---- step-down ---- */
 
 static int run_step_down(const struct verb_call *call)
 {
@@ -107,7 +107,7 @@ const struct verb verb_cluster_step_down = {
     .run = run_step_down,
 };
 
-/* --- takeovers ------------------------------------------------------------------------------------------ */
+/* ---- takeovers ---- */
 
 static const struct verb_option takeovers_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default all)"}, {0}};

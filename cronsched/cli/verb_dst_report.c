@@ -38,7 +38,7 @@ static void fail_job(struct report *r, const char *job, const struct error *erro
     r->failed = true;
 }
 
-/* --- where jobs come from ------------------------------------------------------------------------------ */
+/* ---- where jobs come from ---- */
 
 static int add_files(struct report *r)
 {
@@ -95,7 +95,7 @@ static int add_stored(struct report *r)
     return cli_close(&cli, code);
 }
 
-/* --- the verb ------------------------------------------------------------------------------------------ */
+/* ---- the verb ---- */
 
 static int compare_rows(const void *a, const void *b)
 {

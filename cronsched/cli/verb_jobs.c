@@ -7,7 +7,7 @@
 
 static const struct verb_option no_options[] = {{0}};
 
-/* --- jobs ----------------------------------------------------------------------------------------------- */
+/* ---- jobs ---- */
 
 /* A paused job has no next time, and people should read why. */
 static json_t *with_next_shown(const json_t *jobs)
@@ -100,7 +100,7 @@ const struct verb verb_names = {
     .run = run_names,
 };
 
-/* --- show ----------------------------------------------------------------------------------------------- */
+/* ---- show ---- */
 
 static void show_next_times(const struct output *out, const json_t *job)
 {
@@ -187,7 +187,7 @@ const struct verb verb_show = {
     .run = run_show,
 };
 
-/* --- delete --------------------------------------------------------------------------------------------- */
+/* ---- delete ---- */
 
 /* The reply as JSON or YAML; for people one line. */
 static void acknowledge(const struct cli_context *s, const json_t *reply, const char *what, const char *whom)
@@ -225,7 +225,7 @@ const struct verb verb_delete = {
     .run = run_delete,
 };
 
-/* --- pause and resume ----------------------------------------------------------------------------------- */
+/* ---- pause and resume ---- */
 
 /* /v1/jobs/JOB/WORD, or /v1/WORD for all. */
 static int pause_path(struct cli_context *s, const char *word)

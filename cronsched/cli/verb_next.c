@@ -44,7 +44,7 @@ struct next {
     long count;
 };
 
-/* --- the expression -------------------------------------------------------------------------------- */
+/* ---- the expression ---- */
 
 /* The text with a mark below its fault; what cannot be printed is shown as a question mark. */
 static void print_mark(const char *text, size_t column)
@@ -162,7 +162,7 @@ static int compile_text(struct next *n)
     return EXIT_FINE;
 }
 
-/* --- a job ------------------------------------------------------------------------------------------- */
+/* ---- a job ---- */
 
 static int compile_job(struct next *n, const char *name)
 {
@@ -187,7 +187,7 @@ static int compile_job(struct next *n, const char *name)
     return cli_close(&cli, code);
 }
 
-/* --- the answer -------------------------------------------------------------------------------------- */
+/* ---- the answer ---- */
 
 /* A time without an offset is one of the schedule's zone. */
 static int read_from(struct next *n)
@@ -283,7 +283,7 @@ static void print_text(const struct next *n)
         note_never(n, i > 0);
 }
 
-/* --- the verb ------------------------------------------------------------------------------------------ */
+/* ---- the verb ---- */
 
 static int check_usage(struct next *n)
 {

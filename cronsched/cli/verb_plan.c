@@ -13,7 +13,7 @@ static const struct verb_option options[] = {
     {"prune", 0, NULL, "show jobs of this set that are not in the files as deletions"},
     {0}};
 
-/* --- the plan as JSON ----------------------------------------------------------------------------------- */
+/* ---- the plan as JSON ---- */
 
 static json_t *times_or_null(json_t *times)
 {
@@ -99,7 +99,7 @@ static json_t *make_plan(const struct plan *set, const json_t *reply, int64_t no
                      "load", plan_load_summary(set, deleted, now_ms));
 }
 
-/* --- for people ----------------------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 static void print_times(const struct output *out, const char *title, const json_t *times)
 {

@@ -94,7 +94,7 @@ const struct verb verb_runs = {
     .run = run_runs,
 };
 
-/* --- run ------------------------------------------------------------------------------------------------ */
+/* ---- run ---- */
 
 static int run_run(const struct verb_call *call)
 {
@@ -117,7 +117,7 @@ const struct verb verb_run = {
     .run = run_run,
 };
 
-/* --- kill ----------------------------------------------------------------------------------------------- */
+/* ---- kill ---- */
 
 static int run_kill(const struct verb_call *call)
 {

@@ -52,7 +52,7 @@ const struct verb_option *verb_option_number(const struct verb *verb, size_t i)
     return NULL;
 }
 
-/* --- finding the verb ----------------------------------------------------------------------------------- */
+/* ---- finding the verb ---- */
 
 /* Whether the verb's name is what the words at argv[at] say; how many words it has, or 0. */
 static int name_matches(const char *name, int argc, char **argv, int at)
@@ -140,7 +140,7 @@ int verbs_find(const struct verb *const *table, int argc, char **argv, const str
     return 0;
 }
 
-/* --- parsing the words ---------------------------------------------------------------------------------- */
+/* ---- parsing the words ---- */
 
 static const struct verb_option *option_by_name(const struct verb *verb, const char *name, size_t len)
 {
@@ -313,7 +313,7 @@ void verb_call_release(struct verb_call *call)
     *call = (struct verb_call){0};
 }
 
-/* --- what a verb asks ----------------------------------------------------------------------------------- */
+/* ---- what a verb asks ---- */
 
 const char *verb_option(const struct verb_call *call, const char *name)
 {

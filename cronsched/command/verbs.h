@@ -113,7 +113,7 @@ VERBS(X)
 /* The table, with a NULL at its end (verb_table.c). */
 extern const struct verb *const verbs[];
 
-/* --- what a verb asks of its call ----------------------------------------------------------------------- */
+/* ---- what a verb asks of its call ---- */
 
 struct verb_given {
     const struct verb_option *option;
@@ -150,7 +150,7 @@ int verb_exit_code(int error_code);
 /* Prints "cronsched VERB: TEXT" and where help is to be had; returns EXIT_USAGE. */
 int verb_usage(const struct verb_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* --- the machinery, for main and the tests -------------------------------------------------------------- */
+/* ---- the machinery, for main and the tests ---- */
 
 #define VERB_ARGS_MAX 4096 /* words of one command line */
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- sources: environment, flags ------------------------------------------------------------------------ */
+/* ---- sources: environment, flags ---- */
 
 static void read_environment(struct config *config, const struct config_sources *sources, struct text *errors)
 {
@@ -56,7 +56,7 @@ static void read_flags(struct config *config, const struct config_sources *sourc
     }
 }
 
-/* --- defaults and the check of the whole ---------------------------------------------------------------- */
+/* ---- defaults and the check of the whole ---- */
 
 const char *config_getenv(void *arg, const char *name)
 {
@@ -198,7 +198,7 @@ void config_release(struct config *config)
     *config = (struct config){0};
 }
 
-/* --- for the verb --------------------------------------------------------------------------------------- */
+/* ---- for the verb ---- */
 
 static const char *flag_of_call(void *arg, const char *name, size_t i)
 {

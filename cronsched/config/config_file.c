@@ -17,7 +17,7 @@ static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "pro
 
 #define DOCKER_ENDPOINT "unix:///var/run/docker.sock"
 
-/* --- faults --------------------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const char *text)
 {
@@ -33,7 +33,7 @@ static void unknown_key(struct config_reader *reader, const struct yaml_node *ke
                  near_hint(near_find(key->text, known, count), hint, sizeof(hint)));
 }
 
-/* --- engines -------------------------------------------------------------------------------------------- */
+/* ---- engines ---- */
 
 static char *take_text(struct config_reader *reader, const struct yaml_node *node, const char *what)
 {
@@ -231,7 +231,7 @@ void config_release_engines(struct config *config)
     free(config->pools);
 }
 
-/* --- pools and the rest --------------------------------------------------------------------------------- */
+/* ---- pools and the rest ---- */
 
 static void read_pools(struct config_reader *reader, const struct yaml_node *map)
 {

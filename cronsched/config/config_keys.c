@@ -12,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table ---- */
 
 /* key in the file, flag, kind, field, argument, default, help */
 #define CONFIG_KEYS(X)                                                                                       \
@@ -90,7 +90,7 @@ bool config_key_text(size_t i, struct config_key_text *ret)
     return true;
 }
 
-/* --- checks of single values ---------------------------------------------------------------------------- */
+/* ---- checks of single values ---- */
 
 bool config_name_valid(const char *name)
 {
@@ -182,7 +182,7 @@ static int parse_bool(const char *s, bool *ret, struct error *error)
     return error_set(error, ERR_INVALID, "'%s' is neither true nor false", s);
 }
 
-/* --- setting a value ------------------------------------------------------------------------------------ */
+/* ---- setting a value ---- */
 
 static void replace_text(char **at, const char *value)
 {
@@ -271,7 +271,7 @@ int config_set_value(struct config *config, const struct config_key *key, const 
     return ERR_INTERNAL;
 }
 
-/* --- from the file -------------------------------------------------------------------------------------- */
+/* ---- from the file ---- */
 
 void config_fault_at(struct config_reader *reader, int line, int column, const char *text)
 {

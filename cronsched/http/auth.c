@@ -64,7 +64,7 @@ static bool token_name_valid(const char *name)
     return n > 0 && n <= AUTH_NAME_MAX && name[n] == '\0';
 }
 
-/* --- the tokens file ------------------------------------------------------------------------------------ */
+/* ---- the tokens file ---- */
 
 static bool parse_digest(const char *hex, uint8_t ret[HASH_SHA256_BYTES])
 {
@@ -270,7 +270,7 @@ int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TO
     return 0;
 }
 
-/* --- browsers ------------------------------------------------------------------------------------------- */
+/* ---- browsers ---- */
 
 /* Cuts "host:port" or "[host]:port" into its host, lower case is left to the caller. */
 static bool host_part(const char *host, char *ret, size_t size)
@@ -335,7 +335,7 @@ static int check_not_foreign(const struct auth_claim *claim, struct error *error
     return error_set(error, ERR_DENIED, "requests from pages of other sites (Sec-Fetch-Site) are refused");
 }
 
-/* --- who is calling ------------------------------------------------------------------------------------- */
+/* ---- who is calling ---- */
 
 static const struct token *find_token(const struct auth *auth, const char *text, size_t n)
 {

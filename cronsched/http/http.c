@@ -35,7 +35,7 @@ static void say(struct http *http, enum log_level level, const char *event, cons
         http->log(http->arg, level, event, text);
 }
 
-/* --- connections ---------------------------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 static void on_clock(uv_timer_t *timer);
 
@@ -86,7 +86,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         connection_close(*context);
 }
 
-/* --- the clock ------------------------------------------------------------------------------------------ */
+/* ---- the clock ---- */
 
 static bool hung_up(int fd)
 {
@@ -162,7 +162,7 @@ static void on_clock(uv_timer_t *timer)
     }
 }
 
-/* --- daemons come and go -------------------------------------------------------------------------------- */
+/* ---- daemons come and go ---- */
 
 __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list ap)
 {
@@ -302,7 +302,7 @@ static void daemon_retire(struct http_daemon *d)
     uv_close((uv_handle_t *)&d->timer, on_daemon_handle_closed);
 }
 
-/* --- listeners ------------------------------------------------------------------------------------------ */
+/* ---- listeners ---- */
 
 static int read_pem(const char *file, const char *what, char **ret, struct error *error)
 {
@@ -439,7 +439,7 @@ int http_reload(struct http *http, struct error *error)
     return r;
 }
 
-/* --- the server ----------------------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
 int http_new(struct http **ret, const struct http_options *options, struct error *error)
 {
@@ -471,7 +471,7 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
     return 0;
 }
 
-/* --- closing -------------------------------------------------------------------------------------------- */
+/* ---- closing ---- */
 
 static void on_clock_closed(uv_handle_t *handle)
 {

@@ -97,7 +97,7 @@ void http_metrics(const struct http *http,
                   void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),
                   void *arg);
 
-/* ---- what a handler asks. Texts live as long as the request. */
+/* ---- what a handler asks. Texts live as long as the request. ---- */
 
 const char *http_method(const struct http_request *request);
 const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
@@ -113,7 +113,7 @@ bool http_answered(const struct http_request *request); /* a reply would be drop
 struct http_request *http_request_ref(struct http_request *request);
 void http_request_unref(struct http_request *request); /* NULL is fine */
 
-/* ---- replies */
+/* ---- replies ---- */
 
 /* Adds a header to the reply that follows. name and value are copied. */
 void http_reply_header(struct http_request *request, const char *name, const char *value);

@@ -28,7 +28,7 @@ struct http_entry { /* a route in the table, and what became of its requests */
     uint64_t total_ms;
 };
 
-/* --- sockets (http_socket.c) */
+/* ---- sockets (http_socket.c) ---- */
 
 struct http_socket {
     int fd;     /* listening; -1: none */
@@ -47,7 +47,7 @@ int http_socket_open(const char *address, struct http_socket *ret, size_t most, 
                      struct error *error);
 void http_socket_close(struct http_socket *socket); /* removes the file if it is still ours */
 
-/* --- the server (http.c) */
+/* ---- the server (http.c) ---- */
 
 struct http_tls {
     char *cert_file, *key_file; /* NULL: no TLS */
@@ -111,14 +111,14 @@ struct http {
     void *closed_arg;
 };
 
-/* --- a daemon's turns (http_core.c) */
+/* ---- a daemon's turns (http_core.c) ---- */
 
 void http_daemon_run(struct http_daemon *daemon);           /* let the library work off what is there */
 void http_on_poll(uv_poll_t *poll, int status, int events); /* the same, for the daemon in poll->data */
 /* Let the library run soon: something was resumed. */
 void http_daemon_wake(struct http_daemon *daemon);
 
-/* --- requests (http_request.c) */
+/* ---- requests (http_request.c) ---- */
 
 struct http_header_pair {
     char *name, *value;
@@ -160,7 +160,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
 void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
                        enum MHD_RequestTerminationCode why);
 
-/* --- replies (http_reply.c) */
+/* ---- replies (http_reply.c) ---- */
 
 struct http_stream {
     struct http_request *request;

@@ -35,7 +35,7 @@ int http_status_of(int code)
     return 500;
 }
 
-/* --- the one way out ------------------------------------------------------------------------------------ */
+/* ---- the one way out ---- */
 
 void http_request_resume(struct http_request *r)
 {
@@ -112,7 +112,7 @@ static void answer_bytes(struct http_request *r, int status, const char *type, c
     answer(r, status, type, response);
 }
 
-/* --- whole replies -------------------------------------------------------------------------------------- */
+/* ---- whole replies ---- */
 
 void http_reply_json(struct http_request *r, int status, json_t *json)
 {
@@ -200,7 +200,7 @@ void http_reply_error(struct http_request *r, int code, const char *format, ...)
     http_reply_failure(r, &e);
 }
 
-/* --- streams -------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static ssize_t on_fetch(void *cls, uint64_t position, char *buffer, size_t max)
 {

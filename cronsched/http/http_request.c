@@ -22,7 +22,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- the request's own life ----------------------------------------------------------------------------- */
+/* ---- the request's own life ---- */
 
 struct http_request *http_request_ref(struct http_request *r)
 {
@@ -109,7 +109,7 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     http_request_unref(r);
 }
 
-/* --- the headers ---------------------------------------------------------------------------------------- */
+/* ---- the headers ---- */
 
 struct headers {
     int hosts, lengths, encodings, authorizations;
@@ -190,7 +190,7 @@ static int check_framing(const struct headers *h, const char *version, struct er
     return 0;
 }
 
-/* --- the route ------------------------------------------------------------------------------------------ */
+/* ---- the route ---- */
 
 static bool method_serves(const char *have, const char *asked)
 {
@@ -249,7 +249,7 @@ static bool find_route(struct http_request *r)
     return false;
 }
 
-/* --- who is it ------------------------------------------------------------------------------------------ */
+/* ---- who is it ---- */
 
 static bool identify(struct http_request *r, struct auth_claim *claim)
 {
@@ -278,7 +278,7 @@ static bool identify(struct http_request *r, struct auth_claim *claim)
     return false;
 }
 
-/* --- the body ------------------------------------------------------------------------------------------- */
+/* ---- the body ---- */
 
 static bool is_json_type(const char *type)
 {
@@ -412,7 +412,7 @@ static bool parse_body(struct http_request *r)
     return false;
 }
 
-/* --- the calls of the library --------------------------------------------------------------------------- */
+/* ---- the calls of the library ---- */
 
 static enum MHD_Result send_reply(struct http_request *r)
 {
@@ -496,7 +496,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
     return MHD_YES;
 }
 
-/* --- what a handler asks -------------------------------------------------------------------------------- */
+/* ---- what a handler asks ---- */
 
 const char *http_method(const struct http_request *r)
 {

@@ -31,7 +31,7 @@ static int no_memory(struct error *error)
     return error_set(error, ERR_NOMEM, "out of memory");
 }
 
-/* --- unix ----------------------------------------------------------------------------------------------- */
+/* ---- unix ---- */
 
 static int take_lock(const char *path, int *ret_fd, struct error *error)
 {
@@ -127,7 +127,7 @@ static int open_unix(const char *path, struct http_socket *ret, struct error *er
     return 0;
 }
 
-/* --- TCP ------------------------------------------------------------------------------------------------ */
+/* ---- TCP ---- */
 
 static bool is_beyond(const struct sockaddr *a)
 {

@@ -133,7 +133,7 @@ const char *http_target_query(const struct http_target *target, const char *name
     return NULL;
 }
 
-/* --- patterns ------------------------------------------------------------------------------------------- */
+/* ---- patterns ---- */
 
 static void keep_param(struct http_params *params, const char *name, size_t n, const char *value)
 {
@@ -215,7 +215,7 @@ const char *http_target_suggest(const struct http_target *target, const char *co
     return buffer;
 }
 
-/* --- query keys ----------------------------------------------------------------------------------------- */
+/* ---- query keys ---- */
 
 int http_target_check_query(const struct http_target *target, const char *known, struct error *error)
 {

@@ -60,7 +60,7 @@ struct curl_call {
 
 static void kick_soon(struct curl_uv *c);
 
-/* --- calls --- */
+/* ---- calls ---- */
 
 static void call_free(struct curl_call *call)
 {
@@ -226,7 +226,7 @@ static void fail_unsent(struct curl_call *call, const char *text)
     tell(call, &(struct http_answer){.outcome = HTTP_NOT_SENT, .body = "", .error = text});
 }
 
-/* --- curl and the loop --- */
+/* ---- curl and the loop ---- */
 
 static void collect_done(struct curl_uv *c)
 {
@@ -376,7 +376,7 @@ static void kick_soon(struct curl_uv *c)
         uv_timer_start(&c->kick, on_kick, 0, 0);
 }
 
-/* --- public --- */
+/* ---- public ---- */
 
 int curl_uv_global_init(void)
 {

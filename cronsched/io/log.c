@@ -35,7 +35,7 @@ static const struct {
     [LOG_TRACE] = {"debug", "DEBUG", "\033[2m", "<7>"},
 };
 
-/* --- clocks and the way out ----------------------------------------------------------------------------- */
+/* ---- clocks and the way out ---- */
 
 static int64_t wall_ms(void)
 {
@@ -65,7 +65,7 @@ static void put(const char *line, size_t n)
     }
 }
 
-/* --- lines ---------------------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 /* As JSON wants it; bytes that are no UTF-8 become '?'. */
 static void add_json_string(struct text *line, const char *s)
@@ -195,7 +195,7 @@ static void write_line(enum log_level level, const char *event, const struct log
     put(line.data, line.len);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
 static struct limit *limit_of(const char *event)
 {
@@ -249,7 +249,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     errno = saved;
 }
 
-/* --- opening -------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 void log_open(const struct log_options *o)
 {

@@ -61,7 +61,7 @@ const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX])
     return buffer;
 }
 
-/* --- blocking --- */
+/* ---- blocking ---- */
 
 /* Makes the last two folders of the path: logs and JOB. data_dir itself is there, or it is an error. */
 static int make_folders(const char *path)
@@ -188,7 +188,7 @@ void log_file_close(struct log_file *file)
     file->fd = -1;
 }
 
-/* --- on the loop --- */
+/* ---- on the loop ---- */
 
 struct bytes {
     char *data;
@@ -363,7 +363,7 @@ void log_writer_abandon(struct log_writer *w)
     writer_free(w);
 }
 
-/* --- removal --- */
+/* ---- removal ---- */
 
 struct removal {
     uv_work_t work;

@@ -37,7 +37,7 @@ int logs_path(const char *data_dir, const char *run, int attempt, char *ret, siz
 /* "cronsched: output cut at 1 MiB\n". Returns buffer. */
 const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX]);
 
-/* --- blocking --- */
+/* ---- blocking ---- */
 
 struct log_file {
     int fd;          /* -1: closed */
@@ -57,7 +57,7 @@ int log_file_open(struct log_file *ret, const char *path, int64_t cap_bytes, boo
 int log_file_write(struct log_file *file, const char *bytes, size_t n, struct error *error);
 void log_file_close(struct log_file *file);
 
-/* --- on the loop --- */
+/* ---- on the loop ---- */
 
 struct log_writer;
 
