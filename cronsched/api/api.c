@@ -24,7 +24,7 @@ static bool passed_on(struct api *api, struct http_request *request)
 #define X(name)                                                                                              \
     static void lead_##name(struct http_request *request, void *arg)                                         \
     {                                                                                                        \
-        if (!passed_on(arg, request))                                                                        \
+        if (!passed_on(OBJECT(struct api, arg), request))                                                    \
             api_handle_##name(request, arg);                                                                 \
     }
 API_LEADER_HANDLERS(X)
@@ -72,7 +72,7 @@ static void log_error(struct api *api, const char *event, const struct error *er
 
 static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *after)
 {
-    struct api *api = poll->data;
+    struct api *api = OBJECT(struct api, poll->data);
     struct error e;
 
     if (auth_reload(api->auth, &e) < 0)
@@ -110,6 +110,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
 
     if (!api)
         return error_set(error, ERR_NOMEM, "out of memory");
+    OBJECT_INIT(struct api, api);
     api->context = options->context;
     api->loop = loop;
     list_init(&api->waits);
@@ -117,7 +118,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     list_init(&api->streams);
     r = auth_new(&api->auth, &who, error);
     if (r < 0) {
-        free(api);
+        OBJECT_FREE(struct api, api);
         return r;
     }
     http.loop = loop;
@@ -127,7 +128,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     r = http_new(&api->http, &http, error);
     if (r < 0) {
         auth_free(api->auth);
-        free(api);
+        OBJECT_FREE(struct api, api);
         return r;
     }
     handles_open(api);
@@ -162,7 +163,7 @@ void api_set_secret(struct api *api, const char *secret)
 
 static void on_http_closed(void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
 
     api->http_closed = true;
     api_close_if_idle(api);

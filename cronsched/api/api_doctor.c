@@ -1,6 +1,7 @@
 /* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the
  * pool. */
 #include "cronsched/api/api_priv.h"
+#include "jobs/base/object.h"
 #include "leader/zookeeper/zookeeper_version.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ enum level { OK, WARNING, ERROR };
 static const char *const level_names[] = {"ok", "warning", "error"};
 
 struct doctor {
+    struct object object; /* first */
     uv_work_t work;
     struct api *api;
     struct http_request *request;
@@ -68,7 +70,7 @@ static int try_to_write(const char *dir)
 
 static void on_pool(uv_work_t *work)
 {
-    struct doctor *d = work->data;
+    struct doctor *d = OBJECT(struct doctor, work->data);
     const char *dir = d->api->context.data_dir;
     struct statvfs fs;
 
@@ -296,7 +298,7 @@ static void check_access(struct doctor *d)
 
 static void on_pool_done(uv_work_t *work, int status)
 {
-    struct doctor *d = work->data;
+    struct doctor *d = OBJECT(struct doctor, work->data);
     struct api *api = d->api;
 
     check_leading(d);
@@ -312,13 +314,13 @@ static void on_pool_done(uv_work_t *work, int status)
     http_reply_json(d->request, 200,
                     json_pack("{s:s, s:o}", "replica", api->context.replica, "checks", d->checks));
     http_request_unref(d->request);
-    free(d);
+    OBJECT_FREE(struct doctor, d);
     api_work_end(api);
 }
 
 void api_handle_doctor(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     struct doctor *d = calloc(1, sizeof(*d));
 
     if (!d || !(d->checks = json_array())) {
@@ -326,6 +328,7 @@ void api_handle_doctor(struct http_request *request, void *arg)
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
+    OBJECT_INIT(struct doctor, d);
     d->api = api;
     d->request = http_request_ref(request);
     d->work.data = d;

@@ -5,6 +5,7 @@
 #include "jobs/audit/audit.h"
 #include "jobs/audit/explain.h"
 #include "jobs/base/near.h"
+#include "jobs/base/object.h"
 #include "jobs/state/record.h"
 #include "jobs/time/zoneinfo.h"
 
@@ -90,7 +91,7 @@ void api_handle_records(struct http_request *request, void *arg)
     int limit;
 
     if (read_records_query(request, &q, &limit))
-        api_read(arg, request, records_then);
+        api_read(OBJECT(struct api, arg), request, records_then);
 }
 
 /* ---- for another replica: a page of what it lacks ---- */
@@ -123,7 +124,7 @@ void api_handle_peer_history(struct http_request *request, void *arg)
 
     if (!read_index(request, "first", &q.first) || !read_index(request, "last", &q.last))
         return;
-    api_query(arg, request, &q, page_have, NULL);
+    api_query(OBJECT(struct api, arg), request, &q, page_have, NULL);
 }
 
 /* ---- explain ---- */
@@ -200,13 +201,14 @@ void api_handle_explain(struct http_request *request, void *arg)
 {
     struct explain_request explain;
 
-    if (read_explain_query(arg, request, &explain))
-        api_read(arg, request, explain_then);
+    if (read_explain_query(OBJECT(struct api, arg), request, &explain))
+        api_read(OBJECT(struct api, arg), request, explain_then);
 }
 
 /* ---- audit ---- */
 
 struct audit {
+    struct object object; /* first */
     uv_work_t work;
     struct api *api;
     struct http_request *request; /* its texts are used on the pool: they do not change */
@@ -233,7 +235,7 @@ static bool read_audit_query(struct api *api, struct http_request *request, stru
 /* The zones that the loop uses belong to the loop. */
 static void audit_on_pool(uv_work_t *work)
 {
-    struct audit *a = work->data;
+    struct audit *a = OBJECT(struct audit, work->data);
     struct zoneinfo *zones;
 
     if (zoneinfo_new(&zones, a->zones_dir, &a->error) < 0)
@@ -245,7 +247,7 @@ static void audit_on_pool(uv_work_t *work)
 
 static void audit_on_pool_done(uv_work_t *work, int status)
 {
-    struct audit *a = work->data;
+    struct audit *a = OBJECT(struct audit, work->data);
     struct api *api = a->api;
 
     api->auditing = false;
@@ -255,7 +257,7 @@ static void audit_on_pool_done(uv_work_t *work, int status)
         http_reply_failure(a->request, &a->error);
     json_decref(a->history);
     http_request_unref(a->request);
-    free(a);
+    OBJECT_FREE(struct audit, a);
     api_work_end(api);
 }
 
@@ -282,6 +284,7 @@ static void audit_have(struct api *api, struct http_request *request, json_t *hi
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
+    OBJECT_INIT(struct audit, a);
     a->api = api;
     a->request = http_request_ref(request);
     a->zones_dir = api->context.zones_dir ? api->context.zones_dir : zones_folder();
@@ -314,6 +317,6 @@ void api_handle_audit(struct http_request *request, void *arg)
 {
     struct audit_options o;
 
-    if (read_audit_query(arg, request, &o))
-        api_read(arg, request, audit_then);
+    if (read_audit_query(OBJECT(struct api, arg), request, &o))
+        api_read(OBJECT(struct api, arg), request, audit_then);
 }

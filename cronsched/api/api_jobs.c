@@ -13,7 +13,7 @@ static void jobs_then(struct api *api, struct http_request *request)
 
 void api_handle_jobs(struct http_request *request, void *arg)
 {
-    api_read(arg, request, jobs_then);
+    api_read(OBJECT(struct api, arg), request, jobs_then);
 }
 
 static void reply_no_job(struct api *api, struct http_request *request, const char *name)
@@ -46,7 +46,7 @@ static void job_then(struct api *api, struct http_request *request)
 
 void api_handle_job(struct http_request *request, void *arg)
 {
-    api_read(arg, request, job_then);
+    api_read(OBJECT(struct api, arg), request, job_then);
 }
 
 static void defs_then(struct api *api, struct http_request *request)
@@ -56,14 +56,14 @@ static void defs_then(struct api *api, struct http_request *request)
 
 void api_handle_defs(struct http_request *request, void *arg)
 {
-    api_read(arg, request, defs_then);
+    api_read(OBJECT(struct api, arg), request, defs_then);
 }
 
 /* ---- writes ---- */
 
 void api_handle_apply(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     const struct auth_identity *who = http_caller(request);
     const json_t *body = http_body(request);
     json_t *reply = NULL;
@@ -83,7 +83,7 @@ void api_handle_apply(struct http_request *request, void *arg)
 
 void api_handle_job_delete(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};
@@ -110,12 +110,12 @@ static void do_pause(struct api *api, struct http_request *request, const char *
 
 void api_handle_pause(struct http_request *request, void *arg)
 {
-    do_pause(arg, request, http_param(request, "job"));
+    do_pause(OBJECT(struct api, arg), request, http_param(request, "job"));
 }
 
 void api_handle_pause_all(struct http_request *request, void *arg)
 {
-    do_pause(arg, request, NULL);
+    do_pause(OBJECT(struct api, arg), request, NULL);
 }
 
 static void do_resume(struct api *api, struct http_request *request, const char *job)
@@ -132,17 +132,17 @@ static void do_resume(struct api *api, struct http_request *request, const char 
 
 void api_handle_resume(struct http_request *request, void *arg)
 {
-    do_resume(arg, request, http_param(request, "job"));
+    do_resume(OBJECT(struct api, arg), request, http_param(request, "job"));
 }
 
 void api_handle_resume_all(struct http_request *request, void *arg)
 {
-    do_resume(arg, request, NULL);
+    do_resume(OBJECT(struct api, arg), request, NULL);
 }
 
 void api_handle_trigger(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};
@@ -219,10 +219,10 @@ void api_handle_backfill(struct http_request *request, void *arg)
         return;
     }
     if (json_is_true(json_object_get(body, "again"))) {
-        backfill_with(arg, request, NULL);
+        backfill_with(OBJECT(struct api, arg), request, NULL);
         return;
     }
     query.since_ms = api_body_time(body, "from", 0) - 1; /* an audit's time begins after it */
     query.until_ms = api_body_time(body, "to", 0);
-    api_query(arg, request, &query, backfill_then, NULL);
+    api_query(OBJECT(struct api, arg), request, &query, backfill_then, NULL);
 }

@@ -15,6 +15,7 @@
  */
 #include "cronsched/api/api_priv.h"
 #include "cronsched/io/run_log.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -28,6 +29,7 @@
 #define BLOCK_BYTES (64 * 1024)
 
 struct reader {
+    struct object object; /* first */
     struct list all;
     struct api *api;
     struct http_request *request; /* until the stream is there */
@@ -97,7 +99,7 @@ static void open_file(struct reader *r)
 
 static void on_pool(uv_work_t *work)
 {
-    struct reader *r = work->data;
+    struct reader *r = OBJECT(struct reader, work->data);
     ssize_t n;
 
     r->got = 0;
@@ -129,13 +131,13 @@ static void reader_free(struct reader *r)
     free(r->run);
     free(r->id);
     free(r->block);
-    free(r);
+    OBJECT_FREE(struct reader, r);
     api_work_end(api);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct reader *r = handle->data;
+    struct reader *r = OBJECT(struct reader, handle->data);
 
     r->handles = 0;
     if (!r->busy)
@@ -154,7 +156,7 @@ static void look(struct reader *r);
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct reader *r = timer->data;
+    struct reader *r = OBJECT(struct reader, timer->data);
 
     r->waiting = false;
     look(r);
@@ -162,7 +164,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void on_drained(void *arg)
 {
-    struct reader *r = arg;
+    struct reader *r = OBJECT(struct reader, arg);
 
     r->paused = false;
     look(r);
@@ -170,7 +172,7 @@ static void on_drained(void *arg)
 
 static void on_closed(void *arg)
 {
-    struct reader *r = arg;
+    struct reader *r = OBJECT(struct reader, arg);
 
     r->stream = NULL;
     reader_close(r);
@@ -245,7 +247,7 @@ static bool attempt_is_over(struct api *api, const char *id, int number)
 
 static void on_pool_done(uv_work_t *work, int status)
 {
-    struct reader *r = work->data;
+    struct reader *r = OBJECT(struct reader, work->data);
 
     r->busy = false;
     if (r->request)
@@ -319,6 +321,7 @@ static struct reader *reader_new(struct api *api, struct http_request *request, 
         free(r);
         return NULL;
     }
+    OBJECT_INIT(struct reader, r);
     r->api = api;
     r->request = http_request_ref(request);
     r->attempt = w->attempt;
@@ -444,5 +447,5 @@ void api_handle_logs(struct http_request *request, void *arg)
     struct wish w;
 
     if (api_param_run(request, http_param(request, "run")) && read_wish(request, &w))
-        api_read(arg, request, logs_then);
+        api_read(OBJECT(struct api, arg), request, logs_then);
 }

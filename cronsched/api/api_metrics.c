@@ -269,7 +269,7 @@ static void put_process(struct text *t, const struct api_context *c)
 
 void api_handle_metrics(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     const struct api_context *c = &api->context;
     char replica[128], tzdata[128];
     const char *version = c->zones->version(c->zones);

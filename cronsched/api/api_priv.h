@@ -7,8 +7,10 @@
 #include "cronsched/api/api.h"
 #include "cronsched/api/loop_gap.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 struct api {
+    struct object object; /* first */
     struct api_context context;
     uv_loop_t *loop;
     struct auth *auth;

@@ -150,7 +150,7 @@ void api_handle_runs(struct http_request *request, void *arg)
     struct filter f;
 
     if (read_filter(request, &f)) /* what is wrong needs no waiting */
-        api_read(arg, request, runs_then);
+        api_read(OBJECT(struct api, arg), request, runs_then);
 }
 
 /* ---- one ---- */
@@ -191,12 +191,12 @@ static void run_then(struct api *api, struct http_request *request)
 void api_handle_run(struct http_request *request, void *arg)
 {
     if (api_param_run(request, http_param(request, "run")))
-        api_read(arg, request, run_then);
+        api_read(OBJECT(struct api, arg), request, run_then);
 }
 
 void api_handle_kill(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     json_t *reply = NULL;
     uint64_t index = 0;
     struct error e = {0};

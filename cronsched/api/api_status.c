@@ -12,7 +12,7 @@ static const char *or_null(const char *text)
 
 void api_handle_version(struct http_request *request, void *arg)
 {
-    const struct api_context *c = &((struct api *)arg)->context;
+    const struct api_context *c = &OBJECT(struct api, arg)->context;
     char started[TEXT_NUMBER_BUFFER];
 
     http_reply_json(request, 200,
@@ -62,12 +62,12 @@ static void cluster_then(struct api *api, struct http_request *request)
 
 void api_handle_cluster(struct http_request *request, void *arg)
 {
-    api_read(arg, request, cluster_then);
+    api_read(OBJECT(struct api, arg), request, cluster_then);
 }
 
 void api_handle_step_down(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     const struct api_context *c = &api->context;
     struct error e = {0};
     int r = api_body_check("step-down", http_body(request), NULL, 0, &e);
@@ -85,7 +85,7 @@ void api_handle_step_down(struct http_request *request, void *arg)
 
 void api_handle_peer_engine(struct http_request *request, void *arg)
 {
-    const struct api_context *c = &((struct api *)arg)->context;
+    const struct api_context *c = &OBJECT(struct api, arg)->context;
 
     if (c->cluster_ops)
         c->cluster_ops->peer_engine(c->cluster_arg, request);
@@ -127,7 +127,7 @@ static void check_engines(const struct api_context *c, json_t *reasons)
 
 void api_handle_readyz(struct http_request *request, void *arg)
 {
-    struct api *api = arg;
+    struct api *api = OBJECT(struct api, arg);
     const struct api_context *c = &api->context;
     bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
     const char *role = leads ? "leader" : "standby";

@@ -10,6 +10,7 @@
  *   the API closes meanwhile  outstanding answers lose their api pointer, and free themselves when they come
  */
 #include "cronsched/api/api_priv.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define CLOCK_MS 100
 
 struct wait {
+    struct object object; /* first */
     struct list all;
     struct api *api;                                             /* NULL: closed */
     struct http_request *request;                                /* NULL: has been served */
@@ -26,6 +28,7 @@ struct wait {
 };
 
 struct query {
+    struct object object; /* first */
     struct list all;
     struct api *api; /* NULL: closed */
     struct http_request *request;
@@ -52,7 +55,7 @@ static void wait_serve(struct wait *w, int result)
 
 static void on_durable(void *arg, int result)
 {
-    struct wait *w = arg;
+    struct wait *w = OBJECT(struct wait, arg);
 
     if (w->api)
         list_remove(&w->all);
@@ -60,12 +63,12 @@ static void on_durable(void *arg, int result)
         wait_serve(w, result);
     http_request_unref(w->request);
     json_decref(w->reply);
-    free(w);
+    OBJECT_FREE(struct wait, w);
 }
 
 static void on_clock(uv_timer_t *timer)
 {
-    struct api *api = timer->data;
+    struct api *api = OBJECT(struct api, timer->data);
     uint64_t now = uv_now(api->loop);
     bool more = false;
 
@@ -96,6 +99,7 @@ static void wait_begin(struct api *api, struct http_request *request, uint64_t i
         http_reply_error(request, then ? ERR_NOMEM : ERR_UNKNOWN, "out of memory");
         return;
     }
+    OBJECT_INIT(struct wait, w);
     w->api = api;
     w->request = http_request_ref(request);
     w->then = then;
@@ -141,7 +145,7 @@ static void reply_no_history(struct http_request *request, const struct error *e
 
 static void on_history(void *arg, json_t *result, const struct error *error)
 {
-    struct query *q = arg;
+    struct query *q = OBJECT(struct query, arg);
 
     if (q->api) {
         list_remove(&q->all);
@@ -153,7 +157,7 @@ static void on_history(void *arg, json_t *result, const struct error *error)
     http_request_unref(q->request);
     json_decref(result);
     json_decref(q->more);
-    free(q);
+    OBJECT_FREE(struct query, q);
 }
 
 void api_query(struct api *api, struct http_request *request, const struct history_query *query,
@@ -167,6 +171,7 @@ void api_query(struct api *api, struct http_request *request, const struct histo
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
+    OBJECT_INIT(struct query, q);
     q->api = api;
     q->request = http_request_ref(request);
     q->then = then;
@@ -179,14 +184,14 @@ void api_query(struct api *api, struct http_request *request, const struct histo
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct api *api = handle->data;
+    struct api *api = OBJECT(struct api, handle->data);
 
     if (--api->handles > 0)
         return;
     auth_free(api->auth);
     if (api->closed)
         api->closed(api->closed_arg);
-    free(api);
+    OBJECT_FREE(struct api, api);
 }
 
 /* The server is gone, and so are the pool's works and the streams: nothing knows the api any more but answers

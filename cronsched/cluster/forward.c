@@ -4,6 +4,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <stdio.h>
 
@@ -11,6 +12,7 @@
 #define FORWARD_WHY_SIZE 512
 
 struct forwarded_request {
+    struct object object; /* first */
     struct list link;
     struct forward *forward;
     struct http_request *request;
@@ -47,7 +49,7 @@ static void finish(struct forward *f)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct forwarded_request *p = handle->data;
+    struct forwarded_request *p = OBJECT(struct forwarded_request, handle->data);
     struct forward *f = p->forward;
 
     http_request_unref(p->request);
@@ -56,7 +58,7 @@ static void on_timer_closed(uv_handle_t *handle)
     free(p->path);
     free(p->body);
     free(p->acting);
-    free(p);
+    OBJECT_FREE(struct forwarded_request, p);
     f->count--;
     finish(f);
 }
@@ -80,7 +82,7 @@ static void forwarded_fail(struct forwarded_request *p, int code, const char *te
 
 static void on_look(uv_timer_t *timer)
 {
-    struct forwarded_request *p = timer->data;
+    struct forwarded_request *p = OBJECT(struct forwarded_request, timer->data);
     const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
 
     if (v->applied < p->index && uv_now(p->forward->o.loop) < p->until_ms) {
@@ -95,7 +97,7 @@ static void forwarded_send(struct forwarded_request *p);
 
 static void on_retry(uv_timer_t *timer)
 {
-    forwarded_send(timer->data);
+    forwarded_send(OBJECT(struct forwarded_request, timer->data));
 }
 
 static void forwarded_retry(struct forwarded_request *p, int code, const char *why)
@@ -117,7 +119,7 @@ static const char *error_code(const json_t *reply)
 
 static void on_answer(void *arg, const struct http_answer *a)
 {
-    struct forwarded_request *p = arg;
+    struct forwarded_request *p = OBJECT(struct forwarded_request, arg);
     bool lost = !peer_answered(a) && a->outcome != HTTP_NOT_SENT;
     char why[FORWARD_WHY_SIZE] = "no replica leads now";
 
@@ -205,7 +207,7 @@ void forward_request(struct forward *f, struct http_request *request)
         http_reply_error(request, ERR_LIMIT, "too many requests for the leader");
         return;
     }
-    p = alloc_zero(sizeof(*p));
+    p = OBJECT_NEW(struct forwarded_request);
     p->forward = f;
     p->request = http_request_ref(request);
     p->path = alloc_text(http_raw_target(request));

@@ -3,11 +3,13 @@
 #include "cronsched/cluster/member_info.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 struct history_copy {
+    struct object object; /* first */
     struct history_copy_options o;
     uv_timer_t timer;
     uint64_t first, last, below; /* of the gap that is being filled; older ones begin below */
@@ -40,7 +42,7 @@ static void finish_stop(struct history_copy *c)
     if (!c->stopping || !c->timer_closed || c->with_history)
         return;
     forget_urls(c);
-    free(c);
+    OBJECT_FREE(struct history_copy, c);
     stopped(arg);
 }
 
@@ -58,7 +60,7 @@ static void look_ends(struct history_copy *c)
 
 static void on_filled(void *arg, const struct error *error)
 {
-    struct history_copy *c = arg;
+    struct history_copy *c = OBJECT(struct history_copy, arg);
 
     c->with_history = false;
     if (c->stopping) {
@@ -76,7 +78,7 @@ static void on_filled(void *arg, const struct error *error)
 
 static void on_page(void *arg, const struct http_answer *answer)
 {
-    struct history_copy *c = arg;
+    struct history_copy *c = OBJECT(struct history_copy, arg);
     json_t *page = NULL;
 
     c->call = NULL;
@@ -119,7 +121,7 @@ static void ask_next(struct history_copy *c)
 
 static void on_gap(void *arg, json_t *gap, const struct error *error)
 {
-    struct history_copy *c = arg;
+    struct history_copy *c = OBJECT(struct history_copy, arg);
 
     (void)error; /* it was told by the history itself */
     c->with_history = false;
@@ -147,7 +149,7 @@ static void look(struct history_copy *c)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct history_copy *c = timer->data;
+    struct history_copy *c = OBJECT(struct history_copy, timer->data);
 
     if (c->busy || !c->o.view(c->o.arg)->connected)
         return;
@@ -159,7 +161,7 @@ static void on_timer(uv_timer_t *timer)
 
 void history_copy_start(struct history_copy **ret, const struct history_copy_options *o)
 {
-    struct history_copy *c = alloc_zero(sizeof(*c));
+    struct history_copy *c = OBJECT_NEW(struct history_copy);
 
     c->o = *o;
     uv_timer_init(o->loop, &c->timer);
@@ -170,7 +172,7 @@ void history_copy_start(struct history_copy **ret, const struct history_copy_opt
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct history_copy *c = handle->data;
+    struct history_copy *c = OBJECT(struct history_copy, handle->data);
 
     c->timer_closed = true;
     finish_stop(c);

@@ -3,6 +3,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@ struct pending {
 };
 
 struct peer_engine {
-    struct engine_host host; /* first */
+    struct object object; /* first */
+    struct engine_host host;
     struct engine_host *under;
     struct list pending;
     size_t count;
@@ -23,7 +25,7 @@ struct peer_engine {
 
 static struct peer_engine *of(struct engine_host *host)
 {
-    return (struct peer_engine *)(void *)host;
+    return OBJECT_OF(struct peer_engine, host, host);
 }
 
 static void pending_free(struct peer_engine *p, struct pending *x)
@@ -98,7 +100,7 @@ static void host_back(struct engine_host *host, const struct engine *engine)
 
 struct peer_engine *peer_engine_new(struct engine_host *under)
 {
-    struct peer_engine *p = alloc_zero(sizeof(*p));
+    struct peer_engine *p = OBJECT_NEW(struct peer_engine);
 
     p->host = (struct engine_host){host_answer, host_keep, host_now_ms, host_epoch, host_cluster, host_back};
     p->under = under;
@@ -117,7 +119,7 @@ void peer_engine_free(struct peer_engine *p)
         return;
     while (!list_empty(&p->pending))
         pending_free(p, LIST_ITEM(p->pending.next, struct pending, link));
-    free(p);
+    OBJECT_FREE(struct peer_engine, p);
 }
 
 /* ---- requests ---- */

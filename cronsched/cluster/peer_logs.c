@@ -6,11 +6,13 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "leader/replicated/replicated.h"
 
 #include <stdio.h>
 
 struct proxied_log {
+    struct object object; /* first */
     struct list link;
     struct peer_logs *logs;
     struct http_request *request;
@@ -48,7 +50,7 @@ static void finish(struct peer_logs *l)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct proxied_log *p = handle->data;
+    struct proxied_log *p = OBJECT(struct proxied_log, handle->data);
     struct peer_logs *l = p->logs;
 
     http_request_unref(p->request);
@@ -56,7 +58,7 @@ static void on_timer_closed(uv_handle_t *handle)
         free(p->urls[i]);
     free(p->path);
     free(p->acting);
-    free(p);
+    OBJECT_FREE(struct proxied_log, p);
     l->count--;
     finish(l);
 }
@@ -77,7 +79,7 @@ static void proxied_end(struct proxied_log *p)
 
 static void on_drained(void *arg)
 {
-    struct proxied_log *p = arg;
+    struct proxied_log *p = OBJECT(struct proxied_log, arg);
 
     if (!p->paused || !p->call)
         return;
@@ -87,7 +89,7 @@ static void on_drained(void *arg)
 
 static void on_client_closed(void *arg)
 {
-    struct proxied_log *p = arg;
+    struct proxied_log *p = OBJECT(struct proxied_log, arg);
 
     p->stream = NULL;
     proxied_end(p);
@@ -95,7 +97,7 @@ static void on_client_closed(void *arg)
 
 static void on_no_client(uv_timer_t *timer)
 {
-    proxied_end(timer->data);
+    proxied_end(OBJECT(struct proxied_log, timer->data));
 }
 
 /* ---- the replica ---- */
@@ -105,7 +107,7 @@ static void proxied_next(struct proxied_log *p);
 static void on_opened(void *arg, int status)
 {
     static const struct http_stream_events events = {on_drained, on_client_closed};
-    struct proxied_log *p = arg;
+    struct proxied_log *p = OBJECT(struct proxied_log, arg);
 
     if (status != 200)
         return;
@@ -116,7 +118,7 @@ static void on_opened(void *arg, int status)
 
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
-    struct proxied_log *p = arg;
+    struct proxied_log *p = OBJECT(struct proxied_log, arg);
     int rc;
 
     if (!p->stream)
@@ -132,7 +134,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 
 static void on_done(void *arg, const struct http_answer *a)
 {
-    struct proxied_log *p = arg;
+    struct proxied_log *p = OBJECT(struct proxied_log, arg);
 
     p->call = NULL;
     if (p->stream && peer_answered(a)) {
@@ -193,7 +195,7 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
                     char **urls, size_t url_count)
 {
     const struct auth_identity *who = http_caller(request);
-    struct proxied_log *p = alloc_zero(sizeof(*p));
+    struct proxied_log *p = OBJECT_NEW(struct proxied_log);
     char acting[AUTH_CALLER_SIZE + 16];
 
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);

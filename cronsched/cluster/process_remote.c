@@ -5,11 +5,13 @@
 #include "cronsched/engines/process/process.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <stdio.h>
 
 struct remote_engine {
-    struct engine engine; /* first */
+    struct object object; /* first */
+    struct engine engine;
     struct process_remote_options o;
     struct list calls;
     size_t count; /* not yet freed */
@@ -19,6 +21,7 @@ struct remote_engine {
 };
 
 struct remote_call {
+    struct object object; /* first */
     struct list link;
     struct remote_engine *engine;
     enum engine_op op;
@@ -31,7 +34,7 @@ struct remote_call {
 
 static struct remote_engine *of(const struct engine *engine)
 {
-    return (struct remote_engine *)(uintptr_t)engine;
+    return OBJECT_OF(struct remote_engine, engine, engine);
 }
 
 static void finish(struct remote_engine *e)
@@ -41,18 +44,18 @@ static void finish(struct remote_engine *e)
 
     if (!e->closing || !e->under_closed || e->count > 0)
         return;
-    free(e);
+    OBJECT_FREE(struct remote_engine, e);
     done(arg);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct remote_call *c = handle->data;
+    struct remote_call *c = OBJECT(struct remote_call, handle->data);
     struct remote_engine *e = c->engine;
 
     free(c->body);
     free(c->host_id);
-    free(c);
+    OBJECT_FREE(struct remote_call, c);
     e->count--;
     finish(e);
 }
@@ -80,7 +83,7 @@ static void call_ask(struct remote_call *c);
 
 static void on_ask(uv_timer_t *timer)
 {
-    call_ask(timer->data);
+    call_ask(OBJECT(struct remote_call, timer->data));
 }
 
 static void call_unreachable(struct remote_call *c, const char *why)
@@ -140,7 +143,7 @@ static void call_hear(struct remote_call *c, const json_t *reply)
 
 static void on_reply(void *arg, const struct http_answer *a)
 {
-    struct remote_call *c = arg;
+    struct remote_call *c = OBJECT(struct remote_call, arg);
     json_t *reply;
     char why[256];
 
@@ -205,7 +208,7 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
         e->o.under->ops->submit(e->o.under, op, r); /* says UNREACHABLE of what is not its own */
         return;
     }
-    c = alloc_zero(sizeof(*c));
+    c = OBJECT_NEW(struct remote_call);
     c->engine = e;
     c->op = op;
     c->ticket = r->ticket;
@@ -239,7 +242,7 @@ static void remote_status(const struct engine *engine, struct engine_status *ret
 
 static void on_under_closed(void *arg)
 {
-    struct remote_engine *e = arg;
+    struct remote_engine *e = OBJECT(struct remote_engine, arg);
 
     e->under_closed = true;
     finish(e);
@@ -264,7 +267,7 @@ static const struct engine_ops remote_ops = {.check = remote_check,
 
 void process_remote_new(struct engine **ret, const struct process_remote_options *options)
 {
-    struct remote_engine *e = alloc_zero(sizeof(*e));
+    struct remote_engine *e = OBJECT_NEW(struct remote_engine);
 
     e->o = *options;
     e->engine =

@@ -21,6 +21,7 @@
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state.h"
 #include "leader/leader_watch.h"
@@ -40,6 +41,7 @@
 #define NOTE_BYTES_MAX  4096
 
 struct replica {
+    struct object object; /* first */
     struct replica_options o;
     struct coord *coord;
     struct journal *journal;
@@ -94,14 +96,14 @@ static uint64_t random_number(void *arg)
 
 static void on_wake(uv_timer_t *timer)
 {
-    struct replica *r = timer->data;
+    struct replica *r = OBJECT(struct replica, timer->data);
 
     replicated_tick(r->journal);
 }
 
 static void wake_at(void *arg, uint64_t boot_ms)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
     uint64_t now = boot_now(NULL);
 
     if (!r->closing)
@@ -152,7 +154,7 @@ static bool others_have_newer_tzdata(const struct replica *r, const struct repli
 
 static bool host_fit(void *arg, const char **ret_why)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     if (clock_is_off(replicated_view(r->journal))) {
         *ret_why = "its clock is more than 5 s off ZooKeeper's";
@@ -171,7 +173,7 @@ static bool host_fit(void *arg, const char **ret_why)
 
 static json_t *host_member(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     json_t *hosts = json_array(), *state = json_null();
     uint64_t index;
@@ -189,7 +191,7 @@ static json_t *host_member(void *arg)
 
 static uint64_t host_durable(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     return r->o.history->ops->applied(r->o.history);
 }
@@ -215,7 +217,7 @@ static void read_note(struct replica *r)
 
 static void write_note(uv_work_t *work)
 {
-    struct replica *r = work->data;
+    struct replica *r = OBJECT(struct replica, work->data);
     char path[PATH_BYTES], fresh[PATH_BYTES];
     int fd = open(note_path(r, ".new", fresh), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     bool fine = fd >= 0 && dprintf(fd, "%s\n", r->known) > 0 && fsync(fd) == 0;
@@ -230,7 +232,7 @@ static void finish_close(struct replica *r);
 
 static void on_note_written(uv_work_t *work, int status)
 {
-    struct replica *r = work->data;
+    struct replica *r = OBJECT(struct replica, work->data);
 
     (void)status;
     r->noting = false;
@@ -253,7 +255,7 @@ static void remember_cluster(struct replica *r, const char *uuid)
 
 static void on_leader_gone(void *arg, int64_t epoch)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     log_event(LOG_NOTE, "leader-gone", LOG_INT("epoch", epoch),
               LOG_TEXT("text", "its connection closed, and its address refuses new ones"));
@@ -290,7 +292,7 @@ static void share_secret(struct replica *r, const char *secret)
 
 static void on_retired(uv_timer_t *timer)
 {
-    struct replica *r = timer->data;
+    struct replica *r = OBJECT(struct replica, timer->data);
     void (*retired)(void *arg) = r->retired;
 
     r->retired = NULL;
@@ -309,7 +311,7 @@ static void notice_members(struct replica *r, size_t count)
 
 static void host_changed(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
     char host[256], port[8];
 
@@ -332,7 +334,7 @@ static void host_changed(void *arg)
 /* Gray failure: the leader lives, and does not fire. */
 static void on_look(uv_timer_t *timer)
 {
-    struct replica *r = timer->data;
+    struct replica *r = OBJECT(struct replica, timer->data);
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
@@ -353,7 +355,7 @@ static void on_look(uv_timer_t *timer)
 static const struct replicated_view *view_of(void *arg)
 {
     static const struct replicated_view nothing = {0};
-    const struct replica *r = arg;
+    const struct replica *r = OBJECT(struct replica, arg);
 
     return r->journal ? replicated_view(r->journal) : &nothing;
 }
@@ -503,7 +505,7 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
 
     if (rc < 0)
         return rc;
-    r = alloc_zero(sizeof(*r));
+    r = OBJECT_NEW(struct replica);
     r->o = *o;
     r->peer.ca_file = o->config->tls_ca;
     rc = curl_uv_new(&r->peer.client, o->loop, error);
@@ -536,12 +538,12 @@ static void finish_close(struct replica *r)
         return;
     peer_engine_free(r->peer_engine);
     r->closed(r->closed_arg);
-    free(r);
+    OBJECT_FREE(struct replica, r);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct replica *r = handle->data;
+    struct replica *r = OBJECT(struct replica, handle->data);
 
     r->handles--;
     finish_close(r);
@@ -549,7 +551,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void on_client_closed(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     explicit_bzero(r->peer.secret, sizeof(r->peer.secret));
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
@@ -559,35 +561,35 @@ static void on_client_closed(void *arg)
 
 static void on_watch_closed(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     curl_uv_close(r->peer.client, on_client_closed, r);
 }
 
 static void on_copies_stopped(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     leader_watch_close(r->watch, on_watch_closed, r);
 }
 
 static void on_history_stopped(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     run_log_copies_stop(r->o.copies, on_copies_stopped, r);
 }
 
 static void on_logs_closed(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     history_copy_stop(r->history_copy, on_history_stopped, r);
 }
 
 static void on_forward_closed(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     peer_logs_close(r->logs, on_logs_closed, r);
 }
@@ -644,7 +646,7 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
 
 static void api_peer_engine(void *arg, struct http_request *request)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, view_of(r)->epoch,
                         r->o.zones);
@@ -652,14 +654,14 @@ static void api_peer_engine(void *arg, struct http_request *request)
 
 static void api_forward(void *arg, struct http_request *request)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     forward_request(r->forward, request);
 }
 
 static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     return over ? run_log_copies_pending(r->o.copies, run, attempt)
                 : !member_info_collects(view_of(r), r->o.id, id);
@@ -668,7 +670,7 @@ static bool api_log_elsewhere(void *arg, const char *run, int attempt, const cha
 static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
                          bool follow)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t n = member_info_others(view_of(r), r->o.id, id, urls);
 
@@ -677,7 +679,7 @@ static void api_log_pass(void *arg, struct http_request *request, const char *id
 
 static bool api_following(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
 
     return v->current && !v->leading;
@@ -685,14 +687,14 @@ static bool api_following(void *arg)
 
 static int api_step_down(void *arg, struct error *error)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
 
     return replicated_step_down(r->journal, error);
 }
 
 static json_t *api_cluster(void *arg)
 {
-    struct replica *r = arg;
+    struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
     json_t *leader = json_null();
 

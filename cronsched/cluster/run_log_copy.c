@@ -8,11 +8,13 @@
 #include "cronsched/io/run_log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdio.h>
 
 struct log_fetch {
+    struct object object; /* first */
     struct list link;
     struct run_log_copies *copies;
     char *run, *id;
@@ -31,7 +33,8 @@ struct log_fetch {
 };
 
 struct run_log_copies {
-    struct history history; /* first: the table that others see */
+    struct object object;   /* first */
+    struct history history; /* the table that others see */
     struct history *under;
     struct run_log_copies_options o;
     struct list fetches; /* in their order; those under way too */
@@ -54,7 +57,7 @@ static void log_fetch_free(struct log_fetch *w)
     w->copies->count--;
     free(w->run);
     free(w->id);
-    free(w);
+    OBJECT_FREE(struct log_fetch, w);
 }
 
 static struct log_fetch *find(const struct run_log_copies *c, const char *run, int attempt)
@@ -104,7 +107,7 @@ static void log_fetch_run(struct run_log_copies *c, const json_t *run, bool miss
 
         if (!name || !id || is_full(c) || member_info_collects(c->o.view(c->o.arg), c->o.self, id))
             continue;
-        w = alloc_zero(sizeof(*w));
+        w = OBJECT_NEW(struct log_fetch);
         w->copies = c;
         w->run = alloc_text(name);
         w->id = alloc_text(id);
@@ -153,7 +156,7 @@ static void log_fetch_next(struct log_fetch *w);
 
 static void on_renamed(uv_fs_t *fs)
 {
-    struct log_fetch *w = fs->data;
+    struct log_fetch *w = OBJECT(struct log_fetch, fs->data);
     int rc = (int)fs->result;
 
     uv_fs_req_cleanup(fs);
@@ -164,7 +167,7 @@ static void on_renamed(uv_fs_t *fs)
 
 static void on_written(void *arg, int result, const char *text)
 {
-    struct log_fetch *w = arg;
+    struct log_fetch *w = OBJECT(struct log_fetch, arg);
 
     if (result < 0) {
         log_event(LOG_WARN, "log-copies", LOG_TEXT("run", w->run), LOG_TEXT("text", text));
@@ -177,7 +180,7 @@ static void on_written(void *arg, int result, const char *text)
 
 static void on_drained(void *arg)
 {
-    struct log_fetch *w = arg;
+    struct log_fetch *w = OBJECT(struct log_fetch, arg);
 
     w->full = false;
     if (!w->paused || !w->call)
@@ -188,7 +191,7 @@ static void on_drained(void *arg)
 
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
-    struct log_fetch *w = arg;
+    struct log_fetch *w = OBJECT(struct log_fetch, arg);
 
     if (w->full) {
         w->paused = true;
@@ -200,7 +203,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 
 static void on_done(void *arg, const struct http_answer *a)
 {
-    struct log_fetch *w = arg;
+    struct log_fetch *w = OBJECT(struct log_fetch, arg);
 
     w->call = NULL;
     if (peer_answered(a) && a->status == 200) {
@@ -253,7 +256,7 @@ static void log_fetch_ask(struct log_fetch *w)
 
 static void on_looked(uv_fs_t *fs)
 {
-    struct log_fetch *w = fs->data;
+    struct log_fetch *w = OBJECT(struct log_fetch, fs->data);
     bool is_there = fs->result == 0;
 
     uv_fs_req_cleanup(fs);
@@ -286,7 +289,7 @@ static void log_fetch_begin(struct log_fetch *w)
 
 static void on_stopped(uv_handle_t *handle)
 {
-    struct run_log_copies *c = handle->data;
+    struct run_log_copies *c = OBJECT(struct run_log_copies, handle->data);
 
     c->stopped(c->stopped_arg);
 }
@@ -294,7 +297,7 @@ static void on_stopped(uv_handle_t *handle)
 /* Begins as many as may be under way. */
 static void on_timer(uv_timer_t *timer)
 {
-    struct run_log_copies *c = timer->data;
+    struct run_log_copies *c = OBJECT(struct run_log_copies, timer->data);
     uint64_t now = uv_now(c->o.loop), soonest = UINT64_MAX;
 
     LIST_EACH_SAFE(link, &c->fetches)
@@ -324,7 +327,7 @@ static void wake(struct run_log_copies *c)
 
 static void on_newest(void *arg, json_t *result, const struct error *error)
 {
-    struct run_log_copies *c = arg;
+    struct run_log_copies *c = OBJECT(struct run_log_copies, arg);
     const json_t *run;
     size_t i;
 
@@ -374,7 +377,7 @@ void run_log_copies_stop(struct run_log_copies *c, void (*done)(void *arg), void
 
 static struct run_log_copies *of(const struct history *history)
 {
-    return (struct run_log_copies *)(uintptr_t)history;
+    return OBJECT_OF(struct run_log_copies, history, history);
 }
 
 static void copies_write(struct history *history, struct history_write *w)
@@ -420,11 +423,11 @@ static uint64_t copies_applied(const struct history *history)
 
 static void on_closed(void *arg)
 {
-    struct run_log_copies *c = arg;
+    struct run_log_copies *c = OBJECT(struct run_log_copies, arg);
     void (*closed)(void *arg) = c->closed;
     void *closed_arg = c->closed_arg;
 
-    free(c);
+    OBJECT_FREE(struct run_log_copies, c);
     closed(closed_arg);
 }
 
@@ -446,7 +449,7 @@ struct history *run_log_copies_new(struct run_log_copies **ret, struct history *
                                            .applied = copies_applied,
                                            .fill = copies_fill,
                                            .close = copies_close};
-    struct run_log_copies *c = alloc_zero(sizeof(*c));
+    struct run_log_copies *c = OBJECT_NEW(struct run_log_copies);
 
     c->history.ops = &ops;
     c->under = under;

@@ -81,7 +81,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        connection_open(cls, mhd, context);
+        connection_open(OBJECT(struct http_daemon, cls), mhd, context);
     else
         connection_close(*context);
 }
@@ -148,7 +148,7 @@ static void check_daemon(struct http *http, struct http_daemon *d)
 
 static void on_clock(uv_timer_t *timer)
 {
-    struct http *http = timer->data;
+    struct http *http = OBJECT(struct http, timer->data);
 
     if (http->closing) {
         close_step(http);
@@ -166,7 +166,7 @@ static void on_clock(uv_timer_t *timer)
 
 __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list ap)
 {
-    struct http *http = cls;
+    struct http *http = OBJECT(struct http, cls);
     size_t n;
 
     vsnprintf(http->trouble, sizeof(http->trouble), format, ap);
@@ -208,7 +208,7 @@ static void daemon_free(struct http_daemon *d)
         explicit_bzero(d->key, strlen(d->key));
     free(d->key);
     free(d->cert);
-    free(d);
+    OBJECT_FREE(struct http_daemon, d);
 }
 
 static struct http_daemon *daemon_new(const char *cert, const char *key)
@@ -217,6 +217,7 @@ static struct http_daemon *daemon_new(const char *cert, const char *key)
 
     if (!d)
         return NULL;
+    OBJECT_INIT(struct http_daemon, d);
     if (!cert)
         return d;
     d->cert = strdup(cert);
@@ -280,7 +281,7 @@ static void http_free(struct http *http);
 
 static void on_daemon_handle_closed(uv_handle_t *handle)
 {
-    struct http_daemon *d = handle->data;
+    struct http_daemon *d = OBJECT(struct http_daemon, handle->data);
     struct http *http = d->listener->http;
 
     if (--d->handles > 0)
@@ -447,6 +448,7 @@ int http_new(struct http **ret, const struct http_options *options, struct error
 
     if (!http)
         return error_set(error, ERR_NOMEM, "out of memory");
+    OBJECT_INIT(struct http, http);
     http->loop = options->loop;
     http->auth = options->auth;
     http->log = options->log;
@@ -475,12 +477,12 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
 
 static void on_clock_closed(uv_handle_t *handle)
 {
-    struct http *http = handle->data;
+    struct http *http = OBJECT(struct http, handle->data);
 
     for (size_t i = 0; i < http->listener_count; i++)
         listener_free(http->listeners[i]);
     http->closed(http->closed_arg);
-    free(http);
+    OBJECT_FREE(struct http, http);
 }
 
 static void http_free(struct http *http)

@@ -31,12 +31,12 @@ void http_daemon_run(struct http_daemon *d)
 
 static void on_timer(uv_timer_t *timer)
 {
-    http_daemon_run(timer->data);
+    http_daemon_run(OBJECT(struct http_daemon, timer->data));
 }
 
 void http_on_poll(uv_poll_t *poll, int status, int events)
 {
-    http_daemon_run(poll->data);
+    http_daemon_run(OBJECT(struct http_daemon, poll->data));
 }
 
 void http_daemon_wake(struct http_daemon *d)

@@ -10,6 +10,7 @@
 
 #include "cronsched/http/http.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <microhttpd.h>
 
@@ -62,6 +63,7 @@ struct http_listener {
 };
 
 struct http_daemon {
+    struct object object; /* first */
     struct list of_listener;
     struct http_listener *listener;
     struct MHD_Daemon *mhd;
@@ -84,6 +86,7 @@ struct http_connection {
 };
 
 struct http {
+    struct object object; /* first */
     uv_loop_t *loop;
     struct auth *auth;
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
@@ -163,6 +166,7 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 /* ---- replies (http_reply.c) ---- */
 
 struct http_stream {
+    struct object object; /* first */
     struct http_request *request;
     struct http_stream_events events;
     void *arg;

@@ -204,7 +204,7 @@ void http_reply_error(struct http_request *r, int code, const char *format, ...)
 
 static ssize_t on_fetch(void *cls, uint64_t position, char *buffer, size_t max)
 {
-    struct http_stream *s = cls;
+    struct http_stream *s = OBJECT(struct http_stream, cls);
     size_t n = s->len - s->at < max ? s->len - s->at : max;
 
     if (n == 0 && s->cut)
@@ -247,6 +247,7 @@ struct http_stream *http_reply_stream(struct http_request *r, int status, const 
         http_reply_error(r, ERR_NOMEM, "out of memory");
         return NULL;
     }
+    OBJECT_INIT(struct http_stream, s);
     s->request = r;
     s->events = *events;
     s->arg = arg;
@@ -310,5 +311,5 @@ void http_stream_gone(struct http_stream *s)
     s->events.closed(s->arg);
     s->request->stream = NULL;
     free(s->data);
-    free(s);
+    OBJECT_FREE(struct http_stream, s);
 }

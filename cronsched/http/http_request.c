@@ -55,7 +55,7 @@ static void body_free(struct http_request *r)
 
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
-    struct http_daemon *d = cls;
+    struct http_daemon *d = OBJECT(struct http_daemon, cls);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct http_connection *c = info ? info->socket_context : NULL;
     struct http_request *r = c ? calloc(1, sizeof(*r)) : NULL;

@@ -10,6 +10,7 @@
 #include "cronsched/io/http_client.h"
 
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -25,6 +26,7 @@
 #define HANDLES              2 /* timers of a struct curl_uv */
 
 struct curl_uv {
+    struct object object; /* first */
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t timer, kick;
@@ -39,6 +41,7 @@ struct curl_uv {
 };
 
 struct curl_socket {
+    struct object object; /* first */
     struct list link;
     uv_poll_t poll;
     struct curl_uv *owner;
@@ -46,6 +49,7 @@ struct curl_socket {
 };
 
 struct curl_call {
+    struct object object; /* first */
     struct list link;
     struct curl_uv *owner;
     CURL *easy;
@@ -72,7 +76,7 @@ static void call_free(struct curl_call *call)
         explicit_bzero(call->body, call->request.body_size); /* may hold a job's secrets */
     free(call->body);
     free(call->received);
-    free(call);
+    OBJECT_FREE(struct curl_call, call);
 }
 
 static int status_of(const struct curl_call *call)
@@ -107,7 +111,7 @@ static bool collect(struct curl_call *call, const char *bytes, size_t size)
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 {
-    struct curl_call *call = arg;
+    struct curl_call *call = OBJECT(struct curl_call, arg);
     int status = status_of(call);
 
     if (call->silent)
@@ -122,7 +126,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
     static const char date[] = "date:";
-    struct curl_call *call = arg;
+    struct curl_call *call = OBJECT(struct curl_call, arg);
 
     if (call->silent)
         return 0;
@@ -257,12 +261,12 @@ static void act(struct curl_uv *c, curl_socket_t fd, int events)
 
 static void on_timeout(uv_timer_t *timer)
 {
-    act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+    act(OBJECT(struct curl_uv, timer->data), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-    struct curl_uv *c = arg;
+    struct curl_uv *c = OBJECT(struct curl_uv, arg);
     if (timeout_ms < 0)
         uv_timer_stop(&c->timer);
     else /* never call back into curl from here: 0 means the next turn of the loop */
@@ -272,7 +276,7 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    struct curl_socket *s = poll->data;
+    struct curl_socket *s = OBJECT(struct curl_socket, poll->data);
     int flags = 0;
 
     if (status < 0)
@@ -290,16 +294,16 @@ static void handle_closed(struct curl_uv *c)
         return;
     void (*closed)(void *) = c->closed;
     void *arg = c->closed_arg;
-    free(c);
+    OBJECT_FREE(struct curl_uv, c);
     if (closed)
         closed(arg);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
 {
-    struct curl_socket *s = handle->data;
+    struct curl_socket *s = OBJECT(struct curl_socket, handle->data);
     struct curl_uv *c = s->owner;
-    free(s);
+    OBJECT_FREE(struct curl_socket, s);
     handle_closed(c);
 }
 
@@ -312,8 +316,8 @@ static void socket_drop(struct curl_socket *s)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    struct curl_uv *c = arg;
-    struct curl_socket *s = socket_arg;
+    struct curl_uv *c = OBJECT(struct curl_uv, arg);
+    struct curl_socket *s = socket_arg ? OBJECT(struct curl_socket, socket_arg) : NULL;
     int events = 0;
 
     if (what == CURL_POLL_REMOVE) {
@@ -331,6 +335,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
             free(s);
             return -1;
         }
+        OBJECT_INIT(struct curl_socket, s);
         s->poll.data = s;
         s->owner = c;
         s->fd = fd;
@@ -348,7 +353,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 /* Starts what waits to be started and frees what fell silent, with curl off the stack. */
 static void on_kick(uv_timer_t *timer)
 {
-    struct curl_uv *c = timer->data;
+    struct curl_uv *c = OBJECT(struct curl_uv, timer->data);
 
     while (!list_empty(&c->silent)) {
         struct curl_call *call = LIST_ITEM(c->silent.next, struct curl_call, link);
@@ -392,6 +397,7 @@ int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error)
         free(c);
         return error_set(error, ERR_INTERNAL, "libcurl cannot be initialized");
     }
+    OBJECT_INIT(struct curl_uv, c);
     c->loop = loop;
     list_init(&c->starting);
     list_init(&c->running);
@@ -412,7 +418,7 @@ int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error)
 
 static void on_own_handle_closed(uv_handle_t *handle)
 {
-    handle_closed(handle->data);
+    handle_closed(OBJECT(struct curl_uv, handle->data));
 }
 
 static void drop_calls(struct curl_uv *c, struct list *calls, bool added)
@@ -541,6 +547,7 @@ int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client
         free(call);
         return error_set(error, ERR_NOMEM, "out of memory");
     }
+    OBJECT_INIT(struct curl_call, call);
     call->owner = c;
     call->request = *request;
     if (set_request(call, request) < 0) {

@@ -8,6 +8,7 @@
  */
 #include "cronsched/io/run_log.h"
 
+#include "jobs/base/object.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
 
@@ -196,6 +197,7 @@ struct bytes {
 };
 
 struct log_writer {
+    struct object object; /* first */
     uv_loop_t *loop;
     uv_work_t work;
     char *path;
@@ -221,12 +223,12 @@ static void writer_free(struct log_writer *w)
     free(w->pending.data);
     free(w->writing.data);
     free(w->path);
-    free(w);
+    OBJECT_FREE(struct log_writer, w);
 }
 
 static void on_pool(uv_work_t *work)
 {
-    struct log_writer *w = work->data;
+    struct log_writer *w = OBJECT(struct log_writer, work->data);
 
     if (!w->opened) {
         w->opened = true;
@@ -244,7 +246,7 @@ static void next_round(struct log_writer *w);
 
 static void on_pool_done(uv_work_t *work, int status)
 {
-    struct log_writer *w = work->data;
+    struct log_writer *w = OBJECT(struct log_writer, work->data);
     bool was_asked;
 
     w->busy = false;
@@ -293,6 +295,7 @@ int log_writer_new(struct log_writer **ret, uv_loop_t *loop, const char *path, i
         free(w);
         return error_set(error, ERR_NOMEM, "out of memory for a log");
     }
+    OBJECT_INIT(struct log_writer, w);
     w->loop = loop;
     w->cap = cap_bytes;
     w->resume = resume;

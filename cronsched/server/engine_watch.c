@@ -27,7 +27,7 @@ static void look(struct engine_watch *w, size_t i)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct engine_watch *w = timer->data;
+    struct engine_watch *w = OBJECT(struct engine_watch, timer->data);
 
     for (size_t i = 0; i < w->count; i++)
         look(w, i);
@@ -36,6 +36,7 @@ static void on_timer(uv_timer_t *timer)
 void engine_watch_start(struct engine_watch *w, uv_loop_t *loop, struct engine *const *engines, size_t count)
 {
     *w = (struct engine_watch){.engines = engines, .count = count};
+    OBJECT_INIT(struct engine_watch, w);
     uv_timer_init(loop, &w->timer);
     w->timer.data = w;
     uv_timer_start(&w->timer, on_timer, 0, ENGINE_WATCH_MS);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cronsched/config/config.h"
+#include "jobs/base/object.h"
 #include "jobs/engine/engine.h"
 
 #include <uv.h>
@@ -14,6 +15,7 @@
 #define ENGINE_AWAY_MS  3000 /* for so long it is not told: a restart, or the first connection */
 
 struct engine_watch {
+    struct object object; /* first */
     uv_timer_t timer;
     struct engine *const *engines;
     size_t count;

@@ -24,6 +24,7 @@
 #include "cronsched/server/sd_notify.h"
 #include "cronsched/server/thread_pool.h"
 #include "cronsched/server/webhooks.h"
+#include "jobs/base/object.h"
 #include "jobs/base/text.h"
 #include "jobs/history/store.h"
 #include "jobs/scheduler/scheduler.h"
@@ -48,6 +49,7 @@
 #define LOGS_REMOVED_ATTEMPTS 128 /* of a run whose history goes: more retries than anybody asks for */
 
 struct serve {
+    struct object object; /* first */
     uv_loop_t loop;
     struct config config;
     struct zoneinfo *zones;
@@ -80,7 +82,7 @@ struct serve {
 
 static struct serve *serve_of(struct scheduler_env *env)
 {
-    return (struct serve *)(void *)((char *)env - offsetof(struct serve, env));
+    return OBJECT_OF(struct serve, env, env);
 }
 
 static int64_t env_wall_ms(struct scheduler_env *env)
@@ -144,7 +146,7 @@ static void env_log(struct scheduler_env *env, enum log_level level, const char 
 
 static void on_alarm(uv_poll_t *poll, int status, int events)
 {
-    struct serve *s = poll->data;
+    struct serve *s = OBJECT(struct serve, poll->data);
     uint64_t times;
 
     (void)status;
@@ -158,7 +160,7 @@ static void on_alarm(uv_poll_t *poll, int status, int events)
 /* Once a turn, before the loop sleeps: what this turn recorded goes to the journal. */
 static void on_turn(uv_prepare_t *prepare)
 {
-    struct serve *s = prepare->data;
+    struct serve *s = OBJECT(struct serve, prepare->data);
 
     scheduler_flush(s->scheduler);
 }
@@ -184,7 +186,7 @@ static void zones_look(struct serve *s)
 
 static void on_housekeeping(uv_timer_t *timer)
 {
-    struct serve *s = timer->data;
+    struct serve *s = OBJECT(struct serve, timer->data);
 
     zones_look(s);
     if (s->turns++ % PRUNE_EVERY_TURNS == 0)
@@ -200,7 +202,7 @@ static void on_watchdog(uv_timer_t *timer)
 
 static void history_removed(void *arg, const char *run, const char *job)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     (void)job;
     logs_remove(&s->loop, s->config.data_dir, run, LOGS_REMOVED_ATTEMPTS);
@@ -222,7 +224,7 @@ static void close_handle(uv_handle_t *handle)
 
 static void on_pool_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     close_handle((uv_handle_t *)&s->alarm);
     close_handle((uv_handle_t *)&s->turn);
@@ -235,7 +237,7 @@ static void on_pool_closed(void *arg)
 
 static void on_history_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     s->history = NULL;
     thread_pool_close(&s->pool, on_pool_closed, s);
@@ -243,7 +245,7 @@ static void on_history_closed(void *arg)
 
 static void on_replica_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     s->replica = NULL;
     s->history->ops->close(s->history, on_history_closed, s);
@@ -251,7 +253,7 @@ static void on_replica_closed(void *arg)
 
 static void on_engine_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     if (--s->engines_open > 0)
         return;
@@ -263,7 +265,7 @@ static void on_engine_closed(void *arg)
 
 static void on_journal_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     s->journal = NULL;
     if (s->replica)
@@ -276,7 +278,7 @@ static void on_journal_closed(void *arg)
 
 static void on_webhooks_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     s->webhooks = NULL;
     scheduler_flush(s->scheduler);
@@ -285,7 +287,7 @@ static void on_webhooks_closed(void *arg)
 
 static void on_api_closed(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     s->api = NULL;
     if (s->replica)
@@ -295,7 +297,7 @@ static void on_api_closed(void *arg)
 
 static void on_retired(void *arg)
 {
-    struct serve *s = arg;
+    struct serve *s = OBJECT(struct serve, arg);
 
     api_close(s->api, on_api_closed, s);
 }
@@ -327,7 +329,7 @@ static void reload(struct serve *s)
 
 static void on_signal(uv_signal_t *handle, int number)
 {
-    struct serve *s = handle->data;
+    struct serve *s = OBJECT(struct serve, handle->data);
 
     if (number == SIGHUP)
         reload(s);
@@ -492,12 +494,12 @@ static int make_scheduler(struct serve *s)
 
 static int64_t api_wall_ms(void *arg)
 {
-    return env_wall_ms(&((struct serve *)arg)->env);
+    return env_wall_ms(&OBJECT(struct serve, arg)->env);
 }
 
 static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
 {
-    const struct serve *s = arg;
+    const struct serve *s = OBJECT(struct serve, arg);
 
     *ret_jump_ms = s->clock.jump_ms;
     return s->clock.held;
@@ -505,7 +507,7 @@ static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
 
 static void api_log(void *arg, enum log_level level, const char *event, const char *text)
 {
-    env_log(&((struct serve *)arg)->env, level, event, NULL, NULL, text);
+    env_log(&OBJECT(struct serve, arg)->env, level, event, NULL, NULL, text);
 }
 
 static int start_api(struct serve *s, struct error *error)
@@ -625,6 +627,7 @@ static int serve(const struct verb_call *call)
     struct log_options log;
     int rc = config_load_call(&s.config, call);
 
+    OBJECT_INIT(struct serve, &s);
     if (rc != EXIT_FINE) {
         config_release(&s.config);
         return rc;

@@ -21,7 +21,7 @@ static void on_done(uv_work_t *work, int status)
 
 static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*done)(void *arg), void *arg)
 {
-    struct thread_pool *pool = (struct thread_pool *)table;
+    struct thread_pool *pool = OBJECT_OF(struct thread_pool, table, table);
     struct pool_item *item = pool->items;
 
     while (item->used) {
@@ -37,14 +37,14 @@ static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*do
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct thread_pool *pool = timer->data;
+    struct thread_pool *pool = OBJECT(struct thread_pool, timer->data);
 
     pool->wake(pool->wake_arg);
 }
 
 static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
 {
-    struct thread_pool *pool = (struct thread_pool *)table;
+    struct thread_pool *pool = OBJECT_OF(struct thread_pool, table, table);
 
     pool->wake = wake;
     pool->wake_arg = arg;
@@ -57,6 +57,7 @@ static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)
 void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop)
 {
     memset(pool, 0, sizeof(*pool));
+    OBJECT_INIT(struct thread_pool, pool);
     pool->table = (struct store_pool){pool_run, pool_later};
     pool->loop = loop;
     uv_timer_init(loop, &pool->timer);
@@ -65,7 +66,7 @@ void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct thread_pool *pool = handle->data;
+    struct thread_pool *pool = OBJECT(struct thread_pool, handle->data);
 
     pool->closed(pool->closed_arg);
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "jobs/base/object.h"
 #include "jobs/history/store.h"
 
 #include <uv.h>
@@ -20,6 +21,7 @@ struct pool_item {
 };
 
 struct thread_pool {
+    struct object object;    /* first */
     struct store_pool table; /* give &pool.table to store_open */
     uv_loop_t *loop;
     uv_timer_t timer;

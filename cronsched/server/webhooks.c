@@ -10,10 +10,12 @@
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <stdio.h>
 
-struct webhook { /* of one notification, for as long as it is in the state */
+struct webhook {          /* of one notification, for as long as it is in the state */
+    struct object object; /* first */
     struct list all;
     struct webhooks *webhooks;
     char *id, *url;
@@ -24,6 +26,7 @@ struct webhook { /* of one notification, for as long as it is in the state */
 };
 
 struct webhooks {
+    struct object object; /* first */
     uv_loop_t *loop;
     struct scheduler *scheduler;
     struct curl_uv *curl;
@@ -43,7 +46,7 @@ static void webhook_free(struct webhook *a)
     json_decref(a->body);
     free(a->id);
     free(a->url);
-    free(a);
+    OBJECT_FREE(struct webhook, a);
 }
 
 static void webhook_new(struct webhooks *n, const struct scheduler_notice *notice)
@@ -52,7 +55,7 @@ static void webhook_new(struct webhooks *n, const struct scheduler_notice *notic
 
     if (n->count == WEBHOOKS_TRIED_MAX)
         return;
-    a = alloc_zero(sizeof(*a));
+    a = OBJECT_NEW(struct webhook);
     a->webhooks = n;
     a->id = alloc_text(notice->id);
     a->url = alloc_text(notice->url);
@@ -84,7 +87,7 @@ static void look(uv_timer_t *timer);
 
 static void on_done(void *arg, const struct http_answer *answer)
 {
-    struct webhook *a = arg;
+    struct webhook *a = OBJECT(struct webhook, arg);
     struct webhooks *n = a->webhooks;
     uint64_t now = uv_now(n->loop);
     int64_t wait = WEBHOOKS_FIRST_MS;
@@ -186,7 +189,7 @@ static bool has_place(const struct webhooks *n, const char *url)
 /* Those that were never tried go before those that have failed. */
 static void look(uv_timer_t *timer)
 {
-    struct webhooks *n = timer->data;
+    struct webhooks *n = OBJECT(struct webhooks, timer->data);
 
     follow_state(n);
     for (int failed = 0; failed <= 1; failed++)
@@ -202,11 +205,11 @@ static void look(uv_timer_t *timer)
 
 int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error)
 {
-    struct webhooks *n = alloc_zero(sizeof(*n));
+    struct webhooks *n = OBJECT_NEW(struct webhooks);
     int rc = curl_uv_new(&n->curl, loop, error);
 
     if (rc < 0) {
-        free(n);
+        OBJECT_FREE(struct webhooks, n);
         return rc;
     }
     n->loop = loop;
@@ -221,17 +224,17 @@ int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *sched
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct webhooks *n = handle->data;
+    struct webhooks *n = OBJECT(struct webhooks, handle->data);
     void (*closed)(void *) = n->closed;
     void *arg = n->closed_arg;
 
-    free(n);
+    OBJECT_FREE(struct webhooks, n);
     closed(arg);
 }
 
 static void on_curl_closed(void *arg)
 {
-    struct webhooks *n = arg;
+    struct webhooks *n = OBJECT(struct webhooks, arg);
 
     uv_close((uv_handle_t *)&n->timer, on_timer_closed);
 }
