@@ -1,0 +1,243 @@
+/* See mark_file.h. Happy path: set -> a write on the pool -> a pause -> the next write, if the mark rose meanwhile.
+ * Failure: told once, tried again after a longer pause.
+ */
+#include "cronsched/cluster/mark_file.h"
+
+#include "cronsched/io/log.h"
+#include "jobs/base/alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define PATH_BYTES 4096
+#define MARK_BYTES 1024
+
+struct mark_file {
+    uv_loop_t *loop;
+    char data_dir[PATH_BYTES];
+    struct mark newest, written;
+    struct mark writing; /* of the pool while `busy` */
+    struct error result; /* of the pool while `busy` */
+    uv_work_t work;
+    uv_timer_t pause;
+    bool busy, paused, closing, timer_closed;
+    char trouble[256];
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- reading ---- */
+
+static int read_line(const char *data_dir, const char *name, char line[MARK_BYTES], struct error *error)
+{
+    char path[PATH_BYTES + 16];
+    FILE *f;
+    char *got;
+
+    snprintf(path, sizeof(path), "%s/%s", data_dir, name);
+    f = fopen(path, "re");
+    if (!f && errno == ENOENT)
+        return ERR_NOT_FOUND;
+    if (!f)
+        return error_set(error, ERR_IO, "%s cannot be read: %s", path, strerror(errno));
+    got = fgets(line, MARK_BYTES, f);
+    fclose(f);
+    if (!got)
+        return error_set(error, ERR_CORRUPT, "%s is empty", path);
+    line[strcspn(line, "\n")] = '\0';
+    return 0;
+}
+
+static int read_old_note(const char *data_dir, struct mark *ret, struct error *error)
+{
+    struct mark mark = {.index = 0};
+    char line[MARK_BYTES];
+    int rc = read_line(data_dir, "cluster", line, error);
+
+    if (rc == 0)
+        snprintf(mark.cluster, sizeof(mark.cluster), "%.39s", line);
+    if (rc == 0 || rc == ERR_NOT_FOUND)
+        *ret = mark;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int mark_file_read(const char *data_dir, struct mark *ret, struct error *error)
+{
+    char line[MARK_BYTES];
+    json_t *json;
+    int rc = read_line(data_dir, "mark", line, error);
+
+    if (rc == ERR_NOT_FOUND)
+        return read_old_note(data_dir, ret, error);
+    if (rc < 0)
+        return rc;
+    json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    rc = mark_parse(ret, json, error);
+    json_decref(json);
+    return rc < 0 ? error_prefix(error, "%s/mark: ", data_dir) : 0;
+}
+
+/* ---- writing, on the pool ---- */
+
+static int write_all(int fd, const char *text, size_t size)
+{
+    ssize_t n = write(fd, text, size);
+
+    if (n >= 0 && (size_t)n < size)
+        errno = ENOSPC;
+    return n == (ssize_t)size ? 0 : -1;
+}
+
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = fd < 0 ? -1 : fsync(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int write_mark(const char *data_dir, const struct mark *mark)
+{
+    char path[PATH_BYTES + 16], fresh[PATH_BYTES + 16], line[MARK_BYTES];
+    json_t *json = mark_json(mark);
+    size_t size = json_dumpb(json, line, sizeof(line) - 1, JSON_COMPACT);
+    int fd, rc;
+
+    json_decref(json);
+    line[size++] = '\n';
+    snprintf(path, sizeof(path), "%s/mark", data_dir);
+    snprintf(fresh, sizeof(fresh), "%s/mark.new", data_dir);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return -1;
+    rc = write_all(fd, line, size) < 0 || fsync(fd) < 0 ? -1 : 0;
+    if (close(fd) < 0 || rc < 0)
+        return -1;
+    return rename(fresh, path) < 0 ? -1 : sync_folder(data_dir);
+}
+
+static void on_pool(uv_work_t *work)
+{
+    struct mark_file *f = work->data;
+
+    f->result.code = 0;
+    if (write_mark(f->data_dir, &f->writing) < 0)
+        error_set(&f->result, ERR_IO, "%s/mark cannot be written: %s", f->data_dir, strerror(errno));
+}
+
+/* ---- on the loop ---- */
+
+static bool same(const struct mark *a, const struct mark *b)
+{
+    return a->index == b->index && strcmp(a->hash, b->hash) == 0 && strcmp(a->cluster, b->cluster) == 0 &&
+           a->since.index == b->since.index && strcmp(a->since.hash, b->since.hash) == 0;
+}
+
+static void finish(struct mark_file *f)
+{
+    void (*closed)(void *arg) = f->closed;
+    void *arg = f->closed_arg;
+
+    if (f->busy || !f->timer_closed)
+        return;
+    free(f);
+    closed(arg);
+}
+
+static void on_written(uv_work_t *work, int status);
+
+static void write_newest(struct mark_file *f)
+{
+    if (f->busy || f->paused || same(&f->newest, &f->written))
+        return;
+    f->busy = true;
+    f->writing = f->newest;
+    uv_queue_work(f->loop, &f->work, on_pool, on_written);
+}
+
+static void on_pause(uv_timer_t *timer)
+{
+    struct mark_file *f = timer->data;
+
+    f->paused = false;
+    write_newest(f);
+}
+
+static void note_result(struct mark_file *f)
+{
+    if (f->result.code == 0) {
+        f->written = f->writing;
+        f->trouble[0] = '\0';
+        return;
+    }
+    if (!f->trouble[0])
+        log_event(LOG_ERROR, "mark", LOG_TEXT("text", f->result.text));
+    snprintf(f->trouble, sizeof(f->trouble), "%.255s", f->result.text);
+}
+
+static void on_written(uv_work_t *work, int status)
+{
+    struct mark_file *f = work->data;
+
+    (void)status;
+    f->busy = false;
+    note_result(f);
+    if (f->closing) {
+        if (f->result.code == 0)
+            write_newest(f);
+        finish(f);
+        return;
+    }
+    f->paused = true;
+    uv_timer_start(&f->pause, on_pause, f->trouble[0] ? MARK_FILE_RETRY_MS : MARK_FILE_EVERY_MS, 0);
+}
+
+void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir, const struct mark *read)
+{
+    struct mark_file *f = alloc_zero(sizeof(*f));
+
+    f->loop = loop;
+    f->newest = f->written = *read;
+    f->work.data = f->pause.data = f;
+    snprintf(f->data_dir, sizeof(f->data_dir), "%s", data_dir);
+    uv_timer_init(loop, &f->pause);
+    *ret = f;
+}
+
+void mark_file_set(struct mark_file *f, const struct mark *mark)
+{
+    f->newest = *mark;
+    if (!f->closing)
+        write_newest(f);
+}
+
+uint64_t mark_file_durable(const struct mark_file *f)
+{
+    return f->written.index;
+}
+
+const char *mark_file_trouble(const struct mark_file *f)
+{
+    return f->trouble;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct mark_file *f = handle->data;
+
+    f->timer_closed = true;
+    finish(f);
+}
+
+void mark_file_close(struct mark_file *f, void (*done)(void *arg), void *arg)
+{
+    f->closing = true;
+    f->closed = done;
+    f->closed_arg = arg;
+    f->paused = false;
+    write_newest(f);
+    uv_close((uv_handle_t *)&f->pause, on_timer_closed);
+}
