@@ -66,46 +66,40 @@ void api_handle_apply(struct http_request *request, void *arg)
     struct api *api = OBJECT(struct api, arg);
     const struct auth_identity *who = http_caller(request);
     const json_t *body = http_body(request);
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
+    struct scheduler_result result = {0};
     int r;
 
     if (who->role < AUTH_ADMIN && !json_is_true(json_object_get(body, "dry_run")))
-        r = error_set(&e, ERR_DENIED, "this needs the role 'admin'; %s has the role '%s'", who->name,
-                      auth_role_name(who->role));
+        r = error_set(&result.error, ERR_DENIED, "this needs the role 'admin'; %s has the role '%s'",
+                      who->name, auth_role_name(who->role));
     else if (!body)
-        r = error_set(&e, ERR_INVALID, "apply: the body is missing");
+        r = error_set(&result.error, ERR_INVALID, "apply: the body is missing");
     else
-        r = scheduler_apply(api->context.scheduler, body, who->name, &reply, &index, &e);
-    api_write_result(api, request, r, reply, index, &e);
+        r = scheduler_apply(api->context.scheduler, body, who->name, &result);
+    api_write_result(api, request, r, &result);
 }
 
 void api_handle_job_delete(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
+    struct scheduler_result result = {0};
     int r = scheduler_delete(api->context.scheduler, http_param(request, "job"), http_caller(request)->name,
-                             &reply, &index, &e);
+                             &result);
 
-    api_write_result(api, request, r, reply, index, &e);
+    api_write_result(api, request, r, &result);
 }
 
 static void do_pause(struct api *api, struct http_request *request, const char *job)
 {
     const json_t *body = http_body(request);
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
-    int r = api_body_check("pause", body, api_body_pause, api_body_pause_count, &e);
+    struct scheduler_result result = {0};
+    int r = api_body_check("pause", body, api_body_pause, api_body_pause_count, &result.error);
 
     if (r == 0)
         r = scheduler_pause(api->context.scheduler, job, api_body_time(body, "until", 0),
                             json_string_value(json_object_get(body, "reason")), http_caller(request)->name,
-                            &reply, &index, &e);
-    api_write_result(api, request, r, reply, index, &e);
+                            &result);
+    api_write_result(api, request, r, &result);
 }
 
 void api_handle_pause(struct http_request *request, void *arg)
@@ -120,14 +114,12 @@ void api_handle_pause_all(struct http_request *request, void *arg)
 
 static void do_resume(struct api *api, struct http_request *request, const char *job)
 {
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
-    int r = api_body_check("resume", http_body(request), NULL, 0, &e);
+    struct scheduler_result result = {0};
+    int r = api_body_check("resume", http_body(request), NULL, 0, &result.error);
 
     if (r == 0)
-        r = scheduler_resume(api->context.scheduler, job, http_caller(request)->name, &reply, &index, &e);
-    api_write_result(api, request, r, reply, index, &e);
+        r = scheduler_resume(api->context.scheduler, job, http_caller(request)->name, &result);
+    api_write_result(api, request, r, &result);
 }
 
 void api_handle_resume(struct http_request *request, void *arg)
@@ -143,30 +135,27 @@ void api_handle_resume_all(struct http_request *request, void *arg)
 void api_handle_trigger(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
+    struct scheduler_result result = {0};
     int r = scheduler_trigger(api->context.scheduler, http_param(request, "job"), http_body(request),
-                              http_caller(request)->name, &reply, &index, &e);
+                              http_caller(request)->name, &result);
 
-    api_write_result(api, request, r, reply, index, &e);
+    api_write_result(api, request, r, &result);
 }
 
 /* ---- backfill: which fire times have run is history's to say ---- */
 
 static void backfill_with(struct api *api, struct http_request *request, json_t *existing)
 {
-    json_t *body = json_copy((json_t *)(uintptr_t)http_body(request)), *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
+    json_t *body = json_copy((json_t *)(uintptr_t)http_body(request));
+    struct scheduler_result result = {0};
     int r = ERR_NOMEM;
 
     if (!body || (existing && json_object_set(body, "existing", existing) < 0))
-        error_set(&e, ERR_NOMEM, "out of memory");
+        error_set(&result.error, ERR_NOMEM, "out of memory");
     else
         r = scheduler_backfill(api->context.scheduler, http_param(request, "job"), body,
-                               http_caller(request)->name, &reply, &index, &e);
-    api_write_result(api, request, r, reply, index, &e);
+                               http_caller(request)->name, &result);
+    api_write_result(api, request, r, &result);
     json_decref(body);
 }
 

@@ -39,8 +39,8 @@ void api_read(struct api *api, struct http_request *request,
 void api_write(struct api *api, struct http_request *request, json_t *reply, uint64_t index);
 
 /* For a scheduler_… call that failed or gave a reply: `r` is what it returned. */
-void api_write_result(struct api *api, struct http_request *request, int r, json_t *reply, uint64_t index,
-                      const struct error *error);
+void api_write_result(struct api *api, struct http_request *request, int r,
+                      const struct scheduler_result *result);
 
 /* Asks history; `then` gets the result (borrowed) and `more` (whose reference this takes). An error answers.
  */

@@ -197,13 +197,11 @@ void api_handle_run(struct http_request *request, void *arg)
 void api_handle_kill(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
-    json_t *reply = NULL;
-    uint64_t index = 0;
-    struct error e = {0};
-    int r = api_body_check("kill", http_body(request), NULL, 0, &e);
+    struct scheduler_result result = {0};
+    int r = api_body_check("kill", http_body(request), NULL, 0, &result.error);
 
     if (r == 0)
         r = scheduler_kill(api->context.scheduler, http_param(request, "run"), http_caller(request)->name,
-                           &reply, &index, &e);
-    api_write_result(api, request, r, reply, index, &e);
+                           &result);
+    api_write_result(api, request, r, &result);
 }

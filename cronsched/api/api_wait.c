@@ -124,13 +124,13 @@ void api_write(struct api *api, struct http_request *request, json_t *reply, uin
     wait_begin(api, request, index, NULL, reply);
 }
 
-void api_write_result(struct api *api, struct http_request *request, int r, json_t *reply, uint64_t index,
-                      const struct error *error)
+void api_write_result(struct api *api, struct http_request *request, int r,
+                      const struct scheduler_result *result)
 {
     if (r < 0)
-        http_reply_failure(request, error);
+        http_reply_failure(request, &result->error);
     else
-        api_write(api, request, reply, index);
+        api_write(api, request, result->reply, result->index);
 }
 
 /* ---- waiting for history ---- */

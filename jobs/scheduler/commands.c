@@ -47,11 +47,12 @@ static int find_job(struct scheduler *s, const char *name, struct job_state **re
     return error_set(error, ERR_NOT_FOUND, "no job %s%s", name, near_hint(near, hint, sizeof(hint)));
 }
 
-static void finish_command(struct scheduler *s, json_t *reply, json_t **ret_reply, uint64_t *ret_index)
+static int finish_command(struct scheduler *s, json_t *reply, struct scheduler_result *ret)
 {
     reconcile_due(s);
-    *ret_index = turn_index(s);
-    *ret_reply = reply;
+    ret->index = turn_index(s);
+    ret->reply = reply;
+    return 0;
 }
 
 /* ---- apply ---- */
@@ -333,13 +334,12 @@ static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jo
     return 0;
 }
 
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
-                    uint64_t *ret_index, struct error *error)
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
 {
-    struct apply a = {.s = s, .by = by, .error = error};
+    struct apply a = {.s = s, .by = by, .error = &ret->error};
     const json_t *jobs = NULL;
     bool dry = false;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
     if (rc < 0)
         return rc;
@@ -349,7 +349,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
     if (rc == 0 && a.prune)
         rc = check_pruned(&a);
     if (rc == 0 && s->o.max_state_bytes > 0 && s->state_bytes > (size_t)s->o.max_state_bytes)
-        rc = error_set(error, ERR_LIMIT, "the state has %zu bytes, more than max_state allows",
+        rc = error_set(&ret->error, ERR_LIMIT, "the state has %zu bytes, more than max_state allows",
                        s->state_bytes);
     if (rc == 0) {
         a.created = json_array();
@@ -363,7 +363,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
                                  (json_int_t)(dry ? s->state.defs_index : turn_index(s)), "created",
                                  a.created, "changed", a.changed, "deleted", a.deleted, "unchanged",
                                  (json_int_t)a.unchanged, "warnings", a.warnings),
-                       ret_reply, ret_index);
+                       ret);
     }
     for (size_t i = 0; i < a.count; i++)
         job_unref(a.changes[i].def);
@@ -371,13 +371,12 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, jso
     return rc;
 }
 
-int scheduler_delete(struct scheduler *s, const char *name, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error)
+int scheduler_delete(struct scheduler *s, const char *name, const char *by, struct scheduler_result *ret)
 {
     struct job_state *j = NULL;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
-    rc = rc < 0 ? rc : find_job(s, name, &j, error);
+    rc = rc < 0 ? rc : find_job(s, name, &j, &ret->error);
     if (rc < 0)
         return rc;
     LIST_EACH(link, &s->state.dependents)
@@ -386,27 +385,26 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, json
 
         for (size_t i = 0; i < child->def->after.count; i++)
             if (strcmp(child->def->after.items[i], name) == 0)
-                return error_set(error, ERR_CONFLICT, "%s comes after %s; delete or change it first",
+                return error_set(&ret->error, ERR_CONFLICT, "%s comes after %s; delete or change it first",
                                  child->name, name);
     }
     put_delete(s, j, false, by);
-    finish_command(s, json_pack("{s:s}", "job", name), ret_reply, ret_index);
-    return 0;
+    return finish_command(s, json_pack("{s:s}", "job", name), ret);
 }
 
 /* ---- pause and resume ---- */
 
 int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, const char *reason,
-                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                    const char *by, struct scheduler_result *ret)
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
     if (rc == 0 && name)
-        rc = find_job(s, name, &j, error);
+        rc = find_job(s, name, &j, &ret->error);
     if (rc == 0 && until_ms && until_ms <= s->now_ms)
-        rc = error_set(error, ERR_INVALID, "until is in the past");
+        rc = error_set(&ret->error, ERR_INVALID, "until is in the past");
     if (rc < 0)
         return rc;
     if (j)
@@ -428,21 +426,19 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
         if (!j || each == j)
             turn_wake_job(s, each, s->now_ms);
     }
-    finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret_reply, ret_index);
-    return 0;
+    return finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret);
 }
 
-int scheduler_resume(struct scheduler *s, const char *name, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error)
+int scheduler_resume(struct scheduler *s, const char *name, const char *by, struct scheduler_result *ret)
 {
     struct job_state *j = NULL, *each, *next;
     struct record *r;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
     if (rc == 0 && name)
-        rc = find_job(s, name, &j, error);
+        rc = find_job(s, name, &j, &ret->error);
     if (rc == 0 && j && !j->paused && s->state.paused)
-        rc = error_set(error, ERR_CONFLICT, "all jobs are paused; resume --all");
+        rc = error_set(&ret->error, ERR_CONFLICT, "all jobs are paused; resume --all");
     if (rc < 0)
         return rc;
     if (j ? j->paused : s->state.paused) {
@@ -461,8 +457,7 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, json
             turn_wake_job(s, each, s->now_ms);
         }
     }
-    finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret_reply, ret_index);
-    return 0;
+    return finish_command(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret);
 }
 
 /* ---- trigger ---- */
@@ -528,7 +523,7 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
 }
 
 int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body, const char *by,
-                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                      struct scheduler_result *ret)
 {
     struct trigger t = {0};
     struct trigger_key *known;
@@ -536,21 +531,20 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     char id[RUN_ID_MAX];
     struct record *r;
     int64_t at_ms;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
-    rc = rc < 0 ? rc : read_trigger(body, &t, error);
-    rc = rc < 0 ? rc : find_job(s, name, &j, error);
+    rc = rc < 0 ? rc : read_trigger(body, &t, &ret->error);
+    rc = rc < 0 ? rc : find_job(s, name, &j, &ret->error);
     if (rc < 0)
         return rc;
     known = t.key ? state_key(&s->state, name, t.key) : NULL;
     if (known && strcmp(known->digest, t.digest) != 0)
-        return error_set(error, ERR_CONFLICT, "key %s was used for %s with other parameters", t.key,
+        return error_set(&ret->error, ERR_CONFLICT, "key %s was used for %s with other parameters", t.key,
                          known->run);
     if (known) {
-        finish_command(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret_reply, ret_index);
-        return 0;
+        return finish_command(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret);
     }
-    rc = trigger_overlap(j, &t, error);
+    rc = trigger_overlap(j, &t, &ret->error);
     if (rc < 0)
         return rc;
     at_ms = rules_exact_ms(s, j);
@@ -571,29 +565,26 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     if (j->def->concurrency == JOB_REPLACE)
         planner_stop_others(s, j, state_run(&s->state, id));
     turn_wake_run(s, state_run(&s->state, id), s->now_ms);
-    finish_command(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret_reply, ret_index);
-    return 0;
+    return finish_command(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret);
 }
 
-int scheduler_kill(struct scheduler *s, const char *id, const char *by, json_t **ret_reply,
-                   uint64_t *ret_index, struct error *error)
+int scheduler_kill(struct scheduler *s, const char *id, const char *by, struct scheduler_result *ret)
 {
     char job[RUN_ID_MAX];
     int64_t at_ms;
     bool exact;
     struct run *r;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
     if (rc < 0)
         return rc;
     if (run_id_parse(id, job, &at_ms, &exact) < 0)
-        return error_set(error, ERR_INVALID, "%.150s is not a run id (JOB@20261122T030000Z)", id);
+        return error_set(&ret->error, ERR_INVALID, "%.150s is not a run id (JOB@20261122T030000Z)", id);
     r = state_run(&s->state, id);
     if (!r)
-        return error_set(error, ERR_NOT_FOUND, "no unfinished run %s", id);
+        return error_set(&ret->error, ERR_NOT_FOUND, "no unfinished run %s", id);
     launch_stop(s, r, STOP_KILLED, by);
-    finish_command(s, json_pack("{s:s}", "run", id), ret_reply, ret_index);
-    return 0;
+    return finish_command(s, json_pack("{s:s}", "run", id), ret);
 }
 
 /* ---- backfill ---- */
@@ -667,25 +658,25 @@ static json_t *backfill_reply(const char *name, const json_t *times)
 }
 
 int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body, const char *by,
-                       json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                       struct scheduler_result *ret)
 {
     const json_t *parallel = json_object_get(body, "max_parallel");
     int64_t from_ms = 0, to_ms = 0, max_parallel = parallel ? json_integer_value(parallel) : 1;
     struct job_state *j = NULL;
     json_t *times;
-    int rc = enter_command(s, error);
+    int rc = enter_command(s, &ret->error);
 
-    rc = rc < 0 ? rc : find_job(s, name, &j, error);
-    rc = rc < 0 ? rc : read_instant(body, "from", &from_ms, error);
-    rc = rc < 0 ? rc : read_instant(body, "to", &to_ms, error);
+    rc = rc < 0 ? rc : find_job(s, name, &j, &ret->error);
+    rc = rc < 0 ? rc : read_instant(body, "from", &from_ms, &ret->error);
+    rc = rc < 0 ? rc : read_instant(body, "to", &to_ms, &ret->error);
     if (rc < 0)
         return rc;
     if (max_parallel < 1 || max_parallel > 1000)
-        return error_set(error, ERR_INVALID, "backfill: max_parallel is 1 to 1000");
+        return error_set(&ret->error, ERR_INVALID, "backfill: max_parallel is 1 to 1000");
     if (to_ms > j->cursor_ms)
         to_ms = j->cursor_ms; /* what comes later fires by itself */
     times = json_array();
-    rc = backfill_times(s, j, body, from_ms, to_ms, times, error);
+    rc = backfill_times(s, j, body, from_ms, to_ms, times, &ret->error);
     if (rc == 0) {
         if (json_array_size(times) && !json_is_true(json_object_get(body, "dry_run"))) {
             struct record *r = turn_record(s, RECORD_BACKFILL);
@@ -699,7 +690,7 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
             turn_commit(s, r);
             turn_wake_job(s, j, s->now_ms);
         }
-        finish_command(s, backfill_reply(name, times), ret_reply, ret_index);
+        finish_command(s, backfill_reply(name, times), ret);
     }
     json_decref(times);
     return rc;

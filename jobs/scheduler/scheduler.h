@@ -82,31 +82,36 @@ bool scheduler_overdue(struct scheduler *scheduler, char *ret_text, size_t size)
 void scheduler_tick(struct scheduler *scheduler);
 void scheduler_flush(struct scheduler *scheduler);
 
-/* ---- requests. Each checks, appends records and gives the reply (a new reference) and the journal index to
- * wait for; nothing may be answered to the client before scheduler_wait says that index is durable. Errors:
- * ERR_NO_LEADER, ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT, ERR_LIMIT, ERR_FULL. `by` names the caller for the
- * audit log.  */
+/* ---- commands ---- */
+
+/* What became of a command. */
+struct scheduler_result {
+    json_t *reply; /* a new reference; NULL: it failed */
+    /* Nothing may be answered to the client before scheduler_wait says that this is durable. */
+    uint64_t index;
+    struct error error;
+};
+
+/* Each checks, appends records and gives the reply, or does nothing and gives an error: ERR_NO_LEADER,
+ * ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT, ERR_LIMIT, ERR_FULL. The result is zero at first. `by` names the
+ * caller for the audit log. */
 
 /* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
  * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
-                    uint64_t *ret_index, struct error *error);
-int scheduler_delete(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error);
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret);
+int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret);
 /* job NULL: all. until_ms 0: until resumed. */
 int scheduler_pause(struct scheduler *s, const char *job, int64_t until_ms, const char *reason,
-                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error);
-int scheduler_resume(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error);
+                    const char *by, struct scheduler_result *ret);
+int scheduler_resume(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret);
 /* body {"key":K,"params":{...},"queue":bool}; reply {"run":ID,"existing":bool} */
 int scheduler_trigger(struct scheduler *s, const char *job, const json_t *body, const char *by,
-                      json_t **ret_reply, uint64_t *ret_index, struct error *error);
-int scheduler_kill(struct scheduler *s, const char *run, const char *by, json_t **ret_reply,
-                   uint64_t *ret_index, struct error *error);
+                      struct scheduler_result *ret);
+int scheduler_kill(struct scheduler *s, const char *run, const char *by, struct scheduler_result *ret);
 /* body {"from":RFC3339,"to":RFC3339,"max_parallel":N,"again":bool,"dry_run":bool};
  * reply {"job","count","fire_times":[first 100]} */
 int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
-                       json_t **ret_reply, uint64_t *ret_index, struct error *error);
+                       struct scheduler_result *ret);
 
 /* Calls back with 0 once `index` is durable, ERR_DEPOSED when this leader lost the lead before. index 0:
  * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */

@@ -68,21 +68,21 @@ static json_t *random_def(struct world *w, const char *name)
     return o;
 }
 
-static int apply(struct world *w, struct scheduler *s, json_t *jobs, bool prune, struct error *error)
+static int apply(struct world *w, struct scheduler *s, json_t *jobs, bool prune)
 {
-    json_t *body = json_pack("{s:o}", "jobs", jobs), *reply = NULL;
-    uint64_t index;
+    struct scheduler_result result = {0};
+    json_t *body = json_pack("{s:o}", "jobs", jobs);
     int rc;
 
     if (prune) {
         set(body, "prune", json_true());
         set(body, "set", json_string("sim"));
     }
-    rc = scheduler_apply(s, body, "sim", &reply, &index, error);
+    rc = scheduler_apply(s, body, "sim", &result);
     if (rc < 0 && rc != ERR_LIMIT && rc != ERR_NO_LEADER)
-        violation(w, "apply: %s", error->text);
+        violation(w, "apply: %s", result.error.text);
     json_decref(body);
-    json_decref(reply);
+    json_decref(result.reply);
     return rc;
 }
 
@@ -97,12 +97,10 @@ static json_t *all_jobs(struct world *w)
 
 void client_first_jobs(struct world *w)
 {
-    struct error error = {0};
-
     w->job_count = (int)between(w, 3, JOBS_MAX);
     for (int i = 0; i < w->job_count; i++)
         snprintf(w->jobs[i], sizeof(w->jobs[i]), i == 2 || i == 5 ? "child-%d" : "job-%d", i);
-    apply(w, w->replicas[0].scheduler, all_jobs(w), false, &error);
+    apply(w, w->replicas[0].scheduler, all_jobs(w), false);
 }
 
 /* ---- what was promised ---- */
@@ -155,14 +153,12 @@ static const char *any_job(struct world *w)
 
 static void trigger(struct world *w, struct scheduler *s)
 {
-    json_t *body = json_pack("{s:b,s:b}", "queue", (int)chance(w, 500), "with_children", (int)chance(w, 300)),
-           *reply = NULL;
-    struct error error = {0};
-    uint64_t index;
+    json_t *body = json_pack("{s:b,s:b}", "queue", (int)chance(w, 500), "with_children", (int)chance(w, 300));
+    struct scheduler_result result = {0};
 
-    if (scheduler_trigger(s, any_job(w), body, "sim", &reply, &index, &error) == 0)
-        wait_for(w, s, index, -1, NULL);
-    json_decref(reply);
+    if (scheduler_trigger(s, any_job(w), body, "sim", &result) == 0)
+        wait_for(w, s, result.index, -1, NULL);
+    json_decref(result.reply);
     json_decref(body);
 }
 
@@ -172,10 +168,9 @@ static void trigger_with_key(struct world *w, struct scheduler *s)
     bool again = w->key_count > 0 && (w->key_count == KEYS_MAX || chance(w, 700));
     size_t i = again ? draw(w) % w->key_count : w->key_count;
     struct key_note *k = &w->keys[i];
-    struct error error = {0};
-    json_t *body, *reply = NULL;
+    struct scheduler_result result = {0};
+    json_t *body;
     const char *run;
-    uint64_t index;
     bool other = again && chance(w, 100);
     int rc;
 
@@ -187,9 +182,9 @@ static void trigger_with_key(struct world *w, struct scheduler *s)
     }
     body = json_pack("{s:s,s:b,s:{s:s#}}", "key", k->key, "queue", 1, "params", "n", "0123456789" + k->params,
                      1 + other);
-    rc = scheduler_trigger(s, k->job, body, "sim", &reply, &index, &error);
+    rc = scheduler_trigger(s, k->job, body, "sim", &result);
     if (rc == 0) {
-        run = json_string_value(json_object_get(reply, "run"));
+        run = json_string_value(json_object_get(result.reply, "run"));
         if (other && k->acked)
             violation(w, "%s %s is taken again with other parameters", k->job, k->key);
         if (k->acked && strcmp(run, k->run) != 0)
@@ -197,9 +192,9 @@ static void trigger_with_key(struct world *w, struct scheduler *s)
         if (!other)
             snprintf(k->run, sizeof(k->run), "%s", run);
         if (!other)
-            wait_for(w, s, index, (int)i, NULL);
+            wait_for(w, s, result.index, (int)i, NULL);
     }
-    json_decref(reply);
+    json_decref(result.reply);
     json_decref(body);
 }
 
@@ -207,32 +202,26 @@ static void pause_one(struct world *w, struct scheduler *s)
 {
     const char *job = chance(w, 250) ? NULL : any_job(w);
     int64_t until = chance(w, 600) ? s->now_ms + between(w, 100, 20000) : 0;
-    struct error error = {0};
-    json_t *reply = NULL;
-    uint64_t index;
+    struct scheduler_result result = {0};
 
-    scheduler_pause(s, job, until, "sim", "sim", &reply, &index, &error);
-    json_decref(reply);
+    scheduler_pause(s, job, until, "sim", "sim", &result);
+    json_decref(result.reply);
 }
 
 static void resume_one(struct world *w, struct scheduler *s)
 {
     const char *job = chance(w, 400) ? NULL : any_job(w);
-    struct error error = {0};
-    json_t *reply = NULL;
-    uint64_t index;
+    struct scheduler_result result = {0};
 
-    scheduler_resume(s, job, "sim", &reply, &index, &error);
-    json_decref(reply);
+    scheduler_resume(s, job, "sim", &result);
+    json_decref(result.reply);
 }
 
 static void kill_one(struct world *w, struct scheduler *s)
 {
     struct run *r = s->state.runs;
-    struct error error = {0};
-    json_t *reply = NULL;
+    struct scheduler_result result = {0};
     char id[RUN_ID_MAX];
-    uint64_t index;
 
     for (int64_t i = between(w, 0, 20); r && i > 0; i--)
         r = r->by_id.next;
@@ -240,9 +229,9 @@ static void kill_one(struct world *w, struct scheduler *s)
         return;
     snprintf(id, sizeof(id), "%s", r->id);
     tell(w, "client kills %s, which is %s", id, run_state_name(r->state));
-    if (scheduler_kill(s, id, "sim", &reply, &index, &error) == 0)
-        wait_for(w, s, index, -1, id);
-    json_decref(reply);
+    if (scheduler_kill(s, id, "sim", &result) == 0)
+        wait_for(w, s, result.index, -1, id);
+    json_decref(result.reply);
 }
 
 /* Any of: a word in its description, another schedule and policies, or a job that was deleted made again. */
@@ -250,7 +239,6 @@ static void edit(struct world *w, struct scheduler *s)
 {
     const char *name = any_job(w);
     struct job_state *j = state_job(&s->state, name);
-    struct error error = {0};
     json_t *def;
 
     if (strncmp(name, "child", 5) == 0 && (!state_job(&s->state, "job-0") || !state_job(&s->state, "job-1")))
@@ -262,32 +250,29 @@ static void edit(struct world *w, struct scheduler *s)
         def = random_def(w, name);
     }
     tell(w, "client edits %s", name);
-    apply(w, s, json_pack("{s:o}", name, def), false, &error);
+    apply(w, s, json_pack("{s:o}", name, def), false);
 }
 
 static void delete_one(struct world *w, struct scheduler *s)
 {
-    struct error error = {0};
-    json_t *reply = NULL;
+    struct scheduler_result result = {0};
     const char *job = any_job(w);
-    uint64_t index;
 
     tell(w, "client deletes %s", job);
-    scheduler_delete(s, job, "sim", &reply, &index, &error);
-    json_decref(reply);
+    scheduler_delete(s, job, "sim", &result);
+    json_decref(result.reply);
 }
 
 /* All at once, as a set: staged, with prune. */
 static void apply_set(struct world *w, struct scheduler *s)
 {
     json_t *jobs = all_jobs(w);
-    struct error error = {0};
 
     for (int i = 3; i < w->job_count; i++)
         if (chance(w, 300))
             json_object_del(jobs, w->jobs[i]);
     tell(w, "client applies a set");
-    apply(w, s, jobs, true, &error);
+    apply(w, s, jobs, true);
 }
 
 /* The caller of backfill looks into history first, as the API does. */
@@ -309,17 +294,16 @@ static void backfill(struct world *w, struct scheduler *s)
     const char *job = any_job(w);
     char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
     int64_t start_ms = s->now_ms - between(w, 1000, 60000);
-    struct error error = {0};
-    json_t *body, *reply = NULL;
-    uint64_t index;
+    struct scheduler_result result = {0};
+    json_t *body;
 
     instant_format(start_ms, INSTANT_MS, from, sizeof(from));
     instant_format(start_ms + between(w, 0, 40000), INSTANT_MS, to, sizeof(to));
     body = json_pack("{s:s,s:s,s:i,s:b,s:o}", "from", from, "to", to, "max_parallel", (int)between(w, 1, 3),
                      "again", (int)chance(w, 400), "existing", existing_runs(w, job));
     tell(w, "client backfills %s", job);
-    scheduler_backfill(s, job, body, "sim", &reply, &index, &error);
-    json_decref(reply);
+    scheduler_backfill(s, job, body, "sim", &result);
+    json_decref(result.reply);
     json_decref(body);
 }
 
@@ -351,16 +335,14 @@ void client_request(struct world *w)
 void client_pause_all(struct world *w, bool on)
 {
     struct replica *r = w->leader >= 0 ? &w->replicas[w->leader] : NULL;
-    struct error error = {0};
-    json_t *reply = NULL;
-    uint64_t index;
+    struct scheduler_result result = {0};
 
     if (!r || !r->scheduler)
         return;
     if (on)
-        scheduler_pause(r->scheduler, NULL, 0, "the end", "sim", &reply, &index, &error);
+        scheduler_pause(r->scheduler, NULL, 0, "the end", "sim", &result);
     else
-        scheduler_resume(r->scheduler, NULL, "sim", &reply, &index, &error);
-    json_decref(reply);
+        scheduler_resume(r->scheduler, NULL, "sim", &result);
+    json_decref(result.reply);
     scheduler_flush(r->scheduler);
 }

@@ -45,63 +45,59 @@ static struct fake {
 /* --- the scheduler -------------------------------------------------------------------------------------- */
 
 static int fake_write(const char *what, const char *job, const json_t *body, const char *by,
-                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                      struct scheduler_result *ret)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     snprintf(fake.asked, sizeof(fake.asked), "%s %s %s by %s", what, job ? job : "-", text ? text : "-", by);
     free(text);
     if (fake.fails)
-        return error_set(error, fake.fails, "%s is refused", what);
-    *ret_index = ++fake.next_index;
-    *ret_reply = json_pack("{s:s, s:I}", "did", what, "index", (json_int_t)*ret_index);
+        return error_set(&ret->error, fake.fails, "%s is refused", what);
+    ret->index = ++fake.next_index;
+    ret->reply = json_pack("{s:s, s:I}", "did", what, "index", (json_int_t)ret->index);
     return 0;
 }
 
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, json_t **ret_reply,
-                    uint64_t *ret_index, struct error *error)
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
 {
-    return fake_write("apply", NULL, body, by, ret_reply, ret_index, error);
+    return fake_write("apply", NULL, body, by, ret);
 }
 
-int scheduler_delete(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error)
+int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret)
 {
-    return fake_write("delete", job, NULL, by, ret_reply, ret_index, error);
+    return fake_write("delete", job, NULL, by, ret);
 }
 
 int scheduler_pause(struct scheduler *s, const char *job, int64_t until_ms, const char *reason,
-                    const char *by, json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                    const char *by, struct scheduler_result *ret)
 {
     json_t *body = json_pack("{s:I, s:s?}", "until", (json_int_t)until_ms, "reason", reason);
-    int r = fake_write("pause", job, body, by, ret_reply, ret_index, error);
+    int r = fake_write("pause", job, body, by, ret);
 
     json_decref(body);
     return r;
 }
 
-int scheduler_resume(struct scheduler *s, const char *job, const char *by, json_t **ret_reply,
-                     uint64_t *ret_index, struct error *error)
+int scheduler_resume(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret)
 {
-    return fake_write("resume", job, NULL, by, ret_reply, ret_index, error);
+    return fake_write("resume", job, NULL, by, ret);
 }
 
 int scheduler_trigger(struct scheduler *s, const char *job, const json_t *body, const char *by,
-                      json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                      struct scheduler_result *ret)
 {
-    return fake_write("trigger", job, body, by, ret_reply, ret_index, error);
+    return fake_write("trigger", job, body, by, ret);
 }
 
-int scheduler_kill(struct scheduler *s, const char *run, const char *by, json_t **ret_reply,
-                   uint64_t *ret_index, struct error *error)
+int scheduler_kill(struct scheduler *s, const char *run, const char *by, struct scheduler_result *ret)
 {
-    return fake_write("kill", run, NULL, by, ret_reply, ret_index, error);
+    return fake_write("kill", run, NULL, by, ret);
 }
 
 int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
-                       json_t **ret_reply, uint64_t *ret_index, struct error *error)
+                       struct scheduler_result *ret)
 {
-    return fake_write("backfill", job, body, by, ret_reply, ret_index, error);
+    return fake_write("backfill", job, body, by, ret);
 }
 
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg)

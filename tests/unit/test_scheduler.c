@@ -173,20 +173,19 @@ static int teardown(void **state)
 
 static void bench_trigger(char run[RUN_ID_MAX])
 {
-    json_t *body = json_pack("{s:{s:{s:s}}}", "jobs", "a", "image", "x"), *reply = NULL;
-    struct error error = {0};
-    uint64_t index;
+    json_t *body = json_pack("{s:{s:{s:s}}}", "jobs", "a", "image", "x");
+    struct scheduler_result result = {0};
 
-    if (scheduler_apply(b.scheduler, body, "test", &reply, &index, &error) < 0)
-        fail_msg("%s", error.text);
+    if (scheduler_apply(b.scheduler, body, "test", &result) < 0)
+        fail_msg("%s", result.error.text);
     json_decref(body);
-    json_decref(reply);
+    json_decref(result.reply);
     body = json_object();
-    if (scheduler_trigger(b.scheduler, "a", body, "test", &reply, &index, &error) < 0)
-        fail_msg("%s", error.text);
-    snprintf(run, RUN_ID_MAX, "%s", json_string_value(json_object_get(reply, "run")));
+    if (scheduler_trigger(b.scheduler, "a", body, "test", &result) < 0)
+        fail_msg("%s", result.error.text);
+    snprintf(run, RUN_ID_MAX, "%s", json_string_value(json_object_get(result.reply, "run")));
     json_decref(body);
-    json_decref(reply);
+    json_decref(result.reply);
     bench_settle();
 }
 
