@@ -48,7 +48,7 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
 static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
                     const char *run, const char *text)
 {
-    if (level == 0)
+    if (level == LOG_ERROR)
         fail_msg("%s: %s", event, text);
 }
 
