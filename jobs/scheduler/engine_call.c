@@ -78,11 +78,16 @@ void engine_call_orphan_all(struct scheduler *s, struct run *r)
 /* No two ARM records ever give the same name, so that what one of them made cannot be taken for another's. */
 static void object_name(struct scheduler *s, const char *run, const struct attempt *a, char ret[40])
 {
+    unsigned long long index = a->index;
     char text[RUN_ID_MAX + 160], hash[33];
+    int try = a->try;
 
+    if (MUTANT(SAME_NAME)) {
+        try = 1;
+        index = 0;
+    }
     snprintf(text, sizeof(text), "%s %s %d %lld %d %llu", s->host.cluster(&s->host), run, a->number,
-             (long long)a->epoch, MUTANT(SAME_NAME) ? 1 : a->try,
-             MUTANT(SAME_NAME) ? 0 : (unsigned long long)a->index);
+             (long long)a->epoch, try, index);
     batch_hash(text, strlen(text), hash);
     snprintf(ret, 40, "cs-%s", hash);
 }

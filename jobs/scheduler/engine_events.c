@@ -23,6 +23,7 @@ static void lateness_note(struct scheduler *s, int64_t late_ms)
 static void answer_started(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
     struct attempt *a = run_attempt(r);
+    int64_t at_ms = answer->started_ms;
     struct record *rec;
 
     assert(a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
@@ -37,10 +38,9 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
         run_queue_return_engine_permit(s, r);
     }
     rec = turn_record_about(s, RECORD_STARTED, r);
-    PUT_INT(s, rec, at_ms,
-            answer->started_ms ? answer->started_ms
-            : a->started_ms    ? a->started_ms
-                               : s->now_ms);
+    if (!at_ms) /* the engine does not know */
+        at_ms = a->started_ms ? a->started_ms : s->now_ms;
+    PUT_INT(s, rec, at_ms, at_ms);
     PUT_TEXT(s, rec, text, answer->text);
     turn_commit(s, rec);
 }

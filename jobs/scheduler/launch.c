@@ -229,12 +229,14 @@ bool launch_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, 
 void launch_arm(struct scheduler *s, struct run *r, const char *engine)
 {
     struct attempt *a = run_attempt(r);
-    bool same = a &&
-                (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_NEVER_RAN || a->state == ATTEMPT_REVOKED);
-    int number = a ? (same ? a->number : a->number + 1) : 1, try = same ? a->try + 1 : 1;
+    int number = a ? a->number + 1 : 1, try = 1;
     struct run_queue *q;
 
     assert(!a || (a->state != ATTEMPT_COMMITTED && a->state != ATTEMPT_STARTED));
+    if (a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_NEVER_RAN || a->state == ATTEMPT_REVOKED)) {
+        number = a->number; /* it never ran: the same attempt, tried again */
+        try = a->try + 1;
+    }
     if (!engine)
         engine = rules_engine_name(s, run_def(r));
     q = run_queue_of_engine(s, engine, NULL);

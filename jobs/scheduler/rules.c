@@ -33,9 +33,9 @@ bool rules_is_fire_time(struct scheduler *s, struct job_state *j, int64_t fire_m
 
 int64_t rules_cursor_s(const struct job_state *j)
 {
-    return j->cursor_ms == INT64_MIN
-               ? INT64_MIN / 2
-               : (j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000);
+    if (j->cursor_ms == INT64_MIN)
+        return INT64_MIN / 2;
+    return j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000;
 }
 
 int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s)

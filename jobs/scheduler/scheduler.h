@@ -117,7 +117,9 @@ int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body,
  * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg);
 
-/* ---- notifications: what `notify` asks for is in the state until it was delivered */
+/* ---- notifications ---- */
+
+/* What `notify` asks for is in the state until it was delivered. */
 struct scheduler_notice {
     const char *id, *url;
     const json_t *body;
@@ -128,7 +130,9 @@ bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct s
 /* It was delivered (status: of HTTP), or is given up (status 0, why in text): it goes. */
 void scheduler_notice_done(struct scheduler *s, const char *id, int status, const char *text);
 
-/* ---- reads of the live state; all new references, in the shapes of the API */
+/* ---- reads of the live state ---- */
+
+/* All new references, in the shapes of the API. */
 json_t *scheduler_jobs_json(struct scheduler *s); /* array, sorted by next */
 json_t *scheduler_job_json(struct scheduler *s,
                            const char *job); /* + "def","version","set","next_times",...; NULL */

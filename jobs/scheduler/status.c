@@ -43,6 +43,7 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
 {
     const struct run *current = NULL;
     char *schedule = schedule_text(j->def);
+    int64_t last_ms;
     json_t *o;
 
     LIST_EACH(link, &j->runs)
@@ -52,10 +53,11 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
         if (r->fired)
             current = r;
     }
+    last_ms = current ? current->fire_ms : j->last_ended_ms;
     o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
                   schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
                   "next", time_or_null(shown_next_ms(s, j), INSTANT_S), "last",
-                  time_or_null(current ? current->fire_ms : j->last_ended_ms, INSTANT_S), "verdict",
+                  time_or_null(last_ms, INSTANT_S), "verdict",
                   text_or_null(run_verdict_name(j->last_verdict)), "paused", state_paused(&s->state, j));
     if (current)
         json_object_set_new(o, "state", json_string(run_state_name(current->state)));
@@ -222,55 +224,30 @@ json_t *scheduler_status_json(struct scheduler *s)
                      s->o.zones->version(s->o.zones), "notifications", (json_int_t)s->state.notice_count);
 }
 
-void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *format, ...), void *arg)
+/* ---- metrics ---- */
+
+typedef void metrics_put(void *arg, const char *format, ...);
+
+static void put_family(metrics_put *put, void *arg, const char *name, const char *type, const char *help)
+{
+    put(arg, "# HELP cronsched_%s %s\n# TYPE cronsched_%s %s\n", name, help, name, type);
+}
+
+static void put_single(metrics_put *put, void *arg, const char *name, const char *type, const char *help,
+                       uint64_t value)
+{
+    put_family(put, arg, name, type, help);
+    put(arg, "cronsched_%s %llu\n", name, (unsigned long long)value);
+}
+
+static void put_lateness(struct scheduler *s, metrics_put *put, void *arg)
 {
     static const char *const bounds[LATENESS_BUCKETS] = {
         "0.001", "0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "1", "2.5", "5", "10", "30", "60"};
-    int64_t counts[RUN_ENDED + 1] = {0};
     uint64_t sum = 0;
 
-    count_states(s, counts);
-    put(arg,
-        "# HELP cronsched_leading Whether this replica leads.\n# TYPE cronsched_leading "
-        "gauge\ncronsched_leading %d\n",
-        s->leading);
-    put(arg,
-        "# HELP cronsched_epoch The current epoch.\n# TYPE cronsched_epoch gauge\ncronsched_epoch %lld\n",
-        (long long)s->state.epoch);
-    put(arg,
-        "# HELP cronsched_index Batches applied.\n# TYPE cronsched_index counter\ncronsched_index %llu\n",
-        (unsigned long long)s->state.index);
-    put(arg, "# HELP cronsched_jobs Jobs known.\n# TYPE cronsched_jobs gauge\ncronsched_jobs %zu\n",
-        s->state.job_count);
-    put(arg,
-        "# HELP cronsched_fired_total Fire times that became runs in this epoch.\n# TYPE "
-        "cronsched_fired_total counter\n"
-        "cronsched_fired_total %llu\n",
-        (unsigned long long)s->fired);
-    put(arg,
-        "# HELP cronsched_started_total Attempts started in this epoch.\n# TYPE cronsched_started_total "
-        "counter\n"
-        "cronsched_started_total %llu\n",
-        (unsigned long long)s->started);
-    put(arg, "# HELP cronsched_runs Unfinished runs by state.\n# TYPE cronsched_runs gauge\n");
-    for (int i = 0; i < RUN_ENDED; i++)
-        put(arg, "cronsched_runs{state=\"%s\"} %lld\n", run_state_name(i), (long long)counts[i]);
-    put(arg, "# HELP cronsched_verdicts_total Runs ended and fire times skipped, by verdict, since this "
-             "process began.\n"
-             "# TYPE cronsched_verdicts_total counter\n");
-    for (enum run_verdict v = VERDICT_NONE + 1; v < VERDICT_COUNT; v++)
-        put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", run_verdict_name(v),
-            (unsigned long long)s->state.verdicts[v]);
-    put(arg,
-        "# HELP cronsched_notifications_waiting Notifications not yet delivered.\n"
-        "# TYPE cronsched_notifications_waiting gauge\ncronsched_notifications_waiting %zu\n"
-        "# HELP cronsched_notifications_dropped_total The oldest of too many that waited, since this process "
-        "began.\n"
-        "# TYPE cronsched_notifications_dropped_total counter\ncronsched_notifications_dropped_total %llu\n",
-        s->state.notice_count, (unsigned long long)s->state.notices_dropped);
-    put(arg, "# HELP cronsched_lateness_seconds From a fire time (and its jitter) to the start of its first "
-             "attempt.\n"
-             "# TYPE cronsched_lateness_seconds histogram\n");
+    put_family(put, arg, "lateness_seconds", "histogram",
+               "From a fire time (and its jitter) to the start of its first attempt.");
     for (int i = 0; i < LATENESS_BUCKETS; i++) {
         sum += s->lateness[i];
         put(arg, "cronsched_lateness_seconds_bucket{le=\"%s\"} %llu\n", bounds[i], (unsigned long long)sum);
@@ -279,16 +256,44 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
         "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
         "cronsched_lateness_seconds_count %llu\n",
         (unsigned long long)s->lateness_count, s->lateness_sum_s, (unsigned long long)s->lateness_count);
-    put(arg, "# HELP cronsched_queue Runs that wait for a permit, by engine or pool.\n# TYPE cronsched_queue "
-             "gauge\n");
+}
+
+static void put_queues(struct scheduler *s, metrics_put *put, void *arg)
+{
+    put_family(put, arg, "queue", "gauge", "Runs that wait for a permit, by engine or pool.");
     for (size_t i = 0; i < s->o.engine_count; i++)
         put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engine_queues[i].name,
             s->engine_queues[i].waiting.count);
     for (size_t i = 0; i < s->o.pool_count; i++)
         put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pool_queues[i].name,
             s->pool_queues[i].waiting.count);
-    put(arg,
-        "# HELP cronsched_journal_in_flight Batches appended and not yet durable.\n"
-        "# TYPE cronsched_journal_in_flight gauge\ncronsched_journal_in_flight %zu\n",
-        s->pending_batch_count);
+}
+
+void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *format, ...), void *arg)
+{
+    int64_t counts[RUN_ENDED + 1] = {0};
+
+    put_single(put, arg, "leading", "gauge", "Whether this replica leads.", s->leading);
+    put_single(put, arg, "epoch", "gauge", "The current epoch.", (uint64_t)s->state.epoch);
+    put_single(put, arg, "index", "counter", "Batches applied.", s->state.index);
+    put_single(put, arg, "jobs", "gauge", "Jobs known.", s->state.job_count);
+    put_single(put, arg, "fired_total", "counter", "Fire times that became runs in this epoch.", s->fired);
+    put_single(put, arg, "started_total", "counter", "Attempts started in this epoch.", s->started);
+    count_states(s, counts);
+    put_family(put, arg, "runs", "gauge", "Unfinished runs by state.");
+    for (int i = 0; i < RUN_ENDED; i++)
+        put(arg, "cronsched_runs{state=\"%s\"} %lld\n", run_state_name(i), (long long)counts[i]);
+    put_family(put, arg, "verdicts_total", "counter",
+               "Runs ended and fire times skipped, by verdict, since this process began.");
+    for (enum run_verdict v = VERDICT_NONE + 1; v < VERDICT_COUNT; v++)
+        put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", run_verdict_name(v),
+            (unsigned long long)s->state.verdicts[v]);
+    put_single(put, arg, "notifications_waiting", "gauge", "Notifications not yet delivered.",
+               s->state.notice_count);
+    put_single(put, arg, "notifications_dropped_total", "counter",
+               "The oldest of too many that waited, since this process began.", s->state.notices_dropped);
+    put_lateness(s, put, arg);
+    put_queues(s, put, arg);
+    put_single(put, arg, "journal_in_flight", "gauge", "Batches appended and not yet durable.",
+               s->pending_batch_count);
 }

@@ -23,7 +23,10 @@ void turn_log(struct scheduler *s, enum log_level level, const char *event, cons
     va_start(ap, format);
     error_setv(&said, 0, format, ap);
     va_end(ap);
-    s->o.env->log(s->o.env, level, event, r ? r->job->name : NULL, r ? r->id : NULL, said.text);
+    if (r)
+        s->o.env->log(s->o.env, level, event, r->job->name, r->id, said.text);
+    else
+        s->o.env->log(s->o.env, level, event, NULL, NULL, said.text);
 }
 
 void turn_enter(struct scheduler *s)

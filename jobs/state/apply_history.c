@@ -91,20 +91,19 @@ void apply_history_skip(struct state *s, const struct batch *batch, const struct
 void apply_history_record(struct state *s, const struct record *r)
 {
     struct history_write *w = apply_history_pending(s);
-    char job[RUN_ID_MAX];
+    const char *run = RECORD_HAS(r, run) ? r->run : NULL;
+    const char *job = RECORD_HAS(r, job) ? r->job : NULL;
+    char of_run[RUN_ID_MAX];
     int64_t at_ms;
     bool exact;
 
-    if (RECORD_HAS(r, job))
-        snprintf(job, sizeof(job), "%s", r->job);
-    else if (!RECORD_HAS(r, run) || run_id_parse(r->run, job, &at_ms, &exact) < 0)
-        job[0] = '\0';
+    if (!job && run && run_id_parse(run, of_run, &at_ms, &exact) == 0)
+        job = of_run;
     w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
-    w->records[w->record_count++] =
-        (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
-                                .job = job[0] ? alloc_text(job) : NULL,
-                                .run = RECORD_HAS(r, run) ? alloc_text(r->run) : NULL,
-                                .json = record_encode(r)};
+    w->records[w->record_count++] = (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
+                                                            .job = alloc_text(job),
+                                                            .run = alloc_text(run),
+                                                            .json = record_encode(r)};
 }
 
 /* A part of a change set, as the record that it would have been: history knows no difference. */

@@ -67,7 +67,10 @@ json_t *state_run_json(const struct run *run)
     if (run->params)
         json_object_set(o, "params", run->params);
     set_text(o, "by", run->by);
-    set_text(o, "text", run->text ? run->text : last ? last->text : NULL);
+    if (run->text)
+        set_text(o, "text", run->text);
+    else if (last)
+        set_text(o, "text", last->text);
     return o;
 }
 
@@ -407,11 +410,10 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     return 0;
 }
 
-static int decode_root(struct state *s, json_t *root, struct error *error)
+/* What is not in lists. */
+static int decode_fields(struct state *s, const json_t *root, struct error *error)
 {
-    const char *hash = json_string_value(json_object_get(root, "hash")), *name;
-    json_t *item;
-    size_t i;
+    const char *hash = get_word(root, "hash");
 
     if (!hash || strlen(hash) >= sizeof(s->hash) || get_int(root, "index", -1) < 0)
         return error_set(error, ERR_CORRUPT, "snapshot without index or hash");
@@ -434,11 +436,49 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
     s->pause_until_ms = get_int(root, "pause_until", 0);
     s->pause_reason = get_text(root, "pause_reason");
     s->pause_by = get_text(root, "pause_by");
+    return 0;
+}
+
+static int decode_key(struct state *s, json_t *item, struct error *error)
+{
+    const char *key, *digest, *run;
+    json_int_t t;
+    char *both, *space;
+
+    if (json_unpack(item, "[s,s,s,I]", &key, &digest, &run, &t) < 0 || !strchr(key, ' '))
+        return error_set(error, ERR_CORRUPT, "snapshot: a trigger key is invalid");
+    both = alloc_text(key);
+    space = strchr(both, ' ');
+    assert(space);
+    *space = '\0';
+    state_add_key(s, both, space + 1, digest, run, t);
+    free(both);
+    return 0;
+}
+
+static int decode_notice(struct state *s, json_t *item, struct error *error)
+{
+    const char *id, *url;
+    json_t *body;
+
+    if (json_unpack(item, "[s,s,O]", &id, &url, &body) < 0)
+        return error_set(error, ERR_CORRUPT, "snapshot: a notification is invalid");
+    state_add_notice(s, id, url, body);
+    return 0;
+}
+
+static int decode_root(struct state *s, json_t *root, struct error *error)
+{
+    int rc = decode_fields(s, root, error);
+    const char *name;
+    json_t *item;
+    size_t i;
+
+    if (rc < 0)
+        return rc;
     json_object_foreach(json_object_get(root, "jobs"), name, item)
     {
-        int rc = decode_job(s, name, item, error);
-
-        if (rc < 0)
+        if (decode_job(s, name, item, error) < 0)
             return error_prefix(error, "snapshot: job %s: ", name), ERR_CORRUPT;
     }
     s->next_seq = (uint64_t)get_int(root, "next_seq", 1); /* after the runs, which were counted again */
@@ -446,29 +486,13 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
         json_array_extend(s->staged, json_object_get(root, "staged"));
     json_array_foreach(json_object_get(root, "keys"), i, item)
     {
-        const char *key, *digest, *run;
-        json_int_t t;
-        char *space, *both;
-
-        if (json_unpack(item, "[s,s,s,I]", &key, &digest, &run, &t) < 0 || !strchr(key, ' '))
-            return error_set(error, ERR_CORRUPT, "snapshot: a trigger key is invalid");
-        both = alloc_text(key);
-        space = strchr(both, ' ');
-        assert(space);
-        *space = '\0';
-        state_add_key(s, both, space + 1, digest, run, t);
-        free(both);
+        rc = rc < 0 ? rc : decode_key(s, item, error);
     }
     json_array_foreach(json_object_get(root, "notices"), i, item)
     {
-        const char *id, *url;
-        json_t *body;
-
-        if (json_unpack(item, "[s,s,O]", &id, &url, &body) < 0)
-            return error_set(error, ERR_CORRUPT, "snapshot: a notification is invalid");
-        state_add_notice(s, id, url, body);
+        rc = rc < 0 ? rc : decode_notice(s, item, error);
     }
-    return 0;
+    return rc;
 }
 
 int state_decode(struct state *s, const char *text, size_t size, struct error *error)

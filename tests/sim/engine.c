@@ -214,6 +214,8 @@ static void exit_later(struct world *w, const struct object *o, int64_t delay_ms
 
 void object_start(struct world *w, struct object *o)
 {
+    int code;
+
     o->starts++;
     w->starts++;
     tell(w, "%s of %s#%d STARTS", o->id, o->run, o->attempt);
@@ -221,7 +223,8 @@ void object_start(struct world *w, struct object *o)
     o->state = OBJECT_RUNNING;
     o->started_ms = w->now_ms;
     monitor_run(w, o->run)->executing++;
-    exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), chance(w, 150) ? 1 : 0);
+    code = chance(w, 150) ? 1 : 0;
+    exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), code);
 }
 
 void object_start_breaks(struct world *w, struct object *o)
@@ -332,7 +335,10 @@ static void call_stop(struct world *w, struct event *e, struct object *o, struct
     if (o && o->state == OBJECT_RUNNING) {
         bool stubborn = chance(w, 100);
 
-        exit_later(w, o, stubborn ? 10000 : between(w, 0, 2000), stubborn ? 137 : 143);
+        if (stubborn)
+            exit_later(w, o, 10000, 137);
+        else
+            exit_later(w, o, between(w, 0, 2000), 143);
     }
     a.event = ENGINE_DONE;
     engine_answer(w, e, a, NULL);

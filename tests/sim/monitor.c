@@ -224,6 +224,18 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
            (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 
+static void judge_committed(struct world *w, const struct batch *b, const struct record *r,
+                            const struct attempt *a)
+{
+    struct object *o = object_by_id(w, r->id);
+
+    if (!o || strcmp(o->run, r->run) != 0 || o->attempt != a->number ||
+        (o->epoch != b->epoch && !(a->handed_over && strcmp(a->id, r->id) == 0)))
+        violation(w, "%s#%d: commits an object that is not its own", r->run, a->number);
+    else
+        o->committed = true;
+}
+
 static void judge_attempt(struct world *w, const struct batch *b, const struct record *r)
 {
     struct run *run = state_run(&w->shadow, r->run);
@@ -233,12 +245,7 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
     if (!a || a->number != r->attempt)
         return; /* the fold refuses it */
     if (r->kind == RECORD_COMMITTED) {
-        o = object_by_id(w, r->id);
-        if (!o || strcmp(o->run, r->run) != 0 || o->attempt != a->number ||
-            (o->epoch != b->epoch && !(a->handed_over && strcmp(a->id, r->id) == 0)))
-            violation(w, "%s#%d: commits an object that is not its own", r->run, a->number);
-        else
-            o->committed = true;
+        judge_committed(w, b, r, a);
         return;
     }
     o = a->id ? object_by_id(w, a->id) : NULL;

@@ -34,11 +34,16 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
         r->wake = plan_for(r, EVENT_WAKE, delay > 0 ? delay : 0);
 }
 
+static const char *or_dash(const char *text)
+{
+    return text ? text : "-";
+}
+
 static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
                     const char *run, const char *text)
 {
-    tell(of_env(env)->world, "r%d [%d] %s %s %s %s", of_env(env)->number, level, event, job ? job : "-",
-         run ? run : "-", text ? text : "");
+    tell(of_env(env)->world, "r%d [%d] %s %s %s %s", of_env(env)->number, level, event, or_dash(job),
+         or_dash(run), text);
     if (strcmp(event, "bug") == 0) /* it says so, and aborts: a record of its own makes no sense to it */
         violation(of_env(env)->world, "r%d: %s", of_env(env)->number, text);
 }
@@ -165,8 +170,10 @@ void replica_restore(struct replica *r)
     r->fed = snapshot ? w->snapshot_index : 0;
     if (snapshot && w->replica_count > 1 && r->told < r->fed)
         r->told = r->kept = r->fed; /* older history is copied from a peer */
-    scheduler_journal_events.restore(r->scheduler, snapshot ? w->snapshot : NULL,
-                                     snapshot ? w->snapshot_size : 0, r->fed);
+    if (snapshot)
+        scheduler_journal_events.restore(r->scheduler, w->snapshot, w->snapshot_size, r->fed);
+    else
+        scheduler_journal_events.restore(r->scheduler, NULL, 0, r->fed);
     replica_feed(r, w->batch_count);
     if (!w->failures)
         check_same_state(r, snapshot ? "restored from a snapshot" : "folded anew");

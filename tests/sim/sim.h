@@ -85,7 +85,7 @@ struct event {
     uint64_t index;
 };
 
-/* ---- a process */
+/* ---- a process ---- */
 
 /* A zone source whose one zone changes its offset with the rules; all else comes from the machine's files. */
 struct sim_zones {
@@ -130,7 +130,7 @@ struct replica {
     int64_t extra_ms; /* of its own clock, while it is taken apart */
 };
 
-/* ---- engines */
+/* ---- engines ---- */
 
 enum object_state { OBJECT_CREATED, OBJECT_RUNNING, OBJECT_EXITED, OBJECT_GONE };
 
@@ -169,7 +169,7 @@ struct host {
     uint64_t changes;
 };
 
-/* ---- what the monitor keeps */
+/* ---- what the monitor keeps ---- */
 
 struct run_note { /* a run, by id */
     char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
@@ -272,7 +272,7 @@ struct world {
     uint64_t late; /* that a standby found its leader late */
 };
 
-/* ---- world.c */
+/* ---- world.c ---- */
 uint64_t draw(struct world *w);
 int64_t between(struct world *w, int64_t least, int64_t most);
 bool chance(struct world *w, int per_mille);
@@ -286,7 +286,7 @@ void event_free(struct event *e);
 /* One world from birth to rest; the figures stay in *w. */
 void world_run(struct world *w, uint64_t seed, const struct sim_options *o, struct zoneinfo *zones);
 
-/* ---- replica.c */
+/* ---- replica.c ---- */
 void replica_init(struct world *w, int number);
 void replica_start(struct replica *r);
 void replica_crash(struct replica *r);
@@ -298,7 +298,7 @@ void replica_zones(struct replica *r);
 void zones_init(struct sim_zones *z, struct zoneinfo *under, int rules);
 void fault_at_random(struct world *w);
 
-/* ---- journal.c */
+/* ---- journal.c ---- */
 void journal_init(struct world *w);
 void journal_release(struct world *w);
 void journal_table(struct replica *r);
@@ -308,7 +308,7 @@ void journal_forget_offers(struct world *w, int replica);       /* snapshots tha
 /* The reign ends: of what is in flight a first part still becomes durable, the rest never will. */
 void journal_end_reign(struct world *w);
 
-/* ---- ensemble.c */
+/* ---- ensemble.c ---- */
 void ensemble_init(struct world *w);
 void ensemble_release(struct world *w);
 void ensemble_start(struct replica *r);
@@ -325,7 +325,7 @@ void ensemble_on_gone(struct replica *r, int64_t epoch);
 void ensemble_on_session(struct world *w, int number, int64_t session);
 void ensemble_after_step(struct world *w);
 
-/* ---- engine.c */
+/* ---- engine.c ---- */
 void engines_init(struct replica *r);
 void engine_answer(struct world *w, const struct event *to, struct engine_answer a, const char *id);
 void engine_tell(struct world *w, struct watcher *waiting,
@@ -340,7 +340,7 @@ struct object *object_by_id(struct world *w, const char *id);
 void host_changes(struct world *w, int host);
 void host_sweep(struct world *w, struct replica *r);
 
-/* ---- swarm.c */
+/* ---- swarm.c ---- */
 void swarm_release(struct world *w, struct event *e, struct object *o, struct engine_answer a);
 void swarm_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a);
 void swarm_discard(struct world *w, struct object *o);
@@ -348,12 +348,12 @@ void swarm_task(struct world *w, struct event *e);
 void swarm_node_lost(struct world *w, struct object *o); /* with what ran on it */
 void swarm_unreachable(struct world *w, struct object *o);
 
-/* ---- clients.c */
+/* ---- clients.c ---- */
 void client_first_jobs(struct world *w);
 void client_request(struct world *w);
 void client_pause_all(struct world *w, bool on);
 
-/* ---- monitor.c */
+/* ---- monitor.c ---- */
 void monitor_release(struct world *w);
 /* Folds a batch into the shadow, judging each record before and after. */
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
@@ -364,7 +364,7 @@ int64_t monitor_next(struct world *w,
 void monitor_final(struct world *w);
 void write_hash(const struct history_write *write, char ret[33]);
 
-/* ---- checks.c */
+/* ---- checks.c ---- */
 void check_step(struct world *w);
 void check_same_state(struct replica *r, const char *when);
 void check_rest(struct world *w);
