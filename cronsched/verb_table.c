@@ -1,5 +1,6 @@
-/* The table of all verbs, and the run of the one that the command line names (command/verbs.h). It stands beside
- * main.c, above the verbs, so that what they use (options, help, completion) does not depend on them. */
+/* The table of all verbs, and the run of the one that the command line names (command/verbs.h). It is
+ * beside main.c, above the verbs, so that what they use (options, help, completion) does not depend on
+ * them. */
 #include "cronsched/command/verbs.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     return code;
 }
 
-/* An answer that did not get out is no answer; but a reader that has seen enough (head, a pager) is no fault.
+/* Fail if stdout could not be written, except when the reader closed the pipe (head, a pager).
  */
 static int check_stdout(int code)
 {

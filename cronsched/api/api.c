@@ -1,5 +1,5 @@
-/* See api.h: the table of routes, start and end. The handlers are in files of their own; what they wait for, in
- * api_wait.c. */
+/* See api.h: the table of routes, start and end. The handlers are in files of their own; what they wait
+ * for, in api_wait.c. */
 #include "cronsched/api/api_priv.h"
 
 #include <assert.h>
@@ -9,8 +9,8 @@
 
 /* ---- what only the leader can do ---- */
 
-/* True: it was passed on. What another replica passed on is not passed on again: whoever leads by then will
- * be found by the first. */
+/* True: it was forwarded. What another replica forwarded is not forwarded again: the first one will find
+ * the new leader. */
 static bool passed_on(struct api *api, struct http_request *request)
 {
     const struct api_context *c = &api->context;

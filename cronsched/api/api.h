@@ -36,8 +36,8 @@ struct api_cluster_ops {
     void (*peer_engine)(void *arg, struct http_request *request);
     /* Forwards a request to the leader, and answers it. */
     void (*forward)(void *arg, struct http_request *request);
-    /* The log of this attempt is not all here: it is written at another replica, or (`over`) a copy is still to
-     * come. id: the engine's, NULL: none yet. */
+    /* The log of this attempt is not all here: it is written at another replica, or (`over`) a copy is
+     * still to come. id: the engine's, NULL: none yet. */
     bool (*log_elsewhere)(void *arg, const char *run, int attempt, const char *id, bool over);
     /* Forwards a request for a log to the replica that has it, and answers it. path: with its query. */
     void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);

@@ -159,8 +159,7 @@ static void backfill_with(struct api *api, struct http_request *request, json_t 
     json_decref(body);
 }
 
-/* Where rows are missing nobody can say what ran. To run something a second time is for the caller to ask
- * for. */
+/* Where rows are missing it is unknown what ran. The caller must ask to run something a second time. */
 static bool history_is_whole(struct http_request *request, const json_t *result)
 {
     const char *missing = NULL;

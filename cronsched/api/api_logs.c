@@ -11,7 +11,7 @@
  * Failures: no file yet and the attempt not over: an empty log, or a wait when it is followed. No file and it
  * is over: not found. The stream is full: reading waits for `drained`. The client goes: `closed`; the reader
  * is freed when the pool has given it back. Another replica goes on with the attempt while its log is
- * followed here: the stream is cut, and whoever asks again is sent there.
+ * followed here: the stream is cut, and a client that asks again is forwarded there.
  */
 #include "cronsched/api/api_priv.h"
 #include "cronsched/io/run_log.h"

@@ -1,6 +1,7 @@
-/* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal and for
- * history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c, api_metrics.c: the handlers; api_body.c:
- * checks of what comes in; api_query.c: of query keys. Nobody else but tests includes this.
+/* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal
+ * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c,
+ * api_metrics.c: the handlers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
+ * API and its tests include this.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* Query keys and ids as handlers want them; what is wrong is answered here. */
+/* Query keys and ids as handlers need them; what is wrong is answered here. */
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/near.h"
 #include "jobs/definition/job.h"

@@ -124,7 +124,7 @@ static void runs_have(struct api *api, struct http_request *request, json_t *sto
 }
 
 /* The live rows are taken before history is asked: what ends meanwhile is then in one of the two. One row
- * more than asked for tells that there are more; live rows may displace as many stored ones. */
+ * more than asked for shows that there are more; live rows may displace as many stored ones. */
 static void runs_then(struct api *api, struct http_request *request)
 {
     struct history_query query = {.kind = HISTORY_RUNS};

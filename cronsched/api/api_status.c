@@ -111,8 +111,8 @@ __attribute__((format(printf, 2, 3))) static void add_reason(json_t *reasons, co
     json_array_append_new(reasons, json_string(text));
 }
 
-/* Whether each engine has been asked at least once, whatever it said: one that is away keeps nobody from
- * working. */
+/* Whether each engine has been asked at least once, whatever it said: one that is away does not stop the
+ * others. */
 static void check_engines(const struct api_context *c, json_t *reasons)
 {
     for (size_t i = 0; i < c->engine_count; i++) {

@@ -1,12 +1,14 @@
-/* Waiting: what the handlers share, below them. Happy path of a read: the handler calls api_read; the scheduler
- * says, mostly at once, that nothing is in flight; the second half of the handler answers. Of a write: the
- * scheduler_… function gives a reply and an index; api_write waits for the index; the reply goes out.
+/* Waiting: what the handlers share, below them. Happy path of a read: the handler calls api_read; the
+ * scheduler says, mostly at once, that nothing is in flight; the second half of the handler answers. Of a
+ * write: the scheduler_… function gives a reply and an index; api_write waits for the index; the reply
+ * goes out.
  *
  * Failures:
  *   the journal hangs         reads are answered after API_READ_WAIT_MS, marked as stale; writes run into the
- *                             request's deadline, and are told that they may yet happen
- *   the reign ends with it    a write is told that its outcome is unknown: safe to repeat with the same key
- *   the client goes           the request answers into the void (http.h)
+ *                             request's deadline, and the error says that they may still happen
+ *   the leader is deposed     a write gets an error that its outcome is unknown: safe to repeat with the
+ *                             same key
+ *   the client goes           the answer is dropped (http.h)
  *   the API closes meanwhile  outstanding answers lose their api pointer, and free themselves when they come
  */
 #include "cronsched/api/api_priv.h"
@@ -135,7 +137,7 @@ void api_write_result(struct api *api, struct http_request *request, int r,
 
 /* ---- waiting for history ---- */
 
-/* Its limits are of the moment: too many questions at once, or too much asked for at once. */
+/* ERR_LIMIT is temporary here (too many or too large queries): answer 429. */
 static void reply_no_history(struct http_request *request, const struct error *error)
 {
     if (error->code == ERR_LIMIT)

@@ -1,5 +1,5 @@
-/* How long the loop is away: the time between two looks at its descriptors, less what it slept. Whoever
- * blocks the loop shows here, and a leader whose loop is away for too long loses its session.
+/* How long the loop is away: the time between two looks at its descriptors, less what it slept. Code that
+ * blocks the loop shows here; a leader whose loop is blocked for too long loses its session.
  *
  * The handle does not keep the loop alive. One thread: the loop's.
  */

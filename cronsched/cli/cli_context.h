@@ -26,14 +26,14 @@ int cli_close(struct cli_context *cli, int code);
 const char *cli_path(struct cli_context *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cli_query(struct cli_context *cli, const char *key, const char *value); /* NULL: left out */
 
-/* The option `name` of the call as a time, human_time_parse's sense, in RFC 3339 to the query as `key`; nothing
- * when it was not given. */
+/* The option `name` of the call as a time, human_time_parse's sense, in RFC 3339 to the query as `key`;
+ * nothing when it was not given. */
 int cli_query_time(struct cli_context *cli, const char *name, const char *key, int sense);
 
 /* The option as RFC 3339 into an object. */
 int cli_put_time(struct cli_context *cli, json_t *object, const char *name, const char *key, int sense);
 
-/* A word of the command line into an object; EXIT_USAGE when it is no UTF-8, which JSON cannot hold. `what`
+/* A word of the command line into an object; EXIT_USAGE when it is not UTF-8, which JSON cannot hold. `what`
  * names it. */
 int cli_put_text(const struct verb_call *call, json_t *object, const char *key, const char *what,
                  const char *value);

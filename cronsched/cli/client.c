@@ -207,7 +207,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
     return text_add_bytes(&x->reply, bytes, n) < 0 ? 0 : n;
 }
 
-/* Everything is set anew for each request: a handle that is used again keeps its options. */
+/* Everything is set again for each request: a handle that is used again keeps its options. */
 static struct curl_slist *set_up(struct exchange *x, const struct client_server *server, const char *url,
                                  char *why)
 {
@@ -396,7 +396,7 @@ static bool is_write(const struct exchange *x)
     return strcmp(x->method, "GET") != 0;
 }
 
-/* One round over all servers. *ret_again: somebody was there, and later it may go better. */
+/* One round over all servers. *ret_again: a server was there, and may succeed later. */
 static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct error *error)
 {
     struct client *client = x->client;

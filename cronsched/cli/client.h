@@ -3,7 +3,7 @@
  *
  * Happy path: client_init -> client_call ... -> client_release. Each call goes to the server that answered
  * last.
- *   nobody there        (refused, no socket): the next server; when none is left, ERR_UNREACHABLE at once
+ *   no server there (refused, no socket): the next server; when none is left, ERR_UNREACHABLE at once
  *   no leader           the next server; then all of them again, until the time is up: ERR_NO_LEADER
  *   the answer is lost  a call that may be repeated goes to the next server; another is ERR_UNKNOWN, with a
  *                       text that says so. Writes are made so that they may: a trigger carries a key

@@ -1,7 +1,7 @@
 /* Times as people type and read them on the command line: "2h", "yesterday", "2026-11-22 10:30", and "in 3 h
  * 12 m".
  *
- * Local times are in the zone of whoever calls (TZ, or the machine's). Any thread; `now_ms` is an argument.
+ * Local times are in the caller's zone (TZ, or the machine's). Any thread; `now_ms` is an argument.
  */
 #pragma once
 

@@ -103,7 +103,7 @@ static int load_file(struct loader *l, const char *path, const struct stat *st, 
     if (S_ISREG(st->st_mode) && st->st_size > JOBFILE_BYTES_MAX)
         return jobfile_add_error(l->set, path, 0, 0, "%lld bytes; at most %d are read",
                                  (long long)st->st_size, JOBFILE_BYTES_MAX);
-    /* a pipe that somebody names is read to its end; one that lies in a folder might never end */
+    /* a pipe that is named is read to its end; one inside a folder might never end */
     if (!S_ISREG(st->st_mode) && !(named && (S_ISFIFO(st->st_mode) || S_ISCHR(st->st_mode))))
         return fail(l, path, "neither a file nor a folder");
     if (l->files == JOBFILES_MAX) {
@@ -149,7 +149,7 @@ static int load_entry(struct loader *l, const char *folder, const char *name, in
 
     if (asprintf(&path, "%s%s%s", folder, n > 0 && folder[n - 1] == '/' ? "" : "/", name) < 0)
         return ERR_NOMEM;
-    /* of what is no job file by its name, folders alone matter; a dangling link among them does not */
+    /* of entries that are not job files by name, only folders matter; a dangling link among them does not */
     if (is_yaml(name) || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         r = load_path(l, path, false, depth);
     free(path);

@@ -3,7 +3,7 @@
  *   the stream is cut off          ask again for the whole log and pass over what was printed
  *   it ends                        once more after the attempt is over, so that nothing is missed when a
  *                                  server stops in the middle
- *   nobody answers                 ask again, for FOLLOW_PATIENCE_MS at most
+ *   no server answers              ask again, for FOLLOW_PATIENCE_MS at most
  */
 #include "cronsched/cli/log_follow.h"
 
@@ -34,7 +34,7 @@ static void pause_before_retry(struct retry *retry)
 }
 
 /* An answer may yet come: is it worth asking again? A replica that has not applied the trigger yet does not
- * know the run, so even that is no answer at first. */
+ * know the run, so even "not found" is retried at first. */
 static bool worth_asking_again(struct retry *retry, int r)
 {
     int64_t now = clock_boot_ms();

@@ -5,7 +5,7 @@
 
 #include "cronsched/cli/cli_context.h"
 
-#define FOLLOW_PATIENCE_MS 120000 /* how long nobody may answer before following gives up */
+#define FOLLOW_PATIENCE_MS 120000 /* how long servers may stay silent before following gives up */
 
 /* Prints the log of one attempt (0: what the server takes for the right one) as it is now. tail 0: all of it.
  */

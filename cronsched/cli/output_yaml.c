@@ -5,7 +5,7 @@
 #include <string.h>
 #include <yaml.h>
 
-/* A word that begins like a name and that no YAML, 1.1 or 1.2, takes for a boolean or null: safe without
+/* A word that begins like a name and that neither YAML 1.1 nor 1.2 reads as a boolean or null: safe without
  * quotes as far as types go; whether its characters allow it the emitter knows. */
 static bool plain_is_text(const char *s)
 {

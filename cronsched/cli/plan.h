@@ -1,6 +1,6 @@
-/* What `plan` and `apply` have in common: job files on one side, the server's definitions on the other, and
- * what lies between them. Functions that can fail print why and return an exit code, as those of cli_context.h.
- * Main thread.
+/* What `plan` and `apply` have in common: job files on one side, the server's definitions on the other,
+ * and the difference between them. Functions that can fail print why and return an exit code, as those of
+ * cli_context.h. Main thread.
  */
 #pragma once
 

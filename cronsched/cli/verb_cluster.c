@@ -112,7 +112,7 @@ const struct verb verb_cluster_step_down = {
 static const struct verb_option takeovers_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default all)"}, {0}};
 
-/* The reigns, out of the journal's records: an epoch each, with the report that its leader wrote. */
+/* The changes of leader, from the journal's records: an epoch each, with the report that its leader wrote. */
 static json_t *reigns_of(const json_t *records)
 {
     static const char *const keys[] = {"epoch", "replica", "cause", "tzdata", "level"};

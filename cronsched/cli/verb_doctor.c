@@ -50,7 +50,7 @@ static bool check_servers(struct cli_context *s, json_t *checks)
     return any;
 }
 
-/* With the defaults a socket that is not there is no fault when another place answers. */
+/* With the defaults a missing socket is not an error when another address answers. */
 static void forgive_alternatives(const struct cli_context *s, json_t *checks, bool any)
 {
     json_t *check;

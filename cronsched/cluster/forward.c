@@ -1,5 +1,5 @@
-/* See forward.h. A forwarded request is one request on its way: waiting for a leader or for a retry (timer), at the
- * leader (call), or answered there and waiting for this replica to follow (timer). */
+/* See forward.h. A forwarded request is one request on its way: waiting for a leader or for a retry
+ * (timer), at the leader (call), or answered there and waiting for this replica to follow (timer). */
 #include "cronsched/cluster/forward.h"
 
 #include "jobs/base/alloc.h"
@@ -102,7 +102,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void forwarded_retry(struct forwarded_request *p, int code, const char *why)
 {
-    if (http_answered(p->request)) /* the client is gone, or was told that it takes too long */
+    if (http_answered(p->request)) /* the client is gone, or got a timeout */
         forwarded_end(p);
     else if (uv_now(p->forward->o.loop) + FORWARD_RETRY_MS >= p->until_ms)
         forwarded_fail(p, code, why);
@@ -132,7 +132,7 @@ static void on_answer(void *arg, const struct http_answer *a)
             forwarded_retry(p, ERR_INTERNAL, "the leader's reply is invalid");
             return;
         }
-        lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* its reign ended in the middle */
+        lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* it was deposed in the middle */
         if (!lost && strcmp(error_code(p->reply), error_name(ERR_NO_LEADER)) != 0) {
             p->index = (uint64_t)json_integer_value(json_object_get(p->reply, "index"));
             p->until_ms = uv_now(p->forward->o.loop) + FORWARD_APPLY_MS;

@@ -3,9 +3,9 @@
  *
  * Happy path: forward_request -> the leader answers -> this replica waits until it has applied what was
  * written (so that a read here sees it) -> reply.
- * Failures: nobody leads, or the connection is refused: again, as long as the request has time, so that a
- * failover is not seen. An answer that is lost: sent again when doing it twice does no harm (a trigger with a
- * key, an apply, ...), else `unknown`, honestly.
+ * Failures: no replica leads, or the connection is refused: retried as long as the request has time, so
+ * that a failover is not visible. An answer that is lost: sent again when doing it twice does no harm (a
+ * trigger with a key, an apply, ...), else `unknown`, honestly.
  *
  * Borrows the peer client and the view. One thread: the loop's.
  */

@@ -94,7 +94,7 @@ static void on_page(void *arg, const struct http_answer *answer)
     c->o.history->ops->fill(c->o.history, page, on_filled, c);
 }
 
-/* Nobody has it: perhaps an older one. */
+/* No replica has it: try an older one. */
 static void give_up_gap(struct history_copy *c)
 {
     c->below = c->first;
@@ -123,7 +123,7 @@ static void on_gap(void *arg, json_t *gap, const struct error *error)
 {
     struct history_copy *c = OBJECT(struct history_copy, arg);
 
-    (void)error; /* it was told by the history itself */
+    (void)error; /* the history has logged it */
     c->with_history = false;
     if (c->stopping) {
         finish_stop(c);

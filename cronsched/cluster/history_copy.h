@@ -3,8 +3,8 @@
  *
  * Happy path: every HISTORY_COPY_LOOK_MS the history is asked for its newest gap -> the likeliest replica is
  * asked for it -> the page is filled in -> the same again at once, until there is no gap.
- * Failures: a replica does not answer, or lacks it itself: the next one; none has it: the next older gap, and
- * all of them again at the next look. A page that makes no sense: reported, and the next replica.
+ * Failures: a replica does not answer, or lacks it itself: the next one; none has it: the next older gap,
+ * and all of them again at the next look. An invalid page: reported, and the next replica.
  *
  * One thread: the loop's.
  */

@@ -1,5 +1,5 @@
-/* The roster of a cluster: what its replicas say of themselves, found, ordered and compared. Pure: a view of
- * the journal in, answers out; `self` is the id of the replica that asks.
+/* The members of a cluster: what its replicas report about themselves, found, ordered and compared. Pure:
+ * a view of the journal in, answers out; `self` is the id of the replica that asks.
  */
 #pragma once
 

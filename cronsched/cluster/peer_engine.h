@@ -1,7 +1,7 @@
 /* The other side of process_remote.h: engine requests of the leader about attempts that belong to
  * this replica, answered by this replica's own engines.
  *
- * An engine answers to one host. This one stands between it and the scheduler's: answers with tickets of ours
+ * An engine answers to one host. This one is between it and the scheduler's: answers with our own tickets
  * go to the leader that asked, all others to the scheduler.
  *
  * One thread: the loop's.

@@ -142,7 +142,7 @@ static void on_done(void *arg, const struct http_answer *a)
     } else if (p->stream) {
         http_stream_cut(p->stream);
     } else if (uv_is_active((uv_handle_t *)&p->timer)) {
-        return; /* nobody is there: the timer's */
+        return; /* the client is gone: the timer ends it */
     } else {
         if (!peer_answered(a) || a->status != 404) {
             p->silent = true;

@@ -1,9 +1,8 @@
-/* Logs that lie at other replicas: a request for one is passed on to whoever has it, and what comes is given
- * to the client as it comes.
+/* Proxies requests for logs to the replica that stores the log, streaming.
  *
  * Happy path: peer_logs_pass -> the likeliest replica answers 200 -> its bytes go out -> both end.
  * Failures: a replica that has no such log, or does not answer: the next one. None has it: not found; none
- * answers: unreachable. The stream breaks: the client's is cut, so that it can tell, and asks again. The
+ * answers: unreachable. The stream breaks: the client's stream is cut, so that it notices and asks again. The
  * client goes: the call to the replica is ended.
  *
  * Borrows the peer client. One thread: the loop's.

@@ -174,8 +174,8 @@ static void call_ask(struct remote_call *c)
         call_unreachable(c, error.text);
 }
 
-/* A watched attempt is asked for as a fence does: that tells where it stands, and harms nothing that has
- * started. */
+/* A watched attempt is asked for as a fence does: that reports its state, and does not harm anything that
+ * has started. */
 static char *body_of(const struct remote_engine *e, enum engine_op op, const struct engine_request *r)
 {
     enum engine_op asked = op == ENGINE_WATCH ? ENGINE_FENCE : op;

@@ -1,6 +1,7 @@
-/* See replica.h. Happy path: open reads what the data folder remembers of its cluster, opens the coordinator,
- * makes the core; the core's events go to the scheduler. Whenever the core says that something changed: the
- * connection to the leader is turned to whoever leads now, and the cluster's uuid is remembered.
+/* See replica.h. Happy path: open reads what the data folder remembers of its cluster, opens the
+ * coordinator, makes the core; the core's events go to the scheduler. Whenever the core says that
+ * something changed: the connection to the leader is moved to the new leader, and the cluster's uuid is
+ * remembered.
  *
  * Failures are the core's to handle: this file only knows the facts (which engines answer, how late the
  * leader is). A leader that misses fire times is first reported, and deposed at the next look if it still
@@ -64,7 +65,7 @@ struct replica {
     char servers[1024], root[256];
     size_t members_seen;
     uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
-    void (*retired)(void *arg); /* NULL: nobody waits for it */
+    void (*retired)(void *arg); /* NULL: nothing waits for it */
     void *retired_arg;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -137,7 +138,7 @@ static bool clock_is_off(const struct replicated_view *v)
            (v->offset_ms > MEMBER_INFO_OFFSET_MAX_MS || v->offset_ms < -MEMBER_INFO_OFFSET_MAX_MS);
 }
 
-/* Old zone rules fire at wrong times: whoever has the newest goes first. */
+/* Old zone rules fire at wrong times: the replica with the newest is preferred. */
 static bool others_have_newer_tzdata(const struct replica *r, const struct replicated_view *v)
 {
     const char *mine = r->o.zones->version(r->o.zones);
@@ -299,7 +300,7 @@ static void on_retired(uv_timer_t *timer)
     retired(r->retired_arg);
 }
 
-/* A replica that came back can tell of the processes that it started. */
+/* A replica that came back can report on the processes that it started. */
 static void notice_members(struct replica *r, size_t count)
 {
     struct engine_host *host = replica_engine_host(r);
@@ -411,7 +412,7 @@ static int open_coordinator(struct replica *r, struct error *error)
     return zookeeper_open(&r->coord, r->o.loop, &z, error);
 }
 
-/* What must be alike on all replicas, and what a person wants to compare: engines, pools, grace times. */
+/* What must be alike on all replicas, and what people compare: engines, pools, grace times. */
 static void hash_config(struct replica *r)
 {
     const struct config *c = r->o.config;

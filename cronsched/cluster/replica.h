@@ -1,5 +1,5 @@
-/* A replica of a cluster: the replicated journal on ZooKeeper, and what this process tells it and hears of
- * it. serve.c makes one when `zookeeper` is configured; without, the journal is the embedded one and none of
+/* A replica of a cluster: the replicated journal on ZooKeeper, and what this process exchanges with it.
+ * serve.c makes one when `zookeeper` is configured; without, the journal is the embedded one and none of
  * this is there.
  *
  * Ownership: borrows the options and what they point to for its life; the journal is closed by its table
@@ -26,7 +26,7 @@ struct replica_options {
     const struct config *config;
     struct scheduler *scheduler;
     struct history *history;
-    struct run_log_copies *copies; /* that stand before it */
+    struct run_log_copies *copies; /* that wrap it */
     struct engine *const *engines;
     const size_t *engine_count;
     struct zone_source *zones;
@@ -38,8 +38,8 @@ struct replica_options {
 /* Opens the session; the journal's events go to the scheduler. */
 int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
 struct journal *replica_journal(struct replica *replica);
-/* This process is to end: others are told by a clean hand-over, while they still see it at its address (done
- * is called once, from the loop, at the latest after REPLICA_RETIRE_MS). */
+/* This process is to end: others learn it from a clean hand-over, while they still see it at its address
+ * (done is called once, from the loop, at the latest after REPLICA_RETIRE_MS). */
 void replica_retire(struct replica *replica, void (*done)(void *arg), void *arg);
 /* Its journal is closed: nothing of it is asked for any more. */
 void replica_journal_closed(struct replica *replica);

@@ -1,4 +1,4 @@
-/* See run_log_copy.h. A log_fetch is one attempt's log that is to be fetched: in the queue, or one of those under
+/* See run_log_copy.h. A log_fetch is the fetch of one attempt's log: in the queue, or one of those under
  * way. Under way it is with the pool (looking whether it is there, renaming), or with a replica (`call`), or
  * with the writer that closes the file. */
 #include "cronsched/cluster/run_log_copy.h"
@@ -138,7 +138,7 @@ static void log_fetch_end(struct log_fetch *w)
     wake(c);
 }
 
-/* Nobody gave it: perhaps later, if somebody did not answer. */
+/* No replica had it: again later if one did not answer. */
 static void log_fetch_fail(struct log_fetch *w)
 {
     struct run_log_copies *c = w->copies;
@@ -249,7 +249,7 @@ static void log_fetch_ask(struct log_fetch *w)
     struct run_log_copies *c = w->copies;
 
     w->url_count = member_info_others(c->o.view(c->o.arg), c->o.self, w->id, w->urls);
-    w->silent = w->url_count == 0; /* nobody is there now */
+    w->silent = w->url_count == 0; /* no other replica is there now */
     w->next = 0;
     log_fetch_next(w);
 }
@@ -331,7 +331,7 @@ static void on_newest(void *arg, json_t *result, const struct error *error)
     const json_t *run;
     size_t i;
 
-    (void)error; /* whoever asks for history is told */
+    (void)error; /* the caller of a query gets its errors */
     json_array_foreach(result, i, run) if (!c->stopping) log_fetch_run(c, run, true);
     json_decref(result);
     if (!c->stopping)

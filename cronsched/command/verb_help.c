@@ -39,7 +39,7 @@ static const char *call_title(const struct verb *verb, char *buffer, size_t size
     return buffer;
 }
 
-/* Prints text between columns, broken at spaces; the cursor stands at `indent` already. */
+/* Prints text between columns, broken at spaces; the cursor is at `indent` already. */
 static void print_wrapped(FILE *to, const char *text, size_t indent)
 {
     size_t column = indent;

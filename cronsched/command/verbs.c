@@ -71,7 +71,8 @@ static int name_matches(const char *name, int argc, char **argv, int at)
     }
 }
 
-/* The next word that is no option and no option's value: only shared options may come before the verb. */
+/* The next word that is neither an option nor an option's value: only shared options may come before the
+ * verb. */
 static int first_word(int argc, char **argv)
 {
     static const struct verb any = {.shared = VERB_SERVER | VERB_OUTPUT};

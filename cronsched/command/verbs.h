@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* code, value, what it says; a verb run with a wish for the container's own exit code may return any other */
+/* code, value, what it says; with --exit-code a verb returns the container's own code */
 #define EXIT_CODES(X)                                                                                        \
     X(EXIT_FINE, 0, "fine")                                                                                  \
     X(EXIT_DIFFERS, 1, "something differs, or the run failed")                                               \
@@ -147,7 +147,7 @@ int verb_option_int(const struct verb_call *call, const char *name, long least, 
 int verb_fail(const struct error *error);
 int verb_exit_code(int error_code);
 
-/* Prints "cronsched VERB: TEXT" and where help is to be had; returns EXIT_USAGE. */
+/* Prints "cronsched VERB: TEXT" and where to find help; returns EXIT_USAGE. */
 int verb_usage(const struct verb_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- the machinery, for main and the tests ---- */

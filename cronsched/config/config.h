@@ -1,8 +1,8 @@
 /* The configuration of `serve`: a YAML file, flags and the environment, checked as strictly as job files are.
  *
- * Precedence: flag, environment (CRONSCHED_*), file, default. All faults are told in one go, each with its
- * place. config_load owns nothing of its sources; a struct config owns all that it points to and does not
- * change after. Main thread, before the loop runs.
+ * Precedence: flag, environment (CRONSCHED_*), file, default. All errors are reported at once, each with
+ * its place. config_load owns nothing of its sources; a struct config owns all that it points to and does
+ * not change after. Main thread, before the loop runs.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
-/* The plain keys of the configuration, below config.c (sources and defaults) and config_file.c (the file). Nobody
- * else includes this. */
+/* The plain keys of the configuration, below config.c (sources and defaults) and config_file.c (the file).
+ * Only they include this. */
 #pragma once
 
 #include "cronsched/config/config.h"

@@ -344,7 +344,7 @@ static const struct token *find_token(const struct auth *auth, const char *text,
 
     hash_sha256(text, n, digest);
     for (size_t i = 0; i < auth->tokens.count;
-         i++) /* all of them, whatever was found: the time tells nothing */
+         i++) /* all of them, whatever was found: its time reveals nothing */
         if (CRYPTO_memcmp(auth->tokens.items[i].digest, digest, sizeof(digest)) == 0)
             found = &auth->tokens.items[i];
     return found;
@@ -410,7 +410,7 @@ static bool shows_secret(const struct auth *auth, const char *authorization)
     return n > 0 && strlen(shown) == n && CRYPTO_memcmp(shown, auth->secret, n) == 0;
 }
 
-/* Another replica passes on what it was asked by somebody it knows. */
+/* Another replica forwards a request of a caller whom it has identified. */
 static int by_replica(const struct auth_claim *claim, struct auth_identity *ret, struct error *error)
 {
     const char *name = claim->acting ? strchr(claim->acting, ' ') : NULL;

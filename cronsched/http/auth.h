@@ -7,7 +7,7 @@
  *             role. A token that is not in the file is refused, wherever it comes from.
  *   unix      by the kernel (SO_PEERCRED): root and the daemon's own user are admin; members of the group
  *             that owns the socket file operate; anybody else that its mode lets in reads.
- *   loopback  only without a tokens_file. The kernel tells whose the other end of a local TCP connection is
+ *   loopback  only without a tokens_file. The kernel reports whose the other end of a local TCP connection is
  *             (sock_diag): root and the daemon's own user are admin, everybody else on this machine reads.
  *             The authority is ambient, so requests that a foreign web page may have caused are refused: a
  *             Host that is not a loopback name (DNS rebinding), an Origin or Sec-Fetch-Site that is not this
@@ -60,14 +60,13 @@ struct auth_identity {
     enum auth_role role;
     char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
     bool replica;                /* another replica of the cluster, for itself or for the caller it names */
-    bool challenge;              /* refused for want of a good token: 401 rather than 403 */
+    bool challenge;              /* refused because the token is missing or wrong: 401 rather than 403 */
 };
 
 struct auth_options {
     const char *tokens_file; /* NULL: none */
     bool insecure;
-    enum auth_role
-        loopback_role; /* of other users of this machine over TCP; AUTH_NOBODY stands for AUTH_READ */
+    enum auth_role loopback_role; /* of other users of this machine over TCP; AUTH_NOBODY means AUTH_READ */
 };
 
 struct auth;
@@ -80,7 +79,7 @@ void auth_free(struct auth *auth);
  * were. */
 int auth_reload(struct auth *auth, struct error *error);
 const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
-/* By which replicas of a cluster know one another; NULL or "": nobody is known by it. Copied. */
+/* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. */
 void auth_set_secret(struct auth *auth, const char *secret);
 size_t auth_token_count(const struct auth *auth);
 

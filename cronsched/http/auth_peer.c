@@ -1,7 +1,7 @@
 /* Who is at the other end of a connection, as far as the kernel knows.
  *
  * A unix socket: SO_PEERCRED and SO_PEERGROUPS, taken when the client connected. A TCP connection of this
- * machine: both ends are sockets here, and the kernel's sock_diag tells the owner of the other one. One
+ * machine: both ends are sockets here, and the kernel's sock_diag reports the owner of the other one. One
  * question and its answer, without waiting: netlink answers within send(). Where the answer is missing (a
  * kernel without sock_diag, a client that is gone) the user stays unknown, which gives less, never more.
  */

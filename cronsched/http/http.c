@@ -286,7 +286,7 @@ static void on_daemon_handle_closed(uv_handle_t *handle)
 
     if (--d->handles > 0)
         return;
-    MHD_stop_daemon(d->mhd); /* tells of every request and connection that is left */
+    MHD_stop_daemon(d->mhd); /* calls back for every request and connection that is left */
     list_remove(&d->of_listener);
     daemon_free(d);
     if (--http->daemon_count == 0 && http->closing)
@@ -490,7 +490,7 @@ static void http_free(struct http *http)
     uv_close((uv_handle_t *)&http->clock, on_clock_closed);
 }
 
-/* Everything that waits for somebody is ended; a reply on its way goes on. */
+/* Everything that waits is ended; a reply on its way continues. */
 static void end_connection(struct http_connection *c)
 {
     struct http_request *r = c->request;

@@ -49,7 +49,7 @@ struct http_route {
     const char *method;    /* "GET" serves HEAD as well */
     const char *path;      /* "/v1/jobs/{job}/pause" */
     const char *query;     /* the keys it takes, comma-separated; NULL: none */
-    enum auth_role role;   /* AUTH_NOBODY: open to all, nobody is asked who they are */
+    enum auth_role role;   /* AUTH_NOBODY: open to all, callers are not identified */
     size_t body_bytes_max; /* 0: takes no body. The body is a JSON object; none at all is fine */
     void (*handle)(struct http_request *request, void *arg);
     int64_t answer_ms; /* the handler's time; 0: the server's */
@@ -78,7 +78,7 @@ struct http_listen {
 };
 
 /* Listens. Resolves HOST: call it before the loop runs. Every address of a name gets a socket. Errors:
- * ERR_DENIED (auth_check_listen), ERR_BUSY (somebody listens there), ERR_INVALID, ERR_IO. */
+ * ERR_DENIED (auth_check_listen), ERR_BUSY (another process listens there), ERR_INVALID, ERR_IO. */
 int http_listen(struct http *http, const struct http_listen *listen, struct error *error);
 /* The bound ones in words, "unix:/run/x.sock" or "127.0.0.1:7460" with the real port; NULL beyond the last.
  */
@@ -133,10 +133,10 @@ void http_reply_static(struct http_request *request, int status, const char *typ
 
 int http_status_of(int code); /* of an error_code */
 
-/* A reply in pieces. Push up to HTTP_STREAM_BYTES_MAX; when http_stream_write says ERR_BUSY (taken) wait for
- * `drained`. `closed` is told once, when all is sent or the client is gone; no call may follow it. Both come
- * from the loop, never from within a call. NULL: the request was answered already, or is HEAD, or there is no
- * memory; then nothing will be told. */
+/* A reply in pieces. Push up to HTTP_STREAM_BYTES_MAX; when http_stream_write says ERR_BUSY (taken) wait
+ * for `drained`. `closed` is called once, when all is sent or the client is gone; no call may follow it.
+ * Both come from the loop, never from within a call. NULL: the request was answered already, or is HEAD,
+ * or there is no memory; then neither is called. */
 struct http_stream_events {
     void (*drained)(void *arg);
     void (*closed)(void *arg);
@@ -145,5 +145,5 @@ struct http_stream *http_reply_stream(struct http_request *request, int status, 
                                       const struct http_stream_events *events, void *arg);
 int http_stream_write(struct http_stream *stream, const void *bytes, size_t n);
 void http_stream_end(struct http_stream *stream); /* what was written still goes out, then `closed` */
-/* Likewise, but the client can tell that something is missing. */
+/* Likewise, but the client notices that something is missing. */
 void http_stream_cut(struct http_stream *stream);

@@ -1,10 +1,10 @@
-/* What all files of the HTTP server stand on: a daemon's turn on the loop, and whether a request still takes an
+/* Below all files of the HTTP server: a daemon's turn on the loop, and whether a request still takes an
  * answer.
  *
- * A daemon's epoll fd becomes readable, or its own timeout has come -> http_daemon_run -> MHD_run, which accepts,
- * reads, calls http_on_request, sends -> ask for its next timeout. The question is asked after every run: it
- * carries what is left over from edge-triggered events and from TLS. A reply that comes later resumes its
- * connection, which the library does not notice by itself: http_daemon_wake.
+ * A daemon's epoll fd becomes readable, or its own timeout has come -> http_daemon_run -> MHD_run, which
+ * accepts, reads, calls http_on_request, sends -> ask for its next timeout. The question is asked after
+ * every run: it carries what is left over from edge-triggered events and from TLS. A reply that comes
+ * later resumes its connection, which the library does not notice by itself: http_daemon_wake.
  */
 #include "cronsched/http/http_core.h"
 

@@ -1,5 +1,6 @@
-/* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c (a
- * daemon's turns), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Nobody else includes this.
+/* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c
+ * (a daemon's turns), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Only
+ * they include this.
  *
  * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
  * connection is suspended while its request waits for the handler (request->suspended) or its stream has
@@ -16,7 +17,7 @@
 
 enum http_phase {
     HTTP_HEADERS,  /* the request line is there */
-    HTTP_BODY,     /* the headers have been judged; the body comes */
+    HTTP_BODY,     /* the headers have been checked; the body comes */
     HTTP_HANDLING, /* the handler has it */
     HTTP_SENDING,  /* the reply is the library's */
     HTTP_DONE      /* sent, or the client is gone: no connection any more */
@@ -43,7 +44,7 @@ struct http_socket {
     gid_t group;
 };
 
-/* Opens every socket that the address stands for, up to `most`. Nothing stays open after a failure. */
+/* Opens every socket of the address, up to `most`. Nothing stays open after a failure. */
 int http_socket_open(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
                      struct error *error);
 void http_socket_close(struct http_socket *socket); /* removes the file if it is still ours */
@@ -178,4 +179,4 @@ struct http_stream {
 };
 
 void http_request_resume(struct http_request *request);
-void http_stream_gone(struct http_stream *stream); /* tells `closed` and frees */
+void http_stream_gone(struct http_stream *stream); /* calls `closed` and frees */

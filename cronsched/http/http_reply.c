@@ -59,7 +59,7 @@ static void set_header(const struct http_request *r, struct MHD_Response *respon
         MHD_add_response_header(response, name, value);
 }
 
-/* Takes the response, which may be NULL for want of memory: then the connection ends without an answer. */
+/* Takes the response, which is NULL when there was no memory: then the connection ends without an answer. */
 static void answer(struct http_request *r, int status, const char *type, struct MHD_Response *response)
 {
     struct http_entry *entry = r->entry ? r->entry : &r->http->unrouted;

@@ -1,6 +1,6 @@
 /* Receiving a request. The library calls, in this order and for one request at a time on a connection:
  *   http_on_target     the request line is there: the request is made
- *   http_on_request    the headers are there: they are judged, the caller and the route found
+ *   http_on_request    the headers are there: they are checked, the caller and the route found
  *   http_on_request    for each piece of the body
  *   http_on_request    the body is complete: the handler is called; without an answer the connection is
  *                      suspended

@@ -1,10 +1,10 @@
 /* Listening sockets.
  *
  * Happy path of a unix socket: take the lock PATH.lock; look at what is at PATH; bind; open the mode up to
- * 0660; listen. A file left over by a server that was killed is recognized by the lock, which its owner held
- * and which the kernel let go: whoever holds the lock may remove a stale socket, nobody else. So two servers
- * that start at once never take each other's socket away. Anything at PATH that is no socket stays where it
- * is, and is an error, as is a socket that somebody answers (a server without our lock).
+ * 0660; listen. A file left over by a server that was killed is recognized by the lock, which its owner
+ * held and which the kernel let go: only the holder of the lock may remove a stale socket. So two servers
+ * that start at once never take each other's socket away. Anything at PATH that is not a socket is left
+ * alone, and is an error, as is a socket that is answered (a server without our lock).
  */
 #include "cronsched/http/http_core.h"
 
@@ -50,7 +50,7 @@ static int take_lock(const char *path, int *ret_fd, struct error *error)
     return 0;
 }
 
-/* We hold the lock. A socket that nobody answers is left over from a killed server and goes. */
+/* We hold the lock. A socket that no server answers is left over from a killed server and is removed. */
 static int clear_path(const struct sockaddr_un *address, struct error *error)
 {
     struct stat st;
@@ -78,8 +78,8 @@ static int clear_path(const struct sockaddr_un *address, struct error *error)
     return 0;
 }
 
-/* The file is never more open than it is to be: its mode comes from the socket's own, less the umask; then
- * chmod gives what the umask took. */
+/* The file is never more accessible than it should be: its mode comes from the socket's own, less the
+ * umask; then chmod gives what the umask took. */
 static int bind_unix(struct http_socket *s, const struct sockaddr_un *address, struct error *error)
 {
     struct stat st;
@@ -211,7 +211,7 @@ static int split_address(const char *address, char *host, size_t size, const cha
     return 0;
 }
 
-/* A kernel without IPv6 is no reason to refuse ":7460" or "localhost:7460". */
+/* ":7460" and "localhost:7460" work on a kernel without IPv6, too. */
 static bool may_lack(const struct addrinfo *info, size_t have, const struct addrinfo *next)
 {
     return info->ai_family == AF_INET6 && (have > 0 || next) &&

@@ -2,7 +2,7 @@
  * routes.
  *
  * Pure. Strict where the outside speaks: percent signs are followed by two hex digits, the result is UTF-8
- * without control characters, a query key comes once. A plus sign stands for itself:
+ * without control characters, a query key comes once. A plus sign is literal:
  * "since=2026-01-01T00:00:00+02:00" is what people write.
  */
 #pragma once
@@ -30,7 +30,7 @@ struct http_target {
     size_t query_count;
 };
 
-/* What the {name} parts of a pattern stood for. */
+/* The values of the {name} parts of a pattern. */
 struct http_params {
     struct {
         char name[HTTP_PARAM_NAME_MAX];

@@ -12,7 +12,7 @@ static inline int64_t clock_ms(clockid_t clock)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Since 1970. It jumps when somebody sets it. */
+/* Since 1970. It jumps when it is set. */
 static inline int64_t clock_wall_ms(void)
 {
     return clock_ms(CLOCK_REALTIME);

@@ -1,7 +1,7 @@
-/* See http_client.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`; the kick
- * timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which descriptors to
- * poll and by on_timer when to be called again; each poll event and timeout goes to curl_multi_socket_action;
- * finished calls are collected in collect_done, which tells their owners.
+/* See http_client.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`;
+ * the kick timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which
+ * descriptors to poll and by on_timer when to be called again; each poll event and timeout goes to
+ * curl_multi_socket_action; finished calls are collected in collect_done, which calls their owners.
  *
  * Failures: a descriptor that cannot be polled or an allocation that fails inside curl ends the call with an
  * error of curl's, and outcome_of decides whether it was sent. A call cancelled while curl is on the stack
@@ -457,7 +457,7 @@ static void set_connection(struct curl_call *call, const struct client_request *
 
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* never wait for a look-up that nobody wants any more */
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* never wait for a look-up that is no longer needed */
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
     if (q->idle_timeout_ms > 0) {

@@ -9,7 +9,7 @@
  *   HTTP_NOT_SENT   certainly not one byte of the request has left: no such socket, connection refused, name
  *                   unknown, TLS refused, timed out before the request was written
  *   HTTP_UNKNOWN    it has or may have left: the server may act on it
- * A call marked `once` goes out on a fresh connection that nobody uses again, since curl sends a request a
+ * A call marked `once` goes out on a fresh connection that is not used again, since curl sends a request a
  * second time when a connection that it reuses turns out to be dead.
  *
  * Ownership: curl_uv_start copies the request (strings, body). A call lives until its `done` has been called
@@ -79,7 +79,7 @@ struct client_request {
 
 int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error);
 
-/* Cancels all calls without a word to their owners, and frees. `done` (may be NULL) is called from the loop.
+/* Cancels all calls without calling their owners, and frees. `done` (may be NULL) is called from the loop.
  */
 void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg);
 
@@ -93,5 +93,5 @@ void curl_call_cancel(struct curl_call *call);
 /* After `data` has answered false; from the loop, not from `data`. */
 void curl_call_resume(struct curl_call *call);
 
-/* A process calls this once before any thread starts; curl_uv_new does it too when nobody has. */
+/* A process calls this once before any thread starts; curl_uv_new does it if needed. */
 int curl_uv_global_init(void);

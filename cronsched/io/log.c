@@ -57,7 +57,7 @@ static void put(const char *line, size_t n)
         ssize_t w = write(STDERR_FILENO, line, n);
 
         if (w < 0 && errno != EINTR)
-            return; /* nobody listens: a log may be lost, the program may not */
+            return; /* no reader: a log may be lost, the program may not */
         if (w > 0) {
             line += w;
             n -= (size_t)w;
@@ -67,7 +67,7 @@ static void put(const char *line, size_t n)
 
 /* ---- lines ---- */
 
-/* As JSON wants it; bytes that are no UTF-8 become '?'. */
+/* As JSON requires; bytes that are not UTF-8 become '?'. */
 static void add_json_string(struct text *line, const char *s)
 {
     size_t n = strnlen(s, LOG_FIELD_MAX);
@@ -183,7 +183,7 @@ static void add_human(struct text *line, enum log_level level, const char *event
 
 static void write_line(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
-    static char bytes[LOG_LINE_MAX + 1]; /* under the lock; a line is told also when memory is short */
+    static char bytes[LOG_LINE_MAX + 1]; /* under the lock; a line is written even when memory is short */
     struct text line = {.data = bytes, .cap = sizeof(bytes), .max_bytes = LOG_LINE_MAX - 2};
 
     if (options.journal)

@@ -60,5 +60,5 @@ void log_open(const struct log_options *options);
 /* Says what was left out so far, and goes back to how it was before log_open. */
 void log_close(void);
 
-/* The options for this process's stderr. `json`: 1 yes, 0 no, -1 when it is no terminal. */
+/* The options for this process's stderr. `json`: 1 yes, 0 no, -1 when it is not a terminal. */
 void log_options_init(struct log_options *ret, int json);

@@ -1,10 +1,10 @@
-/* See logs.h. The happy path of a writer: write() copies into `pending`; when no work is under way, pending
- * becomes `writing` and goes to the pool, which opens the file the first time; back on the loop, `drained` is
- * told, and what came meanwhile follows. finish() lets the last round close the file.
+/* See logs.h. The happy path of a writer: write() copies into `pending`; when no work is under way,
+ * pending becomes `writing` and goes to the pool, which opens the file the first time; back on the loop,
+ * `drained` is called, and what came meanwhile follows. finish() lets the last round close the file.
  *
- * Failures: the folder or file cannot be made, the disk is full: the first error is kept, everything later is
- * dropped, write() answers ERR_FULL and finish() tells. A writer that is abandoned in mid-work is freed when
- * the pool returns it.
+ * Failures: the folder or file cannot be made, the disk is full: the first error is kept, everything later
+ * is dropped, write() returns ERR_FULL and finish() reports it. A writer that is abandoned in mid-work is
+ * freed when the pool returns it.
  */
 #include "cronsched/io/run_log.h"
 

@@ -1,16 +1,16 @@
 /* Kept logs: the output of every attempt, in data_dir/logs/JOB/RUN.ATTEMPT.log.
  *
  * The rule of the cap (the job's keep.logs): the first `cap` bytes are kept, then one line says where the
- * output was cut. What is kept is thus always a true beginning; nobody has to guess what is missing.
+ * output was cut. What is kept is thus always a true beginning; it is clear what is missing.
  *
  * Two layers:
  *   struct log_file    blocking; for pool threads and for processes of their own (the supervisor)
  *   struct log_writer  for the loop's thread: takes bytes at once, writes them on libuv's pool
  *
- * A log is a stream. Whoever opens one to `resume` gives the stream from its beginning again, and the bytes
- * that are in the file already are passed over: so an engine that reads a container's log twice leaves a log
- * that is written once. A log is a convenience: when it cannot be written the attempt runs on, and the error
- * is told once, at the end.
+ * A log is a stream. A caller that opens one to `resume` passes the stream from its beginning again, and
+ * the bytes that are in the file already are passed over: so an engine that reads a container's log twice
+ * leaves a log that is written once. A log is a convenience: when it cannot be written the attempt runs
+ * on, and the error is reported once, at the end.
  *
  * Folders are made with mode 0750, files with 0640.
  */
@@ -45,7 +45,7 @@ struct log_file {
     int64_t size;    /* bytes of output in the file, the notice not counted */
     int64_t skip;    /* bytes of the stream that the file has already */
     bool cut;        /* the notice is written */
-    bool line_begun; /* the last byte is no newline */
+    bool line_begun; /* the last byte is not a newline */
     int failed;      /* 0, or the first ERR_IO or ERR_FULL; later writes do nothing */
 };
 
@@ -76,9 +76,9 @@ int log_writer_write(struct log_writer *writer, const char *bytes, size_t n);
 void log_writer_finish(struct log_writer *writer, void (*done)(void *arg, int result, const char *text),
                        void *arg);
 
-/* Forgets what is pending, closes and frees, without a word to anybody. NULL is fine. */
+/* Forgets what is pending, closes and frees, without a callback. NULL is fine. */
 void log_writer_abandon(struct log_writer *writer);
 
 /* Removes the logs of the attempts 1 to `attempts` of a run, and the job's folder with the last of them, on
- * the pool. Errors are of no interest: what stays is found by whoever looks at the disk. */
+ * the pool. Errors are of no interest: what remains can be found on the disk. */
 void logs_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts);

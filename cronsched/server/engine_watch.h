@@ -1,5 +1,5 @@
-/* Says in the log when an engine cannot be reached, and when it answers again: a job that does not start has its
- * reason there.
+/* Says in the log when an engine cannot be reached, and when it answers again: a job that does not start
+ * has its reason there.
  *
  * Borrows the engines until it is closed; the handle does not keep the loop alive. One thread: the loop's.
  */
@@ -12,7 +12,7 @@
 #include <uv.h>
 
 #define ENGINE_WATCH_MS 1000
-#define ENGINE_AWAY_MS  3000 /* for so long it is not told: a restart, or the first connection */
+#define ENGINE_AWAY_MS  3000 /* not reported for so long: a restart, or the first connection */
 
 struct engine_watch {
     struct object object; /* first */

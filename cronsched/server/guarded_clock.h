@@ -2,7 +2,7 @@
  * boot-time clock (CLOCK_BOOTTIME, which no one sets and which counts while the machine sleeps) is followed
  * only once another clock confirms it. Until then time goes on as before the step. Pure; one thread.
  *
- * For a replica whose clock somebody sets to next week: without this it would fire a week's jobs at once. The
+ * For a replica whose clock is set to next week: without this it would fire a week's jobs at once. The
  * other clock is ZooKeeper's.
  */
 #pragma once

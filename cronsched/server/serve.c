@@ -2,10 +2,10 @@
  * history, engines, scheduler, HTTP; and takes them apart again.
  *
  * Happy path: read the configuration, open history and journal (both refuse another process), make the
- * engines, listen, tell systemd, run. SIGTERM or SIGINT: hand the lead over, stop listening, append what this
- * turn recorded, close the journal (what runs, runs on, and is adopted by the next start), close the engines
- * and history, leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are the parts'
- * own: a full disk deposes the scheduler until it is better; nothing here ends the process.
+ * engines, listen, notify systemd, run. SIGTERM or SIGINT: hand the lead over, stop listening, append what
+ * this turn recorded, close the journal (what runs, runs on, and is adopted by the next start), close the
+ * engines and history, leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are
+ * the parts' own: a full disk deposes the scheduler until it is better; nothing here ends the process.
  */
 #include "cronsched/api/api.h"
 #include "cronsched/cluster/replica.h"
@@ -56,11 +56,11 @@ struct serve {
     struct thread_pool pool; /* the history's threads */
     struct history *history;
     struct replica *replica;       /* NULL: the journal is the embedded one */
-    struct run_log_copies *copies; /* NULL likewise; they stand before the history */
+    struct run_log_copies *copies; /* NULL likewise; they wrap the history */
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
-    struct guarded_clock clock; /* of a replica; one that stands alone has nobody to ask */
+    struct guarded_clock clock; /* of a replica; a standalone one has no other clock to ask */
     struct engine *engines[CONFIG_ENGINES_MAX];
     struct engine_watch engine_watch;
     size_t engine_count;

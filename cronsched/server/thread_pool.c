@@ -14,7 +14,7 @@ static void on_done(uv_work_t *work, int status)
 {
     struct pool_item *item = (struct pool_item *)work;
 
-    assert(status == 0); /* nobody cancels it */
+    assert(status == 0); /* it is never cancelled */
     item->used = false;  /* before: done may give the next piece of work */
     item->done(item->arg);
 }
