@@ -45,7 +45,7 @@ struct reader {
     int handles; /* the timer, when it is open */
 
     /* the pool's while busy */
-    char path[LOGS_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
     int fd;     /* -1: not open */
     int failed; /* an errno */
     off_t at;
@@ -300,11 +300,11 @@ static void look(struct reader *r)
 
 /* ---- finding the run ---- */
 
-struct wish {
+struct log_query {
     int attempt, tail, follow;
 };
 
-static struct reader *reader_new(struct api *api, struct http_request *request, const struct wish *w,
+static struct reader *reader_new(struct api *api, struct http_request *request, const struct log_query *w,
                                  const char *id)
 {
     struct reader *r = calloc(1, sizeof(*r));
@@ -338,10 +338,10 @@ static struct reader *reader_new(struct api *api, struct http_request *request, 
     return r;
 }
 
-static bool read_wish(struct http_request *request, struct wish *w)
+static bool read_log_query(struct http_request *request, struct log_query *w)
 {
-    *w = (struct wish){.tail = -1};
-    return api_query_int(request, "attempt", 1, LOGS_ATTEMPTS_MAX, &w->attempt) &&
+    *w = (struct log_query){.tail = -1};
+    return api_query_int(request, "attempt", 1, RUN_LOG_ATTEMPTS_MAX, &w->attempt) &&
            api_query_int(request, "tail", 0, INT_MAX, &w->tail) &&
            api_query_int(request, "follow", 0, 1, &w->follow);
 }
@@ -370,7 +370,7 @@ static const char *attempt_id(const json_t *run, int number)
 }
 
 /* True: it has been answered, since the log, or all of it, is not here. */
-static bool answered_elsewhere(struct api *api, struct http_request *request, const struct wish *w,
+static bool answered_elsewhere(struct api *api, struct http_request *request, const struct log_query *w,
                                const char *id)
 {
     const char *run = http_param(request, "run");
@@ -386,11 +386,11 @@ static bool answered_elsewhere(struct api *api, struct http_request *request, co
 static void serve_log(struct api *api, struct http_request *request, const json_t *run)
 {
     int newest = newest_attempt(run);
-    struct wish w;
+    struct log_query w;
     struct reader *r;
     struct error e;
 
-    if (!read_wish(request, &w))
+    if (!read_log_query(request, &w))
         return;
     if (newest == 0 || w.attempt > newest) {
         http_reply_error(request, ERR_NOT_FOUND, "%s has no attempt%s", http_param(request, "run"),
@@ -412,7 +412,7 @@ static void serve_log(struct api *api, struct http_request *request, const json_
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
-    if (logs_path(api->context.data_dir, r->run, r->attempt, r->path, sizeof(r->path), &e) < 0) {
+    if (run_log_path(api->context.data_dir, r->run, r->attempt, r->path, sizeof(r->path), &e) < 0) {
         http_reply_failure(request, &e);
         reader_close(r);
         return;
@@ -444,8 +444,8 @@ static void logs_then(struct api *api, struct http_request *request)
 
 void api_handle_logs(struct http_request *request, void *arg)
 {
-    struct wish w;
+    struct log_query w;
 
-    if (api_param_run(request, http_param(request, "run")) && read_wish(request, &w))
+    if (api_param_run(request, http_param(request, "run")) && read_log_query(request, &w))
         api_read(OBJECT(struct api, arg), request, logs_then);
 }

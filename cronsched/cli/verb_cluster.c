@@ -113,10 +113,10 @@ static const struct verb_option takeovers_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default all)"}, {0}};
 
 /* The changes of leader, from the journal's records: an epoch each, with the report that its leader wrote. */
-static json_t *reigns_of(const json_t *records)
+static json_t *takeovers_of(const json_t *records)
 {
     static const char *const keys[] = {"epoch", "replica", "cause", "tzdata", "level"};
-    json_t *reigns = json_array(), *reign = NULL;
+    json_t *takeovers = json_array(), *takeover = NULL;
     const json_t *entry;
     size_t i;
 
@@ -126,18 +126,18 @@ static json_t *reigns_of(const json_t *records)
         json_t *report = json_object_get(record, "report");
 
         if (report) {
-            json_object_set(reign, "report", report);
+            json_object_set(takeover, "report", report);
             continue;
         }
-        reign = json_object();
-        json_object_set(reign, "time", json_object_get(entry, "time"));
-        json_object_set(reign, "index", json_object_get(entry, "index"));
+        takeover = json_object();
+        json_object_set(takeover, "time", json_object_get(entry, "time"));
+        json_object_set(takeover, "index", json_object_get(entry, "index"));
         for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
             if (json_object_get(record, keys[k]))
-                json_object_set(reign, keys[k], json_object_get(record, keys[k]));
-        json_array_append_new(reigns, reign);
+                json_object_set(takeover, keys[k], json_object_get(record, keys[k]));
+        json_array_append_new(takeovers, takeover);
     }
-    return reigns;
+    return takeovers;
 }
 
 static void show_takeovers(const struct output *out, const json_t *records)
@@ -147,10 +147,10 @@ static void show_takeovers(const struct output *out, const json_t *records)
         {"LEADER", "replica", OUTPUT_TEXT}, {"CAUSE", "cause", OUTPUT_TEXT},
         {"TZDATA", "tzdata", OUTPUT_TEXT},  {"REPORT", "report.text", OUTPUT_CUT},
     };
-    json_t *reigns = reigns_of(records);
+    json_t *takeovers = takeovers_of(records);
 
-    output_rows(out, reigns, columns, sizeof(columns) / sizeof(columns[0]), "No take-over is recorded.");
-    json_decref(reigns);
+    output_rows(out, takeovers, columns, sizeof(columns) / sizeof(columns[0]), "No take-over is recorded.");
+    json_decref(takeovers);
 }
 
 static int run_takeovers(const struct verb_call *call)

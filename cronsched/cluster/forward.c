@@ -16,7 +16,7 @@ struct forwarded_request {
     struct list link;
     struct forward *forward;
     struct http_request *request;
-    struct curl_call *call;
+    struct http_call *call;
     uv_timer_t timer;
     char *path, *body, *acting;
     char *url; /* of the leader that was asked last */
@@ -67,7 +67,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void forwarded_end(struct forwarded_request *p)
 {
     list_remove(&p->link);
-    curl_call_cancel(p->call);
+    http_call_cancel(p->call);
     p->call = NULL;
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }

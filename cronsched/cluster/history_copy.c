@@ -17,7 +17,7 @@ struct history_copy {
     bool with_history;           /* it owes an answer */
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
-    struct curl_call *call;
+    struct http_call *call;
     uint64_t copied; /* batches, in this look */
     bool stopping, timer_closed;
     void (*stopped)(void *arg);
@@ -183,7 +183,7 @@ void history_copy_stop(struct history_copy *c, void (*done)(void *arg), void *ar
     c->stopping = true;
     c->stopped = done;
     c->stopped_arg = arg;
-    curl_call_cancel(c->call);
+    http_call_cancel(c->call);
     c->call = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }

@@ -6,7 +6,7 @@
 #define PEER_URL_MAX    4096
 #define PEER_HEADER_MAX 512
 
-int peer_start(struct curl_call **ret, const struct peer *peer, const struct peer_target *target,
+int peer_start(struct http_call **ret, const struct peer *peer, const struct peer_target *target,
                struct client_request *request, struct error *error)
 {
     char url[PEER_URL_MAX], bearer[PEER_HEADER_MAX], acting[PEER_HEADER_MAX];
@@ -30,7 +30,7 @@ int peer_start(struct curl_call **ret, const struct peer *peer, const struct pee
     if (request->body)
         request->headers[n++] = "Content-Type: application/json";
     request->headers[n] = NULL;
-    rc = curl_uv_start(ret, peer->client, request, error);
+    rc = http_client_start(ret, peer->client, request, error);
     explicit_bzero(bearer, sizeof(bearer));
     return rc;
 }

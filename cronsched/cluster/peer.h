@@ -14,7 +14,7 @@
 
 /* How this replica calls others. Plain data, of the replica; outlives its calls. */
 struct peer {
-    struct curl_uv *client;
+    struct http_client *client;
     const char *ca_file; /* NULL: the system's. Borrowed */
     char secret[72];     /* the cluster's; "": not known yet */
 };
@@ -26,8 +26,8 @@ struct peer_target {
 };
 
 /* Sends. The caller sets method, body (JSON, NUL-terminated, or NULL), time limits and callbacks of the request;
- * the rest is set here. Errors as those of curl_uv_start, or ERR_LIMIT: the path is too long. */
-int peer_start(struct curl_call **ret, const struct peer *peer, const struct peer_target *target,
+ * the rest is set here. Errors as those of http_client_start, or ERR_LIMIT: the path is too long. */
+int peer_start(struct http_call **ret, const struct peer *peer, const struct peer_target *target,
                struct client_request *request, struct error *error);
 
 /* A whole answer came. If not, HTTP_NOT_SENT means that nothing was executed, all else that it may have been. */

@@ -17,7 +17,7 @@ struct proxied_log {
     struct peer_logs *logs;
     struct http_request *request;
     struct http_stream *stream;
-    struct curl_call *call;
+    struct http_call *call;
     uv_timer_t timer;
     char *path, *acting;
     char *urls[REPLICATED_MEMBERS_MAX];
@@ -70,7 +70,7 @@ static void proxied_end(struct proxied_log *p)
         return;
     p->over = true;
     list_remove(&p->link);
-    curl_call_cancel(p->call);
+    http_call_cancel(p->call);
     p->call = NULL;
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
@@ -84,7 +84,7 @@ static void on_drained(void *arg)
     if (!p->paused || !p->call)
         return;
     p->paused = false;
-    curl_call_resume(p->call);
+    http_call_resume(p->call);
 }
 
 static void on_client_closed(void *arg)

@@ -27,7 +27,7 @@ struct remote_call {
     enum engine_op op;
     uint64_t ticket;
     char *body, *host_id;
-    struct curl_call *call;
+    struct http_call *call;
     uv_timer_t timer;
     bool away; /* a WATCH has said so */
 };
@@ -63,7 +63,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void call_end(struct remote_call *c)
 {
     list_remove(&c->link);
-    curl_call_cancel(c->call);
+    http_call_cancel(c->call);
     c->call = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }

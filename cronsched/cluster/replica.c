@@ -509,7 +509,7 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     r = OBJECT_NEW(struct replica);
     r->o = *o;
     r->peer.ca_file = o->config->tls_ca;
-    rc = curl_uv_new(&r->peer.client, o->loop, error);
+    rc = http_client_new(&r->peer.client, o->loop, error);
     rc = rc < 0 ? rc : open_coordinator(r, error);
     if (rc < 0)
         return rc; /* the process ends */
@@ -564,7 +564,7 @@ static void on_watch_closed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    curl_uv_close(r->peer.client, on_client_closed, r);
+    http_client_close(r->peer.client, on_client_closed, r);
 }
 
 static void on_copies_stopped(void *arg)

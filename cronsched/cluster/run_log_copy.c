@@ -24,11 +24,11 @@ struct log_fetch {
 
     /* under way */
     bool active, paused, full, silent;
-    char path[LOGS_PATH_MAX], copy[LOGS_PATH_MAX + sizeof(LOGS_COPY_SUFFIX)];
+    char path[RUN_LOG_PATH_MAX], copy[RUN_LOG_PATH_MAX + sizeof(RUN_LOG_COPY_SUFFIX)];
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
-    struct curl_call *call;
-    struct log_writer *writer;
+    struct http_call *call;
+    struct run_log_writer *writer;
     uv_fs_t fs;
 };
 
@@ -186,7 +186,7 @@ static void on_drained(void *arg)
     if (!w->paused || !w->call)
         return;
     w->paused = false;
-    curl_call_resume(w->call);
+    http_call_resume(w->call);
 }
 
 static bool on_data(void *arg, const char *bytes, size_t size)
@@ -197,7 +197,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
         w->paused = true;
         return false;
     }
-    w->full = log_writer_write(w->writer, bytes, size) == ERR_BUSY; /* these are taken */
+    w->full = run_log_writer_write(w->writer, bytes, size) == ERR_BUSY; /* these are taken */
     return true;
 }
 
@@ -207,11 +207,11 @@ static void on_done(void *arg, const struct http_answer *a)
 
     w->call = NULL;
     if (peer_answered(a) && a->status == 200) {
-        log_writer_finish(w->writer, on_written, w);
+        run_log_writer_finish(w->writer, on_written, w);
         w->writer = NULL;
         return;
     }
-    log_writer_abandon(w->writer);
+    run_log_writer_abandon(w->writer);
     w->writer = NULL;
     if (!peer_answered(a) || a->status != 404)
         w->silent = true;
@@ -233,11 +233,11 @@ static void log_fetch_next(struct log_fetch *w)
     w->full = w->paused = false;
     snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
     if (!c->stopping && w->next < w->url_count &&
-        log_writer_new(&w->writer, c->o.loop, w->copy, INT64_MAX, false, on_drained, w, NULL) == 0) {
+        run_log_writer_new(&w->writer, c->o.loop, w->copy, INT64_MAX, false, on_drained, w, NULL) == 0) {
         target.url = w->urls[w->next++];
         if (peer_start(&w->call, c->o.peer, &target, &request, NULL) == 0)
             return;
-        log_writer_abandon(w->writer);
+        run_log_writer_abandon(w->writer);
         w->writer = NULL;
         w->silent = true;
     }
@@ -272,12 +272,12 @@ static void log_fetch_begin(struct log_fetch *w)
 
     w->active = true;
     c->active++;
-    if (logs_path(c->o.data_dir, w->run, w->attempt, w->path, sizeof(w->path), NULL) < 0) {
+    if (run_log_path(c->o.data_dir, w->run, w->attempt, w->path, sizeof(w->path), NULL) < 0) {
         w->silent = false;
         log_fetch_fail(w);
         return;
     }
-    snprintf(w->copy, sizeof(w->copy), "%s" LOGS_COPY_SUFFIX, w->path);
+    snprintf(w->copy, sizeof(w->copy), "%s" RUN_LOG_COPY_SUFFIX, w->path);
     w->fs.data = w;
     if (w->missing_only)
         uv_fs_access(c->o.loop, &w->fs, w->path, 0, on_looked);
@@ -363,8 +363,8 @@ void run_log_copies_stop(struct run_log_copies *c, void (*done)(void *arg), void
         struct log_fetch *w = LIST_ITEM(link, struct log_fetch, link);
 
         if (w->call) {
-            curl_call_cancel(w->call);
-            log_writer_abandon(w->writer);
+            http_call_cancel(w->call);
+            run_log_writer_abandon(w->writer);
             log_fetch_end(w);
         } else if (!w->active) {
             log_fetch_free(w);

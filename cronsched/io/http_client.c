@@ -1,4 +1,4 @@
-/* See http_client.h. The happy path: curl_uv_start makes an easy handle and puts the call on `starting`;
+/* See http_client.h. The happy path: http_client_start makes an easy handle and puts the call on `starting`;
  * the kick timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which
  * descriptors to poll and by on_timer when to be called again; each poll event and timeout goes to
  * curl_multi_socket_action; finished calls are collected in collect_done, which calls their owners.
@@ -23,9 +23,9 @@
 #define KEEPALIVE_IDLE_S     15L
 #define KEEPALIVE_INTERVAL_S 5L
 #define IDLE_CONNECTIONS_MAX 32L
-#define HANDLES              2 /* timers of a struct curl_uv */
+#define HANDLES              2 /* timers of a struct http_client */
 
-struct curl_uv {
+struct http_client {
     struct object object; /* first */
     uv_loop_t *loop;
     CURLM *multi;
@@ -44,14 +44,14 @@ struct curl_socket {
     struct object object; /* first */
     struct list link;
     uv_poll_t poll;
-    struct curl_uv *owner;
+    struct http_client *owner;
     curl_socket_t fd;
 };
 
-struct curl_call {
+struct http_call {
     struct object object; /* first */
     struct list link;
-    struct curl_uv *owner;
+    struct http_client *owner;
     CURL *easy;
     struct curl_slist *headers;
     struct client_request request; /* its strings are not used after the start */
@@ -62,11 +62,11 @@ struct curl_call {
     char error[CURL_ERROR_SIZE];
 };
 
-static void kick_soon(struct curl_uv *c);
+static void kick_soon(struct http_client *c);
 
 /* ---- calls ---- */
 
-static void call_free(struct curl_call *call)
+static void call_free(struct http_call *call)
 {
     if (!call)
         return;
@@ -76,19 +76,19 @@ static void call_free(struct curl_call *call)
         explicit_bzero(call->body, call->request.body_size); /* may hold a job's secrets */
     free(call->body);
     free(call->received);
-    OBJECT_FREE(struct curl_call, call);
+    OBJECT_FREE(struct http_call, call);
 }
 
-static int status_of(const struct curl_call *call)
+static int status_of(const struct http_call *call)
 {
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     return (int)status;
 }
 
-static bool collect(struct curl_call *call, const char *bytes, size_t size)
+static bool collect(struct http_call *call, const char *bytes, size_t size)
 {
-    size_t max = call->request.max_bytes ? call->request.max_bytes : CURL_UV_BODY_DEFAULT_MAX;
+    size_t max = call->request.max_bytes ? call->request.max_bytes : HTTP_CLIENT_BODY_DEFAULT_MAX;
     if (size > max - call->size) {
         call->too_long = true;
         return false;
@@ -111,7 +111,7 @@ static bool collect(struct curl_call *call, const char *bytes, size_t size)
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 {
-    struct curl_call *call = OBJECT(struct curl_call, arg);
+    struct http_call *call = OBJECT(struct http_call, arg);
     int status = status_of(call);
 
     if (call->silent)
@@ -126,7 +126,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
     static const char date[] = "date:";
-    struct curl_call *call = OBJECT(struct curl_call, arg);
+    struct http_call *call = OBJECT(struct http_call, arg);
 
     if (call->silent)
         return 0;
@@ -147,7 +147,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
 
 /* A connect, a TLS handshake or a look-up that failed: curl had not come to the request. Believed only when
  * curl has also counted no byte of it. */
-static enum http_outcome outcome_of(const struct curl_call *call, CURLcode code)
+static enum http_outcome outcome_of(const struct http_call *call, CURLcode code)
 {
     long sent = 1;
     curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
@@ -176,7 +176,7 @@ static enum http_outcome outcome_of(const struct curl_call *call, CURLcode code)
     }
 }
 
-static void tell(struct curl_call *call, const struct http_answer *answer)
+static void tell(struct http_call *call, const struct http_answer *answer)
 {
     call->owner->calls--;
     if (!call->silent)
@@ -185,7 +185,7 @@ static void tell(struct curl_call *call, const struct http_answer *answer)
 }
 
 /* curl speaks of a host and a port even where there is a socket. */
-static const char *why_not_connected(const struct curl_call *call)
+static const char *why_not_connected(const struct http_call *call)
 {
     long reason = 0;
 
@@ -195,7 +195,7 @@ static const char *why_not_connected(const struct curl_call *call)
     return call->error[0] ? call->error : curl_easy_strerror(CURLE_COULDNT_CONNECT);
 }
 
-static const char *why_failed(const struct curl_call *call, CURLcode code)
+static const char *why_failed(const struct http_call *call, CURLcode code)
 {
     if (call->too_long)
         return "the answer is too long";
@@ -204,7 +204,7 @@ static const char *why_failed(const struct curl_call *call, CURLcode code)
     return call->error[0] ? call->error : curl_easy_strerror(code);
 }
 
-static void finish(struct curl_call *call, CURLcode code)
+static void finish(struct http_call *call, CURLcode code)
 {
     struct http_answer answer = {
         .outcome = HTTP_ANSWERED,
@@ -225,21 +225,21 @@ static void finish(struct curl_call *call, CURLcode code)
     tell(call, &answer);
 }
 
-static void fail_unsent(struct curl_call *call, const char *text)
+static void fail_unsent(struct http_call *call, const char *text)
 {
     tell(call, &(struct http_answer){.outcome = HTTP_NOT_SENT, .body = "", .error = text});
 }
 
 /* ---- curl and the loop ---- */
 
-static void collect_done(struct curl_uv *c)
+static void collect_done(struct http_client *c)
 {
     CURLMsg *message;
     int left;
 
     assert(c->inside == 0);
     while (!c->closing && (message = curl_multi_info_read(c->multi, &left))) {
-        struct curl_call *call = NULL;
+        struct http_call *call = NULL;
         CURLcode code = message->data.result;
         if (message->msg != CURLMSG_DONE)
             continue;
@@ -250,7 +250,7 @@ static void collect_done(struct curl_uv *c)
     }
 }
 
-static void act(struct curl_uv *c, curl_socket_t fd, int events)
+static void act(struct http_client *c, curl_socket_t fd, int events)
 {
     int running;
     c->inside++;
@@ -261,12 +261,12 @@ static void act(struct curl_uv *c, curl_socket_t fd, int events)
 
 static void on_timeout(uv_timer_t *timer)
 {
-    act(OBJECT(struct curl_uv, timer->data), CURL_SOCKET_TIMEOUT, 0);
+    act(OBJECT(struct http_client, timer->data), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-    struct curl_uv *c = OBJECT(struct curl_uv, arg);
+    struct http_client *c = OBJECT(struct http_client, arg);
     if (timeout_ms < 0)
         uv_timer_stop(&c->timer);
     else /* never call back into curl from here: 0 means the next turn of the loop */
@@ -288,13 +288,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     act(s->owner, s->fd, flags);
 }
 
-static void handle_closed(struct curl_uv *c)
+static void handle_closed(struct http_client *c)
 {
     if (--c->open_handles > 0 || !c->closing)
         return;
     void (*closed)(void *) = c->closed;
     void *arg = c->closed_arg;
-    OBJECT_FREE(struct curl_uv, c);
+    OBJECT_FREE(struct http_client, c);
     if (closed)
         closed(arg);
 }
@@ -302,7 +302,7 @@ static void handle_closed(struct curl_uv *c)
 static void on_poll_closed(uv_handle_t *handle)
 {
     struct curl_socket *s = OBJECT(struct curl_socket, handle->data);
-    struct curl_uv *c = s->owner;
+    struct http_client *c = s->owner;
     OBJECT_FREE(struct curl_socket, s);
     handle_closed(c);
 }
@@ -316,7 +316,7 @@ static void socket_drop(struct curl_socket *s)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    struct curl_uv *c = OBJECT(struct curl_uv, arg);
+    struct http_client *c = OBJECT(struct http_client, arg);
     struct curl_socket *s = socket_arg ? OBJECT(struct curl_socket, socket_arg) : NULL;
     int events = 0;
 
@@ -353,17 +353,17 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 /* Starts what waits to be started and frees what fell silent, with curl off the stack. */
 static void on_kick(uv_timer_t *timer)
 {
-    struct curl_uv *c = OBJECT(struct curl_uv, timer->data);
+    struct http_client *c = OBJECT(struct http_client, timer->data);
 
     while (!list_empty(&c->silent)) {
-        struct curl_call *call = LIST_ITEM(c->silent.next, struct curl_call, link);
+        struct http_call *call = LIST_ITEM(c->silent.next, struct http_call, link);
         list_remove(&call->link);
         curl_multi_remove_handle(c->multi, call->easy);
         c->calls--;
         call_free(call);
     }
     while (!c->closing && !list_empty(&c->starting)) {
-        struct curl_call *call = LIST_ITEM(c->starting.next, struct curl_call, link);
+        struct http_call *call = LIST_ITEM(c->starting.next, struct http_call, link);
         list_remove(&call->link);
         CURLMcode r = curl_multi_add_handle(c->multi, call->easy);
         if (r == CURLM_OK)
@@ -375,7 +375,7 @@ static void on_kick(uv_timer_t *timer)
         collect_done(c);
 }
 
-static void kick_soon(struct curl_uv *c)
+static void kick_soon(struct http_client *c)
 {
     if (!uv_is_active((uv_handle_t *)&c->kick))
         uv_timer_start(&c->kick, on_kick, 0, 0);
@@ -383,21 +383,21 @@ static void kick_soon(struct curl_uv *c)
 
 /* ---- public ---- */
 
-int curl_uv_global_init(void)
+int http_client_global_init(void)
 {
     return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : ERR_INTERNAL;
 }
 
-int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error)
+int http_client_new(struct http_client **ret, uv_loop_t *loop, struct error *error)
 {
-    struct curl_uv *c = calloc(1, sizeof(*c));
+    struct http_client *c = calloc(1, sizeof(*c));
     if (!c)
         return error_set(error, ERR_NOMEM, "out of memory");
-    if (curl_uv_global_init() < 0 || !(c->multi = curl_multi_init())) {
+    if (http_client_global_init() < 0 || !(c->multi = curl_multi_init())) {
         free(c);
         return error_set(error, ERR_INTERNAL, "libcurl cannot be initialized");
     }
-    OBJECT_INIT(struct curl_uv, c);
+    OBJECT_INIT(struct http_client, c);
     c->loop = loop;
     list_init(&c->starting);
     list_init(&c->running);
@@ -418,13 +418,13 @@ int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error)
 
 static void on_own_handle_closed(uv_handle_t *handle)
 {
-    handle_closed(OBJECT(struct curl_uv, handle->data));
+    handle_closed(OBJECT(struct http_client, handle->data));
 }
 
-static void drop_calls(struct curl_uv *c, struct list *calls, bool added)
+static void drop_calls(struct http_client *c, struct list *calls, bool added)
 {
     while (!list_empty(calls)) {
-        struct curl_call *call = LIST_ITEM(calls->next, struct curl_call, link);
+        struct http_call *call = LIST_ITEM(calls->next, struct http_call, link);
         list_remove(&call->link);
         if (added)
             curl_multi_remove_handle(c->multi, call->easy);
@@ -432,7 +432,7 @@ static void drop_calls(struct curl_uv *c, struct list *calls, bool added)
     }
 }
 
-void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg)
+void http_client_close(struct http_client *c, void (*done)(void *arg), void *arg)
 {
     assert(c->inside == 0 && !c->closing);
     c->closing = true;
@@ -450,10 +450,10 @@ void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg)
     uv_close((uv_handle_t *)&c->kick, on_own_handle_closed);
 }
 
-static void set_connection(struct curl_call *call, const struct client_request *q)
+static void set_connection(struct http_call *call, const struct client_request *q)
 {
     CURL *e = call->easy;
-    int64_t connect_ms = q->connect_timeout_ms ? q->connect_timeout_ms : CURL_UV_CONNECT_MS;
+    int64_t connect_ms = q->connect_timeout_ms ? q->connect_timeout_ms : HTTP_CLIENT_CONNECT_MS;
 
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -485,7 +485,7 @@ static void set_connection(struct curl_call *call, const struct client_request *
     }
 }
 
-static int set_request(struct curl_call *call, const struct client_request *q)
+static int set_request(struct http_call *call, const struct client_request *q)
 {
     CURL *e = call->easy;
     struct curl_slist *list;
@@ -507,7 +507,7 @@ static int set_request(struct curl_call *call, const struct client_request *q)
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     if (curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) != CURLE_OK)
         return ERR_NOMEM;
-    for (size_t i = 0; i < CURL_UV_HEADERS_MAX && q->headers[i]; i++) {
+    for (size_t i = 0; i < HTTP_CLIENT_HEADERS_MAX && q->headers[i]; i++) {
         if (!(list = curl_slist_append(call->headers, q->headers[i])))
             return ERR_NOMEM;
         call->headers = list;
@@ -534,20 +534,20 @@ static bool url_valid(const char *url)
     return valid;
 }
 
-int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client_request *request,
-                  struct error *error)
+int http_client_start(struct http_call **ret, struct http_client *c, const struct client_request *request,
+                      struct error *error)
 {
     assert(request->done && request->method && !c->closing);
-    if (c->calls >= CURL_UV_CALLS_MAX)
-        return error_set(error, ERR_LIMIT, "more than %d calls at once", CURL_UV_CALLS_MAX);
+    if (c->calls >= HTTP_CLIENT_CALLS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d calls at once", HTTP_CLIENT_CALLS_MAX);
     if (!url_valid(request->url))
         return error_set(error, ERR_INVALID, "'%.200s' is not a URL", request->url);
-    struct curl_call *call = calloc(1, sizeof(*call));
+    struct http_call *call = calloc(1, sizeof(*call));
     if (!call || !(call->easy = curl_easy_init())) {
         free(call);
         return error_set(error, ERR_NOMEM, "out of memory");
     }
-    OBJECT_INIT(struct curl_call, call);
+    OBJECT_INIT(struct http_call, call);
     call->owner = c;
     call->request = *request;
     if (set_request(call, request) < 0) {
@@ -562,7 +562,7 @@ int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client
     return 0;
 }
 
-void curl_call_cancel(struct curl_call *call)
+void http_call_cancel(struct http_call *call)
 {
     if (!call)
         return;
@@ -572,9 +572,9 @@ void curl_call_cancel(struct curl_call *call)
     kick_soon(call->owner);
 }
 
-void curl_call_resume(struct curl_call *call)
+void http_call_resume(struct http_call *call)
 {
-    struct curl_uv *c = call->owner;
+    struct http_client *c = call->owner;
     if (call->silent)
         return;
     c->inside++;

@@ -1,7 +1,7 @@
 /* HTTP client: libcurl's multi_socket interface on a libuv loop. For engines, webhooks, and whatever else
  * calls out.
  *
- * One struct curl_uv serves one loop; all its functions and callbacks run on that loop's thread. Nothing here
+ * One struct http_client serves one loop; all its functions and callbacks run on that loop's thread. Nothing here
  * blocks: connects, TLS and name look-ups (curl's threaded resolver; a look-up that outlives its call is left
  * to its thread) happen beside the loop.
  *
@@ -12,9 +12,9 @@
  * A call marked `once` goes out on a fresh connection that is not used again, since curl sends a request a
  * second time when a connection that it reuses turns out to be dead.
  *
- * Ownership: curl_uv_start copies the request (strings, body). A call lives until its `done` has been called
- * or it is cancelled; callbacks are never made from within curl_uv_start, and none is made after
- * curl_call_cancel.
+ * Ownership: http_client_start copies the request (strings, body). A call lives until its `done` has been called
+ * or it is cancelled; callbacks are never made from within http_client_start, and none is made after
+ * http_call_cancel.
  */
 #pragma once
 
@@ -25,10 +25,10 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define CURL_UV_HEADERS_MAX      16
-#define CURL_UV_CALLS_MAX        4096
-#define CURL_UV_BODY_DEFAULT_MAX (4 * 1024 * 1024) /* of an answer that is collected */
-#define CURL_UV_CONNECT_MS       5000
+#define HTTP_CLIENT_HEADERS_MAX      16
+#define HTTP_CLIENT_CALLS_MAX        4096
+#define HTTP_CLIENT_BODY_DEFAULT_MAX (4 * 1024 * 1024) /* of an answer that is collected */
+#define HTTP_CLIENT_CONNECT_MS       5000
 
 enum http_outcome {
     HTTP_ANSWERED, /* a status came; see `complete` for the body */
@@ -49,8 +49,8 @@ struct http_answer {
     const char *error;
 };
 
-struct curl_uv;
-struct curl_call;
+struct http_client;
+struct http_call;
 
 struct client_request {
     const char *method; /* "GET" */
@@ -58,40 +58,40 @@ struct client_request {
     const char *unix_socket;
     const char *body; /* NULL: none */
     size_t body_size;
-    const char *headers[CURL_UV_HEADERS_MAX]; /* "Name: value", as many as are not NULL */
+    const char *headers[HTTP_CLIENT_HEADERS_MAX]; /* "Name: value", as many as are not NULL */
     const char *ca_file, *cert_file, *key_file;
-    int64_t connect_timeout_ms; /* 0: CURL_UV_CONNECT_MS */
+    int64_t connect_timeout_ms; /* 0: HTTP_CLIENT_CONNECT_MS */
     int64_t timeout_ms;         /* for the whole call; 0: none (streams) */
     int64_t idle_timeout_ms;    /* when not a byte comes for so long; 0: none. Rounded up to seconds */
-    size_t max_bytes;           /* of a collected body; 0: CURL_UV_BODY_DEFAULT_MAX */
+    size_t max_bytes;           /* of a collected body; 0: HTTP_CLIENT_BODY_DEFAULT_MAX */
     bool once;                  /* never sent twice, by anybody */
     bool use_proxy;             /* as http_proxy and its like say; default: none */
 
     /* The headers have come. May be NULL. */
     void (*opened)(void *arg, int status);
     /* Streams the body of a 2xx answer instead of collecting it (other answers are collected). false: not
-     * taken, give it again after curl_call_resume. */
+     * taken, give it again after http_call_resume. */
     bool (*data)(void *arg, const char *bytes, size_t size);
     /* The end; the call is gone afterwards. */
     void (*done)(void *arg, const struct http_answer *answer);
     void *arg;
 };
 
-int curl_uv_new(struct curl_uv **ret, uv_loop_t *loop, struct error *error);
+int http_client_new(struct http_client **ret, uv_loop_t *loop, struct error *error);
 
 /* Cancels all calls without calling their owners, and frees. `done` (may be NULL) is called from the loop.
  */
-void curl_uv_close(struct curl_uv *c, void (*done)(void *arg), void *arg);
+void http_client_close(struct http_client *c, void (*done)(void *arg), void *arg);
 
 /* ERR_INVALID (a bad URL), ERR_LIMIT (too many calls), ERR_NOMEM: then nothing was sent and `done` will not
  * come. */
-int curl_uv_start(struct curl_call **ret, struct curl_uv *c, const struct client_request *request,
-                  struct error *error);
+int http_client_start(struct http_call **ret, struct http_client *c, const struct client_request *request,
+                      struct error *error);
 
 /* NULL is fine. What was sent stays sent. Not to be called from within the call's own `data` or `opened`. */
-void curl_call_cancel(struct curl_call *call);
+void http_call_cancel(struct http_call *call);
 /* After `data` has answered false; from the loop, not from `data`. */
-void curl_call_resume(struct curl_call *call);
+void http_call_resume(struct http_call *call);
 
-/* A process calls this once before any thread starts; curl_uv_new does it if needed. */
-int curl_uv_global_init(void);
+/* A process calls this once before any thread starts; http_client_new does it if needed. */
+int http_client_global_init(void);

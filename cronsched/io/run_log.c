@@ -21,16 +21,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPEN_TRIES 8 /* logs_remove may take the folder away between mkdir and open */
+#define OPEN_TRIES 8 /* run_log_remove may take the folder away between mkdir and open */
 
-int logs_path(const char *data_dir, const char *run, int attempt, char *ret, size_t size, struct error *error)
+int run_log_path(const char *data_dir, const char *run, int attempt, char *ret, size_t size,
+                 struct error *error)
 {
     char job[RUN_ID_MAX];
     const char *at = strrchr(run, '@');
     size_t n = at ? (size_t)(at - run) : 0;
     int r;
 
-    if (attempt < 1 || attempt > LOGS_ATTEMPTS_MAX)
+    if (attempt < 1 || attempt > RUN_LOG_ATTEMPTS_MAX)
         return error_set(error, ERR_INVALID, "attempt %d is out of range", attempt);
     if (n == 0 || n >= sizeof(job) || strspn(at + 1, "0123456789TZ.") != strlen(at + 1) || at[1] == '\0')
         return error_set(error, ERR_INVALID, "'%.*s' is not a run id", RUN_ID_MAX, run);
@@ -44,7 +45,7 @@ int logs_path(const char *data_dir, const char *run, int attempt, char *ret, siz
     return 0;
 }
 
-const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX])
+const char *run_log_notice(int64_t cap_bytes, char buffer[RUN_LOG_NOTICE_MAX])
 {
     static const struct {
         int64_t bytes;
@@ -53,12 +54,12 @@ const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX])
 
     for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
         if (cap_bytes > 0 && cap_bytes % units[i].bytes == 0) {
-            snprintf(buffer, LOGS_NOTICE_MAX, "cronsched: output cut at %lld %s\n",
+            snprintf(buffer, RUN_LOG_NOTICE_MAX, "cronsched: output cut at %lld %s\n",
                      (long long)(cap_bytes / units[i].bytes), units[i].name);
             return buffer;
         }
     }
-    snprintf(buffer, LOGS_NOTICE_MAX, "cronsched: output cut at %lld bytes\n", (long long)cap_bytes);
+    snprintf(buffer, RUN_LOG_NOTICE_MAX, "cronsched: output cut at %lld bytes\n", (long long)cap_bytes);
     return buffer;
 }
 
@@ -67,7 +68,7 @@ const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX])
 /* Makes the last two folders of the path: logs and JOB. data_dir itself is there, or it is an error. */
 static int make_folders(const char *path)
 {
-    char folder[LOGS_PATH_MAX];
+    char folder[RUN_LOG_PATH_MAX];
     size_t slash[3] = {0}; /* of the last three: above logs, above JOB, above the file */
     size_t n = strlen(path);
 
@@ -110,9 +111,10 @@ static int io_code(int err)
     return err == ENOSPC || err == EDQUOT ? ERR_FULL : ERR_IO;
 }
 
-int log_file_open(struct log_file *ret, const char *path, int64_t cap_bytes, bool resume, struct error *error)
+int run_log_file_open(struct run_log_file *ret, const char *path, int64_t cap_bytes, bool resume,
+                      struct error *error)
 {
-    struct log_file f = {.cap = cap_bytes < 0 ? 0 : cap_bytes};
+    struct run_log_file f = {.cap = cap_bytes < 0 ? 0 : cap_bytes};
     struct stat st;
     char last;
 
@@ -132,7 +134,7 @@ int log_file_open(struct log_file *ret, const char *path, int64_t cap_bytes, boo
     return 0;
 }
 
-static int write_all(struct log_file *f, const char *bytes, size_t n, struct error *error)
+static int write_all(struct run_log_file *f, const char *bytes, size_t n, struct error *error)
 {
     while (n > 0) {
         ssize_t w = write(f->fd, bytes, n);
@@ -150,9 +152,9 @@ static int write_all(struct log_file *f, const char *bytes, size_t n, struct err
     return 0;
 }
 
-int log_file_write(struct log_file *file, const char *bytes, size_t n, struct error *error)
+int run_log_file_write(struct run_log_file *file, const char *bytes, size_t n, struct error *error)
 {
-    char notice[LOGS_NOTICE_MAX];
+    char notice[RUN_LOG_NOTICE_MAX];
     size_t take;
     int r;
 
@@ -175,14 +177,14 @@ int log_file_write(struct log_file *file, const char *bytes, size_t n, struct er
         file->cut = true;
         if (file->line_begun && (r = write_all(file, "\n", 1, error)) < 0)
             return r;
-        logs_notice(file->cap, notice);
+        run_log_notice(file->cap, notice);
         if ((r = write_all(file, notice, strlen(notice), error)) < 0)
             return r;
     }
     return ERR_FULL;
 }
 
-void log_file_close(struct log_file *file)
+void run_log_file_close(struct run_log_file *file)
 {
     if (file->fd >= 0)
         close(file->fd);
@@ -196,7 +198,7 @@ struct bytes {
     size_t len, cap;
 };
 
-struct log_writer {
+struct run_log_writer {
     struct object object; /* first */
     uv_loop_t *loop;
     uv_work_t work;
@@ -204,12 +206,12 @@ struct log_writer {
     int64_t cap;
     bool resume;
 
-    struct bytes pending; /* the loop's */
-    struct bytes writing; /* the pool's while busy */
-    struct log_file file; /* the pool's while busy */
-    bool opened;          /* the pool has tried to; the pool's while busy */
-    bool last_round;      /* set before the round is queued: close the file at its end */
-    struct error error;   /* the first failure; its code is 0 when there is none */
+    struct bytes pending;     /* the loop's */
+    struct bytes writing;     /* the pool's while busy */
+    struct run_log_file file; /* the pool's while busy */
+    bool opened;              /* the pool has tried to; the pool's while busy */
+    bool last_round;          /* set before the round is queued: close the file at its end */
+    struct error error;       /* the first failure; its code is 0 when there is none */
 
     bool busy, full, asked_to_pause, closing, abandoned;
     void (*drained)(void *arg);
@@ -218,41 +220,41 @@ struct log_writer {
     void *done_arg;
 };
 
-static void writer_free(struct log_writer *w)
+static void writer_free(struct run_log_writer *w)
 {
     free(w->pending.data);
     free(w->writing.data);
     free(w->path);
-    OBJECT_FREE(struct log_writer, w);
+    OBJECT_FREE(struct run_log_writer, w);
 }
 
 static void on_pool(uv_work_t *work)
 {
-    struct log_writer *w = OBJECT(struct log_writer, work->data);
+    struct run_log_writer *w = OBJECT(struct run_log_writer, work->data);
 
     if (!w->opened) {
         w->opened = true;
-        if (log_file_open(&w->file, w->path, w->cap, w->resume, &w->error) < 0)
+        if (run_log_file_open(&w->file, w->path, w->cap, w->resume, &w->error) < 0)
             w->file.fd = -1;
     }
     if (w->file.fd >= 0 && !w->file.failed && w->writing.len > 0)
-        log_file_write(&w->file, w->writing.data, w->writing.len, w->error.code ? NULL : &w->error);
+        run_log_file_write(&w->file, w->writing.data, w->writing.len, w->error.code ? NULL : &w->error);
     w->writing.len = 0;
     if (w->last_round)
-        log_file_close(&w->file);
+        run_log_file_close(&w->file);
 }
 
-static void next_round(struct log_writer *w);
+static void next_round(struct run_log_writer *w);
 
 static void on_pool_done(uv_work_t *work, int status)
 {
-    struct log_writer *w = OBJECT(struct log_writer, work->data);
+    struct run_log_writer *w = OBJECT(struct run_log_writer, work->data);
     bool was_asked;
 
     w->busy = false;
     w->full = w->error.code != 0 || w->file.cut;
     if (w->abandoned) {
-        log_file_close(&w->file);
+        run_log_file_close(&w->file);
         writer_free(w);
         return;
     }
@@ -270,7 +272,7 @@ static void on_pool_done(uv_work_t *work, int status)
         w->drained(w->arg);
 }
 
-static void next_round(struct log_writer *w)
+static void next_round(struct run_log_writer *w)
 {
     struct bytes empty = w->writing;
     int r;
@@ -286,16 +288,16 @@ static void next_round(struct log_writer *w)
     (void)r;
 }
 
-int log_writer_new(struct log_writer **ret, uv_loop_t *loop, const char *path, int64_t cap_bytes, bool resume,
-                   void (*drained)(void *arg), void *arg, struct error *error)
+int run_log_writer_new(struct run_log_writer **ret, uv_loop_t *loop, const char *path, int64_t cap_bytes,
+                       bool resume, void (*drained)(void *arg), void *arg, struct error *error)
 {
-    struct log_writer *w = calloc(1, sizeof(*w));
+    struct run_log_writer *w = calloc(1, sizeof(*w));
 
     if (!w || !(w->path = strdup(path))) {
         free(w);
         return error_set(error, ERR_NOMEM, "out of memory for a log");
     }
-    OBJECT_INIT(struct log_writer, w);
+    OBJECT_INIT(struct run_log_writer, w);
     w->loop = loop;
     w->cap = cap_bytes;
     w->resume = resume;
@@ -325,7 +327,7 @@ static int bytes_add(struct bytes *b, const char *data, size_t n)
     return 0;
 }
 
-int log_writer_write(struct log_writer *w, const char *bytes, size_t n)
+int run_log_writer_write(struct run_log_writer *w, const char *bytes, size_t n)
 {
     int r;
 
@@ -339,13 +341,14 @@ int log_writer_write(struct log_writer *w, const char *bytes, size_t n)
         return r;
     if (!w->busy)
         next_round(w);
-    if (w->pending.len < LOGS_PENDING_MAX)
+    if (w->pending.len < RUN_LOG_PENDING_MAX)
         return 0;
     w->asked_to_pause = true;
     return ERR_BUSY;
 }
 
-void log_writer_finish(struct log_writer *w, void (*done)(void *arg, int result, const char *text), void *arg)
+void run_log_writer_finish(struct run_log_writer *w, void (*done)(void *arg, int result, const char *text),
+                           void *arg)
 {
     assert(!w->closing);
     w->closing = true;
@@ -355,14 +358,14 @@ void log_writer_finish(struct log_writer *w, void (*done)(void *arg, int result,
         next_round(w);
 }
 
-void log_writer_abandon(struct log_writer *w)
+void run_log_writer_abandon(struct run_log_writer *w)
 {
     if (!w)
         return;
     w->abandoned = true;
     if (w->busy)
         return;
-    log_file_close(&w->file);
+    run_log_file_close(&w->file);
     writer_free(w);
 }
 
@@ -378,14 +381,14 @@ struct removal {
 static void remove_on_pool(uv_work_t *work)
 {
     struct removal *r = work->data;
-    char path[LOGS_PATH_MAX], copy[LOGS_PATH_MAX + sizeof(LOGS_COPY_SUFFIX)];
+    char path[RUN_LOG_PATH_MAX], copy[RUN_LOG_PATH_MAX + sizeof(RUN_LOG_COPY_SUFFIX)];
     char *slash;
 
     for (int i = 1; i <= r->attempts; i++) {
-        if (logs_path(r->data_dir, r->run, i, path, sizeof(path), NULL) < 0)
+        if (run_log_path(r->data_dir, r->run, i, path, sizeof(path), NULL) < 0)
             return;
         unlink(path);
-        snprintf(copy, sizeof(copy), "%s" LOGS_COPY_SUFFIX, path);
+        snprintf(copy, sizeof(copy), "%s" RUN_LOG_COPY_SUFFIX, path);
         unlink(copy);
     }
     if (r->attempts > 0 && (slash = strrchr(path, '/'))) {
@@ -399,7 +402,7 @@ static void remove_done(uv_work_t *work, int status)
     free(work->data);
 }
 
-void logs_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts)
+void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts)
 {
     size_t n = strlen(data_dir) + 1;
     struct removal *r;
@@ -410,7 +413,7 @@ void logs_remove(uv_loop_t *loop, const char *data_dir, const char *run, int att
     if (!r)
         return;
     r->work.data = r;
-    r->attempts = attempts < LOGS_ATTEMPTS_MAX ? attempts : LOGS_ATTEMPTS_MAX;
+    r->attempts = attempts < RUN_LOG_ATTEMPTS_MAX ? attempts : RUN_LOG_ATTEMPTS_MAX;
     memcpy(r->run, run, strlen(run) + 1);
     memcpy(r->data_dir, data_dir, n);
     if (uv_queue_work(loop, &r->work, remove_on_pool, remove_done) < 0)

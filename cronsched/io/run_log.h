@@ -4,8 +4,8 @@
  * output was cut. What is kept is thus always a true beginning; it is clear what is missing.
  *
  * Two layers:
- *   struct log_file    blocking; for pool threads and for processes of their own (the supervisor)
- *   struct log_writer  for the loop's thread: takes bytes at once, writes them on libuv's pool
+ *   struct run_log_file    blocking; for pool threads and for processes of their own (the supervisor)
+ *   struct run_log_writer  for the loop's thread: takes bytes at once, writes them on libuv's pool
  *
  * A log is a stream. A caller that opens one to `resume` passes the stream from its beginning again, and
  * the bytes that are in the file already are passed over: so an engine that reads a container's log twice
@@ -23,23 +23,23 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define LOGS_PATH_MAX     4096
-#define LOGS_PENDING_MAX  (1024 * 1024) /* bytes that a writer holds in memory before it asks to pause */
-#define LOGS_NOTICE_MAX   96
-#define LOGS_ATTEMPTS_MAX 10000
-#define LOGS_COPY_SUFFIX  ".copy" /* of one that is being fetched from another replica */
+#define RUN_LOG_PATH_MAX     4096
+#define RUN_LOG_PENDING_MAX  (1024 * 1024) /* bytes that a writer holds in memory before it asks to pause */
+#define RUN_LOG_NOTICE_MAX   96
+#define RUN_LOG_ATTEMPTS_MAX 10000
+#define RUN_LOG_COPY_SUFFIX  ".copy" /* of one that is being fetched from another replica */
 
 /* The path of an attempt's log. Run ids come from users as well: one that could lead out of the folder, or
  * that is none, is ERR_INVALID; ERR_LIMIT when it does not fit. */
-int logs_path(const char *data_dir, const char *run, int attempt, char *ret, size_t size,
-              struct error *error);
+int run_log_path(const char *data_dir, const char *run, int attempt, char *ret, size_t size,
+                 struct error *error);
 
 /* "cronsched: output cut at 1 MiB\n". Returns buffer. */
-const char *logs_notice(int64_t cap_bytes, char buffer[LOGS_NOTICE_MAX]);
+const char *run_log_notice(int64_t cap_bytes, char buffer[RUN_LOG_NOTICE_MAX]);
 
 /* ---- blocking ---- */
 
-struct log_file {
+struct run_log_file {
     int fd;          /* -1: closed */
     int64_t cap;     /* bytes of output to keep */
     int64_t size;    /* bytes of output in the file, the notice not counted */
@@ -50,35 +50,35 @@ struct log_file {
 };
 
 /* Makes the folder. resume: go on where the file ends; else the file is emptied. */
-int log_file_open(struct log_file *ret, const char *path, int64_t cap_bytes, bool resume,
-                  struct error *error);
+int run_log_file_open(struct run_log_file *ret, const char *path, int64_t cap_bytes, bool resume,
+                      struct error *error);
 
 /* 0; ERR_FULL once the cap is reached, so that reading on is of no use; ERR_IO. */
-int log_file_write(struct log_file *file, const char *bytes, size_t n, struct error *error);
-void log_file_close(struct log_file *file);
+int run_log_file_write(struct run_log_file *file, const char *bytes, size_t n, struct error *error);
+void run_log_file_close(struct run_log_file *file);
 
 /* ---- on the loop ---- */
 
-struct log_writer;
+struct run_log_writer;
 
 /* `drained(arg)` may be NULL; it is called from the loop when a writer that has answered ERR_BUSY has room
  * again. */
-int log_writer_new(struct log_writer **ret, uv_loop_t *loop, const char *path, int64_t cap_bytes, bool resume,
-                   void (*drained)(void *arg), void *arg, struct error *error);
+int run_log_writer_new(struct run_log_writer **ret, uv_loop_t *loop, const char *path, int64_t cap_bytes,
+                       bool resume, void (*drained)(void *arg), void *arg, struct error *error);
 
 /* Copies the bytes. 0; ERR_BUSY: taken, but give no more until `drained`; ERR_FULL: the cap is reached, or
  * the log cannot be written: the rest of the stream may be thrown away; ERR_NOMEM: not taken. */
-int log_writer_write(struct log_writer *writer, const char *bytes, size_t n);
+int run_log_writer_write(struct run_log_writer *writer, const char *bytes, size_t n);
 
 /* Writes what is pending, closes, calls `done` from the loop (NULL is fine) with 0 or the error that kept
  * bytes from being written (a cut is none), and frees the writer. No other call may follow. An attempt
  * without output has an empty log afterwards. */
-void log_writer_finish(struct log_writer *writer, void (*done)(void *arg, int result, const char *text),
-                       void *arg);
+void run_log_writer_finish(struct run_log_writer *writer,
+                           void (*done)(void *arg, int result, const char *text), void *arg);
 
 /* Forgets what is pending, closes and frees, without a callback. NULL is fine. */
-void log_writer_abandon(struct log_writer *writer);
+void run_log_writer_abandon(struct run_log_writer *writer);
 
 /* Removes the logs of the attempts 1 to `attempts` of a run, and the job's folder with the last of them, on
  * the pool. Errors are of no interest: what remains can be found on the disk. */
-void logs_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts);
+void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts);

@@ -205,7 +205,7 @@ static void history_removed(void *arg, const char *run, const char *job)
     struct serve *s = OBJECT(struct serve, arg);
 
     (void)job;
-    logs_remove(&s->loop, s->config.data_dir, run, LOGS_REMOVED_ATTEMPTS);
+    run_log_remove(&s->loop, s->config.data_dir, run, LOGS_REMOVED_ATTEMPTS);
 }
 
 static void history_failed(void *arg, const struct error *error)
@@ -415,7 +415,7 @@ static void make_uuid(char ret[37])
 
 static int open_history(struct serve *s, struct error *error)
 {
-    char path[LOGS_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
     struct store_options o = {
         .path = path, .pool = &s->pool.table, .removed = history_removed, .failed = history_failed, .arg = s};
     int rc;
@@ -430,7 +430,7 @@ static int open_history(struct serve *s, struct error *error)
 
 static int open_embedded(struct serve *s, struct error *error)
 {
-    char path[LOGS_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
     struct journal_embedded_options o = {.path = path, .cluster = s->cluster_uuid};
 
     snprintf(path, sizeof(path), "%s/journal.db", s->config.data_dir);

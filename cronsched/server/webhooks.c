@@ -20,7 +20,7 @@ struct webhook {          /* of one notification, for as long as it is in the st
     struct webhooks *webhooks;
     char *id, *url;
     json_t *body;
-    struct curl_call *call; /* NULL: waiting */
+    struct http_call *call; /* NULL: waiting */
     int failures;
     uint64_t first_ms, next_ms; /* of the loop */
 };
@@ -29,7 +29,7 @@ struct webhooks {
     struct object object; /* first */
     uv_loop_t *loop;
     struct scheduler *scheduler;
-    struct curl_uv *curl;
+    struct http_client *curl;
     uv_timer_t timer;
     struct list all; /* in the order of the scheduler's list */
     size_t count;
@@ -42,7 +42,7 @@ static void webhook_free(struct webhook *a)
 {
     list_remove(&a->all);
     a->webhooks->count--;
-    curl_call_cancel(a->call);
+    http_call_cancel(a->call);
     json_decref(a->body);
     free(a->id);
     free(a->url);
@@ -134,7 +134,7 @@ static void post(struct webhook *a)
     };
     struct webhook **place = place_of(a->webhooks, NULL);
 
-    if (curl_uv_start(&a->call, a->webhooks->curl, &request, &error) == 0)
+    if (http_client_start(&a->call, a->webhooks->curl, &request, &error) == 0)
         *place = a;
     else if (error.code == ERR_INVALID)
         finish(a, 0, error.text); /* no later try can do better */
@@ -206,7 +206,7 @@ static void look(uv_timer_t *timer)
 int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error)
 {
     struct webhooks *n = OBJECT_NEW(struct webhooks);
-    int rc = curl_uv_new(&n->curl, loop, error);
+    int rc = http_client_new(&n->curl, loop, error);
 
     if (rc < 0) {
         OBJECT_FREE(struct webhooks, n);
@@ -246,5 +246,5 @@ void webhooks_close(struct webhooks *n, void (*done)(void *arg), void *arg)
     uv_timer_stop(&n->timer);
     while (!list_empty(&n->all))
         webhook_free(LIST_ITEM(n->all.next, struct webhook, all));
-    curl_uv_close(n->curl, on_curl_closed, n);
+    http_client_close(n->curl, on_curl_closed, n);
 }

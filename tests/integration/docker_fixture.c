@@ -526,8 +526,8 @@ int fixture_count(struct fixture *f, const char *name)
 
 char *fixture_log(struct fixture *f, const struct attempt_id *a)
 {
-    char path[LOGS_PATH_MAX];
-    if (logs_path(f->folder, a->run, 1, path, sizeof(path), NULL) < 0)
+    char path[RUN_LOG_PATH_MAX];
+    if (run_log_path(f->folder, a->run, 1, path, sizeof(path), NULL) < 0)
         die("no path for the log");
     return read_all(path);
 }

@@ -104,7 +104,7 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
         uv_close((uv_handle_t *)timers[i], docker_handle_closed);
     if (d->own_curl) {
         d->held++;
-        curl_uv_close(d->curl, on_curl_closed, d);
+        http_client_close(d->curl, on_curl_closed, d);
     }
 }
 
@@ -181,7 +181,7 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
                       DOCKER_WITNESS_MAX - 32);
     d->curl = o->curl;
     if (r == 0 && !d->curl) {
-        r = curl_uv_new(&d->curl, loop, error);
+        r = http_client_new(&d->curl, loop, error);
         d->own_curl = true;
     }
     if (r < 0) {

@@ -33,7 +33,7 @@
 #define DOCKER_PING_MS           10000
 #define DOCKER_WITNESS_DEFAULT   "/.cronsched-"
 
-struct curl_uv;
+struct http_client;
 
 struct docker_engine_options {
     const char *name;
@@ -45,9 +45,9 @@ struct docker_engine_options {
     const char
         *witness_prefix; /* absolute path, its last part continued by the attempt's hash; NULL: default */
     int64_t retention_ms, sweep_ms,
-        ping_ms;           /* 0: as above; ping: how often, and how long an answer may take */
-    const char *files_dir; /* environment's from_file must lie below it; NULL: anywhere */
-    struct curl_uv *curl;  /* shared, outlives the engine; NULL: one of its own */
+        ping_ms;              /* 0: as above; ping: how often, and how long an answer may take */
+    const char *files_dir;    /* environment's from_file must lie below it; NULL: anywhere */
+    struct http_client *curl; /* shared, outlives the engine; NULL: one of its own */
 };
 
 /* Nothing is sent before the loop runs; an endpoint that cannot be reached is no error here. ERR_INVALID: the

@@ -51,11 +51,11 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
     return reply;
 }
 
-struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
+struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error)
 {
     struct client_request q = *with;
-    struct curl_call *started;
+    struct http_call *started;
     const char *mark = call->query ? "?" : "";
     char url[DOCKER_PATH_MAX * 4];
     int n =
@@ -79,7 +79,7 @@ struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
         q.body_size = call->body_size ? call->body_size : strlen(call->body);
         q.headers[0] = call->body_size ? "Content-Type: application/x-tar" : "Content-Type: application/json";
     }
-    return curl_uv_start(&started, d->curl, &q, error) < 0 ? NULL : started;
+    return http_client_start(&started, d->curl, &q, error) < 0 ? NULL : started;
 }
 
 static void on_task_reply(void *arg, const struct http_answer *answer)
@@ -175,8 +175,8 @@ static void task_detach(struct docker_task *t)
         d->working--;
     t->place = TASK_ASIDE;
     t->wake_ms = 0;
-    curl_call_cancel(t->call);
-    curl_call_cancel(t->stream);
+    http_call_cancel(t->call);
+    http_call_cancel(t->stream);
     t->call = t->stream = NULL;
     if (t->pulling)
         d->pulling--;

@@ -68,7 +68,7 @@ struct docker {
     struct engine engine; /* first */
     uv_loop_t *loop;
     struct engine_host *host;
-    struct curl_uv *curl;
+    struct http_client *curl;
     bool own_curl;
     char *name, *data_dir, *witness_prefix, *files_dir;
     char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
@@ -84,10 +84,10 @@ struct docker {
     char daemon_id[128];
     int failures;         /* probes in a row */
     uint64_t link_number; /* grows with each loss */
-    struct curl_call *probe;
+    struct http_call *probe;
     void (*probe_soon)(struct docker *d); /* by docker_link.c: the engine may be gone, ask it */
 
-    struct curl_call *events; /* of all our containers, while the link is up */
+    struct http_call *events; /* of all our containers, while the link is up */
     struct docker_lines event_lines;
     char boot_id[DOCKER_BOOT_ID_MAX]; /* as of this stream of events; "" : to be read */
 
@@ -133,7 +133,7 @@ struct docker_task {
     bool may_have_run;
     json_t *params;
 
-    struct curl_call *call; /* under way */
+    struct http_call *call; /* under way */
     docker_done *on_done;
     void (*begin)(struct docker_task *task); /* when it gets a place */
     int64_t wake_ms;                         /* of uv_now; 0: none */
@@ -147,7 +147,7 @@ struct docker_task {
     char *pull_error;
 
     struct docker_fence fence; /* FENCE */
-    struct curl_call *stream;
+    struct http_call *stream;
     bool stream_opened, fence_fresh;      /* fresh: an event brought something new to do */
     char witness[DOCKER_WITNESS_MAX + 1]; /* also PREPARE */
 
@@ -174,7 +174,7 @@ struct docker_call {
  * made is answered as not sent, from the loop. */
 void docker_send(struct docker_task *task, const struct docker_call *call, docker_done *done);
 /* The same without a task. The caller cancels *ret when it goes. NULL when out of memory or of calls. */
-struct curl_call *docker_open(struct docker *d, const struct docker_call *call,
+struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error);
 /* Makes a reply of an answer; *ret_json is to be dropped afterwards. */
 struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json);

@@ -89,7 +89,7 @@ static void open_stream(struct docker_task *t)
     char path[64], filters[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX * 2] = "since=1&filters=";
     struct docker_call call = {.method = "GET", .path = path, .query = query};
 
-    curl_call_cancel(t->stream);
+    http_call_cancel(t->stream);
     t->stream_opened = t->fence_fresh = false;
     docker_lines_release(&t->lines);
     t->lines = (struct docker_lines){.line = on_event_line, .arg = t};

@@ -169,7 +169,7 @@ void docker_link_start(struct docker *d)
 
 void docker_link_stop(struct docker *d)
 {
-    curl_call_cancel(d->probe);
+    http_call_cancel(d->probe);
     d->probe = NULL;
     docker_events_close(d);
 }

@@ -25,9 +25,9 @@
 struct docker_log {
     struct docker *docker;
     struct docker_task *task; /* NULL once freed: only the writer is still being closed */
-    struct log_writer *writer;
+    struct run_log_writer *writer;
     bool writer_closing;
-    struct curl_call *call;
+    struct http_call *call;
     bool live;         /* counted in live_logs */
     bool busy, paused; /* the writer wants no more for now; curl has been told */
     bool full;         /* nothing more is worth reading */
@@ -53,7 +53,7 @@ static void on_drained(void *arg)
     log->busy = false;
     if (log->paused && log->call) {
         log->paused = false;
-        curl_call_resume(log->call);
+        http_call_resume(log->call);
     }
 }
 
@@ -61,11 +61,11 @@ static bool open_writer(struct docker_log *log)
 {
     struct docker_task *t = log->task;
     struct error error = {0};
-    char path[LOGS_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
 
-    if (logs_path(t->docker->data_dir, t->run, t->attempt, path, sizeof(path), &error) < 0 ||
-        log_writer_new(&log->writer, t->docker->loop, path, t->job->keep_logs_bytes, true, on_drained, log,
-                       &error) < 0) {
+    if (run_log_path(t->docker->data_dir, t->run, t->attempt, path, sizeof(path), &error) < 0 ||
+        run_log_writer_new(&log->writer, t->docker->loop, path, t->job->keep_logs_bytes, true, on_drained,
+                           log, &error) < 0) {
         snprintf(log->remark, sizeof(log->remark), "the log was not kept: %.300s", error.text);
         log->full = true;
         return false;
@@ -96,21 +96,21 @@ static void on_writer_closed(void *arg, int result, const char *text)
 
 static void close_writer(struct docker_log *log)
 {
-    struct log_writer *writer = log->writer;
+    struct run_log_writer *writer = log->writer;
 
     if (!writer)
         return;
     log->writer = NULL;
     log->writer_closing = true;
     log->docker->held++;
-    log_writer_finish(writer, on_writer_closed, log);
+    run_log_writer_finish(writer, on_writer_closed, log);
 }
 
 /* --- the stream --- */
 
 static void stop_reading(struct docker_log *log)
 {
-    curl_call_cancel(log->call);
+    http_call_cancel(log->call);
     log->call = NULL;
     if (log->live)
         log->docker->live_logs--;
@@ -119,7 +119,7 @@ static void stop_reading(struct docker_log *log)
 
 static void write_payload(struct docker_log *log, const char *bytes, size_t n)
 {
-    switch (log_writer_write(log->writer, bytes, n)) {
+    switch (run_log_writer_write(log->writer, bytes, n)) {
     case 0:
         break;
     case ERR_BUSY:
@@ -287,7 +287,7 @@ void docker_log_free(struct docker_log *log)
     if (!log)
         return;
     stop_reading(log);
-    log_writer_abandon(log->writer);
+    run_log_writer_abandon(log->writer);
     log->writer = NULL;
     log->task = NULL;
     if (!log->writer_closing) /* else its end frees it */

@@ -24,7 +24,7 @@
 
 struct docker_sweep {
     struct docker *docker;
-    struct curl_call *call;
+    struct http_call *call;
     json_t *list; /* a page */
     size_t next;
     char before[DOCKER_ID_MAX]; /* the page holds those made before this one; "": the newest */
@@ -40,7 +40,7 @@ static void sweep(uv_timer_t *timer);
 
 static void finish(struct docker_sweep *s)
 {
-    curl_call_cancel(s->call);
+    http_call_cancel(s->call);
     json_decref(s->list);
     s->docker->sweep = NULL;
     free(s);

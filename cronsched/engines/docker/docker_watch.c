@@ -30,7 +30,7 @@
        */
 
 struct docker_watch {
-    struct curl_call *look;
+    struct http_call *look;
     bool wanted;      /* look as soon as there is room */
     bool unreachable; /* the scheduler was told so */
     bool was_away;    /* the engine has been away since it was last seen running */
@@ -372,7 +372,7 @@ void docker_events_open(struct docker *d)
 
 void docker_events_close(struct docker *d)
 {
-    curl_call_cancel(d->events);
+    http_call_cancel(d->events);
     d->events = NULL;
 }
 
@@ -436,7 +436,7 @@ static void watch_free(struct docker_task *t)
     struct docker_watch *w = t->watch;
 
     if (w->look) {
-        curl_call_cancel(w->look);
+        http_call_cancel(w->look);
         t->docker->looking--;
     }
     docker_log_free(t->log);

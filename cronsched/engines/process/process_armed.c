@@ -108,7 +108,7 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
                                            .params = call->params};
     const struct job *job = call->job;
     struct environment env;
-    char log[LOGS_PATH_MAX];
+    char log[RUN_LOG_PATH_MAX];
     struct supervise_spec spec = {.identity = call->identity,
                                   .user = text_or_empty(job->user),
                                   .working_dir = text_or_empty(job->working_dir),
@@ -117,7 +117,7 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
                                   .stop_grace_ms = job->stop_grace_ms};
     int r;
 
-    if ((r = logs_path(call->engine->data_dir, request.run, request.attempt, log, sizeof(log), error)) < 0)
+    if ((r = run_log_path(call->engine->data_dir, request.run, request.attempt, log, sizeof(log), error)) < 0)
         return r;
     if ((r = environment_build(&env, &request, resolve, NULL, error)) < 0)
         return r;

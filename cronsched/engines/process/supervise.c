@@ -71,7 +71,7 @@ struct supervisor {
     struct supervise_spec spec;
     struct supervise_user user;
     char **env;
-    struct log_file log;
+    struct run_log_file log;
     struct error log_error;
     pid_t command;
     int output, report, signals;
@@ -244,7 +244,7 @@ static int fork_command(struct supervisor *s, struct error *error)
 
 static void open_log(struct supervisor *s)
 {
-    if (log_file_open(&s->log, s->spec.log_path, s->spec.log_cap_bytes, false, &s->log_error) < 0)
+    if (run_log_file_open(&s->log, s->spec.log_path, s->spec.log_cap_bytes, false, &s->log_error) < 0)
         s->log.fd = -1;
 }
 
@@ -259,7 +259,7 @@ static void copy_output(struct supervisor *s, size_t max_bytes)
     while (done < max_bytes &&
            ((n = read(s->output, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))) {
         if (n > 0 && s->log.fd >= 0 && !s->log.failed && !s->log.cut)
-            log_file_write(&s->log, buffer, (size_t)n, &s->log_error);
+            run_log_file_write(&s->log, buffer, (size_t)n, &s->log_error);
         done += n > 0 ? (size_t)n : 0;
     }
     if (n == 0) { /* nobody holds the other end any more */
@@ -366,7 +366,7 @@ static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
     clear_remains(s);
     if (s->output >= 0)
         copy_output(s, PIPE_BYTES);
-    log_file_close(&s->log);
+    run_log_file_close(&s->log);
     FAULT_POINT("supervise-ended", s->spec.identity.run);
     write_end(s, &end);
     FAULT_POINT("supervise-end-synced", s->spec.identity.run);
@@ -413,7 +413,7 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
     } else {
         refusal(s, r, &end);
     }
-    log_file_close(&s->log);
+    run_log_file_close(&s->log);
     write_end(s, &end);
     answer_refused(s, end.exit_code, end.text);
     exit(0);

@@ -34,13 +34,13 @@ struct peer {
 struct world {
     uv_loop_t loop;
     struct server server;
-    struct curl_uv *client;
+    struct http_client *client;
     struct http_answer answer; /* the last one */
     char body[4096], error[512];
     int answers, opened_status;
     size_t streamed, chunks;
     bool pause_once, cancel_in_data;
-    struct curl_call *call;
+    struct http_call *call;
 };
 
 static void on_peer_closed(uv_handle_t *h)
@@ -127,7 +127,7 @@ static int set_up(void **state)
     uv_listen((uv_stream_t *)&w->server.listener, 16, on_connection);
     uv_tcp_getsockname(&w->server.listener, (struct sockaddr *)&address, &len);
     w->server.port = ntohs(address.sin_port);
-    assert_int_equal(curl_uv_new(&w->client, &w->loop, NULL), 0);
+    assert_int_equal(http_client_new(&w->client, &w->loop, NULL), 0);
     *state = w;
     return 0;
 }
@@ -147,7 +147,7 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     int closed = 0;
-    curl_uv_close(w->client, count_close, &closed);
+    http_client_close(w->client, count_close, &closed);
     while (!closed)
         uv_run(&w->loop, UV_RUN_ONCE);
     uv_walk(&w->loop, close_any, &w->server);
@@ -166,7 +166,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 {
     struct world *w = arg;
     if (w->cancel_in_data) {
-        curl_call_cancel(w->call);
+        http_call_cancel(w->call);
         return true;
     }
     if (w->pause_once) {
@@ -198,7 +198,7 @@ static void start(struct world *w, struct client_request q)
     q.done = on_done;
     q.arg = w;
     w->answers = 0;
-    assert_int_equal(curl_uv_start(&w->call, w->client, &q, NULL), 0);
+    assert_int_equal(http_client_start(&w->call, w->client, &q, NULL), 0);
     assert_int_equal(w->answers, 0);
 }
 
@@ -326,7 +326,7 @@ static void streams_flow_and_pause(void **state)
         uv_run(&w->loop, UV_RUN_ONCE);
     assert_int_equal(w->opened_status, 200);
     assert_int_equal(w->streamed, 0);
-    curl_call_resume(w->call);
+    http_call_resume(w->call);
     while (!w->answers)
         uv_run(&w->loop, UV_RUN_ONCE);
     assert_true(w->answer.complete);
@@ -349,13 +349,13 @@ static void a_cancelled_call_is_silent(void **state)
     w->cancel_in_data = false;
 
     start(w, (struct client_request){0});
-    curl_call_cancel(w->call); /* before it began */
+    http_call_cancel(w->call); /* before it began */
     w->server.manner = NEVER_ANSWER;
     start(w, (struct client_request){0});
     for (int before = w->server.requests; w->server.requests == before;)
         uv_run(&w->loop, UV_RUN_ONCE);
-    curl_call_cancel(w->call);
-    curl_call_cancel(NULL);
+    http_call_cancel(w->call);
+    http_call_cancel(NULL);
     for (int i = 0; i < 20; i++)
         uv_run(&w->loop, UV_RUN_NOWAIT);
     assert_int_equal(w->answers, 0);
@@ -365,11 +365,12 @@ static void a_cancelled_call_is_silent(void **state)
 static void bad_urls_are_refused_at_the_door(void **state)
 {
     struct world *w = *state;
-    struct curl_call *call = NULL;
+    struct http_call *call = NULL;
     struct error error = {0};
     assert_int_equal(
-        curl_uv_start(&call, w->client,
-                      &(struct client_request){.method = "GET", .url = "http://", .done = on_done}, &error),
+        http_client_start(&call, w->client,
+                          &(struct client_request){.method = "GET", .url = "http://", .done = on_done},
+                          &error),
         ERR_INVALID);
     assert_null(call);
     run(w, (struct client_request){.url = "file:///etc/passwd"});

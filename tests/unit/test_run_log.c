@@ -35,9 +35,9 @@ static int tear_down(void **state)
 
 static const char *path_of(int attempt)
 {
-    static char path[LOGS_PATH_MAX];
+    static char path[RUN_LOG_PATH_MAX];
 
-    assert_int_equal(logs_path(dir, RUN, attempt, path, sizeof(path), NULL), 0);
+    assert_int_equal(run_log_path(dir, RUN, attempt, path, sizeof(path), NULL), 0);
     return path;
 }
 
@@ -65,7 +65,7 @@ static void test_paths(void **state)
         {RUN, 1, "/d/logs/report/report@20261122T030000Z.1.log"},
         {"a-1@20261122T101502.123Z", 12, "/d/logs/a-1/a-1@20261122T101502.123Z.12.log"},
         {RUN, 0, NULL},
-        {RUN, LOGS_ATTEMPTS_MAX + 1, NULL},
+        {RUN, RUN_LOG_ATTEMPTS_MAX + 1, NULL},
         {"report", 1, NULL},
         {"@20261122T030000Z", 1, NULL},
         {"report@", 1, NULL},
@@ -75,17 +75,17 @@ static void test_paths(void **state)
         {"report@../../etc", 1, NULL},
         {"A@20261122T030000Z", 1, NULL},
     };
-    char path[LOGS_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
     struct error error;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        int r = logs_path("/d", cases[i].run, cases[i].attempt, path, sizeof(path), &error);
+        int r = run_log_path("/d", cases[i].run, cases[i].attempt, path, sizeof(path), &error);
 
         assert_int_equal(r, cases[i].path ? 0 : ERR_INVALID);
         if (cases[i].path)
             assert_string_equal(path, cases[i].path);
     }
-    assert_int_equal(logs_path("/d", RUN, 1, path, 10, &error), ERR_LIMIT);
+    assert_int_equal(run_log_path("/d", RUN, 1, path, 10, &error), ERR_LIMIT);
 }
 
 static void test_notice_names_the_cap(void **state)
@@ -100,42 +100,42 @@ static void test_notice_names_the_cap(void **state)
         {64 * 1024, "cronsched: output cut at 64 KiB\n"},
         {0, "cronsched: output cut at 0 bytes\n"},
     };
-    char buffer[LOGS_NOTICE_MAX];
+    char buffer[RUN_LOG_NOTICE_MAX];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        assert_string_equal(logs_notice(cases[i].cap, buffer), cases[i].text);
+        assert_string_equal(run_log_notice(cases[i].cap, buffer), cases[i].text);
 }
 
 static void test_cap_keeps_the_beginning_and_says_so_once(void **state)
 {
-    struct log_file f;
+    struct run_log_file f;
 
-    assert_int_equal(log_file_open(&f, path_of(1), 10, false, NULL), 0);
-    assert_int_equal(log_file_write(&f, "hello\n", 6, NULL), 0);
-    assert_int_equal(log_file_write(&f, "abcd", 4, NULL), 0);
-    assert_int_equal(log_file_write(&f, "e", 1, NULL), ERR_FULL);
-    assert_int_equal(log_file_write(&f, "more", 4, NULL), ERR_FULL);
-    log_file_close(&f);
+    assert_int_equal(run_log_file_open(&f, path_of(1), 10, false, NULL), 0);
+    assert_int_equal(run_log_file_write(&f, "hello\n", 6, NULL), 0);
+    assert_int_equal(run_log_file_write(&f, "abcd", 4, NULL), 0);
+    assert_int_equal(run_log_file_write(&f, "e", 1, NULL), ERR_FULL);
+    assert_int_equal(run_log_file_write(&f, "more", 4, NULL), ERR_FULL);
+    run_log_file_close(&f);
     assert_content(path_of(1), "hello\nabcd\ncronsched: output cut at 10 bytes\n");
 }
 
 static void test_cap_at_a_line_end_adds_no_empty_line(void **state)
 {
-    struct log_file f;
+    struct run_log_file f;
 
-    assert_int_equal(log_file_open(&f, path_of(1), 6, false, NULL), 0);
-    assert_int_equal(log_file_write(&f, "hello\nabcd", 10, NULL), ERR_FULL);
-    log_file_close(&f);
+    assert_int_equal(run_log_file_open(&f, path_of(1), 6, false, NULL), 0);
+    assert_int_equal(run_log_file_write(&f, "hello\nabcd", 10, NULL), ERR_FULL);
+    run_log_file_close(&f);
     assert_content(path_of(1), "hello\ncronsched: output cut at 6 bytes\n");
 }
 
 static void test_output_of_just_the_cap_is_not_cut(void **state)
 {
-    struct log_file f;
+    struct run_log_file f;
 
-    assert_int_equal(log_file_open(&f, path_of(1), 6, false, NULL), 0);
-    assert_int_equal(log_file_write(&f, "hello\n", 6, NULL), 0);
-    log_file_close(&f);
+    assert_int_equal(run_log_file_open(&f, path_of(1), 6, false, NULL), 0);
+    assert_int_equal(run_log_file_write(&f, "hello\n", 6, NULL), 0);
+    run_log_file_close(&f);
     assert_content(path_of(1), "hello\n");
 }
 
@@ -148,16 +148,16 @@ static void test_resumed_stream_is_written_once(void **state)
 
     for (size_t stop = 0; stop <= n; stop++) {
         for (int64_t cap = 0; cap <= 22; cap += 11) {
-            struct log_file f;
+            struct run_log_file f;
 
             unlink(path_of(1));
-            assert_int_equal(log_file_open(&f, path_of(1), cap, true, NULL), 0);
-            log_file_write(&f, stream, stop, NULL);
-            log_file_close(&f);
-            assert_int_equal(log_file_open(&f, path_of(1), cap, true, NULL), 0);
+            assert_int_equal(run_log_file_open(&f, path_of(1), cap, true, NULL), 0);
+            run_log_file_write(&f, stream, stop, NULL);
+            run_log_file_close(&f);
+            assert_int_equal(run_log_file_open(&f, path_of(1), cap, true, NULL), 0);
             for (size_t i = 0; i < n; i++)
-                log_file_write(&f, stream + i, 1, NULL);
-            log_file_close(&f);
+                run_log_file_write(&f, stream + i, 1, NULL);
+            run_log_file_close(&f);
             assert_content(path_of(1), cap == 0    ? "cronsched: output cut at 0 bytes\n"
                                        : cap == 11 ? "one\ntwo\nthr\ncronsched: output cut at 11 bytes\n"
                                                    : stream);
@@ -167,12 +167,12 @@ static void test_resumed_stream_is_written_once(void **state)
 
 static void test_fresh_log_forgets_the_old(void **state)
 {
-    struct log_file f;
+    struct run_log_file f;
 
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(log_file_open(&f, path_of(1), 100, false, NULL), 0);
-        assert_int_equal(log_file_write(&f, "x\n", 2, NULL), 0);
-        log_file_close(&f);
+        assert_int_equal(run_log_file_open(&f, path_of(1), 100, false, NULL), 0);
+        assert_int_equal(run_log_file_write(&f, "x\n", 2, NULL), 0);
+        run_log_file_close(&f);
     }
     assert_content(path_of(1), "x\n");
 }
@@ -207,20 +207,20 @@ static void finish_loop(uv_loop_t *loop)
 static void test_writer_writes_in_order(void **state)
 {
     struct outcome o = {0};
-    struct log_writer *w;
+    struct run_log_writer *w;
     uv_loop_t loop;
     char line[16], expected[4096] = "";
 
     uv_loop_init(&loop);
-    assert_int_equal(log_writer_new(&w, &loop, path_of(1), 4096, true, on_drained, &o, NULL), 0);
+    assert_int_equal(run_log_writer_new(&w, &loop, path_of(1), 4096, true, on_drained, &o, NULL), 0);
     for (int i = 0; i < 200; i++) {
         snprintf(line, sizeof(line), "line %d\n", i);
         memcpy(expected + strlen(expected), line, strlen(line) + 1);
-        assert_int_equal(log_writer_write(w, line, strlen(line)), 0);
+        assert_int_equal(run_log_writer_write(w, line, strlen(line)), 0);
         if (i % 7 == 0)
             uv_run(&loop, UV_RUN_NOWAIT);
     }
-    log_writer_finish(w, on_done, &o);
+    run_log_writer_finish(w, on_done, &o);
     finish_loop(&loop);
     assert_int_equal(o.calls, 1);
     assert_int_equal(o.result, 0);
@@ -230,12 +230,12 @@ static void test_writer_writes_in_order(void **state)
 static void test_writer_without_output_leaves_an_empty_log(void **state)
 {
     struct outcome o = {0};
-    struct log_writer *w;
+    struct run_log_writer *w;
     uv_loop_t loop;
 
     uv_loop_init(&loop);
-    assert_int_equal(log_writer_new(&w, &loop, path_of(2), 4096, true, NULL, NULL, NULL), 0);
-    log_writer_finish(w, on_done, &o);
+    assert_int_equal(run_log_writer_new(&w, &loop, path_of(2), 4096, true, NULL, NULL, NULL), 0);
+    run_log_writer_finish(w, on_done, &o);
     finish_loop(&loop);
     assert_int_equal(o.calls, 1);
     assert_content(path_of(2), "");
@@ -243,22 +243,23 @@ static void test_writer_without_output_leaves_an_empty_log(void **state)
 
 static void test_writer_asks_to_pause_and_drains(void **state)
 {
-    static char block[LOGS_PENDING_MAX / 2];
+    static char block[RUN_LOG_PENDING_MAX / 2];
     struct outcome o = {0};
-    struct log_writer *w;
+    struct run_log_writer *w;
     struct stat st;
     uv_loop_t loop;
     int n = 0;
 
     memset(block, 'x', sizeof(block));
     uv_loop_init(&loop);
-    assert_int_equal(log_writer_new(&w, &loop, path_of(1), INT64_C(1) << 30, true, on_drained, &o, NULL), 0);
+    assert_int_equal(run_log_writer_new(&w, &loop, path_of(1), INT64_C(1) << 30, true, on_drained, &o, NULL),
+                     0);
     do
         assert_true(++n < 10);
-    while (log_writer_write(w, block, sizeof(block)) == 0);
+    while (run_log_writer_write(w, block, sizeof(block)) == 0);
     while (o.drained == 0)
         uv_run(&loop, UV_RUN_ONCE);
-    log_writer_finish(w, on_done, &o);
+    run_log_writer_finish(w, on_done, &o);
     finish_loop(&loop);
     assert_int_equal(stat(path_of(1), &st), 0);
     assert_int_equal(st.st_size, n * (int64_t)sizeof(block));
@@ -267,16 +268,16 @@ static void test_writer_asks_to_pause_and_drains(void **state)
 static void test_writer_says_full_at_the_cap(void **state)
 {
     struct outcome o = {0};
-    struct log_writer *w;
+    struct run_log_writer *w;
     uv_loop_t loop;
 
     uv_loop_init(&loop);
-    assert_int_equal(log_writer_new(&w, &loop, path_of(1), 4, true, NULL, NULL, NULL), 0);
-    assert_int_equal(log_writer_write(w, "abcdef", 6), 0);
+    assert_int_equal(run_log_writer_new(&w, &loop, path_of(1), 4, true, NULL, NULL, NULL), 0);
+    assert_int_equal(run_log_writer_write(w, "abcdef", 6), 0);
     while (uv_run(&loop, UV_RUN_ONCE))
         ;
-    assert_int_equal(log_writer_write(w, "ghi", 3), ERR_FULL);
-    log_writer_finish(w, on_done, &o);
+    assert_int_equal(run_log_writer_write(w, "ghi", 3), ERR_FULL);
+    run_log_writer_finish(w, on_done, &o);
     finish_loop(&loop);
     assert_int_equal(o.result, 0); /* a cut is no error */
     assert_content(path_of(1), "abcd\ncronsched: output cut at 4 bytes\n");
@@ -285,7 +286,7 @@ static void test_writer_says_full_at_the_cap(void **state)
 static void test_writer_tells_what_went_wrong_at_the_end(void **state)
 {
     struct outcome o = {0};
-    struct log_writer *w;
+    struct run_log_writer *w;
     uv_loop_t loop;
     char file[128], path[256];
     int fd;
@@ -294,11 +295,11 @@ static void test_writer_tells_what_went_wrong_at_the_end(void **state)
     fd = open(file, O_CREAT | O_WRONLY, 0600);
     assert_true(fd >= 0);
     close(fd);
-    assert_int_equal(logs_path(dir, RUN, 1, path, sizeof(path), NULL), 0);
+    assert_int_equal(run_log_path(dir, RUN, 1, path, sizeof(path), NULL), 0);
     uv_loop_init(&loop);
-    assert_int_equal(log_writer_new(&w, &loop, path, 100, true, NULL, NULL, NULL), 0);
-    assert_int_equal(log_writer_write(w, "abc", 3), 0);
-    log_writer_finish(w, on_done, &o);
+    assert_int_equal(run_log_writer_new(&w, &loop, path, 100, true, NULL, NULL, NULL), 0);
+    assert_int_equal(run_log_writer_write(w, "abc", 3), 0);
+    run_log_writer_finish(w, on_done, &o);
     finish_loop(&loop);
     assert_int_equal(o.calls, 1);
     assert_int_equal(o.result, ERR_IO);
@@ -307,42 +308,42 @@ static void test_writer_tells_what_went_wrong_at_the_end(void **state)
 
 static void test_abandoned_writer_is_silent(void **state)
 {
-    struct log_writer *w;
+    struct run_log_writer *w;
     uv_loop_t loop;
 
     uv_loop_init(&loop);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(log_writer_new(&w, &loop, path_of(1), 100, true, NULL, NULL, NULL), 0);
+        assert_int_equal(run_log_writer_new(&w, &loop, path_of(1), 100, true, NULL, NULL, NULL), 0);
         if (i > 0)
-            assert_int_equal(log_writer_write(w, "abc", 3), 0);
+            assert_int_equal(run_log_writer_write(w, "abc", 3), 0);
         if (i > 1)
-            log_writer_finish(w, on_done, NULL); /* would crash if it were called */
-        log_writer_abandon(w);
+            run_log_writer_finish(w, on_done, NULL); /* would crash if it were called */
+        run_log_writer_abandon(w);
     }
-    log_writer_abandon(NULL);
+    run_log_writer_abandon(NULL);
     finish_loop(&loop);
 }
 
 static void test_removal_takes_the_folder_with_the_last(void **state)
 {
-    struct log_file f;
+    struct run_log_file f;
     struct stat st;
     uv_loop_t loop;
-    char folder[128], other[LOGS_PATH_MAX];
+    char folder[128], other[RUN_LOG_PATH_MAX];
 
     snprintf(folder, sizeof(folder), "%s/logs/report", dir);
-    assert_int_equal(logs_path(dir, "report@20261123T030000Z", 1, other, sizeof(other), NULL), 0);
+    assert_int_equal(run_log_path(dir, "report@20261123T030000Z", 1, other, sizeof(other), NULL), 0);
     for (int i = 1; i <= 3; i++) {
-        assert_int_equal(log_file_open(&f, i == 3 ? other : path_of(i), 10, false, NULL), 0);
-        log_file_close(&f);
+        assert_int_equal(run_log_file_open(&f, i == 3 ? other : path_of(i), 10, false, NULL), 0);
+        run_log_file_close(&f);
     }
     uv_loop_init(&loop);
-    logs_remove(&loop, dir, RUN, 2);
+    run_log_remove(&loop, dir, RUN, 2);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(stat(path_of(1), &st), -1);
     assert_int_equal(stat(path_of(2), &st), -1);
     assert_int_equal(stat(other, &st), 0);
-    logs_remove(&loop, dir, "report@20261123T030000Z", 1);
+    run_log_remove(&loop, dir, "report@20261123T030000Z", 1);
     finish_loop(&loop);
     assert_int_equal(stat(folder, &st), -1);
 }
