@@ -43,7 +43,7 @@ struct audit_job {
 struct audit {
     const struct audit_options *o;
     struct zone_source *zones;
-    struct past past;
+    struct versions versions;
     struct audit_job *jobs; /* uthash */
     const json_t *gaps, *copied;
     int64_t since_s, until_s; /* (since, until] */
@@ -264,7 +264,7 @@ static int read_history(struct audit *a, const json_t *history)
 
     if (!json_is_array(json_object_get(history, "records")))
         return error_set(a->error, ERR_CORRUPT, "audit: history has no records");
-    past_add(&a->past, json_object_get(history, "records"));
+    versions_add(&a->versions, json_object_get(history, "records"));
     for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++) {
         json_t *item;
         size_t i;
@@ -289,8 +289,8 @@ static int read_history(struct audit *a, const json_t *history)
 /* Where the arrays stand; fire times come in order. */
 struct walk {
     struct audit *a;
-    const struct past_job *past;
-    struct past_version *version;
+    const struct versions_job *timeline;
+    struct versions_entry *version;
     struct audit_job *job;
     size_t run, begun, ended, pruned;
 };
@@ -325,7 +325,7 @@ static struct audit_range *pruned_at(struct walk *w, int64_t at_s)
 static bool undecided(struct walk *w, int64_t at_s)
 {
     const struct audit_options *o = w->a->o;
-    const struct past_pause *pause;
+    const struct versions_pause *pause;
 
     if (at_s * 1000 + schedule_jitter_ms(w->version->schedule, at_s) + o->late_grace_ms >= o->now_ms)
         return true;
@@ -333,7 +333,7 @@ static bool undecided(struct walk *w, int64_t at_s)
         return true;
     if (w->version->until_s != INT64_MAX)
         return false; /* the change that ended the version has accounted for all before it */
-    pause = past_pause_at(&w->a->past, w->past, at_s * 1000);
+    pause = versions_pause_at(&w->a->versions, w->timeline, at_s * 1000);
     if (!pause)
         return false;
     return pause->to_ms == INT64_MAX && (!pause->until_ms || pause->until_ms + o->late_grace_ms >= o->now_ms);
@@ -357,13 +357,13 @@ static bool reaches_into(const json_t *times, int64_t from_s, int64_t to_s)
 static void find_unaccounted(struct walk *w, int64_t at_s)
 {
     struct audit *a = w->a;
-    const struct past_pause *pause = past_pause_at(&a->past, w->past, at_s * 1000);
+    const struct versions_pause *pause = versions_pause_at(&a->versions, w->timeline, at_s * 1000);
     char tz[128] = "";
 
-    if (a->past.tzdata_ms > at_s * 1000)
+    if (a->versions.tzdata_ms > at_s * 1000)
         snprintf(tz, sizeof(tz), "; the time zone data has changed since, to %.32s",
-                 a->past.tzdata ? a->past.tzdata : "?");
-    find(a->unaccounted_list, &a->unaccounted, w->past->name, at_s, "no run and no skip%s%s%s",
+                 a->versions.tzdata ? a->versions.tzdata : "?");
+    find(a->unaccounted_list, &a->unaccounted, w->timeline->name, at_s, "no run and no skip%s%s%s",
          pause ? ", though its job was paused and the pause has ended" : "",
          reaches_into(a->gaps, at_s, at_s) ? "; batches of that time are missing from this history" : "", tz);
 }
@@ -374,10 +374,10 @@ static void judge_run(struct walk *w, int64_t at_s, const struct audit_run *run,
     struct audit *a = w->a;
 
     if (run->kind != AUDIT_SKIPPED && run->kind != AUDIT_BACKFILL && ranges > 0)
-        find(a->doubled_list, &a->doubled, w->past->name, at_s, "a run, and %zu skipped range%s", ranges,
+        find(a->doubled_list, &a->doubled, w->timeline->name, at_s, "a run, and %zu skipped range%s", ranges,
              ranges == 1 ? "" : "s");
     else if (ranges > 1)
-        find(a->doubled_list, &a->doubled, w->past->name, at_s, "%zu skipped ranges", ranges);
+        find(a->doubled_list, &a->doubled, w->timeline->name, at_s, "%zu skipped ranges", ranges);
     if (run->open)
         a->open++;
     else if (run->kind == AUDIT_SKIPPED || (run->kind == AUDIT_BACKFILL && ranges > 0))
@@ -404,7 +404,7 @@ static void judge(struct walk *w, int64_t at_s)
     } else if (ranges) {
         a->skipped++;
         if (ranges > 1)
-            find(a->doubled_list, &a->doubled, w->past->name, at_s, "%zu skipped ranges", ranges);
+            find(a->doubled_list, &a->doubled, w->timeline->name, at_s, "%zu skipped ranges", ranges);
     } else if (pruned) {
         a->pruned++;
     } else if (undecided(w, at_s)) {
@@ -441,15 +441,15 @@ static void job_window(const struct audit *a, const struct audit_job *j, int64_t
 
 static int walk_version(struct walk *w, int64_t from_s, int64_t to_s)
 {
-    struct past_version *v = w->version;
+    struct versions_entry *v = w->version;
     struct audit *a = w->a;
 
     from_s = max_s(from_s, v->after_s);
     to_s = min_s(to_s, v->until_s);
     if (from_s >= to_s)
         return 0;
-    if (past_compile(w->past, v, a->zones) < 0) {
-        find(a->unaccounted_list, &a->unaccounted, w->past->name, from_s,
+    if (versions_compile(w->timeline, v, a->zones) < 0) {
+        find(a->unaccounted_list, &a->unaccounted, w->timeline->name, from_s,
              "version %lld of the job cannot be read any more: %.300s", (long long)v->number, v->broken.text);
         return 0;
     }
@@ -466,16 +466,16 @@ static int walk_version(struct walk *w, int64_t from_s, int64_t to_s)
 }
 
 /* How many fire times a range should hold; slack_s more after a deletion. */
-static int64_t implied(struct audit *a, const struct past_job *past, const struct audit_range *r,
+static int64_t implied(struct audit *a, const struct versions_job *timeline, const struct audit_range *r,
                        int64_t slack_s)
 {
     int64_t n = 0;
 
-    for (size_t i = 0; i < past->count; i++) {
-        struct past_version *v = &past->versions[i];
+    for (size_t i = 0; i < timeline->count; i++) {
+        struct versions_entry *v = &timeline->versions[i];
         int64_t until_s = v->deleted ? v->until_s + slack_s : v->until_s;
 
-        if (past_compile(past, v, a->zones) == 0 && v->schedule &&
+        if (versions_compile(timeline, v, a->zones) == 0 && v->schedule &&
             max_s(r->from_s - 1, v->after_s) < min_s(r->to_s, until_s))
             n += schedule_count(v->schedule, max_s(r->from_s - 1, v->after_s), min_s(r->to_s, until_s),
                                 INT64_MAX);
@@ -483,7 +483,7 @@ static int64_t implied(struct audit *a, const struct past_job *past, const struc
     return n;
 }
 
-static void check_ranges(struct audit *a, const struct past_job *past, const struct audit_job *j)
+static void check_ranges(struct audit *a, const struct versions_job *timeline, const struct audit_job *j)
 {
     for (size_t i = 0; i < j->skip_count; i++) {
         const struct audit_range *r = &j->skips[i];
@@ -491,11 +491,11 @@ static void check_ranges(struct audit *a, const struct past_job *past, const str
 
         if (r->to_s <= a->since_s || r->from_s > a->until_s)
             continue;
-        n = implied(a, past, r, 0);
+        n = implied(a, timeline, r, 0);
         /* the deletion's record has its batch's time, which can be a little before the instant it accounted
          * up to */
-        if (n != r->count && implied(a, past, r, 1) != r->count)
-            find_range(a, past->name, r, n);
+        if (n != r->count && implied(a, timeline, r, 1) != r->count)
+            find_range(a, timeline->name, r, n);
     }
 }
 
@@ -521,30 +521,30 @@ static void check_pruned_day(struct audit *a, const char *job, const struct audi
     }
 }
 
-static void check_pruned(struct audit *a, const struct past_job *past, const struct audit_job *j)
+static void check_pruned(struct audit *a, const struct versions_job *timeline, const struct audit_job *j)
 {
     for (size_t i = 0; i < j->pruned_count; i++)
         if (j->pruned[i].to_s > a->since_s && j->pruned[i].from_s <= a->until_s)
-            check_pruned_day(a, past->name, &j->pruned[i]);
+            check_pruned_day(a, timeline->name, &j->pruned[i]);
 }
 
-static int check_job(struct audit *a, struct past_job *past)
+static int check_job(struct audit *a, struct versions_job *timeline)
 {
-    struct audit_job none = {.name = past->name}, *j;
-    struct walk w = {.a = a, .past = past};
+    struct audit_job none = {.name = timeline->name}, *j;
+    struct walk w = {.a = a, .timeline = timeline};
     int64_t from_s, to_s;
     int rc = 0;
 
-    HASH_FIND(by_name, a->jobs, past->name, strlen(past->name), j);
+    HASH_FIND(by_name, a->jobs, timeline->name, strlen(timeline->name), j);
     w.job = j ? j : &none;
     job_window(a, w.job, &from_s, &to_s);
-    for (size_t i = 0; rc == 0 && i < past->count; i++) {
-        w.version = &past->versions[i];
+    for (size_t i = 0; rc == 0 && i < timeline->count; i++) {
+        w.version = &timeline->versions[i];
         rc = walk_version(&w, from_s, to_s);
     }
     if (rc == 0) {
-        check_ranges(a, past, w.job);
-        check_pruned(a, past, w.job);
+        check_ranges(a, timeline, w.job);
+        check_pruned(a, timeline, w.job);
     }
     return rc;
 }
@@ -594,7 +594,7 @@ static void audit_release(struct audit *a)
         free(j->ends);
         free(j);
     }
-    past_release(&a->past);
+    versions_release(&a->versions);
     json_decref(a->unaccounted_list);
     json_decref(a->doubled_list);
     json_decref(a->range_list);
@@ -604,7 +604,7 @@ int audit_check(const json_t *history, const struct audit_options *options, stru
                 json_t **ret, struct error *error)
 {
     struct audit a = {.o = options, .zones = zones, .error = error};
-    struct past_job *past, *next;
+    struct versions_job *timeline, *next;
     int rc;
 
     a.since_s = floor_s(options->since_ms);
@@ -612,12 +612,12 @@ int audit_check(const json_t *history, const struct audit_options *options, stru
     a.unaccounted_list = json_array();
     a.doubled_list = json_array();
     a.range_list = json_array();
-    past_init(&a.past);
+    versions_init(&a.versions);
     rc = read_history(&a, history);
-    HASH_ITER(by_name, a.past.jobs, past, next)
+    HASH_ITER(by_name, a.versions.jobs, timeline, next)
     {
-        if (rc == 0 && (!options->job || strcmp(options->job, past->name) == 0))
-            rc = check_job(&a, past);
+        if (rc == 0 && (!options->job || strcmp(options->job, timeline->name) == 0))
+            rc = check_job(&a, timeline);
     }
     if (rc == 0)
         *ret = result_json(&a);

@@ -72,7 +72,7 @@ static const char *by(const char *name, char *buffer, size_t size)
 
 static void say_version(struct explain *e)
 {
-    const struct past_version *v = e->version;
+    const struct versions_entry *v = e->version;
     char buffer[TEXT_NUMBER_BUFFER], who[160];
 
     explain_line(e, v->time_ms, "job", "version %lld is defined%s, in force for fire times after %s",
@@ -90,11 +90,11 @@ static void say_version(struct explain *e)
 /* No version is in force: where the time lies among those that there are. */
 static void say_no_version(struct explain *e)
 {
-    const struct past_version *before = NULL, *after = NULL;
+    const struct versions_entry *before = NULL, *after = NULL;
     char buffer[TEXT_NUMBER_BUFFER], who[160];
 
     for (size_t i = 0; i < e->job->count; i++) {
-        const struct past_version *v = &e->job->versions[i];
+        const struct versions_entry *v = &e->job->versions[i];
 
         if (e->at_s > v->until_s)
             before = v;
@@ -153,7 +153,7 @@ static void say_fire_time(struct explain *e)
 
 static void say_pause(struct explain *e)
 {
-    const struct past_pause *p = past_pause_at(&e->past, e->job, e->request->at_ms);
+    const struct versions_pause *p = versions_pause_at(&e->versions, e->job, e->request->at_ms);
     char buffer[TEXT_NUMBER_BUFFER], who[160], until[96] = "";
 
     if (!p)
@@ -187,7 +187,7 @@ static void say_skips(struct explain *e)
         if (count > 1)
             snprintf(range, sizeof(range), "; one of %lld fire times from %.30s to %.30s", (long long)count,
                      text_of(skip, "from"), text_of(skip, "to"));
-        explain_line(e, past_time(json_object_get(skip, "time")), "skip", "skipped: %s%s%s%s",
+        explain_line(e, versions_time(json_object_get(skip, "time")), "skip", "skipped: %s%s%s%s",
                      text_of(skip, "reason"), *text ? ", " : "", text, range);
     }
 }
@@ -201,7 +201,7 @@ static void say_around(struct explain *e)
 
     json_array_foreach(e->answers[EXPLAIN_AROUND], i, run)
     {
-        int64_t ended_ms = past_time(json_object_get(run, "ended"));
+        int64_t ended_ms = versions_time(json_object_get(run, "ended"));
         enum run_state state = run_state_of(text_of(run, "state"));
         bool over = state == RUN_SKIPPED || (state == RUN_ENDED && ended_ms <= e->request->at_ms);
 
@@ -240,8 +240,8 @@ static void run_verdict(const json_t *run, json_t *result)
     const char *verdict = text_of(run, "verdict"), *state = text_of(run, "state");
     const json_t *code = json_object_get(run, "exit_code");
     size_t attempts = json_array_size(json_object_get(run, "attempts"));
-    int64_t started = past_time(json_object_get(run, "started")),
-            ended = past_time(json_object_get(run, "ended"));
+    int64_t started = versions_time(json_object_get(run, "started")),
+            ended = versions_time(json_object_get(run, "ended"));
     char duration[TEXT_NUMBER_BUFFER];
     struct text t;
 
@@ -269,7 +269,7 @@ static void run_verdict(const json_t *run, json_t *result)
 static void bare_verdict(struct explain *e, json_t *result)
 {
     const struct explain_request *r = e->request;
-    const struct past_pause *p = past_pause_at(&e->past, e->job, r->at_ms);
+    const struct versions_pause *p = versions_pause_at(&e->versions, e->job, r->at_ms);
     int64_t due_ms = r->at_ms + schedule_jitter_ms(e->schedule, e->at_s);
 
     if (due_ms > r->now_ms)
@@ -389,26 +389,26 @@ int explain_build(const struct explain_request *request, json_t *const answers[E
     json_t *pauses = pauses_of_all(answers[EXPLAIN_PAUSES]);
     int rc = 0;
 
-    past_init(&e.past);
-    past_add(&e.past, answers[EXPLAIN_JOB]);
-    past_add(&e.past, pauses);
+    versions_init(&e.versions);
+    versions_add(&e.versions, answers[EXPLAIN_JOB]);
+    versions_add(&e.versions, pauses);
     json_decref(pauses);
-    e.job = past_job(&e.past, request->job);
+    e.job = versions_job(&e.versions, request->job);
     if (!e.job) {
         rc = error_set(error, ERR_NOT_FOUND, "history knows of no job %.100s", request->job);
     } else {
         e.lines = json_array();
         e.at_s = request->at_ms >= 0 ? request->at_ms / 1000 : (request->at_ms - 999) / 1000;
         /* a run triggered in the second of its job's definition is of that version */
-        e.version = past_version_at(e.job, e.at_s + (request->at_ms % 1000 != 0));
-        if (e.version && past_compile(e.job, e.version, zones) == 0)
+        e.version = versions_at(e.job, e.at_s + (request->at_ms % 1000 != 0));
+        if (e.version && versions_compile(e.job, e.version, zones) == 0)
             e.schedule = e.version->schedule;
         e.is_fire_time = e.schedule && request->at_ms % 1000 == 0 && schedule_match(e.schedule, e.at_s);
         *ret = json_object();
         build(&e, *ret);
     }
     json_decref(e.lines);
-    past_release(&e.past);
+    versions_release(&e.versions);
     return rc;
 }
 

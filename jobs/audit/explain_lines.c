@@ -27,7 +27,7 @@ void explain_line(struct explain *e, int64_t time_ms, const char *what, const ch
     if (time_ms) {
         at = json_array_size(e->lines);
         while (at > e->timeless &&
-               past_time(json_object_get(json_array_get(e->lines, at - 1), "time")) > time_ms)
+               versions_time(json_object_get(json_array_get(e->lines, at - 1), "time")) > time_ms)
             at--;
     } else {
         e->timeless++;

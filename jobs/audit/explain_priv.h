@@ -8,9 +8,9 @@ struct explain {
     const struct explain_request *request;
     json_t *const *answers;
     struct zone_source *zones;
-    struct past past;
-    struct past_job *job;
-    struct past_version *version;    /* in force at the time; NULL: none */
+    struct versions versions;
+    struct versions_job *job;
+    struct versions_entry *version;  /* in force at the time; NULL: none */
     const struct schedule *schedule; /* of it; NULL: none, or broken */
     int64_t at_s;                    /* the time, or the second that it lies in */
     bool is_fire_time;

@@ -104,7 +104,7 @@ static void add_record(struct explain *e, const json_t *item)
         return;
     text_init(&t, LINE_BYTES_MAX);
     expand(&t, item, sentence->text, sentence->text + strlen(sentence->text));
-    explain_line(e, past_time(json_object_get(item, "time")), sentence->what, "%s", text_str(&t));
+    explain_line(e, versions_time(json_object_get(item, "time")), sentence->what, "%s", text_str(&t));
     text_release(&t);
 }
 
@@ -118,7 +118,7 @@ static void add_reigns(struct explain *e, int64_t first_ms, int64_t last_ms)
     json_array_foreach(e->answers[EXPLAIN_REIGNS], i, item)
     {
         const json_t *record = json_object_get(item, "record");
-        int64_t time_ms = past_time(json_object_get(item, "time"));
+        int64_t time_ms = versions_time(json_object_get(item, "time"));
 
         if (time_ms <= first_ms)
             before = item;
@@ -131,7 +131,7 @@ static void add_reigns(struct explain *e, int64_t first_ms, int64_t last_ms)
                 json_object_get(record, "cause") ? json_string_value(json_object_get(record, "cause")) : "");
     }
     if (before)
-        explain_line(e, past_time(json_object_get(before, "time")), "reign",
+        explain_line(e, versions_time(json_object_get(before, "time")), "reign",
                      "replica %s leads: epoch %" JSON_INTEGER_FORMAT,
                      json_string_value(json_object_get(json_object_get(before, "record"), "replica")),
                      json_integer_value(json_object_get(json_object_get(before, "record"), "epoch")));
@@ -145,7 +145,7 @@ void explain_records(struct explain *e)
 
     json_array_foreach(e->answers[EXPLAIN_RECORDS], i, item)
     {
-        int64_t time_ms = past_time(json_object_get(item, "time"));
+        int64_t time_ms = versions_time(json_object_get(item, "time"));
 
         first_ms = time_ms < first_ms ? time_ms : first_ms;
         last_ms = time_ms > last_ms ? time_ms : last_ms;

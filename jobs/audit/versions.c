@@ -14,7 +14,7 @@ static int64_t int_of(const json_t *record, const char *key)
     return json_integer_value(json_object_get(record, key)); /* 0 when it is absent */
 }
 
-int64_t past_time(const json_t *time)
+int64_t versions_time(const json_t *time)
 {
     int64_t ms = 0;
 
@@ -32,9 +32,9 @@ static int64_t floor_s(int64_t ms)
 
 /* ---- pauses ---- */
 
-static void pause_end(struct past_pauses *pauses, int64_t time_ms, const char *by)
+static void pause_end(struct versions_pauses *pauses, int64_t time_ms, const char *by)
 {
-    struct past_pause *last = pauses->count ? &pauses->items[pauses->count - 1] : NULL;
+    struct versions_pause *last = pauses->count ? &pauses->items[pauses->count - 1] : NULL;
 
     if (last && last->to_ms == INT64_MAX) {
         /* one that expired is resumed a little later, by a record that says so */
@@ -43,17 +43,17 @@ static void pause_end(struct past_pauses *pauses, int64_t time_ms, const char *b
     }
 }
 
-static void pause_begin(struct past_pauses *pauses, const struct past_pause *pause)
+static void pause_begin(struct versions_pauses *pauses, const struct versions_pause *pause)
 {
     pause_end(pauses, pause->from_ms, pause->by); /* pausing again gives another end or reason */
     pauses->items = alloc_resize(pauses->items, (pauses->count + 1) * sizeof(*pause));
     pauses->items[pauses->count++] = *pause;
 }
 
-static const struct past_pause *pause_find(const struct past_pauses *pauses, int64_t at_ms)
+static const struct versions_pause *pause_find(const struct versions_pauses *pauses, int64_t at_ms)
 {
     for (size_t i = pauses->count; i-- > 0;) {
-        const struct past_pause *p = &pauses->items[i];
+        const struct versions_pause *p = &pauses->items[i];
 
         if (at_ms >= p->from_ms && at_ms < p->to_ms && (!p->until_ms || at_ms < p->until_ms))
             return p;
@@ -61,53 +61,54 @@ static const struct past_pause *pause_find(const struct past_pauses *pauses, int
     return NULL;
 }
 
-const struct past_pause *past_pause_at(const struct past *past, const struct past_job *job, int64_t at_ms)
+const struct versions_pause *versions_pause_at(const struct versions *versions,
+                                               const struct versions_job *job, int64_t at_ms)
 {
-    const struct past_pause *p = pause_find(&job->pauses, at_ms);
+    const struct versions_pause *p = pause_find(&job->pauses, at_ms);
 
-    return p ? p : pause_find(&past->pauses, at_ms);
+    return p ? p : pause_find(&versions->pauses, at_ms);
 }
 
 /* ---- records ---- */
 
-static struct past_job *job_get(struct past *past, const char *name)
+static struct versions_job *job_get(struct versions *versions, const char *name)
 {
-    struct past_job *job = past_job(past, name);
+    struct versions_job *job = versions_job(versions, name);
 
     if (!job) {
         job = alloc_zero(sizeof(*job));
         job->name = alloc_text(name);
-        HASH_ADD_KEYPTR(by_name, past->jobs, job->name, strlen(name), job);
+        HASH_ADD_KEYPTR(by_name, versions->jobs, job->name, strlen(name), job);
     }
     return job;
 }
 
-static struct past_version *version_last(struct past_job *job)
+static struct versions_entry *version_last(struct versions_job *job)
 {
     return job->count ? &job->versions[job->count - 1] : NULL;
 }
 
 /* As the fold has it: a definition pauses and resumes only where its word changes. */
-static void follow_definition(struct past_job *job, const struct past_version *before, const json_t *record,
-                              int64_t time_ms)
+static void follow_definition(struct versions_job *job, const struct versions_entry *before,
+                              const json_t *record, int64_t time_ms)
 {
     bool was = before && !before->deleted && json_is_true(json_object_get(before->def, "paused"));
     bool is = json_is_true(json_object_get(json_object_get(record, "def"), "paused"));
 
     if (is && !was)
-        pause_begin(&job->pauses, &(struct past_pause){.from_ms = time_ms,
-                                                       .to_ms = INT64_MAX,
-                                                       .reason = "paused in its file",
-                                                       .by = text_of(record, "by")});
+        pause_begin(&job->pauses, &(struct versions_pause){.from_ms = time_ms,
+                                                           .to_ms = INT64_MAX,
+                                                           .reason = "paused in its file",
+                                                           .by = text_of(record, "by")});
     else if (was && !is)
         pause_end(&job->pauses, time_ms, text_of(record, "by"));
 }
 
-static void add_version(struct past_job *job, json_t *record, int64_t time_ms)
+static void add_version(struct versions_job *job, json_t *record, int64_t time_ms)
 {
-    struct past_version *last = version_last(job);
+    struct versions_entry *last = version_last(job);
     int64_t cursor_s = floor_s(int_of(record, "cursor"));
-    struct past_version v = {
+    struct versions_entry v = {
         .number = int_of(record, "version"),
         .after_s = cursor_s,
         .until_s = INT64_MAX,
@@ -127,9 +128,9 @@ static void add_version(struct past_job *job, json_t *record, int64_t time_ms)
     job->versions[job->count++] = v;
 }
 
-static void end_version(struct past_job *job, const json_t *record, int64_t time_ms)
+static void end_version(struct versions_job *job, const json_t *record, int64_t time_ms)
 {
-    struct past_version *last = version_last(job);
+    struct versions_entry *last = version_last(job);
 
     if (!last || last->deleted)
         return;
@@ -139,10 +140,10 @@ static void end_version(struct past_job *job, const json_t *record, int64_t time
     pause_end(&job->pauses, time_ms, last->ended_by);
 }
 
-static void add_pause(struct past *past, const json_t *record, int64_t time_ms)
+static void add_pause(struct versions *versions, const json_t *record, int64_t time_ms)
 {
     const char *name = text_of(record, "job");
-    struct past_pause pause = {
+    struct versions_pause pause = {
         .from_ms = time_ms,
         .to_ms = INT64_MAX,
         .until_ms = int_of(record, "until"),
@@ -151,70 +152,70 @@ static void add_pause(struct past *past, const json_t *record, int64_t time_ms)
         .all = !name,
     };
 
-    pause_begin(name ? &job_get(past, name)->pauses : &past->pauses, &pause);
+    pause_begin(name ? &job_get(versions, name)->pauses : &versions->pauses, &pause);
 }
 
-static void end_pause(struct past *past, const json_t *record, int64_t time_ms)
+static void end_pause(struct versions *versions, const json_t *record, int64_t time_ms)
 {
     const char *name = text_of(record, "job");
 
-    pause_end(name ? &job_get(past, name)->pauses : &past->pauses, time_ms, text_of(record, "by"));
+    pause_end(name ? &job_get(versions, name)->pauses : &versions->pauses, time_ms, text_of(record, "by"));
 }
 
-static void add_record(struct past *past, const json_t *item)
+static void add_record(struct versions *versions, const json_t *item)
 {
     const char *kind = text_of(item, "kind");
     json_t *record = json_object_get(item, "record");
     const char *name = text_of(record, "job");
-    int64_t time_ms = past_time(json_object_get(item, "time"));
+    int64_t time_ms = versions_time(json_object_get(item, "time"));
 
     if (!record)
         return;
     switch (record_kind_of(kind)) {
     case RECORD_JOB:
         if (name)
-            add_version(job_get(past, name), record, time_ms);
+            add_version(job_get(versions, name), record, time_ms);
         break;
     case RECORD_JOB_DELETE:
         if (name)
-            end_version(job_get(past, name), record, time_ms);
+            end_version(job_get(versions, name), record, time_ms);
         break;
     case RECORD_PAUSE:
-        add_pause(past, record, time_ms);
+        add_pause(versions, record, time_ms);
         break;
     case RECORD_RESUME:
-        end_pause(past, record, time_ms);
+        end_pause(versions, record, time_ms);
         break;
     case RECORD_TZDATA:
-        past->tzdata_ms = time_ms;
-        past->tzdata = text_of(record, "tzdata");
+        versions->tzdata_ms = time_ms;
+        versions->tzdata = text_of(record, "tzdata");
         break;
     default:
         break;
     }
 }
 
-void past_init(struct past *past)
+void versions_init(struct versions *versions)
 {
-    *past = (struct past){.records = json_array()};
+    *versions = (struct versions){.records = json_array()};
 }
 
-void past_add(struct past *past, json_t *records)
+void versions_add(struct versions *versions, json_t *records)
 {
     json_t *item;
     size_t i;
 
-    json_array_append(past->records, records); /* what the versions point into */
-    json_array_foreach(records, i, item) add_record(past, item);
+    json_array_append(versions->records, records); /* what the versions point into */
+    json_array_foreach(records, i, item) add_record(versions, item);
 }
 
-void past_release(struct past *past)
+void versions_release(struct versions *versions)
 {
-    struct past_job *job, *next;
+    struct versions_job *job, *next;
 
-    HASH_ITER(by_name, past->jobs, job, next)
+    HASH_ITER(by_name, versions->jobs, job, next)
     {
-        HASH_DELETE(by_name, past->jobs, job);
+        HASH_DELETE(by_name, versions->jobs, job);
         for (size_t i = 0; i < job->count; i++) {
             schedule_free(job->versions[i].schedule);
             job_unref(job->versions[i].job);
@@ -224,20 +225,20 @@ void past_release(struct past *past)
         free(job->name);
         free(job);
     }
-    free(past->pauses.items);
-    json_decref(past->records);
-    *past = (struct past){0};
+    free(versions->pauses.items);
+    json_decref(versions->records);
+    *versions = (struct versions){0};
 }
 
-struct past_job *past_job(const struct past *past, const char *name)
+struct versions_job *versions_job(const struct versions *versions, const char *name)
 {
-    struct past_job *job;
+    struct versions_job *job;
 
-    HASH_FIND(by_name, past->jobs, name, strlen(name), job);
+    HASH_FIND(by_name, versions->jobs, name, strlen(name), job);
     return job;
 }
 
-struct past_version *past_version_at(const struct past_job *job, int64_t at_s)
+struct versions_entry *versions_at(const struct versions_job *job, int64_t at_s)
 {
     for (size_t i = job->count; i-- > 0;)
         if (at_s > job->versions[i].after_s && at_s <= job->versions[i].until_s)
@@ -245,7 +246,7 @@ struct past_version *past_version_at(const struct past_job *job, int64_t at_s)
     return NULL;
 }
 
-int past_compile(const struct past_job *job, struct past_version *v, struct zone_source *zones)
+int versions_compile(const struct versions_job *job, struct versions_entry *v, struct zone_source *zones)
 {
     if (v->compiled)
         return v->broken.code;

@@ -470,22 +470,22 @@ bool schedule_match(const struct schedule *s, int64_t at_s)
 
 int64_t schedule_count(const struct schedule *s, int64_t after_s, int64_t until_s, int64_t most)
 {
-    struct tally tally = {
+    struct schedule_counted counted = {
         .zone = s->clock, .dst = s->dst, .except = s->except, .except_count = s->except_count};
 
     for (size_t i = 0; i < s->count; i++) {
         const struct schedule_entry *e = &s->entries[i];
 
         if (e->kind == ENTRY_CRON)
-            tally.cron[tally.crons++] = &e->cron;
+            counted.cron[counted.crons++] = &e->cron;
         else if (e->kind == ENTRY_INTERVAL)
-            tally.interval[tally.intervals++] = &e->interval;
+            counted.interval[counted.intervals++] = &e->interval;
     }
     if (s->start_s != INT64_MIN && after_s < s->start_s - 1)
         after_s = s->start_s - 1;
     if (until_s >= s->end_s)
         until_s = s->end_s - 1;
-    return tally_count(&tally, after_s, until_s, most);
+    return schedule_count_fires(&counted, after_s, until_s, most);
 }
 
 int64_t schedule_jitter_ms(const struct schedule *s, int64_t at_s)

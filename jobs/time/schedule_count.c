@@ -6,11 +6,11 @@
 
 #define KNOWN_MAX 8 /* groups of expressions whose count for a whole day is kept */
 
-/* A set of expressions: bit i is tally->cron[i]. */
+/* A set of expressions: bit i is cron[i] of the counted schedule. */
 typedef uint32_t group;
 
 struct count {
-    const struct tally *tally;
+    const struct schedule_counted *counted;
     struct {
         group group;
         int64_t times;
@@ -42,7 +42,7 @@ static int64_t times_of_one(const struct cron *c, int32_t s)
     return times;
 }
 
-static uint64_t seconds_of_minute(const struct tally *t, group g, int minute)
+static uint64_t seconds_of_minute(const struct schedule_counted *t, group g, int minute)
 {
     uint64_t seconds = 0;
 
@@ -55,7 +55,7 @@ static uint64_t seconds_of_minute(const struct tally *t, group g, int minute)
     return seconds;
 }
 
-static group with_hour(const struct tally *t, group g, int hour)
+static group with_hour(const struct schedule_counted *t, group g, int hour)
 {
     group with = 0;
 
@@ -66,7 +66,7 @@ static group with_hour(const struct tally *t, group g, int hour)
 }
 
 /* Likewise for the union of a group. */
-static int64_t times_of_group(const struct tally *t, group g, int32_t s)
+static int64_t times_of_group(const struct schedule_counted *t, group g, int32_t s)
 {
     int hour = s / 3600, minute = s / 60 % 60, second = s % 60;
     int64_t times = 0, per_hour = 0;
@@ -91,7 +91,7 @@ static int64_t times_of_group(const struct tally *t, group g, int32_t s)
     return times;
 }
 
-static int64_t times_before(const struct tally *t, group g, int32_t s)
+static int64_t times_before(const struct schedule_counted *t, group g, int32_t s)
 {
     if (g == 0 || s == 0)
         return 0;
@@ -103,7 +103,7 @@ static int64_t times_of_day(struct count *count, group g)
     size_t i;
 
     if ((g & (g - 1)) == 0)
-        return times_before(count->tally, g, CIVIL_DAY_S);
+        return times_before(count->counted, g, CIVIL_DAY_S);
     for (i = 0; i < count->known_count; i++)
         if (count->known[i].group == g)
             return count->known[i].times;
@@ -112,7 +112,7 @@ static int64_t times_of_day(struct count *count, group g)
     else
         count->known_count++;
     count->known[i].group = g;
-    count->known[i].times = times_of_group(count->tally, g, CIVIL_DAY_S);
+    count->known[i].times = times_of_group(count->counted, g, CIVIL_DAY_S);
     return count->known[i].times;
 }
 
@@ -126,7 +126,7 @@ static uint32_t days_of_month(const struct cron *c, int year, int month, int64_t
 }
 
 /* Those of a group that have the day. */
-static group with_day(const struct tally *t, group g, int64_t day)
+static group with_day(const struct schedule_counted *t, group g, int64_t day)
 {
     int year, month, dom;
     group with = 0;
@@ -141,8 +141,8 @@ static group with_day(const struct tally *t, group g, int64_t day)
 /* The fire times of one month's days that are in `wanted`. */
 static int64_t count_month(struct count *count, group g, int year, int month, int64_t first, uint32_t wanted)
 {
-    const struct tally *t = count->tally;
-    uint32_t days[TALLY_MAX], any = 0;
+    const struct schedule_counted *t = count->counted;
+    uint32_t days[SCHEDULE_COUNTED_MAX], any = 0;
     int64_t sum = 0;
 
     for (group rest = g; rest; rest &= rest - 1) {
@@ -190,7 +190,7 @@ static int64_t count_days(struct count *count, group g, int64_t from, int64_t to
 /* Wall times from `from` to before `to`, no excluded day among them. */
 static int64_t count_stretch(struct count *count, group g, int64_t from, int64_t to)
 {
-    const struct tally *t = count->tally;
+    const struct schedule_counted *t = count->counted;
     int64_t first = civil_day_of(from), last = civil_day_of(to), sum;
     group on_first = with_day(t, g, first);
     int32_t from_s = (int32_t)(from - first * CIVIL_DAY_S), to_s = (int32_t)(to - last * CIVIL_DAY_S);
@@ -205,7 +205,7 @@ static int64_t count_stretch(struct count *count, group g, int64_t from, int64_t
 /* --- excluded days --------------------------------------------------------------------------------- */
 
 /* The next stretch of wall time in [*from, to) without an excluded day; false when there is none. */
-static bool next_stretch(const struct tally *t, int64_t *from, int64_t to, int64_t *ret_to)
+static bool next_stretch(const struct schedule_counted *t, int64_t *from, int64_t to, int64_t *ret_to)
 {
     size_t i = civil_range_find(t->except, t->except_count, civil_day_of(*from));
 
@@ -218,7 +218,7 @@ static bool next_stretch(const struct tally *t, int64_t *from, int64_t to, int64
     return true;
 }
 
-static bool is_excluded(const struct tally *t, int64_t local_s)
+static bool is_excluded(const struct schedule_counted *t, int64_t local_s)
 {
     int64_t day = civil_day_of(local_s);
     size_t i = civil_range_find(t->except, t->except_count, day);
@@ -237,7 +237,7 @@ static int64_t count_local(struct count *count, group g, int64_t from, int64_t t
         to = CIVIL_LOCAL_END;
     if (g == 0)
         return 0;
-    for (; from < to && next_stretch(count->tally, &from, to, &stop); from = stop)
+    for (; from < to && next_stretch(count->counted, &from, to, &stop); from = stop)
         sum += count_stretch(count, g, from, stop);
     return sum;
 }
@@ -245,7 +245,7 @@ static int64_t count_local(struct count *count, group g, int64_t from, int64_t t
 /* --- segments -------------------------------------------------------------------------------------- */
 
 /* 1 when the gap that begins segment i fires at its end and nothing else does. */
-static int64_t count_gap(const struct tally *t, uint32_t i)
+static int64_t count_gap(const struct schedule_counted *t, uint32_t i)
 {
     int32_t gap = i > 0 ? t->zone->offset_s[i] - t->zone->offset_s[i - 1] : 0;
     int64_t local_s;
@@ -268,7 +268,7 @@ static int64_t count_gap(const struct tally *t, uint32_t i)
 /* The instants from at_s to before end_s, all in segment i. */
 static int64_t count_segment(struct count *count, uint32_t i, int64_t at_s, int64_t end_s)
 {
-    const struct tally *t = count->tally;
+    const struct schedule_counted *t = count->counted;
     int64_t offset = t->zone->offset_s[i], from = at_s + offset, to = end_s + offset, sum = 0;
     group all = 0, both_passes = 0;
 
@@ -292,7 +292,8 @@ static int64_t count_segment(struct count *count, uint32_t i, int64_t at_s, int6
     return sum + count_local(count, all, from, to);
 }
 
-static int64_t count_interval(const struct tally *t, uint32_t i, int64_t at_s, int64_t end_s, int64_t most)
+static int64_t count_interval(const struct schedule_counted *t, uint32_t i, int64_t at_s, int64_t end_s,
+                              int64_t most)
 {
     int64_t offset = t->zone->offset_s[i], from = at_s + offset, to = end_s + offset, sum = 0, stop;
 
@@ -302,7 +303,7 @@ static int64_t count_interval(const struct tally *t, uint32_t i, int64_t at_s, i
 }
 
 /* The fire times of intervals at which no cron expression fires as well. */
-static int64_t count_mixed(const struct tally *t, int64_t after_s, int64_t until_s, int64_t most)
+static int64_t count_mixed(const struct schedule_counted *t, int64_t after_s, int64_t until_s, int64_t most)
 {
     int64_t sum = 0;
 
@@ -326,9 +327,9 @@ static int64_t count_mixed(const struct tally *t, int64_t after_s, int64_t until
     return sum;
 }
 
-int64_t tally_count(const struct tally *t, int64_t after_s, int64_t until_s, int64_t most)
+int64_t schedule_count_fires(const struct schedule_counted *t, int64_t after_s, int64_t until_s, int64_t most)
 {
-    struct count count = {.tally = t};
+    struct count count = {.counted = t};
     bool one_interval = t->crons == 0 && t->intervals == 1;
     int64_t sum = 0, at_s, end_s;
 

@@ -13,17 +13,18 @@
 #include "jobs/time/schedule.h"
 #include "jobs/time/zone.h"
 
-#define TALLY_MAX SCHEDULE_TEXTS_MAX
+#define SCHEDULE_COUNTED_MAX SCHEDULE_TEXTS_MAX
 
-struct tally {
+struct schedule_counted {
     const struct zone *zone;
     enum schedule_dst dst;
     const struct civil_range *except; /* sorted, apart: local days that do not count */
     size_t except_count;
     size_t crons, intervals;
-    const struct cron *cron[TALLY_MAX];
-    const struct interval *interval[TALLY_MAX];
+    const struct cron *cron[SCHEDULE_COUNTED_MAX];
+    const struct interval *interval[SCHEDULE_COUNTED_MAX];
 };
 
 /* The number of instants in (after_s, until_s] at which any of them fires, counted up to `most`. */
-int64_t tally_count(const struct tally *tally, int64_t after_s, int64_t until_s, int64_t most);
+int64_t schedule_count_fires(const struct schedule_counted *counted, int64_t after_s, int64_t until_s,
+                             int64_t most);

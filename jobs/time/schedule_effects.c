@@ -60,11 +60,11 @@ static bool cron_effect(const struct schedule *s, const struct cron *cron, const
                         struct schedule_effect *ret)
 {
     /* wall time is counted as if it were UTC: what matters here is what the clock would have shown */
-    struct tally tally = {.zone = zone_utc(), .crons = 1, .cron = {cron}};
+    struct schedule_counted counted = {.zone = zone_utc(), .crons = 1, .cron = {cron}};
     struct walltime_policy policy = walltime_policy(cron, s->dst);
     bool gap = c->after_s > c->before_s;
 
-    ret->count = tally_count(&tally, c->from - 1, c->to - 1, INT64_MAX);
+    ret->count = schedule_count_fires(&counted, c->from - 1, c->to - 1, INT64_MAX);
     if (ret->count == 0)
         return false;
     ret->local_s = cron_next(cron, c->from);

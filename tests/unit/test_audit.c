@@ -25,7 +25,7 @@
 
 /* ---- a history in the making ---- */
 
-static struct past_maker {
+static struct versions_maker {
     json_t *runs, *skips, *records, *unfinished, *pruned, *gaps, *copied;
     int index;
 } m;
@@ -40,8 +40,8 @@ static int64_t ms(const char *time)
 
 static int set_up(void **state)
 {
-    m = (struct past_maker){json_array(), json_array(), json_array(), json_array(),
-                            json_array(), json_array(), json_array(), 0};
+    m = (struct versions_maker){json_array(), json_array(), json_array(), json_array(),
+                                json_array(), json_array(), json_array(), 0};
     return 0;
 }
 

@@ -110,7 +110,7 @@ static void check_window(const struct naive_cron *naive, const struct zone *zone
 {
     struct cron_context context = {.dialect = SCHEDULE_CRON};
     struct cron cron;
-    struct tally tally = {.zone = zone, .dst = dst, .crons = 1, .cron = {&cron}};
+    struct schedule_counted counted = {.zone = zone, .dst = dst, .crons = 1, .cron = {&cron}};
     int64_t last = from - 1, count = 0;
 
     if (cron_parse(naive->text, strlen(naive->text), &context, &cron, NULL, NULL) < 0)
@@ -133,10 +133,10 @@ static void check_window(const struct naive_cron *naive, const struct zone *zone
     if (count > 0 && walltime_prev(&cron, zone, dst, to) != last)
         fail_msg("'%s' %s policy %d: prev(%lld) is not the last", naive->text, zone->name, dst,
                  (long long)to);
-    if (tally_count(&tally, from - 1, to - 1, INT64_MAX) != count)
+    if (schedule_count_fires(&counted, from - 1, to - 1, INT64_MAX) != count)
         fail_msg("'%s' %s policy %d: %lld counted in [%lld, %lld), not %lld", naive->text, zone->name, dst,
-                 (long long)tally_count(&tally, from - 1, to - 1, INT64_MAX), (long long)from, (long long)to,
-                 (long long)count);
+                 (long long)schedule_count_fires(&counted, from - 1, to - 1, INT64_MAX), (long long)from,
+                 (long long)to, (long long)count);
 }
 
 static void fire_times_are_those_of_brute_force(void **state)
@@ -185,7 +185,7 @@ static void next_and_prev_are_each_others_inverse(void **state)
         const struct zone *zone = zones[random_below(ZONES)];
         enum schedule_dst dst = (enum schedule_dst)(i % 3);
         int64_t at_s = random_instant(zone), next_s, prev_s;
-        struct tally tally = {.zone = zone, .dst = dst, .crons = 1, .cron = {&cron}};
+        struct schedule_counted counted = {.zone = zone, .dst = dst, .crons = 1, .cron = {&cron}};
 
         naive_random(&naive, 5 + random_below(3), at_s + zone_offset(zone, at_s));
         assert_int_equal(cron_parse(naive.text, strlen(naive.text), &context, &cron, NULL, NULL), 0);
@@ -200,7 +200,8 @@ static void next_and_prev_are_each_others_inverse(void **state)
                 walltime_next(&cron, zone, dst, next_s - 1) != next_s ||
                 walltime_prev(&cron, zone, dst, next_s + 1) != next_s)
                 fail_msg("'%s' %s: around %lld", naive.text, zone->name, (long long)next_s);
-            if (tally_count(&tally, at_s, next_s, 9) != 1 || tally_count(&tally, at_s, next_s - 1, 9) != 0)
+            if (schedule_count_fires(&counted, at_s, next_s, 9) != 1 ||
+                schedule_count_fires(&counted, at_s, next_s - 1, 9) != 0)
                 fail_msg("'%s' %s: count from %lld to %lld", naive.text, zone->name, (long long)at_s,
                          (long long)next_s);
         }
