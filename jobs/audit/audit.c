@@ -269,11 +269,10 @@ static int read_history(struct audit *a, const json_t *history)
         json_t *item;
         size_t i;
 
-        json_array_foreach(
-            json_object_get(history, parts[p].key), i,
-            item) if (!parts[p].read(a, item)) return error_set(a->error, ERR_CORRUPT,
-                                                                "audit: %s[%zu] makes no sense", parts[p].key,
-                                                                i);
+        json_array_foreach(json_object_get(history, parts[p].key), i,
+                           item) if (!parts[p].read(a, item)) return error_set(a->error, ERR_CORRUPT,
+                                                                               "audit: %s[%zu] is invalid",
+                                                                               parts[p].key, i);
     }
     HASH_ITER(by_name, a->jobs, j, next)
     {
@@ -286,7 +285,7 @@ static int read_history(struct audit *a, const json_t *history)
 
 /* ---- one fire time ---- */
 
-/* Where the arrays stand; fire times come in order. */
+/* Positions in the arrays; fire times come in order. */
 struct walk {
     struct audit *a;
     const struct versions_job *timeline;
@@ -339,7 +338,7 @@ static bool undecided(struct walk *w, int64_t at_s)
     return pause->to_ms == INT64_MAX && (!pause->until_ms || pause->until_ms + o->late_grace_ms >= o->now_ms);
 }
 
-/* Some of [from_s, to_s] lies in one of these times. */
+/* One of these times overlaps [from_s, to_s]. */
 static bool reaches_into(const json_t *times, int64_t from_s, int64_t to_s)
 {
     const json_t *one;

@@ -1,12 +1,12 @@
 /* The audit: is every fire time that the schedules implied accounted for, by exactly one run or one recorded
  * skip?
  *
- * It computes the fire times anew from the definitions in the journal's records and holds them against
+ * It computes the fire times again from the definitions in the journal's records and compares them with
  * history's runs, skipped ranges and pruned days. A fire time is
  *   accounted for  by a run that has ended, by one skipped range, or by the count of a pruned day;
- *   open           when its run is unfinished, or when nobody had to decide yet: not late beyond the grace,
+ *   open           when its run is unfinished, or when no decision was due yet: not late beyond the grace,
  *                  in a pause that goes on, or its job waits for a run that is unresolved;
- *   doubled        by a run and a range, or by two ranges (a run of a backfill may stand beside the skip that
+ *   doubled        by a run and a range, or by two ranges (a run of a backfill may exist beside the skip that
  *                  it makes good);
  *   unaccounted    otherwise.
  * Each range's count is recomputed as well.
@@ -37,7 +37,7 @@ struct audit_options {
  *    "unaccounted_count":N,"doubled_count":N,"range_count":N,"gaps":[{"from","to"}]}
  * fire_times = runs + skipped + pruned + open + unaccounted_count; open counts unfinished runs too, runs does
  * not. gaps are times before `until` in which batches are missing from history: what was defined there cannot
- * be audited. ERR_LIMIT: too many fire times. ERR_CORRUPT: this is no such answer. */
+ * be audited. ERR_LIMIT: too many fire times. ERR_CORRUPT: it is not such an answer. */
 int audit_check(const json_t *history, const struct audit_options *options, struct zone_source *zones,
                 json_t **ret, struct error *error);
 

@@ -10,9 +10,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define AROUND_MAX      50 /* runs looked at for what the fire time overlapped */
-#define AROUND_TOLD_MAX 3
-#define TEXT_BYTES_MAX  (4 * 1024 * 1024)
+#define AROUND_MAX       50 /* runs looked at for what the fire time overlapped */
+#define AROUND_SHOWN_MAX 3
+#define TEXT_BYTES_MAX   (4 * 1024 * 1024)
 
 /* ---- what to ask history ---- */
 
@@ -35,7 +35,7 @@ void explain_query(const struct explain_request *r, enum explain_part part, stru
     case EXPLAIN_PAUSES:
         ret->kinds = "pause,resume";
         break;
-    case EXPLAIN_REIGNS:
+    case EXPLAIN_EPOCHS:
         ret->kinds = "epoch";
         break;
     case EXPLAIN_RUN:
@@ -87,7 +87,7 @@ static void say_version(struct explain *e)
         explain_line(e, v->until_s * 1000, "job", "a newer version takes over");
 }
 
-/* No version is in force: where the time lies among those that there are. */
+/* No version is in force: which ones come before and after the time. */
 static void say_no_version(struct explain *e)
 {
     const struct versions_entry *before = NULL, *after = NULL;
@@ -145,7 +145,7 @@ static void say_fire_time(struct explain *e)
     if (mark != SCHEDULE_PLAIN)
         explain_line(e, 0, "dst", "%s", marks[mark]);
     if (jitter_ms)
-        explain_line(e, 0, "jitter", "it is released %s later, the same for this fire time ever again",
+        explain_line(e, 0, "jitter", "it is released %s later; always the same for this fire time",
                      duration_format(jitter_ms, duration, sizeof(duration)));
 }
 
@@ -196,7 +196,7 @@ static void say_skips(struct explain *e)
 static void say_around(struct explain *e)
 {
     json_t *run;
-    int told = 0;
+    int shown = 0;
     size_t i;
 
     json_array_foreach(e->answers[EXPLAIN_AROUND], i, run)
@@ -205,11 +205,11 @@ static void say_around(struct explain *e)
         enum run_state state = run_state_of(text_of(run, "state"));
         bool over = state == RUN_SKIPPED || (state == RUN_ENDED && ended_ms <= e->request->at_ms);
 
-        if (over || told == AROUND_TOLD_MAX)
+        if (over || shown == AROUND_SHOWN_MAX)
             continue;
         explain_line(e, 0, "overlap", "%s was not ended then%s%s", text_of(run, "run"),
                      ended_ms ? ": it ended at " : "", text_of(run, "ended"));
-        told++;
+        shown++;
     }
 }
 

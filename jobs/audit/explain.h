@@ -1,6 +1,6 @@
 /* `explain JOB TIME`: the causal chain of one fire time, from what history has: the definition in force and
- * what its expression says of that time, the zone, pauses, what it overlapped, the reign, the intent, each
- * call to the engine and its answer, the attempts, the verdict. For a time that is no fire time: why not, and
+ * what its expression says of that time, the zone, pauses, what it overlapped, the leader, the intent, each
+ * call to the engine and its answer, the attempts, the verdict. For a time that is not a fire time: why not, and
  * the nearest ones.
  *
  *   explain_init(&request, ...);
@@ -18,7 +18,7 @@
 enum explain_part {
     EXPLAIN_JOB,     /* records that defined, deleted, paused and resumed it */
     EXPLAIN_PAUSES,  /* records that paused and resumed all */
-    EXPLAIN_REIGNS,  /* records of epochs */
+    EXPLAIN_EPOCHS,  /* records of epochs */
     EXPLAIN_RUN,     /* the run */
     EXPLAIN_RECORDS, /* its records */
     EXPLAIN_SKIPS,   /* ranges that cover the time */

@@ -12,7 +12,7 @@ struct explain {
     struct versions_job *job;
     struct versions_entry *version;  /* in force at the time; NULL: none */
     const struct schedule *schedule; /* of it; NULL: none, or broken */
-    int64_t at_s;                    /* the time, or the second that it lies in */
+    int64_t at_s;                    /* the time, or the second that contains it */
     bool is_fire_time;
     int64_t last_ms; /* when the last of the run's records was made; 0: none */
     json_t *lines;
@@ -23,9 +23,9 @@ struct explain {
 void explain_line(struct explain *e, int64_t time_ms, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Lines for the run's records, and for the reigns it lived through. */
+/* Lines for the run's records, and for the leaders during the run. */
 void explain_records(struct explain *e);
-/* Lines for why the time is no fire time of the definition in force. */
+/* Lines that say why the time is not a fire time of the definition in force. */
 void explain_why_not(struct explain *e);
 
 const char *explain_time(int64_t ms, char *buffer,

@@ -108,14 +108,14 @@ static void add_record(struct explain *e, const json_t *item)
     text_release(&t);
 }
 
-/* The reign at the time, and those that began while the run was not ended. */
-static void add_reigns(struct explain *e, int64_t first_ms, int64_t last_ms)
+/* The leader at the time, and those that began to lead before the run ended. */
+static void add_leaders(struct explain *e, int64_t first_ms, int64_t last_ms)
 {
     const json_t *before = NULL;
     json_t *item;
     size_t i;
 
-    json_array_foreach(e->answers[EXPLAIN_REIGNS], i, item)
+    json_array_foreach(e->answers[EXPLAIN_EPOCHS], i, item)
     {
         const json_t *record = json_object_get(item, "record");
         int64_t time_ms = versions_time(json_object_get(item, "time"));
@@ -131,7 +131,7 @@ static void add_reigns(struct explain *e, int64_t first_ms, int64_t last_ms)
                 json_object_get(record, "cause") ? json_string_value(json_object_get(record, "cause")) : "");
     }
     if (before)
-        explain_line(e, versions_time(json_object_get(before, "time")), "reign",
+        explain_line(e, versions_time(json_object_get(before, "time")), "leader",
                      "replica %s leads: epoch %" JSON_INTEGER_FORMAT,
                      json_string_value(json_object_get(json_object_get(before, "record"), "replica")),
                      json_integer_value(json_object_get(json_object_get(before, "record"), "epoch")));
@@ -153,5 +153,5 @@ void explain_records(struct explain *e)
         add_record(e, item);
     }
     if (e->is_fire_time || json_array_size(e->answers[EXPLAIN_RECORDS]))
-        add_reigns(e, first_ms, last_ms);
+        add_leaders(e, first_ms, last_ms);
 }

@@ -1,4 +1,4 @@
-/* Why a time is no fire time: the definition is changed in one respect after the other, until one of the
+/* Why a time is not a fire time: the definition is changed in one respect after the other, until one of the
  * changed ones would fire then.
  */
 #include "jobs/audit/explain_priv.h"
@@ -48,9 +48,9 @@ static bool say_window(struct explain *e)
          late = end && !would_fire(e, bare(e, "end"), NULL);
 
     if (early)
-        explain_line(e, 0, "window", "it lies before the job's start, %s", start);
+        explain_line(e, 0, "window", "it is before the job's start, %s", start);
     if (late)
-        explain_line(e, 0, "window", "it lies after the job's end, %s", end);
+        explain_line(e, 0, "window", "it is after the job's end, %s", end);
     return early || late;
 }
 

@@ -1,8 +1,8 @@
-/* Errors: one table of negative codes, and a text that grows outward.
+/* Errors: one table of negative codes, and a text to which callers add context.
  *
- * A function that can fail returns 0 or one of these codes. Where a person has to be told why it takes a
- * `struct error *` (which may be NULL), last but for the ret_ parameters' convention: `error_set` at the
- * place of the fault, `error_prefix` on the way up ("jobs.yaml:12:15: schedule: hour 24 is out of range"). A
+ * A function that can fail returns 0 or one of these codes. Where a person needs the reason it also takes a
+ * `struct error *` (may be NULL) as its last parameter: `error_set` is called at the place of the fault,
+ * `error_prefix` by its callers ("jobs.yaml:12:15: schedule: hour 24 is out of range"). A
  * function returns an error or logs it, never both. Errors are plain values; nothing owns anything.
  */
 #pragma once
@@ -26,7 +26,7 @@
     X(ERR_UNSUPPORTED, -12, "unsupported", "not supported here")                                             \
     X(ERR_IO, -13, "io", "input or output failed")                                                           \
     X(ERR_FULL, -14, "full", "no space left")                                                                \
-    X(ERR_CORRUPT, -15, "corrupt", "stored data makes no sense")                                             \
+    X(ERR_CORRUPT, -15, "corrupt", "stored data is invalid")                                                 \
     X(ERR_NOMEM, -16, "out-of-memory", "out of memory")                                                      \
     X(ERR_CANCELLED, -17, "cancelled", "cancelled")                                                          \
     X(ERR_DEPOSED, -18, "deposed", "another replica leads")                                                  \

@@ -255,7 +255,7 @@ void job_schedule_options(const struct job *job, uint64_t seed, int64_t anchor_s
                           struct schedule_options *ret)
 {
     *ret = (struct schedule_options){
-        /* UTC is also what nobody asked for: a TZ= prefix may say otherwise */
+        /* UTC is also the default: a TZ= prefix may still name another zone */
         .zone = strcmp(job->timezone, "UTC") == 0 ? NULL : job->timezone,
         .dialect = job->dialect,
         .dst = job->dst,

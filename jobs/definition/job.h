@@ -95,7 +95,7 @@ struct job {
     bool paused;
 };
 
-/* The defaults of the table in job_keys.h, a name and nothing else. NULL when out of memory. */
+/* A job with a name and the defaults of job_keys.h. NULL when out of memory. */
 struct job *job_new(const char *name);
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job); /* NULL is fine */
@@ -104,15 +104,15 @@ void job_unref(struct job *job); /* NULL is fine */
  * reference. */
 json_t *job_to_json(const struct job *job);
 
-/* From that form. As strict as the file reader: unknown keys, types and ranges are errors that name the key.
- * `zones` is used to check zone and schedule; NULL: these are taken as they are, as the fold must, whose
- * answer may not depend on this host's zone files. `name` and what `error` says do not repeat one another. */
+/* From that form, as strict as the file reader: unknown keys, wrong types and ranges are errors that name the key.
+ * Zone and schedule are checked with `zones`; with NULL they are taken unchecked, as replaying the journal must do:
+ * its result may not depend on this host's zone files. The text of `error` does not repeat `name`. */
 int job_from_json(struct job **ret, const char *name, const json_t *json, struct zone_source *zones,
                   struct error *error);
 
 bool job_equal(const struct job *a, const struct job *b); /* the same definition */
 
-/* What of the job its schedule is compiled with; borrows from the job. */
+/* The options that the job's schedule is compiled with; they borrow from the job. */
 void job_schedule_options(const struct job *job, uint64_t seed, int64_t anchor_s,
                           struct schedule_options *ret);
 

@@ -1,4 +1,4 @@
-/* A job from the canonical form: read and checked as a job file is, the first fault told. */
+/* A job from its canonical form: read and checked like a job file; the first fault is reported. */
 #include "jobs/definition/job.h"
 
 #include "jobs/definition/job_keys.h"

@@ -1,6 +1,6 @@
 /* The keys of a job in one table: name, type, where it lives in struct job, limits, default. The reader (YAML
  * and JSON alike), the writer, the defaults and the release all walk it, so a key exists in one place. For
- * jobs/job*.c only.
+ * the files of jobs/definition only.
  */
 #pragma once
 
@@ -166,7 +166,7 @@ struct job_reader {
     /* at NULL: the job as a whole. column: within `at`'s line. NULL: silent, nothing is counted */
     void (*report)(void *arg, const struct yaml_node *at, int column, bool warning, const char *text);
     void *arg;
-    /* The days of a calendar file that `except` names. NULL: there are no files, a name of one is a fault. */
+    /* The days of a calendar file that `except` names. NULL: there are no files, and such a name is a fault. */
     int (*calendar)(void *arg, const char *path, struct civil_range **ret, size_t *ret_count,
                     struct error *error);
     const struct yaml_node *places[JOB_KEY_COUNT];

@@ -1,4 +1,4 @@
-/* A job from a tree, by the table of keys. Every fault is reported where it stands, and reading goes on. */
+/* A job from a tree, by the table of keys. Every fault is reported with its place, and reading goes on. */
 #include "jobs/base/byte_size.h"
 #include "jobs/base/duration.h"
 #include "jobs/base/near.h"
@@ -169,7 +169,7 @@ static void read_item(struct job_reader *reader, const struct job_key *key, cons
         reader->no_memory = true;
 }
 
-/* A list of texts; one text stands for a list of one. */
+/* A list of texts; a single text is a list of one. */
 static void read_texts(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
     struct strings strings = {0};

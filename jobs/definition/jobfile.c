@@ -129,7 +129,7 @@ static void sort_errors(struct jobfile_set *set)
         qsort(set->errors, set->error_count, sizeof(set->errors[0]), compare_errors);
 }
 
-/* What stands in `defaults` or behind an alias is wrong once, however many jobs have it. */
+/* A fault in `defaults` or behind an alias is reported once, however many jobs have it. */
 static bool is_known(const struct file *file, struct place place, const char *text)
 {
     for (size_t i = file->first_error; i < file->set->error_count; i++) {
@@ -375,7 +375,7 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
         return;
     }
     if (value->kind == YAML_NULL) {
-        reportf(file, key, "the job '%.100s' is empty; write {} if `defaults` say it all", key->text);
+        reportf(file, key, "the job '%.100s' is empty; write {} if `defaults` has all its keys", key->text);
     } else if (value->kind != YAML_MAP) {
         reportf(file, value, "the job '%.100s' must be a map of keys, not %s", key->text,
                 yaml_kind_name(value->kind));
@@ -421,7 +421,7 @@ static void report_unknown(struct file *file, const struct yaml_node *key)
     char hint[NEAR_HINT_BUFFER];
 
     if (strcmp(key->text, "services") == 0)
-        reportf(file, key, "unknown key 'services'; a job file is much like a Compose file, but has 'jobs'");
+        reportf(file, key, "unknown key 'services'; a job file is like a Compose file, but has 'jobs'");
     else if (near)
         reportf(file, key, "unknown key '%.80s'%s", key->text, near_hint(near, hint, sizeof(hint)));
     else

@@ -17,7 +17,7 @@
 
 #define HISTORY_ROWS_MAX 10000 /* rows that one query answers at most */
 
-/* A run as it stands after a batch (the row is replaced as a whole), or a fire time that was passed over as a
+/* A run as it is after a batch (the row is replaced as a whole), or a fire time that was skipped as a
  * run of its own (state "skipped"). */
 struct history_run {
     char *run, *job;
@@ -29,7 +29,7 @@ struct history_run {
     char *json;                   /* the run in the shape of `runs` */
 };
 
-/* A range of fire times passed over for one reason. A single one is a range with from == to. */
+/* A range of fire times skipped for one reason. A single one is a range with from == to. */
 struct history_skip {
     char *job;
     int64_t from_ms, to_ms; /* first and last fire time skipped, inclusive */
@@ -91,11 +91,11 @@ struct history_ops {
     void (*query)(struct history *history, const struct history_query *query,
                   void (*answer)(void *arg, json_t *result, const struct error *error), void *arg);
     /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing.
-     * The run ids removed are told to `removed` (so that their logs can go), from the loop. */
+     * `removed` is called with the run ids removed, from the loop, so that their logs can be removed. */
     void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
     uint64_t (*applied)(const struct history *history); /* index written durably */
     /* Takes in what another replica's COPY answered, into the gap that begins there. One at a time; `done` is
-     * called once, from the loop: ERR_CORRUPT: the page makes no sense; ERR_NOT_FOUND: there is no such gap.
+     * called once, from the loop: ERR_CORRUPT: the page is invalid; ERR_NOT_FOUND: there is no such gap.
      * Takes the reference. */
     void (*fill)(struct history *history, json_t *page, void (*done)(void *arg, const struct error *error),
                  void *arg);

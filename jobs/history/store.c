@@ -1,10 +1,10 @@
 /* Happy path: write queues; while anything is queued, a group of writes is one transaction on the pool. A
  * query waits until the writes queued before it are done, then runs on the reader's connection. prune waits
- * its turn between writes, in bounded steps; what went is told to `removed`.
+ * its turn between writes, in bounded steps; `removed` is called with what it removed.
  *
  * A transaction fails (disk full, I/O error): `failed`, once until one succeeds again; its writes stay at the
  * head of the queue and are tried again after a back-off; queries that wait for them are answered with the
- * error. Too much waits: newer writes are left out (store.h), told once. The file is damaged, seen by a write
+ * error. Too much waits: newer writes are left out (store.h), reported once. The file is damaged, seen by a write
  * or a query: when both connections are idle they are closed, the file is moved aside, and a new one is begun
  * with what is queued. close: what is queued is written, or given up at the first failure; queries are
  * answered with ERR_CANCELLED.

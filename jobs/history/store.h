@@ -11,7 +11,7 @@
  * applied() then stays below them for the life of this store, and since the owner feeds what comes after
  * applied() when it starts, they are filled in at the next start if the journal still has them.
  *
- * A damaged file is moved aside (history.db.corrupt-1, ...), told through `failed`, and begun anew: history
+ * A damaged file is moved aside (history.db.corrupt-1, ...), reported through `failed`, and a new file is begun: history
  * decides nothing.
  *
  * What prune removes stays counted: how many fire times it accounted for, per job and UTC day.

@@ -223,7 +223,7 @@ int store_page_check(const json_t *page, struct error *error)
         json_array_foreach(rows, k, row)
         {
             if (!row_fits(&parts[i], row, first, last))
-                return error_set(error, ERR_CORRUPT, "a page of history: row %zu of %s makes no sense", k + 1,
+                return error_set(error, ERR_CORRUPT, "a page of history: row %zu of %s is invalid", k + 1,
                                  parts[i].key);
         }
     }

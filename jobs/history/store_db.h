@@ -34,7 +34,7 @@ int store_db_prune(struct store_db *db, const char *job, int keep_runs, int64_t 
                    struct store_removed *ret, bool *ret_more, struct error *error);
 
 /* Takes a page of store_copy_read from another replica into the gap that begins where it does, in one
- * transaction. ERR_NOT_FOUND: there is no such gap. ERR_CORRUPT: the page makes no sense, and nothing is
+ * transaction. ERR_NOT_FOUND: there is no such gap. ERR_CORRUPT: the page is invalid, and nothing is
  * taken. */
 int store_db_fill(struct store_db *db, const json_t *page, struct error *error);
 

@@ -372,7 +372,7 @@ static int query_audit(sqlite3 *db, const struct history_query *q, json_t *objec
 int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
 {
     json_t *result = q->kind == HISTORY_AUDIT ? json_object() : json_array();
-    json_t *other = NULL;                 /* of those kinds that are no rows of one table */
+    json_t *other = NULL;                 /* of those kinds that are not rows of one table */
     int rc = db_exec(db, "BEGIN", error); /* all its statements see the same state */
 
     if (rc == 0) {

@@ -1,5 +1,5 @@
 /* The search for matching wall times: years, months, days, hours, minutes, seconds, each by a shift and a
- * count of trailing (or leading) zeros. A carry resets what lies below it to its first (or last) value. */
+ * count of trailing (or leading) zeros. A carry resets the lower fields to their first (or last) value. */
 #include "jobs/time/cron.h"
 
 #include "jobs/time/civil.h"

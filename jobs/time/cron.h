@@ -4,7 +4,7 @@
  * The result is plain data without pointers or padding: it can be copied, compared with memcmp and journaled.
  * Here all time is local seconds (jobs/time/civil.h): zones and DST come on top, in jobs/time/walltime.h.
  *
- * Pure functions without allocation or recursion; any thread. Matching times lie in the years 1970 to 2199,
+ * Pure functions without allocation or recursion; any thread. Matching times are in the years 1970 to 2199,
  * which also bounds every search.
  */
 #pragma once

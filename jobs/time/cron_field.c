@@ -104,20 +104,20 @@ static int token_length(const struct parser *p, size_t from)
     return (int)n;
 }
 
-/* Where a value must stand and none does. */
+/* A value is missing here. */
 static int fail_no_value(struct parser *p)
 {
     const struct field *f = p->field;
     const char *names = f->names ? " or a name" : "";
 
-    if (at_item_end(p)) /* an item that is not empty: something stands before */
+    if (at_item_end(p)) /* an item that is not empty: something comes before */
         return fail(p, p->at, "%s: %d-%d%s must follow '%c'", f->name, f->min, f->max, names,
                     p->text[p->at - 1]);
     return fail(p, p->at, "%s: unexpected '%c': %d-%d%s are allowed", f->name, p->text[p->at], f->min, f->max,
                 names);
 }
 
-/* What stands behind an item that could have ended. */
+/* What follows an item that could have ended. */
 static int fail_trailing(struct parser *p)
 {
     const char *name = p->field->name;
@@ -562,7 +562,7 @@ static int parse_value_item(struct parser *p)
 static int fail_question(struct parser *p)
 {
     if (p->id == CRON_DOM || p->id == CRON_DOW)
-        return fail(p, p->at, "%s: '?' stands alone", p->field->name);
+        return fail(p, p->at, "%s: '?' cannot be combined with anything", p->field->name);
     return fail(p, p->at, "%s: '?' is for the two day fields; write '*'", p->field->name);
 }
 

@@ -1,5 +1,5 @@
 /* The text of a cron expression as a whole: one pass splits it into fields and refuses every byte outside the
- * grammar, then their number and a `?` tell the dialect. */
+ * grammar, then their number and a `?` show the dialect. */
 #include "jobs/base/scan.h"
 #include "jobs/time/cron.h"
 

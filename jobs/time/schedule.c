@@ -120,7 +120,7 @@ static int check_lengths(struct compiler *c, const char *const *texts, size_t co
     return 0;
 }
 
-/* Whether text number `index` agrees with the schedule's zone, `name` (NULL: nobody names one). */
+/* Whether text number `index` agrees with the schedule's zone, `name` (NULL: none is named). */
 static int check_prefix(struct compiler *c, const char *text, size_t index, const char *name)
 {
     struct prefix prefix;

@@ -78,7 +78,7 @@ int64_t schedule_next(const struct schedule *schedule, int64_t after_s);
 int64_t schedule_prev(const struct schedule *schedule, int64_t before_s);
 bool schedule_match(const struct schedule *schedule, int64_t at_s);
 
-/* How many fire times lie in (after, until], counted up to `most`. */
+/* The number of fire times in (after, until], counted up to `most`. */
 int64_t schedule_count(const struct schedule *schedule, int64_t after_s, int64_t until_s, int64_t most);
 
 /* Milliseconds to add to fire time at_s: stable per job and fire time, below the next fire time. */

@@ -1,4 +1,4 @@
-/* How many fire times lie in a span, without visiting them: by the sizes of sets, months at a time.
+/* The number of fire times in a span, without visiting them: by the sizes of sets, months at a time.
  *
  * For one expression a day's fire times are a product of three set sizes, and its days are counted per month.
  * For the union of several, days are grouped by which expressions have them, and the union of their times of

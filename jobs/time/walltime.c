@@ -1,5 +1,5 @@
-/* No stepping: a search in the segment at hand nearly always answers. When the next matching wall time lies
- * beyond the segment, the search lands in the segment that can hold it, however many changes lie between;
+/* No stepping: a search in the segment at hand nearly always answers. When the next matching wall time is
+ * beyond the segment, the search continues in the segment that can hold it, however many changes are between;
  * only a segment that begins with an overlap, right behind the one at hand, shows wall times again and has to
  * be looked at itself. */
 #include "jobs/time/walltime.h"

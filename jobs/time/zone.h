@@ -2,7 +2,7 @@
  *
  * A zone is one sorted table of segments of constant offset. The rule at the end of the file (its footer) is
  * expanded to 2200, so that fat and slim files give the same table and one binary search serves all. What
- * counts is the offset: changes of name or of the DST flag alone are no changes here.
+ * counts is the offset: changes of name or of the DST flag alone are not changes here.
  *
  * A zone is immutable once made and may be read from any thread; its maker owns it. Files of others are not
  * trusted: everything is bounds-checked and the table's invariants hold for whatever bytes were given.

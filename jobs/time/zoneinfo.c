@@ -21,7 +21,7 @@ struct kept {
     bool current; /* false: replaced by a reload, waits for its last user */
 };
 
-/* What a look at the folder tells cheaply. */
+/* What is cheap to read of the folder. */
 struct stamp {
     struct timespec folder, data, version;
     off_t data_bytes;
@@ -238,7 +238,7 @@ static struct kept *find_zone(struct zoneinfo *z, const struct zone *zone)
     return NULL;
 }
 
-/* Drops the zones that nobody uses, all of them or only the replaced ones. */
+/* Drops unused zones, all of them or only the replaced ones. */
 static void drop_unused(struct zoneinfo *z, bool replaced_only)
 {
     size_t left = 0;

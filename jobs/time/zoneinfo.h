@@ -1,5 +1,5 @@
 /* A zoneinfo folder as a source of zones: reads each zone's file once, shares it by reference count, and
- * reads anew when the folder has changed.
+ * reads again when the folder has changed.
  *
  * Failures are never kept: a zone that was missing is looked for again. A zone that was given out stays as it
  * is until its last user puts it back, also when a reload has replaced it. The source owns all zones and

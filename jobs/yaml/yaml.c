@@ -242,8 +242,7 @@ static int frame_add(struct builder *b, struct frame *frame, struct yaml_node *c
 
 static int too_large(struct builder *b, const yaml_event_t *event)
 {
-    FAULT_AT_EVENT(b, event, "more than %zu values, aliases counted with what they stand for",
-                   b->limits->nodes);
+    FAULT_AT_EVENT(b, event, "more than %zu values, counting what aliases refer to", b->limits->nodes);
     return ERR_LIMIT;
 }
 
@@ -373,7 +372,7 @@ static int on_alias(struct builder *b, const yaml_event_t *event)
     if (!anchor)
         return yaml_explain_alias(event, b->source, b->source_size, b->sink);
     if (anchor->open)
-        return FAULT_AT_EVENT(b, event, "the alias *%.80s stands within what it means", name);
+        return FAULT_AT_EVENT(b, event, "the alias *%.80s is inside the value that it refers to", name);
     return place_node(b, anchor->node, event);
 }
 

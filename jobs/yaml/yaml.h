@@ -2,7 +2,7 @@
  *
  * YAML 1.2 core typing only: `no`, `on`, `1:30` are texts, `010` is ten. Anchors, aliases and the merge key
  * `<<` work; what they expand to is counted, so that a small file cannot become a large tree. Duplicate keys
- * are faults, and so are several documents in one file, keys that are no scalars, and tags beyond the core
+ * are faults, and so are several documents in one file, keys that are not scalars, and tags beyond the core
  * ones.
  *
  * A document owns its nodes and texts; an aliased node is in the tree more than once by pointer, with the
@@ -27,7 +27,7 @@ struct yaml_node {
     enum yaml_kind kind;
     int line, column; /* from 1, columns in characters; 0: it came from JSON */
     bool quoted;      /* a scalar with quotes or a block one: never null, bool or number */
-    bool verbatim;    /* the text stands in one line just as it is: yaml_node_column is exact */
+    bool verbatim;    /* the source has the text unchanged in one line: yaml_node_column is exact */
     const char
         *text; /* scalars: NUL-terminated, without inner NULs; NULL when it came from JSON as no text */
     size_t size;
@@ -70,7 +70,7 @@ const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc);
 const struct yaml_node *yaml_node_get(const struct yaml_node *map,
                                       const char *key); /* NULL: not there, or no map */
 
-/* The column of byte `offset` of a scalar's text; the scalar's own where that cannot be told. */
+/* The column of byte `offset` of a scalar's text; the scalar's own where it is not known. */
 int yaml_node_column(const struct yaml_node *node, size_t offset);
 
 /* A copy as JSON. ERR_INVALID for what JSON cannot say (infinity). */

@@ -1,4 +1,4 @@
-/* Faults of YAML syntax in words for the author of the file: libyaml's own are right, and of little help. */
+/* Faults of YAML syntax in words for the author of the file: libyaml's own are correct, but of little help. */
 #include "jobs/base/utf8.h"
 #include "jobs/yaml/yaml_priv.h"
 
@@ -140,7 +140,7 @@ static int explain_scan(const yaml_parser_t *p, const struct source *source, str
         return yaml_fault(sink, line, column, "a text that begins with '%c' must be quoted", c ? c : '?');
     }
     if (strstr(context, "quoted scalar") && strstr(problem, "end of stream"))
-        return yaml_fault(sink, from, from_column, "this quote is never closed");
+        return yaml_fault(sink, from, from_column, "this quote is not closed");
     if (strstr(problem, "mapping values are not allowed"))
         return yaml_fault(
             sink, line, column,

@@ -1,4 +1,4 @@
-/* What the files of the YAML reader share; for nobody else. */
+/* Shared by the files of the YAML reader only. */
 #pragma once
 
 #include "jobs/yaml/yaml.h"
@@ -22,13 +22,13 @@ size_t yaml_characters(const char *s, size_t size); /* of UTF-8 */
 int yaml_fault(struct yaml_sink *sink, int line, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* yaml_explain.c: 0, or ERR_INVALID after telling which byte cannot be in a YAML file. */
+/* 0, or ERR_INVALID after a report of the byte that cannot be in a YAML file. */
 int yaml_check_bytes(const char *source, size_t size, struct yaml_sink *sink);
 
-/* Tells what libyaml's parser stumbled over, in words for the author of the file. */
+/* Reports the parser's error in words for the author of the file. */
 int yaml_explain(const yaml_parser_t *parser, const char *source, size_t size, struct yaml_sink *sink);
 
-/* An alias of nothing: tells whether it was meant to be one. ERR_INVALID. */
+/* Reports an alias without an anchor, or the text that looks like one. ERR_INVALID. */
 int yaml_explain_alias(const yaml_event_t *alias, const char *source, size_t size, struct yaml_sink *sink);
 
 int yaml_mark_line(const yaml_mark_t *mark); /* both from 1 */

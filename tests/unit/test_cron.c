@@ -207,7 +207,7 @@ static const struct {
     {"1, * * * *", 2, "an empty item"},
     {",1 * * * *", 0, "an empty item"},
     {"? * * * *", 0, "'?' is for the two day fields"},
-    {"0 0 ?,1 * *", 4, "'?' stands alone"},
+    {"0 0 ?,1 * *", 4, "'?' cannot be combined with anything"},
     {"*/0 * * * *", 2, "step 0"},
     {"*/ * * * *", 2, "a number must follow '/'"},
     {"*/-1 * * * *", 2, "a number must follow '/'"},

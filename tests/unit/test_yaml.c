@@ -122,10 +122,10 @@ static void bad_texts(void **state)
         {"s: `x`\n", "1:4: a text that begins with '`' must be quoted\n"},
         {"gr\xc3\xbc\xc3\x9f: @daily\n", "1:7: a text that begins with '@' must be quoted\n"},
         {"a: *nobody\n", "1:4: there is no anchor &nobody; a text that begins with * must be quoted\n"},
-        {"a: &x [1, *x]\n", "1:11: the alias *x stands within what it means\n"},
+        {"a: &x [1, *x]\n", "1:11: the alias *x is inside the value that it refers to\n"},
         {"jobs:\n\ta: 1\n", "2:1: a tab in the indentation; YAML allows only spaces there\n"},
         {"jobs:\n  a:\n  \tb: 1\n", "3:3: a tab in the indentation; YAML allows only spaces there\n"},
-        {"a: \"open\nb: 1\n", "1:4: this quote is never closed\n"},
+        {"a: \"open\nb: 1\n", "1:4: this quote is not closed\n"},
         {"a: b: c\n",
          "1:5: a ':' where no key can be; quote a text that has ': ' in it, or look at the indentation\n"},
         {"a: 1\nb\nc: 2\n", "2:1: a key without its ':'\n"},
@@ -285,8 +285,8 @@ static void a_bomb_of_aliases_is_refused(void **state)
                                  "f: &f {<<: *e, p: [*e,*e,*e,*e,*e,*e,*e,*e,*e]}\n"
                                  "g: &g {<<: *f, q: [*f,*f,*f,*f,*f,*f,*f,*f,*f]}\n";
 
-    limited(bomb, sizeof(bomb) - 1, ERR_LIMIT, "aliases counted with what they stand for");
-    limited(merges, sizeof(merges) - 1, ERR_LIMIT, "aliases counted with what they stand for");
+    limited(bomb, sizeof(bomb) - 1, ERR_LIMIT, "counting what aliases refer to");
+    limited(merges, sizeof(merges) - 1, ERR_LIMIT, "counting what aliases refer to");
 }
 
 static void a_bomb_of_long_texts_is_refused(void **state)
@@ -302,7 +302,7 @@ static void a_bomb_of_long_texts_is_refused(void **state)
         text_add(&t, "*a, ");
     text_add(&t, "]\n");
     assert_int_equal(t.failed, 0);
-    limited(text_str(&t), t.len, ERR_LIMIT, "aliases counted with what they stand for");
+    limited(text_str(&t), t.len, ERR_LIMIT, "counting what aliases refer to");
     text_release(&t);
 }
 
