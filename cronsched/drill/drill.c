@@ -66,6 +66,7 @@ static int wait_steady(struct drill *d, struct error *error)
     int64_t until_ms = drill_now_ms() + DRILL_STEADY_MS, look_ms = 0;
     struct drill_view view = {0};
     struct error why = {0};
+    const char *fires;
 
     while (drill_now_ms() < until_ms) {
         int64_t now_ms = drill_now_ms();
@@ -87,11 +88,11 @@ static int wait_steady(struct drill *d, struct error *error)
         }
         drill_sleep_until(now_ms + DRILL_POLL_MS);
     }
+    fires = fires_since(d, drill_now_ms() - FRESH_START_MS, false) ? "every" : "not every";
     return error_set(
         error, ERR_TIMEOUT,
         "not steady within %d s: leader %s, %zu replicas, %s engine has fired in the last seconds",
-        DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas,
-        fires_since(d, drill_now_ms() - FRESH_START_MS, false) ? "every" : "not every");
+        DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas, fires);
 }
 
 /* --- one repeat --- */

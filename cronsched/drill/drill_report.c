@@ -138,7 +138,10 @@ static void add_row(json_t *rows, const char *what, const char *engine, const js
     char title[DRILL_ID_MAX];
     json_t *row = json_is_null(numbers) ? NULL : json_deep_copy(numbers);
 
-    snprintf(title, sizeof(title), "%s%s%s", what, engine ? ", " : "", engine ? engine : "");
+    if (engine)
+        snprintf(title, sizeof(title), "%s, %s", what, engine);
+    else
+        snprintf(title, sizeof(title), "%s", what);
     if (row) {
         json_object_set_new(row, "what", json_string(title));
         json_array_append_new(rows, row);
@@ -181,6 +184,7 @@ static void show_list(const struct output *out, const char *title, const json_t 
 void drill_show(const struct drill *d, const struct output *out)
 {
     const struct drill_verdict *verdict = &d->verdict;
+    bool passed = drill_passed(verdict);
     json_t *report = drill_report(d);
 
     if (out->format != OUTPUT_TABLE) {
@@ -201,10 +205,11 @@ void drill_show(const struct drill *d, const struct output *out)
     fprintf(out->to,
             "%s %zu times, %s (seed %" PRIu64 "): %" PRId64 " fire times, %" PRId64
             " starts; %zu doubled, %zu lost, "
-            "%zu without a verdict, %zu skipped, %zu open: %s%s%s\n",
+            "%zu without a verdict, %zu skipped, %zu open: ",
             d->fault->name, d->done_count, d->point->name, d->seed, verdict->fire_times, verdict->starts,
             verdict->doubled_count, verdict->lost_count, verdict->unaccounted_count, verdict->skipped_count,
-            verdict->open, output_tone(out, drill_passed(verdict) ? OUTPUT_GOOD : OUTPUT_BAD),
-            drill_passed(verdict) ? "passed" : "failed", output_plain(out));
+            verdict->open);
+    fprintf(out->to, "%s%s%s\n", output_tone(out, passed ? OUTPUT_GOOD : OUTPUT_BAD),
+            passed ? "passed" : "failed", output_plain(out));
     json_decref(report);
 }

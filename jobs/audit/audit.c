@@ -63,7 +63,7 @@ static const char *time_text(int64_t at_s, char buffer[TEXT_NUMBER_BUFFER])
     return instant_format(at_s * 1000, INSTANT_S, buffer, TEXT_NUMBER_BUFFER);
 }
 
-/* ---- findings ---- */
+/* --- findings --- */
 
 static void __attribute__((format(printf, 5, 6)))
 find(json_t *list, json_int_t *count, const char *job, int64_t at_s, const char *format, ...)
@@ -92,7 +92,7 @@ static void find_range(struct audit *a, const char *job, const struct audit_rang
                                                    "implied", (json_int_t)implied));
 }
 
-/* ---- reading history's answer ---- */
+/* --- reading history's answer --- */
 
 static struct audit_job *job_get(struct audit *a, const char *name)
 {
@@ -110,7 +110,9 @@ static struct audit_job *job_get(struct audit *a, const char *name)
 /* Grows at powers of two. */
 static void *array_add(void *items, size_t count, size_t size)
 {
-    return (count & (count - 1)) == 0 ? alloc_resize(items, (count ? count * 2 : 1) * size) : items;
+    if (count & (count - 1))
+        return items;
+    return alloc_resize(items, (count ? count * 2 : 1) * size);
 }
 
 static enum audit_run_kind run_kind(enum run_state state, enum run_cause cause)
@@ -283,7 +285,7 @@ static int read_history(struct audit *a, const json_t *history)
     return 0;
 }
 
-/* ---- one fire time ---- */
+/* --- one fire time --- */
 
 /* Positions in the arrays; fire times come in order. */
 struct walk {
@@ -357,14 +359,15 @@ static void find_unaccounted(struct walk *w, int64_t at_s)
 {
     struct audit *a = w->a;
     const struct versions_pause *pause = versions_pause_at(&a->versions, w->timeline, at_s * 1000);
+    const char *gap =
+        reaches_into(a->gaps, at_s, at_s) ? "; batches of that time are missing from this history" : "";
     char tz[128] = "";
 
     if (a->versions.tzdata_ms > at_s * 1000)
         snprintf(tz, sizeof(tz), "; the time zone data has changed since, to %.32s",
                  a->versions.tzdata ? a->versions.tzdata : "?");
     find(a->unaccounted_list, &a->unaccounted, w->timeline->name, at_s, "no run and no skip%s%s%s",
-         pause ? ", though its job was paused and the pause has ended" : "",
-         reaches_into(a->gaps, at_s, at_s) ? "; batches of that time are missing from this history" : "", tz);
+         pause ? ", though its job was paused and the pause has ended" : "", gap, tz);
 }
 
 /* What accounts for it, beside a range: one of the counters. */
@@ -413,7 +416,7 @@ static void judge(struct walk *w, int64_t at_s)
     }
 }
 
-/* ---- one job ---- */
+/* --- one job --- */
 
 static int64_t max_s(int64_t a, int64_t b)
 {
@@ -548,7 +551,7 @@ static int check_job(struct audit *a, struct versions_job *timeline)
     return rc;
 }
 
-/* ---- all of it ---- */
+/* --- all of it --- */
 
 static json_t *gaps_json(const struct audit *a)
 {

@@ -12,9 +12,10 @@
 
 #define AROUND_MAX       50 /* runs looked at for what the fire time overlapped */
 #define AROUND_SHOWN_MAX 3
+#define LINE_BYTES_MAX   4096
 #define TEXT_BYTES_MAX   (4 * 1024 * 1024)
 
-/* ---- what to ask history ---- */
+/* --- what to ask history --- */
 
 void explain_init(struct explain_request *request, const char *job, int64_t at_ms, int64_t now_ms,
                   int64_t late_grace_ms)
@@ -64,11 +65,13 @@ void explain_query(const struct explain_request *r, enum explain_part part, stru
 /* " by NAME", or nothing. */
 static const char *by(const char *name, char *buffer, size_t size)
 {
-    snprintf(buffer, size, "%s%s", name ? " by " : "", name ? name : "");
+    buffer[0] = '\0';
+    if (name)
+        snprintf(buffer, size, " by %s", name);
     return buffer;
 }
 
-/* ---- the definition ---- */
+/* --- the definition --- */
 
 static void say_version(struct explain *e)
 {
@@ -149,19 +152,25 @@ static void say_fire_time(struct explain *e)
                      duration_format(jitter_ms, duration, sizeof(duration)));
 }
 
-/* ---- what stood in its way ---- */
+/* --- pauses, skips, overlaps --- */
 
 static void say_pause(struct explain *e)
 {
     const struct versions_pause *p = versions_pause_at(&e->versions, e->job, e->request->at_ms);
-    char buffer[TEXT_NUMBER_BUFFER], who[160], until[96] = "";
+    char buffer[TEXT_NUMBER_BUFFER], who[160];
+    struct text t;
 
     if (!p)
         return;
+    text_init(&t, LINE_BYTES_MAX);
+    text_add(&t, p->all ? "all jobs are paused" : "the job is paused");
     if (p->until_ms)
-        snprintf(until, sizeof(until), " until %s", explain_time(p->until_ms, buffer, sizeof(buffer)));
-    explain_line(e, p->from_ms, "pause", "%s paused%s%s%s%s", p->all ? "all jobs are" : "the job is", until,
-                 by(p->by, who, sizeof(who)), p->reason ? ": " : "", p->reason ? p->reason : "");
+        text_addf(&t, " until %s", explain_time(p->until_ms, buffer, sizeof(buffer)));
+    text_add(&t, by(p->by, who, sizeof(who)));
+    if (p->reason)
+        text_addf(&t, ": %s", p->reason);
+    explain_line(e, p->from_ms, "pause", "%s", text_str(&t));
+    text_release(&t);
     if (p->to_ms != INT64_MAX)
         explain_line(e, p->to_ms, "pause", "the pause ends%s", by(p->ended_by, who, sizeof(who)));
 }
@@ -213,7 +222,7 @@ static void say_around(struct explain *e)
     }
 }
 
-/* ---- the verdict ---- */
+/* --- the verdict --- */
 
 static void give_verdict(json_t *result, const char *verdict, const char *text)
 {
@@ -303,7 +312,7 @@ static void verdict(struct explain *e, json_t *result)
     }
 }
 
-/* ---- together ---- */
+/* --- together --- */
 
 static json_t *time_or_null(int64_t at_s)
 {
@@ -412,6 +421,13 @@ int explain_build(const struct explain_request *request, json_t *const answers[E
     return rc;
 }
 
+static const char *text_or_none(const json_t *object, const char *key)
+{
+    const char *text = text_of(object, key);
+
+    return *text ? text : "none";
+}
+
 char *explain_text(const json_t *explained)
 {
     json_t *line;
@@ -424,8 +440,7 @@ char *explain_text(const json_t *explained)
     json_array_foreach(json_object_get(explained, "lines"), i, line) text_addf(
         &t, "  %-24s  %-9s  %s\n", text_of(line, "time"), text_of(line, "what"), text_of(line, "text"));
     if (!json_is_true(json_object_get(explained, "is_fire_time")))
-        text_addf(&t, "  nearest fire times: %s before, %s after\n",
-                  *text_of(explained, "previous") ? text_of(explained, "previous") : "none",
-                  *text_of(explained, "next") ? text_of(explained, "next") : "none");
+        text_addf(&t, "  nearest fire times: %s before, %s after\n", text_or_none(explained, "previous"),
+                  text_or_none(explained, "next"));
     return text_take(&t);
 }

@@ -108,6 +108,23 @@ static void add_record(struct explain *e, const json_t *item)
     text_release(&t);
 }
 
+/* "replica R leads: epoch N", and why when `with_cause`. */
+static void add_leader(struct explain *e, const json_t *item, const char *what, bool with_cause)
+{
+    const json_t *record = json_object_get(item, "record");
+    const char *cause = json_string_value(json_object_get(record, "cause"));
+    struct text t;
+
+    text_init(&t, LINE_BYTES_MAX);
+    text_addf(&t, "replica %s leads: epoch %" JSON_INTEGER_FORMAT,
+              json_string_value(json_object_get(record, "replica")),
+              json_integer_value(json_object_get(record, "epoch")));
+    if (with_cause && cause)
+        text_addf(&t, ", %s", cause);
+    explain_line(e, versions_time(json_object_get(item, "time")), what, "%s", text_str(&t));
+    text_release(&t);
+}
+
 /* The leader at the time, and those that began to lead before the run ended. */
 static void add_leaders(struct explain *e, int64_t first_ms, int64_t last_ms)
 {
@@ -117,24 +134,15 @@ static void add_leaders(struct explain *e, int64_t first_ms, int64_t last_ms)
 
     json_array_foreach(e->answers[EXPLAIN_EPOCHS], i, item)
     {
-        const json_t *record = json_object_get(item, "record");
         int64_t time_ms = versions_time(json_object_get(item, "time"));
 
         if (time_ms <= first_ms)
             before = item;
         else if (time_ms <= last_ms)
-            explain_line(
-                e, time_ms, "take-over", "replica %s leads: epoch %" JSON_INTEGER_FORMAT "%s%s",
-                json_string_value(json_object_get(record, "replica")),
-                json_integer_value(json_object_get(record, "epoch")),
-                json_object_get(record, "cause") ? ", " : "",
-                json_object_get(record, "cause") ? json_string_value(json_object_get(record, "cause")) : "");
+            add_leader(e, item, "take-over", true);
     }
     if (before)
-        explain_line(e, versions_time(json_object_get(before, "time")), "leader",
-                     "replica %s leads: epoch %" JSON_INTEGER_FORMAT,
-                     json_string_value(json_object_get(json_object_get(before, "record"), "replica")),
-                     json_integer_value(json_object_get(json_object_get(before, "record"), "epoch")));
+        add_leader(e, before, "leader", false);
 }
 
 void explain_records(struct explain *e)

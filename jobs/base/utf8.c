@@ -10,7 +10,7 @@ static size_t utf8_length(const unsigned char *s, size_t size)
         return 1;
     if (s[0] < 0xC2 || s[0] > 0xF4)
         return 0;
-    n = s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+    n = 2 + (s[0] >= 0xE0) + (s[0] >= 0xF0);
     if (s[0] == 0xE0)
         low = 0xA0;
     else if (s[0] == 0xED)

@@ -67,17 +67,23 @@ static json_t *json_of_texts(const struct job_key *key, const struct strings *st
     return key->one && strings->count == 1 ? json_string(strings->items[0]) : json_of_strings(strings);
 }
 
+static json_t *json_of_variable(const struct job_env *v)
+{
+    if (v->value)
+        return json_string(v->value);
+    if (v->from_file)
+        return json_pack("{s:s}", "from_file", v->from_file);
+    return json_pack("{s:s}", "from_secret", v->from_secret);
+}
+
 static json_t *json_of_environment(const struct job *job)
 {
     json_t *map = json_object();
 
     for (size_t i = 0; i < job->environment_count; i++) {
         const struct job_env *v = &job->environment[i];
-        json_t *value = v->value       ? json_string(v->value)
-                        : v->from_file ? json_pack("{s:s}", "from_file", v->from_file)
-                                       : json_pack("{s:s}", "from_secret", v->from_secret);
 
-        if (json_object_set_new(map, v->name, value) < 0) {
+        if (json_object_set_new(map, v->name, json_of_variable(v)) < 0) {
             json_decref(map);
             return NULL;
         }

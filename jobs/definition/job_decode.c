@@ -31,6 +31,18 @@ static int fault_error(const struct first_fault *first, struct error *error)
     return error_set(error, ERR_INVALID, "%s (and %zu more)", first->text, first->count - 1);
 }
 
+static const char *tree_fault(int code)
+{
+    switch (code) {
+    case ERR_LIMIT:
+        return "nested too deep";
+    case ERR_INVALID:
+        return "a NUL character in a text";
+    default:
+        return error_text(code);
+    }
+}
+
 int job_from_json(struct job **ret, const char *name, const json_t *json, struct zone_source *zones,
                   struct error *error)
 {
@@ -47,10 +59,7 @@ int job_from_json(struct job **ret, const char *name, const json_t *json, struct
         return error_set(error, ERR_INVALID, "a job must be an object");
     r = yaml_doc_from_json(&doc, json, JOB_DEPTH_MAX);
     if (r < 0)
-        return error_set(error, r, "%s",
-                         r == ERR_LIMIT     ? "nested too deep"
-                         : r == ERR_INVALID ? "a NUL character in a text"
-                                            : error_text(r));
+        return error_set(error, r, "%s", tree_fault(r));
     reader.job = job_new(name);
     if (reader.job) {
         job_read_layer(&reader, yaml_doc_root(doc));

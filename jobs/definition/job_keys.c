@@ -31,7 +31,10 @@ const struct job_key job_keys[JOB_KEY_COUNT] = {
 
 const char *job_key_path(const struct job_key *key, char *buffer, size_t size)
 {
-    snprintf(buffer, size, "%s%s%s", key->group ? key->group : "", key->group ? "." : "", key->name);
+    if (key->group)
+        snprintf(buffer, size, "%s.%s", key->group, key->name);
+    else
+        snprintf(buffer, size, "%s", key->name);
     return buffer;
 }
 
@@ -242,8 +245,12 @@ int job_check_volume(const char *text, struct error *error)
 
 int job_check_url(const char *text, struct error *error)
 {
-    size_t scheme = strncasecmp(text, "https://", 8) == 0 ? 8 : strncasecmp(text, "http://", 7) == 0 ? 7 : 0;
+    size_t scheme = 0;
 
+    if (strncasecmp(text, "https://", 8) == 0)
+        scheme = 8;
+    else if (strncasecmp(text, "http://", 7) == 0)
+        scheme = 7;
     if (!scheme || !text[scheme] || text[scheme] == '/' || has_control(text) || strpbrk(text, " \"<>"))
         return error_set(error, ERR_INVALID, "'%.200s' must be an http:// or https:// address", text);
     return 0;

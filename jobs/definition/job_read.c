@@ -253,8 +253,11 @@ static int index_of(struct job_reader *reader, const struct job_key *key, const 
         if (strcmp(names[count], text) == 0 && node->kind == YAML_TEXT)
             return (int)count;
     text_init(&list, 256);
-    for (size_t i = 0; i < count; i++)
-        text_addf(&list, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", names[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            text_add(&list, i + 1 < count ? ", " : " or ");
+        text_add(&list, names[i]);
+    }
     reader->no_memory |= list.failed == ERR_NOMEM;
     if (node->kind != YAML_TEXT)
         report_kind(reader, key, node, text_str(&list));
@@ -665,6 +668,11 @@ static const struct {
     {"workdir", "working_dir"},
 };
 
+static bool same_group(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static void report_unknown(struct job_reader *reader, const char *group, const struct yaml_node *at)
 {
     const char *names[JOB_KEY_COUNT], *near;
@@ -678,22 +686,16 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
     for (size_t i = 0; i < JOB_KEY_COUNT; i++) {
         const char *in = job_keys[i].group;
 
-        if (group ? in && strcmp(in, group) == 0 : !in)
+        if (same_group(in, group))
             names[count++] = job_keys[i].name;
         else if (!group)
             names[count++] = in;
     }
     near = near_find(at->text, names, count);
-    if (near)
+    if (near || !group)
         job_report(reader, NULL, at, "unknown key '%.80s'%s", at->text, near_hint(near, hint, sizeof(hint)));
     else
-        job_report(reader, NULL, at, "unknown key '%.80s'%s%s", at->text, group ? " in " : "",
-                   group ? group : "");
-}
-
-static bool same_group(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
+        job_report(reader, NULL, at, "unknown key '%.80s' in %s", at->text, group);
 }
 
 static void read_map(struct job_reader *reader, const char *group, const struct yaml_node *map);
@@ -718,9 +720,12 @@ static void read_pair(struct job_reader *reader, const char *group, const struct
 
 static void read_map(struct job_reader *reader, const char *group, const struct yaml_node *map)
 {
+    const char *kind = yaml_kind_name(map->kind);
+
+    if (map->kind != YAML_MAP && group)
+        return job_report(reader, NULL, map, "%s: must be a map of keys, not %s", group, kind);
     if (map->kind != YAML_MAP)
-        return job_report(reader, NULL, map, "%s%smust be a map of keys, not %s", group ? group : "",
-                          group ? ": " : "", yaml_kind_name(map->kind));
+        return job_report(reader, NULL, map, "must be a map of keys, not %s", kind);
     for (size_t i = 0; i < map->count; i++)
         read_pair(reader, group, map->keys[i], map->items[i]);
 }

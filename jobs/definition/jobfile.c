@@ -630,5 +630,7 @@ int jobfile_finish(struct jobfile_set *set, const char *const *known, size_t kno
         r = check_cycles(set);
     free(names);
     sort_errors(set);
-    return r < 0 ? r : set->failed > failed ? ERR_INVALID : 0;
+    if (r < 0)
+        return r;
+    return set->failed > failed ? ERR_INVALID : 0;
 }

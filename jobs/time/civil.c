@@ -21,7 +21,7 @@ void civil_from_seconds(int64_t local_s, struct civil *ret)
     ret->second = rest % 60;
 }
 
-/* --- stretches of days ------------------------------------------------------------------------------ */
+/* --- stretches of days --- */
 
 static int compare_ranges(const void *a, const void *b)
 {
@@ -61,7 +61,7 @@ size_t civil_range_find(const struct civil_range *days, size_t count, int64_t da
     return low;
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct cursor {
     const char *at, *end;
@@ -196,7 +196,7 @@ int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t 
     return 0;
 }
 
-/* --- printing -------------------------------------------------------------------------------------- */
+/* --- printing --- */
 
 const char *civil_format(int64_t local_s, int32_t offset_s, bool zulu, char *buffer, size_t size)
 {

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- zones ----------------------------------------------------------------------------------------- */
+/* --- zones --- */
 
 static bool is_version(const char *text)
 {
@@ -53,7 +53,7 @@ static void zone_give_back(struct zone_source *source, const struct zone *zone)
         source->put(source, zone);
 }
 
-/* --- prefixes -------------------------------------------------------------------------------------- */
+/* --- prefixes --- */
 
 /* What may stand in front of a text: "TZ=Europe/Paris quartz: ..." in either order, each once. */
 struct prefix {
@@ -74,8 +74,12 @@ static void read_prefix(const char *text, struct prefix *ret)
 
     *ret = (struct prefix){0};
     for (;;) {
-        size_t skip = starts(text + at, "TZ=") ? 3 : starts(text + at, "CRON_TZ=") ? 8 : 0;
+        size_t skip = 0;
 
+        if (starts(text + at, "TZ="))
+            skip = strlen("TZ=");
+        else if (starts(text + at, "CRON_TZ="))
+            skip = strlen("CRON_TZ=");
         if (skip && !ret->zone_column) {
             size_t n = strcspn(text + at + skip, " \t");
 
@@ -93,7 +97,7 @@ static void read_prefix(const char *text, struct prefix *ret)
     ret->end = at;
 }
 
-/* --- compiling ------------------------------------------------------------------------------------- */
+/* --- compiling --- */
 
 struct compiler {
     struct schedule *schedule;
@@ -366,7 +370,7 @@ void schedule_free(struct schedule *s)
     free(s);
 }
 
-/* --- one entry ------------------------------------------------------------------------------------- */
+/* --- one entry --- */
 
 int64_t schedule_entry_next(const struct schedule *s, const struct schedule_entry *e, int64_t after_s)
 {
@@ -394,7 +398,7 @@ static int64_t entry_prev(const struct schedule *s, const struct schedule_entry 
     }
 }
 
-/* --- exclusions ------------------------------------------------------------------------------------ */
+/* --- exclusions --- */
 
 /* The excluded stretch of days that holds an instant, or NULL. */
 const struct civil_range *schedule_excluded(const struct schedule *s, int64_t at_s)
@@ -414,7 +418,7 @@ static int64_t day_start(const struct schedule *s, int64_t day)
     return zone_instant(s->clock, day * CIVIL_DAY_S, NULL);
 }
 
-/* --- questions ------------------------------------------------------------------------------------- */
+/* --- questions --- */
 
 int64_t schedule_next(const struct schedule *s, int64_t after_s)
 {
@@ -538,7 +542,7 @@ const char *schedule_zone(const struct schedule *s)
     return s->zone_name;
 }
 
-/* --- text ------------------------------------------------------------------------------------------ */
+/* --- text --- */
 
 const char *schedule_canonical(const struct schedule *s, size_t index, char *buffer, size_t size)
 {

@@ -179,9 +179,13 @@ static double parse_real(const char *s)
 
 static bool parse_integer(const char *s, int base, int64_t *ret)
 {
-    const char *digits = base != 10 ? s + 2 : *s == '-' || *s == '+' ? s + 1 : s;
+    const char *digits = s;
     int64_t value = 0;
 
+    if (base != 10)
+        digits += 2;
+    else if (*s == '-' || *s == '+')
+        digits++;
     for (; *digits; digits++) {
         int d = *digits <= '9' ? *digits - '0' : (*digits | 0x20) - 'a' + 10;
 
@@ -219,7 +223,9 @@ static void resolve_plain(struct yaml_node *node)
         node->number = parse_real(s);
     } else if (one_of(s, infinities) || one_of(s, minuses) || one_of(s, nans)) {
         node->kind = YAML_REAL;
-        node->number = one_of(s, nans) ? NAN : one_of(s, minuses) ? -INFINITY : INFINITY;
+        node->number = one_of(s, minuses) ? -INFINITY : INFINITY;
+        if (one_of(s, nans))
+            node->number = NAN;
     }
 }
 
@@ -328,8 +334,9 @@ static int check_tag(struct builder *b, const yaml_char_t *name, struct yaml_nod
         if (strcmp(tag, tags[i].tag) == 0 &&
             (node->kind == tags[i].kind || (node->kind == YAML_INT && tags[i].kind == YAML_REAL)))
             return 0;
-    return FAULT_AT_NODE(b, node, "the tag %s%.80s%s is not supported here", *tag == '!' ? "" : "<", tag,
-                         *tag == '!' ? "" : ">");
+    if (*tag == '!')
+        return FAULT_AT_NODE(b, node, "the tag %.80s is not supported here", tag);
+    return FAULT_AT_NODE(b, node, "the tag <%.80s> is not supported here", tag);
 }
 
 static int on_scalar(struct builder *b, const yaml_event_t *event)
