@@ -24,8 +24,15 @@ static bool before(const struct heap_item *a, const struct heap_item *b)
     return a->seq < b->seq;
 }
 
+/* An item is in this heap at its slot, or in none. */
+static bool is_sound(const struct heap *h, const struct heap_item *item)
+{
+    return item->slot == 0 || (item->slot <= h->count && h->items[item->slot] == item);
+}
+
 static void place(struct heap *h, size_t slot, struct heap_item *item)
 {
+    assert(slot > 0 && slot < h->capacity);
     h->items[slot] = item;
     item->slot = slot;
 }
@@ -35,6 +42,7 @@ static void settle(struct heap *h, size_t slot)
 {
     struct heap_item *item = h->items[slot];
 
+    assert(slot > 0 && slot <= h->count);
     while (slot > 1 && before(item, h->items[slot / 2])) {
         place(h, slot, h->items[slot / 2]);
         slot /= 2;
@@ -52,10 +60,12 @@ static void settle(struct heap *h, size_t slot)
         slot = child;
     }
     place(h, slot, item);
+    assert(slot == 1 || !before(item, h->items[slot / 2]));
 }
 
 void heap_set(struct heap *h, struct heap_item *item, int64_t at)
 {
+    assert(is_sound(h, item));
     if (at == HEAP_NEVER) {
         heap_remove(h, item);
         return;
@@ -75,9 +85,9 @@ void heap_remove(struct heap *h, struct heap_item *item)
 {
     size_t slot = item->slot;
 
+    assert(is_sound(h, item));
     if (slot == 0)
         return;
-    assert(h->items[slot] == item);
     item->slot = 0;
     if (slot != h->count) {
         place(h, slot, h->items[h->count--]);
@@ -89,5 +99,6 @@ void heap_remove(struct heap *h, struct heap_item *item)
 
 struct heap_item *heap_first(const struct heap *h)
 {
+    assert(h->count == 0 || h->items[1]->slot == 1);
     return h->count ? h->items[1] : NULL;
 }

@@ -23,7 +23,8 @@ struct heap {
 
 void heap_init(struct heap *h);
 void heap_release(struct heap *h); /* the items are the caller's */
-/* Puts the item at that time, moves it there when it is in already, or takes it out with HEAP_NEVER. */
+/* Puts the item at that time, moves it when it is in the heap already, or removes it with HEAP_NEVER. An item is in
+ * one heap at most, and does not move in memory while it is. */
 void heap_set(struct heap *h, struct heap_item *item, int64_t at);
-void heap_remove(struct heap *h, struct heap_item *item);
-struct heap_item *heap_first(const struct heap *h); /* NULL: empty */
+void heap_remove(struct heap *h, struct heap_item *item); /* nothing happens when it is not in the heap */
+struct heap_item *heap_first(const struct heap *h);       /* NULL: empty */

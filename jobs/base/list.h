@@ -1,6 +1,8 @@
-/* An intrusive doubly linked list: a head and links are the same struct; an empty list points at itself. */
+/* An intrusive doubly linked list: a head and links are the same struct; an empty list points at itself. A link has
+ * to be initialized by list_init or list_append before it is removed. */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -27,6 +29,7 @@ static inline bool list_empty(const struct list *l)
 
 static inline void list_append(struct list *head, struct list *link)
 {
+    assert(link != head && head->prev->next == head);
     link->prev = head->prev;
     link->next = head;
     head->prev->next = link;
@@ -36,6 +39,7 @@ static inline void list_append(struct list *head, struct list *link)
 /* Removing twice is harmless. */
 static inline void list_remove(struct list *link)
 {
+    assert(link->prev->next == link && link->next->prev == link);
     link->prev->next = link->next;
     link->next->prev = link->prev;
     list_init(link);

@@ -47,6 +47,7 @@ const char *near_find(const char *name, const char *const *names, size_t count)
     size_t len = strlen(name), limit = len < 6 ? 1 : len / 3, best = SIZE_MAX;
     const char *nearest = NULL;
 
+    assert(names || count == 0);
     for (size_t i = 0; i < count; i++) {
         size_t distance = near_distance(name, names[i]);
 

@@ -33,6 +33,8 @@ static int text_reserve(struct text *text, size_t n)
     size_t cap = text->cap ? text->cap : 64;
     char *data;
 
+    assert(text->len <= text->max_bytes);
+    assert(text->cap == 0 ? !text->data : text->len < text->cap);
     if (text->failed)
         return text->failed;
     if (n > text->max_bytes - text->len)

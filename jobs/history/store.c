@@ -129,6 +129,7 @@ static void query_free(struct query *q)
 
 static void prune_free(struct store *s, struct prune *p)
 {
+    assert(s->prune_count > 0);
     list_remove(&p->link);
     free(p->job);
     free(p);
@@ -140,6 +141,7 @@ static void prune_free(struct store *s, struct prune *p)
 /* Frees the query; result NULL: the error in it. */
 static void query_answer(struct store *s, struct query *q)
 {
+    assert(s->query_count > 0);
     s->query_count--;
     q->answer(q->arg, q->result, q->result ? NULL : &q->error); /* the result is the callback's now */
     query_free(q);
@@ -161,6 +163,7 @@ static void done_read(void *arg)
     struct store *s = arg;
     struct query *q = s->read;
 
+    assert(s->reading && q);
     s->reading = false;
     s->read = NULL;
     if (s->read_result == ERR_CORRUPT)
@@ -208,9 +211,11 @@ static void work_write(void *arg)
 
 static void drop_group(struct store *s)
 {
+    assert(s->queue_bytes >= s->group_bytes);
     for (; s->group_count > 0; s->group_count--) {
         struct history_write *w = s->first;
 
+        assert(w);
         s->first = w->next;
         history_write_free(w);
         s->written++;
@@ -218,6 +223,7 @@ static void drop_group(struct store *s)
     if (!s->first)
         s->end = &s->first;
     s->queue_bytes -= s->group_bytes;
+    assert(s->written <= s->queued);
     if (s->queue_bytes <= s->queue_bytes_max / 2)
         s->shedding = false;
 }
@@ -227,6 +233,7 @@ static void back_off(struct store *s);
 /* What every piece of the writer's work comes to: true when it went well. */
 static bool writer_done(struct store *s)
 {
+    assert(s->writer != WRITER_IDLE && s->writer != WRITER_CLOSE);
     s->writer = WRITER_IDLE;
     if (s->writer_result == 0) {
         s->failing = false;
@@ -256,6 +263,7 @@ static void done_write(void *arg)
 
 static void start_write(struct store *s)
 {
+    assert(s->writer == WRITER_IDLE && s->first);
     s->group_count = 0;
     s->group_bytes = 0;
     s->group_hold = s->hold;
@@ -301,6 +309,7 @@ static void done_prune(void *arg)
 
 static void start_prune(struct store *s)
 {
+    assert(s->writer == WRITER_IDLE && !s->prune && !list_empty(&s->prunes));
     s->prune = LIST_ITEM(s->prunes.next, struct prune, link);
     s->writer = WRITER_PRUNE;
     s->pruned_last = true;
@@ -313,6 +322,7 @@ static void fill_end(struct store *s, const struct error *error)
 {
     struct fill *f = s->fill;
 
+    assert(f);
     s->fill = NULL;
     f->done(f->arg, error);
     json_decref(f->page);
@@ -344,6 +354,7 @@ static void done_fill(void *arg)
 
 static void start_fill(struct store *s)
 {
+    assert(s->writer == WRITER_IDLE && s->fill);
     s->writer = WRITER_FILL;
     s->pruned_last = false;
     s->writer_error = (struct error){0};
@@ -394,6 +405,7 @@ static void done_renew(void *arg)
 
 static void start_renew(struct store *s)
 {
+    assert(s->writer == WRITER_IDLE && !s->reading); /* both connections are closed in the pool's thread */
     s->writer = WRITER_RENEW;
     s->pool->run(s->pool, work_renew, done_renew, s);
 }
@@ -414,9 +426,11 @@ static void done_close(void *arg)
     void (*done)(void *arg) = s->done;
     void *done_arg = s->done_arg;
 
-    start_read(s); /* cancels what was asked since */
-    if (s->fill)
-        fill_end(s, &(struct error){.code = ERR_CANCELLED, .text = "history: closing"});
+    while (s->fill || s->query_count > 0) { /* a callback may ask again */
+        if (s->fill)
+            fill_end(s, &(struct error){.code = ERR_CANCELLED, .text = "history: closing"});
+        start_read(s); /* cancels all queries */
+    }
     while (s->first) {
         struct history_write *w = s->first;
 
@@ -427,6 +441,7 @@ static void done_close(void *arg)
     {
         prune_free(s, LIST_ITEM(link, struct prune, link));
     }
+    assert(s->writer == WRITER_CLOSE && s->query_count == 0 && s->prune_count == 0);
     s->pool->later(s->pool, 0, NULL, NULL);
     free(s->path);
     free(s);

@@ -2,6 +2,7 @@
 
 #include "jobs/base/scan.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ void civil_from_seconds(int64_t local_s, struct civil *ret)
     ret->hour = rest / 3600;
     ret->minute = rest / 60 % 60;
     ret->second = rest % 60;
+    assert(rest >= 0 && ret->month >= 1 && ret->month <= 12 && ret->day >= 1 && ret->day <= 31);
 }
 
 /* --- stretches of days --- */
@@ -42,6 +44,7 @@ size_t civil_range_sort(struct civil_range *days, size_t count)
             days[++last] = days[i];
         else if (days[i].to > days[last].to)
             days[last].to = days[i].to;
+        assert(days[last].from <= days[last].to);
     }
     return last + 1;
 }

@@ -4,6 +4,8 @@
  * be looked at itself. */
 #include "jobs/time/walltime.h"
 
+#include <assert.h>
+
 struct walltime_policy walltime_policy(const struct cron *cron, enum schedule_dst dst)
 {
     bool hybrid_fixed = dst == SCHEDULE_HYBRID && cron_fixed(cron);
@@ -71,8 +73,10 @@ int64_t walltime_next(const struct cron *cron, const struct zone *zone, enum sch
         if (policy.first_pass && local_s < first_new_local(zone, i))
             local_s = first_new_local(zone, i);
         hit = look_up(cron, local_s, &known);
-        if (hit != CRON_NEVER && hit - offset < zone->start_s[i + 1])
+        if (hit != CRON_NEVER && hit - offset < zone->start_s[i + 1]) {
+            assert(hit - offset > after_s);
             return hit - offset;
+        }
         if (++i == zone->count)
             return SCHEDULE_NEVER;
         if (zone->offset_s[i] > offset) { /* not an overlap: nothing before `hit` comes again */
@@ -106,8 +110,10 @@ int64_t walltime_prev(const struct cron *cron, const struct zone *zone, enum sch
         if (policy.first_pass && first_s < first_new_local(zone, i))
             first_s = first_new_local(zone, i);
         hit = look_down(cron, at_s + offset, &known);
-        if (hit != CRON_NEVER_BEFORE && hit >= first_s)
+        if (hit != CRON_NEVER_BEFORE && hit >= first_s) {
+            assert(hit - offset < before_s);
             return hit - offset;
+        }
         if (policy.gap_edge && gap > 0 && gap <= WALLTIME_GAP_MAX_S && hit != CRON_NEVER_BEFORE &&
             look_down(cron, first_s - 1, &known) >= first_s - gap)
             return zone->start_s[i];

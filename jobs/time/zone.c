@@ -514,6 +514,7 @@ int64_t zone_instant(const struct zone *zone, int64_t local_s, enum zone_fit *re
     } else if (i + 1 < zone->count && local_s - zone->offset_s[i + 1] >= zone->start_s[i + 1]) {
         fit = ZONE_TWICE;
     }
+    assert(at_s >= zone->start_s[i]);
     if (ret_fit)
         *ret_fit = fit;
     return at_s;

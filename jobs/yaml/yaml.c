@@ -407,6 +407,7 @@ static int on_open(struct builder *b, const yaml_event_t *event, enum yaml_kind 
         return r;
     if (anchor)
         anchor->open = true;
+    assert(b->depth < YAML_DEPTH_MAX);
     b->frames[b->depth++] = (struct frame){.node = node, .anchor = anchor};
     return 0;
 }
@@ -496,6 +497,8 @@ static int on_close(struct builder *b, const yaml_event_t *event)
     bool map = node->kind == YAML_MAP;
     int r = 0;
 
+    assert(b->depth > 0); /* the parser's events are balanced */
+    assert(map || node->kind == YAML_LIST);
     if (map)
         r = drop_duplicates(b, frame, true);
     if (map && r == 0)
