@@ -146,7 +146,7 @@ static bool others_have_newer_tzdata(const struct replica *r, const struct repli
     for (size_t i = 0; i < v->member_count; i++) {
         const json_t *facts = v->members[i].facts;
 
-        if (tzdata_older(mine, json_string_value(json_object_get(facts, "tzdata"))) &&
+        if (schedule_tzdata_older(mine, json_string_value(json_object_get(facts, "tzdata"))) &&
             json_is_true(json_object_get(facts, "fit")))
             return true;
     }

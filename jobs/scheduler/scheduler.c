@@ -17,7 +17,7 @@
 /* Than the last that was recorded. */
 static bool tzdata_is_older(const struct scheduler *s)
 {
-    return tzdata_older(s->o.zones->version(s->o.zones), s->state.tzdata);
+    return schedule_tzdata_older(s->o.zones->version(s->o.zones), s->state.tzdata);
 }
 
 void scheduler_zones_changed(struct scheduler *s)

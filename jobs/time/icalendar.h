@@ -1,9 +1,11 @@
 /* Calendars of days off: the whole-day events of an iCalendar text (RFC 5545) as stretches of days, for a
  * schedule's `except`. Reads text, not files.
  *
- * Read are DTSTART, DTEND, DURATION, RRULE (daily to yearly with INTERVAL, COUNT, UNTIL, BYMONTH, BYMONTHDAY,
- * BYDAY), RDATE, EXDATE and STATUS:CANCELLED. What would change the days and is not understood is an error,
- * never a guess: so is an event that is not of whole days. Pure; any thread.
+ * It reads DTSTART, DTEND, DURATION, RRULE (daily to yearly with INTERVAL, COUNT, UNTIL, BYMONTH, BYMONTHDAY,
+ * BYDAY), RDATE, EXDATE and STATUS:CANCELLED. Whatever would change the days and is not understood is an error,
+ * never a guess; so is an event that is not of whole days. Pure; any thread.
+ *
+ * Not libical: it needs ICU, GLib and Berkeley DB in every server, and does not say which line is wrong.
  */
 #pragma once
 

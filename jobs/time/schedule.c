@@ -23,7 +23,7 @@ static bool is_version(const char *text)
     return true;
 }
 
-bool tzdata_older(const char *a, const char *b)
+bool schedule_tzdata_older(const char *a, const char *b)
 {
     return is_version(a) && is_version(b) && strcmp(a, b) < 0;
 }
@@ -574,9 +574,9 @@ const char *schedule_describe(const struct schedule *s, char *buffer, size_t siz
 
         line_add(&line, i ? "; " : "");
         if (e->kind == ENTRY_CRON)
-            describe_cron(&line, &e->cron);
+            schedule_describe_cron(&line, &e->cron);
         else if (e->kind == ENTRY_INTERVAL)
-            describe_interval(&line, &e->interval);
+            schedule_describe_interval(&line, &e->interval);
         else
             line_add(&line, "never by itself, only when triggered");
     }

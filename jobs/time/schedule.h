@@ -33,7 +33,7 @@ struct zone_source {
 };
 
 /* Is tzdata version a ("2026a") older than b? Never when either is not of that form. */
-bool tzdata_older(const char *a, const char *b);
+bool schedule_tzdata_older(const char *a, const char *b);
 
 enum schedule_dialect { SCHEDULE_CRON, SCHEDULE_QUARTZ };
 enum schedule_dst { SCHEDULE_HYBRID, SCHEDULE_SKIP, SCHEDULE_BOTH, SCHEDULE_UTC };

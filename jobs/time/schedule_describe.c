@@ -331,7 +331,7 @@ static void put_years(struct line *line, const struct cron *c)
         }
 }
 
-void describe_cron(struct line *line, const struct cron *c)
+void schedule_describe_cron(struct line *line, const struct cron *c)
 {
     bool single_times = put_time(line, c);
     bool plain_dom = !(c->flags & (CRON_DOM_ANY | CRON_DOM_SPECIAL)) && c->flags & CRON_DOW_ANY;
@@ -384,7 +384,7 @@ static void put_period(struct line *line, const struct interval *v)
         put_amount(line, part[i].n, part[i].unit, &at, count);
 }
 
-void describe_interval(struct line *line, const struct interval *v)
+void schedule_describe_interval(struct line *line, const struct interval *v)
 {
     char start[CIVIL_TEXT_MAX];
 

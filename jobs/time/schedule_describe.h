@@ -7,5 +7,5 @@
 #include "jobs/time/cron.h"
 #include "jobs/time/interval.h"
 
-void describe_cron(struct line *line, const struct cron *cron);
-void describe_interval(struct line *line, const struct interval *interval);
+void schedule_describe_cron(struct line *line, const struct cron *cron);
+void schedule_describe_interval(struct line *line, const struct interval *interval);

@@ -833,13 +833,13 @@ static void fixed_schedules_are_told_from_the_others(void **state)
 static void test_tzdata_versions_are_compared_when_both_are_versions(void **state)
 {
     (void)state;
-    assert_true(tzdata_older("2019a", "2026f"));
-    assert_true(tzdata_older("2026e", "2026f"));
-    assert_false(tzdata_older("2026f", "2026f"));
-    assert_false(tzdata_older("2026f", "unknown"));
-    assert_false(tzdata_older("unknown", "2026f"));
-    assert_false(tzdata_older(NULL, "2026f"));
-    assert_false(tzdata_older("2026", NULL));
+    assert_true(schedule_tzdata_older("2019a", "2026f"));
+    assert_true(schedule_tzdata_older("2026e", "2026f"));
+    assert_false(schedule_tzdata_older("2026f", "2026f"));
+    assert_false(schedule_tzdata_older("2026f", "unknown"));
+    assert_false(schedule_tzdata_older("unknown", "2026f"));
+    assert_false(schedule_tzdata_older(NULL, "2026f"));
+    assert_false(schedule_tzdata_older("2026", NULL));
 }
 
 int main(void)
