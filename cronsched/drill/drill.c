@@ -18,7 +18,7 @@ static void on_signal(int sig)
     drill_interrupted = 1;
 }
 
-/* --- looking --- */
+/* ---- looking ---- */
 
 /* Started by the leader after the fault. What was handed over has the epoch that prepared it. */
 static bool by_successor(const struct drill *d, const struct drill_line *line)
@@ -95,7 +95,7 @@ static int wait_steady(struct drill *d, struct error *error)
         DRILL_STEADY_MS / 1000, view.leader[0] ? view.leader : "none", view.replicas, fires);
 }
 
-/* --- one repeat --- */
+/* ---- one repeat ---- */
 
 static void wait_point(struct drill *d)
 {
@@ -215,7 +215,7 @@ static int all_repeats(struct drill *d, struct error *error)
     return r;
 }
 
-/* --- the whole --- */
+/* ---- the whole ---- */
 
 static int with_canaries(struct drill *d, struct error *error)
 {

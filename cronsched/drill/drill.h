@@ -35,7 +35,7 @@
 #define DRILL_LISTED_MAX  100 /* runs named in a report */
 #define DRILL_LAB_WORDS   8
 
-/* --- a lab (contrib/lab), by its lab.json --- */
+/* ---- a lab (contrib/lab), by its lab.json ---- */
 
 struct drill_lab {
     json_t *facts; /* NULL: a cluster that is not a lab */
@@ -54,7 +54,7 @@ int drill_lab_pid(const struct drill_lab *lab, const char *replica, pid_t *ret, 
 int drill_lab_run(const struct drill_lab *lab, struct error *error, const char *verb, ...)
     __attribute__((sentinel));
 
-/* --- the ledger --- */
+/* ---- the ledger ---- */
 
 struct drill_line {
     int64_t fire_ms, at_ms, epoch; /* at: the wall clock of the start */
@@ -76,7 +76,7 @@ void drill_ledger_release(struct drill_ledger *ledger);
 /* Takes in what was appended since. */
 int drill_ledger_read(struct drill_ledger *ledger, struct error *error);
 
-/* --- the drill --- */
+/* ---- the drill ---- */
 
 struct drill_view { /* of the cluster */
     int64_t epoch;

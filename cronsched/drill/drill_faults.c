@@ -11,7 +11,7 @@
 #define KILLED_GONE_MS 10000
 #define BACK_MS        60000 /* for somebody else to start it again */
 
-/* --- whose process --- */
+/* ---- whose process ---- */
 
 /* The process that listens at a unix socket. */
 static pid_t listener_of(const char *path)
@@ -71,7 +71,7 @@ static int signal_leader(struct drill *d, int sig, struct error *error)
     return r;
 }
 
-/* --- kill, pause --- */
+/* ---- kill, pause ---- */
 
 static int kill_leader(struct drill *d, struct error *error)
 {
@@ -115,7 +115,7 @@ static int wake_leader(struct drill *d, struct error *error)
     return signal_leader(d, SIGCONT, error);
 }
 
-/* --- partitions, restarts --- */
+/* ---- partitions, restarts ---- */
 
 /* One direction or both: each breaks a session in its own way. */
 static int cut_from(struct drill *d, const char *other, struct error *error)

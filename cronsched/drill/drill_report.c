@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- distributions --- */
+/* ---- distributions ---- */
 
 static int compare(const void *a, const void *b)
 {
@@ -66,7 +66,7 @@ static json_t *by_engine(const struct drill *d, measure *of)
     return all;
 }
 
-/* --- JSON --- */
+/* ---- JSON ---- */
 
 static json_t *or_null(int64_t ms)
 {
@@ -131,7 +131,7 @@ json_t *drill_report(const struct drill *d)
     return report;
 }
 
-/* --- the table --- */
+/* ---- the table ---- */
 
 static void add_row(json_t *rows, const char *what, const char *engine, const json_t *numbers)
 {

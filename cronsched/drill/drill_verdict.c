@@ -32,7 +32,7 @@ static void add_time(struct text *path, const char *key, int64_t ms)
     client_add_query(path, key, instant_format(ms, INSTANT_MS, text, sizeof(text)));
 }
 
-/* --- one repeat --- */
+/* ---- one repeat ---- */
 
 /* The first epoch after the fault's, if these records have it. */
 static bool find_epoch(const json_t *records, struct drill_repeat *repeat)
@@ -128,7 +128,7 @@ int drill_measure(struct drill *d, struct drill_repeat *repeat, struct error *er
     return r;
 }
 
-/* --- starts by fire time --- */
+/* ---- starts by fire time ---- */
 
 /* Of each canary and second from first_ms to last_ms. */
 static unsigned char *count_starts(const struct drill *d, struct error *error)
@@ -186,7 +186,7 @@ int drill_settle(struct drill *d, struct error *error)
     return 0;
 }
 
-/* --- the verdict --- */
+/* ---- the verdict ---- */
 
 static void note(json_t *list, size_t *count, const char *run)
 {

@@ -63,7 +63,7 @@ static const char *time_text(int64_t at_s, char buffer[TEXT_NUMBER_BUFFER])
     return instant_format(at_s * 1000, INSTANT_S, buffer, TEXT_NUMBER_BUFFER);
 }
 
-/* --- findings --- */
+/* ---- findings ---- */
 
 static void __attribute__((format(printf, 5, 6)))
 find(json_t *list, json_int_t *count, const char *job, int64_t at_s, const char *format, ...)
@@ -92,7 +92,7 @@ static void find_range(struct audit *a, const char *job, const struct audit_rang
                                                    "implied", (json_int_t)implied));
 }
 
-/* --- reading history's answer --- */
+/* ---- reading history's answer ---- */
 
 static struct audit_job *job_get(struct audit *a, const char *name)
 {
@@ -285,7 +285,7 @@ static int read_history(struct audit *a, const json_t *history)
     return 0;
 }
 
-/* --- one fire time --- */
+/* ---- one fire time ---- */
 
 /* Positions in the arrays; fire times come in order. */
 struct walk {
@@ -416,7 +416,7 @@ static void judge(struct walk *w, int64_t at_s)
     }
 }
 
-/* --- one job --- */
+/* ---- one job ---- */
 
 static int64_t max_s(int64_t a, int64_t b)
 {
@@ -551,7 +551,7 @@ static int check_job(struct audit *a, struct versions_job *timeline)
     return rc;
 }
 
-/* --- all of it --- */
+/* ---- all of it ---- */
 
 static json_t *gaps_json(const struct audit *a)
 {

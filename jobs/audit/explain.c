@@ -15,7 +15,7 @@
 #define LINE_BYTES_MAX   4096
 #define TEXT_BYTES_MAX   (4 * 1024 * 1024)
 
-/* --- what to ask history --- */
+/* ---- what to ask history ---- */
 
 void explain_init(struct explain_request *request, const char *job, int64_t at_ms, int64_t now_ms,
                   int64_t late_grace_ms)
@@ -71,7 +71,7 @@ static const char *by(const char *name, char *buffer, size_t size)
     return buffer;
 }
 
-/* --- the definition --- */
+/* ---- the definition ---- */
 
 static void say_version(struct explain *e)
 {
@@ -152,7 +152,7 @@ static void say_fire_time(struct explain *e)
                      duration_format(jitter_ms, duration, sizeof(duration)));
 }
 
-/* --- pauses, skips, overlaps --- */
+/* ---- pauses, skips, overlaps ---- */
 
 static void say_pause(struct explain *e)
 {
@@ -222,7 +222,7 @@ static void say_around(struct explain *e)
     }
 }
 
-/* --- the verdict --- */
+/* ---- the verdict ---- */
 
 static void give_verdict(json_t *result, const char *verdict, const char *text)
 {
@@ -312,7 +312,7 @@ static void verdict(struct explain *e, json_t *result)
     }
 }
 
-/* --- together --- */
+/* ---- together ---- */
 
 static json_t *time_or_null(int64_t at_s)
 {

@@ -30,7 +30,7 @@ static int64_t floor_s(int64_t ms)
     return ms >= 0 ? ms / 1000 : (ms - 999) / 1000;
 }
 
-/* --- pauses --- */
+/* ---- pauses ---- */
 
 static void pause_end(struct versions_pauses *pauses, int64_t time_ms, const char *by)
 {
@@ -69,7 +69,7 @@ const struct versions_pause *versions_pause_at(const struct versions *versions,
     return p ? p : pause_find(&versions->pauses, at_ms);
 }
 
-/* --- records --- */
+/* ---- records ---- */
 
 static struct versions_job *job_get(struct versions *versions, const char *name)
 {

@@ -3,7 +3,7 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-/* --- SipHash-2-4 (Aumasson, Bernstein) --- */
+/* ---- SipHash-2-4 (Aumasson, Bernstein) ---- */
 
 static uint64_t rotate(uint64_t x, int by)
 {
@@ -61,7 +61,7 @@ uint64_t hash_siphash(const uint8_t key[16], const void *data, size_t size)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* --- SHA-256 --- */
+/* ---- SHA-256 ---- */
 
 void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES])
 {

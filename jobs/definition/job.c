@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- life --- */
+/* ---- life ---- */
 
 struct job *job_new(const char *name)
 {
@@ -48,7 +48,7 @@ void job_unref(struct job *job)
     free(job);
 }
 
-/* --- to JSON --- */
+/* ---- to JSON ---- */
 
 static json_t *json_of_strings(const struct strings *strings)
 {
@@ -255,7 +255,7 @@ bool job_equal(const struct job *a, const struct job *b)
     return equal;
 }
 
-/* --- schedule --- */
+/* ---- schedule ---- */
 
 void job_schedule_options(const struct job *job, uint64_t seed, int64_t anchor_s,
                           struct schedule_options *ret)

@@ -38,7 +38,7 @@ const char *job_key_path(const struct job_key *key, char *buffer, size_t size)
     return buffer;
 }
 
-/* --- memory --- */
+/* ---- memory ---- */
 
 int job_strings_add(struct strings *strings, const char *text)
 {
@@ -147,7 +147,7 @@ void job_key_default(struct job *job, const struct job_key *key)
     }
 }
 
-/* --- shapes of texts --- */
+/* ---- shapes of texts ---- */
 
 bool job_name_valid(const char *name)
 {

@@ -157,7 +157,7 @@ int job_check_url(const char *text, struct error *error);
 int job_check_variable(const char *name, struct error *error);
 int job_check_label(const char *name, struct error *error);
 
-/* --- reading: jobs/definition/job_read.c, jobs/definition/job_check.c --- */
+/* ---- reading: jobs/definition/job_read.c, jobs/definition/job_check.c ---- */
 
 /* One job being read. Layers (a file's defaults, then the job itself) are applied one after another; `places`
  * keeps which node gave each key its value, for the checks that come last. */

@@ -13,7 +13,7 @@
 
 #define PATH_MAX_BYTES 64 /* of a key's path, such as "retries.max_delay" */
 
-/* --- reports --- */
+/* ---- reports ---- */
 
 __attribute__((format(printf, 6, 0))) static void reportv(struct job_reader *reader,
                                                           const struct job_key *key,
@@ -134,7 +134,7 @@ static bool shape_is_right(struct job_reader *reader, const struct job_key *key,
     return false;
 }
 
-/* --- texts and lists of texts --- */
+/* ---- texts and lists of texts ---- */
 
 static void read_text(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
@@ -238,7 +238,7 @@ static void read_command(struct job_reader *reader, const struct job_key *key, c
     *(bool *)job_field(reader->job, key->flag_offset) = true;
 }
 
-/* --- names, numbers, durations, sizes --- */
+/* ---- names, numbers, durations, sizes ---- */
 
 /* The index of the text in a list ended by NULL, or -1 after a report. */
 static int index_of(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
@@ -391,7 +391,7 @@ static void read_codes(struct job_reader *reader, const struct job_key *key, con
     *(size_t *)job_field(reader->job, key->count_offset) = count;
 }
 
-/* --- maps: environment, labels, kubernetes, notify --- */
+/* ---- maps: environment, labels, kubernetes, notify ---- */
 
 /* Takes over `variable`; one of the same name is replaced in its place. */
 static void put_variable(struct job_reader *reader, const struct job_key *key, const struct yaml_node *at,
@@ -625,7 +625,7 @@ static void read_notify(struct job_reader *reader, const struct job_key *key, co
     *(size_t *)job_field(reader->job, key->count_offset) = kept;
 }
 
-/* --- keys --- */
+/* ---- keys ---- */
 
 static void (*const read_type[JOB_TYPE_COUNT])(struct job_reader *, const struct job_key *,
                                                const struct yaml_node *) = {

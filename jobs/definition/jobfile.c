@@ -45,7 +45,7 @@ struct file {
     const struct yaml_node *job_key;  /* of the job being read */
 };
 
-/* --- the list of errors --- */
+/* ---- the list of errors ---- */
 
 __attribute__((format(printf, 6, 0))) static int add_errorv(struct jobfile_set *set, int order,
                                                             const char *file, struct place place,
@@ -195,7 +195,7 @@ static int on_calendar(void *arg, const char *path, struct civil_range **ret, si
     return file->set->calendar(file->set->calendar_arg, file->name, path, ret, ret_count, error);
 }
 
-/* --- the set --- */
+/* ---- the set ---- */
 
 void jobfile_set_init(struct jobfile_set *set)
 {
@@ -289,7 +289,7 @@ static int grow(struct jobfile_set *set)
     return 0;
 }
 
-/* --- one file --- */
+/* ---- one file ---- */
 
 /* Where each parent is named; found by its text, for items that were refused are not in the job. */
 static struct place *after_places(const struct job *job, const struct yaml_node *node)
@@ -480,7 +480,7 @@ int jobfile_read(struct jobfile_set *set, const char *name, const char *text, si
     return file.failed > 0 ? ERR_INVALID : 0;
 }
 
-/* --- over all files --- */
+/* ---- over all files ---- */
 
 static int compare_texts(const void *a, const void *b)
 {

@@ -96,7 +96,7 @@ static void tell_failed(struct store *s, const struct error *error)
         s->history.failed(s->history.arg, error);
 }
 
-/* --- memory --- */
+/* ---- memory ---- */
 
 static size_t text_bytes(const char *text)
 {
@@ -136,7 +136,7 @@ static void prune_free(struct store *s, struct prune *p)
     s->prune_count--;
 }
 
-/* --- queries --- */
+/* ---- queries ---- */
 
 /* Frees the query; result NULL: the error in it. */
 static void query_answer(struct store *s, struct query *q)
@@ -200,7 +200,7 @@ static void start_read(struct store *s)
     }
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 static void work_write(void *arg)
 {
@@ -277,7 +277,7 @@ static void start_write(struct store *s)
     s->pool->run(s->pool, work_write, done_write, s);
 }
 
-/* --- pruning --- */
+/* ---- pruning ---- */
 
 static void work_prune(void *arg)
 {
@@ -316,7 +316,7 @@ static void start_prune(struct store *s)
     s->pool->run(s->pool, work_prune, done_prune, s);
 }
 
-/* --- what another replica has --- */
+/* ---- what another replica has ---- */
 
 static void fill_end(struct store *s, const struct error *error)
 {
@@ -361,7 +361,7 @@ static void start_fill(struct store *s)
     s->pool->run(s->pool, work_fill, done_fill, s);
 }
 
-/* --- a damaged file --- */
+/* ---- a damaged file ---- */
 
 static int renew(const char *path, struct store_db **ret, char *moved, size_t size, struct error *error)
 {
@@ -410,7 +410,7 @@ static void start_renew(struct store *s)
     s->pool->run(s->pool, work_renew, done_renew, s);
 }
 
-/* --- closing --- */
+/* ---- closing ---- */
 
 static void work_close(void *arg)
 {
@@ -448,7 +448,7 @@ static void done_close(void *arg)
     done(done_arg);
 }
 
-/* --- what to do next --- */
+/* ---- what to do next ---- */
 
 static void on_wake(void *arg)
 {
@@ -504,7 +504,7 @@ static void pump(struct store *s)
     start_writer(s);
 }
 
-/* --- the table --- */
+/* ---- the table ---- */
 
 /* Too much waits: from here on writes are left out until half of it is written. */
 static bool shed(struct store *s, const struct history_write *w)

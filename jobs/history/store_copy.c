@@ -39,7 +39,7 @@ static const struct part parts[] = {
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
-/* --- the replica that has it --- */
+/* ---- the replica that has it ---- */
 
 static json_t *cell(sqlite3_stmt *row, int i)
 {
@@ -183,7 +183,7 @@ int store_copy_gap(sqlite3 *db, int64_t below, json_t **ret, struct error *error
     return rc;
 }
 
-/* --- the replica that lacks it --- */
+/* ---- the replica that lacks it ---- */
 
 static bool row_fits(const struct part *part, const json_t *row, int64_t first, int64_t last)
 {

@@ -117,7 +117,7 @@ struct store_db {
     int64_t written_time_ms;
 };
 
-/* --- opening --- */
+/* ---- opening ---- */
 
 static int migrate(sqlite3 *db, int64_t from, struct error *error)
 {
@@ -239,7 +239,7 @@ uint64_t store_db_applied(const struct store_db *s)
     return (uint64_t)s->applied;
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 static int write_run(struct store_db *s, const struct history_write *w, const struct history_run *r,
                      struct error *error)
@@ -377,7 +377,7 @@ int store_db_write(struct store_db *s, const struct history_write *first, size_t
     return rc;
 }
 
-/* --- what another replica has --- */
+/* ---- what another replica has ---- */
 
 struct gap {
     int64_t first, last, first_ms, last_ms;
@@ -470,7 +470,7 @@ int store_db_fill(struct store_db *s, const json_t *page, struct error *error)
     return rc;
 }
 
-/* --- pruning --- */
+/* ---- pruning ---- */
 
 void store_removed_release(struct store_removed *removed)
 {

@@ -23,7 +23,7 @@ int store_reader_open(sqlite3 **ret, const char *path, struct error *error)
     return rc;
 }
 
-/* --- a statement built from the conditions that a query has --- */
+/* ---- a statement built from the conditions that a query has ---- */
 
 struct value {
     const char *text; /* NULL: the number */
@@ -111,7 +111,7 @@ static int select_prepare(struct select *s, sqlite3 *db, const char *tail, sqlit
     return rc;
 }
 
-/* --- rows to JSON --- */
+/* ---- rows to JSON ---- */
 
 typedef json_t *row_json(sqlite3_stmt *row);
 
@@ -222,7 +222,7 @@ static json_t *gap_json(sqlite3_stmt *row)
                      (json_int_t)sqlite3_column_int64(row, 1));
 }
 
-/* --- the queries --- */
+/* ---- the queries ---- */
 
 static int collect(sqlite3 *db, struct select *s, const char *tail, row_json *to_json, json_t *array,
                    int64_t *left, struct error *error)

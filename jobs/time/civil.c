@@ -23,7 +23,7 @@ void civil_from_seconds(int64_t local_s, struct civil *ret)
     assert(rest >= 0 && ret->month >= 1 && ret->month <= 12 && ret->day >= 1 && ret->day <= 31);
 }
 
-/* --- stretches of days --- */
+/* ---- stretches of days ---- */
 
 static int compare_ranges(const void *a, const void *b)
 {
@@ -64,7 +64,7 @@ size_t civil_range_find(const struct civil_range *days, size_t count, int64_t da
     return low;
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 struct cursor {
     const char *at, *end;
@@ -199,7 +199,7 @@ int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t 
     return 0;
 }
 
-/* --- printing --- */
+/* ---- printing ---- */
 
 const char *civil_format(int64_t local_s, int32_t offset_s, bool zulu, char *buffer, size_t size)
 {

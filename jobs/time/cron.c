@@ -6,7 +6,7 @@
 
 #define MONTH_ALL 0x1ffeu
 
-/* --- days --- */
+/* ---- days ---- */
 
 /* The weekday (Monday to Friday) nearest to a day, within its month. */
 static int weekday_near(int day, int first_weekday, int length)
@@ -139,7 +139,7 @@ static int64_t prev_day(const struct cron *c, int year, int month)
     }
 }
 
-/* --- the time of day --- */
+/* ---- the time of day ---- */
 
 /* The least matching second of the day >= s, or -1. */
 static int32_t next_time(const struct cron *c, int32_t s)
@@ -181,7 +181,7 @@ static int32_t prev_time(const struct cron *c, int32_t s)
     return (hour - __builtin_clz(hours)) * 3600 + c->last_s % 3600;
 }
 
-/* --- both --- */
+/* ---- both ---- */
 
 int64_t cron_next(const struct cron *c, int64_t local_s)
 {

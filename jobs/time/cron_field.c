@@ -65,7 +65,7 @@ static int fail(struct parser *p, size_t column, const char *format, ...)
     return ERR_INVALID;
 }
 
-/* --- characters --- */
+/* ---- characters ---- */
 
 static char upper(char c)
 {
@@ -133,7 +133,7 @@ static int fail_trailing(struct parser *p)
                 (int)(p->at - p->start), p->text + p->start);
 }
 
-/* --- sets --- */
+/* ---- sets ---- */
 
 static void set_add(struct parser *p, int value)
 {
@@ -161,7 +161,7 @@ static void set_add_wrapped(struct parser *p, int lo, int hi, int step)
         set_add(p, v > p->field->max ? v - size : v);
 }
 
-/* --- values and steps --- */
+/* ---- values and steps ---- */
 
 static int parse_number(struct parser *p, int *ret)
 {
@@ -267,7 +267,7 @@ static int parse_optional_step(struct parser *p, int *ret)
     return peek(p) == '/' ? parse_step(p, ret) : 0;
 }
 
-/* --- items --- */
+/* ---- items ---- */
 
 static int parse_star(struct parser *p)
 {
@@ -357,7 +357,7 @@ static int parse_nth(struct parser *p, int weekday)
     return 0;
 }
 
-/* --- H and ~ --- */
+/* ---- H and ~ ---- */
 
 static uint64_t scale(uint64_t hash, uint64_t span)
 {
@@ -486,7 +486,7 @@ static int parse_random(struct parser *p, size_t start, bool has_lo, int lo)
     return spread_add(p, true, p->item == 0 && !has_lo && !has_hi, lo, hi, step);
 }
 
-/* --- the day fields' specials --- */
+/* ---- the day fields' specials ---- */
 
 /* L, L-n, LW, L-nW of day of month; p->at is at the L. */
 static int parse_last_day(struct parser *p)
@@ -608,7 +608,7 @@ static int parse_item(struct parser *p)
     return parse_value_item(p);
 }
 
-/* --- fields --- */
+/* ---- fields ---- */
 
 static void store(struct parser *p)
 {

@@ -35,7 +35,7 @@ static int fail(struct parser *p, size_t column, const char *format, ...)
     return ERR_INVALID;
 }
 
-/* --- fields --- */
+/* ---- fields ---- */
 
 static bool is_question(const struct parser *p, struct cron_span span)
 {
@@ -97,7 +97,7 @@ static int parse_fields(struct parser *p, const struct cron_span *span, size_t c
     return 0;
 }
 
-/* --- dialects --- */
+/* ---- dialects ---- */
 
 /* A weekday number in a text with one `?`: 1 is Sunday in Quartz and Monday in cron. */
 static int check_dialect(struct parser *p, const struct cron_span *span, size_t count)
@@ -127,7 +127,7 @@ static int check_dialect(struct parser *p, const struct cron_span *span, size_t 
     return 0;
 }
 
-/* --- the text as a whole --- */
+/* ---- the text as a whole ---- */
 
 /* Splits at blanks; refuses bytes that no field may hold. */
 static int split(struct parser *p, size_t length, struct cron_span *ret_span, size_t max, size_t *ret_count)

@@ -68,7 +68,7 @@ static int fail(struct reader *r, int code, const char *format, ...)
     return code;
 }
 
-/* --- values --- */
+/* ---- values ---- */
 
 /* At most nine digits; 0: none, or more. */
 static int take_number(const char **s)
@@ -144,7 +144,7 @@ static int read_duration(struct reader *r, char *value)
     return 0;
 }
 
-/* --- recurrence rules --- */
+/* ---- recurrence rules ---- */
 
 static int weekday_of(const char *name)
 {
@@ -318,7 +318,7 @@ static bool day_fits(const struct rule *rule, int64_t start, const struct civil 
     return true;
 }
 
-/* --- events --- */
+/* ---- events ---- */
 
 static int add_range(struct reader *r, int64_t from, int64_t days)
 {
@@ -452,7 +452,7 @@ static int event_property(struct reader *r, const char *name, char *value)
     return 0;
 }
 
-/* --- lines --- */
+/* ---- lines ---- */
 
 /* The next line, unfolded, without its end; what is longer than the buffer is cut: no line that matters is.
  */

@@ -11,7 +11,7 @@
 /* Fire times end with 2199, also for intervals; in UTC. */
 #define INSTANT_END CIVIL_LOCAL_END
 
-/* --- the k-th fire time --- */
+/* ---- the k-th fire time ---- */
 
 static bool is_elapsed(const struct interval *v)
 {
@@ -132,7 +132,7 @@ int64_t interval_local(const struct interval *v, const struct zone *zone, int64_
     return kth_local(v, k);
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 struct parser {
     const char *text;
@@ -406,7 +406,7 @@ int interval_parse(const char *text, size_t length, const struct zone *zone, int
     return r;
 }
 
-/* --- printing --- */
+/* ---- printing ---- */
 
 const char *interval_format_period(int64_t seconds, char *buffer, size_t size)
 {

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- zones --- */
+/* ---- zones ---- */
 
 static bool is_version(const char *text)
 {
@@ -53,7 +53,7 @@ static void zone_give_back(struct zone_source *source, const struct zone *zone)
         source->put(source, zone);
 }
 
-/* --- prefixes --- */
+/* ---- prefixes ---- */
 
 /* What may stand in front of a text: "TZ=Europe/Paris quartz: ..." in either order, each once. */
 struct prefix {
@@ -97,7 +97,7 @@ static void read_prefix(const char *text, struct prefix *ret)
     ret->end = at;
 }
 
-/* --- compiling --- */
+/* ---- compiling ---- */
 
 struct compiler {
     struct schedule *schedule;
@@ -370,7 +370,7 @@ void schedule_free(struct schedule *s)
     free(s);
 }
 
-/* --- one entry --- */
+/* ---- one entry ---- */
 
 int64_t schedule_entry_next(const struct schedule *s, const struct schedule_entry *e, int64_t after_s)
 {
@@ -398,7 +398,7 @@ static int64_t entry_prev(const struct schedule *s, const struct schedule_entry 
     }
 }
 
-/* --- exclusions --- */
+/* ---- exclusions ---- */
 
 /* The excluded stretch of days that holds an instant, or NULL. */
 const struct civil_range *schedule_excluded(const struct schedule *s, int64_t at_s)
@@ -418,7 +418,7 @@ static int64_t day_start(const struct schedule *s, int64_t day)
     return zone_instant(s->clock, day * CIVIL_DAY_S, NULL);
 }
 
-/* --- questions --- */
+/* ---- questions ---- */
 
 int64_t schedule_next(const struct schedule *s, int64_t after_s)
 {
@@ -542,7 +542,7 @@ const char *schedule_zone(const struct schedule *s)
     return s->zone_name;
 }
 
-/* --- text --- */
+/* ---- text ---- */
 
 const char *schedule_canonical(const struct schedule *s, size_t index, char *buffer, size_t size)
 {

@@ -23,7 +23,7 @@ static uint64_t below(int bit)
     return (UINT64_C(1) << bit) - 1;
 }
 
-/* --- the times of a day --- */
+/* ---- the times of a day ---- */
 
 /* How many seconds of the day before second `s` match: all hours below, all minutes below, the seconds below.
  */
@@ -116,7 +116,7 @@ static int64_t times_of_day(struct count *count, group g)
     return count->known[i].times;
 }
 
-/* --- days --- */
+/* ---- days ---- */
 
 static uint32_t days_of_month(const struct cron *c, int year, int month, int64_t first)
 {
@@ -202,7 +202,7 @@ static int64_t count_stretch(struct count *count, group g, int64_t from, int64_t
     return to_s > 0 ? sum + times_before(t, with_day(t, g, last), to_s) : sum;
 }
 
-/* --- excluded days --- */
+/* ---- excluded days ---- */
 
 /* The next stretch of wall time in [*from, to) without an excluded day; false when there is none. */
 static bool next_stretch(const struct schedule_counted *t, int64_t *from, int64_t to, int64_t *ret_to)
@@ -242,7 +242,7 @@ static int64_t count_local(struct count *count, group g, int64_t from, int64_t t
     return sum;
 }
 
-/* --- segments --- */
+/* ---- segments ---- */
 
 /* 1 when the gap that begins segment i fires at its end and nothing else does. */
 static int64_t count_gap(const struct schedule_counted *t, uint32_t i)

@@ -13,7 +13,7 @@ static const char *const weekdays[] = {"Sunday",   "Monday", "Tuesday", "Wednesd
 static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                      "July",    "August",   "September", "October", "November", "December"};
 
-/* --- lists --- */
+/* ---- lists ---- */
 
 /* Writes value number `value` of a list. */
 typedef void (*put_value)(struct line *line, int value);
@@ -101,7 +101,7 @@ static int even_step(uint64_t bits, int size)
     return 0;
 }
 
-/* --- the time of day --- */
+/* ---- the time of day ---- */
 
 static void put_clock(struct line *line, int hour, int minute, int second)
 {
@@ -215,7 +215,7 @@ static bool put_time(struct line *line, const struct cron *c)
     return false;
 }
 
-/* --- days --- */
+/* ---- days ---- */
 
 struct parts { /* a list whose items are written one after the other */
     struct line *line;
@@ -347,7 +347,7 @@ void schedule_describe_cron(struct line *line, const struct cron *c)
         put_years(line, c);
 }
 
-/* --- intervals --- */
+/* ---- intervals ---- */
 
 static void put_amount(struct line *line, int64_t n, const char *unit, int *at, int count)
 {

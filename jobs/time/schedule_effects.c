@@ -4,7 +4,7 @@
 #include "jobs/time/schedule_count.h"
 #include "jobs/time/walltime.h"
 
-/* --- DST marks --- */
+/* ---- DST marks ---- */
 
 static bool moved(const struct schedule *s, int64_t at_s)
 {
@@ -38,7 +38,7 @@ enum schedule_mark schedule_mark(const struct schedule *s, int64_t at_s)
     return SCHEDULE_PLAIN;
 }
 
-/* --- over a span --- */
+/* ---- over a span ---- */
 
 /* A change of offset, and the wall times that it leaves out or shows again: [from, to). */
 struct change {

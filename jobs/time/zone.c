@@ -15,7 +15,7 @@
 #define EXPAND_YEAR_LAST 2200 /* fire times end with 2199 local */
 #define EXPAND_MAX       (2 * (EXPAND_YEAR_LAST - EXPAND_YEAR_MIN + 2))
 
-/* --- the table under construction --- */
+/* ---- the table under construction ---- */
 
 struct builder {
     int64_t *start_s;
@@ -70,7 +70,7 @@ static int builder_finish(const struct builder *b, const char *name, struct zone
     return 0;
 }
 
-/* --- the footer: a POSIX TZ string with RFC 9636's extensions --- */
+/* ---- the footer: a POSIX TZ string with RFC 9636's extensions ---- */
 
 struct rule {
     enum { RULE_JULIAN, RULE_DAY, RULE_MONTH } kind; /* Jn, n, Mm.w.d */
@@ -237,7 +237,7 @@ static void footer_expand(const struct footer *footer, int64_t from_s, struct bu
     }
 }
 
-/* --- the file --- */
+/* ---- the file ---- */
 
 struct block { /* one of a file's one or two data blocks */
     uint32_t isut, isstd, leap, times, types, chars;
@@ -438,7 +438,7 @@ void zone_free(struct zone *zone)
     free(zone);
 }
 
-/* --- questions --- */
+/* ---- questions ---- */
 
 const struct zone *zone_utc(void)
 {

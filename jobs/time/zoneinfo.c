@@ -42,7 +42,7 @@ static struct zoneinfo *of_source(struct zone_source *source)
     return (struct zoneinfo *)source;
 }
 
-/* --- files --- */
+/* ---- files ---- */
 
 /* At most `size` bytes; what is not a plain file is not read (a pipe would block). Returns the bytes read. */
 static ssize_t read_path(const char *path, void *buffer, size_t size)
@@ -106,7 +106,7 @@ static int load(const struct zoneinfo *z, const char *name, struct zone **ret, s
     return r;
 }
 
-/* --- version --- */
+/* ---- version ---- */
 
 /* The first word after an optional "# version " of a file's beginning. */
 static bool read_version(const char *folder, const char *name, const char *before, char *ret, size_t size)
@@ -161,7 +161,7 @@ static struct stamp look(const struct zoneinfo *z)
     return stamp;
 }
 
-/* --- "did you mean" --- */
+/* ---- "did you mean" ---- */
 
 struct search {
     const char *name;
@@ -220,7 +220,7 @@ static const char *source_nearest(struct zone_source *source, const char *name, 
     return buffer;
 }
 
-/* --- the table of functions --- */
+/* ---- the table of functions ---- */
 
 static struct kept *find(struct zoneinfo *z, const char *name)
 {
@@ -325,7 +325,7 @@ static const char *source_version(struct zone_source *source)
     return of_source(source)->version;
 }
 
-/* --- the folder --- */
+/* ---- the folder ---- */
 
 int zoneinfo_new(struct zoneinfo **ret, const char *folder, struct error *error)
 {

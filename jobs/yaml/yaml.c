@@ -48,7 +48,7 @@ struct builder {
                __VA_ARGS__)
 #define FAULT_AT_NODE(b, node, ...) yaml_fault((b)->sink, (node)->line, (node)->column, __VA_ARGS__)
 
-/* --- memory --- */
+/* ---- memory ---- */
 
 void *yaml_doc_alloc(struct yaml_doc *doc, size_t size)
 {
@@ -111,7 +111,7 @@ const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc)
     return doc->root;
 }
 
-/* --- the core types --- */
+/* ---- the core types ---- */
 
 static bool one_of(const char *s, const char *const *words)
 {
@@ -229,7 +229,7 @@ static void resolve_plain(struct yaml_node *node)
     }
 }
 
-/* --- building --- */
+/* ---- building ---- */
 
 static int frame_add(struct builder *b, struct frame *frame, struct yaml_node *child)
 {
@@ -412,7 +412,7 @@ static int on_open(struct builder *b, const yaml_event_t *event, enum yaml_kind 
     return 0;
 }
 
-/* --- the end of a list or map --- */
+/* ---- the end of a list or map ---- */
 
 static bool is_merge_key(const struct yaml_node *key)
 {
@@ -550,7 +550,7 @@ static int on_event(struct builder *b, const yaml_event_t *event)
     }
 }
 
-/* --- parsing --- */
+/* ---- parsing ---- */
 
 static int parse_events(struct builder *b)
 {
@@ -609,7 +609,7 @@ int yaml_doc_parse(struct yaml_doc **ret, const char *text, size_t size, const s
     return r;
 }
 
-/* --- reading the tree --- */
+/* ---- reading the tree ---- */
 
 const struct yaml_node *yaml_node_get(const struct yaml_node *map, const char *key)
 {
