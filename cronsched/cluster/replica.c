@@ -480,6 +480,7 @@ static void start_journal(struct replica *r)
     struct replicated_options options = {.replica = r->o.id,
                                          .url = r->o.config->advertise,
                                          .cluster_uuid = r->o.cluster_uuid,
+                                         .found = true,
                                          .level = RECORD_LEVEL,
                                          .env = &r->env,
                                          .host = &r->host};
@@ -491,11 +492,12 @@ static void start_journal(struct replica *r)
     options.secret = secret;
     if (r->known[0]) {
         snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->known);
-        options.known_cluster = r->known;
-        options.known_index = host_durable(r);
+        snprintf(options.mark.cluster, sizeof(options.mark.cluster), "%s", r->known);
+        options.mark.index = host_durable(r);
     }
     r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
-    r->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
+    r->host = (struct replicated_host){
+        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = r};
     r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
 }
 

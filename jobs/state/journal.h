@@ -11,6 +11,13 @@
 
 #include "jobs/state/record.h"
 
+/* A person had the journal go on from an earlier state, or from what one replica held: what was fired and reported
+ * in this time may be missing from it. */
+struct journal_recovery {
+    int64_t from_ms, until_ms; /* wall clock: of the newest batch in that state; of the recovery */
+    const char *by;
+};
+
 struct journal_events {
     /* Start again from this snapshot, which stands for all batches up to index. text NULL: from
      * nothing. */
@@ -26,6 +33,9 @@ struct journal_events {
     /* You give up the lead cleanly: append now what the successor should know; nothing is taken afterwards,
      * and deposed or the end follows. */
     void (*yield)(void *arg);
+    /* Before `lead`, when nothing was appended since a recovery: what is to be journaled of it has to be in the
+     * first batch, together with EPOCH, since it is told only until there is one. Borrowed. May be NULL. */
+    void (*recovered)(void *arg, const struct journal_recovery *recovery);
 };
 
 struct journal;

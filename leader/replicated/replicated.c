@@ -255,7 +255,6 @@ static void replicated_free(struct replicated *r)
     free(r->replica);
     free(r->url);
     free(r->cluster_uuid);
-    free(r->known_cluster);
     free(r->first_secret);
     OBJECT_FREE(struct replicated, r);
 }
@@ -319,7 +318,7 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     r->replica = alloc_text(o->replica);
     r->url = alloc_text(o->url ? o->url : "");
     r->cluster_uuid = alloc_text(o->cluster_uuid);
-    r->known_cluster = alloc_text(o->known_cluster);
+    r->mark = o->mark;
     r->first_secret = alloc_text(o->secret);
     append_init(r);
     members_init(r);
@@ -328,6 +327,30 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     snprintf(r->last_error, sizeof(r->last_error), "not connected to ZooKeeper yet");
     set_timer(r);
     return &r->journal;
+}
+
+const char *replicated_standing_name(enum replicated_standing standing)
+{
+    static const char *const names[] = {"connecting", "unfounded", "joining",
+                                        "member",     "refusing",  "stopped"};
+
+    return names[standing];
+}
+
+int replicated_found(struct journal *journal, const char *cluster_uuid, struct error *error)
+{
+    return error_set(error, ERR_CONFLICT, "there is a cluster already");
+}
+
+int replicated_join(struct journal *journal, const char *cluster, struct error *error)
+{
+    return error_set(error, ERR_CONFLICT, "this replica belongs to a cluster already");
+}
+
+int replicated_recover(struct journal *journal, const struct replicated_recovery *recovery,
+                       void (*done)(void *arg, const struct error *error), void *arg, struct error *error)
+{
+    return error_set(error, ERR_UNSUPPORTED, "not yet");
 }
 
 const struct replicated_view *replicated_view(const struct journal *journal)
@@ -352,7 +375,12 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .offset_asked_ms = r->members.offset_asked_ms,
         .members = r->members.list,
         .member_count = r->members.count,
+        .standing = r->alarm[0]            ? REPLICATED_STOPPED
+                    : !r->tree.epoch_known ? REPLICATED_CONNECTING
+                                           : REPLICATED_MEMBER,
         .alarm = r->alarm,
+        .mark = &r->mark,
+        .left_behind = "",
     };
     if (election_leads(r)) {
         v->leading = true;

@@ -20,8 +20,9 @@
  * - The connection is lost: appends wait. When it is back, a write makes reads fresh, and log/N shows whether it
  *   is mine: acked, or sent again.
  * - The session expired, another epoch, a batch of another replica: deposed, once; then restore and batch...
- * - A chain of hashes that disagrees, an empty tree under a store that knows more: an alarm in status.text, and
- *   nothing more happens until an operator acts.
+ * - The tree lacks or contradicts what this replica knows to be committed (its mark, see mark.h), or another member's
+ *   mark does: REFUSING. It stays a member, says why, and goes on by itself once the tree is right again.
+ * - A node that cannot be read, another process under its name: STOPPED, until the process is started again.
  *
  * Safety is the epoch's alone. Leases, clocks, connections to peers only decide when to try.
  *
@@ -33,6 +34,7 @@
 #include "jobs/base/log_level.h"
 #include "jobs/state/journal.h"
 #include "leader/coordinator.h"
+#include "leader/replicated/mark.h"
 
 #define REPLICATED_IN_FLIGHT_MAX   8192 /* appends not yet acked; then ERR_LIMIT */
 #define REPLICATED_IN_FLIGHT_BYTES (64 * 1024 * 1024)
@@ -42,6 +44,7 @@
 #define REPLICATED_GROUP_MAX       128
 #define REPLICATED_FETCH_MAX       64                 /* batches fetched at once */
 #define REPLICATED_LOG_KEEP_BYTES  (32 * 1024 * 1024) /* of batches below the snapshot that stay */
+#define REPLICATED_LOG_MOST_BYTES  (64 * 1024 * 1024) /* of batches that stay for members that lack them */
 #define REPLICATED_MEMBERS_MAX     64
 #define REPLICATED_DEPOSED_HOLD_MS                                                                           \
     (5 * 60 * 1000)                      /* one that was deposed for not firing lets others go first */
@@ -59,7 +62,8 @@ struct replicated_env {
     void *arg;
 };
 
-/* What the core asks about this replica, and what it reports. */
+/* What the core asks about this replica, and what it reports. Nothing here may enter the core again, except by
+ * replicated_view. */
 struct replicated_host {
     /* False: this replica should not lead while another could (its engines do not answer, its clock is off);
      * *ret_why borrowed. */
@@ -70,18 +74,29 @@ struct replicated_host {
     uint64_t (*durable)(void *arg);
     /* Members, roles or the leader changed: ask replicated_view. */
     void (*changed)(void *arg);
+    /* The mark rose or was replaced: to be kept on disk. Called for every batch that is applied or acknowledged;
+     * borrowed. NULL: it is kept nowhere. */
+    void (*marked)(void *arg, const struct mark *mark);
+    /* The owner's state as it stands, as a text that journal_events.restore takes, labelled as of `index` with
+     * `hash` as that of the batch there (what the next batch names as the one before). What it appended last and
+     * nobody acknowledged may be in it: that is in doubt anyway. *ret_time_ms: of the newest batch in it, wall
+     * clock. NULL: it has none yet. For free(); for replicated_recover alone. */
+    char *(*state)(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                   int64_t *ret_time_ms);
     void *arg;
 };
 
 struct replicated_options {
-    const char *replica;       /* its id */
-    const char *url;           /* where others reach it; in `leader` and `members` */
-    const char *cluster_uuid;  /* of a new cluster, when the tree is empty */
-    const char *known_cluster; /* uuid the local store belongs to; NULL: none yet */
-    uint64_t known_index;      /* the local store's: an empty or other tree below it is refused */
-    int level;                 /* record level this build writes at most and reads */
-    uint64_t log_keep_bytes;   /* 0: REPLICATED_LOG_KEEP_BYTES */
-    const char *secret;        /* for a new cluster: 64 hex digits */
+    const char *replica;      /* its id */
+    const char *url;          /* where others reach it; in `leader` and `members` */
+    const char *cluster_uuid; /* of a new cluster, when it is this replica that founds it */
+    struct mark mark;         /* as it was kept; empty in a first life */
+    bool found; /* founds a cluster where there is none, unless a mark says that there was one */
+    const char *join_cluster; /* uuid of the cluster that it may join without being asked; NULL: none */
+    int level;                /* record level this build writes at most and reads */
+    uint64_t log_keep_bytes;  /* 0: REPLICATED_LOG_KEEP_BYTES */
+    uint64_t log_most_bytes;  /* 0: REPLICATED_LOG_MOST_BYTES */
+    const char *secret;       /* for a new cluster: 64 hex digits */
     const struct replicated_env *env;
     const struct replicated_host *host;
 };
@@ -103,6 +118,41 @@ int replicated_step_down(struct journal *journal, struct error *error);
 /* Before the close: resigns, if it leads (the view shows when it does not any more), and never campaigns again. */
 void replicated_retire(struct journal *journal);
 
+/* Makes the tree of a new cluster. NULL: with the uuid of the options. 0: it is being made; the view shows when
+ * it stands. ERR_UNREACHABLE: not connected, or the tree was not read yet; ERR_CONFLICT: there is a cluster, or a mark,
+ * here or at another replica, says that there was one. */
+int replicated_found(struct journal *journal, const char *cluster_uuid, struct error *error);
+/* Consent to join the cluster that the view shows. 0: it follows from now on. ERR_CONFLICT: `cluster` is not the one
+ * in ZooKeeper, or this replica belongs to one already. */
+int replicated_join(struct journal *journal, const char *cluster, struct error *error);
+
+/* A person accepts that what marks know and the journal in ZooKeeper lacks is lost, or replaced by what this replica
+ * holds. Either way the journal goes on from a snapshot whose index is above every mark that is known here, in an epoch
+ * above all; every member takes that for leave to replace its mark. The first leader is given
+ * journal_events.recovered. */
+struct replicated_recovery {
+    bool from_here; /* the state that this replica's owner has; else the one that ZooKeeper holds */
+    const char *by; /* who did it, for the log and the audit */
+};
+/* done, once, from the loop: error NULL when the journal stands; else nothing has changed. 0: it is under way.
+ * ERR_UNREACHABLE: not connected; ERR_CONFLICT: a replica leads, the tree is another cluster's, another recovery is
+ * under way, or there is no such state. Also ends with ERR_CANCELLED when the journal is closed. */
+int replicated_recover(struct journal *journal, const struct replicated_recovery *recovery,
+                       void (*done)(void *arg, const struct error *error), void *arg, struct error *error);
+
+/* What this replica is to the cluster in ZooKeeper. */
+enum replicated_standing {
+    REPLICATED_CONNECTING, /* nothing is known of the tree yet */
+    REPLICATED_UNFOUNDED,  /* there is no cluster, and none is known here: waits for replicated_found */
+    REPLICATED_JOINING,    /* there is one, and none is known here: waits for replicated_join */
+    REPLICATED_MEMBER,     /* follows or leads */
+    REPLICATED_REFUSING, /* the tree lacks or contradicts what is known: neither follows nor leads; goes on by itself
+                            * when it is right again. The owner keeps its state */
+    REPLICATED_STOPPED /* for good, until the process is started again */
+};
+/* "connecting", "unfounded", ... */
+const char *replicated_standing_name(enum replicated_standing standing);
+
 struct replicated_member {
     char *id;
     json_t *facts; /* as it published them */
@@ -111,6 +161,10 @@ struct replicated_member {
 struct replicated_view {
     bool connected;
     int64_t session, session_timeout_ms;
+    enum replicated_standing standing;
+    const char *alarm;       /* why it is REFUSING or STOPPED, for people; else "" */
+    const struct mark *mark; /* its cluster is the one that this replica belongs to; "": none */
+    /* Of the tree, whatever the standing: JOINING, it is what it would join. */
     char cluster[40];   /* uuid; "" until known */
     char secret[72];    /* "" until known */
     int64_t epoch;      /* the current one, as far as known */
@@ -118,14 +172,16 @@ struct replicated_view {
     const char *leader_url;
     bool leading;
     uint64_t head, applied; /* of the journal; given to the owner */
-    bool current;           /* applied all that head said last, and connected */
-    int level;              /* that all members read */
-    int64_t offset_ms;      /* own wall clock less the ensemble's */
+    bool current;      /* applied all that head said last, connected, and nothing is held against the tree */
+    int level;         /* that all members read */
+    int64_t offset_ms; /* own wall clock less the ensemble's */
     bool offset_known;
     uint64_t offset_asked_ms;                /* boot time of the question that it answers */
     const struct replicated_member *members; /* by id; includes this one when it is registered */
     size_t member_count;
-    const char *alarm; /* what stopped it for good, or "" */
+    /* Members that the log in ZooKeeper does not wait for any more, since it would grow without a bound: they get
+     * their state from a snapshot later. Comma between them; "": none. Of the leader. */
+    const char *left_behind;
 };
 /* Borrowed until the core is entered again. */
 const struct replicated_view *replicated_view(const struct journal *journal);

@@ -215,8 +215,10 @@ struct replicated {
     struct journal journal;
     struct coord *coord;
     struct replicated_options o;
-    char *replica, *url, *cluster_uuid, *known_cluster, *first_secret;
+    char *replica, *url, *cluster_uuid, *first_secret;
     char alarm[256], last_error[256];
+
+    struct mark mark;
 
     struct session session;
     struct tree tree;

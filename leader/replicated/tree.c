@@ -125,12 +125,12 @@ static void keep_text(char *at, size_t size, const json_t *o, const char *key)
 /* The tree belongs to another cluster than this replica's own store. */
 static bool cluster_differs(struct replicated *r)
 {
-    if (!r->known_cluster || strcmp(r->tree.cluster, r->known_cluster) == 0)
+    if (!r->mark.cluster[0] || strcmp(r->tree.cluster, r->mark.cluster) == 0)
         return false;
     replicated_alarm(r,
                      "ZooKeeper holds cluster %s, but the data folder here belongs to %s: either the wrong "
                      "ensemble or folder, or its data was lost",
-                     r->tree.cluster, r->known_cluster);
+                     r->tree.cluster, r->mark.cluster);
     return true;
 }
 
@@ -155,12 +155,12 @@ void tree_bootstrap(struct replicated *r)
     char *text;
 
     assert(!r->members.registered && !r->tree.bootstrapping);
-    if (r->o.known_index > 0) {
+    if (r->mark.index > 0) {
         replicated_alarm(r,
                          "ZooKeeper holds nothing of this cluster, but the store here has index %" PRIu64
                          ": its data was lost, or this is the wrong ensemble; nothing is done until it is "
                          "restored, or the data folders of all replicas are moved away",
-                         r->o.known_index);
+                         r->mark.index);
         return;
     }
     o = json_pack("{s:s,s:i}", "cluster", r->cluster_uuid, "base", 0);
@@ -254,12 +254,11 @@ static void take_head(struct replicated *r, const struct coord_reply *reply)
         replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
         return;
     }
-    if (head < r->o.known_index || (r->follower.restored && head < r->follower.applied)) {
+    if (head < r->mark.index || (r->follower.restored && head < r->follower.applied)) {
         replicated_alarm(r,
                          "ZooKeeper's journal ends at %" PRIu64 ", but this replica has %" PRIu64
                          ": committed batches were lost",
-                         head,
-                         r->follower.applied > r->o.known_index ? r->follower.applied : r->o.known_index);
+                         head, r->follower.applied > r->mark.index ? r->follower.applied : r->mark.index);
         return;
     }
     t->head = head;

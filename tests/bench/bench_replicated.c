@@ -218,13 +218,19 @@ static void node_open(struct node *n, const char *cluster)
     struct replicated_options o = {.replica = "a",
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = cluster,
+                                   .found = true,
+                                   .join_cluster = cluster,
                                    .secret = SECRET,
                                    .level = OWNER_LEVEL,
                                    .env = &n->env,
                                    .host = &n->host};
 
     *n = (struct node){.env = {env_boot, env_wall, env_random, env_wake, env_log, n},
-                       .host = {host_fit, host_member, host_durable, host_changed, n}};
+                       .host = {.fit = host_fit,
+                                .member = host_member,
+                                .durable = host_durable,
+                                .changed = host_changed,
+                                .arg = n}};
     uv_loop_init(&n->owner.loop);
     uv_timer_init(&n->owner.loop, &n->timer);
     n->timer.data = n;

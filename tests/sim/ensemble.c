@@ -205,8 +205,9 @@ void ensemble_start(struct replica *r)
     struct replicated_options o = {.replica = r->number ? "second" : "first",
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = SIM_CLUSTER,
-                                   .known_cluster = r->kept ? SIM_CLUSTER : NULL,
-                                   .known_index = r->kept,
+                                   .mark = {.index = r->kept},
+                                   .found = true,
+                                   .join_cluster = SIM_CLUSTER,
                                    .level = RECORD_LEVEL,
                                    .log_keep_bytes = LOG_KEEP,
                                    .secret = SECRET,
@@ -215,7 +216,8 @@ void ensemble_start(struct replica *r)
 
     w->zoo.now_ms = w->now_ms;
     r->core_env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, r};
-    r->core_host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, r};
+    r->core_host = (struct replicated_host){
+        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = r};
     r->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo};
     list_init(&r->seat.asks);
     r->connected_once = r->seat_planned = false;

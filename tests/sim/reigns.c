@@ -344,8 +344,9 @@ static void start(struct world *w, size_t i)
     struct replicated_options o = {.replica = n->id,
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = "uuid",
-                                   .known_cluster = n->kept ? "uuid" : NULL,
-                                   .known_index = n->kept,
+                                   .mark = {.index = n->kept},
+                                   .found = true,
+                                   .join_cluster = "uuid",
                                    .secret = SECRET,
                                    .level = LEVEL,
                                    .log_keep_bytes = LOG_KEEP,
@@ -355,7 +356,8 @@ static void start(struct world *w, size_t i)
     snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
     n->world = w;
     n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
-    n->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, n};
+    n->host = (struct replicated_host){
+        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
     n->leading = n->restored = n->frozen = n->unfit = false;
     n->index = n->acked = 0;

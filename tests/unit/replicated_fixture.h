@@ -96,7 +96,8 @@ static inline struct node *node_start(struct cluster *c, size_t i, const struct 
     *n = (struct node){.zoo = &c->zoo, .fit = true, .up = true};
     snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
     n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
-    n->host = (struct replicated_host){host_fit, host_member, host_durable, host_changed, n};
+    n->host = (struct replicated_host){
+        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &c->zoo};
     list_init(&n->seat.asks);
     if (!o.replica)
@@ -104,6 +105,9 @@ static inline struct node *node_start(struct cluster *c, size_t i, const struct 
     o.url = "http://127.0.0.1:1";
     o.cluster_uuid = "uuid";
     o.secret = SECRET;
+    o.found = true;
+    if (!o.join_cluster)
+        o.join_cluster = "uuid";
     o.level = o.level ? o.level : OWNER_LEVEL;
     o.env = &n->env;
     o.host = &n->host;

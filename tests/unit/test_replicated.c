@@ -361,8 +361,7 @@ static void two_of_one_name_are_noticed(void **state)
 static void an_empty_tree_under_a_store_that_knows_more_is_refused(void **state)
 {
     struct cluster *c = cluster_new(0);
-    struct node *a =
-        node_start(c, 0, &(struct replicated_options){.known_index = 7, .known_cluster = "uuid"});
+    struct node *a = node_start(c, 0, &(struct replicated_options){.mark = {.cluster = "uuid", .index = 7}});
 
     pass(c, 5000);
     assert_false(a->owner.leading);
@@ -377,7 +376,7 @@ static void the_tree_of_another_cluster_is_refused(void **state)
     struct node *b;
 
     pass(c, 3000);
-    b = node_start(c, 1, &(struct replicated_options){.known_index = 0, .known_cluster = "other"});
+    b = node_start(c, 1, &(struct replicated_options){.mark = {.cluster = "other"}});
     pass(c, 3000);
     assert_non_null(strstr(replicated_view(b->journal)->alarm, "belongs to other"));
     assert_int_equal(b->owner.restores, 0);
@@ -388,8 +387,7 @@ static void the_tree_of_another_cluster_is_refused(void **state)
 static void a_tree_that_lost_committed_batches_is_refused(void **state)
 {
     struct cluster *c = cluster_of_three();
-    struct node *d =
-        node_start(c, 3, &(struct replicated_options){.known_index = 11, .known_cluster = "uuid"});
+    struct node *d = node_start(c, 3, &(struct replicated_options){.mark = {.cluster = "uuid", .index = 11}});
 
     pass(c, 3000);
     assert_non_null(strstr(replicated_view(d->journal)->alarm, "committed batches were lost"));
