@@ -10,6 +10,10 @@
  * to void. close while appends are queued writes them and acks them first; when that fails: deposed, then
  * done.
  *
+ * A failure that is final (ERR_DEPOSED: the files are not ours any more) ends in `lost`: only close is left. The
+ * watch looks at the files from a thread of its own; a failure that it finds while a piece of work is under way is
+ * an alarm, which is attended to when that work is done.
+ *
  * What to do next is decided in one place, next_step; what the pool does for it is in journal_db.c.
  */
 #include "leader/embedded/embedded.h"
@@ -17,6 +21,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "leader/embedded/journal_db.h"
+#include "leader/embedded/journal_watch.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -52,11 +57,14 @@ struct embedded {
     uv_work_t work;
     uv_timer_t timer; /* the first turn, and the back-off */
     struct journal_db *db;
+    struct journal_watch *watch; /* NULL: stopped */
     int snapshot_keep;
     uint64_t retry_min_ms, retry_max_ms, retry_ms;
 
     enum step step; /* under way on the pool */
     bool suspect;   /* the connection failed: reopen before anything else */
+    bool lost;      /* for good */
+    bool alarmed;   /* by the watch, for which `alarm` is the reason */
     bool waiting;   /* for the timer */
     bool restoring; /* restore was called, batches come */
     bool restored;  /* the owner has all there is */
@@ -79,8 +87,10 @@ struct embedded {
     uint64_t restore_index;
     int result;
     struct error error;
+    struct error alarm;
 
     struct journal_status status;
+    char warning[160];
     void (*closed)(void *arg);
     void *closed_arg;
     bool closing;
@@ -171,6 +181,9 @@ static void fail(struct embedded *e)
 {
     bool was_leading = e->leading;
 
+    e->lost = e->status.lost = e->lost || e->error.code == ERR_DEPOSED;
+    if (e->error.code == ERR_DEPOSED)
+        error_prefix(&e->error, "the journal is lost to this server until it is started again: ");
     snprintf(e->status.text, sizeof(e->status.text), "%.255s", e->error.text);
     e->leading = false;
     e->claimed = 0;
@@ -178,7 +191,7 @@ static void fail(struct embedded *e)
     e->restored = e->restored && !was_leading;
     e->restoring = false;
     drop_in_flight(e);
-    if (!e->closing) {
+    if (!e->closing && !e->lost) {
         e->waiting = true;
         uv_timer_start(&e->timer, on_timer, e->retry_ms, 0);
         e->retry_ms = e->retry_ms * 2 < e->retry_max_ms ? e->retry_ms * 2 : e->retry_max_ms;
@@ -186,6 +199,46 @@ static void fail(struct embedded *e)
     if (was_leading)
         e->journal.events->deposed(e->journal.arg, &e->error);
 }
+
+/* ---- the watch ---- */
+
+static int watch_look(void *arg, struct error *error)
+{
+    return journal_db_check(((struct embedded *)arg)->db, error);
+}
+
+/* With work under way its group is not ours to drop yet. */
+static void attend_alarm(struct embedded *e)
+{
+    if (!e->alarmed || e->step != STEP_NONE)
+        return;
+    e->alarmed = false;
+    if (e->lost || e->closing || (e->suspect && e->alarm.code != ERR_DEPOSED))
+        return;
+    e->error = e->alarm;
+    uv_timer_stop(&e->timer);
+    fail(e);
+}
+
+static void watch_failed(void *arg, const struct error *error)
+{
+    struct embedded *e = arg;
+
+    e->alarmed = true;
+    e->alarm = *error;
+    attend_alarm(e);
+    pump(e);
+}
+
+static void watch_stopped(void *arg)
+{
+    struct embedded *e = arg;
+
+    e->watch = NULL;
+    pump(e);
+}
+
+static const struct journal_watch_events watch_events = {watch_look, watch_failed, watch_stopped};
 
 /* ---- steps: `work` on the pool, `done` on the loop when it went well ---- */
 
@@ -331,8 +384,8 @@ static const struct {
 static enum step next_step(const struct embedded *e)
 {
     if (e->closing && (!e->leading || list_empty(&e->queue)))
-        return STEP_CLOSE;
-    if (e->waiting)
+        return e->watch ? STEP_NONE : STEP_CLOSE;
+    if (e->waiting || e->lost)
         return STEP_NONE;
     if (e->suspect)
         return STEP_REOPEN;
@@ -375,8 +428,10 @@ static void on_work_done(uv_work_t *work, int status)
         fail(e);
     else
         steps[step].done(e);
-    if (step != STEP_CLOSE)
-        pump(e);
+    if (step == STEP_CLOSE)
+        return;
+    attend_alarm(e);
+    pump(e);
 }
 
 static void lead(struct embedded *e)
@@ -452,7 +507,9 @@ static void embedded_snapshot(struct journal *journal, char *text, size_t size, 
 
 static bool embedded_may_act(const struct journal *journal)
 {
-    return ((const struct embedded *)journal)->leading; /* nobody else can have the file */
+    const struct embedded *e = (const struct embedded *)journal;
+
+    return e->leading && !e->alarmed && e->watch && journal_watch_fresh(e->watch);
 }
 
 static void embedded_status(const struct journal *journal, struct journal_status *ret)
@@ -460,7 +517,12 @@ static void embedded_status(const struct journal *journal, struct journal_status
     const struct embedded *e = (const struct embedded *)journal;
 
     *ret = e->status;
-    ret->leading = e->leading && !e->closing;
+    ret->leading = e->leading && !e->closing && embedded_may_act(journal);
+    if (e->alarmed)
+        snprintf(ret->text, sizeof(ret->text), "%.255s", e->alarm.text);
+    else if (e->leading && !e->closing && !ret->leading)
+        snprintf(ret->text, sizeof(ret->text), "the files in data_dir do not answer");
+    snprintf(ret->warning, sizeof(ret->warning), "%s", e->warning);
     ret->in_flight = e->in_flight;
     ret->level = INT_MAX; /* nobody else reads it */
 }
@@ -477,6 +539,7 @@ static void embedded_close(struct journal *journal, void (*done)(void *arg), voi
     e->closed_arg = arg;
     e->waiting = false;
     uv_timer_stop(&e->timer);
+    journal_watch_stop(e->watch);
     pump(e);
 }
 
@@ -492,16 +555,23 @@ int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
                           const struct journal_embedded_options *options, const struct journal_events *events,
                           void *arg, struct error *error)
 {
-    struct journal_db *db = NULL;
-    struct embedded *e;
-    int rc = journal_db_open(&db, options->path, options->cluster, error);
+    const struct journal_db_options db_options = {.cluster = options->cluster,
+                                                  .history = options->history,
+                                                  .lock_pause_ms = options->lock_pause_ms,
+                                                  .sole = options->sole};
+    struct embedded *e = alloc_zero(sizeof(*e));
+    int rc = journal_db_open(&e->db, options->path, &db_options, error);
 
-    if (rc < 0)
+    if (rc == 0)
+        rc = journal_watch_start(&e->watch, loop, &watch_events, e, error);
+    if (rc < 0) {
+        journal_db_close(e->db);
+        free(e);
         return rc;
-    e = alloc_zero(sizeof(*e));
+    }
+    snprintf(e->warning, sizeof(e->warning), "%s", journal_db_warning(e->db));
     e->journal = (struct journal){&embedded_ops, events, arg};
     e->loop = loop;
-    e->db = db;
     e->batches = alloc_zero(EMBEDDED_GROUP_MAX * sizeof(*e->batches));
     e->snapshot_keep = options->snapshot_keep ? options->snapshot_keep : 2;
     e->retry_min_ms = options->retry_min_ms ? options->retry_min_ms : EMBEDDED_RETRY_MIN_MS;

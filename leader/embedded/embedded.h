@@ -4,6 +4,10 @@
  * that was acked is on the disk (one fdatasync for all appends that were queued while the one before was
  * under way).
  *
+ * A journal whose files were moved, removed, replaced, written to by somebody else or taken by another server is lost:
+ * it is noticed within a second and before anything more is acked, deposed comes, and nothing helps but a new
+ * start. It never comes back by itself, since what lies there now may be an older copy.
+ *
  * Opening blocks: it locks the file, refuses by name when another process has it, and verifies all that is
  * there. Everything else happens on the thread pool, one piece of work at a time, and its events come from
  * the loop.
@@ -25,9 +29,12 @@
 #define EMBEDDED_RETRY_MAX_MS    5000
 
 struct journal_embedded_options {
-    const char *path;                    /* of journal.db; -wal and .lock are put beside it */
-    const char *cluster;                 /* noted in a new file; NULL: nothing is */
-    int snapshot_keep;                   /* 0: 2, the newest and the one before */
+    const char *path;       /* of journal.db; -wal and .lock are put beside it */
+    const char *cluster;    /* noted in a new file; NULL: nothing is */
+    uint64_t history;       /* batches up to here are in the history: the journal must have had them */
+    uint64_t lock_pause_ms; /* see journal_lock_take; 0: the default */
+    bool sole;         /* refuse while another journal of the same cluster is open on this machine: a copy */
+    int snapshot_keep; /* 0: 2, the newest and the one before */
     uint64_t retry_min_ms, retry_max_ms; /* 0: the defaults above */
 };
 

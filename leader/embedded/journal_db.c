@@ -1,16 +1,20 @@
-#include "leader/embedded/journal_db.h"
+#include "leader/embedded/journal_db_priv.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/sqlite.h"
-#include "leader/embedded/journal_lock.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define WAL_KEEP_BYTES "16777216" /* what a burst may leave of the write-ahead log */
+#define CHECKPOINT_PAGES 1000
+#define WAL_KEEP_BYTES   "16777216" /* what a burst may leave of the write-ahead log */
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"
@@ -26,16 +30,7 @@ static const char schema[] =
 #define APPLICATION_ID 1668444528
 static_assert(JOURNAL_DB_FORMAT == 1, "user_version in the schema above");
 
-struct journal_db {
-    char *path;
-    struct journal_lock *lock;
-    sqlite3 *db; /* NULL between a failed reopen and the next */
-    sqlite3_stmt *insert, *trim, *read;
-    struct journal_db_head head;
-    uint64_t trim_to; /* batches up to here are to be deleted, */
-    bool trimming;    /* and some are left */
-    char cluster[64];
-};
+static const struct journal_db_options no_options = {0};
 
 /* ---- opening ---- */
 
@@ -44,7 +39,10 @@ static void db_disconnect(struct journal_db *j)
     sqlite3_finalize(j->insert);
     sqlite3_finalize(j->trim);
     sqlite3_finalize(j->read);
-    j->insert = j->trim = j->read = NULL;
+    sqlite3_finalize(j->compare);
+    j->insert = j->trim = j->read = j->compare = NULL;
+    if (j->db)
+        journal_files_release_wal(j->files);
     sqlite3_close(j->db);
     j->db = NULL;
 }
@@ -70,20 +68,52 @@ static int db_prepare_all(struct journal_db *j, struct error *error)
         rc = db_prepare(
             j->db, "SELECT idx, epoch, time, hash, text FROM batches WHERE idx > ?1 ORDER BY idx LIMIT ?2",
             &j->read, error);
+    if (rc == 0)
+        rc = db_prepare(j->db,
+                        "SELECT value, (SELECT max(idx) FROM batches),"
+                        " (SELECT hash FROM batches ORDER BY idx DESC LIMIT 1) FROM meta WHERE key = 'epoch'",
+                        &j->compare, error);
     return rc;
+}
+
+/* A new file may only be made where there was none. */
+static int refuse_new_file(struct journal_db *j, struct error *error)
+{
+    const char *who;
+    uint64_t known = journal_db_known(j, &who);
+
+    if (known == 0)
+        return 0;
+    return error_set(
+        error, ERR_CORRUPT,
+        "%s is missing or empty, but batch %" PRIu64
+        " was acknowledged (%s says so): put the file back, or see 'cronsched cluster reset-journal'",
+        j->path, known, who);
+}
+
+/* Before SQLite opens it: that would make a new file, and take away a -wal file left alone. */
+static int check_file(struct journal_db *j, struct error *error)
+{
+    struct stat st;
+
+    if (lstat(j->path, &st) < 0)
+        return errno == ENOENT ? refuse_new_file(j, error) : 0; /* whatever else it is, opening tells */
+    if (S_ISLNK(st.st_mode))
+        return error_set(
+            error, ERR_UNSUPPORTED,
+            "%s is a symbolic link, so that its -wal file would lie elsewhere: put the file itself "
+            "there, or let data_dir be the link",
+            j->path);
+    return st.st_size == 0 ? refuse_new_file(j, error) : 0;
 }
 
 static int db_make_schema(struct journal_db *j, const char *cluster, struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc;
+    int rc = refuse_new_file(j, error);
 
-    if (journal_lock_mark(j->lock) > 0)
-        return error_set(error, ERR_CORRUPT,
-                         "%s is missing or empty, but batch %" PRIu64
-                         " was acknowledged: put the file back, or remove %s.lock to begin anew without it",
-                         j->path, journal_lock_mark(j->lock), j->path);
-    rc = db_exec(j->db, schema, error);
+    if (rc == 0)
+        rc = db_exec(j->db, schema, error);
     if (rc == 0 && cluster)
         rc = db_prepare(j->db, "INSERT INTO meta VALUES('cluster', ?1)", &stmt, error);
     if (rc == 0 && cluster) {
@@ -128,12 +158,25 @@ static int db_read_cluster(struct journal_db *j, struct error *error)
     return 0;
 }
 
-static int db_connect(struct journal_db *j, const char *cluster, struct error *error)
+/* As SQLite does by itself, but told. */
+static int checkpoint_when_long(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct journal_db *j = arg;
+
+    if (pages < CHECKPOINT_PAGES)
+        return SQLITE_OK;
+    journal_files_writing_db(j->files);
+    sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                              NULL); /* what fails is left for the next */
+    return SQLITE_OK;
+}
+
+static int db_connect(struct journal_db *j, bool create, const char *cluster, struct error *error)
 {
     int rc;
 
     assert(!j->db);
-    rc = db_open(&j->db, j->path, true, error);
+    rc = db_open(&j->db, j->path, create, error);
     /* exclusive before the first read: then the WAL's index is in memory and there is no -shm file */
     if (rc == 0)
         rc = busy_means_stranger(
@@ -147,6 +190,10 @@ static int db_connect(struct journal_db *j, const char *cluster, struct error *e
         rc = db_check_format(j, cluster, error);
     if (rc == 0)
         rc = db_prepare_all(j, error);
+    if (rc == 0)
+        sqlite3_wal_hook(j->db, checkpoint_when_long, j);
+    if (rc == 0)
+        rc = journal_files_bind(j->files, j->db, error);
     if (rc < 0)
         db_disconnect(j);
     return rc;
@@ -154,244 +201,55 @@ static int db_connect(struct journal_db *j, const char *cluster, struct error *e
 
 int journal_db_reopen(struct journal_db *j, struct error *error)
 {
-    int rc;
+    int rc = journal_files_enter(j->files, error);
 
+    if (rc < 0)
+        return rc;
     db_disconnect(j);
-    rc = db_connect(j, NULL, error);
+    rc = db_connect(j, false, NULL, error);
     if (rc == 0)
         rc = db_exec(j->db, "PRAGMA wal_checkpoint(TRUNCATE)", error);
-    return rc;
+    return journal_files_leave(j->files, rc, error);
 }
 
-/* ---- reading and verifying ---- */
-
-/* Checks the current row of `read` against itself and against the batch before, and decodes it. `before` is
- * what precedes it: index 0 and no hash where nothing is known. */
-static int row_check(struct journal_db *j, struct journal_db_head *before, int64_t *epoch, struct batch **ret,
-                     struct error *error)
+static int take_cluster(struct journal_db *j, struct error *error)
 {
-    uint64_t index = (uint64_t)sqlite3_column_int64(j->read, 0);
-    const char *hash = (const char *)sqlite3_column_text(j->read, 3);
-    const char *text = (const char *)sqlite3_column_text(j->read, 4);
-    size_t size = (size_t)sqlite3_column_bytes(j->read, 4);
-    char computed[33];
-    struct batch *batch;
+    char path[PATH_MAX];
 
-    if (!hash || !text)
-        return db_error(j->db, "read", error);
-    if (before->index && index != before->index + 1)
-        return error_set(error, ERR_CORRUPT,
-                         "%s: batch %" PRIu64 " is missing: batch %" PRIu64 " follows batch %" PRIu64,
-                         j->path, before->index + 1, index, before->index);
-    batch_hash(text, size, computed);
-    if (strcmp(computed, hash) != 0)
-        return error_set(error, ERR_CORRUPT,
-                         "%s: batch %" PRIu64 " is damaged: its text (%zu bytes) has the hash %s, not %s",
-                         j->path, index, size, computed, hash);
-    if (batch_decode(&batch, text, size, error) < 0)
-        return error_prefix(error, "%s: batch %" PRIu64 ": ", j->path, index);
-    if (batch->index != index || batch->epoch != sqlite3_column_int64(j->read, 1) || batch->epoch < *epoch ||
-        (before->hash[0] && strcmp(batch->prev, before->hash) != 0) || (index == 1 && batch->prev[0])) {
-        int rc =
-            error_set(error, ERR_CORRUPT,
-                      "%s: batch %" PRIu64 " does not continue batch %" PRIu64 ": it says number %" PRIu64
-                      ", epoch %" PRId64 " (before: %" PRId64 "), after %s (before: %s)",
-                      j->path, index, before->index, batch->index, batch->epoch, *epoch,
-                      batch->prev[0] ? batch->prev : "nothing", before->hash[0] ? before->hash : "not known");
-        batch_free(batch);
-        return rc;
-    }
-    before->index = index;
-    memcpy(before->hash, hash, sizeof(before->hash));
-    *epoch = batch->epoch;
-    *ret = batch;
-    return 0;
+    snprintf(path, sizeof(path), "%s", j->path);
+    return j->cluster[0] ? journal_place_take_cluster(&j->cluster_place, dirname(path), j->cluster, error)
+                         : 0;
 }
 
-/* What SQLite itself finds wrong: it names the page or the row, below a heading of its own. */
-static int verify_pages(struct journal_db *j, struct error *error)
+static int open_locked(struct journal_db *j, const struct journal_db_options *options, struct error *error)
 {
-    sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "PRAGMA quick_check(1)", &stmt, error);
-    const char *text, *line;
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    if (sqlite3_step(stmt) != SQLITE_ROW || !(text = (const char *)sqlite3_column_text(stmt, 0))) {
-        rc = db_error(j->db, "check", error);
-    } else if (strcmp(text, "ok") != 0) {
-        line = strchr(text, '\n');
-        rc = error_set(error, ERR_CORRUPT, "%s is damaged: %s", j->path, line ? line + 1 : text);
-    }
-    sqlite3_finalize(stmt);
-    return rc;
-}
-
-/* What the snapshots say about the batches. */
-struct journal_db_snapshots {
-    struct journal_db_head oldest, newest; /* index 0: there are none */
-};
-
-/* Every snapshot is whole. */
-static int verify_snapshots(struct journal_db *j, struct journal_db_snapshots *ret, struct error *error)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "SELECT idx, hash, head, text FROM snapshot ORDER BY idx", &stmt, error), step;
-
-    if (rc < 0)
-        return rc;
-    while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
-        struct journal_db_head *at = &ret->newest;
-        char computed[33];
-
-        if (step != SQLITE_ROW) {
-            rc = db_error(j->db, "read", error);
-            break;
-        }
-        batch_hash((const char *)sqlite3_column_text(stmt, 3), (size_t)sqlite3_column_bytes(stmt, 3),
-                   computed);
-        at->index = (uint64_t)sqlite3_column_int64(stmt, 0);
-        snprintf(at->hash, sizeof(at->hash), "%s", (const char *)sqlite3_column_text(stmt, 2));
-        if (!ret->oldest.index)
-            ret->oldest = *at;
-        if (strcmp(computed, (const char *)sqlite3_column_text(stmt, 1)) != 0)
-            rc = error_set(error, ERR_CORRUPT,
-                           "%s: the snapshot at batch %" PRIu64 " is damaged: its hash is %s, not %s",
-                           j->path, at->index, computed, (const char *)sqlite3_column_text(stmt, 1));
-    }
-    sqlite3_finalize(stmt);
-    return rc;
-}
-
-/* Where a snapshot was made, the batch must be the one it was made after. */
-static int verify_tie(struct journal_db *j, const struct journal_db_snapshots *snapshots,
-                      const struct journal_db_head *at, struct error *error)
-{
-    const struct journal_db_head *both[] = {&snapshots->oldest, &snapshots->newest};
-
-    for (size_t i = 0; i < 2; i++)
-        if (at->index == both[i]->index && strcmp(at->hash, both[i]->hash) != 0)
-            return error_set(error, ERR_CORRUPT,
-                             "%s: batch %" PRIu64
-                             " has the hash %s, but the snapshot there was made after %s",
-                             j->path, at->index, at->hash, both[i]->hash);
-    return 0;
-}
-
-/* The first batch kept is batch 1, or lies at or below the one that follows the oldest snapshot. */
-static int verify_beginning(struct journal_db *j, const struct journal_db_head *oldest,
-                            struct journal_db_head *ret_before, struct error *error)
-{
-    int64_t first = 0;
-    int rc = db_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
-
-    if (rc < 0)
-        return rc;
-    if ((uint64_t)first > oldest->index + 1)
-        return error_set(error, ERR_CORRUPT,
-                         "%s: batch %" PRIu64 " is missing: the first one is batch %" PRId64, j->path,
-                         oldest->index + 1, first);
-    if ((uint64_t)first == oldest->index + 1)
-        *ret_before = *oldest;
-    return 0;
-}
-
-static int verify_epoch(struct journal_db *j, uint64_t index, int64_t epoch, struct error *error)
-{
-    int64_t claimed = 0;
-    int rc = db_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &claimed, error);
-
-    if (rc < 0 || epoch <= claimed)
-        return rc;
-    return error_set(error, ERR_CORRUPT,
-                     "%s: batch %" PRIu64 " is of epoch %" PRId64 ", but the newest epoch is %" PRId64,
-                     j->path, index, epoch, claimed);
-}
-
-static int verify_chain(struct journal_db *j, const struct journal_db_snapshots *snapshots,
-                        struct error *error)
-{
-    struct journal_db_head at = {0};
-    int64_t epoch = INT64_MIN;
-    int rc = verify_beginning(j, &snapshots->oldest, &at, error), step;
-
-    sqlite3_bind_int64(j->read, 1, 0);
-    sqlite3_bind_int64(j->read, 2, -1);
-    while (rc == 0 && (step = sqlite3_step(j->read)) != SQLITE_DONE) {
-        struct batch *batch = NULL;
-
-        rc = step == SQLITE_ROW ? row_check(j, &at, &epoch, &batch, error) : db_error(j->db, "read", error);
-        batch_free(batch);
-        if (rc == 0)
-            rc = verify_tie(j, snapshots, &at, error);
-    }
-    sqlite3_reset(j->read);
+    j->files = journal_files_new(j->path, j->lock);
+    rc = check_file(j, error);
     if (rc == 0)
-        rc = verify_epoch(j, at.index, epoch, error);
-    if (rc < 0)
-        return rc;
-    j->head = at.index ? at : snapshots->oldest; /* no batches: all went with the only snapshot */
-    if (j->head.index < snapshots->newest.index)
-        return error_set(error, ERR_CORRUPT,
-                         "%s ends at batch %" PRIu64 ", before its snapshot at batch %" PRIu64, j->path,
-                         j->head.index, snapshots->newest.index);
-    return 0;
-}
-
-static int verify_mark(struct journal_db *j, struct error *error)
-{
-    uint64_t mark = journal_lock_mark(j->lock);
-
-    if (j->head.index >= mark)
-        return 0;
-    return error_set(error, ERR_CORRUPT,
-                     "%s ends at batch %" PRIu64 ", but batch %" PRIu64
-                     " was acknowledged: it is an older copy, or its -wal "
-                     "file is missing or damaged; put the right files back, or remove %s.lock to go on "
-                     "without those batches",
-                     j->path, j->head.index, mark, j->path);
-}
-
-static int find_trim(struct journal_db *j, int64_t to, struct error *error)
-{
-    int64_t first = INT64_MAX;
-    int rc = db_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
-
-    j->trim_to = (uint64_t)to;
-    j->trimming = rc == 0 && first <= to;
-    return rc;
-}
-
-static int db_verify(struct journal_db *j, struct error *error)
-{
-    struct journal_db_snapshots snapshots = {0};
-    int rc = verify_pages(j, error);
-
+        rc = db_connect(j, true, options->cluster, error);
     if (rc == 0)
-        rc = verify_snapshots(j, &snapshots, error);
+        rc = db_read_cluster(j, error);
+    if (rc == 0 && options->sole)
+        rc = take_cluster(j, error);
     if (rc == 0)
-        rc = verify_chain(j, &snapshots, error);
-    if (rc == 0)
-        rc = verify_mark(j, error);
-    if (rc == 0 &&
-        snapshots.oldest.index < snapshots.newest.index) /* deleting goes on where a crash ended it */
-        rc = find_trim(j, (int64_t)snapshots.oldest.index, error);
-    return rc;
+        rc = journal_db_verify(j, error);
+    return rc == 0 ? journal_files_leave(j->files, rc, error) : rc;
 }
 
-int journal_db_open(struct journal_db **ret, const char *path, const char *cluster, struct error *error)
+int journal_db_open(struct journal_db **ret, const char *path, const struct journal_db_options *options,
+                    struct error *error)
 {
     struct journal_db *j = alloc_zero(sizeof(*j));
     int rc;
 
+    options = options ? options : &no_options;
     j->path = alloc_text(path);
-    rc = journal_lock_take(&j->lock, path, error);
+    j->history = options->history;
+    rc = journal_lock_take(&j->lock, path, options->lock_pause_ms, error);
     if (rc == 0)
-        rc = db_connect(j, cluster, error);
-    if (rc == 0)
-        rc = db_read_cluster(j, error);
-    if (rc == 0)
-        rc = db_verify(j, error);
+        rc = open_locked(j, options, error);
     if (rc < 0) {
         journal_db_close(j);
         return rc;
@@ -400,29 +258,125 @@ int journal_db_open(struct journal_db **ret, const char *path, const char *clust
     return 0;
 }
 
+int journal_db_examine(const char *path, bool accept, struct journal_db_rest *ret, struct error *error)
+{
+    struct journal_db *j = alloc_zero(sizeof(*j));
+    struct stat st;
+    int rc;
+
+    *ret = (struct journal_db_rest){.exists = stat(path, &st) == 0 && st.st_size > 0};
+    j->path = alloc_text(path);
+    j->examining = true;
+    rc = journal_lock_take(&j->lock, path, 0, error);
+    if (rc == 0 && ret->exists)
+        rc = open_locked(j, &no_options, error);
+    if (rc == 0) {
+        ret->index = j->head.index;
+        ret->acknowledged = journal_lock_mark(j->lock);
+        if (accept)
+            journal_lock_set_mark(j->lock, ret->index);
+    }
+    journal_db_close(j);
+    return rc;
+}
+
+/* SQLite removes -wal by its path, whoever's it is by now. */
+static void leave_files_alone(struct journal_db *j)
+{
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
 void journal_db_close(struct journal_db *j)
 {
     if (!j)
         return;
+    if (j->db && journal_files_check(j->files, NULL) < 0)
+        leave_files_alone(j);
     db_disconnect(j);
+    journal_files_free(j->files);
+    journal_place_free(j->cluster_place);
     journal_lock_free(j->lock);
     free(j->path);
     free(j);
 }
 
+int journal_db_check(struct journal_db *j, struct error *error)
+{
+    journal_lock_answer(j->lock);
+    journal_place_answer(j->cluster_place);
+    return journal_files_check(j->files, error);
+}
+
 /* ---- writing ---- */
+
+/* Within a transaction. What was read before is dropped from memory first, so that the file itself is compared. */
+static int compare(struct journal_db *j, struct error *error)
+{
+    int64_t epoch, index;
+    const char *hash;
+    int rc = 0;
+
+    if (sqlite3_step(j->compare) != SQLITE_ROW) {
+        rc = db_error(j->db, "compare", error);
+        sqlite3_reset(j->compare);
+        return rc;
+    }
+    epoch = sqlite3_column_int64(j->compare, 0);
+    index = sqlite3_column_int64(j->compare, 1); /* 0: none, all are in the snapshot */
+    hash = (const char *)sqlite3_column_text(j->compare, 2);
+    if (epoch != j->epoch || (index && (uint64_t)index != j->head.index) ||
+        (index && hash && strcmp(hash, j->head.hash) != 0))
+        rc = error_set(error, ERR_DEPOSED,
+                       "%s is not as it was left: it holds epoch %" PRId64 " and ends at batch %" PRId64
+                       ", not epoch %" PRId64 " and batch %" PRIu64 ": another server or program wrote to it",
+                       j->path, epoch, index, j->epoch, j->head.index);
+    sqlite3_reset(j->compare);
+    return rc;
+}
+
+static int begin(struct journal_db *j, struct error *error)
+{
+    int rc;
+
+    sqlite3_db_release_memory(j->db);
+    rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+    return rc == 0 ? compare(j, error) : rc;
+}
+
+static int claim(struct journal_db *j, struct error *error)
+{
+    int64_t epoch = -1;
+    int rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+
+    if (rc == 0)
+        rc = db_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &epoch, error);
+    if (rc == 0 && epoch != j->epoch && epoch != j->epoch_tried)
+        rc = error_set(error, ERR_DEPOSED,
+                       "%s holds epoch %" PRId64 ", not %" PRId64
+                       ": another server claimed it, or it is an older copy",
+                       j->path, epoch, j->epoch);
+    if (rc == 0) {
+        j->epoch_tried = epoch + 1;
+        rc = db_exec(j->db, "UPDATE meta SET value = value + 1 WHERE key = 'epoch'", error);
+    }
+    if (rc == 0)
+        rc = db_exec(j->db, "COMMIT", error);
+    if (rc < 0)
+        db_rollback(j->db);
+    else
+        j->epoch = epoch + 1;
+    return rc;
+}
 
 int journal_db_claim(struct journal_db *j, int64_t *ret_epoch, struct error *error)
 {
-    int64_t epoch = 0;
-    int rc = db_get_int(j->db, "SELECT value + 1 FROM meta WHERE key = 'epoch'", &epoch, error);
+    int rc = journal_files_enter(j->files, error);
 
     if (rc == 0)
-        rc = db_exec(j->db, "UPDATE meta SET value = value + 1 WHERE key = 'epoch'", error);
-    if (rc < 0)
-        return rc;
-    *ret_epoch = epoch;
-    return 0;
+        rc = journal_files_leave(j->files, claim(j, error), error);
+    if (rc == 0)
+        *ret_epoch = j->epoch;
+    return rc;
 }
 
 static int insert_batch(struct journal_db *j, const struct journal_db_batch *b, struct error *error)
@@ -447,12 +401,12 @@ static int trim_some(struct journal_db *j, bool *ret_more, struct error *error)
     return rc;
 }
 
-int journal_db_append(struct journal_db *j, const struct journal_db_batch *batches, size_t count,
-                      struct error *error)
+static int append_group(struct journal_db *j, const struct journal_db_batch *batches, size_t count,
+                        struct error *error)
 {
     bool more = j->trimming;
     char last[24];
-    int rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+    int rc = begin(j, error);
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
         assert(batches[i].index == j->head.index + 1 + i);
@@ -470,6 +424,18 @@ int journal_db_append(struct journal_db *j, const struct journal_db_batch *batch
     }
     FAULT_POINT("journal-after-commit", last);
     j->trimming = more;
+    return 0;
+}
+
+int journal_db_append(struct journal_db *j, const struct journal_db_batch *batches, size_t count,
+                      struct error *error)
+{
+    int rc = journal_files_enter(j->files, error);
+
+    if (rc == 0)
+        rc = journal_files_leave(j->files, append_group(j, batches, count, error), error);
+    if (rc < 0)
+        return rc;
     if (count) {
         j->head.index = batches[count - 1].index;
         memcpy(j->head.hash, batches[count - 1].hash, sizeof(j->head.hash));
@@ -540,17 +506,16 @@ static int drop_snapshots(struct journal_db *j, int keep, int64_t *ret_oldest, s
     return rc < 0 ? rc : db_exec(j->db, sql, error);
 }
 
-int journal_db_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index, int keep,
-                        struct error *error)
+static int write_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index, int keep,
+                          struct error *error)
 {
     char head[33];
     int64_t oldest = 0;
     int rc;
 
-    assert(keep >= 1 && index <= j->head.index);
     rc = hash_at(j, index, head, error);
     if (rc == 0)
-        rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+        rc = begin(j, error);
     if (rc == 0)
         rc = insert_snapshot(j, text, size, index, head, error);
     if (rc == 0)
@@ -561,7 +526,17 @@ int journal_db_snapshot(struct journal_db *j, const char *text, size_t size, uin
         db_rollback(j->db);
         return rc;
     }
-    return oldest ? find_trim(j, oldest, error) : 0;
+    return oldest ? journal_db_find_trim(j, oldest, error) : 0;
+}
+
+int journal_db_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index, int keep,
+                        struct error *error)
+{
+    int rc = journal_files_enter(j->files, error);
+
+    assert(keep >= 1 && index <= j->head.index);
+    return rc == 0 ? journal_files_leave(j->files, write_snapshot(j, text, size, index, keep, error), error)
+                   : rc;
 }
 
 /* ---- reading ---- */
@@ -625,7 +600,12 @@ int journal_db_read(struct journal_db *j, uint64_t after, struct journal_db_rows
         if (after == 0 && rows.count == 0 && sqlite3_column_int64(j->read, 0) != 1)
             rc = error_set(error, ERR_CORRUPT, "%s: batch 1 is missing", j->path);
         else
-            rc = row_check(j, &before, &epoch, &batch, error);
+            rc = journal_db_row_check(j, &before, &epoch, &batch, error);
+        if (rc == 0 && before.index == j->head.index && strcmp(before.hash, j->head.hash) != 0) {
+            rc = error_set(error, ERR_DEPOSED, "%s: batch %" PRIu64 " is not the one that was acknowledged",
+                           j->path, before.index);
+            batch_free(batch);
+        }
         if (rc == 0) {
             rows_add(&rows, batch, (const char *)sqlite3_column_text(j->read, 4),
                      (size_t)sqlite3_column_bytes(j->read, 4));
@@ -668,4 +648,9 @@ const struct journal_db_head *journal_db_head(const struct journal_db *j)
 const char *journal_db_cluster(const struct journal_db *j)
 {
     return j->cluster;
+}
+
+const char *journal_db_warning(const struct journal_db *j)
+{
+    return journal_files_warning(j->files);
 }

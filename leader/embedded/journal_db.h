@@ -13,7 +13,13 @@
  *
  * Nothing is ever repaired here: what does not add up is reported with its place, and refused.
  *
- * Ownership: one owner; its calls may come from different threads, one at a time.
+ * Every write is a compare-and-set: in its transaction the file has to hold the epoch that was claimed here and to
+ * end with the batch that was written last; and before and after it the files at their paths have to be those
+ * that were opened (journal_files.h). Where that is not so the answer is ERR_DEPOSED: what was written last may be
+ * in the file or not, and this journal is of no use any more. Only closing is left to do, which then changes no
+ * file.
+ *
+ * Ownership: one owner; its calls may come from different threads, one at a time, but for journal_db_check.
  */
 #pragma once
 
@@ -51,11 +57,33 @@ struct journal_db_rows {
     size_t count;
 };
 
-/* Locks, opens (a new file is made), and verifies all that is there. cluster (may be NULL) is noted in a new
- * file. ERR_BUSY: in use by another process, which is named. ERR_CORRUPT, ERR_UNSUPPORTED (a newer format),
- * ERR_IO ... */
-int journal_db_open(struct journal_db **ret, const char *path, const char *cluster, struct error *error);
+struct journal_db_options {
+    const char *cluster; /* noted in a new file; may be NULL */
+    uint64_t
+        history; /* the history has been written up to this batch: a journal that ends before is refused */
+    uint64_t lock_pause_ms; /* see journal_lock_take; 0: the default */
+    bool sole;              /* refuse while another journal of the same cluster is open on this machine */
+};
+
+/* Locks, opens (a new file is made), and verifies all that is there. Options may be NULL. ERR_BUSY: in use by
+ * another process, which is named. ERR_CORRUPT, ERR_UNSUPPORTED (a newer format), ERR_IO ... */
+int journal_db_open(struct journal_db **ret, const char *path, const struct journal_db_options *options,
+                    struct error *error);
 void journal_db_close(struct journal_db *db); /* NULL is fine */
+
+struct journal_db_rest {
+    bool exists;
+    uint64_t index;        /* it ends there */
+    uint64_t acknowledged; /* by its lock file */
+};
+
+/* What a journal that nobody has open holds, also when it ends before what was acknowledged. accept: a person
+ * accepts that it ends there; then journal_db_open does, too, as far as the lock file goes. */
+int journal_db_examine(const char *path, bool accept, struct journal_db_rest *ret, struct error *error);
+
+/* Whether the files are still those that were opened: 0, ERR_DEPOSED, or it could not be found out. Any thread, until
+ * close. Also answers those who ask who holds the place. */
+int journal_db_check(struct journal_db *db, struct error *error);
 
 /* After a failure: closes the connection and opens another, then copies the whole write-ahead log into the
  * database and empties it. What an fdatasync that failed has left in the page cache, clean but never on the
@@ -87,3 +115,4 @@ void journal_db_rows_release(struct journal_db_rows *rows);
 
 const struct journal_db_head *journal_db_head(const struct journal_db *db);
 const char *journal_db_cluster(const struct journal_db *db); /* as noted when the file was made, or "" */
+const char *journal_db_warning(const struct journal_db *db); /* of the place where it lies, or "" */

@@ -1,0 +1,39 @@
+/* Between the files of journal_db. */
+#pragma once
+
+#include "jobs/base/sqlite.h"
+#include "leader/embedded/journal_db.h"
+#include "leader/embedded/journal_files.h"
+#include "leader/embedded/journal_lock.h"
+#include "leader/embedded/journal_place.h"
+
+struct journal_db {
+    char *path;
+    struct journal_lock *lock;
+    struct journal_files *files;
+    struct journal_place *cluster_place; /* NULL: not asked for */
+    sqlite3 *db;                         /* NULL between a failed reopen and the next */
+    sqlite3_stmt *insert, *trim, *read, *compare;
+    struct journal_db_head head;
+    int64_t epoch;       /* the newest in the file */
+    int64_t epoch_tried; /* written without an answer, perhaps */
+    uint64_t history;
+    bool examining;   /* whatever was acknowledged */
+    uint64_t trim_to; /* batches up to here are to be deleted, */
+    bool trimming;    /* and some are left */
+    char cluster[64];
+};
+
+/* The newest batch that is known to have been there, and who says so. */
+uint64_t journal_db_known(const struct journal_db *j, const char **ret_who);
+
+/* Checks the current row of `read` against itself and against the batch before, and decodes it. `before` is
+ * what precedes it: index 0 and no hash where nothing is known. */
+int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, int64_t *epoch,
+                         struct batch **ret, struct error *error);
+
+/* All that is there; sets head, epoch and what is to be trimmed. */
+int journal_db_verify(struct journal_db *j, struct error *error);
+
+/* Batches up to `to` are to be deleted. */
+int journal_db_find_trim(struct journal_db *j, int64_t to, struct error *error);
