@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 struct query {
     struct list link;
@@ -645,4 +646,14 @@ int store_open(struct history **ret, const struct store_options *options, struct
         wake_soon(s);
     *ret = &s->history;
     return 0;
+}
+
+int store_read_applied(const char *path, uint64_t *ret, struct error *error)
+{
+    struct store_db *db = NULL;
+    int rc = access(path, F_OK) == 0 ? store_db_open(&db, path, error) : 0;
+
+    *ret = db ? store_db_applied(db) : 0;
+    store_db_close(db);
+    return rc == ERR_CORRUPT ? 0 : rc;
 }

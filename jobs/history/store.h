@@ -60,3 +60,6 @@ struct store_options {
 
 /* Blocks: opens, makes or migrates. Borrows the options for the call, but for the pool. */
 int store_open(struct history **ret, const struct store_options *options, struct error *error);
+
+/* What applied() of that file would say; 0 when there is none, or it is damaged. Blocks. */
+int store_read_applied(const char *path, uint64_t *ret, struct error *error);

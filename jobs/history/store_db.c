@@ -123,8 +123,15 @@ static int migrate(sqlite3 *db, int64_t from, struct error *error)
 {
     for (int64_t v = from; v < SCHEMA_VERSION; v++) {
         char version[96];
+        int64_t found = v;
         int rc = db_exec(db, "BEGIN IMMEDIATE", error);
 
+        if (rc == 0)
+            rc = db_get_int(db, "PRAGMA user_version", &found, error);
+        if (rc == 0 && found != v) { /* another process, which is about to give up or has, was faster */
+            db_rollback(db);
+            continue;
+        }
         snprintf(version, sizeof(version), "PRAGMA application_id = %d; PRAGMA user_version = %" PRId64,
                  APPLICATION_ID, v + 1);
         if (rc == 0)
