@@ -196,8 +196,15 @@ static void check_journal(struct doctor *d)
     c->journal->ops->status(c->journal, &status);
     if (status.last_append_us > APPEND_WARN_US)
         slow = "a slow disk, or a slow ZooKeeper, delays starts that were not armed";
+    if (status.warning[0])
+        add(d, "journal", WARNING,
+            "see 'When the data folder is moved, emptied, restored or copied' in the guide", "%s",
+            status.warning);
     if (status.text[0])
-        add(d, "journal", ERROR, "writes are refused until this is resolved", "%s", status.text);
+        add(d, "journal", ERROR,
+            status.lost ? "stop this server, put the right files into data_dir, start it again"
+                        : "writes are refused until this is resolved",
+            "%s", status.text);
     else
         add(d, "journal", slow ? WARNING : OK, slow,
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,

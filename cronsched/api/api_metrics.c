@@ -35,6 +35,7 @@ enum family {
     JOURNAL_DURABLE_INDEX,
     JOURNAL_LAST_APPEND_SECONDS,
     JOURNAL_FAILING,
+    JOURNAL_LOST,
     HISTORY_INDEX,
     LOOP_BUSY_SECONDS_TOTAL,
     LOOP_GAP_SECONDS,
@@ -63,6 +64,8 @@ static const struct {
     [JOURNAL_LAST_APPEND_SECONDS] = {"cronsched_journal_last_append_seconds", "gauge",
                                      "Time until the last append was durable."},
     [JOURNAL_FAILING] = {"cronsched_journal_failing", "gauge", "Whether the journal reports a problem."},
+    [JOURNAL_LOST] = {"cronsched_journal_lost", "gauge",
+                      "Whether the journal takes nothing until this server is started again."},
     [HISTORY_INDEX] = {"cronsched_history_index", "gauge", "The last batch written to history."},
     [LOOP_BUSY_SECONDS_TOTAL] = {"cronsched_loop_busy_seconds_total", "counter",
                                  "Time the event loop was busy."},
@@ -209,6 +212,7 @@ static void put_journal(struct text *t, const struct api_context *c)
         (double)status.total_append_us / 1e6, status.appends);
     put_metric(t, JOURNAL_LAST_APPEND_SECONDS, "%.6f", (double)status.last_append_us / 1e6);
     put_metric(t, JOURNAL_FAILING, "%d", status.text[0] != '\0');
+    put_metric(t, JOURNAL_LOST, "%d", status.lost);
     put_metric(t, HISTORY_INDEX, "%" PRIu64, c->history->ops->applied(c->history));
 }
 

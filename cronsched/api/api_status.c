@@ -125,27 +125,45 @@ static void check_engines(const struct api_context *c, json_t *reasons)
     }
 }
 
+/* The scheduler may lead for a moment longer than its journal does. */
+static void check_leading(const struct api_context *c, const struct journal_status *journal, bool leads,
+                          json_t *reasons)
+{
+    json_t *status = scheduler_status_json(c->scheduler);
+    const char *why = json_string_value(json_object_get(status, "refusing"));
+
+    if (!why)
+        why = "it is starting";
+    if (leads && !journal->leading && journal->text[0])
+        add_reason(reasons, "the journal: %s", journal->text);
+    else if (!leads)
+        add_reason(reasons, "this replica neither leads nor follows: %s",
+                   journal->text[0] ? journal->text : why);
+    json_decref(status);
+}
+
 void api_handle_readyz(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
     const struct api_context *c = &api->context;
     bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
     const char *role = leads ? "leader" : "standby";
-    json_t *reasons = json_array();
+    json_t *reasons = json_array(), *warnings = NULL;
+    struct journal_status journal = {0};
     size_t n;
 
-    if (!leads && !follows) {
-        json_t *status = scheduler_status_json(c->scheduler);
-        const char *why = json_string_value(json_object_get(status, "refusing"));
-
+    c->journal->ops->status(c->journal, &journal);
+    if (!follows)
+        check_leading(c, &journal, leads, reasons);
+    if (!leads && !follows)
         role = "none";
-        add_reason(reasons, "this replica neither leads nor follows: %s", why ? why : "it is starting");
-        json_decref(status);
-    }
+    if (journal.warning[0])
+        warnings = json_pack("[s]", journal.warning);
     check_engines(c, reasons);
     n = json_array_size(reasons);
     if (n > 0)
         http_reply_header(request, "Retry-After", "1");
     http_reply_json(request, n ? 503 : 200,
-                    json_pack("{s:b, s:s, s:o}", "ready", n == 0, "role", role, "reasons", reasons));
+                    json_pack("{s:b, s:s, s:o, s:o*}", "ready", n == 0, "role", role, "reasons", reasons,
+                              "warnings", warnings));
 }

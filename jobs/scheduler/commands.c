@@ -16,6 +16,13 @@
 
 static int enter_command(struct scheduler *s, struct error *error)
 {
+    struct journal_status journal = {0};
+
+    if (!s->leading)
+        s->journal->ops->status(s->journal, &journal);
+    if (journal.lost)
+        return error_set(error, ERR_REFUSED, "nothing is taken: %s",
+                         s->refusing); /* asking again is of no use */
     if (!s->leading || s->stopping)
         return error_set(error, ERR_NO_LEADER, "no leader: %s", s->refusing);
     if (s->pending_batch_count >= SCHEDULER_PENDING_BATCHES_MAX)
