@@ -97,6 +97,7 @@ struct verb {
     X(cluster)                                                                                               \
     X(cluster_step_down)                                                                                     \
     X(cluster_takeovers)                                                                                     \
+    X(cluster_reset_journal)                                                                                 \
     X(drill)                                                                                                 \
     X(doctor)                                                                                                \
     X(token)                                                                                                 \

@@ -431,7 +431,10 @@ static int open_history(struct serve *s, struct error *error)
 static int open_embedded(struct serve *s, struct error *error)
 {
     char path[RUN_LOG_PATH_MAX];
-    struct journal_embedded_options o = {.path = path, .cluster = s->cluster_uuid};
+    struct journal_embedded_options o = {.path = path,
+                                         .cluster = s->cluster_uuid,
+                                         .history = s->history->ops->applied(s->history),
+                                         .sole = true};
 
     snprintf(path, sizeof(path), "%s/journal.db", s->config.data_dir);
     return journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
