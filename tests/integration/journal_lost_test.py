@@ -63,7 +63,7 @@ class JournalLost(lab.Suite):
         doctor = server.cli.call("doctor")
         self.assertNotEqual(0, doctor.code)
         self.assertIn(reason, doctor.out)
-        self.assertEqual(2, server.metric("cronsched_journal_failed"))
+        self.assertEqual(1, server.metric("cronsched_journal_lost"))
         self.assertIn(LOST, server.log())
         time.sleep(4)
         self.assertEqual(before, self.ledger.starts())
@@ -87,7 +87,7 @@ class JournalLost(lab.Suite):
     def test_the_folder_is_moved_and_a_copy_takes_its_place(self):
         server = self.firing()
         data = server.data
-        self.assertEqual(0, server.metric("cronsched_journal_failed"))
+        self.assertEqual(0, server.metric("cronsched_journal_lost"))
         shutil.copytree(data, data + ".copy")
         os.rename(data, data + ".moved")
         os.rename(data + ".copy", data)
