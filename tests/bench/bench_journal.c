@@ -11,11 +11,9 @@
  *   pipelined  the journal, with a number of appends in flight: what many independent ones can do
  *   opening    verifying and replaying what pipelined left
  */
-#include "tests/bench/plain_asserts.h"
-
 #include "jobs/base/sqlite.h"
 
-#include "tests/unit/journal_owner.h"
+#include "tests/support/journal_owner.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,13 +8,12 @@
  *   journal    the journal over the coordinator, with so many appends in flight; it puts several into one multi
  *   firings    the journal, with batches of FIRINGS fire records
  */
-#include "tests/bench/plain_asserts.h"
-
 #include "leader/replicated/replicated.h"
 #include "leader/zookeeper/zookeeper.h"
 
-#include "tests/unit/journal_owner.h"
+#include "tests/support/journal_owner.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,9 +1,9 @@
 /* Bytes on a connection to the API, over the real HTTP server and all of its routes; behind them are the made-up
- * scheduler and history of tests/unit/api_fixture.h. Whatever comes: the server stays up, what it answers is HTTP, and
+ * scheduler and history of tests/support/api_fixture.h. Whatever comes: the server stays up, what it answers is HTTP, and
  * what it refuses says why in JSON.
  */
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/api_fixture.h"
+#include "tests/support/api_fixture.h"
 
 #include <stdint.h>
 

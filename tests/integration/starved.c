@@ -3,7 +3,7 @@
  * it came to that. Counted are the program's own, SQLite's, and unless CRONSCHED_STARVE_JSON=no those of its JSON:
  * they are most, and each ends it.
  */
-#include "tests/unit/failing_allocators.h"
+#include "tests/support/failing_allocators.h"
 
 #include <ctype.h>
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* The API's handlers over a made-up scheduler: what they ask it, what they answer, when, and to whom. */
-#include "tests/unit/api_fixture.h"
+#include "tests/support/api_fixture.h"
 
 #include "cronsched/api/api_priv.h"
 #include "jobs/yaml/yaml.h"

@@ -1,6 +1,6 @@
 /* Who may use the HTTP server, and where it listens: roles, tokens files, browsers, other users, sockets,
  * TLS. */
-#include "tests/unit/http_fixture.h"
+#include "tests/support/http_fixture.h"
 
 #include <curl/curl.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #include "jobs/time/cron.h"
 
 #include "jobs/time/civil.h"
-#include "tests/unit/naive_cron.h"
+#include "tests/support/naive_cron.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

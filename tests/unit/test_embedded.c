@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/journal_owner.h"
+#include "tests/support/journal_owner.h"
 
 #define KILLS 200
 

@@ -1,5 +1,5 @@
 /* The HTTP server over real sockets: routes, bodies, framing, limits, later answers, hang-ups, streams. */
-#include "tests/unit/http_fixture.h"
+#include "tests/support/http_fixture.h"
 
 static char metrics[16384];
 

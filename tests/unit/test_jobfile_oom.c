@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/failing_allocators.h"
+#include "tests/support/failing_allocators.h"
 
 static struct zoneinfo *zoneinfo;
 static char *load(const char *name, size_t *ret_size)

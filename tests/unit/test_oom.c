@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/failing_allocators.h"
+#include "tests/support/failing_allocators.h"
 
 #define ALLOCATIONS_MAX 100000
 #define ZONES           "/usr/share/zoneinfo"

@@ -5,7 +5,7 @@
 #include "jobs/time/civil.h"
 #include "jobs/time/zone.h"
 #include "jobs/time/zoneinfo.h"
-#include "tests/unit/naive_cron.h"
+#include "tests/support/naive_cron.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The history store: what is written is found, in order, exactly once; pruning. */
-#include "tests/unit/store_bench.h"
+#include "tests/support/store_bench.h"
 
 #include "cronsched/server/thread_pool.h"
 

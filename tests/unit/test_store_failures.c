@@ -1,5 +1,5 @@
 /* The history store when things go wrong: too much at once, full disks, damaged and foreign files. */
-#include "tests/unit/store_bench.h"
+#include "tests/support/store_bench.h"
 
 #include <errno.h>
 #include <fcntl.h>

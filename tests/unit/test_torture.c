@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/fault_vfs.h"
-#include "tests/unit/journal_owner.h"
+#include "tests/support/fault_vfs.h"
+#include "tests/support/journal_owner.h"
 
 static char dir[64], path[96];
 

@@ -6,7 +6,7 @@
 #include "jobs/time/schedule.h"
 #include "jobs/time/schedule_count.h"
 #include "jobs/time/zoneinfo.h"
-#include "tests/unit/naive_cron.h"
+#include "tests/support/naive_cron.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,32 +1,16 @@
-/* A server with a few routes on a unix socket and on a TCP port of the kernel's choice, for test_http and
- * test_auth. Everything happens on one thread: the client turns the loop while it waits.
- */
-#pragma once
-
-#include "cronsched/http/http.h"
-#include "tests/unit/http_client.h"
+#include "tests/support/http_fixture.h"
 
 #include <ftw.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <sys/stat.h>
 
-#include <cmocka.h>
-
-#define PARALLEL 200
-
-static uv_loop_t loop;
-static struct http *http;
-static struct auth *auth;
-static char dir[40], unix_address[64];
-static const char *tcp_address;
-
-/* what the handlers below saw and keep */
-static struct http_request *kept[PARALLEL + 8];
-static size_t kept_count;
-static struct http_stream *stream;
-static int handled, stream_closed, stream_drained;
+uv_loop_t loop;
+struct http *http;
+struct auth *auth;
+char dir[40], unix_address[64];
+const char *tcp_address;
+struct http_request *kept[PARALLEL + 8];
+size_t kept_count;
+struct http_stream *stream;
+int handled, stream_closed, stream_drained;
 
 /* --- routes for the tests ------------------------------------------------------------------------------- */
 
@@ -51,7 +35,7 @@ static void handle_nothing(struct http_request *r, void *arg)
     http_reply_text(r, 200, "text/plain", "ok\n");
 }
 
-static char big[16 * 1024 * 1024]; /* more than any socket buffers */
+char big[16 * 1024 * 1024];
 
 static void handle_big(struct http_request *r, void *arg)
 {
@@ -92,7 +76,7 @@ static const struct http_route routes[] = {
 
 /* --- set up --------------------------------------------------------------------------------------------- */
 
-static inline void start_with(const struct auth_options *who, const struct http_options *limits)
+void start_with(const struct auth_options *who, const struct http_options *limits)
 {
     struct http_options options = {.loop = &loop};
     struct error e = {0};
@@ -115,7 +99,7 @@ static void on_http_closed(void *arg)
     *(bool *)arg = true;
 }
 
-static void stop(void)
+void stop(void)
 {
     bool done = false;
     uint64_t deadline = client_deadline();
@@ -131,7 +115,7 @@ static void stop(void)
     auth = NULL;
 }
 
-static int set_up(void **state)
+int set_up(void **state)
 {
     signal(SIGPIPE, SIG_IGN);
     snprintf(dir, sizeof(dir), "/tmp/cronsched-http-XXXXXX");
@@ -144,7 +128,7 @@ static int set_up(void **state)
     return uv_loop_init(&loop);
 }
 
-static inline int set_up_server(void **state)
+int set_up_server(void **state)
 {
     static const struct auth_options who = {0};
 
@@ -159,7 +143,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-static int tear_down(void **state)
+int tear_down(void **state)
 {
     stop();
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -167,8 +151,7 @@ static int tear_down(void **state)
     return uv_loop_close(&loop);
 }
 
-/* Turns the loop until `count` requests are kept by their handler. */
-static inline void wait_kept(size_t count)
+void wait_kept(size_t count)
 {
     uint64_t deadline = client_deadline();
 
@@ -177,7 +160,7 @@ static inline void wait_kept(size_t count)
     assert_int_equal(kept_count, count);
 }
 
-static inline void assert_error(const struct reply *r, int status, const char *code, const char *text)
+void assert_error(const struct reply *r, int status, const char *code, const char *text)
 {
     json_t *json = r->body ? json_loads(r->body, 0, NULL) : NULL;
     const char *got_code = NULL, *got_text = NULL;
@@ -192,6 +175,3 @@ static inline void assert_error(const struct reply *r, int status, const char *c
         assert_non_null(strstr(got_text, text));
     json_decref(json);
 }
-
-#define SERVER(f) cmocka_unit_test_setup_teardown(f, set_up_server, tear_down)
-#define PLAIN(f)  cmocka_unit_test_setup_teardown(f, set_up, tear_down)

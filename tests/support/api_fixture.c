@@ -1,46 +1,14 @@
-/* The API over a scheduler, a history, a journal, an engine and zones that are all made up here: each says
- * what a test put into `fake`, and remembers what it was asked.
- */
-#pragma once
+#include "tests/support/api_fixture.h"
 
-#include "cronsched/api/api.h"
-#include "tests/unit/http_client.h"
-
-#include <fcntl.h>
+#include <assert.h>
 #include <ftw.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
-#define HELD_MAX 512
-
-static struct fake {
-    bool leading, hold; /* hold: scheduler_wait does not answer until `release` */
-    json_t *runs;       /* the live ones */
-    int fails;          /* what the next write answers; 0: success */
-    char asked[4096];   /* the last write: "trigger nightly {...} by unix:root" */
-    struct {
-        void (*done)(void *arg, int result);
-        void *arg;
-        uint64_t index;
-    } held[HELD_MAX];
-    size_t held_count;
-    uint64_t next_index;
-
-    bool hold_history;
-    json_t *stored; /* what any query answers */
-    struct history_query query;
-    char query_text[256];
-    void (*answer)(void *arg, json_t *result, const struct error *error);
-    void *answer_arg;
-
-    bool engine_reachable;
-    const char *journal_text;
-    const char *zone_version;
-} fake;
+struct fake fake;
+uv_loop_t loop;
+struct api *api;
+char dir[40], address[64];
 
 /* --- the scheduler -------------------------------------------------------------------------------------- */
 
@@ -112,7 +80,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
     fake.held[fake.held_count++].index = index;
 }
 
-static inline void release(int result)
+void release(int result)
 {
     size_t n = fake.held_count;
 
@@ -185,8 +153,7 @@ static void fake_query(struct history *history, const struct history_query *quer
     fake.answer_arg = arg;
 }
 
-/* History answers from the loop, never from within. */
-static inline void answer_history(void)
+void answer_history(void)
 {
     void (*answer)(void *arg, json_t *result, const struct error *error) = fake.answer;
     struct error e = {.code = ERR_FULL, .text = "the disk is full"};
@@ -238,18 +205,14 @@ static const char *fake_zone_version(struct zone_source *source)
     return fake.zone_version;
 }
 
-static int64_t fake_wall(void *arg)
+int64_t fake_wall(void *arg)
 {
     return INT64_C(1795315500000); /* 2026-11-22T02:45:00Z */
 }
 
 /* --- set up --------------------------------------------------------------------------------------------- */
 
-static uv_loop_t loop;
-static struct api *api;
-static char dir[40], address[64];
-
-static inline void start_api(const struct api_options *more)
+void start_api(const struct api_options *more)
 {
     static const struct history_ops history_ops = {.query = fake_query, .applied = fake_applied};
     static const struct journal_ops journal_ops = {.status = fake_journal_status};
@@ -285,7 +248,7 @@ static void on_api_closed(void *arg)
     *(bool *)arg = true;
 }
 
-static inline void stop_api(void)
+void stop_api(void)
 {
     bool done = false;
     uint64_t deadline = client_deadline();
@@ -299,7 +262,7 @@ static inline void stop_api(void)
     api = NULL;
 }
 
-static inline int set_up_plain(void **state)
+int set_up_plain(void **state)
 {
     signal(SIGPIPE, SIG_IGN);
     fake = (struct fake){.leading = true, .engine_reachable = true, .zone_version = "2026f"};
@@ -312,7 +275,7 @@ static inline int set_up_plain(void **state)
     return uv_loop_init(&loop);
 }
 
-static inline int set_up_api(void **state)
+int set_up_api(void **state)
 {
     if (set_up_plain(state) < 0)
         return -1;
@@ -325,7 +288,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-static inline int tear_down(void **state)
+int tear_down(void **state)
 {
     stop_api();
     release(ERR_CANCELLED); /* as scheduler_free does, after the API's end */
@@ -339,8 +302,7 @@ static inline int tear_down(void **state)
 
 /* --- asking --------------------------------------------------------------------------------------------- */
 
-/* Sends, and serves the history's answer in the loop's turns. */
-static inline struct reply ask(const char *line, const char *body)
+struct reply ask(const char *line, const char *body)
 {
     uint64_t deadline = client_deadline();
     char request[8192];
@@ -364,7 +326,7 @@ static inline struct reply ask(const char *line, const char *body)
     return r;
 }
 
-static inline json_t *body_of(const struct reply *r)
+json_t *body_of(const struct reply *r)
 {
     json_t *json = r->body ? json_loads(r->body, JSON_DECODE_ANY, NULL) : NULL;
 
@@ -374,8 +336,7 @@ static inline json_t *body_of(const struct reply *r)
     return json;
 }
 
-/* The answer has this status and its body this text. */
-static inline void assert_answer(const char *line, const char *body, int status, const char *text)
+void assert_answer(const char *line, const char *body, int status, const char *text)
 {
     struct reply r = ask(line, body);
 

@@ -1,25 +1,13 @@
-/* Allocators that fail when a test wants it. The linker puts them in front of the real ones (meson.build,
- * failing_allocators); libraries keep theirs, but for jansson where a test gives it ours.
- *
- *   countdown = 7; failed = false; watching = true; ...; watching = false;
- *
- * The seventh allocation fails, and `more` after it, in whichever threads.
- */
-#pragma once
+#include "tests/support/failing_allocators.h"
 
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#define ALL_AFTER_IT (1L << 40)
+atomic_bool watching, failed;
+atomic_long countdown;
+long more;
 
-static atomic_bool watching, failed;
-static atomic_long countdown;
-static long more;
-
-static bool fails(void)
+bool fails(void)
 {
     long left = watching ? atomic_fetch_sub(&countdown, 1) : 2;
 

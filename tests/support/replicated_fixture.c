@@ -1,49 +1,24 @@
-/* Replicas of the replicated core on a ZooKeeper that is moved step by step: their environment, a cluster of
- * them, and what a test asks of it. Each test makes and frees a cluster of its own.
- */
-#pragma once
+#include "tests/support/replicated_fixture.h"
 
-#include "leader/replicated/replicated_priv.h"
+#include "jobs/base/alloc.h"
 
-/* the including test has cmocka.h */
-#include "tests/sim/stepped_zookeeper.h"
-#include "tests/unit/journal_owner.h"
-
-#define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
-
-struct node {
-    char id[8];
-    struct owner owner;
-    struct seat seat;
-    struct zoo *zoo;
-    struct journal *journal;
-    struct replicated_env env;
-    struct replicated_host host;
-    bool fit;
-    uint64_t durable;
-    bool up;
-};
-
-struct cluster {
-    struct zoo zoo;
-    struct node nodes[SEATS_MAX];
-    size_t count;
-    uint64_t random;
-};
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- environment ---- */
 
-static inline uint64_t env_boot(void *arg)
+static uint64_t env_boot(void *arg)
 {
     return (uint64_t)((struct node *)arg)->zoo->now_ms;
 }
 
-static inline int64_t env_wall(void *arg)
+static int64_t env_wall(void *arg)
 {
     return ((struct node *)arg)->zoo->now_ms + 1700000000000;
 }
 
-static inline uint64_t env_random(void *arg)
+static uint64_t env_random(void *arg)
 {
     static uint64_t x = 1;
 
@@ -51,44 +26,44 @@ static inline uint64_t env_random(void *arg)
     return x++ * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static inline void env_wake(void *arg, uint64_t at)
+static void env_wake(void *arg, uint64_t at)
 {
     (void)arg;
     (void)at;
 }
 
-static inline void env_log(void *arg, enum log_level level, const char *event, const char *text)
+static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
     if (getenv("VERBOSE"))
         printf("# %s: [%d] %s: %s\n", ((struct node *)arg)->id, level, event, text);
 }
 
-static inline bool host_fit(void *arg, const char **ret_why)
+static bool host_fit(void *arg, const char **ret_why)
 {
     *ret_why = "its engines do not answer";
     return ((struct node *)arg)->fit;
 }
 
-static inline json_t *host_member(void *arg)
+static json_t *host_member(void *arg)
 {
     return json_pack("{s:s}", "url", ((struct node *)arg)->id);
 }
 
-static inline uint64_t host_durable(void *arg)
+static uint64_t host_durable(void *arg)
 {
     struct node *n = arg;
 
     return n->durable ? n->durable : n->owner.index;
 }
 
-static inline void host_changed(void *arg)
+static void host_changed(void *arg)
 {
     assert_true(((struct node *)arg)->up);
 }
 
 /* ---- the cluster ---- */
 
-static inline struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more)
+struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more)
 {
     struct node *n = &c->nodes[i];
     struct replicated_options o = more ? *more : (struct replicated_options){0};
@@ -119,7 +94,7 @@ static inline struct node *node_start(struct cluster *c, size_t i, const struct 
     return n;
 }
 
-static inline struct cluster *cluster_new(size_t count)
+struct cluster *cluster_new(size_t count)
 {
     struct cluster *c = alloc_zero(sizeof(*c));
 
@@ -130,8 +105,7 @@ static inline struct cluster *cluster_new(size_t count)
     return c;
 }
 
-/* The process is gone, its session stands. */
-static inline void node_dies(struct node *n)
+void node_dies(struct node *n)
 {
     seat_cut(&n->seat, 0);
     n->journal->ops->close(n->journal, owner_closed, &n->owner);
@@ -142,13 +116,13 @@ static inline void node_dies(struct node *n)
     n->up = false;
 }
 
-static inline void session_of_the_dead_ends(struct node *n)
+void session_of_the_dead_ends(struct node *n)
 {
     if (n->seat.session)
         seat_session_ends(&n->seat);
 }
 
-static inline void cluster_free(struct cluster *c)
+void cluster_free(struct cluster *c)
 {
     for (size_t i = 0; i < c->count; i++) {
         struct node *n = &c->nodes[i];
@@ -170,7 +144,7 @@ static inline void cluster_free(struct cluster *c)
     free(c);
 }
 
-static inline bool step_any(struct cluster *c)
+bool step_any(struct cluster *c)
 {
     bool any = false;
 
@@ -179,13 +153,13 @@ static inline bool step_any(struct cluster *c)
     return any;
 }
 
-static inline void settle(struct cluster *c)
+void settle(struct cluster *c)
 {
     for (int i = 0; step_any(c); i++)
         assert_true(i < 100000);
 }
 
-static inline void tick(struct cluster *c, int64_t ms)
+void tick(struct cluster *c, int64_t ms)
 {
     c->zoo.now_ms += ms;
     for (size_t i = 0; i < c->count; i++)
@@ -193,7 +167,7 @@ static inline void tick(struct cluster *c, int64_t ms)
             replicated_tick(c->nodes[i].journal);
 }
 
-static inline void pass(struct cluster *c, int64_t ms)
+void pass(struct cluster *c, int64_t ms)
 {
     settle(c);
     for (int64_t left = ms; left > 0; left -= 500) {
@@ -202,7 +176,7 @@ static inline void pass(struct cluster *c, int64_t ms)
     }
 }
 
-static inline struct node *leader(struct cluster *c)
+struct node *leader(struct cluster *c)
 {
     struct node *found = NULL;
 
@@ -214,20 +188,19 @@ static inline struct node *leader(struct cluster *c)
     return found;
 }
 
-static inline const char *data_at(struct cluster *c, const char *path)
+const char *data_at(struct cluster *c, const char *path)
 {
     const struct znode_version *v = znode_at(znodes_find(&c->zoo.tree, path), INT64_MAX);
 
     return v ? v->data : NULL;
 }
 
-static inline uint64_t head(struct cluster *c)
+uint64_t head(struct cluster *c)
 {
     return strtoull(data_at(c, NODE_HEAD), NULL, 10);
 }
 
-/* Every batch up to head is there, each the next of the one before. */
-static inline void assert_log_is_a_chain(struct cluster *c, uint64_t from)
+void assert_log_is_a_chain(struct cluster *c, uint64_t from)
 {
     char path[COORD_PATH_MAX], hash[33] = "";
     int64_t epoch = 0;
@@ -249,14 +222,13 @@ static inline void assert_log_is_a_chain(struct cluster *c, uint64_t from)
     assert_null(data_at(c, tree_log_path(head(c) + 1, path)));
 }
 
-static inline void append(struct node *n, int count)
+void append(struct node *n, int count)
 {
     for (int i = 0; i < count; i++)
         assert_int_equal(owner_append(&n->owner, 20), 0);
 }
 
-/* Three replicas, the first leads, ten batches. */
-static inline struct cluster *cluster_of_three(void)
+struct cluster *cluster_of_three(void)
 {
     struct cluster *c = cluster_new(1);
 

@@ -1,67 +1,26 @@
-/* A history store on a pool whose work happens when the test says so; batches for it, and questions. For the
- * tests of the store, each of which is one program with one bench.
- */
-#pragma once
-
-#include "jobs/base/alloc.h"
-#include "jobs/base/sqlite.h"
-#include "jobs/history/store.h"
+#include "tests/support/store_bench.h"
 
 #include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#define T0    INT64_C(1700000000000)
-#define HOUR  INT64_C(3600000)
-#define DAY   (24 * HOUR)
-#define NEVER UINT64_MAX
+struct bench b;
 
 /* ---- a pool whose work happens when the test says so ---- */
 
-struct task {
-    void (*work)(void *arg), (*done)(void *arg);
-    void *arg;
-};
-
-static struct bench {
-    struct store_pool table;
-    struct task tasks[STORE_WORK_MAX];
-    int count;
-    uint64_t delay_ms;
-    void (*wake)(void *arg);
-    void *wake_arg;
-
-    struct history *history;
-    char dir[64], path[96];
-    int failures, closed, removed;
-    struct error failure;
-    char removed_runs[4096];
-} b;
-
-static inline void bench_run(struct store_pool *pool, void (*work)(void *arg), void (*done)(void *arg),
-                             void *arg)
+static void bench_run(struct store_pool *pool, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
     assert_true(b.count < STORE_WORK_MAX);
     b.tasks[b.count++] = (struct task){work, done, arg};
 }
 
-static inline void bench_later(struct store_pool *pool, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+static void bench_later(struct store_pool *pool, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
 {
     b.delay_ms = wake ? delay_ms : NEVER;
     b.wake = wake;
     b.wake_arg = arg;
 }
 
-/* One event: the oldest piece of work, or a timer due within the time. False: nothing to do. */
-static inline bool step(uint64_t within_ms)
+bool step(uint64_t within_ms)
 {
     if (b.count > 0) {
         struct task t = b.tasks[0];
@@ -82,13 +41,13 @@ static inline bool step(uint64_t within_ms)
     return false;
 }
 
-static inline void drain(void)
+void drain(void)
 {
     while (step(0)) {
     }
 }
 
-static inline void on_removed(void *arg, const char *run, const char *job)
+void on_removed(void *arg, const char *run, const char *job)
 {
     size_t n = strlen(b.removed_runs);
 
@@ -96,18 +55,18 @@ static inline void on_removed(void *arg, const char *run, const char *job)
     snprintf(b.removed_runs + n, sizeof(b.removed_runs) - n, "%s ", run);
 }
 
-static inline void on_failed(void *arg, const struct error *error)
+void on_failed(void *arg, const struct error *error)
 {
     b.failures++;
     b.failure = *error;
 }
 
-static inline int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
+static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
 {
     return remove(name);
 }
 
-static inline int set_up(void **state)
+int set_up(void **state)
 {
     memset(&b, 0, sizeof(b));
     b.table = (struct store_pool){bench_run, bench_later};
@@ -118,13 +77,13 @@ static inline int set_up(void **state)
     return 0;
 }
 
-static inline int tear_down(void **state)
+int tear_down(void **state)
 {
     umount2(b.dir, MNT_DETACH);
     return nftw(b.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static inline void open_with(size_t queue_bytes)
+void open_with(size_t queue_bytes)
 {
     struct store_options options = {.path = b.path,
                                     .pool = &b.table,
@@ -137,12 +96,12 @@ static inline void open_with(size_t queue_bytes)
         fail_msg("%s", error.text);
 }
 
-static inline void on_closed(void *arg)
+static void on_closed(void *arg)
 {
     b.closed++;
 }
 
-static inline void close_store(void)
+void close_store(void)
 {
     b.closed = 0;
     b.history->ops->close(b.history, on_closed, NULL);
@@ -153,7 +112,7 @@ static inline void close_store(void)
 
 /* ---- writes ---- */
 
-static inline struct history_write *new_write(uint64_t index)
+struct history_write *new_write(uint64_t index)
 {
     struct history_write *w = alloc_zero(sizeof(*w));
 
@@ -163,8 +122,8 @@ static inline struct history_write *new_write(uint64_t index)
     return w;
 }
 
-static inline void add_run(struct history_write *w, const char *run, int64_t at_ms, const char *state,
-                           const char *verdict, const char *cause)
+void add_run(struct history_write *w, const char *run, int64_t at_ms, const char *state, const char *verdict,
+             const char *cause)
 {
     struct history_run *r;
     char json[256];
@@ -185,15 +144,15 @@ static inline void add_run(struct history_write *w, const char *run, int64_t at_
     r->json = alloc_text(json);
 }
 
-static inline void add_skip(struct history_write *w, const char *job, int64_t from_ms, int64_t to_ms,
-                            int64_t count, const char *reason)
+void add_skip(struct history_write *w, const char *job, int64_t from_ms, int64_t to_ms, int64_t count,
+              const char *reason)
 {
     w->skips = alloc_resize(w->skips, (w->skip_count + 1) * sizeof(*w->skips));
     w->skips[w->skip_count++] = (struct history_skip){alloc_text(job),    from_ms,           to_ms,     count,
                                                       alloc_text(reason), alloc_text("why"), w->time_ms};
 }
 
-static inline void add_record(struct history_write *w, const char *kind, const char *job, const char *run)
+void add_record(struct history_write *w, const char *kind, const char *job, const char *run)
 {
     char json[128];
 
@@ -203,13 +162,12 @@ static inline void add_record(struct history_write *w, const char *kind, const c
         (struct history_record){alloc_text(kind), alloc_text(job), alloc_text(run), alloc_text(json)};
 }
 
-static inline void put(struct history_write *w)
+void put(struct history_write *w)
 {
     b.history->ops->write(b.history, w);
 }
 
-/* A batch that ended one run of a minutely job. */
-static inline void put_minute(uint64_t index, const char *job, int minute)
+void put_minute(uint64_t index, const char *job, int minute)
 {
     struct history_write *w = new_write(index);
     char run[64];
@@ -224,13 +182,7 @@ static inline void put_minute(uint64_t index, const char *job, int minute)
 
 /* ---- queries ---- */
 
-struct answer {
-    int calls;
-    json_t *result;
-    struct error error;
-};
-
-static inline void on_answer(void *arg, json_t *result, const struct error *error)
+void on_answer(void *arg, json_t *result, const struct error *error)
 {
     struct answer *a = arg;
 
@@ -241,14 +193,14 @@ static inline void on_answer(void *arg, json_t *result, const struct error *erro
     assert_true(!result == !!error);
 }
 
-static inline void ask(const struct history_query *q, struct answer *a)
+void ask(const struct history_query *q, struct answer *a)
 {
     *a = (struct answer){0};
     b.history->ops->query(b.history, q, on_answer, a);
     assert_int_equal(a->calls, 0); /* never from within */
 }
 
-static inline json_t *get(const struct history_query *q)
+json_t *get(const struct history_query *q)
 {
     struct answer a;
 
@@ -260,8 +212,7 @@ static inline json_t *get(const struct history_query *q)
     return a.result;
 }
 
-/* The values of a key in each object of the answer, joined by blanks. */
-static inline void assert_answer(const struct history_query *q, const char *key, const char *expected)
+void assert_answer(const struct history_query *q, const char *key, const char *expected)
 {
     json_t *result = get(q), *item;
     char text[4096] = "";
@@ -280,7 +231,7 @@ static inline void assert_answer(const struct history_query *q, const char *key,
     assert_string_equal(text, expected);
 }
 
-static inline size_t count_of(const struct history_query *q)
+size_t count_of(const struct history_query *q)
 {
     json_t *result = get(q);
     size_t n = json_array_size(result);
@@ -289,7 +240,7 @@ static inline size_t count_of(const struct history_query *q)
     return n;
 }
 
-static inline void assert_gaps(const char *expected)
+void assert_gaps(const char *expected)
 {
     struct history_query q = {.kind = HISTORY_AUDIT, .since_ms = 1};
     json_t *answer = get(&q);

@@ -1,21 +1,12 @@
-/* Cron made slow and plain, to check the real one against: random expressions together with what they mean as
- * arrays of flags, and matching by asking every field. Shares no code with jobs/ but the calendar.
- */
-#pragma once
+#include "tests/support/naive_cron.h"
 
 #include "jobs/time/civil.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
 /* --- chance ---------------------------------------------------------------------------------------- */
 
-static uint64_t random_state = 0x9e3779b97f4a7c15u;
+uint64_t random_state = 0x9e3779b97f4a7c15u;
 
-/* splitmix64 */
-static inline uint64_t random_u64(void)
+uint64_t random_u64(void)
 {
     uint64_t z = random_state += 0x9e3779b97f4a7c15u;
 
@@ -24,25 +15,17 @@ static inline uint64_t random_u64(void)
     return z ^ z >> 31;
 }
 
-static inline int random_below(int n)
+int random_below(int n)
 {
     return (int)(random_u64() % (uint64_t)n);
 }
 
-static inline bool random_chance(int percent)
+bool random_chance(int percent)
 {
     return random_below(100) < percent;
 }
 
 /* --- expressions ----------------------------------------------------------------------------------- */
-
-struct naive_cron {
-    bool second[60], minute[60], hour[24], dom[32], month[13], dow[7], year[2200];
-    bool dom_last[31], dom_last_weekday[31], dom_weekday[32]; /* L-n, L-nW, nW */
-    bool nth[7][7];                                           /* [weekday][1-5, 6: last] */
-    bool dom_any, dow_any, both, wildcard;
-    char text[512];
-};
 
 struct naive_field {
     bool *values;
@@ -52,12 +35,12 @@ struct naive_field {
     int likely; /* a value that half of the items begin with; out of range: none */
 };
 
-static inline void naive_put(struct naive_cron *n, const char *text)
+static void naive_put(struct naive_cron *n, const char *text)
 {
     strncat(n->text, text, sizeof(n->text) - strlen(n->text) - 1);
 }
 
-static inline void naive_value(struct naive_cron *n, const struct naive_field *f, int value)
+static void naive_value(struct naive_cron *n, const struct naive_field *f, int value)
 {
     char text[8];
 
@@ -69,7 +52,7 @@ static inline void naive_value(struct naive_cron *n, const struct naive_field *f
 }
 
 /* A list of values, ranges and steps. */
-static inline void naive_list(struct naive_cron *n, const struct naive_field *f)
+static void naive_list(struct naive_cron *n, const struct naive_field *f)
 {
     int items = 1 + (random_chance(40) ? random_below(3) : 0);
 
@@ -98,7 +81,7 @@ static inline void naive_list(struct naive_cron *n, const struct naive_field *f)
 }
 
 /* Returns true when the field is a plain star. */
-static inline bool naive_field(struct naive_cron *n, const struct naive_field *f, int star_percent, bool time)
+static bool naive_field(struct naive_cron *n, const struct naive_field *f, int star_percent, bool time)
 {
     int step = 1;
     char text[16];
@@ -122,7 +105,7 @@ static inline bool naive_field(struct naive_cron *n, const struct naive_field *f
     return step == 1;
 }
 
-static inline void naive_dom_special(struct naive_cron *n)
+static void naive_dom_special(struct naive_cron *n)
 {
     int day = random_chance(50) ? 0 : 1 + random_below(30);
     char text[24];
@@ -144,7 +127,7 @@ static inline void naive_dom_special(struct naive_cron *n)
     naive_put(n, text);
 }
 
-static inline void naive_dow_special(struct naive_cron *n)
+static void naive_dow_special(struct naive_cron *n)
 {
     int day = random_below(7), nth = 1 + random_below(6);
     char text[24];
@@ -159,8 +142,7 @@ static inline void naive_dow_special(struct naive_cron *n)
     naive_put(n, text);
 }
 
-/* Five, six or seven fields. Half of the expressions are likely to have to do with the given wall time. */
-static inline void naive_random(struct naive_cron *n, int fields, int64_t local_s)
+void naive_random(struct naive_cron *n, int fields, int64_t local_s)
 {
     struct civil near = {-1, -1, -1, -1, -1, -1};
     static const char months[] = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC", days[] = "SUNMONTUEWEDTHUFRISAT";
@@ -207,7 +189,7 @@ static inline void naive_random(struct naive_cron *n, int fields, int64_t local_
 
 /* --- matching -------------------------------------------------------------------------------------- */
 
-static inline int naive_nearest_weekday(int64_t first, int day, int length)
+static int naive_nearest_weekday(int64_t first, int day, int length)
 {
     int weekday = civil_weekday(first + day - 1);
 
@@ -218,7 +200,7 @@ static inline int naive_nearest_weekday(int64_t first, int day, int length)
     return day;
 }
 
-static inline bool naive_dom_matches(const struct naive_cron *n, const struct civil *c)
+static bool naive_dom_matches(const struct naive_cron *n, const struct civil *c)
 {
     int length = civil_month_days(c->year, c->month);
     int64_t first = civil_days(c->year, c->month, 1);
@@ -238,7 +220,7 @@ static inline bool naive_dom_matches(const struct naive_cron *n, const struct ci
     return false;
 }
 
-static inline bool naive_dow_matches(const struct naive_cron *n, const struct civil *c)
+static bool naive_dow_matches(const struct naive_cron *n, const struct civil *c)
 {
     int weekday = civil_weekday(civil_days(c->year, c->month, c->day));
 
@@ -246,7 +228,7 @@ static inline bool naive_dow_matches(const struct naive_cron *n, const struct ci
            (n->nth[weekday][6] && c->day + 7 > civil_month_days(c->year, c->month));
 }
 
-static inline bool naive_matches(const struct naive_cron *n, int64_t local_s)
+bool naive_matches(const struct naive_cron *n, int64_t local_s)
 {
     struct civil c;
     bool dom, dow;

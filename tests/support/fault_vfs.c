@@ -1,32 +1,21 @@
-/* A layer under SQLite, for tests: the n-th write, sync or truncation of a file fails, and a number of them
- * after it. */
-#pragma once
+#include "tests/support/fault_vfs.h"
 
-#include <sqlite3.h>
 #include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 
-static struct fault_vfs {
-    sqlite3_vfs vfs;
-    sqlite3_vfs *real;
-    int code;            /* SQLITE_FULL, SQLITE_IOERR_FSYNC, ... */
-    volatile long calls; /* so far */
-    long first, last;    /* which of them fail */
-} fault_vfs;
+struct fault_vfs fault_vfs;
 
 struct fault_file {
     sqlite3_file base;
     sqlite3_file *real; /* in the memory after this struct */
 };
 
-static inline sqlite3_file *fault_real(sqlite3_file *file)
+static sqlite3_file *fault_real(sqlite3_file *file)
 {
     return ((struct fault_file *)(void *)file)->real;
 }
 
 /* Calls come from one thread at a time. */
-static inline bool fault_strikes(void)
+static bool fault_strikes(void)
 {
     long n = ++fault_vfs.calls;
 
@@ -34,12 +23,12 @@ static inline bool fault_strikes(void)
 }
 
 #define FAULT_PASS(name, parameters, arguments)                                                              \
-    static inline int fault_##name parameters                                                                \
+    static int fault_##name parameters                                                                       \
     {                                                                                                        \
         return fault_real(file)->pMethods->name arguments;                                                   \
     }
 #define FAULT_FAIL(name, parameters, arguments)                                                              \
-    static inline int fault_##name parameters                                                                \
+    static int fault_##name parameters                                                                       \
     {                                                                                                        \
         return fault_strikes() ? fault_vfs.code : fault_real(file)->pMethods->name arguments;                \
     }
@@ -61,18 +50,17 @@ FAULT_PASS(xShmMap, (sqlite3_file * file, int page, int size, int extend, void v
 FAULT_PASS(xShmLock, (sqlite3_file * file, int at, int n, int flags), (fault_real(file), at, n, flags))
 FAULT_PASS(xShmUnmap, (sqlite3_file * file, int remove), (fault_real(file), remove))
 
-static inline void fault_xShmBarrier(sqlite3_file *file)
+static void fault_xShmBarrier(sqlite3_file *file)
 {
     fault_real(file)->pMethods->xShmBarrier(fault_real(file));
 }
 
-static inline int fault_xClose(sqlite3_file *file)
+static int fault_xClose(sqlite3_file *file)
 {
     return fault_real(file)->pMethods ? fault_real(file)->pMethods->xClose(fault_real(file)) : SQLITE_OK;
 }
 
-static inline int fault_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
-                              int *ret_flags)
+static int fault_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *ret_flags)
 {
     static const sqlite3_io_methods methods = {
         .iVersion = 2,
@@ -103,8 +91,7 @@ static inline int fault_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *
     return rc;
 }
 
-/* Becomes the default; fails nothing until told so. */
-static inline void fault_vfs_install(void)
+void fault_vfs_install(void)
 {
     fault_vfs.real = sqlite3_vfs_find(NULL);
     fault_vfs.vfs = *fault_vfs.real;
@@ -114,7 +101,7 @@ static inline void fault_vfs_install(void)
     sqlite3_vfs_register(&fault_vfs.vfs, 1);
 }
 
-static inline void fault_vfs_arm(int code, long first, long count)
+void fault_vfs_arm(int code, long first, long count)
 {
     fault_vfs.code = code;
     fault_vfs.calls = 0;
@@ -122,7 +109,7 @@ static inline void fault_vfs_arm(int code, long first, long count)
     fault_vfs.last = first + count - 1;
 }
 
-static inline void fault_vfs_disarm(void)
+void fault_vfs_disarm(void)
 {
     fault_vfs.first = 1;
     fault_vfs.last = 0;

@@ -1,41 +1,18 @@
-/* A raw HTTP client for the tests of the server: bytes in, bytes out, on the server's own loop and thread.
- * While it waits it turns the loop; it never sleeps, and gives up at a deadline.
- */
-#pragma once
+#include "tests/support/http_client.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-#include <uv.h>
 
-#define PATIENCE_MS 20000
-
-struct reply {
-    int status; /* 0: none came */
-    char *raw;  /* headers and body as they came */
-    const char *headers;
-    char *body; /* put together if it was chunked */
-    bool closed;
-};
-
-static inline void reply_release(struct reply *r)
+void reply_release(struct reply *r)
 {
     free(r->raw);
     free(r->body);
     *r = (struct reply){0};
 }
 
-/* One turn of the loop, waiting for it or for fd, but not beyond what the loop allows. */
-static inline void turn(uv_loop_t *loop, int fd, short events)
+void turn(uv_loop_t *loop, int fd, short events)
 {
     struct pollfd p[2] = {{uv_backend_fd(loop), POLLIN, 0}, {fd, events, 0}};
     int wait = uv_backend_timeout(loop);
@@ -46,17 +23,17 @@ static inline void turn(uv_loop_t *loop, int fd, short events)
     uv_run(loop, UV_RUN_NOWAIT);
 }
 
-static inline uint64_t client_deadline(void)
+uint64_t client_deadline(void)
 {
     return uv_hrtime() / 1000000 + PATIENCE_MS;
 }
 
-static inline bool client_late(uint64_t deadline)
+bool client_late(uint64_t deadline)
 {
     return uv_hrtime() / 1000000 > deadline;
 }
 
-static inline struct sockaddr_un client_unix(const char *path)
+struct sockaddr_un client_unix(const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
 
@@ -65,7 +42,7 @@ static inline struct sockaddr_un client_unix(const char *path)
     return a;
 }
 
-static inline int client_connect(const char *address)
+int client_connect(const char *address)
 {
     int fd;
 
@@ -90,8 +67,7 @@ static inline int client_connect(const char *address)
     return fd;
 }
 
-/* False when the other end does not want it. */
-static inline bool client_send(uv_loop_t *loop, int fd, const char *bytes, size_t n)
+bool client_send(uv_loop_t *loop, int fd, const char *bytes, size_t n)
 {
     uint64_t deadline = client_deadline();
 
@@ -109,7 +85,7 @@ static inline bool client_send(uv_loop_t *loop, int fd, const char *bytes, size_
     return n == 0;
 }
 
-static inline char *client_header(const struct reply *r, const char *name, char *buffer, size_t size)
+char *client_header(const struct reply *r, const char *name, char *buffer, size_t size)
 {
     size_t n = strlen(name);
 
@@ -122,7 +98,7 @@ static inline char *client_header(const struct reply *r, const char *name, char 
     return NULL;
 }
 
-static inline char *unchunk(const char *p, bool *ret_complete)
+static char *unchunk(const char *p, bool *ret_complete)
 {
     char *body = calloc(1, strlen(p) + 1), *to = body;
 
@@ -146,8 +122,7 @@ static inline char *unchunk(const char *p, bool *ret_complete)
     }
 }
 
-/* Takes apart what has come; true when the reply is complete. */
-static inline bool reply_parse(struct reply *r, bool no_body)
+bool reply_parse(struct reply *r, bool no_body)
 {
     char *end = r->raw ? strstr(r->raw, "\r\n\r\n") : NULL, value[64];
     bool complete = true;
@@ -175,7 +150,7 @@ static inline bool reply_parse(struct reply *r, bool no_body)
     return strlen(r->body) >= strtoul(value, NULL, 10) || r->closed;
 }
 
-static inline void receive_more(uv_loop_t *loop, int fd, struct reply *r)
+void receive_more(uv_loop_t *loop, int fd, struct reply *r)
 {
     char buffer[65536];
     ssize_t n;
@@ -193,7 +168,7 @@ static inline void receive_more(uv_loop_t *loop, int fd, struct reply *r)
     }
 }
 
-static inline struct reply client_receive(uv_loop_t *loop, int fd, bool head)
+struct reply client_receive(uv_loop_t *loop, int fd, bool head)
 {
     uint64_t deadline = client_deadline();
     struct reply r = {0};
@@ -205,8 +180,7 @@ static inline struct reply client_receive(uv_loop_t *loop, int fd, bool head)
     return r;
 }
 
-/* Waits for what has come to hold this text in its body. */
-static inline bool client_expect(uv_loop_t *loop, int fd, struct reply *r, const char *text)
+bool client_expect(uv_loop_t *loop, int fd, struct reply *r, const char *text)
 {
     uint64_t deadline = client_deadline();
 
@@ -220,8 +194,7 @@ static inline bool client_expect(uv_loop_t *loop, int fd, struct reply *r, const
     }
 }
 
-/* True once the other end has closed the connection. */
-static inline bool client_closed(uv_loop_t *loop, int fd)
+bool client_closed(uv_loop_t *loop, int fd)
 {
     uint64_t deadline = client_deadline();
     struct reply r = {0};
@@ -232,9 +205,7 @@ static inline bool client_closed(uv_loop_t *loop, int fd)
     return r.closed;
 }
 
-/* A whole exchange on a connection of its own. */
-static inline struct reply client_exchange_bytes(uv_loop_t *loop, const char *address, const char *bytes,
-                                                 size_t n)
+struct reply client_exchange_bytes(uv_loop_t *loop, const char *address, const char *bytes, size_t n)
 {
     int fd = client_connect(address);
     struct reply r = {0};
@@ -247,14 +218,13 @@ static inline struct reply client_exchange_bytes(uv_loop_t *loop, const char *ad
     return r;
 }
 
-static inline struct reply client_exchange(uv_loop_t *loop, const char *address, const char *request)
+struct reply client_exchange(uv_loop_t *loop, const char *address, const char *request)
 {
     return client_exchange_bytes(loop, address, request, strlen(request));
 }
 
-/* "GET /path" and the like, with the usual headers; body NULL: none. */
-static inline struct reply client_ask(uv_loop_t *loop, const char *address, const char *line,
-                                      const char *more, const char *body)
+struct reply client_ask(uv_loop_t *loop, const char *address, const char *line, const char *more,
+                        const char *body)
 {
     char *request = NULL;
     struct reply r;

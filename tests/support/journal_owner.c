@@ -1,29 +1,6 @@
-/* An owner of a journal for the tests: it keeps what it was told, checks the chain, and makes batches. */
-#pragma once
+#include "tests/support/journal_owner.h"
 
-#include "jobs/base/alloc.h"
-#include "jobs/state/journal.h"
-#include "leader/embedded/embedded.h"
-
-#include <stdio.h>
-
-/* the including test has cmocka.h */
-struct owner {
-    struct journal *journal;
-    uv_loop_t loop;
-    uint64_t index; /* last seen or made */
-    char hash[33];
-    int64_t epoch;
-    uint64_t acked;
-    char snapshot[64]; /* text of the last restore, "" for none */
-    int restores, batches, leads, deposals, acks, yields, closed;
-    bool leading;
-    struct error error;
-    void (*on_acked)(struct owner *o);
-    void (*on_yield)(struct owner *o);
-};
-
-static inline void owner_restore(void *arg, const char *text, size_t size, uint64_t index)
+static void owner_restore(void *arg, const char *text, size_t size, uint64_t index)
 {
     struct owner *o = arg;
 
@@ -37,7 +14,7 @@ static inline void owner_restore(void *arg, const char *text, size_t size, uint6
         sscanf(text, "%*u %32s", o->hash);
 }
 
-static inline void owner_batch(void *arg, const struct batch *batch, const char *text, size_t size)
+static void owner_batch(void *arg, const struct batch *batch, const char *text, size_t size)
 {
     struct owner *o = arg;
 
@@ -49,7 +26,7 @@ static inline void owner_batch(void *arg, const struct batch *batch, const char 
     o->batches++;
 }
 
-static inline void owner_lead(void *arg, int64_t epoch, const char *cause)
+static void owner_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct owner *o = arg;
 
@@ -60,7 +37,7 @@ static inline void owner_lead(void *arg, int64_t epoch, const char *cause)
     o->leads++;
 }
 
-static inline void owner_acked(void *arg, uint64_t index)
+static void owner_acked(void *arg, uint64_t index)
 {
     struct owner *o = arg;
 
@@ -72,7 +49,7 @@ static inline void owner_acked(void *arg, uint64_t index)
         o->on_acked(o);
 }
 
-static inline void owner_deposed(void *arg, const struct error *why)
+static void owner_deposed(void *arg, const struct error *why)
 {
     struct owner *o = arg;
 
@@ -82,7 +59,7 @@ static inline void owner_deposed(void *arg, const struct error *why)
     o->error = *why;
 }
 
-static inline void owner_yield(void *arg)
+static void owner_yield(void *arg)
 {
     struct owner *o = arg;
 
@@ -92,16 +69,15 @@ static inline void owner_yield(void *arg)
         o->on_yield(o);
 }
 
-static const struct journal_events owner_events = {owner_restore, owner_batch,   owner_lead,
-                                                   owner_acked,   owner_deposed, owner_yield};
+const struct journal_events owner_events = {owner_restore, owner_batch,   owner_lead,
+                                            owner_acked,   owner_deposed, owner_yield};
 
-static inline void owner_closed(void *arg)
+void owner_closed(void *arg)
 {
     ((struct owner *)arg)->closed++;
 }
 
-/* The next batch, with a note of about `bytes`. */
-static inline struct batch *owner_batch_new(struct owner *o, size_t bytes)
+struct batch *owner_batch_new(struct owner *o, size_t bytes)
 {
     struct batch *b = batch_new(o->epoch, 1700000000000 + (int64_t)o->index);
     char *text = alloc_zero(bytes + 1);
@@ -123,8 +99,7 @@ static inline struct batch *owner_batch_new(struct owner *o, size_t bytes)
     return b;
 }
 
-/* Appends it and keeps up the chain; returns what append said. */
-static inline int owner_append_batch(struct owner *o, struct batch *b)
+int owner_append_batch(struct owner *o, struct batch *b)
 {
     size_t size;
     char *text = batch_encode(b, &size), hash[33];
@@ -142,14 +117,12 @@ static inline int owner_append_batch(struct owner *o, struct batch *b)
     return 0;
 }
 
-static inline int owner_append(struct owner *o, size_t bytes)
+int owner_append(struct owner *o, size_t bytes)
 {
     return owner_append_batch(o, owner_batch_new(o, bytes));
 }
 
-#define OWNER_LEVEL 2 /* of its records */
-
-static inline void owner_snapshot(struct owner *o)
+void owner_snapshot(struct owner *o)
 {
     char *text = alloc_zero(64);
 
@@ -157,7 +130,7 @@ static inline void owner_snapshot(struct owner *o)
     o->journal->ops->snapshot(o->journal, text, strlen(text), o->index, OWNER_LEVEL);
 }
 
-static inline int owner_open(struct owner *o, const char *path, struct error *error)
+int owner_open(struct owner *o, const char *path, struct error *error)
 {
     struct journal_embedded_options options = {
         .path = path, .cluster = "c-1", .retry_min_ms = 5, .retry_max_ms = 20};
@@ -167,17 +140,7 @@ static inline int owner_open(struct owner *o, const char *path, struct error *er
     return journal_embedded_open(&o->journal, &o->loop, &options, &owner_events, o, error);
 }
 
-/* Runs the loop until the condition holds; a bound on turns stands in for a deadline. */
-#define OWNER_UNTIL(o, condition)                                                                            \
-    do {                                                                                                     \
-        uint64_t deadline_ns = uv_hrtime() + UINT64_C(60000000000);                                          \
-        while (!(condition)) {                                                                               \
-            assert_true(uv_hrtime() < deadline_ns);                                                          \
-            uv_run(&(o)->loop, UV_RUN_ONCE);                                                                 \
-        }                                                                                                    \
-    } while (0)
-
-static inline void owner_close(struct owner *o)
+void owner_close(struct owner *o)
 {
     o->journal->ops->close(o->journal, owner_closed, o);
     OWNER_UNTIL(o, o->closed);

@@ -1,0 +1,63 @@
+/* The API over a scheduler, a history, a journal, an engine and zones that are all made up here: each says
+ * what a test put into `fake`, and remembers what it was asked.
+ */
+#pragma once
+
+#include "cronsched/api/api.h"
+#include "tests/support/http_client.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define HELD_MAX 512
+
+struct fake {
+    bool leading, hold; /* hold: scheduler_wait does not answer until `release` */
+    json_t *runs;       /* the live ones */
+    int fails;          /* what the next write answers; 0: success */
+    char asked[4096];   /* the last write: "trigger nightly {...} by unix:root" */
+    struct {
+        void (*done)(void *arg, int result);
+        void *arg;
+        uint64_t index;
+    } held[HELD_MAX];
+    size_t held_count;
+    uint64_t next_index;
+
+    bool hold_history;
+    json_t *stored; /* what any query answers */
+    struct history_query query;
+    char query_text[256];
+    void (*answer)(void *arg, json_t *result, const struct error *error);
+    void *answer_arg;
+
+    bool engine_reachable;
+    const char *journal_text;
+    const char *zone_version;
+};
+extern struct fake fake;
+
+extern uv_loop_t loop;
+extern struct api *api;
+extern char dir[40], address[64]; /* a folder of the test's own, and the socket in it */
+
+void release(int result);
+
+/* History answers from the loop, never from within. */
+void answer_history(void);
+int64_t fake_wall(void *arg);
+void start_api(const struct api_options *more);
+void stop_api(void);
+int set_up_plain(void **state);
+int set_up_api(void **state);
+int tear_down(void **state);
+
+/* Sends, and serves the history's answer in the loop's turns. */
+struct reply ask(const char *line, const char *body);
+json_t *body_of(const struct reply *r);
+
+/* The answer has this status and its body this text. */
+void assert_answer(const char *line, const char *body, int status, const char *text);

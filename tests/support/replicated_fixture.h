@@ -1,0 +1,52 @@
+/* Replicas of the replicated core on a ZooKeeper that is moved step by step: their environment, a cluster of
+ * them, and what a test asks of it. Each test makes and frees a cluster of its own.
+ */
+#pragma once
+
+#include "leader/replicated/replicated_priv.h"
+#include "tests/sim/stepped_zookeeper.h"
+#include "tests/support/journal_owner.h"
+
+#define SECRET "0000000000000000000000000000000000000000000000000000000000000000"
+
+struct node {
+    char id[8];
+    struct owner owner;
+    struct seat seat;
+    struct zoo *zoo;
+    struct journal *journal;
+    struct replicated_env env;
+    struct replicated_host host;
+    bool fit;
+    uint64_t durable;
+    bool up;
+};
+
+struct cluster {
+    struct zoo zoo;
+    struct node nodes[SEATS_MAX];
+    size_t count;
+    uint64_t random;
+};
+
+struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more);
+struct cluster *cluster_new(size_t count);
+
+/* The process is gone, its session stands. */
+void node_dies(struct node *n);
+void session_of_the_dead_ends(struct node *n);
+void cluster_free(struct cluster *c);
+bool step_any(struct cluster *c);
+void settle(struct cluster *c);
+void tick(struct cluster *c, int64_t ms);
+void pass(struct cluster *c, int64_t ms);
+struct node *leader(struct cluster *c);
+const char *data_at(struct cluster *c, const char *path);
+uint64_t head(struct cluster *c);
+
+/* Every batch up to head is there, each the next of the one before. */
+void assert_log_is_a_chain(struct cluster *c, uint64_t from);
+void append(struct node *n, int count);
+
+/* Three replicas, the first leads, ten batches. */
+struct cluster *cluster_of_three(void);
