@@ -513,7 +513,7 @@ class CommandLine(lab.Suite):
         fake = Fake(self).on("GET", "/v1/jobs", [])
         with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run([lab.binary(), "jobs", "--server", fake.url], stdout=full, stderr=subprocess.PIPE,
-                                  text=True, timeout=20, check=False)
+                                  text=True, timeout=lab.scaled(20), check=False)
         self.assertEqual(64, done.returncode)
         self.assertIn("No space left", done.stderr)
 
@@ -529,7 +529,7 @@ class CommandLine(lab.Suite):
                     f"COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}\n"
                     "_cronsched; printf '%s\\n' \"${COMPREPLY[@]}\"")
             done = subprocess.run(["bash", "-c", test], env={**os.environ, "CRONSCHED_SERVER": fake.url},
-                                  capture_output=True, text=True, timeout=60, check=False)
+                                  capture_output=True, text=True, timeout=lab.scaled(60), check=False)
             self.assertLessEqual(wanted, set(done.stdout.split()), (line, done))
 
     def test_every_verb_has_help(self):

@@ -76,6 +76,8 @@ class Cluster:
 
 
 class Replication(lab.Suite):
+    side_by_side = 3
+
     def setUp(self):
         super().setUp()
         why = why_no_zookeeper()
@@ -99,8 +101,7 @@ class Replication(lab.Suite):
         begun = time.time()
         first.kill()
         c.wait_leader(second)
-        lab.say(f"a standby led {time.time() - begun:.2f} s after the kill; the session would have stood {SESSION_S} s")
-        self.assertLess(time.time() - begun, SESSION_S)
+        self.promised("take-over from a killed leader", second.led_at() - begun, second, ceiling_s=SESSION_S)
         first.start()  # what it had prepared is its own: only it can tell what became of that
         answer = second.cli.audit(since)
         self.assertEqual(0, answer.code, answer)
@@ -118,7 +119,7 @@ class Replication(lab.Suite):
         first = int(time.time())
         c.zk.kill()
         gone = time.time()
-        time.sleep(3 * SESSION_S)
+        lab.quiet_for(3 * SESSION_S)
         back = time.time()
         c.zk.start()
         c.wait_leader()
@@ -208,10 +209,11 @@ class Replication(lab.Suite):
         begun = time.time()
         c.others(leader)[0].cli.check("cluster", "step-down")
         lab.wait_for(lambda: c.leader() not in (None, leader), 10, "another leader")
-        lab.say(f"another led {time.time() - begun:.2f} s after step-down was asked for")
+        successor = c.wait_leader()
+        self.promised("take-over from a leader that steps down", successor.led_at() - begun, successor, ceiling_s=SESSION_S)
         epoch = c.view(leader)["epoch"]
         self.assertEqual(2, epoch)
-        time.sleep(2 * SESSION_S)  # nobody flaps: the time is what is tested
+        lab.quiet_for(2 * SESSION_S)  # nobody flaps
         self.assertEqual(epoch, c.view(leader)["epoch"])
 
     def test_sigterm_hands_over_at_once(self):
@@ -220,8 +222,7 @@ class Replication(lab.Suite):
         begun = time.time()
         first.stop()
         c.wait_leader(second)
-        lab.say(f"the standby led {time.time() - begun:.2f} s after SIGTERM")
-        self.assertLess(time.time() - begun, SESSION_S)
+        self.promised("take-over from a leader that is asked to end", second.led_at() - begun, second, ceiling_s=SESSION_S)
 
     def test_a_leader_that_was_stopped_for_long_finds_itself_deposed(self):
         c = Cluster(self)
@@ -233,7 +234,7 @@ class Replication(lab.Suite):
         try:
             lab.wait_for(lambda: c.view(second)["leader"] and c.view(second)["leader"]["id"] == "r1", 4 * SESSION_S,
                          "the standby to lead")
-            time.sleep(SESSION_S)  # stopped for longer than the session in all
+            lab.quiet_for(SESSION_S)  # stopped for longer than the session in all
         finally:
             os.kill(first.process.pid, signal.SIGCONT)
         lab.wait_for(lambda: "deposed" in first.log(), 20, "the old leader to notice")
@@ -256,7 +257,7 @@ class Replication(lab.Suite):
         for t in threads:
             t.start()
         for _ in range(3):
-            time.sleep(1)
+            lab.quiet_for(1)
             victim = lab.wait_for(c.leader, 30, "a leader")
             if victim is standby:
                 victim.cli.check("cluster", "step-down")
@@ -353,7 +354,7 @@ class Replication(lab.Suite):
         lab.wait_for(lambda: second.cli.json("jobs"), 15, "the standby to follow")  # what it has not heard it cannot serve
         since = lab.instant(time.time() - 1)
         c.zk.kill(0)
-        time.sleep(SESSION_S + 2)
+        lab.quiet_for(SESSION_S + 2)
         self.assertEqual(["tick"], [j["job"] for j in second.cli.json("jobs")])  # reads are served
         self.assertTrue(first.running() and second.running())
         c.zk.start(0)
@@ -443,7 +444,7 @@ class Replication(lab.Suite):
         request = urllib.request.Request(url, headers={"Authorization": "Bearer " + "0" * 64,
                                                        "Cronsched-Acting": "admin unix:root"})
         with self.assertRaises(urllib.error.HTTPError) as raised:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=lab.scaled(10))
         self.assertEqual(401, raised.exception.code)
         self.assertEqual(403, leader.http("POST", "/v1/peer/engine", {})[0])
 

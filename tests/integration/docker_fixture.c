@@ -4,6 +4,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/state/record.h"
+#include "tests/support/patience.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -346,7 +347,7 @@ static bool turn_until(struct fixture *f, bool (*condition)(struct fixture *f, v
 void fixture_until(struct fixture *f, bool (*condition)(struct fixture *f, void *arg), void *arg,
                    const char *what)
 {
-    if (!turn_until(f, condition, arg, DEADLINE_MS)) {
+    if (!turn_until(f, condition, arg, patience_ms(DEADLINE_MS))) {
         fprintf(stderr, "docker test: waited for %s\n", what);
         abort();
     }
@@ -369,8 +370,8 @@ struct job *fixture_job(struct fixture *f, const char *name, const char *script,
     struct error error = {0};
     struct job *job = NULL;
     char volume[300];
-    json_t *json = json_pack("{s:s, s:[s,s,s], s:s}", "image", TEST_IMAGE, "command", "sh", "-c", script,
-                             "pull", "never");
+    json_t *json = json_pack("{s:s, s:[s,s,s], s:s, s:s}", "image", TEST_IMAGE, "command", "sh", "-c", script,
+                             "pull", "never", "network", "none"); /* most of what a container costs */
     snprintf(volume, sizeof(volume), "%s/ledger:/ledger", f->folder);
     json_object_set_new(json, "volumes", json_pack("[s]", volume));
     if (more) {
@@ -447,7 +448,7 @@ struct test_answer *fixture_wait_ms(struct fixture *f, uint64_t ticket, int64_t 
 
 struct test_answer *fixture_wait(struct fixture *f, uint64_t ticket)
 {
-    struct test_answer *a = fixture_wait_ms(f, ticket, DEADLINE_MS);
+    struct test_answer *a = fixture_wait_ms(f, ticket, patience_ms(DEADLINE_MS));
     if (!a) {
         struct engine_status status;
         f->engine->ops->status(f->engine, &status);

@@ -23,7 +23,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define DEADLINE_MS  60000
+#define DEADLINE_MS  60000 /* of a fast machine: tests/support/patience.h */
 #define ANSWERS_MAX  4096
 #define TEST_CLUSTER "5f0c9a3e-77aa-4c1e-9e3c-d0c6e2a1b001"
 #define TEST_IMAGE   "busybox:local"

@@ -27,7 +27,7 @@ class Containers(lab.Suite):
         return server
 
     def job(self, body="true", **keys):
-        return self.ledger.docker_job(body, **keys)
+        return self.ledger.docker_job(body, **{"network": "bridge", **keys})
 
     def sh(self, script, **keys):
         return {"image": lab.IMAGE, "pull": "never", "command": ["sh", "-c", script], **keys}
@@ -52,7 +52,7 @@ class Containers(lab.Suite):
         self.assertEqual("succeeded", run["verdict"])
         start = [x for x in self.ledger.lines() if x.what == "start"][0]
         self.assertGreaterEqual(start.wall, t - 0.02)
-        self.assertLess(start.wall - t, 3)
+        self.promised("start of a container at a fire time", start.wall - t, server, ceiling_s=10)
 
     def test_containers_are_labelled_and_named_for_their_run(self):
         server = self.begin({"j": self.job()})
@@ -166,7 +166,7 @@ class Containers(lab.Suite):
         server.start()
         server.apply({"j": self.job()})
         run, since = server.cli.trigger("j"), time.time()
-        lab.wait_for(lambda: time.time() - since > 17, 20, "a long back-off")  # it tries at 15.5 to 19, then at 31.5 s
+        lab.quiet_for(17)  # a long back-off: it tries at 15.5 to 19, then at 31.5 s
         os.symlink(self.dockerd.endpoint.removeprefix("unix://"), path)
         back = time.time()
         server.cli.wait_end(run, 60)

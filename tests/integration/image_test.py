@@ -17,7 +17,7 @@ class Image(lab.Suite):
     @classmethod
     def setUpClass(cls):
         cls.dockerd = lab.shared_docker()
-        made = subprocess.run([os.path.join(TOP, "contrib", "image"), binary()], capture_output=True, timeout=120, check=True)
+        made = subprocess.run([os.path.join(TOP, "contrib", "image"), binary()], capture_output=True, timeout=lab.scaled(120), check=True)
         cls.dockerd.api.import_image(made.stdout, NAME)
 
     def start(self, *command, **host):

@@ -40,7 +40,7 @@ class Lifecycle(lab.Suite):
         for address in (self.folder.join("notify.sock"), f"\0cronsched-notify-{os.getpid()}"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.bind(address)
-                manager.settimeout(30)
+                manager.settimeout(lab.scaled(30))
                 server = self.server(environment={"NOTIFY_SOCKET": address.replace("\0", "@"), "WATCHDOG_USEC": "400000"})
                 server.start()
                 self.assertEqual(b"READY=1", manager.recv(100))
@@ -51,7 +51,7 @@ class Lifecycle(lab.Suite):
                     for _ in range(3):
                         manager.recv(100)
                 server.process.send_signal(signal.SIGCONT)
-                manager.settimeout(30)
+                manager.settimeout(lab.scaled(30))
                 server.stop()
                 said = []
                 while not said or said[-1] != b"STOPPING=1":
@@ -65,8 +65,9 @@ class Lifecycle(lab.Suite):
         lab.wait_for(lambda: self.ledger.starts(run), 20, "the start")
         began = time.monotonic()
         server.stop()
-        self.assertLess(time.monotonic() - began, 5)
+        took = time.monotonic() - began
         server.start()
+        self.promised("SIGTERM with an attempt running", took, server, ceiling_s=5)
         self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
         self.assertEqual(1, self.ledger.starts(run))
         server.stop()
@@ -88,7 +89,7 @@ class Lifecycle(lab.Suite):
         server = self.server()
         server.start()
         server.process.send_signal(signal.SIGINT)
-        self.assertEqual(0, server.process.wait(20))
+        self.assertEqual(0, server.process.wait(lab.scaled(20)))
         server.check_log()
 
     def test_jobs_and_history_survive_restarts(self):
@@ -178,7 +179,7 @@ class Lifecycle(lab.Suite):
         lab.wait_for(lambda: len(self.ledger.starts()) >= 3, 20, "three starts")
         first = min(self.ledger.starts())
         self.clock.step(20)
-        time.sleep(6)
+        lab.quiet_for(6)
         self.assertNone(lab.Checker(self.ledger).strict().problems)
         since = f"{first[2:6]}-{first[6:8]}-{first[8:13]}:{first[13:15]}:{first[15:17]}Z"
         answer = server.cli.audit(since, lab.instant(time.time() + 18))

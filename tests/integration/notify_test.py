@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
@@ -103,7 +102,7 @@ class Notifications(lab.Suite):
         self.end(server, "good")
         run = self.end(server, "bad")
         lab.wait_for(lambda: receiver.posts, 20, "the post")
-        time.sleep(2.5)  # no more comes
+        lab.quiet_for(2.5)  # no more comes
         self.assertEqual([("/hook", "application/json")], [p[:2] for p in receiver.posts])
         body = receiver.posts[0][2]
         self.assertEqual((run, "bad", "failed", 3), (body["run"], body["job"], body["verdict"], body["exit_code"]))
@@ -130,7 +129,7 @@ class Notifications(lab.Suite):
         lab.wait_for(lambda: receiver.runs() == [run], 20, receiver.runs)
         server.kill()
         server.start()
-        time.sleep(2.5)
+        lab.quiet_for(2.5)
         self.assertEqual([run], receiver.runs())
         server.stop()
 

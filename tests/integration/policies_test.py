@@ -241,7 +241,7 @@ class Policies(lab.Suite):
         lab.wait_for(lambda: len(self.starts()) >= 2, 20, "two starts")
         server.kill()
         last_start = max(x.run for x in self.starts())
-        time.sleep(seconds)
+        lab.quiet_for(seconds)
         server.start()
         back = time.time()
         lab.wait_for(lambda: len([x for x in self.starts() if x.wall > back]) >= 2, 20, "starts after the outage")
@@ -284,7 +284,7 @@ class Policies(lab.Suite):
         server = self.begin({"j": self.job(schedule=EVERY_SECOND, concurrency="allow")})  # late_grace is 60 s
         lab.wait_for(lambda: len(self.starts()) >= 2, 20, "two starts")
         server.kill()
-        time.sleep(3)
+        lab.quiet_for(3)
         server.start()
         now = int(time.time())
         lab.wait_for(lambda: all(self.ledger.starts(lab.run_id("j", t)) for t in lab.every_second(now - 3, now)), 20,
@@ -295,9 +295,8 @@ class Policies(lab.Suite):
         server = self.begin({"j": self.job("sleep 4", schedule=EVERY_SECOND, concurrency="queue",
                                            start_within="2s")})
         lab.wait_for(lambda: self.verdicts(server, "j").get("deadline", 0) >= 1, 30, "a deadline")
-        for x in self.starts():
-            fire = lab.parse_instant(server.cli.run(x.run)["fire_time"])
-            self.assertLessEqual(x.wall - fire, 3.0)
+        latest = max(x.wall - lab.parse_instant(server.cli.run(x.run)["fire_time"]) for x in self.starts())
+        self.promised("start at a fire time", latest - 2, server, ceiling_s=2)  # a job of 4 s would be waited for
 
     def test_a_pause_ends_by_itself_and_its_fire_times_are_accounted_for(self):
         server = self.begin({"j": self.job(schedule=EVERY_SECOND, concurrency="allow")})
@@ -316,7 +315,7 @@ class Policies(lab.Suite):
         server = self.begin({n: self.job(schedule=EVERY_SECOND, concurrency="allow") for n in ("a", "b")})
         server.cli.check("pause", "--all", "--reason", "lunch")
         paused_at = time.time()
-        time.sleep(2.5)
+        lab.quiet_for(2.5)
         self.assertEqual([], [x for x in self.starts() if x.wall > paused_at + 0.5])
         server.cli.check("resume", "--all")
         lab.wait_for(lambda: {x.run.split("@")[0] for x in self.starts() if x.wall > paused_at + 2} == {"a", "b"}, 20,
@@ -333,7 +332,7 @@ class Policies(lab.Suite):
         lab.wait_for(lambda: len(self.starts()) == 12, 30, lambda: f"12 starts, not {len(self.starts())}")
         late = sorted(x.wall - t for x in self.starts())
         self.assertGreaterEqual(late[0], -0.05)
-        self.assertLessEqual(late[-1], 3.0 + 2.0)
+        self.promised("start at a fire time", late[-1] - 3, server, ceiling_s=10)
         self.assertGreater(late[-1] - late[0], 0.5, late)  # they are spread
         for job in jobs:
             self.assertEqual(lab.instant(t), server.cli.run(lab.run_id(job, t))["fire_time"])
@@ -346,7 +345,7 @@ class Policies(lab.Suite):
             "later": self.job(schedule=EVERY_SECOND, start=tomorrow),
             "over": self.job(schedule=EVERY_SECOND, end="2020-01-01"),
         })
-        time.sleep(2)
+        lab.quiet_for(2)
         found = {j["job"]: j["next"] for j in server.cli.json("jobs")}
         self.assertTrue(found["off"].startswith(tomorrow), found)
         self.assertTrue(found["later"].startswith(tomorrow), found)
@@ -358,14 +357,14 @@ class Policies(lab.Suite):
         server = self.begin({"j": self.job(schedule=schedule)})
         run = server.cli.wait_end(lab.run_id("j", t), 20)
         self.assertEqual("succeeded", run["verdict"])
-        self.assertLess(self.starts()[0].wall - t, 1.0)
+        self.promised("start at a fire time", self.starts()[0].wall - t, server, ceiling_s=5)
         self.assertGreaterEqual(self.starts()[0].wall, t - 0.02)
         self.assertEqual(1, len(self.starts()))
 
     def test_a_new_job_does_not_catch_up_on_the_past(self):
         server = self.begin({"past": self.job(schedule=f"@at {lab.instant(time.time() - 3600)}"),
                              "anchored": self.job(schedule="R/2020-01-01T00:00:00Z/P1D", catch_up="all")})
-        time.sleep(1)
+        lab.quiet_for(1)
         self.assertEqual([], server.cli.runs())
         self.assertEqual([], self.starts())
 
@@ -392,13 +391,13 @@ class Policies(lab.Suite):
         server = self.begin({"a": self.job("false"), "b": self.job(after=["a"])})
         run = server.cli.trigger("a", "--with-children")
         self.assertEqual("failed", server.cli.wait_end(run)["verdict"])
-        time.sleep(1)
+        lab.quiet_for(1)
         self.assertEqual(["a"], [x.run.split("@")[0] for x in self.starts()])
 
     def test_a_manual_parent_counts_only_with_children(self):
         server = self.begin({"a": self.job(), "b": self.job(after=["a"])})
         server.cli.wait_end(server.cli.trigger("a"))
-        time.sleep(1)
+        lab.quiet_for(1)
         self.assertEqual(1, len(self.starts()))
         server.cli.trigger("a", "--with-children")
         lab.wait_for(lambda: len(self.starts()) == 3, 20, "the child")
@@ -446,13 +445,13 @@ class Policies(lab.Suite):
         self.assertEqual([], self.starts())
         server.cli.check("backfill", "j", *span, "--max-parallel", "2")
         lab.wait_for(lambda: len(self.starts()) >= 4, 30, "the backfilled runs")
-        time.sleep(1)
+        lab.quiet_for(1)
         runs = sorted({x.run for x in self.starts()})
         self.assertIn("j@20260101T010000Z", runs)
         self.assertIn("j@20260101T040000Z", runs)
         count = len(self.starts())
         server.cli.check("backfill", "j", *span)
-        time.sleep(1.5)
+        lab.quiet_for(1.5)
         self.assertEqual(count, len(self.starts()))
         self.assertNone(lab.Checker(self.ledger).strict().problems)
 
@@ -485,7 +484,7 @@ class Policies(lab.Suite):
         lab.wait_for(lambda: len(self.starts()) >= 2, 20, "two starts")
         server.apply({"j": self.job(schedule="@yearly")})
         edited = time.time()
-        time.sleep(2.5)
+        lab.quiet_for(2.5)
         self.assertEqual([], [x for x in self.starts() if x.wall > edited + 0.3])
         self.assert_audited(server, began - 1)
 
@@ -494,7 +493,7 @@ class Policies(lab.Suite):
         lab.wait_for(lambda: self.starts(), 20, "a start")
         server.cli.check("delete", "j")
         deleted = time.time()
-        time.sleep(2)
+        lab.quiet_for(2)
         self.assertEqual([], [x for x in self.starts() if x.wall > deleted + 0.3])
         self.assertEqual(3, server.cli.call("show", "j").code)
         self.assertEqual(3, server.cli.call("trigger", "j").code)

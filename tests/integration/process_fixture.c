@@ -5,6 +5,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/definition/job_keys.h"
+#include "tests/support/patience.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -189,7 +190,7 @@ void fixture_free(struct fixture *f)
     if (uv_loop_close(&f->loop) != 0)
         die("the loop has handles left");
     /* Again and again: a supervisor that has just been made may still be writing. */
-    for (int i = 0; f->own_folder && i < DEADLINE_MS && access(f->folder, F_OK) == 0; i++) {
+    for (int i = 0; f->own_folder && i < patience_ms(DEADLINE_MS) && access(f->folder, F_OK) == 0; i++) {
         nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         nap();
     }
@@ -331,7 +332,7 @@ static void on_tick(uv_timer_t *timer)
 
 void fixture_until(struct fixture *f, bool (*condition)(void *arg), void *arg, const char *what)
 {
-    uint64_t until = mono_ms() + DEADLINE_MS;
+    uint64_t until = mono_ms() + (uint64_t)patience_ms(DEADLINE_MS);
     uv_timer_t tick;
 
     uv_timer_init(&f->loop, &tick);
@@ -480,7 +481,7 @@ pid_t fixture_drive(struct fixture *f, int try, const char *crash, const char *s
 
 int fixture_reap(pid_t pid)
 {
-    uint64_t until = mono_ms() + DEADLINE_MS;
+    uint64_t until = mono_ms() + (uint64_t)patience_ms(DEADLINE_MS);
     int status;
 
     while (waitpid(pid, &status, WNOHANG) == 0) {

@@ -18,7 +18,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#define DEADLINE_MS   30000
+#define DEADLINE_MS   30000 /* of a fast machine: tests/support/patience.h */
 #define ANSWERS_MAX   2048
 #define TEST_JOB      "report"
 #define TEST_RUN      "report@20261122T030000Z"

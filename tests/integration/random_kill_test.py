@@ -28,7 +28,7 @@ def setting(name, default):
 def kill(seconds_between):
     """The blow of a storm: kill -9 after a while. A blow returns the runs that were acknowledged to it."""
     def blow(server, chance):
-        time.sleep(chance.uniform(*seconds_between))
+        lab.quiet_for(chance.uniform(*seconds_between))
         server.kill()
         server.start()
         return ()
@@ -74,7 +74,7 @@ def starve(server, chance):
     server.launch(**starved)
     promised = talk(server, chance, chance.uniform(1, 4))
     server.process.terminate()
-    code = server.process.wait(20)
+    code = server.process.wait(lab.scaled(20))
     server.check_log()
     if code < 0 and code not in (-signal.SIGABRT, -signal.SIGTERM):  # SIGTERM: before it listens to it
         raise lab.LabError(f"it ended with {code}: {server.log_tail()}")
@@ -83,6 +83,14 @@ def starve(server, chance):
 
 
 class RandomKill(lab.Suite):
+    side_by_side = 3
+
+    @classmethod
+    def setUpClass(cls):
+        cls.no_docker = lab.why_no_docker()
+        if not cls.no_docker:
+            cls.dockerd = lab.shared_docker()  # on this thread, which outlives those of the tests
+
     def storm(self, server, ledger, jobs, blows, blow, settle_s):
         """Applies the jobs, strikes the server so often at random, waits until the backlog is done; then compares ledger,
         schedule and audit."""
@@ -145,11 +153,12 @@ class RandomKill(lab.Suite):
         self.storm(self.server(), ledger, jobs, setting("CRONSCHED_STARVED", 20), starve, 120)
 
     def test_docker_jobs(self):
-        dockerd = lab.shared_docker()
+        if self.no_docker:
+            self.skipTest(self.no_docker)
         ledger = lab.Ledger(self.folder)
         jobs = {f"d{i}": ledger.docker_job(schedule="* * * * * *", concurrency="allow", catch_up="all")
                 for i in range(setting("CRONSCHED_LOAD_DOCKER", 2))}
-        server = self.server(engines={"docker": lab.docker_engine(dockerd)})
+        server = self.server(engines={"docker": lab.docker_engine(self.dockerd)})
         self.storm(server, ledger, jobs, setting("CRONSCHED_KILLS_DOCKER", 5), kill((1, 6)), 180)
 
 

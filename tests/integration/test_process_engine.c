@@ -6,6 +6,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/definition/job_keys.h"
+#include "tests/support/patience.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -680,7 +681,7 @@ static void on_sweep_point(const char *point, const char *detail)
     if (strcmp(point, "process-sweep") != 0)
         return;
     atomic_fetch_add(&sweep_points, 1);
-    for (int ms = 0; ms < DEADLINE_MS && !atomic_load(&sweep_may_go); ms++)
+    for (int ms = 0; ms < patience_ms(DEADLINE_MS) && !atomic_load(&sweep_may_go); ms++)
         usleep(1000);
 }
 

@@ -5,7 +5,6 @@ import os
 import random
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
@@ -36,7 +35,7 @@ class TriggerKey(lab.Suite):
             t.start()
         kills = 0
         while any(t.is_alive() for t in threads):
-            time.sleep(random.uniform(0.1, 0.8))
+            lab.quiet_for(random.uniform(0.1, 0.8))
             server.kill()
             kills += 1
             server.start()

@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import urllib.parse
 
+from pace import scaled
 from place import LabError, alive, kill_process, wait_for
 from service import Service, children
 
@@ -43,7 +44,7 @@ class DockerApi:
 
     def call(self, method, path, body=None, content_type="application/json", timeout=60):
         """(status, parsed answer or bytes)"""
-        connection = UnixConnection(self.socket_path, timeout)
+        connection = UnixConnection(self.socket_path, scaled(timeout))
         try:
             if body is not None and not isinstance(body, (bytes, io.IOBase)):
                 body = json.dumps(body).encode()

@@ -16,6 +16,7 @@
 from cluster import Cluster  # noqa: F401
 from docker import IMAGE, DockerApi, Dockerd, busybox_root, why_no_docker  # noqa: F401
 from ledger import Checker, Ledger, every_second  # noqa: F401
+from pace import promised, quiet_for, scaled  # noqa: F401
 from place import (Folder, LabError, Tmpfs, alive, kill_process, processes_of, wait_for)  # noqa: F401
 from proxy import Proxy  # noqa: F401
 from server import (Answer, Cli, Server, binary, has_faults, instant, parse_instant, run_id)  # noqa: F401

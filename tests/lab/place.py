@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 import time
 
+from pace import scaled
+
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,14 +25,17 @@ class LabError(Exception):
 
 def wait_for(check, seconds, what, every=0.05):
     """Polls until check() gives something true, and returns that. A false end is an error that names what was
-    missing; `what` may be a function, asked only then."""
-    deadline = time.monotonic() + seconds
+    missing; `what` may be a function, asked only then. `seconds` are a fast machine's: pace.scaled() makes them this
+    one's, and is asked only when they have passed."""
+    began, limit, scaled_yet = time.monotonic(), seconds, False
     while True:
         value = check()
         if value:
             return value
-        if time.monotonic() >= deadline:
-            raise LabError(f"waited {seconds} s for {what() if callable(what) else what}")
+        if time.monotonic() - began >= limit and not scaled_yet:
+            limit, scaled_yet = scaled(seconds), True
+        if time.monotonic() - began >= limit:
+            raise LabError(f"waited {limit:g} s for {what() if callable(what) else what}")
         time.sleep(every)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+from pace import scaled
 from place import LabError, die_with_parent, kill_process, wait_for
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -56,9 +57,9 @@ class Cli:
         words = [str(w) for w in words]
         try:
             done = subprocess.run([binary(), *words], env=self.environment, capture_output=True, text=True,
-                                  errors="replace", timeout=timeout, check=False, input=stdin)
+                                  errors="replace", timeout=scaled(timeout), check=False, input=stdin)
         except subprocess.TimeoutExpired as e:
-            raise LabError(f"cronsched {' '.join(words)}: no end after {timeout} s") from e
+            raise LabError(f"cronsched {' '.join(words)}: no end after {scaled(timeout):g} s") from e
         answer = Answer(" ".join(words), done.returncode, done.stdout, done.stderr)
         found = SANITIZER.search(done.stderr)
         if found or done.returncode < 0:
@@ -181,7 +182,7 @@ class Server:
     def http(self, method, path, body=None, timeout=20):
         """(status, answer) of the API, over the unix socket."""
         from docker import DockerApi
-        return DockerApi(self.socket).call(method, path, body, timeout=timeout)
+        return DockerApi(self.socket).call(method, path, body, timeout=scaled(timeout))
 
     def metric(self, name):
         """Sum of a Prometheus metric over its labels; None when there is none of that name."""
@@ -197,7 +198,7 @@ class Server:
     def wait_crash(self, seconds=60):
         """Waits until a crash point has struck; False when none did within the time."""
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(scaled(seconds))
         except subprocess.TimeoutExpired:
             return False
         if code != -signal.SIGKILL:
@@ -208,7 +209,7 @@ class Server:
     def kill(self):
         if self.process is not None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(scaled(20))
             self.check_log()
 
     def stop(self, seconds=60):
@@ -217,10 +218,10 @@ class Server:
             return
         self.process.terminate()
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(scaled(seconds))
         except subprocess.TimeoutExpired as e:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(scaled(20))
             raise LabError(f"{self.name} did not end on SIGTERM: {self.log_tail()}") from e
         self.check_log()
         if code != 0:
@@ -228,6 +229,13 @@ class Server:
 
     def log(self):
         return self.folder.read(f"{self.name}.log")
+
+    def led_at(self):
+        """When it last began to lead, by its own log; seconds since the epoch."""
+        told = [line for line in self.log().splitlines() if '"event":"leading"' in line]
+        if not told:
+            raise LabError(f"{self.name} never led: {self.log_tail()}")
+        return parse_instant(json.loads(told[-1])["time"])
 
     def log_tail(self, lines=12):
         """The last lines, or what a sanitizer said."""
@@ -247,7 +255,7 @@ class Server:
     def close(self):
         if self.running():
             kill_process(self.process.pid)
-            self.process.wait(20)
+            self.process.wait(scaled(20))
 
     def apply(self, jobs, *options, name="jobs.yaml"):
         """Applies jobs given as a dictionary NAME: keys of a job file."""

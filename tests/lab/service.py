@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 
+from pace import scaled
 from place import alive, die_with_parent, kill_process
 
 
@@ -58,7 +59,7 @@ class Service:
         if pid:
             kill_process(pid, sig, seconds)
         if self.process:
-            self.process.wait(seconds)
+            self.process.wait(scaled(seconds))
             self.process = None
 
     def kill(self):

@@ -1,5 +1,7 @@
 #include "tests/support/http_client.h"
 
+#include "tests/support/patience.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -25,7 +27,7 @@ void turn(uv_loop_t *loop, int fd, short events)
 
 uint64_t client_deadline(void)
 {
-    return uv_hrtime() / 1000000 + PATIENCE_MS;
+    return uv_hrtime() / 1000000 + (uint64_t)patience_ms(PATIENCE_MS);
 }
 
 bool client_late(uint64_t deadline)

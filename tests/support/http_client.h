@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 20000 /* of a fast machine */
 
 struct reply {
     int status; /* 0: none came */

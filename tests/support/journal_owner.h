@@ -4,6 +4,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/state/journal.h"
 #include "leader/embedded/embedded.h"
+#include "tests/support/patience.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,10 +35,12 @@ struct owner {
 
 #define OWNER_LEVEL 2 /* of its records */
 
-/* Runs the loop until the condition holds; a bound on turns stands in for a deadline. */
+#define OWNER_PATIENCE_MS 60000 /* of a fast machine */
+
+/* Runs the loop until the condition holds; fails after OWNER_PATIENCE_MS. */
 #define OWNER_UNTIL(o, condition)                                                                            \
     do {                                                                                                     \
-        uint64_t deadline_ns = uv_hrtime() + UINT64_C(60000000000);                                          \
+        uint64_t deadline_ns = uv_hrtime() + (uint64_t)patience_ms(OWNER_PATIENCE_MS) * UINT64_C(1000000);   \
         while (!(condition)) {                                                                               \
             assert_true(uv_hrtime() < deadline_ns);                                                          \
             uv_run(&(o)->loop, UV_RUN_ONCE);                                                                 \
