@@ -4,7 +4,7 @@ one takes over and settles the run; then the old leader wakes, and goes on with 
 
 The run's starts are counted by the attempt itself. They are exactly one at every point, and the run has one verdict at
 both replicas. Attempts of the process engine belong to the stopped leader's machine, so their run is settled only once it
-is awake again; a container is settled while it sleeps.
+is awake again; a container is settled while it sleeps. A day runs a part of the rows (tests/lab/sample.py).
 """
 
 import os
@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
+import sample  # noqa: E402
 from cluster_test import Cluster  # noqa: E402
 from crash_table_test import LAUNCH  # noqa: E402
 from zookeeper import ZooKeeper, why_no_zookeeper  # noqa: E402
@@ -32,6 +33,15 @@ class Row:
 
     def text(self):
         return f"{self.engine:8} {self.point:28} {self.starts!s:>6}  {self.verdict!s:10} {self.seconds!s:>5} s"
+
+
+STEPS = ("leader/", "jobs/scheduler/", "jobs/state/", "jobs/engine/", "cronsched/cluster/", "cronsched/server/",
+         "tests/integration/stopped_leader")
+
+
+def group_of(name):
+    engine = name.split("_")[0]
+    return sample.Group(f"rows of the {engine} engine", (*STEPS, f"cronsched/engines/{engine}/"), 8, 4)
 
 
 ROWS = [Row(engine, point) for engine in ("docker", "process")
@@ -65,7 +75,11 @@ def is_supervisor(pid):
 
 
 class StoppedLeader(lab.Suite):
-    side_by_side = 3
+    side_by_side = 2 + (os.cpu_count() or 1)  # each waits for a session to end
+
+    @classmethod
+    def sample(cls, names):
+        return sample.chosen("stopped leader", names, group_of)
 
     @classmethod
     def setUpClass(cls):

@@ -11,6 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
+import sample  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BIG = bool(os.environ.get("CRONSCHED_MODEL_BIG"))
@@ -48,12 +49,16 @@ NAIVE = {
 class Models(lab.Suite):
     side_by_side = 2
 
+    @classmethod
+    def sample(cls, names):  # a model that has not changed says what it said
+        return sample.chosen("models", names, lambda name: sample.Group("searches", ("tests/model/",), 8, 1))
+
     def spin(self, model, *defines):
         """(errors, states, depth, first error) of an exhaustive search."""
         folder = str(self.folder)
 
         def run(*command, seconds):
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=lab.scaled(seconds), check=False)
             self.assertEqual(0, done.returncode, f"{' '.join(command)}: {done.stdout}{done.stderr}")
             return done.stdout
 

@@ -2,7 +2,7 @@
 """The simulators, of the scheduler (sim) and of the replicated journal (reigns): worlds in which nothing may go wrong, then
 the deliberate faults (jobs/base/mutant.h), each of which has to be found. What was found, and how soon, is printed.
 
-  CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (30, 10; by hand an hour)
+  CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (15, 5; by hand an hour)
   CRONSCHED_SIM_SEED      the first of them (random)
   CRONSCHED_SIM_MUTANT_SECONDS   how long each mutant may stay unfound (120)
 
@@ -19,6 +19,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
+import sample  # noqa: E402
 
 BUILD = os.environ.get("CRONSCHED_BUILD", "build-test")
 PROGRAMS = ("sim", "reigns")
@@ -33,7 +34,7 @@ def run(program, *words, seconds):
     """(exit code, what it printed). A crash of the simulator is an exit code below zero."""
     path = os.path.join(os.path.abspath(BUILD), "tests", "sim", program)
     done = subprocess.run([path, *map(str, words)], capture_output=True, text=True, errors="replace",
-                          timeout=seconds + 240, check=False)
+                          timeout=seconds + lab.scaled(240), check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -57,7 +58,7 @@ class Simulator(lab.Suite):
         self.assertGreater(steps(text), 1000)
 
     def test_nothing_goes_wrong_in_healthy_worlds(self):
-        self.healthy("sim", 30)
+        self.healthy("sim", 15)
 
     def test_stops_that_are_answered_late(self):
         """A leader once attended a run again and again, without an end, while its stop was under way for so long."""
@@ -66,11 +67,15 @@ class Simulator(lab.Suite):
         self.assertEqual(0, code, text)
 
     def test_nothing_goes_wrong_in_healthy_reigns(self):
-        self.healthy("reigns", 10)
+        self.healthy("reigns", 5)
 
 
 class Mutants(lab.Suite):
     side_by_side = 2
+
+    @classmethod
+    def sample(cls, names):
+        return sample.chosen("mutants", names, lambda name: sample.Group("mutants", ("jobs/", "leader/", "tests/sim/"), 6, 3))
 
     def find(self, program, name, what):
         limit, first = setting("CRONSCHED_SIM_MUTANT_SECONDS", 120), FOUND_FROM.get(name, 1)
