@@ -44,19 +44,28 @@ extern uv_loop_t loop;
 extern struct api *api;
 extern char dir[40], address[64]; /* a folder of the test's own, and the socket in it */
 
+/* Answers every scheduler_wait that `fake.hold` has kept. */
 void release(int result);
 
 /* History answers from the loop, never from within. */
 void answer_history(void);
+
+/* The wall clock of the API: 2026-11-22T02:45:00Z for ever. */
 int64_t fake_wall(void *arg);
+
+/* The API on `address`, with these options besides; NULL: none. */
 void start_api(const struct api_options *more);
 void stop_api(void);
+
+/* cmocka's set-ups: all but the API, and with it. */
 int set_up_plain(void **state);
 int set_up_api(void **state);
 int tear_down(void **state);
 
 /* Sends, and serves the history's answer in the loop's turns. */
 struct reply ask(const char *line, const char *body);
+
+/* The reply's body, which the caller releases; the test fails when it is not JSON. */
 json_t *body_of(const struct reply *r);
 
 /* The answer has this status and its body this text. */

@@ -17,4 +17,5 @@ extern atomic_bool watching, failed;
 extern atomic_long countdown;
 extern long more;
 
+/* Counts an allocation; true when it is one that is to fail. Any thread. */
 bool fails(void);

@@ -17,5 +17,7 @@ extern struct fault_vfs fault_vfs;
 
 /* Becomes the default; fails nothing until told so. */
 void fault_vfs_install(void);
+
+/* From now on the first-th call and count - 1 after it fail with this code of SQLite's. */
 void fault_vfs_arm(int code, long first, long count);
 void fault_vfs_disarm(void);

@@ -57,6 +57,10 @@ struct batch *owner_batch_new(struct owner *o, size_t bytes);
 /* Appends it and keeps up the chain; returns what append said. */
 int owner_append_batch(struct owner *o, struct batch *b);
 int owner_append(struct owner *o, size_t bytes);
+
+/* Hands the journal a snapshot of what the owner has. */
 void owner_snapshot(struct owner *o);
+
+/* An owner of the embedded journal at that path, with a loop of its own. */
 int owner_open(struct owner *o, const char *path, struct error *error);
 void owner_close(struct owner *o);

@@ -25,4 +25,6 @@ bool random_chance(int percent);
 
 /* Five, six or seven fields. Half of the expressions are likely to have to do with the given wall time. */
 void naive_random(struct naive_cron *n, int fields, int64_t local_s);
+
+/* Is this second of local time one of the expression's? */
 bool naive_matches(const struct naive_cron *n, int64_t local_s);

@@ -29,6 +29,7 @@ struct cluster {
     uint64_t random;
 };
 
+/* The i-th replica, with these options besides (NULL: none), and all of a cluster. */
 struct node *node_start(struct cluster *c, size_t i, const struct replicated_options *more);
 struct cluster *cluster_new(size_t count);
 
@@ -36,16 +37,25 @@ struct cluster *cluster_new(size_t count);
 void node_dies(struct node *n);
 void session_of_the_dead_ends(struct node *n);
 void cluster_free(struct cluster *c);
+
+/* ZooKeeper does one thing for each replica (false: there was nothing to do); all that there is to do; time passes, in
+ * one piece; time passes, and whatever it brings is done. */
 bool step_any(struct cluster *c);
 void settle(struct cluster *c);
 void tick(struct cluster *c, int64_t ms);
 void pass(struct cluster *c, int64_t ms);
+
+/* The one that leads, NULL when none does; the test fails when two do. */
 struct node *leader(struct cluster *c);
+
+/* What a node of ZooKeeper holds, NULL when it is not there; the journal's head there. */
 const char *data_at(struct cluster *c, const char *path);
 uint64_t head(struct cluster *c);
 
 /* Every batch up to head is there, each the next of the one before. */
 void assert_log_is_a_chain(struct cluster *c, uint64_t from);
+
+/* So many batches of about 20 bytes. */
 void append(struct node *n, int count);
 
 /* Three replicas, the first leads, ten batches. */

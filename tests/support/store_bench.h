@@ -51,13 +51,20 @@ struct answer {
 
 /* One event: the oldest piece of work, or a timer due within the time. False: nothing to do. */
 bool step(uint64_t within_ms);
+
+/* All that is due now. */
 void drain(void);
+
 void on_removed(void *arg, const char *run, const char *job);
 void on_failed(void *arg, const struct error *error);
+
+/* cmocka's set-up: a bench with a folder and no store yet; open_with() makes one, with a queue of so many bytes. */
 int set_up(void **state);
 int tear_down(void **state);
 void open_with(size_t queue_bytes);
 void close_store(void);
+
+/* A write of that batch, what may be added to it (texts are copied), and the hand-over to the store, which frees it. */
 struct history_write *new_write(uint64_t index);
 void add_run(struct history_write *w, const char *run, int64_t at_ms, const char *state, const char *verdict,
              const char *cause);
@@ -68,11 +75,17 @@ void put(struct history_write *w);
 
 /* A batch that ended one run of a minutely job. */
 void put_minute(uint64_t index, const char *job, int minute);
+
+/* Asks, and keeps the answer in `a`; get() also waits for it: the caller releases what it returns. */
 void on_answer(void *arg, json_t *result, const struct error *error);
 void ask(const struct history_query *q, struct answer *a);
 json_t *get(const struct history_query *q);
 
 /* The values of a key in each object of the answer, joined by blanks. */
 void assert_answer(const struct history_query *q, const char *key, const char *expected);
+
+/* How many objects the answer has. */
 size_t count_of(const struct history_query *q);
+
+/* The gaps that an audit names, as compact JSON. */
 void assert_gaps(const char *expected);
