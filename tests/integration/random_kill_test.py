@@ -6,7 +6,7 @@ The load is one fire time a second for each of many process jobs, and a few in c
 ledger of its own. The schedule is known by arithmetic, so the checker needs no word of the server; then `audit` is
 asked as well and has to agree.
   CRONSCHED_KILLS_PROCESS, CRONSCHED_KILLS_DOCKER   how many kills (15 and 5; by hand 200 and 50)
-  CRONSCHED_LOAD_PROCESS, CRONSCHED_LOAD_DOCKER     jobs that fire every second (20 and 2)
+  CRONSCHED_LOAD_PROCESS, CRONSCHED_LOAD_DOCKER     jobs that fire every second (20 and 2, fewer on a slow machine)
   CRONSCHED_STARVED                                 how often it is short of memory (20)
 """
 
@@ -23,6 +23,11 @@ import lab  # noqa: E402
 
 def setting(name, default):
     return int(os.environ.get(name, default))
+
+
+def load(name, jobs, least):
+    """How many jobs fire every second: what a fast machine bears, or as much less as this one is slower."""
+    return setting(name, max(least, round(jobs / lab.scaled(1))))
 
 
 def kill(seconds_between):
@@ -83,8 +88,6 @@ def starve(server, chance):
 
 
 class RandomKill(lab.Suite):
-    side_by_side = 3
-
     @classmethod
     def setUpClass(cls):
         cls.no_docker = lab.why_no_docker()
@@ -144,7 +147,7 @@ class RandomKill(lab.Suite):
     def test_process_jobs(self):
         ledger = lab.Ledger(self.folder)
         jobs = {f"p{i}": ledger.process_job(schedule="* * * * * *", concurrency="allow", catch_up="all")
-                for i in range(setting("CRONSCHED_LOAD_PROCESS", 20))}
+                for i in range(load("CRONSCHED_LOAD_PROCESS", 20, 5))}
         self.storm(self.server(), ledger, jobs, setting("CRONSCHED_KILLS_PROCESS", 15), kill((0.5, 4)), 120)
 
     def test_process_jobs_short_of_memory(self):
@@ -157,7 +160,7 @@ class RandomKill(lab.Suite):
             self.skipTest(self.no_docker)
         ledger = lab.Ledger(self.folder)
         jobs = {f"d{i}": ledger.docker_job(schedule="* * * * * *", concurrency="allow", catch_up="all")
-                for i in range(setting("CRONSCHED_LOAD_DOCKER", 2))}
+                for i in range(load("CRONSCHED_LOAD_DOCKER", 2, 1))}
         server = self.server(engines={"docker": lab.docker_engine(self.dockerd)})
         self.storm(server, ledger, jobs, setting("CRONSCHED_KILLS_DOCKER", 5), kill((1, 6)), 180)
 
