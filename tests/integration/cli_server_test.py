@@ -87,7 +87,7 @@ class CommandLineAndServer(lab.Suite):
 
     def test_a_pause_ends_by_itself_and_says_so(self):
         self.one.apply({"a": {"schedule": NEVER, "command": ["true"]}})
-        self.cli.check("pause", "a", "--until", "1s", "--reason", "stock taking")
+        self.cli.check("pause", "a", "--until", f"{round(lab.scaled(1))}s", "--reason", "stock taking")
         job = self.cli.json("show", "a")
         self.assertEqual((True, "stock taking"), (job["paused"], job["pause_reason"]))
         self.assertIn("paused", self.cli.check("jobs").out)
