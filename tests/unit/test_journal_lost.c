@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/journal_owner.h"
+#include "tests/support/journal_owner.h"
 
 static char top[64], dir[96], path[128], wal[140], lock[140], copy[96];
 
