@@ -41,10 +41,10 @@ static void nap(void)
     nanosleep(&tick, NULL);
 }
 
-/* Supervisors outlive a server, also one of a failed test, and also when they are stopped. */
+/* Supervisors outlive a server, also one of a failed test, and also when they are stopped; the work may outlive them. */
 static void kill_supervisors(struct fixture *f)
 {
-    char host[ATTEMPT_DIR_HOST_MAX];
+    char host[ATTEMPT_DIR_HOST_MAX], base[ATTEMPT_GROUP_PATH_MAX];
     struct dirent *entry;
     int root = -1;
     DIR *dir;
@@ -57,11 +57,16 @@ static void kill_supervisors(struct fixture *f)
 
         if (entry->d_name[0] == '.' || attempt_dir_open(root, entry->d_name, &folder, NULL) < 0)
             continue;
-        if (attempt_dir_read(folder, &status, NULL) == 0)
+        if (attempt_dir_read(folder, &status, NULL) == 0) {
             attempt_dir_signal(&status.supervisor, SIGKILL);
+            attempt_work_kill(&status.work, 5000);
+        }
         close(folder);
+        attempt_dir_remove(root, entry->d_name, NULL); /* with its group */
     }
     closedir(dir);
+    if (attempt_group_base(host, base, NULL) == 0)
+        attempt_group_base_release(base);
 }
 
 /* --- the host --- */
@@ -125,6 +130,7 @@ static void new_engine(struct fixture *f, const struct process_engine_options *o
 
     o.name = "local";
     o.data_dir = f->folder;
+    o.without_groups = f->without_groups;
     if (process_engine_new(&f->engine, &f->loop, &o, &f->host, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);
         die("no engine");

@@ -40,6 +40,7 @@ struct fixture {
     struct engine *engine;
     char folder[256]; /* data_dir; also of the ledger and of marks */
     bool own_folder;
+    bool without_groups;   /* of the engines that are made from now on */
     int64_t epoch, now_ms; /* what the host says; now_ms 0: the real time */
     bool keep;
     uint64_t next_ticket;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -226,16 +227,55 @@ static void test_end_without_its_name(void **state)
     }
 }
 
-static void test_command_that_lost_its_supervisor_lives(void **state)
+static pid_t start_command(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        setsid();
+        execlp("sleep", "sleep", "1000", NULL);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+/* Running while anything of it lives; lost once that was killed, and the text says so. */
+static void test_command_that_lost_its_supervisor_runs_until_it_is_killed(void **state)
+{
+    int folder = make_ready("a"), look = -1;
+    pid_t command = start_command();
+    struct attempt_dir_status s;
+
+    assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
+    assert_int_equal(attempt_dir_write_command(folder, command, "", "", NULL), 0);
+    assert_false(status_of(folder).orphaned);
+    close(folder);
+    assert_int_equal(attempt_dir_open(root, "a", &look, NULL), 0);
+    do /* in a moment it has begun its session, and is executed: then it has the locked folder no longer */
+        s = status_of(look);
+    while (s.state == ATTEMPT_DIR_LOST || s.alive);
+    assert_int_equal(s.state, ATTEMPT_DIR_RUNNING);
+    assert_true(s.orphaned);
+    assert_int_equal(s.command.pid, command);
+    assert_int_equal(attempt_dir_kill_work(look, &s), 0);
+    s = status_of(look);
+    assert_int_equal(s.state, ATTEMPT_DIR_LOST);
+    assert_non_null(strstr(s.end.text, "was killed (1 process)"));
+    waitpid(command, NULL, 0);
+    close(look);
+    assert_int_equal(attempt_dir_remove(root, "a", NULL), 0);
+}
+
+static void test_lost_with_nothing_left_says_so(void **state)
 {
     int folder = make_ready("a"), look = -1;
 
     assert_int_equal(attempt_dir_mark_started(folder, NULL), 0);
-    assert_int_equal(attempt_dir_write_command(folder, getpid(), NULL), 0); /* lives, to be sure */
     close(folder);
     assert_int_equal(attempt_dir_open(root, "a", &look, NULL), 0);
-    assert_state(look, ATTEMPT_DIR_RUNNING);
-    assert_int_equal(status_of(look).command.pid, getpid());
+    assert_state(look, ATTEMPT_DIR_LOST);
+    assert_non_null(strstr(status_of(look).end.text, "nothing of it runs"));
     close(look);
 }
 
@@ -296,7 +336,7 @@ static void test_removal(void **state)
     assert_int_equal(attempt_dir_remove(root, "b", NULL), 0);
 
     assert_int_equal(mkdirat(root, "c.gone", 0700), 0); /* of a removal that was cut short */
-    attempt_dir_clean(root);
+    attempt_dir_clean(root, "");
     assert_int_equal(fstatat(root, "c.gone", &st, 0), -1);
     assert_int_equal(fstatat(root, ".host", &st, 0), 0);
 }
@@ -363,7 +403,8 @@ int main(void)
         TEST(test_fence_before_ready),
         TEST(test_nobody_lives),
         TEST(test_end_without_its_name),
-        TEST(test_command_that_lost_its_supervisor_lives),
+        TEST(test_command_that_lost_its_supervisor_runs_until_it_is_killed),
+        TEST(test_lost_with_nothing_left_says_so),
         TEST(test_pid_of_another_process_is_not_believed),
         TEST(test_broken_files_are_no_proof),
         TEST(test_removal),

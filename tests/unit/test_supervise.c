@@ -27,6 +27,8 @@ static void test_spec_comes_back_as_it_was(void **state)
                                         .user = "1000:1000",
                                         .working_dir = "",
                                         .log_path = "/var/lib/x.log",
+                                        .group = "/sys/fs/cgroup/x/cs-1",
+                                        .mark = "cs-1@7",
                                         .log_cap_bytes = INT64_C(5) << 33,
                                         .stop_grace_ms = 10000,
                                         .argv = argv,
@@ -41,6 +43,8 @@ static void test_spec_comes_back_as_it_was(void **state)
     assert_string_equal(back.user, spec.user);
     assert_string_equal(back.working_dir, "");
     assert_string_equal(back.log_path, spec.log_path);
+    assert_string_equal(back.group, spec.group);
+    assert_string_equal(back.mark, spec.mark);
     assert_int_equal(back.log_cap_bytes, spec.log_cap_bytes);
     assert_int_equal(back.stop_grace_ms, spec.stop_grace_ms);
     for (int i = 0; i < 5; i++)
@@ -55,7 +59,7 @@ static void test_spec_cannot_be_changed_and_is_not_too_big(void **state)
     static char big[SUPERVISE_SPEC_BYTES];
     char a[] = "x", *argv[] = {a, NULL}, *env[] = {big, NULL};
     struct supervise_spec spec = {
-        .user = "", .working_dir = "", .log_path = "", .argv = argv, .env = &env[1]};
+        .user = "", .working_dir = "", .log_path = "", .group = "", .mark = "", .argv = argv, .env = &env[1]};
     int fd = -1;
 
     assert_int_equal(supervise_spec_write(&spec, &fd, NULL), 0);
@@ -161,15 +165,16 @@ static void test_environment_gets_what_it_lacks(void **state)
     const struct supervise_user user = {.name = "joe", .home = "/home/joe"};
     const struct supervise_user nameless = {.home = "/"};
     char own[] = "PATH=/own", *mine[] = {own, NULL}, *none[] = {NULL}, *memory;
-    char **env = supervise_user_environment(mine, &user, &memory);
+    char **env = supervise_user_environment(mine, &user, "cs-1@7", &memory);
 
     assert_string_equal(value_of(env, "PATH"), "/own");
     assert_string_equal(value_of(env, "HOME"), "/home/joe");
     assert_string_equal(value_of(env, "USER"), "joe");
     assert_string_equal(value_of(env, "LOGNAME"), "joe");
+    assert_string_equal(value_of(env, ATTEMPT_WORK_VARIABLE), "cs-1@7");
     free(env);
     free(memory);
-    env = supervise_user_environment(none, &nameless, &memory);
+    env = supervise_user_environment(none, &nameless, "", &memory);
     assert_non_null(strstr(value_of(env, "PATH"), "/usr/bin"));
     assert_string_equal(value_of(env, "HOME"), "/");
     assert_null(value_of(env, "USER"));

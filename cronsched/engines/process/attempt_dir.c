@@ -18,8 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define GONE_SUFFIX ".gone"
-#define END_ROOM    1024 /* bytes of the end that are written ahead; most ends are shorter */
+#define GONE_SUFFIX  ".gone"
+#define END_ROOM     1024 /* bytes of the end that are written ahead; most ends are shorter */
+#define KILL_WAIT_MS 1000 /* for what was killed to be gone */
 
 static int fail(struct error *error, const char *what, int err)
 {
@@ -134,32 +135,10 @@ int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error)
     return 0;
 }
 
-/* Field 22 of /proc/PID/stat; the name in parentheses may hold anything, so count from the last ')'. */
-static int start_ticks(pid_t pid, uint64_t *ret)
-{
-    char path[64], line[1024], *p;
-    FILE *f;
-    bool got;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    f = fopen(path, "re");
-    if (!f)
-        return -errno;
-    got = fgets(line, sizeof(line), f) != NULL;
-    fclose(f);
-    p = got ? strrchr(line, ')') : NULL;
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    if (!p)
-        return -ESRCH;
-    *ret = strtoull(p + 1, NULL, 10);
-    return 0;
-}
-
 static int process_of(pid_t pid, struct attempt_dir_process *ret, struct error *error)
 {
     struct attempt_dir_process p = {.pid = pid};
-    int r = start_ticks(pid, &p.ticks);
+    int r = attempt_work_ticks(pid, &p.ticks);
 
     if (r < 0)
         return fail(error, "cannot read /proc", -r);
@@ -185,7 +164,7 @@ int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd,
         return error_set(error, ERR_NOT_FOUND, "process %d is gone", (int)process->pid);
     if (fd < 0)
         return fail(error, "pidfd_open", errno);
-    if (start_ticks(process->pid, &ticks) < 0 || ticks != process->ticks) {
+    if (attempt_work_ticks(process->pid, &ticks) < 0 || ticks != process->ticks) {
         close(fd);
         return error_set(error, ERR_NOT_FOUND, "pid %d was reused by another process", (int)process->pid);
     }
@@ -202,16 +181,6 @@ int attempt_dir_signal(const struct attempt_dir_process *process, int signal)
     syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
     close(pidfd);
     return 0;
-}
-
-static bool process_lives(const struct attempt_dir_process *process)
-{
-    int fd;
-
-    if (attempt_dir_pidfd(process, &fd, NULL) < 0)
-        return false;
-    close(fd);
-    return true;
 }
 
 static json_t *process_json(const struct attempt_dir_process *p)
@@ -362,6 +331,17 @@ static int lock_for_removal(int folder, struct error *error)
     return 0;
 }
 
+/* Empty by now, as the attempt is over; what cannot be removed is left to attempt_dir_clean. */
+static void remove_group(int folder)
+{
+    json_t *command = read_json(folder, "command");
+    const char *group = json_string_value(json_object_get(command, "group"));
+
+    if (group)
+        attempt_group_remove(group);
+    json_decref(command);
+}
+
 int attempt_dir_remove(int root, const char *name, struct error *error)
 {
     char gone[ATTEMPT_DIR_NAME_MAX + sizeof(GONE_SUFFIX)];
@@ -375,6 +355,7 @@ int attempt_dir_remove(int root, const char *name, struct error *error)
         r = errno == ENOENT ? 0 : fail(error, "cannot remove the attempt's folder", errno);
     } else if (r == 0) {
         FAULT_POINT("attempt-renamed", name);
+        remove_group(folder);
         empty_folder(folder);
         unlinkat(root, gone, AT_REMOVEDIR);
     }
@@ -389,7 +370,23 @@ static bool ends_with(const char *s, const char *suffix)
     return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
-void attempt_dir_clean(int root)
+/* Of supervisors that died before they had written down which group they had made. The folder is made before the
+ * group and goes after it. */
+static void clean_groups(int root, const char *base)
+{
+    DIR *dir = base[0] ? opendir(base) : NULL;
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    while ((entry = readdir(dir)))
+        if (entry->d_type == DT_DIR && attempt_dir_name_valid(entry->d_name) &&
+            faccessat(root, entry->d_name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+            unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+    closedir(dir);
+}
+
+void attempt_dir_clean(int root, const char *group_base)
 {
     DIR *dir = attempt_dir_entries(root);
     struct dirent *entry;
@@ -402,11 +399,13 @@ void attempt_dir_clean(int root)
         if (!ends_with(entry->d_name, GONE_SUFFIX) ||
             attempt_dir_open(root, entry->d_name, &folder, NULL) < 0)
             continue;
+        remove_group(folder);
         empty_folder(folder);
         close(folder);
         unlinkat(root, entry->d_name, AT_REMOVEDIR);
     }
     closedir(dir);
+    clean_groups(root, group_base);
 }
 
 /* --- writing --- */
@@ -466,12 +465,18 @@ int attempt_dir_mark_started(int folder, struct error *error)
     return 0;
 }
 
-int attempt_dir_write_command(int folder, pid_t pid, struct error *error)
+int attempt_dir_write_command(int folder, pid_t pid, const char *group, const char *mark, struct error *error)
 {
     struct attempt_dir_process command = {0};
     int r = process_of(pid, &command, error);
+    json_t *json;
 
-    return r < 0 ? r : write_json(folder, "command", process_json(&command), false, error);
+    if (r < 0)
+        return r;
+    json = process_json(&command);
+    json_object_set_new(json, "group", json_string(group));
+    json_object_set_new(json, "mark", json_string(mark));
+    return write_json(folder, "command", json, false, error);
 }
 
 int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error)
@@ -599,14 +604,48 @@ static bool read_end(int folder, const char *file, struct attempt_dir_status *s)
     return true;
 }
 
-/* Started, and no end: does anybody live? */
-static void judge_running(int folder, struct attempt_dir_status *s)
+/* Of another boot nothing lives, and its numbers may be anybody's. */
+static void read_command(int folder, struct attempt_dir_status *s)
 {
     json_t *command = s->same_boot ? read_json(folder, "command") : NULL;
 
     s->command = process_from(command); /* pid 0 from NULL */
+    s->work.session = s->command.pid;
+    s->work.ticks = s->command.ticks;
+    copy_text(command, "group", s->work.group, sizeof(s->work.group));
+    copy_text(command, "mark", s->work.mark, sizeof(s->work.mark));
     json_decref(command);
-    if (s->alive || process_lives(&s->command)) {
+}
+
+static void explain_lost(int folder, struct attempt_dir_status *s)
+{
+    json_t *killed = read_json(folder, "killed");
+    int n = (int)integer(killed, "count");
+
+    json_decref(killed);
+    if (!s->same_boot)
+        snprintf(s->end.text, sizeof(s->end.text), "the machine was restarted while it ran (boot %s is over)",
+                 s->boot_id[0] ? s->boot_id : "id not known");
+    else if (n > 0)
+        snprintf(
+            s->end.text, sizeof(s->end.text),
+            "its supervisor (pid %d) ended without writing down how the command ended; what still ran of the "
+            "command was killed (%d %s)",
+            (int)s->supervisor.pid, n, n == 1 ? "process" : "processes");
+    else
+        snprintf(s->end.text, sizeof(s->end.text),
+                 "its supervisor (pid %d) ended without writing down how the command ended; nothing of it "
+                 "runs any "
+                 "more",
+                 (int)s->supervisor.pid);
+}
+
+/* Started, and no end: does anybody live? */
+static void judge_running(int folder, struct attempt_dir_status *s)
+{
+    read_command(folder, s);
+    s->orphaned = !s->alive && s->same_boot && attempt_work_count(&s->work) > 0;
+    if (s->alive || s->orphaned) {
         s->state = ATTEMPT_DIR_RUNNING;
         return;
     }
@@ -615,13 +654,20 @@ static void judge_running(int folder, struct attempt_dir_status *s)
     if (read_end(folder, "end.new", s))
         return;
     s->state = ATTEMPT_DIR_LOST;
-    if (s->same_boot)
-        snprintf(s->end.text, sizeof(s->end.text),
-                 "its supervisor (pid %d) ended without writing down how the command ended",
-                 (int)s->supervisor.pid);
-    else
-        snprintf(s->end.text, sizeof(s->end.text), "the machine was restarted while it ran (boot %s is over)",
-                 s->boot_id[0] ? s->boot_id : "id not known");
+    explain_lost(folder, s);
+}
+
+int attempt_dir_kill_work(int folder, const struct attempt_dir_status *status)
+{
+    json_t *before = read_json(folder, "killed");
+    json_int_t count = integer(before, "count");
+
+    json_decref(before);
+    if (count == 0) /* the first time; what lives later was counted, or is of what was */
+        write_json(folder, "killed", json_pack("{s:i}", "count", attempt_work_count(&status->work)), false,
+                   NULL);
+    FAULT_POINT("attempt-orphan", "");
+    return attempt_work_kill(&status->work, KILL_WAIT_MS);
 }
 
 /* The lock is looked at before the files: a supervisor writes the end before it lets go. */

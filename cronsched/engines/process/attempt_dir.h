@@ -5,7 +5,9 @@
  *   ready    who supervises what: run, epoch, boot id, pid and its start time; synced before PREPARED
  *   start    THE MARK: a hard link, to `ready` when the command is started, to a file with a reason when it
  *            never will be; synced before the command is executed, and before NEVER_RAN is answered
- *   command  pid of the command; of use in the same boot only, so not synced
+ *   command  pid of the command, its control group and its mark (attempt_work.h); of use in the same boot only, so
+ *            not synced
+ *   killed   how many processes were left when the supervisor was found dead, before they are killed; not synced
  *   end      how it ended; synced. Written to end.new, whose room is taken ahead, so that a full disk
  *            loses no end; end.new counts as well once nobody lives that could finish it
  *
@@ -32,6 +34,7 @@
  */
 #pragma once
 
+#include "cronsched/engines/process/attempt_work.h"
 #include "jobs/base/error.h"
 #include "jobs/state/record.h"
 
@@ -61,7 +64,7 @@ struct attempt_dir_identity {
 enum attempt_dir_state {
     ATTEMPT_DIR_WAITING, /* no mark yet; `alive` says whether a supervisor waits */
     ATTEMPT_DIR_FENCED,  /* it never ran and never will */
-    ATTEMPT_DIR_RUNNING, /* started, no end, and its supervisor lives, or the command that lost its supervisor */
+    ATTEMPT_DIR_RUNNING, /* started, no end, and its supervisor lives, or anything of its work */
     ATTEMPT_DIR_ENDED,
     ATTEMPT_DIR_REFUSED, /* marked as started, but the command could not be executed */
     ATTEMPT_DIR_LOST     /* started, no end, nobody lives */
@@ -83,8 +86,11 @@ struct attempt_dir_status {
     char boot_id[ATTEMPT_DIR_BOOT_ID_MAX]; /* it was made in; "": not known */
     bool same_boot;                        /* that is this one; else no pid is told */
     struct attempt_dir_process supervisor, command;
-    int64_t started_ms;         /* 0: not known */
-    int64_t changed_ms;         /* the folder: when the last of these files appeared */
+    struct attempt_work
+        work;           /* what descends from the command; empty before that exists, or in another boot */
+    bool orphaned;      /* RUNNING, and its supervisor is dead: nobody will write an end */
+    int64_t started_ms; /* 0: not known */
+    int64_t changed_ms; /* the folder: when the last of these files appeared */
     struct attempt_dir_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
 };
 
@@ -105,21 +111,26 @@ int attempt_dir_open(int root, const char *name, int *ret_folder, struct error *
 int attempt_dir_write_ready(int folder, const struct attempt_dir_identity *identity, struct error *error);
 /* Puts the mark and syncs. ERR_CONFLICT: fenced. ERR_NOT_FOUND: the folder is gone. */
 int attempt_dir_mark_started(int folder, struct error *error);
-int attempt_dir_write_command(int folder, pid_t pid, struct error *error);
+/* group, mark: as in struct attempt_work. */
+int attempt_dir_write_command(int folder, pid_t pid, const char *group, const char *mark,
+                              struct error *error);
 int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error);
 
 /* The server's. 0: nobody can start it any more, now on disk; or it was fenced before. ERR_CONFLICT: it was
  * started. */
 int attempt_dir_fence(int folder, const char *why, struct error *error);
 int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *error);
+/* Kills what an orphaned attempt left running, and notes how much that was. Returns how many processes still live: 0,
+ * or some that take their time, or that may not be killed from here. Waits for a moment. */
+int attempt_dir_kill_work(int folder, const struct attempt_dir_status *status);
 /* Fences, and sends a supervisor that waits away. */
 int attempt_dir_abolish(int folder, const char *why, struct error *error);
 /* Renames it away, then removes it. It must have its mark. Nothing there is fine; ERR_BUSY: try later. */
 int attempt_dir_remove(int root, const char *name, struct error *error);
 /* The entries of a folder, whose descriptor stays as it is; NULL: errno tells why. For closedir. */
 DIR *attempt_dir_entries(int folder);
-/* Removes what a crash left of removals. */
-void attempt_dir_clean(int root);
+/* Removes what a crash left of removals, and control groups in `group_base` ("": none) without an attempt. */
+void attempt_dir_clean(int root, const char *group_base);
 
 const char *attempt_dir_state_name(enum attempt_dir_state state);
 

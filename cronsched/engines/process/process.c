@@ -72,8 +72,8 @@ static void fence_done(struct process_call *call)
                             "it was never released, and without its folder it cannot start");
 }
 
-/* The supervisor stops the command and watches over stop_grace. Where it is gone and the command is not,
- * there is nobody to do so: the command is killed. */
+/* The supervisor stops the command and watches over stop_grace. Where it is gone and something of the work is not,
+ * there is nobody to do so: the work is killed. */
 static void stop_run(struct process_call *call)
 {
     int folder = -1;
@@ -82,10 +82,13 @@ static void stop_run(struct process_call *call)
     if (call->result < 0)
         return;
     call->result = attempt_dir_read(folder, &call->status, &call->error);
+    if (call->result == 0 && call->status.orphaned)
+        attempt_dir_kill_work(folder, &call->status);
+    else if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING) {
+        attempt_dir_signal(&call->status.supervisor, SIGTERM);
+        attempt_dir_signal(&call->status.supervisor, SIGCONT); /* the command may have stopped it */
+    }
     close(folder);
-    if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING &&
-        attempt_dir_signal(&call->status.supervisor, SIGTERM) == ERR_NOT_FOUND)
-        attempt_dir_signal(&call->status.command, SIGKILL);
     FAULT_POINT("process-stopped", call->name);
 }
 
@@ -261,7 +264,8 @@ static void status(const struct engine *engine, struct engine_status *ret)
     if (e->ill)
         snprintf(ret->text, sizeof(ret->text), "%s", e->fault);
     else
-        snprintf(ret->text, sizeof(ret->text), "processes of this machine, %d prepared", count(&e->armed));
+        snprintf(ret->text, sizeof(ret->text), "processes of this machine, %s control groups, %d prepared",
+                 e->group_base[0] ? "with" : "without", count(&e->armed));
 }
 
 /* --- life --- */
@@ -333,6 +337,8 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
         process_free(e);
         return r;
     }
+    if (options->without_groups || attempt_group_base(e->host_id, e->group_base, NULL) < 0)
+        e->group_base[0] = '\0';
     start_timer(e, &e->later_timer);
     start_timer(e, &e->sweep_timer);
     uv_unref((uv_handle_t *)&e->sweep_timer);

@@ -10,7 +10,8 @@
  * An attempt belongs to the data folder that it was prepared in: about the id of another one this engine only
  * says UNREACHABLE. A job that asks for what only containers have is refused by check().
  *
- * When the command ends, whatever it left running is killed. There are no limits on CPU and memory here; the
+ * When the command ends, whatever it left running is killed; and so is what runs on when a supervisor was killed: the
+ * attempt is running while any of its work lives (attempt_work.h), and then its outcome is unknown. There are no limits on CPU and memory here; the
  * soft limit of open files is 1024 at most, the hard one the server's, and the kernel does not spare a
  * command when memory runs out, as it may spare the server.
  *
@@ -24,6 +25,7 @@
 #include "jobs/base/error.h"
 #include "jobs/engine/engine.h"
 
+#include <stdbool.h>
 #include <uv.h>
 
 #define PROCESS_PARALLEL_DEFAULT  4
@@ -38,6 +40,7 @@ struct process_engine_options {
     int parallel;                   /* 0: PROCESS_PARALLEL_DEFAULT */
     int max_armed;                  /* 0: PROCESS_MAX_ARMED_DEFAULT */
     int64_t retention_ms, sweep_ms; /* 0: as above */
+    bool without_groups;            /* no control groups, also where they could be had: for tests */
 };
 
 /* Makes data_dir/attempts; data_dir has to be there. Blocks for a moment: for the time before the loop runs.

@@ -108,11 +108,13 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
                                            .params = call->params};
     const struct job *job = call->job;
     struct environment env;
-    char log[RUN_LOG_PATH_MAX];
+    char log[RUN_LOG_PATH_MAX], group[ATTEMPT_GROUP_PATH_MAX] = "", mark[PROCESS_ID_MAX];
     struct supervise_spec spec = {.identity = call->identity,
                                   .user = text_or_empty(job->user),
                                   .working_dir = text_or_empty(job->working_dir),
                                   .log_path = log,
+                                  .group = group,
+                                  .mark = mark,
                                   .log_cap_bytes = job->keep_logs_bytes,
                                   .stop_grace_ms = job->stop_grace_ms};
     int r;
@@ -121,6 +123,10 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
         return r;
     if ((r = environment_build(&env, &request, resolve, NULL, error)) < 0)
         return r;
+    process_id(call->engine, call->name, mark);
+    if (call->engine->group_base[0] &&
+        snprintf(group, sizeof(group), "%s/%s", call->engine->group_base, call->name) >= (int)sizeof(group))
+        group[0] = '\0';
     spec.env = env.items ? env.items : nothing;
     spec.argv = command_of(job);
     r = supervise_spec_write(&spec, ret_fd, error);

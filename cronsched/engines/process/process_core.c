@@ -202,6 +202,7 @@ static void close_run(uv_work_t *work)
     struct process_engine *e = work->data;
 
     spawner_release(&e->spawner);
+    attempt_group_base_release(e->group_base);
     close(e->root);
 }
 

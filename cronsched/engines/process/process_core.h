@@ -35,6 +35,7 @@ struct process_engine {
 
     int root; /* the folder of attempts */
     char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
+    char group_base[ATTEMPT_GROUP_PATH_MAX]; /* where attempts have their control groups; "": nowhere */
     struct spawner spawner;
 
     uint64_t reign;

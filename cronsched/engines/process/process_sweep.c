@@ -104,7 +104,7 @@ static void pick_run(uv_work_t *work)
 
     if (!dir)
         return;
-    attempt_dir_clean(s->engine->root);
+    attempt_dir_clean(s->engine->root, s->engine->group_base);
     while (s->count < SWEEP_MAX && !atomic_load(&s->engine->leaving) && (entry = readdir(dir)))
         look_at(s, entry->d_name);
     closedir(dir);

@@ -1,11 +1,12 @@
 /* WATCH: to the end of an attempt, whoever started it.
  *
- * The happy path: read the folder on the pool; it runs: take a pidfd of its supervisor and let the loop tell
+ * The happy path: read the folder on the pool; it runs: take a pidfd of its supervisor and let the loop report
  * when that ends; read again; it has ended: answer.
  *
  * Failures:
- *   no pidfd can be had (the supervisor is killed and the command lives; or it is of another pid namespace):
- *      a pidfd of the command, else look again every PROCESS_POLL_MS
+ *   the supervisor was killed and something of the work lives: nobody keeps its output or will know how it ends, so it
+ *      is killed; while any of it lives the attempt is running, and it is looked at every PROCESS_POLL_MS
+ *   no pidfd can be had (it is of another pid namespace): look again every PROCESS_POLL_MS
  *   the folder cannot be read: UNREACHABLE, look again after PROCESS_RETRY_MS; STARTED when it can be, again
  *   it is gone, or has no start in it: UNKNOWN
  */
@@ -122,10 +123,11 @@ static void look_run(struct process_call *call)
     if (call->result < 0)
         return;
     call->result = attempt_dir_read(folder, &call->status, &call->error);
+    if (call->result == 0 && call->status.orphaned && attempt_dir_kill_work(folder, &call->status) == 0)
+        call->result = attempt_dir_read(folder, &call->status, &call->error);
     close(folder);
-    if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING &&
-        attempt_dir_pidfd(&call->status.supervisor, &call->fd, NULL) < 0)
-        attempt_dir_pidfd(&call->status.command, &call->fd, NULL);
+    if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING)
+        attempt_dir_pidfd(&call->status.supervisor, &call->fd, NULL);
 }
 
 static void conclude(struct process_watch *w, enum engine_event event, const char *text)

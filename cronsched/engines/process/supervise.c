@@ -19,11 +19,13 @@
  *      is there. It dies afterwards, before its exec: this is a command that was killed at once.
  *   4: the log cannot be written: the output is read and dropped, `end` tells.
  *   5: `end` cannot be written: tried again END_TRIES times; meanwhile the attempt counts as running.
- *   The supervisor is killed: the command is killed with it (PR_SET_PDEATHSIG); if it has shaken that
- *      off, by executing a setuid program, `command` tells who it is. No `end`: the outcome is unknown.
+ *   The supervisor is killed: the command's first process is killed with it (PR_SET_PDEATHSIG), unless it has
+ *      executed a setuid program. What else descends from the command lives on, known by its control group or its
+ *      mark (attempt_work.h), until whoever watches the attempt kills it. No `end`: the outcome is unknown.
  */
 #include "cronsched/engines/process/supervise.h"
 
+#include "cronsched/engines/process/attempt_work.h"
 #include "cronsched/engines/process/supervise_user.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/run_log.h"
@@ -74,6 +76,7 @@ struct supervisor {
     struct run_log_file log;
     struct error log_error;
     pid_t command;
+    const char *group; /* the control group that the command is in; "": none */
     int output, report, signals;
     int64_t started_ms;  /* 0: not linked */
     bool executed;       /* the report pipe ended after LINKED */
@@ -217,6 +220,22 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
     _exit(127);
 }
 
+/* In a control group of its own where that can be had; the server has looked whether it can. */
+static pid_t fork_in_group(struct supervisor *s)
+{
+    const char *group = s->spec.group;
+    pid_t pid = -1;
+
+    s->group = "";
+    if (*group && attempt_group_make(group, NULL) == 0)
+        pid = attempt_group_fork(group);
+    if (pid >= 0)
+        s->group = group;
+    else if (*group)
+        attempt_group_remove(group);
+    return pid >= 0 ? pid : fork();
+}
+
 static int fork_command(struct supervisor *s, struct error *error)
 {
     int output[2] = {-1, -1}, reports[2] = {-1, -1};
@@ -224,7 +243,7 @@ static int fork_command(struct supervisor *s, struct error *error)
 
     if (pipe2(output, O_CLOEXEC) < 0 || pipe2(reports, O_CLOEXEC) < 0)
         return error_set(error, ERR_IO, "cannot make a pipe: %s", strerror(errno));
-    s->command = fork();
+    s->command = fork_in_group(s);
     if (s->command < 0)
         return error_set(error, ERR_IO, "cannot fork: %s", strerror(errno));
     if (s->command == 0) {
@@ -237,7 +256,7 @@ static int fork_command(struct supervisor *s, struct error *error)
     fcntl(output[0], F_SETFL, O_NONBLOCK);
     s->output = output[0];
     s->report = reports[0];
-    return attempt_dir_write_command(s->folder, s->command, error);
+    return attempt_dir_write_command(s->folder, s->command, s->group, s->spec.mark, error);
 }
 
 /* --- output --- */
@@ -302,22 +321,35 @@ static void kill_children(void)
     }
 }
 
-/* Kills and reaps whatever descends from the command, which is a zombie or reaped itself. */
-static void clear_remains(struct supervisor *s)
+static void kill_all(struct supervisor *s)
+{
+    kill(-s->command, SIGKILL);
+    kill_children();
+    if (s->group[0])
+        attempt_group_kill(s->group);
+}
+
+/* Kills and reaps whatever descends from the command, which is a zombie. False: something does not go, as in the
+ * middle of a read from a file server that is away, or may not be killed. */
+static bool clear_remains(struct supervisor *s)
 {
     int64_t until = clock_ms(CLOCK_MONOTONIC) + REMAINS_MS;
     struct pollfd p = {.fd = s->signals, .events = POLLIN};
     struct signalfd_siginfo info;
 
-    kill(-s->command, SIGKILL); /* its zombie keeps the number of the group from being used again */
+    kill_all(s); /* its zombie keeps the number of the process group from being used again */
     for (;;) {
         pid_t pid = waitpid(-1, NULL, WNOHANG);
 
-        if (pid < 0 || clock_ms(CLOCK_MONOTONIC) > until)
-            return;
+        if (pid < 0 && (!s->group[0] || attempt_group_count(s->group) <= 0))
+            return true;
+        if (clock_ms(CLOCK_MONOTONIC) > until)
+            return false;
         if (pid > 0)
             continue;
         kill_children();
+        if (s->group[0])
+            attempt_group_kill(s->group);
         poll(&p, 1, KILL_AGAIN_MS);
         while (read(s->signals, &info, sizeof(info)) > 0)
             ;
@@ -358,19 +390,26 @@ static void describe_end(struct supervisor *s, const siginfo_t *info, struct att
         add_text(ret->text, sizeof(ret->text), s->log_error.text);
 }
 
+static _Noreturn void quit(struct supervisor *s)
+{
+    attempt_group_remove(s->group);
+    exit(0);
+}
+
 static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
 {
     struct attempt_dir_end end;
 
     describe_end(s, info, &end);
-    clear_remains(s);
+    if (!clear_remains(s))
+        add_text(end.text, sizeof(end.text), "some of its processes could not be killed and run on");
     if (s->output >= 0)
         copy_output(s, PIPE_BYTES);
     run_log_file_close(&s->log);
     FAULT_POINT("supervise-ended", s->spec.identity.run);
     write_end(s, &end);
     FAULT_POINT("supervise-end-synced", s->spec.identity.run);
-    exit(0);
+    quit(s);
 }
 
 /* --- the start --- */
@@ -416,7 +455,7 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
     run_log_file_close(&s->log);
     write_end(s, &end);
     answer_refused(s, end.exit_code, end.text);
-    exit(0);
+    quit(s);
 }
 
 /* No report, and no more to come: what is to become the command has not got as far as its exec. It may have
@@ -428,7 +467,7 @@ static _Noreturn void leave(struct supervisor *s)
 
     if (attempt_dir_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_DIR_RUNNING)
         refuse(s, &died);
-    exit(0);
+    quit(s);
 }
 
 /* A report from the command's process, or the end of its reports. */
@@ -445,7 +484,7 @@ static void on_report(struct supervisor *s)
         return;
     }
     if (n == sizeof(r) && r.step == STEP_MARK && (r.code == ERR_CONFLICT || r.code == ERR_NOT_FOUND))
-        exit(0); /* fenced, or gone: not ours any more */
+        quit(s); /* fenced, or gone: not ours any more */
     if (n == sizeof(r))
         refuse(s, &r);
     if (!s->started_ms)
@@ -508,8 +547,7 @@ static int kill_when_due(struct supervisor *s)
     if (now < s->kill_at_ms)
         return s->kill_at_ms - now < 60000 ? (int)(s->kill_at_ms - now) : 60000;
     s->left = true;
-    kill(-s->command, SIGKILL);
-    kill_children();
+    kill_all(s);
     return KILL_AGAIN_MS;
 }
 
@@ -557,7 +595,7 @@ static int prepare(struct supervisor *s, int spec, struct error *error)
     close(spec);
     if ((r = supervise_user_find(s->spec.user, &s->user, error)) < 0)
         return r;
-    s->env = supervise_user_environment(s->spec.env, &s->user, &memory);
+    s->env = supervise_user_environment(s->spec.env, &s->user, s->spec.mark, &memory);
     if (!s->env)
         return error_set(error, ERR_NOMEM, "out of memory");
     s->signals = open_signals(error);
@@ -573,7 +611,8 @@ static int prepare(struct supervisor *s, int spec, struct error *error)
 
 void supervise(int socket, int folder, int spec)
 {
-    struct supervisor s = {.socket = socket, .folder = folder, .output = -1, .report = -1, .log = {.fd = -1}};
+    struct supervisor s = {
+        .socket = socket, .folder = folder, .output = -1, .report = -1, .log = {.fd = -1}, .group = ""};
     struct error error = {0};
     int r;
 

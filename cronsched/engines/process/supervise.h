@@ -20,7 +20,8 @@
  * The socket's end without "go" makes the supervisor leave, nothing executed. After "started" the socket is
  * closed; from then on SIGTERM to the supervisor asks for the end: SIGTERM to the command's process group,
  * after stop_grace SIGKILL to all that descends from it. What the command leaves running when it ends is
- * killed likewise, as with a container.
+ * killed likewise, as with a container. What it leaves running when the supervisor is killed is found and killed by
+ * whoever watches the attempt (attempt_work.h).
  */
 #pragma once
 
@@ -39,6 +40,8 @@ struct supervise_spec {
     const char *user;        /* "": as the server */
     const char *working_dir; /* "": / */
     const char *log_path;
+    const char *group; /* the path of its control group, to be made; "": none */
+    const char *mark;  /* ATTEMPT_WORK_VARIABLE of its environment */
     int64_t log_cap_bytes, stop_grace_ms;
     char **argv, **env; /* NULL-terminated */
 };

@@ -63,6 +63,8 @@ int supervise_spec_write(const struct supervise_spec *spec, int *ret_fd, struct 
     put(&t, "user", spec->user);
     put(&t, "working_dir", spec->working_dir);
     put(&t, "log", spec->log_path);
+    put(&t, "group", spec->group);
+    put(&t, "mark", spec->mark);
     put_int(&t, "log_cap", spec->log_cap_bytes);
     put_int(&t, "stop_grace", spec->stop_grace_ms);
     for (char **s = spec->argv; *s; s++)
@@ -105,7 +107,11 @@ static void fill(struct supervise_spec *s, char *memory, size_t size)
     const struct {
         const char *key;
         const char **at;
-    } texts[] = {{"user", &s->user}, {"working_dir", &s->working_dir}, {"log", &s->log_path}};
+    } texts[] = {{"user", &s->user},
+                 {"working_dir", &s->working_dir},
+                 {"log", &s->log_path},
+                 {"group", &s->group},
+                 {"mark", &s->mark}};
     size_t args = 0, vars = 0;
 
     for (char *key = memory, *value; key < memory + size; key = value + strlen(value) + 1) {
@@ -146,7 +152,7 @@ static bool well_formed(const char *memory, size_t size)
 
 int supervise_spec_read(int fd, struct supervise_spec *ret, char **ret_memory, struct error *error)
 {
-    struct supervise_spec s = {.user = "", .working_dir = "", .log_path = ""};
+    struct supervise_spec s = {.user = "", .working_dir = "", .log_path = "", .group = "", .mark = ""};
     struct stat st;
     char *memory;
     size_t n = 0;

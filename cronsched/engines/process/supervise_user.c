@@ -142,12 +142,16 @@ static bool has(char **env, const char *name)
     return false;
 }
 
-char **supervise_user_environment(char **env, const struct supervise_user *user, char **ret_memory)
+char **supervise_user_environment(char **env, const struct supervise_user *user, const char *mark,
+                                  char **ret_memory)
 {
     const struct {
         const char *name, *value;
-    } defaults[] = {
-        {"PATH", DEFAULT_PATH}, {"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}};
+    } defaults[] = {{"PATH", DEFAULT_PATH},
+                    {"HOME", user->home},
+                    {"USER", user->name},
+                    {"LOGNAME", user->name},
+                    {ATTEMPT_WORK_VARIABLE, mark}};
     const size_t count = sizeof(defaults) / sizeof(*defaults);
     size_t n = 0, bytes = 0;
     char **list, *memory, *at;

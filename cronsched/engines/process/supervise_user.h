@@ -24,6 +24,7 @@ int supervise_user_find(const char *user, struct supervise_user *ret, struct err
 /* Becomes that user, for good. Returns a negative errno. */
 int supervise_user_become(const struct supervise_user *user);
 
-/* env and PATH, HOME, USER, LOGNAME where env lacks them: a list for execve, whose new texts live in
- * ret_memory, or NULL when out of memory. free() both. */
-char **supervise_user_environment(char **env, const struct supervise_user *user, char **ret_memory);
+/* env and PATH, HOME, USER, LOGNAME where env lacks them, and the attempt's mark (attempt_work.h): a list for execve,
+ * whose new texts live in ret_memory, or NULL when out of memory. free() both. */
+char **supervise_user_environment(char **env, const struct supervise_user *user, const char *mark,
+                                  char **ret_memory);
