@@ -22,6 +22,7 @@ static const struct sentence {
                           "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
     [RECORD_REVOKED] = {"revoked", "attempt {attempt} will never be released: {reason}"},
     [RECORD_STARTED] = {"start", "attempt {attempt}: the engine says that it started at {at@}[; {text}]"},
+    [RECORD_STARTED_AGAIN] = {"start", "attempt {attempt} was started {count} times: {text}"},
     [RECORD_START_FAILED] =
         {"start", "attempt {attempt}: the engine refused to start it: {text}[ (exit code {code})]"},
     [RECORD_STOPPING] = {"stop", "attempt {attempt} is to be stopped: {reason}[, asked for by {by}]"},

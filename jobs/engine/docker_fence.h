@@ -61,6 +61,8 @@ struct docker_state {
     int64_t started_ms, finished_ms; /* 0: the engine's zero time, it has not */
     int exit_code;
     bool oom_killed;
+    int restart_count;           /* starts by the engine itself, of its restart policy */
+    bool restarts;               /* it has such a policy; it was made without one */
     char error[DOCKER_TEXT_MAX]; /* why a start failed; "" */
 };
 

@@ -25,7 +25,8 @@
  *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
  *   WATCH    follow a started one to its end, over reconnects. Logs are kept (run_log.h) before the end is
  *            answered.
- *            -> any number of UNREACHABLE(text) and STARTED (alive again), then
+ *            -> any number of UNREACHABLE(text) and STARTED (alive again; or started again by somebody else:
+ *               starts, text), then
  *               ENDED(at, exit_code, cause, text)
  *             | REFUSED(text, exit_code): it came as far as a fence would call started, and no further
  *             | UNKNOWN(text): gone without evidence
@@ -73,6 +74,7 @@ struct engine_request {
     const char *name;                  /* "cs-" + hex: the object's name */
     const char *id;                    /* all but PREPARE: what PREPARED answered */
     const char *boot;                  /* FENCE: host identity at prepare; NULL when not known */
+    int64_t started_ms;                /* WATCH: as STARTED was answered; 0: not known */
     bool may_have_run;                 /* FENCE: a release may have been sent (by anyone) */
     const char *cause;                 /* schedule, manual, after, backfill, ... */
     int64_t fire_ms, previous_fire_ms; /* previous: 0 when there is none */
@@ -86,8 +88,9 @@ struct engine_answer {
     int64_t started_ms;    /* STARTED, ENDED: UTC by the engine; 0: not known */
     int64_t at_ms;         /* ENDED: when */
     int exit_code;         /* ENDED, REFUSED; -1: not known */
-    const char *cause;     /* ENDED: "exit", "signal", "oom", "engine" */
-    const char *text;      /* error, evidence, remark; NULL: none */
+    int starts; /* STARTED, ENDED: how often it was started, also by others; 0: once, as it should be */
+    const char *cause; /* ENDED: "exit", "signal", "oom", "engine" */
+    const char *text;  /* error, evidence, remark; NULL: none */
 };
 
 struct engine;
@@ -103,6 +106,10 @@ struct engine_host {
     /* What could not be reached answers again (engine NULL: any of them may): nobody waits for it any longer.
      * Requests come at once, from within. */
     void (*back)(struct engine_host *host, const struct engine *engine);
+    /* An object that nobody keeps runs: somebody else has started it again after its end. Reported once, and once
+     * more when it runs no longer, unless the engine was abandoned in between. NULL: nobody wants to know. */
+    void (*stray)(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
+                  const char *id, bool running);
 };
 
 struct engine_status {

@@ -127,6 +127,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .name = name,
         .id = a->id,
         .boot = a->boot,
+        .started_ms = a->started_ms,
         .may_have_run = r->fired,
         .cause = run_cause_name(r->cause),
         .fire_ms = r->fire_ms,

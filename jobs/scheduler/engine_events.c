@@ -20,6 +20,33 @@ static void lateness_note(struct scheduler *s, int64_t late_ms)
     s->lateness_sum_s += (double)late_ms / 1000;
 }
 
+/* Somebody else did so: it is one attempt still, and runs while its object does. Where a replica does not read the
+ * record yet, a note has to do, without the count on the attempt. */
+static void started_again(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    struct attempt *a = run_attempt(r);
+    struct record *rec;
+    char text[TEXT_FIELD_MAX];
+
+    if (a->state != ATTEMPT_STARTED || answer->starts <= r->live.starts || answer->starts <= a->restarts + 1)
+        return;
+    r->live.starts = answer->starts;
+    s->started_again++;
+    snprintf(text, sizeof(text), "%s",
+             answer->text ? answer->text : "somebody else than cronsched started it again");
+    turn_log(s, LOG_WARN, "started-again", r, "attempt %d was started %d times: %s", a->number,
+             answer->starts, text);
+    if (s->state.level >= record_kind_level(RECORD_STARTED_AGAIN)) {
+        rec = turn_record_about(s, RECORD_STARTED_AGAIN, r);
+        PUT_INT(s, rec, count, answer->starts);
+    } else {
+        rec = turn_record(s, RECORD_NOTE);
+        PUT_TEXT(s, rec, run, r->id);
+    }
+    PUT_TEXT(s, rec, text, text);
+    turn_commit(s, rec);
+}
+
 static void answer_started(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
     struct attempt *a = run_attempt(r);
@@ -29,8 +56,10 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     assert(a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
     r->live.failures = 0;
     takeover_recovered(s, r, answer->event == ENGINE_ENDED ? OUTCOME_ENDED : OUTCOME_ADOPTED);
-    if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING)
-        return; /* alive, as was known */
+    if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING) { /* alive, as was known */
+        started_again(s, r, answer);
+        return;
+    }
     if (a->state != ATTEMPT_STARTED) {
         s->started++;
         if (a->number == 1 && r->cause == CAUSE_SCHEDULE && answer->started_ms)
@@ -43,6 +72,7 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     PUT_INT(s, rec, at_ms, at_ms);
     PUT_TEXT(s, rec, text, answer->text);
     turn_commit(s, rec);
+    started_again(s, r, answer);
 }
 
 static void answer_ended(struct scheduler *s, struct run *r, const struct engine_answer *answer)
@@ -54,6 +84,7 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
         answer_started(s, r, answer);
     takeover_recovered(s, r, OUTCOME_ENDED);
     assert(a->state == ATTEMPT_STARTED);
+    started_again(s, r, answer);
     rec = turn_record_about(s, RECORD_ENDED, r);
     PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
     PUT_INT(s, rec, code, answer->exit_code);
@@ -299,6 +330,21 @@ void engine_events_back(struct engine_host *host, const struct engine *engine)
                 retry_now(s, r);
         }
     }
+    reconcile_due(s);
+}
+
+void engine_events_stray(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
+                         const char *id, bool running)
+{
+    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+
+    if (!s->leading || s->stopping)
+        return;
+    turn_enter(s);
+    if (running)
+        stray_add(s, engine->name, run, attempt, id);
+    else
+        stray_remove(s, id);
     reconcile_due(s);
 }
 

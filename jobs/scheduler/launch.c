@@ -167,6 +167,8 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
         launch_close(s, r, VERDICT_KILLED, run_stop_name(STOP_REPLACED), NULL);
         return false;
     }
+    if (stray_of(s, r->job) && rules_waits_turn(r))
+        return false; /* its end wakes the job */
     other = goes_before(r);
     if (other && !rules_waits_turn(r)) {
         snprintf(text, sizeof(text), "%s is not ended", other->id);
@@ -258,6 +260,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
     run_queue_stop_waiting(s, r);
     engine_call_orphan_all(s, r);
     r->live.released = false;
+    r->live.starts = 0;
     r->live.stop_again_ms = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }

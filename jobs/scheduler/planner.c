@@ -157,6 +157,11 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
         evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
         return;
     }
+    if (def->concurrency == JOB_FORBID && stray_of(s, j)) {
+        snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, j));
+        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
+        return;
+    }
     if (def->concurrency == JOB_QUEUE && rules_waiting_count(j) >= def->queue_max) {
         snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
         evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);

@@ -369,7 +369,8 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
                                    .now_ms = host_now_ms,
                                    .epoch = host_epoch,
                                    .cluster = host_cluster,
-                                   .back = engine_events_back};
+                                   .back = engine_events_back,
+                                   .stray = engine_events_stray};
     s->state.run_gone = on_run_gone;
     s->state.job_changed = on_job_changed;
     s->state.job_gone = on_job_gone;
@@ -404,6 +405,7 @@ void scheduler_free(struct scheduler *s)
     s->leading = false;
     takeover_end(s);
     engine_call_drop_all(s);
+    stray_clear_all(s);
     turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_CANCELLED);
     state_release(&s->state);

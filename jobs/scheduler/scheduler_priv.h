@@ -3,6 +3,7 @@
  *   turn.c           the clock, the records and the batch of this turn; which jobs and runs to wake, and when
  *   rules.c          what a job's definition says; only reads
  *   run_queue.c      permits of engines and pools, and the runs that wait for one
+ *   stray.c          objects that somebody else has started again
  *   engine_call.c    requests to engines
  *   takeover.c       the runs that an earlier leader left, and the report about them
  *   launch.c         attempts: the next step of one run
@@ -118,6 +119,17 @@ struct takeover {
     int64_t late, skipped; /* of those fire times */
 };
 
+/* An object whose attempt has ended by the journal, and which runs, as somebody else has started it again. It occupies
+ * its job. Known from the engine alone, so a new leader's engines find it once more. */
+#define STRAY_ID_MAX 160
+
+struct stray {
+    char id[STRAY_ID_MAX]; /* the object's */
+    char run[RUN_ID_MAX];
+    char job[RUN_ID_MAX];
+    UT_hash_handle by_id;
+};
+
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
@@ -142,6 +154,7 @@ struct scheduler {
     struct run_queue engine_queues[SCHEDULER_ENGINES_MAX]; /* by index of o.engines */
     struct run_queue pool_queues[SCHEDULER_POOLS_MAX];     /* by index of o.pools */
     struct engine_call *calls;
+    struct stray *strays;
     uint64_t next_ticket;
     struct takeover takeover;
     bool reconciling;
@@ -149,7 +162,7 @@ struct scheduler {
     char refusing[ERROR_TEXT_MAX]; /* why commands are refused; "" when leading */
     /* for /metrics */
     size_t state_bytes; /* of that snapshot */
-    uint64_t fired, started, lateness[LATENESS_BUCKETS + 1], lateness_count;
+    uint64_t fired, started, started_again, lateness[LATENESS_BUCKETS + 1], lateness_count;
     double lateness_sum_s;
 };
 
@@ -223,6 +236,16 @@ void run_queue_return_engine_permit(struct scheduler *s, struct run *r);
 void run_queue_withdraw_permission(struct scheduler *s, struct run *r);
 /* For a new leader: nobody waits and nothing is taken. */
 void run_queue_clear_all(struct scheduler *s);
+
+/* ---- stray.c ---- */
+
+/* A run of the job whose object runs again; NULL: none. */
+const char *stray_of(const struct scheduler *s, const struct job_state *j);
+/* Its run gets a note; nothing happens when it is known. */
+void stray_add(struct scheduler *s, const char *engine, const char *run, int attempt, const char *id);
+/* It has ended: wakes the job. */
+void stray_remove(struct scheduler *s, const char *id);
+void stray_clear_all(struct scheduler *s);
 
 /* ---- engine_call.c ---- */
 
@@ -314,3 +337,5 @@ void engine_events_answer(struct engine_host *host, const struct engine_answer *
 bool engine_events_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch,
                         const char *id);
 void engine_events_back(struct engine_host *host, const struct engine *engine);
+void engine_events_stray(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
+                         const char *id, bool running);

@@ -279,6 +279,8 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put_single(put, arg, "jobs", "gauge", "Jobs known.", s->state.job_count);
     put_single(put, arg, "fired_total", "counter", "Fire times that became runs in this epoch.", s->fired);
     put_single(put, arg, "started_total", "counter", "Attempts started in this epoch.", s->started);
+    put_single(put, arg, "started_again_total", "counter",
+               "Containers of attempts that somebody else started again, in this epoch.", s->started_again);
     count_states(s, counts);
     put_family(put, arg, "runs", "gauge", "Unfinished runs by state.");
     for (int i = 0; i < RUN_ENDED; i++)

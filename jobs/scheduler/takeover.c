@@ -155,6 +155,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
     }
     t->lead_ms = s->now_ms;
     run_queue_clear_all(s);
+    stray_clear_all(s);
     heap_release(&s->job_timers);
     heap_release(&s->run_timers);
     HASH_ITER(by_name, s->state.jobs, j, next)

@@ -119,6 +119,14 @@ static int apply_started(struct apply_context *c, struct run *run, struct attemp
     return 0;
 }
 
+static int apply_started_again(struct apply_context *c, struct attempt *a)
+{
+    if (a->state != ATTEMPT_STARTED || c->r->count < 2 || c->r->count > INT_MAX)
+        return apply_corrupt(c, "it is not running, or was not started again");
+    a->restarts = (int)c->r->count - 1;
+    return 0;
+}
+
 static int apply_start_failed(struct apply_context *c, struct run *run, struct attempt *a)
 {
     move_attempt(c, a, ATTEMPT_START_FAILED);
@@ -219,6 +227,8 @@ int apply_attempt_record(struct apply_context *c)
         return apply_handed_over(c, a);
     case RECORD_STARTED:
         return apply_started(c, run, a);
+    case RECORD_STARTED_AGAIN:
+        return apply_started_again(c, a);
     case RECORD_START_FAILED:
         return apply_start_failed(c, run, a);
     case RECORD_STOPPING:

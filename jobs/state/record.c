@@ -275,7 +275,15 @@ enum record_kind record_kind_of(const char *name)
 
 int record_kind_level(enum record_kind kind)
 {
-    return kind == RECORD_HANDED_OVER || kind == RECORD_RISE ? 2 : 1;
+    switch (kind) {
+    case RECORD_STARTED_AGAIN:
+        return 3;
+    case RECORD_HANDED_OVER:
+    case RECORD_RISE:
+        return 2;
+    default:
+        return 1;
+    }
 }
 
 /* ---- decoding ---- */

@@ -19,9 +19,9 @@
 #include <stdint.h>
 
 /* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
- * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE. */
+ * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN. */
 #ifndef RECORD_LEVEL
-#define RECORD_LEVEL 2
+#define RECORD_LEVEL 3
 #endif
 
 #define BATCH_BYTES_MAX   (256 * 1024)
@@ -101,6 +101,8 @@
     /* its leader gives up the lead, has not released it, and never will: the successor commits it again */  \
     X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \
     X(STARTED, "started", F(run) F(attempt) F(at_ms), F(text))                                               \
+    /* somebody else did so; count: how often it was started, all told */                                    \
+    X(STARTED_AGAIN, "started-again", F(run) F(attempt) F(count), F(text))                                   \
     X(START_FAILED, "start-failed", F(run) F(attempt) F(text), F(code))                                      \
     X(STOPPING, "stopping", F(run) F(attempt) F(reason), F(by))                                              \
     X(ENDED, "ended", F(run) F(attempt) F(at_ms) F(code), F(cause) F(text))                                  \

@@ -127,6 +127,7 @@ struct attempt {
     int64_t committed_epoch;
     bool handed_over; /* COMMITTED, and the leader that committed it will not release it any more */
     int64_t started_ms, ended_ms;
+    int restarts;              /* how often it was started again, which only others than cronsched do */
     int exit_code;             /* -1: none */
     char *cause, *text;        /* cause: how it ended, in the engine's word */
     enum run_stop stop_reason; /* other than STOP_NONE: STOPPING is journaled */
@@ -145,6 +146,7 @@ struct run_live {
     bool
         unrecovered; /* an earlier leader left its attempt with an outcome not known yet; counted in its job */
     enum run_state was; /* when this leader began */
+    int starts;         /* of the newest attempt, as its engine last said; 0: once */
     int failures;       /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
     uint64_t index;                                /* the last batch that touched it */

@@ -31,6 +31,8 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "id", a->id ? json_string(a->id) : json_null());
     json_object_set_new(o, "state", json_string(run_attempt_state_name(a->state)));
     json_object_set_new(o, "started", time_json(a->started_ms, INSTANT_MS));
+    if (a->restarts > 0)
+        json_object_set_new(o, "starts", json_integer(a->restarts + 1));
     json_object_set_new(o, "ended", time_json(a->ended_ms, INSTANT_MS));
     json_object_set_new(o, "exit_code", a->exit_code < 0 ? json_null() : json_integer(a->exit_code));
     json_object_set_new(o, "epoch", json_integer(a->epoch));
@@ -103,6 +105,7 @@ static json_t *encode_attempt(const struct attempt *a)
     put_int(o, "committed_epoch", a->committed_epoch, 0);
     put_flag(o, "handed_over", a->handed_over);
     put_int(o, "started", a->started_ms, 0);
+    put_int(o, "restarts", a->restarts, 0);
     put_int(o, "ended", a->ended_ms, 0);
     put_int(o, "code", a->exit_code, -1);
     set_text(o, "cause", a->cause);
@@ -291,6 +294,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->committed_epoch = get_int(o, "committed_epoch", 0);
     a->handed_over = get_flag(o, "handed_over");
     a->started_ms = get_int(o, "started", 0);
+    a->restarts = (int)get_int(o, "restarts", 0);
     a->ended_ms = get_int(o, "ended", 0);
     a->exit_code = (int)get_int(o, "code", -1);
     a->cause = get_text(o, "cause");

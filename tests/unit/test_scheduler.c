@@ -25,6 +25,9 @@ struct bench {
     bool asked; /* a request that is not answered yet: */
     enum engine_op op;
     uint64_t ticket;
+    int64_t started_ms; /* of that request */
+    const char *job;    /* what bench_trigger applies; NULL: the simplest */
+    char last[4096];    /* the last batch, as JSON */
 };
 
 static struct bench b;
@@ -54,6 +57,11 @@ static void env_log(struct scheduler_env *env, enum log_level level, const char 
 
 static int journal_append(struct journal *journal, struct batch *batch)
 {
+    size_t size;
+    char *text = batch_encode(batch, &size);
+
+    snprintf(b.last, sizeof(b.last), "%s", text);
+    free(text);
     b.appended = batch->index;
     batch_free(batch);
     return 0;
@@ -89,6 +97,7 @@ static void engine_submit(struct engine *engine, enum engine_op op, const struct
     b.asked = true;
     b.op = op;
     b.ticket = request->ticket;
+    b.started_ms = request->started_ms;
 }
 
 static void engine_abandon(struct engine *engine)
@@ -173,7 +182,7 @@ static int teardown(void **state)
 
 static void bench_trigger(char run[RUN_ID_MAX])
 {
-    json_t *body = json_pack("{s:{s:{s:s}}}", "jobs", "a", "image", "x");
+    json_t *body = json_loads(b.job ? b.job : "{\"jobs\":{\"a\":{\"image\":\"x\"}}}", 0, NULL);
     struct scheduler_result result = {0};
 
     if (scheduler_apply(b.scheduler, body, "test", &result) < 0)
@@ -226,10 +235,121 @@ static void an_answer_that_does_not_fit_is_asked_again(void **state)
     assert_null(scheduler_run_json(b.scheduler, run)); /* it has ended */
 }
 
+/* Reaches the state in which the attempt runs and is watched. */
+static void bench_run(char run[RUN_ID_MAX])
+{
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+    bench_until(ENGINE_RELEASE);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1, .text = "somebody was first"});
+    bench_until(ENGINE_WATCH);
+    assert_int_equal(b.started_ms, 1763800001000);
+}
+
+/* Not the end of the watch: it is told once for each count. */
+static void bench_again(int starts)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    struct engine_answer answer = {.ticket = b.ticket,
+                                   .event = ENGINE_STARTED,
+                                   .started_ms = 1763800009000,
+                                   .starts = starts,
+                                   .exit_code = -1,
+                                   .text = "by hand"};
+
+    host->answer(host, &answer);
+    bench_settle();
+}
+
+static int64_t starts_of(const char *run)
+{
+    json_t *json = scheduler_run_json(b.scheduler, run);
+    int64_t n;
+
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "state")), "running");
+    n = json_integer_value(json_object_get(json_array_get(json_object_get(json, "attempts"), 0), "starts"));
+    json_decref(json);
+    return n;
+}
+
+/* It is one attempt still, which runs on; the count is on it, and each is journaled once. */
+static void one_that_was_started_again_runs_on_and_is_counted(void **state)
+{
+    char run[RUN_ID_MAX];
+    uint64_t before;
+
+    bench_run(run);
+    assert_int_equal(starts_of(run), 0); /* once is not worth a word */
+    bench_again(2);
+    assert_int_equal(starts_of(run), 2);
+    before = b.appended;
+    bench_again(2);
+    assert_int_equal(b.appended, before);
+    bench_again(4);
+    assert_int_equal(starts_of(run), 4);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit", .starts = 5});
+    assert_null(scheduler_run_json(b.scheduler, run));
+}
+
+/* After its end, while what somebody started again runs, the job is busy; then it is not. */
+static void what_was_started_again_after_its_end_keeps_its_job_busy(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    char run[RUN_ID_MAX], next[RUN_ID_MAX];
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"queue\"}}}";
+    bench_run(run);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit"});
+    host->stray(host, &b.engine, run, 1, "id-1", true);
+    bench_settle();
+    bench_trigger(next);
+    for (int s = 0; s < 30; s++) {
+        b.now_ms += 1000;
+        bench_settle();
+        assert_false(b.asked); /* not beside it */
+    }
+    host->stray(host, &b.engine, run, 1, "id-1", false);
+    bench_until(ENGINE_PREPARE);
+}
+
+/* A fire time is skipped, and says why. */
+static void a_fire_time_is_skipped_beside_it(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    char run[RUN_ID_MAX];
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"schedule\":\"0 0 * * *\",\"concurrency\":\"forbid\"}}}";
+    bench_run(run);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit"});
+    host->stray(host, &b.engine, run, 1, "id-1", true);
+    b.asked = false;
+    b.last[0] = '\0';
+    for (int m = 0; m < 16 * 60 && !strstr(b.last, "\"k\":\"skipped\""); m++) {
+        b.now_ms += 60000;
+        bench_settle();
+        if (b.asked && b.op == ENGINE_PREPARE)
+            bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-2", .exit_code = -1});
+        assert_true(!b.asked || b.op != ENGINE_RELEASE);
+        b.asked = false;
+    }
+    assert_non_null(strstr(b.last, "\"reason\":\"overlap\""));
+    assert_non_null(strstr(b.last, "was started again by somebody else"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,6 +235,7 @@ static void a_snapshot_with_unknown_words_is_refused(void **state)
 #define FAILED      "{\"k\":\"start-failed\"," ATTEMPT ",\"text\":\"no image\"}"
 #define UNKNOWN     "{\"k\":\"unknown\"," ATTEMPT ",\"text\":\"gone\"}"
 #define UNRESOLVED  "{\"k\":\"unresolved\"," ATTEMPT ",\"text\":\"silent\"}"
+#define AGAIN       "{\"k\":\"started-again\"," ATTEMPT ",\"count\":3,\"text\":\"by hand\"}"
 #define HANDED_OVER "{\"k\":\"handed-over\"," ATTEMPT "}"
 
 /* What each state of an attempt allows: all other moves are refused. The job retries, so that what failed
@@ -242,19 +243,19 @@ static void a_snapshot_with_unknown_words_is_refused(void **state)
 static void an_attempt_moves_as_its_table_says(void **state)
 {
     static const char *const records[] = {COMMIT,  STARTED,    ENDED,    NEVER_RAN,   REVOKED, FAILED,
-                                          UNKNOWN, UNRESOLVED, STOPPING, HANDED_OVER, ARM};
+                                          UNKNOWN, UNRESOLVED, STOPPING, HANDED_OVER, ARM,     AGAIN};
     static const struct {
         const char *name, *before, *allowed; /* in the order of records */
     } cases[] = {
-        {"armed", TRIGGER "," ARM, "C..NRF....A"},
-        {"committed", TRIGGER "," ARM "," COMMIT, ".S.NRFUusH."},
-        {"handed over", TRIGGER "," ARM "," COMMIT "," HANDED_OVER, "CS.NRFUusH."},
-        {"started", RUNNING, ".SE..FUus.."},
-        {"revoked", TRIGGER "," ARM "," REVOKED, "..........A"},
-        {"never ran", TRIGGER "," ARM "," COMMIT "," NEVER_RAN, "....R.....A"},
-        {"start failed", TRIGGER "," ARM "," FAILED, "..........A"},
-        {"ended", RUNNING "," ENDED, "..........A"},
-        {"unknown", RUNNING "," UNKNOWN, "..........A"},
+        {"armed", TRIGGER "," ARM, "C..NRF....A."},
+        {"committed", TRIGGER "," ARM "," COMMIT, ".S.NRFUusH.."},
+        {"handed over", TRIGGER "," ARM "," COMMIT "," HANDED_OVER, "CS.NRFUusH.."},
+        {"started", RUNNING, ".SE..FUus..G"},
+        {"revoked", TRIGGER "," ARM "," REVOKED, "..........A."},
+        {"never ran", TRIGGER "," ARM "," COMMIT "," NEVER_RAN, "....R.....A."},
+        {"start failed", TRIGGER "," ARM "," FAILED, "..........A."},
+        {"ended", RUNNING "," ENDED, "..........A."},
+        {"unknown", RUNNING "," UNKNOWN, "..........A."},
     };
 
     (void)state;
@@ -277,6 +278,41 @@ static void an_attempt_moves_as_its_table_says(void **state)
         }
 }
 
+/* The count is kept by snapshots and shown; once is not worth a word. */
+static void an_attempt_counts_its_starts(void **state)
+{
+    struct error error = {0};
+    struct state s, back;
+    struct run *run;
+    json_t *json;
+    char *text;
+    size_t size;
+
+    (void)state;
+    begin(&s);
+    assert_int_equal(apply_records(&s, "[" RUNNING "]", &error), 0);
+    run = state_run(&s, RUN);
+    json = state_run_json(run);
+    assert_null(json_object_get(json_array_get(json_object_get(json, "attempts"), 0), "starts"));
+    json_decref(json);
+    assert_int_equal(apply_records(&s, "[{\"k\":\"started-again\"," ATTEMPT ",\"count\":1}]", &error),
+                     ERR_CORRUPT);
+    state_release(&s);
+    begin(&s);
+    assert_int_equal(apply_records(&s, "[" RUNNING "," AGAIN "]", &error), 0);
+    text = state_encode(&s, &size);
+    state_init(&back);
+    assert_int_equal(state_decode(&back, text, size, &error), 0);
+    free(text);
+    json = state_run_json(state_run(&back, RUN));
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(json_object_get(json, "attempts"), 0), "starts")),
+        3);
+    json_decref(json);
+    state_release(&s);
+    state_release(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +321,7 @@ int main(void)
         cmocka_unit_test(words_that_are_not_known_are_refused),
         cmocka_unit_test(a_snapshot_with_unknown_words_is_refused),
         cmocka_unit_test(an_attempt_moves_as_its_table_says),
+        cmocka_unit_test(an_attempt_counts_its_starts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
