@@ -63,6 +63,23 @@ class Policies(lab.Suite):
         self.assertEqual(1, self.overlapping())
         self.assertGreaterEqual(seen.get("overlap", 0), 2, seen)
 
+    def test_work_that_lost_its_supervisor_is_ended_before_the_next_start(self):
+        """The command's first process dies with its supervisor; its child does not, and is heard of no more."""
+        def body(name):
+            child = self.folder.join(name)
+            alive = f"grep -qs '^State:.[^ZX]' /proc/$(cat {child})/status"
+            return (f"if [ -s {child} ] && {alive}; then echo beside >>{beside}; fi; "
+                    f"sleep 53 & echo $! >{child}; kill -9 $PPID; wait")
+        beside = self.folder.join("beside")
+        server = self.begin({"j": self.job(body("j"), schedule=EVERY_SECOND),
+                             "again": self.job(body("again"), on_lost="rerun")})
+        again = server.cli.trigger("again")
+        lab.wait_for(lambda: self.verdicts(server, "j").get("lost", 0) >= 3, 30, "three lost runs")
+        self.assertEqual("lost", server.cli.wait_end(again)["verdict"])
+        self.assertFalse(os.path.exists(beside))
+        lost = [run for run in server.cli.runs("j") if run["verdict"] == "lost"]
+        self.assertIn("what still ran of the command was killed", lost[0]["text"])
+
     def test_forbid_refuses_a_trigger_while_busy_and_queues_it_when_asked(self):
         server = self.begin({"j": self.job("sleep 2")})
         first = server.cli.trigger("j")

@@ -140,7 +140,8 @@ static void run_in(const char *mountinfo_line, bool version_2)
         family();
     assert_true(pid > 0);
     await_ready(2);
-    assert_int_equal(attempt_work_count(&work), 2); /* the one between them has gone */
+    while (attempt_work_count(&work) != 2) /* the one between them goes in a moment */
+        reap();
     attempt_group_remove(group);
     assert_int_equal(attempt_work_count(&work), 2);
     assert_int_equal(attempt_work_kill(&work, 5000), 0);
@@ -199,7 +200,8 @@ static void test_without_a_group_the_mark_finds_other_sessions(void **state)
 
     await_ready(2);
     work = work_of(pid, MARK);
-    assert_int_equal(attempt_work_count(&work), 2);
+    while (attempt_work_count(&work) != 2)
+        reap();
     unmarked = work_of(pid, "");
     assert_int_equal(attempt_work_count(&unmarked), 1); /* the session alone */
     other = work_of(pid, "cs-test@0123456789abcde");    /* the begin of a mark is another mark */

@@ -661,13 +661,17 @@ int attempt_dir_kill_work(int folder, const struct attempt_dir_status *status)
 {
     json_t *before = read_json(folder, "killed");
     json_int_t count = integer(before, "count");
+    int left;
 
     json_decref(before);
     if (count == 0) /* the first time; what lives later was counted, or is of what was */
         write_json(folder, "killed", json_pack("{s:i}", "count", attempt_work_count(&status->work)), false,
                    NULL);
     FAULT_POINT("attempt-orphan", "");
-    return attempt_work_kill(&status->work, KILL_WAIT_MS);
+    left = attempt_work_kill(&status->work, KILL_WAIT_MS);
+    if (left == 0)
+        attempt_group_remove(status->work.group);
+    return left;
 }
 
 /* The lock is looked at before the files: a supervisor writes the end before it lets go. */
