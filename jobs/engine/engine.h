@@ -12,7 +12,8 @@
  *             | REFUSED(text, exit_code): provably nothing was started, and trying again will not help: no
  *               such image
  *             | UNREACHABLE(text): try again later
- *   RELEASE  send the ONE start request for this id.
+ *   RELEASE  send the ONE start request for this id, unless somebody else has started it already: then STARTED, and
+ *            text says so.
  *            -> STARTED(at) | ENDED(started_at, at, exit_code): over already
  *             | REFUSED(text, exit_code): 127, 126
  *             | UNKNOWN(text): reply lost; the scheduler fences

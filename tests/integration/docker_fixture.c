@@ -45,7 +45,8 @@ static void on_answer(struct engine_host *host, const struct engine_answer *a)
                               .event = a->event,
                               .started_ms = a->started_ms,
                               .at_ms = a->at_ms,
-                              .exit_code = a->exit_code};
+                              .exit_code = a->exit_code,
+                              .starts = a->starts};
     snprintf(t->id, sizeof(t->id), "%s", a->id ? a->id : "");
     snprintf(t->boot, sizeof(t->boot), "%s", a->boot ? a->boot : "");
     snprintf(t->cause, sizeof(t->cause), "%s", a->cause ? a->cause : "");
@@ -68,6 +69,16 @@ static int64_t host_now(struct engine_host *host)
 static int64_t host_epoch(struct engine_host *host)
 {
     return ((struct fixture *)(void *)host)->epoch;
+}
+
+static void host_stray(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
+                       const char *id, bool running)
+{
+    struct fixture *f = (struct fixture *)(void *)host;
+
+    snprintf(f->stray, sizeof(f->stray), "%s", id);
+    f->strays += running;
+    f->strays_over += !running;
 }
 
 static void host_back(struct engine_host *host, const struct engine *engine)
@@ -282,7 +293,8 @@ struct fixture *fixture_new(void)
     char path[300];
     if (!parent || !socket)
         die("start me by docker_engine.py");
-    f->host = (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster, host_back};
+    f->host =
+        (struct engine_host){on_answer, host_keep, host_now, host_epoch, host_cluster, host_back, host_stray};
     f->epoch = 7;
     signal(SIGPIPE, SIG_IGN); /* as every program with sockets has to */
     f->keep = true;
@@ -412,6 +424,7 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
         .name = a->name,
         .id = op == ENGINE_PREPARE ? NULL : a->id,
         .boot = a->boot[0] ? a->boot : NULL,
+        .started_ms = a->started_ms,
         .may_have_run = may_have_run,
         .cause = "schedule",
         .fire_ms = TEST_FIRE_MS,

@@ -34,7 +34,7 @@ struct test_answer {
     enum engine_event event;
     char id[160], boot[256], cause[16], text[2048];
     int64_t started_ms, at_ms;
-    int exit_code;
+    int exit_code, starts;
 };
 
 enum proxy_manner {
@@ -52,6 +52,8 @@ struct fixture {
     char docker_socket[256], proxy_socket[256];
     int64_t epoch, now_ms;           /* what the host says; now_ms 0: the real time */
     bool keep, direct;               /* direct: without the proxy */
+    char stray[160];                 /* the id that was reported last, */
+    int strays, strays_over;         /* and how often */
     const char *tls_ca, *tls_client; /* over TLS: names of certificates, "ca" and "client"; NULL: not shown */
     int64_t retention_ms, sweep_ms, ping_ms;
     const char *files_dir;
@@ -80,6 +82,7 @@ struct job *fixture_job(struct fixture *f, const char *name, const char *script,
 struct attempt_id {
     char run[64], name[64], id[160], boot[256];
     int try;
+    int64_t started_ms; /* for WATCH; set by the test */
 };
 
 /* A fresh attempt: names that no other test has. */

@@ -208,6 +208,43 @@ class Containers(lab.Suite):
         self.assertIn((end["verdict"], end["exit_code"]), (("lost", None), ("failed", 137)))
         self.assertEqual(1, self.ledger.starts(run))
 
+    def test_a_container_restarted_by_hand_is_one_run_that_keeps_its_job_busy(self):
+        server = self.begin({"j": self.sh("sleep 5; exit 3")})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: server.cli.run(run)["state"] == "running", 30, "the container")
+        container = server.cli.run(run)["attempts"][0]["id"]
+        self.assertEqual(204, self.dockerd.api.call("POST", f"/containers/{container}/restart?t=0")[0])
+        lab.wait_for(lambda: server.cli.run(run)["attempts"][0].get("starts") == 2, 20, "the second start")
+        self.assertEqual("running", server.cli.run(run)["state"])
+        self.assertEqual(6, server.cli.call("trigger", "j").code)  # forbid
+        ended = server.cli.wait_end(run)
+        self.assertEqual(("failed", 3), (ended["verdict"], ended["exit_code"]))
+        self.assertEqual(2, ended["attempts"][0]["starts"])
+        self.assertIn("was started 2 times", server.cli.check("explain", "j", ended["fire_time"]).out)
+        self.assertEqual(1, server.metric("cronsched_started_again_total"))
+        self.assertIn("started-again", server.log())
+
+    def test_a_container_started_after_its_end_keeps_its_job_busy(self):
+        server = self.begin({"j": self.sh("sleep 4")})
+        first = server.cli.wait_end(server.cli.trigger("j"))
+        container = first["attempts"][0]["id"]
+        self.assertEqual(204, self.dockerd.api.call("POST", f"/containers/{container}/start")[0])
+        lab.wait_for(lambda: server.metric("cronsched_started_again_total") == 1, 20, "the stray")
+        second = server.cli.wait_end(server.cli.trigger("j", "--queue"))
+        over = self.dockerd.api.inspect(container)["State"]["FinishedAt"]
+        self.assertGreater(second["started"][:23], over[:23])
+        self.assertIn("was started again after its end", server.cli.check("explain", "j", first["fire_time"]).out)
+
+    def test_an_armed_container_started_by_hand_is_not_started_twice(self):
+        t = int(time.time()) + 12
+        server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})
+        run = lab.run_id("j", t)
+        lab.wait_for(lambda: self.containers_of(run), 10, "the armed container")
+        self.assertEqual(204, self.dockerd.api.call("POST", f"/containers/{self.containers_of(run)[0]['Id']}/start")[0])
+        self.assertEqual("succeeded", server.cli.wait_end(run, 40)["verdict"])
+        self.assertEqual(1, self.ledger.starts(run))
+        self.assertIn("somebody else had started", server.cli.check("explain", "j", lab.instant(t)).out)
+
     def test_an_engine_that_comes_back_is_told_and_what_waited_starts(self):
         link = self.folder.join("late.sock")
         server = self.server(engines={"docker": {"type": "docker", "endpoint": f"unix://{link}"}})

@@ -69,6 +69,35 @@ static void states(void **state)
     assert_int_equal(docker_state_read(NULL, &(struct docker_state){0}), ERR_INVALID);
 }
 
+/* Made without a restart policy; what somebody set later, and what the engine made of it. */
+static void restarts(void **state)
+{
+    static const struct {
+        const char *json;
+        int count;
+        bool restarts;
+    } table[] = {
+        {"{\"State\":{\"Status\":\"running\"},\"RestartCount\":0,\"HostConfig\":{\"RestartPolicy\":{\"Name\":"
+         "\"no\"}}}",
+         0, false},
+        {"{\"State\":{\"Status\":\"running\"},\"RestartCount\":5,\"HostConfig\":{\"RestartPolicy\":{\"Name\":"
+         "\"on-failure\"}}}",
+         5, true},
+        {"{\"State\":{\"Status\":\"running\"},\"HostConfig\":{\"RestartPolicy\":{\"Name\":\"\"}}}", 0, false},
+        {"{\"State\":{\"Status\":\"running\"}}", 0, false},
+    };
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {0};
+        json_t *json = parse(table[i].json);
+
+        assert_int_equal(docker_state_read(json, &s), 0);
+        assert_int_equal(s.restart_count, table[i].count);
+        assert_int_equal(s.restarts, table[i].restarts);
+        json_decref(json);
+    }
+}
+
 static void events(void **state)
 {
     static const struct {
@@ -360,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states),
+        cmocka_unit_test(restarts),
         cmocka_unit_test(events),
         cmocka_unit_test(changes_and_witness),
         cmocka_unit_test(lines_are_cut_wherever_the_pieces_end),

@@ -39,6 +39,10 @@ static void docker_submit(struct engine *engine, enum engine_op op, const struct
     assert(!d->closing && request->job && request->run && request->name);
     assert(op == ENGINE_PREPARE || request->id);
     t = docker_task_new(d, op, request);
+    if (d->host->epoch(d->host) != d->stray_epoch) /* a new leader does not know them yet */
+        docker_stray_soon(d);
+    if (op == ENGINE_WATCH || op == ENGINE_DISCARD)
+        docker_prepared_forget(d, request->id);
     if (op == ENGINE_WATCH) {
         docker_watch_begin(t);
         return;
@@ -63,6 +67,8 @@ static void docker_abandon(struct engine *engine)
     free_all(&d->aside);
     free_all(&d->watches);
     docker_sweep_stop(d);
+    docker_prepared_forget_all(d);
+    docker_stray_forget_all(d);
 }
 
 static void docker_status(const struct engine *engine, struct engine_status *ret)
@@ -92,7 +98,8 @@ static void on_curl_closed(void *arg)
 static void docker_close(struct engine *engine, void (*done)(void *arg), void *arg)
 {
     struct docker *d = docker_of(engine);
-    uv_timer_t *const timers[] = {&d->pump, &d->probe_timer, &d->sweep_timer, &d->look_timer, &d->tick};
+    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
+                                  &d->look_timer, &d->stray_timer, &d->tick};
 
     assert(!d->closing);
     d->closing = true;
@@ -150,7 +157,8 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
 {
     struct docker *d = alloc_zero(sizeof(*d));
     struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
-    uv_timer_t *const timers[] = {&d->pump, &d->probe_timer, &d->sweep_timer, &d->look_timer, &d->tick};
+    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
+                                  &d->look_timer, &d->stray_timer, &d->tick};
     int r;
 
     d->loop = loop;

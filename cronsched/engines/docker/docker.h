@@ -10,6 +10,9 @@
  * itself. A container that has ended stays for `retention_ms`, then the sweep removes it once host->keep
  * allows it.
  *
+ * What somebody else starts is noticed: before the release (docker_prepared.c), while it is watched
+ * (docker_watch.c), and after its end (docker_stray.c).
+ *
  * An engine that does not answer is `unreachable`: requests are answered so at once, what runs is watched
  * again when it is back, and ends that happened meanwhile are read from its state.
  *

@@ -145,6 +145,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     t->epoch = q->epoch;
     t->fire_ms = q->fire_ms;
     t->previous_fire_ms = q->previous_fire_ms;
+    t->started_ms = q->started_ms;
     t->may_have_run = q->may_have_run;
     t->params = q->params ? json_deep_copy(q->params) : NULL;
     list_init(&t->link);
@@ -230,6 +231,23 @@ void docker_answer_text(struct docker_task *task, enum engine_event event, int e
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
     docker_answer(task, &(struct engine_answer){.event = event, .exit_code = exit_code, .text = text});
+}
+
+bool docker_is_busy(struct docker *d, const char *id, const char *run)
+{
+    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        LIST_EACH(link, lists[i])
+        {
+            const struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
+            if ((t->id && strcmp(t->id, id) == 0) ||
+                (run && t->op == ENGINE_PREPARE && strcmp(t->run, run) == 0))
+                return true;
+        }
+    }
+    return false;
 }
 
 /* --- places --- */

@@ -50,6 +50,8 @@
 struct docker;
 struct docker_task;
 struct docker_watch;
+struct docker_prepared;
+struct docker_stray;
 
 enum docker_link { DOCKER_LINK_NEW, DOCKER_LINK_UP, DOCKER_LINK_DOWN };
 
@@ -100,7 +102,12 @@ struct docker {
 
     struct docker_sweep *sweep; /* one that is under way */
 
-    uv_timer_t pump, probe_timer, sweep_timer, look_timer, tick;
+    struct docker_prepared *prepared; /* by id: prepared here, and not watched yet */
+    struct docker_stray *strays;      /* by id: running, although nobody keeps them */
+    struct http_call *stray_call;
+    int64_t stray_epoch; /* the last one in which they were looked for */
+
+    uv_timer_t pump, probe_timer, sweep_timer, look_timer, stray_timer, tick;
     int held; /* handles, and work on the pool, that are not gone yet */
     bool closing;
     void (*done)(void *arg);
@@ -129,7 +136,7 @@ struct docker_task {
     struct job *job;
     char *run, *name, *id, *boot_id, *cause;
     int attempt, try;
-    int64_t epoch, fire_ms, previous_fire_ms;
+    int64_t epoch, fire_ms, previous_fire_ms, started_ms;
     bool may_have_run;
     json_t *params;
 
@@ -190,6 +197,8 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op,
                                     const struct engine_request *request);
 void docker_task_queue(struct docker_task *task);
 void docker_task_free(struct docker_task *task);
+/* A request about it is under way; run: also its PREPARE, NULL: none. */
+bool docker_is_busy(struct docker *d, const char *id, const char *run);
 void docker_pump_soon(struct docker *d);
 void docker_cut_all(struct docker *d);  /* the link is down: answers whatever is under way, but for watches */
 void docker_released(struct docker *d); /* something that was held is gone */
@@ -235,6 +244,22 @@ bool docker_id_refused(const struct docker *d, const char *id);
  * at the last reading lives, d->boot_id holds it. */
 void docker_boot_id_read(struct docker_task *task,
                          void (*done)(struct docker_task *task, const char *boot_id));
+
+/* --- docker_prepared.c: was it started by somebody else before its release? */
+void docker_prepared_add(struct docker *d, const char *id); /* it is about to be found unstarted */
+void docker_prepared_released(struct docker *d, const char *id);
+/* A `start` event. False: it is not known here. */
+bool docker_prepared_started(struct docker *d, const char *id);
+/* True: since it was prepared every event was seen, and none of a start. False: look at it. */
+bool docker_prepared_is_untouched(const struct docker *d, const char *id);
+void docker_prepared_forget(struct docker *d, const char *id);
+void docker_prepared_forget_all(struct docker *d);
+
+/* --- docker_stray.c: what runs although nobody keeps it */
+void docker_stray_timer_start(struct docker *d);
+void docker_stray_soon(struct docker *d);
+bool docker_stray_is(const struct docker *d, const char *id);
+void docker_stray_forget_all(struct docker *d);
 
 /* --- docker_watch.c */
 void docker_watch_begin(struct docker_task *task);

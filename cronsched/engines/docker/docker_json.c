@@ -51,6 +51,7 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
     struct docker_state s = {0};
+    const char *policy;
 
     if (!status_read(text_of(state, "Status"), &s.status))
         return ERR_INVALID;
@@ -58,6 +59,9 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
     s.finished_ms = docker_time_read(text_of(state, "FinishedAt"));
     s.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
     s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
+    s.restart_count = (int)json_integer_value(json_object_get(inspect, "RestartCount"));
+    policy = text_of(json_object_get(json_object_get(inspect, "HostConfig"), "RestartPolicy"), "Name");
+    s.restarts = *policy && strcmp(policy, "no") != 0;
     snprintf(s.error, sizeof(s.error), "%s", text_of(state, "Error"));
     *ret = s;
     return 0;

@@ -46,6 +46,7 @@ static void link_up(struct docker *d)
     d->failures = 0;
     d->link = DOCKER_LINK_UP;
     if (!d->events) {
+        docker_stray_soon(d);
         docker_events_open(d);
         docker_watches_link_up(d);
     }
@@ -165,6 +166,7 @@ void docker_link_start(struct docker *d)
     d->probe_soon = probe_soon;
     probe_in(d, 0);
     docker_looks_timer_start(d);
+    docker_stray_timer_start(d);
 }
 
 void docker_link_stop(struct docker *d)

@@ -81,6 +81,8 @@ static void verify(struct docker_task *t, const char *id)
     char path[DOCKER_PATH_MAX];
 
     alloc_replace(&t->id, id);
+    docker_prepared_add(t->docker,
+                        t->id); /* from here on a start is seen by its event, before by its witness */
     snprintf(path, sizeof(path), "/containers/%.*s/changes", DOCKER_ID_MAX, t->id);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
 }

@@ -3,7 +3,8 @@
  * RELEASE sends the one start request, on a connection of its own, and is done with it: whatever comes back,
  * it is not sent again. What the answers mean:
  *
- *   204, 304    STARTED, at the time that the engine has for it
+ *   204         STARTED, at the time that the engine has for it
+ *   304         it runs already: STARTED, and somebody else has done so
  *   400         the command could not be executed: REFUSED with the exit code 127 or 126
  *   404         no such container: UNKNOWN for the scheduler, which fences; the id is remembered, so that the
  *               fence knows that no start took place. Another 404 (a network is missing): REFUSED
@@ -14,6 +15,8 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/fault.h"
+#include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +53,30 @@ static void on_started_state(struct docker_task *t, const struct docker_reply *r
         state.started_ms = t->docker->host->now_ms(t->docker->host);
     docker_answer(
         t, &(struct engine_answer){.event = ENGINE_STARTED, .started_ms = state.started_ms, .exit_code = -1});
+}
+
+/* Somebody else was first. What it does now the watch finds out; a second start would be one too many. */
+static void answer_foreign_start(struct docker_task *t, const struct docker_state *state)
+{
+    char time[TEXT_NUMBER_BUFFER] = "at an unknown time", text[DOCKER_TEXT_MAX];
+
+    if (state->started_ms)
+        instant_format(state->started_ms, INSTANT_MS, time, sizeof(time));
+    snprintf(text, sizeof(text),
+             "somebody else had started the container before its release (%s); it was not started again",
+             time);
+    docker_answer(
+        t, &(struct engine_answer){
+               .event = ENGINE_STARTED, .started_ms = state->started_ms, .exit_code = -1, .text = text});
+}
+
+static void on_foreign_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state = {0};
+
+    if (!docker_lost(reply) && reply->status == 200 && docker_state_read(reply->json, &state) < 0)
+        state.started_ms = 0;
+    answer_foreign_start(t, &state);
 }
 
 static void refuse_start(struct docker_task *t, int exit_code)
@@ -94,8 +121,10 @@ static void on_start(struct docker_task *t, const struct docker_reply *reply)
     snprintf(t->failure, sizeof(t->failure), "%s", reply->text);
     switch (reply->status) {
     case 204:
-    case 304:
         look(t, on_started_state);
+        return;
+    case 304:
+        look(t, on_foreign_state);
         return;
     case 400:
         look(t, on_refused_state);
@@ -118,15 +147,38 @@ static void on_start(struct docker_task *t, const struct docker_reply *reply)
     }
 }
 
-void docker_release_begin(struct docker_task *t)
+static void send_start(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
     container_path(t, "/start", path, sizeof(path));
+    docker_prepared_released(t->docker, t->id);
     FAULT_POINT("docker.release", t->run);
     docker_send(
         t, &(struct docker_call){.method = "POST", .path = path, .timeout_ms = DOCKER_START_MS, .once = true},
         on_start);
+}
+
+static void on_release_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state;
+
+    if (docker_lost(reply))
+        docker_answer_unreachable(t, reply); /* nothing was sent that starts it */
+    else if (reply->status == 200 && docker_state_read(reply->json, &state) == 0 &&
+             docker_state_started(&state))
+        answer_foreign_start(t, &state);
+    else
+        send_start(t);
+}
+
+/* Where an event may have been missed, or one of a start was seen, it costs a look. */
+void docker_release_begin(struct docker_task *t)
+{
+    if (docker_prepared_is_untouched(t->docker, t->id))
+        send_start(t);
+    else
+        look(t, on_release_state);
 }
 
 /* --- STOP --- */

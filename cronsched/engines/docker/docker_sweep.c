@@ -116,23 +116,6 @@ static void on_inspected(void *arg, const struct http_answer *answer)
     json_decref(json);
 }
 
-/* Is a request about it under way? Then it is somebody's business. */
-static bool is_busy(struct docker *d, const char *id, const char *run)
-{
-    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
-        LIST_EACH(link, lists[i])
-        {
-            const struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
-
-            if ((t->id && strcmp(t->id, id) == 0) || (t->op == ENGINE_PREPARE && strcmp(t->run, run) == 0))
-                return true;
-        }
-    }
-    return false;
-}
-
 static const char *label(const json_t *container, const char *key)
 {
     const char *s = json_string_value(json_object_get(json_object_get(container, "Labels"), key));
@@ -165,7 +148,7 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
         return false;
     if (is_young(s, container) && !(strcmp(state, "created") == 0 && s->old_epoch))
         return false;
-    return !is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
+    return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
 }
 
 static void ask_page(struct docker_sweep *s);

@@ -11,6 +11,14 @@
  *   an event gets lost     each watch is looked at every DOCKER_LOOK_MS anyway
  *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
  *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
+ *   it runs again          somebody else has started it again (docker restart or start, a restart policy that was
+ *                          set later): the attempt runs on, and is STARTED once more with the count. After a
+ *                          signal by somebody else the end is answered RESTART_WAIT_MS later, since a restart
+ *                          is a stop and then a start. One that is started after its end was answered is a stray
+ *                          (docker_stray.c)
+ *
+ * A start is another one when a `die` was before it, by the events; or when StartedAt is later than that of the last
+ * known one, or the container runs and has a FinishedAt; the engine's own restarts have a count.
  */
 #include "cronsched/engines/docker/docker_core.h"
 
@@ -29,6 +37,10 @@
     3 /* for one that is gone: its end may be among the events that are still to come                        \
        */
 
+#define RESTART_WAIT_MS 3000
+#define START_SLACK_MS                                                                                       \
+    1000 /* a start that the journal has may be by our clock, where the engine did not answer */
+
 struct docker_watch {
     struct http_call *look;
     bool wanted;      /* look as soon as there is room */
@@ -39,8 +51,14 @@ struct docker_watch {
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
     int unfinished, absent;
+    int starts, told; /* how often it was started; as the host knows */
+    int64_t start_ms; /* of the last start that is known; 0: none */
+    bool looked;      /* at least once */
+    int64_t over_ms;  /* of uv_now, since when it has been seen not to run; 0: it runs */
     struct docker_state end;
+    bool policy; /* it has a restart policy */
     bool ended, gone;
+    bool revived; /* started again when its end was about to be answered: it will be a stray */
 };
 
 static void look_more(struct docker *d);
@@ -104,6 +122,15 @@ static const char *explain(const struct docker_task *t, char *text, size_t size)
     return "exit";
 }
 
+static void explain_starts(const struct docker_watch *w, char *text, size_t size)
+{
+    if (w->starts > 1)
+        snprintf(text, size, "somebody else started the container again: it was started %d times%s",
+                 w->starts, w->policy ? ", and has a restart policy by now" : "");
+    else
+        *text = '\0';
+}
+
 static void add(char *text, size_t size, const char *more)
 {
     size_t n = strlen(text);
@@ -115,9 +142,10 @@ static void add(char *text, size_t size, const char *more)
 static void on_log_kept(struct docker_task *t, const char *remark)
 {
     struct docker_watch *w = t->watch;
-    char text[DOCKER_TEXT_MAX * 2];
+    char text[DOCKER_TEXT_MAX * 2], starts[DOCKER_TEXT_MAX];
     struct engine_answer a = {
         .event = ENGINE_ENDED,
+        .starts = w->starts,
         .started_ms = w->end.started_ms,
         .at_ms = w->end.finished_ms,
         .exit_code = w->end.exit_code,
@@ -127,6 +155,8 @@ static void on_log_kept(struct docker_task *t, const char *remark)
     add(text, sizeof(text),
         w->gone ? "somebody removed the container before its state and its log were read" : NULL);
     add(text, sizeof(text), remark);
+    explain_starts(w, starts, sizeof(starts));
+    add(text, sizeof(text), starts);
     a.text = text[0] ? text : NULL;
     FAULT_POINT("docker.ended", t->run);
     docker_answer(t, &a);
@@ -164,15 +194,55 @@ static void on_gone(struct docker_task *t)
 static void alive(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
-    bool again = w->unreachable;
+    bool again = w->unreachable || w->starts > w->told;
+    char text[DOCKER_TEXT_MAX];
 
     w->unreachable = w->was_away = false;
+    w->over_ms = 0;
+    w->told = w->starts;
     docker_log_follow(t->log);
+    explain_starts(w, text, sizeof(text));
     if (again) /* not the end of the request: it stays */
         t->docker->host->answer(t->docker->host, &(struct engine_answer){.ticket = t->ticket,
                                                                          .event = ENGINE_STARTED,
                                                                          .started_ms = state->started_ms,
-                                                                         .exit_code = -1});
+                                                                         .exit_code = -1,
+                                                                         .starts = w->starts,
+                                                                         .text = text[0] ? text : NULL});
+}
+
+/* What was known of the last life does not hold for the next one. */
+static void begin_life(struct docker_watch *w, int64_t start_ms)
+{
+    w->start_ms = start_ms;
+    w->died = false;
+    w->foreign_signal = 0;
+    w->over_ms = 0;
+}
+
+static void count_starts(struct docker_watch *w, const struct docker_state *state)
+{
+    /* in RESTARTING the engine has counted already and not started it yet, and may be stopped before it does */
+    bool begun = state->status == DOCKER_RUNNING || state->status == DOCKER_PAUSED;
+    int by_engine = state->restart_count + begun;
+    int64_t slack_ms = w->looked ? 0 : START_SLACK_MS;
+
+    w->policy = state->restarts;
+    if (w->start_ms == 0) {
+        w->start_ms = state->started_ms;
+    } else if (state->started_ms > w->start_ms + slack_ms) {
+        w->starts++;
+        begin_life(w, state->started_ms);
+    }
+    w->looked = true;
+    if (w->starts < 2 && begun && state->finished_ms) {
+        w->starts = 2;
+        begin_life(w, state->started_ms);
+    }
+    if (w->starts < by_engine) { /* of events that are still to come */
+        w->starts = by_engine;
+        begin_life(w, state->started_ms);
+    }
 }
 
 static void look_later(struct docker_task *t)
@@ -184,8 +254,13 @@ static void look_later(struct docker_task *t)
 static void over(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
+    int64_t now = (int64_t)uv_now(t->docker->loop);
 
-    if (state->started_ms && state->finished_ms) {
+    if (!w->over_ms)
+        w->over_ms = now;
+    if (w->foreign_signal && !w->stopping && now - w->over_ms < RESTART_WAIT_MS) {
+        docker_wake_in(t, 500, look_later);
+    } else if (state->started_ms && state->finished_ms) {
         w->end = *state;
         ended(t);
     } else if (++w->unfinished < UNFINISHED_LOOKS_MAX) {
@@ -197,6 +272,7 @@ static void over(struct docker_task *t, const struct docker_state *state)
 
 static void judge(struct docker_task *t, const struct docker_state *state)
 {
+    count_starts(t->watch, state);
     switch (state->status) {
     case DOCKER_RUNNING:
     case DOCKER_PAUSED:
@@ -302,8 +378,36 @@ static void on_kill(struct docker *d, const json_t *event)
     struct docker_task *t = id ? find(d, id) : NULL;
     int number = signal ? (int)strtol(signal, NULL, 10) : 0;
 
+    if (t && json_integer_value(json_object_get(event, "timeNano")) / 1000000 < t->watch->start_ms)
+        return; /* of an earlier life, told once more */
     if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT))
         t->watch->foreign_signal = number;
+}
+
+static void on_life(struct docker_watch *w, const struct docker_fact *fact)
+{
+    if (fact->at_ms < w->start_ms)
+        return; /* the stream begins with what is long known */
+    if (fact->event == DOCKER_EVENT_DIE) {
+        w->died = true;
+        w->died_ms = fact->at_ms;
+        w->died_code = fact->exit_code;
+    } else if (fact->event == DOCKER_EVENT_START && w->died) {
+        w->starts++;
+        w->revived = w->ended;
+        begin_life(w, fact->at_ms);
+    } else {
+        return;
+    }
+    w->wanted = !w->ended;
+}
+
+static void on_unwatched(struct docker *d, const char *id, enum docker_event event)
+{
+    if (event == DOCKER_EVENT_START && !docker_prepared_started(d, id) && !docker_is_busy(d, id, NULL))
+        docker_stray_soon(d);
+    if (event == DOCKER_EVENT_DIE && docker_stray_is(d, id))
+        docker_stray_soon(d);
 }
 
 static void on_event(void *arg, const char *line, size_t len)
@@ -317,12 +421,10 @@ static void on_event(void *arg, const char *line, size_t len)
 
     if (action && strcmp(action, "kill") == 0)
         on_kill(d, json);
-    if (id && docker_event_read(json, NULL, &fact) && fact.event == DOCKER_EVENT_DIE && (t = find(d, id))) {
-        t->watch->died = true;
-        t->watch->died_ms = fact.at_ms;
-        t->watch->died_code = fact.exit_code;
-        t->watch->wanted = !t->watch->ended;
-    }
+    if (id && docker_event_read(json, NULL, &fact) && (t = find(d, id)))
+        on_life(t->watch, &fact);
+    else if (id && docker_event_read(json, NULL, &fact))
+        on_unwatched(d, id, fact.event);
     json_decref(json);
 }
 
@@ -357,7 +459,7 @@ static void on_events_done(void *arg, const struct http_answer *answer)
 void docker_events_open(struct docker *d)
 {
     static const char filters[] = "{\"type\":[\"container\"],\"label\":[\"cronsched.cluster\"],"
-                                  "\"event\":[\"die\",\"kill\"]}";
+                                  "\"event\":[\"start\",\"die\",\"kill\"]}";
     char path[64], query[512] = "since=1&filters=";
     struct docker_call call = {.method = "GET", .path = path, .query = query};
 
@@ -439,6 +541,8 @@ static void watch_free(struct docker_task *t)
         http_call_cancel(w->look);
         t->docker->looking--;
     }
+    if (w->revived)
+        docker_stray_soon(t->docker);
     docker_log_free(t->log);
     free(w);
     t->watch = NULL;
@@ -454,6 +558,8 @@ void docker_watch_begin(struct docker_task *t)
     t->place = TASK_ASIDE;
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;
+    t->watch->starts = t->watch->told = 1;
+    t->watch->start_ms = t->started_ms;
     t->log = docker_log_new(t);
     t->on_detach = watch_free;
     list_append(&d->watches, &t->link);
