@@ -69,6 +69,27 @@ static void states(void **state)
     assert_int_equal(docker_state_read(NULL, &(struct docker_state){0}), ERR_INVALID);
 }
 
+/* The engine notes the start of a short one later than its end. One that runs again ended before its start. */
+static void an_end_is_not_before_its_start(void **state)
+{
+    static const char format[] = "{\"State\":{\"Status\":\"%s\",\"StartedAt\":\"2026-11-22T03:00:00.500Z\","
+                                 "\"FinishedAt\":\"2026-11-22T03:00:00.400Z\"}}";
+    char text[256];
+    struct docker_state s = {0};
+    json_t *json;
+
+    snprintf(text, sizeof(text), format, "exited");
+    json = parse(text);
+    assert_int_equal(docker_state_read(json, &s), 0);
+    assert_int_equal(s.finished_ms, s.started_ms);
+    json_decref(json);
+    snprintf(text, sizeof(text), format, "running");
+    json = parse(text);
+    assert_int_equal(docker_state_read(json, &s), 0);
+    assert_int_equal(s.started_ms - s.finished_ms, 100);
+    json_decref(json);
+}
+
 /* Made without a restart policy; what somebody set later, and what the engine made of it. */
 static void restarts(void **state)
 {
@@ -389,6 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states),
+        cmocka_unit_test(an_end_is_not_before_its_start),
         cmocka_unit_test(restarts),
         cmocka_unit_test(events),
         cmocka_unit_test(changes_and_witness),

@@ -57,6 +57,9 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
         return ERR_INVALID;
     s.started_ms = docker_time_read(text_of(state, "StartedAt"));
     s.finished_ms = docker_time_read(text_of(state, "FinishedAt"));
+    if ((s.status == DOCKER_EXITED || s.status == DOCKER_DEAD) && s.finished_ms &&
+        s.finished_ms < s.started_ms)
+        s.finished_ms = s.started_ms; /* it was over before the engine had noted the start */
     s.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
     s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
     s.restart_count = (int)json_integer_value(json_object_get(inspect, "RestartCount"));
