@@ -418,11 +418,10 @@ static int open_history(struct serve *s, struct error *error)
     char path[RUN_LOG_PATH_MAX];
     struct store_options o = {
         .path = path, .pool = &s->pool.table, .removed = history_removed, .failed = history_failed, .arg = s};
-    int rc;
+    int rc = thread_pool_init(&s->pool, &s->loop, error);
 
-    thread_pool_init(&s->pool, &s->loop);
     snprintf(path, sizeof(path), "%s/history.db", s->config.data_dir);
-    rc = store_open(&s->history, &o, error);
+    rc = rc < 0 ? rc : store_open(&s->history, &o, error);
     if (rc == 0 && s->config.zookeeper)
         s->history = run_log_copies_new(&s->copies, s->history);
     return rc;

@@ -3,18 +3,18 @@
 #include <assert.h>
 #include <string.h>
 
-static void on_run(uv_work_t *work)
+static void on_run(struct work *work)
 {
-    struct pool_item *item = (struct pool_item *)work;
+    struct pool_item *item = LIST_ITEM(work, struct pool_item, work);
 
     item->run(item->arg);
 }
 
-static void on_done(uv_work_t *work, int status)
+static void on_done(struct work *work, int result)
 {
-    struct pool_item *item = (struct pool_item *)work;
+    struct pool_item *item = LIST_ITEM(work, struct pool_item, work);
 
-    assert(status == 0); /* it is never cancelled */
+    assert(result == 0); /* without a deadline nothing is given up, and the store keeps to its number */
     item->used = false;  /* before: done may give the next piece of work */
     item->done(item->arg);
 }
@@ -28,11 +28,9 @@ static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*do
         item++;
         assert(item < pool->items + STORE_WORK_MAX); /* the store keeps to its number */
     }
-    item->used = true;
-    item->run = run;
-    item->done = done;
-    item->arg = arg;
-    uv_queue_work(pool->loop, &item->work, on_run, on_done);
+    *item = (struct pool_item){
+        .work = {.run = on_run, .done = on_done}, .run = run, .done = done, .arg = arg, .used = true};
+    worker_submit(pool->worker, &item->work);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -54,21 +52,34 @@ static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)
         uv_timer_stop(&pool->timer);
 }
 
-void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop)
+int thread_pool_init(struct thread_pool *pool, uv_loop_t *loop, struct error *error)
 {
+    struct worker_options o = {.name = "history", .threads = STORE_WORK_MAX};
+    int r;
+
     memset(pool, 0, sizeof(*pool));
     OBJECT_INIT(struct thread_pool, pool);
+    r = worker_new(&pool->worker, loop, &o, error);
+    if (r < 0)
+        return r;
     pool->table = (struct store_pool){pool_run, pool_later};
-    pool->loop = loop;
     uv_timer_init(loop, &pool->timer);
     pool->timer.data = pool;
+    return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *arg)
+{
+    struct thread_pool *pool = OBJECT(struct thread_pool, arg);
+
+    pool->closed(pool->closed_arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
 {
     struct thread_pool *pool = OBJECT(struct thread_pool, handle->data);
 
-    pool->closed(pool->closed_arg);
+    worker_close(pool->worker, on_closed, pool);
 }
 
 void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *arg)
@@ -77,5 +88,5 @@ void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *
         assert(!pool->items[i].used);
     pool->closed = done;
     pool->closed_arg = arg;
-    uv_close((uv_handle_t *)&pool->timer, on_closed);
+    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
 }

@@ -1,4 +1,5 @@
-/* The pool of threads that the history works on (jobs/history/store.h's table), over libuv.
+/* The threads that the history works on (jobs/history/store.h's table): a worker of its own
+ * (leader/worker/worker.h), so that no file of somebody else keeps the history from its database.
  *
  * One pool serves one store and must outlive it: close the store, then the pool. One thread: the loop's.
  */
@@ -6,14 +7,12 @@
 
 #include "jobs/base/object.h"
 #include "jobs/history/store.h"
+#include "leader/worker/worker.h"
 
 #include <uv.h>
 
-struct thread_pool;
-
 struct pool_item {
-    uv_work_t work; /* first: found again from it */
-    struct thread_pool *pool;
+    struct work work;
     void (*run)(void *arg);
     void (*done)(void *arg);
     void *arg;
@@ -23,7 +22,7 @@ struct pool_item {
 struct thread_pool {
     struct object object;    /* first */
     struct store_pool table; /* give &pool.table to store_open */
-    uv_loop_t *loop;
+    struct worker *worker;   /* a thread for the writer and one for the reader */
     uv_timer_t timer;
     void (*wake)(void *arg);
     void *wake_arg;
@@ -32,7 +31,8 @@ struct thread_pool {
     void *closed_arg;
 };
 
-void thread_pool_init(struct thread_pool *pool, uv_loop_t *loop);
+/* ERR_LIMIT: no thread can be made. */
+int thread_pool_init(struct thread_pool *pool, uv_loop_t *loop, struct error *error);
 
 /* Nothing may be under way. done is called from the loop; after that the memory is the caller's again. */
 void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *arg);

@@ -40,7 +40,7 @@
 
 #define STORE_WORK_MAX 2 /* pieces of work a pool must be able to hold */
 
-/* Where blocking work is done. See cronsched/server/thread_pool.h for the one over libuv. */
+/* Where blocking work is done. See cronsched/server/thread_pool.h for the server's. */
 struct store_pool {
     /* Calls work(arg) on some thread, and after that done(arg) on the loop; never from within run. */
     void (*run)(struct store_pool *pool, void (*work)(void *arg), void (*done)(void *arg), void *arg);

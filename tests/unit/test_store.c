@@ -301,7 +301,7 @@ static void test_over_libuv(void **state)
     uv_loop_t loop;
 
     uv_loop_init(&loop);
-    thread_pool_init(&pool, &loop);
+    assert_int_equal(thread_pool_init(&pool, &loop, NULL), 0);
     assert_int_equal(store_open(&b.history, &options, NULL), 0);
     for (int i = 0; i < 20; i++) {
         for (uint64_t k = 1; k <= 50; k++)
