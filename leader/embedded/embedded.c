@@ -14,7 +14,7 @@
  * watch looks at the files from a thread of its own; a failure that it finds while a piece of work is under way is
  * an alarm, which is attended to when that work is done.
  *
- * What to do next is decided in one place, next_step; what the pool does for it is in journal_db.c.
+ * What to do next is decided in one place, next_step; what the thread does for it is in journal_db.c.
  */
 #include "leader/embedded/embedded.h"
 
@@ -22,6 +22,7 @@
 #include "jobs/base/list.h"
 #include "leader/embedded/journal_db.h"
 #include "leader/embedded/journal_watch.h"
+#include "leader/worker/worker.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -53,15 +54,15 @@ struct item {
 
 struct embedded {
     struct journal journal;
-    uv_loop_t *loop;
-    uv_work_t work;
+    struct worker *worker; /* a thread for this file alone */
+    struct work work;
     uv_timer_t timer; /* the first turn, and the back-off */
     struct journal_db *db;
     struct journal_watch *watch; /* NULL: stopped */
     int snapshot_keep;
     uint64_t retry_min_ms, retry_max_ms, retry_ms;
 
-    enum step step; /* under way on the pool */
+    enum step step; /* under way on the thread */
     bool suspect;   /* the connection failed: reopen before anything else */
     bool lost;      /* for good */
     bool alarmed;   /* by the watch, for which `alarm` is the reason */
@@ -240,7 +241,7 @@ static void watch_stopped(void *arg)
 
 static const struct journal_watch_events watch_events = {watch_look, watch_failed, watch_stopped};
 
-/* ---- steps: `work` on the pool, `done` on the loop when it went well ---- */
+/* ---- steps: `work` on the thread, `done` on the loop when it went well ---- */
 
 static void work_reopen(struct embedded *e)
 {
@@ -349,9 +350,9 @@ static void work_close(struct embedded *e)
     e->result = 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    struct embedded *e = handle->data;
+    struct embedded *e = owner;
     void (*closed)(void *arg) = e->closed;
     void *arg = e->closed_arg;
 
@@ -360,10 +361,17 @@ static void on_closed(uv_handle_t *handle)
     closed(arg);
 }
 
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct embedded *e = handle->data;
+
+    worker_close(e->worker, on_closed, e);
+}
+
 static void done_close(struct embedded *e)
 {
     drop_in_flight(e);
-    uv_close((uv_handle_t *)&e->timer, on_closed);
+    uv_close((uv_handle_t *)&e->timer, on_timer_closed);
 }
 
 static const struct {
@@ -410,19 +418,19 @@ static void step_prepare(struct embedded *e)
     }
 }
 
-static void on_work(uv_work_t *work)
+static void on_work(struct work *work)
 {
-    struct embedded *e = work->data;
+    struct embedded *e = LIST_ITEM(work, struct embedded, work);
 
     steps[e->step].work(e);
 }
 
-static void on_work_done(uv_work_t *work, int status)
+static void on_work_done(struct work *work, int result)
 {
-    struct embedded *e = work->data;
+    struct embedded *e = LIST_ITEM(work, struct embedded, work);
     enum step step = e->step;
 
-    assert(status == 0); /* nobody cancels it */
+    assert(result == 0); /* it has no deadline, and is one piece at a time */
     e->step = STEP_NONE;
     if (e->result < 0)
         fail(e);
@@ -454,7 +462,7 @@ static void pump(struct embedded *e)
     if (e->step == STEP_NONE)
         return;
     step_prepare(e);
-    uv_queue_work(e->loop, &e->work, on_work, on_work_done);
+    worker_submit(e->worker, &e->work);
 }
 
 /* ---- the table ---- */
@@ -515,8 +523,11 @@ static bool embedded_may_act(const struct journal *journal)
 static void embedded_status(const struct journal *journal, struct journal_status *ret)
 {
     const struct embedded *e = (const struct embedded *)journal;
+    struct worker_status worker;
 
+    worker_status(e->worker, &worker);
     *ret = e->status;
+    ret->busy_ms = (int64_t)worker.busy_ms;
     ret->leading = e->leading && !e->closing && embedded_may_act(journal);
     if (e->alarmed)
         snprintf(ret->text, sizeof(ret->text), "%.255s", e->alarm.text);
@@ -559,19 +570,23 @@ int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
                                                   .history = options->history,
                                                   .lock_pause_ms = options->lock_pause_ms,
                                                   .sole = options->sole};
+    const struct worker_options worker = {.name = "journal", .threads = 1};
     struct embedded *e = alloc_zero(sizeof(*e));
     int rc = journal_db_open(&e->db, options->path, &db_options, error);
 
     if (rc == 0)
+        rc = worker_new(&e->worker, loop, &worker, error);
+    if (rc == 0)
         rc = journal_watch_start(&e->watch, loop, &watch_events, e, error);
     if (rc < 0) {
+        if (e->worker)
+            worker_close(e->worker, NULL, NULL);
         journal_db_close(e->db);
         free(e);
         return rc;
     }
     snprintf(e->warning, sizeof(e->warning), "%s", journal_db_warning(e->db));
     e->journal = (struct journal){&embedded_ops, events, arg};
-    e->loop = loop;
     e->batches = alloc_zero(EMBEDDED_GROUP_MAX * sizeof(*e->batches));
     e->snapshot_keep = options->snapshot_keep ? options->snapshot_keep : 2;
     e->retry_min_ms = options->retry_min_ms ? options->retry_min_ms : EMBEDDED_RETRY_MIN_MS;
@@ -579,7 +594,7 @@ int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
     e->retry_ms = e->retry_min_ms;
     list_init(&e->queue);
     list_init(&e->group);
-    e->work.data = e;
+    e->work = (struct work){.run = on_work, .done = on_work_done};
     e->timer.data = e;
     uv_timer_init(loop, &e->timer);
     uv_timer_start(&e->timer, on_timer, 0, 0);

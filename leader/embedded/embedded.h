@@ -9,8 +9,8 @@
  * start. It never comes back by itself, since what lies there now may be an older copy.
  *
  * Opening blocks: it locks the file, refuses by name when another process has it, and verifies all that is
- * there. Everything else happens on the thread pool, one piece of work at a time, and its events come from
- * the loop.
+ * there. Everything else happens on a thread of its own, one piece of work at a time, and its events come from
+ * the loop: reads of other files that hang do not hold it up.
  *
  * Ownership: the journal owns the file until its close is done, and then itself is gone. One thread: the
  * loop's.

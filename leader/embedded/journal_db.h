@@ -1,4 +1,4 @@
-/* The file of the embedded journal: what leader/embedded/embedded.c does on the thread pool, as plain blocking
+/* The file of the embedded journal: what leader/embedded/embedded.c does on its thread, as plain blocking
  * functions.
  *
  * PATH (journal.db) is an SQLite database in WAL mode with synchronous=FULL, so that one append costs one
