@@ -15,6 +15,10 @@ static int file_fail(struct error *error, int number)
         code = ERR_NOT_FOUND;
     else if (number == EACCES || number == EPERM)
         code = ERR_DENIED;
+    else if (number == EMFILE || number == ENFILE)
+        code = ERR_BUSY;
+    else if (number == ENOMEM)
+        code = ERR_NOMEM;
     return error_set(error, code, "%s", strerror(number));
 }
 

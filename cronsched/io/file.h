@@ -16,7 +16,8 @@ enum file_flags {
  * NULL) their number. `flags`: a set of enum file_flags.
  *
  * The error's text does not name the file. ERR_NOT_FOUND: there is none; ERR_DENIED: no permission, or not
- * FILE_TRUSTED; ERR_INVALID: not FILE_REGULAR; ERR_LIMIT: larger than `max`; ERR_IO; ERR_NOMEM. */
+ * FILE_TRUSTED; ERR_INVALID: not FILE_REGULAR; ERR_LIMIT: larger than `max`; ERR_BUSY: no descriptor is
+ * left; ERR_IO; ERR_NOMEM. */
 int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *ret_size,
               struct error *error);
 

@@ -117,6 +117,7 @@ struct engine_status {
     bool reachable;
     char text[256]; /* version, or what is wrong */
     int queued, in_flight, watched;
+    int stuck; /* reads of files of others that were given up and have not come back */
 };
 
 struct engine {

@@ -244,3 +244,8 @@ int environment_value_from_file(const char *data, size_t size, char **ret, struc
     *ret = value;
     return 0;
 }
+
+bool environment_file_later(int code)
+{
+    return code == ERR_BUSY || code == ERR_NOMEM || code == ERR_CANCELLED;
+}

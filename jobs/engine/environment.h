@@ -19,6 +19,8 @@
 #define ENVIRONMENT_VALUE_BYTES (64 * 1024)  /* one value; Linux refuses strings of 128 KiB at exec */
 #define ENVIRONMENT_BYTES       (512 * 1024) /* all of "NAME=VALUE\0" together */
 
+#define ENVIRONMENT_FILE_BYTES (ENVIRONMENT_VALUE_BYTES + 1) /* with the newline at its end */
+
 struct environment {
     char **items; /* "NAME=VALUE", ended by NULL as execve wants it; NULL when empty and never built */
     size_t count;
@@ -44,3 +46,7 @@ const char *environment_get(const struct environment *environment, const char *n
 /* A file's content as a value: one final newline is cut off; NUL bytes and more than ENVIRONMENT_VALUE_BYTES
  * are refused. malloc'd. For resolvers. */
 int environment_value_from_file(const char *data, size_t size, char **ret, struct error *error);
+
+/* A file could not be read for this reason: is it one of this process, which has too few descriptors or too little
+ * memory just now? Then the attempt is to be prepared again; anything else refuses it. */
+bool environment_file_later(int code);

@@ -26,6 +26,7 @@ struct worker {
     uv_async_t async;
     uv_timer_t timer;
     int handles;
+    size_t pending; /* pieces whose done is to come: they keep the loop going, nothing else does */
     void (*closed)(void *arg);
     void *closed_arg;
 
@@ -159,12 +160,19 @@ static bool provide_thread(struct worker *w)
 
 /* ---- the loop ---- */
 
-static void finish(struct work *work, int result)
+static void call_done(struct worker *w, struct work *work, int result)
+{
+    if (--w->pending == 0)
+        uv_unref((uv_handle_t *)&w->async);
+    work->done(work, result);
+}
+
+static void finish(struct worker *w, struct work *work, int result)
 {
     void (*release)(struct work * work) = work->release;
 
     if (!work->late)
-        work->done(work, result);
+        call_done(w, work, result);
     if (release)
         release(work);
 }
@@ -195,7 +203,7 @@ static void on_async(uv_async_t *async)
     while (!w->closing && (work = take(w, &w->returned))) {
         if (work->late && w->told)
             w->told(w->arg, false, work->subject);
-        finish(work, work->result);
+        finish(w, work, work->result);
     }
 }
 
@@ -303,6 +311,8 @@ void worker_submit(struct worker *w, struct work *work)
     work->result = 0;
     work->late = false;
     list_init(&work->link);
+    if (w->pending++ == 0)
+        uv_ref((uv_handle_t *)&w->async);
     pthread_mutex_lock(&w->lock);
     list_append(&w->queue, &work->link);
     w->queued++;
@@ -377,6 +387,8 @@ int worker_new(struct worker **ret, uv_loop_t *loop, const struct worker_options
         abort(); /* no memory for a lock, or no descriptor before anything is open */
     uv_timer_init(loop, &w->timer);
     w->async.data = w->timer.data = w;
+    uv_unref((uv_handle_t *)&w->async);
+    uv_unref((uv_handle_t *)&w->timer);
     w->handles = 2;
     pthread_mutex_lock(&w->lock);
     for (int i = 0; i < w->threads_max && r == 0 && !w->deadline_ms; i++)
@@ -439,9 +451,9 @@ static void cancel_all(struct worker *w)
         }
         pthread_mutex_unlock(&w->lock);
         if (running)
-            work->done(work, ERR_CANCELLED); /* what returns meanwhile comes by `returned` */
+            call_done(w, work, ERR_CANCELLED); /* what returns meanwhile comes by `returned` */
         else
-            finish(work, ERR_CANCELLED);
+            finish(w, work, ERR_CANCELLED);
         pthread_mutex_lock(&w->lock);
     }
     w->cancelled = true;

@@ -64,7 +64,7 @@ struct worker_status {
     uint64_t busy_ms; /* how long the oldest of the running has been at work; 0: none is */
 };
 
-/* ERR_LIMIT: no thread can be made. */
+/* ERR_LIMIT: no thread can be made; not with a deadline, whose threads are made when they are needed. */
 int worker_new(struct worker **ret, uv_loop_t *loop, const struct worker_options *options,
                struct error *error);
 

@@ -136,7 +136,7 @@ static void what_cannot_be_started_is_refused_with_its_reason(void **state)
          "0000000000000000000000000000000000000000000000000000000000000000\"}",
          true, -1, "cannot be pulled"},
         {"{\"environment\":{\"T\":{\"from_file\":\"/no/such/file\"}}}", true, -1,
-         "environment: T: cannot read"},
+         "environment: T: the file /no/such/file cannot be read: No such file"},
         {"{\"resources\":{\"cpus\":4000}}", true, -1, "CPUs"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {

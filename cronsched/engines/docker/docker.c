@@ -80,6 +80,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         .queued = d->queued,
         .in_flight = d->working,
         .watched = d->watched,
+        .stuck = (int)file_reader_stuck(d->reader),
     };
     if (d->link == DOCKER_LINK_UP)
         snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s", d->version, d->api + 2,
@@ -90,7 +91,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
 
 /* --- life --- */
 
-static void on_curl_closed(void *arg)
+static void on_part_closed(void *arg)
 {
     docker_released(arg);
 }
@@ -109,9 +110,11 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
     docker_link_stop(d);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
         uv_close((uv_handle_t *)timers[i], docker_handle_closed);
+    d->held++;
+    file_reader_close(d->reader, on_part_closed, d);
     if (d->own_curl) {
         d->held++;
-        http_client_close(d->curl, on_curl_closed, d);
+        http_client_close(d->curl, on_part_closed, d);
     }
 }
 
@@ -201,6 +204,7 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
         timers[i]->data = d;
         d->held++;
     }
+    d->reader = file_reader_new(loop);
     docker_link_start(d);
     *ret = &d->engine;
     return 0;

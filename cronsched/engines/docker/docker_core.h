@@ -12,6 +12,7 @@
 #pragma once
 
 #include "cronsched/engines/docker/docker.h"
+#include "cronsched/io/file_reader.h"
 #include "cronsched/io/http_client.h"
 #include "jobs/base/list.h"
 #include "jobs/engine/docker_fence.h"
@@ -72,6 +73,7 @@ struct docker {
     struct engine_host *host;
     struct http_client *curl;
     bool own_curl;
+    struct file_reader *reader; /* of what `from_file` names */
     char *name, *data_dir, *witness_prefix, *files_dir;
     char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
     int parallel;
@@ -149,7 +151,7 @@ struct docker_task {
 
     bool pulled, pulling;      /* PREPARE */
     char **files;              /* values of from_file, by index of the variable */
-    bool in_pool, forgotten;   /* the pool has it: it is freed when it comes back */
+    bool in_pool, forgotten;   /* its files are being read: it is freed when that ends */
     struct docker_lines lines; /* of a pull's progress; of a fence's events */
     char *pull_error;
 

@@ -1,9 +1,11 @@
 /* PREPARE: make the container exist, not running.
  *
- * The happy path: read the files of the environment (pool) -> [pull] -> POST /containers/create under the
+ * The happy path: read the files of the environment (threads with a deadline) -> [pull] -> POST /containers/create under the
  * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot).
  *
  * Failures:
+ *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor
+ *                      or no memory for it: UNREACHABLE
  *   no such image      pull: never, or pulled already: REFUSED with the image's name; else pull and create
  *                      again
  *   the pull fails     REFUSED with the engine's text: the job's retries are the place for registries that
@@ -19,12 +21,9 @@
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static void create(struct docker_task *t);
 
@@ -327,40 +326,6 @@ static void create_or_pull(struct docker_task *t)
 
 /* --- files --- */
 
-struct file_work {
-    uv_work_t work;
-    struct docker_task *task;
-    struct error error;
-};
-
-static int read_file(const char *path, char **ret, struct error *error)
-{
-    char *data = malloc(ENVIRONMENT_VALUE_BYTES + 2); /* one more than is allowed, and its newline */
-    size_t n = 0;
-    ssize_t got = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err = errno, r;
-
-    if (fd < 0) {
-        free(data);
-        return error_set(error, ERR_NOT_FOUND, "cannot read '%.500s': %s", path, strerror(err));
-    }
-    if (!data) {
-        close(fd);
-        return error_set(error, ERR_NOMEM, "cannot read '%.500s': out of memory", path);
-    }
-    while (n < ENVIRONMENT_VALUE_BYTES + 2 && (got = read(fd, data + n, ENVIRONMENT_VALUE_BYTES + 2 - n)) > 0)
-        n += (size_t)got;
-    err = errno;
-    close(fd);
-    if (got < 0)
-        r = error_set(error, ERR_IO, "cannot read '%.500s': %s", path, strerror(err));
-    else if ((r = environment_value_from_file(data, n, ret, error)) < 0)
-        error_prefix(error, "'%.500s': ", path);
-    explicit_bzero(data, ENVIRONMENT_VALUE_BYTES + 2);
-    free(data);
-    return r;
-}
-
 /* Below the folder, without climbing out of it. */
 static bool allowed(const struct docker *d, const char *path)
 {
@@ -374,44 +339,66 @@ static bool allowed(const struct docker *d, const char *path)
                              !strstr(path, "/./"));
 }
 
-static void read_on_pool(uv_work_t *work)
+static void keep_values(struct docker_task *t, const struct file_content *files, size_t count,
+                        struct error *error)
 {
-    struct file_work *w = work->data;
-    struct docker_task *t = w->task;
-
-    for (size_t i = 0; i < t->job->environment_count; i++) {
-        const struct job_env *v = &t->job->environment[i];
-        int r = 0;
-
-        if (!v->from_file)
+    t->files = alloc_zero((count + 1) * sizeof(*t->files));
+    for (size_t i = 0; i < count; i++) {
+        if (!files[i].data)
             continue;
-        if (!allowed(t->docker, v->from_file))
-            r = error_set(&w->error, ERR_DENIED, "'%.500s': files for the environment must lie below %s",
-                          v->from_file, t->docker->files_dir ? t->docker->files_dir : "/");
-        else
-            r = read_file(v->from_file, &t->files[i], &w->error);
-        if (r < 0) {
-            error_prefix(&w->error, "environment: %s: ", v->name);
+        if (environment_value_from_file(files[i].data, files[i].size, &t->files[i], error) < 0) {
+            error_prefix(error, "environment: %s: '%.500s': ", t->job->environment[i].name, files[i].path);
             return;
         }
     }
 }
 
-static void on_files_read(uv_work_t *work, int status)
+static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
+                          const struct error *failure)
 {
-    struct file_work *w = work->data;
-    struct docker_task *t = w->task;
+    struct docker_task *t = arg;
     struct docker *d = t->docker;
+    struct error error = {0};
 
     t->in_pool = false;
-    if (t->forgotten)
+    if (t->forgotten) {
         docker_task_free(t);
-    else if (w->error.code)
-        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", w->error.text);
+        docker_released(d);
+        return;
+    }
+    if (!failure)
+        keep_values(t, files, count, &error);
+    if (failure)
+        docker_answer_text(t, environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
+                           "environment: %s: %s", t->job->environment[at].name, failure->text);
+    else if (error.code)
+        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
     else
-        create_or_pull(t);
-    free(w);
+        docker_queue_again(t, create_or_pull);
     docker_released(d);
+}
+
+/* It takes as long as the files' file system does: others get the place. */
+static void read_files(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    const char *paths[JOB_LIST_MAX];
+
+    for (size_t i = 0; i < t->job->environment_count; i++) {
+        const struct job_env *v = &t->job->environment[i];
+
+        paths[i] = v->from_file;
+        if (v->from_file && !allowed(d, v->from_file)) {
+            docker_answer_text(t, ENGINE_REFUSED, -1,
+                               "environment: %s: '%.500s': files for the environment must lie below %s",
+                               v->name, v->from_file, d->files_dir ? d->files_dir : "/");
+            return;
+        }
+    }
+    t->in_pool = true;
+    d->held++;
+    docker_step_aside(t);
+    file_reader_read(d->reader, paths, t->job->environment_count, ENVIRONMENT_FILE_BYTES, on_files_read, t);
 }
 
 static bool has_files(const struct job *job)
@@ -426,7 +413,6 @@ void docker_prepare_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
     struct error error = {0};
-    struct file_work *w;
 
     docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
     if (docker_engine_check(t->job, &error) < 0) {
@@ -437,11 +423,5 @@ void docker_prepare_begin(struct docker_task *t)
         create_or_pull(t);
         return;
     }
-    w = alloc_zero(sizeof(*w));
-    t->files = alloc_zero((t->job->environment_count + 1) * sizeof(*t->files));
-    w->task = t;
-    w->work.data = w;
-    t->in_pool = true;
-    d->held++;
-    uv_queue_work(d->loop, &w->work, read_on_pool, on_files_read); /* fails only without a function */
+    read_files(t);
 }

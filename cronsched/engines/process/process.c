@@ -1,7 +1,7 @@
 /* The process engine's table: requests in, work on the pool, answers out. See process.h.
  *
  * The happy path of an attempt:
- *   PREPARE  process_armed.c: on the pool a folder is made and the spawner asked; the supervisor says "ready"
+ *   PREPARE  process_armed.c: files of the environment are read; on the pool a folder is made and the spawner asked; the supervisor says "ready"
  *            on its socket: PREPARED
  *   RELEASE  "go" on that socket, at once; the supervisor says "started": STARTED
  *   WATCH    process_watch.c: a pidfd on the supervisor, wherever it came from; then the folder is read:
@@ -141,7 +141,7 @@ static void submit_prepare(struct process_engine *e, const struct engine_request
     call->cause = alloc_text(r->cause);
     call->fire_ms = r->fire_ms;
     call->previous_fire_ms = r->previous_fire_ms;
-    process_call_queue(call);
+    process_prepare(call);
 }
 
 static void submit_release(struct process_engine *e, const struct engine_request *r, const char *name)
@@ -260,7 +260,8 @@ static void status(const struct engine *engine, struct engine_status *ret)
     *ret = (struct engine_status){.reachable = !e->ill,
                                   .queued = count(&e->calls) + count(&e->prepares),
                                   .in_flight = e->on_pool,
-                                  .watched = e->watched};
+                                  .watched = e->watched,
+                                  .stuck = (int)file_reader_stuck(e->reader)};
     if (e->ill)
         snprintf(ret->text, sizeof(ret->text), "%s", e->fault);
     else
@@ -275,6 +276,11 @@ static void on_sweep(uv_timer_t *timer)
     process_sweep(timer->data);
 }
 
+static void on_reader_closed(void *arg)
+{
+    process_released(arg);
+}
+
 static void close_engine(struct engine *engine, void (*done)(void *arg), void *arg)
 {
     struct process_engine *e = of(engine);
@@ -285,6 +291,8 @@ static void close_engine(struct engine *engine, void (*done)(void *arg), void *a
     abandon(engine);
     e->closing = true;
     atomic_store(&e->leaving, true);
+    process_held(e);
+    file_reader_close(e->reader, on_reader_closed, e);
     uv_close((uv_handle_t *)&e->later_timer, process_handle_closed);
     uv_close((uv_handle_t *)&e->sweep_timer, process_handle_closed);
 }
@@ -339,6 +347,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
     }
     if (options->without_groups || attempt_group_base(e->host_id, e->group_base, NULL) < 0)
         e->group_base[0] = '\0';
+    e->reader = file_reader_new(loop);
     start_timer(e, &e->later_timer);
     start_timer(e, &e->sweep_timer);
     uv_unref((uv_handle_t *)&e->sweep_timer);

@@ -1,11 +1,11 @@
 /* Supervisors of ours that have not started: PREPARE and RELEASE.
  *
- * The happy path: on the pool, build the environment (with the contents of files), make and lock the folder,
+ * The happy path: read the files of the environment (file_reader.h); on the pool, build it, make and lock the folder,
  * hand socket, folder and spec to the spawner. On the loop, keep our end of the socket: "ready" answers the
  * PREPARE; "go" goes out; "started" answers the RELEASE, and the socket has served.
  *
  * Failures of PREPARE:
- *   the environment cannot be built as the job says (no such file)    REFUSED
+ *   the environment cannot be built as the job says (no such file, one that does not answer)    REFUSED
  *   "refused" from the supervisor (no such user)                      REFUSED
  *   anything else, also a supervisor that is not ready in time        UNREACHABLE; the next PREPARE finds
  *      the folder, makes sure that nothing starts from it, and makes it anew
@@ -45,35 +45,16 @@ struct process_armed {
 
 /* --- preparing, on the pool --- */
 
-/* from_file: small files of this machine. */
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
-    size_t size = ENVIRONMENT_VALUE_BYTES + 2,
-           n = 0; /* a newline at the end is cut, one byte more is too many */
-    char *data;
-    ssize_t r = 0;
-    int fd, code;
+    const struct process_call *call = arg;
+    size_t i = (size_t)(variable - call->job->environment);
 
-    if (!variable->from_file)
+    if (!call->files || !call->files[i])
         return error_set(error, ERR_UNSUPPORTED,
                          "environment: the process engine has no secrets; use from_file");
-    fd = open(variable->from_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return error_set(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_DENIED,
-                         "environment: %s: cannot open '%s': %s", variable->name, variable->from_file,
-                         strerror(errno));
-    data = malloc(size);
-    while (data && n < size && (r = read(fd, data + n, size - n)) > 0)
-        n += (size_t)r;
-    close(fd);
-    if (!data)
-        return error_set(error, ERR_NOMEM, "out of memory");
-    code = r < 0 ? error_set(error, ERR_IO, "environment: %s: cannot read '%s'", variable->name,
-                             variable->from_file)
-                 : environment_value_from_file(data, n, ret_value, error);
-    explicit_bzero(data, n);
-    free(data);
-    return code;
+    *ret_value = alloc_text(call->files[i]);
+    return 0;
 }
 
 static char **command_of(const struct job *job)
@@ -121,7 +102,7 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
 
     if ((r = run_log_path(call->engine->data_dir, request.run, request.attempt, log, sizeof(log), error)) < 0)
         return r;
-    if ((r = environment_build(&env, &request, resolve, NULL, error)) < 0)
+    if ((r = environment_build(&env, &request, resolve, call, error)) < 0)
         return r;
     process_id(call->engine, call->name, mark);
     if (call->engine->group_base[0] &&
@@ -377,6 +358,58 @@ static void prepare_done(struct process_call *call)
 }
 
 const struct process_call_ops process_prepare_ops = {prepare_run, prepare_done, .prepares = true};
+
+/* --- files of the environment --- */
+
+static void refuse(struct process_call *call, enum engine_event event, const char *text)
+{
+    process_answer_text(call->engine, call->ticket, event, -1, text);
+    process_call_free(call);
+}
+
+static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
+                          const struct error *failure)
+{
+    struct process_call *call = arg;
+    struct error error = {0};
+
+    if (call->reign != call->engine->reign) {
+        process_call_free(call);
+        return;
+    }
+    if (failure) {
+        error = *failure;
+    } else {
+        call->files = alloc_zero((count + 1) * sizeof(*call->files));
+        for (at = 0; at < count && !error.code; at++)
+            if (files[at].data)
+                environment_value_from_file(files[at].data, files[at].size, &call->files[at], &error);
+        at--;
+    }
+    if (!error.code) {
+        process_call_queue(call);
+        return;
+    }
+    error_prefix(&error, "environment: %s: ", call->job->environment[at].name);
+    refuse(call, environment_file_later(error.code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, error.text);
+}
+
+void process_prepare(struct process_call *call)
+{
+    const char *paths[JOB_LIST_MAX];
+    const struct job *job = call->job;
+    bool any = false;
+
+    for (size_t i = 0; i < job->environment_count; i++) {
+        paths[i] = job->environment[i].from_file;
+        any = any || paths[i];
+    }
+    if (any)
+        file_reader_read(call->engine->reader, paths, job->environment_count, ENVIRONMENT_FILE_BYTES,
+                         on_files_read, call);
+    else
+        process_call_queue(call);
+}
 
 bool process_armed_release(struct process_armed *a, uint64_t ticket)
 {

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* --- answers --- */
@@ -73,11 +74,22 @@ struct process_call *process_call_new(struct process_engine *e, const struct pro
     return call;
 }
 
+static void wipe_files(struct process_call *call)
+{
+    for (size_t i = 0; call->files && i < call->job->environment_count; i++) {
+        if (call->files[i])
+            explicit_bzero(call->files[i], strlen(call->files[i]));
+        free(call->files[i]);
+    }
+    free(call->files);
+}
+
 void process_call_free(struct process_call *call)
 {
     struct process_engine *e = call->engine;
 
     list_remove(&call->link);
+    wipe_files(call);
     job_unref(call->job);
     json_decref(call->params);
     free(call->cause);

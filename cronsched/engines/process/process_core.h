@@ -12,6 +12,7 @@
 #include "cronsched/engines/process/attempt_dir.h"
 #include "cronsched/engines/process/process.h"
 #include "cronsched/engines/process/supervise.h"
+#include "cronsched/io/file_reader.h"
 #include "jobs/base/list.h"
 
 #include <stdatomic.h>
@@ -37,6 +38,7 @@ struct process_engine {
     char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
     char group_base[ATTEMPT_GROUP_PATH_MAX]; /* where attempts have their control groups; "": nowhere */
     struct spawner spawner;
+    struct file_reader *reader; /* of what `from_file` names */
 
     uint64_t reign;
     struct list calls, prepares; /* waiting for the pool; calls go first */
@@ -76,6 +78,7 @@ struct process_call {
 
     struct attempt_dir_identity identity; /* PREPARE, with what follows */
     struct job *job;
+    char **files; /* values of from_file, by index of the variable; NULL: none */
     json_t *params;
     char *cause;
     int64_t fire_ms, previous_fire_ms;
@@ -111,6 +114,7 @@ void process_call_free(struct process_call *call);
 void process_pump(struct process_engine *e);
 
 /* --- process_armed.c --- */
+void process_prepare(struct process_call *call); /* takes it; `job` and what follows is set */
 extern const struct process_call_ops process_prepare_ops;
 struct process_armed *process_armed_find(struct process_engine *e, const char *name);
 /* False: there is none that waits for it. */
