@@ -83,11 +83,15 @@ static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *be
 
 static void handles_open(struct api *api)
 {
+    struct worker_options probes = {.name = "doctor", .threads = 2, .deadline_ms = API_PROBE_MS};
+    int r = worker_new(&api->probes, api->loop, &probes, NULL);
+
+    assert(r == 0); /* with a deadline threads are made when they are needed */
     loop_gap_start(&api->gap, api->loop);
     uv_timer_init(api->loop, &api->clock);
     uv_fs_poll_init(api->loop, &api->tokens_poll);
     api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api;
-    api->handles = 3;
+    api->handles = 4;
     if (auth_tokens_file(api->auth))
         uv_fs_poll_start(&api->tokens_poll, on_tokens_change, auth_tokens_file(api->auth), TOKENS_POLL_MS);
 }

@@ -25,8 +25,12 @@
 #define API_LOG_STREAMS_MAX   64
 #define API_LOG_POLL_MS       250 /* how often a log that is followed is looked at */
 #define API_METRICS_BYTES_MAX (4 * 1024 * 1024)
-#define API_SPACE_WARN_BYTES  (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
-#define API_SPACE_BAD_BYTES   (INT64_C(64) << 20) /* an error below this */
+#define API_STUCK_MS          10000 /* a database of ours that has not answered for so long: not ready */
+#define API_PROBE_MS          10000 /* doctor waits so long for a disk, or for ZooKeeper */
+#define API_WAL_WARN_BYTES                                                                                   \
+    (INT64_C(256) << 20) /* of history.db-wal: somebody keeps it from being taken over */
+#define API_SPACE_WARN_BYTES (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
+#define API_SPACE_BAD_BYTES  (INT64_C(64) << 20) /* an error below this */
 
 /* What the cluster does for the API of one of its replicas. All are needed. */
 struct api_cluster_ops {
@@ -45,10 +49,13 @@ struct api_cluster_ops {
     int (*step_down)(void *arg, struct error *error);
 };
 
+struct worker; /* leader/worker/worker.h */
+
 struct api_context {
     struct scheduler *scheduler;
     struct history *history;
     struct journal *journal;
+    const struct worker *history_worker; /* whose threads the history works on; NULL: not known */
     struct engine *const *engines;
     size_t engine_count;
     struct zone_source *zones;

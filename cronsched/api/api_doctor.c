@@ -1,6 +1,7 @@
-/* doctor: what is well and what is not, with advice. What blocks (disk, asking ZooKeeper) is done on the
- * pool. */
+/* doctor: what is well and what is not, with advice. What may block (the disk, ZooKeeper) is looked at by
+ * probes, on threads with a deadline: one that does not answer is a finding, too. */
 #include "cronsched/api/api_priv.h"
+#include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
 #include "leader/zookeeper/zookeeper_version.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
 #include <unistd.h>
@@ -24,18 +26,34 @@
 enum level { OK, WARNING, ERROR };
 static const char *const level_names[] = {"ok", "warning", "error"};
 
-struct doctor {
-    struct object object; /* first */
-    uv_work_t work;
-    struct api *api;
-    struct http_request *request;
-    json_t *checks;
-    /* found by the pool */
+/* What a probe finds. */
+struct findings {
     int write_error, space_error; /* errnos */
     uint64_t free_bytes, free_inodes;
     bool inodes_known;
+    int64_t wal_bytes; /* of history.db-wal */
     struct zookeeper_version_answer zookeeper[ZOOKEEPER_VERSION_SERVERS_MAX];
     size_t zookeeper_count;
+};
+
+struct doctor {
+    struct api *api;
+    struct http_request *request;
+    json_t *checks;
+    struct findings disk, zookeeper;
+    char disk_silent[64], zookeeper_silent[64]; /* why nothing was found; "" */
+    int probes;                                 /* under way */
+};
+
+/* It outlives its doctor when it hangs. */
+struct probe {
+    struct work work;
+    struct doctor *doctor; /* not for the thread */
+    struct findings *ret;
+    char *ret_silent; /* of the size of disk_silent */
+    void (*look)(const char *at, struct findings *ret);
+    char *at;
+    struct findings found;
 };
 
 __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const char *check, enum level level,
@@ -51,7 +69,7 @@ __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const ch
                                                level_names[level], "text", text, "advice", advice));
 }
 
-/* ---- on the pool ---- */
+/* ---- probes, on threads ---- */
 
 /* A file without a name: nothing is left behind whatever happens. */
 static int try_to_write(const char *dir)
@@ -68,30 +86,84 @@ static int try_to_write(const char *dir)
     return r;
 }
 
-static void on_pool(uv_work_t *work)
+static void look_at_disk(const char *dir, struct findings *ret)
 {
-    struct doctor *d = OBJECT(struct doctor, work->data);
-    const char *dir = d->api->context.data_dir;
     struct statvfs fs;
+    struct stat wal;
+    char path[4200];
 
-    if (d->api->context.zookeeper)
-        d->zookeeper_count = zookeeper_version_ask(d->api->context.zookeeper, d->zookeeper);
-    d->write_error = try_to_write(dir);
+    ret->write_error = try_to_write(dir);
+    snprintf(path, sizeof(path), "%s/history.db-wal", dir);
+    if (stat(path, &wal) == 0)
+        ret->wal_bytes = wal.st_size;
     if (statvfs(dir, &fs) < 0) {
-        d->space_error = errno;
+        ret->space_error = errno;
         return;
     }
-    d->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    d->free_inodes = fs.f_favail;
-    d->inodes_known = fs.f_files > 0;
+    ret->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    ret->free_inodes = fs.f_favail;
+    ret->inodes_known = fs.f_files > 0;
+}
+
+static void look_at_zookeeper(const char *servers, struct findings *ret)
+{
+    ret->zookeeper_count = zookeeper_version_ask(servers, ret->zookeeper);
+}
+
+static void probe_run(struct work *work)
+{
+    struct probe *p = LIST_ITEM(work, struct probe, work);
+
+    p->look(p->at, &p->found);
+}
+
+static void conclude(struct doctor *d);
+
+static void probe_done(struct work *work, int result)
+{
+    struct probe *p = LIST_ITEM(work, struct probe, work);
+    struct doctor *d = p->doctor;
+
+    if (result < 0)
+        worker_result_text(d->api->probes, result, p->ret_silent, sizeof(d->disk_silent));
+    else
+        *p->ret = p->found;
+    if (--d->probes == 0)
+        conclude(d);
+}
+
+static void probe_release(struct work *work)
+{
+    struct probe *p = LIST_ITEM(work, struct probe, work);
+
+    free(p->at);
+    free(p);
+}
+
+static void probe_start(struct doctor *d, const char *at, void (*look)(const char *at, struct findings *ret),
+                        struct findings *ret, char *ret_silent)
+{
+    struct probe *p = alloc_zero(sizeof(*p));
+
+    p->doctor = d;
+    p->look = look;
+    p->at = alloc_text(at);
+    p->ret = ret;
+    p->ret_silent = ret_silent;
+    p->work = (struct work){.run = probe_run, .done = probe_done, .release = probe_release, .subject = p->at};
+    d->probes++;
+    worker_submit(d->api->probes, &p->work);
 }
 
 /* ---- the checks ---- */
 
 static void check_zookeeper(struct doctor *d)
 {
-    for (size_t i = 0; i < d->zookeeper_count; i++) {
-        const struct zookeeper_version_answer *a = &d->zookeeper[i];
+    if (d->zookeeper_silent[0])
+        add(d, "zookeeper", WARNING, "check the name service of this machine",
+            "its servers cannot be asked for their version: %s", d->zookeeper_silent);
+    for (size_t i = 0; i < d->zookeeper.zookeeper_count; i++) {
+        const struct zookeeper_version_answer *a = &d->zookeeper.zookeeper[i];
 
         if (!a->version[0])
             add(d, "zookeeper", WARNING, NULL, "%s: its version is not known: %s", a->server, a->problem);
@@ -114,21 +186,33 @@ static enum level space_level(uint64_t free_bytes)
 static void check_data_dir(struct doctor *d)
 {
     const char *dir = d->api->context.data_dir;
-    enum level level = space_level(d->free_bytes);
+    const struct findings *f = &d->disk;
+    enum level level = space_level(f->free_bytes);
 
-    if (d->write_error)
+    if (d->disk_silent[0]) {
+        add(d, "data folder", ERROR, "check the disk, or the mount, of the data folder",
+            "%s does not answer: %s", dir, d->disk_silent);
+        return;
+    }
+    if (f->wal_bytes > API_WAL_WARN_BYTES)
+        add(d, "history", WARNING,
+            "look for a program that has been reading history.db for long, as sqlite3 may",
+            "history.db-wal has grown to %" PRId64 " MiB: a reader keeps it from being emptied",
+            f->wal_bytes >> 20);
+
+    if (f->write_error)
         add(d, "data folder", ERROR, "allow the server's user to write there, or free some space",
-            "cannot write to %s: %s", dir, strerror(d->write_error));
+            "cannot write to %s: %s", dir, strerror(f->write_error));
     else
         add(d, "data folder", OK, NULL, "%s is writable", dir);
-    if (d->space_error)
-        add(d, "free space", WARNING, NULL, "%s: %s", dir, strerror(d->space_error));
+    if (f->space_error)
+        add(d, "free space", WARNING, NULL, "%s: %s", dir, strerror(f->space_error));
     else
         add(d, "free space", level, level ? "free some space, or keep fewer runs and logs (keep:)" : NULL,
-            "%" PRIu64 " MiB free in %s", d->free_bytes >> 20, dir);
-    if (d->inodes_known && d->free_inodes < 10000)
+            "%" PRIu64 " MiB free in %s", f->free_bytes >> 20, dir);
+    if (f->inodes_known && f->free_inodes < 10000)
         add(d, "free inodes", WARNING, "remove files, or keep fewer runs (keep:)", "%" PRIu64 " free in %s",
-            d->free_inodes, dir);
+            f->free_inodes, dir);
 }
 
 static void check_leading(struct doctor *d)
@@ -186,6 +270,22 @@ static void check_replicas(struct doctor *d)
     json_decref(cluster);
 }
 
+static void check_history(struct doctor *d, uint64_t applied, uint64_t acked)
+{
+    struct worker_status worker = {0};
+
+    if (d->api->context.history_worker)
+        worker_status(d->api->context.history_worker, &worker);
+    if (worker.busy_ms >= API_STUCK_MS)
+        add(d, "history", WARNING, "check the disk, and look for a program that holds a lock on history.db",
+            "its file has not answered for %" PRIu64 " s", worker.busy_ms / 1000);
+    else if (applied + HISTORY_LAG_WARN < acked)
+        add(d, "history", WARNING, "lists of past runs lag behind; check the disk, and the log for 'history'",
+            "written up to batch %" PRIu64 " of %" PRIu64, applied, acked);
+    else
+        add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
+}
+
 static void check_journal(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
@@ -200,7 +300,10 @@ static void check_journal(struct doctor *d)
         add(d, "journal", WARNING,
             "see 'When the data folder is moved, emptied, restored or copied' in the guide", "%s",
             status.warning);
-    if (status.text[0])
+    if (status.busy_ms >= API_STUCK_MS)
+        add(d, "journal", ERROR, "check the disk of the data folder; nothing starts until it answers",
+            "its file has not answered for %" PRId64 " s", status.busy_ms / 1000);
+    else if (status.text[0])
         add(d, "journal", ERROR,
             status.lost ? "stop this server, put the right files into data_dir, start it again"
                         : "writes are refused until this is resolved",
@@ -209,11 +312,7 @@ static void check_journal(struct doctor *d)
         add(d, "journal", slow ? WARNING : OK, slow,
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,
             status.last_append_us / 1000);
-    if (applied + HISTORY_LAG_WARN < status.acked)
-        add(d, "history", WARNING, "lists of past runs lag behind; check the disk, and the log for 'history'",
-            "written up to batch %" PRIu64 " of %" PRIu64, applied, status.acked);
-    else
-        add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
+    check_history(d, applied, status.acked);
 }
 
 static void check_engine(struct doctor *d, const struct engine *engine)
@@ -231,6 +330,10 @@ static void check_engine(struct doctor *d, const struct engine *engine)
         text = status.text;
     snprintf(name, sizeof(name), "engine %s", engine->name);
     add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+    if (status.stuck)
+        add(d, name, WARNING,
+            "look for a mount whose server is away; runs that need such a file fail to start",
+            "%d reads of files that jobs name (from_file) do not come back", status.stuck);
 }
 
 static void check_engines(struct doctor *d)
@@ -303,9 +406,8 @@ static void check_access(struct doctor *d)
             "no tokens_file: only users of this machine have access, unless 'insecure' is set");
 }
 
-static void on_pool_done(uv_work_t *work, int status)
+static void conclude(struct doctor *d)
 {
-    struct doctor *d = OBJECT(struct doctor, work->data);
     struct api *api = d->api;
 
     check_leading(d);
@@ -321,7 +423,7 @@ static void on_pool_done(uv_work_t *work, int status)
     http_reply_json(d->request, 200,
                     json_pack("{s:s, s:o}", "replica", api->context.replica, "checks", d->checks));
     http_request_unref(d->request);
-    OBJECT_FREE(struct doctor, d);
+    free(d);
     api_work_end(api);
 }
 
@@ -335,11 +437,10 @@ void api_handle_doctor(struct http_request *request, void *arg)
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
-    OBJECT_INIT(struct doctor, d);
     d->api = api;
     d->request = http_request_ref(request);
-    d->work.data = d;
     api_work_begin(api);
-    if (uv_queue_work(api->loop, &d->work, on_pool, on_pool_done) < 0)
-        abort(); /* it fails for a missing function only */
+    probe_start(d, api->context.data_dir, look_at_disk, &d->disk, d->disk_silent);
+    if (api->context.zookeeper)
+        probe_start(d, api->context.zookeeper, look_at_zookeeper, &d->zookeeper, d->zookeeper_silent);
 }

@@ -36,6 +36,8 @@ enum family {
     JOURNAL_LAST_APPEND_SECONDS,
     JOURNAL_FAILING,
     JOURNAL_LOST,
+    JOURNAL_BUSY_SECONDS,
+    HISTORY_BUSY_SECONDS,
     HISTORY_INDEX,
     LOOP_BUSY_SECONDS_TOTAL,
     LOOP_GAP_SECONDS,
@@ -66,6 +68,10 @@ static const struct {
     [JOURNAL_FAILING] = {"cronsched_journal_failing", "gauge", "Whether the journal reports a problem."},
     [JOURNAL_LOST] = {"cronsched_journal_lost", "gauge",
                       "Whether the journal takes nothing until this server is started again."},
+    [JOURNAL_BUSY_SECONDS] = {"cronsched_journal_busy_seconds", "gauge",
+                              "For how long the journal's file has not answered."},
+    [HISTORY_BUSY_SECONDS] = {"cronsched_history_busy_seconds", "gauge",
+                              "For how long the history's file has not answered."},
     [HISTORY_INDEX] = {"cronsched_history_index", "gauge", "The last batch written to history."},
     [LOOP_BUSY_SECONDS_TOTAL] = {"cronsched_loop_busy_seconds_total", "counter",
                                  "Time the event loop was busy."},
@@ -80,7 +86,8 @@ static const struct {
     [PROCESS_MAX_FDS] = {"process_max_fds", "gauge", "Limit of open file descriptors."},
     [PROCESS_START_TIME_SECONDS] = {"process_start_time_seconds", "gauge", "Start time of this process."},
     [ENGINE_UP] = {"cronsched_engine_up", "gauge", "Whether the engine answers."},
-    [ENGINE_CALLS] = {"cronsched_engine_calls", "gauge", "Calls queued, calls in flight, attempts watched."},
+    [ENGINE_CALLS] = {"cronsched_engine_calls", "gauge",
+                      "Calls queued, calls in flight, attempts watched, reads of files that hang."},
     [CLOCK_OFFSET_SECONDS] = {"cronsched_clock_offset_seconds", "gauge",
                               "A replica's clock minus ZooKeeper's."},
     [CLUSTER_DIFFERS] = {"cronsched_cluster_differs", "gauge",
@@ -146,8 +153,9 @@ static void put_engines(struct text *t, const struct api_context *c)
         put(t,
             "cronsched_engine_calls{engine=\"%s\",kind=\"queued\"} %d\n"
             "cronsched_engine_calls{engine=\"%s\",kind=\"in_flight\"} %d\n"
-            "cronsched_engine_calls{engine=\"%s\",kind=\"watched\"} %d\n",
-            name, status.queued, name, status.in_flight, name, status.watched);
+            "cronsched_engine_calls{engine=\"%s\",kind=\"watched\"} %d\n"
+            "cronsched_engine_calls{engine=\"%s\",kind=\"stuck\"} %d\n",
+            name, status.queued, name, status.in_flight, name, status.watched, name, status.stuck);
     }
 }
 
@@ -213,6 +221,13 @@ static void put_journal(struct text *t, const struct api_context *c)
     put_metric(t, JOURNAL_LAST_APPEND_SECONDS, "%.6f", (double)status.last_append_us / 1e6);
     put_metric(t, JOURNAL_FAILING, "%d", status.text[0] != '\0');
     put_metric(t, JOURNAL_LOST, "%d", status.lost);
+    put_metric(t, JOURNAL_BUSY_SECONDS, "%.3f", (double)status.busy_ms / 1000);
+    if (c->history_worker) {
+        struct worker_status worker;
+
+        worker_status(c->history_worker, &worker);
+        put_metric(t, HISTORY_BUSY_SECONDS, "%.3f", (double)worker.busy_ms / 1000);
+    }
     put_metric(t, HISTORY_INDEX, "%" PRIu64, c->history->ops->applied(c->history));
 }
 

@@ -9,6 +9,7 @@
 #include "cronsched/api/loop_gap.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/worker.h"
 
 struct api {
     struct object object; /* first */
@@ -17,6 +18,7 @@ struct api {
     struct auth *auth;
     struct http *http;
     struct loop_gap gap;
+    struct worker *probes; /* doctor's looks at what may hang */
     uv_fs_poll_t tokens_poll;
     uv_timer_t clock;           /* runs while reads wait */
     struct list waits, queries; /* answers outstanding */

@@ -142,6 +142,14 @@ static void check_leading(const struct api_context *c, const struct journal_stat
     json_decref(status);
 }
 
+/* Whatever is asked of this replica has to be written first. */
+static void check_journal(const struct journal_status *journal, json_t *reasons)
+{
+    if (journal->busy_ms >= API_STUCK_MS)
+        add_reason(reasons, "the journal's file has not answered for %lld s",
+                   (long long)journal->busy_ms / 1000);
+}
+
 void api_handle_readyz(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
@@ -159,6 +167,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
         role = "none";
     if (journal.warning[0])
         warnings = json_pack("[s]", journal.warning);
+    check_journal(&journal, reasons);
     check_engines(c, reasons);
     n = json_array_size(reasons);
     if (n > 0)

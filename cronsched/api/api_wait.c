@@ -184,9 +184,9 @@ void api_query(struct api *api, struct http_request *request, const struct histo
 
 /* ---- the end ---- */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_part_closed(void *arg)
 {
-    struct api *api = OBJECT(struct api, handle->data);
+    struct api *api = OBJECT(struct api, arg);
 
     if (--api->handles > 0)
         return;
@@ -194,6 +194,11 @@ static void on_handle_closed(uv_handle_t *handle)
     if (api->closed)
         api->closed(api->closed_arg);
     OBJECT_FREE(struct api, api);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    on_part_closed(handle->data);
 }
 
 /* The server is gone, and so are the pool's works and the streams: nothing knows the api any more but answers
@@ -212,6 +217,7 @@ void api_close_if_idle(struct api *api)
         LIST_ITEM(link, struct query, all)->api = NULL;
         list_remove(link);
     }
+    worker_close(api->probes, on_part_closed, api);
     loop_gap_close(&api->gap, on_handle_closed);
     uv_close((uv_handle_t *)&api->clock, on_handle_closed);
     uv_close((uv_handle_t *)&api->tokens_poll, on_handle_closed);

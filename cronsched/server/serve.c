@@ -5,7 +5,8 @@
  * engines, listen, notify systemd, run. SIGTERM or SIGINT: hand the lead over, stop listening, append what
  * this turn recorded, close the journal (what runs, runs on, and is adopted by the next start), close the
  * engines and history, leave. Failures before the loop runs: one clear line, exit 2 or 64. Later ones are
- * the parts' own: a full disk deposes the scheduler until it is better; nothing here ends the process.
+ * the parts' own: a full disk deposes the scheduler until it is better; nothing here ends the
+ * process. What hangs when it is to end is left behind after STOP_MAX_MS.
  */
 #include "cronsched/api/api.h"
 #include "cronsched/cluster/replica.h"
@@ -45,8 +46,9 @@
 
 #define WAKE_MOST_MS          60000 /* the alarm sleeps no longer: against clocks that jump unseen */
 #define HOUSEKEEPING_MS       60000
-#define PRUNE_EVERY_TURNS     10  /* of housekeeping */
-#define LOGS_REMOVED_ATTEMPTS 128 /* of a run whose history goes: more retries than anybody asks for */
+#define PRUNE_EVERY_TURNS     10    /* of housekeeping */
+#define STOP_MAX_MS           15000 /* to close everything; then the process leaves what hangs behind */
+#define LOGS_REMOVED_ATTEMPTS 128   /* of a run whose history goes: more retries than anybody asks for */
 
 struct serve {
     struct object object; /* first */
@@ -71,11 +73,12 @@ struct serve {
     int alarm_fd;
     uv_poll_t alarm;
     uv_prepare_t turn;
-    uv_timer_t housekeeping, watchdog;
+    uv_timer_t housekeeping, watchdog, stop_limit;
     uv_signal_t terminate, interrupt, hangup;
     unsigned turns;
     size_t engines_open;
     bool stopping;
+    const char *closing; /* what stop() waits for, for people */
 };
 
 /* ---- the environment of the scheduler ---- */
@@ -184,10 +187,22 @@ static void zones_look(struct serve *s)
     }
 }
 
+static void journal_look(struct serve *s)
+{
+    struct journal_status status = {0};
+
+    s->journal->ops->status(s->journal, &status);
+    if (status.busy_ms >= API_STUCK_MS)
+        log_event(LOG_ERROR, "journal-stuck", LOG_INT("busy_ms", status.busy_ms),
+                  LOG_TEXT("text", "the journal's file does not answer: nothing is started until it does"));
+}
+
 static void on_housekeeping(uv_timer_t *timer)
 {
     struct serve *s = OBJECT(struct serve, timer->data);
 
+    if (s->journal)
+        journal_look(s);
     zones_look(s);
     if (s->turns++ % PRUNE_EVERY_TURNS == 0)
         scheduler_prune(s->scheduler);
@@ -230,6 +245,7 @@ static void on_pool_closed(void *arg)
     close_handle((uv_handle_t *)&s->turn);
     close_handle((uv_handle_t *)&s->housekeeping);
     close_handle((uv_handle_t *)&s->watchdog);
+    close_handle((uv_handle_t *)&s->stop_limit);
     close_handle((uv_handle_t *)&s->terminate);
     close_handle((uv_handle_t *)&s->interrupt);
     close_handle((uv_handle_t *)&s->hangup);
@@ -248,6 +264,7 @@ static void on_replica_closed(void *arg)
     struct serve *s = OBJECT(struct serve, arg);
 
     s->replica = NULL;
+    s->closing = "the history";
     s->history->ops->close(s->history, on_history_closed, s);
 }
 
@@ -257,6 +274,7 @@ static void on_engine_closed(void *arg)
 
     if (--s->engines_open > 0)
         return;
+    s->closing = "the replica";
     if (s->replica)
         replica_close(s->replica, on_replica_closed, s);
     else
@@ -268,6 +286,7 @@ static void on_journal_closed(void *arg)
     struct serve *s = OBJECT(struct serve, arg);
 
     s->journal = NULL;
+    s->closing = "the engines";
     if (s->replica)
         replica_journal_closed(s->replica);
     engine_watch_close(&s->engine_watch);
@@ -281,6 +300,7 @@ static void on_webhooks_closed(void *arg)
     struct serve *s = OBJECT(struct serve, arg);
 
     s->webhooks = NULL;
+    s->closing = "the journal";
     scheduler_flush(s->scheduler);
     s->journal->ops->close(s->journal, on_journal_closed, s);
 }
@@ -290,6 +310,7 @@ static void on_api_closed(void *arg)
     struct serve *s = OBJECT(struct serve, arg);
 
     s->api = NULL;
+    s->closing = "the webhooks";
     if (s->replica)
         replica_set_api(s->replica, NULL);
     webhooks_close(s->webhooks, on_webhooks_closed, s);
@@ -299,7 +320,22 @@ static void on_retired(void *arg)
 {
     struct serve *s = OBJECT(struct serve, arg);
 
+    s->closing = "the API";
     api_close(s->api, on_api_closed, s);
+}
+
+/* A file of ours does not answer. What is durable is durable, as after a kill: the next start continues from there.
+ * Not exit(): libuv would wait for its threads. */
+static void on_stop_limit(uv_timer_t *timer)
+{
+    struct serve *s = OBJECT(struct serve, timer->data);
+    char text[160];
+
+    snprintf(text, sizeof(text), "%s did not close within %d s: leaving without it", s->closing,
+             STOP_MAX_MS / 1000);
+    log_event(LOG_ERROR, "stop-limit", LOG_TEXT("text", text));
+    log_close();
+    _exit(EXIT_TIMED_OUT);
 }
 
 static void stop(struct serve *s, const char *why)
@@ -309,6 +345,8 @@ static void stop(struct serve *s, const char *why)
     s->stopping = true;
     log_event(LOG_NOTE, "stopping", LOG_TEXT("text", why));
     sd_notify_state(SD_NOTIFY_STOPPING);
+    s->closing = "the hand-over of the lead";
+    uv_timer_start(&s->stop_limit, on_stop_limit, STOP_MAX_MS, 0);
     scheduler_stop(s->scheduler);
     if (s->replica)
         replica_retire(s->replica, on_retired, s);
@@ -518,6 +556,7 @@ static int start_api(struct serve *s, struct error *error)
         .context = {.scheduler = s->scheduler,
                     .history = s->history,
                     .journal = s->journal,
+                    .history_worker = s->pool.worker,
                     .engines = s->engines,
                     .engine_count = s->engine_count,
                     .zones = zoneinfo_source(s->zones),
@@ -557,7 +596,7 @@ static void start_handles(struct serve *s)
     int64_t watchdog_ms = sd_notify_watchdog_ms();
 
     uv_poll_init(&s->loop, &s->alarm, s->alarm_fd);
-    s->alarm.data = s->turn.data = s->housekeeping.data = s->watchdog.data = s;
+    s->alarm.data = s->turn.data = s->housekeeping.data = s->watchdog.data = s->stop_limit.data = s;
     s->terminate.data = s->interrupt.data = s->hangup.data = s;
     uv_poll_start(&s->alarm, UV_READABLE, on_alarm);
     uv_prepare_init(&s->loop, &s->turn);
@@ -565,6 +604,7 @@ static void start_handles(struct serve *s)
     uv_timer_init(&s->loop, &s->housekeeping);
     uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
     engine_watch_start(&s->engine_watch, &s->loop, s->engines, s->engine_count);
+    uv_timer_init(&s->loop, &s->stop_limit);
     uv_timer_init(&s->loop, &s->watchdog);
     if (watchdog_ms > 0)
         uv_timer_start(&s->watchdog, on_watchdog, 0, (uint64_t)watchdog_ms);
@@ -661,6 +701,8 @@ static int serve(const struct verb_call *call)
     config_release(&s.config);
     log_event(LOG_NOTE, "stopped", LOG_TEXT("text", "bye"));
     log_close();
+    if (worker_left() > 0)
+        _exit(EXIT_FINE); /* threads that hang in files of others are no reason to stay */
     return EXIT_FINE;
 }
 
