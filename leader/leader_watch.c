@@ -1,4 +1,4 @@
-/* See leader_watch.h. Happy path: name look-up (on the pool) -> connect -> read, which never brings anything.
+/* See leader_watch.h. Happy path: name look-up (resolve.h) -> connect -> read, which never brings anything.
  * An end: at once another connect; refused: gone. One that ends or fails soon after it was made is followed
  * by a pause, so that nothing spins. Each connection is an object of its own: what belongs to an old one
  * finds out by `watch->link` that it is not meant any more.
@@ -6,6 +6,7 @@
 #include "leader/leader_watch.h"
 
 #include "jobs/base/object.h"
+#include "leader/worker/resolve.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -27,11 +28,14 @@ struct leader_watch {
     void (*gone)(void *arg, int64_t epoch);
     void *arg;
     char host[256], port[8];
-    int64_t epoch; /* 0: no leader is watched */
+    char looked_up[256],
+        looked_up_port[8]; /* what the look-up under way is of: the leader may have changed since */
+    int64_t epoch;         /* 0: no leader is watched */
     struct link *link;
     uv_timer_t pause;
-    uv_getaddrinfo_t look;
-    bool looking, closing, pause_closed;
+    struct worker *resolver;
+    struct sockaddr_storage known; /* the last address of host and port; ss_family 0: none */
+    bool looking, closing, pause_closed, resolver_closed;
     size_t links; /* not yet closed */
     void (*closed)(void *arg);
     void *closed_arg;
@@ -44,7 +48,7 @@ static void finish(struct leader_watch *w)
     void (*closed)(void *arg) = w->closed;
     void *arg = w->closed_arg;
 
-    if (!w->closing || w->looking || w->links > 0 || !w->pause_closed)
+    if (!w->closing || w->links > 0 || !w->pause_closed || !w->resolver_closed)
         return;
     OBJECT_FREE(struct leader_watch, w);
     closed(arg);
@@ -132,31 +136,38 @@ static void dial(struct leader_watch *w, const struct sockaddr *address)
         again(w, false);
 }
 
-static void on_found(uv_getaddrinfo_t *look, int status, struct addrinfo *found)
+/* A resolver that does not answer is no reason to lose sight of a leader whose address was known. */
+static void on_found(void *arg, int result, struct addrinfo *found, const char *why)
 {
-    struct leader_watch *w = OBJECT(struct leader_watch, look->data);
+    struct leader_watch *w = OBJECT(struct leader_watch, arg);
+    bool silent = result == ERR_TIMEOUT || result == ERR_LIMIT;
+    bool meant = strcmp(w->looked_up, w->host) == 0 && strcmp(w->looked_up_port, w->port) == 0;
 
+    (void)why;
     assert(w->looking);
     w->looking = false;
-    if (w->closing)
-        finish(w);
-    else if (w->epoch && !w->link && status == 0)
-        dial(w, found->ai_addr);
-    else if (w->epoch && !w->link)
+    if (result == 0 && meant && found->ai_addrlen <= sizeof(w->known))
+        memcpy(&w->known, found->ai_addr, found->ai_addrlen);
+    if (result == 0)
+        freeaddrinfo(found);
+    if (w->closing || !w->epoch || w->link)
+        return;
+    if (!meant)
+        look_up(w);
+    else if ((result == 0 || silent) && w->known.ss_family)
+        dial(w, (const struct sockaddr *)&w->known);
+    else
         again(w, false);
-    uv_freeaddrinfo(found);
 }
 
 static void look_up(struct leader_watch *w)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-
     if (w->looking || !w->epoch)
         return;
-    w->look.data = w;
-    w->looking = uv_getaddrinfo(w->loop, &w->look, on_found, w->host, w->port, &hints) == 0;
-    if (!w->looking)
-        again(w, false);
+    w->looking = true;
+    memcpy(w->looked_up, w->host, sizeof(w->looked_up));
+    memcpy(w->looked_up_port, w->port, sizeof(w->looked_up_port));
+    resolve_start(w->resolver, w->host, w->port, on_found, w);
 }
 
 void leader_watch_new(struct leader_watch **ret, uv_loop_t *loop, void (*gone)(void *arg, int64_t epoch),
@@ -165,6 +176,7 @@ void leader_watch_new(struct leader_watch **ret, uv_loop_t *loop, void (*gone)(v
     struct leader_watch *w = OBJECT_NEW(struct leader_watch);
 
     w->loop = loop;
+    w->resolver = resolve_worker_new(loop);
     w->gone = gone;
     w->arg = arg;
     uv_timer_init(loop, &w->pause);
@@ -177,6 +189,8 @@ void leader_watch_set(struct leader_watch *w, const char *host, const char *port
     if (w->closing || (epoch == w->epoch && strcmp(host, w->host) == 0 && strcmp(port, w->port) == 0))
         return;
     leader_watch_stop(w);
+    if (strcmp(host, w->host) != 0 || strcmp(port, w->port) != 0)
+        w->known.ss_family = 0;
     snprintf(w->host, sizeof(w->host), "%s", host);
     snprintf(w->port, sizeof(w->port), "%s", port);
     w->epoch = epoch;
@@ -198,6 +212,14 @@ static void on_pause_closed(uv_handle_t *handle)
     finish(w);
 }
 
+static void on_resolver_closed(void *arg)
+{
+    struct leader_watch *w = OBJECT(struct leader_watch, arg);
+
+    w->resolver_closed = true;
+    finish(w);
+}
+
 void leader_watch_close(struct leader_watch *w, void (*done)(void *arg), void *arg)
 {
     assert(!w->closing);
@@ -206,4 +228,5 @@ void leader_watch_close(struct leader_watch *w, void (*done)(void *arg), void *a
     w->closed = done;
     w->closed_arg = arg;
     uv_close((uv_handle_t *)&w->pause, on_pause_closed);
+    worker_close(w->resolver, on_resolver_closed, w);
 }

@@ -2,7 +2,7 @@
 
 #include "jobs/base/alloc.h"
 
-#include <stdio.h>
+#include <assert.h>
 
 struct resolve {
     struct work work;
@@ -62,4 +62,14 @@ void resolve_start(struct worker *worker, const char *host, const char *port, re
     r->arg = arg;
     r->work = (struct work){.run = run, .done = done, .release = release, .subject = r->host};
     worker_submit(worker, &r->work);
+}
+
+struct worker *resolve_worker_new(uv_loop_t *loop)
+{
+    struct worker_options o = {.name = "resolver", .threads = 1, .deadline_ms = RESOLVE_DEADLINE_MS};
+    struct worker *worker = NULL;
+    int r = worker_new(&worker, loop, &o, NULL);
+
+    assert(r == 0); /* with a deadline threads are made when they are needed */
+    return worker;
 }

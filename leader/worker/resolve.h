@@ -8,7 +8,9 @@
 #include <netdb.h>
 
 #define RESOLVE_DEADLINE_MS 10000 /* then the look-up counts as failed: no answer */
-#define RESOLVE_THREADS     1
+
+/* A worker for look-ups, one at a time without those that hang. */
+struct worker *resolve_worker_new(uv_loop_t *loop);
 
 /* result 0: `found` is the callee's, for freeaddrinfo. Otherwise an error code, and `why` for people. */
 typedef void resolve_done(void *arg, int result, struct addrinfo *found, const char *why);

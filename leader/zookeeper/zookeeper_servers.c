@@ -1,14 +1,14 @@
-/* See zookeeper_servers.h. The happy path: zookeeper_servers_refresh starts at the first name; each uv_getaddrinfo puts
+/* See zookeeper_servers.h. The happy path: zookeeper_servers_refresh starts at the first name; each look-up (resolve.h) puts
  * its addresses into that server's slot and starts the next; `found` is called when the first address becomes
  * known. zookeeper_servers_next counts through all slots.
  *
- * Failures: a name that does not resolve keeps the addresses it had, and its problem is kept for people. A
- * look-up may take as long as the resolver's own time-outs; when it outlives its owner its result is dropped.
- * Only one is under way at a time, so a dead resolver never holds more than one thread of the pool.
+ * Failures: a name that does not resolve keeps the addresses it had, and its problem is kept for people; so does
+ * one whose look-up takes longer than RESOLVE_DEADLINE_MS. When a look-up outlives its owner its result is dropped.
  */
 #include "leader/zookeeper/zookeeper_servers.h"
 
 #include "jobs/base/object.h"
+#include "leader/worker/resolve.h"
 #include "leader/zookeeper/zookeeper.h"
 
 #include <arpa/inet.h>
@@ -26,26 +26,21 @@ struct server {
     char problem[HOST_MAX + 128];
 };
 
-/* One pass over the names. */
-struct lookup {
-    struct object object;
-    uv_getaddrinfo_t request;
-    struct zookeeper_servers *owner; /* NULL: forgotten */
-    size_t index;
-};
-
 struct zookeeper_servers {
+    struct object object;
     uv_loop_t *loop;
     struct zookeeper_servers_user user;
     struct server list[ZOOKEEPER_SERVERS_MAX];
     size_t count;
     size_t next;
-    struct lookup *lookup;
+    struct worker *resolver;
+    bool looking;      /* a pass over the names is under way, */
+    size_t looking_at; /* and this one is looked up */
     uint64_t looked_up_ms;
     bool looked_up;
 };
 
-static void look_up_from(struct lookup *l, size_t index);
+static void look_up_from(struct zookeeper_servers *s, size_t index);
 
 size_t zookeeper_servers_count(const struct zookeeper_servers *s)
 {
@@ -105,64 +100,49 @@ static void add_addresses(struct server *server, const struct addrinfo *found)
     }
 }
 
-static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+static void on_found(void *arg, int result, struct addrinfo *found, const char *why)
 {
-    struct lookup *l = OBJECT(struct lookup, request->data);
-    struct zookeeper_servers *s = l->owner;
-    bool first;
+    struct zookeeper_servers *s = OBJECT(struct zookeeper_servers, arg);
+    struct server *server = &s->list[s->looking_at];
+    bool first = zookeeper_servers_count(s) == 0;
 
-    if (!s) {
-        uv_freeaddrinfo(found);
-        OBJECT_FREE(struct lookup, l);
-        return;
-    }
-    first = zookeeper_servers_count(s) == 0;
-    if (status < 0) {
-        char text[sizeof(s->list[0].problem)];
+    if (result == ERR_CANCELLED)
+        return; /* it is being freed */
+    if (result < 0) {
+        char text[sizeof(server->problem)];
 
-        snprintf(text, sizeof(text), "cannot look up %s: %s", s->list[l->index].host, uv_strerror(status));
-        memcpy(s->list[l->index].problem, text, sizeof(text));
+        snprintf(text, sizeof(text), "cannot look up %s: %s", server->host, why);
+        memcpy(server->problem, text, sizeof(text));
     } else {
-        s->list[l->index].problem[0] = '\0';
-        add_addresses(&s->list[l->index], found);
+        server->problem[0] = '\0';
+        add_addresses(server, found);
+        freeaddrinfo(found);
     }
-    uv_freeaddrinfo(found);
-    look_up_from(l, l->index + 1);
+    look_up_from(s, s->looking_at + 1);
     if (first && zookeeper_servers_count(s) > 0)
         s->user.found(s->user.arg);
 }
 
 /* Ends the pass when no name is left. */
-static void look_up_from(struct lookup *l, size_t index)
+static void look_up_from(struct zookeeper_servers *s, size_t index)
 {
-    static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct zookeeper_servers *s = l->owner;
-
-    assert(s && s->lookup == l);
-    for (; index < s->count; index++) {
-        if (s->list[index].literal)
-            continue;
-        l->index = index;
-        if (uv_getaddrinfo(s->loop, &l->request, on_found, s->list[index].host, s->list[index].port,
-                           &hints) == 0)
-            return;
-    }
-    s->lookup = NULL;
-    OBJECT_FREE(struct lookup, l);
+    while (index < s->count && s->list[index].literal)
+        index++;
+    s->looking = index < s->count;
+    s->looking_at = index;
+    if (s->looking)
+        resolve_start(s->resolver, s->list[index].host, s->list[index].port, on_found, s);
 }
 
 void zookeeper_servers_refresh(struct zookeeper_servers *s)
 {
     uint64_t now = uv_now(s->loop);
 
-    if (s->lookup || (s->looked_up && now - s->looked_up_ms < ZOOKEEPER_SERVERS_REFRESH_EVERY_MS))
+    if (s->looking || (s->looked_up && now - s->looked_up_ms < ZOOKEEPER_SERVERS_REFRESH_EVERY_MS))
         return;
     s->looked_up = true;
     s->looked_up_ms = now;
-    s->lookup = OBJECT_NEW(struct lookup);
-    s->lookup->owner = s;
-    s->lookup->request.data = s->lookup;
-    look_up_from(s->lookup, 0);
+    look_up_from(s, 0);
 }
 
 /* ---- the list ---- */
@@ -233,17 +213,18 @@ static void shuffle(struct zookeeper_servers *s)
 int zookeeper_servers_new(struct zookeeper_servers **ret, uv_loop_t *loop, const char *list,
                           const struct zookeeper_servers_user *user, struct error *error)
 {
-    struct zookeeper_servers *s = alloc_zero(sizeof(*s));
+    struct zookeeper_servers *s = OBJECT_NEW(struct zookeeper_servers);
     int rc;
 
     s->loop = loop;
     s->user = *user;
     rc = parse_list(s, list, error);
     if (rc < 0) {
-        free(s);
+        OBJECT_FREE(struct zookeeper_servers, s);
         return rc;
     }
     shuffle(s);
+    s->resolver = resolve_worker_new(loop);
     *ret = s;
     return 0;
 }
@@ -252,9 +233,6 @@ void zookeeper_servers_free(struct zookeeper_servers *s)
 {
     if (!s)
         return;
-    if (s->lookup) {
-        s->lookup->owner = NULL;
-        uv_cancel((uv_req_t *)&s->lookup->request);
-    }
-    free(s);
+    worker_close(s->resolver, NULL, NULL);
+    OBJECT_FREE(struct zookeeper_servers, s);
 }

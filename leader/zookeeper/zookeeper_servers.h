@@ -2,7 +2,7 @@
  * at a time, round and round, in an order of its own.
  *
  * Addresses written as such are known at once. Names are looked up one after the other, when asked to
- * refresh; what was known stays until something better is. One thread: the loop's; owned by its coordinator.
+ * refresh, on a thread of their own with a deadline; what was known stays until something better is. One thread: the loop's; owned by its coordinator.
  */
 #pragma once
 
