@@ -77,6 +77,7 @@ struct serve {
     uv_signal_t terminate, interrupt, hangup;
     unsigned turns;
     size_t engines_open;
+    rlim_t files; /* soft limit of open files before it was raised; 0: it was not */
     bool stopping;
     const char *closing; /* what stop() waits for, for people */
 };
@@ -396,8 +397,11 @@ static int make_docker(struct serve *s, const struct config_engine *e, struct en
 static int make_process(struct serve *s, const struct config_engine *e, struct engine_host *host,
                         struct engine **ret, struct error *error)
 {
-    struct process_engine_options o = {
-        .name = e->name, .data_dir = s->config.data_dir, .parallel = e->parallel, .max_armed = e->max_armed};
+    struct process_engine_options o = {.name = e->name,
+                                       .data_dir = s->config.data_dir,
+                                       .parallel = e->parallel,
+                                       .max_armed = e->max_armed,
+                                       .files = s->files};
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 
     if (rc == 0 && s->replica)
@@ -617,11 +621,12 @@ static void start_handles(struct serve *s)
 }
 
 /* Each prepared or running attempt of the process engine holds a descriptor. */
-static void raise_limits(void)
+static void raise_limits(struct serve *s)
 {
     struct rlimit files;
 
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        s->files = files.rlim_cur;
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
@@ -676,7 +681,7 @@ static int serve(const struct verb_call *call)
     }
     log_options_init(&log, s.config.log == CONFIG_LOG_AUTO ? -1 : s.config.log == CONFIG_LOG_JSON);
     log_open(&log);
-    raise_limits();
+    raise_limits(&s);
     make_uuid(s.cluster_uuid);
     name_replica(&s);
     s.alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);

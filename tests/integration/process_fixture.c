@@ -129,6 +129,7 @@ static void new_engine(struct fixture *f, const struct process_engine_options *o
     struct error error;
 
     o.name = "local";
+    o.files = 1024;
     o.data_dir = f->folder;
     o.without_groups = f->without_groups;
     if (process_engine_new(&f->engine, &f->loop, &o, &f->host, &error) < 0) {

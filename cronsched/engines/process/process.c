@@ -348,6 +348,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
     if (options->without_groups || attempt_group_base(e->host_id, e->group_base, NULL) < 0)
         e->group_base[0] = '\0';
     e->reader = file_reader_new(loop);
+    e->spawner.files = options->files;
     start_timer(e, &e->later_timer);
     start_timer(e, &e->sweep_timer);
     uv_unref((uv_handle_t *)&e->sweep_timer);

@@ -11,12 +11,13 @@
  * says UNREACHABLE. A job that asks for what only containers have is refused by check().
  *
  * When the command ends, whatever it left running is killed; and so is what runs on when a supervisor was killed: the
- * attempt is running while any of its work lives (attempt_work.h), and then its outcome is unknown. There are no limits on CPU and memory here; the
- * soft limit of open files is 1024 at most, the hard one the server's, and the kernel does not spare a
- * command when memory runs out, as it may spare the server.
+ * attempt is running while any of its work lives (attempt_work.h), and then its outcome is unknown. There are no limits
+ * on CPU and memory here; the soft limit of open files is `files`, the hard one the server's, and the kernel does not
+ * spare a command when memory runs out, as it may spare the server.
  *
  * Descriptors: one for each prepared attempt and one for each that runs; whoever runs many at once raises
- * RLIMIT_NOFILE first. Files are read and written on libuv's pool, at most `parallel` at a time.
+ * RLIMIT_NOFILE first. Its own files are read and written on libuv's pool, at most `parallel` at a time;
+ * those that jobs name, on threads with a deadline (cronsched/io/file_reader.h).
  *
  * Owner: the caller, by ops->close. Thread: the loop's.
  */
@@ -26,6 +27,7 @@
 #include "jobs/engine/engine.h"
 
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #define PROCESS_PARALLEL_DEFAULT  4
@@ -41,6 +43,7 @@ struct process_engine_options {
     int max_armed;                  /* 0: PROCESS_MAX_ARMED_DEFAULT */
     int64_t retention_ms, sweep_ms; /* 0: as above */
     bool without_groups;            /* no control groups, also where they could be had: for tests */
+    rlim_t files;                   /* soft limit of open files of commands; 0: this process's */
 };
 
 /* Makes data_dir/attempts; data_dir has to be there. Blocks for a moment: for the time before the loop runs.

@@ -7,6 +7,7 @@
  * Failures of PREPARE:
  *   the environment cannot be built as the job says (no such file, one that does not answer)    REFUSED
  *   "refused" from the supervisor (no such user)                      REFUSED
+ *   "later": the user database does not answer                        UNREACHABLE; the engine counts as well
  *   anything else, also a supervisor that is not ready in time        UNREACHABLE; the next PREPARE finds
  *      the folder, makes sure that nothing starts from it, and makes it anew
  *   the folder is there and has been started: this cannot be, names are unique; PREPARED is answered, so that
@@ -246,9 +247,10 @@ static void set_ill(struct process_engine *e, const char *fault)
     snprintf(e->fault, sizeof(e->fault), "%.199s", fault ? fault : "");
 }
 
-/* The last word: drops the supervisor's end and answers what was asked, if anything was. */
+/* The last word: drops the supervisor's end and answers what was asked, if anything was. ill: no supervisor can be
+ * made just now, whatever the job. */
 static void conclude(struct process_armed *a, enum engine_event event, int exit_code, int64_t at_ms,
-                     const char *text)
+                     const char *text, bool ill)
 {
     struct process_engine *e = a->engine;
     struct engine_answer answer = {.ticket = a->ticket,
@@ -258,7 +260,7 @@ static void conclude(struct process_armed *a, enum engine_event event, int exit_
                                    .text = text && *text ? text : NULL};
     bool asked = a->state != ARMED_WAITING;
 
-    if (a->state == ARMED_PREPARING && event == ENGINE_UNREACHABLE)
+    if (ill)
         set_ill(e, text);
     FAULT_POINT("process-concluded", a->name);
     process_armed_drop(a);
@@ -270,7 +272,9 @@ static void conclude(struct process_armed *a, enum engine_event event, int exit_
 
 static void on_end(struct process_armed *a, const char *why)
 {
-    conclude(a, a->state == ARMED_PREPARING ? ENGINE_UNREACHABLE : ENGINE_UNKNOWN, -1, 0, why);
+    bool preparing = a->state == ARMED_PREPARING;
+
+    conclude(a, preparing ? ENGINE_UNREACHABLE : ENGINE_UNKNOWN, -1, 0, why, preparing);
 }
 
 /* Nothing may follow: the answer may have done away with it. */
@@ -287,11 +291,13 @@ static void on_message(struct process_armed *a, const char *text)
         prepared(e, a->ticket, a->name);
         process_pump(e);
     } else if (strncmp(text, "started ", 8) == 0 && a->state == ARMED_RELEASING) {
-        conclude(a, ENGINE_STARTED, -1, strtoll(text + 8, NULL, 10), NULL);
+        conclude(a, ENGINE_STARTED, -1, strtoll(text + 8, NULL, 10), NULL, false);
     } else if (strncmp(text, "refused ", 8) == 0 && a->state != ARMED_WAITING) {
         int exit_code = (int)strtol(text + 8, &rest, 10);
 
-        conclude(a, ENGINE_REFUSED, exit_code, 0, rest + (*rest == ' '));
+        conclude(a, ENGINE_REFUSED, exit_code, 0, rest + (*rest == ' '), false);
+    } else if (strncmp(text, "later ", 6) == 0 && a->state == ARMED_PREPARING) {
+        conclude(a, ENGINE_UNREACHABLE, -1, 0, text + 6, false);
     } else {
         on_end(a, strncmp(text, "failed ", 7) == 0 ? text + 7 : "the supervisor sent an invalid message");
     }

@@ -99,6 +99,18 @@ static int spawn(const char *program, int control, pid_t *ret)
     return r;
 }
 
+/* The server takes as many descriptors as it may; commands get the limit that it was started with. Nobody has been
+ * forked yet. */
+static void limit_files(const struct spawner *s)
+{
+    struct rlimit limit;
+
+    if (s->files == 0 || prlimit(s->pid, RLIMIT_NOFILE, NULL, &limit) < 0)
+        return;
+    limit.rlim_cur = s->files;
+    prlimit(s->pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
 static int start(struct spawner *s, struct error *error)
 {
     int pair[2], r;
@@ -122,6 +134,7 @@ static int start(struct spawner *s, struct error *error)
                          strerror(r));
     }
     s->control = pair[0];
+    limit_files(s);
     return 0;
 }
 

@@ -10,7 +10,7 @@
  *   5. the command ends; what it left behind is killed; write and sync `end`; leave
  *
  * Failures:
- *   1, 2: answer "failed" or "refused"; leave. There is no mark.
+ *   1, 2: answer "failed", "later" or "refused"; leave. There is no mark.
  *   The socket ends, or SIGTERM comes, before the mark: leave. There is no mark.
  *   3: the mark is taken by a fence, or the folder is gone: leave; the socket's end says enough.
  *      The link or its sync fails: `end` says that nothing was executed, in case the mark is there.
@@ -40,7 +40,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -54,7 +53,7 @@
 #define KILL_AGAIN_MS 100
 #define READ_BYTES    (64 * 1024)
 #define PIPE_BYTES    (4 * 1024 * 1024) /* more than a pipe holds */
-#define COMMAND_FILES 1024              /* open files, the soft limit of commands */
+#define USER_LOOKUP_S 10                /* for the user database to answer */
 #define CHILDREN_MAX  4096              /* bytes of the list of children read at a time */
 
 extern char **environ;
@@ -102,6 +101,14 @@ static void answer_failed(struct supervisor *s, const char *why)
     char text[SUPERVISE_MESSAGE_MAX];
 
     snprintf(text, sizeof(text), "failed %.900s", why);
+    answer(s, text);
+}
+
+static void answer_later(struct supervisor *s, const char *why)
+{
+    char text[SUPERVISE_MESSAGE_MAX];
+
+    snprintf(text, sizeof(text), "later %.900s", why);
     answer(s, text);
 }
 
@@ -154,18 +161,6 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The server takes as many descriptors as it may; a command gets the customary limit, below the same ceiling.
- */
-static void lower_file_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= COMMAND_FILES)
-        return;
-    limit.rlim_cur = COMMAND_FILES;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* The server may be spared by the kernel when memory runs out (OOMScoreAdjust= of its unit), and its
  * supervisors with it; a command is not. */
 static void be_killable(void)
@@ -192,7 +187,6 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
     dup2(output, 1); /* 0 is /dev/null */
     dup2(output, 2);
     umask(022);
-    lower_file_limit();
     be_killable();
     wait_for_go(s->socket);
     FAULT_POINT("supervise-go", s->spec.identity.run);
@@ -584,7 +578,39 @@ static int open_signals(struct error *error)
     return fd < 0 ? error_set(error, ERR_IO, "signalfd: %s", strerror(errno)) : fd;
 }
 
-/* ERR_NOT_FOUND, ERR_DENIED, ERR_INVALID: no second try will help. */
+static struct {
+    int socket;
+    size_t length;
+    char text[SUPERVISE_MESSAGE_MAX];
+} silence; /* for the handler: what to answer when the user database does not */
+
+static void on_silence(int number)
+{
+    (void)number;
+    send(silence.socket, silence.text, silence.length, MSG_NOSIGNAL);
+    _exit(1);
+}
+
+/* The user database may be a network away, and its client may wait for ever. */
+static int find_user(struct supervisor *s, struct error *error)
+{
+    char text[SUPERVISE_MESSAGE_MAX];
+    int r;
+
+    snprintf(text, sizeof(text), "later user: cannot look up '%.256s': no answer within %d s", s->spec.user,
+             USER_LOOKUP_S);
+    silence.socket = s->socket;
+    silence.length = strlen(text);
+    memcpy(silence.text, text, sizeof(text));
+    signal(SIGALRM, on_silence);
+    alarm(USER_LOOKUP_S);
+    r = supervise_user_find(s->spec.user, &s->user, error);
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
+    return r == ERR_IO ? ERR_BUSY : r;
+}
+
+/* ERR_NOT_FOUND, ERR_DENIED, ERR_INVALID: no second try will help. ERR_BUSY: it will, and the engine is well. */
 static int prepare(struct supervisor *s, int spec, struct error *error)
 {
     char *memory;
@@ -593,7 +619,7 @@ static int prepare(struct supervisor *s, int spec, struct error *error)
     if ((r = supervise_spec_read(spec, &s->spec, &memory, error)) < 0)
         return r;
     close(spec);
-    if ((r = supervise_user_find(s->spec.user, &s->user, error)) < 0)
+    if ((r = find_user(s, error)) < 0)
         return r;
     s->env = supervise_user_environment(s->spec.env, &s->user, s->spec.mark, &memory);
     if (!s->env)
@@ -622,6 +648,8 @@ void supervise(int socket, int folder, int spec)
     r = prepare(&s, spec, &error);
     if (r == ERR_NOT_FOUND || r == ERR_DENIED || r == ERR_INVALID)
         answer_refused(&s, 126, error.text);
+    else if (r == ERR_BUSY)
+        answer_later(&s, error.text);
     else if (r < 0)
         answer_failed(&s, error.text);
     if (r < 0)

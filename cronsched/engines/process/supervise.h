@@ -13,6 +13,7 @@
  *
  *   supervisor: "ready"              waiting for the go-ahead
  *               "failed TEXT"        it did not come about; may be tried again
+ *               "later TEXT"         the same, for a reason of the job's alone: its user cannot be looked up now
  *               "refused CODE TEXT"  it will not come about: no such user, no such command; nothing ran
  *               "started MS"         executed, at that wall time
  *   server:     "go"                 once
@@ -29,6 +30,7 @@
 #include "jobs/base/error.h"
 
 #include <stdint.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #define SUPERVISE_VERB        "__supervise"
@@ -62,6 +64,7 @@ _Noreturn void supervise(int socket, int folder, int spec);
 
 struct spawner {
     const char *program; /* executed as `program __supervise`; borrowed */
+    rlim_t files;        /* soft limit of open files, for it and all commands; 0: this process's */
     uv_mutex_t lock;
     int control; /* -1: none runs */
     pid_t pid;

@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define ENTRY_BYTES  (64 * 1024) /* a group may have many members */
+#define DEFAULT_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define ENTRY_BYTES     (64 * 1024) /* a group may have many members */
+#define GROUPS_ROOM_MAX (128 * 1024)
 
 /* All digits: an id, within uid_t and not the "no change" of chown. */
 static bool to_id(const char *s, unsigned *ret)
@@ -94,6 +95,25 @@ static int find(const char *user, struct supervise_user *u, char *buffer, struct
     return r == 0 && colon ? find_group(colon + 1, &u->gid, buffer, error) : r;
 }
 
+/* Now, and not after the start: the group database may be a network away as well. */
+static int find_groups(struct supervise_user *u, struct error *error)
+{
+    int room = 64, n;
+
+    if (!u->change || !u->name[0])
+        return 0;
+    do {
+        n = room;
+        free(u->groups);
+        u->groups = malloc((size_t)room * sizeof(*u->groups));
+        if (!u->groups)
+            return error_set(error, ERR_NOMEM, "out of memory");
+        room *= 2;
+    } while (getgrouplist(u->name, u->gid, u->groups, &n) < 0 && room <= GROUPS_ROOM_MAX);
+    u->group_count = (size_t)n;
+    return 0;
+}
+
 int supervise_user_find(const char *user, struct supervise_user *ret, struct error *error)
 {
     struct supervise_user u = {.uid = geteuid(), .gid = getegid(), .home = "/"};
@@ -117,15 +137,17 @@ int supervise_user_find(const char *user, struct supervise_user *ret, struct err
         return error_set(
             error, ERR_DENIED,
             "user: '%s' is not the user that cronsched runs as; to change that it has to run as root", user);
-    *ret = u;
-    return 0;
+    r = find_groups(&u, error);
+    if (r == 0)
+        *ret = u;
+    return r;
 }
 
 int supervise_user_become(const struct supervise_user *user)
 {
     if (!user->change)
         return 0;
-    if ((user->name[0] ? initgroups(user->name, user->gid) : setgroups(1, &user->gid)) < 0)
+    if ((user->groups ? setgroups(user->group_count, user->groups) : setgroups(1, &user->gid)) < 0)
         return -errno;
     if (setresgid(user->gid, user->gid, user->gid) < 0 || setresuid(user->uid, user->uid, user->uid) < 0)
         return -errno;

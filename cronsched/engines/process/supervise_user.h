@@ -15,10 +15,13 @@ struct supervise_user {
     bool change;    /* not the server's own */
     char name[256]; /* "": it has no entry */
     char home[1024];
+    gid_t *groups; /* all of them, malloc'd; NULL: gid alone */
+    size_t group_count;
 };
 
 /* "": the server's own. "1000:1000", "1000" (an entry gives the group), "name", "name:group". ERR_DENIED:
- * only a server that runs as root may; ERR_NOT_FOUND: no such user or group. */
+ * only a server that runs as root may; ERR_NOT_FOUND: no such user or group; ERR_IO: the user database gives no
+ * answer, which is not "no such user". It may take as long as that database does. */
 int supervise_user_find(const char *user, struct supervise_user *ret, struct error *error);
 
 /* Becomes that user, for good. Returns a negative errno. */
