@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -442,6 +443,20 @@ int http_reload(struct http *http, struct error *error)
 
 /* ---- the server ---- */
 
+/* Starts and databases need descriptors, too. */
+static int connections_most(int asked)
+{
+    struct rlimit files;
+    rlim_t share;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return asked;
+    share = files.rlim_cur / HTTP_FILES_SHARE;
+    if (share >= (rlim_t)asked)
+        return asked;
+    return share > 0 ? (int)share : 1;
+}
+
 int http_new(struct http **ret, const struct http_options *options, struct error *error)
 {
     struct http *http = calloc(1, sizeof(*http));
@@ -453,7 +468,8 @@ int http_new(struct http **ret, const struct http_options *options, struct error
     http->auth = options->auth;
     http->log = options->log;
     http->arg = options->arg;
-    http->connections_max = options->connections_max ? options->connections_max : HTTP_CONNECTIONS_MAX;
+    http->connections_max =
+        connections_most(options->connections_max ? options->connections_max : HTTP_CONNECTIONS_MAX);
     http->idle_ms = (uint64_t)(options->idle_ms ? options->idle_ms : HTTP_IDLE_MS);
     http->receive_ms = (uint64_t)(options->receive_ms ? options->receive_ms : HTTP_RECEIVE_MS);
     http->answer_ms = (uint64_t)(options->answer_ms ? options->answer_ms : HTTP_ANSWER_MS);

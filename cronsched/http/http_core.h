@@ -72,6 +72,7 @@ struct http_daemon {
     uv_timer_t timer;
     int handles; /* of these two, not yet closed */
     bool running, again, retired, closing;
+    bool paused; /* no descriptor is left for a connection */
     struct list connections;
     char *cert, *key; /* borrowed by the library */
 };
