@@ -3,7 +3,8 @@
  *
  * It never gives up: servers that do not answer, names that do not resolve, an expired session and a refused
  * password are reported by `status`, the log and the events, and tried again, ever more slowly up to a limit.
- * Nothing of it blocks the loop: names are looked up and a session is ended on the thread pool.
+ * Nothing of it blocks the loop: names are looked up on a thread with a deadline (leader/worker/resolve.h), a
+ * session is ended on libuv's pool.
  *
  * `connected` is said once the cluster's own node is there and a write has gone through, so what is read
  * after it is no older than what was read before. After a reconnection `changed` is said for every watch
