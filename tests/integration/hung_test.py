@@ -257,6 +257,8 @@ class Hung(lab.Suite):
         for name in ("slow", "broken"):
             self.assertNotIn(self.users.cli.run(self.user_runs[name])["state"], ("ended", "skipped"))
         self.assertNotIn("engine process", self.checks(self.users))
+        self.assertIn("cannot look up 'slow-directory': no answer within 10 s", self.users.log())
+        self.assertIn("cannot look up 'broken-directory'", self.users.log())
         self.assert_ticks(self.users)
         self.flag(self.users, "users", False)
         for name in ("slow", "broken"):
@@ -277,15 +279,17 @@ class Hung(lab.Suite):
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         self.held.cli.check("pause", "--all")
         time.sleep(1.5)
-        used = len(os.listdir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
-        client = self.held.cli.begin("version")
+        used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+        free = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+        client = self.held.cli.begin("jobs")
         before = self.cpu(pid)
         time.sleep(1.5)
         self.assertLess(self.cpu(pid) - before, 0.5)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         client.kill()
         client.wait()
+        self.assertIn("http-paused", self.held.log())
         self.assertTrue(self.held.ready())
         self.held.stop()
 

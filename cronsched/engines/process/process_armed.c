@@ -18,6 +18,7 @@
  */
 #include "cronsched/engines/process/process_core.h"
 
+#include "cronsched/io/log.h"
 #include "cronsched/io/run_log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
@@ -277,6 +278,12 @@ static void on_end(struct process_armed *a, const char *why)
     conclude(a, preparing ? ENGINE_UNREACHABLE : ENGINE_UNKNOWN, -1, 0, why, preparing);
 }
 
+/* The scheduler comes again without a word. */
+static void tell_later(const char *name, const char *why)
+{
+    log_event(LOG_WARN, "prepare-later", LOG_TEXT("attempt", name), LOG_TEXT("text", why));
+}
+
 /* Nothing may follow: the answer may have done away with it. */
 static void on_message(struct process_armed *a, const char *text)
 {
@@ -297,6 +304,7 @@ static void on_message(struct process_armed *a, const char *text)
 
         conclude(a, ENGINE_REFUSED, exit_code, 0, rest + (*rest == ' '), false);
     } else if (strncmp(text, "later ", 6) == 0 && a->state == ARMED_PREPARING) {
+        tell_later(a->name, text + 6);
         conclude(a, ENGINE_UNREACHABLE, -1, 0, text + 6, false);
     } else {
         on_end(a, strncmp(text, "failed ", 7) == 0 ? text + 7 : "the supervisor sent an invalid message");
@@ -397,6 +405,8 @@ static void on_files_read(void *arg, const struct file_content *files, size_t co
         return;
     }
     error_prefix(&error, "environment: %s: ", call->job->environment[at].name);
+    if (environment_file_later(error.code))
+        tell_later(call->name, error.text);
     refuse(call, environment_file_later(error.code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, error.text);
 }
 
