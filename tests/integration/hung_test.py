@@ -20,6 +20,7 @@ HANG = r"""
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -108,6 +109,13 @@ int fdatasync(int fd)
     return REAL(fdatasync)(fd);
 }
 
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    if (node && strcmp(node, "hangs.example") == 0)
+        hang("names");
+    return REAL(getaddrinfo)(node, service, hints, ret);
+}
+
 int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size, struct passwd **ret)
 {
     *ret = NULL;
@@ -136,6 +144,10 @@ class Hung(lab.Suite):
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", cls.library, cls.place.write("hang.c", HANG), "-ldl"],
                        check=True)
         cls.files, cls.users, cls.disk, cls.held = (cls.one(name) for name in ("files", "users", "disk", "held"))
+        cls.names = cls.make("names", {"zookeeper": "hangs.example:2181", "replica": "r1",
+                                       "advertise": "http://127.0.0.1:1"})
+        cls.flag(cls.names, "names")
+        cls.names.launch()
         cls.lock = sqlite3.connect(os.path.join(cls.held.data, "history.db"), isolation_level=None)
         cls.since = time.time()
         cls.hang_files()
@@ -145,10 +157,14 @@ class Hung(lab.Suite):
         cls.lock.execute("BEGIN IMMEDIATE")
 
     @classmethod
-    def one(cls, name):
-        server = lab.Server(cls.place, name, environment={
+    def make(cls, name, config=None):
+        return lab.Server(cls.place, name, config=config, environment={
             "LD_PRELOAD": cls.library, "HUNG": cls.place.make(f"hung-{name}"),
-            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:verify_asan_link_order=0"}).start()
+            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:verify_asan_link_order=0"})
+
+    @classmethod
+    def one(cls, name):
+        server = cls.make(name).start()
         server.ticks = cls.place.join(f"ticks-{name}")
         server.apply({"tick": tick(server.ticks), "other": {"command": ["true"]}})
         return server
@@ -186,7 +202,7 @@ class Hung(lab.Suite):
 
     @classmethod
     def tearDownClass(cls):
-        for server in (cls.files, cls.users, cls.disk, cls.held):
+        for server in (cls.files, cls.users, cls.disk, cls.held, cls.names):
             server.close()
         cls.lock.close()
         cls.place.close()
@@ -248,7 +264,7 @@ class Hung(lab.Suite):
         self.assertEqual(200, self.disk.http("GET", "/healthz")[0])
         self.assertIn("journal: its file has not answered", self.checks(self.disk))
         self.assertGreater(self.disk.metric("cronsched_journal_busy_seconds"), 9)
-        self.disk.process.terminate()  # test_7 sees its end
+        self.disk.process.terminate()  # test_8 sees its end
 
     @unittest.skipIf(os.geteuid() != 0, "only root's server may change users")
     def test_2_a_user_database_that_does_not_answer_is_no_missing_user(self):
@@ -299,7 +315,15 @@ class Hung(lab.Suite):
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def test_7_sigterm_leaves_a_journal_that_does_not_answer(self):
+    def test_7_a_resolver_that_does_not_answer_is_told(self):
+        self.wait_since(12)
+        self.assertIn("cannot look up hangs.example: no answer within 10 s",
+                      str(self.names.http("GET", "/v1/cluster")) + self.names.log())
+        self.assertIn("no answer within 10 s", str(self.names.http("GET", "/v1/doctor")))
+        self.names.process.terminate()
+        self.assertEqual(0, self.names.process.wait(14))
+
+    def test_8_sigterm_leaves_a_journal_that_does_not_answer(self):
         self.assertEqual(7, self.disk.process.wait(20))
         self.assertIn("the journal did not close within", self.disk.log())
         self.disk.waiting.kill()
