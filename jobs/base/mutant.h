@@ -33,7 +33,9 @@
     X(ACK_WHEN_SENT, "ack-when-sent", "an append is acknowledged when it is sent")                           \
     X(TRIM_ALL, "trim-all", "the log is truncated beyond the snapshot")                                      \
     X(KEEP_SPECULATION, "keep-speculation", "a deposed leader keeps what was not acknowledged")              \
-    X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")
+    X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")                            \
+    X(MARK_FORGOTTEN, "mark-forgotten", "what was known is forgotten at the end of leadership")              \
+    X(HASH_IGNORED, "hash-ignored", "a batch in the place of another that was known is believed")
 
 #ifdef CRONSCHED_FAULTS
 enum mutant {

@@ -4,8 +4,8 @@
  * acked. Several are under way; each names the version of head that the one before leaves, so that when one
  * fails all later ones do. Failures: LOST, or any other: what was under way is in doubt. Once all of it is
  * answered and the session stands: a write, so that reads are fresh; then epoch: another's: deposed. Then
- * head: what it names is committed, if log/HEAD is mine by hash; the rest is sent again. Twice in doubt
- * without progress: leadership ends, and the next leader finds out.
+ * head: what it names is committed, if log/HEAD is mine by hash; the rest is sent again. Anything else, and
+ * twice in doubt without progress: leadership ends, and the next leader finds out.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -52,6 +52,23 @@ void append_session(struct replicated *r, bool fresh)
 {
     if (election_leads(r) && !fresh)
         r->appender.recovery = RECOVERY_WANTED;
+}
+
+void append_doubt(struct replicated *r)
+{
+    if (election_leads(r) && r->appender.recovery == RECOVERY_NONE)
+        r->appender.recovery = RECOVERY_WANTED;
+}
+
+size_t append_checks(const struct replicated *r, struct coord_op ops[2])
+{
+    const struct appender *a = &r->appender;
+
+    if (!election_leads(r) || a->window > 0 || a->recovery != RECOVERY_NONE)
+        return 0;
+    ops[0] = election_check(r);
+    ops[1] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_HEAD, .version = a->next_head_version};
+    return 2;
 }
 
 bool append_idle(const struct replicated *r)
@@ -127,7 +144,7 @@ int append_take(struct replicated *r, struct batch *batch)
 static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
 {
     struct appender *a = &r->appender;
-    uint64_t now_us = replicated_now_ms(r) * 1000, bytes = 0;
+    uint64_t now_us = replicated_now_ms(r) * 1000;
 
     assert(upto > a->status.acked || MUTANT(ACK_WHEN_SENT));
     assert(upto <= a->next_index);
@@ -141,12 +158,11 @@ static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
         a->status.appends++;
         a->in_flight--;
         a->in_flight_bytes -= item->size;
-        bytes += item->size;
+        follow_acked(r, item->index, item->hash, item->size);
         item_free(item);
     }
     a->status.acked = upto;
     tree_head_moved(r, upto, head_version);
-    follow_acked(r, upto, bytes);
     a->recovered_once = false;
     r->journal.events->acked(r->journal.arg, upto);
 }
@@ -259,7 +275,9 @@ static bool recovery_goes_on(struct replicated *r, const struct coord_reply *rep
     if (reply->result == COORD_OK)
         return true;
     r->appender.recovery = RECOVERY_WANTED;
-    if (reply->result != COORD_LOST)
+    if (reply->result == COORD_NO_NODE)
+        election_end(r, "%s: ZooKeeper does not have it any more", what);
+    else if (reply->result != COORD_LOST)
         replicated_unexpected(r, what, reply);
     return false;
 }
@@ -280,9 +298,17 @@ static void on_log_read(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
     const struct item *item = unacked_item(r, r->tree.head);
+    char hash[MARK_HASH_SIZE] = "";
+    bool mine;
 
     if (recovery_goes_on(r, reply, "reading what may have been appended")) {
-        if (item && reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0)
+        if (reply->size > NONCE_SIZE)
+            batch_hash((const char *)reply->data + NONCE_SIZE, reply->size - NONCE_SIZE, hash);
+        if (item)
+            mine = reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0;
+        else /* the last that was acknowledged */
+            mine = strcmp(hash, r->follower.applied_hash) == 0;
+        if (mine)
             recovered(r);
         else
             election_end(r, "batch %" PRIu64 " in ZooKeeper was written by another replica", r->tree.head);
@@ -297,11 +323,12 @@ static void on_head_read(void *arg, const struct coord_reply *reply)
     uint64_t head;
 
     if (recovery_goes_on(r, reply, "reading " NODE_HEAD)) {
-        head = strtoull(reply->data, NULL, 10);
-        if (head < r->appender.status.acked || head > r->appender.next_index) {
+        if (tree_parse_head(reply, &head) < 0) {
+            replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
+        } else if (head < r->appender.status.acked || head > r->appender.next_index) {
             election_end(r, "ZooKeeper's journal ends at %" PRIu64 " where %" PRIu64 " was acknowledged",
                          head, r->appender.status.acked);
-        } else if (head == r->appender.status.acked) {
+        } else if (head == 0) {
             tree_head_moved(r, head, reply->stat.version);
             recovered(r);
         } else {
@@ -318,7 +345,7 @@ static void on_epoch_read(void *arg, const struct coord_reply *reply)
     struct replicated *r = OBJECT(struct replicated, arg);
 
     if (recovery_goes_on(r, reply, "reading " NODE_EPOCH)) {
-        if (reply->stat.version == r->election.token) {
+        if (reply->stat.version == r->election.token && tree_epoch_is(reply, r->election.nonce)) {
             r->coord->ops->get(r->coord, NODE_HEAD, false, on_head_read, r);
             return;
         }

@@ -90,6 +90,8 @@ void election_end(struct replicated *r, const char *format, ...)
     struct error why = {0};
     va_list ap;
 
+    if (led && MUTANT(MARK_FORGOTTEN))
+        guard_forget(r);
     assert(led || r->election.state == ELECTED);
     va_start(ap, format);
     error_setv(&why, ERR_DEPOSED, format, ap);
@@ -159,7 +161,7 @@ static void elected(struct replicated *r)
     move(r, ELECTED);
     r->election.token = r->tree.epoch_version;
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
-    tree_want_head(r);
+    guard_elected(r);
     replicated_log(r, LOG_NOTE, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
 }
 
@@ -270,8 +272,37 @@ static void campaign_against_leader(struct replicated *r)
     }
 }
 
+static void on_epoch_left(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    r->election.leaving = false;
+    tree_want_leader(r, true);
+    if (reply->result == COORD_DENIED || reply->result == COORD_FAILED)
+        replicated_unexpected(r, "removing " NODE_LEADER, reply);
+    replicated_pump(r);
+}
+
+/* A leader node of this session would keep others from leading. */
+static void leave_epoch(struct replicated *r)
+{
+    struct coord_op ops[] = {
+        {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version},
+        {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY},
+    };
+
+    if (!r->tree.leader || r->tree.leader_owner != r->session.id || r->election.leaving || !tree_current(r))
+        return;
+    r->election.leaving = true;
+    r->coord->ops->multi(r->coord, ops, 2, on_epoch_left, r);
+}
+
 static void campaign_if_called_for(struct replicated *r)
 {
+    if (!guard_trusts(r)) {
+        leave_epoch(r);
+        return;
+    }
     if (!tree_current(r) || !up_to_date(r) || lets_others_go_first(r))
         return;
     if (!r->tree.leader)
@@ -284,14 +315,19 @@ void election_epoch_read(struct replicated *r, bool deposed_me)
 {
     if (deposed_me)
         r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_DEPOSED_HOLD_MS;
-    if ((r->election.state == ELECTED || election_leads(r)) && r->tree.epoch_version != r->election.token)
+    bool mine = r->tree.epoch_version == r->election.token &&
+                strcmp(r->tree.epoch_nonce, r->election.nonce) ==
+                    0; /* versions are used again in a tree that went back */
+
+    if ((r->election.state == ELECTED || election_leads(r)) && !mine)
         election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", tree_epoch(r), r->tree.cause);
 }
 
 static void lead_when_ready(struct replicated *r)
 {
     if (!r->follower.restored ||
-        ((!r->tree.head_fresh || r->follower.applied != r->tree.head) && !MUTANT(TAIL_UNREAD)))
+        ((!r->tree.head_fresh || r->follower.applied != r->tree.head || !guard_may_lead(r)) &&
+         !MUTANT(TAIL_UNREAD)))
         return;
     if (r->follower.applied_epoch > election_epoch(r)) { /* it took that long */
         election_end(r, "deposed: epoch %" PRId64 " has another leader", r->follower.applied_epoch);
@@ -323,6 +359,12 @@ static void remove_leader(struct replicated *r, coord_done *done)
                              {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY}};
 
     r->coord->ops->multi(r->coord, ops, 2, done, r);
+}
+
+void election_refused(struct replicated *r)
+{
+    if (election_leads(r) || r->election.state == ELECTED)
+        election_end(r, "%s", r->guard.refusal);
 }
 
 void election_alarm(struct replicated *r)
@@ -392,7 +434,10 @@ void election_pump(struct replicated *r)
         lead_when_ready(r);
         break;
     case LEADING:
-        resign_if_unfit(r, why);
+        if (r->election.retire_asked)
+            yield(r, RESIGNING); /* it was asked during the campaign */
+        else
+            resign_if_unfit(r, why);
         if (r->election.state == RESIGNING)
             resign_when_idle(r);
         break;
@@ -436,7 +481,7 @@ bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)
     uint64_t now = replicated_now_ms(r);
 
     assert(text);
-    if (election_leads(r) || r->election.state == ELECTED || !r->session.connected ||
+    if (r->election.state != FOLLOWING || !guard_trusts(r) || !r->session.connected ||
         epoch != tree_epoch(r) || !r->tree.leader)
         return false;
     if (!r->session.write_sent_ms || now - r->session.write_sent_ms > (uint64_t)r->session.timeout_ms)

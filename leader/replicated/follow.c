@@ -4,7 +4,7 @@
  * once, given on in their order. A standby that is up to date asks for one batch whenever head changes.
  * Failures: an answer lost: what was under way is asked for again. A batch that is gone: it was truncated
  * below a newer snapshot; from that. A chunk that is gone: the snapshot was replaced meanwhile; from the
- * newer. A batch whose chain or epoch disagrees: the alarm.
+ * newer. A batch or a snapshot that disagrees with what is known here: see guard.c.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -26,6 +26,7 @@ void follow_drop(struct replicated *r)
 void follow_again(struct replicated *r)
 {
     r->follower.restored = r->follower.current = false;
+    guard_want_verified(r);
     r->follower.refetch = r->follower.fetching > 0;
     r->follower.restoring.again = 0;
     if (r->follower.restoring.under_way)
@@ -34,10 +35,23 @@ void follow_again(struct replicated *r)
         follow_drop(r);
 }
 
-void follow_acked(struct replicated *r, uint64_t index, uint64_t bytes)
+/* One more of the history: its epoch begins with it when that of the one before is known, and another. */
+static void advance(struct replicated *r, uint64_t index, const char *hash, int64_t epoch)
+{
+    struct follower *f = &r->follower;
+    bool begins = epoch > f->applied_epoch && (f->applied_epoch > 0 || index == 1 || election_leads(r));
+
+    assert(index == f->applied + 1);
+    f->applied = index;
+    f->applied_epoch = epoch;
+    snprintf(f->applied_hash, sizeof(f->applied_hash), "%s", hash);
+    guard_applied(r, index, hash, epoch, begins);
+}
+
+void follow_acked(struct replicated *r, uint64_t index, const char *hash, uint64_t bytes)
 {
     assert(election_leads(r));
-    r->follower.applied = index;
+    advance(r, index, hash, election_epoch(r));
     r->follower.log_bytes += bytes;
 }
 
@@ -55,9 +69,14 @@ static void restored(struct replicated *r)
         follow_drop(r);
         return;
     }
+    if (!guard_trusts(r) || !guard_restore_allowed(r, m)) {
+        follow_drop(r); /* the owner keeps what it has */
+        return;
+    }
     r->follower.applied = m->index;
     snprintf(r->follower.applied_hash, sizeof(r->follower.applied_hash), "%s", m->hash);
-    r->follower.applied_epoch = 0;
+    r->follower.applied_epoch = m->epochs.count ? m->epochs.items[m->epochs.count - 1].epoch : 0;
+    guard_restored(r, m);
     r->follower.log_bytes = m->bytes;
     snapshot_log_begins(r, m->first ? m->first : 1);
     r->follower.asked = r->follower.applied;
@@ -175,6 +194,8 @@ static void give(struct replicated *r, const struct coord_reply *reply)
     const char *text = (const char *)reply->data + NONCE_SIZE;
     size_t size = reply->size - NONCE_SIZE;
     uint64_t index = r->follower.applied + 1;
+    char hash[MARK_HASH_SIZE];
+    bool fits;
 
     assert(r->follower.restored);
     if (reply->size <= NONCE_SIZE || text[-1] != '\n') {
@@ -185,18 +206,19 @@ static void give(struct replicated *r, const struct coord_reply *reply)
         replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is invalid: %s", index, error.text);
         return;
     }
-    if (batch->index != index || strcmp(batch->prev, r->follower.applied_hash) != 0)
-        replicated_alarm(r,
-                         "batch %" PRIu64 " in ZooKeeper follows %s, but this replica's batch %" PRIu64
-                         " has hash %s: the histories differ",
-                         batch->index, batch->prev, r->follower.applied, r->follower.applied_hash);
-    else if (batch->epoch < r->follower.applied_epoch)
-        replicated_alarm(r, "batch %" PRIu64 " in ZooKeeper is of epoch %" PRId64 ", after one of %" PRId64,
-                         index, batch->epoch, r->follower.applied_epoch);
-    if (!r->alarm[0]) {
-        r->follower.applied = index;
-        r->follower.applied_epoch = batch->epoch;
-        batch_hash(text, size, r->follower.applied_hash);
+    batch_hash(text, size, hash);
+    fits = batch->index == index && strcmp(batch->prev, r->follower.applied_hash) == 0 &&
+           batch->epoch >= r->follower.applied_epoch;
+    if (!fits) {
+        replicated_log(r, LOG_WARN, "batch-differs",
+                       "batch %" PRIu64 " in ZooKeeper, of epoch %" PRId64
+                       ", follows %s, but this replica's batch %" PRIu64 ", of epoch %" PRId64
+                       ", has hash %s",
+                       batch->index, batch->epoch, batch->prev, r->follower.applied,
+                       r->follower.applied_epoch, r->follower.applied_hash);
+        guard_differs(r);
+    } else if (guard_batch_allowed(r, index, hash)) {
+        advance(r, index, hash, batch->epoch);
         r->follower.log_bytes += reply->size;
         r->journal.events->batch(r->journal.arg, batch, text, size);
     }
@@ -209,6 +231,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 
     assert(r->follower.fetching > 0);
     r->follower.fetching--;
+    r->follower.refetch |= !guard_trusts(r);
     if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {
             give(r, reply);
@@ -236,10 +259,10 @@ void follow_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
-    if (election_leads(r) || !r->members.registered || !r->tree.epoch_known || r->follower.refetch)
+    if (election_leads(r) || !r->members.registered || !guard_trusts(r) || r->follower.refetch)
         return;
     if (!r->follower.restored) {
-        if (r->follower.fetching == 0)
+        if (r->follower.fetching == 0 && (guard_may_restore(r) || r->follower.restoring.active))
             restore_pump(r);
         return;
     }

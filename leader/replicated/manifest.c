@@ -44,14 +44,15 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
     json_error_t why;
     json_t *o = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
     json_int_t index = 0, first = 0, length = 0, bytes = 0, level = 1;
-    json_t *trail = NULL, *chunks = NULL;
+    json_t *trail = NULL, *chunks = NULL, *list = NULL;
+    struct mark_epochs epochs;
     const char *hash = NULL;
 
     if (!o)
         return error_set(error, ERR_CORRUPT, "%s", why.text);
-    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s?I,s:I,s:I,s:I,s:o,s:o}", "index", &index, "hash", &hash,
-                       "level", &level, "size", &length, "bytes", &bytes, "first", &first, "trail", &trail,
-                       "chunks", &chunks) < 0) {
+    if (json_unpack_ex(o, &why, 0, "{s:I,s:s,s?I,s:I,s:I,s:I,s?o,s:o,s:o}", "index", &index, "hash", &hash,
+                       "level", &level, "size", &length, "bytes", &bytes, "first", &first, "epochs", &list,
+                       "trail", &trail, "chunks", &chunks) < 0) {
         json_decref(o);
         return error_set(error, ERR_CORRUPT, "%s", why.text);
     }
@@ -60,12 +61,21 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
         json_decref(o);
         return error_set(error, ERR_CORRUPT, "a value is out of range");
     }
+    if (mark_epochs_parse(&epochs, list, error) < 0) {
+        json_decref(o);
+        return ERR_CORRUPT;
+    }
+    if (epochs.count && epochs.items[epochs.count - 1].index > (uint64_t)index) {
+        json_decref(o);
+        return error_set(error, ERR_CORRUPT, "an epoch begins above the snapshot");
+    }
     *ret = (struct manifest){.exists = true,
                              .index = (uint64_t)index,
                              .first = (uint64_t)first,
                              .level = (int)level,
                              .size = (size_t)length,
                              .bytes = (uint64_t)bytes,
+                             .epochs = epochs,
                              .trail = json_incref(trail),
                              .chunks = json_incref(chunks)};
     snprintf(ret->hash, sizeof(ret->hash), "%s", hash);
@@ -75,9 +85,10 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
 
 char *manifest_text(const struct manifest *m)
 {
-    json_t *o = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:O,s:O}", "index", (json_int_t)m->index, "hash", m->hash,
-                          "level", m->level, "size", (json_int_t)m->size, "bytes", (json_int_t)m->bytes,
-                          "first", (json_int_t)m->first, "trail", m->trail, "chunks", m->chunks);
+    json_t *o = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:o,s:O,s:O}", "index", (json_int_t)m->index, "hash",
+                          m->hash, "level", m->level, "size", (json_int_t)m->size, "bytes",
+                          (json_int_t)m->bytes, "first", (json_int_t)m->first, "epochs",
+                          mark_epochs_json(&m->epochs), "trail", m->trail, "chunks", m->chunks);
     char *text = json_dumps(o, JSON_COMPACT);
 
     assert(m->exists && text);

@@ -22,7 +22,12 @@ static json_t *member_facts(struct replicated *r)
         json_integer((json_int_t)(election_leads(r) ? r->appender.status.acked : r->follower.applied)));
     json_object_set_new(o, "durable", json_integer((json_int_t)r->o.host->durable(r->o.host->arg)));
     json_object_set_new(o, "level", json_integer(r->o.level));
-    json_object_set_new(o, "fit", json_boolean(election_fit(r)));
+    json_object_set_new(o, "fit", json_boolean(guard_trusts(r) && election_fit(r)));
+    json_object_set_new(o, "mark", mark_json(&r->guard.mark));
+    if (r->guard.refusal[0])
+        json_object_set_new(o, "refuses", json_string(r->guard.refusal));
+    if (!r->guard.mark.cluster[0])
+        json_object_set_new(o, "joining", json_true());
     json_object_set_new(o, "clock_offset_ms",
                         r->members.offset_known ? json_integer(r->members.offset_ms) : json_null());
     return o;
@@ -33,6 +38,12 @@ void members_session(struct replicated *r, bool fresh)
     if (fresh)
         r->members.registered = r->members.registering = false;
     r->members.heartbeat_ms = 0;
+    r->members.read.want = true;
+}
+
+void members_want(struct replicated *r)
+{
+    r->members.fresh = false;
     r->members.read.want = true;
 }
 
@@ -75,6 +86,14 @@ static int64_t fact_int(const struct replicated_member *m, const char *key, int6
     return json_is_integer(v) ? json_integer_value(v) : absent;
 }
 
+/* It belongs to this cluster; what the others say counts for nothing. An older build publishes no mark. */
+static bool counts(const struct replicated *r, const struct replicated_member *m)
+{
+    const char *cluster = json_string_value(json_object_get(json_object_get(m->facts, "mark"), "cluster"));
+
+    return !cluster || strcmp(cluster, r->tree.cluster) == 0;
+}
+
 bool members_other_fit(const struct replicated *r)
 {
     for (size_t i = 0; i < r->members.count; i++)
@@ -90,7 +109,8 @@ uint64_t members_durable(const struct replicated *r)
     for (size_t i = 0; i < r->members.count; i++) {
         uint64_t durable = (uint64_t)fact_int(&r->members.list[i], "durable", 0);
 
-        if (strcmp(r->members.list[i].id, r->replica) != 0 && durable < least)
+        if (strcmp(r->members.list[i].id, r->replica) != 0 && counts(r, &r->members.list[i]) &&
+            durable < least)
             least = durable;
     }
     return least;
@@ -104,9 +124,12 @@ static void members_judge(struct replicated *r)
     for (size_t i = 0; i < r->members.count; i++) {
         int theirs = (int)fact_int(&r->members.list[i], "level", 1);
 
-        level = theirs < level ? theirs : level;
+        if (counts(r, &r->members.list[i]))
+            level = theirs < level ? theirs : level;
     }
     r->members.level = level;
+    r->members.fresh = !r->members.read.want;
+    guard_members_read(r);
     replicated_changed(r);
 }
 
@@ -192,6 +215,8 @@ static void on_members(void *arg, const struct coord_reply *reply)
         for (size_t i = r->members.count; i-- > 0;)
             if (!listed(reply, r->members.list[i].id))
                 member_remove(r, i);
+        if (reply->name_count == 0)
+            members_judge(r);
         for (size_t i = 0; i < reply->name_count && i < REPLICATED_MEMBERS_MAX; i++) {
             struct member_read *m = OBJECT_NEW(struct member_read);
 
@@ -221,7 +246,8 @@ static void on_registered(void *arg, const struct coord_reply *reply)
         r->members.registered = true;
         r->members.stale = false;
         r->members.heartbeat_ms = 0; /* its answer carries the ensemble's time */
-        r->members.read.want = true;
+        members_want(r);
+        tree_want(r); /* after a write nothing older is read */
         break;
     case COORD_EXISTS:
         r->members.stale = true;
@@ -230,7 +256,7 @@ static void on_registered(void *arg, const struct coord_reply *reply)
         if (r->members.stale)
             r->members.stale = false;
         else if (!election_closing(r) && !r->alarm[0])
-            tree_bootstrap(r);
+            tree_make_members(r);
         break;
     case COORD_LOST:
         break;
@@ -278,7 +304,10 @@ void members_heartbeat_done(struct replicated *r, const struct coord_reply *repl
         r->members.offset_known = true;
         r->members.offset_asked_ms = r->members.heartbeat_sent_ms;
     } else if (reply->result == COORD_NO_NODE) {
-        r->members.registered = false; /* somebody removed it */
+        r->members.registered = false; /* somebody removed it, or all of the tree */
+        append_doubt(r);
+    } else if (reply->result == COORD_BAD_VERSION) {
+        append_doubt(r);
     } else if (reply->result != COORD_LOST) {
         replicated_unexpected(r, "writing " NODE_MEMBERS, reply);
     }
@@ -287,14 +316,16 @@ void members_heartbeat_done(struct replicated *r, const struct coord_reply *repl
 void members_heartbeat(struct replicated *r, coord_done *done)
 {
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
-    struct coord_op op = {COORD_SET, path, text, strlen(text), COORD_ANY};
+    struct coord_op ops[3];
+    size_t n = append_checks(r, ops);
 
+    ops[n++] = (struct coord_op){COORD_SET, path, text, strlen(text), COORD_ANY};
     assert(r->members.registered && !r->members.heartbeat_asked);
     r->members.heartbeat_asked = true;
     r->members.heartbeat_sent_ms = replicated_now_ms(r);
     r->members.heartbeat_ms = r->members.heartbeat_sent_ms +
                               (uint64_t)r->session.timeout_ms / HEARTBEATS_A_SESSION;
-    r->coord->ops->multi(r->coord, &op, 1, done, r);
+    r->coord->ops->multi(r->coord, ops, n, done, r);
     free(text);
 }
 
@@ -331,6 +362,7 @@ void members_pump(struct replicated *r)
     }
     if (!r->members.heartbeat_asked && replicated_now_ms(r) >= r->members.heartbeat_ms) {
         members_heartbeat(r, on_heartbeat);
+        guard_heartbeat(r);
         r->members.read.want = true; /* what they say changes without a watch */
     }
     if (r->members.read.want && !r->members.read.asked && r->members.asked == 0) {

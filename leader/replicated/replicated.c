@@ -132,6 +132,7 @@ void replicated_pump(struct replicated *r)
     if (replicated_may_ask(r)) {
         if (!election_closing(r)) {
             tree_pump(r);
+            guard_pump(r);
             members_pump(r);
             follow_pump(r);
             election_pump(r);
@@ -165,6 +166,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
         r->session.write_sent_ms = 0;
     replicated_clear_error(r);
     tree_connected(r);
+    guard_session(r);
     members_session(r, fresh);
     append_session(r, fresh);
     replicated_log(r, LOG_NOTE, "connected", "session 0x%" PRIx64 ", %" PRId64 " ms%s; %s", session,
@@ -241,7 +243,10 @@ static void replicated_status(const struct journal *journal, struct journal_stat
     ret->leading = election_leads(r) && !election_closing(r);
     ret->level = r->members.level;
     ret->in_flight = r->appender.in_flight;
-    snprintf(ret->text, sizeof(ret->text), "%s", r->alarm[0] ? r->alarm : r->last_error);
+    if (r->alarm[0])
+        snprintf(ret->text, sizeof(ret->text), "%s", r->alarm);
+    else
+        snprintf(ret->text, sizeof(ret->text), "%s", r->guard.refusal[0] ? r->guard.refusal : r->last_error);
 }
 
 static void replicated_free(struct replicated *r)
@@ -318,7 +323,8 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     r->replica = alloc_text(o->replica);
     r->url = alloc_text(o->url ? o->url : "");
     r->cluster_uuid = alloc_text(o->cluster_uuid);
-    r->mark = o->mark;
+    r->guard.mark = o->mark;
+    snprintf(r->guard.join, sizeof(r->guard.join), "%s", o->join_cluster ? o->join_cluster : "");
     r->first_secret = alloc_text(o->secret);
     append_init(r);
     members_init(r);
@@ -327,24 +333,6 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     snprintf(r->last_error, sizeof(r->last_error), "not connected to ZooKeeper yet");
     set_timer(r);
     return &r->journal;
-}
-
-const char *replicated_standing_name(enum replicated_standing standing)
-{
-    static const char *const names[] = {"connecting", "unfounded", "joining",
-                                        "member",     "refusing",  "stopped"};
-
-    return names[standing];
-}
-
-int replicated_found(struct journal *journal, const char *cluster_uuid, struct error *error)
-{
-    return error_set(error, ERR_CONFLICT, "there is a cluster already");
-}
-
-int replicated_join(struct journal *journal, const char *cluster, struct error *error)
-{
-    return error_set(error, ERR_CONFLICT, "this replica belongs to a cluster already");
 }
 
 int replicated_recover(struct journal *journal, const struct replicated_recovery *recovery,
@@ -367,7 +355,7 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .leader_url = r->tree.leader_url,
         .head = r->tree.head,
         .applied = r->follower.applied,
-        .current = r->session.connected && r->follower.restored && r->tree.head_known &&
+        .current = r->session.connected && guard_trusts(r) && r->follower.restored && r->tree.head_known &&
                    r->follower.applied == r->tree.head,
         .level = r->members.level,
         .offset_ms = r->members.offset_ms,
@@ -375,11 +363,9 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .offset_asked_ms = r->members.offset_asked_ms,
         .members = r->members.list,
         .member_count = r->members.count,
-        .standing = r->alarm[0]            ? REPLICATED_STOPPED
-                    : !r->tree.epoch_known ? REPLICATED_CONNECTING
-                                           : REPLICATED_MEMBER,
-        .alarm = r->alarm,
-        .mark = &r->mark,
+        .standing = guard_standing(r),
+        .alarm = r->alarm[0] ? r->alarm : r->guard.refusal,
+        .mark = &r->guard.mark,
         .left_behind = "",
     };
     if (election_leads(r)) {

@@ -1,5 +1,5 @@
 /* The replicated core's inside. For replicated.c (the session, time, the journal's table), tree.c (what the
- * small nodes say), election.c (who leads), append.c (the leader's writes), follow.c (batches and snapshots of
+ * small nodes say), guard.c (whether that is believed), election.c (who leads), append.c (the leader's writes), follow.c (batches and snapshots of
  * others), snapshot.c and manifest.c (own snapshots, truncation) and members.c (who is there).
  *
  * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
@@ -16,15 +16,16 @@
 
 #include <uthash.h>
 
-#define NODE_EPOCH   "/epoch"
-#define NODE_LEADER  "/leader"
-#define NODE_HEAD    "/head"
-#define NODE_LOG     "/log"
-#define NODE_MEMBERS "/members"
-#define NODE_SECRET  "/secret"
-#define NODE_SNAP    "/snap"
-#define NODE_CURRENT "/snap/current"
-#define NODE_CHUNKS  "/snap/chunks"
+#define NODE_EPOCH     "/epoch"
+#define NODE_LEADER    "/leader"
+#define NODE_HEAD      "/head"
+#define NODE_LOG       "/log"
+#define NODE_MEMBERS   "/members"
+#define NODE_SECRET    "/secret"
+#define NODE_SNAP      "/snap"
+#define NODE_CURRENT   "/snap/current"
+#define NODE_CHUNKS    "/snap/chunks"
+#define NODE_RECOVERED "/recovered"
 
 #define NONCE_SIZE           17          /* 16 hex digits and a NUL */
 #define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: a larger one is invalid */
@@ -80,7 +81,8 @@ struct manifest {
     char hash[33];         /* of batch `index` */
     int level;             /* of the records in it: a build that reads less does not use it */
     size_t size;
-    uint64_t bytes; /* of all batches up to index, from the first of all */
+    uint64_t bytes;            /* of all batches up to index, from the first of all */
+    struct mark_epochs epochs; /* of the history up to index; empty: an older build made it */
     json_t *trail;  /* [[index, bytes], ...] of earlier snapshots whose batches may still be there */
     json_t *chunks; /* names, in order */
 };
@@ -141,9 +143,24 @@ struct session { /* replicated.c */
     uint64_t retry_ms;      /* not before, after an unexpected reply */
 };
 
+/* The node /recovered: a person had the journal go on from another state. See recover.c. */
+struct recovery_node {
+    bool exists;
+    char cluster[MARK_CLUSTER_SIZE];
+    uint64_t index, head; /* of the snapshot it goes on from; where the journal ended before */
+    char hash[MARK_HASH_SIZE];
+    int64_t epoch;
+    int64_t from_ms, until_ms;
+    char by[128];
+};
+
 struct tree { /* tree.c: what the nodes say */
-    struct reading epoch_read, leader_read, head_read, secret_read;
+    struct reading epoch_read, leader_read, head_read, secret_read, recovered_read;
     bool epoch_known, leader_known, head_known, bootstrapping;
+    bool left_over;    /* something of another cluster was in the way of making one */
+    bool missing;      /* there is no epoch: no cluster */
+    bool head_missing; /* an epoch, and no head */
+    struct recovery_node recovered;
     int32_t epoch_version;
     int64_t epoch_base;
     char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
@@ -157,9 +174,9 @@ struct tree { /* tree.c: what the nodes say */
 
 struct follower { /* follow.c */
     bool restored;
-    uint64_t applied;      /* given to the owner, or its own and acknowledged */
-    char applied_hash[33]; /* not of its own */
-    int64_t applied_epoch; /* not of its own */
+    uint64_t applied; /* given to the owner, or its own and acknowledged */
+    char applied_hash[33];
+    int64_t applied_epoch; /* 0: unknown, after a snapshot of an older build */
     uint64_t asked;        /* the last batch asked for */
     size_t fetching;
     bool refetch;       /* an answer was lost: forget those under way */
@@ -168,8 +185,30 @@ struct follower { /* follow.c */
     bool current; /* has been at the head since it was restored */
 };
 
+struct verify { /* the mark's batch is being read */
+    size_t under_way;
+    bool again; /* it is wanted anew meanwhile */
+    bool failed, found, next_differs;
+    enum mark_verdict verdict;
+    struct mark mark; /* as it was when it was asked */
+};
+
+struct guard { /* guard.c: what is held against the tree */
+    struct mark mark;
+    struct mark_epochs epochs; /* of what was applied */
+    bool found_asked;
+    char join[MARK_CLUSTER_SIZE]; /* the cluster that it may join */
+    bool verified;                /* the tree has the mark's batch */
+    enum mark_verdict verdict;    /* of the last time that it was read */
+    uint64_t verify_ms;           /* not before */
+    struct verify verify;
+    char contradiction[256]; /* with what another member holds; "": none */
+    char refusal[256];       /* "": none */
+};
+
 struct election { /* election.c */
     enum leadership state;
+    bool leaving;           /* the removal of an own leader node is under way */
     bool retire_asked;      /* to be RETIRED once it does not lead any more */
     int32_t token;          /* version of /epoch in my epoch */
     int64_t led_epoch;      /* the last that was mine: none is led twice */
@@ -197,6 +236,7 @@ struct appender {                       /* append.c: the leader's writes */
 
 struct members { /* members.c */
     struct reading read;
+    bool fresh; /* all were read since members_want */
     bool registered, registering;
     bool stale; /* a node of an earlier life of this replica is there */
     bool heartbeat_asked;
@@ -218,10 +258,9 @@ struct replicated {
     char *replica, *url, *cluster_uuid, *first_secret;
     char alarm[256], last_error[256];
 
-    struct mark mark;
-
     struct session session;
     struct tree tree;
+    struct guard guard;
     struct follower follower;
     struct election election;
     struct appender appender;
@@ -254,7 +293,12 @@ void replicated_renew_lease(struct replicated *r, uint64_t sent_ms); /* a write 
 /* ---- tree.c */
 void tree_pump(struct replicated *r);
 void tree_release(struct replicated *r);
-void tree_bootstrap(struct replicated *r); /* there is none */
+void tree_bootstrap(struct replicated *r);    /* there is none: makes it */
+void tree_make_members(struct replicated *r); /* so that those that are there see one another */
+/* ERR_CORRUPT: a head is a number of up to 18 digits. */
+int tree_parse_head(const struct coord_reply *reply, uint64_t *ret);
+/* What was read of /epoch is of that campaign: a tree that went back uses versions again. */
+bool tree_epoch_is(const struct coord_reply *reply, const char nonce[NONCE_SIZE]);
 int64_t tree_epoch(const struct replicated *r);
 /* Epoch and leader are known, and no older than what is known to have changed. */
 bool tree_current(const struct replicated *r);
@@ -268,6 +312,32 @@ void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[
 void tree_head_moved(struct replicated *r, uint64_t head, int32_t version); /* by this leader */
 const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX]);
 
+/* ---- guard.c */
+void guard_pump(struct replicated *r);
+void guard_session(struct replicated *r);   /* connected: all is compared anew */
+void guard_heartbeat(struct replicated *r); /* one is sent */
+enum replicated_standing guard_standing(const struct replicated *r);
+bool guard_trusts(const struct replicated *r); /* a member, and nothing is held against the tree */
+bool guard_may_restore(const struct replicated *r);
+void guard_elected(
+    struct replicated *r); /* before it leads head, members and the mark's batch are read again */
+bool guard_may_lead(const struct replicated *r); /* they were */
+/* Something that is compared was read. May end leadership. */
+void guard_judge(struct replicated *r);
+void guard_cluster_read(struct replicated *r);
+void guard_recovered_read(struct replicated *r);
+void guard_head_read(struct replicated *r);
+void guard_members_read(struct replicated *r);
+void guard_want_verified(struct replicated *r);
+/* False: the tree differs from what is known here; it is not to be given on. */
+bool guard_restore_allowed(struct replicated *r, const struct manifest *m);
+bool guard_batch_allowed(struct replicated *r, uint64_t index, const char *hash);
+void guard_differs(struct replicated *r); /* a batch that does not follow the mark's was read */
+/* The mark rises. begins: it is the first batch of its epoch. */
+void guard_applied(struct replicated *r, uint64_t index, const char *hash, int64_t epoch, bool begins);
+void guard_restored(struct replicated *r, const struct manifest *m);
+void guard_forget(struct replicated *r); /* a deliberate fault: see mutant.h */
+
 /* ---- election.c */
 void election_pump(struct replicated *r);
 void election_epoch_read(struct replicated *r, bool deposed_me);
@@ -279,7 +349,8 @@ int64_t election_epoch(const struct replicated *r); /* of the latest in which th
 struct coord_op election_check(const struct replicated *r); /* the first of each of a leader's multis */
 /* Leadership is over, or will not begin: tells the owner, forgets what was in flight, restores the state again. */
 void election_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void election_alarm(struct replicated *r); /* the alarm was set */
+void election_alarm(struct replicated *r);   /* the alarm was set */
+void election_refused(struct replicated *r); /* the tree is not trusted any more */
 void election_close(struct replicated *r);
 
 /* ---- append.c */
@@ -288,13 +359,17 @@ void append_pump(struct replicated *r);
 int append_take(struct replicated *r, struct batch *batch);
 void append_begin(struct replicated *r); /* this replica leads: goes on from what was applied */
 void append_session(struct replicated *r, bool fresh);
+void append_doubt(struct replicated *r); /* the tree is not as this leader left it */
 void append_drop(struct replicated *r);
+/* That the tree is as this leader left it, while nothing is under way: 0 or 2 operations. */
+size_t append_checks(const struct replicated *r, struct coord_op ops[2]);
 bool append_idle(const struct replicated *r);
 
 /* ---- follow.c */
 void follow_pump(struct replicated *r);
-void follow_again(struct replicated *r);                                 /* from the snapshot */
-void follow_acked(struct replicated *r, uint64_t index, uint64_t bytes); /* own batches, with their size */
+void follow_again(struct replicated *r); /* from the snapshot */
+/* An own batch, with the size of its node. */
+void follow_acked(struct replicated *r, uint64_t index, const char *hash, uint64_t bytes);
 void follow_drop(struct replicated *r);
 
 /* ---- snapshot.c */
@@ -315,6 +390,7 @@ void members_release(struct replicated *r);
 void members_pump(struct replicated *r);
 void members_session(struct replicated *r, bool fresh);
 void members_changed(struct replicated *r, const char *path); /* a watch went off */
+void members_want(struct replicated *r);                      /* until all are read they are not fresh */
 void members_heartbeat(struct replicated *r, coord_done *done);
 void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply);
 void members_heartbeat_now(struct replicated *r); /* the next is due */

@@ -186,6 +186,16 @@ static json_t *trail_next(const struct replicated *r)
     return trail;
 }
 
+/* Of the history up to the snapshot. */
+static struct mark_epochs epochs_upto(const struct replicated *r, uint64_t index)
+{
+    struct mark_epochs list = r->guard.epochs;
+
+    while (list.count && list.items[list.count - 1].index > index)
+        list.count--;
+    return list;
+}
+
 static void on_hash(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
@@ -200,6 +210,7 @@ static void on_hash(void *arg, const struct coord_reply *reply)
                                         .level = p->level,
                                         .size = p->size,
                                         .bytes = r->follower.log_bytes,
+                                        .epochs = epochs_upto(r, p->index),
                                         .trail = trail_next(r),
                                         .chunks = json_array()};
         batch_hash((const char *)reply->data + NONCE_SIZE, reply->size - NONCE_SIZE, p->manifest.hash);

@@ -1,16 +1,20 @@
 /* What the tree says: the small nodes that are kept read (epoch, leader, head, secret), and the making of a new
  * cluster's tree.
  *
+ * Each is compared with what this replica knows as soon as it is read: see guard.c.
+ *
  * Happy path: connected -> each is wanted -> each is read, leader and head with a watch -> a watch that goes off
  * makes its node wanted again, and with the leader the epoch, since they change together. Failures: an answer
- * that was lost leaves its node wanted. A node that cannot be parsed, that belongs to another cluster, or a head
- * below what this replica holds: the alarm.
+ * that was lost leaves its node wanted. A node that cannot be parsed: the alarm.
  */
 #include "leader/replicated/replicated_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+#define EPOCH_BASE_MAX  (INT64_C(1) << 53)
+#define HEAD_DIGITS_MAX 18
 
 int64_t tree_epoch(const struct replicated *r)
 {
@@ -36,6 +40,7 @@ bool tree_current(const struct replicated *r)
 void tree_want(struct replicated *r)
 {
     r->tree.epoch_read.want = r->tree.leader_read.want = r->tree.head_read.want = true;
+    r->tree.recovered_read.want = true;
 }
 
 void tree_connected(struct replicated *r)
@@ -122,17 +127,7 @@ static void keep_text(char *at, size_t size, const json_t *o, const char *key)
     snprintf(at, size, "%s", value ? value : "");
 }
 
-/* The tree belongs to another cluster than this replica's own store. */
-static bool cluster_differs(struct replicated *r)
-{
-    if (!r->mark.cluster[0] || strcmp(r->tree.cluster, r->mark.cluster) == 0)
-        return false;
-    replicated_alarm(r,
-                     "ZooKeeper holds cluster %s, but the data folder here belongs to %s: either the wrong "
-                     "ensemble or folder, or its data was lost",
-                     r->tree.cluster, r->mark.cluster);
-    return true;
-}
+/* ---- making ---- */
 
 static void on_bootstrap(void *arg, const struct coord_reply *reply)
 {
@@ -141,35 +136,28 @@ static void on_bootstrap(void *arg, const struct coord_reply *reply)
     r->tree.bootstrapping = false;
     if (reply->result == COORD_OK)
         replicated_log(r, LOG_NOTE, "cluster-made", "cluster %s", r->cluster_uuid);
-    else if (reply->result != COORD_LOST && reply->result != COORD_EXISTS)
-        replicated_unexpected(r, "making the cluster's nodes", reply);
+    else if (reply->result != COORD_LOST && (reply->result != COORD_EXISTS || r->tree.left_over))
+        replicated_unexpected(r, "making the cluster's nodes beside what is there", reply);
+    r->tree.left_over = reply->result == COORD_EXISTS; /* unless another replica was faster */
+    tree_want(r);
     replicated_pump(r);
 }
 
-/* The tree is empty: a new cluster, unless this replica knows better. */
+/* What is left of another cluster makes it fail: a log that has batches, a snapshot. */
 void tree_bootstrap(struct replicated *r)
 {
-    struct coord_op ops[7];
+    struct coord_op ops[6];
     size_t n = 0;
     json_t *o;
     char *text;
 
-    assert(!r->members.registered && !r->tree.bootstrapping);
-    if (r->mark.index > 0) {
-        replicated_alarm(r,
-                         "ZooKeeper holds nothing of this cluster, but the store here has index %" PRIu64
-                         ": its data was lost, or this is the wrong ensemble; nothing is done until it is "
-                         "restored, or the data folders of all replicas are moved away",
-                         r->mark.index);
-        return;
-    }
+    assert(r->tree.missing && !r->tree.bootstrapping);
     o = json_pack("{s:s,s:i}", "cluster", r->cluster_uuid, "base", 0);
     text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_EPOCH, text, strlen(text), COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_HEAD, "0", 1, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_LOG, "", 0, COORD_ANY};
-    ops[n++] = (struct coord_op){COORD_CREATE, NODE_MEMBERS, "", 0, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_SNAP, "", 0, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_CHUNKS, "", 0, COORD_ANY};
     ops[n++] =
@@ -180,10 +168,52 @@ void tree_bootstrap(struct replicated *r)
     free(text);
 }
 
+bool tree_epoch_is(const struct coord_reply *reply, const char nonce[NONCE_SIZE])
+{
+    json_t *o = reply->size <= NODE_BYTES_MAX ? json_loadb(reply->data, reply->size, 0, NULL) : NULL;
+    const char *theirs = json_string_value(json_object_get(o, "nonce"));
+    bool same = theirs && strcmp(theirs, nonce) == 0;
+
+    json_decref(o);
+    return same;
+}
+
+static void on_members_made(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    r->tree.bootstrapping = false;
+    if (reply->result != COORD_OK && reply->result != COORD_LOST && reply->result != COORD_EXISTS)
+        replicated_unexpected(r, "making " NODE_MEMBERS, reply);
+    replicated_pump(r);
+}
+
+void tree_make_members(struct replicated *r)
+{
+    struct coord_op op = {COORD_CREATE, NODE_MEMBERS, "", 0, COORD_ANY};
+
+    assert(!r->tree.bootstrapping);
+    r->tree.bootstrapping = true;
+    r->coord->ops->multi(r->coord, &op, 1, on_members_made, r);
+}
+
+/* ---- what is read ---- */
+
+/* Old numbers would be used again beyond that, and sums overflow. */
+static int64_t parse_base(struct replicated *r, const json_t *o)
+{
+    json_int_t base = json_integer_value(json_object_get(o, "base"));
+
+    if (base < 0 || base > EPOCH_BASE_MAX)
+        replicated_alarm(r, "ZooKeeper node " NODE_EPOCH " is invalid: its base is out of range");
+    return r->alarm[0] ? 0 : base;
+}
+
 static void take_epoch(struct replicated *r, const struct coord_reply *reply)
 {
     struct tree *t = &r->tree;
     json_t *o = parse_node(r, NODE_EPOCH, reply);
+    const char *deposed;
     bool is_new;
 
     if (!o)
@@ -192,15 +222,31 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
     keep_text(t->cluster, sizeof(t->cluster), o, "cluster");
     keep_text(t->epoch_nonce, sizeof(t->epoch_nonce), o, "nonce");
     keep_text(t->cause, sizeof(t->cause), o, "cause");
-    t->epoch_base = json_integer_value(json_object_get(o, "base"));
+    t->epoch_base = parse_base(r, o);
     t->epoch_version = reply->stat.version;
-    if (!cluster_differs(r)) {
-        const char *deposed = json_string_value(json_object_get(o, "deposed"));
-
+    if (!r->alarm[0]) {
+        deposed = json_string_value(json_object_get(o, "deposed"));
         t->epoch_known = true;
+        t->missing = t->left_over = false;
+        t->recovered_read.want |= is_new;
         election_epoch_read(r, is_new && deposed && strcmp(deposed, r->replica) == 0);
+        guard_cluster_read(r);
+        guard_judge(r);
     }
     json_decref(o);
+}
+
+static void epoch_missing(struct replicated *r)
+{
+    struct tree *t = &r->tree;
+
+    if (!t->missing && !r->guard.mark.cluster[0])
+        replicated_log(r, LOG_WARN, "no-cluster",
+                       "ZooKeeper holds no cluster yet: somebody has to make one (cronsched cluster init)");
+    t->missing = true;
+    t->epoch_known = t->head_known = t->head_missing = false;
+    t->secret_read.want = true;
+    guard_judge(r);
 }
 
 static void on_epoch(void *arg, const struct coord_reply *reply)
@@ -211,7 +257,7 @@ static void on_epoch(void *arg, const struct coord_reply *reply)
         if (reply->result == COORD_OK)
             take_epoch(r, reply);
         else
-            replicated_alarm(r, "ZooKeeper node " NODE_EPOCH " is missing, but others are there");
+            epoch_missing(r);
     }
     replicated_pump(r);
 }
@@ -246,24 +292,29 @@ static void on_leader(void *arg, const struct coord_reply *reply)
 static void take_head(struct replicated *r, const struct coord_reply *reply)
 {
     struct tree *t = &r->tree;
-    char *end;
-    uint64_t head = strtoull(reply->data, &end, 10);
 
     assert(!election_leads(r)); /* then it is its own */
-    if (reply->size == 0 || *end) {
-        replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
-        return;
+    t->head_missing = reply->result == COORD_NO_NODE && t->epoch_known;
+    t->head_known = false;
+    if (reply->result == COORD_OK) {
+        if (tree_parse_head(reply, &t->head) < 0) {
+            replicated_alarm(r, "ZooKeeper node " NODE_HEAD " is not a number");
+            return;
+        }
+        t->head_version = reply->stat.version;
+        t->head_known = true;
     }
-    if (head < r->mark.index || (r->follower.restored && head < r->follower.applied)) {
-        replicated_alarm(r,
-                         "ZooKeeper's journal ends at %" PRIu64 ", but this replica has %" PRIu64
-                         ": committed batches were lost",
-                         head, r->follower.applied > r->mark.index ? r->follower.applied : r->mark.index);
-        return;
-    }
-    t->head = head;
-    t->head_version = reply->stat.version;
-    t->head_known = true;
+    guard_head_read(r);
+}
+
+int tree_parse_head(const struct coord_reply *reply, uint64_t *ret)
+{
+    const char *text = reply->data;
+
+    if (reply->size < 1 || reply->size > HEAD_DIGITS_MAX || strspn(text, "0123456789") != reply->size)
+        return ERR_CORRUPT;
+    *ret = strtoull(text, NULL, 10);
+    return 0;
 }
 
 static void on_head(void *arg, const struct coord_reply *reply)
@@ -273,9 +324,9 @@ static void on_head(void *arg, const struct coord_reply *reply)
     bool fresh = reading->asked && !reading->want; /* not asked before what made it wanted again */
 
     if (arrived(r, reading, reply, "reading " NODE_HEAD)) {
-        if (reply->result == COORD_OK && !election_leads(r))
-            take_head(r, reply);
         r->tree.head_fresh = fresh && reply->result == COORD_OK;
+        if (!election_leads(r))
+            take_head(r, reply);
         replicated_changed(r);
     }
     replicated_pump(r);
@@ -287,6 +338,40 @@ static void on_secret(void *arg, const struct coord_reply *reply)
 
     if (arrived(r, &r->tree.secret_read, reply, "reading " NODE_SECRET) && reply->result == COORD_OK)
         snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size, (const char *)reply->data);
+    replicated_pump(r);
+}
+
+static void keep_recovery(struct recovery_node *n, const json_t *o)
+{
+    json_int_t index = json_integer_value(json_object_get(o, "index")),
+               head = json_integer_value(json_object_get(o, "head"));
+
+    keep_text(n->cluster, sizeof(n->cluster), o, "cluster");
+    keep_text(n->hash, sizeof(n->hash), o, "hash");
+    keep_text(n->by, sizeof(n->by), o, "by");
+    n->index = index > 0 ? (uint64_t)index : 0;
+    n->head = head > 0 ? (uint64_t)head : 0;
+    n->epoch = json_integer_value(json_object_get(o, "epoch"));
+    n->from_ms = json_integer_value(json_object_get(o, "from_ms"));
+    n->until_ms = json_integer_value(json_object_get(o, "until_ms"));
+    n->exists = n->index > n->head && n->epoch > 0 && n->epoch <= EPOCH_BASE_MAX &&
+                strlen(n->hash) == MARK_HASH_SIZE - 1;
+}
+
+static void on_recovered(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+    json_t *o;
+
+    if (arrived(r, &r->tree.recovered_read, reply, "reading " NODE_RECOVERED)) {
+        r->tree.recovered = (struct recovery_node){.exists = false};
+        o = reply->result == COORD_OK ? parse_node(r, NODE_RECOVERED, reply) : NULL;
+        if (o)
+            keep_recovery(&r->tree.recovered, o);
+        json_decref(o);
+        guard_recovered_read(r);
+        guard_judge(r);
+    }
     replicated_pump(r);
 }
 
@@ -303,6 +388,7 @@ void tree_pump(struct replicated *r)
 {
     if (!r->members.registered)
         return; /* a fresh session may talk to a server that lags; after a write it does not */
+    ask(r, &r->tree.recovered_read, NODE_RECOVERED, false, on_recovered); /* before what it explains */
     ask(r, &r->tree.epoch_read, NODE_EPOCH, false, on_epoch);
     ask(r, &r->tree.leader_read, NODE_LEADER, true, on_leader);
     if (!election_leads(r))
