@@ -240,6 +240,9 @@ static void on_batch(void *arg, const struct coord_reply *reply)
             if (reply->result == COORD_NO_NODE) {
                 replicated_log(r, LOG_NOTE, "truncated", "batch %" PRIu64 " is gone; from the snapshot",
                                r->follower.applied + 1);
+                if (r->follower.gone == r->follower.applied + 1)
+                    replicated_retry_in(r, RETRY_MS); /* again: the tree has a hole */
+                r->follower.gone = r->follower.applied + 1;
                 follow_again(r);
             } else if (reply->result != COORD_LOST) {
                 replicated_unexpected(r, "reading a batch", reply);

@@ -452,6 +452,7 @@ bool guard_may_restore(const struct replicated *r)
 
 void guard_elected(struct replicated *r)
 {
+    tree_want(r); /* the epoch as well: the tree may have gone back since it was written */
     tree_want_head(r);
     members_want(r);
     guard_want_verified(r);
@@ -459,7 +460,7 @@ void guard_elected(struct replicated *r)
 
 bool guard_may_lead(const struct replicated *r)
 {
-    return guard_trusts(r) && verified(r) && r->members.fresh;
+    return guard_trusts(r) && tree_current(r) && verified(r) && r->members.fresh;
 }
 
 void guard_session(struct replicated *r)

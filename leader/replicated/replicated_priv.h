@@ -179,6 +179,7 @@ struct follower { /* follow.c */
     int64_t applied_epoch; /* 0: unknown, after a snapshot of an older build */
     uint64_t asked;        /* the last batch asked for */
     size_t fetching;
+    uint64_t gone;      /* the batch that was missing last */
     bool refetch;       /* an answer was lost: forget those under way */
     uint64_t log_bytes; /* of all batches up to applied, from the first of all */
     struct restoring restoring;

@@ -3,20 +3,23 @@
  *
  * Random worlds around the shipped replicated journal (leader/): replicas that append, crash, freeze, are cut off,
  * lag behind, depose one another and take snapshots, on a ZooKeeper that executes, answers and tells of changes in any
- * order that the real one may. A seed is a world; the first violation ends it, prints the seed and how to replay it, and
- * exits with 1. What may never be, after any step:
+ * order that the real one may. In each world its tree goes back to an earlier copy, or is emptied, at least once. A seed
+ * is a world; the first violation ends it, prints the seed and how to replay it, and exits with 1. What may never be,
+ * after any step:
  *
  *   - a batch in ZooKeeper that another one replaces, that does not follow the one before, or that is of an older epoch
- *   - a batch that was acknowledged, or given to a replica, and is not the one in ZooKeeper
+ *   - a batch that was acknowledged, or given to a replica, and never was in ZooKeeper
  *   - two that lead in one epoch, one that leads without all that was appended before
- *   - a replica that stops for good
+ *   - one that is given another history than the one that it knows, or leads without what it or a member knows
+ *   - a replica that stops for good, or refuses a tree that is right
  *
- * and at the end, when nothing more befalls them: one leads, all are alike, and one that begins with nothing joins.
+ * and at the end, when the tree is right again and nothing more befalls them: one leads, all are alike, and one that
+ * begins with nothing joins.
  */
+#include "tests/sim/reigns.h"
+
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
-#include "leader/replicated/replicated_priv.h"
-#include "tests/sim/stepped_zookeeper.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -26,8 +29,6 @@
 #include <string.h>
 #include <time.h>
 
-#define STEPS         3000 /* of a world, before it is left in peace */
-#define DEAD_MAX      64   /* sessions of processes that are gone */
 #define SECRET        "0000000000000000000000000000000000000000000000000000000000000000"
 #define LOG_KEEP      4000 /* bytes: truncated often */
 #define BATCH_MAX     400
@@ -37,46 +38,7 @@
 #define LEVEL         2
 #define FIRST_WALL_MS INT64_C(1700000000000)
 
-struct world;
-
-struct node {
-    struct world *world;
-    char id[8];
-    struct seat seat;
-    struct journal *journal; /* NULL: down */
-    struct replicated_env env;
-    struct replicated_host host;
-    bool unfit, frozen;
-    int64_t extra_ms; /* of its own clock, while it is ended */
-    uint64_t kept;    /* what its store holds, over its lives */
-    int closed;
-    /* as an owner of a journal knows it */
-    bool leading, restored;
-    int64_t epoch;
-    uint64_t index, acked;
-    char hash[33];
-};
-
-struct committed {
-    char hash[33];
-    int64_t epoch;
-};
-
-struct world {
-    struct zoo zoo;
-    uint64_t seed, rng, steps;
-    bool verbose, failed;
-    struct node nodes[SEATS_MAX];
-    int64_t dead[DEAD_MAX];
-    size_t dead_count;
-    struct committed *log; /* [index - 1]: what ZooKeeper holds, or held */
-    uint64_t count, capacity;
-    int64_t last_led;    /* epoch */
-    bool led[STEPS + 1]; /* by epoch */
-    uint64_t elections, crashes, cuts, expiries, acks, snapshots, restores;
-};
-
-static uint64_t chance(struct world *w, uint64_t n)
+uint64_t chance(struct world *w, uint64_t n)
 {
     w->rng ^= w->rng << 13;
     w->rng ^= w->rng >> 7;
@@ -84,7 +46,7 @@ static uint64_t chance(struct world *w, uint64_t n)
     return w->rng % n;
 }
 
-__attribute__((format(printf, 2, 3))) static void violated(struct world *w, const char *format, ...)
+void violated(struct world *w, const char *format, ...)
 {
     va_list ap;
 
@@ -98,7 +60,7 @@ __attribute__((format(printf, 2, 3))) static void violated(struct world *w, cons
     printf("\n");
 }
 
-__attribute__((format(printf, 2, 3))) static void tell(struct world *w, const char *format, ...)
+void tell(struct world *w, const char *format, ...)
 {
     va_list ap;
 
@@ -152,7 +114,28 @@ static json_t *host_member(void *arg)
 
 static uint64_t host_durable(void *arg)
 {
-    return ((struct node *)arg)->kept;
+    return ((struct node *)arg)->mark.index;
+}
+
+static void host_marked(void *arg, const struct mark *mark)
+{
+    ((struct node *)arg)->mark = *mark;
+}
+
+static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                        int64_t *ret_time_ms)
+{
+    const struct node *n = arg;
+    char *text = alloc_zero(64);
+
+    snprintf(text, 64, "%" PRIu64 " %s", index, hash);
+    *ret_size = strlen(text);
+    *ret_level = LEVEL;
+    *ret_time_ms = FIRST_WALL_MS;
+    if (n->given)
+        return text;
+    free(text);
+    return NULL;
 }
 
 static void host_changed(void *arg)
@@ -161,37 +144,20 @@ static void host_changed(void *arg)
 
 /* ---- the owner of its journal ---- */
 
-static const struct znode_version *at(struct world *w, const char *path)
-{
-    return znode_at(znodes_find(&w->zoo.tree, path), INT64_MAX);
-}
-
-static void check_log(struct world *w);
-
-static void check_known(struct node *n, const char *what)
-{
-    struct world *w = n->world;
-
-    check_log(w);
-    if (n->index > w->count)
-        violated(w, "%s was %s batch %" PRIu64 ", and ZooKeeper never had it", n->id, what, n->index);
-    else if (n->index > 0 && strcmp(n->hash, w->log[n->index - 1].hash) != 0)
-        violated(w, "%s was %s another batch %" PRIu64 " than the one in ZooKeeper", n->id, what, n->index);
-}
-
 static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 {
     struct node *n = arg;
 
     if (n->leading)
         violated(n->world, "%s starts anew while it leads", n->id);
-    n->restored = true;
+    n->restored = n->given = true;
+    n->told_of_recovery = false;
     n->index = index;
     n->hash[0] = '\0';
     if (text)
         sscanf(text, "%*u %32s", n->hash);
     n->world->restores += text != NULL;
-    check_known(n, "given with a snapshot");
+    tree_check_given(n, "given with a snapshot");
 }
 
 static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
@@ -202,8 +168,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         violated(n->world, "%s was given batch %" PRIu64 " after %" PRIu64, n->id, batch->index, n->index);
     n->index = batch->index;
     batch_hash(text, size, n->hash);
-    check_known(n, "given");
-    n->kept = n->index > n->kept ? n->index : n->kept;
+    tree_check_given(n, "given");
 }
 
 static void on_lead(void *arg, int64_t epoch, const char *cause)
@@ -211,18 +176,14 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     struct node *n = arg;
     struct world *w = n->world;
 
-    check_log(w);
-    if (n->leading || epoch > STEPS || w->led[epoch])
+    n->epoch = epoch;
+    tree_check_lead(n);
+    if (n->leading || epoch >= EPOCHS_MAX || (w->led[epoch] && tree_elected_last(n)))
         violated(w, "%s leads in epoch %" PRId64 ", in which one has led", n->id, epoch);
     else
         w->led[epoch] = true;
-    if (epoch == at(w, NODE_EPOCH)->version &&
-        n->index != w->count) /* else it is deposed, and will hear of it */
-        violated(w, "%s leads with %" PRIu64 " batches of %" PRIu64, n->id, n->index, w->count);
-    w->last_led = epoch > w->last_led ? epoch : w->last_led;
     w->elections++;
     n->leading = true;
-    n->epoch = epoch;
     n->acked = n->index;
 }
 
@@ -231,14 +192,11 @@ static void on_acked(void *arg, uint64_t index)
     struct node *n = arg;
     struct world *w = n->world;
 
-    check_log(w);
     if (!n->leading || index <= n->acked || index > n->index)
         violated(w, "%s: %" PRIu64 " is acknowledged, of %" PRIu64 " to %" PRIu64, n->id, index, n->acked,
                  n->index);
-    else if (index > w->count || w->log[index - 1].epoch != n->epoch)
-        violated(w, "%s: batch %" PRIu64 " is acknowledged, and not in ZooKeeper", n->id, index);
+    tree_check_acked(n, index);
     n->acked = index;
-    n->kept = index;
     w->acks++;
 }
 
@@ -280,7 +238,15 @@ static void on_yield(void *arg)
     append(arg, 1);
 }
 
-static const struct journal_events events = {on_restore, on_batch, on_lead, on_acked, on_deposed, on_yield};
+static void on_recovered(void *arg, const struct journal_recovery *recovery)
+{
+    struct node *n = arg;
+
+    n->told_of_recovery = true;
+}
+
+static const struct journal_events events = {on_restore, on_batch, on_lead,     on_acked,
+                                             on_deposed, on_yield, on_recovered};
 
 static void snapshot(struct node *n)
 {
@@ -291,51 +257,6 @@ static void snapshot(struct node *n)
     n->world->snapshots++;
 }
 
-/* ---- what is in ZooKeeper ---- */
-
-static void commit(struct world *w, const char *data, size_t size)
-{
-    struct batch *b = NULL;
-    struct committed *c;
-    const char *text = data + NONCE_SIZE;
-
-    if (w->count == w->capacity) {
-        w->capacity = w->capacity ? 2 * w->capacity : 256;
-        w->log = alloc_resize(w->log, w->capacity * sizeof(*w->log));
-    }
-    c = &w->log[w->count];
-    if (size <= NONCE_SIZE || batch_decode(&b, text, size - NONCE_SIZE, NULL) < 0) {
-        violated(w, "batch %" PRIu64 " in ZooKeeper is invalid", w->count + 1);
-        return;
-    }
-    if (b->index != w->count + 1 || strcmp(b->prev, w->count ? c[-1].hash : "") != 0)
-        violated(w, "batch %" PRIu64 " in ZooKeeper does not follow %" PRIu64, b->index, w->count);
-    if (b->epoch != at(w, NODE_EPOCH)->version)
-        violated(w, "batch %" PRIu64 " of epoch %" PRId64 " was appended in epoch %" PRId32, b->index,
-                 b->epoch, at(w, NODE_EPOCH)->version);
-    batch_hash(text, size - NONCE_SIZE, c->hash);
-    c->epoch = b->epoch;
-    w->count++;
-    batch_free(b);
-}
-
-/* After every step: the log only grows, and what is there stays what it was. */
-static void check_log(struct world *w)
-{
-    char path[COORD_PATH_MAX];
-    const struct znode_version *v;
-
-    while (!w->failed && (v = at(w, tree_log_path(w->count + 1, path))))
-        commit(w, v->data, v->size);
-    if (w->count > 0 && (v = at(w, tree_log_path(w->count, path)))) {
-        char hash[33];
-
-        batch_hash(v->data + NONCE_SIZE, v->size - NONCE_SIZE, hash);
-        if (strcmp(hash, w->log[w->count - 1].hash) != 0)
-            violated(w, "batch %" PRIu64 " in ZooKeeper was replaced", w->count);
-    }
-}
-
 /* ---- lives ---- */
 
 static void start(struct world *w, size_t i)
@@ -344,8 +265,8 @@ static void start(struct world *w, size_t i)
     struct replicated_options o = {.replica = n->id,
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = "uuid",
-                                   .mark = {.index = n->kept},
-                                   .found = true,
+                                   .mark = n->mark,
+                                   .found = w->steps == 0,
                                    .join_cluster = "uuid",
                                    .secret = SECRET,
                                    .level = LEVEL,
@@ -356,10 +277,15 @@ static void start(struct world *w, size_t i)
     snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
     n->world = w;
     n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
-    n->host = (struct replicated_host){
-        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = n};
+    n->host = (struct replicated_host){.fit = host_fit,
+                                       .member = host_member,
+                                       .durable = host_durable,
+                                       .changed = host_changed,
+                                       .marked = host_marked,
+                                       .state = host_state,
+                                       .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
-    n->leading = n->restored = n->frozen = n->unfit = false;
+    n->leading = n->restored = n->frozen = n->unfit = n->given = false;
     n->index = n->acked = 0;
     n->closed = 0;
     n->extra_ms = 0;
@@ -384,7 +310,7 @@ static void crash(struct node *n, size_t executed)
     tell(w, "%s dies", n->id);
     if (n->seat.connected)
         seat_cut(&n->seat, executed);
-    check_log(w);
+    tree_check(w);
     n->journal->ops->close(n->journal, on_closed, n);
     while (!n->seat.closed) { /* until it has no patience any more; nobody else sees that time */
         n->extra_ms += 1000;
@@ -511,14 +437,26 @@ static void befall(struct world *w)
     }
 }
 
+/* Those that know more are down: perhaps it goes on without them. */
+static void leave_one(struct world *w)
+{
+    size_t left = chance(w, w->zoo.count);
+
+    for (size_t i = 0; i < w->zoo.count; i++)
+        if (i != left && w->nodes[i].journal)
+            crash(&w->nodes[i], 0);
+}
+
 static void check_nodes(struct world *w)
 {
     for (size_t i = 0; i < w->zoo.count && !w->failed; i++) {
         struct node *n = &w->nodes[i];
         const struct replicated_view *v = n->journal ? replicated_view(n->journal) : NULL;
 
-        if (v && v->alarm[0])
+        if (v && v->standing == REPLICATED_STOPPED)
             violated(w, "%s stops for good: %s", n->id, v->alarm);
+        else if (v && v->standing == REPLICATED_REFUSING && !w->went_back)
+            violated(w, "%s refuses a tree that is right: %s", n->id, v->alarm);
     }
 }
 
@@ -536,7 +474,7 @@ static void settle(struct world *w, int64_t ms)
             for (size_t i = 0; i < w->zoo.count && !w->failed; i++)
                 if (w->nodes[i].journal && w->nodes[i].seat.session) {
                     any |= seat_step(&w->nodes[i].seat);
-                    check_log(w);
+                    tree_check(w);
                 }
             w->steps++;
         }
@@ -548,7 +486,7 @@ static void settle(struct world *w, int64_t ms)
 static struct node *leader(struct world *w)
 {
     for (size_t i = 0; i < w->zoo.count; i++)
-        if (w->nodes[i].journal && w->nodes[i].leading && w->nodes[i].epoch == w->last_led)
+        if (w->nodes[i].journal && w->nodes[i].leading && tree_elected_last(&w->nodes[i]))
             return &w->nodes[i];
     return NULL;
 }
@@ -562,7 +500,12 @@ static void come_to_rest(struct world *w)
         crash(last, 0);
     while (w->dead_count > 0)
         end_dead_session(w);
-    last->kept = 0; /* its disk is empty: it has to be told everything */
+    last->mark = (struct mark){.index = 0}; /* its disk is empty: it has to be told everything */
+    last->known = NULL;
+    if (!tree_put_right(w)) {
+        w->split++;
+        return; /* what they know is not in one history */
+    }
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
         struct node *n = &w->nodes[i];
 
@@ -579,15 +522,15 @@ static void come_to_rest(struct world *w)
     settle(w, QUIET_MS);
     lead = leader(w);
     if (!w->failed && !lead)
-        violated(w, "nobody leads");
+        violated(w, "nobody leads: %s", replicated_view(last->journal)->alarm);
     if (!w->failed) {
         append(lead, 3);
         settle(w, 5000);
     }
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++)
-        if (w->nodes[i].index != w->count || strcmp(w->nodes[i].hash, w->log[w->count - 1].hash) != 0)
-            violated(w, "%s has %" PRIu64 " batches of %" PRIu64, w->nodes[i].id, w->nodes[i].index,
-                     w->count);
+        if (w->nodes[i].index != w->last->index || strcmp(w->nodes[i].hash, w->last->hash) != 0)
+            violated(w, "%s has %" PRIu64 " batches of %" PRIu64 ": %s", w->nodes[i].id, w->nodes[i].index,
+                     w->last->index, replicated_view(w->nodes[i].journal)->alarm);
 }
 
 static void trim(struct world *w)
@@ -605,12 +548,15 @@ static void world_run(struct world *w)
     znodes_init(&w->zoo.tree);
     w->zoo.now_ms = 1000;
     w->rng = w->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    w->fault_step = 200 + chance(w, STEPS - 200);
     for (size_t i = 0; i < SEATS_MAX - 1; i++)
         start(w, i);
     while (w->steps < STEPS && !w->failed) {
         w->steps++;
         befall(w);
-        check_log(w);
+        if (tree_meddle(w) && chance(w, 2))
+            leave_one(w);
+        tree_check(w);
         check_nodes(w);
         if (w->steps % 64 == 0)
             trim(w);
@@ -625,8 +571,8 @@ static void world_free(struct world *w)
     for (size_t i = 0; i < w->zoo.count; i++)
         if (w->nodes[i].journal)
             crash(&w->nodes[i], 0);
+    tree_release_copies(w);
     znodes_release(&w->zoo.tree);
-    free(w->log);
 }
 
 /* ---- many ---- */
@@ -722,6 +668,9 @@ int main(int argc, char **argv)
         sum.acks += w->acks;
         sum.snapshots += w->snapshots;
         sum.restores += w->restores;
+        sum.rollbacks += w->rollbacks;
+        sum.emptied += w->emptied;
+        sum.split += w->split;
         world_free(w);
         free(w);
         if (failed) {
@@ -733,9 +682,10 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " worlds, %" PRIu64 " steps (%.0f a second), %" PRIu64
            " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
            " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
-           " restored from, 0 violations in %.1f s\n",
+           " restored from, %" PRIu64 " times the tree went back, %" PRIu64 " times it was emptied, %" PRIu64
+           " worlds ended with two histories, 0 violations in %.1f s\n",
            done, steps, (double)steps / (now_s() - began), sum.elections,
            (double)sum.elections / (now_s() - began), sum.crashes, sum.cuts, sum.expiries, sum.count,
-           sum.snapshots, sum.restores, now_s() - began);
+           sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.split, now_s() - began);
     return 0;
 }

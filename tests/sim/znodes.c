@@ -299,6 +299,112 @@ const struct znode_txn *znodes_end_session(struct znodes *z, int64_t session)
     return commit(z, t, session);
 }
 
+/* ---- a tree that goes back ---- */
+
+struct copied {
+    char path[COORD_PATH_MAX];
+    struct znode_version *version; /* with its data */
+};
+
+struct znodes_copy {
+    size_t count;
+    struct copied items[];
+};
+
+/* Parents before their children. */
+static int by_depth(const void *a, const void *b)
+{
+    size_t x = strlen(((const struct copied *)a)->path), y = strlen(((const struct copied *)b)->path);
+
+    return x < y ? -1 : x > y;
+}
+
+struct znodes_copy *znodes_copy_take(const struct znodes *z)
+{
+    struct znodes_copy *copy = alloc_zero(sizeof(*copy) + HASH_COUNT(z->nodes) * sizeof(copy->items[0]));
+    struct znode *n, *next;
+
+    HASH_ITER(hh, z->nodes, n, next)
+    {
+        const struct znode_version *v = now(n);
+        struct copied *c = &copy->items[copy->count];
+
+        if (!v)
+            continue;
+        snprintf(c->path, sizeof(c->path), "%s", n->path);
+        c->version = alloc_zero(sizeof(*v) + v->size + 1);
+        memcpy(c->version, v, sizeof(*v) + v->size);
+        copy->count++;
+    }
+    qsort(copy->items, copy->count, sizeof(copy->items[0]), by_depth);
+    return copy;
+}
+
+void znodes_copy_free(struct znodes_copy *copy)
+{
+    for (size_t i = 0; copy && i < copy->count; i++)
+        free(copy->items[i].version);
+    free(copy);
+}
+
+static const struct znode_version *copied_at(const struct znodes_copy *copy, const char *path,
+                                             const int64_t *living, size_t living_count)
+{
+    for (size_t i = 0; copy && i < copy->count; i++) {
+        const struct znode_version *v = copy->items[i].version;
+        bool lives = v->owner == 0;
+
+        if (strcmp(copy->items[i].path, path) != 0)
+            continue;
+        for (size_t l = 0; l < living_count; l++)
+            lives |= living[l] == v->owner;
+        return lives ? v : NULL;
+    }
+    return NULL;
+}
+
+static void put_version(struct znodes *z, struct znode_txn *t, struct znode *n, const struct znode_version *v)
+{
+    const struct znode_version *old = now(n);
+    struct znode_version *new;
+
+    if (!v && !old)
+        return;
+    if (v && old && v->version == old->version && v->owner == old->owner && v->size == old->size &&
+        memcmp(v->data, old->data, v->size) == 0)
+        return;
+    t->changes[t->count].node = n;
+    if (v)
+        t->changes[t->count].kind = old ? ZNODE_CHANGED : ZNODE_MADE;
+    else
+        t->changes[t->count].kind = ZNODE_GONE;
+    t->count++;
+    new = version_push(z, n, v != NULL, v ? v->data : NULL, v ? v->size : 0);
+    if (v) {
+        new->version = v->version;
+        new->owner = v->owner;
+        new->mtime_ms = v->mtime_ms;
+    }
+}
+
+const struct znode_txn *znodes_copy_put(struct znodes *z, const struct znodes_copy *copy,
+                                        const int64_t *living, size_t living_count)
+{
+    struct znode_txn *t = txn_new(HASH_COUNT(z->nodes) + (copy ? copy->count : 0));
+    struct znode *n, *next;
+
+    HASH_ITER(hh, z->nodes, n, next)
+    put_version(z, t, n, copied_at(copy, n->path, living, living_count));
+    for (size_t i = 0; copy && i < copy->count; i++) {
+        const char *path = copy->items[i].path;
+        const struct znode_version *v = copied_at(copy, path, living, living_count);
+
+        if (v && !znodes_find(z, path))
+            put_version(z, t, node_make(z, path, parent_of(z, path)), v);
+    }
+    return commit(z, t, 0);
+}
+
 /* ---- the past ---- */
 
 static void versions_trim(struct znode *n, int64_t zxid)

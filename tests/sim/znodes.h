@@ -73,5 +73,15 @@ const struct znode_version *znode_at(const struct znode *node, int64_t zxid);
 /* Did it, or which children it has, change after `from`, up to `to`? */
 bool znode_changed(const struct znode *node, bool children, int64_t from, int64_t to);
 
+/* ---- a tree that goes back ---- */
+
+/* The tree as it stands, to be put back later. */
+struct znodes_copy *znodes_copy_take(const struct znodes *z);
+void znodes_copy_free(struct znodes_copy *copy);
+/* One transaction makes the tree what the copy is, with the versions of then; NULL: empty. Ephemeral nodes of sessions
+ * that are not among the living ones stay away. */
+const struct znode_txn *znodes_copy_put(struct znodes *z, const struct znodes_copy *copy,
+                                        const int64_t *living, size_t living_count);
+
 /* Nobody will ask for the tree as of before zxid any more. */
 void znodes_trim(struct znodes *z, int64_t zxid);

@@ -1,0 +1,93 @@
+/* The worlds of `reigns`: what its files share. reigns.c has the replicas, what befalls them and the end;
+ * reigns_tree.c what is in ZooKeeper, the ways in which it goes wrong, and who may believe it.
+ *
+ * One thread. The world owns its nodes, batches and copies.
+ */
+#pragma once
+
+#include "leader/replicated/replicated_priv.h"
+#include "tests/sim/stepped_zookeeper.h"
+
+#define STEPS      3000 /* of a world, before it is left in peace */
+#define DEAD_MAX   64   /* sessions of processes that are gone */
+#define COPIES_MAX 6
+#define EPOCHS_MAX (STEPS + 1000)
+
+struct world;
+
+/* A batch that ZooKeeper holds or held, or the snapshot that a recovery went on from. */
+struct committed {
+    struct committed *before;      /* NULL: the first */
+    struct committed *made_before; /* in time */
+    uint64_t index;
+    int64_t epoch;
+    char hash[33];
+    bool base;
+};
+
+struct copy { /* of the tree */
+    struct znodes_copy *nodes;
+    struct committed *last;
+};
+
+struct node {
+    struct world *world;
+    char id[8];
+    struct seat seat;
+    struct journal *journal; /* NULL: down */
+    struct replicated_env env;
+    struct replicated_host host;
+    bool unfit, frozen;
+    int64_t extra_ms; /* of its own clock, while it is ended */
+    struct mark mark; /* what its disk holds, over its lives */
+    const struct committed
+        *known; /* the highest that it was given or that was acknowledged to it, over its lives */
+    int closed;
+    /* as an owner of a journal knows it */
+    bool leading, restored, given, told_of_recovery;
+    int64_t epoch;
+    uint64_t index, acked;
+    char hash[33];
+};
+
+struct world {
+    struct zoo zoo;
+    uint64_t seed, rng, steps;
+    bool verbose, failed;
+    struct node nodes[SEATS_MAX];
+    int64_t dead[DEAD_MAX];
+    size_t dead_count;
+    struct committed *ever; /* all, newest first */
+    struct committed *last; /* in ZooKeeper */
+    bool led[EPOCHS_MAX];   /* by epoch */
+    int64_t checked_zxid;
+    bool went_back;      /* the tree, ever: refusing is right then */
+    uint64_t fault_step; /* when it goes wrong for sure */
+    struct copy copies[COPIES_MAX];
+    size_t copy_count;
+    uint64_t count, elections, crashes, cuts, expiries, acks, snapshots, restores, rollbacks, emptied, split,
+        recoveries;
+};
+
+uint64_t chance(struct world *w, uint64_t n);
+void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- reigns_tree.c */
+const struct znode_version *tree_at(struct world *w, const char *path);
+int64_t tree_epoch_now(struct world *w);
+/* After every step: the log only grows, and what is there stays what it was. */
+void tree_check(struct world *w);
+/* The epoch in the tree is one in which this node was elected. */
+bool tree_elected_last(struct node *n);
+/* What it was given just now may be believed by it. */
+void tree_check_given(struct node *n, const char *what);
+/* It begins to lead with all of what ZooKeeper, its disk and the members know. */
+void tree_check_lead(struct node *n);
+/* That batch of its own is acknowledged to it. */
+void tree_check_acked(struct node *n, uint64_t index);
+/* Perhaps the tree is copied, goes back to a copy, is emptied (true, these two), or is put right again. */
+bool tree_meddle(struct world *w);
+/* No batch that somebody knows is missing. False: what they know is not in one history. */
+bool tree_put_right(struct world *w);
+void tree_release_copies(struct world *w);
