@@ -400,7 +400,7 @@ static void befall(struct world *w)
     uint64_t dice = chance(w, 1000);
 
     if (!n->journal) {
-        if (dice < 100)
+        if (dice < 100 && w->steps >= n->down_until)
             start(w, (size_t)(n - w->nodes));
         return;
     }
@@ -443,8 +443,11 @@ static void leave_one(struct world *w)
     size_t left = chance(w, w->zoo.count);
 
     for (size_t i = 0; i < w->zoo.count; i++)
-        if (i != left && w->nodes[i].journal)
-            crash(&w->nodes[i], 0);
+        if (i != left) {
+            if (w->nodes[i].journal)
+                crash(&w->nodes[i], 0);
+            w->nodes[i].down_until = w->steps + chance(w, 1000);
+        }
 }
 
 static void check_nodes(struct world *w)

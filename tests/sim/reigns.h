@@ -28,6 +28,7 @@ struct committed {
 struct copy { /* of the tree */
     struct znodes_copy *nodes;
     struct committed *last;
+    bool whole; /* there is a cluster in it */
 };
 
 struct node {
@@ -38,8 +39,9 @@ struct node {
     struct replicated_env env;
     struct replicated_host host;
     bool unfit, frozen;
-    int64_t extra_ms; /* of its own clock, while it is ended */
-    struct mark mark; /* what its disk holds, over its lives */
+    uint64_t down_until; /* step */
+    int64_t extra_ms;    /* of its own clock, while it is ended */
+    struct mark mark;    /* what its disk holds, over its lives */
     const struct committed
         *known; /* the highest that it was given or that was acknowledged to it, over its lives */
     int closed;
@@ -62,6 +64,7 @@ struct world {
     bool led[EPOCHS_MAX];   /* by epoch */
     int64_t checked_zxid;
     bool went_back;      /* the tree, ever: refusing is right then */
+    uint64_t right_step; /* when it is put right again */
     uint64_t fault_step; /* when it goes wrong for sure */
     struct copy copies[COPIES_MAX];
     size_t copy_count;

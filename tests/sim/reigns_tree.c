@@ -217,15 +217,33 @@ void tree_check_acked(struct node *n, uint64_t index)
 
 /* ---- how it goes wrong ---- */
 
+/* The newest copy that holds all that is known. */
+static const struct copy *right_copy(struct world *w)
+{
+    for (size_t i = w->copy_count; i-- > 0;) {
+        bool right = w->copies[i].whole;
+
+        for (size_t n = 0; n < SEATS_MAX; n++)
+            right &= holds(w->copies[i].last, w->nodes[n].known);
+        if (right)
+            return &w->copies[i];
+    }
+    return NULL;
+}
+
 static void copy_take(struct world *w)
 {
-    if (w->copy_count == COPIES_MAX) { /* one in the middle goes */
-        size_t i = 1 + chance(w, COPIES_MAX - 1);
+    size_t i;
 
+    if (w->copy_count == COPIES_MAX) {
+        do
+            i = chance(w, COPIES_MAX);
+        while (&w->copies[i] == right_copy(w));
         znodes_copy_free(w->copies[i].nodes);
         memmove(&w->copies[i], &w->copies[i + 1], (--w->copy_count - i) * sizeof(w->copies[0]));
     }
-    w->copies[w->copy_count++] = (struct copy){znodes_copy_take(&w->zoo.tree), w->last};
+    w->copies[w->copy_count++] =
+        (struct copy){znodes_copy_take(&w->zoo.tree), w->last, tree_at(w, NODE_EPOCH) != NULL};
 }
 
 void tree_release_copies(struct world *w)
@@ -290,20 +308,6 @@ static void tree_goes_wrong(struct world *w)
     w->rollbacks++;
 }
 
-/* The newest copy that holds all that is known. */
-static const struct copy *right_copy(struct world *w)
-{
-    for (size_t i = w->copy_count; i-- > 0;) {
-        bool right = true;
-
-        for (size_t n = 0; n < SEATS_MAX; n++)
-            right &= holds(w->copies[i].last, w->nodes[n].known);
-        if (right)
-            return &w->copies[i];
-    }
-    return NULL;
-}
-
 bool tree_put_right(struct world *w)
 {
     const struct copy *copy = right_copy(w);
@@ -323,17 +327,18 @@ bool tree_put_right(struct world *w)
 
 bool tree_meddle(struct world *w)
 {
-    uint64_t dice = chance(w, 1000);
+    uint64_t dice = chance(w, 1500);
 
     if (!w->went_back && !tree_at(w, NODE_EPOCH))
         return false; /* there is no cluster yet */
     if ((w->steps >= w->fault_step && !w->went_back) || dice == 0) {
         tree_goes_wrong(w);
+        w->right_step = w->steps + chance(w, 1500);
         return true;
     }
     if (dice < 4 && tree_at(w, NODE_EPOCH) && tree_at(w, NODE_HEAD))
         copy_take(w);
-    else if (dice < 14 && w->went_back)
+    else if (w->steps == w->right_step && w->went_back)
         tree_put_right(w);
     return false;
 }
