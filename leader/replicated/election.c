@@ -215,6 +215,8 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
     char *epoch, *leader;
     json_t *o;
 
+    if (!guard_may_campaign(r))
+        return;
     snprintf(r->election.nonce, sizeof(r->election.nonce), "%016" PRIx64, r->o.env->random(r->o.env->arg));
     snprintf(r->election.cause, sizeof(r->election.cause), "%s", cause);
     epoch = epoch_text(r, deposed);
@@ -323,6 +325,17 @@ void election_epoch_read(struct replicated *r, bool deposed_me)
         election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", tree_epoch(r), r->tree.cause);
 }
 
+/* Nothing was appended since: nobody has journaled it. */
+static void tell_recovery(struct replicated *r)
+{
+    const struct recovery_node *n = &r->tree.recovered;
+    struct journal_recovery recovery = {.from_ms = n->from_ms, .until_ms = n->until_ms, .by = n->by};
+
+    if (n->exists && r->follower.applied == n->index && strcmp(r->follower.applied_hash, n->hash) == 0 &&
+        r->journal.events->recovered)
+        r->journal.events->recovered(r->journal.arg, &recovery);
+}
+
 static void lead_when_ready(struct replicated *r)
 {
     if (!r->follower.restored ||
@@ -339,6 +352,7 @@ static void lead_when_ready(struct replicated *r)
     r->election.gone_epoch = r->election.overdue_epoch = 0;
     append_begin(r);
     replicated_clear_error(r);
+    tell_recovery(r);
     r->journal.events->lead(r->journal.arg, election_epoch(r), r->election.cause);
     replicated_changed(r);
 }

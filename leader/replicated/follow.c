@@ -69,7 +69,7 @@ static void restored(struct replicated *r)
         follow_drop(r);
         return;
     }
-    if (!guard_trusts(r) || !guard_restore_allowed(r, m)) {
+    if (!guard_follows(r) || !guard_restore_allowed(r, m)) {
         follow_drop(r); /* the owner keeps what it has */
         return;
     }
@@ -231,7 +231,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 
     assert(r->follower.fetching > 0);
     r->follower.fetching--;
-    r->follower.refetch |= !guard_trusts(r);
+    r->follower.refetch |= !guard_follows(r);
     if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {
             give(r, reply);
@@ -262,7 +262,7 @@ void follow_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
-    if (election_leads(r) || !r->members.registered || !guard_trusts(r) || r->follower.refetch)
+    if (election_leads(r) || !r->members.registered || !guard_follows(r) || r->follower.refetch)
         return;
     if (!r->follower.restored) {
         if (r->follower.fetching == 0 && (guard_may_restore(r) || r->follower.restoring.active))

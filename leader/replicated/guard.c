@@ -35,7 +35,7 @@ void guard_applied(struct replicated *r, uint64_t index, const char *hash, int64
 
     if (begins)
         mark_epochs_add(&g->epochs, epoch, index, hash);
-    if (index < g->mark.index)
+    if (index < g->mark.index || recover_follows(r))
         return;
     mark_raise(&g->mark, index, hash, &g->epochs);
     tell_mark(r);
@@ -46,7 +46,7 @@ void guard_restored(struct replicated *r, const struct manifest *m)
     struct guard *g = &r->guard;
 
     g->epochs = m->epochs;
-    if (m->index > g->mark.index) {
+    if (m->index > g->mark.index && !recover_follows(r)) {
         mark_raise(&g->mark, m->index, m->hash, &g->epochs);
         tell_mark(r);
     }
@@ -100,13 +100,21 @@ static bool is_mine(const struct replicated *r)
            strcmp(r->tree.cluster, r->guard.mark.cluster) == 0;
 }
 
+/* A person gave leave to forget it. */
+static bool given_up(const struct replicated *r, const struct mark *mark)
+{
+    const struct recovery_node *n = &r->tree.recovered;
+
+    return n->exists && strcmp(n->cluster, mark->cluster) == 0 && mark->index < n->index &&
+           mark->since.epoch < n->epoch;
+}
+
 void guard_recovered_read(struct replicated *r)
 {
     const struct recovery_node *n = &r->tree.recovered;
     struct guard *g = &r->guard;
 
-    if (!n->exists || strcmp(n->cluster, g->mark.cluster) != 0 || g->mark.index >= n->index ||
-        g->mark.index == 0 || g->mark.since.epoch >= n->epoch || election_leads(r))
+    if (g->mark.index == 0 || !given_up(r, &g->mark) || election_leads(r))
         return;
     replicated_log(r, LOG_WARN, "mark-replaced",
                    "%s had the journal go on at %" PRIu64 ": batch %" PRIu64
@@ -244,7 +252,7 @@ static bool contradicts(const struct replicated *r, const struct mark *mark, boo
     uint64_t end = election_leads(r) ? r->appender.next_index : r->tree.head;
 
     *ret_above = mark->index > end;
-    if (strcmp(mark->cluster, r->tree.cluster) != 0 || mark->index == 0)
+    if (strcmp(mark->cluster, r->tree.cluster) != 0 || mark->index == 0 || given_up(r, mark))
         return *ret_above = false;
     if (*ret_above || !r->follower.restored || mark->index > r->follower.applied)
         return *ret_above;
@@ -401,7 +409,7 @@ bool guard_restore_allowed(struct replicated *r, const struct manifest *m)
 {
     enum mark_verdict verdict;
 
-    if (!m->exists || m->index < r->guard.mark.index)
+    if (!m->exists || m->index < r->guard.mark.index || recover_follows(r))
         return true; /* the log was compared */
     verdict = check_snapshot(&r->guard.mark, m->index, m->hash, &m->epochs);
     if (verdict != MARK_HELD)
@@ -411,7 +419,7 @@ bool guard_restore_allowed(struct replicated *r, const struct manifest *m)
 
 bool guard_batch_allowed(struct replicated *r, uint64_t index, const char *hash)
 {
-    if (index != r->guard.mark.index || check_batch(&r->guard.mark, hash) == MARK_HELD)
+    if (index != r->guard.mark.index || recover_follows(r) || check_batch(&r->guard.mark, hash) == MARK_HELD)
         return true;
     verify_end(r, MARK_DIFFERS);
     return false;
@@ -445,9 +453,22 @@ bool guard_trusts(const struct replicated *r)
     return guard_standing(r) == REPLICATED_MEMBER;
 }
 
+bool guard_follows(const struct replicated *r)
+{
+    return guard_trusts(r) || (!r->alarm[0] && recover_follows(r));
+}
+
 bool guard_may_restore(const struct replicated *r)
 {
+    if (recover_follows(r))
+        return guard_follows(r) && r->tree.head_known;
     return guard_trusts(r) && r->tree.head_known && verified(r);
+}
+
+bool guard_may_campaign(struct replicated *r)
+{
+    guard_members_read(r); /* more may be applied here since they were read */
+    return guard_trusts(r) && !r->tree.head_read.want;
 }
 
 void guard_elected(struct replicated *r)
@@ -460,7 +481,7 @@ void guard_elected(struct replicated *r)
 
 bool guard_may_lead(const struct replicated *r)
 {
-    return guard_trusts(r) && tree_current(r) && verified(r) && r->members.fresh;
+    return guard_trusts(r) && tree_read(r) && verified(r) && r->members.fresh;
 }
 
 void guard_session(struct replicated *r)

@@ -135,6 +135,7 @@ void replicated_pump(struct replicated *r)
             guard_pump(r);
             members_pump(r);
             follow_pump(r);
+            recover_pump(r);
             election_pump(r);
         }
         append_pump(r);
@@ -292,6 +293,7 @@ static void replicated_close(struct journal *journal, void (*done)(void *arg), v
 {
     struct replicated *r = replicated_of(journal);
 
+    recover_drop(r);
     election_close(r);
     r->closed = done;
     r->closed_arg = arg;
@@ -333,12 +335,6 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     snprintf(r->last_error, sizeof(r->last_error), "not connected to ZooKeeper yet");
     set_timer(r);
     return &r->journal;
-}
-
-int replicated_recover(struct journal *journal, const struct replicated_recovery *recovery,
-                       void (*done)(void *arg, const struct error *error), void *arg, struct error *error)
-{
-    return error_set(error, ERR_UNSUPPORTED, "not yet");
 }
 
 const struct replicated_view *replicated_view(const struct journal *journal)

@@ -131,12 +131,15 @@ int replicated_join(struct journal *journal, const char *cluster, struct error *
  * above all; every member takes that for leave to replace its mark. The first leader is given
  * journal_events.recovered. */
 struct replicated_recovery {
-    bool from_here; /* the state that this replica's owner has; else the one that ZooKeeper holds */
+    bool
+        from_here; /* the state that this replica's owner has; else the one that ZooKeeper holds, which its owner is
+                     * given first, in place of its own */
     const char *by; /* who did it, for the log and the audit */
 };
 /* done, once, from the loop: error NULL when the journal stands; else nothing has changed. 0: it is under way.
- * ERR_UNREACHABLE: not connected; ERR_CONFLICT: a replica leads, the tree is another cluster's, another recovery is
- * under way, or there is no such state. Also ends with ERR_CANCELLED when the journal is closed. */
+ * ERR_UNREACHABLE: not connected; ERR_CONFLICT: this replica refuses nothing, another leads, the tree is another
+ * cluster's, another recovery is under way, or there is no such state. Also ends with ERR_CANCELLED when the journal is
+ * closed. Without a connection it waits for one. */
 int replicated_recover(struct journal *journal, const struct replicated_recovery *recovery,
                        void (*done)(void *arg, const struct error *error), void *arg, struct error *error);
 

@@ -161,6 +161,7 @@ struct tree { /* tree.c: what the nodes say */
     bool missing;      /* there is no epoch: no cluster */
     bool head_missing; /* an epoch, and no head */
     struct recovery_node recovered;
+    bool recovered_there, head_there, secret_there; /* these nodes, whatever they say */
     int32_t epoch_version;
     int64_t epoch_base;
     char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
@@ -205,6 +206,32 @@ struct guard { /* guard.c: what is held against the tree */
     struct verify verify;
     char contradiction[256]; /* with what another member holds; "": none */
     char refusal[256];       /* "": none */
+};
+
+enum recover_step {
+    RECOVER_NONE,
+    RECOVER_WAIT, /* until all is read, and from the tree: followed */
+    RECOVER_CURRENT,
+    RECOVER_CHUNKS,
+    RECOVER_STRAY,
+    RECOVER_SWITCH,
+    RECOVER_DOUBT /* the answer to the switch was lost */
+};
+
+struct recovering { /* recover.c */
+    enum recover_step step;
+    size_t under_way;                       /* requests */
+    bool again;                             /* an answer was lost: from the start, when all are answered */
+    bool from_here, missing, current_there; /* there was no cluster; there was a snapshot */
+    char by[128], nonce[NONCE_SIZE];
+    int32_t epoch_version, head_version; /* as read at the start */
+    struct recovery_node node;
+    struct manifest current, manifest; /* what NODE_CURRENT says; the new one */
+    char *text;
+    size_t size, cut; /* so far it is cut into chunks */
+    uint64_t stray;   /* a batch that may not be there */
+    void (*done)(void *arg, const struct error *error);
+    void *arg;
 };
 
 struct election { /* election.c */
@@ -267,6 +294,7 @@ struct replicated {
     struct appender appender;
     struct publishing publishing;
     struct members members;
+    struct recovering recovering;
 
     struct replicated_view view;
     bool coord_closing;
@@ -303,6 +331,7 @@ bool tree_epoch_is(const struct coord_reply *reply, const char nonce[NONCE_SIZE]
 int64_t tree_epoch(const struct replicated *r);
 /* Epoch and leader are known, and no older than what is known to have changed. */
 bool tree_current(const struct replicated *r);
+bool tree_read(const struct replicated *r); /* all of it, and nothing is known to have changed */
 void tree_connected(struct replicated *r);
 void tree_want(struct replicated *r);      /* epoch, leader and head are to be read again */
 void tree_want_head(struct replicated *r); /* until then it is not head_fresh */
@@ -318,8 +347,10 @@ void guard_pump(struct replicated *r);
 void guard_session(struct replicated *r);   /* connected: all is compared anew */
 void guard_heartbeat(struct replicated *r); /* one is sent */
 enum replicated_standing guard_standing(const struct replicated *r);
-bool guard_trusts(const struct replicated *r); /* a member, and nothing is held against the tree */
+bool guard_trusts(const struct replicated *r);  /* a member, and nothing is held against the tree */
+bool guard_follows(const struct replicated *r); /* or a person has it followed all the same */
 bool guard_may_restore(const struct replicated *r);
+bool guard_may_campaign(struct replicated *r); /* nor is anything held against what is here */
 void guard_elected(
     struct replicated *r); /* before it leads head, members and the mark's batch are read again */
 bool guard_may_lead(const struct replicated *r); /* they were */
@@ -338,6 +369,11 @@ void guard_differs(struct replicated *r); /* a batch that does not follow the ma
 void guard_applied(struct replicated *r, uint64_t index, const char *hash, int64_t epoch, bool begins);
 void guard_restored(struct replicated *r, const struct manifest *m);
 void guard_forget(struct replicated *r); /* a deliberate fault: see mutant.h */
+
+/* ---- recover.c */
+void recover_pump(struct replicated *r);
+void recover_drop(struct replicated *r);
+bool recover_follows(const struct replicated *r); /* what the tree holds, whatever is held against it */
 
 /* ---- election.c */
 void election_pump(struct replicated *r);

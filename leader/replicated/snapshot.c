@@ -149,6 +149,8 @@ static void on_current(void *arg, const struct coord_reply *reply)
         p->step = PUBLISH_LIST;
         if (!missing && manifest_parse(&p->current, reply->data, reply->size, &error) < 0)
             replicated_alarm(r, "ZooKeeper node " NODE_CURRENT " is invalid: %s", error.text);
+        else if (p->index == r->tree.recovered.index)
+            publish_next(p); /* there is no such batch; the recovery wrote that snapshot */
     }
     replicated_pump(r);
 }
@@ -415,6 +417,17 @@ static void on_trimmed(void *arg, const struct coord_reply *reply)
     replicated_pump(r);
 }
 
+/* A recovery left out numbers: there are no batches between where the journal ended and where it goes on. */
+static bool skip_hole(const struct replicated *r, uint64_t *upto)
+{
+    const struct recovery_node *n = &r->tree.recovered;
+
+    if (!n->exists || *upto < n->head || *upto >= n->index)
+        return false;
+    *upto = n->index;
+    return true;
+}
+
 static void trim_pump(struct replicated *r)
 {
     static char paths[TRIM_AT_ONCE][COORD_PATH_MAX];
@@ -427,9 +440,13 @@ static void trim_pump(struct replicated *r)
     t = OBJECT_NEW(struct trim);
     t->r = r;
     ops[n++] = election_check(r);
-    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n <= most; n++)
+    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n <= most;) {
+        if (skip_hole(r, &t->upto))
+            continue;
         ops[n] = (struct coord_op){
             .kind = COORD_DELETE, .path = tree_log_path(++t->upto, paths[n - 1]), .version = COORD_ANY};
+        n++;
+    }
     r->publishing.trimming = true;
     r->coord->ops->multi(r->coord, ops, n, on_trimmed, t);
 }

@@ -37,6 +37,19 @@ bool tree_current(const struct replicated *r)
            !t->leader_read.want && !t->leader_read.asked;
 }
 
+static bool quiet(const struct reading *reading)
+{
+    return !reading->want && !reading->asked;
+}
+
+bool tree_read(const struct replicated *r)
+{
+    const struct tree *t = &r->tree;
+
+    return (t->missing || (t->epoch_known && t->head_known)) && t->leader_known && quiet(&t->epoch_read) &&
+           quiet(&t->leader_read) && quiet(&t->head_read) && quiet(&t->recovered_read);
+}
+
 void tree_want(struct replicated *r)
 {
     r->tree.epoch_read.want = r->tree.leader_read.want = r->tree.head_read.want = true;
@@ -324,6 +337,7 @@ static void on_head(void *arg, const struct coord_reply *reply)
     bool fresh = reading->asked && !reading->want; /* not asked before what made it wanted again */
 
     if (arrived(r, reading, reply, "reading " NODE_HEAD)) {
+        r->tree.head_there = reply->result == COORD_OK;
         r->tree.head_fresh = fresh && reply->result == COORD_OK;
         if (!election_leads(r))
             take_head(r, reply);
@@ -336,8 +350,12 @@ static void on_secret(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
-    if (arrived(r, &r->tree.secret_read, reply, "reading " NODE_SECRET) && reply->result == COORD_OK)
-        snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size, (const char *)reply->data);
+    if (arrived(r, &r->tree.secret_read, reply, "reading " NODE_SECRET)) {
+        r->tree.secret_there = reply->result == COORD_OK;
+        if (reply->result == COORD_OK)
+            snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size,
+                     (const char *)reply->data);
+    }
     replicated_pump(r);
 }
 
@@ -365,6 +383,7 @@ static void on_recovered(void *arg, const struct coord_reply *reply)
 
     if (arrived(r, &r->tree.recovered_read, reply, "reading " NODE_RECOVERED)) {
         r->tree.recovered = (struct recovery_node){.exists = false};
+        r->tree.recovered_there = reply->result == COORD_OK;
         o = reply->result == COORD_OK ? parse_node(r, NODE_RECOVERED, reply) : NULL;
         if (o)
             keep_recovery(&r->tree.recovered, o);

@@ -266,7 +266,7 @@ static void start(struct world *w, size_t i)
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = "uuid",
                                    .mark = n->mark,
-                                   .found = w->steps == 0,
+                                   .found = !w->founded,
                                    .join_cluster = "uuid",
                                    .secret = SECRET,
                                    .level = LEVEL,
@@ -285,7 +285,7 @@ static void start(struct world *w, size_t i)
                                        .state = host_state,
                                        .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
-    n->leading = n->restored = n->frozen = n->unfit = n->given = false;
+    n->leading = n->restored = n->frozen = n->unfit = n->given = n->recovering = false;
     n->index = n->acked = 0;
     n->closed = 0;
     n->extra_ms = 0;
@@ -373,13 +373,37 @@ static void pass(struct world *w, int64_t ms)
             replicated_tick(w->nodes[i].journal);
 }
 
+static void on_recover_done(void *arg, const struct error *error)
+{
+    struct node *n = arg;
+
+    if (error)
+        tell(n->world, "%s has not recovered: %s", n->id, error->text);
+    n->recovering = false;
+    n->world->recoveries += error == NULL;
+}
+
+static void recover(struct node *n, bool from_here)
+{
+    struct replicated_recovery how = {.from_here = from_here, .by = "somebody"};
+    struct error error = {0};
+
+    if (n->recovering)
+        return;
+    n->recovering = true;
+    if (replicated_recover(n->journal, &how, on_recover_done, n, &error) < 0) {
+        tell(n->world, "%s does not recover: %s", n->id, error.text);
+        n->recovering = false;
+    }
+}
+
 /* Words of others, true or not. */
 static void meddle(struct node *n)
 {
     struct world *w = n->world;
     const struct replicated_view *v = replicated_view(n->journal);
 
-    switch (chance(w, 4)) {
+    switch (chance(w, 5)) {
     case 0:
         replicated_leader_gone(n->journal, v->epoch);
         break;
@@ -388,6 +412,10 @@ static void meddle(struct node *n)
         break;
     case 2:
         replicated_step_down(n->journal, NULL);
+        break;
+    case 3:
+        if (chance(w, 2) == 0)
+            recover(n, chance(w, 2));
         break;
     default:
         n->unfit = !n->unfit;
@@ -494,9 +522,23 @@ static struct node *leader(struct world *w)
     return NULL;
 }
 
+/* What they know is not in one history: nobody leads, until somebody decides. */
+static void settle_split(struct world *w)
+{
+    uint64_t recoveries = w->recoveries;
+
+    w->split++;
+    for (size_t i = 0; i < 2 * SEATS_MAX && !w->failed && w->recoveries == recoveries; i++) {
+        recover(&w->nodes[i % SEATS_MAX], i < SEATS_MAX && chance(w, 2)); /* not all hold a state */
+        settle(w, 20000);
+    }
+    settle(w, QUIET_MS);
+}
+
 static void come_to_rest(struct world *w)
 {
     struct node *last = &w->nodes[SEATS_MAX - 1], *lead;
+    bool one_history;
 
     tell(w, "nothing more befalls them");
     if (last->journal)
@@ -505,10 +547,7 @@ static void come_to_rest(struct world *w)
         end_dead_session(w);
     last->mark = (struct mark){.index = 0}; /* its disk is empty: it has to be told everything */
     last->known = NULL;
-    if (!tree_put_right(w)) {
-        w->split++;
-        return; /* what they know is not in one history */
-    }
+    one_history = tree_put_right(w);
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
         struct node *n = &w->nodes[i];
 
@@ -523,6 +562,8 @@ static void come_to_rest(struct world *w)
         seat_catch_up(&n->seat);
     }
     settle(w, QUIET_MS);
+    if (!one_history)
+        settle_split(w);
     lead = leader(w);
     if (!w->failed && !lead)
         violated(w, "nobody leads: %s", replicated_view(last->journal)->alarm);
@@ -674,6 +715,7 @@ int main(int argc, char **argv)
         sum.rollbacks += w->rollbacks;
         sum.emptied += w->emptied;
         sum.split += w->split;
+        sum.recoveries += w->recoveries;
         world_free(w);
         free(w);
         if (failed) {
@@ -686,9 +728,10 @@ int main(int argc, char **argv)
            " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
            " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
            " restored from, %" PRIu64 " times the tree went back, %" PRIu64 " times it was emptied, %" PRIu64
-           " worlds ended with two histories, 0 violations in %.1f s\n",
+           " recoveries, %" PRIu64 " worlds ended with two histories, 0 violations in %.1f s\n",
            done, steps, (double)steps / (now_s() - began), sum.elections,
            (double)sum.elections / (now_s() - began), sum.crashes, sum.cuts, sum.expiries, sum.count,
-           sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.split, now_s() - began);
+           sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.recoveries, sum.split,
+           now_s() - began);
     return 0;
 }

@@ -46,7 +46,7 @@ struct node {
         *known; /* the highest that it was given or that was acknowledged to it, over its lives */
     int closed;
     /* as an owner of a journal knows it */
-    bool leading, restored, given, told_of_recovery;
+    bool leading, restored, given, told_of_recovery, recovering;
     int64_t epoch;
     uint64_t index, acked;
     char hash[33];
@@ -63,6 +63,7 @@ struct world {
     struct committed *last; /* in ZooKeeper */
     bool led[EPOCHS_MAX];   /* by epoch */
     int64_t checked_zxid;
+    bool founded;        /* there was a cluster, ever */
     bool went_back;      /* the tree, ever: refusing is right then */
     uint64_t right_step; /* when it is put right again */
     uint64_t fault_step; /* when it goes wrong for sure */

@@ -139,6 +139,8 @@ void tree_check_given(struct node *n, const char *what)
     c = find(w, n->index, n->hash);
     if (n->index > 0 && !c)
         violated(w, "%s was %s batch %" PRIu64 ", and ZooKeeper never had it", n->id, what, n->index);
+    else if (n->recovering)
+        return; /* a person has it take what is there */
     else if (n->known && n->index >= n->known->index && !holds(c, n->known))
         violated(w, "%s was %s batch %" PRIu64 " of a history without batch %" PRIu64 ", which it knew",
                  n->id, what, n->index, n->known->index);
@@ -235,6 +237,7 @@ static void copy_take(struct world *w)
 {
     size_t i;
 
+    tree_check(w); /* what it holds is known */
     if (w->copy_count == COPIES_MAX) {
         do
             i = chance(w, COPIES_MAX);
@@ -318,6 +321,13 @@ bool tree_put_right(struct world *w)
         right &= holds(w->last, w->nodes[n].known);
     if (right)
         return true;
+    if (!copy && !tree_at(w, NODE_EPOCH)) { /* any is better than none */
+        for (size_t i = 0; i < w->copy_count; i++)
+            copy = w->copies[i].whole ? &w->copies[i] : copy;
+        if (copy)
+            put(w, copy, false);
+        return false;
+    }
     if (!copy)
         return false;
     tell(w, "the tree is put right, at %" PRIu64, copy->last ? copy->last->index : 0);
@@ -329,8 +339,9 @@ bool tree_meddle(struct world *w)
 {
     uint64_t dice = chance(w, 1500);
 
-    if (!w->went_back && !tree_at(w, NODE_EPOCH))
-        return false; /* there is no cluster yet */
+    w->founded |= tree_at(w, NODE_EPOCH) != NULL;
+    if (!w->founded)
+        return false;
     if ((w->steps >= w->fault_step && !w->went_back) || dice == 0) {
         tree_goes_wrong(w);
         w->right_step = w->steps + chance(w, 1500);
