@@ -118,13 +118,24 @@ static void snapshot_drop(struct scheduler *s)
 }
 
 /* A restart reads the batches after the snapshot and gives them to history, so a snapshot may not be ahead of
- * what history holds durably: it waits here until it is not. */
+ * what history holds durably: it waits here until it is not. A journal that several replicas share cannot wait for
+ * ever for the history of one: that one copies what it lacks from another. */
+static bool snapshot_waits(const struct scheduler *s)
+{
+    struct journal_status status;
+
+    if (!s->o.history || s->o.history->ops->applied(s->o.history) >= s->snapshot_index)
+        return false;
+    s->journal->ops->status(s->journal, &status);
+    return !status.snapshot_urgent;
+}
+
 static void snapshot_give(struct scheduler *s)
 {
     char *text = s->snapshot;
 
     assert(s->snapshot_index <= s->state.index);
-    if (!text || (s->o.history && s->o.history->ops->applied(s->o.history) < s->snapshot_index))
+    if (!text || snapshot_waits(s))
         return;
     s->snapshot = NULL;
     s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);

@@ -74,6 +74,8 @@ struct journal_status {
     uint64_t appends;
     int64_t busy_ms;   /* for how long the file has not answered; 0: it was not asked, or it is no file */
     bool lost;         /* what is wrong ends by a new start of this process alone */
+    /* its log has grown so far that a snapshot ahead of the history is better than none */
+    bool snapshot_urgent;
     char text[256];    /* what is wrong, or "" */
     char warning[256]; /* what may become so, or "" */
 };

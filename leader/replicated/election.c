@@ -325,6 +325,12 @@ void election_epoch_read(struct replicated *r, bool deposed_me)
         election_end(r, "deposed: epoch %" PRId64 " has another leader (%s)", tree_epoch(r), r->tree.cause);
 }
 
+void election_refused(struct replicated *r)
+{
+    if (election_leads(r) || r->election.state == ELECTED)
+        election_end(r, "%s", r->guard.refusal);
+}
+
 /* Nothing was appended since: nobody has journaled it. */
 static void tell_recovery(struct replicated *r)
 {
@@ -338,6 +344,10 @@ static void tell_recovery(struct replicated *r)
 
 static void lead_when_ready(struct replicated *r)
 {
+    if (r->guard.refusal[0]) { /* since before the answer */
+        election_refused(r);
+        return;
+    }
     if (!r->follower.restored ||
         ((!r->tree.head_fresh || r->follower.applied != r->tree.head || !guard_may_lead(r)) &&
          !MUTANT(TAIL_UNREAD)))
@@ -373,12 +383,6 @@ static void remove_leader(struct replicated *r, coord_done *done)
                              {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY}};
 
     r->coord->ops->multi(r->coord, ops, 2, done, r);
-}
-
-void election_refused(struct replicated *r)
-{
-    if (election_leads(r) || r->election.state == ELECTED)
-        election_end(r, "%s", r->guard.refusal);
 }
 
 void election_alarm(struct replicated *r)

@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 #define CHUNKS_AT_ONCE      16
-#define RESTORE_TRIES       10
+#define RESTORE_TRIES       10 /* then it is told, and tried less often */
+#define RESTORE_RETRY_MS    5000
 #define SNAPSHOT_MOST_BYTES ((size_t)1 << 31)
 
 void follow_drop(struct replicated *r)
@@ -78,7 +79,7 @@ static void restored(struct replicated *r)
     r->follower.applied_epoch = m->epochs.count ? m->epochs.items[m->epochs.count - 1].epoch : 0;
     guard_restored(r, m);
     r->follower.log_bytes = m->bytes;
-    snapshot_log_begins(r, m->first ? m->first : 1);
+    snapshot_log_begins(r, m->first ? m->first : 1, m->bytes);
     r->follower.asked = r->follower.applied;
     r->follower.restored = true;
     r->journal.events->restore(r->journal.arg, m->exists ? p->text : NULL, p->filled, m->index);
@@ -86,14 +87,18 @@ static void restored(struct replicated *r)
     follow_drop(r);
 }
 
-/* It cannot be read: perhaps it was replaced. From the start again. */
+/* It cannot be read: perhaps it was replaced. From the start again, and again: the next one may be readable. */
 static void restore_again(struct replicated *r, const char *why)
 {
-    if (++r->follower.restoring.again > RESTORE_TRIES)
-        replicated_alarm(r, "the snapshot in ZooKeeper cannot be read: %s", why);
-    else
-        replicated_retry_in(r, (uint64_t)r->follower.restoring.again * 100);
-    r->follower.restoring.active = false;
+    struct restoring *p = &r->follower.restoring;
+
+    if (++p->again >= RESTORE_TRIES) {
+        snprintf(r->last_error, sizeof(r->last_error),
+                 "the snapshot in ZooKeeper could not be read, %d times: %.160s", p->again, why);
+        replicated_log(r, LOG_WARN, "snapshot-unreadable", "%s", r->last_error);
+    }
+    replicated_retry_in(r, p->again < RESTORE_TRIES ? (uint64_t)p->again * 100 : RESTORE_RETRY_MS);
+    p->active = false;
 }
 
 static void on_chunk(void *arg, const struct coord_reply *reply)

@@ -28,6 +28,8 @@ static json_t *member_facts(struct replicated *r)
         json_object_set_new(o, "refuses", json_string(r->guard.refusal));
     if (!r->guard.mark.cluster[0])
         json_object_set_new(o, "joining", json_true());
+    if (r->follower.restoring.active && r->follower.restoring.manifest.exists)
+        json_object_set_new(o, "reading", json_integer((json_int_t)r->follower.restoring.manifest.index));
     json_object_set_new(o, "clock_offset_ms",
                         r->members.offset_known ? json_integer(r->members.offset_ms) : json_null());
     return o;
@@ -114,6 +116,41 @@ uint64_t members_durable(const struct replicated *r)
             least = durable;
     }
     return least;
+}
+
+void members_left_behind(struct replicated *r, uint64_t index)
+{
+    char names[sizeof(r->members.left_behind)] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < r->members.count; i++) {
+        const struct replicated_member *m = &r->members.list[i];
+
+        if (!counts(r, m) || used >= sizeof(names) - 1 || (uint64_t)fact_int(m, "durable", 0) >= index)
+            continue;
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", used ? ", " : "", m->id);
+    }
+    if (strcmp(names, r->members.left_behind) == 0)
+        return;
+    snprintf(r->members.left_behind, sizeof(r->members.left_behind), "%s", names);
+    if (names[0])
+        replicated_log(r, LOG_WARN, "left-behind",
+                       "the log in ZooKeeper waits no longer for %s, which do not hold batch %" PRIu64
+                       " durably: they get their state from a snapshot, and their history from others",
+                       names, index);
+    replicated_changed(r);
+}
+
+bool members_reading(const struct replicated *r, uint64_t index)
+{
+    for (size_t i = 0; i < r->members.count; i++) {
+        const struct replicated_member *m = &r->members.list[i];
+        int64_t reading = fact_int(m, "reading", 0);
+
+        if (counts(r, m) && reading > 0 && (uint64_t)reading < index)
+            return true;
+    }
+    return false;
 }
 
 static void members_judge(struct replicated *r)

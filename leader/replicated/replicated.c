@@ -244,6 +244,7 @@ static void replicated_status(const struct journal *journal, struct journal_stat
     ret->leading = election_leads(r) && !election_closing(r);
     ret->level = r->members.level;
     ret->in_flight = r->appender.in_flight;
+    ret->snapshot_urgent = snapshot_urgent(r);
     if (r->alarm[0])
         snprintf(ret->text, sizeof(ret->text), "%s", r->alarm);
     else
@@ -332,6 +333,10 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     members_init(r);
     if (!r->o.log_keep_bytes)
         r->o.log_keep_bytes = REPLICATED_LOG_KEEP_BYTES;
+    if (!r->o.log_most_bytes)
+        r->o.log_most_bytes = REPLICATED_LOG_MOST_BYTES;
+    if (r->o.log_most_bytes < r->o.log_keep_bytes)
+        r->o.log_most_bytes = r->o.log_keep_bytes;
     snprintf(r->last_error, sizeof(r->last_error), "not connected to ZooKeeper yet");
     set_timer(r);
     return &r->journal;
@@ -362,7 +367,7 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .standing = guard_standing(r),
         .alarm = r->alarm[0] ? r->alarm : r->guard.refusal,
         .mark = &r->guard.mark,
-        .left_behind = "",
+        .left_behind = r->members.left_behind,
     };
     if (election_leads(r)) {
         v->leading = true;

@@ -127,6 +127,8 @@ struct publishing { /* snapshot.c */
     uint64_t waiting_index;
     int waiting_level;
 
+    int kept;         /* so often the chunks of old snapshots were left, since a member reads one */
+    uint64_t bytes;   /* of all batches up to the last snapshot */
     uint64_t first;   /* the oldest batch in the log, as far as known */
     uint64_t trim_to; /* batches up to this one may go */
     bool trimming;
@@ -273,6 +275,7 @@ struct members { /* members.c */
     struct replicated_member list[REPLICATED_MEMBERS_MAX];
     size_t count, asked;
     int level;
+    char left_behind[256]; /* ids; "": none */
     int64_t offset_ms;
     bool offset_known;
     uint64_t offset_asked_ms;
@@ -413,8 +416,11 @@ void follow_drop(struct replicated *r);
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level);
 void snapshot_pump(struct replicated *r);
 bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
+bool snapshot_urgent(
+    const struct replicated *r); /* half of the most that is kept was appended since the last */
 void snapshot_drop(struct replicated *r);
-void snapshot_log_begins(struct replicated *r, uint64_t first); /* index of the oldest batch in the tree */
+/* The index of the oldest batch in the tree; the size of all batches up to the snapshot. */
+void snapshot_log_begins(struct replicated *r, uint64_t first, uint64_t bytes);
 
 /* ---- manifest.c */
 int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error);
@@ -435,3 +441,7 @@ void members_leave(struct replicated *r);
 bool members_other_fit(const struct replicated *r);
 /* The smallest index that all live members hold durably. */
 uint64_t members_durable(const struct replicated *r);
+/* The log is truncated up to there: names those that lack some of it. */
+void members_left_behind(struct replicated *r, uint64_t index);
+/* Some member reads a snapshot older than that. */
+bool members_reading(const struct replicated *r, uint64_t index);

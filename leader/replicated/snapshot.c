@@ -20,6 +20,7 @@
 #define SWEEP_AT_ONCE  128
 #define TRIM_AT_ONCE   128
 #define TRAIL_MAX      64
+#define KEPT_MOST      16 /* snapshots whose chunks stay for a member that reads an old one */
 
 /* ---- names of chunks ---- */
 
@@ -98,9 +99,15 @@ void snapshot_drop(struct replicated *r)
     r->publishing.trim_to = 0;
 }
 
-void snapshot_log_begins(struct replicated *r, uint64_t first)
+bool snapshot_urgent(const struct replicated *r)
+{
+    return election_leads(r) && r->follower.log_bytes - r->publishing.bytes > r->o.log_most_bytes / 2;
+}
+
+void snapshot_log_begins(struct replicated *r, uint64_t first, uint64_t bytes)
 {
     r->publishing.first = first;
+    r->publishing.bytes = bytes;
 }
 
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level)
@@ -279,6 +286,12 @@ static void on_published(void *arg, const struct coord_reply *reply)
             there_remove(p, json_string_value(name));
         json_array_foreach(p->current.chunks, i, name) there_remove(p, json_string_value(name));
         p->step = PUBLISH_SWEEP;
+        if (members_reading(r, p->current.index) && p->kept < KEPT_MOST) {
+            there_clear(p); /* with a later snapshot */
+            p->kept++;
+        } else {
+            p->kept = 0;
+        }
     }
     replicated_pump(r);
 }
@@ -297,11 +310,12 @@ static void write_manifest(struct replicated *r)
     free(text);
 }
 
-/* How far the log may be truncated: to an earlier snapshot that everybody is beyond. */
+/* How far the log may be truncated: to an earlier snapshot that everybody is beyond; what is more than the most that
+ * is kept goes whoever lacks it, and gets it from a snapshot. */
 static uint64_t trim_limit(const struct replicated *r)
 {
     const json_t *trail = r->publishing.manifest.trail;
-    uint64_t durable = members_durable(r), limit = 0;
+    uint64_t durable = members_durable(r), end = r->follower.log_bytes, limit = 0;
     json_t *pair;
     size_t i;
 
@@ -310,7 +324,9 @@ static uint64_t trim_limit(const struct replicated *r)
         uint64_t index = (uint64_t)json_integer_value(json_array_get(pair, 0));
         uint64_t bytes = (uint64_t)json_integer_value(json_array_get(pair, 1));
 
-        if (index <= durable && bytes + r->o.log_keep_bytes <= r->follower.log_bytes && index > limit)
+        bool spare = bytes + r->o.log_keep_bytes <= end, too_much = bytes + r->o.log_most_bytes <= end;
+
+        if (((spare && index <= durable) || too_much) && index > limit)
             limit = index;
     }
     return MUTANT(TRIM_ALL) ? r->appender.status.acked : limit;
@@ -349,6 +365,8 @@ static void sweep(struct replicated *r)
         return;
     }
     r->publishing.trim_to = trim_limit(r);
+    r->publishing.bytes = p->manifest.bytes;
+    members_left_behind(r, r->publishing.trim_to);
     publish_next(p);
 }
 

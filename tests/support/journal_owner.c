@@ -69,8 +69,18 @@ static void owner_yield(void *arg)
         o->on_yield(o);
 }
 
-const struct journal_events owner_events = {owner_restore, owner_batch,   owner_lead,
-                                            owner_acked,   owner_deposed, owner_yield};
+static void owner_recovered(void *arg, const struct journal_recovery *recovery)
+{
+    struct owner *o = arg;
+
+    assert_false(o->leading);
+    o->recoveries++;
+    o->lost_from_ms = recovery->from_ms;
+    o->lost_until_ms = recovery->until_ms;
+}
+
+const struct journal_events owner_events = {owner_restore, owner_batch, owner_lead,     owner_acked,
+                                            owner_deposed, owner_yield, owner_recovered};
 
 void owner_closed(void *arg)
 {

@@ -29,6 +29,8 @@ struct owner {
     int restores, batches, leads, deposals, acks, yields, closed;
     bool leading;
     struct error error;
+    int recoveries;
+    int64_t lost_from_ms, lost_until_ms;
     void (*on_acked)(struct owner *o);
     void (*on_yield)(struct owner *o);
 };

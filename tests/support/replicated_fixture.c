@@ -56,6 +56,27 @@ static uint64_t host_durable(void *arg)
     return n->durable ? n->durable : n->owner.index;
 }
 
+static void host_marked(void *arg, const struct mark *mark)
+{
+    ((struct node *)arg)->mark = *mark;
+}
+
+static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                        int64_t *ret_time_ms)
+{
+    const struct node *n = arg;
+    char *text = alloc_zero(64);
+
+    snprintf(text, 64, "%llu %s", (unsigned long long)index, hash);
+    *ret_size = strlen(text);
+    *ret_level = OWNER_LEVEL;
+    *ret_time_ms = 1700000000000 + (int64_t)n->owner.index;
+    if (n->owner.restores > 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
 static void host_changed(void *arg)
 {
     assert_true(((struct node *)arg)->up);
@@ -71,8 +92,13 @@ struct node *node_start(struct cluster *c, size_t i, const struct replicated_opt
     *n = (struct node){.zoo = &c->zoo, .fit = true, .up = true};
     snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
     n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
-    n->host = (struct replicated_host){
-        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = n};
+    n->host = (struct replicated_host){.fit = host_fit,
+                                       .member = host_member,
+                                       .durable = host_durable,
+                                       .changed = host_changed,
+                                       .marked = host_marked,
+                                       .state = host_state,
+                                       .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &c->zoo};
     list_init(&n->seat.asks);
     if (!o.replica)
@@ -80,7 +106,7 @@ struct node *node_start(struct cluster *c, size_t i, const struct replicated_opt
     o.url = "http://127.0.0.1:1";
     o.cluster_uuid = "uuid";
     o.secret = SECRET;
-    o.found = true;
+    o.found = !o.mark.cluster[0] && !o.join_cluster;
     if (!o.join_cluster)
         o.join_cluster = "uuid";
     o.level = o.level ? o.level : OWNER_LEVEL;

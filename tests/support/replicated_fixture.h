@@ -20,6 +20,10 @@ struct node {
     bool fit;
     uint64_t durable;
     bool up;
+    struct mark mark;   /* as the core told it last */
+    struct error error; /* of a recovery */
+    int recovered;      /* recoveries that ended; failed: with an error */
+    int failed;
 };
 
 struct cluster {
