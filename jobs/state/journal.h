@@ -72,8 +72,8 @@ struct journal_status {
     int64_t last_append_us;  /* duration of the last durable append */
     int64_t total_append_us; /* and of all, with their number: for /metrics */
     uint64_t appends;
-    int64_t busy_ms;   /* for how long the file has not answered; 0: it was not asked, or it is no file */
-    bool lost;         /* what is wrong ends by a new start of this process alone */
+    int64_t busy_ms; /* for how long the file has not answered; 0: it was not asked, or it is no file */
+    bool lost;       /* what is wrong ends by a new start of this process alone */
     /* its log has grown so far that a snapshot ahead of the history is better than none */
     bool snapshot_urgent;
     char text[256];    /* what is wrong, or "" */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/replicated_fixture.h"
+#include "tests/support/replicated_fixture.h"
 
 /* ---- a tree that changes behind their backs ---- */
 
