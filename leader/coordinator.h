@@ -28,6 +28,7 @@
 #define COORD_DATA_MAX (768 * 1024) /* of all data in one request: the server drops a connection at 1 MB */
 #define COORD_OPS_MAX  256          /* in one multi */
 #define COORD_PATH_MAX 128
+#define COORD_OP_BYTES 256  /* what an operation adds to its data on the wire, at most */
 #define COORD_ANY      (-1) /* version: whatever it is */
 
 enum coord_result {
@@ -37,7 +38,7 @@ enum coord_result {
     COORD_EXISTS,
     COORD_BAD_VERSION,
     COORD_DENIED, /* the access list says no */
-    COORD_FAILED  /* anything else: text says what; certainly not executed */
+    COORD_FAILED  /* any other answer: text says what, with its number; not executed, the session is fine */
 };
 
 struct coord_stat {
@@ -80,6 +81,10 @@ struct coord {
     const struct coord_ops *ops;
     const struct coord_events *events; /* set, with arg, by the user before the loop runs */
     void *arg;
+    /* A server takes no more than this in one request: data, and COORD_OP_BYTES for each operation. Found when one
+     * was refused for its size; may change before each `connected`. 0: no such limit is known. A larger multi is
+     * answered COORD_FAILED. */
+    size_t request_max;
 };
 
 struct coord_ops {

@@ -48,7 +48,7 @@ static void drop(struct zookeeper *zk, int rc);
 
 /* ---- words ---- */
 
-static void say(struct zookeeper *zk, enum log_level level, const char *event, const char *text)
+void zookeeper_say(struct zookeeper *zk, enum log_level level, const char *event, const char *text)
 {
     if (zk->log)
         zk->log(zk->arg, level, event, text);
@@ -76,21 +76,36 @@ static void on_log(const char *line)
         zk->last_errno = (int)strtol(found + strlen("errno="), NULL, 10);
     text = text ? strstr(text, ": ") : NULL;
     if (zk->state == ZOOKEEPER_UP && text)
-        say(zk, LOG_WARN, "zookeeper-client", text + 2);
+        zookeeper_say(zk, LOG_WARN, "zookeeper-client", text + 2);
 }
 
 /* Why a connection ended. */
-static const char *reason(const struct zookeeper *zk, int rc)
+static const char *reason(const struct zookeeper *zk, int rc, char text[ZOOKEEPER_ANSWER_TEXT])
 {
-    if (rc == ZAUTHFAILED)
-        return "the password was refused";
-    if (rc == ZSESSIONEXPIRED)
-        return "the session has expired";
+    if (zk->answer || rc == ZAUTHFAILED || rc == ZSESSIONEXPIRED)
+        return zookeeper_answer_text(zk->answer ? zk->answer : rc, text);
     if (rc == ZOPERATIONTIMEOUT || zk->last_errno == ETIMEDOUT)
         return "no answer";
     if (zk->last_errno == EHOSTDOWN)
         return "the server closed the connection"; /* the library's word for it */
-    return zk->last_errno ? strerror(zk->last_errno) : zerror(rc);
+    return zk->last_errno ? strerror(zk->last_errno) : zookeeper_answer_text(rc, text);
+}
+
+/* An answer that ends the connection is likely to come again: after the second one there is a pause. */
+static uint64_t answer_pause_ms(struct zookeeper *zk)
+{
+    uint64_t now = uv_now(zk->loop), ms;
+
+    if (!zk->answer)
+        return 0;
+    if (now - zk->answer_drop_ms >= ZOOKEEPER_ANSWER_FORGET_MS)
+        zk->answer_drops = 0;
+    zk->answer_drop_ms = now;
+    zk->answer = 0;
+    if (zk->answer_drops++ == 0)
+        return 0;
+    ms = (uint64_t)ZOOKEEPER_ANSWER_RETRY_MS << (zk->answer_drops < 10 ? zk->answer_drops - 2 : 8);
+    return ms < ZOOKEEPER_ANSWER_RETRY_MAX_MS ? ms : ZOOKEEPER_ANSWER_RETRY_MAX_MS;
 }
 
 static void complain(struct zookeeper *zk)
@@ -102,7 +117,7 @@ static void complain(struct zookeeper *zk)
         return;
     zk->complained = true;
     zk->complained_ms = now;
-    say(zk, LOG_WARN, "zookeeper-away", zk->why);
+    zookeeper_say(zk, LOG_WARN, "zookeeper-away", zk->why);
 }
 
 /* ---- the next try ---- */
@@ -180,14 +195,30 @@ static void on_servers_found(void *arg)
         try_after(zk, 0);
 }
 
-static void on_limit(uv_timer_t *timer)
+static void on_deadline(uv_timer_t *timer);
+
+/* First how much the server takes, when that is in doubt, and then the cluster's node. */
+static void prepare(struct zookeeper *zk)
+{
+    zk->state = ZOOKEEPER_PREPARING;
+    uv_timer_start(&zk->deadline, on_deadline, timeout_of(zk), 0);
+    if (!zookeeper_limit_probe(zk))
+        zookeeper_prepare_root(zk);
+}
+
+void zookeeper_probed(struct zookeeper *zk, bool taken)
+{
+    zookeeper_limit_answered(zk, taken);
+    if (taken && !zk->closing)
+        prepare(zk);
+}
+
+static void on_deadline(uv_timer_t *timer)
 {
     struct zookeeper *zk = OBJECT(struct zookeeper, timer->data);
 
     if (zk->state == ZOOKEEPER_DENIED) {
-        zk->state = ZOOKEEPER_PREPARING;
-        uv_timer_start(&zk->limit, on_limit, timeout_of(zk), 0);
-        zookeeper_prepare_root(zk);
+        prepare(zk);
     } else {
         drop(zk, ZOPERATIONTIMEOUT);
     }
@@ -219,7 +250,7 @@ static void try_server(struct zookeeper *zk)
     }
     snprintf(zk->address, sizeof(zk->address), "%s", address);
     zk->established = zk->broken = false;
-    zk->last_errno = 0;
+    zk->last_errno = zk->answer = 0;
     zookeeper_inside = zk;
     zk->handle = zookeeper_init2(address, on_session, (int)zk->timeout_ms,
                                  zk->has_session ? &zk->session : NULL, zk, ZOO_NO_LOG_CLIENTENV, on_log);
@@ -234,7 +265,7 @@ static void try_server(struct zookeeper *zk)
     if (zk->digest)
         zoo_add_auth(zk->handle, "digest", zk->digest, (int)strlen(zk->digest), NULL, NULL);
     zk->state = ZOOKEEPER_CONNECTING;
-    uv_timer_start(&zk->limit, on_limit, try_limit_ms(zk), 0);
+    uv_timer_start(&zk->deadline, on_deadline, try_limit_ms(zk), 0);
     step(zk);
 }
 
@@ -285,9 +316,7 @@ static void after(struct zookeeper *zk, int rc)
         zk->session = *zoo_client_id(zk->handle);
         zk->granted_ms = zoo_recv_timeout(zk->handle);
         zk->has_session = true;
-        zk->state = ZOOKEEPER_PREPARING;
-        uv_timer_start(&zk->limit, on_limit, timeout_of(zk), 0);
-        zookeeper_prepare_root(zk);
+        prepare(zk);
     }
     step(zk);
 }
@@ -371,7 +400,7 @@ static void up(struct zookeeper *zk)
     char text[160];
 
     assert(zk->state == ZOOKEEPER_PREPARING && !zk->told);
-    uv_timer_stop(&zk->limit);
+    uv_timer_stop(&zk->deadline);
     zk->state = ZOOKEEPER_UP;
     zk->announced = zk->told = true;
     zk->complained = false;
@@ -379,25 +408,34 @@ static void up(struct zookeeper *zk)
     snprintf(text, sizeof(text), "%s, session 0x%" PRIx64 "%s, timeout %" PRId64 " ms", zk->address,
              (uint64_t)zk->session.client_id, fresh ? " (new)" : "", zk->granted_ms);
     set_status(zk, "connected to %s", text);
-    say(zk, LOG_NOTE, "zookeeper-connected", text);
+    zookeeper_say(zk, LOG_NOTE, "zookeeper-connected", text);
     zk->coord.events->connected(zk->coord.arg, zk->session.client_id, zk->granted_ms, fresh);
     if (!fresh)
         zookeeper_fire_watches(zk);
+    if (zk->state == ZOOKEEPER_UP && !zk->broken && !zk->closing)
+        zookeeper_read_config(zk);
 }
 
 void zookeeper_prepared(struct zookeeper *zk, int rc)
 {
+    char text[ZOOKEEPER_ANSWER_TEXT];
+    const char *hint = "";
+
     if (zk->closing)
         return;
     if (rc == ZOK) {
         up(zk);
-    } else if (rc == ZNOAUTH || rc == ZNONODE || rc == ZINVALIDACL) {
+    } else if (zookeeper_answer_result(rc) != COORD_LOST) {
+        if (rc == ZNOAUTH)
+            hint = zk->digest ? "; made with another password?" : "; made with a password?";
         zk->state = ZOOKEEPER_DENIED;
-        uv_timer_start(&zk->limit, on_limit, ZOOKEEPER_DENIED_RETRY_MS, 0);
+        uv_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
         snprintf(zk->why, sizeof(zk->why), "%s: the node %s may not be made: %s%s", zk->address, zk->root,
-                 zerror(rc), zk->digest ? "; made with another password?" : "; made with a password?");
+                 zookeeper_answer_text(rc, text), hint);
         complain(zk);
     } else {
+        if (zk->handle && zoo_state(zk->handle) == ZOO_CONNECTED_STATE)
+            zk->answer = rc;
         zk->broken = true;
     }
 }
@@ -409,7 +447,7 @@ static void handle_close(struct zookeeper *zk)
 
     zk->handle = NULL;
     uv_timer_stop(&zk->timer);
-    uv_timer_stop(&zk->limit);
+    uv_timer_stop(&zk->deadline);
     uv_prepare_stop(&zk->prepare);
     if (zk->socket)
         shutdown(zk->socket->fd, SHUT_RDWR); /* lest it says goodbye, or waits */
@@ -429,7 +467,7 @@ static void session_expired(struct zookeeper *zk)
     zk->failures = 0; /* a server said so */
     if (!announced || zk->closing)
         return;
-    say(zk, LOG_WARN, "zookeeper-expired", zk->why);
+    zookeeper_say(zk, LOG_WARN, "zookeeper-expired", zk->why);
     zk->coord.events->expired(zk->coord.arg, zk->why);
 }
 
@@ -437,25 +475,37 @@ static void session_expired(struct zookeeper *zk)
 static void drop(struct zookeeper *zk, int rc)
 {
     int state = zoo_state(zk->handle);
-    bool told = zk->told;
+    bool told = zk->told,
+         by_server = zk->last_errno == EHOSTDOWN || zk->last_errno == ECONNRESET || zk->last_errno == EPIPE;
+    char text[ZOOKEEPER_ANSWER_TEXT];
+    uint64_t pause;
 
     assert(zk->state != ZOOKEEPER_WAITING && zk->state != ZOOKEEPER_CLOSING);
-    snprintf(zk->why, sizeof(zk->why), "%s: %s", zk->address, reason(zk, rc));
+    snprintf(zk->why, sizeof(zk->why), "%s: %s", zk->address, reason(zk, rc, text));
     zk->state = ZOOKEEPER_WAITING;
     zk->told = false;
+    pause = answer_pause_ms(zk);
     handle_close(zk);
+    zk->learnt.losses += told;
+    if (zookeeper_limit_dropped(zk, by_server) && !zk->closing && state != ZOO_EXPIRED_SESSION_STATE) {
+        try_after(zk, 0); /* the search for the limit goes on */
+        return;
+    }
     zk->failures = told && uv_now(zk->loop) - zk->up_since_ms >= SETTLED_MS ? 0 : zk->failures + 1;
     if (told && !zk->closing) {
         set_status(zk, "not connected: %s", zk->why);
-        say(zk, LOG_WARN, "zookeeper-lost", zk->why);
+        zookeeper_say(zk, LOG_WARN, "zookeeper-lost", zk->why);
         zk->coord.events->lost(zk->coord.arg, zk->why);
     } else if (state != ZOO_EXPIRED_SESSION_STATE) {
         complain(zk);
     }
     if (state == ZOO_EXPIRED_SESSION_STATE)
         session_expired(zk);
-    if (!zk->closing)
-        try_after(zk, state == ZOO_AUTH_FAILED_STATE ? ZOOKEEPER_DENIED_RETRY_MS : pause_ms(zk));
+    if (zk->closing)
+        return;
+    if (state == ZOO_AUTH_FAILED_STATE)
+        pause = ZOOKEEPER_DENIED_RETRY_MS;
+    try_after(zk, pause > 0 ? pause : pause_ms(zk));
 }
 
 /* ---- the end ---- */
@@ -481,7 +531,7 @@ static void release(struct zookeeper *zk)
 {
     socket_close(zk);
     uv_close((uv_handle_t *)&zk->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&zk->limit, on_handle_closed);
+    uv_close((uv_handle_t *)&zk->deadline, on_handle_closed);
     uv_close((uv_handle_t *)&zk->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&zk->idle, on_handle_closed);
 }
@@ -515,7 +565,7 @@ static void begin_end(struct zookeeper *zk)
     assert(zk->closing);
     zk->state = ZOOKEEPER_CLOSING;
     uv_timer_stop(&zk->timer);
-    uv_timer_stop(&zk->limit);
+    uv_timer_stop(&zk->deadline);
     uv_prepare_stop(&zk->prepare);
     zookeeper_abandon(zk);
     while (!list_empty(&zk->due))
@@ -524,7 +574,7 @@ static void begin_end(struct zookeeper *zk)
     zookeeper_servers_free(zk->servers);
     if (zk->handle && zk->socket && zoo_state(zk->handle) == ZOO_CONNECTED_STATE) {
         uv_poll_stop(&zk->socket->poll);
-        uv_timer_start(&zk->limit, on_end_limit, ZOOKEEPER_CLOSE_MAX_MS, 0);
+        uv_timer_start(&zk->deadline, on_end_limit, ZOOKEEPER_CLOSE_MAX_MS, 0);
         zk->work.data = zk;
         uv_queue_work(zk->loop, &zk->work, end_session, on_session_ended);
         return;
@@ -577,6 +627,27 @@ static int set_root(struct zookeeper *zk, const struct zookeeper_options *option
     return 0;
 }
 
+int zookeeper_set_servers(struct coord *coord, const char *servers, struct error *error)
+{
+    struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
+    struct zookeeper_servers_user user = {zk->random, zk->arg, on_servers_found, zk};
+    struct zookeeper_servers *found;
+    int rc = zookeeper_servers_new(&found, zk->loop, servers, &user, error);
+
+    if (rc < 0)
+        return error_prefix(error, "zookeeper: ");
+    if (zk->closing) {
+        zookeeper_servers_free(found);
+        return 0;
+    }
+    zookeeper_servers_free(zk->servers);
+    zk->servers = found;
+    zk->failures = 0;
+    if (zk->state == ZOOKEEPER_WAITING)
+        try_after(zk, 0);
+    return 0;
+}
+
 static int check(const struct zookeeper_options *o, struct error *error)
 {
     const char *colon = o->digest ? strchr(o->digest, ':') : NULL;
@@ -598,11 +669,11 @@ static void init_handle(struct zookeeper *zk, uv_handle_t *handle)
 static void init(struct zookeeper *zk, uv_loop_t *loop)
 {
     uv_timer_init(loop, &zk->timer);
-    uv_timer_init(loop, &zk->limit);
+    uv_timer_init(loop, &zk->deadline);
     uv_prepare_init(loop, &zk->prepare);
     uv_idle_init(loop, &zk->idle);
     init_handle(zk, (uv_handle_t *)&zk->timer);
-    init_handle(zk, (uv_handle_t *)&zk->limit);
+    init_handle(zk, (uv_handle_t *)&zk->deadline);
     init_handle(zk, (uv_handle_t *)&zk->prepare);
     init_handle(zk, (uv_handle_t *)&zk->idle);
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);

@@ -17,21 +17,30 @@
 #include "jobs/base/error.h"
 #include "jobs/base/log_level.h"
 #include "leader/coordinator.h"
+#include "leader/zookeeper/zookeeper_answer.h"
 
 #include <uv.h>
 
-#define ZOOKEEPER_PORT              "2181" /* where none is named */
-#define ZOOKEEPER_ROOT              "/cronsched"
-#define ZOOKEEPER_SERVERS_MAX       16
-#define ZOOKEEPER_TIMEOUT_MIN_MS    1000
-#define ZOOKEEPER_TIMEOUT_MAX_MS    600000
-#define ZOOKEEPER_REQUESTS_MAX      4096               /* under way; further ones are refused: COORD_FAILED */
-#define ZOOKEEPER_BYTES_MAX         (32 * 1024 * 1024) /* of their data */
-#define ZOOKEEPER_WATCHES_MAX       64                 /* paths */
-#define ZOOKEEPER_ROOT_MAX          192                /* bytes of root and cluster */
-#define ZOOKEEPER_DENIED_RETRY_MS   10000 /* access or password refused: an operator is at work */
-#define ZOOKEEPER_CLOSE_MAX_MS      2000  /* for the ensemble to end the session */
-#define ZOOKEEPER_COMPLAIN_EVERY_MS 60000 /* one log line while it stays away */
+#define ZOOKEEPER_PORT                "2181" /* where none is named */
+#define ZOOKEEPER_ROOT                "/cronsched"
+#define ZOOKEEPER_SERVERS_MAX         16
+#define ZOOKEEPER_TIMEOUT_MIN_MS      1000
+#define ZOOKEEPER_TIMEOUT_MAX_MS      600000
+#define ZOOKEEPER_REQUESTS_MAX        4096 /* under way; further ones are refused: COORD_FAILED */
+#define ZOOKEEPER_BYTES_MAX           (32 * 1024 * 1024) /* of their data */
+#define ZOOKEEPER_WATCHES_MAX         64                 /* paths */
+#define ZOOKEEPER_ROOT_MAX            192                /* bytes of root and cluster */
+#define ZOOKEEPER_DENIED_RETRY_MS     10000 /* access or password refused: an operator is at work */
+#define ZOOKEEPER_CLOSE_MAX_MS        2000  /* for the ensemble to end the session */
+#define ZOOKEEPER_COMPLAIN_EVERY_MS   60000 /* one log line while it stays away */
+#define ZOOKEEPER_ANSWER_RETRY_MS     1000  /* after a second answer that ends the connection; doubles */
+#define ZOOKEEPER_ANSWER_RETRY_MAX_MS 30000
+#define ZOOKEEPER_ANSWER_FORGET_MS    (5 * 60 * 1000) /* without one: from the beginning */
+#define ZOOKEEPER_REFUSED_MS          60000           /* as long a refusal stands for, when none follows */
+#define ZOOKEEPER_SUSPECT_BYTES       (8 * 1024)      /* a smaller request is never taken for too large */
+#define ZOOKEEPER_LIMIT_AGAIN_MS      (5 * 60 * 1000) /* a limit is looked for again at a connection after that */
+#define ZOOKEEPER_CONFIG_MAX          8192            /* bytes of /zookeeper/config that are kept */
+#define ZOOKEEPER_WORST_MS            60000 /* the worst write is that of the last one to two of these */
 
 struct zookeeper_options {
     const char *servers; /* "HOST:PORT,HOST:PORT"; IPv6 as [::1]:2181 */
@@ -47,3 +56,19 @@ struct zookeeper_options {
 /* ERR_INVALID: an option is invalid. The user sets coord->events before the loop runs. */
 int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_options *options,
                    struct error *error);
+
+/* Another list of servers, as in the options. A connection that stands is kept; the next one goes by the new list.
+ * ERR_INVALID, ERR_LIMIT: nothing has changed. */
+int zookeeper_set_servers(struct coord *coord, const char *servers, struct error *error);
+
+/* What is known of the servers, for doctor, readyz and metrics. */
+struct zookeeper_report {
+    char refused[ZOOKEEPER_ANSWER_TEXT]; /* why writes are refused at present; "" */
+    uint64_t refusals;                   /* answers that refused a write, since the start */
+    uint64_t losses;                     /* connections lost */
+    size_t request_max;                  /* see struct coord */
+    int64_t worst_write_us;              /* from sending to the answer, of the last minutes */
+    int64_t timeout_ms;                  /* of the session */
+    char config[ZOOKEEPER_CONFIG_MAX];   /* /zookeeper/config; "": not read, or not there */
+};
+void zookeeper_report(const struct coord *coord, struct zookeeper_report *ret);

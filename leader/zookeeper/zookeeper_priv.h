@@ -1,5 +1,6 @@
 /* Shared by the files of the coordinator over libzookeeper: zookeeper.c has the session and its connections,
- * zookeeper_request.c the requests and watches. No other file includes this.
+ * zookeeper_request.c the requests and watches, zookeeper_limit.c how much a server takes in one, zookeeper_report.c
+ * what was learnt of the servers. No other file includes this.
  *
  * Invariants: `handle` is the library's, for ONE connection to one address; it is replaced after every loss.
  * A request is on `outstanding` from the library's acceptance to its answer, on `due` when it is to be
@@ -40,6 +41,24 @@ struct zookeeper_watch {
     char path[COORD_PATH_MAX];
 };
 
+/* How much a server takes in one request: a search, each step on a connection that it may cost. */
+struct zookeeper_limit {
+    size_t lost;           /* the largest request that was under way at the last loss */
+    size_t suspect;        /* where the search begins; 0: none is under way */
+    size_t passed, failed; /* the largest that was taken, the smallest that was not; 0: none */
+    size_t probing;        /* 0: no probe is under way */
+    int inconclusive;      /* probes without an answer, in a row */
+    uint64_t found_ms;     /* when request_max was found */
+};
+
+struct zookeeper_learnt {
+    int refused; /* the code; 0: writes are taken */
+    uint64_t refused_ms, refusals, losses;
+    int64_t worst_us[2]; /* of this window, and of the one before */
+    uint64_t window_ms;  /* when this one began */
+    char config[ZOOKEEPER_CONFIG_MAX];
+};
+
 struct zookeeper {
     struct object object;
     struct coord coord;
@@ -58,7 +77,7 @@ struct zookeeper {
     zhandle_t *handle;
     struct zookeeper_socket *socket;
     uv_timer_t timer;     /* the library's wish, or the next try */
-    uv_timer_t limit;     /* of one try; of a close */
+    uv_timer_t deadline;  /* of one try; of a close */
     uv_prepare_t prepare; /* runs when the library has to be asked again before the loop waits */
     uv_idle_t idle;       /* runs when answers are due */
     uv_work_t work;       /* ends a live session */
@@ -76,7 +95,13 @@ struct zookeeper {
     uint64_t up_since_ms;
     uint64_t complained_ms;
     bool complained;
-    int last_errno; /* of the library's last complaint */
+    int last_errno;        /* of the library's last complaint */
+    int answer;            /* a server's own answer that ends the connection; 0: none */
+    unsigned answer_drops; /* such ends in a row */
+    uint64_t answer_drop_ms;
+
+    struct zookeeper_limit limit;
+    struct zookeeper_learnt learnt;
 
     struct list outstanding, due;
     size_t requests, bytes;
@@ -96,12 +121,29 @@ struct zookeeper {
 extern _Thread_local struct zookeeper *zookeeper_inside;
 
 /* zookeeper.c */
-void zookeeper_touched(struct zookeeper *zk);          /* after the library was given a request */
-void zookeeper_due(struct zookeeper *zk);              /* answers wait in `due` */
-void zookeeper_prepared(struct zookeeper *zk, int rc); /* the cluster's node: ZOK, or why not */
+void zookeeper_touched(struct zookeeper *zk);            /* after the library was given a request */
+void zookeeper_due(struct zookeeper *zk);                /* answers wait in `due` */
+void zookeeper_prepared(struct zookeeper *zk, int rc);   /* the cluster's node: ZOK, or why not */
+void zookeeper_probed(struct zookeeper *zk, bool taken); /* the answer to a probe */
 void zookeeper_end(struct coord *coord, void (*done)(void *arg), void *arg);
 
+/* zookeeper_limit.c */
+/* A probe is under way when true; zookeeper_limit_done comes when no further one is needed. */
+bool zookeeper_limit_probe(struct zookeeper *zk);
+void zookeeper_limit_answered(struct zookeeper *zk,
+                              bool taken); /* taken: false: the connection ended without one */
+/* The connection is gone; by_server: it closed it. True: it was a probe. */
+bool zookeeper_limit_dropped(struct zookeeper *zk, bool by_server);
+
+/* zookeeper_report.c */
+/* An answer to a write that took so long. creates: it makes nodes. */
+void zookeeper_learn_answer(struct zookeeper *zk, int rc, bool creates, int64_t took_us);
+void zookeeper_say(struct zookeeper *zk, enum log_level level, const char *event, const char *text);
+
 /* zookeeper_request.c */
+/* Asks whether a node of a very long name exists: nobody writes anything, but the server takes it, or not. */
+bool zookeeper_send_probe(struct zookeeper *zk, size_t bytes);
+void zookeeper_read_config(struct zookeeper *zk);
 extern const struct coord_ops zookeeper_ops;
 bool zookeeper_path_valid(const char *path);
 /* Makes the cluster's node and those above it; zookeeper_prepared gets the result. */

@@ -8,7 +8,8 @@
  * - too large, too many, an invalid path: COORD_FAILED, in a later turn, and so perhaps before the
  *   answers of requests made earlier.
  * - the connection breaks: the library completes all with an error, in order: COORD_LOST.
- * - the server says that the session is another connection's by now: COORD_LOST, and the connection goes.
+ * - a server answers anything else: what it means is in zookeeper_answer.h. Where the outcome is not known, or the
+ *   session is another connection's by now: COORD_LOST, and the connection goes.
  * - at close the owner is answered first; the library's completions then find nobody, on whichever thread.
  */
 #include "leader/zookeeper/zookeeper_priv.h"
@@ -18,6 +19,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define CONFIG_PATH "/zookeeper/config"
+
 struct request {
     struct object object;
     struct list link;
@@ -25,6 +28,9 @@ struct request {
     coord_done *done;     /* NULL: the making of the cluster's node */
     void *arg;
     size_t bytes;
+    size_t wire;      /* at most; of a write */
+    uint64_t sent_ns; /* a write; 0: not one */
+    bool creates;
     enum coord_result result; /* while due */
     const char *text;
     bool has_stat;
@@ -47,33 +53,6 @@ static struct request *request_new(struct zookeeper *zk, size_t count, coord_don
 
 /* ---- answers ---- */
 
-static enum coord_result result_of(int rc)
-{
-    switch (rc) {
-    case ZOK:
-        return COORD_OK;
-    case ZNONODE:
-        return COORD_NO_NODE;
-    case ZNODEEXISTS:
-        return COORD_EXISTS;
-    case ZBADVERSION:
-        return COORD_BAD_VERSION;
-    case ZNOAUTH:
-        return COORD_DENIED;
-    case ZNOTEMPTY:
-    case ZNOCHILDRENFOREPHEMERALS:
-    case ZINVALIDACL:
-    case ZBADARGUMENTS:
-    case ZUNIMPLEMENTED:
-    case ZNOTREADONLY:
-    case ZEPHEMERALONLOCALSESSION:
-    case ZTHROTTLEDOP:
-        return COORD_FAILED;
-    default:
-        return COORD_LOST;
-    }
-}
-
 static struct coord_stat stat_of(const struct Stat *stat)
 {
     return (struct coord_stat){
@@ -90,15 +69,29 @@ static void forget(struct request *r)
     r->zk = NULL;
 }
 
+/* What a server's answer, or the library's for want of one, means beyond the one request. */
+static void learn(struct zookeeper *zk, const struct request *r, int rc)
+{
+    if (r->sent_ns)
+        zookeeper_learn_answer(zk, rc, r->creates, (int64_t)((uv_hrtime() - r->sent_ns) / 1000));
+    if (zookeeper_answer_result(rc) != COORD_LOST)
+        return;
+    if (r->wire > zk->limit.lost)
+        zk->limit.lost = r->wire;
+    if (!zk->broken && zk->handle && zoo_state(zk->handle) == ZOO_CONNECTED_STATE)
+        zk->answer = rc; /* its own word: the connection stands */
+    zk->broken = true;   /* also then: all that follows is as uncertain */
+}
+
 static void answer(struct request *r, struct coord_reply *reply, int rc)
 {
     struct zookeeper *zk = r->zk;
+    char text[ZOOKEEPER_ANSWER_TEXT];
 
     assert(r->done);
-    reply->result = result_of(rc);
-    reply->text = rc == ZOK ? "" : zerror(rc);
-    if (reply->result == COORD_LOST)
-        zk->broken = true; /* also when only the server says so: all that follows is as uncertain */
+    reply->result = zookeeper_answer_result(rc);
+    reply->text = zookeeper_answer_text(rc, text);
+    learn(zk, r, rc);
     zk->answers++;
     forget(r);
     r->done(r->arg, reply);
@@ -419,7 +412,7 @@ static void op_init(struct request *r, const struct coord_op *op, const char *pa
 static const char *multi_objection(const struct zookeeper *zk, const struct coord_op *ops, size_t count,
                                    size_t *ret_bytes)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, most = zk->coord.request_max;
 
     if (count == 0 || count > COORD_OPS_MAX)
         return "no operation, or too many";
@@ -431,6 +424,8 @@ static const char *multi_objection(const struct zookeeper *zk, const struct coor
         bytes += ops[i].size;
     }
     *ret_bytes = bytes;
+    if (most && bytes + count * COORD_OP_BYTES > most)
+        return "larger than jute.maxbuffer of the servers";
     return objection(zk, bytes);
 }
 
@@ -447,7 +442,10 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
         return;
     paths = alloc_zero(count * sizeof(*paths));
     made = alloc_zero(count * sizeof(*made));
+    r->wire = r->bytes + count * COORD_OP_BYTES;
+    r->sent_ns = uv_hrtime();
     for (size_t i = 0; i < count; i++) {
+        r->creates |= ops[i].kind == COORD_CREATE || ops[i].kind == COORD_CREATE_EPHEMERAL;
         full_path(zk, ops[i].path, paths[i], sizeof(paths[i]));
         op_init(r, &ops[i], paths[i], &made[i]);
     }
@@ -471,6 +469,7 @@ static void on_root(int rc, const char *value, int size, const struct Stat *stat
     struct zookeeper *zk = r->zk;
 
     if (zk) {
+        zk->answers++;
         forget(r);
         zookeeper_prepared(zk, rc == ZNONODE ? zk->root_rc : rc);
     }
@@ -508,6 +507,84 @@ void zookeeper_prepare_root(struct zookeeper *zk)
         list_append(&zk->outstanding, &r->link);
     }
     zookeeper_touched(zk);
+}
+
+/* ---- about the servers ---- */
+
+/* To be called at once after the library was given the request. */
+static void sent_own(struct request *r, int rc)
+{
+    struct zookeeper *zk = r->zk;
+
+    if (rc == ZOK) {
+        zk->requests++;
+        list_append(&zk->outstanding, &r->link);
+    } else {
+        zk->broken = true;
+        OBJECT_FREE(struct request, r);
+    }
+    zookeeper_touched(zk);
+}
+
+static void on_probe(int rc, const struct Stat *stat, const void *arg)
+{
+    struct request *r = OBJECT(struct request, arg);
+    struct zookeeper *zk = r->zk;
+
+    if (zk) {
+        forget(r);
+        zk->answers++;
+        zookeeper_probed(zk, rc == ZOK || rc == ZNONODE);
+    }
+    OBJECT_FREE(struct request, r);
+}
+
+bool zookeeper_send_probe(struct zookeeper *zk, size_t bytes)
+{
+    struct request *r = request_new(zk, 0, NULL, NULL);
+    char *path = alloc_bytes(bytes + 1);
+    int rc;
+
+    memset(path, 'x', bytes);
+    path[0] = '/';
+    path[bytes] = '\0';
+    zookeeper_inside = zk;
+    rc = zoo_aexists(zk->handle, path, 0, on_probe, r);
+    free(path);
+    sent_own(r, rc);
+    return rc == ZOK;
+}
+
+static void on_config_changed(zhandle_t *handle, int type, int state, const char *path, void *arg)
+{
+    struct zookeeper *zk = OBJECT(struct zookeeper, arg);
+
+    if (type != ZOO_SESSION_EVENT && zk->state == ZOOKEEPER_UP && !zk->closing && zk->handle == handle)
+        zookeeper_read_config(zk);
+}
+
+/* It may be closed to us; then nothing is known. */
+static void on_config(int rc, const char *value, int size, const struct Stat *stat, const void *arg)
+{
+    struct request *r = OBJECT(struct request, arg);
+    struct zookeeper *zk = r->zk;
+
+    if (zk) {
+        forget(r);
+        zk->answers++;
+        if (zookeeper_answer_result(rc) != COORD_LOST)
+            snprintf(zk->learnt.config, sizeof(zk->learnt.config), "%.*s", rc == ZOK && size > 0 ? size : 0,
+                     value ? value : "");
+    }
+    OBJECT_FREE(struct request, r);
+}
+
+void zookeeper_read_config(struct zookeeper *zk)
+{
+    struct request *r = request_new(zk, 0, NULL, NULL);
+
+    zookeeper_inside = zk;
+    sent_own(r, zoo_awget(zk->handle, CONFIG_PATH, on_config_changed, zk, on_config, r));
 }
 
 /* ---- the table ---- */

@@ -1,9 +1,6 @@
 /* The coordinator over libzookeeper on a real ensemble of three servers: what it promises when addresses are
  * dead, servers stop, sessions end, and when a password guards the nodes. The wrapper zookeeper_servers.py
  * started the servers, and kills them when told. */
-#include "jobs/base/alloc.h"
-#include "leader/zookeeper/zookeeper.h"
-
 #include "tests/integration/orders.h"
 #include "tests/support/patience.h"
 
@@ -15,167 +12,12 @@
 
 #include <cmocka.h>
 
+#include "tests/integration/coordinator_client.h"
+
 #define SERVERS       3
-#define SESSION_MS    4000
-#define PATIENCE_MS   30000 /* of a fast machine: tests/support/patience.h */
 #define REQUESTS      500
-#define ANSWERS_MAX   (ZOOKEEPER_REQUESTS_MAX + 100)
-#define CHANGED_MAX   8
 #define SEEDS         12
 #define SHORT_SESSION 1000
-
-struct client {
-    uv_loop_t loop;
-    struct coord *coord;
-    int connected, fresh, lost, expired, closed;
-    int64_t session;
-    char changed[CHANGED_MAX][COORD_PATH_MAX];
-    size_t changed_count;
-    uint64_t seed;
-    struct answer {
-        struct client *client;
-        int count; /* how often it was answered */
-        int order; /* which answer it was, from 1 */
-        enum coord_result result;
-        int32_t version;
-        int64_t owner;
-        char text[64];
-    } answers[ANSWERS_MAX];
-    int answered;
-};
-
-static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fresh)
-{
-    struct client *c = arg;
-
-    assert_true(timeout_ms > 0);
-    c->connected++;
-    c->fresh += fresh;
-    c->session = session;
-}
-
-static void on_lost(void *arg, const char *why)
-{
-    ((struct client *)arg)->lost++;
-}
-
-static void on_expired(void *arg, const char *why)
-{
-    ((struct client *)arg)->expired++;
-}
-
-static void on_changed(void *arg, const char *path)
-{
-    struct client *c = arg;
-
-    assert_true(c->changed_count < CHANGED_MAX);
-    snprintf(c->changed[c->changed_count++], COORD_PATH_MAX, "%s", path);
-}
-
-static const struct coord_events events = {on_connected, on_lost, on_expired, on_changed};
-
-static uint64_t any(void *arg)
-{
-    struct client *c = arg;
-
-    c->seed = c->seed * 6364136223846793005U + 1442695040888963407U;
-    return c->seed >> 33;
-}
-
-static void on_answer(void *arg, const struct coord_reply *reply)
-{
-    struct answer *a = arg;
-
-    a->count++;
-    a->order = ++a->client->answered;
-    a->result = reply->result;
-    a->version = reply->stat.version;
-    a->owner = reply->stat.owner;
-    snprintf(a->text, sizeof(a->text), "%s", reply->data ? (const char *)reply->data : reply->text);
-}
-
-static void on_closed(void *arg)
-{
-    ((struct client *)arg)->closed++;
-}
-
-static void nothing(uv_timer_t *timer)
-{
-}
-
-/* Turns the loop until the condition holds; fails after PATIENCE_MS. */
-#define UNTIL(client, condition)                                                                             \
-    do {                                                                                                     \
-        uint64_t end_ = uv_hrtime() + (uint64_t)patience_ms(PATIENCE_MS) * UINT64_C(1000000);                \
-        uv_timer_t poll_;                                                                                    \
-                                                                                                             \
-        uv_timer_init(&(client)->loop, &poll_);                                                              \
-        uv_timer_start(&poll_, nothing, 10, 10);                                                             \
-        while (!(condition) && uv_hrtime() < end_)                                                           \
-            uv_run(&(client)->loop, UV_RUN_ONCE);                                                            \
-        uv_close((uv_handle_t *)&poll_, NULL);                                                               \
-        uv_run(&(client)->loop, UV_RUN_NOWAIT);                                                              \
-        if (!(condition))                                                                                    \
-            fail_msg("waited for " #condition ": %s", (client)->coord->ops->status((client)->coord));        \
-    } while (0)
-
-static const char *ensemble(void)
-{
-    return getenv("ZOOKEEPER_SERVERS");
-}
-
-/* The address of server `i`. */
-static const char *server(int i)
-{
-    static char text[256];
-    char *at = text;
-
-    snprintf(text, sizeof(text), "%s", ensemble());
-    for (; i > 0; i--)
-        at = strchr(at, ',') + 1;
-    at[strcspn(at, ",")] = '\0';
-    return at;
-}
-
-static struct client *client_of(struct zookeeper_options options, uint64_t seed)
-{
-    struct client *c = alloc_zero(sizeof(*c));
-    struct error error = {0};
-
-    options.random = any;
-    options.arg = c;
-    c->seed = seed;
-    uv_loop_init(&c->loop);
-    if (zookeeper_open(&c->coord, &c->loop, &options, &error) < 0)
-        fail_msg("%s", error.text);
-    c->coord->events = &events;
-    c->coord->arg = c;
-    return c;
-}
-
-static struct client *client_new(const char *servers, const char *cluster, int64_t session_ms, uint64_t seed)
-{
-    return client_of(
-        (struct zookeeper_options){.servers = servers, .cluster = cluster, .session_timeout_ms = session_ms},
-        seed);
-}
-
-static struct client *client_connected(const char *cluster)
-{
-    struct client *c = client_new(ensemble(), cluster, SESSION_MS, 1);
-
-    UNTIL(c, c->connected > 0);
-    return c;
-}
-
-static void client_free(struct client *c)
-{
-    c->coord->ops->close(c->coord, on_closed, c);
-    while (!c->closed)
-        uv_run(&c->loop, UV_RUN_ONCE);
-    assert_int_equal(uv_loop_close(&c->loop), 0);
-    free(c);
-}
 
 /* The server that the client talks to. */
 static int server_of(const struct client *c)
@@ -193,34 +35,6 @@ static void order_server(const char *verb, int i)
 
     snprintf(words, sizeof(words), "%s %d", verb, i);
     order(words);
-}
-
-static struct answer *slot(struct client *c, int i)
-{
-    c->answers[i] = (struct answer){.client = c};
-    return &c->answers[i];
-}
-
-/* One operation, and its outcome. */
-static enum coord_result write_one(struct client *c, enum coord_op_kind kind, const char *path,
-                                   const char *data, int32_t version)
-{
-    struct coord_op op = {kind, path, data, data ? strlen(data) : 0, version};
-    struct answer *a = slot(c, 0);
-
-    c->coord->ops->multi(c->coord, &op, 1, on_answer, a);
-    assert_int_equal(a->count, 0); /* never from within the call */
-    UNTIL(c, a->count > 0);
-    return a->result;
-}
-
-static struct answer *read_one(struct client *c, const char *path, bool watch)
-{
-    struct answer *a = slot(c, 1);
-
-    c->coord->ops->get(c->coord, path, watch, on_answer, a);
-    UNTIL(c, a->count > 0);
-    return a;
 }
 
 /* --- addresses --- */

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""Runs a test program beside an ensemble of its own: zookeeper_servers.py PROGRAM [ARGUMENT...]
+"""Runs a test program beside an ensemble of its own: zookeeper_servers.py [--small] PROGRAM [ARGUMENT...]
 
 The program finds "HOST:PORT,HOST:PORT,HOST:PORT" in ZOOKEEPER_SERVERS, and may order (tests/lab/orders.py), with the
-servers counted from 0: "kill N", "pause N", "resume N", "start N", and "start": all. They end with this process."""
+servers counted from 0: "kill N", "pause N", "resume N", "start N", and "start": all. They end with this process.
+
+--small: one server, which enforces quotas, takes no request above 100 KB, and may be reconfigured by anybody."""
 
 import os
 import sys
@@ -19,15 +21,16 @@ def main():
         print(f"1..0 # SKIP {reason}")
         return 77  # meson's word for it
     pace.patience()  # for the program as well
-    folder, zk = lab.Folder("zookeeper-servers"), None
+    folder, zk, command = lab.Folder("zookeeper-servers"), None, sys.argv[1:]
+    small = command[0] == "--small"
 
     def obey(order):
         verb, *numbers = order.split()
         {"kill": zk.kill, "start": zk.start, "pause": zk.pause, "resume": zk.resume}[verb](*map(int, numbers))
 
     try:
-        zk = lab.ZooKeeper(folder, servers=3).start()
-        return orders.run(sys.argv[1:], obey, {"ZOOKEEPER_SERVERS": zk.connect})
+        zk = lab.ZooKeeper(folder, **(lab.SMALL if small else {"servers": 3})).start()
+        return orders.run(command[small:], obey, {"ZOOKEEPER_SERVERS": zk.connect})
     finally:
         try:
             if zk:

@@ -21,4 +21,4 @@ from place import (Folder, LabError, Tmpfs, alive, kill_process, processes_of, w
 from proxy import Proxy  # noqa: F401
 from server import (Answer, Cli, Server, binary, has_faults, instant, parse_instant, run_id)  # noqa: F401
 from tap import Suite, docker_engine, main, say, shared_docker  # noqa: F401
-from zookeeper import ZooKeeper, why_no_zookeeper  # noqa: F401
+from zookeeper import SMALL, ZooKeeper, why_no_zookeeper  # noqa: F401

@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import socket
+import struct
 
 from place import LabError, wait_for
 from service import Service
@@ -24,6 +25,13 @@ CLASS_PATH = [f"{JARS}/{name}.jar" for name in ("zookeeper", "slf4j-log4j12", "l
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 TICK_MS = 500  # sessions between 2 and 20 of these
 START_SECONDS = 90  # a loaded machine
+
+# One server that enforces quotas, takes no request above 100 KB, and may be reconfigured by anybody.
+SMALL = {
+    "servers": 1,
+    "java": ["-Dzookeeper.enforceQuota=true", "-Djute.maxbuffer=102400", "-Dzookeeper.skipACL=yes"],
+    "settings": ["standaloneEnabled=false", "reconfigEnabled=true"],
+}
 
 LOGGING = """log4j.rootLogger=INFO, OUT
 log4j.appender.OUT=org.apache.log4j.ConsoleAppender
@@ -75,12 +83,35 @@ def ask(address, port, word, seconds=2):
         return ""
 
 
-class Member(Service):
-    """One server. `prefix` is a command to start it with, as ["nsenter", "--net=/proc/PID/ns/net"]."""
+def _text(value):
+    data = value.encode()
+    return struct.pack(">i", len(data)) + data
 
-    def __init__(self, path, number, address, ports, detached=False, prefix=()):
+
+def write(member, path, data, create=False):
+    """Makes or replaces a node, open to anybody. Returns ZooKeeper's result code."""
+    open_to_all = struct.pack(">ii", 1, 31) + _text("world") + _text("anyone")
+    if create:
+        request = struct.pack(">ii", 1, 1) + _text(path) + _text(data) + open_to_all + struct.pack(">i", 0)
+    else:
+        request = struct.pack(">ii", 1, 5) + _text(path) + _text(data) + struct.pack(">i", -1)
+    hello = struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 16) + bytes(16)
+    with socket.create_connection((member.address, member.port), timeout=10) as s, s.makefile("rb") as answers:
+        for packet in (hello, request):
+            s.sendall(struct.pack(">i", len(packet)) + packet)
+            size, = struct.unpack(">i", answers.read(4))
+            answer = answers.read(size)
+        return struct.unpack(">iqi", answer[:16])[2]
+
+
+class Member(Service):
+    """One server. `prefix` is a command to start it with, as ["nsenter", "--net=/proc/PID/ns/net"]; `java` are more
+    options for the virtual machine, `settings` more lines of zoo.cfg."""
+
+    def __init__(self, path, number, address, ports, detached=False, prefix=(), java=(), settings=()):
         super().__init__(path, "zookeeper", detached)
         self.number, self.address, self.prefix = number, address, list(prefix)
+        self.java, self.settings = list(java), list(settings)
         self.port, self.quorum_port, self.election_port = ports
 
     @property
@@ -93,7 +124,8 @@ class Member(Service):
         config = [f"tickTime={TICK_MS}", "initLimit=20", "syncLimit=8", f"dataDir={self.path}/data",
                   f"clientPort={self.port}", f"clientPortAddress={self.address}", "admin.enableServer=false",
                   "4lw.commands.whitelist=*", "maxClientCnxns=0"]
-        if len(peers) > 1:
+        config += self.settings
+        if len(peers) > 1 or "standaloneEnabled=false" in self.settings:
             config += [f"server.{p.number}={p.address}:{p.quorum_port}:{p.election_port}" for p in peers]
         for name, text in (("zoo.cfg", "\n".join(config) + "\n"), ("log4j.properties", LOGGING),
                            ("data/myid", f"{self.number}\n")):
@@ -103,8 +135,8 @@ class Member(Service):
     @property
     def command(self):
         class_path = ":".join([self.path, *CLASS_PATH])
-        return [*self.prefix, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path,
-                MAIN, f"{self.path}/zoo.cfg"]
+        return [*self.prefix, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *self.java,
+                "-cp", class_path, MAIN, f"{self.path}/zoo.cfg"]
 
     def mode(self):
         """"leader", "follower", "standalone", or None: it serves nobody."""
@@ -122,7 +154,8 @@ class Member(Service):
 class ZooKeeper:
     """An ensemble below a folder (a place.Folder or a path). Members are counted from 0."""
 
-    def __init__(self, folder, servers=1, addresses=None, detached=False, prefixes=None, name="zookeeper"):
+    def __init__(self, folder, servers=1, addresses=None, detached=False, prefixes=None, name="zookeeper", java=(),
+                 settings=()):
         path = os.path.join(str(folder), name)
         os.makedirs(path, exist_ok=True)
         addresses = addresses or ["127.0.0.1"] * servers
@@ -131,11 +164,12 @@ class ZooKeeper:
         for i in range(servers):
             own = ports[3 * i:3 * i + 3] or [2181, 2888, 3888]  # in a namespace of its own nobody is in the way
             self.members.append(Member(os.path.join(path, f"server-{i}"), i + 1, addresses[i], own, detached,
-                                       prefixes[i] if prefixes else ()))
+                                       prefixes[i] if prefixes else (), java, settings))
         for member in self.members:
             member.prepare(self.members)
         with open(os.path.join(path, "members.json"), "w") as f:
-            json.dump([[m.path, m.number, m.address, [m.port, m.quorum_port, m.election_port], m.detached, m.prefix]
+            json.dump([[m.path, m.number, m.address, [m.port, m.quorum_port, m.election_port], m.detached, m.prefix,
+                        m.java, m.settings]
                        for m in self.members], f)
 
     @classmethod
