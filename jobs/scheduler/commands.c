@@ -13,14 +13,14 @@
 
 #define PARAMS_BYTES_MAX (16 * 1024)
 #define KEY_MAX          200
+#define JOB_SPARE_BYTES  4096 /* of a record, beside the job in it */
 
 static int enter_command(struct scheduler *s, struct error *error)
 {
     struct journal_status journal = {0};
 
-    if (!s->leading)
-        s->journal->ops->status(s->journal, &journal);
-    if (journal.lost)
+    s->journal->ops->status(s->journal, &journal);
+    if (!s->leading && journal.lost)
         return error_set(error, ERR_REFUSED, "nothing is taken: %s",
                          s->refusing); /* asking again is of no use */
     if (!s->leading || s->stopping)
@@ -28,6 +28,8 @@ static int enter_command(struct scheduler *s, struct error *error)
     if (s->pending_batch_count >= SCHEDULER_PENDING_BATCHES_MAX)
         return error_set(error, ERR_LIMIT, "the journal is %zu batches behind; try again",
                          s->pending_batch_count);
+    if (journal.refused)
+        return error_set(error, ERR_FULL, "%s", journal.text);
     turn_enter(s);
     reconcile_due(s); /* what is due is evaluated first */
     return 0;
@@ -341,6 +343,34 @@ static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jo
     return 0;
 }
 
+/* As much surely goes into one batch, whatever is in it already. */
+static size_t one_batch(const struct scheduler *s)
+{
+    size_t most = s->journal->batch_bytes;
+
+    return most && most / 8 < BATCH_BYTES_MAX / 2 ? most / 8 : BATCH_BYTES_MAX / 2;
+}
+
+/* One that the journal cannot take would end the leadership of every leader. */
+static int check_sizes(struct apply *a, const json_t *jobs)
+{
+    size_t most = a->s->journal->batch_bytes;
+    const char *name;
+    json_t *job;
+
+    json_object_foreach((json_t *)(uintptr_t)jobs, name, job)
+    {
+        size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT);
+
+        if (most && size + JOB_SPARE_BYTES > most - most / 4)
+            return error_set(a->error, ERR_LIMIT,
+                             "job %s has %zu bytes, but ZooKeeper's servers take %zu in one request: raise "
+                             "their jute.maxbuffer",
+                             name, size, most);
+    }
+    return 0;
+}
+
 int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
 {
     struct apply a = {.s = s, .by = by, .error = &ret->error};
@@ -353,6 +383,8 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, str
     rc = read_apply(&a, body, &jobs, &dry);
     if (rc == 0)
         rc = read_jobs(&a, jobs);
+    if (rc == 0)
+        rc = check_sizes(&a, jobs);
     if (rc == 0 && a.prune)
         rc = check_pruned(&a);
     if (rc == 0 && s->o.max_state_bytes > 0 && s->state_bytes > (size_t)s->o.max_state_bytes)
@@ -363,7 +395,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, str
         a.changed = json_array();
         a.deleted = json_array();
         a.warnings = json_array();
-        a.staged = json_dumpb(jobs, NULL, 0, JSON_COMPACT) > BATCH_BYTES_MAX / 2 || a.prune;
+        a.staged = json_dumpb(jobs, NULL, 0, JSON_COMPACT) > one_batch(s) || a.prune;
         apply_changes(&a, jobs, dry);
         finish_command(s,
                        json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index",

@@ -62,12 +62,16 @@ struct journal {
     const struct journal_ops *ops;
     const struct journal_events *events;
     void *arg;
+    /* No batch may be larger than this, with 1 KB to spare: what lies below takes no more at a time. May change
+     * at any event. 0: BATCH_BYTES_MAX. */
+    size_t batch_bytes;
 };
 
 struct journal_status {
     bool leading;
     int level;               /* of records that may be written: all replicas can read them */
     size_t in_flight;        /* appends not yet acked */
+    bool refused;            /* what is appended is not taken at present: text says why */
     uint64_t acked;          /* index */
     int64_t last_append_us;  /* duration of the last durable append */
     int64_t total_append_us; /* and of all, with their number: for /metrics */

@@ -5,7 +5,9 @@
  * fails all later ones do. Failures: LOST, or any other: what was under way is in doubt. Once all of it is
  * answered and the session stands: a write, so that reads are fresh; then epoch: another's: deposed. Then
  * head: what it names is committed, if log/HEAD is mine by hash; the rest is sent again. Anything else, and
- * twice in doubt without progress: leadership ends, and the next leader finds out.
+ * twice in doubt without progress: leadership ends, and the next leader finds out. An append that ZooKeeper refuses (a
+ * quota) would be refused to every leader: this one stays, tells, and tries again ever more slowly. One that is larger
+ * than its servers take ends leadership: the batches behind it build on it. The owner makes smaller ones from then on.
  */
 #include "leader/replicated/replicated_priv.h"
 
@@ -14,6 +16,10 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+#define REFUSALS_TOLD 2 /* in a row: one alone is an overload of a moment */
+
+static void send_groups(struct replicated *r);
 
 static void item_free(struct item *item)
 {
@@ -90,6 +96,8 @@ void append_begin(struct replicated *r)
     a->recovery = RECOVERY_NONE;
     a->recovered_once = false;
     a->uncertain_reply[0] = '\0';
+    a->refusals = 0;
+    a->retry_ms = 0;
 }
 
 /* The node's data: the nonce of the epoch, a newline, the batch's text. */
@@ -135,8 +143,43 @@ int append_take(struct replicated *r, struct batch *batch)
     a->in_flight_bytes += item->size;
     list_append(&a->queue, &item->link);
     if (replicated_may_ask(r))
-        append_pump(r); /* no more than that: no event comes from within append */
+        send_groups(r); /* no more than that: no event comes from within append */
     return 0;
+}
+
+/* ---- refused ---- */
+
+static bool refuses(enum coord_result result)
+{
+    return result == COORD_FAILED || result == COORD_DENIED;
+}
+
+bool append_refused(const struct replicated *r)
+{
+    return r->appender.refusals >= REFUSALS_TOLD;
+}
+
+static void refused(struct replicated *r, const char *text)
+{
+    struct appender *a = &r->appender;
+    unsigned doublings = a->refusals < 10 ? a->refusals : 10;
+    uint64_t ms = (uint64_t)REPLICATED_REFUSED_RETRY_MS << doublings;
+
+    a->refusals++;
+    a->retry_ms = replicated_now_ms(r) +
+                  (ms < REPLICATED_REFUSED_RETRY_MAX_MS ? ms : REPLICATED_REFUSED_RETRY_MAX_MS);
+    if (append_refused(r))
+        replicated_note_error(r, "ZooKeeper refuses appends: %s", text);
+}
+
+static void no_more_refused(struct replicated *r)
+{
+    if (append_refused(r)) {
+        replicated_clear_error(r);
+        replicated_log(r, LOG_NOTE, "appends-taken", "ZooKeeper takes appends again");
+    }
+    r->appender.refusals = 0;
+    r->appender.retry_ms = 0;
 }
 
 /* ---- acknowledged ---- */
@@ -164,6 +207,7 @@ static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
     a->status.acked = upto;
     tree_head_moved(r, upto, head_version);
     a->recovered_once = false;
+    no_more_refused(r);
     r->journal.events->acked(r->journal.arg, upto);
 }
 
@@ -184,10 +228,11 @@ static void on_appended(void *arg, const struct coord_reply *reply)
         bool done = reply->result == COORD_OK || (reply->result == COORD_LOST && MUTANT(LOST_IS_DONE));
 
         if (done && a->recovery == RECOVERY_NONE) {
-            acked(r, m->last, r->tree.head_version + 1);
+            acked(r, m->last, m->head_version);
         } else {
             if (a->recovery == RECOVERY_NONE && reply->result != COORD_OK && reply->result != COORD_LOST)
                 snprintf(a->uncertain_reply, sizeof(a->uncertain_reply), "%s", reply->text);
+            a->refused |= refuses(reply->result);
             a->recovery = RECOVERY_WANTED;
         }
     }
@@ -197,22 +242,54 @@ static void on_appended(void *arg, const struct coord_reply *reply)
 
 /* ---- sending ---- */
 
+/* That many batches, with so many bytes, in one multi. */
+static bool fits(const struct replicated *r, size_t count, size_t bytes)
+{
+    size_t most = r->coord->request_max;
+
+    if (count > 1 && bytes > REPLICATED_GROUP_BYTES)
+        return false;
+    return !most || bytes + (count + 3) * COORD_OP_BYTES <= most; /* with check and head */
+}
+
+static bool first_fits(const struct replicated *r)
+{
+    return fits(r, 1, LIST_ITEM(r->appender.queue.next, struct item, link)->size);
+}
+
+/* The node is made anew long before its version comes to its end: that is 2^31 appends away, months. */
+static size_t set_head(struct replicated *r, struct coord_op ops[2], const char *head)
+{
+    struct appender *a = &r->appender;
+    int32_t version = a->next_head_version;
+
+    if (version < REPLICATED_HEAD_VERSION_MAX) {
+        ops[0] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), version};
+        a->next_head_version = version + 1;
+        return 1;
+    }
+    ops[0] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_HEAD, .version = version};
+    ops[1] = (struct coord_op){COORD_CREATE, NODE_HEAD, head, strlen(head), COORD_ANY};
+    a->next_head_version = 0;
+    return 2;
+}
+
 static void send_group(struct replicated *r)
 {
     struct appender *a = &r->appender;
     static char paths[REPLICATED_GROUP_MAX][COORD_PATH_MAX];
-    struct coord_op ops[REPLICATED_GROUP_MAX + 2];
+    struct coord_op ops[REPLICATED_GROUP_MAX + 3];
     struct pending_multi *m = OBJECT_NEW(struct pending_multi);
     char head[24];
     size_t n = 0;
 
-    _Static_assert(REPLICATED_GROUP_MAX + 2 <= COORD_OPS_MAX, "a group fits into a multi");
+    _Static_assert(REPLICATED_GROUP_MAX + 3 <= COORD_OPS_MAX, "a group fits into a multi");
     assert(a->recovery == RECOVERY_NONE && !list_empty(&a->queue));
     ops[n++] = election_check(r);
     while (!list_empty(&a->queue) && n <= REPLICATED_GROUP_MAX) {
         struct item *item = LIST_ITEM(a->queue.next, struct item, link);
 
-        if (n > 1 && m->bytes + item->size > REPLICATED_GROUP_BYTES)
+        if (!fits(r, n, m->bytes + item->size))
             break;
         ops[n] = (struct coord_op){COORD_CREATE, tree_log_path(item->index, paths[n - 1]), item->data,
                                    item->size, COORD_ANY};
@@ -223,7 +300,8 @@ static void send_group(struct replicated *r)
         list_append(&a->unacked, &item->link);
     }
     snprintf(head, sizeof(head), "%" PRIu64, m->last);
-    ops[n++] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), a->next_head_version++};
+    n += set_head(r, ops + n, head);
+    m->head_version = a->next_head_version;
     m->r = r;
     m->token = r->election.token;
     m->sent_ms = replicated_now_ms(r);
@@ -233,6 +311,17 @@ static void send_group(struct replicated *r)
     r->coord->ops->multi(r->coord, ops, n, on_appended, m);
     if (MUTANT(ACK_WHEN_SENT))
         acked(r, a->next_index, r->tree.head_version);
+}
+
+static void send_groups(struct replicated *r)
+{
+    struct appender *a = &r->appender;
+
+    if (!election_leads(r) || replicated_now_ms(r) < a->retry_ms)
+        return;
+    while (a->recovery == RECOVERY_NONE && !list_empty(&a->queue) && first_fits(r) &&
+           a->window < REPLICATED_WINDOW_MAX && a->window_bytes < REPLICATED_WINDOW_BYTES)
+        send_group(r);
 }
 
 /* ---- in doubt ---- */
@@ -259,11 +348,14 @@ static void recovered(struct replicated *r)
     a->next_head_version = r->tree.head_version;
     if (r->tree.head > a->status.acked) {
         acked(r, r->tree.head, r->tree.head_version);
+    } else if (a->refused) {
+        refused(r, a->uncertain_reply);
     } else if (a->uncertain_reply[0] && a->recovered_once) {
         election_end(r, "ZooKeeper refuses appends: %s", a->uncertain_reply);
         return;
     }
-    a->recovered_once = a->uncertain_reply[0] != '\0';
+    a->recovered_once = a->uncertain_reply[0] != '\0' && !a->refused;
+    a->refused = false;
     a->uncertain_reply[0] = '\0';
     resend(r);
 }
@@ -277,6 +369,8 @@ static bool recovery_goes_on(struct replicated *r, const struct coord_reply *rep
     r->appender.recovery = RECOVERY_WANTED;
     if (reply->result == COORD_NO_NODE)
         election_end(r, "%s: ZooKeeper does not have it any more", what);
+    else if (refuses(reply->result))
+        refused(r, reply->text);
     else if (reply->result != COORD_LOST)
         replicated_unexpected(r, what, reply);
     return false;
@@ -382,9 +476,14 @@ void append_pump(struct replicated *r)
     if (!election_leads(r))
         return;
     if (a->recovery == RECOVERY_WANTED && list_empty(&a->multis) && r->members.registered &&
-        !r->members.heartbeat_asked)
+        !r->members.heartbeat_asked && replicated_now_ms(r) >= a->retry_ms)
         recover(r);
-    while (a->recovery == RECOVERY_NONE && !list_empty(&a->queue) && a->window < REPLICATED_WINDOW_MAX &&
-           a->window_bytes < REPLICATED_WINDOW_BYTES)
-        send_group(r);
+    send_groups(r);
+    if (a->recovery == RECOVERY_NONE && list_empty(&a->unacked) && !list_empty(&a->queue) && !first_fits(r))
+        election_end(r,
+                     "batch %" PRIu64
+                     " has %zu bytes, but ZooKeeper's servers take %zu in one request: raise "
+                     "their jute.maxbuffer",
+                     LIST_ITEM(a->queue.next, struct item, link)->index,
+                     LIST_ITEM(a->queue.next, struct item, link)->size, r->coord->request_max);
 }

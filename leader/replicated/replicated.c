@@ -67,14 +67,36 @@ void replicated_retry_in(struct replicated *r, uint64_t ms)
 void replicated_unexpected(struct replicated *r, const char *what, const struct coord_reply *reply)
 {
     assert(reply->result != COORD_OK && reply->result != COORD_LOST);
-    snprintf(r->last_error, sizeof(r->last_error), "%s: %s", what, reply->text);
-    replicated_log(r, LOG_WARN, "zookeeper", "%s", r->last_error);
+    replicated_note_error(r, "%s: %s", what, reply->text);
     replicated_retry_in(r, RETRY_MS);
+}
+
+void replicated_note_error(struct replicated *r, const char *format, ...)
+{
+    char text[sizeof(r->last_error)];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    r->session.error_ms = replicated_now_ms(r);
+    if (strcmp(text, r->last_error) == 0)
+        return;
+    memcpy(r->last_error, text, sizeof(text));
+    replicated_log(r, LOG_WARN, "zookeeper", "%s", text);
+    replicated_changed(r);
 }
 
 void replicated_clear_error(struct replicated *r)
 {
     r->last_error[0] = '\0';
+    r->session.error_ms = 0;
+}
+
+static void forget_old_error(struct replicated *r)
+{
+    if (r->session.error_ms && replicated_now_ms(r) - r->session.error_ms >= ERROR_STANDS_MS)
+        replicated_clear_error(r);
 }
 
 void replicated_renew_lease(struct replicated *r, uint64_t sent_ms)
@@ -129,6 +151,7 @@ bool replicated_may_ask(const struct replicated *r)
 void replicated_pump(struct replicated *r)
 {
     enter(r);
+    forget_old_error(r);
     if (replicated_may_ask(r)) {
         if (!election_closing(r)) {
             tree_pump(r);
@@ -166,6 +189,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
     if (fresh)
         r->session.write_sent_ms = 0;
     replicated_clear_error(r);
+    r->journal.batch_bytes = r->coord->request_max;
     tree_connected(r);
     guard_session(r);
     members_session(r, fresh);
@@ -181,6 +205,7 @@ static void on_lost(void *arg, const char *why)
     struct replicated *r = OBJECT(struct replicated, arg);
 
     r->session.connected = false;
+    replicated_clear_error(r);
     snprintf(r->last_error, sizeof(r->last_error), "ZooKeeper cannot be reached: %s", why);
     replicated_log(r, LOG_WARN, "disconnected", "%s", r->last_error);
     replicated_changed(r);
@@ -245,6 +270,7 @@ static void replicated_status(const struct journal *journal, struct journal_stat
     ret->level = r->members.level;
     ret->in_flight = r->appender.in_flight;
     ret->snapshot_urgent = snapshot_urgent(r);
+    ret->refused = append_refused(r);
     if (r->alarm[0])
         snprintf(ret->text, sizeof(ret->text), "%s", r->alarm);
     else

@@ -30,6 +30,7 @@
 #define NONCE_SIZE           17          /* 16 hex digits and a NUL */
 #define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: a larger one is invalid */
 #define RETRY_MS             1000        /* after an unexpected reply */
+#define ERROR_STANDS_MS      60000       /* an unexpected reply is told as long, when none follows */
 #define HEARTBEATS_A_SESSION 5
 #define LOOK_MS              1000 /* time moves on without an event: looked at that often */
 #define CLOSE_DRAIN_MS       3000 /* for appends under way at close */
@@ -67,8 +68,9 @@ struct pending_multi { /* one under way */
     struct object object;
     struct list link;
     struct replicated *r;
-    uint64_t last; /* index of its last batch */
-    int32_t token; /* of its epoch */
+    uint64_t last;        /* index of its last batch */
+    int32_t token;        /* of its epoch */
+    int32_t head_version; /* of the head that it leaves */
     size_t bytes;
     uint64_t sent_ms; /* boot time */
 };
@@ -133,6 +135,9 @@ struct publishing { /* snapshot.c */
     uint64_t trim_to; /* batches up to this one may go */
     bool trimming;
     bool trim_single; /* some of them may be gone already: one at a time */
+
+    unsigned refusals; /* of its writes, in a row */
+    uint64_t retry_ms; /* not before that: boot time */
 };
 
 /* Each part of the core is written by one file, and read by all. */
@@ -143,6 +148,7 @@ struct session { /* replicated.c */
     uint64_t alive_ms;      /* boot time of the last entry */
     uint64_t write_sent_ms; /* of the newest acknowledged write; 0: none since the last pause */
     uint64_t retry_ms;      /* not before, after an unexpected reply */
+    uint64_t error_ms;      /* boot time of the last of them; 0: last_error is of another kind */
 };
 
 /* The node /recovered: a person had the journal go on from another state. See recover.c. */
@@ -261,6 +267,9 @@ struct appender {                       /* append.c: the leader's writes */
     enum recovery recovery;
     bool recovered_once;          /* without progress since */
     char uncertain_reply[128];    /* to an append, other than that the connection was lost */
+    bool refused;                 /* it was a refusal */
+    unsigned refusals;            /* in a row */
+    uint64_t retry_ms;            /* nothing is sent before that: boot time */
     struct journal_status status; /* acked, and the durations; the rest is filled in when asked */
 };
 
@@ -319,6 +328,9 @@ void replicated_alarm(struct replicated *r, const char *format, ...) __attribute
 /* A reply that nothing here can use: noted, and tried again a little later. */
 void replicated_unexpected(struct replicated *r, const char *what, const struct coord_reply *reply);
 void replicated_retry_in(struct replicated *r, uint64_t ms); /* no request before that */
+/* For status.text; logged when it is another than before. */
+void replicated_note_error(struct replicated *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void replicated_clear_error(struct replicated *r);
 void replicated_renew_lease(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
 
@@ -404,6 +416,7 @@ void append_drop(struct replicated *r);
 /* That the tree is as this leader left it, while nothing is under way: 0 or 2 operations. */
 size_t append_checks(const struct replicated *r, struct coord_op ops[2]);
 bool append_idle(const struct replicated *r);
+bool append_refused(const struct replicated *r); /* ZooKeeper takes none at present */
 
 /* ---- follow.c */
 void follow_pump(struct replicated *r);

@@ -128,6 +128,19 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
         snapshot_pump(r);
 }
 
+/* A quota, or a server that takes less: appends go on, and snapshots are tried again ever more slowly. */
+static void refused(struct replicated *r, const char *what, const char *text)
+{
+    struct publishing *p = &r->publishing;
+    uint64_t ms = (uint64_t)REPLICATED_REFUSED_RETRY_MS << (p->refusals < 10 ? p->refusals : 10);
+
+    p->refusals++;
+    p->retry_ms = replicated_now_ms(r) +
+                  (ms < REPLICATED_REFUSED_RETRY_MAX_MS ? ms : REPLICATED_REFUSED_RETRY_MAX_MS);
+    if (!append_refused(r)) /* that is told already */
+        replicated_note_error(r, "%s: %s", what, text);
+}
+
 /* True: the answer is good, and there is still something to publish. */
 static bool step_done(struct replicated *r, const struct coord_reply *reply, const char *what)
 {
@@ -138,8 +151,10 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, con
     if (p->failed || (reply->result == COORD_OK && p->text))
         return !p->failed;
     p->failed = true;
-    if (reply->result != COORD_LOST &&
-        reply->result != COORD_BAD_VERSION) /* the appends find out the latter */
+    if (reply->result == COORD_FAILED || reply->result == COORD_DENIED)
+        refused(r, what, reply->text);
+    else if (reply->result != COORD_LOST &&
+             reply->result != COORD_BAD_VERSION) /* the appends find out the latter */
         replicated_unexpected(r, what, reply);
     return false;
 }
@@ -292,6 +307,10 @@ static void on_published(void *arg, const struct coord_reply *reply)
         } else {
             p->kept = 0;
         }
+        if (p->refusals && !append_refused(r))
+            replicated_clear_error(r);
+        p->refusals = 0;
+        p->retry_ms = 0;
     }
     replicated_pump(r);
 }
@@ -393,7 +412,7 @@ static void publish_pump(struct replicated *r)
         publish_restart(p);
     if (!p->text && p->waiting)
         publish_next(p);
-    if (!p->text || p->failed || r->appender.status.acked < p->index)
+    if (!p->text || p->failed || r->appender.status.acked < p->index || replicated_now_ms(r) < p->retry_ms)
         return;
     if (p->step == PUBLISH_CHUNKS)
         write_chunks(r);
@@ -482,5 +501,5 @@ bool snapshot_busy(const struct replicated *r)
     const struct publishing *p = &r->publishing;
 
     return election_leads(r) && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
-           r->appender.status.acked >= p->index;
+           r->appender.status.acked >= p->index && replicated_now_ms(r) >= p->retry_ms;
 }
