@@ -16,6 +16,7 @@
 #include "jobs/history/history.h"
 #include "jobs/scheduler/scheduler.h"
 #include "jobs/state/journal.h"
+#include "leader/zookeeper/zookeeper.h"
 
 #define API_READ_WAIT_MS      2000
 #define API_RUNS_LIMIT        1000 /* rows when the caller names no number */
@@ -32,7 +33,7 @@
 #define API_SPACE_WARN_BYTES (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
 #define API_SPACE_BAD_BYTES  (INT64_C(64) << 20) /* an error below this */
 
-/* What the cluster does for the API of one of its replicas. All are needed. */
+/* What the cluster does for the API of one of its replicas. */
 struct api_cluster_ops {
     json_t *(*json)(void *arg);   /* the contract's shape, a new reference */
     bool (*following)(void *arg); /* this standby is up to date with a leader */
@@ -47,6 +48,8 @@ struct api_cluster_ops {
     void (*log_pass)(void *arg, struct http_request *request, const char *id, const char *path, bool follow);
     /* Hands the leadership over. */
     int (*step_down)(void *arg, struct error *error);
+    /* What is known of ZooKeeper; returns its list of servers, as configured. May be NULL: there is none. */
+    const char *(*zookeeper)(void *arg, struct zookeeper_report *ret);
 };
 
 struct worker; /* leader/worker/worker.h */
@@ -66,7 +69,6 @@ struct api_context {
     const char *cluster;   /* its name */
     const char *replica;
     const char *advertise; /* URL, or NULL */
-    const char *zookeeper; /* the configuration's list, or NULL */
     int64_t started_ms;    /* when this process began */
 
     int64_t (*wall_ms)(void *arg);

@@ -3,6 +3,7 @@
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "leader/zookeeper/zookeeper_config.h"
 #include "leader/zookeeper/zookeeper_version.h"
 
 #include <errno.h>
@@ -21,7 +22,9 @@
 #define LOOP_WARN_NS       UINT64_C(1000000000)
 #define APPEND_WARN_US     1000000
 #define CLOCK_YEAR_2026_MS INT64_C(1767225600000)
-#define HISTORY_LAG_WARN   1000 /* batches */
+#define HISTORY_LAG_WARN   1000               /* batches */
+#define EPOCH_WARN         (INT64_C(1) << 30) /* half of what the node's version can count */
+#define LIST_BYTES         1280
 
 enum level { OK, WARNING, ERROR };
 static const char *const level_names[] = {"ok", "warning", "error"};
@@ -34,6 +37,9 @@ struct findings {
     int64_t wal_bytes; /* of history.db-wal */
     struct zookeeper_version_answer zookeeper[ZOOKEEPER_VERSION_SERVERS_MAX];
     size_t zookeeper_count;
+    bool servers_known; /* the ensemble says which it has */
+    struct zookeeper_config_differences servers;
+    char config[ZOOKEEPER_CONFIG_MAX]; /* what the ensemble says of itself; known before the probe */
 };
 
 struct doctor {
@@ -43,6 +49,8 @@ struct doctor {
     struct findings disk, zookeeper;
     char disk_silent[64], zookeeper_silent[64]; /* why nothing was found; "" */
     int probes;                                 /* under way */
+    char servers_list[LIST_BYTES];              /* "": no ZooKeeper */
+    struct zookeeper_report report;
 };
 
 /* It outlives its doctor when it hangs. */
@@ -105,9 +113,10 @@ static void look_at_disk(const char *dir, struct findings *ret)
     ret->inodes_known = fs.f_files > 0;
 }
 
-static void look_at_zookeeper(const char *servers, struct findings *ret)
+static void look_at_zookeeper(const char *servers, struct findings *found)
 {
-    ret->zookeeper_count = zookeeper_version_ask(servers, ret->zookeeper);
+    found->zookeeper_count = zookeeper_version_ask(servers, found->zookeeper);
+    found->zookeeper.servers_known = zookeeper_config_compare(found->config, servers, &found->servers);
 }
 
 static void probe_run(struct work *work)
@@ -149,6 +158,7 @@ static void probe_start(struct doctor *d, const char *at, void (*look)(const cha
     p->look = look;
     p->at = alloc_text(at);
     p->ret = ret;
+    p->found = *ret;
     p->ret_silent = ret_silent;
     p->work = (struct work){.run = probe_run, .done = probe_done, .release = probe_release, .subject = p->at};
     d->probes++;
@@ -157,7 +167,7 @@ static void probe_start(struct doctor *d, const char *at, void (*look)(const cha
 
 /* ---- the checks ---- */
 
-static void check_zookeeper(struct doctor *d)
+static void check_versions(struct doctor *d)
 {
     if (d->zookeeper_silent[0])
         add(d, "zookeeper", WARNING, "check the name service of this machine",
@@ -174,6 +184,66 @@ static void check_zookeeper(struct doctor *d)
         else
             add(d, "zookeeper", OK, NULL, "%s has version %s", a->server, a->version);
     }
+}
+
+static void check_servers(struct doctor *d)
+{
+    const struct zookeeper_config_differences *s = &d->zookeeper.servers;
+
+    for (size_t i = 0; i < s->missing_count; i++)
+        add(d, "zookeeper", WARNING, "name it in zookeeper: and send SIGHUP",
+            "the ensemble has a server %s:%s that zookeeper: does not name", s->missing[i].host,
+            s->missing[i].port[0] ? s->missing[i].port : "?");
+    for (size_t i = 0; i < s->strange_count; i++)
+        add(d, "zookeeper", WARNING,
+            "take it out of zookeeper: and send SIGHUP; if it is the same server under another address, all "
+            "is well",
+            "zookeeper: names %s:%s, which the ensemble does not have", s->strange[i].host,
+            s->strange[i].port);
+    if (d->zookeeper.servers_known && s->missing_count + s->strange_count == 0)
+        add(d, "zookeeper", OK, NULL, "zookeeper: names the servers that the ensemble has");
+}
+
+/* What they answer to us. */
+static void check_answers(struct doctor *d)
+{
+    const struct zookeeper_report *r = &d->report;
+    int64_t worst_ms = r->worst_write_us / 1000;
+    const char *slow = NULL;
+
+    if (r->refused[0])
+        add(d, "zookeeper", ERROR, "see \"ZooKeeper refuses writes\" in the guide's troubleshooting",
+            "the servers refuse writes: %s; %" PRIu64 " so far", r->refused, r->refusals);
+    if (r->request_max)
+        add(d, "zookeeper", WARNING, "set jute.maxbuffer of all servers to 1048575, its default, or more",
+            "jute.maxbuffer of a server is small: requests are at most %zu bytes", r->request_max);
+    if (worst_ms * 1000 > APPEND_WARN_US || worst_ms > r->timeout_ms / 3)
+        slow = "the servers' disks are slow, or they are overloaded; above two thirds of session_timeout "
+               "sessions break";
+    add(d, "zookeeper", slow ? WARNING : OK, slow,
+        "a write took at most %" PRId64 " ms in the last minutes; a session lasts %" PRId64 " ms", worst_ms,
+        r->timeout_ms);
+}
+
+static void check_epoch(struct doctor *d)
+{
+    json_t *cluster = api_cluster_json(&d->api->context);
+    int64_t epoch = json_integer_value(json_object_get(cluster, "epoch"));
+
+    if (epoch > EPOCH_WARN)
+        add(d, "zookeeper", WARNING, "move the cluster to a new root: see the guide's troubleshooting",
+            "epoch %" PRId64 " of at most 2147483647 that ZooKeeper can count", epoch);
+    json_decref(cluster);
+}
+
+static void check_zookeeper(struct doctor *d)
+{
+    if (!d->servers_list[0])
+        return;
+    check_versions(d);
+    check_servers(d);
+    check_answers(d);
+    check_epoch(d);
 }
 
 static enum level space_level(uint64_t free_bytes)
@@ -431,6 +501,7 @@ void api_handle_doctor(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
     struct doctor *d = calloc(1, sizeof(*d));
+    const char *list;
 
     if (!d || !(d->checks = json_array())) {
         free(d);
@@ -439,8 +510,12 @@ void api_handle_doctor(struct http_request *request, void *arg)
     }
     d->api = api;
     d->request = http_request_ref(request);
+    list = api_zookeeper(&api->context, &d->report);
     api_work_begin(api);
     probe_start(d, api->context.data_dir, look_at_disk, &d->disk, d->disk_silent);
-    if (api->context.zookeeper)
-        probe_start(d, api->context.zookeeper, look_at_zookeeper, &d->zookeeper, d->zookeeper_silent);
+    if (list) {
+        snprintf(d->servers_list, sizeof(d->servers_list), "%s", list);
+        snprintf(d->zookeeper.config, sizeof(d->zookeeper.config), "%s", d->report.config);
+        probe_start(d, list, look_at_zookeeper, &d->zookeeper, d->zookeeper_silent);
+    }
 }

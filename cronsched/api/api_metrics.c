@@ -51,6 +51,11 @@ enum family {
     ENGINE_UP,
     ENGINE_CALLS,
     CLOCK_OFFSET_SECONDS,
+    ZOOKEEPER_REFUSALS_TOTAL,
+    ZOOKEEPER_LOSSES_TOTAL,
+    ZOOKEEPER_REFUSES,
+    ZOOKEEPER_WORST_WRITE_SECONDS,
+    ZOOKEEPER_REQUEST_MAX_BYTES,
     CLUSTER_DIFFERS,
     JOURNAL_APPEND_SECONDS,
     INFO,
@@ -90,6 +95,17 @@ static const struct {
                       "Calls queued, calls in flight, attempts watched, reads of files that hang."},
     [CLOCK_OFFSET_SECONDS] = {"cronsched_clock_offset_seconds", "gauge",
                               "A replica's clock minus ZooKeeper's."},
+    [ZOOKEEPER_REFUSALS_TOTAL] = {"cronsched_zookeeper_refusals_total", "counter",
+                                  "Writes that ZooKeeper refused, as for a quota."},
+    [ZOOKEEPER_LOSSES_TOTAL] = {"cronsched_zookeeper_connections_lost_total", "counter",
+                                "Connections with ZooKeeper that were lost."},
+    [ZOOKEEPER_REFUSES] = {"cronsched_zookeeper_refuses", "gauge",
+                           "Whether ZooKeeper refuses writes at present."},
+    [ZOOKEEPER_WORST_WRITE_SECONDS] = {"cronsched_zookeeper_worst_write_seconds", "gauge",
+                                       "The longest write to ZooKeeper of the last one to two minutes."},
+    [ZOOKEEPER_REQUEST_MAX_BYTES] = {"cronsched_zookeeper_request_max_bytes", "gauge",
+                                     "What the servers were found to take in one request; 0: no limit was "
+                                     "found."},
     [CLUSTER_DIFFERS] = {"cronsched_cluster_differs", "gauge",
                          "Whether replicas differ in what must be the same."},
     [JOURNAL_APPEND_SECONDS] = {"cronsched_journal_append_seconds", "summary",
@@ -209,6 +225,19 @@ static void put_cluster(struct text *t, const struct api_context *c)
     json_decref(cluster);
 }
 
+static void put_zookeeper(struct text *t, const struct api_context *c)
+{
+    struct zookeeper_report r;
+
+    if (!api_zookeeper(c, &r))
+        return;
+    put_metric(t, ZOOKEEPER_REFUSALS_TOTAL, "%" PRIu64, r.refusals);
+    put_metric(t, ZOOKEEPER_LOSSES_TOTAL, "%" PRIu64, r.losses);
+    put_metric(t, ZOOKEEPER_REFUSES, "%d", r.refused[0] != '\0');
+    put_metric(t, ZOOKEEPER_WORST_WRITE_SECONDS, "%.6f", (double)r.worst_write_us / 1e6);
+    put_metric(t, ZOOKEEPER_REQUEST_MAX_BYTES, "%zu", r.request_max);
+}
+
 static void put_journal(struct text *t, const struct api_context *c)
 {
     struct journal_status status = {0};
@@ -301,6 +330,7 @@ void api_handle_metrics(struct http_request *request, void *arg)
     scheduler_metrics(c->scheduler, put, &t);
     put_engines(&t, c);
     put_cluster(&t, c);
+    put_zookeeper(&t, c);
     put_journal(&t, c);
     http_metrics(api->http, put, &t);
     put_loop(&t, api);

@@ -87,7 +87,9 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
 
 /* ---- the cluster (api_status.c) ---- */
 json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
-bool api_following(const struct api_context *context);       /* a standby that is up to date with a leader */
+/* Its list of servers; NULL: not in a cluster. */
+const char *api_zookeeper(const struct api_context *context, struct zookeeper_report *ret);
+bool api_following(const struct api_context *context); /* a standby that is up to date with a leader */
 
 /* ---- the handlers ---- */
 

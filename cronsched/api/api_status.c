@@ -48,6 +48,12 @@ json_t *api_cluster_json(const struct api_context *c)
     return c->cluster_ops ? c->cluster_ops->json(c->cluster_arg) : NULL;
 }
 
+const char *api_zookeeper(const struct api_context *c, struct zookeeper_report *ret)
+{
+    return c->cluster_ops && c->cluster_ops->zookeeper ? c->cluster_ops->zookeeper(c->cluster_arg, ret)
+                                                       : NULL;
+}
+
 bool api_following(const struct api_context *c)
 {
     return c->cluster_ops && c->cluster_ops->following(c->cluster_arg);
@@ -167,6 +173,8 @@ void api_handle_readyz(struct http_request *request, void *arg)
         role = "none";
     if (journal.warning[0])
         warnings = json_pack("[s]", journal.warning);
+    if (leads && journal.refused)
+        add_reason(reasons, "nothing can be written: %s", journal.text);
     check_journal(&journal, reasons);
     check_engines(c, reasons);
     n = json_array_size(reasons);

@@ -501,6 +501,27 @@ static void start_journal(struct replica *r)
     r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
 }
 
+int replica_set_zookeeper(struct replica *r, const char *zookeeper, struct error *error)
+{
+    size_t hosts = strcspn(zookeeper, "/");
+    char servers[sizeof(r->servers)];
+    int rc;
+
+    if (strcmp(zookeeper + hosts, r->root) != 0)
+        return error_set(
+            error, ERR_UNSUPPORTED,
+            "zookeeper: another path (%s instead of %s) is another cluster: that takes a restart",
+            zookeeper[hosts] ? zookeeper + hosts : "none", r->root[0] ? r->root : "none");
+    snprintf(servers, sizeof(servers), "%.*s", (int)hosts, zookeeper);
+    if (strcmp(servers, r->servers) == 0)
+        return 0;
+    rc = zookeeper_set_servers(r->coord, servers, error);
+    if (rc < 0)
+        return rc;
+    memcpy(r->servers, servers, sizeof(servers));
+    return 1;
+}
+
 int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
 {
     struct replica *r;
@@ -695,6 +716,16 @@ static int api_step_down(void *arg, struct error *error)
     return replicated_step_down(r->journal, error);
 }
 
+static const char *api_zookeeper_report(void *arg, struct zookeeper_report *ret)
+{
+    const struct replica *r = OBJECT(struct replica, arg);
+
+    if (!r->journal) /* and its coordinator with it */
+        return NULL;
+    zookeeper_report(r->coord, ret);
+    return r->servers;
+}
+
 static json_t *api_cluster(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
@@ -716,7 +747,8 @@ const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
                                                 .forward = api_forward,
                                                 .log_elsewhere = api_log_elsewhere,
                                                 .log_pass = api_log_pass,
-                                                .step_down = api_step_down};
+                                                .step_down = api_step_down,
+                                                .zookeeper = api_zookeeper_report};
 
 void replica_set_api(struct replica *r, struct api *api)
 {

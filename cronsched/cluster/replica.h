@@ -38,6 +38,9 @@ struct replica_options {
 /* Opens the session; the journal's events go to the scheduler. */
 int replica_open(struct replica **ret, const struct replica_options *options, struct error *error);
 struct journal *replica_journal(struct replica *replica);
+/* The configuration's list of ZooKeeper servers was read again: 1: it is another, and followed from now on, 0: it is the
+ * same. Otherwise an error, and nothing has changed. */
+int replica_set_zookeeper(struct replica *replica, const char *zookeeper, struct error *error);
 /* This process is to end: others learn it from a clean hand-over, while they still see it at its address
  * (done is called once, from the loop, at the latest after REPLICA_RETIRE_MS). */
 void replica_retire(struct replica *replica, void (*done)(void *arg), void *arg);

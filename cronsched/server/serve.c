@@ -53,6 +53,7 @@
 struct serve {
     struct object object; /* first */
     uv_loop_t loop;
+    const struct verb_call *call; /* by which the configuration is read */
     struct config config;
     struct zoneinfo *zones;
     struct thread_pool pool; /* the history's threads */
@@ -355,11 +356,34 @@ static void stop(struct serve *s, const char *why)
         on_retired(s);
 }
 
+/* Of the configuration file only the list of ZooKeeper's servers is followed without a restart. */
+static void reload_zookeeper(struct serve *s)
+{
+    struct config config = {0};
+    struct error error = {0};
+    int rc = 0;
+
+    if (!s->replica || s->stopping)
+        return;
+    if (config_load_call(&config, s->call) != EXIT_FINE)
+        rc = error_set(&error, ERR_INVALID, "the configuration has faults; it stays as it was");
+    else if (!config.zookeeper)
+        rc = error_set(&error, ERR_UNSUPPORTED, "zookeeper: is gone; a restart would follow that");
+    else
+        rc = replica_set_zookeeper(s->replica, config.zookeeper, &error);
+    if (rc < 0)
+        log_event(LOG_ERROR, "reload", LOG_TEXT("text", error.text));
+    else if (rc > 0)
+        log_event(LOG_NOTE, "reload-zookeeper", LOG_TEXT("servers", config.zookeeper));
+    config_release(&config);
+}
+
 static void reload(struct serve *s)
 {
     struct error error = {0};
 
     zones_look(s);
+    reload_zookeeper(s);
     if (api_reload(s->api, &error) < 0)
         log_event(LOG_ERROR, "reload", LOG_TEXT("text", error.text));
     else
@@ -568,7 +592,6 @@ static int start_api(struct serve *s, struct error *error)
                     .cluster = s->config.cluster,
                     .replica = s->id,
                     .advertise = s->config.advertise,
-                    .zookeeper = s->config.zookeeper,
                     .started_ms = env_wall_ms(&s->env),
                     .late_grace_ms = s->config.late_grace_ms,
                     .zones_dir = zones_folder(),
@@ -675,6 +698,7 @@ static int serve(const struct verb_call *call)
     int rc = config_load_call(&s.config, call);
 
     OBJECT_INIT(struct serve, &s);
+    s.call = call;
     if (rc != EXIT_FINE) {
         config_release(&s.config);
         return rc;
