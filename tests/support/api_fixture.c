@@ -171,6 +171,7 @@ static uint64_t fake_applied(const struct history *history)
 static void fake_journal_status(const struct journal *journal, struct journal_status *ret)
 {
     *ret = (struct journal_status){.leading = fake.leading,
+                                   .refused = fake.journal_refused,
                                    .acked = 42,
                                    .appends = 10,
                                    .total_append_us = 25000,

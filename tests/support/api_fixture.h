@@ -36,6 +36,7 @@ struct fake {
 
     bool engine_reachable;
     const char *journal_text;
+    bool journal_refused;
     const char *zone_version;
 };
 extern struct fake fake;
