@@ -116,7 +116,7 @@ static void look_at_disk(const char *dir, struct findings *ret)
 static void look_at_zookeeper(const char *servers, struct findings *found)
 {
     found->zookeeper_count = zookeeper_version_ask(servers, found->zookeeper);
-    found->zookeeper.servers_known = zookeeper_config_compare(found->config, servers, &found->servers);
+    found->servers_known = zookeeper_config_compare(found->config, servers, &found->servers);
 }
 
 static void probe_run(struct work *work)
