@@ -345,67 +345,67 @@ static void a_fire_time_is_skipped_beside_it(void **state)
     }
     assert_non_null(strstr(b.last, "\"reason\":\"overlap\""));
     assert_non_null(strstr(b.last, "was started again by somebody else"));
-    /* Applies jobs j0, j1, ..., each with a text of so many bytes. */
-    static int apply_large(int count, size_t bytes, struct scheduler_result *ret)
-    {
-        json_t *jobs = json_object(), *body;
-        char *text = alloc_zero(bytes + 1), name[16];
-        int rc;
+}
 
-        memset(text, 'x', bytes);
-        for (int i = 0; i < count; i++) {
-            snprintf(name, sizeof(name), "j%d", i);
-            json_object_set_new(jobs, name,
-                                json_pack("{s:s, s:[s,s]}", "image", "x", "command", "echo", text));
-        }
-        body = json_pack("{s:o}", "jobs", jobs);
-        *ret = (struct scheduler_result){0};
-        rc = scheduler_apply(b.scheduler, body, "test", ret);
-        json_decref(ret->reply);
-        json_decref(body);
-        free(text);
-        bench_settle();
-        return rc;
+/* Applies jobs j0, j1, ..., each with a text of so many bytes. */
+static int apply_large(int count, size_t bytes, struct scheduler_result *ret)
+{
+    json_t *jobs = json_object(), *body;
+    char *text = alloc_zero(bytes + 1), name[16];
+    int rc;
+
+    memset(text, 'x', bytes);
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "j%d", i);
+        json_object_set_new(jobs, name, json_pack("{s:s, s:[s,s]}", "image", "x", "command", "echo", text));
     }
+    body = json_pack("{s:o}", "jobs", jobs);
+    *ret = (struct scheduler_result){0};
+    rc = scheduler_apply(b.scheduler, body, "test", ret);
+    json_decref(ret->reply);
+    json_decref(body);
+    free(text);
+    bench_settle();
+    return rc;
+}
 
-    static void while_the_journal_refuses_commands_are_told_why(void **state)
-    {
-        struct scheduler_result result;
+static void while_the_journal_refuses_commands_are_told_why(void **state)
+{
+    struct scheduler_result result;
 
-        b.refused = "ZooKeeper refuses appends: its quota is exceeded (-125)";
-        assert_int_equal(apply_large(1, 10, &result), ERR_FULL);
-        assert_string_equal(result.error.text, b.refused);
-        b.refused = NULL;
-        assert_int_equal(apply_large(1, 10, &result), 0);
-    }
+    b.refused = "ZooKeeper refuses appends: its quota is exceeded (-125)";
+    assert_int_equal(apply_large(1, 10, &result), ERR_FULL);
+    assert_string_equal(result.error.text, b.refused);
+    b.refused = NULL;
+    assert_int_equal(apply_large(1, 10, &result), 0);
+}
 
-    static void batches_keep_to_what_the_journal_takes(void **state)
-    {
-        struct scheduler_result result;
-        size_t batches = b.batches;
+static void batches_keep_to_what_the_journal_takes(void **state)
+{
+    struct scheduler_result result;
+    size_t batches = b.batches;
 
-        b.journal.batch_bytes = 32768;
-        assert_int_equal(apply_large(40, 4000, &result), 0);
-        assert_true(b.largest < 32768);
-        assert_true(b.batches - batches > 10);
-        assert_int_equal(apply_large(1, 30000, &result), ERR_LIMIT);
-        assert_non_null(strstr(result.error.text, "jute.maxbuffer"));
-        b.journal.batch_bytes = 0;
-        assert_int_equal(apply_large(1, 30000, &result), 0);
-    }
+    b.journal.batch_bytes = 32768;
+    assert_int_equal(apply_large(40, 4000, &result), 0);
+    assert_true(b.largest < 32768);
+    assert_true(b.batches - batches > 10);
+    assert_int_equal(apply_large(1, 30000, &result), ERR_LIMIT);
+    assert_non_null(strstr(result.error.text, "jute.maxbuffer"));
+    b.journal.batch_bytes = 0;
+    assert_int_equal(apply_large(1, 30000, &result), 0);
+}
 
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
-            cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup,
-                                            teardown),
-            cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
-                                            teardown),
-            cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
-            cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
-            cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
-        };
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
+    };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
-    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
