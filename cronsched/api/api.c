@@ -55,6 +55,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
     {"GET", "/v1/peer/history", "first,last", AUTH_READ, 0, api_handle_peer_history},
+    {"GET", "/v1/peer/heartbeat", "hold", AUTH_READ, 0, api_handle_peer_heartbeat},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
     {"GET", "/v1/version", NULL, AUTH_READ, 0, api_handle_version},

@@ -39,6 +39,8 @@ struct api_cluster_ops {
     bool (*following)(void *arg); /* this standby is up to date with a leader */
     /* Answers what another replica asks of this one's engines. */
     void (*peer_engine)(void *arg, struct http_request *request);
+    /* Answers that this replica lives, whether it leads, and its clock. */
+    void (*peer_heartbeat)(void *arg, struct http_request *request);
     /* Forwards a request to the leader, and answers it. */
     void (*forward)(void *arg, struct http_request *request);
     /* The log of this attempt is not all here: it is written at another replica, or (`over`) a copy is

@@ -316,8 +316,10 @@ static void check_replicas(struct doctor *d)
         {"config", "engines, pools and grace times must be the same, or they change with the leader",
          WARNING},
         {"clock", "run chrony or another time service on these machines", WARNING},
+        {"links", "check `advertise` of the one and the firewalls between them", WARNING},
         {"state", "stop the replica that disagrees with the majority, remove its data folder, start it",
          ERROR},
+        {"leader", "look at the replicas' logs; each says why it does not take over", ERROR},
     };
     const struct api_context *c = &d->api->context;
     json_t *cluster = api_cluster_json(c), *difference;
@@ -423,7 +425,7 @@ static void check_clock(struct doctor *d)
 
     if (c->clock_held && c->clock_held(c->arg, &jump_ms))
         add(d, "clock", ERROR, "correct the clock; this replica ignores the jump",
-            "it jumped by %" PRId64 " s, and ZooKeeper's time disagrees", jump_ms / 1000);
+            "it jumped by %" PRId64 " s, and no majority of the other clocks agrees", jump_ms / 1000);
     else if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
         add(d, "clock", ERROR, "set the clock", "it shows a time before 2026");
     else if (r < 0)

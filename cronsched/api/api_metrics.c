@@ -94,7 +94,7 @@ static const struct {
     [ENGINE_CALLS] = {"cronsched_engine_calls", "gauge",
                       "Calls queued, calls in flight, attempts watched, reads of files that hang."},
     [CLOCK_OFFSET_SECONDS] = {"cronsched_clock_offset_seconds", "gauge",
-                              "A replica's clock minus ZooKeeper's."},
+                              "A replica's clock minus the median of the members' clocks."},
     [ZOOKEEPER_REFUSALS_TOTAL] = {"cronsched_zookeeper_refusals_total", "counter",
                                   "Writes that ZooKeeper refused, as for a quota."},
     [ZOOKEEPER_LOSSES_TOTAL] = {"cronsched_zookeeper_connections_lost_total", "counter",
@@ -209,7 +209,7 @@ static void put_clocks(struct text *t, const json_t *replicas)
 /* Only of a cluster: who is there, and what differs among them. */
 static void put_cluster(struct text *t, const struct api_context *c)
 {
-    static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state"};
+    static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state", "links", "leader"};
     json_t *cluster = api_cluster_json(c);
     const json_t *replicas = json_object_get(cluster, "replicas");
 

@@ -115,6 +115,7 @@ bool api_following(const struct api_context *context); /* a standby that is up t
     X(cluster)                                                                                               \
     X(step_down)                                                                                             \
     X(peer_engine)                                                                                           \
+    X(peer_heartbeat)                                                                                        \
     X(peer_history)                                                                                          \
     X(doctor)                                                                                                \
     X(version)                                                                                               \

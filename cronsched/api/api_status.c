@@ -99,6 +99,16 @@ void api_handle_peer_engine(struct http_request *request, void *arg)
         http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
 }
 
+void api_handle_peer_heartbeat(struct http_request *request, void *arg)
+{
+    const struct api_context *c = &OBJECT(struct api, arg)->context;
+
+    if (c->cluster_ops)
+        c->cluster_ops->peer_heartbeat(c->cluster_arg, request);
+    else
+        http_reply_error(request, ERR_UNSUPPORTED, "this replica is alone");
+}
+
 /* ---- health ---- */
 
 void api_handle_healthz(struct http_request *request, void *arg)

@@ -195,6 +195,40 @@ static void compare_states(const struct replicated_view *v, json_t *to)
     }
 }
 
+/* What each says of links that are down: differences in what replicas see of one another. */
+static void collect_links(const struct replicated_view *v, json_t *to)
+{
+    bool any = false;
+    struct text t;
+
+    text_init(&t, DIFFERENCE_BYTES_MAX);
+    for (size_t i = 0; i < v->member_count; i++) {
+        const json_t *all = json_object_get(v->members[i].facts, "unreachable"), *one;
+        size_t n;
+
+        json_array_foreach(all, n, one)
+        {
+            text_addf(&t, "%s%s", any ? "; " : "", json_is_string(one) ? json_string_value(one) : "?");
+            any = true;
+        }
+    }
+    if (any)
+        add_difference(to, "links", &t);
+    text_release(&t);
+}
+
+static void report_leaderless(const struct replicated_view *v, json_t *to)
+{
+    struct text t;
+
+    if (v->leaderless_ms < 2 * (uint64_t)v->session_timeout_ms || v->leaderless_ms == 0)
+        return;
+    text_init(&t, DIFFERENCE_BYTES_MAX);
+    text_addf(&t, "nobody leads since %llu s", (unsigned long long)v->leaderless_ms / 1000);
+    add_difference(to, "leader", &t);
+    text_release(&t);
+}
+
 json_t *member_info_differences(const struct replicated_view *v)
 {
     json_t *all = json_array();
@@ -204,5 +238,7 @@ json_t *member_info_differences(const struct replicated_view *v)
     compare(v, "config", all);
     compare_clocks(v, all);
     compare_states(v, all);
+    collect_links(v, all);
+    report_leaderless(v, all);
     return all;
 }

@@ -1,7 +1,6 @@
 /* See replica.h. Happy path: open reads what the data folder remembers of its cluster, opens the
  * coordinator, makes the core; the core's events go to the scheduler. Whenever the core says that
- * something changed: the connection to the leader is moved to the new leader, and the cluster's uuid is
- * remembered.
+ * something changed: the links follow the members and the leader, and the cluster's uuid is remembered.
  *
  * Failures are the core's to handle: this file only knows the facts (which engines answer, how late the
  * leader is). A leader that misses fire times is first reported, and deposed at the next look if it still
@@ -10,6 +9,7 @@
 #include "cronsched/cluster/replica.h"
 
 #include "cronsched/cluster/forward.h"
+#include "cronsched/cluster/heartbeat.h"
 #include "cronsched/cluster/history_copy.h"
 #include "cronsched/cluster/member_info.h"
 #include "cronsched/cluster/peer.h"
@@ -25,7 +25,6 @@
 #include "jobs/base/object.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state.h"
-#include "leader/leader_watch.h"
 #include "leader/zookeeper/zookeeper.h"
 
 #include <errno.h>
@@ -48,7 +47,8 @@ struct replica {
     struct journal *journal;
     struct replicated_env env;
     struct replicated_host host;
-    struct leader_watch *watch;
+    struct heartbeat *heartbeat;
+    struct clock_voices voices;
     struct peer peer;
     struct forward *forward;
     struct peer_logs *logs;
@@ -132,10 +132,51 @@ static size_t engines_reachable(const struct replica *r)
     return n;
 }
 
-static bool clock_is_off(const struct replicated_view *v)
+static int64_t clock_jump_ms(const struct replica *r)
 {
-    return v->offset_known &&
-           (v->offset_ms > MEMBER_INFO_OFFSET_MAX_MS || v->offset_ms < -MEMBER_INFO_OFFSET_MAX_MS);
+    return r->o.clock_jump_ms ? r->o.clock_jump_ms(r->o.clock_arg) : 0;
+}
+
+static const struct clock_voices *voices_now(struct replica *r)
+{
+    const struct replicated_view *v = replicated_view(r->journal);
+    struct clock_voice zookeeper = {.wall_ms = v->ensemble_ms, .heard_ms = v->offset_asked_ms};
+
+    if (v->offset_known)
+        clock_voices_hear(&r->voices, &zookeeper);
+    return &r->voices;
+}
+
+/* How far this machine's clock, as it is set, is ahead of the others'. False: nobody was heard. */
+static bool clock_offset(struct replica *r, int64_t *ret_ms)
+{
+    uint64_t now = boot_now(NULL);
+
+    return clock_voices_offset(voices_now(r), clock_wall_ms() - (int64_t)now, now, ret_ms);
+}
+
+/* The clock that this replica believes, for one that jumped and is ignored. */
+static bool clock_is_off(struct replica *r)
+{
+    int64_t offset_ms;
+
+    if (!clock_offset(r, &offset_ms))
+        return false;
+    offset_ms -= clock_jump_ms(r);
+    return offset_ms > MEMBER_INFO_OFFSET_MAX_MS || offset_ms < -MEMBER_INFO_OFFSET_MAX_MS;
+}
+
+/* Whether others can be judged by this machine's clock. */
+static bool clock_is_agreed(struct replica *r)
+{
+    int64_t offset_ms;
+
+    return clock_offset(r, &offset_ms) && clock_jump_ms(r) == 0 && !clock_is_off(r);
+}
+
+static bool host_clock_believed(void *arg)
+{
+    return clock_jump_ms(OBJECT(struct replica, arg)) == 0;
 }
 
 /* Old zone rules fire at wrong times: the replica with the newest is preferred. */
@@ -157,8 +198,12 @@ static bool host_fit(void *arg, const char **ret_why)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    if (clock_is_off(replicated_view(r->journal))) {
-        *ret_why = "its clock is more than 5 s off ZooKeeper's";
+    if (!host_clock_believed(r)) {
+        *ret_why = "its clock jumped, and the others' clocks disagree";
+        return false;
+    }
+    if (clock_is_off(r)) {
+        *ret_why = "its clock is more than 5 s off the others'";
         return false;
     }
     if (engines_reachable(r) == 0) {
@@ -176,7 +221,8 @@ static json_t *host_member(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    json_t *hosts = json_array(), *state = json_null();
+    json_t *hosts = json_array(), *state = json_null(), *offset = json_null();
+    int64_t offset_ms;
     uint64_t index;
     const char *hash = scheduler_state_hash(r->o.scheduler, &index);
 
@@ -184,10 +230,13 @@ static json_t *host_member(void *arg)
         state = json_pack("{s:I, s:s}", "index", (json_int_t)index, "hash", hash);
     for (size_t i = 0; i < r->process_host_count; i++)
         json_array_append_new(hosts, json_string(r->process_hosts[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "url", r->o.config->advertise, "version",
-                     CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config", r->config_hash,
-                     "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts, "state",
-                     state);
+    if (clock_offset(r, &offset_ms))
+        offset = json_integer(offset_ms);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "url", r->o.config->advertise,
+                     "version", CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config",
+                     r->config_hash, "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts",
+                     hosts, "state", state, "clock_offset_ms", offset, "unreachable",
+                     heartbeat_unreachable(r->heartbeat));
 }
 
 static uint64_t host_durable(void *arg)
@@ -254,32 +303,22 @@ static void remember_cluster(struct replica *r, const char *uuid)
 
 /* ---- what changes ---- */
 
-static void on_leader_gone(void *arg, int64_t epoch)
+static void on_link(void *arg, int64_t epoch, const struct replicated_link *link)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    log_event(LOG_NOTE, "leader-gone", LOG_INT("epoch", epoch),
-              LOG_TEXT("text", "its connection closed, and its address refuses new ones"));
-    replicated_leader_gone(r->journal, epoch);
+    if (r->journal)
+        replicated_leader_link(r->journal, epoch, link);
 }
 
-/* HOST and PORT of http://HOST:PORT, https://[V6]:PORT. */
-static bool url_address(const char *url, char host[256], char port[8])
+static void on_clock(void *arg, const struct clock_voice *voice)
 {
-    const char *at = url ? strstr(url, "://") : NULL, *colon;
+    clock_voices_hear(&OBJECT(struct replica, arg)->voices, voice);
+}
 
-    if (!at)
-        return false;
-    at += 3;
-    colon = strrchr(at, ':');
-    if (!colon || (*at == '[' && colon[-1] != ']'))
-        return false;
-    if (*at == '[')
-        snprintf(host, 256, "%.*s", (int)(colon - at - 2), at + 1);
-    else
-        snprintf(host, 256, "%.*s", (int)(colon - at), at);
-    snprintf(port, 8, "%.7s", colon + 1);
-    return host[0] && port[0];
+static int64_t on_clock_jump(void *arg)
+{
+    return clock_jump_ms(OBJECT(struct replica, arg));
 }
 
 static void share_secret(struct replica *r, const char *secret)
@@ -314,18 +353,13 @@ static void host_changed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
-    char host[256], port[8];
 
     remember_cluster(r, v->cluster);
     share_secret(r, v->secret);
     notice_members(r, v->member_count);
     if (r->retired && !v->leading)
         uv_timer_start(&r->retire, on_retired, 0, 0);
-    if (v->leading || !v->leader || strcmp(v->leader, r->o.id) == 0 ||
-        !url_address(v->leader_url, host, port))
-        leader_watch_stop(r->watch);
-    else
-        leader_watch_set(r->watch, host, port, v->epoch);
+    heartbeat_changed(r->heartbeat);
     if ((v->leading || v->current) && !r->swept) {
         r->swept = true;
         run_log_copies_sweep(r->o.copies);
@@ -339,7 +373,8 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
-    if (v->leading || !v->current || !v->leader || !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
+    if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
+        !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;
         return;
     }
@@ -460,6 +495,14 @@ static void start_parts(struct replica *r)
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, view_of, r});
     peer_logs_new(&r->logs, o->loop, &r->peer);
+    heartbeat_new(&r->heartbeat, &(struct heartbeat_options){.loop = o->loop,
+                                                             .peer = &r->peer,
+                                                             .self = o->id,
+                                                             .view = view_of,
+                                                             .jump_ms = on_clock_jump,
+                                                             .link = on_link,
+                                                             .clock = on_clock,
+                                                             .arg = r});
     run_log_copies_start(o->copies, &(struct run_log_copies_options){.loop = o->loop,
                                                                      .peer = &r->peer,
                                                                      .data_dir = o->config->data_dir,
@@ -496,8 +539,12 @@ static void start_journal(struct replica *r)
         options.mark.index = host_durable(r);
     }
     r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
-    r->host = (struct replicated_host){
-        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = r};
+    r->host = (struct replicated_host){.fit = host_fit,
+                                       .member = host_member,
+                                       .durable = host_durable,
+                                       .changed = host_changed,
+                                       .clock_believed = host_clock_believed,
+                                       .arg = r};
     r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
 }
 
@@ -541,7 +588,6 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     uv_timer_init(o->loop, &r->retire);
     r->wake.data = r->look.data = r->retire.data = r;
     r->handles = 3;
-    leader_watch_new(&r->watch, o->loop, on_leader_gone, r);
     start_parts(r);
     start_journal(r);
     uv_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
@@ -583,7 +629,7 @@ static void on_client_closed(void *arg)
     uv_close((uv_handle_t *)&r->retire, on_handle_closed);
 }
 
-static void on_watch_closed(void *arg)
+static void on_heartbeat_closed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
@@ -594,7 +640,7 @@ static void on_copies_stopped(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    leader_watch_close(r->watch, on_watch_closed, r);
+    heartbeat_close(r->heartbeat, on_heartbeat_closed, r);
 }
 
 static void on_history_stopped(void *arg)
@@ -632,7 +678,7 @@ void replica_journal_closed(struct replica *r)
     r->journal = NULL;
     uv_timer_stop(&r->wake);
     uv_timer_stop(&r->look);
-    leader_watch_stop(r->watch);
+    heartbeat_stop(r->heartbeat);
 }
 
 void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
@@ -641,6 +687,12 @@ void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
     r->closed = done;
     r->closed_arg = arg;
     forward_close(r->forward, on_forward_closed, r);
+}
+
+bool replica_clock_confirms(struct replica *r, uint64_t since_ms)
+{
+    return r->journal &&
+           clock_voices_confirm(voices_now(r), clock_wall_ms() - (int64_t)boot_now(NULL), since_ms);
 }
 
 /* ---- for the API ---- */
@@ -676,6 +728,11 @@ static void api_peer_engine(void *arg, struct http_request *request)
                         r->o.zones);
 }
 
+static void api_peer_heartbeat(void *arg, struct http_request *request)
+{
+    heartbeat_request(OBJECT(struct replica, arg)->heartbeat, request);
+}
+
 static void api_forward(void *arg, struct http_request *request)
 {
     struct replica *r = OBJECT(struct replica, arg);
@@ -706,7 +763,7 @@ static bool api_following(void *arg)
     struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
 
-    return v->current && !v->leading;
+    return v->current && !v->leading && v->leaderless_ms < 2 * (uint64_t)v->session_timeout_ms;
 }
 
 static int api_step_down(void *arg, struct error *error)
@@ -744,6 +801,7 @@ static json_t *api_cluster(void *arg)
 const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
                                                 .following = api_following,
                                                 .peer_engine = api_peer_engine,
+                                                .peer_heartbeat = api_peer_heartbeat,
                                                 .forward = api_forward,
                                                 .log_elsewhere = api_log_elsewhere,
                                                 .log_pass = api_log_pass,

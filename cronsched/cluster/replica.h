@@ -33,6 +33,9 @@ struct replica_options {
     const char *id;
     char *cluster_uuid; /* 40 bytes, with a new one in it: overwritten once the cluster's is known */
     uv_loop_t *loop;
+    /* By how much this machine's wall clock jumped without being believed; 0: it is believed. NULL: it always is. */
+    int64_t (*clock_jump_ms)(void *arg);
+    void *clock_arg;
 };
 
 /* Opens the session; the journal's events go to the scheduler. */
@@ -48,6 +51,10 @@ void replica_retire(struct replica *replica, void (*done)(void *arg), void *arg)
 void replica_journal_closed(struct replica *replica);
 /* After that, and after the engines are closed; done is called once, from the loop. */
 void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
+
+/* This machine's wall clock jumped at boot time since_ms: more of the other clocks that were heard after that agree with
+ * it than disagree. */
+bool replica_clock_confirms(struct replica *replica, uint64_t since_ms);
 
 /* The host that engines of this replica answer to: it passes on to the scheduler what is the scheduler's. */
 struct engine_host *replica_engine_host(struct replica *replica);

@@ -24,8 +24,8 @@ int64_t guarded_clock_read(struct guarded_clock *c, int64_t wall_ms, uint64_t bo
     return c->wall_ms;
 }
 
-void guarded_clock_compare(struct guarded_clock *c, int64_t offset_ms, uint64_t asked_boot_ms)
+void guarded_clock_confirm(struct guarded_clock *c)
 {
-    if (c->held && asked_boot_ms > c->held_boot_ms && !far_off(offset_ms))
-        c->begun = false; /* the next reading is believed */
+    if (c->held)
+        c->begun = false;
 }

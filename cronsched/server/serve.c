@@ -98,19 +98,17 @@ static int64_t env_wall_ms(struct scheduler_env *env)
 
     if (!s->replica)
         return wall_ms;
-    if (held && s->journal) {
-        const struct replicated_view *v = replicated_view(s->journal);
-
-        guarded_clock_compare(&s->clock, v->offset_ms, v->offset_asked_ms);
-    }
+    if (held && replica_clock_confirms(s->replica, s->clock.held_boot_ms))
+        guarded_clock_confirm(&s->clock);
     wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)clock_boot_ms());
     if (s->clock.held && !held)
         log_event(
             LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
-            LOG_TEXT("text", "the wall clock jumped and ZooKeeper's time disagrees: ignoring the jump"));
+            LOG_TEXT("text",
+                     "the wall clock jumped and no majority of the other clocks agrees: ignoring the jump"));
     if (held && !s->clock.held)
         log_event(LOG_NOTE, "clock-jump",
-                  LOG_TEXT("text", "the wall clock and ZooKeeper's time agree again"));
+                  LOG_TEXT("text", "the wall clock and the other clocks agree again"));
     return wall_ms;
 }
 
@@ -505,6 +503,14 @@ static int open_embedded(struct serve *s, struct error *error)
     return journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
 }
 
+static int64_t replica_clock_jump_ms(void *arg)
+{
+    struct serve *s = OBJECT(struct serve, arg);
+
+    env_wall_ms(&s->env); /* as of now */
+    return s->clock.held ? s->clock.jump_ms : 0;
+}
+
 static int open_replicated(struct serve *s, struct error *error)
 {
     struct replica_options o = {.config = &s->config,
@@ -516,7 +522,9 @@ static int open_replicated(struct serve *s, struct error *error)
                                 .zones = zoneinfo_source(s->zones),
                                 .id = s->id,
                                 .cluster_uuid = s->cluster_uuid,
-                                .loop = &s->loop};
+                                .loop = &s->loop,
+                                .clock_jump_ms = replica_clock_jump_ms,
+                                .clock_arg = s};
     int rc = replica_open(&s->replica, &o, error);
 
     if (rc == 0)

@@ -35,7 +35,9 @@
     X(KEEP_SPECULATION, "keep-speculation", "a deposed leader keeps what was not acknowledged")              \
     X(SWEEP_CHUNKS, "sweep-chunks", "chunks that the snapshot names are removed")                            \
     X(MARK_FORGOTTEN, "mark-forgotten", "what was known is forgotten at the end of leadership")              \
-    X(HASH_IGNORED, "hash-ignored", "a batch in the place of another that was known is believed")
+    X(HASH_IGNORED, "hash-ignored", "a batch in the place of another that was known is believed")            \
+    X(REFUSAL_IS_DEATH, "refusal-is-death", "a leader that one replica cannot reach is deposed unasked")     \
+    X(ORPHAN_KEPT, "orphan-kept", "a leader node that belongs to no epoch is never replaced")
 
 #ifdef CRONSCHED_FAULTS
 enum mutant {

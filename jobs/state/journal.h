@@ -25,7 +25,8 @@ struct journal_events {
     /* The next committed batch, of somebody else's or of an earlier life. Borrowed. */
     void (*batch)(void *arg, const struct batch *batch, const char *text, size_t size);
     /* You lead. The owner's first record must be EPOCH with this epoch. cause: how it came about, for the
-     * take-over report ("start", "step-down", "connection-closed", "session-expired", "overdue: ..."). */
+     * take-over report ("start", "restart", "connection-closed", "connection-refused", "silent", "orphan",
+     * "session-ended", "overdue: ..."). */
     void (*lead)(void *arg, int64_t epoch, const char *cause);
     /* Your appends up to this index are durable. */
     void (*acked)(void *arg, uint64_t index);

@@ -2,9 +2,11 @@
  *
  * Happy path: the leader node is missing, this replica is up to date and fit -> one multi {check(epoch, v),
  * create(leader), set(epoch)} -> elected: head is read again, the tail applied -> lead.
- * Sooner: the leader's process is known to be gone, or does not do its work: the multi deletes the leader
+ * Sooner: the leader answers on no way (suspicion.h), or does not do its work: the multi deletes the leader
  * node as well. That is safe only when the node and version v belong to the same epoch, which their nonces
  * tell. A leader node of this very replica, from an earlier life or a leadership that ended, is such a case, too.
+ * A leader node that belongs to no epoch for longer than a session is an orphan: a session's end that ZooKeeper
+ * forgot, or a person's node. The epoch decides who leads, so it is replaced.
  * Failures: bad version, exists, no node: another was faster: read again. Answer lost: read again, and a
  * leader node of this session shows that it was elected.
  */
@@ -137,6 +139,11 @@ bool election_fit(struct replicated *r)
     return r->o.host->fit(r->o.host->arg, &why);
 }
 
+static bool clock_disputed(struct replicated *r)
+{
+    return r->o.host->clock_believed && !r->o.host->clock_believed(r->o.host->arg);
+}
+
 /* An unfit replica, or one that holds back, leaves it to others, as long as there are any. */
 static bool lets_others_go_first(struct replicated *r)
 {
@@ -162,6 +169,7 @@ static void elected(struct replicated *r)
     r->election.token = r->tree.epoch_version;
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
     guard_elected(r);
+    ask_elected(r);
     replicated_log(r, LOG_NOTE, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
 }
 
@@ -220,7 +228,8 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
     snprintf(r->election.nonce, sizeof(r->election.nonce), "%016" PRIx64, r->o.env->random(r->o.env->arg));
     snprintf(r->election.cause, sizeof(r->election.cause), "%s", cause);
     epoch = epoch_text(r, deposed);
-    o = json_pack("{s:s,s:s,s:s}", "replica", r->replica, "url", r->url, "nonce", r->election.nonce);
+    o = json_pack("{s:s,s:s,s:s,s:b}", "replica", r->replica, "url", r->url, "nonce", r->election.nonce,
+                  "answers", 1);
     leader = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
@@ -236,9 +245,10 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
 }
 
 /* The leader node that was read belongs to the epoch that was read. */
-static bool same_epoch(const struct replicated *r)
+bool election_has_leader(const struct replicated *r)
 {
-    return r->tree.leader && strcmp(r->tree.leader_nonce, r->tree.epoch_nonce) == 0;
+    return r->tree.leader && r->tree.leader_nonce[0] &&
+           strcmp(r->tree.leader_nonce, r->tree.epoch_nonce) == 0;
 }
 
 static bool once_in(uint64_t now, uint64_t *last_ms, uint64_t every_ms)
@@ -264,9 +274,8 @@ static void campaign_against_leader(struct replicated *r)
         elected(r); /* by a request whose answer was lost */
     } else if (strcmp(r->tree.leader, r->replica) == 0) {
         campaign(r, true, NULL, r->tree.leader_owner == r->session.id ? "again" : "restart");
-    } else if (r->election.gone_epoch == tree_epoch(r)) {
-        if (once_in(replicated_now_ms(r), &r->election.eager_ms, (uint64_t)r->session.timeout_ms))
-            campaign(r, true, NULL, "connection-closed");
+    } else if (suspicion_verdict(&r->asks.suspicion, tree_epoch(r), replicated_now_ms(r))) {
+        campaign(r, true, NULL, suspicion_cause(&r->asks.suspicion));
     } else if (r->election.overdue_epoch == tree_epoch(r)) {
         r->election.overdue_epoch = 0;
         snprintf(cause, sizeof(cause), "overdue: %s", r->election.overdue);
@@ -299,18 +308,62 @@ static void leave_epoch(struct replicated *r)
     r->coord->ops->multi(r->coord, ops, 2, on_epoch_left, r);
 }
 
+/* Notes since when nobody leads, and since when a leader node that belongs to no epoch is there. */
+static void note_leader(struct replicated *r)
+{
+    struct election *e = &r->election;
+    uint64_t now = replicated_now_ms(r);
+    bool orphan = r->tree.leader && !election_has_leader(r);
+
+    if (!tree_current(r))
+        return;
+    if (election_leads(r) || e->state == ELECTED || election_has_leader(r))
+        e->leaderless_ms = 0;
+    else if (!e->leaderless_ms)
+        e->leaderless_ms = now;
+    if (!orphan)
+        e->orphan_ms = 0;
+    else if (!e->orphan_ms || strcmp(e->orphan_nonce, r->tree.leader_nonce) != 0) {
+        e->orphan_ms = now;
+        e->orphan_read_again = false;
+        memcpy(e->orphan_nonce, r->tree.leader_nonce, sizeof(e->orphan_nonce));
+    }
+}
+
+/* Epoch and leader are two reads; after a session both are read once more, and then it is certain. */
+static void replace_orphan(struct replicated *r)
+{
+    struct election *e = &r->election;
+
+    if (!e->orphan_ms || replicated_now_ms(r) - e->orphan_ms <= (uint64_t)r->session.timeout_ms ||
+        MUTANT(ORPHAN_KEPT))
+        return;
+    if (!e->orphan_read_again) {
+        e->orphan_read_again = true;
+        tree_want_leader(r, true);
+        return;
+    }
+    replicated_log(r, LOG_WARN, "orphan",
+                   "the node " NODE_LEADER " of %s does not belong to epoch %" PRId64
+                   ": replacing it, since no session's end removes it",
+                   r->tree.leader, tree_epoch(r));
+    campaign(r, true, NULL, "orphan");
+}
+
 static void campaign_if_called_for(struct replicated *r)
 {
     if (!guard_trusts(r)) {
         leave_epoch(r);
         return;
     }
-    if (!tree_current(r) || !up_to_date(r) || lets_others_go_first(r))
+    if (!tree_current(r) || !up_to_date(r) || clock_disputed(r) || lets_others_go_first(r))
         return;
     if (!r->tree.leader)
         campaign(r, false, NULL, r->tree.epoch_version == 0 ? "start" : "session-ended");
-    else if (same_epoch(r))
+    else if (election_has_leader(r))
         campaign_against_leader(r);
+    else
+        replace_orphan(r);
 }
 
 void election_epoch_read(struct replicated *r, bool deposed_me)
@@ -359,7 +412,7 @@ static void lead_when_ready(struct replicated *r)
     assert(r->follower.applied == r->tree.head || MUTANT(TAIL_UNREAD));
     move(r, LEADING);
     r->election.led_epoch = election_epoch(r);
-    r->election.gone_epoch = r->election.overdue_epoch = 0;
+    r->election.overdue_epoch = 0;
     append_begin(r);
     replicated_clear_error(r);
     tell_recovery(r);
@@ -442,6 +495,7 @@ void election_pump(struct replicated *r)
 {
     const char *why = "";
 
+    note_leader(r);
     if (election_leads(r))
         note_fitness(r, &why);
     switch (r->election.state) {
@@ -504,18 +558,11 @@ bool replicated_depose(struct journal *journal, int64_t epoch, const char *text)
         return false;
     if (!r->session.write_sent_ms || now - r->session.write_sent_ms > (uint64_t)r->session.timeout_ms)
         return false; /* perhaps it is this one that cannot write */
-    if (lets_others_go_first(r) || !once_in(now, &r->election.deposed_other_ms, REPLICATED_DEPOSE_EVERY_MS))
+    if (clock_disputed(r) || lets_others_go_first(r) ||
+        !once_in(now, &r->election.deposed_other_ms, REPLICATED_DEPOSE_EVERY_MS))
         return false;
     r->election.overdue_epoch = epoch;
     snprintf(r->election.overdue, sizeof(r->election.overdue), "%s", text);
     replicated_pump(r);
     return true;
-}
-
-void replicated_leader_gone(struct journal *journal, int64_t epoch)
-{
-    struct replicated *r = replicated_of(journal);
-
-    r->election.gone_epoch = epoch;
-    replicated_pump(r);
 }

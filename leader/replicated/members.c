@@ -30,8 +30,10 @@ static json_t *member_facts(struct replicated *r)
         json_object_set_new(o, "joining", json_true());
     if (r->follower.restoring.active && r->follower.restoring.manifest.exists)
         json_object_set_new(o, "reading", json_integer((json_int_t)r->follower.restoring.manifest.index));
-    json_object_set_new(o, "clock_offset_ms",
-                        r->members.offset_known ? json_integer(r->members.offset_ms) : json_null());
+    if (!json_object_get(o,
+                         "clock_offset_ms")) /* the host knows better: it hears other members' clocks, too */
+        json_object_set_new(o, "clock_offset_ms",
+                            r->members.offset_known ? json_integer(r->members.offset_ms) : json_null());
     return o;
 }
 
@@ -96,11 +98,21 @@ static bool counts(const struct replicated *r, const struct replicated_member *m
     return !cluster || strcmp(cluster, r->tree.cluster) == 0;
 }
 
+/* The leader is taken for dead; its node stands until its session ends. */
+static bool is_dead_leader(const struct replicated *r, const char *id)
+{
+    return r->tree.leader && strcmp(r->tree.leader, id) == 0 &&
+           suspicion_verdict(&r->asks.suspicion, tree_epoch(r), replicated_now_ms(r));
+}
+
 bool members_other_fit(const struct replicated *r)
 {
-    for (size_t i = 0; i < r->members.count; i++)
-        if (strcmp(r->members.list[i].id, r->replica) != 0 && fact_true(&r->members.list[i], "fit"))
+    for (size_t i = 0; i < r->members.count; i++) {
+        const struct replicated_member *m = &r->members.list[i];
+
+        if (strcmp(m->id, r->replica) != 0 && fact_true(m, "fit") && !is_dead_leader(r, m->id))
             return true;
+    }
     return false;
 }
 
@@ -339,6 +351,8 @@ void members_heartbeat_done(struct replicated *r, const struct coord_reply *repl
         /* the ensemble set its time somewhere between sending and now */
         r->members.offset_ms = wall - took / 2 - reply->stat.mtime_ms;
         r->members.offset_known = true;
+        r->members.ensemble_ms = reply->stat.mtime_ms + took / 2 - (int64_t)replicated_now_ms(r);
+        r->members.write_ms = (uint64_t)took;
         r->members.offset_asked_ms = r->members.heartbeat_sent_ms;
     } else if (reply->result == COORD_NO_NODE) {
         r->members.registered = false; /* somebody removed it, or all of the tree */

@@ -334,8 +334,9 @@ static void switch_over(struct replicated *r)
     ops[n++] = put(r->tree.recovered_there, NODE_RECOVERED, node, COORD_ANY);
     if (p->missing)
         ops[n++] = put(r->tree.secret_there, NODE_SECRET, secret, COORD_ANY);
-    /* nobody leads */
-    ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, "{}", 2, COORD_ANY};
+    /* nobody leads; an orphan goes */
+    if (!r->tree.leader)
+        ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, "{}", 2, COORD_ANY};
     ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     assert(n <= sizeof(ops) / sizeof(ops[0]));
     ask_multi(r, ops, n, on_switched);
@@ -352,9 +353,9 @@ static void begin_when_read(struct replicated *r)
 
     if (!tree_read(r) || !r->members.fresh)
         return;
-    if (r->tree.leader || (r->tree.missing && !p->from_here) || election_leads(r)) {
+    if (election_has_leader(r) || (r->tree.missing && !p->from_here) || election_leads(r)) {
         fail(r, ERR_CONFLICT, "%s",
-             r->tree.leader ? "a replica leads" : "ZooKeeper holds nothing to go on from");
+             election_has_leader(r) ? "a replica leads" : "ZooKeeper holds nothing to go on from");
         return;
     }
     if (!p->from_here && (!r->follower.restored || r->follower.applied != r->tree.head))
@@ -437,7 +438,7 @@ int replicated_recover(struct journal *journal, const struct replicated_recovery
                          r->tree.cluster, r->guard.mark.cluster);
     if (!recovery->from_here && r->tree.missing)
         return error_set(error, ERR_CONFLICT, "ZooKeeper holds nothing to go on from");
-    if (r->tree.leader)
+    if (election_has_leader(r))
         return error_set(error, ERR_CONFLICT, "replica %s leads", r->tree.leader);
     p->from_here = recovery->from_here;
     snprintf(p->by, sizeof(p->by), "%s", recovery->by);

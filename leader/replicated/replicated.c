@@ -108,6 +108,12 @@ void replicated_renew_lease(struct replicated *r, uint64_t sent_ms)
 
 /* ---- time ---- */
 
+bool replicated_may_ask(const struct replicated *r)
+{
+    return r->session.connected && !r->alarm[0] && !r->coord_closing &&
+           r->session.alive_ms >= r->session.retry_ms;
+}
+
 static void set_timer(struct replicated *r)
 {
     uint64_t now = replicated_now_ms(r), beat = (uint64_t)r->session.timeout_ms / HEARTBEATS_A_SESSION;
@@ -115,6 +121,8 @@ static void set_timer(struct replicated *r)
 
     if (r->session.connected && r->members.heartbeat_ms < at)
         at = r->members.heartbeat_ms;
+    if (ask_may_ask(r) && ask_wake_ms(r) < at)
+        at = ask_wake_ms(r);
     if (election_closing(r) && r->close_by_ms < at)
         at = r->close_by_ms;
     if (r->session.connected && snapshot_busy(r))
@@ -142,16 +150,12 @@ static void enter(struct replicated *r)
 
 static void close_when_done(struct replicated *r);
 
-bool replicated_may_ask(const struct replicated *r)
-{
-    return r->session.connected && !r->alarm[0] && !r->coord_closing &&
-           r->session.alive_ms >= r->session.retry_ms;
-}
-
 void replicated_pump(struct replicated *r)
 {
     enter(r);
     forget_old_error(r);
+    if (ask_may_ask(r))
+        ask_pump(r);
     if (replicated_may_ask(r)) {
         if (!election_closing(r)) {
             tree_pump(r);
@@ -193,6 +197,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
     tree_connected(r);
     guard_session(r);
     members_session(r, fresh);
+    ask_session(r);
     append_session(r, fresh);
     replicated_log(r, LOG_NOTE, "connected", "session 0x%" PRIx64 ", %" PRId64 " ms%s; %s", session,
                    timeout_ms, fresh ? "" : ", resumed", r->coord->ops->status(r->coord));
@@ -233,6 +238,7 @@ static void on_node_changed(void *arg, const char *path)
 
     tree_changed(r, path);
     members_changed(r, path);
+    ask_changed(r, path);
     replicated_pump(r);
 }
 
@@ -275,6 +281,8 @@ static void replicated_status(const struct journal *journal, struct journal_stat
         snprintf(ret->text, sizeof(ret->text), "%s", r->alarm);
     else
         snprintf(ret->text, sizeof(ret->text), "%s", r->guard.refusal[0] ? r->guard.refusal : r->last_error);
+    if (!ret->text[0] && r->election.leaderless_ms)
+        snprintf(ret->text, sizeof(ret->text), "nobody leads");
 }
 
 static void replicated_free(struct replicated *r)
@@ -388,6 +396,8 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .offset_ms = r->members.offset_ms,
         .offset_known = r->members.offset_known,
         .offset_asked_ms = r->members.offset_asked_ms,
+        .ensemble_ms = r->members.ensemble_ms,
+        .leaderless_ms = r->election.leaderless_ms ? replicated_now_ms(r) - r->election.leaderless_ms : 0,
         .members = r->members.list,
         .member_count = r->members.count,
         .standing = guard_standing(r),

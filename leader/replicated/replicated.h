@@ -10,6 +10,7 @@
  *   log/N       batch N (ten digits): the epoch's nonce, a newline, the batch's JSON text
  *   members/ID  ephemeral, JSON: url, version, level, applied, offset, tzdata, fit ...
  *   snap/current, snap/chunks/HASH   see manifest.c and chunks.h
+ *   ask, answer a standby's question whether the leader lives, and the leader's answer, see ask.c
  *   secret      by which replicas recognize one another
  *
  * Taking over is ONE multi on the version that the epoch had under the dead leader, so that leader and epoch
@@ -80,6 +81,8 @@ struct replicated_host {
     /* The mark rose or was replaced: to be kept on disk. Called for every batch that is applied or acknowledged;
      * borrowed. NULL: it is kept nowhere. */
     void (*marked)(void *arg, const struct mark *mark);
+    /* False: this replica's clock is in dispute. It campaigns in no case. NULL: it never is. */
+    bool (*clock_believed)(void *arg);
     /* The owner's state as it stands, as a text that journal_events.restore takes, labelled as of `index` with
      * `hash` as that of the batch there (what the next batch names as the one before). What it appended last and
      * nobody acknowledged may be in it: that is in doubt anyway. *ret_time_ms: of the newest batch in it, wall
@@ -110,8 +113,21 @@ struct journal *replicated_new(const struct replicated_options *options, struct 
 
 void replicated_tick(struct journal *journal);
 
-/* The process of this epoch's leader is gone: its connection closed and its address refuses another. */
-void replicated_leader_gone(struct journal *journal, int64_t epoch);
+/* This replica's own link to the leader. */
+enum replicated_link_state {
+    REPLICATED_LINK_UP,
+    REPLICATED_LINK_BROKEN,  /* it stood, ended, and its address refuses another */
+    REPLICATED_LINK_REFUSED, /* it never stood */
+    REPLICATED_LINK_SILENT
+};
+struct replicated_link {
+    enum replicated_link_state state;
+    const char *why;  /* for people; borrowed */
+    uint64_t late_ms; /* by how much its answers were late lately */
+};
+/* How the link to the leader of this epoch is; again every second as long as it is down. A link that is down is a
+ * suspicion, see suspicion.h: the leader is asked through ZooKeeper, and deposed if it does not answer there. */
+void replicated_leader_link(struct journal *journal, int64_t epoch, const struct replicated_link *link);
 /* The leader of this epoch lives but does not do its work (text: what is overdue): take its place. At most
  * once in REPLICATED_DEPOSE_EVERY_MS, and only while own writes succeed. False: not now. */
 bool replicated_depose(struct journal *journal, int64_t epoch, const char *text);
@@ -182,6 +198,8 @@ struct replicated_view {
     int level;         /* that all members read */
     int64_t offset_ms; /* own wall clock less the ensemble's */
     bool offset_known;
+    int64_t ensemble_ms;    /* the ensemble's wall clock less this machine's boot time, of the same answer */
+    uint64_t leaderless_ms; /* so long there was no leader that belongs to the epoch; 0: there is one */
     uint64_t offset_asked_ms;                /* boot time of the question that it answers */
     const struct replicated_member *members; /* by id; includes this one when it is registered */
     size_t member_count;

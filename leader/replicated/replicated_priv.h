@@ -1,5 +1,6 @@
 /* The replicated core's inside. For replicated.c (the session, time, the journal's table), tree.c (what the
- * small nodes say), guard.c (whether that is believed), election.c (who leads), append.c (the leader's writes), follow.c (batches and snapshots of
+ * small nodes say), guard.c (whether that is believed), election.c (who leads), ask.c (whether the leader
+ * lives), append.c (the leader's writes), follow.c (batches and snapshots of
  * others), snapshot.c and manifest.c (own snapshots, truncation) and members.c (who is there).
  *
  * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
@@ -13,6 +14,7 @@
 #include "jobs/base/object.h"
 #include "leader/replicated/chunks.h"
 #include "leader/replicated/replicated.h"
+#include "leader/replicated/suspicion.h"
 
 #include <uthash.h>
 
@@ -22,6 +24,8 @@
 #define NODE_LOG       "/log"
 #define NODE_MEMBERS   "/members"
 #define NODE_SECRET    "/secret"
+#define NODE_ASK       "/ask"
+#define NODE_ANSWER    "/answer"
 #define NODE_SNAP      "/snap"
 #define NODE_CURRENT   "/snap/current"
 #define NODE_CHUNKS    "/snap/chunks"
@@ -32,8 +36,10 @@
 #define RETRY_MS             1000        /* after an unexpected reply */
 #define ERROR_STANDS_MS      60000       /* an unexpected reply is told as long, when none follows */
 #define HEARTBEATS_A_SESSION 5
-#define LOOK_MS              1000 /* time moves on without an event: looked at that often */
-#define CLOSE_DRAIN_MS       3000 /* for appends under way at close */
+#define LOOK_MS              1000            /* time moves on without an event: looked at that often */
+#define CLOSE_DRAIN_MS       3000            /* for appends under way at close */
+#define ASK_RETRY_MS         100             /* of an answer that failed */
+#define ASK_TELL_EVERY_MS    (5 * 60 * 1000) /* that a link is down while the leader lives */
 #define UNFIT_PATIENCE_MS    2000 /* an unfit replica campaigns only after that, and if no other is fit */
 
 enum leadership {
@@ -176,6 +182,7 @@ struct tree { /* tree.c: what the nodes say */
     char *leader, *leader_url; /* NULL: none */
     int64_t leader_owner;
     char leader_nonce[NONCE_SIZE];
+    bool leader_answers; /* questions in /ask; an older build does not */
     uint64_t head;
     int32_t head_version;
     bool head_fresh; /* head was read since tree_want_head */
@@ -250,12 +257,15 @@ struct election { /* election.c */
     int64_t led_epoch;      /* the last that was mine: none is led twice */
     char nonce[NONCE_SIZE]; /* of my latest campaign */
     char cause[128];        /* of my latest campaign */
-    int64_t gone_epoch;     /* its leader's process is gone; 0: none */
     int64_t overdue_epoch;  /* its leader is to be deposed */
     char overdue[96];
-    uint64_t eager_ms, deposed_other_ms; /* when it was last tried; 0: never */
-    uint64_t hold_back_ms;               /* until then others go first */
-    uint64_t unfit_ms;                   /* since when; 0: fit */
+    uint64_t deposed_other_ms; /* when it was last tried; 0: never */
+    uint64_t hold_back_ms;     /* until then others go first */
+    uint64_t unfit_ms;         /* since when; 0: fit */
+    uint64_t leaderless_ms;    /* since when no leader belongs to the epoch; 0: one does */
+    uint64_t orphan_ms;        /* since when this leader node belongs to no epoch; 0: it does */
+    char orphan_nonce[NONCE_SIZE];
+    bool orphan_read_again; /* after a session, to be sure */
 };
 
 struct appender {                       /* append.c: the leader's writes */
@@ -288,6 +298,20 @@ struct members { /* members.c */
     int64_t offset_ms;
     bool offset_known;
     uint64_t offset_asked_ms;
+    int64_t ensemble_ms;
+    uint64_t write_ms; /* how long the last heartbeat took */
+};
+
+struct asks { /* ask.c */
+    struct suspicion suspicion;
+    bool asking, make_ask, confirm_written, answer_changed; /* of the standby */
+    size_t answer_reads;                                    /* under way */
+    uint64_t told_ms;
+    int64_t told_epoch;
+    struct reading ask_read; /* of the leader */
+    bool answering, make_answer;
+    uint64_t retry_ms;             /* not before, after a failure */
+    int32_t answered, answer_sent; /* versions of the question */
 };
 
 struct replicated {
@@ -307,6 +331,7 @@ struct replicated {
     struct publishing publishing;
     struct members members;
     struct recovering recovering;
+    struct asks asks;
 
     struct replicated_view view;
     bool coord_closing;
@@ -392,6 +417,8 @@ bool recover_follows(const struct replicated *r); /* what the tree holds, whatev
 
 /* ---- election.c */
 void election_pump(struct replicated *r);
+/* There is a leader node that belongs to the epoch: one that does not is an orphan, and leads nothing. */
+bool election_has_leader(const struct replicated *r);
 void election_epoch_read(struct replicated *r, bool deposed_me);
 bool election_fit(struct replicated *r);
 bool election_leads(const struct replicated *r);
@@ -404,6 +431,15 @@ void election_end(struct replicated *r, const char *format, ...) __attribute__((
 void election_alarm(struct replicated *r);   /* the alarm was set */
 void election_refused(struct replicated *r); /* the tree is not trusted any more */
 void election_close(struct replicated *r);
+
+/* ---- ask.c */
+/* Whatever else waits for its turn after an unexpected reply: a leader that is in trouble answers that it lives. */
+bool ask_may_ask(const struct replicated *r);
+void ask_pump(struct replicated *r);
+void ask_elected(struct replicated *r);
+void ask_session(struct replicated *r);                   /* connected, or again */
+void ask_changed(struct replicated *r, const char *path); /* a watch went off */
+uint64_t ask_wake_ms(const struct replicated *r);         /* UINT64_MAX: it waits for no time */
 
 /* ---- append.c */
 void append_init(struct replicated *r);

@@ -275,11 +275,26 @@ static void on_epoch(void *arg, const struct coord_reply *reply)
     replicated_pump(r);
 }
 
+/* A node that is not a leader's, a person's for example, belongs to no epoch: the election replaces it. */
+static void take_leader(struct replicated *r, const struct coord_reply *reply)
+{
+    struct tree *t = &r->tree;
+    json_t *o = reply->size <= NODE_BYTES_MAX ? json_loadb(reply->data, reply->size, 0, NULL) : NULL;
+    const char *replica = json_string_value(json_object_get(o, "replica")),
+               *url = json_string_value(json_object_get(o, "url"));
+
+    t->leader = alloc_text(replica ? replica : "?");
+    t->leader_url = alloc_text(url ? url : "");
+    t->leader_owner = reply->stat.owner;
+    t->leader_answers = json_is_true(json_object_get(o, "answers"));
+    keep_text(t->leader_nonce, sizeof(t->leader_nonce), o, "nonce");
+    json_decref(o);
+}
+
 static void on_leader(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
     struct tree *t = &r->tree;
-    json_t *o;
 
     if (arrived(r, &t->leader_read, reply, "reading " NODE_LEADER)) {
         free(t->leader);
@@ -287,15 +302,10 @@ static void on_leader(void *arg, const struct coord_reply *reply)
         t->leader = t->leader_url = NULL;
         t->leader_owner = 0;
         t->leader_nonce[0] = '\0';
+        t->leader_answers = false;
         t->leader_known = true;
-        o = reply->result == COORD_OK ? parse_node(r, NODE_LEADER, reply) : NULL;
-        if (o) {
-            t->leader = alloc_text(json_string_value(json_object_get(o, "replica")));
-            t->leader_url = alloc_text(json_string_value(json_object_get(o, "url")));
-            t->leader_owner = reply->stat.owner;
-            keep_text(t->leader_nonce, sizeof(t->leader_nonce), o, "nonce");
-            json_decref(o);
-        }
+        if (reply->result == COORD_OK)
+            take_leader(r, reply);
         t->epoch_read.want = true; /* they change together */
         replicated_changed(r);
     }

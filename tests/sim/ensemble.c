@@ -317,7 +317,14 @@ void ensemble_freeze(struct replica *r)
     plan_session_end(r, SESSION_MS);
 }
 
-/* Another is told to take its place: it does not fire, or seems to be gone. */
+static void link_broken(struct replica *r, int64_t epoch)
+{
+    struct replicated_link link = {REPLICATED_LINK_BROKEN, "Connection refused", 0};
+
+    replicated_leader_link(r->core, epoch, &link);
+}
+
+/* Another is told to take its place: it does not fire, or cannot be reached. */
 void ensemble_take_over(struct world *w)
 {
     struct replica *other = &w->replicas[1 - w->leader];
@@ -325,7 +332,7 @@ void ensemble_take_over(struct world *w)
     if (!other->core || other->frozen_until_ms > w->now_ms)
         return;
     if (chance(w, 500))
-        replicated_leader_gone(other->core, w->epoch);
+        link_broken(other, w->epoch);
     else
         replicated_depose(other->core, w->epoch, "a job is overdue");
 }
@@ -378,7 +385,7 @@ void ensemble_on_seat(struct replica *r)
 
 void ensemble_on_gone(struct replica *r, int64_t epoch)
 {
-    replicated_leader_gone(r->core, epoch);
+    link_broken(r, epoch);
 }
 
 void ensemble_on_session(struct world *w, int number, int64_t session)

@@ -13,8 +13,8 @@
  *   - one that is given another history than the one that it knows, or leads without what it or a member knows
  *   - a replica that stops for good, or refuses a tree that is right
  *
- * and at the end, when the tree is right again and nothing more befalls them: one leads, all are alike, and one that
- * begins with nothing joins.
+ * and at the end, when the tree is right again and nothing more befalls them: one leads, an orphan in the leader's place
+ * or not; it stays when only links between replicas are down; all are alike, and one that begins with nothing joins.
  */
 #include "tests/sim/reigns.h"
 
@@ -36,6 +36,7 @@
 #define REST_STEPS    10000  /* without that any time passes */
 #define QUIET_MS      400000 /* until all is well: longer than anybody holds back */
 #define LEVEL         2
+#define REJECTIONS    60 /* of links between replicas, while nothing else fails */
 #define FIRST_WALL_MS INT64_C(1700000000000)
 
 uint64_t chance(struct world *w, uint64_t n)
@@ -397,6 +398,34 @@ static void recover(struct node *n, bool from_here)
     }
 }
 
+/* One path rejects: it seems to this replica that the leader is gone. */
+static void link_down(struct node *n, int64_t epoch)
+{
+    struct replicated_link link = {REPLICATED_LINK_BROKEN + chance(n->world, 3), "Connection refused", 0};
+
+    replicated_leader_link(n->journal, epoch, &link);
+}
+
+/* A node in place of the leader's that belongs to no replica, with the text and the session of one or of a person. */
+static void orphan_leader(struct world *w)
+{
+    static const char *const texts[] = {
+        "{\"replica\":\"ghost\",\"url\":\"http://127.0.0.1:1\",\"nonce\":\"0000000000000000\"}",
+        "{\"replica\":\"a\"}", "by hand", ""};
+    const char *text = texts[chance(w, sizeof(texts) / sizeof(texts[0]))];
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY},
+                             {COORD_CREATE, NODE_LEADER, text, strlen(text), COORD_ANY}};
+    size_t skip = tree_at(w, NODE_LEADER) ? 0 : 1;
+
+    if (!tree_at(w, NODE_EPOCH))
+        return;
+    tell(w, "an orphan is in " NODE_LEADER ": %s", text);
+    znodes_multi(&w->zoo.tree, ops + skip, 2 - skip, 0, w->zoo.now_ms, &txn, &stat);
+    zoo_told(&w->zoo);
+}
+
 /* Words of others, true or not. */
 static void meddle(struct node *n)
 {
@@ -405,7 +434,7 @@ static void meddle(struct node *n)
 
     switch (chance(w, 5)) {
     case 0:
-        replicated_leader_gone(n->journal, v->epoch);
+        link_down(n, v->epoch);
         break;
     case 1:
         replicated_depose(n->journal, v->epoch, "a job is overdue");
@@ -458,8 +487,11 @@ static void befall(struct world *w)
             end_dead_session(w);
     } else if (dice < 984) {
         crash(n, chance(w, 4));
-    } else if (dice < 990) {
+    } else if (dice < 989) {
         n->frozen = !n->frozen && chance(w, 2);
+    } else if (dice < 990) {
+        if (chance(w, 4) == 0)
+            orphan_leader(w);
     } else if (!n->frozen) {
         meddle(n);
     }
@@ -535,6 +567,20 @@ static void settle_split(struct world *w)
     settle(w, QUIET_MS);
 }
 
+/* Nothing fails but the ways between replicas: whoever leads stays. */
+static void paths_reject(struct world *w, struct node *lead)
+{
+    for (int i = 0; i < REJECTIONS && !w->failed; i++) {
+        struct node *n = &w->nodes[chance(w, w->zoo.count)];
+
+        if (n != lead)
+            link_down(n, lead->epoch);
+        settle(w, 500);
+    }
+    if (!w->failed && leader(w) != lead)
+        violated(w, "%s was deposed, though it lives and ZooKeeper is well", lead->id);
+}
+
 static void come_to_rest(struct world *w)
 {
     struct node *last = &w->nodes[SEATS_MAX - 1], *lead;
@@ -567,6 +613,8 @@ static void come_to_rest(struct world *w)
     lead = leader(w);
     if (!w->failed && !lead)
         violated(w, "nobody leads: %s", replicated_view(last->journal)->alarm);
+    if (!w->failed)
+        paths_reject(w, lead);
     if (!w->failed) {
         append(lead, 3);
         settle(w, 5000);

@@ -35,6 +35,7 @@ static void owner_lead(void *arg, int64_t epoch, const char *cause)
     o->epoch = epoch;
     o->leading = true;
     o->leads++;
+    snprintf(o->cause, sizeof(o->cause), "%s", cause);
 }
 
 static void owner_acked(void *arg, uint64_t index)

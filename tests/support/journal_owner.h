@@ -28,6 +28,7 @@ struct owner {
     char snapshot[64]; /* text of the last restore, "" for none */
     int restores, batches, leads, deposals, acks, yields, closed;
     bool leading;
+    char cause[128]; /* of the last leadership */
     struct error error;
     int recoveries;
     int64_t lost_from_ms, lost_until_ms;

@@ -202,6 +202,13 @@ void pass(struct cluster *c, int64_t ms)
     }
 }
 
+void link_down(struct node *n, int64_t epoch, enum replicated_link_state state)
+{
+    struct replicated_link link = {state, "Connection refused", 0};
+
+    replicated_leader_link(n->journal, epoch, &link);
+}
+
 struct node *leader(struct cluster *c)
 {
     struct node *found = NULL;

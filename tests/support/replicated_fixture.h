@@ -49,6 +49,8 @@ void settle(struct cluster *c);
 void tick(struct cluster *c, int64_t ms);
 void pass(struct cluster *c, int64_t ms);
 
+/* The link of this replica to the leader of that epoch is down. */
+void link_down(struct node *n, int64_t epoch, enum replicated_link_state state);
 /* The one that leads, NULL when none does; the test fails when two do. */
 struct node *leader(struct cluster *c);
 

@@ -124,6 +124,41 @@ static void what_should_be_alike_is_compared(void **state)
     assert_differences("{\"state\":{\"index\":5,\"hash\":\"a\"}}", "{\"state\":{\"index\":5,\"hash\":\"a\"}}",
                        "");
     assert_differences("{\"version\":1}", "{\"version\":[]}", ""); /* whatever is there */
+    assert_differences("{\"unreachable\":[]}", "{\"unreachable\":[]}", "");
+    assert_differences("{\"unreachable\":[]}", "{\"unreachable\":[\"r1 cannot reach r0\"]}", "links ");
+    assert_differences("{\"unreachable\":[1]}", "{\"unreachable\":5}", "links ");
+}
+
+static void that_nobody_leads_is_a_difference_after_two_sessions(void **state)
+{
+    static const struct {
+        uint64_t leaderless_ms;
+        size_t differences;
+    } rows[] = {{0, 0}, {19999, 0}, {20000, 1}, {3600000, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct replicated_view v = view_of("{}", "{}", NULL);
+        json_t *all;
+
+        v.session_timeout_ms = 10000;
+        v.leaderless_ms = rows[i].leaderless_ms;
+        all = member_info_differences(&v);
+        assert_int_equal(json_array_size(all), rows[i].differences);
+        json_decref(all);
+        view_release(&v);
+    }
+}
+
+static void links_name_who_cannot_reach_whom(void **state)
+{
+    struct replicated_view v = view_of("{\"unreachable\":[\"a\", \"b\"]}", "{\"unreachable\":[\"c\"]}", NULL);
+    json_t *all = member_info_differences(&v);
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "text")), "a; b; c");
+    json_decref(all);
+    view_release(&v);
 }
 
 static void every_value_is_named(void **state)
@@ -164,6 +199,8 @@ int main(void)
         cmocka_unit_test(the_likeliest_is_asked_first),
         cmocka_unit_test(what_should_be_alike_is_compared),
         cmocka_unit_test(every_value_is_named),
+        cmocka_unit_test(that_nobody_leads_is_a_difference_after_two_sessions),
+        cmocka_unit_test(links_name_who_cannot_reach_whom),
         cmocka_unit_test(rows_have_the_keys_of_the_contract),
     };
 

@@ -1,0 +1,148 @@
+/* A leader is asked through ZooKeeper before it is deposed; a leader's node that belongs to no epoch is replaced. The
+ * replicated core against a ZooKeeper that is moved step by step.
+ */
+#include "leader/replicated/replicated_priv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/support/replicated_fixture.h"
+
+static void an_eager_take_over_needs_no_end_of_the_session(void **state)
+{
+    static const struct {
+        enum replicated_link_state link;
+        int64_t wait_ms;
+        const char *cause;
+    } rows[] = {
+        {REPLICATED_LINK_BROKEN, SUSPICION_ANSWER_BROKEN_MS, "connection-closed"},
+        {REPLICATED_LINK_REFUSED, SUSPICION_ANSWER_MS, "connection-refused"},
+        {REPLICATED_LINK_SILENT, SUSPICION_ANSWER_MS, "silent"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster *c = cluster_of_three();
+
+        node_dies(&c->nodes[0]);
+        settle(c);
+        link_down(&c->nodes[1], 1, rows[i].link);
+        settle(c);
+        tick(c, rows[i].wait_ms - 1);
+        settle(c);
+        assert_null(leader(c)); /* it could still answer */
+        tick(c, 1);
+        settle(c);
+        assert_ptr_equal(leader(c), &c->nodes[1]);
+        assert_string_equal(leader(c)->owner.cause, rows[i].cause);
+        cluster_free(c);
+    }
+}
+
+/* However often, and by whom: the leader answers through ZooKeeper. */
+static void a_leader_that_only_the_link_does_not_reach_stays(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    for (int i = 0; i < 200; i++) {
+        link_down(&c->nodes[1], 1, REPLICATED_LINK_BROKEN + i % 3);
+        if (i % 3 == 0)
+            link_down(&c->nodes[2], 1, REPLICATED_LINK_BROKEN);
+        pass(c, 500);
+    }
+    assert_ptr_equal(leader(c), &c->nodes[0]);
+    assert_int_equal(leader(c)->owner.epoch, 1);
+    assert_true(c->zoo.writes < 400); /* most of them heartbeats: the questions have a back-off */
+    cluster_free(c);
+}
+
+/* Not even when the standby's own connection to ZooKeeper breaks at any moment of its question. */
+static void trouble_of_ones_own_is_no_verdict(void **state)
+{
+    for (int n = 0; n < 12; n++)
+        for (size_t executed = 0; executed < 3; executed++) {
+            struct cluster *c = cluster_of_three();
+            struct node *b = &c->nodes[1];
+
+            link_down(b, 1, REPLICATED_LINK_SILENT);
+            for (int i = 0; i < n && seat_step(&b->seat); i++)
+                ;
+            seat_cut(&b->seat, executed);
+            pass(c, 2000);
+            seat_connect(&b->seat);
+            pass(c, 5000);
+            assert_ptr_equal(leader(c), &c->nodes[0]);
+            assert_int_equal(leader(c)->owner.epoch, 1);
+            cluster_free(c);
+        }
+}
+
+/* The one who replaced a dead leader dies at once: nothing waits for a session's end. */
+static void the_second_failure_is_as_quick_as_the_first(void **state)
+{
+    struct cluster *c = cluster_of_three();
+
+    node_dies(&c->nodes[0]);
+    link_down(&c->nodes[1], 1, REPLICATED_LINK_BROKEN);
+    pass(c, 500);
+    assert_ptr_equal(leader(c), &c->nodes[1]);
+    node_dies(&c->nodes[1]);
+    settle(c);
+    link_down(&c->nodes[2], 2, REPLICATED_LINK_BROKEN);
+    pass(c, 500);
+    assert_ptr_equal(leader(c), &c->nodes[2]);
+    cluster_free(c);
+}
+
+static void put_orphan(struct cluster *c, const char *data)
+{
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY},
+                             {COORD_CREATE, NODE_LEADER, data, strlen(data), COORD_ANY}};
+    bool there = data_at(c, NODE_LEADER) != NULL;
+
+    assert_int_equal(
+        znodes_multi(&c->zoo.tree, there ? ops : ops + 1, there ? 2 : 1, 0, c->zoo.now_ms, &txn, &stat),
+        COORD_OK);
+    zoo_told(&c->zoo);
+}
+
+static void an_orphan_is_replaced_after_a_session(void **state)
+{
+    static const char *const orphans[] = {
+        "{\"replica\":\"ghost\",\"url\":\"http://127.0.0.1:1\",\"nonce\":\"0000000000000000\"}",
+        "{\"replica\":\"b\",\"nonce\":\"\"}", "{}", "hello", ""};
+
+    for (size_t i = 0; i < sizeof(orphans) / sizeof(orphans[0]); i++) {
+        struct cluster *c = cluster_of_three();
+
+        node_dies(&c->nodes[0]);
+        session_of_the_dead_ends(&c->nodes[0]);
+        put_orphan(c, orphans[i]);
+        pass(c, SESSION_MS - 1000);
+        assert_null(leader(c));
+        assert_true(replicated_view(c->nodes[1].journal)->leaderless_ms >= SESSION_MS - 2000);
+        pass(c, 3000);
+        assert_non_null(leader(c));
+        assert_int_equal(leader(c)->owner.epoch, 2);
+        assert_string_equal(leader(c)->owner.cause, "orphan");
+        assert_int_equal(replicated_view(c->nodes[1].journal)->leaderless_ms, 0);
+        cluster_free(c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_eager_take_over_needs_no_end_of_the_session),
+        cmocka_unit_test(a_leader_that_only_the_link_does_not_reach_stays),
+        cmocka_unit_test(trouble_of_ones_own_is_no_verdict),
+        cmocka_unit_test(the_second_failure_is_as_quick_as_the_first),
+        cmocka_unit_test(an_orphan_is_replaced_after_a_session),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
