@@ -308,6 +308,7 @@ static void check_replicas(struct doctor *d)
     static const struct {
         const char *what, *advice;
         enum level level;
+        bool sentence; /* the text says all */
     } kinds[] = {
         {"version", "normal during a rolling upgrade; then upgrade all replicas to the same version",
          WARNING},
@@ -316,10 +317,10 @@ static void check_replicas(struct doctor *d)
         {"config", "engines, pools and grace times must be the same, or they change with the leader",
          WARNING},
         {"clock", "run chrony or another time service on these machines", WARNING},
-        {"links", "check `advertise` of the one and the firewalls between them", WARNING},
+        {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
         {"state", "stop the replica that disagrees with the majority, remove its data folder, start it",
          ERROR},
-        {"leader", "look at the replicas' logs; each says why it does not take over", ERROR},
+        {"leader", "look at the replicas' logs; each says why it does not take over", ERROR, true},
     };
     const struct api_context *c = &d->api->context;
     json_t *cluster = api_cluster_json(c), *difference;
@@ -328,12 +329,17 @@ static void check_replicas(struct doctor *d)
 
     json_array_foreach(all, i, difference)
     {
-        const char *what = json_string_value(json_object_get(difference, "what"));
+        const char *what = json_string_value(json_object_get(difference, "what")),
+                   *text = json_string_value(json_object_get(difference, "text"));
 
-        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-            if (strcmp(kinds[k].what, what) == 0)
-                add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what,
-                    json_string_value(json_object_get(difference, "text")));
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+            if (strcmp(kinds[k].what, what) != 0)
+                continue;
+            if (kinds[k].sentence)
+                add(d, "replicas", kinds[k].level, kinds[k].advice, "%s", text);
+            else
+                add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what, text);
+        }
     }
     if (cluster && json_array_size(all) == 0 && replicas > 1)
         add(d, "replicas", OK, NULL, "%zu, alike", replicas);
