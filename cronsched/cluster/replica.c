@@ -373,6 +373,8 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
+    if (v->standing == REPLICATED_JOINING)
+        replicated_join(r->journal, v->cluster, NULL);
     if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
         !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;

@@ -237,8 +237,11 @@ static void on_member(void *arg, const struct coord_reply *reply)
         if (r->members.registered && strcmp(m->id, r->replica) == 0 && reply->stat.owner != r->session.id)
             replicated_alarm(r, "another process serves as replica '%s': each needs an id of its own",
                              r->replica);
-    } else if (reply->result == COORD_LOST)
+    } else if (reply->result != COORD_NO_NODE) {
         r->members.read.want = true;
+        if (reply->result != COORD_LOST)
+            replicated_unexpected(r, "reading a member", reply);
+    }
     if (r->members.asked == 0)
         members_judge(r);
     OBJECT_FREE(struct member_read, m);

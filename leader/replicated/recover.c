@@ -61,7 +61,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct replicated *r, int
 void recover_drop(struct replicated *r)
 {
     if (r->recovering.step != RECOVER_NONE)
-        fail(r, ERR_CANCELLED, "the journal was closed meanwhile");
+        fail(r, ERR_CANCELLED, "%s", r->alarm[0] ? r->alarm : "the journal was closed meanwhile");
 }
 
 bool recover_follows(const struct replicated *r)

@@ -53,6 +53,7 @@ void replicated_alarm(struct replicated *r, const char *format, ...)
     vsnprintf(r->alarm, sizeof(r->alarm), format, ap);
     va_end(ap);
     replicated_log(r, LOG_ERROR, "alarm", "%s", r->alarm);
+    recover_drop(r);
     election_alarm(r);
     if (r->session.connected && r->members.registered)
         members_leave(r);

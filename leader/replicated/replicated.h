@@ -1,5 +1,5 @@
 /* The replicated journal: the table of jobs/state/journal.h over ZooKeeper. The core: election, epoch, append,
- * following, snapshots, truncation, membership. Pure: no libuv, no libzookeeper; time and facts come in by
+ * following, snapshots, truncation, membership, and what is held against a tree that says something untrue. Pure: no libuv, no libzookeeper; time and facts come in by
  * tables, so the simulator runs this very code.
  *
  * Nodes, below the cluster's own:
@@ -8,10 +8,12 @@
  *   leader      ephemeral, {replica, url, nonce}
  *   head        the index of the last batch, in decimal; the one thing that standbys watch beside leader
  *   log/N       batch N (ten digits): the epoch's nonce, a newline, the batch's JSON text
- *   members/ID  ephemeral, JSON: url, version, level, applied, offset, tzdata, fit ...
+ *   members/ID  ephemeral, JSON: url, version, level, applied, offset, tzdata, fit, mark ...; "refuses", why it does
+ *               not believe the tree; "joining", it waits for consent; "reading", the index of a snapshot
  *   snap/current, snap/chunks/HASH   see manifest.c and chunks.h
  *   ask, answer a standby's question whether the leader lives, and the leader's answer, see ask.c
  *   secret      by which replicas recognize one another
+ *   recovered   a person had the journal go on from another state: see recover.c
  *
  * Taking over is ONE multi on the version that the epoch had under the dead leader, so that leader and epoch
  * always belong together. The epoch is set before the tail is read, so the tail is final. Appends are pipelined

@@ -232,13 +232,13 @@ class Replication(lab.Suite):
         lab.wait_for(lambda: second.cli.runs("tick", "--state", "ended"), 30, "a run")
         os.kill(first.process.pid, signal.SIGSTOP)
         try:
-            lab.wait_for(lambda: c.view(second)["leader"] and c.view(second)["leader"]["id"] == "r1", 4 * SESSION_S,
+            lab.wait_for(lambda: (c.view(second)["leader"] or {}).get("id") == "r1", 4 * SESSION_S,
                          "the standby to lead")
             lab.quiet_for(SESSION_S)  # stopped for longer than the session in all
         finally:
             os.kill(first.process.pid, signal.SIGCONT)
         lab.wait_for(lambda: "deposed" in first.log(), 20, "the old leader to notice")
-        lab.wait_for(lambda: c.view(first)["leader"]["id"] == "r1", 20, "the old leader to follow")
+        lab.wait_for(lambda: (c.view(first)["leader"] or {}).get("id") == "r1", 20, "the old leader to follow")
         self.assertNone(lab.Checker(ledger).strict().problems)
 
     def test_a_trigger_with_a_key_survives_failovers_through_a_standby(self):

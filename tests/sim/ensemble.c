@@ -188,6 +188,11 @@ static void host_changed(void *arg)
 {
 }
 
+static void host_marked(void *arg, const struct mark *mark)
+{
+    ((struct replica *)arg)->mark = *mark;
+}
+
 /* ---- lives ---- */
 
 static void connect_seat(struct replica *r)
@@ -205,7 +210,7 @@ void ensemble_start(struct replica *r)
     struct replicated_options o = {.replica = r->number ? "second" : "first",
                                    .url = "http://127.0.0.1:1",
                                    .cluster_uuid = SIM_CLUSTER,
-                                   .mark = {.index = r->kept},
+                                   .mark = r->mark,
                                    .found = true,
                                    .join_cluster = SIM_CLUSTER,
                                    .level = RECORD_LEVEL,
@@ -216,8 +221,12 @@ void ensemble_start(struct replica *r)
 
     w->zoo.now_ms = w->now_ms;
     r->core_env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, r};
-    r->core_host = (struct replicated_host){
-        .fit = host_fit, .member = host_member, .durable = host_durable, .changed = host_changed, .arg = r};
+    r->core_host = (struct replicated_host){.fit = host_fit,
+                                            .member = host_member,
+                                            .durable = host_durable,
+                                            .changed = host_changed,
+                                            .marked = host_marked,
+                                            .arg = r};
     r->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo};
     list_init(&r->seat.asks);
     r->connected_once = r->seat_planned = false;
@@ -358,7 +367,7 @@ void ensemble_on_tick(struct replica *r)
     replicated_tick(r->core);
     alarm = replicated_view(r->core)->alarm;
     if (alarm[0])
-        violation(r->world, "r%d stops for good: %s", r->number, alarm);
+        violation(r->world, "r%d refuses a tree that is right: %s", r->number, alarm);
     plan_for(r, EVENT_TICK, between(r->world, TICK_MS / 2, TICK_MS));
 }
 

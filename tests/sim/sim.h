@@ -125,6 +125,7 @@ struct replica {
     struct journal *core; /* NULL: down, or no ensemble */
     struct replicated_env core_env;
     struct replicated_host core_host;
+    struct mark mark; /* on its disk */
     bool connected_once, seat_planned;
     int64_t silent_since_ms;
     int64_t extra_ms; /* of its own clock, while it is taken apart */

@@ -476,6 +476,24 @@ static void who_retires_hands_over_and_never_campaigns_again(void **state)
     cluster_free(c);
 }
 
+/* It led until it was closed. */
+static void who_is_to_retire_during_its_campaign_hands_over(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *b = &c->nodes[1];
+
+    node_dies(&c->nodes[0]);
+    session_of_the_dead_ends(&c->nodes[0]);
+    while (replicated_of(b->journal)->election.state != CAMPAIGNING)
+        assert_true(seat_step(&b->seat));
+    replicated_retire(b->journal);
+    pass(c, 3000);
+    assert_ptr_equal(leader(c), &c->nodes[2]);
+    assert_false(
+        replicated_depose(b->journal, leader(c)->owner.epoch, "x")); /* it does not campaign any more */
+    cluster_free(c);
+}
+
 /* Each held back for two session timeouts after it had stepped down, so that at the third time nobody campaigned. */
 static void stepping_down_again_and_again_never_leaves_them_without_a_leader(void **state)
 {
@@ -823,6 +841,7 @@ int main(void)
         cmocka_unit_test(nodes_that_cannot_be_read_stop_the_replica),
         cmocka_unit_test(stepping_down_hands_over_once),
         cmocka_unit_test(who_retires_hands_over_and_never_campaigns_again),
+        cmocka_unit_test(who_is_to_retire_during_its_campaign_hands_over),
         cmocka_unit_test(stepping_down_again_and_again_never_leaves_them_without_a_leader),
         cmocka_unit_test(what_is_appended_while_yielding_reaches_the_successor),
         cmocka_unit_test(an_unfit_leader_may_append_while_it_resigns),
