@@ -387,14 +387,27 @@ static void put_version(struct znodes *z, struct znode_txn *t, struct znode *n, 
     }
 }
 
+static int deepest_first(const void *a, const void *b)
+{
+    size_t x = strlen((*(struct znode *const *)a)->path), y = strlen((*(struct znode *const *)b)->path);
+
+    return x > y ? -1 : x < y;
+}
+
 const struct znode_txn *znodes_copy_put(struct znodes *z, const struct znodes_copy *copy,
                                         const int64_t *living, size_t living_count)
 {
     struct znode_txn *t = txn_new(HASH_COUNT(z->nodes) + (copy ? copy->count : 0));
-    struct znode *n, *next;
+    struct znode **there = alloc_zero((HASH_COUNT(z->nodes) + 1) * sizeof(struct znode *)), *n, *next;
+    size_t count = 0;
 
     HASH_ITER(hh, z->nodes, n, next)
-    put_version(z, t, n, copied_at(copy, n->path, living, living_count));
+    there[count++] = n;
+    qsort(there, count, sizeof(struct znode *),
+          deepest_first); /* no parent is forgotten before its children */
+    for (size_t i = 0; i < count; i++)
+        put_version(z, t, there[i], copied_at(copy, there[i]->path, living, living_count));
+    free(there);
     for (size_t i = 0; copy && i < copy->count; i++) {
         const char *path = copy->items[i].path;
         const struct znode_version *v = copied_at(copy, path, living, living_count);

@@ -89,6 +89,8 @@ struct node *node_start(struct cluster *c, size_t i, const struct replicated_opt
     struct node *n = &c->nodes[i];
     struct replicated_options o = more ? *more : (struct replicated_options){0};
 
+    if (n->journal && !n->up)
+        seat_finish_close(&n->seat); /* of an earlier life */
     *n = (struct node){.zoo = &c->zoo, .fit = true, .up = true};
     snprintf(n->id, sizeof(n->id), "%c", (char)('a' + i));
     n->env = (struct replicated_env){env_boot, env_wall, env_random, env_wake, env_log, n};
