@@ -497,6 +497,22 @@ static void befall(struct world *w)
     }
 }
 
+/* In place of a tree that is put right. */
+static void recover_somebody(struct world *w)
+{
+    size_t first = chance(w, w->zoo.count);
+
+    for (size_t i = 0; i < w->zoo.count; i++) {
+        struct node *n = &w->nodes[(first + i) % w->zoo.count];
+
+        if (!n->journal || n->frozen || replicated_view(n->journal)->standing != REPLICATED_REFUSING)
+            continue;
+        recover(n, chance(w, 2));
+        w->right_step = 0;
+        return;
+    }
+}
+
 /* Those that know more are down: perhaps it goes on without them. */
 static void leave_one(struct world *w)
 {
@@ -646,6 +662,8 @@ static void world_run(struct world *w)
     while (w->steps < STEPS && !w->failed) {
         w->steps++;
         befall(w);
+        if (w->steps == w->right_step && chance(w, 2))
+            recover_somebody(w);
         if (tree_meddle(w) && chance(w, 2))
             leave_one(w);
         tree_check(w);
