@@ -664,39 +664,49 @@ static void a_leader_whose_history_stands_still_wants_a_snapshot(void **state)
     cluster_free(c);
 }
 
-/* It takes longer to read a snapshot than the leader takes to make two. */
+static void snapshots(struct cluster *c, struct node *n, int count)
+{
+    for (int i = 0; i < count; i++) {
+        append(n, 5);
+        owner_snapshot(&n->owner);
+        for (int s = 0; s < 10; s++) {
+            c->zoo.now_ms += 500;
+            replicated_tick(n->journal);
+            while (seat_step(&n->seat))
+                ;
+        }
+    }
+}
+
+/* It takes longer to read a snapshot than the leader takes to make several. */
 static void a_snapshot_that_is_read_stays(void **state)
 {
     struct cluster *c = cluster_new(1);
     struct node *a = &c->nodes[0], *b;
-    struct replicated *r;
+    const struct manifest *m;
+    char path[COORD_PATH_MAX];
 
     pass(c, 3000);
     append(a, 5);
     owner_snapshot(&a->owner);
     pass(c, 3000);
     b = node_start(c, 1, NULL);
-    r = replicated_of(b->journal);
-    while (!r->follower.restoring.manifest.exists)
+    m = &replicated_of(b->journal)->follower.restoring.manifest;
+    while (!m->exists)
         assert_true(seat_step(&b->seat));
-    members_heartbeat_now(r);
+    snprintf(path, sizeof(path), NODE_CHUNKS "/%s", json_string_value(json_array_get(m->chunks, 0)));
+    members_heartbeat_now(replicated_of(b->journal));
     replicated_tick(b->journal);
-    while (seat_execute(&b->seat)) /* but for the answers: it is slow */
+    while (seat_execute(&b->seat)) /* it is slow: the answers are on their way */
         ;
-    for (int i = 0; i < 5; i++) {
-        append(a, 5);
-        owner_snapshot(&a->owner);
-        for (int s = 0; s < 20; s++) {
-            c->zoo.now_ms += 500;
-            replicated_tick(a->journal);
-            while (seat_step(&a->seat))
-                ;
-        }
-    }
-    seat_cut(&b->seat, 0); /* it has to ask again */
-    seat_connect(&b->seat);
+    snapshots(c, a, 5);
+    assert_non_null(data_at(c, path));
     pass(c, 5000);
+    snapshots(c, a, 2);
+    pass(c, 5000);
+    assert_null(data_at(c, path)); /* it is not read any more */
     assert_all_alike(c);
+    snapshots(c, a, 1);
     cluster_free(c);
 }
 
