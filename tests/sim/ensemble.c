@@ -293,6 +293,8 @@ void ensemble_release(struct world *w)
     for (int i = 0; i < w->replica_count; i++)
         if (w->replicas[i].core)
             ensemble_crash(&w->replicas[i]);
+    znodes_copy_free(w->old_tree);
+    znodes_copy_free(w->right_tree);
     znodes_release(&w->zoo.tree);
 }
 
@@ -352,6 +354,51 @@ void ensemble_step_down(struct replica *r)
         r->world->step_downs++;
 }
 
+/* ---- a tree that went back ---- */
+
+static void put_tree(struct world *w, const struct znodes_copy *copy)
+{
+    w->zoo.now_ms = w->now_ms;
+    for (int i = 0; i < w->replica_count; i++)
+        if (w->replicas[i].core && w->replicas[i].seat.session)
+            seat_session_ends(&w->replicas[i].seat);
+    znodes_copy_put(&w->zoo.tree, copy, NULL, 0);
+    for (size_t i = 0; i < w->zoo.count; i++)
+        seat_catch_up(w->zoo.seats[i]);
+}
+
+/* All know more than it then holds, so it goes on with none of them until it is right again. */
+void ensemble_goes_wrong(struct world *w)
+{
+    bool emptied = chance(w, 300);
+
+    if (w->right_tree)
+        return;
+    if (!w->old_tree || chance(w, 300)) {
+        znodes_copy_free(w->old_tree);
+        w->old_tree = znodes_copy_take(&w->zoo.tree);
+        w->old_count = w->batch_count;
+        return;
+    }
+    for (int i = 0; i < w->replica_count; i++)
+        if (w->replicas[i].mark.index <= w->old_count)
+            return;
+    look(w);
+    tell(w, "ZooKeeper's tree GOES BACK to %zu batches", emptied ? (size_t)0 : w->old_count);
+    w->wrong_trees++;
+    w->right_tree = znodes_copy_take(&w->zoo.tree);
+    put_tree(w, emptied ? NULL : w->old_tree);
+    plan(w, EVENT_RIGHT, often_short(w, 500, 60000));
+}
+
+void ensemble_on_right(struct world *w)
+{
+    tell(w, "ZooKeeper's tree is RIGHT again");
+    put_tree(w, w->right_tree);
+    znodes_copy_free(w->right_tree);
+    w->right_tree = NULL;
+}
+
 /* ---- events ---- */
 
 void ensemble_on_connect(struct replica *r)
@@ -366,7 +413,7 @@ void ensemble_on_tick(struct replica *r)
 
     replicated_tick(r->core);
     alarm = replicated_view(r->core)->alarm;
-    if (alarm[0])
+    if (alarm[0] && r->world->wrong_trees == 0)
         violation(r->world, "r%d refuses a tree that is right: %s", r->number, alarm);
     plan_for(r, EVENT_TICK, between(r->world, TICK_MS / 2, TICK_MS));
 }

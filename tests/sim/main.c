@@ -17,7 +17,7 @@
 
 struct figures {
     uint64_t worlds, steps, crashes, takeovers, step_downs, handed_over, freezes, journal_failures,
-        clock_steps, restores;
+        clock_steps, restores, wrong_trees;
     uint64_t batches, starts, ended, lost, requests, late;
 };
 
@@ -33,6 +33,7 @@ static void add(struct figures *f, const struct world *w)
     f->journal_failures += w->journal_failures;
     f->clock_steps += w->clock_steps;
     f->restores += w->restores;
+    f->wrong_trees += w->wrong_trees;
     f->batches += w->batch_count;
     f->starts += w->starts;
     f->ended += w->ended;
@@ -52,12 +53,14 @@ static double seconds(void)
 static void print(const struct figures *f, double s)
 {
     printf("%llu worlds, %llu steps (%.0f a second), %llu crashes, %llu take-overs, %llu hand-overs of %llu "
-           "attempts, %llu freezes, %llu journal failures, %llu clock steps, %llu restored from snapshots\n",
+           "attempts, %llu freezes, %llu journal failures, %llu clock steps, %llu restored from snapshots, "
+           "%llu times the tree went back\n",
            (unsigned long long)f->worlds, (unsigned long long)f->steps, (double)f->steps / s,
            (unsigned long long)f->crashes, (unsigned long long)f->takeovers,
            (unsigned long long)f->step_downs, (unsigned long long)f->handed_over,
            (unsigned long long)f->freezes, (unsigned long long)f->journal_failures,
-           (unsigned long long)f->clock_steps, (unsigned long long)f->restores);
+           (unsigned long long)f->clock_steps, (unsigned long long)f->restores,
+           (unsigned long long)f->wrong_trees);
     printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %llu times a leader found "
            "late, "
            "%.1f s\n",

@@ -58,6 +58,8 @@ enum event_kind {
     EVENT_GONE,    /* a replica sees that the leader's connection closed */
     EVENT_SESSION, /* a session ends */
     EVENT_END,     /* of a process that was told to stop */
+    EVENT_TREE,    /* ZooKeeper's tree goes back, or is emptied */
+    EVENT_RIGHT,   /* ZooKeeper's tree is what it was before it went wrong */
     EVENT_KIND_COUNT
 };
 
@@ -232,6 +234,8 @@ struct world {
     int replica_count; /* 1: the embedded journal; 2: a replicated one */
     bool ensemble;     /* of two: the shipped one, and not journal.c */
     struct zoo zoo;
+    struct znodes_copy *old_tree, *right_tree; /* to go back to; NULL: none, or it is right */
+    size_t old_count;                          /* batches in the former */
     struct host hosts[HOSTS];
     struct zoneinfo *zoneinfo;
     int rules;                   /* of the zone files as they are now */
@@ -267,8 +271,8 @@ struct world {
     int job_count;
 
     /* figures */
-    uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, clock_steps, lost, ended,
-        starts, restores;
+    uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, wrong_trees, clock_steps,
+        lost, ended, starts, restores;
     uint64_t requests, refused;
     uint64_t late; /* that a standby found its leader late */
 };
@@ -319,6 +323,8 @@ void ensemble_cut(struct replica *r);
 void ensemble_freeze(struct replica *r);
 void ensemble_take_over(struct world *w);
 void ensemble_step_down(struct replica *r);
+void ensemble_goes_wrong(struct world *w); /* its tree goes back, or is emptied, for a while */
+void ensemble_on_right(struct world *w);
 void ensemble_on_connect(struct replica *r);
 void ensemble_on_tick(struct replica *r);
 void ensemble_on_seat(struct replica *r);

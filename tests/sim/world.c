@@ -270,6 +270,19 @@ static void on_session(struct world *w, struct event *e)
     ensemble_on_session(w, e->host, (int64_t)e->index);
 }
 
+static void on_tree(struct world *w, struct event *e)
+{
+    if (w->quiet)
+        return;
+    ensemble_goes_wrong(w);
+    plan(w, EVENT_TREE, between(w, 1000, 200000));
+}
+
+static void on_right(struct world *w, struct event *e)
+{
+    ensemble_on_right(w);
+}
+
 static void on_end(struct world *w, struct event *e)
 {
     replica_crash(&w->replicas[e->replica]);
@@ -301,6 +314,8 @@ static const struct {
     [EVENT_GONE] = {"gone", on_gone},
     [EVENT_SESSION] = {"session", on_session},
     [EVENT_END] = {"end", on_end},
+    [EVENT_TREE] = {"tree", on_tree},
+    [EVENT_RIGHT] = {"right", on_right},
 };
 
 /* Schedulers flush once a turn, before they sleep; a turn may hold several events of the same instant. */
@@ -465,6 +480,8 @@ void world_run(struct world *w, uint64_t seed, const struct sim_options *o, stru
     scheduler_flush(w->replicas[0].scheduler);
     plan(w, EVENT_FAULT, between(w, 500, 30000));
     plan(w, EVENT_REQUEST, between(w, 100, 3000));
+    if (w->ensemble)
+        plan(w, EVENT_TREE, between(w, 1000, 60000));
     for (int i = 0; i < HOSTS; i++)
         plan(w, EVENT_HOST, between(w, 10000, 300000))->host = i;
     steps_until(w, START_MS + o->minutes * 60000);
