@@ -15,7 +15,7 @@
 
 /* ---- records: who changed or triggered what ---- */
 
-#define KINDS_BY_PEOPLE "job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover"
+#define KINDS_BY_PEOPLE "job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover,recovered"
 #define KINDS_BYTES_MAX 255
 
 static bool check_kinds(struct http_request *request, const char *kinds)

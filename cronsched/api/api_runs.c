@@ -7,9 +7,9 @@
 
 static const char *const state_words[] = {"waiting",  "armed",      "starting", "running",
                                           "retrying", "unresolved", "ended",    "skipped"};
-static const char *const verdict_words[] = {"succeeded", "failed",    "timed-out", "killed",
-                                            "lost",      "overlap",   "paused",    "deadline",
-                                            "missed",    "coalesced", "deleted",   "queue-full"};
+static const char *const verdict_words[] = {"succeeded", "failed",     "timed-out",   "killed", "lost",
+                                            "overlap",   "paused",     "deadline",    "missed", "coalesced",
+                                            "deleted",   "queue-full", "journal-lost"};
 
 /* What was asked for. */
 struct filter {

@@ -146,13 +146,13 @@ const char *output_state_color(const char *state)
     static const struct {
         const char *state, *color;
     } colors[] = {
-        {"succeeded", "\033[32m"},  {"failed", "\033[31m"},   {"timed-out", "\033[31m"},
-        {"killed", "\033[33m"},     {"lost", "\033[35m"},     {"running", "\033[36m"},
-        {"starting", "\033[36m"},   {"retrying", "\033[33m"}, {"skipped", "\033[33m"},
-        {"unresolved", "\033[35m"}, {"missed", "\033[33m"},   {"deadline", "\033[33m"},
-        {"overlap", "\033[33m"},    {"paused", "\033[33m"},   {"queue-full", "\033[33m"},
-        {"leader", "\033[32m"},     {"ok", "\033[32m"},       {"warning", "\033[33m"},
-        {"error", "\033[31m"},      {"never", "\033[33m"},
+        {"succeeded", "\033[32m"},    {"failed", "\033[31m"},   {"timed-out", "\033[31m"},
+        {"killed", "\033[33m"},       {"lost", "\033[35m"},     {"running", "\033[36m"},
+        {"starting", "\033[36m"},     {"retrying", "\033[33m"}, {"skipped", "\033[33m"},
+        {"unresolved", "\033[35m"},   {"missed", "\033[33m"},   {"deadline", "\033[33m"},
+        {"overlap", "\033[33m"},      {"paused", "\033[33m"},   {"queue-full", "\033[33m"},
+        {"journal-lost", "\033[33m"}, {"leader", "\033[32m"},   {"ok", "\033[32m"},
+        {"warning", "\033[33m"},      {"error", "\033[31m"},    {"never", "\033[33m"},
     };
 
     for (size_t i = 0; state && i < sizeof(colors) / sizeof(colors[0]); i++)

@@ -14,8 +14,8 @@ static const char *const job_catch_ups[] = {"latest", "none", "all", NULL};
 static const char *const job_on_losts[] = {"fail", "rerun", NULL};
 
 const char *const job_verdicts[] = {
-    "succeeded", "failed", "timed-out", "killed",  "lost",       "overlap", "paused",
-    "deadline",  "missed", "coalesced", "deleted", "queue-full", NULL,
+    "succeeded", "failed", "timed-out", "killed",  "lost",       "overlap",      "paused",
+    "deadline",  "missed", "coalesced", "deleted", "queue-full", "journal-lost", NULL,
 };
 
 const struct job_key job_keys[JOB_KEY_COUNT] = {

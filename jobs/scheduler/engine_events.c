@@ -141,6 +141,10 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
 static void answer_never_ran(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
     assert(run_attempt(r)->state == ATTEMPT_COMMITTED);
+    if (r->journal_lost) { /* another attempt, of which nothing is known, may have run */
+        launch_lost(s, r, TEXT_JOURNAL_LOST);
+        return;
+    }
     if (r->live.released) /* it failed; what an earlier leader left is armed again at once */
         engine_call_back_off(s, r);
     r->live.released = false;

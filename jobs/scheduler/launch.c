@@ -468,6 +468,7 @@ static bool outdated(struct scheduler *s, const struct run *r)
  *     watched and stopped; a committed one is released by the epoch that committed it, fenced by any other.
  *     From here on nothing of the run executes.
  *  3. A stop that was asked for while it might have executed ends the run.
+ *     So does the loss of the journal of a time in which it may have gone on.
  *  4. A reservation is revoked when its rules have changed, before anything is prepared for it; one that was
  *     refused waits until its fire time is evaluated.
  *  5. A retry waits for its time, and start_within does not apply to it.
@@ -487,6 +488,8 @@ void launch_reconcile(struct scheduler *s, struct run *r)
         reconcile_started(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         reconcile_committed(s, r, a);
+    } else if (r->fired && state_in_lost_time(&s->state, r)) {
+        launch_close(s, r, VERDICT_LOST, TEXT_JOURNAL_LOST, NULL);
     } else if (a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
         launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
     } else if (!r->fired && outdated(s, r)) {

@@ -237,6 +237,43 @@ static void on_yield(void *arg)
     snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
 }
 
+/* Whatever the other replicas read: a build that does not know the record has to stop, since it would start again what
+ * may have run. */
+static void record_recovery(struct scheduler *s)
+{
+    int level = record_kind_level(RECORD_RECOVERED);
+    struct record *r;
+
+    if (!s->recovery.until_ms)
+        return;
+    if (s->state.level < level) {
+        r = turn_record(s, RECORD_RISE);
+        PUT_INT(s, r, level, level);
+        turn_commit(s, r);
+    }
+    r = turn_record(s, RECORD_RECOVERED);
+    PUT_INT(s, r, from_ms, s->recovery.from_ms);
+    PUT_INT(s, r, until_ms, s->recovery.until_ms);
+    PUT_TEXT(s, r, by, s->recovery_by);
+    turn_commit(s, r);
+    turn_log(
+        s, LOG_WARN, "recovered", NULL,
+        "the journal of %lld s was lost: what was due then is skipped, what ran then is not started again",
+        (long long)(s->recovery.until_ms - s->recovery.from_ms) / 1000);
+    s->recovery.until_ms = 0;
+}
+
+static void on_recovered(void *arg, const struct journal_recovery *recovery)
+{
+    struct scheduler *s = arg;
+
+    s->recovery = *recovery;
+    snprintf(s->recovery_by, sizeof(s->recovery_by), "%s", recovery->by ? recovery->by : "");
+    s->recovery.by = s->recovery_by;
+    if (s->recovery.from_ms > s->recovery.until_ms) /* two clocks */
+        s->recovery.from_ms = s->recovery.until_ms;
+}
+
 static void on_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct scheduler *s = arg;
@@ -265,6 +302,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     PUT_TEXT(s, r, cause, cause);
     turn_commit(s, r);
+    record_recovery(s);
     turn_log(s, LOG_NOTE, "leading", NULL, "%s: epoch %lld, index %llu, %zu jobs, %zu unfinished runs", cause,
              (long long)epoch, (unsigned long long)s->state.index, s->state.job_count, s->state.run_count);
     takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
@@ -282,7 +320,8 @@ const struct journal_events scheduler_journal_events = {.restore = on_restore,
                                                         .lead = on_lead,
                                                         .acked = on_acked,
                                                         .deposed = on_deposed,
-                                                        .yield = on_yield};
+                                                        .yield = on_yield,
+                                                        .recovered = on_recovered};
 
 /* ---- turns ---- */
 
@@ -431,4 +470,29 @@ struct engine_host *scheduler_engine_host(struct scheduler *s)
 bool scheduler_leading(const struct scheduler *s)
 {
     return s->leading;
+}
+
+size_t scheduler_job_count(const struct scheduler *s)
+{
+    return s->state.job_count;
+}
+
+char *scheduler_state_text(struct scheduler *s, uint64_t index, const char *hash, size_t *ret_size,
+                           int *ret_level, int64_t *ret_time_ms)
+{
+    struct state *state = &s->state;
+    uint64_t kept_index = state->index;
+    char kept_hash[sizeof(state->hash)], *text;
+
+    if (s->leading || !state->index)
+        return NULL;
+    memcpy(kept_hash, state->hash, sizeof(kept_hash));
+    state->index = index;
+    snprintf(state->hash, sizeof(state->hash), "%s", hash);
+    text = state_encode(state, ret_size);
+    state->index = kept_index;
+    memcpy(state->hash, kept_hash, sizeof(kept_hash));
+    *ret_level = (int)state->level;
+    *ret_time_ms = state->time_ms;
+    return text;
 }

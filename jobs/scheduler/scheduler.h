@@ -156,4 +156,10 @@ void scheduler_metrics(struct scheduler *s,
 #define STATE_HASH_EVERY_LARGE 5000
 #define STATE_LARGE            2000
 const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index);
+size_t scheduler_job_count(const struct scheduler *s);
+/* The live state as a snapshot's text, labelled as of `index` with `hash` as that of the batch there: what it is made
+ * of may be of another history. For free(); NULL: there is none yet, or this replica leads. *ret_level: of the records
+ * in it; *ret_time_ms: of the newest batch in it. */
+char *scheduler_state_text(struct scheduler *s, uint64_t index, const char *hash, size_t *ret_size,
+                           int *ret_level, int64_t *ret_time_ms);
 bool scheduler_leading(const struct scheduler *s);

@@ -42,6 +42,7 @@
 #define STOP_AGAIN_MS                 30000
 #define RUN_QUEUE_LOOK_AGAIN_MS       5000
 #define MAY_ACT_AGAIN_MS              100
+#define TEXT_JOURNAL_LOST             "the journal of this time was lost"
 
 /* A limited number of permits and the runs that wait for one: of an engine for armed attempts, of a pool for
  * running ones. */
@@ -159,7 +160,9 @@ struct scheduler {
     struct takeover takeover;
     bool reconciling;
     int64_t wake_ms;
-    char refusing[ERROR_TEXT_MAX]; /* why commands are refused; "" when leading */
+    char refusing[ERROR_TEXT_MAX];    /* why commands are refused; "" when leading */
+    struct journal_recovery recovery; /* to be recorded when it leads; until_ms 0: none */
+    char recovery_by[256];
     /* for /metrics */
     size_t state_bytes; /* of that snapshot */
     uint64_t fired, started, started_again, lateness[LATENESS_BUCKETS + 1], lateness_count;

@@ -87,8 +87,8 @@ static bool is_handed_over(struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
 
-    return a && a->state == ATTEMPT_COMMITTED && (a->handed_over || MUTANT(RELEASE_OLD_ID)) &&
-           run_queue_of_engine(s, a->engine, NULL);
+    return a && a->state == ATTEMPT_COMMITTED && !r->journal_lost &&
+           (a->handed_over || MUTANT(RELEASE_OLD_ID)) && run_queue_of_engine(s, a->engine, NULL);
 }
 
 /* Its leader gave it up unreleased: this leader may release it from now on. */
@@ -131,6 +131,8 @@ static void recover(struct scheduler *s, struct run *r)
     } else if (handed_over) {
         commit_again(s, r);
         note_outcome(s, r, OUTCOME_HANDED_OVER);
+    } else if (state_in_lost_time(&s->state, r)) {
+        note_outcome(s, r, OUTCOME_LOST);
     } else {
         note_outcome(s, r, a && a->state == ATTEMPT_ARMED ? OUTCOME_ARMED_AGAIN : OUTCOME_WAITING);
     }

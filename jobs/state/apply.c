@@ -294,6 +294,33 @@ static void apply_notified(struct apply_context *c)
     }
 }
 
+/* What was unfinished may have gone on, ended, or been started again in the time that is lost: nobody knows, so
+ * nothing of it is started again. The same goes for fire times of a backfill. */
+static int apply_recovered(struct apply_context *c)
+{
+    struct state *s = c->s;
+    struct job_state *j, *next;
+
+    if (c->r->from_ms > c->r->until_ms)
+        return apply_corrupt(c, "the time ends before it begins");
+    s->lost_from_ms = c->r->from_ms;
+    s->lost_until_ms = c->r->until_ms;
+    HASH_ITER(by_name, s->jobs, j, next)
+    {
+        LIST_EACH(link, &j->runs)
+        {
+            struct run *run = LIST_ITEM(link, struct run, of_job);
+
+            run->journal_lost = run->fired || run->due_ms <= s->lost_until_ms;
+        }
+        LIST_EACH_SAFE(link, &j->backfills)
+        {
+            state_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
+        }
+    }
+    return 0;
+}
+
 static int apply_record(struct apply_context *c)
 {
     switch (c->r->kind) {
@@ -336,6 +363,8 @@ static int apply_record(struct apply_context *c)
     case RECORD_RISE:
         c->s->level = apply_later(c->s->level, c->r->level);
         return 0;
+    case RECORD_RECOVERED:
+        return apply_recovered(c);
     case RECORD_NOTE:
     case RECORD_TAKEOVER:
         return 0; /* history keeps them */

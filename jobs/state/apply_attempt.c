@@ -58,6 +58,7 @@ int apply_attempt_arm(struct apply_context *c)
         return rc;
     if (!run_def(run))
         return apply_corrupt(c, "the job is gone");
+    run->journal_lost = false; /* whatever it was, it ended after the lost time */
     if (r->attempt < 1 || r->attempt > INT_MAX || r->try < 1 || r->try > INT_MAX)
         return apply_corrupt(c, "attempts and tries count from 1");
     if (run_attempt(run) && may_run(run_attempt(run)))
@@ -187,7 +188,8 @@ static int apply_unknown(struct apply_context *c, struct run *run, struct attemp
     a->ended_ms = c->batch->time_ms;
     alloc_replace(&a->text, c->r->text);
     run->unresolved_ms = 0;
-    if (def->on_lost == JOB_ON_LOST_RERUN && !a->stop_reason && a->number < (allowed > 2 ? allowed : 2)) {
+    if (def->on_lost == JOB_ON_LOST_RERUN && !run->journal_lost && !a->stop_reason &&
+        a->number < (allowed > 2 ? allowed : 2)) {
         apply_run_move(c, run,
                        RUN_RETRYING); /* at least one rerun, else the word would be empty without retries */
         run->retry_ms = apply_run_retry_ms(c, run);

@@ -103,6 +103,8 @@ static void cause_children(struct apply_context *c, const char *parent)
 void apply_run_end(struct apply_context *c, struct run *run, enum run_verdict verdict)
 {
     struct job_state *j = run->job;
+    bool causes = verdict == VERDICT_SUCCEEDED && (run->cause != CAUSE_MANUAL || run->children) &&
+                  !state_in_lost_time(c->s, run);
 
     apply_run_move(c, run, RUN_ENDED);
     run->verdict = verdict;
@@ -117,7 +119,7 @@ void apply_run_end(struct apply_context *c, struct run *run, enum run_verdict ve
     c->s->verdicts[verdict]++;
     apply_run_notify(c->s, run_def(run), run->id, verdict, state_run_json(run));
     state_end_run(c->s, run);
-    if (verdict == VERDICT_SUCCEEDED && (run->cause != CAUSE_MANUAL || run->children))
+    if (causes)
         cause_children(c, j->name);
 }
 
@@ -162,7 +164,7 @@ void apply_run_retry_or_end(struct apply_context *c, struct run *run, enum run_v
     const struct job *def = run_def(run);
     const struct attempt *a = run_attempt(run);
 
-    if (a->number <= def->retries_max && retries_on(def, a->exit_code)) {
+    if (a->number <= def->retries_max && retries_on(def, a->exit_code) && !state_in_lost_time(c->s, run)) {
         apply_run_move(c, run, RUN_RETRYING);
         run->retry_ms = apply_run_retry_ms(c, run);
     } else {

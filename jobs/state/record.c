@@ -277,6 +277,7 @@ int record_kind_level(enum record_kind kind)
 {
     switch (kind) {
     case RECORD_STARTED_AGAIN:
+    case RECORD_RECOVERED:
         return 3;
     case RECORD_HANDED_OVER:
     case RECORD_RISE:

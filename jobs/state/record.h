@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
- * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN. */
+ * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN, RECOVERED. */
 #ifndef RECORD_LEVEL
 #define RECORD_LEVEL 3
 #endif
@@ -121,7 +121,9 @@
     X(TAKEOVER, "takeover", F(report), )                                                                     \
     X(TZDATA, "tzdata", F(tzdata), )                                                                         \
     /* from here on records of this level may be written */                                                  \
-    X(RISE, "rise", F(level), )
+    X(RISE, "rise", F(level), )                                                                              \
+    /* the journal of this time was lost: what was unfinished before it may have gone on in it */            \
+    X(RECOVERED, "recovered", F(from_ms) F(until_ms), F(by))
 
 enum record_kind {
 #define X(kind, name, required, optional) RECORD_##kind,

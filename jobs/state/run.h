@@ -62,7 +62,8 @@ enum attempt_state {
     X(MISSED, "missed", true)                                                                                \
     X(COALESCED, "coalesced", true)                                                                          \
     X(DELETED, "deleted", true)                                                                              \
-    X(QUEUE_FULL, "queue-full", true)
+    X(QUEUE_FULL, "queue-full", true)                                                                        \
+    X(JOURNAL_LOST, "journal-lost", true)
 
 enum run_verdict {
     VERDICT_NONE,
@@ -167,9 +168,11 @@ struct run {
     enum run_cause cause;
     char *by;
     json_t *params;
-    bool queued;     /* asked to wait its turn instead of being refused */
-    bool children;   /* a manual run that counts for the jobs that come after */
-    bool fired;      /* accounts for its fire time; false: a reservation */
+    bool queued;   /* asked to wait its turn instead of being refused */
+    bool children; /* a manual run that counts for the jobs that come after */
+    bool fired;    /* accounts for its fire time; false: a reservation */
+    bool
+        journal_lost; /* what became of it may be in a part of the journal that is lost: it starts nothing more */
     struct job *def; /* frozen at the first attempt; NULL before */
     enum run_state state;
     enum run_verdict verdict; /* VERDICT_NONE until it has ended */

@@ -338,3 +338,10 @@ void state_release(struct state *s)
     free(s->pause_reason);
     free(s->pause_by);
 }
+
+bool state_in_lost_time(const struct state *s, struct run *run)
+{
+    const struct attempt *a = run_attempt(run);
+
+    return run->journal_lost && !(a && a->state == ATTEMPT_ENDED && a->ended_ms > s->lost_until_ms);
+}

@@ -104,8 +104,9 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
-    json_t *staged;      /* array: parts of a change set, as they will be applied */
-    uint64_t defs_index; /* the last batch that changed a definition */
+    int64_t lost_from_ms, lost_until_ms; /* the journal of this time was lost; 0: of none */
+    json_t *staged;                      /* array: parts of a change set, as they will be applied */
+    uint64_t defs_index;                 /* the last batch that changed a definition */
     /* counted since this process began: for metrics, not from records */
     uint64_t verdicts[VERDICT_COUNT];
 
@@ -145,6 +146,10 @@ bool state_fired_ahead(const struct job_state *job, int64_t fire_ms);
 
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);
+
+/* Other attempts, or other jobs, may have followed its newest attempt in a time of which the journal is lost: of runs from
+ * before all but one whose attempt is known to have ended after it. */
+bool state_in_lost_time(const struct state *s, struct run *run);
 
 /* Canonical text of all that records made, malloc'd; and back. */
 char *state_encode(const struct state *s, size_t *ret_size);

@@ -131,6 +131,7 @@ static json_t *encode_run(const struct run *r)
     put_flag(o, "queued", r->queued);
     put_flag(o, "children", r->children);
     put_flag(o, "fired", r->fired);
+    put_flag(o, "journal_lost", r->journal_lost);
     if (r->def && job_equal(r->def, r->job->def ? r->job->def : r->def) && r->job->def)
         put_flag(o, "frozen", true);
     else if (r->def)
@@ -221,6 +222,8 @@ char *state_encode(const struct state *s, size_t *ret_size)
     put_int(root, "pause_until", s->pause_until_ms, 0);
     set_text(root, "pause_reason", s->pause_reason);
     set_text(root, "pause_by", s->pause_by);
+    put_int(root, "lost_from", s->lost_from_ms, 0);
+    put_int(root, "lost_until", s->lost_until_ms, 0);
     HASH_ITER(by_name, s->jobs, j, next)
     {
         json_object_set_new(jobs, j->name, encode_job(j));
@@ -343,6 +346,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     r->queued = get_flag(o, "queued");
     r->children = get_flag(o, "children");
     r->fired = get_flag(o, "fired");
+    r->journal_lost = get_flag(o, "journal_lost");
     r->retry_ms = get_int(o, "retry", 0);
     r->started_ms = get_int(o, "started", 0);
     r->unresolved_ms = get_int(o, "unresolved", 0);
@@ -440,6 +444,8 @@ static int decode_fields(struct state *s, const json_t *root, struct error *erro
     s->pause_until_ms = get_int(root, "pause_until", 0);
     s->pause_reason = get_text(root, "pause_reason");
     s->pause_by = get_text(root, "pause_by");
+    s->lost_from_ms = get_int(root, "lost_from", 0);
+    s->lost_until_ms = get_int(root, "lost_until", 0);
     return 0;
 }
 

@@ -30,6 +30,9 @@ struct bench {
     int64_t started_ms; /* of that request */
     const char *job;    /* what bench_trigger applies; NULL: the simplest */
     char last[4096];    /* the last batch, as JSON */
+    int64_t fire_ms;
+    int prepared;              /* so often it was asked to prepare */
+    int64_t prepared_after_ms; /* and never for a fire time up to this; 0: for any */
 };
 
 static struct bench b;
@@ -103,6 +106,10 @@ static void engine_submit(struct engine *engine, enum engine_op op, const struct
     b.op = op;
     b.ticket = request->ticket;
     b.started_ms = request->started_ms;
+    b.fire_ms = request->fire_ms;
+    b.prepared += op == ENGINE_PREPARE;
+    if (op == ENGINE_PREPARE && b.prepared_after_ms)
+        assert_true(request->fire_ms > b.prepared_after_ms);
 }
 
 static void engine_abandon(struct engine *engine)
@@ -185,16 +192,24 @@ static int teardown(void **state)
     return 0;
 }
 
-static void bench_trigger(char run[RUN_ID_MAX])
+/* Takes the reference. */
+static void bench_apply(json_t *body)
 {
-    json_t *body = json_loads(b.job ? b.job : "{\"jobs\":{\"a\":{\"image\":\"x\"}}}", 0, NULL);
     struct scheduler_result result = {0};
 
     if (scheduler_apply(b.scheduler, body, "test", &result) < 0)
         fail_msg("%s", result.error.text);
     json_decref(body);
     json_decref(result.reply);
-    body = json_object();
+    bench_settle();
+}
+
+static void bench_trigger(char run[RUN_ID_MAX])
+{
+    json_t *body = json_object();
+    struct scheduler_result result = {0};
+
+    bench_apply(json_loads(b.job ? b.job : "{\"jobs\":{\"a\":{\"image\":\"x\"}}}", 0, NULL));
     if (scheduler_trigger(b.scheduler, "a", body, "test", &result) < 0)
         fail_msg("%s", result.error.text);
     snprintf(run, RUN_ID_MAX, "%s", json_string_value(json_object_get(result.reply, "run")));
@@ -203,7 +218,140 @@ static void bench_trigger(char run[RUN_ID_MAX])
     bench_settle();
 }
 
+/* The lead is lost, and the state as it stands given to the same scheduler again, as that of a batch above. */
+static void bench_restore(void)
+{
+    static const char hash[] = "00000000000000000000000000000001";
+    struct error why = {.code = ERR_DEPOSED};
+    int64_t time_ms = 0;
+    int level = 0;
+    size_t size;
+    char *text;
+
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    text = scheduler_state_text(b.scheduler, b.appended + 1, hash, &size, &level, &time_ms);
+    assert_non_null(text);
+    assert_int_equal(level, RECORD_LEVEL);
+    assert_true(time_ms > 0 && time_ms <= b.now_ms);
+    b.appended++;
+    b.asked = false;
+    scheduler_journal_events.restore(b.scheduler, text, size, b.appended);
+    free(text);
+}
+
+/* So much time is lost, and it leads again. */
+static void bench_recover(int64_t lost_ms)
+{
+    struct journal_recovery recovery = {.from_ms = b.now_ms, .until_ms = b.now_ms + lost_ms, .by = "test"};
+
+    b.now_ms += lost_ms;
+    scheduler_journal_events.recovered(b.scheduler, &recovery);
+    scheduler_journal_events.lead(b.scheduler, 2, "start");
+    bench_settle();
+}
+
 /* ---- tests ---- */
+
+/* A run that is being released when its leader is deposed. */
+static void bench_release(char run[RUN_ID_MAX])
+{
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"retries\":{\"max\":3},\"on_lost\":\"rerun\"}}}";
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+    bench_until(ENGINE_RELEASE);
+    bench_restore();
+}
+
+static void what_never_ran_is_prepared_again(void **state)
+{
+    char run[RUN_ID_MAX];
+
+    bench_release(run);
+    scheduler_journal_events.lead(b.scheduler, 2, "start");
+    bench_until(ENGINE_FENCE);
+    bench_answer((struct engine_answer){.event = ENGINE_NEVER_RAN, .exit_code = -1});
+    bench_until(ENGINE_PREPARE);
+}
+
+/* In the time that is lost it may have been prepared again, under another name. */
+static void what_a_lost_journal_may_have_started_is_not_started_again(void **state)
+{
+    static const enum engine_event nothing[] = {ENGINE_NEVER_RAN, ENGINE_UNKNOWN, ENGINE_REFUSED};
+
+    for (size_t i = 0; i < sizeof(nothing) / sizeof(nothing[0]); i++) {
+        char run[RUN_ID_MAX];
+        int prepared;
+
+        if (i > 0) {
+            teardown(NULL);
+            setup(NULL);
+        }
+        bench_release(run);
+        prepared = b.prepared;
+        bench_recover(60000);
+        bench_until(ENGINE_FENCE);
+        bench_answer((struct engine_answer){.event = nothing[i], .exit_code = -1});
+        assert_null(scheduler_run_json(b.scheduler, run));
+        for (int s = 0; s < 300; s++) {
+            b.now_ms += 1000;
+            bench_settle();
+        }
+        assert_int_equal(b.prepared, prepared);
+        bench_trigger(run); /* what comes later runs */
+        bench_until(ENGINE_PREPARE);
+    }
+}
+
+/* What ended in the lost time may have been retried in it; what ended after it was not. */
+static void a_failure_after_the_lost_time_is_retried(void **state)
+{
+    char run[RUN_ID_MAX];
+    json_t *json;
+    int prepared;
+
+    for (int after = 0; after < 2; after++) {
+        if (after) {
+            teardown(NULL);
+            setup(NULL);
+        }
+        bench_release(run);
+        prepared = b.prepared;
+        bench_recover(60000);
+        bench_until(ENGINE_FENCE);
+        bench_answer((struct engine_answer){.event = ENGINE_ENDED,
+                                            .started_ms = b.now_ms - 59000,
+                                            .at_ms = b.now_ms - (after ? -1000 : 30000),
+                                            .exit_code = 1,
+                                            .cause = "exit"});
+        json = scheduler_run_json(b.scheduler, run);
+        assert_int_equal(json != NULL, after);
+        json_decref(json);
+        for (int s = 0; s < 60 && b.prepared == prepared; s++) {
+            b.now_ms += 1000;
+            bench_settle();
+        }
+        assert_int_equal(b.prepared, prepared + after);
+    }
+}
+
+static void fire_times_of_a_lost_journal_are_skipped(void **state)
+{
+    int64_t until_ms;
+
+    bench_apply(json_pack("{s:{s:{s:s,s:s,s:s,s:s}}}", "jobs", "a", "image", "x", "schedule",
+                          "*/10 * * * * *", "catch_up", "all", "concurrency", "allow"));
+    bench_until(ENGINE_PREPARE); /* those of the next half minute are reserved, one is being prepared */
+    bench_restore();
+    until_ms = b.prepared_after_ms = b.now_ms + 600000;
+    bench_recover(600000);
+    for (int s = 0; s < 60; s++) {
+        b.now_ms += 1000;
+        bench_settle();
+    }
+    assert_true(b.asked && b.op == ENGINE_PREPARE);
+    assert_true(b.fire_ms > until_ms && b.fire_ms <= until_ms + 40000);
+}
 
 /* An engine is asked over a network, and a peer for its own: its answers are outside input. One that does not
  * fit what was asked proves nothing and harms nothing. */
@@ -405,6 +553,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
         cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
         cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
+        cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
