@@ -7,6 +7,7 @@
 #include "jobs/audit/versions.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/state/record.h"
 #include "jobs/state/run.h"
 #include "jobs/time/instant.h"
 
@@ -32,9 +33,9 @@ struct audit_range {
 struct audit_job {
     const char *name;
     struct audit_run *runs;
-    struct audit_range *skips, *pruned;
-    int64_t *ends; /* of skips, sorted */
-    size_t run_count, skip_count, pruned_count;
+    struct audit_range *skips, *pruned, *lost; /* lost: skipped since the journal of that time was lost */
+    int64_t *ends;                             /* of skips, sorted */
+    size_t run_count, skip_count, pruned_count, lost_count;
     bool unresolved; /* one of its runs is: it decides nothing until that is settled */
     int64_t unresolved_s;
     UT_hash_handle by_name;
@@ -145,6 +146,12 @@ static bool read_run(struct audit *a, const json_t *item)
     return true;
 }
 
+static void add_range(struct audit_range **list, size_t *count, struct audit_range range)
+{
+    *list = array_add(*list, *count, sizeof(range));
+    (*list)[(*count)++] = range;
+}
+
 static bool read_range(struct audit *a, const json_t *item, bool pruned)
 {
     const char *job, *reason = "";
@@ -158,19 +165,36 @@ static bool read_range(struct audit *a, const json_t *item, bool pruned)
     range =
         (struct audit_range){.from_s = floor_s(from), .to_s = floor_s(to), .count = count, .reason = reason};
     j = job_get(a, job);
-    if (pruned) {
-        j->pruned = array_add(j->pruned, j->pruned_count, sizeof(range));
-        j->pruned[j->pruned_count++] = range;
-    } else {
-        j->skips = array_add(j->skips, j->skip_count, sizeof(range));
-        j->skips[j->skip_count++] = range;
-    }
+    if (pruned)
+        add_range(&j->pruned, &j->pruned_count, range);
+    else if (run_verdict_of(reason) == VERDICT_JOURNAL_LOST)
+        add_range(&j->lost, &j->lost_count, range);
+    else
+        add_range(&j->skips, &j->skip_count, range);
     return true;
 }
 
 static bool read_skip(struct audit *a, const json_t *item)
 {
     return read_range(a, item, false);
+}
+
+/* An attempt of a run ended more than once. */
+static bool read_ends(struct audit *a, const json_t *item)
+{
+    char job[RUN_ID_MAX];
+    const char *run;
+    json_int_t count;
+    int64_t at_ms;
+    bool exact;
+
+    if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I}", "run", &run, "count", &count) < 0 ||
+        run_id_parse(run, job, &at_ms, &exact) < 0)
+        return false;
+    if (floor_s(at_ms) > a->since_s && floor_s(at_ms) <= a->until_s)
+        find(a->doubled_list, &a->doubled, job, floor_s(at_ms), "an attempt of %s ended %lld times", run,
+             (long long)count);
+    return true;
 }
 
 static bool read_pruned(struct audit *a, const json_t *item)
@@ -257,10 +281,8 @@ static int read_history(struct audit *a, const json_t *history)
         const char *key;
         bool (*read)(struct audit *a, const json_t *item);
     } parts[] = {
-        {"runs", read_run},
-        {"skips", read_skip},
-        {"pruned", read_pruned},
-        {"unfinished", read_unfinished},
+        {"runs", read_run},  {"skips", read_skip}, {"pruned", read_pruned}, {"unfinished", read_unfinished},
+        {"ends", read_ends},
     };
     struct audit_job *j, *next;
 
@@ -304,6 +326,15 @@ static size_t ranges_at(struct walk *w, int64_t at_s)
     while (w->ended < w->job->skip_count && w->job->ends[w->ended] < at_s)
         w->ended++;
     return w->begun - w->ended;
+}
+
+/* Few: a person's act each. */
+static bool is_lost(const struct audit_job *j, int64_t at_s)
+{
+    for (size_t i = 0; i < j->lost_count; i++)
+        if (at_s >= j->lost[i].from_s && at_s <= j->lost[i].to_s)
+            return true;
+    return false;
 }
 
 static const struct audit_run *run_at(struct walk *w, int64_t at_s)
@@ -393,7 +424,7 @@ static void judge(struct walk *w, int64_t at_s)
     struct audit *a = w->a;
     const struct audit_run *run = run_at(w, at_s);
     size_t ranges = ranges_at(w, at_s);
-    struct audit_range *pruned = run || ranges ? NULL : pruned_at(w, at_s);
+    struct audit_range *pruned = run || ranges || is_lost(w->job, at_s) ? NULL : pruned_at(w, at_s);
     bool asked = at_s > a->since_s && at_s <= a->until_s;
 
     if (pruned)
@@ -403,7 +434,7 @@ static void judge(struct walk *w, int64_t at_s)
     a->fire_times++;
     if (run) {
         judge_run(w, at_s, run, ranges);
-    } else if (ranges) {
+    } else if (ranges || is_lost(w->job, at_s)) {
         a->skipped++;
         if (ranges > 1)
             find(a->doubled_list, &a->doubled, w->timeline->name, at_s, "%zu skipped ranges", ranges);
@@ -594,6 +625,7 @@ static void audit_release(struct audit *a)
         free(j->skips);
         free(j->pruned);
         free(j->ends);
+        free(j->lost);
         free(j);
     }
     versions_release(&a->versions);

@@ -7,7 +7,8 @@
  *   open           when its run is unfinished, or when no decision was due yet: not late beyond the grace,
  *                  in a pause that goes on, or its job waits for a run that is unresolved;
  *   doubled        by a run and a range, or by two ranges (a run of a backfill may exist beside the skip that
- *                  it makes good);
+ *                  it makes good, and one of a time whose journal was lost beside the range that tells of the loss);
+ *                  or by a run of which an attempt ended twice;
  *   unaccounted    otherwise.
  * Each range's count is recomputed as well.
  *

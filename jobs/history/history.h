@@ -70,8 +70,8 @@ enum history_query_kind {
     HISTORY_COPY,    /* what is left of batches first to last, for another replica's `fill`, as much of it as
                         fits; null: some of it is missing here, too */
     HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
-                        delete,    pause and resume records up to until]}: all that audit.c needs; not cut at
-                        HISTORY_ROWS_MAX */
+                        delete,    pause and resume records up to until],"ends":[{"run","count"}: of which one attempt
+                        ended more than once]}: all that audit.c needs; not cut at HISTORY_ROWS_MAX */
 };
 
 struct history_query {

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define APPLICATION_ID  1668442227 /* "crhs" */
@@ -303,13 +304,22 @@ static int write_record(struct store_db *s, const struct history_write *w, size_
     return db_run(s->db, stmt, error);
 }
 
+/* The last index below it at which there was a batch. A recovery takes one for its snapshot. */
+static int64_t batch_before(const struct history_write *w)
+{
+    for (size_t i = 0; i < w->record_count; i++)
+        if (strcmp(w->records[i].kind, "recovered") == 0)
+            return (int64_t)w->index - 2;
+    return (int64_t)w->index - 1;
+}
+
 static int write_gap(struct store_db *s, int64_t first, const struct history_write *w, bool shed,
                      struct error *error)
 {
     sqlite3_stmt *stmt = s->stmts[DB_GAP];
 
     sqlite3_bind_int64(stmt, 1, first);
-    sqlite3_bind_int64(stmt, 2, (int64_t)w->index - 1);
+    sqlite3_bind_int64(stmt, 2, batch_before(w));
     sqlite3_bind_int64(stmt, 3, first == 1 ? 0 : s->written_time_ms);
     sqlite3_bind_int64(stmt, 4, w->time_ms);
     sqlite3_bind_int(stmt, 5, shed);
@@ -319,14 +329,14 @@ static int write_gap(struct store_db *s, int64_t first, const struct history_wri
 /* How the batch's number goes with those before it. */
 static int account(struct store_db *s, const struct history_write *w, bool hold, struct error *error)
 {
-    int64_t index = (int64_t)w->index;
+    int64_t index = (int64_t)w->index, before = batch_before(w);
     int rc = 0;
 
-    if (index > s->applied + 1 && !hold)
+    if (before > s->applied && !hold)
         rc = write_gap(s, s->applied + 1, w, false, error);
-    else if (index > s->applied + 1 && index > s->written + 1)
+    else if (before > s->applied && before > s->written)
         rc = write_gap(s, s->written + 1, w, true, error);
-    if (index == s->applied + 1 || !hold)
+    if ((before <= s->applied && index > s->applied) || !hold)
         s->applied = index;
     if (index > s->written) {
         s->written = index;

@@ -203,6 +203,11 @@ static json_t *audit_record_json(sqlite3_stmt *row)
         (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record", column_json(row, 5));
 }
 
+static json_t *ends_json(sqlite3_stmt *row)
+{
+    return json_pack("{s:s,s:I}", "run", column(row, 0), "count", (json_int_t)sqlite3_column_int64(row, 1));
+}
+
 static json_t *unfinished_json(sqlite3_stmt *row)
 {
     return json_pack("{s:s,s:s,s:I,s:s}", "run", column(row, 0), "job", column(row, 1), "at",
@@ -338,6 +343,9 @@ static const struct audit_part audit_parts[] = {
      "(job = ? OR job IS NULL)", NULL, NULL, " ORDER BY idx, seq", audit_record_json},
     {"unfinished", "SELECT run, job, at, state FROM runs WHERE done = 0", "job = ?", NULL, NULL,
      " ORDER BY job, at", unfinished_json},
+    /* each attempt of a run ends once, whatever the leaders did */
+    {"ends", "SELECT run, count(*) FROM records WHERE kind = 'ended'", "job = ?", "time > ?", NULL,
+     " GROUP BY run, json_extract(json, '$.attempt') HAVING count(*) > 1 ORDER BY run", ends_json},
     {"pruned", "SELECT job, first, last, count FROM pruned", "job = ?", "last > ?", "first <= ?",
      " ORDER BY job, first", pruned_json},
     {"gaps", "SELECT first_time, last_time FROM gaps", NULL, "last_time > ?", "first_time <= ?",

@@ -26,7 +26,7 @@
 /* ---- a history in the making ---- */
 
 static struct versions_maker {
-    json_t *runs, *skips, *records, *unfinished, *pruned, *gaps, *copied;
+    json_t *runs, *skips, *records, *unfinished, *pruned, *gaps, *copied, *ends;
     int index;
 } m;
 
@@ -40,8 +40,9 @@ static int64_t ms(const char *time)
 
 static int set_up(void **state)
 {
-    m = (struct versions_maker){json_array(), json_array(), json_array(), json_array(),
-                                json_array(), json_array(), json_array(), 0};
+    m = (struct versions_maker){json_array(), json_array(), json_array(),
+                                json_array(), json_array(), json_array(),
+                                json_array(), json_array(), 0};
     return 0;
 }
 
@@ -54,6 +55,7 @@ static int tear_down(void **state)
     json_decref(m.pruned);
     json_decref(m.gaps);
     json_decref(m.copied);
+    json_decref(m.ends);
     return 0;
 }
 
@@ -97,8 +99,9 @@ static void add_range(json_t *to, const char *job, int64_t from_ms, int64_t to_m
 
 static json_t *history_json(void)
 {
-    return json_pack("{s:O,s:O,s:O,s:O,s:O,s:O,s:O}", "runs", m.runs, "skips", m.skips, "records", m.records,
-                     "unfinished", m.unfinished, "pruned", m.pruned, "gaps", m.gaps, "copied", m.copied);
+    return json_pack("{s:O,s:O,s:O,s:O,s:O,s:O,s:O,s:O}", "ends", m.ends, "runs", m.runs, "skips", m.skips,
+                     "records", m.records, "unfinished", m.unfinished, "pruned", m.pruned, "gaps", m.gaps,
+                     "copied", m.copied);
 }
 
 static json_t *audit(int64_t since_ms, int64_t until_ms, int64_t now_ms, struct zone_source *zones)
@@ -691,6 +694,32 @@ static void test_bookkeeper(void **state)
     }
 }
 
+/* ---- a journal that was lost, or that was written twice ---- */
+
+static void test_a_lost_time_and_its_runs_are_one_account(void **state)
+{
+    add_job_at(day_ms("00:00"), "a", HOURLY);
+    for (int i = 1; i <= 3; i++)
+        add_run_at("a", day_ms("00:00") + i * HOUR, "ended", "schedule");
+    add_range(m.skips, "a", day_ms("02:00"), day_ms("06:00"), 5, "journal-lost");
+    for (int i = 7; i <= 10; i++)
+        add_run_at("a", day_ms("00:00") + i * HOUR, "ended", "schedule");
+    assert_numbers(audit(day_ms("00:00"), day_ms("10:30"), day_ms("12:00"), NULL), "10 7 3 0 0 | 0 0 0");
+}
+
+static void test_two_ends_of_one_attempt_are_doubled(void **state)
+{
+    char id[RUN_ID_MAX];
+
+    add_job_at(day_ms("00:00"), "a", HOURLY);
+    for (int i = 1; i <= 10; i++)
+        add_run_at("a", day_ms("00:00") + i * HOUR, "ended", "schedule");
+    run_id_format("a", day_ms("04:00"), false, id);
+    json_array_append_new(m.ends, json_pack("{s:s,s:i}", "run", id, "count", 2));
+    assert_numbers(audit(day_ms("00:00"), day_ms("10:30"), day_ms("12:00"), NULL), "10 10 0 0 0 | 0 1 0");
+    assert_numbers(audit(day_ms("04:00"), day_ms("10:30"), day_ms("12:00"), NULL), "6 6 0 0 0 | 0 0 0");
+}
+
 /* ---- with the real store, and pruning ---- */
 
 static char dir[64];
@@ -817,6 +846,8 @@ int main(void)
         T(test_dst),
         T(test_bookkeeper),
         T(test_pruned_store),
+        T(test_a_lost_time_and_its_runs_are_one_account),
+        T(test_two_ends_of_one_attempt_are_doubled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

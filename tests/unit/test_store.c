@@ -150,6 +150,62 @@ static void test_jump_is_a_gap(void **state)
     close_store();
 }
 
+static void assert_gap(uint64_t below, const char *expected)
+{
+    json_t *gap = get(&(struct history_query){.kind = HISTORY_GAP, .first = below});
+    char *text = json_dumps(gap, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(gap);
+}
+
+/* The index of a recovery's snapshot is no batch; what this replica had not seen before it is missing all the same. */
+static void test_a_recovery_takes_an_index(void **state)
+{
+    struct history_write *w;
+
+    open_with(0);
+    for (uint64_t i = 1; i <= 5; i++)
+        put(new_write(i));
+    w = new_write(7);
+    add_record(w, "recovered", NULL, NULL);
+    put(w);
+    assert_gaps("[]");
+    w = new_write(12);
+    add_record(w, "recovered", NULL, NULL);
+    put(w);
+    assert_gap(0, "{\"first\":8,\"last\":10}");
+    assert_int_equal(b.history->ops->applied(b.history), 12);
+    close_store();
+}
+
+static void test_an_audit_is_told_of_attempts_that_ended_twice(void **state)
+{
+    static const char *const attempts[] = {"{\"attempt\":1}", "{\"attempt\":2}", "{\"attempt\":3}"};
+    struct history_query q = {.kind = HISTORY_AUDIT};
+    json_t *audit;
+    char *text;
+
+    open_with(0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct history_write *w = new_write(i);
+
+        add_record(w, "ended", "a", "a@20231114T010000Z");
+        if (i > 1)
+            add_record(w, "ended", "b", "b@20231114T010000Z");
+        free(w->records[0].json);
+        w->records[0].json = alloc_text(attempts[i - 1]);
+        put(w);
+    }
+    audit = get(&q);
+    text = json_dumps(json_object_get(audit, "ends"), JSON_COMPACT);
+    assert_string_equal(text, "[{\"run\":\"b@20231114T010000Z\",\"count\":2}]");
+    free(text);
+    json_decref(audit);
+    close_store();
+}
+
 /* ---- pruning ---- */
 
 static void test_prune(void **state)
@@ -352,16 +408,6 @@ static json_t *page_of(uint64_t first, uint64_t last)
     return get(&(struct history_query){.kind = HISTORY_COPY, .first = first, .last = last});
 }
 
-static void assert_gap(uint64_t below, const char *expected)
-{
-    json_t *gap = get(&(struct history_query){.kind = HISTORY_GAP, .first = below});
-    char *text = json_dumps(gap, JSON_COMPACT | JSON_ENCODE_ANY);
-
-    assert_string_equal(text, expected);
-    free(text);
-    json_decref(gap);
-}
-
 /* What the first 1300 batches left, in pages, from a store that has them all. */
 static json_t *other_replicas_pages(json_t **ret_runs)
 {
@@ -471,6 +517,8 @@ int main(void)
         T(test_query_sees_the_writes_before_it),
         T(test_feeding_again),
         T(test_jump_is_a_gap),
+        T(test_a_recovery_takes_an_index),
+        T(test_an_audit_is_told_of_attempts_that_ended_twice),
         T(test_prune),
         T(test_prune_keeps_count),
         T(test_prune_between_writes),
