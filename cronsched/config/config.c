@@ -157,6 +157,8 @@ static void check_whole(struct config *config, struct text *errors)
         text_addf(errors, "error: tls: cert and key go together\n");
     if (config->zookeeper)
         check_advertise(config, errors);
+    if (config->init && !config->zookeeper)
+        text_addf(errors, "error: init: there is no zookeeper, and a server on its own needs no cluster\n");
 }
 
 int config_load(struct config *ret, const struct config_sources *sources, struct text *errors)
@@ -189,6 +191,7 @@ void config_release(struct config *config)
     free(config->zookeeper);
     free(config->zookeeper_auth_file);
     free(config->replica);
+    free(config->cluster_id);
     free(config->default_engine);
     free(config->tokens_file);
     free(config->tls_cert);

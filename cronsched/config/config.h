@@ -45,6 +45,8 @@ struct config {
     char *zookeeper;           /* "HOST:PORT,HOST:PORT[/CHROOT]"; NULL: the embedded journal */
     char *zookeeper_auth_file; /* NULL: nodes that anybody may change */
     char *replica;             /* id; NULL: the host's name */
+    char *cluster_id; /* uuid of the cluster that it may join, and of one that it makes; NULL: asks */
+    bool init;        /* makes the cluster when there is none, and none is known here */
     int64_t session_timeout_ms;
     struct config_engine *engines;
     size_t engine_count;

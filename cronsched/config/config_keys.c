@@ -28,6 +28,10 @@
       "file with USER:PASSWORD on its first line: only this user can access the cluster's nodes")            \
     X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
       "id of this replica, unique in the cluster (default the host's name)")                                 \
+    X("cluster_id", "cluster-id", UUID, cluster_id, "UUID", NULL,                                            \
+      "the cluster that this replica may join without being asked; also the id of a new one")                \
+    X("init", "init", BOOL, init, NULL, "false",                                                             \
+      "make the cluster if ZooKeeper holds none and none is known here")                                     \
     X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
       "time after which a silent replica counts as dead")                                                    \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
@@ -166,6 +170,17 @@ static int check_zookeeper(const char *s, struct error *error)
     return 0;
 }
 
+/* As 'uuidgen' prints it; kept in lower case. */
+static int check_uuid(const char *s, struct error *error)
+{
+    static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    bool good = strlen(s) == sizeof(shape) - 1;
+
+    for (size_t i = 0; good && i < sizeof(shape) - 1; i++)
+        good = shape[i] == 'x' ? isxdigit((unsigned char)s[i]) != 0 : s[i] == '-';
+    return good ? 0 : error_set(error, ERR_INVALID, "'%s' is not a UUID such as 'uuidgen' prints", s);
+}
+
 static int parse_bool(const char *s, bool *ret, struct error *error)
 {
     static const struct {
@@ -257,6 +272,14 @@ int config_set_value(struct config *config, const struct config_key *key, const 
         if (r == 0)
             replace_text(field, value);
         return r;
+    case CONFIG_KIND_UUID:
+        r = check_uuid(value, error);
+        if (r < 0)
+            return r;
+        replace_text(field, value);
+        for (char *c = *(char **)field; *c; c++)
+            *c = (char)tolower((unsigned char)*c);
+        return 0;
     case CONFIG_KIND_DURATION:
     case CONFIG_KIND_SIZE:
         return parse_positive(value, key->kind, field, error);

@@ -179,6 +179,10 @@ static const struct {
     {"advertise: host\n",
      "c.yaml:1:12: error: advertise: 'host' is not http://HOST:PORT or https://HOST:PORT\n"},
     {"zookeeper: zk1\n", "c.yaml:1:12: error: zookeeper: 'zk1' is not HOST:PORT\n"},
+    {"cluster_id: 5f1d3a52-7c1e-4c39-9a30-0e6d2f3b7a1\n",
+     "c.yaml:1:13: error: cluster_id: '5f1d3a52-7c1e-4c39-9a30-0e6d2f3b7a1' is not a UUID such as 'uuidgen' "
+     "prints\n"},
+    {"init: true\n", "error: init: there is no zookeeper, and a server on its own needs no cluster\n"},
     {"zookeeper: zk1:2181/\n", "c.yaml:1:12: error: zookeeper: '/' is not a valid path\n"},
     {"engines: {x: {type: dokcer}}\n",
      "c.yaml:1:21: error: type: there is no 'dokcer'; did you mean 'docker'?\n"},
