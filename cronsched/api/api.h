@@ -37,6 +37,9 @@
 struct api_cluster_ops {
     json_t *(*json)(void *arg);   /* the contract's shape, a new reference */
     bool (*following)(void *arg); /* this standby is up to date with a leader */
+    /* Why this replica is not a part of its cluster, with the command that helps; NULL: nothing is known against it.
+     * Returns text. */
+    const char *(*refusing)(void *arg, char *text, size_t size);
     /* Answers what another replica asks of this one's engines. */
     void (*peer_engine)(void *arg, struct http_request *request);
     /* Answers that this replica lives, whether it leads, and its clock. */
@@ -52,6 +55,11 @@ struct api_cluster_ops {
     int (*step_down)(void *arg, struct error *error);
     /* What is known of ZooKeeper; returns its list of servers, as configured. May be NULL: there is none. */
     const char *(*zookeeper)(void *arg, struct zookeeper_report *ret);
+    /* Makes a cluster (NULL: of the configured id), joins this one, goes on from what ZooKeeper ("tree") or this
+     * replica (its id) holds. 0: it is under way, and `json` shows how it ends. */
+    int (*init)(void *arg, const char *cluster, struct error *error);
+    int (*join)(void *arg, const char *cluster, struct error *error);
+    int (*recover)(void *arg, const char *from, const char *by, struct error *error);
 };
 
 struct worker; /* leader/worker/worker.h */

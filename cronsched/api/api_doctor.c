@@ -25,6 +25,9 @@
 #define HISTORY_LAG_WARN   1000               /* batches */
 #define EPOCH_WARN         (INT64_C(1) << 30) /* half of what the node's version can count */
 #define LIST_BYTES         1280
+#define DIFFERS_ADVICE                                                                                       \
+    "stop the replica that disagrees with the majority, run 'cronsched cluster rejoin' on its data folder, " \
+    "start it"
 
 enum level { OK, WARNING, ERROR };
 static const char *const level_names[] = {"ok", "warning", "error"};
@@ -288,8 +291,9 @@ static void check_data_dir(struct doctor *d)
 static void check_leading(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
-    json_t *status = scheduler_status_json(c->scheduler);
-    const char *why = json_string_value(json_object_get(status, "refusing"));
+    json_t *status = scheduler_status_json(c->scheduler), *cluster = api_cluster_json(c);
+    const char *trouble = json_string_value(json_object_get(cluster, "mark_trouble"));
+    char why[API_REFUSING_SIZE];
 
     if (scheduler_leading(c->scheduler))
         add(d, "leadership", OK, NULL, "this replica leads, epoch %" JSON_INTEGER_FORMAT,
@@ -297,9 +301,33 @@ static void check_leading(struct doctor *d)
     else if (api_following(c))
         add(d, "leadership", OK, NULL, "this replica follows the leader");
     else
-        add(d, "leadership", ERROR, NULL, "this replica neither leads nor follows: %s",
-            why ? why : "it is starting");
+        add(d, "leadership", ERROR, json_string_value(json_object_get(cluster, "advice")),
+            "this replica neither leads nor follows: %s", api_refusing(c, why));
+    if (trouble && trouble[0])
+        add(d, "mark", ERROR, "after a restart this replica would not know what it knows now", "%s", trouble);
+    json_decref(cluster);
     json_decref(status);
+}
+
+/* Other replicas that refuse the journal in ZooKeeper, or wait for consent to join: their number. */
+static size_t check_refusals(struct doctor *d, const json_t *cluster)
+{
+    const json_t *rows = json_object_get(cluster, "replicas"), *row;
+    size_t i, n = 0;
+
+    json_array_foreach(rows, i, row)
+    {
+        const char *id = json_string_value(json_object_get(row, "id")),
+                   *why = json_string_value(json_object_get(row, "refuses"));
+
+        if (why)
+            add(d, "replicas", ERROR, "'cronsched cluster' shows what each holds", "%s refuses: %s", id, why);
+        if (json_is_true(json_object_get(row, "joining")))
+            add(d, "replicas", WARNING, "run 'cronsched cluster join' there, or stop it",
+                "%s waits for consent to join", id);
+        n += why || json_is_true(json_object_get(row, "joining"));
+    }
+    return n;
 }
 
 /* What ought to be alike on all replicas. */
@@ -314,17 +342,20 @@ static void check_replicas(struct doctor *d)
          WARNING},
         {"tzdata", "install the same tzdata everywhere: the replica with the newest is preferred as leader",
          WARNING},
-        {"config", "engines, pools and grace times must be the same, or they change with the leader",
+        {"config",
+         "engines, pools and grace times must be the same; while another replica can lead, one that differs "
+         "from "
+         "most others does not",
          WARNING},
         {"clock", "run chrony or another time service on these machines", WARNING},
         {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
-        {"state", "stop the replica that disagrees with the majority, remove its data folder, start it",
-         ERROR},
+        {"state", DIFFERS_ADVICE, ERROR},
+        {"mark", DIFFERS_ADVICE, ERROR},
         {"leader", "look at the replicas' logs; each says why it does not take over", ERROR, true},
     };
     const struct api_context *c = &d->api->context;
     json_t *cluster = api_cluster_json(c), *difference;
-    size_t i, replicas = json_array_size(json_object_get(cluster, "replicas"));
+    size_t i, refusals, replicas = json_array_size(json_object_get(cluster, "replicas"));
     const json_t *all = json_object_get(cluster, "differences");
 
     json_array_foreach(all, i, difference)
@@ -341,9 +372,10 @@ static void check_replicas(struct doctor *d)
                 add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what, text);
         }
     }
-    if (cluster && json_array_size(all) == 0 && replicas > 1)
+    refusals = check_refusals(d, cluster);
+    if (cluster && json_array_size(all) == 0 && refusals == 0 && replicas > 1)
         add(d, "replicas", OK, NULL, "%zu, alike", replicas);
-    else if (cluster && json_array_size(all) == 0)
+    else if (cluster && json_array_size(all) == 0 && refusals == 0)
         add(d, "replicas", WARNING, "start a second replica: there is no standby", "%zu", replicas);
     json_decref(cluster);
 }

@@ -32,6 +32,9 @@ __attribute__((format(printf, 2, 3))) static void put(void *arg, const char *for
 enum family {
     CLUSTER_REPLICAS,
     CLUSTER_CONNECTED,
+    REFUSING,
+    MARK_INDEX,
+    MARK_FAILING,
     JOURNAL_DURABLE_INDEX,
     JOURNAL_LAST_APPEND_SECONDS,
     JOURNAL_FAILING,
@@ -67,6 +70,12 @@ static const struct {
     [CLUSTER_REPLICAS] = {"cronsched_cluster_replicas", "gauge", "Replicas that are present."},
     [CLUSTER_CONNECTED] = {"cronsched_cluster_connected", "gauge",
                            "Whether this replica has a session with ZooKeeper."},
+    [REFUSING] = {"cronsched_refusing", "gauge",
+                  "Whether this replica refuses the journal in ZooKeeper, or has not joined a cluster."},
+    [MARK_INDEX] = {"cronsched_mark_index", "gauge",
+                    "The highest batch that this replica knows to be committed."},
+    [MARK_FAILING] = {"cronsched_mark_failing", "gauge",
+                      "Whether the mark cannot be written to the data folder."},
     [JOURNAL_DURABLE_INDEX] = {"cronsched_journal_durable_index", "gauge", "The last durable batch."},
     [JOURNAL_LAST_APPEND_SECONDS] = {"cronsched_journal_last_append_seconds", "gauge",
                                      "Time until the last append was durable."},
@@ -206,10 +215,27 @@ static void put_clocks(struct text *t, const json_t *replicas)
     }
 }
 
+/* This replica's own, also when it is not a member. */
+static void put_marks(struct text *t, const struct api_context *c, const json_t *cluster)
+{
+    const char *trouble = json_string_value(json_object_get(cluster, "mark_trouble"));
+    const json_t *mark = json_object_get(cluster, "mark");
+    char id[128];
+
+    put_head(t, REFUSING);
+    put(t, "cronsched_refusing{replica=\"%s\"} %d\n", label(c->replica, id),
+        json_is_string(json_object_get(cluster, "refusing")));
+    put_head(t, MARK_INDEX);
+    put(t, "cronsched_mark_index{replica=\"%s\"} %" JSON_INTEGER_FORMAT "\n", id,
+        json_integer_value(json_object_get(mark, "index")));
+    put_metric(t, MARK_FAILING, "%d", trouble && trouble[0]);
+}
+
 /* Only of a cluster: who is there, and what differs among them. */
 static void put_cluster(struct text *t, const struct api_context *c)
 {
-    static const char *const kinds[] = {"version", "tzdata", "config", "clock", "state", "links", "leader"};
+    static const char *const kinds[] = {"version", "tzdata", "config", "clock",
+                                        "state",   "mark",   "links",  "leader"};
     json_t *cluster = api_cluster_json(c);
     const json_t *replicas = json_object_get(cluster, "replicas");
 
@@ -222,6 +248,7 @@ static void put_cluster(struct text *t, const struct api_context *c)
         put(t, "cronsched_cluster_differs{what=\"%s\"} %d\n", kinds[i],
             differs(json_object_get(cluster, "differences"), kinds[i]));
     put_clocks(t, replicas);
+    put_marks(t, c, cluster);
     json_decref(cluster);
 }
 

@@ -1,6 +1,6 @@
 /* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal
- * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_doctor.c,
- * api_metrics.c: the handlers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
+ * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_cluster.c,
+ * api_doctor.c, api_metrics.c: the handlers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
  * API and its tests include this.
  */
 #pragma once
@@ -85,11 +85,14 @@ bool api_query_word(struct http_request *request, const char *name, const char *
                     const char **ret);
 bool api_param_run(struct http_request *request, const char *run); /* it is a run id */
 
-/* ---- the cluster (api_status.c) ---- */
+/* ---- the cluster (api_cluster.c) ---- */
 json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
 /* Its list of servers; NULL: not in a cluster. */
 const char *api_zookeeper(const struct api_context *context, struct zookeeper_report *ret);
 bool api_following(const struct api_context *context); /* a standby that is up to date with a leader */
+/* Why this replica neither leads nor follows; returns text. */
+#define API_REFUSING_SIZE 600
+const char *api_refusing(const struct api_context *context, char text[API_REFUSING_SIZE]);
 
 /* ---- the handlers ---- */
 
@@ -113,6 +116,9 @@ bool api_following(const struct api_context *context); /* a standby that is up t
     X(audit)                                                                                                 \
     X(records)                                                                                               \
     X(cluster)                                                                                               \
+    X(init)                                                                                                  \
+    X(join)                                                                                                  \
+    X(recover)                                                                                               \
     X(step_down)                                                                                             \
     X(peer_engine)                                                                                           \
     X(peer_heartbeat)                                                                                        \

@@ -6,18 +6,45 @@
 
 static const struct verb_option no_options[] = {{0}};
 
+/* "3fa2c19b at 766", of an object with hash and index. */
+static void add_hash(json_t *row, const char *from, const char *to)
+{
+    const json_t *object = json_object_get(row, from);
+    const char *hash = json_string_value(json_object_get(object, "hash"));
+
+    if (hash)
+        json_object_set_new(row, to,
+                            json_sprintf("%.8s at %lld", hash[0] ? hash : "?",
+                                         (long long)json_integer_value(json_object_get(object, "index"))));
+}
+
+static void show_refusals(const struct output *out, const json_t *rows)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        const char *why = json_string_value(json_object_get(row, "refuses"));
+
+        if (why)
+            fprintf(out->to, "\n%s refuses: %s\n", json_string_value(json_object_get(row, "id")), why);
+    }
+}
+
 static void show_cluster(const struct output *out, const json_t *cluster)
 {
     static const struct output_column fields[] = {
-        {"Cluster", "cluster", OUTPUT_TEXT},
-        {"Epoch", "epoch", OUTPUT_TEXT},
-        {"Leader", "leader.id", OUTPUT_TEXT},
+        {"Cluster", "cluster", OUTPUT_TEXT},   {"Epoch", "epoch", OUTPUT_TEXT},
+        {"Id", "uuid", OUTPUT_TEXT},           {"Leader", "leader.id", OUTPUT_TEXT},
+        {"Refusing", "refusing", OUTPUT_TEXT},
     };
     static const struct output_column columns[] = {
         {"REPLICA", "id", OUTPUT_TEXT},      {"ROLE", "role", OUTPUT_STATE},
         {"URL", "url", OUTPUT_TEXT},         {"APPLIED", "applied", OUTPUT_RIGHT},
         {"VERSION", "version", OUTPUT_TEXT}, {"TZDATA", "tzdata", OUTPUT_TEXT},
-        {"CLOCK", "clock", OUTPUT_RIGHT},    {"STATE", "hash", OUTPUT_TEXT},
+        {"CLOCK", "clock", OUTPUT_RIGHT},    {"MARK", "known", OUTPUT_TEXT},
+        {"STATE", "hash", OUTPUT_TEXT},
     };
     json_t *rows, *row, *difference;
     size_t i;
@@ -31,21 +58,18 @@ static void show_cluster(const struct output *out, const json_t *cluster)
     rows = json_deep_copy(json_object_get(cluster, "replicas"));
     json_array_foreach(rows, i, row)
     {
-        const json_t *offset = json_object_get(row, "clock_offset_ms"),
-                     *state = json_object_get(row, "state");
+        const json_t *offset = json_object_get(row, "clock_offset_ms");
         char text[TEXT_NUMBER_BUFFER];
 
         if (json_is_number(offset)) {
             snprintf(text, sizeof(text), "%+.0f ms", json_number_value(offset));
             json_object_set_new(row, "clock", json_string(text));
         }
-        if (json_is_object(state))
-            json_object_set_new(row, "hash",
-                                json_sprintf("%.8s at %lld",
-                                             json_string_value(json_object_get(state, "hash")),
-                                             (long long)json_integer_value(json_object_get(state, "index"))));
+        add_hash(row, "mark", "known");
+        add_hash(row, "state", "hash");
     }
     output_rows(out, rows, columns, sizeof(columns) / sizeof(columns[0]), "No replicas.");
+    show_refusals(out, rows);
     json_decref(rows);
     json_array_foreach(json_object_get(cluster, "differences"), i, difference)
     {
@@ -69,8 +93,11 @@ static int run_cluster(const struct verb_call *call)
 const struct verb verb_cluster = {
     .name = "cluster",
     .help = "show the replicas and who leads",
-    .text = "STATE is the hash of a replica's state at a batch: at the same batch all must have the same. "
-            "Differences (version, tzdata, configuration, clocks, state) are listed below the table.",
+    .text = "MARK is the highest batch that a replica knows to be committed, with its hash; STATE is the "
+            "hash of a "
+            "replica's state at a batch: at the same batch all must have the same. A replica that refuses "
+            "says why. "
+            "Differences (version, tzdata, configuration, clocks, state, mark) are listed below the table.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,

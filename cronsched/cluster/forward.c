@@ -2,6 +2,8 @@
  * (timer), at the leader (call), or answered there and waiting for this replica to follow (timer). */
 #include "cronsched/cluster/forward.h"
 
+#include "cronsched/cluster/membership.h"
+
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -163,10 +165,13 @@ static void forwarded_send(struct forwarded_request *p)
                                      .done = on_answer,
                                      .arg = p};
     struct error error = {0};
+    char text[MEMBERSHIP_TEXT_SIZE];
 
     free(p->url);
     p->url = alloc_text(v->leader_url);
-    if (!v->leader_url || !v->leader_url[0])
+    if (membership_trouble(v, text)) /* who is not a part of the cluster changes nothing in it */
+        forwarded_fail(p, ERR_NO_LEADER, text);
+    else if (v->standing != REPLICATED_MEMBER || !v->leader_url || !v->leader_url[0])
         forwarded_retry(p, ERR_NO_LEADER, "no replica leads now");
     else if (peer_start(&p->call, p->forward->o.peer, &target, &request, &error) < 0)
         forwarded_fail(p, error.code, error.text);

@@ -3,6 +3,7 @@
  */
 #include "cronsched/cluster/mark_file.h"
 
+#include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 
@@ -32,22 +33,19 @@ struct mark_file {
 
 static int read_line(const char *data_dir, const char *name, char line[MARK_BYTES], struct error *error)
 {
-    char path[PATH_BYTES + 16];
-    FILE *f;
-    char *got;
+    char path[PATH_BYTES + 16], *text;
+    struct error why;
+    int rc;
 
     snprintf(path, sizeof(path), "%s/%s", data_dir, name);
-    f = fopen(path, "re");
-    if (!f && errno == ENOENT)
-        return ERR_NOT_FOUND;
-    if (!f)
-        return error_set(error, ERR_IO, "%s cannot be read: %s", path, strerror(errno));
-    got = fgets(line, MARK_BYTES, f);
-    fclose(f);
-    if (!got)
-        return error_set(error, ERR_CORRUPT, "%s is empty", path);
-    line[strcspn(line, "\n")] = '\0';
-    return 0;
+    rc = file_read(path, MARK_BYTES - 1, FILE_REGULAR, &text, NULL, &why);
+    if (rc == ERR_NOT_FOUND)
+        return rc;
+    if (rc < 0)
+        return error_set(error, rc == ERR_LIMIT ? ERR_CORRUPT : rc, "%s: %s", path, why.text);
+    snprintf(line, MARK_BYTES, "%.*s", (int)strcspn(text, "\n"), text);
+    free(text);
+    return line[0] ? 0 : error_set(error, ERR_CORRUPT, "%s is empty", path);
 }
 
 static int read_old_note(const char *data_dir, struct mark *ret, struct error *error)
@@ -79,7 +77,7 @@ int mark_file_read(const char *data_dir, struct mark *ret, struct error *error)
     return rc < 0 ? error_prefix(error, "%s/mark: ", data_dir) : 0;
 }
 
-/* ---- writing, on the pool ---- */
+/* ---- writing: on the pool, but for mark_file_write ---- */
 
 static int write_all(int fd, const char *text, size_t size)
 {
@@ -119,13 +117,18 @@ static int write_mark(const char *data_dir, const struct mark *mark)
     return rename(fresh, path) < 0 ? -1 : sync_folder(data_dir);
 }
 
+int mark_file_write(const char *data_dir, const struct mark *mark, struct error *error)
+{
+    if (write_mark(data_dir, mark) < 0)
+        return error_set(error, ERR_IO, "%s/mark cannot be written: %s", data_dir, strerror(errno));
+    return 0;
+}
+
 static void on_pool(uv_work_t *work)
 {
     struct mark_file *f = work->data;
 
-    f->result.code = 0;
-    if (write_mark(f->data_dir, &f->writing) < 0)
-        error_set(&f->result, ERR_IO, "%s/mark cannot be written: %s", f->data_dir, strerror(errno));
+    f->result.code = mark_file_write(f->data_dir, &f->writing, &f->result);
 }
 
 /* ---- on the loop ---- */
@@ -209,6 +212,13 @@ void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir
 
 void mark_file_set(struct mark_file *f, const struct mark *mark)
 {
+    if (f->newest.cluster[0] && strcmp(f->newest.cluster, mark->cluster) != 0) {
+        snprintf(f->trouble, sizeof(f->trouble),
+                 "the data folder belongs to cluster %s: the mark of cluster %s is not kept",
+                 f->newest.cluster, mark->cluster);
+        log_event(LOG_ERROR, "mark", LOG_TEXT("text", f->trouble));
+        return;
+    }
     f->newest = *mark;
     if (!f->closing)
         write_newest(f);

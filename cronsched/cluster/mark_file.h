@@ -20,10 +20,14 @@
  * mark. ERR_CORRUPT: the file is damaged; ERR_IO: it cannot be read. Blocks; for the start. */
 int mark_file_read(const char *data_dir, struct mark *ret, struct error *error);
 
+/* Writes the folder's mark durably, whatever it was. Blocks; for a folder on which no server runs. ERR_IO. */
+int mark_file_write(const char *data_dir, const struct mark *mark, struct error *error);
+
 struct mark_file;
 /* read: as mark_file_read found it. */
 void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir, const struct mark *read);
-/* Writes this one, soon. The same again costs nothing. */
+/* Writes this one, soon. The same again costs nothing. A mark of another cluster than the folder's is refused, and
+ * told. */
 void mark_file_set(struct mark_file *file, const struct mark *mark);
 /* The index that the file holds durably. */
 uint64_t mark_file_durable(const struct mark_file *file);

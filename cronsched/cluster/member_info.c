@@ -79,6 +79,53 @@ size_t member_info_others(const struct replicated_view *v, const char *self, con
     return n;
 }
 
+/* ---- whose configuration it is ---- */
+
+const char *member_info_leader_config(const struct replicated_view *v)
+{
+    for (size_t i = 0; v->leader && i < v->member_count; i++)
+        if (strcmp(v->members[i].id, v->leader) == 0)
+            return fact(&v->members[i], "config");
+    return NULL;
+}
+
+static bool has_joined(const struct replicated_member *m)
+{
+    return !json_is_true(json_object_get(m->facts, "joining"));
+}
+
+/* Members other than `self` with that configuration. */
+static size_t count_config(const struct replicated_view *v, const char *self, const char *hash)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *theirs = fact(&v->members[i], "config");
+
+        n += has_joined(&v->members[i]) && strcmp(v->members[i].id, self) != 0 && theirs &&
+             strcmp(theirs, hash) == 0;
+    }
+    return n;
+}
+
+bool member_info_config_outvoted(const struct replicated_view *v, const char *self, const char *hash,
+                                 const char *leader)
+{
+    size_t mine = 1 + count_config(v, self, hash);
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *theirs = fact(&v->members[i], "config");
+        size_t n;
+
+        if (!theirs || strcmp(theirs, hash) == 0)
+            continue;
+        n = count_config(v, self, theirs);
+        if (n > mine || (n == mine && strcmp(theirs, leader) == 0))
+            return true;
+    }
+    return false;
+}
+
 /* ---- rows ---- */
 
 static json_t *fact_json(const struct replicated_member *m, const char *key)
@@ -88,13 +135,21 @@ static json_t *fact_json(const struct replicated_member *m, const char *key)
     return value ? json_incref(value) : json_null();
 }
 
+static const char *role(const struct replicated_view *v, const struct replicated_member *m)
+{
+    if (v->leader && strcmp(v->leader, m->id) == 0)
+        return "leader";
+    if (!has_joined(m))
+        return "joining";
+    return fact(m, "refuses") ? "refusing" : "standby";
+}
+
 static json_t *row(const struct replicated_view *v, const struct replicated_member *m)
 {
     static const char *const keys[] = {"url",   "applied", "version", "tzdata",  "clock_offset_ms",
                                        "level", "fit",     "config",  "engines", "pid",
-                                       "state"};
-    bool leads = v->leader && strcmp(v->leader, m->id) == 0;
-    json_t *o = json_pack("{s:s, s:s}", "id", m->id, "role", leads ? "leader" : "standby");
+                                       "state", "mark",    "refuses", "joining", "jobs"};
+    json_t *o = json_pack("{s:s, s:s}", "id", m->id, "role", role(v, m));
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         json_object_set_new(o, keys[i], fact_json(m, keys[i]));
@@ -172,27 +227,35 @@ static void compare_clocks(const struct replicated_view *v, json_t *to)
     text_release(&t);
 }
 
-/* Two replicas that hashed their state at one index must have found the same. */
-static void compare_states(const struct replicated_view *v, json_t *to)
+/* What both know under the index that both name differs. */
+static bool contradict(const struct replicated_member *a, const struct replicated_member *b, const char *key)
 {
-    for (size_t i = 1; i < v->member_count; i++) {
-        const json_t *mine = json_object_get(v->members[i].facts, "state");
+    const json_t *one = json_object_get(a->facts, key), *other = json_object_get(b->facts, key);
+    const char *mine = json_string_value(json_object_get(one, "hash")),
+               *theirs = json_string_value(json_object_get(other, "hash"));
 
-        for (size_t k = 0; mine && k < i; k++) {
-            const json_t *other = json_object_get(v->members[k].facts, "state");
+    return mine && mine[0] && theirs && theirs[0] && strcmp(mine, theirs) != 0 && has_joined(a) &&
+           has_joined(b) && json_equal(json_object_get(one, "index"), json_object_get(other, "index"));
+}
+
+/* Two replicas that know the same batch, by its hash (mark) or by that of the state behind it (state), must know the
+ * same of it. */
+static void compare_hashes(const struct replicated_view *v, const char *key, json_t *to)
+{
+    for (size_t i = 1; i < v->member_count; i++)
+        for (size_t k = 0; k < i; k++) {
             struct text t;
 
-            if (!json_equal(json_object_get(mine, "index"), json_object_get(other, "index")) ||
-                json_equal(mine, other))
+            if (!contradict(&v->members[k], &v->members[i], key))
                 continue;
             text_init(&t, DIFFERENCE_BYTES_MAX);
             text_addf(&t, "%s and %s disagree about batch %lld", v->members[k].id, v->members[i].id,
-                      (long long)json_integer_value(json_object_get(mine, "index")));
-            add_difference(to, "state", &t);
+                      (long long)json_integer_value(
+                          json_object_get(json_object_get(v->members[i].facts, key), "index")));
+            add_difference(to, key, &t);
             text_release(&t);
             return;
         }
-    }
 }
 
 /* What each says of links that are down: differences in what replicas see of one another. */
@@ -237,7 +300,8 @@ json_t *member_info_differences(const struct replicated_view *v)
     compare(v, "tzdata", all);
     compare(v, "config", all);
     compare_clocks(v, all);
-    compare_states(v, all);
+    compare_hashes(v, "state", all);
+    compare_hashes(v, "mark", all);
     collect_links(v, all);
     report_leaderless(v, all);
     return all;

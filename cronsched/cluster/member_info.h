@@ -22,6 +22,15 @@ bool member_info_collects(const struct replicated_view *view, const char *self, 
 size_t member_info_others(const struct replicated_view *view, const char *self, const char *attempt_id,
                           char *ret[REPLICATED_MEMBERS_MAX]);
 
+/* Whether this replica's configuration (its hash) is not the cluster's: more members have another one in common; or as
+ * many, and the leader has it. `leader`: hash of the one that leads or led last, "": unknown. Who has not joined does
+ * not count. */
+bool member_info_config_outvoted(const struct replicated_view *view, const char *self, const char *hash,
+                                 const char *leader);
+/* The hash that the current leader publishes; NULL: none. Borrowed. */
+const char *member_info_leader_config(const struct replicated_view *view);
+
 json_t *member_info_rows(const struct replicated_view *view); /* the contract's `replicas` */
-/* What ought to be alike and is not: [{"what":"tzdata","text":"r1: 2025b, r2: 2026a"}]. */
+/* What ought to be alike and is not: [{"what":"tzdata","text":"r1: 2025b, r2: 2026a"}]. `state` and `mark`: two of them
+ * know different things under one index, so their histories differ. */
 json_t *member_info_differences(const struct replicated_view *view);

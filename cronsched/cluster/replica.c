@@ -1,17 +1,20 @@
-/* See replica.h. Happy path: open reads what the data folder remembers of its cluster, opens the
- * coordinator, makes the core; the core's events go to the scheduler. Whenever the core says that
- * something changed: the links follow the members and the leader, and the cluster's uuid is remembered.
+/* See replica.h. Happy path: open reads the mark that the data folder keeps (mark_file.h), opens the
+ * coordinator, makes the core; the core's events go to the scheduler. Each time the mark rises it goes to
+ * its file. Whenever the core says that something changed: the links follow the members and the leader, and
+ * what this replica waits for, if it is not a member, is logged once.
  *
  * Failures are the core's to handle: this file only knows the facts (which engines answer, how late the
  * leader is). A leader that misses fire times is first reported, and deposed at the next look if it still
  * does.
  */
-#include "cronsched/cluster/replica.h"
+#include "cronsched/cluster/replica_priv.h"
 
 #include "cronsched/cluster/forward.h"
 #include "cronsched/cluster/heartbeat.h"
 #include "cronsched/cluster/history_copy.h"
+#include "cronsched/cluster/mark_file.h"
 #include "cronsched/cluster/member_info.h"
+#include "cronsched/cluster/membership.h"
 #include "cronsched/cluster/peer.h"
 #include "cronsched/cluster/peer_engine.h"
 #include "cronsched/cluster/peer_logs.h"
@@ -27,8 +30,6 @@
 #include "jobs/state/state.h"
 #include "leader/zookeeper/zookeeper.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -38,38 +39,6 @@
 #define AUTH_BYTES      512
 #define AUTH_FILE_BYTES (64 * 1024)
 #define CONFIG_TEXT_MAX (256 * 1024)
-#define NOTE_BYTES_MAX  4096
-
-struct replica {
-    struct object object; /* first */
-    struct replica_options o;
-    struct coord *coord;
-    struct journal *journal;
-    struct replicated_env env;
-    struct replicated_host host;
-    struct heartbeat *heartbeat;
-    struct clock_voices voices;
-    struct peer peer;
-    struct forward *forward;
-    struct peer_logs *logs;
-    struct history_copy *history_copy;
-    struct peer_engine *peer_engine;
-    const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
-    size_t process_host_count;
-    struct api *api; /* NULL: not yet, or closed */
-    uv_timer_t wake, look, retire;
-    uv_work_t note; /* writes the cluster's uuid into the data folder */
-    bool noting, swept, closing;
-    int handles;
-    char known[UUID_SIZE], config_hash[33];
-    char servers[1024], root[256];
-    size_t members_seen;
-    uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
-    void (*retired)(void *arg); /* NULL: nothing waits for it */
-    void *retired_arg;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
 
 /* ---- environment ---- */
 
@@ -214,6 +183,10 @@ static bool host_fit(void *arg, const char **ret_why)
         *ret_why = "another replica has newer tzdata";
         return false;
     }
+    if (member_info_config_outvoted(replicated_view(r->journal), r->o.id, r->config_hash, r->leader_config)) {
+        *ret_why = "its engines, pools or grace times are configured otherwise than the other replicas'";
+        return false;
+    }
     return true;
 }
 
@@ -232,11 +205,11 @@ static json_t *host_member(void *arg)
         json_array_append_new(hosts, json_string(r->process_hosts[i]));
     if (clock_offset(r, &offset_ms))
         offset = json_integer(offset_ms);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "url", r->o.config->advertise,
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:i}", "url", r->o.config->advertise,
                      "version", CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config",
                      r->config_hash, "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts",
                      hosts, "state", state, "clock_offset_ms", offset, "unreachable",
-                     heartbeat_unreachable(r->heartbeat));
+                     heartbeat_unreachable(r->heartbeat), "jobs", (int)scheduler_job_count(r->o.scheduler));
 }
 
 static uint64_t host_durable(void *arg)
@@ -246,59 +219,20 @@ static uint64_t host_durable(void *arg)
     return r->o.history->ops->applied(r->o.history);
 }
 
-/* ---- the cluster that this data folder belongs to ---- */
-
-static const char *note_path(const struct replica *r, const char *suffix, char path[PATH_BYTES])
+static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                        int64_t *ret_time_ms)
 {
-    snprintf(path, PATH_BYTES, "%s/cluster%s", r->o.config->data_dir, suffix);
-    return path;
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return scheduler_state_text(r->o.scheduler, index, hash, ret_size, ret_level, ret_time_ms);
 }
 
-static void read_note(struct replica *r)
+static void host_marked(void *arg, const struct mark *mark)
 {
-    char path[PATH_BYTES], *text;
+    struct replica *r = OBJECT(struct replica, arg);
 
-    if (file_read(note_path(r, "", path), NOTE_BYTES_MAX, FILE_REGULAR, &text, NULL, NULL) < 0)
-        return;
-    text[strcspn(text, "\n")] = '\0';
-    snprintf(r->known, sizeof(r->known), "%s", text);
-    free(text);
-}
-
-static void write_note(uv_work_t *work)
-{
-    struct replica *r = OBJECT(struct replica, work->data);
-    char path[PATH_BYTES], fresh[PATH_BYTES];
-    int fd = open(note_path(r, ".new", fresh), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    bool fine = fd >= 0 && dprintf(fd, "%s\n", r->known) > 0 && fsync(fd) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    if (!fine || rename(fresh, note_path(r, "", path)) < 0)
-        log_event(LOG_WARN, "cluster-note", LOG_TEXT("file", path), LOG_TEXT("text", strerror(errno)));
-}
-
-static void finish_close(struct replica *r);
-
-static void on_note_written(uv_work_t *work, int status)
-{
-    struct replica *r = OBJECT(struct replica, work->data);
-
-    (void)status;
-    r->noting = false;
-    if (r->closing)
-        finish_close(r);
-}
-
-static void remember_cluster(struct replica *r, const char *uuid)
-{
-    if (!uuid[0] || strcmp(uuid, r->known) == 0 || r->noting)
-        return;
-    snprintf(r->known, sizeof(r->known), "%s", uuid);
-    snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", uuid);
-    r->noting = true;
-    r->note.data = r;
-    uv_queue_work(r->o.loop, &r->note, write_note, on_note_written);
+    snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", mark->cluster);
+    mark_file_set(r->mark_file, mark);
 }
 
 /* ---- what changes ---- */
@@ -349,13 +283,35 @@ static void notice_members(struct replica *r, size_t count)
     r->members_seen = count;
 }
 
+/* What it waits for is logged when it begins to wait. Refusals the core logs itself, as it logs their end. */
+static void notice_standing(struct replica *r, const struct replicated_view *v)
+{
+    char text[MEMBERSHIP_TEXT_SIZE];
+
+    if (v->standing == r->standing)
+        return;
+    r->standing = v->standing;
+    if (v->standing == REPLICATED_UNFOUNDED || v->standing == REPLICATED_JOINING)
+        log_event(LOG_WARN, "waiting", LOG_TEXT("text", membership_trouble(v, text)));
+}
+
+static void notice_leader(struct replica *r, const struct replicated_view *v)
+{
+    const char *config = member_info_leader_config(v);
+
+    if (config)
+        snprintf(r->leader_config, sizeof(r->leader_config), "%s", config);
+}
+
 static void host_changed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
     const struct replicated_view *v = replicated_view(r->journal);
 
-    remember_cluster(r, v->cluster);
-    share_secret(r, v->secret);
+    notice_standing(r, v);
+    notice_leader(r, v);
+    if (v->standing == REPLICATED_MEMBER)
+        share_secret(r, v->secret);
     notice_members(r, v->member_count);
     if (r->retired && !v->leading)
         uv_timer_start(&r->retire, on_retired, 0, 0);
@@ -373,8 +329,6 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
-    if (v->standing == REPLICATED_JOINING)
-        replicated_join(r->journal, v->cluster, NULL);
     if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
         !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;
@@ -390,7 +344,7 @@ static void on_look(uv_timer_t *timer)
 
 /* ---- opening ---- */
 
-static const struct replicated_view *view_of(void *arg)
+const struct replicated_view *replica_view(void *arg)
 {
     static const struct replicated_view nothing = {0};
     const struct replica *r = OBJECT(struct replica, arg);
@@ -495,12 +449,12 @@ static void start_parts(struct replica *r)
     const struct replica_options *o = &r->o;
 
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
-    forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, view_of, r});
+    forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, replica_view, r});
     peer_logs_new(&r->logs, o->loop, &r->peer);
     heartbeat_new(&r->heartbeat, &(struct heartbeat_options){.loop = o->loop,
                                                              .peer = &r->peer,
                                                              .self = o->id,
-                                                             .view = view_of,
+                                                             .view = replica_view,
                                                              .jump_ms = on_clock_jump,
                                                              .link = on_link,
                                                              .clock = on_clock,
@@ -510,42 +464,45 @@ static void start_parts(struct replica *r)
                                                                      .data_dir = o->config->data_dir,
                                                                      .self = o->id,
                                                                      .nothing = !has_logs(o->config),
-                                                                     .view = view_of,
+                                                                     .view = replica_view,
                                                                      .arg = r});
     history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
                                                                         .peer = &r->peer,
                                                                         .history = o->history,
                                                                         .self = o->id,
-                                                                        .view = view_of,
+                                                                        .view = replica_view,
                                                                         .arg = r});
 }
 
 static void start_journal(struct replica *r)
 {
+    const struct config *c = r->o.config;
     struct replicated_options options = {.replica = r->o.id,
-                                         .url = r->o.config->advertise,
+                                         .url = c->advertise,
                                          .cluster_uuid = r->o.cluster_uuid,
-                                         .found = true,
+                                         .mark = r->mark,
+                                         .found = c->init,
+                                         .join_cluster = c->cluster_id,
                                          .level = RECORD_LEVEL,
                                          .env = &r->env,
                                          .host = &r->host};
     char secret[65];
 
-    read_note(r);
     hash_config(r);
     make_secret(secret);
     options.secret = secret;
-    if (r->known[0]) {
-        snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->known);
-        snprintf(options.mark.cluster, sizeof(options.mark.cluster), "%s", r->known);
-        options.mark.index = host_durable(r);
-    }
+    if (r->mark.cluster[0])
+        snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", r->mark.cluster);
+    else if (c->cluster_id)
+        snprintf(r->o.cluster_uuid, UUID_SIZE, "%s", c->cluster_id);
     r->env = (struct replicated_env){boot_now, wall_now, random_number, wake_at, to_log, r};
     r->host = (struct replicated_host){.fit = host_fit,
                                        .member = host_member,
                                        .durable = host_durable,
                                        .changed = host_changed,
                                        .clock_believed = host_clock_believed,
+                                       .marked = host_marked,
+                                       .state = host_state,
                                        .arg = r};
     r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
 }
@@ -571,6 +528,26 @@ int replica_set_zookeeper(struct replica *r, const char *zookeeper, struct error
     return 1;
 }
 
+/* The file's batch is known with its hash, which tells more than the higher index that history may hold. A folder of
+ * an older build has the cluster's id and history's index alone. */
+static int read_mark(struct replica *r, struct error *error)
+{
+    const struct config *c = r->o.config;
+    int rc = mark_file_read(c->data_dir, &r->mark, error);
+
+    if (rc < 0)
+        return error_prefix(error,
+                            "what this replica knew of its cluster cannot be read ('cronsched cluster rejoin "
+                            "--data-dir %s' sets it aside, to start as a new replica): ",
+                            c->data_dir);
+    if (r->mark.cluster[0] && !r->mark.hash[0] && host_durable(r) > r->mark.index)
+        r->mark.index = host_durable(r);
+    if (r->mark.cluster[0] && c->cluster_id && strcmp(r->mark.cluster, c->cluster_id) != 0)
+        return error_set(error, ERR_CONFLICT, "cluster_id is %s, but data_dir %s belongs to cluster %s",
+                         c->cluster_id, c->data_dir, r->mark.cluster);
+    return 0;
+}
+
 int replica_open(struct replica **ret, const struct replica_options *o, struct error *error)
 {
     struct replica *r;
@@ -581,7 +558,8 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     r = OBJECT_NEW(struct replica);
     r->o = *o;
     r->peer.ca_file = o->config->tls_ca;
-    rc = http_client_new(&r->peer.client, o->loop, error);
+    rc = read_mark(r, error);
+    rc = rc < 0 ? rc : http_client_new(&r->peer.client, o->loop, error);
     rc = rc < 0 ? rc : open_coordinator(r, error);
     if (rc < 0)
         return rc; /* the process ends */
@@ -591,6 +569,7 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     r->wake.data = r->look.data = r->retire.data = r;
     r->handles = 3;
     start_parts(r);
+    mark_file_new(&r->mark_file, o->loop, o->config->data_dir, &r->mark);
     start_journal(r);
     uv_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
     *ret = r;
@@ -606,7 +585,7 @@ struct journal *replica_journal(struct replica *r)
 
 static void finish_close(struct replica *r)
 {
-    if (r->handles > 0 || r->noting)
+    if (r->handles > 0 || !r->mark_closed)
         return;
     peer_engine_free(r->peer_engine);
     r->closed(r->closed_arg);
@@ -621,10 +600,19 @@ static void on_handle_closed(uv_handle_t *handle)
     finish_close(r);
 }
 
+static void on_mark_closed(void *arg)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    r->mark_closed = true;
+    finish_close(r);
+}
+
 static void on_client_closed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
+    mark_file_close(r->mark_file, on_mark_closed, r);
     explicit_bzero(r->peer.secret, sizeof(r->peer.secret));
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
     uv_close((uv_handle_t *)&r->look, on_handle_closed);
@@ -697,7 +685,7 @@ bool replica_clock_confirms(struct replica *r, uint64_t since_ms)
            clock_voices_confirm(voices_now(r), clock_wall_ms() - (int64_t)boot_now(NULL), since_ms);
 }
 
-/* ---- for the API ---- */
+/* ---- for the engines and the API ---- */
 
 struct engine_host *replica_engine_host(struct replica *r)
 {
@@ -706,7 +694,7 @@ struct engine_host *replica_engine_host(struct replica *r)
 
 static const char *url_of_host(void *arg, const char *host)
 {
-    return member_info_url(member_info_host(view_of(arg), host));
+    return member_info_url(member_info_host(replica_view(arg), host));
 }
 
 void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
@@ -721,94 +709,6 @@ void replica_process_engine(struct replica *r, struct engine **ret, struct engin
     r->process_hosts[r->process_host_count++] = process_engine_host(under);
     process_remote_new(ret, &o);
 }
-
-static void api_peer_engine(void *arg, struct http_request *request)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-
-    peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, view_of(r)->epoch,
-                        r->o.zones);
-}
-
-static void api_peer_heartbeat(void *arg, struct http_request *request)
-{
-    heartbeat_request(OBJECT(struct replica, arg)->heartbeat, request);
-}
-
-static void api_forward(void *arg, struct http_request *request)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-
-    forward_request(r->forward, request);
-}
-
-static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-
-    return over ? run_log_copies_pending(r->o.copies, run, attempt)
-                : !member_info_collects(view_of(r), r->o.id, id);
-}
-
-static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
-                         bool follow)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-    char *urls[REPLICATED_MEMBERS_MAX];
-    size_t n = member_info_others(view_of(r), r->o.id, id, urls);
-
-    peer_logs_pass(r->logs, request, path, follow, urls, n);
-}
-
-static bool api_following(void *arg)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-    const struct replicated_view *v = replicated_view(r->journal);
-
-    return v->current && !v->leading && v->leaderless_ms < 2 * (uint64_t)v->session_timeout_ms;
-}
-
-static int api_step_down(void *arg, struct error *error)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-
-    return replicated_step_down(r->journal, error);
-}
-
-static const char *api_zookeeper_report(void *arg, struct zookeeper_report *ret)
-{
-    const struct replica *r = OBJECT(struct replica, arg);
-
-    if (!r->journal) /* and its coordinator with it */
-        return NULL;
-    zookeeper_report(r->coord, ret);
-    return r->servers;
-}
-
-static json_t *api_cluster(void *arg)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-    const struct replicated_view *v = replicated_view(r->journal);
-    json_t *leader = json_null();
-
-    if (v->leader)
-        leader = json_pack("{s:s, s:s?}", "id", v->leader, "url", v->leader_url);
-    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
-                     "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", member_info_rows(v),
-                     "differences", member_info_differences(v), "uuid", v->cluster, "index",
-                     (json_int_t)v->head, "level", v->level, "connected", v->connected, "alarm",
-                     v->alarm[0] ? v->alarm : NULL);
-}
-
-const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
-                                                .following = api_following,
-                                                .peer_engine = api_peer_engine,
-                                                .peer_heartbeat = api_peer_heartbeat,
-                                                .forward = api_forward,
-                                                .log_elsewhere = api_log_elsewhere,
-                                                .log_pass = api_log_pass,
-                                                .step_down = api_step_down,
-                                                .zookeeper = api_zookeeper_report};
 
 void replica_set_api(struct replica *r, struct api *api)
 {

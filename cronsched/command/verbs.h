@@ -95,6 +95,10 @@ struct verb {
     X(explain)                                                                                               \
     X(audit)                                                                                                 \
     X(cluster)                                                                                               \
+    X(cluster_init)                                                                                          \
+    X(cluster_join)                                                                                          \
+    X(cluster_recover)                                                                                       \
+    X(cluster_rejoin)                                                                                        \
     X(cluster_step_down)                                                                                     \
     X(cluster_takeovers)                                                                                     \
     X(cluster_reset_journal)                                                                                 \

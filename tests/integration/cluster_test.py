@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
+import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
@@ -26,7 +27,7 @@ class Cluster:
         of it, for all; configs: for the first replicas, in order."""
         self.config, self.configs = config or {}, configs
         self.suite, self.name, self.engines, self.environments = suite, name, engines, environments
-        self.program, self.zk, self.session_s = program, zookeeper, session_s
+        self.program, self.zk, self.session_s, self.id = program, zookeeper, session_s, str(uuid.uuid4())
         if not self.zk:
             self.zk = ZooKeeper(suite.folder.make(f"zk-{name}")).start()
             suite.addCleanup(self.zk.close)
@@ -43,6 +44,7 @@ class Cluster:
         environment = self.environments[i] if i < len(self.environments) else None
         server = self.suite.server(name=f"{name or self.name}{i}", engines=self.engines, environment=environment, config={
             "cluster": self.name, "replica": f"r{i}", "zookeeper": self.zk.connect,
+            "cluster_id": self.id, "init": i == 0,
             "session_timeout": f"{self.session_s}s", "insecure": True, **self.config,
             **(self.configs[i] if i < len(self.configs) else {})})
         server.program = self.program or server.program

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+import uuid
 
 from docker import IMAGE, Dockerd, DockerApi, why_no_docker
 from network import PREFIX, Network
@@ -106,7 +107,7 @@ class Cluster:
         self.path, self.detached = path, detached
         self.facts = {"folder": path, "replicas": [f"r{i + 1}" for i in range(replicas)], "zookeepers": zookeepers,
                       "session_timeout": session_timeout, "environment": environment or {}, "config": config or {},
-                      "program": binary()}
+                      "cluster_id": str(uuid.uuid4()), "program": binary()}
         self.network = self.engine = self.zookeeper = None
         self.replicas = {}
         self.before_start = before_start  # called with the lab when all but the replicas runs
@@ -175,6 +176,7 @@ class Cluster:
                 "cluster": "lab", "replica": name, "data_dir": os.path.join(path, "data"),
                 "listen": [f"unix:{path}/data/cronsched.sock", f"{space.address}:7460"],
                 "advertise": f"http://{space.address}:7460", "insecure": True,
+                "cluster_id": self.facts["cluster_id"], "init": name == self.facts["replicas"][0],
                 "zookeeper": self.zookeeper.connect, "session_timeout": self.facts["session_timeout"],
                 "engines": {"docker": {"type": "docker", "endpoint": self._engine_url("http")},
                             "process": {"type": "process"}, "null": {"type": "null"}},

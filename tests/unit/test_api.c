@@ -333,8 +333,9 @@ static void test_records(void **state)
     json_array_append_new(fake.stored, json_pack("{s:i}", "index", 1));
     json_array_append_new(fake.stored, json_pack("{s:i}", "index", 2));
     assert_answer("GET /v1/records?job=a", NULL, 200, "[{\"index\":1},{\"index\":2}]");
-    assert_string_equal(fake.query_text,
-                        "a - - job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover");
+    assert_string_equal(
+        fake.query_text,
+        "a - - job,delete,pause,resume,trigger,backfill,stopping,note,epoch,takeover,recovered");
     assert_answer("GET /v1/records?kinds=all&limit=1", NULL, 200, "[{\"index\":1}]\n");
     assert_string_equal(fake.query_text, "- - - -");
     assert_int_equal(fake.query.limit, 2);
@@ -577,10 +578,34 @@ static int step_down(void *arg, struct error *error)
     return 0;
 }
 
+static bool refuses;
+
+static const char *refusing(void *arg, char *text, size_t size)
+{
+    snprintf(text, size, "batch 7 is missing");
+    return refuses ? text : NULL;
+}
+
+static int init(void *arg, const char *cluster, struct error *error)
+{
+    return cluster && strcmp(cluster, "there") == 0 ? error_set(error, ERR_CONFLICT, "there is one") : 0;
+}
+
+static int recover(void *arg, const char *from, const char *by, struct error *error)
+{
+    return strcmp(from, "tree") == 0 && by[0] ? 0 : ERR_INVALID;
+}
+
 static void test_a_replica_among_others(void **state)
 {
-    static const struct api_cluster_ops ops = {
-        .json = cluster_of_three, .following = following, .forward = forward, .step_down = step_down};
+    static const struct api_cluster_ops ops = {.json = cluster_of_three,
+                                               .following = following,
+                                               .refusing = refusing,
+                                               .forward = forward,
+                                               .step_down = step_down,
+                                               .init = init,
+                                               .join = init,
+                                               .recover = recover};
     struct api_options o = {.context = {.cluster_ops = &ops}};
 
     start_api(&o);
@@ -591,6 +616,13 @@ static void test_a_replica_among_others(void **state)
     assert_answer("POST /v1/cluster/step-down", NULL, 503, "no-leader");
     assert_int_equal(forwarded, 1);
     assert_answer("GET /readyz", NULL, 503, "neither leads nor follows: the journal is not there yet");
+    refuses = true;
+    assert_answer("GET /readyz", NULL, 503, "neither leads nor follows: batch 7 is missing");
+    refuses = false;
+    assert_answer("POST /v1/cluster/init", "{\"cluster\":\"there\"}", 409, "conflict");
+    assert_answer("POST /v1/cluster/join", "{}", 400, "cluster");
+    assert_answer("POST /v1/cluster/join", "{\"cluster\":\"x\"}", 200, "r1");
+    assert_answer("POST /v1/cluster/recover", "{\"from\":\"tree\"}", 200, "r1");
     follows = true;
     assert_answer("GET /readyz", NULL, 200, "\"role\":\"standby\"");
     fake.engine_reachable = false;

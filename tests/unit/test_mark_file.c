@@ -171,6 +171,22 @@ static void a_damaged_file_is_an_error(void **state)
     }
 }
 
+static void another_clusters_mark_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct mark mine = mark_at(5), other = mark_at(9), read;
+
+    snprintf(other.cluster, sizeof(other.cluster), "other");
+    assert_int_equal(0, mark_file_write(f->folder, &mine, NULL));
+    mark_file_new(&f->file, &f->loop, f->folder, &mine);
+    mark_file_set(f->file, &other);
+    assert_non_null(strstr(mark_file_trouble(f->file), "belongs to cluster uuid"));
+    close_file(f);
+    assert_int_equal(0, mark_file_read(f->folder, &read, NULL));
+    assert_string_equal("uuid", read.cluster);
+    assert_int_equal(5, read.index);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -180,6 +196,7 @@ int main(void)
         TEST(a_write_that_fails_is_told_and_tried_again),
         TEST(what_an_older_build_left_is_taken),
         TEST(a_damaged_file_is_an_error),
+        TEST(another_clusters_mark_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,12 @@ static void what_should_be_alike_is_compared(void **state)
                        "");
     assert_differences("{\"state\":{\"index\":5,\"hash\":\"a\"}}", "{\"state\":{\"index\":5,\"hash\":\"a\"}}",
                        "");
+    assert_differences("{\"mark\":{\"index\":5,\"hash\":\"a\"}}", "{\"mark\":{\"index\":5,\"hash\":\"b\"}}",
+                       "mark ");
+    assert_differences("{\"mark\":{\"index\":5,\"hash\":\"a\"}}", "{\"mark\":{\"index\":5,\"hash\":\"\"}}",
+                       "");
+    assert_differences("{\"mark\":{\"index\":5,\"hash\":\"a\"}}",
+                       "{\"mark\":{\"index\":5,\"hash\":\"b\"},\"joining\":true}", "");
     assert_differences("{\"version\":1}", "{\"version\":[]}", ""); /* whatever is there */
     assert_differences("{\"unreachable\":[]}", "{\"unreachable\":[]}", "");
     assert_differences("{\"unreachable\":[]}", "{\"unreachable\":[\"r1 cannot reach r0\"]}", "links ");
@@ -159,6 +165,38 @@ static void links_name_who_cannot_reach_whom(void **state)
     assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "text")), "a; b; c");
     json_decref(all);
     view_release(&v);
+}
+
+/* view_of's r1 leads. */
+static void the_configuration_of_most_is_the_clusters(void **state)
+{
+    static const char *const c = "{\"config\":\"c\"}", *const d = "{\"config\":\"d\"}",
+                             *const joining = "{\"config\":\"d\",\"joining\":true}";
+    const struct {
+        const char *facts[3];
+        const char *self, *hash, *leader;
+        bool outvoted;
+    } cases[] = {
+        {{c, c, c}, "r0", "c", "c", false},
+        {{d, c, c}, "r0", "d", "c", true},
+        {{d, c, c}, "r1", "c", "c", false},
+        {{c, d, NULL}, "r0", "c", "d", true}, /* as many: the leader's */
+        {{c, d, NULL}, "r1", "d", "d", false},
+        {{c, d, NULL}, "r0", "c", "", false},
+        {{c, d, d}, "r0", "c", "c", true},
+        {{c, joining, joining}, "r0", "c", "c", false},
+        {{"{}", "{}", NULL}, "r0", "c", "", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct replicated_view v = view_of(cases[i].facts[0], cases[i].facts[1], cases[i].facts[2]);
+
+        if (member_info_config_outvoted(&v, cases[i].self, cases[i].hash, cases[i].leader) !=
+            cases[i].outvoted)
+            fail_msg("case %zu", i);
+        view_release(&v);
+    }
 }
 
 static void every_value_is_named(void **state)
@@ -198,6 +236,7 @@ int main(void)
         cmocka_unit_test(a_container_belongs_to_the_leader),
         cmocka_unit_test(the_likeliest_is_asked_first),
         cmocka_unit_test(what_should_be_alike_is_compared),
+        cmocka_unit_test(the_configuration_of_most_is_the_clusters),
         cmocka_unit_test(every_value_is_named),
         cmocka_unit_test(that_nobody_leads_is_a_difference_after_two_sessions),
         cmocka_unit_test(links_name_who_cannot_reach_whom),

@@ -1,0 +1,15 @@
+/* Whether this replica is a part of its cluster, in words, and what a person may do about it. Pure: a view of the
+ * journal in, text or JSON out.
+ */
+#pragma once
+
+#include "leader/replicated/replicated.h"
+
+#define MEMBERSHIP_TEXT_SIZE 512
+
+/* Why this replica neither follows nor leads, and which command helps; NULL: nothing stands against it (it is a
+ * member, or has not read ZooKeeper yet). Returns `text`. */
+const char *membership_trouble(const struct replicated_view *view, char text[MEMBERSHIP_TEXT_SIZE]);
+
+/* What to do about it, for doctor; NULL: nothing. */
+const char *membership_advice(const struct replicated_view *view);

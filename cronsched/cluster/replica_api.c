@@ -1,0 +1,176 @@
+/* What the API asks of the cluster: requests that belong elsewhere, the shape of the cluster, and what people decide about
+ * it. See replica_priv.h.
+ */
+#include "cronsched/cluster/forward.h"
+#include "cronsched/cluster/heartbeat.h"
+#include "cronsched/cluster/member_info.h"
+#include "cronsched/cluster/membership.h"
+#include "cronsched/cluster/peer_engine.h"
+#include "cronsched/cluster/peer_logs.h"
+#include "cronsched/cluster/replica_priv.h"
+#include "cronsched/cluster/run_log_copy.h"
+#include "cronsched/io/log.h"
+#include "leader/zookeeper/zookeeper.h"
+
+#include <stdio.h>
+
+static void api_peer_engine(void *arg, struct http_request *request)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    peer_engine_request(r->peer_engine, request, r->o.engines, *r->o.engine_count, replica_view(r)->epoch,
+                        r->o.zones);
+}
+
+static void api_peer_heartbeat(void *arg, struct http_request *request)
+{
+    heartbeat_request(OBJECT(struct replica, arg)->heartbeat, request);
+}
+
+static void api_forward(void *arg, struct http_request *request)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    forward_request(r->forward, request);
+}
+
+static bool api_log_elsewhere(void *arg, const char *run, int attempt, const char *id, bool over)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return over ? run_log_copies_pending(r->o.copies, run, attempt)
+                : !member_info_collects(replica_view(r), r->o.id, id);
+}
+
+static void api_log_pass(void *arg, struct http_request *request, const char *id, const char *path,
+                         bool follow)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+    char *urls[REPLICATED_MEMBERS_MAX];
+    size_t n = member_info_others(replica_view(r), r->o.id, id, urls);
+
+    peer_logs_pass(r->logs, request, path, follow, urls, n);
+}
+
+static bool api_following(void *arg)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+    const struct replicated_view *v = replicated_view(r->journal);
+
+    return v->current && !v->leading && v->leaderless_ms < 2 * (uint64_t)v->session_timeout_ms;
+}
+
+static int api_step_down(void *arg, struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return replicated_step_down(r->journal, error);
+}
+
+static const char *api_zookeeper_report(void *arg, struct zookeeper_report *ret)
+{
+    const struct replica *r = OBJECT(struct replica, arg);
+
+    if (!r->journal) /* and its coordinator with it */
+        return NULL;
+    zookeeper_report(r->coord, ret);
+    return r->servers;
+}
+
+/* What this replica itself is to the cluster, and holds. */
+static void add_standing(struct replica *r, const struct replicated_view *v, json_t *to)
+{
+    char text[MEMBERSHIP_TEXT_SIZE];
+    const char *trouble = membership_trouble(v, text);
+
+    json_object_set_new(to, "replica", json_string(r->o.id));
+    json_object_set_new(to, "standing", json_string(replicated_standing_name(v->standing)));
+    json_object_set_new(to, "refusing", trouble ? json_string(trouble) : json_null());
+    json_object_set_new(to, "advice", trouble ? json_string(membership_advice(v)) : json_null());
+    json_object_set_new(to, "mark", v->mark->cluster[0] ? mark_json(v->mark) : json_null());
+    json_object_set_new(to, "mark_trouble", json_string(mark_file_trouble(r->mark_file)));
+    json_object_set_new(to, "recovering", json_boolean(r->recovering));
+    json_object_set_new(to, "recovery", r->recovery[0] ? json_string(r->recovery) : json_null());
+}
+
+static json_t *api_cluster(void *arg)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+    const struct replicated_view *v = replicated_view(r->journal);
+    json_t *leader = json_null(), *all;
+
+    if (v->leader)
+        leader = json_pack("{s:s, s:s?}", "id", v->leader, "url", v->leader_url);
+    all = json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:i, s:b, s:s?}", "cluster", r->o.config->cluster,
+                    "epoch", (json_int_t)v->epoch, "leader", leader, "replicas", member_info_rows(v),
+                    "differences", member_info_differences(v), "uuid", v->cluster, "index",
+                    (json_int_t)v->head, "level", v->level, "connected", v->connected, "alarm",
+                    v->alarm[0] ? v->alarm : NULL);
+    add_standing(r, v, all);
+    return all;
+}
+
+static const char *api_refusing(void *arg, char *text, size_t size)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+    char trouble[MEMBERSHIP_TEXT_SIZE];
+
+    if (!membership_trouble(replicated_view(r->journal), trouble))
+        return NULL;
+    snprintf(text, size, "%s", trouble);
+    return text;
+}
+
+static int api_init(void *arg, const char *cluster, struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return replicated_found(r->journal, cluster, error);
+}
+
+static int api_join(void *arg, const char *cluster, struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return replicated_join(r->journal, cluster, error);
+}
+
+static void on_recovered(void *arg, const struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    r->recovering = false;
+    snprintf(r->recovery, sizeof(r->recovery), "%s", error ? error->text : "done");
+    log_event(error ? LOG_ERROR : LOG_NOTE, "recovery", LOG_TEXT("text", r->recovery));
+}
+
+static int api_recover(void *arg, const char *from, const char *by, struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+    struct replicated_recovery recovery = {.from_here = strcmp(from, "tree") != 0, .by = by};
+    int rc;
+
+    if (recovery.from_here && strcmp(from, r->o.id) != 0)
+        return error_set(error, ERR_INVALID,
+                         "this is replica %s: what %s holds can be taken from there alone", r->o.id, from);
+    r->recovery[0] = '\0';
+    r->recovering = true;
+    rc = replicated_recover(r->journal, &recovery, on_recovered, r, error);
+    if (rc < 0)
+        r->recovering = false;
+    return rc;
+}
+
+const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
+                                                .following = api_following,
+                                                .refusing = api_refusing,
+                                                .peer_engine = api_peer_engine,
+                                                .peer_heartbeat = api_peer_heartbeat,
+                                                .forward = api_forward,
+                                                .log_elsewhere = api_log_elsewhere,
+                                                .log_pass = api_log_pass,
+                                                .step_down = api_step_down,
+                                                .zookeeper = api_zookeeper_report,
+                                                .init = api_init,
+                                                .join = api_join,
+                                                .recover = api_recover};

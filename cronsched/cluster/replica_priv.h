@@ -1,0 +1,48 @@
+/* What replica.c (its life, the events of the core) and replica_api.c (what the API asks of the cluster) share. Only they
+ * include this.
+ */
+#pragma once
+
+#include "cronsched/cluster/clock_voices.h"
+#include "cronsched/cluster/mark_file.h"
+#include "cronsched/cluster/peer.h"
+#include "cronsched/cluster/replica.h"
+#include "jobs/base/object.h"
+
+struct replica {
+    struct object object; /* first */
+    struct replica_options o;
+    struct coord *coord;
+    struct journal *journal;
+    struct replicated_env env;
+    struct replicated_host host;
+    struct heartbeat *heartbeat;
+    struct clock_voices voices;
+    struct peer peer;
+    struct forward *forward;
+    struct peer_logs *logs;
+    struct history_copy *history_copy;
+    struct peer_engine *peer_engine;
+    const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
+    size_t process_host_count;
+    struct api *api; /* NULL: not yet, or closed */
+    uv_timer_t wake, look, retire;
+    struct mark mark; /* as it was at the start */
+    struct mark_file *mark_file;
+    bool mark_closed, swept, closing;
+    int handles;
+    char config_hash[33], leader_config[33]; /* of this replica; of the one that leads or led last */
+    enum replicated_standing standing;       /* that was logged last */
+    bool recovering;
+    char recovery[ERROR_TEXT_MAX]; /* how the last recovery from here ended; "": none */
+    char servers[1024], root[256];
+    size_t members_seen;
+    uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
+    void (*retired)(void *arg); /* NULL: nothing waits for it */
+    void *retired_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* The core's; an empty one when the journal is closed. arg: the replica. */
+const struct replicated_view *replica_view(void *arg);
