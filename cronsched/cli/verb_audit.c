@@ -1,10 +1,12 @@
 /* audit and explain: the accounts of fire times. */
+#include "cronsched/cli/audit_compare.h"
 #include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
 #include "jobs/audit/audit.h"
 #include "jobs/time/instant.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* ---- audit ---- */
 
@@ -12,6 +14,7 @@ static const struct verb_option audit_options[] = {
     {"since", 0, "TIME", "from this time on: 2h, yesterday, 2026-11-22, RFC 3339"},
     {"until", 0, "TIME", "up to this time (default now)"},
     {"job", 0, "JOB", "of this job only"},
+    {"all-replicas", 0, NULL, "ask every replica of the cluster, and compare what they have"},
     {0}};
 
 #define AUDIT_TIMEOUT_MS (10 * 60 * 1000) /* years of fire times take their time */
@@ -70,6 +73,68 @@ static void show_audit(const struct output *out, const json_t *audit)
         fprintf(out->to, "; %sall accounted for%s\n", output_tone(out, OUTPUT_GOOD), output_plain(out));
 }
 
+static void show_comparison(const struct output *out, const json_t *result)
+{
+    static const struct output_column columns[] = {{"RUN", "run", OUTPUT_TEXT},
+                                                   {"DIFFERENCE", "text", OUTPUT_TEXT}};
+    int64_t differences = number_at(result, "difference_count");
+    const json_t *row;
+    size_t i;
+
+    if (out->format != OUTPUT_TABLE) {
+        output_value(out, result);
+        return;
+    }
+    json_array_foreach(json_object_get(result, "replicas"), i, row)
+    {
+        const char *why = json_string_value(json_object_get(row, "error"));
+
+        fprintf(out->to, "%s: ", json_string_value(json_object_get(row, "id")));
+        if (why)
+            fprintf(out->to, "%scannot be asked: %s%s\n", output_tone(out, OUTPUT_BAD), why,
+                    output_plain(out));
+        else
+            show_audit(out, json_object_get(row, "audit"));
+    }
+    if (differences > 0) {
+        fprintf(out->to, "\n%sThe replicas differ about %" PRId64 " runs%s\n", output_tone(out, OUTPUT_BAD),
+                differences, output_plain(out));
+        output_rows(out, json_object_get(result, "differences"), columns, 2, "");
+    } else if (audit_compare_passed(result)) {
+        fprintf(out->to, "%sthe books of %zu replicas agree%s\n", output_tone(out, OUTPUT_GOOD),
+                json_array_size(json_object_get(result, "replicas")), output_plain(out));
+    }
+}
+
+/* The query's times were checked when it was made. */
+static const char *query_time(struct cli_context *s, const char *name, char buffer[TEXT_NUMBER_BUFFER])
+{
+    const char *value = verb_option(s->call, name);
+    int64_t ms = s->out.now_ms;
+
+    if (!value && strcmp(name, "until") != 0)
+        return NULL;
+    if (value)
+        human_time_parse(value, s->out.now_ms, HUMAN_TIME_PAST, &ms, NULL);
+    return instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, buffer, TEXT_NUMBER_BUFFER);
+}
+
+static int audit_all(struct cli_context *s)
+{
+    char since[TEXT_NUMBER_BUFFER], until[TEXT_NUMBER_BUFFER];
+    const char *from = query_time(s, "since", since), *to = query_time(s, "until", until);
+    json_t *result = NULL;
+    int code = audit_compare(s, verb_option(s->call, "job"), from, to, &result);
+
+    if (code == EXIT_FINE) {
+        show_comparison(&s->out, result);
+        if (!audit_compare_passed(result))
+            code = EXIT_DIFFERS;
+    }
+    json_decref(result);
+    return code;
+}
+
 static int run_audit(const struct verb_call *call)
 {
     struct cli_context s;
@@ -86,6 +151,8 @@ static int run_audit(const struct verb_call *call)
         code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
     if (code == EXIT_FINE)
         code = cli_query_time(&s, "until", "until", HUMAN_TIME_PAST);
+    if (code == EXIT_FINE && verb_flag(call, "all-replicas"))
+        return cli_close(&s, audit_all(&s));
     if (code == EXIT_FINE)
         code = cli_get(&s, &reply);
     if (code == EXIT_FINE) {
@@ -104,7 +171,9 @@ const struct verb verb_audit = {
             "with the runs "
             "and the recorded skips. Runs that have not ended count as open. Exit code 1 and the list when "
             "one is "
-            "unaccounted for.",
+            "unaccounted for. With --all-replicas each replica is asked at the URL that it advertises, and "
+            "they must have "
+            "the same ends of the same runs; one that cannot be asked is an error, too.",
     .group = VERB_GROUP_TIME,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = audit_options,
