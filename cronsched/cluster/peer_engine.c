@@ -98,11 +98,19 @@ static void host_back(struct engine_host *host, const struct engine *engine)
     of(host)->under->back(of(host)->under, engine);
 }
 
+static void host_stray(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
+                       const char *id, bool running)
+{
+    if (of(host)->under->stray)
+        of(host)->under->stray(of(host)->under, engine, run, attempt, id, running);
+}
+
 struct peer_engine *peer_engine_new(struct engine_host *under)
 {
     struct peer_engine *p = OBJECT_NEW(struct peer_engine);
 
-    p->host = (struct engine_host){host_answer, host_keep, host_now_ms, host_epoch, host_cluster, host_back};
+    p->host = (struct engine_host){host_answer,  host_keep, host_now_ms, host_epoch,
+                                   host_cluster, host_back, host_stray};
     p->under = under;
     list_init(&p->pending);
     return p;

@@ -2,6 +2,25 @@
 
 #include "cronsched/io/log.h"
 
+#include <stdio.h>
+#include <string.h>
+
+static void look_who(struct engine_watch *w, size_t i, const struct engine_status *status)
+{
+    char *known = w->identity[i];
+
+    if (!status->identity[0])
+        return;
+    if (known[0] && strcmp(known, status->identity) != 0)
+        log_event(
+            LOG_ERROR, "engine-replaced", LOG_TEXT("engine", w->engines[i]->name), LOG_TEXT("was", known),
+            LOG_TEXT("is", status->identity),
+            LOG_TEXT("text",
+                     "another engine answers now: what was started on the one before is unresolved until "
+                     "that one is back, or lost after resolve_within"));
+    snprintf(known, ENGINE_IDENTITY_MAX, "%s", status->identity);
+}
+
 static void look(struct engine_watch *w, size_t i)
 {
     const struct engine *engine = w->engines[i];
@@ -16,6 +35,7 @@ static void look(struct engine_watch *w, size_t i)
         log_event(LOG_WARN, "engine-unreachable", LOG_TEXT("engine", engine->name),
                   LOG_TEXT("text", status.text));
     }
+    look_who(w, i, &status);
     if (status.reachable) {
         if (w->told[i])
             log_event(LOG_NOTE, "engine-back", LOG_TEXT("engine", engine->name),

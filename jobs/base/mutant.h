@@ -14,6 +14,7 @@
     X(SWEEP_COMMITTED, "sweep-committed", "the sweep removes what is committed")                             \
     X(SAME_NAME, "same-name", "two reservations of an attempt have one name")                                \
     X(SILENCE_IS_PROOF, "silence-is-proof", "a fence without an answer proves that nothing ran")             \
+    X(ENGINE_NOT_COMPARED, "engine-not-compared", "another engine is believed about what it never had")      \
     X(UNWATCHED, "unwatched", "what an earlier reign started is not watched")                                \
     X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
     X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \

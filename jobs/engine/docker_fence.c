@@ -8,6 +8,7 @@
  *   the container is gone (404)   somebody removed it: the replayed events decide: started and ended, or
  *                                 created and removed unstarted; without them NEVER_RAN only if no start was
  *                                 ever sent, else UNKNOWN
+ *   another engine, and gone      UNREACHABLE: it cannot know
  *   the stream breaks             the engine died: all looks are taken again on a new stream
  *   no answer                     UNREACHABLE, at once; the caller comes again
  *   nothing but errors            UNREACHABLE after DOCKER_FENCE_ROUNDS_MAX rounds
@@ -138,6 +139,8 @@ static bool conclude_gone(struct docker_fence *f)
 {
     if (ran(f))
         return conclude_ended(f);
+    if (f->identity[0] && !f->identified)
+        return want(f, DOCKER_FENCE_IDENTITY);
     if (f->create_seen && f->destroy_seen)
         return conclude(f, ENGINE_NEVER_RAN, -1,
                         "found removed; the engine's events from its creation to its removal hold no start");
@@ -224,6 +227,18 @@ static bool on_boot_id(struct docker_fence *f, const struct docker_fact *fact)
     return conclude(f, ENGINE_UNKNOWN, -1,
                     "sealed; there was no start witness, but the engine's host may have restarted since, and "
                     "have lost it");
+}
+
+static bool on_identity(struct docker_fence *f, const struct docker_fact *fact)
+{
+    char text[DOCKER_TEXT_MAX];
+
+    if (engine_is_another(fact->text, f->identity, text, sizeof(text)))
+        return conclude(f, ENGINE_UNREACHABLE, -1, "%s", text);
+    if (!f->stream_open)
+        return again(f, DOCKER_FENCE_INSPECT, "its event stream breaks");
+    f->identified = true;
+    return conclude_gone(f);
 }
 
 static bool on_witness(struct docker_fence *f)
@@ -316,10 +331,12 @@ static bool on_quiet(struct docker_fence *f)
     return again(f, DOCKER_FENCE_INSPECT, "no clear answer yet");
 }
 
-void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id)
+void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id,
+                       const char *identity)
 {
     *fence = (struct docker_fence){.want = DOCKER_FENCE_OPEN_EVENTS, .may_have_run = may_have_run};
     snprintf(fence->boot_id, sizeof(fence->boot_id), "%s", boot_id ? boot_id : "");
+    snprintf(fence->identity, sizeof(fence->identity), "%s", identity ? identity : "");
 }
 
 bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
@@ -343,6 +360,9 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
     case DOCKER_FACT_BOOT_ID:
         assert(f->want == DOCKER_FENCE_BOOT_ID);
         return on_boot_id(f, fact);
+    case DOCKER_FACT_IDENTITY:
+        assert(f->want == DOCKER_FENCE_IDENTITY);
+        return on_identity(f, fact);
     case DOCKER_FACT_SEALED:
         assert(f->want == DOCKER_FENCE_SEAL);
         return on_sealed(f, fact);
@@ -363,6 +383,7 @@ const char *docker_fence_want_name(enum docker_fence_want what)
         [DOCKER_FENCE_INSPECT] = "inspect",
         [DOCKER_FENCE_CHANGES] = "changes",
         [DOCKER_FENCE_BOOT_ID] = "boot",
+        [DOCKER_FENCE_IDENTITY] = "identity",
         [DOCKER_FENCE_SEAL] = "seal",
         [DOCKER_FENCE_WAIT] = "wait",
         [DOCKER_FENCE_DONE] = "done",

@@ -24,6 +24,10 @@
  * The happy path (nothing ever ran): OPEN_EVENTS, INSPECT created, SEAL 200, BOOT the same (only when a start
  * may have been sent): NEVER_RAN.
  *
+ * A container that is not there is evidence only on the engine that made it. So nothing is concluded from 404 before
+ * the engine has told, after it, that it is the one of the prepare; another one, or one that does not tell, is
+ * UNREACHABLE.
+ *
  * The driver's duties: one request under way at a time; the stream stays open beside it, with no event
  * dropped (a stream that cannot be read further is CLOSED); a request that takes too long is told as
  * UNREACHABLE; in DOCKER_FENCE_WAIT, QUIET is told after DOCKER_FENCE_WAIT_MS; an error in the state that an
@@ -88,11 +92,12 @@ bool docker_boot_id_same(const char *a, const char *b);
 enum docker_fence_want {
     DOCKER_FENCE_OPEN_EVENTS, /* close the old stream, open one of this container's events with since=1 */
     DOCKER_FENCE_INSPECT,
-    DOCKER_FENCE_SEAL,    /* a file in the witness's place, unless the witness is there */
-    DOCKER_FENCE_CHANGES, /* is the witness's path in the container's changes? */
-    DOCKER_FENCE_BOOT_ID, /* the host's boot identity, read now */
-    DOCKER_FENCE_WAIT,    /* send nothing; an event or QUIET comes */
-    DOCKER_FENCE_DONE,    /* see verdict */
+    DOCKER_FENCE_SEAL,     /* a file in the witness's place, unless the witness is there */
+    DOCKER_FENCE_CHANGES,  /* is the witness's path in the container's changes? */
+    DOCKER_FENCE_BOOT_ID,  /* the host's boot identity, read now */
+    DOCKER_FENCE_IDENTITY, /* the engine's identity, read now */
+    DOCKER_FENCE_WAIT,     /* send nothing; an event or QUIET comes */
+    DOCKER_FENCE_DONE,     /* see verdict */
 };
 
 enum docker_event {
@@ -112,7 +117,8 @@ enum docker_fact_kind {
     DOCKER_FACT_SEALED,  /* answers SEAL: status */
     DOCKER_FACT_CHANGES, /* answers CHANGES: status, and witness when it is 200 */
     DOCKER_FACT_BOOT_ID, /* answers BOOT: text, NULL when not known */
-    DOCKER_FACT_QUIET,   /* answers WAIT */
+    DOCKER_FACT_IDENTITY,    /* answers IDENTITY: text, NULL when not known */
+    DOCKER_FACT_QUIET,       /* answers WAIT */
     DOCKER_FACT_UNREACHABLE, /* answers any request: no answer, or it makes no sense; text */
 };
 
@@ -124,7 +130,7 @@ struct docker_fact {
     enum docker_event event;
     int64_t at_ms;
     int exit_code;
-    const char *text; /* an error's text; the boot identity */
+    const char *text; /* an error's text; the boot identity; the engine's identity */
 };
 
 /* As ENGINE_FENCE answers. */
@@ -142,6 +148,8 @@ struct docker_fence {
     /* the rest is the machine's own */
     bool may_have_run;
     char boot_id[DOCKER_BOOT_ID_MAX];
+    char identity[ENGINE_IDENTITY_MAX]; /* "": not known */
+    bool identified;                    /* since it was found gone the engine has told that */
     bool stream_open;
     bool create_seen, seal_seen, destroy_seen; /* on the stream that is open */
     bool start_seen, die_seen;                 /* ever: a stream that breaks does not undo them */
@@ -154,8 +162,10 @@ struct docker_fence {
 };
 
 /* may_have_run: false only when it is certain that no start request was ever sent, by anybody. boot: the
- * identity of the host at prepare, NULL when not known. Then look at fence->want. */
-void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id);
+ * identity of the host at prepare, NULL when not known; identity: the engine's then, NULL likewise. Then look at
+ * fence->want. */
+void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char *boot_id,
+                       const char *identity);
 
 /* True: look at fence->want, there is something new to do. False: go on waiting for what was wanted. */
 bool docker_fence_tell(struct docker_fence *fence, const struct docker_fact *fact);

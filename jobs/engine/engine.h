@@ -39,6 +39,12 @@
  * An answer that is not listed for its request proves nothing: the scheduler logs it and asks again, or after
  * a RELEASE fences.
  *
+ * An engine is what answers, not its name: two replicas may reach two machines under one name, and an engine may be
+ * replaced while the server runs. So an engine that can tells its identity, a mark that stays while its objects do,
+ * in its status and with PREPARED; requests carry the one that their attempt was prepared on. Another engine cannot
+ * know anything about the attempt: it answers UNREACHABLE with the text of engine_is_another, sends nothing and
+ * removes nothing. An identity that is not known, at prepare, is not compared.
+ *
  * What has ended is removed by the engine's own sweep after `retention`, once host->keep says that the
  * journal no longer needs it; the sweep touches only objects of its own cluster uuid and of epochs not above
  * host->epoch.
@@ -51,6 +57,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#define ENGINE_IDENTITY_MAX 128
 
 enum engine_op { ENGINE_PREPARE, ENGINE_RELEASE, ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_DISCARD };
 
@@ -75,6 +83,7 @@ struct engine_request {
     const char *name;                  /* "cs-" + hex: the object's name */
     const char *id;                    /* all but PREPARE: what PREPARED answered */
     const char *boot;                  /* FENCE: host identity at prepare; NULL when not known */
+    const char *identity;              /* of the engine at prepare; NULL when not known */
     int64_t started_ms;                /* WATCH: as STARTED was answered; 0: not known */
     bool may_have_run;                 /* FENCE: a release may have been sent (by anyone) */
     const char *cause;                 /* schedule, manual, after, backfill, ... */
@@ -86,6 +95,7 @@ struct engine_answer {
     uint64_t ticket;
     enum engine_event event;
     const char *id, *boot; /* PREPARED */
+    const char *identity;  /* PREPARED: of the engine; NULL: not known */
     int64_t started_ms;    /* STARTED, ENDED: UTC by the engine; 0: not known */
     int64_t at_ms;         /* ENDED: when */
     int exit_code;         /* ENDED, REFUSED; -1: not known */
@@ -103,7 +113,7 @@ struct engine_host {
     bool (*keep)(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id);
     int64_t (*now_ms)(struct engine_host *host); /* wall clock */
     int64_t (*epoch)(struct engine_host *host);  /* mine while I lead; 0 otherwise: then nothing is swept */
-    const char *(*cluster)(struct engine_host *host); /* the cluster's uuid */
+    const char *(*cluster)(struct engine_host *host); /* the cluster's uuid; "": not known yet */
     /* What could not be reached answers again (engine NULL: any of them may): nobody waits for it any longer.
      * Requests come at once, from within. */
     void (*back)(struct engine_host *host, const struct engine *engine);
@@ -115,7 +125,8 @@ struct engine_host {
 
 struct engine_status {
     bool reachable;
-    char text[256]; /* version, or what is wrong */
+    char text[256];                     /* version, or what is wrong */
+    char identity[ENGINE_IDENTITY_MAX]; /* "": not known, or it has none */
     int queued, in_flight, watched;
     int stuck; /* reads of files of others that were given up and have not come back */
 };
@@ -138,6 +149,10 @@ struct engine_ops {
     /* Releases everything; `done` is called once, from the loop. */
     void (*close)(struct engine *engine, void (*done)(void *arg), void *arg);
 };
+
+/* Whether what was prepared on the engine `prepared` is of no concern to the engine `self`; then *text says so.
+ * prepared NULL or "": it is not known, and not compared. self NULL or "": the engine cannot tell, which is no match. */
+bool engine_is_another(const char *self, const char *prepared, char *text, size_t size);
 
 const char *engine_op_name(enum engine_op op);
 const char *engine_event_name(enum engine_event event);

@@ -18,6 +18,19 @@ static struct engine *engine_of(struct scheduler *s, const struct attempt *a)
     return e;
 }
 
+/* It was prepared on an engine that another one has replaced under the same name. Not known is not replaced. */
+bool engine_call_is_replaced(struct scheduler *s, const struct attempt *a)
+{
+    struct engine *e = engine_of(s, a);
+    struct engine_status status = {0};
+    char text[TEXT_FIELD_MAX];
+
+    if (!e || !a->identity)
+        return false;
+    e->ops->status(e, &status);
+    return status.identity[0] && engine_is_another(status.identity, a->identity, text, sizeof(text));
+}
+
 /* ---- calls under way ---- */
 
 struct engine_call *engine_call_find(struct scheduler *s, uint64_t ticket)
@@ -51,6 +64,7 @@ void engine_call_drop_all(struct scheduler *s)
         free(d->run);
         free(d->id);
         free(d->name);
+        free(d->identity);
         free(d);
     }
 }
@@ -127,6 +141,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .name = name,
         .id = a->id,
         .boot = a->boot,
+        .identity = a->identity,
         .started_ms = a->started_ms,
         .may_have_run = r->fired,
         .cause = run_cause_name(r->cause),
@@ -203,6 +218,7 @@ void engine_call_discard_later(struct scheduler *s, struct run *r)
     d->run = alloc_text(r->id);
     d->id = alloc_text(a->id);
     d->name = alloc_text(name);
+    d->identity = alloc_text(a->identity);
     d->attempt = a->number;
     d->try = a->try;
     d->epoch = a->epoch;
@@ -224,6 +240,7 @@ void engine_call_discard_acked(struct scheduler *s)
                                          .epoch = d->epoch,
                                          .name = d->name,
                                          .id = d->id,
+                                         .identity = d->identity,
                                          .cause = ""};
 
         if (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK))
@@ -237,6 +254,7 @@ void engine_call_discard_acked(struct scheduler *s)
         free(d->run);
         free(d->id);
         free(d->name);
+        free(d->identity);
         free(d);
     }
 }

@@ -154,6 +154,13 @@ static void answer_never_ran(struct scheduler *s, struct run *r, const struct en
     takeover_recovered(s, r, OUTCOME_DISCARDED);
 }
 
+/* That it is another engine is worth more than why the first one did not answer. */
+static bool new_evidence(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    return engine_call_is_replaced(s, run_attempt(r)) && answer->text &&
+           (!r->text || strcmp(r->text, answer->text) != 0);
+}
+
 static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_op op,
                                const struct engine_answer *answer)
 {
@@ -169,7 +176,8 @@ static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_o
         try_next_engine(s, r, answer->text);
         return;
     }
-    if ((op == ENGINE_FENCE || op == ENGINE_WATCH) && r->state != RUN_UNRESOLVED)
+    if ((op == ENGINE_FENCE || op == ENGINE_WATCH) &&
+        (r->state != RUN_UNRESOLVED || new_evidence(s, r, answer)))
         turn_record_text(s, RECORD_UNRESOLVED, r, answer->text);
     if (op != ENGINE_WATCH)
         engine_call_back_off(s, r);
@@ -182,6 +190,8 @@ static void answer_prepared(struct scheduler *s, struct run *r, const struct eng
     assert(run_attempt(r)->state == ATTEMPT_ARMED && answer->id);
     PUT_TEXT(s, rec, id, answer->id);
     PUT_TEXT(s, rec, boot, answer->boot);
+    if (s->state.level >= RECORD_IDENTITY_LEVEL)
+        PUT_TEXT(s, rec, identity, answer->identity);
     r->live.commit_index = s->batch->index;
     r->live.not_before_ms = 0;
     turn_commit(s, rec);
@@ -330,8 +340,11 @@ void engine_events_back(struct engine_host *host, const struct engine *engine)
             struct run *r = LIST_ITEM(link, struct run, of_job);
             const struct attempt *a = run_attempt(r);
 
-            if (a && (!engine || strcmp(a->engine, engine->name) == 0))
-                retry_now(s, r);
+            if (!a || (engine && strcmp(a->engine, engine->name) != 0))
+                continue;
+            retry_now(s, r);
+            if (engine_call_is_replaced(s, a)) /* what was not released yet has to be prepared again */
+                turn_wake_run(s, r, s->now_ms);
         }
     }
     reconcile_due(s);

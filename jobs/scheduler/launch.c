@@ -416,6 +416,10 @@ static void reconcile_committed(struct scheduler *s, struct run *r, struct attem
             fence(s, r);
         return;
     }
+    if (!a->stop_reason && !r->live.ticket && engine_call_is_replaced(s, a)) {
+        launch_revoke(s, r, "its engine was replaced"); /* it was not released, and will not be */
+        return;
+    }
     if (!r->fired)
         return; /* a reservation: evaluated at its time */
     if (a->stop_reason) {

@@ -392,7 +392,7 @@ static const char *host_cluster(struct engine_host *host)
 {
     struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
 
-    return s->state.cluster ? s->state.cluster : s->o.cluster_uuid;
+    return s->state.cluster ? s->state.cluster : "";
 }
 
 struct scheduler *scheduler_new(const struct scheduler_options *o)

@@ -85,7 +85,7 @@ struct engine_discard {
     uint64_t index;
     struct engine *engine; /* NULL: it is not in the configuration */
     struct job *job;
-    char *run, *id, *name;
+    char *run, *id, *name, *identity;
     int attempt, try;
     int64_t epoch;
 };
@@ -260,6 +260,7 @@ void engine_call_orphan(struct scheduler *s, uint64_t *ticket);
 void engine_call_orphan_all(struct scheduler *s, struct run *r);
 /* False while the lease may have expired; then the run looks again soon. */
 bool engine_call_may_act(struct scheduler *s, struct run *r);
+bool engine_call_is_replaced(struct scheduler *s, const struct attempt *a);
 /* A request about the newest attempt, whose engine is in the configuration; gives its ticket. */
 uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op);
 /* The run's next request, unless it may not act now. */

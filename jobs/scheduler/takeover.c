@@ -104,6 +104,7 @@ static void commit_again(struct scheduler *s, struct run *r)
     PUT_TEXT(s, rec, id, a->id);
     if (a->boot)
         PUT_TEXT(s, rec, boot, a->boot);
+    PUT_TEXT(s, rec, identity, a->identity);
     r->live.commit_index = s->batch->index;
     turn_commit(s, rec);
 }

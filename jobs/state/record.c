@@ -287,6 +287,11 @@ int record_kind_level(enum record_kind kind)
     }
 }
 
+static int field_level(int field)
+{
+    return field == RECORD_FIELD_identity ? RECORD_IDENTITY_LEVEL : 1;
+}
+
 /* ---- decoding ---- */
 
 static int decode_kind(const json_t *object, enum record_kind *ret, struct error *error)
@@ -310,7 +315,7 @@ static int decode_field(struct batch *b, struct record *r, const char *key, json
     for (int f = 0; f < RECORD_FIELD_COUNT; f++) {
         if (strcmp(fields[f].key, key) != 0)
             continue;
-        if (!(allowed >> f & 1))
+        if (!(allowed >> f & 1) || field_level(f) > RECORD_LEVEL)
             break;
         if (fields[f].type == FIELD_S && json_is_string(value))
             set_text(b, r, f, json_string_value(value), json_string_length(value));

@@ -19,10 +19,13 @@
 #include <stdint.h>
 
 /* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
- * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN, RECOVERED. */
+ * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN, RECOVERED, and the
+ * identity in COMMITTED. */
 #ifndef RECORD_LEVEL
 #define RECORD_LEVEL 3
 #endif
+
+#define RECORD_IDENTITY_LEVEL 3 /* of COMMITTED's identity */
 
 #define BATCH_BYTES_MAX   (256 * 1024)
 #define BATCH_RECORDS_MAX 4096
@@ -62,6 +65,7 @@
     X(try, "try", I)                                                                                         \
     X(engine, "engine", S)                                                                                   \
     X(id, "id", S)                                                                                           \
+    X(identity, "identity", S)                                                                               \
     X(boot, "boot", S)                                                                                       \
     X(at_ms, "at", I)                                                                                        \
     X(code, "code", I)                                                                                       \
@@ -96,7 +100,7 @@
     X(SKIPPED, "skipped", F(job) F(from_ms) F(to_ms) F(count) F(reason), F(text) F(run))                     \
     /* the launch protocol */                                                                                \
     X(ARM, "arm", F(run) F(attempt) F(try) F(engine) F(fire_ms) F(due_ms), F(cause))                         \
-    X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot))                                              \
+    X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot) F(identity))                                  \
     X(REVOKED, "revoked", F(run) F(attempt) F(reason), )                                                     \
     /* its leader gives up the lead, has not released it, and never will: the successor commits it again */  \
     X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \

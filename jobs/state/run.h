@@ -123,6 +123,7 @@ struct attempt {
     int number, try;
     enum attempt_state state;
     char *engine, *id, *boot;
+    char *identity; /* of the engine that prepared it; NULL: not known */
     int64_t epoch;  /* of its ARM, */
     uint64_t index; /* and the batch: a fire time may be reserved, revoked and reserved again in one epoch */
     int64_t committed_epoch;

@@ -37,6 +37,7 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "exit_code", a->exit_code < 0 ? json_null() : json_integer(a->exit_code));
     json_object_set_new(o, "epoch", json_integer(a->epoch));
     json_object_set_new(o, "try", json_integer(a->try));
+    set_text(o, "engine_identity", a->identity);
     set_text(o, "cause", a->cause);
     set_text(o, "text", a->text);
     set_text(o, "stopping", run_stop_name(a->stop_reason));
@@ -100,6 +101,7 @@ static json_t *encode_attempt(const struct attempt *a)
     set_text(o, "engine", a->engine);
     set_text(o, "id", a->id);
     set_text(o, "boot", a->boot);
+    set_text(o, "identity", a->identity);
     put_int(o, "epoch", a->epoch, 0);
     put_int(o, "index", (int64_t)a->index, 0);
     put_int(o, "committed_epoch", a->committed_epoch, 0);
@@ -292,6 +294,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->engine = get_text(o, "engine");
     a->id = get_text(o, "id");
     a->boot = get_text(o, "boot");
+    a->identity = get_text(o, "identity");
     a->epoch = get_int(o, "epoch", 0);
     a->index = (uint64_t)get_int(o, "index", 0);
     a->committed_epoch = get_int(o, "committed_epoch", 0);

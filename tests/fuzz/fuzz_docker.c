@@ -68,6 +68,10 @@ static void tell(struct docker_fence *f, uint8_t byte)
     case DOCKER_FENCE_BOOT_ID:
         fact.kind = DOCKER_FACT_BOOT_ID;
         break;
+    case DOCKER_FENCE_IDENTITY:
+        fact.kind = DOCKER_FACT_IDENTITY;
+        fact.text = byte & 1 ? "e" : NULL;
+        break;
     case DOCKER_FENCE_SEAL:
         fact.kind = DOCKER_FACT_SEALED;
         break;
@@ -87,7 +91,7 @@ static void drive(const uint8_t *data, size_t size)
     struct docker_fence f;
     size_t steps = 0;
 
-    docker_fence_init(&f, data[0] & 1, data[0] & 2 ? "kernel=a" : NULL);
+    docker_fence_init(&f, data[0] & 1, data[0] & 2 ? "kernel=a" : NULL, data[0] & 4 ? "e" : NULL);
     for (size_t i = 1; i < size && f.want != DOCKER_FENCE_DONE; i++)
         tell(&f, data[i]);
     /* and then only answers, again and again the same one: it ends */

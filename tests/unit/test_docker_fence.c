@@ -265,7 +265,7 @@ static const struct path paths[] = {
 static void walk(const struct path *p)
 {
     struct docker_fence f;
-    docker_fence_init(&f, !p->certainly_not_sent, p->boot);
+    docker_fence_init(&f, !p->certainly_not_sent, p->boot, NULL);
     for (size_t i = 0; i < STEPS && f.want != DOCKER_FENCE_DONE && p->steps[i].want != DOCKER_FENCE_DONE;
          i++) {
         if (p->steps[i].want != f.want)
@@ -295,12 +295,12 @@ static void single_paths(void **state)
 static void times_come_from_the_engine(void **state)
 {
     struct docker_fence f;
-    docker_fence_init(&f, true, NULL);
+    docker_fence_init(&f, true, NULL, NULL);
     docker_fence_tell(&f, &(struct docker_fact){.kind = DOCKER_FACT_OPENED});
     docker_fence_tell(&f, &(struct docker_fact){.kind = DOCKER_FACT_STATE, .status = 200, .state = &running});
     assert_int_equal(f.verdict.started_ms, 1000);
 
-    docker_fence_init(&f, true, NULL);
+    docker_fence_init(&f, true, NULL, NULL);
     docker_fence_tell(&f, &(struct docker_fact){.kind = DOCKER_FACT_OPENED});
     docker_fence_tell(
         &f, &(struct docker_fact){.kind = DOCKER_FACT_EVENT, .event = DOCKER_EVENT_START, .at_ms = 10});
@@ -320,7 +320,7 @@ static void it_always_ends(void **state)
     for (int manner = 0; manner < 4; manner++) {
         struct docker_fence f;
         int steps = 0;
-        docker_fence_init(&f, true, BOOT_A);
+        docker_fence_init(&f, true, BOOT_A, NULL);
         while (f.want != DOCKER_FENCE_DONE) {
             struct docker_fact fact = {.status = manner == 2 ? 409 : 500, .state = &created};
             assert_true(++steps < 1000);
@@ -547,7 +547,7 @@ static void drop_stream(struct world *w)
 static void begin(struct world *w)
 {
     drop_stream(w);
-    docker_fence_init(&w->fence, w->may_have_run, "kernel=a");
+    docker_fence_init(&w->fence, w->may_have_run, "kernel=a", NULL);
     w->asked = 1;
     w->answered = w->answer_lost = 0;
 }

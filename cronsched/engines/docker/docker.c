@@ -16,6 +16,21 @@ static void begin_too_many(struct docker_task *task)
                        DOCKER_TASKS_MAX);
 }
 
+static void begin(struct docker_task *task)
+{
+    static void (*const begins[])(struct docker_task *) = {
+        [ENGINE_PREPARE] = docker_prepare_begin, [ENGINE_RELEASE] = docker_release_begin,
+        [ENGINE_FENCE] = docker_fence_begin,     [ENGINE_STOP] = docker_stop_begin,
+        [ENGINE_DISCARD] = docker_discard_begin,
+    };
+    char text[DOCKER_TEXT_MAX];
+
+    if (docker_identity_differs(task->docker, task, text, sizeof(text)))
+        docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+    else
+        begins[task->op](task);
+}
+
 static struct docker *docker_of(const struct engine *engine)
 {
     return (struct docker *)engine;
@@ -28,11 +43,6 @@ static int docker_check(const struct engine *engine, const struct job *job, stru
 
 static void docker_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
 {
-    static void (*const begins[])(struct docker_task *) = {
-        [ENGINE_PREPARE] = docker_prepare_begin, [ENGINE_RELEASE] = docker_release_begin,
-        [ENGINE_FENCE] = docker_fence_begin,     [ENGINE_STOP] = docker_stop_begin,
-        [ENGINE_DISCARD] = docker_discard_begin,
-    };
     struct docker *d = docker_of(engine);
     struct docker_task *t;
 
@@ -41,13 +51,15 @@ static void docker_submit(struct engine *engine, enum engine_op op, const struct
     t = docker_task_new(d, op, request);
     if (d->host->epoch(d->host) != d->stray_epoch) /* a new leader does not know them yet */
         docker_stray_soon(d);
+    if (d->identity_state == DOCKER_IDENTITY_UNREAD && d->link == DOCKER_LINK_UP)
+        d->probe_soon(d);
     if (op == ENGINE_WATCH || op == ENGINE_DISCARD)
         docker_prepared_forget(d, request->id);
     if (op == ENGINE_WATCH) {
         docker_watch_begin(t);
         return;
     }
-    t->begin = d->tasks > DOCKER_TASKS_MAX ? begin_too_many : begins[op];
+    t->begin = d->tasks > DOCKER_TASKS_MAX ? begin_too_many : begin;
     docker_task_queue(t);
 }
 
@@ -82,9 +94,13 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         .watched = d->watched,
         .stuck = (int)file_reader_stuck(d->reader),
     };
+    if (d->identity_state == DOCKER_IDENTITY_KNOWN)
+        memcpy(ret->identity, d->identity, sizeof(ret->identity));
     if (d->link == DOCKER_LINK_UP)
-        snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s", d->version, d->api + 2,
-                 d->live_restore ? "" : ", no live-restore");
+        snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s%s%s", d->version, d->api + 2,
+                 d->live_restore ? "" : ", no live-restore",
+                 d->identity_state == DOCKER_IDENTITY_NONE ? ", without an identity: " : "",
+                 d->identity_state == DOCKER_IDENTITY_NONE ? d->identity_why : "");
     else
         snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
 }

@@ -139,6 +139,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     t->name = alloc_text(q->name);
     t->id = alloc_text(q->id);
     t->boot_id = alloc_text(q->boot);
+    t->identity = alloc_text(q->identity);
     t->cause = alloc_text(q->cause);
     t->attempt = q->attempt;
     t->try = q->try;
@@ -205,6 +206,7 @@ void docker_task_free(struct docker_task *t)
     free(t->name);
     free(t->id);
     free(t->boot_id);
+    free(t->identity);
     free(t->cause);
     free(t);
 }
@@ -389,7 +391,8 @@ static void on_pump(uv_timer_t *timer)
         uv_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
     if (d->link == DOCKER_LINK_DOWN)
         refuse_waiting(d);
-    while (d->link == DOCKER_LINK_UP && !d->closing && d->working < d->parallel) {
+    while (d->link == DOCKER_LINK_UP && d->identity_state != DOCKER_IDENTITY_UNREAD && !d->closing &&
+           d->working < d->parallel) {
         struct list *from = !list_empty(&d->urgent) ? &d->urgent : &d->queue;
         struct docker_task *t;
 

@@ -54,6 +54,7 @@ struct docker_watch;
 struct docker_prepared;
 struct docker_stray;
 
+enum docker_identity_state { DOCKER_IDENTITY_UNREAD, DOCKER_IDENTITY_KNOWN, DOCKER_IDENTITY_NONE };
 enum docker_link { DOCKER_LINK_NEW, DOCKER_LINK_UP, DOCKER_LINK_DOWN };
 
 /* Cuts a stream into lines; the rest of a line is kept for the next piece. */
@@ -86,8 +87,14 @@ struct docker {
                         */
     bool live_restore;
     char daemon_id[128];
-    int failures;         /* probes in a row */
-    uint64_t link_number; /* grows with each loss */
+    enum docker_identity_state
+        identity_state;                 /* UNREAD: also when it may have changed; nothing is begun then */
+    char identity[ENGINE_IDENTITY_MAX]; /* the last one that was read; "": none yet */
+    char replaced[ENGINE_IDENTITY_MAX]; /* the one before; "": it has always been this one */
+    char identity_why[160];             /* NONE: why it has none */
+    bool identity_made;                 /* the mark has just been made */
+    int failures;                       /* probes in a row */
+    uint64_t link_number;               /* grows with each loss */
     struct http_call *probe;
     void (*probe_soon)(struct docker *d); /* by docker_link.c: the engine may be gone, ask it */
 
@@ -137,6 +144,7 @@ struct docker_task {
     uint64_t ticket; /* the request, copied */
     struct job *job;
     char *run, *name, *id, *boot_id, *cause;
+    char *identity; /* PREPARE: of the engine when it began; else the request's; NULL: not known */
     int attempt, try;
     int64_t epoch, fire_ms, previous_fire_ms, started_ms;
     bool may_have_run;
@@ -214,8 +222,24 @@ void docker_link_suspect(struct docker *d, const struct docker_reply *reply);
 /* --- docker_link.c */
 void docker_link_start(struct docker *d);
 void docker_link_stop(struct docker *d);
+/* One more request of a probe; `done` takes d->probe back. What cannot be sent makes the probe fail. */
+void docker_link_ask(struct docker *d, const struct docker_call *call,
+                     void (*done)(void *arg, const struct http_answer *answer));
+void docker_link_failed(struct docker *d, const struct docker_reply *reply); /* of a probe */
+/* The probe's last step: the identity was read, or cannot be. replaced: it is another one than before. */
+void docker_link_identified(struct docker *d, bool replaced);
 /* The engine could not be asked, or not answered: UNREACHABLE. Also tells the link. */
 void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply);
+
+/* --- docker_identity.c */
+void docker_identity_read(
+    struct docker *d); /* as a step of a probe: ends in docker_link_identified or _failed */
+void docker_identity_doubt(
+    struct docker *d); /* something of ours is not there: it is read anew before anything else */
+/* Whether the task's attempt was prepared on another engine; *text says so. */
+bool docker_identity_differs(const struct docker *d, const struct docker_task *task, char *text, size_t size);
+void docker_identity_path(const struct docker *d, char *ret, size_t size); /* of the mark, for a GET */
+const char *docker_identity_of(const json_t *volume); /* what that GET tells; NULL: none */
 
 /* --- docker_create.c: pure */
 json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
@@ -267,6 +291,7 @@ void docker_stray_forget_all(struct docker *d);
 void docker_watch_begin(struct docker_task *task);
 void docker_watches_link_up(struct docker *d);
 void docker_watches_link_down(struct docker *d);
+void docker_watches_identified(struct docker *d);             /* those of another engine are told */
 void docker_watch_stopping(struct docker *d, const char *id); /* a STOP of ours is on its way */
 void docker_looks_timer_start(struct docker *d);
 void docker_events_open(struct docker *d);

@@ -133,6 +133,8 @@ static json_t *labels_json(const struct docker_task *t, const char *cluster, con
     snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
         json_object_set_new(labels, own[i].key, json_string(own[i].value));
+    if (t->identity)
+        json_object_set_new(labels, "cronsched.identity", json_string(t->identity));
     return labels;
 }
 

@@ -161,6 +161,27 @@ static void on_boot_id(struct docker_task *t, const char *boot_id)
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_BOOT_ID, .text = boot_id});
 }
 
+static void on_identity(struct docker_task *t, const struct docker_reply *reply)
+{
+    const char *identity = reply->status == 200 ? docker_identity_of(reply->json) : NULL;
+
+    if (docker_lost(reply)) {
+        tell_lost(t, reply);
+        return;
+    }
+    if (!identity || strcmp(identity, t->identity) != 0)
+        docker_identity_doubt(t->docker);
+    tell(t, &(struct docker_fact){.kind = DOCKER_FACT_IDENTITY, .text = identity});
+}
+
+static void ask_identity(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX];
+
+    docker_identity_path(t->docker, path, sizeof(path));
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_identity);
+}
+
 static void on_quiet(struct docker_task *t)
 {
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_QUIET});
@@ -238,6 +259,9 @@ static void act(struct docker_task *t)
     case DOCKER_FENCE_BOOT_ID:
         docker_boot_id_read(t, on_boot_id);
         break;
+    case DOCKER_FENCE_IDENTITY:
+        ask_identity(t);
+        break;
     case DOCKER_FENCE_WAIT:
         docker_wake_in(t, DOCKER_FENCE_WAIT_MS, on_quiet);
         break;
@@ -260,6 +284,6 @@ static bool may_have_run(const struct docker_task *t)
 
 void docker_fence_begin(struct docker_task *t)
 {
-    docker_fence_init(&t->fence, may_have_run(t), t->boot_id);
+    docker_fence_init(&t->fence, may_have_run(t), t->boot_id, t->identity);
     act(t);
 }

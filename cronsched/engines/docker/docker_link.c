@@ -1,6 +1,6 @@
 /* The link: is the engine there, and in which version does it speak?
  *
- * The happy path: probe (/version, and /info after each loss) -> UP: open the stream of events, look at all
+ * The happy path: probe (/version, /info after each loss, the mark of docker_identity.c) -> UP: open the stream of events, look at all
  * that is watched, let the pump go; probe again every `ping_ms`. A call that was certainly not sent
  * means DOWN at once; one that got no answer, or a stream of events that ends, brings the next probe forward.
  * A probe that fails means DOWN: watches are told, what waits is refused, and probes go on with back-off. An
@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define IDENTITY_AGAIN_MS 1000
 
 static void on_probe_timer(uv_timer_t *timer);
 
@@ -27,6 +29,7 @@ static void link_lost(struct docker *d, const char *why)
     snprintf(d->why, sizeof(d->why), "%s: %s", d->endpoint, why);
     d->link = DOCKER_LINK_DOWN;
     d->boot_id[0] = '\0';
+    d->identity_state = DOCKER_IDENTITY_UNREAD;
     docker_events_close(d);
     docker_sweep_stop(d);
     if (!was_down) {
@@ -56,7 +59,7 @@ static void link_up(struct docker *d)
         d->host->back(d->host, &d->engine);
 }
 
-static void probe_failed(struct docker *d, const struct docker_reply *reply)
+void docker_link_failed(struct docker *d, const struct docker_reply *reply)
 {
     int64_t wait = DOCKER_RETRY_FIRST_MS;
     char why[160];
@@ -89,14 +92,33 @@ static bool choose_api(struct docker *d, const json_t *version)
     return true;
 }
 
-static void probe_send(struct docker *d, const char *path, void (*done)(void *, const struct http_answer *))
+void docker_link_ask(struct docker *d, const struct docker_call *call,
+                     void (*done)(void *arg, const struct http_answer *answer))
 {
     struct error error = {0};
-    struct docker_call call = {.method = "GET", .path = path, .timeout_ms = d->ping_ms};
+    struct docker_call c = *call;
 
-    d->probe = docker_open(d, &call, &(struct client_request){.done = done, .arg = d}, &error);
+    c.timeout_ms = d->ping_ms;
+    d->probe = docker_open(d, &c, &(struct client_request){.done = done, .arg = d}, &error);
     if (!d->probe)
-        probe_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
+        docker_link_failed(d, &(struct docker_reply){.outcome = HTTP_NOT_SENT, .text = error.text});
+}
+
+static void probe_send(struct docker *d, const char *path, void (*done)(void *, const struct http_answer *))
+{
+    docker_link_ask(d, &(struct docker_call){.method = "GET", .path = path}, done);
+}
+
+void docker_link_identified(struct docker *d, bool replaced)
+{
+    bool was_up = d->link == DOCKER_LINK_UP;
+
+    link_up(d);
+    docker_watches_identified(d);
+    if (replaced && was_up && !d->closing)
+        d->host->back(d->host, &d->engine); /* what is not released yet is prepared again, here */
+    if (d->identity_state == DOCKER_IDENTITY_UNREAD && !d->closing)
+        probe_in(d, d->ping_ms < IDENTITY_AGAIN_MS ? d->ping_ms : IDENTITY_AGAIN_MS); /* of which cluster? */
 }
 
 static void on_info(void *arg, const struct http_answer *answer)
@@ -107,13 +129,13 @@ static void on_info(void *arg, const struct http_answer *answer)
 
     d->probe = NULL;
     if (docker_lost(&reply) || reply.status != 200) {
-        probe_failed(d, &reply);
+        docker_link_failed(d, &reply);
     } else {
         const char *id = json_string_value(json_object_get(json, "ID"));
 
         snprintf(d->daemon_id, sizeof(d->daemon_id), "%s", id ? id : "");
         d->live_restore = json_is_true(json_object_get(json, "LiveRestoreEnabled"));
-        link_up(d);
+        docker_identity_read(d);
     }
     json_decref(json);
 }
@@ -126,13 +148,13 @@ static void on_version(void *arg, const struct http_answer *answer)
 
     d->probe = NULL;
     if (docker_lost(&reply) || reply.status != 200) {
-        probe_failed(d, &reply);
+        docker_link_failed(d, &reply);
     } else if (!choose_api(d, json)) {
         reply.complete = false; /* no HTTP error: the text alone is reported */
         reply.text = "unsupported Docker API version (need 1.40 to 1.47)";
-        probe_failed(d, &reply);
+        docker_link_failed(d, &reply);
     } else if (d->link == DOCKER_LINK_UP && d->events) {
-        link_up(d);
+        docker_identity_read(d);
     } else {
         char path[32];
 

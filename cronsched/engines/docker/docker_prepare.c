@@ -43,10 +43,18 @@ static bool unreachable(struct docker_task *t, const struct docker_reply *reply)
 
 /* --- the end --- */
 
+/* When another engine answers by now, nobody knows on which one it is. */
 static void prepared(struct docker_task *t, const char *boot_id)
 {
+    char text[DOCKER_TEXT_MAX];
+
     FAULT_POINT("docker.prepared", t->run);
-    docker_answer(t, &(struct engine_answer){.event = ENGINE_PREPARED, .id = t->id, .boot = boot_id});
+    if (docker_identity_differs(t->docker, t, text, sizeof(text)))
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", text);
+    else
+        docker_answer(t,
+                      &(struct engine_answer){
+                          .event = ENGINE_PREPARED, .id = t->id, .boot = boot_id, .identity = t->identity});
 }
 
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
@@ -415,6 +423,7 @@ void docker_prepare_begin(struct docker_task *t)
     struct error error = {0};
 
     docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
+    alloc_replace(&t->identity, d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL);
     if (docker_engine_check(t->job, &error) < 0) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
         return;

@@ -143,6 +143,9 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
         return false;
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
+    if (*label(container, "cronsched.identity") &&
+        strcmp(label(container, "cronsched.identity"), d->identity) != 0)
+        return false;
     s->old_epoch = epoch < s->epoch;
     if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0)
         return false;
@@ -228,7 +231,8 @@ static void sweep(uv_timer_t *timer)
     int64_t epoch = d->host->epoch(d->host);
     const char *cluster = d->host->cluster(d->host);
 
-    if (d->sweep || d->link != DOCKER_LINK_UP || epoch <= 0 || !cluster || !*cluster)
+    if (d->sweep || d->link != DOCKER_LINK_UP || d->identity_state == DOCKER_IDENTITY_UNREAD || epoch <= 0 ||
+        !cluster || !*cluster)
         return;
     d->sweep = alloc_zero(sizeof(*d->sweep));
     d->sweep->docker = d;

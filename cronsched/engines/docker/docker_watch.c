@@ -10,6 +10,7 @@
  *                          again
  *   an event gets lost     each watch is looked at every DOCKER_LOOK_MS anyway
  *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
+ *   another engine         UNREACHABLE once; what is not there is believed only after the engine's identity
  *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
  *   it runs again          somebody else has started it again (docker restart or start, a restart policy that was
  *                          set later): the attempt runs on, and is STARTED once more with the count. After a
@@ -51,6 +52,7 @@ struct docker_watch {
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
     int unfinished, absent;
+    bool elsewhere;   /* it is on another engine, and the scheduler was told so */
     int starts, told; /* how often it was started; as the host knows */
     int64_t start_ms; /* of the last start that is known; 0: none */
     bool looked;      /* at least once */
@@ -171,12 +173,34 @@ static void ended(struct docker_task *t)
     docker_log_finish(t->log, on_log_kept);
 }
 
+static void say_elsewhere(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    struct docker_watch *w = t->watch;
+    char text[DOCKER_TEXT_MAX];
+
+    if (w->ended || w->elsewhere || !docker_identity_differs(d, t, text, sizeof(text)))
+        return;
+    w->elsewhere = w->unreachable = w->was_away = w->wanted = true;
+    w->absent = 0;
+    w->gone = false;
+    d->host->answer(d->host,
+                    &(struct engine_answer){
+                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+}
+
 static void on_gone(struct docker_task *t)
 {
     struct docker_watch *w = t->watch;
+    char text[DOCKER_TEXT_MAX];
 
     w->gone = true;
+    if (docker_identity_differs(t->docker, t, text, sizeof(text))) {
+        say_elsewhere(t);
+        return;
+    }
     if (!w->died && ++w->absent < ABSENT_LOOKS_MAX) {
+        docker_identity_doubt(t->docker);
         docker_wake_in(t, 500, look_later);
         return;
     }
@@ -197,7 +221,7 @@ static void alive(struct docker_task *t, const struct docker_state *state)
     bool again = w->unreachable || w->starts > w->told;
     char text[DOCKER_TEXT_MAX];
 
-    w->unreachable = w->was_away = false;
+    w->unreachable = w->was_away = w->elsewhere = false;
     w->over_ms = 0;
     w->told = w->starts;
     docker_log_follow(t->log);
@@ -334,7 +358,9 @@ static void look(struct docker_task *t)
 /* Starts what fits of the looks that are wanted. */
 static void look_more(struct docker *d)
 {
-    if (d->link != DOCKER_LINK_UP || d->closing)
+    char text[DOCKER_TEXT_MAX];
+
+    if (d->link != DOCKER_LINK_UP || d->identity_state == DOCKER_IDENTITY_UNREAD || d->closing)
         return;
     LIST_EACH(link, &d->watches)
     {
@@ -342,7 +368,8 @@ static void look_more(struct docker *d)
 
         if (d->looking >= DOCKER_LOOKS_AT_ONCE)
             return;
-        if (t->watch->wanted && !t->watch->look && !t->watch->ended)
+        if (t->watch->wanted && !t->watch->look && !t->watch->ended &&
+            !docker_identity_differs(d, t, text, sizeof(text)))
             look(t);
     }
 }
@@ -447,6 +474,7 @@ static void on_events_done(void *arg, const struct http_answer *answer)
 
     d->events = NULL;
     d->boot_id[0] = '\0';
+    d->identity_state = DOCKER_IDENTITY_UNREAD; /* it may be another one that comes next */
     d->link_number++;
     LIST_EACH(link, &d->watches)
     {
@@ -510,6 +538,28 @@ void docker_watches_link_down(struct docker *d)
     }
 }
 
+/* As docker_watches_link_down. */
+void docker_watches_identified(struct docker *d)
+{
+    bool any = d->identity_state != DOCKER_IDENTITY_UNREAD;
+    char text[DOCKER_TEXT_MAX];
+
+    while (any && d->link == DOCKER_LINK_UP && !d->closing) {
+        any = false;
+        LIST_EACH(link, &d->watches)
+        {
+            struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+
+            if (t->watch->elsewhere || t->watch->ended || !docker_identity_differs(d, t, text, sizeof(text)))
+                continue;
+            say_elsewhere(t);
+            any = true;
+            break;
+        }
+    }
+    look_more(d);
+}
+
 void docker_watches_link_up(struct docker *d)
 {
     want_all(d);
@@ -527,10 +577,15 @@ void docker_watch_stopping(struct docker *d, const char *id)
 
 static void begin(struct docker_task *t)
 {
-    if (t->docker->link == DOCKER_LINK_DOWN)
+    struct docker *d = t->docker;
+    char text[DOCKER_TEXT_MAX];
+
+    if (d->link == DOCKER_LINK_DOWN)
         say_unreachable(t);
+    else if (d->identity_state != DOCKER_IDENTITY_UNREAD && docker_identity_differs(d, t, text, sizeof(text)))
+        say_elsewhere(t);
     else
-        look_more(t->docker);
+        look_more(d);
 }
 
 static void watch_free(struct docker_task *t)

@@ -2,6 +2,7 @@
 #include "cronsched/engines/process/attempt_dir.h"
 
 #include "jobs/base/fault.h"
+#include "jobs/state/record.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -133,6 +134,25 @@ int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error)
     line[strcspn(line, "\n")] = '\0';
     memcpy(ret, line, ATTEMPT_DIR_BOOT_ID_MAX);
     return 0;
+}
+
+void attempt_dir_identity_of(const char *host_id, char *ret, size_t size)
+{
+    FILE *f = fopen("/etc/machine-id", "re");
+    char line[64] = "", text[128], hash[33];
+
+    if (f) {
+        if (!fgets(line, sizeof(line), f))
+            line[0] = '\0';
+        fclose(f);
+    }
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(text, sizeof(text), "cronsched %s", line); /* the id itself is not for others */
+    batch_hash(text, strlen(text), hash);
+    if (strlen(line) == 32)
+        snprintf(ret, size, "%s.%.16s", host_id, hash);
+    else
+        snprintf(ret, size, "%s", host_id);
 }
 
 static int process_of(pid_t pid, struct attempt_dir_process *ret, struct error *error)

@@ -97,6 +97,9 @@ struct attempt_dir_status {
 /* The kernel's boot id; the host id of a data folder: made once, in attempts/.host, it says which folder an
  * id means. */
 int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error);
+/* "HOST.MACHINE": a data folder and, by a hash of /etc/machine-id, the machine that it is on, since a folder may be moved
+ * or copied to another one while its attempts run on here. "HOST" where the machine has no id. */
+void attempt_dir_identity_of(const char *host_id, char *ret, size_t size);
 int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
                      struct error *error);
 

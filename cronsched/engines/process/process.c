@@ -190,7 +190,7 @@ static int parse_id(const struct process_engine *e, const char *id, char ret_nam
 static void submit(struct engine *engine, enum engine_op op, const struct engine_request *r)
 {
     struct process_engine *e = of(engine);
-    char name[ATTEMPT_DIR_NAME_MAX] = "";
+    char name[ATTEMPT_DIR_NAME_MAX] = "", text[ENGINE_IDENTITY_MAX * 3];
     int result;
 
     assert(!e->closing && r->job);
@@ -207,6 +207,8 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     else if (result < 0)
         process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name,
                              "the attempt belongs to another machine's data folder");
+    else if (engine_is_another(e->identity, r->identity, text, sizeof(text)))
+        process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name, text);
     else if (op == ENGINE_RELEASE)
         submit_release(e, r, name);
     else if (op == ENGINE_WATCH)
@@ -262,6 +264,7 @@ static void status(const struct engine *engine, struct engine_status *ret)
                                   .in_flight = e->on_pool,
                                   .watched = e->watched,
                                   .stuck = (int)file_reader_stuck(e->reader)};
+    snprintf(ret->identity, sizeof(ret->identity), "%s", e->identity);
     if (e->ill)
         snprintf(ret->text, sizeof(ret->text), "%s", e->fault);
     else
@@ -345,6 +348,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
         process_free(e);
         return r;
     }
+    attempt_dir_identity_of(e->host_id, e->identity, sizeof(e->identity));
     if (options->without_groups || attempt_group_base(e->host_id, e->group_base, NULL) < 0)
         e->group_base[0] = '\0';
     e->reader = file_reader_new(loop);

@@ -234,7 +234,8 @@ bool process_armed_waits(const struct process_armed *a)
 static void prepared(struct process_engine *e, uint64_t ticket, const char *name)
 {
     char id[PROCESS_ID_MAX];
-    struct engine_answer answer = {.ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot = e->boot_id};
+    struct engine_answer answer = {
+        .ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot = e->boot_id, .identity = e->identity};
 
     process_id(e, name, id);
     FAULT_POINT("process-prepared", name);

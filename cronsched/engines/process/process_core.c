@@ -182,8 +182,11 @@ static void on_later(uv_timer_t *timer)
 static void answer_prepared(struct process_call *call)
 {
     char id[PROCESS_ID_MAX];
-    struct engine_answer answer = {
-        .ticket = call->ticket, .event = ENGINE_PREPARED, .id = id, .boot = call->engine->boot_id};
+    struct engine_answer answer = {.ticket = call->ticket,
+                                   .event = ENGINE_PREPARED,
+                                   .id = id,
+                                   .boot = call->engine->boot_id,
+                                   .identity = call->engine->identity};
 
     process_id(call->engine, call->name, id);
     process_answer(call->engine, &answer);
@@ -191,7 +194,8 @@ static void answer_prepared(struct process_call *call)
 
 static void answer_text(struct process_call *call)
 {
-    process_answer_text(call->engine, call->ticket, call->event, -1, call->text);
+    process_answer_text(call->engine, call->ticket, call->event, -1,
+                        call->with_text ? call->error.text : NULL);
 }
 
 void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine_event event,
@@ -202,7 +206,8 @@ void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine
         process_call_new(e, event == ENGINE_PREPARED ? &prepared : &other, ticket, name);
 
     call->event = event;
-    call->text = text;
+    call->with_text = text != NULL;
+    snprintf(call->error.text, sizeof(call->error.text), "%s", text ? text : "");
     list_append(&e->later, &call->link);
     uv_timer_start(&e->later_timer, on_later, 0, 0);
 }

@@ -36,6 +36,7 @@ struct process_engine {
 
     int root; /* the folder of attempts */
     char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
+    char identity[ENGINE_IDENTITY_MAX];      /* of the data folder and the machine that it is on */
     char group_base[ATTEMPT_GROUP_PATH_MAX]; /* where attempts have their control groups; "": nowhere */
     struct spawner spawner;
     struct file_reader *reader; /* of what `from_file` names */
@@ -84,7 +85,7 @@ struct process_call {
     int64_t fire_ms, previous_fire_ms;
 
     enum engine_event event; /* of an answer that waits for its turn */
-    const char *text;        /* literal, or NULL */
+    bool with_text;          /* it is in `error` */
 
     int result; /* what the pool found; of error.h */
     struct error error;
