@@ -347,6 +347,11 @@ static void check_replicas(struct doctor *d)
          "from "
          "most others does not",
          WARNING},
+        {"engine",
+         "point its endpoint to the same engine on all replicas, or give engines of different machines "
+         "different "
+         "names: a replica knows nothing of what runs on another engine than its own",
+         ERROR},
         {"clock", "run chrony or another time service on these machines", WARNING},
         {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
         {"state", DIFFERS_ADVICE, ERROR},

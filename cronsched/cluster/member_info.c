@@ -43,6 +43,67 @@ const char *member_info_url(const struct replicated_member *m)
     return url && url[0] ? url : NULL;
 }
 
+static const char *identity_of(const struct replicated_member *m, const char *engine)
+{
+    return json_string_value(json_object_get(json_object_get(m->facts, "identities"), engine));
+}
+
+const struct replicated_member *member_info_engine(const struct replicated_view *v, const char *self,
+                                                   const char *engine, const char *identity)
+{
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = identity_of(&v->members[i], engine);
+
+        if (its && strcmp(its, identity) == 0 && strcmp(v->members[i].id, self) != 0)
+            return &v->members[i];
+    }
+    return NULL;
+}
+
+/* How many replicas reach the same engine as this one, and half a vote more if the leader does. */
+static int votes_for(const struct replicated_view *v, const char *engine, const char *identity)
+{
+    int votes = 0;
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = identity_of(&v->members[i], engine);
+
+        if (its && strcmp(its, identity) == 0)
+            votes += v->leader && strcmp(v->members[i].id, v->leader) == 0 ? 3 : 2;
+    }
+    return votes;
+}
+
+static bool is_odd(const struct replicated_view *v, const char *engine, const char *mine)
+{
+    int votes = votes_for(v, engine, mine);
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = identity_of(&v->members[i], engine);
+
+        if (its && votes_for(v, engine, its) > votes)
+            return true;
+    }
+    return false;
+}
+
+const char *member_info_odd_engine(const struct replicated_view *v, const char *self)
+{
+    for (size_t i = 0; i < v->member_count; i++) {
+        json_t *identities = json_object_get(v->members[i].facts, "identities"), *one;
+        const char *engine;
+
+        if (strcmp(v->members[i].id, self) != 0)
+            continue;
+        json_object_foreach(identities, engine, one)
+        {
+            if (json_is_string(one) && is_odd(v, engine, json_string_value(one)))
+                return engine;
+        }
+    }
+    return NULL;
+}
+
 bool member_info_collects(const struct replicated_view *v, const char *self, const char *attempt_id)
 {
     const char *host = member_info_host_of(attempt_id);
@@ -207,6 +268,45 @@ static void compare(const struct replicated_view *v, const char *key, json_t *to
     text_release(&t);
 }
 
+/* Which engine each replica reaches under this name, when it is not the same. */
+static void compare_engine(const struct replicated_view *v, const char *engine, json_t *to)
+{
+    const char *first = NULL;
+    bool differ = false;
+    struct text t;
+
+    text_init(&t, DIFFERENCE_BYTES_MAX);
+    text_addf(&t, "%s is not one engine:", engine);
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = identity_of(&v->members[i], engine);
+
+        if (!its)
+            continue;
+        differ = differ || (first && strcmp(first, its) != 0);
+        text_addf(&t, "%s %s reaches %.40s", first ? "," : "", v->members[i].id, its);
+        first = first ? first : its;
+    }
+    if (differ)
+        add_difference(to, "engine", &t);
+    text_release(&t);
+}
+
+static void compare_engines(const struct replicated_view *v, json_t *to)
+{
+    json_t *seen = json_object(), *one;
+    const char *engine;
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        json_object_foreach(json_object_get(v->members[i].facts, "identities"), engine, one)
+        {
+            if (!json_object_get(seen, engine))
+                compare_engine(v, engine, to);
+            json_object_set_new(seen, engine, json_true());
+        }
+    }
+    json_decref(seen);
+}
+
 static void compare_clocks(const struct replicated_view *v, json_t *to)
 {
     bool any = false;
@@ -299,6 +399,7 @@ json_t *member_info_differences(const struct replicated_view *v)
     compare(v, "version", all);
     compare(v, "tzdata", all);
     compare(v, "config", all);
+    compare_engines(v, all);
     compare_clocks(v, all);
     compare_hashes(v, "state", all);
     compare_hashes(v, "mark", all);

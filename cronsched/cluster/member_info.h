@@ -14,6 +14,13 @@ const char *member_info_host_of(const char *attempt_id);
 const struct replicated_member *member_info_host(const struct replicated_view *view, const char *host);
 const char *member_info_url(const struct replicated_member *member); /* NULL: none known */
 
+/* Another replica than `self` whose engine of that name has that identity; borrowed, NULL: there is none. */
+const struct replicated_member *member_info_engine(const struct replicated_view *view, const char *self,
+                                                   const char *engine, const char *identity);
+/* An engine of this replica that is not the one which most replicas reach under its name, and when there is no
+ * majority, not the leader's. Borrowed; NULL: there is none. */
+const char *member_info_odd_engine(const struct replicated_view *view, const char *self);
+
 /* True when the log of this attempt is being written at `self`: by the replica whose process it is, or by the
  * leader. id NULL: it has none yet. */
 bool member_info_collects(const struct replicated_view *view, const char *self, const char *attempt_id);

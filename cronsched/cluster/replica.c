@@ -187,7 +187,27 @@ static bool host_fit(void *arg, const char **ret_why)
         *ret_why = "its engines, pools or grace times are configured otherwise than the other replicas'";
         return false;
     }
+    if (member_info_odd_engine(replicated_view(r->journal), r->o.id)) {
+        *ret_why = "one of its engines is another one than the other replicas reach under that name";
+        return false;
+    }
     return true;
+}
+
+/* Of engines that all replicas should reach; an engine of this machine alone is another one everywhere. */
+static json_t *engine_identities(const struct replica *r)
+{
+    json_t *o = json_object();
+
+    for (size_t i = 0; i < *r->o.engine_count; i++) {
+        const struct engine *engine = r->o.engines[i];
+        struct engine_status status = {0};
+
+        engine->ops->status(engine, &status);
+        if (engine->hands_over && status.identity[0])
+            json_object_set_new(o, engine->name, json_string(status.identity));
+    }
+    return o;
 }
 
 static json_t *host_member(void *arg)
@@ -205,11 +225,12 @@ static json_t *host_member(void *arg)
         json_array_append_new(hosts, json_string(r->process_hosts[i]));
     if (clock_offset(r, &offset_ms))
         offset = json_integer(offset_ms);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:i}", "url", r->o.config->advertise,
-                     "version", CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config",
-                     r->config_hash, "engines", (int)engines_reachable(r), "pid", (int)getpid(), "hosts",
-                     hosts, "state", state, "clock_offset_ms", offset, "unreachable",
-                     heartbeat_unreachable(r->heartbeat), "jobs", (int)scheduler_job_count(r->o.scheduler));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:i, s:o}", "url",
+                     r->o.config->advertise, "version", CRONSCHED_VERSION, "tzdata",
+                     r->o.zones->version(r->o.zones), "config", r->config_hash, "engines",
+                     (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts, "state", state,
+                     "clock_offset_ms", offset, "unreachable", heartbeat_unreachable(r->heartbeat), "jobs",
+                     (int)scheduler_job_count(r->o.scheduler), "identities", engine_identities(r));
 }
 
 static uint64_t host_durable(void *arg)
@@ -322,6 +343,20 @@ static void host_changed(void *arg)
     }
 }
 
+static void tell_odd_engine(struct replica *r)
+{
+    const char *engine = member_info_odd_engine(replicated_view(r->journal), r->o.id);
+
+    if (engine && !r->told_odd_engine)
+        log_event(
+            LOG_ERROR, "engine-differs", LOG_TEXT("engine", engine),
+            LOG_TEXT("text",
+                     "this replica reaches another engine under this name than the others, and leaves the "
+                     "lead to them: point its endpoint to the same engine, or give engines of different "
+                     "machines different names on all replicas"));
+    r->told_odd_engine = engine != NULL;
+}
+
 /* Gray failure: the leader lives, and does not fire. */
 static void on_look(uv_timer_t *timer)
 {
@@ -329,6 +364,7 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
+    tell_odd_engine(r);
     if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
         !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;

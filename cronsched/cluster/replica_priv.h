@@ -30,6 +30,7 @@ struct replica {
     struct mark mark; /* as it was at the start */
     struct mark_file *mark_file;
     bool mark_closed, swept, closing;
+    bool told_odd_engine;
     int handles;
     char config_hash[33], leader_config[33]; /* of this replica; of the one that leads or led last */
     enum replicated_standing standing;       /* that was logged last */

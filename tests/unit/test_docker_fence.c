@@ -57,6 +57,13 @@ struct step {
             .kind = DOCKER_FACT_CHANGES, .status = (code)                                                    \
         }                                                                                                    \
     }
+#define IDENTITY(i)                                                                                          \
+    {                                                                                                        \
+        DOCKER_FENCE_IDENTITY,                                                                               \
+        {                                                                                                    \
+            .kind = DOCKER_FACT_IDENTITY, .text = (i)                                                        \
+        }                                                                                                    \
+    }
 #define BOOT(b)                                                                                              \
     {                                                                                                        \
         DOCKER_FENCE_BOOT_ID,                                                                                \
@@ -133,6 +140,7 @@ struct path {
     const char *name;
     bool certainly_not_sent;
     const char *boot;
+    const char *identity;
     struct step steps[STEPS];
     enum engine_event event;
     int exit_code;
@@ -231,6 +239,29 @@ static const struct path paths[] = {
      .event = ENGINE_UNKNOWN, .exit_code = -1},
     {"gone without a trace, no start was sent", true, .steps = {OPENED, STATUS(404), QUIET, END},
      .event = ENGINE_NEVER_RAN, .exit_code = -1, .part = "no start was ever sent"},
+    {"gone, by the engine that made it", .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, IDENTITY("a"), END}, .event = ENGINE_UNKNOWN, .exit_code = -1,
+     .part = "neither"},
+    {"gone, by another engine", .boot = BOOT_A, .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, IDENTITY("b"), END}, .event = ENGINE_UNREACHABLE, .exit_code = -1,
+     .part = "this is another engine (b), the attempt was prepared on a"},
+    {"gone, by another engine, and no start was sent", true, .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, IDENTITY("b"), END}, .event = ENGINE_UNREACHABLE, .exit_code = -1},
+    {"gone, by an engine that does not tell which one it is", true, .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, IDENTITY(NULL), END}, .event = ENGINE_UNREACHABLE, .exit_code = -1,
+     .part = "cannot tell"},
+    {"gone, and no answer about the identity", true, .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, LOST(DOCKER_FENCE_IDENTITY), END}, .event = ENGINE_UNREACHABLE,
+     .exit_code = -1, .part = "connection refused"},
+    {"gone, and the stream breaks while the identity is read: maybe another engine by now", true,
+     .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, CLOSED(DOCKER_FENCE_IDENTITY), IDENTITY("a"), OPENED, STATUS(404),
+               QUIET, IDENTITY("b"), END},
+     .event = ENGINE_UNREACHABLE, .exit_code = -1, .part = "another engine"},
+    {"gone, and its start is told while the identity is read", .identity = "a",
+     .steps = {OPENED, STATUS(404), QUIET, DURING(DOCKER_FENCE_IDENTITY, DOCKER_EVENT_START), IDENTITY("a"),
+               END},
+     .event = ENGINE_ENDED, .exit_code = -1},
     {"the stream breaks while the seal is under way: it is done again", .boot = BOOT_A,
      .steps = {OPENED, CREATE_REPLAYED, STATE(created), CLOSED(DOCKER_FENCE_SEAL), SEALED(200), OPENED,
                STATE(created), SEALED(200), BOOT(BOOT_A), END},
@@ -265,7 +296,7 @@ static const struct path paths[] = {
 static void walk(const struct path *p)
 {
     struct docker_fence f;
-    docker_fence_init(&f, !p->certainly_not_sent, p->boot, NULL);
+    docker_fence_init(&f, !p->certainly_not_sent, p->boot, p->identity);
     for (size_t i = 0; i < STEPS && f.want != DOCKER_FENCE_DONE && p->steps[i].want != DOCKER_FENCE_DONE;
          i++) {
         if (p->steps[i].want != f.want)

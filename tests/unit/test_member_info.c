@@ -199,6 +199,61 @@ static void the_configuration_of_most_is_the_clusters(void **state)
     }
 }
 
+static void one_name_for_two_engines_is_a_difference(void **state)
+{
+    (void)state;
+    assert_differences("{\"identities\":{\"docker\":\"a\"}}", "{\"identities\":{\"docker\":\"a\"}}", "");
+    assert_differences("{\"identities\":{\"docker\":\"a\"}}", "{\"identities\":{\"docker\":\"b\"}}",
+                       "engine ");
+    assert_differences("{\"identities\":{\"docker\":\"a\"}}", "{\"identities\":{\"other\":\"b\"}}", "");
+    assert_differences("{\"identities\":{\"docker\":\"a\"}}", "{\"identities\":{}}",
+                       "");                                                            /* away: not known */
+    assert_differences("{\"identities\":[7]}", "{\"identities\":{\"docker\":7}}", ""); /* whatever is there */
+}
+
+/* The view's leader is r1. */
+static void assert_odd(const char *a, const char *b, const char *c, const char *r0, const char *r1,
+                       const char *r2)
+{
+    const char *const expected[] = {r0, r1, r2};
+    static const char *const ids[] = {"r0", "r1", "r2"};
+    struct replicated_view v = view_of(a, b, c);
+
+    for (size_t i = 0; i < v.member_count; i++) {
+        const char *odd = member_info_odd_engine(&v, ids[i]);
+
+        assert_string_equal(odd ? odd : "", expected[i] ? expected[i] : "");
+    }
+    view_release(&v);
+}
+
+static void the_minority_of_an_engine_is_odd(void **state)
+{
+    static const char a[] = "{\"identities\":{\"null\":\"n\",\"docker\":\"a\"}}",
+                      b[] = "{\"identities\":{\"null\":\"n\",\"docker\":\"b\"}}", none[] = "{}";
+
+    (void)state;
+    assert_odd(a, a, a, NULL, NULL, NULL);
+    assert_odd(a, b, NULL, "docker", NULL, NULL); /* none has more: the leader's counts */
+    assert_odd(a, b, a, NULL, "docker", NULL);    /* also when that is not the leader's */
+    assert_odd(b, a, a, "docker", NULL, NULL);
+    assert_odd(a, none, b, NULL, NULL, NULL); /* nobody can say */
+    assert_odd(a, NULL, NULL, NULL, NULL, NULL);
+}
+
+static void the_replica_with_the_right_engine_is_found(void **state)
+{
+    struct replicated_view v = view_of("{\"identities\":{\"docker\":\"a\"}}",
+                                       "{\"identities\":{\"docker\":\"b\"}}",
+                                       "{\"identities\":{\"other\":\"c\"}}");
+
+    (void)state;
+    assert_string_equal(member_info_engine(&v, "r0", "docker", "b")->id, "r1");
+    assert_null(member_info_engine(&v, "r1", "docker", "b")); /* it is the one that asks */
+    assert_null(member_info_engine(&v, "r0", "docker", "c"));
+    view_release(&v);
+}
+
 static void every_value_is_named(void **state)
 {
     struct replicated_view v = view_of("{\"tzdata\":\"2026a\"}", "{\"tzdata\":\"2026b\"}", NULL);
@@ -237,6 +292,9 @@ int main(void)
         cmocka_unit_test(the_likeliest_is_asked_first),
         cmocka_unit_test(what_should_be_alike_is_compared),
         cmocka_unit_test(the_configuration_of_most_is_the_clusters),
+        cmocka_unit_test(one_name_for_two_engines_is_a_difference),
+        cmocka_unit_test(the_minority_of_an_engine_is_odd),
+        cmocka_unit_test(the_replica_with_the_right_engine_is_found),
         cmocka_unit_test(every_value_is_named),
         cmocka_unit_test(that_nobody_leads_is_a_difference_after_two_sessions),
         cmocka_unit_test(links_name_who_cannot_reach_whom),

@@ -16,7 +16,7 @@
 struct bench {
     struct scheduler_env env;
     struct journal journal;
-    struct engine engine;
+    struct engine table;
     struct engine *engines[1];
     struct zoneinfo *zones;
     struct scheduler *scheduler;
@@ -28,6 +28,8 @@ struct bench {
     enum engine_op op;
     uint64_t ticket;
     int64_t started_ms; /* of that request */
+    char identity[32];  /* likewise; "": none */
+    const char *engine; /* the identity of the engine; NULL: none */
     const char *job;    /* what bench_trigger applies; NULL: the simplest */
     char last[4096];    /* the last batch, as JSON */
     int64_t fire_ms;
@@ -110,6 +112,13 @@ static void engine_submit(struct engine *engine, enum engine_op op, const struct
     b.prepared += op == ENGINE_PREPARE;
     if (op == ENGINE_PREPARE && b.prepared_after_ms)
         assert_true(request->fire_ms > b.prepared_after_ms);
+    snprintf(b.identity, sizeof(b.identity), "%s", request->identity ? request->identity : "");
+}
+
+static void engine_status(const struct engine *engine, struct engine_status *ret)
+{
+    *ret = (struct engine_status){.reachable = true};
+    snprintf(ret->identity, sizeof(ret->identity), "%s", b.engine ? b.engine : "");
 }
 
 static void engine_abandon(struct engine *engine)
@@ -117,7 +126,7 @@ static void engine_abandon(struct engine *engine)
 }
 
 static const struct engine_ops engine_ops = {
-    .check = engine_check, .submit = engine_submit, .abandon = engine_abandon};
+    .check = engine_check, .submit = engine_submit, .abandon = engine_abandon, .status = engine_status};
 
 /* ---- the bench ---- */
 
@@ -171,8 +180,8 @@ static int setup(void **state)
     b = (struct bench){.now_ms = 1763800000000,
                        .env = {env_wall_ms, env_random, env_wake_at, env_log},
                        .journal = {.ops = &journal_ops},
-                       .engine = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
-                       .engines = {&b.engine}};
+                       .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
+                       .engines = {&b.table}};
     assert_int_equal(zoneinfo_new(&b.zones, "/usr/share/zoneinfo", NULL), 0);
     o.engines = b.engines;
     o.zones = zoneinfo_source(b.zones);
@@ -458,7 +467,7 @@ static void what_was_started_again_after_its_end_keeps_its_job_busy(void **state
     bench_run(run);
     bench_answer((struct engine_answer){
         .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit"});
-    host->stray(host, &b.engine, run, 1, "id-1", true);
+    host->stray(host, &b.table, run, 1, "id-1", true);
     bench_settle();
     bench_trigger(next);
     for (int s = 0; s < 30; s++) {
@@ -466,7 +475,7 @@ static void what_was_started_again_after_its_end_keeps_its_job_busy(void **state
         bench_settle();
         assert_false(b.asked); /* not beside it */
     }
-    host->stray(host, &b.engine, run, 1, "id-1", false);
+    host->stray(host, &b.table, run, 1, "id-1", false);
     bench_until(ENGINE_PREPARE);
 }
 
@@ -480,7 +489,7 @@ static void a_fire_time_is_skipped_beside_it(void **state)
     bench_run(run);
     bench_answer((struct engine_answer){
         .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit"});
-    host->stray(host, &b.engine, run, 1, "id-1", true);
+    host->stray(host, &b.table, run, 1, "id-1", true);
     b.asked = false;
     b.last[0] = '\0';
     for (int m = 0; m < 16 * 60 && !strstr(b.last, "\"k\":\"skipped\""); m++) {
@@ -541,24 +550,145 @@ static void batches_keep_to_what_the_journal_takes(void **state)
     assert_non_null(strstr(result.error.text, "jute.maxbuffer"));
     b.journal.batch_bytes = 0;
     assert_int_equal(apply_large(1, 30000, &result), 0);
-}
+    /* ---- which engine it is ---- */
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
-        cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
-        cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
-    };
+    static void bench_prepared(const char *id, const char *identity)
+    {
+        bench_answer((struct engine_answer){
+            .event = ENGINE_PREPARED, .id = id, .identity = identity, .exit_code = -1});
+    }
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+    static const char *bench_text(const char *run, const char *key, char ret[512])
+    {
+        json_t *json = scheduler_run_json(b.scheduler, run);
+        const char *text = json_string_value(json_object_get(json, key));
+
+        snprintf(ret, 512, "%s", text ? text : "");
+        json_decref(json);
+        return ret;
+    }
+
+    /* It is in the journal, and comes back with each request. */
+    static void the_identity_of_the_engine_is_kept(void **state)
+    {
+        char run[RUN_ID_MAX];
+
+        b.engine = "A";
+        bench_trigger(run);
+        bench_until(ENGINE_PREPARE);
+        bench_prepared("id-1", "A");
+        assert_non_null(strstr(b.last, "\"identity\":\"A\""));
+        bench_until(ENGINE_RELEASE);
+        assert_string_equal(b.identity, "A");
+        bench_answer((struct engine_answer){.event = ENGINE_UNKNOWN, .exit_code = -1});
+        bench_until(ENGINE_FENCE);
+        assert_string_equal(b.identity, "A");
+        bench_answer(
+            (struct engine_answer){.event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1});
+        bench_until(ENGINE_WATCH);
+        assert_string_equal(b.identity, "A");
+    }
+
+    /* It is unresolved, with the reason, until resolve_within; nothing is started beside it. */
+    static void what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost(void **state)
+    {
+        static const char text[] = "this is another engine (B), the attempt was prepared on A";
+        struct engine_host *host = scheduler_engine_host(b.scheduler);
+        char run[RUN_ID_MAX], buffer[512];
+        int64_t since_ms;
+
+        b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"on_lost\":\"rerun\"}}}";
+        b.engine = "A";
+        bench_trigger(run);
+        bench_until(ENGINE_PREPARE);
+        bench_prepared("id-1", "A");
+        bench_until(ENGINE_RELEASE);
+        bench_answer(
+            (struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms, .exit_code = -1});
+        bench_until(ENGINE_WATCH);
+        b.asked = false;
+        host->answer(
+            host, &(struct engine_answer){
+                      .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "no answer"});
+        bench_settle();
+        since_ms = b.now_ms;
+        b.engine = "B";
+        host->answer(host,
+                     &(struct engine_answer){
+                         .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+        bench_settle();
+        assert_string_equal(bench_text(run, "state", buffer), "unresolved");
+        assert_string_equal(bench_text(run, "text", buffer), text); /* better than the text before */
+        while (b.now_ms < since_ms + 3600000 - 1000) {
+            b.now_ms += 1000;
+            bench_settle();
+            assert_false(b.asked);
+        }
+        bench_until(ENGINE_PREPARE); /* after resolve_within on_lost decides */
+        b.last[0] = '\0';
+        assert_string_equal(b.identity, "");
+    }
+
+    /* Nobody has released it and nobody will: it is prepared on the engine that is there now, in time. */
+    static void what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again(void **state)
+    {
+        struct engine_host *host = scheduler_engine_host(b.scheduler);
+        char run[RUN_ID_MAX];
+
+        b.engine = "A";
+        bench_trigger(run);
+        bench_until(ENGINE_PREPARE);
+        bench_prepared("id-1", "A");
+        bench_until(ENGINE_RELEASE);
+        b.engine = "B";
+        bench_answer((struct engine_answer){.event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "another"});
+        host->back(host, &b.table);
+        bench_settle();
+        if (b.asked && b.op == ENGINE_DISCARD) /* the sweep of the first engine would find it, too */
+            b.asked = false;
+        bench_until(ENGINE_PREPARE);
+        bench_prepared("id-2", "B");
+        bench_until(ENGINE_RELEASE);
+        assert_string_equal(b.identity, "B");
+    }
+
+    /* An engine that cannot say, now or then, is believed as before. */
+    static void an_identity_that_is_not_known_is_not_compared(void **state)
+    {
+        char run[RUN_ID_MAX];
+
+        bench_trigger(run);
+        bench_until(ENGINE_PREPARE);
+        bench_prepared("id-1", NULL);
+        assert_null(strstr(b.last, "identity"));
+        b.engine = "B";
+        bench_until(ENGINE_RELEASE);
+        assert_string_equal(b.identity, "");
+    }
+
+    int main(void)
+    {
+        const struct CMUnitTest tests[] = {
+            cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
+            cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup,
+                                            teardown),
+            cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
+                                            teardown),
+            cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
+            cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
+            cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
+            cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
+            cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
+                                            teardown),
+            cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
+            cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
+            cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, setup, teardown),
+            cmocka_unit_test_setup_teardown(
+                what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost, setup, teardown),
+            cmocka_unit_test_setup_teardown(
+                what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again, setup, teardown),
+            cmocka_unit_test_setup_teardown(an_identity_that_is_not_known_is_not_compared, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+    }
