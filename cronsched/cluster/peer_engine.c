@@ -14,12 +14,23 @@ struct pending {
     struct http_request *request;
 };
 
+/* A WATCH for the leader of epoch `reign`, and its last answer. */
+struct watch {
+    struct list link;
+    uint64_t ticket;
+    struct engine *engine;
+    char *id, *cause, *text;
+    int64_t reign, started_ms, at_ms;
+    enum engine_event event;
+    int exit_code;
+};
+
 struct peer_engine {
     struct object object; /* first */
     struct engine_host host;
     struct engine_host *under;
-    struct list pending;
-    size_t count;
+    struct list pending, watches;
+    size_t count, watch_count;
     uint64_t next;
 };
 
@@ -36,6 +47,16 @@ static void pending_free(struct peer_engine *p, struct pending *x)
     p->count--;
 }
 
+static void watch_free(struct peer_engine *p, struct watch *w)
+{
+    list_remove(&w->link);
+    free(w->id);
+    free(w->cause);
+    free(w->text);
+    free(w);
+    p->watch_count--;
+}
+
 /* Requests whose time is up: their engine has forgotten them, or is slow. */
 static void drop_answered(struct peer_engine *p)
 {
@@ -50,6 +71,23 @@ static void drop_answered(struct peer_engine *p)
 
 /* ---- the host ---- */
 
+static json_t *answer_json(const struct engine_answer *a)
+{
+    return json_pack("{s:s,s:I,s:I,s:i,s:s?,s:s?}", "event", engine_event_name(a->event), "started",
+                     (json_int_t)a->started_ms, "at", (json_int_t)a->at_ms, "exit_code", a->exit_code,
+                     "cause", a->cause, "text", a->text);
+}
+
+static void watch_hear(struct watch *w, const struct engine_answer *a)
+{
+    w->event = a->event;
+    w->started_ms = a->started_ms ? a->started_ms : w->started_ms;
+    w->at_ms = a->at_ms;
+    w->exit_code = a->exit_code;
+    alloc_replace(&w->cause, a->cause);
+    alloc_replace(&w->text, a->text);
+}
+
 static void host_answer(struct engine_host *host, const struct engine_answer *a)
 {
     struct peer_engine *p = of(host);
@@ -58,16 +96,22 @@ static void host_answer(struct engine_host *host, const struct engine_answer *a)
         p->under->answer(p->under, a);
         return;
     }
+    LIST_EACH(link, &p->watches)
+    {
+        struct watch *w = LIST_ITEM(link, struct watch, link);
+
+        if (w->ticket == a->ticket) {
+            watch_hear(w, a);
+            return;
+        }
+    }
     LIST_EACH(link, &p->pending)
     {
         struct pending *x = LIST_ITEM(link, struct pending, link);
 
         if (x->ticket != a->ticket)
             continue;
-        http_reply_json(x->request, 200,
-                        json_pack("{s:s,s:I,s:I,s:i,s:s?,s:s?}", "event", engine_event_name(a->event),
-                                  "started", (json_int_t)a->started_ms, "at", (json_int_t)a->at_ms,
-                                  "exit_code", a->exit_code, "cause", a->cause, "text", a->text));
+        http_reply_json(x->request, 200, answer_json(a));
         pending_free(p, x);
         return;
     }
@@ -113,6 +157,7 @@ struct peer_engine *peer_engine_new(struct engine_host *under)
                                    host_cluster, host_back, host_stray};
     p->under = under;
     list_init(&p->pending);
+    list_init(&p->watches);
     return p;
 }
 
@@ -127,16 +172,18 @@ void peer_engine_free(struct peer_engine *p)
         return;
     while (!list_empty(&p->pending))
         pending_free(p, LIST_ITEM(p->pending.next, struct pending, link));
+    while (!list_empty(&p->watches))
+        watch_free(p, LIST_ITEM(p->watches.next, struct watch, link));
     OBJECT_FREE(struct peer_engine, p);
 }
 
 /* ---- requests ---- */
 
 struct asked {
-    const char *engine, *op, *job, *run, *name, *id, *boot;
+    const char *engine, *op, *job, *run, *name, *id, *boot, *identity;
     json_t *def;
     int attempt, try, may_have_run;
-    json_int_t epoch, reign;
+    json_int_t epoch, reign, started;
 };
 
 static int read_body(const json_t *body, struct asked *a, struct error *error)
@@ -151,12 +198,14 @@ static int read_body(const json_t *body, struct asked *a, struct error *error)
                        "boot", &boot, "may_have_run", &a->may_have_run) < 0)
         return error_set(error, ERR_INVALID, "%s", why.text);
     a->boot = json_string_value(boot);
+    a->identity = json_string_value(json_object_get(body, "identity")); /* not there: by an older leader */
+    a->started = json_integer_value(json_object_get(body, "started"));
     return 0;
 }
 
 static bool op_parse(const char *name, enum engine_op *ret)
 {
-    static const enum engine_op allowed[] = {ENGINE_FENCE, ENGINE_STOP, ENGINE_DISCARD};
+    static const enum engine_op allowed[] = {ENGINE_FENCE, ENGINE_STOP, ENGINE_DISCARD, ENGINE_WATCH};
 
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
         if (strcmp(engine_op_name(allowed[i]), name) == 0) {
@@ -166,20 +215,76 @@ static bool op_parse(const char *name, enum engine_op *ret)
     return false;
 }
 
+static struct engine_request request_of(struct peer_engine *p, const struct asked *a, const struct job *job)
+{
+    return (struct engine_request){.ticket = PEER_ENGINE_TICKET | p->next++,
+                                   .job = job,
+                                   .run = a->run,
+                                   .attempt = a->attempt,
+                                   .try = a->try,
+                                   .epoch = a->epoch,
+                                   .name = a->name,
+                                   .id = a->id,
+                                   .boot = a->boot,
+                                   .identity = a->identity,
+                                   .started_ms = a->started,
+                                   .cause = "",
+                                   .may_have_run = a->may_have_run};
+}
+
+/* Those of an older leader count no more. */
+static struct watch *watch_find(struct peer_engine *p, const struct engine *engine, const struct asked *a)
+{
+    struct watch *found = NULL;
+
+    LIST_EACH_SAFE(link, &p->watches)
+    {
+        struct watch *w = LIST_ITEM(link, struct watch, link);
+
+        if (w->reign < a->reign)
+            watch_free(p, w);
+        else if (w->engine == engine && strcmp(w->id, a->id) == 0)
+            found = w;
+    }
+    return found;
+}
+
+static void watch(struct peer_engine *p, struct http_request *request, struct engine *engine,
+                  const struct asked *a, const struct job *job)
+{
+    struct watch *w = watch_find(p, engine, a);
+    struct engine_request r = request_of(p, a, job);
+
+    if (!w) {
+        w = alloc_zero(sizeof(*w));
+        w->ticket = r.ticket;
+        w->engine = engine;
+        w->id = alloc_text(a->id);
+        w->reign = a->reign;
+        w->started_ms = a->started;
+        w->event = ENGINE_STARTED;
+        w->exit_code = -1;
+        list_append(&p->watches, &w->link);
+        p->watch_count++;
+        engine->ops->submit(engine, ENGINE_WATCH, &r); /* does not answer from within */
+    }
+    http_reply_json(request, 200,
+                    answer_json(&(struct engine_answer){.event = w->event,
+                                                        .started_ms = w->started_ms,
+                                                        .at_ms = w->at_ms,
+                                                        .exit_code = w->exit_code,
+                                                        .cause = w->cause,
+                                                        .text = w->text}));
+    if (w->event != ENGINE_STARTED &&
+        w->event != ENGINE_UNREACHABLE) /* if that is lost, it is watched again */
+        watch_free(p, w);
+}
+
 static void submit(struct peer_engine *p, struct http_request *request, struct engine *engine,
                    enum engine_op op, const struct asked *a, const struct job *job)
 {
     struct pending *x = alloc_zero(sizeof(*x));
-    struct engine_request r = {.ticket = PEER_ENGINE_TICKET | p->next++,
-                               .job = job,
-                               .run = a->run,
-                               .attempt = a->attempt,
-                               .try = a->try,
-                               .epoch = a->epoch,
-                               .name = a->name,
-                               .id = a->id,
-                               .boot = a->boot,
-                               .may_have_run = a->may_have_run};
+    struct engine_request r = request_of(p, a, job);
 
     x->ticket = r.ticket;
     x->request = http_request_ref(request);
@@ -189,9 +294,18 @@ static void submit(struct peer_engine *p, struct http_request *request, struct e
     engine->ops->submit(engine, op, &r);
 }
 
+static bool is_another(const struct engine *engine, const struct asked *a, char *text, size_t size)
+{
+    struct engine_status status = {0};
+
+    engine->ops->status(engine, &status);
+    return engine_is_another(status.identity, a->identity, text, size);
+}
+
 void peer_engine_request(struct peer_engine *p, struct http_request *request, struct engine *const *engines,
                          size_t engine_count, int64_t epoch, struct zone_source *zones)
 {
+    char text[ENGINE_IDENTITY_MAX * 3];
     struct asked a = {0};
     struct error error = {0};
     struct job *job = NULL;
@@ -207,16 +321,20 @@ void peer_engine_request(struct peer_engine *p, struct http_request *request, st
     if (rc == 0 && a.reign < epoch)
         rc = error_set(&error, ERR_DEPOSED, "epoch %lld has another leader than epoch %lld", (long long)epoch,
                        (long long)a.reign);
-    if (rc == 0 && (!engine || strcmp(engine->type, "process") != 0))
-        rc = error_set(&error, ERR_NOT_FOUND, "no process engine %s here", a.engine);
+    if (rc == 0 && (!engine || (strcmp(engine->type, "process") != 0 && !a.identity)))
+        rc = error_set(&error, ERR_NOT_FOUND, "no engine %s of a replica's own here", a.engine);
+    if (rc == 0 && is_another(engine, &a, text, sizeof(text))) /* it would be passed on, maybe for ever */
+        rc = error_set(&error, ERR_NOT_FOUND, "%s", text);
     if (rc == 0 && !op_parse(a.op, &op))
         rc = error_set(&error, ERR_INVALID, "op: %s is not allowed from another replica", a.op);
-    if (rc == 0 && p->count >= PEER_ENGINE_MAX)
+    if (rc == 0 && (p->count >= PEER_ENGINE_MAX || p->watch_count >= PEER_ENGINE_MAX))
         rc = error_set(&error, ERR_LIMIT, "too many requests from replicas");
     if (rc == 0)
         rc = job_from_json(&job, a.job, a.def, zones, &error);
     if (rc < 0)
         http_reply_failure(request, &error);
+    else if (op == ENGINE_WATCH)
+        watch(p, request, engine, &a, job);
     else
         submit(p, request, engine, op, &a, job);
     job_unref(job);

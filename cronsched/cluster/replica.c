@@ -9,6 +9,7 @@
  */
 #include "cronsched/cluster/replica_priv.h"
 
+#include "cronsched/cluster/engine_remote.h"
 #include "cronsched/cluster/forward.h"
 #include "cronsched/cluster/heartbeat.h"
 #include "cronsched/cluster/history_copy.h"
@@ -18,9 +19,7 @@
 #include "cronsched/cluster/peer.h"
 #include "cronsched/cluster/peer_engine.h"
 #include "cronsched/cluster/peer_logs.h"
-#include "cronsched/cluster/process_remote.h"
 #include "cronsched/cluster/run_log_copy.h"
-#include "cronsched/engines/process/process.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
@@ -733,17 +732,27 @@ static const char *url_of_host(void *arg, const char *host)
     return member_info_url(member_info_host(replica_view(arg), host));
 }
 
-void replica_process_engine(struct replica *r, struct engine **ret, struct engine *under)
+static const char *url_of_engine(void *arg, const char *engine, const char *identity)
 {
-    struct process_remote_options o = {.under = under,
-                                       .host = replica_engine_host(r),
-                                       .peer = &r->peer,
-                                       .loop = r->o.loop,
-                                       .url = url_of_host,
-                                       .arg = r};
+    const struct replica *r = OBJECT(struct replica, arg);
 
-    r->process_hosts[r->process_host_count++] = process_engine_host(under);
-    process_remote_new(ret, &o);
+    return member_info_url(member_info_engine(view_of(arg), r->o.id, engine, identity));
+}
+
+void replica_remote_engine(struct replica *r, struct engine **ret, struct engine *under, const char *host_id)
+{
+    struct engine_remote_options o = {.under = under,
+                                      .host = replica_engine_host(r),
+                                      .peer = &r->peer,
+                                      .loop = r->o.loop,
+                                      .host_id = host_id,
+                                      .folder_url = url_of_host,
+                                      .engine_url = url_of_engine,
+                                      .arg = r};
+
+    if (host_id)
+        r->process_hosts[r->process_host_count++] = host_id;
+    engine_remote_new(ret, &o);
 }
 
 void replica_set_api(struct replica *r, struct api *api)

@@ -59,7 +59,8 @@ bool replica_clock_confirms(struct replica *replica, uint64_t since_ms);
 /* The host that engines of this replica answer to: it passes on to the scheduler what is the scheduler's. */
 struct engine_host *replica_engine_host(struct replica *replica);
 /* A process engine that also asks other replicas about their attempts; owns `under`. */
-void replica_process_engine(struct replica *replica, struct engine **ret, struct engine *under);
+void replica_remote_engine(struct replica *replica, struct engine **ret, struct engine *under,
+                           const char *host_id);
 /* What the API asks of its cluster; the argument is the replica. */
 extern const struct api_cluster_ops replica_api_ops;
 /* The API that has to know other replicas. NULL: it is closed. */

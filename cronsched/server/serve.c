@@ -413,7 +413,11 @@ static int make_docker(struct serve *s, const struct config_engine *e, struct en
                                       .max_armed = e->max_armed,
                                       .data_dir = s->config.data_dir};
 
-    return docker_engine_new(ret, &s->loop, &o, host, error);
+    int rc = docker_engine_new(ret, &s->loop, &o, host, error);
+
+    if (rc == 0 && s->replica)
+        replica_remote_engine(s->replica, ret, *ret, NULL);
+    return rc;
 }
 
 static int make_process(struct serve *s, const struct config_engine *e, struct engine_host *host,
@@ -427,7 +431,7 @@ static int make_process(struct serve *s, const struct config_engine *e, struct e
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 
     if (rc == 0 && s->replica)
-        replica_process_engine(s->replica, ret, *ret);
+        replica_remote_engine(s->replica, ret, *ret, process_engine_host(*ret));
     return rc;
 }
 

@@ -75,18 +75,19 @@ enum engine_event {
 
 /* All borrowed for the time of the call; the engine copies what it keeps (job_ref for the job). */
 struct engine_request {
-    uint64_t ticket;                   /* comes back in each answer */
-    const struct job *job;             /* frozen definition; never NULL */
-    const char *run;                   /* run id */
-    int attempt, try;                  /* both from 1 */
-    int64_t epoch;                     /* of the ARM */
-    const char *name;                  /* "cs-" + hex: the object's name */
-    const char *id;                    /* all but PREPARE: what PREPARED answered */
-    const char *boot;                  /* FENCE: host identity at prepare; NULL when not known */
-    const char *identity;              /* of the engine at prepare; NULL when not known */
-    int64_t started_ms;                /* WATCH: as STARTED was answered; 0: not known */
-    bool may_have_run;                 /* FENCE: a release may have been sent (by anyone) */
-    const char *cause;                 /* schedule, manual, after, backfill, ... */
+    uint64_t ticket;       /* comes back in each answer */
+    const struct job *job; /* frozen definition; never NULL */
+    const char *run;       /* run id */
+    int attempt, try;      /* both from 1 */
+    int64_t epoch;         /* of the ARM */
+    const char *name;      /* "cs-" + hex: the object's name */
+    const char *id;        /* all but PREPARE: what PREPARED answered */
+    const char *boot;      /* FENCE: host identity at prepare; NULL when not known */
+    const char *identity;  /* of the engine at prepare; NULL when not known */
+    int64_t started_ms;    /* WATCH: as STARTED was answered; 0: not known */
+    bool unresolved;       /* WATCH: whether it runs is not known: STARTED is answered once it is */
+    bool may_have_run;     /* FENCE: a release may have been sent (by anyone) */
+    const char *cause;     /* schedule, manual, after, backfill, ... */
     int64_t fire_ms, previous_fire_ms; /* previous: 0 when there is none */
     const json_t *params;              /* object of strings, or NULL */
 };

@@ -143,6 +143,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .boot = a->boot,
         .identity = a->identity,
         .started_ms = a->started_ms,
+        .unresolved = r->state == RUN_UNRESOLVED,
         .may_have_run = r->fired,
         .cause = run_cause_name(r->cause),
         .fire_ms = r->fire_ms,

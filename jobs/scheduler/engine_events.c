@@ -343,8 +343,12 @@ void engine_events_back(struct engine_host *host, const struct engine *engine)
             if (!a || (engine && strcmp(a->engine, engine->name) != 0))
                 continue;
             retry_now(s, r);
-            if (engine_call_is_replaced(s, a)) /* what was not released yet has to be prepared again */
-                turn_wake_run(s, r, s->now_ms);
+            if (!engine_call_is_replaced(s, a))
+                continue;
+            /* what was not released is prepared again; for what runs, another replica may reach its engine */
+            if (a->state == ATTEMPT_STARTED)
+                engine_call_orphan(s, &r->live.ticket);
+            turn_wake_run(s, r, s->now_ms);
         }
     }
     reconcile_due(s);

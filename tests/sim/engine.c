@@ -62,6 +62,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
                                  .epoch = q->epoch,
                                  .sender_epoch = r->epoch,
                                  .version = o ? o->version : 0,
+                                 .unresolved = q->unresolved,
                                  .alone = q->job->concurrency != JOB_ALLOW};
     if (lost) {
         engine_answer(
@@ -325,6 +326,11 @@ static void call_watch(struct world *w, struct event *e, struct object *o, struc
     } else if (o->state == OBJECT_EXITED) {
         engine_answer(w, e, ended(o, e->call.ticket), NULL);
         return;
+    }
+    if (e->call.unresolved && o->state == OBJECT_RUNNING && !w->hosts[e->host].down) {
+        a.event = ENGINE_STARTED;
+        a.started_ms = o->started_ms;
+        engine_answer(w, e, a, NULL);
     }
     if (e->link >= o->watchers[e->replica].link) /* not one of an earlier life, which comes late */
         o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};

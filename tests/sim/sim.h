@@ -71,8 +71,8 @@ struct call_copy {
     int attempt;
     int64_t epoch;
     int64_t sender_epoch;
-    uint64_t version; /* of the object, as its sender had read it */
-    bool alone, late; /* late: its sender has been told that the reply was lost */
+    uint64_t version;             /* of the object, as its sender had read it */
+    bool alone, unresolved, late; /* late: its sender has been told that the reply was lost */
 };
 
 struct event {

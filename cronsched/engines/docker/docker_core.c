@@ -147,6 +147,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     t->fire_ms = q->fire_ms;
     t->previous_fire_ms = q->previous_fire_ms;
     t->started_ms = q->started_ms;
+    t->unresolved = q->unresolved;
     t->may_have_run = q->may_have_run;
     t->params = q->params ? json_deep_copy(q->params) : NULL;
     list_init(&t->link);

@@ -147,7 +147,7 @@ struct docker_task {
     char *identity; /* PREPARE: of the engine when it began; else the request's; NULL: not known */
     int attempt, try;
     int64_t epoch, fire_ms, previous_fire_ms, started_ms;
-    bool may_have_run;
+    bool unresolved, may_have_run;
     json_t *params;
 
     struct http_call *call; /* under way */

@@ -609,10 +609,14 @@ static void watch_free(struct docker_task *t)
 void docker_watch_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
+    struct docker_task *old = find(d, t->id);
 
+    if (old) /* of another leader, which asked through this replica, or of one before it was replaced */
+        docker_task_free(old);
     t->place = TASK_ASIDE;
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;
+    t->watch->unreachable = t->unresolved;
     t->watch->starts = t->watch->told = 1;
     t->watch->start_ms = t->started_ms;
     t->log = docker_log_new(t);

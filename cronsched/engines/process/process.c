@@ -212,7 +212,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     else if (op == ENGINE_RELEASE)
         submit_release(e, r, name);
     else if (op == ENGINE_WATCH)
-        process_watch_start(e, r->ticket, name);
+        process_watch_start(e, r->ticket, name, r->unresolved);
     else
         submit_work(e, op, r, name);
 }

@@ -125,7 +125,7 @@ void process_armed_drop(struct process_armed *armed); /* its supervisor leaves; 
 void process_armed_drop_all(struct process_engine *e);
 
 /* --- process_watch.c --- */
-void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name);
+void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved);
 void process_watch_drop_all(struct process_engine *e);
 
 /* --- process_sweep.c --- */

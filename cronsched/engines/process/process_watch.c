@@ -24,7 +24,7 @@ struct process_watch {
     struct list link;
     uint64_t ticket;
     char name[ATTEMPT_DIR_NAME_MAX];
-    bool unreachable;  /* told so */
+    bool unreachable;  /* told so, or known */
     struct follow *on; /* NULL: no process is followed */
     uv_timer_t timer;
 };
@@ -198,12 +198,13 @@ static void look(struct process_watch *w)
     process_call_queue(call);
 }
 
-void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name)
+void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved)
 {
     struct process_watch *w = alloc_zero(sizeof(*w));
 
     w->engine = e;
     w->ticket = ticket;
+    w->unreachable = unresolved;
     snprintf(w->name, sizeof(w->name), "%s", name);
     uv_timer_init(e->loop, &w->timer);
     w->timer.data = w;

@@ -1,8 +1,9 @@
-/* See process_remote.h. A call is one request about another replica's attempt: at that replica (`call`), or
- * waiting (`timer`): to answer in a later turn, or, a WATCH, to ask again. */
-#include "cronsched/cluster/process_remote.h"
+/* See engine_remote.h. A call is one request about another replica's attempt: at that replica (`call`), or
+ * waiting (`timer`): to answer in a later turn, or, a WATCH, to ask again. A watched process is asked for as a fence does:
+ * that tells its state and its end, and harms nothing that has started. Other engines are watched by that replica, and it
+ * is asked for what they have said last. */
+#include "cronsched/cluster/engine_remote.h"
 
-#include "cronsched/engines/process/process.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -12,7 +13,7 @@
 struct remote_engine {
     struct object object; /* first */
     struct engine engine;
-    struct process_remote_options o;
+    struct engine_remote_options o;
     struct list calls;
     size_t count; /* not yet freed */
     bool closing, under_closed;
@@ -26,11 +27,35 @@ struct remote_call {
     struct remote_engine *engine;
     enum engine_op op;
     uint64_t ticket;
-    char *body, *host_id;
+    char *body, *host_id;          /* host_id NULL: by the identity in `request` */
+    struct engine_request request; /* a copy of its own, as far as a WATCH needs it */
     struct http_call *call;
     uv_timer_t timer;
-    bool away; /* a WATCH has said so */
+    bool away; /* a WATCH has said so, or it was known */
 };
+
+static void request_copy(struct engine_request *to, const struct engine_request *r)
+{
+    *to = *r;
+    to->job = job_ref((struct job *)(uintptr_t)r->job); /* counted by reference, never changed */
+    to->run = alloc_text(r->run);
+    to->name = alloc_text(r->name);
+    to->id = alloc_text(r->id);
+    to->boot = alloc_text(r->boot);
+    to->identity = alloc_text(r->identity);
+    to->cause = alloc_text(r->cause);
+    to->params = json_incref((json_t *)(uintptr_t)r->params);
+}
+
+static void request_release(struct engine_request *r)
+{
+    const char *const texts[] = {r->run, r->name, r->id, r->boot, r->identity, r->cause};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free((char *)(uintptr_t)texts[i]);
+    job_unref((struct job *)(uintptr_t)r->job);
+    json_decref((json_t *)(uintptr_t)r->params);
+}
 
 static struct remote_engine *of(const struct engine *engine)
 {
@@ -55,6 +80,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     free(c->body);
     free(c->host_id);
+    request_release(&c->request);
     OBJECT_FREE(struct remote_call, c);
     e->count--;
     finish(e);
@@ -96,7 +122,7 @@ static void call_unreachable(struct remote_call *c, const char *why)
         call_answer(c, &answer);
         return;
     }
-    uv_timer_start(&c->timer, on_ask, PROCESS_REMOTE_POLL_MS, 0);
+    uv_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
     if (!c->away) {
         c->away = true;
         e->o.host->answer(e->o.host, &answer); /* may end this call: nothing after */
@@ -133,7 +159,7 @@ static void call_hear(struct remote_call *c, const json_t *reply)
     } else if (c->op != ENGINE_WATCH || answer.event != ENGINE_STARTED) {
         call_answer(c, &answer);
     } else {
-        uv_timer_start(&c->timer, on_ask, PROCESS_REMOTE_POLL_MS, 0);
+        uv_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
         if (c->away) {
             c->away = false;
             e->o.host->answer(e->o.host, &answer); /* nothing after */
@@ -159,31 +185,59 @@ static void on_reply(void *arg, const struct http_answer *a)
     call_unreachable(c, why);
 }
 
+/* Whether this request is about an attempt of another engine than the one underneath; *text says so. */
+static bool is_of_another(const struct remote_engine *e, const struct engine_request *r, char *text,
+                          size_t size)
+{
+    struct engine_status status = {0};
+
+    if (!r->identity || e->o.host_id)
+        return false;
+    e->o.under->ops->status(e->o.under, &status);
+    return status.identity[0] && engine_is_another(status.identity, r->identity, text, size);
+}
+
+static void call_hand_back(struct remote_call *c)
+{
+    struct remote_engine *e = c->engine;
+
+    c->request.unresolved = c->away;
+    e->o.under->ops->submit(e->o.under, c->op, &c->request);
+    call_end(c);
+}
+
 static void call_ask(struct remote_call *c)
 {
     struct remote_engine *e = c->engine;
-    const char *url = e->o.url(e->o.arg, c->host_id);
-    struct peer_target target = {.url = url, .path = "/v1/peer/engine"};
+    char text[ENGINE_IDENTITY_MAX * 3] = "the replica that has it is away";
+    const char *url;
+    struct peer_target target = {.path = "/v1/peer/engine"};
     struct client_request request = {
-        .method = "POST", .body = c->body, .timeout_ms = PROCESS_REMOTE_MS, .done = on_reply, .arg = c};
+        .method = "POST", .body = c->body, .timeout_ms = ENGINE_REMOTE_MS, .done = on_reply, .arg = c};
     struct error error = {0};
 
+    if (!c->host_id && !is_of_another(e, &c->request, text, sizeof(text))) {
+        call_hand_back(c);
+        return;
+    }
+    url = c->host_id ? e->o.folder_url(e->o.arg, c->host_id)
+                     : e->o.engine_url(e->o.arg, e->engine.name, c->request.identity);
+    target.url = url;
     if (!url)
-        call_unreachable(c, "the replica that has it is away");
+        call_unreachable(c, text);
     else if (peer_start(&c->call, e->o.peer, &target, &request, &error) < 0)
         call_unreachable(c, error.text);
 }
 
-/* A watched attempt is asked for as a fence does: that reports its state, and does not harm anything that
- * has started. */
 static char *body_of(const struct remote_engine *e, enum engine_op op, const struct engine_request *r)
 {
-    enum engine_op asked = op == ENGINE_WATCH ? ENGINE_FENCE : op;
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:s?,s:b}", "engine", e->engine.name,
-                          "op", engine_op_name(asked), "job", r->job->name, "def", job_to_json(r->job), "run",
-                          r->run, "attempt", r->attempt, "try", r->try, "epoch", (json_int_t)r->epoch,
-                          "reign", (json_int_t)e->o.host->epoch(e->o.host), "name", r->name, "id", r->id,
-                          "boot", r->boot, "may_have_run", r->may_have_run || op == ENGINE_WATCH);
+    enum engine_op asked = op == ENGINE_WATCH && e->o.host_id ? ENGINE_FENCE : op;
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:s?,s:s?,s:I,s:b}", "engine",
+                          e->engine.name, "op", engine_op_name(asked), "job", r->job->name, "def",
+                          job_to_json(r->job), "run", r->run, "attempt", r->attempt, "try", r->try, "epoch",
+                          (json_int_t)r->epoch, "reign", (json_int_t)e->o.host->epoch(e->o.host), "name",
+                          r->name, "id", r->id, "boot", r->boot, "identity", r->identity, "started",
+                          (json_int_t)r->started_ms, "may_have_run", r->may_have_run || op == ENGINE_WATCH);
     char *text = json_dumps(o, JSON_COMPACT);
 
     json_decref(o);
@@ -197,14 +251,37 @@ static int remote_check(const struct engine *engine, const struct job *job, stru
     return of(engine)->o.under->ops->check(of(engine)->o.under, job, error);
 }
 
+/* The data folder that has it, when that is not ours. */
+static const char *folder_elsewhere(const struct remote_engine *e, const struct engine_request *r)
+{
+    const char *at = e->o.host_id && r->id ? strrchr(r->id, '@') : NULL;
+
+    return at && strcmp(at + 1, e->o.host_id) != 0 ? at + 1 : NULL;
+}
+
+/* The newest WATCH of an attempt counts. */
+static void end_older_watch(struct remote_engine *e, const char *id)
+{
+    LIST_EACH_SAFE(link, &e->calls)
+    {
+        struct remote_call *c = LIST_ITEM(link, struct remote_call, link);
+
+        if (c->op == ENGINE_WATCH && strcmp(c->request.id, id) == 0)
+            call_end(c);
+    }
+}
+
 static void remote_submit(struct engine *engine, enum engine_op op, const struct engine_request *r)
 {
     struct remote_engine *e = of(engine);
-    const char *host_id = r->id ? strrchr(r->id, '@') : NULL;
+    const char *folder = folder_elsewhere(e, r);
+    char text[ENGINE_IDENTITY_MAX * 3];
     struct remote_call *c;
 
-    if (!host_id || op == ENGINE_PREPARE || op == ENGINE_RELEASE ||
-        strcmp(host_id + 1, process_engine_host(e->o.under)) == 0 || e->count >= PROCESS_REMOTE_CALLS_MAX) {
+    if (op == ENGINE_WATCH)
+        end_older_watch(e, r->id);
+    if (op == ENGINE_PREPARE || op == ENGINE_RELEASE || e->count >= ENGINE_REMOTE_CALLS_MAX ||
+        (!folder && !is_of_another(e, r, text, sizeof(text)))) {
         e->o.under->ops->submit(e->o.under, op, r); /* says UNREACHABLE of what is not its own */
         return;
     }
@@ -212,7 +289,9 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
     c->engine = e;
     c->op = op;
     c->ticket = r->ticket;
-    c->host_id = alloc_text(host_id + 1);
+    c->host_id = alloc_text(folder);
+    request_copy(&c->request, r);
+    c->away = r->unresolved;
     c->body = body_of(e, op, r);
     uv_timer_init(e->o.loop, &c->timer);
     c->timer.data = c;
@@ -265,13 +344,13 @@ static const struct engine_ops remote_ops = {.check = remote_check,
                                              .status = remote_status,
                                              .close = remote_close};
 
-void process_remote_new(struct engine **ret, const struct process_remote_options *options)
+void engine_remote_new(struct engine **ret, const struct engine_remote_options *options)
 {
     struct remote_engine *e = OBJECT_NEW(struct remote_engine);
 
     e->o = *options;
-    e->engine =
-        (struct engine){&remote_ops, options->under->name, options->under->type, options->under->max_armed};
+    e->engine = *options->under;
+    e->engine.ops = &remote_ops;
     list_init(&e->calls);
     *ret = &e->engine;
 }
