@@ -736,7 +736,7 @@ static const char *url_of_engine(void *arg, const char *engine, const char *iden
 {
     const struct replica *r = OBJECT(struct replica, arg);
 
-    return member_info_url(member_info_engine(view_of(arg), r->o.id, engine, identity));
+    return member_info_url(member_info_engine(replica_view(arg), r->o.id, engine, identity));
 }
 
 void replica_remote_engine(struct replica *r, struct engine **ret, struct engine *under, const char *host_id)

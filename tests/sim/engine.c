@@ -20,6 +20,20 @@ static int engine_check(const struct engine *engine, const struct job *job, stru
     return 0;
 }
 
+/* ---- two engines under one name ---- */
+
+static const char *identity_of(const struct world *w, int host, char ret[ENGINE_IDENTITY_MAX])
+{
+    snprintf(ret, ENGINE_IDENTITY_MAX, "%s-%d", w->hosts[host].name, w->hosts[host].identity);
+    return ret;
+}
+
+/* In the end every engine is reached, through one replica or another. */
+static bool is_reached(const struct world *w, const struct object *o)
+{
+    return w->quiet || o->identity == w->hosts[o->host].identity;
+}
+
 /* ---- requests and answers on their way ---- */
 
 void engine_answer(struct world *w, const struct event *to, struct engine_answer a, const char *id)
@@ -35,6 +49,7 @@ void engine_answer(struct world *w, const struct event *to, struct engine_answer
     e->answer = a;
     e->id = alloc_text(id);
     e->text = alloc_text(a.text);
+    e->identity = alloc_text(a.identity);
 }
 
 static void submit(struct engine *engine, enum engine_op op, const struct engine_request *q)
@@ -58,6 +73,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
                                  .id = alloc_text(q->id),
                                  .run = alloc_text(q->run),
                                  .pool = alloc_text(q->job->pool),
+                                 .identity = alloc_text(q->identity),
                                  .attempt = q->attempt,
                                  .epoch = q->epoch,
                                  .sender_epoch = r->epoch,
@@ -81,8 +97,10 @@ static void abandon(struct engine *engine)
 
 static void status(const struct engine *engine, struct engine_status *ret)
 {
-    (void)engine;
+    const struct sim_engine *e = LIST_ITEM(engine, const struct sim_engine, engine);
+
     *ret = (struct engine_status){.reachable = true};
+    identity_of(e->world, e->host, ret->identity);
 }
 
 void engines_init(struct replica *r)
@@ -135,6 +153,7 @@ static struct object *object_make(struct world *w, const struct call_copy *c, in
     run_id_parse(c->run, job, &at_ms, &exact);
     snprintf(o->job, sizeof(o->job), "%.*s", JOB_NAME_MAX, job);
     o->host = host;
+    o->identity = w->hosts[host].identity;
     o->attempt = c->attempt;
     o->epoch = o->label = c->epoch;
     o->alone = c->alone;
@@ -201,7 +220,7 @@ void object_exit(struct world *w, struct object *o, int code, const char *cause)
     o->ended_ms = w->now_ms;
     monitor_run(w, o->run)->executing--;
     tell(w, "%s of %s exits with %d by %s", o->id, o->run, code, cause);
-    if (!w->hosts[o->host].down)
+    if (!w->hosts[o->host].down && is_reached(w, o))
         tell_watchers(w, o, ended(o, 0), true);
 }
 
@@ -241,6 +260,7 @@ void object_start_breaks(struct world *w, struct object *o)
 
 static void call_prepare(struct world *w, struct event *e, struct engine_answer a)
 {
+    char identity[ENGINE_IDENTITY_MAX];
     struct object *o = NULL;
 
     if (chance(w, 10)) {
@@ -250,12 +270,13 @@ static void call_prepare(struct world *w, struct event *e, struct engine_answer 
         return;
     }
     HASH_FIND(by_name, w->object_names, e->call.name, strlen(e->call.name), o);
-    if (!o || o->state == OBJECT_GONE)
+    if (!o || o->state == OBJECT_GONE || o->identity != w->hosts[e->host].identity)
         o = object_make(w, &e->call, e->host);
     if (o->starts > 0 || strcmp(o->run, e->call.run) != 0 || o->attempt != e->call.attempt)
         violation(w, "PREPARE of %s#%d finds an object of %s#%d that was started %d times", e->call.run,
                   e->call.attempt, o->run, o->attempt, o->starts);
     a.event = ENGINE_PREPARED;
+    a.identity = identity_of(w, e->host, identity);
     engine_answer(w, e, a, o->id);
 }
 
@@ -350,13 +371,27 @@ static void call_stop(struct world *w, struct event *e, struct object *o, struct
     engine_answer(w, e, a, NULL);
 }
 
+/* A watch stays, and hears of it when its engine is back. */
+static void call_elsewhere(struct world *w, struct event *e, struct object *o, const char *text)
+{
+    struct engine_answer a = {
+        .ticket = e->call.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text};
+
+    w->elsewhere++;
+    if (e->call.op != ENGINE_DISCARD)
+        engine_answer(w, e, a, NULL);
+    if (e->call.op == ENGINE_WATCH && o && e->link >= o->watchers[e->replica].link)
+        o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};
+}
+
 void engine_call(struct world *w, struct event *e)
 {
     struct object *o = e->call.id ? object_by_id(w, e->call.id) : NULL;
     struct engine_answer a = {.ticket = e->call.ticket, .exit_code = -1};
+    char identity[ENGINE_IDENTITY_MAX], text[ENGINE_IDENTITY_MAX * 3];
 
-    tell(w, "host %s: %s %s#%d %s", w->hosts[e->host].name, engine_op_name(e->call.op), e->call.run,
-         e->call.attempt, e->call.id ? e->call.id : "");
+    tell(w, "host %s: %s %s#%d %s %s", w->hosts[e->host].name, engine_op_name(e->call.op), e->call.run,
+         e->call.attempt, e->call.id ? e->call.id : "", e->call.identity ? e->call.identity : "");
     if (w->hosts[e->host].down && e->call.op != ENGINE_WATCH) {
         a.event = ENGINE_UNREACHABLE;
         a.text = "the engine is down";
@@ -364,6 +399,13 @@ void engine_call(struct world *w, struct event *e)
             engine_answer(w, e, a, NULL);
         return;
     }
+    if (!w->quiet &&
+        engine_is_another(identity_of(w, e->host, identity), e->call.identity, text, sizeof(text))) {
+        call_elsewhere(w, e, o, text);
+        return;
+    }
+    if (o && !is_reached(w, o))
+        o = NULL; /* nobody asked which engine it is */
     switch (e->call.op) {
     case ENGINE_PREPARE:
         call_prepare(w, e, a);
@@ -403,7 +445,7 @@ static void host_down(struct world *w, int host, bool killed)
         struct object *o = LIST_ITEM(link, struct object, living);
         if (o->host == host && o->state == OBJECT_CREATED)
             swarm_unreachable(w, o);
-        if (o->host != host || o->state != OBJECT_RUNNING)
+        if (o->host != host || !is_reached(w, o) || o->state != OBJECT_RUNNING)
             continue;
         if (killed && chance(w, 500)) {
             if (w->hosts[host].swarm)
@@ -428,19 +470,42 @@ static void tell_replicas(struct world *w, int host)
     }
 }
 
-static void host_up(struct world *w, int host)
+static void tell_states(struct world *w, int host)
 {
-    tell(w, "host %s is UP", w->hosts[host].name);
-    w->hosts[host].down = false;
-    tell_replicas(w, host);
     LIST_EACH_SAFE(link, &w->living)
     {
         struct object *o = LIST_ITEM(link, struct object, living);
-        if (o->host == host && o->state == OBJECT_EXITED)
+        if (o->host != host || !is_reached(w, o))
+            continue;
+        if (o->state == OBJECT_EXITED)
             tell_watchers(w, o, ended(o, 0), true);
-        else if (o->host == host && o->state == OBJECT_RUNNING)
+        else if (o->state == OBJECT_RUNNING)
             tell_watchers(w, o, (struct engine_answer){.event = ENGINE_STARTED, .started_ms = o->started_ms},
                           false);
+    }
+}
+
+/* Sometimes it is the other engine that answers now; what is on the first one goes on there. */
+static void host_up(struct world *w, int host)
+{
+    struct host *h = &w->hosts[host];
+
+    if (!h->swarm && !w->quiet && chance(w, 150)) {
+        h->identity = !h->identity;
+        w->replaced++;
+    }
+    tell(w, "host %s is UP, engine %d", h->name, h->identity);
+    h->down = false;
+    tell_replicas(w, host);
+    tell_states(w, host);
+}
+
+void hosts_rest(struct world *w)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        if (w->hosts[i].down)
+            host_changes(w, i);
+        tell_states(w, i);
     }
 }
 
@@ -474,8 +539,9 @@ void host_sweep(struct world *w, struct replica *r)
         struct object *o = LIST_ITEM(link, struct object, living);
         bool old = w->now_ms - (o->state == OBJECT_EXITED ? o->ended_ms : o->prepared_ms) > 3000;
 
-        if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || o->epoch > epoch ||
-            w->hosts[o->host].down || host->keep(host, o->run, o->attempt, o->epoch, o->id))
+        if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || !is_reached(w, o) ||
+            o->epoch > epoch || w->hosts[o->host].down ||
+            host->keep(host, o->run, o->attempt, o->epoch, o->id))
             continue;
         tell(w, "r%d sweeps %s of %s#%d", r->number, o->id, o->run, o->attempt);
         object_gone(o);

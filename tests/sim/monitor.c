@@ -219,8 +219,8 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 {
     const struct object *o = a->id ? object_by_id(w, a->id) : NULL;
 
-    /* the engine died in mid-start; its node is gone; unreachable too long */
-    return (o && (o->limbo || o->orphaned)) ||
+    /* the engine died in mid-start; its node is gone; another engine answers and nobody knows; unreachable too long */
+    return (o && (o->limbo || o->orphaned || (!a->identity && w->replaced))) ||
            (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 

@@ -67,7 +67,7 @@ enum event_kind {
 struct call_copy {
     enum engine_op op;
     uint64_t ticket;
-    char *name, *id, *run, *pool;
+    char *name, *id, *run, *pool, *identity;
     int attempt;
     int64_t epoch;
     int64_t sender_epoch;
@@ -83,7 +83,7 @@ struct event {
     int host;
     struct call_copy call;
     struct engine_answer answer;
-    char *id, *text;
+    char *id, *text, *identity;
     uint64_t index;
 };
 
@@ -145,7 +145,7 @@ struct watcher {
 
 struct object {
     char id[24], name[40], run[RUN_ID_MAX], job[JOB_NAME_MAX + 1], pool[16];
-    int host, attempt, starts, exit_code;
+    int host, identity, attempt, starts, exit_code; /* identity: of its host then */
     int64_t epoch, prepared_ms, started_ms, ended_ms;
     enum object_state state;
     bool alone;           /* its job forbids that another run of it executes */
@@ -169,6 +169,7 @@ struct object {
 struct host {
     const char *name;
     bool swarm, down;
+    int identity; /* which of two engines answers under that name */
     uint64_t changes;
 };
 
@@ -272,7 +273,7 @@ struct world {
 
     /* figures */
     uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, wrong_trees, clock_steps,
-        lost, ended, starts, restores;
+        lost, ended, starts, restores, replaced, elsewhere;
     uint64_t requests, refused;
     uint64_t late; /* that a standby found its leader late */
 };
@@ -345,6 +346,7 @@ void engine_call(struct world *w, struct event *e);
 void object_exit(struct world *w, struct object *o, int code, const char *cause);
 struct object *object_by_id(struct world *w, const char *id);
 void host_changes(struct world *w, int host);
+void hosts_rest(struct world *w); /* all of them are up, and stay so */
 void host_sweep(struct world *w, struct replica *r);
 
 /* ---- swarm.c ---- */

@@ -96,8 +96,10 @@ void event_free(struct event *e)
     free(e->call.id);
     free(e->call.run);
     free(e->call.pool);
+    free(e->call.identity);
     free(e->id);
     free(e->text);
+    free(e->identity);
     free(e);
 }
 
@@ -125,12 +127,13 @@ static bool reaches(struct world *w, struct event *e)
         again->index = e->index;
         again->id = e->id;
         again->text = e->text;
+        again->identity = e->identity;
         heap_remove(&w->events, &again->at);
         again->at.seq = seq; /* in the order of their coming */
         heap_set(&w->events, &again->at, r->frozen_until_ms);
         if (r->wake == e)
             r->wake = again;
-        e->id = e->text = NULL;
+        e->id = e->text = e->identity = NULL;
         return false;
     }
     return true;
@@ -176,6 +179,7 @@ static void on_answer(struct world *w, struct event *e)
     host = scheduler_engine_host(r->scheduler);
     e->answer.id = e->id;
     e->answer.text = e->text;
+    e->answer.identity = e->identity;
     host->answer(host, &e->answer);
 }
 
@@ -397,9 +401,7 @@ static void come_to_rest(struct world *w)
         w->replicas[i].frozen_until_ms = 0;
         plan_for(&w->replicas[i], EVENT_WAKE, 0); /* as the environment does when the clock was set */
     }
-    for (int i = 0; i < HOSTS; i++)
-        if (w->hosts[i].down)
-            host_changes(w, i);
+    hosts_rest(w);
     /* a clock that was ahead stands still for its leader until true time comes; then some minutes as usual */
     steps_until(w, w->now_ms + 900000);
     if (!w->failures)
