@@ -43,7 +43,7 @@ FOLDER_INCLUDES = {
     "cronsched/engines/process": ("cronsched/io", "cronsched/command", "jobs/base", "jobs/definition", "jobs/engine",
                                   "jobs/state"),
     "cronsched/api": ("cronsched/http", "cronsched/io", "leader/worker", "leader/zookeeper", *JOBS),
-    "cronsched/cluster": ("cronsched/api", "cronsched/config", "cronsched/engines/process", "cronsched/http",
+    "cronsched/cluster": ("cronsched/api", "cronsched/config", "cronsched/http",
                           "cronsched/io", "leader", "leader/replicated", "leader/zookeeper", *JOBS),
     "cronsched/cli": ("cronsched/command", "cronsched/config", "cronsched/http", "cronsched/io", "jobs/base",
                       "jobs/time", "jobs/definition", "jobs/audit", "jobs/state"),

@@ -2,8 +2,9 @@
  *
  * id       the container's id
  * boot     what was seen of the engine's host at prepare, see docker_boot_id.c
+ * identity the id in the mark that the cluster leaves on the engine, see docker_identity.c
  * output   data_dir/logs/JOB/RUN.ATTEMPT.log, both streams, up to the job's keep.logs, written while it runs
- * labels   the job's own, and cronsched.cluster, .job, .run, .attempt, .try, .epoch, .witness
+ * labels   the job's own, and cronsched.cluster, .job, .run, .attempt, .try, .epoch, .witness, .identity
  *
  * At most one start request is ever sent for an id, on a connection of its own; a reply that is lost makes
  * the scheduler fence (jobs/engine/docker_fence.h). Nothing is removed by force, no container removes or restarts

@@ -3,6 +3,7 @@
  *
  * id       NAME@HOST: the attempt's folder, and the data folder it is in (a number kept there)
  * boot     the kernel's boot id
+ * identity of the data folder and its machine, see attempt_dir_identity_of
  * output   data_dir/logs/JOB/RUN.ATTEMPT.log, both streams, up to the job's keep.logs
  * command  entrypoint and command, one after the other, without a shell; working_dir defaults to /, and
  *          PATH, HOME, USER and LOGNAME have values; nothing else of the server's environment is seen
