@@ -444,7 +444,13 @@ static void check_engine(struct doctor *d, const struct engine *engine)
     if (status.text[0])
         text = status.text;
     snprintf(name, sizeof(name), "engine %s", engine->name);
-    add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+    if (status.reachable && engine->hands_over && !status.identity[0])
+        add(d, name, WARNING,
+            "without an identity another engine under this name is not noticed: permit volumes to be made "
+            "and read there",
+            "%s: %s", engine->type, text);
+    else
+        add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
     if (status.stuck)
         add(d, name, WARNING,
             "look for a mount whose server is away; runs that need such a file fail to start",

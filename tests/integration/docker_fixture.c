@@ -49,6 +49,7 @@ static void on_answer(struct engine_host *host, const struct engine_answer *a)
                               .starts = a->starts};
     snprintf(t->id, sizeof(t->id), "%s", a->id ? a->id : "");
     snprintf(t->boot, sizeof(t->boot), "%s", a->boot ? a->boot : "");
+    snprintf(t->identity, sizeof(t->identity), "%s", a->identity ? a->identity : "");
     snprintf(t->cause, sizeof(t->cause), "%s", a->cause ? a->cause : "");
     snprintf(t->text, sizeof(t->text), "%s", a->text ? a->text : "");
 }
@@ -424,6 +425,7 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
         .name = a->name,
         .id = op == ENGINE_PREPARE ? NULL : a->id,
         .boot = a->boot[0] ? a->boot : NULL,
+        .identity = a->identity[0] ? a->identity : NULL,
         .started_ms = a->started_ms,
         .may_have_run = may_have_run,
         .cause = "schedule",
@@ -485,6 +487,7 @@ struct attempt_id fixture_prepared(struct fixture *f, struct job *job)
         die(t->text);
     snprintf(a.id, sizeof(a.id), "%s", t->id);
     snprintf(a.boot, sizeof(a.boot), "%s", t->boot);
+    snprintf(a.identity, sizeof(a.identity), "%s", t->identity);
     return a;
 }
 

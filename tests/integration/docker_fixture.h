@@ -32,7 +32,7 @@
 struct test_answer {
     uint64_t ticket;
     enum engine_event event;
-    char id[160], boot[256], cause[16], text[2048];
+    char id[160], boot[256], identity[ENGINE_IDENTITY_MAX], cause[16], text[2048];
     int64_t started_ms, at_ms;
     int exit_code, starts;
 };
@@ -80,7 +80,7 @@ void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *matc
 struct job *fixture_job(struct fixture *f, const char *name, const char *script, const char *more);
 
 struct attempt_id {
-    char run[64], name[64], id[160], boot[256];
+    char run[64], name[64], id[160], boot[256], identity[ENGINE_IDENTITY_MAX];
     int try;
     int64_t started_ms; /* for WATCH; set by the test */
 };
@@ -95,7 +95,7 @@ struct test_answer *fixture_wait(struct fixture *f, uint64_t ticket);
 struct test_answer *fixture_wait_ms(struct fixture *f, uint64_t ticket, int64_t ms);
 struct test_answer *fixture_ask(struct fixture *f, enum engine_op op, struct job *job,
                                 const struct attempt_id *a, bool may_have_run);
-/* PREPARE, which has to work; fills id and boot. */
+/* PREPARE, which has to work; fills id, boot and identity. */
 struct attempt_id fixture_prepared(struct fixture *f, struct job *job);
 /* PREPARE, RELEASE, WATCH: the end. */
 struct test_answer *fixture_run(struct fixture *f, struct job *job, struct attempt_id *ret);

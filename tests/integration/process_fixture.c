@@ -87,6 +87,7 @@ static void on_answer(struct engine_host *host, const struct engine_answer *a)
                               .exit_code = a->exit_code};
     snprintf(t->id, sizeof(t->id), "%s", a->id ? a->id : "");
     snprintf(t->boot, sizeof(t->boot), "%s", a->boot ? a->boot : "");
+    snprintf(t->identity, sizeof(t->identity), "%s", a->identity ? a->identity : "");
     snprintf(t->cause, sizeof(t->cause), "%s", a->cause ? a->cause : "");
     snprintf(t->text, sizeof(t->text), "%s", a->text ? a->text : "");
 }
@@ -269,6 +270,7 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(id, "@"), id);
     r.name = name;
     r.id = id;
+    r.identity = f->identity;
     r.may_have_run = may_have_run;
     f->engine->ops->submit(f->engine, op, &r);
     return r.ticket;

@@ -28,7 +28,7 @@
 struct test_answer {
     uint64_t ticket;
     enum engine_event event;
-    char id[160], boot[64], cause[16], text[TEST_TEXT_MAX];
+    char id[160], boot[64], identity[ENGINE_IDENTITY_MAX], cause[16], text[TEST_TEXT_MAX];
     int64_t started_ms, at_ms;
     uint64_t seen_ns; /* when it came, uv_hrtime */
     int exit_code;
@@ -43,6 +43,7 @@ struct fixture {
     bool without_groups;   /* of the engines that are made from now on */
     int64_t epoch, now_ms; /* what the host says; now_ms 0: the real time */
     bool keep;
+    const char *identity; /* in requests; NULL: not known */
     uint64_t next_ticket;
     struct test_answer answers[ANSWERS_MAX];
     size_t answer_count;

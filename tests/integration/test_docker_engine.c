@@ -466,6 +466,64 @@ static void memory_is_limited_and_the_end_says_so(void **state)
     job_unref(job);
 }
 
+/* Whatever it finds, or does not find, under that id: it is another engine's, and nothing is sent. */
+static void another_engine_knows_nothing_of_an_attempt(void **state)
+{
+    static const enum engine_op ops[] = {ENGINE_FENCE, ENGINE_RELEASE, ENGINE_STOP, ENGINE_DISCARD};
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "elsewhere", RAN, NULL);
+    struct attempt_id a = fixture_prepared(f, job), other = a;
+    struct test_answer *t;
+    uint64_t watch;
+
+    assert_int_equal(strlen(a.identity), 32);
+    snprintf(other.identity, sizeof(other.identity), "0123456789abcdef0123456789abcdef");
+    for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++) {
+        t = fixture_ask(f, ops[i], job, &other, true);
+        fixture_expect(t, ENGINE_UNREACHABLE);
+        fixture_expect_text(t->text, "this is another engine");
+        fixture_expect_text(t->text, a.identity);
+        fixture_expect_text(t->text, other.identity);
+    }
+    watch = fixture_submit(f, ENGINE_WATCH, job, &other, true);
+    t = fixture_wait(f, watch);
+    fixture_expect(t, ENGINE_UNREACHABLE);
+    fixture_expect_text(t->text, "this is another engine");
+    assert_null(fixture_wait_ms(f, watch, 2000)); /* once */
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    fixture_expect(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_ENDED);
+    assert_int_equal(fixture_count(f, "ran"), 1);
+    snprintf(other.id, sizeof(other.id), "%064d", 1); /* of no container here */
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &other, false), ENGINE_UNREACHABLE);
+    job_unref(job);
+}
+
+/* The mark is another one while the connection stands: what is not there is believed only after it was read. */
+static void an_engine_that_is_replaced_behind_a_fence(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "replaced", RAN, NULL);
+    struct attempt_id a = fixture_prepared(f, job), b;
+    struct test_answer *t;
+    char path[200], body[400];
+    json_t *json;
+
+    snprintf(path, sizeof(path), "/volumes/cronsched-%s-identity", f->host.cluster(&f->host));
+    assert_int_equal(fixture_docker(f, "DELETE", path, NULL, NULL), 204);
+    snprintf(body, sizeof(body), "{\"Name\":\"%s\",\"Labels\":{\"cronsched.identity\":\"%032d\"}}", path + 9,
+             7);
+    assert_int_equal(fixture_docker(f, "POST", "/volumes/create", body, &json), 201);
+    json_decref(json);
+    assert_int_equal(fixture_remove(f, &a), 204);
+    t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
+    fixture_expect(t, ENGINE_UNREACHABLE);
+    fixture_expect_text(t->text, "this is another engine");
+    b = fixture_prepared(f, job);
+    assert_string_equal(b.identity, "00000000000000000000000000000007");
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &b, false), ENGINE_DONE);
+    job_unref(job);
+}
+
 static void a_container_removed_while_watched(void **state)
 {
     struct fixture *f = *state;
@@ -660,6 +718,8 @@ int main(int argc, char **argv)
         TEST(stop_asks_first_and_kills_after_the_grace),
         TEST(memory_is_limited_and_the_end_says_so),
         TEST(a_container_removed_while_watched),
+        TEST(another_engine_knows_nothing_of_an_attempt),
+        TEST(an_engine_that_is_replaced_behind_a_fence),
         TEST(a_successor_adopts_and_continues_the_log),
         TEST(discard_removes_only_what_was_never_started),
         TEST(the_sweep_removes_what_nobody_needs_and_nothing_else),

@@ -510,6 +510,35 @@ static void test_after_a_reboot_what_ran_is_unknown(void **state)
     assert_int_equal(a->event, ENGINE_UNKNOWN);
 }
 
+/* --- which engine it is --- */
+
+/* The folder of another machine, copied to this one: its attempts may run on there. */
+static void test_another_machine_knows_nothing_of_an_attempt(void **state)
+{
+    static const enum engine_op ops[] = {ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_RELEASE,
+                                         ENGINE_DISCARD};
+    char id[160], own[ENGINE_IDENTITY_MAX];
+    struct test_answer *a;
+
+    job = fixture_script(f, "echo start >>$D/ledger");
+    a = fixture_wait(f, fixture_prepare(f, job, "cs-1", 1));
+    assert_int_equal(a->event, ENGINE_PREPARED);
+    memcpy(id, a->id, sizeof(id));
+    memcpy(own, a->identity, sizeof(own));
+    assert_int_equal(strncmp(own, strchr(id, '@') + 1, strcspn(own, ".")), 0);
+    f->identity = "elsewhere";
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        a = fixture_ask(f, ops[i], job, id, true);
+        assert_int_equal(a->event, ENGINE_UNREACHABLE);
+        assert_non_null(strstr(a->text, "this is another engine"));
+        assert_non_null(strstr(a->text, "elsewhere"));
+    }
+    f->identity = own; /* and nothing has become of it */
+    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
+    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED);
+    assert_int_equal(fixture_count(f, "ledger", "start"), 1);
+}
+
 /* --- fencing --- */
 
 static void test_fence_of_a_waiting_one_is_proof(void **state)
@@ -853,6 +882,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_runs_and_ends),
+        TEST(test_another_machine_knows_nothing_of_an_attempt),
         TEST(test_exit_code_and_signal_are_told),
         TEST(test_command_sees_its_own_environment_only),
         TEST(test_command_is_not_spared_when_memory_runs_out),

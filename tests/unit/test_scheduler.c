@@ -550,145 +550,144 @@ static void batches_keep_to_what_the_journal_takes(void **state)
     assert_non_null(strstr(result.error.text, "jute.maxbuffer"));
     b.journal.batch_bytes = 0;
     assert_int_equal(apply_large(1, 30000, &result), 0);
-    /* ---- which engine it is ---- */
+}
 
-    static void bench_prepared(const char *id, const char *identity)
-    {
-        bench_answer((struct engine_answer){
-            .event = ENGINE_PREPARED, .id = id, .identity = identity, .exit_code = -1});
+/* ---- which engine it is ---- */
+
+static void bench_prepared(const char *id, const char *identity)
+{
+    bench_answer(
+        (struct engine_answer){.event = ENGINE_PREPARED, .id = id, .identity = identity, .exit_code = -1});
+}
+
+static const char *bench_text(const char *run, const char *key, char ret[512])
+{
+    json_t *json = scheduler_run_json(b.scheduler, run);
+    const char *text = json_string_value(json_object_get(json, key));
+
+    snprintf(ret, 512, "%s", text ? text : "");
+    json_decref(json);
+    return ret;
+}
+
+/* It is in the journal, and comes back with each request. */
+static void the_identity_of_the_engine_is_kept(void **state)
+{
+    char run[RUN_ID_MAX];
+
+    b.engine = "A";
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_prepared("id-1", "A");
+    assert_non_null(strstr(b.last, "\"identity\":\"A\""));
+    bench_until(ENGINE_RELEASE);
+    assert_string_equal(b.identity, "A");
+    bench_answer((struct engine_answer){.event = ENGINE_UNKNOWN, .exit_code = -1});
+    bench_until(ENGINE_FENCE);
+    assert_string_equal(b.identity, "A");
+    bench_answer(
+        (struct engine_answer){.event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1});
+    bench_until(ENGINE_WATCH);
+    assert_string_equal(b.identity, "A");
+}
+
+/* It is unresolved, with the reason, until resolve_within; nothing is started beside it. */
+static void what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost(void **state)
+{
+    static const char text[] = "this is another engine (B), the attempt was prepared on A";
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    char run[RUN_ID_MAX], buffer[512];
+    int64_t since_ms;
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"on_lost\":\"rerun\"}}}";
+    b.engine = "A";
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_prepared("id-1", "A");
+    bench_until(ENGINE_RELEASE);
+    bench_answer((struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms, .exit_code = -1});
+    bench_until(ENGINE_WATCH);
+    b.asked = false;
+    host->answer(host,
+                 &(struct engine_answer){
+                     .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "no answer"});
+    bench_settle();
+    since_ms = b.now_ms;
+    b.engine = "B";
+    host->answer(host, &(struct engine_answer){
+                           .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+    bench_settle();
+    assert_string_equal(bench_text(run, "state", buffer), "unresolved");
+    assert_string_equal(bench_text(run, "text", buffer), text); /* better than the text before */
+    while (b.now_ms < since_ms + 3600000 - 1000) {
+        b.now_ms += 1000;
+        bench_settle();
+        assert_false(b.asked);
     }
+    bench_until(ENGINE_PREPARE); /* after resolve_within on_lost decides */
+    b.last[0] = '\0';
+    assert_string_equal(b.identity, "");
+}
 
-    static const char *bench_text(const char *run, const char *key, char ret[512])
-    {
-        json_t *json = scheduler_run_json(b.scheduler, run);
-        const char *text = json_string_value(json_object_get(json, key));
+/* Nobody has released it and nobody will: it is prepared on the engine that is there now, in time. */
+static void what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    char run[RUN_ID_MAX];
 
-        snprintf(ret, 512, "%s", text ? text : "");
-        json_decref(json);
-        return ret;
-    }
-
-    /* It is in the journal, and comes back with each request. */
-    static void the_identity_of_the_engine_is_kept(void **state)
-    {
-        char run[RUN_ID_MAX];
-
-        b.engine = "A";
-        bench_trigger(run);
-        bench_until(ENGINE_PREPARE);
-        bench_prepared("id-1", "A");
-        assert_non_null(strstr(b.last, "\"identity\":\"A\""));
-        bench_until(ENGINE_RELEASE);
-        assert_string_equal(b.identity, "A");
-        bench_answer((struct engine_answer){.event = ENGINE_UNKNOWN, .exit_code = -1});
-        bench_until(ENGINE_FENCE);
-        assert_string_equal(b.identity, "A");
-        bench_answer(
-            (struct engine_answer){.event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1});
-        bench_until(ENGINE_WATCH);
-        assert_string_equal(b.identity, "A");
-    }
-
-    /* It is unresolved, with the reason, until resolve_within; nothing is started beside it. */
-    static void what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost(void **state)
-    {
-        static const char text[] = "this is another engine (B), the attempt was prepared on A";
-        struct engine_host *host = scheduler_engine_host(b.scheduler);
-        char run[RUN_ID_MAX], buffer[512];
-        int64_t since_ms;
-
-        b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"on_lost\":\"rerun\"}}}";
-        b.engine = "A";
-        bench_trigger(run);
-        bench_until(ENGINE_PREPARE);
-        bench_prepared("id-1", "A");
-        bench_until(ENGINE_RELEASE);
-        bench_answer(
-            (struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms, .exit_code = -1});
-        bench_until(ENGINE_WATCH);
+    b.engine = "A";
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_prepared("id-1", "A");
+    bench_until(ENGINE_RELEASE);
+    b.engine = "B";
+    bench_answer((struct engine_answer){.event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "another"});
+    host->back(host, &b.table);
+    bench_settle();
+    if (b.asked && b.op == ENGINE_DISCARD) /* the sweep of the first engine would find it, too */
         b.asked = false;
-        host->answer(
-            host, &(struct engine_answer){
-                      .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "no answer"});
-        bench_settle();
-        since_ms = b.now_ms;
-        b.engine = "B";
-        host->answer(host,
-                     &(struct engine_answer){
-                         .ticket = b.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
-        bench_settle();
-        assert_string_equal(bench_text(run, "state", buffer), "unresolved");
-        assert_string_equal(bench_text(run, "text", buffer), text); /* better than the text before */
-        while (b.now_ms < since_ms + 3600000 - 1000) {
-            b.now_ms += 1000;
-            bench_settle();
-            assert_false(b.asked);
-        }
-        bench_until(ENGINE_PREPARE); /* after resolve_within on_lost decides */
-        b.last[0] = '\0';
-        assert_string_equal(b.identity, "");
-    }
+    bench_until(ENGINE_PREPARE);
+    bench_prepared("id-2", "B");
+    bench_until(ENGINE_RELEASE);
+    assert_string_equal(b.identity, "B");
+}
 
-    /* Nobody has released it and nobody will: it is prepared on the engine that is there now, in time. */
-    static void what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again(void **state)
-    {
-        struct engine_host *host = scheduler_engine_host(b.scheduler);
-        char run[RUN_ID_MAX];
+/* An engine that cannot say, now or then, is believed as before. */
+static void an_identity_that_is_not_known_is_not_compared(void **state)
+{
+    char run[RUN_ID_MAX];
 
-        b.engine = "A";
-        bench_trigger(run);
-        bench_until(ENGINE_PREPARE);
-        bench_prepared("id-1", "A");
-        bench_until(ENGINE_RELEASE);
-        b.engine = "B";
-        bench_answer((struct engine_answer){.event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "another"});
-        host->back(host, &b.table);
-        bench_settle();
-        if (b.asked && b.op == ENGINE_DISCARD) /* the sweep of the first engine would find it, too */
-            b.asked = false;
-        bench_until(ENGINE_PREPARE);
-        bench_prepared("id-2", "B");
-        bench_until(ENGINE_RELEASE);
-        assert_string_equal(b.identity, "B");
-    }
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_prepared("id-1", NULL);
+    assert_null(strstr(b.last, "identity"));
+    b.engine = "B";
+    bench_until(ENGINE_RELEASE);
+    assert_string_equal(b.identity, "");
+}
 
-    /* An engine that cannot say, now or then, is believed as before. */
-    static void an_identity_that_is_not_known_is_not_compared(void **state)
-    {
-        char run[RUN_ID_MAX];
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
+        cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_identity_that_is_not_known_is_not_compared, setup, teardown),
+    };
 
-        bench_trigger(run);
-        bench_until(ENGINE_PREPARE);
-        bench_prepared("id-1", NULL);
-        assert_null(strstr(b.last, "identity"));
-        b.engine = "B";
-        bench_until(ENGINE_RELEASE);
-        assert_string_equal(b.identity, "");
-    }
-
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
-            cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup,
-                                            teardown),
-            cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
-                                            teardown),
-            cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
-            cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
-            cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
-            cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
-            cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
-                                            teardown),
-            cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
-            cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
-            cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, setup, teardown),
-            cmocka_unit_test_setup_teardown(
-                what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost, setup, teardown),
-            cmocka_unit_test_setup_teardown(
-                what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again, setup, teardown),
-            cmocka_unit_test_setup_teardown(an_identity_that_is_not_known_is_not_compared, setup, teardown),
-        };
-
-        return cmocka_run_group_tests(tests, NULL, NULL);
-    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

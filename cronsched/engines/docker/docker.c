@@ -96,11 +96,12 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
     };
     if (d->identity_state == DOCKER_IDENTITY_KNOWN)
         memcpy(ret->identity, d->identity, sizeof(ret->identity));
-    if (d->link == DOCKER_LINK_UP)
-        snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s%s%s", d->version, d->api + 2,
-                 d->live_restore ? "" : ", no live-restore",
-                 d->identity_state == DOCKER_IDENTITY_NONE ? ", without an identity: " : "",
-                 d->identity_state == DOCKER_IDENTITY_NONE ? d->identity_why : "");
+    if (d->link == DOCKER_LINK_UP && d->identity_state == DOCKER_IDENTITY_NONE)
+        snprintf(ret->text, sizeof(ret->text), "docker %.32s, API %.8s%s, without an identity: %s",
+                 d->version, d->api + 2, d->live_restore ? "" : ", no live-restore", d->identity_why);
+    else if (d->link == DOCKER_LINK_UP)
+        snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s", d->version, d->api + 2,
+                 d->live_restore ? "" : ", no live-restore");
     else
         snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
 }

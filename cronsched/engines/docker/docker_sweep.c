@@ -143,9 +143,6 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
         return false;
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
-    if (*label(container, "cronsched.identity") &&
-        strcmp(label(container, "cronsched.identity"), d->identity) != 0)
-        return false;
     s->old_epoch = epoch < s->epoch;
     if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0)
         return false;
