@@ -271,6 +271,7 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
     r.name = name;
     r.id = id;
     r.identity = f->identity;
+    r.unresolved = f->unresolved;
     r.may_have_run = may_have_run;
     f->engine->ops->submit(f->engine, op, &r);
     return r.ticket;

@@ -44,6 +44,7 @@ struct fixture {
     int64_t epoch, now_ms; /* what the host says; now_ms 0: the real time */
     bool keep;
     const char *identity; /* in requests; NULL: not known */
+    bool unresolved;      /* likewise */
     uint64_t next_ticket;
     struct test_answer answers[ANSWERS_MAX];
     size_t answer_count;

@@ -510,6 +510,22 @@ static void test_after_a_reboot_what_ran_is_unknown(void **state)
     assert_int_equal(a->event, ENGINE_UNKNOWN);
 }
 
+/* A leader that does not know whether it runs has to be told, not only how it ends. */
+static void test_a_watch_of_an_unresolved_one_tells_that_it_runs(void **state)
+{
+    char id[160];
+    uint64_t watch;
+
+    job = fixture_script(f, "echo $$ >$D/up; exec sleep 1000");
+    fixture_prepared(f, job, "cs-1", id);
+    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
+    f->unresolved = true;
+    watch = fixture_submit(f, ENGINE_WATCH, job, id, true);
+    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_STARTED);
+    assert_int_equal(kill(pid_in("up"), SIGKILL), 0);
+    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
+}
+
 /* --- which engine it is --- */
 
 /* The folder of another machine, copied to this one: its attempts may run on there. */
@@ -882,6 +898,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_runs_and_ends),
+        TEST(test_a_watch_of_an_unresolved_one_tells_that_it_runs),
         TEST(test_another_machine_knows_nothing_of_an_attempt),
         TEST(test_exit_code_and_signal_are_told),
         TEST(test_command_sees_its_own_environment_only),

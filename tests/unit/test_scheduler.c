@@ -29,6 +29,7 @@ struct bench {
     uint64_t ticket;
     int64_t started_ms; /* of that request */
     char identity[32];  /* likewise; "": none */
+    bool unresolved;    /* likewise */
     const char *engine; /* the identity of the engine; NULL: none */
     const char *job;    /* what bench_trigger applies; NULL: the simplest */
     char last[4096];    /* the last batch, as JSON */
@@ -112,6 +113,7 @@ static void engine_submit(struct engine *engine, enum engine_op op, const struct
     b.prepared += op == ENGINE_PREPARE;
     if (op == ENGINE_PREPARE && b.prepared_after_ms)
         assert_true(request->fire_ms > b.prepared_after_ms);
+    b.unresolved = request->unresolved;
     snprintf(b.identity, sizeof(b.identity), "%s", request->identity ? request->identity : "");
 }
 
@@ -619,6 +621,11 @@ static void what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost
     bench_settle();
     assert_string_equal(bench_text(run, "state", buffer), "unresolved");
     assert_string_equal(bench_text(run, "text", buffer), text); /* better than the text before */
+    host->back(host,
+               &b.table); /* maybe another replica reaches it: who is asked knows that it is unresolved */
+    bench_until(ENGINE_WATCH);
+    assert_true(b.unresolved);
+    b.asked = false;
     while (b.now_ms < since_ms + 3600000 - 1000) {
         b.now_ms += 1000;
         bench_settle();

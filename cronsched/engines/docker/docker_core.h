@@ -90,7 +90,6 @@ struct docker {
     enum docker_identity_state
         identity_state;                 /* UNREAD: also when it may have changed; nothing is begun then */
     char identity[ENGINE_IDENTITY_MAX]; /* the last one that was read; "": none yet */
-    char replaced[ENGINE_IDENTITY_MAX]; /* the one before; "": it has always been this one */
     char identity_why[160];             /* NONE: why it has none */
     bool identity_made;                 /* the mark has just been made */
     int failures;                       /* probes in a row */

@@ -32,7 +32,6 @@ static void settle(struct docker *d, enum docker_identity_state state, const cha
     bool replaced = state == DOCKER_IDENTITY_KNOWN && d->identity[0] && strcmp(d->identity, identity) != 0;
 
     if (replaced) {
-        memcpy(d->replaced, d->identity, sizeof(d->replaced));
         d->boot_id[0] = '\0';
         docker_prepared_forget_all(d);
     }
