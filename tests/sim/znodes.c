@@ -444,11 +444,13 @@ void znodes_trim(struct znodes *z, int64_t zxid)
         list_remove(&t->all);
         free(t);
     }
-    while (!list_empty(&z->dying)) {
-        struct znode *n = LIST_ITEM(z->dying.next, struct znode, dying);
+    LIST_EACH_SAFE(link, &z->dying)
+    {
+        struct znode *n = LIST_ITEM(link, struct znode, dying);
 
         if (n->newest->zxid > zxid)
             break;
-        node_free(z, n);
+        if (list_empty(&n->children)) /* in a tree that was emptied a parent can come before its children */
+            node_free(z, n);
     }
 }
