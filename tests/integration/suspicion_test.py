@@ -4,6 +4,7 @@ address that nobody listens at, a port that rejects or a mistyped `advertise` de
 that is killed or stopped without a word is replaced long before its session ends.
 """
 
+import ctypes
 import functools
 import http.server
 import json
@@ -112,7 +113,7 @@ class Suspicion(lab.Suite):
         c = self.cluster("soon", replicas=3)
         first = c.servers[0]
         lab.wait_for(lambda: len(c.view(first)["replicas"]) == 3, 10, "three members")
-        time.sleep(3)  # the links stand
+        lab.wait_for(lambda: all(r.get("fit") for r in c.view(first)["replicas"]), 10, "the others to be fit")
         asked = time.time()
         first.cli.check("cluster", "step-down")
         orderly, second = self.elected_after(c, asked)  # what an election takes here and now
@@ -164,6 +165,13 @@ class Suspicion(lab.Suite):
         threading.Thread(target=web.serve_forever, daemon=True).start()
         self.misled("web", f"http://127.0.0.1:{web.server_port}", "HTTP status 404")
 
+    def enter(self, net):
+        """This thread, until the end of the test."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.addCleanup(os.close, own)
+        self.addCleanup(ctypes.CDLL(None).setns, own, 0)
+        net.enter()
+
     def test_a_machine_that_is_gone_and_a_way_that_rejects(self):
         """Replicas in namespaces of their own, since a cut must reach packets."""
         if self.why:
@@ -173,9 +181,9 @@ class Suspicion(lab.Suite):
         spaces = [net.add(name, number) for name, number in (("zookeeper", 11), ("r0", 21), ("r1", 22))]
         zk = ZooKeeper(self.folder.make("own"), addresses=[spaces[0].address], prefixes=[spaces[0].prefix])
         self.addCleanup(zk.close)
-        net.enter()
-        zk.start()
         c = Cluster(self, name="net", zookeeper=zk, session_s=SESSION_S, config={"log": "json"}, start=False)
+        self.enter(net)
+        zk.start()
         for server, space in zip(c.servers, spaces[1:]):
             server.wrapper = space.prefix
             server.config.update({"listen": [f"unix:{server.socket}", f"{space.address}:7460"],
