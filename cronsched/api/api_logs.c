@@ -16,6 +16,7 @@
 #include "cronsched/api/api_priv.h"
 #include "cronsched/io/run_log.h"
 #include "jobs/base/object.h"
+#include "jobs/state/run_id.h"
 
 #include <assert.h>
 #include <errno.h>

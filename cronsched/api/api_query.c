@@ -3,6 +3,7 @@
 #include "jobs/base/near.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 #include <errno.h>
@@ -62,9 +63,9 @@ bool api_param_run(struct http_request *request, const char *run)
 {
     char job[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
 
-    if (run_id_parse(run, job, &at_ms, &exact) == 0 && job_name_valid(job))
+    if (run_id_parse(run, job, &at_ms, &has_ms) == 0 && job_name_valid(job))
         return true;
     http_reply_error(request, ERR_INVALID, "'%.128s' is not a run id (JOB@20261122T030000Z)", run);
     return false;

@@ -1,6 +1,7 @@
 /* Runs: the live ones before the stored ones. */
 #include "cronsched/api/api_priv.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,9 +42,9 @@ static int64_t instant_of(const char *id)
 {
     char job[RUN_ID_MAX];
     int64_t at_ms = 0;
-    bool exact;
+    bool has_ms;
 
-    return run_id_parse(id, job, &at_ms, &exact) == 0 ? at_ms : 0;
+    return run_id_parse(id, job, &at_ms, &has_ms) == 0 ? at_ms : 0;
 }
 
 static bool matches(const struct filter *f, const json_t *run, int64_t at_ms)

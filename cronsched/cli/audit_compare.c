@@ -40,9 +40,9 @@ static void add_run(struct books *books, const json_t *run)
     const json_t *oldest = json_object_get(books->oldest, job);
     char name[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
 
-    if (run_id_parse(id, name, &at_ms, &exact) < 0)
+    if (run_id_parse(id, name, &at_ms, &has_ms) < 0)
         return;
     if (!oldest || json_integer_value(oldest) > at_ms)
         json_object_set_new(books->oldest, job, json_integer(at_ms));
@@ -115,10 +115,10 @@ static bool is_pruned(const struct books *books, const char *id)
 {
     char job[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
     const json_t *oldest;
 
-    if (run_id_parse(id, job, &at_ms, &exact) < 0)
+    if (run_id_parse(id, job, &at_ms, &has_ms) < 0)
         return false;
     oldest = json_object_get(books->oldest, job);
     return oldest && at_ms < json_integer_value(oldest);

@@ -41,7 +41,7 @@ static void request_copy(struct engine_request *to, const struct engine_request 
     to->run = alloc_text(r->run);
     to->name = alloc_text(r->name);
     to->id = alloc_text(r->id);
-    to->boot = alloc_text(r->boot);
+    to->boot_id = alloc_text(r->boot_id);
     to->identity = alloc_text(r->identity);
     to->cause = alloc_text(r->cause);
     to->params = json_incref((json_t *)(uintptr_t)r->params);
@@ -49,7 +49,7 @@ static void request_copy(struct engine_request *to, const struct engine_request 
 
 static void request_release(struct engine_request *r)
 {
-    const char *const texts[] = {r->run, r->name, r->id, r->boot, r->identity, r->cause};
+    const char *const texts[] = {r->run, r->name, r->id, r->boot_id, r->identity, r->cause};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free((char *)(uintptr_t)texts[i]);
@@ -236,7 +236,7 @@ static char *body_of(const struct remote_engine *e, enum engine_op op, const str
                           e->engine.name, "op", engine_op_name(asked), "job", r->job->name, "def",
                           job_to_json(r->job), "run", r->run, "attempt", r->attempt, "try", r->try, "epoch",
                           (json_int_t)r->epoch, "reign", (json_int_t)e->o.host->epoch(e->o.host), "name",
-                          r->name, "id", r->id, "boot", r->boot, "identity", r->identity, "started",
+                          r->name, "id", r->id, "boot", r->boot_id, "identity", r->identity, "started",
                           (json_int_t)r->started_ms, "may_have_run", r->may_have_run || op == ENGINE_WATCH);
     char *text = json_dumps(o, JSON_COMPACT);
 

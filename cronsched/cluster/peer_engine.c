@@ -189,15 +189,15 @@ struct asked {
 static int read_body(const json_t *body, struct asked *a, struct error *error)
 {
     json_error_t why;
-    json_t *boot;
+    json_t *boot_id;
 
     if (json_unpack_ex((json_t *)(uintptr_t)body, &why, 0,
                        "{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:o,s:b}", "engine", &a->engine, "op",
                        &a->op, "job", &a->job, "def", &a->def, "run", &a->run, "attempt", &a->attempt, "try",
                        &a->try, "epoch", &a->epoch, "reign", &a->reign, "name", &a->name, "id", &a->id,
-                       "boot", &boot, "may_have_run", &a->may_have_run) < 0)
+                       "boot", &boot_id, "may_have_run", &a->may_have_run) < 0)
         return error_set(error, ERR_INVALID, "%s", why.text);
-    a->boot = json_string_value(boot);
+    a->boot_id = json_string_value(boot_id);
     a->identity = json_string_value(json_object_get(body, "identity")); /* not there: by an older leader */
     a->started = json_integer_value(json_object_get(body, "started"));
     return 0;
@@ -225,7 +225,7 @@ static struct engine_request request_of(struct peer_engine *p, const struct aske
                                    .epoch = a->epoch,
                                    .name = a->name,
                                    .id = a->id,
-                                   .boot = a->boot,
+                                   .boot_id = a->boot_id,
                                    .identity = a->identity,
                                    .started_ms = a->started,
                                    .cause = "",

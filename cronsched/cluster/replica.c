@@ -365,7 +365,7 @@ static void on_look(uv_timer_t *timer)
 
     tell_odd_engine(r);
     if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
-        !scheduler_overdue(r->o.scheduler, text, sizeof(text))) {
+        !scheduler_leader_stall(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;
         return;
     }

@@ -31,7 +31,7 @@ struct config_engine {
     int max_armed;                     /* attempts prepared ahead; 0: the engine's own default */
 };
 
-struct config_pool {
+struct config_job_pool {
     char *name;
     int size;
 };
@@ -51,7 +51,7 @@ struct config {
     struct config_engine *engines;
     size_t engine_count;
     char *default_engine;
-    struct config_pool *pools;
+    struct config_job_pool *pools;
     size_t pool_count;
     char *tokens_file; /* NULL: none */
     char *tls_cert, *tls_key;

@@ -244,7 +244,7 @@ static void read_pools(struct config_reader *reader, const struct yaml_node *map
     }
     config->pools = alloc_zero((map->count + 1) * sizeof(*config->pools));
     for (size_t i = 0; i < map->count; i++) {
-        struct config_pool *pool = &config->pools[config->pool_count];
+        struct config_job_pool *pool = &config->pools[config->pool_count];
 
         if (!config_name_valid(map->keys[i]->text)) {
             config_fault(reader, map->keys[i], "pools: '%s' is not a name", map->keys[i]->text);

@@ -5,6 +5,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -41,7 +42,7 @@ struct null_engine {
     uv_loop_t *loop;
     struct engine_host *host;
     char *name;
-    char boot[40]; /* of this life of the process */
+    char boot_id[40]; /* of this life of the process */
     int64_t delay_ms;
     int exit_code;
     struct list attempts[BUCKETS]; /* by id */
@@ -191,7 +192,7 @@ static void prepare(struct null_engine *e, const struct engine_request *r)
     char id[ID_MAX];
     struct attempt *a;
 
-    snprintf(id, sizeof(id), "%s@%s", r->name, e->boot);
+    snprintf(id, sizeof(id), "%s@%s", r->name, e->boot_id);
     a = find(e, id);
     if (!a) {
         a = alloc_zero(sizeof(*a));
@@ -203,9 +204,11 @@ static void prepare(struct null_engine *e, const struct engine_request *r)
         list_append(bucket_of(e, id), &a->bucket);
         e->count++;
     }
-    answer(e,
-           &(struct engine_answer){
-               .ticket = r->ticket, .event = ENGINE_PREPARED, .id = a->id, .boot = e->boot, .exit_code = -1});
+    answer(e, &(struct engine_answer){.ticket = r->ticket,
+                                      .event = ENGINE_PREPARED,
+                                      .id = a->id,
+                                      .boot_id = e->boot_id,
+                                      .exit_code = -1});
 }
 
 static void release(struct null_engine *e, const struct engine_request *r, struct attempt *a)
@@ -377,7 +380,7 @@ int null_engine_new(struct engine **ret, uv_loop_t *loop, const struct null_engi
     e->host = host;
     e->delay_ms = options->delay_ms;
     e->exit_code = options->exit_code;
-    snprintf(e->boot, sizeof(e->boot), "%d-%llx", (int)getpid(), (unsigned long long)uv_hrtime());
+    snprintf(e->boot_id, sizeof(e->boot_id), "%d-%llx", (int)getpid(), (unsigned long long)uv_hrtime());
     for (size_t i = 0; i < BUCKETS; i++)
         list_init(&e->attempts[i]);
     list_init(&e->running);

@@ -11,6 +11,7 @@
 #include "jobs/base/object.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 
 #include <assert.h>
 #include <errno.h>

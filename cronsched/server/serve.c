@@ -67,7 +67,7 @@ struct serve {
     struct engine *engines[CONFIG_ENGINES_MAX];
     struct engine_watch engine_watch;
     size_t engine_count;
-    struct scheduler_pool *pools;
+    struct scheduler_job_pool *pools;
     struct api *api;
     struct webhooks *webhooks;
     char id[256], cluster_uuid[40];
@@ -498,13 +498,13 @@ static int open_history(struct serve *s, struct error *error)
 static int open_embedded(struct serve *s, struct error *error)
 {
     char path[RUN_LOG_PATH_MAX];
-    struct journal_embedded_options o = {.path = path,
-                                         .cluster = s->cluster_uuid,
-                                         .history = s->history->ops->applied(s->history),
-                                         .sole = true};
+    struct embedded_options o = {.path = path,
+                                 .cluster = s->cluster_uuid,
+                                 .history = s->history->ops->applied(s->history),
+                                 .sole = true};
 
     snprintf(path, sizeof(path), "%s/journal.db", s->config.data_dir);
-    return journal_embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
+    return embedded_open(&s->journal, &s->loop, &o, &scheduler_journal_events, s->scheduler, error);
 }
 
 static int64_t replica_clock_jump_ms(void *arg)
@@ -565,7 +565,7 @@ static int make_scheduler(struct serve *s)
     if (!s->pools)
         return ERR_NOMEM;
     for (size_t i = 0; i < s->config.pool_count; i++)
-        s->pools[i] = (struct scheduler_pool){s->config.pools[i].name, s->config.pools[i].size};
+        s->pools[i] = (struct scheduler_job_pool){s->config.pools[i].name, s->config.pools[i].size};
     o.pools = s->pools;
     s->env = (struct scheduler_env){env_wall_ms, env_random, env_wake_at, env_log};
     s->scheduler = scheduler_new(&o);

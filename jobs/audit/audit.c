@@ -186,10 +186,10 @@ static bool read_ends(struct audit *a, const json_t *item)
     const char *run;
     json_int_t count;
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
 
     if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I}", "run", &run, "count", &count) < 0 ||
-        run_id_parse(run, job, &at_ms, &exact) < 0)
+        run_id_parse(run, job, &at_ms, &has_ms) < 0)
         return false;
     if (floor_s(at_ms) > a->since_s && floor_s(at_ms) <= a->until_s)
         find(a->doubled_list, &a->doubled, job, floor_s(at_ms), "an attempt of %s ended %lld times", run,

@@ -5,6 +5,7 @@
 #include "jobs/base/duration.h"
 #include "jobs/base/text.h"
 #include "jobs/state/run.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 #include <assert.h>

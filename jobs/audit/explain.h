@@ -13,6 +13,7 @@
 
 #include "jobs/history/history.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/schedule.h"
 
 enum explain_part {

@@ -1,4 +1,4 @@
-/* Allocation in the fold and the scheduler, and of all JSON of the program (main.c). A replica that cannot remember
+/* Allocation where records are applied and in the scheduler, and of all JSON of the program (main.c). A replica that cannot remember
  * what it just journaled must not go on, nor may half a document be taken for a whole one, a snapshot least of all:
  * these abort, and the restart recovers everything from the journal. Parsers of input do not use them; they return
  * ERR_NOMEM.

@@ -12,24 +12,24 @@
 #include <stdint.h>
 
 /* Opens, makes it when create is set, and closes the doors that a damaged or hostile file could use. */
-int db_open(sqlite3 **ret, const char *path, bool create, struct error *error);
+int sqlite_open(sqlite3 **ret, const char *path, bool create, struct error *error);
 
 /* The error of the last call on this connection: its code, and "PATH: WHAT: message (errno text)". */
-int db_error(sqlite3 *db, const char *what, struct error *error);
-int db_code(int sqlite_code); /* SQLITE_FULL to ERR_FULL, ... */
+int sqlite_error(sqlite3 *db, const char *what, struct error *error);
+int sqlite_code(int code); /* SQLITE_FULL to ERR_FULL, ... */
 
 /* All statements of a text; rows are dropped. */
-int db_exec(sqlite3 *db, const char *sql, struct error *error);
-int db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct error *error);
+int sqlite_exec(sqlite3 *db, const char *sql, struct error *error);
+int sqlite_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct error *error);
 
 /* The first column of the first row; a NULL or no row leaves *ret as it is. */
-int db_get_int(sqlite3 *db, const char *sql, int64_t *ret, struct error *error);
+int sqlite_get_int(sqlite3 *db, const char *sql, int64_t *ret, struct error *error);
 
 /* Runs a prepared statement to its end and resets it; its bindings are kept. */
-int db_run(sqlite3 *db, sqlite3_stmt *stmt, struct error *error);
+int sqlite_run(sqlite3 *db, sqlite3_stmt *stmt, struct error *error);
 
 /* NULL stays NULL. The text must live until the statement is reset. */
-void db_bind_text(sqlite3_stmt *stmt, int column, const char *text);
+void sqlite_bind_text(sqlite3_stmt *stmt, int column, const char *text);
 
 /* Ends a transaction that failed, if SQLite has not done so itself. */
-void db_rollback(sqlite3 *db);
+void sqlite_rollback(sqlite3 *db);

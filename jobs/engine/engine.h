@@ -8,7 +8,7 @@
  *
  *   PREPARE  make the attempt exist, not running, under the given name. The same request may be submitted
  *            again (after UNREACHABLE) and finds what the first one made.
- *            -> PREPARED(id, boot)
+ *            -> PREPARED(id, boot_id)
  *             | REFUSED(text, exit_code): provably nothing was started, and trying again will not help: no
  *               such image
  *             | UNREACHABLE(text): try again later
@@ -82,7 +82,7 @@ struct engine_request {
     int64_t epoch;         /* of the ARM */
     const char *name;      /* "cs-" + hex: the object's name */
     const char *id;        /* all but PREPARE: what PREPARED answered */
-    const char *boot;      /* FENCE: host identity at prepare; NULL when not known */
+    const char *boot_id;   /* FENCE: host identity at prepare; NULL when not known */
     const char *identity;  /* of the engine at prepare; NULL when not known */
     int64_t started_ms;    /* WATCH: as STARTED was answered; 0: not known */
     bool unresolved;       /* WATCH: whether it runs is not known: STARTED is answered once it is */
@@ -95,11 +95,11 @@ struct engine_request {
 struct engine_answer {
     uint64_t ticket;
     enum engine_event event;
-    const char *id, *boot; /* PREPARED */
-    const char *identity;  /* PREPARED: of the engine; NULL: not known */
-    int64_t started_ms;    /* STARTED, ENDED: UTC by the engine; 0: not known */
-    int64_t at_ms;         /* ENDED: when */
-    int exit_code;         /* ENDED, REFUSED; -1: not known */
+    const char *id, *boot_id; /* PREPARED */
+    const char *identity;     /* PREPARED: of the engine; NULL: not known */
+    int64_t started_ms;       /* STARTED, ENDED: UTC by the engine; 0: not known */
+    int64_t at_ms;            /* ENDED: when */
+    int exit_code;            /* ENDED, REFUSED; -1: not known */
     int starts; /* STARTED, ENDED: how often it was started, also by others; 0: once, as it should be */
     const char *cause; /* ENDED: "exit", "signal", "oom", "engine" */
     const char *text;  /* error, evidence, remark; NULL: none */

@@ -17,7 +17,7 @@
  * What prune removes stays counted: how many fire times it accounted for, per job and UTC day.
  *
  * Times in answers are RFC 3339, but in HISTORY_AUDIT's, which holds UTC milliseconds. It has, beyond what
- * history.h says: runs only with ids that are not exact, each with "cause"; records also of kind "tzdata",
+ * history.h says: runs only with ids without milliseconds, each with "cause"; records also of kind "tzdata",
  * and all that there are; "unfinished": [{"run","job","at","state"}], of any time; "pruned":
  * [{"job","from","to","count"}], whole days that reach into the time asked for, whose runs and skips are then
  * given in full; "gaps": [{"from","to"}], times in which batches are missing ("from" 0: from the beginning);

@@ -58,7 +58,7 @@ static int read_part(sqlite3 *db, const struct part *part, int64_t first, int64_
 {
     json_t *rows = json_array();
     sqlite3_stmt *stmt = NULL;
-    int step = SQLITE_ERROR, rc = db_prepare(db, part->sql, &stmt, error);
+    int step = SQLITE_ERROR, rc = sqlite_prepare(db, part->sql, &stmt, error);
 
     json_object_set_new(page, part->key, rows);
     if (rc < 0)
@@ -72,7 +72,7 @@ static int read_part(sqlite3 *db, const struct part *part, int64_t first, int64_
             json_array_append_new(row, cell(stmt, i));
         json_array_append_new(rows, row);
     }
-    rc = step == SQLITE_DONE ? 0 : db_error(db, "read", error);
+    rc = step == SQLITE_DONE ? 0 : sqlite_error(db, "read", error);
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -88,7 +88,7 @@ static int is_whole(sqlite3 *db, int64_t first, int64_t last, bool *ret, struct 
              "SELECT (SELECT value FROM meta WHERE key = 'applied') >= %" PRId64
              " AND NOT EXISTS (SELECT 1 FROM gaps WHERE last >= %" PRId64 " AND first <= %" PRId64 ")",
              last, first, last);
-    rc = db_get_int(db, sql, &whole, error);
+    rc = sqlite_get_int(db, sql, &whole, error);
     *ret = whole != 0;
     return rc;
 }
@@ -98,12 +98,12 @@ static int page_end(sqlite3 *db, int64_t first, int64_t *last, int64_t *ret_time
 {
     sqlite3_stmt *stmt = NULL;
     int64_t rows = 0, bytes = 0, before = 0, idx = 0;
-    int step, rc = db_prepare(db,
-                              "SELECT idx, bytes FROM (SELECT idx, length(json) AS bytes FROM records"
-                              " UNION ALL SELECT idx, length(json) FROM runs"
-                              " UNION ALL SELECT idx, length(text) FROM skips)"
-                              " WHERE idx BETWEEN ?1 AND ?2 ORDER BY idx",
-                              &stmt, error);
+    int step, rc = sqlite_prepare(db,
+                                  "SELECT idx, bytes FROM (SELECT idx, length(json) AS bytes FROM records"
+                                  " UNION ALL SELECT idx, length(json) FROM runs"
+                                  " UNION ALL SELECT idx, length(text) FROM skips)"
+                                  " WHERE idx BETWEEN ?1 AND ?2 ORDER BY idx",
+                                  &stmt, error);
 
     if (rc < 0)
         return rc;
@@ -120,7 +120,7 @@ static int page_end(sqlite3 *db, int64_t first, int64_t *last, int64_t *ret_time
             break;
         }
     }
-    rc = step == SQLITE_DONE ? 0 : db_error(db, "read", error);
+    rc = step == SQLITE_DONE ? 0 : sqlite_error(db, "read", error);
     sqlite3_finalize(stmt);
     if (rc == 0) {
         char sql[128];
@@ -128,7 +128,7 @@ static int page_end(sqlite3 *db, int64_t first, int64_t *last, int64_t *ret_time
         snprintf(sql, sizeof(sql),
                  "SELECT coalesce(max(time), 0) FROM records WHERE idx <= %" PRId64 " AND idx >= %" PRId64,
                  *last, first);
-        rc = db_get_int(db, sql, ret_time_ms, error);
+        rc = sqlite_get_int(db, sql, ret_time_ms, error);
     }
     return rc;
 }
@@ -163,10 +163,10 @@ int store_copy_read(sqlite3 *db, int64_t first, int64_t last, json_t **ret, stru
 int store_copy_gap(sqlite3 *db, int64_t below, json_t **ret, struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int step, rc = db_prepare(db,
-                              "SELECT first, last FROM gaps WHERE shed = 0 AND (?1 = 0 OR first < ?1)"
-                              " ORDER BY first DESC LIMIT 1",
-                              &stmt, error);
+    int step, rc = sqlite_prepare(db,
+                                  "SELECT first, last FROM gaps WHERE shed = 0 AND (?1 = 0 OR first < ?1)"
+                                  " ORDER BY first DESC LIMIT 1",
+                                  &stmt, error);
 
     if (rc < 0)
         return rc;
@@ -178,7 +178,7 @@ int store_copy_gap(sqlite3 *db, int64_t below, json_t **ret, struct error *error
     else if (step == SQLITE_DONE)
         *ret = json_null();
     else
-        rc = db_error(db, "read", error);
+        rc = sqlite_error(db, "read", error);
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -240,6 +240,6 @@ void store_page_bind(sqlite3_stmt *stmt, const json_t *row)
         if (json_is_integer(value))
             sqlite3_bind_int64(stmt, (int)i + 1, json_integer_value(value));
         else
-            db_bind_text(stmt, (int)i + 1, json_string_value(value));
+            sqlite_bind_text(stmt, (int)i + 1, json_string_value(value));
     }
 }

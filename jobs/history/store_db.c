@@ -125,24 +125,24 @@ static int migrate(sqlite3 *db, int64_t from, struct error *error)
     for (int64_t v = from; v < SCHEMA_VERSION; v++) {
         char version[96];
         int64_t found = v;
-        int rc = db_exec(db, "BEGIN IMMEDIATE", error);
+        int rc = sqlite_exec(db, "BEGIN IMMEDIATE", error);
 
         if (rc == 0)
-            rc = db_get_int(db, "PRAGMA user_version", &found, error);
+            rc = sqlite_get_int(db, "PRAGMA user_version", &found, error);
         if (rc == 0 && found != v) { /* another process, which is about to give up or has, was faster */
-            db_rollback(db);
+            sqlite_rollback(db);
             continue;
         }
         snprintf(version, sizeof(version), "PRAGMA application_id = %d; PRAGMA user_version = %" PRId64,
                  APPLICATION_ID, v + 1);
         if (rc == 0)
-            rc = db_exec(db, migrations[v], error);
+            rc = sqlite_exec(db, migrations[v], error);
         if (rc == 0)
-            rc = db_exec(db, version, error);
+            rc = sqlite_exec(db, version, error);
         if (rc == 0)
-            rc = db_exec(db, "COMMIT", error);
+            rc = sqlite_exec(db, "COMMIT", error);
         if (rc < 0) {
-            db_rollback(db);
+            sqlite_rollback(db);
             return rc;
         }
     }
@@ -152,12 +152,12 @@ static int migrate(sqlite3 *db, int64_t from, struct error *error)
 static int check_schema(sqlite3 *db, const char *path, struct error *error)
 {
     int64_t application = 0, version = 0, tables = 0;
-    int rc = db_get_int(db, "PRAGMA application_id", &application, error);
+    int rc = sqlite_get_int(db, "PRAGMA application_id", &application, error);
 
     if (rc == 0)
-        rc = db_get_int(db, "PRAGMA user_version", &version, error);
+        rc = sqlite_get_int(db, "PRAGMA user_version", &version, error);
     if (rc == 0)
-        rc = db_get_int(db, "SELECT count(*) FROM sqlite_schema", &tables, error);
+        rc = sqlite_get_int(db, "SELECT count(*) FROM sqlite_schema", &tables, error);
     if (rc < 0)
         return rc;
     if (tables && application != APPLICATION_ID)
@@ -174,25 +174,25 @@ static int prepare_all(struct store_db *s, struct error *error)
     int rc = 0;
 
     for (int i = 0; rc == 0 && i < DB_STATEMENTS; i++)
-        rc = db_prepare(s->db, statements[i], &s->stmts[i], error);
+        rc = sqlite_prepare(s->db, statements[i], &s->stmts[i], error);
     if (rc == 0)
-        rc = db_get_int(s->db, "SELECT value FROM meta WHERE key = 'applied'", &s->applied, error);
+        rc = sqlite_get_int(s->db, "SELECT value FROM meta WHERE key = 'applied'", &s->applied, error);
     if (rc == 0)
-        rc = db_get_int(s->db, "SELECT value FROM meta WHERE key = 'written'", &s->written, error);
+        rc = sqlite_get_int(s->db, "SELECT value FROM meta WHERE key = 'written'", &s->written, error);
     if (rc == 0)
-        rc = db_get_int(s->db, "SELECT value FROM meta WHERE key = 'written_time'", &s->written_time_ms,
-                        error);
+        rc = sqlite_get_int(s->db, "SELECT value FROM meta WHERE key = 'written_time'", &s->written_time_ms,
+                            error);
     return rc;
 }
 
 int store_db_open(struct store_db **ret, const char *path, struct error *error)
 {
     struct store_db *s = alloc_zero(sizeof(*s));
-    int rc = db_open(&s->db, path, true, error);
+    int rc = sqlite_open(&s->db, path, true, error);
 
     if (rc == 0) {
         sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-        rc = db_exec(
+        rc = sqlite_exec(
             s->db,
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864",
             error);
@@ -256,19 +256,19 @@ static int write_run(struct store_db *s, const struct history_write *w, const st
     const char *instant = strchr(r->run, '@');
     int64_t over_ms = r->ended_ms > 0 ? r->ended_ms : w->time_ms;
 
-    db_bind_text(stmt, 1, r->run);
-    db_bind_text(stmt, 2, r->job);
+    sqlite_bind_text(stmt, 1, r->run);
+    sqlite_bind_text(stmt, 2, r->job);
     sqlite3_bind_int64(stmt, 3, r->at_ms);
     sqlite3_bind_int64(stmt, 4, r->fire_ms);
     sqlite3_bind_int(stmt, 5, instant && strchr(instant, '.') ? 1 : 0);
-    db_bind_text(stmt, 6, r->state);
-    db_bind_text(stmt, 7, r->verdict);
+    sqlite_bind_text(stmt, 6, r->state);
+    sqlite_bind_text(stmt, 7, r->verdict);
     sqlite3_bind_int64(stmt, 8, r->started_ms);
     sqlite3_bind_int64(stmt, 9, r->ended_ms);
     sqlite3_bind_int64(stmt, 10, r->over ? over_ms : 0);
     sqlite3_bind_int64(stmt, 11, (int64_t)w->index);
-    db_bind_text(stmt, 12, r->json);
-    return db_run(s->db, stmt, error);
+    sqlite_bind_text(stmt, 12, r->json);
+    return sqlite_run(s->db, stmt, error);
 }
 
 static int write_skip(struct store_db *s, const struct history_write *w, size_t i, struct error *error)
@@ -278,14 +278,14 @@ static int write_skip(struct store_db *s, const struct history_write *w, size_t 
 
     sqlite3_bind_int64(stmt, 1, (int64_t)w->index);
     sqlite3_bind_int64(stmt, 2, (int64_t)i);
-    db_bind_text(stmt, 3, k->job);
+    sqlite_bind_text(stmt, 3, k->job);
     sqlite3_bind_int64(stmt, 4, k->from_ms);
     sqlite3_bind_int64(stmt, 5, k->to_ms);
     sqlite3_bind_int64(stmt, 6, k->count);
-    db_bind_text(stmt, 7, k->reason);
-    db_bind_text(stmt, 8, k->text ? k->text : "");
+    sqlite_bind_text(stmt, 7, k->reason);
+    sqlite_bind_text(stmt, 8, k->text ? k->text : "");
     sqlite3_bind_int64(stmt, 9, k->time_ms);
-    return db_run(s->db, stmt, error);
+    return sqlite_run(s->db, stmt, error);
 }
 
 static int write_record(struct store_db *s, const struct history_write *w, size_t i, struct error *error)
@@ -297,11 +297,11 @@ static int write_record(struct store_db *s, const struct history_write *w, size_
     sqlite3_bind_int64(stmt, 2, (int64_t)i);
     sqlite3_bind_int64(stmt, 3, w->time_ms);
     sqlite3_bind_int64(stmt, 4, w->epoch);
-    db_bind_text(stmt, 5, r->kind);
-    db_bind_text(stmt, 6, r->job);
-    db_bind_text(stmt, 7, r->run);
-    db_bind_text(stmt, 8, r->json);
-    return db_run(s->db, stmt, error);
+    sqlite_bind_text(stmt, 5, r->kind);
+    sqlite_bind_text(stmt, 6, r->job);
+    sqlite_bind_text(stmt, 7, r->run);
+    sqlite_bind_text(stmt, 8, r->json);
+    return sqlite_run(s->db, stmt, error);
 }
 
 /* The last index below it at which there was a batch. A recovery takes one for its snapshot. */
@@ -323,7 +323,7 @@ static int write_gap(struct store_db *s, int64_t first, const struct history_wri
     sqlite3_bind_int64(stmt, 3, first == 1 ? 0 : s->written_time_ms);
     sqlite3_bind_int64(stmt, 4, w->time_ms);
     sqlite3_bind_int(stmt, 5, shed);
-    return db_run(s->db, stmt, error);
+    return sqlite_run(s->db, stmt, error);
 }
 
 /* How the batch's number goes with those before it. */
@@ -363,20 +363,20 @@ static int write_meta(struct store_db *s, struct error *error)
     int rc;
 
     sqlite3_bind_int64(s->stmts[DB_GAP_FILLED], 1, s->applied);
-    rc = db_run(s->db, s->stmts[DB_GAP_FILLED], error);
+    rc = sqlite_run(s->db, s->stmts[DB_GAP_FILLED], error);
     if (rc < 0)
         return rc;
     sqlite3_bind_int64(s->stmts[DB_META], 1, s->applied);
     sqlite3_bind_int64(s->stmts[DB_META], 2, s->written);
     sqlite3_bind_int64(s->stmts[DB_META], 3, s->written_time_ms);
-    return db_run(s->db, s->stmts[DB_META], error);
+    return sqlite_run(s->db, s->stmts[DB_META], error);
 }
 
 int store_db_write(struct store_db *s, const struct history_write *first, size_t count, bool hold,
                    struct error *error)
 {
     int64_t applied = s->applied, written = s->written, written_time_ms = s->written_time_ms;
-    int rc = db_exec(s->db, "BEGIN IMMEDIATE", error);
+    int rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
 
     for (const struct history_write *w = first; rc == 0 && count > 0; w = --count ? w->next : NULL)
         if ((int64_t)w->index > s->applied) /* else it is here already: fed again */
@@ -384,9 +384,9 @@ int store_db_write(struct store_db *s, const struct history_write *first, size_t
     if (rc == 0)
         rc = write_meta(s, error);
     if (rc == 0)
-        rc = db_exec(s->db, "COMMIT", error);
+        rc = sqlite_exec(s->db, "COMMIT", error);
     if (rc < 0) {
-        db_rollback(s->db);
+        sqlite_rollback(s->db);
         s->applied = applied;
         s->written = written;
         s->written_time_ms = written_time_ms;
@@ -414,7 +414,7 @@ static int find_gap(struct store_db *s, struct gap *gap, struct error *error)
     } else {
         rc = step == SQLITE_DONE
                  ? error_set(error, ERR_NOT_FOUND, "history: no gap begins at batch %" PRId64, gap->first)
-                 : db_error(s->db, "read", error);
+                 : sqlite_error(s->db, "read", error);
     }
     sqlite3_reset(stmt);
     return rc;
@@ -429,12 +429,12 @@ static int shrink_gap(struct store_db *s, const struct gap *gap, int64_t last, i
     int rc;
 
     sqlite3_bind_int64(gone, 1, gap->first);
-    rc = db_run(s->db, gone, error);
+    rc = sqlite_run(s->db, gone, error);
     sqlite3_bind_int64(copied, 1, gap->first);
     sqlite3_bind_int64(copied, 2, last < gap->last ? last : gap->last);
     sqlite3_bind_int64(copied, 3, gap->first_ms);
     sqlite3_bind_int64(copied, 4, until_ms);
-    rc = rc < 0 ? rc : db_run(s->db, copied, error);
+    rc = rc < 0 ? rc : sqlite_run(s->db, copied, error);
     if (rc < 0 || last >= gap->last)
         return rc;
     sqlite3_bind_int64(rest, 1, last + 1);
@@ -442,7 +442,7 @@ static int shrink_gap(struct store_db *s, const struct gap *gap, int64_t last, i
     sqlite3_bind_int64(rest, 3, until_ms);
     sqlite3_bind_int64(rest, 4, gap->last_ms);
     sqlite3_bind_int(rest, 5, 0);
-    return db_run(s->db, rest, error);
+    return sqlite_run(s->db, rest, error);
 }
 
 static int fill(struct store_db *s, const json_t *page, struct error *error)
@@ -463,7 +463,7 @@ static int fill(struct store_db *s, const json_t *page, struct error *error)
         {
             if (rc == 0) {
                 store_page_bind(stmt, row);
-                rc = db_run(s->db, stmt, error);
+                rc = sqlite_run(s->db, stmt, error);
             }
         }
     }
@@ -479,11 +479,11 @@ int store_db_fill(struct store_db *s, const json_t *page, struct error *error)
 
     if (rc < 0)
         return rc;
-    rc = db_exec(s->db, "BEGIN IMMEDIATE", error);
+    rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
     rc = rc < 0 ? rc : fill(s, page, error);
-    rc = rc < 0 ? rc : db_exec(s->db, "COMMIT", error);
+    rc = rc < 0 ? rc : sqlite_exec(s->db, "COMMIT", error);
     if (rc < 0)
-        db_rollback(s->db);
+        sqlite_rollback(s->db);
     return rc;
 }
 
@@ -508,12 +508,12 @@ static int note_pruned(struct store_db *s, const char *job, int64_t first, int64
 {
     sqlite3_stmt *stmt = s->stmts[DB_PRUNED];
 
-    db_bind_text(stmt, 1, job);
+    sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, day_of(first));
     sqlite3_bind_int64(stmt, 3, first);
     sqlite3_bind_int64(stmt, 4, last);
     sqlite3_bind_int64(stmt, 5, count);
-    return db_run(s->db, stmt, error);
+    return sqlite_run(s->db, stmt, error);
 }
 
 static int delete_run(struct store_db *s, const char *job, sqlite3_stmt *row, struct store_removed *removed,
@@ -524,10 +524,10 @@ static int delete_run(struct store_db *s, const char *job, sqlite3_stmt *row, st
     int rc;
 
     sqlite3_bind_int64(s->stmts[DB_DELETE_RUN], 1, sqlite3_column_int64(row, 0));
-    rc = db_run(s->db, s->stmts[DB_DELETE_RUN], error);
+    rc = sqlite_run(s->db, s->stmts[DB_DELETE_RUN], error);
     if (rc == 0) {
-        db_bind_text(s->stmts[DB_DELETE_RUN_RECORDS], 1, run);
-        rc = db_run(s->db, s->stmts[DB_DELETE_RUN_RECORDS], error);
+        sqlite_bind_text(s->stmts[DB_DELETE_RUN_RECORDS], 1, run);
+        rc = sqlite_run(s->db, s->stmts[DB_DELETE_RUN_RECORDS], error);
     }
     if (rc == 0 && sqlite3_column_int(row, 4))
         rc = note_pruned(s, job, fire, fire, 1, error);
@@ -545,14 +545,14 @@ static int prune_edge(struct store_db *s, const char *job, int keep_runs, int64_
 
     *ret_done = older_than_ms - 1;
     *ret_rowid = INT64_MAX;
-    db_bind_text(stmt, 1, job);
+    sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int(stmt, 2, keep_runs);
     step = sqlite3_step(stmt);
     if (step == SQLITE_ROW && sqlite3_column_int64(stmt, 0) >= older_than_ms) {
         *ret_done = sqlite3_column_int64(stmt, 0);
         *ret_rowid = sqlite3_column_int64(stmt, 1);
     } else if (step != SQLITE_ROW && step != SQLITE_DONE) {
-        rc = db_error(s->db, "read", error);
+        rc = sqlite_error(s->db, "read", error);
     }
     sqlite3_reset(stmt);
     return rc;
@@ -567,12 +567,13 @@ static int prune_runs(struct store_db *s, const char *job, int keep_runs, int64_
 
     if (rc < 0)
         return rc;
-    db_bind_text(stmt, 1, job);
+    sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, done);
     sqlite3_bind_int64(stmt, 3, rowid);
     sqlite3_bind_int(stmt, 4, PRUNE_ROWS_MAX);
     while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE)
-        rc = step == SQLITE_ROW ? delete_run(s, job, stmt, removed, error) : db_error(s->db, "read", error);
+        rc = step == SQLITE_ROW ? delete_run(s, job, stmt, removed, error)
+                                : sqlite_error(s->db, "read", error);
     sqlite3_reset(stmt);
     *ret_more = *ret_more || removed->count == PRUNE_ROWS_MAX;
     return rc;
@@ -584,12 +585,12 @@ static int prune_skips(struct store_db *s, const char *job, int64_t older_than_m
     sqlite3_stmt *stmt = s->stmts[DB_PRUNE_SKIPS], *gone = s->stmts[DB_DELETE_SKIP];
     int step, rc = 0, count = 0;
 
-    db_bind_text(stmt, 1, job);
+    sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, older_than_ms);
     sqlite3_bind_int(stmt, 3, PRUNE_ROWS_MAX);
     while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
         if (step != SQLITE_ROW) {
-            rc = db_error(s->db, "read", error);
+            rc = sqlite_error(s->db, "read", error);
             break;
         }
         sqlite3_bind_int64(gone, 1, sqlite3_column_int64(stmt, 0));
@@ -597,7 +598,7 @@ static int prune_skips(struct store_db *s, const char *job, int64_t older_than_m
         rc = note_pruned(s, job, sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3),
                          sqlite3_column_int64(stmt, 4), error);
         if (rc == 0)
-            rc = db_run(s->db, gone, error);
+            rc = sqlite_run(s->db, gone, error);
         count++;
     }
     sqlite3_reset(stmt);
@@ -611,10 +612,10 @@ static int prune_records(struct store_db *s, const char *job, int64_t older_than
     sqlite3_stmt *stmt = s->stmts[DB_PRUNE_RECORDS];
     int rc;
 
-    db_bind_text(stmt, 1, job);
+    sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, older_than_ms);
     sqlite3_bind_int(stmt, 3, PRUNE_ROWS_MAX);
-    rc = db_run(s->db, stmt, error);
+    rc = sqlite_run(s->db, stmt, error);
     *ret_more = *ret_more || sqlite3_changes(s->db) == PRUNE_ROWS_MAX;
     return rc;
 }
@@ -624,7 +625,7 @@ int store_db_prune(struct store_db *s, const char *job, int keep_runs, int64_t o
 {
     struct store_removed removed = {.runs = alloc_zero(PRUNE_ROWS_MAX * sizeof(char *))};
     bool more = false;
-    int rc = db_exec(s->db, "BEGIN IMMEDIATE", error);
+    int rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
 
     /* runs before skips: whether a skipped one was counted as a run is seen by its skip being there */
     if (rc == 0)
@@ -634,9 +635,9 @@ int store_db_prune(struct store_db *s, const char *job, int keep_runs, int64_t o
     if (rc == 0 && !more)
         rc = prune_records(s, job, older_than_ms, &more, error);
     if (rc == 0)
-        rc = db_exec(s->db, "COMMIT", error);
+        rc = sqlite_exec(s->db, "COMMIT", error);
     if (rc < 0) {
-        db_rollback(s->db);
+        sqlite_rollback(s->db);
         store_removed_release(&removed);
         return rc;
     }

@@ -14,7 +14,7 @@
 
 int store_reader_open(sqlite3 **ret, const char *path, struct error *error)
 {
-    int rc = db_open(ret, path, false, error);
+    int rc = sqlite_open(ret, path, false, error);
 
     if (rc == 0) {
         sqlite3_busy_timeout(*ret, BUSY_TIMEOUT_MS);
@@ -100,10 +100,10 @@ static int select_prepare(struct select *s, sqlite3 *db, const char *tail, sqlit
     text_add(&s->sql, tail);
     assert(s->count <= sizeof(s->values) / sizeof(s->values[0]));
     rc = s->sql.failed ? error_set(error, s->sql.failed, "history: %s", error_text(s->sql.failed))
-                       : db_prepare(db, text_str(&s->sql), ret, error);
+                       : sqlite_prepare(db, text_str(&s->sql), ret, error);
     for (size_t i = 0; rc == 0 && i < s->count; i++) {
         if (s->values[i].text)
-            db_bind_text(*ret, (int)i + 1, s->values[i].text);
+            sqlite_bind_text(*ret, (int)i + 1, s->values[i].text);
         else
             sqlite3_bind_int64(*ret, (int)i + 1, s->values[i].number);
     }
@@ -123,7 +123,7 @@ static int rows_collect(sqlite3 *db, sqlite3_stmt *stmt, row_json *to_json, json
 
     while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
         if (step != SQLITE_ROW)
-            rc = db_error(db, "read", error);
+            rc = sqlite_error(db, "read", error);
         else if ((*left)-- <= 0)
             rc = error_set(error, ERR_LIMIT, "more than %d rows; ask for less time", STORE_AUDIT_ROWS_MAX);
         else if (json_array_append_new(array, to_json(stmt)) < 0)
@@ -380,8 +380,8 @@ static int query_audit(sqlite3 *db, const struct history_query *q, json_t *objec
 int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
 {
     json_t *result = q->kind == HISTORY_AUDIT ? json_object() : json_array();
-    json_t *other = NULL;                 /* of those kinds that are not rows of one table */
-    int rc = db_exec(db, "BEGIN", error); /* all its statements see the same state */
+    json_t *other = NULL;                     /* of those kinds that are not rows of one table */
+    int rc = sqlite_exec(db, "BEGIN", error); /* all its statements see the same state */
 
     if (rc == 0) {
         switch (q->kind) {

@@ -6,6 +6,7 @@
 #include "jobs/base/near.h"
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 #include <assert.h>
@@ -611,13 +612,13 @@ int scheduler_kill(struct scheduler *s, const char *id, const char *by, struct s
 {
     char job[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
     struct run *r;
     int rc = enter_command(s, &ret->error);
 
     if (rc < 0)
         return rc;
-    if (run_id_parse(id, job, &at_ms, &exact) < 0)
+    if (run_id_parse(id, job, &at_ms, &has_ms) < 0)
         return error_set(&ret->error, ERR_INVALID, "%.150s is not a run id (JOB@20261122T030000Z)", id);
     r = state_run(&s->state, id);
     if (!r)

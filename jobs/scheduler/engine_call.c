@@ -140,7 +140,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .epoch = a->epoch,
         .name = name,
         .id = a->id,
-        .boot = a->boot,
+        .boot_id = a->boot_id,
         .identity = a->identity,
         .started_ms = a->started_ms,
         .unresolved = r->state == RUN_UNRESOLVED,

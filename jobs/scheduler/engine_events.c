@@ -189,7 +189,7 @@ static void answer_prepared(struct scheduler *s, struct run *r, const struct eng
 
     assert(run_attempt(r)->state == ATTEMPT_ARMED && answer->id);
     PUT_TEXT(s, rec, id, answer->id);
-    PUT_TEXT(s, rec, boot, answer->boot);
+    PUT_TEXT(s, rec, boot_id, answer->boot_id);
     if (s->state.level >= RECORD_IDENTITY_LEVEL)
         PUT_TEXT(s, rec, identity, answer->identity);
     r->live.commit_index = s->batch->index;

@@ -10,6 +10,7 @@
  */
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/state/run_id.h"
 
 #include <assert.h>
 #include <stdio.h>

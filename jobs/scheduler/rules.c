@@ -53,7 +53,7 @@ int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
 
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j)
 {
-    return s->now_ms > j->last_exact_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_exact_ms + 1;
+    return s->now_ms > j->last_manual_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_manual_ms + 1;
 }
 
 const char *rules_engine_name(const struct scheduler *s, const struct job *def)

@@ -29,7 +29,7 @@ struct scheduler_env {
                 const char *run, const char *text);
 };
 
-struct scheduler_pool {
+struct scheduler_job_pool {
     const char *name;
     int size;
 };
@@ -40,7 +40,7 @@ struct scheduler_options {
     const char *default_engine;
     struct engine *const *engines;
     size_t engine_count;
-    const struct scheduler_pool *pools;
+    const struct scheduler_job_pool *pools;
     size_t pool_count;
     int64_t arm_ahead_ms;      /* default 30 s */
     int64_t late_grace_ms;     /* default 60 s */
@@ -74,10 +74,10 @@ void scheduler_prune(struct scheduler *scheduler);
 /* Nothing new from here on; what was appended is still answered when it is durable. */
 void scheduler_stop(struct scheduler *scheduler);
 
-/* For a standby: the oldest fire time that passed OVERDUE_MS ago without a FIRE or SKIPPED record, in words
+/* For a standby: the oldest fire time that passed LEADER_STALL_MS ago without a FIRE or SKIPPED record, in words
  * ("nightly at 2026-11-26T03:00:00Z"); false: there is none. Looks at every job. */
-#define OVERDUE_MS 30000
-bool scheduler_overdue(struct scheduler *scheduler, char *ret_text, size_t size);
+#define LEADER_STALL_MS 30000
+bool scheduler_leader_stall(struct scheduler *scheduler, char *ret_text, size_t size);
 
 void scheduler_tick(struct scheduler *scheduler);
 void scheduler_flush(struct scheduler *scheduler);

@@ -12,7 +12,7 @@
  *   engine_events.c  entries: what engines answer
  *   commands.c       entries: what clients ask
  *   scheduler.c      entries: the journal's events, ticks, creation and end
- * status.c and overdue.c read the state for people and call rules.c alone.
+ * status.c and leader_stall.c read the state for people and call rules.c alone.
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
  * run that it touched is woken: launch_reconcile looks at the run's state and does the next thing (a request
@@ -210,7 +210,7 @@ int64_t rules_cursor_s(const struct job_state *j);
 int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s); /* fire time and jitter */
 /* The next fire time not yet evaluated, or HEAP_NEVER. */
 int64_t rules_next_ms(struct scheduler *s, struct job_state *j);
-/* The instant for the next exact run id. */
+/* The instant for the next run id that has milliseconds. */
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j);
 /* The first engine that this definition names, or the default one. */
 const char *rules_engine_name(const struct scheduler *s, const struct job *def);

@@ -33,10 +33,10 @@ void stray_add(struct scheduler *s, const char *engine, const char *run, int att
     char text[RUN_ID_MAX + 200], job[RUN_ID_MAX];
     struct record *rec;
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
 
     if (find(s, id) || strlen(id) >= sizeof(stray->id) || HASH_CNT(by_id, s->strays) >= STRAYS_MAX ||
-        run_id_parse(run, job, &at_ms, &exact) < 0)
+        run_id_parse(run, job, &at_ms, &has_ms) < 0)
         return;
     stray = alloc_zero(sizeof(*stray));
     memcpy(stray->job, job, sizeof(job));

@@ -102,8 +102,8 @@ static void commit_again(struct scheduler *s, struct run *r)
                                  r); /* may pass its size for a while */
     rec = turn_record_about(s, RECORD_COMMITTED, r);
     PUT_TEXT(s, rec, id, a->id);
-    if (a->boot)
-        PUT_TEXT(s, rec, boot, a->boot);
+    if (a->boot_id)
+        PUT_TEXT(s, rec, boot_id, a->boot_id);
     PUT_TEXT(s, rec, identity, a->identity);
     r->live.commit_index = s->batch->index;
     turn_commit(s, rec);

@@ -5,6 +5,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/state/apply_priv.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 static int apply_epoch(struct apply_context *c)

@@ -83,7 +83,7 @@ static int apply_committed(struct apply_context *c, struct run *run, struct atte
     if (!again && (a->state != ATTEMPT_ARMED || a->epoch != c->batch->epoch))
         return apply_corrupt(c, "the attempt is neither armed in this epoch nor handed over to it");
     alloc_replace(&a->id, c->r->id);
-    alloc_replace(&a->boot, RECORD_HAS(c->r, boot) ? c->r->boot : NULL);
+    alloc_replace(&a->boot_id, RECORD_HAS(c->r, boot_id) ? c->r->boot_id : NULL);
     alloc_replace(&a->identity, RECORD_HAS(c->r, identity) ? c->r->identity : NULL);
     a->handed_over = false;
     a->committed_epoch = c->batch->epoch;

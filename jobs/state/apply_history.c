@@ -1,6 +1,7 @@
 /* What applying a batch gives to history: rows of runs, ranges passed over, and the records themselves. */
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
+#include "jobs/state/run_id.h"
 #include "jobs/state/state_priv.h"
 #include "jobs/time/instant.h"
 
@@ -95,9 +96,9 @@ void apply_history_record(struct state *s, const struct record *r)
     const char *job = RECORD_HAS(r, job) ? r->job : NULL;
     char of_run[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
 
-    if (!job && run && run_id_parse(run, of_run, &at_ms, &exact) == 0)
+    if (!job && run && run_id_parse(run, of_run, &at_ms, &has_ms) == 0)
         job = of_run;
     w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
     w->records[w->record_count++] = (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),

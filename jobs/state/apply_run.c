@@ -3,6 +3,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
 #include "jobs/state/apply_priv.h"
+#include "jobs/state/run_id.h"
 
 #include <stdio.h>
 
@@ -76,10 +77,10 @@ void apply_run_after(struct apply_context *c, struct job_state *j)
     if (j->after_done != all || state_paused(c->s, j))
         return;
     j->after_done = 0;
-    j->last_exact_ms = apply_later(c->batch->time_ms, j->last_exact_ms + 1);
-    run = state_add_run(c->s, j, run_id_format(j->name, j->last_exact_ms, true, id));
-    run->at_ms = run->fire_ms = run->due_ms = j->last_exact_ms;
-    run->exact = run->fired = run->queued = true;
+    j->last_manual_ms = apply_later(c->batch->time_ms, j->last_manual_ms + 1);
+    run = state_add_run(c->s, j, run_id_format(j->name, j->last_manual_ms, true, id));
+    run->at_ms = run->fire_ms = run->due_ms = j->last_manual_ms;
+    run->has_ms = run->fired = run->queued = true;
     run->previous_fire_ms = j->last_fire_ms == INT64_MIN ? 0 : j->last_fire_ms;
     j->last_fire_ms = run->fire_ms;
     run->cause = CAUSE_AFTER;
@@ -184,11 +185,11 @@ int apply_run_new(struct apply_context *c, struct run **ret)
 {
     char name[RUN_ID_MAX];
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
     struct job_state *j;
     struct run *run;
 
-    if (run_id_parse(c->r->run, name, &at_ms, &exact) < 0)
+    if (run_id_parse(c->r->run, name, &at_ms, &has_ms) < 0)
         return apply_corrupt(c, "the run id is invalid");
     j = state_job(c->s, name);
     if (!j)
@@ -199,7 +200,7 @@ int apply_run_new(struct apply_context *c, struct run **ret)
         return apply_corrupt(c, "the cause is unknown");
     run = state_add_run(c->s, j, c->r->run);
     run->at_ms = at_ms;
-    run->exact = exact;
+    run->has_ms = has_ms;
     run->fire_ms = c->r->fire_ms;
     run->due_ms = RECORD_HAS(c->r, due_ms) ? c->r->due_ms : c->batch->time_ms;
     run->cause = RECORD_HAS(c->r, cause) ? run_cause_of(c->r->cause) : CAUSE_SCHEDULE;
@@ -211,8 +212,8 @@ int apply_run_new(struct apply_context *c, struct run **ret)
         if (!other->fired && other != run) /* reserved before this one */
             run->previous_fire_ms = apply_later(run->previous_fire_ms, other->fire_ms);
     }
-    if (exact)
-        j->last_exact_ms = apply_later(j->last_exact_ms, at_ms);
+    if (has_ms)
+        j->last_manual_ms = apply_later(j->last_manual_ms, at_ms);
     *ret = run;
     return 0;
 }

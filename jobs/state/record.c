@@ -1,7 +1,6 @@
 #include "jobs/state/record.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/utf8.h"
-#include "jobs/time/instant.h"
 
 #include "jobs/base/text.h"
 
@@ -421,30 +420,4 @@ void batch_hash(const char *text, size_t size, char ret[33])
         ret[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
     }
     ret[32] = '\0';
-}
-
-/* ---- run ids ---- */
-
-const char *run_id_format(const char *job, int64_t at_ms, bool exact, char ret[RUN_ID_MAX])
-{
-    char time[TEXT_NUMBER_BUFFER];
-
-    assert(exact || at_ms % 1000 == 0);
-    instant_format(at_ms, exact ? INSTANT_BASIC_MS : INSTANT_BASIC_S, time, sizeof(time));
-    snprintf(ret, RUN_ID_MAX, "%s@%s", job, time);
-    return ret;
-}
-
-int run_id_parse(const char *id, char ret_job[RUN_ID_MAX], int64_t *ret_at_ms, bool *ret_exact)
-{
-    const char *at = strchr(id, '@');
-    int64_t ms;
-
-    if (!at || at == id || strlen(id) >= RUN_ID_MAX || instant_parse_basic(at + 1, &ms, NULL) < 0)
-        return ERR_INVALID;
-    memcpy(ret_job, id, (size_t)(at - id));
-    ret_job[at - id] = '\0';
-    *ret_at_ms = ms;
-    *ret_exact = strchr(at, '.') != NULL;
-    return 0;
 }

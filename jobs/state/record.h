@@ -66,7 +66,7 @@
     X(engine, "engine", S)                                                                                   \
     X(id, "id", S)                                                                                           \
     X(identity, "identity", S)                                                                               \
-    X(boot, "boot", S)                                                                                       \
+    X(boot_id, "boot", S)                                                                                    \
     X(at_ms, "at", I)                                                                                        \
     X(code, "code", I)                                                                                       \
     X(verdict, "verdict", S)                                                                                 \
@@ -100,7 +100,7 @@
     X(SKIPPED, "skipped", F(job) F(from_ms) F(to_ms) F(count) F(reason), F(text) F(run))                     \
     /* the launch protocol */                                                                                \
     X(ARM, "arm", F(run) F(attempt) F(try) F(engine) F(fire_ms) F(due_ms), F(cause))                         \
-    X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot) F(identity))                                  \
+    X(COMMITTED, "committed", F(run) F(attempt) F(id), F(boot_id) F(identity))                               \
     X(REVOKED, "revoked", F(run) F(attempt) F(reason), )                                                     \
     /* its leader gives up the lead, has not released it, and never will: the successor commits it again */  \
     X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \
@@ -197,5 +197,5 @@ enum record_kind record_kind_of(const char *name); /* RECORD_KIND_COUNT: unknown
 int record_kind_level(enum record_kind kind);
 
 /* Run ids. A run is (job, instant); `exact` ones (manual, after, again) carry milliseconds in their id. */
-const char *run_id_format(const char *job, int64_t at_ms, bool exact, char ret[RUN_ID_MAX]);
+const char *run_id_format(const char *job, int64_t at_ms, bool has_ms, char ret[RUN_ID_MAX]);
 int run_id_parse(const char *id, char ret_job[RUN_ID_MAX], int64_t *ret_at_ms, bool *ret_exact);

@@ -122,7 +122,7 @@ bool run_stop_ends_run(enum run_stop reason);
 struct attempt {
     int number, try;
     enum attempt_state state;
-    char *engine, *id, *boot;
+    char *engine, *id, *boot_id;
     char *identity; /* of the engine that prepared it; NULL: not known */
     int64_t epoch;  /* of its ARM, */
     uint64_t index; /* and the batch: a fire time may be reserved, revoked and reserved again in one epoch */
@@ -162,7 +162,7 @@ struct run {
     char *id;
     struct job_state *job;
     int64_t at_ms; /* the instant in the id */
-    bool exact;
+    bool has_ms;
     int64_t fire_ms; /* nominal */
     int64_t due_ms;  /* fire time and jitter; manual: at once */
     int64_t previous_fire_ms;

@@ -60,7 +60,7 @@ static void attempt_release(struct attempt *a)
 {
     free(a->engine);
     free(a->id);
-    free(a->boot);
+    free(a->boot_id);
     free(a->identity);
     free(a->cause);
     free(a->text);

@@ -54,9 +54,9 @@ struct job_state {
     int64_t paused_ms, pause_until_ms;
     char *pause_reason, *pause_by;
     int64_t deleted_ms;
-    int64_t last_exact_ms; /* the newest instant used in an exact run id */
-    int64_t last_fire_ms;  /* nominal time of the newest fired run */
-    char *last_run;        /* the newest ended run, */
+    int64_t last_manual_ms; /* the newest instant used in a run id with milliseconds */
+    int64_t last_fire_ms;   /* nominal time of the newest fired run */
+    char *last_run;         /* the newest ended run, */
     enum run_verdict last_verdict;
     int64_t last_ended_ms;
     int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */

@@ -51,7 +51,7 @@ json_t *state_run_json(const struct run *run)
 
     json_object_set_new(o, "run", json_string(run->id));
     json_object_set_new(o, "job", json_string(run->job->name));
-    json_object_set_new(o, "fire_time", time_json(run->fire_ms, run->exact ? INSTANT_MS : INSTANT_S));
+    json_object_set_new(o, "fire_time", time_json(run->fire_ms, run->has_ms ? INSTANT_MS : INSTANT_S));
     json_object_set_new(o, "cause", json_string(run_cause_name(run->cause)));
     json_object_set_new(o, "state", json_string(run_state_name(run_shown_state(run))));
     json_object_set_new(o, "verdict",
@@ -100,7 +100,7 @@ static json_t *encode_attempt(const struct attempt *a)
     put_int(o, "state", a->state, -1);
     set_text(o, "engine", a->engine);
     set_text(o, "id", a->id);
-    set_text(o, "boot", a->boot);
+    set_text(o, "boot", a->boot_id);
     set_text(o, "identity", a->identity);
     put_int(o, "epoch", a->epoch, 0);
     put_int(o, "index", (int64_t)a->index, 0);
@@ -183,7 +183,7 @@ static json_t *encode_job(const struct job_state *j)
     set_text(o, "pause_reason", j->pause_reason);
     set_text(o, "pause_by", j->pause_by);
     put_int(o, "deleted", j->deleted_ms, 0);
-    put_int(o, "last_exact", j->last_exact_ms, 0);
+    put_int(o, "last_exact", j->last_manual_ms, 0);
     put_int(o, "last_fire", j->last_fire_ms, INT64_MIN);
     set_text(o, "last_run", j->last_run);
     set_text(o, "last_verdict", run_verdict_name(j->last_verdict));
@@ -293,7 +293,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->try = (int)get_int(o, "try", 1);
     a->engine = get_text(o, "engine");
     a->id = get_text(o, "id");
-    a->boot = get_text(o, "boot");
+    a->boot_id = get_text(o, "boot");
     a->identity = get_text(o, "identity");
     a->epoch = get_int(o, "epoch", 0);
     a->index = (uint64_t)get_int(o, "index", 0);
@@ -329,16 +329,16 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     const json_t *item;
     struct run *r;
     size_t i;
-    bool exact;
+    bool has_ms;
     int rc;
 
-    if (!id || run_id_parse(id, name, &at_ms, &exact) < 0 || strcmp(name, j->name) != 0 ||
+    if (!id || run_id_parse(id, name, &at_ms, &has_ms) < 0 || strcmp(name, j->name) != 0 ||
         state < RUN_WAITING || state >= RUN_ENDED || state_run(s, id))
         return error_set(error, ERR_CORRUPT, "run %s is invalid", id ? id : "without id");
     r = state_add_run(s, j, id);
     r->seq = (uint64_t)get_int(o, "seq", 0);
     r->at_ms = at_ms;
-    r->exact = exact;
+    r->has_ms = has_ms;
     r->state = (enum run_state)state;
     r->fire_ms = get_int(o, "fire", INT64_MIN);
     r->due_ms = get_int(o, "due", INT64_MIN);
@@ -404,7 +404,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->pause_reason = get_text(o, "pause_reason");
     j->pause_by = get_text(o, "pause_by");
     j->deleted_ms = get_int(o, "deleted", 0);
-    j->last_exact_ms = get_int(o, "last_exact", 0);
+    j->last_manual_ms = get_int(o, "last_exact", 0);
     j->last_fire_ms = get_int(o, "last_fire", INT64_MIN);
     j->last_run = get_text(o, "last_run");
     j->last_verdict = run_verdict_of(get_word(o, "last_verdict"));

@@ -562,9 +562,8 @@ static const struct journal_ops embedded_ops = {
     .close = embedded_close,
 };
 
-int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
-                          const struct journal_embedded_options *options, const struct journal_events *events,
-                          void *arg, struct error *error)
+int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_options *options,
+                  const struct journal_events *events, void *arg, struct error *error)
 {
     const struct journal_db_options db_options = {.cluster = options->cluster,
                                                   .history = options->history,
@@ -603,7 +602,7 @@ int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
     return 0;
 }
 
-const char *journal_embedded_cluster(const struct journal *journal)
+const char *embedded_cluster(const struct journal *journal)
 {
     return journal_db_cluster(((const struct embedded *)journal)->db);
 }

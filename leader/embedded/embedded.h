@@ -28,7 +28,7 @@
 #define EMBEDDED_RETRY_MIN_MS    1000
 #define EMBEDDED_RETRY_MAX_MS    5000
 
-struct journal_embedded_options {
+struct embedded_options {
     const char *path;       /* of journal.db; -wal and .lock are put beside it */
     const char *cluster;    /* noted in a new file; NULL: nothing is */
     uint64_t history;       /* batches up to here are in the history: the journal must have had them */
@@ -40,9 +40,8 @@ struct journal_embedded_options {
 
 /* Borrows the options for the call, loop and events for its life. The first events come once the loop runs.
  */
-int journal_embedded_open(struct journal **ret, uv_loop_t *loop,
-                          const struct journal_embedded_options *options, const struct journal_events *events,
-                          void *arg, struct error *error);
+int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_options *options,
+                  const struct journal_events *events, void *arg, struct error *error);
 
 /* The cluster noted when the file was made, or "". */
-const char *journal_embedded_cluster(const struct journal *journal);
+const char *embedded_cluster(const struct journal *journal);

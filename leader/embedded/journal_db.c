@@ -57,22 +57,23 @@ static int busy_means_stranger(struct journal_db *j, int rc, struct error *error
 
 static int db_prepare_all(struct journal_db *j, struct error *error)
 {
-    int rc = db_prepare(j->db, "INSERT INTO batches VALUES(?1, ?2, ?3, ?4, ?5)", &j->insert, error);
+    int rc = sqlite_prepare(j->db, "INSERT INTO batches VALUES(?1, ?2, ?3, ?4, ?5)", &j->insert, error);
 
     if (rc == 0)
-        rc = db_prepare(j->db,
-                        "DELETE FROM batches WHERE idx IN"
-                        " (SELECT idx FROM batches WHERE idx <= ?1 ORDER BY idx LIMIT ?2)",
-                        &j->trim, error);
+        rc = sqlite_prepare(j->db,
+                            "DELETE FROM batches WHERE idx IN"
+                            " (SELECT idx FROM batches WHERE idx <= ?1 ORDER BY idx LIMIT ?2)",
+                            &j->trim, error);
     if (rc == 0)
-        rc = db_prepare(
+        rc = sqlite_prepare(
             j->db, "SELECT idx, epoch, time, hash, text FROM batches WHERE idx > ?1 ORDER BY idx LIMIT ?2",
             &j->read, error);
     if (rc == 0)
-        rc = db_prepare(j->db,
-                        "SELECT value, (SELECT max(idx) FROM batches),"
-                        " (SELECT hash FROM batches ORDER BY idx DESC LIMIT 1) FROM meta WHERE key = 'epoch'",
-                        &j->compare, error);
+        rc = sqlite_prepare(
+            j->db,
+            "SELECT value, (SELECT max(idx) FROM batches),"
+            " (SELECT hash FROM batches ORDER BY idx DESC LIMIT 1) FROM meta WHERE key = 'epoch'",
+            &j->compare, error);
     return rc;
 }
 
@@ -113,12 +114,12 @@ static int db_make_schema(struct journal_db *j, const char *cluster, struct erro
     int rc = refuse_new_file(j, error);
 
     if (rc == 0)
-        rc = db_exec(j->db, schema, error);
+        rc = sqlite_exec(j->db, schema, error);
     if (rc == 0 && cluster)
-        rc = db_prepare(j->db, "INSERT INTO meta VALUES('cluster', ?1)", &stmt, error);
+        rc = sqlite_prepare(j->db, "INSERT INTO meta VALUES('cluster', ?1)", &stmt, error);
     if (rc == 0 && cluster) {
-        db_bind_text(stmt, 1, cluster);
-        rc = db_run(j->db, stmt, error);
+        sqlite_bind_text(stmt, 1, cluster);
+        rc = sqlite_run(j->db, stmt, error);
         sqlite3_finalize(stmt);
     }
     return rc;
@@ -127,12 +128,12 @@ static int db_make_schema(struct journal_db *j, const char *cluster, struct erro
 static int db_check_format(struct journal_db *j, const char *cluster, struct error *error)
 {
     int64_t application = 0, version = 0, tables = 0;
-    int rc = db_get_int(j->db, "PRAGMA application_id", &application, error);
+    int rc = sqlite_get_int(j->db, "PRAGMA application_id", &application, error);
 
     if (rc == 0)
-        rc = db_get_int(j->db, "PRAGMA user_version", &version, error);
+        rc = sqlite_get_int(j->db, "PRAGMA user_version", &version, error);
     if (rc == 0)
-        rc = db_get_int(j->db, "SELECT count(*) FROM sqlite_schema", &tables, error);
+        rc = sqlite_get_int(j->db, "SELECT count(*) FROM sqlite_schema", &tables, error);
     if (rc < 0)
         return busy_means_stranger(j, rc, error);
     if (tables == 0)
@@ -148,7 +149,7 @@ static int db_check_format(struct journal_db *j, const char *cluster, struct err
 static int db_read_cluster(struct journal_db *j, struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "SELECT value FROM meta WHERE key = 'cluster'", &stmt, error);
+    int rc = sqlite_prepare(j->db, "SELECT value FROM meta WHERE key = 'cluster'", &stmt, error);
 
     if (rc < 0)
         return rc;
@@ -176,15 +177,15 @@ static int db_connect(struct journal_db *j, bool create, const char *cluster, st
     int rc;
 
     assert(!j->db);
-    rc = db_open(&j->db, j->path, create, error);
+    rc = sqlite_open(&j->db, j->path, create, error);
     /* exclusive before the first read: then the WAL's index is in memory and there is no -shm file */
     if (rc == 0)
         rc = busy_means_stranger(
             j,
-            db_exec(j->db,
-                    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-                    "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = " WAL_KEEP_BYTES,
-                    error),
+            sqlite_exec(j->db,
+                        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+                        "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = " WAL_KEEP_BYTES,
+                        error),
             error);
     if (rc == 0)
         rc = db_check_format(j, cluster, error);
@@ -208,7 +209,7 @@ int journal_db_reopen(struct journal_db *j, struct error *error)
     db_disconnect(j);
     rc = db_connect(j, false, NULL, error);
     if (rc == 0)
-        rc = db_exec(j->db, "PRAGMA wal_checkpoint(TRUNCATE)", error);
+        rc = sqlite_exec(j->db, "PRAGMA wal_checkpoint(TRUNCATE)", error);
     return journal_files_leave(j->files, rc, error);
 }
 
@@ -317,7 +318,7 @@ static int compare(struct journal_db *j, struct error *error)
     int rc = 0;
 
     if (sqlite3_step(j->compare) != SQLITE_ROW) {
-        rc = db_error(j->db, "compare", error);
+        rc = sqlite_error(j->db, "compare", error);
         sqlite3_reset(j->compare);
         return rc;
     }
@@ -339,17 +340,17 @@ static int begin(struct journal_db *j, struct error *error)
     int rc;
 
     sqlite3_db_release_memory(j->db);
-    rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+    rc = sqlite_exec(j->db, "BEGIN IMMEDIATE", error);
     return rc == 0 ? compare(j, error) : rc;
 }
 
 static int claim(struct journal_db *j, struct error *error)
 {
     int64_t epoch = -1;
-    int rc = db_exec(j->db, "BEGIN IMMEDIATE", error);
+    int rc = sqlite_exec(j->db, "BEGIN IMMEDIATE", error);
 
     if (rc == 0)
-        rc = db_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &epoch, error);
+        rc = sqlite_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &epoch, error);
     if (rc == 0 && epoch != j->epoch && epoch != j->epoch_tried)
         rc = error_set(error, ERR_DEPOSED,
                        "%s holds epoch %" PRId64 ", not %" PRId64
@@ -357,12 +358,12 @@ static int claim(struct journal_db *j, struct error *error)
                        j->path, epoch, j->epoch);
     if (rc == 0) {
         j->epoch_tried = epoch + 1;
-        rc = db_exec(j->db, "UPDATE meta SET value = value + 1 WHERE key = 'epoch'", error);
+        rc = sqlite_exec(j->db, "UPDATE meta SET value = value + 1 WHERE key = 'epoch'", error);
     }
     if (rc == 0)
-        rc = db_exec(j->db, "COMMIT", error);
+        rc = sqlite_exec(j->db, "COMMIT", error);
     if (rc < 0)
-        db_rollback(j->db);
+        sqlite_rollback(j->db);
     else
         j->epoch = epoch + 1;
     return rc;
@@ -384,9 +385,9 @@ static int insert_batch(struct journal_db *j, const struct journal_db_batch *b, 
     sqlite3_bind_int64(j->insert, 1, (int64_t)b->index);
     sqlite3_bind_int64(j->insert, 2, b->epoch);
     sqlite3_bind_int64(j->insert, 3, b->time_ms);
-    db_bind_text(j->insert, 4, b->hash);
+    sqlite_bind_text(j->insert, 4, b->hash);
     sqlite3_bind_text64(j->insert, 5, b->text, b->size, SQLITE_STATIC, SQLITE_UTF8);
-    return db_run(j->db, j->insert, error);
+    return sqlite_run(j->db, j->insert, error);
 }
 
 static int trim_some(struct journal_db *j, bool *ret_more, struct error *error)
@@ -395,7 +396,7 @@ static int trim_some(struct journal_db *j, bool *ret_more, struct error *error)
 
     sqlite3_bind_int64(j->trim, 1, (int64_t)j->trim_to);
     sqlite3_bind_int(j->trim, 2, JOURNAL_DB_TRIM_MAX);
-    rc = db_run(j->db, j->trim, error);
+    rc = sqlite_run(j->db, j->trim, error);
     if (rc == 0)
         *ret_more = sqlite3_changes(j->db) == JOURNAL_DB_TRIM_MAX;
     return rc;
@@ -417,9 +418,9 @@ static int append_group(struct journal_db *j, const struct journal_db_batch *bat
     snprintf(last, sizeof(last), "%" PRIu64, count ? batches[count - 1].index : j->head.index);
     FAULT_POINT("journal-before-commit", last);
     if (rc == 0)
-        rc = db_exec(j->db, "COMMIT", error);
+        rc = sqlite_exec(j->db, "COMMIT", error);
     if (rc < 0) {
-        db_rollback(j->db);
+        sqlite_rollback(j->db);
         return rc;
     }
     FAULT_POINT("journal-after-commit", last);
@@ -460,7 +461,7 @@ static int hash_at(struct journal_db *j, uint64_t index, char ret[33], struct er
         memcpy(ret, j->head.hash, 33);
         return 0;
     }
-    rc = db_prepare(
+    rc = sqlite_prepare(
         j->db, "SELECT hash FROM batches WHERE idx = ?1 UNION ALL SELECT head FROM snapshot WHERE idx = ?1",
         &stmt, error);
     if (rc < 0)
@@ -480,16 +481,16 @@ static int insert_snapshot(struct journal_db *j, const char *text, size_t size, 
 {
     char hash[33];
     sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "INSERT OR REPLACE INTO snapshot VALUES(?1, ?2, ?3, ?4)", &stmt, error);
+    int rc = sqlite_prepare(j->db, "INSERT OR REPLACE INTO snapshot VALUES(?1, ?2, ?3, ?4)", &stmt, error);
 
     if (rc < 0)
         return rc;
     batch_hash(text, size, hash);
     sqlite3_bind_int64(stmt, 1, (int64_t)index);
-    db_bind_text(stmt, 2, hash);
-    db_bind_text(stmt, 3, head);
+    sqlite_bind_text(stmt, 2, hash);
+    sqlite_bind_text(stmt, 3, head);
     sqlite3_bind_text64(stmt, 4, text, size, SQLITE_STATIC, SQLITE_UTF8);
-    rc = db_run(j->db, stmt, error);
+    rc = sqlite_run(j->db, stmt, error);
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -501,9 +502,9 @@ static int drop_snapshots(struct journal_db *j, int keep, int64_t *ret_oldest, s
     int rc;
 
     snprintf(sql, sizeof(sql), "SELECT idx FROM snapshot ORDER BY idx DESC LIMIT 1 OFFSET %d", keep - 1);
-    rc = db_get_int(j->db, sql, ret_oldest, error);
+    rc = sqlite_get_int(j->db, sql, ret_oldest, error);
     snprintf(sql, sizeof(sql), "DELETE FROM snapshot WHERE idx < %" PRId64, *ret_oldest);
-    return rc < 0 ? rc : db_exec(j->db, sql, error);
+    return rc < 0 ? rc : sqlite_exec(j->db, sql, error);
 }
 
 static int write_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index, int keep,
@@ -521,9 +522,9 @@ static int write_snapshot(struct journal_db *j, const char *text, size_t size, u
     if (rc == 0)
         rc = drop_snapshots(j, keep, &oldest, error);
     if (rc == 0)
-        rc = db_exec(j->db, "COMMIT", error);
+        rc = sqlite_exec(j->db, "COMMIT", error);
     if (rc < 0) {
-        db_rollback(j->db);
+        sqlite_rollback(j->db);
         return rc;
     }
     return oldest ? journal_db_find_trim(j, oldest, error) : 0;
@@ -545,7 +546,7 @@ int journal_db_read_snapshot(struct journal_db *j, char **ret_text, size_t *ret_
                              struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "SELECT idx, text FROM snapshot ORDER BY idx DESC LIMIT 1", &stmt, error),
+    int rc = sqlite_prepare(j->db, "SELECT idx, text FROM snapshot ORDER BY idx DESC LIMIT 1", &stmt, error),
         step;
     char *text = NULL;
     size_t size = 0;
@@ -563,7 +564,7 @@ int journal_db_read_snapshot(struct journal_db *j, char **ret_text, size_t *ret_
         if (column)
             memcpy(text, column, size);
     } else if (step != SQLITE_DONE) {
-        rc = db_error(j->db, "read", error);
+        rc = sqlite_error(j->db, "read", error);
     }
     sqlite3_finalize(stmt);
     if (rc < 0)
@@ -613,7 +614,7 @@ int journal_db_read(struct journal_db *j, uint64_t after, struct journal_db_rows
         }
     }
     if (rc == 0 && step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = db_error(j->db, "read", error);
+        rc = sqlite_error(j->db, "read", error);
     sqlite3_reset(j->read);
     if (rc == 0 && step == SQLITE_DONE && rows.count < JOURNAL_DB_READ_MAX && before.index < j->head.index)
         rc = error_set(error, ERR_CORRUPT,

@@ -27,7 +27,7 @@ int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, i
     struct batch *batch;
 
     if (!hash || !text)
-        return db_error(j->db, "read", error);
+        return sqlite_error(j->db, "read", error);
     if (before->index && index != before->index + 1)
         return error_set(error, ERR_CORRUPT,
                          "%s: batch %" PRIu64 " is missing: batch %" PRIu64 " follows batch %" PRIu64,
@@ -61,13 +61,13 @@ int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, i
 static int verify_pages(struct journal_db *j, struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "PRAGMA quick_check(1)", &stmt, error);
+    int rc = sqlite_prepare(j->db, "PRAGMA quick_check(1)", &stmt, error);
     const char *text, *line;
 
     if (rc < 0)
         return rc;
     if (sqlite3_step(stmt) != SQLITE_ROW || !(text = (const char *)sqlite3_column_text(stmt, 0))) {
-        rc = db_error(j->db, "check", error);
+        rc = sqlite_error(j->db, "check", error);
     } else if (strcmp(text, "ok") != 0) {
         line = strchr(text, '\n');
         rc = error_set(error, ERR_CORRUPT, "%s is damaged: %s", j->path, line ? line + 1 : text);
@@ -85,7 +85,8 @@ struct journal_db_snapshots {
 static int verify_snapshots(struct journal_db *j, struct journal_db_snapshots *ret, struct error *error)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = db_prepare(j->db, "SELECT idx, hash, head, text FROM snapshot ORDER BY idx", &stmt, error), step;
+    int rc = sqlite_prepare(j->db, "SELECT idx, hash, head, text FROM snapshot ORDER BY idx", &stmt, error),
+        step;
 
     if (rc < 0)
         return rc;
@@ -94,7 +95,7 @@ static int verify_snapshots(struct journal_db *j, struct journal_db_snapshots *r
         char computed[33];
 
         if (step != SQLITE_ROW) {
-            rc = db_error(j->db, "read", error);
+            rc = sqlite_error(j->db, "read", error);
             break;
         }
         batch_hash((const char *)sqlite3_column_text(stmt, 3), (size_t)sqlite3_column_bytes(stmt, 3),
@@ -132,7 +133,7 @@ static int verify_beginning(struct journal_db *j, const struct journal_db_head *
                             struct journal_db_head *ret_before, struct error *error)
 {
     int64_t first = 0;
-    int rc = db_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
+    int rc = sqlite_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
 
     if (rc < 0)
         return rc;
@@ -148,7 +149,7 @@ static int verify_beginning(struct journal_db *j, const struct journal_db_head *
 static int verify_epoch(struct journal_db *j, uint64_t index, int64_t epoch, struct error *error)
 {
     int64_t claimed = 0;
-    int rc = db_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &claimed, error);
+    int rc = sqlite_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &claimed, error);
 
     j->epoch = j->epoch_tried = claimed;
     if (rc < 0 || epoch <= claimed)
@@ -171,7 +172,7 @@ static int verify_chain(struct journal_db *j, const struct journal_db_snapshots 
         struct batch *batch = NULL;
 
         rc = step == SQLITE_ROW ? journal_db_row_check(j, &at, &epoch, &batch, error)
-                                : db_error(j->db, "read", error);
+                                : sqlite_error(j->db, "read", error);
         batch_free(batch);
         if (rc == 0)
             rc = verify_tie(j, snapshots, &at, error);
@@ -207,7 +208,7 @@ static int verify_known(struct journal_db *j, struct error *error)
 int journal_db_find_trim(struct journal_db *j, int64_t to, struct error *error)
 {
     int64_t first = INT64_MAX;
-    int rc = db_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
+    int rc = sqlite_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
 
     j->trim_to = (uint64_t)to;
     j->trimming = rc == 0 && first <= to;

@@ -119,20 +119,20 @@ static void bench_sqlite(const char *name, const char *pragmas, int group)
 
     begin("plain.db");
     memset(text, 'x', bytes);
-    if (db_open(&db, path, true, &error) < 0 || db_exec(db, pragmas, &error) < 0 ||
-        db_exec(db, "CREATE TABLE batches(idx INTEGER PRIMARY KEY, text TEXT)", &error) < 0 ||
-        db_prepare(db, "INSERT INTO batches VALUES(?1, ?2)", &insert, &error) < 0)
+    if (sqlite_open(&db, path, true, &error) < 0 || sqlite_exec(db, pragmas, &error) < 0 ||
+        sqlite_exec(db, "CREATE TABLE batches(idx INTEGER PRIMARY KEY, text TEXT)", &error) < 0 ||
+        sqlite_prepare(db, "INSERT INTO batches VALUES(?1, ?2)", &insert, &error) < 0)
         die("sqlite", error.text);
     for (start = now_s(); now_s() - start < seconds;) {
         double since = now_s();
-        int rc = db_exec(db, "BEGIN IMMEDIATE", &error);
+        int rc = sqlite_exec(db, "BEGIN IMMEDIATE", &error);
 
         for (int i = 0; rc == 0 && i < group; i++) {
             sqlite3_bind_int64(insert, 1, (sqlite3_int64)++n);
-            db_bind_text(insert, 2, text);
-            rc = db_run(db, insert, &error);
+            sqlite_bind_text(insert, 2, text);
+            rc = sqlite_run(db, insert, &error);
         }
-        if (rc < 0 || db_exec(db, "COMMIT", &error) < 0)
+        if (rc < 0 || sqlite_exec(db, "COMMIT", &error) < 0)
             die("sqlite", error.text);
         sample(since);
     }

@@ -48,7 +48,7 @@ static void on_answer(struct engine_host *host, const struct engine_answer *a)
                               .exit_code = a->exit_code,
                               .starts = a->starts};
     snprintf(t->id, sizeof(t->id), "%s", a->id ? a->id : "");
-    snprintf(t->boot, sizeof(t->boot), "%s", a->boot ? a->boot : "");
+    snprintf(t->boot_id, sizeof(t->boot_id), "%s", a->boot_id ? a->boot_id : "");
     snprintf(t->identity, sizeof(t->identity), "%s", a->identity ? a->identity : "");
     snprintf(t->cause, sizeof(t->cause), "%s", a->cause ? a->cause : "");
     snprintf(t->text, sizeof(t->text), "%s", a->text ? a->text : "");
@@ -424,7 +424,7 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
         .epoch = f->epoch,
         .name = a->name,
         .id = op == ENGINE_PREPARE ? NULL : a->id,
-        .boot = a->boot[0] ? a->boot : NULL,
+        .boot_id = a->boot_id[0] ? a->boot_id : NULL,
         .identity = a->identity[0] ? a->identity : NULL,
         .started_ms = a->started_ms,
         .may_have_run = may_have_run,
@@ -486,7 +486,7 @@ struct attempt_id fixture_prepared(struct fixture *f, struct job *job)
     if (t->event != ENGINE_PREPARED)
         die(t->text);
     snprintf(a.id, sizeof(a.id), "%s", t->id);
-    snprintf(a.boot, sizeof(a.boot), "%s", t->boot);
+    snprintf(a.boot_id, sizeof(a.boot_id), "%s", t->boot_id);
     snprintf(a.identity, sizeof(a.identity), "%s", t->identity);
     return a;
 }

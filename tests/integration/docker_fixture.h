@@ -32,7 +32,7 @@
 struct test_answer {
     uint64_t ticket;
     enum engine_event event;
-    char id[160], boot[256], identity[ENGINE_IDENTITY_MAX], cause[16], text[2048];
+    char id[160], boot_id[256], identity[ENGINE_IDENTITY_MAX], cause[16], text[2048];
     int64_t started_ms, at_ms;
     int exit_code, starts;
 };
@@ -80,7 +80,7 @@ void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *matc
 struct job *fixture_job(struct fixture *f, const char *name, const char *script, const char *more);
 
 struct attempt_id {
-    char run[64], name[64], id[160], boot[256], identity[ENGINE_IDENTITY_MAX];
+    char run[64], name[64], id[160], boot_id[256], identity[ENGINE_IDENTITY_MAX];
     int try;
     int64_t started_ms; /* for WATCH; set by the test */
 };

@@ -86,7 +86,7 @@ static void on_answer(struct engine_host *host, const struct engine_answer *a)
                               .seen_ns = uv_hrtime(),
                               .exit_code = a->exit_code};
     snprintf(t->id, sizeof(t->id), "%s", a->id ? a->id : "");
-    snprintf(t->boot, sizeof(t->boot), "%s", a->boot ? a->boot : "");
+    snprintf(t->boot_id, sizeof(t->boot_id), "%s", a->boot_id ? a->boot_id : "");
     snprintf(t->identity, sizeof(t->identity), "%s", a->identity ? a->identity : "");
     snprintf(t->cause, sizeof(t->cause), "%s", a->cause ? a->cause : "");
     snprintf(t->text, sizeof(t->text), "%s", a->text ? a->text : "");

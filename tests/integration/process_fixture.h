@@ -28,7 +28,7 @@
 struct test_answer {
     uint64_t ticket;
     enum engine_event event;
-    char id[160], boot[64], identity[ENGINE_IDENTITY_MAX], cause[16], text[TEST_TEXT_MAX];
+    char id[160], boot_id[64], identity[ENGINE_IDENTITY_MAX], cause[16], text[TEST_TEXT_MAX];
     int64_t started_ms, at_ms;
     uint64_t seen_ns; /* when it came, uv_hrtime */
     int exit_code;

@@ -46,7 +46,7 @@ static void fence_of_one_that_was_never_started(void **state)
         assert_int_equal(fixture_start(f, &a), 404);
     }
     struct attempt_id a = fixture_prepared(f, job); /* the engine's memory decides, without a boot */
-    snprintf(a.boot, sizeof(a.boot), "kernel=another");
+    snprintf(a.boot_id, sizeof(a.boot_id), "kernel=another");
     fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
 
     a = fixture_prepared(f, job); /* the engine has forgotten its creation: witness and boot decide */
@@ -57,7 +57,7 @@ static void fence_of_one_that_was_never_started(void **state)
 
     a = fixture_prepared(f, job); /* and nothing is known of the boot */
     fixture_make_forget(f);
-    snprintf(a.boot, sizeof(a.boot), "kernel=another");
+    snprintf(a.boot_id, sizeof(a.boot_id), "kernel=another");
     t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
     fixture_expect(t, ENGINE_UNKNOWN);
     fixture_expect_text(t->text, "restarted");

@@ -44,8 +44,8 @@ static void a_run_from_prepare_to_end(void **state)
     assert_true(t->started_ms > TEST_FIRE_MS - INT64_C(100) * 365 * 86400000);
     assert_true(t->at_ms >= t->started_ms);
     assert_int_equal(fixture_count(f, "ran"), 1);
-    fixture_expect_text(a.boot, "engine="); /* and no kernel: behind a proxy the engine may be anywhere */
-    assert_null(strstr(a.boot, "kernel="));
+    fixture_expect_text(a.boot_id, "engine="); /* and no kernel: behind a proxy the engine may be anywhere */
+    assert_null(strstr(a.boot_id, "kernel="));
     text = fixture_log(f, &a);
     fixture_expect_text(text, "out\n");
     fixture_expect_text(text, "err\n");
@@ -61,8 +61,8 @@ static void a_run_from_prepare_to_end(void **state)
     fixture_engine_close(f);
     fixture_engine_new(f);
     a = fixture_prepared(f, job);
-    fixture_expect_text(a.boot, "kernel=");
-    fixture_expect_text(a.boot, " engine=");
+    fixture_expect_text(a.boot_id, "kernel=");
+    fixture_expect_text(a.boot_id, " engine=");
     job_unref(job);
 }
 
@@ -214,8 +214,8 @@ static void over_tls_with_certificates_on_both_sides(void **state)
     char *text = fixture_log(f, &a);
     fixture_expect_text(text, "over tls");
     free(text);
-    fixture_expect_text(a.boot, "engine=");
-    assert_null(strstr(a.boot, "kernel=")); /* a port may lead anywhere */
+    fixture_expect_text(a.boot_id, "engine=");
+    assert_null(strstr(a.boot_id, "kernel=")); /* a port may lead anywhere */
     fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_STARTED);
     job_unref(job);
 }

@@ -63,7 +63,7 @@ static void test_runs_and_ends(void **state)
     a = fixture_wait(f, fixture_prepare(f, job, "cs-1", 1));
     assert_int_equal(a->event, ENGINE_PREPARED);
     assert_int_equal(strncmp(a->id, "cs-1@", 5), 0);
-    assert_int_equal(strlen(a->boot), 36);
+    assert_int_equal(strlen(a->boot_id), 36);
     memcpy(id, a->id, sizeof(id));
     assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
     a = fixture_ask(f, ENGINE_WATCH, job, id, false);

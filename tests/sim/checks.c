@@ -152,10 +152,10 @@ static void check_overdue(struct replica *r)
         int64_t at = monitor_next(w, j);
 
         if (j->def && !state_paused(&w->shadow, j) && at != INT64_MAX &&
-            at + j->def->jitter_ms + OVERDUE_MS <= now_ms && !waits_for_recovery(w, j))
+            at + j->def->jitter_ms + LEADER_STALL_MS <= now_ms && !waits_for_recovery(w, j))
             late = true;
     }
-    if (scheduler_overdue(r->scheduler, text, sizeof(text)) != late)
+    if (scheduler_leader_stall(r->scheduler, text, sizeof(text)) != late)
         violation(w, "r%d, a standby, says: %s; and that is not so", r->number, text);
     w->late += late;
 }

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 
 #include "jobs/base/text.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* Engine hosts and the objects on them. As a real engine: starting an exited object runs it again, requests
  * arrive late or after their sender's death, replies get lost, an engine that dies in mid-start leaves
  * nothing but the witness. */
+#include "jobs/state/run_id.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -143,14 +144,14 @@ static struct object *object_make(struct world *w, const struct call_copy *c, in
 {
     struct object *o = alloc_zero(sizeof(*o)), *older = NULL;
     int64_t at_ms;
-    bool exact;
+    bool has_ms;
     char job[RUN_ID_MAX];
 
     snprintf(o->id, sizeof(o->id), "id-%llu", (unsigned long long)++w->object_count);
     snprintf(o->name, sizeof(o->name), "%s", c->name);
     snprintf(o->run, sizeof(o->run), "%s", c->run);
     snprintf(o->pool, sizeof(o->pool), "%s", c->pool ? c->pool : "");
-    run_id_parse(c->run, job, &at_ms, &exact);
+    run_id_parse(c->run, job, &at_ms, &has_ms);
     snprintf(o->job, sizeof(o->job), "%.*s", JOB_NAME_MAX, job);
     o->host = host;
     o->identity = w->hosts[host].identity;

@@ -1,6 +1,7 @@
 /* Judges every durable record before and after it is folded, by rules of its own: each fire time of each
  * definition once and in its order, nothing started that the journal does not allow, nothing said in the
  * journal that is not so. It knows what really happened on the hosts; the scheduler only what it was told. */
+#include "jobs/state/run_id.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -136,11 +137,11 @@ static void judge_fire(struct world *w, const struct batch *b, const struct reco
 {
     char job[RUN_ID_MAX];
     int64_t at_ms = 0, expected;
-    bool exact, ahead = RECORD_HAS(r, ahead) && r->ahead;
+    bool has_ms, ahead = RECORD_HAS(r, ahead) && r->ahead;
     struct job_state *j;
     struct account *done = NULL;
 
-    run_id_parse(r->run, job, &at_ms, &exact);
+    run_id_parse(r->run, job, &at_ms, &has_ms);
     j = state_job(&w->shadow, job);
     if (!j)
         return; /* the fold refuses it */
@@ -194,13 +195,13 @@ static void judge_arm(struct world *w, const struct record *r)
     struct run *run = state_run(&w->shadow, r->run);
     char job[RUN_ID_MAX];
     int64_t at_ms = 0;
-    bool exact;
+    bool has_ms;
     struct account *done = NULL;
     struct job_state *j;
 
     if (run && run->fired)
         return;
-    run_id_parse(r->run, job, &at_ms, &exact);
+    run_id_parse(r->run, job, &at_ms, &has_ms);
     j = state_job(&w->shadow, job);
     HASH_FIND_STR(w->accounts, r->run, done);
     if (done)

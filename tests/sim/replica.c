@@ -181,7 +181,7 @@ void replica_restore(struct replica *r)
 
 void replica_start(struct replica *r)
 {
-    static const struct scheduler_pool pools[] = {{"small", POOL_PLACES}};
+    static const struct scheduler_job_pool pools[] = {{"small", POOL_PLACES}};
     struct world *w = r->world;
     struct scheduler_options options = {
         .replica = r->number ? "second" : "first",

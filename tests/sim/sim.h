@@ -22,6 +22,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/state/run_id.h"
 #include "leader/replicated/replicated.h"
 #include "tests/sim/stepped_zookeeper.h"
 

@@ -143,12 +143,11 @@ void owner_snapshot(struct owner *o)
 
 int owner_open(struct owner *o, const char *path, struct error *error)
 {
-    struct journal_embedded_options options = {
-        .path = path, .cluster = "c-1", .retry_min_ms = 5, .retry_max_ms = 20};
+    struct embedded_options options = {.path = path, .cluster = "c-1", .retry_min_ms = 5, .retry_max_ms = 20};
 
     *o = (struct owner){0};
     uv_loop_init(&o->loop);
-    return journal_embedded_open(&o->journal, &o->loop, &options, &owner_events, o, error);
+    return embedded_open(&o->journal, &o->loop, &options, &owner_events, o, error);
 }
 
 void owner_close(struct owner *o)

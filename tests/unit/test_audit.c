@@ -7,6 +7,7 @@
 #include "jobs/definition/job.h"
 #include "jobs/history/store_db.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 #include "jobs/time/zoneinfo.h"
 

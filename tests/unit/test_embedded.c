@@ -80,8 +80,8 @@ static void sql(const char *text)
     sqlite3 *db;
     struct error error = {0};
 
-    assert_int_equal(db_open(&db, path, false, &error), 0);
-    if (db_exec(db, text, &error) < 0)
+    assert_int_equal(sqlite_open(&db, path, false, &error), 0);
+    if (sqlite_exec(db, text, &error) < 0)
         fail_msg("%s", error.text);
     sqlite3_close(db);
 }
@@ -91,8 +91,8 @@ static int64_t sql_int(const char *text)
     sqlite3 *db;
     int64_t value = -1;
 
-    assert_int_equal(db_open(&db, path, false, NULL), 0);
-    assert_int_equal(db_get_int(db, text, &value, NULL), 0);
+    assert_int_equal(sqlite_open(&db, path, false, NULL), 0);
+    assert_int_equal(sqlite_get_int(db, text, &value, NULL), 0);
     sqlite3_close(db);
     return value;
 }
@@ -106,7 +106,7 @@ static void test_life(void **state)
     assert_int_equal(o.epoch, 1);
     assert_int_equal(o.restores, 1);
     assert_int_equal(o.batches, 0);
-    assert_string_equal(journal_embedded_cluster(o.journal), "c-1");
+    assert_string_equal(embedded_cluster(o.journal), "c-1");
     append_many(&o, 3, 100);
     o.journal->ops->status(o.journal, &status);
     assert_true(status.leading);
@@ -425,8 +425,8 @@ static void test_stranger_in_the_file(void **state)
     sqlite3 *db;
 
     make_journal(1);
-    assert_int_equal(db_open(&db, path, false, NULL), 0);
-    assert_int_equal(db_exec(db, "BEGIN; SELECT * FROM batches", NULL), 0);
+    assert_int_equal(sqlite_open(&db, path, false, NULL), 0);
+    assert_int_equal(sqlite_exec(db, "BEGIN; SELECT * FROM batches", NULL), 0);
     assert_refused(ERR_BUSY, "is in use by another program");
     sqlite3_close(db);
     make_journal(1);

@@ -371,8 +371,8 @@ static void write_behind(const char *sql)
 
     snprintf(other, sizeof(other), "%s/other.db", top);
     shell("cp data/journal.db other.db");
-    assert_int_equal(db_open(&db, other, false, NULL), 0);
-    assert_int_equal(db_exec(db, sql, NULL), 0);
+    assert_int_equal(sqlite_open(&db, other, false, NULL), 0);
+    assert_int_equal(sqlite_exec(db, sql, NULL), 0);
     sqlite3_close(db);
     assert_int_equal(stat(path, &st), 0);
     fd = open(other, O_RDONLY);

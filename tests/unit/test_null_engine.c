@@ -128,7 +128,7 @@ static const char *prepare(const char *name)
     struct engine_answer *a = wait_for(submit(ENGINE_PREPARE, name, NULL, false));
 
     assert_int_equal(a->event, ENGINE_PREPARED);
-    assert_non_null(a->boot);
+    assert_non_null(a->boot_id);
     return w.ids[a - w.answers];
 }
 

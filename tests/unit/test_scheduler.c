@@ -3,6 +3,7 @@
  */
 #include "jobs/base/alloc.h"
 #include "jobs/scheduler/scheduler.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/zoneinfo.h"
 
 #include <stdio.h>

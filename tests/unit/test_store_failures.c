@@ -250,13 +250,13 @@ static void test_newer_and_foreign_files(void **state)
 
     open_with(0);
     close_store();
-    assert_int_equal(db_open(&db, b.path, false, NULL), 0);
-    assert_int_equal(db_exec(db, "PRAGMA user_version = 99", NULL), 0);
+    assert_int_equal(sqlite_open(&db, b.path, false, NULL), 0);
+    assert_int_equal(sqlite_exec(db, "PRAGMA user_version = 99", NULL), 0);
     sqlite3_close(db);
     assert_int_equal(store_open(&history, &options, &error), ERR_UNSUPPORTED);
     assert_non_null(strstr(error.text, "has version 99, of a newer program"));
-    assert_int_equal(db_open(&db, b.path, false, NULL), 0);
-    assert_int_equal(db_exec(db, "PRAGMA application_id = 1", NULL), 0);
+    assert_int_equal(sqlite_open(&db, b.path, false, NULL), 0);
+    assert_int_equal(sqlite_exec(db, "PRAGMA application_id = 1", NULL), 0);
     sqlite3_close(db);
     assert_int_equal(store_open(&history, &options, &error), ERR_UNSUPPORTED);
     assert_non_null(strstr(error.text, "not a history"));

@@ -138,7 +138,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     t->run = alloc_text(q->run);
     t->name = alloc_text(q->name);
     t->id = alloc_text(q->id);
-    t->boot_id = alloc_text(q->boot);
+    t->boot_id = alloc_text(q->boot_id);
     t->identity = alloc_text(q->identity);
     t->cause = alloc_text(q->cause);
     t->attempt = q->attempt;

@@ -1,7 +1,7 @@
 /* PREPARE: make the container exist, not running.
  *
  * The happy path: read the files of the environment (threads with a deadline) -> [pull] -> POST /containers/create under the
- * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot).
+ * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot_id).
  *
  * Failures:
  *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor
@@ -52,9 +52,9 @@ static void prepared(struct docker_task *t, const char *boot_id)
     if (docker_identity_differs(t->docker, t, text, sizeof(text)))
         docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", text);
     else
-        docker_answer(t,
-                      &(struct engine_answer){
-                          .event = ENGINE_PREPARED, .id = t->id, .boot = boot_id, .identity = t->identity});
+        docker_answer(
+            t, &(struct engine_answer){
+                   .event = ENGINE_PREPARED, .id = t->id, .boot_id = boot_id, .identity = t->identity});
 }
 
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)

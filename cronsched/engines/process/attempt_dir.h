@@ -37,6 +37,7 @@
 #include "cronsched/engines/process/attempt_work.h"
 #include "jobs/base/error.h"
 #include "jobs/state/record.h"
+#include "jobs/state/run_id.h"
 
 #include <dirent.h>
 #include <stdbool.h>

@@ -230,14 +230,14 @@ static void free_all(struct list *list)
         process_call_free(LIST_ITEM(list->next, struct process_call, link));
 }
 
-/* Supervisors that wait leave: no other reign may release them, and whoever fences them finds their folders.
+/* Supervisors that wait leave: no other generation may release them, and whoever fences them finds their folders.
  */
 static void abandon(struct engine *engine)
 {
     struct process_engine *e = of(engine);
 
     process_held(e);
-    e->reign++;
+    e->generation++;
     free_all(&e->calls);
     free_all(&e->prepares);
     free_all(&e->later);

@@ -235,7 +235,7 @@ static void prepared(struct process_engine *e, uint64_t ticket, const char *name
 {
     char id[PROCESS_ID_MAX];
     struct engine_answer answer = {
-        .ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot = e->boot_id, .identity = e->identity};
+        .ticket = ticket, .event = ENGINE_PREPARED, .id = id, .boot_id = e->boot_id, .identity = e->identity};
 
     process_id(e, name, id);
     FAULT_POINT("process-prepared", name);
@@ -388,7 +388,7 @@ static void on_files_read(void *arg, const struct file_content *files, size_t co
     struct process_call *call = arg;
     struct error error = {0};
 
-    if (call->reign != call->engine->reign) {
+    if (call->generation != call->engine->generation) {
         process_call_free(call);
         return;
     }

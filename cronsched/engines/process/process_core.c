@@ -64,7 +64,7 @@ struct process_call *process_call_new(struct process_engine *e, const struct pro
 
     call->ops = ops;
     call->engine = e;
-    call->reign = e->reign;
+    call->generation = e->generation;
     call->ticket = ticket;
     call->fd = -1;
     call->work.data = call;
@@ -113,7 +113,7 @@ static void done_on_pool(uv_work_t *work, int status)
 
     process_held(e);
     e->on_pool--;
-    if (call->reign == e->reign)
+    if (call->generation == e->generation)
         call->ops->done(call);
     else if (call->ops->prepares)
         e->preparing--;
@@ -172,7 +172,7 @@ static void on_later(uv_timer_t *timer)
         struct process_call *call = LIST_ITEM(now.next, struct process_call, link);
 
         list_remove(&call->link);
-        if (call->reign == e->reign)
+        if (call->generation == e->generation)
             call->ops->done(call);
         process_call_free(call);
     }
@@ -185,7 +185,7 @@ static void answer_prepared(struct process_call *call)
     struct engine_answer answer = {.ticket = call->ticket,
                                    .event = ENGINE_PREPARED,
                                    .id = id,
-                                   .boot = call->engine->boot_id,
+                                   .boot_id = call->engine->boot_id,
                                    .identity = call->engine->identity};
 
     process_id(call->engine, call->name, id);

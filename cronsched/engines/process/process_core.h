@@ -4,7 +4,7 @@
  *   armed  a supervisor of ours that has not started: its socket
  *   watch  a WATCH under way: a pidfd, or a timer
  *
- * `reign` grows with each abandon(): calls of an older one end without an answer. The engine goes when it is
+ * `generation` grows with each abandon(): calls of an older one end without an answer. The engine goes when it is
  * closing and nothing hangs on it any more; each of them calls process_released when it is gone.
  */
 #pragma once
@@ -41,7 +41,7 @@ struct process_engine {
     struct spawner spawner;
     struct file_reader *reader; /* of what `from_file` names */
 
-    uint64_t reign;
+    uint64_t generation;
     struct list calls, prepares; /* waiting for the pool; calls go first */
     struct list later;           /* answers for the next turn */
     struct list armed, watches;
@@ -63,7 +63,7 @@ struct process_call;
 
 struct process_call_ops {
     void (*run)(struct process_call *call);  /* on the pool; NULL: nothing to do there */
-    void (*done)(struct process_call *call); /* on the loop, in the same reign; answers */
+    void (*done)(struct process_call *call); /* on the loop, in the same generation; answers */
     bool prepares;                           /* waits in `prepares`, and counts as preparing */
 };
 
@@ -72,7 +72,7 @@ struct process_call {
     struct process_engine *engine;
     struct list link;
     uv_work_t work;
-    uint64_t reign, ticket;
+    uint64_t generation, ticket;
     char name[ATTEMPT_DIR_NAME_MAX];
     bool may_have_run;
     struct process_watch *watch; /* of a watch's look; the watch knows it, too */

@@ -32,7 +32,7 @@ struct candidate {
 struct sweep {
     struct process_engine *engine;
     uv_work_t work;
-    uint64_t reign;
+    uint64_t generation;
     int64_t now_ms, epoch;
     char cluster[64];
     struct candidate *items;
@@ -162,7 +162,7 @@ static void pick_done(uv_work_t *work, int status)
     struct process_engine *e = s->engine;
     size_t removed = 0;
 
-    if (s->reign == e->reign && e->host->epoch(e->host) == s->epoch)
+    if (s->generation == e->generation && e->host->epoch(e->host) == s->epoch)
         for (size_t i = 0; i < s->count; i++)
             removed += s->items[i].remove = ask(s, &s->items[i]);
     if (removed == 0)
@@ -181,7 +181,7 @@ void process_sweep(struct process_engine *e)
     s = alloc_zero(sizeof(*s));
     s->engine = e;
     s->work.data = s;
-    s->reign = e->reign;
+    s->generation = e->generation;
     s->epoch = epoch;
     s->now_ms = e->host->now_ms(e->host);
     snprintf(s->cluster, sizeof(s->cluster), "%s", e->host->cluster(e->host));

@@ -19,19 +19,19 @@ static bool waits_for_recovery(const struct scheduler *s, struct job_state *j)
     return false;
 }
 
-static int64_t overdue_ms(struct scheduler *s, struct job_state *j, int64_t now_ms)
+static int64_t stalled_since_ms(struct scheduler *s, struct job_state *j, int64_t now_ms)
 {
     int64_t at;
 
     if (!j->def || state_paused(&s->state, j))
         return HEAP_NEVER;
     at = rules_next_ms(s, j);
-    if (at == HEAP_NEVER || at + j->def->jitter_ms + OVERDUE_MS > now_ms || waits_for_recovery(s, j))
+    if (at == HEAP_NEVER || at + j->def->jitter_ms + LEADER_STALL_MS > now_ms || waits_for_recovery(s, j))
         return HEAP_NEVER;
     return at;
 }
 
-bool scheduler_overdue(struct scheduler *s, char *ret_text, size_t size)
+bool scheduler_leader_stall(struct scheduler *s, char *ret_text, size_t size)
 {
     int64_t now_ms = s->o.env->wall_ms(s->o.env), oldest = HEAP_NEVER;
     const struct job_state *late = NULL;
@@ -40,7 +40,7 @@ bool scheduler_overdue(struct scheduler *s, char *ret_text, size_t size)
 
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
-        int64_t at = overdue_ms(s, j, now_ms);
+        int64_t at = stalled_since_ms(s, j, now_ms);
 
         if (at < oldest) {
             oldest = at;
