@@ -2,7 +2,7 @@
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-    struct loop_gap *gap = (struct loop_gap *)prepare; /* its first member */
+    struct loop_gap *gap = OBJECT_OF(struct loop_gap, prepare, prepare);
     uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(prepare->loop);
     uint64_t passed = now - gap->last_ns, slept = idle - gap->idle_ns;
     uint64_t away = passed > slept ? passed - slept : 0;
@@ -22,6 +22,7 @@ static void on_prepare(uv_prepare_t *prepare)
 void loop_gap_start(struct loop_gap *gap, uv_loop_t *loop)
 {
     *gap = (struct loop_gap){0};
+    OBJECT_INIT(struct loop_gap, gap);
     uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
     gap->last_ns = gap->window_ns = uv_hrtime();
     gap->idle_ns = uv_metrics_idle_time(loop);

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "jobs/base/object.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -12,6 +14,7 @@
 #define LOOP_GAP_WINDOW_MS 60000
 
 struct loop_gap {
+    struct object object;
     uv_prepare_t prepare;
     uint64_t last_ns, idle_ns;
     uint64_t busy_ns;       /* all time spent away since it began */

@@ -3,6 +3,7 @@
 #include "cronsched/config/config.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
+#include "jobs/base/object.h"
 #include "jobs/base/percent.h"
 #include "jobs/base/text.h"
 
@@ -180,6 +181,7 @@ void client_release(struct client *client)
 /* ---- one request to one server ---- */
 
 struct exchange {
+    struct object object;
     struct client *client;
     const char *method, *path;
     char *body; /* or NULL */
@@ -194,7 +196,7 @@ struct exchange {
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
 {
-    struct exchange *x = arg;
+    struct exchange *x = OBJECT(struct exchange, arg);
     long status = 0;
 
     n *= size;
@@ -462,7 +464,8 @@ static int ask_all(struct exchange *x, json_t **ret, struct error *error)
 int client_call(struct client *client, const char *method, const char *path, const json_t *body,
                 enum client_repeat repeat, json_t **ret, struct error *error)
 {
-    struct exchange x = {.client = client,
+    struct exchange x = {.object = OBJECT_MARK(struct exchange),
+                         .client = client,
                          .method = method,
                          .path = path,
                          .repeat = repeat,
@@ -498,7 +501,8 @@ int client_stream(struct client *client, const char *path,
                   bool (*take)(void *arg, const char *bytes, size_t n), void *arg, bool *ret_any,
                   struct error *error)
 {
-    struct exchange x = {.client = client,
+    struct exchange x = {.object = OBJECT_MARK(struct exchange),
+                         .client = client,
                          .method = "GET",
                          .path = path,
                          .repeat = CLIENT_REPEATABLE,
@@ -516,7 +520,8 @@ int client_stream(struct client *client, const char *path,
 
 int client_probe(struct client *client, size_t server, const char *path, json_t **ret, struct error *error)
 {
-    struct exchange x = {.client = client,
+    struct exchange x = {.object = OBJECT_MARK(struct exchange),
+                         .client = client,
                          .method = "GET",
                          .path = path,
                          .repeat = CLIENT_REPEATABLE,

@@ -9,6 +9,7 @@
 
 #include "cronsched/cli/run_view.h"
 #include "cronsched/io/clock.h"
+#include "jobs/base/object.h"
 
 #include <string.h>
 #include <time.h>
@@ -97,13 +98,14 @@ int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, 
 /* ---- logs ---- */
 
 struct printer {
+    struct object object;
     int64_t seen, skip; /* bytes of the log that came, and that were printed before */
     bool begun, failed;
 };
 
 static bool print_bytes(void *arg, const char *bytes, size_t n)
 {
-    struct printer *p = arg;
+    struct printer *p = OBJECT(struct printer, arg);
     size_t skip = p->seen < p->skip ? (size_t)(p->skip - p->seen) : 0;
 
     if (skip > n)
@@ -128,7 +130,7 @@ static void log_path(struct cli_context *s, const char *run, long attempt, long 
 
 int log_follow_print(struct cli_context *s, const char *run, long attempt, long tail)
 {
-    struct printer printer = {0};
+    struct printer printer = {.object = OBJECT_MARK(struct printer)};
     struct error error;
     bool any;
     int r;
@@ -173,7 +175,7 @@ static int follow_attempt(struct cli_context *s, struct retry *retry, const char
         return verb_fail(&error);
     if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
         *tail = 0;
-        *printer = (struct printer){.begun = true};
+        *printer = (struct printer){.object = OBJECT_MARK(struct printer), .begun = true};
     }
     printer->begun |= any;
     return EXIT_FINE;
@@ -182,7 +184,7 @@ static int follow_attempt(struct cli_context *s, struct retry *retry, const char
 int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
 {
     struct retry retry = {0};
-    struct printer printer = {0};
+    struct printer printer = {.object = OBJECT_MARK(struct printer)};
     bool one = attempt > 0, later = false, cut = false;
 
     for (;;) {
@@ -209,7 +211,7 @@ int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
                 attempt++;
                 later = true;
                 tail = -1;
-                printer = (struct printer){0};
+                printer = (struct printer){.object = OBJECT_MARK(struct printer)};
                 continue;
             }
         } else if (over || (one && attempt < count)) {

@@ -6,6 +6,7 @@
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #define MARK_BYTES 1024
 
 struct mark_file {
+    struct object object;
     uv_loop_t *loop;
     char data_dir[PATH_BYTES];
     struct mark newest, written;
@@ -126,7 +128,7 @@ int mark_file_write(const char *data_dir, const struct mark *mark, struct error 
 
 static void on_pool(uv_work_t *work)
 {
-    struct mark_file *f = work->data;
+    struct mark_file *f = OBJECT(struct mark_file, work->data);
 
     f->result.code = mark_file_write(f->data_dir, &f->writing, &f->result);
 }
@@ -146,7 +148,7 @@ static void finish(struct mark_file *f)
 
     if (f->busy || !f->timer_closed)
         return;
-    free(f);
+    OBJECT_FREE(struct mark_file, f);
     closed(arg);
 }
 
@@ -163,7 +165,7 @@ static void write_newest(struct mark_file *f)
 
 static void on_pause(uv_timer_t *timer)
 {
-    struct mark_file *f = timer->data;
+    struct mark_file *f = OBJECT(struct mark_file, timer->data);
 
     f->paused = false;
     write_newest(f);
@@ -183,7 +185,7 @@ static void note_result(struct mark_file *f)
 
 static void on_written(uv_work_t *work, int status)
 {
-    struct mark_file *f = work->data;
+    struct mark_file *f = OBJECT(struct mark_file, work->data);
 
     (void)status;
     f->busy = false;
@@ -200,7 +202,7 @@ static void on_written(uv_work_t *work, int status)
 
 void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir, const struct mark *read)
 {
-    struct mark_file *f = alloc_zero(sizeof(*f));
+    struct mark_file *f = OBJECT_NEW(struct mark_file);
 
     f->loop = loop;
     f->newest = f->written = *read;
@@ -236,7 +238,7 @@ const char *mark_file_trouble(const struct mark_file *f)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct mark_file *f = handle->data;
+    struct mark_file *f = OBJECT(struct mark_file, handle->data);
 
     f->timer_closed = true;
     finish(f);

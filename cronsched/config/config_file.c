@@ -4,6 +4,7 @@
 #include "cronsched/config/config_keys.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
+#include "jobs/base/object.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "pro
 
 static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const char *text)
 {
-    config_fault_at((struct config_reader *)sink, line, column, text);
+    config_fault_at(OBJECT_OF(struct config_reader, sink, sink), line, column, text);
 }
 
 static void unknown_key(struct config_reader *reader, const struct yaml_node *key, const char *where,
@@ -303,7 +304,11 @@ static void read_key(struct config_reader *reader, const struct yaml_node *key, 
 void config_read_file(struct config *config, const struct config_sources *sources, struct text *errors)
 {
     static const struct yaml_limits limits = {.bytes = CONFIG_BYTES_MAX, .nodes = 20000, .depth = 16};
-    struct config_reader reader = {{on_yaml_fault}, config, sources->file, errors, 0};
+    struct config_reader reader = {.object = OBJECT_MARK(struct config_reader),
+                                   .sink = {on_yaml_fault},
+                                   .config = config,
+                                   .file = sources->file,
+                                   .errors = errors};
     const struct yaml_node *root;
     struct yaml_doc *doc = NULL;
     int r = yaml_doc_parse(&doc, sources->text, sources->size, &limits, &reader.sink);

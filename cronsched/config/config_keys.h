@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cronsched/config/config.h"
+#include "jobs/base/object.h"
 #include "jobs/yaml/yaml.h"
 
 #define CONFIG_NAME_MAX 64
@@ -43,7 +44,8 @@ int config_add_listen(struct config *config, const char *value, struct error *er
 void config_clear_listen(struct config *config);
 
 struct config_reader {
-    struct yaml_sink sink; /* first: the parser's faults come here */
+    struct object object;
+    struct yaml_sink sink; /* the parser's faults come here */
     struct config *config;
     const char *file;
     struct text *errors;

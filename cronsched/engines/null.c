@@ -4,6 +4,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "jobs/state/record.h"
 #include "jobs/state/run_id.h"
 
@@ -38,7 +39,8 @@ struct later {
 };
 
 struct null_engine {
-    struct engine engine; /* first */
+    struct object object;
+    struct engine engine;
     uv_loop_t *loop;
     struct engine_host *host;
     char *name;
@@ -57,15 +59,15 @@ struct null_engine {
 
 static struct null_engine *of(const struct engine *engine)
 {
-    return (struct null_engine *)(void *)engine; /* its first member */
+    return OBJECT_OF(struct null_engine, engine, engine);
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 /* Those that come from an answer wait for another turn. */
 static void on_answers(uv_timer_t *timer)
 {
-    struct null_engine *e = timer->data;
+    struct null_engine *e = OBJECT(struct null_engine, timer->data);
 
     for (int n = e->queued; n > 0 && !list_empty(&e->later); n--) {
         struct later *l = LIST_ITEM(e->later.next, struct later, link);
@@ -108,7 +110,7 @@ static void answer_state(struct null_engine *e, uint64_t ticket, const struct at
                                       .cause = a->cause});
 }
 
-/* --- the life of an attempt --- */
+/* ---- the life of an attempt ---- */
 
 static void end(struct null_engine *e, struct attempt *a, int exit_code, const char *cause)
 {
@@ -126,7 +128,7 @@ static void end(struct null_engine *e, struct attempt *a, int exit_code, const c
 
 static void on_ends(uv_timer_t *timer)
 {
-    struct null_engine *e = timer->data;
+    struct null_engine *e = OBJECT(struct null_engine, timer->data);
 
     while (!list_empty(&e->running)) {
         struct attempt *a = LIST_ITEM(e->running.next, struct attempt, link);
@@ -185,7 +187,7 @@ static void forget(struct null_engine *e, struct attempt *a)
     free(a);
 }
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static void prepare(struct null_engine *e, const struct engine_request *r)
 {
@@ -279,7 +281,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     }
 }
 
-/* --- the rest of the table --- */
+/* ---- the rest of the table ---- */
 
 static int check(const struct engine *engine, const struct job *job, struct error *error)
 {
@@ -324,7 +326,7 @@ static void sweep_bucket(struct null_engine *e, struct list *bucket, int64_t epo
 
 static void on_sweep(uv_timer_t *timer)
 {
-    struct null_engine *e = timer->data;
+    struct null_engine *e = OBJECT(struct null_engine, timer->data);
     int64_t epoch = e->host->epoch(e->host);
 
     for (size_t i = 0; epoch > 0 && i < BUCKETS; i++)
@@ -333,7 +335,7 @@ static void on_sweep(uv_timer_t *timer)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct null_engine *e = handle->data;
+    struct null_engine *e = OBJECT(struct null_engine, handle->data);
 
     if (--e->handles > 0)
         return;
@@ -343,7 +345,7 @@ static void on_closed(uv_handle_t *handle)
     if (e->done)
         e->done(e->done_arg);
     free(e->name);
-    free(e);
+    OBJECT_FREE(struct null_engine, e);
 }
 
 static void close_engine(struct engine *engine, void (*done)(void *arg), void *arg)
@@ -370,7 +372,7 @@ int null_engine_new(struct engine **ret, uv_loop_t *loop, const struct null_engi
 {
     static const struct engine_ops ops = {
         .check = check, .submit = submit, .abandon = abandon, .status = status, .close = close_engine};
-    struct null_engine *e = alloc_zero(sizeof(*e));
+    struct null_engine *e = OBJECT_NEW(struct null_engine);
 
     e->engine.ops = &ops;
     e->engine.type = "null";

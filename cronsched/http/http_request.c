@@ -15,6 +15,7 @@
 #include "cronsched/http/http_core.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -112,6 +113,7 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 /* ---- the headers ---- */
 
 struct headers {
+    struct object object;
     int hosts, lengths, encodings, authorizations;
     bool odd_name, bad_length, odd_encoding, expects;
     uint64_t length;
@@ -137,7 +139,7 @@ static void see_length(struct headers *h, const char *value)
 
 static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    struct headers *h = cls;
+    struct headers *h = OBJECT(struct headers, cls);
 
     value = value ? value : "";
     if (!is_token(name))
@@ -436,7 +438,7 @@ static void copy_method(struct http_request *r, const char *method)
 /* The headers are there. True: the answer must not wait for the body. */
 static bool begin(struct http_request *r, const char *method, const char *version)
 {
-    struct headers h = {0};
+    struct headers h = {.object = OBJECT_MARK(struct headers)};
     struct error e;
 
     copy_method(r, method);

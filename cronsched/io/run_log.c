@@ -373,6 +373,7 @@ void run_log_writer_abandon(struct run_log_writer *w)
 /* ---- removal ---- */
 
 struct removal {
+    struct object object;
     uv_work_t work;
     int attempts;
     char run[RUN_ID_MAX];
@@ -381,7 +382,7 @@ struct removal {
 
 static void remove_on_pool(uv_work_t *work)
 {
-    struct removal *r = work->data;
+    struct removal *r = OBJECT(struct removal, work->data);
     char path[RUN_LOG_PATH_MAX], copy[RUN_LOG_PATH_MAX + sizeof(RUN_LOG_COPY_SUFFIX)];
     char *slash;
 
@@ -400,7 +401,7 @@ static void remove_on_pool(uv_work_t *work)
 
 static void remove_done(uv_work_t *work, int status)
 {
-    free(work->data);
+    OBJECT_FREE(struct removal, OBJECT(struct removal, work->data));
 }
 
 void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts)
@@ -413,10 +414,11 @@ void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int 
     r = calloc(1, sizeof(*r) + n);
     if (!r)
         return;
+    OBJECT_INIT(struct removal, r);
     r->work.data = r;
     r->attempts = attempts < RUN_LOG_ATTEMPTS_MAX ? attempts : RUN_LOG_ATTEMPTS_MAX;
     memcpy(r->run, run, strlen(run) + 1);
     memcpy(r->data_dir, data_dir, n);
     if (uv_queue_work(loop, &r->work, remove_on_pool, remove_done) < 0)
-        free(r);
+        OBJECT_FREE(struct removal, r);
 }

@@ -88,7 +88,7 @@ static struct versions_entry *version_last(struct versions_job *job)
     return job->count ? &job->versions[job->count - 1] : NULL;
 }
 
-/* As the fold has it: a definition pauses and resumes only where its word changes. */
+/* As when a record is applied: a definition pauses and resumes only where its `paused` changes. */
 static void follow_definition(struct versions_job *job, const struct versions_entry *before,
                               const json_t *record, int64_t time_ms)
 {

@@ -1,7 +1,7 @@
-/* Allocation where records are applied and in the scheduler, and of all JSON of the program (main.c). A replica that cannot remember
- * what it just journaled must not go on, nor may half a document be taken for a whole one, a snapshot least of all:
- * these abort, and the restart recovers everything from the journal. Parsers of input do not use them; they return
- * ERR_NOMEM.
+/* Allocation where records are applied and in the scheduler, and of all JSON of the program (main.c). Out of memory
+ * aborts: a replica must not continue without state that it has journaled, nor take half a document, least of all
+ * half a snapshot, for a whole one. A restart recovers from the journal. Parsers of input do not use this; they
+ * return ERR_NOMEM.
  */
 #pragma once
 

@@ -12,8 +12,8 @@
  *     struct ticket *t = OBJECT(struct ticket, arg); arg: void *, never NULL
  *     OBJECT_FREE(struct ticket, t);                 t may be NULL
  *
- * One that is not allocated by itself (a member, a variable) is marked by OBJECT_INIT, and OBJECT_CLEAR ends its
- * life. OBJECT_OF leads from an embedded member to the object around it:
+ * One that is not allocated by itself (a member, a variable) is marked by OBJECT_INIT, or in its initializer by
+ * .object = OBJECT_MARK(struct ticket), and OBJECT_CLEAR ends its life. OBJECT_OF leads from an embedded member to the object around it:
  *
  *     struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
  *
@@ -86,6 +86,7 @@ static inline void object_unmark(void *pointer)
     OBJECT(type, (const char *)(1 ? (pointer) : &((type *)NULL)->member) - offsetof(type, member))
 
 #define OBJECT_INIT(type, pointer)  ((void)object_mark(1 ? (pointer) : (type *)NULL, OBJECT_MAGIC(type)))
+#define OBJECT_MARK(type)           ((struct object){OBJECT_MAGIC(type)})
 #define OBJECT_CLEAR(type, pointer) object_unmark(OBJECT(type, pointer))
 
 #define OBJECT_NEW(type) ((type *)object_mark(alloc_zero(sizeof(type)), OBJECT_MAGIC(type)))

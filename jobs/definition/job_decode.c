@@ -1,4 +1,5 @@
 /* A job from its canonical form: read and checked like a job file; the first fault is reported. */
+#include "jobs/base/object.h"
 #include "jobs/definition/job.h"
 
 #include "jobs/definition/job_keys.h"
@@ -7,13 +8,14 @@
 
 /* The first fault, and how many follow. */
 struct first_fault {
+    struct object object;
     char text[ERROR_TEXT_MAX];
     size_t count;
 };
 
 static void on_fault(void *arg, const struct yaml_node *at, int column, bool warning, const char *text)
 {
-    struct first_fault *first = arg;
+    struct first_fault *first = OBJECT(struct first_fault, arg);
     struct error e;
 
     if (warning)
@@ -46,7 +48,7 @@ static const char *tree_fault(int code)
 int job_from_json(struct job **ret, const char *name, const json_t *json, struct zone_source *zones,
                   struct error *error)
 {
-    struct first_fault first = {.count = 0};
+    struct first_fault first = {.object = OBJECT_MARK(struct first_fault)};
     struct job_reader reader = {.report = on_fault, .arg = &first};
     struct yaml_doc *doc = NULL;
     int r;

@@ -1,6 +1,7 @@
 #include "jobs/definition/jobfile.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/object.h"
 #include "jobs/definition/job_keys.h"
 
 #include <stdarg.h>
@@ -32,6 +33,7 @@ struct jobfile_name {
 
 /* One file being read. */
 struct file {
+    struct object object;
     struct yaml_sink sink;
     struct jobfile_set *set;
     const char *name;
@@ -173,12 +175,12 @@ static void reportf(struct file *file, const struct yaml_node *at, const char *f
 
 static void on_yaml_fault(struct yaml_sink *sink, int line, int column, const char *text)
 {
-    report((struct file *)(void *)sink, (struct place){line, column}, false, text);
+    report(OBJECT_OF(struct file, sink, sink), (struct place){line, column}, false, text);
 }
 
 static void on_job_fault(void *arg, const struct yaml_node *at, int column, bool warning, const char *text)
 {
-    struct file *file = arg;
+    struct file *file = OBJECT(struct file, arg);
 
     if (!at) {
         at = file->job_key;
@@ -190,7 +192,7 @@ static void on_job_fault(void *arg, const struct yaml_node *at, int column, bool
 static int on_calendar(void *arg, const char *path, struct civil_range **ret, size_t *ret_count,
                        struct error *error)
 {
-    struct file *file = arg;
+    struct file *file = OBJECT(struct file, arg);
 
     return file->set->calendar(file->set->calendar_arg, file->name, path, ret, ret_count, error);
 }
@@ -461,6 +463,7 @@ int jobfile_read(struct jobfile_set *set, const char *name, const char *text, si
 {
     static const struct yaml_limits limits = {JOBFILE_BYTES_MAX, JOBFILE_NODES_MAX, JOBFILE_DEPTH_MAX};
     struct file file = {
+        .object = OBJECT_MARK(struct file),
         .sink = {on_yaml_fault},
         .set = set,
         .name = name,

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- the state --- */
+/* ---- the state ---- */
 
 bool docker_state_started(const struct docker_state *state)
 {
@@ -66,7 +66,7 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
     return buffer;
 }
 
-/* --- boot identity --- */
+/* ---- boot identity ---- */
 
 static bool part_same(const char *a, const char *b, const char *key)
 {
@@ -86,7 +86,7 @@ bool docker_boot_id_same(const char *a, const char *b)
     return a && b && (part_same(a, b, "kernel=") || part_same(a, b, "engine="));
 }
 
-/* --- the machine --- */
+/* ---- the machine ---- */
 
 static bool want(struct docker_fence *f, enum docker_fence_want what)
 {

@@ -48,7 +48,7 @@
 #define DOCKER_BOOT_ID_MAX      256
 #define DOCKER_TEXT_MAX         512
 
-/* --- the state of a container, as inspect tells it --- */
+/* ---- the state of a container, as inspect tells it ---- */
 
 enum docker_status {
     DOCKER_CREATED,
@@ -80,14 +80,14 @@ bool docker_start_never_executed(int exit_code, const char *error);
 /* Explains a failed start to people: "the command was not found in the image: ...". Returns buffer. */
 const char *docker_start_explain(int exit_code, const char *error, char *buffer, size_t size);
 
-/* --- boot identity --- */
+/* ---- boot identity ---- */
 
 /* "kernel=ID", "engine=ID" or "kernel=ID engine=ID": what was seen of the engine's host (see
  * docker_boot_id.c). True when some part is in both and equal: then the host has not restarted in
  * between. NULL and "" are not known. */
 bool docker_boot_id_same(const char *a, const char *b);
 
-/* --- the fence --- */
+/* ---- the fence ---- */
 
 enum docker_fence_want {
     DOCKER_FENCE_OPEN_EVENTS, /* close the old stream, open one of this container's events with since=1 */

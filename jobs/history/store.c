@@ -13,6 +13,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "jobs/history/store_db.h"
 
 #include <assert.h>
@@ -45,6 +46,7 @@ struct fill { /* a page of another replica's history */
 };
 
 struct store {
+    struct object object;
     struct history history;
     struct store_pool *pool;
     char *path;
@@ -150,7 +152,7 @@ static void query_answer(struct store *s, struct query *q)
 
 static void work_read(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     s->read_result = 0;
     if (!s->reader)
@@ -161,7 +163,7 @@ static void work_read(void *arg)
 
 static void done_read(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
     struct query *q = s->read;
 
     assert(s->reading && q);
@@ -205,7 +207,7 @@ static void start_read(struct store *s)
 
 static void work_write(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     s->writer_result = store_db_write(s->db, s->first, s->group_count, s->group_hold, &s->writer_error);
 }
@@ -253,7 +255,7 @@ static bool writer_done(struct store *s)
 
 static void done_write(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     if (writer_done(s)) {
         s->applied = store_db_applied(s->db);
@@ -282,7 +284,7 @@ static void start_write(struct store *s)
 
 static void work_prune(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     s->writer_result = store_db_prune(s->db, s->prune->job, s->prune->keep_runs, s->prune->older_than_ms,
                                       &s->removed, &s->prune_more, &s->writer_error);
@@ -290,7 +292,7 @@ static void work_prune(void *arg)
 
 static void done_prune(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
     struct store_removed removed = s->removed;
     struct prune *p = s->prune;
 
@@ -332,7 +334,7 @@ static void fill_end(struct store *s, const struct error *error)
 
 static void work_fill(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     s->writer_result = store_db_fill(s->db, s->fill->page, &s->writer_error);
 }
@@ -340,7 +342,7 @@ static void work_fill(void *arg)
 /* A page that is refused says nothing about the file. */
 static void done_fill(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
     struct error error = s->writer_error;
     int result = s->writer_result;
 
@@ -373,7 +375,7 @@ static int renew(const char *path, struct store_db **ret, char *moved, size_t si
 
 static void work_renew(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     sqlite3_close(s->reader);
     s->reader = NULL;
@@ -393,7 +395,7 @@ static void tell_moved(struct store *s)
 
 static void done_renew(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     if (writer_done(s)) {
         s->corrupt = false;
@@ -415,7 +417,7 @@ static void start_renew(struct store *s)
 
 static void work_close(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     sqlite3_close(s->reader);
     store_db_close(s->db);
@@ -423,7 +425,7 @@ static void work_close(void *arg)
 
 static void done_close(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
     void (*done)(void *arg) = s->done;
     void *done_arg = s->done_arg;
 
@@ -445,7 +447,7 @@ static void done_close(void *arg)
     assert(s->writer == WRITER_CLOSE && s->query_count == 0 && s->prune_count == 0);
     s->pool->later(s->pool, 0, NULL, NULL);
     free(s->path);
-    free(s);
+    OBJECT_FREE(struct store, s);
     done(done_arg);
 }
 
@@ -453,7 +455,7 @@ static void done_close(void *arg)
 
 static void on_wake(void *arg)
 {
-    struct store *s = arg;
+    struct store *s = OBJECT(struct store, arg);
 
     s->waiting = false;
     if (s->moved_at_open) {
@@ -528,7 +530,7 @@ static bool shed(struct store *s, const struct history_write *w)
 
 static void store_write(struct history *history, struct history_write *w)
 {
-    struct store *s = (struct store *)history;
+    struct store *s = OBJECT_OF(struct store, history, history);
 
     assert(w->index > 0);
     if (s->closing || shed(s, w)) {
@@ -546,7 +548,7 @@ static void store_write(struct history *history, struct history_write *w)
 static void store_ask(struct history *history, const struct history_query *query,
                       void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
 {
-    struct store *s = (struct store *)history;
+    struct store *s = OBJECT_OF(struct store, history, history);
     struct query *q = alloc_zero(sizeof(*q));
 
     q->query = *query;
@@ -566,7 +568,7 @@ static void store_ask(struct history *history, const struct history_query *query
 
 static void store_prune(struct history *history, const char *job, int keep_runs, int64_t older_than_ms)
 {
-    struct store *s = (struct store *)history;
+    struct store *s = OBJECT_OF(struct store, history, history);
     struct prune *p;
 
     if (s->closing || s->prune_count == STORE_PRUNES_MAX)
@@ -584,7 +586,7 @@ static void store_prune(struct history *history, const char *job, int keep_runs,
 static void store_fill(struct history *history, json_t *page,
                        void (*done)(void *arg, const struct error *error), void *arg)
 {
-    struct store *s = (struct store *)history;
+    struct store *s = OBJECT_OF(struct store, history, history);
 
     assert(!s->fill);
     s->fill = alloc_zero(sizeof(*s->fill));
@@ -594,12 +596,12 @@ static void store_fill(struct history *history, json_t *page,
 
 static uint64_t store_applied(const struct history *history)
 {
-    return ((const struct store *)history)->applied;
+    return OBJECT_OF(struct store, history, history)->applied;
 }
 
 static void store_close(struct history *history, void (*done)(void *arg), void *arg)
 {
-    struct store *s = (struct store *)history;
+    struct store *s = OBJECT_OF(struct store, history, history);
 
     assert(!s->closing);
     s->closing = true;
@@ -621,7 +623,7 @@ static const struct history_ops store_ops = {
 
 int store_open(struct history **ret, const struct store_options *options, struct error *error)
 {
-    struct store *s = alloc_zero(sizeof(*s));
+    struct store *s = OBJECT_NEW(struct store);
     int rc = store_db_open(&s->db, options->path, error);
 
     if (rc == ERR_CORRUPT) {
@@ -629,7 +631,7 @@ int store_open(struct history **ret, const struct store_options *options, struct
         rc = renew(options->path, &s->db, s->moved, sizeof(s->moved), error);
     }
     if (rc < 0) {
-        free(s);
+        OBJECT_FREE(struct store, s);
         return rc;
     }
     s->history = (struct history){&store_ops, options->removed, options->failed, options->arg};

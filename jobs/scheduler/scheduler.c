@@ -8,6 +8,7 @@
 #include "jobs/scheduler/scheduler_priv.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -118,7 +119,7 @@ static void waiters_answer(struct scheduler *s, uint64_t index, int result)
 
 static void on_acked(void *arg, uint64_t index)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     turn_enter(s);
     turn_acked(s, index);
@@ -140,7 +141,7 @@ static void forget_leadership(struct scheduler *s)
 
 static void on_deposed(void *arg, const struct error *why)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
     turn_log(s, LOG_WARN, "deposed", NULL, "%s", s->refusing);
@@ -165,7 +166,7 @@ static void clear_state(struct scheduler *s)
 
 static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
     struct error error = {0};
 
     clear_state(s);
@@ -184,7 +185,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 
 static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
     struct history_write *write = NULL;
     struct error error = {0};
 
@@ -227,7 +228,7 @@ static void level_rise(struct scheduler *s)
 
 static void on_yield(void *arg)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     if (!s->leading)
         return;
@@ -276,7 +277,7 @@ static void on_recovered(void *arg, const struct journal_recovery *recovery)
 
 static void on_lead(void *arg, int64_t epoch, const char *cause)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
     int64_t from_epoch = s->state.epoch, last_batch_ms = s->state.time_ms;
     char *from_replica = s->state.replica ? alloc_text(s->state.replica) : NULL;
     struct job_state *j, *next;
@@ -338,7 +339,7 @@ void scheduler_tick(struct scheduler *s)
 
 static void on_run_gone(void *arg, struct run *r)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     launch_forget(s, r);
     if (s->leading)
@@ -347,7 +348,7 @@ static void on_run_gone(void *arg, struct run *r)
 
 static void on_job_changed(void *arg, struct job_state *j)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     schedule_free(j->live.schedule);
     j->live.schedule = NULL;
@@ -367,7 +368,7 @@ static void on_job_changed(void *arg, struct job_state *j)
 
 static void on_job_gone(void *arg, struct job_state *j)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     heap_remove(&s->job_timers, &j->live.timer);
 }
@@ -397,7 +398,7 @@ static const char *host_cluster(struct engine_host *host)
 
 struct scheduler *scheduler_new(const struct scheduler_options *o)
 {
-    struct scheduler *s = alloc_zero(sizeof(*s));
+    struct scheduler *s = OBJECT_NEW(struct scheduler);
 
     assert(o->engine_count <= SCHEDULER_ENGINES_MAX && o->pool_count <= SCHEDULER_POOLS_MAX);
     s->o = *o;
@@ -454,7 +455,7 @@ void scheduler_free(struct scheduler *s)
         heap_release(&s->engine_queues[i].waiting);
     for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++)
         heap_release(&s->pool_queues[i].waiting);
-    free(s);
+    OBJECT_FREE(struct scheduler, s);
 }
 
 void scheduler_set_journal(struct scheduler *s, struct journal *journal)

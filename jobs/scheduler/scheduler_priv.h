@@ -24,6 +24,7 @@
  */
 #pragma once
 
+#include "jobs/base/object.h"
 #include "jobs/scheduler/scheduler.h"
 #include "jobs/state/state.h"
 
@@ -134,6 +135,7 @@ struct stray {
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
+    struct object object;
     struct scheduler_options o;
     struct engine_host host;
     struct state state;

@@ -1,6 +1,7 @@
 #include "jobs/time/zoneinfo.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -29,7 +30,8 @@ struct stamp {
 };
 
 struct zoneinfo {
-    struct zone_source source; /* first: the one is cast to the other */
+    struct object object;
+    struct zone_source source;
     char *folder;
     char version[ZONEINFO_VERSION_MAX];
     struct stamp stamp;
@@ -39,7 +41,7 @@ struct zoneinfo {
 
 static struct zoneinfo *of_source(struct zone_source *source)
 {
-    return (struct zoneinfo *)source;
+    return OBJECT_OF(struct zoneinfo, source, source);
 }
 
 /* ---- files ---- */
@@ -338,6 +340,7 @@ int zoneinfo_new(struct zoneinfo **ret, const char *folder, struct error *error)
         free(z);
         return error_set(error, ERR_NOMEM, "out of memory");
     }
+    OBJECT_INIT(struct zoneinfo, z);
     z->source = (struct zone_source){source_get, source_put, source_version, source_nearest};
     z->stamp = look(z);
     find_version(z);
@@ -355,7 +358,7 @@ void zoneinfo_free(struct zoneinfo *z)
     }
     free(z->kept);
     free(z->folder);
-    free(z);
+    OBJECT_FREE(struct zoneinfo, z);
 }
 
 struct zone_source *zoneinfo_source(struct zoneinfo *z)

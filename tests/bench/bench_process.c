@@ -72,7 +72,7 @@ static void print(const char *what, struct sample *s, const char *more)
     fflush(stdout);
 }
 
-/* --- plain posix_spawn --- */
+/* ---- plain posix_spawn ---- */
 
 static void bench_spawn(struct fixture *f, int count)
 {
@@ -100,7 +100,7 @@ static void bench_spawn(struct fixture *f, int count)
     print("posix_spawn", &s, "");
 }
 
-/* --- the engine --- */
+/* ---- the engine ---- */
 
 static long private_kb(int pid)
 {

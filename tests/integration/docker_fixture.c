@@ -32,7 +32,7 @@ static int64_t mono_ms(void)
     return (int64_t)(uv_hrtime() / 1000000);
 }
 
-/* --- the host --- */
+/* ---- the host ---- */
 
 static void on_answer(struct engine_host *host, const struct engine_answer *a)
 {
@@ -93,7 +93,7 @@ static const char *host_cluster(struct engine_host *host)
     return TEST_CLUSTER;
 }
 
-/* --- the proxy --- */
+/* ---- the proxy ---- */
 
 struct link {
     struct fixture *f;
@@ -236,7 +236,7 @@ void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *matc
     }
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 void fixture_engine_new(struct fixture *f)
 {
@@ -339,7 +339,7 @@ void fixture_free(struct fixture *f)
     free(f);
 }
 
-/* --- the loop --- */
+/* ---- the loop ---- */
 
 static void on_poll_timer(uv_timer_t *t)
 {
@@ -376,7 +376,7 @@ void fixture_turn(struct fixture *f, int64_t ms)
     turn_until(f, never, NULL, ms);
 }
 
-/* --- attempts --- */
+/* ---- attempts ---- */
 
 struct job *fixture_job(struct fixture *f, const char *name, const char *script, const char *more)
 {
@@ -502,7 +502,7 @@ struct test_answer *fixture_run(struct fixture *f, struct job *job, struct attem
     return fixture_ask(f, ENGINE_WATCH, job, &a, true);
 }
 
-/* --- files --- */
+/* ---- files ---- */
 
 static char *read_all(const char *path)
 {
@@ -566,7 +566,7 @@ void fixture_until_lines(struct fixture *f, const char *name, int lines)
     fixture_until(f, has_lines, &w, "the ledger");
 }
 
-/* --- dockerd, directly --- */
+/* ---- dockerd, directly ---- */
 
 static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
 {
@@ -603,7 +603,7 @@ int fixture_docker(struct fixture *f, const char *method, const char *path, cons
     return (int)status;
 }
 
-/* --- the tests' words --- */
+/* ---- the tests' words ---- */
 
 void fixture_expect_text(const char *text, const char *part)
 {

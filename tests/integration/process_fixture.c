@@ -69,7 +69,7 @@ static void kill_supervisors(struct fixture *f)
         attempt_group_base_release(base);
 }
 
-/* --- the host --- */
+/* ---- the host ---- */
 
 static void on_answer(struct engine_host *host, const struct engine_answer *a)
 {
@@ -122,7 +122,7 @@ static const char *host_cluster(struct engine_host *host)
     return TEST_CLUSTER;
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 static void new_engine(struct fixture *f, const struct process_engine_options *options)
 {
@@ -205,7 +205,7 @@ void fixture_free(struct fixture *f)
     free(f);
 }
 
-/* --- jobs --- */
+/* ---- jobs ---- */
 
 void fixture_variable(struct job *job, const char *name, const char *value)
 {
@@ -237,7 +237,7 @@ struct job *fixture_script(struct fixture *f, const char *script)
     return job;
 }
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static struct engine_request request_of(struct fixture *f, struct job *job)
 {
@@ -334,7 +334,7 @@ struct test_answer *fixture_run(struct fixture *f, struct job *job, const char *
     return fixture_ask(f, ENGINE_WATCH, job, id, false);
 }
 
-/* --- waiting --- */
+/* ---- waiting ---- */
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -402,7 +402,7 @@ void fixture_until_gone(struct fixture *f, pid_t pid)
     fixture_until(f, gone, &pid, "a process to go");
 }
 
-/* --- files --- */
+/* ---- files ---- */
 
 static void path_of(struct fixture *f, const char *name, char *ret, size_t size)
 {
@@ -463,7 +463,7 @@ char *fixture_log(struct fixture *f)
     return fixture_read(f, "logs/" TEST_JOB "/" TEST_RUN ".1.log");
 }
 
-/* --- a server to be killed --- */
+/* ---- a server to be killed ---- */
 
 pid_t fixture_drive(struct fixture *f, int try, const char *crash, const char *stop)
 {
@@ -526,7 +526,7 @@ static int drive(const char *folder, int try)
     return 0;
 }
 
-/* --- points --- */
+/* ---- points ---- */
 
 static char crash_point[64], stop_point[64];
 static long crash_left;

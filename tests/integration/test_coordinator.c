@@ -88,7 +88,7 @@ static void test_a_name_is_looked_up(void **state)
     client_free(c);
 }
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static void test_requests_are_answered_once_and_in_their_order(void **state)
 {
@@ -174,7 +174,7 @@ static void test_a_watch_tells_of_what_others_do_once(void **state)
     client_free(c);
 }
 
-/* --- connections and sessions --- */
+/* ---- connections and sessions ---- */
 
 /* The server dies under a load of writes. Those answered are a prefix of those made; the others are lost, each
  * once; the session goes on at another server, and what it reads there is no older than what it was told. */
@@ -284,7 +284,7 @@ static void test_while_all_servers_are_away_nothing_is_answered_as_done(void **s
     client_free(c);
 }
 
-/* --- access --- */
+/* ---- access ---- */
 
 static void test_what_a_password_made_is_for_nobody_else(void **state)
 {

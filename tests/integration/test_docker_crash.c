@@ -27,7 +27,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- the fence, in each state --- */
+/* ---- the fence, in each state ---- */
 
 static void fence_of_one_that_was_never_started(void **state)
 {
@@ -156,7 +156,7 @@ static void fence_against_start(void **state)
     job_unref(job);
 }
 
-/* --- the engine dies --- */
+/* ---- the engine dies ---- */
 
 static void killed_in_mid_start_the_verdict_agrees_with_the_ledger(void **state)
 {

@@ -25,7 +25,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- ordinary runs --- */
+/* ---- ordinary runs ---- */
 
 static void a_run_from_prepare_to_end(void **state)
 {
@@ -278,7 +278,7 @@ static void nothing_is_answered_from_within_submit(void **state)
     job_unref(job);
 }
 
-/* --- lost replies --- */
+/* ---- lost replies ---- */
 
 static void prepare_again_finds_what_the_first_one_made(void **state)
 {
@@ -378,7 +378,7 @@ static void what_was_certainly_not_sent_may_be_released_again(void **state)
     job_unref(job);
 }
 
-/* --- watching --- */
+/* ---- watching ---- */
 
 static void a_log_grows_while_it_runs_and_is_cut_at_its_cap(void **state)
 {
@@ -578,7 +578,7 @@ static void a_successor_adopts_and_continues_the_log(void **state)
     job_unref(job);
 }
 
-/* --- removal --- */
+/* ---- removal ---- */
 
 static void discard_removes_only_what_was_never_started(void **state)
 {
@@ -673,7 +673,7 @@ static void the_sweep_gets_through_many(void **state)
     assert_string_equal(fixture_status(f, &young), "created");
 }
 
-/* --- closing --- */
+/* ---- closing ---- */
 
 static void it_closes_at_any_moment(void **state)
 {

@@ -48,7 +48,7 @@ static int starts(int try)
     return fixture_count(f, "ledger", line);
 }
 
-/* --- what the new leader does --- */
+/* ---- what the new leader does ---- */
 
 struct verdict {
     enum engine_event event; /* of the fence; PREPARED: nothing was committed */
@@ -143,7 +143,7 @@ static bool all_gone(void *arg)
     return true;
 }
 
-/* --- killed at a point --- */
+/* ---- killed at a point ---- */
 
 static void test_killed_at_every_point(void **state)
 {
@@ -202,7 +202,7 @@ static void test_killed_at_every_point(void **state)
     }
 }
 
-/* --- paused at a point --- */
+/* ---- paused at a point ---- */
 
 static pid_t stopped_pid(void)
 {
@@ -323,7 +323,7 @@ static void test_removal_that_was_cut_short(void **state)
     job_unref(job);
 }
 
-/* --- at random --- */
+/* ---- at random ---- */
 
 static void nap_us(long us)
 {

@@ -21,7 +21,7 @@ struct run_note *monitor_run(struct world *w, const char *id)
     return n;
 }
 
-static void judge_other(struct world *w, const struct object *o, const struct object *other)
+static void judge_other(struct world *w, const struct container *o, const struct container *other)
 {
     bool same_run = strcmp(o->run, other->run) == 0, executing = other->state == OBJECT_RUNNING;
     const struct run_note *n = monitor_run(w, other->run);
@@ -32,7 +32,7 @@ static void judge_other(struct world *w, const struct object *o, const struct ob
         violation(w, "%s starts while %s executes, and its job forbids that", o->run, other->run);
 }
 
-void monitor_start(struct world *w, struct object *o)
+void monitor_start(struct world *w, struct container *o)
 {
     struct run_note *n = monitor_run(w, o->run);
     int in_pool = 1;
@@ -48,7 +48,7 @@ void monitor_start(struct world *w, struct object *o)
         violation(w, "%s#%d starts, made after its kill was acknowledged", o->run, o->attempt);
     LIST_EACH(link, &w->living)
     {
-        struct object *other = LIST_ITEM(link, struct object, living);
+        struct container *other = LIST_ITEM(link, struct container, living);
 
         if (other == o)
             continue;
@@ -218,7 +218,7 @@ static void judge_arm(struct world *w, const struct record *r)
 static bool may_be_lost(struct world *w, const struct batch *b, const struct run *run,
                         const struct attempt *a)
 {
-    const struct object *o = a->id ? object_by_id(w, a->id) : NULL;
+    const struct container *o = a->id ? object_by_id(w, a->id) : NULL;
 
     /* the engine died in mid-start; its node is gone; another engine answers and nobody knows; unreachable too long */
     return (o && (o->limbo || o->orphaned || (!a->identity && w->replaced))) ||
@@ -228,7 +228,7 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 static void judge_committed(struct world *w, const struct batch *b, const struct record *r,
                             const struct attempt *a)
 {
-    struct object *o = object_by_id(w, r->id);
+    struct container *o = object_by_id(w, r->id);
 
     if (!o || strcmp(o->run, r->run) != 0 || o->attempt != a->number ||
         (o->epoch != b->epoch && !(a->handed_over && strcmp(a->id, r->id) == 0)))
@@ -241,7 +241,7 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
 {
     struct run *run = state_run(&w->shadow, r->run);
     struct attempt *a = run ? run_attempt(run) : NULL;
-    struct object *o = NULL;
+    struct container *o = NULL;
 
     if (!a || a->number != r->attempt)
         return; /* the fold refuses it */

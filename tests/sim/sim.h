@@ -144,7 +144,7 @@ struct watcher {
     enum engine_op op; /* that waits */
 };
 
-struct object {
+struct container {
     char id[24], name[40], run[RUN_ID_MAX], job[JOB_NAME_MAX + 1], pool[16];
     int host, identity, attempt, starts, exit_code; /* identity: of its host then */
     int64_t epoch, prepared_ms, started_ms, ended_ms;
@@ -258,7 +258,7 @@ struct world {
     uint64_t snapshot_index;
     struct list offered; /* snapshots that a scheduler gave, to be compared when their index is durable */
 
-    struct object *objects, *object_names;
+    struct container *objects, *object_names;
     struct list living; /* objects that are there */
     uint64_t object_count;
     struct run_note *notes;
@@ -339,24 +339,24 @@ void engines_init(struct replica *r);
 void engine_answer(struct world *w, const struct event *to, struct engine_answer a, const char *id);
 void engine_tell(struct world *w, struct watcher *waiting,
                  struct engine_answer a); /* each of a REPLICAS; a ticket of 0: none */
-void object_start(struct world *w, struct object *o);
-void object_start_breaks(struct world *w, struct object *o); /* its engine dies in mid-start */
-void object_gone(struct object *o);
+void object_start(struct world *w, struct container *o);
+void object_start_breaks(struct world *w, struct container *o); /* its engine dies in mid-start */
+void object_gone(struct container *o);
 void engines_release(struct world *w);
 void engine_call(struct world *w, struct event *e);
-void object_exit(struct world *w, struct object *o, int code, const char *cause);
-struct object *object_by_id(struct world *w, const char *id);
+void object_exit(struct world *w, struct container *o, int code, const char *cause);
+struct container *object_by_id(struct world *w, const char *id);
 void host_changes(struct world *w, int host);
 void hosts_rest(struct world *w); /* all of them are up, and stay so */
 void host_sweep(struct world *w, struct replica *r);
 
 /* ---- swarm.c ---- */
-void swarm_release(struct world *w, struct event *e, struct object *o, struct engine_answer a);
-void swarm_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a);
-void swarm_discard(struct world *w, struct object *o);
+void swarm_release(struct world *w, struct event *e, struct container *o, struct engine_answer a);
+void swarm_fence(struct world *w, struct event *e, struct container *o, struct engine_answer a);
+void swarm_discard(struct world *w, struct container *o);
 void swarm_task(struct world *w, struct event *e);
-void swarm_node_lost(struct world *w, struct object *o); /* with what ran on it */
-void swarm_unreachable(struct world *w, struct object *o);
+void swarm_node_lost(struct world *w, struct container *o); /* with what ran on it */
+void swarm_unreachable(struct world *w, struct container *o);
 
 /* ---- clients.c ---- */
 void client_first_jobs(struct world *w);
@@ -368,7 +368,7 @@ void monitor_release(struct world *w);
 /* Folds a batch into the shadow, judging each record before and after. */
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
 struct run_note *monitor_run(struct world *w, const char *id);
-void monitor_start(struct world *w, struct object *o);
+void monitor_start(struct world *w, struct container *o);
 int64_t monitor_next(struct world *w,
                      const struct job_state *j); /* the fire time after its cursor; INT64_MAX: none */
 void monitor_final(struct world *w);

@@ -8,19 +8,19 @@
 #include <stdio.h>
 
 /* The answer comes once its task has started or is rejected. */
-static void await_task(struct object *o, const struct event *e)
+static void await_task(struct container *o, const struct event *e)
 {
     if (e->link >= o->settling[e->replica].link)
         o->settling[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket, e->call.op};
 }
 
-static struct engine_answer started(const struct object *o)
+static struct engine_answer started(const struct container *o)
 {
     return (struct engine_answer){.event = ENGINE_STARTED, .started_ms = o->started_ms, .exit_code = -1};
 }
 
 /* What became of its task. */
-static struct engine_answer outcome(const struct object *o)
+static struct engine_answer outcome(const struct container *o)
 {
     if (o->limbo)
         return (struct engine_answer){
@@ -30,24 +30,24 @@ static struct engine_answer outcome(const struct object *o)
     return started(o);
 }
 
-static bool settled(const struct object *o)
+static bool settled(const struct container *o)
 {
     return o->state != OBJECT_CREATED || o->limbo;
 }
 
-static void settle(struct world *w, struct object *o)
+static void settle(struct world *w, struct container *o)
 {
     engine_tell(w, o->settling, outcome(o));
     memset(o->settling, 0, sizeof(o->settling));
 }
 
 /* May this update go through? What arrives late has no sender any more that would read the version again. */
-static bool swaps(struct world *w, const struct event *e, const struct object *o)
+static bool swaps(struct world *w, const struct event *e, const struct container *o)
 {
     return e->call.late ? e->call.version == o->version : w->quiet || !chance(w, 30);
 }
 
-void swarm_release(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+void swarm_release(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     if (!o || o->state == OBJECT_GONE || o->label != e->call.epoch) {
         a.event = ENGINE_REFUSED;
@@ -76,7 +76,7 @@ void swarm_release(struct world *w, struct event *e, struct object *o, struct en
     engine_answer(w, e, a, NULL);
 }
 
-void swarm_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+void swarm_fence(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     if (!o || o->state == OBJECT_GONE) {
         a.event = ENGINE_UNKNOWN;
@@ -99,7 +99,7 @@ void swarm_fence(struct world *w, struct event *e, struct object *o, struct engi
     engine_answer(w, e, a, NULL);
 }
 
-void swarm_discard(struct world *w, struct object *o)
+void swarm_discard(struct world *w, struct container *o)
 {
     if (!o || o->state == OBJECT_GONE)
         return;
@@ -110,7 +110,7 @@ void swarm_discard(struct world *w, struct object *o)
 
 void swarm_task(struct world *w, struct event *e)
 {
-    struct object *o = object_by_id(w, e->id);
+    struct container *o = object_by_id(w, e->id);
 
     if (settled(o))
         return; /* deleted */
@@ -128,7 +128,7 @@ void swarm_task(struct world *w, struct event *e)
         settle(w, o);
 }
 
-void swarm_node_lost(struct world *w, struct object *o)
+void swarm_node_lost(struct world *w, struct container *o)
 {
     o->state = OBJECT_EXITED;
     o->orphaned = true;
@@ -139,7 +139,7 @@ void swarm_node_lost(struct world *w, struct object *o)
 }
 
 /* Of those that wait for a task to be settled: whoever sent the start does not know, and a fence comes again. */
-void swarm_unreachable(struct world *w, struct object *o)
+void swarm_unreachable(struct world *w, struct container *o)
 {
     for (int i = 0; i < REPLICAS; i++) {
         struct watcher *waiting = &o->settling[i];

@@ -185,7 +185,7 @@ static void on_answer(struct world *w, struct event *e)
 
 static void on_exit_event(struct world *w, struct event *e)
 {
-    struct object *o = object_by_id(w, e->id);
+    struct container *o = object_by_id(w, e->id);
 
     if (o)
         object_exit(w, o, (int)e->index, "exit");

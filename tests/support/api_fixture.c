@@ -10,7 +10,7 @@ uv_loop_t loop;
 struct api *api;
 char dir[40], address[64];
 
-/* --- the scheduler -------------------------------------------------------------------------------------- */
+/* ---- the scheduler ---- */
 
 static int fake_write(const char *what, const char *job, const json_t *body, const char *by,
                       struct scheduler_result *ret)
@@ -140,7 +140,7 @@ bool scheduler_leading(const struct scheduler *s)
     return fake.leading;
 }
 
-/* --- history, journal, engine, zones -------------------------------------------------------------------- */
+/* ---- history, journal, engine, zones ---- */
 
 static void fake_query(struct history *history, const struct history_query *query,
                        void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
@@ -211,7 +211,7 @@ int64_t fake_wall(void *arg)
     return INT64_C(1795315500000); /* 2026-11-22T02:45:00Z */
 }
 
-/* --- set up --------------------------------------------------------------------------------------------- */
+/* ---- set up ---- */
 
 void start_api(const struct api_options *more)
 {
@@ -301,7 +301,7 @@ int tear_down(void **state)
     return uv_loop_close(&loop);
 }
 
-/* --- asking --------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 struct reply ask(const char *line, const char *body)
 {

@@ -12,7 +12,7 @@ size_t kept_count;
 struct http_stream *stream;
 int handled, stream_closed, stream_drained;
 
-/* --- routes for the tests ------------------------------------------------------------------------------- */
+/* ---- routes for the tests ---- */
 
 static void handle_echo(struct http_request *r, void *arg)
 {
@@ -74,7 +74,7 @@ static const struct http_route routes[] = {
     {"GET", "/big", NULL, AUTH_READ, 0, handle_big},
 };
 
-/* --- set up --------------------------------------------------------------------------------------------- */
+/* ---- set up ---- */
 
 void start_with(const struct auth_options *who, const struct http_options *limits)
 {

@@ -2,7 +2,7 @@
 
 #include "jobs/time/civil.h"
 
-/* --- chance ---------------------------------------------------------------------------------------- */
+/* ---- chance ---- */
 
 uint64_t random_state = 0x9e3779b97f4a7c15u;
 
@@ -25,7 +25,7 @@ bool random_chance(int percent)
     return random_below(100) < percent;
 }
 
-/* --- expressions ----------------------------------------------------------------------------------- */
+/* ---- expressions ---- */
 
 struct naive_field {
     bool *values;
@@ -187,7 +187,7 @@ void naive_random(struct naive_cron *n, int fields, int64_t local_s)
     }
 }
 
-/* --- matching -------------------------------------------------------------------------------------- */
+/* ---- matching ---- */
 
 static int naive_nearest_weekday(int64_t first, int day, int length)
 {

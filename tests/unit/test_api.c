@@ -4,7 +4,7 @@
 #include "cronsched/api/api_priv.h"
 #include "jobs/yaml/yaml.h"
 
-/* --- writes --------------------------------------------------------------------------------------------- */
+/* ---- writes ---- */
 
 static void test_writes(void **state)
 {
@@ -190,7 +190,7 @@ static void test_closing_with_answers_outstanding(void **state)
     close(asked); /* tear_down lets the answers come */
 }
 
-/* --- reads ---------------------------------------------------------------------------------------------- */
+/* ---- reads ---- */
 
 static void test_reads(void **state)
 {
@@ -391,7 +391,7 @@ static void test_backfill_knows_what_ran(void **state)
     assert_null(strstr(fake.asked, "existing"));
 }
 
-/* --- logs ----------------------------------------------------------------------------------------------- */
+/* ---- logs ---- */
 
 #define RUN "a@20261122T010000Z"
 
@@ -548,7 +548,7 @@ static void test_too_many_followers(void **state)
         close(fds[i]);
 }
 
-/* --- health --------------------------------------------------------------------------------------------- */
+/* ---- health ---- */
 
 static bool follows;
 
@@ -725,7 +725,7 @@ static void test_metrics(void **state)
     reply_release(&r);
 }
 
-/* --- roles ---------------------------------------------------------------------------------------------- */
+/* ---- roles ---- */
 
 static void test_the_role_of_every_write(void **state)
 {
@@ -780,7 +780,7 @@ static void test_apply_is_for_admins_unless_dry(void **state)
     }
 }
 
-/* --- the description ------------------------------------------------------------------------------------ */
+/* ---- the description ---- */
 
 static void on_fault(struct yaml_sink *sink, int line, int column, const char *text)
 {

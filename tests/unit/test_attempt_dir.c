@@ -341,7 +341,7 @@ static void test_removal(void **state)
     assert_int_equal(fstatat(root, ".host", &st, 0), 0);
 }
 
-/* --- the race --- */
+/* ---- the race ---- */
 
 struct racer {
     pthread_barrier_t *barrier;

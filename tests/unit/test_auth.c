@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-/* --- who may ------------------------------------------------------------------------------------------- */
+/* ---- who may ---- */
 
 static void write_file(const char *path, const char *text, mode_t mode)
 {
@@ -173,7 +173,7 @@ static void test_other_users_of_this_machine(void **state)
     assert_int_equal(ask_as(65534, 65534, unix_address, "POST"), 403);
 }
 
-/* --- tokens files --------------------------------------------------------------------------------------- */
+/* ---- tokens files ---- */
 
 #define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define OTHER  "0000000000000000000000000000000000000000000000000000000000000001"
@@ -245,7 +245,7 @@ static void test_new_tokens_differ_and_fit(void **state)
     assert_true(auth_token_new("", AUTH_OPERATE, a, line, &e) < 0);
 }
 
-/* --- listening ------------------------------------------------------------------------------------------ */
+/* ---- listening ---- */
 
 static void test_listen_addresses(void **state)
 {
@@ -336,7 +336,7 @@ static void test_two_servers_on_one_port(void **state)
     assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
 }
 
-/* --- TLS ------------------------------------------------------------------------------------------------ */
+/* ---- TLS ---- */
 
 struct tls_call {
     char url[128], ca[160];

@@ -41,7 +41,7 @@ static int64_t local(const char *text)
     return civil.local_s;
 }
 
-/* --- canonical text -------------------------------------------------------------------------------- */
+/* ---- canonical text ---- */
 
 static const struct {
     const char *text, *canonical;
@@ -179,7 +179,7 @@ static void random_expressions_print_and_parse_to_the_same(void **state)
     }
 }
 
-/* --- refusals -------------------------------------------------------------------------------------- */
+/* ---- refusals ---- */
 
 static const struct {
     const char *text;
@@ -366,7 +366,7 @@ static void hostile_texts_are_refused_at_once(void **state)
     }
 }
 
-/* --- H and ~ --------------------------------------------------------------------------------------- */
+/* ---- H and ~ ---- */
 
 static const char *print_for(const char *text, const char *job, uint64_t seed, char *buffer)
 {
@@ -460,7 +460,7 @@ static void wildcards_are_told_by_their_text(void **state)
     }
 }
 
-/* --- the search ------------------------------------------------------------------------------------ */
+/* ---- the search ---- */
 
 static const struct {
     const char *text, *from, *next; /* NULL: never */

@@ -12,7 +12,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* --- single paths --- */
+/* ---- single paths ---- */
 
 #define BOOT_A "kernel=a engine=1.1"
 #define STEPS  16
@@ -413,7 +413,7 @@ static void boots(void **state)
             fail_msg("'%s' and '%s'", table[i].a ? table[i].a : "-", table[i].b ? table[i].b : "-");
 }
 
-/* --- every interleaving --- */
+/* ---- every interleaving ---- */
 
 /* One container, one fence, at most one start request that may arrive at any time or never. The engine's lock
  * is held from the start's begin to its state write, but nothing here rests on it: the file system decides

@@ -234,7 +234,7 @@ static void a_line_without_end_is_refused(void **state)
     docker_lines_release(&l);
 }
 
-/* --- create --- */
+/* ---- create ---- */
 
 static struct strings strings_of(char **items, size_t count)
 {
@@ -328,7 +328,7 @@ static void witness_paths(void **state)
     assert_string_equal(path, "/.cronsched-0123");
 }
 
-/* --- check --- */
+/* ---- check ---- */
 
 static void what_the_engine_cannot_honour_is_named(void **state)
 {

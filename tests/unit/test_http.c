@@ -13,7 +13,7 @@ __attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const ch
     va_end(ap);
 }
 
-/* --- routes and bodies ---------------------------------------------------------------------------------- */
+/* ---- routes and bodies ---- */
 
 static void test_replies(void **state)
 {
@@ -115,7 +115,7 @@ static void test_body_must_be_declared_as_json(void **state)
     reply_release(&r);
 }
 
-/* --- framing -------------------------------------------------------------------------------------------- */
+/* ---- framing ---- */
 
 static void test_smuggling_is_refused_and_cut(void **state)
 {
@@ -196,7 +196,7 @@ static void test_pipelined_requests_keep_their_order(void **state)
     close(fd);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
 static char large[3 * 1024 * 1024];
 
@@ -330,7 +330,7 @@ static void test_connections_beyond_the_limit_wait(void **state)
         close(fds[i]);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 static void test_slow_requests_are_cut(void **state)
 {
@@ -407,7 +407,7 @@ static void test_a_handler_that_does_not_answer(void **state)
     http_request_unref(kept[0]);
 }
 
-/* --- later answers, hang-ups ---------------------------------------------------------------------------- */
+/* ---- later answers, hang-ups ---- */
 
 static void test_parallel_requests_answered_later(void **state)
 {
@@ -496,7 +496,7 @@ static void test_closing_answers_who_waits(void **state)
     close(half);
 }
 
-/* --- streams -------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static int open_stream(const char *address)
 {
@@ -603,7 +603,7 @@ static void test_head_of_a_stream(void **state)
     reply_release(&r);
 }
 
-/* --- metrics -------------------------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 
 static void test_metrics(void **state)
 {

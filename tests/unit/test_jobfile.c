@@ -77,7 +77,7 @@ static void assert_job(const struct jobfile_set *set, const char *name, const ch
     json_decref(json);
 }
 
-/* --- the samples in tests/data/broken --- */
+/* ---- the samples in tests/data/broken ---- */
 
 static char *load(const char *folder, const char *name, size_t *ret_size)
 {
@@ -156,7 +156,7 @@ static void broken_files_say_what_and_where(void **state)
     free(entries);
 }
 
-/* --- good files --- */
+/* ---- good files ---- */
 
 static void the_file_with_all_keys_is_fine(void **state)
 {
@@ -355,7 +355,7 @@ static void a_heap_of_warnings_hides_no_error_and_is_none(void **state)
     text_release(&text);
 }
 
-/* --- several files --- */
+/* ---- several files ---- */
 
 static void names_are_unique_over_all_files(void **state)
 {
@@ -473,7 +473,7 @@ static void errors_of_the_caller_are_in_the_list(void **state)
     jobfile_set_release(&set);
 }
 
-/* --- limits --- */
+/* ---- limits ---- */
 
 static void a_file_of_ten_megabytes_is_refused(void **state)
 {
@@ -510,7 +510,7 @@ static void ten_thousand_jobs_are_read_and_no_more(void **state)
     text_release(&text);
 }
 
-/* --- damaged files --- */
+/* ---- damaged files ---- */
 
 /* A good file with much in it. */
 static char *big_good_file(size_t *ret_size)

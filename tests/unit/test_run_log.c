@@ -177,7 +177,7 @@ static void test_fresh_log_forgets_the_old(void **state)
     assert_content(path_of(1), "x\n");
 }
 
-/* --- the writer --- */
+/* ---- the writer ---- */
 
 struct outcome {
     int calls, result, drained;

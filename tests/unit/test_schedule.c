@@ -86,7 +86,7 @@ static void check_nexts(const char *text, const struct schedule_options *options
     schedule_free(schedule);
 }
 
-/* --- DST ------------------------------------------------------------------------------------------- */
+/* ---- DST ---- */
 
 static const struct {
     const char *text, *zone, *after, *next;
@@ -170,7 +170,7 @@ static void the_other_policies_do_what_they_say(void **state)
     }
 }
 
-/* --- intervals ------------------------------------------------------------------------------------- */
+/* ---- intervals ---- */
 
 static void intervals_follow_from_their_start(void **state)
 {
@@ -241,7 +241,7 @@ static void far_away_starts_cost_nothing(void **state)
     schedule_free(schedule);
 }
 
-/* --- window and exclusions ------------------------------------------------------------------------- */
+/* ---- window and exclusions ---- */
 
 static void the_window_is_respected(void **state)
 {
@@ -312,7 +312,7 @@ static void a_schedule_of_excluded_days_only_is_never(void **state)
     schedule_free(schedule);
 }
 
-/* --- several texts --------------------------------------------------------------------------------- */
+/* ---- several texts ---- */
 
 static const char *const random_zones[] = {"America/New_York", "Australia/Lord_Howe", "Antarctica/Troll",
                                            "America/Havana",   "America/St_Johns",    "UTC"};
@@ -401,7 +401,7 @@ static void a_union_is_that_of_its_texts(void **state)
     }
 }
 
-/* --- refusals -------------------------------------------------------------------------------------- */
+/* ---- refusals ---- */
 
 static void faults_name_the_text_and_the_place(void **state)
 {
@@ -596,7 +596,7 @@ static void the_zone_may_be_a_prefix(void **state)
         }
 }
 
-/* --- jitter ---------------------------------------------------------------------------------------- */
+/* ---- jitter ---- */
 
 static void jitter_is_stable_and_stays_before_the_next(void **state)
 {
@@ -623,7 +623,7 @@ static void jitter_is_stable_and_stays_before_the_next(void **state)
     schedule_free(elsewhere);
 }
 
-/* --- what people see ------------------------------------------------------------------------------- */
+/* ---- what people see ---- */
 
 static void dst_marks_tell_what_happened(void **state)
 {

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-/* --- the spec --- */
+/* ---- the spec ---- */
 
 static void test_spec_comes_back_as_it_was(void **state)
 {
@@ -90,7 +90,7 @@ static void test_broken_spec_is_refused(void **state)
     }
 }
 
-/* --- users --- */
+/* ---- users ---- */
 
 static void test_users(void **state)
 {
@@ -182,7 +182,7 @@ static void test_environment_gets_what_it_lacks(void **state)
     free(memory);
 }
 
-/* --- what a job may ask --- */
+/* ---- what a job may ask ---- */
 
 static void set_text(char **at, const char *text)
 {

@@ -52,7 +52,7 @@ static long environment(const char *name, long otherwise)
     return value ? strtol(value, NULL, 10) : otherwise;
 }
 
-/* --- the rules, asked of one instant --------------------------------------------------------------- */
+/* ---- the rules, asked of one instant ---- */
 
 static bool shown_before(const struct zone *zone, int64_t at_s)
 {
@@ -88,7 +88,7 @@ static bool fires(const struct naive_cron *naive, const struct zone *zone, enum 
     return dst == SCHEDULE_HYBRID && left_out(naive, zone, at_s, step);
 }
 
-/* --- one triple ------------------------------------------------------------------------------------ */
+/* ---- one triple ---- */
 
 /* An instant near a change of the zone in half of the cases, anywhere else in the others. */
 static int64_t random_instant(const struct zone *zone)
@@ -171,7 +171,7 @@ static void fire_times_to_the_second_are_those_of_brute_force(void **state)
     }
 }
 
-/* --- there and back -------------------------------------------------------------------------------- */
+/* ---- there and back ---- */
 
 static void next_and_prev_are_each_others_inverse(void **state)
 {

@@ -18,7 +18,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* --- files made here ------------------------------------------------------------------------------- */
+/* ---- files made here ---- */
 
 struct file {
     uint8_t bytes[4096];
@@ -192,7 +192,7 @@ static void footers_that_are_no_rules_are_refused(void **state)
     }
 }
 
-/* --- hostile files --------------------------------------------------------------------------------- */
+/* ---- hostile files ---- */
 
 static void every_prefix_of_a_file_is_refused(void **state)
 {
@@ -284,7 +284,7 @@ static void leap_seconds_and_huge_files_are_refused(void **state)
     }
 }
 
-/* --- names ----------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static void names_stay_inside_the_folder(void **state)
 {
@@ -318,7 +318,7 @@ static void names_stay_inside_the_folder(void **state)
     assert_false(zone_name_valid("UTC\0", 4));
 }
 
-/* --- wall time to UTC ------------------------------------------------------------------------------ */
+/* ---- wall time to UTC ---- */
 
 static void wall_times_map_to_instants(void **state)
 {
@@ -358,7 +358,7 @@ static void wall_times_map_to_instants(void **state)
     zoneinfo_free(zoneinfo);
 }
 
-/* --- the folder ------------------------------------------------------------------------------------ */
+/* ---- the folder ---- */
 
 struct folder {
     char path[64];
