@@ -54,7 +54,9 @@ static void put_verb(const struct verb *v)
 {
     fputs("## ", stdout);
     put_escaped(v->name);
-    printf("%s%s\n\n", v->args ? " " : "", v->args ? v->args : ""); /* in a title brackets are plain */
+    if (v->args)
+        printf(" %s", v->args); /* in a title brackets are plain */
+    fputs("\n\n", stdout);
     put_sentence(v->help);
     fputs("\n\n", stdout);
     if (v->text) {

@@ -209,7 +209,8 @@ void drill_show(const struct drill *d, const struct output *out)
             d->fault->name, d->done_count, d->point->name, d->seed, verdict->fire_times, verdict->starts,
             verdict->doubled_count, verdict->lost_count, verdict->unaccounted_count, verdict->skipped_count,
             verdict->open);
-    fprintf(out->to, "%s%s%s\n", output_tone(out, passed ? OUTPUT_GOOD : OUTPUT_BAD),
-            passed ? "passed" : "failed", output_plain(out));
+    fputs(output_tone(out, passed ? OUTPUT_GOOD : OUTPUT_BAD), out->to);
+    fputs(passed ? "passed" : "failed", out->to);
+    fprintf(out->to, "%s\n", output_plain(out));
     json_decref(report);
 }

@@ -174,7 +174,8 @@ static int parse_number(struct parser *p, int *ret)
     if (p->at - start > 4 || value < p->field->min || value > p->field->max) {
         bool cut = p->at - start > CRON_SHOWN_MAX;
         int shown = cut ? CRON_SHOWN_MAX : (int)(p->at - start);
-        const char *note = p->field == &quartz_dow ? ", 1 is Sunday" : "", *dots = cut ? "..." : "";
+        const char *note = p->field == &quartz_dow ? ", 1 is Sunday" : "";
+        const char *dots = cut ? "..." : "";
 
         return fail(p, start, "%s %.*s%s is out of range: %d-%d are allowed%s", p->field->name, shown,
                     p->text + start, dots, p->field->min, p->field->max, note);

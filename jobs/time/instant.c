@@ -54,7 +54,8 @@ const char *instant_format(int64_t ms, enum instant_form form, char *buffer, siz
     const int64_t last = civil_days(10000, 1, 1) * CIVIL_DAY_S * MS_PER_S - 1;
     bool basic = form == INSTANT_BASIC_S || form == INSTANT_BASIC_MS;
     bool fraction = form == INSTANT_MS || form == INSTANT_BASIC_MS;
-    const char *dash = basic ? "" : "-", *colon = basic ? "" : ":";
+    const char *dash = basic ? "" : "-";
+    const char *colon = basic ? "" : ":";
     struct civil c;
     int64_t at_s;
     int n;

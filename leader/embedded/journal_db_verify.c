@@ -41,12 +41,14 @@ int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, i
         return error_prefix(error, "%s: batch %" PRIu64 ": ", j->path, index);
     if (batch->index != index || batch->epoch != sqlite3_column_int64(j->read, 1) || batch->epoch < *epoch ||
         (before->hash[0] && strcmp(batch->prev, before->hash) != 0) || (index == 1 && batch->prev[0])) {
+        const char *after = batch->prev[0] ? batch->prev : "nothing";
+        const char *expected = before->hash[0] ? before->hash : "not known";
         int rc =
             error_set(error, ERR_CORRUPT,
                       "%s: batch %" PRIu64 " does not continue batch %" PRIu64 ": it says number %" PRIu64
                       ", epoch %" PRId64 " (before: %" PRId64 "), after %s (before: %s)",
-                      j->path, index, before->index, batch->index, batch->epoch, *epoch,
-                      batch->prev[0] ? batch->prev : "nothing", before->hash[0] ? before->hash : "not known");
+                      j->path, index, before->index, batch->index, batch->epoch, *epoch, after, expected);
+
         batch_free(batch);
         return rc;
     }

@@ -97,8 +97,12 @@ static int lock_fd(int fd)
 
 static int open_error(const char *file, struct error *error)
 {
-    int code = errno == ENOSPC ? ERR_FULL : errno == EACCES ? ERR_DENIED : ERR_IO;
+    int code = ERR_IO;
 
+    if (errno == ENOSPC)
+        code = ERR_FULL;
+    else if (errno == EACCES)
+        code = ERR_DENIED;
     return error_set(error, code, "%s: %s", file,
                      errno == ELOOP ? "is a symbolic link, which is not followed" : strerror(errno));
 }
@@ -199,8 +203,9 @@ static int lock_all(struct journal_lock *lock, uint64_t pause_ms, struct error *
             return error_set(error, ERR_FULL, "%s: cannot be written: %s", lock->file, strerror(errno));
         lock->token = 0; /* the disk is full: the locks alone have to do */
     }
-    return lock->warning[0] ? wait_and_read_back(lock, pause_ms ? pause_ms : JOURNAL_LOCK_PAUSE_MS, error)
-                            : 0;
+    if (!lock->warning[0])
+        return 0;
+    return wait_and_read_back(lock, pause_ms ? pause_ms : JOURNAL_LOCK_PAUSE_MS, error);
 }
 
 int journal_lock_take(struct journal_lock **ret, const char *path, uint64_t pause_ms, struct error *error)

@@ -2,6 +2,7 @@
 """The house style, as far as a machine can tell: formatting, banned functions, the direction of includes, file
 lengths, scripts, the files that every folder has to have."""
 
+import glob
 import graphlib
 import json
 import os
@@ -78,7 +79,15 @@ SOON = {"answers.c", "attempt.h", "docker_boot.c", "snapshot.h", "fold.c", "fold
         "election_alarm"}
 LINES_MAX = 800
 LINES_MAX_OF_TESTS = 900  # they are tables for the most part
-LONGER = ("jobs/state/apply.c", "jobs/scheduler/launch.c")  # up to 900, until they are split
+FUNCTION_LINES_MAX = 50  # between its braces; tests may be longer, they are tables
+# An external name begins with the first word of its file's name, or of its folder's public header where several
+# files implement that one.
+FACES = {"jobs/scheduler": "scheduler", "jobs/state": "state", "leader/replicated": "replicated"}
+OTHER_NAMES = {
+    "jobs/state/record.c": ("batch",),  # a batch owns its records; the tables of fields serve both
+    "cronsched/server/serve.c": ("verb",),  # verb_serve: each verb is verb_NAME
+}
+OLD_MARKS = ("cronsched/engines/docker/", "cronsched/engines/process/", "leader/replicated/replicated_priv.h")
 
 
 def tracked():
@@ -120,6 +129,43 @@ def includes(path):
         found = re.match(r'\s*#\s*include\s+(["<])([^">]+)[">]', line)
         if found:
             yield number, found.group(1) == '"', found.group(2)
+
+
+def functions(path):
+    """Where the body of each function begins, and how many lines it has."""
+    begin = None
+    for number, line in enumerate(read(path).split("\n"), 1):
+        if line == "{":
+            begin = number
+        elif line == "}" and begin:
+            yield begin, number - begin - 1
+            begin = None
+
+
+def double_questions(path):
+    """Statements with two conditional expressions: line number, text. Each member of an initializer counts by itself,
+    and each macro."""
+    text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*$", lambda m: m.group(0) + ";", without_comments_and_strings(read(path)),
+                  flags=re.M)
+    for found in re.finditer(r"(?:[^;{},]|,(?!\s*\.\w))*(?:[;{}]|,(?=\s*\.\w))", text):
+        if found.group(0).count("?") > 1:
+            statement = found.group(0).lstrip()
+            yield text[:found.end() - len(statement)].count("\n") + 1, " ".join(statement.split())
+
+
+def external_names(build, paths):
+    """What the objects of these sources in the build define for others, as (source, name); nothing without a build."""
+    objects = {}
+    for path in paths:
+        room, _, rest = path.partition("/")
+        built = glob.glob(os.path.join(build, room, "*.p", rest.replace("/", "_") + ".o"))
+        objects.update({o: path for o in built[:1]})
+    if not objects:
+        return []
+    done = subprocess.run(["nm", "-A", "--defined-only", "--extern-only", *objects], capture_output=True, text=True,
+                          check=True)
+    found = [line.rpartition(":") for line in done.stdout.split("\n") if line]
+    return [(objects[built], rest.split()[2]) for built, _, rest in found if not rest.split()[2].startswith("_")]
 
 
 def introspect(build, what):
@@ -189,9 +235,37 @@ class Style(lab.Suite):
         self.assertNone(wrong)
 
     def test_no_file_is_too_long(self):
-        longer = [p for p in self.c if p.startswith("tests/") or p in LONGER]
         self.assertNone(f"{p}: {n} lines" for p in self.c for n in [read(p).count("\n")]
-                        if n > (LINES_MAX_OF_TESTS if p in longer else LINES_MAX))
+                        if n > (LINES_MAX_OF_TESTS if p.startswith("tests/") else LINES_MAX))
+
+    def test_no_function_is_too_long(self):
+        self.assertNone(f"{p}:{number}: {lines} lines" for p in self.c if p.startswith((*SHIPPED, "contrib/"))
+                        for number, lines in functions(p) if lines > FUNCTION_LINES_MAX)
+
+    def test_no_statement_asks_two_questions(self):
+        """"lint: " in a comment on its first line, with the reason, excuses a statement."""
+        self.assertNone(f"{p}:{number}: {text[:80]}" for p in self.c if p.startswith((*SHIPPED, "contrib/"))
+                        for number, text in double_questions(p)
+                        if "/* lint: " not in read(p).split("\n")[number - 1])
+
+    def test_section_marks_are_in_one_style(self):
+        """/* ---- what follows ---- */"""
+        self.assertNone(f"{p}:{n}: {line}" for p in self.c if not p.startswith(OLD_MARKS)
+                        for n, line in enumerate(read(p).split("\n"), 1)
+                        if re.match(r"\s*(/\* ?[-=]{2,}(?!\w)|/\*{3,}|//)", line)
+                        and not re.fullmatch(r"/\* ---- .*[^ -] ---- \*/", line))
+
+    def test_external_names_begin_with_the_word_of_their_file(self):
+        build = os.path.join(TOP, os.environ.get("CRONSCHED_BUILD", "build-test"))
+        wrong, names = [], external_names(build, [p for p in self.c if p.startswith(SHIPPED) and p.endswith(".c")])
+        for path, name in names:
+            words = {path.rpartition("/")[2][:-2].split("_")[0].rstrip("s"), FACES.get(os.path.dirname(path)),
+                     *OTHER_NAMES.get(path, ())}
+            if name != "main" and name.split("_")[0].rstrip("s") not in words:
+                wrong.append(f"{path}: {name}")
+        if not names:
+            self.skipTest("CRONSCHED_BUILD names no build")
+        self.assertNone(wrong)
 
     def test_nothing_is_left_to_do(self):
         words = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|not impl" r"emented)\b")
