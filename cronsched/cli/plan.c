@@ -104,7 +104,7 @@ json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code)
 
     if (verb_flag(call, "prune") && !owner) {
         *ret_code =
-            verb_usage(call, "--prune needs --set: it deletes what the set owns and the files do not have");
+            verb_usage(call, "--prune needs --set: it deletes jobs of the set that are not in the files");
         return NULL;
     }
     if (!dry_run && verb_option_int(call, "check-index", 0, LONG_MAX, &index, &error) < 0) {

@@ -57,7 +57,7 @@ static void show_audit(const struct output *out, const json_t *audit)
     show_findings(out, audit, "doubled", "With more than one verdict", fire_times, 3);
     show_findings(out, audit, "ranges", "Skipped ranges whose count is not what the schedule implies", ranges,
                   6);
-    show_findings(out, audit, "gaps", "Times of which the history is missing", gaps, 2);
+    show_findings(out, audit, "gaps", "Times for which the history is missing", gaps, 2);
     fprintf(out->to,
             "%" PRId64 " fire times from %s to %s: %" PRId64 " ended, %" PRId64 " skipped, %" PRId64 " open",
             number_at(audit, "fire_times"), json_string_value(json_object_get(audit, "since")),

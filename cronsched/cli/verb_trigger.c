@@ -159,7 +159,7 @@ const struct verb verb_trigger = {
     .help = "run a job now",
     .text = "Prints the run's id as soon as it is recorded: from then on it is not lost. When the answer of "
             "a server is "
-            "lost, the next one is asked with the same key, so that there is one run all the same.\n\n"
+            "lost, the next one is asked with the same key, so that there is still only one run.\n\n"
             "A job that forbids overlap and is busy refuses (exit code 6); --queue waits in line instead.",
     .group = VERB_GROUP_RUNS,
     .shared = VERB_SERVER | VERB_OUTPUT,

@@ -51,7 +51,8 @@ static int pid_by_socket(struct drill *d, const char *replica, pid_t *ret, struc
             return 0;
     }
     return error_set(error, ERR_NOT_FOUND,
-                     "%s leads, and its socket is none of the servers: drill on its own machine", replica);
+                     "%s leads, but its socket is not one of the servers: run the drill on its machine",
+                     replica);
 }
 
 static int leader_pid(struct drill *d, pid_t *ret, struct error *error)

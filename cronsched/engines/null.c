@@ -226,9 +226,9 @@ static void release(struct null_engine *e, const struct engine_request *r, struc
 static void fence(struct null_engine *e, const struct engine_request *r, struct attempt *a)
 {
     if (!a && r->may_have_run)
-        answer_event(e, r->ticket, ENGINE_UNKNOWN, "the process that knew of it is gone");
+        answer_event(e, r->ticket, ENGINE_UNKNOWN, "the process that prepared it is gone");
     else if (!a)
-        answer_event(e, r->ticket, ENGINE_NEVER_RAN, "nobody can start it any more");
+        answer_event(e, r->ticket, ENGINE_NEVER_RAN, "it can no longer be started");
     else if (a->state == RUNNING || a->state == ENDED)
         answer_state(e, r->ticket, a);
     else {

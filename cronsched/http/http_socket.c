@@ -44,7 +44,7 @@ static int take_lock(const char *path, int *ret_fd, struct error *error)
         return error_set(error, ERR_IO, "listen: cannot create '%s': %s", name, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         close(fd);
-        return error_set(error, ERR_BUSY, "listen: another server holds the socket '%s'", path);
+        return error_set(error, ERR_BUSY, "listen: another server uses the socket '%s'", path);
     }
     *ret_fd = fd;
     return 0;
@@ -198,7 +198,7 @@ static int split_address(const char *address, char *host, size_t size, const cha
         to--;
     } else if (!colon || memchr(address, ':', (size_t)(colon - address))) {
         return error_set(error, ERR_INVALID,
-                         "listen: '%s' is none of unix:PATH, HOST:PORT, [ADDRESS]:PORT and :PORT", address);
+                         "listen: '%s' must be unix:PATH, HOST:PORT, [ADDRESS]:PORT or :PORT", address);
     }
     errno = 0;
     if (strtol(colon + 1, &end, 10) > 65535 || colon[1] < '0' || colon[1] > '9' || *end || errno)

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct verb_option options[] = {{"yes", 0, NULL, "do it; without this it is only said"}, {0}};
+static const struct verb_option options[] = {
+    {"yes", 0, NULL, "do it; without this, only report what would be done"}, {0}};
 
 struct found {
     char journal[PATH_MAX], history[PATH_MAX];
@@ -29,7 +30,7 @@ static int look(struct found *f, const char *folder, struct error *error)
     if (access(f->journal, F_OK) < 0 && access(f->history, F_OK) < 0)
         return error_set(error, ERR_NOT_FOUND,
                          "%s holds neither journal.db nor history.db: it is not the data_dir of a "
-                         "server that stands alone",
+                         "standalone server",
                          folder);
     rc = journal_db_examine(f->journal, false, &f->rest, error);
     return rc == 0 ? store_read_applied(f->history, &f->applied, error) : rc;
@@ -67,7 +68,7 @@ static void tell(const struct found *f, const char *aside)
         puts("Nothing is missing: there is nothing to do.");
         return;
     }
-    printf("To be given up: what batches %" PRIu64
+    printf("Would be lost: what batches %" PRIu64
            " and later said. Jobs as they were then; runs of that time may be "
            "started again.\n",
            f->rest.index + 1);
@@ -93,7 +94,8 @@ static int run(const struct verb_call *call)
     if (!missing)
         return EXIT_FINE;
     if (!yes) {
-        puts("Nothing was changed. Better is to put the right journal.db (with its -wal) back; otherwise: "
+        puts("Nothing was changed. It is better to put the right journal.db (with its -wal) back; otherwise "
+             "use "
              "--yes.");
         return EXIT_DIFFERS;
     }
@@ -108,9 +110,9 @@ const struct verb verb_cluster_reset_journal = {
     .name = "cluster reset-journal",
     .args = "DATA_DIR",
     .help = "accept that the journal of a stopped server is missing or older",
-    .text = "For a server that stands alone and refuses to start because its journal ends before what was "
+    .text = "For a standalone server that refuses to start because its journal ends before what was "
             "acknowledged. "
-            "Says what would be given up; with --yes it is. The journal itself is not changed, and the "
+            "Reports what would be lost; with --yes, does it. The journal itself is not changed, and the "
             "history is put "
             "aside when it knows more.",
     .group = VERB_GROUP_SERVER,

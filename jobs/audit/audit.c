@@ -390,8 +390,7 @@ static void find_unaccounted(struct walk *w, int64_t at_s)
 {
     struct audit *a = w->a;
     const struct versions_pause *pause = versions_pause_at(&a->versions, w->timeline, at_s * 1000);
-    const char *gap =
-        reaches_into(a->gaps, at_s, at_s) ? "; batches of that time are missing from this history" : "";
+    const char *gap = reaches_into(a->gaps, at_s, at_s) ? "; this history lacks batches of that time" : "";
     char tz[128] = "";
 
     if (a->versions.tzdata_ms > at_s * 1000)

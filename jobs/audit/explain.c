@@ -217,7 +217,7 @@ static void say_around(struct explain *e)
 
         if (over || shown == AROUND_SHOWN_MAX)
             continue;
-        explain_line(e, 0, "overlap", "%s was not ended then%s%s", text_of(run, "run"),
+        explain_line(e, 0, "overlap", "%s had not ended then%s%s", text_of(run, "run"),
                      ended_ms ? ": it ended at " : "", text_of(run, "ended"));
         shown++;
     }
@@ -238,7 +238,7 @@ static const char *verdict_sentence(const char *verdict)
         [VERDICT_FAILED] = "it failed",
         [VERDICT_TIMED_OUT] = "it timed out",
         [VERDICT_KILLED] = "it was killed",
-        [VERDICT_LOST] = "it is lost: how it went cannot be proved",
+        [VERDICT_LOST] = "it is lost: its outcome cannot be proved",
     };
     const char *sentence = sentences[run_verdict_of(verdict)];
 
@@ -291,7 +291,7 @@ static void bare_verdict(struct explain *e, json_t *result)
     else if (p && p->to_ms == INT64_MAX && e->version->until_s == INT64_MAX)
         give_verdict(result, "open", "it waits for the end of the pause, which will skip it");
     else
-        give_verdict(result, "unaccounted", "nothing says what became of it: no run and no skip is recorded");
+        give_verdict(result, "unaccounted", "the outcome is unknown: no run and no skip is recorded");
 }
 
 static void verdict(struct explain *e, json_t *result)
@@ -405,7 +405,7 @@ int explain_build(const struct explain_request *request, json_t *const answers[E
     json_decref(pauses);
     e.job = versions_job(&e.versions, request->job);
     if (!e.job) {
-        rc = error_set(error, ERR_NOT_FOUND, "history knows of no job %.100s", request->job);
+        rc = error_set(error, ERR_NOT_FOUND, "the history has no job %.100s", request->job);
     } else {
         e.lines = json_array();
         e.at_s = request->at_ms >= 0 ? request->at_ms / 1000 : (request->at_ms - 999) / 1000;

@@ -29,7 +29,7 @@ static const struct sentence {
     [RECORD_ENDED] = {"end", "attempt {attempt} ended at {at@} with exit code {code}[, {cause}][: {text}]"},
     [RECORD_NEVER_RAN] = {"evidence", "attempt {attempt} provably never ran: {text}"},
     [RECORD_UNKNOWN] = {"evidence", "attempt {attempt}: whether it ran cannot be known: {text}"},
-    [RECORD_UNRESOLVED] = {"evidence", "attempt {attempt} cannot be settled yet: {text}"},
+    [RECORD_UNRESOLVED] = {"evidence", "attempt {attempt} cannot be resolved yet: {text}"},
     [RECORD_CLOSED] = {"end", "closed as {verdict}[: {text}][, by {by}]"},
     [RECORD_NOTE] = {"note", "{text}[, by {by}]"},
     [RECORD_NOTIFIED] = {"notified", "notification {run}[ answered with {code}][: {text}]"},

@@ -27,8 +27,8 @@ static void add_days(struct job_reader *reader, struct strings *list, const char
     else if (r < 0)
         job_report(reader, key, at, "%s", error.text);
     else if (list->count + count > SCHEDULE_EXCEPT_MAX)
-        job_report(reader, key, at, "with the %zu stretches of days of '%.200s' more than %d", count, path,
-                   SCHEDULE_EXCEPT_MAX);
+        job_report(reader, key, at, "with the %zu ranges of days of '%.200s' there are more than %d", count,
+                   path, SCHEDULE_EXCEPT_MAX);
     else
         for (size_t i = 0; i < count; i++) {
             char text[CIVIL_TEXT_MAX];

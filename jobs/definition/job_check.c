@@ -117,7 +117,7 @@ static void warn_if_never(struct trial *trial, const char *text)
         job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at, "'%.200s' never fires", text);
     else
         job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at,
-                 "'%.200s' never fires: start, end and except leave nothing", text);
+                 "'%.200s' never fires: start, end and except leave no fire time", text);
 }
 
 /* Each text by itself, so that all that are wrong are reported. */

@@ -146,15 +146,17 @@ static bool conclude_gone(struct docker_fence *f)
                         "found removed; the engine's events from its creation to its removal hold no start");
     if (!f->may_have_run)
         return conclude(f, ENGINE_NEVER_RAN, -1, "found removed; no start was ever sent");
-    return conclude(f, ENGINE_UNKNOWN, -1,
-                    "the container is gone, and the engine remembers neither a start nor its whole life");
+    return conclude(
+        f, ENGINE_UNKNOWN, -1,
+        "the container is gone, and the engine's events cover neither a start nor its whole life");
 }
 
 /* The witness was not there, and no start can make it any more. Yet an event may have told of one, also since. */
 static bool conclude_sealed(struct docker_fence *f, const char *proof)
 {
     if (ran(f))
-        return conclude(f, ENGINE_UNKNOWN, -1, "the engine's events tell of a start, its files of none");
+        return conclude(f, ENGINE_UNKNOWN, -1,
+                        "the engine's events report a start, but its files do not show one");
     return conclude(f, ENGINE_NEVER_RAN, -1, "sealed against any start, without a start witness; %s", proof);
 }
 
@@ -219,7 +221,7 @@ static bool on_boot_id(struct docker_fence *f, const struct docker_fact *fact)
     if (!f->stream_open)
         return again(f, DOCKER_FENCE_INSPECT, "its event stream breaks");
     if (f->create_seen && f->seal_seen)
-        return conclude_sealed(f, "its engine has lived since it was made");
+        return conclude_sealed(f, "its engine has run without a restart since it was made");
     if (f->create_seen) {
         f->awaits = DOCKER_AWAITS_SEAL;
         return want(f, DOCKER_FENCE_WAIT);
@@ -300,7 +302,7 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
     if (f->awaits == DOCKER_AWAITS_DESTROY && f->destroy_seen)
         return conclude_gone(f);
     if (f->awaits == DOCKER_AWAITS_SEAL && f->seal_seen)
-        return conclude_sealed(f, "its engine has lived since it was made");
+        return conclude_sealed(f, "its engine has run without a restart since it was made");
     if (f->awaits == DOCKER_AWAITS_NOTHING && fact->event == DOCKER_EVENT_START)
         return want(f, DOCKER_FENCE_INSPECT);
     return false;

@@ -18,7 +18,7 @@
  *             | REFUSED(text, exit_code): 127, 126
  *             | UNKNOWN(text): reply lost; the scheduler fences
  *             | UNREACHABLE(text): certainly not sent; may be released again
- *   FENCE    settle whether a prepared id ever ran, and make sure that nobody can start it any more unless
+ *   FENCE    settle whether a prepared id ever ran, and make sure that it can no longer be started unless
  *            it has.
  *            Done again it comes to the same: what proves NEVER_RAN stays until DISCARD.
  *            -> STARTED(started_at): it ran or runs; the scheduler watches next

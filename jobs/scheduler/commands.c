@@ -340,7 +340,7 @@ static int read_apply(struct apply *a, const json_t *body, const json_t **ret_jo
         return error_set(a->error, ERR_INVALID, "apply: jobs is missing");
     if (a->prune && !a->set)
         return error_set(a->error, ERR_INVALID,
-                         "apply: prune needs a set: it removes what the set owns and the files lack");
+                         "apply: prune needs a set: it deletes jobs of the set that are not in the files");
     return 0;
 }
 
@@ -557,7 +557,7 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
 
         if (j->def->concurrency == JOB_FORBID && r->fired)
             return error_set(error, ERR_CONFLICT,
-                             "%s is not ended and the job forbids overlap; --queue waits for it", r->id);
+                             "%s has not ended and the job forbids overlap; --queue waits for it", r->id);
     }
     return 0;
 }

@@ -172,7 +172,7 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
         return false; /* its end wakes the job */
     other = goes_before(r);
     if (other && !rules_waits_turn(r)) {
-        snprintf(text, sizeof(text), "%s is not ended", other->id);
+        snprintf(text, sizeof(text), "%s has not ended", other->id);
         launch_close(s, r, VERDICT_OVERLAP, text, NULL);
     }
     return !other; /* its end wakes the job, which wakes this one */

@@ -154,7 +154,7 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
         return;
     }
     if (def->concurrency == JOB_FORBID && other) {
-        snprintf(text, sizeof(text), "%s is not ended", other->id);
+        snprintf(text, sizeof(text), "%s has not ended", other->id);
         evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
         return;
     }

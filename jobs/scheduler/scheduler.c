@@ -29,7 +29,7 @@ void scheduler_zones_changed(struct scheduler *s)
     turn_enter(s);
     if (s->leading && tzdata_is_older(s)) {
         turn_log(s, LOG_WARN, "tzdata-older", NULL,
-                 "tzdata %s is older than %s, which is in the journal: nothing is planned anew",
+                 "tzdata %s is older than %s, which is in the journal: no new fire times are planned",
                  s->o.zones->version(s->o.zones), s->state.tzdata);
         return;
     }

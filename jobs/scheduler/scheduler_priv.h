@@ -26,6 +26,7 @@
 
 #include "jobs/base/object.h"
 #include "jobs/scheduler/scheduler.h"
+#include "jobs/state/run_id.h"
 #include "jobs/state/state.h"
 
 #define SCHEDULER_ENGINES_MAX 16

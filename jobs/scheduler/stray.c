@@ -2,6 +2,7 @@
  * busy, and its run has a note.
  */
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/state/run_id.h"
 
 #include <stdio.h>
 

@@ -230,7 +230,7 @@ void scheduler_flush(struct scheduler *s)
     if (s->journal->ops->append(s->journal, b) == ERR_LIMIT) {
         /* work pauses long before that many are in flight, so this is a bug; a restart goes on from the
          * journal */
-        turn_log(s, LOG_ERROR, "bug", NULL, "the journal has too much in flight");
+        turn_log(s, LOG_ERROR, "bug", NULL, "too many batches are being appended to the journal");
         abort();
     }
     state_hash_maybe(s);

@@ -383,7 +383,7 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
     if (rc == 0 && r->kind == RECORD_STAGE)
         return 0; /* history hears of it when it takes effect */
     if (rc == 0 && c.bad_move)
-        rc = apply_corrupt(&c, "the run or its attempt is in no state for this");
+        rc = apply_corrupt(&c, "the run or its attempt is in a state that does not allow this");
     if (rc == 0)
         apply_history_record(s, r);
     return rc;

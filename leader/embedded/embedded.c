@@ -532,7 +532,7 @@ static void embedded_status(const struct journal *journal, struct journal_status
     if (e->alarmed)
         snprintf(ret->text, sizeof(ret->text), "%.255s", e->alarm.text);
     else if (e->leading && !e->closing && !ret->leading)
-        snprintf(ret->text, sizeof(ret->text), "the files in data_dir do not answer");
+        snprintf(ret->text, sizeof(ret->text), "the disk of data_dir does not respond");
     snprintf(ret->warning, sizeof(ret->warning), "%s", e->warning);
     ret->in_flight = e->in_flight;
     ret->level = INT_MAX; /* nobody else reads it */

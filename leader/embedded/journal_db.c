@@ -102,8 +102,8 @@ static int check_file(struct journal_db *j, struct error *error)
     if (S_ISLNK(st.st_mode))
         return error_set(
             error, ERR_UNSUPPORTED,
-            "%s is a symbolic link, so that its -wal file would lie elsewhere: put the file itself "
-            "there, or let data_dir be the link",
+            "%s is a symbolic link, so its -wal file would be elsewhere: put the file itself there, "
+            "or make data_dir the link",
             j->path);
     return st.st_size == 0 ? refuse_new_file(j, error) : 0;
 }

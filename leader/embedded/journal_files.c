@@ -106,7 +106,8 @@ int journal_files_bind(struct journal_files *f, sqlite3 *db, struct error *error
         return error_set(error, ERR_DEPOSED, "%s was replaced", f->db.path);
     if (at_db.st_nlink > 1 && !f->warning[0])
         snprintf(f->warning, sizeof(f->warning),
-                 "journal.db has %ld names (hard links): that is no copy, and opening it by another one "
+                 "journal.db has %ld names (hard links): a hard link is not a copy, and opening it by "
+                 "another name "
                  "damages it",
                  (long)at_db.st_nlink);
     pthread_mutex_lock(&f->mutex);

@@ -163,8 +163,7 @@ static void find_reliability(struct journal_lock *lock, const char *folder)
                  "locks do not lock in data_dir: a second server would not be kept away; use a local disk");
     else if (!lock->local)
         snprintf(lock->warning, sizeof(lock->warning),
-                 "data_dir lies on %s, where a lock may not keep a second server away; use a local disk",
-                 kind);
+                 "data_dir is on %s, where locks may not keep a second server away; use a local disk", kind);
 }
 
 /* Time for an older server to find the new token. The newest token wins. */

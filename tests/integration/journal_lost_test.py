@@ -186,7 +186,7 @@ class JournalLost(lab.Suite):
         # the recipe: go on without what it lacks
         answer = server.cli.call("cluster", "reset-journal", server.data)
         self.assertEqual(1, answer.code, answer)
-        self.assertIn("To be given up", answer.out)
+        self.assertIn("Would be lost", answer.out)
         server.cli.check("cluster", "reset-journal", server.data, "--yes")
         server.start()
         self.assertEqual(["j"], [j["job"] for j in server.cli.json("jobs")])

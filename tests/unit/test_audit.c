@@ -417,7 +417,7 @@ static void test_cases(void **state)
         {"a gap in the history",
          {{JOB, "00:00"}, {RUN, "01:00", "04:00"}, {GAP, "04:30", "06:30"}, {RUN, "07:00", "10:00"}},
          "10 8 0 0 0 | 2 0 0",
-         "batches of that time are missing from this history",
+         "this history lacks batches of that time",
          "2026-11-22T05:00:00Z"},
         {"new zone data since",
          {{JOB, "00:00"}, {RUN, "01:00", "09:00"}, {TZ, "10:10"}},

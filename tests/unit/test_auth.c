@@ -258,8 +258,8 @@ static void test_listen_addresses(void **state)
         {"localhost:0", 0, NULL},
         {"0.0.0.0:0", ERR_DENIED, "a tokens_file and tls"},
         {":0", ERR_DENIED, "a tokens_file and tls"},
-        {"127.0.0.1", ERR_INVALID, "none of unix:PATH"},
-        {"::1:80", ERR_INVALID, "none of unix:PATH"},
+        {"127.0.0.1", ERR_INVALID, "must be unix:PATH"},
+        {"::1:80", ERR_INVALID, "must be unix:PATH"},
         {"127.0.0.1:99999", ERR_INVALID, "port"},
         {"127.0.0.1:http", ERR_INVALID, "port"},
         {"127.0.0.1:", ERR_INVALID, "port"},
@@ -303,7 +303,7 @@ static void test_stale_and_foreign_sockets(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
     assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
-    assert_non_null(strstr(e.text, "another server holds"));
+    assert_non_null(strstr(e.text, "another server uses"));
 
     /* a plain file stays */
     snprintf(other, sizeof(other), "unix:%s/plain", dir);

@@ -154,7 +154,7 @@ static json_t *explain_now(const char *time, const char *now)
         json_decref(answers[i]);
     if (rc < 0) {
         assert_int_equal(rc, ERR_NOT_FOUND);
-        assert_string_equal(error.text, "history knows of no job a");
+        assert_string_equal(error.text, "the history has no job a");
     }
     return result;
 }
@@ -241,7 +241,7 @@ static void test_skips(void **state)
             "{\"run\":\"a@20261122T010000Z\",\"state\":\"ended\",\"verdict\":\"succeeded\",\"ended\":\"2026-"
             "11-22T02:20:00.000Z\"}");
     skipped("2026-11-22T02:00:00.010Z", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z", 1, "overlap",
-            "a@20261122T010000Z is not ended");
+            "a@20261122T010000Z has not ended");
     record("2026-11-22T02:30:00Z", 1, "pause", NULL, NULL,
            "{\"k\":\"pause\",\"until\":1795330800000,\"reason\":\"move of the rack\",\"by\":\"bob\"}");
     skipped("2026-11-22T07:00:01Z", "2026-11-22T03:00:00Z", "2026-11-22T06:00:00Z", 4, "paused",
@@ -250,8 +250,8 @@ static void test_skips(void **state)
     record("2026-11-22T07:30:00Z", 1, "pause", "b", NULL, "{\"k\":\"pause\",\"job\":\"b\"}");
     assert_explains("2026-11-22T02:00:00Z", "2026-11-23T00:00:00Z", true, "overlap",
                     LINES("it was skipped: overlap",
-                          "overlap    a@20261122T010000Z was not ended then: it ended at 2026-11-22T02:20",
-                          "skipped: overlap, a@20261122T010000Z is not ended\n", "!pause"));
+                          "overlap    a@20261122T010000Z had not ended then: it ended at 2026-11-22T02:20",
+                          "skipped: overlap, a@20261122T010000Z has not ended\n", "!pause"));
     assert_explains("2026-11-22T04:00:00Z", "2026-11-23T00:00:00Z", true, "paused",
                     LINES("it was skipped: paused",
                           "2026-11-22T02:30:00Z      pause      all jobs are paused until "

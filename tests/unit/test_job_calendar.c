@@ -92,7 +92,7 @@ static void faults_stand_where_the_calendar_is_named(void **state)
     assert_int_equal(set.errors[0].line, 2);
     assert_int_equal(set.errors[0].column, 48);
     assert_string_equal(set.errors[1].text,
-                        "except: with the 1024 stretches of days of 'many.ICS' more than 1024");
+                        "except: with the 1024 ranges of days of 'many.ICS' there are more than 1024");
     jobfile_set_release(&set);
 }
 

@@ -277,7 +277,7 @@ static void warnings_harm_nothing(void **state)
         &set, "f:2:16: warning: command: no shell runs this: '&&' is passed on as it is; for a shell write "
               "[sh, -c, \"...\"]\n"
               "f:3:29: warning: schedule: '0 0 30 2 *' never fires\n"
-              "f:4:29: warning: schedule: '0 0 1 1 *' never fires: start, end and except leave nothing\n"
+              "f:4:29: warning: schedule: '0 0 1 1 *' never fires: start, end and except leave no fire time\n"
               "f:5:47: warning: jitter: is longer than start_within: such runs are skipped\n"
               "g: warning: no jobs in this file\n"
               "h:1:7: warning: no jobs in this file\n");

@@ -10,6 +10,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/percent.h"
+#include "jobs/state/run_id.h"
 
 #include <stdio.h>
 #include <stdlib.h>
