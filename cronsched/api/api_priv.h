@@ -38,9 +38,6 @@ struct api {
 void api_read(struct api *api, struct http_request *request,
               void (*then)(struct api *api, struct http_request *request));
 
-/* Answers 200 with `reply` (takes the reference) when `index` is durable. */
-void api_write(struct api *api, struct http_request *request, json_t *reply, uint64_t index);
-
 /* For a scheduler_… call that failed or gave a reply: `r` is what it returned. */
 void api_write_result(struct api *api, struct http_request *request, int r,
                       const struct scheduler_result *result);

@@ -1,6 +1,6 @@
 /* Waiting: what the handlers share, below them. Happy path of a read: the handler calls api_read; the
  * scheduler says, mostly at once, that nothing is in flight; the second half of the handler answers. Of a
- * write: the scheduler_… function gives a reply and an index; api_write waits for the index; the reply
+ * write: the scheduler_… function gives a reply and an index; answer_when_durable waits for the index; the reply
  * goes out.
  *
  * Failures:
@@ -121,7 +121,8 @@ void api_read(struct api *api, struct http_request *request,
     wait_begin(api, request, 0, then, NULL);
 }
 
-void api_write(struct api *api, struct http_request *request, json_t *reply, uint64_t index)
+/* Answers 200 with `reply` (takes the reference) when `index` is durable. */
+static void answer_when_durable(struct api *api, struct http_request *request, json_t *reply, uint64_t index)
 {
     wait_begin(api, request, index, NULL, reply);
 }
@@ -132,7 +133,7 @@ void api_write_result(struct api *api, struct http_request *request, int r,
     if (r < 0)
         http_reply_failure(request, &result->error);
     else
-        api_write(api, request, result->reply, result->index);
+        answer_when_durable(api, request, result->reply, result->index);
 }
 
 /* ---- waiting for history ---- */

@@ -108,8 +108,6 @@ const char *http_query(const struct http_request *request, const char *name); /*
 /* The body, an object; NULL: there was none. Borrowed. */
 const json_t *http_body(const struct http_request *request);
 const struct auth_identity *http_caller(const struct http_request *request);
-/* A header; NULL: absent, or the client is gone. */
-const char *http_header(const struct http_request *request, const char *name);
 bool http_answered(const struct http_request *request); /* a reply would be dropped */
 
 struct http_request *http_request_ref(struct http_request *request);

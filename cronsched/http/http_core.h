@@ -179,5 +179,4 @@ struct http_stream {
     bool wants_room, suspended;
 };
 
-void http_request_resume(struct http_request *request);
 void http_stream_gone(struct http_stream *stream); /* calls `closed` and frees */

@@ -37,7 +37,7 @@ int http_status_of(int code)
 
 /* ---- the one way out ---- */
 
-void http_request_resume(struct http_request *r)
+static void resume(struct http_request *r)
 {
     r->suspended = false;
     MHD_resume_connection(r->mhd);
@@ -80,7 +80,7 @@ static void answer(struct http_request *r, int status, const char *type, struct 
             MHD_add_response_header(response, "Connection", "close");
     }
     if (r->suspended)
-        http_request_resume(r);
+        resume(r);
 }
 
 void http_reply_header(struct http_request *r, const char *name, const char *value)
@@ -261,7 +261,7 @@ static void stream_wake(struct http_stream *s)
     if (!s->suspended)
         return;
     s->suspended = false;
-    http_request_resume(s->request);
+    resume(s->request);
 }
 
 int http_stream_write(struct http_stream *s, const void *bytes, size_t n)

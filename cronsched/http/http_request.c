@@ -533,8 +533,3 @@ const struct auth_identity *http_caller(const struct http_request *r)
 {
     return &r->identity;
 }
-
-const char *http_header(const struct http_request *r, const char *name)
-{
-    return r->mhd ? MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name) : NULL;
-}

@@ -6,12 +6,14 @@
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 struct file_reader {
+    struct object object;
     struct worker *worker;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -147,7 +149,7 @@ struct file_reader *file_reader_new(uv_loop_t *loop)
                                .threads = FILE_READER_THREADS,
                                .deadline_ms = FILE_READER_DEADLINE_MS,
                                .told = told};
-    struct file_reader *r = alloc_zero(sizeof(*r));
+    struct file_reader *r = OBJECT_NEW(struct file_reader);
     int code = worker_new(&r->worker, loop, &o, NULL);
 
     assert(code == 0); /* with a deadline threads are made when they are needed */
@@ -164,11 +166,11 @@ size_t file_reader_stuck(const struct file_reader *reader)
 
 static void on_closed(void *arg)
 {
-    struct file_reader *r = arg;
+    struct file_reader *r = OBJECT(struct file_reader, arg);
     void (*closed)(void *arg) = r->closed;
     void *closed_arg = r->closed_arg;
 
-    free(r);
+    OBJECT_FREE(struct file_reader, r);
     if (closed)
         closed(closed_arg);
 }

@@ -1,11 +1,11 @@
 /* See http_client.h. The happy path: http_client_start makes an easy handle and puts the call on `starting`;
- * the kick timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which
+ * the wake timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which
  * descriptors to poll and by on_timer when to be called again; each poll event and timeout goes to
  * curl_multi_socket_action; finished calls are collected in collect_done, which calls their owners.
  *
  * Failures: a descriptor that cannot be polled or an allocation that fails inside curl ends the call with an
  * error of curl's, and outcome_of decides whether it was sent. A call cancelled while curl is on the stack
- * (from a callback) cannot be removed there: it falls silent and is freed by the kick timer.
+ * (from a callback) cannot be removed there: it falls silent and is freed by the wake timer.
  */
 #include "cronsched/io/http_client.h"
 
@@ -29,7 +29,7 @@ struct http_client {
     struct object object; /* first */
     uv_loop_t *loop;
     CURLM *multi;
-    uv_timer_t timer, kick;
+    uv_timer_t timer, wake;
     struct list starting, running, silent; /* calls */
     struct list sockets;
     int calls;
@@ -62,7 +62,7 @@ struct http_call {
     char error[CURL_ERROR_SIZE];
 };
 
-static void kick_soon(struct http_client *c);
+static void wake_soon(struct http_client *c);
 
 /* ---- calls ---- */
 
@@ -351,7 +351,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 }
 
 /* Starts what waits to be started and frees what fell silent, with curl off the stack. */
-static void on_kick(uv_timer_t *timer)
+static void on_wake(uv_timer_t *timer)
 {
     struct http_client *c = OBJECT(struct http_client, timer->data);
 
@@ -375,25 +375,20 @@ static void on_kick(uv_timer_t *timer)
         collect_done(c);
 }
 
-static void kick_soon(struct http_client *c)
+static void wake_soon(struct http_client *c)
 {
-    if (!uv_is_active((uv_handle_t *)&c->kick))
-        uv_timer_start(&c->kick, on_kick, 0, 0);
+    if (!uv_is_active((uv_handle_t *)&c->wake))
+        uv_timer_start(&c->wake, on_wake, 0, 0);
 }
 
 /* ---- public ---- */
-
-int http_client_global_init(void)
-{
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : ERR_INTERNAL;
-}
 
 int http_client_new(struct http_client **ret, uv_loop_t *loop, struct error *error)
 {
     struct http_client *c = calloc(1, sizeof(*c));
     if (!c)
         return error_set(error, ERR_NOMEM, "out of memory");
-    if (http_client_global_init() < 0 || !(c->multi = curl_multi_init())) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(c->multi = curl_multi_init())) {
         free(c);
         return error_set(error, ERR_INTERNAL, "libcurl cannot be initialized");
     }
@@ -404,8 +399,8 @@ int http_client_new(struct http_client **ret, uv_loop_t *loop, struct error *err
     list_init(&c->silent);
     list_init(&c->sockets);
     uv_timer_init(loop, &c->timer);
-    uv_timer_init(loop, &c->kick);
-    c->timer.data = c->kick.data = c;
+    uv_timer_init(loop, &c->wake);
+    c->timer.data = c->wake.data = c;
     c->open_handles = HANDLES;
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
@@ -447,7 +442,7 @@ void http_client_close(struct http_client *c, void (*done)(void *arg), void *arg
         socket_drop(LIST_ITEM(link, struct curl_socket, link));
     }
     uv_close((uv_handle_t *)&c->timer, on_own_handle_closed);
-    uv_close((uv_handle_t *)&c->kick, on_own_handle_closed);
+    uv_close((uv_handle_t *)&c->wake, on_own_handle_closed);
 }
 
 static void set_connection(struct http_call *call, const struct client_request *q)
@@ -557,7 +552,7 @@ int http_client_start(struct http_call **ret, struct http_client *c, const struc
     set_connection(call, request);
     c->calls++;
     list_append(&c->starting, &call->link);
-    kick_soon(c);
+    wake_soon(c);
     *ret = call;
     return 0;
 }
@@ -569,7 +564,7 @@ void http_call_cancel(struct http_call *call)
     call->silent = true;
     list_remove(&call->link);
     list_append(&call->owner->silent, &call->link);
-    kick_soon(call->owner);
+    wake_soon(call->owner);
 }
 
 void http_call_resume(struct http_call *call)

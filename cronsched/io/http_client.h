@@ -92,6 +92,3 @@ int http_client_start(struct http_call **ret, struct http_client *c, const struc
 void http_call_cancel(struct http_call *call);
 /* After `data` has answered false; from the loop, not from `data`. */
 void http_call_resume(struct http_call *call);
-
-/* A process calls this once before any thread starts; http_client_new does it if needed. */
-int http_client_global_init(void);

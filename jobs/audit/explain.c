@@ -14,7 +14,6 @@
 #define AROUND_MAX       50 /* runs looked at for what the fire time overlapped */
 #define AROUND_SHOWN_MAX 3
 #define LINE_BYTES_MAX   4096
-#define TEXT_BYTES_MAX   (4 * 1024 * 1024)
 
 /* ---- what to ask history ---- */
 
@@ -420,28 +419,4 @@ int explain_build(const struct explain_request *request, json_t *const answers[E
     json_decref(e.lines);
     versions_release(&e.versions);
     return rc;
-}
-
-static const char *text_or_none(const json_t *object, const char *key)
-{
-    const char *text = text_of(object, key);
-
-    return *text ? text : "none";
-}
-
-char *explain_text(const json_t *explained)
-{
-    json_t *line;
-    struct text t;
-    size_t i;
-
-    text_init(&t, TEXT_BYTES_MAX);
-    text_addf(&t, "%s at %s: %s\n", text_of(explained, "job"), text_of(explained, "time"),
-              text_of(explained, "text"));
-    json_array_foreach(json_object_get(explained, "lines"), i, line) text_addf(
-        &t, "  %-24s  %-9s  %s\n", text_of(line, "time"), text_of(line, "what"), text_of(line, "text"));
-    if (!json_is_true(json_object_get(explained, "is_fire_time")))
-        text_addf(&t, "  nearest fire times: %s before, %s after\n", text_or_none(explained, "previous"),
-                  text_or_none(explained, "next"));
-    return text_take(&t);
 }

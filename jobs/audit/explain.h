@@ -45,6 +45,3 @@ void explain_query(const struct explain_request *request, enum explain_part part
  * ERR_NOT_FOUND: history knows of no such job. */
 int explain_build(const struct explain_request *request, json_t *const answers[EXPLAIN_PARTS],
                   struct zone_source *zones, json_t **ret, struct error *error);
-
-/* For a terminal, malloc'd; NULL when out of memory. */
-char *explain_text(const json_t *explained);

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int sqlite_code(int code)
+/* SQLITE_FULL to ERR_FULL, ... */
+static int error_code(int code)
 {
     static const struct {
         int sqlite, error;
@@ -24,7 +25,7 @@ int sqlite_code(int code)
 
 int sqlite_error(sqlite3 *db, const char *what, struct error *error)
 {
-    int code = sqlite_code(sqlite3_extended_errcode(db)), system_error = sqlite3_system_errno(db);
+    int code = error_code(sqlite3_extended_errcode(db)), system_error = sqlite3_system_errno(db);
     const char *path = sqlite3_db_filename(db, "main");
     char reason[128] = "";
 

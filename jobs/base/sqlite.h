@@ -16,7 +16,6 @@ int sqlite_open(sqlite3 **ret, const char *path, bool create, struct error *erro
 
 /* The error of the last call on this connection: its code, and "PATH: WHAT: message (errno text)". */
 int sqlite_error(sqlite3 *db, const char *what, struct error *error);
-int sqlite_code(int code); /* SQLITE_FULL to ERR_FULL, ... */
 
 /* All statements of a text; rows are dropped. */
 int sqlite_exec(sqlite3 *db, const char *sql, struct error *error);

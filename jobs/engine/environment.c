@@ -221,13 +221,6 @@ void environment_release(struct environment *environment)
     *environment = (struct environment){0};
 }
 
-const char *environment_get(const struct environment *environment, const char *name)
-{
-    char **item = find(environment, name);
-
-    return item ? *item + strlen(name) + 1 : NULL;
-}
-
 int environment_value_from_file(const char *data, size_t size, char **ret, struct error *error)
 {
     if (size > 0 && data[size - 1] == '\n')

@@ -40,9 +40,6 @@ int environment_build(struct environment *ret, const struct engine_request *requ
 
 void environment_release(struct environment *environment); /* wipes the values; NULL is fine */
 
-/* The value of NAME, or NULL. */
-const char *environment_get(const struct environment *environment, const char *name);
-
 /* A file's content as a value: one final newline is cut off; NUL bytes and more than ENVIRONMENT_VALUE_BYTES
  * are refused. malloc'd. For resolvers. */
 int environment_value_from_file(const char *data, size_t size, char **ret, struct error *error);

@@ -223,7 +223,8 @@ const char *civil_format(int64_t local_s, int32_t offset_s, bool zulu, char *buf
     return buffer - n;
 }
 
-const char *civil_format_date(int64_t days, char *buffer, size_t size)
+/* "2026-12-25" of a day number. Returns buffer. */
+static const char *format_date(int64_t days, char *buffer, size_t size)
 {
     int year, month, day;
 
@@ -236,8 +237,8 @@ const char *civil_range_format(const struct civil_range *range, char *buffer, si
 {
     char from[CIVIL_TEXT_MAX], to[CIVIL_TEXT_MAX];
 
-    civil_format_date(range->from, from, sizeof(from));
-    civil_format_date(range->to, to, sizeof(to));
+    format_date(range->from, from, sizeof(from));
+    format_date(range->to, to, sizeof(to));
     snprintf(buffer, size, range->from == range->to ? "%s" : "%s/%s", from, to);
     return buffer;
 }

@@ -116,8 +116,5 @@ int civil_parse(const char *text, size_t length, struct civil_text *ret, size_t 
  * any. Returns buffer. */
 const char *civil_format(int64_t local_s, int32_t offset_s, bool zulu, char *buffer, size_t size);
 
-/* "2026-12-25" of a day number. Returns buffer. */
-const char *civil_format_date(int64_t days, char *buffer, size_t size);
-
 /* "2026-12-25" or "2026-07-14/2026-07-20". Returns buffer. */
 const char *civil_range_format(const struct civil_range *range, char *buffer, size_t size);

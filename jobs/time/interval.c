@@ -408,7 +408,8 @@ int interval_parse(const char *text, size_t length, const struct zone *zone, int
 
 /* ---- printing ---- */
 
-const char *interval_format_period(int64_t seconds, char *buffer, size_t size)
+/* "1w2d3h4m5s" of a number of seconds. Returns buffer. */
+static const char *format_period(int64_t seconds, char *buffer, size_t size)
 {
     static const struct unit units[] = {{'w', 604800}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
     size_t n = 0;
@@ -465,7 +466,7 @@ const char *interval_print(const struct interval *v, char *buffer, size_t size)
         snprintf(buffer, size, "@at %s", start);
         break;
     case INTERVAL_EVERY:
-        snprintf(buffer, size, "@every %s%s%s", interval_format_period(v->seconds, period, sizeof(period)),
+        snprintf(buffer, size, "@every %s%s%s", format_period(v->seconds, period, sizeof(period)),
                  v->start_given ? " from " : "", start);
         break;
     case INTERVAL_REPEAT:

@@ -14,8 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INTERVAL_MAX_S    (INT64_C(3650) * 24 * 3600) /* the longest period, some ten years */
-#define INTERVAL_TEXT_MAX 192                         /* buffer that holds any canonical text */
+#define INTERVAL_MAX_S (INT64_C(3650) * 24 * 3600) /* the longest period, some ten years */
 
 enum interval_kind { INTERVAL_EVERY, INTERVAL_AT, INTERVAL_REPEAT };
 
@@ -53,8 +52,5 @@ bool interval_moved(const struct interval *interval, const struct zone *zone, in
  * moved. */
 int64_t interval_local(const struct interval *interval, const struct zone *zone, int64_t at_s);
 
-/* "1w2d3h4m5s" of a number of seconds. Returns buffer. */
-const char *interval_format_period(int64_t seconds, char *buffer, size_t size);
-
-/* Returns buffer; size at least INTERVAL_TEXT_MAX. */
+/* Returns buffer; size: 192 bytes hold any. */
 const char *interval_print(const struct interval *interval, char *buffer, size_t size);

@@ -20,6 +20,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "leader/embedded/journal_db.h"
 #include "leader/embedded/journal_watch.h"
 #include "leader/worker/worker.h"
@@ -53,6 +54,7 @@ struct item {
 };
 
 struct embedded {
+    struct object object;
     struct journal journal;
     struct worker *worker; /* a thread for this file alone */
     struct work work;
@@ -172,7 +174,7 @@ static void drop_in_flight(struct embedded *e)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct embedded *e = timer->data;
+    struct embedded *e = OBJECT(struct embedded, timer->data);
 
     e->waiting = false;
     pump(e);
@@ -205,7 +207,7 @@ static void fail(struct embedded *e)
 
 static int watch_look(void *arg, struct error *error)
 {
-    return journal_db_check(((struct embedded *)arg)->db, error);
+    return journal_db_check(OBJECT(struct embedded, arg)->db, error);
 }
 
 /* With work under way its group is not ours to drop yet. */
@@ -223,7 +225,7 @@ static void attend_alarm(struct embedded *e)
 
 static void watch_failed(void *arg, const struct error *error)
 {
-    struct embedded *e = arg;
+    struct embedded *e = OBJECT(struct embedded, arg);
 
     e->alarmed = true;
     e->alarm = *error;
@@ -233,7 +235,7 @@ static void watch_failed(void *arg, const struct error *error)
 
 static void watch_stopped(void *arg)
 {
-    struct embedded *e = arg;
+    struct embedded *e = OBJECT(struct embedded, arg);
 
     e->watch = NULL;
     pump(e);
@@ -357,13 +359,13 @@ static void on_closed(void *owner)
     void *arg = e->closed_arg;
 
     free(e->batches);
-    free(e);
+    OBJECT_FREE(struct embedded, e);
     closed(arg);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct embedded *e = handle->data;
+    struct embedded *e = OBJECT(struct embedded, handle->data);
 
     worker_close(e->worker, on_closed, e);
 }
@@ -469,7 +471,7 @@ static void pump(struct embedded *e)
 
 static int embedded_append(struct journal *journal, struct batch *batch)
 {
-    struct embedded *e = (struct embedded *)journal;
+    struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
     struct item *item;
 
     if (!e->leading || e->closing) {
@@ -489,10 +491,10 @@ static int embedded_append(struct journal *journal, struct batch *batch)
 
 static void embedded_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
-    struct embedded *e = (struct embedded *)journal;
+    struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
     struct item *item;
 
-    (void)level; /* nobody else reads it */
+    (void)level; /* it has no other reader */
     if (!e->leading || e->closing) {
         free(text);
         return;
@@ -515,14 +517,14 @@ static void embedded_snapshot(struct journal *journal, char *text, size_t size, 
 
 static bool embedded_may_act(const struct journal *journal)
 {
-    const struct embedded *e = (const struct embedded *)journal;
+    const struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
 
     return e->leading && !e->alarmed && e->watch && journal_watch_fresh(e->watch);
 }
 
 static void embedded_status(const struct journal *journal, struct journal_status *ret)
 {
-    const struct embedded *e = (const struct embedded *)journal;
+    const struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
     struct worker_status worker;
 
     worker_status(e->worker, &worker);
@@ -535,12 +537,12 @@ static void embedded_status(const struct journal *journal, struct journal_status
         snprintf(ret->text, sizeof(ret->text), "the disk of data_dir does not respond");
     snprintf(ret->warning, sizeof(ret->warning), "%s", e->warning);
     ret->in_flight = e->in_flight;
-    ret->level = INT_MAX; /* nobody else reads it */
+    ret->level = INT_MAX; /* it has no other reader */
 }
 
 static void embedded_close(struct journal *journal, void (*done)(void *arg), void *arg)
 {
-    struct embedded *e = (struct embedded *)journal;
+    struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
 
     assert(!e->closing);
     if (e->leading)
@@ -570,7 +572,7 @@ int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_o
                                                   .lock_pause_ms = options->lock_pause_ms,
                                                   .sole = options->sole};
     const struct worker_options worker = {.name = "journal", .threads = 1};
-    struct embedded *e = alloc_zero(sizeof(*e));
+    struct embedded *e = OBJECT_NEW(struct embedded);
     int rc = journal_db_open(&e->db, options->path, &db_options, error);
 
     if (rc == 0)
@@ -581,7 +583,7 @@ int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_o
         if (e->worker)
             worker_close(e->worker, NULL, NULL);
         journal_db_close(e->db);
-        free(e);
+        OBJECT_FREE(struct embedded, e);
         return rc;
     }
     snprintf(e->warning, sizeof(e->warning), "%s", journal_db_warning(e->db));
@@ -600,9 +602,4 @@ int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_o
     e->waiting = true;
     *ret = &e->journal;
     return 0;
-}
-
-const char *embedded_cluster(const struct journal *journal)
-{
-    return journal_db_cluster(((const struct embedded *)journal)->db);
 }

@@ -42,6 +42,3 @@ struct embedded_options {
  */
 int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_options *options,
                   const struct journal_events *events, void *arg, struct error *error);
-
-/* The cluster noted when the file was made, or "". */
-const char *embedded_cluster(const struct journal *journal);

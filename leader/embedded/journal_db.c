@@ -162,7 +162,7 @@ static int db_read_cluster(struct journal_db *j, struct error *error)
 /* As SQLite does by itself, but told. */
 static int checkpoint_when_long(void *arg, sqlite3 *db, const char *name, int pages)
 {
-    struct journal_db *j = arg;
+    struct journal_db *j = OBJECT(struct journal_db, arg);
 
     if (pages < CHECKPOINT_PAGES)
         return SQLITE_OK;
@@ -242,7 +242,7 @@ static int open_locked(struct journal_db *j, const struct journal_db_options *op
 int journal_db_open(struct journal_db **ret, const char *path, const struct journal_db_options *options,
                     struct error *error)
 {
-    struct journal_db *j = alloc_zero(sizeof(*j));
+    struct journal_db *j = OBJECT_NEW(struct journal_db);
     int rc;
 
     options = options ? options : &no_options;
@@ -261,7 +261,7 @@ int journal_db_open(struct journal_db **ret, const char *path, const struct jour
 
 int journal_db_examine(const char *path, bool accept, struct journal_db_rest *ret, struct error *error)
 {
-    struct journal_db *j = alloc_zero(sizeof(*j));
+    struct journal_db *j = OBJECT_NEW(struct journal_db);
     struct stat st;
     int rc;
 
@@ -298,7 +298,7 @@ void journal_db_close(struct journal_db *j)
     journal_place_free(j->cluster_place);
     journal_lock_free(j->lock);
     free(j->path);
-    free(j);
+    OBJECT_FREE(struct journal_db, j);
 }
 
 int journal_db_check(struct journal_db *j, struct error *error)
@@ -644,11 +644,6 @@ void journal_db_rows_release(struct journal_db_rows *rows)
 const struct journal_db_head *journal_db_head(const struct journal_db *j)
 {
     return &j->head;
-}
-
-const char *journal_db_cluster(const struct journal_db *j)
-{
-    return j->cluster;
 }
 
 const char *journal_db_warning(const struct journal_db *j)

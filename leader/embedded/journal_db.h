@@ -114,5 +114,4 @@ int journal_db_read(struct journal_db *db, uint64_t after, struct journal_db_row
 void journal_db_rows_release(struct journal_db_rows *rows);
 
 const struct journal_db_head *journal_db_head(const struct journal_db *db);
-const char *journal_db_cluster(const struct journal_db *db); /* as noted when the file was made, or "" */
 const char *journal_db_warning(const struct journal_db *db); /* of the place where it lies, or "" */

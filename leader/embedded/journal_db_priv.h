@@ -1,6 +1,7 @@
 /* Between the files of journal_db. */
 #pragma once
 
+#include "jobs/base/object.h"
 #include "jobs/base/sqlite.h"
 #include "leader/embedded/journal_db.h"
 #include "leader/embedded/journal_files.h"
@@ -8,6 +9,7 @@
 #include "leader/embedded/journal_place.h"
 
 struct journal_db {
+    struct object object;
     char *path;
     struct journal_lock *lock;
     struct journal_files *files;

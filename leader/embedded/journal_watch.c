@@ -1,6 +1,7 @@
 #include "leader/embedded/journal_watch.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <time.h>
 
 struct journal_watch {
+    struct object object;
     const struct journal_watch_events *events;
     void *arg;
     uv_thread_t thread;
@@ -51,7 +53,7 @@ static void look(struct journal_watch *w)
 
 static void run(void *arg)
 {
-    struct journal_watch *w = arg;
+    struct journal_watch *w = OBJECT(struct journal_watch, arg);
     bool stopping = false;
 
     while (!stopping) {
@@ -70,19 +72,19 @@ static void run(void *arg)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct journal_watch *w = handle->data;
+    struct journal_watch *w = OBJECT(struct journal_watch, handle->data);
     const struct journal_watch_events *events = w->events;
     void *arg = w->arg;
 
     uv_cond_destroy(&w->wake);
     uv_mutex_destroy(&w->mutex);
-    free(w);
+    OBJECT_FREE(struct journal_watch, w);
     events->stopped(arg);
 }
 
 static void on_async(uv_async_t *async)
 {
-    struct journal_watch *w = async->data;
+    struct journal_watch *w = OBJECT(struct journal_watch, async->data);
     struct error error;
     bool tell, ended, stopping;
 
@@ -104,7 +106,7 @@ static void on_async(uv_async_t *async)
 int journal_watch_start(struct journal_watch **ret, uv_loop_t *loop,
                         const struct journal_watch_events *events, void *arg, struct error *error)
 {
-    struct journal_watch *w = alloc_zero(sizeof(*w));
+    struct journal_watch *w = OBJECT_NEW(struct journal_watch);
     int rc;
 
     w->events = events;

@@ -5,6 +5,7 @@
 #include "leader/worker/worker.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #define LOOK_MAX_MS 250
 
 struct worker {
+    struct object object;
     uv_loop_t *loop;
     char name[WORKER_NAME_MAX];
     int threads_max;
@@ -62,7 +64,7 @@ static void unref(struct worker *w)
         return;
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->wake);
-    free(w);
+    OBJECT_FREE(struct worker, w);
 }
 
 /* ---- the threads ---- */
@@ -92,7 +94,7 @@ static int threads_most(const struct worker *w)
 
 static void *thread_main(void *arg)
 {
-    struct worker *w = arg;
+    struct worker *w = OBJECT(struct worker, arg);
 
     pthread_setname_np(pthread_self(), w->name);
     pthread_mutex_lock(&w->lock);
@@ -197,7 +199,7 @@ static struct work *take(struct worker *w, struct list *list)
 
 static void on_async(uv_async_t *async)
 {
-    struct worker *w = async->data;
+    struct worker *w = OBJECT(struct worker, async->data);
     struct work *work;
 
     while (!w->closing && (work = take(w, &w->returned))) {
@@ -276,7 +278,7 @@ static bool has_work(struct worker *w)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct worker *w = timer->data;
+    struct worker *w = OBJECT(struct worker, timer->data);
     struct work *work;
 
     while (!w->closing && (work = take_late(w))) {
@@ -368,7 +370,7 @@ const char *worker_result_text(const struct worker *worker, int result, char *bu
 int worker_new(struct worker **ret, uv_loop_t *loop, const struct worker_options *options,
                struct error *error)
 {
-    struct worker *w = alloc_zero(sizeof(*w));
+    struct worker *w = OBJECT_NEW(struct worker);
     int r = 0;
 
     assert(options->threads > 0);
@@ -404,7 +406,7 @@ int worker_new(struct worker **ret, uv_loop_t *loop, const struct worker_options
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct worker *w = handle->data;
+    struct worker *w = OBJECT(struct worker, handle->data);
 
     if (--w->handles > 0)
         return;

@@ -18,7 +18,7 @@
 
 #define MARK "cs-test@0123456789abcdef"
 
-/* --- where groups are --- */
+/* ---- where groups are ---- */
 
 #define UNIFIED "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 #define HYBRID                                                                                               \
@@ -67,7 +67,7 @@ static void test_the_own_group_is_found(void **state)
     }
 }
 
-/* --- processes --- */
+/* ---- processes ---- */
 
 static int ready[2];
 

@@ -106,7 +106,6 @@ static void test_life(void **state)
     assert_int_equal(o.epoch, 1);
     assert_int_equal(o.restores, 1);
     assert_int_equal(o.batches, 0);
-    assert_string_equal(embedded_cluster(o.journal), "c-1");
     append_many(&o, 3, 100);
     o.journal->ops->status(o.journal, &status);
     assert_true(status.leading);

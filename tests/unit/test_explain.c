@@ -159,6 +159,37 @@ static json_t *explain_now(const char *time, const char *now)
     return result;
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static const char *text_or_none(const json_t *object, const char *key)
+{
+    const char *text = text_of(object, key);
+
+    return *text ? text : "none";
+}
+/* All of an explanation in lines, malloc'd. */
+static char *text_of_explanation(const json_t *explained)
+{
+    json_t *line;
+    struct text t;
+    size_t i;
+
+    text_init(&t, 1 << 20);
+    text_addf(&t, "%s at %s: %s\n", text_of(explained, "job"), text_of(explained, "time"),
+              text_of(explained, "text"));
+    json_array_foreach(json_object_get(explained, "lines"), i, line) text_addf(
+        &t, "  %-24s  %-9s  %s\n", text_of(line, "time"), text_of(line, "what"), text_of(line, "text"));
+    if (!json_is_true(json_object_get(explained, "is_fire_time")))
+        text_addf(&t, "  nearest fire times: %s before, %s after\n", text_or_none(explained, "previous"),
+                  text_or_none(explained, "next"));
+    return text_take(&t);
+}
+
 /* The text for people must have these lines, in this order; one that begins with "!" must not be there. */
 static void assert_explains(const char *time, const char *now, bool is_fire_time, const char *verdict,
                             const char *const *lines)
@@ -168,7 +199,7 @@ static void assert_explains(const char *time, const char *now, bool is_fire_time
     const char *from;
 
     assert_non_null(result);
-    from = text = explain_text(result);
+    from = text = text_of_explanation(result);
     for (; *lines; lines++) {
         const char *found = **lines == '!' ? strstr(text, *lines + 1) : strstr(from, *lines);
 

@@ -37,7 +37,7 @@ static int fail(struct error *error, const char *what, int err)
     return error_set(error, code, "%s: %s", what, strerror(err));
 }
 
-/* --- small files --- */
+/* ---- small files ---- */
 
 static int write_bytes(int fd, const char *bytes, size_t n)
 {
@@ -116,7 +116,7 @@ static json_t *json_text(const char *s)
     return json_string(copy);
 }
 
-/* --- processes --- */
+/* ---- processes ---- */
 
 int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error)
 {
@@ -214,7 +214,7 @@ static struct attempt_dir_process process_from(const json_t *json)
                                         .ticks = (uint64_t)integer(json, "ticks")};
 }
 
-/* --- folders --- */
+/* ---- folders ---- */
 
 bool attempt_dir_name_valid(const char *name)
 {
@@ -428,7 +428,7 @@ void attempt_dir_clean(int root, const char *group_base)
     clean_groups(root, group_base);
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 /* Blanks, which JSON does not mind, up to END_ROOM. */
 static int write_end_new(int folder, const char *text)
@@ -520,7 +520,7 @@ int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct 
     return 0;
 }
 
-/* --- fencing and reading --- */
+/* ---- fencing and reading ---- */
 
 /* Whether the mark is a fence: it has a reason, a start has none. */
 static bool is_fence(const json_t *mark)

@@ -18,7 +18,7 @@
 #define PROC_FILE_MAX (256 * 1024) /* a machine with many mounts; the rest is not read */
 #define PROCS_BYTES   4096         /* of the list of processes, read at a time */
 
-/* --- where groups can be made --- */
+/* ---- where groups can be made ---- */
 
 struct mount {
     char root[ATTEMPT_GROUP_PATH_MAX], point[ATTEMPT_GROUP_PATH_MAX];
@@ -187,7 +187,7 @@ void attempt_group_base_release(const char *base)
         rmdir(base);
 }
 
-/* --- one group --- */
+/* ---- one group ---- */
 
 int attempt_group_make(const char *path, struct error *error)
 {

@@ -16,7 +16,7 @@
 #define ENVIRONMENT_BYTES (64 * 1024) /* read at a time */
 #define VARIABLE_MAX      (sizeof(ATTEMPT_WORK_VARIABLE) + ATTEMPT_WORK_MARK_MAX + 1)
 
-/* --- /proc --- */
+/* ---- /proc ---- */
 
 struct process_stat {
     char state;
@@ -147,7 +147,7 @@ static int scan(const struct attempt_work *w, bool kill_them)
     return n;
 }
 
-/* --- the work --- */
+/* ---- the work ---- */
 
 /* A group that is not there holds nothing, unless it cannot be seen from here; /proc shows the same or more. */
 static bool has_group(const struct attempt_work *w)

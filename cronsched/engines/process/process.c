@@ -24,7 +24,7 @@
 
 static struct process_engine *of(const struct engine *engine)
 {
-    return (struct process_engine *)(void *)engine; /* its first member */
+    return OBJECT_OF(struct process_engine, engine, engine);
 }
 
 const char *process_engine_host(const struct engine *engine)
@@ -32,7 +32,7 @@ const char *process_engine_host(const struct engine *engine)
     return of(engine)->host_id;
 }
 
-/* --- FENCE, STOP, DISCARD --- */
+/* ---- FENCE, STOP, DISCARD ---- */
 
 /* NOT_FOUND: no folder. CONFLICT: it was started, and `status` says how that went. 0: never. */
 static void fence_run(struct process_call *call)
@@ -118,7 +118,7 @@ static void simple_done(struct process_call *call)
         process_answer_text(call->engine, call->ticket, ENGINE_UNREACHABLE, -1, call->error.text);
 }
 
-/* --- submit --- */
+/* ---- submit ---- */
 
 static void submit_prepare(struct process_engine *e, const struct engine_request *r)
 {
@@ -217,7 +217,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
         submit_work(e, op, r, name);
 }
 
-/* --- the rest of the table --- */
+/* ---- the rest of the table ---- */
 
 static int check(const struct engine *engine, const struct job *job, struct error *error)
 {
@@ -272,7 +272,7 @@ static void status(const struct engine *engine, struct engine_status *ret)
                  e->group_base[0] ? "with" : "without", count(&e->armed));
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 static void on_sweep(uv_timer_t *timer)
 {
@@ -327,7 +327,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
 {
     static const struct engine_ops ops = {
         .check = check, .submit = submit, .abandon = abandon, .status = status, .close = close_engine};
-    struct process_engine *e = alloc_zero(sizeof(*e));
+    struct process_engine *e = OBJECT_NEW(struct process_engine);
     int r;
 
     e->engine.ops = &ops;

@@ -34,6 +34,7 @@
 enum armed_state { ARMED_PREPARING, ARMED_WAITING, ARMED_RELEASING };
 
 struct process_armed {
+    struct object object;
     struct process_engine *engine;
     struct list link;
     enum armed_state state;
@@ -45,11 +46,11 @@ struct process_armed {
     int handles; /* open ones */
 };
 
-/* --- preparing, on the pool --- */
+/* ---- preparing, on the pool ---- */
 
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
-    const struct process_call *call = arg;
+    const struct process_call *call = OBJECT(struct process_call, arg);
     size_t i = (size_t)(variable - call->job->environment);
 
     if (!call->files || !call->files[i])
@@ -182,17 +183,17 @@ static void prepare_run(struct process_call *call)
     close(spec);
 }
 
-/* --- the socket, on the loop --- */
+/* ---- the socket, on the loop ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct process_armed *a = handle->data;
+    struct process_armed *a = OBJECT(struct process_armed, handle->data);
     struct process_engine *e = a->engine;
 
     if (--a->handles > 0)
         return;
     close(a->socket);
-    free(a);
+    OBJECT_FREE(struct process_armed, a);
     process_released(e);
 }
 
@@ -315,7 +316,7 @@ static void on_message(struct process_armed *a, const char *text)
 /* One message for each event; libuv comes back while there is more. */
 static void on_socket(uv_poll_t *poll, int status, int events)
 {
-    struct process_armed *a = poll->data;
+    struct process_armed *a = OBJECT(struct process_armed, poll->data);
     char text[SUPERVISE_MESSAGE_MAX + 1];
     ssize_t n = recv(a->socket, text, sizeof(text) - 1, MSG_DONTWAIT);
 
@@ -337,7 +338,7 @@ static void on_deadline(uv_timer_t *timer)
 static void armed_new(struct process_call *call)
 {
     struct process_engine *e = call->engine;
-    struct process_armed *a = alloc_zero(sizeof(*a));
+    struct process_armed *a = OBJECT_NEW(struct process_armed);
 
     a->engine = e;
     a->ticket = call->ticket;
@@ -374,7 +375,7 @@ static void prepare_done(struct process_call *call)
 
 const struct process_call_ops process_prepare_ops = {prepare_run, prepare_done, .prepares = true};
 
-/* --- files of the environment --- */
+/* ---- files of the environment ---- */
 
 static void refuse(struct process_call *call, enum engine_event event, const char *text)
 {
@@ -385,7 +386,7 @@ static void refuse(struct process_call *call, enum engine_event event, const cha
 static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
                           const struct error *failure)
 {
-    struct process_call *call = arg;
+    struct process_call *call = OBJECT(struct process_call, arg);
     struct error error = {0};
 
     if (call->generation != call->engine->generation) {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 void process_answer(struct process_engine *e, const struct engine_answer *answer)
 {
@@ -55,12 +55,12 @@ void process_id(const struct process_engine *e, const char *name, char ret[PROCE
     snprintf(ret, PROCESS_ID_MAX, "%s@%s", name, e->host_id);
 }
 
-/* --- calls --- */
+/* ---- calls ---- */
 
 struct process_call *process_call_new(struct process_engine *e, const struct process_call_ops *ops,
                                       uint64_t ticket, const char *name)
 {
-    struct process_call *call = alloc_zero(sizeof(*call));
+    struct process_call *call = OBJECT_NEW(struct process_call);
 
     call->ops = ops;
     call->engine = e;
@@ -95,20 +95,20 @@ void process_call_free(struct process_call *call)
     free(call->cause);
     if (call->fd >= 0)
         close(call->fd);
-    free(call);
+    OBJECT_FREE(struct process_call, call);
     process_released(e);
 }
 
 static void run_on_pool(uv_work_t *work)
 {
-    struct process_call *call = work->data;
+    struct process_call *call = OBJECT(struct process_call, work->data);
 
     call->ops->run(call);
 }
 
 static void done_on_pool(uv_work_t *work, int status)
 {
-    struct process_call *call = work->data;
+    struct process_call *call = OBJECT(struct process_call, work->data);
     struct process_engine *e = call->engine;
 
     process_held(e);
@@ -157,7 +157,7 @@ void process_call_queue(struct process_call *call)
 /* Answers that need no work wait for the next turn: none comes from within submit. */
 static void on_later(uv_timer_t *timer)
 {
-    struct process_engine *e = timer->data;
+    struct process_engine *e = OBJECT(struct process_engine, timer->data);
     struct list now;
 
     process_held(e);
@@ -212,11 +212,11 @@ void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine
     uv_timer_start(&e->later_timer, on_later, 0, 0);
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 static void close_run(uv_work_t *work)
 {
-    struct process_engine *e = work->data;
+    struct process_engine *e = OBJECT(struct process_engine, work->data);
 
     spawner_release(&e->spawner);
     attempt_group_base_release(e->group_base);
@@ -228,12 +228,12 @@ void process_free(struct process_engine *e)
     free(e->name);
     free(e->data_dir);
     free(e->program);
-    free(e);
+    OBJECT_FREE(struct process_engine, e);
 }
 
 static void close_done(uv_work_t *work, int status)
 {
-    struct process_engine *e = work->data;
+    struct process_engine *e = OBJECT(struct process_engine, work->data);
     void (*done)(void *arg) = e->done;
     void *arg = e->done_arg;
 

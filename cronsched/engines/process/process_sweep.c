@@ -30,6 +30,7 @@ struct candidate {
 };
 
 struct sweep {
+    struct object object;
     struct process_engine *engine;
     uv_work_t work;
     uint64_t generation;
@@ -44,12 +45,12 @@ static void sweep_free(struct sweep *s)
     struct process_engine *e = s->engine;
 
     free(s->items);
-    free(s);
+    OBJECT_FREE(struct sweep, s);
     e->sweeping = false;
     process_released(e);
 }
 
-/* --- picking, on the pool --- */
+/* ---- picking, on the pool ---- */
 
 static bool is_over(const struct sweep *s, const struct attempt_dir_status *st)
 {
@@ -98,7 +99,7 @@ static void look_at(struct sweep *s, const char *name)
 
 static void pick_run(uv_work_t *work)
 {
-    struct sweep *s = work->data;
+    struct sweep *s = OBJECT(struct sweep, work->data);
     DIR *dir = attempt_dir_entries(s->engine->root);
     struct dirent *entry;
 
@@ -110,11 +111,11 @@ static void pick_run(uv_work_t *work)
     closedir(dir);
 }
 
-/* --- removing, on the pool --- */
+/* ---- removing, on the pool ---- */
 
 static void remove_run(uv_work_t *work)
 {
-    struct sweep *s = work->data;
+    struct sweep *s = OBJECT(struct sweep, work->data);
 
     for (size_t i = 0; i < s->count && !atomic_load(&s->engine->leaving); i++) {
         struct candidate *c = &s->items[i];
@@ -142,7 +143,7 @@ static void remove_done(uv_work_t *work, int status)
     sweep_free(work->data);
 }
 
-/* --- asking, on the loop --- */
+/* ---- asking, on the loop ---- */
 
 static bool ask(struct sweep *s, const struct candidate *c)
 {
@@ -158,7 +159,7 @@ static bool ask(struct sweep *s, const struct candidate *c)
 
 static void pick_done(uv_work_t *work, int status)
 {
-    struct sweep *s = work->data;
+    struct sweep *s = OBJECT(struct sweep, work->data);
     struct process_engine *e = s->engine;
     size_t removed = 0;
 
@@ -178,7 +179,7 @@ void process_sweep(struct process_engine *e)
 
     if (epoch <= 0 || e->sweeping)
         return;
-    s = alloc_zero(sizeof(*s));
+    s = OBJECT_NEW(struct sweep);
     s->engine = e;
     s->work.data = s;
     s->generation = e->generation;

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 struct process_watch {
+    struct object object;
     struct process_engine *engine;
     struct list link;
     uint64_t ticket;
@@ -31,7 +32,8 @@ struct process_watch {
 
 /* The end of a process. On the heap by itself, since a watch may have to follow another one afterwards. */
 struct follow {
-    struct process_watch *watch; /* NULL: nobody wants to know any more */
+    struct object object;
+    struct process_watch *watch; /* NULL: no longer needed */
     struct process_engine *engine;
     int pidfd;
     uv_poll_t poll;
@@ -41,11 +43,11 @@ static void look(struct process_watch *w);
 
 static void on_follow_closed(uv_handle_t *handle)
 {
-    struct follow *f = handle->data;
+    struct follow *f = OBJECT(struct follow, handle->data);
     struct process_engine *e = f->engine;
 
     close(f->pidfd);
-    free(f);
+    OBJECT_FREE(struct follow, f);
     process_released(e);
 }
 
@@ -60,7 +62,7 @@ static void unfollow(struct process_watch *w)
 
 static void on_process_end(uv_poll_t *poll, int status, int events)
 {
-    struct follow *f = poll->data;
+    struct follow *f = OBJECT(struct follow, poll->data);
     struct process_watch *w = f->watch;
 
     FAULT_POINT("process-watch-end", w->name);
@@ -71,7 +73,7 @@ static void on_process_end(uv_poll_t *poll, int status, int events)
 /* Takes the pidfd over. */
 static void follow(struct process_watch *w, int pidfd)
 {
-    struct follow *f = alloc_zero(sizeof(*f));
+    struct follow *f = OBJECT_NEW(struct follow);
 
     assert(!w->on);
     f->watch = w;
@@ -86,10 +88,10 @@ static void follow(struct process_watch *w, int pidfd)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct process_watch *w = handle->data;
+    struct process_watch *w = OBJECT(struct process_watch, handle->data);
     struct process_engine *e = w->engine;
 
-    free(w);
+    OBJECT_FREE(struct process_watch, w);
     process_released(e);
 }
 
@@ -112,7 +114,7 @@ static void on_timer(uv_timer_t *timer)
     look(timer->data);
 }
 
-/* --- looking --- */
+/* ---- looking ---- */
 
 static void look_run(struct process_call *call)
 {
@@ -200,7 +202,7 @@ static void look(struct process_watch *w)
 
 void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved)
 {
-    struct process_watch *w = alloc_zero(sizeof(*w));
+    struct process_watch *w = OBJECT_NEW(struct process_watch);
 
     w->engine = e;
     w->ticket = ticket;

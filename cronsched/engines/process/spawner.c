@@ -24,7 +24,7 @@ union request_control {
 
 extern char **environ;
 
-/* --- the server's side --- */
+/* ---- the server's side ---- */
 
 int spawner_init(struct spawner *s, const char *program)
 {
@@ -178,7 +178,7 @@ int spawner_spawn(struct spawner *s, int socket, int folder, int spec, struct er
     return r;
 }
 
-/* --- the process --- */
+/* ---- the process ---- */
 
 /* The number of descriptors received, 0 at the end, negative for an error. */
 static int receive(int fds[REQUEST_FDS])

@@ -120,7 +120,7 @@ static void answer_started(struct supervisor *s)
     answer(s, text);
 }
 
-/* --- the command's process, up to its exec --- */
+/* ---- the command's process, up to its exec ---- */
 
 static void report(int fd, enum step step, int code)
 {
@@ -253,7 +253,7 @@ static int fork_command(struct supervisor *s, struct error *error)
     return attempt_dir_write_command(s->folder, s->command, s->group, s->spec.mark, error);
 }
 
-/* --- output --- */
+/* ---- output ---- */
 
 static void open_log(struct supervisor *s)
 {
@@ -281,7 +281,7 @@ static void copy_output(struct supervisor *s, size_t max_bytes)
     }
 }
 
-/* --- the end --- */
+/* ---- the end ---- */
 
 /* SIGKILL to all children of this process: orphans of the command among them, which come here because this is
  * their subreaper. Without CONFIG_PROC_CHILDREN the process group has to do. */
@@ -406,7 +406,7 @@ static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
     quit(s);
 }
 
-/* --- the start --- */
+/* ---- the start ---- */
 
 static void refusal(struct supervisor *s, const struct report *r, struct attempt_dir_end *end)
 {
@@ -492,7 +492,7 @@ static void on_report(struct supervisor *s)
     s->socket = -1;
 }
 
-/* --- the loop --- */
+/* ---- the loop ---- */
 
 static void stop(struct supervisor *s)
 {

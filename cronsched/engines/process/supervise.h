@@ -60,7 +60,7 @@ int spawner_main(int argc, char **argv);
 /* One attempt, from the three descriptors to the end; does not return. */
 _Noreturn void supervise(int socket, int folder, int spec);
 
-/* --- the server's side; any thread --- */
+/* ---- the server's side; any thread ---- */
 
 struct spawner {
     const char *program; /* executed as `program __supervise`; borrowed */
