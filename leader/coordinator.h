@@ -69,7 +69,7 @@ struct coord_op {
 };
 
 struct coord_events {
-    /* timeout_ms: as negotiated. fresh: a new session; nothing of an earlier one stands. */
+    /* timeout_ms: as negotiated. fresh: a new session; nothing of an earlier one remains. */
     void (*connected)(void *arg, int64_t session, int64_t timeout_ms, bool fresh);
     void (*lost)(void *arg, const char *why);
     void (*expired)(void *arg, const char *why);

@@ -3,7 +3,7 @@
  *
  * One line of JSON in DATA_DIR/mark. It is written beside, synced, renamed, and the folder synced, on the thread pool:
  * one write at a time, at most one in MARK_FILE_EVERY_MS, always of the newest mark. So the file may be that much
- * behind; what it says was true. A write that fails is tried again every second, and told.
+ * behind; what it says was true. A write that fails is logged and tried again every second.
  *
  * One thread: the loop's. The file owns nothing of the caller.
  */

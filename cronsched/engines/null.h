@@ -3,7 +3,7 @@
  * start, with `exit_code`. Stopped ones end at once by signal 15.
  *
  * It keeps the contract of engine.h, also where that is inconvenient: what was started is known until it has
- * ended and nobody keeps it; an id of another life of the process is UNKNOWN when it may have run.
+ * ended and is no longer kept; an id of another life of the process is UNKNOWN when it may have run.
  *
  * Owner: the caller, by ops->close. Thread: the loop's.
  */

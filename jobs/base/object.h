@@ -18,7 +18,7 @@
  *     struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
  *
  * The type is always written in full, "struct ticket", since its text makes the magic number: two types of one
- * name in different files are not told apart. Copying an object by assignment copies its mark. Allocation fails
+ * name in different files cannot be distinguished. Copying an object by assignment copies its mark. Allocation fails
  * as in jobs/base/alloc.h. Any thread.
  */
 #pragma once

@@ -30,7 +30,7 @@ enum job_type {
 };
 
 struct job_key {
-    const char *group; /* "retries": the map it stands in; NULL: the job itself */
+    const char *group; /* "retries": the map it is in; NULL: the job itself */
     const char *name;
     enum job_type type;
     size_t offset, count_offset, flag_offset;

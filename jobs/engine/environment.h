@@ -22,7 +22,7 @@
 #define ENVIRONMENT_FILE_BYTES (ENVIRONMENT_VALUE_BYTES + 1) /* with the newline at its end */
 
 struct environment {
-    char **items; /* "NAME=VALUE", ended by NULL as execve wants it; NULL when empty and never built */
+    char **items; /* "NAME=VALUE", ended by NULL, for execve; NULL when empty and never built */
     size_t count;
     size_t bytes;
 };

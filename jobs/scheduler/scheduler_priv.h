@@ -151,7 +151,7 @@ struct scheduler {
         char text[33];
     } hash, hash_ahead;      /* hash_ahead: of what is not durable yet */
     uint64_t snapshot_index; /* of the last snapshot */
-    char *snapshot;          /* it, until history holds all that it stands for */
+    char *snapshot;          /* it, until history holds all that it contains */
     struct list pending_batches, waiters, discards;
     size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
@@ -240,7 +240,7 @@ void run_queue_take_pool_permit(struct run_queue *q, struct run *r);
 void run_queue_return_engine_permit(struct scheduler *s, struct run *r);
 /* The run is not under way any more: it must ask again for its turn and for a permit of its pool. */
 void run_queue_withdraw_permission(struct scheduler *s, struct run *r);
-/* For a new leader: nobody waits and nothing is taken. */
+/* For a new leader: nothing waits, no permit is taken. */
 void run_queue_clear_all(struct scheduler *s);
 
 /* ---- stray.c ---- */

@@ -19,7 +19,7 @@ struct journal_recovery {
 };
 
 struct journal_events {
-    /* Start again from this snapshot, which stands for all batches up to index. text NULL: from
+    /* Start again from this snapshot, which replaces all batches up to index. text NULL: from
      * nothing. */
     void (*restore)(void *arg, const char *text, size_t size, uint64_t index);
     /* The next committed batch, of somebody else's or of an earlier life. Borrowed. */
@@ -35,7 +35,7 @@ struct journal_events {
      * and deposed or the end follows. */
     void (*yield)(void *arg);
     /* Before `lead`, when nothing was appended since a recovery: what is to be journaled of it has to be in the
-     * first batch, together with EPOCH, since it is told only until there is one. Borrowed. May be NULL. */
+     * first batch, together with EPOCH, since it is reported only until there is one. Borrowed. May be NULL. */
     void (*recovered)(void *arg, const struct journal_recovery *recovery);
 };
 
@@ -48,7 +48,7 @@ struct journal_ops {
      * (not taken). */
     int (*append)(struct journal *journal, struct batch *batch);
     /* Keep this text as the snapshot at `index`, once everything up to it is durable; then older batches that
-     * need not be kept may go. Takes ownership of text (malloc'd). level: of the records it stands for. */
+     * need not be kept may go. Takes ownership of text (malloc'd). level: of the records it replaces. */
     void (*snapshot)(struct journal *journal, char *text, size_t size, uint64_t index, int level);
     /* Is it likely that this replica still leads? False after a pause, or while the journal cannot be reached:
      * then nothing should be sent to an engine, as politeness; the fence is the proof. */

@@ -1,4 +1,4 @@
-/* The embedded journal: the table of jobs/state/journal.h over one SQLite file, for a replica that stands alone.
+/* The embedded journal: the table of jobs/state/journal.h over one SQLite file, for a standalone server.
  *
  * Whoever holds the file leads; each opening, and each recovery from a failure, is a new epoch. An append
  * that was acked is on the disk (one fdatasync for all appends that were queued while the one before was
@@ -6,7 +6,7 @@
  *
  * A journal whose files were moved, removed, replaced, written to by somebody else or taken by another server is lost:
  * it is noticed within a second and before anything more is acked, deposed comes, and nothing helps but a new
- * start. It never comes back by itself, since what lies there now may be an older copy.
+ * start. It never comes back by itself, since what is there now may be an older copy.
  *
  * Opening blocks: it locks the file, refuses by name when another process has it, and verifies all that is
  * there. Everything else happens on a thread of its own, one piece of work at a time, and its events come from

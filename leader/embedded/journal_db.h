@@ -77,7 +77,7 @@ struct journal_db_rest {
     uint64_t acknowledged; /* by its lock file */
 };
 
-/* What a journal that nobody has open holds, also when it ends before what was acknowledged. accept: a person
+/* What a journal that is not open holds, also when it ends before what was acknowledged. accept: a person
  * accepts that it ends there; then journal_db_open does, too, as far as the lock file goes. */
 int journal_db_examine(const char *path, bool accept, struct journal_db_rest *ret, struct error *error);
 
@@ -114,4 +114,4 @@ int journal_db_read(struct journal_db *db, uint64_t after, struct journal_db_row
 void journal_db_rows_release(struct journal_db_rows *rows);
 
 const struct journal_db_head *journal_db_head(const struct journal_db *db);
-const char *journal_db_warning(const struct journal_db *db); /* of the place where it lies, or "" */
+const char *journal_db_warning(const struct journal_db *db); /* of the place where it is, or "" */

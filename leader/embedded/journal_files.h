@@ -1,11 +1,11 @@
 /* The files of an open journal as they lie at their paths: whether journal.db, -wal and .lock are still those that
- * were opened, and nobody else wrote into them. By path, from outside: SQLite itself would go on with a file that
+ * were opened, and no other program wrote into them. By path, from outside: SQLite itself would go on with a file that
  * was removed or replaced.
  *
  * What is found is final (ERR_DEPOSED: moved, removed, replaced, mounted over, written to, taken by another server)
  * or says that it could not be found out (ERR_DENIED, ERR_IO).
  *
- * Each piece of work on the database stands between enter and leave, one at a time. journal_files_check may be called
+ * Each piece of work on the database is between enter and leave, one at a time. journal_files_check may be called
  * by another thread meanwhile.
  */
 #pragma once
@@ -38,5 +38,5 @@ int journal_files_leave(struct journal_files *files, int rc, struct error *error
 /* Any thread. */
 int journal_files_check(struct journal_files *files, struct error *error);
 
-/* What is not wrong but ought to be told, or "". */
+/* What is not wrong but should be reported, or "". */
 const char *journal_files_warning(const struct journal_files *files);

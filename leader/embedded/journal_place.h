@@ -1,4 +1,4 @@
-/* The place of a data folder: where it lies, whatever lies there. An abstract unix socket that is named after the
+/* The place of a data folder: its path, whatever is there. An abstract unix socket that is named after the
  * folder above (device and inode) and the folder's own name, so that a second server finds the first one when the
  * folder was moved away, replaced or mounted over. It ends with the process, and reaches as far as the network
  * namespace does; containers with volumes of their own have places of their own.

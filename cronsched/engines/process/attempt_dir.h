@@ -9,7 +9,7 @@
  *            not synced
  *   killed   how many processes were left when the supervisor was found dead, before they are killed; not synced
  *   end      how it ended; synced. Written to end.new, whose room is taken ahead, so that a full disk
- *            loses no end; end.new counts as well once nobody lives that could finish it
+ *            loses no end; end.new counts as well once no process lives that could finish it
  *
  * Why a fence is proof. The mark is made by link(2), which gives a name once: of all who try, in whatever
  * process and after pauses of whatever length, one succeeds and the others get EEXIST.
@@ -30,7 +30,7 @@
  * Who lives is another question, answered by flock(2) on the folder: the server locks the open folder before
  * it hands it to the supervisor, and the kernel drops the lock with the last process that has it: the
  * supervisor, or a command that it has not executed yet. Pids with their start times serve to send signals
- * and to be told of the end; they are believed only after the boot id.
+ * and to notice its end; they are believed only after the boot id.
  */
 #pragma once
 
@@ -68,7 +68,7 @@ enum attempt_dir_state {
     ATTEMPT_DIR_RUNNING, /* started, no end, and its supervisor lives, or anything of its work */
     ATTEMPT_DIR_ENDED,
     ATTEMPT_DIR_REFUSED, /* marked as started, but the command could not be executed */
-    ATTEMPT_DIR_LOST     /* started, no end, nobody lives */
+    ATTEMPT_DIR_LOST     /* started, no end, no process lives */
 };
 
 struct attempt_dir_end {
@@ -85,11 +85,11 @@ struct attempt_dir_status {
     bool identified;
     struct attempt_dir_identity identity;  /* when identified */
     char boot_id[ATTEMPT_DIR_BOOT_ID_MAX]; /* it was made in; "": not known */
-    bool same_boot;                        /* that is this one; else no pid is told */
+    bool same_boot;                        /* that is this one; else no pid is given */
     struct attempt_dir_process supervisor, command;
     struct attempt_work
         work;           /* what descends from the command; empty before that exists, or in another boot */
-    bool orphaned;      /* RUNNING, and its supervisor is dead: nobody will write an end */
+    bool orphaned;      /* RUNNING, and its supervisor is dead: no end will be written */
     int64_t started_ms; /* 0: not known */
     int64_t changed_ms; /* the folder: when the last of these files appeared */
     struct attempt_dir_end end; /* of ENDED and REFUSED; its text also of FENCED and LOST: why */
@@ -120,7 +120,7 @@ int attempt_dir_write_command(int folder, pid_t pid, const char *group, const ch
                               struct error *error);
 int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error);
 
-/* The server's. 0: nobody can start it any more, now on disk; or it was fenced before. ERR_CONFLICT: it was
+/* The server's. 0: it can no longer be started, on disk now; or it was fenced before. ERR_CONFLICT: it was
  * started. */
 int attempt_dir_fence(int folder, const char *why, struct error *error);
 int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *error);
@@ -131,7 +131,7 @@ int attempt_dir_kill_work(int folder, const struct attempt_dir_status *status);
 int attempt_dir_abolish(int folder, const char *why, struct error *error);
 /* Renames it away, then removes it. It must have its mark. Nothing there is fine; ERR_BUSY: try later. */
 int attempt_dir_remove(int root, const char *name, struct error *error);
-/* The entries of a folder, whose descriptor stays as it is; NULL: errno tells why. For closedir. */
+/* The entries of a folder, whose descriptor stays as it is; NULL: see errno. For closedir. */
 DIR *attempt_dir_entries(int folder);
 /* Removes what a crash left of removals, and control groups in `group_base` ("": none) without an attempt. */
 void attempt_dir_clean(int root, const char *group_base);

@@ -30,7 +30,7 @@ struct attempt_work {
     uint64_t ticks;                     /* the command's start, as in /proc/PID/stat */
 };
 
-/* How many of its processes live; the dead that nobody has reaped do not count. */
+/* How many of its processes live; zombies do not count. */
 int attempt_work_count(const struct attempt_work *work);
 
 /* Sends SIGKILL until nothing lives, for `wait_ms` at most. Returns what still lives. */

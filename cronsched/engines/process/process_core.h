@@ -23,7 +23,7 @@
 #define PROCESS_ANSWER_MS     30000  /* a supervisor has to get ready, or to start, within */
 #define PROCESS_POLL_MS       500    /* a watch that cannot follow a pidfd looks again */
 #define PROCESS_RETRY_MS      5000   /* a watch that could not read looks again */
-#define PROCESS_ORPHAN_MS     600000 /* a folder that nobody got ready in is swept after */
+#define PROCESS_ORPHAN_MS     600000 /* a folder that never became ready is swept after */
 #define PROCESS_ID_MAX        (ATTEMPT_DIR_NAME_MAX + ATTEMPT_DIR_HOST_MAX + 1)
 
 struct process_engine {
