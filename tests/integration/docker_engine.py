@@ -81,7 +81,7 @@ def main():
     if reason:
         print(f"1..0 # SKIP {reason}")
         return 77  # meson's word for it
-    pace.patience()  # for the program as well
+    pace.patience(say=True)  # for the program as well
     folder = lab.Folder("docker-engine")
     dockerd = None
     try:

@@ -200,7 +200,7 @@ def main():
     signal.signal(signal.SIGTERM, terminated)
     cases = [t for t in flatten(unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
              if not args.k or any(k in t.id() for k in args.k)]
-    pace.patience()
+    pace.patience(say=True)
     results = []
     by_class = {}
     for test in cases:
