@@ -557,10 +557,10 @@ int replicated_join(struct journal *journal, const char *cluster, struct error *
 
     if (g->mark.cluster[0])
         return error_set(error, ERR_CONFLICT, "this replica belongs to cluster %s already", g->mark.cluster);
-    if (!r->tree.epoch_known || strcmp(cluster, r->tree.cluster) != 0)
-        return error_set(error, ERR_CONFLICT, "ZooKeeper holds %s%s, not %s",
-                         r->tree.epoch_known ? "cluster " : "no cluster",
-                         r->tree.epoch_known ? r->tree.cluster : "", cluster);
+    if (!r->tree.epoch_known)
+        return error_set(error, ERR_CONFLICT, "ZooKeeper holds no cluster, not %s", cluster);
+    if (strcmp(cluster, r->tree.cluster) != 0)
+        return error_set(error, ERR_CONFLICT, "ZooKeeper holds cluster %s, not %s", r->tree.cluster, cluster);
     snprintf(g->join, sizeof(g->join), "%s", cluster);
     guard_cluster_read(r);
     guard_judge(r);

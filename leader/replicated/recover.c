@@ -162,7 +162,9 @@ static void make_manifest(struct replicated *r)
     m->exists = true;
     m->index = p->node.index;
     memcpy(m->hash, p->node.hash, sizeof(m->hash));
-    m->first = r->tree.missing ? p->node.index + 1 : p->current.exists ? p->current.first : 1;
+    m->first = p->current.exists ? p->current.first : 1;
+    if (r->tree.missing)
+        m->first = p->node.index + 1;
     m->size = p->size;
     m->bytes = r->follower.log_bytes > p->current.bytes ? r->follower.log_bytes : p->current.bytes;
     m->epochs = r->guard.epochs;

@@ -340,7 +340,7 @@ struct replicated {
     void *closed_arg;
 };
 
-/* ---- replicated.c */
+/* ---- replicated.c ---- */
 struct replicated *replicated_of(const struct journal *journal);
 uint64_t replicated_now_ms(const struct replicated *r); /* boot time */
 void replicated_log(struct replicated *r, enum log_level level, const char *event, const char *format, ...)
@@ -359,7 +359,7 @@ void replicated_note_error(struct replicated *r, const char *format, ...)
 void replicated_clear_error(struct replicated *r);
 void replicated_renew_lease(struct replicated *r, uint64_t sent_ms); /* a write sent then was acknowledged */
 
-/* ---- tree.c */
+/* ---- tree.c ---- */
 void tree_pump(struct replicated *r);
 void tree_release(struct replicated *r);
 void tree_bootstrap(struct replicated *r);    /* there is none: makes it */
@@ -382,7 +382,7 @@ void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[
 void tree_head_moved(struct replicated *r, uint64_t head, int32_t version); /* by this leader */
 const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX]);
 
-/* ---- guard.c */
+/* ---- guard.c ---- */
 void guard_pump(struct replicated *r);
 void guard_session(struct replicated *r);   /* connected: all is compared anew */
 void guard_heartbeat(struct replicated *r); /* one is sent */
@@ -410,12 +410,12 @@ void guard_applied(struct replicated *r, uint64_t index, const char *hash, int64
 void guard_restored(struct replicated *r, const struct manifest *m);
 void guard_forget(struct replicated *r); /* a deliberate fault: see mutant.h */
 
-/* ---- recover.c */
+/* ---- recover.c ---- */
 void recover_pump(struct replicated *r);
 void recover_drop(struct replicated *r);
 bool recover_follows(const struct replicated *r); /* what the tree holds, whatever is held against it */
 
-/* ---- election.c */
+/* ---- election.c ---- */
 void election_pump(struct replicated *r);
 /* There is a leader node that belongs to the epoch: one that does not is an orphan, and leads nothing. */
 bool election_has_leader(const struct replicated *r);
@@ -454,14 +454,14 @@ size_t append_checks(const struct replicated *r, struct coord_op ops[2]);
 bool append_idle(const struct replicated *r);
 bool append_refused(const struct replicated *r); /* ZooKeeper takes none at present */
 
-/* ---- follow.c */
+/* ---- follow.c ---- */
 void follow_pump(struct replicated *r);
 void follow_again(struct replicated *r); /* from the snapshot */
 /* An own batch, with the size of its node. */
 void follow_acked(struct replicated *r, uint64_t index, const char *hash, uint64_t bytes);
 void follow_drop(struct replicated *r);
 
-/* ---- snapshot.c */
+/* ---- snapshot.c ---- */
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level);
 void snapshot_pump(struct replicated *r);
 bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
@@ -471,12 +471,12 @@ void snapshot_drop(struct replicated *r);
 /* The index of the oldest batch in the tree; the size of all batches up to the snapshot. */
 void snapshot_log_begins(struct replicated *r, uint64_t first, uint64_t bytes);
 
-/* ---- manifest.c */
+/* ---- manifest.c ---- */
 int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error);
 char *manifest_text(const struct manifest *m); /* for free() */
 void manifest_release(struct manifest *m);
 
-/* ---- members.c */
+/* ---- members.c ---- */
 void members_init(struct replicated *r);
 void members_release(struct replicated *r);
 void members_pump(struct replicated *r);

@@ -87,7 +87,7 @@ OTHER_NAMES = {
     "jobs/state/record.c": ("batch",),  # a batch owns its records; the tables of fields serve both
     "cronsched/server/serve.c": ("verb",),  # verb_serve: each verb is verb_NAME
 }
-OLD_MARKS = ("cronsched/engines/docker/", "leader/replicated/replicated_priv.h")
+OLD_MARKS = ("cronsched/engines/docker/",)
 
 
 def tracked():

@@ -77,7 +77,7 @@ uint64_t chance(struct world *w, uint64_t n);
 void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- reigns_tree.c */
+/* ---- reigns_tree.c ---- */
 const struct znode_version *tree_at(struct world *w, const char *path);
 int64_t tree_epoch_now(struct world *w);
 /* After every step: the log only grows, and what is there stays what it was. */
