@@ -371,7 +371,9 @@ static void collect_links(const struct replicated_view *v, json_t *to)
 
         json_array_foreach(all, n, one)
         {
-            text_addf(&t, "%s%s", any ? "; " : "", json_is_string(one) ? json_string_value(one) : "?");
+            if (any)
+                text_add(&t, "; ");
+            text_add(&t, json_is_string(one) ? json_string_value(one) : "?");
             any = true;
         }
     }

@@ -551,8 +551,8 @@ int replica_set_zookeeper(struct replica *r, const char *zookeeper, struct error
     if (strcmp(zookeeper + hosts, r->root) != 0)
         return error_set(
             error, ERR_UNSUPPORTED,
-            "zookeeper: another path (%s instead of %s) is another cluster: that takes a restart",
-            zookeeper[hosts] ? zookeeper + hosts : "none", r->root[0] ? r->root : "none");
+            "zookeeper: another path ('%s' instead of '%s') is another cluster: that takes a restart",
+            zookeeper + hosts, r->root);
     snprintf(servers, sizeof(servers), "%.*s", (int)hosts, zookeeper);
     if (strcmp(servers, r->servers) == 0)
         return 0;

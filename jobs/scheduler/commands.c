@@ -22,7 +22,7 @@ static int enter_command(struct scheduler *s, struct error *error)
 
     s->journal->ops->status(s->journal, &journal);
     if (!s->leading && journal.lost)
-        return error_set(error, ERR_REFUSED, "nothing is taken: %s",
+        return error_set(error, ERR_REFUSED, "no writes are accepted: %s",
                          s->refusing); /* asking again is of no use */
     if (!s->leading || s->stopping)
         return error_set(error, ERR_NO_LEADER, "no leader: %s", s->refusing);

@@ -77,18 +77,19 @@ static void read_answer(struct replicated *r)
 static void tell_cleared(struct replicated *r)
 {
     uint64_t now = now_ms(r);
+    const char *url;
 
     if (r->asks.told_ms && r->asks.told_epoch == r->asks.suspicion.epoch &&
         now - r->asks.told_ms < ASK_TELL_EVERY_MS)
         return;
     r->asks.told_ms = now;
     r->asks.told_epoch = r->asks.suspicion.epoch;
+    url = r->tree.leader_url ? r->tree.leader_url : "?";
     replicated_log(
         r, LOG_WARN, "leader-unreachable",
         "%s cannot reach %s at %s (%s), but it answers through ZooKeeper: check `advertise` there and "
         "the firewalls between them",
-        r->replica, r->tree.leader ? r->tree.leader : "the leader",
-        r->tree.leader_url ? r->tree.leader_url : "?", r->asks.suspicion.why);
+        r->replica, r->tree.leader ? r->tree.leader : "the leader", url, r->asks.suspicion.why);
 }
 
 static void take_answer(struct replicated *r, const struct coord_reply *reply)

@@ -432,7 +432,7 @@ void election_alarm(struct replicated *r);   /* the alarm was set */
 void election_refused(struct replicated *r); /* the tree is not trusted any more */
 void election_close(struct replicated *r);
 
-/* ---- ask.c */
+/* ---- ask.c ---- */
 /* Whatever else waits for its turn after an unexpected reply: a leader that is in trouble answers that it lives. */
 bool ask_may_ask(const struct replicated *r);
 void ask_pump(struct replicated *r);
@@ -441,7 +441,7 @@ void ask_session(struct replicated *r);                   /* connected, or again
 void ask_changed(struct replicated *r, const char *path); /* a watch went off */
 uint64_t ask_wake_ms(const struct replicated *r);         /* UINT64_MAX: it waits for no time */
 
-/* ---- append.c */
+/* ---- append.c ---- */
 void append_init(struct replicated *r);
 void append_pump(struct replicated *r);
 int append_take(struct replicated *r, struct batch *batch);

@@ -568,13 +568,13 @@ static void on_config(int rc, const char *value, int size, const struct Stat *st
 {
     struct request *r = OBJECT(struct request, arg);
     struct zookeeper *zk = r->zk;
+    int n = rc == ZOK && size > 0 ? size : 0;
 
     if (zk) {
         forget(r);
         zk->answers++;
         if (zookeeper_answer_result(rc) != COORD_LOST)
-            snprintf(zk->learnt.config, sizeof(zk->learnt.config), "%.*s", rc == ZOK && size > 0 ? size : 0,
-                     value ? value : "");
+            snprintf(zk->learnt.config, sizeof(zk->learnt.config), "%.*s", n, value ? value : "");
     }
     OBJECT_FREE(struct request, r);
 }

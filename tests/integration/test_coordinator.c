@@ -37,7 +37,7 @@ static void order_server(const char *verb, int i)
     order(words);
 }
 
-/* --- addresses --- */
+/* ---- addresses ---- */
 
 /* Whatever the order in which they come, the one that lives is found within the session's time. */
 static void assert_found(const char *servers)

@@ -20,7 +20,7 @@ def main():
     if reason:
         print(f"1..0 # SKIP {reason}")
         return 77  # meson's word for it
-    pace.patience()  # for the program as well
+    pace.patience(say=True)  # for the program as well
     folder, zk, command = lab.Folder("zookeeper-servers"), None, sys.argv[1:]
     small = command[0] == "--small"
 
