@@ -30,7 +30,7 @@ class Answers(lab.Suite):
 
     def doctor(self, server):
         answer = server.cli.call("doctor", "-o", "json")
-        return [c for c in answer.json()["checks"] if c["check"] == "zookeeper"]
+        return [c for c in answer.json() if c["check"] == "zookeeper"]
 
     def wait_doctor(self, server, status, words):
         def told():
