@@ -124,14 +124,19 @@ static bool is_pruned(const struct books *books, const char *id)
     return oldest && at_ms < json_integer_value(oldest);
 }
 
+static const char *time_or_never(const json_t *entry, size_t at)
+{
+    const char *time = json_string_value(json_array_get(entry, at));
+
+    return time ? time : "never";
+}
+
 static const char *words(const json_t *entry, char text[160])
 {
     if (!entry)
         return "has not seen its end";
     snprintf(text, 160, "%.30s, started %.30s, ended %.30s", json_string_value(json_array_get(entry, 0)),
-             json_is_string(json_array_get(entry, 1)) ? json_string_value(json_array_get(entry, 1)) : "never",
-             json_is_string(json_array_get(entry, 2)) ? json_string_value(json_array_get(entry, 2))
-                                                      : "never");
+             time_or_never(entry, 1), time_or_never(entry, 2));
     return text;
 }
 

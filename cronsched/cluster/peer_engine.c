@@ -14,13 +14,13 @@ struct pending {
     struct http_request *request;
 };
 
-/* A WATCH for the leader of epoch `reign`, and its last answer. */
+/* A WATCH for the leader of epoch `leader_epoch`, and its last answer. */
 struct watch {
     struct list link;
     uint64_t ticket;
     struct engine *engine;
     char *id, *cause, *text;
-    int64_t reign, started_ms, at_ms;
+    int64_t leader_epoch, started_ms, at_ms;
     enum engine_event event;
     int exit_code;
 };
@@ -180,10 +180,10 @@ void peer_engine_free(struct peer_engine *p)
 /* ---- requests ---- */
 
 struct asked {
-    const char *engine, *op, *job, *run, *name, *id, *boot, *identity;
+    const char *engine, *op, *job, *run, *name, *id, *boot_id, *identity;
     json_t *def;
     int attempt, try, may_have_run;
-    json_int_t epoch, reign, started;
+    json_int_t epoch, leader_epoch, started; /* of the attempt, of who asks; when it started */
 };
 
 static int read_body(const json_t *body, struct asked *a, struct error *error)
@@ -194,7 +194,7 @@ static int read_body(const json_t *body, struct asked *a, struct error *error)
     if (json_unpack_ex((json_t *)(uintptr_t)body, &why, 0,
                        "{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:o,s:b}", "engine", &a->engine, "op",
                        &a->op, "job", &a->job, "def", &a->def, "run", &a->run, "attempt", &a->attempt, "try",
-                       &a->try, "epoch", &a->epoch, "reign", &a->reign, "name", &a->name, "id", &a->id,
+                       &a->try, "epoch", &a->epoch, "reign", &a->leader_epoch, "name", &a->name, "id", &a->id,
                        "boot", &boot_id, "may_have_run", &a->may_have_run) < 0)
         return error_set(error, ERR_INVALID, "%s", why.text);
     a->boot_id = json_string_value(boot_id);
@@ -241,7 +241,7 @@ static struct watch *watch_find(struct peer_engine *p, const struct engine *engi
     {
         struct watch *w = LIST_ITEM(link, struct watch, link);
 
-        if (w->reign < a->reign)
+        if (w->leader_epoch < a->leader_epoch)
             watch_free(p, w);
         else if (w->engine == engine && strcmp(w->id, a->id) == 0)
             found = w;
@@ -260,7 +260,7 @@ static void watch(struct peer_engine *p, struct http_request *request, struct en
         w->ticket = r.ticket;
         w->engine = engine;
         w->id = alloc_text(a->id);
-        w->reign = a->reign;
+        w->leader_epoch = a->leader_epoch;
         w->started_ms = a->started;
         w->event = ENGINE_STARTED;
         w->exit_code = -1;
@@ -318,9 +318,9 @@ void peer_engine_request(struct peer_engine *p, struct http_request *request, st
     for (size_t i = 0; rc == 0 && i < engine_count; i++)
         if (strcmp(engines[i]->name, a.engine) == 0)
             engine = engines[i];
-    if (rc == 0 && a.reign < epoch)
+    if (rc == 0 && a.leader_epoch < epoch)
         rc = error_set(&error, ERR_DEPOSED, "epoch %lld has another leader than epoch %lld", (long long)epoch,
-                       (long long)a.reign);
+                       (long long)a.leader_epoch);
     if (rc == 0 && (!engine || (strcmp(engine->type, "process") != 0 && !a.identity)))
         rc = error_set(&error, ERR_NOT_FOUND, "no engine %s of a replica's own here", a.engine);
     if (rc == 0 && is_another(engine, &a, text, sizeof(text))) /* it would be passed on, maybe for ever */

@@ -51,7 +51,7 @@ static int64_t now_ms(void)
     return f->host.now_ms(&f->host);
 }
 
-/* --- a normal life --- */
+/* ---- a normal life ---- */
 
 static void test_runs_and_ends(void **state)
 {
@@ -190,7 +190,7 @@ static void test_no_answer_comes_from_within_submit(void **state)
     }
 }
 
-/* --- refusals --- */
+/* ---- refusals ---- */
 
 static void assert_release_refused(const char *name, int exit_code, const char *text)
 {
@@ -302,7 +302,7 @@ static void test_variables_from_files(void **state)
     assert_prepare_refused("cs-2", "TOKEN");
 }
 
-/* --- output --- */
+/* ---- output ---- */
 
 static void test_output_is_cut_at_the_cap_and_the_command_goes_on(void **state)
 {
@@ -327,7 +327,7 @@ static void test_log_that_cannot_be_written_does_not_stop_the_run(void **state)
     assert_non_null(strstr(a->text, "cannot open the log"));
 }
 
-/* --- stopping --- */
+/* ---- stopping ---- */
 
 static void test_stop_asks_first(void **state)
 {
@@ -408,7 +408,7 @@ static void test_what_a_command_leaves_running_is_killed(void **state)
     assert_true(process_gone(daemon));
 }
 
-/* --- without a server --- */
+/* ---- without a server ---- */
 
 static void test_attempt_outlives_its_server_and_is_adopted(void **state)
 {
@@ -510,52 +510,7 @@ static void test_after_a_reboot_what_ran_is_unknown(void **state)
     assert_int_equal(a->event, ENGINE_UNKNOWN);
 }
 
-/* A leader that does not know whether it runs has to be told, not only how it ends. */
-static void test_a_watch_of_an_unresolved_one_tells_that_it_runs(void **state)
-{
-    char id[160];
-    uint64_t watch;
-
-    job = fixture_script(f, "echo $$ >$D/up; exec sleep 1000");
-    fixture_prepared(f, job, "cs-1", id);
-    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
-    f->unresolved = true;
-    watch = fixture_submit(f, ENGINE_WATCH, job, id, true);
-    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_STARTED);
-    assert_int_equal(kill(pid_in("up"), SIGKILL), 0);
-    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
-}
-
-/* --- which engine it is --- */
-
-/* The folder of another machine, copied to this one: its attempts may run on there. */
-static void test_another_machine_knows_nothing_of_an_attempt(void **state)
-{
-    static const enum engine_op ops[] = {ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_RELEASE,
-                                         ENGINE_DISCARD};
-    char id[160], own[ENGINE_IDENTITY_MAX];
-    struct test_answer *a;
-
-    job = fixture_script(f, "echo start >>$D/ledger");
-    a = fixture_wait(f, fixture_prepare(f, job, "cs-1", 1));
-    assert_int_equal(a->event, ENGINE_PREPARED);
-    memcpy(id, a->id, sizeof(id));
-    memcpy(own, a->identity, sizeof(own));
-    assert_int_equal(strncmp(own, strchr(id, '@') + 1, strcspn(own, ".")), 0);
-    f->identity = "elsewhere";
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        a = fixture_ask(f, ops[i], job, id, true);
-        assert_int_equal(a->event, ENGINE_UNREACHABLE);
-        assert_non_null(strstr(a->text, "this is another engine"));
-        assert_non_null(strstr(a->text, "elsewhere"));
-    }
-    f->identity = own; /* and nothing has become of it */
-    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
-    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED);
-    assert_int_equal(fixture_count(f, "ledger", "start"), 1);
-}
-
-/* --- fencing --- */
+/* ---- fencing ---- */
 
 static void test_fence_of_a_waiting_one_is_proof(void **state)
 {
@@ -652,7 +607,7 @@ static void test_discard_of_a_started_one_harms_nothing(void **state)
     assert_int_equal(fixture_wait(f, watch)->exit_code, 4);
 }
 
-/* --- the sweep --- */
+/* ---- the sweep ---- */
 
 static bool is_swept(void *arg)
 {
@@ -768,7 +723,7 @@ static void test_closing_does_not_wait_for_a_whole_sweep(void **state)
     assert_in_range(atomic_load(&sweep_points), 1, 2);
 }
 
-/* --- many, and troubles of the server --- */
+/* ---- many, and troubles of the server ---- */
 
 static pid_t spawner_pid(void)
 {
@@ -898,8 +853,6 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_runs_and_ends),
-        TEST(test_a_watch_of_an_unresolved_one_tells_that_it_runs),
-        TEST(test_another_machine_knows_nothing_of_an_attempt),
         TEST(test_exit_code_and_signal_are_told),
         TEST(test_command_sees_its_own_environment_only),
         TEST(test_command_is_not_spared_when_memory_runs_out),

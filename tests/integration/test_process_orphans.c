@@ -1,5 +1,5 @@
 /* What happens to the work of an attempt of the process engine when its supervisor is killed or stopped: with control
- * groups and without. */
+ * groups and without; and what another machine knows of it. */
 #include "tests/integration/process_fixture.h"
 
 #include <setjmp.h>
@@ -170,6 +170,51 @@ static void test_command_that_kills_its_supervisor_gets_nowhere(void **state)
     in_both_ways(a_command_kills_its_supervisor);
 }
 
+/* A leader that does not know whether it runs has to be told, not only how it ends. */
+static void test_a_watch_of_an_unresolved_one_tells_that_it_runs(void **state)
+{
+    char id[160];
+    uint64_t watch;
+
+    job = fixture_script(f, "echo $$ >$D/up; exec sleep 1000");
+    fixture_prepared(f, job, "cs-1", id);
+    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
+    f->unresolved = true;
+    watch = fixture_submit(f, ENGINE_WATCH, job, id, true);
+    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_STARTED);
+    assert_int_equal(kill(pid_in("up"), SIGKILL), 0);
+    assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
+}
+
+/* ---- which engine it is ---- */
+
+/* The folder of another machine, copied to this one: its attempts may run on there. */
+static void test_another_machine_knows_nothing_of_an_attempt(void **state)
+{
+    static const enum engine_op ops[] = {ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_RELEASE,
+                                         ENGINE_DISCARD};
+    char id[160], own[ENGINE_IDENTITY_MAX];
+    struct test_answer *a;
+
+    job = fixture_script(f, "echo start >>$D/ledger");
+    a = fixture_wait(f, fixture_prepare(f, job, "cs-1", 1));
+    assert_int_equal(a->event, ENGINE_PREPARED);
+    memcpy(id, a->id, sizeof(id));
+    memcpy(own, a->identity, sizeof(own));
+    assert_int_equal(strncmp(own, strchr(id, '@') + 1, strcspn(own, ".")), 0);
+    f->identity = "elsewhere";
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        a = fixture_ask(f, ops[i], job, id, true);
+        assert_int_equal(a->event, ENGINE_UNREACHABLE);
+        assert_non_null(strstr(a->text, "this is another engine"));
+        assert_non_null(strstr(a->text, "elsewhere"));
+    }
+    f->identity = own; /* and nothing has become of it */
+    assert_int_equal(fixture_ask(f, ENGINE_RELEASE, job, id, false)->event, ENGINE_STARTED);
+    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED);
+    assert_int_equal(fixture_count(f, "ledger", "start"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -180,6 +225,8 @@ int main(int argc, char **argv)
         TEST(test_stop_reaches_work_without_a_supervisor),
         TEST(test_stop_reaches_a_supervisor_that_was_stopped),
         TEST(test_command_that_kills_its_supervisor_gets_nowhere),
+        TEST(test_a_watch_of_an_unresolved_one_tells_that_it_runs),
+        TEST(test_another_machine_knows_nothing_of_an_attempt),
     };
 
     fixture_main(argc, argv);

@@ -30,7 +30,7 @@ static const char *identity_of(const struct world *w, int host, char ret[ENGINE_
 }
 
 /* In the end every engine is reached, through one replica or another. */
-static bool is_reached(const struct world *w, const struct object *o)
+static bool is_reached(const struct world *w, const struct container *o)
 {
     return w->quiet || o->identity == w->hosts[o->host].identity;
 }
@@ -65,7 +65,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
 
     if (q->id && op == ENGINE_PREPARE)
         violation(w, "%s: PREPARE of what has an id", q->run);
-    const struct object *o = q->id ? object_by_id(w, q->id) : NULL;
+    const struct container *o = q->id ? object_by_id(w, q->id) : NULL;
 
     e->host = from->host;
     e->call = (struct call_copy){.op = op,
@@ -126,23 +126,23 @@ void engines_init(struct replica *r)
 
 /* ---- objects ---- */
 
-struct object *object_by_id(struct world *w, const char *id)
+struct container *object_by_id(struct world *w, const char *id)
 {
-    struct object *o = NULL;
+    struct container *o = NULL;
 
     HASH_FIND(by_id, w->objects, id, strlen(id), o);
     return o;
 }
 
-void object_gone(struct object *o)
+void object_gone(struct container *o)
 {
     o->state = OBJECT_GONE;
     list_remove(&o->living);
 }
 
-static struct object *object_make(struct world *w, const struct call_copy *c, int host)
+static struct container *object_make(struct world *w, const struct call_copy *c, int host)
 {
-    struct object *o = alloc_zero(sizeof(*o)), *older = NULL;
+    struct container *o = alloc_zero(sizeof(*o)), *older = NULL;
     int64_t at_ms;
     bool has_ms;
     char job[RUN_ID_MAX];
@@ -170,7 +170,7 @@ static struct object *object_make(struct world *w, const struct call_copy *c, in
 
 void engines_release(struct world *w)
 {
-    struct object *o, *next;
+    struct container *o, *next;
 
     HASH_CLEAR(by_name, w->object_names);
     HASH_ITER(by_id, w->objects, o, next)
@@ -180,7 +180,7 @@ void engines_release(struct world *w)
     }
 }
 
-static struct engine_answer ended(const struct object *o, uint64_t ticket)
+static struct engine_answer ended(const struct container *o, uint64_t ticket)
 {
     if (o->orphaned)
         return (struct engine_answer){
@@ -205,14 +205,14 @@ void engine_tell(struct world *w, struct watcher *waiting, struct engine_answer 
 }
 
 /* To all that watch it, and are still there. */
-static void tell_watchers(struct world *w, struct object *o, struct engine_answer a, bool last)
+static void tell_watchers(struct world *w, struct container *o, struct engine_answer a, bool last)
 {
     engine_tell(w, o->watchers, a);
     if (last)
         memset(o->watchers, 0, sizeof(o->watchers));
 }
 
-void object_exit(struct world *w, struct object *o, int code, const char *cause)
+void object_exit(struct world *w, struct container *o, int code, const char *cause)
 {
     if (o->state != OBJECT_RUNNING)
         return;
@@ -225,7 +225,7 @@ void object_exit(struct world *w, struct object *o, int code, const char *cause)
         tell_watchers(w, o, ended(o, 0), true);
 }
 
-static void exit_later(struct world *w, const struct object *o, int64_t delay_ms, int code)
+static void exit_later(struct world *w, const struct container *o, int64_t delay_ms, int code)
 {
     struct event *e = plan(w, EVENT_EXIT, delay_ms);
 
@@ -233,7 +233,7 @@ static void exit_later(struct world *w, const struct object *o, int64_t delay_ms
     e->index = (uint64_t)code;
 }
 
-void object_start(struct world *w, struct object *o)
+void object_start(struct world *w, struct container *o)
 {
     int code;
 
@@ -248,7 +248,7 @@ void object_start(struct world *w, struct object *o)
     exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), code);
 }
 
-void object_start_breaks(struct world *w, struct object *o)
+void object_start_breaks(struct world *w, struct container *o)
 {
     object_start(w, o); /* and here the engine dies, and what it had started with it */
     monitor_run(w, o->run)->executing--;
@@ -262,7 +262,7 @@ void object_start_breaks(struct world *w, struct object *o)
 static void call_prepare(struct world *w, struct event *e, struct engine_answer a)
 {
     char identity[ENGINE_IDENTITY_MAX];
-    struct object *o = NULL;
+    struct container *o = NULL;
 
     if (chance(w, 10)) {
         a.event = ENGINE_REFUSED;
@@ -281,7 +281,7 @@ static void call_prepare(struct world *w, struct event *e, struct engine_answer 
     engine_answer(w, e, a, o->id);
 }
 
-static void call_release(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+static void call_release(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     if (!o || o->state == OBJECT_GONE || o->sealed) {
         a.event = ENGINE_REFUSED;
@@ -309,7 +309,7 @@ static void call_release(struct world *w, struct event *e, struct object *o, str
     engine_answer(w, e, a, NULL);
 }
 
-static void call_fence(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+static void call_fence(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     a.text = "by the simulated engine";
     if (!o || o->state == OBJECT_GONE) {
@@ -333,7 +333,7 @@ static void call_fence(struct world *w, struct event *e, struct object *o, struc
     engine_answer(w, e, a, NULL);
 }
 
-static void call_watch(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+static void call_watch(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     if (!o || o->state == OBJECT_GONE) {
         a.event = ENGINE_UNKNOWN;
@@ -358,7 +358,7 @@ static void call_watch(struct world *w, struct event *e, struct object *o, struc
         o->watchers[e->replica] = (struct watcher){e->replica, e->link, e->call.ticket};
 }
 
-static void call_stop(struct world *w, struct event *e, struct object *o, struct engine_answer a)
+static void call_stop(struct world *w, struct event *e, struct container *o, struct engine_answer a)
 {
     if (o && o->state == OBJECT_RUNNING) {
         bool stubborn = chance(w, 100);
@@ -373,7 +373,7 @@ static void call_stop(struct world *w, struct event *e, struct object *o, struct
 }
 
 /* A watch stays, and hears of it when its engine is back. */
-static void call_elsewhere(struct world *w, struct event *e, struct object *o, const char *text)
+static void call_elsewhere(struct world *w, struct event *e, struct container *o, const char *text)
 {
     struct engine_answer a = {
         .ticket = e->call.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text};
@@ -387,7 +387,7 @@ static void call_elsewhere(struct world *w, struct event *e, struct object *o, c
 
 void engine_call(struct world *w, struct event *e)
 {
-    struct object *o = e->call.id ? object_by_id(w, e->call.id) : NULL;
+    struct container *o = e->call.id ? object_by_id(w, e->call.id) : NULL;
     struct engine_answer a = {.ticket = e->call.ticket, .exit_code = -1};
     char identity[ENGINE_IDENTITY_MAX], text[ENGINE_IDENTITY_MAX * 3];
 
@@ -443,7 +443,7 @@ static void host_down(struct world *w, int host, bool killed)
     w->hosts[host].down = true;
     LIST_EACH_SAFE(link, &w->living)
     {
-        struct object *o = LIST_ITEM(link, struct object, living);
+        struct container *o = LIST_ITEM(link, struct container, living);
         if (o->host == host && o->state == OBJECT_CREATED)
             swarm_unreachable(w, o);
         if (o->host != host || !is_reached(w, o) || o->state != OBJECT_RUNNING)
@@ -475,7 +475,7 @@ static void tell_states(struct world *w, int host)
 {
     LIST_EACH_SAFE(link, &w->living)
     {
-        struct object *o = LIST_ITEM(link, struct object, living);
+        struct container *o = LIST_ITEM(link, struct container, living);
         if (o->host != host || !is_reached(w, o))
             continue;
         if (o->state == OBJECT_EXITED)
@@ -537,7 +537,7 @@ void host_sweep(struct world *w, struct replica *r)
         return;
     LIST_EACH_SAFE(link, &w->living)
     {
-        struct object *o = LIST_ITEM(link, struct object, living);
+        struct container *o = LIST_ITEM(link, struct container, living);
         bool old = w->now_ms - (o->state == OBJECT_EXITED ? o->ended_ms : o->prepared_ms) > 3000;
 
         if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || !is_reached(w, o) ||

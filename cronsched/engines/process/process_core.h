@@ -14,6 +14,7 @@
 #include "cronsched/engines/process/supervise.h"
 #include "cronsched/io/file_reader.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,7 +28,8 @@
 #define PROCESS_ID_MAX        (ATTEMPT_DIR_NAME_MAX + ATTEMPT_DIR_HOST_MAX + 1)
 
 struct process_engine {
-    struct engine engine; /* first */
+    struct object object;
+    struct engine engine;
     uv_loop_t *loop;
     struct engine_host *host;
     char *name, *data_dir, *program;
@@ -68,6 +70,7 @@ struct process_call_ops {
 };
 
 struct process_call {
+    struct object object;
     const struct process_call_ops *ops;
     struct process_engine *engine;
     struct list link;
@@ -93,7 +96,7 @@ struct process_call {
     int fd; /* PREPARE: our end of the socket; a watch: pidfd; -1: none */
 };
 
-/* --- process_core.c --- */
+/* ---- process_core.c ---- */
 void process_answer(struct process_engine *e, const struct engine_answer *answer);
 void process_answer_text(struct process_engine *e, uint64_t ticket, enum engine_event event, int exit_code,
                          const char *text);
@@ -114,7 +117,7 @@ void process_call_queue(struct process_call *call); /* for the pool */
 void process_call_free(struct process_call *call);
 void process_pump(struct process_engine *e);
 
-/* --- process_armed.c --- */
+/* ---- process_armed.c ---- */
 void process_prepare(struct process_call *call); /* takes it; `job` and what follows is set */
 extern const struct process_call_ops process_prepare_ops;
 struct process_armed *process_armed_find(struct process_engine *e, const char *name);
@@ -124,9 +127,9 @@ bool process_armed_waits(const struct process_armed *armed);
 void process_armed_drop(struct process_armed *armed); /* its supervisor leaves; NULL is fine */
 void process_armed_drop_all(struct process_engine *e);
 
-/* --- process_watch.c --- */
+/* ---- process_watch.c ---- */
 void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved);
 void process_watch_drop_all(struct process_engine *e);
 
-/* --- process_sweep.c --- */
+/* ---- process_sweep.c ---- */
 void process_sweep(struct process_engine *e);
