@@ -242,6 +242,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
         t->epoch_known = true;
         t->missing = t->left_over = false;
         t->recovered_read.want |= is_new;
+        t->secret_read.want |= is_new; /* a cluster that is made, or recovered, brings its own */
         election_epoch_read(r, is_new && deposed && strcmp(deposed, r->replica) == 0);
         guard_cluster_read(r);
         guard_judge(r);
@@ -365,6 +366,7 @@ static void on_secret(void *arg, const struct coord_reply *reply)
         if (reply->result == COORD_OK)
             snprintf(r->tree.secret, sizeof(r->tree.secret), "%.*s", (int)reply->size,
                      (const char *)reply->data);
+        replicated_changed(r);
     }
     replicated_pump(r);
 }

@@ -330,6 +330,24 @@ static void an_emptied_tree_is_noticed_by_a_living_session(void **state)
     cluster_free(c);
 }
 
+/* Who was there before the cluster was made knows the others afterwards, as one who comes later. */
+static void those_that_waited_for_a_cluster_learn_its_secret(void **state)
+{
+    struct cluster *c = cluster_new(0);
+    struct node *a = node_start(c, 0, &(struct replicated_options){.join_cluster = "uuid"});
+    struct node *b = node_start(c, 1, &(struct replicated_options){.join_cluster = "uuid"});
+    struct error error = {0};
+
+    pass(c, 10000);
+    assert_int_equal(replicated_view(b->journal)->standing, REPLICATED_UNFOUNDED);
+    assert_int_equal(replicated_found(a->journal, "uuid", &error), 0);
+    pass(c, 1000);
+    assert_int_equal(replicated_view(b->journal)->standing, REPLICATED_MEMBER);
+    assert_string_equal(replicated_view(a->journal)->secret, SECRET);
+    assert_string_equal(replicated_view(b->journal)->secret, SECRET);
+    cluster_free(c);
+}
+
 static void founding_and_joining_are_acts(void **state)
 {
     struct cluster *c = cluster_new(0);
@@ -756,6 +774,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_compared_is_refused),
         cmocka_unit_test(an_emptied_tree_is_no_new_cluster),
         cmocka_unit_test(an_emptied_tree_is_noticed_by_a_living_session),
+        cmocka_unit_test(those_that_waited_for_a_cluster_learn_its_secret),
         cmocka_unit_test(founding_and_joining_are_acts),
         cmocka_unit_test(leftovers_of_a_cluster_are_in_the_way_of_another),
         cmocka_unit_test(the_journal_goes_on_from_what_the_tree_holds),
