@@ -175,7 +175,7 @@ static void went_wrong(struct link *l, bool refused)
 {
     uint64_t now = now_ms();
 
-    if (l->leads && l->stood && l->failures++ == 0) {
+    if (l->leads && l->stood && !refused && l->failures++ == 0) {
         wait_for(l, now);
         return;
     }
@@ -275,7 +275,7 @@ static void on_done(void *arg, const struct http_answer *a)
     else
         snprintf(l->why, sizeof(l->why), "%s", a->error);
     json_decref(o);
-    went_wrong(l, !peer_answered(a));
+    went_wrong(l, a->outcome == HTTP_NOT_SENT);
 }
 
 static void link_send(struct link *l)
@@ -289,6 +289,8 @@ static void link_send(struct link *l)
         wait_for(l, now_ms() + NO_SECRET_YET_MS);
         return;
     }
+    if (l->leads && l->stood) /* a name may have an address that is silent beside the one that refuses */
+        request.connect_timeout_ms = HEARTBEAT_CONNECT_MS + (int64_t)(SLOWNESS_FACTOR * l->late_ms);
     request.timeout_ms = l->leads ? 0 : SLOW_TIMEOUT_MS; /* silence is noticed by the timer */
     l->sent_ms = now_ms();
     if (peer_start(&l->call, l->h->o.peer, &target, &request, &error) < 0) {

@@ -19,7 +19,9 @@
 #define HEARTBEAT_MS        250
 #define HEARTBEAT_SILENT_MS 1000
 #define HEARTBEAT_SLOW_MS   2000 /* between members of which none leads */
-#define HEARTBEAT_GRACE_MS  250  /* when it was this process that did not run in time */
+#define HEARTBEAT_CONNECT_MS                                                                                 \
+    300                        /* for a connection to a leader that was reached before, beside its slowness */
+#define HEARTBEAT_GRACE_MS 250 /* when it was this process that did not run in time */
 #define HEARTBEAT_LATE_MAX_MS                                                                                \
     1000 /* of measured lateness; four times as much is added to the silence allowed */
 #define HEARTBEAT_TELL_MS    3000 /* a link that is down so long is reported to people */

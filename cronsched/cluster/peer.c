@@ -18,7 +18,8 @@ int peer_start(struct http_call **ret, const struct peer *peer, const struct pee
     request->url = url;
     request->body_size = request->body ? strlen(request->body) : 0;
     request->ca_file = peer->ca_file;
-    request->connect_timeout_ms = PEER_CONNECT_MS;
+    if (!request->connect_timeout_ms)
+        request->connect_timeout_ms = PEER_CONNECT_MS;
     request->max_bytes = PEER_REPLY_BYTES_MAX;
     request->once = strcmp(request->method, "GET") != 0;
     snprintf(bearer, sizeof(bearer), "Authorization: Bearer %s", peer->secret);

@@ -97,6 +97,22 @@ class Suspicion(lab.Suite):
         self.assertEqual([], [d for d in view["differences"] if d["what"] == "links"])
         self.assertEqual([], events(c.servers[1], "leader-unreachable"))
 
+    def test_a_name_with_an_address_that_has_no_way(self):
+        """Its other address refuses at once when the leader is killed; the connection does not wait for the first."""
+        c = self.cluster("away", start=False)
+        hosts = self.folder.write("hosts", "2001:db8::7 cron.test\n127.0.0.1 cron.test localhost\n")
+        for server, port in zip(c.servers, c.ports):
+            server.wrapper = ["unshare", "-m", "bash", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "ns"]
+            server.config["advertise"] = f"http://cron.test:{port}"
+            server.start()
+        c.wait_leader(c.servers[0])
+        self.stays(c, 4)
+        killed = time.time()
+        c.servers[0].kill()
+        took, _ = self.elected_after(c, killed)
+        lab.say(f"after kill -9 {took:.2f} s")
+        self.assertLess(took, 1.2)
+
     def test_an_address_that_refuses_is_reported_and_deposes_nobody(self):
         wrong = f"http://127.0.0.1:{free_ports(1)[0]}"
         c = self.cluster("wrong", configs=({"advertise": wrong},))
