@@ -243,7 +243,8 @@ class Suspicion(lab.Suite):
             server.launch()
         c.wait_leader()
         _, server = self.elected_after(c, began)
-        self.assertEqual(1, sum(len(events(s, "orphan")) for s in c.servers))
+        told = [len(events(s, "orphan")) for s in c.servers]
+        self.assertEqual(1, max(told), told)  # each that takes part in it says so once
         self.assertEqual("orphan", server.cli.json("cluster", "takeovers")[-1]["cause"])
         for s in c.servers:
             lab.wait_for(s.ready, 10, "all to be ready")

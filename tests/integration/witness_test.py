@@ -127,8 +127,9 @@ class Witness(lab.Suite):
         self.assertNone(lab.Checker(ledger).strict().problems)
         lost = first.http("GET", "/v1/records?kinds=recovered")[1]
         self.assertEqual(2, len(lost), lost)
-        answer = first.cli.audit(since)
-        self.assertEqual(0, answer.code, answer)
+        # what only the other replica had seen is missing in the history here, and audit says so
+        books = first.cli.audit(since).json()
+        self.assertEqual((0, 0), (books["unaccounted_count"], books["doubled_count"]), books)
         lab.say(f"{len(ledger.starts())} starts over three trees that went back: none twice")
 
     def ready_again(self, c):
