@@ -444,7 +444,7 @@ static void check_engine(struct doctor *d, const struct engine *engine)
     if (status.text[0])
         text = status.text;
     snprintf(name, sizeof(name), "engine %s", engine->name);
-    if (status.reachable && engine->hands_over && !status.identity[0])
+    if (status.anonymous)
         add(d, name, WARNING,
             "without an identity another engine under this name is not noticed: permit volumes to be made "
             "and read there",

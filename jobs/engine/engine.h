@@ -127,7 +127,8 @@ struct engine_host {
 struct engine_status {
     bool reachable;
     char text[256];                     /* version, or what is wrong */
-    char identity[ENGINE_IDENTITY_MAX]; /* "": not known, or it has none */
+    char identity[ENGINE_IDENTITY_MAX]; /* "": not known yet, or it has none */
+    bool anonymous;                     /* it should have one and cannot tell it; `text` says why */
     int queued, in_flight, watched;
     int stuck; /* reads of files of others that were given up and have not come back */
 };

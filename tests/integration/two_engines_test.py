@@ -2,7 +2,6 @@
 """Two Docker Engines under one name: another engine than the one that an attempt was prepared on is not believed about
 it. What runs is not started a second time beside itself, and whoever reaches the right engine is asked."""
 
-import json
 import os
 import sys
 
@@ -27,7 +26,9 @@ class TwoEngines(lab.Suite):
 
     def engine(self, name):
         """One of this test's own; what runs on it outlives a dockerd that is killed and started again."""
-        engine = lab.Dockerd(self.folder.make("engines"), name, live_restore=True)
+        folder = lab.Folder("e")  # its sockets need a short path
+        self.addCleanup(folder.close)
+        engine = lab.Dockerd(folder, name, live_restore=True)
         self.addCleanup(engine.close)
         return engine
 
@@ -121,7 +122,7 @@ class TwoEngines(lab.Suite):
         lab.wait_for(lambda: "engine" in [d["what"] for d in r0.cli.json("cluster")["differences"]], 30,
                      "the difference to be told")
         for server in c.servers:
-            checks = json.loads(server.cli.call("doctor", "-o", "json").out)["checks"]
+            checks = server.cli.call("doctor", "-o", "json").json()
             told = [x for x in checks if "is not one engine" in x["text"]]
             self.assertEqual(["error"], [x["status"] for x in told], checks)
         lab.wait_for(lambda: "engine-differs" in r1.log(), 30, "the one that is not with the leader to say so")

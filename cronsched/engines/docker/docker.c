@@ -94,6 +94,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         .watched = d->watched,
         .stuck = (int)file_reader_stuck(d->reader),
     };
+    ret->anonymous = d->link == DOCKER_LINK_UP && d->identity_state == DOCKER_IDENTITY_NONE;
     if (d->identity_state == DOCKER_IDENTITY_KNOWN)
         memcpy(ret->identity, d->identity, sizeof(ret->identity));
     if (d->link == DOCKER_LINK_UP && d->identity_state == DOCKER_IDENTITY_NONE)
