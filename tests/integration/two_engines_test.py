@@ -69,7 +69,7 @@ class TwoEngines(lab.Suite):
         first.kill()
         found = self.unresolved(server, run)
         self.assertIn(identity, found["text"])
-        self.assertIn("engine-replaced", server.log())
+        lab.wait_for(lambda: "engine-replaced" in server.log(), 10, "the log to tell")
         other = server.cli.wait_end(server.cli.trigger("short"))  # what is new runs on the engine that is there
         self.assertEqual("succeeded", other["verdict"])
         self.assertNotEqual(identity, other["attempts"][0]["engine_identity"])
@@ -119,9 +119,9 @@ class TwoEngines(lab.Suite):
         c = Cluster(self, name="e", engines={"docker": lab.docker_engine(self.first)},
                     configs=({}, {"engines": {"docker": lab.docker_engine(second)}}))
         r0, r1 = c.servers
-        lab.wait_for(lambda: "engine" in [d["what"] for d in r0.cli.json("cluster")["differences"]], 30,
-                     "the difference to be told")
         for server in c.servers:
+            lab.wait_for(lambda: "engine" in [d["what"] for d in server.cli.json("cluster")["differences"]], 30,
+                         "the difference to be told")
             checks = server.cli.call("doctor", "-o", "json").json()
             told = [x for x in checks if "is not one engine" in x["text"]]
             self.assertEqual(["error"], [x["status"] for x in told], checks)
