@@ -65,6 +65,7 @@ class TwoEngines(lab.Suite):
         run = self.started(server.cli.trigger("long"))
         identity = server.cli.run(run)["attempts"][0]["engine_identity"]
         self.assertRegex(identity, "^[0-9a-f]{32}$")
+        lab.quiet_for(2)  # the log compares the engines every second
         self.lead_to(self.first)
         first.kill()
         found = self.unresolved(server, run)
