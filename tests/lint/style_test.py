@@ -72,11 +72,6 @@ LIBRARY_FOLDERS = {
 FORBIDDEN_CALLS_IN_JOBS = ("time", "clock_gettime", "gettimeofday", "getenv", "rand", "random", "getrandom")
 SHIPPED = ("jobs/", "leader/", "cronsched/")
 ARCHITECTURE = "contrib/guide/architecture.md"
-# What texts name and the tree is about to have; what comments name and the tree has no more.
-SOON = {"answers.c", "attempt.h", "docker_boot.c", "snapshot.h", "fold.c", "fold_history.c", "requests.c", "views.c",
-        "run_queue.c", "http_core.h", "launch_reconcile", "planner_reconcile", "planner_account", "engine_events_answer",
-        "turn_enter", "turn_record", "turn_commit", "turn_wake_run", "turn_wake_job", "reconcile_due", "launch_release",
-        "election_alarm"}
 LINES_MAX = 800
 LINES_MAX_OF_TESTS = 900  # they are tables for the most part
 FUNCTION_LINES_MAX = 50  # between its braces; tests may be longer, they are tables
@@ -319,7 +314,7 @@ class Style(lab.Suite):
         bare name of any file, or of a system's header."""
         for name in re.findall(r"(?<![\w./*<-])[\w./-]+\.(?:c|h|py|pml|build)(?![\w.*-])", text):
             near = (name, os.path.normpath(os.path.join(os.path.dirname(path), name)))
-            known = name in self.names or os.path.basename(name) in SOON or any(n in self.files for n in near)
+            known = name in self.names or any(n in self.files for n in near)
             if not known and "NAME" not in name:
                 yield f"{path}: there is no {name}"
 
@@ -332,7 +327,7 @@ class Style(lab.Suite):
         self.assertNone(wrong)
 
     def test_functions_that_texts_for_developers_name_exist(self):
-        words = SOON | set(re.findall(r"\w+", "".join(read(p) for p in self.files if p.endswith((".c", ".h", ".py", ".build")))))
+        words = set(re.findall(r"\w+", "".join(read(p) for p in self.files if p.endswith((".c", ".h", ".py", ".build")))))
         texts = [p for p in self.files if p.startswith(SHIPPED) and p.endswith("README.md")] + [ARCHITECTURE]
         self.assertNone(f"{path}: there is no {name}" for path in texts
                         for name in re.findall(r"`([A-Za-z]\w*_\w+)`", read(path)) if name not in words)
