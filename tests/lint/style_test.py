@@ -82,7 +82,6 @@ OTHER_NAMES = {
     "jobs/state/record.c": ("batch",),  # a batch owns its records; the tables of fields serve both
     "cronsched/server/serve.c": ("verb",),  # verb_serve: each verb is verb_NAME
 }
-OLD_MARKS = ("cronsched/engines/docker/",)
 
 
 def tracked():
@@ -245,7 +244,7 @@ class Style(lab.Suite):
 
     def test_section_marks_are_in_one_style(self):
         """/* ---- what follows ---- */"""
-        self.assertNone(f"{p}:{n}: {line}" for p in self.c if not p.startswith(OLD_MARKS)
+        self.assertNone(f"{p}:{n}: {line}" for p in self.c
                         for n, line in enumerate(read(p).split("\n"), 1)
                         if re.match(r"\s*(/\* ?[-=]{2,}(?!\w)|/\*{3,}|//)", line)
                         and not re.fullmatch(r"/\* ---- .*[^ -] ---- \*/", line))

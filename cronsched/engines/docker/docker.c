@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the table --- */
+/* ---- the table ---- */
 
 static void begin_too_many(struct docker_task *task)
 {
@@ -107,7 +107,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 static void on_part_closed(void *arg)
 {

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- HTTP --- */
+/* ---- HTTP ---- */
 
 bool docker_lost(const struct docker_reply *reply)
 {
@@ -125,7 +125,7 @@ void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
     d->probe_soon(d);
 }
 
-/* --- tasks --- */
+/* ---- tasks ---- */
 
 struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const struct engine_request *q)
 {
@@ -253,7 +253,7 @@ bool docker_is_busy(struct docker *d, const char *id, const char *run)
     return false;
 }
 
-/* --- places --- */
+/* ---- places ---- */
 
 static void on_tick(uv_timer_t *timer);
 
@@ -410,7 +410,7 @@ void docker_pump_soon(struct docker *d)
         uv_timer_start(&d->pump, on_pump, 0, 0);
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 void docker_free(struct docker *d)
 {

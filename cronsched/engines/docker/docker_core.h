@@ -175,7 +175,7 @@ struct docker_task {
     void (*on_detach)(struct docker_task *task); /* releases both; NULL: none */
 };
 
-/* --- docker_core.c: requests, tasks and places */
+/* ---- docker_core.c: requests, tasks and places ---- */
 
 struct docker_call {
     const char *method, *path, *query; /* query: NULL or escaped, without '?' */
@@ -218,7 +218,7 @@ bool docker_lost(const struct docker_reply *reply); /* no usable answer came */
 /* A call got no answer: is the engine there? The link probes soon. */
 void docker_link_suspect(struct docker *d, const struct docker_reply *reply);
 
-/* --- docker_link.c */
+/* ---- docker_link.c ---- */
 void docker_link_start(struct docker *d);
 void docker_link_stop(struct docker *d);
 /* One more request of a probe; `done` takes d->probe back. What cannot be sent makes the probe fail. */
@@ -230,7 +230,7 @@ void docker_link_identified(struct docker *d, bool replaced);
 /* The engine could not be asked, or not answered: UNREACHABLE. Also tells the link. */
 void docker_answer_unreachable(struct docker_task *task, const struct docker_reply *reply);
 
-/* --- docker_identity.c */
+/* ---- docker_identity.c ---- */
 void docker_identity_read(
     struct docker *d); /* as a step of a probe: ends in docker_link_identified or _failed */
 void docker_identity_doubt(
@@ -240,15 +240,15 @@ bool docker_identity_differs(const struct docker *d, const struct docker_task *t
 void docker_identity_path(const struct docker *d, char *ret, size_t size); /* of the mark, for a GET */
 const char *docker_identity_of(const json_t *volume); /* what that GET tells; NULL: none */
 
-/* --- docker_create.c: pure */
+/* ---- docker_create.c: pure ---- */
 json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
                            const struct environment *environment);
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
 
-/* --- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. */
+/* ---- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. ---- */
 void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);
 
-/* --- docker_json.c: pure */
+/* ---- docker_json.c: pure ---- */
 int docker_state_read(const json_t *inspect, struct docker_state *ret);
 /* The path that the container was created with; "" when it is none of ours. */
 void docker_witness_read(const json_t *inspect, char *ret, size_t size);
@@ -257,7 +257,7 @@ bool docker_changes_hold(const json_t *changes, const char *path);
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret);
 int64_t docker_time_read(const char *text); /* ms; 0 for the zero time */
 
-/* --- one file each */
+/* ---- one file each ---- */
 void docker_prepare_begin(struct docker_task *task);
 void docker_release_begin(struct docker_task *task);
 void docker_fence_begin(struct docker_task *task);
@@ -270,7 +270,7 @@ bool docker_id_refused(const struct docker *d, const char *id);
 void docker_boot_id_read(struct docker_task *task,
                          void (*done)(struct docker_task *task, const char *boot_id));
 
-/* --- docker_prepared.c: was it started by somebody else before its release? */
+/* ---- docker_prepared.c: was it started by somebody else before its release? ---- */
 void docker_prepared_add(struct docker *d, const char *id); /* it is about to be found unstarted */
 void docker_prepared_released(struct docker *d, const char *id);
 /* A `start` event. False: it is not known here. */
@@ -280,13 +280,13 @@ bool docker_prepared_is_untouched(const struct docker *d, const char *id);
 void docker_prepared_forget(struct docker *d, const char *id);
 void docker_prepared_forget_all(struct docker *d);
 
-/* --- docker_stray.c: what runs although nobody keeps it */
+/* ---- docker_stray.c: what runs although nobody keeps it ---- */
 void docker_stray_timer_start(struct docker *d);
 void docker_stray_soon(struct docker *d);
 bool docker_stray_is(const struct docker *d, const char *id);
 void docker_stray_forget_all(struct docker *d);
 
-/* --- docker_watch.c */
+/* ---- docker_watch.c ---- */
 void docker_watch_begin(struct docker_task *task);
 void docker_watches_link_up(struct docker *d);
 void docker_watches_link_down(struct docker *d);
@@ -296,7 +296,7 @@ void docker_looks_timer_start(struct docker *d);
 void docker_events_open(struct docker *d);
 void docker_events_close(struct docker *d);
 
-/* --- docker_logs.c */
+/* ---- docker_logs.c ---- */
 struct docker_log;
 struct docker_log *docker_log_new(struct docker_task *task);
 /* Follows the container's output from now on; nothing when it does already, or when too many do. */
@@ -305,6 +305,6 @@ void docker_log_follow(struct docker_log *log);
 void docker_log_finish(struct docker_log *log, void (*done)(struct docker_task *task, const char *remark));
 void docker_log_free(struct docker_log *log); /* at once, whatever is under way; NULL is fine */
 
-/* --- docker_sweep.c */
+/* ---- docker_sweep.c ---- */
 void docker_sweep_timer_start(struct docker *d); /* the first one soon */
 void docker_sweep_stop(struct docker *d);

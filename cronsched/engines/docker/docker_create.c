@@ -10,7 +10,7 @@
 #define CPUS_LEAST         0.01
 #define WITNESS_MOUNT      "size=4k,mode=555"
 
-/* --- check --- */
+/* ---- check ---- */
 
 static bool lacks_image(const struct job *job)
 {
@@ -90,7 +90,7 @@ int docker_engine_check(const struct job *job, struct error *error)
     return 0;
 }
 
-/* --- the body --- */
+/* ---- the body ---- */
 
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size)
 {

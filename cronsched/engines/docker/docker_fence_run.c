@@ -24,7 +24,7 @@ static void tell_lost(struct docker_task *t, const struct docker_reply *reply)
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_UNREACHABLE, .text = reply->text});
 }
 
-/* --- the stream --- */
+/* ---- the stream ---- */
 
 static void on_event_line(void *arg, const char *line, size_t len)
 {
@@ -110,7 +110,7 @@ static void open_stream(struct docker_task *t)
         docker_wake_in(t, t->docker->ping_ms, on_stream_late);
 }
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static void on_state(struct docker_task *t, const struct docker_reply *reply)
 {
@@ -221,7 +221,7 @@ static void seal(struct docker_task *t)
                 on_sealed);
 }
 
-/* --- the verdict --- */
+/* ---- the verdict ---- */
 
 static void answer(struct docker_task *t)
 {

@@ -25,7 +25,7 @@
 
 static void read_mark(struct docker *d);
 
-/* --- what was found --- */
+/* ---- what was found ---- */
 
 static void settle(struct docker *d, enum docker_identity_state state, const char *identity, const char *why)
 {
@@ -72,7 +72,7 @@ static bool failed(struct docker *d, const struct docker_reply *reply)
     return true;
 }
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static void mark_name(const struct docker *d, char *ret, size_t size)
 {
@@ -194,7 +194,7 @@ static void read_mark(struct docker *d)
     docker_link_ask(d, &(struct docker_call){.method = "GET", .path = path}, on_mark);
 }
 
-/* --- for the others --- */
+/* ---- for the others ---- */
 
 void docker_identity_read(struct docker *d)
 {

@@ -123,7 +123,7 @@ bool docker_event_read(const json_t *event, const char *id, struct docker_fact *
     return true;
 }
 
-/* --- lines --- */
+/* ---- lines ---- */
 
 static bool lines_end(struct docker_lines *l, const char *bytes, size_t n)
 {

@@ -44,7 +44,7 @@ struct docker_log {
 
 static void go_on(struct docker_log *log);
 
-/* --- the writer --- */
+/* ---- the writer ---- */
 
 static void on_drained(void *arg)
 {
@@ -106,7 +106,7 @@ static void close_writer(struct docker_log *log)
     run_log_writer_finish(writer, on_writer_closed, log);
 }
 
-/* --- the stream --- */
+/* ---- the stream ---- */
 
 static void stop_reading(struct docker_log *log)
 {
@@ -215,7 +215,7 @@ static void read_stream(struct docker_log *log, bool follow)
         d->live_logs++;
 }
 
-/* --- the whole --- */
+/* ---- the whole ---- */
 
 static bool is_whole(const struct docker_log *log)
 {

@@ -41,7 +41,7 @@ static bool unreachable(struct docker_task *t, const struct docker_reply *reply)
     return true;
 }
 
-/* --- the end --- */
+/* ---- the end ---- */
 
 /* When another engine answers by now, nobody knows on which one it is. */
 static void prepared(struct docker_task *t, const char *boot_id)
@@ -94,7 +94,7 @@ static void verify(struct docker_task *t, const char *id)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
 }
 
-/* --- the name is taken --- */
+/* ---- the name is taken ---- */
 
 static bool label_is(const json_t *inspect, const char *key, const char *value)
 {
@@ -144,7 +144,7 @@ static void look_at_name(struct docker_task *t)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
 }
 
-/* --- the image --- */
+/* ---- the image ---- */
 
 static void on_progress(void *arg, const char *line, size_t len)
 {
@@ -247,7 +247,7 @@ static void pull(struct docker_task *t)
     send_pull(t);
 }
 
-/* --- create --- */
+/* ---- create ---- */
 
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
@@ -332,7 +332,7 @@ static void create_or_pull(struct docker_task *t)
         create(t);
 }
 
-/* --- files --- */
+/* ---- files ---- */
 
 /* Below the folder, without climbing out of it. */
 static bool allowed(const struct docker *d, const char *path)

@@ -26,7 +26,7 @@ static void container_path(const struct docker_task *t, const char *what, char *
     snprintf(path, size, "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
 }
 
-/* --- RELEASE --- */
+/* ---- RELEASE ---- */
 
 bool docker_id_refused(const struct docker *d, const char *id)
 {
@@ -181,7 +181,7 @@ void docker_release_begin(struct docker_task *t)
         look(t, on_release_state);
 }
 
-/* --- STOP --- */
+/* ---- STOP ---- */
 
 static void on_killed(struct docker_task *t, const struct docker_reply *reply)
 {
@@ -224,7 +224,7 @@ void docker_stop_begin(struct docker_task *t)
         on_stopped);
 }
 
-/* --- DISCARD --- */
+/* ---- DISCARD ---- */
 
 static void on_discarded(struct docker_task *t, const struct docker_reply *reply)
 {

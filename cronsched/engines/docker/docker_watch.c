@@ -78,7 +78,7 @@ static struct docker_task *find(struct docker *d, const char *id)
     return NULL;
 }
 
-/* --- the end --- */
+/* ---- the end ---- */
 
 static const char *signal_name(int signal, char *buffer, size_t size)
 {
@@ -213,7 +213,7 @@ static void on_gone(struct docker_task *t)
     ended(t);
 }
 
-/* --- looks --- */
+/* ---- looks ---- */
 
 static void alive(struct docker_task *t, const struct docker_state *state)
 {
@@ -395,7 +395,7 @@ void docker_looks_timer_start(struct docker *d)
     uv_timer_start(&d->look_timer, on_look_timer, DOCKER_LOOK_MS, DOCKER_LOOK_MS);
 }
 
-/* --- the stream of events --- */
+/* ---- the stream of events ---- */
 
 static void on_kill(struct docker *d, const json_t *event)
 {
@@ -506,7 +506,7 @@ void docker_events_close(struct docker *d)
     d->events = NULL;
 }
 
-/* --- the link --- */
+/* ---- the link ---- */
 
 static void say_unreachable(struct docker_task *t)
 {
@@ -573,7 +573,7 @@ void docker_watch_stopping(struct docker *d, const char *id)
         t->watch->stopping = true;
 }
 
-/* --- begin and end --- */
+/* ---- begin and end ---- */
 
 static void begin(struct docker_task *t)
 {
