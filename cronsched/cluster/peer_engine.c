@@ -255,6 +255,7 @@ static void watch(struct peer_engine *p, struct http_request *request, struct en
     struct watch *w = watch_find(p, engine, a);
     struct engine_request r = request_of(p, a, job);
 
+    assert(engine); /* the caller found it */
     if (!w) {
         w = alloc_zero(sizeof(*w));
         w->ticket = r.ticket;
@@ -298,6 +299,7 @@ static bool is_another(const struct engine *engine, const struct asked *a, char 
 {
     struct engine_status status = {0};
 
+    assert(engine); /* the caller found it */
     engine->ops->status(engine, &status);
     return engine_is_another(status.identity, a->identity, text, size);
 }

@@ -241,10 +241,12 @@ static bool watch_add(struct zookeeper *zk, const char *path)
 static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *arg)
 {
     struct zookeeper *zk = OBJECT(struct zookeeper, arg);
-    size_t root = strlen(zk->root);
     struct zookeeper_watch *watch;
     struct zookeeper_watch spent;
+    size_t root;
 
+    assert(zk);
+    root = strlen(zk->root);
     if (type == ZOO_SESSION_EVENT || zk->state != ZOOKEEPER_UP || zk->closing)
         return;
     if (!path || strncmp(path, zk->root, root) != 0)

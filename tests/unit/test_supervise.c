@@ -129,6 +129,7 @@ static void test_users(void **state)
             assert_string_equal(u.name, cases[i].name);
             assert_string_equal(u.home, cases[i].home);
             assert_true(u.change);
+            supervise_user_release(&u);
         } else {
             assert_int_equal(strncmp(error.text, "user: ", 6), 0);
         }

@@ -143,6 +143,13 @@ int supervise_user_find(const char *user, struct supervise_user *ret, struct err
     return r;
 }
 
+void supervise_user_release(struct supervise_user *user)
+{
+    free(user->groups);
+    user->groups = NULL;
+    user->group_count = 0;
+}
+
 int supervise_user_become(const struct supervise_user *user)
 {
     if (!user->change)

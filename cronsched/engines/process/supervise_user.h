@@ -23,6 +23,8 @@ struct supervise_user {
  * only a server that runs as root may; ERR_NOT_FOUND: no such user or group; ERR_IO: the user database gives no
  * answer, which is not "no such user". It may take as long as that database does. */
 int supervise_user_find(const char *user, struct supervise_user *ret, struct error *error);
+/* What supervise_user_find allocated. A supervisor keeps it for its life. */
+void supervise_user_release(struct supervise_user *user);
 
 /* Becomes that user, for good. Returns a negative errno. */
 int supervise_user_become(const struct supervise_user *user);
