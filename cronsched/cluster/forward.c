@@ -10,8 +10,9 @@
 
 #include <stdio.h>
 
-#define LOOK_MS          10 /* while following */
-#define FORWARD_WHY_SIZE 512
+#define HTTP_UNAUTHORIZED 401
+#define LOOK_MS           10 /* while following */
+#define FORWARD_WHY_SIZE  512
 
 struct forwarded_request {
     struct object object; /* first */
@@ -126,6 +127,10 @@ static void on_answer(void *arg, const struct http_answer *a)
     char why[FORWARD_WHY_SIZE] = "no replica leads now";
 
     p->call = NULL;
+    if (peer_answered(a) && a->status == HTTP_UNAUTHORIZED) { /* it was not executed */
+        forwarded_retry(p, ERR_NO_LEADER, "the leader has just started, and does not know the replicas yet");
+        return;
+    }
     if (peer_answered(a)) {
         json_decref(p->reply);
         p->reply = json_loadb(a->body, a->size, 0, NULL);

@@ -330,7 +330,8 @@ static void host_changed(void *arg)
 
     notice_standing(r, v);
     notice_leader(r, v);
-    if (v->standing == REPLICATED_MEMBER)
+    /* of its own cluster, also before it has compared the journal: the others ask it from its first moment on */
+    if (v->standing == REPLICATED_MEMBER || (v->cluster[0] && strcmp(v->mark->cluster, v->cluster) == 0))
         share_secret(r, v->secret);
     notice_members(r, v->member_count);
     if (r->retired && !v->leading)
@@ -594,7 +595,11 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     r->o = *o;
     r->peer.ca_file = o->config->tls_ca;
     rc = read_mark(r, error);
-    rc = rc < 0 ? rc : http_client_new(&r->peer.client, o->loop, error);
+    if (rc < 0) {
+        OBJECT_FREE(struct replica, r);
+        return rc;
+    }
+    rc = http_client_new(&r->peer.client, o->loop, error);
     rc = rc < 0 ? rc : open_coordinator(r, error);
     if (rc < 0)
         return rc; /* the process ends */

@@ -11,6 +11,7 @@ from cluster_test import Cluster  # noqa: E402
 from zookeeper import why_no_zookeeper  # noqa: E402
 
 ANOTHER = "this is another engine"
+AWAY = "the replica that has it does not answer"
 
 
 class TwoEngines(lab.Suite):
@@ -52,7 +53,9 @@ class TwoEngines(lab.Suite):
     def unresolved(self, server, run):
         def is_unresolved():
             found = server.cli.run(run)
-            return found if found["state"] == "unresolved" and ANOTHER in (found.get("text") or "") else None
+            text = found.get("text") or ""
+            known = ANOTHER in text or AWAY in text  # asked here, or of the replica that was just there
+            return found if found["state"] == "unresolved" and known else None
         return lab.wait_for(is_unresolved, 60, lambda: f"{run} to be unresolved: {server.cli.run(run)}")
 
     def running_on(self, engine, run):
