@@ -24,7 +24,7 @@
 static void finish(struct zookeeper *zk, size_t most)
 {
     struct zookeeper_limit *l = &zk->limit;
-    char text[160];
+    char text[256];
 
     if (most)
         snprintf(text, sizeof(text),
