@@ -54,10 +54,11 @@ _Noreturn void object_wrong(const void *pointer, const char *type, const char *f
 static inline void *object_check(const void *pointer, uint64_t magic, const char *type, const char *file,
                                  int line)
 {
-    uint64_t found = 0;
+    uint64_t found;
 
-    if (pointer)
-        memcpy(&found, pointer, sizeof(found)); /* not through struct object: it may be of any type */
+    if (!pointer)
+        object_wrong(pointer, type, file, line);
+    memcpy(&found, pointer, sizeof(found)); /* not through struct object: it may be of any type */
     if (found != magic)
         object_wrong(pointer, type, file, line);
     return (void *)(uintptr_t)pointer;

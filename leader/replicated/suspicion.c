@@ -54,7 +54,8 @@ void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, ui
 
     if (s->state != SUSPICION_ASKING)
         return; /* the link works again */
-    slow += s->late_ms;
+    if (s->link != REPLICATED_LINK_BROKEN)
+        slow += s->late_ms; /* a slow process may be silent; it does not close its port */
     if (slow > SUSPICION_SLOWNESS_MAX_MS)
         slow = SUSPICION_SLOWNESS_MAX_MS;
     s->state = SUSPICION_ASKED;

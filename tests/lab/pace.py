@@ -66,7 +66,7 @@ def quiet_for(seconds):
 # What the program promises, in seconds; and how many calls of its command line, measured beside it, may take as long on
 # a slow machine. The ceiling is what the promise is worth something against; nothing stretches that.
 PROMISES = {
-    "take-over from a killed leader": (0.5, 10),
+    "take-over from a killed leader": (0.5, 15),
     "take-over from a leader that is asked to end": (0.5, 10),
     "take-over from a leader that steps down": (0.5, 10),
     "SIGTERM with an attempt running": (1.0, 10),
