@@ -55,6 +55,7 @@ static void connection_open(struct http_daemon *d, struct MHD_Connection *mhd, v
     *context = c; /* without memory the first request is refused */
     if (!c)
         return;
+    OBJECT_INIT(struct http_connection, c);
     c->daemon = d;
     c->fd = fd_of(mhd);
     c->since_ms = uv_now(http->loop);
@@ -66,16 +67,13 @@ static void connection_open(struct http_daemon *d, struct MHD_Connection *mhd, v
 
 static void connection_close(struct http_connection *c)
 {
-    struct http *http;
+    struct http *http = c->daemon->listener->http;
 
-    if (!c)
-        return;
-    http = c->daemon->listener->http;
     list_remove(&c->of_daemon);
     http_daemon_wake(c->daemon); /* at its limit the library accepts again in the run after this one only */
     if (--http->connection_count == 0 && !http->closing)
         uv_timer_stop(&http->clock);
-    free(c);
+    OBJECT_FREE(struct http_connection, c);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -83,8 +81,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         connection_open(OBJECT(struct http_daemon, cls), mhd, context);
-    else
-        connection_close(*context);
+    else if (*context)
+        connection_close(OBJECT(struct http_connection, *context));
 }
 
 /* ---- the clock ---- */

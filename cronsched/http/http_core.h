@@ -78,6 +78,7 @@ struct http_daemon {
 };
 
 struct http_connection {
+    struct object object; /* first */
     struct list of_daemon;
     struct http_daemon *daemon;
     int fd;
@@ -130,6 +131,7 @@ struct http_header_pair {
 };
 
 struct http_request {
+    struct object object; /* first */
     int refs;
     struct http *http;                  /* NULL once done */
     struct http_connection *connection; /* likewise */

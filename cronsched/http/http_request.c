@@ -43,7 +43,7 @@ void http_request_unref(struct http_request *r)
     json_decref(r->json);
     http_target_release(&r->target);
     free(r->raw);
-    free(r);
+    OBJECT_FREE(struct http_request, r);
 }
 
 static void body_free(struct http_request *r)
@@ -58,11 +58,14 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     struct http_daemon *d = OBJECT(struct http_daemon, cls);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct http_connection *c = info ? info->socket_context : NULL;
-    struct http_request *r = c ? calloc(1, sizeof(*r)) : NULL;
+    void *context = info ? info->socket_context : NULL;
+    struct http_request *r = context ? calloc(1, sizeof(*r)) : NULL;
+    struct http_connection *c;
 
     if (!r)
         return NULL;
+    OBJECT_INIT(struct http_request, r);
+    c = OBJECT(struct http_connection, context);
     r->refs = 1;
     r->http = d->listener->http;
     r->connection = c;
@@ -88,11 +91,12 @@ static void log_request(const struct http_request *r)
 void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
                        enum MHD_RequestTerminationCode why)
 {
-    struct http_request *r = *con_cls;
+    struct http_request *r;
 
-    *con_cls = NULL;
-    if (!r)
+    if (!*con_cls)
         return;
+    r = OBJECT(struct http_request, *con_cls);
+    *con_cls = NULL;
     r->phase = HTTP_DONE;
     log_request(r);
     if (r->stream)
@@ -476,11 +480,12 @@ static void dispatch(struct http_request *r)
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
                                 const char *version, const char *upload, size_t *upload_size, void **con_cls)
 {
-    struct http_request *r = *con_cls;
+    struct http_request *r;
     size_t n = *upload_size;
 
-    if (!r)
+    if (!*con_cls)
         return MHD_NO;
+    r = OBJECT(struct http_request, *con_cls);
     if (r->phase == HTTP_HEADERS) {
         r->phase = HTTP_BODY;
         return begin(r, method, version) ? send_reply(r) : MHD_YES;

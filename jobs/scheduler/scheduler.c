@@ -266,7 +266,7 @@ static void record_recovery(struct scheduler *s)
 
 static void on_recovered(void *arg, const struct journal_recovery *recovery)
 {
-    struct scheduler *s = arg;
+    struct scheduler *s = OBJECT(struct scheduler, arg);
 
     s->recovery = *recovery;
     snprintf(s->recovery_by, sizeof(s->recovery_by), "%s", recovery->by ? recovery->by : "");

@@ -354,7 +354,7 @@ static void work_close(struct embedded *e)
 
 static void on_closed(void *owner)
 {
-    struct embedded *e = owner;
+    struct embedded *e = OBJECT(struct embedded, owner);
     void (*closed)(void *arg) = e->closed;
     void *arg = e->closed_arg;
 

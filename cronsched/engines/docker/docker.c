@@ -33,7 +33,7 @@ static void begin(struct docker_task *task)
 
 static struct docker *docker_of(const struct engine *engine)
 {
-    return (struct docker *)engine;
+    return OBJECT_OF(struct docker, engine, engine);
 }
 
 static int docker_check(const struct engine *engine, const struct job *job, struct error *error)
@@ -111,7 +111,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
 
 static void on_part_closed(void *arg)
 {
-    docker_released(arg);
+    docker_released(OBJECT(struct docker, arg));
 }
 
 static void docker_close(struct engine *engine, void (*done)(void *arg), void *arg)
@@ -176,7 +176,7 @@ static int read_endpoint(struct docker *d, bool tls, struct error *error)
 int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *o,
                       struct engine_host *host, struct error *error)
 {
-    struct docker *d = alloc_zero(sizeof(*d));
+    struct docker *d = OBJECT_NEW(struct docker);
     struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
     uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
                                   &d->look_timer, &d->stray_timer, &d->tick};

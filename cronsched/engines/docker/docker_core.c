@@ -84,7 +84,7 @@ struct http_call *docker_open(struct docker *d, const struct docker_call *call,
 
 static void on_task_reply(void *arg, const struct http_answer *answer)
 {
-    struct docker_task *task = arg;
+    struct docker_task *task = OBJECT(struct docker_task, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -129,7 +129,7 @@ void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
 
 struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const struct engine_request *q)
 {
-    struct docker_task *t = alloc_zero(sizeof(*t));
+    struct docker_task *t = OBJECT_NEW(struct docker_task);
 
     t->docker = d;
     t->op = op;
@@ -209,7 +209,7 @@ void docker_task_free(struct docker_task *t)
     free(t->boot_id);
     free(t->identity);
     free(t->cause);
-    free(t);
+    OBJECT_FREE(struct docker_task, t);
 }
 
 void docker_answer(struct docker_task *task, const struct engine_answer *answer)
@@ -305,7 +305,7 @@ static bool wake_all(struct docker *d)
 
 static void on_tick(uv_timer_t *timer)
 {
-    struct docker *d = timer->data;
+    struct docker *d = OBJECT(struct docker, timer->data);
 
     if (!wake_all(d) && !d->closing)
         uv_timer_stop(timer);
@@ -386,7 +386,7 @@ void docker_cut_all(struct docker *d)
 
 static void on_pump(uv_timer_t *timer)
 {
-    struct docker *d = timer->data;
+    struct docker *d = OBJECT(struct docker, timer->data);
 
     if (wake_all(d) && !d->closing && !uv_is_active((uv_handle_t *)&d->tick))
         uv_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
@@ -425,7 +425,7 @@ void docker_free(struct docker *d)
     free(d->tls_ca);
     free(d->tls_cert);
     free(d->tls_key);
-    free(d);
+    OBJECT_FREE(struct docker, d);
 }
 
 void docker_released(struct docker *d)
@@ -442,5 +442,5 @@ void docker_released(struct docker *d)
 
 void docker_handle_closed(uv_handle_t *handle)
 {
-    docker_released(handle->data);
+    docker_released(OBJECT(struct docker, handle->data));
 }

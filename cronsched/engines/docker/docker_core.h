@@ -15,6 +15,7 @@
 #include "cronsched/io/file_reader.h"
 #include "cronsched/io/http_client.h"
 #include "jobs/base/list.h"
+#include "jobs/base/object.h"
 #include "jobs/engine/docker_fence.h"
 #include "jobs/engine/environment.h"
 #include "jobs/state/record.h"
@@ -69,7 +70,8 @@ bool docker_lines_feed(struct docker_lines *lines, const char *bytes, size_t siz
 void docker_lines_release(struct docker_lines *lines);
 
 struct docker {
-    struct engine engine; /* first */
+    struct object object; /* first */
+    struct engine engine;
     uv_loop_t *loop;
     struct engine_host *host;
     struct http_client *curl;
@@ -135,6 +137,7 @@ struct docker_reply {
 typedef void docker_done(struct docker_task *task, const struct docker_reply *reply);
 
 struct docker_task {
+    struct object object; /* first */
     struct list link;
     struct docker *docker;
     enum engine_op op;

@@ -28,7 +28,7 @@ static void tell_lost(struct docker_task *t, const struct docker_reply *reply)
 
 static void on_event_line(void *arg, const char *line, size_t len)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker_fact fact;
     json_t *json = json_loadb(line, len, 0, NULL);
 
@@ -39,7 +39,7 @@ static void on_event_line(void *arg, const char *line, size_t len)
 
 static bool on_stream_data(void *arg, const char *bytes, size_t size)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
 
     if (!docker_lines_feed(&t->lines, bytes, size))
         return true; /* no event is so long; the fence then ends without the stream's help */
@@ -51,7 +51,7 @@ static bool on_stream_data(void *arg, const char *bytes, size_t size)
 
 static void on_stream_opened(void *arg, int status)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
 
     if (status == 200) {
         t->stream_opened = true;
@@ -62,7 +62,7 @@ static void on_stream_opened(void *arg, int status)
 
 static void on_stream_done(void *arg, const struct http_answer *answer)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 

@@ -81,7 +81,7 @@ static void mark_name(const struct docker *d, char *ret, size_t size)
 
 static void on_created(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -123,7 +123,7 @@ static void make_mark(struct docker *d, const char *known)
 
 static void on_containers(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -164,7 +164,7 @@ void docker_identity_path(const struct docker *d, char *ret, size_t size)
 
 static void on_mark(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
     const char *identity = docker_identity_of(json);

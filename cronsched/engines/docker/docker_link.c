@@ -123,7 +123,7 @@ void docker_link_identified(struct docker *d, bool replaced)
 
 static void on_info(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -142,7 +142,7 @@ static void on_info(void *arg, const struct http_answer *answer)
 
 static void on_version(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -166,7 +166,7 @@ static void on_version(void *arg, const struct http_answer *answer)
 
 static void on_probe_timer(uv_timer_t *timer)
 {
-    struct docker *d = timer->data;
+    struct docker *d = OBJECT(struct docker, timer->data);
 
     char refused[sizeof(d->refused)];
     memcpy(refused, d->refused, sizeof(refused));

@@ -23,6 +23,7 @@
 #define RETRY_MS   500
 
 struct docker_log {
+    struct object object; /* first */
     struct docker *docker;
     struct docker_task *task; /* NULL once freed: only the writer is still being closed */
     struct run_log_writer *writer;
@@ -48,7 +49,7 @@ static void go_on(struct docker_log *log);
 
 static void on_drained(void *arg)
 {
-    struct docker_log *log = arg;
+    struct docker_log *log = OBJECT(struct docker_log, arg);
 
     log->busy = false;
     if (log->paused && log->call) {
@@ -78,7 +79,7 @@ static bool open_writer(struct docker_log *log)
 
 static void on_writer_closed(void *arg, int result, const char *text)
 {
-    struct docker_log *log = arg;
+    struct docker_log *log = OBJECT(struct docker_log, arg);
     struct docker *d = log->docker;
 
     log->writer_closing = false;
@@ -88,7 +89,7 @@ static void on_writer_closed(void *arg, int result, const char *text)
                  text ? text : error_text(result));
     }
     if (!log->task)
-        free(log);
+        OBJECT_FREE(struct docker_log, log);
     else
         go_on(log);
     docker_released(d);
@@ -157,7 +158,7 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
 
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
-    struct docker_log *log = arg;
+    struct docker_log *log = OBJECT(struct docker_log, arg);
 
     if (log->busy) {
         log->paused = true;
@@ -174,7 +175,7 @@ static bool on_data(void *arg, const char *bytes, size_t size)
 
 static void on_stream_end(void *arg, const struct http_answer *answer)
 {
-    struct docker_log *log = arg;
+    struct docker_log *log = OBJECT(struct docker_log, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -258,7 +259,7 @@ static void on_late(struct docker_task *t)
 
 struct docker_log *docker_log_new(struct docker_task *task)
 {
-    struct docker_log *log = alloc_zero(sizeof(*log));
+    struct docker_log *log = OBJECT_NEW(struct docker_log);
 
     log->docker = task->docker;
     log->task = task;
@@ -291,5 +292,5 @@ void docker_log_free(struct docker_log *log)
     log->writer = NULL;
     log->task = NULL;
     if (!log->writer_closing) /* else its end frees it */
-        free(log);
+        OBJECT_FREE(struct docker_log, log);
 }

@@ -148,7 +148,7 @@ static void look_at_name(struct docker_task *t)
 
 static void on_progress(void *arg, const char *line, size_t len)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     json_t *json = json_loadb(line, len, 0, NULL);
     const char *error = json_string_value(json_object_get(json, "error"));
 
@@ -159,7 +159,7 @@ static void on_progress(void *arg, const char *line, size_t len)
 
 static bool on_pull_data(void *arg, const char *bytes, size_t size)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
 
     docker_lines_feed(&t->lines, bytes, size);
     return true;
@@ -167,7 +167,7 @@ static bool on_pull_data(void *arg, const char *bytes, size_t size)
 
 static void on_pulled(void *arg, const struct http_answer *answer)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -251,7 +251,7 @@ static void pull(struct docker_task *t)
 
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     size_t i = (size_t)(variable - t->job->environment);
 
     if (!t->files || !t->files[i])
@@ -364,7 +364,7 @@ static void keep_values(struct docker_task *t, const struct file_content *files,
 static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
                           const struct error *failure)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker *d = t->docker;
     struct error error = {0};
 

@@ -145,7 +145,7 @@ static void report_all(struct docker *d)
 
 static void on_list(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json, *container;
     struct docker_reply reply = docker_read(answer, &json);
     struct docker_stray *x, *next;
@@ -168,7 +168,7 @@ static void on_list(void *arg, const struct http_answer *answer)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct docker *d = timer->data;
+    struct docker *d = OBJECT(struct docker, timer->data);
     const char *cluster = d->host->cluster(d->host);
     char path[64], filters[256], query[1024] = "filters=";
     struct docker_call call = {.method = "GET",

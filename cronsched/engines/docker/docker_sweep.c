@@ -23,6 +23,7 @@
 #define AGAIN_MS       500  /* when there was more to remove than one sweep does */
 
 struct docker_sweep {
+    struct object object; /* first */
     struct docker *docker;
     struct http_call *call;
     json_t *list; /* a page */
@@ -43,7 +44,7 @@ static void finish(struct docker_sweep *s)
     http_call_cancel(s->call);
     json_decref(s->list);
     s->docker->sweep = NULL;
-    free(s);
+    OBJECT_FREE(struct docker_sweep, s);
 }
 
 static void ask(struct docker_sweep *s, const char *method, const char *what, const char *query,
@@ -70,7 +71,7 @@ static void stays(struct docker_sweep *s, const char *id)
 
 static void on_removed(void *arg, const struct http_answer *answer)
 {
-    struct docker_sweep *s = arg;
+    struct docker_sweep *s = OBJECT(struct docker_sweep, arg);
 
     s->call = NULL;
     if (answer->outcome != HTTP_ANSWERED) {
@@ -99,7 +100,7 @@ static bool is_over(const struct docker_sweep *s, const json_t *inspect)
 
 static void on_inspected(void *arg, const struct http_answer *answer)
 {
-    struct docker_sweep *s = arg;
+    struct docker_sweep *s = OBJECT(struct docker_sweep, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -186,7 +187,7 @@ static void go_on(struct docker_sweep *s)
 
 static void on_list(void *arg, const struct http_answer *answer)
 {
-    struct docker_sweep *s = arg;
+    struct docker_sweep *s = OBJECT(struct docker_sweep, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
@@ -224,14 +225,14 @@ static void ask_page(struct docker_sweep *s)
 
 static void sweep(uv_timer_t *timer)
 {
-    struct docker *d = timer->data;
+    struct docker *d = OBJECT(struct docker, timer->data);
     int64_t epoch = d->host->epoch(d->host);
     const char *cluster = d->host->cluster(d->host);
 
     if (d->sweep || d->link != DOCKER_LINK_UP || d->identity_state == DOCKER_IDENTITY_UNREAD || epoch <= 0 ||
         !cluster || !*cluster)
         return;
-    d->sweep = alloc_zero(sizeof(*d->sweep));
+    d->sweep = OBJECT_NEW(struct docker_sweep);
     d->sweep->docker = d;
     d->sweep->epoch = epoch;
     ask_page(d->sweep);

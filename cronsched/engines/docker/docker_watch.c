@@ -319,7 +319,7 @@ static void judge(struct docker_task *t, const struct docker_state *state)
 
 static void on_looked(void *arg, const struct http_answer *answer)
 {
-    struct docker_task *t = arg;
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker *d = t->docker;
     struct docker_state state;
     json_t *json;
@@ -387,7 +387,7 @@ static void want_all(struct docker *d)
 
 static void on_look_timer(uv_timer_t *timer)
 {
-    want_all(timer->data);
+    want_all(OBJECT(struct docker, timer->data));
 }
 
 void docker_looks_timer_start(struct docker *d)
@@ -439,7 +439,7 @@ static void on_unwatched(struct docker *d, const char *id, enum docker_event eve
 
 static void on_event(void *arg, const char *line, size_t len)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json = json_loadb(line, len, 0, NULL);
     const char *id = json_string_value(json_object_get(json_object_get(json, "Actor"), "ID"));
     const char *action = json_string_value(json_object_get(json, "Action"));
@@ -457,7 +457,7 @@ static void on_event(void *arg, const char *line, size_t len)
 
 static bool on_events(void *arg, const char *bytes, size_t size)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
 
     if (!docker_lines_feed(&d->event_lines, bytes, size))
         d->event_lines.failed = false; /* one line that makes no sense; looks find what it said */
@@ -468,7 +468,7 @@ static bool on_events(void *arg, const char *bytes, size_t size)
 /* The engine has died, or restarts: a new stream is opened once a probe has found it. */
 static void on_events_done(void *arg, const struct http_answer *answer)
 {
-    struct docker *d = arg;
+    struct docker *d = OBJECT(struct docker, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 

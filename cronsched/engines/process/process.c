@@ -276,12 +276,12 @@ static void status(const struct engine *engine, struct engine_status *ret)
 
 static void on_sweep(uv_timer_t *timer)
 {
-    process_sweep(timer->data);
+    process_sweep(OBJECT(struct process_engine, timer->data));
 }
 
 static void on_reader_closed(void *arg)
 {
-    process_released(arg);
+    process_released(OBJECT(struct process_engine, arg));
 }
 
 static void close_engine(struct engine *engine, void (*done)(void *arg), void *arg)

@@ -332,7 +332,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 
 static void on_deadline(uv_timer_t *timer)
 {
-    on_end(timer->data, "the supervisor did not answer in time");
+    on_end(OBJECT(struct process_armed, timer->data), "the supervisor did not answer in time");
 }
 
 static void armed_new(struct process_call *call)

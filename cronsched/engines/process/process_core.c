@@ -259,5 +259,5 @@ void process_released(struct process_engine *e)
 
 void process_handle_closed(uv_handle_t *handle)
 {
-    process_released(handle->data);
+    process_released(OBJECT(struct process_engine, handle->data));
 }

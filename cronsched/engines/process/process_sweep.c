@@ -140,7 +140,7 @@ static void remove_run(uv_work_t *work)
 
 static void remove_done(uv_work_t *work, int status)
 {
-    sweep_free(work->data);
+    sweep_free(OBJECT(struct sweep, work->data));
 }
 
 /* ---- asking, on the loop ---- */

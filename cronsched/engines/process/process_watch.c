@@ -111,7 +111,7 @@ void process_watch_drop_all(struct process_engine *e)
 
 static void on_timer(uv_timer_t *timer)
 {
-    look(timer->data);
+    look(OBJECT(struct process_watch, timer->data));
 }
 
 /* ---- looking ---- */
