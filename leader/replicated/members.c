@@ -11,25 +11,42 @@
 #include <stdio.h>
 
 #define MEMBER_BYTES_MAX (16 * 1024)
+#define NEWCOMER_MS      3000 /* so long after the list changed, those that are not fit yet are read again */
+#define NEWCOMER_LOOK_MS 250
+
+static bool is_fit(struct replicated *r)
+{
+    return guard_trusts(r) && election_fit(r);
+}
+
+/* The index of the snapshot that it reads, 0: of none. */
+static uint64_t reading(const struct replicated *r)
+{
+    const struct restoring *p = &r->follower.restoring;
+
+    return p->active && p->manifest.exists ? p->manifest.index : 0;
+}
 
 static json_t *member_facts(struct replicated *r)
 {
     json_t *o = r->o.host->member(r->o.host->arg);
 
+    r->members.told_fit = is_fit(r);
+    r->members.told_reading = reading(r);
     json_object_set_new(o, "session", json_integer(r->session.id));
     json_object_set_new(
         o, "applied",
         json_integer((json_int_t)(election_leads(r) ? r->appender.status.acked : r->follower.applied)));
     json_object_set_new(o, "durable", json_integer((json_int_t)r->o.host->durable(r->o.host->arg)));
     json_object_set_new(o, "level", json_integer(r->o.level));
-    json_object_set_new(o, "fit", json_boolean(guard_trusts(r) && election_fit(r)));
+    json_object_set_new(o, "fit", json_boolean(r->members.told_fit));
     json_object_set_new(o, "mark", mark_json(&r->guard.mark));
     if (r->guard.refusal[0])
         json_object_set_new(o, "refuses", json_string(r->guard.refusal));
     if (!r->guard.mark.cluster[0])
         json_object_set_new(o, "joining", json_true());
-    if (r->follower.restoring.active && r->follower.restoring.manifest.exists)
-        json_object_set_new(o, "reading", json_integer((json_int_t)r->follower.restoring.manifest.index));
+    if (r->members.told_reading)
+        json_object_set_new(o, "reading", json_integer((json_int_t)r->members.told_reading));
     if (!json_object_get(o,
                          "clock_offset_ms")) /* the host knows better: it hears other members' clocks, too */
         json_object_set_new(o, "clock_offset_ms",
@@ -58,13 +75,22 @@ void members_init(struct replicated *r)
 
 void members_changed(struct replicated *r, const char *path)
 {
-    if (strcmp(path, NODE_MEMBERS) == 0)
-        r->members.read.want = true;
+    if (strcmp(path, NODE_MEMBERS) != 0)
+        return;
+    r->members.read.want = true;
+    r->members.changed_ms = replicated_now_ms(r);
 }
 
 void members_heartbeat_now(struct replicated *r)
 {
     r->members.heartbeat_ms = replicated_now_ms(r);
+}
+
+uint64_t members_wake_ms(const struct replicated *r)
+{
+    uint64_t look_ms = r->members.look_ms;
+
+    return look_ms && look_ms < r->members.heartbeat_ms ? look_ms : r->members.heartbeat_ms;
 }
 
 void members_release(struct replicated *r)
@@ -165,6 +191,19 @@ bool members_reading(const struct replicated *r, uint64_t index)
     return false;
 }
 
+/* Who has just joined is fit a little later, and no watch tells: it is read again. */
+static void look_again(struct replicated *r)
+{
+    uint64_t now = replicated_now_ms(r);
+
+    r->members.look_ms = 0;
+    if (!r->members.changed_ms || now - r->members.changed_ms > NEWCOMER_MS)
+        return;
+    for (size_t i = 0; i < r->members.count; i++)
+        if (!fact_true(&r->members.list[i], "fit"))
+            r->members.look_ms = now + NEWCOMER_LOOK_MS;
+}
+
 static void members_judge(struct replicated *r)
 {
     int level = r->o.level;
@@ -178,6 +217,7 @@ static void members_judge(struct replicated *r)
     }
     r->members.level = level;
     r->members.fresh = !r->members.read.want;
+    look_again(r);
     guard_members_read(r);
     replicated_changed(r);
 }
@@ -414,6 +454,13 @@ void members_pump(struct replicated *r)
             register_me(r);
         return;
     }
+    if (r->members.look_ms && replicated_now_ms(r) >= r->members.look_ms) {
+        r->members.look_ms = 0;
+        r->members.read.want = true;
+    }
+    /* The others are to know at once that this one can lead, and that a snapshot has to stay. */
+    if ((!r->members.told_fit && is_fit(r)) || reading(r) > r->members.told_reading)
+        members_heartbeat_now(r);
     if (!r->members.heartbeat_asked && replicated_now_ms(r) >= r->members.heartbeat_ms) {
         members_heartbeat(r, on_heartbeat);
         guard_heartbeat(r);

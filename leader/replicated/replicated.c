@@ -120,8 +120,8 @@ static void set_timer(struct replicated *r)
     uint64_t now = replicated_now_ms(r), beat = (uint64_t)r->session.timeout_ms / HEARTBEATS_A_SESSION;
     uint64_t at = now + (beat && beat < LOOK_MS ? beat : LOOK_MS);
 
-    if (r->session.connected && r->members.heartbeat_ms < at)
-        at = r->members.heartbeat_ms;
+    if (r->session.connected && members_wake_ms(r) < at)
+        at = members_wake_ms(r);
     if (ask_may_ask(r) && ask_wake_ms(r) < at)
         at = ask_wake_ms(r);
     if (election_closing(r) && r->close_by_ms < at)

@@ -291,6 +291,10 @@ struct members { /* members.c */
     bool heartbeat_asked;
     uint64_t heartbeat_ms; /* when the next is due */
     uint64_t heartbeat_sent_ms;
+    bool told_fit; /* as this replica published last */
+    uint64_t told_reading;
+    uint64_t changed_ms; /* when one came or went; 0: never */
+    uint64_t look_ms;    /* when they are read again, since one is not fit yet; 0: not */
     struct replicated_member list[REPLICATED_MEMBERS_MAX];
     size_t count, asked;
     int level;
@@ -486,6 +490,7 @@ void members_want(struct replicated *r);                      /* until all are r
 void members_heartbeat(struct replicated *r, coord_done *done);
 void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply);
 void members_heartbeat_now(struct replicated *r); /* the next is due */
+uint64_t members_wake_ms(const struct replicated *r);
 void members_leave(struct replicated *r);
 bool members_other_fit(const struct replicated *r);
 /* The smallest index that all live members hold durably. */

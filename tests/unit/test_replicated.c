@@ -457,6 +457,24 @@ static void stepping_down_hands_over_once(void **state)
     cluster_free(c);
 }
 
+/* It says at once that it is fit, and not with its next heartbeat, two seconds later. */
+static void one_that_has_just_joined_can_be_stepped_down_for(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    struct node *a = &c->nodes[0];
+    struct error error = {0};
+
+    settle(c);
+    append(a, 3);
+    assert_int_equal(replicated_step_down(a->journal, &error), ERR_CONFLICT);
+    node_start(c, 1, NULL);
+    pass(c, 500);
+    assert_int_equal(replicated_step_down(a->journal, &error), 0);
+    settle(c);
+    assert_ptr_equal(leader(c), &c->nodes[1]);
+    cluster_free(c);
+}
+
 static void who_retires_hands_over_and_never_campaigns_again(void **state)
 {
     struct cluster *c = cluster_of_three();
@@ -840,6 +858,7 @@ int main(void)
         cmocka_unit_test(a_chain_that_disagrees_stops_the_replica),
         cmocka_unit_test(nodes_that_cannot_be_read_stop_the_replica),
         cmocka_unit_test(stepping_down_hands_over_once),
+        cmocka_unit_test(one_that_has_just_joined_can_be_stepped_down_for),
         cmocka_unit_test(who_retires_hands_over_and_never_campaigns_again),
         cmocka_unit_test(who_is_to_retire_during_its_campaign_hands_over),
         cmocka_unit_test(stepping_down_again_and_again_never_leaves_them_without_a_leader),
