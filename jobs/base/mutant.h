@@ -15,7 +15,7 @@
     X(SAME_NAME, "same-name", "two reservations of an attempt have one name")                                \
     X(SILENCE_IS_PROOF, "silence-is-proof", "a fence without an answer proves that nothing ran")             \
     X(ENGINE_NOT_COMPARED, "engine-not-compared", "another engine is believed about what it never had")      \
-    X(UNWATCHED, "unwatched", "what an earlier reign started is not watched")                                \
+    X(UNWATCHED, "unwatched", "what an earlier leader started is not watched")                               \
     X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
     X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \
     X(CATCH_UP_AGAIN, "catch-up-again", "a new leader catches up from before the cursor")                    \
@@ -26,7 +26,7 @@
     X(SHORT_SNAPSHOT, "short-snapshot", "snapshots leave the newest run of a job out")                       \
     X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
 
-/* of leader/, found by `reigns` */
+/* of leader/, found by `elections` */
 #define LEADER_MUTANTS(X)                                                                                    \
     X(NO_EPOCH_CHECK, "no-epoch-check", "a leader's writes do not check the epoch")                          \
     X(TAIL_UNREAD, "tail-unread", "a winner leads before it has read the tail")                              \

@@ -123,8 +123,8 @@ class CommandLineAndServer(lab.Suite):
         self.one.start()
         thread.join()
         self.assertEqual((0, LINES), (answers[0].code, answers[0].out), answers[0])
-        reigns = self.cli.json("cluster", "takeovers")
-        self.assertEqual([1, 2], [r["epoch"] for r in reigns])
+        takeovers = self.cli.json("cluster", "takeovers")
+        self.assertEqual([1, 2], [r["epoch"] for r in takeovers])
 
     def test_the_last_lines_and_the_lines_to_come(self):
         self.one.apply({"slow": SLOW})

@@ -115,8 +115,8 @@ class Replication(lab.Suite):
         self.assertEqual(0, answer.code, answer)
         self.assertNone(lab.Checker(ledger).strict().problems)
         self.assertNone(r for r in second.cli.runs("tick") if r["verdict"] == "lost")
-        reigns = second.cli.json("cluster", "takeovers")
-        self.assertEqual(["start", "connection-closed"], [r["cause"] for r in reigns][:2], reigns)
+        takeovers = second.cli.json("cluster", "takeovers")
+        self.assertEqual(["start", "connection-closed"], [r["cause"] for r in takeovers][:2], takeovers)
 
     def test_nothing_is_lost_while_zookeeper_is_away(self):
         """Longer than the session's time: nobody starts anything, then all that was due is caught up with."""
@@ -186,8 +186,8 @@ class Replication(lab.Suite):
         c.wait_leader(c.servers[1], 60)
         self.assertIn("different tzdata: r0: 2019a", c.servers[1].cli.check("cluster").out)
         self.assertIn("resigning", c.servers[0].log())
-        reigns = c.servers[1].cli.json("cluster", "takeovers")
-        self.assertEqual(["2019a", "20"], [reigns[0]["tzdata"], reigns[1]["tzdata"][:2]])
+        takeovers = c.servers[1].cli.json("cluster", "takeovers")
+        self.assertEqual(["2019a", "20"], [takeovers[0]["tzdata"], takeovers[1]["tzdata"][:2]])
         c.servers[1].kill()  # with nobody else there, an old one is better than none
         c.wait_leader(c.servers[0], 60)
 

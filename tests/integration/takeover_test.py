@@ -28,9 +28,9 @@ class TakeOvers(lab.Suite):
     def reports(self, server, epoch):
         """The report of this epoch's take-over, once it is written."""
         def report():
-            for reign in server.cli.json("cluster", "takeovers"):
-                if reign["epoch"] == epoch and "report" in reign:
-                    return reign["report"]
+            for takeover in server.cli.json("cluster", "takeovers"):
+                if takeover["epoch"] == epoch and "report" in takeover:
+                    return takeover["report"]
             return None
         return lab.wait_for(report, 90, f"the report of epoch {epoch}")
 

@@ -562,7 +562,7 @@ static void test_abandoned_requests_are_not_answered(void **state)
     fixture_submit(f, ENGINE_RELEASE, job, "cs-9@0", false);
     f->engine->ops->abandon(f->engine);
     assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, true)->event, ENGINE_DONE);
-    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED); /* of the new reign */
+    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED); /* of the new leader */
     assert_int_equal(f->answer_count, 2);
 }
 
@@ -634,7 +634,7 @@ static void test_sweep_removes_what_nobody_keeps(void **state)
     fixture_ask(f, ENGINE_RELEASE, job, running, false);
     f->epoch = 2;
     fixture_prepared(f, job, "cs-armed", armed);
-    f->engine->ops->abandon(f->engine); /* the supervisor of cs-armed leaves, but its epoch reigns */
+    f->engine->ops->abandon(f->engine); /* the supervisor of cs-armed leaves, but its epoch still leads */
     fixture_prepared(f, job, "cs-armed2", armed);
     f->keep = false;
     fixture_until(f, is_swept, ended, "the sweep of the ended one");

@@ -149,7 +149,7 @@ class Torment:
         verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=scaled(120))
-        verdict.update(seed=self.seed, faults=len(self.struck), reigns=len(self.leaders), lost=sorted(lost),
+        verdict.update(seed=self.seed, faults=len(self.struck), leaders=len(self.leaders), lost=sorted(lost),
                        cut_off=sorted(cut_off), unexplained={n: run for n, run in ended.items() if n not in cut_off},
                        audit="agrees" if audit.code == 0 else str(audit))
         verdict["valid"] = verdict["valid"] and audit.code == 0

@@ -1,6 +1,6 @@
 /* The cursor of one job: every fire time ends in one run or one skip, whoever leads and whatever was under way.
  *
- * Fire times are 1..T, and so is the clock. One process per reign: a leader that is paused or dead is one that is not
+ * Fire times are 1..T, and so is the clock. One process per epoch: a leader that is paused or dead is one that is not
  * scheduled, one that comes back late is scheduled again. Taking over is one step. An append is one step, with the
  * epoch check, and carries all that one batch does. A reservation that is committed is released at its time without
  * asking the journal: before its FIRE is written, or after, or by a leader that is deposed and does not know it. Clocks
@@ -14,8 +14,8 @@
 #ifndef T
 #define T 3 /* at most 4 */
 #endif
-#ifndef REIGNS
-#define REIGNS 2
+#ifndef LEADERS
+#define LEADERS 2
 #endif
 #ifndef EDITS
 #define EDITS 1
@@ -75,12 +75,12 @@ inline judge(wanted)
     cursor++
 }
 
-proctype reign(byte me)
+proctype leader(byte me)
 {
     byte now = 0, t = 0; /* this leader's clock, which never goes behind the journal's */
     bit wanted = 0;
 
-    /* the multi, and the EPOCH record: what an earlier reign had committed for a time that has come may run */
+    /* the multi, and the EPOCH record: what an earlier leader had committed for a time that has come may run */
     d_step {
         epoch == me - 1 -> epoch = me;
         now = (clock > 0 && me % 2 == 0 -> clock - 1 : clock);
@@ -290,12 +290,12 @@ init
 
     atomic {
         do
-        :: t <= REIGNS -> run reign(t); t++
+        :: t <= LEADERS -> run leader(t); t++
         :: else -> break
         od;
         t = 1
     };
-    /* Quiet: the last reign ran on to its end. */
+    /* Quiet: the last leader ran on to its end. */
     timeout ->
     d_step {
         do

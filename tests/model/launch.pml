@@ -1,6 +1,6 @@
 /* The launch protocol of one attempt on a plain Docker engine: at most one start, and a verdict in the end.
  *
- * One process per reign: a leader that is paused, cut off or dead is one that is not scheduled, and a leader
+ * One process per epoch: a leader that is paused, cut off or dead is one that is not scheduled, and a leader
  * that comes back late is one that is scheduled again. Taking over is one step: the epoch is taken, and the tail
  * read is final. An append is one step, with the epoch check. Everything that a leader asks of the engine is a
  * step of its own, and a start request may arrive at any later time; the engine handles it in two steps (look
@@ -13,8 +13,8 @@
  *
  * Each naive variant is switched on by its name; model_test.py says what has to become of it.
  */
-#ifndef REIGNS
-#define REIGNS 2
+#ifndef LEADERS
+#define LEADERS 2
 #endif
 #ifndef OBJECTS
 #define OBJECTS 4
@@ -64,7 +64,7 @@ bit exhausted = 0;         /* the bound on objects was met: nothing is said abou
 #define MINE (epoch == me)
 #endif
 
-/* A batch: written under the epoch check, or this reign is over. */
+/* A batch: written under the epoch check, or this leader is deposed. */
 #define APPEND(what)                                                                                           \
     if                                                                                                         \
     :: atomic { MINE -> state = what; journal = what; journal_epoch = me; journal_id = id }                    \
@@ -150,9 +150,9 @@ end_idle:
 /* The fence's notes are of no use any more. */
 #define JUDGED had_create = 0; had_start = 0; boot_same = 0; deaths = 0
 
-/* ---- a reign ---- */
+/* ---- a leader ---- */
 
-proctype reign(byte me)
+proctype leader(byte me)
 {
     mtype state;           /* this leader's fold: only its own appends change it */
     byte id;
@@ -171,7 +171,7 @@ attend:
     atomic {
         if
         :: state == WAITING -> goto arm
-        :: state == ARMED -> goto arm /* of another reign, which never committed it: it was never started */
+        :: state == ARMED -> goto arm /* of another leader, which never committed it: it was never started */
         :: state == COMMITTED -> goto settle
         :: state == HANDED_OVER -> goto settle
         :: state == STARTED -> goto watch
@@ -197,7 +197,7 @@ committed:
     if
     :: atomic { edits > 0 -> edits--; goto revoke }
 #ifndef NO_COMMIT
-    :: atomic { me < REIGNS -> goto hand_over }
+    :: atomic { me < LEADERS -> goto hand_over }
 #endif
     :: goto release /* its time has come, by this leader's clock */
     fi;
@@ -215,7 +215,7 @@ revoke: /* never released from here on; removed only when that is in the journal
 #endif
     goto attend;
 
-hand_over: /* a clean stop: what this reign has sworn never to release */
+hand_over: /* a clean stop: what this leader has sworn never to release */
     APPEND(HANDED_OVER);
 #ifdef HANDED_OVER_RELEASED
     goto release;
@@ -238,14 +238,14 @@ release: /* ONE start request for this id, ever */
     :: goto fence /* no answer: this leader is its own successor */
     fi;
 
-settle: /* what an earlier reign has left */
+settle: /* what an earlier leader has left */
 #ifdef OLD_ID_RELEASED
     APPEND(COMMITTED);
     goto release;
 #endif
     if
     :: atomic { state == HANDED_OVER -> skip };
-        APPEND(COMMITTED); /* anew, by this reign */
+        APPEND(COMMITTED); /* anew, by this leader */
         goto committed
     :: atomic { state == COMMITTED -> goto fence }
     fi;
@@ -379,10 +379,10 @@ init
         byte i = 1;
 
         do
-        :: i <= REIGNS -> run reign(i); i++
+        :: i <= LEADERS -> run leader(i); i++
         :: else -> break
         od
     };
-    /* Quiet: nobody can move any more. The last reign ran on to its end, so the run has its verdict. */
+    /* Quiet: nobody can move any more. The last leader ran on to its end, so the run has its verdict. */
     timeout -> assert(exhausted || journal == ENDED || journal == LOST || journal == FAILED)
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The models, checked exhaustively by spin; then their naive variants, each of which spin has to refute.
 
-  CRONSCHED_MODEL_BIG=1   the larger worlds as well: three reigns, four fire times (minutes, and some GiB)
+  CRONSCHED_MODEL_BIG=1   the larger worlds as well: three leaders, four fire times (minutes, and some GiB)
 """
 
 import os
@@ -24,7 +24,7 @@ NAIVE = {
         "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
         "READ_BEFORE_EPOCH": "the journal is read before the epoch is taken",
         "NO_COMMIT": "no record between preparing and releasing (a lease alone)",
-        "OLD_ID_RELEASED": "a successor releases what another reign has prepared",
+        "OLD_ID_RELEASED": "a successor releases what another leader has prepared",
         "HANDED_OVER_RELEASED": "a leader releases what it has handed over",
         "RESENT_START": "a library sends the start request again",
         "RELEASED_AGAIN": "a start without an answer is sent again",
@@ -41,7 +41,7 @@ NAIVE = {
         "CURSOR_AFTER": "the cursor moves in another batch than the run",
         "CATCH_UP_IGNORES_CURSOR": "a new leader catches up from before the cursor",
         "EDIT_WITHOUT_ACCOUNTING": "an edit does not account for what came before it",
-        "SKIP_UNSETTLED": "what another reign may have released can be skipped",
+        "SKIP_UNSETTLED": "what another leader may have released can be skipped",
     },
 }
 
@@ -99,9 +99,9 @@ class Models(lab.Suite):
         self.holds("cursor")
 
     def larger_worlds(self):
-        self.holds("launch", "REIGNS=3", "CRASHES=0")
+        self.holds("launch", "LEADERS=3", "CRASHES=0")
         self.holds("launch", "REMOVALS=1")
-        self.holds("cursor", "REIGNS=2", "T=4")
+        self.holds("cursor", "LEADERS=2", "T=4")
 
 
 if BIG:

@@ -110,7 +110,7 @@ struct promise { /* of a request whose answer waits for the journal */
     struct world *w;
     uint64_t index;
     int key;       /* of keys, -1: none */
-    int64_t epoch; /* of the reign that took it */
+    int64_t epoch; /* of the leader that took it */
     char killed[RUN_ID_MAX];
 };
 

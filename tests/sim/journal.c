@@ -1,5 +1,5 @@
 /* The journal: what is durable, what is in flight, and snapshots. A batch becomes durable in its order, some
- * time after it was appended; its writer hears of it some time after that. When a reign ends, a first part of
+ * time after it was appended; its writer hears of it some time after that. When a leader is deposed, a first part of
  * what was in flight is durable and the rest never will be: the epoch fences it. */
 #include "tests/sim/sim.h"
 
@@ -229,7 +229,7 @@ void journal_commit_one(struct world *w)
     }
 }
 
-void journal_end_reign(struct world *w)
+void journal_end_epoch(struct world *w)
 {
     int64_t keep = between(w, 0, (int64_t)w->in_flight_count);
 

@@ -220,7 +220,7 @@ void replica_start(struct replica *r)
 /* If it led, nobody does now; somebody will notice. */
 static void throne_empty(struct world *w)
 {
-    journal_end_reign(w);
+    journal_end_epoch(w);
     w->leader = -1;
     for (int i = 0; i < w->replica_count; i++)
         if (w->replicas[i].scheduler)
@@ -281,7 +281,7 @@ void replica_lead(struct replica *r)
 {
     struct world *w = r->world;
 
-    if (scheduler_leading(r->scheduler)) /* of a reign that is over, which it learns only now */
+    if (scheduler_leading(r->scheduler)) /* of an epoch that is over, which it learns only now */
         replica_depose(r, "a higher epoch is there");
     if (r->stale)
         replica_restore(r);
@@ -303,12 +303,12 @@ static void take_over(struct world *w)
         return;
     w->takeovers++;
     tell(w, "r%d TAKES OVER from r%d, which does not know", other->number, old->number);
-    journal_end_reign(w);
+    journal_end_epoch(w);
     plan_for(old, EVENT_DEPOSED, often_short(w, 2000, 40000))->index = (uint64_t)old->epoch;
     replica_lead(other);
 }
 
-/* It hands over: what it appends to that end is durable, it is told that its reign is over, and another
+/* It hands over: what it appends to that end is durable, it is told that it leads no more, and another
  * leads. */
 static void step_down(struct replica *r)
 {
@@ -359,7 +359,7 @@ static void fault_journal(struct world *w, struct replica *r)
         return;
     w->journal_failures++;
     tell(w, "r%d: its journal FAILS", r->number);
-    journal_end_reign(w);
+    journal_end_epoch(w);
     w->leader = -1;
     plan_for(r, EVENT_DEPOSED, often_short(w, 0, 3000))->index = (uint64_t)r->epoch;
     for (int i = 0; i < w->replica_count; i++)

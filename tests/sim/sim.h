@@ -13,7 +13,7 @@
  *   monitor.c   judges every committed record by rules of its own, and keeps the account of fire times
  *   checks.c    what must hold of a scheduler after every step, and of all at the end
  *
- * At most one of the processes reigns, but a deposed one may not know it yet: it goes on until the journal
+ * At most one of the processes leads, but a deposed one may not know it yet: it goes on until the journal
  * tells it. True time (world.now_ms) never steps; each process reads its own clock.
  *
  * Ownership: the world owns everything. A violation is printed with the seed and ends the world.
@@ -40,7 +40,7 @@ enum event_kind {
     EVENT_WAKE,    /* the alarm that a scheduler asked for */
     EVENT_COMMIT,  /* the oldest batch in flight becomes durable */
     EVENT_ACK,     /* and its writer hears of it */
-    EVENT_DEPOSED, /* a writer hears that it reigns no more */
+    EVENT_DEPOSED, /* a writer hears that it leads no more */
     EVENT_CALL,    /* a request reaches its engine, whether or not its sender lives */
     EVENT_ANSWER,  /* and the answer its sender, if it is still the same life */
     EVENT_TASK,    /* what a Swarm was told to run starts, or is rejected */
@@ -180,7 +180,7 @@ struct run_note { /* a run, by id */
     char id[RUN_ID_MAX], job[JOB_NAME_MAX + 1];
     int executing;
     uint64_t started;            /* bit i: attempt i was */
-    int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that reign; 0: none */
+    int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that epoch; 0: none */
     bool lost;
     UT_hash_handle hh;
 };
@@ -251,7 +251,7 @@ struct world {
     struct list in_flight;
     size_t in_flight_count;
     int64_t epoch;
-    int leader; /* who reigns, -1: nobody */
+    int leader; /* who leads, -1: nobody */
     struct state shadow;
     char *snapshot;
     size_t snapshot_size;
@@ -312,8 +312,8 @@ void journal_table(struct replica *r);
 void journal_commit_one(struct world *w);                       /* the oldest in flight */
 void journal_durable(struct world *w, char *text, size_t size); /* the next batch is; takes text */
 void journal_forget_offers(struct world *w, int replica);       /* snapshots that will never be */
-/* The reign ends: of what is in flight a first part still becomes durable, the rest never will. */
-void journal_end_reign(struct world *w);
+/* The epoch ends: of what is in flight a first part still becomes durable, the rest never will. */
+void journal_end_epoch(struct world *w);
 
 /* ---- ensemble.c ---- */
 void ensemble_init(struct world *w);

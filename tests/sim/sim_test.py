@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The simulators, of the scheduler (sim) and of the replicated journal (reigns): worlds in which nothing may go wrong, then
+"""The simulators, of the scheduler (sim) and of the replicated journal (elections): worlds in which nothing may go wrong, then
 the deliberate faults (jobs/base/mutant.h), each of which has to be found. What was found, and how soon, is printed.
 
   CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (15, 5; by hand an hour)
@@ -22,7 +22,7 @@ import lab  # noqa: E402
 import sample  # noqa: E402
 
 BUILD = os.environ.get("CRONSCHED_BUILD", "build-test")
-PROGRAMS = ("sim", "reigns")
+PROGRAMS = ("sim", "elections")
 FOUND_FROM = {"discard-before-ack": 42, "kill-retries": 21, "edit-unaccounted": 8,
               "same-manual-id": 26, "mark-forgotten": 40, "hash-ignored": 54}  # else 1
 
@@ -67,8 +67,8 @@ class Simulator(lab.Suite):
         code, text = run("sim", "--slow-stops", "--seed", seed, "--worlds", 6, seconds=120)
         self.assertEqual(0, code, text)
 
-    def test_nothing_goes_wrong_in_healthy_reigns(self):
-        self.healthy("reigns", 5)
+    def test_nothing_goes_wrong_in_healthy_elections(self):
+        self.healthy("elections", 5)
 
 
 class Mutants(lab.Suite):

@@ -8,9 +8,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define FIRST_REIGN_MS 20000
-#define STEPS_WATCHED  256 /* together they may take so much of the processor: */
-#define STEPS_CPU_S    60
+#define FIRST_LEADER_MS 20000
+#define STEPS_WATCHED   256 /* together they may take so much of the processor: */
+#define STEPS_CPU_S     60
 
 /* ---- chance ---- */
 
@@ -466,7 +466,7 @@ void world_run(struct world *w, uint64_t seed, const struct sim_options *o, stru
     replica_start(&w->replicas[0]);
     if (w->ensemble) {
         ensemble_after_step(w);
-        steps_until(w, START_MS + FIRST_REIGN_MS);
+        steps_until(w, START_MS + FIRST_LEADER_MS);
         if (w->leader != 0)
             violation(w, "the only one does not lead");
     }

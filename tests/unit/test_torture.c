@@ -53,7 +53,7 @@ static void drop_dir(void)
 /* ---- the journal ---- */
 
 /* Sixteen batches in groups, two snapshots; what fails is tried again. Returns what was acked, of the
- * newest reign. */
+ * newest epoch. */
 static uint64_t journal_work(struct owner *o)
 {
     uint64_t most = 0;

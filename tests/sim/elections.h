@@ -1,5 +1,5 @@
-/* The worlds of `reigns`: what its files share. reigns.c has the replicas, what befalls them and the end;
- * reigns_tree.c what is in ZooKeeper, the ways in which it goes wrong, and who may believe it.
+/* The worlds of `elections`: what its files share. elections.c has the replicas, what befalls them and the end;
+ * elections_tree.c what is in ZooKeeper, the ways in which it goes wrong, and who may believe it.
  *
  * One thread. The world owns its nodes, batches and copies.
  */
@@ -77,7 +77,7 @@ uint64_t chance(struct world *w, uint64_t n);
 void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- reigns_tree.c ---- */
+/* ---- elections_tree.c ---- */
 const struct znode_version *tree_at(struct world *w, const char *path);
 int64_t tree_epoch_now(struct world *w);
 /* After every step: the log only grows, and what is there stays what it was. */

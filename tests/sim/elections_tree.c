@@ -1,9 +1,9 @@
-/* What is in ZooKeeper in the worlds of `reigns`: its history, the ways in which it goes wrong, and who may believe it.
+/* What is in ZooKeeper in the worlds of `elections`: its history, the ways in which it goes wrong, and who may believe it.
  *
  * Every batch that was ever in the tree is kept with the one that it follows. So what a replica knows, what it is given,
  * and what the tree holds are compared by descent, also after the tree went back and another history went on from there.
  */
-#include "tests/sim/reigns.h"
+#include "tests/sim/elections.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* reigns [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose]
- * reigns --mutants
+/* elections [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose]
+* elections --mutants
  *
  * Random worlds around the shipped replicated journal (leader/): replicas that append, crash, freeze, are cut off,
  * lag behind, depose one another and take snapshots, on a ZooKeeper that executes, answers and tells of changes in any
@@ -16,7 +16,7 @@
  * and at the end, when the tree is right again and nothing more befalls them: one leads, an orphan in the leader's place
  * or not; it stays when only links between replicas are down; all are alike, and one that begins with nothing joins.
  */
-#include "tests/sim/reigns.h"
+#include "tests/sim/elections.h"
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
@@ -723,8 +723,9 @@ static double now_s(void)
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: reigns [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose] | --mutants\n");
+    fprintf(
+        stderr,
+        "usage: elections [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose] | --mutants\n");
     return 2;
 }
 
@@ -785,7 +786,7 @@ int main(int argc, char **argv)
         world_free(w);
         free(w);
         if (failed) {
-            printf("replay: reigns --seed %" PRIu64 " --worlds 1%s%s --verbose\n", seed + done,
+            printf("replay: elections --seed %" PRIu64 " --worlds 1%s%s --verbose\n", seed + done,
                    mutant ? " --mutant " : "", mutant ? mutant : "");
             return 1;
         }
