@@ -43,8 +43,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause_all},
     {"POST", "/v1/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_resume_all},
     {"GET", "/v1/defs", "set", AUTH_READ, 0, api_handle_defs},
-    {"POST", "/v1/apply", NULL, AUTH_READ, API_APPLY_BYTES_MAX,
-     lead_apply}, /* admin unless it is a dry run */
+    {"POST", "/v1/apply", NULL, AUTH_ADMIN, API_APPLY_BYTES_MAX, lead_apply}, /* a dry run costs as much */
     {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow", AUTH_READ, 0, api_handle_logs},

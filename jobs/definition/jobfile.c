@@ -2,6 +2,7 @@
 
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
+#include "jobs/definition/after.h"
 #include "jobs/definition/job_keys.h"
 
 #include <stdarg.h>
@@ -27,8 +28,6 @@ struct jobfile_name {
     int order, line;
     struct job *job;     /* the definition, with errors or not; NULL when out of memory */
     struct place *after; /* of each item of job->after */
-    enum { UNSEEN, OPEN, DONE } walk;
-    size_t next_parent; /* while OPEN */
 };
 
 /* One file being read. */
@@ -510,6 +509,7 @@ static const char **all_names(const struct jobfile_set *set, const char *const *
 
 /* Over all names; what is counted keeps a set of ten thousand wrong ones in bounds. */
 struct parents {
+    struct object object;
     struct jobfile_set *set;
     const char **names; /* sorted */
     size_t count;
@@ -540,98 +540,62 @@ static int report_parent(struct parents *p, const struct jobfile_name *name, siz
                      parent, near_hint(near, hint, sizeof(hint)));
 }
 
-static int check_parents(struct jobfile_set *set, const char **names, size_t count)
+static bool find_job(void *arg, const char *name, const struct job **ret)
 {
-    struct parents p = {.set = set, .names = names, .count = count, .hints_left = JOBFILE_HINTS_MAX};
+    const struct parents *p = OBJECT(struct parents, arg);
 
-    for (const struct jobfile_name *name = set->names; name; name = name->hh.next)
-        for (size_t i = 0; name->job && i < name->job->after.count; i++) {
-            const char *parent = name->job->after.items[i];
-            int r = bsearch(&parent, names, count, sizeof(*names), compare_texts)
-                        ? 0
-                        : report_parent(&p, name, i);
-
-            if (r < 0)
-                return r;
-        }
-    return 0;
+    return bsearch(&name, p->names, p->count, sizeof(*p->names), compare_texts) != NULL;
 }
 
-/* stack[from..depth) is a cycle. */
-static int report_cycle(struct jobfile_set *set, struct jobfile_name *const *stack, size_t from, size_t depth)
+static int on_missing(void *arg, const struct job *job, size_t parent)
 {
-    const struct jobfile_name *last = stack[depth - 1];
-    struct place at = last->after[last->next_parent - 1];
-    struct text path;
+    struct parents *p = OBJECT(struct parents, arg);
+
+    return report_parent(p, find_name(p->set, job->name), parent);
+}
+
+static int on_circle(void *arg, const struct job *const *path, size_t count, size_t parent)
+{
+    struct parents *p = OBJECT(struct parents, arg);
+    const struct jobfile_name *last = find_name(p->set, path[count - 1]->name);
+    struct text text;
     int r;
 
-    text_init(&path, JOB_FAULT_TEXT_MAX - 64);
-    for (size_t i = from; i < depth; i++)
-        text_addf(&path, "%s after ", stack[i]->name);
-    text_add(&path, stack[from]->name);
-    if (path.failed == ERR_NOMEM)
-        r = ERR_NOMEM;
-    else if (path.failed)
-        r = add_error(set, last->order, last->file, at, false, "after: a cycle of %zu jobs: %s...",
-                      depth - from, text_str(&path));
-    else
-        r = add_error(set, last->order, last->file, at, false, "after: a cycle: %s", text_str(&path));
-    text_release(&path);
+    text_init(&text, AFTER_CIRCLE_TEXT_MAX);
+    r = after_circle_text(path, count, &text);
+    if (r == 0)
+        r = add_error(p->set, last->order, last->file, last->after[parent], false, "after: %s",
+                      text_str(&text));
+    text_release(&text);
     return r;
 }
 
-/* Depth first from one job. What is OPEN is on the stack, so meeting it again closes a cycle. */
-static int walk(struct jobfile_set *set, struct jobfile_name *start, struct jobfile_name **stack)
+static int check_after(struct parents *p)
 {
-    size_t depth = 0, from;
-    int r = 0;
+    const struct after_check check = {find_job, on_missing, on_circle, p};
+    const struct job **jobs = calloc(HASH_COUNT(p->set->names) + 1, sizeof(*jobs));
+    size_t count = 0;
+    int r;
 
-    stack[depth++] = start;
-    start->walk = OPEN;
-    while (depth > 0 && r == 0) {
-        struct jobfile_name *name = stack[depth - 1], *parent;
-
-        if (!name->job || name->next_parent == name->job->after.count) {
-            name->walk = DONE;
-            depth--;
-            continue;
-        }
-        parent = find_name(set, name->job->after.items[name->next_parent++]);
-        if (parent && parent->walk == UNSEEN) {
-            parent->walk = OPEN;
-            stack[depth++] = parent;
-        } else if (parent && parent->walk == OPEN && parent != name) { /* itself: reported with the job */
-            for (from = depth - 1; stack[from] != parent; from--)
-                ;
-            r = report_cycle(set, stack, from, depth);
-        }
-    }
-    return r;
-}
-
-static int check_cycles(struct jobfile_set *set)
-{
-    struct jobfile_name **stack = calloc(HASH_COUNT(set->names) + 1, sizeof(struct jobfile_name *));
-    int r = 0;
-
-    if (!stack)
+    if (!jobs)
         return ERR_NOMEM;
-    for (struct jobfile_name *name = set->names; name && r == 0; name = name->hh.next)
-        if (name->walk == UNSEEN)
-            r = walk(set, name, stack);
-    free(stack);
+    for (const struct jobfile_name *name = p->set->names; name; name = name->hh.next)
+        if (name->job)
+            jobs[count++] = name->job;
+    r = after_check(&check, jobs, count);
+    free(jobs);
     return r;
 }
 
 int jobfile_finish(struct jobfile_set *set, const char *const *known, size_t known_count)
 {
-    size_t count = 0, failed = set->failed;
-    const char **names = all_names(set, known, known_count, &count);
-    int r = names ? check_parents(set, names, count) : ERR_NOMEM;
+    struct parents p = {.object = OBJECT_MARK(struct parents), .set = set, .hints_left = JOBFILE_HINTS_MAX};
+    size_t failed = set->failed;
+    int r;
 
-    if (r == 0)
-        r = check_cycles(set);
-    free(names);
+    p.names = all_names(set, known, known_count, &p.count);
+    r = p.names ? check_after(&p) : ERR_NOMEM;
+    free(p.names);
     sort_errors(set);
     if (r < 0)
         return r;

@@ -96,6 +96,8 @@ struct scheduler_result {
  * ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT, ERR_LIMIT, ERR_FULL. The result is zero at first. `by` names the
  * caller for the audit log. */
 
+#define SCHEDULER_APPLY_JOBS_MAX 10000 /* in one apply; a set of job files has no more (JOBFILE_JOBS_MAX) */
+
 /* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
  * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */
 int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret);

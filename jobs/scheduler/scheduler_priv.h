@@ -11,6 +11,7 @@
  *   reconcile.c      does what is due, and sets the alarm
  *   engine_events.c  entries: what engines answer
  *   commands.c       entries: what clients ask
+ *   apply_jobs.c, backfill.c  the same: the two large ones
  *   scheduler.c      entries: the journal's events, ticks, creation and end
  * status.c and leader_stall.c read the state for people and call rules.c alone.
  *
@@ -337,6 +338,15 @@ void planner_stop_others(struct scheduler *s, struct job_state *j, const struct 
 
 /* Does what is due and sets the alarm: each entry's last step. */
 void reconcile_due(struct scheduler *s);
+
+/* ---- commands.c, for the files of single commands ---- */
+
+/* A command's first step: 0 when this leader takes commands now. Last: the reply, which is given away. */
+int commands_enter(struct scheduler *s, struct error *error);
+int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result *ret);
+int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error);
+/* Deletes a job; `staged`: as a part of a change set. */
+void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by);
 
 /* ---- engine_events.c: the host table that engines answer to ---- */
 

@@ -82,15 +82,16 @@ static int apply_job(struct apply_context *c)
     }
     if (j->def && !same_list(&j->def->after, &def->after))
         j->after_done = 0;
+    state_after_drop(c->s, j);
     job_unref(j->def);
     j->def = def;
+    state_after_add(c->s, j);
     j->version = r->version;
     j->seed = (uint64_t)r->seed;
     j->anchor_ms = r->anchor_ms;
     state_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
     c->s->defs_index = c->batch->index;
-    state_set_dependent(c->s, j);
     if (was_paused && def->after.count)
         apply_run_after(c, j); /* what the pause held back */
     if (c->s->job_changed)
@@ -115,12 +116,12 @@ static int apply_delete(struct apply_context *c)
     {
         state_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
     }
+    state_after_drop(c->s, j);
     job_unref(j->def);
     j->def = NULL;
     j->deleted_ms = c->batch->time_ms;
     state_move_cursor(j, c->batch->time_ms);
     j->paused = false;
-    state_set_dependent(c->s, j);
     c->s->job_count--;
     c->s->defs_index = c->batch->index;
     if (c->s->job_changed)
@@ -174,6 +175,32 @@ static int apply_staged(struct apply_context *c)
     return rc;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct job_state *const *)a)->name, (*(struct job_state *const *)b)->name);
+}
+
+/* Starts what comes after others and was held back by the pause of all: by name, so that it is the same everywhere. */
+static void start_held_back(struct apply_context *c)
+{
+    struct job_state **held = NULL, *j, *next;
+    size_t count = 0;
+
+    HASH_ITER(by_name, c->s->jobs, j, next)
+    {
+        if (!j->def || !j->after_done)
+            continue;
+        if ((count & (count - 1)) == 0) /* it grows at powers of two */
+            held = alloc_resize(held, (count ? count * 2 : 1) * sizeof(struct job_state *));
+        held[count++] = j;
+    }
+    if (count)
+        qsort(held, count, sizeof(struct job_state *), by_name);
+    for (size_t i = 0; i < count; i++)
+        apply_run_after(c, held[i]);
+    free(held);
+}
+
 static int apply_pause(struct apply_context *c, bool on)
 {
     const struct record *r = c->r;
@@ -186,6 +213,8 @@ static int apply_pause(struct apply_context *c, bool on)
         s->pause_until_ms = on ? until : 0;
         alloc_replace(&s->pause_reason, on ? r->reason : NULL);
         alloc_replace(&s->pause_by, on ? r->by : NULL);
+        if (!on)
+            start_held_back(c);
     } else {
         struct job_state *j = state_job(s, r->job);
 
@@ -196,12 +225,9 @@ static int apply_pause(struct apply_context *c, bool on)
         j->pause_until_ms = on ? until : 0;
         alloc_replace(&j->pause_reason, on ? r->reason : NULL);
         alloc_replace(&j->pause_by, on ? r->by : NULL);
+        if (!on && j->def->after.count)
+            apply_run_after(c, j); /* what the pause held back */
     }
-    if (!on)
-        LIST_EACH(link, &s->dependents)
-        {
-            apply_run_after(c, LIST_ITEM(link, struct job_state, dependents)); /* what the pause held back */
-        }
     return 0;
 }
 

@@ -89,9 +89,10 @@ void apply_run_after(struct apply_context *c, struct job_state *j)
 
 static void cause_children(struct apply_context *c, const char *parent)
 {
-    LIST_EACH(link, &c->s->dependents)
-    {
-        struct job_state *j = LIST_ITEM(link, struct job_state, dependents);
+    const struct state_children *children = state_after(c->s, parent);
+
+    for (size_t n = 0; children && n < children->count; n++) {
+        struct job_state *j = children->jobs[n];
 
         for (size_t i = 0; i < j->def->after.count; i++)
             if (strcmp(j->def->after.items[i], parent) == 0) {

@@ -50,7 +50,6 @@ void state_init(struct state *s)
     *s = (struct state){.next_seq = 1};
     list_init(&s->keys_by_age);
     s->staged = json_array();
-    list_init(&s->dependents);
     list_init(&s->notices);
     list_init(&s->dirty);
     list_init(&s->ended);
@@ -93,7 +92,6 @@ static void job_state_free(struct job_state *j)
     {
         backfill_free(LIST_ITEM(link, struct backfill, of_job));
     }
-    list_remove(&j->dependents);
     job_unref(j->def);
     schedule_free(j->live.schedule);
     free(j->name);
@@ -137,24 +135,8 @@ struct job_state *state_add_job(struct state *s, const char *name)
     j->cursor_ms = j->last_fire_ms = INT64_MIN;
     list_init(&j->runs);
     list_init(&j->backfills);
-    list_init(&j->dependents);
     HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
     return j;
-}
-
-void state_set_dependent(struct state *s, struct job_state *j)
-{
-    list_remove(&j->dependents);
-    if (!j->def || !j->def->after.count)
-        return;
-    LIST_EACH(link, &s->dependents)
-    {
-        if (strcmp(LIST_ITEM(link, struct job_state, dependents)->name, j->name) > 0) {
-            list_append(link, &j->dependents); /* in front of it */
-            return;
-        }
-    }
-    list_append(&s->dependents, &j->dependents);
 }
 
 void state_drop_job(struct state *s, struct job_state *j)
@@ -326,6 +308,7 @@ void state_release(struct state *s)
             s->job_gone(s->arg, j);
         job_state_free(j);
     }
+    state_after_release(s);
     state_expire_keys(s, INT64_MAX);
     LIST_EACH_SAFE(link, &s->notices)
     {

@@ -61,13 +61,19 @@ struct job_state {
     int64_t last_ended_ms;
     int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */
     size_t ahead_count;
-    uint32_t after_done;    /* bit i: parent i succeeded since the last run */
-    struct list dependents; /* in state.dependents when its definition has `after` */
+    uint32_t after_done; /* bit i: parent i succeeded since the last run */
 
     struct list runs; /* unfinished, in order of creation */
     struct list backfills;
     UT_hash_handle by_name;
     struct job_live live; /* not from records */
+};
+
+struct state_children { /* the jobs that come after one; there is at least one */
+    char *parent;
+    struct job_state **jobs; /* by name */
+    size_t count;
+    UT_hash_handle by_parent;
 };
 
 struct trigger_key {
@@ -95,7 +101,7 @@ struct state {
     struct run *runs;       /* uthash by id: unfinished ones */
     struct trigger_key *keys;
     struct list keys_by_age;
-    struct list dependents; /* jobs that come after others, by name */
+    struct state_children *children; /* uthash by parent */
     struct list notices;
     size_t notice_count;
     uint64_t notices_dropped;
@@ -140,6 +146,9 @@ void state_finish_batch(struct state *s, const struct batch *batch, const char *
 struct job_state *state_job(struct state *s, const char *name); /* NULL, also for a tombstone */
 struct run *state_run(struct state *s, const char *id);
 struct trigger_key *state_key(struct state *s, const char *job, const char *key);
+
+/* The jobs that come after this one; NULL: none. Borrowed until a definition changes. */
+const struct state_children *state_after(struct state *s, const char *parent);
 
 /* The run of this fire time was fired before those ahead of it were evaluated; the cursor is still below it. */
 bool state_fired_ahead(const struct job_state *job, int64_t fire_ms);

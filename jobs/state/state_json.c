@@ -390,7 +390,7 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
         if (rc < 0)
             return rc;
         s->job_count++;
-        state_set_dependent(s, j);
+        state_after_add(s, j);
     }
     j->version = get_int(o, "version", 0);
     j->set = get_text(o, "set");

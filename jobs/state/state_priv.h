@@ -3,8 +3,10 @@
 
 #include "jobs/state/state.h"
 
-/* In the list of those that come after others, ordered by name, or not, as its definition says. */
-void state_set_dependent(struct state *s, struct job_state *j);
+/* state_after.c: around a change of j->def. */
+void state_after_add(struct state *s, struct job_state *j);
+void state_after_drop(struct state *s, const struct job_state *j);
+void state_after_release(struct state *s);
 struct job_state *state_add_job(struct state *s,
                                 const char *name); /* found or new: a tombstone until it has a def */
 void state_drop_job(struct state *s, struct job_state *j);

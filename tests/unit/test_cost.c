@@ -1,0 +1,326 @@
+/* What a request may cost the loop: the scheduler's commands with the largest input that they take. The time is that of
+ * the processor, so a machine that is busy with others is not slow by it; the bounds are those of a fast machine without
+ * optimisation, far above what is seen there and far below what grows in another way than its input.
+ */
+#include "jobs/base/alloc.h"
+#include "jobs/definition/after.h"
+#include "jobs/scheduler/scheduler.h"
+#include "jobs/time/zoneinfo.h"
+#include "tests/support/patience.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+struct bench {
+    struct scheduler_env env;
+    struct journal journal;
+    struct engine table;
+    struct engine *engines[1];
+    struct zoneinfo *zones;
+    struct scheduler *scheduler;
+    int64_t now_ms;
+    uint64_t appended;
+    struct error error; /* of the last command that failed */
+};
+
+static struct bench b;
+
+/* ---- the tables that the scheduler is given: nothing ever runs ---- */
+
+static int64_t env_wall_ms(struct scheduler_env *env)
+{
+    return b.now_ms;
+}
+
+static uint64_t env_random(struct scheduler_env *env)
+{
+    return 4;
+}
+
+static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
+{
+}
+
+static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
+                    const char *run, const char *text)
+{
+    if (level == LOG_ERROR)
+        fail_msg("%s: %s", event, text);
+}
+
+static int journal_append(struct journal *journal, struct batch *batch)
+{
+    b.appended = batch->index;
+    batch_free(batch);
+    return 0;
+}
+
+static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
+{
+    free(text);
+}
+
+static bool journal_may_act(const struct journal *journal)
+{
+    return true;
+}
+
+static void journal_status(const struct journal *journal, struct journal_status *ret)
+{
+    *ret = (struct journal_status){.leading = true, .level = RECORD_LEVEL};
+}
+
+static const struct journal_ops journal_ops = {.append = journal_append,
+                                               .snapshot = journal_snapshot,
+                                               .may_act = journal_may_act,
+                                               .status = journal_status};
+
+static int engine_check(const struct engine *engine, const struct job *job, struct error *error)
+{
+    return 0;
+}
+
+static void engine_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
+{
+}
+
+static void engine_status(const struct engine *engine, struct engine_status *ret)
+{
+    *ret = (struct engine_status){.reachable = true};
+}
+
+static void engine_abandon(struct engine *engine)
+{
+}
+
+static const struct engine_ops engine_ops = {
+    .check = engine_check, .submit = engine_submit, .abandon = engine_abandon, .status = engine_status};
+
+static void settle(void)
+{
+    uint64_t acked = 0;
+
+    scheduler_tick(b.scheduler);
+    scheduler_flush(b.scheduler);
+    while (acked < b.appended) {
+        acked = b.appended;
+        scheduler_journal_events.acked(b.scheduler, acked);
+        scheduler_flush(b.scheduler);
+    }
+}
+
+static int setup(void **state)
+{
+    struct scheduler_options o = {.replica = "r",
+                                  .cluster_uuid = "c",
+                                  .default_engine = "e",
+                                  .engine_count = 1,
+                                  .arm_ahead_ms = 30000,
+                                  .late_grace_ms = 60000,
+                                  .resolve_within_ms = 3600000};
+
+    b = (struct bench){.now_ms = 1763800000000,
+                       .env = {env_wall_ms, env_random, env_wake_at, env_log},
+                       .journal = {.ops = &journal_ops},
+                       .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
+                       .engines = {&b.table}};
+    assert_int_equal(zoneinfo_new(&b.zones, "/usr/share/zoneinfo", NULL), 0);
+    o.engines = b.engines;
+    o.zones = zoneinfo_source(b.zones);
+    o.env = &b.env;
+    b.scheduler = scheduler_new(&o);
+    scheduler_set_journal(b.scheduler, &b.journal);
+    scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
+    scheduler_journal_events.lead(b.scheduler, 1, "start");
+    settle();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scheduler_free(b.scheduler);
+    zoneinfo_free(b.zones);
+    return 0;
+}
+
+/* ---- time ---- */
+
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+/* Since `since_us`, which must be less than that on this machine. */
+static void assert_cpu_below(int64_t since_us, int64_t ms, const char *what)
+{
+    int64_t took_us = cpu_us() - since_us;
+
+    print_message("%s: %lld ms\n", what, (long long)took_us / 1000);
+    if (took_us > patience_ms(ms) * 1000)
+        fail_msg("%s: %lld ms of the processor, more than %lld", what, (long long)took_us / 1000,
+                 (long long)patience_ms(ms));
+}
+
+/* ---- apply ---- */
+
+/* Takes the reference to `jobs`. */
+static int apply(json_t *jobs, bool dry, json_t **ret_reply)
+{
+    json_t *body = json_pack("{s:o,s:b}", "jobs", jobs, "dry_run", dry);
+    struct scheduler_result result = {0};
+    int rc = scheduler_apply(b.scheduler, body, "test", &result);
+
+    b.error = result.error;
+    json_decref(body);
+    if (ret_reply)
+        *ret_reply = result.reply;
+    else
+        json_decref(result.reply);
+    return rc;
+}
+
+/* A job that comes after jobs of the layer below, all of them; the first layer has a schedule. */
+static json_t *layered_job(int layer, int width)
+{
+    json_t *job = json_pack("{s:s}", "image", "x"), *after = json_array();
+    char name[32];
+
+    for (int i = 0; layer > 0 && i < width; i++) {
+        snprintf(name, sizeof(name), "l%d-%d", layer - 1, i);
+        json_array_append_new(after, json_string(name));
+    }
+    if (layer > 0)
+        json_object_set(job, "after", after);
+    else
+        json_object_set_new(job, "schedule", json_pack("[s]", "@hourly"));
+    json_decref(after);
+    return job;
+}
+
+static json_t *layers(int depth, int width)
+{
+    json_t *jobs = json_object();
+    char name[32];
+
+    for (int layer = 0; layer < depth; layer++)
+        for (int i = 0; i < width; i++) {
+            snprintf(name, sizeof(name), "l%d-%d", layer, i);
+            json_object_set_new(jobs, name, layered_job(layer, width));
+        }
+    return jobs;
+}
+
+static bool find_none(void *arg, const char *name, const struct job **ret)
+{
+    return false;
+}
+
+static int no_missing(void *arg, const struct job *job, size_t parent)
+{
+    fail_msg("%s: parent %zu is missing", job->name, parent);
+    return 0;
+}
+
+static int no_circle(void *arg, const struct job *const *path, size_t count, size_t parent)
+{
+    fail_msg("a circle of %zu", count);
+    return 0;
+}
+
+/* From one layer to the next there are 32 times as many ways as to the one before. */
+static void layers_are_walked_once(void **state)
+{
+    const struct after_check check = {find_none, no_missing, no_circle, NULL};
+    enum { DEPTH = 200, WIDTH = 32 };
+    static struct job *jobs[DEPTH * WIDTH];
+    json_t *all = layers(DEPTH, WIDTH), *item;
+    const char *name;
+    size_t n = 0;
+    int64_t since_us;
+
+    json_object_foreach(all, name, item)
+    {
+        assert_int_equal(job_from_json(&jobs[n++], name, item, NULL, NULL), 0);
+    }
+    assert_int_equal(n, DEPTH * WIDTH);
+    since_us = cpu_us();
+    assert_int_equal(after_check(&check, (const struct job *const *)jobs, n), 0);
+    assert_cpu_below(since_us, 100, "after, 200 layers of 32");
+    since_us = cpu_us();
+    assert_int_equal(apply(all, true, NULL), 0);
+    assert_cpu_below(since_us, 2500, "a dry run of them");
+    while (n > 0)
+        job_unref(jobs[--n]);
+}
+
+static void a_chain_of_ten_thousand_is_fine(void **state)
+{
+    json_t *jobs = layers(10000, 1);
+    int64_t since_us = cpu_us();
+
+    assert_int_equal(apply(jobs, false, NULL), 0);
+    assert_cpu_below(since_us, 8000, "apply of a chain of 10000");
+    settle();
+    since_us = cpu_us();
+    assert_int_equal(apply(json_pack("{s:o}", "l9999-0", layered_job(9999, 1)), true, NULL), 0);
+    assert_cpu_below(since_us, 100, "its last job again");
+    assert_int_equal(
+        apply(json_pack("{s:{s:s,s:[s]}}", "l0-0", "image", "x", "after", "l9999-0"), true, NULL),
+        ERR_INVALID);
+    assert_non_null(strstr(b.error.text, "l1-0: after: a cycle of 10000 jobs: l0-0 after l9999-0 after "));
+}
+
+static void circles_and_missing_parents_are_told(void **state)
+{
+    assert_int_equal(
+        apply(json_pack("{s:{s:s,s:[s]},s:{s:s,s:[s]},s:{s:s,s:[s]}}", "a", "image", "x", "after", "b", "b",
+                        "image", "x", "after", "c", "c", "image", "x", "after", "a"),
+              true, NULL),
+        ERR_INVALID);
+    assert_string_equal(b.error.text, "c: after: a cycle: a after b after c after a");
+    assert_int_equal(apply(json_pack("{s:{s:s,s:[s]}}", "a", "image", "x", "after", "q"), true, NULL),
+                     ERR_INVALID);
+    assert_string_equal(b.error.text, "a: after: there is no job q");
+    assert_int_equal(
+        apply(json_pack("{s:{s:s},s:{s:s,s:[s]}}", "p", "image", "x", "c", "image", "x", "after", "p"), false,
+              NULL),
+        0);
+    /* through what is there already */
+    assert_int_equal(apply(json_pack("{s:{s:s,s:[s]}}", "p", "image", "x", "after", "c"), true, NULL),
+                     ERR_INVALID);
+    assert_string_equal(b.error.text, "c: after: a cycle: p after c after p");
+}
+
+static void an_apply_has_so_many_jobs_at_most(void **state)
+{
+    json_t *jobs = json_object();
+    char name[32];
+
+    for (int i = 0; i <= SCHEDULER_APPLY_JOBS_MAX; i++) {
+        snprintf(name, sizeof(name), "j%d", i);
+        json_object_set_new(jobs, name, json_pack("{s:s}", "image", "x"));
+    }
+    assert_int_equal(apply(jobs, true, NULL), ERR_LIMIT);
+    assert_string_equal(b.error.text, "apply: 10001 jobs at once; at most 10000");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(layers_are_walked_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_chain_of_ten_thousand_is_fine, setup, teardown),
+        cmocka_unit_test_setup_teardown(circles_and_missing_parents_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_apply_has_so_many_jobs_at_most, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
