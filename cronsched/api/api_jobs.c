@@ -160,9 +160,9 @@ static bool history_is_whole(struct http_request *request, const json_t *result)
 {
     const char *missing = NULL;
 
-    if (json_array_size(json_object_get(result, "pruned")) > 0)
+    if (json_integer_value(json_object_get(result, "pruned")) > 0)
         missing = "is no longer kept";
-    else if (json_array_size(json_object_get(result, "gaps")) > 0)
+    else if (json_integer_value(json_object_get(result, "gaps")) > 0)
         missing = "has gaps";
     if (missing)
         http_reply_error(
@@ -175,27 +175,14 @@ static bool history_is_whole(struct http_request *request, const json_t *result)
 
 static void backfill_then(struct api *api, struct http_request *request, json_t *result, json_t *more)
 {
-    json_t *existing, *row;
-    size_t i;
-
-    if (!history_is_whole(request, result))
-        return;
-    existing = json_array();
-    json_array_foreach(json_object_get(result, "runs"), i, row)
-    {
-        const char *state = json_string_value(json_object_get(row, "state"));
-
-        if (!state || strcmp(state, "skipped") != 0)
-            json_array_append(existing, json_object_get(row, "at"));
-    }
-    backfill_with(api, request, existing);
-    json_decref(existing);
+    if (history_is_whole(request, result))
+        backfill_with(api, request, json_object_get(result, "times"));
 }
 
 void api_handle_backfill(struct http_request *request, void *arg)
 {
     const json_t *body = http_body(request);
-    struct history_query query = {.kind = HISTORY_AUDIT, .job = http_param(request, "job")};
+    struct history_query query = {.kind = HISTORY_FIRED, .job = http_param(request, "job")};
     struct error e;
 
     if (api_body_check("backfill", body, api_body_backfill, api_body_backfill_count, &e) < 0) {
@@ -206,7 +193,7 @@ void api_handle_backfill(struct http_request *request, void *arg)
         backfill_with(OBJECT(struct api, arg), request, NULL);
         return;
     }
-    query.since_ms = api_body_time(body, "from", 0) - 1; /* an audit's time begins after it */
+    query.since_ms = api_body_time(body, "from", 0) - 1; /* its time begins after it */
     query.until_ms = api_body_time(body, "to", 0);
     api_query(OBJECT(struct api, arg), request, &query, backfill_then, NULL);
 }

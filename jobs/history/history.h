@@ -15,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HISTORY_ROWS_MAX 10000 /* rows that one query answers at most */
+#define HISTORY_ROWS_MAX  10000 /* rows that one query answers at most */
+#define HISTORY_FIRED_MAX 50000 /* likewise, of FIRED */
 
 /* A run as it is after a batch (the row is replaced as a whole), or a fire time that was skipped as a
  * run of its own (state "skipped"). */
@@ -69,7 +70,9 @@ enum history_query_kind {
                         `first` (0: of all); or null */
     HISTORY_COPY,    /* what is left of batches first to last, for another replica's `fill`, as much of it as
                         fits; null: some of it is missing here, too */
-    HISTORY_AUDIT    /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
+    HISTORY_FIRED, /* {"times":[milliseconds, ascending: the instants in (since, until] of runs of `job` that were not
+                        skipped],"pruned":n,"gaps":n: how many there are in that time}; more times: ERR_LIMIT */
+    HISTORY_AUDIT /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
                         delete,    pause and resume records up to until],"ends":[{"run","count"}: of which one attempt
                         ended more than once]}: all that audit.c needs; not cut at HISTORY_ROWS_MAX */
 };

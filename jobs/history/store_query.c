@@ -125,7 +125,7 @@ static int rows_collect(sqlite3 *db, sqlite3_stmt *stmt, row_json *to_json, json
         if (step != SQLITE_ROW)
             rc = sqlite_error(db, "read", error);
         else if ((*left)-- <= 0)
-            rc = error_set(error, ERR_LIMIT, "more than %d rows; ask for less time", STORE_AUDIT_ROWS_MAX);
+            rc = error_set(error, ERR_LIMIT, "more rows than one answer may have; ask for less time");
         else if (json_array_append_new(array, to_json(stmt)) < 0)
             rc = error_set(error, ERR_CORRUPT, "a row of the history cannot be read");
     }
@@ -377,6 +377,57 @@ static int query_audit(sqlite3 *db, const struct history_query *q, json_t *objec
     return rc;
 }
 
+static json_t *first_integer(sqlite3_stmt *row)
+{
+    return json_integer((json_int_t)sqlite3_column_int64(row, 0));
+}
+
+/* One number for an object's key. */
+static int query_number(sqlite3 *db, struct select *s, json_t *object, const char *key, struct error *error)
+{
+    json_t *array = json_array();
+    int64_t left = 1;
+    int rc = collect(db, s, "", first_integer, array, &left, error);
+
+    json_object_set(object, key, json_array_get(array, 0));
+    json_decref(array);
+    return rc;
+}
+
+static int query_fired(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
+{
+    json_t *object = json_pack("{s:[]}", "times");
+    int64_t left = HISTORY_FIRED_MAX;
+    struct select s;
+    int rc;
+
+    select_init(&s, "SELECT at FROM runs WHERE exact = 0 AND state != 'skipped'");
+    s.has_where = true;
+    select_text(&s, "job = ?", q->job);
+    select_int(&s, "at > ?", q->since_ms);
+    select_int(&s, "at <= ?", q->until_ms);
+    rc = collect(db, &s, " ORDER BY at", first_integer, json_object_get(object, "times"), &left, error);
+    if (rc == 0) {
+        select_init(&s, "SELECT count(*) FROM pruned");
+        select_text(&s, "job = ?", q->job);
+        select_int(&s, "last > ?", q->since_ms);
+        select_int(&s, "first <= ?", q->until_ms);
+        rc = query_number(db, &s, object, "pruned", error);
+    }
+    if (rc == 0) {
+        select_init(&s, "SELECT count(*) FROM gaps");
+        select_int(&s, "last_time > ?", q->since_ms);
+        select_int(&s, "first_time <= ?", q->until_ms);
+        rc = query_number(db, &s, object, "gaps", error);
+    }
+    if (rc < 0) {
+        json_decref(object);
+        return rc;
+    }
+    *ret = object;
+    return 0;
+}
+
 int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct error *error)
 {
     json_t *result = q->kind == HISTORY_AUDIT ? json_object() : json_array();
@@ -400,6 +451,9 @@ int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct
             break;
         case HISTORY_COPY:
             rc = store_copy_read(db, (int64_t)q->first, (int64_t)q->last, &other, error);
+            break;
+        case HISTORY_FIRED:
+            rc = query_fired(db, q, &other, error);
             break;
         case HISTORY_AUDIT:
             rc = query_audit(db, q, result, error);

@@ -14,47 +14,81 @@ static int read_instant(const json_t *body, const char *key, int64_t *ret, struc
     return instant_parse(text, ret, error) < 0 ? error_prefix(error, "backfill: %s: ", key) : 0;
 }
 
-/* "existing": fire times (milliseconds) that have a run in history; the caller looked them up. */
-static bool has_run(const json_t *existing, int64_t at_ms)
-{
-    const json_t *item;
-    size_t i;
+/* Fire times that need no run, in milliseconds and ascending, and how far the walk along the range is in them. */
+struct taken {
+    const json_t *times;
+    size_t at;
+};
 
-    json_array_foreach(existing, i, item) if (json_integer_value(item) == at_ms) return true;
-    return false;
+struct range {
+    int64_t from_ms, to_ms;
+    bool again; /* nothing is taken */
+    struct taken taken[1 + BACKFILLS_PER_JOB_MAX];
+    size_t taken_count;
+};
+
+static bool is_taken(struct taken *t, int64_t at_ms)
+{
+    size_t count = json_array_size(t->times);
+
+    while (t->at < count && json_integer_value(json_array_get(t->times, t->at)) < at_ms)
+        t->at++;
+    return t->at < count && json_integer_value(json_array_get(t->times, t->at)) == at_ms;
 }
 
-/* Another backfill of the job has it on its list, still to be done. */
-static bool being_backfilled(const struct job_state *j, int64_t at_ms)
+/* By a run of the history, by another backfill of the job, or by a run that has not ended. */
+static bool is_done(struct scheduler *s, const struct job_state *j, struct range *range, int64_t at_ms)
 {
+    char id[RUN_ID_MAX];
+
+    if (range->again)
+        return false;
+    for (size_t i = 0; i < range->taken_count; i++)
+        if (is_taken(&range->taken[i], at_ms))
+            return true;
+    return state_run(&s->state, run_id_format(j->name, at_ms, false, id)) != NULL;
+}
+
+static int read_range(struct scheduler *s, const struct job_state *j, const json_t *body, struct range *ret,
+                      struct error *error)
+{
+    int rc = read_instant(body, "from", &ret->from_ms, error);
+
+    rc = rc < 0 ? rc : read_instant(body, "to", &ret->to_ms, error);
+    if (rc < 0)
+        return rc;
+    if (ret->to_ms > j->cursor_ms)
+        ret->to_ms = j->cursor_ms; /* what comes later fires by itself */
+    ret->again = json_is_true(json_object_get(body, "again"));
+    ret->taken[ret->taken_count++].times = json_object_get(body, "existing"); /* the caller looked them up */
     LIST_EACH(link, &j->backfills)
     {
         const struct backfill *b = LIST_ITEM(link, struct backfill, of_job);
 
-        for (size_t i = b->done; i < json_array_size(b->times); i++)
-            if (json_integer_value(json_array_get(b->times, i)) == at_ms)
-                return true;
+        if (ret->taken_count <= BACKFILLS_PER_JOB_MAX)
+            ret->taken[ret->taken_count++] = (struct taken){b->times, b->done};
     }
-    return false;
+    return 0;
 }
 
-static int backfill_times(struct scheduler *s, struct job_state *j, const json_t *body, int64_t from_ms,
-                          int64_t to_ms, json_t *times, struct error *error)
+/* One walk along the range and the lists beside it. The range is bounded first, however many of its fire times have run. */
+static int backfill_times(struct scheduler *s, struct job_state *j, struct range *range, json_t *times,
+                          struct error *error)
 {
     struct schedule *schedule = rules_schedule(s, j);
-    bool again = json_is_true(json_object_get(body, "again"));
-    const json_t *existing = json_object_get(body, "existing");
-    char id[RUN_ID_MAX];
+    int64_t before_s = (range->from_ms + 999) / 1000 - 1, to_s = range->to_ms / 1000;
 
     if (!schedule)
         return error_set(error, ERR_INVALID, "%s has no schedule to take fire times from", j->name);
-    for (int64_t at = schedule_next(schedule, (from_ms + 999) / 1000 - 1);
-         at != SCHEDULE_NEVER && at <= to_ms / 1000; at = schedule_next(schedule, at)) {
-        if (!again && (has_run(existing, at * 1000) || being_backfilled(j, at * 1000) ||
-                       state_run(&s->state, run_id_format(j->name, at * 1000, false, id))))
+    if (schedule_count(schedule, before_s, to_s, BACKFILL_RANGE_MAX + 1) > BACKFILL_RANGE_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d fire times in the range; take a shorter one",
+                         BACKFILL_RANGE_MAX);
+    for (int64_t at = schedule_next(schedule, before_s); at != SCHEDULE_NEVER && at <= to_s;
+         at = schedule_next(schedule, at)) {
+        if (is_done(s, j, range, at * 1000))
             continue;
         if (json_array_size(times) == BACKFILL_TIMES_MAX)
-            return error_set(error, ERR_LIMIT, "more than %d fire times; take a shorter range",
+            return error_set(error, ERR_LIMIT, "more than %d fire times to be run; take a shorter range",
                              BACKFILL_TIMES_MAX);
         json_array_append_new(times, json_integer(at * 1000));
     }
@@ -73,39 +107,56 @@ static json_t *backfill_reply(const char *name, const json_t *times)
                      first);
 }
 
+static int backfill_count(const struct job_state *j)
+{
+    int n = 0;
+
+    LIST_EACH(link, &j->backfills)
+    {
+        n++;
+    }
+    return n;
+}
+
+static void put_backfill(struct scheduler *s, struct job_state *j, json_t *times, int64_t max_parallel,
+                         bool again, const char *by)
+{
+    struct record *r = turn_record(s, RECORD_BACKFILL);
+
+    PUT_TEXT(s, r, job, j->name);
+    PUT_JSON(s, r, report, times);
+    PUT_INT(s, r, max_parallel, max_parallel);
+    if (again)
+        PUT_INT(s, r, again, 1);
+    PUT_TEXT(s, r, by, by);
+    turn_commit(s, r);
+    turn_wake_job(s, j, s->now_ms);
+}
+
 int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body, const char *by,
                        struct scheduler_result *ret)
 {
     const json_t *parallel = json_object_get(body, "max_parallel");
-    int64_t from_ms = 0, to_ms = 0, max_parallel = parallel ? json_integer_value(parallel) : 1;
+    int64_t max_parallel = parallel ? json_integer_value(parallel) : 1;
+    struct range range = {0};
     struct job_state *j = NULL;
     json_t *times;
     int rc = commands_enter(s, &ret->error);
 
     rc = rc < 0 ? rc : commands_find_job(s, name, &j, &ret->error);
-    rc = rc < 0 ? rc : read_instant(body, "from", &from_ms, &ret->error);
-    rc = rc < 0 ? rc : read_instant(body, "to", &to_ms, &ret->error);
+    rc = rc < 0 ? rc : read_range(s, j, body, &range, &ret->error);
     if (rc < 0)
         return rc;
     if (max_parallel < 1 || max_parallel > 1000)
         return error_set(&ret->error, ERR_INVALID, "backfill: max_parallel is 1 to 1000");
-    if (to_ms > j->cursor_ms)
-        to_ms = j->cursor_ms; /* what comes later fires by itself */
+    if (backfill_count(j) >= BACKFILLS_PER_JOB_MAX)
+        return error_set(&ret->error, ERR_LIMIT, "%s has %d backfills under way; wait for one to end", name,
+                         BACKFILLS_PER_JOB_MAX);
     times = json_array();
-    rc = backfill_times(s, j, body, from_ms, to_ms, times, &ret->error);
+    rc = backfill_times(s, j, &range, times, &ret->error);
     if (rc == 0) {
-        if (json_array_size(times) && !json_is_true(json_object_get(body, "dry_run"))) {
-            struct record *r = turn_record(s, RECORD_BACKFILL);
-
-            PUT_TEXT(s, r, job, name);
-            PUT_JSON(s, r, report, times);
-            PUT_INT(s, r, max_parallel, max_parallel);
-            if (json_is_true(json_object_get(body, "again")))
-                PUT_INT(s, r, again, 1);
-            PUT_TEXT(s, r, by, by);
-            turn_commit(s, r);
-            turn_wake_job(s, j, s->now_ms);
-        }
+        if (json_array_size(times) && !json_is_true(json_object_get(body, "dry_run")))
+            put_backfill(s, j, times, max_parallel, range.again, by);
         commands_finish(s, backfill_reply(name, times), ret);
     }
     json_decref(times);

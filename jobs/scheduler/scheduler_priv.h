@@ -38,6 +38,8 @@
 #define EVALUATED_PER_TURN_MAX        512 /* fire times of one job; the rest in the next turn */
 #define ARMED_PER_JOB_MAX             64
 #define BACKFILL_TIMES_MAX            5000
+#define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
+#define BACKFILLS_PER_JOB_MAX         8     /* under way */
 #define SNAPSHOT_EVERY_BATCHES        5000
 #define RECOVER_WATCH_MS              5000 /* so long may a started run of an earlier leader hold up its job */
 #define BACK_OFF_FIRST_MS             500

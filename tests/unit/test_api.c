@@ -374,16 +374,15 @@ static void test_backfill_knows_what_ran(void **state)
         "{\"again\":true,\"from\":\"2026-11-20T00:00:00Z\",\"to\":\"2026-11-21T00:00:00Z\"}";
 
     json_decref(fake.stored);
-    fake.stored = json_pack("{s:[{s:I, s:s}, {s:I, s:s}], s:[], s:[]}", "runs", "at", (json_int_t)1000,
-                            "state", "ended", "at", (json_int_t)2000, "state", "skipped", "pruned", "gaps");
+    fake.stored = json_pack("{s:[i], s:i, s:i}", "times", 1000, "pruned", 0, "gaps", 0);
     assert_answer("POST /v1/jobs/a/backfill", body, 200, "backfill");
-    assert_int_equal(fake.query.kind, HISTORY_AUDIT);
+    assert_int_equal(fake.query.kind, HISTORY_FIRED);
     assert_int_equal(fake.query.since_ms, INT64_C(1795132799999));
     assert_int_equal(fake.query.until_ms, INT64_C(1795219200000));
     assert_non_null(strstr(fake.asked, "\"existing\":[1000],\"from\""));
 
     /* what is not known is not run a second time unasked */
-    json_array_append_new(json_object_get(fake.stored, "pruned"), json_object());
+    json_object_set_new(fake.stored, "pruned", json_integer(1));
     fake.asked[0] = '\0';
     assert_answer("POST /v1/jobs/a/backfill", body, 409, "is no longer kept");
     assert_string_equal(fake.asked, "");

@@ -3,8 +3,10 @@
  * optimisation, far above what is seen there and far below what grows in another way than its input.
  */
 #include "jobs/base/alloc.h"
+#include "jobs/base/text.h"
 #include "jobs/definition/after.h"
 #include "jobs/scheduler/scheduler.h"
+#include "jobs/time/instant.h"
 #include "jobs/time/zoneinfo.h"
 #include "tests/support/patience.h"
 
@@ -313,6 +315,75 @@ static void an_apply_has_so_many_jobs_at_most(void **state)
     assert_string_equal(b.error.text, "apply: 10001 jobs at once; at most 10000");
 }
 
+/* ---- backfill ---- */
+
+#define BACKFILL_RANGE 10000 /* fire times; more are refused */
+
+/* Every second of that time, of which history has every one. Takes the reference to `existing`. */
+static int backfill(int64_t seconds, json_t *existing, bool dry, json_t **ret_reply)
+{
+    char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
+    struct scheduler_result result = {0};
+    json_t *body;
+    int rc;
+
+    instant_format(b.now_ms - (seconds + 10) * 1000, INSTANT_S, from, sizeof(from));
+    instant_format(b.now_ms - 10000 - 1000, INSTANT_S, to, sizeof(to));
+    body = json_pack("{s:s,s:s,s:o,s:b}", "from", from, "to", to, "existing", existing, "dry_run", dry);
+    rc = scheduler_backfill(b.scheduler, "each", body, "test", &result);
+    b.error = result.error;
+    json_decref(body);
+    *ret_reply = result.reply;
+    return rc;
+}
+
+static json_t *seconds_before(int64_t seconds)
+{
+    json_t *times = json_array();
+
+    for (int64_t i = 0; i < seconds; i++)
+        json_array_append_new(times, json_integer(b.now_ms - (seconds + 10 - i) * 1000));
+    return times;
+}
+
+/* Three walks side by side: the range, what has run, what other backfills have on their lists. */
+static void a_backfill_is_one_walk(void **state)
+{
+    json_t *reply;
+    int64_t since_us;
+
+    assert_int_equal(
+        apply(json_pack("{s:{s:s,s:s}}", "each", "image", "x", "schedule", "@every 1s"), false, NULL), 0);
+    b.now_ms += (BACKFILL_RANGE + 1000) * 1000; /* skipped, as nobody was there */
+    settle();
+    since_us = cpu_us();
+    assert_int_equal(backfill(BACKFILL_RANGE, seconds_before(BACKFILL_RANGE), true, &reply), 0);
+    assert_cpu_below(since_us, 200, "10000 fire times, all of them run");
+    assert_int_equal(json_integer_value(json_object_get(reply, "count")), 0);
+    json_decref(reply);
+    assert_int_equal(backfill(4000, json_array(), false, &reply), 0);
+    assert_in_range(json_integer_value(json_object_get(reply, "count")), 3999,
+                    4000); /* one may wait to be run */
+    json_decref(reply);
+    since_us = cpu_us();
+    assert_int_equal(backfill(BACKFILL_RANGE, seconds_before(BACKFILL_RANGE - 3990), true, &reply), 0);
+    assert_cpu_below(since_us, 200, "beside another backfill");
+    json_decref(reply);
+}
+
+static void the_range_of_a_backfill_is_bounded_first(void **state)
+{
+    int64_t since_us;
+    json_t *reply;
+
+    assert_int_equal(
+        apply(json_pack("{s:{s:s,s:s}}", "each", "image", "x", "schedule", "* * * * *"), false, NULL), 0);
+    since_us = cpu_us();
+    assert_int_equal(backfill(INT64_C(86400) * 365 * 50, json_array(), true, &reply), ERR_LIMIT);
+    assert_cpu_below(since_us, 20, "a range of fifty years");
+    assert_string_equal(b.error.text, "more than 10000 fire times in the range; take a shorter one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +391,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_chain_of_ten_thousand_is_fine, setup, teardown),
         cmocka_unit_test_setup_teardown(circles_and_missing_parents_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_apply_has_so_many_jobs_at_most, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backfill_is_one_walk, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_range_of_a_backfill_is_bounded_first, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

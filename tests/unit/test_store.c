@@ -245,6 +245,34 @@ static void test_prune(void **state)
     close_store();
 }
 
+/* What a backfill asks: what fired, and whether all of it is known. */
+static void test_what_fired(void **state)
+{
+    struct history_query q = {.kind = HISTORY_FIRED, .job = "a", .since_ms = T0, .until_ms = T0 + 30 * DAY};
+    struct history_write *w = new_write(1);
+    json_t *answer, *expected;
+
+    open_with(0);
+    add_run(w, "a@20231114T010000Z", T0 + HOUR, "ended", "succeeded", "schedule");
+    add_run(w, "a@20231114T020000Z", T0 + 2 * HOUR, "skipped", "overlap", "schedule");
+    add_run(w, "a@20231114T030000.123Z", T0 + 3 * HOUR + 123, "ended", "succeeded", "manual");
+    add_run(w, "b@20231114T040000Z", T0 + 4 * HOUR, "ended", "succeeded", "schedule");
+    add_run(w, "a@20231125T000000Z", T0 + 10 * DAY, "running", NULL, "schedule");
+    put(w);
+    answer = get(&q);
+    expected = json_pack("{s:[I,I],s:i,s:i}", "times", (json_int_t)(T0 + HOUR), (json_int_t)(T0 + 10 * DAY),
+                         "pruned", 0, "gaps", 0);
+    assert_true(json_equal(answer, expected));
+    json_decref(answer);
+    json_decref(expected);
+    b.history->ops->prune(b.history, "a", 100, T0 + 5 * DAY);
+    drain();
+    answer = get(&q);
+    assert_true(json_integer_value(json_object_get(answer, "pruned")) > 0);
+    json_decref(answer);
+    close_store();
+}
+
 /* What goes stays counted, once: a skipped fire time is a run's row and a skip. */
 static void test_prune_keeps_count(void **state)
 {
@@ -520,6 +548,7 @@ int main(void)
         T(test_a_recovery_takes_an_index),
         T(test_an_audit_is_told_of_attempts_that_ended_twice),
         T(test_prune),
+        T(test_what_fired),
         T(test_prune_keeps_count),
         T(test_prune_between_writes),
         T(test_audit_answer),
