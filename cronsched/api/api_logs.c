@@ -17,6 +17,7 @@
 #include "cronsched/io/run_log.h"
 #include "jobs/base/object.h"
 #include "jobs/state/run_id.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -274,7 +275,7 @@ static void on_pool_done(uv_work_t *work, int status)
         http_stream_end(r->stream); /* `closed` follows */
     } else {
         r->waiting = true;
-        uv_timer_start(&r->timer, on_timer, API_LOG_POLL_MS, 0);
+        loop_timer_start(&r->timer, on_timer, API_LOG_POLL_MS, 0);
     }
 }
 

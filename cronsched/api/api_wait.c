@@ -13,6 +13,7 @@
  */
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ static void wait_begin(struct api *api, struct http_request *request, uint64_t i
     list_append(&api->waits, &w->all);
     scheduler_wait(api->context.scheduler, index, on_durable, w); /* may have freed it on return */
     if (then && !list_empty(&api->waits) && !uv_is_active((uv_handle_t *)&api->clock))
-        uv_timer_start(&api->clock, on_clock, CLOCK_MS, CLOCK_MS);
+        loop_timer_start(&api->clock, on_clock, CLOCK_MS, CLOCK_MS);
 }
 
 void api_read(struct api *api, struct http_request *request,

@@ -7,6 +7,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 
@@ -122,7 +123,7 @@ static void call_unreachable(struct remote_call *c, const char *why)
         call_answer(c, &answer);
         return;
     }
-    uv_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
+    loop_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
     if (!c->away) {
         c->away = true;
         e->o.host->answer(e->o.host, &answer); /* may end this call: nothing after */
@@ -159,7 +160,7 @@ static void call_hear(struct remote_call *c, const json_t *reply)
     } else if (c->op != ENGINE_WATCH || answer.event != ENGINE_STARTED) {
         call_answer(c, &answer);
     } else {
-        uv_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
+        loop_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
         if (c->away) {
             c->away = false;
             e->o.host->answer(e->o.host, &answer); /* nothing after */
@@ -297,7 +298,7 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
     c->timer.data = c;
     list_append(&e->calls, &c->link);
     e->count++;
-    uv_timer_start(&c->timer, on_ask, 0, 0); /* never answers from within */
+    loop_timer_start(&c->timer, on_ask, 0, 0); /* never answers from within */
 }
 
 static void end_all(struct remote_engine *e)

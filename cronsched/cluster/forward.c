@@ -7,6 +7,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 
@@ -89,7 +90,7 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = p->forward->o.view(p->forward->o.arg);
 
     if (v->applied < p->index && uv_now(p->forward->o.loop) < p->until_ms) {
-        uv_timer_start(&p->timer, on_look, LOOK_MS, 0);
+        loop_timer_start(&p->timer, on_look, LOOK_MS, 0);
         return;
     }
     http_reply_json(p->request, p->status, json_incref(p->reply));
@@ -110,7 +111,7 @@ static void forwarded_retry(struct forwarded_request *p, int code, const char *w
     else if (uv_now(p->forward->o.loop) + FORWARD_RETRY_MS >= p->until_ms)
         forwarded_fail(p, code, why);
     else
-        uv_timer_start(&p->timer, on_retry, FORWARD_RETRY_MS, 0);
+        loop_timer_start(&p->timer, on_retry, FORWARD_RETRY_MS, 0);
 }
 
 static const char *error_code(const json_t *reply)

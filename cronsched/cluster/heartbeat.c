@@ -11,6 +11,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -100,7 +101,7 @@ static void on_answer_due(uv_timer_t *timer)
         uint64_t now = now_ms();
 
         if (!h->stopped && held->due_ms > now) {
-            uv_timer_start(&h->answer, on_answer_due, held->due_ms - now, 0);
+            loop_timer_start(&h->answer, on_answer_due, held->due_ms - now, 0);
             return;
         }
         list_remove(&held->link);
@@ -131,7 +132,7 @@ void heartbeat_request(struct heartbeat *h, struct http_request *request)
     held->due_ms = now_ms() + HEARTBEAT_MS;
     list_append(&h->held, &held->link);
     if (h->held_count++ == 0)
-        uv_timer_start(&h->answer, on_answer_due, HEARTBEAT_MS, 0);
+        loop_timer_start(&h->answer, on_answer_due, HEARTBEAT_MS, 0);
 }
 
 /* ---- links ---- */
@@ -162,7 +163,7 @@ static void wait_for(struct link *l, uint64_t due_ms)
     uint64_t now = now_ms();
 
     l->due_ms = due_ms;
-    uv_timer_start(&l->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
+    loop_timer_start(&l->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
 }
 
 static void mark_down(struct link *l)

@@ -4,6 +4,7 @@
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -166,7 +167,7 @@ void history_copy_start(struct history_copy **ret, const struct history_copy_opt
     c->o = *o;
     uv_timer_init(o->loop, &c->timer);
     c->timer.data = c;
-    uv_timer_start(&c->timer, on_timer, HISTORY_COPY_LOOK_MS, HISTORY_COPY_LOOK_MS);
+    loop_timer_start(&c->timer, on_timer, HISTORY_COPY_LOOK_MS, HISTORY_COPY_LOOK_MS);
     *ret = c;
 }
 

@@ -7,6 +7,7 @@
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -197,7 +198,7 @@ static void on_written(uv_work_t *work, int status)
         return;
     }
     f->paused = true;
-    uv_timer_start(&f->pause, on_pause, f->trouble[0] ? MARK_FILE_RETRY_MS : MARK_FILE_EVERY_MS, 0);
+    loop_timer_start(&f->pause, on_pause, f->trouble[0] ? MARK_FILE_RETRY_MS : MARK_FILE_EVERY_MS, 0);
 }
 
 void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir, const struct mark *read)

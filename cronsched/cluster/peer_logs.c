@@ -8,6 +8,7 @@
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/replicated/replicated.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 
@@ -113,7 +114,7 @@ static void on_opened(void *arg, int status)
         return;
     p->stream = http_reply_stream(p->request, 200, PEER_LOGS_TEXT, &events, p);
     if (!p->stream) /* a HEAD, or gone */
-        uv_timer_start(&p->timer, on_no_client, 0, 0);
+        loop_timer_start(&p->timer, on_no_client, 0, 0);
 }
 
 static bool on_data(void *arg, const char *bytes, size_t size)

@@ -27,6 +27,7 @@
 #include "jobs/base/object.h"
 #include "jobs/base/text.h"
 #include "jobs/state/state.h"
+#include "leader/worker/loop.h"
 #include "leader/zookeeper/zookeeper.h"
 
 #include <stdio.h>
@@ -76,7 +77,7 @@ static void wake_at(void *arg, uint64_t boot_ms)
     uint64_t now = boot_now(NULL);
 
     if (!r->closing)
-        uv_timer_start(&r->wake, on_wake, boot_ms > now ? boot_ms - now : 0, 0);
+        loop_timer_start(&r->wake, on_wake, boot_ms > now ? boot_ms - now : 0, 0);
 }
 
 static void to_log(void *arg, enum log_level level, const char *event, const char *text)
@@ -335,7 +336,7 @@ static void host_changed(void *arg)
         share_secret(r, v->secret);
     notice_members(r, v->member_count);
     if (r->retired && !v->leading)
-        uv_timer_start(&r->retire, on_retired, 0, 0);
+        loop_timer_start(&r->retire, on_retired, 0, 0);
     heartbeat_changed(r->heartbeat);
     if ((v->leading || v->current) && !r->swept) {
         r->swept = true;
@@ -611,7 +612,7 @@ int replica_open(struct replica **ret, const struct replica_options *o, struct e
     start_parts(r);
     mark_file_new(&r->mark_file, o->loop, o->config->data_dir, &r->mark);
     start_journal(r);
-    uv_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
+    loop_timer_start(&r->look, on_look, REPLICA_LOOK_MS, REPLICA_LOOK_MS);
     *ret = r;
     return 0;
 }
@@ -698,7 +699,7 @@ void replica_retire(struct replica *r, void (*done)(void *arg), void *arg)
 {
     r->retired = done;
     r->retired_arg = arg;
-    uv_timer_start(&r->retire, on_retired, REPLICA_RETIRE_MS, 0);
+    loop_timer_start(&r->retire, on_retired, REPLICA_RETIRE_MS, 0);
     replicated_retire(r->journal);
     host_changed(r); /* when it does not lead */
 }

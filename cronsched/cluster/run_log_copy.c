@@ -9,6 +9,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -314,13 +315,13 @@ static void on_timer(uv_timer_t *timer)
             soonest = w->due_ms < soonest ? w->due_ms : soonest;
     }
     if (soonest < UINT64_MAX)
-        uv_timer_start(&c->timer, on_timer, soonest - now, 0);
+        loop_timer_start(&c->timer, on_timer, soonest - now, 0);
 }
 
 static void wake(struct run_log_copies *c)
 {
     if (!c->stopping)
-        uv_timer_start(&c->timer, on_timer, 0, 0);
+        loop_timer_start(&c->timer, on_timer, 0, 0);
     else if (c->active == 0 && !uv_is_closing((uv_handle_t *)&c->timer))
         uv_close((uv_handle_t *)&c->timer, on_stopped);
 }

@@ -7,6 +7,7 @@
 #include "jobs/base/object.h"
 #include "jobs/state/record.h"
 #include "jobs/state/run_id.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -80,7 +81,7 @@ static void on_answers(uv_timer_t *timer)
         free(l);
     }
     if (!list_empty(&e->later))
-        uv_timer_start(timer, on_answers, 0, 0);
+        loop_timer_start(timer, on_answers, 0, 0);
 }
 
 static void answer(struct null_engine *e, const struct engine_answer *a)
@@ -92,7 +93,7 @@ static void answer(struct null_engine *e, const struct engine_answer *a)
         snprintf(l->id, sizeof(l->id), "%s", a->id);
     list_append(&e->later, &l->link);
     if (e->queued++ == 0)
-        uv_timer_start(&e->answers, on_answers, 0, 0);
+        loop_timer_start(&e->answers, on_answers, 0, 0);
 }
 
 static void answer_event(struct null_engine *e, uint64_t ticket, enum engine_event event, const char *text)
@@ -134,7 +135,7 @@ static void on_ends(uv_timer_t *timer)
         struct attempt *a = LIST_ITEM(e->running.next, struct attempt, link);
 
         if (a->ends_at > uv_now(e->loop)) {
-            uv_timer_start(&e->ends, on_ends, a->ends_at - uv_now(e->loop), 0);
+            loop_timer_start(&e->ends, on_ends, a->ends_at - uv_now(e->loop), 0);
             return;
         }
         end(e, a, e->exit_code, "exit");
@@ -148,7 +149,7 @@ static void start(struct null_engine *e, struct attempt *a)
     a->ends_at = uv_now(e->loop) + (uint64_t)e->delay_ms;
     list_append(&e->running, &a->link);
     if (!uv_is_active((uv_handle_t *)&e->ends))
-        uv_timer_start(&e->ends, on_ends, (uint64_t)e->delay_ms, 0);
+        loop_timer_start(&e->ends, on_ends, (uint64_t)e->delay_ms, 0);
 }
 
 /* FNV-1a */
@@ -391,7 +392,7 @@ int null_engine_new(struct engine **ret, uv_loop_t *loop, const struct null_engi
     init_timer(e, &e->ends);
     init_timer(e, &e->sweep);
     uv_unref((uv_handle_t *)&e->sweep);
-    uv_timer_start(&e->sweep, on_sweep, NULL_SWEEP_MS, NULL_SWEEP_MS);
+    loop_timer_start(&e->sweep, on_sweep, NULL_SWEEP_MS, NULL_SWEEP_MS);
     *ret = &e->engine;
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "cronsched/http/http_core.h"
 
 #include "cronsched/io/file.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -62,7 +63,7 @@ static void connection_open(struct http_daemon *d, struct MHD_Connection *mhd, v
     list_append(&d->connections, &c->of_daemon);
     http->accepted++;
     if (http->connection_count++ == 0 && !http->closing)
-        uv_timer_start(&http->clock, on_clock, CLOCK_MS, CLOCK_MS);
+        loop_timer_start(&http->clock, on_clock, CLOCK_MS, CLOCK_MS);
 }
 
 static void connection_close(struct http_connection *c)
@@ -256,7 +257,9 @@ static int daemon_start(struct http_listener *l, const char *cert, const char *k
     if (uv_poll_init(http->loop, &d->poll, info->epoll_fd) < 0)
         abort(); /* a fresh epoll descriptor: only a bug gets here */
     d->poll.data = d;
-    d->handles = 2;
+    loop_turn_init(&d->turn, http->loop, http_on_turn, d);
+    d->turn.idle.data = d;
+    d->handles = 3;
     uv_poll_start(&d->poll, UV_READABLE, http_on_poll);
     list_append(&l->daemons, &d->of_listener);
     http->daemon_count++;
@@ -300,6 +303,7 @@ static void daemon_retire(struct http_daemon *d)
     d->closing = true;
     uv_close((uv_handle_t *)&d->poll, on_daemon_handle_closed);
     uv_close((uv_handle_t *)&d->timer, on_daemon_handle_closed);
+    loop_turn_close(&d->turn, on_daemon_handle_closed);
 }
 
 /* ---- listeners ---- */
@@ -561,5 +565,5 @@ void http_close(struct http *http, void (*done)(void *arg), void *arg)
             close(s->fd); /* the daemons' duplicates go in the first step */
         s->fd = -1;
     }
-    uv_timer_start(&http->clock, on_clock, 0, CLOCK_CLOSE_MS);
+    loop_timer_start(&http->clock, on_clock, 0, CLOCK_CLOSE_MS);
 }

@@ -6,17 +6,36 @@
  * every run: it carries what is left over from edge-triggered events and from TLS. A reply that comes
  * later resumes its connection, which the library does not notice by itself: http_daemon_wake.
  *
+ * The library may want the next run at once, and again after that one, without getting on: half a TLS record
+ * does it. Each run is a turn of the loop, so nobody else waits, and after EAGER_RUNS of them in a row without
+ * an event the next ones are a pause apart.
+ *
  * Without a free descriptor the library would try to accept again and again as long as it has no connection;
  * a daemon pauses instead. With connections the library waits for the end of one by itself.
  */
 #include "cronsched/http/http_core.h"
+
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#define EAGER_RUNS     32
+#define EAGER_PAUSE_MS 2
+
 static void on_timer(uv_timer_t *timer);
+
+static void run_at_once(struct http_daemon *d)
+{
+    if (d->eager_runs < EAGER_RUNS) {
+        d->eager_runs++;
+        loop_turn_ask(&d->turn);
+    } else {
+        loop_timer_start(&d->timer, on_timer, EAGER_PAUSE_MS, 0);
+    }
+}
 
 void http_daemon_run(struct http_daemon *d)
 {
@@ -27,12 +46,15 @@ void http_daemon_run(struct http_daemon *d)
     d->again = false;
     MHD_run(d->mhd);
     d->running = false;
+    uv_timer_stop(&d->timer);
     if (d->again)
-        uv_timer_start(&d->timer, on_timer, 0, 0);
-    else if (MHD_get_timeout(d->mhd, &ms) == MHD_YES)
-        uv_timer_start(&d->timer, on_timer, ms, 0);
+        loop_turn_ask(&d->turn);
+    else if (MHD_get_timeout(d->mhd, &ms) != MHD_YES)
+        return;
+    else if (ms == 0)
+        run_at_once(d);
     else
-        uv_timer_stop(&d->timer);
+        loop_timer_start(&d->timer, on_timer, ms, 0);
 }
 
 static bool descriptor_free(const struct http_daemon *d)
@@ -54,7 +76,7 @@ static void pause_accepting(struct http_daemon *d)
                   "no descriptor is left for a connection: clients wait until one is");
     d->paused = true;
     uv_poll_stop(&d->poll);
-    uv_timer_start(&d->timer, on_timer, HTTP_PAUSE_MS, 0);
+    loop_timer_start(&d->timer, on_timer, HTTP_PAUSE_MS, 0);
 }
 
 static void resume_accepting(struct http_daemon *d)
@@ -65,8 +87,15 @@ static void resume_accepting(struct http_daemon *d)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct http_daemon *d = OBJECT(struct http_daemon, timer->data);
+    http_on_turn(timer->data);
+}
 
+void http_on_turn(void *arg)
+{
+    struct http_daemon *d = OBJECT(struct http_daemon, arg);
+
+    if (d->closing)
+        return;
     if (d->paused && !descriptor_free(d)) {
         pause_accepting(d);
         return;
@@ -80,6 +109,7 @@ void http_on_poll(uv_poll_t *poll, int status, int events)
 {
     struct http_daemon *d = OBJECT(struct http_daemon, poll->data);
 
+    d->eager_runs = 0;
     if (list_empty(&d->connections) && !d->retired && !descriptor_free(d))
         pause_accepting(d);
     else
@@ -90,7 +120,7 @@ void http_daemon_wake(struct http_daemon *d)
 {
     d->again = true;
     if (!d->running && !d->closing)
-        uv_timer_start(&d->timer, on_timer, 0, 0);
+        loop_turn_ask(&d->turn);
 }
 
 bool http_answered(const struct http_request *r)

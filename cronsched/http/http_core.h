@@ -12,6 +12,7 @@
 #include "cronsched/http/http.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <microhttpd.h>
 
@@ -70,7 +71,9 @@ struct http_daemon {
     struct MHD_Daemon *mhd;
     uv_poll_t poll;
     uv_timer_t timer;
-    int handles; /* of these two, not yet closed */
+    struct loop_turn turn;
+    int eager_runs; /* in a row, without an event */
+    int handles;    /* of these three, not yet closed */
     bool running, again, retired, closing;
     bool paused; /* no descriptor is left for a connection */
     struct list connections;
@@ -121,6 +124,7 @@ struct http {
 
 void http_daemon_run(struct http_daemon *daemon);           /* let the library work off what is there */
 void http_on_poll(uv_poll_t *poll, int status, int events); /* the same, for the daemon in poll->data */
+void http_on_turn(void *daemon);                            /* the same */
 /* Let the library run soon: something was resumed. */
 void http_daemon_wake(struct http_daemon *daemon);
 

@@ -1,16 +1,17 @@
 /* See http_client.h. The happy path: http_client_start makes an easy handle and puts the call on `starting`;
- * the wake timer (next turn of the loop) gives it to the multi handle; curl says by on_socket which
+ * the next turn of the loop gives it to the multi handle; curl says by on_socket which
  * descriptors to poll and by on_timer when to be called again; each poll event and timeout goes to
  * curl_multi_socket_action; finished calls are collected in collect_done, which calls their owners.
  *
  * Failures: a descriptor that cannot be polled or an allocation that fails inside curl ends the call with an
  * error of curl's, and outcome_of decides whether it was sent. A call cancelled while curl is on the stack
- * (from a callback) cannot be removed there: it falls silent and is freed by the wake timer.
+ * (from a callback) cannot be removed there: it falls silent and is freed in the next turn.
  */
 #include "cronsched/io/http_client.h"
 
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -23,13 +24,14 @@
 #define KEEPALIVE_IDLE_S     15L
 #define KEEPALIVE_INTERVAL_S 5L
 #define IDLE_CONNECTIONS_MAX 32L
-#define HANDLES              2 /* timers of a struct http_client */
+#define HANDLES              2 /* of a struct http_client: timer, wake */
 
 struct http_client {
     struct object object; /* first */
     uv_loop_t *loop;
     CURLM *multi;
-    uv_timer_t timer, wake;
+    uv_timer_t timer;
+    struct loop_turn wake;
     struct list starting, running, silent; /* calls */
     struct list sockets;
     int calls;
@@ -269,8 +271,8 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
     struct http_client *c = OBJECT(struct http_client, arg);
     if (timeout_ms < 0)
         uv_timer_stop(&c->timer);
-    else /* never call back into curl from here: 0 means the next turn of the loop */
-        uv_timer_start(&c->timer, on_timeout, timeout_ms == 0 ? 1 : (uint64_t)timeout_ms, 0);
+    else /* never call back into curl from here */
+        loop_timer_start(&c->timer, on_timeout, (uint64_t)timeout_ms, 0);
     return 0;
 }
 
@@ -351,9 +353,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 }
 
 /* Starts what waits to be started and frees what fell silent, with curl off the stack. */
-static void on_wake(uv_timer_t *timer)
+static void on_wake(void *arg)
 {
-    struct http_client *c = OBJECT(struct http_client, timer->data);
+    struct http_client *c = OBJECT(struct http_client, arg);
 
     while (!list_empty(&c->silent)) {
         struct http_call *call = LIST_ITEM(c->silent.next, struct http_call, link);
@@ -377,8 +379,7 @@ static void on_wake(uv_timer_t *timer)
 
 static void wake_soon(struct http_client *c)
 {
-    if (!uv_is_active((uv_handle_t *)&c->wake))
-        uv_timer_start(&c->wake, on_wake, 0, 0);
+    loop_turn_ask(&c->wake);
 }
 
 /* ---- public ---- */
@@ -399,8 +400,8 @@ int http_client_new(struct http_client **ret, uv_loop_t *loop, struct error *err
     list_init(&c->silent);
     list_init(&c->sockets);
     uv_timer_init(loop, &c->timer);
-    uv_timer_init(loop, &c->wake);
-    c->timer.data = c->wake.data = c;
+    loop_turn_init(&c->wake, loop, on_wake, c);
+    c->timer.data = c->wake.idle.data = c;
     c->open_handles = HANDLES;
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
@@ -442,7 +443,7 @@ void http_client_close(struct http_client *c, void (*done)(void *arg), void *arg
         socket_drop(LIST_ITEM(link, struct curl_socket, link));
     }
     uv_close((uv_handle_t *)&c->timer, on_own_handle_closed);
-    uv_close((uv_handle_t *)&c->wake, on_own_handle_closed);
+    loop_turn_close(&c->wake, on_own_handle_closed);
 }
 
 static void set_connection(struct http_call *call, const struct client_request *q)

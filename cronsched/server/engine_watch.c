@@ -1,6 +1,7 @@
 #include "cronsched/server/engine_watch.h"
 
 #include "cronsched/io/log.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,7 +60,7 @@ void engine_watch_start(struct engine_watch *w, uv_loop_t *loop, struct engine *
     OBJECT_INIT(struct engine_watch, w);
     uv_timer_init(loop, &w->timer);
     w->timer.data = w;
-    uv_timer_start(&w->timer, on_timer, 0, ENGINE_WATCH_MS);
+    loop_timer_start(&w->timer, on_timer, 0, ENGINE_WATCH_MS);
     uv_unref((uv_handle_t *)&w->timer);
 }
 

@@ -31,6 +31,7 @@
 #include "jobs/scheduler/scheduler.h"
 #include "jobs/time/zoneinfo.h"
 #include "leader/embedded/embedded.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -346,7 +347,7 @@ static void stop(struct serve *s, const char *why)
     log_event(LOG_NOTE, "stopping", LOG_TEXT("text", why));
     sd_notify_state(SD_NOTIFY_STOPPING);
     s->closing = "the hand-over of the lead";
-    uv_timer_start(&s->stop_limit, on_stop_limit, STOP_MAX_MS, 0);
+    loop_timer_start(&s->stop_limit, on_stop_limit, STOP_MAX_MS, 0);
     scheduler_stop(s->scheduler);
     if (s->replica)
         replica_retire(s->replica, on_retired, s);
@@ -641,12 +642,12 @@ static void start_handles(struct serve *s)
     uv_prepare_init(&s->loop, &s->turn);
     uv_prepare_start(&s->turn, on_turn);
     uv_timer_init(&s->loop, &s->housekeeping);
-    uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
+    loop_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
     engine_watch_start(&s->engine_watch, &s->loop, s->engines, s->engine_count);
     uv_timer_init(&s->loop, &s->stop_limit);
     uv_timer_init(&s->loop, &s->watchdog);
     if (watchdog_ms > 0)
-        uv_timer_start(&s->watchdog, on_watchdog, 0, (uint64_t)watchdog_ms);
+        loop_timer_start(&s->watchdog, on_watchdog, 0, (uint64_t)watchdog_ms);
     uv_signal_init(&s->loop, &s->terminate);
     uv_signal_start(&s->terminate, on_signal, SIGTERM);
     uv_signal_init(&s->loop, &s->interrupt);

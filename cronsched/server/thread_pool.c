@@ -1,5 +1,7 @@
 #include "cronsched/server/thread_pool.h"
 
+#include "leader/worker/loop.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -47,7 +49,7 @@ static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)
     pool->wake = wake;
     pool->wake_arg = arg;
     if (wake)
-        uv_timer_start(&pool->timer, on_timer, delay_ms, 0);
+        loop_timer_start(&pool->timer, on_timer, delay_ms, 0);
     else
         uv_timer_stop(&pool->timer);
 }

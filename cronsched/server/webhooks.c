@@ -11,6 +11,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 
@@ -95,7 +96,7 @@ static void on_done(void *arg, const struct http_answer *answer)
 
     a->call = NULL;
     *place_of(n, a) = NULL;
-    uv_timer_start(&n->timer, look, WEBHOOKS_NEXT_MS, WEBHOOKS_LOOK_MS); /* there is a free place */
+    loop_timer_start(&n->timer, look, WEBHOOKS_NEXT_MS, WEBHOOKS_LOOK_MS); /* there is a free place */
     if (answer->outcome == HTTP_ANSWERED && answer->status / 100 == 2) {
         finish(a, answer->status, NULL);
         return;
@@ -217,7 +218,7 @@ int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *sched
     list_init(&n->all);
     uv_timer_init(loop, &n->timer);
     n->timer.data = n;
-    uv_timer_start(&n->timer, look, WEBHOOKS_LOOK_MS, WEBHOOKS_LOOK_MS);
+    loop_timer_start(&n->timer, look, WEBHOOKS_LOOK_MS, WEBHOOKS_LOOK_MS);
     *ret = n;
     return 0;
 }

@@ -23,6 +23,7 @@
 #include "jobs/base/object.h"
 #include "leader/embedded/journal_db.h"
 #include "leader/embedded/journal_watch.h"
+#include "leader/worker/loop.h"
 #include "leader/worker/worker.h"
 
 #include <assert.h>
@@ -196,7 +197,7 @@ static void fail(struct embedded *e)
     drop_in_flight(e);
     if (!e->closing && !e->lost) {
         e->waiting = true;
-        uv_timer_start(&e->timer, on_timer, e->retry_ms, 0);
+        loop_timer_start(&e->timer, on_timer, e->retry_ms, 0);
         e->retry_ms = e->retry_ms * 2 < e->retry_max_ms ? e->retry_ms * 2 : e->retry_max_ms;
     }
     if (was_leading)
@@ -598,7 +599,7 @@ int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_o
     e->work = (struct work){.run = on_work, .done = on_work_done};
     e->timer.data = e;
     uv_timer_init(loop, &e->timer);
-    uv_timer_start(&e->timer, on_timer, 0, 0);
+    loop_timer_start(&e->timer, on_timer, 0, 0);
     e->waiting = true;
     *ret = &e->journal;
     return 0;

@@ -6,6 +6,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -325,7 +326,7 @@ void worker_submit(struct worker *w, struct work *work)
     if (look_ms > LOOK_MAX_MS)
         look_ms = LOOK_MAX_MS;
     if (w->deadline_ms && !uv_is_active((uv_handle_t *)&w->timer))
-        uv_timer_start(&w->timer, on_timer, look_ms + LOOK_MIN_MS, look_ms + LOOK_MIN_MS);
+        loop_timer_start(&w->timer, on_timer, look_ms + LOOK_MIN_MS, look_ms + LOOK_MIN_MS);
 }
 
 void worker_status(const struct worker *worker, struct worker_status *ret)

@@ -26,6 +26,7 @@
 #include "leader/zookeeper/zookeeper_priv.h"
 
 #include "jobs/base/alloc.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -184,7 +185,7 @@ static void try_after(struct zookeeper *zk, uint64_t ms)
 {
     assert(!zk->handle && !zk->closing);
     zk->state = ZOOKEEPER_WAITING;
-    uv_timer_start(&zk->timer, on_timer, ms, 0);
+    loop_timer_start(&zk->timer, on_timer, ms, 0);
 }
 
 static void on_servers_found(void *arg)
@@ -201,7 +202,7 @@ static void on_deadline(uv_timer_t *timer);
 static void prepare(struct zookeeper *zk)
 {
     zk->state = ZOOKEEPER_PREPARING;
-    uv_timer_start(&zk->deadline, on_deadline, timeout_of(zk), 0);
+    loop_timer_start(&zk->deadline, on_deadline, timeout_of(zk), 0);
     if (!zookeeper_limit_probe(zk))
         zookeeper_prepare_root(zk);
 }
@@ -265,7 +266,7 @@ static void try_server(struct zookeeper *zk)
     if (zk->digest)
         zoo_add_auth(zk->handle, "digest", zk->digest, (int)strlen(zk->digest), NULL, NULL);
     zk->state = ZOOKEEPER_CONNECTING;
-    uv_timer_start(&zk->deadline, on_deadline, try_limit_ms(zk), 0);
+    loop_timer_start(&zk->deadline, on_deadline, try_limit_ms(zk), 0);
     step(zk);
 }
 
@@ -373,7 +374,7 @@ static void step(struct zookeeper *zk)
         return;
     }
     ms = (uint64_t)wait.tv_sec * 1000 + ((uint64_t)wait.tv_usec + 999) / 1000;
-    uv_timer_start(&zk->timer, on_timer, ms ? ms : 1, 0);
+    loop_timer_start(&zk->timer, on_timer, ms ? ms : 1, 0);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -429,7 +430,7 @@ void zookeeper_prepared(struct zookeeper *zk, int rc)
         if (rc == ZNOAUTH)
             hint = zk->digest ? "; made with another password?" : "; made with a password?";
         zk->state = ZOOKEEPER_DENIED;
-        uv_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
+        loop_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
         snprintf(zk->why, sizeof(zk->why), "%s: the node %s may not be made: %s%s", zk->address, zk->root,
                  zookeeper_answer_text(rc, text), hint);
         complain(zk);
@@ -574,7 +575,7 @@ static void begin_end(struct zookeeper *zk)
     zookeeper_servers_free(zk->servers);
     if (zk->handle && zk->socket && zoo_state(zk->handle) == ZOO_CONNECTED_STATE) {
         uv_poll_stop(&zk->socket->poll);
-        uv_timer_start(&zk->deadline, on_end_limit, ZOOKEEPER_CLOSE_MAX_MS, 0);
+        loop_timer_start(&zk->deadline, on_end_limit, ZOOKEEPER_CLOSE_MAX_MS, 0);
         zk->work.data = zk;
         uv_queue_work(zk->loop, &zk->work, end_session, on_session_ended);
         return;

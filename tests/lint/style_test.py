@@ -38,14 +38,14 @@ FOLDER_INCLUDES = {
     "cronsched/command": ("jobs/base",),
     "cronsched/config": ("cronsched/command", "cronsched/io", "jobs/base", "jobs/yaml"),
     "cronsched/io": ("leader/worker", "jobs/base", "jobs/time", "jobs/definition", "jobs/state"),
-    "cronsched/http": ("cronsched/io", "jobs/base"),
-    "cronsched/engines": ("jobs/base", "jobs/engine", "jobs/state"),
-    "cronsched/engines/docker": ("cronsched/io", "jobs/base", "jobs/time", "jobs/definition", "jobs/engine", "jobs/state"),
-    "cronsched/engines/process": ("cronsched/io", "cronsched/command", "jobs/base", "jobs/definition", "jobs/engine",
-                                  "jobs/state"),
+    "cronsched/http": ("cronsched/io", "leader/worker", "jobs/base"),
+    "cronsched/engines": ("leader/worker", "jobs/base", "jobs/engine", "jobs/state"),
+    "cronsched/engines/docker": ("cronsched/io", "leader/worker", "jobs/base", "jobs/time", "jobs/definition", "jobs/engine", "jobs/state"),
+    "cronsched/engines/process": ("cronsched/io", "cronsched/command", "leader/worker", "jobs/base", "jobs/definition",
+                                  "jobs/engine", "jobs/state"),
     "cronsched/api": ("cronsched/http", "cronsched/io", "leader/worker", "leader/zookeeper", *JOBS),
     "cronsched/cluster": ("cronsched/api", "cronsched/config", "cronsched/http",
-                          "cronsched/io", "leader", "leader/replicated", "leader/zookeeper", *JOBS),
+                          "cronsched/io", "leader", "leader/replicated", "leader/worker", "leader/zookeeper", *JOBS),
     "cronsched/cli": ("cronsched/command", "cronsched/config", "cronsched/http", "cronsched/io", "jobs/base",
                       "jobs/time", "jobs/definition", "jobs/audit", "jobs/state"),
     "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base", "jobs/time"),
@@ -186,6 +186,10 @@ class Style(lab.Suite):
         wrong = [w for path in self.c for w in calls(path, BANNED)]
         wrong += [f"{path}: setenv(TZ)" for path in self.c if re.search(r'setenv\("TZ"', read(path))]
         self.assertNone(wrong)
+
+    def test_timers_are_started_by_the_one_function_that_never_starves_the_loop(self):
+        self.assertNone(w for path in self.c if path.startswith(SHIPPED) and path != "leader/worker/loop.c"
+                        for w in calls(path, ("uv_timer_start", "uv_timer_again")))
 
     def test_includes_are_written_from_the_root(self):
         self.assertNone(f"{path}:{number}: {header} is not written from the root" for path in self.c

@@ -1,11 +1,9 @@
-/* Who may use the HTTP server, and where it listens: roles, tokens files, browsers, other users, sockets,
- * TLS. */
+/* Who may use the HTTP server, and where it listens: roles, tokens files, browsers, other users,
+ * sockets. */
 #include "tests/support/http_fixture.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <pthread.h>
 #include <sys/wait.h>
 
 /* ---- who may ---- */
@@ -336,183 +334,6 @@ static void test_two_servers_on_one_port(void **state)
     assert_int_equal(http_listen(http, &again, &e), ERR_BUSY);
 }
 
-/* ---- TLS ---- */
-
-struct tls_call {
-    char url[128], ca[160];
-    const char *body;
-    long status;
-    CURLcode code;
-    char reply[1024];
-    size_t n;
-    volatile bool done;
-};
-
-static size_t on_tls_bytes(char *bytes, size_t size, size_t n, void *arg)
-{
-    struct tls_call *c = arg;
-    size_t take = size * n;
-
-    if (take > sizeof(c->reply) - 1 - c->n)
-        take = sizeof(c->reply) - 1 - c->n;
-    memcpy(c->reply + c->n, bytes, take);
-    c->n += take;
-    return size * n;
-}
-
-static void *tls_thread(void *arg)
-{
-    struct tls_call *c = arg;
-    CURL *curl = curl_easy_init();
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-
-    curl_easy_setopt(curl, CURLOPT_URL, c->url);
-    curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)PATIENCE_MS);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_tls_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, c);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    if (c->body)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, c->body);
-    c->code = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    __atomic_store_n(&c->done, true, __ATOMIC_RELEASE);
-    return NULL;
-}
-
-/* What /keep and /stream wait for, a piece at a time. */
-static void serve_later(void)
-{
-    static int pieces;
-
-    while (kept_count > 0) {
-        http_reply_text(kept[--kept_count], 200, "text/plain", "later");
-        http_request_unref(kept[kept_count]);
-    }
-    if (!stream)
-        return;
-    if (++pieces % 4) {
-        http_stream_write(stream, "piece ", 6);
-    } else {
-        http_stream_end(stream);
-        stream = NULL;
-    }
-}
-
-static struct tls_call tls_ask(const char *address, const char *ca, const char *path, const char *body)
-{
-    static struct tls_call c;
-    pthread_t thread;
-
-    c = (struct tls_call){.body = body};
-    snprintf(c.url, sizeof(c.url), "https://localhost:%s%s", strrchr(address, ':') + 1, path);
-    snprintf(c.ca, sizeof(c.ca), "%s", ca);
-    assert_int_equal(pthread_create(&thread, NULL, tls_thread, &c), 0);
-    while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE)) {
-        turn(&loop, -1, 0);
-        serve_later();
-    }
-    pthread_join(thread, NULL);
-    return c;
-}
-
-static void make_certificate(const char *name)
-{
-    char command[640];
-    pid_t pid;
-    int status;
-
-    snprintf(command, sizeof(command),
-             "exec openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "
-             "%s/%s.key -out "
-             "%s/%s.crt -days 2 -subj /CN=%s -addext subjectAltName=DNS:localhost 2>/dev/null",
-             dir, name, dir, name, name);
-    pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
-static void test_tls(void **state)
-{
-    static const struct auth_options who = {0};
-    char cert[128], key[128], other_cert[128], other_key[128];
-    struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
-    struct tls_call c;
-    struct error e = {0};
-    const char *address;
-
-    make_certificate("a");
-    make_certificate("b");
-    snprintf(cert, sizeof(cert), "%s/a.crt", dir);
-    snprintf(key, sizeof(key), "%s/a.key", dir);
-    snprintf(other_cert, sizeof(other_cert), "%s/b.crt", dir);
-    snprintf(other_key, sizeof(other_key), "%s/b.key", dir);
-    start_with(&who, NULL);
-    assert_int_equal(http_listen(http, &tls, &e), 0);
-    address = http_address(http, 2);
-
-    c = tls_ask(address, cert, "/echo/x", "{\"a\": 1}");
-    assert_int_equal(c.code, CURLE_OK);
-    assert_int_equal(c.status, 200);
-    assert_non_null(strstr(c.reply, "\"body\":{\"a\":1}"));
-    c = tls_ask(address, cert, "/keep", NULL);
-    assert_string_equal(c.reply, "later");
-    c = tls_ask(address, cert, "/stream", NULL);
-    assert_int_equal(c.code, CURLE_OK);
-    assert_string_equal(c.reply, "piece piece piece ");
-    c = tls_ask(address, other_cert, "/open", NULL);
-    assert_int_equal(c.code, CURLE_PEER_FAILED_VERIFICATION);
-
-    /* a key that does not belong to the certificate changes nothing; a new pair is used at once */
-    assert_int_equal(rename(other_key, key), 0);
-    assert_true(http_reload(http, &e) < 0);
-    c = tls_ask(address, cert, "/open", NULL);
-    assert_int_equal(c.status, 200);
-    assert_int_equal(rename(other_cert, cert), 0);
-    assert_int_equal(http_reload(http, &e), 0);
-    c = tls_ask(address, cert, "/open", NULL);
-    assert_int_equal(c.code, CURLE_OK);
-    assert_int_equal(c.status, 200);
-    assert_int_equal(http_reload(http, &e), 0); /* nothing to do */
-
-    tls.address = "127.0.0.1:0";
-    tls.tls_key = NULL;
-    assert_int_equal(http_listen(http, &tls, &e), ERR_INVALID);
-    tls.tls_key = cert; /* no key at all */
-    assert_int_equal(http_listen(http, &tls, &e), ERR_INVALID);
-    tls.tls_key = "/nowhere";
-    assert_int_equal(http_listen(http, &tls, &e), ERR_IO);
-}
-
-static void test_plain_text_to_a_tls_port(void **state)
-{
-    static const struct auth_options who = {0};
-    char cert[128], key[128];
-    struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
-    static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    struct error e;
-    int fd;
-
-    make_certificate("a");
-    snprintf(cert, sizeof(cert), "%s/a.crt", dir);
-    snprintf(key, sizeof(key), "%s/a.key", dir);
-    start_with(&who, NULL);
-    assert_int_equal(http_listen(http, &tls, &e), 0);
-    fd = client_connect(http_address(http, 2));
-    client_send(&loop, fd, request, strlen(request));
-    assert_true(client_closed(&loop, fd));
-    close(fd);
-    assert_int_equal(handled, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,8 +345,6 @@ int main(void)
         PLAIN(test_listen_addresses),
         PLAIN(test_stale_and_foreign_sockets),
         PLAIN(test_two_servers_on_one_port),
-        PLAIN(test_tls),
-        PLAIN(test_plain_text_to_a_tls_port),
     };
 
     return cmocka_run_group_tests_name("auth", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "jobs/base/alloc.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -266,7 +267,7 @@ void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct
     if (ms <= 0)
         docker_pump_soon(d);
     else if (!uv_is_active((uv_handle_t *)&d->tick))
-        uv_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
+        loop_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
 }
 
 static bool wake_due(struct docker *d, struct list *tasks, bool *any)
@@ -389,7 +390,7 @@ static void on_pump(uv_timer_t *timer)
     struct docker *d = OBJECT(struct docker, timer->data);
 
     if (wake_all(d) && !d->closing && !uv_is_active((uv_handle_t *)&d->tick))
-        uv_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
+        loop_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
     if (d->link == DOCKER_LINK_DOWN)
         refuse_waiting(d);
     while (d->link == DOCKER_LINK_UP && d->identity_state != DOCKER_IDENTITY_UNREAD && !d->closing &&
@@ -407,7 +408,7 @@ static void on_pump(uv_timer_t *timer)
 void docker_pump_soon(struct docker *d)
 {
     if (!d->closing && !uv_is_active((uv_handle_t *)&d->pump))
-        uv_timer_start(&d->pump, on_pump, 0, 0);
+        loop_timer_start(&d->pump, on_pump, 0, 0);
 }
 
 /* ---- life ---- */

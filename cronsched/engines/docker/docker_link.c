@@ -8,6 +8,8 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "leader/worker/loop.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,7 @@ static void on_probe_timer(uv_timer_t *timer);
 static void probe_in(struct docker *d, int64_t ms)
 {
     if (!d->closing)
-        uv_timer_start(&d->probe_timer, on_probe_timer, (uint64_t)ms, 0);
+        loop_timer_start(&d->probe_timer, on_probe_timer, (uint64_t)ms, 0);
 }
 
 static void link_lost(struct docker *d, const char *why)

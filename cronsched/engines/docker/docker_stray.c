@@ -11,6 +11,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/percent.h"
 #include "jobs/state/run_id.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ static void look_in(struct docker *d, int64_t ms)
                    uv_timer_get_due_in(&d->stray_timer) <= (uint64_t)ms;
 
     if (!d->closing && !planned)
-        uv_timer_start(&d->stray_timer, on_timer, (uint64_t)ms, (uint64_t)d->sweep_ms);
+        loop_timer_start(&d->stray_timer, on_timer, (uint64_t)ms, (uint64_t)d->sweep_ms);
 }
 
 void docker_stray_soon(struct docker *d)

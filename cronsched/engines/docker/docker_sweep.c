@@ -13,6 +13,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/percent.h"
+#include "leader/worker/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,7 +177,7 @@ static void go_on(struct docker_sweep *s)
         stays(s, id);
     }
     if (s->removed == DOCKER_SWEEP_MAX)
-        uv_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
+        loop_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
     if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last) {
         finish(s);
         return;
@@ -242,7 +243,7 @@ void docker_sweep_timer_start(struct docker *d)
 {
     int64_t first_ms = d->sweep_ms < FIRST_MS ? d->sweep_ms : FIRST_MS;
 
-    uv_timer_start(&d->sweep_timer, sweep, (uint64_t)first_ms, (uint64_t)d->sweep_ms);
+    loop_timer_start(&d->sweep_timer, sweep, (uint64_t)first_ms, (uint64_t)d->sweep_ms);
 }
 
 void docker_sweep_stop(struct docker *d)

@@ -26,6 +26,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -392,7 +393,7 @@ static void on_look_timer(uv_timer_t *timer)
 
 void docker_looks_timer_start(struct docker *d)
 {
-    uv_timer_start(&d->look_timer, on_look_timer, DOCKER_LOOK_MS, DOCKER_LOOK_MS);
+    loop_timer_start(&d->look_timer, on_look_timer, DOCKER_LOOK_MS, DOCKER_LOOK_MS);
 }
 
 /* ---- the stream of events ---- */

@@ -16,6 +16,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -356,7 +357,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
     start_timer(e, &e->later_timer);
     start_timer(e, &e->sweep_timer);
     uv_unref((uv_handle_t *)&e->sweep_timer);
-    uv_timer_start(&e->sweep_timer, on_sweep, (uint64_t)e->sweep_ms, (uint64_t)e->sweep_ms);
+    loop_timer_start(&e->sweep_timer, on_sweep, (uint64_t)e->sweep_ms, (uint64_t)e->sweep_ms);
     *ret = &e->engine;
     return 0;
 }

@@ -23,6 +23,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/engine/environment.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -352,7 +353,7 @@ static void armed_new(struct process_call *call)
     uv_timer_init(e->loop, &a->deadline);
     list_append(&e->armed, &a->link);
     uv_poll_start(&a->poll, UV_READABLE, on_socket);
-    uv_timer_start(&a->deadline, on_deadline, PROCESS_ANSWER_MS, 0);
+    loop_timer_start(&a->deadline, on_deadline, PROCESS_ANSWER_MS, 0);
 }
 
 static void prepare_done(struct process_call *call)
@@ -435,6 +436,6 @@ bool process_armed_release(struct process_armed *a, uint64_t ticket)
         return false;
     a->state = ARMED_RELEASING;
     a->ticket = ticket;
-    uv_timer_start(&a->deadline, on_deadline, PROCESS_ANSWER_MS, 0);
+    loop_timer_start(&a->deadline, on_deadline, PROCESS_ANSWER_MS, 0);
     return true;
 }

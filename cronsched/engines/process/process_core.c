@@ -4,6 +4,7 @@
 #include "cronsched/engines/process/process_core.h"
 
 #include "jobs/base/alloc.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -209,7 +210,7 @@ void process_answer_later(struct process_engine *e, uint64_t ticket, enum engine
     call->with_text = text != NULL;
     snprintf(call->error.text, sizeof(call->error.text), "%s", text ? text : "");
     list_append(&e->later, &call->link);
-    uv_timer_start(&e->later_timer, on_later, 0, 0);
+    loop_timer_start(&e->later_timer, on_later, 0, 0);
 }
 
 /* ---- life ---- */

@@ -14,6 +14,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -151,7 +152,7 @@ static void runs_on(struct process_watch *w, struct process_call *call)
         follow(w, call->fd);
         call->fd = -1;
     } else {
-        uv_timer_start(&w->timer, on_timer, PROCESS_POLL_MS, 0);
+        loop_timer_start(&w->timer, on_timer, PROCESS_POLL_MS, 0);
     }
     if (was_unreachable)
         process_answer_status(call->engine, call->ticket, &call->status);
@@ -162,7 +163,7 @@ static void cannot_read(struct process_watch *w, struct process_call *call)
     bool was_unreachable = w->unreachable;
 
     w->unreachable = true;
-    uv_timer_start(&w->timer, on_timer, PROCESS_RETRY_MS, 0);
+    loop_timer_start(&w->timer, on_timer, PROCESS_RETRY_MS, 0);
     if (!was_unreachable)
         process_answer_text(call->engine, call->ticket, ENGINE_UNREACHABLE, -1, call->error.text);
 }
