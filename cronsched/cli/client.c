@@ -3,6 +3,7 @@
 #include "cronsched/config/config.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
+#include "cronsched/io/tls_trust.h"
 #include "jobs/base/object.h"
 #include "jobs/base/percent.h"
 #include "jobs/base/text.h"
@@ -232,8 +233,7 @@ static struct curl_slist *set_up(struct exchange *x, const struct client_server 
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, left > 1 ? (long)left : 1L);
     if (server->socket)
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, server->socket);
-    if (x->client->cacert)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, x->client->cacert);
+    tls_trust_set(curl, x->client->cacert);
     if (x->repeat == CLIENT_ONCE) /* curl itself sends again on a kept connection that has died */
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     if (x->body)

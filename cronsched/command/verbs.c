@@ -12,7 +12,7 @@ static const struct verb_option server_options[] = {
     {"server", 0, "URL[,URL...]",
      "servers to ask, the next one when one is down; unix:PATH is a socket (also CRONSCHED_SERVER)"},
     {"token-file", 0, "FILE", "file with the bearer token (also CRONSCHED_TOKEN_FILE)"},
-    {"cacert", 0, "FILE", "certificates to trust for https (also CRONSCHED_CACERT)"},
+    {"cacert", 0, "FILE", "certificates to trust for https, and no others (also CRONSCHED_CACERT)"},
     {0}};
 
 static const struct verb_option output_options[] = {

@@ -41,7 +41,7 @@
     X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
     X("tls.key", "tls-key", PATH, tls_key, "FILE", NULL, "its key")                                          \
     X("tls.ca", "tls-ca", PATH, tls_ca, "FILE", NULL,                                                        \
-      "CA certificates to verify other replicas (default the system's)")                                     \
+      "CA certificates to verify other replicas; no others are trusted (default the system's)")              \
     X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
       "serve other machines without tokens or without TLS")                                                  \
     X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \

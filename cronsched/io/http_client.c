@@ -9,6 +9,7 @@
  */
 #include "cronsched/io/http_client.h"
 
+#include "cronsched/io/tls_trust.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
@@ -469,8 +470,7 @@ static void set_connection(struct http_call *call, const struct client_request *
         curl_easy_setopt(e, CURLOPT_PROXY, "");
     if (q->unix_socket)
         curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
-    if (q->ca_file)
-        curl_easy_setopt(e, CURLOPT_CAINFO, q->ca_file);
+    tls_trust_set(e, q->ca_file);
     if (q->cert_file)
         curl_easy_setopt(e, CURLOPT_SSLCERT, q->cert_file);
     if (q->key_file)

@@ -59,7 +59,8 @@ struct client_request {
     const char *body; /* NULL: none */
     size_t body_size;
     const char *headers[HTTP_CLIENT_HEADERS_MAX]; /* "Name: value", as many as are not NULL */
-    const char *ca_file, *cert_file, *key_file;
+    const char *ca_file; /* NULL: the system's authorities are trusted; else nobody but this file's */
+    const char *cert_file, *key_file;
     int64_t connect_timeout_ms; /* 0: HTTP_CLIENT_CONNECT_MS */
     int64_t timeout_ms;         /* for the whole call; 0: none (streams) */
     int64_t idle_timeout_ms;    /* when not a byte comes for so long; 0: none. Rounded up to seconds */

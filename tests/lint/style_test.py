@@ -191,6 +191,13 @@ class Style(lab.Suite):
         self.assertNone(w for path in self.c if path.startswith(SHIPPED) and path != "leader/worker/loop.c"
                         for w in calls(path, ("uv_timer_start", "uv_timer_again")))
 
+    def test_trust_is_set_in_one_place(self):
+        options = re.compile("CURLOPT_(CAINFO|CAPATH|SSL_VERIFY|SSLVERSION|CRLFILE|ISSUERCERT)")
+        self.assertNone(p for p in self.c if p.startswith(SHIPPED) and p != "cronsched/io/tls_trust.c"
+                        and options.search(read(p)))
+        makers = [p for p in self.c if p.startswith(SHIPPED) and "curl_easy_init(" in read(p)]
+        self.assertNone(p for p in makers if "tls_trust_set(" not in read(p))
+
     def test_includes_are_written_from_the_root(self):
         self.assertNone(f"{path}:{number}: {header} is not written from the root" for path in self.c
                         for number, own, header in includes(path) if own and not os.path.exists(os.path.join(TOP, header)))

@@ -1,8 +1,11 @@
 /* The TLS listener: certificates, what is not TLS, and clients that stop in the middle of a handshake. */
+#include "cronsched/io/http_client.h"
 #include "tests/support/http_fixture.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #define HOLD_MAX 64 /* connections that stop in the middle, at once */
@@ -223,6 +226,96 @@ static const char *start_tls(const struct http_options *limits)
     return http_address(http, 2);
 }
 
+/* ---- the client ---- */
+
+struct asked {
+    bool done;
+    enum http_outcome outcome;
+    int status;
+};
+
+static void on_asked(void *arg, const struct http_answer *answer)
+{
+    struct asked *asked = arg;
+
+    *asked = (struct asked){.done = true, .outcome = answer->outcome, .status = answer->status};
+}
+
+static void on_client_closed(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* By the program's own client, which trusts `ca`, or the system when it is NULL. */
+static struct asked ask_trusting(const char *address, const char *ca)
+{
+    struct asked asked = {0};
+    char url[64];
+    struct client_request q = {.method = "GET",
+                               .url = url,
+                               .ca_file = ca,
+                               .timeout_ms = PATIENCE_MS,
+                               .done = on_asked,
+                               .arg = &asked};
+    struct http_client *client;
+    struct http_call *call;
+    bool closed = false;
+    struct error e;
+
+    snprintf(url, sizeof(url), "https://localhost:%s/open", strrchr(address, ':') + 1);
+    assert_int_equal(http_client_new(&client, &loop, &e), 0);
+    assert_int_equal(http_client_start(&call, client, &q, &e), 0);
+    while (!asked.done)
+        turn(&loop, -1, 0);
+    http_client_close(client, on_client_closed, &closed);
+    while (!closed)
+        turn(&loop, -1, 0);
+    return asked;
+}
+
+static bool run(const char *command)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* The folder of the system's authorities holds one certificate, for this process alone. */
+static bool system_trusts(const char *name)
+{
+    char command[256];
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/etc/ssl/certs", "tmpfs", 0, NULL) < 0)
+        return false;
+    snprintf(command, sizeof(command),
+             "cd /etc/ssl/certs && cp %s/%s.crt ca.pem && cp ca.pem ca-certificates.crt && openssl rehash .",
+             dir, name);
+    return run(command);
+}
+
+static void test_a_ca_file_is_all_that_is_trusted(void **state)
+{
+    const char *address = start_tls(NULL);
+    char own[128], other[128];
+
+    make_certificate("b");
+    snprintf(own, sizeof(own), "%s/a.crt", dir);
+    snprintf(other, sizeof(other), "%s/b.crt", dir);
+    if (!system_trusts("a"))
+        skip(); /* it takes root */
+    assert_int_equal(ask_trusting(address, NULL).status, 200);
+    assert_int_equal(ask_trusting(address, own).status, 200);
+    assert_int_equal(ask_trusting(address, other).outcome, HTTP_NOT_SENT);
+}
+
+/* ---- clients that stop in the middle ---- */
+
 static void assert_socket_answers(void)
 {
     struct reply r = client_ask(&loop, unix_address, "GET /open", "", NULL);
@@ -280,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLAIN(test_tls),
         PLAIN(test_plain_text_to_a_tls_port),
+        PLAIN(test_a_ca_file_is_all_that_is_trusted),
         PLAIN(test_a_part_of_a_hello_holds_up_nobody),
         PLAIN(test_a_part_of_a_hello_costs_no_time),
     };
