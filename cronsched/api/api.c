@@ -108,9 +108,25 @@ static void start_failed(struct api *api)
     http_close(api->http, on_http_closed, api);
 }
 
+static int listen_at(struct api *api, const struct api_options *options, size_t i, struct error *error)
+{
+    struct http_listen listen = {.address = options->listen[i],
+                                 .tls_cert = options->tls_cert,
+                                 .tls_key = options->tls_key,
+                                 .mode = options->socket_mode,
+                                 .group = options->socket_group};
+
+    return http_listen(api->http, &listen, error);
+}
+
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error)
 {
-    struct auth_options who = {.tokens_file = options->tokens_file, .insecure = options->insecure};
+    struct auth_options who = {.tokens_file = options->tokens_file,
+                               .insecure = options->insecure,
+                               .loopback_read = options->loopback_read,
+                               .hosts = options->hosts,
+                               .host_count = options->host_count,
+                               .advertise = options->context.advertise};
     struct http_options http = options->limits;
     struct api *api = calloc(1, sizeof(*api));
     int r;
@@ -140,16 +156,15 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     }
     handles_open(api);
     r = http_add_routes(api->http, api_routes, api_route_count, api, error);
-    for (size_t i = 0; i < options->listen_count && r == 0; i++) {
-        struct http_listen listen = {
-            .address = options->listen[i], .tls_cert = options->tls_cert, .tls_key = options->tls_key};
-
-        r = http_listen(api->http, &listen, error);
-    }
+    for (size_t i = 0; i < options->listen_count && r == 0; i++)
+        r = listen_at(api, options, i, error);
     if (r < 0) {
         start_failed(api);
         return r;
     }
+    if (options->insecure && api->context.log)
+        api->context.log(api->context.arg, LOG_WARN, "insecure",
+                         options->tokens_file ? API_INSECURE_TOKENS : API_INSECURE_OPEN);
     *ret = api;
     return 0;
 }

@@ -98,7 +98,12 @@ struct api_options {
     char *const *listen; /* as http_listen takes them */
     size_t listen_count;
     const char *tokens_file, *tls_cert, *tls_key; /* NULL: none */
-    bool insecure;
+    /* of the unix sockets: their files' mode (0: 0660) and group (NULL: the process's own) */
+    mode_t socket_mode;
+    const gid_t *socket_group;
+    bool insecure, loopback_read;
+    char *const *hosts; /* names of this server in a Host header, beside `advertise` */
+    size_t host_count;
     struct http_options limits; /* only its limits are used; 0: the defaults */
 };
 

@@ -523,8 +523,12 @@ static void check_access(struct doctor *d)
     if (auth_tokens_file(auth))
         add(d, "access", OK, NULL, "%zu tokens in %s", auth_token_count(auth), auth_tokens_file(auth));
     else
-        add(d, "access", OK, NULL,
-            "no tokens_file: only users of this machine have access, unless 'insecure' is set");
+        add(d, "access", OK, NULL, "no tokens_file: %s",
+            auth_loopback_reads(auth) ? "the unix socket, and over loopback everybody reads"
+                                      : "the unix socket only");
+    if (auth_insecure(auth))
+        add(d, "insecure", WARNING, "give the server tokens and TLS, and remove the key", "%s",
+            auth_tokens_file(auth) ? API_INSECURE_TOKENS : API_INSECURE_OPEN);
 }
 
 static void conclude(struct doctor *d)

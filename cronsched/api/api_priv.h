@@ -11,6 +11,11 @@
 #include "jobs/base/object.h"
 #include "leader/worker/worker.h"
 
+#define API_INSECURE_OPEN                                                                                    \
+    "insecure: true: everybody who reaches an address of this server may run anything here"
+#define API_INSECURE_TOKENS                                                                                  \
+    "insecure: true: what would be refused is served: tokens and results may pass unencrypted"
+
 struct api {
     struct object object; /* first */
     struct api_context context;

@@ -75,11 +75,12 @@ static int add_servers(struct client *client, const char *list, struct error *er
     return r;
 }
 
-/* The socket in the data folder, the one of the machine's daemon, and the port on this machine. */
+/* The socket in the data folder, or the machine's own. Never a port: anybody may listen there, and would be sent
+ * the token and what is in the request. */
 static int add_default_servers(struct client *client, struct error *error)
 {
-    static const char machine[] = "unix:/var/lib/cronsched/" CONFIG_SOCKET_NAME,
-                      port[] = "http://127.0.0.1:" CONFIG_PORT;
+    static const char *const machine[] = {"unix:/var/lib/cronsched/" CONFIG_SOCKET_NAME,
+                                          "unix:/run/cronsched/" CONFIG_SOCKET_NAME};
     char *dir = config_default_data_dir(config_getenv, NULL, geteuid() == 0);
     char *url = NULL;
     int r = 0;
@@ -89,10 +90,10 @@ static int add_default_servers(struct client *client, struct error *error)
     free(dir);
     if (url)
         r = add_server(client, url, strlen(url), error);
-    if (r == 0 && (!url || strcmp(url, machine) != 0) && access(machine + 5, F_OK) == 0)
-        r = add_server(client, machine, strlen(machine), error);
-    if (r == 0)
-        r = add_server(client, port, strlen(port), error);
+    for (size_t i = 0; r == 0 && i < sizeof(machine) / sizeof(machine[0]); i++)
+        if (client->server_count == 0 ||
+            (strcmp(url ? url : "", machine[i]) != 0 && access(machine[i] + 5, F_OK) == 0))
+            r = add_server(client, machine[i], strlen(machine[i]), error);
     free(url);
     return r;
 }
@@ -127,6 +128,29 @@ static const char *option_or_variable(const struct verb_call *call, const char *
     return value && *value ? value : NULL;
 }
 
+/* Whoever is on the way, or has taken the port, would have the token. */
+static int check_encrypted(const struct client *client, struct error *error)
+{
+    for (size_t i = 0; client->authorization && !client->plain_http && i < client->server_count; i++) {
+        const struct client_server *server = &client->servers[i];
+
+        if (!server->socket && strncmp(server->base, "https://", 8) != 0)
+            return error_set(
+                error, ERR_DENIED,
+                "the token is not sent to %s, which is not encrypted: use https://, a unix socket, or "
+                "--plain-http",
+                server->title);
+    }
+    return 0;
+}
+
+static bool plain_http(const struct verb_call *call)
+{
+    const char *value = getenv("CRONSCHED_PLAIN_HTTP");
+
+    return verb_option(call, "plain-http") || (value && strcmp(value, "1") == 0);
+}
+
 int client_init(struct client *client, const struct verb_call *call, struct error *error)
 {
     const char *servers = option_or_variable(call, "server", "CRONSCHED_SERVER");
@@ -134,10 +158,12 @@ int client_init(struct client *client, const struct verb_call *call, struct erro
     const char *cacert = option_or_variable(call, "cacert", "CRONSCHED_CACERT");
     int r;
 
-    *client = (struct client){.timeout_ms = CLIENT_TIMEOUT_MS};
+    *client = (struct client){.timeout_ms = CLIENT_TIMEOUT_MS, .plain_http = plain_http(call)};
     r = servers ? add_servers(client, servers, error) : add_default_servers(client, error);
     if (r == 0 && token)
         r = read_token(client, token, error);
+    if (r == 0)
+        r = check_encrypted(client, error);
     if (r == 0 && cacert && !(client->cacert = strdup(cacert)))
         r = error_set(error, ERR_NOMEM, "out of memory");
     if (r == 0) {
@@ -164,8 +190,11 @@ static void forget_servers(struct client *client)
 
 int client_set_servers(struct client *client, const char *servers, struct error *error)
 {
+    int r;
+
     forget_servers(client);
-    return add_servers(client, servers, error);
+    r = add_servers(client, servers, error);
+    return r < 0 ? r : check_encrypted(client, error);
 }
 
 void client_release(struct client *client)

@@ -40,9 +40,11 @@ struct client {
     void *curl;
     int64_t timeout_ms; /* may be changed between calls */
     bool named;         /* servers were given, not guessed */
+    bool plain_http;    /* the token may go to http:// addresses */
 };
 
-/* --server, --token-file, --cacert, and their variables. */
+/* --server, --token-file, --cacert, --plain-http, and their variables. Without a server: the unix sockets of this
+ * machine, never a port. A token is sent over https and to unix sockets only, unless told otherwise: ERR_DENIED. */
 int client_init(struct client *client, const struct verb_call *call, struct error *error);
 void client_release(struct client *client);
 

@@ -13,6 +13,8 @@ static const struct verb_option server_options[] = {
      "servers to ask, the next one when one is down; unix:PATH is a socket (also CRONSCHED_SERVER)"},
     {"token-file", 0, "FILE", "file with the bearer token (also CRONSCHED_TOKEN_FILE)"},
     {"cacert", 0, "FILE", "certificates to trust for https, and no others (also CRONSCHED_CACERT)"},
+    {"plain-http", 0, NULL,
+     "send the token to http:// addresses, too, unencrypted (also CRONSCHED_PLAIN_HTTP=1)"},
     {0}};
 
 static const struct verb_option output_options[] = {

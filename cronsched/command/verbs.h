@@ -55,7 +55,7 @@ struct verb_option {
 
 /* Options that many verbs share. */
 enum verb_shared {
-    VERB_SERVER = 1, /* --server, --token-file, --cacert */
+    VERB_SERVER = 1, /* --server, --token-file, --cacert, --plain-http */
     VERB_OUTPUT = 2, /* -o table|json|yaml, --color */
     VERB_RAW = 4     /* no parsing at all: the verb gets argc and argv, and has no --help */
 };

@@ -25,10 +25,10 @@ static void read_environment(struct config *config, const struct config_sources 
 
         if (!value || !*value)
             continue;
-        if (key->kind == CONFIG_KIND_LISTEN)
-            config_clear_listen(config);
-        do { /* only addresses come as several, with commas */
-            size_t n = key->kind == CONFIG_KIND_LISTEN ? strcspn(value, ",") : strlen(value);
+        if (config_kind_is_list(key->kind))
+            config_clear_list(config, key->kind);
+        do { /* only lists come as several, with commas */
+            size_t n = config_kind_is_list(key->kind) ? strcspn(value, ",") : strlen(value);
 
             snprintf(part, sizeof(part), "%.*s", (int)n, value);
             if (config_set_value(config, key, part, &error) < 0)
@@ -46,11 +46,11 @@ static void read_flags(struct config *config, const struct config_sources *sourc
         struct error error;
 
         for (size_t n = 0; (value = sources->flag(sources->arg, key->flag, n)); n++) {
-            if (key->kind == CONFIG_KIND_LISTEN && n == 0)
-                config_clear_listen(config);
+            if (config_kind_is_list(key->kind) && n == 0)
+                config_clear_list(config, key->kind);
             if (config_set_value(config, key, key->arg ? value : "true", &error) < 0)
                 text_addf(errors, "--%s: error: %s\n", key->flag, error.text);
-            if (key->kind != CONFIG_KIND_LISTEN)
+            if (!config_kind_is_list(key->kind))
                 break;
         }
     }
@@ -87,6 +87,7 @@ static void fill_defaults(struct config *config, const struct config_sources *so
         if (config_keys[i].fallback &&
             config_set_value(config, &config_keys[i], config_keys[i].fallback, NULL) < 0)
             text_addf(errors, "error: out of memory\n");
+    config->socket_group = (gid_t)-1;
     config->data_dir = config_default_data_dir(sources->environment, sources->arg, sources->root);
 }
 
@@ -115,8 +116,7 @@ static void fill_dependent(struct config *config, struct text *errors)
         return;
     if (asprintf(&path, "unix:%s/" CONFIG_SOCKET_NAME, config->data_dir) < 0)
         path = NULL;
-    if (!path || config_add_listen(config, path, &error) < 0 ||
-        config_add_listen(config, "127.0.0.1:" CONFIG_PORT, &error) < 0)
+    if (!path || config_add_listen(config, path, &error) < 0)
         text_addf(errors, "error: listen: %s; set it\n", path ? error.text : "out of memory");
     free(path);
 }
@@ -183,8 +183,10 @@ void config_release(struct config *config)
 {
     if (!config)
         return;
-    config_clear_listen(config);
+    config_clear_list(config, CONFIG_KIND_LISTEN);
+    config_clear_list(config, CONFIG_KIND_HOSTS);
     free(config->listen);
+    free(config->allowed_hosts);
     free(config->cluster);
     free(config->data_dir);
     free(config->advertise);
@@ -207,7 +209,7 @@ static const char *flag_of_call(void *arg, const char *name, size_t i)
 {
     const struct verb_call *call = arg;
 
-    if (strcmp(name, "listen") == 0)
+    if (strcmp(name, "listen") == 0 || strcmp(name, "allowed-host") == 0)
         return verb_option_at(call, name, i);
     return i == 0 ? verb_option(call, name) : NULL;
 }

@@ -11,13 +11,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define CONFIG_BYTES_MAX   (256 * 1024)
 #define CONFIG_ENGINES_MAX 32
 #define CONFIG_POOLS_MAX   1000
 #define CONFIG_LISTEN_MAX  16
 #define CONFIG_ERRORS_MAX  100
-#define CONFIG_PORT        "7460" /* of the default address to listen on */
+#define CONFIG_HOSTS_MAX   16
 #define CONFIG_SOCKET_NAME "cronsched.sock"
 
 enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto: human on a terminal */
@@ -41,6 +42,11 @@ struct config {
     char *data_dir;
     char **listen; /* "unix:/PATH", "HOST:PORT", "[ADDRESS]:PORT" */
     size_t listen_count;
+    gid_t socket_group;   /* of a unix socket's file; (gid_t)-1: the process's own */
+    mode_t socket_mode;   /* of the same */
+    bool loopback_read;   /* everybody on this machine reads over TCP, without a token */
+    char **allowed_hosts; /* names of this server in a Host header, beside advertise */
+    size_t allowed_host_count;
     char *advertise;           /* URL under which other replicas reach this one; NULL: none */
     char *zookeeper;           /* "HOST:PORT,HOST:PORT[/CHROOT]"; NULL: the embedded journal */
     char *zookeeper_auth_file; /* NULL: nodes that anybody may change */

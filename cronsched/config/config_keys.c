@@ -7,6 +7,7 @@
 #include "jobs/base/duration.h"
 
 #include <ctype.h>
+#include <grp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,12 @@
     X("data_dir", "data-dir", PATH, data_dir, "DIR", NULL, "folder for history, logs and the socket")        \
     X("listen", "listen", LISTEN, listen, "ADDRESS", NULL,                                                   \
       "where to serve: unix:PATH or HOST:PORT; several may be given")                                        \
+    X("socket_group", "socket-group", GROUP, socket_group, "GROUP", NULL,                                    \
+      "group of the unix socket: its members may operate (default the server's own)")                        \
+    X("socket_mode", "socket-mode", MODE, socket_mode, "OCTAL", "0660",                                      \
+      "mode of the unix socket; 0666 lets every user of this machine read")                                  \
+    X("loopback", "loopback", LOOPBACK, loopback_read, "none|read", "none",                                  \
+      "what everybody on this machine may do over TCP without a token")                                      \
     X("advertise", "advertise", URL, advertise, "URL", NULL,                                                 \
       "URL under which other replicas reach this one")                                                       \
     X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
@@ -44,6 +51,8 @@
       "CA certificates to verify other replicas; no others are trusted (default the system's)")              \
     X("insecure", "insecure", BOOL, insecure, NULL, "false",                                                 \
       "serve other machines without tokens or without TLS")                                                  \
+    X("allowed_hosts", "allowed-host", HOSTS, allowed_hosts, "NAME", NULL,                                   \
+      "name of this server in requests under insecure; several may be given")                                \
     X("resolve_within", "resolve-within", DURATION, resolve_within_ms, "DURATION", "1h",                     \
       "how long a run stays unresolved while its engine does not answer, before it counts as lost")          \
     X("late_grace", "late-grace", DURATION, late_grace_ms, "DURATION", "60s",                                \
@@ -63,7 +72,7 @@ const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 const struct verb_option config_options[] = {
     {"config", 'c', "FILE", "read this file (also CRONSCHED_CONFIG)"},
 #define X(key, flag, kind, field, arg, fallback, help)                                                       \
-    {flag, 0, arg, help, CONFIG_KIND_##kind == CONFIG_KIND_LISTEN},
+    {flag, 0, arg, help, CONFIG_KIND_##kind == CONFIG_KIND_LISTEN || CONFIG_KIND_##kind == CONFIG_KIND_HOSTS},
     CONFIG_KEYS(X)
 #undef X
         {0}};
@@ -207,12 +216,20 @@ static void replace_text(char **at, const char *value)
     *at = copy;
 }
 
-void config_clear_listen(struct config *config)
+bool config_kind_is_list(enum config_kind kind)
 {
-    while (config->listen_count > 0) {
-        config->listen_count--;
-        free(config->listen[config->listen_count]);
-        config->listen[config->listen_count] = NULL;
+    return kind == CONFIG_KIND_LISTEN || kind == CONFIG_KIND_HOSTS;
+}
+
+void config_clear_list(struct config *config, enum config_kind kind)
+{
+    char **items = kind == CONFIG_KIND_LISTEN ? config->listen : config->allowed_hosts;
+    size_t *count = kind == CONFIG_KIND_LISTEN ? &config->listen_count : &config->allowed_host_count;
+
+    while (*count > 0) {
+        --*count;
+        free(items[*count]);
+        items[*count] = NULL;
     }
 }
 
@@ -230,6 +247,53 @@ int config_add_listen(struct config *config, const char *value, struct error *er
     return 0;
 }
 
+static int add_host(struct config *config, const char *value, struct error *error)
+{
+    if (!*value || strpbrk(value, "/ :@"))
+        return error_set(error, ERR_INVALID, "'%s' is not the name of a host", value);
+    if (config->allowed_host_count == CONFIG_HOSTS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d names", CONFIG_HOSTS_MAX);
+    if (!config->allowed_hosts)
+        config->allowed_hosts = alloc_zero(CONFIG_HOSTS_MAX * sizeof(*config->allowed_hosts));
+    replace_text(&config->allowed_hosts[config->allowed_host_count++], value);
+    return 0;
+}
+
+/* A name of this machine's groups, or a number. */
+static int parse_group(const char *value, gid_t *ret, struct error *error)
+{
+    const struct group *group = getgrnam(value);
+    size_t digits = strspn(value, "0123456789");
+
+    if (group)
+        *ret = group->gr_gid;
+    else if (digits > 0 && digits < 10 && !value[digits])
+        *ret = (gid_t)strtoul(value, NULL, 10);
+    else
+        return error_set(error, ERR_INVALID, "there is no group '%s' on this machine", value);
+    return 0;
+}
+
+static int parse_mode(const char *value, mode_t *ret, struct error *error)
+{
+    char *end;
+    unsigned long mode = strtoul(value, &end, 8);
+
+    if (*end || value[0] < '0' || value[0] > '7' || (mode & ~0666UL) != 0 || (mode & 0600) != 0600)
+        return error_set(error, ERR_INVALID, "'%s' is not an octal mode such as 0660: 06, and 0 to 6 twice",
+                         value);
+    *ret = (mode_t)mode;
+    return 0;
+}
+
+static int parse_loopback(const char *value, bool *ret, struct error *error)
+{
+    if (strcmp(value, "none") != 0 && strcmp(value, "read") != 0)
+        return error_set(error, ERR_INVALID, "'%s' is neither none nor read", value);
+    *ret = *value == 'r';
+    return 0;
+}
+
 static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
 {
     int64_t n;
@@ -243,7 +307,23 @@ static int parse_positive(const char *value, enum config_kind kind, int64_t *ret
     return 0;
 }
 
-/* One value from its text; what was there is replaced, but addresses to listen on are added. */
+/* What takes its field alone. */
+static int parse_plain(const char *value, enum config_kind kind, void *field, struct error *error)
+{
+    switch (kind) {
+    case CONFIG_KIND_BOOL:
+        return parse_bool(value, field, error);
+    case CONFIG_KIND_GROUP:
+        return parse_group(value, field, error);
+    case CONFIG_KIND_MODE:
+        return parse_mode(value, field, error);
+    case CONFIG_KIND_LOOPBACK:
+        return parse_loopback(value, field, error);
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
 int config_set_value(struct config *config, const struct config_key *key, const char *value,
                      struct error *error)
 {
@@ -266,6 +346,8 @@ int config_set_value(struct config *config, const struct config_key *key, const 
         return 0;
     case CONFIG_KIND_LISTEN:
         return config_add_listen(config, value, error);
+    case CONFIG_KIND_HOSTS:
+        return add_host(config, value, error);
     case CONFIG_KIND_URL:
     case CONFIG_KIND_ZOOKEEPER:
         r = key->kind == CONFIG_KIND_URL ? check_url(value, error) : check_zookeeper(value, error);
@@ -283,15 +365,14 @@ int config_set_value(struct config *config, const struct config_key *key, const 
     case CONFIG_KIND_DURATION:
     case CONFIG_KIND_SIZE:
         return parse_positive(value, key->kind, field, error);
-    case CONFIG_KIND_BOOL:
-        return parse_bool(value, field, error);
     case CONFIG_KIND_LOG:
         if (strcmp(value, "human") != 0 && strcmp(value, "json") != 0)
             return error_set(error, ERR_INVALID, "'%s' is neither human nor json", value);
         *(enum config_log *)field = *value == 'h' ? CONFIG_LOG_HUMAN : CONFIG_LOG_JSON;
         return 0;
+    default:
+        return parse_plain(value, key->kind, field, error);
     }
-    return ERR_INTERNAL;
 }
 
 /* ---- from the file ---- */
@@ -342,15 +423,16 @@ static const char *kind_wanted(enum config_kind kind)
 void config_set_node(struct config_reader *reader, const struct config_key *key, const struct yaml_node *node)
 {
     struct error error;
-    bool ok =
-        node->kind == YAML_TEXT ||
-        ((key->kind == CONFIG_KIND_SIZE || key->kind == CONFIG_KIND_DURATION) && node->kind == YAML_INT);
+    bool ok = node->kind == YAML_TEXT ||
+              ((key->kind == CONFIG_KIND_SIZE || key->kind == CONFIG_KIND_DURATION ||
+                key->kind == CONFIG_KIND_MODE || key->kind == CONFIG_KIND_GROUP) &&
+               node->kind == YAML_INT);
 
     if (key->kind == CONFIG_KIND_BOOL)
         ok = node->kind == YAML_BOOL;
-    if (key->kind == CONFIG_KIND_LISTEN)
-        config_clear_listen(reader->config);
-    if (key->kind == CONFIG_KIND_LISTEN && node->kind == YAML_LIST) {
+    if (config_kind_is_list(key->kind))
+        config_clear_list(reader->config, key->kind);
+    if (config_kind_is_list(key->kind) && node->kind == YAML_LIST) {
         for (size_t i = 0; i < node->count; i++)
             if (node->items[i]->kind != YAML_TEXT)
                 config_fault(reader, node->items[i], "%s: must be a text, not %s", key->key,

@@ -11,14 +11,18 @@
 enum config_kind {
     CONFIG_KIND_NAME,
     CONFIG_KIND_PATH,
-    CONFIG_KIND_LISTEN,
+    CONFIG_KIND_LISTEN, /* a list */
+    CONFIG_KIND_HOSTS,  /* likewise */
     CONFIG_KIND_URL,
     CONFIG_KIND_ZOOKEEPER,
     CONFIG_KIND_UUID,
     CONFIG_KIND_DURATION,
     CONFIG_KIND_SIZE,
     CONFIG_KIND_BOOL,
-    CONFIG_KIND_LOG
+    CONFIG_KIND_LOG,
+    CONFIG_KIND_GROUP,
+    CONFIG_KIND_MODE,
+    CONFIG_KIND_LOOPBACK
 };
 
 struct config_key {
@@ -36,12 +40,12 @@ const struct config_key *config_key_find(const char *key); /* "listen", "tls.cer
 const char *config_key_variable(const char *key, char *buffer, size_t size);
 
 bool config_name_valid(const char *name);
-/* One value from its text. It replaces what was there, but addresses to listen on are added. ERR_INVALID,
- * ERR_LIMIT. */
+bool config_kind_is_list(enum config_kind kind);
+/* One value from its text. It replaces what was there, but to a list it is added. ERR_INVALID, ERR_LIMIT. */
 int config_set_value(struct config *config, const struct config_key *key, const char *value,
                      struct error *error);
 int config_add_listen(struct config *config, const char *value, struct error *error);
-void config_clear_listen(struct config *config);
+void config_clear_list(struct config *config, enum config_kind kind);
 
 struct config_reader {
     struct object object;

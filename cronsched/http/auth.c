@@ -33,8 +33,10 @@ struct tokens {
 
 struct auth {
     char *tokens_file;
-    bool insecure;
-    enum auth_role loopback_role;
+    bool insecure, loopback_read;
+    char *const *hosts;
+    size_t host_count;
+    const char *advertise;
     struct tokens tokens;
     char secret[AUTH_SECRET_MAX];
 };
@@ -206,7 +208,10 @@ int auth_new(struct auth **ret, const struct auth_options *options, struct error
     if (!auth)
         return error_set(error, ERR_NOMEM, "out of memory");
     auth->insecure = options->insecure;
-    auth->loopback_role = options->loopback_role ? options->loopback_role : AUTH_READ;
+    auth->loopback_read = options->loopback_read;
+    auth->hosts = options->hosts;
+    auth->host_count = options->host_count;
+    auth->advertise = options->advertise;
     if (options->tokens_file && !(auth->tokens_file = strdup(options->tokens_file))) {
         free(auth);
         return error_set(error, ERR_NOMEM, "out of memory");
@@ -237,6 +242,16 @@ const char *auth_tokens_file(const struct auth *auth)
 size_t auth_token_count(const struct auth *auth)
 {
     return auth->tokens.count;
+}
+
+bool auth_insecure(const struct auth *auth)
+{
+    return auth->insecure;
+}
+
+bool auth_loopback_reads(const struct auth *auth)
+{
+    return auth->loopback_read;
 }
 
 int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TOKEN_SIZE],
@@ -311,6 +326,41 @@ bool auth_host_is_loopback(const char *host)
     return strcasecmp(name, "localhost") == 0 || (n > 10 && strcasecmp(name + n - 10, ".localhost") == 0);
 }
 
+bool auth_host_is_address(const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    char name[256];
+
+    return host_part(host, name, sizeof(name)) &&
+           inet_pton(host[0] == '[' ? AF_INET6 : AF_INET, name, address) == 1;
+}
+
+/* The host of "http://HOST:PORT", or of "HOST:PORT", is the one of `host`. */
+static bool same_host(const char *host, const char *other)
+{
+    const char *scheme = strstr(other, "://");
+    char a[256], b[256];
+
+    return host_part(host, a, sizeof(a)) && host_part(scheme ? scheme + 3 : other, b, sizeof(b)) &&
+           strcasecmp(a, b) == 0;
+}
+
+/* A name that is neither an address nor known to be this server's may be anybody's that points here. */
+static int check_own_host(const struct auth *auth, const struct auth_claim *claim, struct error *error)
+{
+    if (!claim->host)
+        return error_set(error, ERR_DENIED, "a Host header is missing");
+    if (auth_host_is_address(claim->host) || auth_host_is_loopback(claim->host))
+        return 0;
+    if (auth->advertise && same_host(claim->host, auth->advertise))
+        return 0;
+    for (size_t i = 0; i < auth->host_count; i++)
+        if (same_host(claim->host, auth->hosts[i]))
+            return 0;
+    return error_set(error, ERR_DENIED,
+                     "the Host is neither an address nor a name of this server (advertise, allowed_hosts)");
+}
+
 bool auth_origin_is_host(const char *origin, const char *host, bool tls)
 {
     const char *scheme = tls ? "https://" : "http://";
@@ -379,21 +429,33 @@ static bool is_owner(const struct auth_peer *peer)
 }
 
 /* Authority that comes with the place a request comes from, not with something it shows. */
-static int by_loopback(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
-                       struct auth_identity *ret, struct error *error)
+static int by_loopback(const struct auth_claim *claim, struct auth_identity *ret, struct error *error)
 {
     int r;
 
     if (claim->forwarded)
-        return error_set(error, ERR_DENIED, "requests that come through a proxy need a tokens_file");
+        return error_set(error, ERR_DENIED, "requests that come through a proxy need a token");
     if (!claim->host || !auth_host_is_loopback(claim->host))
         return error_set(error, ERR_DENIED,
                          "the Host is not a name of this machine, such as localhost or 127.0.0.1");
     r = check_not_foreign(claim, error);
     if (r < 0)
         return r;
-    ret->role = is_owner(peer) ? AUTH_ADMIN : auth->loopback_role;
+    ret->role = AUTH_READ;
     return 0;
+}
+
+/* `insecure: true`: whoever gets here is admin, but not the page of another site in somebody's browser. */
+static int by_insecure(const struct auth *auth, const struct auth_claim *claim, struct auth_identity *ret,
+                       struct error *error)
+{
+    int r = check_own_host(auth, claim, error);
+
+    if (r == 0)
+        r = check_not_foreign(claim, error);
+    if (r == 0)
+        ret->role = AUTH_ADMIN;
+    return r;
 }
 
 void auth_set_secret(struct auth *auth, const char *secret)
@@ -448,18 +510,16 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
         ret->role = unix_role(peer);
         return 0;
     }
+    if (auth->insecure && !auth->tokens_file)
+        return by_insecure(auth, claim, ret, error);
+    if (auth->loopback_read && peer->via == AUTH_VIA_LOOPBACK)
+        return by_loopback(claim, ret, error);
     if (auth->tokens_file) {
         ret->challenge = true;
         return error_set(error, ERR_DENIED, "this server needs a token (Authorization: Bearer TOKEN)");
     }
-    if (peer->via == AUTH_VIA_LOOPBACK)
-        return by_loopback(auth, peer, claim, ret, error);
-    if (!auth->insecure)
-        return error_set(error, ERR_DENIED, "this server has no tokens_file and serves its own machine only");
-    if (check_not_foreign(claim, error) < 0)
-        return ERR_DENIED;
-    ret->role = AUTH_ADMIN;
-    return 0;
+    return error_set(error, ERR_DENIED,
+                     "this server has no tokens_file: over TCP it serves nobody, use its unix socket");
 }
 
 int auth_check_listen(const struct auth *auth, const char *address, bool beyond_loopback, bool tls,

@@ -7,12 +7,15 @@
  *             role. A token that is not in the file is refused, wherever it comes from.
  *   unix      by the kernel (SO_PEERCRED): root and the daemon's own user are admin; members of the group
  *             that owns the socket file operate; anybody else that its mode lets in reads.
- *   loopback  only without a tokens_file. The kernel reports whose the other end of a local TCP connection is
- *             (sock_diag): root and the daemon's own user are admin, everybody else on this machine reads.
- *             The authority is ambient, so requests that a foreign web page may have caused are refused: a
- *             Host that is not a loopback name (DNS rebinding), an Origin or Sec-Fetch-Site that is not this
- *             server's, a request that came through a proxy.
- *   network   only without a tokens_file and with `insecure: true`: admin, by address. Otherwise nobody.
+ *   insecure  only without a tokens_file and with `insecure: true`: everybody who reaches a TCP address is admin.
+ *   loopback  only with `loopback: read`: everybody on this machine reads, over TCP.
+ * Over TCP nobody else has a role: a network namespace, a container or a web page reaches 127.0.0.1 as well as
+ * a user does, so the owner of a local connection proves nothing.
+ *
+ * The last two are ambient authority: requests that a foreign web page may have caused are refused. Their Host
+ * has to be an address, a loopback name or (insecure) one of `hosts`, since any other name may be an attacker's
+ * that points here (DNS rebinding); an Origin or Sec-Fetch-Site has to be this server's. loopback also refuses
+ * what came through a proxy.
  *
  * Roles include the lesser ones. tokens_file holds hashes only; a token is shown once, when it is made.
  * One thread: the loop's. auth_new copies its options; auth_peer and auth_identity are plain values.
@@ -41,10 +44,10 @@ enum auth_via { AUTH_VIA_UNIX, AUTH_VIA_LOOPBACK, AUTH_VIA_NETWORK };
 /* The other end of one connection. */
 struct auth_peer {
     enum auth_via via;
-    bool uid_known;
+    bool uid_known; /* unix only, as are the next two */
     uid_t uid;
     bool in_group;               /* unix: of the socket's group */
-    char name[AUTH_CALLER_SIZE]; /* "unix:alice", "local:alice", "tcp:192.0.2.7" */
+    char name[AUTH_CALLER_SIZE]; /* "unix:alice", "tcp:192.0.2.7" */
 };
 
 /* What a request says; NULL: the header is absent. Borrowed during the call. */
@@ -66,7 +69,11 @@ struct auth_identity {
 struct auth_options {
     const char *tokens_file; /* NULL: none */
     bool insecure;
-    enum auth_role loopback_role; /* of other users of this machine over TCP; AUTH_NOBODY means AUTH_READ */
+    bool loopback_read; /* everybody on this machine reads over TCP */
+    /* Names of this server beside its addresses, for `insecure`. Borrowed: they outlive the auth. */
+    char *const *hosts;
+    size_t host_count;
+    const char *advertise; /* URL whose host is another one of them; NULL: none. Borrowed */
 };
 
 struct auth;
@@ -82,6 +89,8 @@ const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
 /* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. */
 void auth_set_secret(struct auth *auth, const char *secret);
 size_t auth_token_count(const struct auth *auth);
+bool auth_insecure(const struct auth *auth);       /* as configured */
+bool auth_loopback_reads(const struct auth *auth); /* likewise */
 
 /* Who is calling. 0, or ERR_DENIED with a text for the caller; *ret is set either way. */
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
@@ -102,4 +111,5 @@ int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TO
 /* Pure checks, for the tests and the fuzzer as well. */
 int auth_role_parse(const char *text, enum auth_role *ret);
 bool auth_host_is_loopback(const char *host); /* "localhost:7460", "127.0.0.1", "[::1]:1" */
+bool auth_host_is_address(const char *host);  /* "192.0.2.7:7460", "[2001:db8::1]" */
 bool auth_origin_is_host(const char *origin, const char *host, bool tls);

@@ -392,7 +392,7 @@ int http_listen(struct http *http, const struct http_listen *options, struct err
     assert(!http->closing);
     if (!options->tls_cert != !options->tls_key)
         return error_set(error, ERR_INVALID, "tls: both a certificate and its key are needed");
-    r = http_socket_open(options->address, sockets, HTTP_LISTENERS_MAX - http->listener_count, &n, error);
+    r = http_socket_open(options, sockets, HTTP_LISTENERS_MAX - http->listener_count, &n, error);
     for (size_t i = 0; i < n; i++) {
         if (r == 0)
             r = listener_add(http, &sockets[i], options, error);

@@ -77,6 +77,9 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
 struct http_listen {
     const char *address; /* "unix:PATH" or "/PATH"; "HOST:PORT", "[V6]:PORT", ":PORT" (all addresses) */
     const char *tls_cert, *tls_key; /* PEM files; both or none; not for a unix socket */
+    /* of a unix socket's file; 0: 0660 */
+    mode_t mode;
+    const gid_t *group; /* NULL: the process's own */
 };
 
 /* Listens. Resolves HOST: call it before the loop runs. Every address of a name gets a socket. Errors:

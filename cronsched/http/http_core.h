@@ -42,13 +42,14 @@ struct http_socket {
     int lock_fd;  /* the lock beside it, held as long as we listen, */
     dev_t device; /* and which file is ours */
     ino_t inode;
-    gid_t group;
+    gid_t group; /* unix: when it was bound */
 };
 
 /* Opens every socket of the address, up to `most`. Nothing stays open after a failure. */
-int http_socket_open(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
-                     struct error *error);
-void http_socket_close(struct http_socket *socket); /* removes the file if it is still ours */
+int http_socket_open(const struct http_listen *listen, struct http_socket *ret, size_t most,
+                     size_t *ret_count, struct error *error);
+gid_t http_socket_group(const struct http_socket *socket); /* unix: of the file, as it is now */
+void http_socket_close(struct http_socket *socket);        /* removes the file if it is still ours */
 
 /* ---- the server (http.c) ---- */
 

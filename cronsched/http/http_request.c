@@ -264,7 +264,7 @@ static bool identify(struct http_request *r, struct auth_claim *claim)
     struct error e;
 
     if (!c->peer_known)
-        auth_peer_init(&c->peer, c->fd, c->daemon->listener->socket.group);
+        auth_peer_init(&c->peer, c->fd, http_socket_group(&c->daemon->listener->socket));
     c->peer_known = true;
     claim->tls = c->daemon->cert != NULL;
     if (needed == AUTH_NOBODY) {

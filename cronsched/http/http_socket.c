@@ -1,7 +1,7 @@
 /* Listening sockets.
  *
- * Happy path of a unix socket: take the lock PATH.lock; look at what is at PATH; bind; open the mode up to
- * 0660; listen. A file left over by a server that was killed is recognized by the lock, which its owner
+ * Happy path of a unix socket: take the lock PATH.lock; look at what is at PATH; bind; give the file its group
+ * and then its mode; listen. A file left over by a server that was killed is recognized by the lock, which its owner
  * held and which the kernel let go: only the holder of the lock may remove a stale socket. So two servers
  * that start at once never take each other's socket away. Anything at PATH that is not a socket is left
  * alone, and is an error, as is a socket that is answered (a server without our lock).
@@ -78,26 +78,33 @@ static int clear_path(const struct sockaddr_un *address, struct error *error)
     return 0;
 }
 
-/* The file is never more accessible than it should be: its mode comes from the socket's own, less the
- * umask; then chmod gives what the umask took. */
-static int bind_unix(struct http_socket *s, const struct sockaddr_un *address, struct error *error)
+/* The file is never more accessible than it should be: it begins as the owner's alone. */
+static int bind_unix(struct http_socket *s, const struct sockaddr_un *address,
+                     const struct http_listen *options, struct error *error)
 {
+    mode_t mode = options->mode ? options->mode : SOCKET_MODE;
     struct stat st;
 
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->fd < 0 || fchmod(s->fd, SOCKET_MODE) < 0 ||
+    if (s->fd < 0 || fchmod(s->fd, 0600) < 0 ||
         bind(s->fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
         return error_set(error, ERR_IO, "listen: cannot create the socket '%s': %s", s->path,
                          strerror(errno));
-    if (lstat(s->path, &st) < 0 || chmod(s->path, SOCKET_MODE) < 0 || listen(s->fd, BACKLOG) < 0)
+    if (lstat(s->path, &st) < 0)
         return error_set(error, ERR_IO, "listen: cannot use the socket '%s': %s", s->path, strerror(errno));
     s->device = st.st_dev;
     s->inode = st.st_ino;
-    s->group = st.st_gid;
+    s->group = options->group ? *options->group : st.st_gid;
+    if (options->group && chown(s->path, (uid_t)-1, s->group) < 0)
+        return error_set(error, ERR_IO, "listen: socket_group: cannot give '%s' to the group %ld: %s",
+                         s->path, (long)s->group, strerror(errno));
+    if (chmod(s->path, mode) < 0 || listen(s->fd, BACKLOG) < 0)
+        return error_set(error, ERR_IO, "listen: cannot use the socket '%s': %s", s->path, strerror(errno));
     return 0;
 }
 
-static int open_unix(const char *path, struct http_socket *ret, struct error *error)
+static int open_unix(const char *path, const struct http_listen *options, struct http_socket *ret,
+                     struct error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct http_socket s = {.fd = -1, .lock_fd = -1, .is_unix = true};
@@ -118,7 +125,7 @@ static int open_unix(const char *path, struct http_socket *ret, struct error *er
     if (r == 0)
         r = clear_path(&address, error);
     if (r == 0)
-        r = bind_unix(&s, &address, error);
+        r = bind_unix(&s, &address, options, error);
     if (r < 0) {
         http_socket_close(&s);
         return r;
@@ -255,10 +262,10 @@ static int open_tcp(const char *address, struct http_socket *ret, size_t most, s
     return r;
 }
 
-int http_socket_open(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
-                     struct error *error)
+int http_socket_open(const struct http_listen *options, struct http_socket *ret, size_t most,
+                     size_t *ret_count, struct error *error)
 {
-    const char *path = NULL;
+    const char *address = options->address, *path = NULL;
     int r;
 
     if (strncmp(address, "unix:", 5) == 0)
@@ -269,10 +276,20 @@ int http_socket_open(const char *address, struct http_socket *ret, size_t most, 
         return open_tcp(address, ret, most, ret_count, error);
     if (most == 0)
         return error_set(error, ERR_LIMIT, "listen: '%s': more than %d sockets", address, HTTP_LISTENERS_MAX);
-    r = open_unix(path, ret, error);
+    r = open_unix(path, options, ret, error);
     if (r == 0)
         *ret_count = 1;
     return r;
+}
+
+/* Somebody may have changed it since; another file at that path says nothing. */
+gid_t http_socket_group(const struct http_socket *s)
+{
+    struct stat st;
+
+    if (s->path && lstat(s->path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode)
+        return st.st_gid;
+    return s->group;
 }
 
 void http_socket_close(struct http_socket *s)

@@ -617,6 +617,11 @@ static int start_api(struct serve *s, struct error *error)
         .tls_cert = s->config.tls_cert,
         .tls_key = s->config.tls_key,
         .insecure = s->config.insecure,
+        .loopback_read = s->config.loopback_read,
+        .hosts = s->config.allowed_hosts,
+        .host_count = s->config.allowed_host_count,
+        .socket_mode = s->config.socket_mode,
+        .socket_group = s->config.socket_group == (gid_t)-1 ? NULL : &s->config.socket_group,
     };
     int rc;
 

@@ -164,7 +164,7 @@ class CommandLineAndServer(lab.Suite):
         self.one.apply({"good": {"command": ["true"]}})
         wanted = {None: (4, 4, 4), "read": (0, 4, 4), "operate": (0, 0, 4), "admin": (0, 0, 0)}
         for role, codes in wanted.items():
-            options = ["--server", f"http://{address}"] + (["--token-file", paths[role]] if role else [])
+            options = ["--server", f"http://{address}"] + (["--plain-http", "--token-file", paths[role]] if role else [])
             found = tuple(self.cli.call(*words, *options).code for words in (
                 ["jobs"], ["trigger", "good", "--queue"], ["apply", self.files({"good": {"command": ["true"]}})]))
             self.assertEqual(codes, found, role)

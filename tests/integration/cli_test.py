@@ -197,6 +197,30 @@ class CommandLine(lab.Suite):
         self.assertEqual([], cli.json("jobs"))
         self.assertEqual(1, len(fake.requests))
 
+    def test_no_port_is_asked_by_default(self):
+        """Anybody may listen on a port while no server runs, and would be sent the token and the request."""
+        cli = self.cli("", CRONSCHED_DATA_DIR=self.folder.make("nobody"))
+        checks = json.loads(cli.call("doctor", "-o", "json").out)
+        self.assertTrue(checks)
+        for check in checks:
+            self.assertRegex(check["check"], "^server unix:/")
+        self.assertNotIn("127.0.0.1", cli.call("jobs").err)
+
+    def test_a_token_is_not_sent_over_plain_http(self):
+        fake = Fake(self).on("GET", "/v1/jobs", [], [])
+        token = self.folder.write("token", "cs_secret\n")
+        for environment in ({}, {"CRONSCHED_PLAIN_HTTP": "0"}):
+            answer = self.cli(fake, CRONSCHED_TOKEN_FILE=token, **environment).call("jobs")
+            self.assertEqual(4, answer.code, answer)
+            self.assertIn(f"the token is not sent to {fake.url}, which is not encrypted", answer.err)
+        self.assertEqual([], fake.requests)
+        self.cli(fake).check("jobs", "--plain-http", "--token-file", token)
+        self.cli(fake, CRONSCHED_TOKEN_FILE=token, CRONSCHED_PLAIN_HTTP="1").check("jobs")
+        self.assertEqual(["Bearer cs_secret"] * 2, [r[4]["Authorization"] for r in fake.requests])
+        fake = Fake(self, self.folder.join("s.sock")).on("GET", "/v1/jobs", [])
+        self.cli(fake, CRONSCHED_TOKEN_FILE=token).check("jobs")
+        self.assertEqual(["Bearer cs_secret"], [r[4]["Authorization"] for r in fake.requests])
+
     def test_the_next_server_is_asked_when_one_is_down_or_has_no_leader(self):
         lost, good = Fake(self).on("GET", "/v1/jobs", error("no-leader")), Fake(self).on("GET", "/v1/jobs", [])
         self.assertEqual([], self.cli(self.dead_url(), lost, good).json("jobs"))
@@ -268,7 +292,7 @@ class CommandLine(lab.Suite):
         self.assertEqual(3, self.cli(second).call("delete", "j").code)
 
     def test_the_token_is_shown_and_nothing_is_when_there_is_none(self):
-        fake = Fake(self).on("GET", "/v1/jobs", [])
+        fake = Fake(self, self.folder.join("s.sock")).on("GET", "/v1/jobs", [])
         path = self.folder.write("token", "  cs_secret \nmore\n")
         self.cli(fake).check("jobs")
         self.cli(fake).check("jobs", "--token-file", path)

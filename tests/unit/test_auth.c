@@ -69,53 +69,69 @@ static void test_browsers(void **state)
 {
     static const struct {
         const char *request; /* after "GET /echo/a HTTP/1.1\r\n" */
-        int status;
+        int reads, insecure; /* under `loopback: read`, under `insecure: true` */
     } cases[] = {
-        {"Host: localhost\r\n", 200},
-        {"Host: LOCALHOST:7460\r\n", 200},
-        {"Host: 127.0.0.1\r\n", 200},
-        {"Host: 127.9.8.7:1\r\n", 200},
-        {"Host: [::1]:80\r\n", 200},
-        {"Host: a.localhost\r\n", 200},
-        {"Host: evil.example\r\n", 403},
-        {"Host: localhost.evil.example\r\n", 403},
-        {"Host: 127.0.0.1.evil.example\r\n", 403},
-        {"Host: notlocalhost\r\n", 403},
-        {"Host: 10.0.0.1\r\n", 403},
-        {"Host: [::2]\r\n", 403},
-        {"Host: localhost:x\r\n", 403},
-        {"Host: \r\n", 403},
-        {"Host: localhost:1\r\nOrigin: http://localhost:1\r\n", 200},
-        {"Host: localhost:1\r\nOrigin: http://localhost:2\r\n", 403},
-        {"Host: localhost:1\r\nOrigin: https://localhost:1\r\n", 403},
-        {"Host: localhost\r\nOrigin: null\r\n", 403},
-        {"Host: localhost\r\nOrigin: http://evil.example\r\n", 403},
-        {"Host: localhost\r\nSec-Fetch-Site: same-origin\r\n", 200},
-        {"Host: localhost\r\nSec-Fetch-Site: none\r\n", 200},
-        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403},
-        {"Host: localhost\r\nSec-Fetch-Site: same-site\r\n", 403},
+        {"Host: localhost\r\n", 200, 200},
+        {"Host: LOCALHOST:7460\r\n", 200, 200},
+        {"Host: 127.0.0.1\r\n", 200, 200},
+        {"Host: 127.9.8.7:1\r\n", 200, 200},
+        {"Host: [::1]:80\r\n", 200, 200},
+        {"Host: a.localhost\r\n", 200, 200},
+        {"Host: evil.example\r\n", 403, 403},
+        {"Host: localhost.evil.example\r\n", 403, 403},
+        {"Host: 127.0.0.1.evil.example\r\n", 403, 403},
+        {"Host: notlocalhost\r\n", 403, 403},
+        {"Host: 10.0.0.1\r\n", 403, 200},
+        {"Host: [::2]\r\n", 403, 200},
+        {"Host: [::2]x\r\n", 403, 403},
+        {"Host: cron-1:7460\r\n", 403, 200},
+        {"Host: CRON.example\r\n", 403, 200},
+        {"Host: cron.example.evil\r\n", 403, 403},
+        {"Host: evil.example:7460\r\nOrigin: http://evil.example:7460\r\nSec-Fetch-Site: same-origin\r\n",
+         403, 403},
+        {"Host: 10.9.9.9:7460\r\nOrigin: http://evil.example\r\n", 403, 403},
+        {"Host: localhost:x\r\n", 403, 403},
+        {"Host: \r\n", 403, 403},
+        {"Host: localhost:1\r\nOrigin: http://localhost:1\r\n", 200, 200},
+        {"Host: localhost:1\r\nOrigin: http://localhost:2\r\n", 403, 403},
+        {"Host: localhost:1\r\nOrigin: https://localhost:1\r\n", 403, 403},
+        {"Host: localhost\r\nOrigin: null\r\n", 403, 403},
+        {"Host: localhost\r\nOrigin: http://evil.example\r\n", 403, 403},
+        {"Host: localhost\r\nSec-Fetch-Site: same-origin\r\n", 200, 200},
+        {"Host: localhost\r\nSec-Fetch-Site: none\r\n", 200, 200},
+        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403, 403},
+        {"Host: localhost\r\nSec-Fetch-Site: same-site\r\n", 403, 403},
         {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: "
          "document\r\n",
-         200},
+         200, 200},
         {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: "
          "iframe\r\n",
-         403},
-        {"Host: localhost\r\nX-Forwarded-For: 1.2.3.4\r\n", 403},
+         403, 403},
+        {"Host: localhost\r\nX-Forwarded-For: 1.2.3.4\r\n", 403, 200},
     };
 
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char request[512];
-        struct reply r;
+    static char name[] = "cron.example", *hosts[] = {name};
+    const struct auth_options options[] = {
+        {.loopback_read = true},
+        {.insecure = true, .hosts = hosts, .host_count = 1, .advertise = "http://cron-1:7460"}};
 
-        snprintf(request, sizeof(request), "GET /echo/a HTTP/1.1\r\n%s\r\n", cases[i].request);
-        r = client_exchange(&loop, tcp_address, request);
-        if (r.status != cases[i].status)
-            print_error("%s: %d %s\n", cases[i].request, r.status, r.body);
-        assert_int_equal(r.status, cases[i].status);
-        reply_release(&r);
-        r = client_exchange(&loop, unix_address, request); /* no browser speaks there */
-        assert_int_equal(r.status, 200);
-        reply_release(&r);
+    for (size_t pass = 0; pass < 2; pass++) {
+        start_with(&options[pass], NULL);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            char request[512];
+            struct reply r;
+
+            snprintf(request, sizeof(request), "GET /echo/a HTTP/1.1\r\n%s\r\n", cases[i].request);
+            r = client_exchange(&loop, tcp_address, request);
+            if (r.status != (pass ? cases[i].insecure : cases[i].reads))
+                print_error("%s: %d %s\n", cases[i].request, r.status, r.body);
+            assert_int_equal(r.status, pass ? cases[i].insecure : cases[i].reads);
+            reply_release(&r);
+            r = client_exchange(&loop, unix_address, request); /* no browser speaks there */
+            assert_int_equal(r.status, 200);
+            reply_release(&r);
+        }
+        stop();
     }
 }
 
@@ -157,10 +173,19 @@ static void test_other_users_of_this_machine(void **state)
 {
     const char *path = unix_address + strlen("unix:");
 
+    static const struct auth_options nothing = {0}, reads = {.loopback_read = true};
+
     if (geteuid() != 0)
         skip();
     chmod(dir, 0711);
-    assert_int_equal(ask_as(0, 0, tcp_address, "DELETE"), 200);
+    start_with(&nothing, NULL);
+    assert_int_equal(ask_as(0, 0, tcp_address, "GET"),
+                     403); /* as root in a container with the host's network */
+    assert_int_equal(ask_as(65534, 65534, tcp_address, "GET"), 403);
+    stop();
+    start_with(&reads, NULL);
+    assert_int_equal(ask_as(0, 0, tcp_address, "GET"), 200);
+    assert_int_equal(ask_as(0, 0, tcp_address, "POST"), 403);
     assert_int_equal(ask_as(65534, 65534, tcp_address, "GET"), 200);
     assert_int_equal(ask_as(65534, 65534, tcp_address, "POST"), 403);
     assert_int_equal(ask_as(65534, 65534, unix_address, "GET"), 0); /* the mode keeps it out */
@@ -169,6 +194,31 @@ static void test_other_users_of_this_machine(void **state)
     chmod(path, 0666);
     assert_int_equal(ask_as(65534, 65534, unix_address, "GET"), 200);
     assert_int_equal(ask_as(65534, 65534, unix_address, "POST"), 403);
+    assert_int_equal(chown(path, (uid_t)-1, 65534), 0); /* by hand: the file's own group counts */
+    assert_int_equal(ask_as(65534, 65534, unix_address, "POST"), 200);
+    assert_int_equal(ask_as(65534, 0, unix_address, "POST"), 403);
+}
+
+static void test_group_and_mode_of_the_socket(void **state)
+{
+    static const gid_t group = 65534;
+    char second[sizeof(unix_address) + 8];
+    struct http_listen listen = {.address = second, .mode = 0600, .group = &group};
+    struct stat st;
+    struct error e;
+
+    if (geteuid() != 0)
+        skip();
+    chmod(dir, 0711);
+    snprintf(second, sizeof(second), "%s.2", unix_address);
+    assert_int_equal(http_listen(http, &listen, &e), 0);
+    assert_int_equal(stat(second + strlen("unix:"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_gid, group);
+    assert_int_equal(ask_as(65534, 65534, second, "GET"), 0);
+    assert_int_equal(chmod(second + strlen("unix:"), 0660), 0);
+    assert_int_equal(ask_as(65534, 65534, second, "POST"), 200);
+    assert_int_equal(ask_as(65534, 65534, second, "DELETE"), 403);
 }
 
 /* ---- tokens files ---- */
@@ -338,8 +388,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLAIN(test_roles),
-        SERVER(test_browsers),
-        SERVER(test_other_users_of_this_machine),
+        PLAIN(test_browsers),
+        PLAIN(test_other_users_of_this_machine),
+        SERVER(test_group_and_mode_of_the_socket),
         PLAIN(test_tokens_files),
         PLAIN(test_new_tokens_differ_and_fit),
         PLAIN(test_listen_addresses),

@@ -58,9 +58,8 @@ static void test_defaults(void **state)
     assert_string_equal(text_str(&errors), "");
     assert_string_equal(c.cluster, "default");
     assert_string_equal(c.data_dir, "/home/u/.local/state/cronsched");
-    assert_int_equal(c.listen_count, 2);
+    assert_int_equal(c.listen_count, 1); /* nothing over TCP */
     assert_string_equal(c.listen[0], "unix:/home/u/.local/state/cronsched/cronsched.sock");
-    assert_string_equal(c.listen[1], "127.0.0.1:7460");
     assert_int_equal(c.engine_count, 2);
     assert_string_equal(c.engines[0].type, "docker");
     assert_string_equal(c.engines[0].endpoint, "unix:///var/run/docker.sock");
@@ -72,6 +71,9 @@ static void test_defaults(void **state)
     assert_int_equal(c.late_grace_ms, 60000);
     assert_int_equal(c.max_state_bytes, 64 << 20);
     assert_false(c.insecure);
+    assert_false(c.loopback_read);
+    assert_int_equal(c.socket_mode, 0660);
+    assert_int_equal(c.socket_group, (gid_t)-1);
     assert_null(c.zookeeper);
     config_release(&c);
     text_release(&errors);
@@ -109,6 +111,10 @@ static const char whole[] = "cluster: prod\n"
                             "data_dir: /srv/cronsched\n"
                             "listen: [\"unix:/run/cs.sock\", \"0.0.0.0:7460\", \"[::1]:7461\"]\n"
                             "advertise: https://a.example:7460\n"
+                            "allowed_hosts: [cron.example, b.example]\n"
+                            "socket_group: root\n"
+                            "socket_mode: 0666\n"
+                            "loopback: read\n"
                             "zookeeper: zk1:2181,zk2:2181,[::1]:2181/apps\n"
                             "session_timeout: 6s\n"
                             "engines:\n"
@@ -151,6 +157,11 @@ static void test_file(void **state)
     assert_int_equal(c.pools[1].size, 10);
     assert_string_equal(c.tls_key, "/s.key");
     assert_true(c.insecure);
+    assert_int_equal(c.allowed_host_count, 2);
+    assert_string_equal(c.allowed_hosts[1], "b.example");
+    assert_int_equal(c.socket_group, 0);
+    assert_int_equal(c.socket_mode, 0666);
+    assert_true(c.loopback_read);
     assert_int_equal(c.late_grace_ms, 90000);
     assert_int_equal(c.max_state_bytes, 32 << 20);
     assert_int_equal(c.log, CONFIG_LOG_JSON);
@@ -168,6 +179,15 @@ static const struct {
     {"cluster: a/b\n",
      "c.yaml:1:10: error: cluster: 'a/b' is not a name: up to 64 letters, digits, '-', '_' and '.', a "
      "letter or digit first\n"},
+    {"socket_group: no-such-group\n",
+     "c.yaml:1:15: error: socket_group: there is no group 'no-such-group' on this machine\n"},
+    {"socket_mode: 0777\n",
+     "c.yaml:1:14: error: socket_mode: '0777' is not an octal mode such as 0660: 06, and 0 to 6 twice\n"},
+    {"socket_mode: 0060\n",
+     "c.yaml:1:14: error: socket_mode: '0060' is not an octal mode such as 0660: 06, and 0 to 6 twice\n"},
+    {"loopback: admin\n", "c.yaml:1:11: error: loopback: 'admin' is neither none nor read\n"},
+    {"allowed_hosts: [\"a.example:1\"]\n",
+     "c.yaml:1:17: error: allowed_hosts: 'a.example:1' is not the name of a host\n"},
     {"insecure: maybe\n", "c.yaml:1:11: error: insecure: must be true or false, not a text\n"},
     {"late_grace: soon\nsession_timeout: 0s\n",
      "c.yaml:1:13: error: late_grace: *c.yaml:2:18: error: session_timeout: must be above zero\n"},

@@ -300,7 +300,7 @@ static void test_expect_continue_is_answered_early(void **state)
 
 static void test_connections_beyond_the_limit_wait(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     static const struct http_options limits = {.connections_max = 4};
     static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
     int fds[6];
@@ -334,7 +334,7 @@ static void test_connections_beyond_the_limit_wait(void **state)
 
 static void test_slow_requests_are_cut(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     static const struct http_options limits = {.idle_ms = 1000, .receive_ms = 300};
     static const char *const beginnings[] = {
         "", "GET /op", "GET /open HTTP/1.1\r\nHost: loc",
@@ -353,7 +353,7 @@ static void test_slow_requests_are_cut(void **state)
 
 static void test_a_client_that_takes_nothing_is_cut(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     static const struct http_options limits = {.idle_ms = 1000};
     static const char request[] = "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n";
     uint64_t deadline = client_deadline();
@@ -393,7 +393,7 @@ static void test_a_large_reply_arrives_whole(void **state)
 
 static void test_a_handler_that_does_not_answer(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     static const struct http_options limits = {.answer_ms = 200};
     struct reply r;
 

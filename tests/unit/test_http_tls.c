@@ -139,7 +139,7 @@ static void make_certificate(const char *name)
 
 static void test_tls(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     char cert[128], key[128], other_cert[128], other_key[128];
     struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
     struct tls_call c;
@@ -191,7 +191,7 @@ static void test_tls(void **state)
 
 static void test_plain_text_to_a_tls_port(void **state)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     char cert[128], key[128];
     struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
     static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -213,7 +213,7 @@ static void test_plain_text_to_a_tls_port(void **state)
 /* Listens on a TLS port too, whose address it gives. */
 static const char *start_tls(const struct http_options *limits)
 {
-    static const struct auth_options who = {0};
+    static const struct auth_options who = {.insecure = true};
     static char cert[128], key[128];
     struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
     struct error e;
