@@ -1,26 +1,12 @@
 #include "cronsched/cli/calendar.h"
 
+#include "cronsched/cli/beside.h"
 #include "cronsched/cli/output.h"
-#include "cronsched/io/file.h"
 
 #include "jobs/time/icalendar.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-/* Beside the job file that names it. */
-static bool resolve(const char *file, const char *path, char buffer[PATH_MAX])
-{
-    const char *slash = file && strcmp(file, "-") != 0 ? strrchr(file, '/') : NULL;
-    int folder = slash && *path != '/' ? (int)(slash + 1 - file) : 0;
-    int n = snprintf(buffer, PATH_MAX, "%.*s%s", folder, folder ? file : "", path);
-
-    return n > 0 && n < PATH_MAX;
-}
 
 static int parse(const char *text, size_t size, const char *path, struct civil_range **ret, size_t *ret_count,
                  struct error *error)
@@ -41,18 +27,12 @@ static int parse(const char *text, size_t size, const char *path, struct civil_r
 int calendar_read(void *arg, const char *file, const char *path, struct civil_range **ret, size_t *ret_count,
                   struct error *error)
 {
-    char where[PATH_MAX], *text;
-    struct error why;
+    char *text;
     size_t size;
-    int r;
+    int r = beside_read(file, path, ICALENDAR_BYTES_MAX, &text, &size, error);
 
-    if (!resolve(file, path, where))
-        return error_set(error, ERR_INVALID, "the path of the calendar is too long");
-    r = file_read(where, ICALENDAR_BYTES_MAX, FILE_REGULAR, &text, &size, &why);
-    if (r == ERR_INVALID || r == ERR_LIMIT || r == ERR_NOMEM)
-        return error_set(error, r, "%.500s: %s", path, why.text);
     if (r < 0)
-        return error_set(error, ERR_NOT_FOUND, "%.500s: cannot be read: %s", path, why.text);
+        return r;
     r = parse(text, size, path, ret, ret_count, error);
     free(text);
     return r;

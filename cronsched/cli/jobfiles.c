@@ -1,5 +1,6 @@
 #include "cronsched/cli/jobfiles.h"
 
+#include "cronsched/cli/beside.h"
 #include "cronsched/cli/calendar.h"
 #include "cronsched/io/file.h"
 
@@ -199,6 +200,7 @@ int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t coun
     int r = 0;
 
     set->calendar = calendar_read;
+    set->env_file = beside_read_env_file;
     for (size_t i = 0; i < count && r == 0; i++)
         r = load_path(&l, paths[i], true, 0);
     HASH_ITER(hh, l.seen, entry, next)

@@ -164,6 +164,7 @@ static bool is_default(const struct job *job, const struct job_key *key)
         return *(const size_t *)job_field(job, key->count_offset) == 0;
     case JOB_TYPE_LABELS:
     case JOB_TYPE_JSON:
+    case JOB_TYPE_ULIMITS:
         return json_object_size(*(json_t *const *)field) == 0;
     case JOB_TYPE_COUNT:
         break;
@@ -204,6 +205,7 @@ static json_t *json_of_key(const struct job *job, const struct job_key *key)
         return json_of_notify(job);
     case JOB_TYPE_LABELS:
     case JOB_TYPE_JSON:
+    case JOB_TYPE_ULIMITS:
         return json_of_json(*(json_t *const *)field);
     case JOB_TYPE_COUNT:
         break;

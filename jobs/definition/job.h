@@ -17,8 +17,9 @@
 #define JOB_BYTES_MAX  (64 * 1024) /* of its JSON */
 #define JOB_AFTER_MAX  32
 #define JOB_NOTIFY_MAX 16
-#define JOB_LIST_MAX   256 /* items of any list or map of a job */
-#define JOB_DEPTH_MAX  32  /* nesting of its JSON; matters for `kubernetes` */
+#define JOB_LIST_MAX   256  /* items of any list or map of a job */
+#define JOB_PIDS       2048 /* processes and threads of a container, unless the job says otherwise */
+#define JOB_DEPTH_MAX  32   /* nesting of its JSON; matters for `kubernetes` */
 
 struct strings {
     char **items; /* NULL-terminated as well */
@@ -62,6 +63,16 @@ struct job {
     char *user, *working_dir;
     struct strings volumes; /* "SOURCE:TARGET[:ro]" */
     char *network;
+    struct strings env_file; /* empty once the files are read: environment has what they hold */
+    char *hostname, *stop_signal;
+    bool init, read_only, privileged;
+    struct strings tmpfs;   /* "TARGET[:OPTIONS]" */
+    int64_t shm_size_bytes; /* 0: the engine's own default */
+    struct strings cap_add, cap_drop, security_opt;
+    json_t *ulimits;            /* by name: a number, or {soft, hard}; NULL: none */
+    struct strings extra_hosts; /* "NAME:ADDRESS" */
+    struct strings dns, devices, group_add;
+    int pids_limit; /* -1: none */
     struct strings secrets, configs;
     double cpus;          /* 0: no limit */
     int64_t memory_bytes; /* 0: no limit */
@@ -120,5 +131,9 @@ void job_schedule_options(const struct job *job, uint64_t seed, int64_t anchor_s
  * none. */
 int job_compile(const struct job *job, uint64_t seed, int64_t anchor_s, struct zone_source *zones,
                 struct schedule **ret, struct error *error);
+
+/* USER or USER:GROUP: names, or numbers that no engine takes for another one; the error is a clause. A journal of an
+ * earlier version may hold others, so it is asked at apply, and by each engine again. */
+int job_check_user(const char *text, struct error *error);
 
 bool job_name_valid(const char *name); /* [a-z0-9]([-a-z0-9]*[a-z0-9])?, up to 100 characters */

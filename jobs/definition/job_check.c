@@ -192,6 +192,15 @@ static void check_after(struct job_reader *reader)
                        "a job cannot run after itself");
 }
 
+static void check_user(struct job_reader *reader)
+{
+    const char *user = reader->job->user;
+    struct error error;
+
+    if (user && job_check_user(user, &error) < 0)
+        job_report(reader, &job_keys[JOB_KEY_USER], reader->places[JOB_KEY_USER], "%s", error.text);
+}
+
 /* A delay that is longer than the usual max_delay raises it; one that contradicts a given max_delay is a
  * fault. */
 static void check_retries(struct job_reader *reader)
@@ -279,8 +288,11 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     if (reader->no_memory)
         return;
     job_expand_calendars(reader);
+    job_expand_env_files(reader);
     check_after(reader);
     check_retries(reader);
+    if (zones)
+        check_user(reader);
     if (job->start_within_ms > 0 && job->jitter_ms > job->start_within_ms)
         job_warn(reader, &job_keys[JOB_KEY_JITTER], reader->places[JOB_KEY_JITTER],
                  "is longer than start_within: such runs are skipped");

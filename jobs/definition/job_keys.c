@@ -116,6 +116,7 @@ void job_key_release(struct job *job, const struct job_key *key)
         break;
     case JOB_TYPE_LABELS:
     case JOB_TYPE_JSON:
+    case JOB_TYPE_ULIMITS:
         json_decref(*(json_t **)field);
         *(json_t **)field = NULL;
         break;

@@ -26,6 +26,7 @@ enum job_type {
     JOB_TYPE_NOTIFY,   /* struct job_notify * and a size_t at count_offset */
     JOB_TYPE_LABELS,   /* json_t *: an object of texts */
     JOB_TYPE_JSON,     /* json_t *: any object */
+    JOB_TYPE_ULIMITS,  /* json_t *: an object of numbers and {soft, hard} */
     JOB_TYPE_COUNT
 };
 
@@ -40,13 +41,17 @@ struct job_key {
     const char *const *names;                            /* enum: names by value, ended by NULL */
     int (*check)(const char *text, struct error *error); /* a text, or each item */
     const char *text_standard;
-    bool one; /* a list of one is written as a text */
+    bool one;     /* a list of one is written as a text */
+    bool numbers; /* a plain number serves as a text */
+    bool pairs;   /* texts: a map is a list of NAME:VALUE */
 };
 
 #define JOB_S  INT64_C(1000)
 #define JOB_H  (3600 * JOB_S)
 #define JOB_D  (24 * JOB_H)
 #define JOB_MB (INT64_C(1) << 20)
+
+#define JOB_ENV_FILES_MAX 16
 
 /* id, group, name, type, field, the rest of struct job_key */
 #define JOB_KEYS(X)                                                                                          \
@@ -72,6 +77,31 @@ struct job_key {
     X(VOLUMES, NULL, "volumes", TEXTS, volumes, .max = JOB_LIST_MAX, .text_max = 8192,                       \
       .check = job_check_volume)                                                                             \
     X(NETWORK, NULL, "network", TEXT, network, .min = 1, .max = 255, .check = job_check_word)                \
+    X(ENV_FILE, NULL, "env_file", TEXTS, env_file, .max = JOB_ENV_FILES_MAX, .text_max = 4096,               \
+      .check = job_check_line, .one = true)                                                                  \
+    X(HOSTNAME, NULL, "hostname", TEXT, hostname, .min = 1, .max = 63, .check = job_check_hostname)          \
+    X(STOP_SIGNAL, NULL, "stop_signal", TEXT, stop_signal, .min = 1, .max = 16, .numbers = true,             \
+      .check = job_check_signal)                                                                             \
+    X(INIT, NULL, "init", BOOL, init)                                                                        \
+    X(READ_ONLY, NULL, "read_only", BOOL, read_only)                                                         \
+    X(PRIVILEGED, NULL, "privileged", BOOL, privileged)                                                      \
+    X(TMPFS, NULL, "tmpfs", TEXTS, tmpfs, .max = JOB_LIST_MAX, .text_max = 4096, .check = job_check_tmpfs)   \
+    X(SHM_SIZE, NULL, "shm_size", SIZE, shm_size_bytes, .min = 1, .max = BYTE_SIZE_MAX)                      \
+    X(CAP_ADD, NULL, "cap_add", TEXTS, cap_add, .max = JOB_LIST_MAX, .text_max = 64,                         \
+      .check = job_check_capability)                                                                         \
+    X(CAP_DROP, NULL, "cap_drop", TEXTS, cap_drop, .max = JOB_LIST_MAX, .text_max = 64,                      \
+      .check = job_check_capability)                                                                         \
+    X(SECURITY_OPT, NULL, "security_opt", TEXTS, security_opt, .max = JOB_LIST_MAX, .text_max = 512,         \
+      .check = job_check_security_opt)                                                                       \
+    X(ULIMITS, NULL, "ulimits", ULIMITS, ulimits)                                                            \
+    X(EXTRA_HOSTS, NULL, "extra_hosts", TEXTS, extra_hosts, .max = JOB_LIST_MAX, .text_max = 320,            \
+      .pairs = true, .check = job_check_extra_host)                                                          \
+    X(DNS, NULL, "dns", TEXTS, dns, .max = 16, .text_max = 64, .check = job_check_address, .one = true)      \
+    X(DEVICES, NULL, "devices", TEXTS, devices, .max = JOB_LIST_MAX, .text_max = 8192,                       \
+      .check = job_check_device)                                                                             \
+    X(GROUP_ADD, NULL, "group_add", TEXTS, group_add, .max = JOB_LIST_MAX, .text_max = 128, .numbers = true, \
+      .check = job_check_group)                                                                              \
+    X(PIDS_LIMIT, NULL, "pids_limit", INT, pids_limit, .min = -1, .max = 4194304, .standard = JOB_PIDS)      \
     X(SECRETS, NULL, "secrets", TEXTS, secrets, .max = JOB_LIST_MAX, .text_max = 255,                        \
       .check = job_check_word)                                                                               \
     X(CONFIGS, NULL, "configs", TEXTS, configs, .max = JOB_LIST_MAX, .text_max = 255,                        \
@@ -157,6 +187,18 @@ int job_check_url(const char *text, struct error *error);
 int job_check_variable(const char *name, struct error *error);
 int job_check_label(const char *name, struct error *error);
 
+/* Of job_confine.c. */
+int job_check_group(const char *text, struct error *error);
+int job_check_hostname(const char *text, struct error *error);
+int job_check_signal(const char *text, struct error *error);
+int job_check_tmpfs(const char *text, struct error *error);
+int job_check_capability(const char *text, struct error *error);
+int job_check_security_opt(const char *text, struct error *error);
+int job_check_extra_host(const char *text, struct error *error);
+int job_check_address(const char *text, struct error *error);
+int job_check_device(const char *text, struct error *error);
+int job_check_ulimit(const char *name, struct error *error); /* the name of a limit */
+
 /* ---- reading: jobs/definition/job_read.c, jobs/definition/job_check.c ---- */
 
 /* One job being read. Layers (a file's defaults, then the job itself) are applied one after another; `places`
@@ -169,6 +211,8 @@ struct job_reader {
     /* The days of a calendar file that `except` names. NULL: there are no files, and such a name is a fault. */
     int (*calendar)(void *arg, const char *path, struct civil_range **ret, size_t *ret_count,
                     struct error *error);
+    /* The text of a file of variables, malloc'd. NULL: there are no files, and env_file is a fault. */
+    int (*env_file)(void *arg, const char *path, char **ret, size_t *ret_size, struct error *error);
     const struct yaml_node *places[JOB_KEY_COUNT];
     size_t faults; /* warnings not counted */
     bool no_memory;
@@ -177,8 +221,14 @@ struct job_reader {
 /* Applies the keys of a map. Faults are reported and their keys left alone. */
 void job_read_layer(struct job_reader *reader, const struct yaml_node *map);
 
+/* Of job_ulimits.c: as the readers of the other types, which are in job_read.c. */
+void job_read_ulimits(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node);
+
 /* What concerns several keys; and zone, window and schedule unless `zones` is NULL. */
 void job_check(struct job_reader *reader, struct zone_source *zones);
+
+/* Puts what the files of `env_file` hold into `environment`, whose own variables win. */
+void job_expand_env_files(struct job_reader *reader);
 
 /* Replaces the calendar files in `except` by their days. */
 void job_expand_calendars(struct job_reader *reader);

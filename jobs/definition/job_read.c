@@ -103,7 +103,9 @@ static bool size_is_right(struct job_reader *reader, const struct job_key *key, 
 static const char *text_of(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
                            size_t min, size_t max)
 {
-    if (node->kind != YAML_TEXT) {
+    bool number = key->numbers && node->kind == YAML_INT && node->text;
+
+    if (node->kind != YAML_TEXT && !number) {
         if (node->text && node->size > 0 && node->kind != YAML_NULL)
             job_report(reader, key, node, "must be a text; write \"%.40s\" with quotes", node->text);
         else
@@ -169,19 +171,41 @@ static void read_item(struct job_reader *reader, const struct job_key *key, cons
         reader->no_memory = true;
 }
 
+/* {NAME: VALUE} is the item NAME:VALUE. */
+static void read_pair_item(struct job_reader *reader, const struct job_key *key, const struct yaml_node *name,
+                           const struct yaml_node *value, struct strings *strings)
+{
+    struct yaml_node pair = *value;
+    char *text = NULL;
+
+    if (!text_of(reader, key, value, 1, key->text_max))
+        return;
+    if (asprintf(&text, "%s:%s", name->text, value->text) < 0) {
+        reader->no_memory = true;
+        return;
+    }
+    pair.text = text;
+    pair.size = strlen(text);
+    read_item(reader, key, &pair, strings);
+    free(text);
+}
+
 /* A list of texts; a single text is a list of one. */
 static void read_texts(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node)
 {
     struct strings strings = {0};
 
-    if (node->kind == YAML_MAP || node->kind == YAML_NULL) {
+    if ((node->kind == YAML_MAP && !key->pairs) || node->kind == YAML_NULL) {
         report_kind(reader, key, node, "a text or a list of texts");
         return;
     }
-    if (node->kind != YAML_LIST)
+    if (node->kind != YAML_LIST && node->kind != YAML_MAP)
         read_item(reader, key, node, &strings);
     else if (node->count > (size_t)key->max)
         job_report(reader, key, node, "has %zu items; at most %lld", node->count, (long long)key->max);
+    else if (node->kind == YAML_MAP)
+        for (size_t i = 0; i < node->count; i++)
+            read_pair_item(reader, key, node->keys[i], node->items[i], &strings);
     else
         for (size_t i = 0; i < node->count; i++)
             read_item(reader, key, node->items[i], &strings);
@@ -633,7 +657,7 @@ static void (*const read_type[JOB_TYPE_COUNT])(struct job_reader *, const struct
     [JOB_TYPE_BOOL] = read_bool,         [JOB_TYPE_INT] = read_int,     [JOB_TYPE_REAL] = read_real,
     [JOB_TYPE_DURATION] = read_duration, [JOB_TYPE_SIZE] = read_size,   [JOB_TYPE_CODES] = read_codes,
     [JOB_TYPE_COMMAND] = read_command,   [JOB_TYPE_ENV] = read_env,     [JOB_TYPE_NOTIFY] = read_notify,
-    [JOB_TYPE_LABELS] = read_labels,     [JOB_TYPE_JSON] = read_json,
+    [JOB_TYPE_LABELS] = read_labels,     [JOB_TYPE_JSON] = read_json,   [JOB_TYPE_ULIMITS] = job_read_ulimits,
 };
 
 /* What people know by other names, from Compose, Kubernetes, Chronos and crontabs. */

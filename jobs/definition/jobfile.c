@@ -196,6 +196,13 @@ static int on_calendar(void *arg, const char *path, struct civil_range **ret, si
     return file->set->calendar(file->set->calendar_arg, file->name, path, ret, ret_count, error);
 }
 
+static int on_env_file(void *arg, const char *path, char **ret, size_t *ret_size, struct error *error)
+{
+    struct file *file = OBJECT(struct file, arg);
+
+    return file->set->env_file(file->set->env_file_arg, file->name, path, ret, ret_size, error);
+}
+
 /* ---- the set ---- */
 
 void jobfile_set_init(struct jobfile_set *set)
@@ -385,6 +392,7 @@ static void read_job(struct file *file, const struct yaml_node *key, const struc
             job_read_layer(&reader, file->defaults); /* silent: reported once, in read_defaults */
         reader.report = on_job_fault;
         reader.calendar = file->set->calendar ? on_calendar : NULL;
+        reader.env_file = file->set->env_file ? on_env_file : NULL;
         job_read_layer(&reader, value);
         job_check(&reader, file->zones);
     }

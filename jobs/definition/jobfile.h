@@ -54,6 +54,11 @@ struct jobfile_set {
                     size_t *ret_count, struct error *error);
     void *calendar_arg;
 
+    /* The text of a file of variables that `env_file` names, likewise; malloc'd. */
+    int (*env_file)(void *arg, const char *file, const char *path, char **ret, size_t *ret_size,
+                    struct error *error);
+    void *env_file_arg;
+
     struct jobfile_name *names; /* private: every name that was seen, a faulty job's too */
     int file_count;             /* private */
 };

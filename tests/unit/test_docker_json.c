@@ -251,12 +251,17 @@ static json_t *create(struct job *job)
                             .epoch = 7};
     char *items[] = {(char *)"A=1", (char *)"B=\xc3\xa9"};
     struct environment e = {.items = items, .count = 2};
-    return docker_create_json(&t, "uuid", "/.w-ab", &e);
+    return docker_create_json(
+        &t, &(struct docker_create){.cluster = "uuid", .witness = "/.w-ab", .log_driver = "json-file"}, &e);
 }
 
 static void the_body_of_a_small_job(void **state)
 {
-    struct job job = {.name = (char *)"j", .image = (char *)"busybox", .stop_grace_ms = 10001};
+    struct job job = {.name = (char *)"j",
+                      .image = (char *)"busybox",
+                      .stop_grace_ms = 10001,
+                      .keep_logs_bytes = 1 << 20,
+                      .pids_limit = JOB_PIDS};
     json_t *json = create(&job);
     json_t *expected = parse("{\"Image\":\"busybox\",\"Env\":[\"A=1\",\"B=\\u00e9\"],\"Tty\":false,"
                              "\"OpenStdin\":false,\"StopTimeout\":11,"
@@ -265,7 +270,9 @@ static void the_body_of_a_small_job(void **state)
                              "\"cronsched.attempt\":\"2\",\"cronsched.try\":\"3\",\"cronsched.epoch\":\"7\","
                              "\"cronsched.witness\":\"/.w-ab\"},"
                              "\"HostConfig\":{\"RestartPolicy\":{\"Name\":\"no\"},\"AutoRemove\":false,"
-                             "\"Tmpfs\":{\"/.w-ab\":\"size=4k,mode=555\"}}}");
+                             "\"SecurityOpt\":[\"no-new-privileges\"],\"PidsLimit\":2048,"
+                             "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"4194304\","
+                             "\"max-file\":\"2\"}},\"Tmpfs\":{\"/.w-ab\":\"size=4k,mode=555\"}}}");
     assert_true(json_equal(json, expected));
     json_decref(json);
     json_decref(expected);
@@ -311,13 +318,83 @@ static void the_body_of_a_large_job(void **state)
     json_decref(job.labels);
 }
 
+/* A job as people write it, and the HostConfig that Compose would make of it. */
+static void confinement_is_as_in_compose(void **state)
+{
+    static const struct {
+        const char *job, *key, *value; /* value NULL: the key is not there */
+    } table[] = {
+        {"{\"init\":true}", "Init", "true"},
+        {"{}", "Init", NULL},
+        {"{\"read_only\":true}", "ReadonlyRootfs", "true"},
+        {"{\"privileged\":true}", "Privileged", "true"},
+        {"{\"privileged\":true}", "SecurityOpt", NULL},
+        {"{\"tmpfs\":[\"/tmp\",\"/run:size=1m\",\"/.w-ab:size=1g\"]}", "Tmpfs",
+         "{\"/tmp\":\"\",\"/run\":\"size=1m\",\"/.w-ab\":\"size=4k,mode=555\"}"},
+        {"{\"shm_size\":\"64m\"}", "ShmSize", "67108864"},
+        {"{\"cap_add\":[\"NET_ADMIN\"]}", "CapAdd", "[\"NET_ADMIN\"]"},
+        {"{\"cap_drop\":\"ALL\"}", "CapDrop", "[\"ALL\"]"},
+        {"{\"security_opt\":[\"seccomp=unconfined\"]}", "SecurityOpt",
+         "[\"seccomp=unconfined\",\"no-new-privileges\"]"},
+        {"{\"security_opt\":[\"no-new-privileges:false\"]}", "SecurityOpt", "[\"no-new-privileges:false\"]"},
+        {"{\"ulimits\":{\"nproc\":5,\"nofile\":{\"soft\":1,\"hard\":2}}}", "Ulimits",
+         "[{\"Name\":\"nproc\",\"Soft\":5,\"Hard\":5},{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}]"},
+        {"{\"extra_hosts\":[\"db:10.0.0.1\",\"six=[::1]\",\"up=host-gateway\"]}", "ExtraHosts",
+         "[\"db:10.0.0.1\",\"six:::1\",\"up:host-gateway\"]"},
+        {"{\"dns\":\"1.1.1.1\"}", "Dns", "[\"1.1.1.1\"]"},
+        {"{\"devices\":[\"/dev/a\",\"/dev/a:/dev/b\",\"/dev/a:/dev/c:r\"]}", "Devices",
+         "[{\"PathOnHost\":\"/dev/a\",\"PathInContainer\":\"/dev/a\",\"CgroupPermissions\":\"rwm\"},"
+         "{\"PathOnHost\":\"/dev/a\",\"PathInContainer\":\"/dev/b\",\"CgroupPermissions\":\"rwm\"},"
+         "{\"PathOnHost\":\"/dev/a\",\"PathInContainer\":\"/dev/c\",\"CgroupPermissions\":\"r\"}]"},
+        {"{\"group_add\":[\"mail\",\"7\"]}", "GroupAdd", "[\"mail\",\"7\"]"},
+        {"{\"pids_limit\":7}", "PidsLimit", "7"},
+        {"{\"pids_limit\":-1}", "PidsLimit", "-1"},
+        {"{\"keep\":{\"logs\":\"0\"}}", "LogConfig",
+         "{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"1048576\",\"max-file\":\"2\"}}"},
+    };
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        json_t *def = parse(table[i].job), *body = json_string("busybox"),
+               *expected = table[i].value ? parse(table[i].value) : NULL, *is;
+        struct error error = {0};
+        struct job *job = NULL;
+
+        json_object_set_new(def, "image", body);
+        if (job_from_json(&job, "j", def, NULL, &error) < 0)
+            fail_msg("%s: %s", table[i].job, error.text);
+        body = create(job);
+        is = json_object_get(json_object_get(body, "HostConfig"), table[i].key);
+        if (expected ? !json_equal(is, expected) : is != NULL)
+            fail_msg("%s: %s is %s", table[i].job, table[i].key,
+                     is ? json_dumps(is, JSON_ENCODE_ANY) : "not there");
+        json_decref(expected);
+        json_decref(body);
+        json_decref(def);
+        job_unref(job);
+    }
+}
+
+static void what_the_container_is_called_and_how_it_is_stopped(void **state)
+{
+    struct job job = {.name = (char *)"j",
+                      .image = (char *)"busybox",
+                      .hostname = (char *)"web-1",
+                      .stop_signal = (char *)"SIGINT"};
+    json_t *json = create(&job);
+
+    assert_string_equal(json_string_value(json_object_get(json, "Hostname")), "web-1");
+    assert_string_equal(json_string_value(json_object_get(json, "StopSignal")), "SIGINT");
+    json_decref(json);
+}
+
 static void what_is_not_utf8_gives_no_body(void **state)
 {
     struct job job = {.name = (char *)"j", .image = (char *)"busybox"};
     struct docker_task t = {.job = &job, .run = (char *)"r", .name = (char *)"cs-ab"};
     char *items[] = {(char *)"A=\xff"};
     struct environment e = {.items = items, .count = 1};
-    assert_null(docker_create_json(&t, "uuid", "/.w-ab", &e));
+    assert_null(docker_create_json(
+        &t, &(struct docker_create){.cluster = "uuid", .witness = "/.w-ab", .log_driver = ""}, &e));
 }
 
 static void witness_paths(void **state)
@@ -352,6 +429,11 @@ static void what_the_engine_cannot_honour_is_named(void **state)
         {{.image = (char *)"i", .has_command = true}, "command:"},
         {{.image = (char *)"i", .has_command = true, .has_entrypoint = true}, NULL},
         {{.image = (char *)"i", .working_dir = (char *)"here"}, "working_dir:"},
+        {{.image = (char *)"i", .user = (char *)"1000:1000"}, NULL},
+        {{.image = (char *)"i", .user = (char *)"4294967296"}, "user:"},
+        {{.image = (char *)"i", .user = (char *)"1000:2147483648"}, "user:"},
+        {{.image = (char *)"i", .user = (char *)"-1"}, "user:"},
+        {{.image = (char *)"i", .privileged = true}, "privileged:"},
     };
     for (size_t i = 0; i < COUNT(table); i++) {
         struct error error = {0};
@@ -418,6 +500,8 @@ int main(void)
         cmocka_unit_test(a_line_without_end_is_refused),
         cmocka_unit_test(the_body_of_a_small_job),
         cmocka_unit_test(the_body_of_a_large_job),
+        cmocka_unit_test(confinement_is_as_in_compose),
+        cmocka_unit_test(what_the_container_is_called_and_how_it_is_stopped),
         cmocka_unit_test(what_is_not_utf8_gives_no_body),
         cmocka_unit_test(witness_paths),
         cmocka_unit_test(what_the_engine_cannot_honour_is_named),

@@ -40,12 +40,20 @@ static const char all_keys[] =
     "\"image\":\"acme/report:7\",\"entrypoint\":[],\"command\":[\"python\",\"\",\"--all\"],"
     "\"environment\":{\"LOG\":\"\",\"TOKEN\":{\"from_file\":\"/run/t\"},\"KEY\":{\"from_secret\":\"k\"}},"
     "\"user\":\"1000:1000\",\"working_dir\":\"/app\",\"volumes\":[\"report-data:/data:ro\",\"/a:/b\"],"
-    "\"network\":\"backend\",\"secrets\":[\"db\"],\"configs\":[\"c\"],"
+    "\"network\":\"backend\","
+    "\"hostname\":\"web-1\",\"stop_signal\":\"SIGINT\",\"init\":true,\"read_only\":true,\"privileged\":true,"
+    "\"tmpfs\":[\"/tmp\",\"/run:size=64m,mode=755\"],\"shm_size\":\"128m\",\"cap_add\":[\"NET_ADMIN\"],"
+    "\"cap_drop\":[\"ALL\"],\"security_opt\":[\"no-new-privileges:false\",\"seccomp=unconfined\"],"
+    "\"ulimits\":{\"nproc\":65535,\"nofile\":{\"soft\":20000,\"hard\":-1}},"
+    "\"extra_hosts\":[\"db:10.0.0.1\",\"six=[::1]\"],\"dns\":[\"1.1.1.1\",\"::1\"],"
+    "\"devices\":[\"/dev/fuse\",\"/dev/a:/dev/b:r\"],\"group_add\":[\"mail\",\"1000\"],\"pids_limit\":-1,"
+    "\"secrets\":[\"db\"],\"configs\":[\"c\"],"
     "\"resources\":{\"cpus\":0.1,\"memory\":\"256m\"},\"pull\":\"never\",\"engine\":[\"swarm\",\"docker\"],"
     "\"constraints\":[\"node.labels.disk==ssd\"],\"kubernetes\":{\"spec\":{\"n\":[1,2.5,null,true,\"x\"]}},"
     "\"timeout\":\"30m\",\"stop_grace\":\"0s\","
     "\"retries\":{\"max\":3,\"delay\":\"1s500ms\",\"backoff\":1.5,\"max_delay\":\"1h\",\"on_exit\":[1,75]},"
-    "\"concurrency\":\"queue\",\"queue_max\":5,\"pool\":{\"name\":\"warehouse\"},\"catch_up\":\"all\","
+    "\"concurrency\":\"queue\",\"queue_max\":5,\"pool\":{\"name\":\"warehouse\"},\"catch_"
+    "up\":\"all\","
     "\"max_catch_up\":7,\"start_within\":\"10m\",\"on_lost\":\"rerun\",\"accept_double\":true,"
     "\"with_children\":true,\"priority\":0,\"keep\":{\"runs\":10,\"age\":\"9d\",\"logs\":\"0\"},"
     "\"notify\":[{\"on\":[\"failed\",\"queue-full\"],\"url\":\"https://hooks.example/x\"}],"
@@ -86,7 +94,7 @@ static void all_keys_round_trip(void **state)
     job_unref(again);
 }
 
-/* `after` alone cannot stand beside a schedule. A new key that is forgotten above fails here. */
+/* `after` alone cannot stand beside a schedule, and files of variables are read beside job files only. A new key that is forgotten above fails here. */
 static void the_text_above_has_every_key(void **state)
 {
     json_t *json = json_loads(all_keys, 0, NULL);
@@ -95,7 +103,7 @@ static void the_text_above_has_every_key(void **state)
         const struct job_key *key = &job_keys[i];
         json_t *map = key->group ? json_object_get(json, key->group) : json;
 
-        if (i != JOB_KEY_AFTER && !json_object_get(map, key->name))
+        if (i != JOB_KEY_AFTER && i != JOB_KEY_ENV_FILE && !json_object_get(map, key->name))
             fail_msg("%s is not in the text", key->name);
     }
     json_decref(json);
@@ -116,6 +124,7 @@ static void every_key_has_its_default(void **state)
     assert_true(job->retries_backoff == 2);
     assert_int_equal(job->retries_max_delay_ms, 600000);
     assert_int_equal(job->queue_max, 100);
+    assert_int_equal(job->pids_limit, 2048);
     assert_int_equal(job->max_catch_up, 100);
     assert_int_equal(job->priority, 50);
     assert_int_equal(job->keep_runs, 1000);

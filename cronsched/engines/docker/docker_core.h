@@ -89,6 +89,7 @@ struct docker {
                         */
     bool live_restore;
     char daemon_id[128];
+    char log_driver[32]; /* of containers that name none */
     enum docker_identity_state
         identity_state;                 /* UNREAD: also when it may have changed; nothing is begun then */
     char identity[ENGINE_IDENTITY_MAX]; /* the last one that was read; "": none yet */
@@ -244,9 +245,18 @@ void docker_identity_path(const struct docker *d, char *ret, size_t size); /* of
 const char *docker_identity_of(const json_t *volume); /* what that GET tells; NULL: none */
 
 /* ---- docker_create.c: pure ---- */
-json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
+struct docker_create { /* beside the job; all borrowed */
+    const char *cluster;
+    const char *witness;
+    const char *log_driver; /* the engine's default one */
+};
+json_t *docker_create_json(const struct docker_task *task, const struct docker_create *with,
                            const struct environment *environment);
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
+
+/* ---- docker_confine.c: pure ---- */
+void docker_confine_json(json_t *host, const struct job *job, const char *witness, const char *log_driver);
+json_t *docker_strings_json(const struct strings *list);
 
 /* ---- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. ---- */
 void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);

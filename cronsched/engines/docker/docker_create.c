@@ -8,9 +8,25 @@
 
 #define MEMORY_LEAST_BYTES (6 * 1024 * 1024) /* the engine refuses less */
 #define CPUS_LEAST         0.01
-#define WITNESS_MOUNT      "size=4k,mode=555"
 
 /* ---- check ---- */
+
+static bool is_privileged(const struct job *job)
+{
+    return job->privileged;
+}
+
+static bool is_read_only(const struct job *job)
+{
+    return job->read_only;
+}
+
+static bool has_bad_user(const struct job *job)
+{
+    struct error error;
+
+    return job->user && job_check_user(job->user, &error) < 0;
+}
 
 static bool lacks_image(const struct job *job)
 {
@@ -78,6 +94,9 @@ int docker_engine_check(const struct job *job, struct error *error)
         {has_configs, "configs: the docker engine has none; use a volume"},
         {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
         {has_secret_variable, "environment: the docker engine has no secrets; use from_file"},
+        {has_bad_user, "user: the docker engine needs names, or numbers up to 2147483647"},
+        {is_privileged, "privileged: the engine's configuration does not allow it"},
+        {is_read_only, "read_only: not with this version of the docker engine"},
         {has_little_memory, "resources: the docker engine refuses a memory limit below 6m"},
         {has_little_cpu, "resources: the docker engine refuses a CPU limit below 0.01"},
         {has_empty_command, "command: an empty list only works together with an entrypoint"},
@@ -99,21 +118,12 @@ void docker_witness_path(const struct docker *d, const char *name, char *ret, si
     snprintf(ret, size, "%s%s", d->witness_prefix, hash);
 }
 
-static json_t *strings_json(const struct strings *list)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(array, json_string(list->items[i]));
-    return array;
-}
-
 /* To clear an image's entrypoint the API wants one empty string. */
 static json_t *entrypoint_json(const struct job *job)
 {
     if (job->has_entrypoint && job->entrypoint.count == 0)
         return json_pack("[s]", "");
-    return strings_json(&job->entrypoint);
+    return docker_strings_json(&job->entrypoint);
 }
 
 static json_t *labels_json(const struct docker_task *t, const char *cluster, const char *witness)
@@ -138,17 +148,13 @@ static json_t *labels_json(const struct docker_task *t, const char *cluster, con
     return labels;
 }
 
-static json_t *host_json(const struct job *job, const char *witness)
+static json_t *host_json(const struct job *job, const char *witness, const char *log_driver)
 {
-    json_t *host = json_pack("{s:{s:s}, s:b, s:{s:s}}", "RestartPolicy", "Name", "no", "AutoRemove", 0,
-                             "Tmpfs", witness, WITNESS_MOUNT);
+    json_t *host = json_pack("{s:{s:s}, s:b}", "RestartPolicy", "Name", "no", "AutoRemove", 0);
 
     if (!host)
         return NULL;
-    if (job->volumes.count > 0)
-        json_object_set_new(host, "Binds", strings_json(&job->volumes));
-    if (job->network)
-        json_object_set_new(host, "NetworkMode", json_string(job->network));
+    docker_confine_json(host, job, witness, log_driver);
     if (job->cpus > 0)
         json_object_set_new(host, "NanoCpus", json_integer((json_int_t)llround(job->cpus * 1e9)));
     if (job->memory_bytes > 0)
@@ -170,24 +176,28 @@ static json_t *environment_json(const struct environment *environment)
     return array;
 }
 
-json_t *docker_create_json(const struct docker_task *task, const char *cluster, const char *witness,
+json_t *docker_create_json(const struct docker_task *task, const struct docker_create *with,
                            const struct environment *environment)
 {
     const struct job *job = task->job;
-    json_t *env = environment_json(environment), *host = host_json(job, witness);
+    json_t *env = environment_json(environment), *host = host_json(job, with->witness, with->log_driver);
     json_t *body = json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:I}", "Image", job->image, "Env", env, "Labels",
-                             labels_json(task, cluster, witness), "HostConfig", host, "Tty", 0, "OpenStdin",
-                             0, "StopTimeout", (json_int_t)((job->stop_grace_ms + 999) / 1000));
+                             labels_json(task, with->cluster, with->witness), "HostConfig", host, "Tty", 0,
+                             "OpenStdin", 0, "StopTimeout", (json_int_t)((job->stop_grace_ms + 999) / 1000));
 
     if (!body)
         return NULL; /* json_pack has dropped what it was given */
     if (job->has_command)
-        json_object_set_new(body, "Cmd", strings_json(&job->command));
+        json_object_set_new(body, "Cmd", docker_strings_json(&job->command));
     if (job->has_entrypoint)
         json_object_set_new(body, "Entrypoint", entrypoint_json(job));
     if (job->user)
         json_object_set_new(body, "User", json_string(job->user));
     if (job->working_dir)
         json_object_set_new(body, "WorkingDir", json_string(job->working_dir));
+    if (job->hostname)
+        json_object_set_new(body, "Hostname", json_string(job->hostname));
+    if (job->stop_signal)
+        json_object_set_new(body, "StopSignal", json_string(job->stop_signal));
     return body;
 }

@@ -135,6 +135,9 @@ static void on_info(void *arg, const struct http_answer *answer)
     } else {
         const char *id = json_string_value(json_object_get(json, "ID"));
 
+        const char *driver = json_string_value(json_object_get(json, "LoggingDriver"));
+
+        snprintf(d->log_driver, sizeof(d->log_driver), "%s", driver ? driver : "");
         snprintf(d->daemon_id, sizeof(d->daemon_id), "%s", id ? id : "");
         d->live_restore = json_is_true(json_object_get(json, "LiveRestoreEnabled"));
         docker_identity_read(d);

@@ -307,7 +307,11 @@ static void create(struct docker_task *t)
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
-    json = docker_create_json(t, d->host->cluster(d->host), t->witness, &environment);
+    json = docker_create_json(t,
+                              &(struct docker_create){.cluster = d->host->cluster(d->host),
+                                                      .witness = t->witness,
+                                                      .log_driver = d->log_driver},
+                              &environment);
     body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     environment_release(&environment);

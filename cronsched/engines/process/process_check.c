@@ -53,6 +53,44 @@ static bool has_memory(const struct job *job)
     return job->memory_bytes > 0;
 }
 
+/* The first key of those that confine a container or widen what it may; NULL: none is given. */
+static const char *container_key(const struct job *job)
+{
+    const struct {
+        const char *key;
+        bool given;
+    } keys[] = {
+        {"hostname", job->hostname != NULL},
+        {"stop_signal", job->stop_signal != NULL},
+        {"init", job->init},
+        {"read_only", job->read_only},
+        {"privileged", job->privileged},
+        {"tmpfs", job->tmpfs.count > 0},
+        {"shm_size", job->shm_size_bytes > 0},
+        {"cap_add", job->cap_add.count > 0},
+        {"cap_drop", job->cap_drop.count > 0},
+        {"security_opt", job->security_opt.count > 0},
+        {"ulimits", json_object_size(job->ulimits) > 0},
+        {"extra_hosts", job->extra_hosts.count > 0},
+        {"dns", job->dns.count > 0},
+        {"devices", job->devices.count > 0},
+        {"group_add", job->group_add.count > 0},
+        {"pids_limit", job->pids_limit != JOB_PIDS},
+    };
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        if (keys[i].given)
+            return keys[i].key;
+    return NULL;
+}
+
+static bool has_bad_user(const struct job *job)
+{
+    struct error error;
+
+    return job->user && job_check_user(job->user, &error) < 0;
+}
+
 static bool has_secret_variable(const struct job *job)
 {
     for (size_t i = 0; i < job->environment_count; i++)
@@ -86,6 +124,7 @@ int process_engine_check(const struct job *job, struct error *error)
         {has_empty_program, "command: the name of the program is empty"},
         {has_image, "image: the process engine runs programs of this machine, not images"},
         {has_relative_folder, "working_dir: the process engine needs an absolute path"},
+        {has_bad_user, "user: the process engine needs names, or numbers up to 2147483647"},
         {has_volumes, "volumes: a process sees the machine's own files; there is nothing to mount"},
         {has_network, "network: a process has the machine's own network"},
         {has_cpus, "resources: the process engine cannot limit CPU; an engine with containers can"},
@@ -98,8 +137,12 @@ int process_engine_check(const struct job *job, struct error *error)
         {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
     };
 
+    const char *only_container = container_key(job);
+
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
         if (rules[i].applies(job))
             return error_set(error, ERR_UNSUPPORTED, "%s", rules[i].text);
+    if (only_container)
+        return error_set(error, ERR_UNSUPPORTED, "%s: this is for engines with containers", only_container);
     return 0;
 }
