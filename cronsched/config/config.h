@@ -9,6 +9,7 @@
 #include "cronsched/command/verbs.h"
 #include "jobs/base/text.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -30,6 +31,7 @@ struct config_engine {
     char *tls_ca, *tls_cert, *tls_key; /* paths, or NULL */
     int parallel;                      /* calls in flight; 0: the engine's own default */
     int max_armed;                     /* attempts prepared ahead; 0: the engine's own default */
+    json_t *allow; /* what its jobs may ask for: lists by name, and flags; NULL: not limited */
 };
 
 struct config_job_pool {

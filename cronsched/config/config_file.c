@@ -1,6 +1,7 @@
 /* The configuration's file: walks the tree that jobs/yaml/yaml.h made of it. */
 #include "cronsched/config/config_file.h"
 
+#include "cronsched/config/config_allow.h"
 #include "cronsched/config/config_keys.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
@@ -107,7 +108,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
-    static const char *const known[] = {"type", "endpoint", "tls", "parallel", "max_armed"};
+    static const char *const known[] = {"type", "endpoint", "tls", "parallel", "max_armed", "allow", "users"};
 
     if (strcmp(key->text, "type") == 0)
         read_engine_type(reader, engine, value);
@@ -119,6 +120,10 @@ static void read_engine_key(struct config_reader *reader, struct config_engine *
         take_count(reader, value, "parallel", CONFIG_PARALLEL_MAX, &engine->parallel);
     else if (strcmp(key->text, "max_armed") == 0)
         take_count(reader, value, "max_armed", CONFIG_ARMED_MAX, &engine->max_armed);
+    else if (strcmp(key->text, "allow") == 0)
+        config_read_allow(reader, engine, value);
+    else if (strcmp(key->text, "users") == 0)
+        config_read_users(reader, engine, value);
     else
         unknown_key(reader, key, "", known, sizeof(known) / sizeof(known[0]));
 }
@@ -177,8 +182,10 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
     if (reader->faults > faults)
         return;
     default_type(reader, engine, key);
-    if (engine->type)
+    if (engine->type) {
         check_endpoint(reader, engine, key);
+        config_check_allow(reader, engine, key);
+    }
 }
 
 static void read_engines(struct config_reader *reader, const struct yaml_node *map)
@@ -201,17 +208,14 @@ static void read_engines(struct config_reader *reader, const struct yaml_node *m
 
 void config_default_engines(struct config *config)
 {
-    static const char *const names[] = {"docker", "process"};
+    struct config_engine *engine;
 
     free(config->engines);
-    config->engines = alloc_zero(2 * sizeof(*config->engines));
-    for (size_t i = 0; i < 2; i++) {
-        struct config_engine *engine = &config->engines[config->engine_count++];
-
-        engine->name = alloc_text(names[i]);
-        engine->type = alloc_text(names[i]);
-        engine->endpoint = i == 0 ? alloc_text(DOCKER_ENDPOINT) : NULL;
-    }
+    engine = config->engines = alloc_zero(sizeof(*config->engines));
+    config->engine_count = 1;
+    engine->name = alloc_text("docker");
+    engine->type = alloc_text("docker");
+    engine->endpoint = alloc_text(DOCKER_ENDPOINT);
 }
 
 void config_release_engines(struct config *config)
@@ -225,6 +229,7 @@ void config_release_engines(struct config *config)
         free(engine->tls_ca);
         free(engine->tls_cert);
         free(engine->tls_key);
+        json_decref(engine->allow);
     }
     free(config->engines);
     for (size_t i = 0; i < config->pool_count; i++)

@@ -6,5 +6,5 @@
 /* Reads sources->text into *config. Each fault is a line of `errors`, with its place. */
 void config_read_file(struct config *config, const struct config_sources *sources, struct text *errors);
 
-void config_default_engines(struct config *config); /* docker and process */
+void config_default_engines(struct config *config); /* docker alone */
 void config_release_engines(struct config *config); /* frees engines and pools */

@@ -428,9 +428,15 @@ static int make_process(struct serve *s, const struct config_engine *e, struct e
                                        .data_dir = s->config.data_dir,
                                        .parallel = e->parallel,
                                        .max_armed = e->max_armed,
+                                       .allow = e->allow,
                                        .files = s->files};
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 
+    if (!json_object_get(e->allow, "users"))
+        log_event(LOG_WARN, "process-users", LOG_TEXT("engine", e->name),
+                  LOG_TEXT("text", geteuid() == 0
+                                       ? "without users whoever may apply is root on this machine"
+                                       : "without users jobs can read and change all that this server can"));
     if (rc == 0 && s->replica)
         replica_remote_engine(s->replica, ret, *ret, process_engine_host(*ret));
     return rc;

@@ -249,59 +249,6 @@ static void test_working_dir_that_is_missing_is_refused(void **state)
     assert_string_equal(fixture_log(f), "/usr\n");
 }
 
-static void assert_prepare_refused(const char *name, const char *text)
-{
-    struct test_answer *a = fixture_wait(f, fixture_prepare(f, job, name, 1));
-
-    assert_int_equal(a->event, ENGINE_REFUSED);
-    if (!strstr(a->text, text))
-        fail_msg("'%s' lacks '%s'", a->text, text);
-}
-
-static void test_user_that_is_missing_is_refused(void **state)
-{
-    job = fixture_script(f, "id -u; id -g; id -G; echo $HOME $USER");
-    job->user = alloc_text("no-such-user");
-    assert_prepare_refused("cs-1", "there is no user 'no-such-user' here");
-    alloc_replace(&job->user, "nobody:no-such-group");
-    assert_prepare_refused("cs-2", "there is no group 'no-such-group' here");
-    alloc_replace(&job->user, "54321");
-    assert_prepare_refused("cs-3", "give its group as well");
-}
-
-static void test_user_is_changed(void **state)
-{
-    if (geteuid() != 0) {
-        print_message("needs root\n");
-        skip();
-    }
-    job = fixture_script(f, "id -u; id -g; id -G; echo $HOME $USER");
-    job->user = alloc_text("54321:12345");
-    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
-    assert_string_equal(fixture_log(f), "54321\n12345\n12345\n/\n");
-    alloc_replace(&job->user, "nobody");
-    assert_int_equal(fixture_run(f, job, "cs-2")->exit_code, 0);
-    assert_string_equal(fixture_log(f), "65534\n65534\n65534\n/nonexistent nobody\n");
-}
-
-static void test_variables_from_files(void **state)
-{
-    char path[512];
-
-    fixture_write(f, "secret", "s3cr3t\n");
-    snprintf(path, sizeof(path), "%s/secret", f->folder);
-    job = fixture_script(
-        f, "test \"$TOKEN\" = s3cr3t && grep -rl s3cr3t $D/attempts $D/logs 2>/dev/null; echo looked");
-    fixture_variable(job, "TOKEN", "");
-    free(job->environment[1].value);
-    job->environment[1].value = NULL;
-    job->environment[1].from_file = alloc_text(path);
-    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
-    assert_string_equal(fixture_log(f), "looked\n"); /* and nothing found */
-    alloc_replace(&job->environment[1].from_file, "/no/such/file");
-    assert_prepare_refused("cs-2", "TOKEN");
-}
-
 /* ---- output ---- */
 
 static void test_output_is_cut_at_the_cap_and_the_command_goes_on(void **state)
@@ -861,9 +808,6 @@ int main(int argc, char **argv)
         TEST(test_no_answer_comes_from_within_submit),
         TEST(test_command_that_cannot_be_executed_is_refused),
         TEST(test_working_dir_that_is_missing_is_refused),
-        TEST(test_user_that_is_missing_is_refused),
-        TEST(test_user_is_changed),
-        TEST(test_variables_from_files),
         TEST(test_output_is_cut_at_the_cap_and_the_command_goes_on),
         TEST(test_log_that_cannot_be_written_does_not_stop_the_run),
         TEST(test_stop_asks_first),

@@ -60,11 +60,10 @@ static void test_defaults(void **state)
     assert_string_equal(c.data_dir, "/home/u/.local/state/cronsched");
     assert_int_equal(c.listen_count, 1); /* nothing over TCP */
     assert_string_equal(c.listen[0], "unix:/home/u/.local/state/cronsched/cronsched.sock");
-    assert_int_equal(c.engine_count, 2);
+    assert_int_equal(c.engine_count, 1); /* and none that runs commands on this machine */
     assert_string_equal(c.engines[0].type, "docker");
     assert_string_equal(c.engines[0].endpoint, "unix:///var/run/docker.sock");
-    assert_string_equal(c.engines[1].type, "process");
-    assert_null(c.engines[1].endpoint);
+    assert_null(c.engines[0].allow);
     assert_string_equal(c.default_engine, "docker");
     assert_int_equal(c.session_timeout_ms, 10000);
     assert_int_equal(c.resolve_within_ms, 3600000);
@@ -123,7 +122,7 @@ static const char whole[] = "cluster: prod\n"
                             "    type: docker\n"
                             "    endpoint: https://b.example:2376\n"
                             "    tls: {ca: /ca.pem, cert: /c.pem, key: /k.pem}\n"
-                            "  local: {type: process}\n"
+                            "  local: {type: process, users: [backup, 1000]}\n"
                             "  nothing: {type: null}\n"
                             "default_engine: far\n"
                             "pools: {warehouse: 3, web: 10}\n"
@@ -151,6 +150,8 @@ static void test_file(void **state)
     assert_int_equal(c.engines[0].parallel, 8);
     assert_int_equal(c.engines[0].max_armed, 32);
     assert_string_equal(c.engines[1].tls_ca, "/ca.pem");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(c.engines[2].allow, "users"), 1)),
+                        "1000");
     assert_string_equal(c.engines[3].type, "null");
     assert_int_equal(c.pool_count, 2);
     assert_string_equal(c.pools[1].name, "web");
@@ -217,6 +218,25 @@ static const struct {
     {"engines: {docker: {endpoint: \"tcp://h:1\"}}\n",
      "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is not a unix:///PATH, http:// or https:// "
      "URL\n"},
+    {"engines: {process: {users: []}}\n",
+     "c.yaml:1:28: error: users: must name at least one, whom jobs run as that name none\n"},
+    {"engines: {process: {users: [\"\", \"a b\", {}]}}\n",
+     "c.yaml:1:29: error: users: must be a text, not an empty one\n"
+     "c.yaml:1:33: error: users: 'a b' must be one word\n"
+     "c.yaml:1:40: error: users: must be a text, not a map\n"},
+    {"engines: {process: {allow: {image: [a]}}}\n",
+     "c.yaml:1:29: error: allow: unknown key 'image'; did you mean 'images'?\n"},
+    {"engines: {process: {allow: {images: [a]}}}\n",
+     "c.yaml:1:11: error: engines: process: an engine of type process has no images to allow\n"},
+    {"engines: {n: {type: null, users: [a]}}\n",
+     "c.yaml:1:11: error: engines: n: an engine of type null has no users to allow\n"},
+    {"engines: {process: {allow: {files: [etc, /etc/, /a/../b, /a//b]}}}\n",
+     "c.yaml:1:37: error: files: 'etc' must be an absolute path\n"
+     "c.yaml:1:42: error: files: '/etc/' must not end with /\n"
+     "c.yaml:1:49: error: files: '/a/../b' must be a path without empty parts, . and ..\n"
+     "c.yaml:1:58: error: files: '/a//b' must be a path without empty parts, . and ..\n"},
+    {"engines: {process: {allow: {users: root}}}\n",
+     "c.yaml:1:36: error: users: must be a list of up to 256 texts, not a text\n"},
     {"engines: {}\n", "c.yaml:1:10: error: engines: must be a map of engines by name, not an empty one\n"},
     {"engines: {a: {type: docker}, b: {type: docker}}\n",
      "error: default_engine: there is no engine 'docker'\n"},

@@ -267,6 +267,26 @@ static void ask_kubernetes(struct job *job)
     job->kubernetes = json_object();
 }
 
+static void ask_read_only(struct job *job)
+{
+    job->read_only = true;
+}
+
+static void ask_capability(struct job *job)
+{
+    job_strings_add(&job->cap_drop, "ALL");
+}
+
+static void ask_pids(struct job *job)
+{
+    job->pids_limit = 7;
+}
+
+static void ask_large_user(struct job *job)
+{
+    set_text(&job->user, "4294967296");
+}
+
 static void ask_secret_variable(struct job *job)
 {
     job->environment = calloc(1, sizeof(*job->environment));
@@ -298,6 +318,10 @@ static void test_check_names_the_key_and_the_reason(void **state)
         {ask_pull, "pull: "},
         {ask_constraint, "constraints: "},
         {ask_kubernetes, "kubernetes: "},
+        {ask_read_only, "read_only: "},
+        {ask_capability, "cap_drop: "},
+        {ask_pids, "pids_limit: "},
+        {ask_large_user, "user: "},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -316,6 +340,42 @@ static void test_check_names_the_key_and_the_reason(void **state)
     }
 }
 
+/* Letter for letter: neither another group of the same user nor another spelling of its number. */
+static void test_users_of_the_configuration(void **state)
+{
+    static const struct {
+        const char *allow, *user, *runs_as; /* user NULL: the job names none; runs_as NULL: refused */
+    } cases[] = {
+        {"{}", NULL, ""},
+        {"{}", "root", "root"},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", NULL, "backup"},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "backup", "backup"},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "1000:1000", "1000:1000"},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "1000", NULL},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "1000:0", NULL},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "backup:root", NULL},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "root", NULL},
+        {"{\"users\":[\"backup\",\"1000:1000\"]}", "0", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        json_t *allow = json_loads(cases[i].allow, 0, NULL);
+        struct job *job = job_new("report");
+        struct error error = {0};
+        const char *user = NULL;
+        int r;
+
+        if (cases[i].user)
+            job->user = strdup(cases[i].user);
+        r = process_engine_user(allow, job, &user, &error);
+        assert_int_equal(r, cases[i].runs_as ? 0 : ERR_DENIED);
+        if (r == 0)
+            assert_string_equal(user, cases[i].runs_as);
+        json_decref(allow);
+        job_unref(job);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_no_user_is_the_servers_own),
         cmocka_unit_test(test_environment_gets_what_it_lacks),
         cmocka_unit_test(test_check_names_the_key_and_the_reason),
+        cmocka_unit_test(test_users_of_the_configuration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,7 +222,10 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
 
 static int check(const struct engine *engine, const struct job *job, struct error *error)
 {
-    return process_engine_check(job, error);
+    const char *user;
+    int r = process_engine_check(job, error);
+
+    return r < 0 ? r : process_engine_user(of(engine)->allow, job, &user, error);
 }
 
 static void free_all(struct list *list)
@@ -271,6 +274,9 @@ static void status(const struct engine *engine, struct engine_status *ret)
     else
         snprintf(ret->text, sizeof(ret->text), "processes of this machine, %s control groups, %d prepared",
                  e->group_base[0] ? "with" : "without", count(&e->armed));
+    if (!json_object_get(e->allow, "users"))
+        strncat(ret->text, "; without users: jobs run as the server's own user",
+                sizeof(ret->text) - strlen(ret->text) - 1);
 }
 
 /* ---- life ---- */
@@ -311,6 +317,7 @@ static void set_options(struct process_engine *e, const struct process_engine_op
     e->parallel = o->parallel > 0 ? o->parallel : PROCESS_PARALLEL_DEFAULT;
     e->retention_ms = o->retention_ms > 0 ? o->retention_ms : PROCESS_RETENTION_MS;
     e->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : PROCESS_SWEEP_MS;
+    e->allow = o->allow ? json_deep_copy(o->allow) : NULL;
     e->engine.name = e->name;
     e->engine.type = "process";
     e->engine.max_armed = o->max_armed > 0 ? o->max_armed : PROCESS_MAX_ARMED_DEFAULT;

@@ -44,6 +44,7 @@ struct process_engine_options {
     int max_armed;                  /* 0: PROCESS_MAX_ARMED_DEFAULT */
     int64_t retention_ms, sweep_ms; /* 0: as above */
     bool without_groups;            /* no control groups, also where they could be had: for tests */
+    const json_t *allow;            /* {"users": [...]}, see process_engine_user; NULL: not limited */
     rlim_t files;                   /* soft limit of open files of commands; 0: this process's */
 };
 
@@ -55,5 +56,9 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
 /* The number of its data folder, by which ids name it. */
 const char *process_engine_host(const struct engine *engine);
 
-/* What ops->check does; for the validation of job files without an engine. */
+/* Whom the job's commands run as: *ret borrows, "" is the server's own user. Where `allow` has users, the job's is to be
+ * one of them, letter for letter, and one that names none has the first. ERR_DENIED. */
+int process_engine_user(const json_t *allow, const struct job *job, const char **ret, struct error *error);
+
+/* What ops->check does, without `allow`; for the validation of job files without an engine. */
 int process_engine_check(const struct job *job, struct error *error);

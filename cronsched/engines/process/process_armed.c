@@ -95,7 +95,6 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
     struct environment env;
     char log[RUN_LOG_PATH_MAX], group[ATTEMPT_GROUP_PATH_MAX] = "", mark[PROCESS_ID_MAX];
     struct supervise_spec spec = {.identity = call->identity,
-                                  .user = text_or_empty(job->user),
                                   .working_dir = text_or_empty(job->working_dir),
                                   .log_path = log,
                                   .group = group,
@@ -104,6 +103,8 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
                                   .stop_grace_ms = job->stop_grace_ms};
     int r;
 
+    if ((r = process_engine_user(call->engine->allow, job, &spec.user, error)) < 0)
+        return r;
     if ((r = run_log_path(call->engine->data_dir, request.run, request.attempt, log, sizeof(log), error)) < 0)
         return r;
     if ((r = environment_build(&env, &request, resolve, call, error)) < 0)

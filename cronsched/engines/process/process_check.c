@@ -146,3 +146,20 @@ int process_engine_check(const struct job *job, struct error *error)
         return error_set(error, ERR_UNSUPPORTED, "%s: this is for engines with containers", only_container);
     return 0;
 }
+
+int process_engine_user(const json_t *allow, const struct job *job, const char **ret, struct error *error)
+{
+    const json_t *users = json_object_get(allow, "users"), *user;
+    size_t i;
+
+    *ret = job->user ? job->user : "";
+    if (!users)
+        return 0;
+    if (!job->user) {
+        *ret = json_string_value(json_array_get(users, 0));
+        return 0;
+    }
+    json_array_foreach(users, i, user) if (strcmp(json_string_value(user), job->user) == 0) return 0;
+    return error_set(error, ERR_DENIED, "user: '%.80s' is not among the users of this engine's configuration",
+                     job->user);
+}

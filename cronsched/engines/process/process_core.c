@@ -229,6 +229,7 @@ void process_free(struct process_engine *e)
     free(e->name);
     free(e->data_dir);
     free(e->program);
+    json_decref(e->allow);
     OBJECT_FREE(struct process_engine, e);
 }
 

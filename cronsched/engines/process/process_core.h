@@ -35,6 +35,7 @@ struct process_engine {
     char *name, *data_dir, *program;
     int parallel;
     int64_t retention_ms, sweep_ms;
+    json_t *allow; /* NULL: not limited */
 
     int root; /* the folder of attempts */
     char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];

@@ -1,0 +1,120 @@
+/* What a job asks of this machine beside a command, and what the configuration allows: users, files of variables. */
+#include "tests/integration/process_fixture.h"
+
+#include "jobs/base/alloc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct fixture *f;
+static struct job *job;
+
+static int set_up(void **state)
+{
+    f = fixture_new(NULL);
+    job = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    job_unref(job);
+    fixture_free(f);
+    return 0;
+}
+
+static void assert_prepare_refused(const char *name, const char *text)
+{
+    struct test_answer *a = fixture_wait(f, fixture_prepare(f, job, name, 1));
+
+    assert_int_equal(a->event, ENGINE_REFUSED);
+    if (!strstr(a->text, text))
+        fail_msg("'%s' lacks '%s'", a->text, text);
+}
+
+static void user_that_is_missing_is_refused(void **state)
+{
+    job = fixture_script(f, "id -u; id -g; id -G; echo $HOME $USER");
+    job->user = alloc_text("no-such-user");
+    assert_prepare_refused("cs-1", "there is no user 'no-such-user' here");
+    alloc_replace(&job->user, "nobody:no-such-group");
+    assert_prepare_refused("cs-2", "there is no group 'no-such-group' here");
+    alloc_replace(&job->user, "54321");
+    assert_prepare_refused("cs-3", "give its group as well");
+}
+
+/* Whom the configuration names first is whom commands run as; what is not named is refused, now and at apply. */
+static void users_of_the_configuration(void **state)
+{
+    json_t *allow = json_pack("{s:[s, s]}", "users", "nobody", "54321:12345");
+    const struct process_engine_options options = {.allow = allow};
+    struct error error = {0};
+
+    if (geteuid() != 0)
+        skip();
+    fixture_free(f);
+    f = fixture_new_with(NULL, &options);
+    json_decref(allow);
+    job = fixture_script(f, "id -u; id -g");
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    assert_string_equal(fixture_log(f), "65534\n65534\n");
+    job->user = alloc_text("54321:12345");
+    assert_int_equal(f->engine->ops->check(f->engine, job, &error), 0);
+    alloc_replace(&job->user, "root");
+    assert_int_equal(f->engine->ops->check(f->engine, job, &error), ERR_DENIED);
+    assert_prepare_refused("cs-2", "user: 'root' is not among the users of this engine's configuration");
+}
+
+static void user_is_changed(void **state)
+{
+    if (geteuid() != 0) {
+        print_message("needs root\n");
+        skip();
+    }
+    job = fixture_script(f, "id -u; id -g; id -G; echo $HOME $USER");
+    job->user = alloc_text("54321:12345");
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    assert_string_equal(fixture_log(f), "54321\n12345\n12345\n/\n");
+    alloc_replace(&job->user, "nobody");
+    assert_int_equal(fixture_run(f, job, "cs-2")->exit_code, 0);
+    assert_string_equal(fixture_log(f), "65534\n65534\n65534\n/nonexistent nobody\n");
+}
+
+static void variables_from_files(void **state)
+{
+    char path[512];
+
+    fixture_write(f, "secret", "s3cr3t\n");
+    snprintf(path, sizeof(path), "%s/secret", f->folder);
+    job = fixture_script(
+        f, "test \"$TOKEN\" = s3cr3t && grep -rl s3cr3t $D/attempts $D/logs 2>/dev/null; echo looked");
+    fixture_variable(job, "TOKEN", "");
+    free(job->environment[1].value);
+    job->environment[1].value = NULL;
+    job->environment[1].from_file = alloc_text(path);
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    assert_string_equal(fixture_log(f), "looked\n"); /* and nothing found */
+    alloc_replace(&job->environment[1].from_file, "/no/such/file");
+    assert_prepare_refused("cs-2", "TOKEN");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(user_that_is_missing_is_refused),
+        TEST(users_of_the_configuration),
+        TEST(user_is_changed),
+        TEST(variables_from_files),
+    };
+
+    fixture_main(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
