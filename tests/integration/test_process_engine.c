@@ -509,7 +509,8 @@ static void test_abandoned_requests_are_not_answered(void **state)
     fixture_submit(f, ENGINE_RELEASE, job, "cs-9@0", false);
     f->engine->ops->abandon(f->engine);
     assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, true)->event, ENGINE_DONE);
-    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED); /* of the new leader */
+    assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event,
+                     ENGINE_ENDED); /* of the new leader */
     assert_int_equal(f->answer_count, 2);
 }
 
