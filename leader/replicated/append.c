@@ -453,20 +453,25 @@ static void on_barrier(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
-    members_heartbeat_done(r, reply);
-    if (recovery_goes_on(r, reply, "writing " NODE_MEMBERS)) {
+    if (reply->result == COORD_OK)
+        replicated_renew_lease(r, r->appender.barrier_sent_ms);
+    if (recovery_goes_on(r, reply, "checking " NODE_EPOCH)) {
         r->coord->ops->get(r->coord, NODE_EPOCH, false, on_epoch_read, r);
         return;
     }
     replicated_pump(r);
 }
 
-/* A write on the session first: reads after it see all that was committed before it. */
+/* A write on the session first: reads after it see all that was committed before it. A check alone is one for ZooKeeper:
+ * it goes the way of all transactions. It stores nothing, so that no quota refuses it. */
 static void recover(struct replicated *r)
 {
+    struct coord_op op = {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = COORD_ANY};
+
     assert(r->appender.recovery == RECOVERY_WANTED && list_empty(&r->appender.multis));
     r->appender.recovery = RECOVERY_ASKED;
-    members_heartbeat(r, on_barrier);
+    r->appender.barrier_sent_ms = replicated_now_ms(r);
+    r->coord->ops->multi(r->coord, &op, 1, on_barrier, r);
 }
 
 void append_pump(struct replicated *r)
@@ -475,8 +480,7 @@ void append_pump(struct replicated *r)
 
     if (!election_leads(r))
         return;
-    if (a->recovery == RECOVERY_WANTED && list_empty(&a->multis) && r->members.registered &&
-        !r->members.heartbeat_asked && replicated_now_ms(r) >= a->retry_ms)
+    if (a->recovery == RECOVERY_WANTED && list_empty(&a->multis) && replicated_now_ms(r) >= a->retry_ms)
         recover(r);
     send_groups(r);
     if (a->recovery == RECOVERY_NONE && list_empty(&a->unacked) && !list_empty(&a->queue) && !first_fits(r))

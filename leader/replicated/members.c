@@ -382,8 +382,10 @@ static void register_me(struct replicated *r)
     free(text);
 }
 
-void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply)
+static void on_heartbeat(void *arg, const struct coord_reply *reply)
 {
+    struct replicated *r = OBJECT(struct replicated, arg);
+
     assert(r->members.heartbeat_asked);
     r->members.heartbeat_asked = false;
     if (reply->result == COORD_OK) {
@@ -402,12 +404,13 @@ void members_heartbeat_done(struct replicated *r, const struct coord_reply *repl
         append_doubt(r);
     } else if (reply->result == COORD_BAD_VERSION) {
         append_doubt(r);
-    } else if (reply->result != COORD_LOST) {
-        replicated_unexpected(r, "writing " NODE_MEMBERS, reply);
-    }
+    } else if (reply->result != COORD_LOST && !append_refused(r)) { /* that is told already, and says more */
+        replicated_note_error(r, "writing " NODE_MEMBERS ": %s", reply->text);
+    } /* the next one comes in its time, and holds nothing else up */
+    replicated_pump(r);
 }
 
-void members_heartbeat(struct replicated *r, coord_done *done)
+static void heartbeat(struct replicated *r)
 {
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
     struct coord_op ops[3];
@@ -419,7 +422,7 @@ void members_heartbeat(struct replicated *r, coord_done *done)
     r->members.heartbeat_sent_ms = replicated_now_ms(r);
     r->members.heartbeat_ms = r->members.heartbeat_sent_ms +
                               (uint64_t)r->session.timeout_ms / HEARTBEATS_A_SESSION;
-    r->coord->ops->multi(r->coord, ops, n, done, r);
+    r->coord->ops->multi(r->coord, ops, n, on_heartbeat, r);
     free(text);
 }
 
@@ -439,14 +442,6 @@ void members_leave(struct replicated *r)
     r->coord->ops->multi(r->coord, &op, 1, on_left, r);
 }
 
-static void on_heartbeat(void *arg, const struct coord_reply *reply)
-{
-    struct replicated *r = OBJECT(struct replicated, arg);
-
-    members_heartbeat_done(r, reply);
-    replicated_pump(r);
-}
-
 void members_pump(struct replicated *r)
 {
     if (!r->members.registered) {
@@ -462,7 +457,7 @@ void members_pump(struct replicated *r)
     if ((!r->members.told_fit && is_fit(r)) || reading(r) > r->members.told_reading)
         members_heartbeat_now(r);
     if (!r->members.heartbeat_asked && replicated_now_ms(r) >= r->members.heartbeat_ms) {
-        members_heartbeat(r, on_heartbeat);
+        heartbeat(r);
         guard_heartbeat(r);
         r->members.read.want = true; /* what they say changes without a watch */
     }

@@ -46,7 +46,7 @@
 #define REPLICATED_GROUP_BYTES          (512 * 1024) /* batches in one multi */
 #define REPLICATED_GROUP_MAX            128
 #define REPLICATED_REFUSED_RETRY_MS     1000 /* after a refused write; doubles */
-#define REPLICATED_REFUSED_RETRY_MAX_MS 30000
+#define REPLICATED_REFUSED_RETRY_MAX_MS 10000
 #define REPLICATED_HEAD_VERSION_MAX     (1 << 30)          /* then /head is made anew */
 #define REPLICATED_FETCH_MAX            64                 /* batches fetched at once */
 #define REPLICATED_LOG_KEEP_BYTES       (32 * 1024 * 1024) /* of batches below the snapshot that stay */

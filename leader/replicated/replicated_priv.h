@@ -275,11 +275,12 @@ struct appender {                       /* append.c: the leader's writes */
     char next_hash[33];
     int32_t next_head_version;
     enum recovery recovery;
-    bool recovered_once;          /* without progress since */
-    char uncertain_reply[128];    /* to an append, other than that the connection was lost */
-    bool refused;                 /* it was a refusal */
-    unsigned refusals;            /* in a row */
-    uint64_t retry_ms;            /* nothing is sent before that: boot time */
+    bool recovered_once;       /* without progress since */
+    char uncertain_reply[128]; /* to an append, other than that the connection was lost */
+    bool refused;              /* it was a refusal */
+    unsigned refusals;         /* in a row */
+    uint64_t retry_ms;         /* nothing is sent before that: boot time */
+    uint64_t barrier_sent_ms;
     struct journal_status status; /* acked, and the durations; the rest is filled in when asked */
 };
 
@@ -487,9 +488,7 @@ void members_pump(struct replicated *r);
 void members_session(struct replicated *r, bool fresh);
 void members_changed(struct replicated *r, const char *path); /* a watch went off */
 void members_want(struct replicated *r);                      /* until all are read they are not fresh */
-void members_heartbeat(struct replicated *r, coord_done *done);
-void members_heartbeat_done(struct replicated *r, const struct coord_reply *reply);
-void members_heartbeat_now(struct replicated *r); /* the next is due */
+void members_heartbeat_now(struct replicated *r);             /* the next is due */
 uint64_t members_wake_ms(const struct replicated *r);
 void members_leave(struct replicated *r);
 bool members_other_fit(const struct replicated *r);

@@ -8,20 +8,22 @@
 
 #include "tests/support/replicated_fixture.h"
 
-/* What is next at this seat, with its log's nodes refused; how many. */
-static int step_refusing(struct seat *s)
+/* What is next at this seat, with its log's nodes refused; how many. Heartbeats as well: a quota may hold for both. */
+static int step_refusing(struct seat *s, bool heartbeats)
 {
     const struct ask *a = s->connected ? seat_next(s) : NULL;
-    bool refuse = false;
+    bool append = false, beat = false;
 
-    for (size_t i = 0; a && i < a->count; i++)
-        refuse |= a->ops[i].kind == COORD_CREATE && strncmp(a->ops[i].path, NODE_LOG "/", 5) == 0;
-    if (refuse)
+    for (size_t i = 0; a && i < a->count; i++) {
+        append |= a->ops[i].kind == COORD_CREATE && strncmp(a->ops[i].path, NODE_LOG "/", 5) == 0;
+        beat |= a->ops[i].kind == COORD_SET && strncmp(a->ops[i].path, NODE_MEMBERS "/", 9) == 0;
+    }
+    if (append || (beat && heartbeats))
         seat_refuse(s);
-    return refuse;
+    return append;
 }
 
-static void appends_that_are_refused_do_not_end_leadership(void **state)
+static void refuse_for_five_minutes(bool heartbeats)
 {
     struct cluster *c = cluster_of_three();
     struct node *a = &c->nodes[0];
@@ -32,20 +34,21 @@ static void appends_that_are_refused_do_not_end_leadership(void **state)
     append(a, 3);
     for (int i = 0; i < 300; i++) { /* five minutes */
         for (bool any = true; any;) {
-            refused += step_refusing(&a->seat);
+            refused += step_refusing(&a->seat, heartbeats);
             any = step_any(c);
         }
         tick(c, 1000);
     }
     assert_in_range(refused, 5,
-                    25); /* it was as often as it could be, and the leader's end every second time */
+                    40); /* it was as often as it could be, and the leader's end every second time */
     assert_ptr_equal(leader(c), a);
     assert_int_equal(a->owner.deposals, 0);
     assert_int_equal(a->owner.acked, 10);
     a->journal->ops->status(a->journal, &status);
     assert_true(status.refused);
     assert_string_equal(status.text, "ZooKeeper refuses appends: throttled");
-    assert_true(a->journal->ops->may_act(a->journal)); /* what is armed is still started */
+    if (!heartbeats)
+        assert_true(a->journal->ops->may_act(a->journal)); /* what is armed is still started */
     pass(c, REPLICATED_REFUSED_RETRY_MAX_MS + 2000);
     assert_int_equal(a->owner.acked, 13);
     a->journal->ops->status(a->journal, &status);
@@ -54,6 +57,16 @@ static void appends_that_are_refused_do_not_end_leadership(void **state)
     assert_int_equal(a->owner.epoch, epoch);
     assert_log_is_a_chain(c, 1);
     cluster_free(c);
+}
+
+static void appends_that_are_refused_do_not_end_leadership(void **state)
+{
+    refuse_for_five_minutes(false);
+}
+
+static void refused_heartbeats_hold_up_nothing(void **state)
+{
+    refuse_for_five_minutes(true);
 }
 
 static void request_max(struct cluster *c, struct node *n, size_t bytes)
@@ -141,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_that_are_refused_do_not_end_leadership),
+        cmocka_unit_test(refused_heartbeats_hold_up_nothing),
         cmocka_unit_test(groups_keep_to_what_the_servers_take),
         cmocka_unit_test(a_batch_larger_than_the_servers_take_is_told_and_not_sent),
         cmocka_unit_test(the_head_is_made_anew_before_its_version_ends),
