@@ -3,6 +3,7 @@
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "jobs/base/text.h"
 #include "leader/zookeeper/zookeeper_config.h"
 #include "leader/zookeeper/zookeeper_version.h"
 
@@ -116,10 +117,38 @@ static void look_at_disk(const char *dir, struct findings *ret)
     ret->inodes_known = fs.f_files > 0;
 }
 
+static bool answered(const struct findings *found, const char *server, size_t size)
+{
+    for (size_t i = 0; i < found->zookeeper_count; i++)
+        if (strlen(found->zookeeper[i].server) == size &&
+            memcmp(found->zookeeper[i].server, server, size) == 0)
+            return found->zookeeper[i].version[0];
+    return false;
+}
+
+/* Those that answered first: they are the ensemble's rather than others on the same host. */
+static void answering_first(const struct findings *found, const char *servers, struct text *ret)
+{
+    for (int wanted = 1; wanted >= 0; wanted--)
+        for (const char *p = servers; *p && *p != '/';) {
+            size_t size = strcspn(p, ",/");
+
+            if (answered(found, p, size) == wanted)
+                text_addf(ret, "%s%.*s", *text_str(ret) ? "," : "", (int)size, p);
+            p += size;
+            p += *p == ',';
+        }
+}
+
 static void look_at_zookeeper(const char *servers, struct findings *found)
 {
+    struct text list;
+
     found->zookeeper_count = zookeeper_version_ask(servers, found->zookeeper);
-    found->servers_known = zookeeper_config_compare(found->config, servers, &found->servers);
+    text_init(&list, 2 * strlen(servers) + 1);
+    answering_first(found, servers, &list);
+    found->servers_known = zookeeper_config_compare(found->config, text_str(&list), &found->servers);
+    text_release(&list);
 }
 
 static void probe_run(struct work *work)

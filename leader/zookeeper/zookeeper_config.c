@@ -1,9 +1,11 @@
 /* See zookeeper_config.h. A line is "server.N=HOST:PORT:PORT[:ROLE][|...][;[ADDRESS:]CLIENT-PORT]" (administrator's guide,
- * "Dynamic reconfiguration"). Two servers are one when their ports do not contradict each other and their hosts are
- * written alike or have an address in common. */
+ * "Dynamic reconfiguration"). Two servers are one when their ports are equal and their hosts are written alike or have an
+ * address in common. A client port that is in the static file of a server is not told: such a server is one of ours on
+ * its host, and no more than one. */
 #include "leader/zookeeper/zookeeper_config.h"
 
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -110,28 +112,52 @@ static bool share_address(const char *a, const char *b)
     return share;
 }
 
-static bool same(const struct zookeeper_config_server *a, const struct zookeeper_config_server *b)
+static bool same_host(const struct zookeeper_config_server *a, const struct zookeeper_config_server *b)
 {
-    if (a->port[0] && b->port[0] && strcmp(a->port, b->port) != 0)
-        return false;
     return strcmp(a->host, b->host) == 0 || share_address(a->host, b->host);
 }
 
-static size_t not_in(const struct zookeeper_config_server *these, size_t count,
-                     const struct zookeeper_config_server *those, size_t those_count,
-                     struct zookeeper_config_server *ret)
+/* Which of ours is that one; SIZE_MAX: none. A server whose port is not known is one of those on its host that are not
+ * another one already. */
+static size_t find(const struct zookeeper_config_server *server, const struct zookeeper_config_server *ours,
+                   const bool *taken, size_t count)
 {
-    size_t n = 0;
-
     for (size_t i = 0; i < count; i++) {
-        bool found = false;
+        bool fits = server->port[0] ? strcmp(server->port, ours[i].port) == 0 : !taken[i];
 
-        for (size_t k = 0; k < those_count && !found; k++)
-            found = same(&these[i], &those[k]);
-        if (!found)
-            ret[n++] = these[i];
+        if (fits && same_host(server, &ours[i]))
+            return i;
     }
-    return n;
+    return SIZE_MAX;
+}
+
+static void pair(const struct zookeeper_config_server *theirs, size_t their_count,
+                 const struct zookeeper_config_server *ours, size_t our_count,
+                 struct zookeeper_config_differences *ret)
+{
+    bool taken[ZOOKEEPER_CONFIG_SERVERS_MAX] = {false}, found[ZOOKEEPER_CONFIG_SERVERS_MAX] = {false};
+
+    for (size_t k = 0; k < 2 * their_count; k++) { /* first those whose port is known */
+        size_t i = k % their_count, at;
+
+        if ((theirs[i].port[0] == '\0') != (k >= their_count))
+            continue;
+        at = find(&theirs[i], ours, taken, our_count);
+        found[i] = at != SIZE_MAX;
+        if (found[i])
+            taken[at] = true;
+    }
+    for (size_t i = 0; i < their_count; i++)
+        if (!found[i])
+            ret->missing[ret->missing_count++] = theirs[i];
+    for (size_t i = 0; i < our_count; i++) {
+        bool known = taken[i];
+
+        for (size_t k = 0; k < their_count && !known; k++) /* under another name */
+            known = strcmp(theirs[k].port, ours[i].port) == 0 && same_host(&theirs[k], &ours[i]);
+        if (!known)
+            ret->strange[ret->strange_count++] = ours[i];
+    }
 }
 
 bool zookeeper_config_compare(const char *config, const char *list, struct zookeeper_config_differences *ret)
@@ -142,7 +168,6 @@ bool zookeeper_config_compare(const char *config, const char *list, struct zooke
     ret->missing_count = ret->strange_count = 0;
     if (their_count == 0)
         return false;
-    ret->missing_count = not_in(theirs, their_count, ours, our_count, ret->missing);
-    ret->strange_count = not_in(ours, our_count, theirs, their_count, ret->strange);
+    pair(theirs, their_count, ours, our_count, ret);
     return true;
 }

@@ -28,5 +28,6 @@ struct zookeeper_config_differences {
 /* Of the text of /zookeeper/config; how many. What is not a server's line is passed over. */
 size_t zookeeper_config_read(const char *config,
                              struct zookeeper_config_server ret[ZOOKEEPER_CONFIG_SERVERS_MAX]);
-/* list: "HOST:PORT,...[/CHROOT]". False: the ensemble does not say which servers it has. */
+/* list: "HOST:PORT,...[/CHROOT]"; of several on one host the first are taken for the ensemble's, when it does not say which
+ * ports it has. False: the ensemble does not say which servers it has. */
 bool zookeeper_config_compare(const char *config, const char *list, struct zookeeper_config_differences *ret);

@@ -145,8 +145,29 @@ static void differences_are_found_both_ways(void **state)
     assert_int_equal(d.strange_count, 2);
     assert_string_equal(d.strange[0].host, "127.0.0.4");
     assert_string_equal(d.strange[1].port, "2182");
+    assert_true(zookeeper_config_compare(config, "127.0.0.1:2181,localhost:2181,127.0.0.2:1,127.0.0.3", &d));
+    assert_int_equal(d.missing_count + d.strange_count, 0); /* one has two names */
     assert_false(zookeeper_config_compare("", "127.0.0.1:2181", &d));
     assert_int_equal(d.missing_count + d.strange_count, 0);
+}
+
+/* A client port in the static file of a server is not in /zookeeper/config. */
+static void a_server_that_does_not_tell_its_port_is_one_of_its_host(void **state)
+{
+    static const char config[] = "server.1=127.0.0.1:2888:3888:participant\n"
+                                 "server.2=127.0.0.1:2889:3889:participant\nversion=0";
+    struct zookeeper_config_differences d;
+
+    assert_true(zookeeper_config_compare(config, "127.0.0.1:2181,127.0.0.1:2182", &d));
+    assert_int_equal(d.missing_count + d.strange_count, 0);
+    assert_true(zookeeper_config_compare(config, "127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:1", &d));
+    assert_int_equal(d.missing_count, 0);
+    assert_int_equal(d.strange_count, 1);
+    assert_string_equal(d.strange[0].port, "1");
+    assert_true(zookeeper_config_compare(config, "127.0.0.1:2181", &d));
+    assert_int_equal(d.missing_count, 1);
+    assert_string_equal(d.missing[0].port, "");
+    assert_int_equal(d.strange_count, 0);
 }
 
 int main(void)
@@ -157,6 +178,7 @@ int main(void)
         cmocka_unit_test(class_and_result_agree),
         cmocka_unit_test(servers_are_read_from_the_configuration),
         cmocka_unit_test(differences_are_found_both_ways),
+        cmocka_unit_test(a_server_that_does_not_tell_its_port_is_one_of_its_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
