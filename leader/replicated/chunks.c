@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <zstd.h>
 
+#define REQUEST_BYTES                                                                                        \
+    1024        /* of a request beside the chunk: its path, the check of the epoch, and zstd's head */
 #define LEVEL 1 /* fast: packing happens on the loop, a chunk at a time */
 
 static uint64_t gear[256];
@@ -27,11 +29,20 @@ static void gear_init(void)
     }
 }
 
-static size_t cut_at(const unsigned char *bytes, size_t size)
+/* What packing adds to bytes that cannot be packed is less than what is left out here. */
+static size_t chunk_most(size_t request_max)
 {
-    size_t most = size < CHUNK_MOST_BYTES ? size : CHUNK_MOST_BYTES;
+    size_t most = request_max - request_max / 128 - REQUEST_BYTES;
+
+    assert(!request_max || request_max > 2 * (size_t)REQUEST_BYTES);
+    return request_max && most < CHUNK_MOST_BYTES ? most : CHUNK_MOST_BYTES;
+}
+
+static size_t cut_at(const unsigned char *bytes, size_t size, size_t most)
+{
     uint64_t hash = 0;
 
+    most = size < most ? size : most;
     for (size_t i = CHUNK_LEAST_BYTES; i < most; i++) {
         hash = (hash << 1) + gear[bytes[i]];
         if ((hash >> 32) % CHUNK_USUAL_BYTES == 0)
@@ -40,11 +51,11 @@ static size_t cut_at(const unsigned char *bytes, size_t size)
     return most;
 }
 
-size_t chunk_cut(const char *text, size_t size, char ret_name[CHUNK_NAME_SIZE])
+size_t chunk_cut(const char *text, size_t size, size_t request_max, char ret_name[CHUNK_NAME_SIZE])
 {
     gear_init();
     assert(size > 0);
-    size = cut_at((const unsigned char *)text, size);
+    size = cut_at((const unsigned char *)text, size, chunk_most(request_max));
     batch_hash(text, size, ret_name);
     return size;
 }

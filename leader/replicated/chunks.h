@@ -14,8 +14,9 @@
 #define CHUNK_MOST_BYTES  (256 * 1024)
 #define CHUNK_NAME_SIZE   33
 
-/* The size of the chunk that begins here, and its name; size is at least 1. */
-size_t chunk_cut(const char *text, size_t size, char ret_name[CHUNK_NAME_SIZE]);
+/* The size of the chunk that begins here, and its name; size is at least 1. request_max: the chunk is to pass in a request
+ * of so many bytes, however badly it packs; 4096 at least, or 0: no such limit. */
+size_t chunk_cut(const char *text, size_t size, size_t request_max, char ret_name[CHUNK_NAME_SIZE]);
 
 /* Compressed by zstd, malloc'd; and back into `into`, which has room for `room` bytes. ERR_CORRUPT: it is no
  * such thing, or not what its name says. */

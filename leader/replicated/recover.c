@@ -243,7 +243,7 @@ static void write_chunk(struct replicated *r)
 {
     struct recovering *p = &r->recovering;
     char name[CHUNK_NAME_SIZE], path[COORD_PATH_MAX];
-    size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, name), packed_size;
+    size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, r->coord->request_max, name), packed_size;
     void *packed = chunk_pack(p->text + p->cut, size, &packed_size);
     struct coord_op ops[] = {check(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
     size_t skip = r->recovering.missing ? 1 : 0;

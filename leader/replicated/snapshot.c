@@ -272,7 +272,7 @@ static void write_chunks(struct replicated *r)
 
     assert(p->step == PUBLISH_CHUNKS);
     for (int i = 0; i < CHUNKS_A_TURN && p->cut < p->size && p->under_way < CHUNKS_AT_ONCE; i++) {
-        size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, name);
+        size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, r->coord->request_max, name);
 
         json_array_append_new(p->manifest.chunks, json_string(name));
         if (!there(p, name)) {

@@ -41,7 +41,7 @@ static struct names cut_all(const char *text, size_t size)
 
     for (size_t at = 0; at < size; n.count++) {
         assert_true(n.count < 1024);
-        n.sizes[n.count] = chunk_cut(text + at, size - at, n.items[n.count]);
+        n.sizes[n.count] = chunk_cut(text + at, size - at, 0, n.items[n.count]);
         at += n.sizes[n.count];
         assert_true(at <= size);
     }
@@ -97,7 +97,7 @@ static void a_change_touches_the_chunks_around_it_alone(void **state)
 static void a_chunk_packs_and_unpacks(void **state)
 {
     char *text = make_text(CHUNK_MOST_BYTES), *back = alloc_zero(CHUNK_MOST_BYTES), name[CHUNK_NAME_SIZE];
-    size_t size = chunk_cut(text, CHUNK_MOST_BYTES, name), packed_size, back_size = 0;
+    size_t size = chunk_cut(text, CHUNK_MOST_BYTES, 0, name), packed_size, back_size = 0;
     char *packed = chunk_pack(text, size, &packed_size);
     struct error error = {0};
 
@@ -111,10 +111,29 @@ static void a_chunk_packs_and_unpacks(void **state)
     free(back);
 }
 
+/* However badly it packs. */
+static void chunks_pass_servers_that_take_little(void **state)
+{
+    static char text[400000];
+    char name[CHUNK_NAME_SIZE];
+
+    srandom(1);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)random();
+    for (size_t most = 4096; most < 1000000; most += most / 3)
+        for (size_t at = 0; at < sizeof(text);) {
+            size_t size = chunk_cut(text + at, sizeof(text) - at, most, name), packed_size;
+
+            free(chunk_pack(text + at, size, &packed_size));
+            assert_in_range(packed_size + 2 * COORD_OP_BYTES, 1, most);
+            at += size;
+        }
+}
+
 static void a_damaged_chunk_is_refused(void **state)
 {
     char *text = make_text(20000), back[20000], name[CHUNK_NAME_SIZE], other[CHUNK_NAME_SIZE];
-    size_t size = chunk_cut(text, 20000, name), packed_size, back_size = 77;
+    size_t size = chunk_cut(text, 20000, 0, name), packed_size, back_size = 77;
     char *packed = chunk_pack(text, size, &packed_size);
     struct error error = {0};
 
@@ -199,6 +218,7 @@ int main(void)
         cmocka_unit_test(chunks_cover_the_text_within_their_bounds),
         cmocka_unit_test(a_change_touches_the_chunks_around_it_alone),
         cmocka_unit_test(a_chunk_packs_and_unpacks),
+        cmocka_unit_test(chunks_pass_servers_that_take_little),
         cmocka_unit_test(a_damaged_chunk_is_refused),
         cmocka_unit_test(manifests_are_checked),
     };
