@@ -343,9 +343,15 @@ static const struct audit_part audit_parts[] = {
      "(job = ? OR job IS NULL)", NULL, NULL, " ORDER BY idx, seq", audit_record_json},
     {"unfinished", "SELECT run, job, at, state FROM runs WHERE done = 0", "job = ?", NULL, NULL,
      " ORDER BY job, at", unfinished_json},
-    /* each attempt of a run ends once, whatever the leaders did */
-    {"ends", "SELECT run, count(*) FROM records WHERE kind = 'ended'", "job = ?", "time > ?", NULL,
-     " GROUP BY run, json_extract(json, '$.attempt') HAVING count(*) > 1 ORDER BY run", ends_json},
+    /* Each attempt of a run ends once, whatever the leaders did. The same end may be read a second time, when the journal
+     * of the first time was lost. */
+    {"ends",
+     "SELECT run, n FROM (SELECT run, count(*) AS n, count(DISTINCT json_extract(json, '$.at')) AS times,"
+     " min(idx) AS first, max(idx) AS last FROM records WHERE kind = 'ended'",
+     "job = ?", "time > ?", NULL,
+     " GROUP BY run, json_extract(json, '$.attempt')) WHERE n > 1 AND NOT (times = 1 AND EXISTS (SELECT 1"
+     " FROM records AS r WHERE r.kind = 'recovered' AND r.idx > first AND r.idx < last)) ORDER BY run",
+     ends_json},
     {"pruned", "SELECT job, first, last, count FROM pruned", "job = ?", "last > ?", "first <= ?",
      " ORDER BY job, first", pruned_json},
     {"gaps", "SELECT first_time, last_time FROM gaps", NULL, "last_time > ?", "first_time <= ?",

@@ -206,6 +206,82 @@ static void test_an_audit_is_told_of_attempts_that_ended_twice(void **state)
     close_store();
 }
 
+static void add_record_json(struct history_write *w, const char *kind, const char *job, const char *run,
+                            const char *text)
+{
+    add_record(w, kind, job, run);
+    free(w->records[w->record_count - 1].json);
+    w->records[w->record_count - 1].json = alloc_text(text);
+}
+
+/* The journal of a time was lost: the end of an attempt may be read again, which is no second end. */
+static void test_an_end_that_is_read_again_after_a_recovery(void **state)
+{
+    static const char *const runs[] = {"a@20231114T010000Z", "b@20231114T010000Z", "c@20231114T010000Z"};
+    struct history_query q = {.kind = HISTORY_AUDIT};
+    struct history_write *w;
+    json_t *audit;
+    char *text;
+
+    open_with(0);
+    for (uint64_t i = 1; i <= 5; i++) {
+        w = new_write(i < 4 ? i : i + 1);
+        if (i == 4)
+            add_record_json(w, "recovered", NULL, NULL, "{\"from\":1,\"until\":2}");
+        if (i == 1 || i == 5)
+            add_record_json(w, "ended", "a", runs[0], "{\"attempt\":1,\"at\":7}");
+        if (i == 2 || i == 3) /* in one life of the journal */
+            add_record_json(w, "ended", "b", runs[1], "{\"attempt\":1,\"at\":7}");
+        if (i == 3 || i == 5) /* another end: it ran twice */
+            add_record_json(w, "ended", "c", runs[2],
+                            i == 3 ? "{\"attempt\":1,\"at\":7}" : "{\"attempt\":1,\"at\":8}");
+        put(w);
+    }
+    audit = get(&q);
+    text = json_dumps(json_object_get(audit, "ends"), JSON_COMPACT);
+    assert_string_equal(
+        text, "[{\"run\":\"b@20231114T010000Z\",\"count\":2},{\"run\":\"c@20231114T010000Z\",\"count\":2}]");
+    free(text);
+    json_decref(audit);
+    close_store();
+}
+
+/* What the state does not know any more would stay unfinished for ever. What it does know is not touched. */
+static void test_a_recovery_ends_what_began_in_the_lost_time(void **state)
+{
+    struct history_query runs = {.kind = HISTORY_RUNS}, lost = {.kind = HISTORY_RUNS, .verdict = "lost"};
+    struct history_write *w = new_write(1);
+    char text[96];
+
+    open_with(0);
+    add_run(w, "a@20231114T010000Z", T0 + HOUR, "running", NULL, "schedule");
+    add_record(w, "started", "a", "a@20231114T010000Z");
+    put(w);
+    w = new_write(3); /* two seconds later: lost */
+    add_run(w, "b@20231114T020000Z", T0 + 2 * HOUR, "running", NULL, "schedule");
+    add_record(w, "started", "b", "b@20231114T020000Z");
+    add_run(w, "c@20231114T030000Z", T0 + 3 * HOUR, "armed", NULL, "schedule");
+    add_record(w, "arm", "c", "c@20231114T030000Z");
+    put(w);
+    for (int round = 0; round < 2; round++) { /* the second time after what came later: that stays */
+        w = new_write(5);
+        snprintf(text, sizeof(text), "{\"from\":%lld,\"until\":%lld}", (long long)(T0 + 2000),
+                 (long long)(T0 + 4000));
+        add_record_json(w, "recovered", NULL, NULL, text);
+        put(w);
+        assert_answer(&lost, "run", "b@20231114T020000Z");
+        if (round == 0) {
+            assert_answer(&runs, "run", "b@20231114T020000Z a@20231114T010000Z");
+            w = new_write(6);
+            add_run(w, "d@20231114T040000Z", T0 + 4 * HOUR, "running", NULL, "schedule");
+            add_record(w, "started", "d", "d@20231114T040000Z");
+            put(w);
+        }
+    }
+    assert_answer(&runs, "state", "running ended running");
+    close_store();
+}
+
 /* ---- pruning ---- */
 
 static void test_prune(void **state)
@@ -547,6 +623,8 @@ int main(void)
         T(test_jump_is_a_gap),
         T(test_a_recovery_takes_an_index),
         T(test_an_audit_is_told_of_attempts_that_ended_twice),
+        T(test_an_end_that_is_read_again_after_a_recovery),
+        T(test_a_recovery_ends_what_began_in_the_lost_time),
         T(test_prune),
         T(test_what_fired),
         T(test_prune_keeps_count),
