@@ -7,6 +7,7 @@
  */
 #include "cronsched/cluster/heartbeat.h"
 
+#include "cronsched/cluster/lateness.h"
 #include "cronsched/io/clock.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
@@ -19,7 +20,6 @@
 #define WHY_SIZE         160
 #define URL_SIZE         512
 #define TIMER_LATE_MS    100
-#define LATE_DECAY       128 /* of the measured lateness, by one part in so many with each answer */
 #define SLOW_TIMEOUT_MS  2000
 #define SLOWNESS_FACTOR  4
 #define SILENCES_MAX     4
@@ -41,7 +41,7 @@ struct link {
     char why[WHY_SIZE];
     uint64_t sent_ms, heard_ms, due_ms; /* boot time; due: of the timer */
     uint64_t down_ms, not_leading_ms;   /* since when; 0: it is not */
-    uint64_t late_ms;
+    struct lateness late;
 };
 
 struct held_request {
@@ -144,12 +144,12 @@ static uint64_t silence_ms(const struct link *l)
 {
     unsigned more = l->failures < SILENCES_MAX ? l->failures : SILENCES_MAX;
 
-    return HEARTBEAT_SILENT_MS * (1 + more) + SLOWNESS_FACTOR * l->late_ms;
+    return HEARTBEAT_SILENT_MS * (1 + more) + SLOWNESS_FACTOR * lateness_ms(&l->late);
 }
 
 static void report(struct link *l, enum replicated_link_state state)
 {
-    struct replicated_link link = {.state = state, .why = l->why, .late_ms = l->late_ms};
+    struct replicated_link link = {.state = state, .why = l->why, .late_ms = lateness_ms(&l->late)};
     struct heartbeat *h = l->h;
 
     l->reported = state != REPLICATED_LINK_UP;
@@ -184,17 +184,6 @@ static void went_wrong(struct link *l, bool refused)
     wait_for(l, now + (l->leads ? HEARTBEAT_MS : HEARTBEAT_SLOW_MS));
     if (l->leads)
         report(l, l->stood && refused ? REPLICATED_LINK_BROKEN : REPLICATED_LINK_REFUSED);
-}
-
-static void note_lateness(struct link *l, uint64_t took_ms)
-{
-    uint64_t late = took_ms > HEARTBEAT_MS ? took_ms - HEARTBEAT_MS : 0;
-
-    if (late > HEARTBEAT_LATE_MAX_MS)
-        late = HEARTBEAT_LATE_MAX_MS;
-    if (late < l->late_ms)
-        late = l->late_ms - (l->late_ms - late + LATE_DECAY - 1) / LATE_DECAY;
-    l->late_ms = late;
 }
 
 static void hear_clock(struct link *l, const json_t *o, uint64_t now)
@@ -234,7 +223,7 @@ static void heard(struct link *l, const json_t *o)
         return;
     }
     if (l->leads)
-        note_lateness(l, now - l->sent_ms);
+        lateness_note(&l->late, now > l->sent_ms + HEARTBEAT_MS ? now - l->sent_ms - HEARTBEAT_MS : 0);
     l->failures = 0;
     l->down_ms = 0;
     l->stood = true;
@@ -291,7 +280,8 @@ static void link_send(struct link *l)
         return;
     }
     if (l->leads && l->stood) /* a name may have an address that is silent beside the one that refuses */
-        request.connect_timeout_ms = HEARTBEAT_CONNECT_MS + (int64_t)(SLOWNESS_FACTOR * l->late_ms);
+        request.connect_timeout_ms = HEARTBEAT_CONNECT_MS +
+                                     (int64_t)(SLOWNESS_FACTOR * lateness_ms(&l->late));
     request.timeout_ms = l->leads ? 0 : SLOW_TIMEOUT_MS; /* silence is noticed by the timer */
     l->sent_ms = now_ms();
     if (peer_start(&l->call, l->h->o.peer, &target, &request, &error) < 0) {
