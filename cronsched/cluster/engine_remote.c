@@ -352,6 +352,8 @@ void engine_remote_new(struct engine **ret, const struct engine_remote_options *
     e->o = *options;
     e->engine = *options->under;
     e->engine.ops = &remote_ops;
+    if (options->host_id)
+        e->engine.ahead_ms = ENGINE_REMOTE_AHEAD_MS;
     list_init(&e->calls);
     *ret = &e->engine;
 }

@@ -16,7 +16,9 @@
 
 #define ENGINE_REMOTE_CALLS_MAX 4096
 #define ENGINE_REMOTE_MS        10000 /* for one call */
-#define ENGINE_REMOTE_POLL_MS   1000  /* how often a watched attempt is asked for */
+/* What is prepared on a machine that is lost stays unresolved until that is back: so little is prepared ahead there. */
+#define ENGINE_REMOTE_AHEAD_MS 5000
+#define ENGINE_REMOTE_POLL_MS  1000 /* how often a watched attempt is asked for */
 
 struct engine_remote_options {
     struct engine *under; /* of process_engine_new or docker_engine_new */

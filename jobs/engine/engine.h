@@ -138,6 +138,7 @@ struct engine {
     const char *name; /* as in the configuration */
     const char *type; /* docker, process, ... */
     int max_armed;    /* attempts prepared ahead at most */
+    int64_t ahead_ms; /* attempts are prepared at most so long before their time; 0: as long as any */
     bool hands_over;  /* what is prepared outlives its leader, and can be released by the next one */
 };
 

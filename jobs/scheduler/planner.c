@@ -2,7 +2,8 @@
  *
  * For each job, in this order: the fire times up to now are evaluated, each once and in their order: it becomes
  * a run (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same
- * record. Then fire times of the next half minute are reserved (ARM), without gaps. Late ones (not older than
+ * record. Then fire times of the next half minute, or as far as the engine prepares attempts, are reserved (ARM),
+ * without gaps. Late ones (not older than
  * late_grace) are evaluated like those on time; for older ones catch_up decides.
  */
 #include "jobs/base/mutant.h"
@@ -348,10 +349,19 @@ static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
     return at;
 }
 
-/* Reserves the fire times within arm_ahead; gives when to look again. */
+static int64_t ahead_ms(struct scheduler *s, const struct job_state *j)
+{
+    struct engine *engine = NULL;
+
+    run_queue_of_engine(s, rules_engine_name(s, j->def), &engine);
+    return engine && engine->ahead_ms && engine->ahead_ms < s->o.arm_ahead_ms ? engine->ahead_ms
+                                                                              : s->o.arm_ahead_ms;
+}
+
+/* Reserves the fire times within ahead_ms; gives when to look again. */
 static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedule *schedule)
 {
-    int64_t first = schedule_next(schedule, rules_cursor_s(j)), again, at;
+    int64_t first = schedule_next(schedule, rules_cursor_s(j)), ahead = ahead_ms(s, j), again, at;
     int reserved;
 
     assert(!state_paused(&s->state, j) && !takeover_holds(s, j));
@@ -359,7 +369,7 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
         return HEAP_NEVER;
     again = rules_due_ms(schedule, first);
     at = schedule_next(schedule, newest_reserved_s(j, &reserved));
-    while (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms <= s->now_ms) {
+    while (at != SCHEDULE_NEVER && at * 1000 - ahead <= s->now_ms) {
         char id[RUN_ID_MAX];
 
         if (state_fired_ahead(j, at * 1000)) { /* it has had its run */
@@ -373,8 +383,8 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
             return again;
         at = schedule_next(schedule, at);
     }
-    if (at != SCHEDULE_NEVER && at * 1000 - s->o.arm_ahead_ms < again)
-        again = at * 1000 - s->o.arm_ahead_ms;
+    if (at != SCHEDULE_NEVER && at * 1000 - ahead < again)
+        again = at * 1000 - ahead;
     return again;
 }
 

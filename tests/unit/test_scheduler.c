@@ -264,6 +264,34 @@ static void bench_recover(int64_t lost_ms)
 
 /* ---- tests ---- */
 
+/* How long before its time an attempt is prepared, on an engine that says so much of itself. */
+static int64_t prepared_ahead(int64_t ahead_ms)
+{
+    b.table.ahead_ms = ahead_ms;
+    bench_apply(json_loads("{\"jobs\":{\"a\":{\"image\":\"x\",\"schedule\":\"0 0 * * * *\"}}}", 0, NULL));
+    for (int s = 0; !b.asked && s < 3600; s++) {
+        b.now_ms += 1000;
+        bench_settle();
+    }
+    assert_true(b.asked && b.op == ENGINE_PREPARE);
+    return b.fire_ms - b.now_ms;
+}
+
+static void attempts_are_prepared_half_a_minute_ahead(void **state)
+{
+    assert_int_equal(prepared_ahead(0), 30000);
+}
+
+static void an_engine_may_want_less_to_be_prepared_ahead(void **state)
+{
+    assert_int_equal(prepared_ahead(5000), 5000);
+}
+
+static void it_is_never_more_than_configured(void **state)
+{
+    assert_int_equal(prepared_ahead(60000), 30000);
+}
+
 /* A run that is being released when its leader is deposed. */
 static void bench_release(char run[RUN_ID_MAX])
 {
@@ -677,6 +705,9 @@ static void an_identity_that_is_not_known_is_not_compared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(attempts_are_prepared_half_a_minute_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_engine_may_want_less_to_be_prepared_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(it_is_never_more_than_configured, setup, teardown),
         cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
