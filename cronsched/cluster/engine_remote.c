@@ -4,11 +4,13 @@
  * is asked for what they have said last. */
 #include "cronsched/cluster/engine_remote.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 struct remote_engine {
@@ -144,18 +146,22 @@ static bool event_parse(const char *name, enum engine_event *ret)
 static void call_hear(struct remote_call *c, const json_t *reply)
 {
     struct remote_engine *e = c->engine;
+    int64_t exit_code = -1;
     struct engine_answer answer = {
         .ticket = c->ticket,
-        .started_ms = json_integer_value(json_object_get(reply, "started")),
-        .at_ms = json_integer_value(json_object_get(reply, "at")),
-        .exit_code = (int)json_integer_value(json_object_get(reply, "exit_code")),
         .cause = json_string_value(json_object_get(reply, "cause")),
         .text = json_string_value(json_object_get(reply, "text")),
     };
 
-    if (!event_parse(json_string_value(json_object_get(reply, "event")), &answer.event)) {
+    if (!event_parse(json_string_value(json_object_get(reply, "event")), &answer.event) ||
+        json_text_int(reply, "started", 0, JSON_TEXT_TIME_MAX, &answer.started_ms) < 0 ||
+        json_text_int(reply, "at", 0, JSON_TEXT_TIME_MAX, &answer.at_ms) < 0 ||
+        json_text_int(reply, "exit_code", -1, INT_MAX, &exit_code) < 0) {
         call_unreachable(c, "the replica that has it sent an invalid answer");
-    } else if (answer.event == ENGINE_UNREACHABLE) {
+        return;
+    }
+    answer.exit_code = (int)exit_code;
+    if (answer.event == ENGINE_UNREACHABLE) {
         call_unreachable(c, answer.text);
     } else if (c->op != ENGINE_WATCH || answer.event != ENGINE_STARTED) {
         call_answer(c, &answer);
@@ -176,7 +182,7 @@ static void on_reply(void *arg, const struct http_answer *a)
 
     c->call = NULL;
     if (peer_answered(a) && a->status == 200) {
-        reply = json_loadb(a->body, a->size, 0, NULL);
+        reply = peer_json(a, NULL);
         call_hear(c, reply);
         json_decref(reply);
         return;

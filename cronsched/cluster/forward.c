@@ -4,6 +4,7 @@
 
 #include "cronsched/cluster/membership.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 
 #define HTTP_UNAUTHORIZED 401
+#define HTTP_BAD_GATEWAY  502
 #define LOOK_MS           10 /* while following */
 #define FORWARD_WHY_SIZE  512
 
@@ -25,6 +27,7 @@ struct forwarded_request {
     char *path, *body, *acting;
     char *url; /* of the leader that was asked last */
     bool repeatable;
+    int sent; /* so often, to a leader that answered or may have */
     uint64_t until_ms;
     int status; /* of the leader's reply, once it is there */
     json_t *reply;
@@ -106,12 +109,14 @@ static void on_retry(uv_timer_t *timer)
 
 static void forwarded_retry(struct forwarded_request *p, int code, const char *why)
 {
+    uint64_t pause_ms = p->forward->o.retry_ms * (1 + (uint64_t)p->sent);
+
     if (http_answered(p->request)) /* the client is gone, or got a timeout */
         forwarded_end(p);
-    else if (uv_now(p->forward->o.loop) + FORWARD_RETRY_MS >= p->until_ms)
+    else if (p->sent >= FORWARD_SENDS_MAX || uv_now(p->forward->o.loop) + pause_ms >= p->until_ms)
         forwarded_fail(p, code, why);
     else
-        loop_timer_start(&p->timer, on_retry, FORWARD_RETRY_MS, 0);
+        loop_timer_start(&p->timer, on_retry, pause_ms, 0);
 }
 
 static const char *error_code(const json_t *reply)
@@ -121,42 +126,70 @@ static const char *error_code(const json_t *reply)
     return code ? code : "";
 }
 
+/* The leader did something, or not: it cannot be told. It is asked again only if that does no harm. */
+static void answer_was_lost(struct forwarded_request *p)
+{
+    if (p->repeatable)
+        forwarded_retry(p, ERR_UNKNOWN, "the leader's answer was lost, and no replica leads now");
+    else
+        forwarded_fail(p, ERR_UNKNOWN, "the leader's answer was lost: it may or may not have happened");
+}
+
+static void no_sense(struct forwarded_request *p, const struct error *why)
+{
+    struct error error;
+
+    error_set(&error, ERR_UNKNOWN, "the leader's answer makes no sense (%s): it may or may not have happened",
+              why->text);
+    http_reply_problem(p->request, HTTP_BAD_GATEWAY, &error, NULL);
+    forwarded_end(p);
+}
+
+static void take_reply(struct forwarded_request *p, const struct http_answer *a)
+{
+    struct error error;
+    json_t *reply = peer_json(a, &error);
+    int64_t index;
+
+    if (!reply) {
+        no_sense(p, &error);
+    } else if (strcmp(error_code(reply), error_name(ERR_UNKNOWN)) == 0) { /* it was deposed in the middle */
+        json_decref(reply);
+        answer_was_lost(p);
+    } else if (strcmp(error_code(reply), error_name(ERR_NO_LEADER)) == 0) {
+        json_decref(reply);
+        forwarded_retry(p, ERR_NO_LEADER, "no replica leads now");
+    } else {
+        json_decref(p->reply);
+        p->reply = reply;
+        p->status = a->status;
+        p->index = json_text_int(reply, "index", 0, INT64_MAX, &index) == 0 ? (uint64_t)index : 0;
+        p->until_ms = uv_now(p->forward->o.loop) + FORWARD_APPLY_MS;
+        on_look(&p->timer);
+    }
+}
+
 static void on_answer(void *arg, const struct http_answer *a)
 {
     struct forwarded_request *p = OBJECT(struct forwarded_request, arg);
-    bool lost = !peer_answered(a) && a->outcome != HTTP_NOT_SENT;
-    char why[FORWARD_WHY_SIZE] = "no replica leads now";
+    char why[FORWARD_WHY_SIZE];
+    struct error error;
 
     p->call = NULL;
-    if (peer_answered(a) && a->status == HTTP_UNAUTHORIZED) { /* it was not executed */
-        forwarded_retry(p, ERR_NO_LEADER, "the leader has just started, and does not know the replicas yet");
-        return;
-    }
-    if (peer_answered(a)) {
-        json_decref(p->reply);
-        p->reply = json_loadb(a->body, a->size, 0, NULL);
-        p->status = a->status;
-        if (!p->reply) {
-            forwarded_retry(p, ERR_INTERNAL, "the leader's reply is invalid");
-            return;
-        }
-        lost = strcmp(error_code(p->reply), error_name(ERR_UNKNOWN)) == 0; /* it was deposed in the middle */
-        if (!lost && strcmp(error_code(p->reply), error_name(ERR_NO_LEADER)) != 0) {
-            p->index = (uint64_t)json_integer_value(json_object_get(p->reply, "index"));
-            p->until_ms = uv_now(p->forward->o.loop) + FORWARD_APPLY_MS;
-            on_look(&p->timer);
-            return;
-        }
-    }
-    if (lost)
-        snprintf(why, sizeof(why), "the leader's answer was lost%s",
-                 p->repeatable ? ", and no replica leads now" : ": it may or may not have happened");
-    else if (a->outcome == HTTP_NOT_SENT)
+    p->sent += a->outcome != HTTP_NOT_SENT;
+    if (a->outcome == HTTP_NOT_SENT) {
         snprintf(why, sizeof(why), "the leader cannot be reached: %s: %s", p->url, a->error);
-    if (lost && !p->repeatable)
-        forwarded_fail(p, ERR_UNKNOWN, why);
-    else
-        forwarded_retry(p, lost ? ERR_UNKNOWN : ERR_NO_LEADER, why);
+        forwarded_retry(p, ERR_NO_LEADER, why);
+    } else if (a->too_long) {
+        error_set(&error, ERR_LIMIT, "it is too long");
+        no_sense(p, &error);
+    } else if (!peer_answered(a)) {
+        answer_was_lost(p);
+    } else if (a->status == HTTP_UNAUTHORIZED) { /* it was not executed */
+        forwarded_retry(p, ERR_NO_LEADER, "the leader has just started, and does not know the replicas yet");
+    } else {
+        take_reply(p, a);
+    }
 }
 
 /* ---- the request ---- */
@@ -183,22 +216,12 @@ static void forwarded_send(struct forwarded_request *p)
         forwarded_fail(p, error.code, error.text);
 }
 
-/* Doing it again does what doing it once does. */
-static bool is_repeatable(const struct http_request *request, const json_t *body)
-{
-    const char *path = http_raw_target(request);
-
-    if (strstr(path, "/trigger"))
-        return json_is_string(json_object_get(body, "key"));
-    return strcmp(http_method(request), "DELETE") != 0 && !strstr(path, "/backfill") &&
-           !strstr(path, "/step-down");
-}
-
 void forward_new(struct forward **ret, const struct forward_options *options)
 {
     struct forward *f = alloc_zero(sizeof(*f));
 
     f->o = *options;
+    f->o.retry_ms = options->retry_ms ? options->retry_ms : FORWARD_RETRY_MS;
     list_init(&f->requests);
     *ret = f;
 }
@@ -223,7 +246,7 @@ void forward_request(struct forward *f, struct http_request *request)
     p->request = http_request_ref(request);
     p->path = alloc_text(http_raw_target(request));
     p->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    p->repeatable = is_repeatable(request, body);
+    p->repeatable = http_repeatable(request);
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
     p->acting = alloc_text(acting);
     p->until_ms = uv_now(f->o.loop) + FORWARD_MS;

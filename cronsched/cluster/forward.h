@@ -4,8 +4,9 @@
  * Happy path: forward_request -> the leader answers -> this replica waits until it has applied what was
  * written (so that a read here sees it) -> reply.
  * Failures: no replica leads, or the connection is refused: retried as long as the request has time, so
- * that a failover is not visible. An answer that is lost: sent again when doing it twice does no harm (a
- * trigger with a key, an apply, ...), else `unknown`, honestly.
+ * that a failover is not visible. An answer that is lost: sent again, up to FORWARD_SENDS_MAX times with growing
+ * pauses, when its route says that doing it twice does no harm (http_repeatable), else `unknown`. An answer that
+ * makes no sense (a status that is none, no JSON object) is a 502, and nothing is sent again.
  *
  * Borrows the peer client and the view. One thread: the loop's.
  */
@@ -17,6 +18,7 @@
 
 #define FORWARD_CALLS_MAX 1000
 #define FORWARD_RETRY_MS  100
+#define FORWARD_SENDS_MAX 12    /* of one request, to a leader that answers or may have */
 #define FORWARD_MS        25000 /* for all tries; below HTTP_ANSWER_MS */
 #define FORWARD_APPLY_MS  2000  /* for this replica to apply what the leader wrote */
 
@@ -25,6 +27,7 @@ struct forward_options {
     const struct peer *peer;
     const struct replicated_view *(*view)(void *arg);
     void *arg;
+    uint64_t retry_ms; /* 0: FORWARD_RETRY_MS */
 };
 
 struct forward;

@@ -9,6 +9,7 @@
 
 #include "cronsched/cluster/lateness.h"
 #include "cronsched/io/clock.h"
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -190,12 +191,14 @@ static void hear_clock(struct link *l, const json_t *o, uint64_t now)
 {
     struct clock_voice voice = {.heard_ms = l->sent_ms};
     uint64_t under_way = l->leads ? 0 : (now - l->sent_ms) / 2; /* one that was held left just now */
+    int64_t wall_ms, jump_ms;
 
-    if (!json_is_integer(json_object_get(o, "wall_ms")))
+    if (json_text_int(o, "wall_ms", 1, JSON_TEXT_TIME_MAX, &wall_ms) < 0 ||
+        json_text_int(o, "jump_ms", -JSON_TEXT_TIME_MAX, JSON_TEXT_TIME_MAX, &jump_ms) < 0)
         return;
     snprintf(voice.id, sizeof(voice.id), "%s", l->id);
-    voice.wall_ms = json_integer_value(json_object_get(o, "wall_ms")) + (int64_t)under_way - (int64_t)now;
-    voice.jump_ms = json_integer_value(json_object_get(o, "jump_ms"));
+    voice.wall_ms = wall_ms + (int64_t)under_way - (int64_t)now;
+    voice.jump_ms = jump_ms;
     l->h->o.clock(l->h->o.arg, &voice);
 }
 
@@ -236,7 +239,8 @@ static void heard(struct link *l, const json_t *o)
 /* It has no such route, but says so as this program does. Its clock and its role stay unknown. */
 static bool is_older_build(const struct http_answer *a)
 {
-    json_t *o = peer_answered(a) && a->status == 404 ? json_loadb(a->body, a->size, 0, NULL) : NULL;
+    struct error error;
+    json_t *o = a->status == 404 ? peer_json(a, &error) : NULL;
     bool older = json_is_string(json_object_get(json_object_get(o, "error"), "code"));
 
     json_decref(o);
@@ -246,12 +250,13 @@ static bool is_older_build(const struct http_answer *a)
 static void on_done(void *arg, const struct http_answer *a)
 {
     struct link *l = OBJECT(struct link, arg);
+    struct error error;
     json_t *o = NULL;
     const char *id;
 
     l->call = NULL;
-    if (peer_answered(a) && a->status == 200)
-        o = json_loadb(a->body, a->size, 0, NULL);
+    if (a->status == 200)
+        o = peer_json(a, &error);
     id = json_string_value(json_object_get(o, "replica"));
     if ((id && strcmp(id, l->id) == 0) || is_older_build(a)) {
         heard(l, o);

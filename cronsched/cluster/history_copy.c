@@ -1,6 +1,7 @@
 #include "cronsched/cluster/history_copy.h"
 
 #include "cronsched/cluster/member_info.h"
+#include "cronsched/io/json_text.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
@@ -80,17 +81,18 @@ static void on_filled(void *arg, const struct error *error)
 static void on_page(void *arg, const struct http_answer *answer)
 {
     struct history_copy *c = OBJECT(struct history_copy, arg);
-    json_t *page = NULL;
+    json_t *page = answer->status == 200 ? peer_json(answer, NULL) : NULL;
+    int64_t first, last;
 
     c->call = NULL;
-    if (peer_answered(answer) && answer->status == 200)
-        page = json_loadb(answer->body, answer->size, JSON_REJECT_DUPLICATES, NULL);
-    if (!page || (uint64_t)json_integer_value(json_object_get(page, "first")) != c->first) {
+    /* a page that ends before it begins would be asked for again, for ever */
+    if (!page || json_text_int(page, "first", (int64_t)c->first, (int64_t)c->first, &first) < 0 ||
+        json_text_int(page, "last", first, (int64_t)c->last, &last) < 0) {
         json_decref(page);
         ask_next(c);
         return;
     }
-    c->copied += (uint64_t)json_integer_value(json_object_get(page, "last")) - c->first + 1;
+    c->copied += (uint64_t)(last - first) + 1;
     c->with_history = true;
     c->o.history->ops->fill(c->o.history, page, on_filled, c);
 }

@@ -1,5 +1,7 @@
 #include "cronsched/cluster/peer.h"
 
+#include "cronsched/io/json_text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -34,4 +36,17 @@ int peer_start(struct http_call **ret, const struct peer *peer, const struct pee
     rc = http_client_start(ret, peer->client, request, error);
     explicit_bzero(bearer, sizeof(bearer));
     return rc;
+}
+
+json_t *peer_json(const struct http_answer *answer, struct error *error)
+{
+    json_t *json = NULL;
+
+    if (!peer_answered(answer))
+        error_set(error, ERR_UNREACHABLE, "%s", answer->error);
+    else if (answer->status < 200 || answer->status > 599)
+        error_set(error, ERR_INVALID, "HTTP status %d makes no sense", answer->status);
+    else
+        json_text_object(answer->body, answer->size, "answer", &json, error);
+    return json;
 }

@@ -9,6 +9,8 @@
 
 #include "cronsched/io/http_client.h"
 
+#include <jansson.h>
+
 #define PEER_CONNECT_MS      2000
 #define PEER_REPLY_BYTES_MAX (16 * 1024 * 1024)
 
@@ -29,6 +31,11 @@ struct peer_target {
  * the rest is set here. Errors as those of http_client_start, or ERR_LIMIT: the path is too long. */
 int peer_start(struct http_call **ret, const struct peer *peer, const struct peer_target *target,
                struct client_request *request, struct error *error);
+
+/* The answer's body, which has to be a JSON object within the limits of a request's (cronsched/io/json_text.h): a
+ * replica is believed no more than a stranger. NULL: it is not, or no whole answer came; the error says which. The
+ * caller releases it. */
+json_t *peer_json(const struct http_answer *answer, struct error *error);
 
 /* A whole answer came. If not, HTTP_NOT_SENT means that nothing was executed, all else that it may have been. */
 static inline bool peer_answered(const struct http_answer *answer)

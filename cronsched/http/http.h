@@ -31,9 +31,7 @@
 #define HTTP_BODIES_BYTES_MAX (64 * 1024 * 1024) /* of all bodies in memory; beyond: 429 */
 #define HTTP_DRAIN_BYTES_MAX  (1024 * 1024)      /* of a refused body that are read to keep the connection */
 #define HTTP_STREAM_BYTES_MAX (256 * 1024)       /* waiting in one stream */
-#define HTTP_JSON_DEPTH_MAX   64
-#define HTTP_JSON_VALUES_MAX  (1000 * 1000)
-#define HTTP_HEADERS_MAX      8 /* of the handler's own in a reply */
+#define HTTP_HEADERS_MAX      8                  /* of the handler's own in a reply */
 #define HTTP_LISTENERS_MAX    16
 #define HTTP_ROUTES_MAX       128
 #define HTTP_IDLE_MS          (60 * 1000) /* a connection that neither asks nor takes what it asked for */
@@ -47,6 +45,13 @@ struct http;
 struct http_request;
 struct http_stream;
 
+/* Whether doing a request again does what doing it once does. */
+enum http_repeat {
+    HTTP_ONCE,              /* it does not, or nobody has said so */
+    HTTP_REPEATABLE,        /* it does */
+    HTTP_REPEATABLE_BY_KEY, /* if its body has a "key" */
+};
+
 struct http_route {
     const char *method;    /* "GET" serves HEAD as well */
     const char *path;      /* "/v1/jobs/{job}/pause" */
@@ -54,7 +59,8 @@ struct http_route {
     enum auth_role role;   /* AUTH_NOBODY: open to all, callers are not identified */
     size_t body_bytes_max; /* 0: takes no body. The body is a JSON object; none at all is fine */
     void (*handle)(struct http_request *request, void *arg);
-    int64_t answer_ms; /* the handler's time; 0: the server's */
+    enum http_repeat repeat; /* a GET is repeatable whatever this says */
+    int64_t answer_ms;       /* the handler's time; 0: the server's */
 };
 
 struct http_options {
@@ -105,6 +111,7 @@ void http_metrics(const struct http *http,
 /* ---- what a handler asks. Texts live as long as the request. ---- */
 
 const char *http_method(const struct http_request *request);
+bool http_repeatable(const struct http_request *request);        /* by its route and body */
 const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
 const char *http_param(const struct http_request *request, const char *name); /* of the path; never NULL */
 const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */

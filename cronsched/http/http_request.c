@@ -14,6 +14,7 @@
  */
 #include "cronsched/http/http_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
 
@@ -366,56 +367,18 @@ static enum MHD_Result take_body(struct http_request *r, const char *bytes, size
     return r->drained <= HTTP_DRAIN_BYTES_MAX ? MHD_YES : MHD_NO;
 }
 
-/* The parser's work grows with the number of values, not of bytes: bound that, and the depth, first. */
-static int check_json_size(const char *s, size_t n, struct error *error)
-{
-    size_t depth = 0, values = 1;
-    bool text = false;
-
-    for (size_t i = 0; i < n; i++) {
-        if (text) {
-            if (s[i] == '\\')
-                i++;
-            else
-                text = s[i] != '"';
-            continue;
-        }
-        text = s[i] == '"';
-        values += s[i] == ',' || s[i] == '{' || s[i] == '[';
-        depth += s[i] == '{' || s[i] == '[';
-        depth -= depth > 0 && (s[i] == '}' || s[i] == ']');
-        if (depth > HTTP_JSON_DEPTH_MAX)
-            return error_set(error, ERR_LIMIT, "the body's JSON is nested more than %d deep",
-                             HTTP_JSON_DEPTH_MAX);
-        if (values > HTTP_JSON_VALUES_MAX)
-            return error_set(error, ERR_LIMIT, "the body's JSON has more than %d values",
-                             HTTP_JSON_VALUES_MAX);
-    }
-    return 0;
-}
-
 static bool parse_body(struct http_request *r)
 {
-    json_error_t where;
     struct error e;
     int code;
 
     if (r->body_len == 0)
         return true;
-    code = check_json_size(r->body, r->body_len, &e);
-    if (code < 0) {
-        http_reply_problem(r, 413, &e, NULL);
-        return false;
-    }
-    r->json = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &where);
+    code = json_text_object(r->body, r->body_len, "body", &r->json, &e);
     body_free(r);
-    if (r->json && json_is_object(r->json))
-        return true;
-    if (r->json)
-        http_reply_error(r, ERR_INVALID, "the body must be a JSON object");
-    else
-        http_reply_error(r, ERR_INVALID, "body:%d:%d: %s", where.line, where.column, where.text);
-    return false;
+    if (code < 0)
+        http_reply_failure(r, &e); /* 413 or 400 */
+    return code == 0;
 }
 
 /* ---- the calls of the library ---- */
@@ -508,6 +471,15 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
 const char *http_method(const struct http_request *r)
 {
     return r->method;
+}
+
+bool http_repeatable(const struct http_request *r)
+{
+    const struct http_route *route = r->entry->route;
+
+    if (route->repeat == HTTP_REPEATABLE_BY_KEY)
+        return json_is_string(json_object_get(r->json, "key"));
+    return route->repeat == HTTP_REPEATABLE || strcmp(route->method, "GET") == 0;
 }
 
 const char *http_raw_target(const struct http_request *r)
