@@ -195,6 +195,7 @@ void config_release(struct config *config)
     free(config->replica);
     free(config->cluster_id);
     free(config->default_engine);
+    free(config->files_dir);
     free(config->tokens_file);
     free(config->tls_cert);
     free(config->tls_key);

@@ -61,6 +61,7 @@ struct config {
     char *default_engine;
     struct config_job_pool *pools;
     size_t pool_count;
+    char *files_dir;   /* jobs' from_file must lie below it; NULL: anywhere */
     char *tokens_file; /* NULL: none */
     char *tls_cert, *tls_key;
     char *tls_ca; /* of other replicas; NULL: the system's */

@@ -1,6 +1,7 @@
 #include "cronsched/config/config_allow.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/path.h"
 
 #include <string.h>
 
@@ -15,18 +16,9 @@ static int check_word(const char *text, struct error *error)
 /* One that says where it leads: a policy about /srv/../etc would say nothing. */
 static int check_folder(const char *text, struct error *error)
 {
-    const char *part = text;
-
-    if (text[0] != '/')
-        return error_set(error, ERR_INVALID, "must be an absolute path");
-    while (*part == '/' && part[1]) {
-        size_t n = strcspn(++part, "/");
-
-        if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
-            return error_set(error, ERR_INVALID, "must be a path without empty parts, . and ..");
-        part += n;
-    }
-    return *part == '/' && part > text ? error_set(error, ERR_INVALID, "must not end with /") : 0;
+    if (path_is_straight(text))
+        return 0;
+    return error_set(error, ERR_INVALID, "must be an absolute path without empty parts, . and ..");
 }
 
 static int check_volume(const char *text, struct error *error)
@@ -137,7 +129,7 @@ void config_check_allow(struct config_reader *reader, const struct config_engine
 {
     bool process = strcmp(engine->type, "process") == 0;
 
-    if (!engine->allow)
+    if (!engine->allow || strcmp(engine->type, "docker") == 0)
         return;
     for (size_t k = 0; k < ALLOW_KEY_COUNT; k++)
         if (json_object_get(engine->allow, allow_keys[k].key) && !(process && allow_keys[k].process))

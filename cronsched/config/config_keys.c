@@ -5,6 +5,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/byte_size.h"
 #include "jobs/base/duration.h"
+#include "jobs/base/path.h"
 
 #include <ctype.h>
 #include <grp.h>
@@ -43,6 +44,8 @@
       "time after which a silent replica counts as dead")                                                    \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
       "engine of jobs that name none")                                                                       \
+    X("files_dir", "files-dir", FOLDER, files_dir, "DIR", NULL,                                              \
+      "folder that files of variables (from_file) must lie below, for all engines")                          \
     X("tokens_file", "tokens-file", PATH, tokens_file, "FILE", NULL,                                         \
       "tokens and their roles, see 'cronsched token'")                                                       \
     X("tls.cert", "tls-cert", PATH, tls_cert, "FILE", NULL, "certificate for https")                         \
@@ -134,6 +137,18 @@ static bool host_port_valid(const char *s, size_t n, long least_port)
     port[digits] = '\0';
     value = strtol(port, &end, 10);
     return !*end && value >= least_port && value <= 65535;
+}
+
+static int check_path(const char *s, struct error *error)
+{
+    return *s ? 0 : error_set(error, ERR_INVALID, "an empty path");
+}
+
+static int check_folder(const char *s, struct error *error)
+{
+    if (path_is_straight(s))
+        return 0;
+    return error_set(error, ERR_INVALID, "'%s' is not an absolute path without empty parts, . and ..", s);
 }
 
 static int check_listen(const char *s, struct error *error)
@@ -340,10 +355,11 @@ int config_set_value(struct config *config, const struct config_key *key, const 
         replace_text(field, value);
         return 0;
     case CONFIG_KIND_PATH:
-        if (!*value)
-            return error_set(error, ERR_INVALID, "an empty path");
-        replace_text(field, value);
-        return 0;
+    case CONFIG_KIND_FOLDER:
+        r = key->kind == CONFIG_KIND_PATH ? check_path(value, error) : check_folder(value, error);
+        if (r == 0)
+            replace_text(field, value);
+        return r;
     case CONFIG_KIND_LISTEN:
         return config_add_listen(config, value, error);
     case CONFIG_KIND_HOSTS:

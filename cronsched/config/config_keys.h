@@ -11,6 +11,7 @@
 enum config_kind {
     CONFIG_KIND_NAME,
     CONFIG_KIND_PATH,
+    CONFIG_KIND_FOLDER,
     CONFIG_KIND_LISTEN, /* a list */
     CONFIG_KIND_HOSTS,  /* likewise */
     CONFIG_KIND_URL,

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int file_fail(struct error *error, int number)
+int file_error(struct error *error, int number)
 {
     int code = ERR_IO;
 
@@ -27,7 +27,7 @@ static int file_check(int fd, unsigned flags, struct error *error)
     struct stat st;
 
     if (fstat(fd, &st) < 0)
-        return file_fail(error, errno);
+        return file_error(error, errno);
     if ((flags & FILE_REGULAR) && !S_ISREG(st.st_mode))
         return error_set(error, ERR_INVALID, "not a regular file");
     if ((flags & FILE_TRUSTED) && ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())))
@@ -57,7 +57,7 @@ int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_siz
             break;
     }
     if (n < 0)
-        r = file_fail(error, errno);
+        r = file_error(error, errno);
     else if (size > max)
         r = error_set(error, ERR_LIMIT, "larger than %zu bytes", max);
     if (r < 0) {
@@ -79,7 +79,7 @@ int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *
     int r;
 
     if (fd < 0)
-        return file_fail(error, errno);
+        return file_error(error, errno);
     r = file_read_fd(fd, max, flags, ret, ret_size, error);
     close(fd);
     return r;

@@ -21,5 +21,8 @@ enum file_flags {
 int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *ret_size,
               struct error *error);
 
+/* The error of an open or a read that failed with this errno. Returns its code. */
+int file_error(struct error *error, int number);
+
 /* The same for an open descriptor, which stays open. */
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error);

@@ -3,12 +3,14 @@
  */
 #include "cronsched/io/file_reader.h"
 
+#include "cronsched/io/beneath.h"
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +25,7 @@ struct batch {
     struct file_reader *reader;
     struct file_content *files;
     size_t count, at, max;
+    bool resolves; /* paths, instead of reading */
     file_reader_done *done;
     void *arg;
 };
@@ -30,8 +33,9 @@ struct batch {
 struct step {
     struct work work;
     struct batch *batch; /* not for the thread */
-    char *path;
+    char *path, *folder;
     size_t max;
+    bool resolves;
     char *data;
     size_t size;
     struct error error;
@@ -52,6 +56,7 @@ static void batch_end(struct batch *b, const struct error *error)
     for (size_t i = 0; i < b->count; i++) {
         wipe(b->files[i].data, b->files[i].size);
         free(b->files[i].path);
+        free(b->files[i].folder);
     }
     free(b->files);
     free(b);
@@ -61,7 +66,16 @@ static void step_run(struct work *work)
 {
     struct step *s = LIST_ITEM(work, struct step, work);
 
-    file_read(s->path, s->max, FILE_REGULAR, &s->data, &s->size, &s->error);
+    if (s->resolves) {
+        s->data = beneath_resolve(s->path);
+        if (!s->data)
+            file_error(&s->error, errno);
+        s->size = s->data ? strlen(s->data) : 0;
+    } else if (s->folder) {
+        beneath_read(s->folder, s->path, s->max, FILE_REGULAR, &s->data, &s->size, &s->error);
+    } else {
+        file_read(s->path, s->max, FILE_REGULAR, &s->data, &s->size, &s->error);
+    }
 }
 
 static void step_done(struct work *work, int result)
@@ -92,6 +106,7 @@ static void step_release(struct work *work)
 
     wipe(s->data, s->size);
     free(s->path);
+    free(s->folder);
     free(s);
 }
 
@@ -101,7 +116,9 @@ static void step_start(struct batch *b)
 
     s->batch = b;
     s->path = alloc_text(b->files[b->at].path);
+    s->folder = alloc_text(b->files[b->at].folder);
     s->max = b->max;
+    s->resolves = b->resolves;
     s->work = (struct work){.run = step_run, .done = step_done, .release = step_release, .subject = s->path};
     worker_submit(b->reader->worker, &s->work);
 }
@@ -116,19 +133,38 @@ static void batch_next(struct batch *b)
         batch_end(b, NULL);
 }
 
-void file_reader_read(struct file_reader *reader, const char *const *paths, size_t count, size_t max,
-                      file_reader_done *done, void *arg)
+static struct batch *batch_new(struct file_reader *reader, const char *const *paths, size_t count,
+                               file_reader_done *done, void *arg)
 {
     struct batch *b = alloc_zero(sizeof(*b));
 
     b->reader = reader;
     b->files = alloc_zero((count + 1) * sizeof(*b->files));
     b->count = count;
-    b->max = max;
     b->done = done;
     b->arg = arg;
     for (size_t i = 0; i < count; i++)
         b->files[i].path = alloc_text(paths[i]);
+    return b;
+}
+
+void file_reader_read(struct file_reader *reader, const char *const *paths, const char *const *folders,
+                      size_t count, size_t max, file_reader_done *done, void *arg)
+{
+    struct batch *b = batch_new(reader, paths, count, done, arg);
+
+    b->max = max;
+    for (size_t i = 0; folders && i < count; i++)
+        b->files[i].folder = alloc_text(folders[i]);
+    batch_next(b);
+}
+
+void file_reader_resolve(struct file_reader *reader, const char *const *paths, size_t count,
+                         file_reader_done *done, void *arg)
+{
+    struct batch *b = batch_new(reader, paths, count, done, arg);
+
+    b->resolves = true;
     batch_next(b);
 }
 

@@ -14,8 +14,9 @@
 struct file_reader;
 
 struct file_content {
-    char *path; /* NULL: nothing to read here */
-    char *data; /* with a NUL behind it; NULL: not read */
+    char *path;   /* NULL: nothing to read here */
+    char *folder; /* which it must not leave; NULL: none */
+    char *data;   /* with a NUL behind it; NULL: not read */
     size_t size;
 };
 
@@ -29,9 +30,14 @@ typedef void file_reader_done(void *arg, const struct file_content *files, size_
 struct file_reader *file_reader_new(uv_loop_t *loop);
 
 /* Reads regular files of up to `max` bytes, one after the other, until one cannot be. Copies the paths (NULL: none
- * at this place). `done` is called once, from the loop or from within file_reader_close, never from within. */
-void file_reader_read(struct file_reader *reader, const char *const *paths, size_t count, size_t max,
-                      file_reader_done *done, void *arg);
+ * at this place) and the folders that no link may lead out of (beneath.h; NULL: none for this path). `done` is called
+ * once, from the loop or from within file_reader_close, never from within. */
+void file_reader_read(struct file_reader *reader, const char *const *paths, const char *const *folders,
+                      size_t count, size_t max, file_reader_done *done, void *arg);
+
+/* Instead of its content each path's data is where it leads once its links are followed (beneath_resolve). */
+void file_reader_resolve(struct file_reader *reader, const char *const *paths, size_t count,
+                         file_reader_done *done, void *arg);
 
 /* Reads that were given up and have not come back: each holds a thread. */
 size_t file_reader_stuck(const struct file_reader *reader);

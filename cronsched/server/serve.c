@@ -412,6 +412,8 @@ static int make_docker(struct serve *s, const struct config_engine *e, struct en
                                       .tls_key = e->tls_key,
                                       .parallel = e->parallel,
                                       .max_armed = e->max_armed,
+                                      .files_dir = s->config.files_dir,
+                                      .allow = e->allow,
                                       .data_dir = s->config.data_dir};
 
     int rc = docker_engine_new(ret, &s->loop, &o, host, error);
@@ -429,6 +431,7 @@ static int make_process(struct serve *s, const struct config_engine *e, struct e
                                        .parallel = e->parallel,
                                        .max_armed = e->max_armed,
                                        .allow = e->allow,
+                                       .files_dir = s->config.files_dir,
                                        .files = s->files};
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 

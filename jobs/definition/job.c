@@ -71,6 +71,8 @@ static json_t *json_of_variable(const struct job_env *v)
 {
     if (v->value)
         return json_string(v->value);
+    if (v->from_file && v->allow_empty)
+        return json_pack("{s:s, s:b}", "from_file", v->from_file, "allow_empty", 1);
     if (v->from_file)
         return json_pack("{s:s}", "from_file", v->from_file);
     return json_pack("{s:s}", "from_secret", v->from_secret);

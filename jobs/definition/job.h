@@ -31,6 +31,7 @@ struct job_env {
     char *value;       /* exactly one of these three is set */
     char *from_file;   /* path, read by the engine's replica at prepare */
     char *from_secret; /* name of an engine's secret */
+    bool allow_empty;  /* from_file: no content is a value, too */
 };
 
 enum job_pull { JOB_PULL_MISSING, JOB_PULL_ALWAYS, JOB_PULL_NEVER };

@@ -445,20 +445,26 @@ static void put_variable(struct job_reader *reader, const struct job_key *key, c
     grown[(*count)++] = *variable;
 }
 
-/* {from_file: PATH} or {from_secret: NAME}. */
+/* {from_file: PATH}, maybe with allow_empty, or {from_secret: NAME}. */
 static bool read_source(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
                         struct job_env *variable)
 {
-    const struct yaml_node *value = node->count == 1 ? node->items[0] : NULL;
-    bool file = value && strcmp(node->keys[0]->text, "from_file") == 0;
-    bool secret = value && strcmp(node->keys[0]->text, "from_secret") == 0;
+    const struct yaml_node *file = yaml_node_get(node, "from_file"),
+                           *secret = yaml_node_get(node, "from_secret");
+    const struct yaml_node *empty = file ? yaml_node_get(node, "allow_empty") : NULL;
+    const struct yaml_node *value = file ? file : secret;
     const char *text;
 
-    if (!file && !secret) {
+    if (!value || node->count != 1U + (empty != NULL)) {
         job_report(reader, key, node, "%s must be a text, {from_file: PATH} or {from_secret: NAME}",
                    variable->name);
         return false;
     }
+    if (empty && empty->kind != YAML_BOOL) {
+        job_report(reader, key, empty, "%s: allow_empty must be true or false", variable->name);
+        return false;
+    }
+    variable->allow_empty = empty && empty->boolean;
     text = text_of(reader, key, value, 1, file ? 4096 : 255);
     if (!text || !shape_is_right(reader, key, value, file ? job_check_path : job_check_word))
         return false;

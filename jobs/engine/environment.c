@@ -221,23 +221,6 @@ void environment_release(struct environment *environment)
     *environment = (struct environment){0};
 }
 
-int environment_value_from_file(const char *data, size_t size, char **ret, struct error *error)
-{
-    if (size > 0 && data[size - 1] == '\n')
-        size--;
-    if (size > ENVIRONMENT_VALUE_BYTES)
-        return error_set(error, ERR_LIMIT, "the file is longer than %d bytes", ENVIRONMENT_VALUE_BYTES);
-    if (memchr(data, '\0', size))
-        return error_set(error, ERR_INVALID, "the file holds a NUL byte");
-    char *value = malloc(size + 1);
-    if (!value)
-        return error_set(error, ERR_NOMEM, "out of memory");
-    memcpy(value, data, size);
-    value[size] = '\0';
-    *ret = value;
-    return 0;
-}
-
 bool environment_file_later(int code)
 {
     return code == ERR_BUSY || code == ERR_NOMEM || code == ERR_CANCELLED;

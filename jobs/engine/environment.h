@@ -19,8 +19,6 @@
 #define ENVIRONMENT_VALUE_BYTES (64 * 1024)  /* one value; Linux refuses strings of 128 KiB at exec */
 #define ENVIRONMENT_BYTES       (512 * 1024) /* all of "NAME=VALUE\0" together */
 
-#define ENVIRONMENT_FILE_BYTES (ENVIRONMENT_VALUE_BYTES + 1) /* with the newline at its end */
-
 struct environment {
     char **items; /* "NAME=VALUE", ended by NULL, for execve; NULL when empty and never built */
     size_t count;
@@ -39,10 +37,6 @@ int environment_build(struct environment *ret, const struct engine_request *requ
                       environment_resolve *resolve, void *arg, struct error *error);
 
 void environment_release(struct environment *environment); /* wipes the values; NULL is fine */
-
-/* A file's content as a value: one final newline is cut off; NUL bytes and more than ENVIRONMENT_VALUE_BYTES
- * are refused. malloc'd. For resolvers. */
-int environment_value_from_file(const char *data, size_t size, char **ret, struct error *error);
 
 /* A file could not be read for this reason: is it one of this process, which has too few descriptors or too little
  * memory just now? Then the attempt is to be prepared again; anything else refuses it. */

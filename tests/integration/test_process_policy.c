@@ -102,6 +102,34 @@ static void variables_from_files(void **state)
     assert_string_equal(fixture_log(f), "looked\n"); /* and nothing found */
     alloc_replace(&job->environment[1].from_file, "/no/such/file");
     assert_prepare_refused("cs-2", "TOKEN");
+    fixture_write(f, "secret", "\n");
+    alloc_replace(&job->environment[1].from_file, path);
+    assert_prepare_refused("cs-3", "the file is empty");
+    alloc_replace(&job->environment[1].from_file, f->folder);
+    assert_prepare_refused("cs-4", "not a regular file");
+    alloc_replace(&job->environment[1].from_file, "/dev/null");
+    assert_prepare_refused("cs-5", "not a regular file");
+}
+
+static void files_that_the_configuration_allows(void **state)
+{
+    json_t *allow = json_pack("{s:[s]}", "files", "/no/such/folder");
+    const struct process_engine_options options = {.allow = allow};
+    struct error error = {0};
+    char path[512];
+
+    fixture_free(f);
+    f = fixture_new_with(NULL, &options);
+    json_decref(allow);
+    fixture_write(f, "secret", "s3cr3t\n");
+    snprintf(path, sizeof(path), "%s/secret", f->folder);
+    job = fixture_script(f, "true");
+    fixture_variable(job, "TOKEN", "");
+    free(job->environment[1].value);
+    job->environment[1].value = NULL;
+    job->environment[1].from_file = alloc_text(path);
+    assert_int_equal(f->engine->ops->check(f->engine, job, &error), ERR_DENIED);
+    assert_prepare_refused("cs-1", "is not allowed by the engine's configuration");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -113,6 +141,7 @@ int main(int argc, char **argv)
         TEST(users_of_the_configuration),
         TEST(user_is_changed),
         TEST(variables_from_files),
+        TEST(files_that_the_configuration_allows),
     };
 
     fixture_main(argc, argv);

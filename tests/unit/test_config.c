@@ -106,33 +106,38 @@ static void test_data_dir(void **state)
     }
 }
 
-static const char whole[] = "cluster: prod\n"
-                            "data_dir: /srv/cronsched\n"
-                            "listen: [\"unix:/run/cs.sock\", \"0.0.0.0:7460\", \"[::1]:7461\"]\n"
-                            "advertise: https://a.example:7460\n"
-                            "allowed_hosts: [cron.example, b.example]\n"
-                            "socket_group: root\n"
-                            "socket_mode: 0666\n"
-                            "loopback: read\n"
-                            "zookeeper: zk1:2181,zk2:2181,[::1]:2181/apps\n"
-                            "session_timeout: 6s\n"
-                            "engines:\n"
-                            "  docker: {parallel: 8, max_armed: 32}\n"
-                            "  far:\n"
-                            "    type: docker\n"
-                            "    endpoint: https://b.example:2376\n"
-                            "    tls: {ca: /ca.pem, cert: /c.pem, key: /k.pem}\n"
-                            "  local: {type: process, users: [backup, 1000]}\n"
-                            "  nothing: {type: null}\n"
-                            "default_engine: far\n"
-                            "pools: {warehouse: 3, web: 10}\n"
-                            "tokens_file: /etc/tokens\n"
-                            "tls: {cert: /s.pem, key: /s.key}\n"
-                            "insecure: true\n"
-                            "resolve_within: 2h\n"
-                            "late_grace: 90s\n"
-                            "max_state: 32m\n"
-                            "log: json\n";
+static const char whole[] =
+    "cluster: prod\n"
+    "data_dir: /srv/cronsched\n"
+    "listen: [\"unix:/run/cs.sock\", \"0.0.0.0:7460\", \"[::1]:7461\"]\n"
+    "advertise: https://a.example:7460\n"
+    "allowed_hosts: [cron.example, b.example]\n"
+    "socket_group: root\n"
+    "socket_mode: 0666\n"
+    "loopback: read\n"
+    "zookeeper: zk1:2181,zk2:2181,[::1]:2181/apps\n"
+    "session_timeout: 6s\n"
+    "engines:\n"
+    "  docker:\n"
+    "    parallel: 8\n"
+    "    max_armed: 32\n"
+    "    allow: {images: [registry.example/team/*], volumes: [/srv, data], privileged: true}\n"
+    "  far:\n"
+    "    type: docker\n"
+    "    endpoint: https://b.example:2376\n"
+    "    tls: {ca: /ca.pem, cert: /c.pem, key: /k.pem}\n"
+    "  local: {type: process, users: [backup, 1000]}\n"
+    "  nothing: {type: null}\n"
+    "default_engine: far\n"
+    "pools: {warehouse: 3, web: 10}\n"
+    "files_dir: /etc/cronsched/files\n"
+    "tokens_file: /etc/tokens\n"
+    "tls: {cert: /s.pem, key: /s.key}\n"
+    "insecure: true\n"
+    "resolve_within: 2h\n"
+    "late_grace: 90s\n"
+    "max_state: 32m\n"
+    "log: json\n";
 
 static void test_file(void **state)
 {
@@ -149,6 +154,11 @@ static void test_file(void **state)
     assert_int_equal(c.engine_count, 4);
     assert_int_equal(c.engines[0].parallel, 8);
     assert_int_equal(c.engines[0].max_armed, 32);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(c.engines[0].allow, "volumes"), 1)),
+                        "data");
+    assert_true(json_is_true(json_object_get(c.engines[0].allow, "privileged")));
+    assert_null(c.engines[1].allow);
+    assert_string_equal(c.files_dir, "/etc/cronsched/files");
     assert_string_equal(c.engines[1].tls_ca, "/ca.pem");
     assert_string_equal(json_string_value(json_array_get(json_object_get(c.engines[2].allow, "users"), 1)),
                         "1000");
@@ -228,13 +238,22 @@ static const struct {
      "c.yaml:1:29: error: allow: unknown key 'image'; did you mean 'images'?\n"},
     {"engines: {process: {allow: {images: [a]}}}\n",
      "c.yaml:1:11: error: engines: process: an engine of type process has no images to allow\n"},
+    {"engines: {docker: {allow: {images: [a*, \"*\"], volumes: [/srv/../etc, \"a b\"], privileged: "
+     "[yes]}}}\n",
+     "c.yaml:1:37: error: images: 'a*' '*' may only be the last part, as in registry.example/team/*\n"
+     "c.yaml:1:41: error: images: '*' '*' may only be the last part, as in registry.example/team/*\n"
+     "c.yaml:1:57: error: volumes: '/srv/../etc' must be an absolute path without empty parts, . and ..\n"
+     "c.yaml:1:70: error: volumes: 'a b' must be one word\n"
+     "c.yaml:1:90: error: privileged: must be true or false, not a list\n"},
+    {"files_dir: etc\n",
+     "c.yaml:1:12: error: files_dir: 'etc' is not an absolute path without empty parts, . and ..\n"},
     {"engines: {n: {type: null, users: [a]}}\n",
      "c.yaml:1:11: error: engines: n: an engine of type null has no users to allow\n"},
     {"engines: {process: {allow: {files: [etc, /etc/, /a/../b, /a//b]}}}\n",
-     "c.yaml:1:37: error: files: 'etc' must be an absolute path\n"
-     "c.yaml:1:42: error: files: '/etc/' must not end with /\n"
-     "c.yaml:1:49: error: files: '/a/../b' must be a path without empty parts, . and ..\n"
-     "c.yaml:1:58: error: files: '/a//b' must be a path without empty parts, . and ..\n"},
+     "c.yaml:1:37: error: files: 'etc' must be an absolute path without empty parts, . and ..\n"
+     "c.yaml:1:42: error: files: '/etc/' must be an absolute path without empty parts, . and ..\n"
+     "c.yaml:1:49: error: files: '/a/../b' must be an absolute path without empty parts, . and ..\n"
+     "c.yaml:1:58: error: files: '/a//b' must be an absolute path without empty parts, . and ..\n"},
     {"engines: {process: {allow: {users: root}}}\n",
      "c.yaml:1:36: error: users: must be a list of up to 256 texts, not a text\n"},
     {"engines: {}\n", "c.yaml:1:10: error: engines: must be a map of engines by name, not an empty one\n"},

@@ -433,7 +433,6 @@ static void what_the_engine_cannot_honour_is_named(void **state)
         {{.image = (char *)"i", .user = (char *)"4294967296"}, "user:"},
         {{.image = (char *)"i", .user = (char *)"1000:2147483648"}, "user:"},
         {{.image = (char *)"i", .user = (char *)"-1"}, "user:"},
-        {{.image = (char *)"i", .privileged = true}, "privileged:"},
     };
     for (size_t i = 0; i < COUNT(table); i++) {
         struct error error = {0};

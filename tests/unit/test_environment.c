@@ -217,37 +217,6 @@ static void number_and_total_size_are_bounded(void **state)
     assert_non_null(strstr(error.text, "V7"));
 }
 
-static void file_values_lose_one_newline(void **state)
-{
-    static const struct {
-        const char *data;
-        size_t size;
-        int code;
-        const char *value;
-    } table[] = {
-        {"abc\n", 4, 0, "abc"}, {"abc\n\n", 5, 0, "abc\n"}, {"abc", 3, 0, "abc"},
-        {"", 0, 0, ""},         {"\n", 1, 0, ""},           {"a\0b", 3, ERR_INVALID, NULL},
-    };
-    static char big[ENVIRONMENT_VALUE_BYTES + 1];
-    char *value;
-
-    for (size_t i = 0; i < COUNT(table); i++) {
-        value = NULL;
-        assert_int_equal(environment_value_from_file(table[i].data, table[i].size, &value, NULL),
-                         table[i].code);
-        if (table[i].value)
-            assert_string_equal(value, table[i].value);
-        else
-            assert_null(value);
-        free(value);
-    }
-    memset(big, 'x', sizeof(big));
-    assert_int_equal(environment_value_from_file(big, sizeof(big), &value, NULL), ERR_LIMIT);
-    big[sizeof(big) - 1] = '\n';
-    assert_int_equal(environment_value_from_file(big, sizeof(big), &value, NULL), 0);
-    free(value);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,7 +226,6 @@ int main(void)
         cmocka_unit_test(values_from_files_come_through_the_resolver),
         cmocka_unit_test(failures_name_the_variable_and_leave_the_result_alone),
         cmocka_unit_test(number_and_total_size_are_bounded),
-        cmocka_unit_test(file_values_lose_one_newline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static int tear_down(void **state)
 
 static void read_all(struct lab *l, const char *const *paths, size_t count)
 {
-    file_reader_read(l->reader, paths, count, MAX_BYTES, on_done, l);
+    file_reader_read(l->reader, paths, NULL, count, MAX_BYTES, on_done, l);
     uv_run(&l->loop, UV_RUN_DEFAULT);
     assert_int_equal(l->done, 1);
 }
@@ -157,7 +157,7 @@ static void test_closing_cancels(void **state)
     struct lab *l = *state;
     const char *paths[] = {write_file(l, 0, "a", "x")};
 
-    file_reader_read(l->reader, paths, 1, MAX_BYTES, on_done, l);
+    file_reader_read(l->reader, paths, NULL, 1, MAX_BYTES, on_done, l);
     file_reader_close(l->reader, on_closed, l);
     assert_int_equal(l->done, 1);
     assert_int_equal(l->error.code, ERR_CANCELLED);

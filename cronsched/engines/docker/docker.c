@@ -38,7 +38,18 @@ static struct docker *docker_of(const struct engine *engine)
 
 static int docker_check(const struct engine *engine, const struct job *job, struct error *error)
 {
-    return docker_engine_check(job, error);
+    const struct docker *d = docker_of(engine);
+    struct docker_task t = {.job = (struct job *)job, .run = (char *)"", .name = (char *)""};
+    const struct docker_create with = {.cluster = "", .witness = "/", .log_driver = ""};
+    int r = docker_engine_check(job, error);
+    json_t *body = r == 0 ? docker_create_json(&t, &with, &(struct environment){0}) : NULL;
+
+    if (r == 0 && !body)
+        r = error_set(error, ERR_INVALID, "the job is not UTF-8");
+    if (r == 0)
+        r = docker_allow_check(d->allow, body, error);
+    json_decref(body);
+    return r < 0 ? r : variable_files_check(job, &d->limits, error);
 }
 
 static void docker_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
@@ -173,22 +184,15 @@ static int read_endpoint(struct docker *d, bool tls, struct error *error)
     return error_set(error, ERR_INVALID, "endpoint: '%s' is neither unix:///PATH nor tcp://HOST:PORT", e);
 }
 
-int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *o,
-                      struct engine_host *host, struct error *error)
+static void set_options(struct docker *d, const struct docker_engine_options *o)
 {
-    struct docker *d = OBJECT_NEW(struct docker);
-    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
-    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
-                                  &d->look_timer, &d->stray_timer, &d->tick};
-    int r;
-
-    d->loop = loop;
-    d->host = host;
     d->name = alloc_text(o->name ? o->name : "docker");
     d->data_dir = alloc_text(o->data_dir);
     d->endpoint = alloc_text(o->endpoint ? o->endpoint : DOCKER_ENDPOINT_DEFAULT);
     d->witness_prefix = alloc_text(o->witness_prefix ? o->witness_prefix : DOCKER_WITNESS_DEFAULT);
     d->files_dir = alloc_text(o->files_dir);
+    d->allow = o->allow ? json_deep_copy(o->allow) : NULL;
+    d->limits = (struct variable_files_limits){.files_dir = d->files_dir, .allow = d->allow};
     d->tls_ca = alloc_text(o->tls_ca);
     d->tls_cert = alloc_text(o->tls_cert);
     d->tls_key = alloc_text(o->tls_key);
@@ -201,6 +205,20 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
                                 .type = "docker",
                                 .hands_over = true,
                                 .max_armed = o->max_armed > 0 ? o->max_armed : DOCKER_MAX_ARMED_DEFAULT};
+}
+
+int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *o,
+                      struct engine_host *host, struct error *error)
+{
+    struct docker *d = OBJECT_NEW(struct docker);
+    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
+    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
+                                  &d->look_timer, &d->stray_timer, &d->tick};
+    int r;
+
+    d->loop = loop;
+    d->host = host;
+    set_options(d, o);
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);
     r = read_endpoint(d, d->tls_ca || d->tls_cert || d->tls_key, error);

@@ -51,6 +51,7 @@ struct docker_engine_options {
     int64_t retention_ms, sweep_ms,
         ping_ms;              /* 0: as above; ping: how often, and how long an answer may take */
     const char *files_dir;    /* environment's from_file must lie below it; NULL: anywhere */
+    const json_t *allow;      /* what jobs may ask for, by docker_allow.c; copied; NULL: all but privileged */
     struct http_client *curl; /* shared, outlives the engine; NULL: one of its own */
 };
 
@@ -59,5 +60,5 @@ struct docker_engine_options {
 int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_engine_options *options,
                       struct engine_host *host, struct error *error);
 
-/* What ops->check does; for the validation of job files without an engine. */
+/* What ops->check does, without `allow` and `files_dir`; for the validation of job files without an engine. */
 int docker_engine_check(const struct job *job, struct error *error);

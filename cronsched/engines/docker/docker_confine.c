@@ -139,13 +139,9 @@ static void set_lists(json_t *host, const struct job *job)
         const struct strings *list;
         json_t *(*item)(const char *text);
     } lists[] = {
-        {"Binds", &job->volumes, json_string},
-        {"CapAdd", &job->cap_add, json_string},
-        {"CapDrop", &job->cap_drop, json_string},
-        {"Dns", &job->dns, json_string},
-        {"GroupAdd", &job->group_add, json_string},
-        {"Devices", &job->devices, device_json},
-        {"ExtraHosts", &job->extra_hosts, extra_host_json},
+        {"CapAdd", &job->cap_add, json_string},  {"CapDrop", &job->cap_drop, json_string},
+        {"Dns", &job->dns, json_string},         {"GroupAdd", &job->group_add, json_string},
+        {"Devices", &job->devices, device_json}, {"ExtraHosts", &job->extra_hosts, extra_host_json},
     };
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -154,13 +150,30 @@ static void set_lists(json_t *host, const struct job *job)
     set_list(host, "SecurityOpt", security_opt_json(job));
 }
 
-void docker_confine_json(json_t *host, const struct job *job, const char *witness, const char *log_driver)
+/* With the folders that links lead to, so that what was judged is what is mounted. */
+static json_t *binds_json(const struct strings *volumes, char *const *sources)
 {
-    json_t *log = log_config_json(job, log_driver);
+    json_t *array = json_array();
 
+    for (size_t i = 0; i < volumes->count; i++) {
+        const char *text = volumes->items[i];
+
+        if (sources && sources[i])
+            json_array_append_new(array, json_sprintf("%s%s", sources[i], strchr(text, ':')));
+        else
+            json_array_append_new(array, json_string(text));
+    }
+    return array;
+}
+
+void docker_confine_json(json_t *host, const struct job *job, const struct docker_create *with)
+{
+    json_t *log = log_config_json(job, with->log_driver);
+
+    set_list(host, "Binds", binds_json(&job->volumes, with->sources));
     set_lists(host, job);
     set_text(host, "NetworkMode", job->network);
-    json_object_set_new(host, "Tmpfs", tmpfs_json(job, witness));
+    json_object_set_new(host, "Tmpfs", tmpfs_json(job, with->witness));
     if (log)
         json_object_set_new(host, "LogConfig", log);
     if (job->init)

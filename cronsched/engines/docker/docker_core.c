@@ -158,12 +158,7 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
 
 static void wipe_files(struct docker_task *t)
 {
-    for (size_t i = 0; t->files && i < t->job->environment_count; i++) {
-        if (t->files[i])
-            explicit_bzero(t->files[i], strlen(t->files[i]));
-        free(t->files[i]);
-    }
-    free(t->files);
+    variable_files_release(t->files, t->job->environment_count);
     t->files = NULL;
 }
 
@@ -201,6 +196,9 @@ void docker_task_free(struct docker_task *t)
     d->tasks--;
     wipe_files(t);
     docker_lines_release(&t->lines);
+    for (size_t i = 0; t->sources && i < t->job->volumes.count; i++)
+        free(t->sources[i]);
+    free(t->sources);
     job_unref(t->job);
     json_decref(t->params);
     free(t->pull_error);
@@ -420,6 +418,7 @@ void docker_free(struct docker *d)
     free(d->data_dir);
     free(d->witness_prefix);
     free(d->files_dir);
+    json_decref(d->allow);
     free(d->endpoint);
     free(d->unix_socket);
     free(d->base_url);

@@ -14,6 +14,7 @@
 #include "cronsched/engines/docker/docker.h"
 #include "cronsched/io/file_reader.h"
 #include "cronsched/io/http_client.h"
+#include "cronsched/io/variable_files.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "jobs/engine/docker_fence.h"
@@ -78,6 +79,8 @@ struct docker {
     bool own_curl;
     struct file_reader *reader; /* of what `from_file` names */
     char *name, *data_dir, *witness_prefix, *files_dir;
+    json_t *allow;                       /* what jobs may ask for; NULL: not limited */
+    struct variable_files_limits limits; /* of files of variables: these two */
     char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
     int parallel;
     int64_t retention_ms, sweep_ms, ping_ms;
@@ -162,6 +165,7 @@ struct docker_task {
 
     bool pulled, pulling;      /* PREPARE */
     char **files;              /* values of from_file, by index of the variable */
+    char **sources;            /* PREPARE: of the volumes, as docker_create wants them */
     bool in_pool, forgotten;   /* its files are being read: it is freed when that ends */
     struct docker_lines lines; /* of a pull's progress; of a fence's events */
     char *pull_error;
@@ -249,14 +253,19 @@ struct docker_create { /* beside the job; all borrowed */
     const char *cluster;
     const char *witness;
     const char *log_driver; /* the engine's default one */
+    char *const *sources;   /* of the volumes, without links; NULL, or NULL for one: as the job has it */
 };
 json_t *docker_create_json(const struct docker_task *task, const struct docker_create *with,
                            const struct environment *environment);
 void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
 
 /* ---- docker_confine.c: pure ---- */
-void docker_confine_json(json_t *host, const struct job *job, const char *witness, const char *log_driver);
+void docker_confine_json(json_t *host, const struct job *job, const struct docker_create *with);
 json_t *docker_strings_json(const struct strings *list);
+
+/* ---- docker_allow.c: pure ---- */
+/* Whether a body of docker_create_json asks for what the configuration allows. ERR_DENIED, with the job's key. */
+int docker_allow_check(const json_t *allow, const json_t *body, struct error *error);
 
 /* ---- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. ---- */
 void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);

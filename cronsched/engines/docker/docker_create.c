@@ -11,11 +11,6 @@
 
 /* ---- check ---- */
 
-static bool is_privileged(const struct job *job)
-{
-    return job->privileged;
-}
-
 static bool is_read_only(const struct job *job)
 {
     return job->read_only;
@@ -95,7 +90,6 @@ int docker_engine_check(const struct job *job, struct error *error)
         {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
         {has_secret_variable, "environment: the docker engine has no secrets; use from_file"},
         {has_bad_user, "user: the docker engine needs names, or numbers up to 2147483647"},
-        {is_privileged, "privileged: the engine's configuration does not allow it"},
         {is_read_only, "read_only: not with this version of the docker engine"},
         {has_little_memory, "resources: the docker engine refuses a memory limit below 6m"},
         {has_little_cpu, "resources: the docker engine refuses a CPU limit below 0.01"},
@@ -148,13 +142,13 @@ static json_t *labels_json(const struct docker_task *t, const char *cluster, con
     return labels;
 }
 
-static json_t *host_json(const struct job *job, const char *witness, const char *log_driver)
+static json_t *host_json(const struct job *job, const struct docker_create *with)
 {
     json_t *host = json_pack("{s:{s:s}, s:b}", "RestartPolicy", "Name", "no", "AutoRemove", 0);
 
     if (!host)
         return NULL;
-    docker_confine_json(host, job, witness, log_driver);
+    docker_confine_json(host, job, with);
     if (job->cpus > 0)
         json_object_set_new(host, "NanoCpus", json_integer((json_int_t)llround(job->cpus * 1e9)));
     if (job->memory_bytes > 0)
@@ -180,7 +174,7 @@ json_t *docker_create_json(const struct docker_task *task, const struct docker_c
                            const struct environment *environment)
 {
     const struct job *job = task->job;
-    json_t *env = environment_json(environment), *host = host_json(job, with->witness, with->log_driver);
+    json_t *env = environment_json(environment), *host = host_json(job, with);
     json_t *body = json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:I}", "Image", job->image, "Env", env, "Labels",
                              labels_json(task, with->cluster, with->witness), "HostConfig", host, "Tty", 0,
                              "OpenStdin", 0, "StopTimeout", (json_int_t)((job->stop_grace_ms + 999) / 1000));

@@ -310,11 +310,17 @@ static void create(struct docker_task *t)
     json = docker_create_json(t,
                               &(struct docker_create){.cluster = d->host->cluster(d->host),
                                                       .witness = t->witness,
+                                                      .sources = t->sources,
                                                       .log_driver = d->log_driver},
                               &environment);
+    environment_release(&environment);
+    if (json && docker_allow_check(d->allow, json, &error) < 0) {
+        json_decref(json);
+        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        return;
+    }
     body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
-    environment_release(&environment);
     if (!body) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
         return;
@@ -336,89 +342,93 @@ static void create_or_pull(struct docker_task *t)
         create(t);
 }
 
-/* ---- files ---- */
+/* ---- what lies on this machine: links of folders, files of variables ---- */
 
-/* Below the folder, without climbing out of it. */
-static bool allowed(const struct docker *d, const char *path)
+/* What was asked for has come back. False: nobody waits for it any more, and the task is gone. */
+static bool is_wanted(struct docker_task *t)
 {
-    size_t n = d->files_dir ? strlen(d->files_dir) : 0;
+    struct docker *d = t->docker;
 
-    while (n > 1 && d->files_dir[n - 1] == '/')
-        n--;
-    if (path[0] != '/')
-        return false;
-    return !d->files_dir || (strncmp(path, d->files_dir, n) == 0 && path[n] == '/' && !strstr(path, "/../") &&
-                             !strstr(path, "/./"));
+    t->in_pool = false;
+    if (!t->forgotten)
+        return true;
+    docker_task_free(t);
+    docker_released(d);
+    return false;
 }
 
-static void keep_values(struct docker_task *t, const struct file_content *files, size_t count,
-                        struct error *error)
+static void step_out(struct docker_task *t)
 {
-    t->files = alloc_zero((count + 1) * sizeof(*t->files));
-    for (size_t i = 0; i < count; i++) {
-        if (!files[i].data)
-            continue;
-        if (environment_value_from_file(files[i].data, files[i].size, &t->files[i], error) < 0) {
-            error_prefix(error, "environment: %s: '%.500s': ", t->job->environment[i].name, files[i].path);
-            return;
-        }
-    }
+    t->in_pool = true;
+    t->docker->held++;
+    docker_step_aside(t); /* it takes as long as the files' file system does: others get the place */
 }
 
-static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
-                          const struct error *failure)
+static void on_variables_read(void *arg, char **values, size_t count, const struct error *error)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker *d = t->docker;
-    struct error error = {0};
 
-    t->in_pool = false;
-    if (t->forgotten) {
-        docker_task_free(t);
-        docker_released(d);
+    t->files = values;
+    if (!is_wanted(t))
         return;
-    }
-    if (!failure)
-        keep_values(t, files, count, &error);
-    if (failure)
-        docker_answer_text(t, environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
-                           "environment: %s: %s", t->job->environment[at].name, failure->text);
-    else if (error.code)
-        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+    if (error)
+        docker_answer_text(t, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
+                           "%s", error->text);
     else
         docker_queue_again(t, create_or_pull);
     docker_released(d);
 }
 
-/* It takes as long as the files' file system does: others get the place. */
-static void read_files(struct docker_task *t)
+static void read_variables(struct docker_task *t)
 {
     struct docker *d = t->docker;
-    const char *paths[JOB_LIST_MAX];
 
-    for (size_t i = 0; i < t->job->environment_count; i++) {
-        const struct job_env *v = &t->job->environment[i];
-
-        paths[i] = v->from_file;
-        if (v->from_file && !allowed(d, v->from_file)) {
-            docker_answer_text(t, ENGINE_REFUSED, -1,
-                               "environment: %s: '%.500s': files for the environment must lie below %s",
-                               v->name, v->from_file, d->files_dir ? d->files_dir : "/");
-            return;
-        }
-    }
-    t->in_pool = true;
-    d->held++;
-    docker_step_aside(t);
-    file_reader_read(d->reader, paths, t->job->environment_count, ENVIRONMENT_FILE_BYTES, on_files_read, t);
+    if (variable_files_read(d->reader, t->job, &d->limits, on_variables_read, t))
+        step_out(t);
+    else
+        create_or_pull(t);
 }
 
-static bool has_files(const struct job *job)
+static void on_folders_resolved(void *arg, const struct file_content *files, size_t count, size_t at,
+                                const struct error *failure)
 {
-    for (size_t i = 0; i < job->environment_count; i++)
-        if (job->environment[i].from_file)
-            return true;
-    return false;
+    struct docker_task *t = arg;
+    struct docker *d = t->docker;
+
+    if (!failure && !t->sources)
+        t->sources = alloc_zero(count * sizeof(*t->sources));
+    for (size_t i = 0; !failure && i < count; i++)
+        alloc_replace(&t->sources[i], files[i].data);
+    if (!is_wanted(t))
+        return;
+    if (failure)
+        docker_answer_text(t, environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
+                           "volumes: %s", failure->text);
+    else
+        docker_queue_again(t, read_variables);
+    docker_released(d);
+}
+
+/* Where the configuration lists folders, links must not lead out of them. Only an engine of this machine has its folders
+ * here. What a folder becomes later is its owner's: one that jobs may change is not to be listed. */
+static void resolve_folders(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+    const struct strings *volumes = &t->job->volumes;
+    char *paths[JOB_LIST_MAX] = {NULL};
+
+    if (!d->limits.allow || !d->unix_socket || volumes->count == 0) {
+        read_variables(t);
+        return;
+    }
+    for (size_t i = 0; i < volumes->count; i++)
+        if (volumes->items[i][0] == '/')
+            paths[i] = strndup(volumes->items[i], strcspn(volumes->items[i], ":"));
+    file_reader_resolve(d->reader, (const char *const *)paths, volumes->count, on_folders_resolved, t);
+    step_out(t);
+    for (size_t i = 0; i < volumes->count; i++)
+        free(paths[i]);
 }
 
 void docker_prepare_begin(struct docker_task *t)
@@ -428,13 +438,9 @@ void docker_prepare_begin(struct docker_task *t)
 
     docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
     alloc_replace(&t->identity, d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL);
-    if (docker_engine_check(t->job, &error) < 0) {
+    if (docker_engine_check(t->job, &error) < 0 || variable_files_check(t->job, &d->limits, &error) < 0) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
-    if (!has_files(t->job)) {
-        create_or_pull(t);
-        return;
-    }
-    read_files(t);
+    resolve_folders(t);
 }

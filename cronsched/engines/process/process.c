@@ -225,7 +225,9 @@ static int check(const struct engine *engine, const struct job *job, struct erro
     const char *user;
     int r = process_engine_check(job, error);
 
-    return r < 0 ? r : process_engine_user(of(engine)->allow, job, &user, error);
+    if (r == 0)
+        r = process_engine_user(of(engine)->allow, job, &user, error);
+    return r < 0 ? r : variable_files_check(job, &of(engine)->limits, error);
 }
 
 static void free_all(struct list *list)
@@ -318,6 +320,8 @@ static void set_options(struct process_engine *e, const struct process_engine_op
     e->retention_ms = o->retention_ms > 0 ? o->retention_ms : PROCESS_RETENTION_MS;
     e->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : PROCESS_SWEEP_MS;
     e->allow = o->allow ? json_deep_copy(o->allow) : NULL;
+    e->files_dir = alloc_text(o->files_dir);
+    e->limits = (struct variable_files_limits){.files_dir = e->files_dir, .allow = e->allow};
     e->engine.name = e->name;
     e->engine.type = "process";
     e->engine.max_armed = o->max_armed > 0 ? o->max_armed : PROCESS_MAX_ARMED_DEFAULT;

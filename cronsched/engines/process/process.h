@@ -45,6 +45,7 @@ struct process_engine_options {
     int64_t retention_ms, sweep_ms; /* 0: as above */
     bool without_groups;            /* no control groups, also where they could be had: for tests */
     const json_t *allow;            /* {"users": [...]}, see process_engine_user; NULL: not limited */
+    const char *files_dir;          /* environment's from_file must lie below it; NULL: anywhere */
     rlim_t files;                   /* soft limit of open files of commands; 0: this process's */
 };
 

@@ -172,6 +172,8 @@ static void prepare_run(struct process_call *call)
     call->event = ENGINE_PREPARED;
     call->result = process_engine_check(call->job, &call->error);
     if (call->result == 0)
+        call->result = variable_files_check(call->job, &call->engine->limits, &call->error);
+    if (call->result == 0)
         call->result = write_spec(call, &spec, &call->error);
     if (call->result < 0) {
         bool again = call->result == ERR_IO || call->result == ERR_NOMEM;
@@ -385,49 +387,29 @@ static void refuse(struct process_call *call, enum engine_event event, const cha
     process_call_free(call);
 }
 
-static void on_files_read(void *arg, const struct file_content *files, size_t count, size_t at,
-                          const struct error *failure)
+static void on_variables_read(void *arg, char **values, size_t count, const struct error *error)
 {
     struct process_call *call = OBJECT(struct process_call, arg);
-    struct error error = {0};
 
+    call->files = values;
     if (call->generation != call->engine->generation) {
         process_call_free(call);
         return;
     }
-    if (failure) {
-        error = *failure;
-    } else {
-        call->files = alloc_zero((count + 1) * sizeof(*call->files));
-        for (at = 0; at < count && !error.code; at++)
-            if (files[at].data)
-                environment_value_from_file(files[at].data, files[at].size, &call->files[at], &error);
-        at--;
-    }
-    if (!error.code) {
+    if (!error) {
         process_call_queue(call);
         return;
     }
-    error_prefix(&error, "environment: %s: ", call->job->environment[at].name);
-    if (environment_file_later(error.code))
-        tell_later(call->name, error.text);
-    refuse(call, environment_file_later(error.code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, error.text);
+    if (environment_file_later(error->code))
+        tell_later(call->name, error->text);
+    refuse(call, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, error->text);
 }
 
 void process_prepare(struct process_call *call)
 {
-    const char *paths[JOB_LIST_MAX];
-    const struct job *job = call->job;
-    bool any = false;
+    struct process_engine *e = call->engine;
 
-    for (size_t i = 0; i < job->environment_count; i++) {
-        paths[i] = job->environment[i].from_file;
-        any = any || paths[i];
-    }
-    if (any)
-        file_reader_read(call->engine->reader, paths, job->environment_count, ENVIRONMENT_FILE_BYTES,
-                         on_files_read, call);
-    else
+    if (!variable_files_read(e->reader, call->job, &e->limits, on_variables_read, call))
         process_call_queue(call);
 }
 

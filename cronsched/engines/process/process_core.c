@@ -77,12 +77,9 @@ struct process_call *process_call_new(struct process_engine *e, const struct pro
 
 static void wipe_files(struct process_call *call)
 {
-    for (size_t i = 0; call->files && i < call->job->environment_count; i++) {
-        if (call->files[i])
-            explicit_bzero(call->files[i], strlen(call->files[i]));
-        free(call->files[i]);
-    }
-    free(call->files);
+    if (call->job)
+        variable_files_release(call->files, call->job->environment_count);
+    call->files = NULL;
 }
 
 void process_call_free(struct process_call *call)
@@ -230,6 +227,7 @@ void process_free(struct process_engine *e)
     free(e->data_dir);
     free(e->program);
     json_decref(e->allow);
+    free(e->files_dir);
     OBJECT_FREE(struct process_engine, e);
 }
 

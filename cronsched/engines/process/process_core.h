@@ -13,6 +13,7 @@
 #include "cronsched/engines/process/process.h"
 #include "cronsched/engines/process/supervise.h"
 #include "cronsched/io/file_reader.h"
+#include "cronsched/io/variable_files.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 
@@ -36,6 +37,8 @@ struct process_engine {
     int parallel;
     int64_t retention_ms, sweep_ms;
     json_t *allow; /* NULL: not limited */
+    char *files_dir;
+    struct variable_files_limits limits; /* of files of variables: these two */
 
     int root; /* the folder of attempts */
     char host_id[ATTEMPT_DIR_HOST_MAX], boot_id[ATTEMPT_DIR_BOOT_ID_MAX];
