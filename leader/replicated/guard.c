@@ -125,6 +125,7 @@ void guard_recovered_read(struct replicated *r)
     memcpy(g->mark.hash, n->hash, sizeof(g->mark.hash));
     memcpy(g->mark.since.hash, n->hash, sizeof(g->mark.since.hash));
     g->verdict = MARK_HELD;
+    tree_went_on(r);
     tell_mark(r);
     follow_again(r);
 }
@@ -387,6 +388,8 @@ void guard_judge(struct replicated *r)
 
     if (!known(r) || r->alarm[0] || election_closing(r) || strcmp(text, g->refusal) == 0)
         return;
+    if (was && !tree_recovery_read(r))
+        return; /* it may explain what is new */
     memcpy(g->refusal, text, sizeof(g->refusal));
     if (is)
         replicated_log(r, LOG_ERROR, "refusing", "%s", g->refusal);

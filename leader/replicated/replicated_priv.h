@@ -376,10 +376,13 @@ bool tree_epoch_is(const struct coord_reply *reply, const char nonce[NONCE_SIZE]
 int64_t tree_epoch(const struct replicated *r);
 /* Epoch and leader are known, and no older than what is known to have changed. */
 bool tree_current(const struct replicated *r);
-bool tree_read(const struct replicated *r); /* all of it, and nothing is known to have changed */
+bool tree_read(const struct replicated *r);          /* all of it, and nothing is known to have changed */
+bool tree_recovery_read(const struct replicated *r); /* no newer word of it is asked for */
 void tree_connected(struct replicated *r);
 void tree_want(struct replicated *r);      /* epoch, leader and head are to be read again */
 void tree_want_head(struct replicated *r); /* until then it is not head_fresh */
+void tree_went_on(
+    struct replicated *r); /* epoch and head are from before a recovery: not known until read again */
 void tree_want_leader(struct replicated *r, bool still_known); /* with the epoch */
 void tree_changed(struct replicated *r, const char *path);     /* a watch went off */
 void tree_session_over(struct replicated *r);

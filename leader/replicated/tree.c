@@ -50,6 +50,11 @@ bool tree_read(const struct replicated *r)
            quiet(&t->leader_read) && quiet(&t->head_read) && quiet(&t->recovered_read);
 }
 
+bool tree_recovery_read(const struct replicated *r)
+{
+    return quiet(&r->tree.recovered_read);
+}
+
 void tree_want(struct replicated *r)
 {
     r->tree.epoch_read.want = r->tree.leader_read.want = r->tree.head_read.want = true;
@@ -68,6 +73,15 @@ void tree_want_head(struct replicated *r)
     r->tree.head_read.want = true;
 }
 
+void tree_went_on(struct replicated *r)
+{
+    struct tree *t = &r->tree;
+
+    assert(!election_leads(r));
+    t->missing = t->head_known = t->head_missing = false;
+    t->epoch_read.want = t->head_read.want = true;
+}
+
 void tree_want_leader(struct replicated *r, bool still_known)
 {
     r->tree.epoch_read.want = r->tree.leader_read.want = true;
@@ -82,6 +96,8 @@ void tree_session_over(struct replicated *r)
 
 void tree_changed(struct replicated *r, const char *path)
 {
+    if (!guard_trusts(r) && (strcmp(path, NODE_HEAD) == 0 || strcmp(path, NODE_LEADER) == 0))
+        tree_want(r); /* a recovery explains it, perhaps */
     if (strcmp(path, NODE_LEADER) == 0)
         r->tree.leader_read.want = true;
     else if (strcmp(path, NODE_HEAD) == 0)

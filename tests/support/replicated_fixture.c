@@ -34,6 +34,7 @@ static void env_wake(void *arg, uint64_t at)
 
 static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
+    ((struct node *)arg)->refusals_told += strcmp(event, "refusing") == 0;
     if (getenv("VERBOSE"))
         printf("# %s: [%d] %s: %s\n", ((struct node *)arg)->id, level, event, text);
 }

@@ -24,6 +24,7 @@ struct node {
     struct error error; /* of a recovery */
     int recovered;      /* recoveries that ended; failed: with an error */
     int failed;
+    int refusals_told; /* lines "refusing" in its log */
 };
 
 struct cluster {

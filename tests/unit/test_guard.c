@@ -470,16 +470,31 @@ static void assert_goes_on(struct cluster *c, uint64_t from)
     assert_int_equal(told, 1); /* the first that led */
 }
 
+static void forget_what_was_told(struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        c->nodes[i].refusals_told = 0;
+}
+
+/* A tree is not judged by an epoch and a head from before the recovery. */
+static void assert_nothing_was_refused(const struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        assert_int_equal(c->nodes[i].refusals_told, 0);
+}
+
 static void the_journal_goes_on_from_what_the_tree_holds(void **state)
 {
     struct cluster *c = gone_back();
 
+    forget_what_was_told(c);
     assert_int_equal(recover(&c->nodes[1], false), 0);
     assert_int_equal(recover(&c->nodes[1], false), ERR_CONFLICT);
     pass(c, 3000);
     assert_int_equal(c->nodes[1].recovered, 1);
     assert_int_equal(c->nodes[1].failed, 0);
     assert_goes_on(c, 21);
+    assert_nothing_was_refused(c);
     assert_int_equal(recover(&c->nodes[1], false), ERR_CONFLICT); /* there is nothing to recover */
     cluster_free(c);
 }
@@ -489,11 +504,13 @@ static void the_journal_goes_on_from_what_a_replica_holds(void **state)
     struct cluster *c = gone_back();
     int64_t from_ms = 1700000000000 + 20;
 
+    forget_what_was_told(c);
     assert_int_equal(recover(&c->nodes[2], true), 0);
     pass(c, 20000);
     assert_int_equal(leader(c)->owner.lost_from_ms, from_ms);
     assert_true(leader(c)->owner.lost_until_ms > from_ms);
     assert_goes_on(c, 21);
+    assert_nothing_was_refused(c);
     cluster_free(c);
 }
 
@@ -504,8 +521,10 @@ static void the_journal_goes_on_in_an_emptied_ensemble(void **state)
     restored_from(c, NULL);
     pass(c, 5000);
     assert_int_equal(recover(&c->nodes[2], false), ERR_CONFLICT);
+    forget_what_was_told(c);
     assert_int_equal(recover(&c->nodes[2], true), 0);
     assert_goes_on(c, 11);
+    assert_nothing_was_refused(c);
     assert_string_equal(replicated_view(c->nodes[0].journal)->cluster, "uuid");
     assert_string_equal(data_at(c, NODE_SECRET), SECRET);
     cluster_free(c);
