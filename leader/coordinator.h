@@ -81,8 +81,8 @@ struct coord {
     const struct coord_ops *ops;
     const struct coord_events *events; /* set, with arg, by the user before the loop runs */
     void *arg;
-    /* A server takes no more than this in one request: data, and COORD_OP_BYTES for each operation. Found when one
-     * was refused for its size; may change before each `connected`. 0: no such limit is known. A larger multi is
+    /* A server takes no more than this in one request: data, and COORD_OP_BYTES for each operation. Found before the
+     * first `connected`; may change before each later one. 0: no such limit is known. A larger multi is
      * answered COORD_FAILED. */
     size_t request_max;
 };

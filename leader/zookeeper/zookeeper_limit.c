@@ -1,8 +1,9 @@
 /* How much a server takes in one request. A server closes the connection on a request longer than its jute.maxbuffer,
  * without an answer, and would do so again and again.
  *
- * Happy path: a connection ends by the server's hand while a large request is under way -> the size is suspected ->
- * on the next connection, before the session is used, a probe of that size: the question whether a node of a very
+ * Happy path: the first connection, before the session is used: a probe of the largest size that is used -> taken:
+ * there is no limit. The same later: a connection ends by the server's hand while a large request is under way -> the
+ * size is suspected -> on the next connection a probe of that size: the question whether a node of a very
  * long name exists, which only the one server answers, without a write -> taken: the size was not the reason.
  * Closed again: half of it, on the next connection, until one is taken, and then between the two, to an eighth.
  * What was taken is the limit from then on: coord.request_max.
@@ -68,7 +69,10 @@ bool zookeeper_limit_probe(struct zookeeper *zk)
     size_t size;
 
     if (!l->suspect && zk->coord.request_max && uv_now(zk->loop) - l->found_ms >= ZOOKEEPER_LIMIT_AGAIN_MS)
+        l->looked = false;
+    if (!l->suspect && !l->looked)
         l->suspect = MOST_BYTES;
+    l->looked = true;
     if (!l->suspect)
         return false;
     size = next_size(l);

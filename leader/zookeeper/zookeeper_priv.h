@@ -43,6 +43,7 @@ struct zookeeper_watch {
 
 /* How much a server takes in one request: a search, each step on a connection that it may cost. */
 struct zookeeper_limit {
+    bool looked;           /* the search has begun once */
     size_t lost;           /* the largest request that was under way at the last loss */
     size_t suspect;        /* where the search begins; 0: none is under way */
     size_t passed, failed; /* the largest that was taken, the smallest that was not; 0: none */

@@ -96,21 +96,37 @@ static void test_a_quota_refuses_and_the_session_goes_on(void **state)
     client_free(c);
 }
 
-/* The same request was sent for ever. Now it costs one connection, and then its size is known not to pass. */
-static void test_the_size_that_a_server_takes_is_found(void **state)
+static void assert_limit_is_known(struct client *c)
 {
-    struct client *c = client_connected("size");
-    int64_t session = c->session;
-
-    assert_int_equal(c->coord->request_max, 0);
-    assert_int_equal(write_large(c, "/large", LARGE)->result, COORD_LOST);
-    UNTIL(c, c->connected == 2);
-    assert_int_equal(c->lost, 1);
-    assert_true(c->session == session);
     assert_in_range(c->coord->request_max, JUTE_MAX - JUTE_MAX / 8 - JUTE_MAX / 100, JUTE_MAX);
     assert_int_equal(report(c).request_max, c->coord->request_max);
     assert_int_equal(write_large(c, "/large", LARGE)->result, COORD_FAILED);
     assert_string_equal(c->answers[0].text, "larger than jute.maxbuffer of the servers");
+}
+
+static void test_the_size_that_a_server_takes_is_found_before_the_first_request(void **state)
+{
+    struct client *c = client_connected("first");
+
+    assert_limit_is_known(c);
+    assert_int_equal(c->connected, 1);
+    assert_int_equal(c->lost, 0);
+    client_free(c);
+}
+
+/* Another server may take less, or one that was started again. The same request was sent for ever. Now it costs one
+ * connection, and then its size is known not to pass. */
+static void test_a_size_that_is_taken_no_more_is_found(void **state)
+{
+    struct client *c = client_connected("size");
+    int64_t session = c->session;
+
+    c->coord->request_max = 0;
+    assert_int_equal(write_large(c, "/large", LARGE)->result, COORD_LOST);
+    UNTIL(c, c->connected == 2);
+    assert_int_equal(c->lost, 1);
+    assert_true(c->session == session);
+    assert_limit_is_known(c);
     assert_int_equal(write_large(c, "/just", c->coord->request_max - COORD_OP_BYTES)->result, COORD_OK);
     assert_int_equal(c->lost, 1);
     assert_int_equal(c->expired, 0);
@@ -125,6 +141,7 @@ static void test_a_size_that_is_taken_is_no_limit(void **state)
     struct answer *a = slot(c, 2);
 
     write_one(c, COORD_CREATE, "/x", "", COORD_ANY);
+    c->coord->request_max = 0;
     c->coord->ops->multi(c->coord, &op, 1, on_answer, a);
     c->coord->ops->multi(c->coord, &(struct coord_op){COORD_CREATE, "/large", data, LARGE, COORD_ANY}, 1,
                          on_answer, slot(c, 3));
@@ -227,7 +244,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_quota_refuses_and_the_session_goes_on),
-        cmocka_unit_test(test_the_size_that_a_server_takes_is_found),
+        cmocka_unit_test(test_the_size_that_a_server_takes_is_found_before_the_first_request),
+        cmocka_unit_test(test_a_size_that_is_taken_no_more_is_found),
         cmocka_unit_test(test_a_size_that_is_taken_is_no_limit),
         cmocka_unit_test(test_a_reconfiguration_is_seen),
         cmocka_unit_test(test_another_list_of_servers_is_followed),
