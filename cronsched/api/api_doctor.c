@@ -416,6 +416,8 @@ static void check_replicas(struct doctor *d)
 
 static void check_history(struct doctor *d, uint64_t applied, uint64_t acked)
 {
+    const struct history *history = d->api->context.history;
+    const char *trouble = history->ops->trouble(history);
     struct worker_status worker = {0};
 
     if (d->api->context.history_worker)
@@ -423,11 +425,23 @@ static void check_history(struct doctor *d, uint64_t applied, uint64_t acked)
     if (worker.busy_ms >= API_STUCK_MS)
         add(d, "history", WARNING, "check the disk, and look for a program that holds a lock on history.db",
             "its file has not answered for %" PRIu64 " s", worker.busy_ms / 1000);
+    else if (trouble)
+        add(d, "history", WARNING, "check the disk, and look for a program that holds a lock on history.db",
+            "written up to batch %" PRIu64 ", and no further: %s", applied, trouble);
     else if (applied + HISTORY_LAG_WARN < acked)
         add(d, "history", WARNING, "lists of past runs lag behind; check the disk, and the log for 'history'",
             "written up to batch %" PRIu64 " of %" PRIu64, applied, acked);
     else
         add(d, "history", OK, NULL, "written up to batch %" PRIu64, applied);
+}
+
+static uint64_t applied_index(const struct api_context *c)
+{
+    json_t *status = scheduler_status_json(c->scheduler);
+    json_int_t index = json_integer_value(json_object_get(status, "index"));
+
+    json_decref(status);
+    return (uint64_t)index;
 }
 
 static void check_journal(struct doctor *d)
@@ -452,6 +466,8 @@ static void check_journal(struct doctor *d)
             status.lost ? "stop this server, put the right files into data_dir, start it again"
                         : "writes are refused until this is resolved",
             "%s", status.text);
+    else if (!status.leading)
+        add(d, "journal", OK, NULL, "batch %" PRIu64 " is the last that was read from it", applied_index(c));
     else
         add(d, "journal", slow ? WARNING : OK, slow,
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,

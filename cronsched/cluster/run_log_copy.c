@@ -422,6 +422,11 @@ static uint64_t copies_applied(const struct history *history)
     return of(history)->under->ops->applied(of(history)->under);
 }
 
+static const char *copies_trouble(const struct history *history)
+{
+    return of(history)->under->ops->trouble(of(history)->under);
+}
+
 static void on_closed(void *arg)
 {
     struct run_log_copies *c = OBJECT(struct run_log_copies, arg);
@@ -448,6 +453,7 @@ struct history *run_log_copies_new(struct run_log_copies **ret, struct history *
                                            .query = copies_query,
                                            .prune = copies_prune,
                                            .applied = copies_applied,
+                                           .trouble = copies_trouble,
                                            .fill = copies_fill,
                                            .close = copies_close};
     struct run_log_copies *c = OBJECT_NEW(struct run_log_copies);

@@ -97,6 +97,8 @@ struct history_ops {
      * `removed` is called with the run ids removed, from the loop, so that their logs can be removed. */
     void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
     uint64_t (*applied)(const struct history *history); /* index written durably */
+    /* Why the last write failed, which is tried again; NULL: it did not. Lent until the next turn of the loop. */
+    const char *(*trouble)(const struct history *history);
     /* Takes in what another replica's COPY answered, into the gap that begins there. One at a time; `done` is
      * called once, from the loop: ERR_CORRUPT: the page is invalid; ERR_NOT_FOUND: there is no such gap.
      * Takes the reference. */

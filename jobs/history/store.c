@@ -599,6 +599,13 @@ static uint64_t store_applied(const struct history *history)
     return OBJECT_OF(struct store, history, history)->applied;
 }
 
+static const char *store_trouble(const struct history *history)
+{
+    const struct store *s = OBJECT_OF(struct store, history, history);
+
+    return s->failing ? s->failure.text : NULL;
+}
+
 static void store_close(struct history *history, void (*done)(void *arg), void *arg)
 {
     struct store *s = OBJECT_OF(struct store, history, history);
@@ -617,6 +624,7 @@ static const struct history_ops store_ops = {
     .query = store_ask,
     .prune = store_prune,
     .applied = store_applied,
+    .trouble = store_trouble,
     .fill = store_fill,
     .close = store_close,
 };

@@ -298,6 +298,7 @@ class Hung(lab.Suite):
         self.assertIn("database is locked", self.held.log())
         self.assert_ticks(self.held)
         self.assertTrue(self.held.ready())
+        self.assertIn("database is locked", self.checks(self.held))
         self.lock.execute("COMMIT")
         lab.wait_for(lambda: self.held.cli.call("runs", "--limit", "1").code == 0, 60, "history to be written")
 

@@ -168,6 +168,12 @@ static uint64_t fake_applied(const struct history *history)
     return 40;
 }
 
+static const char *fake_trouble(const struct history *history)
+{
+    (void)history;
+    return NULL;
+}
+
 static void fake_journal_status(const struct journal *journal, struct journal_status *ret)
 {
     *ret = (struct journal_status){.leading = fake.leading,
@@ -215,7 +221,8 @@ int64_t fake_wall(void *arg)
 
 void start_api(const struct api_options *more)
 {
-    static const struct history_ops history_ops = {.query = fake_query, .applied = fake_applied};
+    static const struct history_ops history_ops = {
+        .query = fake_query, .applied = fake_applied, .trouble = fake_trouble};
     static const struct journal_ops journal_ops = {.status = fake_journal_status};
     static const struct engine_ops engine_ops = {.status = fake_engine_status};
     static struct history history = {.ops = &history_ops};
