@@ -17,7 +17,7 @@
 
 #define HEARTBEAT_PATH      "/v1/peer/heartbeat"
 #define HEARTBEAT_MS        250
-#define HEARTBEAT_SILENT_MS 1000
+#define HEARTBEAT_SILENT_MS 800
 #define HEARTBEAT_SLOW_MS   2000 /* between members of which none leads */
 #define HEARTBEAT_CONNECT_MS                                                                                 \
     300 /* for a connection to a leader that was reached before, beside its slowness */

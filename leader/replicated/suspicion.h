@@ -15,7 +15,7 @@
 
 #define SUSPICION_WHY_SIZE 128
 /* The time that the leader has for its answer, from the question's acknowledgement on. */
-#define SUSPICION_ANSWER_MS        500
+#define SUSPICION_ANSWER_MS        400
 #define SUSPICION_ANSWER_BROKEN_MS 100 /* after a link that stood broke and its port refused: two signs */
 #define SUSPICION_SLOWNESS_FACTOR  4   /* and so much more for each measured millisecond of slowness */
 #define SUSPICION_SLOWNESS_MAX_MS  1000

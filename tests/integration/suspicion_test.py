@@ -149,7 +149,7 @@ class Suspicion(lab.Suite):
         took, fourth = self.elected_after(c, stopped)
         figures.append(f"after SIGSTOP {took:.2f} s")
         self.assertLess(took, 2 + 5 * orderly, figures)
-        self.assertGreater(took, 1, figures)
+        self.assertGreater(took, 0.8, figures)  # nobody is deposed for a moment's silence
         killed = time.time()
         fourth.kill()  # the second failure within the session
         took, last = self.elected_after(c, killed)
