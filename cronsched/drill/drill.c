@@ -161,12 +161,15 @@ static int check_leader(const struct drill *d, struct error *error)
     return error_set(error, ERR_CONFLICT, "%s leads, not %s", d->before.leader, d->leader_named);
 }
 
-static int one_repeat(struct drill *d, struct error *error)
+static int strike(struct drill *d, struct drill_repeat *repeat, struct error *error)
 {
-    struct drill_repeat *repeat = &d->done[d->done_count];
-    struct error healing = {0};
-    int r = wait_steady(d, error);
+    int r = 0;
 
+    if (d->fault->prepare) {
+        r = d->fault->prepare(d, error);
+        if (r == 0)
+            r = wait_steady(d, error);
+    }
     if (r == 0)
         r = check_leader(d, error);
     if (r < 0)
@@ -175,8 +178,19 @@ static int one_repeat(struct drill *d, struct error *error)
     wait_point(d);
     repeat->fault_ms = drill_now_ms();
     r = d->fault->inject(d, error);
-    if (r == 0)
-        r = hold(d, repeat->fault_ms, error);
+    repeat->backup_ms = d->backup_ms;
+    return r == 0 ? hold(d, repeat->fault_ms, error) : r;
+}
+
+static int one_repeat(struct drill *d, struct error *error)
+{
+    struct drill_repeat *repeat = &d->done[d->done_count];
+    struct error healing = {0};
+    int r = wait_steady(d, error);
+
+    if (r < 0)
+        return r;
+    r = strike(d, repeat, error);
     if (d->fault->heal && d->fault->heal(d, &healing) < 0 && r == 0) {
         *error = healing;
         r = healing.code;
@@ -188,6 +202,8 @@ static int one_repeat(struct drill *d, struct error *error)
         r = drill_look(d, NULL, &repeat->after, error);
     if (r == 0)
         r = drill_measure(d, repeat, error);
+    if (r == 0 && d->fault->stays)
+        d->verdict.led_count += (size_t)(repeat->after.epoch - repeat->before.epoch);
     if (r == 0)
         d->done_count++;
     return r;

@@ -8,8 +8,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KILLED_GONE_MS 10000
-#define BACK_MS        60000 /* for somebody else to start it again */
+#define KILLED_GONE_MS      10000
+#define BACK_MS             60000 /* for somebody else to start it again */
+#define TOLD_MS             30000 /* for a difference between replicas to be reported */
+#define SETTLE_ELSEWHERE_MS 10000 /* for a new leader to ask what is reserved on another engine */
 
 /* ---- whose process ---- */
 
@@ -76,6 +78,7 @@ static int signal_leader(struct drill *d, int sig, struct error *error)
 
 static int kill_leader(struct drill *d, struct error *error)
 {
+    d->killed = true;
     return signal_leader(d, SIGKILL, error);
 }
 
@@ -114,6 +117,136 @@ static int pause_leader(struct drill *d, struct error *error)
 static int wake_leader(struct drill *d, struct error *error)
 {
     return signal_leader(d, SIGCONT, error);
+}
+
+/* A machine without power: its process does nothing more, and no packet reaches it or leaves it. The order is of no
+ * matter to the others: from the first of the two on it is silent. */
+static int power_off(struct drill *d, struct error *error)
+{
+    int r = signal_leader(d, SIGSTOP, error);
+
+    return r < 0 ? r : drill_lab_run(&d->lab, error, "unplug", d->before.leader, NULL);
+}
+
+/* It comes back as a machine does that was started again. */
+static int power_on(struct drill *d, struct error *error)
+{
+    int r = signal_leader(d, SIGKILL, error);
+
+    if (r == 0)
+        r = drill_lab_run(&d->lab, error, "heal", d->before.leader, NULL);
+    return r == 0 ? start_killed(d, error) : r;
+}
+
+/* ---- names ---- */
+
+static int name_dual_stack(struct drill *d, struct error *error)
+{
+    return drill_lab_run(&d->lab, error, "names", "dual-stack", NULL);
+}
+
+static int name_plain(struct drill *d, struct error *error)
+{
+    return drill_lab_run(&d->lab, error, "names", "plain", NULL);
+}
+
+/* ---- two engines under one name ---- */
+
+/* The view of the cluster has a difference of that kind. */
+static bool is_told(struct drill *d, const char *what)
+{
+    json_t *cluster = NULL;
+    const json_t *difference;
+    bool found = false;
+    size_t i;
+
+    if (client_get(&d->session->client, &cluster, NULL, "/v1/cluster") < 0)
+        return false;
+    json_array_foreach(json_object_get(cluster, "differences"), i, difference)
+    {
+        const char *word = json_string_value(json_object_get(difference, "what"));
+
+        found = found || (word && strcmp(word, what) == 0);
+    }
+    json_decref(cluster);
+    return found;
+}
+
+static int wait_told(struct drill *d, const char *what, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + TOLD_MS;
+
+    while (drill_now_ms() < until_ms && !drill_interrupted) {
+        if (is_told(d, what))
+            return 0;
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    return error_set(error, ERR_TIMEOUT, "`cluster` does not report within %d s that replicas differ in: %s",
+                     TOLD_MS / 1000, what);
+}
+
+/* A replica that does not lead, at random. */
+static int choose_standby(struct drill *d, struct error *error)
+{
+    const json_t *replicas = json_object_get(d->lab.facts, "replicas");
+    size_t count = json_array_size(replicas), at = count ? drill_random(d, count) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const json_t *replica = json_array_get(replicas, (at + i) % count);
+        const char *id = json_string_value(json_object_get(replica, "id"));
+
+        if (id && strcmp(id, d->before.leader) != 0) {
+            snprintf(d->misled, sizeof(d->misled), "%s", id);
+            return 0;
+        }
+    }
+    return error_set(error, ERR_NOT_FOUND, "the lab has no replica but the leader");
+}
+
+static int mislead_standby(struct drill *d, struct error *error)
+{
+    int r = choose_standby(d, error);
+
+    if (r == 0)
+        r = drill_lab_run(&d->lab, error, "reach", d->misled, "engine-2", NULL);
+    return r == 0 ? wait_told(d, "engine", error) : r;
+}
+
+/* With the killed one back, those who reach the right engine are most: one of them leads in the end. What the other one
+ * started meanwhile ends before it is turned to the right engine. */
+static int wait_not_misled(struct drill *d, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + BACK_MS;
+    struct drill_view view;
+
+    while (drill_now_ms() < until_ms) {
+        if (drill_look(d, NULL, &view, NULL) == 0 && strcmp(view.leader, d->misled) != 0) {
+            if (view.epoch > d->before.epoch + 1)
+                drill_sleep_until(drill_now_ms() + SETTLE_ELSEWHERE_MS);
+            return 0;
+        }
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    return error_set(error, ERR_TIMEOUT, "%s leads, though most replicas reach another engine", d->misled);
+}
+
+static int reach_again(struct drill *d, struct error *error)
+{
+    struct error unheard;
+    int r = 0;
+
+    if (d->killed)
+        r = start_killed(d, error);
+    d->killed = false;
+    if (r == 0 && d->misled[0])
+        r = wait_not_misled(d, error);
+    if (d->misled[0]) {
+        int back = drill_lab_run(&d->lab, r == 0 ? error : &unheard, "reach", d->misled, "engine", NULL);
+
+        r = r < 0 ? r : back;
+    }
+    d->misled[0] = '\0';
+    return r;
 }
 
 /* ---- partitions, restarts ---- */
@@ -181,6 +314,13 @@ const struct drill_fault drill_faults[] = {
      .hold_sessions = 3,
      .inject = pause_leader,
      .heal = wake_leader},
+    {.name = "power-off-leader",
+     .help = "the leader's machine loses its power: stopped and unplugged; it starts again once the new "
+             "leader fires",
+     .successor = true,
+     .needs_lab = true,
+     .inject = power_off,
+     .heal = power_on},
     {.name = "partition-leader-zookeeper",
      .help = "the leader's links to ZooKeeper are cut, one direction or both",
      .successor = true,
@@ -198,10 +338,41 @@ const struct drill_fault drill_faults[] = {
      .help = "every ZooKeeper server is restarted, one after the other",
      .needs_lab = true,
      .inject = restart_zookeeper},
+    {.name = "restore-zookeeper",
+     .help = "ZooKeeper's data are replaced by an older backup; then `cluster recover`",
+     .successor = true,
+     .may_forget = true,
+     .needs_lab = true,
+     .hold_sessions = 1,
+     .prepare = drill_store_backup,
+     .inject = drill_store_restore,
+     .heal = drill_store_recover},
+    {.name = "empty-zookeeper",
+     .help = "ZooKeeper's data are deleted; then `cluster recover` from a replica",
+     .successor = true,
+     .may_forget = true,
+     .needs_lab = true,
+     .hold_sessions = 1,
+     .inject = drill_store_empty,
+     .heal = drill_store_recover_from_replica},
     {.name = "restart-engine",
      .help = "the Docker Engine is restarted, in good order or killed",
      .may_lose = true,
      .needs_lab = true,
      .inject = restart_engine},
+    {.name = "two-engines",
+     .help = "another Docker Engine under the same name on one standby; then the leader is killed",
+     .successor = true,
+     .needs_lab = true,
+     .prepare = mislead_standby,
+     .inject = kill_leader,
+     .heal = reach_again},
+    {.name = "dual-stack",
+     .help = "every replica's name gets another address, at which nobody listens: nobody may be deposed",
+     .stays = true,
+     .needs_lab = true,
+     .hold_sessions = 3,
+     .inject = name_dual_stack,
+     .heal = name_plain},
     {.name = "step-down", .help = "the leader hands over", .successor = true, .inject = step_down},
     {0}};

@@ -101,21 +101,31 @@ int drill_lab_pid(const struct drill_lab *lab, const char *replica, pid_t *ret, 
     return error_set(error, ERR_NOT_FOUND, "the lab in %s has no replica %s", lab->folder, replica);
 }
 
-static int wait_for_end(pid_t pid, const char *what, struct error *error)
+static int wait_for_end(pid_t pid, const char *program, const char *verb, struct error *error)
 {
     int status;
 
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
-            return error_set(error, ERR_IO, "%s: %s", what, strerror(errno));
+            return error_set(error, ERR_IO, "%s %s: %s", program, verb, strerror(errno));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return error_set(error, ERR_IO, "contrib/lab %s failed (see its output above)", what);
+        return error_set(error, ERR_IO, "%s %s failed (see its output above)", program, verb);
     return 0;
+}
+
+/* `words` as far as there is room, and a NULL. */
+static void take_words(char **words, size_t n, va_list ap)
+{
+    const char *word;
+
+    while ((word = va_arg(ap, const char *)) && n < DRILL_WORDS - 1)
+        words[n++] = (char *)word;
+    words[n] = NULL;
 }
 
 /* In a session of its own: an interrupt at the terminal is the drill's to handle, and what the lab starts
  * outlives it. */
-static int spawn(char *const *words, struct error *error)
+static int spawn(char *const *words, const char *program, const char *verb, struct error *error)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -134,14 +144,13 @@ static int spawn(char *const *words, struct error *error)
     posix_spawnattr_destroy(&attr);
     if (r != 0)
         return error_set(error, ERR_IO, "%s: %s", words[0], strerror(r));
-    return wait_for_end(pid, words[2], error);
+    return wait_for_end(pid, program, verb, error);
 }
 
 int drill_lab_run(const struct drill_lab *lab, struct error *error, const char *verb, ...)
 {
     const json_t *program = json_object_get(lab->facts, "lab");
-    char *words[DRILL_LAB_WORDS];
-    const char *word;
+    char *words[DRILL_WORDS];
     size_t n = 0;
     va_list ap;
 
@@ -155,9 +164,18 @@ int drill_lab_run(const struct drill_lab *lab, struct error *error, const char *
     words[n++] = (char *)verb;
     words[n++] = (char *)lab->folder;
     va_start(ap, verb);
-    while ((word = va_arg(ap, const char *)) && n < DRILL_LAB_WORDS - 1)
-        words[n++] = (char *)word;
+    take_words(words, n, ap);
     va_end(ap);
-    words[n] = NULL;
-    return spawn(words, error);
+    return spawn(words, "contrib/lab", verb, error);
+}
+
+int drill_lab_cronsched(struct error *error, const char *verb, ...)
+{
+    char self[] = "/proc/self/exe", *words[DRILL_WORDS] = {self, (char *)verb};
+    va_list ap;
+
+    va_start(ap, verb);
+    take_words(words, 2, ap);
+    va_end(ap);
+    return spawn(words, "cronsched", verb, error);
 }

@@ -121,6 +121,8 @@ json_t *drill_report(const struct drill *d)
     json_object_set_new(report, "unaccounted_count", json_integer((json_int_t)verdict->unaccounted_count));
     json_object_set_new(report, "passed_over_count", json_integer((json_int_t)verdict->skipped_count));
     json_object_set_new(report, "unprovable_count", json_integer((json_int_t)verdict->unprovable_count));
+    json_object_set_new(report, "journal_lost_count", json_integer((json_int_t)verdict->forgotten_count));
+    json_object_set_new(report, "wrongly_led_count", json_integer((json_int_t)verdict->led_count));
     json_object_set_new(report, "open_count", json_integer((json_int_t)verdict->open));
     json_object_set_new(report, "torn_lines", json_integer((json_int_t)verdict->torn));
     json_object_set(report, "doubled", verdict->doubled);
@@ -198,9 +200,13 @@ void drill_show(const struct drill *d, const struct output *out)
     show_list(out, "Lost", verdict->lost, verdict->lost_count);
     show_list(out, "Without a verdict", verdict->unaccounted, verdict->unaccounted_count);
     if (verdict->unprovable_count > 0)
-        fprintf(out->to,
-                "%zu lost because the engine went down during the start: whether they ran is unknown\n",
-                verdict->unprovable_count);
+        fprintf(out->to, "%zu lost because the %s: whether they ran is unknown\n", verdict->unprovable_count,
+                d->fault->may_forget ? "journal of their time was" : "engine went down during the start");
+    if (verdict->forgotten_count > 0)
+        fprintf(out->to, "%zu skipped as journal-lost\n", verdict->forgotten_count);
+    if (verdict->led_count > 0)
+        fprintf(out->to, "%s%zu times somebody led, started or took over who may not%s\n",
+                output_tone(out, OUTPUT_BAD), verdict->led_count, output_plain(out));
     show_list(out, "Skipped: a verdict, but no start", verdict->skipped, verdict->skipped_count);
     fprintf(out->to,
             "%s %zu times, %s (seed %" PRIu64 "): %" PRId64 " fire times, %" PRId64

@@ -11,6 +11,7 @@
 #define OPEN_MS       60000 /* for canaries that still run */
 #define UNDER_WAY_MS  5000  /* a start takes no longer than this, on a loaded machine */
 #define RECORD_MS     10000 /* for a record to reach somebody's store */
+#define FORGOTTEN     "journal-lost"
 #define RUNS_LIMIT    "10000"
 #define RECORDS_LIMIT "9999"
 
@@ -203,8 +204,37 @@ static const char *run_id(const struct drill *d, unsigned canary, int64_t fire_m
     return buffer;
 }
 
+/* One of many fire times that were skipped together has no row of its own: a record names the range. */
+static bool is_forgotten(struct drill *d, unsigned canary, int64_t fire_ms)
+{
+    char name[DRILL_ID_MAX];
+    const json_t *entry;
+    json_t *records;
+    bool found = false;
+    struct text path;
+    size_t i;
+
+    text_init(&path, CLI_PATH_MAX);
+    text_add(&path, "/v1/records");
+    client_add_query(&path, "job", drill_canary_name(d, canary, name, sizeof(name)));
+    client_add_query(&path, "kinds", "skipped");
+    client_add_query(&path, "limit", RECORDS_LIMIT);
+    records = get(d, &path, NULL);
+    json_array_foreach(records, i, entry)
+    {
+        const json_t *r = json_object_get(entry, "record");
+        const char *reason = json_string_value(json_object_get(r, "reason"));
+
+        found = found || (reason && strcmp(reason, FORGOTTEN) == 0 &&
+                          fire_ms >= json_integer_value(json_object_get(r, "from")) &&
+                          fire_ms <= json_integer_value(json_object_get(r, "to")));
+    }
+    json_decref(records);
+    return found;
+}
+
 /* A fire time without a start in the ledger: does the server have a verdict? `lost` is counted on its own. */
-static void account_for(struct drill *d, const char *run)
+static void account_for(struct drill *d, unsigned canary, int64_t fire_ms, const char *run)
 {
     struct drill_verdict *verdict = &d->verdict;
     const char *word;
@@ -216,8 +246,12 @@ static void account_for(struct drill *d, const char *run)
     percent_add(&path, run);
     reply = get(d, &path, NULL);
     word = json_string_value(json_object_get(reply, "verdict"));
+    if (!word && d->fault->may_forget && is_forgotten(d, canary, fire_ms))
+        word = FORGOTTEN;
     if (!word)
         note(verdict->unaccounted, &verdict->unaccounted_count, run);
+    else if (d->fault->may_forget && strcmp(word, FORGOTTEN) == 0)
+        verdict->forgotten_count++;
     else if (strcmp(word, "lost") != 0)
         note(verdict->skipped, &verdict->skipped_count, run);
     json_decref(reply);
@@ -233,16 +267,18 @@ static int compare_starts(struct drill *d, struct error *error)
         return error ? error->code : ERR_NOMEM;
     verdict->fire_times = (int64_t)(seconds * drill_canary_count(d));
     for (size_t i = 0; i < seconds * drill_canary_count(d); i++) {
+        int64_t fire_ms = d->first_ms + (int64_t)(i % seconds) * 1000;
+        unsigned canary = (unsigned)(i / seconds);
         char run[2 * DRILL_ID_MAX];
 
         verdict->starts += starts[i];
         if (starts[i] == 1)
             continue;
-        run_id(d, (unsigned)(i / seconds), d->first_ms + (int64_t)(i % seconds) * 1000, run, sizeof(run));
+        run_id(d, canary, fire_ms, run, sizeof(run));
         if (starts[i] > 1)
             note(verdict->doubled, &verdict->doubled_count, run);
         else
-            account_for(d, run);
+            account_for(d, canary, fire_ms, run);
     }
     free(starts);
     return 0;
@@ -262,17 +298,22 @@ static json_t *runs_of(struct drill *d, unsigned canary, const char *key, const 
     return get(d, &path, error);
 }
 
-/* Was its start under way during a fault that may lose it? */
+/* Was its start under way during a fault that may lose it, or in a time of which the journal was lost? */
 static bool may_be_lost(const struct drill *d, const char *run)
 {
     const char *at = strrchr(run, '@');
     int64_t fire_ms;
 
-    if (!d->fault->may_lose || !at || instant_parse_basic(at + 1, &fire_ms, NULL) < 0)
+    if ((!d->fault->may_lose && !d->fault->may_forget) || !at ||
+        instant_parse_basic(at + 1, &fire_ms, NULL) < 0)
         return false;
-    for (size_t i = 0; i < d->done_count; i++)
-        if (fire_ms >= d->done[i].fault_ms - UNDER_WAY_MS && fire_ms <= d->done[i].healed_ms)
+    for (size_t i = 0; i < d->done_count; i++) {
+        const struct drill_repeat *repeat = &d->done[i];
+        int64_t from_ms = repeat->backup_ms ? repeat->backup_ms : repeat->fault_ms;
+
+        if (fire_ms >= from_ms - UNDER_WAY_MS && fire_ms <= repeat->healed_ms)
             return true;
+    }
     return false;
 }
 
@@ -389,6 +430,6 @@ int drill_evaluate(struct drill *d, struct error *error)
 bool drill_passed(const struct drill_verdict *verdict)
 {
     return verdict->doubled_count + verdict->lost_count + verdict->unaccounted_count +
-               verdict->skipped_count + verdict->open + verdict->torn ==
+               verdict->skipped_count + verdict->led_count + verdict->open + verdict->torn ==
            0;
 }

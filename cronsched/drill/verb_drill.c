@@ -167,13 +167,17 @@ const struct verb verb_drill = {
     .args = "NAME",
     .help = "inject a failure while jobs run and report duplicated or missed runs",
     .text =
-        "kill-leader, pause-leader, partition-leader-zookeeper, partition-leader-engine, restart-zookeeper, "
-        "restart-engine, step-down: each against a lab; step-down, and kill-leader by name, against any "
-        "cluster.\n\n"
+        "kill-leader, pause-leader, power-off-leader, partition-leader-zookeeper, partition-leader-engine, "
+        "restart-zookeeper, restore-zookeeper, empty-zookeeper, restart-engine, two-engines, dual-stack, "
+        "step-down: each against a lab; step-down, and kill-leader by name, against any cluster.\n\n"
         "Canary jobs fire every second and record each start themselves. Prints, in ms: fault to new leader, "
         "fault "
         "to its first start, the longest gap between starts, the latest start; then how many fire times were "
-        "started twice, lost, skipped, or have no verdict. Exit code 1 if there are any. The fault is healed "
+        "started twice, lost, skipped, or have no verdict. restore-zookeeper and empty-zookeeper also fail "
+        "when "
+        "anybody leads or anything starts before `cluster recover`, and count what is skipped as "
+        "journal-lost; "
+        "dual-stack fails when another epoch begins. Exit code 1 if there are any. The fault is healed "
         "and "
         "the canaries are deleted also after an error or an interrupt.",
     .group = VERB_GROUP_SERVER,

@@ -7,7 +7,11 @@ usage: contrib/lab up [DIR] [--replicas N] [--session-timeout D]   starts it; DI
        contrib/lab status [DIR]                who runs, who leads
        contrib/lab start|stop|kill|pause|resume|restart DIR NAME...     r1, zookeeper-2, engine
        contrib/lab cut DIR NAME OTHER [in|out|both]     what NAME sends to OTHER is lost (out), what comes from it (in)
+       contrib/lab unplug DIR NAME             every packet from it and to it is lost
        contrib/lab heal DIR [NAME]...
+       contrib/lab backup|restore|empty DIR    the data of the ZooKeeper servers: copied; put back; gone
+       contrib/lab reach DIR NAME engine|engine-2      which Docker Engine replica NAME has as `docker`; restarts it
+       contrib/lab names DIR plain|dual-stack  the replicas' names; dual-stack: with an address where nobody listens
        contrib/lab storm ...                   a lab of its own under random faults, and a verdict: storm --help
 
 DIR/lab.json names everything: process ids (in files, since they change), sockets, addresses, folders.
@@ -18,10 +22,11 @@ import json
 import os
 import shutil
 import sys
+import time
 import uuid
 
 from docker import IMAGE, Dockerd, DockerApi, why_no_docker
-from network import PREFIX, Network
+from network import PREFIX, PREFIX_6, Network
 from place import LabError, alive, command_of, kill_process, wait_for
 from server import SANITIZER, Cli, binary
 from service import Service, children
@@ -31,13 +36,18 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 READY_S = 90
 PATH_MAX = 80  # sockets below it have to fit into 107 bytes
 ZOOKEEPER_AT, REPLICA_AT, ENGINE_AT = 11, 21, 31  # last numbers of addresses
+SECOND = "engine-2"  # started when a replica is to reach it
+RESET_S = 0.6  # each side of a link sends something within a heartbeat
+WITH_HOSTS = 'mount --bind "$0" /etc/hosts && exec "$@"'
 
 
 class Replica(Service):
-    """DIR/r1: its configuration, its log, its id; DIR/r1/data: what it keeps."""
+    """DIR/r1: its configuration, its log, its id; DIR/r1/data: what it keeps. It has a mount namespace of its own, where
+    /etc/hosts is the lab's."""
 
-    def __init__(self, path, space, config, program, environment=None, detached=False):
+    def __init__(self, path, space, config, program, hosts, environment=None, detached=False):
         super().__init__(path, "serve", detached)
+        self.hosts = hosts
         self.id, self.space, self.config, self.program = os.path.basename(path), space, config, program
         self.environment = environment or {}
         self.log_seen = 0
@@ -56,7 +66,8 @@ class Replica(Service):
 
     @property
     def command(self):
-        return [*self.space.prefix, self.program, "serve", "--config", self.file("config.yaml")]
+        return [*self.space.prefix, "unshare", "--mount", "sh", "-c", WITH_HOSTS, self.hosts, self.program, "serve",
+                "--config", self.file("config.yaml")]
 
     def launch(self, **environment):
         """Starts it and does not wait."""
@@ -108,7 +119,8 @@ class Cluster:
         self.facts = {"folder": path, "replicas": [f"r{i + 1}" for i in range(replicas)], "zookeepers": zookeepers,
                       "session_timeout": session_timeout, "environment": environment or {}, "config": config or {},
                       "cluster_id": str(uuid.uuid4()), "program": binary()}
-        self.network = self.engine = self.zookeeper = None
+        self.facts["reach"] = {}  # by replica, where that is not the engine of all
+        self.network = self.engine = self.second = self.zookeeper = None
         self.replicas = {}
         self.before_start = before_start  # called with the lab when all but the replicas runs
         try:
@@ -132,6 +144,7 @@ class Cluster:
             raise LabError(f"no lab in {path}: {e.strerror}") from e
         lab.network = Network.attach(lab.file("network"), lab._numbers())
         lab.engine = Dockerd.attach(lab.path, "engine", [lab._engine_url("tcp")])
+        lab.second = lab._second_of_another()
         lab.zookeeper = ZooKeeper.attach(lab.path)
         for member in lab.zookeeper.members:
             member.detached = True  # what is started again from here outlives this process
@@ -145,8 +158,8 @@ class Cluster:
                 **{name: REPLICA_AT + i for i, name in enumerate(self.facts["replicas"])}}
 
     @staticmethod
-    def _engine_url(scheme):
-        return f"{scheme}://{PREFIX}{ENGINE_AT}:2375"
+    def _engine_url(scheme, engine="engine"):
+        return f"{scheme}://{PREFIX}{ENGINE_AT + (engine == SECOND)}:2375"
 
     def _up(self):
         self.network = Network(self.file("network"), self.detached)
@@ -160,6 +173,7 @@ class Cluster:
         self.engine = Dockerd(self.path, "engine", detached=self.detached, listen=[self._engine_url("tcp")],
                               join=lambda pid: self.network.join("engine", ENGINE_AT, pid))
         self.zookeeper.wait_up()
+        self.write_hosts()
         self._make_replicas()
         self._write()
         if self.before_start:
@@ -169,21 +183,41 @@ class Cluster:
         for replica in self.replicas.values():
             replica.wait_ready()
 
+    def write_hosts(self, dual_stack=False):
+        """The names of the replicas. Dual-stack: each has an IPv6 address first, of its own, at which nobody listens."""
+        lines = ["127.0.0.1 localhost", "::1 localhost"]
+        for name in self.facts["replicas"]:
+            space = self.network.spaces[name]
+            number = space.address.removeprefix(PREFIX)
+            lines += [f"{PREFIX_6}{number} {name}.lab"] * dual_stack + [f"{space.address} {name}.lab"]
+        with open(self.file("hosts"), "w") as f:  # the same file: it is mounted
+            f.write("\n".join(lines) + "\n")
+
+    def _second_of_another(self):
+        """The second engine, if another process has started it."""
+        if not os.path.isdir(self.file(SECOND)):
+            return None
+        return Dockerd.attach(self.path, SECOND, [self._engine_url("tcp", SECOND)])
+
+    def _docker_of(self, name):
+        return self._engine_url("http", self.facts["reach"].get(name, "engine"))
+
     def _make_replicas(self):
         for name in self.facts["replicas"]:
             path, space = self.file(name), self.network.spaces[name]
             config = {
                 "cluster": "lab", "replica": name, "data_dir": os.path.join(path, "data"),
                 "listen": [f"unix:{path}/data/cronsched.sock", f"{space.address}:7460"],
-                "advertise": f"http://{space.address}:7460", "insecure": True,
+                "advertise": f"http://{name}.lab:7460", "insecure": True,
                 "cluster_id": self.facts["cluster_id"], "init": name == self.facts["replicas"][0],
                 "zookeeper": self.zookeeper.connect, "session_timeout": self.facts["session_timeout"],
-                "engines": {"docker": {"type": "docker", "endpoint": self._engine_url("http")},
-                            "process": {"type": "process"}, "null": {"type": "null"}},
+                "engines": {"docker": {"type": "docker", "endpoint": self._docker_of(name)}, "process": {"type": "process"},
+                            "null": {"type": "null"}},
                 "default_engine": "docker", "log": "json", **self.facts["config"]}
             environment = {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
                            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", **self.facts["environment"]}
-            self.replicas[name] = Replica(path, space, config, self.facts["program"], environment, self.detached)
+            self.replicas[name] = Replica(path, space, config, self.facts["program"], self.file("hosts"), environment,
+                                          self.detached)
 
     @property
     def servers(self):
@@ -253,8 +287,35 @@ class Cluster:
 
     def heal(self, *names):
         for name in names or self.network.spaces:
-            if name != "engine":
+            if not name.startswith("engine"):
                 self.network.spaces[name].heal()
+
+    def unplug(self, name):
+        self.network.spaces[name].unplug()
+
+    def reach(self, name, engine="engine"):
+        """The replica is restarted, with that engine under the name `docker`: as if both machines had their own."""
+        if engine == SECOND and not self.second:
+            self.second = Dockerd(self.path, SECOND, detached=self.detached, listen=[self._engine_url("tcp", SECOND)],
+                                  join=lambda pid: self.network.join(SECOND, ENGINE_AT + 1, pid))
+        self.facts["reach"][name] = engine
+        self._write()
+        replica = self.replicas[name]
+        replica.config["engines"]["docker"]["endpoint"] = self._docker_of(name)
+        replica.stop()
+        replica.start()
+
+    def names_as(self, kind):
+        """What the replicas' names lead to from now on, and every link between two of them is made anew."""
+        self.write_hosts(dual_stack=kind == "dual-stack")
+        spaces = [self.network.spaces[name] for name in self.replicas]
+        for space in spaces:
+            for other in spaces:
+                if other is not space:
+                    space.reject(other.address)
+        time.sleep(RESET_S)
+        for space in spaces:
+            space.heal()
 
     # --- the state of things
 
@@ -282,7 +343,7 @@ class Cluster:
                 replica.kill()
         for pid in supervisors_of(self.path, self.facts["program"]):
             kill_process(pid)
-        for part in (self.engine, self.zookeeper, self.network):
+        for part in (self.engine, self.second or self._second_of_another(), self.zookeeper, self.network):
             if part:
                 part.close()
 
@@ -356,6 +417,22 @@ def cut(args):
     Cluster.attach(args.dir).cut(args.name, args.other, args.direction)
 
 
+def unplug(args):
+    Cluster.attach(args.dir).unplug(args.name)
+
+
+def store(args):
+    getattr(Cluster.attach(args.dir).zookeeper, args.verb)()
+
+
+def reach(args):
+    Cluster.attach(args.dir).reach(args.name, args.engine)
+
+
+def names(args):
+    Cluster.attach(args.dir).names_as(args.kind)
+
+
 def heal(args):
     Cluster.attach(args.dir).heal(*args.names)
 
@@ -384,6 +461,18 @@ def main():
     verb.add_argument("other")
     verb.add_argument("direction", nargs="?", default="both", choices=("in", "out", "both"))
     verb.set_defaults(function=cut)
+    for name in ("backup", "restore", "empty"):
+        verb = verbs.add_parser(name)
+        verb.add_argument("dir", type=os.path.abspath)
+        verb.set_defaults(function=store)
+    for name, function, words, choices in (("unplug", unplug, ("name",), {}),
+                                           ("reach", reach, ("name", "engine"), {"engine": ("engine", SECOND)}),
+                                           ("names", names, ("kind",), {"kind": ("plain", "dual-stack")})):
+        verb = verbs.add_parser(name)
+        verb.add_argument("dir", type=os.path.abspath)
+        for word in words:
+            verb.add_argument(word, choices=choices.get(word))
+        verb.set_defaults(function=function)
     args = parser.parse_args()
     try:
         return args.function(args) or 0

@@ -8,7 +8,13 @@ import os
 import signal
 import subprocess
 
-from place import Tmpfs
+from cluster import SECOND
+from pace import quiet_for, scaled
+from place import Tmpfs, wait_for
+
+
+RECOVERED_S = 120
+SETTLE_S = 12  # for a new leader to ask what is reserved on another engine
 
 
 class Nemesis:
@@ -178,8 +184,95 @@ class FillDisk(Nemesis):
         self.start_again()
 
 
+class PowerOffReplica(Nemesis):
+    """Its machine: stopped, and every packet lost. It comes back as one that was started again."""
+
+    def strike(self):
+        self.choose_replica().pause()
+        self.lab.unplug(self.target)
+
+    def mend(self):
+        self.lab.replicas[self.target].kill()
+        self.lab.heal(self.target)
+        self.start_again()
+
+
+class RejectReplicas(CutZooKeeper):
+    """A firewall between two replicas that resets every connection."""
+
+    def strike(self):
+        replica = self.choose_replica()
+        replica.space.reject(self.lab.address(self.chance.choice([n for n in self.lab.replicas if n != self.target])))
+
+
+class DualStackNames(Nemesis):
+    """The replicas' names get an address where nobody listens."""
+
+    length_s = (1.0, 20.0)
+
+    def strike(self):
+        self.lab.names_as("dual-stack")
+
+    def mend(self):
+        self.lab.names_as("plain")
+
+
+class TwoEngines(Nemesis):
+    """One replica reaches another engine under the same name. What it started there, if it came to lead, ends before it is
+    turned to the right one: nobody else could ask for it."""
+
+    length_s = (5.0, 25.0)
+
+    def strike(self):
+        self.choose_replica()
+        self.lab.reach(self.target, SECOND)
+
+    def mend(self):
+        wait_for(lambda: self.lab.leader() not in (None, self.target), RECOVERED_S, "most to lead", every=0.5)
+        if self.lab.second.api.containers(cronsched__run=None):
+            quiet_for(SETTLE_S)
+        self.lab.reach(self.target)
+
+
+class RestoreZooKeeper(Nemesis):
+    """ZooKeeper's data are put back as they were some time before; then somebody decides. Nobody may lead until then."""
+
+    length_s = (2.0, 8.0)
+    age_s = (5.0, 50.0)
+
+    def strike(self):
+        self.lab.zookeeper.backup()
+        quiet_for(self.chance.uniform(*self.age_s))
+        self.lab.zookeeper.restore()
+
+    def sources(self):
+        return [*self.lab.replicas, "tree"]
+
+    def standing(self):
+        views = [r.cli.call("cluster", "-o", "json", timeout=20) for r in self.lab.replicas.values()]
+        return [v.json().get("standing") if v.code == 0 else None for v in views]
+
+    def mend(self):
+        refuse = ["refusing"] * len(self.lab.replicas)
+        wait_for(lambda: self.standing() == refuse, RECOVERED_S, lambda: f"all to refuse: {self.standing()}", every=0.5)
+        source = self.chance.choice(self.sources())
+        asked = self.lab.replicas.get(source) or next(iter(self.lab.replicas.values()))
+        asked.cli.check("cluster", "recover", "--from", source, "--yes", timeout=scaled(90))
+        self.target = f"from {source}"
+
+
+class EmptyZooKeeper(RestoreZooKeeper):
+    def strike(self):
+        self.lab.zookeeper.empty()
+
+    def sources(self):
+        return list(self.lab.replicas)
+
+
 ALL = (KillReplica, StopReplica, PauseReplica, CutZooKeeper, CutEngine, CutReplicas, SlowLinks, RestartZooKeeper,
-       StopAllZooKeeper, RestartEngine, ShiftClock, FillDisk)
+       StopAllZooKeeper, RestartEngine, ShiftClock, FillDisk, PowerOffReplica, RejectReplicas, DualStackNames, TwoEngines,
+       RestoreZooKeeper, EmptyZooKeeper)
+FORGETTING = ("RestoreZooKeeper", "EmptyZooKeeper")  # the journal of their time is lost
 
 
 def small_disks(lab, size="64m"):

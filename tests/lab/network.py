@@ -18,6 +18,7 @@ from place import LabError, wait_for
 from service import Service
 
 PREFIX = "10.77.0."
+PREFIX_6 = "fd77::"
 CLONE_NEWNET = 0x40000000
 
 
@@ -46,6 +47,17 @@ class Namespace:
             self.run("iptables", "-w", "-A", "OUTPUT", "-d", address, "-j", "DROP")
         if direction != "out":
             self.run("iptables", "-w", "-A", "INPUT", "-s", address, "-j", "DROP")
+
+    def unplug(self):
+        """Loses whatever it sends and whatever comes, as a machine without power does; heal() plugs it in again."""
+        for chain, word in (("OUTPUT", "-o"), ("INPUT", "-i")):
+            self.run("iptables", "-w", "-I", chain, word, "eth0", "-j", "DROP")
+
+    def reject(self, address):
+        """Every connection between it and the address, standing or new, is reset: a firewall that rejects."""
+        for chain, word in (("OUTPUT", "-d"), ("INPUT", "-s")):
+            self.run("iptables", "-w", "-A", chain, "-p", "tcp", word, address, "-j", "REJECT", "--reject-with",
+                     "tcp-reset")
 
     def lossy(self, address, share):
         """Loses that share of the packets, both ways: TCP becomes slow by seconds, and does not break."""
@@ -117,6 +129,7 @@ class Network:
         self.hub.run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self.hub.run("ip", "link", "set", port, "master", "br0", "up")
         space.run("ip", "addr", "add", space.address + "/24", "dev", "eth0")
+        space.run("ip", "-6", "addr", "add", f"{PREFIX_6}{number}/64", "dev", "eth0", "nodad")
         for device in ("lo", "eth0"):
             space.run("ip", "link", "set", device, "up")
         self.spaces[name] = space

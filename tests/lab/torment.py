@@ -8,6 +8,7 @@ a rule is broken or the servers' own audit disagrees.
 """
 
 import argparse
+import calendar
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import time
 import checker
 import nemesis
 from cluster import Cluster
+from docker import DockerApi
 from place import Folder, LabError, wait_for
 from server import END_STATES, instant, parse_instant
 
@@ -111,9 +113,9 @@ class Torment:
         return {"jobs": self.plan_jobs, "read": read, "boot": boot, "faults": self.struck, "leaders": self.leaders}
 
     def lost(self):
-        """Runs of which the servers say that nobody can know whether they started, over an engine that was restarted. One
-        that is lost without such a fault is not among them."""
-        restarts = [f["from"] for f in self.struck if f["what"] == "RestartEngine"]
+        """Runs of which the servers say that nobody can know whether they started, over an engine that was restarted or a
+        journal that was lost. One that is lost without such a fault is not among them."""
+        restarts = [f["from"] for f in self.struck if f["what"] in ("RestartEngine", *nemesis.FORGETTING)]
         return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")
                 if restarts and min(restarts) <= parse_instant(run["ended"])}
 
@@ -129,9 +131,30 @@ class Torment:
         ended = parse_instant(run["ended"]) if run.get("started") and run.get("ended") else 0
         return any(f["from"] - 1 <= ended <= f["to"] + ENGINE_READY_S for f in self.struck if f["what"] == "RestartEngine")
 
+    def forgotten(self):
+        """Those of them that the servers say were skipped because the journal of their time was lost; only after a fault
+        that loses it."""
+        if not any(f["what"] in nemesis.FORGETTING for f in self.struck):
+            return set()
+        replica = self.lab.replicas[self.lab.wait_leader()]
+        status, records = DockerApi(replica.socket).call("GET", "/v1/records?kinds=skipped&limit=9999")
+        if status != 200:
+            raise LabError(f"the records of skipped fire times: {status} {records}")
+        skips = [r["record"] for r in records if r["record"]["reason"] == "journal-lost"]
+        ranges = [(s["job"], s["from"] / 1000, s["to"] / 1000) for s in skips]
+        found = set()
+        for name in self.unstarted():
+            job, _, basic = name.partition("@")
+            at = calendar.timegm(time.strptime(basic, "%Y%m%dT%H%M%SZ"))
+            if any(job == j and first <= at <= last for j, first, last in ranges):
+                found.add(name)
+        return found
+
     def open_yet(self):
         """Those of them that the servers have not ended: they may still start."""
-        return [name for name in self.unstarted() if (self.lab.cli.run(name) or {}).get("state") not in END_STATES]
+        forgotten = self.forgotten()
+        return [name for name in self.unstarted()
+                if name not in forgotten and (self.lab.cli.run(name) or {}).get("state") not in END_STATES]
 
     def verdict(self):
         """(verdict, plan, ledger, what was forgiven). The servers are asked only whether they agree."""
@@ -142,15 +165,16 @@ class Torment:
             text = f.read()
         verdict = checker.check(plan, text)
         # An engine that is killed cuts containers off: they started, once, and have no end, or never came to note it.
-        lost = self.lost()
-        ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost}
+        lost, forgotten = self.lost(), self.forgotten()
+        ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost | forgotten}
         cut_off = {name for name, run in ended.items() if run and self.cut_off(run)}
-        forgive = set(verdict["incomplete"]) | lost | cut_off
+        forgive = set(verdict["incomplete"]) | lost | forgotten | cut_off
         verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=scaled(120))
         verdict.update(seed=self.seed, faults=len(self.struck), leaders=len(self.leaders), lost=sorted(lost),
-                       cut_off=sorted(cut_off), unexplained={n: run for n, run in ended.items() if n not in cut_off},
+                       journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
+                       unexplained={n: run for n, run in ended.items() if n not in cut_off},
                        audit="agrees" if audit.code == 0 else str(audit))
         verdict["valid"] = verdict["valid"] and audit.code == 0
         return verdict, plan, text, forgive
