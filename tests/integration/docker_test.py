@@ -30,7 +30,7 @@ class Containers(lab.Suite):
         return self.ledger.docker_job(body, **{"network": "bridge", **keys})
 
     def sh(self, script, **keys):
-        return {"image": lab.IMAGE, "pull": "never", "command": ["sh", "-c", script], **keys}
+        return {"image": lab.IMAGE, "pull": "never", "network": "host", "command": ["sh", "-c", script], **keys}
 
     def containers_of(self, run):
         return self.dockerd.api.containers(cronsched__run=run)
