@@ -3,6 +3,7 @@
 #include "jobs/base/utf8.h"
 
 #include "jobs/base/text.h"
+#include "jobs/definition/job.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
@@ -329,6 +330,21 @@ static int decode_field(struct batch *b, struct record *r, const char *key, json
     return error_set(error, ERR_CORRUPT, "%s: unknown field %s", kinds[r->kind].name, key);
 }
 
+/* A definition with a key or a value that this build does not know is refused here, where a replica can still stand
+ * aside: what is handed on has to be applied. */
+static int check_def(const struct record *r, struct error *error)
+{
+    struct error why = {0};
+    struct job *def;
+
+    if (job_from_json(&def, r->job, r->def, NULL, &why) < 0)
+        return error_set(error, ERR_CORRUPT,
+                         "this build cannot read job %.80s: %.160s: a newer cronsched is needed", r->job,
+                         why.text);
+    job_unref(def);
+    return 0;
+}
+
 static int decode_record(struct batch *b, json_t *object, struct error *error)
 {
     enum record_kind kind = RECORD_KIND_COUNT;
@@ -360,7 +376,7 @@ static int decode_record(struct batch *b, json_t *object, struct error *error)
             error, ERR_CORRUPT,
             "%s: records of level %lld, and this build reads up to %d: a newer cronsched is needed",
             kinds[kind].name, (long long)r->level, RECORD_LEVEL);
-    return 0;
+    return RECORD_HAS(r, def) ? check_def(r, error) : 0;
 }
 
 static int decode_frame(struct batch *b, const json_t *root, struct error *error)

@@ -188,6 +188,8 @@ void record_set_json(struct batch *batch, struct record *r, enum record_field fi
 bool batch_fits(const struct batch *batch, size_t bytes);
 
 char *batch_encode(const struct batch *batch, size_t *ret_size); /* malloc'd, NUL-terminated */
+/* ERR_CORRUPT: not a batch that this build reads. What it cannot read because a newer build wrote it (a kind, a level,
+ * a job with a key or a value unknown here) says "a newer cronsched is needed". ERR_NOMEM. */
 int batch_decode(struct batch **ret, const char *text, size_t size, struct error *error);
 void batch_hash(const char *text, size_t size, char ret[33]); /* of the encoded text */
 

@@ -419,6 +419,13 @@ static void nodes_that_cannot_be_read_stop_the_replica(void **state)
         {NODE_EPOCH, "{\"cluster\":\"uuid\",\"base\":-1}", "ZooKeeper node /epoch is invalid"},
         {NODE_LOG "/0000000010", "no nonce", "batch 10 in ZooKeeper is invalid: it has no nonce"},
         {NODE_LOG "/0000000010", "0123456789abcdef\n{", "batch 10 in ZooKeeper is invalid: "},
+        {NODE_LOG "/0000000010",
+         "0123456789abcdef\n{\"n\":10,\"e\":1,\"t\":1,\"p\":\"\",\"r\":[{\"k\":\"job\",\"job\":\"a\","
+         "\"version\":1,"
+         "\"def\":{\"image\":\"x\",\"rewind\":true},\"seed\":1,\"anchor\":0,\"cursor\":0}]}",
+         "batch 10 in ZooKeeper is invalid: this build cannot read job a: unknown key 'rewind': a newer "
+         "cronsched is "
+         "needed"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -197,6 +197,33 @@ static void words_that_are_not_known_are_refused(void **state)
     }
 }
 
+/* What a newer build wrote is refused when it is decoded, not when it is applied: the replica stands aside. */
+static void a_job_of_a_newer_build_is_refused_before_it_is_applied(void **state)
+{
+    static const char *const defs[][2] = {
+        {"{\"image\":\"x\",\"rewind\":true}", "unknown key 'rewind'"},
+        {"{\"image\":\"x\",\"retries\":{\"max\":3,\"spread\":\"1s\"}}", "unknown key 'spread'"},
+        {"{\"image\":\"x\",\"concurrency\":\"sometimes\"}", "concurrency"},
+    };
+    static const char *const kinds[] = {"job", "stage"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(defs) / sizeof(defs[0]) * 2; i++) {
+        struct error error = {0};
+        struct batch *b = NULL;
+        char line[1024];
+
+        snprintf(
+            line, sizeof(line),
+            "{\"n\":1,\"e\":1,\"t\":1,\"p\":\"\",\"r\":[{\"k\":\"%s\",\"job\":\"a\",\"version\":1,\"def\":%s,"
+            "\"seed\":1,\"anchor\":0,\"cursor\":0}]}",
+            kinds[i % 2], defs[i / 2][0]);
+        assert_int_equal(batch_decode(&b, line, strlen(line), &error), ERR_CORRUPT);
+        if (!strstr(error.text, "a newer cronsched is needed") || !strstr(error.text, defs[i / 2][1]))
+            fail_msg("%s", error.text);
+    }
+}
+
 /* The same words in a snapshot. */
 static void a_snapshot_with_unknown_words_is_refused(void **state)
 {
@@ -346,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_journal_of_0_1_gives_the_same_state_and_history),
         cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),
         cmocka_unit_test(words_that_are_not_known_are_refused),
+        cmocka_unit_test(a_job_of_a_newer_build_is_refused_before_it_is_applied),
         cmocka_unit_test(a_snapshot_with_unknown_words_is_refused),
         cmocka_unit_test(an_attempt_moves_as_its_table_says),
         cmocka_unit_test(an_attempt_counts_its_starts),
