@@ -97,7 +97,7 @@ struct job {
     enum job_on_lost on_lost;
     bool accept_double;
     struct strings after;
-    bool with_children; /* after: manual runs of the parents count too */
+    bool with_children; /* has no effect; kept, so that files and journals with it can be read */
     int priority;
     int keep_runs;
     int64_t keep_age_ms, keep_logs_bytes;

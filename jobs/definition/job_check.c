@@ -296,6 +296,9 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     if (job->start_within_ms > 0 && job->jitter_ms > job->start_within_ms)
         job_warn(reader, &job_keys[JOB_KEY_JITTER], reader->places[JOB_KEY_JITTER],
                  "is longer than start_within: such runs are skipped");
+    if (job->with_children)
+        job_warn(reader, &job_keys[JOB_KEY_WITH_CHILDREN], reader->places[JOB_KEY_WITH_CHILDREN],
+                 "has no effect: say 'trigger --with-children' for the parent");
     warn_unhonoured(reader);
     if (zones)
         check_times(reader, zones);

@@ -171,7 +171,9 @@ static void the_file_with_all_keys_is_fine(void **state)
     jobfile_set_init(&set);
     assert_int_equal(jobfile_read(&set, "f", text, size, zones), 0);
     assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
-    assert_report(&set, "");
+    assert_report(
+        &set,
+        "f:70:20: warning: with_children: has no effect: say 'trigger --with-children' for the parent\n");
     assert_int_equal(set.count, 3);
     jobfile_set_release(&set);
     free(text);
@@ -308,7 +310,8 @@ static void keys_that_no_engine_honours_are_warnings(void **state)
               "    accept_double: true\n"
               "    environment: {A: {from_secret: s}, B: {from_file: /f}}\n"
               "  b: {command: [x], engine: docker, constraints: [x]}\n"
-              "  c: {command: [x], engine: [process, docker], environment: {B: {from_file: /f}}}\n");
+              "  c: {command: [x], engine: [process, docker], environment: {B: {from_file: /f}}}\n"
+              "  d: {command: [x], after: [a], with_children: true}\n");
     assert_report(
         &set,
         "f:4:14: warning: secrets: the engines docker and process have none; use environment with from_file, "
@@ -322,7 +325,8 @@ static void keys_that_no_engine_honours_are_warnings(void **state)
         "twice\n"
         "f:9:18: warning: environment: the engines docker and process have no secrets for from_secret; use "
         "from_file\n"
-        "f:10:50: warning: constraints: the engines docker and process have no hosts to choose from\n");
+        "f:10:50: warning: constraints: the engines docker and process have no hosts to choose from\n"
+        "f:12:48: warning: with_children: has no effect: say 'trigger --with-children' for the parent\n");
     assert_int_equal(set.failed, 0);
     jobfile_set_release(&set);
     jobfile_set_init(&set);
