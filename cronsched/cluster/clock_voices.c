@@ -1,5 +1,7 @@
 #include "cronsched/cluster/clock_voices.h"
 
+#include "jobs/base/mutant.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +67,7 @@ bool clock_voices_offset(const struct clock_voices *v, int64_t wall_ms, uint64_t
     return true;
 }
 
-bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_t since_ms)
+bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_t since_ms, uint64_t now_ms)
 {
     size_t for_it = 0, against = 0;
 
@@ -73,8 +75,8 @@ bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_
         const struct clock_voice *voice = &v->voices[i];
 
         if (voice->heard_ms <= since_ms)
-            continue;
-        if (llabs(wall_ms - voice->wall_ms) <= CLOCK_VOICE_AGREES_MS)
+            against += voice->heard_ms + CLOCK_VOICE_FRESH_MS >= now_ms && !MUTANT(FIRST_VOICE);
+        else if (llabs(wall_ms - voice->wall_ms) <= CLOCK_VOICE_AGREES_MS)
             for_it++;
         else
             against++;

@@ -34,5 +34,6 @@ void clock_voices_hear(struct clock_voices *v, const struct clock_voice *voice);
 bool clock_voices_offset(const struct clock_voices *v, int64_t wall_ms, uint64_t now_ms, int64_t *ret_ms);
 
 /* This machine's wall clock jumped at boot time since_ms, and is wall_ms now, less boot time: do more of the voices
- * that were heard after that agree with it than disagree? */
-bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_t since_ms);
+ * that were heard after that agree with it than disagree? One that was heard lately, and not since, may disagree: the
+ * first to be heard must not decide alone, since that may be ZooKeeper, whose clock jumped with this one. */
+bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_t since_ms, uint64_t now_ms);

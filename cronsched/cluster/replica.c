@@ -722,8 +722,9 @@ void replica_close(struct replica *r, void (*done)(void *arg), void *arg)
 
 bool replica_clock_confirms(struct replica *r, uint64_t since_ms)
 {
-    return r->journal &&
-           clock_voices_confirm(voices_now(r), clock_wall_ms() - (int64_t)boot_now(NULL), since_ms);
+    uint64_t now = boot_now(NULL);
+
+    return r->journal && clock_voices_confirm(voices_now(r), clock_wall_ms() - (int64_t)now, since_ms, now);
 }
 
 /* ---- for the engines and the API ---- */

@@ -24,6 +24,10 @@
     X(SAME_MANUAL_ID, "same-manual-id", "manual runs of one millisecond share an id")                        \
     X(FORGET_KEYS, "forget-keys", "snapshots leave trigger keys out")                                        \
     X(SHORT_SNAPSHOT, "short-snapshot", "snapshots leave the newest run of a job out")                       \
+    X(STRAY_IGNORED, "stray-ignored", "a job is free while somebody else runs an object of it")              \
+    X(LOST_TIME_FIRED, "lost-time-fired", "fire times of a lost part of the journal are fired")              \
+    X(LOST_GOES_ON, "lost-goes-on", "a run whose journal was lost goes on")                                  \
+    X(FIRST_VOICE, "first-voice", "the first clock to be heard confirms a jump")                             \
     X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
 
 /* of leader/, found by `elections` */

@@ -151,6 +151,26 @@ static struct run *replaced_by(const struct run *r)
     return NULL;
 }
 
+static bool started_once(const struct run *r)
+{
+    for (size_t i = 0; i < r->attempt_count; i++)
+        if (r->attempts[i].started_ms || r->attempts[i].number > 1)
+            return true;
+    return false;
+}
+
+/* It waits for the end of what somebody else has started, which wakes the job, or is closed. */
+static bool permit_beside_stray(struct scheduler *s, struct run *r)
+{
+    char text[RUN_ID_MAX + 64];
+
+    if (rules_waits_turn(r) || started_once(r))
+        return false;
+    snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, r->job));
+    launch_close(s, r, VERDICT_OVERLAP, text, NULL);
+    return false;
+}
+
 /* Overlap: may this fired run go on, among the others of its job? It waits, or is closed: its fire time was
  * evaluated with overlap in mind, but not if an earlier leader might have released it. */
 static bool permit_overlap(struct scheduler *s, struct run *r)
@@ -168,8 +188,8 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
         launch_close(s, r, VERDICT_KILLED, run_stop_name(STOP_REPLACED), NULL);
         return false;
     }
-    if (stray_of(s, r->job) && rules_waits_turn(r))
-        return false; /* its end wakes the job */
+    if (stray_of(s, r->job))
+        return permit_beside_stray(s, r);
     other = goes_before(r);
     if (other && !rules_waits_turn(r)) {
         snprintf(text, sizeof(text), "%s has not ended", other->id);
@@ -183,6 +203,8 @@ static bool permit(struct scheduler *s, struct run *r)
 {
     struct run_queue *pool = run_queue_of_pool(s, run_def(r));
 
+    if (r->live.permitted && run_def(r)->concurrency != JOB_ALLOW && stray_of(s, r->job))
+        run_queue_withdraw_permission(s, r); /* it came after the permission, and before the start */
     if (r->live.permitted)
         return true;
     if (!permit_overlap(s, r)) {
@@ -272,14 +294,6 @@ static void arm_again(struct scheduler *s, struct run *r)
         turn_wake_run(s, r, r->live.not_before_ms); /* its tries keep coming to nothing */
     else
         launch_arm(s, r, NULL);
-}
-
-static bool started_once(const struct run *r)
-{
-    for (size_t i = 0; i < r->attempt_count; i++)
-        if (r->attempts[i].started_ms || r->attempts[i].number > 1)
-            return true;
-    return false;
 }
 
 /* As many fire times as max_catch_up allows were missed after this one. */
@@ -493,7 +507,7 @@ void launch_reconcile(struct scheduler *s, struct run *r)
         reconcile_started(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         reconcile_committed(s, r, a);
-    } else if (r->fired && state_in_lost_time(&s->state, r)) {
+    } else if (r->fired && state_in_lost_time(&s->state, r) && !MUTANT(LOST_GOES_ON)) {
         launch_close(s, r, VERDICT_LOST, TEXT_JOURNAL_LOST, NULL);
     } else if (a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
         launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);

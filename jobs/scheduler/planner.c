@@ -482,7 +482,7 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     struct schedule *schedule = rules_schedule(s, j);
     int64_t again = HEAP_NEVER;
 
-    if (schedule && s->state.lost_until_ms > j->cursor_ms)
+    if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))
         skip_up_to(s, j, s->state.lost_until_ms / 1000, VERDICT_JOURNAL_LOST, TEXT_JOURNAL_LOST);
     if (paused(s, j))
         return pause_ends_ms(s, j);

@@ -1,6 +1,7 @@
 /* Objects that run although their attempt has ended: somebody else has started them again. While one runs its job is
  * busy, and its run has a note.
  */
+#include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/state/run_id.h"
 
@@ -14,7 +15,7 @@ const char *stray_of(const struct scheduler *s, const struct job_state *j)
 
     HASH_ITER(by_id, s->strays, stray, next)
     {
-        if (strcmp(stray->job, j->name) == 0)
+        if (strcmp(stray->job, j->name) == 0 && !MUTANT(STRAY_IGNORED))
             return stray->run;
     }
     return NULL;
@@ -45,10 +46,11 @@ void stray_add(struct scheduler *s, const char *engine, const char *run, int att
     snprintf(stray->run, sizeof(stray->run), "%s", run);
     HASH_ADD(by_id, s->strays, id, strlen(stray->id), stray);
     s->started_again++;
-    snprintf(text, sizeof(text),
-             "attempt %d was started again after its end, by somebody else (engine %.100s): its job is busy "
-             "while it runs",
-             attempt, engine);
+    snprintf(
+        text, sizeof(text),
+        "attempt %d runs, though by the journal it does not: somebody else has started it, or a part of the "
+        "journal is lost (engine %.60s). Its job is busy while it runs",
+        attempt, engine);
     turn_log(s, LOG_WARN, "started-again", NULL, "%s: %s", run, text);
     rec = turn_record(s, RECORD_NOTE);
     PUT_TEXT(s, rec, run, run);

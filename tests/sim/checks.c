@@ -66,6 +66,8 @@ static bool looked_at_again(struct scheduler *s, const struct run *run)
         return true;
     if (run->live.permitted)
         return false;
+    if (stray_of(s, j)) /* its end wakes the job */
+        return true;
     LIST_EACH(link, &j->runs)
     {
         const struct run *other = LIST_ITEM(link, struct run, of_job);

@@ -109,7 +109,8 @@ void client_first_jobs(struct world *w)
 struct promise { /* of a request whose answer waits for the journal */
     struct world *w;
     uint64_t index;
-    int key;       /* of keys, -1: none */
+    int key; /* of keys, -1: none */
+    size_t key_era;
     int64_t epoch; /* of the leader that took it */
     char killed[RUN_ID_MAX];
 };
@@ -122,7 +123,7 @@ static void on_durable(void *arg, int result)
     if (result == 0 && p->index > w->batch_count)
         violation(w, "a request is acknowledged at batch %llu, and %zu are durable",
                   (unsigned long long)p->index, w->batch_count);
-    if (result == 0 && p->key >= 0)
+    if (result == 0 && p->key >= 0 && p->key_era == w->key_era)
         w->keys[p->key].acked = true;
     if (result == 0 && p->killed[0]) {
         struct run_note *n = monitor_run(w, p->killed);
@@ -140,6 +141,7 @@ static void wait_for(struct world *w, struct scheduler *s, uint64_t index, int k
     p->w = w;
     p->index = index;
     p->key = key;
+    p->key_era = w->key_era;
     p->epoch = s->epoch;
     snprintf(p->killed, sizeof(p->killed), "%s", killed ? killed : "");
     scheduler_wait(s, index, on_durable, p);
@@ -178,7 +180,7 @@ static void trigger_with_key(struct world *w, struct scheduler *s)
     if (!again) {
         *k = (struct key_note){.params = (int)between(w, 0, 7)};
         memcpy(k->job, any_job(w), sizeof(w->jobs[0]));
-        snprintf(k->key, sizeof(k->key), "key-%zu", i);
+        snprintf(k->key, sizeof(k->key), "key-%zu", w->key_era + i);
         w->key_count++;
     }
     body = json_pack("{s:s,s:b,s:{s:s#}}", "key", k->key, "queue", 1, "params", "n", "0123456789" + k->params,
@@ -276,6 +278,23 @@ static void apply_set(struct world *w, struct scheduler *s)
     apply(w, s, jobs, true);
 }
 
+/* What ran in a lost part of the journal is in history still. */
+static void add_lost_runs(struct world *w, const char *of_job, json_t *list)
+{
+    struct run_note *n, *next;
+
+    HASH_ITER(hh, w->notes, n, next)
+    {
+        char job[RUN_ID_MAX];
+        int64_t at_ms = 0;
+        bool has_ms;
+
+        if (n->started && run_id_parse(n->id, job, &at_ms, &has_ms) == 0 && !has_ms &&
+            strcmp(job, of_job) == 0)
+            json_array_append_new(list, json_integer(at_ms));
+    }
+}
+
 /* The caller of backfill looks into history first, as the API does. */
 static json_t *existing_runs(struct world *w, const char *job)
 {
@@ -287,6 +306,8 @@ static json_t *existing_runs(struct world *w, const char *job)
         if (strcmp(a->job, job) == 0 && strcmp(a->state, "skipped") != 0)
             json_array_append_new(list, json_integer(a->fire_ms));
     }
+    if (w->losses + w->recoveries > 0)
+        add_lost_runs(w, job, list);
     return list;
 }
 

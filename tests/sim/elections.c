@@ -1,7 +1,4 @@
-/* elections [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose]
-* elections --mutants
- *
- * Random worlds around the shipped replicated journal (leader/): replicas that append, crash, freeze, are cut off,
+/* Random worlds around the shipped replicated journal (leader/): replicas that append, crash, freeze, are cut off,
  * lag behind, depose one another and take snapshots, on a ZooKeeper that executes, answers and tells of changes in any
  * order that the real one may. In each world its tree goes back to an earlier copy, or is emptied, at least once. A seed
  * is a world; the first violation ends it, prints the seed and how to replay it, and exits with 1. What may never be,
@@ -19,13 +16,10 @@
 #include "tests/sim/elections.h"
 
 #include "jobs/base/alloc.h"
-#include "jobs/base/mutant.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -38,6 +32,14 @@
 #define LEVEL         2
 #define REJECTIONS    60 /* of links between replicas, while nothing else fails */
 #define FIRST_WALL_MS INT64_C(1700000000000)
+
+double elections_now_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 uint64_t chance(struct world *w, uint64_t n)
 {
@@ -106,6 +108,11 @@ static bool host_fit(void *arg, const char **ret_why)
 {
     *ret_why = "its engines do not answer";
     return !((struct node *)arg)->unfit;
+}
+
+static bool host_clock_believed(void *arg)
+{
+    return !((struct node *)arg)->disputed;
 }
 
 static json_t *host_member(void *arg)
@@ -282,11 +289,12 @@ static void start(struct world *w, size_t i)
                                        .member = host_member,
                                        .durable = host_durable,
                                        .changed = host_changed,
+                                       .clock_believed = host_clock_believed,
                                        .marked = host_marked,
                                        .state = host_state,
                                        .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
-    n->leading = n->restored = n->frozen = n->unfit = n->given = n->recovering = false;
+    n->leading = n->restored = n->frozen = n->unfit = n->disputed = n->given = n->recovering = false;
     n->index = n->acked = 0;
     n->closed = 0;
     n->extra_ms = 0;
@@ -432,7 +440,7 @@ static void meddle(struct node *n)
     struct world *w = n->world;
     const struct replicated_view *v = replicated_view(n->journal);
 
-    switch (chance(w, 5)) {
+    switch (chance(w, 6)) {
     case 0:
         link_down(n, v->epoch);
         break;
@@ -445,6 +453,9 @@ static void meddle(struct node *n)
     case 3:
         if (chance(w, 2) == 0)
             recover(n, chance(w, 2));
+        break;
+    case 4:
+        n->disputed = !n->disputed;
         break;
     default:
         n->unfit = !n->unfit;
@@ -541,9 +552,16 @@ static void check_nodes(struct world *w)
 
 /* ---- the end ---- */
 
+/* Its time is over, in the middle: nothing is judged any more. */
+static bool is_cut(struct world *w)
+{
+    w->cut = w->cut || (w->until_s > 0 && elections_now_s() > w->until_s);
+    return w->cut;
+}
+
 static void settle(struct world *w, int64_t ms)
 {
-    for (int64_t left = ms; left > 0 && !w->failed; left -= 500) {
+    for (int64_t left = ms; left > 0 && !w->failed && !is_cut(w); left -= 500) {
         uint64_t begun = w->steps;
 
         for (bool any = true; any && !w->failed;) {
@@ -593,7 +611,7 @@ static void paths_reject(struct world *w, struct node *lead)
             link_down(n, lead->epoch);
         settle(w, 500);
     }
-    if (!w->failed && leader(w) != lead)
+    if (!w->failed && !w->cut && leader(w) != lead)
         violated(w, "%s was deposed, though it lives and ZooKeeper is well", lead->id);
 }
 
@@ -613,7 +631,7 @@ static void come_to_rest(struct world *w)
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
         struct node *n = &w->nodes[i];
 
-        n->frozen = n->unfit = false;
+        n->frozen = n->unfit = n->disputed = false;
         if (!n->journal)
             start(w, i);
         if (n->seat.connected && n->seat.session == 0)
@@ -626,6 +644,8 @@ static void come_to_rest(struct world *w)
     settle(w, QUIET_MS);
     if (!one_history)
         settle_split(w);
+    if (w->cut)
+        return;
     lead = leader(w);
     if (!w->failed && !lead)
         violated(w, "nobody leads: %s", replicated_view(last->journal)->alarm);
@@ -635,6 +655,8 @@ static void come_to_rest(struct world *w)
         append(lead, 3);
         settle(w, 5000);
     }
+    if (w->cut)
+        return;
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++)
         if (w->nodes[i].index != w->last->index || strcmp(w->nodes[i].hash, w->last->hash) != 0)
             violated(w, "%s has %" PRIu64 " batches of %" PRIu64 ": %s", w->nodes[i].id, w->nodes[i].index,
@@ -651,7 +673,7 @@ static void trim(struct world *w)
     znodes_trim(&w->zoo.tree, seen);
 }
 
-static void world_run(struct world *w)
+void elections_run(struct world *w)
 {
     znodes_init(&w->zoo.tree);
     w->zoo.now_ms = 1000;
@@ -659,7 +681,7 @@ static void world_run(struct world *w)
     w->fault_step = 200 + chance(w, STEPS - 200);
     for (size_t i = 0; i < SEATS_MAX - 1; i++)
         start(w, i);
-    while (w->steps < STEPS && !w->failed) {
+    while (w->steps < STEPS && !w->failed && !(w->steps % 64 == 0 && is_cut(w))) {
         w->steps++;
         befall(w);
         if (w->steps == w->right_step && chance(w, 2))
@@ -671,11 +693,11 @@ static void world_run(struct world *w)
         if (w->steps % 64 == 0)
             trim(w);
     }
-    if (!w->failed)
+    if (!w->failed && !w->cut)
         come_to_rest(w);
 }
 
-static void world_free(struct world *w)
+void elections_release(struct world *w)
 {
     w->failed = true; /* nothing is judged any more */
     for (size_t i = 0; i < w->zoo.count; i++)
@@ -683,122 +705,4 @@ static void world_free(struct world *w)
             crash(&w->nodes[i], 0);
     tree_release_copies(w);
     znodes_release(&w->zoo.tree);
-}
-
-/* ---- many ---- */
-
-#ifdef CRONSCHED_FAULTS
-static const struct {
-    const char *name, *text;
-    enum mutant id;
-} mutants[] = {
-#define X(id, name, text) {name, text, MUTANT_##id},
-    LEADER_MUTANTS(X)
-#undef X
-};
-
-static bool mutate(const char *name)
-{
-    for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++)
-        if (!name)
-            printf("%s\t%s\n", mutants[i].name, mutants[i].text);
-        else if (strcmp(mutants[i].name, name) == 0)
-            mutant_on = mutants[i].id;
-    return !name || mutant_on != MUTANT_NONE;
-}
-#else
-static bool mutate(const char *name)
-{
-    return !name;
-}
-#endif
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int usage(void)
-{
-    fprintf(
-        stderr,
-        "usage: elections [--seed N] [--worlds N] [--seconds N] [--mutant NAME] [--verbose] | --mutants\n");
-    return 2;
-}
-
-int main(int argc, char **argv)
-{
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"worlds", required_argument, NULL, 'w'},
-                                            {"seconds", required_argument, NULL, 't'},
-                                            {"mutant", required_argument, NULL, 'm'},
-                                            {"mutants", no_argument, NULL, 'l'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {NULL, 0, NULL, 0}};
-    uint64_t seed = 1, worlds = UINT64_MAX, done = 0, steps = 0;
-    struct world sum = {0};
-    double seconds = 0, began = now_s();
-    const char *mutant = NULL;
-    bool verbose = false;
-
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 's')
-            seed = strtoull(optarg, NULL, 10);
-        else if (c == 'w')
-            worlds = strtoull(optarg, NULL, 10);
-        else if (c == 't')
-            seconds = strtod(optarg, NULL);
-        else if (c == 'm')
-            mutant = optarg;
-        else if (c == 'v')
-            verbose = true;
-        else
-            return c == 'l' && mutate(NULL) ? 0 : usage();
-    }
-    if (optind < argc || (mutant && !mutate(mutant)))
-        return usage();
-    if (worlds == UINT64_MAX && seconds <= 0)
-        worlds = 100;
-    for (; done < worlds && (seconds <= 0 || now_s() - began < seconds); done++) {
-        struct world *w = alloc_zero(sizeof(*w));
-        bool failed;
-
-        w->seed = seed + done;
-        w->verbose = verbose;
-        world_run(w);
-        failed = w->failed;
-        steps += w->steps;
-        sum.elections += w->elections;
-        sum.crashes += w->crashes;
-        sum.cuts += w->cuts;
-        sum.expiries += w->expiries;
-        sum.count += w->count;
-        sum.acks += w->acks;
-        sum.snapshots += w->snapshots;
-        sum.restores += w->restores;
-        sum.rollbacks += w->rollbacks;
-        sum.emptied += w->emptied;
-        sum.split += w->split;
-        sum.recoveries += w->recoveries;
-        world_free(w);
-        free(w);
-        if (failed) {
-            printf("replay: elections --seed %" PRIu64 " --worlds 1%s%s --verbose\n", seed + done,
-                   mutant ? " --mutant " : "", mutant ? mutant : "");
-            return 1;
-        }
-    }
-    printf("%" PRIu64 " worlds, %" PRIu64 " steps (%.0f a second), %" PRIu64
-           " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
-           " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
-           " restored from, %" PRIu64 " times the tree went back, %" PRIu64 " times it was emptied, %" PRIu64
-           " recoveries, %" PRIu64 " worlds ended with two histories, 0 violations in %.1f s\n",
-           done, steps, (double)steps / (now_s() - began), sum.elections,
-           (double)sum.elections / (now_s() - began), sum.crashes, sum.cuts, sum.expiries, sum.count,
-           sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.recoveries, sum.split,
-           now_s() - began);
-    return 0;
 }

@@ -38,10 +38,10 @@ struct node {
     struct journal *journal; /* NULL: down */
     struct replicated_env env;
     struct replicated_host host;
-    bool unfit, frozen;
-    uint64_t down_until; /* step */
-    int64_t extra_ms;    /* of its own clock, while it is ended */
-    struct mark mark;    /* what its disk holds, over its lives */
+    bool unfit, frozen, disputed; /* its clock */
+    uint64_t down_until;          /* step */
+    int64_t extra_ms;             /* of its own clock, while it is ended */
+    struct mark mark;             /* what its disk holds, over its lives */
     const struct committed
         *known; /* the highest that it was given or that was acknowledged to it, over its lives */
     int closed;
@@ -56,6 +56,8 @@ struct world {
     struct zoo zoo;
     uint64_t seed, rng, steps;
     bool verbose, failed;
+    double until_s; /* by the monotonic clock: then it is left as it is; 0: never */
+    bool cut;       /* it was */
     struct node nodes[SEATS_MAX];
     int64_t dead[DEAD_MAX];
     size_t dead_count;
@@ -76,6 +78,12 @@ struct world {
 uint64_t chance(struct world *w, uint64_t n);
 void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- elections.c ---- */
+double elections_now_s(void);
+/* One world from birth to rest, with the seed, words and limit that *w has; the figures stay in it. */
+void elections_run(struct world *w);
+void elections_release(struct world *w);
 
 /* ---- elections_tree.c ---- */
 const struct znode_version *tree_at(struct world *w, const char *path);

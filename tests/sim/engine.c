@@ -68,19 +68,22 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     const struct container *o = q->id ? object_by_id(w, q->id) : NULL;
 
     e->host = from->host;
-    e->call = (struct call_copy){.op = op,
-                                 .ticket = q->ticket,
-                                 .name = alloc_text(q->name),
-                                 .id = alloc_text(q->id),
-                                 .run = alloc_text(q->run),
-                                 .pool = alloc_text(q->job->pool),
-                                 .identity = alloc_text(q->identity),
-                                 .attempt = q->attempt,
-                                 .epoch = q->epoch,
-                                 .sender_epoch = r->epoch,
-                                 .version = o ? o->version : 0,
-                                 .unresolved = q->unresolved,
-                                 .alone = q->job->concurrency != JOB_ALLOW};
+    e->call =
+        (struct call_copy){.op = op,
+                           .ticket = q->ticket,
+                           .name = alloc_text(q->name),
+                           .id = alloc_text(q->id),
+                           .run = alloc_text(q->run),
+                           .pool = alloc_text(q->job->pool),
+                           .identity = alloc_text(q->identity),
+                           .attempt = q->attempt,
+                           .epoch = q->epoch,
+                           .sender_epoch = r->epoch,
+                           .version = o ? o->version : 0,
+                           .unresolved = q->unresolved,
+                           .sent_ms = w->now_ms,
+                           .forbids = q->job->concurrency == JOB_FORBID || q->job->concurrency == JOB_QUEUE,
+                           .alone = q->job->concurrency != JOB_ALLOW};
     if (lost) {
         engine_answer(
             w, e, (struct engine_answer){.ticket = q->ticket, .event = ENGINE_UNKNOWN, .text = "reply lost"},
@@ -158,6 +161,7 @@ static struct container *object_make(struct world *w, const struct call_copy *c,
     o->attempt = c->attempt;
     o->epoch = o->label = c->epoch;
     o->alone = c->alone;
+    o->forbids = c->forbids;
     o->prepared_ms = w->now_ms;
     HASH_FIND(by_name, w->object_names, o->name, strlen(o->name), older);
     if (older)
@@ -190,6 +194,7 @@ static struct engine_answer ended(const struct container *o, uint64_t ticket)
                                   .started_ms = o->started_ms,
                                   .at_ms = o->ended_ms,
                                   .exit_code = o->exit_code,
+                                  .starts = o->by_others ? o->starts : 0,
                                   .cause = "exit"};
 }
 
@@ -218,14 +223,18 @@ void object_exit(struct world *w, struct container *o, int code, const char *cau
         return;
     o->state = OBJECT_EXITED;
     o->exit_code = code;
+    o->exit_codes |= UINT64_C(1) << (code & 63);
     o->ended_ms = w->now_ms;
-    monitor_run(w, o->run)->executing--;
+    if (o->counted)
+        monitor_run(w, o->run)->executing--;
+    o->counted = false;
     tell(w, "%s of %s exits with %d by %s", o->id, o->run, code, cause);
     if (!w->hosts[o->host].down && is_reached(w, o))
         tell_watchers(w, o, ended(o, 0), true);
+    stranger_ended(w, o);
 }
 
-static void exit_later(struct world *w, const struct container *o, int64_t delay_ms, int code)
+void object_exit_later(struct world *w, const struct container *o, int64_t delay_ms, int code)
 {
     struct event *e = plan(w, EVENT_EXIT, delay_ms);
 
@@ -244,14 +253,16 @@ void object_start(struct world *w, struct container *o)
     o->state = OBJECT_RUNNING;
     o->started_ms = w->now_ms;
     monitor_run(w, o->run)->executing++;
+    o->counted = true;
     code = chance(w, 150) ? 1 : 0;
-    exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), code);
+    object_exit_later(w, o, chance(w, 50) ? between(w, 1000, 90000) : between(w, 5, 4000), code);
 }
 
 void object_start_breaks(struct world *w, struct container *o)
 {
     object_start(w, o); /* and here the engine dies, and what it had started with it */
     monitor_run(w, o->run)->executing--;
+    o->counted = false;
     o->state = OBJECT_CREATED;
     o->limbo = true;
     tell(w, "host %s dies in mid-start of %s", w->hosts[o->host].name, o->id);
@@ -273,7 +284,7 @@ static void call_prepare(struct world *w, struct event *e, struct engine_answer 
     HASH_FIND(by_name, w->object_names, e->call.name, strlen(e->call.name), o);
     if (!o || o->state == OBJECT_GONE || o->identity != w->hosts[e->host].identity)
         o = object_make(w, &e->call, e->host);
-    if (o->starts > 0 || strcmp(o->run, e->call.run) != 0 || o->attempt != e->call.attempt)
+    if (o->starts > o->by_others || strcmp(o->run, e->call.run) != 0 || o->attempt != e->call.attempt)
         violation(w, "PREPARE of %s#%d finds an object of %s#%d that was started %d times", e->call.run,
                   e->call.attempt, o->run, o->attempt, o->starts);
     a.event = ENGINE_PREPARED;
@@ -286,9 +297,14 @@ static void call_release(struct world *w, struct event *e, struct container *o, 
     if (!o || o->state == OBJECT_GONE || o->sealed) {
         a.event = ENGINE_REFUSED;
         a.text = "no such object, or it is sealed";
+    } else if (o->starts > 0 && o->starts == o->by_others && (o->state == OBJECT_RUNNING || chance(w, 700))) {
+        a.event = ENGINE_STARTED;
+        a.started_ms = o->started_ms;
+        a.text = "somebody else had started it before its release";
     } else if (o->state == OBJECT_CREATED && chance(w, 5)) {
         o->state = OBJECT_EXITED;
         o->exit_code = a.exit_code = 127;
+        o->exit_codes |= UINT64_C(1) << 63;
         a.event = ENGINE_REFUSED;
         a.text = "no such command";
     } else if (o->state == OBJECT_CREATED && !w->quiet && chance(w, 3)) {
@@ -349,9 +365,10 @@ static void call_watch(struct world *w, struct event *e, struct container *o, st
         engine_answer(w, e, ended(o, e->call.ticket), NULL);
         return;
     }
-    if (e->call.unresolved && o->state == OBJECT_RUNNING && !w->hosts[e->host].down) {
+    if ((e->call.unresolved || o->starts > 1) && o->state == OBJECT_RUNNING && !w->hosts[e->host].down) {
         a.event = ENGINE_STARTED;
         a.started_ms = o->started_ms;
+        a.starts = o->by_others ? o->starts : 0;
         engine_answer(w, e, a, NULL);
     }
     if (e->link >= o->watchers[e->replica].link) /* not one of an earlier life, which comes late */
@@ -364,9 +381,9 @@ static void call_stop(struct world *w, struct event *e, struct container *o, str
         bool stubborn = chance(w, 100);
 
         if (stubborn)
-            exit_later(w, o, 10000, 137);
+            object_exit_later(w, o, 10000, 137);
         else
-            exit_later(w, o, between(w, 0, 2000), 143);
+            object_exit_later(w, o, between(w, 0, 2000), 143);
     }
     a.event = ENGINE_DONE;
     engine_answer(w, e, a, NULL);
@@ -415,6 +432,8 @@ void engine_call(struct world *w, struct event *e)
         if (o && e->call.sender_epoch <= o->handed_epoch)
             violation(w, "%s#%d: a start request of epoch %lld, which has handed it over", o->run, o->attempt,
                       (long long)e->call.sender_epoch);
+        if (o)
+            o->released = (struct release_note){e->replica, e->life, e->link, e->call.sent_ms};
         (w->hosts[e->host].swarm ? swarm_release : call_release)(w, e, o, a);
         break;
     case ENGINE_FENCE:
@@ -481,7 +500,10 @@ static void tell_states(struct world *w, int host)
         if (o->state == OBJECT_EXITED)
             tell_watchers(w, o, ended(o, 0), true);
         else if (o->state == OBJECT_RUNNING)
-            tell_watchers(w, o, (struct engine_answer){.event = ENGINE_STARTED, .started_ms = o->started_ms},
+            tell_watchers(w, o,
+                          (struct engine_answer){.event = ENGINE_STARTED,
+                                                 .started_ms = o->started_ms,
+                                                 .starts = o->by_others ? o->starts : 0},
                           false);
     }
 }
@@ -501,8 +523,24 @@ static void host_up(struct world *w, int host)
     tell_states(w, host);
 }
 
+/* Those that were asked about while another engine answered. */
+static void tell_gone(struct world *w)
+{
+    struct container *o, *next;
+
+    HASH_ITER(by_id, w->objects, o, next)
+    {
+        if (o->state == OBJECT_GONE)
+            tell_watchers(w, o,
+                          (struct engine_answer){
+                              .event = ENGINE_UNKNOWN, .exit_code = -1, .text = "gone without evidence"},
+                          true);
+    }
+}
+
 void hosts_rest(struct world *w)
 {
+    tell_gone(w);
     for (int i = 0; i < HOSTS; i++) {
         if (w->hosts[i].down)
             host_changes(w, i);
@@ -541,7 +579,7 @@ void host_sweep(struct world *w, struct replica *r)
         bool old = w->now_ms - (o->state == OBJECT_EXITED ? o->ended_ms : o->prepared_ms) > 3000;
 
         if ((o->state != OBJECT_CREATED && o->state != OBJECT_EXITED) || !old || !is_reached(w, o) ||
-            o->epoch > epoch || w->hosts[o->host].down ||
+            stranger_is_told(w, o) || o->epoch > epoch || w->hosts[o->host].down ||
             host->keep(host, o->run, o->attempt, o->epoch, o->id))
             continue;
         tell(w, "r%d sweeps %s of %s#%d", r->number, o->id, o->run, o->attempt);

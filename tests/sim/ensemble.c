@@ -5,6 +5,7 @@
  * Happy path: ensemble_start -> requests wait at the replica's seat, and EVENT_SEAT carries them out and answers them ->
  * the core's events reach the scheduler -> ensemble_crash, whose session ends some time later.
  */
+#include "leader/replicated/replicated_priv.h"
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
@@ -29,6 +30,9 @@ static void look(struct world *w)
     const struct znode_version *v;
     char path[COORD_PATH_MAX];
 
+    v = at(w, NODE_RECOVERED);
+    if (v && !w->failures)
+        loss_look(w, v);
     while (!w->failures) {
         const char *from;
         size_t size;
@@ -79,6 +83,16 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         check_same_state(r, "following");
 }
 
+static int64_t epoch_now(struct world *w)
+{
+    const struct znode_version *v = at(w, NODE_EPOCH);
+    json_t *o = v ? json_loadb(v->data, v->size, 0, NULL) : NULL;
+    int64_t epoch = o ? json_integer_value(json_object_get(o, "base")) + v->version : 0;
+
+    json_decref(o);
+    return epoch;
+}
+
 static void on_lead(void *arg, int64_t epoch, const char *cause)
 {
     struct replica *r = arg;
@@ -87,7 +101,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     look(w);
     if (!r->scheduler)
         return;
-    if (epoch == at(w, "/epoch")->version && r->fed != w->batch_count)
+    if (epoch == epoch_now(w) && r->fed != w->batch_count)
         violation(w, "r%d leads with %" PRIu64 " batches of %zu", r->number, r->fed, w->batch_count);
     tell(w, "r%d LEADS, epoch %" PRId64 ": %s", r->number, epoch, cause);
     r->epoch = epoch;
@@ -97,6 +111,15 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
         w->leader = r->number;
     }
     scheduler_journal_events.lead(r->scheduler, epoch, cause);
+    plan_for(r, EVENT_LOOK, between(w, 0, 1000));
+}
+
+static void on_recovered(void *arg, const struct journal_recovery *recovery)
+{
+    struct replica *r = arg;
+
+    if (r->scheduler)
+        scheduler_journal_events.recovered(r->scheduler, recovery);
 }
 
 static void on_acked(void *arg, uint64_t index)
@@ -135,7 +158,8 @@ static void on_yield(void *arg)
         scheduler_journal_events.yield(r->scheduler);
 }
 
-static const struct journal_events events = {on_restore, on_batch, on_lead, on_acked, on_deposed, on_yield};
+static const struct journal_events events = {on_restore, on_batch, on_lead,     on_acked,
+                                             on_deposed, on_yield, on_recovered};
 
 /* ---- what the core stands on ---- */
 
@@ -148,9 +172,7 @@ static uint64_t env_boot(void *arg)
 
 static int64_t env_wall(void *arg)
 {
-    struct replica *r = arg;
-
-    return r->world->now_ms + r->offset_ms;
+    return clocks_believed_ms(arg);
 }
 
 static uint64_t env_random(void *arg)
@@ -170,8 +192,19 @@ static void env_log(void *arg, enum log_level level, const char *event, const ch
 
 static bool host_fit(void *arg, const char **ret_why)
 {
-    *ret_why = "";
-    return true;
+    return clocks_fit(arg, ret_why);
+}
+
+static bool host_clock_believed(void *arg)
+{
+    clocks_believed_ms(arg);
+    return !((struct replica *)arg)->clock.held;
+}
+
+static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                        int64_t *ret_time_ms)
+{
+    return loss_state(arg, index, hash, ret_size, ret_level, ret_time_ms);
 }
 
 static json_t *host_member(void *arg)
@@ -225,6 +258,8 @@ void ensemble_start(struct replica *r)
                                             .member = host_member,
                                             .durable = host_durable,
                                             .changed = host_changed,
+                                            .clock_believed = host_clock_believed,
+                                            .state = host_state,
                                             .marked = host_marked,
                                             .arg = r};
     r->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo};
@@ -293,6 +328,8 @@ void ensemble_release(struct world *w)
     for (int i = 0; i < w->replica_count; i++)
         if (w->replicas[i].core)
             ensemble_crash(&w->replicas[i]);
+    for (int i = 0; i < w->replica_count; i++)
+        free(w->replicas[i].recovery);
     znodes_copy_free(w->old_tree);
     znodes_copy_free(w->right_tree);
     znodes_release(&w->zoo.tree);
@@ -354,6 +391,26 @@ void ensemble_step_down(struct replica *r)
         r->world->step_downs++;
 }
 
+void ensemble_orphan(struct world *w)
+{
+    static const char *const texts[] = {
+        "{\"replica\":\"ghost\",\"url\":\"http://127.0.0.1:1\",\"nonce\":\"0000000000000000\"}", "by hand",
+        ""};
+    const char *text = texts[draw(w) % (sizeof(texts) / sizeof(texts[0]))];
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY},
+                             {COORD_CREATE, NODE_LEADER, text, strlen(text), COORD_ANY}};
+    size_t skip = at(w, NODE_LEADER) ? 0 : 1;
+
+    if (!at(w, NODE_EPOCH))
+        return;
+    w->orphans++;
+    tell(w, "an orphan is in " NODE_LEADER ": %s", text);
+    znodes_multi(&w->zoo.tree, ops + skip, 2 - skip, 0, w->now_ms, &txn, &stat);
+    zoo_told(&w->zoo);
+}
+
 /* ---- a tree that went back ---- */
 
 static void put_tree(struct world *w, const struct znodes_copy *copy)
@@ -388,11 +445,16 @@ void ensemble_goes_wrong(struct world *w)
     w->wrong_trees++;
     w->right_tree = znodes_copy_take(&w->zoo.tree);
     put_tree(w, emptied ? NULL : w->old_tree);
-    plan(w, EVENT_RIGHT, often_short(w, 500, 60000));
+    if (chance(w, 400))
+        plan(w, EVENT_RECOVER, between(w, 1000, 60000));
+    else
+        plan(w, EVENT_RIGHT, often_short(w, 500, 60000));
 }
 
 void ensemble_on_right(struct world *w)
 {
+    if (!w->right_tree)
+        return;
     tell(w, "ZooKeeper's tree is RIGHT again");
     put_tree(w, w->right_tree);
     znodes_copy_free(w->right_tree);
@@ -411,6 +473,7 @@ void ensemble_on_tick(struct replica *r)
 {
     const char *alarm;
 
+    clocks_hear(r);
     replicated_tick(r->core);
     alarm = replicated_view(r->core)->alarm;
     if (alarm[0] && r->world->wrong_trees == 0)

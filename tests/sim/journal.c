@@ -95,7 +95,8 @@ static void snapshot_judge(struct world *w, const struct offer *o)
 
 static void snapshot_durable(struct world *w, struct offer *o)
 {
-    snapshot_judge(w, o);
+    if (o->index >= w->base)
+        snapshot_judge(w, o);
     if (o->index > w->snapshot_index) {
         free(w->snapshot);
         w->snapshot = o->text;
@@ -167,6 +168,15 @@ void journal_init(struct world *w)
 
 /* ---- durable ---- */
 
+void journal_note(struct world *w, char *text, size_t size)
+{
+    if (w->batch_count == w->batch_max) {
+        w->batch_max = w->batch_max ? 2 * w->batch_max : 64;
+        w->batches = alloc_resize(w->batches, w->batch_max * sizeof(*w->batches));
+    }
+    w->batches[w->batch_count++] = (struct batch_note){.text = text, .size = size};
+}
+
 void journal_durable(struct world *w, char *text, size_t size)
 {
     struct error error = {0};
@@ -177,10 +187,7 @@ void journal_durable(struct world *w, char *text, size_t size)
         free(text);
         return;
     }
-    if ((w->batch_count & (w->batch_count - 1)) == 0)
-        w->batches =
-            alloc_resize(w->batches, (w->batch_count ? w->batch_count * 2 : 1) * sizeof(*w->batches));
-    w->batches[w->batch_count++] = (struct batch_note){.text = text, .size = size};
+    journal_note(w, text, size);
     monitor_batch(w, b, text, size);
     batch_free(b);
     LIST_EACH_SAFE(link, &w->offered)

@@ -1,8 +1,8 @@
 /* sim [--seed N] [--worlds N] [--minutes N] [--seconds N] [--mutant NAME] [--slow-stops] [--verbose]
  * sim --mutants
  *
- * Runs that many worlds from that seed on, or what begins within so many seconds; a violation prints the
- * seed and how to replay it, and exits with 1. With a mutant (jobs/base/mutant.h) the shipped code has that
+ * Runs that many worlds from that seed on, or as many as fit into so many seconds, the last of which is left before its
+ * end; a violation prints the seed and how to replay it, and exits with 1. With a mutant (jobs/base/mutant.h) the shipped code has that
  * fault. --mutants lists them. With --slow-stops engines take about a
  * minute to answer a stop.
  */
@@ -13,59 +13,59 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <time.h>
+
+/* Of all worlds, in the order of their printing: field, words. */
+#define FIGURES(X)                                                                                           \
+    X(steps, "steps")                                                                                        \
+    X(crashes, "crashes")                                                                                    \
+    X(takeovers, "take-overs")                                                                               \
+    X(step_downs, "hand-overs")                                                                              \
+    X(handed_over, "attempts handed over")                                                                   \
+    X(freezes, "freezes")                                                                                    \
+    X(journal_failures, "journal failures")                                                                  \
+    X(clock_steps, "clock steps")                                                                            \
+    X(common_jumps, "of them with ZooKeeper's clock")                                                        \
+    X(held_jumps, "jumps not believed")                                                                      \
+    X(restores, "restored from snapshots")                                                                   \
+    X(wrong_trees, "times the tree went back")                                                               \
+    X(recoveries, "recoveries of it")                                                                        \
+    X(losses, "journals put back")                                                                           \
+    X(orphans, "orphans in the leader's place")                                                              \
+    X(replaced, "engines replaced")                                                                          \
+    X(started_again, "objects started by somebody else")                                                     \
+    X(strays, "of them told as kept by nobody")                                                              \
+    X(supervisors, "supervisors killed")                                                                     \
+    X(requests, "requests")                                                                                  \
+    X(batch_count, "batches")                                                                                \
+    X(starts, "starts")                                                                                      \
+    X(ended, "runs ended")                                                                                   \
+    X(lost, "lost")                                                                                          \
+    X(late, "times a leader found late")
 
 struct figures {
-    uint64_t worlds, steps, crashes, takeovers, step_downs, handed_over, freezes, journal_failures,
-        clock_steps, restores, wrong_trees;
-    uint64_t batches, starts, ended, lost, requests, late;
+    uint64_t worlds, cut;
+#define X(field, words) uint64_t field;
+    FIGURES(X)
+#undef X
 };
 
 static void add(struct figures *f, const struct world *w)
 {
     f->worlds++;
-    f->steps += w->steps;
-    f->crashes += w->crashes;
-    f->takeovers += w->takeovers;
-    f->step_downs += w->step_downs;
-    f->handed_over += w->handed_over;
-    f->freezes += w->freezes;
-    f->journal_failures += w->journal_failures;
-    f->clock_steps += w->clock_steps;
-    f->restores += w->restores;
-    f->wrong_trees += w->wrong_trees;
-    f->batches += w->batch_count;
-    f->starts += w->starts;
-    f->ended += w->ended;
-    f->lost += w->lost;
-    f->requests += w->requests;
-    f->late += w->late;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    f->cut += w->cut;
+#define X(field, words) f->field += w->field;
+    FIGURES(X)
+#undef X
 }
 
 static void print(const struct figures *f, double s)
 {
-    printf("%llu worlds, %llu steps (%.0f a second), %llu crashes, %llu take-overs, %llu hand-overs of %llu "
-           "attempts, %llu freezes, %llu journal failures, %llu clock steps, %llu restored from snapshots, "
-           "%llu times the tree went back\n",
-           (unsigned long long)f->worlds, (unsigned long long)f->steps, (double)f->steps / s,
-           (unsigned long long)f->crashes, (unsigned long long)f->takeovers,
-           (unsigned long long)f->step_downs, (unsigned long long)f->handed_over,
-           (unsigned long long)f->freezes, (unsigned long long)f->journal_failures,
-           (unsigned long long)f->clock_steps, (unsigned long long)f->restores,
-           (unsigned long long)f->wrong_trees);
-    printf("%llu requests, %llu batches, %llu starts, %llu runs ended, %llu lost, %llu times a leader found "
-           "late, "
-           "%.1f s\n",
-           (unsigned long long)f->requests, (unsigned long long)f->batches, (unsigned long long)f->starts,
-           (unsigned long long)f->ended, (unsigned long long)f->lost, (unsigned long long)f->late, s);
+    printf("%llu worlds, %llu of them left before their end", (unsigned long long)f->worlds,
+           (unsigned long long)f->cut);
+#define X(field, words) printf(", %llu %s", (unsigned long long)f->field, words);
+    FIGURES(X)
+#undef X
+    printf("; %.1f s, %.0f steps a second\n", s, (double)f->steps / s);
 }
 
 #ifdef CRONSCHED_FAULTS
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     uint64_t seed = 1, worlds = 10;
     struct figures figures = {0};
     struct zoneinfo *zones;
-    double start = seconds(), within_s = 0;
+    double start = monotonic_s(), within_s = 0;
     static struct world w;
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -139,11 +139,15 @@ int main(int argc, char **argv)
     }
     if (zoneinfo_new(&zones, "/usr/share/zoneinfo", NULL) < 0)
         return 2;
-    for (uint64_t i = 0; w.failures == 0 && (within_s > 0 ? seconds() - start < within_s : i < worlds); i++) {
+    if (within_s > 0) {
+        o.until_s = start + within_s;
+        worlds = UINT64_MAX;
+    }
+    for (uint64_t i = 0; w.failures == 0 && !w.cut && i < worlds; i++) {
         world_run(&w, seed + i, &o, zones);
         add(&figures, &w);
     }
-    print(&figures, seconds() - start);
+    print(&figures, monotonic_s() - start);
     zoneinfo_free(zones);
     return w.failures ? 1 : 0;
 }

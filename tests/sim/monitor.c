@@ -21,15 +21,46 @@ struct run_note *monitor_run(struct world *w, const char *id)
     return n;
 }
 
+/* Its leader had been told that this one runs, when it asked for the start. */
+static bool was_told(const struct container *o, const struct container *other)
+{
+    const struct stray_note *n = &other->strays[o->released.replica];
+
+    return n->life && n->life == o->released.life && n->link == o->released.link &&
+           n->told_ms < o->released.sent_ms;
+}
+
 static void judge_other(struct world *w, const struct container *o, const struct container *other)
 {
-    bool same_run = strcmp(o->run, other->run) == 0, executing = other->state == OBJECT_RUNNING;
-    const struct run_note *n = monitor_run(w, other->run);
+    bool same_run = strcmp(o->run, other->run) == 0, same_job = strcmp(o->job, other->job) == 0;
 
-    if (executing && same_run && !n->lost)
+    if (other->state != OBJECT_RUNNING)
+        return;
+    if (same_job && o->forbids && was_told(o, other))
+        violation(w, "%s starts beside %s, which somebody has started again, and its leader knew", o->run,
+                  other->run);
+    if (!other->counted || monitor_run(w, other->run)->lost)
+        return;
+    if (same_run)
         violation(w, "two attempts of %s execute at once", o->run);
-    if (executing && !same_run && o->alone && other->alone && strcmp(o->job, other->job) == 0 && !n->lost)
+    else if (o->alone && other->alone && same_job)
         violation(w, "%s starts while %s executes, and its job forbids that", o->run, other->run);
+}
+
+/* What became of it is in a lost part of the journal, unless an attempt of it ended later. */
+static void judge_given_up(struct world *w, const struct container *o, const struct run_note *n)
+{
+    const struct container *other, *next;
+    bool ended_later = false;
+
+    HASH_ITER(by_id, w->objects, other, next)
+    {
+        if (strcmp(other->run, o->run) == 0 && other->ended_ms > n->given_up_ms)
+            ended_later = true;
+    }
+    if (!ended_later)
+        violation(w, "%s#%d starts, though what became of its run is in a lost part of the journal", o->run,
+                  o->attempt);
 }
 
 void monitor_start(struct world *w, struct container *o)
@@ -40,6 +71,8 @@ void monitor_start(struct world *w, struct container *o)
     if (n->started >> o->attempt & 1)
         violation(w, "%s#%d was started twice", o->run, o->attempt);
     n->started |= UINT64_C(1) << o->attempt;
+    if (n->given_up_ms)
+        judge_given_up(w, o, n);
     if (!o->committed)
         violation(w, "%s#%d starts though its id is not in the journal", o->run, o->attempt);
     if (o->never)
@@ -53,7 +86,7 @@ void monitor_start(struct world *w, struct container *o)
         if (other == o)
             continue;
         judge_other(w, o, other);
-        in_pool += other->state == OBJECT_RUNNING && o->pool[0] && strcmp(o->pool, other->pool) == 0 &&
+        in_pool += other->counted && o->pool[0] && strcmp(o->pool, other->pool) == 0 &&
                    !monitor_run(w, other->run)->lost;
     }
     if (in_pool > POOL_PLACES)
@@ -163,15 +196,18 @@ static void judge_skip(struct world *w, const struct batch *b, const struct reco
 {
     struct job_state *j = state_job(&w->shadow, r->job);
     struct window *v = window_of(w, r->job);
-    int64_t count;
+    int64_t count, upto_ms = b->time_ms;
 
     if (!j || !v || !v->schedule) {
         violation(w, "a skip for %s, which has no schedule", r->job);
         return;
     }
     count = schedule_count(v->schedule, floor_s(j->cursor_ms), r->to_ms / 1000, INT64_MAX);
-    if (r->from_ms != next_after(v, j->cursor_ms) || count != r->count ||
-        (r->to_ms > b->time_ms && strcmp(r->reason, "coalesced") != 0) ||
+    if (strcmp(r->reason, "journal-lost") == 0)
+        upto_ms = w->lost_until_ms; /* by the clock of whoever had it go on */
+    else if (strcmp(r->reason, "coalesced") == 0)
+        upto_ms = INT64_MAX;
+    if (r->from_ms != next_after(v, j->cursor_ms) || count != r->count || r->to_ms > upto_ms ||
         !schedule_match(v->schedule, r->to_ms / 1000))
         violation(w,
                   "%s: skip of %lld fire times from %lld to %lld; after the cursor there are %lld from %lld",
@@ -220,8 +256,11 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 {
     const struct container *o = a->id ? object_by_id(w, a->id) : NULL;
 
-    /* the engine died in mid-start; its node is gone; another engine answers and nobody knows; unreachable too long */
-    return (o && (o->limbo || o->orphaned || (!a->identity && w->replaced))) ||
+    /* the engine died in mid-start; its node or its supervisor is gone, and what it ran; another engine answers and
+     * nobody knows; other attempts may have followed in a lost part of the journal; unreachable too long */
+    return (o &&
+            (o->limbo || (o->orphaned && o->state != OBJECT_RUNNING) || (!a->identity && w->replaced))) ||
+           run->journal_lost ||
            (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 
@@ -235,6 +274,14 @@ static void judge_committed(struct world *w, const struct batch *b, const struct
         violation(w, "%s#%d: commits an object that is not its own", r->run, a->number);
     else
         o->committed = true;
+}
+
+/* What was started again by somebody ends more than once. */
+static bool ended_so(const struct container *o, int64_t code)
+{
+    if (o->by_others)
+        return o->exit_codes >> (code & 63) & 1;
+    return o->state != OBJECT_RUNNING && o->exit_code == code;
 }
 
 static void judge_attempt(struct world *w, const struct batch *b, const struct record *r)
@@ -256,13 +303,13 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
             violation(w, "%s#%d: the journal says started, and it was not", r->run, a->number);
         break;
     case RECORD_ENDED:
-        if (!o || o->state == OBJECT_RUNNING || !o->starts || o->exit_code != r->code)
+        if (!o || !o->starts || !ended_so(o, r->code))
             violation(w, "%s#%d: the journal says ended with %lld, and that is not so", r->run, a->number,
                       (long long)r->code);
         break;
     case RECORD_HANDED_OVER:
         w->handed_over++;
-        if (!o || o->starts)
+        if (!o || o->starts > o->by_others)
             violation(w, "%s#%d: it is handed over, and was started", r->run, a->number);
         else
             o->handed_epoch = b->epoch;
@@ -270,13 +317,18 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
     case RECORD_NEVER_RAN:
     case RECORD_REVOKED:
     case RECORD_START_FAILED:
-        if (o && o->starts)
+        if (o && o->starts > o->by_others)
             violation(w, "%s#%d: the journal says %s, and it was started", r->run, a->number,
                       record_kind_name(r->kind));
         if (o)
             o->never = record_kind_name(r->kind);
         if (r->kind == RECORD_START_FAILED && o && o->state == OBJECT_GONE)
             violation(w, "%s#%d: its object vanished", r->run, a->number);
+        break;
+    case RECORD_STARTED_AGAIN:
+        if (!o || !o->by_others || r->count > o->starts)
+            violation(w, "%s#%d: the journal says that it was started %lld times, and that is not so", r->run,
+                      a->number, (long long)r->count);
         break;
     case RECORD_UNKNOWN:
         if (!may_be_lost(w, b, run, a))
@@ -291,7 +343,11 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
 
 static void judge_closed(struct world *w, const struct record *r)
 {
-    if (monitor_run(w, r->run)->executing > 0)
+    const struct run *run = state_run(&w->shadow, r->run);
+
+    if (run && run->journal_lost) /* an attempt of the lost time may */
+        monitor_run(w, r->run)->lost = true;
+    else if (monitor_run(w, r->run)->executing > 0)
         violation(w, "%s is closed as %s while it executes", r->run, r->verdict);
 }
 
@@ -433,10 +489,27 @@ static bool fold(struct world *w, const struct batch *b, const struct record *r)
     return true;
 }
 
+/* The first batch after a recovery tells of it. */
+static void judge_recovered(struct world *w, const struct batch *b)
+{
+    bool told = false;
+
+    for (size_t i = 0; i < b->count; i++)
+        told |= b->records[i].kind == RECORD_RECOVERED && b->records[i].until_ms == w->lost_until_ms;
+    if (!told)
+        violation(w, "batch %llu, the first after a recovery, does not tell of it",
+                  (unsigned long long)b->index);
+    w->recovery_pending = false;
+}
+
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size)
 {
     struct history_write *write = NULL;
 
+    if (b->time_ms > w->furthest_ms)
+        w->furthest_ms = b->time_ms;
+    if (w->recovery_pending)
+        judge_recovered(w, b);
     if (b->index != w->shadow.index + 1 || strcmp(b->prev, w->shadow.hash) != 0 ||
         b->epoch < w->shadow.epoch || b->time_ms < w->shadow.time_ms)
         violation(w, "batch %llu does not follow the one before", (unsigned long long)b->index);
@@ -501,16 +574,12 @@ void monitor_final(struct world *w)
     }
 }
 
-void monitor_release(struct world *w)
+/* ---- a journal that goes on from an earlier state ---- */
+
+static void accounts_forget(struct world *w)
 {
-    struct run_note *n, *next_note;
     struct account *a, *next;
 
-    HASH_ITER(hh, w->notes, n, next_note)
-    {
-        HASH_DEL(w->notes, n);
-        free(n);
-    }
     HASH_ITER(hh, w->accounts, a, next)
     {
         HASH_DEL(w->accounts, a);
@@ -520,4 +589,79 @@ void monitor_release(struct world *w)
         schedule_free(w->windows[i].schedule);
     free(w->windows);
     free(w->skips);
+    w->windows = NULL;
+    w->skips = NULL;
+    w->window_count = w->skip_count = 0;
+}
+
+/* Fire times beyond the cursor whose run was fired already. */
+static void accounts_ahead(struct world *w, const struct job_state *j)
+{
+    for (size_t i = 0; i < j->ahead_count; i++) {
+        struct account *a = alloc_zero(sizeof(*a));
+
+        run_id_format(j->name, j->ahead[i], false, a->id);
+        snprintf(a->job, sizeof(a->job), "%s", j->name);
+        a->fire_ms = j->ahead[i];
+        snprintf(a->state, sizeof(a->state), "before");
+        if (!state_run(&w->shadow, a->id))
+            snprintf(a->verdict, sizeof(a->verdict), "before");
+        HASH_ADD_STR(w->accounts, id, a);
+    }
+}
+
+/* What the journal does not know of any more. */
+static bool is_known(struct world *w, const struct container *o)
+{
+    struct run *run = state_run(&w->shadow, o->run);
+    const struct attempt *a = run ? run_attempt(run) : NULL;
+
+    return a && a->id && strcmp(a->id, o->id) == 0 &&
+           (a->state == ATTEMPT_STARTED || a->state == ATTEMPT_COMMITTED);
+}
+
+void monitor_begin_anew(struct world *w, int64_t lost_until_ms)
+{
+    struct run_note *n, *next_note;
+    struct run *run, *next_run;
+    struct job_state *j, *next;
+
+    accounts_forget(w);
+    w->key_era += KEYS_MAX;
+    w->key_count = 0;
+    w->told_zones.rules = w->shadow.tzdata ? (int)strtol(w->shadow.tzdata + strlen("sim-"), NULL, 10) : 0;
+    HASH_ITER(hh, w->notes, n, next_note)
+    {
+        n->kill_ms = n->kill_epoch = n->given_up_ms = 0;
+    }
+    HASH_ITER(by_id, w->shadow.runs, run, next_run)
+    {
+        if (run->fired || run->due_ms <= lost_until_ms)
+            monitor_run(w, run->id)->given_up_ms = lost_until_ms;
+    }
+    LIST_EACH(link, &w->living)
+    {
+        const struct container *o = LIST_ITEM(link, struct container, living);
+
+        if (o->counted && !is_known(w, o))
+            monitor_run(w, o->run)->lost = true;
+    }
+    HASH_ITER(by_name, w->shadow.jobs, j, next)
+    {
+        if (j->def)
+            window_open(w, j);
+        accounts_ahead(w, j);
+    }
+}
+
+void monitor_release(struct world *w)
+{
+    struct run_note *n, *next_note;
+
+    HASH_ITER(hh, w->notes, n, next_note)
+    {
+        HASH_DEL(w->notes, n);
+        free(n);
+    }
+    accounts_forget(w);
 }

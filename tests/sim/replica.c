@@ -14,7 +14,7 @@ static struct replica *of_env(struct scheduler_env *env)
 
 static int64_t env_wall_ms(struct scheduler_env *env)
 {
-    return of_env(env)->world->now_ms + of_env(env)->offset_ms;
+    return of_env(env)->world->ensemble ? clocks_believed_ms(of_env(env)) : replica_wall_ms(of_env(env));
 }
 
 static uint64_t env_random(struct scheduler_env *env)
@@ -204,6 +204,8 @@ void replica_start(struct replica *r)
     r->link++;
     r->frozen_until_ms = 0;
     r->told = r->kept;
+    r->clock = (struct guarded_clock){0};
+    r->voices.count = 0;
     zones_init(&r->zones, w->zoneinfo, w->rules);
     r->scheduler = scheduler_new(&options);
     scheduler_set_journal(r->scheduler, &r->journal);
@@ -291,6 +293,8 @@ void replica_lead(struct replica *r)
     w->leader = r->number;
     r->epoch = ++w->epoch;
     tell(w, "r%d LEADS, epoch %lld", r->number, (long long)r->epoch);
+    loss_tell(r);
+    plan_for(r, EVENT_LOOK, between(w, 0, 1000));
     scheduler_journal_events.lead(r->scheduler, r->epoch, "start");
 }
 
@@ -367,18 +371,6 @@ static void fault_journal(struct world *w, struct replica *r)
             plan_for(&w->replicas[i], EVENT_LEAD, between(w, 1, 5000));
 }
 
-static void fault_clock(struct world *w, struct replica *r)
-{
-    static const int64_t sizes_ms[] = {50, 2000, 20000, 90000, 400000};
-    int64_t size = sizes_ms[draw(w) % (sizeof(sizes_ms) / sizeof(sizes_ms[0]))];
-
-    w->clock_steps++;
-    r->offset_ms = chance(w, 400) ? 0 : between(w, -size, size);
-    tell(w, "r%d: its clock is %+lld ms off now", r->number, (long long)r->offset_ms);
-    if (r->scheduler)
-        plan_for(r, EVENT_WAKE, between(w, 0, 1000));
-}
-
 static void fault_zones(struct world *w, struct replica *unused)
 {
     (void)unused;
@@ -397,6 +389,13 @@ static void fault_take_over(struct world *w, struct replica *unused)
         ensemble_take_over(w);
     else
         take_over(w);
+}
+
+static void fault_orphan(struct world *w, struct replica *unused)
+{
+    (void)unused;
+    if (w->ensemble)
+        ensemble_orphan(w);
 }
 
 static void fault_step_down(struct world *w, struct replica *unused)
@@ -422,7 +421,7 @@ void fault_at_random(struct world *w)
         int weight;
         void (*happen)(struct world *w, struct replica *r);
     } faults[] = {{40, fault_crash},   {12, fault_freeze}, {12, fault_take_over}, {12, fault_step_down},
-                  {10, fault_journal}, {10, fault_clock},  {4, fault_zones}};
+                  {10, fault_journal}, {16, clocks_jump},  {4, fault_zones},      {3, fault_orphan}};
     int all = 0, at;
 
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)

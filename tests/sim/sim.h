@@ -9,6 +9,9 @@
  *   ensemble.c  instead of it: leader/ on a ZooKeeper of the worst manners
  *   engine.c    hosts and the objects that run on them, with the oddities of a real Docker engine
  *   swarm.c     what is otherwise where the second host is a Swarm
+ *   strangers.c what others do to objects: they start them again, or kill what looks after them
+ *   clocks.c    clocks that jump, of a process alone or of ZooKeeper with it
+ *   loss.c      a journal that went back, and goes on from there because a person said so
  *   clients.c   requests at random, and what each was promised
  *   monitor.c   judges every committed record by rules of its own, and keeps the account of fire times
  *   checks.c    what must hold of a scheduler after every step, and of all at the end
@@ -20,6 +23,8 @@
  */
 #pragma once
 
+#include "cronsched/cluster/clock_voices.h"
+#include "cronsched/server/guarded_clock.h"
 #include "jobs/base/alloc.h"
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/state/run_id.h"
@@ -61,6 +66,10 @@ enum event_kind {
     EVENT_END,     /* of a process that was told to stop */
     EVENT_TREE,    /* ZooKeeper's tree goes back, or is emptied */
     EVENT_RIGHT,   /* ZooKeeper's tree is what it was before it went wrong */
+    EVENT_RECOVER, /* or a person has the journal go on without what is missing */
+    EVENT_STRANGER,
+    EVENT_LOOK, /* an engine looks for what runs and is kept by nobody */
+    EVENT_LOSS, /* the journal is put back to an earlier state */
     EVENT_KIND_COUNT
 };
 
@@ -74,6 +83,8 @@ struct call_copy {
     int64_t sender_epoch;
     uint64_t version;             /* of the object, as its sender had read it */
     bool alone, unresolved, late; /* late: its sender has been told that the reply was lost */
+    bool forbids;                 /* nothing of its job may run beside it */
+    int64_t sent_ms;
 };
 
 struct event {
@@ -111,6 +122,8 @@ struct replica {
     uint64_t life;               /* counts starts */
     uint64_t link;               /* counts the times that its engine requests were forgotten */
     int64_t offset_ms;           /* of its clock */
+    struct guarded_clock clock;  /* in a world with an ensemble: what it believes */
+    struct clock_voices voices;
     int64_t frozen_until_ms;
     uint64_t fed; /* the last batch it has folded or written */
     int64_t epoch;
@@ -129,6 +142,10 @@ struct replica {
     struct replicated_env core_env;
     struct replicated_host core_host;
     struct mark mark; /* on its disk */
+    char *recovery;   /* the state that it gave for the journal to go on from; and its hash */
+    size_t recovery_size;
+    char recovery_hash[33];
+    bool recovering;
     bool connected_once, seat_planned;
     int64_t silent_since_ms;
     int64_t extra_ms; /* of its own clock, while it is taken apart */
@@ -142,6 +159,18 @@ struct watcher {
     int replica;
     uint64_t link, ticket;
     enum engine_op op; /* that waits */
+};
+
+/* That an engine has told its scheduler of it, as an object that runs and is kept by nobody. */
+struct stray_note {
+    uint64_t life, link; /* of the process; life 0: it has not */
+    int64_t told_ms;
+};
+
+struct release_note {
+    int replica;
+    uint64_t life, link;
+    int64_t sent_ms;
 };
 
 struct container {
@@ -159,9 +188,15 @@ struct container {
     struct watcher watchers[REPLICAS];
     /* of a Swarm's service */
     int replicas;
-    int64_t label;                     /* the epoch that may start it */
-    uint64_t version;                  /* counts updates */
-    bool orphaned;                     /* its task went with its node: nobody knows how it ended */
+    int64_t label;    /* the epoch that may start it */
+    uint64_t version; /* counts updates */
+    bool orphaned;    /* its task went with its node, its supervisor was killed: nobody knows how it ended */
+    int by_others;    /* of its starts */
+    bool counted;     /* what runs counts for its run */
+    uint64_t exit_codes; /* bit i: it ended with i, of its last six bits */
+    struct stray_note strays[REPLICAS];
+    bool forbids;
+    struct release_note released;      /* the request by which it was started */
     struct watcher settling[REPLICAS]; /* who waits for its task to start, or to be rejected */
     struct list living;                /* until it is gone */
     UT_hash_handle by_id, by_name;
@@ -182,6 +217,7 @@ struct run_note { /* a run, by id */
     uint64_t started;            /* bit i: attempt i was */
     int64_t kill_ms, kill_epoch; /* a kill was acknowledged then, in that epoch; 0: none */
     bool lost;
+    int64_t given_up_ms; /* what became of it was in a lost part of the journal, up to then; 0: no */
     UT_hash_handle hh;
 };
 
@@ -223,6 +259,7 @@ struct sim_options {
     bool verbose;
     bool slow_stops; /* an engine takes longer to answer a stop than its leader's patience with it */
     int64_t minutes;
+    double until_s; /* by the monotonic clock: then a world is left as it is; 0: never */
 };
 
 struct world {
@@ -232,12 +269,19 @@ struct world {
     uint64_t steps, event_seq, failures;
     struct heap events;
     bool quiet; /* no more faults and requests */
+    bool cut;   /* it was left before its end */
     struct replica replicas[REPLICAS];
     int replica_count; /* 1: the embedded journal; 2: a replicated one */
     bool ensemble;     /* of two: the shipped one, and not journal.c */
     struct zoo zoo;
-    struct znodes_copy *old_tree, *right_tree; /* to go back to; NULL: none, or it is right */
-    size_t old_count;                          /* batches in the former */
+    struct znodes_copy *old_tree, *right_tree;       /* to go back to; NULL: none, or it is right */
+    size_t old_count;                                /* batches in the former */
+    bool loses;                                      /* the embedded journal of this world is put back */
+    int64_t recover_ms, lost_from_ms, lost_until_ms; /* it goes on then; as its leader is told */
+    bool recovery_pending;                           /* no batch has been appended since */
+    int64_t furthest_ms; /* time of the latest batch, and of the latest fire time of a start */
+    uint64_t base;       /* batches up to here are gone, or in a state that went on */
+    char recovered_hash[33];
     struct host hosts[HOSTS];
     struct zoneinfo *zoneinfo;
     int rules;                   /* of the zone files as they are now */
@@ -247,7 +291,7 @@ struct world {
 
     /* the journal */
     struct batch_note *batches;
-    size_t batch_count;
+    size_t batch_count, batch_max;
     struct list in_flight;
     size_t in_flight_count;
     int64_t epoch;
@@ -268,18 +312,20 @@ struct world {
     struct window *windows;
     size_t window_count;
     struct key_note keys[KEYS_MAX];
-    size_t key_count;
+    size_t key_count, key_era; /* the latter: of all that came before a recovery */
     char jobs[JOBS_MAX][16];
     int job_count;
 
     /* figures */
     uint64_t crashes, takeovers, step_downs, handed_over, freezes, journal_failures, wrong_trees, clock_steps,
-        lost, ended, starts, restores, replaced, elsewhere;
+        lost, ended, starts, restores, replaced, elsewhere, started_again, supervisors, strays, losses,
+        recoveries, orphans, common_jumps, held_jumps;
     uint64_t requests, refused;
     uint64_t late; /* that a standby found its leader late */
 };
 
 /* ---- world.c ---- */
+double monotonic_s(void);
 uint64_t draw(struct world *w);
 int64_t between(struct world *w, int64_t least, int64_t most);
 bool chance(struct world *w, int per_mille);
@@ -304,6 +350,7 @@ void replica_feed(struct replica *r, uint64_t upto);
 void replica_zones(struct replica *r);
 void zones_init(struct sim_zones *z, struct zoneinfo *under, int rules);
 void fault_at_random(struct world *w);
+int64_t replica_wall_ms(struct replica *r); /* as its clock is set */
 
 /* ---- journal.c ---- */
 void journal_init(struct world *w);
@@ -311,7 +358,9 @@ void journal_release(struct world *w);
 void journal_table(struct replica *r);
 void journal_commit_one(struct world *w);                       /* the oldest in flight */
 void journal_durable(struct world *w, char *text, size_t size); /* the next batch is; takes text */
-void journal_forget_offers(struct world *w, int replica);       /* snapshots that will never be */
+void journal_note(struct world *w, char *text,
+                  size_t size); /* it is kept, and not judged; NULL: it is not there */
+void journal_forget_offers(struct world *w, int replica); /* snapshots that will never be */
 /* The epoch ends: of what is in flight a first part still becomes durable, the rest never will. */
 void journal_end_epoch(struct world *w);
 
@@ -327,6 +376,7 @@ void ensemble_take_over(struct world *w);
 void ensemble_step_down(struct replica *r);
 void ensemble_goes_wrong(struct world *w); /* its tree goes back, or is emptied, for a while */
 void ensemble_on_right(struct world *w);
+void ensemble_orphan(struct world *w); /* a node in the leader's place that belongs to nobody */
 void ensemble_on_connect(struct replica *r);
 void ensemble_on_tick(struct replica *r);
 void ensemble_on_seat(struct replica *r);
@@ -341,6 +391,7 @@ void engine_tell(struct world *w, struct watcher *waiting,
                  struct engine_answer a); /* each of a REPLICAS; a ticket of 0: none */
 void object_start(struct world *w, struct container *o);
 void object_start_breaks(struct world *w, struct container *o); /* its engine dies in mid-start */
+void object_exit_later(struct world *w, const struct container *o, int64_t delay_ms, int code);
 void object_gone(struct container *o);
 void engines_release(struct world *w);
 void engine_call(struct world *w, struct event *e);
@@ -358,6 +409,29 @@ void swarm_task(struct world *w, struct event *e);
 void swarm_node_lost(struct world *w, struct container *o); /* with what ran on it */
 void swarm_unreachable(struct world *w, struct container *o);
 
+/* ---- strangers.c ---- */
+void stranger_at_random(struct world *w);
+/* The engines of this process look for objects that run and that nobody keeps. */
+void stranger_look(struct replica *r);
+void stranger_ended(struct world *w, const struct container *o);
+bool stranger_is_told(const struct world *w, const struct container *o); /* of its running */
+
+/* ---- clocks.c ---- */
+int64_t clocks_believed_ms(struct replica *r);
+bool clocks_fit(struct replica *r, const char **ret_why);
+void clocks_hear(struct replica *r); /* the other members and ZooKeeper */
+void clocks_jump(struct world *w, struct replica *r);
+void clocks_right(struct world *w);
+
+/* ---- loss.c ---- */
+void loss_begin(struct world *w);  /* the journal is put back to an earlier state, and all begin anew */
+void loss_tell(struct replica *r); /* before it leads */
+/* What replicated_host.state gives. */
+char *loss_state(struct replica *r, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
+                 int64_t *ret_time_ms);
+void loss_look(struct world *w, const struct znode_version *recovered); /* the node says so */
+void loss_recover(struct world *w);                                     /* a person tries to have it go on */
+
 /* ---- clients.c ---- */
 void client_first_jobs(struct world *w);
 void client_request(struct world *w);
@@ -369,6 +443,8 @@ void monitor_release(struct world *w);
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
 struct run_note *monitor_run(struct world *w, const char *id);
 void monitor_start(struct world *w, struct container *o);
+/* The journal goes on from the shadow: the account of fire times begins anew there. */
+void monitor_begin_anew(struct world *w, int64_t lost_until_ms);
 int64_t monitor_next(struct world *w,
                      const struct job_state *j); /* the fire time after its cursor; INT64_MAX: none */
 void monitor_final(struct world *w);

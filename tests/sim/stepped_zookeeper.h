@@ -20,6 +20,7 @@ struct seat;
 struct zoo {
     struct znodes tree;
     int64_t now_ms, sessions;
+    int64_t ahead_ms; /* its wall clock, of now_ms */
     struct seat *seats[SEATS_MAX];
     size_t count;
     uint64_t writes; /* multis that were carried out */
@@ -210,8 +211,8 @@ static inline void zoo_told(struct zoo *z)
 static inline enum coord_result zoo_multi(struct seat *s, const struct ask *a, struct coord_stat *stat)
 {
     const struct znode_txn *t = NULL;
-    enum coord_result result =
-        znodes_multi(&s->zoo->tree, a->ops, a->count, s->session, s->zoo->now_ms, &t, stat);
+    enum coord_result result = znodes_multi(&s->zoo->tree, a->ops, a->count, s->session,
+                                            s->zoo->now_ms + s->zoo->ahead_ms, &t, stat);
 
     s->zoo->writes += result == COORD_OK;
     seat_catch_up(s); /* a write, even one that fails, is behind all that was written before */

@@ -135,6 +135,7 @@ void swarm_node_lost(struct world *w, struct container *o)
     o->exit_code = -1;
     o->ended_ms = w->now_ms;
     monitor_run(w, o->run)->executing--;
+    o->counted = false;
     tell(w, "%s of %s goes with its node", o->id, o->run);
 }
 

@@ -6,11 +6,20 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FIRST_LEADER_MS 20000
 #define STEPS_WATCHED   256 /* together they may take so much of the processor: */
 #define STEPS_CPU_S     60
+
+double monotonic_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 /* ---- chance ---- */
 
@@ -193,8 +202,14 @@ static void on_exit_event(struct world *w, struct event *e)
 
 static void on_start(struct world *w, struct event *e)
 {
-    if (!w->replicas[e->replica].scheduler)
-        replica_start(&w->replicas[e->replica]);
+    struct replica *r = &w->replicas[e->replica];
+
+    if (r->scheduler)
+        return;
+    if (w->now_ms < w->recover_ms) /* the person has not said yet that it goes on */
+        plan_for(r, EVENT_START, w->recover_ms - w->now_ms + between(w, 0, 1000));
+    else
+        replica_start(r);
 }
 
 static void on_lead(struct world *w, struct event *e)
@@ -221,6 +236,7 @@ static void on_host(struct world *w, struct event *e)
 static void on_sweep(struct world *w, struct event *e)
 {
     host_sweep(w, &w->replicas[e->replica]);
+    stranger_look(&w->replicas[e->replica]);
     plan_for(&w->replicas[e->replica], EVENT_SWEEP, between(w, 1000, 30000));
 }
 
@@ -287,6 +303,32 @@ static void on_right(struct world *w, struct event *e)
     ensemble_on_right(w);
 }
 
+static void on_recover(struct world *w, struct event *e)
+{
+    loss_recover(w);
+}
+
+static void on_stranger(struct world *w, struct event *e)
+{
+    if (w->quiet)
+        return;
+    stranger_at_random(w);
+    plan(w, EVENT_STRANGER, between(w, 500, 40000));
+}
+
+static void on_look(struct world *w, struct event *e)
+{
+    stranger_look(&w->replicas[e->replica]);
+}
+
+static void on_loss(struct world *w, struct event *e)
+{
+    if (w->quiet)
+        return;
+    loss_begin(w);
+    plan(w, EVENT_LOSS, between(w, 60000, 300000));
+}
+
 static void on_end(struct world *w, struct event *e)
 {
     replica_crash(&w->replicas[e->replica]);
@@ -320,6 +362,10 @@ static const struct {
     [EVENT_END] = {"end", on_end},
     [EVENT_TREE] = {"tree", on_tree},
     [EVENT_RIGHT] = {"right", on_right},
+    [EVENT_RECOVER] = {"recover", on_recover},
+    [EVENT_STRANGER] = {"stranger", on_stranger},
+    [EVENT_LOOK] = {"look", on_look},
+    [EVENT_LOSS] = {"loss", on_loss},
 };
 
 /* Schedulers flush once a turn, before they sleep; a turn may hold several events of the same instant. */
@@ -362,8 +408,10 @@ static void step(struct world *w)
     heap_remove(&w->events, item);
     if (item->at > w->now_ms)
         w->now_ms = item->at;
-    if (w->steps++ % STEPS_WATCHED == 0)
+    if (w->steps++ % STEPS_WATCHED == 0) {
         watch_out(w);
+        w->cut = w->o.until_s > 0 && monotonic_s() > w->o.until_s;
+    }
     w->zoo.now_ms = w->now_ms;
     if (reaches(w, e))
         kinds[e->kind].happen(w, e);
@@ -376,7 +424,7 @@ static void step(struct world *w)
 
 static void steps_until(struct world *w, int64_t until_ms)
 {
-    while (!w->failures && heap_first(&w->events) && heap_first(&w->events)->at <= until_ms)
+    while (!w->failures && !w->cut && heap_first(&w->events) && heap_first(&w->events)->at <= until_ms)
         step(w);
     if (w->now_ms < until_ms)
         w->now_ms = until_ms;
@@ -396,24 +444,23 @@ static bool at_rest(const struct world *w)
 static void come_to_rest(struct world *w)
 {
     w->quiet = true;
-    for (int i = 0; i < w->replica_count; i++) {
-        w->replicas[i].offset_ms = 0;
+    clocks_right(w);
+    for (int i = 0; i < w->replica_count; i++)
         w->replicas[i].frozen_until_ms = 0;
-        plan_for(&w->replicas[i], EVENT_WAKE, 0); /* as the environment does when the clock was set */
-    }
     hosts_rest(w);
     /* a clock that was ahead stands still for its leader until true time comes; then some minutes as usual */
     steps_until(w, w->now_ms + 900000);
-    if (!w->failures)
-        check_rest(w);
+    if (w->failures || w->cut)
+        return;
+    check_rest(w);
     client_pause_all(w, true);
-    for (int idle = 0; idle < 40 && !w->failures && !at_rest(w); idle++) {
+    for (int idle = 0; idle < 40 && !w->failures && !w->cut && !at_rest(w); idle++) {
         uint64_t ended = w->ended;
 
         steps_until(w, w->now_ms + 30000);
         idle = w->ended > ended ? 0 : idle; /* many may have been waiting */
     }
-    if (!w->failures)
+    if (!w->failures && !w->cut)
         monitor_final(w);
 }
 
@@ -436,6 +483,7 @@ static void world_init(struct world *w, uint64_t seed, const struct sim_options 
     w->snapshot_every = snapshots[draw(w) % 3];
     w->replica_count = chance(w, 500) ? 1 : REPLICAS;
     w->ensemble = w->replica_count == REPLICAS && chance(w, 600);
+    w->loses = !w->ensemble && chance(w, 400);
     w->hosts[0].name = "docker";
     w->hosts[1].name = "spare";
     w->hosts[1].swarm = seed % 3 == 1;
@@ -467,14 +515,14 @@ void world_run(struct world *w, uint64_t seed, const struct sim_options *o, stru
     if (w->ensemble) {
         ensemble_after_step(w);
         steps_until(w, START_MS + FIRST_LEADER_MS);
-        if (w->leader != 0)
+        if (w->leader != 0 && !w->cut)
             violation(w, "the only one does not lead");
     }
     if (w->replica_count > 1)
         replica_start(&w->replicas[1]);
     if (!w->ensemble)
         replica_lead(&w->replicas[0]);
-    if (w->failures) {
+    if (w->failures || w->cut) {
         world_release(w);
         return;
     }
@@ -482,12 +530,15 @@ void world_run(struct world *w, uint64_t seed, const struct sim_options *o, stru
     scheduler_flush(w->replicas[0].scheduler);
     plan(w, EVENT_FAULT, between(w, 500, 30000));
     plan(w, EVENT_REQUEST, between(w, 100, 3000));
+    plan(w, EVENT_STRANGER, between(w, 500, 40000));
     if (w->ensemble)
         plan(w, EVENT_TREE, between(w, 1000, 60000));
+    else if (w->loses)
+        plan(w, EVENT_LOSS, between(w, 20000, 280000));
     for (int i = 0; i < HOSTS; i++)
         plan(w, EVENT_HOST, between(w, 10000, 300000))->host = i;
     steps_until(w, START_MS + o->minutes * 60000);
-    if (!w->failures)
+    if (!w->failures && !w->cut)
         come_to_rest(w);
     if (o->verbose || w->failures)
         fprintf(stderr,

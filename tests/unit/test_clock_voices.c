@@ -102,6 +102,13 @@ static void test_a_jump_needs_a_majority_of_the_others(void **state)
          {{"b", HOURS, HOURS, 0}, {"c", 0, 0, 0}, {"d", 0, 0, 0}, {"", 0, 0, 0}},
          false},
         {"what was heard before the jump says nothing", {{"b", HOURS, 0, 5}, {"", HOURS, 0, 5}}, false},
+        {"ZooKeeper is heard first, and two others are yet to be heard",
+         {{"b", 0, 0, 5}, {"c", 0, 0, 5}, {"", HOURS, 0, 0}},
+         false},
+        {"one of two agrees, and the other is yet to be heard",
+         {{"b", HOURS, 0, 0}, {"c", 0, 0, 5}, {"", HOURS, 0, 0}},
+         true},
+        {"who has not been heard for long is not waited for", {{"b", 0, 0, 16}, {"", HOURS, 0, 0}}, true},
     };
 
     (void)state;
@@ -110,7 +117,7 @@ static void test_a_jump_needs_a_majority_of_the_others(void **state)
 
         for (const struct voice *voice = rows[i].voices; voice->id; voice++)
             hear(&v, voice);
-        if (clock_voices_confirm(&v, BOOT + 1000 * HOURS, NOW - 3000) != rows[i].confirmed)
+        if (clock_voices_confirm(&v, BOOT + 1000 * HOURS, NOW - 3000, NOW) != rows[i].confirmed)
             fail_msg("%s", rows[i].name);
     }
 }
