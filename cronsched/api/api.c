@@ -33,32 +33,35 @@ API_LEADER_HANDLERS(X)
 /* ---- start ---- */
 
 const struct http_route api_routes[] = {
-    {"GET", "/v1/jobs", NULL, AUTH_READ, 0, api_handle_jobs},
-    {"GET", "/v1/jobs/{job}", NULL, AUTH_READ, 0, api_handle_job},
+    {"GET", "/v1/jobs", NULL, AUTH_READ, 0, api_handle_jobs, .heavy = true},
+    {"GET", "/v1/jobs/{job}", NULL, AUTH_READ, 0, api_handle_job, .heavy = true},
     {"DELETE", "/v1/jobs/{job}", NULL, AUTH_ADMIN, 0, lead_job_delete},
     {"POST", "/v1/jobs/{job}/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause, HTTP_REPEATABLE},
     {"POST", "/v1/jobs/{job}/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_resume, HTTP_REPEATABLE},
     {"POST", "/v1/jobs/{job}/trigger", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_trigger,
      HTTP_REPEATABLE_BY_KEY},
-    {"POST", "/v1/jobs/{job}/backfill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_backfill},
+    {"POST", "/v1/jobs/{job}/backfill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_backfill,
+     .heavy = true},
     {"POST", "/v1/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause_all, HTTP_REPEATABLE},
     {"POST", "/v1/resume", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_resume_all, HTTP_REPEATABLE},
-    {"GET", "/v1/defs", "set", AUTH_READ, 0, api_handle_defs},
-    {"POST", "/v1/apply", NULL, AUTH_ADMIN, API_APPLY_BYTES_MAX, lead_apply,
-     HTTP_REPEATABLE}, /* a dry run costs as much */
-    {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs},
+    {"GET", "/v1/defs", "set", AUTH_READ, 0, api_handle_defs, .heavy = true},
+    {"POST", "/v1/apply", NULL, AUTH_ADMIN, API_APPLY_BYTES_MAX, lead_apply, HTTP_REPEATABLE,
+     .heavy = true}, /* a dry run costs as much */
+    {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs, .heavy = true},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow", AUTH_READ, 0, api_handle_logs},
     {"POST", "/v1/runs/{run}/kill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_kill, HTTP_REPEATABLE},
-    {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain},
-    {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, HTTP_REPEATABLE, API_AUDIT_MS},
-    {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records},
+    {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain, .heavy = true},
+    {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, HTTP_REPEATABLE, API_AUDIT_MS,
+     .heavy = true},
+    {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records,
+     .heavy = true},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/init", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_init},
     {"POST", "/v1/cluster/join", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_join},
     {"POST", "/v1/cluster/recover", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_recover},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
-    {"GET", "/v1/peer/history", "first,last", AUTH_READ, 0, api_handle_peer_history},
+    {"GET", "/v1/peer/history", "first,last", AUTH_READ, 0, api_handle_peer_history, .heavy = true},
     {"GET", "/v1/peer/heartbeat", "hold", AUTH_READ, 0, api_handle_peer_heartbeat},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
@@ -96,7 +99,9 @@ static void handles_open(struct api *api)
     uv_timer_init(api->loop, &api->clock);
     uv_fs_poll_init(api->loop, &api->tokens_poll);
     api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api;
-    api->handles = 4;
+    loop_turn_init(&api->rows_turn, api->loop, api_rows_turn, api);
+    api->rows_turn.idle.data = api;
+    api->handles = 5;
     if (auth_tokens_file(api->auth))
         uv_fs_poll_start(&api->tokens_poll, on_tokens_change, auth_tokens_file(api->auth), TOKENS_POLL_MS);
 }
@@ -141,6 +146,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     list_init(&api->waits);
     list_init(&api->queries);
     list_init(&api->streams);
+    list_init(&api->answers);
     r = auth_new(&api->auth, &who, error);
     if (r < 0) {
         OBJECT_FREE(struct api, api);

@@ -71,7 +71,7 @@ static void records_have(struct api *api, struct http_request *request, json_t *
         json_array_remove(result, limit);
         http_reply_header(request, "Cronsched-More", "true");
     }
-    http_reply_json(request, 200, json_incref(result));
+    api_rows_reply(api, request, "[", api_rows_of_array(json_incref(result)));
 }
 
 static void records_then(struct api *api, struct http_request *request)
@@ -136,6 +136,11 @@ static int64_t late_grace_ms(const struct api *api)
     return api->context.late_grace_ms ? api->context.late_grace_ms : LATE_GRACE_MS;
 }
 
+static const char *zones_dir(const struct api *api)
+{
+    return api->context.zones_dir ? api->context.zones_dir : zones_folder();
+}
+
 static bool read_explain_query(struct api *api, struct http_request *request, struct explain_request *ret)
 {
     const char *job = http_query(request, "job");
@@ -155,18 +160,71 @@ static bool read_explain_query(struct api *api, struct http_request *request, st
     return true;
 }
 
-static void reply_explained(struct api *api, struct http_request *request,
-                            const struct explain_request *explain, const json_t *parts)
-{
-    json_t *answers[EXPLAIN_PARTS], *explained;
-    struct error e;
+/* Thousands of versions of a job may have to be read: on the pool. */
+struct explain_work {
+    struct object object; /* first */
+    uv_work_t work;
+    struct api *api;
+    struct http_request *request;
+    struct explain_request explain; /* its texts are the request's */
+    const char *zones_dir;
+    json_t *parts, *result;
+    struct error error;
+};
 
+/* The zones that the loop uses belong to the loop. */
+static void explain_on_pool(uv_work_t *work)
+{
+    struct explain_work *w = OBJECT(struct explain_work, work->data);
+    json_t *answers[EXPLAIN_PARTS];
+    struct zoneinfo *zones;
+
+    if (zoneinfo_new(&zones, w->zones_dir, &w->error) < 0)
+        return;
     for (size_t i = 0; i < EXPLAIN_PARTS; i++)
-        answers[i] = json_array_get(parts, i);
-    if (explain_build(explain, answers, api->context.zones, &explained, &e) < 0)
-        http_reply_failure(request, &e);
+        answers[i] = json_array_get(w->parts, i);
+    if (explain_build(&w->explain, answers, zoneinfo_source(zones), &w->result, &w->error) < 0)
+        w->result = NULL;
+    zoneinfo_free(zones);
+    json_decref(w->parts);
+    w->parts = NULL;
+}
+
+static void explain_on_pool_done(uv_work_t *work, int status)
+{
+    struct explain_work *w = OBJECT(struct explain_work, work->data);
+    struct api *api = w->api;
+
+    if (w->result)
+        http_reply_json(w->request, 200, w->result);
     else
-        http_reply_json(request, 200, explained);
+        http_reply_failure(w->request, &w->error);
+    json_decref(w->parts);
+    http_request_unref(w->request);
+    OBJECT_FREE(struct explain_work, w);
+    api_work_end(api);
+}
+
+/* Takes a reference to parts. */
+static void explain_begin(struct api *api, struct http_request *request,
+                          const struct explain_request *explain, json_t *parts)
+{
+    struct explain_work *w = calloc(1, sizeof(*w));
+
+    if (!w) {
+        http_reply_error(request, ERR_NOMEM, "out of memory");
+        return;
+    }
+    OBJECT_INIT(struct explain_work, w);
+    w->api = api;
+    w->request = http_request_ref(request);
+    w->explain = *explain;
+    w->zones_dir = zones_dir(api);
+    w->parts = json_incref(parts);
+    w->work.data = w;
+    api_work_begin(api);
+    if (uv_queue_work(api->loop, &w->work, explain_on_pool, explain_on_pool_done) < 0)
+        abort(); /* it fails for a missing function only */
 }
 
 /* `parts`: the answers so far. */
@@ -179,7 +237,7 @@ static void explain_have(struct api *api, struct http_request *request, json_t *
         return;
     json_array_append(parts, answer);
     if (json_array_size(parts) == EXPLAIN_PARTS) {
-        reply_explained(api, request, &explain, parts);
+        explain_begin(api, request, &explain, parts);
         return;
     }
     explain_query(&explain, (enum explain_part)json_array_size(parts), &query);
@@ -243,6 +301,8 @@ static void audit_on_pool(uv_work_t *work)
     if (audit_check(a->history, &a->options, zoneinfo_source(zones), &a->result, &a->error) < 0)
         a->result = NULL;
     zoneinfo_free(zones);
+    json_decref(a->history); /* hundreds of thousands of rows: here, and not on the loop */
+    a->history = NULL;
 }
 
 static void audit_on_pool_done(uv_work_t *work, int status)
@@ -287,7 +347,7 @@ static void audit_have(struct api *api, struct http_request *request, json_t *hi
     OBJECT_INIT(struct audit, a);
     a->api = api;
     a->request = http_request_ref(request);
-    a->zones_dir = api->context.zones_dir ? api->context.zones_dir : zones_folder();
+    a->zones_dir = zones_dir(api);
     a->history = json_incref(history);
     a->work.data = a;
     api->auditing = true;

@@ -2,13 +2,74 @@
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/near.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- reads ---- */
 
+/* The rows of jobs or of definitions. */
+struct job_rows {
+    struct api_rows rows; /* first */
+    struct scheduler_walk *walk;
+    const char *end;
+    bool named, begun;
+};
+
+static int job_rows_next(struct api_rows *rows, struct text *text)
+{
+    struct job_rows *j = (struct job_rows *)(void *)rows;
+    int r = 0;
+
+    for (int i = 0; i < API_ROWS_PIECE && r == 0; i++) {
+        const char *name = NULL;
+        json_t *row;
+
+        r = scheduler_walk_next(j->walk, &name, &row);
+        if (!row)
+            continue;
+        if (j->begun)
+            text_add(text, ",");
+        if (j->named)
+            text_addf(text, "\"%s\":", name); /* a job's name needs no escapes */
+        if (api_rows_add(text, "", row) < 0)
+            r = ERR_NOMEM;
+        j->begun = true;
+        json_decref(row);
+    }
+    if (r == 1)
+        text_add(text, j->end);
+    return r;
+}
+
+static bool job_rows_release(struct api_rows *rows)
+{
+    struct job_rows *j = (struct job_rows *)(void *)rows;
+
+    scheduler_walk_free(j->walk);
+    free(j);
+    return true;
+}
+
+/* Takes the walk. NULL: out of memory. */
+static struct api_rows *job_rows_new(struct scheduler_walk *walk, bool named, const char *end)
+{
+    struct job_rows *j = calloc(1, sizeof(*j));
+
+    if (!j) {
+        scheduler_walk_free(walk);
+        return NULL;
+    }
+    *j = (struct job_rows){
+        .rows = {job_rows_next, job_rows_release}, .walk = walk, .named = named, .end = end};
+    return &j->rows;
+}
+
 static void jobs_then(struct api *api, struct http_request *request)
 {
-    http_reply_json(request, 200, scheduler_jobs_json(api->context.scheduler));
+    api_rows_reply(api, request, "[",
+                   job_rows_new(scheduler_jobs_walk(api->context.scheduler), false, "]\n"));
 }
 
 void api_handle_jobs(struct http_request *request, void *arg)
@@ -18,19 +79,10 @@ void api_handle_jobs(struct http_request *request, void *arg)
 
 static void reply_no_job(struct api *api, struct http_request *request, const char *name)
 {
-    json_t *jobs = scheduler_jobs_json(api->context.scheduler), *job;
     char hint[NEAR_HINT_BUFFER];
-    const char *near = NULL;
-    size_t i;
 
-    json_array_foreach(jobs, i, job)
-    {
-        const char *names[] = {json_string_value(json_object_get(job, "job")), near};
-
-        near = near_find(name, names, near ? 2 : 1);
-    }
-    http_reply_error(request, ERR_NOT_FOUND, "no job %.100s%s", name, near_hint(near, hint, sizeof(hint)));
-    json_decref(jobs);
+    http_reply_error(request, ERR_NOT_FOUND, "no job %.100s%s", name,
+                     near_hint(scheduler_near_job(api->context.scheduler, name), hint, sizeof(hint)));
 }
 
 static void job_then(struct api *api, struct http_request *request)
@@ -49,9 +101,15 @@ void api_handle_job(struct http_request *request, void *arg)
     api_read(OBJECT(struct api, arg), request, job_then);
 }
 
+/* The index comes first: what changes after it is a conflict for an apply that checks it. */
 static void defs_then(struct api *api, struct http_request *request)
 {
-    http_reply_json(request, 200, scheduler_defs_json(api->context.scheduler, http_query(request, "set")));
+    struct scheduler *s = api->context.scheduler;
+    char begin[64];
+
+    snprintf(begin, sizeof(begin), "{\"index\":%" PRIu64 ",\"jobs\":{", scheduler_defs_index(s));
+    api_rows_reply(api, request, begin,
+                   job_rows_new(scheduler_defs_walk(s, http_query(request, "set")), true, "}}\n"));
 }
 
 void api_handle_defs(struct http_request *request, void *arg)

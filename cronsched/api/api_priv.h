@@ -9,6 +9,8 @@
 #include "cronsched/api/loop_gap.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "jobs/base/text.h"
+#include "leader/worker/loop.h"
 #include "leader/worker/worker.h"
 
 #define API_INSECURE_OPEN                                                                                    \
@@ -28,6 +30,8 @@ struct api {
     uv_timer_t clock;           /* runs while reads wait */
     struct list waits, queries; /* answers outstanding */
     struct list streams;        /* logs being read */
+    struct list answers;        /* large ones in the making, in line for the next turn */
+    struct loop_turn rows_turn;
     size_t stream_count;
     size_t work_count; /* pieces of work on the pool */
     int handles;       /* not yet closed */
@@ -52,6 +56,29 @@ void api_write_result(struct api *api, struct http_request *request, int r,
 void api_query(struct api *api, struct http_request *request, const struct history_query *query,
                void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more),
                json_t *more);
+
+/* ---- large answers, made a piece at a time (api_rows.c) ---- */
+
+#define API_ROWS_TURN_MS         8           /* of all of them in one turn of the loop */
+#define API_ROWS_PIECE           32          /* rows, about: well below a millisecond */
+#define API_ROWS_WHOLE_BYTES     (64 * 1024) /* an answer within that is no stream */
+#define API_ROWS_PIECE_BYTES_MAX (8 * 1024 * 1024)
+
+/* What makes an answer: a struct that begins with this. The loop's thread. */
+struct api_rows {
+    /* Adds about API_ROWS_PIECE rows of JSON to the text. 0: there is more; 1: that was the end; ERR_NOMEM; ERR_DEPOSED: the state
+     * that they are of is gone. */
+    int (*next)(struct api_rows *rows, struct text *text);
+    /* Releases some of what it holds, at any time. True: all of it, and itself. */
+    bool (*release)(struct api_rows *rows);
+};
+
+/* Answers 200 with `begin` and these rows, which it takes; NULL: out of memory. The route must be heavy (http.h). */
+void api_rows_reply(struct api *api, struct http_request *request, const char *begin, struct api_rows *rows);
+void api_rows_turn(void *api);
+/* The elements and "]". Takes the reference, which must be the only one. NULL: out of memory. */
+struct api_rows *api_rows_of_array(json_t *array);
+int api_rows_add(struct text *text, const char *before, const json_t *row);
 
 /* Pieces of work on the pool: counted, so that api_close waits for them. */
 void api_work_begin(struct api *api);

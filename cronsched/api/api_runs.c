@@ -47,103 +47,132 @@ static int64_t instant_of(const char *id)
     return run_id_parse(id, job, &at_ms, &has_ms) == 0 ? at_ms : 0;
 }
 
-static bool matches(const struct filter *f, const json_t *run, int64_t at_ms)
-{
-    return (!f->state || strcmp(f->state, text_of(run, "state")) == 0) &&
-           (!f->verdict || strcmp(f->verdict, text_of(run, "verdict")) == 0) &&
-           (!f->since_ms || at_ms >= f->since_ms) && (!f->until_ms || at_ms <= f->until_ms);
-}
-
-struct row {
-    int64_t at_ms;
-    const char *id;
-    json_t *run; /* borrowed */
+/* Live runs and stored rows, both newest first, being merged. */
+struct run_rows {
+    struct api_rows rows; /* first */
+    struct api *api;
+    struct scheduler_run_id *live; /* NULL: none */
+    size_t live_count, live_at;
+    json_t *stored; /* those that the live state does not know better; NULL before history has answered */
+    size_t stored_at, left; /* rows that may still be added */
+    bool begun;
 };
 
-static int newest_first(const void *a, const void *b)
+/* Live rows come first at the same instant, as their ids do. */
+static bool is_live_next(const struct run_rows *r)
 {
-    const struct row *x = a, *y = b;
+    const char *stored = text_of(json_array_get(r->stored, r->stored_at), "run");
+    int64_t at_ms = instant_of(stored);
 
-    if (x->at_ms != y->at_ms)
-        return x->at_ms > y->at_ms ? -1 : 1;
-    return strcmp(y->id, x->id); /* as history orders them */
+    if (r->live_at == r->live_count || r->stored_at == json_array_size(r->stored))
+        return r->live_at < r->live_count;
+    if (r->live[r->live_at].at_ms != at_ms)
+        return r->live[r->live_at].at_ms > at_ms;
+    return strcmp(r->live[r->live_at].id, stored) > 0;
 }
 
-static void add_row(struct row *rows, size_t *n, json_t *run)
+/* A new reference; NULL: it has ended and gone meanwhile. */
+static json_t *take_row(struct run_rows *r)
 {
-    const char *id = text_of(run, "run");
+    json_t *row;
 
-    rows[(*n)++] = (struct row){instant_of(id), id, run};
+    if (is_live_next(r))
+        return scheduler_run_json(r->api->context.scheduler, r->live[r->live_at++].id);
+    row = json_incref(json_array_get(r->stored, r->stored_at));
+    json_array_set_new(r->stored, r->stored_at++, json_null());
+    return row;
+}
+
+static int run_rows_next(struct api_rows *rows, struct text *text)
+{
+    struct run_rows *r = (struct run_rows *)(void *)rows;
+    int rc = 0;
+
+    for (int i = 0; i < API_ROWS_PIECE && rc == 0; i++) {
+        json_t *row;
+
+        if (r->left == 0 || (r->live_at == r->live_count && r->stored_at == json_array_size(r->stored))) {
+            text_add(text, "]\n");
+            return 1;
+        }
+        row = take_row(r);
+        r->left--;
+        if (row)
+            rc = api_rows_add(text, r->begun ? "," : "", row);
+        r->begun = r->begun || row;
+        json_decref(row);
+    }
+    return rc;
+}
+
+static bool run_rows_release(struct api_rows *rows)
+{
+    struct run_rows *r = (struct run_rows *)(void *)rows;
+
+    for (int i = 0; i < API_ROWS_PIECE && r->stored_at < json_array_size(r->stored); i++)
+        json_array_set_new(r->stored, r->stored_at++, json_null());
+    if (r->stored_at < json_array_size(r->stored))
+        return false;
+    scheduler_run_ids_free(r->live, r->live_count);
+    json_decref(r->stored);
+    free(r);
+    return true;
 }
 
 /* A stored row that the live state knows better is out, whether the live one matches or not. */
-static json_t *merge(const json_t *live, const json_t *stored, const struct filter *f, bool *ret_more)
+static json_t *without_live(struct api *api, json_t *stored)
 {
-    struct row *rows = calloc(json_array_size(live) + json_array_size(stored) + 1, sizeof(*rows));
-    json_t *known = json_object(), *out = json_array(), *run;
-    size_t i, n = 0;
+    json_t *out = json_array(), *run;
+    size_t i;
 
-    json_array_foreach(live, i, run)
-    {
-        const char *id = text_of(run, "run");
-
-        json_object_set(known, id, run);
-        if (rows && matches(f, run, instant_of(id)))
-            add_row(rows, &n, run);
-    }
     json_array_foreach(stored, i, run)
     {
-        if (rows && !json_object_get(known, text_of(run, "run")))
-            add_row(rows, &n, run);
+        if (!scheduler_run_is_live(api->context.scheduler, text_of(run, "run")))
+            json_array_append(out, run);
     }
-    if (rows)
-        qsort(rows, n, sizeof(*rows), newest_first);
-    for (i = 0; i < n && i < (size_t)f->limit; i++)
-        json_array_append(out, rows[i].run);
-    *ret_more = n > (size_t)f->limit;
-    json_decref(known);
-    if (!rows) {
-        json_decref(out);
-        return NULL;
-    }
-    free(rows);
+    json_array_clear(stored); /* the rows have one owner */
     return out;
 }
 
-static void runs_have(struct api *api, struct http_request *request, json_t *stored, json_t *live)
+/* The live rows are chosen when history has answered: what ends in between is in both, and what has ended before is there. */
+static void runs_have(struct api *api, struct http_request *request, json_t *stored, json_t *unused)
 {
+    struct run_rows *r = calloc(1, sizeof(*r));
     struct filter f;
-    json_t *out;
-    bool more = false;
 
-    if (!read_filter(request, &f))
+    if (!r || !read_filter(request, &f)) {
+        free(r);
+        http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
-    out = merge(live, stored, &f, &more);
-    if (more)
+    }
+    *r = (struct run_rows){.rows = {run_rows_next, run_rows_release}, .api = api, .left = (size_t)f.limit};
+    r->live =
+        scheduler_run_ids(api->context.scheduler,
+                          &(struct scheduler_run_filter){f.job, f.state, f.verdict, f.since_ms, f.until_ms},
+                          r->left + 1, &r->live_count);
+    r->stored = without_live(api, stored);
+    if (r->live_count + json_array_size(r->stored) > r->left)
         http_reply_header(request, "Cronsched-More", "true");
-    http_reply_json(request, 200, out);
+    api_rows_reply(api, request, "[", &r->rows);
 }
 
-/* The live rows are taken before history is asked: what ends meanwhile is then in one of the two. One row
- * more than asked for shows that there are more; live rows may displace as many stored ones. */
+/* One row more than asked for shows that there are more; live rows may displace as many stored ones. */
 static void runs_then(struct api *api, struct http_request *request)
 {
     struct history_query query = {.kind = HISTORY_RUNS};
     struct filter f;
-    json_t *live;
     size_t limit;
 
     if (!read_filter(request, &f))
         return;
-    live = scheduler_runs_json(api->context.scheduler, f.job, NULL);
-    limit = (size_t)f.limit + 1 + json_array_size(live);
     query.job = f.job;
     query.state = f.state;
     query.verdict = f.verdict;
     query.since_ms = f.since_ms;
     query.until_ms = f.until_ms;
+    limit = (size_t)f.limit + 1 + scheduler_run_count(api->context.scheduler, f.job);
     query.limit = limit < HISTORY_ROWS_MAX ? (int)limit : HISTORY_ROWS_MAX;
-    api_query(api, request, &query, runs_have, live);
+    api_query(api, request, &query, runs_have, NULL);
 }
 
 void api_handle_runs(struct http_request *request, void *arg)

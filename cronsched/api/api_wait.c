@@ -222,6 +222,7 @@ void api_close_if_idle(struct api *api)
     worker_close(api->probes, on_part_closed, api);
     loop_gap_close(&api->gap, on_handle_closed);
     uv_close((uv_handle_t *)&api->clock, on_handle_closed);
+    loop_turn_close(&api->rows_turn, on_handle_closed);
     uv_close((uv_handle_t *)&api->tokens_poll, on_handle_closed);
 }
 

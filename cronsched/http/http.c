@@ -477,6 +477,8 @@ int http_new(struct http **ret, const struct http_options *options, struct error
     http->answer_ms = (uint64_t)(options->answer_ms ? options->answer_ms : HTTP_ANSWER_MS);
     uv_timer_init(http->loop, &http->clock);
     http->clock.data = http;
+    http->handles = 3;
+    http_ready_init(http);
     *ret = http;
     return 0;
 }
@@ -493,10 +495,12 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
 
 /* ---- closing ---- */
 
-static void on_clock_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct http *http = OBJECT(struct http, handle->data);
 
+    if (--http->handles > 0)
+        return;
     for (size_t i = 0; i < http->listener_count; i++)
         listener_free(http->listeners[i]);
     http->closed(http->closed_arg);
@@ -505,7 +509,8 @@ static void on_clock_closed(uv_handle_t *handle)
 
 static void http_free(struct http *http)
 {
-    uv_close((uv_handle_t *)&http->clock, on_clock_closed);
+    uv_close((uv_handle_t *)&http->clock, on_handle_closed);
+    http_ready_close(http, on_handle_closed);
 }
 
 /* Everything that waits is ended; a reply on its way continues. */

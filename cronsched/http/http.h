@@ -29,16 +29,22 @@
 #define HTTP_HEADER_BYTES_MAX (32 * 1024)        /* of one connection's headers; beyond: 431 */
 #define HTTP_BODY_BYTES_MAX   (64 * 1024)        /* unless the route says otherwise */
 #define HTTP_BODIES_BYTES_MAX (64 * 1024 * 1024) /* of all bodies in memory; beyond: 429 */
-#define HTTP_DRAIN_BYTES_MAX  (1024 * 1024)      /* of a refused body that are read to keep the connection */
-#define HTTP_STREAM_BYTES_MAX (256 * 1024)       /* waiting in one stream */
-#define HTTP_HEADERS_MAX      8                  /* of the handler's own in a reply */
+#define HTTP_REPLIES_BYTES_MAX                                                                               \
+    (64 * 1024 * 1024) /* of all replies not sent yet; beyond: 429 for those over 16 KB */
+#define HTTP_DRAIN_BYTES_MAX  (1024 * 1024) /* of a refused body that are read to keep the connection */
+#define HTTP_STREAM_BYTES_MAX (256 * 1024)  /* waiting in one stream */
+#define HTTP_HEADERS_MAX      8             /* of the handler's own in a reply */
 #define HTTP_LISTENERS_MAX    16
 #define HTTP_ROUTES_MAX       128
 #define HTTP_IDLE_MS          (60 * 1000) /* a connection that neither asks nor takes what it asked for */
 #define HTTP_RECEIVE_MS       (30 * 1000) /* from the first byte of a connection's request to its last */
 #define HTTP_ANSWER_MS        (30 * 1000) /* a handler's time */
 #define HTTP_PAUSE_MS         200         /* until accepting is tried again, without a free descriptor */
-#define HTTP_FILES_SHARE      4    /* connections of a listener take at most this part of all descriptors */
+#define HTTP_FILES_SHARE      4  /* connections of a listener take at most this part of all descriptors */
+#define HTTP_TURN_MS          8  /* of handlers in one turn of the loop; the others wait for the next */
+#define HTTP_HEAVY_MAX        16 /* requests of heavy routes at a time, until they are sent; the others wait */
+#define HTTP_HEAVY_KEPT       4  /* of these for the unix sockets alone */
+#define HTTP_HEAVY_PER_CALLER 4
 #define HTTP_CLOSE_MS         1000 /* what is being sent at http_close may take this long */
 
 struct http;
@@ -61,6 +67,7 @@ struct http_route {
     void (*handle)(struct http_request *request, void *arg);
     enum http_repeat repeat; /* a GET is repeatable whatever this says */
     int64_t answer_ms;       /* the handler's time; 0: the server's */
+    bool heavy; /* its answers may be large: it has a bounded number of places (HTTP_HEAVY_MAX) */
 };
 
 struct http_options {

@@ -1,5 +1,5 @@
 /* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c
- * (a daemon's turns), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Only
+ * (a daemon's turns), http_ready.c (when a handler is called), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Only
  * they include this.
  *
  * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
@@ -110,10 +110,19 @@ struct http {
     uv_timer_t clock; /* looks after deadlines while there are connections */
     size_t connection_count;
     size_t request_count; /* not done */
-    size_t bodies_bytes;
+    size_t bodies_bytes, replies_bytes;
     uint64_t accepted;
     char trouble[256]; /* the library's last words */
 
+    struct list ready, ready_unix; /* requests whose handlers wait for their turn */
+    struct list heavy;             /* requests that have a place */
+    size_t heavy_count;
+    struct loop_turn ready_turn;
+    uv_prepare_t prepare;
+    uint64_t turn_ns; /* what handlers took in this turn */
+    bool unix_next;
+
+    int handles; /* the clock and those two, not yet closed */
     bool closing;
     uint64_t close_by_ms;
     size_t daemon_count;
@@ -129,7 +138,17 @@ void http_on_turn(void *daemon);                            /* the same */
 /* Let the library run soon: something was resumed. */
 void http_daemon_wake(struct http_daemon *daemon);
 
+/* ---- when a handler is called (http_ready.c) ---- */
+
+void http_ready_init(struct http *http);
+void http_ready_close(struct http *http, uv_close_cb closed); /* of both handles; their data is the http */
+/* The request is complete: http_request_handle is called now or in a later turn. */
+void http_ready_add(struct http_request *request);
+void http_ready_drop(struct http_request *request); /* it is done: its place is free */
+
 /* ---- requests (http_request.c) ---- */
+
+void http_request_handle(struct http_request *request); /* parses the body and calls the handler */
 
 struct http_header_pair {
     char *name, *value;
@@ -161,6 +180,9 @@ struct http_request {
     bool answered, close_after;
     int status;
     struct MHD_Response *reply; /* made, not yet given to the library */
+    size_t reply_bytes;         /* of it, counted in http->replies_bytes until it is sent */
+    struct list ready;          /* in http->ready, ready_unix or heavy */
+    bool has_place;
     struct http_header_pair headers[HTTP_HEADERS_MAX];
     size_t header_count;
     struct http_stream *stream;

@@ -16,6 +16,7 @@
 #include <strings.h>
 
 #define STREAM_BLOCK_BYTES (16 * 1024)
+#define SMALL_BYTES        (16 * 1024) /* a reply that is sent however many others wait to be */
 
 static const struct {
     int code, status;
@@ -100,11 +101,27 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
     free(pair.value);
 }
 
+static void reply_too_many(struct http_request *r)
+{
+    struct error e;
+
+    error_set(&e, ERR_LIMIT, "too many large replies are waiting to be sent; try again");
+    http_reply_header(r, "Retry-After", "1");
+    http_reply_problem(r, 429, &e, NULL);
+}
+
 /* Takes the bytes, malloc'd; NULL: there was no memory for them. */
 static void answer_bytes(struct http_request *r, int status, const char *type, char *bytes, size_t n)
 {
     struct MHD_Response *response = NULL;
 
+    if (bytes && n > SMALL_BYTES && r->http->replies_bytes + n > HTTP_REPLIES_BYTES_MAX) {
+        free(bytes);
+        reply_too_many(r);
+        return;
+    }
+    r->reply_bytes = bytes ? n : 0;
+    r->http->replies_bytes += r->reply_bytes;
     if (bytes)
         response = MHD_create_response_from_buffer(n, bytes, MHD_RESPMEM_MUST_FREE);
     if (!response)

@@ -72,6 +72,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     r->connection = c;
     r->mhd = mhd;
     r->begun_ms = uv_now(r->http->loop);
+    list_init(&r->ready);
     r->raw = strdup(uri);
     c->request = r;
     r->http->request_count++;
@@ -106,6 +107,8 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(r->reply);
     r->reply = NULL;
     body_free(r);
+    r->http->replies_bytes -= r->reply_bytes;
+    http_ready_drop(r);
     r->connection->request = NULL;
     r->connection->since_ms = uv_now(r->http->loop);
     r->http->request_count--;
@@ -427,17 +430,22 @@ static bool begin(struct http_request *r, const char *method, const char *versio
     return r->answered && (h.expects || h.length > HTTP_DRAIN_BYTES_MAX);
 }
 
-static void dispatch(struct http_request *r)
+void http_request_handle(struct http_request *r)
 {
     if (!parse_body(r))
         return;
-    r->phase = HTTP_HANDLING;
-    r->handled_ms = uv_now(r->http->loop);
     if (r->http->closing) {
         http_reply_error(r, ERR_CANCELLED, "this server is stopping");
         return;
     }
     r->entry->route->handle(r, r->entry->arg);
+}
+
+static void dispatch(struct http_request *r)
+{
+    r->phase = HTTP_HANDLING;
+    r->handled_ms = uv_now(r->http->loop);
+    http_ready_add(r);
 }
 
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,

@@ -49,10 +49,14 @@ const char *near_find(const char *name, const char *const *names, size_t count)
 
     assert(names || count == 0);
     for (size_t i = 0; i < count; i++) {
-        size_t distance = near_distance(name, names[i]);
+        size_t other = strlen(names[i]), distance;
 
         if (len >= 3 && strncasecmp(name, names[i], len) == 0)
-            distance = distance < 1 ? distance : 1; /* cut short: "env" */
+            distance = other > len; /* cut short: "env" */
+        else if (other > len + limit || len > other + limit)
+            continue; /* so many letters differ at least */
+        else
+            distance = near_distance(name, names[i]);
         /* a distance of the whole name would call any two short words near */
         if (distance <= limit && distance < strlen(names[i]) && distance < best) {
             best = distance;

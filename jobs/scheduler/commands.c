@@ -38,22 +38,14 @@ int commands_enter(struct scheduler *s, struct error *error)
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error)
 {
     struct job_state *j = state_job(&s->state, name);
-    const char *near = NULL;
-    struct job_state *each, *next;
     char hint[NEAR_HINT_BUFFER];
 
     if (j) {
         *ret = j;
         return 0;
     }
-    HASH_ITER(by_name, s->state.jobs, each, next)
-    {
-        const char *names[2] = {near ? near : each->name, each->name};
-
-        if (each->def)
-            near = near_find(name, names, near ? 2 : 1);
-    }
-    return error_set(error, ERR_NOT_FOUND, "no job %s%s", name, near_hint(near, hint, sizeof(hint)));
+    return error_set(error, ERR_NOT_FOUND, "no job %s%s", name,
+                     near_hint(scheduler_near_job(s, name), hint, sizeof(hint)));
 }
 
 int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result *ret)

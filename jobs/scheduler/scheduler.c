@@ -370,6 +370,7 @@ static void on_job_gone(void *arg, struct job_state *j)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
 
+    s->job_generation++;
     heap_remove(&s->job_timers, &j->live.timer);
 }
 

@@ -135,15 +135,39 @@ void scheduler_notice_done(struct scheduler *s, const char *id, int status, cons
 /* ---- reads of the live state ---- */
 
 /* All new references, in the shapes of the API. */
-json_t *scheduler_jobs_json(struct scheduler *s); /* array, sorted by next */
+
+/* A walk over the jobs as they were when it began, so that a large answer can be made a piece at a time: each as it is when
+ * it is read. Those made later are not in it. A few bytes for each job; alloc.h's way when memory is out. */
+struct scheduler_walk;
+struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s); /* rows of jobs, by next */
+struct scheduler_walk *scheduler_defs_walk(struct scheduler *s,
+                                           const char *set); /* {def,version,set,...}; NULL: of any */
+/* 0: a row, or NULL: call again; 1: that was the end; ERR_DEPOSED: the jobs it is over are gone. Takes some microseconds. */
+int scheduler_walk_next(struct scheduler_walk *walk, const char **ret_name, json_t **ret);
+void scheduler_walk_free(struct scheduler_walk *walk); /* before the scheduler; NULL is fine */
+/* A job that may be meant by a name that is not there, among the first few thousand; NULL: none. Borrowed. */
+const char *scheduler_near_job(struct scheduler *s, const char *name);
+/* Of the last change of a definition. */
+uint64_t scheduler_defs_index(const struct scheduler *s);
+
 json_t *scheduler_job_json(struct scheduler *s,
                            const char *job); /* + "def","version","set","next_times",...; NULL */
-/* Unfinished ones, and those ended that history may not show yet; newest first. */
-json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state);
+/* Unfinished runs, newest first, `most` at most. NULL, 0: any. The caller frees. */
+struct scheduler_run_filter {
+    const char *job, *state, *verdict;
+    int64_t since_ms, until_ms;
+};
+struct scheduler_run_id {
+    int64_t at_ms; /* the instant in the id */
+    const char *id;
+};
+struct scheduler_run_id *scheduler_run_ids(struct scheduler *s, const struct scheduler_run_filter *filter,
+                                           size_t most, size_t *ret_count);
+void scheduler_run_ids_free(struct scheduler_run_id *ids, size_t count);
+size_t scheduler_run_count(struct scheduler *s, const char *job); /* unfinished ones; job NULL: of all */
+bool scheduler_run_is_live(struct scheduler *s, const char *run);
 /* NULL: not in the live state. */
 json_t *scheduler_run_json(struct scheduler *s, const char *run);
-/* {"index","jobs":{NAME:{def,version,set}}} */
-json_t *scheduler_defs_json(struct scheduler *s, const char *set);
 /* {"leading","epoch","index","acked","cluster","replica","jobs","unfinished","queues","engines":[...],
  * "refusing":text|null,...} */
 json_t *scheduler_status_json(struct scheduler *s);

@@ -13,7 +13,7 @@
  *   commands.c       entries: what clients ask
  *   apply_jobs.c, backfill.c  the same: the two large ones
  *   scheduler.c      entries: the journal's events, ticks, creation and end
- * status.c and leader_stall.c read the state for people and call rules.c alone.
+ * status.c, walk.c and leader_stall.c read the state for people and call rules.c alone.
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
  * run that it touched is woken: launch_reconcile looks at the run's state and does the next thing (a request
@@ -143,6 +143,7 @@ struct scheduler {
     struct scheduler_options o;
     struct engine_host host;
     struct state state;
+    uint64_t job_generation; /* counts whenever a job is freed, so that a walk notices */
     struct journal *journal;
     bool leading, have_state, stopping;
     int64_t epoch;
@@ -335,6 +336,13 @@ void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, en
 void planner_zones_before(struct scheduler *s, struct job_state *j);
 void planner_zones_after(struct scheduler *s, struct job_state *j);
 void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
+
+/* ---- status.c, for walk.c: new references ---- */
+
+json_t *status_job(struct scheduler *s, struct job_state *j);
+json_t *status_def(const struct job_state *j);
+/* The next fire time as people mean it: what is reserved is still to come. */
+int64_t status_next_ms(struct scheduler *s, struct job_state *j);
 
 /* ---- reconcile.c ---- */
 

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-#define NEXT_TIMES 5
+#define NEXT_TIMES     5
+#define SHOWN_RUNS_MAX 200 /* of one job that are shown with it; all are in the list of runs */
 
 static json_t *time_or_null(int64_t ms, enum instant_form form)
 {
@@ -34,12 +35,12 @@ static char *schedule_text(const struct job *def)
 }
 
 /* The next fire time as people mean it: what is reserved is still to come. */
-static int64_t shown_next_ms(struct scheduler *s, struct job_state *j)
+int64_t status_next_ms(struct scheduler *s, struct job_state *j)
 {
     return state_paused(&s->state, j) ? HEAP_NEVER : rules_next_ms(s, j);
 }
 
-static json_t *job_view(struct scheduler *s, struct job_state *j)
+json_t *status_job(struct scheduler *s, struct job_state *j)
 {
     const struct run *current = NULL;
     char *schedule = schedule_text(j->def);
@@ -56,7 +57,7 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
     last_ms = current ? current->fire_ms : j->last_ended_ms;
     o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
                   schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
-                  "next", time_or_null(shown_next_ms(s, j), INSTANT_S), "last",
+                  "next", time_or_null(status_next_ms(s, j), INSTANT_S), "last",
                   time_or_null(last_ms, INSTANT_S), "verdict",
                   text_or_null(run_verdict_name(j->last_verdict)), "paused", state_paused(&s->state, j));
     if (current)
@@ -75,40 +76,6 @@ static json_t *job_view(struct scheduler *s, struct job_state *j)
     return o;
 }
 
-struct sorted {
-    int64_t next;
-    struct job_state *job;
-};
-
-static int by_next(const void *a, const void *b)
-{
-    const struct sorted *x = a, *y = b;
-
-    if (x->next != y->next)
-        return x->next < y->next ? -1 : 1;
-    return strcmp(x->job->name, y->job->name);
-}
-
-json_t *scheduler_jobs_json(struct scheduler *s)
-{
-    struct sorted *sorted = calloc(s->state.job_count + 1, sizeof(*sorted));
-    struct job_state *j, *next;
-    json_t *array = json_array();
-    size_t n = 0;
-
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (sorted && j->def)
-            sorted[n++] = (struct sorted){shown_next_ms(s, j), j};
-    }
-    if (sorted)
-        qsort(sorted, n, sizeof(*sorted), by_next);
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, job_view(s, sorted[i].job));
-    free(sorted);
-    return array;
-}
-
 json_t *scheduler_job_json(struct scheduler *s, const char *name)
 {
     struct job_state *j = state_job(&s->state, name);
@@ -121,7 +88,7 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
         json_decref(runs);
         return NULL;
     }
-    o = job_view(s, j);
+    o = status_job(s, j);
     schedule = rules_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
     json_object_set_new(o, "version", json_integer(j->version));
@@ -137,23 +104,11 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
     json_object_set_new(o, "next_times", times);
     LIST_EACH(link, &j->runs)
     {
-        json_array_append_new(runs, state_run_json(LIST_ITEM(link, struct run, of_job)));
+        if (json_array_size(runs) < SHOWN_RUNS_MAX)
+            json_array_append_new(runs, state_run_json(LIST_ITEM(link, struct run, of_job)));
     }
     json_object_set_new(o, "unfinished", runs);
     return o;
-}
-
-json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state)
-{
-    json_t *array = json_array();
-    struct run *r, *next;
-
-    HASH_ITER(by_id, s->state.runs, r, next)
-    {
-        if ((!job || strcmp(job, r->job->name) == 0) && (!state || r->state == run_state_of(state)))
-            json_array_append_new(array, state_run_json(r));
-    }
-    return array;
 }
 
 json_t *scheduler_run_json(struct scheduler *s, const char *id)
@@ -163,21 +118,16 @@ json_t *scheduler_run_json(struct scheduler *s, const char *id)
     return r ? state_run_json(r) : NULL;
 }
 
-json_t *scheduler_defs_json(struct scheduler *s, const char *set)
+json_t *status_def(const struct job_state *j)
 {
-    struct job_state *j, *next;
-    json_t *jobs = json_object();
+    return json_pack("{s:o,s:I,s:s?,s:I,s:I,s:I}", "def", job_to_json(j->def), "version",
+                     (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed, "anchor",
+                     (json_int_t)j->anchor_ms, "cursor", (json_int_t)j->cursor_ms);
+}
 
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (j->def && (!set || (j->set && strcmp(set, j->set) == 0)))
-            json_object_set_new(jobs, j->name,
-                                json_pack("{s:o,s:I,s:s?,s:I,s:I,s:I}", "def", job_to_json(j->def), "version",
-                                          (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed,
-                                          "anchor", (json_int_t)j->anchor_ms, "cursor",
-                                          (json_int_t)j->cursor_ms));
-    }
-    return json_pack("{s:I,s:o}", "index", (json_int_t)s->state.defs_index, "jobs", jobs);
+uint64_t scheduler_defs_index(const struct scheduler *s)
+{
+    return s->state.defs_index;
 }
 
 static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])

@@ -143,6 +143,8 @@ void state_drop_job(struct state *s, struct job_state *j)
 {
     assert(list_empty(&j->runs));
     HASH_DELETE(by_name, s->jobs, j);
+    if (s->job_gone)
+        s->job_gone(s->arg, j);
     job_state_free(j);
 }
 

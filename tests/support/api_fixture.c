@@ -1,5 +1,8 @@
 #include "tests/support/api_fixture.h"
 
+#include "jobs/base/near.h"
+#include "jobs/state/run_id.h"
+
 #include <assert.h>
 #include <ftw.h>
 #include <signal.h>
@@ -89,9 +92,67 @@ void release(int result)
         fake.held[i].done(fake.held[i].arg, result);
 }
 
-json_t *scheduler_jobs_json(struct scheduler *s)
+struct scheduler_walk {
+    json_t *rows; /* an object by name */
+    void *at;
+};
+
+static struct scheduler_walk *walk_new(json_t *rows)
 {
-    return json_pack("[{s:s, s:b}, {s:s, s:b}]", "job", "nightly", "paused", 0, "job", "hourly", "paused", 1);
+    struct scheduler_walk *w = calloc(1, sizeof(*w));
+
+    assert(w);
+    *w = (struct scheduler_walk){rows, json_object_iter(rows)};
+    return w;
+}
+
+struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s)
+{
+    if (fake.walk_rows)
+        return walk_new(json_object());
+    return walk_new(json_pack("{s:{s:s, s:b}, s:{s:s, s:b}}", "nightly", "job", "nightly", "paused", 0,
+                              "hourly", "job", "hourly", "paused", 1));
+}
+
+struct scheduler_walk *scheduler_defs_walk(struct scheduler *s, const char *set)
+{
+    return walk_new(json_pack("{s:{s:s?}}", "a", "set", set));
+}
+
+int scheduler_walk_next(struct scheduler_walk *w, const char **ret_name, json_t **ret)
+{
+    *ret = NULL;
+    if (fake.walk_gone && fake.walk_made >= fake.walk_gone)
+        return ERR_DEPOSED;
+    if (fake.walk_made < fake.walk_rows) {
+        *ret_name = "one";
+        *ret = json_pack("{s:s, s:i}", "job", "one", "number", fake.walk_made++);
+        return 0;
+    }
+    if (!w->at)
+        return 1;
+    *ret_name = json_object_iter_key(w->at);
+    *ret = json_incref(json_object_iter_value(w->at));
+    w->at = json_object_iter_next(w->rows, w->at);
+    return 0;
+}
+
+void scheduler_walk_free(struct scheduler_walk *w)
+{
+    json_decref(w->rows);
+    free(w);
+}
+
+const char *scheduler_near_job(struct scheduler *s, const char *name)
+{
+    static const char *const names[] = {"nightly", "hourly"};
+
+    return near_find(name, names, 2);
+}
+
+uint64_t scheduler_defs_index(const struct scheduler *s)
+{
+    return 5;
 }
 
 json_t *scheduler_job_json(struct scheduler *s, const char *job)
@@ -99,14 +160,68 @@ json_t *scheduler_job_json(struct scheduler *s, const char *job)
     return strcmp(job, "nightly") == 0 ? json_pack("{s:s, s:i}", "job", job, "version", 3) : NULL;
 }
 
-json_t *scheduler_runs_json(struct scheduler *s, const char *job, const char *state)
+static const char *text_of(const json_t *run, const char *key)
 {
-    json_t *out = json_array(), *run;
-    size_t i;
+    const char *text = json_string_value(json_object_get(run, key));
 
-    json_array_foreach(fake.runs, i, run) if (!job || strcmp(json_string_value(json_object_get(run, "job")),
-                                                             job) == 0) json_array_append(out, run);
-    return out;
+    return text ? text : "";
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct scheduler_run_id *x = a, *y = b;
+
+    if (x->at_ms != y->at_ms)
+        return x->at_ms < y->at_ms ? 1 : -1;
+    return strcmp(y->id, x->id);
+}
+
+struct scheduler_run_id *scheduler_run_ids(struct scheduler *s, const struct scheduler_run_filter *f,
+                                           size_t most, size_t *ret_count)
+{
+    struct scheduler_run_id *ids = calloc(json_array_size(fake.runs) + 1, sizeof(*ids));
+    json_t *run;
+    size_t i, n = 0;
+
+    assert(ids);
+    json_array_foreach(fake.runs, i, run)
+    {
+        char job[RUN_ID_MAX];
+        int64_t at_ms = 0;
+        bool has_ms;
+
+        run_id_parse(text_of(run, "run"), job, &at_ms, &has_ms);
+        if ((!f->job || strcmp(f->job, text_of(run, "job")) == 0) &&
+            (!f->state || strcmp(f->state, text_of(run, "state")) == 0) &&
+            (!f->verdict || strcmp(f->verdict, text_of(run, "verdict")) == 0) &&
+            (!f->since_ms || at_ms >= f->since_ms) && (!f->until_ms || at_ms <= f->until_ms))
+            ids[n++] = (struct scheduler_run_id){at_ms, text_of(run, "run")};
+    }
+    qsort(ids, n, sizeof(*ids), newest_first);
+    *ret_count = n < most ? n : most;
+    return ids;
+}
+
+void scheduler_run_ids_free(struct scheduler_run_id *ids, size_t count)
+{
+    free(ids);
+}
+
+size_t scheduler_run_count(struct scheduler *s, const char *job)
+{
+    json_t *run;
+    size_t i, n = 0;
+
+    json_array_foreach(fake.runs, i, run) n += !job || strcmp(job, text_of(run, "job")) == 0;
+    return n;
+}
+
+bool scheduler_run_is_live(struct scheduler *s, const char *id)
+{
+    json_t *run = scheduler_run_json(s, id);
+
+    json_decref(run);
+    return run != NULL;
 }
 
 json_t *scheduler_run_json(struct scheduler *s, const char *id)
@@ -117,11 +232,6 @@ json_t *scheduler_run_json(struct scheduler *s, const char *id)
     json_array_foreach(fake.runs, i, run) if (strcmp(json_string_value(json_object_get(run, "run")), id) ==
                                               0) return json_incref(run);
     return NULL;
-}
-
-json_t *scheduler_defs_json(struct scheduler *s, const char *set)
-{
-    return json_pack("{s:i, s:{}, s:s?}", "index", 5, "jobs", "set", set);
 }
 
 json_t *scheduler_status_json(struct scheduler *s)

@@ -43,6 +43,25 @@ static void handle_big(struct http_request *r, void *arg)
     http_reply_static(r, 200, "application/octet-stream", big, sizeof(big));
 }
 
+static void handle_slow(struct http_request *r, void *arg)
+{
+    uint64_t until_ns = uv_hrtime() + SLOW_MS * UINT64_C(1000000);
+
+    handled++;
+    while (uv_hrtime() < until_ns)
+        ;
+    http_reply_text(r, 200, "text/plain", "slow\n");
+}
+
+static void handle_text(struct http_request *r, void *arg)
+{
+    static char text[TEXT_BYTES + 1];
+
+    handled++;
+    memset(text, 'x', TEXT_BYTES);
+    http_reply_text(r, 200, "text/plain", text);
+}
+
 static void on_drained(void *arg)
 {
     stream_drained++;
@@ -72,6 +91,9 @@ static const struct http_route routes[] = {
     {"POST", "/keep", NULL, AUTH_READ, 1000, handle_keep},
     {"GET", "/stream", NULL, AUTH_READ, 0, handle_stream},
     {"GET", "/big", NULL, AUTH_READ, 0, handle_big},
+    {"GET", "/slow", NULL, AUTH_READ, 0, handle_slow},
+    {"GET", "/text", NULL, AUTH_READ, 0, handle_text},
+    {"GET", "/heavy", NULL, AUTH_READ, 0, handle_keep, .heavy = true},
 };
 
 /* ---- set up ---- */

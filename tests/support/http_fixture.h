@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
-#define PARALLEL 200
+#define PARALLEL   200
+#define SLOW_MS    3                 /* of the loop, for GET /slow */
+#define TEXT_BYTES (4 * 1024 * 1024) /* GET /text */
 
 #define SERVER(f) cmocka_unit_test_setup_teardown(f, set_up_server, tear_down)
 #define PLAIN(f)  cmocka_unit_test_setup_teardown(f, set_up, tear_down)

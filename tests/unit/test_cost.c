@@ -384,6 +384,96 @@ static void the_range_of_a_backfill_is_bounded_first(void **state)
     assert_string_equal(b.error.text, "more than 10000 fire times in the range; take a shorter one");
 }
 
+/* ---- reads ---- */
+
+#define MANY 20000
+
+static void fill(int count)
+{
+    for (int at = 0; at < count; at += SCHEDULER_APPLY_JOBS_MAX) {
+        json_t *jobs = json_object();
+        char name[32], schedule[32];
+
+        for (int i = at; i < at + SCHEDULER_APPLY_JOBS_MAX && i < count; i++) {
+            snprintf(name, sizeof(name), "job-%06d", i);
+            snprintf(schedule, sizeof(schedule), "%d 4 1 %d *", i % 60, 1 + i % 12);
+            json_object_set_new(jobs, name, json_pack("{s:s,s:s}", "image", "x", "schedule", schedule));
+        }
+        assert_int_equal(apply(jobs, false, NULL), 0);
+        settle();
+    }
+}
+
+/* Sorted without one large sort, and each call is short. */
+static void a_walk_over_many_jobs_takes_short_steps(void **state)
+{
+    struct scheduler_walk *walk;
+    int64_t worst_us = 0, before_us;
+    char last_next[64] = "";
+    const char *name;
+    json_t *row;
+    int rows = 0, r;
+
+    fill(MANY);
+    walk = scheduler_jobs_walk(b.scheduler);
+    do {
+        before_us = cpu_us();
+        r = scheduler_walk_next(walk, &name, &row);
+        worst_us = cpu_us() - before_us > worst_us ? cpu_us() - before_us : worst_us;
+        if (row) {
+            const char *next = json_string_value(json_object_get(row, "next"));
+
+            assert_true(strcmp(next, last_next) >= 0);
+            snprintf(last_next, sizeof(last_next), "%s", next);
+            rows++;
+        }
+        json_decref(row);
+    } while (r == 0);
+    assert_int_equal(r, 1);
+    assert_int_equal(rows, MANY);
+    print_message("the longest step: %lld us\n", (long long)worst_us);
+    assert_true(worst_us < patience_ms(20) * 1000);
+    scheduler_walk_free(walk);
+}
+
+static void a_walk_ends_with_its_state(void **state)
+{
+    struct scheduler_walk *walk;
+    struct error why = {.code = ERR_DEPOSED};
+    const char *name;
+    json_t *row;
+
+    fill(10);
+    walk = scheduler_defs_walk(b.scheduler, NULL);
+    assert_int_equal(scheduler_walk_next(walk, &name, &row), 0);
+    json_decref(row);
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
+    assert_int_equal(scheduler_walk_next(walk, &name, &row), ERR_DEPOSED);
+    scheduler_walk_free(walk);
+}
+
+/* The names of many jobs, as long as they may be, and one that is as long. */
+static void a_name_is_compared_with_so_many(void **state)
+{
+    char name[JOB_NAME_MAX + 1];
+    json_t *jobs = json_object();
+    int64_t since_us;
+
+    memset(name, 'a', JOB_NAME_MAX);
+    name[JOB_NAME_MAX] = '\0';
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name + JOB_NAME_MAX - 10, 11, "%010d", i);
+        json_object_set_new(jobs, name, json_pack("{s:s}", "image", "x"));
+    }
+    assert_int_equal(apply(jobs, false, NULL), 0);
+    memset(name, 'b', JOB_NAME_MAX);
+    since_us = cpu_us();
+    assert_null(scheduler_near_job(b.scheduler, name));
+    assert_cpu_below(since_us, 50, "a name like 5000 others");
+    assert_null(scheduler_near_job(b.scheduler, "x"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +482,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(circles_and_missing_parents_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_apply_has_so_many_jobs_at_most, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backfill_is_one_walk, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_walk_over_many_jobs_takes_short_steps, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_is_compared_with_so_many, setup, teardown),
         cmocka_unit_test_setup_teardown(the_range_of_a_backfill_is_bounded_first, setup, teardown),
     };
 

@@ -1,0 +1,92 @@
+/* Large answers of the API: made a piece at a time, for who reads them. */
+#include "cronsched/api/api_priv.h"
+#include "tests/support/api_fixture.h"
+
+#define SERVER(f) cmocka_unit_test_setup_teardown(f, set_up_api, tear_down)
+
+#define ROWS 50000
+
+static int ask_jobs(void)
+{
+    static const char request[] = "GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fd = client_connect(address);
+
+    client_send(&loop, fd, request, strlen(request));
+    return fd;
+}
+
+/* They are made while they are read, a piece in each turn. */
+static void test_a_large_answer_comes_in_pieces(void **state)
+{
+    uint64_t deadline = client_deadline();
+    struct reply r = {0};
+    json_t *jobs;
+    int fd, most = 0;
+
+    fake.walk_rows = ROWS;
+    fd = ask_jobs();
+    while (!client_late(deadline) && !reply_parse(&r, false)) {
+        int before = fake.walk_made;
+
+        receive_more(&loop, fd, &r);
+        most = fake.walk_made - before > most ? fake.walk_made - before : most;
+    }
+    close(fd);
+    assert_in_range(most, 1, ROWS / 2);
+    jobs = body_of(&r);
+    assert_int_equal(json_array_size(jobs), ROWS);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(jobs, ROWS - 1), "number")), ROWS - 1);
+    json_decref(jobs);
+    reply_release(&r);
+}
+
+/* Who does not read has the server hold a stream's worth, and no more is made for him. */
+static void test_an_answer_waits_for_its_reader(void **state)
+{
+    int fds[HTTP_HEAVY_PER_CALLER], made;
+
+    fake.walk_rows = 100 * ROWS;
+    for (int i = 0; i < HTTP_HEAVY_PER_CALLER; i++)
+        fds[i] = ask_jobs();
+    do {
+        made = fake.walk_made;
+        for (int i = 0; i < 100; i++)
+            turn(&loop, -1, 0);
+    } while (fake.walk_made > made);
+    assert_in_range(made, 1, 2 * ROWS);
+    for (int i = 0; i < HTTP_HEAVY_PER_CALLER; i++)
+        close(fds[i]);
+    for (int i = 0; i < 1000 && !list_empty(&api->answers); i++)
+        turn(&loop, -1, 0);
+}
+
+/* The jobs that it is over are another leader's now: the reader notices that it is not whole. */
+static void test_an_answer_that_cannot_go_on(void **state)
+{
+    struct reply r = {0};
+    uint64_t deadline = client_deadline();
+    int fd;
+
+    fake.walk_rows = ROWS;
+    fake.walk_gone = 10;
+    assert_answer("GET /v1/jobs", NULL, 503, "ask again");
+    fake.walk_gone = ROWS / 2;
+    fd = ask_jobs();
+    while (!client_late(deadline) && !r.closed)
+        receive_more(&loop, fd, &r);
+    assert_true(fake.walk_made >= ROWS / 2);
+    assert_null(strstr(r.raw, "\r\n0\r\n")); /* not as if it had come to its end */
+    reply_release(&r);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SERVER(test_a_large_answer_comes_in_pieces),
+        SERVER(test_an_answer_waits_for_its_reader),
+        SERVER(test_an_answer_that_cannot_go_on),
+    };
+
+    return cmocka_run_group_tests_name("api_rows", tests, NULL, NULL);
+}
