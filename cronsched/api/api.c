@@ -78,12 +78,22 @@ static void log_error(struct api *api, const char *event, const struct error *er
         api->context.log(api->context.arg, LOG_ERROR, event, error->text);
 }
 
+/* What was let in before is judged again. */
+static int tokens_read(struct api *api, struct error *error)
+{
+    int r = auth_reload(api->auth, error);
+
+    if (r == 0)
+        http_judge_again(api->http);
+    return r;
+}
+
 static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *after)
 {
     struct api *api = OBJECT(struct api, poll->data);
     struct error e;
 
-    if (auth_reload(api->auth, &e) < 0)
+    if (tokens_read(api, &e) < 0)
         log_error(api, "tokens-file", &e);
     else if (api->context.log)
         api->context.log(api->context.arg, LOG_NOTE, "tokens-file", "read again");
@@ -179,7 +189,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
 
 int api_reload(struct api *api, struct error *error)
 {
-    int r = auth_reload(api->auth, error);
+    int r = tokens_read(api, error);
 
     return r < 0 ? r : http_reload(api->http, error);
 }

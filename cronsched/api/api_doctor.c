@@ -571,6 +571,9 @@ static void check_access(struct doctor *d)
         add(d, "access", OK, NULL, "no tokens_file: %s",
             auth_loopback_reads(auth) ? "the unix socket, and over loopback everybody reads"
                                       : "the unix socket only");
+    if (auth_trouble(auth))
+        add(d, "tokens file", ERROR, "mend the file: tokens that were taken out of it are valid as long",
+            "%s", auth_trouble(auth));
     if (auth_insecure(auth))
         add(d, "insecure", WARNING, "give the server tokens and TLS, and remove the key", "%s",
             auth_tokens_file(auth) ? API_INSECURE_TOKENS : API_INSECURE_OPEN);

@@ -37,6 +37,7 @@ struct reader {
     struct http_request *request; /* until the stream is there */
     struct http_stream *stream;   /* NULL: not yet, or closed */
     char *run, *id;               /* id: the engine's, NULL: none yet */
+    char caller[AUTH_CALLER_SIZE];
     int attempt;
     long tail; /* lines; -1: all */
     bool follow;
@@ -326,6 +327,7 @@ static struct reader *reader_new(struct api *api, struct http_request *request, 
     OBJECT_INIT(struct reader, r);
     r->api = api;
     r->request = http_request_ref(request);
+    snprintf(r->caller, sizeof(r->caller), "%s", http_caller(request)->name);
     r->attempt = w->attempt;
     r->tail = w->tail;
     r->follow = w->follow;
@@ -385,6 +387,24 @@ static bool answered_elsewhere(struct api *api, struct http_request *request, co
     return true;
 }
 
+/* One caller cannot take all places, and nobody takes those of the people who come to look what is wrong. */
+static bool has_place(const struct api *api, const struct auth_identity *who, struct error *error)
+{
+    size_t most = API_LOG_STREAMS_MAX - (who->role == AUTH_ADMIN ? 0 : API_LOG_STREAMS_KEPT), own = 0;
+
+    LIST_EACH(at, &api->streams)
+    {
+        own += strcmp(LIST_ITEM(at, struct reader, all)->caller, who->name) == 0;
+    }
+    if (own >= API_LOG_STREAMS_CALLER)
+        error_set(error, ERR_LIMIT, "%s reads %d logs already", who->name, API_LOG_STREAMS_CALLER);
+    else if (api->stream_count >= most)
+        error_set(error, ERR_LIMIT, "%zu logs are being read already", api->stream_count);
+    else
+        return true;
+    return false;
+}
+
 static void serve_log(struct api *api, struct http_request *request, const json_t *run)
 {
     int newest = newest_attempt(run);
@@ -403,8 +423,7 @@ static void serve_log(struct api *api, struct http_request *request, const json_
         w.attempt = newest;
     if (answered_elsewhere(api, request, &w, attempt_id(run, w.attempt)))
         return;
-    if (api->stream_count >= API_LOG_STREAMS_MAX) {
-        error_set(&e, ERR_LIMIT, "more than %d logs are being read", API_LOG_STREAMS_MAX);
+    if (!has_place(api, http_caller(request), &e)) {
         http_reply_header(request, "Retry-After", "5");
         http_reply_problem(request, 429, &e, NULL);
         return;

@@ -45,6 +45,7 @@ enum family {
     LOOP_BUSY_SECONDS_TOTAL,
     LOOP_GAP_SECONDS,
     HTTP_STREAMS,
+    TOKENS_FILE_FAILING,
     PROCESS_CPU_SECONDS_TOTAL,
     PROCESS_RESIDENT_MEMORY_BYTES,
     PROCESS_VIRTUAL_MEMORY_BYTES,
@@ -93,6 +94,8 @@ static const struct {
         {"cronsched_loop_gap_seconds", "gauge",
          "The longest time the event loop was busy without a pause, within the last one to two minutes."},
     [HTTP_STREAMS] = {"cronsched_http_streams", "gauge", "Logs being read."},
+    [TOKENS_FILE_FAILING] = {"cronsched_tokens_file_failing", "gauge",
+                             "Whether the tokens file cannot be used: the tokens read before it stay valid."},
     [PROCESS_CPU_SECONDS_TOTAL] = {"process_cpu_seconds_total", "counter", "CPU time, user and system."},
     [PROCESS_RESIDENT_MEMORY_BYTES] = {"process_resident_memory_bytes", "gauge", "Resident memory."},
     [PROCESS_VIRTUAL_MEMORY_BYTES] = {"process_virtual_memory_bytes", "gauge", "Virtual memory."},
@@ -292,6 +295,7 @@ static void put_loop(struct text *t, const struct api *api)
     put_metric(t, LOOP_BUSY_SECONDS_TOTAL, "%.6f", (double)api->gap.busy_ns / 1e9);
     put_metric(t, LOOP_GAP_SECONDS, "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
     put_metric(t, HTTP_STREAMS, "%zu", api->stream_count);
+    put_metric(t, TOKENS_FILE_FAILING, "%d", auth_trouble(api->auth) != NULL);
 }
 
 /* Pages of memory: total, resident. */

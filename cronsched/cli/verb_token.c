@@ -2,29 +2,12 @@
 #include "cronsched/cli/output.h"
 #include "cronsched/http/auth.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct verb_option options[] = {
     {"role", 0, "read|operate|admin", "what it allows (default operate: trigger, kill, pause)"},
     {"append", 0, "FILE", "add the line to this tokens_file; then only the token is printed"},
     {0}};
-
-static int append_line(const char *path, const char *line)
-{
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    char text[AUTH_LINE_SIZE + 2];
-    int n = snprintf(text, sizeof(text), "%s\n", line);
-
-    if (fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0 && close(fd) == 0)
-        return EXIT_FINE;
-    fprintf(stderr, "cronsched: %s: %s\n", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return EXIT_INTERNAL;
-}
 
 static void print_token(const struct output *out, const char *name, const char *role, const char *token,
                         const char *line, bool appended)
@@ -58,8 +41,8 @@ static int run_token(const struct verb_call *call)
         auth_role_parse(role_name, &role);
     if (auth_token_new(call->args[0], role, token, line, &error) < 0)
         return verb_fail(&error);
-    if (file)
-        code = append_line(file, line);
+    if (file && auth_token_append(file, call->args[0], line, &error) < 0)
+        code = verb_fail(&error);
     if (code == EXIT_FINE)
         print_token(&out, call->args[0], auth_role_name(role), token, line, file != NULL);
     explicit_bzero(token, sizeof(token));

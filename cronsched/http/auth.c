@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ struct auth {
     size_t host_count;
     const char *advertise;
     struct tokens tokens;
+    struct error trouble; /* of the last reload; code 0: none */
     char secret[AUTH_SECRET_MAX];
 };
 
@@ -164,12 +166,12 @@ static int parse_tokens(char *text, const char *file, struct tokens *ret, struct
     return 0;
 }
 
-/* The file's text for free(). Refuses a file that others could have written. */
-static int read_file(const char *file, char **ret, struct error *error)
+/* The file's text for free(). flags: FILE_TRUSTED, or none. */
+static int read_file(const char *file, unsigned flags, char **ret, struct error *error)
 {
     struct error why;
     size_t n;
-    int r = file_read(file, AUTH_FILE_BYTES_MAX, FILE_REGULAR | FILE_TRUSTED, ret, &n, &why);
+    int r = file_read(file, AUTH_FILE_BYTES_MAX, FILE_REGULAR | flags, ret, &n, &why);
 
     if (r < 0)
         return error_set(error, r == ERR_DENIED ? ERR_DENIED : ERR_IO, "tokens_file '%s': %s", file,
@@ -180,24 +182,78 @@ static int read_file(const char *file, char **ret, struct error *error)
     return error_set(error, ERR_IO, "tokens_file '%s': not a text file", file);
 }
 
+static int read_tokens(const char *file, unsigned flags, struct tokens *ret, struct error *error)
+{
+    char *text = NULL;
+    int r = read_file(file, flags, &text, error);
+
+    if (r < 0)
+        return r;
+    r = parse_tokens(text, file, ret, error);
+    free(text);
+    return r;
+}
+
 int auth_reload(struct auth *auth, struct error *error)
 {
     struct tokens tokens;
-    char *text = NULL;
     int r;
 
     if (!auth->tokens_file)
         return 0;
-    r = read_file(auth->tokens_file, &text, error);
-    if (r < 0)
+    auth->trouble = (struct error){0};
+    r = read_tokens(auth->tokens_file, FILE_TRUSTED, &tokens, &auth->trouble);
+    if (r < 0) {
+        if (error)
+            *error = auth->trouble;
         return r;
-    r = parse_tokens(text, auth->tokens_file, &tokens, error);
-    free(text);
-    if (r < 0)
-        return r;
+    }
     free(auth->tokens.items);
     auth->tokens = tokens;
     return 0;
+}
+
+const char *auth_trouble(const struct auth *auth)
+{
+    return auth->trouble.code < 0 ? auth->trouble.text : NULL;
+}
+
+/* ---- a new token ---- */
+
+/* "NAME ROLE DIGEST" behind what the file holds, on a line of its own. */
+static int append_line(int fd, const char *line)
+{
+    char text[AUTH_LINE_SIZE + 2], last = '\n';
+    off_t size = lseek(fd, 0, SEEK_END);
+    int n;
+
+    if (size > 0 && pread(fd, &last, 1, size - 1) != 1)
+        return -1;
+    n = snprintf(text, sizeof(text), "%s%s\n", last == '\n' ? "" : "\n", line);
+    return write(fd, text, (size_t)n) == n && fsync(fd) == 0 ? 0 : -1;
+}
+
+int auth_token_append(const char *file, const char *name, const char *line, struct error *error)
+{
+    struct tokens tokens = {0};
+    int fd, r = 0;
+
+    if (access(file, F_OK) == 0)
+        r = read_tokens(file, 0, &tokens, error);
+    for (size_t i = 0; r == 0 && i < tokens.count; i++)
+        if (strcmp(tokens.items[i].name, name) == 0)
+            r = error_set(error, ERR_CONFLICT, "%s: there is a token named '%s' already", file, name);
+    if (r == 0 && tokens.count == AUTH_TOKENS_MAX)
+        r = error_set(error, ERR_LIMIT, "%s: has %d tokens already", file, AUTH_TOKENS_MAX);
+    free(tokens.items);
+    if (r < 0)
+        return r;
+    fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || append_line(fd, line) < 0)
+        r = error_set(error, ERR_IO, "%s: %s", file, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return r;
 }
 
 int auth_new(struct auth **ret, const struct auth_options *options, struct error *error)
@@ -400,6 +456,23 @@ static const struct token *find_token(const struct auth *auth, const char *text,
     return found;
 }
 
+/* Names the token as long as its line stands; never 0. */
+static uint64_t token_number(const struct token *token)
+{
+    uint64_t number;
+
+    memcpy(&number, token->digest, sizeof(number));
+    return number ? number : 1;
+}
+
+bool auth_still(const struct auth *auth, const struct auth_identity *who, enum auth_role role)
+{
+    for (size_t i = 0; who->token && i < auth->tokens.count; i++)
+        if (token_number(&auth->tokens.items[i]) == who->token)
+            return auth->tokens.items[i].role >= role;
+    return !who->token;
+}
+
 static int by_token(const struct auth *auth, const char *authorization, struct auth_identity *ret,
                     struct error *error)
 {
@@ -419,6 +492,7 @@ static int by_token(const struct auth *auth, const char *authorization, struct a
                                            : "a token was sent, but this server has no tokens_file");
     ret->challenge = false;
     ret->role = token->role;
+    ret->token = token_number(token);
     snprintf(ret->name, sizeof(ret->name), "token:%s", token->name);
     return 0;
 }

@@ -26,6 +26,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define AUTH_SECRET_MAX     128 /* with its NUL */
@@ -61,6 +62,7 @@ struct auth_claim {
 
 struct auth_identity {
     enum auth_role role;
+    uint64_t token;              /* which one; 0: known otherwise */
     char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
     bool replica;                /* another replica of the cluster, for itself or for the caller it names */
     bool challenge;              /* refused because the token is missing or wrong: 401 rather than 403 */
@@ -83,8 +85,12 @@ int auth_new(struct auth **ret, const struct auth_options *options, struct error
 void auth_free(struct auth *auth);
 
 /* Reads it again, after a signal or a change. When it cannot be read or is wrong the tokens stay as they
- * were. */
+ * were, those that were to go among them, and auth_trouble says so until it succeeds. */
 int auth_reload(struct auth *auth, struct error *error);
+const char *auth_trouble(const struct auth *auth); /* NULL: the tokens are as the file says */
+/* Somebody who was let in before, and still uses it, has this role yet: the token is there, with a role that includes
+ * it. */
+bool auth_still(const struct auth *auth, const struct auth_identity *who, enum auth_role role);
 const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
 /* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. */
 void auth_set_secret(struct auth *auth, const char *secret);
@@ -107,6 +113,11 @@ void auth_peer_init(struct auth_peer *peer, int fd, gid_t group);
 /* A new token: the token itself, to be shown once, and the line for tokens_file. */
 int auth_token_new(const char *name, enum auth_role role, char ret_token[AUTH_TOKEN_SIZE],
                    char ret_line[AUTH_LINE_SIZE], struct error *error);
+
+/* Adds the line of a new token to the file, which is made if there is none. A file that has faults, or a token of that
+ * name, stays as it is: the server would reject the whole file. ERR_CONFLICT,
+ * ERR_INVALID, ERR_IO. */
+int auth_token_append(const char *file, const char *name, const char *line, struct error *error);
 
 /* Pure checks, for the tests and the fuzzer as well. */
 int auth_role_parse(const char *text, enum auth_role *ret);

@@ -106,6 +106,9 @@ const char *http_address(const struct http *http, size_t i);
  * cannot be used leave all as it was. */
 int http_reload(struct http *http, struct error *error);
 
+/* After the tokens have changed: streams to callers who may not have them any more are cut. */
+void http_judge_again(struct http *http);
+
 /* Stops listening, cuts streams, answers what waits with 503, lets replies go out (HTTP_CLOSE_MS at most),
  * frees the server; done is called once, from the loop. NULL is not fine. */
 void http_close(struct http *http, void (*done)(void *arg), void *arg);

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,11 +33,59 @@ static int file_check(int fd, unsigned flags, struct error *error)
         return file_error(error, errno);
     if ((flags & FILE_REGULAR) && !S_ISREG(st.st_mode))
         return error_set(error, ERR_INVALID, "not a regular file");
-    if ((flags & FILE_TRUSTED) && ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())))
+    if ((flags & FILE_TRUSTED) &&
+        ((st.st_mode & (S_IWGRP | S_IWOTH)) || (st.st_uid != 0 && st.st_uid != geteuid())))
         return error_set(error, ERR_DENIED,
                          "other users can write it: chown it to root or to the daemon's user and chmod it to "
                          "0600");
+    if ((flags & FILE_PRIVATE) && (st.st_mode & (S_IRGRP | S_IROTH)))
+        return error_set(error, ERR_DENIED, "other users can read it: chmod it to 0600");
     return 0;
+}
+
+/* Of a folder whose writers are others: they could put a file of their own in place of any in it. In a sticky one
+ * they can do so only with files of theirs. */
+static bool folder_trusted(const struct stat *st)
+{
+    if (st->st_uid != 0 && st->st_uid != geteuid())
+        return false;
+    if (st->st_mode & S_ISVTX)
+        return true;
+    return !(st->st_mode & S_IWOTH) && (!(st->st_mode & S_IWGRP) || st->st_gid == 0);
+}
+
+/* Every folder above the absolute path, "/" among them. */
+static int check_folders(const char *path, struct error *error)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+
+    for (const char *slash = path; (slash = strchr(slash, '/')); slash++) {
+        snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+        if (stat(folder, &st) < 0)
+            return file_fail(error, errno);
+        if (!folder_trusted(&st))
+            return error_set(error, ERR_DENIED,
+                             "other users can write the folder %s, and so replace the file", folder);
+    }
+    return 0;
+}
+
+/* As it is named, and as links lead to it. */
+static int check_place(const char *path, struct error *error)
+{
+    char whole[PATH_MAX], resolved[PATH_MAX];
+    int r;
+
+    if (path[0] == '/')
+        snprintf(whole, sizeof(whole), "%s", path);
+    else if (!getcwd(resolved, sizeof(resolved)) ||
+             snprintf(whole, sizeof(whole), "%s/%s", resolved, path) >= (int)sizeof(whole))
+        return file_fail(error, ENAMETOOLONG);
+    r = check_folders(whole, error);
+    if (r < 0)
+        return r;
+    return realpath(whole, resolved) ? check_folders(resolved, error) : file_fail(error, errno);
 }
 
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error)
@@ -80,7 +131,9 @@ int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *
 
     if (fd < 0)
         return file_error(error, errno);
-    r = file_read_fd(fd, max, flags, ret, ret_size, error);
+    r = flags & FILE_TRUSTED ? check_place(path, error) : 0;
+    if (r == 0)
+        r = file_read_fd(fd, max, flags, ret, ret_size, error);
     close(fd);
     return r;
 }

@@ -9,7 +9,11 @@
 
 enum file_flags {
     FILE_REGULAR = 1, /* refuse pipes, devices and folders; without it a pipe is read to its end */
-    FILE_TRUSTED = 2  /* refuse a file that others than root and this process's user could have written */
+    /* refuse a file that others than root and this process's user could have written or put in place: by its mode
+     * (group, others), its owner, or a folder on the way to it, links followed. A folder that only root's group may
+     * write, or that is sticky as /tmp is, will do */
+    FILE_TRUSTED = 2,
+    FILE_PRIVATE = 4 /* likewise one that others could read */
 };
 
 /* Reads the file, of up to `max` bytes. *ret gets its bytes and a NUL behind them, for free(); *ret_size (may be
@@ -24,5 +28,5 @@ int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *
 /* The error of an open or a read that failed with this errno. Returns its code. */
 int file_error(struct error *error, int number);
 
-/* The same for an open descriptor, which stays open. */
+/* As file_read, of an open descriptor, which stays open; folders are not looked at. */
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error);

@@ -574,6 +574,15 @@ class CommandLine(lab.Suite):
         self.assertTrue(line.startswith("deploy admin "), line)
         self.assertNotIn(token, line)
         self.assertEqual(0o600, os.stat(path).st_mode & 0o777)
+        self.folder.write("tokens", "ops read " + "0" * 64)  # without a newline at its end
+        cli.check("token", "more", "--append", path)
+        self.assertRegex(open(path, encoding="ascii").read(), r"\Aops read 0{64}\nmore operate \S{64}\n\Z")
+        before = cli.call("token", "more", "--append", path)
+        self.assertEqual((6, ""), (before.code, before.out))
+        self.assertIn("there is a token named 'more' already", before.err)
+        self.folder.write("tokens", "broken\n")
+        self.assertIn("tokens:1: a line is NAME ROLE", cli.call("token", "x", "--append", path).err)
+        self.assertEqual("broken\n", open(path, encoding="ascii").read())
 
     def test_a_token_is_printed_with_its_line(self):
         cli = self.cli("x")

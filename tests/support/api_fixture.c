@@ -1,5 +1,6 @@
 #include "tests/support/api_fixture.h"
 
+#include "cronsched/api/api_priv.h"
 #include "jobs/base/near.h"
 #include "jobs/state/run_id.h"
 
@@ -12,6 +13,7 @@ struct fake fake;
 uv_loop_t loop;
 struct api *api;
 char dir[40], address[64];
+const char *tcp_address;
 
 /* ---- the scheduler ---- */
 
@@ -340,7 +342,7 @@ void start_api(const struct api_options *more)
     static struct engine engine = {.ops = &engine_ops, .name = "docker", .type = "docker"};
     static struct engine *const engines[] = {&engine};
     static struct zone_source zones = {fake_zone_get, fake_zone_put, fake_zone_version, NULL};
-    static char *listen[] = {address};
+    static char tcp[] = "127.0.0.1:0", *listen[] = {address, tcp};
     struct api_options o = more ? *more : (struct api_options){0};
     struct error e = {0};
 
@@ -355,10 +357,11 @@ void start_api(const struct api_options *more)
     o.context.started_ms = INT64_C(1795315000000);
     o.context.wall_ms = fake_wall;
     o.listen = listen;
-    o.listen_count = 1;
+    o.listen_count = 2;
     if (api_start(&api, &loop, &o, &e) < 0)
         print_error("%s\n", e.text);
     assert_non_null(api);
+    tcp_address = http_address(api->http, 1);
 }
 
 static void on_api_closed(void *arg)
@@ -464,4 +467,41 @@ void assert_answer(const char *line, const char *body, int status, const char *t
     assert_int_equal(r.status, status);
     assert_non_null(strstr(r.body, text));
     reply_release(&r);
+}
+
+void write_log(int attempt, const char *text)
+{
+    char path[160];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/logs", dir);
+    mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/logs/a", dir);
+    mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/logs/a/" RUN ".%d.log", dir, attempt);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+void set_attempts(const char *run_state, const char *first, const char *second)
+{
+    json_t *attempts = json_pack("[{s:i, s:s}]", "attempt", 1, "state", first);
+
+    if (second)
+        json_array_append_new(attempts, json_pack("{s:i, s:s}", "attempt", 2, "state", second));
+    json_array_clear(fake.runs);
+    json_array_append_new(fake.runs, json_pack("{s:s, s:s, s:s, s:o}", "run", RUN, "job", "a", "state",
+                                               run_state, "attempts", attempts));
+}
+
+int send_line(const char *line)
+{
+    char request[512];
+    int fd = client_connect(address);
+
+    snprintf(request, sizeof(request), "%s HTTP/1.1\r\nHost: localhost\r\n\r\n", line);
+    client_send(&loop, fd, request, strlen(request));
+    return fd;
 }

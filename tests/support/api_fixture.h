@@ -47,6 +47,7 @@ extern struct fake fake;
 extern uv_loop_t loop;
 extern struct api *api;
 extern char dir[40], address[64]; /* a folder of the test's own, and the socket in it */
+extern const char *tcp_address;   /* the API's other listener: a port of 127.0.0.1 */
 
 /* Answers every scheduler_wait that `fake.hold` has kept. */
 void release(int result);
@@ -68,6 +69,13 @@ int tear_down(void **state);
 
 /* Sends, and serves the history's answer in the loop's turns. */
 struct reply ask(const char *line, const char *body);
+
+int send_line(const char *line); /* only sends; a socket that the caller closes */
+
+/* A run of job a, its log, and its one or two attempts, in the live state. */
+#define RUN "a@20261122T010000Z"
+void write_log(int attempt, const char *text);
+void set_attempts(const char *run_state, const char *first, const char *second);
 
 /* The reply's body, which the caller releases; the test fails when it is not JSON. */
 json_t *body_of(const struct reply *r);

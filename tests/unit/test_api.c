@@ -111,16 +111,6 @@ static void turn_until_held(size_t n)
     assert_int_equal(fake.held_count, n);
 }
 
-static int send_line(const char *line)
-{
-    char request[512];
-    int fd = client_connect(address);
-
-    snprintf(request, sizeof(request), "%s HTTP/1.1\r\nHost: localhost\r\n\r\n", line);
-    client_send(&loop, fd, request, strlen(request));
-    return fd;
-}
-
 static void test_a_write_answers_only_when_durable(void **state)
 {
     struct reply r;
@@ -392,35 +382,6 @@ static void test_backfill_knows_what_ran(void **state)
 
 /* ---- logs ---- */
 
-#define RUN "a@20261122T010000Z"
-
-static void write_log(int attempt, const char *text)
-{
-    char path[160];
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/logs", dir);
-    mkdir(path, 0700);
-    snprintf(path, sizeof(path), "%s/logs/a", dir);
-    mkdir(path, 0700);
-    snprintf(path, sizeof(path), "%s/logs/a/" RUN ".%d.log", dir, attempt);
-    fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
-
-static void set_attempts(const char *run_state, const char *first, const char *second)
-{
-    json_t *attempts = json_pack("[{s:i, s:s}]", "attempt", 1, "state", first);
-
-    if (second)
-        json_array_append_new(attempts, json_pack("{s:i, s:s}", "attempt", 2, "state", second));
-    json_array_clear(fake.runs);
-    json_array_append_new(fake.runs, json_pack("{s:s, s:s, s:s, s:o}", "run", RUN, "job", "a", "state",
-                                               run_state, "attempts", attempts));
-}
-
 static void test_logs(void **state)
 {
     set_attempts("running", "ended", "running");
@@ -529,22 +490,6 @@ static void test_followers_that_go_and_a_server_that_goes(void **state)
     assert_null(strstr(r.raw, "\r\n0\r\n")); /* cut, not ended: the client is to ask again */
     reply_release(&r);
     close(stays);
-}
-
-static void test_too_many_followers(void **state)
-{
-    uint64_t deadline = client_deadline();
-    int fds[API_LOG_STREAMS_MAX];
-
-    set_attempts("running", "running", NULL);
-    write_log(1, "first\n");
-    for (int i = 0; i < API_LOG_STREAMS_MAX; i++)
-        fds[i] = send_line("GET /v1/runs/" RUN "/logs?follow=1");
-    while (api->stream_count < API_LOG_STREAMS_MAX && !client_late(deadline))
-        turn(&loop, -1, 0);
-    assert_answer("GET /v1/runs/" RUN "/logs", NULL, 429, "logs are being read");
-    for (int i = 0; i < API_LOG_STREAMS_MAX; i++)
-        close(fds[i]);
 }
 
 /* ---- health ---- */
@@ -885,7 +830,6 @@ int main(void)
         SERVER(test_logs_that_are_not_there),
         SERVER(test_a_log_is_followed_to_its_end),
         SERVER(test_followers_that_go_and_a_server_that_goes),
-        SERVER(test_too_many_followers),
         PLAIN(test_a_replica_among_others),
         SERVER(test_doctor),
         SERVER(test_metrics),

@@ -65,10 +65,55 @@ static void test_refused(void **state)
     assert_string_equal(error.text, "larger than 3 bytes");
     assert_int_equal(chmod(path, 0602), 0);
     assert_int_equal(file_read(path, 9, FILE_TRUSTED, &bytes, NULL, &error), ERR_DENIED);
+    assert_int_equal(chmod(path, 0620), 0);
+    assert_int_equal(file_read(path, 9, FILE_TRUSTED, &bytes, NULL, &error), ERR_DENIED);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(file_read(path, 9, FILE_PRIVATE, &bytes, NULL, &error), ERR_DENIED);
+    assert_string_equal(error.text, "other users can read it: chmod it to 0600");
     unlink(path);
     assert_int_equal(file_read(path, 9, 0, &bytes, NULL, &error), ERR_NOT_FOUND);
     assert_int_equal(file_read(folder, 9, FILE_REGULAR, &bytes, NULL, &error), ERR_INVALID);
     assert_int_equal(file_read(folder, 9, 0, &bytes, NULL, &error), ERR_IO);
+}
+
+static int read_trusted(const char *at, struct error *error)
+{
+    char *bytes = NULL;
+    int r = file_read(at, 9, FILE_REGULAR | FILE_TRUSTED, &bytes, NULL, error);
+
+    free(bytes);
+    return r;
+}
+
+/* Who may write a folder on the way may put another file there. */
+static void test_folders_on_the_way(void **state)
+{
+    char inner[96], file[112], link[112];
+    struct error error;
+
+    snprintf(inner, sizeof(inner), "%s/inner", folder);
+    snprintf(file, sizeof(file), "%s/file", inner);
+    snprintf(link, sizeof(link), "%s/link", folder);
+    assert_int_equal(mkdir(inner, 0700), 0);
+    assert_int_equal(symlink(file, link), 0);
+    put("a", 1);
+    assert_int_equal(rename(path, file), 0);
+    assert_int_equal(read_trusted(file, &error), 0); /* although /tmp is everybody's: it is sticky */
+    assert_int_equal(read_trusted(link, &error), 0);
+    assert_int_equal(chmod(inner, 0777), 0);
+    assert_int_equal(read_trusted(file, &error), ERR_DENIED);
+    assert_non_null(strstr(error.text, inner));
+    assert_int_equal(read_trusted(link, &error), ERR_DENIED); /* a link's end counts */
+    assert_int_equal(chmod(inner, 0770), 0);
+    assert_int_equal(geteuid() == 0 ? chown(inner, 0, 65534) : 0, 0);
+    assert_int_equal(geteuid() == 0 ? read_trusted(file, &error) : ERR_DENIED, ERR_DENIED);
+    assert_int_equal(chmod(inner, 0700), 0);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_int_equal(read_trusted(link, &error), ERR_DENIED); /* and the place of the link itself */
+    assert_int_equal(chmod(folder, 0700), 0);
+    unlink(link);
+    unlink(file);
+    rmdir(inner);
 }
 
 /* A pipe that nobody writes must not hang the reader. */
@@ -95,6 +140,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_folders_on_the_way),
         cmocka_unit_test(test_pipes),
     };
 
