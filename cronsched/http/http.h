@@ -25,10 +25,12 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define HTTP_CONNECTIONS_MAX  512                /* a listener; more wait in the kernel's queue */
-#define HTTP_HEADER_BYTES_MAX (32 * 1024)        /* of one connection's headers; beyond: 431 */
-#define HTTP_BODY_BYTES_MAX   (64 * 1024)        /* unless the route says otherwise */
-#define HTTP_BODIES_BYTES_MAX (64 * 1024 * 1024) /* of all bodies in memory; beyond: 429 */
+#define HTTP_CONNECTIONS_MAX         512 /* a listener; the one that was idle longest makes room */
+#define HTTP_CONNECTIONS_KEPT        32  /* beyond these, for replicas, /healthz, and root at a socket */
+#define HTTP_ADDRESS_CONNECTIONS_MAX 128 /* of one address of another machine, a listener */
+#define HTTP_HEADER_BYTES_MAX        (32 * 1024)        /* of one connection's headers; beyond: 431 */
+#define HTTP_BODY_BYTES_MAX          (64 * 1024)        /* unless the route says otherwise */
+#define HTTP_BODIES_BYTES_MAX        (64 * 1024 * 1024) /* of all bodies in memory; beyond: 429 */
 #define HTTP_REPLIES_BYTES_MAX                                                                               \
     (64 * 1024 * 1024) /* of all replies not sent yet; beyond: 429 for those over 16 KB */
 #define HTTP_DRAIN_BYTES_MAX  (1024 * 1024) /* of a refused body that are read to keep the connection */
@@ -36,6 +38,7 @@
 #define HTTP_HEADERS_MAX      8             /* of the handler's own in a reply */
 #define HTTP_LISTENERS_MAX    16
 #define HTTP_ROUTES_MAX       128
+#define HTTP_FIRST_MS         (5 * 1000) /* until the first request's headers are there, a handshake included */
 #define HTTP_IDLE_MS          (60 * 1000) /* a connection that neither asks nor takes what it asked for */
 #define HTTP_RECEIVE_MS       (30 * 1000) /* from the first byte of a connection's request to its last */
 #define HTTP_ANSWER_MS        (30 * 1000) /* a handler's time */
@@ -77,8 +80,8 @@ struct http_options {
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
     /* 0: the constant above */
-    int connections_max;
-    int64_t idle_ms, receive_ms, answer_ms;
+    int connections_max, address_max;
+    int64_t first_ms, idle_ms, receive_ms, answer_ms;
 };
 
 int http_new(struct http **ret, const struct http_options *options, struct error *error);

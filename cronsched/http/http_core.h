@@ -1,6 +1,7 @@
 /* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c
- * (a daemon's turns), http_ready.c (when a handler is called), http_request.c (receiving), http_reply.c (answering), http_socket.c (sockets). Only
- * they include this.
+ * (a daemon's turns), http_connection.c (connections come and go), http_ready.c (when a handler is called),
+ * http_request.c (receiving), http_reply.c (answering), http_refused.c (what is told of refusals), http_socket.c
+ * (listening sockets). Only they include this.
  *
  * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
  * connection is suspended while its request waits for the handler (request->suspended) or its stream has
@@ -10,6 +11,7 @@
 #pragma once
 
 #include "cronsched/http/http.h"
+#include "cronsched/http/http_tls.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
@@ -53,43 +55,68 @@ void http_socket_close(struct http_socket *socket);        /* removes the file i
 
 /* ---- the server (http.c) ---- */
 
-struct http_tls {
-    char *cert_file, *key_file; /* NULL: no TLS */
-    char *cert, *key;           /* their texts, as in use */
-};
-
 struct http_listener {
+    struct object object; /* first */
     struct http *http;
     struct http_socket socket;
-    struct http_tls tls;
-    struct list daemons; /* the newest last; older ones finish what they have */
+    struct http_tls *tls;       /* NULL: none */
+    struct http_daemon *daemon; /* NULL: not yet, or no more */
 };
 
 struct http_daemon {
     struct object object; /* first */
-    struct list of_listener;
     struct http_listener *listener;
     struct MHD_Daemon *mhd;
-    uv_poll_t poll;
-    uv_timer_t timer;
+    uv_poll_t poll, listening;
+    uv_timer_t timer, pause;
     struct loop_turn turn;
     int eager_runs; /* in a row, without an event */
-    int handles;    /* of these three, not yet closed */
-    bool running, again, retired, closing;
+    int handles;    /* of these five, not yet closed */
+    bool running, again, closing;
     bool paused; /* no descriptor is left for a connection */
+    bool full;   /* nobody is accepted until one of them is gone */
     struct list connections;
-    char *cert, *key; /* borrowed by the library */
+    size_t connections_max, connections_kept; /* for all, and beyond that for a few */
+    size_t connection_count, going_count;     /* going: told to end, not gone yet */
+    struct http_connection *adding;           /* the library is being given it */
+};
+
+struct http_origin {
+    uint8_t bytes[8]; /* of the address; zero: it is not counted */
 };
 
 struct http_connection {
     struct object object; /* first */
     struct list of_daemon;
     struct http_daemon *daemon;
-    int fd;
+    int fd; /* the library's: the client's, or behind TLS one end of a pair */
+    struct http_origin origin;
+    uint64_t accepted_ms;
     uint64_t since_ms; /* it has had no request */
+    uint64_t requests; /* begun */
+    bool going;        /* it was told to end */
+    bool kept;         /* it has one of the places that are kept for a few */
+    bool of_replica;
     bool peer_known;
     struct auth_peer peer;
     struct http_request *request;
+};
+
+enum http_refusal {
+    HTTP_REFUSED_TOKEN,     /* it is missing or wrong */
+    HTTP_REFUSED_DENIED,    /* the caller may not */
+    HTTP_REFUSED_FOREIGN,   /* a browser, for a page of another site */
+    HTTP_REFUSED_MALFORMED, /* its end is in doubt, or it is no HTTP */
+    HTTP_REFUSED_PLACE,     /* all places are taken but those that are kept for others */
+    HTTP_REFUSED_ADDRESS,   /* too many connections from there */
+    HTTP_REFUSALS
+};
+
+struct http_refused {
+    uint64_t counts[HTTP_REFUSALS];
+    uint64_t silent;   /* since the last line */
+    uint64_t since_ms; /* lines were counted */
+    unsigned lines;    /* that may be written now */
 };
 
 struct http {
@@ -99,7 +126,8 @@ struct http {
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
     int connections_max;
-    uint64_t idle_ms, receive_ms, answer_ms;
+    int address_max;
+    uint64_t first_ms, idle_ms, receive_ms, answer_ms;
 
     struct http_entry entries[HTTP_ROUTES_MAX];
     size_t entry_count;
@@ -111,7 +139,8 @@ struct http {
     size_t connection_count;
     size_t request_count; /* not done */
     size_t bodies_bytes, replies_bytes;
-    uint64_t accepted;
+    uint64_t accepted, dropped; /* dropped: to make room */
+    struct http_refused refused;
     char trouble[256]; /* the library's last words */
 
     struct list ready, ready_unix; /* requests whose handlers wait for their turn */
@@ -145,6 +174,26 @@ void http_ready_close(struct http *http, uv_close_cb closed); /* of both handles
 /* The request is complete: http_request_handle is called now or in a later turn. */
 void http_ready_add(struct http_request *request);
 void http_ready_drop(struct http_request *request); /* it is done: its place is free */
+
+void http_clock_start(struct http *http); /* http.c: it looks after deadlines while there are connections */
+
+/* ---- connections (http_connection.c) ---- */
+
+void http_connection_accept(struct http_daemon *daemon); /* from now on */
+void http_connection_retry(struct http_daemon *daemon);  /* if it was full */
+void http_connection_notify(void *daemon, struct MHD_Connection *mhd, void **context,
+                            enum MHD_ConnectionNotificationCode code);
+/* Its deadlines. */
+void http_connection_check(struct http *http, struct http_connection *connection, uint64_t now_ms);
+/* It has one of the last places, and there are no others. */
+bool http_connection_is_kept(struct http_connection *connection);
+
+/* ---- refusals (http_refused.c) ---- */
+
+/* what: "POST /v1/apply"; caller and text as they are answered. */
+void http_refused(struct http *http, enum http_refusal why, const char *caller, const char *what,
+                  const char *text);
+const char *http_refusal_name(enum http_refusal why);
 
 /* ---- requests (http_request.c) ---- */
 

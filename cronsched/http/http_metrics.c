@@ -33,7 +33,17 @@ static void put_time(const struct http_entry *e, put_function *put, void *arg)
         (unsigned long long)n);
 }
 
-enum family { REQUESTS_TOTAL, REQUEST_SECONDS, CONNECTIONS, CONNECTIONS_TOTAL, REQUESTS_OPEN };
+enum family {
+    REQUESTS_TOTAL,
+    REQUEST_SECONDS,
+    CONNECTIONS,
+    CONNECTIONS_TOTAL,
+    DROPPED_TOTAL,
+    REFUSED_TOTAL,
+    TLS_HANDSHAKES_TOTAL,
+    TLS_FAILED_TOTAL,
+    REQUESTS_OPEN
+};
 
 static const struct {
     const char *name, *type, *help;
@@ -44,6 +54,13 @@ static const struct {
                          "Time from a request's first line to its answer."},
     [CONNECTIONS] = {"cronsched_http_connections", "gauge", "Open connections."},
     [CONNECTIONS_TOTAL] = {"cronsched_http_connections_total", "counter", "Connections accepted."},
+    [DROPPED_TOTAL] = {"cronsched_http_connections_dropped_total", "counter",
+                       "Idle connections that had to make room for others."},
+    [REFUSED_TOTAL] = {"cronsched_http_refused_total", "counter",
+                       "Requests and connections refused, by reason."},
+    [TLS_HANDSHAKES_TOTAL] = {"cronsched_tls_handshakes_total", "counter", "TLS handshakes begun."},
+    [TLS_FAILED_TOTAL] = {"cronsched_tls_handshakes_failed_total", "counter",
+                          "TLS handshakes that did not end well."},
     [REQUESTS_OPEN] = {"cronsched_http_requests_open", "gauge", "Requests not yet answered in full."},
 };
 
@@ -60,6 +77,28 @@ static void put_metric(enum family family, uint64_t value, put_function *put, vo
     put(arg, "%s %llu\n", families[family].name, (unsigned long long)value);
 }
 
+static void put_refusals(const struct http *http, put_function *put, void *arg)
+{
+    put_head(REFUSED_TOTAL, put, arg);
+    for (int i = 0; i < HTTP_REFUSALS; i++)
+        put(arg, "%s{reason=\"%s\"} %llu\n", families[REFUSED_TOTAL].name,
+            http_refusal_name((enum http_refusal)i), (unsigned long long)http->refused.counts[i]);
+}
+
+static void put_handshakes(const struct http *http, put_function *put, void *arg)
+{
+    struct http_tls_counts all = {0}, one;
+
+    for (size_t i = 0; i < http->listener_count; i++)
+        if (http->listeners[i]->tls) {
+            http_tls_counts(http->listeners[i]->tls, &one);
+            all.handshakes += one.handshakes;
+            all.failed += one.failed;
+        }
+    put_metric(TLS_HANDSHAKES_TOTAL, all.handshakes, put, arg);
+    put_metric(TLS_FAILED_TOTAL, all.failed, put, arg);
+}
+
 void http_metrics(const struct http *http, put_function *put, void *arg)
 {
     put_head(REQUESTS_TOTAL, put, arg);
@@ -71,5 +110,8 @@ void http_metrics(const struct http *http, put_function *put, void *arg)
         put_time(&http->entries[i], put, arg);
     put_metric(CONNECTIONS, http->connection_count, put, arg);
     put_metric(CONNECTIONS_TOTAL, http->accepted, put, arg);
+    put_metric(DROPPED_TOTAL, http->dropped, put, arg);
+    put_refusals(http, put, arg);
+    put_handshakes(http, put, arg);
     put_metric(REQUESTS_OPEN, http->request_count, put, arg);
 }

@@ -75,6 +75,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     list_init(&r->ready);
     r->raw = strdup(uri);
     c->request = r;
+    c->requests++;
     r->http->request_count++;
     return r;
 }
@@ -261,6 +262,16 @@ static bool find_route(struct http_request *r)
 
 /* ---- who is it ---- */
 
+static void tell_refusal(struct http_request *r, enum http_refusal why, const char *text)
+{
+    const struct http_connection *c = r->connection;
+    const char *caller = r->identity.name[0] ? r->identity.name : c->peer.name;
+    char what[384];
+
+    snprintf(what, sizeof(what), "%s %.300s", r->method, r->raw ? r->raw : "");
+    http_refused(r->http, why, c->peer_known ? caller : "unknown", what, text);
+}
+
 static bool identify(struct http_request *r, struct auth_claim *claim)
 {
     struct http_connection *c = r->connection;
@@ -270,7 +281,7 @@ static bool identify(struct http_request *r, struct auth_claim *claim)
     if (!c->peer_known)
         auth_peer_init(&c->peer, c->fd, http_socket_group(&c->daemon->listener->socket));
     c->peer_known = true;
-    claim->tls = c->daemon->cert != NULL;
+    claim->tls = c->daemon->listener->tls != NULL;
     if (needed == AUTH_NOBODY) {
         r->identity = (struct auth_identity){.role = AUTH_NOBODY};
         memcpy(r->identity.name, c->peer.name, sizeof(r->identity.name));
@@ -282,9 +293,28 @@ static bool identify(struct http_request *r, struct auth_claim *claim)
         error_set(&e, ERR_DENIED, "this needs the role '%s'; %s has the role '%s'", auth_role_name(needed),
                   r->identity.name, auth_role_name(r->identity.role));
     }
+    tell_refusal(r, r->identity.challenge ? HTTP_REFUSED_TOKEN : HTTP_REFUSED_DENIED, e.text);
     if (r->identity.challenge)
         http_reply_header(r, "WWW-Authenticate", "Bearer realm=\"cronsched\"");
     http_reply_problem(r, r->identity.challenge ? 401 : 403, &e, NULL);
+    return false;
+}
+
+/* The last places of a listener are for those without whom nobody else can be served. */
+static bool check_place(struct http_request *r)
+{
+    const struct auth_peer *peer = &r->connection->peer;
+    bool admin = peer->via == AUTH_VIA_UNIX && r->identity.role == AUTH_ADMIN;
+    struct error e;
+
+    r->connection->of_replica = r->identity.replica;
+    if (!http_connection_is_kept(r->connection) || r->identity.replica || admin ||
+        r->entry->route->role == AUTH_NOBODY)
+        return true;
+    error_set(&e, ERR_LIMIT, "this server has as many connections as it takes; try again");
+    tell_refusal(r, HTTP_REFUSED_PLACE, e.text);
+    r->close_after = true;
+    http_reply_problem(r, 503, &e, NULL);
     return false;
 }
 
@@ -423,7 +453,7 @@ static bool begin(struct http_request *r, const char *method, const char *versio
         http_reply_error(r, ERR_NOMEM, "out of memory");
     else if (http_target_init(&r->target, r->raw, &e) < 0)
         http_reply_failure(r, &e);
-    else if (find_route(r) && identify(r, &h.claim) && check_body_headers(r, &h) &&
+    else if (find_route(r) && identify(r, &h.claim) && check_place(r) && check_body_headers(r, &h) &&
              http_target_check_query(&r->target, r->entry->route->query ? r->entry->route->query : "", &e) <
                  0)
         http_reply_failure(r, &e);

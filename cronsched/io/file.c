@@ -63,7 +63,7 @@ static int check_folders(const char *path, struct error *error)
     for (const char *slash = path; (slash = strchr(slash, '/')); slash++) {
         snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
         if (stat(folder, &st) < 0)
-            return file_fail(error, errno);
+            return file_error(error, errno);
         if (!folder_trusted(&st))
             return error_set(error, ERR_DENIED,
                              "other users can write the folder %s, and so replace the file", folder);
@@ -81,11 +81,11 @@ static int check_place(const char *path, struct error *error)
         snprintf(whole, sizeof(whole), "%s", path);
     else if (!getcwd(resolved, sizeof(resolved)) ||
              snprintf(whole, sizeof(whole), "%s/%s", resolved, path) >= (int)sizeof(whole))
-        return file_fail(error, ENAMETOOLONG);
+        return file_error(error, ENAMETOOLONG);
     r = check_folders(whole, error);
     if (r < 0)
         return r;
-    return realpath(whole, resolved) ? check_folders(resolved, error) : file_fail(error, errno);
+    return realpath(whole, resolved) ? check_folders(resolved, error) : file_error(error, errno);
 }
 
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error)

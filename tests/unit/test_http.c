@@ -1,6 +1,10 @@
 /* The HTTP server over real sockets: routes, bodies, framing, limits, later answers, hang-ups, streams. */
 #include "tests/support/http_fixture.h"
 
+#include <arpa/inet.h>
+#include <sched.h>
+#include <sys/wait.h>
+
 static char metrics[16384];
 
 __attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const char *format, ...)
@@ -298,36 +302,166 @@ static void test_expect_continue_is_answered_early(void **state)
     close(fd);
 }
 
-static void test_connections_beyond_the_limit_wait(void **state)
+static int connect_and_ask(const char *address, const char *path)
+{
+    char request[128];
+    int fd = client_connect(address);
+
+    assert_true(fd >= 0);
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    client_send(&loop, fd, request, strlen(request));
+    return fd;
+}
+
+static void expect_status(int fd, int status)
+{
+    struct reply r = client_receive(&loop, fd, false);
+
+    assert_int_equal(r.status, status);
+    reply_release(&r);
+}
+
+/* Slow ones, idle ones: whoever comes later finds a place. */
+static void test_idle_connections_make_room(void **state)
 {
     static const struct auth_options who = {.insecure = true};
     static const struct http_options limits = {.connections_max = 4};
-    static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    int fds[6];
-    struct reply r;
+    int fds[40];
 
     start_with(&who, &limits);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 40; i++) {
         fds[i] = client_connect(tcp_address);
+        if (i % 2)
+            client_send(&loop, fds[i], "GET /op", 7);
+    }
+    for (int i = 0; i < 8; i++) {
+        int fd = connect_and_ask(tcp_address, "/open");
+
+        expect_status(fd, 200);
+        close(fd);
+    }
+    assert_true(client_closed(&loop, fds[0]));
+    for (int i = 0; i < 40; i++)
+        close(fds[i]);
+}
+
+/* Nobody is cut who is at work. The last place answers what is open to all, and says to others that it is full. */
+static void test_busy_connections_keep_their_places(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options limits = {.connections_max = 4};
+    int fds[4], fd;
+
+    start_with(&who, &limits);
+    for (int i = 0; i < 4; i++)
+        fds[i] = connect_and_ask(tcp_address, "/keep");
+    wait_kept(4);
+    fd = connect_and_ask(tcp_address, "/echo/a");
+    expect_status(fd, 503);
+    assert_true(client_closed(&loop, fd));
+    close(fd);
+    fd = connect_and_ask(tcp_address, "/open");
+    expect_status(fd, 200);
+    close(fd);
+    fd = connect_and_ask(unix_address, "/echo/a"); /* another listener */
+    expect_status(fd, 200);
+    close(fd);
+    for (int i = 0; i < 4; i++) {
+        http_reply_text(kept[i], 200, "text/plain", "at last");
+        http_request_unref(kept[i]);
+        expect_status(fds[i], 200);
+    }
+    close(fds[0]);
+    fd = connect_and_ask(tcp_address, "/echo/a");
+    expect_status(fd, 200);
+    close(fd);
+    for (int i = 1; i < 4; i++)
+        close(fds[i]);
+    metrics[0] = '\0';
+    http_metrics(http, put_metric, NULL);
+    assert_non_null(strstr(metrics, "cronsched_http_refused_total{reason=\"place\"} 1\n"));
+}
+
+/* Of this machine's own addresses there is one that is no loopback address, in a network of this process. */
+static bool lend_address(const char *address)
+{
+    char command[128];
+    pid_t pid;
+    int status;
+
+    if (unshare(CLONE_NEWNET) < 0)
+        return false;
+    snprintf(command, sizeof(command), "ip link set lo up && ip address add %s/32 dev lo", address);
+    pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static int connect_from(const char *from, const char *address)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET}, own = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    inet_pton(AF_INET, from, &own.sin_addr);
+    inet_pton(AF_INET, "192.0.2.1", &a.sin_addr);
+    a.sin_port = htons((uint16_t)strtol(strrchr(address, ':') + 1, NULL, 10));
+    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+/* One address gets so many and no more; its idle ones make room for its own, not for others'. */
+static void test_one_address_does_not_take_all_places(void **state)
+{
+    static const struct auth_options who = {.insecure = true};
+    static const struct http_options limits = {.connections_max = 40, .address_max = 8};
+    static const char request[] = "GET /keep HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n";
+    struct http_listen listen = {.address = "192.0.2.1:0"};
+    const char *address;
+    struct error e;
+    int fds[8], fd, other;
+
+    if (!lend_address("192.0.2.1"))
+        skip(); /* it takes root */
+    start_with(&who, &limits);
+    assert_int_equal(http_listen(http, &listen, &e), 0);
+    address = http_address(http, 2);
+    other = connect_from("127.0.0.1", address); /* not counted: it is this machine's */
+    for (int i = 0; i < 8; i++) {
+        fds[i] = connect_from("192.0.2.1", address);
         client_send(&loop, fds[i], request, strlen(request));
     }
-    for (int i = 0; i < 4; i++) {
-        r = client_receive(&loop, fds[i], false);
-        assert_int_equal(r.status, 200);
-        reply_release(&r);
+    wait_kept(8);
+    fd = connect_from("192.0.2.1", address);
+    assert_true(client_closed(&loop, fd));
+    close(fd);
+    client_send(&loop, other, request, strlen(request));
+    wait_kept(9);
+    for (int i = 0; i < 9; i++) {
+        http_reply_text(kept[i], 200, "text/plain", "");
+        http_request_unref(kept[i]);
     }
-    for (int i = 0; i < 20; i++)
-        turn(&loop, -1, 0);
-    assert_int_equal(recv(fds[5], (char[1]){0}, 1, MSG_DONTWAIT), -1);
-    close(fds[0]);
-    close(fds[1]);
-    for (int i = 4; i < 6; i++) {
-        r = client_receive(&loop, fds[i], false);
-        assert_int_equal(r.status, 200);
-        reply_release(&r);
-    }
-    for (int i = 2; i < 6; i++)
+    for (int i = 0; i < 8; i++)
+        expect_status(fds[i], 200);
+    expect_status(other, 200);
+    usleep(100000);
+    fd = connect_from("192.0.2.1", address); /* the others are idle now: one of them goes */
+    client_send(&loop, fd, request, strlen(request));
+    wait_kept(10);
+    http_reply_text(kept[9], 200, "text/plain", "");
+    http_request_unref(kept[9]);
+    expect_status(fd, 200);
+    close(fd);
+    close(other);
+    for (int i = 0; i < 8; i++)
         close(fds[i]);
+    metrics[0] = '\0';
+    http_metrics(http, put_metric, NULL);
+    assert_non_null(strstr(metrics, "cronsched_http_refused_total{reason=\"address\"} 1\n"));
+    assert_non_null(strstr(metrics, "cronsched_http_connections_dropped_total 1\n"));
 }
 
 /* ---- time ---- */
@@ -633,7 +767,9 @@ int main(void)
         SERVER(test_long_url),
         SERVER(test_large_bodies),
         SERVER(test_expect_continue_is_answered_early),
-        PLAIN(test_connections_beyond_the_limit_wait),
+        PLAIN(test_idle_connections_make_room),
+        PLAIN(test_one_address_does_not_take_all_places),
+        PLAIN(test_busy_connections_keep_their_places),
         PLAIN(test_slow_requests_are_cut),
         PLAIN(test_a_client_that_takes_nothing_is_cut),
         SERVER(test_a_large_reply_arrives_whole),

@@ -3,6 +3,7 @@
 #include "tests/support/http_fixture.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -37,7 +38,8 @@ static const char hello[] =
 
 struct tls_call {
     char url[128], ca[160];
-    const char *body;
+    const char *body, *ciphers, *curves;
+    long version; /* 0: any */
     long status;
     CURLcode code;
     char reply[1024];
@@ -73,6 +75,11 @@ static void *tls_thread(void *arg)
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     if (c->body)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, c->body);
+    if (c->ciphers)
+        curl_easy_setopt(curl, CURLOPT_SSL_CIPHER_LIST, c->ciphers);
+    if (c->curves)
+        curl_easy_setopt(curl, CURLOPT_SSL_EC_CURVES, c->curves);
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, c->version);
     c->code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
     curl_slist_free_all(headers);
@@ -100,12 +107,13 @@ static void serve_later(void)
     }
 }
 
-static struct tls_call tls_ask(const char *address, const char *ca, const char *path, const char *body)
+static struct tls_call tls_ask_with(const char *address, const char *ca, const char *path,
+                                    const struct tls_call *how)
 {
     static struct tls_call c;
     pthread_t thread;
 
-    c = (struct tls_call){.body = body};
+    c = *how;
     snprintf(c.url, sizeof(c.url), "https://localhost:%s%s", strrchr(address, ':') + 1, path);
     snprintf(c.ca, sizeof(c.ca), "%s", ca);
     assert_int_equal(pthread_create(&thread, NULL, tls_thread, &c), 0);
@@ -117,17 +125,21 @@ static struct tls_call tls_ask(const char *address, const char *ca, const char *
     return c;
 }
 
-static void make_certificate(const char *name)
+static struct tls_call tls_ask(const char *address, const char *ca, const char *path, const char *body)
+{
+    return tls_ask_with(address, ca, path, &(struct tls_call){.body = body});
+}
+
+static void make_certificate_of(const char *name, const char *kind)
 {
     char command[640];
     pid_t pid;
     int status;
 
     snprintf(command, sizeof(command),
-             "exec openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "
-             "%s/%s.key -out "
-             "%s/%s.crt -days 2 -subj /CN=%s -addext subjectAltName=DNS:localhost 2>/dev/null",
-             dir, name, dir, name, name);
+             "exec openssl req -x509 -newkey %s -nodes -keyout %s/%s.key -out %s/%s.crt -days 2 -subj /CN=%s "
+             "-addext subjectAltName=DNS:localhost 2>/dev/null",
+             kind, dir, name, dir, name, name);
     pid = fork();
     if (pid == 0) {
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
@@ -135,6 +147,11 @@ static void make_certificate(const char *name)
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
+}
+
+static void make_certificate(const char *name)
+{
+    make_certificate_of(name, "ec -pkeyopt ec_paramgen_curve:prime256v1");
 }
 
 static void test_tls(void **state)
@@ -211,19 +228,24 @@ static void test_plain_text_to_a_tls_port(void **state)
 }
 
 /* Listens on a TLS port too, whose address it gives. */
-static const char *start_tls(const struct http_options *limits)
+static const char *start_tls_of(const char *kind, const struct http_options *limits)
 {
     static const struct auth_options who = {.insecure = true};
     static char cert[128], key[128];
     struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
     struct error e;
 
-    make_certificate("a");
+    make_certificate_of("a", kind);
     snprintf(cert, sizeof(cert), "%s/a.crt", dir);
     snprintf(key, sizeof(key), "%s/a.key", dir);
     start_with(&who, limits);
     assert_int_equal(http_listen(http, &tls, &e), 0);
     return http_address(http, 2);
+}
+
+static const char *start_tls(const struct http_options *limits)
+{
+    return start_tls_of("ec -pkeyopt ec_paramgen_curve:prime256v1", limits);
 }
 
 /* ---- the client ---- */
@@ -314,7 +336,57 @@ static void test_a_ca_file_is_all_that_is_trusted(void **state)
     assert_int_equal(ask_trusting(address, other).outcome, HTTP_NOT_SENT);
 }
 
+/* No key exchange by RSA alone, no CBC, and none of the large groups, of which one handshake costs as much as a
+ * hundred of the others. */
+static void test_what_is_negotiated(void **state)
+{
+    static const struct {
+        struct tls_call how;
+        bool works;
+    } cases[] = {
+        {{.version = CURL_SSLVERSION_TLSv1_3}, true},
+        {{.version = CURL_SSLVERSION_TLSv1_3, .curves = "X25519"}, true},
+        {{.version = CURL_SSLVERSION_TLSv1_3, .curves = "P-256"}, true},
+        {{.version = CURL_SSLVERSION_TLSv1_3, .curves = "ffdhe2048"}, false},
+        {{.version = CURL_SSLVERSION_TLSv1_3, .curves = "ffdhe8192"}, false},
+        {{.version = CURL_SSLVERSION_TLSv1_3, .curves = "P-521"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "ECDHE-RSA-AES128-GCM-SHA256"}, true},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "ECDHE-RSA-CHACHA20-POLY1305"}, true},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "ECDHE-RSA-AES128-SHA"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "ECDHE-RSA-AES256-SHA384"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "AES128-SHA"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "AES128-GCM-SHA256"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_2, .ciphers = "DHE-RSA-AES128-GCM-SHA256"}, false},
+        {{.version = CURL_SSLVERSION_MAX_TLSv1_1, .ciphers = "ALL:@SECLEVEL=0"}, false},
+    };
+    const char *address = start_tls_of("rsa:2048", NULL);
+    char ca[128];
+
+    snprintf(ca, sizeof(ca), "%s/a.crt", dir);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tls_call c = tls_ask_with(address, ca, "/open", &cases[i].how);
+
+        assert_int_equal(c.code == CURLE_OK, cases[i].works);
+        assert_int_equal(c.status, cases[i].works ? 200 : 0);
+    }
+}
+
 /* ---- clients that stop in the middle ---- */
+
+/* Whatever it says before. */
+static bool client_closed_after_all(int fd)
+{
+    uint64_t deadline = client_deadline();
+    char bytes[4096];
+    ssize_t n;
+
+    while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 || (n < 0 && errno == EAGAIN)) {
+        if (client_late(deadline))
+            return false;
+        turn(&loop, fd, POLLIN);
+    }
+    return true;
+}
 
 static void assert_socket_answers(void)
 {
@@ -347,6 +419,47 @@ static void test_a_part_of_a_hello_holds_up_nobody(void **state)
     alarm(0);
 }
 
+/* A handshake and the first request's headers have their time, whatever comes of them. */
+static void test_a_handshake_ends(void **state)
+{
+    static const struct http_options limits = {.first_ms = 300};
+    const char *address = start_tls(&limits);
+    static const size_t sizes[] = {0, 1, 5, 6, 100, sizeof(hello) - 2, sizeof(hello) - 1};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        int fd = client_connect(address);
+        uint64_t begun = uv_hrtime();
+
+        assert_true(client_send(&loop, fd, hello, sizes[i]));
+        assert_true(client_closed_after_all(fd));
+        assert_in_range((uv_hrtime() - begun) / 1000000, 250, 5000);
+        close(fd);
+    }
+}
+
+static void test_garbage_instead_of_a_hello(void **state)
+{
+    static const struct http_options limits = {.first_ms = 1000};
+    const char *address = start_tls(&limits);
+    char bytes[2048];
+    int fds[32];
+
+    srandom(7);
+    for (int i = 0; i < 32; i++) {
+        memcpy(bytes, hello, sizeof(hello) - 1);
+        for (size_t n = 0; n < sizeof(bytes); n++)
+            if (n >= sizeof(hello) - 1 || (n > 4 && random() % 16 == 0))
+                bytes[n] = (char)random();
+        fds[i] = client_connect(address);
+        client_send(&loop, fds[i], bytes, (size_t)i * 64);
+    }
+    assert_socket_answers();
+    for (int i = 0; i < 32; i++) {
+        assert_true(client_closed_after_all(fds[i]));
+        close(fds[i]);
+    }
+}
+
 static unsigned long turns_in_ms(uint64_t ms)
 {
     uint64_t until = uv_hrtime() + ms * 1000000;
@@ -373,6 +486,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLAIN(test_tls),
         PLAIN(test_plain_text_to_a_tls_port),
+        PLAIN(test_what_is_negotiated),
+        PLAIN(test_a_handshake_ends),
+        PLAIN(test_garbage_instead_of_a_hello),
         PLAIN(test_a_ca_file_is_all_that_is_trusted),
         PLAIN(test_a_part_of_a_hello_holds_up_nobody),
         PLAIN(test_a_part_of_a_hello_costs_no_time),
