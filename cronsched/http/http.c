@@ -300,17 +300,16 @@ int http_reload(struct http *http, struct error *error)
 void http_judge_again(struct http *http)
 {
     for (size_t i = 0; i < http->listener_count; i++) {
-        LIST_EACH(of_listener, &http->listeners[i]->daemons)
+        struct http_daemon *d = http->listeners[i]->daemon;
+
+        if (!d)
+            continue;
+        LIST_EACH(link, &d->connections)
         {
-            struct http_daemon *d = LIST_ITEM(of_listener, struct http_daemon, of_listener);
+            struct http_request *r = LIST_ITEM(link, struct http_connection, of_daemon)->request;
 
-            LIST_EACH(of_daemon, &d->connections)
-            {
-                struct http_request *r = LIST_ITEM(of_daemon, struct http_connection, of_daemon)->request;
-
-                if (r && r->stream && !auth_still(http->auth, &r->identity, r->entry->route->role))
-                    http_stream_cut(r->stream);
-            }
+            if (r && r->stream && !auth_still(http->auth, &r->identity, r->entry->route->role))
+                http_stream_cut(r->stream);
         }
     }
 }

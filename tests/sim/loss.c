@@ -41,7 +41,7 @@ static void cut_batches(struct world *w, size_t count)
 /* ---- the sim's own journal ---- */
 
 /* The state after so many batches, as a snapshot. */
-static char *state_after(struct world *w, size_t count, size_t *ret_size)
+static char *state_at_batch(struct world *w, size_t count, size_t *ret_size)
 {
     struct state state;
     struct error error = {0};
@@ -76,7 +76,7 @@ void loss_begin(struct world *w)
     clocks_right(w);
     count = (size_t)between(w, (int64_t)w->batch_count / 2, (int64_t)w->batch_count);
     count = count > 0 ? count : w->batch_count;
-    text = state_after(w, count, &size);
+    text = state_at_batch(w, count, &size);
     cut_batches(w, count);
     if (w->snapshot_index > count) {
         free(w->snapshot);
