@@ -173,7 +173,7 @@ static void the_file_with_all_keys_is_fine(void **state)
     assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
     assert_report(
         &set,
-        "f:70:20: warning: with_children: has no effect: say 'trigger --with-children' for the parent\n");
+        "f:86:20: warning: with_children: has no effect: say 'trigger --with-children' for the parent\n");
     assert_int_equal(set.count, 3);
     jobfile_set_release(&set);
     free(text);
