@@ -73,10 +73,11 @@ static const char *const migrations[] = {
       "DELETE FROM runs WHERE done = 0 AND state = 'armed' AND idx < ?1 AND EXISTS (SELECT 1"                \
       " FROM records AS r WHERE r.run = runs.run AND r.time > ?2)")                                          \
     X(FORGET_UNFINISHED,                                                                                     \
-      "UPDATE runs SET state = 'ended', verdict = 'lost', done = ?3, json = json_set(json, '$.state', "      \
-      "'ended',"                                                                                             \
-      " '$.verdict', 'lost', '$.text', 'the journal of this time was lost') WHERE done = 0 AND idx < ?1 AND" \
-      " EXISTS (SELECT 1 FROM records AS r WHERE r.run = runs.run AND r.time > ?2)")                         \
+      "UPDATE runs SET state = 'ended', verdict = 'lost', ended = ?3, done = ?3,"                            \
+      " json = json_set(json, '$.state', 'ended', '$.verdict', 'lost', '$.text',"                            \
+      " 'the journal of this time was lost', '$.ended',"                                                     \
+      " strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1000.0, 'unixepoch')) WHERE done = 0 AND idx < ?1 AND EXISTS"    \
+      " (SELECT 1 FROM records AS r WHERE r.run = runs.run AND r.time > ?2)")                                \
     X(META, "UPDATE meta SET value = CASE key WHEN 'applied' THEN ?1 WHEN 'written' THEN ?2 ELSE ?3 END")    \
     X(GAP, "INSERT OR REPLACE INTO gaps VALUES(?1, ?2, ?3, ?4, ?5)")                                         \
     X(GAP_FILLED, "DELETE FROM gaps WHERE shed AND last <= ?1")                                              \

@@ -279,6 +279,7 @@ static void test_a_recovery_ends_what_began_in_the_lost_time(void **state)
         }
     }
     assert_answer(&runs, "state", "running ended running");
+    assert_answer(&lost, "ended", "2023-11-14T22:13:25.000Z");
     close_store();
 }
 
