@@ -100,8 +100,8 @@ bool clocks_fit(struct replica *r, const char **ret_why)
 void clocks_jump(struct world *w, struct replica *r)
 {
     static const int64_t sizes_ms[] = {50, 2000, 20000, 90000, 400000};
-    int64_t size = sizes_ms[draw(w) % (w->loses ? 3 : 5)];
     bool common = w->ensemble && chance(w, 400);
+    int64_t size = sizes_ms[common ? 3 + draw(w) % 2 : draw(w) % (w->loses ? 3 : 5)];
 
     w->clock_steps++;
     w->common_jumps += common;

@@ -127,7 +127,10 @@ static uint64_t host_durable(void *arg)
 
 static void host_marked(void *arg, const struct mark *mark)
 {
-    ((struct node *)arg)->mark = *mark;
+    struct node *n = arg;
+
+    n->mark = *mark;
+    tree_check_marked(n);
 }
 
 static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,

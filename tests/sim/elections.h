@@ -90,6 +90,8 @@ const struct znode_version *tree_at(struct world *w, const char *path);
 int64_t tree_epoch_now(struct world *w);
 /* After every step: the log only grows, and what is there stays what it was. */
 void tree_check(struct world *w);
+/* Its mark rose, or was replaced by that of a recovery, which is what it knows from then on. */
+void tree_check_marked(struct node *n);
 /* The epoch in the tree is one in which this node was elected. */
 bool tree_elected_last(struct node *n);
 /* What it was given just now may be believed by it. */

@@ -10,9 +10,11 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef CRONSCHED_FAULTS
 static const struct {
@@ -39,6 +41,23 @@ static bool mutate(const char *name)
     return !name;
 }
 #endif
+
+static const struct world *running;
+static const char *running_mutant;
+
+static void print_replay(void)
+{
+    printf("replay: elections --seed %" PRIu64 " --worlds 1%s%s --verbose\n", running->seed,
+           running_mutant ? " --mutant " : "", running_mutant ? running_mutant : "");
+}
+
+static void on_abort(int number)
+{
+    printf("VIOLATION at step %" PRIu64 ": an assertion failed\n", running->steps);
+    print_replay();
+    fflush(stdout);
+    _exit(1);
+}
 
 static int usage(void)
 {
@@ -79,12 +98,15 @@ int main(int argc, char **argv)
     }
     if (optind < argc || (mutant && !mutate(mutant)))
         return usage();
+    signal(SIGABRT, on_abort);
     if (worlds == UINT64_MAX && seconds <= 0)
         worlds = 100;
     for (; done < worlds && (seconds <= 0 || elections_now_s() - began < seconds); done++) {
         struct world *w = alloc_zero(sizeof(*w));
         bool failed;
 
+        running = w;
+        running_mutant = mutant;
         w->seed = seed + done;
         w->verbose = verbose;
         w->until_s = seconds > 0 ? began + seconds : 0;
@@ -103,13 +125,12 @@ int main(int argc, char **argv)
         sum.emptied += w->emptied;
         sum.split += w->split;
         sum.recoveries += w->recoveries;
+        if (failed)
+            print_replay();
         elections_release(w);
         free(w);
-        if (failed) {
-            printf("replay: elections --seed %" PRIu64 " --worlds 1%s%s --verbose\n", seed + done,
-                   mutant ? " --mutant " : "", mutant ? mutant : "");
+        if (failed)
             return 1;
-        }
     }
     printf("%" PRIu64 " worlds, %" PRIu64 " steps (%.0f a second), %" PRIu64
            " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64

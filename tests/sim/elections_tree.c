@@ -148,6 +148,16 @@ void tree_check_given(struct node *n, const char *what)
         n->known = c;
 }
 
+void tree_check_marked(struct node *n)
+{
+    const struct committed *c;
+
+    tree_check(n->world);
+    c = find(n->world, n->mark.index, n->mark.hash);
+    if (c && c->base)
+        n->known = c;
+}
+
 bool tree_elected_last(struct node *n)
 {
     json_t *o = json_at(n->world, NODE_EPOCH);

@@ -177,6 +177,11 @@ void loss_recover(struct world *w)
     struct error error = {0};
 
     clocks_right(w);
+    if (w->right_tree && chance(w, 80)) {
+        ensemble_on_right(
+            w); /* a better backup was found; after an emptying nobody may have a state to go on from */
+        return;
+    }
     if (w->now_ms > w->furthest_ms + MARGIN_MS && all_are_there(w) &&
         replicated_view(r->core)->standing == REPLICATED_REFUSING) {
         r->recovering = true;

@@ -256,11 +256,13 @@ static bool may_be_lost(struct world *w, const struct batch *b, const struct run
 {
     const struct container *o = a->id ? object_by_id(w, a->id) : NULL;
 
+    if (a->epoch <=
+        w->lost_epoch) /* prepared before a loss: it may have been revoked meanwhile, and be gone */
+        return true;
     /* the engine died in mid-start; its node or its supervisor is gone, and what it ran; another engine answers and
-     * nobody knows; other attempts may have followed in a lost part of the journal; unreachable too long */
+     * nobody knows; unreachable too long */
     return (o &&
             (o->limbo || (o->orphaned && o->state != OBJECT_RUNNING) || (!a->identity && w->replaced))) ||
-           run->journal_lost ||
            (run->unresolved_ms && run->unresolved_ms + w->resolve_within_ms <= b->time_ms);
 }
 
@@ -627,6 +629,7 @@ void monitor_begin_anew(struct world *w, int64_t lost_until_ms)
     struct job_state *j, *next;
 
     accounts_forget(w);
+    w->lost_epoch = w->epoch;
     w->key_era += KEYS_MAX;
     w->key_count = 0;
     w->told_zones.rules = w->shadow.tzdata ? (int)strtol(w->shadow.tzdata + strlen("sim-"), NULL, 10) : 0;

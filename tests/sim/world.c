@@ -391,12 +391,19 @@ static void on_stuck(int number)
     _exit(1);
 }
 
+static void on_abort(int number)
+{
+    violation((struct world *)(uintptr_t)running, "an assertion failed");
+    _exit(1);
+}
+
 static void watch_out(const struct world *w)
 {
     static const struct itimerval limit = {.it_value = {.tv_sec = STEPS_CPU_S}};
 
     running = w;
     signal(SIGVTALRM, on_stuck);
+    signal(SIGABRT, on_abort);
     setitimer(ITIMER_VIRTUAL, &limit, NULL);
 }
 
