@@ -22,8 +22,8 @@
 
 struct engine_remote_options {
     struct engine *under; /* of process_engine_new or docker_engine_new */
-    const char
-        *host_id; /* of its data folder, if its attempts belong to one; else NULL. Outlives the engine */
+    /* of its data folder, if its attempts belong to one; else NULL. Outlives the engine */
+    const char *host_id;
     struct engine_host *host;
     const struct peer *peer;
     uv_loop_t *loop;

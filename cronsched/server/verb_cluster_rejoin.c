@@ -157,7 +157,7 @@ static int run_rejoin(const struct verb_call *call)
 
 const struct verb verb_cluster_rejoin = {
     .name = "cluster rejoin",
-    .help = "make a stopped replica start anew and copy all from the others",
+    .help = "make a stopped replica forget what it has and copy all from the others",
     .text = "For a replica whose history differs from the others', or whose mark is damaged. Works on the "
             "data folder of "
             "a replica that is stopped, on its own machine. Logs of runs stay; history, mark and the note of "

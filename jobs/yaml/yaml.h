@@ -28,8 +28,8 @@ struct yaml_node {
     int line, column; /* from 1, columns in characters; 0: it came from JSON */
     bool quoted;      /* a scalar with quotes or a block one: never null, bool or number */
     bool verbatim;    /* the source has the text unchanged in one line: yaml_node_column is exact */
-    const char
-        *text; /* scalars: NUL-terminated, without inner NULs; NULL when it came from JSON as no text */
+    /* scalars: NUL-terminated, without inner NULs; NULL when it came from JSON as no text */
+    const char *text;
     size_t size;
     union {
         bool boolean;

@@ -40,8 +40,8 @@ struct work {
     void (*run)(struct work *work);
     void (*done)(struct work *work, int result);
     void (*release)(struct work *work);
-    const char
-        *subject; /* what it looks at, for people and to find it stuck; lives as long as the work; or NULL */
+    /* what it looks at, for people and to find it stuck; lives as long as the work; or NULL */
+    const char *subject;
     /* the worker's own */
     struct list link;
     uint64_t begun_ms;

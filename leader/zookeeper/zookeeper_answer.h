@@ -32,7 +32,7 @@ enum zookeeper_class {
     X(-9,   INVALIDSTATE,                 GONE,        LOST,        "the session is over")                     \
     X(-12,  UNKNOWNSESSION,               GONE,        LOST,        "it does not know the session")            \
     X(-13,  NEWCONFIGNOQUORUM,            NOT_APPLIED, FAILED,      "too few servers of the new configuration are there") \
-    X(-14,  RECONFIGINPROGRESS,           NOT_APPLIED, FAILED,      "it is being configured anew")             \
+    X(-14,  RECONFIGINPROGRESS,           NOT_APPLIED, FAILED,      "it is being reconfigured")             \
     X(-15,  SSLCONNECTIONERROR,           GONE,        LOST,        "the TLS connection failed")               \
     X(-100, APIERROR,                     REFUSED,     FAILED,      "it refused without a reason")             \
     X(-101, NONODE,                       NOT_APPLIED, NO_NODE,     "no node")                                 \

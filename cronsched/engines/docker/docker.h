@@ -46,10 +46,10 @@ struct docker_engine_options {
     const char *data_dir;                    /* for the logs */
     int parallel;                            /* requests worked on at once; 0: the default */
     int max_armed;                           /* 0: the default */
-    const char
-        *witness_prefix; /* absolute path, its last part continued by the attempt's hash; NULL: default */
-    int64_t retention_ms, sweep_ms,
-        ping_ms;              /* 0: as above; ping: how often, and how long an answer may take */
+    /* absolute path, its last part continued by the attempt's hash; NULL: default */
+    const char *witness_prefix;
+    /* 0: as above; ping: how often, and how long an answer may take */
+    int64_t retention_ms, sweep_ms, ping_ms;
     const char *files_dir;    /* environment's from_file must lie below it; NULL: anywhere */
     const json_t *allow;      /* what jobs may ask for, by docker_allow.c; copied; NULL: all but privileged */
     struct http_client *curl; /* shared, outlives the engine; NULL: one of its own */
