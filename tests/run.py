@@ -36,9 +36,11 @@ RUN_LIMIT_S = 75 * 60  # then it ends and says so, before somebody ends it who d
 # Suites run side by side on few cores, and some cases are about time. So few failed cases are run once more, alone; one
 # that passes then is counted as passed and named as unsteady. More of them are no matter of load.
 SECOND_LOOKS_MAX = 8
-# The longest first, so that none of them is alone at the end, and not those side by side that keep Docker busy (the unit
-# tests do, too); all others follow by name.
-LONGEST_FIRST = ("drill", "sim", "policies", "random_kill", "analysis", "crash_table", "cluster", "stopped_leader", "docker")
+# The longest first, so that none of them is alone at the end, and those that compute (sim, analysis) or keep Docker busy
+# (drill, two_engines, crash_table, random_kill, the unit tests) beside those that wait; all others follow by name.
+LONGEST_FIRST = ("drill", "sim", "policies", "two_engines", "journal_lost", "crash_table", "witness", "analysis", "random_kill",
+                 "cluster", "stopped_leader", "docker", "lifecycle", "secure_cluster")
+WORKERS = (os.cpu_count() or 1) + 2  # suites side by side: most wait more than they compute
 TAP_LINE = re.compile(r"^(not ok|ok)\b\s*(\d*)\s*-?\s*(.*)$")
 SKIPPED = 77  # the exit code of a program that meson is to count as skipped
 TAP_PLAN = re.compile(r"^1\.\.(\d+)\s*(?:# SKIP\s*(.*))?")
@@ -265,7 +267,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs every test.")
     parser.add_argument("--build", required=True)
     parser.add_argument("--only", action="append", default=[], help="names of suites; 'unit' for meson's tests")
-    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) + 1)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--whole", action="store_true", help="nothing is left to other days")
     args = parser.parse_args()
     started = time.monotonic()

@@ -6,7 +6,7 @@ The load is one fire time a second for each of many process jobs, and a few in c
 ledger of its own. The schedule is known by arithmetic, so the checker needs no word of the server; then `audit` is
 asked as well and has to agree.
   CRONSCHED_KILLS_PROCESS, CRONSCHED_KILLS_DOCKER   how many kills (15 and 5; by hand 200 and 50)
-  CRONSCHED_LOAD_PROCESS, CRONSCHED_LOAD_DOCKER     jobs that fire every second (20 and 2, fewer on a slow machine)
+  CRONSCHED_LOAD_PROCESS, CRONSCHED_LOAD_DOCKER     jobs that fire every second (12 and 2, fewer on a slow machine)
   CRONSCHED_STARVED                                 how often it is short of memory (20)
 """
 
@@ -88,6 +88,8 @@ def starve(server, chance):
 
 
 class RandomKill(lab.Suite):
+    side_by_side = 2
+
     @classmethod
     def setUpClass(cls):
         cls.no_docker = lab.why_no_docker()
@@ -147,7 +149,7 @@ class RandomKill(lab.Suite):
     def test_process_jobs(self):
         ledger = lab.Ledger(self.folder)
         jobs = {f"p{i}": ledger.process_job(schedule="* * * * * *", concurrency="allow", catch_up="all")
-                for i in range(load("CRONSCHED_LOAD_PROCESS", 20, 5))}
+                for i in range(load("CRONSCHED_LOAD_PROCESS", 12, 4))}
         self.storm(self.server(), ledger, jobs, setting("CRONSCHED_KILLS_PROCESS", 15), kill((0.5, 4)), 120)
 
     def test_process_jobs_short_of_memory(self):
