@@ -7,12 +7,14 @@
 #include "cronsched/command/verbs.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "jobs/base/hash_table.h"
 
 #include <jansson.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #ifdef CRONSCHED_FAULTS
 struct fault_rule {
@@ -62,6 +64,15 @@ static void fault_install(void)
 }
 #endif
 
+static void seed_hash_tables(void)
+{
+    uint8_t key[HASH_TABLE_KEY_BYTES];
+
+    if (getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
+        abort(); /* so few bytes come whole, or the kernel has no such call */
+    hash_table_set_key(key);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -69,6 +80,7 @@ int main(int argc, char **argv)
     if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
         setlocale(LC_CTYPE, "C.UTF-8");
     json_set_alloc_funcs(alloc_bytes, free);
+    seed_hash_tables();
     fault_install();
     return verbs_main(argc, argv);
 }

@@ -16,7 +16,7 @@
 
 #define HASH_NONFATAL_OOM          1
 #define uthash_nonfatal_oom(entry) ((entry)->hashed = false)
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 /* A file or folder that was read: the same one again, through a link or another path, is passed over. */
 struct seen {

@@ -12,7 +12,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/definition/job.h"
 
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 struct versions_entry {
     int64_t number;

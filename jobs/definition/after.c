@@ -7,7 +7,7 @@
 
 #define HASH_NONFATAL_OOM          1
 #define uthash_nonfatal_oom(entry) ((entry)->hashed = false)
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 /* A name and how far the walk is with it. OPEN ones are on the stack, so meeting one again closes a circle. */
 struct node {

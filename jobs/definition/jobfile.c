@@ -12,7 +12,7 @@
 
 #define HASH_NONFATAL_OOM          1
 #define uthash_nonfatal_oom(entry) ((entry)->hashed = false)
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 #define TOO_MANY "too many errors; the rest is not shown"
 

@@ -22,7 +22,8 @@ struct apply {
     struct change *changes;
     size_t count;
     size_t unchanged;
-    bool staged; /* larger than a batch: in parts, which one last record makes effective */
+    size_t grows; /* the state, in bytes */
+    bool staged;  /* larger than a batch: in parts, which one last record makes effective */
     json_t *created, *changed, *deleted, *warnings;
     struct error *error;
 };
@@ -308,7 +309,12 @@ static int check_sizes(struct apply *a)
     json_object_foreach((json_t *)(uintptr_t)a->jobs, name, job)
     {
         size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT);
+        const struct job_state *old = state_job(&a->s->state, name);
 
+        if (!old)
+            a->grows += size + STATE_JOB_BYTES;
+        else if (size > old->def_bytes)
+            a->grows += size - old->def_bytes;
         if (most && size + JOB_SPARE_BYTES > most - most / 4)
             return error_set(a->error, ERR_LIMIT,
                              "job %s has %zu bytes, but ZooKeeper's servers take %zu in one request: raise "
@@ -333,9 +339,8 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, str
         rc = check_sizes(&a);
     if (rc == 0 && a.prune)
         rc = check_pruned(&a);
-    if (rc == 0 && s->o.max_state_bytes > 0 && s->state_bytes > (size_t)s->o.max_state_bytes)
-        rc = error_set(&ret->error, ERR_LIMIT, "the state has %zu bytes, more than max_state allows",
-                       s->state_bytes);
+    if (rc == 0)
+        rc = commands_room(s, STATE_JOBS, a.grows, &ret->error);
     if (rc == 0) {
         a.created = json_array();
         a.changed = json_array();

@@ -154,6 +154,9 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
                          BACKFILLS_PER_JOB_MAX);
     times = json_array();
     rc = backfill_times(s, j, &range, times, &ret->error);
+    if (rc == 0)
+        rc = commands_room(s, STATE_BACKFILLS, json_array_size(times) * STATE_BACKFILL_TIME_BYTES,
+                           &ret->error);
     if (rc == 0) {
         if (json_array_size(times) && !json_is_true(json_object_get(body, "dry_run")))
             put_backfill(s, j, times, max_parallel, range.again, by);

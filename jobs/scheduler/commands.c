@@ -35,6 +35,26 @@ int commands_enter(struct scheduler *s, struct error *error)
     return 0;
 }
 
+int commands_room(struct scheduler *s, enum state_part part, size_t more, struct error *error)
+{
+    static const int quarters[STATE_PART_COUNT] = {
+        [STATE_JOBS] = 4, [STATE_RUNS] = 2, [STATE_KEYS] = 1, [STATE_BACKFILLS] = 1};
+    size_t quarter = (size_t)s->o.max_state_bytes / 4, all = state_bytes(&s->state);
+
+    assert(quarters[part] > 0);
+    if (s->o.max_state_bytes <= 0)
+        return 0;
+    if (s->state.bytes[part] + more > quarters[part] * quarter)
+        return error_set(error, ERR_LIMIT,
+                         "the %s of the state have %zu bytes, and these are %zu more; %d quarters of "
+                         "max_state are for them",
+                         state_part_name(part), s->state.bytes[part], more, quarters[part]);
+    if (all + more > (part == STATE_JOBS ? 4 : 3) * quarter)
+        return error_set(error, ERR_LIMIT,
+                         "the state has %zu bytes, and these are %zu more than max_state allows", all, more);
+    return 0;
+}
+
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error)
 {
     struct job_state *j = state_job(&s->state, name);
@@ -113,6 +133,8 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
         rc = commands_find_job(s, name, &j, &ret->error);
     if (rc == 0 && until_ms && until_ms <= s->now_ms)
         rc = error_set(&ret->error, ERR_INVALID, "until is in the past");
+    if (rc == 0 && reason)
+        rc = commands_room(s, STATE_JOBS, strlen(reason), &ret->error);
     if (rc < 0)
         return rc;
     if (j)
@@ -173,6 +195,7 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, stru
 struct trigger {
     const char *key;
     json_t *params;
+    size_t params_bytes;
     bool queue, children;
     char digest[33];
 };
@@ -200,7 +223,8 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
         return error_set(error, ERR_INVALID, "trigger: a key has 1 to %d bytes", KEY_MAX);
     json_object_foreach(t->params, name, item) if (!json_is_string(item)) return error_set(
         error, ERR_INVALID, "trigger: parameter %s is not a string", name);
-    if (t->params && json_dumpb(t->params, NULL, 0, JSON_COMPACT) > PARAMS_BYTES_MAX)
+    t->params_bytes = t->params ? json_dumpb(t->params, NULL, 0, JSON_COMPACT) : 0;
+    if (t->params_bytes > PARAMS_BYTES_MAX)
         return error_set(error, ERR_LIMIT, "trigger: the parameters have more than %d bytes",
                          PARAMS_BYTES_MAX);
     text = json_dumps(t->params ? t->params : json_null(), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
@@ -230,6 +254,19 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
     return 0;
 }
 
+/* The run, its parameters and its key stay for a while. */
+static int trigger_room(struct scheduler *s, const struct job_state *j, const struct trigger *t,
+                        struct error *error)
+{
+    size_t key = t->key ? STATE_KEY_BYTES + 2 * strlen(j->name) + strlen(t->key) + sizeof(t->digest) : 0;
+    int rc;
+
+    if (j->run_count >= JOB_RUNS_MAX)
+        return error_set(error, ERR_LIMIT, "%zu runs of %s have not ended", j->run_count, j->name);
+    rc = commands_room(s, STATE_RUNS, STATE_RUN_BYTES + t->params_bytes, error);
+    return rc < 0 || !key ? rc : commands_room(s, STATE_KEYS, key, error);
+}
+
 int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body, const char *by,
                       struct scheduler_result *ret)
 {
@@ -253,6 +290,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
         return commands_finish(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret);
     }
     rc = trigger_overlap(j, &t, &ret->error);
+    rc = rc < 0 ? rc : trigger_room(s, j, &t, &ret->error);
     if (rc < 0)
         return rc;
     at_ms = rules_exact_ms(s, j);

@@ -164,6 +164,11 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
         evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
         return;
     }
+    if (j->run_count >= JOB_RUNS_MAX) {
+        snprintf(text, sizeof(text), "%zu runs have not ended", j->run_count);
+        evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);
+        return;
+    }
     if (def->concurrency == JOB_QUEUE && rules_waiting_count(j) >= def->queue_max) {
         snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
         evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);

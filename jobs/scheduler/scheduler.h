@@ -45,7 +45,7 @@ struct scheduler_options {
     int64_t arm_ahead_ms;      /* default 30 s */
     int64_t late_grace_ms;     /* default 60 s */
     int64_t resolve_within_ms; /* default 1 h */
-    int64_t max_state_bytes;   /* apply is refused beyond */
+    int64_t max_state_bytes;   /* what would make the state larger is refused; 0: no limit */
     uint64_t snapshot_every;   /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
     struct zone_source *zones;
     struct history *history; /* may be NULL */

@@ -40,6 +40,7 @@
 #define BACKFILL_TIMES_MAX            5000
 #define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
+#define JOB_RUNS_MAX                  10000 /* unfinished ones of one job; then it is as a full queue */
 #define SNAPSHOT_EVERY_BATCHES        5000
 #define RECOVER_WATCH_MS              5000 /* so long may a started run of an earlier leader hold up its job */
 #define BACK_OFF_FIRST_MS             500
@@ -354,6 +355,9 @@ void reconcile_due(struct scheduler *s);
 /* A command's first step: 0 when this leader takes commands now. Last: the reply, which is given away. */
 int commands_enter(struct scheduler *s, struct error *error);
 int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result *ret);
+/* ERR_LIMIT: that many bytes more of this part would be more than max_state allows. Definitions may take all of it; what
+ * operators add may take three quarters, and of each part a share, so that they cannot keep an apply out. */
+int commands_room(struct scheduler *s, enum state_part part, size_t more, struct error *error);
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error);
 /* Deletes a job; `staged`: as a part of a change set. */
 void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by);

@@ -225,18 +225,11 @@ void scheduler_run_ids_free(struct scheduler_run_id *ids, size_t count)
 
 size_t scheduler_run_count(struct scheduler *s, const char *job)
 {
-    struct job_state *j = job ? state_job(&s->state, job) : NULL;
-    size_t n = 0;
+    const struct job_state *j = job ? state_job(&s->state, job) : NULL;
 
     if (!job)
         return s->state.run_count;
-    if (j) {
-        LIST_EACH(link, &j->runs)
-        {
-            n++;
-        }
-    }
-    return n;
+    return j ? j->run_count : 0;
 }
 
 bool scheduler_run_is_live(struct scheduler *s, const char *id)

@@ -22,6 +22,7 @@ static int apply_epoch(struct apply_context *c)
         s->cluster = alloc_text(c->r->cluster);
     if (RECORD_HAS(c->r, tzdata))
         alloc_replace(&s->tzdata, c->r->tzdata);
+    s->bytes[STATE_STAGED] = 0;
     json_array_clear(s->staged); /* an unfinished change set dies with its epoch */
     HASH_ITER(by_name, s->jobs, j, next)
     {
@@ -91,6 +92,7 @@ static int apply_job(struct apply_context *c)
     j->anchor_ms = r->anchor_ms;
     state_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
+    state_count_job(c->s, j, r->def);
     c->s->defs_index = c->batch->index;
     if (was_paused && def->after.count)
         apply_run_after(c, j); /* what the pause held back */
@@ -114,7 +116,7 @@ static int apply_delete(struct apply_context *c)
     }
     LIST_EACH_SAFE(link, &j->backfills)
     {
-        state_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
+        state_drop_backfill(c->s, LIST_ITEM(link, struct backfill, of_job));
     }
     state_after_drop(c->s, j);
     job_unref(j->def);
@@ -122,6 +124,7 @@ static int apply_delete(struct apply_context *c)
     j->deleted_ms = c->batch->time_ms;
     state_move_cursor(j, c->batch->time_ms);
     j->paused = false;
+    state_count_job(c->s, j, NULL);
     c->s->job_count--;
     c->s->defs_index = c->batch->index;
     if (c->s->job_changed)
@@ -140,6 +143,7 @@ static int apply_stage(struct apply_context *c)
 
     if (!o || json_array_append_new(c->s->staged, o) < 0)
         alloc_failed();
+    c->s->bytes[STATE_STAGED] += STATE_JOB_BYTES + (r->def ? json_dumpb(r->def, NULL, 0, JSON_COMPACT) : 0);
     return 0;
 }
 
@@ -152,6 +156,7 @@ static int apply_staged(struct apply_context *c)
     if ((int64_t)json_array_size(staged) != c->r->count)
         return apply_corrupt(c, "not all of it is staged");
     c->s->staged = json_array();
+    c->s->bytes[STATE_STAGED] = 0;
     json_array_foreach(staged, i, o)
     {
         json_t *def = json_object_get(o, "def");
@@ -225,6 +230,7 @@ static int apply_pause(struct apply_context *c, bool on)
         j->pause_until_ms = on ? until : 0;
         alloc_replace(&j->pause_reason, on ? r->reason : NULL);
         alloc_replace(&j->pause_by, on ? r->by : NULL);
+        state_count_job(s, j, NULL);
         if (!on && j->def->after.count)
             apply_run_after(c, j); /* what the pause held back */
     }
@@ -293,6 +299,7 @@ static int apply_backfill(struct apply_context *c)
     b->max_parallel = (int)c->r->max_parallel;
     b->again = RECORD_HAS(c->r, again) && c->r->again;
     b->by = alloc_text(RECORD_HAS(c->r, by) ? c->r->by : NULL);
+    state_count_backfill(c->s, b);
     return 0;
 }
 
@@ -306,7 +313,7 @@ static int apply_backfilled(struct apply_context *c)
     b = LIST_ITEM(j->backfills.next, struct backfill, of_job); /* one after the other, in order */
     b->done = (size_t)c->r->count;
     if (b->done >= json_array_size(b->times))
-        state_drop_backfill(b);
+        state_drop_backfill(c->s, b);
     return 0;
 }
 
@@ -342,7 +349,7 @@ static int apply_recovered(struct apply_context *c)
         }
         LIST_EACH_SAFE(link, &j->backfills)
         {
-            state_drop_backfill(LIST_ITEM(link, struct backfill, of_job));
+            state_drop_backfill(s, LIST_ITEM(link, struct backfill, of_job));
         }
     }
     return 0;

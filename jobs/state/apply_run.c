@@ -232,6 +232,7 @@ int apply_run_trigger(struct apply_context *c)
     run->children = RECORD_HAS(r, children) && r->children;
     run->by = alloc_text(RECORD_HAS(r, by) ? r->by : NULL);
     run->params = json_incref(r->params);
+    state_count_run(c->s, run);
     if (RECORD_HAS(r, key))
         state_add_key(c->s, run->job->name, r->key, r->digest, r->run, c->batch->time_ms);
     apply_run_touch(c, run);

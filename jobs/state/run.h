@@ -11,7 +11,7 @@
 #include "jobs/base/list.h"
 #include "jobs/definition/job.h"
 
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 /* The allowed moves are in apply.c's tables. No run has the state SKIPPED: it is the state shown of a fire
  * time that was skipped. */
@@ -182,6 +182,7 @@ struct run {
     int64_t retry_ms, started_ms, ended_ms, unresolved_ms;
     char *text;
     uint64_t seq; /* order of creation */
+    size_t bytes; /* counted in state.bytes */
 
     struct list of_job;
     UT_hash_handle by_id;

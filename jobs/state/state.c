@@ -136,6 +136,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
     list_init(&j->runs);
     list_init(&j->backfills);
     HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
+    state_count_job(s, j, NULL);
     return j;
 }
 
@@ -145,6 +146,7 @@ void state_drop_job(struct state *s, struct job_state *j)
     HASH_DELETE(by_name, s->jobs, j);
     if (s->job_gone)
         s->job_gone(s->arg, j);
+    state_count(s, STATE_JOBS, &j->bytes, 0);
     job_state_free(j);
 }
 
@@ -161,6 +163,8 @@ struct run *state_add_run(struct state *s, struct job_state *j, const char *id)
     list_init(&r->dirty);
     HASH_ADD_KEYPTR(by_id, s->runs, r->id, strlen(id), r);
     s->run_count++;
+    j->run_count++;
+    state_count_run(s, r);
     return r;
 }
 
@@ -169,6 +173,8 @@ void state_end_run(struct state *s, struct run *r)
     r->state = RUN_ENDED;
     HASH_DELETE(by_id, s->runs, r);
     s->run_count--;
+    r->job->run_count--;
+    state_count(s, STATE_RUNS, &r->bytes, 0);
     list_remove(&r->of_job);
     list_remove(&r->dirty);
     list_append(&s->ended, &r->dirty);
@@ -233,8 +239,9 @@ struct backfill *state_add_backfill(struct job_state *j)
     return b;
 }
 
-void state_drop_backfill(struct backfill *b)
+void state_drop_backfill(struct state *s, struct backfill *b)
 {
+    state_count(s, STATE_BACKFILLS, &b->bytes, 0);
     backfill_free(b);
 }
 
@@ -251,6 +258,8 @@ void state_add_key(struct state *s, const char *job, const char *key, const char
     k->time_ms = t;
     list_append(&s->keys_by_age, &k->by_age);
     HASH_ADD_KEYPTR(by_key, s->keys, k->key, strlen(k->key), k);
+    state_count(s, STATE_KEYS, &k->bytes,
+                STATE_KEY_BYTES + strlen(k->key) + strlen(k->digest) + strlen(k->run ? k->run : ""));
 }
 
 void state_expire_keys(struct state *s, int64_t before_ms)
@@ -263,6 +272,7 @@ void state_expire_keys(struct state *s, int64_t before_ms)
             break;
         list_remove(link);
         HASH_DELETE(by_key, s->keys, k);
+        state_count(s, STATE_KEYS, &k->bytes, 0);
         key_free(k);
     }
 }
@@ -281,11 +291,14 @@ void state_add_notice(struct state *s, const char *id, const char *url, json_t *
     n->body = body;
     list_append(&s->notices, &n->all);
     s->notice_count++;
+    state_count(s, STATE_NOTICES, &n->bytes,
+                strlen(url) + strlen(id) + json_dumpb(body, NULL, 0, JSON_COMPACT));
 }
 
 void state_drop_notice(struct state *s, struct notice *n)
 {
     s->notice_count--;
+    state_count(s, STATE_NOTICES, &n->bytes, 0);
     notice_free(n);
 }
 

@@ -19,11 +19,34 @@
 #include "jobs/state/record.h"
 #include "jobs/state/run.h"
 
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 #define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */
 #define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
 #define STATE_NOTICES_MAX      1000
+
+/* What the state is made of, in bytes of its text, about: what max_state bounds. */
+#define STATE_PARTS(X)                                                                                       \
+    X(JOBS, "jobs")                                                                                          \
+    X(RUNS, "runs") /* unfinished ones, with their parameters */                                             \
+    X(KEYS, "keys")                                                                                          \
+    X(BACKFILLS, "backfills")                                                                                \
+    X(NOTICES, "notifications")                                                                              \
+    X(STAGED, "staged")
+
+enum state_part {
+#define X(part, word) STATE_##part,
+    STATE_PARTS(X)
+#undef X
+        STATE_PART_COUNT
+};
+
+const char *state_part_name(enum state_part part);
+
+#define STATE_RUN_BYTES           700 /* of a run beside its parameters, with one attempt */
+#define STATE_JOB_BYTES           300 /* of a job beside its definition */
+#define STATE_KEY_BYTES           80  /* of a trigger key beside its texts */
+#define STATE_BACKFILL_TIME_BYTES 14
 
 struct backfill {
     struct list of_job;
@@ -32,6 +55,7 @@ struct backfill {
     int max_parallel;
     bool again;
     char *by;
+    size_t bytes; /* counted in state.bytes; so in others below */
 };
 
 struct job_live {
@@ -64,6 +88,9 @@ struct job_state {
     uint32_t after_done; /* bit i: parent i succeeded since the last run */
 
     struct list runs; /* unfinished, in order of creation */
+    size_t run_count; /* of them */
+    size_t def_bytes;
+    size_t bytes;
     struct list backfills;
     UT_hash_handle by_name;
     struct job_live live; /* not from records */
@@ -80,6 +107,7 @@ struct trigger_key {
     char *key; /* JOB and a blank and the key */
     char *digest, *run;
     int64_t time_ms;
+    size_t bytes;
     struct list by_age;
     UT_hash_handle by_key;
 };
@@ -89,6 +117,7 @@ struct notice { /* a notification not yet delivered */
     char *id; /* RUN/N */
     char *url;
     json_t *body;
+    size_t bytes;
 };
 
 struct state {
@@ -110,6 +139,7 @@ struct state {
     char *pause_reason, *pause_by;
     uint64_t next_seq;
     size_t job_count, run_count;
+    size_t bytes[STATE_PART_COUNT];
     int64_t lost_from_ms, lost_until_ms; /* the journal of this time was lost; 0: of none */
     json_t *staged;                      /* array: parts of a change set, as they will be applied */
     uint64_t defs_index;                 /* the last batch that changed a definition */
@@ -152,6 +182,8 @@ const struct state_children *state_after(struct state *s, const char *parent);
 
 /* The run of this fire time was fired before those ahead of it were evaluated; the cursor is still below it. */
 bool state_fired_ahead(const struct job_state *job, int64_t fire_ms);
+
+size_t state_bytes(const struct state *s); /* of all its parts */
 
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);

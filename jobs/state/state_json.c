@@ -364,7 +364,7 @@ static int decode_run(struct state *s, struct job_state *j, const json_t *o, str
     return r->cause && run_def(r) ? 0 : error_set(error, ERR_CORRUPT, "run %s: no cause or definition", id);
 }
 
-static void decode_backfill(struct job_state *j, const json_t *o)
+static void decode_backfill(struct state *s, struct job_state *j, const json_t *o)
 {
     struct backfill *b = state_add_backfill(j);
 
@@ -373,6 +373,7 @@ static void decode_backfill(struct job_state *j, const json_t *o)
     b->max_parallel = (int)get_int(o, "max_parallel", 1);
     b->again = get_flag(o, "again");
     b->by = get_text(o, "by");
+    state_count_backfill(s, b);
 }
 
 static int decode_job(struct state *s, const char *name, const json_t *o, struct error *error)
@@ -410,7 +411,8 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->last_verdict = run_verdict_of(get_word(o, "last_verdict"));
     j->last_ended_ms = get_int(o, "last_ended", 0);
     j->after_done = (uint32_t)get_int(o, "after_done", 0);
-    json_array_foreach(json_object_get(o, "backfills"), i, item) decode_backfill(j, item);
+    state_count_job(s, j, def);
+    json_array_foreach(json_object_get(o, "backfills"), i, item) decode_backfill(s, j, item);
     json_array_foreach(json_object_get(o, "runs"), i, item)
     {
         int rc = decode_run(s, j, item, error);
@@ -497,6 +499,7 @@ static int decode_root(struct state *s, json_t *root, struct error *error)
     s->next_seq = (uint64_t)get_int(root, "next_seq", 1); /* after the runs, which were counted again */
     if (json_is_array(json_object_get(root, "staged")))
         json_array_extend(s->staged, json_object_get(root, "staged"));
+    s->bytes[STATE_STAGED] = json_array_size(s->staged) ? json_dumpb(s->staged, NULL, 0, JSON_COMPACT) : 0;
     json_array_foreach(json_object_get(root, "keys"), i, item)
     {
         rc = rc < 0 ? rc : decode_key(s, item, error);

@@ -17,7 +17,13 @@ struct attempt *state_add_attempt(struct run *r, int number);
 void state_add_ahead(struct job_state *j, int64_t fire_ms);
 void state_move_cursor(struct job_state *j, int64_t to_ms); /* never back */
 struct backfill *state_add_backfill(struct job_state *j);
-void state_drop_backfill(struct backfill *b);
+void state_drop_backfill(struct state *s, struct backfill *b);
+/* state_bytes.c: what a thing counts is set, or goes up by so much. */
+void state_count(struct state *s, enum state_part part, size_t *bytes, size_t now);
+void state_count_job(struct state *s, struct job_state *j,
+                     const json_t *def); /* def NULL: as it was, or none */
+void state_count_run(struct state *s, struct run *r);
+void state_count_backfill(struct state *s, struct backfill *b);
 void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
                    int64_t t);
 void state_expire_keys(struct state *s, int64_t before_ms);

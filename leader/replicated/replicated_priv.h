@@ -16,7 +16,7 @@
 #include "leader/replicated/replicated.h"
 #include "leader/replicated/suspicion.h"
 
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 #define NODE_EPOCH     "/epoch"
 #define NODE_LEADER    "/leader"

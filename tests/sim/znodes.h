@@ -10,7 +10,7 @@
 #include "jobs/base/list.h"
 #include "leader/coordinator.h"
 
-#include <uthash.h>
+#include "jobs/base/hash_table.h"
 
 struct znode_version { /* newest first */
     struct znode_version *older;

@@ -6,6 +6,7 @@
 #include "jobs/base/text.h"
 #include "jobs/definition/after.h"
 #include "jobs/scheduler/scheduler.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 #include "jobs/time/zoneinfo.h"
 #include "tests/support/patience.h"
@@ -28,7 +29,9 @@ struct bench {
     struct scheduler *scheduler;
     int64_t now_ms;
     uint64_t appended;
-    struct error error; /* of the last command that failed */
+    int64_t max_state_bytes;
+    char run[RUN_ID_MAX]; /* the last that was triggered */
+    struct error error;   /* of the last command that failed */
 };
 
 static struct bench b;
@@ -117,7 +120,7 @@ static void settle(void)
     }
 }
 
-static int setup(void **state)
+static void begin(void)
 {
     struct scheduler_options o = {.replica = "r",
                                   .cluster_uuid = "c",
@@ -126,6 +129,8 @@ static int setup(void **state)
                                   .arm_ahead_ms = 30000,
                                   .late_grace_ms = 60000,
                                   .resolve_within_ms = 3600000};
+
+    int64_t max_state_bytes = b.max_state_bytes;
 
     b = (struct bench){.now_ms = 1763800000000,
                        .env = {env_wall_ms, env_random, env_wake_at, env_log},
@@ -136,11 +141,18 @@ static int setup(void **state)
     o.engines = b.engines;
     o.zones = zoneinfo_source(b.zones);
     o.env = &b.env;
+    o.max_state_bytes = max_state_bytes;
     b.scheduler = scheduler_new(&o);
     scheduler_set_journal(b.scheduler, &b.journal);
     scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
     scheduler_journal_events.lead(b.scheduler, 1, "start");
     settle();
+}
+
+static int setup(void **state)
+{
+    b.max_state_bytes = 0;
+    begin();
     return 0;
 }
 
@@ -474,6 +486,108 @@ static void a_name_is_compared_with_so_many(void **state)
     assert_null(scheduler_near_job(b.scheduler, "x"));
 }
 
+/* ---- growth ---- */
+
+static int trigger(const char *key, const char *param)
+{
+    json_t *body = json_pack("{s:s*,s:{s:s}}", "key", key, "params", "p", param);
+    struct scheduler_result result = {0};
+    int rc = scheduler_trigger(b.scheduler, "a", body, "test", &result);
+
+    b.error = result.error;
+    snprintf(b.run, sizeof(b.run), "%s",
+             rc == 0 ? json_string_value(json_object_get(result.reply, "run")) : "");
+    json_decref(body);
+    json_decref(result.reply);
+    return rc;
+}
+
+/* Its key stays. */
+static void kill_run(void)
+{
+    struct scheduler_result result = {0};
+
+    settle();
+    scheduler_kill(b.scheduler, b.run, "test", &result);
+    json_decref(result.reply);
+    settle();
+}
+
+static void restart_with(int64_t max_state_bytes)
+{
+    teardown(NULL);
+    b.max_state_bytes = max_state_bytes;
+    begin();
+    assert_int_equal(
+        apply(json_pack("{s:{s:s,s:s}}", "a", "image", "x", "concurrency", "allow"), false, NULL), 0);
+}
+
+/* Keys fill their share; a trigger without one and an apply still go through. */
+static void keys_fill_a_share_of_the_state(void **state)
+{
+    char key[160];
+    int taken = 0;
+
+    restart_with(1 << 20);
+    memset(key, 'k', sizeof(key));
+    do {
+        snprintf(key + 100, sizeof(key) - 100, "%d", taken);
+        kill_run();
+    } while (trigger(key, "x") == 0 && ++taken < 100000);
+    assert_in_range(taken, 300, 2000);
+    assert_non_null(strstr(b.error.text, "the keys of the state have "));
+    assert_int_equal(trigger(NULL, "x"), 0);
+    fill(100);
+}
+
+static void waiting_runs_fill_a_share_of_the_state(void **state)
+{
+    static char param[15000];
+    int taken = 0;
+
+    memset(param, 'p', sizeof(param) - 1);
+    restart_with(4 << 20);
+    do
+        settle();
+    while (trigger(NULL, param) == 0 && ++taken < 100000);
+    assert_in_range(taken, 100, 200);
+    assert_non_null(strstr(b.error.text, "the runs of the state have "));
+    fill(100);
+}
+
+static void an_apply_fills_the_state_and_no_more(void **state)
+{
+    static char text[4000];
+    int taken = 0;
+
+    memset(text, 'd', sizeof(text) - 1);
+    restart_with(1 << 20);
+    for (int i = 0; i < 400; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "big-%d", i);
+        taken += apply(json_pack("{s:{s:s,s:s}}", name, "image", "x", "description", text), false, NULL) == 0;
+        settle();
+    }
+    if (taken < 220 || taken > 260)
+        fail_msg("%d jobs were taken: %s", taken, b.error.text);
+    /* what makes nothing larger is still taken */
+    assert_int_equal(apply(json_pack("{s:{s:s}}", "big-0", "image", "x"), false, NULL), 0);
+}
+
+/* One job whose runs never end: no trigger and no fire time adds to them for ever. */
+static void the_runs_of_a_job_are_bounded(void **state)
+{
+    int taken = 0;
+
+    restart_with(0);
+    while (trigger(NULL, "x") == 0 && ++taken < 20000)
+        if (taken % 100 == 0)
+            settle();
+    assert_int_equal(taken, 10000);
+    assert_string_equal(b.error.text, "10000 runs of a have not ended");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +599,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_walk_over_many_jobs_takes_short_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_is_compared_with_so_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_fill_a_share_of_the_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_runs_fill_a_share_of_the_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_apply_fills_the_state_and_no_more, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_runs_of_a_job_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(the_range_of_a_backfill_is_bounded_first, setup, teardown),
     };
 

@@ -8,9 +8,9 @@
 
 #include "jobs/base/alloc.h"
 
+#include "jobs/base/hash_table.h"
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 
 struct docker_prepared {
     char id[DOCKER_ID_MAX];

@@ -13,10 +13,10 @@
 #include "jobs/state/run_id.h"
 #include "leader/worker/loop.h"
 
+#include "jobs/base/hash_table.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #define SOON_MS        200
 #define AGAIN_MS       1000
