@@ -84,7 +84,9 @@ char *beneath_resolve(const char *path)
         char *real = realpath(head, NULL);
 
         if (real) {
-            if (asprintf(&whole, "%s%s", real[1] ? real : "", path + n) < 0)
+            bool root = !real[1] && path[n]; /* "/" and "/etc" are "/etc" */
+
+            if (asprintf(&whole, "%s%s", root ? "" : real, path + n) < 0)
                 whole = NULL;
             free(real);
             break;

@@ -252,6 +252,7 @@ void fixture_engine_new(struct fixture *f)
         .sweep_ms = f->sweep_ms,
         .ping_ms = f->ping_ms,
         .files_dir = f->files_dir,
+        .allow = f->allow,
     };
     snprintf(endpoint, sizeof(endpoint), "unix://%s", f->direct ? f->docker_socket : f->proxy_socket);
     if (f->tls_ca) {

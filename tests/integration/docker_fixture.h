@@ -57,6 +57,7 @@ struct fixture {
     const char *tls_ca, *tls_client; /* over TLS: names of certificates, "ca" and "client"; NULL: not shown */
     int64_t retention_ms, sweep_ms, ping_ms;
     const char *files_dir;
+    const json_t *allow;
     uint64_t next_ticket;
     struct test_answer answers[ANSWERS_MAX];
     size_t answer_count;

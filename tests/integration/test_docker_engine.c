@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -188,6 +189,133 @@ static void files_outside_the_allowed_folder_are_not_read(void **state)
         fixture_expect_text(t->text, "is not below");
         job_unref(job);
     }
+}
+
+/* ---- what bounds a container ---- */
+
+static void a_container_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    static const char script[] =
+        "grep NoNewPrivs /proc/self/status > /ledger/privileges; cat /proc/sys/kernel/hostname > "
+        "/ledger/host; "
+        "ulimit -n > /ledger/files; grep CapBnd /proc/self/status > /ledger/caps; id -G > /ledger/groups; "
+        "grep db /etc/hosts > /ledger/hosts; grep ' /scratch ' /proc/mounts > /ledger/scratch; "
+        "grep nameserver /etc/resolv.conf > /ledger/dns; yes | head -c 3000000";
+    static const char *const files[][2] = {{"privileges", "NoNewPrivs:\t1\n"},
+                                           {"host", "web-1\n"},
+                                           {"files", "1234\n"},
+                                           {"caps", "CapBnd:\t0000000000000400\n"},
+                                           {"groups", "7"},
+                                           {"hosts", "10.1.2.3\tdb\n"},
+                                           {"scratch", "size=1024k"},
+                                           {"dns", "nameserver 192.0.2.7\n"}};
+    struct job *job =
+        fixture_job(f, "bounded", script,
+                    "{\"hostname\":\"web-1\",\"ulimits\":{\"nofile\":1234},\"cap_drop\":[\"ALL\"],"
+                    "\"cap_add\":[\"NET_BIND_SERVICE\"],\"group_add\":[\"7\"],\"init\":true,"
+                    "\"extra_hosts\":[\"db=10.1.2.3\"],\"tmpfs\":\"/scratch:size=1m\","
+                    "\"dns\":\"192.0.2.7\",\"stop_signal\":\"SIGINT\",\"pids_limit\":99,"
+                    "\"keep\":{\"logs\":\"64k\"}}");
+    struct attempt_id a;
+    json_t *json, *host, *log;
+    char path[300];
+
+    fixture_expect(fixture_run(f, job, &a), ENGINE_ENDED);
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        char *text = fixture_read(f, files[i][0]);
+
+        fixture_expect_text(text, files[i][1]);
+        free(text);
+    }
+    snprintf(path, sizeof(path), "/containers/%s/json", a.id);
+    assert_int_equal(fixture_docker(f, "GET", path, NULL, &json), 200);
+    host = json_object_get(json, "HostConfig");
+    log = json_object_get(json_object_get(host, "LogConfig"), "Config");
+    assert_string_equal(json_string_value(json_object_get(log, "max-size")), "1048576");
+    assert_string_equal(json_string_value(json_object_get(log, "max-file")), "2");
+    assert_int_equal(json_integer_value(json_object_get(host, "PidsLimit")), 99);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "Config"), "StopSignal")),
+                        "SIGINT");
+    json_decref(json);
+    job_unref(job);
+}
+
+/* Nothing can be put into its root, so its start is known, and made impossible, by a volume of its own. */
+static void a_read_only_container_is_fenced_like_others(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "frozen", RAN "touch /x 2>/dev/null || echo frozen > /ledger/frozen",
+                                  "{\"read_only\":true}");
+    struct attempt_id a = fixture_prepared(f, job);
+    char *text;
+
+    fixture_proxy(f, PROXY_CUT, "/start");
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNKNOWN);
+    fixture_proxy(f, PROXY_PASS, NULL);
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
+    assert_int_not_equal(fixture_start(f, &a), 204); /* and it cannot be started any more */
+    assert_int_equal(fixture_count(f, "ran"), 0);
+    fixture_expect(fixture_ask(f, ENGINE_FENCE, job, &a, true), ENGINE_NEVER_RAN);
+    fixture_expect(fixture_ask(f, ENGINE_DISCARD, job, &a, true), ENGINE_DONE);
+    assert_string_equal(fixture_status(f, &a), "gone");
+
+    a = fixture_prepared(f, job);
+    fixture_proxy(f, PROXY_LOSE_REPLY, "/start");
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_UNKNOWN);
+    fixture_proxy(f, PROXY_PASS, NULL);
+    fixture_until_lines(f, "ran", 1);
+    assert_int_not_equal(fixture_ask(f, ENGINE_FENCE, job, &a, true)->event, ENGINE_NEVER_RAN);
+    fixture_expect(fixture_ask(f, ENGINE_WATCH, job, &a, true), ENGINE_ENDED);
+    assert_int_equal(fixture_count(f, "ran"), 1);
+    text = fixture_read(f, "frozen");
+    fixture_expect_text(text, "frozen\n");
+    free(text);
+    job_unref(job);
+}
+
+static void folders_that_are_not_allowed_are_not_mounted(void **state)
+{
+    static const struct {
+        const char *source; /* below the folder; NULL: the root of all */
+        const char *refused;
+    } table[] = {{"ledger", NULL},
+                 {"ledger/inside", NULL},
+                 {"ledger/out", "/etc:/mnt"},
+                 {NULL, "/:/mnt"},
+                 {"ledger/dangling", "volumes: "}};
+    struct fixture *f = *state;
+    char path[300], more[600];
+    json_t *allow;
+
+    snprintf(path, sizeof(path), "%s/ledger", f->folder);
+    allow = json_pack("{s:[s]}", "volumes", path);
+    assert_int_equal(chdir(path), 0);
+    assert_int_equal(symlink("/etc", "out"), 0);
+    assert_int_equal(symlink(".", "inside"), 0);
+    assert_int_equal(symlink("/nowhere/at/all", "dangling"), 0);
+    assert_int_equal(chdir("/"), 0);
+    fixture_engine_close(f);
+    f->allow = allow;
+    f->direct = true; /* what is reached by a socket is this machine's */
+    fixture_engine_new(f);
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        const char *refused = table[i].refused;
+        struct test_answer *t;
+        struct attempt_id a;
+        struct job *job;
+
+        snprintf(more, sizeof(more), "{\"volumes\":[\"%s/ledger:/ledger\",\"%s%s%s:/mnt\"]}", f->folder,
+                 table[i].source ? f->folder : "", "/", table[i].source ? table[i].source : "");
+        job = fixture_job(f, "folders", RAN, more);
+        a = fixture_attempt(f, job);
+        t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
+        fixture_expect(t, refused ? ENGINE_REFUSED : ENGINE_PREPARED);
+        if (refused)
+            fixture_expect_text(t->text, refused);
+        job_unref(job);
+    }
+    json_decref(allow);
 }
 
 static void over_tls_with_certificates_on_both_sides(void **state)
@@ -707,6 +835,9 @@ int main(int argc, char **argv)
         TEST(what_the_job_asks_for_is_what_the_container_gets),
         TEST(what_cannot_be_started_is_refused_with_its_reason),
         TEST(files_outside_the_allowed_folder_are_not_read),
+        TEST(a_container_is_bounded),
+        TEST(a_read_only_container_is_fenced_like_others),
+        TEST(folders_that_are_not_allowed_are_not_mounted),
         TEST(over_tls_with_certificates_on_both_sides),
         TEST(eight_at_once),
         TEST(nothing_is_answered_from_within_submit),

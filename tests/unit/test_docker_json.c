@@ -401,8 +401,14 @@ static void witness_paths(void **state)
 {
     struct docker d = {.witness_prefix = (char *)"/.cronsched-"};
     char path[64];
-    docker_witness_path(&d, "cs-0123", path, sizeof(path));
+    docker_witness_path(&d, "cs-0123", false, path, sizeof(path));
     assert_string_equal(path, "/.cronsched-0123");
+    assert_false(docker_witness_has_volume(path));
+    assert_int_equal(docker_witness_folder(path), 0);
+    docker_witness_path(&d, "cs-0123", true, path, sizeof(path));
+    assert_string_equal(path, "/.cronsched-0123/start");
+    assert_true(docker_witness_has_volume(path));
+    assert_int_equal(docker_witness_folder(path), strlen("/.cronsched-0123"));
 }
 
 /* ---- check ---- */

@@ -233,6 +233,12 @@ static void folders_are_found_behind_their_links(void **state)
         assert_string_equal(is, wanted);
         free(is);
     }
+    for (size_t i = 0; i < 2; i++) {
+        char *is = beneath_resolve(i == 0 ? "/" : "/no-such-folder/x");
+
+        assert_string_equal(is, i == 0 ? "/" : "/no-such-folder/x");
+        free(is);
+    }
 }
 
 int main(void)

@@ -222,10 +222,10 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);
     r = read_endpoint(d, d->tls_ca || d->tls_cert || d->tls_key, error);
-    if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_WITNESS_MAX - 32))
+    if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_WITNESS_MAX - 40))
         r = error_set(error, ERR_INVALID,
                       "the witness's prefix must be an absolute path, of at most %d bytes",
-                      DOCKER_WITNESS_MAX - 32);
+                      DOCKER_WITNESS_MAX - 40);
     d->curl = o->curl;
     if (r == 0 && !d->curl) {
         r = http_client_new(&d->curl, loop, error);

@@ -257,7 +257,6 @@ struct docker_create { /* beside the job; all borrowed */
 };
 json_t *docker_create_json(const struct docker_task *task, const struct docker_create *with,
                            const struct environment *environment);
-void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size);
 
 /* ---- docker_confine.c: pure ---- */
 void docker_confine_json(json_t *host, const struct job *job, const struct docker_create *with);
@@ -266,6 +265,14 @@ json_t *docker_strings_json(const struct strings *list);
 /* ---- docker_allow.c: pure ---- */
 /* Whether a body of docker_create_json asks for what the configuration allows. ERR_DENIED, with the job's key. */
 int docker_allow_check(const json_t *allow, const json_t *body, struct error *error);
+
+/* ---- docker_witness.c ---- */
+void docker_witness_path(const struct docker *d, const char *name, bool read_only, char *ret, size_t size);
+bool docker_witness_has_volume(const char *witness);
+int docker_witness_folder(const char *witness); /* bytes of the path of its volume; 0: it has none */
+void docker_witness_look(struct docker_task *task, docker_done *done);
+/* What the reply says: *ret, whether the witness is there. A status of HTTP, 200 when *ret is known. */
+int docker_witness_seen(const struct docker_task *task, const struct docker_reply *reply, bool *ret);
 
 /* ---- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. ---- */
 void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);

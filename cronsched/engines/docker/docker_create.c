@@ -11,11 +11,6 @@
 
 /* ---- check ---- */
 
-static bool is_read_only(const struct job *job)
-{
-    return job->read_only;
-}
-
 static bool has_bad_user(const struct job *job)
 {
     struct error error;
@@ -90,7 +85,6 @@ int docker_engine_check(const struct job *job, struct error *error)
         {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
         {has_secret_variable, "environment: the docker engine has no secrets; use from_file"},
         {has_bad_user, "user: the docker engine needs names, or numbers up to 2147483647"},
-        {is_read_only, "read_only: not with this version of the docker engine"},
         {has_little_memory, "resources: the docker engine refuses a memory limit below 6m"},
         {has_little_cpu, "resources: the docker engine refuses a CPU limit below 0.01"},
         {has_empty_command, "command: an empty list only works together with an entrypoint"},
@@ -104,13 +98,6 @@ int docker_engine_check(const struct job *job, struct error *error)
 }
 
 /* ---- the body ---- */
-
-void docker_witness_path(const struct docker *d, const char *name, char *ret, size_t size)
-{
-    const char *hash = strncmp(name, "cs-", 3) == 0 ? name + 3 : name;
-
-    snprintf(ret, size, "%s%s", d->witness_prefix, hash);
-}
 
 /* To clear an image's entrypoint the API wants one empty string. */
 static json_t *entrypoint_json(const struct job *job)
@@ -156,6 +143,16 @@ static json_t *host_json(const struct job *job, const struct docker_create *with
     return host;
 }
 
+/* One without a name, which the engine removes with the container. */
+static json_t *volume_json(const char *witness)
+{
+    json_t *map = json_object(), *path = json_stringn(witness, (size_t)docker_witness_folder(witness));
+
+    json_object_set_new(map, json_string_value(path), json_object());
+    json_decref(path);
+    return map;
+}
+
 /* A variable that is no UTF-8 cannot be sent; json_string gives NULL for it, and so does this. */
 static json_t *environment_json(const struct environment *environment)
 {
@@ -189,6 +186,8 @@ json_t *docker_create_json(const struct docker_task *task, const struct docker_c
         json_object_set_new(body, "User", json_string(job->user));
     if (job->working_dir)
         json_object_set_new(body, "WorkingDir", json_string(job->working_dir));
+    if (docker_witness_has_volume(with->witness))
+        json_object_set_new(body, "Volumes", volume_json(with->witness));
     if (job->hostname)
         json_object_set_new(body, "Hostname", json_string(job->hostname));
     if (job->stop_signal)

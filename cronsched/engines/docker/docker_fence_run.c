@@ -146,13 +146,13 @@ static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
 
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
-    struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .status = reply->status, .text = reply->text};
+    struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .text = reply->text};
 
     if (docker_lost(reply)) {
         tell_lost(t, reply);
         return;
     }
-    fact.witness = docker_changes_hold(reply->json, t->witness);
+    fact.status = docker_witness_seen(t, reply, &fact.witness);
     tell(t, &fact);
 }
 
@@ -187,12 +187,12 @@ static void on_quiet(struct docker_task *t)
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_QUIET});
 }
 
-static void look(struct docker_task *t, const char *what, docker_done *done)
+static void inspect(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
-    snprintf(path, sizeof(path), "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
-    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
+    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->id);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_state);
 }
 
 /* A container without the label of its witness is none of ours: nothing can be proved of it. */
@@ -203,22 +203,25 @@ static void on_foreign(struct docker_task *t)
 
 static void seal(struct docker_task *t)
 {
-    char path[DOCKER_PATH_MAX], archive[DOCKER_SEAL_BYTES];
+    char path[DOCKER_PATH_MAX],
+        query[DOCKER_PATH_MAX] = "noOverwriteDirNonDir=true&path=", folder[DOCKER_WITNESS_MAX];
+    char archive[DOCKER_SEAL_BYTES];
+    int n = docker_witness_folder(t->witness);
 
     if (!t->witness[0]) {
         docker_wake_in(t, 0, on_foreign);
         return;
     }
-    docker_seal_archive(t->witness, archive);
+    docker_seal_archive(t->witness + n, archive);
+    snprintf(folder, sizeof(folder), "%.*s", n > 0 ? n : 1, t->witness);
+    percent_append(query, sizeof(query), folder); /* it fits: a witness is short */
     snprintf(path, sizeof(path), "/containers/%.*s/archive", DOCKER_ID_MAX, t->id);
     FAULT_POINT("docker.fence.seal", t->run);
-    docker_send(t,
-                &(struct docker_call){.method = "PUT",
-                                      .path = path,
-                                      .query = "path=/&noOverwriteDirNonDir=true",
-                                      .body = archive,
-                                      .body_size = sizeof(archive)},
-                on_sealed);
+    docker_send(
+        t,
+        &(struct docker_call){
+            .method = "PUT", .path = path, .query = query, .body = archive, .body_size = sizeof(archive)},
+        on_sealed);
 }
 
 /* ---- the verdict ---- */
@@ -248,13 +251,13 @@ static void act(struct docker_task *t)
         open_stream(t);
         break;
     case DOCKER_FENCE_INSPECT:
-        look(t, "/json", on_state);
+        inspect(t);
         break;
     case DOCKER_FENCE_SEAL:
         seal(t);
         break;
     case DOCKER_FENCE_CHANGES:
-        look(t, "/changes", on_changes);
+        docker_witness_look(t, on_changes);
         break;
     case DOCKER_FENCE_BOOT_ID:
         docker_boot_id_read(t, on_boot_id);

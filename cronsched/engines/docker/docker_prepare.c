@@ -1,7 +1,7 @@
 /* PREPARE: make the container exist, not running.
  *
  * The happy path: read the files of the environment (threads with a deadline) -> [pull] -> POST /containers/create under the
- * attempt's name -> /changes: the witness is not there yet -> the host's boot identity -> PREPARED(id, boot_id).
+ * attempt's name -> the witness is not there yet -> the host's boot identity -> PREPARED(id, boot_id).
  *
  * Failures:
  *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor
@@ -60,15 +60,18 @@ static void prepared(struct docker_task *t, const char *boot_id)
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker *d = t->docker;
+    bool there;
+    int status;
 
     if (unreachable(t, reply))
         return;
-    if (reply->status == 404) {
+    status = docker_witness_seen(t, reply, &there);
+    if (status == 404) {
         docker_answer_text(t, ENGINE_UNREACHABLE, -1,
                            "the container was removed while it was being prepared");
-    } else if (reply->status != 200) {
+    } else if (status != 200) {
         refuse(t, reply, "the container cannot be looked at");
-    } else if (docker_changes_hold(reply->json, t->witness)) {
+    } else if (there) {
         docker_answer_text(t, ENGINE_REFUSED, -1,
                            "%s is in the container before any start: somebody else uses that path, "
                            "or started it",
@@ -85,13 +88,10 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 
 static void verify(struct docker_task *t, const char *id)
 {
-    char path[DOCKER_PATH_MAX];
-
     alloc_replace(&t->id, id);
     docker_prepared_add(t->docker,
                         t->id); /* from here on a start is seen by its event, before by its witness */
-    snprintf(path, sizeof(path), "/containers/%.*s/changes", DOCKER_ID_MAX, t->id);
-    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_changes);
+    docker_witness_look(t, on_changes);
 }
 
 /* ---- the name is taken ---- */
@@ -436,7 +436,7 @@ void docker_prepare_begin(struct docker_task *t)
     struct docker *d = t->docker;
     struct error error = {0};
 
-    docker_witness_path(d, t->name, t->witness, sizeof(t->witness));
+    docker_witness_path(d, t->name, t->job->read_only, t->witness, sizeof(t->witness));
     alloc_replace(&t->identity, d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL);
     if (docker_engine_check(t->job, &error) < 0 || variable_files_check(t->job, &d->limits, &error) < 0) {
         docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);

@@ -1,0 +1,61 @@
+/* The start witness of a container (jobs/engine/docker_fence.h): where it is, and how to look for it.
+ *
+ * A container whose root is read-only takes no file there, so it could not be sealed. Its witness has a volume of its own,
+ * which goes with the container: PREFIX-HASH is the volume, PREFIX-HASH/start the witness. The runtime makes that folder
+ * like any other before it mounts the tmpfs on it. But a volume is none of the container's changes: it is looked at by
+ * reading.
+ */
+#include "cronsched/engines/docker/docker_core.h"
+
+#include "jobs/base/percent.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IN_VOLUME "/start"
+
+void docker_witness_path(const struct docker *d, const char *name, bool read_only, char *ret, size_t size)
+{
+    const char *hash = strncmp(name, "cs-", 3) == 0 ? name + 3 : name;
+
+    snprintf(ret, size, "%s%s%s", d->witness_prefix, hash, read_only ? IN_VOLUME : "");
+}
+
+bool docker_witness_has_volume(const char *witness)
+{
+    size_t n = strlen(witness), end = sizeof(IN_VOLUME) - 1;
+
+    return n > end && strcmp(witness + n - end, IN_VOLUME) == 0;
+}
+
+int docker_witness_folder(const char *witness)
+{
+    return docker_witness_has_volume(witness) ? (int)(strlen(witness) - (sizeof(IN_VOLUME) - 1)) : 0;
+}
+
+void docker_witness_look(struct docker_task *t, docker_done *done)
+{
+    char path[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX] = "path=";
+    struct docker_call call = {.method = "GET", .path = path};
+
+    if (docker_witness_has_volume(t->witness)) {
+        percent_append(query, sizeof(query), t->witness); /* it fits: a witness is short */
+        call.query = query;
+    }
+    snprintf(path, sizeof(path), "/containers/%.*s/%s", DOCKER_ID_MAX, t->id,
+             call.query ? "archive" : "changes");
+    docker_send(t, &call, done);
+}
+
+int docker_witness_seen(const struct docker_task *t, const struct docker_reply *reply, bool *ret)
+{
+    *ret = false;
+    if (!docker_witness_has_volume(t->witness)) {
+        *ret = docker_changes_hold(reply->json, t->witness);
+        return reply->status;
+    }
+    if (reply->status == 404 && strstr(reply->text, "Could not find the file"))
+        return 200; /* the container is there, and the witness is not */
+    *ret = reply->status == 200;
+    return reply->status;
+}
