@@ -14,13 +14,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CONFIG_BYTES_MAX   (256 * 1024)
-#define CONFIG_ENGINES_MAX 32
-#define CONFIG_POOLS_MAX   1000
-#define CONFIG_LISTEN_MAX  16
-#define CONFIG_ERRORS_MAX  100
-#define CONFIG_HOSTS_MAX   16
-#define CONFIG_SOCKET_NAME "cronsched.sock"
+#define CONFIG_BYTES_MAX       (256 * 1024)
+#define CONFIG_ENGINES_MAX     32
+#define CONFIG_POOLS_MAX       1000
+#define CONFIG_LISTEN_MAX      16
+#define CONFIG_ERRORS_MAX      100
+#define CONFIG_HOSTS_MAX       16
+#define CONFIG_SOCKET_NAME     "cronsched.sock"
+#define CONFIG_RUNNING_DEFAULT 1000 /* of an engine that runs anything */
 
 enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto: human on a terminal */
 
@@ -31,6 +32,7 @@ struct config_engine {
     char *tls_ca, *tls_cert, *tls_key; /* paths, or NULL */
     int parallel;                      /* calls in flight; 0: the engine's own default */
     int max_armed;                     /* attempts prepared ahead; 0: the engine's own default */
+    int max_running;                   /* runs under way at once; 0: CONFIG_RUNNING_DEFAULT */
     json_t *allow; /* what its jobs may ask for: lists by name, and flags; NULL: not limited */
 };
 

@@ -13,6 +13,7 @@
 
 #define CONFIG_PARALLEL_MAX 1000
 #define CONFIG_ARMED_MAX    10000
+#define CONFIG_RUNNING_MAX  1000000
 
 static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "process", "null"};
 #define ENGINE_TYPE_COUNT (sizeof(engine_types) / sizeof(engine_types[0]))
@@ -108,7 +109,8 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
-    static const char *const known[] = {"type", "endpoint", "tls", "parallel", "max_armed", "allow", "users"};
+    static const char *const known[] = {"type",      "endpoint",    "tls",   "parallel",
+                                        "max_armed", "max_running", "allow", "users"};
 
     if (strcmp(key->text, "type") == 0)
         read_engine_type(reader, engine, value);
@@ -120,6 +122,8 @@ static void read_engine_key(struct config_reader *reader, struct config_engine *
         take_count(reader, value, "parallel", CONFIG_PARALLEL_MAX, &engine->parallel);
     else if (strcmp(key->text, "max_armed") == 0)
         take_count(reader, value, "max_armed", CONFIG_ARMED_MAX, &engine->max_armed);
+    else if (strcmp(key->text, "max_running") == 0)
+        take_count(reader, value, "max_running", CONFIG_RUNNING_MAX, &engine->max_running);
     else if (strcmp(key->text, "allow") == 0)
         config_read_allow(reader, engine, value);
     else if (strcmp(key->text, "users") == 0)

@@ -475,6 +475,9 @@ static int make_engine(struct serve *s, const struct config_engine *e, struct er
             rc = engine_types[i].make(s, e, host, &s->engines[s->engine_count], error);
     if (rc < 0)
         return error_prefix(error, "engine %s: ", e->name);
+    s->engines[s->engine_count]->max_running = e->max_running;
+    if (e->max_running == 0 && strcmp(e->type, "null") != 0)
+        s->engines[s->engine_count]->max_running = CONFIG_RUNNING_DEFAULT;
     s->engine_count++;
     return 0;
 }

@@ -90,7 +90,8 @@ struct job {
     size_t retries_on_exit_count;
     enum job_concurrency concurrency;
     int queue_max;
-    char *pool; /* NULL: none */
+    int max_running; /* runs of it at once, where they may overlap; 0: no limit */
+    char *pool;      /* NULL: none */
     enum job_catch_up catch_up;
     int max_catch_up;
     int64_t start_within_ms; /* 0: none */

@@ -281,6 +281,11 @@ static void warn_unhonoured(struct job_reader *reader)
             job_warn(reader, &job_keys[keys[i].id], reader->places[keys[i].id], "%s", keys[i].text);
 }
 
+static bool rules_out_overlap(const struct job *job)
+{
+    return job->concurrency == JOB_FORBID || job->concurrency == JOB_REPLACE;
+}
+
 void job_check(struct job_reader *reader, struct zone_source *zones)
 {
     const struct job *job = reader->job;
@@ -299,6 +304,9 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     if (job->with_children)
         job_warn(reader, &job_keys[JOB_KEY_WITH_CHILDREN], reader->places[JOB_KEY_WITH_CHILDREN],
                  "has no effect: say 'trigger --with-children' for the parent");
+    if (job->max_running > 0 && rules_out_overlap(job))
+        job_warn(reader, &job_keys[JOB_KEY_MAX_RUNNING], reader->places[JOB_KEY_MAX_RUNNING],
+                 "has no effect: with this concurrency one run goes on at a time");
     warn_unhonoured(reader);
     if (zones)
         check_times(reader, zones);

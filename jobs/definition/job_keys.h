@@ -127,6 +127,7 @@ struct job_key {
       .count_offset = offsetof(struct job, retries_on_exit_count))                                           \
     X(CONCURRENCY, NULL, "concurrency", ENUM, concurrency, .names = job_concurrencies)                       \
     X(QUEUE_MAX, NULL, "queue_max", INT, queue_max, .min = 1, .max = 10000, .standard = 100)                 \
+    X(MAX_RUNNING, NULL, "max_running", INT, max_running, .max = 10000)                                      \
     X(POOL, "pool", "name", TEXT, pool, .min = 1, .max = 64, .check = job_check_resource)                    \
     X(CATCH_UP, NULL, "catch_up", ENUM, catch_up, .names = job_catch_ups)                                    \
     X(MAX_CATCH_UP, NULL, "max_catch_up", INT, max_catch_up, .min = 1, .max = 10000, .standard = 100)        \

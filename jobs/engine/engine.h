@@ -139,6 +139,7 @@ struct engine {
     const char *type; /* docker, process, ... */
     int max_armed;    /* attempts prepared ahead at most */
     int64_t ahead_ms; /* attempts are prepared at most so long before their time; 0: as long as any */
+    int max_running;  /* runs under way at most, by the configuration; 0: no limit */
     bool hands_over;  /* what is prepared outlives its leader, and can be released by the next one */
 };
 

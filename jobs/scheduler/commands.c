@@ -243,6 +243,11 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
                    ? error_set(error, ERR_LIMIT, "%d runs of %s are waiting already", rules_waiting_count(j),
                                j->name)
                    : 0;
+    if (j->def->concurrency == JOB_ALLOW && rules_max_running(j->def) &&
+        rules_busy_count(j, NULL) >= rules_max_running(j->def))
+        return error_set(error, ERR_CONFLICT,
+                         "%d runs of %s have not ended, and its max_running is %d; --queue waits for one",
+                         rules_busy_count(j, NULL), j->name, j->def->max_running);
     LIST_EACH(link, &j->runs)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);

@@ -120,10 +120,11 @@ void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const
 
 /* ---- arming ---- */
 
-/* Another run of its job that is to go first, or NULL. */
+/* Another run of its job that is to go first, or NULL. With max_running so many may go on beside it. */
 static struct run *goes_before(const struct run *r)
 {
     bool waits = rules_waits_turn(r);
+    int room = rules_max_running(run_def(r)) - 1;
 
     LIST_EACH(link, &r->job->runs)
     {
@@ -132,8 +133,11 @@ static struct run *goes_before(const struct run *r)
         if (other == r || !other->fired || (MUTANT(OVERLAP_ON_STARTED) && other->state != RUN_RUNNING))
             continue;
         if (other->live.permitted || (waits && rules_occupies(other)) ||
-            (other->seq < r->seq && (waits || !rules_waits_turn(other))))
+            (other->seq < r->seq && (waits || !rules_waits_turn(other)))) {
+            if (room-- > 0)
+                continue;
             return other;
+        }
     }
     return NULL;
 }
@@ -180,7 +184,7 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
     struct run *other;
 
     assert(r->fired && !r->live.permitted);
-    if (concurrency == JOB_ALLOW)
+    if (concurrency == JOB_ALLOW && !rules_max_running(run_def(r)))
         return true;
     if (takeover_holds(s, r->job))
         return false; /* when they are recovered, the job wakes this one */
@@ -198,10 +202,37 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
     return !other; /* its end wakes the job, which wakes this one */
 }
 
-/* Overlap and pool: may this fired run go on? */
+/* Said once for each time that it begins to wait. */
+static void wait_for_engine(struct scheduler *s, struct run_queue *running, struct run *r)
+{
+    struct record *rec;
+    char text[160];
+
+    if (r->live.waits_in != running) {
+        snprintf(text, sizeof(text),
+                 "waits: %d runs are under way on engine %.64s, and its max_running is %d", running->taken,
+                 running->name, running->size);
+        rec = turn_record(s, RECORD_NOTE);
+        PUT_TEXT(s, rec, run, r->id);
+        PUT_TEXT(s, rec, text, text);
+        turn_commit(s, rec);
+    }
+    run_queue_wait(s, running, r);
+}
+
+/* The engine of its next attempt, or of the one that is prepared. */
+static struct run_queue *running_queue(struct scheduler *s, struct run *r)
+{
+    const struct attempt *a = run_attempt(r);
+    bool armed = a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED);
+
+    return run_queue_of_running(s, armed ? a->engine : rules_engine_name(s, run_def(r)));
+}
+
+/* Overlap, pool and the engine's max_running: may this fired run go on? */
 static bool permit(struct scheduler *s, struct run *r)
 {
-    struct run_queue *pool = run_queue_of_pool(s, run_def(r));
+    struct run_queue *pool = run_queue_of_pool(s, run_def(r)), *running = running_queue(s, r);
 
     if (r->live.permitted && run_def(r)->concurrency != JOB_ALLOW && stray_of(s, r->job))
         run_queue_withdraw_permission(s, r); /* it came after the permission, and before the start */
@@ -215,8 +246,14 @@ static bool permit(struct scheduler *s, struct run *r)
         run_queue_wait(s, pool, r);
         return false;
     }
+    if (running && !run_queue_has_permit(running, r)) {
+        wait_for_engine(s, running, r);
+        return false;
+    }
     if (pool)
         run_queue_take_pool_permit(pool, r);
+    if (running)
+        run_queue_take_running_permit(running, r);
     run_queue_stop_waiting(s, r);
     r->live.permitted = true;
     return true;
@@ -281,6 +318,8 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
         run_queue_take_engine_permit(q, r);
     }
     run_queue_stop_waiting(s, r);
+    if (r->live.permitted)
+        run_queue_move_running_permit(s, run_queue_of_running(s, engine), r);
     engine_call_orphan_all(s, r);
     r->live.released = false;
     r->live.starts = 0;

@@ -159,6 +159,13 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
         evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
         return;
     }
+    if (def->concurrency == JOB_ALLOW && rules_max_running(def) &&
+        rules_busy_count(j, r) >= rules_max_running(def)) {
+        snprintf(text, sizeof(text), "%d runs have not ended, and max_running is %d", rules_busy_count(j, r),
+                 def->max_running);
+        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
+        return;
+    }
     if (def->concurrency == JOB_FORBID && stray_of(s, j)) {
         snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, j));
         evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);

@@ -76,6 +76,26 @@ bool rules_occupies(const struct run *r)
     return r->fired && r->state != RUN_ENDED && (r->live.permitted || !rules_waits_turn(r));
 }
 
+int rules_max_running(const struct job *def)
+{
+    bool may_overlap = def->concurrency == JOB_ALLOW || def->concurrency == JOB_QUEUE;
+
+    return may_overlap ? def->max_running : 0;
+}
+
+int rules_busy_count(const struct job_state *j, const struct run *but)
+{
+    int n = 0;
+
+    LIST_EACH(link, &j->runs)
+    {
+        const struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        n += r != but && rules_occupies(r);
+    }
+    return n;
+}
+
 int rules_waiting_count(const struct job_state *j)
 {
     int n = 0;

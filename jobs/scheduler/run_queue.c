@@ -1,5 +1,5 @@
-/* Permits and the runs that wait for one: each engine has so many for its armed attempts, each pool for its
- * running ones. A run holds at most one of either kind, and waits in at most one queue.
+/* Permits and the runs that wait for one: each engine has so many for its armed attempts and, with max_running, for the
+ * runs under way on it; each pool for its running ones. A run holds at most one of a kind, and waits in at most one queue.
  *
  * When a permit is free, the first run of the queue is woken and takes it by itself. A run may not pass one
  * that waits with a higher priority, or with the same and a lower number.
@@ -16,6 +16,14 @@ struct run_queue *run_queue_of_engine(struct scheduler *s, const char *name, str
                 *ret = s->o.engines[i];
             return &s->engine_queues[i];
         }
+    return NULL;
+}
+
+struct run_queue *run_queue_of_running(struct scheduler *s, const char *engine)
+{
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        if (strcmp(s->o.engines[i]->name, engine) == 0)
+            return s->running_queues[i].size > 0 ? &s->running_queues[i] : NULL;
     return NULL;
 }
 
@@ -85,6 +93,13 @@ void run_queue_take_pool_permit(struct run_queue *q, struct run *r)
     r->live.pool_permit = q;
 }
 
+void run_queue_take_running_permit(struct run_queue *q, struct run *r)
+{
+    assert(!r->live.running_permit);
+    q->taken++;
+    r->live.running_permit = q;
+}
+
 static void give_back(struct scheduler *s, struct run_queue *q)
 {
     assert(q->taken > 0);
@@ -101,14 +116,29 @@ void run_queue_return_engine_permit(struct scheduler *s, struct run *r)
         give_back(s, q);
 }
 
+void run_queue_move_running_permit(struct scheduler *s, struct run_queue *q, struct run *r)
+{
+    struct run_queue *old = r->live.running_permit;
+
+    if (old == q)
+        return;
+    r->live.running_permit = NULL;
+    if (old)
+        give_back(s, old);
+    if (q)
+        run_queue_take_running_permit(q, r);
+}
+
 void run_queue_withdraw_permission(struct scheduler *s, struct run *r)
 {
-    struct run_queue *q = r->live.pool_permit;
+    struct run_queue *pool = r->live.pool_permit, *running = r->live.running_permit;
 
     r->live.permitted = false;
-    r->live.pool_permit = NULL;
-    if (q)
-        give_back(s, q);
+    r->live.pool_permit = r->live.running_permit = NULL;
+    if (pool)
+        give_back(s, pool);
+    if (running)
+        give_back(s, running);
 }
 
 void run_queue_clear_all(struct scheduler *s)
@@ -116,6 +146,8 @@ void run_queue_clear_all(struct scheduler *s)
     for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
         heap_release(&s->engine_queues[i].waiting);
         s->engine_queues[i].taken = 0;
+        heap_release(&s->running_queues[i].waiting);
+        s->running_queues[i].taken = 0;
     }
     for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++) {
         heap_release(&s->pool_queues[i].waiting);

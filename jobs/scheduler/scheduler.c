@@ -435,8 +435,10 @@ void scheduler_set_engines(struct scheduler *s, struct engine *const *engines, s
     assert(count <= SCHEDULER_ENGINES_MAX);
     s->o.engines = engines;
     s->o.engine_count = count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         s->engine_queues[i] = (struct run_queue){.name = engines[i]->name, .size = engines[i]->max_armed};
+        s->running_queues[i] = (struct run_queue){.name = engines[i]->name, .size = engines[i]->max_running};
+    }
 }
 
 void scheduler_free(struct scheduler *s)
@@ -452,8 +454,10 @@ void scheduler_free(struct scheduler *s)
     state_release(&s->state);
     heap_release(&s->job_timers);
     heap_release(&s->run_timers);
-    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++)
+    for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
         heap_release(&s->engine_queues[i].waiting);
+        heap_release(&s->running_queues[i].waiting);
+    }
     for (size_t i = 0; i < SCHEDULER_POOLS_MAX; i++)
         heap_release(&s->pool_queues[i].waiting);
     OBJECT_FREE(struct scheduler, s);

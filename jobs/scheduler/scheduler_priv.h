@@ -160,8 +160,9 @@ struct scheduler {
     struct list pending_batches, waiters, discards;
     size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
-    struct run_queue engine_queues[SCHEDULER_ENGINES_MAX]; /* by index of o.engines */
-    struct run_queue pool_queues[SCHEDULER_POOLS_MAX];     /* by index of o.pools */
+    struct run_queue engine_queues[SCHEDULER_ENGINES_MAX];  /* by index of o.engines */
+    struct run_queue running_queues[SCHEDULER_ENGINES_MAX]; /* likewise, of max_running; size 0: no limit */
+    struct run_queue pool_queues[SCHEDULER_POOLS_MAX];      /* by index of o.pools */
     struct engine_call *calls;
     struct stray *strays;
     uint64_t next_ticket;
@@ -222,8 +223,12 @@ int64_t rules_next_ms(struct scheduler *s, struct job_state *j);
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j);
 /* The first engine that this definition names, or the default one. */
 const char *rules_engine_name(const struct scheduler *s, const struct job *def);
-bool rules_waits_turn(const struct run *r);         /* it is queued behind others rather than skipped */
-bool rules_occupies(const struct run *r);           /* it keeps others of its job waiting */
+bool rules_waits_turn(const struct run *r); /* it is queued behind others rather than skipped */
+bool rules_occupies(const struct run *r);   /* it keeps others of its job waiting */
+/* A limit of the job's own on how many of its runs go on at once, beside `concurrency`; 0: none. */
+int rules_max_running(const struct job *def);
+/* Runs that occupy the job, other than this one. */
+int rules_busy_count(const struct job_state *j, const struct run *but);
 int rules_waiting_count(const struct job_state *j); /* fired runs that do not occupy their job yet */
 /* A run that occupies the job, other than this one; or NULL. */
 const struct run *rules_busy_with(const struct job_state *j, const struct run *but);
@@ -232,6 +237,8 @@ const struct run *rules_busy_with(const struct job_state *j, const struct run *b
 
 /* NULL: not in the configuration. ret may be NULL. */
 struct run_queue *run_queue_of_engine(struct scheduler *s, const char *name, struct engine **ret);
+/* Of its runs under way. NULL: not in the configuration, or without a limit. */
+struct run_queue *run_queue_of_running(struct scheduler *s, const char *engine);
 /* NULL: the job is in no pool. */
 struct run_queue *run_queue_of_pool(struct scheduler *s, const struct job *def);
 /* A permit is free and no waiting run has a better claim. */
@@ -242,8 +249,11 @@ void run_queue_stop_waiting(struct scheduler *s, struct run *r);
 /* Taken regardless of the limit: the caller has asked, or knows better. */
 void run_queue_take_engine_permit(struct run_queue *q, struct run *r);
 void run_queue_take_pool_permit(struct run_queue *q, struct run *r);
+void run_queue_take_running_permit(struct run_queue *q, struct run *r);
+/* Its next attempt is on another engine: its place there is taken whether or not there is one. */
+void run_queue_move_running_permit(struct scheduler *s, struct run_queue *q, struct run *r);
 void run_queue_return_engine_permit(struct scheduler *s, struct run *r);
-/* The run is not under way any more: it must ask again for its turn and for a permit of its pool. */
+/* The run is not under way any more: it must ask again for its turn, and for the permits of its pool and engine. */
 void run_queue_withdraw_permission(struct scheduler *s, struct run *r);
 /* For a new leader: nothing waits, no permit is taken. */
 void run_queue_clear_all(struct scheduler *s);

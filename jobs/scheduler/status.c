@@ -140,14 +140,16 @@ static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])
     }
 }
 
-static json_t *engine_view(const struct engine *e, const struct run_queue *q)
+static json_t *engine_view(const struct engine *e, const struct run_queue *q, const struct run_queue *running)
 {
     struct engine_status status = {0};
 
     e->ops->status(e, &status);
-    return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i}", "engine", e->name, "type", e->type, "reachable",
-                     status.reachable, "text", status.text, "queued", status.queued, "in_flight",
-                     status.in_flight, "watched", status.watched, "armed", q->taken, "max_armed", q->size);
+    return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:I}", "engine", e->name, "type", e->type,
+                     "reachable", status.reachable, "text", status.text, "queued", status.queued, "in_flight",
+                     status.in_flight, "watched", status.watched, "armed", q->taken, "max_armed", q->size,
+                     "running", running->taken, "max_running", running->size, "waiting",
+                     (json_int_t)running->waiting.count);
 }
 
 json_t *scheduler_status_json(struct scheduler *s)
@@ -159,7 +161,8 @@ json_t *scheduler_status_json(struct scheduler *s)
     for (int i = 0; i < RUN_ENDED; i++)
         json_object_set_new(states, run_state_name(i), json_integer(counts[i]));
     for (size_t i = 0; i < s->o.engine_count; i++)
-        json_array_append_new(engines, engine_view(s->o.engines[i], &s->engine_queues[i]));
+        json_array_append_new(engines,
+                              engine_view(s->o.engines[i], &s->engine_queues[i], &s->running_queues[i]));
     for (size_t i = 0; i < s->o.pool_count; i++)
         json_array_append_new(pools, json_pack("{s:s,s:i,s:i,s:I}", "pool", s->pool_queues[i].name, "used",
                                                s->pool_queues[i].taken, "size", s->pool_queues[i].size,
@@ -213,7 +216,7 @@ static void put_queues(struct scheduler *s, metrics_put *put, void *arg)
     put_family(put, arg, "queue", "gauge", "Runs that wait for a permit, by engine or pool.");
     for (size_t i = 0; i < s->o.engine_count; i++)
         put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engine_queues[i].name,
-            s->engine_queues[i].waiting.count);
+            s->engine_queues[i].waiting.count + s->running_queues[i].waiting.count);
     for (size_t i = 0; i < s->o.pool_count; i++)
         put(arg, "cronsched_queue{pool=\"%s\"} %zu\n", s->pool_queues[i].name,
             s->pool_queues[i].waiting.count);

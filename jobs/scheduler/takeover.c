@@ -61,7 +61,8 @@ void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcom
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
-    if (j->live.unrecovered == 0 || (j->def && j->def->concurrency == JOB_ALLOW))
+    if (j->live.unrecovered == 0 ||
+        (j->def && j->def->concurrency == JOB_ALLOW && !rules_max_running(j->def)))
         return false;
     LIST_EACH(link, &j->runs)
     {
@@ -113,7 +114,7 @@ static void commit_again(struct scheduler *s, struct run *r)
 static void recover(struct scheduler *s, struct run *r)
 {
     struct attempt *a = run_attempt(r);
-    struct run_queue *pool = run_queue_of_pool(s, run_def(r));
+    struct run_queue *pool = run_queue_of_pool(s, run_def(r)), *running;
     bool handed_over = is_handed_over(s, r);
     bool may_run = a && !handed_over && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
 
@@ -122,8 +123,11 @@ static void recover(struct scheduler *s, struct run *r)
     r->live.was = r->state;
     /* what was only armed never ran, and asks for its turn again; so does a retry of what never started */
     r->live.permitted = r->fired && (may_run || (r->state == RUN_RETRYING && r->started_ms));
+    running = run_queue_of_running(s, may_run ? a->engine : rules_engine_name(s, run_def(r)));
     if (r->live.permitted && pool)
         run_queue_take_pool_permit(pool, r); /* may pass its size for a while: what runs, runs */
+    if (r->live.permitted && running)
+        run_queue_take_running_permit(running, r);
     if (may_run) {
         r->live.unrecovered = true;
         r->live.recover_by_ms = s->now_ms + RECOVER_WATCH_MS;

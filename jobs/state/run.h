@@ -144,16 +144,16 @@ struct run_queue;
 struct run_live {
     uint64_t ticket, stop_ticket; /* of the engine requests under way; 0: none */
     bool released;                /* the one start request has been sent, or may have been */
-    bool permitted;               /* may start, as far as overlap and pool go */
+    bool permitted;               /* may start, as far as overlap, pool and max_running go */
     bool
         unrecovered; /* an earlier leader left its attempt with an outcome not known yet; counted in its job */
     enum run_state was; /* when this leader began */
     int starts;         /* of the newest attempt, as its engine last said; 0: once */
     int failures;       /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
-    uint64_t index;                                /* the last batch that touched it */
-    uint64_t commit_index;                         /* the batch that committed the newest attempt */
-    struct run_queue *engine_permit, *pool_permit; /* held ones */
+    uint64_t index;        /* the last batch that touched it */
+    uint64_t commit_index; /* the batch that committed the newest attempt */
+    struct run_queue *engine_permit, *pool_permit, *running_permit; /* held ones */
     struct run_queue *waits_in;
     struct heap_item timer, queue_item;
 };

@@ -53,7 +53,7 @@ static const char all_keys[] =
     "\"constraints\":[\"node.labels.disk==ssd\"],\"kubernetes\":{\"spec\":{\"n\":[1,2.5,null,true,\"x\"]}},"
     "\"timeout\":\"30m\",\"stop_grace\":\"0s\","
     "\"retries\":{\"max\":3,\"delay\":\"1s500ms\",\"backoff\":1.5,\"max_delay\":\"1h\",\"on_exit\":[1,75]},"
-    "\"concurrency\":\"queue\",\"queue_max\":5,\"pool\":{\"name\":\"warehouse\"},\"catch_"
+    "\"concurrency\":\"queue\",\"queue_max\":5,\"max_running\":3,\"pool\":{\"name\":\"warehouse\"},\"catch_"
     "up\":\"all\","
     "\"max_catch_up\":7,\"start_within\":\"10m\",\"on_lost\":\"rerun\",\"accept_double\":true,"
     "\"with_children\":true,\"priority\":0,\"keep\":{\"runs\":10,\"age\":\"9d\",\"logs\":\"0\"},"
@@ -125,6 +125,7 @@ static void every_key_has_its_default(void **state)
     assert_true(job->retries_backoff == 2);
     assert_int_equal(job->retries_max_delay_ms, 600000);
     assert_int_equal(job->queue_max, 100);
+    assert_int_equal(job->max_running, 0);
     assert_int_equal(job->pids_limit, 2048);
     assert_int_equal(job->max_catch_up, 100);
     assert_int_equal(job->priority, 50);
