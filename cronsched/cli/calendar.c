@@ -29,7 +29,7 @@ int calendar_read(void *arg, const char *file, const char *path, struct civil_ra
 {
     char *text;
     size_t size;
-    int r = beside_read(file, path, ICALENDAR_BYTES_MAX, &text, &size, error);
+    int r = beside_read(arg, file, path, ICALENDAR_BYTES_MAX, &text, &size, error);
 
     if (r < 0)
         return r;

@@ -2,6 +2,7 @@
 
 #include "cronsched/cli/beside.h"
 #include "cronsched/cli/calendar.h"
+#include "cronsched/io/beneath.h"
 #include "cronsched/io/file.h"
 
 #include "jobs/base/text.h"
@@ -33,10 +34,22 @@ struct loader {
     struct zone_source *zones;
     struct seen *seen;
     size_t files;
-    bool full;
+    bool full, follow_links;
+    struct beside beside; /* of the path that is being read */
 };
 
 static int load_path(struct loader *l, const char *path, bool named, int depth);
+
+/* What is below a named folder stays there. */
+static int open_path(const struct loader *l, const char *path, bool named, int flags)
+{
+    const char *below = path + strlen(l->beside.path);
+
+    flags |= O_CLOEXEC | O_NOCTTY;
+    if (named || l->beside.root < 0)
+        return open(path, flags);
+    return beneath_open(l->beside.root, below + strspn(below, "/"), flags);
+}
 
 static int fail(struct loader *l, const char *path, const char *what)
 {
@@ -49,6 +62,10 @@ static int fail_errno(struct loader *l, const char *path)
         return fail(l, path, "there is no such file or folder");
     if (errno == ELOOP)
         return fail(l, path, "a symbolic link that leads in a circle");
+    if (errno == EXDEV)
+        return jobfile_add_error(l->set, path, 0, 0,
+                                 "a link that leads out of %.200s; --follow-links follows it",
+                                 *l->beside.path ? l->beside.path : "this folder");
     return jobfile_add_error(l->set, path, 0, 0, "cannot be read: %s", strerror(errno));
 }
 
@@ -113,7 +130,7 @@ static int load_file(struct loader *l, const char *path, const struct stat *st, 
         l->full = true;
         return jobfile_add_error(l->set, path, 0, 0, "more than %d files", JOBFILES_MAX);
     }
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = open_path(l, path, named, O_RDONLY | (named ? 0 : O_NONBLOCK));
     if (fd < 0)
         return fail_errno(l, path);
     r = load_fd(l, path, fd);
@@ -157,14 +174,14 @@ static int load_entry(struct loader *l, const char *folder, const char *name, in
     return r;
 }
 
-static int load_folder(struct loader *l, const char *path, int depth)
+static int load_folder(struct loader *l, const char *path, int fd, int depth)
 {
     struct dirent **entries = NULL;
     int n, r = 0;
 
     if (depth == JOBFILES_DEPTH_MAX)
         return jobfile_add_error(l->set, path, 0, 0, "more than %d folders deep", JOBFILES_DEPTH_MAX);
-    n = scandir(path, &entries, wanted, compare_entries);
+    n = scandirat(fd, ".", &entries, wanted, compare_entries);
     if (n < 0)
         return errno == ENOMEM ? ERR_NOMEM : fail_errno(l, path);
     for (int i = 0; i < n; i++) {
@@ -176,38 +193,80 @@ static int load_folder(struct loader *l, const char *path, int depth)
     return r;
 }
 
+/* The folder that holds what is read from this path. */
+static void open_root(struct loader *l, const char *path, const struct stat *st, char **ret)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash + 1 - path) : 0;
+
+    *ret = strndup(path, S_ISDIR(st->st_mode) ? strlen(path) : n);
+    if (*ret)
+        l->beside = (struct beside){open(**ret ? *ret : ".", O_PATH | O_DIRECTORY | O_CLOEXEC), *ret};
+}
+
 static int load_path(struct loader *l, const char *path, bool named, int depth)
 {
     struct stat st;
-    int r;
+    int fd, r;
 
-    if (named && strcmp(path, "-") == 0)
-        return load_fd(l, "-", STDIN_FILENO);
-    if (stat(path, &st) < 0)
-        return fail_errno(l, path);
+    fd = open_path(l, path, named, O_PATH);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        r = fail_errno(l, path);
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    close(fd);
     r = see(l, &st);
     if (r <= 0)
         return r;
-    return S_ISDIR(st.st_mode) ? load_folder(l, path, depth) : load_file(l, path, &st, named);
+    if (!S_ISDIR(st.st_mode))
+        return load_file(l, path, &st, named);
+    fd = open_path(l, path, named, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return fail_errno(l, path);
+    r = load_folder(l, path, fd, depth);
+    close(fd);
+    return r;
 }
 
-int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count, struct zone_source *zones,
-                  size_t *ret_files)
+static int load_named(struct loader *l, const char *path)
 {
-    struct loader l = {.set = set, .zones = zones};
+    char *root = NULL;
+    struct stat st;
+    int r;
+
+    l->beside = (struct beside){-1, ""};
+    if (!l->follow_links && strcmp(path, "-") == 0)
+        l->beside.root = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    else if (!l->follow_links && stat(path, &st) == 0)
+        open_root(l, path, &st, &root);
+    r = strcmp(path, "-") == 0 ? load_fd(l, "-", STDIN_FILENO) : load_path(l, path, true, 0);
+    if (l->beside.root >= 0)
+        close(l->beside.root);
+    free(root);
+    return r;
+}
+
+int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count, bool follow_links,
+                  struct zone_source *zones, size_t *ret_files)
+{
+    struct loader l = {.set = set, .zones = zones, .follow_links = follow_links};
     size_t failed = set->failed;
     struct seen *entry, *next;
     int r = 0;
 
     set->calendar = calendar_read;
     set->env_file = beside_read_env_file;
+    set->calendar_arg = set->env_file_arg = &l.beside;
     for (size_t i = 0; i < count && r == 0; i++)
-        r = load_path(&l, paths[i], true, 0);
+        r = load_named(&l, paths[i]);
     HASH_ITER(hh, l.seen, entry, next)
     {
         HASH_DEL(l.seen, entry);
         free(entry);
     }
+    set->calendar_arg = set->env_file_arg = NULL;
     if (r < 0)
         return r;
     if (ret_files)

@@ -48,8 +48,8 @@ static int read_files(struct plan *set)
 
     if (zones_open(&set->zoneinfo, &error) < 0)
         return verb_fail(&error);
-    if (jobfiles_load(&set->files, call->args, call->arg_count, zoneinfo_source(set->zoneinfo), NULL) ==
-        ERR_NOMEM)
+    if (jobfiles_load(&set->files, call->args, call->arg_count, verb_option(call, "follow-links") != NULL,
+                      zoneinfo_source(set->zoneinfo), NULL) == ERR_NOMEM)
         return cli_fail(ERR_NOMEM, "out of memory");
     return EXIT_FINE;
 }

@@ -1,4 +1,5 @@
 /* apply: makes the jobs as the files say, all or none. */
+#include "cronsched/cli/jobfiles.h"
 #include "cronsched/cli/plan.h"
 
 static const struct verb_option options[] = {
@@ -6,6 +7,7 @@ static const struct verb_option options[] = {
     {"prune", 0, NULL, "delete the jobs of this set that are not in the files"},
     {"check-index", 0, "N",
      "only if the jobs are still as they were at this index (of plan); else exit code 6"},
+    JOBFILES_OPTION,
     {0}};
 
 static void print_names(const struct output *out, enum output_tone tone, char sign, const json_t *names)

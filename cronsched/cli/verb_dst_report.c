@@ -48,7 +48,8 @@ static int add_files(struct report *r)
     int code = EXIT_FINE;
 
     jobfile_set_init(&set);
-    if (jobfiles_load(&set, r->call->args, r->call->arg_count, zones, NULL) == ERR_NOMEM)
+    if (jobfiles_load(&set, r->call->args, r->call->arg_count, verb_option(r->call, "follow-links") != NULL,
+                      zones, NULL) == ERR_NOMEM)
         code = cli_fail(ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < set.error_count; i++)
         if (!set.errors[i].warning)
@@ -186,8 +187,8 @@ static int run(const struct verb_call *call)
     return code == EXIT_FINE && r.failed ? EXIT_DIFFERS : code;
 }
 
-static const struct verb_option options[] = {{"year", 'y', "YEAR", "of this year (default the current one)"},
-                                             {0}};
+static const struct verb_option options[] = {
+    {"year", 'y', "YEAR", "of this year (default the current one)"}, JOBFILES_OPTION, {0}};
 
 const struct verb verb_dst_report = {
     .name = "dst-report",

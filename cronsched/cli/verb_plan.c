@@ -1,6 +1,7 @@
 /* plan: what apply would change, in fields and fire times. */
 #include "cronsched/cli/dst_effects.h"
 #include "cronsched/cli/human_time.h"
+#include "cronsched/cli/jobfiles.h"
 #include "cronsched/cli/plan.h"
 #include "cronsched/cli/start_histogram.h"
 #include "jobs/time/instant.h"
@@ -11,6 +12,7 @@
 static const struct verb_option options[] = {
     {"set", 0, "NAME", "who owns the jobs"},
     {"prune", 0, NULL, "show jobs of this set that are not in the files as deletions"},
+    JOBFILES_OPTION,
     {0}};
 
 /* ---- the plan as JSON ---- */

@@ -58,7 +58,8 @@ static int check(const struct verb_call *call, struct jobfile_set *set, struct z
 {
     struct output out;
     size_t files = 0;
-    int r = jobfiles_load(set, call->args, call->arg_count, zones, &files);
+    int r = jobfiles_load(set, call->args, call->arg_count, verb_option(call, "follow-links") != NULL, zones,
+                          &files);
 
     if (r != ERR_NOMEM)
         r = jobfile_finish(set, NULL, 0);
@@ -94,6 +95,8 @@ static int run(const struct verb_call *call)
     return failed > 0 ? EXIT_DIFFERS : EXIT_FINE;
 }
 
+static const struct verb_option options[] = {JOBFILES_OPTION, {0}};
+
 const struct verb verb_validate = {
     .name = "validate",
     .args = "PATH...",
@@ -106,5 +109,6 @@ const struct verb verb_validate = {
         "What only the server knows is not checked: whether an engine is configured, and what it can honour.",
     .group = VERB_GROUP_FILES,
     .shared = VERB_OUTPUT,
+    .options = options,
     .run = run,
 };

@@ -43,7 +43,9 @@ static int walk(int root, const char *path, int flags)
 
 int beneath_open(int root, const char *path, int flags)
 {
-    struct open_how how = {.flags = (__u64)(unsigned)flags,
+    int allowed = flags & O_PATH ? O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+                                 : ~0; /* openat ignores the rest */
+    struct open_how how = {.flags = (__u64)(unsigned)(flags & allowed),
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd;
 

@@ -5,6 +5,7 @@
 #include "jobs/definition/after.h"
 #include "jobs/definition/job_keys.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,15 +53,24 @@ __attribute__((format(printf, 6, 0))) static int add_errorv(struct jobfile_set *
                                                             const char *file, struct place place,
                                                             bool warning, const char *format, va_list ap)
 {
-    struct jobfile_error *grown = realloc(set->errors, (set->error_count + 1) * sizeof(*grown));
-    struct jobfile_error e = {.line = place.line, .column = place.column, .warning = warning, .order = order};
+    bool last = set->error_count == JOBFILE_SET_ERRORS_MAX;
+    struct jobfile_error *grown, e = {.warning = warning, .order = last ? INT_MAX : order};
 
+    if (set->error_count > JOBFILE_SET_ERRORS_MAX) {
+        set->failed += !warning;
+        return 0;
+    }
+    grown = realloc(set->errors, (set->error_count + 1) * sizeof(*grown));
     if (!grown)
         return ERR_NOMEM;
     set->errors = grown;
     e.file = strdup(file);
-    if (vasprintf(&e.text, format, ap) < 0)
+    if (last)
+        e.text = strdup("too many errors in all; the rest is not shown");
+    else if (vasprintf(&e.text, format, ap) < 0)
         e.text = NULL;
+    e.line = last ? 0 : place.line;
+    e.column = last ? 0 : place.column;
     if (!e.file || !e.text) {
         free(e.file);
         free(e.text);

@@ -24,12 +24,13 @@
 #include "jobs/definition/job.h"
 #include "jobs/time/civil.h"
 
-#define JOBFILE_BYTES_MAX  (4 * 1024 * 1024)
-#define JOBFILE_DEPTH_MAX  32
-#define JOBFILE_NODES_MAX  500000
-#define JOBFILE_ERRORS_MAX 100   /* per file, and as many warnings; then "too many errors" */
-#define JOBFILE_HINTS_MAX  32    /* unknown parents for which a near name is looked for */
-#define JOBFILE_JOBS_MAX   10000 /* per set */
+#define JOBFILE_BYTES_MAX      (4 * 1024 * 1024)
+#define JOBFILE_DEPTH_MAX      32
+#define JOBFILE_NODES_MAX      500000
+#define JOBFILE_ERRORS_MAX     100   /* per file, and as many warnings; then "too many errors" */
+#define JOBFILE_SET_ERRORS_MAX 1000  /* errors and warnings of all files; then "the rest is not shown" */
+#define JOBFILE_HINTS_MAX      32    /* unknown parents for which a near name is looked for */
+#define JOBFILE_JOBS_MAX       10000 /* per set */
 
 struct jobfile_error {
     char *file;
@@ -46,7 +47,7 @@ struct jobfile_set {
     size_t count;
     struct jobfile_error *errors;
     size_t error_count; /* warnings not counted in failed */
-    size_t failed;
+    size_t failed;      /* also those beyond JOBFILE_SET_ERRORS_MAX */
 
     /* The days of the calendar that an `except` in `file` names; a path that is relative is so to that file.
      * NULL: none are read, and a name of one is a fault. Set it after jobfile_set_init. */

@@ -59,6 +59,8 @@ static void make_folder(const char *path)
 }
 
 /* Reads the paths (ended by NULL): "job job ...|error\nerror\n". */
+static bool follow_links;
+
 static char *outcome(const char *const *paths, size_t *ret_files)
 {
     struct jobfile_set set;
@@ -70,7 +72,7 @@ static char *outcome(const char *const *paths, size_t *ret_files)
     while (paths[n])
         n++;
     jobfile_set_init(&set);
-    r = jobfiles_load(&set, paths, n, NULL, ret_files);
+    r = jobfiles_load(&set, paths, n, follow_links, NULL, ret_files);
     assert_int_equal(r, set.failed > 0 ? ERR_INVALID : 0);
     text_init(&text, 1 << 20);
     for (size_t i = 0; i < set.count; i++)
@@ -125,7 +127,7 @@ static void nothing_is_read_twice(void **state)
     ASSERT_OUTCOME(2, "a b|", "f", "f/a.yaml", "f/./a.yaml", "f/sub");
 }
 
-static void links_are_followed_and_circles_end(void **state)
+static void make_links(void)
 {
     make_folder("f");
     make_folder("other");
@@ -138,10 +140,91 @@ static void links_are_followed_and_circles_end(void **state)
     assert_int_equal(symlink("round.yaml", "f/round.yaml"), 0);
     assert_int_equal(symlink("nowhere", "f/dangling"), 0);
     assert_int_equal(symlink("nowhere", "f/dangling.yaml"), 0);
+}
+
+static void links_are_followed_when_asked_for_and_circles_end(void **state)
+{
+    make_links();
+    follow_links = true;
     ASSERT_OUTCOME(2,
                    "b a|f/dangling.yaml: error: there is no such file or folder\n"
                    "f/round.yaml: error: a symbolic link that leads in a circle\n",
                    "f");
+    follow_links = false;
+}
+
+static void links_do_not_lead_out_of_a_folder(void **state)
+{
+    make_links();
+    write_job("f/inside.yaml", "inside");
+    assert_int_equal(symlink("inside.yaml", "f/again.yaml"), 0);
+    assert_int_equal(symlink("/", "f/root"), 0);
+    assert_int_equal(symlink("/etc/passwd", "f/passwd.yaml"), 0);
+    assert_int_equal(symlink("f", "named"), 0);
+    ASSERT_OUTCOME(1,
+                   "inside|f/b.yaml: error: a link that leads out of f; --follow-links follows it\n"
+                   "f/dangling.yaml: error: there is no such file or folder\n"
+                   "f/folder: error: a link that leads out of f; --follow-links follows it\n"
+                   "f/passwd.yaml: error: a link that leads out of f; --follow-links follows it\n"
+                   "f/root: error: a link that leads out of f; --follow-links follows it\n"
+                   "f/round.yaml: error: a symbolic link that leads in a circle\n",
+                   "f");
+    unlink("f/root");
+    unlink("f/folder");
+    unlink("f/b.yaml");
+    unlink("f/passwd.yaml");
+    unlink("f/round.yaml");
+    unlink("f/dangling.yaml");
+    ASSERT_OUTCOME(1, "inside|", "named"); /* what is given is followed */
+    ASSERT_OUTCOME(1, "b|", "other/b.txt");
+}
+
+/* What a job file names beside it is part of the folder that was given. */
+static void files_of_variables_and_calendars_do_not_lead_out_of_a_folder(void **state)
+{
+    static const char *const names[] = {"../vars.env", "sub/link.env", "/etc/hostname", "../../secret.env"};
+
+    make_folder("f");
+    make_folder("f/sub");
+    write_file("f/vars.env", "A=1\n");
+    write_file("secret.env", "S=1\n");
+    assert_int_equal(symlink("../../secret.env", "f/sub/link.env"), 0);
+    for (size_t i = 0; i < 4; i++) {
+        char text[256], *got;
+        const char *const whole[] = {"f", NULL}, *const file[] = {"f/sub/a.yaml", NULL};
+
+        snprintf(text, sizeof(text), "jobs: {a: {image: x, env_file: %s}}\n", i == 1 ? "link.env" : names[i]);
+        write_file("f/sub/a.yaml", text);
+        got = outcome(whole, NULL);
+        if (i == 0 ? strcmp(got, "a|") != 0 : !strstr(got, "outside the folder of the job files"))
+            fail_msg("%s: %s", text, got);
+        free(got);
+        got = outcome(file, NULL);
+        if (!strstr(got, "outside the folder of the job files"))
+            fail_msg("%s, by itself: %s", text, got);
+        free(got);
+    }
+    write_file("f/sub/a.yaml", "jobs: {a: {image: x, schedule: '@daily', except: [../../days.ics]}}\n");
+    ASSERT_OUTCOME(
+        1,
+        "|f/sub/a.yaml:1:51: error: except: ../../days.ics: it lies outside the folder of the job files; "
+        "--follow-links reads it\n",
+        "f");
+}
+
+static void errors_of_all_files_together_end(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(jobfile_add_error(&set, i % 2 ? "a" : "b", 1, 1, "%d", i), 0);
+    assert_int_equal(set.error_count, JOBFILE_SET_ERRORS_MAX + 1);
+    assert_int_equal(set.failed, 5000);
+    jobfile_finish(&set, NULL, 0);
+    assert_string_equal(set.errors[set.error_count - 1].text,
+                        "too many errors in all; the rest is not shown");
+    jobfile_set_release(&set);
 }
 
 static void what_cannot_be_read_is_in_the_list(void **state)
@@ -237,10 +320,17 @@ static void folders_too_deep_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(folders_are_read_in_a_stable_order), TEST(nothing_is_read_twice),
-        TEST(links_are_followed_and_circles_end), TEST(what_cannot_be_read_is_in_the_list),
-        TEST(large_files_are_not_read),           TEST(a_pipe_in_a_folder_is_refused),
-        TEST(the_standard_input_is_read),         TEST(folders_too_deep_are_refused),
+        TEST(folders_are_read_in_a_stable_order),
+        TEST(nothing_is_read_twice),
+        TEST(links_are_followed_when_asked_for_and_circles_end),
+        TEST(links_do_not_lead_out_of_a_folder),
+        TEST(files_of_variables_and_calendars_do_not_lead_out_of_a_folder),
+        TEST(errors_of_all_files_together_end),
+        TEST(what_cannot_be_read_is_in_the_list),
+        TEST(large_files_are_not_read),
+        TEST(a_pipe_in_a_folder_is_refused),
+        TEST(the_standard_input_is_read),
+        TEST(folders_too_deep_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

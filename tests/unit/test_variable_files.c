@@ -4,14 +4,20 @@
 #include "cronsched/io/beneath.h"
 #include "jobs/base/alloc.h"
 
+#include <errno.h>
 #include <ftw.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -162,6 +168,50 @@ static void links_do_not_lead_out_of_the_folder(void **state)
     read_one(&limits, "in/pipe", false, "not a regular file");
 }
 
+/* As a kernel before 5.6, or a filter of system calls, has it. */
+static void take_openat2_away(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = COUNT(code), .filter = code};
+
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void without_the_kernels_help_no_link_is_followed(void **state)
+{
+    static const struct {
+        const char *path;
+        int code; /* 0: it opens */
+    } table[] = {
+        {"in/secret", 0},         {"in//secret", 0},        {"outside", 0},    {"in", 0},
+        {"in/./secret", 0},       {"in/link", EXDEV},       {"in/out", EXDEV}, {"in/up/outside", EXDEV},
+        {"in/all/passwd", EXDEV}, {"in/../outside", EXDEV}, {"../x", EXDEV},   {"in/missing", ENOENT},
+        {"in/secret/x", EXDEV},   {"missing/x", ENOENT},
+    };
+    pid_t child = fork();
+    int status, root;
+
+    if (child == 0) {
+        take_openat2_away();
+        root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        for (size_t i = 0; i < COUNT(table); i++) {
+            int fd = beneath_open(root, table[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+            if (table[i].code ? fd >= 0 || errno != table[i].code : fd < 0)
+                _exit(10 + (int)i);
+        }
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 /* ---- where they may lie ---- */
 
 static void paths_are_held_to_the_configuration(void **state)
@@ -247,6 +297,7 @@ int main(void)
         cmocka_unit_test(contents_become_values),
         cmocka_unit_test(what_holds_no_value_is_an_error),
         cmocka_unit_test(links_do_not_lead_out_of_the_folder),
+        cmocka_unit_test(without_the_kernels_help_no_link_is_followed),
         cmocka_unit_test(paths_are_held_to_the_configuration),
         cmocka_unit_test(folders_are_found_behind_their_links),
     };
