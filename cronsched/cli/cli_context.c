@@ -16,6 +16,7 @@ int cli_open(struct cli_context *cli, const struct verb_call *call)
     output_init(&cli->out, call);
     if (client_init(&cli->client, call, &error) < 0)
         return verb_fail(&error);
+    cli->client.raw = cli->out.format != OUTPUT_TABLE; /* whose own escapes are enough */
     return EXIT_FINE;
 }
 

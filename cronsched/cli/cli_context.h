@@ -15,6 +15,7 @@ struct cli_context {
     struct client client;
     struct output out;
     struct text path;
+    bool raw_logs; /* logs go to a terminal as they are */
 };
 
 int cli_open(struct cli_context *cli, const struct verb_call *call);

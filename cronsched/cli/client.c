@@ -6,6 +6,7 @@
 #include "cronsched/io/tls_trust.h"
 #include "jobs/base/object.h"
 #include "jobs/base/percent.h"
+#include "jobs/base/printable.h"
 #include "jobs/base/text.h"
 
 #include <curl/curl.h>
@@ -369,7 +370,9 @@ static int understand(struct exchange *x, const struct client_server *server, js
     curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
     if (x->reply.len > 0)
         reply = json_loadb(x->reply.data, x->reply.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-    if (status < 200 || status > 299)
+    if (reply && !x->client->raw && printable_value(&reply) < 0)
+        r = error_set(error, ERR_NOMEM, "out of memory");
+    else if (status < 200 || status > 299)
         r = refused(x, server, status, reply, error);
     else if (x->reply.len > 0 && !reply)
         r = error_set(error, ERR_CORRUPT, "%s: the answer is not JSON: %s", server->title, where.text);

@@ -36,6 +36,8 @@ struct client {
     struct client_server servers[CLIENT_SERVERS_MAX];
     size_t server_count, current;
     char *cacert;
+    bool
+        raw; /* replies as they are: for programs, and to compare; else what a terminal must not get is gone */
     char *authorization; /* header line, or NULL */
     void *curl;
     int64_t timeout_ms; /* may be changed between calls */

@@ -10,12 +10,14 @@
 #include "cronsched/cli/run_view.h"
 #include "cronsched/io/clock.h"
 #include "jobs/base/object.h"
+#include "jobs/base/printable.h"
 
 #include <string.h>
 #include <time.h>
 
 #define POLL_LEAST_MS 100
 #define POLL_MOST_MS  1000
+#define PIECE_BYTES   4096
 
 struct retry {
     int64_t silent_since_ms; /* 0: the last question was answered */
@@ -99,9 +101,35 @@ int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, 
 
 struct printer {
     struct object object;
+    bool raw; /* the bytes as they are */
+    struct printable_stream stream;
     int64_t seen, skip; /* bytes of the log that came, and that were printed before */
     bool begun, failed;
 };
+
+/* Whoever wrote the log must not write commands to this terminal. */
+static bool write_bytes(struct printer *p, const char *bytes, size_t n)
+{
+    char clean[PIECE_BYTES + PRINTABLE_HELD_MAX];
+
+    if (p->raw)
+        return fwrite(bytes, 1, n, stdout) == n;
+    while (n > 0) {
+        size_t piece = n < PIECE_BYTES ? n : PIECE_BYTES;
+        size_t size = printable_stream(&p->stream, bytes, piece, clean);
+
+        if (fwrite(clean, 1, size, stdout) < size)
+            return false;
+        bytes += piece;
+        n -= piece;
+    }
+    return true;
+}
+
+static struct printer printer_of(const struct cli_context *s)
+{
+    return (struct printer){.object = OBJECT_MARK(struct printer), .raw = s->raw_logs || !s->out.terminal};
+}
 
 static bool print_bytes(void *arg, const char *bytes, size_t n)
 {
@@ -111,7 +139,7 @@ static bool print_bytes(void *arg, const char *bytes, size_t n)
     if (skip > n)
         skip = n;
     p->seen += (int64_t)n;
-    if (fwrite(bytes + skip, 1, n - skip, stdout) < n - skip || fflush(stdout) != 0)
+    if (!write_bytes(p, bytes + skip, n - skip) || fflush(stdout) != 0)
         p->failed = true;
     return !p->failed;
 }
@@ -130,7 +158,7 @@ static void log_path(struct cli_context *s, const char *run, long attempt, long 
 
 int log_follow_print(struct cli_context *s, const char *run, long attempt, long tail)
 {
-    struct printer printer = {.object = OBJECT_MARK(struct printer)};
+    struct printer printer = printer_of(s);
     struct error error;
     bool any;
     int r;
@@ -175,7 +203,8 @@ static int follow_attempt(struct cli_context *s, struct retry *retry, const char
         return verb_fail(&error);
     if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
         *tail = 0;
-        *printer = (struct printer){.object = OBJECT_MARK(struct printer), .begun = true};
+        *printer = printer_of(s);
+        printer->begun = true;
     }
     printer->begun |= any;
     return EXIT_FINE;
@@ -184,7 +213,7 @@ static int follow_attempt(struct cli_context *s, struct retry *retry, const char
 int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
 {
     struct retry retry = {0};
-    struct printer printer = {.object = OBJECT_MARK(struct printer)};
+    struct printer printer = printer_of(s);
     bool one = attempt > 0, later = false, cut = false;
 
     for (;;) {
@@ -211,7 +240,7 @@ int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
                 attempt++;
                 later = true;
                 tail = -1;
-                printer = (struct printer){.object = OBJECT_MARK(struct printer)};
+                printer = printer_of(s);
                 continue;
             }
         } else if (over || (one && attempt < count)) {

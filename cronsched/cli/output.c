@@ -3,6 +3,7 @@
 #include "cronsched/cli/human_time.h"
 #include "cronsched/io/clock.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/printable.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
@@ -40,13 +41,43 @@ void output_init(struct output *out, const struct verb_call *call)
         out->color = strcmp(color, "always") == 0;
 }
 
+void output_line(FILE *to, const char *format, ...)
+{
+    char *line;
+    va_list ap;
+
+    va_start(ap, format);
+    if (vasprintf(&line, format, ap) < 0)
+        alloc_failed();
+    va_end(ap);
+    printable_text(line, true);
+    fputs(line, to);
+    free(line);
+}
+
+void output_json(FILE *to, const json_t *value, size_t flags)
+{
+    char *dump = json_dumps(value, flags | JSON_ENCODE_ANY);
+    struct text text;
+
+    if (!dump)
+        alloc_failed();
+    text_init(&text, SIZE_MAX / 2);
+    printable_add_json(&text, dump, strlen(dump));
+    free(dump);
+    if (text.failed)
+        alloc_failed();
+    fputs(text_str(&text), to);
+    text_release(&text);
+}
+
 void output_value(const struct output *out, const json_t *value)
 {
     if (out->format == OUTPUT_YAML) {
         output_yaml(out->to, value);
         return;
     }
-    json_dumpf(value, out->to, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    output_json(out->to, value, JSON_INDENT(2));
     fputc('\n', out->to);
 }
 
@@ -94,14 +125,6 @@ static void add_plain(struct text *text, const json_t *value)
     }
 }
 
-/* One line, and nothing that would steer a terminal: what is shown came from jobs and containers. */
-static void make_printable(char *s)
-{
-    for (unsigned char *p = (unsigned char *)s; *p; p++)
-        if (*p < 0x20 || *p == 0x7f)
-            *p = ' ';
-}
-
 static void add_cell(const struct output *out, struct text *text, const json_t *value, enum output_cell cell)
 {
     char buffer[TEXT_NUMBER_BUFFER];
@@ -135,7 +158,7 @@ char *output_cell_text(const struct output *out, const json_t *object, const str
     text_release(&text);
     if (!s)
         return NULL;
-    make_printable(s);
+    printable_text(s, false); /* one line */
     return s;
 }
 

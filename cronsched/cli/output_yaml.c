@@ -1,6 +1,8 @@
 /* JSON values as YAML, by libyaml's emitter. */
 #include "cronsched/cli/output.h"
 
+#include "jobs/base/printable.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <yaml.h>
@@ -28,11 +30,27 @@ static int emit_scalar(yaml_emitter_t *emitter, const char *s, size_t size, yaml
     return yaml_emitter_emit(emitter, &event);
 }
 
+static bool is_printable(const char *s)
+{
+    size_t n = strlen(s);
+
+    while (n > 0) {
+        uint32_t code;
+        size_t length = printable_next(s, n, &code);
+
+        if (!printable_is(code) && code != '\n')
+            return false;
+        s += length;
+        n -= length;
+    }
+    return true;
+}
+
 static int emit_string(yaml_emitter_t *emitter, const char *s, size_t size)
 {
     yaml_scalar_style_t style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;
 
-    if (strlen(s) == size && plain_is_text(s))
+    if (strlen(s) == size && plain_is_text(s) && is_printable(s))
         style = strchr(s, '\n') ? YAML_LITERAL_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
     return emit_scalar(emitter, s, size, style);
 }
@@ -89,6 +107,23 @@ static int emit(yaml_emitter_t *emitter, const json_t *value)
     }
 }
 
+/* Without Unicode the emitter escapes all beyond ASCII; it would let marks of direction pass. */
+static bool all_printable(const json_t *value)
+{
+    char *dump = json_dumps(value, JSON_ENCODE_ANY);
+    struct text text;
+    bool same;
+
+    if (!dump)
+        return false;
+    text_init(&text, SIZE_MAX / 2);
+    printable_add_json(&text, dump, strlen(dump));
+    same = strcmp(text_str(&text), dump) == 0;
+    text_release(&text);
+    free(dump);
+    return same;
+}
+
 int output_yaml(FILE *to, const json_t *value)
 {
     yaml_emitter_t emitter;
@@ -98,7 +133,7 @@ int output_yaml(FILE *to, const json_t *value)
     if (!yaml_emitter_initialize(&emitter))
         return ERR_NOMEM;
     yaml_emitter_set_output_file(&emitter, to);
-    yaml_emitter_set_unicode(&emitter, 1);
+    yaml_emitter_set_unicode(&emitter, all_printable(value));
     yaml_emitter_set_width(&emitter, -1);
     ok = yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING) &&
          yaml_emitter_emit(&emitter, &event) &&

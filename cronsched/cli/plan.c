@@ -65,6 +65,7 @@ static int collect_jobs(struct plan *set)
 
 int plan_load(struct plan *set, struct cli_context *cli)
 {
+    bool raw = cli->client.raw;
     struct error error = {0};
     int code, r;
 
@@ -74,7 +75,9 @@ int plan_load(struct plan *set, struct cli_context *cli)
     if (code != EXIT_FINE)
         return code;
     cli_path(cli, "/v1/defs");
+    cli->client.raw = true; /* they are compared with those of the files */
     r = client_call(&cli->client, "GET", text_str(&cli->path), NULL, CLIENT_REPEATABLE, &set->defs, &error);
+    cli->client.raw = raw;
     if (r == 0 && finish_files(set) == ERR_NOMEM)
         return cli_fail(ERR_NOMEM, "out of memory");
     print_faults(&set->files);

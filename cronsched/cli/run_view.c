@@ -53,7 +53,7 @@ void run_view_line(FILE *to, const struct output *out, const json_t *run)
 
     if (!verdict)
         verdict = run_view_text(run, "state");
-    fprintf(to, "%s %s", run_view_text(run, "run"), verdict ? verdict : "?");
+    output_line(to, "%s %s", run_view_text(run, "run"), verdict ? verdict : "?");
     if (json_is_integer(exit_code) && json_integer_value(exit_code) != 0)
         fprintf(to, ", exit code %d", (int)json_integer_value(exit_code));
     if (ms >= 0)
@@ -61,7 +61,7 @@ void run_view_line(FILE *to, const struct output *out, const json_t *run)
     if (attempts > 1)
         fprintf(to, " (%zu attempts)", attempts);
     if (text && *text)
-        fprintf(to, ": %s", text);
+        output_line(to, ": %s", text);
     fputc('\n', to);
 }
 

@@ -26,7 +26,7 @@ static void show(const struct output *out, const json_t *reply)
     size_t i;
 
     json_array_foreach(json_object_get(reply, "warnings"), i, item)
-        fprintf(stderr, "warning: %s\n", json_string_value(item));
+        output_line(stderr, "warning: %s\n", json_string_value(item));
     if (out->format != OUTPUT_TABLE) {
         output_value(out, reply);
         return;

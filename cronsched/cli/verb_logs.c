@@ -6,6 +6,7 @@ static const struct verb_option options[] = {
     {"follow", 'f', NULL, "follow the log until the run ends"},
     {"tail", 0, "N", "the last N lines only"},
     {"attempt", 0, "N", "the log of this attempt (default the newest)"},
+    {"raw", 0, NULL, "the bytes as they are, also to a terminal (which may obey them)"},
     {0}};
 
 static int run_logs(const struct verb_call *call)
@@ -19,6 +20,7 @@ static int run_logs(const struct verb_call *call)
         verb_option_int(call, "attempt", 1, INT_MAX, &attempt, &error) < 0)
         return verb_usage(call, "%s", error.text);
     code = cli_open(&s, call);
+    s.raw_logs = verb_flag(call, "raw");
     if (code == EXIT_FINE && verb_flag(call, "follow"))
         code = log_follow(&s, call->args[0], attempt, tail);
     else if (code == EXIT_FINE)

@@ -149,15 +149,10 @@ static void print_clock_changes(const json_t *job)
 
 static void print_value(const json_t *value, const char *none)
 {
-    char *dump;
-
-    if (json_is_null(value)) {
+    if (json_is_null(value))
         fputs(none, stdout);
-        return;
-    }
-    dump = json_dumps(value, JSON_ENCODE_ANY);
-    fputs(dump ? dump : "?", stdout);
-    free(dump);
+    else
+        output_json(stdout, value, 0);
 }
 
 static void print_created(const struct output *out, const json_t *job)
@@ -205,7 +200,7 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
     size_t i;
 
     json_array_foreach(json_object_get(plan, "warnings"), i, item)
-        fprintf(stderr, "warning: %s\n", json_string_value(item));
+        output_line(stderr, "warning: %s\n", json_string_value(item));
     json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
     json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
     json_array_foreach(json_object_get(plan, "deleted"), i, item)

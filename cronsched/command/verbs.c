@@ -1,6 +1,7 @@
 #include "cronsched/command/verbs.h"
 
 #include "jobs/base/near.h"
+#include "jobs/base/printable.h"
 #include "jobs/base/scan.h"
 
 #include <assert.h>
@@ -394,7 +395,11 @@ int verb_exit_code(int error_code)
 
 int verb_fail(const struct error *error)
 {
-    fprintf(stderr, "cronsched: %s\n", error->text);
+    char text[ERROR_TEXT_MAX]; /* it may quote anybody */
+
+    snprintf(text, sizeof(text), "%s", error->text);
+    printable_text(text, true);
+    fprintf(stderr, "cronsched: %s\n", text);
     return verb_exit_code(error->code);
 }
 

@@ -1,8 +1,8 @@
 #include "cronsched/io/log.h"
 
 #include "cronsched/io/clock.h"
+#include "jobs/base/printable.h"
 #include "jobs/base/text.h"
-#include "jobs/base/utf8.h"
 #include "jobs/time/instant.h"
 
 #include <errno.h>
@@ -67,30 +67,26 @@ static void put(const char *line, size_t n)
 
 /* ---- lines ---- */
 
-/* As JSON requires; bytes that are not UTF-8 become '?'. */
+/* As JSON requires, with \u for all that is not printable; bytes that are not UTF-8 become '?'. */
 static void add_json_string(struct text *line, const char *s)
 {
     size_t n = strnlen(s, LOG_FIELD_MAX);
 
     text_add_char(line, '"');
     while (n > 0) {
-        size_t good = utf8_check(s, n);
+        uint32_t code;
+        size_t length = printable_next(s, n, &code);
 
-        for (size_t i = 0; i < good; i++) {
-            if (s[i] == '"' || s[i] == '\\')
-                text_addf(line, "\\%c", s[i]);
-            else if ((unsigned char)s[i] < 0x20)
-                text_addf(line, "\\u%04x", (unsigned char)s[i]);
-            else
-                text_add_char(line, s[i]);
-        }
-        s += good;
-        n -= good;
-        if (n > 0) {
+        if (code == '"' || code == '\\')
+            text_addf(line, "\\%c", s[0]);
+        else if (printable_is(code))
+            text_add_bytes(line, s, length);
+        else if (code == UINT32_MAX)
             text_add_char(line, '?');
-            s++;
-            n--;
-        }
+        else
+            text_addf(line, "\\u%04x", (unsigned)code);
+        s += length;
+        n -= length;
     }
     text_add_char(line, '"');
 }
@@ -98,8 +94,19 @@ static void add_json_string(struct text *line, const char *s)
 /* What a terminal or a line would take for something else becomes a blank. */
 static void add_human_string(struct text *line, const char *s)
 {
-    for (; *s; s++)
-        text_add_char(line, (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s);
+    size_t n = strlen(s);
+
+    while (n > 0) {
+        uint32_t code;
+        size_t length = printable_next(s, n, &code);
+
+        if (printable_is(code))
+            text_add_bytes(line, s, length);
+        else
+            text_add_char(line, code == UINT32_MAX ? '?' : ' ');
+        s += length;
+        n -= length;
+    }
 }
 
 static void add_value(struct text *line, const struct log_field *f, bool json)

@@ -2,6 +2,7 @@
 
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
+#include "jobs/base/printable.h"
 #include "jobs/definition/after.h"
 #include "jobs/definition/job_keys.h"
 
@@ -118,6 +119,7 @@ const char *jobfile_error_format(const struct jobfile_error *e, char *buffer, si
         snprintf(buffer, size, "%s:%d:%d: %s: %s", e->file, e->line, e->column, what, e->text);
     else
         snprintf(buffer, size, "%s: %s: %s", e->file, what, e->text);
+    printable_text(buffer, true); /* it quotes the file */
     return buffer;
 }
 

@@ -68,7 +68,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for chunk in stream.chunks:
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk.encode()))
+            data = chunk if isinstance(chunk, bytes) else chunk.encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         if stream.cut:
             self.close_connection = True
         else:
@@ -333,6 +334,70 @@ class CommandLine(lab.Suite):
         out = self.cli(fake).check("jobs").out
         self.assertNotIn("\033", out)
         self.assertEqual(2, len(out.splitlines()))
+
+    def assertPrintable(self, text, what):
+        """No control character, C1 included, no mark of direction, no separator of lines but the newline."""
+        found = re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", text)
+        self.assertIsNone(found, f"{what}: {text[max(0, found.start() - 40):found.end() + 20]!r}" if found else "")
+
+    def test_no_text_of_a_server_steers_the_terminal_whatever_the_verb(self):
+        bad = "x\x1b[31m\x07\x7f\r\x9b31m\x9d0;t\x9c\x85\u2028\u2029\u202e\u2066\u200f\u061cy"
+        evil = {**run("failed", 3), "run": RUN, "text": bad, "cause": bad, "job": bad, "by": bad, "key": bad,
+                "reason": bad, "params": {bad: bad}, "time": "2026-11-22T03:00:00Z", "kind": bad, "fire_times": [bad],
+                "schedule": bad, "timezone": bad, "next": bad, "paused": {"by": bad, "reason": bad, "text": bad},
+                "def": {"schedule": bad, "command": [bad, bad + "\n\t" + bad], "environment": {bad: bad}},
+                "def_set": bad, "unfinished": [{**run("failed"), "text": bad}], "next_times": [bad], "id": bad,
+                "url": bad, "version": bad, "check": bad, "status": bad, "advice": bad, "detail": bad}
+        evil["attempts"] = [{**a, "text": bad, "cause": bad, "engine": bad, "id": bad} for a in evil["attempts"]]
+        evil["checks"] = [dict(evil), dict(evil)]
+        evil.update(cluster=bad, uuid=bad, replica=bad, refusing=bad, leader={"id": bad, "url": bad}, epoch=1, index=1,
+                    replicas=[{"id": bad, "url": bad, "refuses": bad, "version": bad}], differences=[{bad: bad}],
+                    since="a", until="b", unaccounted=[{"job": bad, "from": bad, "to": bad, "count": 1}], runs=[bad],
+                    created=[bad], changed=[bad], deleted=[bad], unchanged=1, warnings=[bad], count=1, times=[bad],
+                    lines=[bad], text=bad, items=[{"time": bad, "text": bad, "state": bad}])
+        fake = Fake(self)
+        for path in ("/v1/jobs", "/v1/runs"):
+            fake.on("GET", path, [evil])
+        for path in (f"/v1/runs/{RUN}", "/v1/jobs/a", "/v1/explain", "/v1/audit", "/v1/cluster", "/v1/doctor", "/v1/version"):
+            fake.on("GET", path, evil)
+        fake.on("GET", "/v1/defs", {"index": 1, "jobs": {"gone": evil["def"], "a": evil["def"]}})
+        for path in ("/v1/apply", "/v1/jobs/a/pause", "/v1/jobs/a/trigger", "/v1/jobs/a/backfill", f"/v1/runs/{RUN}/kill",
+                     "/v1/cluster/step-down", "/v1/cluster/init", "/v1/cluster/join"):
+            fake.on("POST", path, evil)
+        job = self.folder.write("a.yaml", f"jobs: {{a: {{command: ['true', {json.dumps(bad)}], schedule: '0 0 * * *'}}}}\n")
+        broken = self.folder.write("b.yaml", f"jobs: {{b: {{{json.dumps(bad)}: 1, schedule: {json.dumps(bad)}}}}}\n")
+        verbs = [("jobs",), ("show", "a"), ("runs",), ("run", RUN), ("explain", "a", "2026-11-22T03:00:00Z"), ("audit", "--since", "1h"),
+                 ("cluster",), ("doctor",), ("plan", job), ("plan", broken), ("validate", broken),
+                 ("apply", job), ("pause", "a"), ("trigger", "a"), ("trigger", "a", "--wait"), ("kill", RUN),
+                 ("backfill", "a", "--from", "2026-11-22", "--to", "2026-11-23", "--dry-run"), ("cluster", "init"), ("cluster", "join"),
+                 ("cluster", "step-down"), ("dst-report", job)]
+        cli = self.cli(fake)
+        for verb in verbs:
+            for form in ((), ("-o", "json"), ("-o", "yaml")):
+                answer = cli.call(*verb, *form)
+                self.assertPrintable(answer.out, f"{verb} {form}")
+                self.assertPrintable(answer.err, f"{verb} {form}")
+        told = self.cli(Fake(self).on("GET", "/v1/jobs", error("internal", bad))).call("jobs")
+        self.assertPrintable(told.err, "an error")
+        self.assertIn("y", told.err)
+        self.assertEqual(json.loads(cli.call("run", RUN, "-o", "json").out)["text"], bad)
+
+    def test_a_log_does_not_steer_the_terminal(self):
+        text = "one\ttab \x1b]0;PWNED\x07\x1b[2J caf\u00e9 \x9b31m \u202e end\n"
+        fake = Fake(self).on("GET", f"/v1/runs/{RUN}/logs", Stream(*(bytes([b]) for b in text.encode())))  # a byte each
+
+        def shown(*options):
+            mine, its = os.openpty()
+            self.addCleanup(os.close, mine)
+            done = subprocess.run([lab.binary(), "logs", RUN, *options], env=self.cli(fake).environment, stdout=its,
+                                  stderr=subprocess.PIPE, timeout=lab.scaled(20), check=False)
+            os.close(its)
+            self.assertEqual(0, done.returncode, done.stderr)
+            return os.read(mine, 4096).decode().replace("\r\n", "\n")
+        self.assertPrintable(shown(), "logs")
+        self.assertEqual("one\ttab  ]0;PWNED  [2J caf\u00e9  31m   end\n", shown())
+        self.assertEqual(text, shown("--raw"))
+        self.assertEqual(text, self.cli(fake).check("logs", RUN).out)
 
     def test_letters_beyond_ascii_in_any_locale(self):
         fake = Fake(self).on("GET", "/v1/jobs", [{"job": "a", "schedule": "café 中", "timezone": "UTC", "next": None,

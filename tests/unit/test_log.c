@@ -83,6 +83,25 @@ static void test_human(void **state)
     end(&w);
 }
 
+/* An engine's error, in either form. */
+static void test_no_text_steers_a_terminal(void **state)
+{
+    static const char text[] = "a\xc2\x85"
+                               "b\xc2\x9b"
+                               "c\u2028d\u202ee\x7f"
+                               "f";
+    struct world w;
+
+    begin(&w, true);
+    log_event(LOG_WARN, "engine", LOG_TEXT("text", text));
+    assert_non_null(strstr(text_str(&w.lines), "\"a\\u0085b\\u009bc\\u2028d\\u202ee\\u007ff\""));
+    end(&w);
+    begin(&w, false);
+    log_event(LOG_WARN, "engine", LOG_TEXT("text", text));
+    assert_non_null(strstr(text_str(&w.lines), "engine: a b c d e f\n"));
+    end(&w);
+}
+
 static void test_the_journal_gets_priorities(void **state)
 {
     struct world w;
@@ -170,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_human),
         cmocka_unit_test(test_the_journal_gets_priorities),
+        cmocka_unit_test(test_no_text_steers_a_terminal),
         cmocka_unit_test(test_any_bytes_and_any_length_stay_one_line_of_json),
         cmocka_unit_test(test_a_flood_of_one_event_ends_and_others_pass),
         cmocka_unit_test(test_what_was_left_out_is_said_at_the_end),
