@@ -61,7 +61,7 @@
     X("late_grace", "late-grace", DURATION, late_grace_ms, "DURATION", "60s",                                \
       "how late a run may start before catch_up applies")                                                    \
     X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
-      "size of the live state; what would make it larger is refused")                                                \
+      "size of the live state; what would make it larger is refused")                                        \
     X("log", "log", LOG, log, "human|json", NULL, "form of the log (default human on a terminal, else json)")
 
 const struct config_key config_keys[] = {
