@@ -4,9 +4,9 @@
  *
  * A transaction fails (disk full, I/O error): `failed`, once until one succeeds again; its writes stay at the
  * head of the queue and are tried again after a back-off; queries that wait for them are answered with the
- * error. Too much waits: newer writes are left out (store.h), reported once. The file is damaged, seen by a write
- * or a query: when both connections are idle they are closed, the file is moved aside, and a new one is begun
- * with what is queued. close: what is queued is written, or given up at the first failure; queries are
+ * error. The same when the file was moved, removed or replaced under this process. Too much waits: newer writes are
+ * left out (store.h), reported once. The file is damaged, seen by a write or a query: when both connections are idle
+ * they are closed, the file is moved aside, and a new one is begun with what is queued. close: what is queued is written, or given up at the first failure; queries are
  * answered with ERR_CANCELLED.
  */
 #include "jobs/history/store.h"

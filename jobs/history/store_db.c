@@ -417,12 +417,27 @@ static int write_meta(struct store_db *s, struct error *error)
     return sqlite_run(s->db, s->stmts[DB_META], error);
 }
 
+/* What is written to a file that has no name any more is gone at the next start. */
+static int check_place(const struct store_db *s, struct error *error)
+{
+    int moved = 0;
+
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK || !moved)
+        return 0;
+    return error_set(error, ERR_IO,
+                     "%s: it was moved, removed or replaced under this server: put it back, or restart",
+                     sqlite3_db_filename(s->db, "main"));
+}
+
 int store_db_write(struct store_db *s, const struct history_write *first, size_t count, bool hold,
                    struct error *error)
 {
     int64_t applied = s->applied, written = s->written, written_time_ms = s->written_time_ms;
-    int rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
+    int rc = check_place(s, error);
 
+    if (rc < 0)
+        return rc;
+    rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
     for (const struct history_write *w = first; rc == 0 && count > 0; w = --count ? w->next : NULL)
         if ((int64_t)w->index > s->applied) /* else it is here already: fed again */
             rc = write_one(s, w, hold, error);

@@ -217,6 +217,29 @@ static void test_damaged_at_work(void **state)
     close_store();
 }
 
+/* A file without a name takes writes for ever, and is gone at the next start. */
+static void test_removed_at_work(void **state)
+{
+    char away[256];
+
+    open_with(0);
+    put_minute(1, "a", 1);
+    drain();
+    snprintf(away, sizeof(away), "%s.away", b.path);
+    assert_int_equal(rename(b.path, away), 0);
+    put_minute(2, "a", 2);
+    drain();
+    assert_int_equal(b.failures, 1);
+    assert_non_null(strstr(b.failure.text, "moved, removed or replaced"));
+    assert_string_equal(b.history->ops->trouble(b.history), b.failure.text);
+    assert_int_equal(b.history->ops->applied(b.history), 1);
+    assert_int_equal(rename(away, b.path), 0);
+    while (b.history->ops->applied(b.history) < 2)
+        assert_true(step(STORE_RETRY_MAX_MS));
+    assert_null(b.history->ops->trouble(b.history));
+    close_store();
+}
+
 /* Seen by a write, with more writes queued behind: they go to the new file. */
 static void test_damaged_under_a_write(void **state)
 {
@@ -266,9 +289,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_too_much_waits),  T(test_too_many_queries),       T(test_close_answers_and_writes),
-        T(test_disk_full),       T(test_close_with_a_full_disk), T(test_damaged_at_opening),
-        T(test_damaged_at_work), T(test_damaged_under_a_write),  T(test_newer_and_foreign_files),
+        T(test_too_much_waits),           T(test_too_many_queries),
+        T(test_close_answers_and_writes), T(test_disk_full),
+        T(test_close_with_a_full_disk),   T(test_damaged_at_opening),
+        T(test_damaged_at_work),          T(test_removed_at_work),
+        T(test_damaged_under_a_write),    T(test_newer_and_foreign_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
