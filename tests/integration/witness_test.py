@@ -6,6 +6,7 @@ The nodes of ZooKeeper are copied and put back as files, as an operator would.""
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import time
@@ -14,7 +15,7 @@ import uuid
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 from cluster_test import Cluster  # noqa: E402
-from zookeeper import free_ports, why_no_zookeeper  # noqa: E402
+from zookeeper import ZooKeeper, free_ports, why_no_zookeeper  # noqa: E402
 
 TICK = {"schedule": "* * * * * *", "concurrency": "allow", "catch_up": "all"}
 
@@ -195,6 +196,55 @@ class Witness(lab.Suite):
         self.assertEqual(["j"], [j["job"] for j in leader.cli.json("jobs")])
         self.assertEqual("succeeded", leader.cli.wait_end(leader.cli.trigger("j"))["verdict"])
         self.ready_again(c)
+
+    # --- the ensemble moves, and the cluster is given up
+
+    def move(self, c):
+        """The data on other servers, as an operator would: the old ones are stopped and stay so."""
+        moved = ZooKeeper(self.folder.make("zk-moved"))
+        c.zk.stop()
+        shutil.copytree(os.path.join(self.zookeeper_data(c), "version-2"),
+                        os.path.join(moved.members[0].file("data"), "version-2"), dirs_exist_ok=True)
+        moved.start()
+        self.addCleanup(moved.close)
+        for server in c.servers:
+            server.config["zookeeper"] = moved.connect
+            server.write_config()
+        c.zk = moved
+
+    def test_an_ensemble_that_moved_and_a_cluster_that_is_given_up(self):
+        c = Cluster(self)
+        first, second = c.servers
+        first.apply({"j": {"command": ["true"]}})
+        first.cli.wait_end(first.cli.trigger("j"))
+        epoch = c.view(first)["epoch"]
+        self.move(c)
+        os.kill(first.process.pid, signal.SIGHUP)
+        second.stop()
+        second.start()
+        leader = c.wait_leader()
+        self.ready_again(c)
+        self.assertEqual("succeeded", leader.cli.wait_end(leader.cli.trigger("j"))["verdict"])
+        self.assertGreaterEqual(c.view(leader)["epoch"], epoch)
+        for server in c.servers:
+            self.assertNotIn("refusing", server.log())
+
+        for server in c.servers:
+            server.stop()
+            shutil.rmtree(server.data)
+            os.makedirs(server.data)
+            server.config.update(init=False, cluster_id=str(uuid.UUID(int=7)))
+        self.empty(c)
+        first.launch()
+        lab.wait_for(lambda: os.path.exists(first.socket), 20, "the socket")
+        self.wait_standing(first, "unfounded")
+        self.assertIn(str(uuid.UUID(int=7)), first.cli.check("cluster", "init").out)
+        c.wait_leader(first)
+        self.assertEqual([], first.cli.json("jobs"))
+        first.apply({"j": {"command": ["true"]}})
+        second.start()
+        self.assertEqual(["j"], [j["job"] for j in second.cli.json("jobs")])
+        self.assertEqual("succeeded", second.cli.wait_end(second.cli.trigger("j"))["verdict"])
 
     # --- founding and joining
 
