@@ -72,6 +72,8 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     PUT_INT(s, rec, at_ms, at_ms);
     PUT_TEXT(s, rec, text, answer->text);
     turn_commit(s, rec);
+    if (answer->event == ENGINE_STARTED && answer->starts < 2 && answer->text && *answer->text)
+        turn_log(s, LOG_WARN, "started-early", r, "attempt %d: %s", a->number, answer->text);
     started_again(s, r, answer);
 }
 

@@ -37,6 +37,7 @@ struct bench {
     int64_t fire_ms;
     int prepared;              /* so often it was asked to prepare */
     int64_t prepared_after_ms; /* and never for a fire time up to this; 0: for any */
+    int started_early;         /* so often the log said so */
 };
 
 static struct bench b;
@@ -60,6 +61,7 @@ static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
 static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
                     const char *run, const char *text)
 {
+    b.started_early += strcmp(event, "started-early") == 0 && strstr(text, "somebody was first");
     if (level == LOG_ERROR)
         fail_msg("%s: %s", event, text);
 }
@@ -439,6 +441,7 @@ static void bench_run(char run[RUN_ID_MAX])
         .event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1, .text = "somebody was first"});
     bench_until(ENGINE_WATCH);
     assert_int_equal(b.started_ms, 1763800001000);
+    assert_int_equal(b.started_early, 1);
 }
 
 /* Not the end of the watch: it is told once for each count. */
