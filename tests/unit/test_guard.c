@@ -530,6 +530,42 @@ static void the_journal_goes_on_in_an_emptied_ensemble(void **state)
     cluster_free(c);
 }
 
+/* The tree went back twice, and others went on with it each time: every replica has other batches of the same numbers. */
+static void of_three_histories_none_is_led_until_somebody_chooses(void **state)
+{
+    struct cluster *c;
+    struct mark first = overtaken(&c, 0), second;
+    struct znodes_copy *old = znodes_copy_take(&c->zoo.tree);
+
+    append(leader(c), 10);
+    pass(c, 3000);
+    second = c->nodes[3].mark;
+    node_dies(&c->nodes[3]);
+    restored_from(c, old);
+    znodes_copy_free(old);
+    node_start(c, 2, NULL);
+    pass(c, 20000);
+    append(&c->nodes[2], 15);
+    pass(c, 3000);
+    assert_true(c->nodes[2].mark.index > second.index && second.index > first.index);
+    node_start(c, 3, &(struct replicated_options){.mark = second});
+    pass(c, 20000);
+    node_start(c, 0, &(struct replicated_options){.mark = first});
+    node_start(c, 1, &(struct replicated_options){.mark = first});
+    pass(c, 60000);
+    assert_alarm(&c->nodes[0], "the histories differ");
+    assert_alarm(&c->nodes[3], "the histories differ");
+    assert_alarm(&c->nodes[2], "holds another batch");
+    assert_null(leader(c));
+    assert_int_equal(recover(&c->nodes[2], true), 0);
+    pass(c, 20000);
+    assert_non_null(leader(c));
+    append(leader(c), 5);
+    pass(c, 5000);
+    assert_all_alike(c);
+    cluster_free(c);
+}
+
 /* One that was down then: its mark is below what the journal went on from. */
 static void who_was_down_during_a_recovery_follows(void **state)
 {
@@ -799,6 +835,7 @@ int main(void)
         cmocka_unit_test(the_journal_goes_on_from_what_the_tree_holds),
         cmocka_unit_test(the_journal_goes_on_from_what_a_replica_holds),
         cmocka_unit_test(the_journal_goes_on_in_an_emptied_ensemble),
+        cmocka_unit_test(of_three_histories_none_is_led_until_somebody_chooses),
         cmocka_unit_test(who_was_down_during_a_recovery_follows),
         cmocka_unit_test(a_recovery_may_be_cut_anywhere),
         cmocka_unit_test(a_recovery_whose_answers_are_lost_is_finished),
