@@ -244,6 +244,7 @@ class Containers(lab.Suite):
         self.assertEqual("succeeded", server.cli.wait_end(run, 40)["verdict"])
         self.assertEqual(1, self.ledger.starts(run))
         self.assertIn("somebody else had started", server.cli.check("explain", "j", lab.instant(t)).out)
+        self.assertIn("started-early", server.log())
 
     def test_an_engine_that_comes_back_is_told_and_what_waited_starts(self):
         link = self.folder.join("late.sock")
