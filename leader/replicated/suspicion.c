@@ -10,6 +10,7 @@
 static void trust(struct suspicion *s, uint64_t now_ms)
 {
     s->state = SUSPICION_NONE;
+    s->answered = false;
     s->pause_ms = 0;
     if (s->again_ms > now_ms + SUSPICION_PAUSE_MS)
         s->again_ms = now_ms + SUSPICION_PAUSE_MS;
@@ -48,6 +49,13 @@ void suspicion_sending(struct suspicion *s, uint64_t now_ms)
     s->sent_ms = now_ms;
 }
 
+static uint64_t answer_ms(const struct suspicion *s)
+{
+    if (s->answered)
+        return SUSPICION_ANSWER_AGAIN_MS;
+    return s->link == REPLICATED_LINK_BROKEN ? SUSPICION_ANSWER_BROKEN_MS : SUSPICION_ANSWER_MS;
+}
+
 void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, uint64_t now_ms)
 {
     uint64_t took = now_ms - s->sent_ms, slow = write_ms > took ? write_ms : took;
@@ -60,8 +68,7 @@ void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, ui
         slow = SUSPICION_SLOWNESS_MAX_MS;
     s->state = SUSPICION_ASKED;
     s->ask = version;
-    s->deadline_ms = now_ms + SUSPICION_SLOWNESS_FACTOR * slow;
-    s->deadline_ms += s->link == REPLICATED_LINK_BROKEN ? SUSPICION_ANSWER_BROKEN_MS : SUSPICION_ANSWER_MS;
+    s->deadline_ms = now_ms + SUSPICION_SLOWNESS_FACTOR * slow + answer_ms(s);
 }
 
 void suspicion_failed(struct suspicion *s, uint64_t now_ms)
@@ -79,6 +86,7 @@ bool suspicion_answered(struct suspicion *s, int64_t epoch, int32_t version, uin
     if (epoch != s->epoch || (int32_t)((uint32_t)version - (uint32_t)s->ask) < 0)
         return false;
     s->state = SUSPICION_CLEARED;
+    s->answered = true;
     s->pause_ms = s->pause_ms ? 2 * s->pause_ms : SUSPICION_PAUSE_MS;
     if (s->pause_ms > SUSPICION_PAUSE_MAX_MS)
         s->pause_ms = SUSPICION_PAUSE_MAX_MS;

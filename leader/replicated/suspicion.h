@@ -5,7 +5,8 @@
  * NONE -> WANTED (a link is down) -> ASKING (the question is being written) -> ASKED (it stands) -> CLEARED (the leader
  * answered), or after the deadline -> CONFIRMING (another write of this replica, and a read behind it) -> VERDICT.
  * Whatever goes wrong with this replica's own writes leads back to NONE. The link reports again as long as it is down,
- * so nothing is lost by that. A suspicion that was cleared is not raised again before a pause, which doubles.
+ * so nothing is lost by that. A suspicion that was cleared is not raised again before a pause, which doubles, and then the
+ * leader has more time to answer: a path that is cut for good must not depose it in the one moment in which it is slow.
  *
  * Pure: the events come in with the time, the state says what is to be done. ask.c makes the requests.
  */
@@ -17,11 +18,13 @@
 /* The time that the leader has for its answer, from the question's acknowledgement on. */
 #define SUSPICION_ANSWER_MS        400
 #define SUSPICION_ANSWER_BROKEN_MS 100 /* after a link that stood broke and its port refused: two signs */
-#define SUSPICION_SLOWNESS_FACTOR  4   /* and so much more for each measured millisecond of slowness */
-#define SUSPICION_SLOWNESS_MAX_MS  1000
-#define SUSPICION_PAUSE_MS         1000 /* after an answer; doubles */
-#define SUSPICION_PAUSE_MAX_MS     10000
-#define SUSPICION_VERDICT_MS       2000 /* a verdict that was not used so long is void */
+#define SUSPICION_ANSWER_AGAIN_MS                                                                            \
+    2000 /* once it has answered while the link is down: the link says nothing new */
+#define SUSPICION_SLOWNESS_FACTOR 4 /* and so much more for each measured millisecond of slowness */
+#define SUSPICION_SLOWNESS_MAX_MS 1000
+#define SUSPICION_PAUSE_MS        1000 /* after an answer; doubles */
+#define SUSPICION_PAUSE_MAX_MS    10000
+#define SUSPICION_VERDICT_MS      2000 /* a verdict that was not used so long is void */
 
 enum suspicion_state {
     SUSPICION_NONE,
@@ -38,6 +41,7 @@ struct suspicion {
     int64_t epoch; /* whose leader is meant */
     enum replicated_link_state link;
     char why[SUSPICION_WHY_SIZE];
+    bool answered;    /* since the link was up last */
     uint64_t late_ms; /* measured on the link while it stood */
     int32_t ask;      /* version of the question */
     uint64_t sent_ms, deadline_ms, verdict_ms;
