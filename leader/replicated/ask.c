@@ -96,7 +96,9 @@ static void take_answer(struct replicated *r, const struct coord_reply *reply)
 {
     json_t *o = parse(reply);
 
-    if (o && suspicion_answered(&r->asks.suspicion, number(o, "epoch"), (int32_t)number(o, "ask"), now_ms(r)))
+    if (o &&
+        suspicion_answered(&r->asks.suspicion, number(o, "epoch"), (int32_t)number(o, "ask"), now_ms(r)) &&
+        suspicion_lasts(&r->asks.suspicion))
         tell_cleared(r);
     json_decref(o);
 }

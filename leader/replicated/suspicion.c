@@ -94,6 +94,11 @@ bool suspicion_answered(struct suspicion *s, int64_t epoch, int32_t version, uin
     return true;
 }
 
+bool suspicion_lasts(const struct suspicion *s)
+{
+    return s->pause_ms > SUSPICION_PAUSE_MS;
+}
+
 bool suspicion_overdue(const struct suspicion *s, uint64_t now_ms)
 {
     return s->state == SUSPICION_ASKED && now_ms >= s->deadline_ms;

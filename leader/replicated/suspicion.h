@@ -58,6 +58,8 @@ void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, ui
 void suspicion_failed(struct suspicion *s, uint64_t now_ms);
 /* The leader of this epoch has answered questions up to this version. True: that clears the suspicion. */
 bool suspicion_answered(struct suspicion *s, int64_t epoch, int32_t version, uint64_t now_ms);
+/* It was cleared more than once, and the link was down all the while: worth a word to people. */
+bool suspicion_lasts(const struct suspicion *s);
 /* The deadline has passed: the confirming write is to be sent. */
 bool suspicion_overdue(const struct suspicion *s, uint64_t now_ms);
 /* The confirming write succeeded, and what was read behind it has no answer. */

@@ -228,10 +228,27 @@ static void test_a_verdict_is_of_its_epoch_and_its_time(void **state)
     assert_int_equal(s.state, SUSPICION_WANTED); /* the leader is asked again */
 }
 
+/* People are told of a link that stays down, and not of a moment. */
+static void test_what_lasts_is_told(void **state)
+{
+    static const struct step steps[] = {{100, BROKEN, 0}, {100, SEND, 0},    {105, ASKED, 5},
+                                        {200, ANSWER, 5}, {1200, BROKEN, 0}, {1200, SEND, 0},
+                                        {1205, ASKED, 6}, {1300, ANSWER, 6}};
+    struct suspicion s = {0};
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        play(&s, &steps[i]);
+        assert_int_equal(suspicion_lasts(&s), i == 7);
+    }
+    link_is(&s, EPOCH, REPLICATED_LINK_UP, 1400);
+    assert_false(suspicion_lasts(&s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events_lead_to_states),
+        cmocka_unit_test(test_what_lasts_is_told),
         cmocka_unit_test(test_a_verdict_is_of_its_epoch_and_its_time),
     };
 
