@@ -669,5 +669,46 @@ class CommandLine(lab.Suite):
         self.assertEqual([(path, 2, 18, "error")], [(e["file"], e["line"], e["column"], e["severity"]) for e in said["errors"]])
 
 
+class Texts(lab.Suite):
+    """What the texts tell people to type."""
+    TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+    def commands(self):
+        """(where, words) of each `cronsched ...` in code: between backticks, in indented and fenced blocks, in comments of
+        job files and in what quickstart prints."""
+        names = ["README.md", "contrib/quickstart"]
+        for folder in ("contrib/guide", "contrib/examples/jobs"):
+            names += [f"{folder}/{n}" for n in sorted(os.listdir(os.path.join(self.TOP, folder)))]
+        for name in (n for n in names if n.endswith((".md", ".yaml", "quickstart"))):
+            with open(os.path.join(self.TOP, name)) as f:
+                lines = f.read().split("\n")
+            fenced = False
+            for number, line in enumerate(lines, 1):
+                fenced ^= line.startswith("```")
+                code = re.findall(r"`(cronsched [a-z][^`]*)`", line)
+                if fenced or not name.endswith(".md") or line.startswith("    "):
+                    found = re.match(r"[\s#$]*(?:sudo (?:-u \S+ )?|\w+=\S+ )*(cronsched [a-z].*)", line)
+                    code += [re.split(r"  +", found.group(1))[0]] if found else []
+                for text in (re.sub(r"\$\(.*?\)", "", c) for c in code):
+                    yield f"{name}:{number}", re.split(r"[|;>&]", text.replace("'", "").replace('"', ""))[0].split()[1:]
+
+    def test_commands_that_the_texts_print_exist(self):
+        cli = lab.Cli("unix:/nonexistent")
+        verbs = re.findall(r"(?m)^  ([a-z][a-z-]*(?: [a-z][a-z-]+)?)(?= {2,}| [A-Z\[]| *$)", cli.check("help").out)
+        known, wrong, count = {}, [], 0
+        for where, words in self.commands():
+            verb = next((v for v in (" ".join(words[:2]), *words[:1]) if v in verbs), None)
+            if not verb:
+                wrong.append(f"{where}: there is no verb {words}")
+                continue
+            if verb not in known:
+                known[verb] = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", cli.check("help", *verb.split()).out)
+            options = [re.sub("=.*", "", w).rstrip(",.:)") for w in words if re.match(r"--?[a-z]", w)]
+            wrong += [f"{where}: {verb} has no {option}" for option in options if option not in known[verb]]
+            count += 1
+        self.assertNone(wrong)
+        self.assertGreater(count, 30)
+
+
 if __name__ == "__main__":
     lab.main()
