@@ -506,7 +506,8 @@ int fixture_reap(pid_t pid)
 static int drive(const char *folder, int try)
 {
     struct fixture *f = fixture_new(folder);
-    struct job *job = fixture_script(f, "echo start $TRY >>$D/ledger; cat $D/hold 2>/dev/null; echo done");
+    struct job *job =
+        fixture_script(f, "echo start $TRY >>$D/ledger; read go <$D/hold 2>/dev/null; echo done");
     struct test_answer *a;
     char name[64], number[16], journal[256], id[160];
 
@@ -545,8 +546,34 @@ static void write_stopped(void)
     close(fd);
 }
 
+/* The watch has looked: a command that waits at a pipe `hold` (fixture_hold) may end. */
+static void let_go(void)
+{
+    static int fd = -1;
+    const char *folder = getenv("TEST_FOLDER");
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/hold", folder ? folder : "/tmp");
+    if (fd < 0)
+        fd = open(path,
+                  O_RDWR | O_CLOEXEC); /* stays open, or what is written would be lost before it is read */
+    if (fd >= 0 && write(fd, "go\n", 3) != 3)
+        die(path);
+}
+
+void fixture_hold(struct fixture *f)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/hold", f->folder);
+    if (mkfifo(path, 0666) < 0)
+        die(path);
+}
+
 static void on_point(const char *point, const char *detail)
 {
+    if (strcmp(point, "process-answered") == 0 && strcmp(detail, "watch") == 0)
+        let_go();
     if (strcmp(point, crash_point) == 0 && --crash_left == 0)
         kill(getpid(), SIGKILL);
     if (strcmp(point, stop_point) == 0) {

@@ -79,6 +79,8 @@ struct test_answer *fixture_run(struct fixture *f, struct job *job, const char *
 /* Turns the loop until the condition holds. */
 void fixture_until(struct fixture *f, bool (*condition)(void *arg), void *arg, const char *what);
 void fixture_until_file(struct fixture *f, const char *name); /* in the folder, not empty */
+/* The command of fixture_drive waits until its server has seen it run. */
+void fixture_hold(struct fixture *f);
 void fixture_until_gone(struct fixture *f, pid_t pid);
 
 /* Files in the folder. */
