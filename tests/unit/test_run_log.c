@@ -209,7 +209,7 @@ static void test_writer_writes_in_order(void **state)
     struct outcome o = {0};
     struct run_log_writer *w;
     uv_loop_t loop;
-    char line[16], expected[4096] = "";
+    char line[24], expected[4096] = "";
 
     uv_loop_init(&loop);
     assert_int_equal(run_log_writer_new(&w, &loop, path_of(1), 4096, true, on_drained, &o, NULL), 0);
