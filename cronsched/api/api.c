@@ -108,10 +108,11 @@ static void handles_open(struct api *api)
     loop_gap_start(&api->gap, api->loop);
     uv_timer_init(api->loop, &api->clock);
     uv_fs_poll_init(api->loop, &api->tokens_poll);
-    api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api;
+    uv_timer_init(api->loop, &api->relisten);
+    api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api->relisten.data = api;
     loop_turn_init(&api->rows_turn, api->loop, api_rows_turn, api);
     api->rows_turn.idle.data = api;
-    api->handles = 5;
+    api->handles = 6;
     if (auth_tokens_file(api->auth))
         uv_fs_poll_start(&api->tokens_poll, on_tokens_change, auth_tokens_file(api->auth), TOKENS_POLL_MS);
 }
@@ -123,17 +124,6 @@ static void start_failed(struct api *api)
 {
     api->closing = true;
     http_close(api->http, on_http_closed, api);
-}
-
-static int listen_at(struct api *api, const struct api_options *options, size_t i, struct error *error)
-{
-    struct http_listen listen = {.address = options->listen[i],
-                                 .tls_cert = options->tls_cert,
-                                 .tls_key = options->tls_key,
-                                 .mode = options->socket_mode,
-                                 .group = options->socket_group};
-
-    return http_listen(api->http, &listen, error);
 }
 
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error)
@@ -152,6 +142,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
         return error_set(error, ERR_NOMEM, "out of memory");
     OBJECT_INIT(struct api, api);
     api->context = options->context;
+    api->options = *options;
     api->loop = loop;
     list_init(&api->waits);
     list_init(&api->queries);
@@ -174,8 +165,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     }
     handles_open(api);
     r = http_add_routes(api->http, api_routes, api_route_count, api, error);
-    for (size_t i = 0; i < options->listen_count && r == 0; i++)
-        r = listen_at(api, options, i, error);
+    r = r < 0 ? r : api_listen(api, error);
     if (r < 0) {
         start_failed(api);
         return r;

@@ -574,6 +574,9 @@ static void check_access(struct doctor *d)
     if (auth_trouble(auth))
         add(d, "tokens file", ERROR, "mend the file: tokens that were taken out of it are valid as long",
             "%s", auth_trouble(auth));
+    if (api_address_taken(d->api))
+        add(d, "listen", ERROR, "end the program that has it: 'ss -ltnp' names it",
+            "%s is taken by another program", api_address_taken(d->api));
     if (auth_insecure(auth))
         add(d, "insecure", WARNING, "give the server tokens and TLS, and remove the key", "%s",
             auth_tokens_file(auth) ? API_INSECURE_TOKENS : API_INSECURE_OPEN);

@@ -21,12 +21,16 @@
 struct api {
     struct object object; /* first */
     struct api_context context;
+    struct api_options options;
     uv_loop_t *loop;
     struct auth *auth;
     struct http *http;
     struct loop_gap gap;
     struct worker *probes; /* doctor's looks at what may hang */
     uv_fs_poll_t tokens_poll;
+    bool *taken; /* by others: by index of options.listen */
+    size_t taken_count;
+    uv_timer_t relisten;        /* runs while some are */
     uv_timer_t clock;           /* runs while reads wait */
     struct list waits, queries; /* answers outstanding */
     struct list streams;        /* logs being read */
@@ -87,6 +91,12 @@ void api_work_end(struct api *api);
 /* Frees the API once the server is gone, the pool's work is done and no log is read; until then it does
  * nothing. */
 void api_close_if_idle(struct api *api);
+
+/* ---- where it is served (api_listen.c) ---- */
+
+int api_listen(struct api *api, struct error *error);
+/* An address that another program has; NULL: none. */
+const char *api_address_taken(const struct api *api);
 
 /* ---- what comes in (api_body.c). Pure. ---- */
 

@@ -193,6 +193,7 @@ static void on_part_closed(void *arg)
     if (--api->handles > 0)
         return;
     auth_free(api->auth);
+    free(api->taken);
     if (api->closed)
         api->closed(api->closed_arg);
     OBJECT_FREE(struct api, api);
@@ -223,6 +224,7 @@ void api_close_if_idle(struct api *api)
     loop_gap_close(&api->gap, on_handle_closed);
     uv_close((uv_handle_t *)&api->clock, on_handle_closed);
     loop_turn_close(&api->rows_turn, on_handle_closed);
+    uv_close((uv_handle_t *)&api->relisten, on_handle_closed);
     uv_close((uv_handle_t *)&api->tokens_poll, on_handle_closed);
 }
 

@@ -118,7 +118,7 @@ class BrokenFiles(lab.Suite):
         os.symlink(path, os.path.join(folder, "b.yaml"))
         with open(os.path.join(folder, "a.yaml"), "w") as f:
             f.write('jobs: {good: {command: ["true"]}}\n')
-        answer = cli.call("apply", folder)
+        answer = cli.call("apply", "--follow-links", folder)
         self.assertNotIn(answer.code, (0, 64), answer)
         self.assertEqual(self.before, self.definitions())
 

@@ -356,8 +356,10 @@ void start_api(const struct api_options *more)
     o.context.replica = "r1";
     o.context.started_ms = INT64_C(1795315000000);
     o.context.wall_ms = fake_wall;
-    o.listen = listen;
-    o.listen_count = 2;
+    if (o.listen_count == 0) {
+        o.listen = listen;
+        o.listen_count = 2;
+    }
     if (api_start(&api, &loop, &o, &e) < 0)
         print_error("%s\n", e.text);
     assert_non_null(api);

@@ -58,7 +58,7 @@ void answer_history(void);
 /* The wall clock of the API: 2026-11-22T02:45:00Z for ever. */
 int64_t fake_wall(void *arg);
 
-/* The API on `address`, with these options besides; NULL: none. */
+/* The API on `address`, unless these options say where else; NULL: none. */
 void start_api(const struct api_options *more);
 void stop_api(void);
 
