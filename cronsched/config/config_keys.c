@@ -74,6 +74,7 @@ const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
 const struct verb_option config_options[] = {
     {"config", 'c', "FILE", "read this file (also CRONSCHED_CONFIG)"},
+    {"check", 0, NULL, "check the configuration and the files that it names, and leave"},
 #define X(key, flag, kind, field, arg, fallback, help)                                                       \
     {flag, 0, arg, help, CONFIG_KIND_##kind == CONFIG_KIND_LISTEN || CONFIG_KIND_##kind == CONFIG_KIND_HOSTS},
     CONFIG_KEYS(X)

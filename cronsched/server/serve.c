@@ -20,9 +20,11 @@
 #include "cronsched/io/log.h"
 #include "cronsched/io/run_log.h"
 #include "cronsched/io/zones.h"
+#include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
 #include "cronsched/server/guarded_clock.h"
 #include "cronsched/server/sd_notify.h"
+#include "cronsched/server/serve_check.h"
 #include "cronsched/server/thread_pool.h"
 #include "cronsched/server/webhooks.h"
 #include "jobs/base/object.h"
@@ -685,20 +687,13 @@ static void raise_limits(struct serve *s)
     }
 }
 
-static int make_data_dir(const char *path, struct error *error)
-{
-    if (mkdir(path, 0750) < 0 && errno != EEXIST)
-        return error_set(error, ERR_IO, "data_dir %s cannot be created: %s", path, strerror(errno));
-    return 0;
-}
-
 /* All that may fail, in order. What it leaves half made the process's end cleans up: nothing has been
  * promised yet. */
 static int put_together(struct serve *s, struct error *error)
 {
     int rc;
 
-    rc = make_data_dir(s->config.data_dir, error);
+    rc = data_dir_make(s->config.data_dir, error);
     rc = rc < 0 ? rc : zones_open(&s->zones, error);
     rc = rc < 0 ? rc : open_history(s, error);
     rc = rc < 0 ? rc : make_scheduler(s);
@@ -729,10 +724,13 @@ static int serve(const struct verb_call *call)
 
     OBJECT_INIT(struct serve, &s);
     s.call = call;
-    if (rc != EXIT_FINE) {
+    if (rc == EXIT_FINE && verb_option(call, "check"))
+        rc = serve_check(&s.config);
+    if (rc != EXIT_FINE || verb_option(call, "check")) {
         config_release(&s.config);
         return rc;
     }
+    umask(077); /* what it writes is its own; commands of jobs have a umask of theirs */
     log_options_init(&log, s.config.log == CONFIG_LOG_AUTO ? -1 : s.config.log == CONFIG_LOG_JSON);
     log_open(&log);
     raise_limits(&s);

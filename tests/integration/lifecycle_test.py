@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 
@@ -23,6 +24,30 @@ class Lifecycle(lab.Suite):
     def setUp(self):
         super().setUp()
         self.ledger = lab.Ledger(self.folder)
+
+    def test_what_it_writes_is_its_own(self):
+        server = self.server().start()
+        server.apply({"j": self.ledger.process_job()})
+        server.cli.wait_end(server.cli.trigger("j"))
+        server.stop()
+        open_ones = [os.path.join(at, name) for at, _, names in os.walk(server.data) for name in names
+                     if os.stat(os.path.join(at, name)).st_mode & 0o077]
+        self.assertEqual([], open_ones)
+        os.chmod(server.data, 0o777)
+        checked = self.check(server)
+        self.assertEqual((2, ""), (checked.returncode, checked.stdout))
+        self.assertIn("others can write", checked.stderr)
+        with self.assertRaisesRegex(lab.LabError, "others can write"):
+            server.start()
+        os.chmod(server.data, 0o750)
+        self.assertEqual((0, ""), (self.check(server).returncode, self.check(server).stderr))
+        server.config["tokens_file"] = self.folder.join("none")
+        self.assertIn("tokens_file: ", self.check(server).stderr)
+
+    @staticmethod
+    def check(server):
+        return subprocess.run([server.program, "serve", "--check", "--config", server.write_config()],
+                              capture_output=True, text=True, timeout=lab.scaled(30), check=False)
 
     def test_a_second_process_on_the_same_data_is_refused_by_name(self):
         server = self.server()
