@@ -480,6 +480,11 @@ static bool has_logs(const struct config *c)
     return false;
 }
 
+static int64_t kept_of_logs(void *arg, const char *run)
+{
+    return scheduler_keep_logs(OBJECT(struct replica, arg)->o.scheduler, run);
+}
+
 /* What runs beside the journal. */
 static void start_parts(struct replica *r)
 {
@@ -502,6 +507,7 @@ static void start_parts(struct replica *r)
                                                                      .self = o->id,
                                                                      .nothing = !has_logs(o->config),
                                                                      .view = replica_view,
+                                                                     .keep_logs = kept_of_logs,
                                                                      .arg = r});
     history_copy_start(&r->history_copy, &(struct history_copy_options){.loop = o->loop,
                                                                         .peer = &r->peer,

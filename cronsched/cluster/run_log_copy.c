@@ -219,6 +219,16 @@ static void on_done(void *arg, const struct http_answer *a)
     log_fetch_next(w);
 }
 
+/* What the job keeps, by its definition of now, so that no replica fills this one's disk. A job that is gone has had one
+ * of the limits that there are. */
+static int64_t cap_of(const struct log_fetch *w)
+{
+    const struct run_log_copies *c = w->copies;
+    int64_t kept = c->o.keep_logs ? c->o.keep_logs(c->o.arg, w->run) : -1;
+
+    return (kept < 0 ? RUN_LOG_COPIES_BYTES_MAX : kept) + RUN_LOG_NOTICE_MAX;
+}
+
 /* Asks the next replica. */
 static void log_fetch_next(struct log_fetch *w)
 {
@@ -234,7 +244,7 @@ static void log_fetch_next(struct log_fetch *w)
     w->full = w->paused = false;
     snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
     if (!c->stopping && w->next < w->url_count &&
-        run_log_writer_new(&w->writer, c->o.loop, w->copy, INT64_MAX, false, on_drained, w, NULL) == 0) {
+        run_log_writer_new(&w->writer, c->o.loop, w->copy, cap_of(w), false, on_drained, w, NULL) == 0) {
         target.url = w->urls[w->next++];
         if (peer_start(&w->call, c->o.peer, &target, &request, NULL) == 0)
             return;

@@ -23,7 +23,8 @@
 #define RUN_LOG_COPIES_TRIES     3
 #define RUN_LOG_COPIES_RETRY_MS  5000
 #define RUN_LOG_COPIES_IDLE_MS   30000
-#define RUN_LOG_COPIES_SWEEP     1000 /* newest runs whose logs are looked for at the start */
+#define RUN_LOG_COPIES_BYTES_MAX (INT64_C(1) << 30) /* the most that a job may keep */
+#define RUN_LOG_COPIES_SWEEP     1000               /* newest runs whose logs are looked for at the start */
 
 struct run_log_copies;
 
@@ -33,6 +34,8 @@ struct run_log_copies_options {
     const char *data_dir, *self; /* self: the replica's id */
     bool nothing;                /* no engine here has logs: nothing is looked at */
     const struct replicated_view *(*view)(void *arg);
+    /* How many bytes of its output the run's job keeps; -1: not known any more. NULL: never known. */
+    int64_t (*keep_logs)(void *arg, const char *run);
     void *arg;
 };
 

@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,21 +18,49 @@
 
 extern char **environ;
 
+static bool is_own(const struct stat *st)
+{
+    return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
 static const char *fact(const struct drill_lab *lab, const char *key)
 {
     return json_string_value(json_object_get(lab->facts, key));
 }
 
+/* A lab's file names programs and processes, which are run and signalled as the caller: it has to be the caller's. */
+static json_t *load(const char *path, const char *folder, struct error *error)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), in = -1;
+    struct stat file, around;
+    json_error_t where = {0};
+    json_t *facts = NULL;
+
+    if (fd >= 0)
+        in = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || in < 0 || fstat(fd, &file) < 0 || fstat(in, &around) < 0)
+        error_set(error, ERR_NOT_FOUND, "no lab in %s: %s", folder, strerror(errno));
+    else if (!S_ISREG(file.st_mode) || !is_own(&file) || !is_own(&around))
+        error_set(error, ERR_DENIED,
+                  "the lab in %s is not yours, or others can write it: what it names is not run", folder);
+    else if (!(facts = json_loadfd(fd, JSON_REJECT_DUPLICATES, &where)))
+        error_set(error, ERR_NOT_FOUND, "no lab in %s: %s", folder, where.text);
+    if (fd >= 0)
+        close(fd);
+    if (in >= 0)
+        close(in);
+    return facts;
+}
+
 int drill_lab_open(struct drill_lab *lab, const char *folder, struct error *error)
 {
     char path[4096];
-    json_error_t where;
     const char *timeout;
 
     snprintf(path, sizeof(path), "%s/lab.json", folder);
-    lab->facts = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
+    lab->facts = load(path, folder, error);
     if (!lab->facts)
-        return error_set(error, ERR_NOT_FOUND, "no lab in %s: %s", folder, where.text);
+        return error->code;
     lab->folder = json_string_value(json_object_get(json_object_get(lab->facts, "facts"), "folder"));
     lab->ledger = fact(lab, "ledger");
     lab->image = fact(lab, "image");

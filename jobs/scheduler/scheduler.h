@@ -170,6 +170,8 @@ bool scheduler_run_is_live(struct scheduler *s, const char *run);
 json_t *scheduler_run_json(struct scheduler *s, const char *run);
 /* {"leading","epoch","index","acked","cluster","replica","jobs","unfinished","queues","engines":[...],
  * "refusing":text|null,...} */
+/* The keep.logs of the run's job as it is defined now; -1: there is no such job. */
+int64_t scheduler_keep_logs(struct scheduler *s, const char *run);
 json_t *scheduler_status_json(struct scheduler *s);
 /* Appends the scheduler's Prometheus metrics to a growing text by this function. */
 void scheduler_metrics(struct scheduler *s,

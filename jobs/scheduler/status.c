@@ -1,6 +1,7 @@
 /* What people see of the live state: the shapes of the API, and the metrics. */
 #include "jobs/base/text.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
 #include <stdio.h>
@@ -138,6 +139,19 @@ static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])
     {
         counts[r->state]++;
     }
+}
+
+int64_t scheduler_keep_logs(struct scheduler *s, const char *run)
+{
+    char job[RUN_ID_MAX];
+    const struct job_state *j;
+    int64_t at_ms;
+    bool has_ms;
+
+    if (run_id_parse(run, job, &at_ms, &has_ms) < 0)
+        return -1;
+    j = state_job(&s->state, job);
+    return j && j->def ? j->def->keep_logs_bytes : -1;
 }
 
 static json_t *engine_view(const struct engine *e, const struct run_queue *q, const struct run_queue *running)

@@ -728,17 +728,22 @@ static bool is_gone(struct fixture *f, void *arg)
     return strcmp(fixture_status(f, arg), "gone") == 0;
 }
 
-static struct attempt_id foreign(struct fixture *f, const char *cluster, const char *epoch)
+/* One that was made under a name of ours; without `name`, of an image that bears our labels. */
+static struct attempt_id foreign(struct fixture *f, const char *cluster, const char *epoch, const char *name)
 {
     struct attempt_id a = {0};
-    char body[512];
+    char body[512], path[128] = "/containers/create";
     json_t *json;
+
+    if (name)
+        snprintf(path, sizeof(path), "/containers/create?name=cs-%s", name);
     snprintf(body, sizeof(body),
              "{\"Image\":\"" TEST_IMAGE
              "\",\"Cmd\":[\"true\"],\"Labels\":{\"cronsched.cluster\":\"%s\",\"cronsched.epoch\":"
-             "\"%s\",\"cronsched.run\":\"x@20261122T030000Z\",\"cronsched.attempt\":\"1\"}}",
-             cluster, epoch);
-    assert_int_equal(fixture_docker(f, "POST", "/containers/create", body, &json), 201);
+             "\"%s\",\"cronsched.run\":\"x@20261122T030000Z\",\"cronsched.attempt\":\"1\","
+             "\"cronsched.witness\":\"/.cronsched-%s\"}}",
+             cluster, epoch, name ? name : "feed");
+    assert_int_equal(fixture_docker(f, "POST", path, body, &json), 201);
     snprintf(a.id, sizeof(a.id), "%s", json_string_value(json_object_get(json, "Id")));
     json_decref(json);
     return a;
@@ -754,8 +759,10 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     f->sweep_ms = 300;
     fixture_engine_new(f);
     struct attempt_id ended, running = fixture_prepared(f, runs), waiting = fixture_prepared(f, quick);
-    struct attempt_id other_cluster = foreign(f, "another", "1"), newer = foreign(f, TEST_CLUSTER, "8"),
-                      older = foreign(f, TEST_CLUSTER, "6");
+    struct attempt_id other_cluster = foreign(f, "another", "1", "feed1"),
+                      newer = foreign(f, TEST_CLUSTER, "8", "feed2"),
+                      older = foreign(f, TEST_CLUSTER, "6", "feed3"),
+                      labelled = foreign(f, TEST_CLUSTER, "6", NULL);
     fixture_expect(fixture_ask(f, ENGINE_RELEASE, runs, &running, false), ENGINE_STARTED);
     fixture_expect(fixture_run(f, quick, &ended), ENGINE_ENDED);
     fixture_turn(f, 2500); /* the journal needs them all */
@@ -777,14 +784,23 @@ static void the_sweep_removes_what_nobody_needs_and_nothing_else(void **state)
     assert_string_equal(fixture_status(f, &running), "running");
     assert_string_equal(fixture_status(f, &other_cluster), "created");
     assert_string_equal(fixture_status(f, &newer), "created");
+    assert_string_equal(fixture_status(f, &labelled), "created");
     job_unref(quick);
     job_unref(runs);
 }
 
 /* More than a sweep removes, and behind a page of those that are too young: with 64 of these in front nothing was ever
  * removed. */
+static const char *numbered(int i, char name[16])
+{
+    snprintf(name, 16, "face%04d", i);
+    return name;
+}
+
 static void the_sweep_gets_through_many(void **state)
 {
+    char name[16];
+
     struct fixture *f = *state;
     struct attempt_id old[70], young = {0};
 
@@ -793,9 +809,9 @@ static void the_sweep_gets_through_many(void **state)
     f->sweep_ms = 3600000; /* the first one comes soon, and the others by its leaving some */
     f->keep = false;
     for (int i = 0; i < 70; i++)
-        old[i] = foreign(f, TEST_CLUSTER, "6");
+        old[i] = foreign(f, TEST_CLUSTER, "6", numbered(i, name));
     for (int i = 0; i < 70; i++)
-        young = foreign(f, TEST_CLUSTER, "7");
+        young = foreign(f, TEST_CLUSTER, "7", numbered(100 + i, name));
     fixture_engine_new(f);
     for (int i = 0; i < 70; i++)
         fixture_until(f, is_gone, &old[i], "one of an older epoch to go");

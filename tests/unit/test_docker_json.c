@@ -192,6 +192,34 @@ static void changes_and_witness(void **state)
     }
 }
 
+/* What an image could bear as well makes no container ours. */
+static void labels_alone_make_no_owner(void **state)
+{
+    static const struct {
+        const char *json;
+        bool ours;
+    } table[] = {
+        {"{\"Names\":[\"/cs-0ab1\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-0ab1\"}}", true},
+        {"{\"Names\":[\"/alias\",\"/cs-0ab1\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-0ab1\"}}",
+         true},
+        {"{\"Names\":[\"/cs-0ab1\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-0ab1/start\"}}", true},
+        {"{\"Names\":[\"/cs-0ab2\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-0ab1\"}}", false},
+        {"{\"Names\":[\"/cs-\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-\"}}", false},
+        {"{\"Names\":[\"/brave_curie\"],\"Labels\":{\"cronsched.witness\":\"/.cronsched-0ab1\"}}", false},
+        {"{\"Names\":[\"/cs-0ab1\"],\"Labels\":{\"cronsched.cluster\":\"uuid\"}}", false},
+        {"{\"Names\":[7],\"Labels\":{\"cronsched.witness\":\"/x\"}}", false},
+        {"{\"Names\":null,\"Labels\":null}", false},
+    };
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        json_t *json = parse(table[i].json);
+
+        if (docker_witness_fits(json) != table[i].ours)
+            fail_msg("%s", table[i].json);
+        json_decref(json);
+    }
+}
+
 struct heard {
     char text[256];
 };
@@ -501,6 +529,7 @@ int main(void)
         cmocka_unit_test(restarts),
         cmocka_unit_test(events),
         cmocka_unit_test(changes_and_witness),
+        cmocka_unit_test(labels_alone_make_no_owner),
         cmocka_unit_test(lines_are_cut_wherever_the_pieces_end),
         cmocka_unit_test(a_line_without_end_is_refused),
         cmocka_unit_test(the_body_of_a_small_job),

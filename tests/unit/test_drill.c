@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -154,6 +155,13 @@ static void test_a_lab_that_is_none_is_refused(void **state)
     fputs("{\"servers\": \"unix:/tmp/x\"}", f);
     fclose(f);
     assert_int_equal(drill_lab_open(&lab, place->folder, &error), ERR_CORRUPT);
+    drill_lab_release(&lab);
+    assert_int_equal(chmod(path, 0666), 0); /* what it names would be run as whoever wrote it wants */
+    assert_int_equal(drill_lab_open(&lab, place->folder, &error), ERR_DENIED);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(chmod(place->folder, 0777), 0);
+    assert_int_equal(drill_lab_open(&lab, place->folder, &error), ERR_DENIED);
+    assert_int_equal(chmod(place->folder, 0700), 0);
     drill_lab_release(&lab);
     unlink(path);
 }

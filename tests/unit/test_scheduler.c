@@ -835,6 +835,17 @@ static void a_queue_may_be_worked_off_by_several(void **state)
     bench_until(ENGINE_PREPARE);
 }
 
+static void what_a_job_keeps_of_its_logs_is_known_by_its_run(void **state)
+{
+    char run[RUN_ID_MAX];
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"keep\":{\"logs\":\"64k\"}}}}";
+    bench_trigger(run);
+    assert_int_equal(scheduler_keep_logs(b.scheduler, run), 65536);
+    assert_int_equal(scheduler_keep_logs(b.scheduler, "gone@20261122T030000Z"), -1);
+    assert_int_equal(scheduler_keep_logs(b.scheduler, "../../x"), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -864,6 +875,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_job_has_a_limit_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(a_fire_time_beyond_the_limit_is_skipped, setup, teardown),
         cmocka_unit_test_setup_teardown(a_queue_may_be_worked_off_by_several, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_job_keeps_of_its_logs_is_known_by_its_run, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,6 +270,9 @@ int docker_allow_check(const json_t *allow, const json_t *body, struct error *er
 void docker_witness_path(const struct docker *d, const char *name, bool read_only, char *ret, size_t size);
 bool docker_witness_has_volume(const char *witness);
 int docker_witness_folder(const char *witness); /* bytes of the path of its volume; 0: it has none */
+/* Whether an item of a list of containers was made under the name that its label tells: without that its labels prove
+ * nothing, as an image may bear them. */
+bool docker_witness_fits(const json_t *container);
 void docker_witness_look(struct docker_task *task, docker_done *done);
 /* What the reply says: *ret, whether the witness is there. A status of HTTP, 200 when *ret is known. */
 int docker_witness_seen(const struct docker_task *task, const struct docker_reply *reply, bool *ret);

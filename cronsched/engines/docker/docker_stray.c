@@ -95,8 +95,8 @@ static bool take(struct docker *d, const json_t *container)
     int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
     struct docker_stray *x;
 
-    if (!id || strlen(id) >= DOCKER_ID_MAX || !*run || strlen(run) >= RUN_ID_MAX || epoch > d->stray_epoch ||
-        docker_is_busy(d, id, run))
+    if (!id || strlen(id) >= DOCKER_ID_MAX || !docker_witness_fits(container) || !*run ||
+        strlen(run) >= RUN_ID_MAX || epoch > d->stray_epoch || docker_is_busy(d, id, run))
         return true;
     x = find(d, id);
     if (!x && d->host->keep(d->host, run, attempt, epoch, id))

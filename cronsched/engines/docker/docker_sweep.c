@@ -141,7 +141,7 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
     int attempt = (int)strtol(label(container, "cronsched.attempt"), NULL, 10);
 
-    if (!state || !*run || epoch > s->epoch)
+    if (!state || !*run || epoch > s->epoch || !docker_witness_fits(container))
         return false;
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;

@@ -33,6 +33,27 @@ int docker_witness_folder(const char *witness)
     return docker_witness_has_volume(witness) ? (int)(strlen(witness) - (sizeof(IN_VOLUME) - 1)) : 0;
 }
 
+/* An image may bear our labels, a name is given to one container alone. The engine's names begin with a slash. */
+bool docker_witness_fits(const json_t *container)
+{
+    const char *witness =
+        json_string_value(json_object_get(json_object_get(container, "Labels"), "cronsched.witness"));
+    const json_t *names = json_object_get(container, "Names"), *item;
+    size_t i, n = witness ? strlen(witness) : 0;
+
+    if (witness && docker_witness_has_volume(witness))
+        n = (size_t)docker_witness_folder(witness);
+    json_array_foreach(names, i, item)
+    {
+        const char *name = json_string_value(item);
+        size_t hash = name && strncmp(name, "/cs-", 4) == 0 ? strlen(name + 4) : 0;
+
+        if (hash > 0 && n >= hash && strncmp(witness + n - hash, name + 4, hash) == 0)
+            return true;
+    }
+    return false;
+}
+
 void docker_witness_look(struct docker_task *t, docker_done *done)
 {
     char path[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX] = "path=";
