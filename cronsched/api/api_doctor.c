@@ -257,6 +257,25 @@ static void check_answers(struct doctor *d)
         r->timeout_ms);
 }
 
+/* Who else could write what the replicas believe. */
+static void check_users(struct doctor *d)
+{
+    const struct zookeeper_report *r = &d->report;
+
+    if (!r->users)
+        add(d, "zookeeper access", WARNING,
+            "give all replicas a zookeeper_auth_file: see the guide, 'Several machines'",
+            "everybody who reaches ZooKeeper may run anything on every replica");
+    else if (r->others[0])
+        add(d, "zookeeper access", WARNING, "close the nodes: 'cronsched cluster secure --yes'", "%s",
+            r->others);
+    else
+        add(d, "zookeeper access", OK, NULL, "the nodes are open to the users of zookeeper_auth_file alone");
+    if (r->users_trouble)
+        add(d, "zookeeper_auth_file", WARNING, "make another line with 'cronsched cluster password'", "%s",
+            r->users_trouble);
+}
+
 static void check_epoch(struct doctor *d)
 {
     json_t *cluster = api_cluster_json(&d->api->context);
@@ -275,6 +294,7 @@ static void check_zookeeper(struct doctor *d)
     check_versions(d);
     check_servers(d);
     check_answers(d);
+    check_users(d);
     check_epoch(d);
 }
 

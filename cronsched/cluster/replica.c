@@ -36,7 +36,6 @@
 
 #define UUID_SIZE       40
 #define PATH_BYTES      4096
-#define AUTH_BYTES      512
 #define AUTH_FILE_BYTES (64 * 1024)
 #define CONFIG_TEXT_MAX (256 * 1024)
 
@@ -389,25 +388,27 @@ const struct replicated_view *replica_view(void *arg)
     return r->journal ? replicated_view(r->journal) : &nothing;
 }
 
-static int read_digest(const char *path, char digest[AUTH_BYTES], struct error *error)
+static int read_users(struct replica *r, const char *path, struct zookeeper_users *ret, struct error *error)
 {
     struct error why;
     char *text;
-    size_t size, len;
-    int r = 0;
+    size_t size;
+    int rc = file_read(path, AUTH_FILE_BYTES, FILE_REGULAR | FILE_TRUSTED, &text, &size, &why);
 
-    if (file_read(path, AUTH_FILE_BYTES, 0, &text, &size, &why) < 0)
+    if (rc < 0)
         return error_set(error, ERR_IO, "zookeeper_auth_file: %s: %s", path, why.text);
-    len = strcspn(text, "\r\n");
-    if (len >= AUTH_BYTES || text[0] == ':' || !memchr(text, ':', len))
-        r = error_set(error, ERR_INVALID,
-                      "zookeeper_auth_file: %s: its first line must be USER:PASSWORD, of up to %d bytes",
-                      path, AUTH_BYTES - 1);
-    else
-        snprintf(digest, AUTH_BYTES, "%.*s", (int)len, text);
+    rc = zookeeper_users_parse(text, ret, error);
     explicit_bzero(text, size);
     free(text);
-    return r;
+    if (rc < 0)
+        return error_prefix(error, "zookeeper_auth_file: %s: ", path);
+    r->users_trouble = zookeeper_users_weakness(ret);
+    if (!r->users_trouble && !file_is_private(path))
+        r->users_trouble = "other users of this machine can read it: chmod it to 0600";
+    if (r->users_trouble)
+        log_event(LOG_WARN, "zookeeper-auth-file", LOG_TEXT("file", path),
+                  LOG_TEXT("text", r->users_trouble));
+    return 0;
 }
 
 static void make_secret(char ret[65])
@@ -420,7 +421,8 @@ static int open_coordinator(struct replica *r, struct error *error)
 {
     const struct config *c = r->o.config;
     size_t hosts = strcspn(c->zookeeper, "/");
-    char digest[AUTH_BYTES];
+    struct zookeeper_users users;
+    int rc;
     struct zookeeper_options z = {.servers = r->servers,
                                   .root = c->zookeeper[hosts] ? r->root : NULL,
                                   .cluster = c->cluster,
@@ -431,13 +433,16 @@ static int open_coordinator(struct replica *r, struct error *error)
     snprintf(r->servers, sizeof(r->servers), "%.*s", (int)hosts, c->zookeeper);
     snprintf(r->root, sizeof(r->root), "%s", c->zookeeper + hosts);
     if (c->zookeeper_auth_file) {
-        int rc = read_digest(c->zookeeper_auth_file, digest, error);
-
+        rc = read_users(r, c->zookeeper_auth_file, &users, error);
         if (rc < 0)
             return rc;
-        z.digest = digest;
+        z.users = &users;
+        z.guarded = replicated_nodes;
+        z.trust_open = c->insecure;
     }
-    return zookeeper_open(&r->coord, r->o.loop, &z, error);
+    rc = zookeeper_open(&r->coord, r->o.loop, &z, error);
+    zookeeper_users_forget(&users);
+    return rc;
 }
 
 /* What must be alike on all replicas, and what people compare: engines, pools, grace times. */

@@ -74,6 +74,7 @@ static const char *api_zookeeper_report(void *arg, struct zookeeper_report *ret)
     if (!r->journal) /* and its coordinator with it */
         return NULL;
     zookeeper_report(r->coord, ret);
+    ret->users_trouble = r->users_trouble;
     return r->servers;
 }
 

@@ -37,6 +37,7 @@ struct replica {
     bool recovering;
     char recovery[ERROR_TEXT_MAX]; /* how the last recovery from here ended; "": none */
     char servers[1024], root[256];
+    const char *users_trouble; /* what is wrong with zookeeper_auth_file; NULL: nothing */
     size_t members_seen;
     uint64_t late_epoch;        /* the epoch whose leader was reported late at the last look */
     void (*retired)(void *arg); /* NULL: nothing waits for it */

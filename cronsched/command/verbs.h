@@ -98,7 +98,9 @@ struct verb {
     X(cluster_init)                                                                                          \
     X(cluster_join)                                                                                          \
     X(cluster_recover)                                                                                       \
+    X(cluster_password)                                                                                      \
     X(cluster_rejoin)                                                                                        \
+    X(cluster_secure)                                                                                        \
     X(cluster_step_down)                                                                                     \
     X(cluster_takeovers)                                                                                     \
     X(cluster_reset_journal)                                                                                 \

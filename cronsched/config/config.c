@@ -141,6 +141,35 @@ static void check_advertise(struct config *config, struct text *errors)
                           "reach this one\n");
 }
 
+/* Of the address as it is written: a name may be anybody's. */
+static bool is_beyond_loopback(const char *listen)
+{
+    return strncmp(listen, "unix:", 5) != 0 && strncmp(listen, "127.", 4) != 0 &&
+           strncmp(listen, "[::1]:", 6) != 0 && strncmp(listen, "localhost:", 10) != 0;
+}
+
+/* Whoever may write the nodes runs what he likes on every replica: that must not be everybody where the rest is
+ * guarded. */
+static void check_zookeeper_users(const struct config *config, struct text *errors)
+{
+    const char *beside = NULL;
+
+    if (config->tls_cert)
+        beside = "tls";
+    if (config->tokens_file)
+        beside = "a tokens_file";
+    for (size_t i = 0; i < config->listen_count && !beside; i++)
+        if (is_beyond_loopback(config->listen[i]))
+            beside = config->listen[i];
+    if (beside)
+        text_addf(
+            errors,
+            "error: zookeeper: without zookeeper_auth_file everybody who reaches ZooKeeper may run anything "
+            "here, and there is %s: make a file with 'cronsched cluster password' (or say 'insecure: "
+            "true')\n",
+            beside);
+}
+
 static void check_whole(struct config *config, struct text *errors)
 {
     bool known = false;
@@ -157,6 +186,8 @@ static void check_whole(struct config *config, struct text *errors)
         text_addf(errors, "error: tls: cert and key go together\n");
     if (config->zookeeper)
         check_advertise(config, errors);
+    if (config->zookeeper && !config->zookeeper_auth_file && !config->insecure)
+        check_zookeeper_users(config, errors);
     if (config->init && !config->zookeeper)
         text_addf(errors, "error: init: there is no zookeeper, and a server on its own needs no cluster\n");
 }
@@ -215,11 +246,12 @@ static const char *flag_of_call(void *arg, const char *name, size_t i)
     return i == 0 ? verb_option(call, name) : NULL;
 }
 
-int config_load_call(struct config *ret, const struct verb_call *call)
+static int load(struct config *ret, const char *file, const struct verb_call *flags)
 {
-    const char *file = verb_option(call, "config");
-    struct config_sources sources = {
-        .flag = flag_of_call, .environment = config_getenv, .arg = (void *)call, .root = geteuid() == 0};
+    struct config_sources sources = {.flag = flags ? flag_of_call : NULL,
+                                     .environment = config_getenv,
+                                     .arg = (void *)flags,
+                                     .root = geteuid() == 0};
     struct error error = {0};
     struct text errors;
     char *text = NULL;
@@ -244,4 +276,14 @@ int config_load_call(struct config *ret, const struct verb_call *call)
     if (r == 0)
         return EXIT_FINE;
     return r == ERR_NOMEM ? EXIT_INTERNAL : EXIT_USAGE;
+}
+
+int config_load_call(struct config *ret, const struct verb_call *call)
+{
+    return load(ret, verb_option(call, "config"), call);
+}
+
+int config_load_file(struct config *ret, const char *file)
+{
+    return load(ret, file, NULL);
 }

@@ -94,6 +94,9 @@ void config_release(struct config *config); /* NULL is fine */
  * An exit code: EXIT_FINE, EXIT_USAGE, EXIT_INTERNAL. */
 int config_load_call(struct config *ret, const struct verb_call *call);
 
+/* For other verbs: the file (NULL: CRONSCHED_CONFIG) and the environment. Likewise. */
+int config_load_file(struct config *ret, const char *file);
+
 /* The options of `serve` that are configuration, --config among them. */
 extern const struct verb_option config_options[];
 

@@ -33,7 +33,7 @@
     X("zookeeper", "zookeeper", ZOOKEEPER, zookeeper, "HOSTS", NULL,                                         \
       "the ZooKeeper ensemble, HOST:PORT,...[/CHROOT]; without it the journal is in the data folder")        \
     X("zookeeper_auth_file", "zookeeper-auth-file", PATH, zookeeper_auth_file, "FILE", NULL,                 \
-      "file with USER:PASSWORD on its first line: only this user can access the cluster's nodes")            \
+      "file with USER:PASSWORD on a line: only this user can access the cluster's nodes")                    \
     X("replica", "replica", NAME, replica, "ID", NULL,                                                       \
       "id of this replica, unique in the cluster (default the host's name)")                                 \
     X("cluster_id", "cluster-id", UUID, cluster_id, "UUID", NULL,                                            \

@@ -1,5 +1,6 @@
 #include "cronsched/http/auth.h"
 
+#include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
 #include "jobs/base/hash.h"
 #include "jobs/base/scan.h"
@@ -40,7 +41,8 @@ struct auth {
     const char *advertise;
     struct tokens tokens;
     struct error trouble; /* of the last reload; code 0: none */
-    char secret[AUTH_SECRET_MAX];
+    char secret[AUTH_SECRET_MAX], old_secret[AUTH_SECRET_MAX];
+    int64_t old_until_ms; /* boot time */
 };
 
 static const char *const role_names[] = {"nobody", "read", "operate", "admin"};
@@ -534,16 +536,27 @@ static int by_insecure(const struct auth *auth, const struct auth_claim *claim, 
 
 void auth_set_secret(struct auth *auth, const char *secret)
 {
+    if (auth->secret[0]) {
+        memcpy(auth->old_secret, auth->secret, sizeof(auth->secret));
+        auth->old_until_ms = clock_boot_ms() + AUTH_SECRET_BOTH_MS;
+    }
     snprintf(auth->secret, sizeof(auth->secret), "%s", secret ? secret : "");
 }
 
-/* The secret, compared in a time that does not depend on what was shown. */
+static bool is_secret(const char *secret, const char *shown)
+{
+    size_t n = strlen(secret);
+
+    return n > 0 && strlen(shown) == n && CRYPTO_memcmp(shown, secret, n) == 0;
+}
+
+/* Compared in a time that does not depend on what was shown. */
 static bool shows_secret(const struct auth *auth, const char *authorization)
 {
     const char *shown = strncasecmp(authorization, "Bearer ", 7) == 0 ? authorization + 7 : "";
-    size_t n = strlen(auth->secret);
 
-    return n > 0 && strlen(shown) == n && CRYPTO_memcmp(shown, auth->secret, n) == 0;
+    return is_secret(auth->secret, shown) ||
+           (is_secret(auth->old_secret, shown) && clock_boot_ms() < auth->old_until_ms);
 }
 
 /* Another replica forwards a request of a caller whom it has identified. */

@@ -92,7 +92,9 @@ const char *auth_trouble(const struct auth *auth); /* NULL: the tokens are as th
  * it. */
 bool auth_still(const struct auth *auth, const struct auth_identity *who, enum auth_role role);
 const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
-/* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. */
+#define AUTH_SECRET_BOTH_MS (5 * 60 * 1000)
+/* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. The one before is
+ * accepted for AUTH_SECRET_BOTH_MS more: not all replicas see a new one at the same moment. */
 void auth_set_secret(struct auth *auth, const char *secret);
 size_t auth_token_count(const struct auth *auth);
 bool auth_insecure(const struct auth *auth);       /* as configured */

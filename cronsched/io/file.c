@@ -38,8 +38,6 @@ static int file_check(int fd, unsigned flags, struct error *error)
         return error_set(error, ERR_DENIED,
                          "other users can write it: chown it to root or to the daemon's user and chmod it to "
                          "0600");
-    if ((flags & FILE_PRIVATE) && (st.st_mode & (S_IRGRP | S_IROTH)))
-        return error_set(error, ERR_DENIED, "other users can read it: chmod it to 0600");
     return 0;
 }
 
@@ -136,4 +134,11 @@ int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *
         r = file_read_fd(fd, max, flags, ret, ret_size, error);
     close(fd);
     return r;
+}
+
+bool file_is_private(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && !(st.st_mode & (S_IRGRP | S_IROTH));
 }

@@ -5,6 +5,7 @@
 
 #include "jobs/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum file_flags {
@@ -12,8 +13,7 @@ enum file_flags {
     /* refuse a file that others than root and this process's user could have written or put in place: by its mode
      * (group, others), its owner, or a folder on the way to it, links followed. A folder that only root's group may
      * write, or that is sticky as /tmp is, will do */
-    FILE_TRUSTED = 2,
-    FILE_PRIVATE = 4 /* likewise one that others could read */
+    FILE_TRUSTED = 2
 };
 
 /* Reads the file, of up to `max` bytes. *ret gets its bytes and a NUL behind them, for free(); *ret_size (may be
@@ -30,3 +30,6 @@ int file_error(struct error *error, int number);
 
 /* As file_read, of an open descriptor, which stays open; folders are not looked at. */
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error);
+
+/* Nobody but root and its owner can read it. False when it cannot be looked at. */
+bool file_is_private(const char *path);

@@ -59,6 +59,12 @@
 #define REPLICATED_RESIGN_AFTER_MS  10000 /* an unfit leader beside a fit standby */
 
 /* Time, randomness, log: as in scheduler_env. */
+#define REPLICATED_SECRET_NODE                                                                               \
+    "/secret" /* by which replicas recognize one another; may be replaced at any time */
+/* The nodes that have to be this cluster's alone, up to a NULL: who can write one of them decides what the replicas
+ * do. */
+extern const char *const replicated_nodes[];
+
 struct replicated_env {
     uint64_t (*boot_ms)(void *arg); /* CLOCK_BOOTTIME */
     int64_t (*wall_ms)(void *arg);

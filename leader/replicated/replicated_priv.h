@@ -23,7 +23,7 @@
 #define NODE_HEAD      "/head"
 #define NODE_LOG       "/log"
 #define NODE_MEMBERS   "/members"
-#define NODE_SECRET    "/secret"
+#define NODE_SECRET    REPLICATED_SECRET_NODE
 #define NODE_ASK       "/ask"
 #define NODE_ANSWER    "/answer"
 #define NODE_SNAP      "/snap"

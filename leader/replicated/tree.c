@@ -3,7 +3,7 @@
  *
  * Each is compared with what this replica knows as soon as it is read: see guard.c.
  *
- * Happy path: connected -> each is wanted -> each is read, leader and head with a watch -> a watch that goes off
+ * Happy path: connected -> each is wanted -> each is read, leader, head and secret with a watch -> a watch that goes off
  * makes its node wanted again, and with the leader the epoch, since they change together. Failures: an answer
  * that was lost leaves its node wanted. A node that cannot be parsed: the alarm.
  */
@@ -15,6 +15,10 @@
 
 #define EPOCH_BASE_MAX  (INT64_C(1) << 53)
 #define HEAD_DIGITS_MAX 18
+
+const char *const replicated_nodes[] = {NODE_EPOCH,   NODE_LEADER,    NODE_HEAD,   NODE_LOG,     NODE_SNAP,
+                                        NODE_CURRENT, NODE_CHUNKS,    NODE_SECRET, NODE_MEMBERS, NODE_ASK,
+                                        NODE_ANSWER,  NODE_RECOVERED, NULL};
 
 int64_t tree_epoch(const struct replicated *r)
 {
@@ -64,7 +68,8 @@ void tree_want(struct replicated *r)
 void tree_connected(struct replicated *r)
 {
     tree_want(r);
-    r->tree.secret_read.want = r->tree.secret[0] == '\0';
+    r->tree.secret_read.want =
+        true; /* it may have been replaced, and the watch on it has gone with the session */
 }
 
 void tree_want_head(struct replicated *r)
@@ -102,6 +107,8 @@ void tree_changed(struct replicated *r, const char *path)
         r->tree.leader_read.want = true;
     else if (strcmp(path, NODE_HEAD) == 0)
         r->tree.head_read.want = true;
+    else if (strcmp(path, NODE_SECRET) == 0)
+        r->tree.secret_read.want = true;
 }
 
 /* ---- what this replica wrote itself ---- */
@@ -440,7 +447,7 @@ void tree_pump(struct replicated *r)
     ask(r, &r->tree.leader_read, NODE_LEADER, true, on_leader);
     if (!election_leads(r))
         ask(r, &r->tree.head_read, NODE_HEAD, true, on_head);
-    ask(r, &r->tree.secret_read, NODE_SECRET, false, on_secret);
+    ask(r, &r->tree.secret_read, NODE_SECRET, true, on_secret);
 }
 
 void tree_release(struct replicated *r)

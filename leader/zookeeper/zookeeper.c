@@ -220,6 +220,8 @@ static void on_deadline(uv_timer_t *timer)
 
     if (zk->state == ZOOKEEPER_DENIED) {
         prepare(zk);
+    } else if (zk->state == ZOOKEEPER_UP) {
+        zookeeper_read_access(zk);
     } else {
         drop(zk, ZOPERATIONTIMEOUT);
     }
@@ -263,8 +265,9 @@ static void try_server(struct zookeeper *zk)
         return;
     }
     zoo_set_servers_resolution_delay(zk->handle, -1);
-    if (zk->digest)
-        zoo_add_auth(zk->handle, "digest", zk->digest, (int)strlen(zk->digest), NULL, NULL);
+    for (size_t i = 0; i < zk->users.count; i++)
+        zoo_add_auth(zk->handle, "digest", zk->users.items[i].credential,
+                     (int)strlen(zk->users.items[i].credential), NULL, NULL);
     zk->state = ZOOKEEPER_CONNECTING;
     loop_timer_start(&zk->deadline, on_deadline, try_limit_ms(zk), 0);
     step(zk);
@@ -417,6 +420,40 @@ static void up(struct zookeeper *zk)
         zookeeper_read_config(zk);
 }
 
+/* An operator has to do something. */
+static void denied(struct zookeeper *zk)
+{
+    zk->state = ZOOKEEPER_DENIED;
+    loop_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
+    complain(zk);
+}
+
+/* Who could have written there could have written anything: a secret that they know, batches that run their commands.
+ * The nodes may also be from the time before there were users; which of the two, only a person can tell. */
+void zookeeper_access_read(struct zookeeper *zk)
+{
+    bool was_open = zk->creates_open;
+
+    if (zk->closing)
+        return;
+    if (zk->others[0] && !zk->trust_open) {
+        snprintf(zk->why, sizeof(zk->why),
+                 "%s: below %s %s: such a tree is not trusted ('cronsched cluster secure')", zk->address,
+                 zk->root, zk->others);
+        if (zk->state == ZOOKEEPER_PREPARING)
+            denied(zk);
+        return;
+    }
+    zk->creates_open = zk->root_open;
+    if (zk->state == ZOOKEEPER_PREPARING)
+        up(zk);
+    else if (was_open && !zk->creates_open)
+        zookeeper_say(zk, LOG_NOTE, "zookeeper-closed",
+                      "new nodes are made for the users of zookeeper_auth_file alone");
+    if (zk->others[0] && zk->state == ZOOKEEPER_UP)
+        loop_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_ACCESS_AGAIN_MS, 0);
+}
+
 void zookeeper_prepared(struct zookeeper *zk, int rc)
 {
     char text[ZOOKEEPER_ANSWER_TEXT];
@@ -424,16 +461,16 @@ void zookeeper_prepared(struct zookeeper *zk, int rc)
 
     if (zk->closing)
         return;
-    if (rc == ZOK) {
+    if (rc == ZOK && zk->users.count > 0) {
+        zookeeper_read_access(zk);
+    } else if (rc == ZOK) {
         up(zk);
     } else if (zookeeper_answer_result(rc) != COORD_LOST) {
         if (rc == ZNOAUTH)
-            hint = zk->digest ? "; made with another password?" : "; made with a password?";
-        zk->state = ZOOKEEPER_DENIED;
-        loop_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
+            hint = zk->users.count ? "; made with another password?" : "; made with a password?";
         snprintf(zk->why, sizeof(zk->why), "%s: the node %s may not be made: %s%s", zk->address, zk->root,
                  zookeeper_answer_text(rc, text), hint);
-        complain(zk);
+        denied(zk);
     } else {
         if (zk->handle && zoo_state(zk->handle) == ZOO_CONNECTED_STATE)
             zk->answer = rc;
@@ -520,9 +557,7 @@ static void on_handle_closed(uv_handle_t *handle)
     assert(zk->open_handles > 0);
     if (--zk->open_handles > 0)
         return;
-    if (zk->digest)
-        explicit_bzero(zk->digest, strlen(zk->digest));
-    free(zk->digest);
+    zookeeper_users_forget(&zk->users);
     free(zk->buffer);
     OBJECT_FREE(struct zookeeper, zk);
     closed(arg);
@@ -651,13 +686,9 @@ int zookeeper_set_servers(struct coord *coord, const char *servers, struct error
 
 static int check(const struct zookeeper_options *o, struct error *error)
 {
-    const char *colon = o->digest ? strchr(o->digest, ':') : NULL;
-
     if (o->session_timeout_ms < ZOOKEEPER_TIMEOUT_MIN_MS || o->session_timeout_ms > ZOOKEEPER_TIMEOUT_MAX_MS)
         return error_set(error, ERR_INVALID, "zookeeper: a session timeout is from %d to %d ms",
                          ZOOKEEPER_TIMEOUT_MIN_MS, ZOOKEEPER_TIMEOUT_MAX_MS);
-    if (o->digest && (!colon || colon == o->digest || !colon[1]))
-        return error_set(error, ERR_INVALID, "zookeeper: the credentials are not of the form user:password");
     return 0;
 }
 
@@ -711,7 +742,10 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
         OBJECT_FREE(struct zookeeper, zk);
         return rc;
     }
-    zk->digest = alloc_text(options->digest);
+    if (options->users)
+        zk->users = *options->users;
+    zk->guarded = options->guarded;
+    zk->trust_open = options->trust_open;
     init(zk, loop);
     *ret = &zk->coord;
     return 0;

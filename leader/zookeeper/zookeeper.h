@@ -17,6 +17,7 @@
 #include "jobs/base/error.h"
 #include "jobs/base/log_level.h"
 #include "leader/coordinator.h"
+#include "leader/zookeeper/zookeeper_access.h"
 #include "leader/zookeeper/zookeeper_answer.h"
 
 #include <uv.h>
@@ -40,6 +41,7 @@
 #define ZOOKEEPER_SUSPECT_BYTES       (8 * 1024)      /* a smaller request is never taken for too large */
 #define ZOOKEEPER_LIMIT_AGAIN_MS      (5 * 60 * 1000) /* a limit is looked for again at a connection after that */
 #define ZOOKEEPER_CONFIG_MAX          8192            /* bytes of /zookeeper/config that are kept */
+#define ZOOKEEPER_ACCESS_AGAIN_MS     10000 /* open nodes that are trusted: whether they are closed by now */
 #define ZOOKEEPER_WORST_MS            60000 /* the worst write is that of the last one to two of these */
 
 struct zookeeper_options {
@@ -47,7 +49,12 @@ struct zookeeper_options {
     const char *root;    /* NULL: ZOOKEEPER_ROOT */
     const char *cluster; /* its node is ROOT/CLUSTER */
     int64_t session_timeout_ms;
-    const char *digest; /* "user:password": all that is made is theirs alone. NULL: anybody's */
+    /* All that is made is the first one's alone. NULL or none: everybody's. */
+    const struct zookeeper_users *users;
+    /* With users: nodes ("/epoch", up to a NULL) that have to be theirs alone, as the cluster's own node has, before
+     * `connected` is said: what somebody else could have written is not believed. Borrowed; NULL: none. */
+    const char *const *guarded;
+    bool trust_open; /* go on all the same, and make nodes that are as open as the cluster's own */
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     uint64_t (*random)(void *arg);
     void *arg;
@@ -70,5 +77,8 @@ struct zookeeper_report {
     int64_t worst_write_us;              /* from sending to the answer, of the last minutes */
     int64_t timeout_ms;                  /* of the session */
     char config[ZOOKEEPER_CONFIG_MAX];   /* /zookeeper/config; "": not read, or not there */
+    bool users;                          /* there are some */
+    char others[ZOOKEEPER_OTHERS_TEXT];  /* who else may use the nodes; "": nobody, or not known yet */
+    const char *users_trouble; /* the caller's: what is wrong with the file of users; NULL: nothing */
 };
 void zookeeper_report(const struct coord *coord, struct zookeeper_report *ret);

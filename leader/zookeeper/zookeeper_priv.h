@@ -69,7 +69,12 @@ struct zookeeper {
     uint64_t (*random)(void *arg);
     void *arg;
     char root[ZOOKEEPER_ROOT_MAX];
-    char *digest;
+    struct zookeeper_users users;
+    const char *const *guarded;
+    bool trust_open, creates_open;
+    size_t lists_awaited;               /* access lists that were asked for */
+    char others[ZOOKEEPER_OTHERS_TEXT]; /* of those that have come: who else is let in; "": nobody */
+    bool root_open;
     int64_t timeout_ms; /* asked for */
     int64_t granted_ms; /* by the ensemble, once it was asked */
     int root_rc;        /* of making the cluster's node */
@@ -112,8 +117,8 @@ struct zookeeper {
     struct zookeeper_watch watches[ZOOKEEPER_WATCHES_MAX];
     size_t watch_count;
 
-    char why[512];
-    char status[640];
+    char why[1024];
+    char status[1152];
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -125,6 +130,7 @@ extern _Thread_local struct zookeeper *zookeeper_inside;
 void zookeeper_touched(struct zookeeper *zk);            /* after the library was given a request */
 void zookeeper_due(struct zookeeper *zk);                /* answers wait in `due` */
 void zookeeper_prepared(struct zookeeper *zk, int rc);   /* the cluster's node: ZOK, or why not */
+void zookeeper_access_read(struct zookeeper *zk);        /* others, root_open */
 void zookeeper_probed(struct zookeeper *zk, bool taken); /* the answer to a probe */
 void zookeeper_end(struct coord *coord, void (*done)(void *arg), void *arg);
 
@@ -149,6 +155,8 @@ extern const struct coord_ops zookeeper_ops;
 bool zookeeper_path_valid(const char *path);
 /* Makes the cluster's node and those above it; zookeeper_prepared gets the result. */
 void zookeeper_prepare_root(struct zookeeper *zk);
+/* Reads the access lists of the cluster's node and of the guarded ones; then zookeeper_access_read is called. */
+void zookeeper_read_access(struct zookeeper *zk);
 void zookeeper_answer_due(struct zookeeper *zk);
 /* Answers COORD_LOST to all that is outstanding; the library may complete them later, without effect. */
 void zookeeper_abandon(struct zookeeper *zk);

@@ -66,5 +66,7 @@ void zookeeper_report(const struct coord *coord, struct zookeeper_report *ret)
         ret->worst_write_us = l->worst_us[0];
     if (age < ZOOKEEPER_WORST_MS && l->worst_us[1] > l->worst_us[0])
         ret->worst_write_us = l->worst_us[1];
+    ret->users = zk->users.count > 0;
+    snprintf(ret->others, sizeof(ret->others), "%s", zk->others);
     snprintf(ret->config, sizeof(ret->config), "%s", l->config);
 }

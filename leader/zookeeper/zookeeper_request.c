@@ -17,7 +17,9 @@
 #include "jobs/base/alloc.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define CONFIG_PATH "/zookeeper/config"
 
@@ -361,9 +363,21 @@ static void zookeeper_children(struct coord *coord, const char *path, bool watch
 
 /* ---- writing ---- */
 
-static const struct ACL_vector *access_of(const struct zookeeper *zk)
+struct access {
+    struct ACL entry;
+    struct ACL_vector list;
+};
+
+/* What a node that is made gets: the first user's alone. Returns a pointer into `access`, or to a constant. */
+static const struct ACL_vector *access_of(struct zookeeper *zk, struct access *access)
 {
-    return zk->digest ? &ZOO_CREATOR_ALL_ACL : &ZOO_OPEN_ACL_UNSAFE;
+    static char scheme[] = "digest";
+
+    if (zk->users.count == 0 || zk->creates_open)
+        return &ZOO_OPEN_ACL_UNSAFE;
+    access->entry = (struct ACL){.perms = ZOO_PERM_ALL, .id = {scheme, zk->users.items[0].id}};
+    access->list = (struct ACL_vector){1, &access->entry};
+    return &access->list;
 }
 
 /* The library's verdict is that of the first that failed; but it takes one error for none. */
@@ -389,7 +403,8 @@ static void on_multi(int rc, const void *arg)
     answer(r, &reply, rc);
 }
 
-static void op_init(struct request *r, const struct coord_op *op, const char *path, zoo_op_t *ret)
+static void op_init(struct request *r, const struct coord_op *op, const char *path,
+                    const struct ACL_vector *access, zoo_op_t *ret)
 {
     int flags = op->kind == COORD_CREATE_EPHEMERAL ? ZOO_EPHEMERAL : 0;
 
@@ -399,7 +414,7 @@ static void op_init(struct request *r, const struct coord_op *op, const char *pa
         break;
     case COORD_CREATE:
     case COORD_CREATE_EPHEMERAL:
-        zoo_create_op_init(ret, path, op->data, (int)op->size, access_of(r->zk), flags, NULL, 0);
+        zoo_create_op_init(ret, path, op->data, (int)op->size, access, flags, NULL, 0);
         break;
     case COORD_SET:
         zoo_set_op_init(ret, path, op->data, (int)op->size, op->version, &r->stat);
@@ -438,6 +453,7 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
     struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
     struct request *r = request_new(zk, count, done, arg);
     char(*paths)[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
+    struct access access;
     zoo_op_t *made;
 
     if (!may_send(r, multi_objection(zk, ops, count, &r->bytes)))
@@ -449,7 +465,7 @@ static void zookeeper_multi(struct coord *coord, const struct coord_op *ops, siz
     for (size_t i = 0; i < count; i++) {
         r->creates |= ops[i].kind == COORD_CREATE || ops[i].kind == COORD_CREATE_EPHEMERAL;
         full_path(zk, ops[i].path, paths[i], sizeof(paths[i]));
-        op_init(r, &ops[i], paths[i], &made[i]);
+        op_init(r, &ops[i], paths[i], access_of(zk, &access), &made[i]);
     }
     zookeeper_inside = zk;
     sent(r, zoo_amulti(zk->handle, (int)count, made, r->results, on_multi, r));
@@ -488,17 +504,19 @@ void zookeeper_prepare_root(struct zookeeper *zk)
 {
     struct request *r = request_new(zk, 0, NULL, NULL);
     char path[ZOOKEEPER_ROOT_MAX];
+    struct access access;
     int rc = ZOK;
 
+    zk->creates_open = false; /* until it is known that the node is there, and open */
     zookeeper_inside = zk;
     for (size_t end = 1; zk->root[end] && rc == ZOK; end++) {
         if (zk->root[end] != '/')
             continue;
         snprintf(path, sizeof(path), "%.*s", (int)end, zk->root);
-        rc = zoo_acreate(zk->handle, path, "", 0, access_of(zk), 0, on_parent, NULL);
+        rc = zoo_acreate(zk->handle, path, "", 0, access_of(zk, &access), 0, on_parent, NULL);
     }
     if (rc == ZOK)
-        rc = zoo_acreate(zk->handle, zk->root, "", 0, access_of(zk), 0, on_root_made, zk);
+        rc = zoo_acreate(zk->handle, zk->root, "", 0, access_of(zk, &access), 0, on_root_made, zk);
     if (rc == ZOK)
         rc = zoo_aget(zk->handle, zk->root, 0, on_root, r);
     if (rc != ZOK) {
@@ -587,6 +605,76 @@ void zookeeper_read_config(struct zookeeper *zk)
 
     zookeeper_inside = zk;
     sent_own(r, zoo_awget(zk->handle, CONFIG_PATH, on_config_changed, zk, on_config, r));
+}
+
+/* ---- access lists ---- */
+
+struct list_request {
+    struct request *request; /* counted as any other */
+    bool is_root;
+    char path[COORD_PATH_MAX];
+};
+
+/* A node that is not there is nobody's. One whose list is closed to us is somebody else's. */
+static void take_list(struct zookeeper *zk, const struct list_request *l, int rc,
+                      const struct ACL_vector *list)
+{
+    char who[ZOOKEEPER_ACCESS_TEXT] = "others";
+
+    if (l->is_root && rc == ZOK)
+        zk->root_open = zookeeper_access_is_open(list);
+    if (rc == ZNONODE || zk->others[0] || (rc == ZOK && zookeeper_access_is_ours(list, &zk->users, who)))
+        return;
+    snprintf(zk->others, sizeof(zk->others), "%s is open to %s", l->path, who);
+}
+
+static void on_list(int rc, struct ACL_vector *list, struct Stat *stat, const void *arg)
+{
+    struct list_request *l = (struct list_request *)(uintptr_t)arg;
+    struct request *r = l->request;
+    struct zookeeper *zk = r->zk;
+
+    if (zk) {
+        forget(r);
+        zk->answers++;
+        if (zookeeper_answer_result(rc) == COORD_LOST) {
+            zk->broken = true;
+        } else {
+            take_list(zk, l, rc, list);
+            if (--zk->lists_awaited == 0)
+                zookeeper_access_read(zk);
+        }
+    }
+    OBJECT_FREE(struct request, r);
+    free(l);
+}
+
+static void read_list(struct zookeeper *zk, const char *path)
+{
+    struct list_request *l = alloc_zero(sizeof(*l));
+    char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
+    int rc;
+
+    l->request = request_new(zk, 0, NULL, NULL);
+    l->is_root = !*path;
+    snprintf(l->path, sizeof(l->path), "%s", *path ? path : "the cluster's node");
+    snprintf(full, sizeof(full), "%s%s", zk->root, path);
+    zookeeper_inside = zk;
+    rc = zoo_aget_acl(zk->handle, full, on_list, l);
+    zk->lists_awaited++;
+    sent_own(l->request, rc);
+    if (rc != ZOK)
+        free(l);
+}
+
+void zookeeper_read_access(struct zookeeper *zk)
+{
+    zk->lists_awaited = 0;
+    zk->others[0] = '\0';
+    zk->root_open = false;
+    read_list(zk, "");
+    for (size_t i = 0; zk->guarded && zk->guarded[i]; i++)
+        read_list(zk, zk->guarded[i]);
 }
 
 /* ---- the table ---- */

@@ -70,6 +70,55 @@ class SecureCluster(lab.Suite):
         c.wait_leader(c.servers[1])
         self.assertEqual("succeeded", c.servers[1].cli.wait_end(c.servers[1].cli.trigger("j"))["verdict"])
 
+    def test_a_tree_that_others_could_write_is_not_trusted_until_it_is_closed(self):
+        """An open tree may be one that a replica made before it had a password, or one that somebody prepared, with a
+        secret of his own in it: only a person can tell."""
+        c = Cluster(self, replicas=2)
+        c.servers[0].apply({"j": {"command": ["/bin/true"]}})
+        self.assertIn("everybody who reaches ZooKeeper may run anything", c.servers[0].cli.call("doctor").out)
+        for server in c.servers:
+            server.stop()
+        secret = self.secret_file("cron:open-sesame-0123456789")
+        for server in c.servers:
+            server.config.update(zookeeper_auth_file=secret, insecure=False)
+        one = c.servers[0]
+        one.launch()
+        lab.wait_for(lambda: "such a tree is not trusted" in one.log(), 20, one.log_tail)
+        self.assertEqual(503, one.http("GET", "/readyz")[0])
+
+        config = one.write_config()
+        told = one.cli.check("cluster", "secure", "--config", config).out
+        self.assertIn("/secret: everybody\n", told)
+        self.assertIn("Nothing was changed", told)
+        self.assertIn("/secret: everybody\n", one.cli.check("cluster", "secure", "--config", config, "--yes").out)
+        c.servers[1].start()
+        c.wait_leader()
+        self.assertRegex(one.cli.check("cluster", "secure", "--config", config).out, r"(?m)^0 of \d+ nodes")
+        self.assertIn("open to the users of zookeeper_auth_file alone", one.cli.call("doctor").out)
+        self.assertEqual("succeeded", one.cli.wait_end(one.cli.trigger("j"))["verdict"])
+
+    def test_a_password_is_changed_while_the_cluster_runs(self):
+        old, new = (self.one_line("cluster", "password"), self.one_line("cluster", "password", "--user", "second"))
+        path = self.secret_file(old)
+        c = Cluster(self, replicas=2, config={"zookeeper_auth_file": path, "insecure": False})
+        c.servers[0].apply({"j": {"command": ["/bin/true"]}})
+        for lines in ((old, new), (new, old), (new,)):
+            if lines == (new,):
+                config = c.servers[0].write_config()
+                self.assertIn("given to user second alone",
+                              c.servers[0].cli.check("cluster", "secure", "--config", config, "--yes").out)
+                lab.wait_for(lambda: all(r["role"] != "unknown" for r in c.view(c.servers[0])["replicas"]), 10, "both")
+            with open(path, "w", encoding="ascii") as f:
+                f.write("\n".join(lines) + "\n")
+            for server in c.servers:
+                server.stop()
+                server.start()
+                c.wait_leader()
+                self.assertEqual("succeeded", server.cli.wait_end(server.cli.trigger("j"))["verdict"])
+
+    def one_line(self, *words):
+        return lab.Cli("").check(*words).out.strip()
+
 
 if __name__ == "__main__":
     lab.main()

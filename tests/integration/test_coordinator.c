@@ -288,12 +288,18 @@ static void test_while_all_servers_are_away_nothing_is_answered_as_done(void **s
 
 static void test_what_a_password_made_is_for_nobody_else(void **state)
 {
+    struct zookeeper_users users[2];
+    struct error error;
     struct zookeeper_options mine = {.servers = ensemble(),
                                      .cluster = "guarded",
-                                     .digest = "cron:sesame",
+                                     .users = &users[0],
                                      .session_timeout_ms = SESSION_MS},
                              others = mine;
-    struct client *c = client_of(mine, 1);
+    struct client *c;
+
+    assert_int_equal(zookeeper_users_parse("cron:sesame", &users[0], &error), 0);
+    assert_int_equal(zookeeper_users_parse("cron:guess", &users[1], &error), 0);
+    c = client_of(mine, 1);
 
     UNTIL(c, c->connected > 0);
     assert_int_equal(write_one(c, COORD_CREATE, "/node", "mine", COORD_ANY), COORD_OK);
@@ -303,7 +309,7 @@ static void test_what_a_password_made_is_for_nobody_else(void **state)
         struct client *other;
         const char *status;
 
-        others.digest = i ? "cron:guess" : NULL;
+        others.users = i ? &users[1] : NULL;
         other = client_of(others, 1);
         UNTIL(other, strstr(other->coord->ops->status(other->coord), "may not be made: not authenticated"));
         status = other->coord->ops->status(other->coord);

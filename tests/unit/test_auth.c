@@ -221,6 +221,38 @@ static void test_group_and_mode_of_the_socket(void **state)
     assert_int_equal(ask_as(65534, 65534, second, "DELETE"), 403);
 }
 
+static int status_with(const char *secret)
+{
+    char header[128];
+    struct reply r;
+    int status;
+
+    snprintf(header, sizeof(header), "Authorization: Bearer %s\r\n", secret);
+    r = client_ask(&loop, tcp_address, "DELETE /echo/a", header, NULL);
+    status = r.status;
+    reply_release(&r);
+    return status;
+}
+
+/* Not all replicas see a new secret at the same moment. */
+static void test_two_secrets_of_the_replicas(void **state)
+{
+    static const struct auth_options who = {0};
+
+    start_with(&who, NULL);
+    auth_set_secret(auth, "");
+    assert_int_equal(status_with(""), 401);
+    auth_set_secret(auth, "first");
+    assert_int_equal(status_with("first"), 200);
+    auth_set_secret(auth, "second");
+    assert_int_equal(status_with("first"), 200);
+    assert_int_equal(status_with("second"), 200);
+    auth_set_secret(auth, "third");
+    assert_int_equal(status_with("first"), 401);
+    assert_int_equal(status_with("second"), 200);
+    assert_int_equal(status_with("third"), 200);
+}
+
 /* ---- tokens files ---- */
 
 #define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -391,6 +423,7 @@ int main(void)
         PLAIN(test_browsers),
         PLAIN(test_other_users_of_this_machine),
         SERVER(test_group_and_mode_of_the_socket),
+        PLAIN(test_two_secrets_of_the_replicas),
         PLAIN(test_tokens_files),
         PLAIN(test_new_tokens_differ_and_fit),
         PLAIN(test_listen_addresses),

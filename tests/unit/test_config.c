@@ -196,6 +196,14 @@ static const struct {
      "c.yaml:1:14: error: socket_mode: '0777' is not an octal mode such as 0660: 06, and 0 to 6 twice\n"},
     {"socket_mode: 0060\n",
      "c.yaml:1:14: error: socket_mode: '0060' is not an octal mode such as 0660: 06, and 0 to 6 twice\n"},
+    {"zookeeper: zk:2181\nadvertise: https://a:1\ntls: {cert: /c, key: /k}\n",
+     "error: zookeeper: without zookeeper_auth_file everybody who reaches ZooKeeper may run anything here, "
+     "and there "
+     "is tls: make a file with 'cronsched cluster password' (or say 'insecure: true')\n"},
+    {"zookeeper: zk:2181\nadvertise: https://a:1\nlisten: [\"10.0.0.1:1\"]\n",
+     "error: zookeeper: without zookeeper_auth_file everybody who reaches ZooKeeper may run anything here, "
+     "and there "
+     "is 10.0.0.1:1: make a file with 'cronsched cluster password' (or say 'insecure: true')\n"},
     {"loopback: admin\n", "c.yaml:1:11: error: loopback: 'admin' is neither none nor read\n"},
     {"allowed_hosts: [\"a.example:1\"]\n",
      "c.yaml:1:17: error: allowed_hosts: 'a.example:1' is not the name of a host\n"},
