@@ -1,5 +1,6 @@
 #include "jobs/base/hash.h"
 
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -79,5 +80,14 @@ const char *hash_sha256_hex(const void *data, size_t size, char buffer[HASH_SHA2
         buffer[2 * i + 1] = digits[hash[i] & 15];
     }
     buffer[2 * sizeof(hash)] = '\0';
+    return buffer;
+}
+
+const char *hash_sha1_base64(const void *data, size_t size, char buffer[HASH_SHA1_BASE64])
+{
+    unsigned char digest[SHA_DIGEST_LENGTH];
+
+    SHA1(data, size, digest);
+    EVP_EncodeBlock((unsigned char *)buffer, digest, sizeof(digest));
     return buffer;
 }

@@ -1,7 +1,7 @@
 #include "leader/zookeeper/zookeeper_access.h"
 
-#include <openssl/evp.h>
-#include <openssl/sha.h>
+#include "jobs/base/hash.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <zookeeper/zookeeper.h>
@@ -10,12 +10,10 @@
 
 static void make_id(struct zookeeper_user *user)
 {
-    unsigned char digest[SHA_DIGEST_LENGTH], base64[2 * SHA_DIGEST_LENGTH];
+    char base64[HASH_SHA1_BASE64];
 
-    SHA1((const unsigned char *)user->credential, strlen(user->credential), digest);
-    EVP_EncodeBlock(base64, digest, sizeof(digest));
     snprintf(user->id, sizeof(user->id), "%.*s:%s", (int)strcspn(user->credential, ":"), user->credential,
-             (const char *)base64);
+             hash_sha1_base64(user->credential, strlen(user->credential), base64));
 }
 
 static int parse_user(const char *line, size_t n, int number, struct zookeeper_user *ret, struct error *error)

@@ -48,7 +48,9 @@ static int turn(struct session *s, int64_t left_ms)
 
     if (rc != ZOK && rc != ZCONNECTIONLOSS && rc != ZOPERATIONTIMEOUT)
         return rc;
-    p.events = (short)((want & ZOOKEEPER_READ ? POLLIN : 0) | (want & ZOOKEEPER_WRITE ? POLLOUT : 0));
+    p.events = want & ZOOKEEPER_READ ? POLLIN : 0;
+    if (want & ZOOKEEPER_WRITE)
+        p.events |= POLLOUT;
     if (poll(&p, fd >= 0, (int)(wait_ms < left_ms ? wait_ms : left_ms)) > 0) {
         events |= p.revents & (POLLIN | POLLHUP | POLLERR) ? ZOOKEEPER_READ : 0;
         events |= p.revents & POLLOUT ? ZOOKEEPER_WRITE : 0;

@@ -51,7 +51,7 @@ FOLDER_INCLUDES = {
     "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base", "jobs/time"),
     "cronsched/server": ("cronsched/api", "cronsched/cluster", "cronsched/command", "cronsched/config",
                          "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process", "cronsched/io",
-                         "leader/replicated", "leader/embedded", "leader/worker", *JOBS),
+                         "leader/replicated", "leader/embedded", "leader/worker", "leader/zookeeper", *JOBS),
     "cronsched": ("cronsched/command", "jobs/base"),
 }
 # Each library has its folders; nothing else knows it. A name that ends in / stands for all headers below it.

@@ -304,12 +304,13 @@ static void write_request(const struct caller *caller, const char (*tokens)[AUTH
 }
 
 /* Sends it as another user, from a child; a connected socket here for root. */
-static int send_as(const struct caller *caller, const char *request)
+static int send_as(const struct caller *caller, const char *request, pid_t *ret_child)
 {
     const char *at = caller->tcp ? tcp_address : address;
     int ends[2], fd = -1;
     pid_t pid;
 
+    *ret_child = 0;
     if (caller->uid == 0) {
         fd = client_connect(at);
         client_send(&loop, fd, request, strlen(request));
@@ -332,6 +333,7 @@ static int send_as(const struct caller *caller, const char *request)
         _exit(0);
     }
     close(ends[1]);
+    *ret_child = pid;
     return ends[0];
 }
 
@@ -339,7 +341,8 @@ static int status_of(const struct caller *caller, const char *request)
 {
     uint64_t deadline = client_deadline();
     struct reply r = {0};
-    int fd = send_as(caller, request), status;
+    pid_t child;
+    int fd = send_as(caller, request, &child), status;
 
     while (!reply_parse(&r, false) && !r.closed && !client_late(deadline)) {
         answer_history();
@@ -348,8 +351,8 @@ static int status_of(const struct caller *caller, const char *request)
     status = r.status;
     reply_release(&r);
     close(fd);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
+    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && !client_late(deadline))
+        turn(&loop, -1, 0); /* it has inherited the server's sockets and locks */
     return status;
 }
 
