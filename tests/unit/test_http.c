@@ -348,7 +348,7 @@ static void test_idle_connections_make_room(void **state)
 /* Nobody is cut who is at work. The last place answers what is open to all, and says to others that it is full. */
 static void test_busy_connections_keep_their_places(void **state)
 {
-    static const struct auth_options who = {.insecure = true};
+    static const struct auth_options who = {.loopback_read = true};
     static const struct http_options limits = {.connections_max = 4};
     int fds[4], fd;
 
