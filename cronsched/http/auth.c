@@ -437,7 +437,7 @@ static int check_not_foreign(const struct auth_claim *claim, struct error *error
         return error_set(error, ERR_DENIED, "requests from pages of other sites (Origin) are refused");
     if (!site || strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0)
         return 0;
-    if (claim->fetch_mode && strcmp(claim->fetch_mode, "navigate") == 0 && claim->fetch_dest &&
+    if (claim->safe && claim->fetch_mode && strcmp(claim->fetch_mode, "navigate") == 0 && claim->fetch_dest &&
         strcmp(claim->fetch_dest, "document") == 0 && !claim->origin)
         return 0;
     return error_set(error, ERR_DENIED, "requests from pages of other sites (Sec-Fetch-Site) are refused");
@@ -584,6 +584,28 @@ static enum auth_role unix_role(const struct auth_peer *peer)
     return peer->in_group ? AUTH_OPERATE : AUTH_READ;
 }
 
+/* A name that is no public one: a proxy that passes requests of the network on to the socket passes on their names. */
+static bool host_is_local(const char *host)
+{
+    char name[256];
+
+    return !host || auth_host_is_loopback(host) ||
+           (host_part(host, name, sizeof(name)) && host[0] != '[' && !strchr(name, '.'));
+}
+
+static int by_unix(const struct auth_peer *peer, const struct auth_claim *claim, struct auth_identity *ret,
+                   struct error *error)
+{
+    int r;
+
+    if (claim->forwarded || !host_is_local(claim->host))
+        return error_set(error, ERR_DENIED, "requests that come through a proxy need a token");
+    r = check_not_foreign(claim, error);
+    if (r == 0)
+        ret->role = unix_role(peer);
+    return r;
+}
+
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
                   struct auth_identity *ret, struct error *error)
 {
@@ -593,10 +615,8 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
         return by_replica(claim, ret, error);
     if (claim->authorization)
         return by_token(auth, claim->authorization, ret, error);
-    if (peer->via == AUTH_VIA_UNIX) {
-        ret->role = unix_role(peer);
-        return 0;
-    }
+    if (peer->via == AUTH_VIA_UNIX)
+        return by_unix(peer, claim, ret, error);
     if (auth->insecure && !auth->tokens_file)
         return by_insecure(auth, claim, ret, error);
     if (auth->loopback_read && peer->via == AUTH_VIA_LOOPBACK)

@@ -58,6 +58,7 @@ struct auth_claim {
     const char *fetch_site, *fetch_mode, *fetch_dest; /* Sec-Fetch-* */
     bool forwarded;                                   /* Forwarded, X-Forwarded-For or Via is there */
     bool tls;
+    bool safe; /* GET or HEAD: it changes nothing */
 };
 
 struct auth_identity {

@@ -105,7 +105,6 @@ struct http_connection {
 enum http_refusal {
     HTTP_REFUSED_TOKEN,     /* it is missing or wrong */
     HTTP_REFUSED_DENIED,    /* the caller may not */
-    HTTP_REFUSED_FOREIGN,   /* a browser, for a page of another site */
     HTTP_REFUSED_MALFORMED, /* its end is in doubt, or it is no HTTP */
     HTTP_REFUSED_PLACE,     /* all places are taken but those that are kept for others */
     HTTP_REFUSED_ADDRESS,   /* too many connections from there */

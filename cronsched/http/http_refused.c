@@ -11,8 +11,7 @@
 
 const char *http_refusal_name(enum http_refusal why)
 {
-    static const char *const names[HTTP_REFUSALS] = {"token",     "denied", "foreign-page",
-                                                     "malformed", "place",  "address"};
+    static const char *const names[HTTP_REFUSALS] = {"token", "denied", "malformed", "place", "address"};
 
     return names[why];
 }

@@ -13,6 +13,7 @@
  * Transfer-Encoding) it closes as well, so that nothing can be smuggled behind it.
  */
 #include "cronsched/http/http_core.h"
+#include "cronsched/http/http_head.h"
 
 #include "cronsched/io/json_text.h"
 #include "jobs/base/near.h"
@@ -201,6 +202,33 @@ static int check_framing(const struct headers *h, const char *version, struct er
     return 0;
 }
 
+/* What it says exactly, as bytes. */
+static int check_head(struct http_request *r, const char *method, const char *version, struct error *error)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+    return http_head_check(method, info ? info->header_size : 0, version, error);
+}
+
+/* ---- what is refused ---- */
+
+static void know_peer(struct http_connection *c)
+{
+    if (!c->peer_known)
+        auth_peer_init(&c->peer, c->fd, http_socket_group(&c->daemon->listener->socket));
+    c->peer_known = true;
+}
+
+static void tell_refusal(struct http_request *r, enum http_refusal why, const char *text)
+{
+    char what[384];
+
+    know_peer(r->connection);
+    snprintf(what, sizeof(what), "%s %.300s", r->method, r->raw ? r->raw : "");
+    http_refused(r->http, why, r->identity.name[0] ? r->identity.name : r->connection->peer.name, what, text);
+}
+
 /* ---- the route ---- */
 
 static bool method_serves(const char *have, const char *asked)
@@ -262,25 +290,14 @@ static bool find_route(struct http_request *r)
 
 /* ---- who is it ---- */
 
-static void tell_refusal(struct http_request *r, enum http_refusal why, const char *text)
-{
-    const struct http_connection *c = r->connection;
-    const char *caller = r->identity.name[0] ? r->identity.name : c->peer.name;
-    char what[384];
-
-    snprintf(what, sizeof(what), "%s %.300s", r->method, r->raw ? r->raw : "");
-    http_refused(r->http, why, c->peer_known ? caller : "unknown", what, text);
-}
-
 static bool identify(struct http_request *r, struct auth_claim *claim)
 {
     struct http_connection *c = r->connection;
     enum auth_role needed = r->entry->route->role;
     struct error e;
 
-    if (!c->peer_known)
-        auth_peer_init(&c->peer, c->fd, http_socket_group(&c->daemon->listener->socket));
-    c->peer_known = true;
+    know_peer(c);
+    claim->safe = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
     claim->tls = c->daemon->listener->tls != NULL;
     if (needed == AUTH_NOBODY) {
         r->identity = (struct auth_identity){.role = AUTH_NOBODY};
@@ -327,7 +344,7 @@ static bool is_json_type(const char *type)
     return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
 }
 
-/* A page of another site can send a form, or text, without asking first; JSON it cannot. */
+/* A page of another site can send a form, text, or bytes of no type without asking first; JSON it cannot. */
 static bool check_body_headers(struct http_request *r, const struct headers *h)
 {
     const struct http_route *route = r->entry->route;
@@ -340,7 +357,7 @@ static bool check_body_headers(struct http_request *r, const struct headers *h)
         http_reply_error(r, ERR_INVALID, "%s takes no body", route->path);
         return false;
     }
-    if (type && !is_json_type(type)) {
+    if (!type || !is_json_type(type)) {
         error_set(&e, ERR_INVALID, "the body is JSON: send 'Content-Type: application/json'");
         http_reply_problem(r, 415, &e, NULL);
         return false;
@@ -444,8 +461,10 @@ static bool begin(struct http_request *r, const char *method, const char *versio
     copy_method(r, method);
     MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, see_header, &h);
     r->expects = h.expects;
-    if (check_framing(&h, version, &e) < 0) {
+    r->close_after = h.encodings > 0; /* the ends of chunks may be in doubt as well */
+    if (check_head(r, method, version, &e) < 0 || check_framing(&h, version, &e) < 0) {
         r->close_after = true;
+        tell_refusal(r, HTTP_REFUSED_MALFORMED, e.text);
         http_reply_failure(r, &e);
         return true;
     }
