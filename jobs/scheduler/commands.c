@@ -141,7 +141,7 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
         planner_account(s, j, "paused");
     HASH_ITER(by_name, s->state.jobs, each, next)
     {
-        if (!j && each->def)
+        if (!j && each->def && (each->run_count || rules_next_ms(s, each) <= s->now_ms))
             planner_account(s, each, "paused");
     }
     r = turn_record(s, RECORD_PAUSE);
@@ -153,7 +153,7 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     turn_commit(s, r);
     HASH_ITER(by_name, s->state.jobs, each, next)
     {
-        if (!j || each == j)
+        if (j ? each == j : each->run_count > 0) /* the others find out in their time */
             turn_wake_job(s, each, s->now_ms);
     }
     return commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret);
@@ -161,7 +161,7 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
 
 int scheduler_resume(struct scheduler *s, const char *name, const char *by, struct scheduler_result *ret)
 {
-    struct job_state *j = NULL, *each, *next;
+    struct job_state *j = NULL;
     struct record *r;
     int rc = commands_enter(s, &ret->error);
 
@@ -172,20 +172,18 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, stru
     if (rc < 0)
         return rc;
     if (j ? j->paused : s->state.paused) {
-        HASH_ITER(by_name, s->state.jobs, each, next)
-        {
-            if ((!j || each == j) && each->def)
-                planner_skip_to(s, each, s->now_ms, VERDICT_PAUSED,
-                                each->paused ? each->pause_reason : s->state.pause_reason);
-        }
+        if (j)
+            planner_skip_to(s, j, s->now_ms, VERDICT_PAUSED, j->pause_reason);
+        else
+            planner_skip_pause(s, s->now_ms);
         r = turn_record(s, RECORD_RESUME);
         PUT_TEXT(s, r, job, name);
         PUT_TEXT(s, r, by, by);
         turn_commit(s, r);
-        HASH_ITER(by_name, s->state.jobs, each, next)
-        {
-            turn_wake_job(s, each, s->now_ms);
-        }
+        if (j)
+            turn_wake_job(s, j, s->now_ms);
+        else
+            planner_wake_resumed(s);
     }
     return commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret);
 }

@@ -3,39 +3,64 @@
  */
 #include "jobs/scheduler/scheduler_priv.h"
 
-static void reconcile_all(struct scheduler *s)
+/* What one entry may do: thousands of jobs or runs that are due together are worked off in several, between which the loop has
+ * its turns. */
+struct budget {
+    int items;        /* of one kind that may still be looked at */
+    uint64_t records; /* until so many have been written */
+};
+
+static bool spend(const struct scheduler *s, struct budget *budget)
 {
+    return budget->items-- > 0 && s->record_count < budget->records;
+}
+
+static void reconcile_all(struct scheduler *s, uint64_t records)
+{
+    struct budget jobs = {RECONCILED_PER_ENTRY, records}, runs = jobs, later = jobs;
     struct heap_item *item;
 
     engine_call_discard_acked(s);
     /* jobs first: what is due at this instant is evaluated before anything else is recorded at it */
-    while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms) {
+    while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms && spend(s, &jobs)) {
         heap_remove(&s->job_timers, item);
         planner_reconcile(s, LIST_ITEM(item, struct job_state, live.timer));
     }
-    while ((item = heap_first(&s->run_timers)) && item->at <= s->now_ms) {
+    while ((item = heap_first(&s->run_timers)) && item->at <= s->now_ms && spend(s, &runs)) {
         heap_remove(&s->run_timers, item);
         launch_reconcile(s, LIST_ITEM(item, struct run, live.timer));
+    }
+    while (!list_empty(&s->later) && spend(s, &later)) {
+        struct job_state *j = LIST_ITEM(s->later.next, struct job_state, live.later);
+
+        list_remove(&j->live.later);
+        planner_reconcile(s, j);
     }
 }
 
 void reconcile_due(struct scheduler *s)
 {
     struct heap_item *job, *run;
+    uint64_t records = s->record_count + RECORDS_PER_ENTRY;
     int64_t at = HEAP_NEVER;
 
     if (s->leading && !s->reconciling && !s->stopping &&
         s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX) {
         s->reconciling = true;
-        reconcile_all(s);
+        planner_end_pause(s);
+        reconcile_all(s, records);
         /* reconciling runs may have woken jobs for this very instant: once more */
-        reconcile_all(s);
+        reconcile_all(s, records);
         at = takeover_report(s);
         s->reconciling = false;
         job = heap_first(&s->job_timers);
         run = heap_first(&s->run_timers);
         at = job && job->at < at ? job->at : at;
         at = run && run->at < at ? run->at : at;
+        if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at)
+            at = s->state.pause_until_ms;
+        if (!list_empty(&s->later) && at > s->now_ms)
+            at = s->now_ms;
     }
     if (at != s->wake_ms) {
         s->wake_ms = at;

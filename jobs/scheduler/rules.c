@@ -14,6 +14,7 @@ struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
 
     if (!j->live.compiled && j->def) {
         j->live.compiled = true;
+        j->live.next_known = false;
         if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
             /* it compiled when it was applied; its zone has gone since */
             j->live.schedule = NULL;
@@ -46,9 +47,15 @@ int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s)
 int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
 {
     struct schedule *schedule = rules_schedule(s, j);
-    int64_t at = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER;
+    int64_t at;
 
-    return at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
+    if (!j->live.next_known || j->live.next_after_ms != j->cursor_ms) {
+        at = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER;
+        j->live.next_ms = at == SCHEDULE_NEVER ? HEAP_NEVER : at * 1000;
+        j->live.next_after_ms = j->cursor_ms;
+        j->live.next_known = true;
+    }
+    return j->live.next_ms;
 }
 
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j)

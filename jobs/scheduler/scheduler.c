@@ -51,7 +51,7 @@ void scheduler_zones_changed(struct scheduler *s)
         {
             if (j->def)
                 planner_zones_after(s, j);
-            turn_wake_job(s, j, s->now_ms);
+            turn_wake_job_later(s, j);
         }
     }
     reconcile_due(s);
@@ -311,7 +311,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (j->def)
-            turn_wake_job(s, j, s->now_ms);
+            turn_wake_job_later(s, j);
     }
     reconcile_due(s);
 }
@@ -363,7 +363,7 @@ static void on_job_changed(void *arg, struct job_state *j)
             run_queue_withdraw_permission(
                 s, r); /* under the old definition: it asks again, by the rules of the new one */
     }
-    turn_wake_job(s, j, s->now_ms);
+    turn_wake_job_later(s, j);
 }
 
 static void on_job_gone(void *arg, struct job_state *j)
@@ -371,6 +371,7 @@ static void on_job_gone(void *arg, struct job_state *j)
     struct scheduler *s = OBJECT(struct scheduler, arg);
 
     s->job_generation++;
+    list_remove(&j->live.later);
     heap_remove(&s->job_timers, &j->live.timer);
 }
 
@@ -419,6 +420,7 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
     list_init(&s->pending_batches);
     list_init(&s->waiters);
     list_init(&s->discards);
+    list_init(&s->later);
     heap_init(&s->job_timers);
     heap_init(&s->run_timers);
     scheduler_set_engines(s, o->engines, o->engine_count);

@@ -37,6 +37,8 @@
 #define SCHEDULER_WAITERS_MAX         10000
 #define EVALUATED_PER_TURN_MAX        512 /* fire times of one job; the rest in the next turn */
 #define ARMED_PER_JOB_MAX             64
+#define RECONCILED_PER_ENTRY          256  /* jobs, and runs; the rest in the next turn */
+#define RECORDS_PER_ENTRY             1024 /* likewise: after so many */
 #define BACKFILL_TIMES_MAX            5000
 #define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
@@ -160,6 +162,8 @@ struct scheduler {
     struct list pending_batches, waiters, discards;
     size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
+    struct list later;                                      /* jobs to be looked at after what is due */
+    uint64_t record_count;                                  /* that were begun */
     struct run_queue engine_queues[SCHEDULER_ENGINES_MAX];  /* by index of o.engines */
     struct run_queue running_queues[SCHEDULER_ENGINES_MAX]; /* likewise, of max_running; size 0: no limit */
     struct run_queue pool_queues[SCHEDULER_POOLS_MAX];      /* by index of o.pools */
@@ -209,6 +213,8 @@ void turn_drop(struct scheduler *s);
 /* Reconcile it then, or earlier. */
 void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms);
 void turn_wake_run(struct scheduler *s, struct run *r, int64_t at_ms);
+/* Reconcile it soon, after what is due: for many jobs at once. */
+void turn_wake_job_later(struct scheduler *s, struct job_state *j);
 
 /* ---- rules.c ---- */
 
@@ -346,6 +352,11 @@ void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, en
  * the job has had already by its local time, so that a night's run never doubles. */
 void planner_zones_before(struct scheduler *s, struct job_state *j);
 void planner_zones_after(struct scheduler *s, struct job_state *j);
+/* Ends a pause of all jobs that has expired. */
+void planner_end_pause(struct scheduler *s);
+/* What resuming all jobs means for each: fire times of the pause are skipped; and, once it is recorded, they are planned again. */
+void planner_skip_pause(struct scheduler *s, int64_t to_ms);
+void planner_wake_resumed(struct scheduler *s);
 void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
 
 /* ---- status.c, for walk.c: new references ---- */

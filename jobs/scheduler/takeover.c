@@ -168,6 +168,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         memset(&j->live.timer, 0, sizeof(j->live.timer));
+        list_remove(&j->live.later);
         j->live.unrecovered = 0;
         if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
             j->cursor_ms -= 5000;
@@ -342,7 +343,8 @@ int64_t takeover_report(struct scheduler *s)
 
     if (!t->runs)
         return HEAP_NEVER;
-    if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS && (t->unrecovered > 0 || (job && job->at <= s->now_ms)))
+    if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS &&
+        (t->unrecovered > 0 || !list_empty(&s->later) || (job && job->at <= s->now_ms)))
         return t->lead_ms + REPORT_WITHIN_MS;
     write_report(s);
     return HEAP_NEVER;

@@ -63,6 +63,7 @@ struct record *turn_record(struct scheduler *s, enum record_kind kind)
         memcpy(s->batch->prev, s->state.hash, sizeof(s->batch->prev));
     }
     assert(s->batch->index == s->state.index + 1);
+    s->record_count++;
     return batch_add(s->batch, kind);
 }
 
@@ -289,6 +290,13 @@ void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms)
     assert(s->leading);
     if (j->live.timer.slot == 0 || at_ms < j->live.timer.at)
         heap_set(&s->job_timers, &j->live.timer, at_ms);
+}
+
+void turn_wake_job_later(struct scheduler *s, struct job_state *j)
+{
+    assert(s->leading);
+    list_remove(&j->live.later);
+    list_append(&s->later, &j->live.later);
 }
 
 void turn_wake_run(struct scheduler *s, struct run *r, int64_t at_ms)

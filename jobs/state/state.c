@@ -135,6 +135,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
     j->cursor_ms = j->last_fire_ms = INT64_MIN;
     list_init(&j->runs);
     list_init(&j->backfills);
+    list_init(&j->live.later);
     HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
     state_count_job(s, j, NULL);
     return j;

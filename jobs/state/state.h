@@ -64,6 +64,9 @@ struct job_live {
     int unrecovered;    /* its runs that are so */
     char ran_local[32]; /* local time of its last fire time, while zone rules change */
     struct heap_item timer;
+    struct list later;              /* in the scheduler's list of jobs to be looked at when there is time */
+    int64_t next_after_ms, next_ms; /* the fire time after that cursor, when next_known */
+    bool next_known;
 };
 
 struct job_state {

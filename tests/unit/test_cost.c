@@ -27,7 +27,7 @@ struct bench {
     struct engine *engines[1];
     struct zoneinfo *zones;
     struct scheduler *scheduler;
-    int64_t now_ms;
+    int64_t now_ms, wake_ms;
     uint64_t appended;
     int64_t max_state_bytes;
     char run[RUN_ID_MAX]; /* the last that was triggered */
@@ -50,6 +50,7 @@ static uint64_t env_random(struct scheduler_env *env)
 
 static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
 {
+    b.wake_ms = wall_ms;
 }
 
 static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
@@ -493,6 +494,58 @@ static void a_name_is_compared_with_so_many(void **state)
     assert_null(scheduler_near_job(b.scheduler, "x"));
 }
 
+/* ---- all jobs at once ---- */
+
+/* No entry looks at all of them: a pause concerns those that have something due, and a resume has the others wait. */
+static void all_jobs_are_paused_and_resumed_in_pieces(void **state)
+{
+    struct scheduler_result result = {0};
+    int64_t since_us, worst_us = 0;
+
+    fill(MANY);
+    settle();
+    for (int i = 0; i < 200; i++)
+        settle();
+    since_us = cpu_us();
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, b.now_ms + 5000, "test", "test", &result), 0);
+    assert_cpu_below(since_us, 50, "a pause of 20000 jobs");
+    json_decref(result.reply);
+    settle();
+    result = (struct scheduler_result){0};
+    since_us = cpu_us();
+    assert_int_equal(scheduler_resume(b.scheduler, NULL, "test", &result), 0);
+    assert_cpu_below(since_us, 50, "a resume");
+    json_decref(result.reply);
+    for (int i = 0; i < 200; i++) {
+        int64_t before_us = cpu_us();
+
+        b.now_ms += 10;
+        settle();
+        worst_us = cpu_us() - before_us > worst_us ? cpu_us() - before_us : worst_us;
+    }
+    print_message("the longest turn after it: %lld us\n", (long long)worst_us);
+    assert_true(worst_us < patience_ms(50) * 1000);
+}
+
+/* What was paused until a time goes on then, though no job is due. */
+static void a_pause_of_all_ends_in_its_time(void **state)
+{
+    struct scheduler_result result = {0};
+    json_t *status;
+
+    fill(10);
+    settle();
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, b.now_ms + 5000, "test", "test", &result), 0);
+    json_decref(result.reply);
+    settle();
+    assert_in_range(b.wake_ms, b.now_ms, b.now_ms + 5000);
+    b.now_ms += 5000;
+    settle();
+    status = scheduler_status_json(b.scheduler);
+    assert_true(json_is_false(json_object_get(status, "paused")));
+    json_decref(status);
+}
+
 /* ---- growth ---- */
 
 static int trigger(const char *key, const char *param)
@@ -606,6 +659,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_walk_over_many_jobs_takes_short_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_is_compared_with_so_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_jobs_are_paused_and_resumed_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pause_of_all_ends_in_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_fill_a_share_of_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_runs_fill_a_share_of_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(an_apply_fills_the_state_and_no_more, setup, teardown),
