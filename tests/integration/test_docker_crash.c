@@ -229,7 +229,7 @@ static void an_engine_that_hangs_is_unreachable(void **state)
         t = fixture_ask(f, ENGINE_FENCE, job, &b, true);
     } while (t->event == ENGINE_UNREACHABLE);
     fixture_expect(t, ENGINE_STARTED); /* the start was in its ear already */
-    fixture_until_lines(f, "ran", 2); /* the container's process may not have got to it yet */
+    fixture_until_lines(f, "ran", 2);  /* the container's process may not have got to it yet */
     job_unref(job);
 }
 
