@@ -188,10 +188,12 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     struct world *w = n->world;
 
     n->epoch = epoch;
+    tell(w, "%s leads in epoch %" PRId64 " with %" PRIu64 " batches; the tree is in epoch %" PRId64, n->id,
+         epoch, n->index, tree_epoch_now(w));
     tree_check_lead(n);
     if (n->leading || epoch >= EPOCHS_MAX || (w->led[epoch] && tree_elected_last(n)))
         violated(w, "%s leads in epoch %" PRId64 ", in which one has led", n->id, epoch);
-    else
+    else if (tree_elected_last(n)) /* else its answers were on the way when the tree went back */
         w->led[epoch] = true;
     w->elections++;
     n->leading = true;
@@ -215,6 +217,7 @@ static void on_deposed(void *arg, const struct error *why)
 {
     struct node *n = arg;
 
+    tell(n->world, "%s is deposed: %s", n->id, why->text);
     if (!n->leading)
         violated(n->world, "%s is deposed and did not lead", n->id);
     n->leading = n->restored = false; /* what it appended and nobody acknowledged is void: it is restored */

@@ -51,14 +51,14 @@ static void judge_other(struct world *w, const struct container *o, const struct
 static void judge_given_up(struct world *w, const struct container *o, const struct run_note *n)
 {
     const struct container *other, *next;
-    bool ended_later = false;
+    bool allowed = o->released.sent_ms <= w->lost_at_ms; /* by a leader of before, and late */
 
     HASH_ITER(by_id, w->objects, other, next)
     {
         if (strcmp(other->run, o->run) == 0 && other->ended_ms > n->given_up_ms)
-            ended_later = true;
+            allowed = true;
     }
-    if (!ended_later)
+    if (!allowed)
         violation(w, "%s#%d starts, though what became of its run is in a lost part of the journal", o->run,
                   o->attempt);
 }
@@ -630,6 +630,7 @@ void monitor_begin_anew(struct world *w, int64_t lost_until_ms)
 
     accounts_forget(w);
     w->lost_epoch = w->epoch;
+    w->lost_at_ms = w->now_ms;
     w->key_era += KEYS_MAX;
     w->key_count = 0;
     w->told_zones.rules = w->shadow.tzdata ? (int)strtol(w->shadow.tzdata + strlen("sim-"), NULL, 10) : 0;

@@ -278,6 +278,7 @@ struct world {
     size_t old_count;                                /* batches in the former */
     bool loses;                                      /* the embedded journal of this world is put back */
     int64_t recover_ms, lost_from_ms, lost_until_ms; /* it goes on then; as its leader is told */
+    int64_t lost_at_ms;                              /* true time */
     int64_t lost_epoch;                              /* the last before that */
     bool recovery_pending;                           /* no batch has been appended since */
     int64_t furthest_ms; /* time of the latest batch, and of the latest fire time of a start */

@@ -2,7 +2,7 @@
 """The simulators, of the scheduler (sim) and of the replicated journal (elections): worlds in which nothing may go wrong, then
 the deliberate faults (jobs/base/mutant.h), each of which has to be found. What was found, and how soon, is printed.
 
-  CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (15, 5; by hand an hour)
+  CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (12, 5; by hand an hour)
   CRONSCHED_SIM_SEED      the first of them (random)
   CRONSCHED_SIM_MUTANT_SECONDS   how long each mutant may stay unfound (120)
 
@@ -23,6 +23,8 @@ import sample  # noqa: E402
 
 BUILD = os.environ.get("CRONSCHED_BUILD", "build-test")
 PROGRAMS = ("sim", "elections")
+# The simulator itself was wrong in some of them: what it has to allow is as easily broken.
+WENT_WRONG = {"sim": (24, 29, 100018, 200017, 200028), "elections": (684, 101152, 201629)}
 FOUND_FROM = {"discard-before-ack": 42, "kill-retries": 21, "edit-unaccounted": 8,
               "same-manual-id": 26, "mark-forgotten": 40, "hash-ignored": 54}  # else 1
 
@@ -59,7 +61,14 @@ class Simulator(lab.Suite):
         self.assertGreater(steps(text), 1000)
 
     def test_nothing_goes_wrong_in_healthy_worlds(self):
-        self.healthy("sim", 15)
+        self.healthy("sim", 12)
+
+    def test_worlds_that_once_went_wrong(self):
+        """Their course changes with the code; they are still those in which something rare came together."""
+        for program, seeds in WENT_WRONG.items():
+            for seed in seeds:
+                code, text = run(program, "--seed", seed, "--worlds", 1, seconds=60)
+                self.assertEqual(0, code, text)
 
     def test_stops_that_are_answered_late(self):
         """A leader once attended a run again and again, without an end, while its stop was under way for so long."""
