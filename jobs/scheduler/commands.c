@@ -234,7 +234,8 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
 }
 
 /* May a manual run come now, as far as overlap goes? */
-static int trigger_overlap(struct job_state *j, const struct trigger *t, struct error *error)
+static int trigger_overlap(struct scheduler *s, struct job_state *j, const struct trigger *t,
+                           struct error *error)
 {
     if (j->def->concurrency == JOB_QUEUE || t->queue)
         return rules_waiting_count(j) >= j->def->queue_max
@@ -254,6 +255,11 @@ static int trigger_overlap(struct job_state *j, const struct trigger *t, struct 
             return error_set(error, ERR_CONFLICT,
                              "%s has not ended and the job forbids overlap; --queue waits for it", r->id);
     }
+    if (j->def->concurrency == JOB_FORBID && stray_of(s, j))
+        return error_set(
+            error, ERR_CONFLICT,
+            "%s was started again by somebody else and the job forbids overlap; --queue waits for it",
+            stray_of(s, j));
     return 0;
 }
 
@@ -292,7 +298,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     if (known) {
         return commands_finish(s, json_pack("{s:s,s:b}", "run", known->run, "existing", 1), ret);
     }
-    rc = trigger_overlap(j, &t, &ret->error);
+    rc = trigger_overlap(s, j, &t, &ret->error);
     rc = rc < 0 ? rc : trigger_room(s, j, &t, &ret->error);
     if (rc < 0)
         return rc;

@@ -195,11 +195,29 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
     if (stray_of(s, r->job))
         return permit_beside_stray(s, r);
     other = goes_before(r);
-    if (other && !rules_waits_turn(r)) {
+    if (other && !rules_waits_turn(r) && !started_once(r)) {
         snprintf(text, sizeof(text), "%s has not ended", other->id);
         launch_close(s, r, VERDICT_OVERLAP, text, NULL);
     }
     return !other; /* its end wakes the job, which wakes this one */
+}
+
+/* Does something of its job execute that came after this run's permission, and before its start? Somebody else has
+ * started it: an object that nobody keeps, or one of a run that a leader found running beside this one. */
+static bool crossed(struct scheduler *s, const struct run *r)
+{
+    int room = rules_max_running(run_def(r)) - 1;
+
+    if (run_def(r)->concurrency == JOB_ALLOW)
+        return false;
+    LIST_EACH(link, &r->job->runs)
+    {
+        struct run *other = LIST_ITEM(link, struct run, of_job);
+
+        if (other != r && other->live.permitted && may_execute(s, other) && room-- <= 0)
+            return true;
+    }
+    return stray_of(s, r->job);
 }
 
 /* Said once for each time that it begins to wait. */
@@ -234,8 +252,8 @@ static bool permit(struct scheduler *s, struct run *r)
 {
     struct run_queue *pool = run_queue_of_pool(s, run_def(r)), *running = running_queue(s, r);
 
-    if (r->live.permitted && run_def(r)->concurrency != JOB_ALLOW && stray_of(s, r->job))
-        run_queue_withdraw_permission(s, r); /* it came after the permission, and before the start */
+    if (r->live.permitted && crossed(s, r))
+        run_queue_withdraw_permission(s, r);
     if (r->live.permitted)
         return true;
     if (!permit_overlap(s, r)) {

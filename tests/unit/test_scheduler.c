@@ -538,6 +538,34 @@ static void a_fire_time_is_skipped_beside_it(void **state)
     assert_non_null(strstr(b.last, "was started again by somebody else"));
 }
 
+/* One that is asked for by hand is refused; one that was permitted before, and not started yet, does not start. */
+static void nothing_that_forbids_it_starts_beside_what_was_started_again(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    struct scheduler_result result = {0};
+    char run[RUN_ID_MAX], next[RUN_ID_MAX];
+    json_t *body = json_object(), *json;
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"forbid\"}}}";
+    bench_run(run);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 0, .cause = "exit"});
+    bench_trigger(next);
+    bench_until(ENGINE_PREPARE);
+    host->stray(host, &b.table, run, 1, "id-1", true);
+    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-2", .exit_code = -1});
+    for (int s = 0; s < 30; s++) {
+        b.now_ms += 1000;
+        bench_settle();
+        assert_true(!b.asked || b.op != ENGINE_RELEASE);
+    }
+    json = scheduler_run_json(b.scheduler, next);
+    assert_null(json); /* it has ended, as overlap */
+    assert_int_equal(scheduler_trigger(b.scheduler, "a", body, "test", &result), ERR_CONFLICT);
+    assert_non_null(strstr(result.error.text, "was started again by somebody else"));
+    json_decref(body);
+}
+
 /* Applies jobs j0, j1, ..., each with a text of so many bytes. */
 static int apply_large(int count, size_t bytes, struct scheduler_result *ret)
 {
@@ -855,6 +883,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(nothing_that_forbids_it_starts_beside_what_was_started_again, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
         cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
