@@ -5,7 +5,8 @@
  * read is final. An append is one step, with the epoch check. Everything that a leader asks of the engine is a
  * step of its own, and a start request may arrive at any later time; the engine handles it in two steps (look
  * up, then lock). The engine may die at any time, also between exec and its own note of it; its host may die
- * with it, and lose the start witness. The ring of events may forget. Somebody may remove a container by hand.
+ * with it, and lose the start witness. The ring of events may forget. Somebody may remove a container by hand, or start
+ * one, which is no start of ours.
  * What has been sealed or removed is taken to stay so: that a host's death undoes it, and that a leader sleeps
  * through all of that with its start request in hand, is left to the lease.
  *
@@ -32,6 +33,10 @@
 #define REMOVALS 0
 #endif
 
+#ifndef STRANGERS
+#define STRANGERS 0
+#endif
+
 /* what the journal says of the run; what the engine says of an object */
 mtype = { WAITING, ARMED, COMMITTED, HANDED_OVER, STARTED, ENDED, LOST, FAILED };
 mtype = { ABSENT, CREATED, RUNNING, EXITED, GONE };
@@ -53,7 +58,9 @@ byte requests[OBJECTS];    /* start requests under way */
 byte busy = OBJECTS;       /* the object whose start is in progress: locked */
 byte crashes = CRASHES, edits = EDITS, removals = REMOVALS;
 
-byte ran = 0;              /* how often the job was executed: what it is all about */
+byte strangers = STRANGERS;
+byte ran = 0;              /* how often the job was executed by us: what it is all about */
+byte by_hand = 0;          /* and by somebody else */
 bit in_doubt = 0;          /* a start was requested, or an object sealed, or removed by hand; */
 bit unproved = 0;          /* evidence was lost, or awaited in vain; */
 bit exhausted = 0;         /* the bound on objects was met: nothing is said about the end */
@@ -102,6 +109,12 @@ inline dies(host)
     }
 }
 
+inline by_somebody(i)
+{
+    strangers--; by_hand++;
+    witness[i] = 1; object[i] = RUNNING; saw_start[i] = 1
+}
+
 active proctype engine()
 {
     byte n = 0, id = 0;
@@ -142,6 +155,8 @@ end_idle:
     :: atomic { object[3] == RUNNING -> object[3] = EXITED }
     :: atomic { removals > 0 && REMOVABLE(0) -> removals--; in_doubt = 1; unproved = 1; REMOVE(0) }
     :: atomic { removals > 0 && REMOVABLE(1) -> removals--; in_doubt = 1; unproved = 1; REMOVE(1) }
+    :: atomic { strangers > 0 && REMOVABLE(0) && !sealed[0] -> by_somebody(0) }
+    :: atomic { strangers > 0 && REMOVABLE(1) && !sealed[1] -> by_somebody(1) }
     :: dies(false)
     :: dies(true)
     od
@@ -222,8 +237,12 @@ hand_over: /* a clean stop: what this leader has sworn never to release */
 #endif
     goto over;
 
-release: /* ONE start request for this id, ever */
+release: /* ONE start request for this id, ever, and none for what somebody has started */
     atomic {
+        if
+        :: by_hand > 0 && (object[id] == RUNNING || object[id] == EXITED) -> goto started
+        :: else
+        fi;
         requests[id]++; in_doubt = 1;
 #ifdef RESENT_START
         requests[id]++ /* by a library, on a connection that died */
@@ -345,14 +364,14 @@ never_ran: /* removed only when that is in the journal: until then it is the evi
 
 started:
     APPEND(STARTED);
-    assert(ran == 1);
+    assert(ran == 1 || by_hand > 0);
 
 watch:
     (object[id] == EXITED || object[id] == GONE);
 
 ended:
     APPEND(ENDED);
-    assert(ran == 1);
+    assert(ran == 1 || by_hand > 0);
     goto over;
 
 failed:

@@ -36,6 +36,19 @@ NAIVE = {
         "CLOCK_TRUSTED": "it trusts its clock that no start was sent",
         "DISCARD_EARLY": "what is revoked, or never ran, is removed before that is in the journal",
     },
+    "mark": {
+        "MARK_FORGOTTEN": "what was known is forgotten at the end of leadership",
+        "HASH_IGNORED": "a batch in the place of another that was known is believed",
+        "REFUSING_LEAVES": "a replica that does not believe the tree is no member any more",
+        "MEMBERS_READ_BEFORE": "the members are read before the epoch is taken",
+        "OWN_MARK_ALONE": "the journal goes on above what one replica knows, and not above what all know",
+    },
+    "suspicion": {
+        "REFUSAL_IS_DEATH": "a leader that one replica cannot reach is deposed unasked",
+        "NO_SECOND_WRITE": "the answer is read without a write before it",
+        "ANY_ANSWER": "an answer to an earlier question counts",
+        "EPOCH_IGNORED": "questions and answers do not name the epoch",
+    },
     "cursor": {
         "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
         "CURSOR_AFTER": "the cursor moves in another batch than the run",
@@ -94,6 +107,20 @@ class Models(lab.Suite):
         """The model is not so kind that nothing is ever lost."""
         errors, *_ = self.spin("launch", "LOST_UNREACHABLE")
         self.assertEqual(1, errors)
+
+    def test_so_it_does_when_somebody_starts_a_container(self):
+        self.holds("launch", "STRANGERS=1", "CRASHES=0", "EDITS=0")
+
+    def test_nobody_leads_a_tree_that_lacks_what_is_known(self):
+        self.holds("mark")
+
+    def test_a_recovered_journal_is_led(self):
+        """The model is not so strict that nobody leads after a recovery."""
+        errors, *_ = self.spin("mark", "RECOVERED_UNREACHABLE")
+        self.assertEqual(1, errors)
+
+    def test_a_leader_that_answers_is_not_deposed_and_a_dead_one_is(self):
+        self.holds("suspicion")
 
     def test_every_fire_time_has_one_run_or_one_skip(self):
         self.holds("cursor")
