@@ -163,14 +163,22 @@ static void set_add_wrapped(struct parser *p, int lo, int hi, int step)
 
 /* ---- values and steps ---- */
 
+/* Moves over digits, `most` of them at most: their value, of which only the first SCAN_DIGITS_MAX count. */
+static int take_digits(struct parser *p, size_t most)
+{
+    int value = 0;
+
+    for (size_t n = 0; n < most && scan_is_digit(peek(p)); n++, p->at++)
+        if (n < SCAN_DIGITS_MAX)
+            value = value * 10 + (peek(p) - '0');
+    return value;
+}
+
 static int parse_number(struct parser *p, int *ret)
 {
     size_t start = p->at;
-    int value = 0;
+    int value = take_digits(p, SIZE_MAX);
 
-    for (; scan_is_digit(peek(p)); p->at++)
-        if (p->at - start < 5)
-            value = value * 10 + (peek(p) - '0');
     if (p->at - start > 4 || value < p->field->min || value > p->field->max) {
         bool cut = p->at - start > CRON_SHOWN_MAX;
         int shown = cut ? CRON_SHOWN_MAX : (int)(p->at - start);
@@ -248,10 +256,8 @@ static int parse_upper(struct parser *p, int lo, int *ret)
 static int parse_step(struct parser *p, int *ret)
 {
     size_t start = ++p->at;
-    int value = 0;
+    int value = take_digits(p, 5);
 
-    for (; scan_is_digit(peek(p)) && p->at - start < 5; p->at++)
-        value = value * 10 + (peek(p) - '0');
     if (p->at == start)
         return fail(p, start, "%s: a number must follow '/'", p->field->name);
     if (p->at - start > 4)
@@ -498,8 +504,7 @@ static int parse_last_day(struct parser *p)
     if (peek(p) == '-') {
         size_t start = ++p->at;
 
-        for (; scan_is_digit(peek(p)) && p->at - start < 3; p->at++)
-            n = n * 10 + (peek(p) - '0');
+        n = take_digits(p, 3);
         if (p->at == start || n < 1 || n > 30)
             return fail(p, start, "day of month: L- takes 1-30, days before the last one");
     }

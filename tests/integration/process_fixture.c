@@ -421,6 +421,12 @@ void fixture_write(struct fixture *f, const char *name, const char *text)
     close(fd);
 }
 
+pid_t fixture_pid_in(struct fixture *f, const char *name)
+{
+    fixture_until_file(f, name);
+    return (pid_t)strtol(fixture_read(f, name), NULL, 10);
+}
+
 char *fixture_read(struct fixture *f, const char *name)
 {
     static char text[65536];

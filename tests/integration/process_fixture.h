@@ -81,6 +81,7 @@ void fixture_until(struct fixture *f, bool (*condition)(void *arg), void *arg, c
 void fixture_until_file(struct fixture *f, const char *name); /* in the folder, not empty */
 /* The command of fixture_drive waits until its server has seen it run. */
 void fixture_hold(struct fixture *f);
+pid_t fixture_pid_in(struct fixture *f, const char *name); /* waits for the file, which holds an id */
 void fixture_until_gone(struct fixture *f, pid_t pid);
 
 /* Files in the folder. */

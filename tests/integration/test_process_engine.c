@@ -40,12 +40,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static pid_t pid_in(const char *name)
-{
-    fixture_until_file(f, name);
-    return (pid_t)strtol(fixture_read(f, name), NULL, 10);
-}
-
 static int64_t now_ms(void)
 {
     return f->host.now_ms(&f->host);
@@ -310,7 +304,7 @@ static void test_stop_kills_all_after_the_grace(void **state)
     fixture_prepared(f, job, "cs-1", id);
     fixture_ask(f, ENGINE_RELEASE, job, id, false);
     watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
-    child = pid_in("child");
+    child = fixture_pid_in(f, "child");
     begin = uv_hrtime();
     assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE);
     a = fixture_wait(f, watch);
@@ -349,8 +343,8 @@ static void test_what_a_command_leaves_running_is_killed(void **state)
                             "(setsid sh -c 'echo $$ >$D/daemon; exec sleep 1000' &); "
                             "while [ ! -s $D/daemon ]; do sleep 0.01; done; exit 5");
     assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 5);
-    child = pid_in("child");
-    daemon = pid_in("daemon");
+    child = fixture_pid_in(f, "child");
+    daemon = fixture_pid_in(f, "daemon");
     assert_true(process_gone(child));
     assert_true(process_gone(daemon));
 }
@@ -424,7 +418,7 @@ static void test_supervisor_killed_takes_the_command_along_and_the_end_is_unknow
     fixture_prepared(f, job, "cs-1", id);
     fixture_ask(f, ENGINE_RELEASE, job, id, false);
     watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
-    command = pid_in("up");
+    command = fixture_pid_in(f, "up");
     assert_int_equal(kill(supervisor_of("cs-1"), SIGKILL), 0);
     a = fixture_wait(f, watch);
     assert_int_equal(a->event, ENGINE_UNKNOWN);
@@ -443,7 +437,7 @@ static void test_after_a_reboot_what_ran_is_unknown(void **state)
     fixture_ask(f, ENGINE_RELEASE, job, id, false);
     fixture_until_file(f, "up");
     assert_int_equal(kill(supervisor_of("cs-1"), SIGKILL), 0);
-    fixture_until_gone(f, pid_in("up"));
+    fixture_until_gone(f, fixture_pid_in(f, "up"));
     snprintf(text, sizeof(text), "%s", fixture_read(f, "attempts/cs-1/ready"));
     boot = strstr(text, "\"boot\":\"");
     assert_non_null(boot);

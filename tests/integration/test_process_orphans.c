@@ -28,12 +28,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static pid_t pid_in(const char *name)
-{
-    fixture_until_file(f, name);
-    return (pid_t)strtol(fixture_read(f, name), NULL, 10);
-}
-
 static pid_t supervisor_of(const char *name)
 {
     char file[128];
@@ -52,8 +46,8 @@ static void start_with_family(char *id, pid_t *ret_child, pid_t *ret_daemon)
                             "(setsid sh -c 'echo $$ >$D/daemon; exec sleep 1000' &); sleep 1000; sleep 1000");
     fixture_prepared(f, job, "cs-1", id);
     fixture_ask(f, ENGINE_RELEASE, job, id, false);
-    *ret_child = pid_in("child");
-    *ret_daemon = pid_in("daemon");
+    *ret_child = fixture_pid_in(f, "child");
+    *ret_daemon = fixture_pid_in(f, "daemon");
 }
 
 static void expect_killed(const struct test_answer *a, pid_t child, pid_t daemon)
@@ -117,7 +111,7 @@ static void a_command_kills_its_supervisor(void)
                             "while [ ! -s $D/daemon ] || [ ! -s $D/child ]; do sleep 0.01; done; "
                             "kill -9 $PPID; sleep 1000");
     a = fixture_run(f, job, "cs-1");
-    expect_killed(a, pid_in("child"), pid_in("daemon"));
+    expect_killed(a, fixture_pid_in(f, "child"), fixture_pid_in(f, "daemon"));
 }
 
 static void test_stop_reaches_a_supervisor_that_was_stopped(void **state)
@@ -182,7 +176,7 @@ static void test_a_watch_of_an_unresolved_one_tells_that_it_runs(void **state)
     f->unresolved = true;
     watch = fixture_submit(f, ENGINE_WATCH, job, id, true);
     assert_int_equal(fixture_wait(f, watch)->event, ENGINE_STARTED);
-    assert_int_equal(kill(pid_in("up"), SIGKILL), 0);
+    assert_int_equal(kill(fixture_pid_in(f, "up"), SIGKILL), 0);
     assert_int_equal(fixture_wait(f, watch)->event, ENGINE_ENDED);
 }
 
