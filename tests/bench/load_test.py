@@ -8,227 +8,38 @@ long the health check and the unix socket took. By hand; needs a build without s
   CRONSCHED_LOAD_UNREAD (600) connections that do not read  CRONSCHED_LOAD_IDLE (1100) that do not ask
 """
 
-import contextlib
-import hashlib
-import http.client
 import itertools
-import json
 import os
-import resource
-import socket
-import sqlite3
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
-
-START_LATE_S, LOOP_GAP_S = 0.1, 0.05
-JOBS_PER_APPLY = 10000
-ROLES = ("read", "operate", "admin")
+import load  # noqa: E402
 
 
 def number(name, default):
     return int(os.environ.get(f"CRONSCHED_LOAD_{name}", default))
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-class Load(lab.Suite):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-
-    # ---- the largest state ----
-
-    def tokens(self):
-        lines = [f"{role} {role} {hashlib.sha256(role.encode() * 8).hexdigest()}" for role in ROLES]
-        return self.folder.write("tokens", "\n".join(lines) + "\n")
-
-    def fill_jobs(self, server, count):
-        for at in range(0, count, JOBS_PER_APPLY):
-            jobs = {f"job-{i:06}": {"schedule": f"{i % 60} 4 1 1 *", "command": ["true"], "engine": "null",
-                                    "description": "one of very many"}
-                    for i in range(at, min(at + JOBS_PER_APPLY, count))}
-            status, answer = server.http("POST", "/v1/apply", {"jobs": jobs}, timeout=120)
-            self.assertEqual(200, status, answer)
-
-    @staticmethod
-    def fill_history(path, rows, now_ms):
-        def row(i):
-            at = now_ms - 86400000 * 5 - i * 400
-            run = f"job-{i % 1000:06}@{time.strftime('%Y%m%dT%H%M%S', time.gmtime(at // 1000))}.{at % 1000:03}Z"
-            doc = json.dumps({"run": run, "job": run.split("@")[0], "state": "ended", "verdict": "succeeded",
-                              "cause": "manual", "text": "x" * 100})
-            return (run, run.split("@")[0], at, at, 1, "ended", "succeeded", "manual", at, at, 1, 1, doc)
-
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            db.execute("PRAGMA synchronous = 0")
-            db.executemany("INSERT INTO runs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", map(row, range(rows)))
-            db.executemany("INSERT INTO records VALUES(0,?,?,1,'note',?,NULL,?)",
-                           ((i, now_ms - i, f"job-{i % 1000:06}", json.dumps({"k": "note", "text": "x" * 100}))
-                            for i in range(rows // 10)))
-            db.commit()
-
-    def filled(self):
-        ledger = lab.Ledger(self.folder)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        server = self.server(engines={"process": {"type": "process"}, "null": {"type": "null"}},
-                             config={"tokens_file": self.tokens()})
-        server.config["listen"].append(f"127.0.0.1:{self.port}")
-        server.config["max_state"] = "256m"
-        server.start()
-        began = time.monotonic()
-        self.fill_jobs(server, number("JOBS", 100000))
-        server.stop()
-        self.fill_history(os.path.join(server.data, "history.db"), number("ROWS", 1000000), int(time.time() * 1000))
-        server.start(seconds=300)
-        lab.say(f"filled within {time.monotonic() - began:.0f} s")
-        server.apply({"tick": ledger.process_job(schedule="* * * * * *", concurrency="allow", keep={"runs": 100}),
-                      "other": {"command": ["true"], "engine": "null", "schedule": "* * * * *"}})
-        time.sleep(5)
-        return server, ledger
-
-    # ---- the callers ----
-
-    def tcp(self, timeout=40):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-
-    def ask(self, connection, method, path, body=None, role="admin"):
-        """The status, or the error in a word. The body is read to its end."""
-        try:
-            headers = {"Authorization": "Bearer " + role * 8}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            while answer.read(1 << 20):
-                pass
-            return answer.status
-        except (OSError, http.client.HTTPException) as e:
-            connection.close()
-            return type(e).__name__
-
-    def open_unread(self, count, path="/v1/defs"):
-        """Connections that have asked and take nothing."""
-        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {'read' * 8}\r\n\r\n".encode()
-        return self.open(count, request)
-
-    def open(self, count, send=b""):
-        found = []
-        for _ in range(count):
-            s = socket.socket()
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            s.setblocking(False)
-            with contextlib.suppress(OSError):
-                s.connect(("127.0.0.1", self.port))
-            found.append(s)
-        time.sleep(0.5)
-        for s in found:
-            with contextlib.suppress(OSError):
-                s.send(send)
-        return found
-
-    @staticmethod
-    def requests():
-        """Every route with its worst input, for ever."""
-        layers = {f"l{layer}-{i}": {"command": ["true"], "engine": "null",
-                                    **({"after": [f"l{layer - 1}-{k}" for k in range(16)]} if layer else {})}
-                  for layer in range(20) for i in range(16)}
-        span = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-04T00:00:00Z"}
-        paths = ["/v1/jobs", "/v1/jobs/tick", "/v1/jobs/job-does-not-exist-" + "x" * 70, "/v1/defs", "/v1/runs",
-                 "/v1/runs?limit=10000", "/v1/runs?job=tick", "/v1/runs/tick@20260101T000000Z",
-                 "/v1/runs/tick@20260101T000000Z/logs", "/v1/records?kinds=all&limit=9999",
-                 "/v1/explain?job=job-000001&time=2026-01-01T04:01:00Z", "/v1/audit?since=2026-01-01T00:00:00Z&job=tick",
-                 "/v1/cluster", "/v1/doctor", "/v1/version", "/healthz", "/readyz", "/metrics",
-                 "/v1/peer/history?first=1&last=100000", "/v1/nothing"]
-        changes = [("POST", "/v1/apply", {"jobs": layers, "dry_run": True}),
-                   ("POST", "/v1/jobs/other/backfill", {**span, "dry_run": True}),
-                   ("POST", "/v1/jobs/nobody/trigger", {}), ("POST", "/v1/jobs/job-000007/pause", {}),
-                   ("POST", "/v1/jobs/job-000007/resume", {}), ("DELETE", "/v1/jobs/job-nobody-knows", None),
-                   ("POST", "/v1/runs/job-000007@20260101T000000Z/kill", {})]
-        for i in itertools.count():
-            yield from (("GET", path, None) for path in paths)
-            yield from changes
-            yield "POST", "/v1/jobs/job-000008/trigger", {"key": f"k{os.getpid()}-{threading.get_ident()}-{i}"}
-
-    # ---- a phase ----
-
-    def phase(self, name, server, ledger, callers=(), seconds=None):
-        """Runs the callers for a while and says what the starts, the loop and the probes were like."""
-        seconds = seconds or number("SECONDS", 20)
-        done, counts, probes = threading.Event(), {}, {"unix": [], "tcp": []}
-
-        def drive(requests):
-            connection = self.tcp()
-            for method, path, body in requests:
-                if done.is_set():
-                    break
-                status = self.ask(connection, method, path, body)
-                counts[status] = counts.get(status, 0) + 1
-
-        def probe():
-            while not done.is_set():
-                for kind, path, make in (("unix", "/v1/version", lambda: UnixConnection(server.socket, 20)),
-                                         ("tcp", "/healthz", lambda: self.tcp(20))):
-                    connection, began = make(), time.monotonic()
-                    answered = self.ask(connection, "GET", path) == 200
-                    probes[kind].append(time.monotonic() - began if answered else 99)
-                    connection.close()
-                time.sleep(0.3)
-
-        threads = [threading.Thread(target=drive, args=(c,), daemon=True) for c in callers]
-        threads.append(threading.Thread(target=probe, daemon=True))
-        begun = int(time.time()) + 1
-        for t in threads:
-            t.start()
-        time.sleep(seconds)
-        until = int(time.time()) - 1
-        done.set()
-        for t in threads:
-            t.join(60)
-        time.sleep(2)
-        starts = {line.run: line.wall for line in ledger.lines() if line.what == "start"}
-        late = [starts.get(lab.run_id("tick", t), t + 99) - t for t in range(begun, until)]
-        gap = server.metric("cronsched_loop_gap_seconds")
-        rss = server.metric("process_resident_memory_bytes") / 1e6
-        slow = {kind: max(times, default=99) for kind, times in probes.items()}
-        missing = sum(x > 90 for x in late)
-        lab.say(f"{name}: latest of {len(late)} starts {max(late) * 1000:.0f} ms late, {missing} missing; loop gap "
-                f"{gap * 1000:.0f} ms; unix socket {slow['unix'] * 1000:.0f} ms, /healthz {slow['tcp'] * 1000:.0f} ms; "
-                f"{rss:.0f} MB; {dict(sorted(counts.items(), key=str))}")
-        return max(late), gap
-
+class Load(load.Loaded):
     def test_load(self):
-        server, ledger = self.filled()
-        time.sleep(number("SETTLE", 70))  # the start is over, also for the gap of the last minutes
-        self.phase("nobody else", server, ledger)
-        self.phase("every route, 4 callers", server, ledger, [self.requests() for _ in range(4)])
+        server, ledger = self.filled(number("JOBS", 100000), number("ROWS", 1000000))
+        seconds = number("SECONDS", 20)
+        time.sleep(number("SETTLE", 130))  # the start is over, also for the gap of the last minutes
+        self.phase("nobody else", server, ledger, seconds)
+        self.phase("every route, 4 callers", server, ledger, seconds, [self.requests() for _ in range(4)])
         held = self.open_unread(number("UNREAD", 600))
-        self.phase("beside connections that do not read", server, ledger, [self.requests() for _ in range(2)])
+        self.phase("beside connections that do not read", server, ledger, seconds, [self.requests() for _ in range(2)])
         for s in held:
             s.close()
         flood = [itertools.repeat(("GET", "/v1/defs", None)) for _ in range(16)]
-        self.phase("16 callers of /v1/defs", server, ledger, flood)
+        self.phase("16 callers of /v1/defs", server, ledger, seconds, flood)
         held = self.open(number("IDLE", 1100))
-        self.phase("beside idle connections", server, ledger)
+        self.phase("beside idle connections", server, ledger, seconds)
         for s in held:
             s.close()
-        self.phase("pause and resume of all", server, ledger,
+        self.phase("pause and resume of all", server, ledger, seconds,
                    [itertools.cycle([("POST", "/v1/pause", {}), ("POST", "/v1/resume", {})])])
         server.kill()
 
