@@ -61,7 +61,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/cluster/join", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_join},
     {"POST", "/v1/cluster/recover", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_recover},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
-    {"GET", "/v1/peer/history", "first,last", AUTH_READ, 0, api_handle_peer_history, .heavy = true},
+    {"GET", "/v1/peer/history", "first,last", AUTH_ADMIN, 0, api_handle_peer_history, .heavy = true},
     {"GET", "/v1/peer/heartbeat", "hold", AUTH_READ, 0, api_handle_peer_heartbeat},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
@@ -155,6 +155,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     }
     http.loop = loop;
     http.auth = api->auth;
+    http.view = api_view;
     http.log = options->context.log;
     http.arg = options->context.arg;
     r = http_new(&api->http, &http, error);

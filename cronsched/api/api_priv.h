@@ -1,6 +1,6 @@
 /* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal
  * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_cluster.c,
- * api_doctor.c, api_metrics.c: the handlers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
+ * api_doctor.c, api_metrics.c: the handlers; api_view.c: what is hidden from readers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
  * API and its tests include this.
  */
 #pragma once
@@ -44,6 +44,11 @@ struct api {
     void (*closed)(void *arg);
     void *closed_arg;
 };
+
+/* ---- who sees what (api_view.c) ---- */
+
+/* What this caller may see of it. Takes the reference; returns one, NULL: no memory. */
+json_t *api_view(const struct auth_identity *who, json_t *json);
 
 /* ---- waiting (api_wait.c) ---- */
 

@@ -325,6 +325,7 @@ int http_new(struct http **ret, const struct http_options *options, struct error
     OBJECT_INIT(struct http, http);
     http->loop = options->loop;
     http->auth = options->auth;
+    http->view = options->view;
     http->log = options->log;
     http->arg = options->arg;
     http->connections_max = options->connections_max ? options->connections_max : HTTP_CONNECTIONS_MAX;

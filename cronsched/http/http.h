@@ -76,6 +76,8 @@ struct http_route {
 struct http_options {
     uv_loop_t *loop;
     struct auth *auth;
+    /* What a caller may see of a JSON answer: takes the reference and returns one. NULL: all of it. */
+    json_t *(*view)(const struct auth_identity *who, json_t *json);
     /* May be NULL. */
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;

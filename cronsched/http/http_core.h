@@ -122,6 +122,7 @@ struct http {
     struct object object; /* first */
     uv_loop_t *loop;
     struct auth *auth;
+    json_t *(*view)(const struct auth_identity *who, json_t *json);
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     void *arg;
     int connections_max;

@@ -140,6 +140,8 @@ void http_reply_json(struct http_request *r, int status, json_t *json)
         json_decref(json);
         return;
     }
+    if (json && r->http->view)
+        json = r->http->view(&r->identity, json);
     if (!json) {
         http_reply_error(r, ERR_NOMEM, "out of memory");
         return;

@@ -3,14 +3,18 @@
 
 import json
 import os
+import re
 import socket
+import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SLOW = {"command": ["sh", "-c", "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done"]}
 LINES = "".join(f"line {i}\n" for i in range(1, 7))
 NEVER = "0 0 1 1 *"  # nothing fires in the time of a test, save at New Year
@@ -168,6 +172,37 @@ class CommandLineAndServer(lab.Suite):
             found = tuple(self.cli.call(*words, *options).code for words in (
                 ["jobs"], ["trigger", "good", "--queue"], ["apply", self.files({"good": {"command": ["true"]}})]))
             self.assertEqual(codes, found, role)
+        self.hidden_from_readers({role: lab.Cli(f"unix:{self.one.socket}", {"CRONSCHED_TOKEN_FILE": path})
+                                  for role, path in paths.items()})
+
+    def hidden_from_readers(self, clis):
+        """Over every GET of the API's description: a route that is new is among them."""
+        self.one.apply({"sly": {"command": ["true"], "environment": {"DB_PASSWORD": "hunter2"},
+                                "notify": [{"on": ["killed"], "url": "https://hooks.example/hunter2"}]}})
+        run = clis["operate"].check("trigger", "sly", "--param", "key=hunter2", "--wait").out.split()[0]
+        at = clis["read"].json("run", run)["fire_time"]
+        with open(os.path.join(TOP, "contrib/openapi.yaml"), encoding="utf-8") as f:
+            paths = re.findall(r"(?m)^  (/\S*):\n(?:    parameters:.*\n)?    get:", f.read())
+        self.assertGreater(len(paths), 15)
+        queries = {"/v1/explain": f"?job=sly&time={at}", "/v1/records": "?kinds=all",
+                   "/v1/audit": "?since=2026-01-01T00:00:00Z", "/v1/peer/history": "?first=1&last=1"}
+        shown = {role: set() for role in clis}
+        for role, cli in clis.items():
+            with open(cli.environment["CRONSCHED_TOKEN_FILE"], encoding="ascii") as f:
+                token = f.read().strip()
+            for path in paths:
+                url = path.replace("{job}", "sly").replace("{run}", urllib.parse.quote(run)) + queries.get(path, "")
+                done = subprocess.run(["curl", "-s", "--max-time", "20", "--unix-socket", self.one.socket, "-H",
+                                       f"Authorization: Bearer {token}", f"http://localhost{url}"],
+                                      capture_output=True, text=True, check=True)
+                self.assertNotIn('"code":"invalid"', done.stdout, url)
+                if "hunter2" in done.stdout:
+                    shown[role].add(path)
+        self.assertEqual(set(), shown["read"])
+        for path in ("/v1/defs", "/v1/jobs/{job}", "/v1/runs/{run}", "/v1/records"):
+            self.assertIn(path, shown["operate"])
+        self.assertIn("(hidden)", clis["read"].check("show", "sly").out)
+        self.assertNotIn("hunter2", clis["read"].check("explain", "sly", at).out)
 
 
 if __name__ == "__main__":

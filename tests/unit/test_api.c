@@ -671,18 +671,6 @@ static void test_metrics(void **state)
 
 /* ---- roles ---- */
 
-static void test_the_role_of_every_write(void **state)
-{
-    for (size_t i = 0; i < api_route_count; i++) {
-        const struct http_route *r = &api_routes[i];
-        bool write = strcmp(r->method, "GET") != 0;
-
-        assert_int_equal(write, r->role >= AUTH_OPERATE);
-        if (r->role == AUTH_NOBODY)
-            assert_true(strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0);
-    }
-}
-
 static void test_apply_is_for_admins_also_when_dry(void **state)
 {
     char file[64], token[AUTH_TOKEN_SIZE], line[AUTH_LINE_SIZE], request[512];
@@ -833,7 +821,6 @@ int main(void)
         PLAIN(test_a_replica_among_others),
         SERVER(test_doctor),
         SERVER(test_metrics),
-        SERVER(test_the_role_of_every_write),
         PLAIN(test_apply_is_for_admins_also_when_dry),
         cmocka_unit_test(test_every_route_is_described_and_every_description_is_a_route),
     };

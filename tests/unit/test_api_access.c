@@ -145,6 +145,35 @@ static void test_a_tokens_file_that_broke(void **state)
     assert_answer("GET /metrics", NULL, 200, "\ncronsched_tokens_file_failing 0\n");
 }
 
+/* ---- what a reader does not see ---- */
+
+static void test_values_are_hidden_from_readers(void **state)
+{
+    static const char text[] =
+        "{\"jobs\":{\"a\":{\"command\":[\"x\"],\"environment\":{\"A\":\"hunter2\",\"B\":{\"from_file\":\"/"
+        "b\"}},"
+        "\"notify\":[{\"on\":[\"failed\"],\"url\":\"https://hunter2\"}]},\"b\":{\"schedule\":\"@daily\"}},"
+        "\"runs\":[{\"params\":{\"p\":\"hunter2\"},\"url\":\"http://r1\"}]}";
+    static const char wanted[] = "{\"jobs\":{\"a\":{\"command\":[\"x\"],\"environment\":{\"A\":\"(hidden)\","
+                                 "\"B\":{\"from_file\":\"/b\"}},"
+                                 "\"notify\":[{\"on\":[\"failed\"],\"url\":\"https://hidden.invalid/"
+                                 "\"}]},\"b\":{\"schedule\":\"@daily\"}},"
+                                 "\"runs\":[{\"params\":{\"p\":\"(hidden)\"},\"url\":\"http://r1\"}]}";
+
+    for (int role = AUTH_NOBODY; role <= AUTH_ADMIN; role++) {
+        struct auth_identity who = {.role = (enum auth_role)role};
+        json_t *all = json_loads(text, 0, NULL), *seen = api_view(&who, json_incref(all));
+        char *now = json_dumps(all, JSON_COMPACT), *shown = json_dumps(seen, JSON_COMPACT);
+
+        assert_string_equal(now, text); /* the state's own objects stay as they are */
+        assert_string_equal(shown, role >= AUTH_OPERATE ? text : wanted);
+        free(now);
+        free(shown);
+        json_decref(seen);
+        json_decref(all);
+    }
+}
+
 /* ---- every route as each caller ---- */
 
 /* The least role for each route, beside the program's own table, so that a change there is noticed, and a new route
@@ -176,7 +205,7 @@ static const struct {
     {"POST /v1/cluster/join", AUTH_ADMIN},
     {"POST /v1/cluster/recover", AUTH_ADMIN},
     {"POST /v1/cluster/step-down", AUTH_ADMIN},
-    {"GET /v1/peer/history", AUTH_READ},
+    {"GET /v1/peer/history", AUTH_ADMIN},
     {"GET /v1/peer/heartbeat", AUTH_READ},
     {"POST /v1/peer/engine", AUTH_ADMIN},
     {"GET /v1/doctor", AUTH_READ},
@@ -404,9 +433,8 @@ static void test_every_route_as_each_caller(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PLAIN(test_every_route_as_each_caller),
-        PLAIN(test_places_to_follow_logs),
-        PLAIN(test_a_log_followed_by_a_token_that_goes),
+        PLAIN(test_every_route_as_each_caller), cmocka_unit_test(test_values_are_hidden_from_readers),
+        PLAIN(test_places_to_follow_logs),      PLAIN(test_a_log_followed_by_a_token_that_goes),
         PLAIN(test_a_tokens_file_that_broke),
     };
 
