@@ -10,9 +10,11 @@
 
 static void make_id(struct zookeeper_user *user)
 {
-    char base64[HASH_SHA1_BASE64];
+    char base64[HASH_SHA1_BASE64], name[sizeof(user->credential)];
 
-    snprintf(user->id, sizeof(user->id), "%.*s:%s", (int)strcspn(user->credential, ":"), user->credential,
+    snprintf(name, sizeof(name), "%s", user->credential);
+    name[strcspn(name, ":")] = '\0';
+    snprintf(user->id, sizeof(user->id), "%s:%s", name,
              hash_sha1_base64(user->credential, strlen(user->credential), base64));
 }
 

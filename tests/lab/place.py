@@ -157,7 +157,7 @@ class Tmpfs:
     def __init__(self, path, size):
         os.makedirs(path, exist_ok=True)
         self.path, self.mounted = path, False
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", path],
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LabError(f"cannot mount a tmpfs: {done.stderr.strip()}")

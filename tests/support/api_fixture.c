@@ -363,7 +363,7 @@ void start_api(const struct api_options *more)
     if (api_start(&api, &loop, &o, &e) < 0)
         print_error("%s\n", e.text);
     assert_non_null(api);
-    tcp_address = http_address(api->http, 1);
+    tcp_address = http_address(api->http, 0); /* sockets in the file system come last */
 }
 
 static void on_api_closed(void *arg)
