@@ -382,6 +382,24 @@ static void register_me(struct replicated *r)
     free(text);
 }
 
+static void on_lease_renewed(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    if (reply->result == COORD_OK)
+        replicated_renew_lease(r, r->members.lease_sent_ms);
+    replicated_pump(r);
+}
+
+/* A heartbeat that stores something may be refused where the session is fine. A check is a write that stores nothing. */
+static void renew_lease(struct replicated *r)
+{
+    struct coord_op op = {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = COORD_ANY};
+
+    r->members.lease_sent_ms = replicated_now_ms(r);
+    r->coord->ops->multi(r->coord, &op, 1, on_lease_renewed, r);
+}
+
 static void on_heartbeat(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
@@ -404,9 +422,12 @@ static void on_heartbeat(void *arg, const struct coord_reply *reply)
         append_doubt(r);
     } else if (reply->result == COORD_BAD_VERSION) {
         append_doubt(r);
-    } else if (reply->result != COORD_LOST && !append_refused(r)) { /* that is told already, and says more */
-        replicated_note_error(r, "writing " NODE_MEMBERS ": %s", reply->text);
-    } /* the next one comes in its time, and holds nothing else up */
+    } else if (reply->result != COORD_LOST) { /* the next one comes in its time, and holds nothing else up */
+        if (!append_refused(r))               /* that is told already, and says more */
+            replicated_note_error(r, "writing " NODE_MEMBERS ": %s", reply->text);
+        if (election_leads(r))
+            renew_lease(r);
+    }
     replicated_pump(r);
 }
 

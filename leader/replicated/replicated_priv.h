@@ -291,7 +291,7 @@ struct members { /* members.c */
     bool stale; /* a node of an earlier life of this replica is there */
     bool heartbeat_asked;
     uint64_t heartbeat_ms; /* when the next is due */
-    uint64_t heartbeat_sent_ms;
+    uint64_t heartbeat_sent_ms, lease_sent_ms;
     bool told_fit; /* as this replica published last */
     uint64_t told_reading;
     uint64_t changed_ms; /* when one came or went; 0: never */
