@@ -69,15 +69,10 @@ static const char *const migrations[] = {
            " done = excluded.done, idx = excluded.idx, json = excluded.json WHERE excluded.idx >= runs.idx") \
     X(SKIP, "INSERT OR REPLACE INTO skips VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                       \
     X(RECORD, "INSERT OR REPLACE INTO records VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                       \
-    X(FORGET_RESERVED,                                                                                       \
-      "DELETE FROM runs WHERE done = 0 AND state = 'armed' AND idx < ?1 AND EXISTS (SELECT 1"                \
-      " FROM records AS r WHERE r.run = runs.run AND r.time > ?2)")                                          \
-    X(FORGET_UNFINISHED,                                                                                     \
-      "UPDATE runs SET state = 'ended', verdict = 'lost', ended = ?3, done = ?3,"                            \
-      " json = json_set(json, '$.state', 'ended', '$.verdict', 'lost', '$.text',"                            \
-      " 'the journal of this time was lost', '$.ended',"                                                     \
-      " strftime('%Y-%m-%dT%H:%M:%fZ', ?3 / 1000.0, 'unixepoch')) WHERE done = 0 AND idx < ?1 AND EXISTS"    \
-      " (SELECT 1 FROM records AS r WHERE r.run = runs.run AND r.time > ?2)")                                \
+    X(FORGET, "UPDATE runs SET state = 'ended', verdict = 'lost', ended = ?2, done = ?2,"                    \
+              " json = json_set(json, '$.state', 'ended', '$.verdict', 'lost', '$.text',"                    \
+              " 'the journal of this time was lost', '$.ended',"                                             \
+              " strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch')) WHERE done = 0 AND idx < ?1")      \
     X(META, "UPDATE meta SET value = CASE key WHEN 'applied' THEN ?1 WHEN 'written' THEN ?2 ELSE ?3 END")    \
     X(GAP, "INSERT OR REPLACE INTO gaps VALUES(?1, ?2, ?3, ?4, ?5)")                                         \
     X(GAP_FILLED, "DELETE FROM gaps WHERE shed AND last <= ?1")                                              \
@@ -313,47 +308,31 @@ static int write_record(struct store_db *s, const struct history_write *w, size_
     return sqlite_run(s->db, stmt, error);
 }
 
-static const struct history_record *find_recovered(const struct history_write *w)
+static bool is_recovery(const struct history_write *w)
 {
     for (size_t i = 0; i < w->record_count; i++)
         if (strcmp(w->records[i].kind, "recovered") == 0)
-            return &w->records[i];
-    return NULL;
+            return true;
+    return false;
 }
 
-static int forget(struct store_db *s, enum statement kind, const struct history_write *w, int64_t from_ms,
-                  struct error *error)
+/* The journal of a time was lost, and with it how some runs went on: the state does not know of them, so nothing would
+ * ever end their rows. A recovery gives the rows of all runs that it does know. */
+static int forget_unknown(struct store_db *s, const struct history_write *w, struct error *error)
 {
-    sqlite3_stmt *stmt = s->stmts[kind];
+    sqlite3_stmt *stmt = s->stmts[DB_FORGET];
 
-    sqlite3_bind_int64(stmt, 1, (int64_t)w->index);
-    sqlite3_bind_int64(stmt, 2, from_ms);
-    if (kind == DB_FORGET_UNFINISHED)
-        sqlite3_bind_int64(stmt, 3, w->time_ms);
-    return sqlite_run(s->db, stmt, error);
-}
-
-/* The journal of a time was lost, and with it how runs go on that began or changed in it: the state does not know of
- * them, so nothing would ever end their rows. What it does know of writes its row again. A reservation never ran, and its
- * fire time is skipped, or reserved again. */
-static int forget_lost_time(struct store_db *s, const struct history_write *w, struct error *error)
-{
-    const struct history_record *r = find_recovered(w);
-    json_t *o = r ? json_loads(r->json, 0, NULL) : NULL;
-    int64_t from_ms = json_integer_value(json_object_get(o, "from"));
-    int rc = 0;
-
-    json_decref(o);
-    if (!r)
+    if (!is_recovery(w))
         return 0;
-    rc = forget(s, DB_FORGET_RESERVED, w, from_ms, error);
-    return rc < 0 ? rc : forget(s, DB_FORGET_UNFINISHED, w, from_ms, error);
+    sqlite3_bind_int64(stmt, 1, (int64_t)w->index);
+    sqlite3_bind_int64(stmt, 2, w->time_ms);
+    return sqlite_run(s->db, stmt, error);
 }
 
 /* The last index below it at which there was a batch. A recovery takes one for its snapshot. */
 static int64_t batch_before(const struct history_write *w)
 {
-    return (int64_t)w->index - (find_recovered(w) ? 2 : 1);
+    return (int64_t)w->index - (is_recovery(w) ? 2 : 1);
 }
 
 static int write_gap(struct store_db *s, int64_t first, const struct history_write *w, bool shed,
@@ -392,10 +371,10 @@ static int write_one(struct store_db *s, const struct history_write *w, bool hol
 {
     int rc = account(s, w, hold, error);
 
-    if (rc == 0)
-        rc = forget_lost_time(s, w, error);
     for (size_t i = 0; rc == 0 && i < w->run_count; i++)
         rc = write_run(s, w, &w->runs[i], error);
+    if (rc == 0)
+        rc = forget_unknown(s, w, error);
     for (size_t i = 0; rc == 0 && i < w->skip_count; i++)
         rc = write_skip(s, w, i, error);
     for (size_t i = 0; rc == 0 && i < w->record_count; i++)

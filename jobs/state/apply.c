@@ -346,6 +346,8 @@ static int apply_recovered(struct apply_context *c)
             struct run *run = LIST_ITEM(link, struct run, of_job);
 
             run->journal_lost = run->fired || run->due_ms <= s->lost_until_ms;
+            list_remove(&run->dirty); /* history ends the rows of all others */
+            list_append(&s->dirty, &run->dirty);
         }
         LIST_EACH_SAFE(link, &j->backfills)
         {
