@@ -200,6 +200,7 @@ class Containers(lab.Suite):
         server = self.begin({"j": self.job("sleep 60")})
         run = server.cli.trigger("j")
         lab.wait_for(lambda: server.cli.run(run)["state"] == "running", 30, "the state running")
+        lab.wait_for(lambda: self.ledger.starts(run), 30, "the command's own line")
         server.kill()
         for container in self.containers_of(run):
             self.dockerd.api.remove(container["Id"])

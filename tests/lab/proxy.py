@@ -12,7 +12,7 @@ import socket
 import threading
 
 KINDS = {
-    "container": r"^\S+ \S*/containers/",
+    "container": r"^\S+ \S*/containers/(?!json)",  # about one: the list is of all, and asked for at any time
     "create": r"^POST \S*/containers/create",
     "start": r"^POST \S*/containers/[^/ ]+/start",
     "stop": r"^POST \S*/containers/[^/ ]+/(stop|kill)",
