@@ -19,6 +19,7 @@ import checker
 import nemesis
 from cluster import Cluster
 from docker import DockerApi
+from pace import scaled
 from place import Folder, LabError, wait_for
 from server import END_STATES, instant, parse_instant
 
