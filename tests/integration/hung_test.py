@@ -262,7 +262,7 @@ class Hung(lab.Suite):
             self.assertEqual("succeeded", self.files.cli.wait_end(self.files.cli.trigger(name))["verdict"])
         self.flag(self.files, "files")
         self.files.cli.trigger("hung-0")
-        time.sleep(0.5)
+        lab.quiet_for(0.5)
         before = time.time()
         self.files.stop()  # while one hangs
         self.assertLess(time.time() - before, 5)
@@ -306,13 +306,13 @@ class Hung(lab.Suite):
         pid = self.held.process.pid
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         self.held.cli.check("pause", "--all")
-        time.sleep(1.5)
+        lab.quiet_for(1.5)
         used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
         free = min(set(range(len(used) + 1)) - used)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
         client = self.held.cli.begin("jobs")
         before = self.cpu(pid)
-        time.sleep(1.5)
+        lab.quiet_for(1.5)
         self.assertLess(self.cpu(pid) - before, 0.5)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         client.kill()

@@ -52,7 +52,7 @@ class JournalLost(lab.Suite):
         self.assertLess(time.monotonic() - began, 1.2)
         text = lab.wait_for(lambda: (lambda t: t if LOST in t else None)(self.readyz(server)[1]), 5, "the reason")
         self.assertIn(reason, text)
-        time.sleep(0.3)  # what had been started before may still be about to write its line
+        lab.quiet_for(0.3)  # what had been started before may still be about to write its line
         before = self.ledger.starts()
         began = time.monotonic()
         for words in (("trigger", "j"), ("pause", "j")):
@@ -65,7 +65,7 @@ class JournalLost(lab.Suite):
         self.assertIn(reason, doctor.out)
         self.assertEqual(1, server.metric("cronsched_journal_lost"))
         self.assertIn(LOST, server.log())
-        time.sleep(4)
+        lab.quiet_for(4)
         self.assertEqual(before, self.ledger.starts())
         self.assertEqual(503, self.readyz(server)[0])
         self.assertEqual(["j"], [j["job"] for j in server.cli.json("jobs")])  # reading goes on
@@ -294,7 +294,7 @@ class JournalLost(lab.Suite):
         second.start()
         self.assertEqual(503, self.readyz(first)[0])
         self.assertIn("was taken by process", self.readyz(first)[1])
-        time.sleep(20)
+        lab.quiet_for(20)
         self.assertEqual(503, self.readyz(first)[0])
         self.assertEqual(200, self.readyz(second)[0])
         self.assertNone(lab.Checker(self.ledger).strict().problems)
@@ -317,7 +317,7 @@ class JournalLost(lab.Suite):
         for server in servers:
             if not server.running():
                 self.assertIn("was taken by another server at the same time", server.log())
-        time.sleep(3)
+        lab.quiet_for(3)
         self.assertEqual(1, sum(s.running() and s.ready() for s in servers))
 
     # --- the machine stands still
@@ -326,12 +326,12 @@ class JournalLost(lab.Suite):
         """Replaced while the process was stopped (as by hibernation): nothing is started when it goes on."""
         server = self.firing()
         os.kill(server.process.pid, signal.SIGSTOP)
-        time.sleep(0.2)
+        lab.quiet_for(0.2)
         before = self.ledger.starts()
         shutil.copytree(server.data, server.data + ".copy")
         os.rename(server.data, server.data + ".moved")
         os.rename(server.data + ".copy", server.data)
-        time.sleep(3)
+        lab.quiet_for(3)
         os.kill(server.process.pid, signal.SIGCONT)
         self.await_red(server, "journal.db was replaced")
         self.assertEqual(before, self.ledger.starts())

@@ -72,7 +72,7 @@ class Suspicion(lab.Suite):
 
     def stays(self, c, seconds=QUIET_S):
         """One epoch, without a fault of anybody."""
-        time.sleep(seconds)
+        lab.quiet_for(seconds)
         view = c.view(c.servers[0])
         self.assertEqual((1, "r0"), (view["epoch"], view["leader"]["id"]), c.servers[1].log_tail(20))
         return view
@@ -135,7 +135,7 @@ class Suspicion(lab.Suite):
         orderly, second = self.elected_after(c, asked)  # what an election takes here and now
         c.wait_leader(second)
         figures = [f"handed over in {orderly:.2f} s"]
-        time.sleep(2)
+        lab.quiet_for(2)
         killed = time.time()
         second.kill()
         took, third = self.elected_after(c, killed)
@@ -143,7 +143,7 @@ class Suspicion(lab.Suite):
         self.assertLess(took, 0.75 + 5 * orderly, figures)
         c.wait_leader(third)
         second.start()
-        time.sleep(2)
+        lab.quiet_for(2)
         stopped = time.time()
         os.kill(third.process.pid, signal.SIGSTOP)
         took, fourth = self.elected_after(c, stopped)
@@ -212,7 +212,7 @@ class Suspicion(lab.Suite):
                       "--reject-with", "tcp-reset")  # both ways of every connection between the two break
         self.stays(c)
         spaces[2].heal()
-        time.sleep(4)  # the link stands again
+        lab.quiet_for(4)  # the link stands again
         gone = time.time()
         for other in (spaces[0], spaces[2]):
             spaces[1].cut(other.address)

@@ -187,7 +187,7 @@ class Witness(lab.Suite):
         fresh.launch()
         lab.wait_for(lambda: os.path.exists(fresh.socket), 20, "the socket")
         self.wait_standing(fresh, "unfounded")
-        time.sleep(1)
+        lab.quiet_for(1)
         self.assertEqual("unfounded", self.standing(fresh))
         self.assertIn("belongs to a cluster that was here", fresh.cli.call("cluster", "init").err)
         fresh.stop()
