@@ -4,7 +4,8 @@
  *             order in which it came, the unix socket's and the others' by turns. Health checks and other replicas go first.
  *   in places a route that may make a large answer (http_route.heavy) has HTTP_HEAVY_MAX requests at a time, from their
  *             handler's call until the answer is sent; HTTP_HEAVY_KEPT of them are for the unix socket alone, and one
- *             caller has HTTP_HEAVY_PER_CALLER. The others wait, each until its own deadline (http.c).
+ *             caller has HTTP_HEAVY_PER_CALLER. The others wait, each until its own deadline (http.c), and
+ *             HTTP_HEAVY_WAITING of one caller: more would take the connections from everybody else.
  *
  * A request that waits here is in the phase HTTP_HANDLING and suspended, as one whose handler answers later.
  */
@@ -23,18 +24,26 @@ static bool is_heavy(const struct http_request *r)
     return r->entry->route->heavy && !r->identity.replica;
 }
 
-static bool has_place(const struct http_request *r)
+/* Heavy ones of the same caller. */
+static size_t count_alike(const struct list *list, const struct http_request *r)
 {
-    const struct http *http = r->http;
-    size_t most = is_unix(r) ? HTTP_HEAVY_MAX : HTTP_HEAVY_MAX - HTTP_HEAVY_KEPT, own = 0;
+    size_t n = 0;
 
-    LIST_EACH(link, &http->heavy)
+    LIST_EACH(link, list)
     {
         const struct http_request *other = LIST_ITEM(link, struct http_request, ready);
 
-        own += strcmp(other->identity.name, r->identity.name) == 0;
+        n += is_heavy(other) && strcmp(other->identity.name, r->identity.name) == 0;
     }
-    return own < HTTP_HEAVY_PER_CALLER && http->heavy_count < most;
+    return n;
+}
+
+static bool has_place(const struct http_request *r)
+{
+    const struct http *http = r->http;
+    size_t most = is_unix(r) ? HTTP_HEAVY_MAX : HTTP_HEAVY_MAX - HTTP_HEAVY_KEPT;
+
+    return http->heavy_count < most && count_alike(&http->heavy, r) < HTTP_HEAVY_PER_CALLER;
 }
 
 static bool has_time(const struct http *http)
@@ -56,6 +65,15 @@ static void handle(struct http_request *r)
     http->turn_ns += uv_hrtime() - begun_ns;
 }
 
+static void refuse(struct http_request *r)
+{
+    struct error e;
+
+    error_set(&e, ERR_LIMIT, "%s waits for %d large answers already", r->identity.name, HTTP_HEAVY_WAITING);
+    http_reply_header(r, "Retry-After", "5");
+    http_reply_problem(r, 429, &e, NULL);
+}
+
 void http_ready_add(struct http_request *r)
 {
     struct http *http = r->http;
@@ -64,6 +82,10 @@ void http_ready_add(struct http_request *r)
 
     if (urgent || (has_time(http) && list_empty(queue) && (!is_heavy(r) || has_place(r)))) {
         handle(r);
+        return;
+    }
+    if (is_heavy(r) && !has_place(r) && count_alike(queue, r) >= HTTP_HEAVY_WAITING) {
+        refuse(r);
         return;
     }
     list_append(queue, &r->ready);

@@ -93,6 +93,26 @@ static void test_large_answers_have_places(void **state)
     close_all(fds, HTTP_HEAVY_PER_CALLER + 2);
 }
 
+/* They would keep the connections from others: beyond so many they are refused at once. */
+static void test_so_many_of_a_caller_wait(void **state)
+{
+    enum { COUNT = HTTP_HEAVY_PER_CALLER + HTTP_HEAVY_WAITING };
+    int fds[COUNT];
+    struct reply r;
+
+    ask_without_reading(fds, COUNT, "/heavy");
+    wait_kept(HTTP_HEAVY_PER_CALLER);
+    turns(20); /* the others are read, and wait */
+    r = client_exchange(&loop, unix_address, "GET /heavy HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(r.status, 429);
+    assert_non_null(strstr(r.body, "large answers already"));
+    reply_release(&r);
+    for (size_t i = 0; i < kept_count; i++)
+        http_request_unref(kept[i]);
+    kept_count = 0;
+    close_all(fds, COUNT);
+}
+
 /* One whose turn never comes is told so, and is not done later. */
 static void test_who_waits_for_a_place_has_a_deadline(void **state)
 {
@@ -149,8 +169,11 @@ static void test_replies_in_memory_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SERVER(test_handlers_share_a_turn),         SERVER(test_a_health_check_does_not_wait),
-        SERVER(test_large_answers_have_places),     PLAIN(test_who_waits_for_a_place_has_a_deadline),
+        SERVER(test_handlers_share_a_turn),
+        SERVER(test_a_health_check_does_not_wait),
+        SERVER(test_large_answers_have_places),
+        SERVER(test_so_many_of_a_caller_wait),
+        PLAIN(test_who_waits_for_a_place_has_a_deadline),
         SERVER(test_replies_in_memory_are_bounded),
     };
 
