@@ -33,7 +33,7 @@ static int job_rows_next(struct api_rows *rows, struct text *text)
             text_add(text, ",");
         if (j->named)
             text_addf(text, "\"%s\":", name); /* a job's name needs no escapes */
-        if (api_rows_add(text, "", row) < 0)
+        if (api_rows_add(rows, text, "", row) < 0)
             r = ERR_NOMEM;
         j->begun = true;
         json_decref(row);

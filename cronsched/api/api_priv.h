@@ -49,6 +49,7 @@ struct api {
 
 /* What this caller may see of it. Takes the reference; returns one, NULL: no memory. */
 json_t *api_view(const struct auth_identity *who, json_t *json);
+json_t *api_view_of(enum auth_role role, json_t *json);
 
 /* ---- waiting (api_wait.c) ---- */
 
@@ -80,6 +81,7 @@ struct api_rows {
     int (*next)(struct api_rows *rows, struct text *text);
     /* Releases some of what it holds, at any time. True: all of it, and itself. */
     bool (*release)(struct api_rows *rows);
+    enum auth_role role; /* of the caller; set by api_rows_reply */
 };
 
 /* Answers 200 with `begin` and these rows, which it takes; NULL: out of memory. The route must be heavy (http.h). */
@@ -87,7 +89,8 @@ void api_rows_reply(struct api *api, struct http_request *request, const char *b
 void api_rows_turn(void *api);
 /* The elements and "]". Takes the reference, which must be the only one. NULL: out of memory. */
 struct api_rows *api_rows_of_array(json_t *array);
-int api_rows_add(struct text *text, const char *before, const json_t *row);
+/* Adds what the caller may see of the row. */
+int api_rows_add(const struct api_rows *rows, struct text *text, const char *before, json_t *row);
 
 /* Pieces of work on the pool: counted, so that api_close waits for them. */
 void api_work_begin(struct api *api);

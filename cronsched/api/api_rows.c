@@ -162,6 +162,7 @@ void api_rows_reply(struct api *api, struct http_request *request, const char *b
     a->api = api;
     a->request = http_request_ref(request);
     a->rows = rows;
+    rows->role = http_caller(request)->role;
     text_init(&a->text, API_ROWS_PIECE_BYTES_MAX);
     text_add(&a->text, begin);
     list_init(&a->all);
@@ -177,10 +178,12 @@ struct array_rows {
     size_t at;
 };
 
-int api_rows_add(struct text *text, const char *before, const json_t *row)
+int api_rows_add(const struct api_rows *rows, struct text *text, const char *before, json_t *row)
 {
-    char *line = json_dumps(row, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_t *seen = api_view_of(rows->role, json_incref(row));
+    char *line = seen ? json_dumps(seen, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
+    json_decref(seen);
     if (!line)
         return ERR_NOMEM;
     text_add(text, before);
@@ -196,7 +199,7 @@ static int array_next(struct api_rows *rows, struct text *text)
     int r = 0;
 
     for (int i = 0; i < API_ROWS_PIECE && a->at < json_array_size(a->array) && r == 0; i++, a->at++) {
-        r = api_rows_add(text, a->at ? "," : "", json_array_get(a->array, a->at));
+        r = api_rows_add(rows, text, a->at ? "," : "", json_array_get(a->array, a->at));
         json_array_set_new(a->array, a->at, json_null());
     }
     if (r < 0 || a->at < json_array_size(a->array))

@@ -98,7 +98,7 @@ static int run_rows_next(struct api_rows *rows, struct text *text)
         row = take_row(r);
         r->left--;
         if (row)
-            rc = api_rows_add(text, r->begun ? "," : "", row);
+            rc = api_rows_add(rows, text, r->begun ? "," : "", row);
         r->begun = r->begun || row;
         json_decref(row);
     }
