@@ -42,9 +42,16 @@ class Image(lab.Suite):
         self.assertIn("2026-03-29T03:00:00+02:00", self.said(container))
 
     def test_it_serves_with_the_configuration_of_the_compose_file(self):
-        compose = os.path.join(TOP, "contrib", "compose")
-        container = self.start("serve", "--config", "/compose/config.yaml", "--replica", "cron-1", "--advertise",
-                               "http://cron-1:7460", Binds=[f"{compose}:/compose:ro"])
+        made = self.folder.join("secrets")
+        subprocess.run([os.path.join(TOP, "contrib/compose/secrets"), made, "cron-1"], check=True, timeout=lab.scaled(60),
+                       env={**os.environ, "PATH": os.path.dirname(binary()) + ":" + os.environ["PATH"]})
+        config = os.path.join(made, "config.yaml")
+        with open(config, encoding="ascii") as f:
+            text = f.read()
+        with open(config, "w", encoding="ascii") as f:
+            f.write(text.replace(made, "/secrets"))
+        container = self.start("serve", "--config", "/secrets/config.yaml", "--replica", "cron-1", "--advertise",
+                               "https://cron-1:7460", Binds=[f"{made}:/secrets:ro"])
         lab.wait_for(lambda: '"serving"' in self.said(container), 30, lambda: f"it to serve: {self.said(container)}")
         self.assertTrue(self.dockerd.api.inspect(container)["State"]["Running"])
         self.dockerd.api.call("POST", f"/containers/{container}/stop?t=20")

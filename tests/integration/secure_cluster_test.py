@@ -3,12 +3,14 @@
 ZooKeeper that only their password opens."""
 
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 from certificates import certificates  # noqa: E402
 from cluster_test import Cluster  # noqa: E402
+from server import TOP, binary  # noqa: E402
 from zookeeper import why_no_zookeeper  # noqa: E402
 
 
@@ -115,6 +117,45 @@ class SecureCluster(lab.Suite):
                 server.start()
                 c.wait_leader()
                 self.assertEqual("succeeded", server.cli.wait_end(server.cli.trigger("j"))["verdict"])
+
+    def test_what_the_compose_file_makes_is_a_cluster_that_needs_tokens(self):
+        """contrib/compose/secrets runs once in the stack; its outcome serves real replicas here."""
+        place = self.folder.join("secrets")
+        path = os.path.dirname(binary()) + ":" + os.environ["PATH"]
+        script = [os.path.join(TOP, "contrib/compose/secrets"), place, "cron-1", "cron-2"]
+
+        def make():
+            subprocess.run(script, check=True, env={**os.environ, "PATH": path}, timeout=lab.scaled(60))
+            made = {}
+            for name in sorted(os.listdir(place)):
+                with open(os.path.join(place, name), encoding="ascii") as f:
+                    made[name] = f.read()
+            return made
+
+        made = make()
+        self.assertEqual(made, make())  # a second time changes nothing
+        self.assertEqual(["admin.token", "ca.pem", "cert.pem", "config.yaml", "key.pem", "operate.token", "read.token",
+                          "tokens", "zookeeper.secret"], list(made))
+        self.assertEqual({0o600}, {os.stat(os.path.join(place, name)).st_mode & 0o777 for name in made})
+        self.assertNotIn("@", made["config.yaml"])
+        self.assertNotIn("insecure", made["config.yaml"])
+
+        names = {"tokens_file": "tokens", "zookeeper_auth_file": "zookeeper.secret"}
+        config = {key: os.path.join(place, name) for key, name in names.items()}
+        config["tls"] = {"cert": f"{place}/cert.pem", "key": f"{place}/key.pem", "ca": f"{place}/ca.pem"}
+        for key, value in config.items():
+            for name in value.values() if key == "tls" else [value]:
+                self.assertIn(name, made["config.yaml"])
+        c = Cluster(self, replicas=2, config={**config, "insecure": False})
+        c.servers[1].apply({"j": {"command": ["/bin/true"]}})  # forwarded over TLS
+        url = f"https://127.0.0.1:{c.ports[1]}"
+        nobody = lab.Cli(url, {"CRONSCHED_CACERT": f"{place}/ca.pem"})
+        self.assertEqual(4, nobody.call("jobs").code)
+        admin = lab.Cli(url, {"CRONSCHED_CACERT": f"{place}/ca.pem", "CRONSCHED_TOKEN_FILE": f"{place}/admin.token"})
+        self.assertEqual("succeeded", admin.wait_end(admin.trigger("j"))["verdict"])
+        doctor = admin.call("doctor").out
+        self.assertIn("open to the users of zookeeper_auth_file alone", doctor)
+        self.assertNotIn("insecure", doctor)
 
     def one_line(self, *words):
         return lab.Cli("").check(*words).out.strip()
