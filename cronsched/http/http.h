@@ -42,6 +42,7 @@
 #define HTTP_IDLE_MS          (60 * 1000) /* a connection that neither asks nor takes what it asked for */
 #define HTTP_RECEIVE_MS       (30 * 1000) /* from the first byte of a connection's request to its last */
 #define HTTP_ANSWER_MS        (30 * 1000) /* a handler's time */
+#define HTTP_WINDOW_MS        (60 * 1000) /* of the longest run of a listener */
 #define HTTP_PAUSE_MS         200         /* until accepting is tried again, without a free descriptor */
 #define HTTP_FILES_SHARE      4  /* connections of a listener take at most this part of all descriptors */
 #define HTTP_TURN_MS          8  /* of handlers in one turn of the loop; the others wait for the next */

@@ -30,14 +30,29 @@ static void run_at_once(struct http_daemon *d)
     }
 }
 
+/* What the listener takes of the loop at once: it shows whose a gap is. */
+static void note_time(struct http_daemon *d, uint64_t now_ns, uint64_t took_ns)
+{
+    if (now_ns - d->window_ns >= HTTP_WINDOW_MS * UINT64_C(1000000)) {
+        d->window_ns = now_ns;
+        d->longest_before_ns = d->longest_ns;
+        d->longest_ns = 0;
+    }
+    if (took_ns > d->longest_ns)
+        d->longest_ns = took_ns;
+}
+
 void http_daemon_run(struct http_daemon *d)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+    uint64_t begun_ns;
 
     assert(!d->running && !d->closing);
     d->running = true;
     d->again = false;
+    begun_ns = uv_hrtime();
     MHD_run(d->mhd);
+    note_time(d, uv_hrtime(), uv_hrtime() - begun_ns);
     d->running = false;
     uv_timer_stop(&d->timer);
     if (d->again)

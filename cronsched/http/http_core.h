@@ -75,6 +75,8 @@ struct http_daemon {
     bool running, again, closing;
     bool paused; /* no descriptor is left for a connection */
     bool full;   /* nobody is accepted until one of them is gone */
+    uint64_t window_ns, longest_ns,
+        longest_before_ns; /* of the library's runs, in this window and the last one */
     struct list connections;
     size_t connections_max, connections_kept; /* for all, and beyond that for a few */
     size_t connection_count, going_count;     /* going: told to end, not gone yet */

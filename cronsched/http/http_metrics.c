@@ -42,6 +42,7 @@ enum family {
     REFUSED_TOTAL,
     TLS_HANDSHAKES_TOTAL,
     TLS_FAILED_TOTAL,
+    LISTENER_GAP_SECONDS,
     REQUESTS_OPEN
 };
 
@@ -61,6 +62,10 @@ static const struct {
     [TLS_HANDSHAKES_TOTAL] = {"cronsched_tls_handshakes_total", "counter", "TLS handshakes begun."},
     [TLS_FAILED_TOTAL] = {"cronsched_tls_handshakes_failed_total", "counter",
                           "TLS handshakes that did not end well."},
+    [LISTENER_GAP_SECONDS] =
+        {"cronsched_http_listener_gap_seconds", "gauge",
+         "The longest time a listener kept the event loop at once, within the last one to two "
+         "minutes."},
     [REQUESTS_OPEN] = {"cronsched_http_requests_open", "gauge", "Requests not yet answered in full."},
 };
 
@@ -99,6 +104,20 @@ static void put_handshakes(const struct http *http, put_function *put, void *arg
     put_metric(TLS_FAILED_TOTAL, all.failed, put, arg);
 }
 
+static void put_listeners(const struct http *http, put_function *put, void *arg)
+{
+    put_head(LISTENER_GAP_SECONDS, put, arg);
+    for (size_t i = 0; i < http->listener_count; i++) {
+        const struct http_listener *l = http->listeners[i];
+        uint64_t longest = l->daemon ? l->daemon->longest_ns : 0;
+
+        if (l->daemon && l->daemon->longest_before_ns > longest)
+            longest = l->daemon->longest_before_ns;
+        put(arg, "%s{listener=\"%s\"} %.6f\n", families[LISTENER_GAP_SECONDS].name, l->socket.name,
+            (double)longest / 1e9);
+    }
+}
+
 void http_metrics(const struct http *http, put_function *put, void *arg)
 {
     put_head(REQUESTS_TOTAL, put, arg);
@@ -113,5 +132,6 @@ void http_metrics(const struct http *http, put_function *put, void *arg)
     put_metric(DROPPED_TOTAL, http->dropped, put, arg);
     put_refusals(http, put, arg);
     put_handshakes(http, put, arg);
+    put_listeners(http, put, arg);
     put_metric(REQUESTS_OPEN, http->request_count, put, arg);
 }

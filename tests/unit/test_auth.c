@@ -169,6 +169,45 @@ static int ask_as(uid_t uid, gid_t gid, const char *address, const char *method)
     return status;
 }
 
+static char told[64 * 1024];
+static int told_lines;
+
+static void on_log(void *arg, enum log_level level, const char *event, const char *text)
+{
+    if (strcmp(event, "http-refused") != 0)
+        return;
+    assert_int_equal(level, LOG_WARN);
+    snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s\n", text);
+    told_lines++;
+}
+
+/* Who was refused, what, and why; a flood of it is a few lines and a number. */
+static void test_refusals_are_told(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options options = {.log = on_log};
+    struct reply r;
+
+    told[0] = '\0';
+    told_lines = 0;
+    start_with(&who, &options);
+    r = client_ask(&loop, tcp_address, "DELETE /echo/a", "", NULL);
+    reply_release(&r);
+    assert_non_null(strstr(told, "DELETE /echo/a by tcp:127.0.0.1: denied: "));
+    r = client_ask(&loop, tcp_address, "GET /echo/b", "Authorization: Bearer cs_wrong\r\n", NULL);
+    reply_release(&r);
+    assert_non_null(strstr(told, "GET /echo/b by tcp:127.0.0.1: token: "));
+    assert_null(strstr(told, "cs_wrong"));
+    r = client_exchange(&loop, tcp_address, "GET /open HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    reply_release(&r);
+    assert_non_null(strstr(told, "GET /open by tcp:127.0.0.1: malformed: "));
+    for (int i = 0; i < 50; i++) {
+        r = client_ask(&loop, tcp_address, "GET /echo/b", "", NULL);
+        reply_release(&r);
+    }
+    assert_in_range(told_lines, 3, 15);
+}
+
 /* A form of another site navigates as well: only what changes nothing is let through for it. */
 static void test_a_navigation_changes_nothing(void **state)
 {
@@ -441,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLAIN(test_roles),
         PLAIN(test_browsers),
+        PLAIN(test_refusals_are_told),
         PLAIN(test_a_navigation_changes_nothing),
         PLAIN(test_other_users_of_this_machine),
         SERVER(test_group_and_mode_of_the_socket),

@@ -812,6 +812,8 @@ static void test_metrics(void **state)
     assert_non_null(
         strstr(metrics, "cronsched_http_requests_total{method=\"other\",path=\"other\",code=\"4xx\"} 1\n"));
     assert_non_null(strstr(metrics, "\ncronsched_http_connections_total 2\n"));
+    assert_non_null(strstr(metrics, "\ncronsched_http_listener_gap_seconds{listener=\"unix:"));
+    assert_non_null(strstr(metrics, "\ncronsched_http_listener_gap_seconds{listener=\"127.0.0.1:"));
 }
 
 int main(void)
