@@ -23,6 +23,7 @@
 #include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
 #include "cronsched/server/guarded_clock.h"
+#include "cronsched/server/plain_text.h"
 #include "cronsched/server/sd_notify.h"
 #include "cronsched/server/serve_check.h"
 #include "cronsched/server/thread_pool.h"
@@ -605,6 +606,12 @@ static void api_log(void *arg, enum log_level level, const char *event, const ch
     env_log(&OBJECT(struct serve, arg)->env, level, event, NULL, NULL, text);
 }
 
+static void on_plain_text(void *arg, const char *event, const char *text)
+{
+    (void)arg;
+    log_event(LOG_WARN, event, LOG_TEXT("text", text));
+}
+
 static int start_api(struct serve *s, struct error *error)
 {
     struct api_options o = {
@@ -644,6 +651,7 @@ static int start_api(struct serve *s, struct error *error)
         o.context.cluster_arg = s->replica;
         o.context.clock_held = api_clock_held;
     }
+    plain_text_warn(&s->config, on_plain_text, s);
     rc = api_start(&s->api, &s->loop, &o, error);
     if (rc == 0 && s->replica)
         replica_set_api(s->replica, s->api);

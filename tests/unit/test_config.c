@@ -1,12 +1,16 @@
 /* The configuration: what is accepted, what each fault says and where, and which source wins. */
 #include "cronsched/command/verbs.h"
 #include "cronsched/config/config.h"
+#include "cronsched/server/plain_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -378,6 +382,46 @@ static void test_without_home_a_folder_must_be_named(void **state)
     text_release(&errors);
 }
 
+static char told[1024];
+
+static void on_plain_text(void *arg, const char *event, const char *text)
+{
+    snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s: %s\n", event, text);
+}
+
+static const char *plain_text_of(const char *advertise, const char *cert, const char *endpoint,
+                                 const char *key)
+{
+    struct config_engine engine = {
+        .name = (char *)"docker", .endpoint = (char *)(uintptr_t)endpoint, .tls_key = (char *)(uintptr_t)key};
+    struct config c = {.advertise = (char *)(uintptr_t)advertise,
+                       .tls_cert = (char *)(uintptr_t)cert,
+                       .engines = &engine,
+                       .engine_count = 1};
+
+    told[0] = '\0';
+    plain_text_warn(&c, on_plain_text, NULL);
+    return told;
+}
+
+static void test_what_goes_without_protection_is_told(void **state)
+{
+    char key[] = "/tmp/cronsched-key-XXXXXX";
+    int fd = mkstemp(key);
+
+    assert_true(fd >= 0);
+    assert_string_equal(plain_text_of("https://a:1", "cert", "https://b:2", key), "");
+    assert_string_equal(plain_text_of("http://a:1", NULL, NULL, NULL), "");
+    assert_string_equal(plain_text_of(NULL, "cert", "unix:///x", "/nowhere"), "");
+    assert_non_null(strstr(plain_text_of("http://a:1", "cert", NULL, NULL), "advertise: 'http://a:1'"));
+    assert_non_null(
+        strstr(plain_text_of(NULL, NULL, "http://b:2", NULL), "endpoint: engine docker: 'http://b:2'"));
+    fchmod(fd, 0644);
+    assert_non_null(strstr(plain_text_of(NULL, NULL, NULL, key), "tls-key: engine docker: "));
+    close(fd);
+    unlink(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_faults_of_flags_and_environment),
         cmocka_unit_test(test_without_home_a_folder_must_be_named),
+        cmocka_unit_test(test_what_goes_without_protection_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
