@@ -295,6 +295,28 @@ static void add_lost_runs(struct world *w, const char *of_job, json_t *list)
     }
 }
 
+static int compare_times(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* As history answers. Takes the list. */
+static json_t *ascending(json_t *list)
+{
+    size_t count = json_array_size(list);
+    int64_t *times = alloc_zero((count + 1) * sizeof(*times));
+
+    for (size_t i = 0; i < count; i++)
+        times[i] = json_integer_value(json_array_get(list, i));
+    qsort(times, count, sizeof(*times), compare_times);
+    for (size_t i = 0; i < count; i++)
+        json_array_set_new(list, i, json_integer(times[i]));
+    free(times);
+    return list;
+}
+
 /* The caller of backfill looks into history first, as the API does. */
 static json_t *existing_runs(struct world *w, const char *job)
 {
@@ -308,7 +330,7 @@ static json_t *existing_runs(struct world *w, const char *job)
     }
     if (w->losses + w->recoveries > 0)
         add_lost_runs(w, job, list);
-    return list;
+    return ascending(list);
 }
 
 static void backfill(struct world *w, struct scheduler *s)
