@@ -1,270 +1,7 @@
-/* The scheduler beside an engine and a journal that do what a test says: for what the simulator's engines
- * never do. Their requests are answered by the test, and batches are durable when bench_settle runs.
- */
-#include "jobs/base/alloc.h"
-#include "jobs/scheduler/scheduler.h"
-#include "jobs/state/run_id.h"
-#include "jobs/time/zoneinfo.h"
+/* The scheduler with an engine and a journal that say what the simulator's never do. */
+#include "tests/support/scheduler_bench.h"
 
 #include <stdio.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-struct bench {
-    struct scheduler_env env;
-    struct journal journal;
-    struct engine table;
-    struct engine *engines[1];
-    struct zoneinfo *zones;
-    struct scheduler *scheduler;
-    int64_t now_ms;
-    uint64_t appended;
-    size_t batches, largest; /* appended; bytes */
-    const char *refused;     /* why the journal takes nothing; NULL: it does */
-    bool asked;              /* a request that is not answered yet: */
-    enum engine_op op;
-    uint64_t ticket;
-    int64_t started_ms; /* of that request */
-    char identity[32];  /* likewise; "": none */
-    bool unresolved;    /* likewise */
-    const char *engine; /* the identity of the engine; NULL: none */
-    const char *job;    /* what bench_trigger applies; NULL: the simplest */
-    char last[4096];    /* the last batch, as JSON */
-    int64_t fire_ms;
-    int prepared;              /* so often it was asked to prepare */
-    int64_t prepared_after_ms; /* and never for a fire time up to this; 0: for any */
-    int started_early;         /* so often the log said so */
-};
-
-static struct bench b;
-
-/* ---- the tables that the scheduler is given ---- */
-
-static int64_t env_wall_ms(struct scheduler_env *env)
-{
-    return b.now_ms;
-}
-
-static uint64_t env_random(struct scheduler_env *env)
-{
-    return 4;
-}
-
-static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
-{
-}
-
-static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
-                    const char *run, const char *text)
-{
-    b.started_early += strcmp(event, "started-early") == 0 && strstr(text, "somebody was first");
-    if (level == LOG_ERROR)
-        fail_msg("%s: %s", event, text);
-}
-
-static int journal_append(struct journal *journal, struct batch *batch)
-{
-    size_t size;
-    char *text = batch_encode(batch, &size);
-
-    snprintf(b.last, sizeof(b.last), "%s", text);
-    free(text);
-    b.appended = batch->index;
-    b.batches++;
-    b.largest = batch->bytes > b.largest ? batch->bytes : b.largest;
-    batch_free(batch);
-    return 0;
-}
-
-static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
-{
-    free(text);
-}
-
-static bool journal_may_act(const struct journal *journal)
-{
-    return true;
-}
-
-static void journal_status(const struct journal *journal, struct journal_status *ret)
-{
-    *ret = (struct journal_status){.leading = true, .level = RECORD_LEVEL, .refused = b.refused};
-    snprintf(ret->text, sizeof(ret->text), "%s", b.refused ? b.refused : "");
-}
-
-static const struct journal_ops journal_ops = {.append = journal_append,
-                                               .snapshot = journal_snapshot,
-                                               .may_act = journal_may_act,
-                                               .status = journal_status};
-
-static int engine_check(const struct engine *engine, const struct job *job, struct error *error)
-{
-    return 0;
-}
-
-static void engine_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
-{
-    b.asked = true;
-    b.op = op;
-    b.ticket = request->ticket;
-    b.started_ms = request->started_ms;
-    b.fire_ms = request->fire_ms;
-    b.prepared += op == ENGINE_PREPARE;
-    if (op == ENGINE_PREPARE && b.prepared_after_ms)
-        assert_true(request->fire_ms > b.prepared_after_ms);
-    b.unresolved = request->unresolved;
-    snprintf(b.identity, sizeof(b.identity), "%s", request->identity ? request->identity : "");
-}
-
-static void engine_status(const struct engine *engine, struct engine_status *ret)
-{
-    *ret = (struct engine_status){.reachable = true};
-    snprintf(ret->identity, sizeof(ret->identity), "%s", b.engine ? b.engine : "");
-}
-
-static void engine_abandon(struct engine *engine)
-{
-}
-
-static const struct engine_ops engine_ops = {
-    .check = engine_check, .submit = engine_submit, .abandon = engine_abandon, .status = engine_status};
-
-/* ---- the bench ---- */
-
-static void bench_settle(void)
-{
-    uint64_t acked = 0;
-
-    scheduler_tick(b.scheduler);
-    scheduler_flush(b.scheduler);
-    while (acked < b.appended) {
-        acked = b.appended;
-        scheduler_journal_events.acked(b.scheduler, acked);
-        scheduler_flush(b.scheduler);
-    }
-}
-
-/* Time passes until the engine is asked for that. */
-static void bench_until(enum engine_op op)
-{
-    bench_settle();
-    for (int s = 0; !b.asked && s < 60; s++) {
-        b.now_ms += 1000;
-        bench_settle();
-    }
-    if (!b.asked || b.op != op)
-        fail_msg("the engine is asked for %s, not for %s", b.asked ? engine_op_name(b.op) : "nothing",
-                 engine_op_name(op));
-}
-
-static void bench_answer(struct engine_answer answer)
-{
-    struct engine_host *host = scheduler_engine_host(b.scheduler);
-
-    assert_true(b.asked);
-    b.asked = false;
-    answer.ticket = b.ticket;
-    host->answer(host, &answer);
-    bench_settle();
-}
-
-static int setup(void **state)
-{
-    struct scheduler_options o = {.replica = "r",
-                                  .cluster_uuid = "c",
-                                  .default_engine = "e",
-                                  .engine_count = 1,
-                                  .arm_ahead_ms = 30000,
-                                  .late_grace_ms = 60000,
-                                  .resolve_within_ms = 3600000};
-
-    b = (struct bench){.now_ms = 1763800000000,
-                       .env = {env_wall_ms, env_random, env_wake_at, env_log},
-                       .journal = {.ops = &journal_ops},
-                       .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
-                       .engines = {&b.table}};
-    assert_int_equal(zoneinfo_new(&b.zones, "/usr/share/zoneinfo", NULL), 0);
-    o.engines = b.engines;
-    o.zones = zoneinfo_source(b.zones);
-    o.env = &b.env;
-    b.scheduler = scheduler_new(&o);
-    scheduler_set_journal(b.scheduler, &b.journal);
-    scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
-    scheduler_journal_events.lead(b.scheduler, 1, "start");
-    bench_settle();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scheduler_free(b.scheduler);
-    zoneinfo_free(b.zones);
-    return 0;
-}
-
-/* Takes the reference. */
-static void bench_apply(json_t *body)
-{
-    struct scheduler_result result = {0};
-
-    if (scheduler_apply(b.scheduler, body, "test", &result) < 0)
-        fail_msg("%s", result.error.text);
-    json_decref(body);
-    json_decref(result.reply);
-    bench_settle();
-}
-
-static void bench_trigger(char run[RUN_ID_MAX])
-{
-    json_t *body = json_object();
-    struct scheduler_result result = {0};
-
-    bench_apply(json_loads(b.job ? b.job : "{\"jobs\":{\"a\":{\"image\":\"x\"}}}", 0, NULL));
-    if (scheduler_trigger(b.scheduler, "a", body, "test", &result) < 0)
-        fail_msg("%s", result.error.text);
-    snprintf(run, RUN_ID_MAX, "%s", json_string_value(json_object_get(result.reply, "run")));
-    json_decref(body);
-    json_decref(result.reply);
-    bench_settle();
-}
-
-/* The lead is lost, and the state as it stands given to the same scheduler again, as that of a batch above. */
-static void bench_restore(void)
-{
-    static const char hash[] = "00000000000000000000000000000001";
-    struct error why = {.code = ERR_DEPOSED};
-    int64_t time_ms = 0;
-    int level = 0;
-    size_t size;
-    char *text;
-
-    scheduler_journal_events.deposed(b.scheduler, &why);
-    text = scheduler_state_text(b.scheduler, b.appended + 1, hash, &size, &level, &time_ms);
-    assert_non_null(text);
-    assert_int_equal(level, RECORD_LEVEL);
-    assert_true(time_ms > 0 && time_ms <= b.now_ms);
-    b.appended++;
-    b.asked = false;
-    scheduler_journal_events.restore(b.scheduler, text, size, b.appended);
-    free(text);
-}
-
-/* So much time is lost, and it leads again. */
-static void bench_recover(int64_t lost_ms)
-{
-    struct journal_recovery recovery = {.from_ms = b.now_ms, .until_ms = b.now_ms + lost_ms, .by = "test"};
-
-    b.now_ms += lost_ms;
-    scheduler_journal_events.recovered(b.scheduler, &recovery);
-    scheduler_journal_events.lead(b.scheduler, 2, "start");
-    bench_settle();
-}
-
-/* ---- tests ---- */
 
 /* How long before its time an attempt is prepared, on an engine that says so much of itself. */
 static int64_t prepared_ahead(int64_t ahead_ms)
@@ -326,8 +63,8 @@ static void what_a_lost_journal_may_have_started_is_not_started_again(void **sta
         int prepared;
 
         if (i > 0) {
-            teardown(NULL);
-            setup(NULL);
+            bench_teardown(NULL);
+            bench_setup(NULL);
         }
         bench_release(run);
         prepared = b.prepared;
@@ -354,8 +91,8 @@ static void a_failure_after_the_lost_time_is_retried(void **state)
 
     for (int after = 0; after < 2; after++) {
         if (after) {
-            teardown(NULL);
-            setup(NULL);
+            bench_teardown(NULL);
+            bench_setup(NULL);
         }
         bench_release(run);
         prepared = b.prepared;
@@ -733,179 +470,41 @@ static void an_identity_that_is_not_known_is_not_compared(void **state)
     assert_string_equal(b.identity, "");
 }
 
-/* ---- how much runs at once ---- */
-
-/* One that is released, and being watched from then on: the ticket of its WATCH. */
-static uint64_t bench_start(char run[RUN_ID_MAX])
-{
-    bench_trigger(run);
-    bench_until(ENGINE_PREPARE);
-    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
-    bench_until(ENGINE_RELEASE);
-    bench_answer((struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms, .exit_code = -1});
-    bench_until(ENGINE_WATCH);
-    b.asked = false;
-    return b.ticket;
-}
-
-static void bench_end(uint64_t watch)
-{
-    b.asked = true;
-    b.ticket = watch;
-    bench_answer((struct engine_answer){.event = ENGINE_ENDED, .at_ms = b.now_ms, .cause = "exit"});
-}
-
-static void bench_nothing_for(int seconds)
-{
-    for (int i = 0; i < seconds; i++) {
-        b.now_ms += 1000;
-        bench_settle();
-        if (b.asked)
-            fail_msg("the engine is asked for %s", engine_op_name(b.op));
-    }
-}
-
-/* Runs of jobs that may overlap: the third waits, says so once in its records, and goes on when one has ended. */
-static void no_more_than_max_running_are_under_way_on_an_engine(void **state)
-{
-    char first[RUN_ID_MAX], second[RUN_ID_MAX], third[RUN_ID_MAX];
-    uint64_t watch;
-    size_t batches;
-    json_t *json;
-
-    b.table.max_running = 2;
-    scheduler_set_engines(b.scheduler, b.engines, 1);
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"allow\"}}}";
-    watch = bench_start(first);
-    bench_start(second);
-    bench_trigger(third);
-    assert_non_null(strstr(b.last, "waits: 2 runs are under way on engine e, and its max_running is 2"));
-    batches = b.batches;
-    bench_nothing_for(30);
-    assert_int_equal(b.batches, batches);
-    json = scheduler_status_json(b.scheduler);
-    assert_int_equal(
-        json_integer_value(json_object_get(json_array_get(json_object_get(json, "engines"), 0), "waiting")),
-        1);
-    json_decref(json);
-    bench_end(watch);
-    bench_until(ENGINE_PREPARE);
-}
-
-static void a_new_leader_counts_what_runs(void **state)
-{
-    char run[RUN_ID_MAX];
-
-    b.table.max_running = 1;
-    scheduler_set_engines(b.scheduler, b.engines, 1);
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"allow\"}}}";
-    bench_start(run);
-    bench_restore();
-    scheduler_journal_events.lead(b.scheduler, 2, "start");
-    bench_until(ENGINE_WATCH);
-    b.asked = false;
-    bench_trigger(run);
-    assert_non_null(strstr(b.last, "waits: 1 runs"));
-    bench_nothing_for(5);
-}
-
-static void a_job_has_a_limit_of_its_own(void **state)
-{
-    char first[RUN_ID_MAX], second[RUN_ID_MAX];
-    struct scheduler_result result = {0};
-    json_t *body = json_object();
-    uint64_t watch;
-
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"allow\",\"max_running\":2}}}";
-    watch = bench_start(first);
-    bench_start(second);
-    assert_int_equal(scheduler_trigger(b.scheduler, "a", body, "test", &result), ERR_CONFLICT);
-    assert_string_equal(result.error.text,
-                        "2 runs of a have not ended, and its max_running is 2; --queue waits for one");
-    json_object_set_new(body, "queue", json_true());
-    assert_int_equal(scheduler_trigger(b.scheduler, "a", body, "test", &result), 0);
-    json_decref(result.reply);
-    json_decref(body);
-    bench_settle();
-    bench_nothing_for(5);
-    bench_end(watch);
-    bench_until(ENGINE_PREPARE);
-}
-
-static void a_fire_time_beyond_the_limit_is_skipped(void **state)
-{
-    char run[RUN_ID_MAX];
-
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"schedule\":\"@every 1h\",\"concurrency\":\"allow\","
-            "\"max_running\":1}}}";
-    bench_start(run);
-    for (int i = 0; i < 3600 && !strstr(b.last, "max_running"); i++) {
-        b.now_ms += 1000;
-        b.asked = false;
-        bench_settle();
-    }
-    assert_non_null(strstr(b.last, "1 runs have not ended, and max_running is 1"));
-    assert_non_null(strstr(b.last, "overlap"));
-}
-
-/* With queue so many go on beside each other, and the next one when one of them has ended. */
-static void a_queue_may_be_worked_off_by_several(void **state)
-{
-    char run[RUN_ID_MAX];
-    uint64_t watch;
-
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"queue\",\"max_running\":2}}}";
-    watch = bench_start(run);
-    bench_start(run);
-    bench_trigger(run);
-    bench_nothing_for(5);
-    bench_end(watch);
-    bench_until(ENGINE_PREPARE);
-}
-
-static void what_a_job_keeps_of_its_logs_is_known_by_its_run(void **state)
-{
-    char run[RUN_ID_MAX];
-
-    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"keep\":{\"logs\":\"64k\"}}}}";
-    bench_trigger(run);
-    assert_int_equal(scheduler_keep_logs(b.scheduler, run), 65536);
-    assert_int_equal(scheduler_keep_logs(b.scheduler, "gone@20261122T030000Z"), -1);
-    assert_int_equal(scheduler_keep_logs(b.scheduler, "../../x"), -1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(attempts_are_prepared_half_a_minute_ahead, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_engine_may_want_less_to_be_prepared_ahead, setup, teardown),
-        cmocka_unit_test_setup_teardown(it_is_never_more_than_configured, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(nothing_that_forbids_it_starts_beside_what_was_started_again, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, setup, teardown),
-        cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, setup, teardown),
-        cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(attempts_are_prepared_half_a_minute_ahead, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(an_engine_may_want_less_to_be_prepared_ahead, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(it_is_never_more_than_configured, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(what_was_started_again_after_its_end_keeps_its_job_busy, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(nothing_that_forbids_it_starts_beside_what_was_started_again,
+                                        bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again,
+                                        bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost,
-                                        setup, teardown),
+                                        bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(
-            what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_identity_that_is_not_known_is_not_compared, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_more_than_max_running_are_under_way_on_an_engine, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_new_leader_counts_what_runs, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_job_has_a_limit_of_its_own, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_fire_time_beyond_the_limit_is_skipped, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_queue_may_be_worked_off_by_several, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_job_keeps_of_its_logs_is_known_by_its_run, setup, teardown),
+            what_was_only_prepared_on_an_engine_that_was_replaced_is_prepared_again, bench_setup,
+            bench_teardown),
+        cmocka_unit_test_setup_teardown(an_identity_that_is_not_known_is_not_compared, bench_setup,
+                                        bench_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
