@@ -1,7 +1,5 @@
 #include "cronsched/cluster/clock_voices.h"
 
-#include "jobs/base/mutant.h"
-
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +73,7 @@ bool clock_voices_confirm(const struct clock_voices *v, int64_t wall_ms, uint64_
         const struct clock_voice *voice = &v->voices[i];
 
         if (voice->heard_ms <= since_ms)
-            against += voice->heard_ms + CLOCK_VOICE_FRESH_MS >= now_ms && !MUTANT(FIRST_VOICE);
+            against += voice->heard_ms + CLOCK_VOICE_FRESH_MS >= now_ms;
         else if (llabs(wall_ms - voice->wall_ms) <= CLOCK_VOICE_AGREES_MS)
             for_it++;
         else

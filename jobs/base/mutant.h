@@ -27,7 +27,6 @@
     X(STRAY_IGNORED, "stray-ignored", "a job is free while somebody else runs an object of it")              \
     X(LOST_TIME_FIRED, "lost-time-fired", "fire times of a lost part of the journal are fired")              \
     X(LOST_GOES_ON, "lost-goes-on", "a run whose journal was lost goes on")                                  \
-    X(FIRST_VOICE, "first-voice", "the first clock to be heard confirms a jump")                             \
     X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
 
 /* of leader/, found by `elections` */
