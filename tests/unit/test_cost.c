@@ -483,7 +483,7 @@ static void a_name_is_compared_with_so_many(void **state)
     memset(name, 'a', JOB_NAME_MAX);
     name[JOB_NAME_MAX] = '\0';
     for (int i = 0; i < 5000; i++) {
-        snprintf(name + JOB_NAME_MAX - 10, 11, "%010d", i);
+        snprintf(name + JOB_NAME_MAX - 10, 11, "%010u", (unsigned)i);
         json_object_set_new(jobs, name, json_pack("{s:s}", "image", "x"));
     }
     assert_int_equal(apply(jobs, false, NULL), 0);
