@@ -94,6 +94,7 @@ static const struct http_route routes[] = {
     {"GET", "/slow", NULL, AUTH_READ, 0, handle_slow},
     {"GET", "/text", NULL, AUTH_READ, 0, handle_text},
     {"GET", "/heavy", NULL, AUTH_READ, 0, handle_keep, .heavy = true},
+    {"GET", "/heavy/slow", NULL, AUTH_READ, 0, handle_keep, .answer_ms = 10 * 60 * 1000, .heavy = true},
 };
 
 /* ---- set up ---- */

@@ -122,7 +122,7 @@ static void test_who_waits_for_a_place_has_a_deadline(void **state)
     struct reply r;
 
     start_with(&nobody, &limits);
-    ask_without_reading(fds, HTTP_HEAVY_PER_CALLER, "/heavy");
+    ask_without_reading(fds, HTTP_HEAVY_PER_CALLER, "/heavy/slow");
     wait_kept(HTTP_HEAVY_PER_CALLER);
     fd = client_connect(unix_address);
     client_send(&loop, fd, "GET /heavy HTTP/1.1\r\nHost: x\r\n\r\n", 33);
