@@ -109,6 +109,31 @@ static void test_command_sees_its_own_environment_only(void **state)
     unsetenv("CRONSCHED_TOKEN");
 }
 
+/* Whoever reads the memory or the environment of a supervisor finds no token of the server there. */
+static void test_no_secret_of_the_server_goes_on(void **state)
+{
+    const char *seen;
+
+    assert_int_equal(setenv("SERVER_SECRET", "hunter2", 1), 0);
+    assert_int_equal(setenv("CRONSCHED_TOKEN", "hunter3", 1), 0);
+    assert_int_equal(setenv("LANG", "C.UTF-8", 1), 0);
+    job = fixture_script(f, "tr '\\0' '\\n' < /proc/$PPID/environ > $D/supervisor; "
+                            "tr '\\0' '\\n' < /proc/$$/environ > $D/command");
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    unsetenv("SERVER_SECRET");
+    unsetenv("CRONSCHED_TOKEN");
+    unsetenv("LANG");
+    seen = fixture_read(f, "supervisor");
+    assert_non_null(strstr(seen, "PATH="));
+    assert_non_null(strstr(seen, "LANG=C.UTF-8\n"));
+    assert_null(strstr(seen, "SECRET"));
+    assert_null(strstr(seen, "hunter"));
+    seen = fixture_read(f, "command");
+    assert_non_null(strstr(seen, "CRONSCHED_RUN=" TEST_RUN "\n"));
+    assert_null(strstr(seen, "hunter"));
+    assert_null(strstr(seen, "LANG="));
+}
+
 static bool set_oom_score(const char *text)
 {
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -797,6 +822,7 @@ int main(int argc, char **argv)
         TEST(test_runs_and_ends),
         TEST(test_exit_code_and_signal_are_told),
         TEST(test_command_sees_its_own_environment_only),
+        TEST(test_no_secret_of_the_server_goes_on),
         TEST(test_command_is_not_spared_when_memory_runs_out),
         TEST(test_command_finds_its_program_in_the_jobs_path),
         TEST(test_preparing_twice_is_preparing_once),

@@ -22,6 +22,40 @@ union request_control {
     struct cmsghdr align;
 };
 
+/* What the spawner and its supervisors take from the server's environment: what finds libraries, zones, locales and
+ * programs. All else, tokens among it, is the server's alone. Commands get the job's variables only. */
+static const char *const passed_on[] = {
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TZDIR",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+#ifdef CRONSCHED_FAULTS /* what tests steer them by */
+    "ASAN_OPTIONS",
+    "LSAN_OPTIONS",
+    "TSAN_OPTIONS",
+    "UBSAN_OPTIONS",
+    "CRASH_AT",
+    "STOP_AT",
+    "TEST_FOLDER",
+    "CRONSCHED_CRASH_AT",
+    "CRONSCHED_STOP_AT",
+    "CRONSCHED_PATIENCE",
+    "FAKETIME",
+    "FAKETIME_NO_CACHE",
+    "FAKETIME_DONT_RESET",
+    "FAKETIME_DONT_FAKE_MONOTONIC",
+    "DONT_FAKE_MONOTONIC",
+    "FAKETIME_TIMESTAMP_FILE",
+    "HUNG",
+#endif
+};
+
+#define PASSED_ON (sizeof(passed_on) / sizeof(passed_on[0]))
+
 extern char **environ;
 
 /* ---- the server's side ---- */
@@ -76,11 +110,31 @@ static int set_up_signals(posix_spawnattr_t *attr)
            posix_spawnattr_setsigmask(attr, &none) | posix_spawnattr_setsigdefault(attr, &all);
 }
 
+/* ret has room for PASSED_ON and the end; what it gets is borrowed from `environ`. */
+static void list_environment(char **ret)
+{
+    for (char **e = environ; e && *e; e++) {
+        size_t n = strcspn(*e, "=");
+
+        for (size_t i = 0; i < PASSED_ON; i++) {
+            if (strlen(passed_on[i]) == n && strncmp(*e, passed_on[i], n) == 0 && !ret[i])
+                ret[i] = *e;
+        }
+    }
+    for (size_t i = 0, kept = 0; i < PASSED_ON; i++) {
+        char *variable = ret[i];
+
+        ret[i] = NULL;
+        if (variable)
+            ret[kept++] = variable;
+    }
+}
+
 /* posix_spawn takes the address space by vfork: however big the server is, this is quick. */
 static int spawn(const char *program, int control, pid_t *ret)
 {
     char name[] = "cronsched", verb[] = SUPERVISE_VERB;
-    char *argv[] = {name, verb, NULL};
+    char *argv[] = {name, verb, NULL}, *environment[PASSED_ON + 1] = {NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
     int r;
@@ -91,9 +145,10 @@ static int spawn(const char *program, int control, pid_t *ret)
         posix_spawn_file_actions_destroy(&files);
         return ENOMEM;
     }
+    list_environment(environment);
     r = set_up_files(&files, control) | set_up_signals(&attr)
             ? ENOMEM
-            : posix_spawn(ret, program, &files, &attr, argv, environ);
+            : posix_spawn(ret, program, &files, &attr, argv, environment);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     return r;

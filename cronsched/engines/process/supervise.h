@@ -5,7 +5,8 @@
  *
  * The server is big and has threads; to fork it is slow. The spawner is the same program, executed once, with
  * next to nothing in its memory: its forks are quick and share their pages. Nobody needs it as a parent:
- * supervisors live on without it, and without the server.
+ * supervisors live on without it, and without the server. Of the server's environment both get what spawner.c lists,
+ * and nothing that could be a secret; the command gets the job's variables alone.
  *
  * A supervisor gets three descriptors: its end of a SOCK_SEQPACKET socket, the locked folder of the attempt
  * (attempt_dir.h, where the rules of starting and fencing are), and a sealed memory file with what to do,
