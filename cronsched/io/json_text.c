@@ -30,23 +30,27 @@ static int check_size(const char *s, size_t n, const char *what, struct error *e
     return 0;
 }
 
-int json_text_object(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)
+int json_text_any(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)
 {
     int r = check_size(bytes, n, what, error);
     json_error_t where;
-    json_t *json;
 
-    if (r < 0)
-        return r;
-    json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &where);
-    if (!json)
+    *ret = r == 0 ? json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where) : NULL;
+    if (r == 0 && !*ret)
         return error_set(error, ERR_INVALID, "%s:%d:%d: %s", what, where.line, where.column, where.text);
-    if (!json_is_object(json)) {
-        json_decref(json);
+    return r;
+}
+
+int json_text_object(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)
+{
+    int r = json_text_any(bytes, n, what, ret, error);
+
+    if (r == 0 && !json_is_object(*ret)) {
+        json_decref(*ret);
+        *ret = NULL;
         return error_set(error, ERR_INVALID, "the %s must be a JSON object", what);
     }
-    *ret = json;
-    return 0;
+    return r;
 }
 
 int json_text_int(const json_t *object, const char *key, int64_t least, int64_t most, int64_t *ret)

@@ -1,4 +1,4 @@
-/* JSON that came from elsewhere: clients, other replicas. Any thread. */
+/* JSON that came from elsewhere: clients, other replicas, engines. Any thread. */
 #pragma once
 
 #include "jobs/base/error.h"
@@ -11,8 +11,11 @@
 #define JSON_TEXT_VALUES_MAX (1000 * 1000)
 #define JSON_TEXT_TIME_MAX   INT64_C(253402300799999) /* the end of the year 9999, in milliseconds */
 
-/* An object without a key that is there twice, within the limits above; *ret is the caller's. `what` begins the
- * error's text: "body". ERR_LIMIT, ERR_INVALID. */
+/* Any value within the limits above, with no key twice in one object; *ret is the caller's. `what` begins the error's
+ * text: "body". ERR_LIMIT, ERR_INVALID: *ret is NULL. */
+int json_text_any(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error);
+
+/* The same, and the value is an object. */
 int json_text_object(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error);
 
 /* Whether the member is an integer from `least` to `most`, which *ret gets; 0 if it is absent and 0 is one of

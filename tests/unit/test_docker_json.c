@@ -49,6 +49,19 @@ static void states(void **state)
         {"{\"State\":{\"Status\":\"dancing\"}}", ERR_INVALID, {0}, false},
         {"{\"State\":{}}", ERR_INVALID, {0}, false},
         {"{\"State\":7}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\",\"ExitCode\":4294967296}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\",\"ExitCode\":9223372036854775807}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\",\"ExitCode\":-9}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\",\"ExitCode\":\"3\"}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\",\"ExitCode\":3.5}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\"},\"RestartCount\":4294967296}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"exited\"},\"RestartCount\":[]}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":[],\"ExitCode\":3}}", ERR_INVALID, {0}, false},
+        {"{\"State\":{\"Status\":\"dead\",\"StartedAt\":7,\"FinishedAt\":{},\"OOMKilled\":\"x\","
+         "\"Error\":[]},\"HostConfig\":7}",
+         0,
+         {.status = DOCKER_DEAD},
+         false},
         {"[]", ERR_INVALID, {0}, false},
         {"7", ERR_INVALID, {0}, false},
     };
@@ -149,6 +162,17 @@ static void events(void **state)
         {"{\"Type\":\"container\",\"Action\":\"start\"}", "a1", false, 0, 0},
         {"{\"Type\":\"container\",\"Action\":7,\"Actor\":{\"ID\":7}}", NULL, false, 0, 0},
         {"[1]", "a1", false, 0, 0},
+#define DIED(code)                                                                                           \
+    "{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"a1\",\"Attributes\":{\"exitCode\":" code \
+    "}},\"timeNano\":5000000}"
+        {DIED("\"4294967296\""), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("\"99999999999999999999\""), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("\"junk\""), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("\"3x\""), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("\"-3\""), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("0"), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("{}"), "a1", true, DOCKER_EVENT_DIE, -1},
+        {DIED("\"0\""), "a1", true, DOCKER_EVENT_DIE, 0},
     };
     for (size_t i = 0; i < COUNT(table); i++) {
         struct docker_fact fact = {0};

@@ -11,6 +11,7 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "leader/worker/loop.h"
 
@@ -27,6 +28,16 @@ bool docker_lost(const struct docker_reply *reply)
     return reply->outcome != HTTP_ANSWERED || !reply->complete;
 }
 
+/* A body that is none, as of an archive, is no error here: who needs a value finds none, and has the reason. */
+static const char *read_json(const struct http_answer *answer, json_t **ret)
+{
+    int r = answer->size > 0 ? json_text_any(answer->body, answer->size, "answer", ret, NULL) : 0;
+
+    if (r == ERR_LIMIT)
+        return "the JSON of the engine's answer is too deep or has too many values";
+    return r < 0 ? "the engine's answer is not JSON" : "";
+}
+
 /* The engine's errors are {"message": TEXT}. */
 struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json)
 {
@@ -35,7 +46,7 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
         .status = answer->status,
         .complete = answer->complete,
         .body = answer->body,
-        .date_ms = answer->date_s * 1000,
+        .date_ms = docker_ms_of(answer->date_s),
         .text = answer->error,
     };
 
@@ -44,8 +55,8 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
     *ret_json = NULL;
     if (docker_lost(&reply))
         return reply;
-    if (answer->size > 0)
-        reply.json = *ret_json = json_loadb(answer->body, answer->size, JSON_DECODE_ANY, NULL);
+    reply.text = read_json(answer, ret_json);
+    reply.json = *ret_json;
     message = json_string_value(json_object_get(reply.json, "message"));
     if (answer->status >= 300)
         reply.text = message ? message : "the engine gives no reason";

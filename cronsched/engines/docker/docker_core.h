@@ -288,6 +288,7 @@ bool docker_changes_hold(const json_t *changes, const char *path);
 /* The fact that a line of /events tells about container `id` (any when NULL); false: none. */
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret);
 int64_t docker_time_read(const char *text); /* ms; 0 for the zero time */
+int64_t docker_ms_of(int64_t seconds);      /* 0: before 1970, or no time that can be */
 
 /* ---- one file each ---- */
 void docker_prepare_begin(struct docker_task *task);

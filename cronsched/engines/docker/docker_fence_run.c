@@ -4,6 +4,7 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
 
@@ -30,8 +31,9 @@ static void on_event_line(void *arg, const char *line, size_t len)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker_fact fact;
-    json_t *json = json_loadb(line, len, 0, NULL);
+    json_t *json;
 
+    json_text_object(line, len, "event", &json, NULL);
     if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->id, &fact))
         t->fence_fresh |= docker_fence_tell(&t->fence, &fact);
     json_decref(json);

@@ -1,9 +1,11 @@
 /* What the engine's JSON says, as the values that the rest works with. Pure. */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,11 @@ int64_t docker_time_read(const char *text)
     if (!text || instant_parse(text, &ms, NULL) < 0)
         return 0;
     return ms > 0 ? ms : 0; /* the engine's zero is the year 1 */
+}
+
+int64_t docker_ms_of(int64_t seconds)
+{
+    return seconds > 0 && seconds <= JSON_TEXT_TIME_MAX / 1000 ? seconds * 1000 : 0;
 }
 
 static bool status_read(const char *text, enum docker_status *ret)
@@ -51,18 +58,21 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
     struct docker_state s = {0};
+    int64_t exit_code, restarts;
     const char *policy;
 
-    if (!status_read(text_of(state, "Status"), &s.status))
+    if (!status_read(text_of(state, "Status"), &s.status) ||
+        json_text_int(state, "ExitCode", -1, INT_MAX, &exit_code) < 0 ||
+        json_text_int(inspect, "RestartCount", 0, INT_MAX, &restarts) < 0)
         return ERR_INVALID;
     s.started_ms = docker_time_read(text_of(state, "StartedAt"));
     s.finished_ms = docker_time_read(text_of(state, "FinishedAt"));
     if ((s.status == DOCKER_EXITED || s.status == DOCKER_DEAD) && s.finished_ms &&
         s.finished_ms < s.started_ms)
         s.finished_ms = s.started_ms; /* it was over before the engine had noted the start */
-    s.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
+    s.exit_code = (int)exit_code;
     s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
-    s.restart_count = (int)json_integer_value(json_object_get(inspect, "RestartCount"));
+    s.restart_count = (int)restarts;
     policy = text_of(json_object_get(json_object_get(inspect, "HostConfig"), "RestartPolicy"), "Name");
     s.restarts = *policy && strcmp(policy, "no") != 0;
     snprintf(s.error, sizeof(s.error), "%s", text_of(state, "Error"));
@@ -102,6 +112,18 @@ static enum docker_event event_of(const char *action)
     return DOCKER_EVENT_OTHER;
 }
 
+/* -1: none, or no number that a process may end with; it is not to be taken for success. */
+static int exit_code_of(const char *text)
+{
+    char *end;
+    long code;
+
+    if (*text < '0' || *text > '9')
+        return -1;
+    code = strtol(text, &end, 10);
+    return *end || code > INT_MAX ? -1 : (int)code;
+}
+
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret)
 {
     const json_t *actor = json_object_get(event, "Actor");
@@ -118,7 +140,7 @@ bool docker_event_read(const json_t *event, const char *id, struct docker_fact *
         .kind = DOCKER_FACT_EVENT,
         .event = event_of(text_of(event, "Action")),
         .at_ms = json_integer_value(json_object_get(event, "timeNano")) / 1000000,
-        .exit_code = *code ? (int)strtol(code, NULL, 10) : -1,
+        .exit_code = exit_code_of(code),
     };
     return true;
 }

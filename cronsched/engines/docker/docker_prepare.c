@@ -17,6 +17,7 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
@@ -149,9 +150,11 @@ static void look_at_name(struct docker_task *t)
 static void on_progress(void *arg, const char *line, size_t len)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
-    json_t *json = json_loadb(line, len, 0, NULL);
-    const char *error = json_string_value(json_object_get(json, "error"));
+    const char *error;
+    json_t *json;
 
+    json_text_object(line, len, "progress", &json, NULL);
+    error = json_string_value(json_object_get(json, "error"));
     if (error && !t->pull_error)
         t->pull_error = alloc_text(error);
     json_decref(json);

@@ -128,7 +128,7 @@ static const char *label(const json_t *container, const char *key)
 /* Made within the retention: it cannot have ended before. */
 static bool is_young(const struct docker_sweep *s, const json_t *container)
 {
-    int64_t created_ms = (int64_t)json_integer_value(json_object_get(container, "Created")) * 1000;
+    int64_t created_ms = docker_ms_of(json_integer_value(json_object_get(container, "Created")));
 
     return created_ms + s->docker->retention_ms > s->engine_ms;
 }

@@ -23,6 +23,7 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
@@ -441,12 +442,14 @@ static void on_unwatched(struct docker *d, const char *id, enum docker_event eve
 static void on_event(void *arg, const char *line, size_t len)
 {
     struct docker *d = OBJECT(struct docker, arg);
-    json_t *json = json_loadb(line, len, 0, NULL);
-    const char *id = json_string_value(json_object_get(json_object_get(json, "Actor"), "ID"));
-    const char *action = json_string_value(json_object_get(json, "Action"));
+    const char *id, *action;
     struct docker_fact fact;
     struct docker_task *t;
+    json_t *json;
 
+    json_text_object(line, len, "event", &json, NULL);
+    id = json_string_value(json_object_get(json_object_get(json, "Actor"), "ID"));
+    action = json_string_value(json_object_get(json, "Action"));
     if (action && strcmp(action, "kill") == 0)
         on_kill(d, json);
     if (id && docker_event_read(json, NULL, &fact) && (t = find(d, id)))
