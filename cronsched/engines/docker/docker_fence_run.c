@@ -155,6 +155,8 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
         return;
     }
     fact.status = docker_witness_seen(t, reply, &fact.witness);
+    if (reply->status == 200 && fact.status != 200)
+        fact.text = "the answer to changes is invalid";
     tell(t, &fact);
 }
 

@@ -162,11 +162,14 @@ static void send_start(struct docker_task *t)
 static void on_release_state(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_state state;
+    int r = reply->status == 200 ? docker_state_read(reply->json, &state) : ERR_NOT_FOUND;
 
     if (docker_lost(reply))
         docker_answer_unreachable(t, reply); /* nothing was sent that starts it */
-    else if (reply->status == 200 && docker_state_read(reply->json, &state) == 0 &&
-             docker_state_started(&state))
+    else if (r == ERR_INVALID)
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s: the answer to inspect is invalid",
+                           t->docker->endpoint); /* it may have been started already */
+    else if (r == 0 && docker_state_started(&state))
         answer_foreign_start(t, &state);
     else
         send_start(t);

@@ -73,7 +73,10 @@ int docker_witness_seen(const struct docker_task *t, const struct docker_reply *
     *ret = false;
     if (!docker_witness_has_volume(t->witness)) {
         *ret = docker_changes_hold(reply->json, t->witness);
-        return reply->status;
+        /* No changes are null. What is no list proves nothing, least of all that the witness is not there. */
+        return reply->status == 200 && !json_is_array(reply->json) && !json_is_null(reply->json)
+                   ? 500
+                   : reply->status;
     }
     if (reply->status == 404 && strstr(reply->text, "Could not find the file"))
         return 200; /* the container is there, and the witness is not */
