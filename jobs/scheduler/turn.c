@@ -79,7 +79,7 @@ void turn_commit(struct scheduler *s, struct record *r)
         abort();
     }
     run = RECORD_HAS(r, run) ? state_run(&s->state, r->run) : NULL;
-    if (run)
+    if (run && !list_empty(&run->dirty)) /* a note changes nothing of it, and its ack wakes nobody */
         run->live.index = s->batch->index;
 }
 

@@ -250,6 +250,25 @@ static void what_was_started_again_after_its_end_keeps_its_job_busy(void **state
     bench_until(ENGINE_PREPARE);
 }
 
+/* Records that change nothing of a run do not hold it up: nothing would wake it when they are durable. */
+static void a_note_about_a_run_does_not_keep_it_from_its_retry(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    char run[RUN_ID_MAX];
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"allow\",\"retries\":{\"max\":1,\"delay\":"
+            "\"20s\"}}}}";
+    bench_run(run);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 1, .cause = "exit"});
+    b.now_ms += 30000; /* it is looked at while the note is under way */
+    host->stray(host, &b.table, run, 1, "id-1", true);
+    scheduler_flush(b.scheduler);
+    scheduler_tick(b.scheduler);
+    bench_settle();
+    bench_until(ENGINE_PREPARE);
+}
+
 /* A fire time is skipped, and says why. */
 static void a_fire_time_is_skipped_beside_it(void **state)
 {
@@ -486,6 +505,8 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(nothing_that_forbids_it_starts_beside_what_was_started_again,
                                         bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_note_about_a_run_does_not_keep_it_from_its_retry, bench_setup,
+                                        bench_teardown),
         cmocka_unit_test_setup_teardown(a_fire_time_is_skipped_beside_it, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(while_the_journal_refuses_commands_are_told_why, bench_setup,
                                         bench_teardown),
