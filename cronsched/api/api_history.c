@@ -113,7 +113,7 @@ static bool read_index(struct http_request *request, const char *name, uint64_t 
 static void page_have(struct api *api, struct http_request *request, json_t *page, json_t *unused)
 {
     if (json_is_null(page))
-        http_reply_error(request, ERR_NOT_FOUND, "some of these batches are missing here too");
+        http_reply_error(request, ERR_NOT_FOUND, "the first of these batches is missing here, too");
     else
         http_reply_json(request, 200, json_incref(page));
 }

@@ -137,7 +137,11 @@ static struct batch *batch_new(struct file_reader *reader, const char *const *pa
                                file_reader_done *done, void *arg)
 {
     struct batch *b = alloc_zero(sizeof(*b));
+    size_t paths_count = 0;
 
+    for (size_t i = 0; i < count; i++)
+        paths_count += paths[i] != NULL;
+    assert(paths_count > 0); /* else `done` would be called from within */
     b->reader = reader;
     b->files = alloc_zero((count + 1) * sizeof(*b->files));
     b->count = count;

@@ -30,7 +30,7 @@ typedef void file_reader_done(void *arg, const struct file_content *files, size_
 struct file_reader *file_reader_new(uv_loop_t *loop);
 
 /* Reads regular files of up to `max` bytes, one after the other, until one cannot be. Copies the paths (NULL: none
- * at this place) and the folders that no link may lead out of (beneath.h; NULL: none for this path). `done` is called
+ * at this place, but there is at least one) and the folders that no link may lead out of (beneath.h; NULL: none for this path). `done` is called
  * once, from the loop or from within file_reader_close, never from within. */
 void file_reader_read(struct file_reader *reader, const char *const *paths, const char *const *folders,
                       size_t count, size_t max, file_reader_done *done, void *arg);

@@ -77,20 +77,16 @@ static int read_part(sqlite3 *db, const struct part *part, int64_t first, int64_
     return rc;
 }
 
-/* All of first..last is here. */
-static int is_whole(sqlite3 *db, int64_t first, int64_t last, bool *ret, struct error *error)
+/* How far the batches from `first` on are here, up to `last`; below `first`: that one is missing. */
+static int last_in_a_row(sqlite3 *db, int64_t first, int64_t last, int64_t *ret, struct error *error)
 {
     char sql[256];
-    int64_t whole = 0;
-    int rc;
 
     snprintf(sql, sizeof(sql),
-             "SELECT (SELECT value FROM meta WHERE key = 'applied') >= %" PRId64
-             " AND NOT EXISTS (SELECT 1 FROM gaps WHERE last >= %" PRId64 " AND first <= %" PRId64 ")",
+             "SELECT min(%" PRId64 ", (SELECT value FROM meta WHERE key = 'applied'),"
+             " coalesce((SELECT min(first) - 1 FROM gaps WHERE last >= %" PRId64 "), %" PRId64 "))",
              last, first, last);
-    rc = sqlite_get_int(db, sql, &whole, error);
-    *ret = whole != 0;
-    return rc;
+    return sqlite_get_int(db, sql, ret, error);
 }
 
 /* Where a page that begins with `first` is to end: whole batches, and not too much. */
@@ -135,14 +131,13 @@ static int page_end(sqlite3 *db, int64_t first, int64_t *last, int64_t *ret_time
 
 int store_copy_read(sqlite3 *db, int64_t first, int64_t last, json_t **ret, struct error *error)
 {
-    bool whole = false;
     int64_t time_ms = 0;
     json_t *page;
-    int rc = is_whole(db, first, last, &whole, error);
+    int rc = last_in_a_row(db, first, last, &last, error);
 
     if (rc < 0)
         return rc;
-    if (!whole) {
+    if (last < first) {
         *ret = json_null();
         return 0;
     }

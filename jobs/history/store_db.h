@@ -39,7 +39,7 @@ int store_db_prune(struct store_db *db, const char *job, int keep_runs, int64_t 
 int store_db_fill(struct store_db *db, const json_t *page, struct error *error);
 
 /* ---- store_copy.c ---- */
-/* What is left of batches first..last, as much as a page holds; null when some of it is not here. */
+/* What is left of batches first..last, as much as a page holds, and up to what is missing here; null when `first` is. */
 int store_copy_read(sqlite3 *db, int64_t first, int64_t last, json_t **ret, struct error *error);
 /* {"first","last"}: batches that are missing, the newest gap (below 0), or the newest that begins below a
  * batch; null: none. */

@@ -285,11 +285,13 @@ static void folders_that_are_not_allowed_are_not_mounted(void **state)
                  {NULL, "/:/mnt"},
                  {"ledger/dangling", "volumes: "}};
     struct fixture *f = *state;
+    struct attempt_id a;
+    struct job *job;
     char path[300], more[600];
     json_t *allow;
 
     snprintf(path, sizeof(path), "%s/ledger", f->folder);
-    allow = json_pack("{s:[s], s:[s]}", "volumes", path, "networks", "host");
+    allow = json_pack("{s:[s,s], s:[s]}", "volumes", path, "cache", "networks", "host");
     assert_int_equal(chdir(path), 0);
     assert_int_equal(symlink("/etc", "out"), 0);
     assert_int_equal(symlink(".", "inside"), 0);
@@ -302,8 +304,6 @@ static void folders_that_are_not_allowed_are_not_mounted(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
         const char *refused = table[i].refused;
         struct test_answer *t;
-        struct attempt_id a;
-        struct job *job;
 
         snprintf(more, sizeof(more), "{\"volumes\":[\"%s/ledger:/ledger\",\"%s%s%s:/mnt\"]}", f->folder,
                  table[i].source ? f->folder : "", "/", table[i].source ? table[i].source : "");
@@ -315,6 +315,10 @@ static void folders_that_are_not_allowed_are_not_mounted(void **state)
             fixture_expect_text(t->text, refused);
         job_unref(job);
     }
+    job = fixture_job(f, "named", RAN, "{\"volumes\":[\"cache:/cache\"]}"); /* no folder at all */
+    a = fixture_attempt(f, job);
+    fixture_expect(fixture_ask(f, ENGINE_PREPARE, job, &a, false), ENGINE_PREPARED);
+    job_unref(job);
     json_decref(allow);
 }
 

@@ -420,14 +420,18 @@ static void resolve_folders(struct docker_task *t)
     struct docker *d = t->docker;
     const struct strings *volumes = &t->job->volumes;
     char *paths[JOB_LIST_MAX] = {NULL};
+    size_t folders = 0;
 
-    if (!d->limits.allow || !d->unix_socket || volumes->count == 0) {
+    for (size_t i = 0; d->limits.allow && d->unix_socket && i < volumes->count; i++) {
+        if (volumes->items[i][0] != '/')
+            continue; /* the name of a volume */
+        paths[i] = strndup(volumes->items[i], strcspn(volumes->items[i], ":"));
+        folders++;
+    }
+    if (folders == 0) {
         read_variables(t);
         return;
     }
-    for (size_t i = 0; i < volumes->count; i++)
-        if (volumes->items[i][0] == '/')
-            paths[i] = strndup(volumes->items[i], strcspn(volumes->items[i], ":"));
     file_reader_resolve(d->reader, (const char *const *)paths, volumes->count, on_folders_resolved, t);
     step_out(t);
     for (size_t i = 0; i < volumes->count; i++)
