@@ -525,9 +525,14 @@ static void check_engine(struct doctor *d, const struct engine *engine)
 static void check_engines(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
+    const char *missing = NULL;
+    size_t count = scheduler_jobs_without_engine(c->scheduler, &missing);
 
     for (size_t i = 0; i < c->engine_count; i++)
         check_engine(d, c->engines[i]);
+    if (count > 0)
+        add(d, "engines", ERROR, "list it in the configuration (engines:), or change the jobs",
+            "%zu jobs do not start: their engine is not in the configuration ('%s')", count, missing);
 }
 
 static void check_clock(struct doctor *d)

@@ -147,6 +147,9 @@ int scheduler_walk_next(struct scheduler_walk *walk, const char **ret_name, json
 void scheduler_walk_free(struct scheduler_walk *walk); /* before the scheduler; NULL is fine */
 /* A job that may be meant by a name that is not there, among the first few thousand; NULL: none. Borrowed. */
 const char *scheduler_near_job(struct scheduler *s, const char *name);
+/* Jobs whose engine is not in the configuration, so that they never start. *ret_engine: of one of them, borrowed. Looks at
+ * every job: for doctor. */
+size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine);
 /* Of the last change of a definition. */
 uint64_t scheduler_defs_index(const struct scheduler *s);
 

@@ -271,3 +271,20 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put_single(put, arg, "journal_in_flight", "gauge", "Batches appended and not yet durable.",
                s->pending_batch_count);
 }
+
+size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine)
+{
+    struct job_state *j, *next;
+    size_t count = 0;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        const char *engine = j->def ? rules_engine_name(s, j->def) : NULL;
+
+        if (!engine || run_queue_of_engine(s, engine, NULL))
+            continue;
+        *ret_engine = engine;
+        count++;
+    }
+    return count;
+}

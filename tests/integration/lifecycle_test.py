@@ -61,6 +61,19 @@ class Lifecycle(lab.Suite):
         self.assertTrue(server.ready())
         server.stop()
 
+    def test_jobs_of_an_engine_that_is_no_longer_configured_are_told(self):
+        server = self.server(engines={"process": {"type": "process"}, "none": {"type": "null"}}).start()
+        server.apply({"j": {"command": ["true"], "engine": "process", "schedule": "@every 1h"}})
+        self.assertNotIn("their engine is not", server.cli.call("doctor").out)
+        server.stop()
+        del server.config["engines"]["process"]
+        server.config["default_engine"] = "none"
+        server.start()
+        answer = server.cli.call("doctor")
+        self.assertNotEqual(0, answer.code, answer)
+        self.assertIn("1 jobs do not start: their engine is not in the configuration ('process')", answer.out)
+        server.stop()
+
     def test_a_service_manager_is_told(self):
         for address in (self.folder.join("notify.sock"), f"\0cronsched-notify-{os.getpid()}"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -145,6 +145,11 @@ void scheduler_walk_free(struct scheduler_walk *w)
     free(w);
 }
 
+size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine)
+{
+    return 0;
+}
+
 const char *scheduler_near_job(struct scheduler *s, const char *name)
 {
     static const char *const names[] = {"nightly", "hourly"};
