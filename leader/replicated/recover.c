@@ -6,8 +6,8 @@
  * that index -> the snapshot's chunks are written -> a batch that would be read next by mistake is removed -> one multi
  * switches: epoch, head, snap/current and the node /recovered, which every member takes for leave to replace its mark.
  * In an empty tree the nodes are made on the way, /epoch with the switch.
- * Every write is conditional on the epoch as it was read, and nothing that the old epoch needs is touched before the
- * switch: cut anywhere, the tree is what it was, and chunks that nobody names are removed with the next snapshot.
+ * Every write is conditional on the epoch as it was read, what removes a batch on the journal's end as well, and nothing
+ * that the old epoch needs is touched before the switch: cut anywhere, the tree is what it was, and chunks that nobody names are removed with the next snapshot.
  * Failures: an answer lost: from the start again; to the switch: /recovered tells whether it was carried out. Another
  * epoch, a leader: given up. Batches of before stay in the log until they are truncated.
  */
@@ -268,13 +268,20 @@ static void on_stray(void *arg, const struct coord_reply *reply)
     struct replicated *r = OBJECT(struct replicated, arg);
     struct recovering *p = &r->recovering;
     char path[COORD_PATH_MAX];
-    struct coord_op ops[] = {check(r), {.kind = COORD_DELETE, .path = path, .version = COORD_ANY}};
-    size_t skip = r->recovering.missing ? 1 : 0;
+    struct coord_op ops[3];
+    size_t n = 0;
 
     if (step_done(r, reply, COORD_NO_NODE)) {
         if (reply->result == COORD_OK) {
             tree_log_path(p->stray++, path);
-            ask_multi(r, ops + skip, 2 - skip, on_stray_removed);
+            if (!p->missing)
+                ops[n++] = check(r);
+            if (!p->missing &&
+                r->tree.head_there) /* a leader of this epoch may have committed it meanwhile */
+                ops[n++] =
+                    (struct coord_op){.kind = COORD_CHECK, .path = NODE_HEAD, .version = p->head_version};
+            ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = path, .version = COORD_ANY};
+            ask_multi(r, ops, n, on_stray_removed);
         } else {
             p->step = RECOVER_SWITCH;
         }
