@@ -107,7 +107,7 @@ class Policies(lab.Suite):
         server.cli.check("kill", second)
 
     def test_queue_runs_them_one_after_the_other_up_to_its_bound(self):
-        server = self.begin({"j": self.job("sleep 1", concurrency="queue", queue_max=2)})
+        server = self.begin({"j": self.job("sleep 2", concurrency="queue", queue_max=2)})
         runs = [server.cli.trigger("j") for _ in range(3)]
         self.assertNotEqual(0, server.cli.call("trigger", "j").code)  # one runs, two wait: full
         for run in runs:
