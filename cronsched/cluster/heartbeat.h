@@ -20,11 +20,10 @@
 #define HEARTBEAT_SILENT_MS 800
 #define HEARTBEAT_SLOW_MS   2000 /* between members of which none leads */
 #define HEARTBEAT_CONNECT_MS                                                                                 \
-    300 /* for a connection to a leader that was reached before, beside its slowness */
-#define HEARTBEAT_GRACE_MS   250  /* when it was this process that did not run in time */
-#define HEARTBEAT_TELL_MS    3000 /* a link that is down so long is reported to people */
-#define HEARTBEAT_HELD_MAX   256  /* requests held; more are answered at once */
-#define HEARTBEAT_ANSWER_MAX 4096 /* bytes */
+    300                        /* for a connection to a leader that was reached before, beside its slowness */
+#define HEARTBEAT_GRACE_MS 250 /* when it was this process that did not run in time */
+#define HEARTBEAT_TELL_MS  3000 /* a link that is down so long is reported to people */
+#define HEARTBEAT_HELD_MAX 256  /* requests held; more are answered at once */
 
 struct heartbeat;
 
