@@ -192,6 +192,25 @@ static void restore_pump(struct replicated *r)
 
 /* ---- batches ---- */
 
+/* Where the mark is above what was applied, and the tree holds the mark, it is what was applied that is of another history:
+ * it was read while the tree was another one. If the snapshot leads to the same place again, it is the tree. */
+static void differs(struct replicated *r, const struct batch *batch)
+{
+    struct follower *f = &r->follower;
+
+    replicated_log(r, LOG_WARN, "batch-differs",
+                   "batch %" PRIu64 " in ZooKeeper, of epoch %" PRId64
+                   ", follows %s, but this replica's batch %" PRIu64 ", of epoch %" PRId64 ", has hash %s",
+                   batch->index, batch->epoch, batch->prev, f->applied, f->applied_epoch, f->applied_hash);
+    if (f->applied < r->guard.mark.index && f->differed != f->applied + 1) {
+        f->differed = f->applied + 1;
+        follow_again(r);
+    } else {
+        f->differed = 0;
+        guard_differs(r);
+    }
+}
+
 static void give(struct replicated *r, const struct coord_reply *reply)
 {
     struct batch *batch = NULL;
@@ -215,13 +234,7 @@ static void give(struct replicated *r, const struct coord_reply *reply)
     fits = batch->index == index && strcmp(batch->prev, r->follower.applied_hash) == 0 &&
            batch->epoch >= r->follower.applied_epoch;
     if (!fits) {
-        replicated_log(r, LOG_WARN, "batch-differs",
-                       "batch %" PRIu64 " in ZooKeeper, of epoch %" PRId64
-                       ", follows %s, but this replica's batch %" PRIu64 ", of epoch %" PRId64
-                       ", has hash %s",
-                       batch->index, batch->epoch, batch->prev, r->follower.applied,
-                       r->follower.applied_epoch, r->follower.applied_hash);
-        guard_differs(r);
+        differs(r, batch);
     } else if (guard_batch_allowed(r, index, hash)) {
         advance(r, index, hash, batch->epoch);
         r->follower.log_bytes += reply->size;

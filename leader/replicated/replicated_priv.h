@@ -196,6 +196,7 @@ struct follower { /* follow.c */
     uint64_t asked;        /* the last batch asked for */
     size_t fetching;
     uint64_t gone;      /* the batch that was missing last */
+    uint64_t differed;  /* the batch that did not follow last, and had all read again */
     bool refetch;       /* an answer was lost: forget those under way */
     uint64_t log_bytes; /* of all batches up to applied, from the first of all */
     struct restoring restoring;
