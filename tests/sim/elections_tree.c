@@ -59,10 +59,16 @@ int64_t tree_epoch_now(struct world *w)
     return o ? base + tree_at(w, NODE_EPOCH)->version : 0;
 }
 
+/* A leader that does not find its batch in a tree that went back appends it again: that is the same one. */
 static void add(struct world *w, const struct committed *as)
 {
-    struct committed *c = alloc_zero(sizeof(*c));
+    struct committed *c = find(w, as->index, as->hash);
 
+    if (c && c->before == w->last) {
+        w->last = c;
+        return;
+    }
+    c = alloc_zero(sizeof(*c));
     *c = *as;
     c->before = w->last;
     c->made_before = w->ever;
