@@ -68,6 +68,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/version", NULL, AUTH_READ, 0, api_handle_version},
     {"GET", "/healthz", NULL, AUTH_NOBODY, 0, api_handle_healthz},
     {"GET", "/readyz", NULL, AUTH_NOBODY, 0, api_handle_readyz},
+    {"GET", "/leaderz", NULL, AUTH_NOBODY, 0, api_handle_leaderz},
     {"GET", "/metrics", NULL, AUTH_READ, 0, api_handle_metrics},
 };
 const size_t api_route_count = sizeof(api_routes) / sizeof(api_routes[0]);

@@ -1,4 +1,4 @@
-/* The HTTP API of a replica: /v1/..., /healthz, /readyz, /metrics. The contract is contrib/openapi.yaml;
+/* The HTTP API of a replica: /v1/..., /healthz, /readyz, /leaderz, /metrics. The contract is contrib/openapi.yaml;
  * contrib/guide/architecture.md has it in words ("Words and shapes").
  *
  * A read first waits until what is in flight is durable (API_READ_WAIT_MS at most: then it is answered with
@@ -39,6 +39,7 @@
 struct api_cluster_ops {
     json_t *(*json)(void *arg);   /* the contract's shape, a new reference */
     bool (*following)(void *arg); /* this standby is up to date with a leader */
+    bool (*has_read)(void *arg);  /* this replica has read the journal to its end, once since it began */
     /* Why this replica is not a part of its cluster, with the command that helps; NULL: nothing is known against it.
      * Returns text. */
     const char *(*refusing)(void *arg, char *text, size_t size);

@@ -59,16 +59,13 @@ const char *api_refusing(const struct api_context *c, char text[API_REFUSING_SIZ
     return text;
 }
 
-static void cluster_then(struct api *api, struct http_request *request)
+/* Also of a replica that knows nothing else. */
+void api_handle_cluster(struct http_request *request, void *arg)
 {
+    struct api *api = OBJECT(struct api, arg);
     json_t *cluster = api_cluster_json(&api->context);
 
     http_reply_json(request, 200, cluster ? cluster : cluster_of_one(api));
-}
-
-void api_handle_cluster(struct http_request *request, void *arg)
-{
-    api_read(OBJECT(struct api, arg), request, cluster_then);
 }
 
 void api_handle_step_down(struct http_request *request, void *arg)

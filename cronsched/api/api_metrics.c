@@ -35,6 +35,7 @@ enum family {
     REFUSING,
     MARK_INDEX,
     MARK_FAILING,
+    JOURNAL_READ,
     JOURNAL_DURABLE_INDEX,
     JOURNAL_LAST_APPEND_SECONDS,
     JOURNAL_FAILING,
@@ -77,6 +78,8 @@ static const struct {
                     "The highest batch that this replica knows to be committed."},
     [MARK_FAILING] = {"cronsched_mark_failing", "gauge",
                       "Whether the mark cannot be written to the data folder."},
+    [JOURNAL_READ] = {"cronsched_journal_read", "gauge",
+                      "Whether this replica has read the journal: without, it knows no jobs and no runs."},
     [JOURNAL_DURABLE_INDEX] = {"cronsched_journal_durable_index", "gauge", "The last durable batch."},
     [JOURNAL_LAST_APPEND_SECONDS] = {"cronsched_journal_last_append_seconds", "gauge",
                                      "Time until the last append was durable."},
@@ -268,11 +271,13 @@ static void put_zookeeper(struct text *t, const struct api_context *c)
     put_metric(t, ZOOKEEPER_REQUEST_MAX_BYTES, "%zu", r.request_max);
 }
 
-static void put_journal(struct text *t, const struct api_context *c)
+static void put_journal(struct text *t, struct api *api)
 {
+    const struct api_context *c = &api->context;
     struct journal_status status = {0};
 
     c->journal->ops->status(c->journal, &status);
+    put_metric(t, JOURNAL_READ, "%d", api_has_read(api));
     put_metric(t, JOURNAL_DURABLE_INDEX, "%" PRIu64, status.acked);
     put_head(t, JOURNAL_APPEND_SECONDS);
     put(t, "cronsched_journal_append_seconds_sum %.6f\ncronsched_journal_append_seconds_count %" PRIu64 "\n",
@@ -362,7 +367,7 @@ void api_handle_metrics(struct http_request *request, void *arg)
     put_engines(&t, c);
     put_cluster(&t, c);
     put_zookeeper(&t, c);
-    put_journal(&t, c);
+    put_journal(&t, api);
     http_metrics(api->http, put, &t);
     put_loop(&t, api);
     put_process(&t, c);

@@ -40,6 +40,7 @@ struct api {
     size_t work_count; /* pieces of work on the pool */
     int handles;       /* not yet closed */
     bool auditing;
+    bool has_led; /* and so has read the journal */
     bool closing, http_closed;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -53,7 +54,11 @@ json_t *api_view_of(enum auth_role role, json_t *json);
 
 /* ---- waiting (api_wait.c) ---- */
 
-/* Calls `then` when all that is in flight is durable, or API_READ_WAIT_MS have passed. */
+/* Whether this replica has read the journal to its end, once since it began: before, it knows nothing. */
+bool api_has_read(struct api *api);
+
+/* Calls `then` when all that is in flight is durable, or API_READ_WAIT_MS have passed. Before the journal was read it
+ * answers ERR_NO_LEADER. A standby that follows no leader, or is behind, marks its answers as stale. */
 void api_read(struct api *api, struct http_request *request,
               void (*then)(struct api *api, struct http_request *request));
 
@@ -174,6 +179,7 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(version)                                                                                               \
     X(healthz)                                                                                               \
     X(readyz)                                                                                                \
+    X(leaderz)                                                                                               \
     X(metrics)
 
 /* Of these, those that a standby passes on to the leader. */

@@ -68,6 +68,21 @@ static void check_journal(const struct journal_status *journal, json_t *reasons)
                    (long long)journal->busy_ms / 1000);
 }
 
+/* For load balancers that send to the leader alone. */
+void api_handle_leaderz(struct http_request *request, void *arg)
+{
+    const struct api_context *c = &OBJECT(struct api, arg)->context;
+    struct journal_status journal = {0};
+    bool leads;
+
+    c->journal->ops->status(c->journal, &journal);
+    leads = journal.leading && scheduler_leading(c->scheduler);
+    if (leads)
+        http_reply_text(request, 200, "text/plain; charset=utf-8", "leader\n");
+    else
+        http_reply_text(request, 503, "text/plain; charset=utf-8", "not the leader\n");
+}
+
 void api_handle_readyz(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);

@@ -4,6 +4,8 @@
  * goes out.
  *
  * Failures:
+ *   the journal is not read   a read is refused: nobody is to take what is not known for what is not there
+ *   no leader, or behind it   reads are answered, marked as stale
  *   the journal hangs         reads are answered after API_READ_WAIT_MS, marked as stale; writes run into the
  *                             request's deadline, and the error says that they may still happen
  *   the leader is deposed     a write gets an error that its outcome is unknown: safe to repeat with the
@@ -41,11 +43,20 @@ struct query {
 
 /* ---- waiting for the journal ---- */
 
-static void wait_serve(struct wait *w, int result)
+static bool is_behind(const struct api *api)
+{
+    const struct api_context *c = &api->context;
+
+    return c->cluster_ops && !scheduler_leading(c->scheduler) && !api_following(c);
+}
+
+static void wait_serve(struct wait *w, bool in_time, int result)
 {
     struct http_request *request = w->request;
 
     w->request = NULL;
+    if (w->then && (!in_time || is_behind(w->api)))
+        http_reply_header(request, "Cronsched-Stale", "true");
     if (w->then)
         w->then(w->api, request);
     else if (result == 0)
@@ -63,7 +74,7 @@ static void on_durable(void *arg, int result)
     if (w->api)
         list_remove(&w->all);
     if (w->api && w->request)
-        wait_serve(w, result);
+        wait_serve(w, true, result);
     http_request_unref(w->request);
     json_decref(w->reply);
     OBJECT_FREE(struct wait, w);
@@ -85,8 +96,7 @@ static void on_clock(uv_timer_t *timer)
             more = true;
             continue;
         }
-        http_reply_header(w->request, "Cronsched-Stale", "true");
-        wait_serve(w, 0);
+        wait_serve(w, false, 0);
     }
     if (!more)
         uv_timer_stop(timer);
@@ -116,10 +126,24 @@ static void wait_begin(struct api *api, struct http_request *request, uint64_t i
         loop_timer_start(&api->clock, on_clock, CLOCK_MS, CLOCK_MS);
 }
 
+bool api_has_read(struct api *api)
+{
+    const struct api_context *c = &api->context;
+
+    api->has_led = api->has_led || scheduler_leading(c->scheduler);
+    return api->has_led || (c->cluster_ops && c->cluster_ops->has_read(c->cluster_arg));
+}
+
 void api_read(struct api *api, struct http_request *request,
               void (*then)(struct api *api, struct http_request *request))
 {
-    wait_begin(api, request, 0, then, NULL);
+    char why[API_REFUSING_SIZE];
+
+    if (api_has_read(api))
+        wait_begin(api, request, 0, then, NULL);
+    else
+        http_reply_error(request, ERR_NO_LEADER, "this replica has not read the journal yet: %s",
+                         api_refusing(&api->context, why));
 }
 
 /* Answers 200 with `reply` (takes the reference) when `index` is durable. */

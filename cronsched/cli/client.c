@@ -359,6 +359,20 @@ static int failed(const struct exchange *x, const struct client_server *server, 
     return error_set(error, ERR_UNKNOWN, "%s: the answer is lost (%s)", server->title, why);
 }
 
+/* Told once: a verb may ask a hundred times. */
+static void warn_if_stale(struct client *client, const struct client_server *server)
+{
+    struct curl_header *header;
+
+    if (client->warned_stale ||
+        curl_easy_header(client->curl, "Cronsched-Stale", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return;
+    client->warned_stale = true;
+    fprintf(stderr,
+            "cronsched: %s follows no leader at present, or is behind it: what it says may be out of date\n",
+            server->title);
+}
+
 static int understand(struct exchange *x, const struct client_server *server, json_t **ret,
                       struct error *error)
 {
@@ -376,6 +390,8 @@ static int understand(struct exchange *x, const struct client_server *server, js
         r = refused(x, server, status, reply, error);
     else if (x->reply.len > 0 && !reply)
         r = error_set(error, ERR_CORRUPT, "%s: the answer is not JSON: %s", server->title, where.text);
+    else
+        warn_if_stale(x->client, server);
     if (r == 0 && ret) {
         *ret = reply;
         return 0;

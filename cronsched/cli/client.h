@@ -41,6 +41,7 @@ struct client {
     char *authorization; /* header line, or NULL */
     void *curl;
     int64_t timeout_ms; /* may be changed between calls */
+    bool warned_stale;  /* that an answer may be out of date */
     bool named;         /* servers were given, not guessed */
     bool plain_http;    /* the token may go to http:// addresses */
 };

@@ -79,15 +79,33 @@ static void show_cluster(const struct output *out, const json_t *cluster)
     }
 }
 
+/* It takes part in nothing: what else it says is not of much use. */
+static int refuses(const json_t *cluster)
+{
+    const char *why = json_string_value(json_object_get(cluster, "refusing"));
+
+    if (!why)
+        return EXIT_FINE;
+    fprintf(stderr, "cronsched cluster: this replica neither leads nor follows: %s\n", why);
+    return EXIT_NO_LEADER;
+}
+
 static int run_cluster(const struct verb_call *call)
 {
     struct cli_context s;
+    json_t *cluster = NULL;
     int code = cli_open(&s, call);
 
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    cli_path(&s, "/v1/cluster");
-    return cli_show(&s, show_cluster);
+    if (code == EXIT_FINE) {
+        cli_path(&s, "/v1/cluster");
+        code = cli_get(&s, &cluster);
+    }
+    if (code == EXIT_FINE) {
+        show_cluster(&s.out, cluster);
+        code = refuses(cluster);
+    }
+    json_decref(cluster);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_cluster = {
@@ -97,6 +115,7 @@ const struct verb verb_cluster = {
             "hash of a "
             "replica's state at a batch: at the same batch all must have the same. A replica that refuses "
             "says why. "
+            "The exit code is 5 when the replica that is asked neither leads nor follows. "
             "Differences (version, tzdata, configuration, clocks, state, mark) are listed below the table.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,

@@ -60,6 +60,13 @@ static bool api_following(void *arg)
     return v->current && !v->leading && v->leaderless_ms < 2 * (uint64_t)v->session_timeout_ms;
 }
 
+static bool api_has_read(void *arg)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    return replicated_view(r->journal)->read;
+}
+
 static int api_step_down(void *arg, struct error *error)
 {
     struct replica *r = OBJECT(struct replica, arg);
@@ -164,6 +171,7 @@ static int api_recover(void *arg, const char *from, const char *by, struct error
 
 const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
                                                 .following = api_following,
+                                                .has_read = api_has_read,
                                                 .refusing = api_refusing,
                                                 .peer_engine = api_peer_engine,
                                                 .peer_heartbeat = api_peer_heartbeat,

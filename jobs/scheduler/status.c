@@ -243,7 +243,8 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put_single(put, arg, "leading", "gauge", "Whether this replica leads.", s->leading);
     put_single(put, arg, "epoch", "gauge", "The current epoch.", (uint64_t)s->state.epoch);
     put_single(put, arg, "index", "counter", "Batches applied.", s->state.index);
-    put_single(put, arg, "jobs", "gauge", "Jobs known.", s->state.job_count);
+    if (s->state.index > 0) /* else it is not known yet */
+        put_single(put, arg, "jobs", "gauge", "Jobs known.", s->state.job_count);
     put_single(put, arg, "fired_total", "counter", "Fire times that became runs in this epoch.", s->fired);
     put_single(put, arg, "started_total", "counter", "Attempts started in this epoch.", s->started);
     put_single(put, arg, "started_again_total", "counter",

@@ -270,7 +270,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
     if (r->follower.fetching == 0)
         r->follower.refetch = false;
     if (r->follower.restored && r->follower.applied == r->tree.head && !r->follower.current) {
-        r->follower.current = true;
+        r->follower.current = r->follower.read = true;
         replicated_changed(r);
     }
     replicated_pump(r);

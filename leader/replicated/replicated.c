@@ -393,6 +393,7 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .applied = r->follower.applied,
         .current = r->session.connected && guard_trusts(r) && r->follower.restored && r->tree.head_known &&
                    r->follower.applied == r->tree.head,
+        .read = r->follower.read,
         .level = r->members.level,
         .offset_ms = r->members.offset_ms,
         .offset_known = r->members.offset_known,

@@ -203,6 +203,7 @@ struct replicated_view {
     bool leading;
     uint64_t head, applied; /* of the journal; given to the owner */
     bool current;      /* applied all that head said last, connected, and nothing is held against the tree */
+    bool read;         /* applied all that head said, once since this replica began */
     int level;         /* that all members read */
     int64_t offset_ms; /* own wall clock less the ensemble's */
     bool offset_known;

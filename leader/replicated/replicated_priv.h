@@ -201,6 +201,7 @@ struct follower { /* follow.c */
     uint64_t log_bytes; /* of all batches up to applied, from the first of all */
     struct restoring restoring;
     bool current; /* has been at the head since it was restored */
+    bool read;    /* has been at the head at all */
 };
 
 struct verify { /* the mark's batch is being read */

@@ -146,7 +146,7 @@ class CommandLineAndServer(lab.Suite):
         self.cli.wait_end(run)
         checks = self.cli.call("doctor", "-o", "json").json()
         self.assertNotIn("error", {c["status"] for c in checks}, checks)
-        cluster = self.cli.json("cluster")
+        cluster = self.cli.cluster()
         self.assertEqual("lab", cluster["cluster"])
         self.assertEqual(["leader"], [r["role"] for r in cluster["replicas"]])
         for words in (["jobs"], ["show", "good"], ["runs"], ["run", run], ["cluster"], ["cluster", "takeovers"],

@@ -54,7 +54,7 @@ class Cluster:
         return server
 
     def view(self, server):
-        return server.cli.json("cluster")
+        return server.cli.cluster()
 
     def leader(self):
         """The replica that leads, as one that is up says."""
@@ -67,7 +67,7 @@ class Cluster:
 
     def wait_fit(self, leader):
         """Until another replica could lead: each says so with its next heartbeat."""
-        lab.wait_for(lambda: any(r.get("fit") for r in leader.cli.json("cluster")["replicas"] if r["role"] != "leader"),
+        lab.wait_for(lambda: any(r.get("fit") for r in leader.cli.cluster()["replicas"] if r["role"] != "leader"),
                      20, "a replica that is fit to lead")
 
     def wait_leader(self, server=None, seconds=30):
@@ -95,7 +95,7 @@ class Replication(lab.Suite):
     def applied_alike(self, cluster, seconds=15):
         """Every replica has applied as much as the leader."""
         def alike():
-            heads = {s.cli.json("cluster")["index"] for s in cluster.servers if s.running()}
+            heads = {s.cli.cluster()["index"] for s in cluster.servers if s.running()}
             return len(heads) == 1
         lab.wait_for(alike, seconds, "replicas to be alike")
 

@@ -124,7 +124,7 @@ class TwoEngines(lab.Suite):
                     configs=({}, {"engines": {"docker": lab.docker_engine(second)}}))
         r0, r1 = c.servers
         for server in c.servers:
-            lab.wait_for(lambda: "engine" in [d["what"] for d in server.cli.json("cluster")["differences"]], 30,
+            lab.wait_for(lambda: "engine" in [d["what"] for d in server.cli.cluster()["differences"]], 30,
                          "the difference to be told")
             checks = server.cli.call("doctor", "-o", "json").json()
             told = [x for x in checks if "is not one engine" in x["text"]]

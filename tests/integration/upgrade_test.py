@@ -21,7 +21,7 @@ class Upgrade(lab.Suite):
             self.skipTest(why)
 
     def level(self, server):
-        return server.cli.json("cluster")["level"]
+        return server.cli.cluster()["level"]
 
     def written(self, server):
         """The level that the journal says may be written."""

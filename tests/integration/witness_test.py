@@ -55,7 +55,7 @@ class Witness(lab.Suite):
     # --- what is seen
 
     def standing(self, server):
-        return server.cli.json("cluster")["standing"]
+        return server.cli.cluster()["standing"]
 
     def wait_standing(self, server, standing, seconds=20):
         lab.wait_for(lambda: self.standing(server) == standing, seconds,
@@ -69,7 +69,9 @@ class Witness(lab.Suite):
         self.assertIn(words, str(answer))
         checks = server.cli.call("doctor", "-o", "json").json()
         self.assertTrue([x for x in checks if x["status"] == "error" and words in x["text"]], checks)
-        self.assertIn(words, server.cli.check("cluster").out)
+        told = server.cli.call("cluster")
+        self.assertEqual(5, told.code, told)
+        self.assertIn(words, told.out)
         self.assertEqual(1, server.metric("cronsched_refusing"))
         status, answer = server.http("POST", "/v1/pause", {})
         self.assertEqual(503, status)
@@ -332,7 +334,7 @@ class Witness(lab.Suite):
 
         def kept():
             with open(path) as f:
-                return json.load(f) == server.cli.json("cluster")["mark"]
+                return json.load(f) == server.cli.cluster()["mark"]
 
         lab.wait_for(kept, 10, "the newest mark to be kept")
         os.makedirs(path + ".new")

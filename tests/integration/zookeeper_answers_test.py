@@ -41,7 +41,7 @@ class Answers(lab.Suite):
     def test_a_quota_is_told_and_nothing_flaps(self):
         first, second = self.cluster.servers
         first.apply({"tick": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}})
-        epoch = first.cli.json("cluster")["epoch"]
+        epoch = first.cli.cluster()["epoch"]
         for path, data in (("/zookeeper/quota/cronsched", ""), ("/zookeeper/quota/cronsched/answers", ""),
                            (LIMITS.format("answers"), "count=-1,bytes=-1=;byteHardLimit=2000;countHardLimit=-1"),
                            ("/zookeeper/quota/cronsched/answers/zookeeper_stats", "count=1,bytes=0")):
@@ -58,23 +58,23 @@ class Answers(lab.Suite):
         self.assertLess(first.metric("cronsched_zookeeper_refusals_total") - refusals, 15)
         for server in (first, second):
             self.assertEqual(0, server.metric("cronsched_zookeeper_connections_lost_total"))
-        self.assertEqual(epoch, first.cli.json("cluster")["epoch"])
+        self.assertEqual(epoch, first.cli.cluster()["epoch"])
         self.assertEqual(1, first.log().count("the servers refuse writes"), first.log_tail(20))
         self.assertEqual(0, write(self.zk.members[0], LIMITS.format("answers"), NO_LIMIT))
         lab.wait_for(lambda: first.http("GET", "/readyz")[0] == 200, 40, "the leader to be ready again")
         first.apply({"other": {"command": ["true"]}})
-        self.assertEqual(epoch, first.cli.json("cluster")["epoch"])
+        self.assertEqual(epoch, first.cli.cluster()["epoch"])
 
     def test_a_small_jute_maxbuffer_and_another_list_of_servers(self):
         first, second = self.cluster.servers
-        epoch = first.cli.json("cluster")["epoch"]
+        epoch = first.cli.cluster()["epoch"]
         first.apply({f"j{i}": {"command": ["true", "x" * LARGE_BYTES]} for i in range(LARGE_JOBS)})
         first.apply({f"k{i}": {"command": ["true", "x" * LARGE_BYTES]} for i in range(LARGE_JOBS)})
         self.assertEqual(2 * LARGE_JOBS, len(first.cli.json("jobs")))
         self.wait_doctor(first, "warning", "jute.maxbuffer")
         for server in (first, second):
             self.assertEqual(0, server.metric("cronsched_zookeeper_connections_lost_total"))
-        self.assertEqual(epoch, first.cli.json("cluster")["epoch"])
+        self.assertEqual(epoch, first.cli.cluster()["epoch"])
         self.wait_doctor(second, "ok", "names the servers that the ensemble has")
         second.config["zookeeper"] = f"127.0.0.1:1,{self.zk.connect}"
         second.write_config()
@@ -86,7 +86,7 @@ class Answers(lab.Suite):
         self.wait_doctor(first, "warning", "a write took at most")
         for server in (first, second):
             self.assertEqual(0, server.metric("cronsched_zookeeper_connections_lost_total"))
-        self.assertEqual(epoch, first.cli.json("cluster")["epoch"])
+        self.assertEqual(epoch, first.cli.cluster()["epoch"])
 
 
 if __name__ == "__main__":

@@ -81,6 +81,13 @@ class Cli:
     def json(self, *words, **kwargs):
         return self.check(*words, "-o", "json", **kwargs).json()
 
+    def cluster(self):
+        """What the replica says of the cluster, also when it takes part in nothing (5)."""
+        answer = self.call("cluster", "-o", "json")
+        if answer.code not in (0, 5) or not answer.out:
+            raise LabError(str(answer))
+        return answer.json()
+
     # The few that every test needs, each in one word.
 
     def trigger(self, job, *options):

@@ -540,10 +540,56 @@ static int recover(void *arg, const char *from, const char *by, struct error *er
     return strcmp(from, "tree") == 0 && by[0] ? 0 : ERR_INVALID;
 }
 
+static bool knows;
+
+static bool has_read(void *arg)
+{
+    return knows;
+}
+
+static void test_a_replica_that_has_read_nothing_says_so(void **state)
+{
+    static const char *const reads[] = {"GET /v1/jobs",
+                                        "GET /v1/jobs/nightly",
+                                        "GET /v1/defs",
+                                        "GET /v1/runs",
+                                        "GET /v1/runs/x@20261122T030000Z",
+                                        "GET /v1/runs/nightly@20261122T030000Z/logs",
+                                        "GET /v1/audit?since=2026-11-22T00:00:00Z",
+                                        "GET /v1/records",
+                                        "GET /v1/explain?job=nightly&time=2026-11-22T03:00:00Z"};
+    static const struct api_cluster_ops ops = {
+        .json = cluster_of_three, .following = following, .has_read = has_read, .refusing = refusing};
+    struct api_options o = {.context = {.cluster_ops = &ops}};
+    char value[16];
+    struct reply r;
+
+    fake.leading = knows = refuses = follows = false;
+    start_api(&o);
+    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+        assert_answer(reads[i], NULL, 503, "this replica has not read the journal yet: ");
+    assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
+    assert_answer("GET /metrics", NULL, 200, "\ncronsched_journal_read 0\n");
+    assert_answer("GET /leaderz", NULL, 503, "not the leader");
+    knows = true; /* and it has lost its leader since */
+    r = ask("GET /v1/jobs", NULL);
+    assert_int_equal(r.status, 200);
+    assert_non_null(client_header(&r, "Cronsched-Stale", value, sizeof(value)));
+    reply_release(&r);
+    follows = true;
+    r = ask("GET /v1/jobs", NULL);
+    assert_null(client_header(&r, "Cronsched-Stale", value, sizeof(value)));
+    reply_release(&r);
+    fake.leading = true;
+    assert_answer("GET /leaderz", NULL, 200, "leader");
+    knows = follows = false;
+}
+
 static void test_a_replica_among_others(void **state)
 {
     static const struct api_cluster_ops ops = {.json = cluster_of_three,
                                                .following = following,
+                                               .has_read = has_read,
                                                .refusing = refusing,
                                                .forward = forward,
                                                .step_down = step_down,
@@ -818,6 +864,7 @@ int main(void)
         SERVER(test_logs_that_are_not_there),
         SERVER(test_a_log_is_followed_to_its_end),
         SERVER(test_followers_that_go_and_a_server_that_goes),
+        PLAIN(test_a_replica_that_has_read_nothing_says_so),
         PLAIN(test_a_replica_among_others),
         SERVER(test_doctor),
         SERVER(test_metrics),

@@ -212,6 +212,7 @@ static const struct {
     {"GET /v1/version", AUTH_READ},
     {"GET /healthz", AUTH_NOBODY},
     {"GET /readyz", AUTH_NOBODY},
+    {"GET /leaderz", AUTH_NOBODY},
     {"GET /metrics", AUTH_READ},
 };
 
