@@ -24,6 +24,7 @@
     X(SAME_MANUAL_ID, "same-manual-id", "manual runs of one millisecond share an id")                        \
     X(FORGET_KEYS, "forget-keys", "snapshots leave trigger keys out")                                        \
     X(SHORT_SNAPSHOT, "short-snapshot", "snapshots leave the newest run of a job out")                       \
+    X(LATE_IMAGE, "late-image", "what changes while a snapshot is made is not kept for it")                  \
     X(STRAY_IGNORED, "stray-ignored", "a job is free while somebody else runs an object of it")              \
     X(LOST_TIME_FIRED, "lost-time-fired", "fire times of a lost part of the journal are fired")              \
     X(LOST_GOES_ON, "lost-goes-on", "a run whose journal was lost goes on")                                  \

@@ -27,8 +27,8 @@ void text_clear(struct text *text)
         text->data[0] = '\0';
 }
 
-/* Room for n more bytes and the NUL. */
-static int text_reserve(struct text *text, size_t n)
+/* And the NUL. */
+int text_reserve(struct text *text, size_t n)
 {
     size_t cap = text->cap ? text->cap : 64;
     char *data;

@@ -19,6 +19,7 @@ void text_init(struct text *text, size_t max_bytes);
 void text_release(struct text *text);
 void text_clear(struct text *text); /* empties, forgets a failure, keeps the memory */
 
+int text_reserve(struct text *text, size_t n); /* room for n more bytes, at once */
 int text_add(struct text *text, const char *s);
 int text_add_bytes(struct text *text, const void *bytes, size_t n);
 int text_add_char(struct text *text, char c);

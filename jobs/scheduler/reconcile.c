@@ -62,6 +62,8 @@ void reconcile_due(struct scheduler *s)
         if (!list_empty(&s->later) && at > s->now_ms)
             at = s->now_ms;
     }
+    if ((s->hash_image || s->snapshot_image) && at > s->now_ms)
+        at = s->now_ms; /* a step in each turn */
     if (at != s->wake_ms) {
         s->wake_ms = at;
         s->o.env->wake_at(s->o.env, at);

@@ -154,6 +154,7 @@ static void clear_state(struct scheduler *s)
     void (*job_changed)(void *, struct job_state *) = s->state.job_changed;
     void (*job_gone)(void *, struct job_state *) = s->state.job_gone;
 
+    turn_images_drop(s);
     if (s->have_state)
         state_release(&s->state);
     state_init(&s->state);
@@ -200,6 +201,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         s->o.history->ops->write(s->o.history, write);
     else
         history_write_free(write);
+    reconcile_due(s); /* a hash of the state may be in the making */
 }
 
 /* What all replicas read. */
@@ -330,6 +332,7 @@ void scheduler_tick(struct scheduler *s)
 {
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
+    turn_images(s);
     if (s->leading && !s->stopping && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX)
         level_rise(s);
     reconcile_due(s);

@@ -47,6 +47,7 @@ struct scheduler_options {
     int64_t resolve_within_ms; /* default 1 h */
     int64_t max_state_bytes;   /* what would make the state larger is refused; 0: no limit */
     uint64_t snapshot_every;   /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
+    size_t image_items;        /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
     struct zone_source *zones;
     struct history *history; /* may be NULL */
     struct scheduler_env *env;

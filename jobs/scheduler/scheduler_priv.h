@@ -44,6 +44,7 @@
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
 #define JOB_RUNS_MAX                  10000 /* unfinished ones of one job; then it is as a full queue */
 #define SNAPSHOT_EVERY_BATCHES        5000
+#define STATE_IMAGE_ITEMS             128  /* jobs that are encoded in one step: about a millisecond */
 #define RECOVER_WATCH_MS              5000 /* so long may a started run of an earlier leader hold up its job */
 #define BACK_OFF_FIRST_MS             500
 #define BACK_OFF_MAX_MS               30000
@@ -156,9 +157,11 @@ struct scheduler {
     struct state_hash {
         uint64_t index; /* 0: none */
         char text[33];
-    } hash, hash_ahead;      /* hash_ahead: of what is not durable yet */
-    uint64_t snapshot_index; /* of the last snapshot */
-    char *snapshot;          /* it, until history holds all that it contains */
+    } hash, hash_ahead;                              /* hash_ahead: of what is not durable yet */
+    struct state_image *hash_image, *snapshot_image; /* in the making; NULL: none */
+    uint64_t snapshot_index;                         /* of the last snapshot */
+    char *snapshot;                                  /* it, until history holds all that it contains, */
+    int snapshot_level;                              /* and the level of its records */
     struct list pending_batches, waiters, discards;
     size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
@@ -207,6 +210,9 @@ void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r,
 void turn_hash(struct scheduler *s);
 /* All up to index is durable: wakes the runs that it touched, gives history its part. */
 void turn_acked(struct scheduler *s, uint64_t index);
+/* A step of the state's texts that are in the making: true while there are more. And without them. */
+bool turn_images(struct scheduler *s);
+void turn_images_drop(struct scheduler *s);
 /* Forgets all that is not durable. */
 void turn_drop(struct scheduler *s);
 

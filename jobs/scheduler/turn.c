@@ -147,34 +147,10 @@ static void snapshot_give(struct scheduler *s)
     if (!text || snapshot_waits(s))
         return;
     s->snapshot = NULL;
-    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, (int)s->state.level);
+    s->journal->ops->snapshot(s->journal, text, s->state_bytes, s->snapshot_index, s->snapshot_level);
 }
 
-static void snapshot_maybe(struct scheduler *s)
-{
-    snapshot_give(s);
-    if (s->snapshot || s->state.index < s->snapshot_index + s->o.snapshot_every)
-        return;
-    s->snapshot_index = s->state.index;
-    s->snapshot = state_encode(&s->state, &s->state_bytes);
-    snapshot_give(s);
-}
-
-/* ---- the state's hash ---- */
-
-static void state_hash_maybe(struct scheduler *s)
-{
-    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
-    size_t size;
-    char *text;
-
-    if (s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
-        return;
-    text = state_encode(&s->state, &size);
-    s->hash_ahead.index = s->state.index;
-    batch_hash(text, size, s->hash_ahead.text);
-    free(text);
-}
+/* ---- texts of the state ---- */
 
 static void state_hash_acked(struct scheduler *s)
 {
@@ -182,6 +158,72 @@ static void state_hash_acked(struct scheduler *s)
         s->hash = s->hash_ahead;
         s->hash_ahead.index = 0;
     }
+}
+
+static size_t image_items(const struct scheduler *s)
+{
+    return s->o.image_items ? s->o.image_items : STATE_IMAGE_ITEMS;
+}
+
+static void step_snapshot(struct scheduler *s)
+{
+    struct state_image *image = s->snapshot_image;
+
+    if (!image || !state_image_step(image, image_items(s)))
+        return;
+    s->snapshot = state_image_text(image, &s->state_bytes);
+    s->snapshot_level = state_image_level(image);
+    state_image_free(image);
+    s->snapshot_image = NULL;
+    snapshot_give(s);
+}
+
+static void step_hash(struct scheduler *s)
+{
+    struct state_image *image = s->hash_image;
+
+    if (!image || !state_image_step(image, image_items(s)))
+        return;
+    s->hash_ahead.index = state_image_index(image);
+    state_image_hash(image, s->hash_ahead.text);
+    state_image_free(image);
+    s->hash_image = NULL;
+    state_hash_acked(s);
+}
+
+bool turn_images(struct scheduler *s)
+{
+    step_snapshot(s);
+    step_hash(s);
+    return s->snapshot_image || s->hash_image;
+}
+
+void turn_images_drop(struct scheduler *s)
+{
+    state_image_free(s->snapshot_image);
+    state_image_free(s->hash_image);
+    s->snapshot_image = s->hash_image = NULL;
+}
+
+static void snapshot_maybe(struct scheduler *s)
+{
+    snapshot_give(s);
+    if (s->snapshot || s->snapshot_image || s->state.index < s->snapshot_index + s->o.snapshot_every)
+        return;
+    s->snapshot_index = s->state.index;
+    s->snapshot_image = state_image_begin(&s->state, STATE_IMAGE_SNAPSHOT);
+    step_snapshot(s); /* what is small is whole at once, or nearly */
+}
+
+/* While one is still in the making the next is left out: it is compared at the indexes that two replicas have. */
+static void state_hash_maybe(struct scheduler *s)
+{
+    bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
+
+    if (s->hash_image || s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
+        return;
+    s->hash_image = state_image_begin(&s->state, STATE_IMAGE_HASH);
+    step_hash(s);
 }
 
 const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
@@ -274,6 +316,7 @@ void turn_acked(struct scheduler *s, uint64_t index)
 void turn_drop(struct scheduler *s)
 {
     s->hash_ahead.index = 0;
+    turn_images_drop(s);
     snapshot_drop(s);
     batch_free(s->batch);
     s->batch = NULL;

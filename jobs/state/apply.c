@@ -34,6 +34,7 @@ static int apply_epoch(struct apply_context *c)
             /* the leader before may have released it */
             if (!run->fired && a && a->state == ATTEMPT_COMMITTED && !a->handed_over &&
                 run->due_ms <= c->batch->time_ms) {
+                state_image_keep(s, j);
                 apply_run_set_fired(c, run, false);
                 if (run->state == RUN_ARMED)
                     apply_run_move(c, run, RUN_STARTING);
@@ -67,6 +68,7 @@ static int apply_job(struct apply_context *c)
         return ERR_CORRUPT;
     }
     j = state_add_job(c->s, r->job);
+    state_image_keep(c->s, j);
     was_paused = j->def && j->def->paused;
     if (!j->def) { /* new, or made again */
         c->s->job_count++;
@@ -107,6 +109,7 @@ static int apply_delete(struct apply_context *c)
 
     if (!j)
         return apply_corrupt(c, "there is no such job");
+    state_image_keep(c->s, j);
     LIST_EACH(link, &j->runs)
     {
         struct run *run = LIST_ITEM(link, struct run, of_job);
@@ -341,6 +344,8 @@ static int apply_recovered(struct apply_context *c)
     s->lost_until_ms = c->r->until_ms;
     HASH_ITER(by_name, s->jobs, j, next)
     {
+        if (!list_empty(&j->runs) || !list_empty(&j->backfills))
+            state_image_keep(s, j);
         LIST_EACH(link, &j->runs)
         {
             struct run *run = LIST_ITEM(link, struct run, of_job);
@@ -409,11 +414,33 @@ static int apply_record(struct apply_context *c)
     }
 }
 
+/* The job that the record names, by itself or by a run. What a record changes beside it sees to that itself. */
+static void keep_images(struct state *s, const struct record *r)
+{
+    const char *name = RECORD_HAS(r, job) ? r->job : NULL;
+    char of_run[RUN_ID_MAX];
+    struct job_state *j = NULL;
+    int64_t at_ms;
+    bool has_ms;
+
+    if (!s->images[STATE_IMAGE_HASH] && !s->images[STATE_IMAGE_SNAPSHOT])
+        return;
+    if (!name && RECORD_HAS(r, run) && run_id_parse(r->run, of_run, &at_ms, &has_ms) == 0)
+        name = of_run;
+    if (name)
+        HASH_FIND(by_name, s->jobs, name, strlen(name), j);
+    if (j)
+        state_image_keep(s, j);
+}
+
 int state_apply_record(struct state *s, const struct batch *batch, const struct record *r,
                        struct error *error)
 {
     struct apply_context c = {s, batch, r, error, false};
-    int rc = apply_record(&c);
+    int rc;
+
+    keep_images(s, r);
+    rc = apply_record(&c);
 
     if (rc == 0 && r->kind == RECORD_STAGE)
         return 0; /* history hears of it when it takes effect */

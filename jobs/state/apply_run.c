@@ -76,6 +76,7 @@ void apply_run_after(struct apply_context *c, struct job_state *j)
 
     if (j->after_done != all || state_paused(c->s, j))
         return;
+    state_image_keep(c->s, j);
     j->after_done = 0;
     j->last_manual_ms = apply_later(c->batch->time_ms, j->last_manual_ms + 1);
     run = state_add_run(c->s, j, run_id_format(j->name, j->last_manual_ms, true, id));
@@ -96,6 +97,7 @@ static void cause_children(struct apply_context *c, const char *parent)
 
         for (size_t i = 0; i < j->def->after.count; i++)
             if (strcmp(j->def->after.items[i], parent) == 0) {
+                state_image_keep(c->s, j);
                 j->after_done |= 1u << i;
                 apply_run_after(c, j);
             }

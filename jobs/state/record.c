@@ -424,6 +424,17 @@ int batch_decode(struct batch **ret, const char *text, size_t size, struct error
     return 0;
 }
 
+/* ---- hashes ---- */
+
+static void digest_text(const unsigned char digest[EVP_MAX_MD_SIZE], char ret[33])
+{
+    for (int i = 0; i < 16; i++) {
+        ret[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        ret[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+    ret[32] = '\0';
+}
+
 void batch_hash(const char *text, size_t size, char ret[33])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
@@ -431,9 +442,41 @@ void batch_hash(const char *text, size_t size, char ret[33])
 
     if (!EVP_Digest(text, size, digest, &n, EVP_sha256(), NULL) || n < 16)
         abort();
-    for (int i = 0; i < 16; i++) {
-        ret[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        ret[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    digest_text(digest, ret);
+}
+
+struct batch_digest {
+    EVP_MD_CTX *context;
+};
+
+struct batch_digest *batch_digest_new(void)
+{
+    struct batch_digest *d = alloc_zero(sizeof(*d));
+
+    d->context = EVP_MD_CTX_new();
+    if (!d->context || !EVP_DigestInit_ex(d->context, EVP_sha256(), NULL))
+        abort();
+    return d;
+}
+
+void batch_digest_add(struct batch_digest *d, const char *bytes, size_t size)
+{
+    if (!EVP_DigestUpdate(d->context, bytes, size))
+        abort();
+}
+
+void batch_digest_end(struct batch_digest *d, char ret[33])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+
+    if (!d)
+        return;
+    if (ret) {
+        if (!EVP_DigestFinal_ex(d->context, digest, &n) || n < 16)
+            abort();
+        digest_text(digest, ret);
     }
-    ret[32] = '\0';
+    EVP_MD_CTX_free(d->context);
+    free(d);
 }

@@ -192,6 +192,11 @@ char *batch_encode(const struct batch *batch, size_t *ret_size); /* malloc'd, NU
  * a job with a key or a value unknown here) says "a newer cronsched is needed". ERR_NOMEM. */
 int batch_decode(struct batch **ret, const char *text, size_t size, struct error *error);
 void batch_hash(const char *text, size_t size, char ret[33]); /* of the encoded text */
+/* The same of a text that comes in pieces. The end frees it; ret NULL: nobody wants the hash. */
+struct batch_digest;
+struct batch_digest *batch_digest_new(void);
+void batch_digest_add(struct batch_digest *digest, const char *bytes, size_t size);
+void batch_digest_end(struct batch_digest *digest, char ret[33]);
 
 char *record_encode(const struct record *r); /* one record as JSON, malloc'd */
 const char *record_kind_name(enum record_kind kind);

@@ -136,6 +136,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
     list_init(&j->runs);
     list_init(&j->backfills);
     list_init(&j->live.later);
+    state_image_new_job(s, j);
     HASH_ADD_KEYPTR(by_name, s->jobs, j->name, strlen(name), j);
     state_count_job(s, j, NULL);
     return j;
@@ -144,6 +145,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
 void state_drop_job(struct state *s, struct job_state *j)
 {
     assert(list_empty(&j->runs));
+    state_image_drop_job(s, j);
     HASH_DELETE(by_name, s->jobs, j);
     if (s->job_gone)
         s->job_gone(s->arg, j);
@@ -271,6 +273,7 @@ void state_expire_keys(struct state *s, int64_t before_ms)
 
         if (k->time_ms >= before_ms)
             break;
+        state_image_drop_key(s, k);
         list_remove(link);
         HASH_DELETE(by_key, s->keys, k);
         state_count(s, STATE_KEYS, &k->bytes, 0);
@@ -308,6 +311,8 @@ void state_release(struct state *s)
     struct job_state *j, *next_job;
     struct run *r, *next_run;
 
+    for (int use = 0; use < STATE_IMAGES; use++)
+        assert(!s->images[use]);
     HASH_ITER(by_id, s->runs, r, next_run)
     {
         HASH_DELETE(by_id, s->runs, r);

@@ -43,6 +43,10 @@ enum state_part {
 
 const char *state_part_name(enum state_part part);
 
+/* What a text of the state is made for. */
+enum state_image_use { STATE_IMAGE_SNAPSHOT, STATE_IMAGE_HASH, STATE_IMAGES };
+struct state_image;
+
 #define STATE_RUN_BYTES           700 /* of a run beside its parameters, with one attempt */
 #define STATE_JOB_BYTES           300 /* of a job beside its definition */
 #define STATE_KEY_BYTES           80  /* of a trigger key beside its texts */
@@ -96,7 +100,9 @@ struct job_state {
     size_t bytes;
     struct list backfills;
     UT_hash_handle by_name;
-    struct job_live live; /* not from records */
+    uint64_t imaged
+        [STATE_IMAGES];   /* state.image_serial: it is in that image, or is no part of it; not from records */
+    struct job_live live; /* likewise */
 };
 
 struct state_children { /* the jobs that come after one; there is at least one */
@@ -149,6 +155,9 @@ struct state {
     /* counted since this process began: for metrics, not from records */
     uint64_t verdicts[VERDICT_COUNT];
 
+    struct state_image *images[STATE_IMAGES]; /* that still read this state; NULL: none */
+    uint64_t image_serial[STATE_IMAGES];      /* of the last one */
+
     struct list dirty;           /* runs touched by the batch being applied */
     struct list ended;           /* runs that ended in it: freed when it is finished */
     struct history_write *write; /* what it changed */
@@ -197,6 +206,19 @@ bool state_in_lost_time(const struct state *s, struct run *run);
 
 /* Canonical text of all that records made, malloc'd; and back. */
 char *state_encode(const struct state *s, size_t *ret_size);
+
+/* The same text, or its hash, of the state as it is now, made in steps while records go on changing it. One of each use at a
+ * time. To be freed before the state is. */
+struct state_image *state_image_begin(struct state *s, enum state_image_use use);
+/* Does so many jobs or keys more: true when it is done. A step is short: it ends earlier when they are large. */
+bool state_image_step(struct state_image *image, size_t items);
+uint64_t state_image_index(const struct state_image *image); /* of which it is, */
+int state_image_level(const struct state_image *image);      /* and the level of its records */
+/* Once, when it is done: the text of a snapshot, malloc'd; the hash, as batch_hash gives it. */
+char *state_image_text(struct state_image *image, size_t *ret_size);
+void state_image_hash(struct state_image *image, char ret[33]);
+void state_image_free(struct state_image *image); /* at any time */
+
 int state_decode(struct state *s, const char *text, size_t size, struct error *error);
 
 /* The run in the shape of the API. */

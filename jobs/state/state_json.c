@@ -1,4 +1,5 @@
-/* The state as text: the canonical snapshot, and the shapes in which runs are shown. */
+/* The state as text: the parts of the canonical snapshot (state_image.c puts them together), the way back, and the shapes in
+ * which runs are shown. */
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
 #include "jobs/base/text.h"
@@ -161,7 +162,7 @@ static json_t *encode_backfill(const struct backfill *b)
     return o;
 }
 
-static json_t *encode_job(const struct job_state *j)
+json_t *state_job_json(const struct job_state *j)
 {
     json_t *o = json_object(), *runs = json_array(), *backfills = json_array(), *ahead = json_array();
 
@@ -203,11 +204,9 @@ static json_t *encode_job(const struct job_state *j)
     return o;
 }
 
-char *state_encode(const struct state *s, size_t *ret_size)
+json_t *state_fields_json(const struct state *s)
 {
-    json_t *root = json_object(), *jobs = json_object(), *keys = json_array(), *notices = json_array();
-    struct job_state *j, *next;
-    char *text;
+    json_t *root = json_object();
 
     put_int(root, "index", (int64_t)s->index, -1);
     set_text(root, "hash", s->hash);
@@ -226,35 +225,7 @@ char *state_encode(const struct state *s, size_t *ret_size)
     set_text(root, "pause_by", s->pause_by);
     put_int(root, "lost_from", s->lost_from_ms, 0);
     put_int(root, "lost_until", s->lost_until_ms, 0);
-    HASH_ITER(by_name, s->jobs, j, next)
-    {
-        json_object_set_new(jobs, j->name, encode_job(j));
-    }
-    LIST_EACH(link, &s->keys_by_age)
-    {
-        const struct trigger_key *k = LIST_ITEM(link, struct trigger_key, by_age);
-
-        if (!MUTANT(FORGET_KEYS))
-            json_array_append_new(keys,
-                                  json_pack("[s,s,s,I]", k->key, k->digest, k->run, (json_int_t)k->time_ms));
-    }
-    LIST_EACH(link, &s->notices)
-    {
-        const struct notice *n = LIST_ITEM(link, struct notice, all);
-
-        json_array_append_new(notices, json_pack("[s,s,O]", n->id, n->url, n->body));
-    }
-    if (json_array_size(s->staged))
-        json_object_set(root, "staged", s->staged);
-    json_object_set_new(root, "jobs", jobs);
-    json_object_set_new(root, "keys", keys);
-    json_object_set_new(root, "notices", notices);
-    text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(root);
-    if (!text)
-        alloc_failed();
-    *ret_size = strlen(text);
-    return text;
+    return root;
 }
 
 /* ---- and back ---- */

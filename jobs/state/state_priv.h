@@ -30,6 +30,16 @@ void state_expire_keys(struct state *s, int64_t before_ms);
 void state_add_notice(struct state *s, const char *id, const char *url, json_t *body); /* takes body */
 void state_drop_notice(struct state *s, struct notice *n);
 
+/* state_json.c: a job with its runs and backfills; all that is not in lists. New references. */
+json_t *state_job_json(const struct job_state *j);
+json_t *state_fields_json(const struct state *s);
+
+/* state_image.c. Before anything that the text of this job has is changed: its runs and backfills included. */
+void state_image_keep(struct state *s, struct job_state *j);
+void state_image_new_job(struct state *s, struct job_state *j);
+void state_image_drop_job(struct state *s, struct job_state *j);         /* before it is out of the table */
+void state_image_drop_key(struct state *s, const struct trigger_key *k); /* likewise */
+
 /* What the batch being applied changed, for history (apply_history.c). */
 struct history_write *apply_history_pending(struct state *s);
 void apply_history_run(struct state *s, const struct run *run);

@@ -195,6 +195,7 @@ void replica_start(struct replica *r)
         .late_grace_ms = 60000,
         .resolve_within_ms = w->resolve_within_ms,
         .snapshot_every = w->snapshot_every,
+        .image_items = 1, /* records come between any two jobs of a snapshot */
         .zones = &r->zones.source,
         .history = &r->history,
         .env = &r->env,
