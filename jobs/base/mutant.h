@@ -1,6 +1,6 @@
 /* Deliberate faults: each takes one thing away that the protocol needs, at the very place where the shipped
- * code has it. They prove that the simulator would notice (tests/sim/sim_test.py). Compiled in only with
- * CRONSCHED_FAULTS, and switched on only by --mutant of the simulators; in a release build MUTANT is false.
+ * code has it. They prove that the simulator or the test would notice (tests/sim/sim_test.py). Compiled in only with
+ * CRONSCHED_FAULTS, and switched on only by --mutant of those programs; in a release build MUTANT is false.
  */
 #pragma once
 
@@ -44,11 +44,19 @@
     X(REFUSAL_IS_DEATH, "refusal-is-death", "a leader that one replica cannot reach is deposed unasked")     \
     X(ORPHAN_KEPT, "orphan-kept", "a leader node that belongs to no epoch is never replaced")
 
+/* of leader/embedded, found by the unit test `journal_lost` */
+#define EMBEDDED_MUTANTS(X)                                                                                  \
+    X(APPEND_WITHOUT_EPOCH, "append-without-epoch", "an append does not compare the file's epoch and end")   \
+    X(CLAIM_WITHOUT_EPOCH, "claim-without-epoch", "a claim does not compare the file's epoch")               \
+    X(REPLACED_UNSEEN, "replaced-unseen", "files that were moved or replaced are written on")                \
+    X(TOKEN_UNREAD, "token-unread", "the token of a newer server is not read")                               \
+    X(EMPTY_IS_NEW, "empty-is-new", "an empty file is taken for a new journal, whatever was acknowledged")
+
 #ifdef CRONSCHED_FAULTS
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
-    MUTANTS(X) LEADER_MUTANTS(X)
+    MUTANTS(X) LEADER_MUTANTS(X) EMBEDDED_MUTANTS(X)
 #undef X
 };
 extern enum mutant mutant_on;

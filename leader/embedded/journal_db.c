@@ -2,6 +2,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
+#include "jobs/base/mutant.h"
 #include "jobs/base/sqlite.h"
 
 #include <assert.h>
@@ -83,7 +84,7 @@ static int refuse_new_file(struct journal_db *j, struct error *error)
     const char *who;
     uint64_t known = journal_db_known(j, &who);
 
-    if (known == 0)
+    if (known == 0 || MUTANT(EMPTY_IS_NEW))
         return 0;
     return error_set(
         error, ERR_CORRUPT,
@@ -341,7 +342,7 @@ static int begin(struct journal_db *j, struct error *error)
 
     sqlite3_db_release_memory(j->db);
     rc = sqlite_exec(j->db, "BEGIN IMMEDIATE", error);
-    return rc == 0 ? compare(j, error) : rc;
+    return rc == 0 && !MUTANT(APPEND_WITHOUT_EPOCH) ? compare(j, error) : rc;
 }
 
 static int claim(struct journal_db *j, struct error *error)
@@ -351,7 +352,7 @@ static int claim(struct journal_db *j, struct error *error)
 
     if (rc == 0)
         rc = sqlite_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &epoch, error);
-    if (rc == 0 && epoch != j->epoch && epoch != j->epoch_tried)
+    if (rc == 0 && epoch != j->epoch && epoch != j->epoch_tried && !MUTANT(CLAIM_WITHOUT_EPOCH))
         rc = error_set(error, ERR_DEPOSED,
                        "%s holds epoch %" PRId64 ", not %" PRId64
                        ": another server claimed it, or it is an older copy",

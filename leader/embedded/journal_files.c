@@ -1,6 +1,7 @@
 #include "leader/embedded/journal_files.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/mutant.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -68,6 +69,8 @@ static int file_check(const struct file *file, bool exact, struct stat *ret, str
 {
     int rc = file_look(file, ret, error);
 
+    if (MUTANT(REPLACED_UNSEEN))
+        return 0;
     if (rc < 0)
         return rc;
     if (ret->st_dev != file->st.st_dev || ret->st_ino != file->st.st_ino)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The simulators, of the scheduler (sim) and of the replicated journal (elections): worlds in which nothing may go wrong, then
-the deliberate faults (jobs/base/mutant.h), each of which has to be found. What was found, and how soon, is printed.
+the deliberate faults (jobs/base/mutant.h), each of which has to be found: those of the journal in a file by a unit test of
+its own. What was found, and how soon, is printed.
 
   CRONSCHED_SIM_SECONDS   how long healthy worlds of each are run (12, 5; by hand an hour)
   CRONSCHED_SIM_SEED      the first of them (random)
@@ -23,6 +24,7 @@ import sample  # noqa: E402
 
 BUILD = os.environ.get("CRONSCHED_BUILD", "build-test")
 PROGRAMS = ("sim", "elections")
+UNIT_TEST = "../unit/test_journal_lost"
 # The simulator itself was wrong in some of them: what it has to allow is as easily broken.
 WENT_WRONG = {"sim": (24, 29, 100018, 200017, 200028, 500223), "elections": (684, 101152, 201629, 508417, 909287)}
 FOUND_FROM = {"discard-before-ack": 42, "kill-retries": 65, "edit-unaccounted": 8, "same-manual-id": 33, "lost-time-fired": 2,
@@ -100,10 +102,20 @@ class Mutants(lab.Suite):
         self.assertEqual(0, code, text)
 
 
+    def find_by_unit_test(self, name, what):
+        code, text = run(UNIT_TEST, "--mutant", name, seconds=60)
+        failed = re.findall(r"\[  FAILED  \] (test_\w+)$", text, re.MULTILINE)
+        self.assertNotEqual(0, code, f"{name} ({what}) was not found: {text}")
+        self.assertTrue(failed, text)
+        lab.say(f"{name}: {', '.join(sorted(set(failed)))}")
+
+
 for _program in PROGRAMS:
     for _name, _what in mutants(_program).items():
         setattr(Mutants, f"test_{_name.replace('-', '_')}",
                 lambda self, p=_program, n=_name, w=_what: self.find(p, n, w))
+for _name, _what in mutants(UNIT_TEST).items():
+    setattr(Mutants, f"test_{_name.replace('-', '_')}", lambda self, n=_name, w=_what: self.find_by_unit_test(n, w))
 if not mutants(PROGRAMS[0]):
     Mutants.test_mutants = lambda self: self.skipTest("the program was built without mutants (-Dfaults=true)")
 

@@ -1,6 +1,9 @@
 /* The embedded journal whose files are moved, removed, replaced, written to or taken by another server while it is
  * open: noticed within a second and before anything more is acked, never taken back, and no other server beside it.
+ *
+ * test_journal_lost [--mutant NAME | --mutants]: with a deliberate fault (jobs/base/mutant.h) it has to fail.
  */
+#include "jobs/base/mutant.h"
 #include "jobs/base/sqlite.h"
 #include "leader/embedded/journal_db.h"
 
@@ -464,7 +467,35 @@ static void test_rights_taken_away(void **state)
     assert_int_equal(seteuid(getuid()), 0);
 }
 
-int main(void)
+#ifdef CRONSCHED_FAULTS
+static const struct {
+    const char *name, *text;
+    enum mutant id;
+} mutants[] = {
+#define X(id, name, text) {name, text, MUTANT_##id},
+    EMBEDDED_MUTANTS(X)
+#undef X
+};
+#endif
+
+/* False: such words are not known. */
+static bool mutate(int argc, char **argv)
+{
+    bool known = argc == 1 || (argc == 2 && strcmp(argv[1], "--mutants") == 0);
+
+#ifdef CRONSCHED_FAULTS
+    for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++) {
+        if (argc == 2)
+            printf("%s\t%s\n", mutants[i].name, mutants[i].text);
+        if (argc == 3 && strcmp(argv[1], "--mutant") == 0 && strcmp(argv[2], mutants[i].name) == 0)
+            mutant_on = mutants[i].id;
+    }
+    known = known || mutant_on != MUTANT_NONE;
+#endif
+    return known;
+}
+
+int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -481,5 +512,9 @@ int main(void)
         T(test_rights_taken_away),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (!mutate(argc, argv))
+        return 2;
+    if (argc == 3)
+        cmocka_set_skip_filter("test_noticed_within_a_second"); /* the next one finds the same, and sooner */
+    return argc == 2 ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
 }
