@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """A lab under random faults, all from a seed, with jobs that fire all the while; then the checker's verdict.
 
-usage: contrib/lab storm [--faults N] [--seed S] [--only NEMESIS]... [--session-timeout D] [--out DIR]
+usage: contrib/lab storm [--faults N | --minutes M] [--seed S] [--only NEMESIS]... [--session-timeout D] [--out DIR]
 
 Prints the verdict as JSON; DIR (here, if not given) gets plan.json, ledger, verdict.json and picture.svg. Exit code 1 when
-a rule is broken or the servers' own audit disagrees.
+a rule is broken or the servers' own audit disagrees. SIGINT or SIGTERM: no more faults, then the verdict of what there was.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import calendar
 import json
 import os
 import random
+import signal
 import sys
 import time
 
@@ -42,8 +43,9 @@ def job(ledger, interval, first):
 
 
 class Torment:
-    def __init__(self, lab, seed, faults, only=(), say=print):
-        self.lab, self.seed, self.say, self.faults = lab, seed, say, faults
+    def __init__(self, lab, seed, faults, minutes=None, only=(), say=print):
+        self.lab, self.seed, self.say = lab, seed, say
+        self.faults, self.seconds, self.asked_to_end = faults, minutes and minutes * 60, False
         self.chance = random.Random(seed)
         self.kinds = [k for k in nemesis.ALL if (not only or k.__name__ in only) and k.possible(lab)]
         self.struck, self.leaders, self.plan_jobs = [], [], {}
@@ -83,10 +85,24 @@ class Torment:
             time.sleep(min(0.5, max(until - time.monotonic(), 0)))
         fault.mend()
         self.struck.append({"from": began, "to": time.time(), "what": fault.what, "target": fault.target})
-        self.say(f"{len(self.struck)} of {self.faults}: {fault.what} {fault.target or ''} {length:.1f} s")
+        goal = f" of {self.faults}" if not self.seconds else ""
+        self.say(f"{instant(began)} {len(self.struck)}{goal}: {fault.what} {fault.target or ''} {length:.1f} s")
+
+    def end_early(self, sig, _frame):
+        """For a signal: no more faults, but the recovery and the verdict. The second one ends all."""
+        self.asked_to_end = True
+        signal.signal(sig, lambda *_: sys.exit(1))
+
+    def goes_on(self):
+        if self.asked_to_end:
+            return False
+        if self.seconds:
+            return time.monotonic() < self.began + self.seconds
+        return len(self.struck) < self.faults
 
     def storm(self):
-        for _ in range(self.faults):
+        self.began = time.monotonic()
+        while self.goes_on():
             self.one()
             until = time.monotonic() + self.chance.uniform(0, 4)
             while time.monotonic() < until:
@@ -185,17 +201,19 @@ class Torment:
         verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=scaled(120))
-        verdict.update(seed=self.seed, faults=len(self.struck), leaders=len(self.leaders), lost=sorted(lost),
-                       journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
+        verdict.update(seed=self.seed, seconds=round(self.last - self.first), faults=len(self.struck),
+                       leaders=len(self.leaders), lost=sorted(lost), journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
                        unexplained={n: run for n, run in ended.items() if n not in cut_off},
                        audit="agrees" if self.agrees(audit) else str(audit))
         verdict["valid"] = verdict["valid"] and verdict["audit"] == "agrees"
         return verdict, plan, text, forgive
 
 
-def torment(lab, seed, faults, only=(), out=None, say=print):
+def torment(lab, seed, faults, minutes=None, only=(), out=None, say=print):
     """The whole; the verdict. What came of it is in `out`, also when it ended early."""
-    storm = Torment(lab, seed, faults, only, say)
+    storm = Torment(lab, seed, faults, minutes, only, say)
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sig, storm.end_early)
     storm.last = int(time.time())
     storm.begin()
     trouble = None
@@ -220,6 +238,7 @@ def torment(lab, seed, faults, only=(), out=None, say=print):
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.partition("usage: ")[2].partition("\n\n")[0])
     parser.add_argument("--faults", type=int, default=20, help="how many, each some seconds long (20)")
+    parser.add_argument("--minutes", type=float, help="how long, in place of how many faults")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="of all chance; printed")
     parser.add_argument("--only", action="append", default=[], choices=[k.__name__ for k in nemesis.ALL], metavar="NEMESIS",
                         help="these alone: " + ", ".join(k.__name__ for k in nemesis.ALL))
@@ -233,7 +252,8 @@ def main():
     try:
         lab = Cluster(place, session_timeout=args.session_timeout, before_start=lambda lab: disks.extend(
             nemesis.small_disks(lab)))
-        verdict = torment(lab, args.seed, args.faults, args.only, out, lambda text: print(text, file=sys.stderr))
+        verdict = torment(lab, args.seed, args.faults, args.minutes, args.only, out,
+                          lambda text: print(text, file=sys.stderr, flush=True))
         print(json.dumps(verdict, indent=1))
         return 0 if verdict["valid"] else 1
     finally:
