@@ -569,7 +569,9 @@ int replica_set_zookeeper(struct replica *r, const char *zookeeper, struct error
     snprintf(servers, sizeof(servers), "%.*s", (int)hosts, zookeeper);
     if (strcmp(servers, r->servers) == 0)
         return 0;
-    rc = zookeeper_set_servers(r->coord, servers, error);
+    /* While all is well, a list with a mistake costs no connection. Where the tree is refused, that ensemble may be
+     * the mistake. */
+    rc = zookeeper_set_servers(r->coord, servers, r->standing == REPLICATED_MEMBER, error);
     if (rc < 0)
         return rc;
     memcpy(r->servers, servers, sizeof(servers));

@@ -83,6 +83,8 @@ static void on_log(const char *line)
 /* Why a connection ended. */
 static const char *reason(const struct zookeeper *zk, int rc, char text[ZOOKEEPER_ANSWER_TEXT])
 {
+    if (zk->leaving)
+        return "not in the list of servers any more";
     if (zk->answer || rc == ZAUTHFAILED || rc == ZSESSIONEXPIRED)
         return zookeeper_answer_text(zk->answer ? zk->answer : rc, text);
     if (rc == ZOPERATIONTIMEOUT || zk->last_errno == ETIMEDOUT)
@@ -196,6 +198,20 @@ static void on_servers_found(void *arg)
         try_after(zk, 0);
 }
 
+/* A server that the new list does not name. It is kept while a name of the list is not known: it may be that one. */
+static void on_servers_looked_up(void *arg)
+{
+    struct zookeeper *zk = OBJECT(struct zookeeper, arg);
+
+    if (!zk->may_leave || *zookeeper_servers_problem(zk->servers))
+        return;
+    zk->may_leave = false;
+    if (!zk->handle || zk->closing || zookeeper_servers_has(zk->servers, zk->address))
+        return;
+    zk->leaving = true;
+    drop(zk, ZCONNECTIONLOSS);
+}
+
 static void on_deadline(uv_timer_t *timer);
 
 /* First how much the server takes, when that is in doubt, and then the cluster's node. */
@@ -252,7 +268,7 @@ static void try_server(struct zookeeper *zk)
         return;
     }
     snprintf(zk->address, sizeof(zk->address), "%s", address);
-    zk->established = zk->broken = false;
+    zk->established = zk->broken = zk->leaving = false;
     zk->last_errno = zk->answer = 0;
     zookeeper_inside = zk;
     zk->handle = zookeeper_init2(address, on_session, (int)zk->timeout_ms,
@@ -663,10 +679,10 @@ static int set_root(struct zookeeper *zk, const struct zookeeper_options *option
     return 0;
 }
 
-int zookeeper_set_servers(struct coord *coord, const char *servers, struct error *error)
+int zookeeper_set_servers(struct coord *coord, const char *servers, bool keep, struct error *error)
 {
     struct zookeeper *zk = OBJECT_OF(struct zookeeper, coord, coord);
-    struct zookeeper_servers_user user = {zk->random, zk->arg, on_servers_found, zk};
+    struct zookeeper_servers_user user = {zk->random, zk->arg, on_servers_found, on_servers_looked_up, zk};
     struct zookeeper_servers *found;
     int rc = zookeeper_servers_new(&found, zk->loop, servers, &user, error);
 
@@ -679,6 +695,8 @@ int zookeeper_set_servers(struct coord *coord, const char *servers, struct error
     zookeeper_servers_free(zk->servers);
     zk->servers = found;
     zk->failures = 0;
+    zk->may_leave = !keep;
+    zookeeper_servers_refresh(found);
     if (zk->state == ZOOKEEPER_WAITING)
         try_after(zk, 0);
     return 0;
@@ -731,7 +749,8 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
     zk->timeout_ms = zk->granted_ms = options->session_timeout_ms;
     list_init(&zk->outstanding);
     list_init(&zk->due);
-    user = (struct zookeeper_servers_user){options->random, options->arg, on_servers_found, zk};
+    user = (struct zookeeper_servers_user){options->random, options->arg, on_servers_found,
+                                           on_servers_looked_up, zk};
     rc = set_root(zk, options, error);
     if (rc == 0) {
         rc = zookeeper_servers_new(&zk->servers, loop, options->servers, &user, error);

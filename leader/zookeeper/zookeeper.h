@@ -64,9 +64,10 @@ struct zookeeper_options {
 int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_options *options,
                    struct error *error);
 
-/* Another list of servers, as in the options. A connection that stands is kept; the next one goes by the new list.
- * ERR_INVALID, ERR_LIMIT: nothing has changed. */
-int zookeeper_set_servers(struct coord *coord, const char *servers, struct error *error);
+/* Another list of servers, as in the options; the next connection goes by it. `keep`: the one that stands is kept, whatever
+ * the list says. Otherwise one to a server that the list does not name ends (`lost`) once all names are known: within this
+ * call, if they are addresses. ERR_INVALID, ERR_LIMIT: nothing has changed. */
+int zookeeper_set_servers(struct coord *coord, const char *servers, bool keep, struct error *error);
 
 /* What is known of the servers, for doctor, readyz and metrics. */
 struct zookeeper_report {

@@ -96,6 +96,8 @@ struct zookeeper {
     bool told;        /* `connected`, and not yet `lost` */
     bool established; /* the library said so, since this handle was made */
     bool broken;      /* the handle must go: a send failed, or the server disowned the session */
+    bool may_leave;   /* a server that the new list does not name */
+    bool leaving;     /* such a one, now */
     bool closing;
     unsigned failures; /* tries in a row */
     uint64_t up_since_ms;

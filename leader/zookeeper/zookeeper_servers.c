@@ -51,6 +51,15 @@ size_t zookeeper_servers_count(const struct zookeeper_servers *s)
     return n;
 }
 
+bool zookeeper_servers_has(const struct zookeeper_servers *s, const char *address)
+{
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t n = 0; n < s->list[i].count; n++)
+            if (strcmp(s->list[i].addresses[n], address) == 0)
+                return true;
+    return false;
+}
+
 const char *zookeeper_servers_problem(const struct zookeeper_servers *s)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -132,6 +141,8 @@ static void look_up_from(struct zookeeper_servers *s, size_t index)
     s->looking_at = index;
     if (s->looking)
         resolve_start(s->resolver, s->list[index].host, s->list[index].port, on_found, s);
+    else if (s->user.looked_up)
+        s->user.looked_up(s->user.arg);
 }
 
 void zookeeper_servers_refresh(struct zookeeper_servers *s)

@@ -22,7 +22,8 @@ struct zookeeper_servers;
 struct zookeeper_servers_user {
     uint64_t (*random)(void *arg);
     void *random_arg;
-    void (*found)(void *arg); /* addresses are known where none were */
+    void (*found)(void *arg);     /* addresses are known where none were */
+    void (*looked_up)(void *arg); /* each name has been looked up; NULL: of no interest */
     void *arg;
 };
 
@@ -34,7 +35,10 @@ void zookeeper_servers_free(struct zookeeper_servers *servers); /* a look-up und
  * Borrowed until the next call. */
 const char *zookeeper_servers_next(struct zookeeper_servers *servers);
 size_t zookeeper_servers_count(const struct zookeeper_servers *servers); /* addresses known */
-/* Looks the names up again, unless that was done lately or is under way. */
+bool zookeeper_servers_has(const struct zookeeper_servers *servers,
+                           const char *address); /* is it one of them? */
+/* Looks the names up again, unless that was done lately or is under way. `looked_up` is called within, when all servers
+ * are written as addresses. */
 void zookeeper_servers_refresh(struct zookeeper_servers *servers);
 const char *
 zookeeper_servers_problem(const struct zookeeper_servers *servers); /* why a name is not known; "" */

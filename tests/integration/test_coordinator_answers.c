@@ -224,19 +224,29 @@ static void test_a_reconfiguration_is_seen(void **state)
     client_free(c);
 }
 
-/* The list that is read again at SIGHUP. A connection that stands is kept. */
+/* The list that is read again at SIGHUP. A connection that stands is kept, unless it may be left. */
 static void test_another_list_of_servers_is_followed(void **state)
 {
     struct client *c = client_new("127.0.0.1:1", "list", SESSION_MS, 1);
     struct error error = {0};
 
     UNTIL(c, strstr(c->coord->ops->status(c->coord), "refused"));
-    assert_int_equal(zookeeper_set_servers(c->coord, "127.0.0.1:0", &error), ERR_INVALID);
-    assert_int_equal(zookeeper_set_servers(c->coord, ensemble(), &error), 0);
+    assert_int_equal(zookeeper_set_servers(c->coord, "127.0.0.1:0", true, &error), ERR_INVALID);
+    assert_int_equal(zookeeper_set_servers(c->coord, ensemble(), true, &error), 0);
     UNTIL(c, c->connected == 1);
-    assert_int_equal(zookeeper_set_servers(c->coord, "127.0.0.1:1", &error), 0);
+    assert_int_equal(zookeeper_set_servers(c->coord, "127.0.0.1:1", true, &error), 0);
     assert_int_equal(write_one(c, COORD_CREATE, "/x", "", COORD_ANY), COORD_OK);
     assert_int_equal(c->lost, 0);
+    assert_int_equal(zookeeper_set_servers(c->coord, ensemble(), false, &error),
+                     0); /* it names that server */
+    assert_int_equal(zookeeper_set_servers(c->coord, "no-such-host.invalid", false, &error), 0);
+    assert_int_equal(write_one(c, COORD_CREATE, "/y", "", COORD_ANY), COORD_OK);
+    assert_int_equal(c->lost, 0);
+    assert_int_equal(zookeeper_set_servers(c->coord, "127.0.0.1:1", false, &error), 0);
+    assert_int_equal(c->lost, 1);
+    UNTIL(c, strstr(c->coord->ops->status(c->coord), "refused"));
+    assert_int_equal(zookeeper_set_servers(c->coord, ensemble(), false, &error), 0);
+    UNTIL(c, c->connected == 2);
     client_free(c);
 }
 
