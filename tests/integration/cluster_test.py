@@ -443,6 +443,15 @@ class Replication(lab.Suite):
         twin.config.update(replica="r0", listen=[f"unix:{twin.socket}"], advertise="http://127.0.0.1:1")
         twin.launch()
         lab.wait_for(lambda: "needs an id of its own" in twin.log() + c.servers[0].log(), 30, "the alarm")
+        twin.kill()
+        twin.config.update(replica="r2", init=False, listen=[f"unix:{twin.socket}"])  # with one it is a third replica
+        twin.start()
+        for server in c.servers:
+            if not server.ready():  # whichever of the two had noticed does nothing until it is started again
+                server.stop()
+                server.start()
+        lab.wait_for(lambda: {r["id"] for r in c.view(twin)["replicas"]} == {"r0", "r1", "r2"}, 20,
+                     lambda: f"three replicas: {c.view(twin)}")
 
     def test_others_are_known_by_the_secret_alone(self):
         c = Cluster(self)

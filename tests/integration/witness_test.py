@@ -180,9 +180,16 @@ class Witness(lab.Suite):
         first, second = c.servers
         first.apply({"j": {"command": ["true"]}})
         lab.wait_for(lambda: second.cli.json("jobs"), 20, "the standby to follow")
+        self.backup(c)
         self.empty(c)
         for server in c.servers:
             self.assert_refuses(server, "ZooKeeper holds nothing of this cluster")
+        self.put_back(c)  # nothing was written since the backup
+        self.ready_again(c)
+        self.assertEqual("succeeded", c.wait_leader().cli.wait_end(first.cli.trigger("j"))["verdict"])
+        self.empty(c)
+        for server in c.servers:
+            self.wait_standing(server, "refusing")
         c.ports += free_ports(1)
         fresh = c.make(2)
         fresh.config["init"] = True  # and yet it knows from the others that there was one
@@ -308,7 +315,10 @@ class Witness(lab.Suite):
             mark = json.load(f)
         self.assertEqual(c.id, mark["cluster"])
         self.assertEqual(first.config["cluster_id"], mark["cluster"])
-        self.empty(c)
+        staging = ZooKeeper(self.folder.make("zk-staging")).start()
+        self.addCleanup(staging.close)
+        for server in c.servers:
+            server.config["zookeeper"] = staging.connect
         second.config.update(cluster_id=str(uuid.uuid4()))
         second.launch()
         self.assertEqual(6, second.process.wait(20))
@@ -316,12 +326,18 @@ class Witness(lab.Suite):
         shutil.rmtree(second.data)
         os.makedirs(second.data)
         second.config["init"] = True
-        second.start()  # staging, on production's ensemble
-        first.launch()
+        second.start()  # staging
+        first.launch()  # production, on staging's ensemble
         lab.wait_for(lambda: os.path.exists(first.socket), 20, "the socket")
         self.assert_refuses(first, "belongs to")
         with open(os.path.join(first.data, "mark")) as f:
             self.assertEqual(mark, json.load(f))
+        first.config["zookeeper"] = c.zk.connect  # as it should be
+        first.write_config()
+        os.kill(first.process.pid, signal.SIGHUP)
+        lab.wait_for(first.ready, 30, lambda: f"it to go on: {first.log_tail(6)}")
+        self.assertEqual("succeeded", first.cli.wait_end(first.cli.trigger("j"))["verdict"])
+        self.assertEqual([], second.cli.json("jobs"))
 
     # --- the mark's file
 
