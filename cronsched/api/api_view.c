@@ -73,6 +73,8 @@ static json_t *hide_url(const char *key, const json_t *value)
 {
     bool url = strcmp(key, "url") == 0 && json_is_string(value);
 
+    if (strcmp(key, "headers") == 0 && json_is_object(value))
+        return view_object(value, hide_value);
     return url ? json_string(HIDDEN_URL) : json_incref((json_t *)value);
 }
 

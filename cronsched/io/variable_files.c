@@ -37,9 +37,32 @@ static int find_folder(const char *path, const struct variable_files_limits *lim
     return 0;
 }
 
+static int check_notify_file(const char *path, const struct variable_files_limits *limits,
+                             struct error *error)
+{
+    const char *folder;
+
+    if (!path)
+        return 0;
+    if (!limits->files_dir)
+        return error_set(
+            error, ERR_DENIED,
+            "notify: '%.500s' is not read: the configuration names no files_dir that it lies below", path);
+    return find_folder(path, limits, &folder, error) < 0 ? error_prefix(error, "notify: ") : 0;
+}
+
 int variable_files_check(const struct job *job, const struct variable_files_limits *limits,
                          struct error *error)
 {
+    for (size_t i = 0; i < job->notify_count; i++) {
+        const struct job_notify *notify = &job->notify[i];
+        int rc = check_notify_file(notify->sign, limits, error);
+
+        for (size_t k = 0; k < notify->header_count && rc == 0; k++)
+            rc = check_notify_file(notify->headers[k].from_file, limits, error);
+        if (rc < 0)
+            return rc;
+    }
     for (size_t i = 0; i < job->environment_count; i++) {
         const struct job_env *v = &job->environment[i];
         const char *folder;

@@ -17,7 +17,8 @@ struct variable_files_limits {
 };
 
 /* Whether all lie where they may, by their paths; links are looked at when they are read. ERR_DENIED, "environment: NAME:
- * ..." */
+ * ..." or "notify: ...". Files of notifications leave this machine whatever the job does with them: they have to lie
+ * below files_dir, and there is none without. */
 int variable_files_check(const struct job *job, const struct variable_files_limits *limits,
                          struct error *error);
 

@@ -711,7 +711,7 @@ static int put_together(struct serve *s, struct error *error)
     if (rc < 0)
         return rc;
     scheduler_set_engines(s->scheduler, s->engines, s->engine_count);
-    rc = webhooks_new(&s->webhooks, &s->loop, s->scheduler, error);
+    rc = webhooks_new(&s->webhooks, &s->loop, s->scheduler, s->config.files_dir, error);
     return rc < 0 ? rc : start_api(s, error);
 }
 

@@ -1,7 +1,8 @@
 /* Notifications: delivers what the jobs' `notify` asks for, by POST of the run as JSON to the URL. At least
  * once: a notification is in the journal from the record that ends the run until it is delivered, so it
  * survives the leader. A 2xx answer is a delivery; anything else is tried again, at growing intervals, for
- * WEBHOOKS_GIVE_UP_MS.
+ * WEBHOOKS_GIVE_UP_MS. What the definition takes from files for headers and signature is read for each try
+ * (webhook_headers.h).
  *
  * One thread: the loop's. Borrows the scheduler and the loop.
  */
@@ -24,7 +25,9 @@
 
 struct webhooks;
 
-int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, struct error *error);
+/* files_dir: which those files must lie below; copied; NULL: none is read. */
+int webhooks_new(struct webhooks **ret, uv_loop_t *loop, struct scheduler *scheduler, const char *files_dir,
+                 struct error *error);
 
 /* What is under way is delivered again by the next start. done is called once, from the loop. */
 void webhooks_close(struct webhooks *webhooks, void (*done)(void *arg), void *arg);

@@ -1,6 +1,9 @@
 #include "jobs/base/hash.h"
 
+#include <assert.h>
+#include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -69,18 +72,34 @@ void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES])
     SHA256(size ? data : "", size, ret);
 }
 
-const char *hash_sha256_hex(const void *data, size_t size, char buffer[HASH_SHA256_HEX])
+static const char *hex(const uint8_t hash[HASH_SHA256_BYTES], char buffer[HASH_SHA256_HEX])
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t hash[HASH_SHA256_BYTES];
 
-    hash_sha256(data, size, hash);
-    for (size_t i = 0; i < sizeof(hash); i++) {
+    for (size_t i = 0; i < HASH_SHA256_BYTES; i++) {
         buffer[2 * i] = digits[hash[i] >> 4];
         buffer[2 * i + 1] = digits[hash[i] & 15];
     }
-    buffer[2 * sizeof(hash)] = '\0';
+    buffer[HASH_SHA256_HEX - 1] = '\0';
     return buffer;
+}
+
+const char *hash_sha256_hex(const void *data, size_t size, char buffer[HASH_SHA256_HEX])
+{
+    uint8_t hash[HASH_SHA256_BYTES];
+
+    hash_sha256(data, size, hash);
+    return hex(hash, buffer);
+}
+
+const char *hash_hmac_hex(const void *key, size_t key_size, const void *data, size_t size,
+                          char buffer[HASH_SHA256_HEX])
+{
+    uint8_t hash[HASH_SHA256_BYTES];
+
+    assert(key_size <= INT_MAX);
+    HMAC(EVP_sha256(), key, (int)key_size, data, size, hash, NULL);
+    return hex(hash, buffer);
 }
 
 const char *hash_sha1_base64(const void *data, size_t size, char buffer[HASH_SHA1_BASE64])

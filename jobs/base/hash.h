@@ -20,5 +20,9 @@ void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES]);
 /* Lower-case hex; returns buffer. */
 const char *hash_sha256_hex(const void *data, size_t size, char buffer[HASH_SHA256_HEX]);
 
+/* HMAC-SHA-256 (RFC 2104) in lower-case hex; returns buffer. */
+const char *hash_hmac_hex(const void *key, size_t key_size, const void *data, size_t size,
+                          char buffer[HASH_SHA256_HEX]);
+
 /* Base64 of SHA-1, as ZooKeeper names the user of a password; for nothing else. Returns buffer. */
 const char *hash_sha1_base64(const void *data, size_t size, char buffer[HASH_SHA1_BASE64]);

@@ -67,7 +67,7 @@ static json_t *json_of_texts(const struct job_key *key, const struct strings *st
     return key->one && strings->count == 1 ? json_string(strings->items[0]) : json_of_strings(strings);
 }
 
-static json_t *json_of_variable(const struct job_env *v)
+json_t *job_env_json(const struct job_env *v)
 {
     if (v->value)
         return json_string(v->value);
@@ -85,7 +85,7 @@ static json_t *json_of_environment(const struct job *job)
     for (size_t i = 0; i < job->environment_count; i++) {
         const struct job_env *v = &job->environment[i];
 
-        if (json_object_set_new(map, v->name, json_of_variable(v)) < 0) {
+        if (json_object_set_new(map, v->name, job_env_json(v)) < 0) {
             json_decref(map);
             return NULL;
         }
@@ -97,12 +97,18 @@ static json_t *json_of_notify(const struct job *job)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < job->notify_count; i++)
-        if (json_array_append_new(list, json_pack("{s:o, s:s}", "on", json_of_strings(&job->notify[i].on),
-                                                  "url", job->notify[i].url)) < 0) {
+    for (size_t i = 0; i < job->notify_count; i++) {
+        const struct job_notify *notify = &job->notify[i];
+        json_t *item = json_pack("{s:o, s:s}", "on", json_of_strings(&notify->on), "url", notify->url);
+        json_t *headers = job_notify_headers(notify);
+        bool good = headers && json_object_update(item, headers) == 0;
+
+        json_decref(headers);
+        if (json_array_append_new(list, item) < 0 || !good) {
             json_decref(list);
             return NULL;
         }
+    }
     return list;
 }
 

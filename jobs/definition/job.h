@@ -13,13 +13,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JOB_NAME_MAX   100
-#define JOB_BYTES_MAX  (64 * 1024) /* of its JSON */
-#define JOB_AFTER_MAX  32
-#define JOB_NOTIFY_MAX 16
-#define JOB_LIST_MAX   256  /* items of any list or map of a job */
-#define JOB_PIDS       2048 /* processes and threads of a container, unless the job says otherwise */
-#define JOB_DEPTH_MAX  32   /* nesting of its JSON; matters for `kubernetes` */
+#define JOB_NAME_MAX     100
+#define JOB_BYTES_MAX    (64 * 1024) /* of its JSON */
+#define JOB_AFTER_MAX    32
+#define JOB_NOTIFY_MAX   16
+#define JOB_HEADERS_MAX  8
+#define JOB_HEADER_BYTES 4096 /* of a value */
+#define JOB_LIST_MAX     256  /* items of any list or map of a job */
+#define JOB_PIDS         2048 /* processes and threads of a container, unless the job says otherwise */
+#define JOB_DEPTH_MAX    32   /* nesting of its JSON; matters for `kubernetes` */
 
 struct strings {
     char **items; /* NULL-terminated as well */
@@ -42,6 +44,9 @@ enum job_on_lost { JOB_ON_LOST_FAIL, JOB_ON_LOST_RERUN };
 struct job_notify {
     struct strings on; /* verdicts */
     char *url;
+    struct job_env *headers; /* value or from_file */
+    size_t header_count;
+    char *sign; /* path of the file that holds the key; NULL: not signed */
 };
 
 struct job {
@@ -122,6 +127,13 @@ json_t *job_to_json(const struct job *job);
  * its result may not depend on this host's zone files. The text of `error` does not repeat `name`. */
 int job_from_json(struct job **ret, const char *name, const json_t *json, struct zone_source *zones,
                   struct error *error);
+
+/* Of a notification: {"headers":{NAME: TEXT or {"from_file":PATH}},"sign":{"from_file":PATH}}, each where there is one; a new
+ * reference. NULL when out of memory. */
+json_t *job_notify_headers(const struct job_notify *notify);
+
+/* What a header's value must be, a file's as well: one line without control characters. */
+int job_check_header_value(const char *text, struct error *error);
 
 bool job_equal(const struct job *a, const struct job *b); /* the same definition */
 

@@ -71,13 +71,6 @@ void job_env_release(struct job_env *variable)
     *variable = (struct job_env){0};
 }
 
-void job_notify_release(struct job_notify *notify)
-{
-    job_strings_release(&notify->on);
-    free(notify->url);
-    *notify = (struct job_notify){0};
-}
-
 /* The elements of an array, and its count. */
 static void release_elements(struct job *job, const struct job_key *key)
 {

@@ -169,6 +169,8 @@ void job_key_release(struct job *job, const struct job_key *key);
 void job_key_default(struct job *job,
                      const struct job_key *key); /* of an empty field; a NULL text when out of memory */
 
+json_t *job_env_json(const struct job_env *variable); /* a new reference; NULL when out of memory */
+
 /* Both return ERR_NOMEM only. */
 int job_strings_add(struct strings *strings, const char *text);
 void job_strings_release(struct strings *strings);
@@ -224,6 +226,12 @@ void job_read_layer(struct job_reader *reader, const struct yaml_node *map);
 
 /* Of job_ulimits.c: as the readers of the other types, which are in job_read.c. */
 void job_read_ulimits(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node);
+
+/* Of job_notify.c: the keys `headers` and `sign` of one notification; NULL: not there. */
+void job_read_headers(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
+                      struct job_notify *notify);
+void job_read_sign(struct job_reader *reader, const struct job_key *key, const struct yaml_node *node,
+                   struct job_notify *notify);
 
 /* What concerns several keys; and zone, window and schedule unless `zones` is NULL. */
 void job_check(struct job_reader *reader, struct zone_source *zones);

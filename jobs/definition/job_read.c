@@ -603,13 +603,17 @@ static void read_notification(struct job_reader *reader, const struct job_key *k
                               const struct yaml_node *node, struct job_notify *notify)
 {
     const struct yaml_node *on = yaml_node_get(node, "on"), *url = yaml_node_get(node, "url");
+    const struct yaml_node *headers = yaml_node_get(node, "headers"), *sign = yaml_node_get(node, "sign");
 
     if (node->kind != YAML_MAP)
         return report_kind(reader, key, node, "a list of {on: [VERDICT], url: ADDRESS}");
     for (size_t i = 0; i < node->count; i++)
-        if (node->items[i] != on && node->items[i] != url)
-            job_report(reader, key, node->keys[i], "unknown key '%.80s'; there are on and url",
+        if (node->items[i] != on && node->items[i] != url && node->items[i] != headers &&
+            node->items[i] != sign)
+            job_report(reader, key, node->keys[i], "unknown key '%.80s'; there are on, url, headers and sign",
                        node->keys[i]->text);
+    job_read_headers(reader, key, headers, notify);
+    job_read_sign(reader, key, sign, notify);
     if (!on || (on->kind == YAML_LIST && on->count == 0))
         job_report(reader, key, on ? on : node, "'on' must name verdicts, such as [failed, lost]");
     else if (on->kind == YAML_LIST)

@@ -352,7 +352,7 @@ bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct s
     if (!s->leading || s->stopping || next == &s->state.notices)
         return false;
     n = LIST_ITEM(next, const struct notice, all);
-    *ret = (struct scheduler_notice){n->id, n->url, n->body};
+    *ret = (struct scheduler_notice){n->id, n->url, n->headers, n->body};
     *at = next;
     return true;
 }

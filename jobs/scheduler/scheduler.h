@@ -125,6 +125,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
 /* What `notify` asks for is in the state until it was delivered. */
 struct scheduler_notice {
     const char *id, *url;
+    const json_t *headers; /* job_notify_headers */
     const json_t *body;
 };
 /* The next of those not yet delivered, oldest first and always in the same order, from *at == NULL on; false beyond the

@@ -58,11 +58,15 @@ void apply_run_notify(struct state *s, const struct job *def, const char *run, e
 {
     for (size_t i = 0; def && i < def->notify_count; i++) {
         char id[RUN_ID_MAX + 8];
+        json_t *headers;
 
         if (!notifies_of(&def->notify[i], verdict))
             continue;
         snprintf(id, sizeof(id), "%s/%zu", run, i);
-        state_add_notice(s, id, def->notify[i].url, json_incref(body));
+        headers = job_notify_headers(&def->notify[i]);
+        if (!headers)
+            alloc_failed();
+        state_add_notice(s, id, def->notify[i].url, headers, json_incref(body));
     }
     json_decref(body);
 }

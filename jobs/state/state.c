@@ -116,6 +116,7 @@ static void notice_free(struct notice *n)
     list_remove(&n->all);
     free(n->id);
     free(n->url);
+    json_decref(n->headers);
     json_decref(n->body);
     free(n);
 }
@@ -281,7 +282,7 @@ void state_expire_keys(struct state *s, int64_t before_ms)
     }
 }
 
-void state_add_notice(struct state *s, const char *id, const char *url, json_t *body)
+void state_add_notice(struct state *s, const char *id, const char *url, json_t *headers, json_t *body)
 {
     struct notice *n;
 
@@ -292,11 +293,13 @@ void state_add_notice(struct state *s, const char *id, const char *url, json_t *
     n = alloc_zero(sizeof(*n));
     n->id = alloc_text(id);
     n->url = alloc_text(url);
+    n->headers = headers;
     n->body = body;
     list_append(&s->notices, &n->all);
     s->notice_count++;
     state_count(s, STATE_NOTICES, &n->bytes,
-                strlen(url) + strlen(id) + json_dumpb(body, NULL, 0, JSON_COMPACT));
+                strlen(url) + strlen(id) + json_dumpb(headers, NULL, 0, JSON_COMPACT) +
+                    json_dumpb(body, NULL, 0, JSON_COMPACT));
 }
 
 void state_drop_notice(struct state *s, struct notice *n)

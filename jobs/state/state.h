@@ -125,6 +125,7 @@ struct notice { /* a notification not yet delivered */
     struct list all;
     char *id; /* RUN/N */
     char *url;
+    json_t *headers; /* job_notify_headers: names and paths, never what is in the files */
     json_t *body;
     size_t bytes;
 };

@@ -57,7 +57,7 @@ struct state_image {
     struct chunk **chunks; /* in the end a heap: the least first piece on top */
     size_t chunk_count, chunk_live;
     struct text texts[SECTIONS]; /* those that are known from the start, and the keys */
-    json_t *notices, *staged;    /* rows of [ID, URL, BODY]; parts of a change set */
+    json_t *notices, *staged;    /* rows of [ID, URL, BODY, HEADERS]; parts of a change set */
 
     enum section section; /* which comes out */
     size_t at;            /* in it */
@@ -395,6 +395,15 @@ static void come_out(struct state_image *i, size_t items)
 
 /* ---- begin, step, end ---- */
 
+static json_t *encode_notice(const struct notice *n)
+{
+    json_t *row = json_pack("[s,s,O]", n->id, n->url, n->body);
+
+    if (json_object_size(n->headers)) /* left out otherwise, as older builds wrote it */
+        json_array_append(row, n->headers);
+    return row;
+}
+
 static struct state_image *image_new(struct state *s, enum state_image_use use)
 {
     struct state_image *i = alloc_zero(sizeof(*i));
@@ -413,9 +422,7 @@ static struct state_image *image_new(struct state *s, enum state_image_use use)
     i->notices = json_array();
     LIST_EACH(link, &s->notices)
     {
-        const struct notice *n = LIST_ITEM(link, struct notice, all);
-
-        json_array_append_new(i->notices, json_pack("[s,s,O]", n->id, n->url, n->body));
+        json_array_append_new(i->notices, encode_notice(LIST_ITEM(link, struct notice, all)));
     }
     i->staged = json_copy(s->staged); /* its parts do not change */
     return i;

@@ -445,11 +445,14 @@ static int decode_key(struct state *s, json_t *item, struct error *error)
 static int decode_notice(struct state *s, json_t *item, struct error *error)
 {
     const char *id, *url;
-    json_t *body;
+    json_t *body, *headers = json_array_get(item, 3);
 
-    if (json_unpack(item, "[s,s,O]", &id, &url, &body) < 0)
+    if (json_unpack(item, "[s,s,o]", &id, &url, &body) < 0 || (headers && !json_is_object(headers)))
         return error_set(error, ERR_CORRUPT, "snapshot: a notification is invalid");
-    state_add_notice(s, id, url, body);
+    headers = headers ? json_incref(headers) : json_object();
+    if (!headers)
+        alloc_failed();
+    state_add_notice(s, id, url, headers, json_incref(body));
     return 0;
 }
 

@@ -27,7 +27,8 @@ void state_count_backfill(struct state *s, struct backfill *b);
 void state_add_key(struct state *s, const char *job, const char *key, const char *digest, const char *run,
                    int64_t t);
 void state_expire_keys(struct state *s, int64_t before_ms);
-void state_add_notice(struct state *s, const char *id, const char *url, json_t *body); /* takes body */
+/* Takes headers (job_notify_headers) and body. */
+void state_add_notice(struct state *s, const char *id, const char *url, json_t *headers, json_t *body);
 void state_drop_notice(struct state *s, struct notice *n);
 
 /* state_json.c: a job with its runs and backfills; all that is not in lists. New references. */

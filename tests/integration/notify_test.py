@@ -3,12 +3,15 @@
 server, or other notifications.
 """
 
+import hashlib
+import hmac
 import http.server
 import json
 import os
 import socket
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
@@ -23,6 +26,7 @@ class Receiver:
 
     def __init__(self, statuses=()):
         self.statuses, self.posts, self.lock, self.server = list(statuses), [], threading.Lock(), None
+        self.requests = []  # (headers, body) of each
         self.port = 0
         self.start()
 
@@ -33,6 +37,7 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 with outer.lock:
+                    outer.requests.append((self.headers, body))
                     outer.posts.append((self.path, self.headers["Content-Type"], json.loads(body)))
                     status = outer.statuses.pop(0) if outer.statuses else 204
                 if status:
@@ -83,8 +88,8 @@ class Notifications(lab.Suite):
         return {"engine": "process", "command": ["sh", "-c", script], "notify": [{"on": list(on), "url": u} for u in urls],
                 **keys}
 
-    def begin(self, jobs):
-        server = self.server().start()
+    def begin(self, jobs, **config):
+        server = self.server(config=config).start()
         server.apply(jobs)
         return server
 
@@ -117,6 +122,63 @@ class Notifications(lab.Suite):
         self.assertEqual([run] * 4, receiver.runs())
         self.assertEqual(3, server.log().count('"event":"notification-failed"'))
         server.stop()
+
+    def test_secrets_of_files_reach_the_receiver_and_nothing_else(self):
+        receiver, folder = self.receiver(), self.place_of("secrets")
+        secret, key = "Bearer hunter2-in-a-header", "hunter2-that-signs"
+        token = folder.write("token", f"{secret}\n\n")  # a second line could be a second header
+        headers = {"Authorization": {"from_file": token}, "X-Team": "data"}
+        notify = {"on": ["failed"], "url": receiver.url(), "headers": headers,
+                  "sign": {"from_file": folder.write("key", f"{key}\n")}}
+        jobs = {"j": {**self.job("exit 1", []), "notify": [notify]}}
+        server = self.begin(jobs, files_dir=folder.path)
+        run = self.end(server, "j")
+        lab.wait_for(lambda: "the header Authorization, from" in server.log(), 20, "a failure that names the header")
+        folder.write("token", f"{secret}\n")
+        lab.wait_for(lambda: receiver.runs() == [run] and self.waits(server) == 0, 30, receiver.runs)
+        got, body = receiver.requests[0]
+        self.assertEqual((secret, "data"), (got["Authorization"], got["X-Team"]))
+        at, code = got["Cronsched-Signature"].split(",")
+        wanted = hmac.new(key.encode(), at.removeprefix("t=").encode() + b"." + body, hashlib.sha256).hexdigest()
+        self.assertEqual("v1=" + wanted, code)
+        self.assertLess(abs(time.time() - int(at.removeprefix("t="))), 60)
+        told = [server.cli.call(*words, "-o", "json").out for words in
+                (("explain", "--run", run), ("run", run), ("jobs",), ("show", "j"),
+                 ("plan", folder.write("j.yaml", json.dumps({"jobs": jobs}))))]
+        server.stop()
+        for text in [*told, server.log(), *self.contents(server.data)]:
+            self.assertNotIn("hunter2", text)
+
+    def test_files_elsewhere_are_not_read_for_a_receiver(self):
+        inside, outside = self.place_of("inside"), self.place_of("outside")
+        secret = outside.write("secret", "hunter2\n")
+        os.symlink(secret, inside.join("link"))
+        receiver = self.receiver()
+        server = self.begin({}, files_dir=inside.path)
+
+        def job(path):
+            return {"j": {**self.job("exit 1", []), "notify": [{"on": ["failed"], "url": receiver.url(),
+                                                                "sign": {"from_file": path}}]}}
+
+        answer = server.cli.call("apply", outside.write("j.yaml", json.dumps({"jobs": job(secret)})))
+        self.assertIn("is not below", answer.err)
+        server.apply(job(inside.join("link")))
+        self.end(server, "j")
+        lab.wait_for(lambda: '"event":"notification-failed"' in server.log(), 20, "a failure")
+        self.assertEqual([], receiver.posts)
+        server.stop()
+
+    def place_of(self, name):
+        folder = lab.Folder(name)
+        self.addCleanup(folder.close)
+        return folder
+
+    def contents(self, folder):
+        for at, _, names in os.walk(folder):
+            for name in names:
+                if os.path.isfile(os.path.join(at, name)):
+                    with open(os.path.join(at, name), errors="replace") as f:
+                        yield f.read()
 
     def test_it_outlives_the_server(self):
         receiver = self.receiver()

@@ -152,12 +152,14 @@ static void test_values_are_hidden_from_readers(void **state)
     static const char text[] =
         "{\"jobs\":{\"a\":{\"command\":[\"x\"],\"environment\":{\"A\":\"hunter2\",\"B\":{\"from_file\":\"/"
         "b\"}},"
-        "\"notify\":[{\"on\":[\"failed\"],\"url\":\"https://hunter2\"}]},\"b\":{\"schedule\":\"@daily\"}},"
+        "\"notify\":[{\"on\":[\"failed\"],\"url\":\"https://hunter2\",\"headers\":{\"A\":\"hunter2\",\"B\":{"
+        "\"from_file\":\"/b\"}},\"sign\":{\"from_file\":\"/k\"}}]},\"b\":{\"schedule\":\"@daily\"}},"
         "\"runs\":[{\"params\":{\"p\":\"hunter2\"},\"url\":\"http://r1\"}]}";
     static const char wanted[] = "{\"jobs\":{\"a\":{\"command\":[\"x\"],\"environment\":{\"A\":\"(hidden)\","
                                  "\"B\":{\"from_file\":\"/b\"}},"
                                  "\"notify\":[{\"on\":[\"failed\"],\"url\":\"https://hidden.invalid/"
-                                 "\"}]},\"b\":{\"schedule\":\"@daily\"}},"
+                                 "\",\"headers\":{\"A\":\"(hidden)\",\"B\":{\"from_file\":\"/b\"}},"
+                                 "\"sign\":{\"from_file\":\"/k\"}}]},\"b\":{\"schedule\":\"@daily\"}},"
                                  "\"runs\":[{\"params\":{\"p\":\"(hidden)\"},\"url\":\"http://r1\"}]}";
 
     for (int role = AUTH_NOBODY; role <= AUTH_ADMIN; role++) {

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -37,11 +38,29 @@ static void sha256_gives_the_known_digests(void **state)
                         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+/* RFC 4231, cases 1, 2 and 6; and no key at all. */
+static void hmac_gives_the_known_codes(void **state)
+{
+    char hex[HASH_SHA256_HEX];
+    uint8_t key[131];
+
+    memset(key, 0x0b, 20);
+    assert_string_equal(hash_hmac_hex(key, 20, "Hi There", 8, hex),
+                        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    assert_string_equal(hash_hmac_hex("Jefe", 4, "what do ya want for nothing?", 28, hex),
+                        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof(key));
+    assert_string_equal(
+        hash_hmac_hex(key, sizeof(key), "Test Using Larger Than Block-Size Key - Hash Key First", 54, hex),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(siphash_gives_the_reference_vectors),
         cmocka_unit_test(sha256_gives_the_known_digests),
+        cmocka_unit_test(hmac_gives_the_known_codes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

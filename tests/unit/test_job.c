@@ -57,7 +57,8 @@ static const char all_keys[] =
     "up\":\"all\","
     "\"max_catch_up\":7,\"start_within\":\"10m\",\"on_lost\":\"rerun\",\"accept_double\":true,"
     "\"with_children\":true,\"priority\":0,\"keep\":{\"runs\":10,\"age\":\"9d\",\"logs\":\"0\"},"
-    "\"notify\":[{\"on\":[\"failed\",\"queue-full\"],\"url\":\"https://hooks.example/x\"}],"
+    "\"notify\":[{\"on\":[\"failed\",\"queue-full\"],\"url\":\"https://hooks.example/x\",\"headers\":{"
+    "\"Authorization\":{\"from_file\":\"/run/h\"},\"X-Team\":\"data\"},\"sign\":{\"from_file\":\"/run/k\"}}],"
     "\"labels\":{\"team\":\"finance\"},\"paused\":true}";
 
 static struct job *job_of(const char *text)
@@ -188,6 +189,8 @@ static void ways_to_write_become_one(void **state)
     }
 }
 
+#define NOTIFY(more) "{\"notify\":{\"on\":\"lost\",\"url\":\"http://x\"," more "}}"
+
 static void wrong_json_is_refused_by_key(void **state)
 {
     static const struct {
@@ -210,6 +213,26 @@ static void wrong_json_is_refused_by_key(void **state)
         {"{\"timezone\":\"Europe/Pariss\"}", "timezone: "},
         {"{\"schedule\":\"61 * * * *\"}", "schedule: "},
         {"{\"after\":[\"j\"]}", "after: a job cannot run after itself"},
+        {NOTIFY("\"headers\":{\"A\\r\\nB\":\"x\"}"), "is not the name of a header"},
+        {NOTIFY("\"headers\":{\"A B\":\"x\"}"), "is not the name of a header"},
+        {NOTIFY("\"headers\":{\"\":\"x\"}"), "is not the name of a header"},
+        {NOTIFY("\"headers\":{\"content-LENGTH\":\"0\"}"), "the header content-LENGTH is not free"},
+        {NOTIFY("\"headers\":{\"Cronsched-Signature\":\"0\"}"), "is not free"},
+        {NOTIFY("\"headers\":{\"A\":\"x\",\"a\":\"y\"}"), "the header a is given twice"},
+        {NOTIFY("\"headers\":{\"A\":\"x\\r\\nEvil: y\"}"), "the header A: it holds a control character"},
+        {NOTIFY("\"headers\":{\"A\":\"\"}"), "the header A: it is empty"},
+        {NOTIFY("\"headers\":{\"A\":7}"), "A must be a text or {from_file: PATH}"},
+        {NOTIFY("\"headers\":{\"A\":{\"from_secret\":\"x\"}}"), "A must be {from_file: PATH}"},
+        {NOTIFY("\"headers\":{\"A\":{\"from_file\":\"/x\",\"allow_empty\":true}}"),
+         "A must be {from_file: PATH}"},
+        {NOTIFY("\"headers\":{\"A\":{\"from_file\":\"x\"}}"), "A: "},
+        {NOTIFY("\"headers\":[\"A=b\"]"), "headers must be a map"},
+        {NOTIFY("\"headers\":{\"a1\":\"\",\"a2\":\"\",\"a3\":\"\",\"a4\":\"\",\"a5\":\"\",\"a6\":\"\",\"a7\":"
+                "\"\","
+                "\"a8\":\"\",\"a9\":\"\"}"),
+         "has 9 headers; at most 8"},
+        {NOTIFY("\"sign\":\"key\""), "sign must be {from_file: PATH}"},
+        {NOTIFY("\"sing\":1"), "there are on, url, headers and sign"},
         {"{\"after\":[\"k\"],\"schedule\":\"@daily\"}", "not both"},
     };
 

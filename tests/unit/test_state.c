@@ -366,9 +366,43 @@ static void the_identity_of_an_attempts_engine_is_kept(void **state)
     state_release(&back);
 }
 
+/* A notification keeps what its definition named then, also by a snapshot: the job may be another meanwhile. */
+static void the_headers_of_a_notification_are_kept(void **state)
+{
+    static const char def[] =
+        "[{\"k\":\"job\",\"job\":\"a\",\"version\":2,\"def\":{\"image\":\"x\",\"notify\":[{\"on\":["
+        "\"failed\"],\"url\":\"http://h\",\"headers\":{\"A\":{\"from_file\":\"/f\"}},\"sign\":{"
+        "\"from_file\":\"/k\"}}]},\"seed\":1,\"anchor\":0,\"cursor\":0}]";
+    static const char end[] = "[" RUNNING ",{\"k\":\"ended\"," ATTEMPT
+                              ",\"at\":1763800001000,\"code\":1,\"cause\":\"exit\"}]";
+    struct state s, back;
+    struct error error = {0};
+    const struct notice *n;
+    size_t size;
+    char *text;
+
+    (void)state;
+    begin(&s);
+    assert_int_equal(apply_records(&s, def, &error), 0);
+    if (apply_records(&s, end, &error) < 0)
+        fail_msg("%s", error.text);
+    text = state_encode(&s, &size);
+    state_init(&back);
+    assert_int_equal(state_decode(&back, text, size, &error), 0);
+    free(text);
+    assert_int_equal(back.notice_count, 1);
+    n = LIST_ITEM(back.notices.next, const struct notice, all);
+    text = json_dumps(n->headers, JSON_COMPACT);
+    assert_string_equal(text, "{\"headers\":{\"A\":{\"from_file\":\"/f\"}},\"sign\":{\"from_file\":\"/k\"}}");
+    free(text);
+    state_release(&s);
+    state_release(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_headers_of_a_notification_are_kept),
         cmocka_unit_test(the_identity_of_an_attempts_engine_is_kept),
         cmocka_unit_test(a_journal_of_0_1_gives_the_same_state_and_history),
         cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),

@@ -245,7 +245,16 @@ static void paths_are_held_to_the_configuration(void **state)
         struct job job = {.environment = &variable, .environment_count = 1};
         struct error error = {0};
 
-        if (variable_files_check(&job, &limits, &error) != (table[i].fine ? 0 : ERR_DENIED))
+        struct job_notify notify = {.headers = &variable, .header_count = 1},
+                          sign = {.sign = variable.from_file};
+        struct job told = {.notify = &notify, .notify_count = 1},
+                   signs = {.notify = &sign, .notify_count = 1};
+        int wanted = table[i].fine && table[i].files_dir ? 0
+                                                         : ERR_DENIED; /* of notifications: never anywhere */
+
+        if (variable_files_check(&job, &limits, &error) != (table[i].fine ? 0 : ERR_DENIED) ||
+            variable_files_check(&told, &limits, &error) != wanted ||
+            variable_files_check(&signs, &limits, &error) != wanted)
             fail_msg("%zu: %s: %s", i, table[i].path, error.text);
         json_decref(allow);
     }
