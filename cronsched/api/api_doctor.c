@@ -401,6 +401,8 @@ static void check_replicas(struct doctor *d)
          "different "
          "names: a replica knows nothing of what runs on another engine than its own",
          ERROR},
+        {"data folder", "if it is the copy, stop it, remove 'attempts' from its data folder, start it again",
+         ERROR, true},
         {"clock", "run chrony or another time service on these machines", WARNING},
         {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
         {"state", DIFFERS_ADVICE, ERROR},

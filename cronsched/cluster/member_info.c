@@ -21,17 +21,39 @@ const char *member_info_host_of(const char *attempt_id)
     return at ? at + 1 : NULL;
 }
 
+static bool has_host(const struct replicated_member *m, const char *host)
+{
+    const json_t *hosts = json_object_get(m->facts, "hosts"), *one;
+    size_t n;
+
+    json_array_foreach(hosts, n, one)
+    {
+        if (json_is_string(one) && strcmp(json_string_value(one), host) == 0)
+            return true;
+    }
+    return false;
+}
+
 const struct replicated_member *member_info_host(const struct replicated_view *v, const char *host)
 {
-    for (size_t i = 0; i < v->member_count; i++) {
-        const json_t *hosts = json_object_get(v->members[i].facts, "hosts"), *one;
-        size_t n;
+    for (size_t i = 0; i < v->member_count; i++)
+        if (has_host(&v->members[i], host))
+            return &v->members[i];
+    return NULL;
+}
 
-        json_array_foreach(hosts, n, one)
-        {
-            if (json_is_string(one) && strcmp(json_string_value(one), host) == 0)
-                return &v->members[i];
-        }
+const struct replicated_member *member_info_folder_owner(const struct replicated_view *v, const char *self,
+                                                         const char *host)
+{
+    const char *leader = v->leader ? v->leader : "";
+
+    if (strcmp(leader, self) == 0)
+        return NULL;
+    for (size_t i = 0; i < v->member_count; i++) {
+        const struct replicated_member *m = &v->members[i];
+
+        if (has_host(m, host) && (strcmp(m->id, leader) == 0 || strcmp(m->id, self) < 0))
+            return m;
     }
     return NULL;
 }
@@ -382,6 +404,23 @@ static void collect_links(const struct replicated_view *v, json_t *to)
     text_release(&t);
 }
 
+/* Who has noticed that its data folder is a copy of another's says so itself. */
+static void report_copies(const struct replicated_view *v, json_t *to)
+{
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *of = fact(&v->members[i], "copy_of");
+        struct text t;
+
+        if (!of)
+            continue;
+        text_init(&t, DIFFERENCE_BYTES_MAX);
+        text_addf(&t, "the data folder of %s is a copy of that of %.64s: process jobs do not run there",
+                  v->members[i].id, of);
+        add_difference(to, "data folder", &t);
+        text_release(&t);
+    }
+}
+
 static void report_leaderless(const struct replicated_view *v, json_t *to)
 {
     struct text t;
@@ -402,6 +441,7 @@ json_t *member_info_differences(const struct replicated_view *v)
     compare(v, "tzdata", all);
     compare(v, "config", all);
     compare_engines(v, all);
+    report_copies(v, all);
     compare_clocks(v, all);
     compare_hashes(v, "state", all);
     compare_hashes(v, "mark", all);

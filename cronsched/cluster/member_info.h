@@ -13,6 +13,10 @@ const char *member_info_host_of(const char *attempt_id);
 /* The replica with that data folder; borrowed, NULL: it is away. */
 const struct replicated_member *member_info_host(const struct replicated_view *view, const char *host);
 const char *member_info_url(const struct replicated_member *member); /* NULL: none known */
+/* Another member than `self` that has the same data folder's id and is to keep it: the leader, or else the first by id.
+ * One of the two folders is a copy. Borrowed; NULL: there is none. */
+const struct replicated_member *member_info_folder_owner(const struct replicated_view *view, const char *self,
+                                                         const char *host);
 
 /* Another replica than `self` whose engine of that name has that identity; borrowed, NULL: there is none. */
 const struct replicated_member *member_info_engine(const struct replicated_view *view, const char *self,

@@ -186,6 +186,10 @@ static bool host_fit(void *arg, const char **ret_why)
         *ret_why = "its engines, pools or grace times are configured otherwise than the other replicas'";
         return false;
     }
+    if (r->folders.copy_of[0]) {
+        *ret_why = "its data folder is a copy of another replica's";
+        return false;
+    }
     if (member_info_odd_engine(replicated_view(r->journal), r->o.id)) {
         *ret_why = "one of its engines is another one than the other replicas reach under that name";
         return false;
@@ -213,23 +217,22 @@ static json_t *host_member(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
-    json_t *hosts = json_array(), *state = json_null(), *offset = json_null();
+    json_t *state = json_null(), *offset = json_null(), *o;
     int64_t offset_ms;
     uint64_t index;
     const char *hash = scheduler_state_hash(r->o.scheduler, &index);
 
     if (hash)
         state = json_pack("{s:I, s:s}", "index", (json_int_t)index, "hash", hash);
-    for (size_t i = 0; i < r->process_host_count; i++)
-        json_array_append_new(hosts, json_string(r->process_hosts[i]));
     if (clock_offset(r, &offset_ms))
         offset = json_integer(offset_ms);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:i, s:o}", "url",
-                     r->o.config->advertise, "version", CRONSCHED_VERSION, "tzdata",
-                     r->o.zones->version(r->o.zones), "config", r->config_hash, "engines",
-                     (int)engines_reachable(r), "pid", (int)getpid(), "hosts", hosts, "state", state,
-                     "clock_offset_ms", offset, "unreachable", heartbeat_unreachable(r->heartbeat), "jobs",
-                     (int)scheduler_job_count(r->o.scheduler), "identities", engine_identities(r));
+    o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:i, s:o}", "url", r->o.config->advertise,
+                  "version", CRONSCHED_VERSION, "tzdata", r->o.zones->version(r->o.zones), "config",
+                  r->config_hash, "engines", (int)engines_reachable(r), "pid", (int)getpid(), "state", state,
+                  "clock_offset_ms", offset, "unreachable", heartbeat_unreachable(r->heartbeat), "jobs",
+                  (int)scheduler_job_count(r->o.scheduler), "identities", engine_identities(r));
+    process_folders_facts(&r->folders, o);
+    return o;
 }
 
 static uint64_t host_durable(void *arg)
@@ -330,6 +333,7 @@ static void host_changed(void *arg)
 
     notice_standing(r, v);
     notice_leader(r, v);
+    process_folders_look(&r->folders, v, r->o.id);
     /* of its own cluster, also before it has compared the journal: the others ask it from its first moment on */
     if (v->standing == REPLICATED_MEMBER || (v->cluster[0] && strcmp(v->mark->cluster, v->cluster) == 0))
         share_secret(r, v->secret);
@@ -742,6 +746,13 @@ bool replica_clock_confirms(struct replica *r, uint64_t since_ms)
 
 /* ---- for the engines and the API ---- */
 
+const char *replica_cluster(const struct replica *r)
+{
+    const char *configured = r->o.config->cluster_id;
+
+    return r->mark.cluster[0] || !configured ? r->mark.cluster : configured;
+}
+
 struct engine_host *replica_engine_host(struct replica *r)
 {
     return peer_engine_host(r->peer_engine);
@@ -771,7 +782,7 @@ void replica_remote_engine(struct replica *r, struct engine **ret, struct engine
                                       .arg = r};
 
     if (host_id)
-        r->process_hosts[r->process_host_count++] = host_id;
+        process_folders_add(&r->folders, host_id, under);
     engine_remote_new(ret, &o);
 }
 

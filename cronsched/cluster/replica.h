@@ -56,6 +56,8 @@ void replica_close(struct replica *replica, void (*done)(void *arg), void *arg);
  * it than disagree. */
 bool replica_clock_confirms(struct replica *replica, uint64_t since_ms);
 
+/* The uuid of the cluster that it belongs to, as far as that was known at its start; else "". */
+const char *replica_cluster(const struct replica *replica);
 /* The host that engines of this replica answer to: it passes on to the scheduler what is the scheduler's. */
 struct engine_host *replica_engine_host(struct replica *replica);
 /* A process engine that also asks other replicas about their attempts; owns `under`. */

@@ -6,6 +6,7 @@
 #include "cronsched/cluster/clock_voices.h"
 #include "cronsched/cluster/mark_file.h"
 #include "cronsched/cluster/peer.h"
+#include "cronsched/cluster/process_folders.h"
 #include "cronsched/cluster/replica.h"
 #include "jobs/base/object.h"
 
@@ -23,8 +24,7 @@ struct replica {
     struct peer_logs *logs;
     struct history_copy *history_copy;
     struct peer_engine *peer_engine;
-    const char *process_hosts[CONFIG_ENGINES_MAX]; /* data folders of this replica's process engines */
-    size_t process_host_count;
+    struct process_folders folders;
     struct api *api; /* NULL: not yet, or closed */
     uv_timer_t wake, look, retire;
     struct mark mark; /* as it was at the start */

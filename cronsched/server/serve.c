@@ -435,7 +435,9 @@ static int make_process(struct serve *s, const struct config_engine *e, struct e
                                        .max_armed = e->max_armed,
                                        .allow = e->allow,
                                        .files_dir = s->config.files_dir,
-                                       .files = s->files};
+                                       .files = s->files,
+                                       .replica = s->replica ? s->id : NULL,
+                                       .cluster = s->replica ? replica_cluster(s->replica) : NULL};
     int rc = process_engine_new(ret, &s->loop, &o, host, error);
 
     if (!json_object_get(e->allow, "users"))

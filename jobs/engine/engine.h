@@ -141,6 +141,9 @@ struct engine {
     int64_t ahead_ms; /* attempts are prepared at most so long before their time; 0: as long as any */
     int max_running;  /* runs under way at most, by the configuration; 0: no limit */
     bool hands_over;  /* what is prepared outlives its leader, and can be released by the next one */
+    /* Set by its owner, borrowed: why its attempts are another replica's to judge. It then answers UNREACHABLE with this,
+     * to all; what it watches already it goes on watching. Of the process engine alone. NULL: they are its own. */
+    const char *disowned;
 };
 
 struct engine_ops {

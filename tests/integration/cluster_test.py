@@ -453,6 +453,34 @@ class Replication(lab.Suite):
         lab.wait_for(lambda: {r["id"] for r in c.view(twin)["replicas"]} == {"r0", "r1", "r2"}, 20,
                      lambda: f"three replicas: {c.view(twin)}")
 
+    def test_a_copied_data_folder_judges_nothing_of_the_original(self):
+        ledger = lab.Ledger(self.folder)
+        c = Cluster(self, start=False)
+        first, copy = c.servers
+        first.start()
+        c.wait_leader(first)
+        first.apply({"long": ledger.process_job("sleep 300", on_lost="rerun", timeout="10m")})
+        run = first.cli.trigger("long")
+        lab.wait_for(lambda: ledger.starts(run), 30, "the start")
+        shutil.rmtree(copy.data)
+        shutil.copytree(first.data, copy.data, ignore=shutil.ignore_patterns("*.sock"))
+        copy.launch()
+        self.assertNotEqual(0, copy.process.wait(lab.scaled(20)))
+        self.assertIn("belong to replica r0", copy.log())
+        os.unlink(os.path.join(copy.data, "attempts", ".owner"))  # as if an older build had made it
+        copy.start()
+        lab.wait_for(lambda: "data-folder-copied" in copy.log(), 20, "the copy to notice")
+        lab.wait_for(lambda: "is a copy of that of r0" in first.cli.call("doctor").out, 20, lambda: "others to be told: " + first.cli.call("doctor").out)
+        first.kill()
+        c.wait_leader(copy)
+        lab.wait_for(lambda: copy.cli.run(run)["state"] == "unresolved", 20, lambda: copy.cli.run(run))
+        self.assertIn("one is a copy", copy.cli.run(run)["text"])
+        first.start()
+        lab.wait_for(lambda: copy.cli.run(run)["state"] == "running", 30, lambda: copy.cli.run(run))
+        self.assertEqual(1, ledger.starts(run))
+        first.cli.check("kill", run)
+        copy.cli.wait_end(run)
+
     def test_others_are_known_by_the_secret_alone(self):
         c = Cluster(self)
         leader, standby = c.wait_leader(), None

@@ -108,6 +108,41 @@ static void test_host_id_stays(void **state)
     assert_int_equal(attempt_dir_root("/no/such/folder", &again, second, NULL), ERR_NOT_FOUND);
 }
 
+static void write_file(int folder, const char *name, const char *text)
+{
+    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void assert_refused(const char *replica, const char *cluster, int expected)
+{
+    struct error error = {0};
+
+    assert_int_equal(attempt_dir_own(root, replica, cluster, &error), expected);
+    assert_non_null(strstr(error.text, "attempts/.owner"));
+}
+
+static void test_a_folder_belongs_to_one_replica(void **state)
+{
+    assert_int_equal(attempt_dir_own(root, "r0", "", NULL), 0);
+    assert_int_equal(attempt_dir_own(root, "r0", "uuid-1", NULL), 0); /* it was not known before */
+    assert_int_equal(attempt_dir_own(root, "r0", "", NULL), 0);
+    assert_refused("r1", "uuid-1", ERR_CONFLICT);
+    assert_refused("r1", "", ERR_CONFLICT);
+    assert_refused("r0", "uuid-2", ERR_CONFLICT);
+    assert_int_equal(attempt_dir_own(root, "r0", "uuid-1", NULL), 0);
+    assert_int_equal(unlinkat(root, ".owner", 0), 0); /* the way out, for a new name */
+    assert_int_equal(attempt_dir_own(root, "r1", "uuid-1", NULL), 0);
+    assert_refused("r0", "uuid-1", ERR_CONFLICT);
+    write_file(root, ".owner", "{\"replica\":");
+    assert_refused("r1", "uuid-1", ERR_CORRUPT);
+    write_file(root, ".owner", "");
+    assert_refused("r1", "uuid-1", ERR_CORRUPT);
+}
+
 static void test_life_of_one_that_runs(void **state)
 {
     struct attempt_dir_end end = {
@@ -397,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_names),
         TEST(test_host_id_stays),
+        TEST(test_a_folder_belongs_to_one_replica),
         TEST(test_life_of_one_that_runs),
         TEST(test_long_end_is_kept_whole),
         TEST(test_fence_first),

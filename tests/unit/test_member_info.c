@@ -63,6 +63,50 @@ static void a_process_belongs_to_the_replica_with_its_folder(void **state)
     view_release(&v);
 }
 
+/* What differs, as "WHAT WHAT ". */
+static void assert_differences(const char *a, const char *b, const char *expected)
+{
+    struct replicated_view v = view_of(a, b, NULL);
+    json_t *all = member_info_differences(&v), *one;
+    struct text text;
+    size_t i;
+
+    text_init(&text, 256);
+    json_array_foreach(all, i, one)
+    {
+        text_addf(&text, "%s ", json_string_value(json_object_get(one, "what")));
+    }
+    assert_string_equal(text_str(&text), expected);
+    text_release(&text);
+    json_decref(all);
+    view_release(&v);
+}
+
+static void assert_owner(const struct replicated_view *v, const char *self, const char *expected)
+{
+    const struct replicated_member *m = member_info_folder_owner(v, self, "bb");
+
+    assert_string_equal(m ? m->id : "", expected);
+}
+
+static void one_of_two_with_a_data_folder_in_common_leaves_it_to_the_other(void **state)
+{
+    struct replicated_view v =
+        view_of("{\"hosts\":[\"aa\",\"bb\"]}", "{\"hosts\":[\"cc\"]}", "{\"hosts\":[\"bb\"]}");
+
+    (void)state;
+    assert_owner(&v, "r0", "");
+    assert_owner(&v, "r2", "r0");
+    v.leader = "r2";
+    assert_owner(&v, "r0", "r2");
+    assert_owner(&v, "r2", "");
+    v.leader = NULL;
+    assert_owner(&v, "r0", "");
+    assert_owner(&v, "r2", "r0");
+    view_release(&v);
+    assert_differences("{\"hosts\":[\"bb\"]}", "{\"hosts\":[],\"copy_of\":\"r0\"}", "data folder ");
+}
+
 static void a_container_belongs_to_the_leader(void **state)
 {
     struct replicated_view v = view_of("{\"url\":\"u0\"}", "{\"url\":\"u1\"}", NULL);
@@ -85,25 +129,6 @@ static void the_likeliest_is_asked_first(void **state)
     assert_others(&v, "r0", "cs-1", "u1 u2 ");
     assert_others(&v, "r1", "cs-1", "u0 u2 ");
     assert_others(&v, "r2", "cs-1@cc", "u1 u0 ");
-    view_release(&v);
-}
-
-/* What differs, as "WHAT WHAT ". */
-static void assert_differences(const char *a, const char *b, const char *expected)
-{
-    struct replicated_view v = view_of(a, b, NULL);
-    json_t *all = member_info_differences(&v), *one;
-    struct text text;
-    size_t i;
-
-    text_init(&text, 256);
-    json_array_foreach(all, i, one)
-    {
-        text_addf(&text, "%s ", json_string_value(json_object_get(one, "what")));
-    }
-    assert_string_equal(text_str(&text), expected);
-    text_release(&text);
-    json_decref(all);
     view_release(&v);
 }
 
@@ -288,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_process_belongs_to_the_replica_with_its_folder),
+        cmocka_unit_test(one_of_two_with_a_data_folder_in_common_leaves_it_to_the_other),
         cmocka_unit_test(a_container_belongs_to_the_leader),
         cmocka_unit_test(the_likeliest_is_asked_first),
         cmocka_unit_test(what_should_be_alike_is_compared),

@@ -287,6 +287,43 @@ int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_
     return 0;
 }
 
+/* Renamed into place, so it is whole or not there. */
+static int write_owner(int root, const char *replica, const char *cluster, struct error *error)
+{
+    json_t *json = json_pack("{s:s, s:s}", "replica", replica, "cluster", cluster);
+    int r = write_json(root, ".owner.new", json, true, error);
+
+    if (r == 0 && (renameat(root, ".owner.new", root, ".owner") < 0 || fsync(root) < 0))
+        r = fail(error, "attempts/.owner", errno);
+    return r;
+}
+
+int attempt_dir_own(int root, const char *replica, const char *cluster, struct error *error)
+{
+    json_t *json = read_json(root, ".owner");
+    char its_replica[256], its_cluster[64];
+
+    if (!json && faccessat(root, ".owner", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+        return write_owner(root, replica, cluster, error);
+    copy_text(json, "replica", its_replica, sizeof(its_replica));
+    copy_text(json, "cluster", its_cluster, sizeof(its_cluster));
+    json_decref(json);
+    if (!its_replica[0])
+        return error_set(error, ERR_CORRUPT,
+                         "attempts/.owner of the data folder cannot be read: remove it if no other replica "
+                         "has used this folder");
+    if (strcmp(its_replica, replica) != 0 ||
+        (its_cluster[0] && cluster[0] && strcmp(its_cluster, cluster) != 0))
+        return error_set(
+            error, ERR_CONFLICT,
+            "the attempts in the data folder belong to replica %.100s of cluster %.40s, and this is "
+            "%.100s of %.40s: a copy would take the other's processes for its own. Remove the "
+            "folder 'attempts' if this is a copy, or attempts/.owner if this is the same replica "
+            "under a new name",
+            its_replica, its_cluster[0] ? its_cluster : "?", replica, cluster[0] ? cluster : "?");
+    return its_cluster[0] || !cluster[0] ? 0 : write_owner(root, replica, cluster, error);
+}
+
 int attempt_dir_create(int root, const char *name, int *ret_folder, struct error *error)
 {
     int folder;

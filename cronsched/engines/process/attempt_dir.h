@@ -103,6 +103,11 @@ int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error);
 void attempt_dir_identity_of(const char *host_id, char *ret, size_t size);
 int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
                      struct error *error);
+/* Notes in attempts/.owner which replica of which cluster uses this folder, unless it is noted already. A copy of the
+ * folder has the same host id, and would judge the attempts of the original by locks and files that it does not have:
+ * so it is refused. cluster "": not known yet, not compared. ERR_CONFLICT: it is another one's, and *error says what a
+ * person may do; ERR_CORRUPT: what is noted makes no sense. Blocks. */
+int attempt_dir_own(int root, const char *replica, const char *cluster, struct error *error);
 
 bool attempt_dir_name_valid(const char *name); /* letters, digits, '-'; no dot */
 

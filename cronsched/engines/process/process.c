@@ -195,6 +195,10 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
     int result;
 
     assert(!e->closing && r->job);
+    if (e->engine.disowned) {
+        process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name, e->engine.disowned);
+        return;
+    }
     if (op == ENGINE_PREPARE) {
         assert(attempt_dir_name_valid(r->name));
         submit_prepare(e, r);
@@ -265,18 +269,20 @@ static void status(const struct engine *engine, struct engine_status *ret)
 {
     const struct process_engine *e = of(engine);
 
-    *ret = (struct engine_status){.reachable = !e->ill,
+    *ret = (struct engine_status){.reachable = !e->ill && !e->engine.disowned,
                                   .queued = count(&e->calls) + count(&e->prepares),
                                   .in_flight = e->on_pool,
                                   .watched = e->watched,
                                   .stuck = (int)file_reader_stuck(e->reader)};
     snprintf(ret->identity, sizeof(ret->identity), "%s", e->identity);
-    if (e->ill)
+    if (e->engine.disowned)
+        snprintf(ret->text, sizeof(ret->text), "%s", e->engine.disowned);
+    else if (e->ill)
         snprintf(ret->text, sizeof(ret->text), "%s", e->fault);
     else
         snprintf(ret->text, sizeof(ret->text), "processes of this machine, %s control groups, %d prepared",
                  e->group_base[0] ? "with" : "without", count(&e->armed));
-    if (!json_object_get(e->allow, "users"))
+    if (!json_object_get(e->allow, "users") && !e->engine.disowned)
         strncat(ret->text, "; without users: jobs run as the server's own user",
                 sizeof(ret->text) - strlen(ret->text) - 1);
 }
@@ -354,6 +360,7 @@ int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct proces
     list_init(&e->watches);
     if ((r = attempt_dir_boot_id(e->boot_id, error)) < 0 ||
         (r = attempt_dir_root(e->data_dir, &e->root, e->host_id, error)) < 0 ||
+        (options->replica && (r = attempt_dir_own(e->root, options->replica, options->cluster, error)) < 0) ||
         (r = spawner_init(&e->spawner, e->program)) < 0) {
         if (e->root >= 0)
             close(e->root);

@@ -47,6 +47,7 @@ struct process_engine_options {
     const json_t *allow;            /* {"users": [...]}, see process_engine_user; NULL: not limited */
     const char *files_dir;          /* environment's from_file must lie below it; NULL: anywhere */
     rlim_t files;                   /* soft limit of open files of commands; 0: this process's */
+    const char *replica, *cluster;  /* whose folder it is, by attempt_dir_own; NULL: of a server on its own */
 };
 
 /* Makes data_dir/attempts; data_dir has to be there. Blocks for a moment: for the time before the loop runs.
