@@ -131,7 +131,7 @@ struct job_key {
     X(POOL, "pool", "name", TEXT, pool, .min = 1, .max = 64, .check = job_check_resource)                    \
     X(CATCH_UP, NULL, "catch_up", ENUM, catch_up, .names = job_catch_ups)                                    \
     X(MAX_CATCH_UP, NULL, "max_catch_up", INT, max_catch_up, .min = 1, .max = 10000, .standard = 100)        \
-    X(START_WITHIN, NULL, "start_within", DURATION, start_within_ms, .max = 366 * JOB_D)                     \
+    X(START_WITHIN, NULL, "start_within", DURATION, start_within_ms, .min = 1, .max = 366 * JOB_D)           \
     X(ON_LOST, NULL, "on_lost", ENUM, on_lost, .names = job_on_losts)                                        \
     X(ACCEPT_DOUBLE, NULL, "accept_double", BOOL, accept_double)                                             \
     X(AFTER, NULL, "after", TEXTS, after, .max = JOB_AFTER_MAX, .text_max = JOB_NAME_MAX,                    \
