@@ -18,6 +18,7 @@
     X(UNWATCHED, "unwatched", "what an earlier leader started is not watched")                               \
     X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
     X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \
+    X(ARMED_IS_BUSY, "armed-is-busy", "what was armed in an outage and never ran keeps its job busy")        \
     X(CATCH_UP_AGAIN, "catch-up-again", "a new leader catches up from before the cursor")                    \
     X(EDIT_UNACCOUNTED, "edit-unaccounted", "an edit accounts for nothing before it")                        \
     X(PAUSE_KEEPS_ARMED, "pause-keeps-armed", "an edit or a pause leaves what is armed")                     \

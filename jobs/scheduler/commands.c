@@ -237,16 +237,17 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
 static int trigger_overlap(struct scheduler *s, struct job_state *j, const struct trigger *t,
                            struct error *error)
 {
+    int waiting = rules_waiting_count(j, NULL);
+
     if (j->def->concurrency == JOB_QUEUE || t->queue)
-        return rules_waiting_count(j) >= j->def->queue_max
-                   ? error_set(error, ERR_LIMIT, "%d runs of %s are waiting already", rules_waiting_count(j),
-                               j->name)
+        return waiting >= j->def->queue_max
+                   ? error_set(error, ERR_CONFLICT, "%d runs of %s are waiting already", waiting, j->name)
                    : 0;
     if (j->def->concurrency == JOB_ALLOW && rules_max_running(j->def) &&
-        rules_busy_count(j, NULL) >= rules_max_running(j->def))
+        rules_busy_count(s, j, NULL) >= rules_max_running(j->def))
         return error_set(error, ERR_CONFLICT,
                          "%d runs of %s have not ended, and its max_running is %d; --queue waits for one",
-                         rules_busy_count(j, NULL), j->name, j->def->max_running);
+                         rules_busy_count(s, j, NULL), j->name, j->def->max_running);
     LIST_EACH(link, &j->runs)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
@@ -318,7 +319,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
         PUT_INT(s, r, children, 1);
     turn_commit(s, r);
     if (j->def->concurrency == JOB_REPLACE)
-        planner_stop_others(s, j, state_run(&s->state, id));
+        launch_stop_others(s, state_run(&s->state, id));
     turn_wake_run(s, state_run(&s->state, id), s->now_ms);
     return commands_finish(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret);
 }

@@ -147,7 +147,7 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .may_have_run = r->fired,
         .cause = run_cause_name(r->cause),
         .fire_ms = r->fire_ms,
-        .previous_fire_ms = r->previous_fire_ms,
+        .previous_fire_ms = rules_previous_ms(s, r),
         .params = r->params,
     };
 

@@ -154,6 +154,7 @@ static void answer_never_ran(struct scheduler *s, struct run *r, const struct en
     run_queue_withdraw_permission(s, r);
     launch_never_ran(s, r, answer->text);
     takeover_recovered(s, r, OUTCOME_DISCARDED);
+    turn_wake_job(s, r->job, s->now_ms); /* its fire time may have passed long ago: catch_up decides */
 }
 
 /* That it is another engine is worth more than why the first one did not answer. */

@@ -118,6 +118,19 @@ void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const
     turn_commit(s, rec);
 }
 
+void launch_stop_others(struct scheduler *s, const struct run *by)
+{
+    bool in_turn = rules_catches_up_in_turn(run_def(by), by->cause);
+
+    LIST_EACH_SAFE(link, &by->job->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (r->fired && r->seq < by->seq && !(in_turn && rules_catches_up_in_turn(run_def(r), r->cause)))
+            launch_stop(s, r, STOP_REPLACED, NULL);
+    }
+}
+
 /* ---- arming ---- */
 
 /* Another run of its job that is to go first, or NULL. With max_running so many may go on beside it. */
@@ -149,18 +162,11 @@ static struct run *replaced_by(const struct run *r)
     {
         struct run *other = LIST_ITEM(link, struct run, of_job);
 
-        if (other->fired && !other->queued && other->seq > r->seq)
+        if (other->fired && !rules_is_queued(other) && other->seq > r->seq &&
+            !rules_catches_up_in_turn(run_def(other), other->cause))
             return other;
     }
     return NULL;
-}
-
-static bool started_once(const struct run *r)
-{
-    for (size_t i = 0; i < r->attempt_count; i++)
-        if (r->attempts[i].started_ms || r->attempts[i].number > 1)
-            return true;
-    return false;
 }
 
 /* It waits for the end of what somebody else has started, which wakes the job, or is closed. */
@@ -168,11 +174,32 @@ static bool permit_beside_stray(struct scheduler *s, struct run *r)
 {
     char text[RUN_ID_MAX + 64];
 
-    if (rules_waits_turn(r) || started_once(r))
+    if (rules_waits_turn(r) || rules_has_started(r))
         return false;
     snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, r->job));
     launch_close(s, r, VERDICT_OVERLAP, text, NULL);
     return false;
+}
+
+/* A run that the end of others caused: its record could not judge it, so its leader does when it first sees it, by the rules
+ * that a fire time or a trigger is judged by. True: it was closed. */
+static bool close_caused(struct scheduler *s, struct run *r)
+{
+    const struct job *def = run_def(r);
+    char text[64];
+
+    if (r->cause != CAUSE_AFTER || r->attempt_count > 0)
+        return false;
+    if (def->concurrency == JOB_REPLACE)
+        launch_stop_others(s, r);
+    if (def->concurrency == JOB_QUEUE && rules_waiting_count(r->job, r) >= def->queue_max)
+        snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
+    else if (r->job->run_count > JOB_RUNS_MAX)
+        snprintf(text, sizeof(text), "%d runs have not ended", JOB_RUNS_MAX);
+    else
+        return false;
+    launch_close(s, r, VERDICT_QUEUE_FULL, text, NULL);
+    return true;
 }
 
 /* Overlap: may this fired run go on, among the others of its job? It waits, or is closed: its fire time was
@@ -185,17 +212,19 @@ static bool permit_overlap(struct scheduler *s, struct run *r)
 
     assert(r->fired && !r->live.permitted);
     if (concurrency == JOB_ALLOW && !rules_max_running(run_def(r)))
-        return true;
+        return !close_caused(s, r);
     if (takeover_holds(s, r->job))
         return false; /* when they are recovered, the job wakes this one */
-    if (concurrency == JOB_REPLACE && !r->queued && replaced_by(r)) {
+    if (close_caused(s, r))
+        return false;
+    if (concurrency == JOB_REPLACE && !rules_is_queued(r) && replaced_by(r)) {
         launch_close(s, r, VERDICT_KILLED, run_stop_name(STOP_REPLACED), NULL);
         return false;
     }
     if (stray_of(s, r->job))
         return permit_beside_stray(s, r);
     other = goes_before(r);
-    if (other && !rules_waits_turn(r) && !started_once(r)) {
+    if (other && !rules_waits_turn(r) && !rules_has_started(r)) {
         snprintf(text, sizeof(text), "%s has not ended", other->id);
         launch_close(s, r, VERDICT_OVERLAP, text, NULL);
     }
@@ -353,57 +382,26 @@ static void arm_again(struct scheduler *s, struct run *r)
         launch_arm(s, r, NULL);
 }
 
-/* As many fire times as max_catch_up allows were missed after this one. */
-static bool beyond_catch_up(struct scheduler *s, struct run *r, const struct job *def)
+/* A backfill's fire times are in the past by their nature, and start_within concerns the first attempt. */
+static bool has_deadline(const struct run *r)
 {
-    struct schedule *schedule = rules_schedule(s, r->job);
-    int64_t old_s = (s->now_ms - s->o.late_grace_ms) / 1000;
-
-    return schedule &&
-           schedule_count(schedule, r->fire_ms / 1000, old_s, def->max_catch_up) >= def->max_catch_up;
+    return run_def(r)->start_within_ms > 0 && !rules_has_started(r) && r->cause != CAUSE_BACKFILL;
 }
 
-/* True when the run may not start any more: too late by start_within, or superseded while nobody could run
- * it. */
-static bool too_late(struct scheduler *s, struct run *r)
+bool launch_too_late(struct scheduler *s, struct run *r)
 {
-    const struct job *def = run_def(r);
-    int64_t late = s->now_ms - r->due_ms;
-    struct attempt *a = run_attempt(r);
-
-    if (started_once(r) || r->cause == CAUSE_BACKFILL)
+    if (!has_deadline(r) || s->now_ms - r->fire_ms <= run_def(r)->start_within_ms)
         return false;
-    if (def->start_within_ms > 0 && s->now_ms - r->fire_ms > def->start_within_ms) {
-        launch_close(s, r, VERDICT_DEADLINE, "it could not start within start_within of its fire time", NULL);
-        return true;
-    }
-    /* armed by a leader that died, found never to have run, and old by now: as if it had been missed */
-    if (a && a->state == ATTEMPT_NEVER_RAN && r->cause == CAUSE_SCHEDULE && late > s->o.late_grace_ms) {
-        if (def->catch_up == JOB_CATCH_UP_ALL) {
-            if (!beyond_catch_up(s, r, def))
-                return false;
-            launch_close(s, r, VERDICT_MISSED, "more than max_catch_up", NULL);
-            return true;
-        }
-        if (def->catch_up == JOB_CATCH_UP_NONE) {
-            launch_close(s, r, VERDICT_MISSED, "catch_up: none", NULL);
-            return true;
-        }
-        if (r->job->last_fire_ms > r->fire_ms) {
-            launch_close(s, r, VERDICT_COALESCED, "a later fire time was run for it", NULL);
-            return true;
-        }
-    }
-    return false;
+    launch_close(s, r, VERDICT_DEADLINE, TEXT_DEADLINE, NULL);
+    return true;
 }
 
 /* When start_within would end this run's waiting. */
 static void wake_at_deadline(struct scheduler *s, struct run *r)
 {
-    const struct job *def = run_def(r);
-    int64_t at = r->fire_ms + def->start_within_ms + 1;
+    int64_t at = r->fire_ms + run_def(r)->start_within_ms + 1;
 
-    if (def->start_within_ms > 0 && at > s->now_ms && !started_once(r) && r->cause != CAUSE_BACKFILL)
+    if (has_deadline(r) && at > s->now_ms)
         turn_wake_run(s, r, at);
 }
 
@@ -498,7 +496,7 @@ static void reconcile_committed(struct scheduler *s, struct run *r, struct attem
         launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
         return;
     }
-    if (too_late(s, r))
+    if (launch_too_late(s, r))
         return;
     wake_at_deadline(s, r);
     if (r->due_ms > s->now_ms)
@@ -574,7 +572,7 @@ void launch_reconcile(struct scheduler *s, struct run *r)
         return; /* evaluated at its time */
     } else if (r->state == RUN_RETRYING && r->retry_ms > s->now_ms) {
         turn_wake_run(s, r, r->retry_ms);
-    } else if (r->fired && !(r->state == RUN_RETRYING) && too_late(s, r)) {
+    } else if (r->fired && !(r->state == RUN_RETRYING) && launch_too_late(s, r)) {
         return;
     } else if (r->fired && !permit(s, r)) {
         wake_at_deadline(s, r);

@@ -3,8 +3,11 @@
  * For each job, in this order: the fire times up to now are evaluated, each once and in their order: it becomes
  * a run (FIRE), or is passed over (SKIPPED) with its reason; in both cases the cursor moves in the same
  * record. Then fire times of the next half minute, or as far as the engine prepares attempts, are reserved (ARM),
- * without gaps. Late ones (not older than
- * late_grace) are evaluated like those on time; for older ones catch_up decides.
+ * without gaps.
+ *
+ * After an outage several are due at once, and it decides over them together, over their times alone: whether an earlier
+ * leader had armed one makes no difference (rules_is_left). For those older than late_grace catch_up decides; later ones
+ * are late and run, as far as the job's runs may go on beside one another: where they may not, the newest does.
  */
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
@@ -12,17 +15,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-
-void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but)
-{
-    LIST_EACH_SAFE(link, &j->runs)
-    {
-        struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        if (r != but && r->fired)
-            launch_stop(s, r, STOP_REPLACED, NULL);
-    }
-}
 
 /* ---- records about fire times ---- */
 
@@ -136,14 +128,52 @@ static void evaluate_skip(struct scheduler *s, struct job_state *j, struct run *
     put_skip(s, j, at_s, at_s, 1, reason, text);
 }
 
-/* One fire time has come: by overlap it becomes a run or is skipped. */
+#define REASON_BUFFER (RUN_ID_MAX + 64)
+
+/* Why a fire time does not become a run now, or VERDICT_NONE; r: its reservation, or NULL. */
+static enum run_verdict blocked(struct scheduler *s, struct job_state *j, const struct run *r, int64_t at_s,
+                                enum run_cause cause, char text[REASON_BUFFER])
+{
+    const struct job *def = j->def;
+    bool in_turn = rules_catches_up_in_turn(def, cause);
+    const struct run *other = rules_busy_with(s, j, r);
+
+    if (def->start_within_ms > 0 && s->now_ms - at_s * 1000 > def->start_within_ms) {
+        snprintf(text, REASON_BUFFER, TEXT_DEADLINE);
+        return VERDICT_DEADLINE;
+    }
+    if (def->concurrency == JOB_FORBID && !in_turn && other) {
+        snprintf(text, REASON_BUFFER, "%s has not ended", other->id);
+        return VERDICT_OVERLAP;
+    }
+    if (def->concurrency == JOB_ALLOW && rules_max_running(def) && !in_turn &&
+        rules_busy_count(s, j, r) >= rules_max_running(def)) {
+        snprintf(text, REASON_BUFFER, "%d runs have not ended, and max_running is %d",
+                 rules_busy_count(s, j, r), def->max_running);
+        return VERDICT_OVERLAP;
+    }
+    if (def->concurrency == JOB_FORBID && !in_turn && stray_of(s, j)) {
+        snprintf(text, REASON_BUFFER, "%s was started again by somebody else and runs", stray_of(s, j));
+        return VERDICT_OVERLAP;
+    }
+    if (j->run_count >= JOB_RUNS_MAX) {
+        snprintf(text, REASON_BUFFER, "%zu runs have not ended", j->run_count);
+        return VERDICT_QUEUE_FULL;
+    }
+    if (def->concurrency == JOB_QUEUE && rules_waiting_count(j, NULL) >= def->queue_max) {
+        snprintf(text, REASON_BUFFER, "%d runs are waiting", def->queue_max);
+        return VERDICT_QUEUE_FULL;
+    }
+    return VERDICT_NONE;
+}
+
+/* One fire time has come: it becomes a run or is skipped. */
 static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int64_t due_ms,
                      enum run_cause cause)
 {
-    const struct job *def = j->def;
-    char id[RUN_ID_MAX], text[RUN_ID_MAX + 64];
+    char id[RUN_ID_MAX], text[REASON_BUFFER];
     struct run *r = state_run(&s->state, run_id_format(j->name, at_s * 1000, false, id));
-    const struct run *other = rules_busy_with(j, r);
+    enum run_verdict verdict;
 
     if (state_fired_ahead(j, at_s * 1000)) {
         put_passed(s, j, at_s);
@@ -154,87 +184,31 @@ static void evaluate(struct scheduler *s, struct job_state *j, int64_t at_s, int
         put_fire(s, j, at_s, due_ms, cause); /* it may run already; the fence decides */
         return;
     }
-    if (def->concurrency == JOB_FORBID && other) {
-        snprintf(text, sizeof(text), "%s has not ended", other->id);
-        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
-        return;
-    }
-    if (def->concurrency == JOB_ALLOW && rules_max_running(def) &&
-        rules_busy_count(j, r) >= rules_max_running(def)) {
-        snprintf(text, sizeof(text), "%d runs have not ended, and max_running is %d", rules_busy_count(j, r),
-                 def->max_running);
-        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
-        return;
-    }
-    if (def->concurrency == JOB_FORBID && stray_of(s, j)) {
-        snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, j));
-        evaluate_skip(s, j, r, at_s, VERDICT_OVERLAP, text);
-        return;
-    }
-    if (j->run_count >= JOB_RUNS_MAX) {
-        snprintf(text, sizeof(text), "%zu runs have not ended", j->run_count);
-        evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);
-        return;
-    }
-    if (def->concurrency == JOB_QUEUE && rules_waiting_count(j) >= def->queue_max) {
-        snprintf(text, sizeof(text), "%d runs are waiting", def->queue_max);
-        evaluate_skip(s, j, r, at_s, VERDICT_QUEUE_FULL, text);
+    verdict = blocked(s, j, r, at_s, cause, text);
+    if (verdict != VERDICT_NONE) {
+        evaluate_skip(s, j, r, at_s, verdict, text);
         return;
     }
     put_fire(s, j, at_s, due_ms, cause);
     r = state_run(&s->state, id);
     if (!r)
         return; /* prepared ahead and refused: it has ended as failed */
-    if (def->concurrency == JOB_REPLACE)
-        planner_stop_others(s, j, r);
+    if (j->def->concurrency == JOB_REPLACE)
+        launch_stop_others(s, r);
     launch_release(s, r);
 }
 
-/* Fire times of one job older than the grace: catch_up decides. True when some are left for the next turn. */
-static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *schedule, int64_t old_s,
-                     int *budget)
-{
-    const struct job *def = j->def;
-    int64_t first = schedule_next(schedule, rules_cursor_s(j)), last, n;
+/* ---- what was missed ---- */
 
-    if (def->start_within_ms > 0) {
-        int64_t dead_s = (s->now_ms - def->start_within_ms - 1) / 1000;
-
-        skip_up_to(s, j, dead_s < old_s ? dead_s : old_s, VERDICT_DEADLINE, "later than start_within allows");
-        first = schedule_next(schedule, rules_cursor_s(j));
-    }
-    if (first > old_s)
-        return false;
-    if (def->catch_up == JOB_CATCH_UP_NONE) {
-        skip_up_to(s, j, old_s, VERDICT_MISSED, "catch_up: none");
-        return false;
-    }
-    last = schedule_prev(schedule, old_s + 1);
-    if (def->catch_up == JOB_CATCH_UP_LATEST) {
-        int64_t next = schedule_next(schedule, old_s);
-        bool newer = next != SCHEDULE_NEVER && rules_due_ms(schedule, next) <= s->now_ms;
-
-        skip_up_to(s, j, newer ? last : last - 1, VERDICT_COALESCED, "a later fire time was run for it");
-        if (!newer)
-            evaluate(s, j, last, rules_due_ms(schedule, last), CAUSE_CATCH_UP);
-        return false;
-    }
-    n = schedule_count(schedule, rules_cursor_s(j), old_s, INT64_MAX);
-    if (n > def->max_catch_up) {
-        int64_t keep = last;
-
-        for (int i = 1; i < def->max_catch_up; i++)
-            keep = schedule_prev(schedule, keep);
-        skip_up_to(s, j, keep - 1, VERDICT_MISSED, "more than max_catch_up");
-    }
-    for (int64_t at = schedule_next(schedule, rules_cursor_s(j)); at <= old_s;
-         at = schedule_next(schedule, rules_cursor_s(j))) {
-        if ((*budget)-- <= 0)
-            return true;
-        evaluate(s, j, at, rules_due_ms(schedule, at), CAUSE_CATCH_UP);
-    }
-    return false;
-}
+/* The fire times of a job that are due and not accounted for. More than one at once: nobody looked when they were due. */
+struct due {
+    int64_t newest_s; /* of them; INT64_MIN: there is none */
+    int64_t
+        old_s; /* up to here they are older than the grace, and catch_up decides; INT64_MIN: none is due so long ago */
+    bool many;                /* with those that a leader had begun and never started */
+    enum run_verdict verdict; /* why the newest does not run; VERDICT_NONE: it does */
+    char text[REASON_BUFFER];
+};
 
 static int64_t grace_ms(const struct scheduler *s, const struct job *def)
 {
@@ -252,27 +226,209 @@ static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
     return at;
 }
 
+/* A run that is left; NULL: none. */
+static struct run *left_run(struct scheduler *s, struct job_state *j)
+{
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (rules_is_left(s, r))
+            return r;
+    }
+    return NULL;
+}
+
+/* With all, also those whose fire time has come but not their jitter. */
+static void due_survey(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all,
+                       struct due *ret)
+{
+    int64_t first = schedule_next(schedule, rules_cursor_s(j)), old_ms = s->now_ms - grace_ms(s, j->def) - 1;
+    bool left = left_run(s, j) != NULL;
+    enum run_cause cause;
+    char id[RUN_ID_MAX];
+
+    *ret = (struct due){.newest_s = INT64_MIN, .old_s = INT64_MIN};
+    if (all && first <= s->now_ms / 1000)
+        ret->newest_s = schedule_prev(schedule, s->now_ms / 1000 + 1);
+    else if (!all && first != SCHEDULE_NEVER && rules_due_ms(schedule, first) <= s->now_ms)
+        ret->newest_s = last_due_s(schedule, s->now_ms);
+    if (ret->newest_s == INT64_MIN)
+        return;
+    if (first <= old_ms / 1000)
+        ret->old_s = last_due_s(schedule, old_ms);
+    ret->many = left || ret->newest_s > first;
+    if (!ret->many && ret->old_s < first)
+        return;
+    cause = j->def->catch_up == JOB_CATCH_UP_ALL ? CAUSE_CATCH_UP : CAUSE_SCHEDULE;
+    ret->verdict = blocked(s, j,
+                           state_run(&s->state, run_id_format(j->name, ret->newest_s * 1000, false, id)),
+                           ret->newest_s, cause, ret->text);
+}
+
+/* Why those before the newest do not run: because that one does, or for the reason for which that one does not. */
+static enum run_verdict superseded(const struct due *due, const char **ret_text)
+{
+    *ret_text = due->verdict ? due->text : "a later fire time was run for it";
+    return due->verdict ? due->verdict : VERDICT_COALESCED;
+}
+
+/* What catch_up says of a run that was begun by a leader and never started: the same as if it had not been. True: it was
+ * closed. */
+static bool left_close(struct scheduler *s, struct job_state *j, struct schedule *schedule, struct run *r,
+                       const struct due *due)
+{
+    const struct job *def = j->def;
+    bool old = s->now_ms - r->due_ms > s->o.late_grace_ms;
+    bool later = due->newest_s > r->fire_ms / 1000 || j->last_fire_ms > r->fire_ms;
+    enum run_verdict verdict = VERDICT_NONE;
+    const char *text = "";
+
+    if (launch_too_late(s, r))
+        return true;
+    if (old && def->catch_up == JOB_CATCH_UP_NONE) {
+        verdict = VERDICT_MISSED;
+        text = "catch_up: none";
+    } else if (def->catch_up == JOB_CATCH_UP_ALL) {
+        text = "more than max_catch_up";
+        if (old && schedule && due->old_s != INT64_MIN &&
+            schedule_count(schedule, r->fire_ms / 1000, due->old_s, def->max_catch_up) >= def->max_catch_up)
+            verdict = VERDICT_MISSED;
+    } else if (later && (old || rules_room(def) == 1)) {
+        verdict = superseded(due, &text);
+    }
+    if (verdict == VERDICT_NONE)
+        return false;
+    launch_close(s, r, verdict, text, NULL);
+    return true;
+}
+
+/* It runs after all, late: as a run that was not begun would. */
+static void left_keep(struct scheduler *s, const struct run *r)
+{
+    struct record *rec;
+
+    if (r->cause == CAUSE_CATCH_UP)
+        return;
+    rec = turn_record(s, RECORD_FIRE);
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_INT(s, rec, fire_ms, r->fire_ms);
+    PUT_INT(s, rec, due_ms, r->due_ms);
+    PUT_TEXT(s, rec, cause, run_cause_name(CAUSE_CATCH_UP));
+    PUT_INT(s, rec, ahead, 1);
+    turn_commit(s, rec);
+}
+
+static void judge_left(struct scheduler *s, struct job_state *j, struct schedule *schedule,
+                       const struct due *due)
+{
+    bool again = !MUTANT(ARMED_IS_BUSY);
+
+    while (again) { /* closing one may end the list's next */
+        again = false;
+        LIST_EACH(link, &j->runs)
+        {
+            struct run *r = LIST_ITEM(link, struct run, of_job);
+
+            if (!rules_is_left(s, r))
+                continue;
+            if (left_close(s, j, schedule, r, due)) {
+                again = true;
+                break;
+            }
+            if (s->now_ms - r->due_ms > s->o.late_grace_ms ||
+                (due->many && rules_catches_up_in_turn(j->def, CAUSE_CATCH_UP)))
+                left_keep(s, r);
+        }
+    }
+}
+
+/* Fire times of one job older than the grace: catch_up decides. True when some are left for the next turn. */
+static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *schedule,
+                     const struct due *due, int *budget)
+{
+    const struct job *def = j->def;
+    int64_t last = due->old_s, n, dead_s = (s->now_ms - def->start_within_ms - 1) / 1000;
+    const char *text;
+    enum run_verdict verdict = superseded(due, &text);
+
+    if (def->start_within_ms > 0)
+        skip_up_to(s, j, dead_s < last ? dead_s : last, VERDICT_DEADLINE, "later than start_within allows");
+    if (schedule_next(schedule, rules_cursor_s(j)) > last)
+        return false;
+    if (def->catch_up == JOB_CATCH_UP_NONE) {
+        skip_up_to(s, j, last, VERDICT_MISSED, "catch_up: none");
+        return false;
+    }
+    if (def->catch_up == JOB_CATCH_UP_LATEST) {
+        bool newer = due->newest_s > last;
+
+        skip_up_to(s, j, newer ? last : last - 1, verdict, text);
+        if (!newer)
+            evaluate(s, j, last, rules_due_ms(schedule, last), CAUSE_CATCH_UP);
+        return false;
+    }
+    n = schedule_count(schedule, rules_cursor_s(j), last, INT64_MAX);
+    if (n > def->max_catch_up) {
+        int64_t keep = last;
+
+        for (int i = 1; i < def->max_catch_up; i++)
+            keep = schedule_prev(schedule, keep);
+        skip_up_to(s, j, keep - 1, VERDICT_MISSED, "more than max_catch_up");
+    }
+    for (int64_t at = schedule_next(schedule, rules_cursor_s(j)); at <= last;
+         at = schedule_next(schedule, rules_cursor_s(j))) {
+        if ((*budget)-- <= 0)
+            return true;
+        evaluate(s, j, at, rules_due_ms(schedule, at), CAUSE_CATCH_UP);
+    }
+    return false;
+}
+
+/* Those within the grace that cannot run beside one another: as many as can do, and the newest. */
+static void skip_late(struct scheduler *s, struct job_state *j, struct schedule *schedule,
+                      const struct due *due)
+{
+    int room = rules_room(j->def);
+    int64_t keep = due->newest_s;
+    const char *text;
+    enum run_verdict verdict = superseded(due, &text);
+
+    if (!due->many || room == 0 || j->def->catch_up == JOB_CATCH_UP_ALL)
+        return;
+    if (j->def->concurrency == JOB_ALLOW)
+        room -= rules_busy_count(s, j, NULL);
+    while (room-- > 1 && keep > rules_cursor_s(j))
+        keep = schedule_prev(schedule, keep);
+    if (schedule_next(schedule, rules_cursor_s(j)) < keep)
+        skip_up_to(s, j, schedule_prev(schedule, keep), verdict, text);
+}
+
 /* Judges every fire time that is due; with all, also those whose fire time has come but not their jitter.
  * True when the turn's budget ended before. */
 static bool evaluate_due(struct scheduler *s, struct job_state *j, struct schedule *schedule, bool all)
 {
-    int64_t old_ms = s->now_ms - grace_ms(s, j->def) - 1;
     int budget = all ? INT32_MAX : EVALUATED_PER_TURN_MAX;
+    enum run_cause cause = CAUSE_SCHEDULE;
+    struct due due;
 
-    if (schedule_next(schedule, rules_cursor_s(j)) <= old_ms / 1000 &&
-        catch_up(s, j, schedule, last_due_s(schedule, old_ms), &budget))
+    due_survey(s, j, schedule, all, &due);
+    judge_left(s, j, schedule, &due);
+    if (due.newest_s == INT64_MIN)
+        return false;
+    if (due.old_s != INT64_MIN && catch_up(s, j, schedule, &due, &budget))
         return true;
+    skip_late(s, j, schedule, &due);
+    if (due.many && rules_catches_up_in_turn(j->def, CAUSE_CATCH_UP))
+        cause = CAUSE_CATCH_UP;
     for (;;) {
-        int64_t at = schedule_next(schedule, rules_cursor_s(j)), due;
+        int64_t at = schedule_next(schedule, rules_cursor_s(j));
 
-        if (at == SCHEDULE_NEVER)
-            return false;
-        due = rules_due_ms(schedule, at);
-        if ((all ? at * 1000 : due) > s->now_ms)
+        if (at == SCHEDULE_NEVER || at > due.newest_s)
             return false;
         if (budget-- <= 0)
             return true;
-        evaluate(s, j, at, due, CAUSE_SCHEDULE);
+        evaluate(s, j, at, rules_due_ms(schedule, at), cause);
     }
 }
 
@@ -500,8 +656,9 @@ static void backfill(struct scheduler *s, struct job_state *j)
     while (!list_empty(&j->backfills)) {
         struct backfill *b = LIST_ITEM(j->backfills.next, struct backfill, of_job);
 
-        if (running++ >= b->max_parallel)
-            break;
+        if (running++ >= b->max_parallel || rules_waiting_count(j, NULL) >= j->def->queue_max ||
+            j->run_count >= JOB_RUNS_MAX)
+            break; /* the end of one wakes the job */
         backfill_one(s, j, b);
     }
 }
@@ -516,8 +673,11 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
 
     if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))
         skip_up_to(s, j, s->state.lost_until_ms / 1000, VERDICT_JOURNAL_LOST, TEXT_JOURNAL_LOST);
-    if (paused(s, j))
+    if (paused(s, j)) {
+        if (!takeover_holds(s, j))
+            judge_left(s, j, schedule, &(struct due){.newest_s = INT64_MIN, .old_s = INT64_MIN});
         return pause_ends_ms(s, j);
+    }
     if (takeover_holds(s, j))
         return HEAP_NEVER; /* each that is recovered wakes the job */
     if (schedule)
@@ -528,10 +688,13 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
 
 void planner_reconcile(struct scheduler *s, struct job_state *j)
 {
+    struct run *left;
     int64_t again;
 
     list_remove(&j->live.later);
     again = j->def ? plan(s, j) : HEAP_NEVER;
+    while (!j->def && (left = left_run(s, j)))
+        launch_close(s, left, VERDICT_DELETED, "the job was deleted", NULL);
 
     LIST_EACH(link, &j->runs)
     {

@@ -58,6 +58,26 @@ int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
     return j->live.next_ms;
 }
 
+int64_t rules_previous_ms(struct scheduler *s, struct run *r)
+{
+    struct schedule *schedule = NULL, *own = NULL;
+    int64_t at_s = INT64_MIN;
+    struct error error = {0};
+
+    if (r->def && r->def != r->job->def) {
+        if (job_compile(r->def, r->job->seed, r->job->anchor_ms / 1000, s->o.zones, &own, &error) == 0)
+            schedule = own;
+    } else {
+        schedule = rules_schedule(s, r->job);
+    }
+    if (schedule)
+        at_s = schedule_prev(schedule, (r->fire_ms + 999) / 1000);
+    schedule_free(own);
+    if (schedule)
+        return at_s == INT64_MIN ? 0 : at_s * 1000;
+    return r->previous_fire_ms < r->fire_ms ? r->previous_fire_ms : 0;
+}
+
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j)
 {
     return s->now_ms > j->last_manual_ms || MUTANT(SAME_MANUAL_ID) ? s->now_ms : j->last_manual_ms + 1;
@@ -71,11 +91,22 @@ const char *rules_engine_name(const struct scheduler *s, const struct job *def)
 
 /* ---- overlap ---- */
 
+bool rules_is_queued(const struct run *r)
+{
+    return r->queued && r->cause != CAUSE_AFTER;
+}
+
+bool rules_catches_up_in_turn(const struct job *def, enum run_cause cause)
+{
+    return cause == CAUSE_CATCH_UP && def->catch_up == JOB_CATCH_UP_ALL && rules_room(def) > 0;
+}
+
 bool rules_waits_turn(const struct run *r)
 {
     const struct job *def = run_def(r);
 
-    return r->queued || def->concurrency == JOB_QUEUE || def->concurrency == JOB_REPLACE;
+    return rules_is_queued(r) || rules_catches_up_in_turn(def, r->cause) || def->concurrency == JOB_QUEUE ||
+           def->concurrency == JOB_REPLACE;
 }
 
 bool rules_occupies(const struct run *r)
@@ -90,7 +121,53 @@ int rules_max_running(const struct job *def)
     return may_overlap ? def->max_running : 0;
 }
 
-int rules_busy_count(const struct job_state *j, const struct run *but)
+int rules_room(const struct job *def)
+{
+    switch (def->concurrency) {
+    case JOB_FORBID:
+    case JOB_REPLACE:
+        return 1;
+    case JOB_ALLOW:
+        return def->max_running;
+    default:
+        return 0; /* the others wait, as many as queue_max allows */
+    }
+}
+
+bool rules_has_started(const struct run *r)
+{
+    for (size_t i = 0; i < r->attempt_count; i++)
+        if (r->attempts[i].started_ms || r->attempts[i].number > 1)
+            return true;
+    return false;
+}
+
+bool rules_is_left(const struct scheduler *s, struct run *r)
+{
+    const struct attempt *a = run_attempt(r);
+
+    if (!r->fired || r->state == RUN_ENDED || r->live.unrecovered || rules_has_started(r) ||
+        (r->cause != CAUSE_SCHEDULE && r->cause != CAUSE_CATCH_UP))
+        return false;
+    if (a && a->state == ATTEMPT_ARMED)
+        return a->epoch != s->epoch;
+    return a && a->state == ATTEMPT_NEVER_RAN ? true : r->live.left && (!a || a->state == ATTEMPT_REVOKED);
+}
+
+int rules_busy_count(const struct scheduler *s, const struct job_state *j, const struct run *but)
+{
+    int n = 0;
+
+    LIST_EACH(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        n += r != but && rules_occupies(r) && !rules_is_left(s, r);
+    }
+    return n;
+}
+
+int rules_waiting_count(const struct job_state *j, const struct run *before)
 {
     int n = 0;
 
@@ -98,32 +175,19 @@ int rules_busy_count(const struct job_state *j, const struct run *but)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        n += r != but && rules_occupies(r);
+        n += r->fired && !rules_occupies(r) && (!before || r->seq < before->seq);
     }
     return n;
 }
 
-int rules_waiting_count(const struct job_state *j)
-{
-    int n = 0;
-
-    LIST_EACH(link, &j->runs)
-    {
-        const struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        n += r->fired && !rules_occupies(r);
-    }
-    return n;
-}
-
-/* The run that keeps others of its job from running, or NULL. */
-const struct run *rules_busy_with(const struct job_state *j, const struct run *but)
+const struct run *rules_busy_with(const struct scheduler *s, const struct job_state *j, const struct run *but)
 {
     LIST_EACH(link, &j->runs)
     {
-        const struct run *r = LIST_ITEM(link, struct run, of_job);
+        struct run *r = LIST_ITEM(link, struct run, of_job);
 
-        if (r != but && rules_occupies(r) && !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
+        if (r != but && (MUTANT(ARMED_IS_BUSY) || !rules_is_left(s, r)) && rules_occupies(r) &&
+            !(MUTANT(OVERLAP_ON_STARTED) && r->state != RUN_RUNNING))
             return r;
     }
     return NULL;

@@ -51,6 +51,7 @@
 #define STOP_AGAIN_MS                 30000
 #define RUN_QUEUE_LOOK_AGAIN_MS       5000
 #define MAY_ACT_AGAIN_MS              100
+#define TEXT_DEADLINE                 "it could not start within start_within of its fire time"
 #define TEXT_JOURNAL_LOST             "the journal of this time was lost"
 
 /* A limited number of permits and the runs that wait for one: of an engine for armed attempts, of a pool for
@@ -231,19 +232,35 @@ int64_t rules_cursor_s(const struct job_state *j);
 int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s); /* fire time and jitter */
 /* The next fire time not yet evaluated, or HEAP_NEVER. */
 int64_t rules_next_ms(struct scheduler *s, struct job_state *j);
+/* The fire time before the run's own by its schedule, whether that one ran or not; without a schedule the newest run's that
+ * there was when this one was made. 0: there is none. */
+int64_t rules_previous_ms(struct scheduler *s, struct run *r);
 /* The instant for the next run id that has milliseconds. */
 int64_t rules_exact_ms(const struct scheduler *s, const struct job_state *j);
 /* The first engine that this definition names, or the default one. */
 const char *rules_engine_name(const struct scheduler *s, const struct job *def);
+/* Somebody asked for it to wait its turn, whatever `concurrency` says. */
+bool rules_is_queued(const struct run *r);
+/* A run of this cause is one of many missed ones, which all run: one after the other where they may not overlap. */
+bool rules_catches_up_in_turn(const struct job *def, enum run_cause cause);
 bool rules_waits_turn(const struct run *r); /* it is queued behind others rather than skipped */
 bool rules_occupies(const struct run *r);   /* it keeps others of its job waiting */
 /* A limit of the job's own on how many of its runs go on at once, beside `concurrency`; 0: none. */
 int rules_max_running(const struct job *def);
-/* Runs that occupy the job, other than this one. */
-int rules_busy_count(const struct job_state *j, const struct run *but);
-int rules_waiting_count(const struct job_state *j); /* fired runs that do not occupy their job yet */
-/* A run that occupies the job, other than this one; or NULL. */
-const struct run *rules_busy_with(const struct job_state *j, const struct run *but);
+/* So many runs of the job may go on at once, and one more is skipped or replaces them; 0: no such limit. */
+int rules_room(const struct job *def);
+bool rules_has_started(
+    const struct run *r); /* an attempt of it has, or may have: it is not its first one any more */
+/* A scheduled run that a leader began and never started: whether it was prepared makes no difference to what catch_up says
+ * of its fire time, which passed meanwhile. */
+bool rules_is_left(const struct scheduler *s, struct run *r);
+/* Runs that occupy the job, other than this one and those that are left. */
+int rules_busy_count(const struct scheduler *s, const struct job_state *j, const struct run *but);
+/* Fired runs that do not occupy their job yet; before NULL: all of them, else those created before it. */
+int rules_waiting_count(const struct job_state *j, const struct run *before);
+/* A run that occupies the job, other than this one and those that are left; or NULL. */
+const struct run *rules_busy_with(const struct scheduler *s, const struct job_state *j,
+                                  const struct run *but);
 
 /* ---- run_queue.c ---- */
 
@@ -338,6 +355,10 @@ void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence);
 void launch_close(struct scheduler *s, struct run *r, enum run_verdict verdict, const char *text,
                   const char *by);
 void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const char *by);
+/* All runs of its job that it replaces. */
+void launch_stop_others(struct scheduler *s, const struct run *by);
+/* Closes a run that could not start within its start_within; true: it did. */
+bool launch_too_late(struct scheduler *s, struct run *r);
 /* Nothing can be proved of its attempt. */
 void launch_lost(struct scheduler *s, struct run *r, const char *text);
 /* A reservation becomes a run before its fire time was evaluated. */
@@ -363,7 +384,6 @@ void planner_end_pause(struct scheduler *s);
 /* What resuming all jobs means for each: fire times of the pause are skipped; and, once it is recorded, they are planned again. */
 void planner_skip_pause(struct scheduler *s, int64_t to_ms);
 void planner_wake_resumed(struct scheduler *s);
-void planner_stop_others(struct scheduler *s, struct job_state *j, const struct run *but);
 
 /* ---- status.c, for walk.c: new references ---- */
 

@@ -141,7 +141,11 @@ static void recover(struct scheduler *s, struct run *r)
     } else {
         note_outcome(s, r, a && a->state == ATTEMPT_ARMED ? OUTCOME_ARMED_AGAIN : OUTCOME_WAITING);
     }
-    turn_wake_run(s, r, may_run ? recover_at(s, r) : s->now_ms);
+    r->live.left = !may_run && !handed_over && s->takeover.gap_ms > s->o.late_grace_ms;
+    if (rules_is_left(s, r))
+        turn_wake_job(s, r->job, s->now_ms); /* which decides whether it still runs, and then wakes it */
+    else
+        turn_wake_run(s, r, may_run ? recover_at(s, r) : s->now_ms);
 }
 
 void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,

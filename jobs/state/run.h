@@ -148,8 +148,9 @@ struct run_live {
     bool
         unrecovered; /* an earlier leader left its attempt with an outcome not known yet; counted in its job */
     enum run_state was; /* when this leader began */
-    int starts;         /* of the newest attempt, as its engine last said; 0: once */
-    int failures;       /* of the engine in a row: for the back-off */
+    bool left;  /* then it had waited for its first attempt, and nobody had led for longer than late_grace */
+    int starts; /* of the newest attempt, as its engine last said; 0: once */
+    int failures; /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
     uint64_t index;        /* the last batch that touched it */
     uint64_t commit_index; /* the batch that committed the newest attempt */

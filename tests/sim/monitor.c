@@ -166,6 +166,15 @@ static bool ahead_of(const struct job_state *j, int64_t at_ms)
     return state_fired_ahead(j, at_ms);
 }
 
+/* A run that a leader began and never started, and that another makes good as catch_up says: it has a record of its own. */
+static bool makes_good(struct world *w, const struct record *r)
+{
+    struct run *run = state_run(&w->shadow, r->run);
+
+    return run && run->fired && !run->started_ms && run->cause == CAUSE_SCHEDULE && RECORD_HAS(r, cause) &&
+           strcmp(r->cause, "catch-up") == 0;
+}
+
 static void judge_fire(struct world *w, const struct batch *b, const struct record *r)
 {
     char job[RUN_ID_MAX];
@@ -180,7 +189,7 @@ static void judge_fire(struct world *w, const struct batch *b, const struct reco
         return; /* the fold refuses it */
     expected = next_after(window_of(w, job), j->cursor_ms);
     HASH_FIND_STR(w->accounts, r->run, done);
-    if (done)
+    if (done && !(ahead && makes_good(w, r)))
         violation(w, "%s is fired, and it has been already", r->run);
     if (ahead)
         return;
@@ -190,6 +199,26 @@ static void judge_fire(struct world *w, const struct batch *b, const struct reco
         violation(w, "%s is fired before its time", r->run);
     if (state_paused(&w->shadow, j))
         violation(w, "%s is fired while its job is paused", r->run);
+}
+
+/* Of the missed fire times the newest runs: none is skipped for the sake of an older one that never ran in the outage. */
+static void judge_overlap(struct world *w, const struct batch *b, const char *job, int64_t at_ms,
+                          const char *text)
+{
+    const char *end = text ? strstr(text, " has not ended") : NULL;
+    struct run *other = NULL;
+    const struct attempt *a;
+    char id[RUN_ID_MAX];
+
+    if (end && (size_t)(end - text) < sizeof(id)) {
+        snprintf(id, sizeof(id), "%.*s", (int)(end - text), text);
+        other = state_run(&w->shadow, id);
+    }
+    a = other ? run_attempt(other) : NULL;
+    if (a && other->cause == CAUSE_SCHEDULE && a->state == ATTEMPT_NEVER_RAN && !other->started_ms &&
+        other->fire_ms < at_ms && other->due_ms + LATE_GRACE_MS < b->time_ms)
+        violation(w, "%s: fire time %lld is skipped for %s, which is older and never ran", job,
+                  (long long)at_ms, other->id);
 }
 
 static void judge_skip(struct world *w, const struct batch *b, const struct record *r)
@@ -207,6 +236,8 @@ static void judge_skip(struct world *w, const struct batch *b, const struct reco
         upto_ms = w->lost_until_ms; /* by the clock of whoever had it go on */
     else if (strcmp(r->reason, "coalesced") == 0)
         upto_ms = INT64_MAX;
+    if (strcmp(r->reason, "overlap") == 0)
+        judge_overlap(w, b, r->job, r->to_ms, RECORD_HAS(r, text) ? r->text : NULL);
     if (r->from_ms != next_after(v, j->cursor_ms) || count != r->count || r->to_ms > upto_ms ||
         !schedule_match(v->schedule, r->to_ms / 1000))
         violation(w,
@@ -403,7 +434,7 @@ void write_hash(const struct history_write *write, char ret[33])
     json_decref(all);
 }
 
-static void note_skip(struct world *w, const char *job, int64_t from_ms, int64_t to_ms)
+static struct skip *note_skip(struct world *w, const char *job, int64_t from_ms, int64_t to_ms)
 {
     struct skip *n;
 
@@ -413,6 +444,8 @@ static void note_skip(struct world *w, const char *job, int64_t from_ms, int64_t
     snprintf(n->job, sizeof(n->job), "%s", job);
     n->from_ms = from_ms;
     n->to_ms = to_ms;
+    n->superseded = false;
+    return n;
 }
 
 static void note_row(struct world *w, const struct history_run *row)
@@ -451,7 +484,8 @@ static void note_write(struct world *w, const struct history_write *write)
     for (size_t i = 0; i < write->skip_count; i++) {
         const struct history_skip *s = &write->skips[i];
 
-        note_skip(w, s->job, s->from_ms, s->to_ms);
+        note_skip(w, s->job, s->from_ms, s->to_ms)->superseded =
+            strcmp(s->text, "a later fire time was run for it") == 0;
     }
 }
 
@@ -554,12 +588,30 @@ static void final_window(struct world *w, const struct window *v)
     }
 }
 
+/* What was passed over because a later fire time was run for it: that one has a run. */
+static void final_skip(struct world *w, const struct skip *skip)
+{
+    struct account *a, *next;
+
+    HASH_ITER(hh, w->accounts, a, next)
+    {
+        if (strcmp(a->job, skip->job) == 0 && a->fire_ms > skip->to_ms &&
+            strcmp(a->verdict, "coalesced") != 0 && strcmp(a->verdict, "overlap") != 0)
+            return;
+    }
+    violation(w, "%s: fire time %lld is passed over for a later one, and none was run", skip->job,
+              (long long)skip->to_ms);
+}
+
 void monitor_final(struct world *w)
 {
     struct account *a, *next;
 
     for (size_t i = 0; i < w->window_count && !w->failures; i++)
         final_window(w, &w->windows[i]);
+    for (size_t i = 0; i < w->skip_count && !w->failures; i++)
+        if (w->skips[i].superseded)
+            final_skip(w, &w->skips[i]);
     HASH_ITER(hh, w->accounts, a, next)
     {
         if (!a->verdict[0] && !state_run(&w->shadow, a->id))

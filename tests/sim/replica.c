@@ -192,7 +192,7 @@ void replica_start(struct replica *r)
         .pools = pools,
         .pool_count = 1,
         .arm_ahead_ms = 30000,
-        .late_grace_ms = 60000,
+        .late_grace_ms = LATE_GRACE_MS,
         .resolve_within_ms = w->resolve_within_ms,
         .snapshot_every = w->snapshot_every,
         .image_items = 1, /* records come between any two jobs of a snapshot */

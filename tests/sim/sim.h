@@ -31,13 +31,14 @@
 #include "leader/replicated/replicated.h"
 #include "tests/sim/stepped_zookeeper.h"
 
-#define START_MS    INT64_C(1763800000000)
-#define REPLICAS    2
-#define HOSTS       2
-#define JOBS_MAX    8
-#define KEYS_MAX    64
-#define POOL_PLACES 2
-#define SIM_CLUSTER "00000000-0000-0000-0000-000000000001"
+#define START_MS      INT64_C(1763800000000)
+#define REPLICAS      2
+#define HOSTS         2
+#define JOBS_MAX      8
+#define LATE_GRACE_MS 60000
+#define KEYS_MAX      64
+#define POOL_PLACES   2
+#define SIM_CLUSTER   "00000000-0000-0000-0000-000000000001"
 
 struct world;
 
@@ -231,6 +232,7 @@ struct account { /* a run as history shows it */
 struct skip {
     char job[JOB_NAME_MAX + 1];
     int64_t from_ms, to_ms;
+    bool superseded; /* as it says, a later fire time was run for it */
 };
 
 /* A time during which one definition was in force under one set of zone rules. */
