@@ -182,6 +182,8 @@ void engine_call_submit(struct scheduler *s, struct run *r, enum engine_op op)
     assert(r->live.ticket == 0);
     if (op != ENGINE_WATCH && !engine_call_may_act(s, r))
         return;
+    if (op == ENGINE_RELEASE && !r->live.released)
+        r->live.sent_ms = s->now_ms;
     r->live.released = r->live.released || op == ENGINE_RELEASE;
     r->live.ticket = engine_call_begin(s, r, op);
 }

@@ -77,6 +77,18 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     started_again(s, r, answer);
 }
 
+/* When it ended, on the clock by which its start is known: what that start was told by may have been another one's. */
+static int64_t ended_ms(const struct scheduler *s, const struct attempt *a,
+                        const struct engine_answer *answer)
+{
+    int64_t at_ms = answer->at_ms ? answer->at_ms : s->now_ms;
+    bool took = answer->started_ms && answer->started_ms <= at_ms && answer->starts < 2;
+
+    if (at_ms >= a->started_ms)
+        return at_ms;
+    return a->started_ms + (took ? at_ms - answer->started_ms : 0);
+}
+
 static void answer_ended(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
     struct attempt *a = run_attempt(r);
@@ -88,7 +100,7 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
     assert(a->state == ATTEMPT_STARTED);
     started_again(s, r, answer);
     rec = turn_record_about(s, RECORD_ENDED, r);
-    PUT_INT(s, rec, at_ms, answer->at_ms ? answer->at_ms : s->now_ms);
+    PUT_INT(s, rec, at_ms, ended_ms(s, a, answer));
     PUT_INT(s, rec, code, answer->exit_code);
     PUT_TEXT(s, rec, cause, answer->cause);
     PUT_TEXT(s, rec, text, answer->text);

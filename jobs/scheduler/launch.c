@@ -370,7 +370,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
     engine_call_orphan_all(s, r);
     r->live.released = false;
     r->live.starts = 0;
-    r->live.stop_again_ms = 0;
+    r->live.stop_again_ms = r->live.sent_ms = r->live.started_ms = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 
@@ -429,9 +429,24 @@ static bool resolved_too_late(struct scheduler *s, struct run *r)
     return true;
 }
 
+/* By this server's clock, against which a timeout is measured: what the engine says, whose clock may be another, only as far
+ * as it can be true. It was sent, or due, before, and has started by now. */
+static int64_t started_here_ms(struct scheduler *s, struct run *r, const struct attempt *a)
+{
+    int64_t least_ms = r->live.sent_ms, at_ms = a->started_ms;
+
+    if (r->live.started_ms)
+        return r->live.started_ms;
+    if (!least_ms)
+        least_ms = a->number > 1 && r->retry_ms > r->due_ms ? r->retry_ms : r->due_ms;
+    at_ms = at_ms > least_ms ? at_ms : least_ms;
+    r->live.started_ms = at_ms < s->now_ms ? at_ms : s->now_ms;
+    return r->live.started_ms;
+}
+
 static void reconcile_started(struct scheduler *s, struct run *r, struct attempt *a)
 {
-    int64_t timeout_at = a->started_ms + run_def(r)->timeout_ms;
+    int64_t timeout_at = started_here_ms(s, r, a) + run_def(r)->timeout_ms;
 
     if (r->live.unrecovered && r->live.recover_by_ms <= s->now_ms)
         takeover_recovered(s, r, r->state == RUN_UNRESOLVED ? OUTCOME_UNRESOLVED : OUTCOME_ADOPTED);

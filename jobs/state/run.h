@@ -152,6 +152,8 @@ struct run_live {
     int starts; /* of the newest attempt, as its engine last said; 0: once */
     int failures; /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
+    int64_t sent_ms;       /* the one start request, by this server's clock; 0: an earlier leader sent it */
+    int64_t started_ms;    /* the newest attempt, by this server's clock; 0: not looked at yet */
     uint64_t index;        /* the last batch that touched it */
     uint64_t commit_index; /* the batch that committed the newest attempt */
     struct run_queue *engine_permit, *pool_permit, *running_permit; /* held ones */

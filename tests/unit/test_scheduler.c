@@ -370,6 +370,60 @@ static void batches_keep_to_what_the_journal_takes(void **state)
     assert_int_equal(apply_large(1, 30000, &result), 0);
 }
 
+/* ---- an engine whose clock is another ---- */
+
+/* How long after its start, by this clock, a run of 5 minutes' timeout is stopped. */
+static int64_t stopped_after(int64_t offset_ms, bool adopted)
+{
+    char run[RUN_ID_MAX];
+    int64_t started_ms;
+
+    bench_teardown(NULL);
+    bench_setup(NULL);
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"timeout\":\"5m\"}}}";
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+    bench_until(ENGINE_RELEASE);
+    started_ms = b.now_ms;
+    bench_answer(
+        (struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms + offset_ms, .exit_code = -1});
+    bench_until(ENGINE_WATCH);
+    if (adopted) {
+        b.now_ms += 10000;
+        bench_restore();
+        scheduler_journal_events.lead(b.scheduler, 2, "start");
+        bench_until(ENGINE_WATCH);
+    }
+    for (b.asked = false; !b.asked && b.now_ms < started_ms + 3600000; b.now_ms += 1000)
+        bench_settle();
+    assert_true(b.asked && b.op == ENGINE_STOP);
+    return b.now_ms - 1000 - started_ms;
+}
+
+static void a_timeout_is_measured_on_one_clock(void **state)
+{
+    static const int64_t offsets_ms[] = {0, -600000, 600000};
+
+    for (size_t i = 0; i < sizeof(offsets_ms) / sizeof(offsets_ms[0]); i++) {
+        assert_in_range(stopped_after(offsets_ms[i], false), 299000, 301000);
+        assert_in_range(stopped_after(offsets_ms[i], true), 299000, 311000); /* to what was before it led */
+    }
+}
+
+static void nothing_ends_before_it_started(void **state)
+{
+    char run[RUN_ID_MAX];
+
+    bench_run(run); /* started at 1763800001000 */
+    bench_answer((struct engine_answer){.event = ENGINE_ENDED,
+                                        .started_ms = 1763800000900,
+                                        .at_ms = 1763800000950,
+                                        .exit_code = 0,
+                                        .cause = "exit"});
+    assert_non_null(strstr(b.last, "\"at\":1763800001050"));
+}
+
 /* ---- which engine it is ---- */
 
 static void bench_prepared(const char *id, const char *identity)
@@ -518,6 +572,8 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(fire_times_of_a_lost_journal_are_skipped, bench_setup,
                                         bench_teardown),
+        cmocka_unit_test_setup_teardown(a_timeout_is_measured_on_one_clock, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(nothing_ends_before_it_started, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost,
                                         bench_setup, bench_teardown),
