@@ -127,14 +127,19 @@ static void start_failed(struct api *api)
     http_close(api->http, on_http_closed, api);
 }
 
+struct auth_options api_auth_options(const struct api_options *options)
+{
+    return (struct auth_options){.tokens_file = options->tokens_file,
+                                 .insecure = options->insecure,
+                                 .loopback_read = options->loopback_read,
+                                 .hosts = options->hosts,
+                                 .host_count = options->host_count,
+                                 .advertise = options->context.advertise};
+}
+
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error)
 {
-    struct auth_options who = {.tokens_file = options->tokens_file,
-                               .insecure = options->insecure,
-                               .loopback_read = options->loopback_read,
-                               .hosts = options->hosts,
-                               .host_count = options->host_count,
-                               .advertise = options->context.advertise};
+    struct auth_options who = api_auth_options(options);
     struct http_options http = options->limits;
     struct api *api = calloc(1, sizeof(*api));
     int r;

@@ -118,6 +118,11 @@ extern const size_t api_route_count;
 /* Listens. Copies the options but not what they point to, which must outlive it. */
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error);
 
+/* Tells each fault for which api_start would fail or an address would not be served, without listening or a loop. It looks
+ * at the part of the options below `context`, and at its advertise and data_dir. */
+void api_check(const struct api_options *options, void (*fault)(void *arg, const struct error *error),
+               void *arg);
+
 /* Reads the tokens and certificates again, as after SIGHUP; a changed tokens_file is noticed without it as
  * well. What is wrong is logged by the caller, and stays as it was. */
 int api_reload(struct api *api, struct error *error);

@@ -604,6 +604,10 @@ static void check_access(struct doctor *d)
     if (api_address_taken(d->api))
         add(d, "listen", ERROR, "end the program that has it: 'ss -ltnp' names it",
             "%s is taken by another program", api_address_taken(d->api));
+    if (api_address_useless(d->api))
+        add(d, "listen", WARNING,
+            "make tokens with 'cronsched token', allow 'loopback: read', or take the address away",
+            "%s: " API_USELESS, api_address_useless(d->api));
     if (auth_insecure(auth))
         add(d, "insecure", WARNING, "give the server tokens and TLS, and remove the key", "%s",
             auth_tokens_file(auth) ? API_INSECURE_TOKENS : API_INSECURE_OPEN);

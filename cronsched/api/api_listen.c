@@ -8,6 +8,7 @@
 
 #include "leader/worker/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,9 +79,54 @@ int api_listen(struct api *api, struct error *error)
         r = listen_kind(api, true, error);
     if (r == 0 && count > 0 && api->taken_count == count)
         return ERR_BUSY; /* `error` is the last one's */
+    if (r == 0 && api_address_useless(api) && api->context.log) {
+        char text[512];
+
+        snprintf(text, sizeof(text), "%.200s: " API_USELESS, api_address_useless(api));
+        api->context.log(api->context.arg, LOG_WARN, "listen", text);
+    }
     if (r == 0 && api->taken_count > 0)
         loop_timer_start(&api->relisten, on_again, LISTEN_AGAIN_MS, LISTEN_AGAIN_MS);
     return r;
+}
+
+/* The start makes the data folder. */
+static bool lies_in_data_dir(const char *address, const char *data_dir)
+{
+    const char *path = strchr(address, '/');
+    size_t n = strlen(data_dir);
+
+    return path && strncmp(path, data_dir, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
+}
+
+void api_check(const struct api_options *o, void (*fault)(void *arg, const struct error *error), void *arg)
+{
+    struct auth_options who = api_auth_options(o);
+    struct auth *auth = NULL;
+    struct error error;
+
+    if (auth_new(&auth, &who, &error) < 0)
+        fault(arg, &error);
+    if (o->tls_cert && o->tls_key && http_check_certificate(o->tls_cert, o->tls_key, &error) < 0)
+        fault(arg, &error);
+    for (size_t i = 0; i < o->listen_count; i++) {
+        const struct http_listen listen = {.address = o->listen[i], .tls_cert = o->tls_cert};
+        int r = http_check_listen(auth, &listen, &error);
+
+        if (r < 0 && (r != ERR_NOT_FOUND || !lies_in_data_dir(o->listen[i], o->context.data_dir)))
+            fault(arg, &error);
+    }
+    auth_free(auth);
+}
+
+const char *api_address_useless(const struct api *api)
+{
+    const struct api_options *o = &api->options;
+
+    for (size_t i = 0; i < o->listen_count; i++)
+        if (!is_unix(o->listen[i]) && !o->tokens_file && !o->insecure && !o->loopback_read)
+            return o->listen[i];
+    return NULL;
 }
 
 const char *api_address_taken(const struct api *api)

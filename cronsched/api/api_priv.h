@@ -18,6 +18,9 @@
 #define API_INSECURE_TOKENS                                                                                  \
     "insecure: true: what would be refused is served: tokens and results may pass unencrypted"
 
+#define API_USELESS                                                                                          \
+    "over TCP nobody has a role here, since there is no tokens_file: only other replicas are answered"
+
 struct api {
     struct object object; /* first */
     struct api_context context;
@@ -110,6 +113,9 @@ void api_close_if_idle(struct api *api);
 int api_listen(struct api *api, struct error *error);
 /* An address that another program has; NULL: none. */
 const char *api_address_taken(const struct api *api);
+/* One of TCP at which nobody but replicas has a role; NULL: none. */
+const char *api_address_useless(const struct api *api);
+struct auth_options api_auth_options(const struct api_options *options);
 
 /* ---- what comes in (api_body.c). Pure. ---- */
 

@@ -392,7 +392,7 @@ const struct replicated_view *replica_view(void *arg)
     return r->journal ? replicated_view(r->journal) : &nothing;
 }
 
-static int read_users(struct replica *r, const char *path, struct zookeeper_users *ret, struct error *error)
+int replica_read_users(const char *path, struct zookeeper_users *ret, struct error *error)
 {
     struct error why;
     char *text;
@@ -404,8 +404,15 @@ static int read_users(struct replica *r, const char *path, struct zookeeper_user
     rc = zookeeper_users_parse(text, ret, error);
     explicit_bzero(text, size);
     free(text);
+    return rc < 0 ? error_prefix(error, "zookeeper_auth_file: %s: ", path) : 0;
+}
+
+static int read_users(struct replica *r, const char *path, struct zookeeper_users *ret, struct error *error)
+{
+    int rc = replica_read_users(path, ret, error);
+
     if (rc < 0)
-        return error_prefix(error, "zookeeper_auth_file: %s: ", path);
+        return rc;
     r->users_trouble = zookeeper_users_weakness(ret);
     if (!r->users_trouble && !file_is_private(path))
         r->users_trouble = "other users of this machine can read it: chmod it to 0600";

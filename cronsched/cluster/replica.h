@@ -66,4 +66,8 @@ void replica_remote_engine(struct replica *replica, struct engine **ret, struct 
 /* What the API asks of its cluster; the argument is the replica. */
 extern const struct api_cluster_ops replica_api_ops;
 /* The API that has to know other replicas. NULL: it is closed. */
+/* The users of a zookeeper_auth_file. ERR_IO, ERR_INVALID: it cannot be used. */
+struct zookeeper_users; /* leader/zookeeper/zookeeper_access.h */
+int replica_read_users(const char *path, struct zookeeper_users *ret, struct error *error);
+
 void replica_set_api(struct replica *replica, struct api *api);

@@ -280,6 +280,18 @@ int http_listen(struct http *http, const struct http_listen *options, struct err
     return r;
 }
 
+int http_check_listen(const struct auth *auth, const struct http_listen *options, struct error *error)
+{
+    bool is_unix, beyond;
+    int r = http_socket_check(options->address, &is_unix, &beyond, error);
+
+    if (r < 0)
+        return r;
+    if (is_unix || !auth)
+        return 0;
+    return auth_check_listen(auth, options->address, beyond, options->tls_cert != NULL, error);
+}
+
 const char *http_address(const struct http *http, size_t i)
 {
     return i < http->listener_count ? http->listeners[i]->socket.name : NULL;

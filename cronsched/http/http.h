@@ -105,6 +105,9 @@ struct http_listen {
 /* Listens. Resolves HOST: call it before the loop runs. Every address of a name gets a socket. Errors:
  * ERR_DENIED (auth_check_listen), ERR_BUSY (another process listens there), ERR_INVALID, ERR_IO. */
 int http_listen(struct http *http, const struct http_listen *listen, struct error *error);
+/* What http_listen would refuse whoever listens there, by the address alone: it opens nothing. auth NULL: not known. Also ERR_NOT_FOUND: there is no
+ * folder for a unix socket. */
+int http_check_listen(const struct auth *auth, const struct http_listen *listen, struct error *error);
 /* The bound ones in words, "unix:/run/x.sock" or "127.0.0.1:7460" with the real port; NULL beyond the last.
  */
 const char *http_address(const struct http *http, size_t i);
@@ -112,6 +115,10 @@ const char *http_address(const struct http *http, size_t i);
 /* Reads changed certificates: new connections get the new one, those that are there stay. Certificates that
  * cannot be used leave all as it was. */
 int http_reload(struct http *http, struct error *error);
+
+/* Can these PEM files be used: a certificate with its key; authorities. ERR_INVALID, ERR_IO; the text names the file. */
+int http_check_certificate(const char *cert_file, const char *key_file, struct error *error);
+int http_check_authorities(const char *ca_file, struct error *error);
 
 /* After the tokens have changed: streams to callers who may not have them any more are cut. */
 void http_judge_again(struct http *http);

@@ -50,6 +50,8 @@ struct http_socket {
 /* Opens every socket of the address, up to `most`. Nothing stays open after a failure. */
 int http_socket_open(const struct http_listen *listen, struct http_socket *ret, size_t most,
                      size_t *ret_count, struct error *error);
+/* Looks at the address as far as that opens nothing; `beyond`: other machines reach it. */
+int http_socket_check(const char *address, bool *ret_unix, bool *ret_beyond, struct error *error);
 gid_t http_socket_group(const struct http_socket *socket); /* unix: of the file, as it is now */
 void http_socket_close(struct http_socket *socket);        /* removes the file if it is still ours */
 

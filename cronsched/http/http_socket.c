@@ -103,19 +103,27 @@ static int bind_unix(struct http_socket *s, const struct sockaddr_un *address,
     return 0;
 }
 
+static int unix_address(const char *path, struct sockaddr_un *ret, struct error *error)
+{
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (path[0] != '/')
+        return error_set(error, ERR_INVALID, "listen: 'unix:%s': the path must be absolute", path);
+    if (strlen(path) >= sizeof(ret->sun_path))
+        return error_set(error, ERR_LIMIT, "listen: the path '%s' is longer than %zu bytes", path,
+                         sizeof(ret->sun_path) - 1);
+    memcpy(ret->sun_path, path, strlen(path) + 1);
+    return 0;
+}
+
 static int open_unix(const char *path, const struct http_listen *options, struct http_socket *ret,
                      struct error *error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct http_socket s = {.fd = -1, .lock_fd = -1, .is_unix = true};
-    int r;
+    struct sockaddr_un address;
+    int r = unix_address(path, &address, error);
 
-    if (path[0] != '/')
-        return error_set(error, ERR_INVALID, "listen: 'unix:%s': the path must be absolute", path);
-    if (strlen(path) >= sizeof(address.sun_path))
-        return error_set(error, ERR_LIMIT, "listen: the path '%s' is longer than %zu bytes", path,
-                         sizeof(address.sun_path) - 1);
-    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (r < 0)
+        return r;
     s.path = strdup(path);
     if (!s.path || asprintf(&s.name, "unix:%s", path) < 0) {
         free(s.path);
@@ -225,20 +233,30 @@ static bool may_lack(const struct addrinfo *info, size_t have, const struct addr
            (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
-static int open_tcp(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
-                    struct error *error)
+static int resolve(const char *address, struct addrinfo **ret, struct error *error)
 {
-    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
+    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     char host[256];
     const char *port = NULL;
-    size_t n = 0;
     int r = split_address(address, host, sizeof(host), &port, error);
 
     if (r < 0)
         return r;
-    r = getaddrinfo(host[0] ? host : NULL, port, &want, &list);
+    r = getaddrinfo(host[0] ? host : NULL, port, &want, ret);
     if (r != 0)
         return error_set(error, ERR_INVALID, "listen: '%s': %s", address, gai_strerror(r));
+    return 0;
+}
+
+static int open_tcp(const char *address, struct http_socket *ret, size_t most, size_t *ret_count,
+                    struct error *error)
+{
+    struct addrinfo *list;
+    size_t n = 0;
+    int r = resolve(address, &list, error);
+
+    if (r < 0)
+        return r;
     for (struct addrinfo *i = list; i && r == 0; i = i->ai_next) {
         if (n == most) {
             r = error_set(error, ERR_LIMIT, "listen: '%s' has more addresses than there is room for",
@@ -262,16 +280,63 @@ static int open_tcp(const char *address, struct http_socket *ret, size_t most, s
     return r;
 }
 
+/* NULL: it is TCP. */
+static const char *unix_path(const char *address)
+{
+    if (strncmp(address, "unix:", 5) == 0)
+        return address + 5;
+    return address[0] == '/' ? address : NULL;
+}
+
+static int check_unix(const char *path, struct error *error)
+{
+    struct sockaddr_un address;
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+    char *folder;
+    int r = unix_address(path, &address, error);
+
+    if (r < 0)
+        return r;
+    if (lstat(path, &st) == 0)
+        return S_ISSOCK(st.st_mode)
+                   ? 0
+                   : error_set(error, ERR_CONFLICT, "listen: '%s' exists and is not a socket", path);
+    folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (!folder)
+        return no_memory(error);
+    if (stat(folder, &st) < 0)
+        r = error_set(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "listen: the folder of '%s': %s", path,
+                      strerror(errno));
+    free(folder);
+    return r;
+}
+
+int http_socket_check(const char *address, bool *ret_unix, bool *ret_beyond, struct error *error)
+{
+    const char *path = unix_path(address);
+    struct addrinfo *list;
+    int r;
+
+    *ret_unix = path != NULL;
+    *ret_beyond = false;
+    if (path)
+        return check_unix(path, error);
+    r = resolve(address, &list, error);
+    if (r < 0)
+        return r;
+    for (const struct addrinfo *i = list; i; i = i->ai_next)
+        *ret_beyond |= is_beyond(i->ai_addr);
+    freeaddrinfo(list);
+    return 0;
+}
+
 int http_socket_open(const struct http_listen *options, struct http_socket *ret, size_t most,
                      size_t *ret_count, struct error *error)
 {
-    const char *address = options->address, *path = NULL;
+    const char *address = options->address, *path = unix_path(address);
     int r;
 
-    if (strncmp(address, "unix:", 5) == 0)
-        path = address + 5;
-    else if (address[0] == '/')
-        path = address;
     if (!path)
         return open_tcp(address, ret, most, ret_count, error);
     if (most == 0)

@@ -11,6 +11,7 @@
  */
 #include "cronsched/http/http_tls.h"
 
+#include "cronsched/http/http.h"
 #include "cronsched/io/file.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -570,6 +571,41 @@ int http_tls_reload(struct http_tls *t, struct error *error)
     t->cert = cert;
     t->key = key;
     return 0;
+}
+
+int http_check_certificate(const char *cert_file, const char *key_file, struct error *error)
+{
+    struct http_tls t = {.cert_file = strdup(cert_file), .key_file = strdup(key_file)};
+    int r = t.cert_file && t.key_file ? http_tls_reload(&t, error)
+                                      : error_set(error, ERR_NOMEM, "out of memory");
+
+    SSL_CTX_free(t.context);
+    free(t.cert);
+    key_free(t.key);
+    free(t.cert_file);
+    free(t.key_file);
+    return r;
+}
+
+int http_check_authorities(const char *ca_file, struct error *error)
+{
+    char *text = NULL;
+    X509 *cert = NULL;
+    BIO *bio;
+    int r = read_pem(ca_file, "the authorities", &text, error);
+
+    if (r < 0)
+        return r;
+    bio = BIO_new_mem_buf(text, -1);
+    if (bio)
+        cert = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
+    if (!cert)
+        r = error_set(error, ERR_INVALID, "tls: '%s' has no certificate that can be used", ca_file);
+    ERR_clear_error();
+    X509_free(cert);
+    BIO_free(bio);
+    free(text);
+    return r;
 }
 
 bool http_tls_key_is_readable(const struct http_tls *t)

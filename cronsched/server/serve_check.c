@@ -1,35 +1,85 @@
 #include "cronsched/server/serve_check.h"
 
-#include "cronsched/io/file.h"
+#include "cronsched/api/api.h"
+#include "cronsched/cluster/replica.h"
+#include "cronsched/engines/process/supervise_user.h"
 #include "cronsched/server/data_dir.h"
+#include "leader/zookeeper/zookeeper_access.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define CHECKED_BYTES_MAX (1024 * 1024)
-
-static int fault(const char *key, const struct error *error)
+static void fault(void *arg, const struct error *error)
 {
-    fprintf(stderr, "cronsched: %s%s%s\n", key, *key ? ": " : "", error->text);
-    return 1;
+    fprintf(stderr, "cronsched: %s\n", error->text);
+    ++*(int *)arg;
 }
 
-static int check_file(const char *key, const char *path, unsigned flags)
+static void check_api(const struct config *config, int *faults)
+{
+    const struct api_options o = {
+        .context = {.data_dir = config->data_dir, .advertise = config->advertise},
+        .listen = config->listen,
+        .listen_count = config->listen_count,
+        .tokens_file = config->tokens_file,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .insecure = config->insecure,
+        .loopback_read = config->loopback_read,
+        .hosts = config->allowed_hosts,
+        .host_count = config->allowed_host_count,
+    };
+
+    api_check(&o, fault, faults);
+}
+
+static void check_zookeeper(const struct config *config, int *faults)
+{
+    struct zookeeper_users users;
+    struct error error;
+
+    if (!config->zookeeper_auth_file)
+        return;
+    if (replica_read_users(config->zookeeper_auth_file, &users, &error) < 0)
+        fault(faults, &error);
+    else
+        zookeeper_users_forget(&users);
+}
+
+static void check_users(const struct config_engine *e, int *faults)
+{
+    const json_t *list = json_object_get(e->allow, "users"), *user;
+    size_t i;
+
+    if (strcmp(e->type, "process") != 0)
+        return; /* those of an image are not known here */
+    json_array_foreach(list, i, user)
+    {
+        struct supervise_user found = {0};
+        struct error error;
+
+        int r = supervise_user_find(json_string_value(user), &found, &error);
+
+        if (r < 0 && r != ERR_IO) { /* a database that is away is no fault of the configuration */
+            error_prefix(&error, "engines: %s: users: ", e->name);
+            fault(faults, &error);
+        }
+        supervise_user_release(&found);
+    }
+}
+
+static void check_engine(const struct config_engine *e, int *faults)
 {
     struct error error;
-    char *bytes;
-    size_t size;
+    int r = e->tls_ca ? http_check_authorities(e->tls_ca, &error) : 0;
 
-    if (!path)
-        return 0;
-    if (file_read(path, CHECKED_BYTES_MAX, FILE_REGULAR | flags, &bytes, &size, &error) < 0) {
-        error_prefix(&error, "%.500s: ", path);
-        return fault(key, &error);
+    if (r == 0 && e->tls_cert && e->tls_key)
+        r = http_check_certificate(e->tls_cert, e->tls_key, &error);
+    if (r < 0) {
+        error_prefix(&error, "engines: %s: ", e->name);
+        fault(faults, &error);
     }
-    explicit_bzero(bytes, size);
-    free(bytes);
-    return 0;
+    check_users(e, faults);
 }
 
 int serve_check(const struct config *config)
@@ -38,17 +88,13 @@ int serve_check(const struct config *config)
     int faults = 0, r = data_dir_check(config->data_dir, &error);
 
     if (r < 0 && r != ERR_NOT_FOUND)
-        faults += fault("", &error);
-    faults += check_file("tokens_file", config->tokens_file, FILE_TRUSTED);
-    faults += check_file("zookeeper_auth_file", config->zookeeper_auth_file, 0);
-    faults += check_file("tls.cert", config->tls_cert, 0);
-    faults += check_file("tls.key", config->tls_key, 0);
-    faults += check_file("tls.ca", config->tls_ca, 0);
-    for (size_t i = 0; i < config->engine_count; i++) {
-        faults += check_file("engines: tls: ca", config->engines[i].tls_ca, 0);
-        faults += check_file("engines: tls: cert", config->engines[i].tls_cert, 0);
-        faults += check_file("engines: tls: key", config->engines[i].tls_key, 0);
-    }
+        fault(&faults, &error);
+    check_api(config, &faults);
+    check_zookeeper(config, &faults);
+    if (config->tls_ca && http_check_authorities(config->tls_ca, &error) < 0)
+        fault(&faults, &error);
+    for (size_t i = 0; i < config->engine_count; i++)
+        check_engine(&config->engines[i], &faults);
     if (faults == 0)
         puts("the configuration is fine");
     return faults == 0 ? EXIT_FINE : EXIT_USAGE;

@@ -77,12 +77,53 @@ static void what_is_no_address_is_an_error_all_the_same(void **state)
     assert_null(none);
 }
 
+static char told[512];
+
+static void note(void *arg, enum log_level level, const char *event, const char *text)
+{
+    if (level == LOG_WARN && strcmp(event, "listen") == 0)
+        snprintf(told, sizeof(told), "%s", text);
+}
+
+/* At the start and by doctor; not when the address serves somebody. */
+static void an_address_where_nobody_has_a_role_is_told(void **state)
+{
+    char tcp[] = "127.0.0.1:0", *listen[] = {tcp, address};
+    const struct {
+        const char *what;
+        struct api_options o;
+        bool useless;
+    } table[] = {
+        {"tcp alone", {.listen = listen, .listen_count = 2}, true},
+        {"loopback: read", {.listen = listen, .listen_count = 2, .loopback_read = true}, false},
+        {"insecure", {.listen = listen, .listen_count = 2, .insecure = true}, false},
+        {"the socket alone", {.listen = listen + 1, .listen_count = 1}, false},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct api_options o = table[i].o;
+        struct reply r;
+
+        told[0] = '\0';
+        o.context.log = note;
+        start_api(&o);
+        r = ask("GET /v1/doctor", NULL);
+        if ((strstr(told, "127.0.0.1:0: over TCP nobody has a role here") != NULL) != table[i].useless ||
+            (strstr(r.body, "over TCP nobody has a role here") != NULL) != table[i].useless)
+            fail_msg("%s: %s; %s", table[i].what, told, r.body);
+        reply_release(&r);
+        if (i + 1 < sizeof(table) / sizeof(table[0]))
+            stop_api();
+    }
+}
+
 #define PLAIN(test) cmocka_unit_test_setup_teardown(test, set_up_plain, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLAIN(a_taken_port_does_not_keep_the_socket_from_serving),
+        PLAIN(an_address_where_nobody_has_a_role_is_told),
         PLAIN(without_any_address_the_start_fails),
         PLAIN(what_is_no_address_is_an_error_all_the_same),
     };
