@@ -247,10 +247,11 @@ level = "warn"
             os.kill(pid, signal.SIGCONT)
 
     def close(self):
-        """Removes the containers, so that their control groups go too, and ends the namespaces."""
+        """Removes the containers that run, so that their control groups go too, and ends the namespaces. The others, thousands
+        after an hour, go with the folder."""
         try:
             if self.pid:
-                for container in self.api.call("GET", "/containers/json?all=1", timeout=20)[1]:
+                for container in self.api.call("GET", "/containers/json", timeout=20)[1]:
                     self.api.remove(container["Id"])
                 self.stop()
         except (OSError, LabError):

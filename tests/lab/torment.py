@@ -29,6 +29,7 @@ JOBS = 4
 FIRST_S = 10  # from the apply to the first fire time
 RECOVERY_S = 120
 ENGINE_READY_S = 30  # from its start until it has found what it had left
+LOST_WITHIN_S = 60  # from the end of such a fault until all that was under way has its verdict
 OPEN_STATES = ("waiting", "armed", "starting", "running", "retrying", "unresolved")
 
 
@@ -130,11 +131,13 @@ class Torment:
         return {"jobs": self.plan_jobs, "read": read, "boot": boot, "faults": self.struck, "leaders": self.leaders}
 
     def lost(self):
-        """Runs of which the servers say that nobody can know whether they started, over an engine that was restarted or a
-        journal that was lost. One that is lost without such a fault is not among them."""
-        restarts = [f["from"] for f in self.struck if f["what"] in ("RestartEngine", *nemesis.FORGETTING)]
-        return {run["run"] for run in self.lab.cli.json("runs", "--verdict", "lost")
-                if restarts and min(restarts) <= parse_instant(run["ended"])}
+        """(those that may be, the others as told): runs of which the servers say that nobody can know whether they started, or
+        how they ended. That may be over an engine that was restarted or a journal that was lost."""
+        causes = [f for f in self.struck if f["what"] in ("RestartEngine", *nemesis.FORGETTING)]
+        told = {run["run"]: run for run in self.lab.cli.json("runs", "--verdict", "lost")}
+        caused = {name for name, run in told.items()
+                  if any(f["from"] - 1 <= parse_instant(run["ended"]) <= f["to"] + LOST_WITHIN_S for f in causes)}
+        return caused, {name: run for name, run in told.items() if name not in caused}
 
     def unstarted(self):
         """Fire times up to the end of the storm without a start."""
@@ -194,7 +197,7 @@ class Torment:
             text = f.read()
         verdict = checker.check(plan, text)
         # An engine that is killed cuts containers off: they started, once, and have no end, or never came to note it.
-        lost, forgotten = self.lost(), self.forgotten()
+        (lost, without_cause), forgotten = self.lost(), self.forgotten()
         ended = {name: self.lab.cli.run(name) for name in self.unstarted() if name not in lost | forgotten}
         cut_off = {name for name, run in ended.items() if run and self.cut_off(run)}
         forgive = set(verdict["incomplete"]) | lost | forgotten | cut_off
@@ -202,10 +205,11 @@ class Torment:
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=scaled(120))
         verdict.update(seed=self.seed, seconds=round(self.last - self.first), faults=len(self.struck),
-                       leaders=len(self.leaders), lost=sorted(lost), journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
+                       leaders=len(self.leaders), lost=sorted(lost), lost_without_cause=without_cause,
+                       journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
                        unexplained={n: run for n, run in ended.items() if n not in cut_off},
                        audit="agrees" if self.agrees(audit) else str(audit))
-        verdict["valid"] = verdict["valid"] and verdict["audit"] == "agrees"
+        verdict["valid"] = verdict["valid"] and verdict["audit"] == "agrees" and not without_cause
         return verdict, plan, text, forgive
 
 
@@ -245,6 +249,7 @@ def main():
     parser.add_argument("--session-timeout", default="4s", metavar="D", help="of the replicas with ZooKeeper (4s)")
     parser.add_argument("--out", metavar="DIR", help="where the plan, ledger, verdict and picture go")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and all is closed
     place = Folder("torment")
     out = os.path.abspath(args.out) if args.out else os.getcwd()
     os.makedirs(out, exist_ok=True)
