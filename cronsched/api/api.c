@@ -9,9 +9,8 @@
 
 /* ---- what only the leader can do ---- */
 
-/* True: it was forwarded. What another replica forwarded is not forwarded again: the first one will find
- * the new leader. */
-static bool passed_on(struct api *api, struct http_request *request)
+/* What another replica forwarded is not forwarded again: the first one will find the new leader. */
+bool api_pass_on(struct api *api, struct http_request *request)
 {
     const struct api_context *c = &api->context;
 
@@ -24,7 +23,7 @@ static bool passed_on(struct api *api, struct http_request *request)
 #define X(name)                                                                                              \
     static void lead_##name(struct http_request *request, void *arg)                                         \
     {                                                                                                        \
-        if (!passed_on(OBJECT(struct api, arg), request))                                                    \
+        if (!api_pass_on(OBJECT(struct api, arg), request))                                                  \
             api_handle_##name(request, arg);                                                                 \
     }
 API_LEADER_HANDLERS(X)

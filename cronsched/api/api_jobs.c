@@ -92,7 +92,7 @@ static void job_then(struct api *api, struct http_request *request)
 
     if (job)
         http_reply_json(request, 200, job);
-    else
+    else if (!api_pass_on(api, request))
         reply_no_job(api, request, name);
 }
 

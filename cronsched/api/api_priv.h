@@ -55,6 +55,10 @@ struct api {
 json_t *api_view(const struct auth_identity *who, json_t *json);
 json_t *api_view_of(enum auth_role role, json_t *json);
 
+/* Forwards it to the leader, which answers; false: this replica leads, or is asked by one that forwards. A standby does
+ * so before it says that there is no such thing: it may be behind. */
+bool api_pass_on(struct api *api, struct http_request *request);
+
 /* ---- waiting (api_wait.c) ---- */
 
 /* Whether this replica has read the journal to its end, once since it began: before, it knows nothing. */

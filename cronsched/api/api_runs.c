@@ -203,7 +203,7 @@ static void run_have(struct api *api, struct http_request *request, json_t *stor
 
     if (run)
         http_reply_json(request, 200, json_incref(run));
-    else
+    else if (!api_pass_on(api, request))
         http_reply_error(request, ERR_NOT_FOUND, "no run %s", id);
 }
 

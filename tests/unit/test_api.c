@@ -558,8 +558,11 @@ static void test_a_replica_that_has_read_nothing_says_so(void **state)
                                         "GET /v1/audit?since=2026-11-22T00:00:00Z",
                                         "GET /v1/records",
                                         "GET /v1/explain?job=nightly&time=2026-11-22T03:00:00Z"};
-    static const struct api_cluster_ops ops = {
-        .json = cluster_of_three, .following = following, .has_read = has_read, .refusing = refusing};
+    static const struct api_cluster_ops ops = {.json = cluster_of_three,
+                                               .following = following,
+                                               .has_read = has_read,
+                                               .refusing = refusing,
+                                               .forward = forward};
     struct api_options o = {.context = {.cluster_ops = &ops}};
     char value[16];
     struct reply r;
@@ -580,6 +583,11 @@ static void test_a_replica_that_has_read_nothing_says_so(void **state)
     r = ask("GET /v1/jobs", NULL);
     assert_null(client_header(&r, "Cronsched-Stale", value, sizeof(value)));
     reply_release(&r);
+    forwarded = 0; /* it may be behind: the leader is asked before anything is said not to be there */
+    assert_answer("GET /v1/jobs/unheard-of", NULL, 503, "no-leader");
+    assert_answer("GET /v1/runs/nightly@20261122T030000Z", NULL, 503, "no-leader");
+    assert_int_equal(forwarded, 2);
+    forwarded = 0;
     fake.leading = true;
     assert_answer("GET /leaderz", NULL, 200, "leader");
     knows = follows = false;
