@@ -380,35 +380,35 @@ static size_t check_refusals(struct doctor *d, const json_t *cluster)
 }
 
 /* What ought to be alike on all replicas. */
+static const struct {
+    const char *what, *advice;
+    enum level level;
+    bool sentence; /* the text says all */
+} differences[] = {
+    {"version", "normal during a rolling upgrade; then upgrade all replicas to the same version", WARNING},
+    {"tzdata", "install the same tzdata everywhere: the replica with the newest is preferred as leader",
+     WARNING},
+    {"config",
+     "engines, pools and grace times must be the same; while another replica can lead, one that differs "
+     "from "
+     "most others does not",
+     WARNING},
+    {"engine",
+     "point its endpoint to the same engine on all replicas, or give engines of different machines "
+     "different "
+     "names: a replica knows nothing of what runs on another engine than its own",
+     ERROR},
+    {"data folder", "if it is the copy, stop it, remove 'attempts' from its data folder, start it again",
+     ERROR, true},
+    {"clock", "run chrony or another time service on these machines", WARNING},
+    {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
+    {"state", DIFFERS_ADVICE, ERROR},
+    {"mark", DIFFERS_ADVICE, ERROR},
+    {"leader", "look at the replicas' logs; each says why it does not take over", ERROR, true},
+};
+
 static void check_replicas(struct doctor *d)
 {
-    static const struct {
-        const char *what, *advice;
-        enum level level;
-        bool sentence; /* the text says all */
-    } kinds[] = {
-        {"version", "normal during a rolling upgrade; then upgrade all replicas to the same version",
-         WARNING},
-        {"tzdata", "install the same tzdata everywhere: the replica with the newest is preferred as leader",
-         WARNING},
-        {"config",
-         "engines, pools and grace times must be the same; while another replica can lead, one that differs "
-         "from "
-         "most others does not",
-         WARNING},
-        {"engine",
-         "point its endpoint to the same engine on all replicas, or give engines of different machines "
-         "different "
-         "names: a replica knows nothing of what runs on another engine than its own",
-         ERROR},
-        {"data folder", "if it is the copy, stop it, remove 'attempts' from its data folder, start it again",
-         ERROR, true},
-        {"clock", "run chrony or another time service on these machines", WARNING},
-        {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
-        {"state", DIFFERS_ADVICE, ERROR},
-        {"mark", DIFFERS_ADVICE, ERROR},
-        {"leader", "look at the replicas' logs; each says why it does not take over", ERROR, true},
-    };
     const struct api_context *c = &d->api->context;
     json_t *cluster = api_cluster_json(c), *difference;
     size_t i, refusals, replicas = json_array_size(json_object_get(cluster, "replicas"));
@@ -419,13 +419,14 @@ static void check_replicas(struct doctor *d)
         const char *what = json_string_value(json_object_get(difference, "what")),
                    *text = json_string_value(json_object_get(difference, "text"));
 
-        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-            if (strcmp(kinds[k].what, what) != 0)
+        for (size_t k = 0; k < sizeof(differences) / sizeof(differences[0]); k++) {
+            if (strcmp(differences[k].what, what) != 0)
                 continue;
-            if (kinds[k].sentence)
-                add(d, "replicas", kinds[k].level, kinds[k].advice, "%s", text);
+            if (differences[k].sentence)
+                add(d, "replicas", differences[k].level, differences[k].advice, "%s", text);
             else
-                add(d, "replicas", kinds[k].level, kinds[k].advice, "they differ in %s: %s", what, text);
+                add(d, "replicas", differences[k].level, differences[k].advice, "they differ in %s: %s", what,
+                    text);
         }
     }
     refusals = check_refusals(d, cluster);

@@ -43,13 +43,11 @@
 
 static uint64_t boot_now(void *arg)
 {
-    (void)arg;
     return (uint64_t)clock_boot_ms();
 }
 
 static int64_t wall_now(void *arg)
 {
-    (void)arg;
     return clock_wall_ms();
 }
 
@@ -57,7 +55,6 @@ static uint64_t random_number(void *arg)
 {
     uint64_t value;
 
-    (void)arg;
     if (getrandom(&value, sizeof(value), 0) != sizeof(value))
         abort(); /* the kernel always has it once it runs */
     return value;
@@ -81,7 +78,6 @@ static void wake_at(void *arg, uint64_t boot_ms)
 
 static void to_log(void *arg, enum log_level level, const char *event, const char *text)
 {
-    (void)arg;
     log_event(level, event, LOG_TEXT("text", text));
 }
 

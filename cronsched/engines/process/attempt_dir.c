@@ -298,6 +298,11 @@ static int write_owner(int root, const char *replica, const char *cluster, struc
     return r;
 }
 
+static const char *or_unknown(const char *text)
+{
+    return text[0] ? text : "?";
+}
+
 int attempt_dir_own(int root, const char *replica, const char *cluster, struct error *error)
 {
     json_t *json = read_json(root, ".owner");
@@ -320,7 +325,7 @@ int attempt_dir_own(int root, const char *replica, const char *cluster, struct e
             "%.100s of %.40s: a copy would take the other's processes for its own. Remove the "
             "folder 'attempts' if this is a copy, or attempts/.owner if this is the same replica "
             "under a new name",
-            its_replica, its_cluster[0] ? its_cluster : "?", replica, cluster[0] ? cluster : "?");
+            its_replica, or_unknown(its_cluster), replica, or_unknown(cluster));
     return its_cluster[0] || !cluster[0] ? 0 : write_owner(root, replica, cluster, error);
 }
 
