@@ -58,6 +58,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/init", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_init},
     {"POST", "/v1/cluster/join", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_join},
+    {"POST", "/v1/cluster/forget", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_forget},
     {"POST", "/v1/cluster/recover", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_recover},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
     {"GET", "/v1/peer/history", "first,last", AUTH_ADMIN, 0, api_handle_peer_history, .heavy = true},

@@ -63,6 +63,11 @@ struct api_cluster_ops {
     int (*init)(void *arg, const char *cluster, struct error *error);
     int (*join)(void *arg, const char *cluster, struct error *error);
     int (*recover)(void *arg, const char *from, const char *by, struct error *error);
+    /* This process: another text with each start. */
+    const char *(*process)(void *arg);
+    /* That replica is no part of the cluster any more, as far as this one is concerned. ERR_NOT_FOUND: it is not known;
+     * ERR_CONFLICT: it is there. */
+    int (*forget)(void *arg, const char *replica, struct error *error);
 };
 
 struct worker; /* leader/worker/worker.h */

@@ -163,6 +163,18 @@ void api_handle_recover(struct http_request *request, void *arg)
     reply_under_way(api, request, r, &e);
 }
 
+void api_handle_forget(struct http_request *request, void *arg)
+{
+    struct api *api = OBJECT(struct api, arg);
+    const char *replica;
+    struct error e = {0};
+    int r = check_text_body(request, "forget", "replica", true, &replica, &e);
+
+    r = r < 0 ? r : check_replica(api, &e);
+    r = r < 0 ? r : api->context.cluster_ops->forget(api->context.cluster_arg, replica, &e);
+    reply_under_way(api, request, r, &e);
+}
+
 void api_handle_peer_heartbeat(struct http_request *request, void *arg)
 {
     const struct api_context *c = &OBJECT(struct api, arg)->context;

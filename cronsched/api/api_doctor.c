@@ -379,6 +379,29 @@ static size_t check_refusals(struct doctor *d, const json_t *cluster)
     return n;
 }
 
+/* Replicas that are known, and are not there: their number. */
+static size_t check_absent(struct doctor *d, const json_t *cluster)
+{
+    const json_t *rows = json_object_get(cluster, "absent"), *row;
+    char advice[400];
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        const char *id = json_string_value(json_object_get(row, "id"));
+
+        snprintf(
+            advice, sizeof(advice),
+            "start it, and compare its `zookeeper:`; if it is no part of the cluster any more: 'cronsched "
+            "cluster forget %.100s'",
+            id);
+        add(d, "replicas", ERROR, advice, "%s at %s is not here since %s: %s", id,
+            json_string_value(json_object_get(row, "url")), json_string_value(json_object_get(row, "seen")),
+            json_string_value(json_object_get(row, "why")));
+    }
+    return json_array_size(rows);
+}
+
 /* What ought to be alike on all replicas. */
 static const struct {
     const char *what, *advice;
@@ -404,15 +427,17 @@ static const struct {
     {"links", "check `advertise` of the one and the firewalls between them", WARNING, true},
     {"state", DIFFERS_ADVICE, ERROR},
     {"mark", DIFFERS_ADVICE, ERROR},
+    {"other-leader",
+     "stop one of the two: all replicas of a cluster have to use one ensemble; see 'When the store is "
+     "restored, emptied, moved or copied' in the guide",
+     ERROR, true},
     {"leader", "look at the replicas' logs; each says why it does not take over", ERROR, true},
 };
 
-static void check_replicas(struct doctor *d)
+static void check_differences(struct doctor *d, const json_t *all)
 {
-    const struct api_context *c = &d->api->context;
-    json_t *cluster = api_cluster_json(c), *difference;
-    size_t i, refusals, replicas = json_array_size(json_object_get(cluster, "replicas"));
-    const json_t *all = json_object_get(cluster, "differences");
+    const json_t *difference;
+    size_t i;
 
     json_array_foreach(all, i, difference)
     {
@@ -429,10 +454,19 @@ static void check_replicas(struct doctor *d)
                     text);
         }
     }
-    refusals = check_refusals(d, cluster);
-    if (cluster && json_array_size(all) == 0 && refusals == 0 && replicas > 1)
+}
+
+static void check_replicas(struct doctor *d)
+{
+    json_t *cluster = api_cluster_json(&d->api->context);
+    const json_t *all = json_object_get(cluster, "differences");
+    size_t wrong, replicas = json_array_size(json_object_get(cluster, "replicas"));
+
+    check_differences(d, all);
+    wrong = json_array_size(all) + check_refusals(d, cluster) + check_absent(d, cluster);
+    if (cluster && wrong == 0 && replicas > 1)
         add(d, "replicas", OK, NULL, "%zu, alike", replicas);
-    else if (cluster && json_array_size(all) == 0 && refusals == 0)
+    else if (cluster && wrong == 0)
         add(d, "replicas", WARNING, "start a second replica: there is no standby", "%zu", replicas);
     json_decref(cluster);
 }

@@ -180,6 +180,7 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(cluster)                                                                                               \
     X(init)                                                                                                  \
     X(join)                                                                                                  \
+    X(forget)                                                                                                \
     X(recover)                                                                                               \
     X(step_down)                                                                                             \
     X(peer_engine)                                                                                           \

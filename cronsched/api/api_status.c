@@ -89,7 +89,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
     const struct api_context *c = &api->context;
     bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
     const char *role = leads ? "leader" : "standby";
-    json_t *reasons = json_array(), *warnings = NULL;
+    json_t *reasons = json_array(), *warnings = NULL, *answer;
     struct journal_status journal = {0};
     size_t n;
 
@@ -107,7 +107,11 @@ void api_handle_readyz(struct http_request *request, void *arg)
     n = json_array_size(reasons);
     if (n > 0)
         http_reply_header(request, "Retry-After", "1");
-    http_reply_json(request, n ? 503 : 200,
-                    json_pack("{s:b, s:s, s:o, s:o*}", "ready", n == 0, "role", role, "reasons", reasons,
-                              "warnings", warnings));
+    answer = json_pack("{s:b, s:s, s:o, s:o*}", "ready", n == 0, "role", role, "reasons", reasons, "warnings",
+                       warnings);
+    if (c->cluster_ops && c->cluster_ops->process) { /* by which one that has its name knows this process */
+        json_object_set_new(answer, "replica", json_string(c->replica));
+        json_object_set_new(answer, "process", json_string(c->cluster_ops->process(c->cluster_arg)));
+    }
+    http_reply_json(request, n ? 503 : 200, answer);
 }

@@ -89,6 +89,7 @@ static json_t *ask_replica(struct cli_context *cli, const json_t *member, struct
 {
     struct error error = {0};
     json_t *audit = NULL;
+    const char *absent = text_at(member, "why");
     int rc = text_at(member, "url")[0] ? client_set_servers(&cli->client, text_at(member, "url"), &error)
                                        : error_set(&error, ERR_UNREACHABLE, "it advertises no URL");
 
@@ -104,6 +105,8 @@ static json_t *ask_replica(struct cli_context *cli, const json_t *member, struct
         json_decref(audit);
         audit = json_null();
     }
+    if (rc == 0 && absent[0]) /* its account is compared, and yet this is not in order */
+        rc = error_set(&error, ERR_CONFLICT, "it is not a member here: %s", absent);
     return json_pack("{s:s,s:s,s:s?,s:o}", "id", text_at(member, "id"), "url", text_at(member, "url"),
                      "error", rc < 0 ? error.text : NULL, "audit", audit);
 }
@@ -184,7 +187,7 @@ static void ask_all(struct cli_context *cli, const json_t *members, const char *
         *b = (struct books){text_at(json_array_get(members, i), "id"), json_object(), json_object()};
         row = ask_replica(cli, json_array_get(members, i), b, job, since, until);
         json_array_append_new(rows, row);
-        if (json_is_null(json_object_get(row, "error"))) {
+        if (json_is_object(json_object_get(row, "audit"))) {
             answered++;
         } else {
             json_decref(b->runs);
@@ -209,6 +212,7 @@ int audit_compare(struct cli_context *cli, const char *job, const char *since, c
                   json_t **ret)
 {
     json_t *cluster = NULL;
+    json_t *members;
     int code;
 
     cli_path(cli, "/v1/cluster");
@@ -216,13 +220,17 @@ int audit_compare(struct cli_context *cli, const char *job, const char *since, c
     if (code != EXIT_FINE)
         return code;
     *ret = json_object();
+    members = json_copy(json_object_get(cluster, "replicas"));
+    if (json_is_array(json_object_get(cluster, "absent")))
+        json_array_extend(members, json_object_get(cluster, "absent"));
     for (int i = 0; i < AUDIT_COMPARE_TRIES; i++) {
         if (i > 0)
             usleep(AUDIT_COMPARE_AGAIN_MS * 1000);
-        ask_all(cli, json_object_get(cluster, "replicas"), job, since, until, *ret);
+        ask_all(cli, members, job, since, until, *ret);
         if (json_integer_value(json_object_get(*ret, "difference_count")) == 0)
             break;
     }
+    json_decref(members);
     json_decref(cluster);
     return code;
 }
@@ -234,7 +242,8 @@ bool audit_compare_passed(const json_t *result)
 
     json_array_foreach(json_object_get(result, "replicas"), i, row)
     {
-        if (!json_is_object(json_object_get(row, "audit")) || !audit_passed(json_object_get(row, "audit")))
+        if (json_is_string(json_object_get(row, "error")) || !json_is_object(json_object_get(row, "audit")) ||
+            !audit_passed(json_object_get(row, "audit")))
             return false;
     }
     return json_integer_value(json_object_get(result, "difference_count")) == 0;

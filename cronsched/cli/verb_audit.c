@@ -91,9 +91,10 @@ static void show_comparison(const struct output *out, const json_t *result)
 
         fprintf(out->to, "%s: ", json_string_value(json_object_get(row, "id")));
         if (why)
-            fprintf(out->to, "%scannot be asked: %s%s\n", output_tone(out, OUTPUT_BAD), why,
+            fprintf(out->to, "%s%s%s%s\n", output_tone(out, OUTPUT_BAD),
+                    json_is_object(json_object_get(row, "audit")) ? "" : "cannot be asked: ", why,
                     output_plain(out));
-        else
+        if (json_is_object(json_object_get(row, "audit")))
             show_audit(out, json_object_get(row, "audit"));
     }
     if (differences > 0) {
@@ -167,13 +168,15 @@ static int run_audit(const struct verb_call *call)
 const struct verb verb_audit = {
     .name = "audit",
     .help = "check that every fire time has exactly one verdict",
-    .text = "Computes which fire times the schedules implied, as they were at the time, and compares them "
-            "with the runs "
-            "and the recorded skips. Runs that have not ended count as open. Exit code 1 and the list when "
-            "one is "
-            "unaccounted for. With --all-replicas each replica is asked at the URL that it advertises, and "
-            "they must have "
-            "the same ends of the same runs; one that cannot be asked is an error, too.",
+    .text =
+        "Computes which fire times the schedules implied, as they were at the time, and compares them "
+        "with the runs "
+        "and the recorded skips. Runs that have not ended count as open. Exit code 1 and the list when "
+        "one is "
+        "unaccounted for. With --all-replicas each replica is asked at the URL that it advertises, and "
+        "they must have "
+        "the same ends of the same runs; one that cannot be asked, or that is known and is not there, is an "
+        "error, too.",
     .group = VERB_GROUP_TIME,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = audit_options,

@@ -245,6 +245,11 @@ static int64_t highest_mark(const json_t *cluster)
         if (mark_of(row) > most)
             most = mark_of(row);
     }
+    json_array_foreach(json_object_get(cluster, "absent"), i, row)
+    {
+        if (mark_of(row) > most)
+            most = mark_of(row);
+    }
     return most;
 }
 

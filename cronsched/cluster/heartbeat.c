@@ -38,6 +38,7 @@ struct link {
     bool leads; /* this is the leader; `epoch` is its */
     int64_t epoch;
     bool stood, reported; /* in this epoch: it has answered; it was reported as down */
+    bool asked;           /* by heartbeat_ask, and not answered yet */
     unsigned failures;    /* in a row */
     char why[WHY_SIZE];
     uint64_t sent_ms, heard_ms, due_ms; /* boot time; due: of the timer */
@@ -58,7 +59,10 @@ struct heartbeat {
     struct list held; /* in the order of their times */
     size_t held_count;
     uv_timer_t answer; /* the first one held is due */
-    size_t handles;    /* not yet closed */
+    uv_timer_t ask;    /* heartbeat_ask waits no longer */
+    size_t asking;     /* links that were asked and have not answered */
+    bool ask_under_way;
+    size_t handles; /* not yet closed */
     bool stopped, closing;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -86,11 +90,18 @@ static void reply(struct heartbeat *h, struct http_request *request)
 {
     static const struct replicated_view nothing = {0};
     const struct replicated_view *v = h->stopped ? &nothing : h->o.view(h->o.arg);
+    json_t *o = json_pack("{s:s, s:I, s:b, s:I, s:I}", "replica", h->o.self, "epoch", (json_int_t)v->epoch,
+                          "leading", v->leading, "wall_ms", (json_int_t)clock_wall_ms(), "jump_ms",
+                          (json_int_t)h->o.jump_ms(h->o.arg));
 
-    http_reply_json(request, 200,
-                    json_pack("{s:s, s:I, s:b, s:I, s:I}", "replica", h->o.self, "epoch",
-                              (json_int_t)v->epoch, "leading", v->leading, "wall_ms",
-                              (json_int_t)clock_wall_ms(), "jump_ms", (json_int_t)h->o.jump_ms(h->o.arg)));
+    if (v->mark && v->mark->cluster[0])
+        json_object_set_new(o, "mark", mark_json(v->mark));
+    json_object_set_new(o, "role", json_string(replicated_role_name(v->role)));
+    if (v->role != REPLICATED_STANDBY) {
+        json_object_set_new(o, "base", json_integer(v->base));
+        json_object_set_new(o, "nonce", json_string(v->nonce));
+    }
+    http_reply_json(request, 200, o);
 }
 
 static void on_answer_due(uv_timer_t *timer)
@@ -173,6 +184,32 @@ static void mark_down(struct link *l)
         l->down_ms = now_ms();
 }
 
+static void on_ask_over(uv_timer_t *timer)
+{
+    struct heartbeat *h = OBJECT(struct heartbeat, timer->data);
+
+    LIST_EACH(at, &h->links)
+    {
+        LIST_ITEM(at, struct link, of_heartbeat)->asked = false;
+    }
+    h->asking = 0;
+    h->ask_under_way = false;
+    h->o.asked(h->o.arg);
+}
+
+/* An answer to heartbeat_ask, or that none will come. The last one is told from the loop. */
+static void ask_answered(struct link *l)
+{
+    struct heartbeat *h = l->h;
+
+    if (!l->asked)
+        return;
+    l->asked = false;
+    assert(h->asking > 0);
+    if (--h->asking == 0)
+        loop_timer_start(&h->ask, on_ask_over, 0, 0);
+}
+
 static void went_wrong(struct link *l, bool refused)
 {
     uint64_t now = now_ms();
@@ -182,7 +219,9 @@ static void went_wrong(struct link *l, bool refused)
         return;
     }
     mark_down(l);
+    ask_answered(l);
     wait_for(l, now + (l->leads ? HEARTBEAT_MS : HEARTBEAT_SLOW_MS));
+    l->h->o.silent(l->h->o.arg, l->id);
     if (l->leads)
         report(l, l->stood && refused ? REPLICATED_LINK_BROKEN : REPLICATED_LINK_REFUSED);
 }
@@ -215,11 +254,36 @@ static bool believable(struct link *l, const json_t *o, uint64_t now)
     return now - l->not_leading_ms <= (uint64_t)l->h->o.view(l->h->o.arg)->session_timeout_ms;
 }
 
+static enum replicated_role role_of(const char *name)
+{
+    enum replicated_role role = REPLICATED_LEADER;
+
+    while (role > REPLICATED_STANDBY && (!name || strcmp(name, replicated_role_name(role)) != 0))
+        role--;
+    return role;
+}
+
+/* What it says of its leadership. An older build says nothing. */
+static void hear_role(struct link *l, const json_t *o)
+{
+    struct replicated_heard heard = {.id = l->id, .url = l->url, .asked_ms = l->sent_ms};
+    const char *nonce = json_string_value(json_object_get(o, "nonce"));
+
+    if (mark_parse(&heard.mark, json_object_get(o, "mark"), NULL) < 0)
+        heard.mark = (struct mark){.index = 0};
+    heard.role = nonce ? role_of(json_string_value(json_object_get(o, "role"))) : REPLICATED_STANDBY;
+    heard.nonce = nonce ? nonce : "";
+    heard.base = json_integer_value(json_object_get(o, "base"));
+    heard.epoch = json_integer_value(json_object_get(o, "epoch"));
+    l->h->o.heard(l->h->o.arg, &heard);
+}
+
 static void heard(struct link *l, const json_t *o)
 {
     uint64_t now = now_ms();
 
     hear_clock(l, o, now);
+    ask_answered(l);
     if (!believable(l, o, now)) {
         snprintf(l->why, sizeof(l->why), "it answers that it does not lead");
         went_wrong(l, false);
@@ -234,6 +298,7 @@ static void heard(struct link *l, const json_t *o)
     wait_for(l, l->leads ? l->sent_ms + HEARTBEAT_MS : now + HEARTBEAT_SLOW_MS);
     if (l->leads && l->reported)
         report(l, REPLICATED_LINK_UP);
+    hear_role(l, o); /* may change the view, and with it this link */
 }
 
 /* It has no such route, but says so as this program does. Its clock and its role stay unknown. */
@@ -275,7 +340,8 @@ static void on_done(void *arg, const struct http_answer *a)
 
 static void link_send(struct link *l)
 {
-    struct peer_target target = {.url = l->url, .path = l->leads ? HEARTBEAT_QUERY : HEARTBEAT_PATH};
+    struct peer_target target = {.url = l->url,
+                                 .path = l->leads && !l->asked ? HEARTBEAT_QUERY : HEARTBEAT_PATH};
     struct client_request request = {.method = "GET", .done = on_done, .arg = l};
     struct error error;
 
@@ -318,7 +384,9 @@ static void on_timer(uv_timer_t *timer)
     mark_down(l);
     snprintf(l->why, sizeof(l->why), "no answer for %llu ms",
              (unsigned long long)(now - (l->heard_ms ? l->heard_ms : l->sent_ms)));
+    ask_answered(l);
     link_send(l);
+    l->h->o.silent(l->h->o.arg, l->id);
     report(l, REPLICATED_LINK_SILENT);
 }
 
@@ -339,6 +407,7 @@ static void link_close(struct link *l)
 {
     http_call_cancel(l->call);
     l->call = NULL;
+    ask_answered(l);
     list_remove(&l->of_heartbeat);
     uv_close((uv_handle_t *)&l->timer, on_link_closed);
 }
@@ -393,7 +462,7 @@ static void link_set(struct heartbeat *h, const char *id, const char *url, bool 
     l->not_leading_ms = 0;
     http_call_cancel(l->call);
     l->call = NULL;
-    wait_for(l, now_ms());
+    wait_for(l, now_ms()); /* one that was asked is asked again */
 }
 
 static bool is_member(const struct replicated_view *v, const char *id)
@@ -402,6 +471,19 @@ static bool is_member(const struct replicated_view *v, const char *id)
         if (strcmp(v->members[i].id, id) == 0)
             return true;
     return v->leader && strcmp(v->leader, id) == 0;
+}
+
+/* Those that are not members now: they may serve another ensemble. */
+static void set_known_links(struct heartbeat *h, const struct replicated_view *v)
+{
+    json_t *known = (json_t *)(uintptr_t)h->o.known(h->o.arg), *one;
+    const char *id;
+
+    json_object_foreach(known, id, one)
+    {
+        if (!is_member(v, id))
+            link_set(h, id, json_string_value(json_object_get(one, "url")), false, 0);
+    }
 }
 
 void heartbeat_changed(struct heartbeat *h)
@@ -414,7 +496,7 @@ void heartbeat_changed(struct heartbeat *h)
     {
         struct link *l = LIST_ITEM(at, struct link, of_heartbeat);
 
-        if (!is_member(v, l->id))
+        if (!is_member(v, l->id) && !json_object_get(h->o.known(h->o.arg), l->id))
             link_close(l);
     }
     for (size_t i = 0; i < v->member_count; i++) {
@@ -425,6 +507,38 @@ void heartbeat_changed(struct heartbeat *h)
     }
     if (v->leader && !v->leading)
         link_set(h, v->leader, v->leader_url, true, v->epoch);
+    set_known_links(h, v);
+}
+
+bool heartbeat_ask(struct heartbeat *h)
+{
+    bool any = h->ask_under_way;
+
+    LIST_EACH(at, &h->links)
+    {
+        struct link *l = LIST_ITEM(at, struct link, of_heartbeat);
+
+        if (h->stopped || h->ask_under_way || l->down_ms)
+            continue;
+        http_call_cancel(l->call);
+        l->call = NULL;
+        l->asked = any = true;
+        h->asking++;
+        wait_for(l, now_ms());
+    }
+    if (any && !h->ask_under_way)
+        loop_timer_start(&h->ask, on_ask_over, HEARTBEAT_ASK_MS, 0);
+    h->ask_under_way = any;
+    return any;
+}
+
+const char *heartbeat_down(const struct heartbeat *h, const char *id)
+{
+    const struct link *l = link_find((struct heartbeat *)(uintptr_t)h, id);
+
+    if (!l)
+        return NULL;
+    return l->down_ms ? l->why : "";
 }
 
 json_t *heartbeat_unreachable(const struct heartbeat *h)
@@ -436,7 +550,8 @@ json_t *heartbeat_unreachable(const struct heartbeat *h)
     {
         const struct link *l = LIST_ITEM(at, struct link, of_heartbeat);
 
-        if (l->down_ms && now - l->down_ms >= HEARTBEAT_TELL_MS && json_array_size(all) < UNREACHABLE_MAX)
+        if (l->down_ms && is_member(h->o.view(h->o.arg), l->id) && now - l->down_ms >= HEARTBEAT_TELL_MS &&
+            json_array_size(all) < UNREACHABLE_MAX)
             json_array_append_new(
                 all, json_sprintf("%s cannot reach %s at %s: %s", h->o.self, l->id, l->url, l->why));
     }
@@ -453,12 +568,13 @@ void heartbeat_new(struct heartbeat **ret, const struct heartbeat_options *optio
     list_init(&h->links);
     list_init(&h->held);
     uv_timer_init(h->o.loop, &h->answer);
-    h->answer.data = h;
-    h->handles = 1;
+    uv_timer_init(h->o.loop, &h->ask);
+    h->answer.data = h->ask.data = h;
+    h->handles = 2;
     *ret = h;
 }
 
-static void on_answer_timer_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
     struct heartbeat *h = OBJECT(struct heartbeat, handle->data);
 
@@ -469,10 +585,12 @@ static void on_answer_timer_closed(uv_handle_t *handle)
 void heartbeat_stop(struct heartbeat *h)
 {
     h->stopped = true;
+    h->ask_under_way = false;
     LIST_EACH_SAFE(at, &h->links)
     {
         link_close(LIST_ITEM(at, struct link, of_heartbeat));
     }
+    uv_timer_stop(&h->ask);
     on_answer_due(&h->answer);
 }
 
@@ -483,5 +601,6 @@ void heartbeat_close(struct heartbeat *h, void (*done)(void *arg), void *arg)
     h->closing = true;
     h->closed = done;
     h->closed_arg = arg;
-    uv_close((uv_handle_t *)&h->answer, on_answer_timer_closed);
+    uv_close((uv_handle_t *)&h->answer, on_timer_closed);
+    uv_close((uv_handle_t *)&h->ask, on_timer_closed);
 }

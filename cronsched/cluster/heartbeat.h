@@ -24,6 +24,7 @@
 #define HEARTBEAT_GRACE_MS 250 /* when it was this process that did not run in time */
 #define HEARTBEAT_TELL_MS  3000 /* a link that is down so long is reported to people */
 #define HEARTBEAT_HELD_MAX 256  /* requests held; more are answered at once */
+#define HEARTBEAT_ASK_MS   300  /* so long heartbeat_ask waits for answers */
 
 struct heartbeat;
 
@@ -37,6 +38,14 @@ struct heartbeat_options {
     /* The link to the leader of this epoch changed, or is still down. */
     void (*link)(void *arg, int64_t epoch, const struct replicated_link *link);
     void (*clock)(void *arg, const struct clock_voice *voice);
+    /* The other replicas of the cluster that are known, whether they are members now or not: an object of id to
+     * {"url": TEXT}. Borrowed until the loop turns. */
+    const json_t *(*known)(void *arg);
+    /* What a replica said of itself; its link is down; all answers to heartbeat_ask have come, or were given up. Never
+     * from within a call of a function here. */
+    void (*heard)(void *arg, const struct replicated_heard *heard);
+    void (*silent)(void *arg, const char *id);
+    void (*asked)(void *arg);
     void *arg;
 };
 
@@ -45,6 +54,10 @@ void heartbeat_new(struct heartbeat **ret, const struct heartbeat_options *optio
 void heartbeat_changed(struct heartbeat *h);
 /* GET /v1/peer/heartbeat?hold=MS: answers it, at once or after so long. */
 void heartbeat_request(struct heartbeat *h, struct http_request *request);
+/* Asks every replica at once whose link is not down already. False: there is none. */
+bool heartbeat_ask(struct heartbeat *h);
+/* Why this replica cannot be reached, "": it can; NULL: there is no link to it. Borrowed until the loop turns. */
+const char *heartbeat_down(const struct heartbeat *h, const char *id);
 /* The links that are down, one text each; a new array, empty when all are up. */
 json_t *heartbeat_unreachable(const struct heartbeat *h);
 /* No more requests; the view is not asked any more. */

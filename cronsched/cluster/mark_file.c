@@ -9,10 +9,7 @@
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define PATH_BYTES 4096
 #define MARK_BYTES 1024
@@ -82,48 +79,18 @@ int mark_file_read(const char *data_dir, struct mark *ret, struct error *error)
 
 /* ---- writing: on the pool, but for mark_file_write ---- */
 
-static int write_all(int fd, const char *text, size_t size)
+int mark_file_write(const char *data_dir, const struct mark *mark, struct error *error)
 {
-    ssize_t n = write(fd, text, size);
-
-    if (n >= 0 && (size_t)n < size)
-        errno = ENOSPC;
-    return n == (ssize_t)size ? 0 : -1;
-}
-
-static int sync_folder(const char *folder)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = fd < 0 ? -1 : fsync(fd);
-
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
-static int write_mark(const char *data_dir, const struct mark *mark)
-{
-    char path[PATH_BYTES + 16], fresh[PATH_BYTES + 16], line[MARK_BYTES];
+    char path[PATH_BYTES + 16], line[MARK_BYTES];
     json_t *json = mark_json(mark);
     size_t size = json_dumpb(json, line, sizeof(line) - 1, JSON_COMPACT);
-    int fd, rc;
+    struct error why = {0};
 
     json_decref(json);
     line[size++] = '\n';
     snprintf(path, sizeof(path), "%s/mark", data_dir);
-    snprintf(fresh, sizeof(fresh), "%s/mark.new", data_dir);
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (fd < 0)
-        return -1;
-    rc = write_all(fd, line, size) < 0 || fsync(fd) < 0 ? -1 : 0;
-    if (close(fd) < 0 || rc < 0)
-        return -1;
-    return rename(fresh, path) < 0 ? -1 : sync_folder(data_dir);
-}
-
-int mark_file_write(const char *data_dir, const struct mark *mark, struct error *error)
-{
-    if (write_mark(data_dir, mark) < 0)
-        return error_set(error, ERR_IO, "%s/mark cannot be written: %s", data_dir, strerror(errno));
+    if (file_replace(path, line, size, &why) < 0)
+        return error_set(error, ERR_IO, "%s cannot be written: %s", path, why.text);
     return 0;
 }
 

@@ -447,5 +447,7 @@ json_t *member_info_differences(const struct replicated_view *v)
     compare_hashes(v, "mark", all);
     collect_links(v, all);
     report_leaderless(v, all);
+    if (v->other_leader && v->other_leader[0])
+        json_array_append_new(all, json_pack("{s:s, s:s}", "what", "other-leader", "text", v->other_leader));
     return all;
 }

@@ -256,24 +256,6 @@ static void host_marked(void *arg, const struct mark *mark)
 
 /* ---- what changes ---- */
 
-static void on_link(void *arg, int64_t epoch, const struct replicated_link *link)
-{
-    struct replica *r = OBJECT(struct replica, arg);
-
-    if (r->journal)
-        replicated_leader_link(r->journal, epoch, link);
-}
-
-static void on_clock(void *arg, const struct clock_voice *voice)
-{
-    clock_voices_hear(&OBJECT(struct replica, arg)->voices, voice);
-}
-
-static int64_t on_clock_jump(void *arg)
-{
-    return clock_jump_ms(OBJECT(struct replica, arg));
-}
-
 static void share_secret(struct replica *r, const char *secret)
 {
     if (strcmp(secret, r->peer.secret) == 0)
@@ -334,6 +316,7 @@ static void host_changed(void *arg)
     if (v->standing == REPLICATED_MEMBER || (v->cluster[0] && strcmp(v->mark->cluster, v->cluster) == 0))
         share_secret(r, v->secret);
     notice_members(r, v->member_count);
+    known_members_seen(r->known, v, clock_wall_ms());
     if (r->retired && !v->leading)
         loop_timer_start(&r->retire, on_retired, 0, 0);
     heartbeat_changed(r->heartbeat);
@@ -505,14 +488,7 @@ static void start_parts(struct replica *r)
     r->peer_engine = peer_engine_new(scheduler_engine_host(o->scheduler));
     forward_new(&r->forward, &(struct forward_options){o->loop, &r->peer, replica_view, r});
     peer_logs_new(&r->logs, o->loop, &r->peer);
-    heartbeat_new(&r->heartbeat, &(struct heartbeat_options){.loop = o->loop,
-                                                             .peer = &r->peer,
-                                                             .self = o->id,
-                                                             .view = replica_view,
-                                                             .jump_ms = on_clock_jump,
-                                                             .link = on_link,
-                                                             .clock = on_clock,
-                                                             .arg = r});
+    replica_links_start(r);
     run_log_copies_start(o->copies, &(struct run_log_copies_options){.loop = o->loop,
                                                                      .peer = &r->peer,
                                                                      .data_dir = o->config->data_dir,
@@ -557,9 +533,12 @@ static void start_journal(struct replica *r)
                                        .changed = host_changed,
                                        .clock_believed = host_clock_believed,
                                        .marked = host_marked,
+                                       .ask_members = replica_links_ask_members,
+                                       .ask_holder = replica_links_ask_holder,
                                        .state = host_state,
                                        .arg = r};
     r->journal = replicated_new(&options, r->coord, &scheduler_journal_events, r->o.scheduler);
+    replica_links_recall(r);
 }
 
 int replica_set_zookeeper(struct replica *r, const char *zookeeper, struct error *error)
@@ -646,7 +625,7 @@ struct journal *replica_journal(struct replica *r)
 
 static void finish_close(struct replica *r)
 {
-    if (r->handles > 0 || !r->mark_closed)
+    if (r->handles > 0 || !r->mark_closed || !r->known_closed)
         return;
     peer_engine_free(r->peer_engine);
     r->closed(r->closed_arg);
@@ -669,11 +648,20 @@ static void on_mark_closed(void *arg)
     finish_close(r);
 }
 
+static void on_known_closed(void *arg)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    r->known_closed = true;
+    finish_close(r);
+}
+
 static void on_client_closed(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
 
     mark_file_close(r->mark_file, on_mark_closed, r);
+    known_members_close(r->known, on_known_closed, r);
     explicit_bzero(r->peer.secret, sizeof(r->peer.secret));
     uv_close((uv_handle_t *)&r->wake, on_handle_closed);
     uv_close((uv_handle_t *)&r->look, on_handle_closed);
@@ -730,6 +718,7 @@ void replica_journal_closed(struct replica *r)
     uv_timer_stop(&r->wake);
     uv_timer_stop(&r->look);
     heartbeat_stop(r->heartbeat);
+    name_holder_stop(&r->name_holder);
 }
 
 void replica_close(struct replica *r, void (*done)(void *arg), void *arg)

@@ -10,6 +10,8 @@
 #include "cronsched/cluster/replica_priv.h"
 #include "cronsched/cluster/run_log_copy.h"
 #include "cronsched/io/log.h"
+#include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 #include "leader/zookeeper/zookeeper.h"
 
 #include <stdio.h>
@@ -101,6 +103,43 @@ static void add_standing(struct replica *r, const struct replicated_view *v, jso
     json_object_set_new(to, "recovery", r->recovery[0] ? json_string(r->recovery) : json_null());
 }
 
+static bool is_there(const struct replicated_view *v, const char *id)
+{
+    for (size_t i = 0; i < v->member_count; i++)
+        if (strcmp(v->members[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+static json_t *why_absent(const struct replica *r, const char *id)
+{
+    const char *down = heartbeat_down(r->heartbeat, id);
+
+    if (down && !down[0])
+        return json_string("it answers, and is not a member here: it uses another ZooKeeper ensemble, or has "
+                           "just started");
+    return down ? json_sprintf("it cannot be reached: %s", down) : json_string("it is not asked");
+}
+
+/* The replicas of this cluster that are known, and are not there. */
+static json_t *absent(const struct replica *r, const struct replicated_view *v)
+{
+    json_t *rows = json_array(), *all = (json_t *)(uintptr_t)known_members_all(r->known), *one;
+    char seen[TEXT_NUMBER_BUFFER];
+    const char *id;
+
+    json_object_foreach(all, id, one)
+    {
+        if (is_there(v, id))
+            continue;
+        instant_format(json_integer_value(json_object_get(one, "seen_ms")), INSTANT_S, seen, sizeof(seen));
+        json_array_append_new(rows, json_pack("{s:s, s:O, s:s, s:O, s:o}", "id", id, "url",
+                                              json_object_get(one, "url"), "seen", seen, "mark",
+                                              json_object_get(one, "mark"), "why", why_absent(r, id)));
+    }
+    return rows;
+}
+
 static json_t *api_cluster(void *arg)
 {
     struct replica *r = OBJECT(struct replica, arg);
@@ -114,6 +153,7 @@ static json_t *api_cluster(void *arg)
                     "differences", member_info_differences(v), "uuid", v->cluster, "index",
                     (json_int_t)v->head, "level", v->level, "connected", v->connected, "alarm",
                     v->alarm[0] ? v->alarm : NULL);
+    json_object_set_new(all, "absent", absent(r, v));
     add_standing(r, v, all);
     return all;
 }
@@ -169,6 +209,25 @@ static int api_recover(void *arg, const char *from, const char *by, struct error
     return rc;
 }
 
+static const char *api_process(void *arg)
+{
+    return replica_view(arg)->process;
+}
+
+static int api_forget(void *arg, const char *replica, struct error *error)
+{
+    struct replica *r = OBJECT(struct replica, arg);
+
+    if (is_there(replica_view(r), replica))
+        return error_set(error, ERR_CONFLICT, "replica %s is there: stop it first", replica);
+    if (!known_members_forget(r->known, replica))
+        return error_set(error, ERR_NOT_FOUND, "replica %s is not known here", replica);
+    log_event(LOG_NOTE, "forgotten", LOG_TEXT("replica", replica));
+    replicated_forget(r->journal, replica);
+    heartbeat_changed(r->heartbeat);
+    return 0;
+}
+
 const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
                                                 .following = api_following,
                                                 .has_read = api_has_read,
@@ -182,4 +241,6 @@ const struct api_cluster_ops replica_api_ops = {.json = api_cluster,
                                                 .zookeeper = api_zookeeper_report,
                                                 .init = api_init,
                                                 .join = api_join,
-                                                .recover = api_recover};
+                                                .recover = api_recover,
+                                                .process = api_process,
+                                                .forget = api_forget};

@@ -1,10 +1,12 @@
-/* What replica.c (its life, the events of the core) and replica_api.c (what the API asks of the cluster) share. Only they
- * include this.
+/* What replica.c (its life, the events of the core), replica_links.c (what the others say) and replica_api.c (what the API
+ * asks of the cluster) share. Only they include this.
  */
 #pragma once
 
 #include "cronsched/cluster/clock_voices.h"
+#include "cronsched/cluster/known_members.h"
 #include "cronsched/cluster/mark_file.h"
+#include "cronsched/cluster/name_holder.h"
 #include "cronsched/cluster/peer.h"
 #include "cronsched/cluster/process_folders.h"
 #include "cronsched/cluster/replica.h"
@@ -29,7 +31,9 @@ struct replica {
     uv_timer_t wake, look, retire;
     struct mark mark; /* as it was at the start */
     struct mark_file *mark_file;
-    bool mark_closed, swept, closing;
+    struct known_members *known;
+    struct name_holder name_holder;
+    bool mark_closed, known_closed, swept, closing;
     bool told_odd_engine;
     int handles;
     char config_hash[33], leader_config[33]; /* of this replica; of the one that leads or led last */
@@ -48,3 +52,10 @@ struct replica {
 
 /* The core's; an empty one when the journal is closed. arg: the replica. */
 const struct replicated_view *replica_view(void *arg);
+
+/* ---- replica_links.c ---- */
+void replica_links_start(struct replica *r);
+void replica_links_recall(struct replica *r); /* the core is there */
+/* As replicated_host has them. */
+bool replica_links_ask_members(void *arg);
+bool replica_links_ask_holder(void *arg, const char *url);

@@ -96,6 +96,7 @@ struct verb {
     X(audit)                                                                                                 \
     X(cluster)                                                                                               \
     X(cluster_init)                                                                                          \
+    X(cluster_forget)                                                                                        \
     X(cluster_join)                                                                                          \
     X(cluster_recover)                                                                                       \
     X(cluster_password)                                                                                      \

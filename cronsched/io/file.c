@@ -142,3 +142,51 @@ bool file_is_private(const char *path)
 
     return stat(path, &st) == 0 && !(st.st_mode & (S_IRGRP | S_IROTH));
 }
+
+/* ---- writing ---- */
+
+static int write_all(int fd, const char *text, size_t size)
+{
+    ssize_t n = write(fd, text, size);
+
+    if (n >= 0 && (size_t)n < size)
+        errno = ENOSPC;
+    return n == (ssize_t)size ? 0 : -1;
+}
+
+static int sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    int fd, rc;
+
+    snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd < 0 ? -1 : fsync(fd);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int replace(const char *path, const char *fresh, const char *text, size_t size)
+{
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640), rc;
+
+    if (fd < 0)
+        return -1;
+    rc = write_all(fd, text, size) < 0 || fsync(fd) < 0 ? -1 : 0;
+    if (close(fd) < 0 || rc < 0)
+        return -1;
+    return rename(fresh, path) < 0 ? -1 : sync_folder_of(path);
+}
+
+int file_replace(const char *path, const char *text, size_t size, struct error *error)
+{
+    char fresh[PATH_MAX];
+
+    if (snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh))
+        return error_set(error, ERR_IO, "its name is too long");
+    if (replace(path, fresh, text, size) < 0)
+        return error_set(error, ERR_IO, "%s", strerror(errno));
+    return 0;
+}

@@ -31,5 +31,9 @@ int file_error(struct error *error, int number);
 /* As file_read, of an open descriptor, which stays open; folders are not looked at. */
 int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_size, struct error *error);
 
+/* Replaces the file durably, or leaves it as it is: PATH.new is written, synced and renamed, and the folder is synced.
+ * ERR_IO; the text does not name the file. */
+int file_replace(const char *path, const char *text, size_t size, struct error *error);
+
 /* Nobody but root and its owner can read it. False when it cannot be looked at. */
 bool file_is_private(const char *path);

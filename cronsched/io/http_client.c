@@ -187,14 +187,21 @@ static void tell(struct http_call *call, const struct http_answer *answer)
     call_free(call);
 }
 
-/* curl speaks of a host and a port even where there is a socket. */
-static const char *why_not_connected(const struct http_call *call)
+static int os_error(const struct http_call *call)
 {
     long reason = 0;
 
     curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &reason);
+    return (int)reason;
+}
+
+/* curl speaks of a host and a port even where there is a socket. */
+static const char *why_not_connected(const struct http_call *call)
+{
+    int reason = os_error(call);
+
     if (reason)
-        return strerror((int)reason);
+        return strerror(reason);
     return call->error[0] ? call->error : curl_easy_strerror(CURLE_COULDNT_CONNECT);
 }
 
@@ -222,6 +229,7 @@ static void finish(struct http_call *call, CURLcode code)
     if (code != CURLE_OK) {
         answer.outcome = outcome_of(call, code);
         answer.error = why_failed(call, code);
+        answer.refused = code == CURLE_COULDNT_CONNECT && os_error(call) == ECONNREFUSED;
     }
     if (answer.outcome == HTTP_ANSWERED)
         answer.status = status_of(call);

@@ -41,6 +41,7 @@ struct http_answer {
     int status;    /* 0 when none came */
     bool complete; /* the body came whole; false when it was cut by the peer, a time limit or max_bytes */
     bool too_long; /* it was cut by max_bytes */
+    bool refused;  /* not sent, since nobody listens at the address */
     /* NUL-terminated; "" when there is none or it was streamed; valid during the callback. */
     const char *body;
     size_t size;

@@ -170,6 +170,7 @@ static void elected(struct replicated *r)
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
     guard_elected(r);
     ask_elected(r);
+    claims_elected(r);
     replicated_log(r, LOG_NOTE, "elected", "epoch %" PRId64 ": %s", election_epoch(r), r->election.cause);
 }
 
@@ -180,6 +181,7 @@ static void on_campaigned(void *arg, const struct coord_reply *reply)
 
     switch (reply->result) {
     case COORD_OK:
+        replicated_renew_lease(r, r->election.campaign_ms);
         if (!campaigning)
             break;
         tree_elected(r, reply->stat.version, r->election.nonce);
@@ -239,6 +241,7 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
     ops[n++] = (struct coord_op){COORD_SET, NODE_EPOCH, epoch, strlen(epoch), r->tree.epoch_version};
     assert(n <= sizeof(ops) / sizeof(ops[0]));
     move(r, CAMPAIGNING);
+    r->election.campaign_ms = replicated_now_ms(r);
     r->coord->ops->multi(r->coord, ops, n, on_campaigned, r);
     free(epoch);
     free(leader);
@@ -273,9 +276,11 @@ static void campaign_against_leader(struct replicated *r)
     if (r->tree.leader_owner == r->session.id && r->election.led_epoch != tree_epoch(r)) {
         elected(r); /* by a request whose answer was lost */
     } else if (strcmp(r->tree.leader, r->replica) == 0) {
-        campaign(r, true, NULL, r->tree.leader_owner == r->session.id ? "again" : "restart");
+        if (claims_allow(r))
+            campaign(r, true, NULL, r->tree.leader_owner == r->session.id ? "again" : "restart");
     } else if (suspicion_verdict(&r->asks.suspicion, tree_epoch(r), replicated_now_ms(r))) {
-        campaign(r, true, NULL, suspicion_cause(&r->asks.suspicion));
+        if (claims_allow(r))
+            campaign(r, true, NULL, suspicion_cause(&r->asks.suspicion));
     } else if (r->election.overdue_epoch == tree_epoch(r)) {
         r->election.overdue_epoch = 0;
         snprintf(cause, sizeof(cause), "overdue: %s", r->election.overdue);
@@ -358,11 +363,13 @@ static void campaign_if_called_for(struct replicated *r)
     }
     if (!tree_current(r) || !up_to_date(r) || clock_disputed(r) || lets_others_go_first(r))
         return;
-    if (!r->tree.leader)
+    if (!r->tree.leader && claims_allow(r))
         campaign(r, false, NULL, r->tree.epoch_version == 0 ? "start" : "session-ended");
+    else if (!r->tree.leader)
+        return; /* members are being asked, or one leads elsewhere */
     else if (election_has_leader(r))
         campaign_against_leader(r);
-    else
+    else if (claims_allow(r))
         replace_orphan(r);
 }
 
@@ -404,6 +411,8 @@ static void lead_when_ready(struct replicated *r)
     if (!r->follower.restored ||
         ((!r->tree.head_fresh || r->follower.applied != r->tree.head || !guard_may_lead(r)) &&
          !MUTANT(TAIL_UNREAD)))
+        return;
+    if (!claims_allow(r))
         return;
     if (r->follower.applied_epoch > election_epoch(r)) { /* it took that long */
         election_end(r, "deposed: epoch %" PRId64 " has another leader", r->follower.applied_epoch);

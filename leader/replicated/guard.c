@@ -261,6 +261,19 @@ static bool contradicts(const struct replicated *r, const struct mark *mark, boo
            MARK_DIFFERS;
 }
 
+/* It was heard over a link, so what was read may be older than what it said, unless something was written in between. */
+static bool outsider_contradicts(const struct replicated *r, const struct outsider *o)
+{
+    uint64_t end = r->tree.head, read_ms = r->tree.head_covers_ms;
+
+    if (election_leads(r)) {
+        end = r->appender.next_index;
+        read_ms = r->session.write_sent_ms;
+    }
+    return o->mark.index > end && o->heard_ms <= read_ms && strcmp(o->mark.cluster, r->tree.cluster) == 0 &&
+           !given_up(r, &o->mark);
+}
+
 /* Head was read after what the members are known to say. */
 void guard_head_read(struct replicated *r)
 {
@@ -285,6 +298,15 @@ void guard_head_read(struct replicated *r)
                      "replica %s holds another batch %" PRIu64
                      " than the one in ZooKeeper: the histories differ",
                      m->id, mark.index);
+    }
+    for (size_t i = 0; i < r->claims.outsider_count && is_mine(r) && !text[0]; i++) {
+        const struct outsider *o = &r->claims.outsiders[i];
+
+        if (outsider_contradicts(r, o))
+            snprintf(text, size,
+                     "replica %.60s, which is not a member here, holds more than the journal in ZooKeeper, "
+                     "which ends at %" PRIu64 ": committed batches were lost, or it uses another ensemble",
+                     o->id, election_leads(r) ? r->appender.status.acked : r->tree.head);
     }
     guard_judge(r);
 }
@@ -367,16 +389,21 @@ static bool judge_batch(const struct replicated *r, char *text, size_t size)
 /* Enough is read. */
 static bool known(const struct replicated *r)
 {
-    return r->tree.missing || (r->tree.epoch_known && (r->tree.head_known || r->tree.head_missing));
+    return r->holder.refusal[0] || r->tree.missing ||
+           (r->tree.epoch_known && (r->tree.head_known || r->tree.head_missing));
 }
 
 static bool judge(const struct replicated *r, char *text, size_t size)
 {
+    if (r->holder.refusal[0]) {
+        snprintf(text, size, "%s", r->holder.refusal);
+        return true;
+    }
     if (!r->guard.mark.cluster[0])
         return false;
     if (judge_tree(r, text, size) || judge_batch(r, text, size))
         return true;
-    snprintf(text, size, "%s", r->guard.contradiction);
+    snprintf(text, size, "%s", r->claims.refusal[0] ? r->claims.refusal : r->guard.contradiction);
     return text[0];
 }
 
@@ -388,7 +415,7 @@ void guard_judge(struct replicated *r)
 
     if (!known(r) || r->alarm[0] || election_closing(r) || strcmp(text, g->refusal) == 0)
         return;
-    if (was && !tree_recovery_read(r))
+    if (was && !r->holder.refusal[0] && !tree_recovery_read(r))
         return; /* it may explain what is new */
     memcpy(g->refusal, text, sizeof(g->refusal));
     if (is)
@@ -400,6 +427,18 @@ void guard_judge(struct replicated *r)
         election_refused(r);
         members_heartbeat_now(r); /* the others are to know */
     }
+    replicated_changed(r);
+}
+
+void guard_name_is_free(struct replicated *r)
+{
+    bool told = r->holder.refusal[0] && strcmp(r->guard.refusal, r->holder.refusal) == 0;
+
+    r->holder.refusal[0] = '\0';
+    if (!told)
+        return;
+    r->guard.refusal[0] = '\0'; /* the tree is still to be read */
+    replicated_log(r, LOG_NOTE, "name-free", "no other process serves as this replica any more");
     replicated_changed(r);
 }
 

@@ -34,6 +34,7 @@ static json_t *member_facts(struct replicated *r)
     r->members.told_fit = is_fit(r);
     r->members.told_reading = reading(r);
     json_object_set_new(o, "session", json_integer(r->session.id));
+    json_object_set_new(o, "process", json_string(r->process));
     json_object_set_new(
         o, "applied",
         json_integer((json_int_t)(election_leads(r) ? r->appender.status.acked : r->follower.applied)));
@@ -218,6 +219,7 @@ static void members_judge(struct replicated *r)
     r->members.level = level;
     r->members.fresh = !r->members.read.want;
     look_again(r);
+    claims_members_read(r);
     guard_members_read(r);
     replicated_changed(r);
 }
@@ -336,17 +338,18 @@ static void on_registered(void *arg, const struct coord_reply *reply)
     switch (reply->result) {
     case COORD_OK:
         r->members.registered = true;
-        r->members.stale = false;
+        r->holder.state = HOLDER_NONE;
         r->members.heartbeat_ms = 0; /* its answer carries the ensemble's time */
         members_want(r);
         tree_want(r); /* after a write nothing older is read */
         break;
     case COORD_EXISTS:
-        r->members.stale = true;
+    case COORD_BAD_VERSION:
+        holder_found(r);
         break;
     case COORD_NO_NODE:
-        if (r->members.stale)
-            r->members.stale = false;
+        if (r->holder.state == HOLDER_GONE)
+            r->holder.state = HOLDER_NONE;
         else if (!election_closing(r) && !r->alarm[0])
             tree_make_members(r);
         break;
@@ -372,9 +375,9 @@ static char *facts_text(struct replicated *r, char path[COORD_PATH_MAX])
 static void register_me(struct replicated *r)
 {
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
-    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = path, .version = COORD_ANY},
+    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = path, .version = r->holder.version},
                              {COORD_CREATE_EPHEMERAL, path, text, strlen(text), COORD_ANY}};
-    size_t skip = r->members.stale ? 0 : 1;
+    size_t skip = r->holder.state == HOLDER_GONE ? 0 : 1;
 
     assert(!r->members.registered && !r->members.registering);
     r->members.registering = true;
@@ -411,6 +414,7 @@ static void on_heartbeat(void *arg, const struct coord_reply *reply)
                 took = (int64_t)(replicated_now_ms(r) - r->members.heartbeat_sent_ms);
 
         replicated_renew_lease(r, r->members.heartbeat_sent_ms);
+        claims_written(r, r->members.heartbeat_sent_ms);
         /* the ensemble set its time somewhere between sending and now */
         r->members.offset_ms = wall - took / 2 - reply->stat.mtime_ms;
         r->members.offset_known = true;
@@ -466,7 +470,7 @@ void members_leave(struct replicated *r)
 void members_pump(struct replicated *r)
 {
     if (!r->members.registered) {
-        if (!r->members.registering && !r->tree.bootstrapping)
+        if (!r->members.registering && !r->tree.bootstrapping && holder_pump(r))
             register_me(r);
         return;
     }

@@ -117,6 +117,8 @@ static void choose_numbers(struct replicated *r, struct recovery_node *n)
             strcmp(mark.cluster, g->mark.cluster) == 0)
             higher(n, mark.index, mark.since.epoch);
     }
+    for (size_t i = 0; i < r->claims.outsider_count; i++)
+        higher(n, r->claims.outsiders[i].mark.index, r->claims.outsiders[i].mark.since.epoch);
     if (r->tree.missing)
         n->head = n->index - 1; /* no batch is left in the log */
 }

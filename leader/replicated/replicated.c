@@ -122,6 +122,10 @@ static void set_timer(struct replicated *r)
 
     if (r->session.connected && members_wake_ms(r) < at)
         at = members_wake_ms(r);
+    if (r->session.connected && claims_wake_ms(r) < at)
+        at = claims_wake_ms(r);
+    if (r->session.connected && holder_wake_ms(r) < at)
+        at = holder_wake_ms(r);
     if (ask_may_ask(r) && ask_wake_ms(r) < at)
         at = ask_wake_ms(r);
     if (election_closing(r) && r->close_by_ms < at)
@@ -162,6 +166,7 @@ void replicated_pump(struct replicated *r)
             tree_pump(r);
             guard_pump(r);
             members_pump(r);
+            claims_pump(r);
             follow_pump(r);
             recover_pump(r);
             election_pump(r);
@@ -197,6 +202,7 @@ static void on_connected(void *arg, int64_t session, int64_t timeout_ms, bool fr
     r->journal.batch_bytes = r->coord->request_max;
     tree_connected(r);
     guard_session(r);
+    holder_session(r);
     members_session(r, fresh);
     ask_session(r);
     append_session(r, fresh);
@@ -364,6 +370,7 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     r->guard.mark = o->mark;
     snprintf(r->guard.join, sizeof(r->guard.join), "%s", o->join_cluster ? o->join_cluster : "");
     r->first_secret = alloc_text(o->secret);
+    snprintf(r->process, sizeof(r->process), "%016" PRIx64, o->env->random(o->env->arg));
     append_init(r);
     members_init(r);
     if (!r->o.log_keep_bytes)
@@ -406,6 +413,11 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .alarm = r->alarm[0] ? r->alarm : r->guard.refusal,
         .mark = &r->guard.mark,
         .left_behind = r->members.left_behind,
+        .role = claims_role(r),
+        .base = r->tree.epoch_base,
+        .nonce = r->election.nonce,
+        .process = r->process,
+        .other_leader = r->claims.other,
     };
     if (election_leads(r)) {
         v->leading = true;

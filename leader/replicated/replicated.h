@@ -91,6 +91,12 @@ struct replicated_host {
     void (*marked)(void *arg, const struct mark *mark);
     /* False: this replica's clock is in dispute. It campaigns in no case. NULL: it never is. */
     bool (*clock_believed)(void *arg);
+    /* Ask every other replica of the cluster that is known and not silent already what it says of itself: each answer
+     * comes by replicated_heard; when all have come or were given up, replicated_members_asked. False: there is nobody
+     * to ask. NULL: nobody can be asked. */
+    bool (*ask_members)(void *arg);
+    /* Find out who answers at this URL: replicated_holder. False: not now. NULL: nobody can be asked. */
+    bool (*ask_holder)(void *arg, const char *url);
     /* The owner's state as it stands, as a text that journal_events.restore takes, labelled as of `index` with
      * `hash` as that of the batch there (what the next batch names as the one before). What it appended last and
      * nobody acknowledged may be in it: that is in doubt anyway. *ret_time_ms: of the newest batch in it, wall
@@ -136,6 +142,39 @@ struct replicated_link {
 /* How the link to the leader of this epoch is; again every second as long as it is down. A link that is down is a
  * suspicion, see suspicion.h: the leader is asked through ZooKeeper, and deposed if it does not answer there. */
 void replicated_leader_link(struct journal *journal, int64_t epoch, const struct replicated_link *link);
+/* What a replica says of its leadership. */
+enum replicated_role {
+    REPLICATED_STANDBY,
+    REPLICATED_ELECTED, /* the epoch is its own, and it does not lead yet */
+    REPLICATED_LEADER   /* leads, and its writes succeed */
+};
+/* "standby", ... */
+const char *replicated_role_name(enum replicated_role role);
+/* What another replica said of itself over its link. Borrowed. */
+struct replicated_heard {
+    const char *id, *url;
+    struct mark mark; /* with its cluster; empty: it does not say */
+    enum replicated_role role;
+    int64_t base, epoch; /* of its leadership */
+    const char *nonce;
+    uint64_t asked_ms; /* boot time of the question */
+};
+void replicated_heard(struct journal *journal, const struct replicated_heard *heard);
+/* Its link is down: what it said of its leadership does not count any more. */
+void replicated_silent(struct journal *journal, const char *id);
+/* All that replicated_host.ask_members asked have answered, or were given up. */
+void replicated_members_asked(struct journal *journal);
+/* A person says that this replica is no part of the cluster any more: what it held does not count. */
+void replicated_forget(struct journal *journal, const char *id);
+
+/* Who answers where the node of this replica's name says. */
+enum replicated_holder {
+    REPLICATED_HOLDER_GONE,   /* nobody, or this very process */
+    REPLICATED_HOLDER_OTHER,  /* another process of this name */
+    REPLICATED_HOLDER_UNKNOWN /* it cannot be found out (why) */
+};
+void replicated_holder(struct journal *journal, enum replicated_holder holder, const char *why);
+
 /* The leader of this epoch lives but does not do its work (text: what is overdue): take its place. At most
  * once in REPLICATED_DEPOSE_EVERY_MS, and only while own writes succeed. False: not now. */
 bool replicated_depose(struct journal *journal, int64_t epoch, const char *text);
@@ -215,6 +254,12 @@ struct replicated_view {
     /* Members that the log in ZooKeeper does not wait for any more, since it would grow without a bound: they get
      * their state from a snapshot later. Comma between them; "": none. Of the leader. */
     const char *left_behind;
+    enum replicated_role role; /* as this replica says it to others */
+    int64_t base;              /* of the epoch */
+    const char *nonce;         /* of its own leadership; "" */
+    const char *process;       /* another with each start of the process */
+    /* Another replica that leads this cluster through another ensemble, for people; "": none is known. */
+    const char *other_leader;
 };
 /* Borrowed until the core is entered again. */
 const struct replicated_view *replicated_view(const struct journal *journal);

@@ -1,7 +1,8 @@
 /* The replicated core's inside. For replicated.c (the session, time, the journal's table), tree.c (what the
  * small nodes say), guard.c (whether that is believed), election.c (who leads), ask.c (whether the leader
- * lives), append.c (the leader's writes), follow.c (batches and snapshots of
- * others), snapshot.c and manifest.c (own snapshots, truncation) and members.c (who is there).
+ * lives), claims.c (whether somebody leads in another ensemble), append.c (the leader's writes), follow.c (batches
+ * and snapshots of others), snapshot.c and manifest.c (own snapshots, truncation), members.c (who is there) and
+ * holder.c (whether this replica's name is free).
  *
  * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
  * looks at it all and makes the requests that are missing. A request that came back COORD_LOST leaves what it
@@ -31,6 +32,7 @@
 #define NODE_CHUNKS    "/snap/chunks"
 #define NODE_RECOVERED "/recovered"
 
+#define REFUSAL_SIZE         256
 #define NONCE_SIZE           17          /* 16 hex digits and a NUL */
 #define NODE_BYTES_MAX       (64 * 1024) /* of the small nodes: a larger one is invalid */
 #define RETRY_MS             1000        /* after an unexpected reply */
@@ -40,6 +42,12 @@
 #define CLOSE_DRAIN_MS       3000            /* for appends under way at close */
 #define ASK_RETRY_MS         100             /* of an answer that failed */
 #define ASK_TELL_EVERY_MS    (5 * 60 * 1000) /* that a link is down while the leader lives */
+#define CLAIMS_MAX           16
+#define CLAIM_MS             5000 /* a claim that is not renewed is over */
+#define CLAIM_SURE_MS        1000 /* one that stands as long is of another ensemble */
+#define CLAIM_SOON_MS        50   /* members are asked again that often at first, */
+#define CLAIM_AGAIN_MS       500  /* and later */
+#define HOLDER_AGAIN_MS      500
 #define UNFIT_PATIENCE_MS    2000 /* an unfit replica campaigns only after that, and if no other is fit */
 
 enum leadership {
@@ -185,7 +193,8 @@ struct tree { /* tree.c: what the nodes say */
     bool leader_answers; /* questions in /ask; an older build does not */
     uint64_t head;
     int32_t head_version;
-    bool head_fresh; /* head was read since tree_want_head */
+    bool head_fresh;                        /* head was read since tree_want_head */
+    uint64_t head_asked_ms, head_covers_ms; /* it is no older than what was written then */
 };
 
 struct follower { /* follow.c */
@@ -221,8 +230,8 @@ struct guard { /* guard.c: what is held against the tree */
     enum mark_verdict verdict;    /* of the last time that it was read */
     uint64_t verify_ms;           /* not before */
     struct verify verify;
-    char contradiction[256]; /* with what another member holds; "": none */
-    char refusal[256];       /* "": none */
+    char contradiction[REFUSAL_SIZE]; /* with what another member holds; "": none */
+    char refusal[REFUSAL_SIZE];       /* "": none */
 };
 
 enum recover_step {
@@ -264,6 +273,7 @@ struct election { /* election.c */
     uint64_t deposed_other_ms; /* when it was last tried; 0: never */
     uint64_t hold_back_ms;     /* until then others go first */
     uint64_t unfit_ms;         /* since when; 0: fit */
+    uint64_t campaign_ms;      /* when the latest campaign was sent */
     uint64_t leaderless_ms;    /* since when no leader belongs to the epoch; 0: one does */
     uint64_t orphan_ms;        /* since when this leader node belongs to no epoch; 0: it does */
     char orphan_nonce[NONCE_SIZE];
@@ -290,7 +300,6 @@ struct members { /* members.c */
     struct reading read;
     bool fresh; /* all were read since members_want */
     bool registered, registering;
-    bool stale; /* a node of an earlier life of this replica is there */
     bool heartbeat_asked;
     uint64_t heartbeat_ms; /* when the next is due */
     uint64_t heartbeat_sent_ms, lease_sent_ms;
@@ -307,6 +316,48 @@ struct members { /* members.c */
     uint64_t offset_asked_ms;
     int64_t ensemble_ms;
     uint64_t write_ms; /* how long the last heartbeat took */
+};
+
+struct claim { /* another replica says that it leads, or is elected */
+    char id[COORD_PATH_MAX], url[256], nonce[NONCE_SIZE];
+    int64_t base, epoch;
+    enum replicated_role role;
+    uint64_t asked_ms; /* boot time of the question */
+};
+
+struct outsider { /* one that answers, and is not a member in this tree */
+    char id[COORD_PATH_MAX];
+    struct mark mark;
+    uint64_t heard_ms;
+};
+
+struct claims { /* claims.c */
+    struct claim list[CLAIMS_MAX];
+    size_t count;
+    struct outsider outsiders[REPLICATED_MEMBERS_MAX];
+    size_t outsider_count;
+    bool asking, asked;         /* the members are being asked; they were, since the start or the election */
+    bool again;                 /* what is being asked now was asked before the election */
+    uint64_t again_ms;          /* not asked before */
+    uint64_t since_ms;          /* since when there is an outside claim; 0: there is none */
+    bool written;               /* a write sent since then was acknowledged */
+    char other[REFUSAL_SIZE];   /* who leads through another ensemble; "" */
+    char refusal[REFUSAL_SIZE]; /* the same, when this side loses; "" */
+};
+
+enum holder_state {
+    HOLDER_NONE,  /* no other node of this name is known */
+    HOLDER_FOUND, /* one is there: to be read, at again_ms */
+    HOLDER_READ,  /* is being read */
+    HOLDER_ASKED, /* whoever it names is being asked */
+    HOLDER_GONE   /* it may be removed */
+};
+
+struct holder { /* holder.c */
+    enum holder_state state;
+    uint64_t again_ms;
+    int32_t version;
+    char url[256], refusal[REFUSAL_SIZE]; /* "": the name is not taken */
 };
 
 struct asks { /* ask.c */
@@ -327,6 +378,7 @@ struct replicated {
     struct coord *coord;
     struct replicated_options o;
     char *replica, *url, *cluster_uuid, *first_secret;
+    char process[NONCE_SIZE];
     char alarm[256], last_error[256];
 
     struct session session;
@@ -337,6 +389,8 @@ struct replicated {
     struct appender appender;
     struct publishing publishing;
     struct members members;
+    struct claims claims;
+    struct holder holder;
     struct recovering recovering;
     struct asks asks;
 
@@ -404,6 +458,7 @@ bool guard_may_campaign(struct replicated *r); /* nor is anything held against w
 void guard_elected(
     struct replicated *r); /* before it leads head, members and the mark's batch are read again */
 bool guard_may_lead(const struct replicated *r); /* they were */
+void guard_name_is_free(struct replicated *r);
 /* Something that is compared was read. May end leadership. */
 void guard_judge(struct replicated *r);
 void guard_cluster_read(struct replicated *r);
@@ -450,6 +505,22 @@ void ask_elected(struct replicated *r);
 void ask_session(struct replicated *r);                   /* connected, or again */
 void ask_changed(struct replicated *r, const char *path); /* a watch went off */
 uint64_t ask_wake_ms(const struct replicated *r);         /* UINT64_MAX: it waits for no time */
+
+/* ---- claims.c ---- */
+void claims_pump(struct replicated *r);
+/* Nobody leads outside of this tree, as far as anybody that can be asked knows. Asks, if it is not known. */
+bool claims_allow(struct replicated *r);
+void claims_elected(struct replicated *r); /* members are to be asked anew */
+void claims_written(struct replicated *r, uint64_t sent_ms);
+void claims_members_read(struct replicated *r);
+uint64_t claims_wake_ms(const struct replicated *r); /* UINT64_MAX: it waits for no time */
+enum replicated_role claims_role(const struct replicated *r);
+
+/* ---- holder.c ---- */
+void holder_found(struct replicated *r); /* there is a node of this replica's name, of another session */
+void holder_session(struct replicated *r);
+bool holder_pump(struct replicated *r); /* the name may be taken */
+uint64_t holder_wake_ms(const struct replicated *r);
 
 /* ---- append.c ---- */
 void append_init(struct replicated *r);

@@ -373,6 +373,7 @@ static void on_head(void *arg, const struct coord_reply *reply)
     if (arrived(r, reading, reply, "reading " NODE_HEAD)) {
         r->tree.head_there = reply->result == COORD_OK;
         r->tree.head_fresh = fresh && reply->result == COORD_OK;
+        r->tree.head_covers_ms = r->tree.head_asked_ms;
         if (!election_leads(r))
             take_head(r, reply);
         replicated_changed(r);
@@ -445,8 +446,11 @@ void tree_pump(struct replicated *r)
     ask(r, &r->tree.recovered_read, NODE_RECOVERED, false, on_recovered); /* before what it explains */
     ask(r, &r->tree.epoch_read, NODE_EPOCH, false, on_epoch);
     ask(r, &r->tree.leader_read, NODE_LEADER, true, on_leader);
-    if (!election_leads(r))
+    if (!election_leads(r)) {
+        if (r->tree.head_read.want && !r->tree.head_read.asked)
+            r->tree.head_asked_ms = r->session.write_sent_ms;
         ask(r, &r->tree.head_read, NODE_HEAD, true, on_head);
+    }
     ask(r, &r->tree.secret_read, NODE_SECRET, true, on_secret);
 }
 

@@ -205,6 +205,7 @@ static const struct {
     {"GET /v1/cluster", AUTH_READ},
     {"POST /v1/cluster/init", AUTH_ADMIN},
     {"POST /v1/cluster/join", AUTH_ADMIN},
+    {"POST /v1/cluster/forget", AUTH_ADMIN},
     {"POST /v1/cluster/recover", AUTH_ADMIN},
     {"POST /v1/cluster/step-down", AUTH_ADMIN},
     {"GET /v1/peer/history", AUTH_ADMIN},

@@ -383,6 +383,30 @@ static void on_voice(void *arg, const struct clock_voice *voice)
     voices++;
 }
 
+static struct replicated_heard said; /* its texts are not kept */
+
+static void on_heard(void *arg, const struct replicated_heard *heard)
+{
+    said = *heard;
+    assert_string_equal(heard->id, "other");
+    assert_non_null(heard->nonce);
+    assert_true(strlen(heard->mark.cluster) < MARK_CLUSTER_SIZE);
+}
+
+static void on_silent(void *arg, const char *id)
+{
+    assert_string_equal(id, "other");
+}
+
+static void on_asked(void *arg)
+{
+}
+
+static const json_t *known_of(void *arg)
+{
+    return NULL;
+}
+
 /* Until the link has asked and judged the answer. */
 static void link_asks(void)
 {
@@ -392,7 +416,11 @@ static void link_asks(void)
                                   .view = view_of,
                                   .jump_ms = no_jump,
                                   .link = on_link,
-                                  .clock = on_voice};
+                                  .clock = on_voice,
+                                  .known = known_of,
+                                  .heard = on_heard,
+                                  .silent = on_silent,
+                                  .asked = on_asked};
     uint64_t until = uv_hrtime() + UINT64_C(100000000);
     struct heartbeat *h;
     json_t *unreachable;
@@ -435,6 +463,13 @@ static void test_nonsense_for_the_heartbeat(void **state)
     chosen_json("{\"replica\":\"other\",\"leading\":true,\"wall_ms\":1764500000000,\"jump_ms\":0}");
     link_asks();
     assert_int_equal(voices, 1);
+    assert_int_equal(said.role, REPLICATED_STANDBY); /* it does not say more */
+    chosen_json("{\"replica\":\"other\",\"leading\":true,\"wall_ms\":1764500000000,\"jump_ms\":0,\"epoch\":7,"
+                "\"role\":\"leader\",\"base\":-1,\"nonce\":\"" TEN(
+                    TEN("n")) "\",\"mark\":{\"index\":-3,\"cluster\":7}}");
+    link_asks();
+    assert_int_equal(said.role, REPLICATED_LEADER);
+    assert_int_equal(said.mark.index, 0);
 }
 
 /* ---- attempts of the peer's engine ---- */
