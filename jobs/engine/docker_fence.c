@@ -277,7 +277,7 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
 {
     switch (fact->event) {
     case DOCKER_EVENT_CREATE:
-        f->create_seen = true;
+        f->create_seen = !f->dropped;
         break;
     case DOCKER_EVENT_SEAL:
         f->seal_seen = true;
@@ -311,7 +311,7 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
 static bool on_closed(struct docker_fence *f)
 {
     f->stream_open = false;
-    f->create_seen = f->seal_seen = f->destroy_seen = false;
+    f->create_seen = f->seal_seen = f->destroy_seen = f->dropped = false;
     f->awaits = DOCKER_AWAITS_NOTHING;
     if (f->want == DOCKER_FENCE_WAIT || f->rounds >= DOCKER_FENCE_ROUNDS_MAX)
         return again(f, DOCKER_FENCE_OPEN_EVENTS, "its event stream breaks");
@@ -347,6 +347,10 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
     switch (fact->kind) {
     case DOCKER_FACT_EVENT:
         return on_event(f, fact);
+    case DOCKER_FACT_DROPPED:
+        f->dropped = true;
+        f->create_seen = false; /* the stream holds its whole life no more */
+        return false;
     case DOCKER_FACT_CLOSED:
         return on_closed(f);
     case DOCKER_FACT_OPENED:

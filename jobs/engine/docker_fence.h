@@ -28,8 +28,8 @@
  * the engine has told, after it, that it is the one of the prepare; another one, or one that does not tell, is
  * UNREACHABLE.
  *
- * The driver's duties: one request under way at a time; the stream stays open beside it, with no event
- * dropped (a stream that cannot be read further is CLOSED); a request that takes too long is told as
+ * The driver's duties: one request under way at a time; the stream stays open beside it, and an event that cannot be
+ * read is told as DROPPED (a stream that cannot be read further is CLOSED); a request that takes too long is told as
  * UNREACHABLE; in DOCKER_FENCE_WAIT, QUIET is told after DOCKER_FENCE_WAIT_MS; an error in the state that an
  * earlier seal has caused is left out. The machine always ends: rounds are bounded.
  *
@@ -63,7 +63,7 @@ enum docker_status {
 struct docker_state {
     enum docker_status status;
     int64_t started_ms, finished_ms; /* 0: the engine's zero time, it has not */
-    int exit_code;
+    int exit_code;                   /* -1: it is over, and the engine does not tell */
     bool oom_killed;
     int restart_count;           /* starts by the engine itself, of its restart policy */
     bool restarts;               /* it has such a policy; it was made without one */
@@ -112,6 +112,7 @@ enum docker_event {
 enum docker_fact_kind {
     DOCKER_FACT_OPENED,  /* answers OPEN_EVENTS */
     DOCKER_FACT_EVENT,   /* at any time while the stream is open: event, at_ms, exit_code of die (-1: none) */
+    DOCKER_FACT_DROPPED, /* at any time while the stream is open: an event could not be read */
     DOCKER_FACT_CLOSED,  /* at any time while the stream is open: it ended or broke */
     DOCKER_FACT_STATE,   /* answers INSPECT: status, and state when it is 200 */
     DOCKER_FACT_SEALED,  /* answers SEAL: status */
@@ -152,6 +153,7 @@ struct docker_fence {
     bool identified;                    /* since it was found gone the engine has told that */
     bool stream_open;
     bool create_seen, seal_seen, destroy_seen; /* on the stream that is open */
+    bool dropped;                              /* likewise: what it does not tell proves nothing */
     bool start_seen, die_seen;                 /* ever: a stream that breaks does not undo them */
     int64_t start_ms, die_ms;
     int die_code;

@@ -334,7 +334,8 @@ class EngineCrash(lab.Suite):
         self.dockerd.start()
         end = server.cli.wait_end(run, 90)
         lab.say(f"dockerd killed during a run, without live-restore: {end['verdict']}, {self.ledger.starts(run)} start")
-        self.assertIn(end["verdict"], ("failed", "succeeded"))
+        # lost: it ended by itself in the second in which the engine started
+        self.assertIn(end["verdict"], ("failed", "succeeded", "lost"))
         self.assertEqual(1, self.ledger.starts(run))
         server.stop()
 
@@ -346,6 +347,45 @@ class EngineCrash(lab.Suite):
         self.dockerd.start()
         end = server.cli.wait_end(run, 90)
         self.assertEqual(("failed", 4, 1), (end["verdict"], end["exit_code"], self.ledger.starts(run)), end)
+        server.stop()
+
+    def test_power_lost_during_runs(self):
+        """The engine makes up the end of what it does not find again: 255, or 0 (Docker 24.0). Nobody knows how it
+        ended, whoever was there."""
+        server = self.begin()
+        server.apply({"j": self.ledger.docker_job("sleep 300", concurrency="allow"),
+                      "again": self.ledger.docker_job("sleep 300", on_lost="rerun", retries={"max": 1, "delay": "1s"})})
+        run = self.running(server)
+        again = server.cli.trigger("again")
+        lab.wait_for(lambda: server.cli.run(again)["state"] == "running", 30, "the start")
+        containers = [server.cli.run(r)["attempts"][0]["id"] for r in (run, again)]
+        self.dockerd.kill()
+        for container in containers:
+            self.dockerd.kill_shim(container)
+        self.dockerd.start()
+        end = server.cli.wait_end(run, 90)
+        self.assertEqual(("lost", None, 1), (end["verdict"], end["exit_code"], self.ledger.starts(run)), end)
+        self.assertIn("it has not seen", end["text"])
+        self.assertIn("exit code 255", end["text"])
+        lab.wait_for(lambda: self.ledger.starts(again) == 2, 60, "the attempt after the lost one")
+        self.power_lost_while_nobody_watched(server)
+
+    def power_lost_while_nobody_watched(self, server):
+        runs = [self.running(server), self.running(server)]
+        containers = [server.cli.run(run)["attempts"][0]["id"] for run in runs]
+        server.kill()
+        self.dockerd.kill()
+        for container in containers:
+            self.dockerd.kill_shim(container)
+        self.dockerd.start()
+        self.dockerd.kill()
+        self.dockerd.make_up_zero(containers[1])
+        self.dockerd.start()
+        server.start()
+        for run, code in zip(runs, (255, 0)):
+            end = server.cli.wait_end(run, 90)
+            self.assertEqual(("lost", None, 1), (end["verdict"], end["exit_code"], self.ledger.starts(run)), end)
+            self.assertIn(f"exit code {code}", end["text"])
         server.stop()
 
     def test_both_killed_during_a_run(self):

@@ -99,6 +99,13 @@ struct step {
             .kind = DOCKER_FACT_CLOSED                                                                       \
         }                                                                                                    \
     }
+#define DROPPED(w)                                                                                           \
+    {                                                                                                        \
+        (w),                                                                                                 \
+        {                                                                                                    \
+            .kind = DOCKER_FACT_DROPPED                                                                      \
+        }                                                                                                    \
+    }
 #define LOST(w)                                                                                              \
     {                                                                                                        \
         (w),                                                                                                 \
@@ -222,6 +229,12 @@ static const struct path paths[] = {
     {"gone, its whole life is remembered", .boot = NULL,
      .steps = {OPENED, CREATE_REPLAYED, STATUS(404), DESTROY, END}, .event = ENGINE_NEVER_RAN,
      .exit_code = -1, .part = "found removed"},
+    {"gone, and an event of its life could not be read", .boot = NULL,
+     .steps = {OPENED, CREATE_REPLAYED, DROPPED(DOCKER_FENCE_INSPECT), STATUS(404), DESTROY, END},
+     .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "neither"},
+    {"gone, and an event before its creation could not be read", .boot = NULL,
+     .steps = {OPENED, DROPPED(DOCKER_FENCE_INSPECT), CREATE_REPLAYED, STATUS(404), DESTROY, END},
+     .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "neither"},
     {"gone, removal in progress seen first",
      .steps = {OPENED, CREATE_REPLAYED, STATE(removing), SEALED(404),
                DURING(DOCKER_FENCE_INSPECT, DOCKER_EVENT_DESTROY), STATUS(404), END},

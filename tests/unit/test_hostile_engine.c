@@ -5,6 +5,7 @@
 #include "jobs/base/alloc.h"
 
 #include <arpa/inet.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,20 +21,30 @@
 #define ID           "ab12cd"
 #define CASE_MS      20000
 #define MEMORY_KB    (512 * 1024) /* with sanitizers */
+#define MORE_BYTES   (64 * 1024)
 
 /* ---- the engine ---- */
+
+struct nonsense {
+    const char *say;
+    size_t size;       /* 0: to the NUL */
+    const char *again; /* said after it, for ever */
+    bool stays;        /* after it nothing comes, and no end */
+};
+
+struct reply {
+    const char *request; /* part of the first line */
+    int status;
+    const char *body;
+};
 
 struct caller {
     uv_tcp_t tcp;
     uv_write_t write;
-    char got[16 * 1024], answer[2048];
+    char got[16 * 1024], answer[16 * 1024];
     size_t n;
     bool answered, stays;
-};
-
-struct nonsense {
-    const char *say;
-    size_t size; /* 0: to the NUL */
+    const char *again;
 };
 
 static uv_loop_t loop;
@@ -41,13 +52,12 @@ static uv_tcp_t listener;
 static char url[64];
 static const char *bad_path; /* part of the request line that gets nonsense */
 static struct nonsense bad;
-static int bad_count, starts;
+static int bad_count, starts, deletes, pages;
+static struct reply special[3]; /* goes before the sane ones; request NULL: none */
+static struct reply later[1];   /* goes before these, from the second such request on */
+static int later_count;
 
-static const struct {
-    const char *request; /* part of the first line */
-    int status;
-    const char *body;
-} sane[] = {
+static const struct reply sane[] = {
     {"GET /version", 200, "{\"ApiVersion\":\"1.45\",\"MinAPIVersion\":\"1.24\",\"Version\":\"26\"}"},
     {"/info", 200, "{\"ID\":\"d\",\"LoggingDriver\":\"json-file\"}"},
     {"/volumes/", 200, "{\"Labels\":{\"cronsched.identity\":\"ab12\"}}"},
@@ -76,9 +86,14 @@ static void close_caller(struct caller *c)
 static void on_said(uv_write_t *write, int status)
 {
     struct caller *c = write->data;
+    uv_buf_t more;
 
-    if (!c->stays)
+    if (c->again && status == 0 && !uv_is_closing((uv_handle_t *)&c->tcp)) {
+        more = uv_buf_init((char *)(uintptr_t)c->again, MORE_BYTES);
+        uv_write(&c->write, (uv_stream_t *)&c->tcp, &more, 1, on_said);
+    } else if (!c->stays) {
         close_caller(c);
+    }
 }
 
 static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buffer)
@@ -90,14 +105,31 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buffer)
     *buffer = uv_buf_init(c->got + c->n, (unsigned)(sizeof(c->got) - 1 - c->n));
 }
 
+static bool answer(struct caller *c, const char *line, const struct reply *replies, size_t count)
+{
+    for (size_t i = 0; i < count && replies[i].request; i++) {
+        if (!strstr(line, replies[i].request))
+            continue;
+        snprintf(c->answer, sizeof(c->answer),
+                 "HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", replies[i].status,
+                 strlen(replies[i].body), replies[i].body);
+        return true;
+    }
+    return false;
+}
+
 static uv_buf_t choose(struct caller *c)
 {
-    char line[512];
+    char line[1024];
 
     snprintf(line, sizeof(line), "%.*s", (int)strcspn(c->got, "\r\n"), c->got);
     starts += strstr(line, "/start ") != NULL;
+    pages += strstr(line, "before") != NULL;
+    deletes += strncmp(line, "DELETE", 6) == 0;
     if (bad_path && strstr(line, bad_path)) {
         bad_count++;
+        c->again = bad.again;
+        c->stays = bad.stays;
         return uv_buf_init((char *)(uintptr_t)bad.say, (unsigned)(bad.size ? bad.size : strlen(bad.say)));
     }
     snprintf(c->answer, sizeof(c->answer),
@@ -105,14 +137,12 @@ static uv_buf_t choose(struct caller *c)
     c->stays = strstr(line, "/events") != NULL;
     if (c->stays)
         snprintf(c->answer, sizeof(c->answer), OK "Transfer-Encoding: chunked\r\n\r\n");
-    for (size_t i = 0; i < COUNT(sane) && !c->stays; i++) {
-        if (strstr(line, sane[i].request)) {
-            snprintf(c->answer, sizeof(c->answer),
-                     "HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", sane[i].status,
-                     strlen(sane[i].body), sane[i].body);
-            break;
-        }
-    }
+    if (c->stays)
+        return uv_buf_init(c->answer, (unsigned)strlen(c->answer));
+    if (later[0].request && strstr(line, later[0].request) && later_count++ > 0)
+        answer(c, line, later, 1);
+    else if (!answer(c, line, special, COUNT(special)))
+        answer(c, line, sane, COUNT(sane));
     return uv_buf_init(c->answer, (unsigned)strlen(c->answer));
 }
 
@@ -153,7 +183,8 @@ static void on_caller(uv_stream_t *server, int status)
 
 /* ---- what it says ---- */
 
-static char too_long[6 * 1024 * 1024], deep[16 * 1024], many[3 * 1024 * 1024];
+static char too_long[6 * 1024 * 1024], deep[16 * 1024], many[3 * 1024 * 1024], xs[MORE_BYTES],
+    zeros[MORE_BYTES];
 
 static const struct nonsense nonsense[] = {
     {"HTTP/1.1 600 X\r\nContent-Length: 2\r\n\r\n{}"},
@@ -210,6 +241,7 @@ static void make_nonsense(void)
 static struct engine_answer heard;
 static char heard_text[4096];
 static int heard_count, closed;
+static char data_dir[] = "/tmp/cronsched-hostile-XXXXXX";
 
 static void host_answer(struct engine_host *host, const struct engine_answer *a)
 {
@@ -218,9 +250,11 @@ static void host_answer(struct engine_host *host, const struct engine_answer *a)
     heard_count++;
 }
 
+static bool keeps = true;
+
 static bool host_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
 {
-    return true;
+    return keeps;
 }
 
 static int64_t host_now(struct engine_host *host)
@@ -254,36 +288,69 @@ static void on_closed(void *arg)
     closed++;
 }
 
-/* A fresh engine, one request, its first answer. */
-static void ask(enum engine_op op)
+static void open_engine(struct engine **ret, int64_t sweep_ms)
 {
     struct docker_engine_options o = {
-        .name = "docker", .endpoint = url, .data_dir = "/nonexistent", .ping_ms = 1000, .sweep_ms = 5};
-    json_t *def = json_pack("{s:s}", "image", "alpine");
+        .name = "docker", .endpoint = url, .data_dir = data_dir, .ping_ms = 1000, .sweep_ms = sweep_ms};
+
+    heard_count = closed = bad_count = starts = deletes = pages = later_count = 0;
+    assert_int_equal(docker_engine_new(ret, &loop, &o, &host, NULL), 0);
+}
+
+static void close_engine(struct engine *engine)
+{
+    engine->ops->close(engine, on_closed, NULL);
+    while (!closed)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+}
+
+/* Lets everybody work for so long, or until there are so many answers. */
+static void turn(int64_t ms, int answers)
+{
+    uint64_t until = uv_hrtime() + UINT64_C(1000000) * (uint64_t)ms;
+    uv_timer_t tick;
+
+    uv_timer_init(&loop, &tick);
+    uv_timer_start(&tick, on_tick, 10, 10);
+    while (heard_count < answers && uv_hrtime() < until)
+        uv_run(&loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&tick, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+/* A fresh engine, one request, its first answers: so many, within ms. */
+static void ask_for(enum engine_op op, const char *definition, int answers, int64_t ms)
+{
+    json_t *def = json_loads(definition, 0, NULL);
     struct engine_request r = {.run = "r@1",
                                .attempt = 1,
                                .try = 1,
                                .epoch = 3,
                                .name = "cs-1",
                                .id = ID,
+                               .boot_id = "engine=d.n",
                                .cause = "",
                                .may_have_run = true};
-    uint64_t until = uv_hrtime() + UINT64_C(1000000) * CASE_MS;
     struct engine *engine;
     struct job *job;
 
     assert_int_equal(job_from_json(&job, "j", def, NULL, NULL), 0);
-    assert_int_equal(docker_engine_new(&engine, &loop, &o, &host, NULL), 0);
+    open_engine(&engine, 60000);
     r.job = job;
-    heard_count = closed = bad_count = starts = 0;
     engine->ops->submit(engine, op, &r);
-    while (heard_count == 0 && uv_hrtime() < until)
-        uv_run(&loop, UV_RUN_ONCE);
-    engine->ops->close(engine, on_closed, NULL);
-    while (!closed)
-        uv_run(&loop, UV_RUN_ONCE);
+    turn(ms, answers);
+    close_engine(engine);
     job_unref(job);
     json_decref(def);
+}
+
+static void ask(enum engine_op op)
+{
+    ask_for(op, "{\"image\":\"alpine\"}", 1, CASE_MS);
 }
 
 static int set_up(void **state)
@@ -292,6 +359,9 @@ static int set_up(void **state)
     int n = sizeof(a);
 
     make_nonsense();
+    if (!mkdtemp(data_dir))
+        return -1;
+    memset(xs, 'x', sizeof(xs));
     uv_loop_init(&loop);
     uv_ip4_addr("127.0.0.1", 0, &a);
     uv_tcp_init(&loop, &listener);
@@ -303,8 +373,14 @@ static int set_up(void **state)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
 static int tear_down(void **state)
 {
+    nftw(data_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     uv_close((uv_handle_t *)&listener, NULL);
     while (uv_run(&loop, UV_RUN_ONCE))
         ;
@@ -373,6 +449,274 @@ static void test_nonsense_for_a_release(void **state)
     never(ENGINE_RELEASE, "/start ", ENGINE_NEVER_RAN);
 }
 
+/* ---- fence ---- */
+
+#define GONE                                                                                                 \
+    {                                                                                                        \
+        "/containers/" ID "/json", 404, "{\"message\":\"No such container\"}"                                \
+    }
+
+static void nothing_special(void)
+{
+    memset(special, 0, sizeof(special));
+    memset(later, 0, sizeof(later));
+    bad_path = NULL;
+    keeps = true;
+}
+
+/* It asks again and again before it gives up, so only some kinds are tried, and not to the end. */
+static void never_proves(const char *path)
+{
+    for (size_t i = 0; i < COUNT(nonsense); i += 4) {
+        bad_path = path;
+        bad = nonsense[i];
+        ask_for(ENGINE_FENCE, "{\"image\":\"alpine\"}", 1, 250);
+        if (heard_count > 0 && heard.event == ENGINE_NEVER_RAN)
+            fail_msg("%s: %zu is taken for a proof: %s", path, i, heard_text);
+        assert_in_range(bad_count, 1, 1000);
+    }
+    bad_path = NULL;
+}
+
+static void test_nonsense_for_a_fence(void **state)
+{
+    ask(ENGINE_FENCE);
+    assert_int_equal(heard.event, ENGINE_NEVER_RAN); /* so is what is said by an engine that is sane */
+    never_proves("/" ID "/json HTTP");
+    never_proves("/networks/bridge");
+    special[0] = (struct reply)GONE;
+    never_proves("/events");
+    special[0] = (struct reply){"/archive", 500, "{\"message\":\"no\"}"};
+    never_proves("/changes");
+    nothing_special();
+}
+
+#define EVENT(action) "{\"Type\":\"container\",\"Action\":\"" action "\",\"Actor\":{\"ID\":\"" ID "\"}"
+#define AT            ",\"timeNano\":1764500000000000000}\n"
+
+/* Among the events that are to prove that it never ran is one that cannot be read. */
+static void test_events_that_hide_the_start(void **state)
+{
+    static const char *const starts_hidden[] = {
+        OK "\r\n" EVENT("create") AT EVENT("start") ",\"a\":1,\"a\":2}\n" EVENT("destroy") AT,
+        OK "\r\n" EVENT("create") AT "{\n" EVENT("destroy") AT,
+        OK "\r\n" EVENT("start") ",}\n" EVENT("create") AT EVENT("destroy") AT,
+    };
+
+    special[0] = (struct reply)GONE;
+    bad_path = "/events";
+    bad = (struct nonsense){OK "\r\n" EVENT("create") AT EVENT("destroy") AT, .stays = true};
+    ask(ENGINE_FENCE);
+    assert_int_equal(heard.event, ENGINE_NEVER_RAN);
+    for (size_t i = 0; i < COUNT(starts_hidden); i++) {
+        bad.say = starts_hidden[i];
+        ask(ENGINE_FENCE);
+        assert_int_equal(heard.event, ENGINE_UNKNOWN);
+    }
+    nothing_special();
+}
+
+/* ---- watch ---- */
+
+#define STATE_OF(status, more)                                                                               \
+    "{\"Id\":\"" ID "\",\"State\":{\"Status\":\"" status "\",\"StartedAt\":\"2025-11-30T10:00:00Z\"" more "}}"
+#define FINISHED ",\"FinishedAt\":\"2025-11-30T10:00:05Z\""
+
+/* Whether it runs is told to be unknown, instead of nothing for ever. */
+static void test_nonsense_for_a_watch(void **state)
+{
+    never(ENGINE_WATCH, "/" ID "/json HTTP", ENGINE_ENDED);
+}
+
+static void test_an_end_without_its_exit_code_is_unknown(void **state)
+{
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("exited", FINISHED)};
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_UNKNOWN);
+    assert_non_null(strstr(heard_text, "exit code"));
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("exited", FINISHED ",\"ExitCode\":3")};
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_ENDED);
+    assert_int_equal(heard.exit_code, 3);
+    nothing_special();
+}
+
+/* The end is told by an event behind a line that is too long, and long before the next look. */
+static void test_events_behind_too_long_a_line_are_heard(void **state)
+{
+    static char events[512 * 1024];
+    size_t n = (size_t)snprintf(events, sizeof(events), OK "\r\n");
+
+    memset(events + n, 'x', sizeof(events) - n);
+    snprintf(events + sizeof(events) - 300, 300, "\n%s", EVENT("die") AT);
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("running", "")};
+    later[0] = (struct reply){"/" ID "/json", 200, STATE_OF("exited", FINISHED ",\"ExitCode\":3")};
+    bad_path = "/events";
+    bad = (struct nonsense){events, strlen(events), .stays = true};
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_ENDED);
+    assert_int_equal(heard.exit_code, 3);
+    nothing_special();
+}
+
+static void test_events_without_end(void **state)
+{
+    static const char *const lines[] = {xs, zeros};
+
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("running", "")};
+    bad_path = "/events";
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        bad = (struct nonsense){OK "\r\n", .again = lines[i]};
+        ask_for(ENGINE_WATCH, "{\"image\":\"alpine\"}", 1, 300);
+        assert_int_equal(heard_count, 0); /* it runs, and nothing else was said */
+        assert_in_range(bad_count, 1, 3);
+    }
+    nothing_special();
+}
+
+/* ---- logs ---- */
+
+static void test_nonsense_for_a_log(void **state)
+{
+    static const struct nonsense logs[] = {
+        {OK "\r\n", .again = zeros}, /* frames of nothing */
+        {OK "\r\n", .again = xs},    /* of two gigabytes */
+        {OK "Content-Length: 100\r\n\r\n\1"},
+        {OK "Content-Length: 3\r\n\r\n\1\1"},
+        {"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"},
+        {""},
+    };
+
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("exited", FINISHED ",\"ExitCode\":3")};
+    bad_path = "/logs";
+    for (size_t i = 0; i < COUNT(logs); i++) {
+        bad = logs[i];
+        ask_for(ENGINE_WATCH, "{\"image\":\"alpine\",\"keep\":{\"logs\":\"4k\"}}", 1, CASE_MS);
+        if (heard_count != 1 || heard.event != ENGINE_ENDED || heard.exit_code != 3)
+            fail_msg("log %zu: %d answers", i, heard_count);
+        assert_in_range(bad_count, 1, 8);
+    }
+    nothing_special();
+}
+
+/* ---- pull ---- */
+
+static void test_nonsense_for_a_pull(void **state)
+{
+    static const char pulls[] = "{\"image\":\"alpine\",\"pull\":\"always\"}";
+
+    bad_path = "/images/create";
+    for (size_t i = 0; i < COUNT(nonsense); i++) {
+        bad = nonsense[i];
+        ask_for(ENGINE_PREPARE, pulls, 1, CASE_MS);
+        assert_int_equal(heard_count, 1);
+    }
+    bad = (struct nonsense){OK "\r\n", .again = xs};
+    ask_for(ENGINE_PREPARE, pulls, 1, 300);
+    assert_int_equal(heard_count, 0);
+    nothing_special();
+}
+
+static void test_ids_that_are_none(void **state)
+{
+    static const char *const bodies[] = {"{\"Id\":\"../images/x\"}", "{\"Id\":\"\"}",
+                                         "{\"Id\":\"ab?force=1\"}", "{\"Id\":\"ab\\r\\nX: y\"}",
+                                         "{\"Id\":7}"};
+
+    for (size_t i = 0; i < COUNT(bodies); i++) {
+        special[0] = (struct reply){"/containers/create", 201, bodies[i]};
+        ask(ENGINE_PREPARE);
+        assert_int_equal(heard.event, ENGINE_REFUSED);
+    }
+    nothing_special();
+}
+
+/* Where it has no mark the containers tell; only an empty list says that there are none. */
+static void test_a_list_that_is_none_gives_no_identity(void **state)
+{
+    static const char *const lists[] = {"{}",   "null", "7",
+                                        "[{}]", "[7]",  "[{\"Labels\":{\"cronsched.identity\":\"XY\"}}]"};
+
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        special[0] = (struct reply){"GET /v1.45/volumes/", 404, "{}"};
+        special[1] = (struct reply){"/containers/json?all=1&limit=1&", 200, lists[i]};
+        special[2] = (struct reply){"/volumes/create", 201, "{}"};
+        ask(ENGINE_PREPARE);
+        assert_int_equal(heard.event, ENGINE_UNREACHABLE);
+        assert_non_null(strstr(heard_text, "makes no sense"));
+    }
+    nothing_special();
+}
+
+/* ---- sweep ---- */
+
+#define ITEM(state, epoch, attempt, created)                                                                 \
+    "{\"Id\":\"" ID "\",\"Names\":[\"/cs-ab\"],\"State\":\"" state "\",\"Created\":" created ",\"Labels\":{" \
+    "\"cronsched.cluster\":\"c\",\"cronsched.run\":\"r@1\"," epoch attempt                                   \
+    "\"cronsched.witness\":\"/.cronsched-ab\"}}"
+#define EPOCH   "\"cronsched.epoch\":\"3\","
+#define ATTEMPT "\"cronsched.attempt\":\"1\","
+
+static void sweep_once(const char *list, const char *inspect)
+{
+    struct engine *engine;
+
+    keeps = false;
+    special[0] = (struct reply){"/containers/json?all=1&limit=64", 200, list};
+    special[1] = (struct reply){"/" ID "/json", 200, inspect};
+    open_engine(&engine, 50);
+    turn(150, 1);
+    close_engine(engine);
+}
+
+static void test_the_sweep_removes_nothing_that_it_does_not_know(void **state)
+{
+    static const char over[] =
+        "{\"Created\":\"2025-11-30T10:00:00Z\",\"State\":{\"Status\":\"exited\",\"ExitCode\":0,"
+        "\"StartedAt\":\"2025-11-30T10:00:00Z\"" FINISHED "}}";
+    static const struct {
+        const char *list, *inspect;
+        bool removed;
+    } table[] = {
+        {"[" ITEM("exited", EPOCH, ATTEMPT, "1764000000") "]", over, true},
+        {"[" ITEM("exited", "", ATTEMPT, "1764000000") "]", over, false},
+        {"[" ITEM("exited", EPOCH, "", "1764000000") "]", over, false},
+        {"[" ITEM("exited", "\"cronsched.epoch\":\"2x\",", ATTEMPT, "1764000000") "]", over, false},
+        {"[" ITEM("exited", "\"cronsched.epoch\":\"99999999999999999999\",", ATTEMPT, "1764000000") "]", over,
+         false},
+        {"[" ITEM("exited", EPOCH, ATTEMPT, "\"then\"") "]", over, false},
+        {"[" ITEM("exited", EPOCH, ATTEMPT, "1764000000") "]", STATE_OF("running", ""), false},
+        {"[" ITEM("exited", EPOCH, ATTEMPT, "1764000000") "]",
+         STATE_OF("exited", FINISHED ",\"ExitCode\":\"0\""), false},
+        {"[" ITEM("created", EPOCH, ATTEMPT, "1764000000") "]", "{\"State\":{\"Status\":\"created\"}}",
+         false},
+        {"{}", over, false},
+        {"[7,null,{},[]]", over, false},
+    };
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        sweep_once(table[i].list, table[i].inspect);
+        if ((deletes > 0) != table[i].removed)
+            fail_msg("%zu: %d removed", i, deletes);
+    }
+    nothing_special();
+}
+
+/* An engine that does not know `before` gives the same page again and again. */
+static void test_a_list_without_end(void **state)
+{
+    static char list[15 * 1024];
+    size_t n = 0;
+
+    for (int i = 0; i < 64; i++)
+        n += (size_t)snprintf(list + n, sizeof(list) - n, "%c{\"Id\":\"%x\"}", i ? ',' : '[', i);
+    snprintf(list + n, sizeof(list) - n, "]");
+    later[0] = (struct reply){"/containers/json?all=1&limit=64", 200, list};
+    sweep_once(list, "{}");
+    assert_in_range(pages, 1, later_count - pages); /* a second page in each sweep */
+    nothing_special();
+}
+
 static void test_memory_stayed_within_bounds(void **state)
 {
     struct rusage use;
@@ -384,8 +728,22 @@ static void test_memory_stayed_within_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sane_answers_come_through),   cmocka_unit_test(test_nonsense_for_the_link),
-        cmocka_unit_test(test_nonsense_for_a_preparation),  cmocka_unit_test(test_nonsense_for_a_release),
+        cmocka_unit_test(test_sane_answers_come_through),
+        cmocka_unit_test(test_nonsense_for_the_link),
+        cmocka_unit_test(test_nonsense_for_a_preparation),
+        cmocka_unit_test(test_nonsense_for_a_release),
+        cmocka_unit_test(test_nonsense_for_a_fence),
+        cmocka_unit_test(test_events_that_hide_the_start),
+        cmocka_unit_test(test_nonsense_for_a_watch),
+        cmocka_unit_test(test_an_end_without_its_exit_code_is_unknown),
+        cmocka_unit_test(test_events_behind_too_long_a_line_are_heard),
+        cmocka_unit_test(test_events_without_end),
+        cmocka_unit_test(test_nonsense_for_a_log),
+        cmocka_unit_test(test_nonsense_for_a_pull),
+        cmocka_unit_test(test_ids_that_are_none),
+        cmocka_unit_test(test_a_list_that_is_none_gives_no_identity),
+        cmocka_unit_test(test_the_sweep_removes_nothing_that_it_does_not_know),
+        cmocka_unit_test(test_a_list_without_end),
         cmocka_unit_test(test_memory_stayed_within_bounds),
     };
 

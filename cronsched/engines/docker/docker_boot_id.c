@@ -15,6 +15,8 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/io/clock.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,32 +38,70 @@ static bool read_line(const char *path, char *ret, size_t size)
     return true;
 }
 
-/* Of /proc, so neither blocks. */
-static bool listener_is_local(const char *unix_socket)
+/* The process that listens there, and its name; 0: it is not seen from here. Of /proc, so neither blocks. */
+static pid_t listener_of(const char *unix_socket, char *name, size_t size)
 {
-    static const char *const engines[] = {"dockerd", "podman", "systemd", "init"};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred peer = {0};
 
     socklen_t len = sizeof(peer);
-    char path[64], name[32] = "";
+    char path[64];
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool known;
     if (fd < 0)
-        return false;
+        return 0;
     memcpy(address.sun_path, unix_socket, strlen(unix_socket) + 1); /* its length was checked at the begin */
     known = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
             getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
     close(fd);
-    if (!known)
-        return false;
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)peer.pid);
-    if (!read_line(path, name, sizeof(name)))
-        return false;
+    return known && read_line(path, name, size) ? peer.pid : 0;
+}
+
+static bool is_engine(const char *name)
+{
+    static const char *const engines[] = {"dockerd", "podman", "systemd", "init"};
+
     for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
         if (strcmp(name, engines[i]) == 0)
             return true;
     return false;
+}
+
+static bool listener_is_local(const char *unix_socket)
+{
+    char name[32] = "";
+
+    return listener_of(unix_socket, name, sizeof(name)) != 0 && is_engine(name);
+}
+
+/* Field 22 of /proc/PID/stat, in ticks since the boot; the name before it may hold anything, also ") ". */
+static bool start_ticks(pid_t pid, unsigned long long *ret)
+{
+    char path[64], line[1024];
+    const char *rest;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    rest = read_line(path, line, sizeof(line)) ? strrchr(line, ')') : NULL;
+    return rest &&
+           sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                  ret) == 1;
+}
+
+void docker_starts_read(const struct docker *d, int64_t *ret_process_ms, int64_t *ret_host_ms)
+{
+    char name[32] = "";
+    pid_t pid = d->unix_socket ? listener_of(d->unix_socket, name, sizeof(name)) : 0;
+    int64_t host_ms = clock_wall_ms() - clock_boot_ms();
+    long tick_hz = sysconf(_SC_CLK_TCK);
+    unsigned long long ticks;
+
+    *ret_process_ms = *ret_host_ms = 0;
+    if (pid == 0 || !is_engine(name))
+        return;
+    *ret_host_ms = host_ms;
+    if (strcmp(name, "dockerd") == 0 && tick_hz > 0 && start_ticks(pid, &ticks))
+        *ret_process_ms = host_ms + (int64_t)(ticks * 1000 / (unsigned long long)tick_hz);
 }
 
 static void add_kernel(const struct docker *d, char *boot_id, size_t size)

@@ -37,12 +37,16 @@
 #define DOCKER_CREATE_TRIES    3
 #define DOCKER_LOOK_MS         30000 /* watched containers are looked at at least so often */
 #define DOCKER_LOOKS_AT_ONCE   8
-#define DOCKER_LIVE_LOGS_MAX   256          /* followed while they run; others are read at the end */
-#define DOCKER_LOG_END_MS      30000        /* to read the rest of a log after the end */
-#define DOCKER_LINE_MAX        (256 * 1024) /* one line of a stream of JSON */
-#define DOCKER_SWEEP_MAX       64           /* containers that one sweep removes */
-#define DOCKER_SWEEP_PAGE      64           /* containers in one list */
-#define DOCKER_CLOCK_MARGIN_MS 10000        /* a leader whose clock is so much ahead is none any more */
+#define DOCKER_LIVE_LOGS_MAX   256    /* followed while they run; others are read at the end */
+#define DOCKER_LOG_END_MS      30000  /* to read the rest of a log after the end, from its last piece */
+#define DOCKER_LOG_WHOLE_MS    600000 /* from the end */
+#define DOCKER_LOG_PER_BYTE    16 /* bytes of the stream for each that is kept: a frame has 8 of its own, */
+#define DOCKER_LOG_MORE        (1024 * 1024) /* and so much in any case */
+#define DOCKER_LINE_MAX        (256 * 1024)  /* one line of a stream of JSON */
+#define DOCKER_SWEEP_MAX       64            /* containers that one sweep removes */
+#define DOCKER_SWEEP_PAGE      64            /* containers in one list */
+#define DOCKER_SWEEP_PAGES     1024          /* lists in one sweep */
+#define DOCKER_CLOCK_MARGIN_MS 10000         /* a leader whose clock is so much ahead is none any more */
 #define DOCKER_PATH_MAX        1024
 #define DOCKER_WITNESS_MAX     96 /* a path that fits the name in an archive's header */
 #define DOCKER_SEAL_BYTES      1536
@@ -65,8 +69,9 @@ struct docker_lines {
     size_t len;
     void (*line)(void *arg, const char *line, size_t len); /* NUL-terminated */
     void *arg;
-    bool failed; /* too long, or out of memory */
+    bool passing; /* over the rest of a line that was too long, or for which there was no memory */
 };
+/* False: such a line began in this piece. The lines after it come again. */
 bool docker_lines_feed(struct docker_lines *lines, const char *bytes, size_t size);
 void docker_lines_release(struct docker_lines *lines);
 
@@ -287,8 +292,30 @@ void docker_witness_read(const json_t *inspect, char *ret, size_t size);
 bool docker_changes_hold(const json_t *changes, const char *path);
 /* The fact that a line of /events tells about container `id` (any when NULL); false: none. */
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret);
-int64_t docker_time_read(const char *text); /* ms; 0 for the zero time */
-int64_t docker_ms_of(int64_t seconds);      /* 0: before 1970, or no time that can be */
+int64_t docker_time_read(const char *text); /* ms; 0 for the zero time, and for what is none */
+/* Hexadecimal, and short enough to be kept: it becomes a part of paths. */
+bool docker_id_valid(const char *id);
+/* A label's whole number; -1: it is none, or too large. */
+int64_t docker_number_read(const char *text);
+int64_t docker_ms_of(int64_t seconds); /* 0: before 1970, or no time that can be */
+
+/* ---- docker_end.c: pure ---- */
+struct docker_restart {
+    int64_t network_ms; /* the default network was made; 0: not known */
+    int64_t process_ms; /* the engine's process was started; 0: not known */
+    int64_t host_ms;    /* its host was started; 0: not known */
+    bool seen_away;     /* it went away after the container was last seen running */
+    bool live_restore;  /* what runs lives on without it */
+    bool zero;          /* its version is one that makes up a 0 */
+};
+enum docker_end_source {
+    DOCKER_END_OWN,          /* what ran has ended by itself, and this is its exit code */
+    DOCKER_END_MAYBE_ENGINE, /* its exit code, but the engine may have ended it */
+    DOCKER_END_MADE_UP       /* the engine does not know how it ended */
+};
+/* Of a container that is over, and whose `die` was not seen. */
+enum docker_end_source docker_end_judge(const struct docker_state *state,
+                                        const struct docker_restart *restart);
 
 /* ---- one file each ---- */
 void docker_prepare_begin(struct docker_task *task);
@@ -298,6 +325,9 @@ void docker_discard_begin(struct docker_task *task);
 void docker_stop_begin(struct docker_task *task);
 bool docker_id_refused(const struct docker *d, const char *id);
 
+/* When its process and its host were started, by our clock. 0: it is not of this machine; or another process listens for
+ * it. Does not block. */
+void docker_starts_read(const struct docker *d, int64_t *ret_process_ms, int64_t *ret_host_ms);
 /* Reads the host's boot identity now; NULL when it cannot be known. While the stream of events that was open
  * at the last reading lives, d->boot_id holds it. */
 void docker_boot_id_read(struct docker_task *task,

@@ -27,6 +27,12 @@ static void tell_lost(struct docker_task *t, const struct docker_reply *reply)
 
 /* ---- the stream ---- */
 
+static void tell_dropped(struct docker_task *t)
+{
+    if (t->fence.want != DOCKER_FENCE_DONE)
+        docker_fence_tell(&t->fence, &(struct docker_fact){.kind = DOCKER_FACT_DROPPED});
+}
+
 static void on_event_line(void *arg, const char *line, size_t len)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
@@ -34,6 +40,8 @@ static void on_event_line(void *arg, const char *line, size_t len)
     json_t *json;
 
     json_text_object(line, len, "event", &json, NULL);
+    if (!json)
+        tell_dropped(t);
     if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->id, &fact))
         t->fence_fresh |= docker_fence_tell(&t->fence, &fact);
     json_decref(json);
@@ -44,7 +52,7 @@ static bool on_stream_data(void *arg, const char *bytes, size_t size)
     struct docker_task *t = OBJECT(struct docker_task, arg);
 
     if (!docker_lines_feed(&t->lines, bytes, size))
-        return true; /* no event is so long; the fence then ends without the stream's help */
+        tell_dropped(t);
     if (t->fence_fresh)
         docker_wake_in(t, 0, act); /* not from within curl */
     t->fence_fresh = false;

@@ -121,6 +121,15 @@ static void make_mark(struct docker *d, const char *known)
     json_decref(json);
 }
 
+/* A list that was asked for containers with an identity holds some, or is empty. Only the latter says that there are
+ * none. */
+static bool makes_sense(const json_t *list, struct docker_reply *reply)
+{
+    reply->text = "the list of its containers makes no sense";
+    return json_is_array(list) &&
+           (json_array_size(list) == 0 || label_of(json_object_get(json_array_get(list, 0), "Labels")));
+}
+
 static void on_containers(void *arg, const struct http_answer *answer)
 {
     struct docker *d = OBJECT(struct docker, arg);
@@ -128,6 +137,8 @@ static void on_containers(void *arg, const struct http_answer *answer)
     struct docker_reply reply = docker_read(answer, &json);
 
     d->probe = NULL;
+    if (reply.status == 200 && !makes_sense(json, &reply))
+        reply.complete = false;
     if (failed(d, &reply)) {
         /* read again by the next probe */
     } else if (reply.status == 200) {
@@ -170,6 +181,10 @@ static void on_mark(void *arg, const struct http_answer *answer)
     const char *identity = docker_identity_of(json);
 
     d->probe = NULL;
+    if (reply.status == 200 && !json_is_object(json)) {
+        reply.complete = false;
+        reply.text = "the answer to its mark makes no sense";
+    }
     if (failed(d, &reply)) {
         /* read again by the next probe */
     } else if (reply.status == 200 && identity) {

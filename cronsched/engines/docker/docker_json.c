@@ -5,6 +5,7 @@
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,23 @@ static bool status_read(const char *text, enum docker_status *ret)
     return false;
 }
 
+/* What is there has to be text. */
+static bool is_text(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    return !value || json_is_string(value);
+}
+
+/* Values that mean something good when they are missing must not be of another type: that is not the same. */
+static bool has_types(const json_t *state)
+{
+    const json_t *oom = json_object_get(state, "OOMKilled");
+
+    return is_text(state, "StartedAt") && is_text(state, "FinishedAt") && is_text(state, "Error") &&
+           (!oom || json_is_boolean(oom));
+}
+
 int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
@@ -61,7 +79,7 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
     int64_t exit_code, restarts;
     const char *policy;
 
-    if (!status_read(text_of(state, "Status"), &s.status) ||
+    if (!status_read(text_of(state, "Status"), &s.status) || !has_types(state) ||
         json_text_int(state, "ExitCode", -1, INT_MAX, &exit_code) < 0 ||
         json_text_int(inspect, "RestartCount", 0, INT_MAX, &restarts) < 0)
         return ERR_INVALID;
@@ -71,6 +89,9 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
         s.finished_ms < s.started_ms)
         s.finished_ms = s.started_ms; /* it was over before the engine had noted the start */
     s.exit_code = (int)exit_code;
+    if ((s.status == DOCKER_EXITED || s.status == DOCKER_DEAD || s.status == DOCKER_REMOVING) &&
+        !json_object_get(state, "ExitCode"))
+        s.exit_code = -1; /* not 0, which would be a success */
     s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
     s.restart_count = (int)restarts;
     policy = text_of(json_object_get(json_object_get(inspect, "HostConfig"), "RestartPolicy"), "Name");
@@ -112,16 +133,31 @@ static enum docker_event event_of(const char *action)
     return DOCKER_EVENT_OTHER;
 }
 
-/* -1: none, or no number that a process may end with; it is not to be taken for success. */
-static int exit_code_of(const char *text)
+bool docker_id_valid(const char *id)
+{
+    size_t n = strlen(id);
+
+    return n > 0 && n < DOCKER_ID_MAX && strspn(id, "0123456789abcdef") == n;
+}
+
+int64_t docker_number_read(const char *text)
 {
     char *end;
-    long code;
+    long long n;
 
     if (*text < '0' || *text > '9')
         return -1;
-    code = strtol(text, &end, 10);
-    return *end || code > INT_MAX ? -1 : (int)code;
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    return *end || errno == ERANGE ? -1 : n;
+}
+
+/* -1: none, or no number that a process may end with; it is not to be taken for success. */
+static int exit_code_of(const char *text)
+{
+    int64_t code = docker_number_read(text);
+
+    return code > INT_MAX ? -1 : (int)code;
 }
 
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret)
@@ -147,7 +183,7 @@ bool docker_event_read(const json_t *event, const char *id, struct docker_fact *
 
 /* ---- lines ---- */
 
-static bool lines_end(struct docker_lines *l, const char *bytes, size_t n)
+static bool lines_add(struct docker_lines *l, const char *bytes, size_t n)
 {
     char *grown;
 
@@ -165,22 +201,27 @@ static bool lines_end(struct docker_lines *l, const char *bytes, size_t n)
 
 bool docker_lines_feed(struct docker_lines *l, const char *bytes, size_t size)
 {
-    while (size > 0 && !l->failed) {
+    bool fine = true;
+
+    while (size > 0) {
         const char *end = memchr(bytes, '\n', size);
         size_t n = end ? (size_t)(end - bytes) : size;
 
-        if (!lines_end(l, bytes, n)) {
-            l->failed = true;
-            break;
-        }
-        if (end && l->len > 0) {
-            l->line(l->arg, l->data, l->len);
+        if (!l->passing && !lines_add(l, bytes, n)) {
+            l->passing = true;
             l->len = 0;
+            fine = false;
+        }
+        if (end && l->len > 0)
+            l->line(l->arg, l->data, l->len);
+        if (end) {
+            l->len = 0;
+            l->passing = false;
         }
         bytes += n + (end ? 1 : 0);
         size -= n + (end ? 1 : 0);
     }
-    return !l->failed;
+    return fine;
 }
 
 void docker_lines_release(struct docker_lines *l)
@@ -188,5 +229,5 @@ void docker_lines_release(struct docker_lines *l)
     free(l->data);
     l->data = NULL;
     l->len = 0;
-    l->failed = false;
+    l->passing = false;
 }

@@ -130,6 +130,10 @@ static void on_info(void *arg, const struct http_answer *answer)
     struct docker_reply reply = docker_read(answer, &json);
 
     d->probe = NULL;
+    if (reply.status == 200 && !json_is_object(json)) {
+        reply.complete = false; /* as above */
+        reply.text = "the answer to /info makes no sense";
+    }
     if (docker_lost(&reply) || reply.status != 200) {
         docker_link_failed(d, &reply);
     } else {

@@ -21,6 +21,7 @@
 
 #define FRAME_HEAD 8
 #define RETRY_MS   500
+#define TRIES_MAX  4 /* at a stream that breaks although the engine is there */
 
 struct docker_log {
     struct object object; /* first */
@@ -38,7 +39,11 @@ struct docker_log {
     size_t head_len;
     uint32_t left; /* bytes of this frame */
     bool finishing;
-    int64_t deadline_ms; /* of uv_now, moved on by each piece */
+    int64_t deadline_ms; /* of uv_now, moved on by each piece, */
+    int64_t last_ms;     /* up to this */
+    int tries;
+    bool pausing;       /* before the next one */
+    int64_t left_bytes; /* of the stream, after the end: an engine may send for ever */
     char remark[DOCKER_TEXT_MAX];
     void (*done)(struct docker_task *task, const char *remark);
 };
@@ -156,6 +161,13 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
     }
 }
 
+static void move_deadline(struct docker_log *log)
+{
+    log->deadline_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_END_MS;
+    if (log->deadline_ms > log->last_ms)
+        log->deadline_ms = log->last_ms;
+}
+
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_log *log = OBJECT(struct docker_log, arg);
@@ -165,7 +177,11 @@ static bool on_data(void *arg, const char *bytes, size_t size)
         return false;
     }
     take_apart(log, bytes, size);
-    log->deadline_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_END_MS;
+    move_deadline(log);
+    if (log->finishing && (log->left_bytes -= (int64_t)size) < 0) {
+        snprintf(log->remark, sizeof(log->remark), "the engine sends more of its log than there can be");
+        log->full = true;
+    }
     if (log->full) {
         stop_reading(log);
         close_writer(log); /* go_on comes from there */
@@ -187,6 +203,9 @@ static void on_stream_end(void *arg, const struct http_answer *answer)
     } else if (!docker_lost(&reply)) {
         snprintf(log->remark, sizeof(log->remark), "the engine does not give its output: %.300s", reply.text);
         log->full = true;
+    } else if (log->finishing) {
+        log->tries++;
+        log->pausing = true;
     }
     json_decref(json);
     close_writer(log);
@@ -233,10 +252,10 @@ static void go_on(struct docker_log *log)
 
     if (!log->finishing || log->writer_closing)
         return;
-    if (!is_whole(log) && left > 0) {
+    if (!is_whole(log) && left > 0 && log->tries < TRIES_MAX) {
         if (log->call)
             docker_wake_in(log->task, left, on_late);
-        else if (d->link == DOCKER_LINK_UP && !log->writer)
+        else if (d->link == DOCKER_LINK_UP && !log->writer && !log->pausing)
             read_stream(log, false);
         else
             docker_wake_in(log->task, RETRY_MS, on_late);
@@ -254,6 +273,7 @@ static void go_on(struct docker_log *log)
 
 static void on_late(struct docker_task *t)
 {
+    t->log->pausing = false;
     go_on(t->log);
 }
 
@@ -278,7 +298,9 @@ void docker_log_finish(struct docker_log *log, void (*done)(struct docker_task *
 {
     log->finishing = true;
     log->done = done;
-    log->deadline_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_END_MS;
+    log->last_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_WHOLE_MS;
+    log->left_bytes = log->task->job->keep_logs_bytes * DOCKER_LOG_PER_BYTE + DOCKER_LOG_MORE;
+    move_deadline(log);
     docker_wake_in(log->task, 0,
                    on_late); /* from the loop, and a stream that ends by itself has a moment to */
 }

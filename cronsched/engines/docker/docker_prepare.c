@@ -126,7 +126,8 @@ static void on_taken(struct docker_task *t, const struct docker_reply *reply)
     if (reply->status == 404)
         docker_answer_text(t, ENGINE_UNREACHABLE, -1,
                            "the name %s is taken by a container that is being removed", t->name);
-    else if (reply->status != 200 || !id || docker_state_read(reply->json, &state) < 0)
+    else if (reply->status != 200 || !id || !docker_id_valid(id) ||
+             docker_state_read(reply->json, &state) < 0)
         refuse(t, reply, "the container of that name cannot be looked at");
     else if (!is_ours(t, reply->json))
         docker_answer_text(t, ENGINE_REFUSED, -1,
@@ -274,7 +275,7 @@ static void on_created(struct docker_task *t, const struct docker_reply *reply)
     }
     if (unreachable(t, reply))
         return;
-    if (reply->status == 201 && id)
+    if (reply->status == 201 && id && docker_id_valid(id))
         verify(t, id);
     else if (reply->status == 409)
         look_at_name(t);
@@ -283,6 +284,8 @@ static void on_created(struct docker_task *t, const struct docker_reply *reply)
                            t->job->image);
     else if (no_image && !t->pulled)
         pull(t);
+    else if (reply->status == 201)
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the engine gives no id of the container that it created");
     else
         refuse(t, reply, "the container cannot be created");
 }

@@ -164,8 +164,8 @@ static void on_release_state(struct docker_task *t, const struct docker_reply *r
     struct docker_state state;
     int r = reply->status == 200 ? docker_state_read(reply->json, &state) : ERR_NOT_FOUND;
 
-    if (docker_lost(reply))
-        docker_answer_unreachable(t, reply); /* nothing was sent that starts it */
+    if (docker_lost(reply) || (reply->status != 200 && reply->status != 404))
+        docker_answer_unreachable(t, reply); /* nothing was sent that starts it, and it may run */
     else if (r == ERR_INVALID)
         docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s: the answer to inspect is invalid",
                            t->docker->endpoint); /* it may have been started already */

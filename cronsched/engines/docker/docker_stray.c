@@ -14,6 +14,7 @@
 #include "leader/worker/loop.h"
 
 #include "jobs/base/hash_table.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,21 +92,22 @@ static bool take(struct docker *d, const json_t *container)
 {
     const char *id = json_string_value(json_object_get(container, "Id"));
     const char *run = label(container, "cronsched.run");
-    int attempt = (int)strtol(label(container, "cronsched.attempt"), NULL, 10);
-    int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
+    int64_t attempt = docker_number_read(label(container, "cronsched.attempt"));
+    int64_t epoch = docker_number_read(label(container, "cronsched.epoch"));
     struct docker_stray *x;
 
-    if (!id || strlen(id) >= DOCKER_ID_MAX || !docker_witness_fits(container) || !*run ||
-        strlen(run) >= RUN_ID_MAX || epoch > d->stray_epoch || docker_is_busy(d, id, run))
+    if (!id || !docker_id_valid(id) || !docker_witness_fits(container) || !*run ||
+        strlen(run) >= RUN_ID_MAX || epoch <= 0 || epoch > d->stray_epoch || attempt <= 0 ||
+        attempt > INT_MAX || docker_is_busy(d, id, run))
         return true;
     x = find(d, id);
-    if (!x && d->host->keep(d->host, run, attempt, epoch, id))
+    if (!x && d->host->keep(d->host, run, (int)attempt, epoch, id))
         return false;
     if (!x && HASH_CNT(by_id, d->strays) < STRAYS_MAX) {
         x = alloc_zero(sizeof(*x));
         snprintf(x->id, sizeof(x->id), "%s", id);
         snprintf(x->run, sizeof(x->run), "%s", run);
-        x->attempt = attempt;
+        x->attempt = (int)attempt;
         HASH_ADD(by_id, d->strays, id, strlen(x->id), x);
     }
     if (x)

@@ -15,6 +15,7 @@
 #include "jobs/base/percent.h"
 #include "leader/worker/loop.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ struct docker_sweep {
     size_t next;
     char before[DOCKER_ID_MAX]; /* the page holds those made before this one; "": the newest */
     char last[DOCKER_ID_MAX];   /* the oldest of the page so far that is still there */
-    int removed;
+    int removed, pages;
     int64_t epoch, engine_ms;
     char id[DOCKER_ID_MAX];
     bool old_epoch;
@@ -96,7 +97,8 @@ static bool is_over(const struct docker_sweep *s, const json_t *inspect)
     if (state.status == DOCKER_EXITED || state.status == DOCKER_DEAD)
         return state.finished_ms && state.finished_ms + retention_ms <= s->engine_ms;
     return state.status == DOCKER_CREATED && !docker_state_started(&state) &&
-           (s->old_epoch || docker_time_read(created) + retention_ms <= s->engine_ms);
+           (s->old_epoch ||
+            (docker_time_read(created) && docker_time_read(created) + retention_ms <= s->engine_ms));
 }
 
 static void on_inspected(void *arg, const struct http_answer *answer)
@@ -125,12 +127,12 @@ static const char *label(const json_t *container, const char *key)
     return s ? s : "";
 }
 
-/* Made within the retention: it cannot have ended before. */
+/* Made within the retention, or who knows when: it need not have ended before. */
 static bool is_young(const struct docker_sweep *s, const json_t *container)
 {
     int64_t created_ms = docker_ms_of(json_integer_value(json_object_get(container, "Created")));
 
-    return created_ms + s->docker->retention_ms > s->engine_ms;
+    return !created_ms || created_ms + s->docker->retention_ms > s->engine_ms;
 }
 
 static bool is_candidate(struct docker_sweep *s, const json_t *container, const char *id)
@@ -138,10 +140,11 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     struct docker *d = s->docker;
     const char *state = json_string_value(json_object_get(container, "State"));
     const char *run = label(container, "cronsched.run");
-    int64_t epoch = strtoll(label(container, "cronsched.epoch"), NULL, 10);
-    int attempt = (int)strtol(label(container, "cronsched.attempt"), NULL, 10);
+    int64_t epoch = docker_number_read(label(container, "cronsched.epoch"));
+    int64_t attempt = docker_number_read(label(container, "cronsched.attempt"));
 
-    if (!state || !*run || epoch > s->epoch || !docker_witness_fits(container))
+    if (!state || !*run || epoch <= 0 || epoch > s->epoch || attempt <= 0 || attempt > INT_MAX ||
+        !docker_witness_fits(container))
         return false;
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
@@ -150,7 +153,7 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
         return false;
     if (is_young(s, container) && !(strcmp(state, "created") == 0 && s->old_epoch))
         return false;
-    return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, attempt, epoch, id);
+    return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, (int)attempt, epoch, id);
 }
 
 static void ask_page(struct docker_sweep *s);
@@ -167,7 +170,7 @@ static void go_on(struct docker_sweep *s)
             finish(s);
             return;
         }
-        if (!id || strlen(id) >= DOCKER_ID_MAX || strspn(id, "0123456789abcdef") != strlen(id))
+        if (!id || !docker_id_valid(id))
             continue;
         if (is_candidate(s, container, id)) {
             snprintf(s->id, sizeof(s->id), "%s", id);
@@ -178,7 +181,8 @@ static void go_on(struct docker_sweep *s)
     }
     if (s->removed == DOCKER_SWEEP_MAX)
         loop_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
-    if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last) {
+    if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last ||
+        strcmp(s->last, s->before) == 0 || ++s->pages == DOCKER_SWEEP_PAGES) {
         finish(s);
         return;
     }

@@ -11,6 +11,9 @@
  *   an event gets lost     each watch is looked at every DOCKER_LOOK_MS anyway
  *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
  *   another engine         UNREACHABLE once; what is not there is believed only after the engine's identity
+ *   an end without `die`   the engine may have been restarted meanwhile, and have made it up: the default network tells
+ *                          (docker_end.c). What is made up is UNKNOWN
+ *   no sense, no answer    and the link is up: UNREACHABLE once, and it is looked at every second
  *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
  *   it runs again          somebody else has started it again (docker restart or start, a restart policy that was
  *                          set later): the attempt runs on, and is STARTED once more with the count. After a
@@ -27,6 +30,8 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/base/percent.h"
+#include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 #include "leader/worker/loop.h"
 
 #include <assert.h>
@@ -41,6 +46,7 @@
        */
 
 #define RESTART_WAIT_MS 3000
+#define LOOK_AGAIN_MS   1000 /* after an answer that makes no sense, or none */
 #define START_SLACK_MS                                                                                       \
     1000 /* a start that the journal has may be by our clock, where the engine did not answer */
 
@@ -53,14 +59,15 @@ struct docker_watch {
     bool died;        /* by the events */
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
-    int unfinished, absent;
-    bool elsewhere;   /* it is on another engine, and the scheduler was told so */
-    int starts, told; /* how often it was started; as the host knows */
-    int64_t start_ms; /* of the last start that is known; 0: none */
-    bool looked;      /* at least once */
-    int64_t over_ms;  /* of uv_now, since when it has been seen not to run; 0: it runs */
+    int unfinished, absent, lost;  /* looks that came to nothing */
+    bool elsewhere;                /* it is on another engine, and the scheduler was told so */
+    int starts, told;              /* how often it was started; as the host knows */
+    int64_t start_ms;              /* of the last start that is known; 0: none */
+    bool looked;                   /* at least once */
+    int64_t over_ms;               /* of uv_now, since when it has been seen not to run; 0: it runs */
     struct docker_state end;
-    bool policy; /* it has a restart policy */
+    enum docker_end_source source; /* of `end` */
+    bool policy;                   /* it has a restart policy */
     bool ended, gone;
     bool revived; /* started again when its end was about to be answered: it will be a stray */
 };
@@ -105,10 +112,10 @@ static const char *explain(const struct docker_task *t, char *text, size_t size)
         snprintf(text, size, "killed: it needed more memory than its limit");
         return "oom";
     }
-    if (w->was_away && !w->died && !t->docker->live_restore) {
-        snprintf(text, size,
-                 "it ended while the engine was away or stopping, without live-restore: the engine may have "
-                 "ended it");
+    if (w->source == DOCKER_END_MAYBE_ENGINE) {
+        snprintf(
+            text, size,
+            "it ended while the engine was away, stopping or starting, and the engine may have ended it");
         return "engine";
     }
     if (w->foreign_signal && !w->stopping) {
@@ -143,7 +150,28 @@ static void add(char *text, size_t size, const char *more)
         snprintf(text + n, size - n, "%s%s", n ? "; " : "", more);
 }
 
-static void on_log_kept(struct docker_task *t, const char *remark)
+/* It is over, and nobody knows how: what the engine says of it is not to be taken for a success or a failure. */
+static void answer_unknown(struct docker_task *t, const char *remark)
+{
+    struct docker_watch *w = t->watch;
+    char text[DOCKER_TEXT_MAX * 2], finished[TEXT_NUMBER_BUFFER] = "?";
+
+    if (w->end.finished_ms)
+        instant_format(w->end.finished_ms, INSTANT_MS, finished, sizeof(finished));
+    if (w->source == DOCKER_END_MADE_UP)
+        snprintf(
+            text, sizeof(text),
+            "the engine or its host went down while it ran, and what the engine says of its end since then "
+            "(exit code %d, %s) it has not seen",
+            w->end.exit_code, finished);
+    else
+        snprintf(text, sizeof(text), "it is over (%s), and the engine does not tell with which exit code",
+                 finished);
+    add(text, sizeof(text), remark);
+    docker_answer_text(t, ENGINE_UNKNOWN, -1, "%s", text);
+}
+
+static void answer_ended(struct docker_task *t, const char *remark)
 {
     struct docker_watch *w = t->watch;
     char text[DOCKER_TEXT_MAX * 2], starts[DOCKER_TEXT_MAX];
@@ -164,6 +192,17 @@ static void on_log_kept(struct docker_task *t, const char *remark)
     a.text = text[0] ? text : NULL;
     FAULT_POINT("docker.ended", t->run);
     docker_answer(t, &a);
+}
+
+static void on_log_kept(struct docker_task *t, const char *remark)
+{
+    struct docker_watch *w = t->watch;
+
+    if (w->source == DOCKER_END_MADE_UP || w->end.exit_code < 0) {
+        answer_unknown(t, remark);
+        return;
+    }
+    answer_ended(t, remark);
 }
 
 static void ended(struct docker_task *t)
@@ -277,6 +316,42 @@ static void look_later(struct docker_task *t)
     look_more(t->docker);
 }
 
+/* Whether the end that nobody has seen is one. */
+static void on_network(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_watch *w = t->watch;
+    struct docker *d = t->docker;
+    const char *made = json_string_value(json_object_get(reply->json, "Created"));
+    struct docker_restart restart = {.seen_away = w->was_away,
+                                     .live_restore = d->live_restore,
+                                     .zero = strncmp(d->version, "24.", 3) == 0};
+
+    if (w->ended || w->over_ms == 0)
+        return; /* it runs again, or its `die` has come */
+    if (docker_lost(reply) || (reply->status >= 500 && ++w->unfinished < UNFINISHED_LOOKS_MAX)) {
+        if (docker_lost(reply))
+            docker_link_suspect(d, reply);
+        docker_wake_in(t, 500, look_later);
+        return;
+    }
+    if (reply->status == 200)
+        restart.network_ms = docker_time_read(made);
+    docker_starts_read(d, &restart.process_ms, &restart.host_ms);
+    w->source = docker_end_judge(&w->end, &restart);
+    ended(t);
+}
+
+static void end_with(struct docker_task *t, const struct docker_state *state)
+{
+    struct docker_watch *w = t->watch;
+
+    w->end = *state;
+    if (w->died)
+        ended(t);
+    else if (!t->call)
+        docker_send(t, &(struct docker_call){.method = "GET", .path = "/networks/bridge"}, on_network);
+}
+
 static void over(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
@@ -287,8 +362,7 @@ static void over(struct docker_task *t, const struct docker_state *state)
     if (w->foreign_signal && !w->stopping && now - w->over_ms < RESTART_WAIT_MS) {
         docker_wake_in(t, 500, look_later);
     } else if (state->started_ms && state->finished_ms) {
-        w->end = *state;
-        ended(t);
+        end_with(t, state);
     } else if (++w->unfinished < UNFINISHED_LOOKS_MAX) {
         docker_wake_in(t, 500, look_later);
     } else {
@@ -319,6 +393,25 @@ static void judge(struct docker_task *t, const struct docker_state *state)
     }
 }
 
+/* Whether it runs is not known now. It is looked at on and on; once that tells, it is STARTED again. May be the end of
+ * the task, if the host makes it so. */
+static void say_senseless(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker *d = t->docker;
+    char text[DOCKER_TEXT_MAX] = "the answer to inspect is invalid";
+
+    if (t->watch->unreachable)
+        return;
+    if (docker_lost(reply))
+        snprintf(text, sizeof(text), "%s: %.300s", d->endpoint, reply->text);
+    else if (reply->status != 200)
+        snprintf(text, sizeof(text), "%s: HTTP %d: %.300s", d->endpoint, reply->status, reply->text);
+    t->watch->unreachable = true;
+    d->host->answer(d->host,
+                    &(struct engine_answer){
+                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+}
+
 static void on_looked(void *arg, const struct http_answer *answer)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
@@ -330,13 +423,17 @@ static void on_looked(void *arg, const struct http_answer *answer)
     t->watch->look = NULL;
     d->looking--;
     if (docker_lost(&reply)) {
-        t->watch->wanted = true;
         docker_link_suspect(d, &reply);
+        docker_wake_in(t, LOOK_AGAIN_MS, look_later);
+        if (++t->watch->lost > 1) /* the first time the link may be down, which is told then */
+            say_senseless(t, &reply);
     } else if (reply.status == 404) {
         on_gone(t);
     } else if (reply.status != 200 || docker_state_read(json, &state) < 0) {
-        docker_wake_in(t, 1000, look_later);
+        docker_wake_in(t, LOOK_AGAIN_MS, look_later);
+        say_senseless(t, &reply);
     } else {
+        t->watch->lost = 0;
         judge(t, &state);
     }
     json_decref(json);
@@ -463,8 +560,8 @@ static bool on_events(void *arg, const char *bytes, size_t size)
 {
     struct docker *d = OBJECT(struct docker, arg);
 
-    if (!docker_lines_feed(&d->event_lines, bytes, size))
-        d->event_lines.failed = false; /* one line that makes no sense; looks find what it said */
+    docker_lines_feed(&d->event_lines, bytes,
+                      size); /* of a line that makes no sense looks find what it said */
     look_more(d);
     return true;
 }

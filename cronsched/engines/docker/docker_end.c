@@ -1,0 +1,63 @@
+/* Whether what the engine says of an end is known to it, or made up at its own start. Pure.
+ *
+ * An engine that starts and finds a container that it had left running, and no trace of it any more (its host lost
+ * power, or its runtime was killed), writes down an end: now, with the exit code 255 (Docker 24.0: 0). Nobody has seen
+ * that end, and no `die` tells of it. A container that ended while the engine alone was away has the right end, which the
+ * runtime has kept. And an engine without live-restore ends what it finds running before it is up, and what runs when it
+ * stops. See the table in README.md.
+ *
+ * When it started: its process says so, where it is on this machine (docker_boot_id.c). The default network says so where
+ * it was made anew, as the last step of that start (so there the time before is part of it); with live-restore it is as
+ * old as the oldest container that lived on.
+ */
+#include "cronsched/engines/docker/docker_core.h"
+
+#define SLACK_MS 1000 /* of the clocks' ticks */
+#define RESTORE_MS                                                                                           \
+    60000 /* in which an engine that starts has looked at its containers; as long may one take to stop */
+
+/* Code of an engine that does not know. Where containers live on without their engine many end well meanwhile: a 0 is
+ * then believed of an engine that is known to make up 255. */
+static bool may_be_made_up(const struct docker_state *state, const struct docker_restart *restart)
+{
+    return state->exit_code == 255 || (state->exit_code == 0 && (!restart->live_restore || restart->zero));
+}
+
+/* What ends so is stopped by an engine without live-restore when that stops. */
+static bool may_be_stopped(const struct docker_state *state, const struct docker_restart *restart)
+{
+    return state->exit_code > 128 && !restart->live_restore;
+}
+
+/* No container lives through a start of the host: what ended after it was made up then, what ended before is known. */
+static enum docker_end_source judge_by_host(const struct docker_state *state,
+                                            const struct docker_restart *restart)
+{
+    if (state->finished_ms < restart->host_ms - SLACK_MS)
+        return may_be_stopped(state, restart) ? DOCKER_END_MAYBE_ENGINE : DOCKER_END_OWN;
+    return state->exit_code == 255 || state->exit_code == 0 ? DOCKER_END_MADE_UP : DOCKER_END_MAYBE_ENGINE;
+}
+
+enum docker_end_source docker_end_judge(const struct docker_state *state,
+                                        const struct docker_restart *restart)
+{
+    bool ends_what_runs = restart->seen_away && !restart->live_restore;
+    enum docker_end_source otherwise = ends_what_runs ? DOCKER_END_MAYBE_ENGINE : DOCKER_END_OWN;
+    int64_t process_ms = restart->process_ms, network_ms = restart->network_ms;
+    int64_t at_ms = process_ms ? process_ms : network_ms, from_ms, to_ms;
+
+    if (state->started_ms < restart->host_ms)
+        return judge_by_host(state, restart);
+    if (at_ms == 0)
+        return ends_what_runs && may_be_made_up(state, restart) ? DOCKER_END_MADE_UP : otherwise;
+    if (state->started_ms >= at_ms)
+        return otherwise;
+    /* With live-restore containers end while the engine is away, and when it was away has to be known well. */
+    from_ms = process_ms && restart->live_restore ? process_ms - SLACK_MS : at_ms - RESTORE_MS;
+    to_ms = network_ms >= at_ms ? network_ms + SLACK_MS : process_ms + RESTORE_MS;
+    if (state->finished_ms > to_ms || state->finished_ms < at_ms - RESTORE_MS)
+        return otherwise;
+    if (may_be_made_up(state, restart))
+        return state->finished_ms >= from_ms ? DOCKER_END_MADE_UP : otherwise;
+    return may_be_stopped(state, restart) ? DOCKER_END_MAYBE_ENGINE : otherwise;
+}

@@ -1,0 +1,86 @@
+/* An end that nobody has seen: is it known to the engine, did the engine bring it about, or did it make it up? The times
+ * are those that dockerd 20.10 has told, in seconds. */
+#include "cronsched/engines/docker/docker_core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void the_source_of_an_end(void **state)
+{
+    static const struct {
+        const char *what;
+        double started, finished;
+        int code;
+        double process, network, host; /* 0: not known */
+        bool seen_away, live, zero;
+        enum docker_end_source expected;
+    } table[] = {
+        {"the engine has lived all the time", 20, 25, 0, 10, 15, 1, false, false, false, DOCKER_END_OWN},
+        {"the same, in its first minute", 20, 25, 255, 10, 15, 1, false, false, false, DOCKER_END_OWN},
+        {"the same, with live-restore", 200, 250, 255, 100, 15, 1, false, true, false, DOCKER_END_OWN},
+        {"power was lost", 20, 38.7, 255, 38, 53, 30, false, false, false, DOCKER_END_MADE_UP},
+        {"power was lost, Docker 24.0", 20, 38.7, 0, 38, 53, 30, false, false, false, DOCKER_END_MADE_UP},
+        {"power was lost, engine elsewhere", 20, 38.7, 0, 0, 53, 0, false, false, false, DOCKER_END_MADE_UP},
+        {"the same, seen", 20, 38.7, 255, 0, 53, 0, true, false, false, DOCKER_END_MADE_UP},
+        {"power was lost, live-restore", 20, 38.7, 0, 38, 40, 30, false, true, false, DOCKER_END_MADE_UP},
+        {"it ended well while that was going on", 20, 38.7, 0, 38, 40, 1, false, true, false, DOCKER_END_OWN},
+        {"the same, Docker 24.0", 20, 38.7, 0, 38, 40, 1, false, true, true, DOCKER_END_MADE_UP},
+        {"the engine was started twice since then", 20, 38.7, 0, 500, 501, 30, false, true, false,
+         DOCKER_END_MADE_UP},
+        {"the same, within a minute, host not known", 20, 38, 0, 50, 52, 0, true, false, false,
+         DOCKER_END_MADE_UP},
+        {"just before the host went down", 20, 25, 0, 38, 40, 30, false, false, false, DOCKER_END_OWN},
+        {"stopped as the host went down", 20, 25, 143, 38, 40, 30, false, false, false,
+         DOCKER_END_MAYBE_ENGINE},
+        {"it ended before the host went down", 20, 25, 0, 500, 501, 30, false, true, false, DOCKER_END_OWN},
+        {"the runtime was killed, live-restore", 17, 33.7, 255, 33.2, 1, 1, false, true, false,
+         DOCKER_END_MADE_UP},
+        {"it ended while away, live-restore", 20, 26, 0, 35, 1, 1, true, true, false, DOCKER_END_OWN},
+        {"the same, and nothing lived on", 20, 26, 0, 35, 36, 1, true, true, false, DOCKER_END_OWN},
+        {"it failed while away, live-restore", 20, 26, 3, 35, 36, 1, true, true, false, DOCKER_END_OWN},
+        {"it failed while away", 20, 26, 3, 35, 53, 1, true, false, false, DOCKER_END_MAYBE_ENGINE},
+        {"the engine killed it while it started", 21, 48, 137, 35, 53, 1, false, false, false,
+         DOCKER_END_MAYBE_ENGINE},
+        {"the engine stopped it with itself", 10, 27, 137, 35, 39, 1, false, false, false,
+         DOCKER_END_MAYBE_ENGINE},
+        {"the same, engine elsewhere", 10, 27, 143, 0, 39, 0, false, false, false, DOCKER_END_MAYBE_ENGINE},
+        {"long before a restart", 10, 20, 0, 300, 310, 1, false, false, false, DOCKER_END_OWN},
+        {"long before a restart, engine elsewhere", 10, 20, 0, 0, 310, 0, false, false, false,
+         DOCKER_END_OWN},
+        {"long before a restart, killed", 10, 20, 137, 0, 310, 0, false, false, false, DOCKER_END_OWN},
+        {"it lived on, and ended long after", 10, 500, 0, 100, 1, 1, true, true, false, DOCKER_END_OWN},
+        {"nothing is known of the engine", 10, 20, 0, 0, 0, 0, false, false, false, DOCKER_END_OWN},
+        {"nothing is known but that it was away", 10, 20, 0, 0, 0, 0, true, false, false, DOCKER_END_MADE_UP},
+        {"the same, live-restore", 10, 20, 0, 0, 0, 0, true, true, false, DOCKER_END_OWN},
+        {"the same, with a code of its own", 10, 20, 3, 0, 0, 0, true, false, false, DOCKER_END_MAYBE_ENGINE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {.status = DOCKER_EXITED,
+                                 .started_ms = (int64_t)(table[i].started * 1000),
+                                 .finished_ms = (int64_t)(table[i].finished * 1000),
+                                 .exit_code = table[i].code};
+        struct docker_restart r = {.process_ms = (int64_t)(table[i].process * 1000),
+                                   .network_ms = (int64_t)(table[i].network * 1000),
+                                   .host_ms = (int64_t)(table[i].host * 1000),
+                                   .seen_away = table[i].seen_away,
+                                   .live_restore = table[i].live,
+                                   .zero = table[i].zero};
+
+        if (docker_end_judge(&s, &r) != table[i].expected)
+            fail_msg("%s: %d", table[i].what, docker_end_judge(&s, &r));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_source_of_an_end)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
