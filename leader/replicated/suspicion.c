@@ -58,12 +58,10 @@ static uint64_t answer_ms(const struct suspicion *s)
 
 void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, uint64_t now_ms)
 {
-    uint64_t took = now_ms - s->sent_ms, slow = write_ms > took ? write_ms : took;
+    uint64_t took = now_ms - s->sent_ms, slow = (write_ms > took ? write_ms : took) + s->late_ms;
 
     if (s->state != SUSPICION_ASKING)
         return; /* the link works again */
-    if (s->link != REPLICATED_LINK_BROKEN)
-        slow += s->late_ms; /* a slow process may be silent; it does not close its port */
     if (slow > SUSPICION_SLOWNESS_MAX_MS)
         slow = SUSPICION_SLOWNESS_MAX_MS;
     s->state = SUSPICION_ASKED;

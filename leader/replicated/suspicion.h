@@ -52,7 +52,8 @@ struct suspicion {
 void suspicion_link(struct suspicion *s, int64_t epoch, const struct replicated_link *link, uint64_t now_ms);
 /* The question, or the confirming write, is sent now. */
 void suspicion_sending(struct suspicion *s, uint64_t now_ms);
-/* The question stands as this version of its node. write_ms: how long another write of this replica took lately. */
+/* The question stands as this version of its node. write_ms: how long another write of this replica took lately. The leader
+ * gets more time by the slowness of both, ZooKeeper's and its own. */
 void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, uint64_t now_ms);
 /* This replica's own write or read failed, or the connection is gone: nothing follows from it. */
 void suspicion_failed(struct suspicion *s, uint64_t now_ms);

@@ -13,9 +13,9 @@
 enum event {
     END,
     UP,
-    BROKEN,
-    REFUSED,
-    SILENT,
+    BROKEN,  /* n: how late the leader was while the link stood, in ms */
+    REFUSED, /* likewise */
+    SILENT,  /* likewise */
     SEND,
     ASKED,      /* n: version */
     SLOW,       /* asked as version 5; another write took n ms lately */
@@ -66,6 +66,9 @@ static const struct row rows[] = {
      SUSPICION_ASKED},
     {"more where ZooKeeper is slow",
      {{100, SILENT, 0}, {100, SEND, 0}, {105, SLOW, 200}, {1304, DUE, 0}, {1305, DUE, 1}},
+     SUSPICION_ASKED},
+    {"and where the leader is, which may live behind a firewall that rejects",
+     {{100, BROKEN, 60}, {100, SEND, 0}, {105, ASKED, 5}, {464, DUE, 0}, {465, DUE, 1}},
      SUSPICION_ASKED},
     {"but not for ever",
      {{100, SILENT, 0}, {100, SEND, 0}, {105, SLOW, 60000}, {4504, DUE, 0}, {4505, DUE, 1}},
@@ -149,9 +152,10 @@ static const struct row rows[] = {
      SUSPICION_NONE},
 };
 
-static void link_is(struct suspicion *s, int64_t epoch, enum replicated_link_state state, uint64_t now_ms)
+static void link_is(struct suspicion *s, int64_t epoch, enum replicated_link_state state, int late_ms,
+                    uint64_t now_ms)
 {
-    struct replicated_link link = {.state = state, .why = "Connection refused"};
+    struct replicated_link link = {.state = state, .why = "Connection refused", .late_ms = (uint64_t)late_ms};
 
     suspicion_link(s, epoch, &link, now_ms);
 }
@@ -165,7 +169,7 @@ static void play(struct suspicion *s, const struct step *step)
     case BROKEN:
     case REFUSED:
     case SILENT:
-        link_is(s, EPOCH, REPLICATED_LINK_UP + (step->event - UP), now_ms);
+        link_is(s, EPOCH, REPLICATED_LINK_UP + (step->event - UP), step->n, now_ms);
         break;
     case SEND:
         suspicion_sending(s, now_ms);
@@ -190,7 +194,7 @@ static void play(struct suspicion *s, const struct step *step)
         suspicion_confirmed(s, now_ms);
         break;
     case NEXT_EPOCH:
-        link_is(s, EPOCH + 1, REPLICATED_LINK_BROKEN, now_ms);
+        link_is(s, EPOCH + 1, REPLICATED_LINK_BROKEN, 0, now_ms);
         break;
     case END:
         break;
@@ -224,7 +228,7 @@ static void test_a_verdict_is_of_its_epoch_and_its_time(void **state)
     assert_false(suspicion_verdict(&s, EPOCH + 1, 380));
     assert_true(suspicion_verdict(&s, EPOCH, 380 + SUSPICION_VERDICT_MS));
     assert_false(suspicion_verdict(&s, EPOCH, 381 + SUSPICION_VERDICT_MS));
-    link_is(&s, EPOCH, REPLICATED_LINK_SILENT, 381 + SUSPICION_VERDICT_MS);
+    link_is(&s, EPOCH, REPLICATED_LINK_SILENT, 0, 381 + SUSPICION_VERDICT_MS);
     assert_int_equal(s.state, SUSPICION_WANTED); /* the leader is asked again */
 }
 
@@ -240,7 +244,7 @@ static void test_what_lasts_is_told(void **state)
         play(&s, &steps[i]);
         assert_int_equal(suspicion_lasts(&s), i == 7);
     }
-    link_is(&s, EPOCH, REPLICATED_LINK_UP, 1400);
+    link_is(&s, EPOCH, REPLICATED_LINK_UP, 0, 1400);
     assert_false(suspicion_lasts(&s));
 }
 
