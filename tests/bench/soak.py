@@ -8,7 +8,8 @@ fault of the leader:
   reject   a firewall resets what goes between the leader and one standby
   load     other processes want 90 % of every processor, 70 ms of work and 8 ms of rest at a time
   slow     packets between replicas take 200 ms each way, and one in a hundred is lost
-Prints JSON; exit code 1 when another epoch began, or when a start is doubled or missing.
+Prints JSON; exit code 1 when another epoch began, or when a start is doubled or missing. What a slow disk or a busy machine
+did is measured beside it, and listed as `slow`: an election that has nothing of the kind before it has another cause.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
@@ -25,6 +27,8 @@ from slow_link import SlowLinks  # noqa: E402
 
 EVERY = {"docker": 10, "process": 1}  # seconds between two starts
 TOLD = ("leader-unreachable", "elected", "deposed", "resigned")
+SLOW_S = 0.2  # a write to the disk that takes as long, or waking up so late, is listed
+LISTED = 200
 BURN = """
 import time
 while True:
@@ -35,11 +39,42 @@ while True:
 """
 
 
+class Machine:
+    """How long a write to the disk takes that has to be durable, and how late this process wakes up, ten times a second."""
+
+    def __init__(self, folder):
+        self.slow, self.worst, self.ended = [], {"fsync": 0.0, "wake-up": 0.0}, threading.Event()
+        self.fd = os.open(folder.join("probe"), os.O_CREAT | os.O_WRONLY, 0o600)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def note(self, what, seconds):
+        self.worst[what] = max(self.worst[what], seconds)
+        if seconds >= SLOW_S and len(self.slow) < LISTED:
+            self.slow.append(f"{lab.instant(time.time() - seconds, exact=True)} {what} {seconds:.2f} s")
+
+    def run(self):
+        while not self.ended.is_set():
+            began = time.monotonic()
+            os.pwrite(self.fd, os.urandom(4096), 0)
+            os.fsync(self.fd)
+            wrote = time.monotonic()
+            self.note("fsync", wrote - began)
+            self.ended.wait(0.1)
+            self.note("wake-up", time.monotonic() - wrote - 0.1)
+
+    def close(self):
+        self.ended.set()
+        self.thread.join()
+        os.close(self.fd)
+
+
 class Soak:
     def __init__(self, place, session_timeout):
         self.lab = lab.Cluster(place, session_timeout=session_timeout,
                                before_start=lambda cluster: cluster.write_hosts(dual_stack=True))
-        self.ledger, self.closing = lab.Ledger(place, "soak"), []
+        self.ledger, self.machine = lab.Ledger(place, "soak"), Machine(place)
+        self.closing = [self.machine.close]
 
     def under(self, condition):
         replicas = [self.lab.network.spaces[name] for name in self.lab.replicas]
@@ -90,6 +125,8 @@ class Soak:
                 "elections": epochs, "told": told, "fire_times": len(expected), "starts": sum(starts.values()),
                 "doubled": [run for run, count in starts.items() if count > 1],
                 "missed": [run for run in expected if run not in starts],
+                "worst_ms": {what: round(1000 * seconds) for what, seconds in self.machine.worst.items()},
+                "slow": list(self.machine.slow),
                 "differences": [d.get("text") for d in view.get("differences", [])]}
 
     def close(self):
