@@ -617,7 +617,8 @@ static void check_process(struct doctor *d)
     if (longest > LOOP_WARN_NS)
         advice = "the machine is overloaded, or a request was very large";
     add(d, "event loop", advice ? WARNING : OK, advice,
-        "busy for at most %" PRIu64 " ms at a time in the last minutes", longest / 1000000);
+        "busy for at most %" PRIu64 " ms at a time in the last minutes, computing for at most %" PRIu64 " ms",
+        longest / 1000000, loop_gap_most_cpu_ns(&d->api->gap) / 1000000);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_WARN)
         add(d, "open files", WARNING, "raise LimitNOFILE= or 'ulimit -n' to 65536",
             "this process may open %llu", (unsigned long long)files.rlim_cur);

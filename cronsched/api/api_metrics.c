@@ -45,6 +45,7 @@ enum family {
     HISTORY_INDEX,
     LOOP_BUSY_SECONDS_TOTAL,
     LOOP_GAP_SECONDS,
+    LOOP_GAP_CPU_SECONDS,
     HTTP_STREAMS,
     TOKENS_FILE_FAILING,
     PROCESS_CPU_SECONDS_TOTAL,
@@ -96,6 +97,10 @@ static const struct {
     [LOOP_GAP_SECONDS] =
         {"cronsched_loop_gap_seconds", "gauge",
          "The longest time the event loop was busy without a pause, within the last one to two minutes."},
+    [LOOP_GAP_CPU_SECONDS] = {"cronsched_loop_gap_cpu_seconds", "gauge",
+                              "The most that the event loop computed without a pause, within the last one to "
+                              "two minutes: what a gap "
+                              "has beyond it was spent waiting for the processor."},
     [HTTP_STREAMS] = {"cronsched_http_streams", "gauge", "Logs being read."},
     [TOKENS_FILE_FAILING] = {"cronsched_tokens_file_failing", "gauge",
                              "Whether the tokens file cannot be used: the tokens read before it stay valid."},
@@ -298,6 +303,7 @@ static void put_journal(struct text *t, struct api *api)
 static void put_loop(struct text *t, const struct api *api)
 {
     put_metric(t, LOOP_BUSY_SECONDS_TOTAL, "%.6f", (double)api->gap.busy_ns / 1e9);
+    put_metric(t, LOOP_GAP_CPU_SECONDS, "%.6f", (double)loop_gap_most_cpu_ns(&api->gap) / 1e9);
     put_metric(t, LOOP_GAP_SECONDS, "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
     put_metric(t, HTTP_STREAMS, "%zu", api->stream_count);
     put_metric(t, TOKENS_FILE_FAILING, "%d", auth_trouble(api->auth) != NULL);

@@ -42,8 +42,8 @@ struct api {
     size_t stream_count;
     size_t work_count; /* pieces of work on the pool */
     int handles;       /* not yet closed */
-    bool auditing;
-    bool has_led; /* and so has read the journal */
+    bool auditing;     /* rows are being read for one, or it is on the pool */
+    bool has_led;      /* and so has read the journal */
     bool closing, http_closed;
     void (*closed)(void *arg);
     void *closed_arg;

@@ -29,6 +29,7 @@ struct wait {
     struct http_request *request;                                /* NULL: has been served */
     void (*then)(struct api *api, struct http_request *request); /* a read */
     json_t *reply;                                               /* a write */
+    uint64_t index;
     uint64_t begun_ms;
 };
 
@@ -39,6 +40,7 @@ struct query {
     struct http_request *request;
     void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more);
     json_t *more;
+    bool audit; /* an audit's: it keeps others from asking until it has its rows */
 };
 
 /* ---- waiting for the journal ---- */
@@ -48,6 +50,14 @@ static bool is_behind(const struct api *api)
     const struct api_context *c = &api->context;
 
     return c->cluster_ops && !scheduler_leading(c->scheduler) && !api_following(c);
+}
+
+/* Another replica that passed the command on applies the journal up to the index before it answers. */
+static void reply_written(struct wait *w, struct http_request *request)
+{
+    if (http_caller(request)->replica && !json_object_get(w->reply, "index"))
+        json_object_set_new(w->reply, "index", json_integer((json_int_t)w->index));
+    http_reply_json(request, 200, json_incref(w->reply));
 }
 
 static void wait_serve(struct wait *w, bool in_time, int result)
@@ -60,7 +70,7 @@ static void wait_serve(struct wait *w, bool in_time, int result)
     if (w->then)
         w->then(w->api, request);
     else if (result == 0)
-        http_reply_json(request, 200, json_incref(w->reply));
+        reply_written(w, request);
     else
         http_reply_error(request, ERR_UNKNOWN,
                          "the leader was deposed before this was durable: it may or may not have happened");
@@ -73,6 +83,8 @@ static void on_durable(void *arg, int result)
 
     if (w->api)
         list_remove(&w->all);
+    if (w->api && w->index == SCHEDULER_INDEX_LATER)
+        w->index = scheduler_acked(w->api->context.scheduler);
     if (w->api && w->request)
         wait_serve(w, true, result);
     http_request_unref(w->request);
@@ -118,8 +130,7 @@ static void wait_begin(struct api *api, struct http_request *request, uint64_t i
     w->then = then;
     w->reply = reply;
     w->begun_ms = uv_now(api->loop);
-    if (reply && http_caller(request)->replica && !json_object_get(reply, "index"))
-        json_object_set_new(reply, "index", json_integer((json_int_t)index)); /* to be applied there, too */
+    w->index = index;
     list_append(&api->waits, &w->all);
     scheduler_wait(api->context.scheduler, index, on_durable, w); /* may have freed it on return */
     if (then && !list_empty(&api->waits) && !uv_is_active((uv_handle_t *)&api->clock))
@@ -177,6 +188,8 @@ static void on_history(void *arg, json_t *result, const struct error *error)
 
     if (q->api) {
         list_remove(&q->all);
+        if (q->audit)
+            q->api->auditing = false;
         if (result)
             q->then(q->api, q->request, result, q->more);
         else
@@ -204,6 +217,11 @@ void api_query(struct api *api, struct http_request *request, const struct histo
     q->request = http_request_ref(request);
     q->then = then;
     q->more = more;
+    q->audit = query->kind == HISTORY_AUDIT;
+    if (q->audit) {
+        assert(!api->auditing);
+        api->auditing = true;
+    }
     list_append(&api->queries, &q->all);
     api->context.history->ops->query(api->context.history, query, on_history, q);
 }

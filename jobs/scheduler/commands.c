@@ -131,6 +131,8 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
 
     if (rc == 0 && name)
         rc = commands_find_job(s, name, &j, &ret->error);
+    if (rc == 0 && !name && resume_goes_on(s))
+        rc = error_set(&ret->error, ERR_BUSY, "all jobs are being resumed; pause them when that is done");
     if (rc == 0 && until_ms && until_ms <= s->now_ms)
         rc = error_set(&ret->error, ERR_INVALID, "until is in the past");
     if (rc == 0 && reason)
@@ -171,21 +173,20 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, stru
         rc = error_set(&ret->error, ERR_CONFLICT, "all jobs are paused; resume --all");
     if (rc < 0)
         return rc;
-    if (j ? j->paused : s->state.paused) {
-        if (j)
-            planner_skip_to(s, j, s->now_ms, VERDICT_PAUSED, j->pause_reason);
-        else
-            planner_skip_pause(s, s->now_ms);
+    if (j && j->paused) {
+        planner_skip_to(s, j, s->now_ms, VERDICT_PAUSED, j->pause_reason);
         r = turn_record(s, RECORD_RESUME);
         PUT_TEXT(s, r, job, name);
         PUT_TEXT(s, r, by, by);
         turn_commit(s, r);
-        if (j)
-            turn_wake_job(s, j, s->now_ms);
-        else
-            planner_wake_resumed(s);
+        turn_wake_job(s, j, s->now_ms);
     }
-    return commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret);
+    if (!j && s->state.paused)
+        resume_begin(s, s->now_ms, by);
+    commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 0), ret);
+    if (!j && resume_goes_on(s))
+        ret->index = SCHEDULER_INDEX_LATER;
+    return 0;
 }
 
 /* ---- trigger ---- */

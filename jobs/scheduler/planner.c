@@ -567,43 +567,9 @@ static void put_resume(struct scheduler *s, const char *job)
     turn_commit(s, r);
 }
 
-void planner_skip_pause(struct scheduler *s, int64_t to_ms)
-{
-    struct job_state *j, *next;
-
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (j->def && (j->run_count || j->ahead_count || rules_next_ms(s, j) <= to_ms))
-            planner_skip_to(s, j, to_ms, VERDICT_PAUSED, j->paused ? j->pause_reason : s->state.pause_reason);
-    }
-}
-
-/* Most have no runs, have not been looked at in the pause, and will be in their time. */
-void planner_wake_resumed(struct scheduler *s)
-{
-    struct job_state *j, *next;
-
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (j->def && (j->run_count > 0 || j->live.timer.slot == 0 ||
-                       j->live.timer.at > rules_next_ms(s, j) - s->o.arm_ahead_ms))
-            turn_wake_job_later(s, j);
-    }
-}
-
-void planner_end_pause(struct scheduler *s)
-{
-    if (!s->state.paused || !s->state.pause_until_ms || s->state.pause_until_ms > s->now_ms)
-        return;
-    planner_skip_pause(s, s->state.pause_until_ms);
-    put_resume(s, NULL);
-    planner_wake_resumed(s);
-}
-
-/* True while the job is paused; a pause that has expired ends here. */
+/* True while the job is paused; a pause of its own that has expired ends here, that of all in resume.c. */
 static bool paused(struct scheduler *s, struct job_state *j)
 {
-    planner_end_pause(s);
     if (j->paused && j->pause_until_ms && j->pause_until_ms <= s->now_ms) {
         planner_skip_to(s, j, j->pause_until_ms, VERDICT_PAUSED, j->pause_reason);
         put_resume(s, j->name);
@@ -615,8 +581,8 @@ static int64_t pause_ends_ms(const struct scheduler *s, const struct job_state *
 {
     int64_t at = HEAP_NEVER;
 
-    if (s->state.paused && s->state.pause_until_ms)
-        at = s->state.pause_until_ms;
+    if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms > s->now_ms)
+        at = s->state.pause_until_ms; /* then all are looked at that need it */
     if (j->paused && j->pause_until_ms && j->pause_until_ms < at)
         at = j->pause_until_ms;
     return at;

@@ -47,7 +47,7 @@ void reconcile_due(struct scheduler *s)
     if (s->leading && !s->reconciling && !s->stopping &&
         s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX) {
         s->reconciling = true;
-        planner_end_pause(s);
+        resume_due(s);
         reconcile_all(s, records);
         /* reconciling runs may have woken jobs for this very instant: once more */
         reconcile_all(s, records);
@@ -57,9 +57,9 @@ void reconcile_due(struct scheduler *s)
         run = heap_first(&s->run_timers);
         at = job && job->at < at ? job->at : at;
         at = run && run->at < at ? run->at : at;
-        if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at)
+        if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at && !resume_goes_on(s))
             at = s->state.pause_until_ms;
-        if (!list_empty(&s->later) && at > s->now_ms)
+        if ((!list_empty(&s->later) || resume_wants_turn(s)) && at > s->now_ms)
             at = s->now_ms;
     }
     if ((s->hash_image || s->snapshot_image) && at > s->now_ms)

@@ -82,7 +82,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
 {
     struct waiter *w;
 
-    if (index == 0)
+    if (index == 0 || (index == SCHEDULER_INDEX_LATER && !resume_goes_on(s)))
         index = turn_index(s);
     if (index <= s->acked || (!s->leading && index <= s->state.index)) {
         done(arg, 0);
@@ -98,6 +98,11 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
     w->arg = arg;
     list_append(&s->waiters, &w->all);
     s->waiter_count++;
+}
+
+uint64_t scheduler_acked(const struct scheduler *s)
+{
+    return s->acked;
 }
 
 static void waiters_answer(struct scheduler *s, uint64_t index, int result)
@@ -130,6 +135,7 @@ static void on_acked(void *arg, uint64_t index)
 static void forget_leadership(struct scheduler *s)
 {
     s->leading = false;
+    resume_drop(s);
     takeover_end(s);
     engine_call_drop_all(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
@@ -333,6 +339,8 @@ void scheduler_tick(struct scheduler *s)
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
     turn_images(s);
+    if (s->leading && !s->stopping)
+        resume_step(s);
     if (s->leading && !s->stopping && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX)
         level_rise(s);
     reconcile_due(s);
@@ -374,6 +382,7 @@ static void on_job_gone(void *arg, struct job_state *j)
     struct scheduler *s = OBJECT(struct scheduler, arg);
 
     s->job_generation++;
+    resume_job_gone(s, j);
     list_remove(&j->live.later);
     heap_remove(&s->job_timers, &j->live.timer);
 }
@@ -451,6 +460,7 @@ void scheduler_free(struct scheduler *s)
     if (!s)
         return;
     s->leading = false;
+    resume_drop(s);
     takeover_end(s);
     engine_call_drop_all(s);
     stray_clear_all(s);

@@ -116,9 +116,14 @@ int scheduler_kill(struct scheduler *s, const char *run, const char *by, struct 
 int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
                        struct scheduler_result *ret);
 
+/* In a result: the command goes on in later turns, and its last record is not written yet. scheduler_wait knows. */
+#define SCHEDULER_INDEX_LATER UINT64_MAX
+
 /* Calls back with 0 once `index` is durable, ERR_DEPOSED when this leader lost the lead before. index 0:
  * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg);
+
+uint64_t scheduler_acked(const struct scheduler *s); /* what is durable now */
 
 /* ---- notifications ---- */
 

@@ -8,6 +8,7 @@
  *   takeover.c       the runs that an earlier leader left, and the report about them
  *   launch.c         attempts: the next step of one run
  *   planner.c        fire times: the next step of one job
+ *   resume.c         the end of the pause of all, in steps
  *   reconcile.c      does what is due, and sets the alarm
  *   engine_events.c  entries: what engines answer
  *   commands.c       entries: what clients ask
@@ -39,6 +40,7 @@
 #define ARMED_PER_JOB_MAX             64
 #define RECONCILED_PER_ENTRY          256  /* jobs, and runs; the rest in the next turn */
 #define RECORDS_PER_ENTRY             1024 /* likewise: after so many */
+#define RESUMED_PER_STEP              256  /* records, of jobs whose pause ends */
 #define BACKFILL_TIMES_MAX            5000
 #define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
@@ -141,6 +143,14 @@ struct stray {
     UT_hash_handle by_id;
 };
 
+/* The end of the pause of all. */
+struct resume {
+    enum { RESUME_NONE, RESUME_SKIPS, RESUME_WAKES } step; /* RESUME is written in between */
+    int64_t to_ms;
+    char *by;
+    struct job_state *next; /* to be looked at; NULL: all were */
+};
+
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
@@ -175,6 +185,7 @@ struct scheduler {
     struct stray *strays;
     uint64_t next_ticket;
     struct takeover takeover;
+    struct resume resume;
     bool reconciling;
     int64_t wake_ms;
     char refusing[ERROR_TEXT_MAX];    /* why commands are refused; "" when leading */
@@ -379,11 +390,18 @@ void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, en
  * the job has had already by its local time, so that a night's run never doubles. */
 void planner_zones_before(struct scheduler *s, struct job_state *j);
 void planner_zones_after(struct scheduler *s, struct job_state *j);
-/* Ends a pause of all jobs that has expired. */
-void planner_end_pause(struct scheduler *s);
-/* What resuming all jobs means for each: fire times of the pause are skipped; and, once it is recorded, they are planned again. */
-void planner_skip_pause(struct scheduler *s, int64_t to_ms);
-void planner_wake_resumed(struct scheduler *s);
+
+/* ---- resume.c ---- */
+
+/* Ends the pause of all jobs: fire times up to to_ms are skipped, what was due since then is fired. Nothing happens when it is
+ * being ended already. */
+void resume_begin(struct scheduler *s, int64_t to_ms, const char *by);
+void resume_due(struct scheduler *s);              /* the same, of one that has expired */
+void resume_step(struct scheduler *s);             /* once a turn */
+bool resume_wants_turn(const struct scheduler *s); /* soon */
+bool resume_goes_on(const struct scheduler *s);    /* RESUME is not written yet */
+void resume_job_gone(struct scheduler *s, const struct job_state *j);
+void resume_drop(struct scheduler *s); /* it is forgotten */
 
 /* ---- status.c, for walk.c: new references ---- */
 

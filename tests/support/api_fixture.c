@@ -252,6 +252,11 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
     put(arg, "# TYPE cronsched_leading gauge\ncronsched_leading %d\n", fake.leading);
 }
 
+uint64_t scheduler_acked(const struct scheduler *s)
+{
+    return 7;
+}
+
 bool scheduler_leading(const struct scheduler *s)
 {
     return fake.leading;

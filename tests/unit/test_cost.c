@@ -408,7 +408,7 @@ static void the_range_of_a_backfill_is_bounded_first(void **state)
 
 #define MANY 20000
 
-static void fill(int count)
+static void fill_with(int count, const char *every)
 {
     for (int at = 0; at < count; at += SCHEDULER_APPLY_JOBS_MAX) {
         json_t *jobs = json_object();
@@ -417,11 +417,17 @@ static void fill(int count)
         for (int i = at; i < at + SCHEDULER_APPLY_JOBS_MAX && i < count; i++) {
             snprintf(name, sizeof(name), "job-%06d", i);
             snprintf(schedule, sizeof(schedule), "%d 4 1 %d *", i % 60, 1 + i % 12);
-            json_object_set_new(jobs, name, json_pack("{s:s,s:s}", "image", "x", "schedule", schedule));
+            json_object_set_new(jobs, name,
+                                json_pack("{s:s,s:s}", "image", "x", "schedule", every ? every : schedule));
         }
         assert_int_equal(apply(jobs, false, NULL), 0);
         settle();
     }
+}
+
+static void fill(int count)
+{
+    fill_with(count, NULL);
 }
 
 /* Sorted without one large sort, and each call is short. */
@@ -525,6 +531,80 @@ static void all_jobs_are_paused_and_resumed_in_pieces(void **state)
     }
     print_message("the longest turn after it: %lld us\n", (long long)worst_us);
     assert_true(worst_us < patience_ms(50) * 1000);
+}
+
+static void on_resumed(void *arg, int result)
+{
+    *(int *)arg = result;
+}
+
+static bool is_paused(void)
+{
+    json_t *status = scheduler_status_json(b.scheduler);
+    bool paused = json_is_true(json_object_get(status, "paused"));
+
+    json_decref(status);
+    return paused;
+}
+
+/* Each of them has fire times in the pause: a record for each, some in a turn. The client hears of the last one. */
+static void a_resume_of_jobs_that_are_due_is_in_pieces(void **state)
+{
+    enum { DUE = 5000 };
+    struct scheduler_result result = {0};
+    int64_t before_us, worst_us = 0;
+    int resumed = 1, turns = 0;
+
+    fill_with(DUE, "* * * * *");
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), 0);
+    json_decref(result.reply);
+    b.now_ms += 150 * 1000;
+    settle();
+    result = (struct scheduler_result){0};
+    before_us = cpu_us();
+    assert_int_equal(scheduler_resume(b.scheduler, NULL, "test", &result), 0);
+    assert_cpu_below(before_us, 50, "the begin of a resume of 5000 jobs that are due");
+    json_decref(result.reply);
+    assert_true(result.index == SCHEDULER_INDEX_LATER);
+    scheduler_wait(b.scheduler, result.index, on_resumed, &resumed);
+    result = (struct scheduler_result){0};
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), ERR_BUSY);
+    for (; turns < 200 && is_paused(); turns++) {
+        assert_int_equal(resumed, 1);
+        before_us = cpu_us();
+        settle();
+        worst_us = cpu_us() - before_us > worst_us ? cpu_us() - before_us : worst_us;
+    }
+    assert_in_range(turns, 5, 100);
+    assert_int_equal(resumed, 0);
+    print_message("the longest of %d turns: %lld us\n", turns, (long long)worst_us);
+    assert_true(worst_us < patience_ms(50) * 1000);
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), 0);
+    json_decref(result.reply);
+}
+
+/* A leader that goes in the midst of it: the client does not know, the jobs are paused, and the next resume goes on. */
+static void a_resume_that_was_cut_is_repeated(void **state)
+{
+    struct error why = {.code = ERR_DEPOSED};
+    struct scheduler_result result = {0};
+    int resumed = 1;
+
+    fill_with(2000, "* * * * *");
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), 0);
+    json_decref(result.reply);
+    b.now_ms += 150 * 1000;
+    settle();
+    result = (struct scheduler_result){0};
+    assert_int_equal(scheduler_resume(b.scheduler, NULL, "test", &result), 0);
+    json_decref(result.reply);
+    scheduler_wait(b.scheduler, result.index, on_resumed, &resumed);
+    settle();
+    assert_int_equal(resumed, 1);
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    assert_int_equal(resumed, ERR_DEPOSED);
+    scheduler_tick(b.scheduler);
+    assert_true(is_paused());
 }
 
 /* What was paused until a time goes on then, though no job is due. */
@@ -660,6 +740,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_is_compared_with_so_many, setup, teardown),
         cmocka_unit_test_setup_teardown(all_jobs_are_paused_and_resumed_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_resume_of_jobs_that_are_due_is_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_resume_that_was_cut_is_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pause_of_all_ends_in_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_fill_a_share_of_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_runs_fill_a_share_of_the_state, setup, teardown),

@@ -1,0 +1,126 @@
+/* The end of the pause of all: each fire time in it is accounted for, then the pause ends, then the jobs are looked at.
+ *
+ * All of it is in steps, since there may be more than a hundred thousand jobs, each with fire times in the pause. The pause
+ * stays in force until the last step has written RESUME; what falls due meanwhile is fired after it. A leader that goes
+ * in between leaves a pause, of which part is accounted for: the next one that ends it goes over all jobs again, and
+ * skips what is left.
+ */
+#include "jobs/scheduler/scheduler_priv.h"
+
+#include "jobs/base/alloc.h"
+
+#include <assert.h>
+
+#define LOOKED_AT_A_STEP 2048 /* jobs: most have nothing due */
+
+static void put_resume(struct scheduler *s)
+{
+    struct record *r = turn_record(s, RECORD_RESUME);
+
+    PUT_TEXT(s, r, by, s->resume.by);
+    turn_commit(s, r);
+}
+
+static void clients_wait_for(struct scheduler *s, uint64_t index)
+{
+    LIST_EACH(link, &s->waiters)
+    {
+        struct waiter *w = LIST_ITEM(link, struct waiter, all);
+
+        if (w->index == SCHEDULER_INDEX_LATER)
+            w->index = index;
+    }
+}
+
+static void skip(struct scheduler *s, struct job_state *j)
+{
+    int64_t to_ms = s->resume.to_ms;
+
+    if (j->def && (j->run_count || j->ahead_count || rules_next_ms(s, j) <= to_ms))
+        planner_skip_to(s, j, to_ms, VERDICT_PAUSED, j->paused ? j->pause_reason : s->state.pause_reason);
+}
+
+/* Most have no runs, have not been looked at in the pause, and will be in their time. */
+static void wake(struct scheduler *s, struct job_state *j)
+{
+    if (j->def && (j->run_count > 0 || j->live.timer.slot == 0 ||
+                   j->live.timer.at > rules_next_ms(s, j) - s->o.arm_ahead_ms))
+        turn_wake_job_later(s, j);
+}
+
+static void next_step(struct scheduler *s)
+{
+    struct resume *r = &s->resume;
+
+    if (r->step == RESUME_SKIPS) {
+        put_resume(s);
+        clients_wait_for(s, turn_index(s));
+        r->step = RESUME_WAKES;
+        r->next = s->state.jobs;
+    } else {
+        resume_drop(s);
+    }
+}
+
+void resume_step(struct scheduler *s)
+{
+    struct resume *r = &s->resume;
+    uint64_t records = s->record_count + RESUMED_PER_STEP;
+    int left = LOOKED_AT_A_STEP;
+
+    if (!resume_wants_turn(s))
+        return; /* or the journal is behind: its answers come first */
+    for (; r->next && left > 0 && s->record_count < records; left--) {
+        struct job_state *j = r->next;
+
+        r->next = j->by_name.next;
+        if (r->step == RESUME_SKIPS)
+            skip(s, j);
+        else
+            wake(s, j);
+    }
+    if (!r->next)
+        next_step(s);
+}
+
+void resume_begin(struct scheduler *s, int64_t to_ms, const char *by)
+{
+    struct resume *r = &s->resume;
+
+    assert(s->leading && s->state.paused);
+    if (r->step == RESUME_SKIPS)
+        return; /* it ends already */
+    resume_drop(s);
+    *r = (struct resume){RESUME_SKIPS, to_ms, alloc_text(by), s->state.jobs};
+    resume_step(s); /* with few jobs that is all */
+    if (r->step == RESUME_WAKES)
+        resume_step(s);
+}
+
+void resume_due(struct scheduler *s)
+{
+    if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms <= s->now_ms)
+        resume_begin(s, s->state.pause_until_ms, "expiry");
+}
+
+bool resume_wants_turn(const struct scheduler *s)
+{
+    return s->resume.step != RESUME_NONE && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX / 2;
+}
+
+bool resume_goes_on(const struct scheduler *s)
+{
+    return s->resume.step == RESUME_SKIPS;
+}
+
+void resume_job_gone(struct scheduler *s, const struct job_state *j)
+{
+    if (s->resume.next == j)
+        s->resume.next = j->by_name.next;
+}
+
+void resume_drop(struct scheduler *s)
+{
+    free(s->resume.by);
+    s->resume = (struct resume){0};
+}
