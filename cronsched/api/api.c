@@ -61,6 +61,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/cluster/forget", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_forget},
     {"POST", "/v1/cluster/recover", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_recover},
     {"POST", "/v1/cluster/step-down", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, lead_step_down},
+    {"POST", "/v1/cluster/accept-clock", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_accept_clock},
     {"GET", "/v1/peer/history", "first,last", AUTH_ADMIN, 0, api_handle_peer_history, .heavy = true},
     {"GET", "/v1/peer/heartbeat", "hold", AUTH_READ, 0, api_handle_peer_heartbeat},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},

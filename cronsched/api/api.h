@@ -98,6 +98,7 @@ struct api_context {
     void *cluster_arg;
     /* The wall clock was set and is not followed: by how much. May be NULL. */
     bool (*clock_held)(void *arg, int64_t *ret_jump_ms);
+    void (*accept_clock)(void *arg); /* a person says that the wall clock is right. May be NULL */
     void *arg;
 };
 

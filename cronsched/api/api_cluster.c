@@ -86,6 +86,29 @@ void api_handle_step_down(struct http_request *request, void *arg)
         http_reply_json(request, 200, json_pack("{s:s}", "replica", c->replica));
 }
 
+/* Of this replica's machine, whoever leads. */
+void api_handle_accept_clock(struct http_request *request, void *arg)
+{
+    struct api *api = OBJECT(struct api, arg);
+    const struct api_context *c = &api->context;
+    struct error e = {0};
+    int64_t jump_ms = 0;
+    int r = api_body_check("accept-clock", http_body(request), NULL, 0, &e);
+    bool held = api_clock_held(c, &jump_ms);
+
+    if (r < 0) {
+        http_reply_failure(request, &e);
+        return;
+    }
+    if (held) {
+        c->log(c->arg, LOG_WARN, "clock-accepted", http_caller(request)->name);
+        c->accept_clock(c->arg);
+    }
+    http_reply_json(
+        request, 200,
+        json_pack("{s:s,s:b,s:I}", "replica", c->replica, "held", held, "jump_ms", (json_int_t)jump_ms));
+}
+
 void api_handle_peer_engine(struct http_request *request, void *arg)
 {
     const struct api_context *c = &OBJECT(struct api, arg)->context;

@@ -579,9 +579,12 @@ static void check_clock(struct doctor *d)
     int r = adjtimex(&tx);
     int64_t jump_ms;
 
-    if (c->clock_held && c->clock_held(c->arg, &jump_ms))
-        add(d, "clock", ERROR, "correct the clock; this replica ignores the jump",
-            "it jumped by %" PRId64 " s, and no majority of the other clocks agrees", jump_ms / 1000);
+    if (api_clock_held(c, &jump_ms))
+        add(d, "clock", ERROR, "correct the clock; if it is right: cronsched cluster accept-clock",
+            "it is %" PRId64
+            " s off the time that is believed: it jumped, or was behind the journal at the start, and "
+            "nothing confirms it",
+            jump_ms / 1000);
     else if (c->wall_ms(c->arg) < CLOCK_YEAR_2026_MS)
         add(d, "clock", ERROR, "set the clock", "it shows a time before 2026");
     else if (r < 0)

@@ -310,8 +310,11 @@ static void audit_on_pool_done(uv_work_t *work, int status)
 {
     struct audit *a = OBJECT(struct audit, work->data);
     struct api *api = a->api;
+    int64_t jump_ms;
 
     api->auditing = false;
+    if (a->result && api_clock_held(&api->context, &jump_ms))
+        json_object_set_new(a->result, AUDIT_CLOCK_KEY, json_integer(jump_ms));
     if (a->result)
         http_reply_json(a->request, 200, a->result);
     else

@@ -41,6 +41,8 @@ enum family {
     JOURNAL_FAILING,
     JOURNAL_LOST,
     JOURNAL_BUSY_SECONDS,
+    CLOCK_HELD,
+    CLOCK_JUMP_SECONDS,
     HISTORY_BUSY_SECONDS,
     HISTORY_INDEX,
     LOOP_BUSY_SECONDS_TOTAL,
@@ -89,6 +91,11 @@ static const struct {
                       "Whether the journal refuses all writes until this server is restarted."},
     [JOURNAL_BUSY_SECONDS] = {"cronsched_journal_busy_seconds", "gauge",
                               "How long the journal's file has not responded."},
+    [CLOCK_HELD] = {"cronsched_clock_held", "gauge",
+                    "Whether the wall clock jumped and is not followed, since nothing confirms it."},
+    [CLOCK_JUMP_SECONDS] =
+        {"cronsched_clock_jump_seconds", "gauge",
+         "How far the wall clock is ahead of the time that is believed; 0: it is believed."},
     [HISTORY_BUSY_SECONDS] = {"cronsched_history_busy_seconds", "gauge",
                               "How long the history's file has not responded."},
     [HISTORY_INDEX] = {"cronsched_history_index", "gauge", "The last batch written to history."},
@@ -279,6 +286,7 @@ static void put_zookeeper(struct text *t, const struct api_context *c)
 static void put_journal(struct text *t, struct api *api)
 {
     const struct api_context *c = &api->context;
+    int64_t jump_ms = 0;
     struct journal_status status = {0};
 
     c->journal->ops->status(c->journal, &status);
@@ -291,6 +299,8 @@ static void put_journal(struct text *t, struct api *api)
     put_metric(t, JOURNAL_FAILING, "%d", status.text[0] != '\0');
     put_metric(t, JOURNAL_LOST, "%d", status.lost);
     put_metric(t, JOURNAL_BUSY_SECONDS, "%.3f", (double)status.busy_ms / 1000);
+    put_metric(t, CLOCK_HELD, "%d", api_clock_held(c, &jump_ms));
+    put_metric(t, CLOCK_JUMP_SECONDS, "%.3f", (double)jump_ms / 1000);
     if (c->history_worker) {
         struct worker_status worker;
 

@@ -151,6 +151,7 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
 json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
 /* Its list of servers; NULL: not in a cluster. */
 const char *api_zookeeper(const struct api_context *context, struct zookeeper_report *ret);
+bool api_clock_held(const struct api_context *context, int64_t *ret_jump_ms); /* see clock_held */
 bool api_following(const struct api_context *context); /* a standby that is up to date with a leader */
 /* Why this replica neither leads nor follows; returns text. */
 #define API_REFUSING_SIZE 600
@@ -183,6 +184,7 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(forget)                                                                                                \
     X(recover)                                                                                               \
     X(step_down)                                                                                             \
+    X(accept_clock)                                                                                          \
     X(peer_engine)                                                                                           \
     X(peer_heartbeat)                                                                                        \
     X(peer_history)                                                                                          \

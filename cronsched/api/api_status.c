@@ -48,6 +48,11 @@ static void check_engines(const struct api_context *c, json_t *reasons)
     }
 }
 
+bool api_clock_held(const struct api_context *c, int64_t *ret_jump_ms)
+{
+    return c->clock_held && c->clock_held(c->arg, ret_jump_ms);
+}
+
 /* The scheduler may lead for a moment longer than its journal does. */
 static void check_leading(const struct api_context *c, const struct journal_status *journal, bool leads,
                           json_t *reasons)
@@ -91,6 +96,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
     const char *role = leads ? "leader" : "standby";
     json_t *reasons = json_array(), *warnings = NULL, *answer;
     struct journal_status journal = {0};
+    int64_t jump_ms;
     size_t n;
 
     c->journal->ops->status(c->journal, &journal);
@@ -103,6 +109,11 @@ void api_handle_readyz(struct http_request *request, void *arg)
     if (leads && journal.refused)
         add_reason(reasons, "nothing can be written: %s", journal.text);
     check_journal(&journal, reasons);
+    if (api_clock_held(c, &jump_ms))
+        add_reason(
+            reasons,
+            "the wall clock is %+lld s off what is believed: correct it, or cronsched cluster accept-clock",
+            (long long)jump_ms / 1000);
     check_engines(c, reasons);
     n = json_array_size(reasons);
     if (n > 0)

@@ -58,6 +58,11 @@ static void show_audit(const struct output *out, const json_t *audit)
     show_findings(out, audit, "ranges", "Skipped ranges whose count is not what the schedule implies", ranges,
                   6);
     show_findings(out, audit, "gaps", "Times for which the history is missing", gaps, 2);
+    if (json_object_get(audit, AUDIT_CLOCK_KEY))
+        fprintf(out->to,
+                "%sThe server's wall clock is %+" PRId64
+                " s off the time that it goes by%s; see cronsched doctor\n",
+                output_tone(out, OUTPUT_BAD), number_at(audit, AUDIT_CLOCK_KEY) / 1000, output_plain(out));
     fprintf(out->to,
             "%" PRId64 " fire times from %s to %s: %" PRId64 " ended, %" PRId64 " skipped, %" PRId64 " open",
             number_at(audit, "fire_times"), json_string_value(json_object_get(audit, "since")),

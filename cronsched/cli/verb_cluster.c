@@ -153,6 +153,47 @@ const struct verb verb_cluster_step_down = {
     .run = run_step_down,
 };
 
+/* ---- accept-clock ---- */
+
+static int run_accept_clock(const struct verb_call *call)
+{
+    struct cli_context s;
+    json_t *reply = NULL;
+    int code = cli_open(&s, call);
+
+    if (code == EXIT_FINE) {
+        cli_path(&s, "/v1/cluster/accept-clock");
+        code = cli_send(&s, "POST", NULL, CLIENT_REPEATABLE, &reply);
+    }
+    if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
+        output_value(&s.out, reply);
+    else if (code == EXIT_FINE && json_is_true(json_object_get(reply, "held")))
+        printf("%s follows its wall clock, which is %+" JSON_INTEGER_FORMAT
+               " s off the time that it went by\n",
+               json_string_value(json_object_get(reply, "replica")),
+               json_integer_value(json_object_get(reply, "jump_ms")) / 1000);
+    else if (code == EXIT_FINE)
+        printf("%s follows its wall clock already\n", json_string_value(json_object_get(reply, "replica")));
+    json_decref(reply);
+    return cli_close(&s, code);
+}
+
+const struct verb verb_cluster_accept_clock = {
+    .name = "cluster accept-clock",
+    .help = "say that a wall clock that jumped is right",
+    .text = "A server does not follow its wall clock when it jumps by more than a minute and nothing "
+            "confirms that: "
+            "other machines' clocks, or the kernel's time service ('cronsched doctor' says so). This says "
+            "that the clock "
+            "of the server that answers is right. After a step forward catch_up decides about the fire times "
+            "between; "
+            "after a step back those run again when they come that were only passed over.",
+    .group = VERB_GROUP_SERVER,
+    .shared = VERB_SERVER | VERB_OUTPUT,
+    .options = no_options,
+    .run = run_accept_clock,
+};
+
 /* ---- takeovers ---- */
 
 static const struct verb_option takeovers_options[] = {

@@ -103,6 +103,7 @@ struct verb {
     X(cluster_rejoin)                                                                                        \
     X(cluster_secure)                                                                                        \
     X(cluster_step_down)                                                                                     \
+    X(cluster_accept_clock)                                                                                  \
     X(cluster_takeovers)                                                                                     \
     X(cluster_reset_journal)                                                                                 \
     X(drill)                                                                                                 \

@@ -22,10 +22,10 @@
 #include "cronsched/io/zones.h"
 #include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
-#include "cronsched/server/guarded_clock.h"
 #include "cronsched/server/plain_text.h"
 #include "cronsched/server/sd_notify.h"
 #include "cronsched/server/serve_check.h"
+#include "cronsched/server/server_clock.h"
 #include "cronsched/server/thread_pool.h"
 #include "cronsched/server/webhooks.h"
 #include "jobs/base/object.h"
@@ -67,7 +67,7 @@ struct serve {
     struct journal *journal;
     struct scheduler *scheduler;
     struct scheduler_env env;
-    struct guarded_clock clock; /* of a replica; a standalone one has no other clock to ask */
+    struct guarded_clock clock;
     struct engine *engines[CONFIG_ENGINES_MAX];
     struct engine_watch engine_watch;
     size_t engine_count;
@@ -97,23 +97,17 @@ static struct serve *serve_of(struct scheduler_env *env)
 static int64_t env_wall_ms(struct scheduler_env *env)
 {
     struct serve *s = serve_of(env);
-    bool held = s->clock.held;
-    int64_t wall_ms = clock_wall_ms();
+
+    return server_clock_read(&s->clock, s->replica);
+}
+
+/* A replica leads only while its clock agrees with the others': then it is believed. */
+static void env_not_before(struct scheduler_env *env, int64_t wall_ms)
+{
+    struct serve *s = serve_of(env);
 
     if (!s->replica)
-        return wall_ms;
-    if (held && replica_clock_confirms(s->replica, s->clock.held_boot_ms))
-        guarded_clock_confirm(&s->clock);
-    wall_ms = guarded_clock_read(&s->clock, wall_ms, (uint64_t)clock_boot_ms());
-    if (s->clock.held && !held)
-        log_event(
-            LOG_ERROR, "clock-jump", LOG_INT("jump_ms", s->clock.jump_ms),
-            LOG_TEXT("text",
-                     "the wall clock jumped and no majority of the other clocks agrees: ignoring the jump"));
-    if (held && !s->clock.held)
-        log_event(LOG_NOTE, "clock-jump",
-                  LOG_TEXT("text", "the wall clock and the other clocks agree again"));
-    return wall_ms;
+        guarded_clock_not_before(&s->clock, wall_ms, (uint64_t)clock_boot_ms());
 }
 
 static uint64_t env_random(struct scheduler_env *env)
@@ -585,7 +579,11 @@ static int make_scheduler(struct serve *s)
     for (size_t i = 0; i < s->config.pool_count; i++)
         s->pools[i] = (struct scheduler_job_pool){s->config.pools[i].name, s->config.pools[i].size};
     o.pools = s->pools;
-    s->env = (struct scheduler_env){env_wall_ms, env_random, env_wake_at, env_log};
+    s->env = (struct scheduler_env){.wall_ms = env_wall_ms,
+                                    .random = env_random,
+                                    .wake_at = env_wake_at,
+                                    .log = env_log,
+                                    .not_before = env_not_before};
     s->scheduler = scheduler_new(&o);
     return 0;
 }
@@ -595,12 +593,20 @@ static int64_t api_wall_ms(void *arg)
     return env_wall_ms(&OBJECT(struct serve, arg)->env);
 }
 
-static bool api_clock_held(void *arg, int64_t *ret_jump_ms)
+static bool clock_is_held(void *arg, int64_t *ret_jump_ms)
 {
     const struct serve *s = OBJECT(struct serve, arg);
 
     *ret_jump_ms = s->clock.jump_ms;
     return s->clock.held;
+}
+
+static void api_accept_clock(void *arg)
+{
+    struct serve *s = OBJECT(struct serve, arg);
+
+    guarded_clock_confirm(&s->clock);
+    scheduler_tick(s->scheduler);
 }
 
 static void api_log(void *arg, enum log_level level, const char *event, const char *text)
@@ -632,6 +638,8 @@ static int start_api(struct serve *s, struct error *error)
                     .late_grace_ms = s->config.late_grace_ms,
                     .zones_dir = zones_folder(),
                     .wall_ms = api_wall_ms,
+                    .clock_held = clock_is_held,
+                    .accept_clock = api_accept_clock,
                     .log = api_log,
                     .arg = s},
         .listen = s->config.listen,
@@ -651,7 +659,6 @@ static int start_api(struct serve *s, struct error *error)
     if (s->replica) {
         o.context.cluster_ops = &replica_api_ops;
         o.context.cluster_arg = s->replica;
-        o.context.clock_held = api_clock_held;
     }
     plain_text_warn(&s->config, on_plain_text, s);
     rc = api_start(&s->api, &s->loop, &o, error);

@@ -22,7 +22,9 @@
 #include <jansson.h>
 
 #define AUDIT_FIRE_TIMES_MAX 20000000
-#define AUDIT_FINDINGS_MAX   1000 /* listed of each kind; all are counted */
+#define AUDIT_CLOCK_AHEAD_MS                                                                                 \
+    60000 /* what was decided so much later than it is now, a clock decided that was ahead */
+#define AUDIT_FINDINGS_MAX 1000 /* listed of each kind; all are counted */
 
 struct audit_options {
     int64_t since_ms, until_ms; /* fire times in (since, until]; until beyond now is now */
@@ -42,5 +44,8 @@ struct audit_options {
 int audit_check(const json_t *history, const struct audit_options *options, struct zone_source *zones,
                 json_t **ret, struct error *error);
 
-/* Nothing unaccounted, doubled or miscounted, and no gap. */
+/* Added to the result by a server whose wall clock jumped and is not followed: by so many milliseconds. */
+#define AUDIT_CLOCK_KEY "clock_jump_ms"
+
+/* Nothing unaccounted, doubled or miscounted, no gap, and a clock that is believed. */
 bool audit_passed(const json_t *result);

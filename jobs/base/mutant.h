@@ -19,6 +19,8 @@
     X(OVERLAP_ON_STARTED, "overlap-on-started", "overlap is judged by what is known to run alone")           \
     X(KILL_RETRIES, "kill-retries", "what was killed is retried")                                            \
     X(ARMED_IS_BUSY, "armed-is-busy", "what was armed in an outage and never ran keeps its job busy")        \
+    X(CLOCK_UNCONFIRMED, "clock-unconfirmed",                                                                \
+      "a jump of the wall clock is followed, and nothing confirms it")                                       \
     X(CATCH_UP_AGAIN, "catch-up-again", "a new leader catches up from before the cursor")                    \
     X(EDIT_UNACCOUNTED, "edit-unaccounted", "an edit accounts for nothing before it")                        \
     X(PAUSE_KEEPS_ARMED, "pause-keeps-armed", "an edit or a pause leaves what is armed")                     \

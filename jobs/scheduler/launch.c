@@ -550,6 +550,16 @@ static bool outdated(struct scheduler *s, const struct run *r)
            !rules_is_fire_time(s, r->job, r->fire_ms);
 }
 
+/* Its time is still to come; one beyond all delays is of a clock that was ahead. */
+static bool retries_later(const struct scheduler *s, const struct run *r)
+{
+    const struct job *def = run_def(r);
+    int64_t most_ms = def->retries_delay_ms > def->retries_max_delay_ms ? def->retries_delay_ms
+                                                                        : def->retries_max_delay_ms;
+
+    return r->retry_ms > s->now_ms && r->retry_ms - s->now_ms <= most_ms + CLOCK_SET_BACK_MS;
+}
+
 /* The order of the arms is the protocol: each may rely on it that none before it applied.
  *
  *  1. Nothing is done before the last batch that touched the run is durable.
@@ -585,7 +595,7 @@ void launch_reconcile(struct scheduler *s, struct run *r)
         launch_revoke(s, r, "edited");
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {
         return; /* evaluated at its time */
-    } else if (r->state == RUN_RETRYING && r->retry_ms > s->now_ms) {
+    } else if (r->state == RUN_RETRYING && retries_later(s, r)) {
         turn_wake_run(s, r, r->retry_ms);
     } else if (r->fired && !(r->state == RUN_RETRYING) && launch_too_late(s, r)) {
         return;

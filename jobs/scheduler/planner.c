@@ -493,8 +493,7 @@ void planner_zones_after(struct scheduler *s, struct job_state *j)
         count++;
     }
     if (count > 0)
-        put_skip(s, j, from, to, count, VERDICT_COALESCED,
-                 "the job has had this local time under the zone rules before");
+        put_skip(s, j, from, to, count, VERDICT_COALESCED, TEXT_HAD_LOCAL_TIME);
 }
 
 /* ---- arming ahead ---- */
@@ -629,13 +628,47 @@ static void backfill(struct scheduler *s, struct job_state *j)
     }
 }
 
+/* ---- what a clock that was ahead has passed over ---- */
+
+static void make_good(struct scheduler *s, struct job_state *j, int64_t at_s)
+{
+    char id[RUN_ID_MAX], text[REASON_BUFFER];
+    struct record *r;
+
+    run_id_format(j->name, at_s * 1000, false, id);
+    if (state_run(&s->state, id) || s->now_ms - at_s * 1000 > s->o.late_grace_ms ||
+        blocked(s, j, NULL, at_s, CAUSE_BACKFILL, text) != VERDICT_NONE)
+        return; /* it stays skipped, as is recorded */
+    r = turn_record(s, RECORD_TRIGGER);
+    PUT_TEXT(s, r, run, id);
+    PUT_INT(s, r, fire_ms, at_s * 1000);
+    PUT_TEXT(s, r, cause, run_cause_name(CAUSE_BACKFILL));
+    PUT_TEXT(s, r, by, "clock");
+    turn_commit(s, r);
+    if (j->def->concurrency == JOB_REPLACE)
+        launch_stop_others(s, state_run(&s->state, id));
+}
+
+/* Gives when to look again. */
+static int64_t make_all_good(struct scheduler *s, struct job_state *j)
+{
+    int64_t at_s;
+
+    while ((at_s = void_times_next_s(j)) != SCHEDULE_NEVER && at_s * 1000 <= s->now_ms) {
+        if (!state_paused(&s->state, j))
+            make_good(s, j, at_s);
+        void_times_pass(s, j);
+    }
+    return at_s == SCHEDULE_NEVER ? HEAP_NEVER : at_s * 1000;
+}
+
 /* ---- reconciling ---- */
 
 /* What is due and what is ahead of an existing job; gives when to look again. */
 static int64_t plan(struct scheduler *s, struct job_state *j)
 {
     struct schedule *schedule = rules_schedule(s, j);
-    int64_t again = HEAP_NEVER;
+    int64_t again = HEAP_NEVER, good;
 
     if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))
         skip_up_to(s, j, s->state.lost_until_ms / 1000, VERDICT_JOURNAL_LOST, TEXT_JOURNAL_LOST);
@@ -649,7 +682,8 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     if (schedule)
         again = evaluate_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
     backfill(s, j);
-    return again;
+    good = make_all_good(s, j);
+    return again < good ? again : good;
 }
 
 void planner_reconcile(struct scheduler *s, struct job_state *j)

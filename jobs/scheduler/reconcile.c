@@ -47,6 +47,8 @@ void reconcile_due(struct scheduler *s)
     if (s->leading && !s->reconciling && !s->stopping &&
         s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX) {
         s->reconciling = true;
+        if (s->set_back)
+            void_times_clock_set_back(s);
         resume_due(s);
         reconcile_all(s, records);
         /* reconciling runs may have woken jobs for this very instant: once more */

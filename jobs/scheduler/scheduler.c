@@ -134,8 +134,14 @@ static void on_acked(void *arg, uint64_t index)
 
 static void forget_leadership(struct scheduler *s)
 {
-    s->leading = false;
+    struct job_state *j, *next;
+
+    s->leading = s->set_back = false;
     resume_drop(s);
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        void_times_forget(j);
+    }
     takeover_end(s);
     engine_call_drop_all(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
@@ -293,12 +299,12 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
 
     assert(!s->leading && !s->batch && s->have_state);
     turn_enter(s);
-    if (s->state.time_ms > s->now_ms) {
-        turn_log(s, LOG_WARN, "clock-behind", NULL,
-                 "this clock is %lld ms behind the journal's last batch; waiting for it",
-                 (long long)(s->state.time_ms - s->now_ms));
+    if (s->state.time_ms - s->now_ms > CLOCK_SET_BACK_MS && s->o.env->not_before)
+        s->o.env->not_before(s->o.env, s->state.time_ms);
+    turn_enter(s);
+    s->set_back = s->state.time_ms - s->now_ms > CLOCK_SET_BACK_MS; /* and this clock is believed */
+    if (s->state.time_ms > s->now_ms && !s->set_back)
         s->now_ms = s->state.time_ms;
-    }
     s->leading = true;
     s->epoch = epoch;
     s->refusing[0] = '\0';
@@ -374,12 +380,15 @@ static void on_job_changed(void *arg, struct job_state *j)
             run_queue_withdraw_permission(
                 s, r); /* under the old definition: it asks again, by the rules of the new one */
     }
+    void_times_look(s, j);
     turn_wake_job_later(s, j);
 }
 
 static void on_job_gone(void *arg, struct job_state *j)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
+
+    void_times_forget(j);
 
     s->job_generation++;
     resume_job_gone(s, j);

@@ -27,6 +27,9 @@ struct scheduler_env {
      * NULL */
     void (*log)(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
                 const char *run, const char *text);
+    /* The journal's newest batch is of a later time than the clock says, as this replica begins to lead: time goes on from
+     * there, unless something confirms the clock. NULL: it is believed. */
+    void (*not_before)(struct scheduler_env *env, int64_t wall_ms);
 };
 
 struct scheduler_job_pool {

@@ -5,6 +5,7 @@
  *   run_queue.c      permits of engines and pools, and the runs that wait for one
  *   stray.c          objects that somebody else has started again
  *   engine_call.c    requests to engines
+ *   void_times.c     fire times that a clock passed over that was ahead
  *   takeover.c       the runs that an earlier leader left, and the report about them
  *   launch.c         attempts: the next step of one run
  *   planner.c        fire times: the next step of one job
@@ -53,6 +54,8 @@
 #define STOP_AGAIN_MS                 30000
 #define RUN_QUEUE_LOOK_AGAIN_MS       5000
 #define MAY_ACT_AGAIN_MS              100
+#define CLOCK_SET_BACK_MS             60000 /* by less time stands still until the clock has come so far again */
+#define TEXT_HAD_LOCAL_TIME           "the job has had this local time under the zone rules before"
 #define TEXT_DEADLINE                 "it could not start within start_within of its fire time"
 #define TEXT_JOURNAL_LOST             "the journal of this time was lost"
 
@@ -162,7 +165,7 @@ struct scheduler {
     struct journal *journal;
     bool leading, have_state, stopping;
     int64_t epoch;
-    int64_t now_ms;      /* of this entry; never goes back while leading */
+    int64_t now_ms;      /* of this entry; goes back only by more than CLOCK_SET_BACK_MS */
     struct batch *batch; /* of this turn; NULL: nothing yet */
     uint64_t acked;      /* the last durable batch */
     struct state_hash {
@@ -187,6 +190,7 @@ struct scheduler {
     struct takeover takeover;
     struct resume resume;
     bool reconciling;
+    bool set_back; /* the clock was, and nothing has followed from that yet */
     int64_t wake_ms;
     char refusing[ERROR_TEXT_MAX];    /* why commands are refused; "" when leading */
     struct journal_recovery recovery; /* to be recorded when it leads; until_ms 0: none */
@@ -328,6 +332,17 @@ void engine_call_back_off(struct scheduler *s, struct run *r);
 /* Removes the newest attempt's object, once the record that is being written is durable. */
 void engine_call_discard_later(struct scheduler *s, struct run *r);
 void engine_call_discard_acked(struct scheduler *s);
+
+/* ---- void_times.c ---- */
+
+/* The next fire time of the job that is to be made good, or SCHEDULE_NEVER; and it has been seen to. */
+int64_t void_times_next_s(const struct job_state *j);
+void void_times_pass(struct scheduler *s, struct job_state *j);
+/* Asks history which there are. */
+void void_times_look(struct scheduler *s, struct job_state *j);
+void void_times_forget(struct job_state *j);
+/* The believed clock is behind what was recorded already: looks at all jobs and runs again. */
+void void_times_clock_set_back(struct scheduler *s);
 
 /* ---- takeover.c ---- */
 

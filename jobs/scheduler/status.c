@@ -38,7 +38,11 @@ static char *schedule_text(const struct job *def)
 /* The next fire time as people mean it: what is reserved is still to come. */
 int64_t status_next_ms(struct scheduler *s, struct job_state *j)
 {
-    return state_paused(&s->state, j) ? HEAP_NEVER : rules_next_ms(s, j);
+    int64_t good_s = void_times_next_s(j);
+
+    if (state_paused(&s->state, j))
+        return HEAP_NEVER;
+    return good_s == SCHEDULE_NEVER ? rules_next_ms(s, j) : good_s * 1000;
 }
 
 json_t *status_job(struct scheduler *s, struct job_state *j)

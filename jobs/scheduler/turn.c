@@ -33,7 +33,9 @@ void turn_enter(struct scheduler *s)
 {
     int64_t wall = s->o.env->wall_ms(s->o.env);
 
-    if (wall > s->now_ms || !s->leading)
+    if (s->leading && s->now_ms - wall > CLOCK_SET_BACK_MS)
+        s->set_back = true;
+    if (wall > s->now_ms || !s->leading || s->set_back)
         s->now_ms = wall;
 }
 

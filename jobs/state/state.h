@@ -52,6 +52,8 @@ struct state_image;
 #define STATE_KEY_BYTES           80  /* of a trigger key beside its texts */
 #define STATE_BACKFILL_TIME_BYTES 14
 
+struct void_times;
+
 struct backfill {
     struct list of_job;
     json_t *times; /* array of fire times, ascending */
@@ -71,6 +73,7 @@ struct job_live {
     struct list later;              /* in the scheduler's list of jobs to be looked at when there is time */
     int64_t next_after_ms, next_ms; /* the fire time after that cursor, when next_known */
     bool next_known;
+    struct void_times *voided; /* of the leader; NULL: none */
 };
 
 struct job_state {

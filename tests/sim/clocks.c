@@ -64,23 +64,42 @@ static void check_confirmed(struct replica *r)
                   r->number, (long long)r->clock.jump_ms);
 }
 
+/* Of one alone nothing else knows; a person sometimes says that it is right. */
+static bool confirmed(struct replica *r)
+{
+    if (!r->world->ensemble)
+        return chance(r->world, 10);
+    if (!clock_voices_confirm(&r->voices, wall_less_boot_ms(r, r), r->clock.held_boot_ms, boot_ms(r)))
+        return false;
+    check_confirmed(r);
+    return true;
+}
+
 int64_t clocks_believed_ms(struct replica *r)
 {
-    bool held = r->clock.held;
-    int64_t wall_ms;
+    bool held = r->clock.held, begun = r->clock.begun && !r->clock.from_journal,
+         confirms = held && confirmed(r);
+    int64_t before_ms = r->clock.wall_ms + (int64_t)(boot_ms(r) - r->clock.boot_ms), wall_ms, jump_ms;
 
-    if (held &&
-        clock_voices_confirm(&r->voices, wall_less_boot_ms(r, r), r->clock.held_boot_ms, boot_ms(r))) {
-        check_confirmed(r);
+    if (confirms)
         guarded_clock_confirm(&r->clock);
-    }
     wall_ms = guarded_clock_read(&r->clock, replica_wall_ms(r), boot_ms(r));
+    jump_ms = wall_ms - before_ms;
+    if (begun && !confirms && (jump_ms > GUARDED_CLOCK_JUMP_MS || jump_ms < -GUARDED_CLOCK_JUMP_MS))
+        violation(r->world, "r%d follows a jump of its clock by %lld ms, and nothing confirmed it", r->number,
+                  (long long)jump_ms);
     if (r->clock.held && !held) {
         r->world->held_jumps++;
         tell(r->world, "r%d does not believe its clock, which is %lld ms off", r->number,
              (long long)r->clock.jump_ms);
     }
     return wall_ms;
+}
+
+void clocks_not_before(struct replica *r, int64_t wall_ms)
+{
+    if (!r->world->ensemble)
+        guarded_clock_not_before(&r->clock, wall_ms, boot_ms(r));
 }
 
 /* As host_fit in cronsched/cluster/replica.c. */

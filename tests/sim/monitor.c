@@ -538,6 +538,12 @@ static void judge_recovered(struct world *w, const struct batch *b)
     w->recovery_pending = false;
 }
 
+/* Only after a clock was ahead, and by more than a step that is waited for. */
+static bool goes_back(const struct world *w, const struct batch *b)
+{
+    return b->time_ms < w->shadow.time_ms && w->shadow.time_ms - b->time_ms <= CLOCK_SET_BACK_MS;
+}
+
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size)
 {
     struct history_write *write = NULL;
@@ -547,7 +553,7 @@ void monitor_batch(struct world *w, const struct batch *b, const char *text, siz
     if (w->recovery_pending)
         judge_recovered(w, b);
     if (b->index != w->shadow.index + 1 || strcmp(b->prev, w->shadow.hash) != 0 ||
-        b->epoch < w->shadow.epoch || b->time_ms < w->shadow.time_ms)
+        b->epoch < w->shadow.epoch || goes_back(w, b))
         violation(w, "batch %llu does not follow the one before", (unsigned long long)b->index);
     for (size_t i = 0; i < b->count && !w->failures; i++) {
         judge(w, b, &b->records[i]);

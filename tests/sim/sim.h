@@ -422,6 +422,7 @@ bool stranger_is_told(const struct world *w, const struct container *o); /* of i
 
 /* ---- clocks.c ---- */
 int64_t clocks_believed_ms(struct replica *r);
+void clocks_not_before(struct replica *r, int64_t wall_ms); /* the journal is of that time already */
 bool clocks_fit(struct replica *r, const char **ret_why);
 void clocks_hear(struct replica *r); /* the other members and ZooKeeper */
 void clocks_jump(struct world *w, struct replica *r);

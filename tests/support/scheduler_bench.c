@@ -145,6 +145,7 @@ int bench_setup(void **state)
                                   .resolve_within_ms = 3600000};
 
     b = (struct bench){.now_ms = 1763800000000,
+                       .with_history = b.with_history,
                        .env = {env_wall_ms, env_random, env_wake_at, env_log},
                        .journal = {.ops = &journal_ops},
                        .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
@@ -153,6 +154,7 @@ int bench_setup(void **state)
     o.engines = b.engines;
     o.zones = zoneinfo_source(b.zones);
     o.env = &b.env;
+    o.history = b.with_history;
     b.scheduler = scheduler_new(&o);
     scheduler_set_journal(b.scheduler, &b.journal);
     scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);

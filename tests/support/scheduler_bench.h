@@ -35,9 +35,10 @@ struct bench {
     const char *job;    /* what bench_trigger applies; NULL: the simplest */
     char last[4096];    /* the last batch, as JSON */
     int64_t fire_ms;
-    int prepared;              /* so often it was asked to prepare */
-    int64_t prepared_after_ms; /* and never for a fire time up to this; 0: for any */
-    int started_early;         /* so often the log said so */
+    int prepared;                 /* so often it was asked to prepare */
+    int64_t prepared_after_ms;    /* and never for a fire time up to this; 0: for any */
+    int started_early;            /* so often the log said so */
+    struct history *with_history; /* set before bench_setup; NULL: none */
 };
 
 extern struct bench b;

@@ -475,6 +475,15 @@ static void test_range_across_the_edge(void **state)
     assert_numbers(audit(day_ms("03:30"), day_ms("05:30"), day_ms("10:30"), NULL), "2 0 2 0 0 | 0 0 0");
 }
 
+/* For some seconds the clock was hours ahead: what it passed over and what then came without a run is not accounted for. */
+static void test_a_clock_that_was_ahead_accounts_for_nothing(void **state)
+{
+    add_job_at(day_ms("00:00"), "a", HOURLY);
+    take_step(&(struct step){SKIP, "01:00", "10:00", 10}); /* as decided at 10:00 */
+    add_run_at("a", day_ms("02:00"), "ended", "backfill"); /* one was made good */
+    assert_numbers(audit(day_ms("00:30"), day_ms("03:30"), day_ms("03:30"), NULL), "3 0 1 0 0 | 2 0 0");
+}
+
 static void test_findings_are_bounded(void **state)
 {
     json_t *result;
@@ -840,6 +849,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_cases),
         T(test_window_is_open_below_and_closed_above),
+        T(test_a_clock_that_was_ahead_accounts_for_nothing),
         T(test_range_across_the_edge),
         T(test_findings_are_bounded),
         T(test_too_many_fire_times),

@@ -1,6 +1,8 @@
 /* Which fire times run after an outage: by catch_up and concurrency over the fire times alone, whatever an earlier leader had
  * armed. The scheduler beside an engine that does what it is asked, each run taking a second.
  */
+#include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 #include "tests/support/scheduler_bench.h"
 
 #include <stdio.h>
@@ -463,6 +465,109 @@ static void queue_max_holds_for_a_backfill(void **state)
     bench_teardown(NULL);
 }
 
+/* ---- a clock that was ahead ---- */
+
+static struct {
+    struct history history;
+    struct history_ops ops;
+    json_t *skips, *fired;
+} past;
+
+static void past_write(struct history *history, struct history_write *write)
+{
+    for (size_t i = 0; i < write->skip_count; i++) {
+        const struct history_skip *skip = &write->skips[i];
+        char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER], time[TEXT_NUMBER_BUFFER];
+
+        json_array_append_new(past.skips,
+                              json_pack("{s:s,s:s,s:s,s:s,s:s}", "from",
+                                        instant_format(skip->from_ms, INSTANT_S, from, sizeof(from)), "to",
+                                        instant_format(skip->to_ms, INSTANT_S, to, sizeof(to)), "time",
+                                        instant_format(skip->time_ms, INSTANT_MS, time, sizeof(time)),
+                                        "reason", skip->reason, "text", skip->text));
+    }
+    for (size_t i = 0; i < write->run_count; i++)
+        if (strcmp(write->runs[i].state, "ended") == 0)
+            json_array_append_new(past.fired, json_integer(write->runs[i].fire_ms));
+    history_write_free(write);
+}
+
+static void past_query(struct history *history, const struct history_query *query,
+                       void (*answer_query)(void *arg, json_t *result, const struct error *error), void *arg)
+{
+    answer_query(
+        arg, query->kind == HISTORY_SKIPS ? json_incref(past.skips) : json_pack("{s:O}", "times", past.fired),
+        NULL);
+}
+
+static uint64_t past_applied(const struct history *history)
+{
+    return UINT64_MAX;
+}
+
+/* For 15 s the clock was two hours ahead: when it is right again all that comes runs, but for what had its run. */
+static void a_clock_that_was_ahead_silences_nothing(void **state)
+{
+    for (int restarted = 0; restarted < 2; restarted++) {
+        int64_t ahead_ms = 7200000;
+
+        past.ops = (struct history_ops){.write = past_write, .query = past_query, .applied = past_applied};
+        past.history.ops = &past.ops;
+        past.skips = json_array();
+        past.fired = json_array();
+        b.with_history = &past.history;
+        begin();
+        b.table.ahead_ms = 1;
+        apply("");
+        seconds(30);
+        b.now_ms += ahead_ms;
+        seconds(15);
+        t.from_ms = (b.now_ms - ahead_ms) / EVERY_MS * EVERY_MS + EVERY_MS;
+        memset(t.what, '-', sizeof(t.what) - 1);
+        if (restarted) {
+            bench_restore();
+            t.count = 0;
+        }
+        b.now_ms -= ahead_ms;
+        if (restarted)
+            scheduler_journal_events.lead(b.scheduler, 2, "start");
+        t.last_started_ms = 0;
+        seconds(100);
+        t.what[5] = '\0';
+        assert_string_equal(t.what, "RRRRR");
+        assert_int_equal(t.most_running, 1);
+        bench_teardown(NULL);
+        json_decref(past.skips);
+        json_decref(past.fired);
+    }
+    b.with_history = NULL;
+}
+
+/* A minute ahead: what has had its run does not run again. */
+static void what_has_run_is_not_made_good(void **state)
+{
+    past.ops = (struct history_ops){.write = past_write, .query = past_query, .applied = past_applied};
+    past.history.ops = &past.ops;
+    past.skips = json_array();
+    past.fired = json_array();
+    b.with_history = &past.history;
+    begin();
+    b.table.ahead_ms = 1;
+    apply("");
+    seconds(30);
+    t.from_ms = b.now_ms / EVERY_MS * EVERY_MS + EVERY_MS;
+    memset(t.what, '-', sizeof(t.what) - 1);
+    seconds(100); /* an hour of this is the same */
+    b.now_ms -= 100000;
+    seconds(160); /* submit() asserts that none is started twice */
+    t.what[7] = '\0';
+    assert_string_equal(t.what, "RRRRRRR");
+    bench_teardown(NULL);
+    json_decref(past.skips);
+    json_decref(past.fired);
+    b.with_history = NULL;
+}
+
 #define TEST(name) cmocka_unit_test(name)
 
 int main(void)
@@ -477,6 +582,8 @@ int main(void)
         TEST(the_previous_fire_time_is_the_schedules),
         TEST(concurrency_holds_for_runs_that_others_cause),
         TEST(queue_max_holds_for_a_backfill),
+        TEST(a_clock_that_was_ahead_silences_nothing),
+        TEST(what_has_run_is_not_made_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,12 +56,40 @@ static void test_a_jump_that_is_confirmed_is_followed(void **state)
     }
 }
 
+/* It starts with a clock that is behind the journal: one that was not set yet, or the journal is of one that was ahead. */
+static void test_time_goes_on_from_the_journal(void **state)
+{
+    struct guarded_clock c = {0};
+
+    (void)state;
+    guarded_clock_read(&c, NOON - 7200000, 1000);
+    guarded_clock_not_before(&c, NOON, 1000);
+    assert_int_equal(guarded_clock_read(&c, NOON - 7200000 + 1000, 2000), NOON + 1000);
+    assert_true(c.held);
+    assert_int_equal(c.jump_ms, -7200000);
+    /* it is set, and is as good as any at a start */
+    assert_int_equal(guarded_clock_read(&c, NOON + 28800000, 3000), NOON + 28800000);
+    assert_false(c.held);
+    /* from then on a jump is a jump */
+    assert_int_equal(guarded_clock_read(&c, NOON + 36000000, 4000), NOON + 28801000);
+    assert_true(c.held);
+
+    c = (struct guarded_clock){0};
+    guarded_clock_read(&c, NOON - 7200000, 1000);
+    guarded_clock_not_before(&c, NOON, 1000);
+    guarded_clock_read(&c, NOON - 7200000 + 1000, 2000);
+    guarded_clock_confirm(&c); /* somebody knows that it is right */
+    assert_int_equal(guarded_clock_read(&c, NOON - 7200000 + 2000, 3000), NOON - 7200000 + 2000);
+    assert_false(c.held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ordinary_time_and_small_steps_are_followed),
         cmocka_unit_test(test_a_jump_that_nobody_confirms_is_not_followed),
         cmocka_unit_test(test_a_jump_that_is_confirmed_is_followed),
+        cmocka_unit_test(test_time_goes_on_from_the_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
