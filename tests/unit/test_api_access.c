@@ -204,6 +204,7 @@ static const struct {
     {"GET /v1/records", AUTH_READ},
     {"GET /v1/cluster", AUTH_READ},
     {"POST /v1/cluster/init", AUTH_ADMIN},
+    {"POST /v1/cluster/accept-clock", AUTH_ADMIN},
     {"POST /v1/cluster/join", AUTH_ADMIN},
     {"POST /v1/cluster/forget", AUTH_ADMIN},
     {"POST /v1/cluster/recover", AUTH_ADMIN},

@@ -48,7 +48,7 @@ static void test_work_counts_and_sleep_does_not(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 
     assert_true(longest >= 30 * MS);
-    assert_true(most_cpu > 0 && most_cpu <= longest + MS); /* less when others have the processor */
+    assert_true(most_cpu > 0 && most_cpu <= longest + 10 * MS); /* to wait costs a little, too */
     assert_true(gap.busy_ns >= longest);
     assert_true(gap.busy_ns <= passed - 100 * MS); /* it slept for about 120 of 150 ms */
 }

@@ -1,0 +1,149 @@
+/* The API of one replica among others: what it answers when it leads, follows, or knows nothing. */
+#include "tests/support/api_fixture.h"
+
+#include "cronsched/api/api_priv.h"
+
+static bool follows;
+
+static bool following(void *arg)
+{
+    return follows;
+}
+
+static json_t *cluster_of_three(void *arg)
+{
+    return json_pack("{s:s}", "cluster", "three");
+}
+
+static int forwarded;
+
+static void forward(void *arg, struct http_request *request)
+{
+    forwarded++;
+    http_reply_error(request, ERR_NO_LEADER, "no replica leads now");
+}
+
+static int stepped_down;
+
+static int step_down(void *arg, struct error *error)
+{
+    stepped_down++;
+    return 0;
+}
+
+static bool refuses;
+
+static const char *refusing(void *arg, char *text, size_t size)
+{
+    snprintf(text, size, "batch 7 is missing");
+    return refuses ? text : NULL;
+}
+
+static int init(void *arg, const char *cluster, struct error *error)
+{
+    return cluster && strcmp(cluster, "there") == 0 ? error_set(error, ERR_CONFLICT, "there is one") : 0;
+}
+
+static int recover(void *arg, const char *from, const char *by, struct error *error)
+{
+    return strcmp(from, "tree") == 0 && by[0] ? 0 : ERR_INVALID;
+}
+
+static bool knows;
+
+static bool has_read(void *arg)
+{
+    return knows;
+}
+
+static void test_a_replica_that_has_read_nothing_says_so(void **state)
+{
+    static const char *const reads[] = {"GET /v1/jobs",
+                                        "GET /v1/jobs/nightly",
+                                        "GET /v1/defs",
+                                        "GET /v1/runs",
+                                        "GET /v1/runs/x@20261122T030000Z",
+                                        "GET /v1/runs/nightly@20261122T030000Z/logs",
+                                        "GET /v1/audit?since=2026-11-22T00:00:00Z",
+                                        "GET /v1/records",
+                                        "GET /v1/explain?job=nightly&time=2026-11-22T03:00:00Z"};
+    static const struct api_cluster_ops ops = {.json = cluster_of_three,
+                                               .following = following,
+                                               .has_read = has_read,
+                                               .refusing = refusing,
+                                               .forward = forward};
+    struct api_options o = {.context = {.cluster_ops = &ops}};
+    char value[16];
+    struct reply r;
+
+    fake.leading = knows = refuses = follows = false;
+    start_api(&o);
+    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+        assert_answer(reads[i], NULL, 503, "this replica has not read the journal yet: ");
+    assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
+    assert_answer("GET /metrics", NULL, 200, "\ncronsched_journal_read 0\n");
+    assert_answer("GET /leaderz", NULL, 503, "not the leader");
+    knows = true; /* and it has lost its leader since */
+    r = ask("GET /v1/jobs", NULL);
+    assert_int_equal(r.status, 200);
+    assert_non_null(client_header(&r, "Cronsched-Stale", value, sizeof(value)));
+    reply_release(&r);
+    follows = true;
+    r = ask("GET /v1/jobs", NULL);
+    assert_null(client_header(&r, "Cronsched-Stale", value, sizeof(value)));
+    reply_release(&r);
+    forwarded = 0; /* it may be behind: the leader is asked before anything is said not to be there */
+    assert_answer("GET /v1/jobs/unheard-of", NULL, 503, "no-leader");
+    assert_answer("GET /v1/runs/nightly@20261122T030000Z", NULL, 503, "no-leader");
+    assert_int_equal(forwarded, 2);
+    forwarded = 0;
+    fake.leading = true;
+    assert_answer("GET /leaderz", NULL, 200, "leader");
+    knows = follows = false;
+}
+
+static void test_a_replica_among_others(void **state)
+{
+    static const struct api_cluster_ops ops = {.json = cluster_of_three,
+                                               .following = following,
+                                               .has_read = has_read,
+                                               .refusing = refusing,
+                                               .forward = forward,
+                                               .step_down = step_down,
+                                               .init = init,
+                                               .join = init,
+                                               .recover = recover};
+    struct api_options o = {.context = {.cluster_ops = &ops}};
+
+    start_api(&o);
+    assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
+    assert_answer("POST /v1/cluster/step-down", NULL, 200, "r1");
+    assert_int_equal(stepped_down, 1);
+    fake.leading = false;
+    assert_answer("POST /v1/cluster/step-down", NULL, 503, "no-leader");
+    assert_int_equal(forwarded, 1);
+    assert_answer("GET /readyz", NULL, 503, "neither leads nor follows: the journal is not there yet");
+    refuses = true;
+    assert_answer("GET /readyz", NULL, 503, "neither leads nor follows: batch 7 is missing");
+    refuses = false;
+    assert_answer("POST /v1/cluster/init", "{\"cluster\":\"there\"}", 409, "conflict");
+    assert_answer("POST /v1/cluster/join", "{}", 400, "cluster");
+    assert_answer("POST /v1/cluster/join", "{\"cluster\":\"x\"}", 200, "r1");
+    assert_answer("POST /v1/cluster/recover", "{\"from\":\"tree\"}", 200, "r1");
+    follows = true;
+    assert_answer("GET /readyz", NULL, 200, "\"role\":\"standby\"");
+    fake.engine_reachable = false;
+    assert_answer("GET /readyz", NULL, 503, "engine docker has not answered yet");
+    assert_answer("GET /healthz", NULL, 200, "ok");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_replica_that_has_read_nothing_says_so, set_up_plain,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_replica_among_others, set_up_plain, tear_down),
+    };
+
+    return cmocka_run_group_tests_name("api_cluster", tests, NULL, NULL);
+}
