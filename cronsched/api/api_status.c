@@ -25,7 +25,7 @@ void api_handle_healthz(struct http_request *request, void *arg)
 
 __attribute__((format(printf, 2, 3))) static void add_reason(json_t *reasons, const char *format, ...)
 {
-    char text[512];
+    char text[API_REFUSING_SIZE + 80];
     va_list ap;
 
     va_start(ap, format);

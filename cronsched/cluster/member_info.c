@@ -65,6 +65,14 @@ const char *member_info_url(const struct replicated_member *m)
     return url && url[0] ? url : NULL;
 }
 
+/* It belongs to another cluster, and is only connected to the same nodes: what it says counts for nothing here. */
+static bool is_foreign(const struct replicated_view *v, const struct replicated_member *m)
+{
+    const char *cluster = json_string_value(json_object_get(json_object_get(m->facts, "mark"), "cluster"));
+
+    return v->cluster[0] && cluster && cluster[0] && strcmp(cluster, v->cluster) != 0;
+}
+
 static const char *identity_of(const struct replicated_member *m, const char *engine)
 {
     return json_string_value(json_object_get(json_object_get(m->facts, "identities"), engine));
@@ -90,7 +98,7 @@ static int votes_for(const struct replicated_view *v, const char *engine, const 
     for (size_t i = 0; i < v->member_count; i++) {
         const char *its = identity_of(&v->members[i], engine);
 
-        if (its && strcmp(its, identity) == 0)
+        if (its && strcmp(its, identity) == 0 && !is_foreign(v, &v->members[i]))
             votes += v->leader && strcmp(v->members[i].id, v->leader) == 0 ? 3 : 2;
     }
     return votes;
@@ -185,8 +193,8 @@ static size_t count_config(const struct replicated_view *v, const char *self, co
     for (size_t i = 0; i < v->member_count; i++) {
         const char *theirs = fact(&v->members[i], "config");
 
-        n += has_joined(&v->members[i]) && strcmp(v->members[i].id, self) != 0 && theirs &&
-             strcmp(theirs, hash) == 0;
+        n += has_joined(&v->members[i]) && !is_foreign(v, &v->members[i]) &&
+             strcmp(v->members[i].id, self) != 0 && theirs && strcmp(theirs, hash) == 0;
     }
     return n;
 }
@@ -277,7 +285,7 @@ static void compare(const struct replicated_view *v, const char *key, json_t *to
 
     text_init(&t, DIFFERENCE_BYTES_MAX);
     for (size_t i = 0; i < v->member_count; i++) {
-        if (!fact_text(&v->members[i], key, value))
+        if (is_foreign(v, &v->members[i]) || !fact_text(&v->members[i], key, value))
             continue;
         differ = differ || (any && strcmp(first, value) != 0);
         if (!any)
@@ -302,7 +310,7 @@ static void compare_engine(const struct replicated_view *v, const char *engine, 
     for (size_t i = 0; i < v->member_count; i++) {
         const char *its = identity_of(&v->members[i], engine);
 
-        if (!its)
+        if (!its || is_foreign(v, &v->members[i]))
             continue;
         differ = differ || (first && strcmp(first, its) != 0);
         text_addf(&t, "%s %s reaches %.40s", first ? "," : "", v->members[i].id, its);
@@ -350,14 +358,16 @@ static void compare_clocks(const struct replicated_view *v, json_t *to)
 }
 
 /* What both know under the index that both name differs. */
-static bool contradict(const struct replicated_member *a, const struct replicated_member *b, const char *key)
+static bool contradict(const struct replicated_view *v, const struct replicated_member *a,
+                       const struct replicated_member *b, const char *key)
 {
     const json_t *one = json_object_get(a->facts, key), *other = json_object_get(b->facts, key);
     const char *mine = json_string_value(json_object_get(one, "hash")),
                *theirs = json_string_value(json_object_get(other, "hash"));
 
     return mine && mine[0] && theirs && theirs[0] && strcmp(mine, theirs) != 0 && has_joined(a) &&
-           has_joined(b) && json_equal(json_object_get(one, "index"), json_object_get(other, "index"));
+           has_joined(b) && !is_foreign(v, a) && !is_foreign(v, b) &&
+           json_equal(json_object_get(one, "index"), json_object_get(other, "index"));
 }
 
 /* Two replicas that know the same batch, by its hash (mark) or by that of the state behind it (state), must know the
@@ -368,7 +378,7 @@ static void compare_hashes(const struct replicated_view *v, const char *key, jso
         for (size_t k = 0; k < i; k++) {
             struct text t;
 
-            if (!contradict(&v->members[k], &v->members[i], key))
+            if (!contradict(v, &v->members[k], &v->members[i], key))
                 continue;
             text_init(&t, DIFFERENCE_BYTES_MAX);
             text_addf(&t, "%s and %s disagree about batch %lld", v->members[k].id, v->members[i].id,

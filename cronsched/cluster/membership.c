@@ -30,20 +30,49 @@ const char *membership_trouble(const struct replicated_view *v, char text[MEMBER
     return text;
 }
 
-const char *membership_advice(const struct replicated_view *v)
+/* Of a replica whose history differs from that of the others. */
+#define REJOIN "run 'cronsched cluster rejoin --data-dir DIR --yes' there, and start it again"
+
+static void advise_refusing(const struct replicated_view *v, char text[MEMBERSHIP_TEXT_SIZE])
+{
+    if (v->other_leader[0])
+        snprintf(text, MEMBERSHIP_TEXT_SIZE,
+                 "set `zookeeper:` here to the ensemble that the other one uses, or stop that one");
+    else if (v->against[0] && !v->against_member)
+        snprintf(
+            text, MEMBERSHIP_TEXT_SIZE,
+            "set `zookeeper:` to one ensemble on all replicas; if what %.100s holds may be given up: stop "
+            "it, and 'cronsched cluster forget %.100s --yes'",
+            v->against, v->against);
+    else if (v->against[0])
+        snprintf(text, MEMBERSHIP_TEXT_SIZE,
+                 "if what %.100s alone holds may be given up: stop it (the others go on), " REJOIN
+                 "; to go on from what it holds: 'cronsched cluster recover --from %.100s'",
+                 v->against, v->against);
+    else
+        snprintf(
+            text, MEMBERSHIP_TEXT_SIZE,
+            "bring ZooKeeper's data back; or 'cronsched cluster recover' shows what can be kept; or, if the "
+            "others are right: stop this replica, " REJOIN);
+}
+
+const char *membership_advice(const struct replicated_view *v, char text[MEMBERSHIP_TEXT_SIZE])
 {
     switch (v->standing) {
     case REPLICATED_UNFOUNDED:
-        return "run 'cronsched cluster init' on one replica";
+        snprintf(text, MEMBERSHIP_TEXT_SIZE, "run 'cronsched cluster init' on one replica");
+        break;
     case REPLICATED_JOINING:
-        return "run 'cronsched cluster join' here, or set cluster_id";
+        snprintf(text, MEMBERSHIP_TEXT_SIZE, "run 'cronsched cluster join' here, or set cluster_id");
+        break;
     case REPLICATED_REFUSING:
-        return "bring ZooKeeper's data back; or 'cronsched cluster recover' shows what can be kept, and "
-               "'cronsched "
-               "cluster rejoin' is for a replica whose history differs from the others'";
+        advise_refusing(v, text);
+        break;
     case REPLICATED_STOPPED:
-        return "resolve this, then restart the replica";
+        snprintf(text, MEMBERSHIP_TEXT_SIZE, "resolve this, then restart the replica");
+        break;
     default:
         return NULL;
     }
+    return text;
 }

@@ -11,5 +11,5 @@
  * member, or has not read ZooKeeper yet). Returns `text`. */
 const char *membership_trouble(const struct replicated_view *view, char text[MEMBERSHIP_TEXT_SIZE]);
 
-/* What to do about it, for doctor; NULL: nothing. */
-const char *membership_advice(const struct replicated_view *view);
+/* What to do about it; NULL: nothing. Returns `text`. */
+const char *membership_advice(const struct replicated_view *view, char text[MEMBERSHIP_TEXT_SIZE]);

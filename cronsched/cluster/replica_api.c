@@ -90,13 +90,13 @@ static const char *api_zookeeper_report(void *arg, struct zookeeper_report *ret)
 /* What this replica itself is to the cluster, and holds. */
 static void add_standing(struct replica *r, const struct replicated_view *v, json_t *to)
 {
-    char text[MEMBERSHIP_TEXT_SIZE];
+    char text[MEMBERSHIP_TEXT_SIZE], advice[MEMBERSHIP_TEXT_SIZE];
     const char *trouble = membership_trouble(v, text);
 
     json_object_set_new(to, "replica", json_string(r->o.id));
     json_object_set_new(to, "standing", json_string(replicated_standing_name(v->standing)));
     json_object_set_new(to, "refusing", trouble ? json_string(trouble) : json_null());
-    json_object_set_new(to, "advice", trouble ? json_string(membership_advice(v)) : json_null());
+    json_object_set_new(to, "advice", trouble ? json_string(membership_advice(v, advice)) : json_null());
     json_object_set_new(to, "mark", v->mark->cluster[0] ? mark_json(v->mark) : json_null());
     json_object_set_new(to, "mark_trouble", json_string(mark_file_trouble(r->mark_file)));
     json_object_set_new(to, "recovering", json_boolean(r->recovering));
@@ -161,11 +161,15 @@ static json_t *api_cluster(void *arg)
 static const char *api_refusing(void *arg, char *text, size_t size)
 {
     struct replica *r = OBJECT(struct replica, arg);
-    char trouble[MEMBERSHIP_TEXT_SIZE];
+    const struct replicated_view *v = replicated_view(r->journal);
+    char trouble[MEMBERSHIP_TEXT_SIZE], advice[MEMBERSHIP_TEXT_SIZE];
 
-    if (!membership_trouble(replicated_view(r->journal), trouble))
+    if (!membership_trouble(v, trouble))
         return NULL;
-    snprintf(text, size, "%s", trouble);
+    if (v->standing == REPLICATED_REFUSING) /* the others name the command in their text */
+        snprintf(text, size, "%.280s; %s", trouble, membership_advice(v, advice));
+    else
+        snprintf(text, size, "%s", trouble);
     return text;
 }
 

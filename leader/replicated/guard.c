@@ -274,40 +274,55 @@ static bool outsider_contradicts(const struct replicated *r, const struct outsid
            !given_up(r, &o->mark);
 }
 
-/* Head was read after what the members are known to say. */
-void guard_head_read(struct replicated *r)
+static void contradicted(struct replicated *r, const char *id, bool is_member)
+{
+    snprintf(r->guard.against, sizeof(r->guard.against), "%s", id);
+    r->guard.against_member = is_member;
+}
+
+static void hold_against(struct replicated *r, const struct replicated_member *m)
 {
     char *text = r->guard.contradiction;
     size_t size = sizeof(r->guard.contradiction);
     struct mark mark;
     bool above;
 
-    text[0] = '\0';
-    for (size_t i = 0; i < r->members.count && is_mine(r) && !text[0]; i++) {
-        const struct replicated_member *m = &r->members.list[i];
+    if (!member_mark(r, m, &mark) || !contradicts(r, &mark, &above))
+        return;
+    contradicted(r, m->id, true);
+    if (above)
+        snprintf(text, size,
+                 "replica %s holds batch %" PRIu64 ", and the journal in ZooKeeper ends at %" PRIu64
+                 ": committed batches were lost",
+                 m->id, mark.index, election_leads(r) ? r->appender.status.acked : r->tree.head);
+    else
+        snprintf(text, size,
+                 "replica %s holds another batch %" PRIu64 " than the one in ZooKeeper: the histories differ",
+                 m->id, mark.index);
+}
 
-        if (!member_mark(r, m, &mark) || !contradicts(r, &mark, &above))
-            continue;
-        if (above)
-            snprintf(text, size,
-                     "replica %s holds batch %" PRIu64 ", and the journal in ZooKeeper ends at %" PRIu64
-                     ": committed batches were lost",
-                     m->id, mark.index, election_leads(r) ? r->appender.status.acked : r->tree.head);
-        else
-            snprintf(text, size,
-                     "replica %s holds another batch %" PRIu64
-                     " than the one in ZooKeeper: the histories differ",
-                     m->id, mark.index);
-    }
-    for (size_t i = 0; i < r->claims.outsider_count && is_mine(r) && !text[0]; i++) {
-        const struct outsider *o = &r->claims.outsiders[i];
+static void hold_outsider_against(struct replicated *r, const struct outsider *o)
+{
+    if (!outsider_contradicts(r, o))
+        return;
+    contradicted(r, o->id, false);
+    snprintf(
+        r->guard.contradiction, sizeof(r->guard.contradiction),
+        "replica %.60s, which is not a member here, holds more than the journal in ZooKeeper, which ends "
+        "at %" PRIu64 ": committed batches were lost, or it uses another ensemble",
+        o->id, election_leads(r) ? r->appender.status.acked : r->tree.head);
+}
 
-        if (outsider_contradicts(r, o))
-            snprintf(text, size,
-                     "replica %.60s, which is not a member here, holds more than the journal in ZooKeeper, "
-                     "which ends at %" PRIu64 ": committed batches were lost, or it uses another ensemble",
-                     o->id, election_leads(r) ? r->appender.status.acked : r->tree.head);
-    }
+/* Head was read after what the members are known to say. */
+void guard_head_read(struct replicated *r)
+{
+    const char *text = r->guard.contradiction;
+
+    r->guard.contradiction[0] = '\0';
+    for (size_t i = 0; i < r->members.count && is_mine(r) && !text[0]; i++)
+        hold_against(r, &r->members.list[i]);
+    for (size_t i = 0; i < r->claims.outsider_count && is_mine(r) && !text[0]; i++)
+        hold_outsider_against(r, &r->claims.outsiders[i]);
     guard_judge(r);
 }
 

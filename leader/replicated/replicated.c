@@ -418,6 +418,8 @@ const struct replicated_view *replicated_view(const struct journal *journal)
         .nonce = r->election.nonce,
         .process = r->process,
         .other_leader = r->claims.other,
+        .against = r->guard.contradiction[0] && r->guard.refusal[0] ? r->guard.against : "",
+        .against_member = r->guard.against_member,
     };
     if (election_leads(r)) {
         v->leading = true;

@@ -260,6 +260,9 @@ struct replicated_view {
     const char *process;       /* another with each start of the process */
     /* Another replica that leads this cluster through another ensemble, for people; "": none is known. */
     const char *other_leader;
+    /* REFUSING: the replica whose history is the reason, and whether it is a member here; "": it is none. */
+    const char *against;
+    bool against_member;
 };
 /* Borrowed until the core is entered again. */
 const struct replicated_view *replicated_view(const struct journal *journal);

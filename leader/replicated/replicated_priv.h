@@ -231,6 +231,8 @@ struct guard { /* guard.c: what is held against the tree */
     uint64_t verify_ms;           /* not before */
     struct verify verify;
     char contradiction[REFUSAL_SIZE]; /* with what another member holds; "": none */
+    char against[COORD_PATH_MAX];     /* that member, */
+    bool against_member;              /* or one that is not a member here */
     char refusal[REFUSAL_SIZE];       /* "": none */
 };
 

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -291,6 +292,28 @@ static void every_value_is_named(void **state)
     view_release(&v);
 }
 
+/* It was connected to this cluster's nodes by mistake. */
+static void another_clusters_replica_counts_for_nothing(void **state)
+{
+    static const char mine[] = "{\"config\":\"c\",\"tzdata\":\"a\",\"identities\":{\"docker\":\"a\"},"
+                               "\"mark\":{\"cluster\":\"x\",\"index\":5,\"hash\":\"1\"}}",
+                      foreign[] = "{\"config\":\"d\",\"tzdata\":\"b\",\"identities\":{\"docker\":\"b\"},"
+                                  "\"mark\":{\"cluster\":\"y\",\"index\":5,\"hash\":\"2\"}}";
+    struct replicated_view v = view_of(mine, foreign, foreign);
+    json_t *all;
+
+    (void)state;
+    snprintf(v.cluster, sizeof(v.cluster), "x");
+    all = member_info_differences(&v);
+    assert_int_equal(json_array_size(all), 0);
+    assert_false(member_info_config_outvoted(&v, "r0", "c", "c"));
+    assert_null(member_info_odd_engine(&v, "r0"));
+    json_decref(all);
+    snprintf(v.cluster, sizeof(v.cluster), "y"); /* there they are the majority */
+    assert_true(member_info_config_outvoted(&v, "r0", "c", "c"));
+    view_release(&v);
+}
+
 static void rows_have_the_keys_of_the_contract(void **state)
 {
     static const char *const keys[] = {"id",      "url",    "role",           "applied",
@@ -324,6 +347,7 @@ int main(void)
         cmocka_unit_test(every_value_is_named),
         cmocka_unit_test(that_nobody_leads_is_a_difference_after_two_sessions),
         cmocka_unit_test(links_name_who_cannot_reach_whom),
+        cmocka_unit_test(another_clusters_replica_counts_for_nothing),
         cmocka_unit_test(rows_have_the_keys_of_the_contract),
     };
 
