@@ -1,7 +1,9 @@
 /* The ground of the docker engine: requests over HTTP, the tasks and their places. See docker.h and docker_core.h.
  * The way of a request: submit (docker.c) copies it into a task; the pump (next turn of the loop) gives it a
  * place while `parallel` allows; the file of its operation sends HTTP requests, one after the other, and
- * answers. RELEASE, FENCE and STOP go before PREPARE and DISCARD. A WATCH needs no place.
+ * answers. RELEASE and STOP go first; the others in the order in which their runs are due, so that after a take-over
+ * what is due now is fenced, prepared and released before what is due later is fenced. A DISCARD counts as due a little
+ * later than it came. A WATCH needs no place.
  *
  * While the link is down all that waits or works is answered at once: UNREACHABLE, or UNKNOWN for a start
  * under way; but for watches, which stay and say so once. A call that fails makes the link suspect: it
@@ -333,12 +335,25 @@ void docker_step_aside(struct docker_task *task)
     docker_pump_soon(d);
 }
 
+/* Before the first one that is due later; among equals the first come goes first. */
+static void queue_by_time(struct docker *d, struct docker_task *t)
+{
+    struct list *at = &d->queue;
+
+    while (at->prev != &d->queue && LIST_ITEM(at->prev, struct docker_task, link)->due_ms > t->due_ms)
+        at = at->prev;
+    list_append(at, &t->link);
+}
+
 void docker_task_queue(struct docker_task *t)
 {
     struct docker *d = t->docker;
-    bool urgent = t->op == ENGINE_RELEASE || t->op == ENGINE_FENCE || t->op == ENGINE_STOP;
 
-    list_append(urgent ? &d->urgent : &d->queue, &t->link);
+    t->due_ms = t->op == ENGINE_DISCARD ? d->host->now_ms(d->host) + DOCKER_DISCARD_MS : t->fire_ms;
+    if (t->op == ENGINE_RELEASE || t->op == ENGINE_STOP)
+        list_append(&d->urgent, &t->link);
+    else
+        queue_by_time(d, t);
     t->place = TASK_QUEUED;
     d->queued++;
     docker_pump_soon(d);

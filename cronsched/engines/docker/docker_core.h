@@ -35,6 +35,7 @@
 #define DOCKER_RETRY_FIRST_MS  100
 #define DOCKER_RETRY_MAX_MS    5000
 #define DOCKER_CREATE_TRIES    3
+#define DOCKER_DISCARD_MS      5000  /* what is due in this time goes before it */
 #define DOCKER_LOOK_MS         30000 /* watched containers are looked at at least so often */
 #define DOCKER_LOOKS_AT_ONCE   8
 #define DOCKER_LIVE_LOGS_MAX   256    /* followed while they run; others are read at the end */
@@ -112,7 +113,7 @@ struct docker {
     struct docker_lines event_lines;
     char boot_id[DOCKER_BOOT_ID_MAX]; /* as of this stream of events; "" : to be read */
 
-    struct list queue, urgent, active, aside, watches;
+    struct list queue, urgent, active, aside, watches; /* queue: by due_ms */
     int queued, working, pulling, tasks, watched, looking, live_logs;
 
     /* The last ids whose start was answered "no such container": it was not started, and never will be. */
@@ -164,6 +165,7 @@ struct docker_task {
     struct http_call *call; /* under way */
     docker_done *on_done;
     void (*begin)(struct docker_task *task); /* when it gets a place */
+    int64_t due_ms;                          /* its turn in the queue, by the wall clock */
     int64_t wake_ms;                         /* of uv_now; 0: none */
     void (*on_wake)(struct docker_task *task);
     int tries;
