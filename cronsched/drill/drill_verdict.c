@@ -397,10 +397,27 @@ static int count_open(struct drill *d, size_t *ret, struct error *error)
     return 0;
 }
 
+/* Until all have ended, or none ends any more: an engine may be behind by many. */
+static int wait_ends(struct drill *d, size_t *ret_open, struct error *error)
+{
+    int64_t until_ms = drill_now_ms() + OPEN_MS;
+    size_t least = SIZE_MAX;
+    int r = 0;
+
+    while (r == 0 && least > 0 && drill_now_ms() < until_ms && !drill_interrupted) {
+        r = count_open(d, ret_open, error);
+        if (r == 0 && *ret_open < least) {
+            least = *ret_open;
+            until_ms = drill_now_ms() + OPEN_MS;
+        }
+        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
+    }
+    return r;
+}
+
 int drill_evaluate(struct drill *d, struct error *error)
 {
     struct drill_verdict *verdict = &d->verdict;
-    int64_t until_ms = drill_now_ms() + OPEN_MS;
     struct drill_view view;
     size_t open = 1;
     int r = drill_look(d, NULL, &view, error); /* and the leader is asked first from now on */
@@ -410,10 +427,8 @@ int drill_evaluate(struct drill *d, struct error *error)
     verdict->unaccounted = json_array();
     verdict->skipped = json_array();
     verdict->unprovable = json_array();
-    while (r == 0 && open > 0 && drill_now_ms() < until_ms && !drill_interrupted) {
-        r = count_open(d, &open, error);
-        drill_sleep_until(drill_now_ms() + 10 * (int64_t)DRILL_POLL_MS);
-    }
+    if (r == 0)
+        r = wait_ends(d, &open, error);
     if (r == 0)
         r = drill_ledger_read(&d->ledger, error);
     if (r == 0)
