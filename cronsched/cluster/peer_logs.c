@@ -192,14 +192,49 @@ void peer_logs_new(struct peer_logs **ret, uv_loop_t *loop, const struct peer *p
     *ret = l;
 }
 
+/* As for logs that are read here: one caller cannot take all places, and some are kept. */
+static bool has_place(const struct peer_logs *l, const struct auth_identity *who, const char *acting,
+                      struct error *error)
+{
+    size_t most = PEER_LOGS_MAX - (who->role == AUTH_ADMIN ? 0 : PEER_LOGS_KEPT), own = 0;
+
+    LIST_EACH(at, &l->proxied)
+    {
+        own += strcmp(LIST_ITEM(at, struct proxied_log, link)->acting, acting) == 0;
+    }
+    if (own >= PEER_LOGS_CALLER)
+        error_set(error, ERR_LIMIT, "%s reads %d logs of other replicas already", who->name,
+                  PEER_LOGS_CALLER);
+    else if (l->count >= most)
+        error_set(error, ERR_LIMIT, "%zu logs of other replicas are being read already", l->count);
+    else
+        return true;
+    return false;
+}
+
+static void reply_no_place(struct http_request *request, const struct error *error, char **urls,
+                           size_t url_count)
+{
+    http_reply_header(request, "Retry-After", "5");
+    http_reply_problem(request, 429, error, NULL);
+    for (size_t i = 0; i < url_count; i++)
+        free(urls[i]);
+}
+
 void peer_logs_pass(struct peer_logs *l, struct http_request *request, const char *path, bool follow,
                     char **urls, size_t url_count)
 {
     const struct auth_identity *who = http_caller(request);
-    struct proxied_log *p = OBJECT_NEW(struct proxied_log);
+    struct proxied_log *p;
     char acting[AUTH_CALLER_SIZE + 16];
+    struct error error;
 
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
+    if (!l->closing && !has_place(l, who, acting, &error)) {
+        reply_no_place(request, &error, urls, url_count);
+        return;
+    }
+    p = OBJECT_NEW(struct proxied_log);
     p->logs = l;
     p->request = http_request_ref(request);
     p->path = alloc_text(path);
@@ -213,9 +248,6 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
     list_append(&l->proxied, &p->link);
     if (l->closing) {
         http_reply_error(request, ERR_NO_LEADER, "this server is stopping");
-        proxied_end(p);
-    } else if (l->count > PEER_LOGS_MAX) {
-        http_reply_error(request, ERR_LIMIT, "too many logs of other replicas are being read");
         proxied_end(p);
     } else {
         proxied_next(p);

@@ -13,6 +13,8 @@
 #include "cronsched/http/http.h"
 
 #define PEER_LOGS_MAX     64 /* at once */
+#define PEER_LOGS_CALLER  16 /* of one caller */
+#define PEER_LOGS_KEPT    16 /* only admins get the last ones */
 #define PEER_LOGS_TEXT    "text/plain; charset=utf-8"
 #define PEER_LOGS_IDLE_MS 60000 /* of one that is not followed */
 

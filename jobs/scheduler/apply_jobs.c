@@ -1,5 +1,6 @@
 /* The command apply: many definitions, checked as a whole before the first record. See commands.c.
  */
+#include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
 #include "jobs/definition/after.h"
 #include "jobs/scheduler/scheduler_priv.h"
@@ -109,6 +110,56 @@ static int check_after(struct apply *a)
     return rc;
 }
 
+struct parent {
+    const char *name;
+    size_t children; /* of the change set */
+    UT_hash_handle hh;
+};
+
+static struct parent *parent_get(struct parent **table, const char *name)
+{
+    struct parent *p = NULL;
+
+    HASH_FIND_STR(*table, name, p);
+    if (!p) {
+        p = alloc_zero(sizeof(*p));
+        p->name = name;
+        HASH_ADD_KEYPTR(hh, *table, p->name, strlen(p->name), p);
+    }
+    return p;
+}
+
+/* More than there may be are left alone where they are, and do not grow. */
+static int check_parent(struct apply *a, const struct parent *p)
+{
+    const struct state_children *before = state_after(&a->s->state, p->name);
+    size_t count = p->children;
+
+    for (size_t i = 0; before && i < before->count; i++)
+        count += !json_object_get(a->jobs, before->jobs[i]->name) && !is_pruned(a, before->jobs[i]);
+    if (count <= SCHEDULER_CHILDREN_MAX || (before && count <= before->count))
+        return 0;
+    return error_set(a->error, ERR_LIMIT, "after: %zu jobs would come after %s; at most %d", count, p->name,
+                     SCHEDULER_CHILDREN_MAX);
+}
+
+static int check_children(struct apply *a)
+{
+    struct parent *table = NULL, *p, *next;
+    int rc = 0;
+
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t k = 0; k < a->changes[i].def->after.count; k++)
+            parent_get(&table, a->changes[i].def->after.items[k])->children++;
+    HASH_ITER(hh, table, p, next)
+    {
+        rc = rc < 0 ? rc : check_parent(a, p);
+        HASH_DEL(table, p);
+        free(p);
+    }
+    return rc;
+}
+
 static int check_pool(struct apply *a, const struct job *def)
 {
     for (size_t i = 0; def->pool && i < a->s->o.pool_count; i++)
@@ -122,6 +173,7 @@ static int read_jobs(struct apply *a)
     struct scheduler *s = a->s;
     const char *name;
     json_t *item;
+    int rc;
 
     if (json_object_size(a->jobs) > SCHEDULER_APPLY_JOBS_MAX)
         return error_set(a->error, ERR_LIMIT, "apply: %zu jobs at once; at most %d",
@@ -132,7 +184,6 @@ static int read_jobs(struct apply *a)
     json_object_foreach((json_t *)(uintptr_t)a->jobs, name, item)
     {
         struct job *def;
-        int rc;
 
         if (!job_name_valid(name))
             return error_set(a->error, ERR_INVALID,
@@ -145,13 +196,14 @@ static int read_jobs(struct apply *a)
     }
     for (size_t i = 0; i < a->count; i++) {
         const struct job *def = a->changes[i].def;
-        int rc = check_engines(a, def);
 
+        rc = check_engines(a, def);
         rc = rc < 0 ? rc : check_pool(a, def);
         if (rc < 0)
             return error_prefix(a->error, "%s: ", def->name);
     }
-    return check_after(a);
+    rc = check_after(a);
+    return rc < 0 ? rc : check_children(a);
 }
 
 /* Jobs that stay must keep their parents. Those of the change set have been looked at. */

@@ -184,6 +184,8 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 
     clear_state(s);
     s->snapshot_index = index;
+    s->behind_bytes = 0;
+    s->state_bytes = size;
     s->acked = index;
     if (text && state_decode(&s->state, text, size, &error) < 0) {
         turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "%s", error.text);
@@ -208,6 +210,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         abort();
     }
     s->acked = batch->index;
+    s->behind_bytes += size;
     turn_hash(s);
     if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
         s->o.history->ops->write(s->o.history, write);

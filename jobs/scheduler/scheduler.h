@@ -45,12 +45,13 @@ struct scheduler_options {
     size_t engine_count;
     const struct scheduler_job_pool *pools;
     size_t pool_count;
-    int64_t arm_ahead_ms;      /* default 30 s */
-    int64_t late_grace_ms;     /* default 60 s */
-    int64_t resolve_within_ms; /* default 1 h */
-    int64_t max_state_bytes;   /* what would make the state larger is refused; 0: no limit */
-    uint64_t snapshot_every;   /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
-    size_t image_items;        /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
+    int64_t arm_ahead_ms;        /* default 30 s */
+    int64_t late_grace_ms;       /* default 60 s */
+    int64_t resolve_within_ms;   /* default 1 h */
+    int64_t max_state_bytes;     /* what would make the state larger is refused; 0: no limit */
+    uint64_t snapshot_every;     /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
+    size_t snapshot_every_bytes; /* likewise, of their texts; 0: SNAPSHOT_EVERY_BYTES */
+    size_t image_items;          /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
     struct zone_source *zones;
     struct history *history; /* may be NULL */
     struct scheduler_env *env;
@@ -101,6 +102,7 @@ struct scheduler_result {
  * caller for the audit log. */
 
 #define SCHEDULER_APPLY_JOBS_MAX 10000 /* in one apply; a set of job files has no more (JOBFILE_JOBS_MAX) */
+#define SCHEDULER_CHILDREN_MAX   1000  /* jobs that come after one: its end starts them all at once */
 
 /* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
  * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */

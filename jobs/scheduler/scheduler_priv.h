@@ -47,6 +47,7 @@
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
 #define JOB_RUNS_MAX                  10000 /* unfinished ones of one job; then it is as a full queue */
 #define SNAPSHOT_EVERY_BATCHES        5000
+#define SNAPSHOT_EVERY_BYTES          (8 * 1024 * 1024)
 #define STATE_IMAGE_ITEMS             128  /* jobs that are encoded in one step: about a millisecond */
 #define RECOVER_WATCH_MS              5000 /* so long may a started run of an earlier leader hold up its job */
 #define BACK_OFF_FIRST_MS             500
@@ -174,6 +175,7 @@ struct scheduler {
     } hash, hash_ahead;                              /* hash_ahead: of what is not durable yet */
     struct state_image *hash_image, *snapshot_image; /* in the making; NULL: none */
     uint64_t snapshot_index;                         /* of the last snapshot */
+    uint64_t behind_bytes;                           /* of the batches after it */
     char *snapshot;                                  /* it, until history holds all that it contains, */
     int snapshot_level;                              /* and the level of its records */
     struct list pending_batches, waiters, discards;

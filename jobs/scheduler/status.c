@@ -266,6 +266,8 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
                s->state.notice_count);
     put_single(put, arg, "notifications_dropped_total", "counter",
                "The oldest of too many that waited, since this process began.", s->state.notices_dropped);
+    put_single(put, arg, "snapshot_behind_bytes", "gauge", "Batches since the last snapshot, as texts.",
+               s->behind_bytes);
     put_family(put, arg, "state_bytes", "gauge", "What the state is made of, which max_state bounds.");
     for (enum state_part part = 0; part < STATE_PART_COUNT; part++)
         put(arg, "cronsched_state_bytes{of=\"%s\"} %zu\n", state_part_name(part), s->state.bytes[part]);

@@ -207,12 +207,24 @@ void turn_images_drop(struct scheduler *s)
     s->snapshot_image = s->hash_image = NULL;
 }
 
+/* By their number or their bytes, whichever comes first: what is behind the snapshot stays in the memory of each of
+ * ZooKeeper's servers. A large state is written again only after as many bytes as a quarter of its own. */
+static bool snapshot_is_due(const struct scheduler *s)
+{
+    size_t bytes = s->o.snapshot_every_bytes ? s->o.snapshot_every_bytes : SNAPSHOT_EVERY_BYTES;
+
+    if (s->state_bytes / 4 > bytes)
+        bytes = s->state_bytes / 4;
+    return s->state.index >= s->snapshot_index + s->o.snapshot_every || s->behind_bytes >= bytes;
+}
+
 static void snapshot_maybe(struct scheduler *s)
 {
     snapshot_give(s);
-    if (s->snapshot || s->snapshot_image || s->state.index < s->snapshot_index + s->o.snapshot_every)
+    if (s->snapshot || s->snapshot_image || !snapshot_is_due(s))
         return;
     s->snapshot_index = s->state.index;
+    s->behind_bytes = 0;
     s->snapshot_image = state_image_begin(&s->state, STATE_IMAGE_SNAPSHOT);
     step_snapshot(s); /* what is small is whole at once, or nearly */
 }
@@ -265,6 +277,7 @@ void scheduler_flush(struct scheduler *s)
         pending_batch_add_run(f, r);
     }
     text = batch_encode(b, &size);
+    s->behind_bytes += size;
     state_finish_batch(&s->state, b, text, size, &f->write);
     free(text);
     list_append(&s->pending_batches, &f->all);

@@ -5,6 +5,7 @@ long the health check and the unix socket took. By hand; needs a build without s
 
   CRONSCHED_BUILD=build-release tests/bench/load_test.py
   CRONSCHED_LOAD_JOBS (100000)  CRONSCHED_LOAD_ROWS (1000000)  CRONSCHED_LOAD_SECONDS (20) of each phase
+  CRONSCHED_LOAD_ROUTE_SECONDS (3) of each route alone
   CRONSCHED_LOAD_UNREAD (600) connections that do not read  CRONSCHED_LOAD_IDLE (1100) that do not ask
 """
 
@@ -28,6 +29,9 @@ class Load(load.Loaded):
         seconds = number("SECONDS", 20)
         time.sleep(number("SETTLE", 130))  # the start is over, also for the gap of the last minutes
         self.phase("nobody else", server, ledger, seconds)
+        lab.say("each route alone, two callers:")
+        for method, path, body in self.each_request():
+            self.route(server, method, path, body, number("ROUTE_SECONDS", 3))
         self.phase("every route, 4 callers", server, ledger, seconds, [self.requests() for _ in range(4)])
         held = self.open_unread(number("UNREAD", 600))
         self.phase("beside connections that do not read", server, ledger, seconds, [self.requests() for _ in range(2)])
@@ -39,8 +43,12 @@ class Load(load.Loaded):
         self.phase("beside idle connections", server, ledger, seconds)
         for s in held:
             s.close()
+        # thousands of batches: the hash of the state and a snapshot are made meanwhile
+        self.phase("triggers from 16 callers", server, ledger, seconds, [self.triggers() for _ in range(16)])
+        time.sleep(number("SETTLE", 130))  # the longest gap of the phases before is forgotten
+        self.phase("applies of 10,000 jobs", server, ledger, seconds, [self.large_applies()])
         self.phase("pause and resume of all", server, ledger, seconds,
-                   [itertools.cycle([("POST", "/v1/pause", {}), ("POST", "/v1/resume", {})])])
+                   [itertools.cycle([("POST", "/v1/pause", {}), ("POST", "/v1/resume", {})])], may_pause=True)
         server.kill()
 
 

@@ -20,8 +20,9 @@ import lab
 JOBS_PER_APPLY = 10000
 ROLES = ("read", "operate", "admin")
 
-# Of a phase, in seconds: how late the latest start was, the longest gap of the loop, the slowest of the small requests.
-Seen = collections.namedtuple("Seen", "late gap slowest")
+# Of a phase, in seconds: how late the latest start was, the longest gap of the loop, what of such gaps it computed, the slowest
+# of the small requests.
+Seen = collections.namedtuple("Seen", "late gap computed slowest")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -50,11 +51,20 @@ class Loaded(lab.Suite):
         lines = [f"{role} {role} {hashlib.sha256(role.encode() * 8).hexdigest()}" for role in ROLES]
         return self.folder.write("tokens", "\n".join(lines) + "\n")
 
+    @staticmethod
+    def many_jobs(first, end, description="one of very many"):
+        return {f"job-{i:06}": {"schedule": f"{i % 60} 4 1 1 *", "command": ["true"], "engine": "null",
+                                "description": description} for i in range(first, end)}
+
+    @classmethod
+    def large_applies(cls):
+        """The most jobs that one apply may have, each of them changed each time."""
+        for i in itertools.count():
+            yield "POST", "/v1/apply", {"jobs": cls.many_jobs(0, JOBS_PER_APPLY, f"changed {i} times")}
+
     def fill_jobs(self, server, count):
         for at in range(0, count, JOBS_PER_APPLY):
-            jobs = {f"job-{i:06}": {"schedule": f"{i % 60} 4 1 1 *", "command": ["true"], "engine": "null",
-                                    "description": "one of very many"}
-                    for i in range(at, min(at + JOBS_PER_APPLY, count))}
+            jobs = self.many_jobs(at, min(at + JOBS_PER_APPLY, count))
             status, answer = server.http("POST", "/v1/apply", {"jobs": jobs}, timeout=120)
             self.assertEqual(200, status, answer)
 
@@ -65,7 +75,7 @@ class Loaded(lab.Suite):
             run = f"job-{i % 1000:06}@{time.strftime('%Y%m%dT%H%M%S', time.gmtime(at // 1000))}.{at % 1000:03}Z"
             doc = json.dumps({"run": run, "job": run.split("@")[0], "state": "ended", "verdict": "succeeded",
                               "cause": "manual", "text": "x" * 100})
-            return (run, run.split("@")[0], at, at, 1, "ended", "succeeded", "manual", at, at, 1, 1, doc)
+            return (run, run.split("@")[0], at, at, 1, "ended", "succeeded", "manual", at, at, 1, 0, doc)
 
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA synchronous = 0")
@@ -138,8 +148,8 @@ class Loaded(lab.Suite):
         return found
 
     @staticmethod
-    def requests():
-        """Every route with its worst input, for ever."""
+    def each_request():
+        """Every route with its worst input, and what changes jobs: (method, path, body)."""
         layers = {f"l{layer}-{i}": {"command": ["true"], "engine": "null",
                                     **({"after": [f"l{layer - 1}-{k}" for k in range(16)]} if layer else {})}
                   for layer in range(20) for i in range(16)}
@@ -155,15 +165,28 @@ class Loaded(lab.Suite):
                    ("POST", "/v1/jobs/nobody/trigger", {}), ("POST", "/v1/jobs/job-000007/pause", {}),
                    ("POST", "/v1/jobs/job-000007/resume", {}), ("DELETE", "/v1/jobs/job-nobody-knows", None),
                    ("POST", "/v1/runs/job-000007@20260101T000000Z/kill", {})]
+        return [("GET", path, None) for path in paths] + changes
+
+    @classmethod
+    def requests(cls):
+        """All of them, for ever."""
         for i in itertools.count():
-            yield from (("GET", path, None) for path in paths)
-            yield from changes
-            yield "POST", "/v1/jobs/job-000008/trigger", {"key": f"k{os.getpid()}-{threading.get_ident()}-{i}"}
+            yield from cls.each_request()
+            yield cls.trigger(i)
+
+    @staticmethod
+    def trigger(i):
+        return "POST", "/v1/jobs/job-000008/trigger", {"key": f"k{os.getpid()}-{threading.get_ident()}-{i}"}
+
+    @classmethod
+    def triggers(cls):
+        return (cls.trigger(i) for i in itertools.count())
 
     # ---- a phase ----
 
-    def phase(self, name, server, ledger, seconds, callers=()):
-        """Runs the callers for a while and says what the starts, the loop and the probes were like."""
+    def phase(self, name, server, ledger, seconds, callers=(), may_pause=False):
+        """Runs the callers for a while and says what the starts, the loop and the probes were like. may_pause: fire times in a
+        pause are no starts that are missing."""
         done, counts, probes = threading.Event(), {}, {"unix": [], "tcp": []}
 
         def drive(requests):
@@ -197,11 +220,43 @@ class Loaded(lab.Suite):
         time.sleep(2)
         starts = {line.run: line.wall for line in ledger.lines() if line.what == "start"}
         late = [starts.get(lab.run_id("tick", t), t + 99) - t for t in range(begun, until)]
+        if may_pause:
+            late = [x for x in late if x < 90] or [0]
         gap = server.metric("cronsched_loop_gap_seconds")
+        computed = server.metric("cronsched_loop_gap_cpu_seconds") or 0  # an older build does not tell
         rss = server.metric("process_resident_memory_bytes") / 1e6
         slow = {kind: max(times, default=99) for kind, times in probes.items()}
         missing = sum(x > 90 for x in late)
         lab.say(f"{name}: latest of {len(late)} starts {max(late) * 1000:.0f} ms late, {missing} missing; loop gap "
-                f"{gap * 1000:.0f} ms; unix socket {slow['unix'] * 1000:.0f} ms, /healthz {slow['tcp'] * 1000:.0f} ms; "
+                f"{gap * 1000:.0f} ms, computing {computed * 1000:.0f} ms; unix socket {slow['unix'] * 1000:.0f} ms, /healthz {slow['tcp'] * 1000:.0f} ms; "
                 f"{rss:.0f} MB; {dict(sorted(counts.items(), key=str))}")
-        return Seen(max(late), gap, max(slow.values()))
+        return Seen(max(late), gap, computed, max(slow.values()))
+
+    def route(self, server, method, path, body, seconds):
+        """One route, from two callers for a while: how slow its answers were, and those to a health check beside them."""
+        done, answers, counts = threading.Event(), [0], {}
+
+        def drive():
+            connection = self.tcp()
+            while not done.is_set():
+                began = time.monotonic()
+                status = self.ask(connection, method, path, body)
+                answers.append(time.monotonic() - began)
+                counts[status] = counts.get(status, 0) + 1
+
+        threads = [threading.Thread(target=drive, daemon=True) for _ in range(2)]
+        for t in threads:
+            t.start()
+        until, worst = time.monotonic() + seconds, 0
+        connection = UnixConnection(server.socket, 20)
+        while time.monotonic() < until:
+            began = time.monotonic()
+            self.assertEqual(200, self.ask(connection, "GET", "/healthz"))
+            worst = max(worst, time.monotonic() - began)
+            time.sleep(0.005)
+        done.set()
+        for t in threads:
+            t.join(60)
+        connection.close()
+        lab.say(f"  {method} {path[:60]}: slowest answer {max(answers) * 1000:.0f} ms, of a health check beside it "
+                f"{worst * 1000:.0f} ms; {dict(sorted(counts.items(), key=str))}")

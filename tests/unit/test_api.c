@@ -346,30 +346,6 @@ static void test_audit(void **state)
     assert_int_equal(fake.query.until_ms, fake_wall(NULL));
 }
 
-/* The rows of an audit may be millions: nobody else has others read before the first has freed its own. */
-static void test_one_audit_at_a_time(void **state)
-{
-    struct reply r;
-    int fd;
-
-    json_decref(fake.stored);
-    fake.stored = json_pack("{s:[], s:[], s:[], s:[], s:[]}", "runs", "skips", "records", "pruned", "gaps");
-    fake.hold_history = true;
-    fd = send_line("GET /v1/audit?since=2026-11-21T00:00:00Z");
-    while (!fake.answer)
-        turn(&loop, -1, 0);
-    r = ask("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL);
-    assert_int_equal(r.status, 429);
-    reply_release(&r);
-    answer_history();
-    r = client_receive(&loop, fd, false);
-    assert_int_equal(r.status, 200);
-    reply_release(&r);
-    close(fd);
-    fake.hold_history = false;
-    assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL, 200, "\"unaccounted\":[]");
-}
-
 static void test_explain(void **state)
 {
     assert_answer("GET /v1/explain", NULL, 400, "job is missing");
@@ -755,7 +731,6 @@ int main(void)
         SERVER(test_one_run),
         SERVER(test_records),
         SERVER(test_audit),
-        SERVER(test_one_audit_at_a_time),
         SERVER(test_explain),
         SERVER(test_backfill_knows_what_ran),
         SERVER(test_logs),

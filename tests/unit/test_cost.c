@@ -30,6 +30,7 @@ struct bench {
     int64_t now_ms, wake_ms;
     uint64_t appended;
     int64_t max_state_bytes;
+    int snapshots;
     char run[RUN_ID_MAX]; /* the last that was triggered */
     struct error error;   /* of the last command that failed */
 };
@@ -69,6 +70,7 @@ static int journal_append(struct journal *journal, struct batch *batch)
 
 static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
+    b.snapshots++;
     free(text);
 }
 
@@ -333,6 +335,37 @@ static void an_apply_has_so_many_jobs_at_most(void **state)
     }
     assert_int_equal(apply(jobs, true, NULL), ERR_LIMIT);
     assert_string_equal(b.error.text, "apply: 10001 jobs at once; at most 10000");
+}
+
+static json_t *children(int from, int count, const char *parent)
+{
+    json_t *jobs = json_object();
+    char name[32];
+
+    for (int i = from; i < from + count; i++) {
+        snprintf(name, sizeof(name), "child-%d", i);
+        json_object_set_new(jobs, name, json_pack("{s:s,s:[s]}", "image", "x", "after", parent));
+    }
+    return jobs;
+}
+
+/* The end of a job starts all that come after it, in one turn. */
+static void so_many_jobs_come_after_one(void **state)
+{
+    json_t *jobs = children(0, SCHEDULER_CHILDREN_MAX + 1, "p");
+
+    json_object_set_new(jobs, "p", json_pack("{s:s}", "image", "x"));
+    assert_int_equal(apply(json_incref(jobs), true, NULL), ERR_LIMIT);
+    assert_string_equal(b.error.text, "after: 1001 jobs would come after p; at most 1000");
+    json_object_del(jobs, "child-7");
+    assert_int_equal(apply(json_incref(jobs), false, NULL), 0);
+    settle();
+    /* one at a time, too; and what is there may be applied again */
+    assert_int_equal(apply(children(7, 1, "p"), false, NULL), ERR_LIMIT);
+    assert_string_equal(b.error.text, "after: 1001 jobs would come after p; at most 1000");
+    assert_int_equal(apply(jobs, false, NULL), 0);
+    assert_int_equal(apply(children(8, 1, "child-9"), false, NULL), 0);
+    assert_int_equal(apply(children(7, 1, "p"), false, NULL), 0);
 }
 
 /* ---- backfill ---- */
@@ -715,6 +748,28 @@ static void an_apply_fills_the_state_and_no_more(void **state)
     assert_int_equal(apply(json_pack("{s:{s:s}}", "big-0", "image", "x"), false, NULL), 0);
 }
 
+/* Few batches, and large ones: the next snapshot comes by their bytes, long before it would by their number. */
+static void a_snapshot_comes_by_bytes(void **state)
+{
+    static char text[4000];
+    int batches = 0;
+
+    memset(text, 'd', sizeof(text) - 1);
+    restart_with(0);
+    for (; batches < 1000 && b.snapshots == 0; batches++) {
+        json_t *words = json_array();
+
+        text[0] = (char)('a' + batches % 2);
+        for (int i = 0; i < 10; i++)
+            json_array_append_new(words, json_string(text));
+        assert_int_equal(
+            apply(json_pack("{s:{s:s,s:o}}", "big", "image", "x", "command", words), false, NULL), 0);
+        settle();
+    }
+    assert_in_range(batches, 180, 260); /* 8 MB of 40 KB each */
+    assert_true(b.appended < 1000);
+}
+
 /* One job whose runs never end: no trigger and no fire time adds to them for ever. */
 static void the_runs_of_a_job_are_bounded(void **state)
 {
@@ -735,6 +790,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_chain_of_ten_thousand_is_fine, setup, teardown),
         cmocka_unit_test_setup_teardown(circles_and_missing_parents_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_apply_has_so_many_jobs_at_most, setup, teardown),
+        cmocka_unit_test_setup_teardown(so_many_jobs_come_after_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backfill_is_one_walk, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_over_many_jobs_takes_short_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
@@ -746,6 +802,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keys_fill_a_share_of_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_runs_fill_a_share_of_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(an_apply_fills_the_state_and_no_more, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_comes_by_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(the_runs_of_a_job_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(the_range_of_a_backfill_is_bounded_first, setup, teardown),
     };

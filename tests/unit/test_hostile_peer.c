@@ -22,6 +22,7 @@ static struct {
     const char *say; /* what the next request gets; NULL: what `chosen` does */
     size_t size;     /* 0: to the NUL */
     int asked;
+    bool silent;     /* it answers nothing */
     char last[4096]; /* the last request */
 } peer_server;
 
@@ -69,6 +70,8 @@ static void on_read(uv_stream_t *from, ssize_t n, const uv_buf_t *buffer)
         return;
     snprintf(peer_server.last, sizeof(peer_server.last), "%.4000s", c->got);
     peer_server.asked++;
+    if (peer_server.silent)
+        return;
     uv_read_stop(from);
     say = uv_buf_init((char *)(uintptr_t)peer_server.say,
                       (unsigned)(peer_server.size ? peer_server.size : strlen(peer_server.say)));
@@ -266,6 +269,31 @@ static int close_all(void **state)
     wait_closed(2);
     json_decref(members[0].facts);
     return tear_down(state);
+}
+
+/* ---- logs of a replica that does not answer ---- */
+
+/* One caller has a share of the places, so that others still read theirs. */
+static void test_places_for_logs_of_other_replicas(void **state)
+{
+    static const char line[] = "GET /logs HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fds[PEER_LOGS_CALLER];
+    struct reply r;
+
+    peer_server.silent = true;
+    for (int i = 0; i < PEER_LOGS_CALLER; i++) {
+        fds[i] = client_connect(unix_address);
+        client_send(&loop, fds[i], line, strlen(line));
+    }
+    while (peer_server.asked < PEER_LOGS_CALLER)
+        turn(&loop, -1, 0);
+    r = client_ask(&loop, unix_address, "GET /logs", "", NULL);
+    assert_int_equal(r.status, 429);
+    assert_non_null(strstr(r.body, "unix:root reads 16 logs of other replicas already"));
+    reply_release(&r);
+    for (int i = 0; i < PEER_LOGS_CALLER; i++)
+        close(fds[i]);
+    peer_server.silent = false;
 }
 
 /* ---- requests for the leader ---- */
@@ -657,6 +685,7 @@ static void test_nonsense_for_history(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        PEER(test_places_for_logs_of_other_replicas),
         PEER(test_nonsense_for_a_forwarded_request),
         PEER(test_no_spelling_of_a_path_is_sent_twice),
         PEER(test_an_answer_that_is_odd_but_has_sense),
