@@ -81,10 +81,8 @@ static void add_json_string(struct text *line, const char *s)
             text_addf(line, "\\%c", s[0]);
         else if (printable_is(code))
             text_add_bytes(line, s, length);
-        else if (code == UINT32_MAX)
-            text_add_char(line, '?');
         else
-            text_addf(line, "\\u%04x", (unsigned)code);
+            printable_escape(line, code);
         s += length;
         n -= length;
     }

@@ -35,11 +35,33 @@ bool printable_is(uint32_t code)
 {
     static const struct {
         uint32_t first, last;
-    } bad[] = {{0x00, 0x1F},     {0x7F, 0x9F},     /* C0, DEL, C1 with NEL */
-               {0x061C, 0x061C}, {0x200E, 0x200F}, /* marks of direction */
-               {0x2028, 0x202E},                   /* separators, embeddings and overrides of direction */
-               {0x2066, 0x2069}, {UINT32_MAX, UINT32_MAX}}; /* isolates; no UTF-8 */
+    } bad[] = {
+        {0x00, 0x1F},
+        {0x7F, 0x9F},     /* C0, DEL, C1 with NEL */
+        {0x2028, 0x202E}, /* separators, embeddings and overrides of direction */
+        {0xFFF9, 0xFFFB}, /* annotations */
+        {UINT32_MAX, UINT32_MAX},
+        /* Default_Ignorable_Code_Point of Unicode 15: they show nothing, or change how their neighbours are shown */
+        {0x00AD, 0x00AD},
+        {0x034F, 0x034F},
+        {0x061C, 0x061C},
+        {0x115F, 0x1160},
+        {0x17B4, 0x17B5},
+        {0x180B, 0x180F},
+        {0x200B, 0x200F},
+        {0x2060, 0x206F},
+        {0x3164, 0x3164},
+        {0xFE00, 0xFE0F},
+        {0xFEFF, 0xFEFF},
+        {0xFFA0, 0xFFA0},
+        {0xFFF0, 0xFFF8},
+        {0x1BCA0, 0x1BCA3},
+        {0x1D173, 0x1D17A},
+        {0xE0000, 0xE0FFF},
+    };
 
+    if (code >= 0x20 && code < 0x7F)
+        return true; /* most are */
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (code >= bad[i].first && code <= bad[i].last)
             return false;
@@ -163,6 +185,17 @@ int printable_value(json_t **value)
     return json_is_object(*value) ? object_value(value) : 0;
 }
 
+void printable_escape(struct text *to, uint32_t code)
+{
+    if (code == UINT32_MAX)
+        text_add_char(to, '?');
+    else if (code > 0xFFFF)
+        text_addf(to, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+                  (unsigned)(0xDC00 | (code & 0x3FF)));
+    else
+        text_addf(to, "\\u%04x", (unsigned)code);
+}
+
 void printable_add_json(struct text *to, const char *json, size_t n)
 {
     while (n > 0) {
@@ -171,10 +204,8 @@ void printable_add_json(struct text *to, const char *json, size_t n)
 
         if (printable_is(code) || code == '\n')
             text_add_bytes(to, json, length);
-        else if (code == UINT32_MAX)
-            text_add_char(to, '?');
         else
-            text_addf(to, "\\u%04x", (unsigned)code); /* none of them is beyond the first plane */
+            printable_escape(to, code);
         json += length;
         n -= length;
     }

@@ -1,7 +1,8 @@
 /* What may go to a terminal. Jobs, containers, clients and other servers write texts that people read: in them a control
  * character is a command to the terminal (C0, DEL, and C1 in UTF-8, which xterm obeys), and some others make a line look
- * like another one (directions, separators of lines and paragraphs). Whatever is printed for people, and each line of
- * the log, goes through one of these. Pure; any thread.
+ * like another one: directions, separators of lines and paragraphs, and what Unicode calls default ignorable (soft
+ * hyphens, zero widths, joiners, variation selectors, tags), so an emoji of several parts is shown by its parts. Whatever is
+ * printed for people, and each line of the log, goes through one of these. Pure; any thread.
  */
 #pragma once
 
@@ -24,6 +25,8 @@ void printable_text(char *s, bool lines);
 /* All strings of a value, keys too, newlines and tabs stay. ERR_NOMEM. */
 int printable_value(json_t **value);
 
+/* A character that is not printable as JSON has it: \uXXXX, or two of them; '?' for UINT32_MAX. */
+void printable_escape(struct text *to, uint32_t code);
 /* Appends JSON, in which these can be strings' content only, with \u escapes for them: it means the same. */
 void printable_add_json(struct text *to, const char *json, size_t n);
 

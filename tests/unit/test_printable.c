@@ -21,8 +21,16 @@ static void test_texts(void **state)
         {"\x1b[31m\a\x7f", " [31m  ", " [31m  "},
         {"\xc2\x80\xc2\x85\xc2\x9b\xc2\x9f\xc2\xa0", "    \xc2\xa0", "    \xc2\xa0"},
         {"\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069", "         ", "         "},
-        {"\u200d\u2027\u202f\u2065\u206a", "\u200d\u2027\u202f\u2065\u206a",
-         "\u200d\u2027\u202f\u2065\u206a"},
+        {"\u200a\u2010\u2027\u202f\u205f\u2070", "\u200a\u2010\u2027\u202f\u205f\u2070",
+         "\u200a\u2010\u2027\u202f\u205f\u2070"},
+        /* default ignorable, each range at its ends, and their neighbours */
+        {"a\u00ac\u00ad\u00ae\u034e\u034f\u0350", "a\u00ac \u00ae\u034e \u0350",
+         "a\u00ac \u00ae\u034e \u0350"},
+        {"\u115f\u1160\u17b4\u17b5\u180b\u180f", "      ", "      "},
+        {"\u200b\u200d\u2060\u2065\u206f\u3164", "      ", "      "},
+        {"\ufe00\ufe0f\ufeff\uffa0\ufff0\ufffb\ufffc", "      \ufffc", "      \ufffc"},
+        {"\U0001bca0\U0001bca3\U0001d173\U0001d17a", "    ", "    "},
+        {"\U000e0001\U000e0fff\U000e1000", "  \U000e1000", "  \U000e1000"},
         {"\x9b"
          "31m\xff\xc3",
          "?31m??", "?31m??"},
@@ -86,6 +94,10 @@ static void test_values(void **state)
     printable_add_json(&text, "{\"a\":\"\xc2\x9b\u202e\x7f\u00e9\"}\n",
                        strlen("{\"a\":\"\xc2\x9b\u202e\x7f\u00e9\"}\n"));
     assert_string_equal(text_str(&text), "{\"a\":\"\\u009b\\u202e\\u007f\u00e9\"}\n");
+    text_clear(&text);
+    printable_add_json(&text, "\"\u00ad\U0001d173\U000e0041\xff\"",
+                       strlen("\"\u00ad\U0001d173\U000e0041\xff\""));
+    assert_string_equal(text_str(&text), "\"\\u00ad\\ud834\\udd73\\udb40\\udc41?\"");
     text_release(&text);
 }
 
