@@ -65,7 +65,7 @@ int verbs_main(int argc, char **argv)
         verbs_print_help(stderr, verbs);
         code = EXIT_USAGE;
     } else if (verbs_find(verbs, argc, argv, &verb, &count, words + 1, &error) < 0) {
-        fprintf(stderr, "cronsched: %s\n", error.text);
+        verb_print(stderr, "cronsched: %s\n", error.text);
         code = EXIT_USAGE;
     } else if (verb->shared & VERB_RAW) {
         words[0] = (char *)verb->name;

@@ -8,11 +8,14 @@
 #include "jobs/audit/audit.h"
 #include "jobs/base/alloc.h"
 #include "jobs/state/record.h"
+#include "jobs/time/instant.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define PAGE_ROWS 10000 /* as many as one answer holds */
+#define PAGE_ROWS    10000 /* as many as one answer holds */
+#define RUNS_MAX     (2 * 1000 * 1000)
+#define REPLICAS_MAX 100
 
 struct books {
     const char *id; /* borrowed from the cluster's answer */
@@ -57,11 +60,13 @@ static void add_run(struct books *books, const json_t *run)
 static int read_runs(struct cli_context *cli, struct books *books, const char *job, const char *since,
                      const char *until, struct error *error)
 {
-    char next[TEXT_NUMBER_BUFFER], before[TEXT_NUMBER_BUFFER] = "";
+    char next[TEXT_NUMBER_BUFFER];
+    int64_t before_ms = INT64_MAX - 1;
     int rc = 0;
 
     snprintf(next, sizeof(next), "%s", until ? until : "");
     for (bool more = true; more && rc == 0;) {
+        int64_t last_ms = INT64_MAX;
         json_t *page = NULL, *run;
         size_t i;
 
@@ -76,8 +81,13 @@ static int read_runs(struct cli_context *cli, struct books *books, const char *j
             add_run(books, run);
             snprintf(next, sizeof(next), "%s", text_at(run, "fire_time"));
         }
-        more = rc == 0 && json_array_size(page) >= PAGE_ROWS && strcmp(next, before) != 0;
-        memcpy(before, next, sizeof(before));
+        more = rc == 0 && json_array_size(page) >= PAGE_ROWS;
+        if (more && (instant_parse(next, &last_ms, NULL) < 0 || last_ms > before_ms))
+            rc = error_set(error, ERR_CORRUPT, "its list of runs does not go back in time at '%.40s'", next);
+        if (more && json_object_size(books->runs) > RUNS_MAX)
+            rc = error_set(error, ERR_LIMIT, "more than %d runs: take a shorter time, or one job", RUNS_MAX);
+        more &= last_ms != before_ms; /* else these are all that can be asked for */
+        before_ms = last_ms;
         json_decref(page);
     }
     return rc;
@@ -90,8 +100,7 @@ static json_t *ask_replica(struct cli_context *cli, const json_t *member, struct
     struct error error = {0};
     json_t *audit = NULL;
     const char *absent = text_at(member, "why");
-    int rc = text_at(member, "url")[0] ? client_set_servers(&cli->client, text_at(member, "url"), &error)
-                                       : error_set(&error, ERR_UNREACHABLE, "it advertises no URL");
+    int rc = client_ask_replica(&cli->client, text_at(member, "id"), text_at(member, "url"), &error);
 
     cli_path(cli, "/v1/audit");
     cli_query(cli, "job", job);
@@ -219,10 +228,15 @@ int audit_compare(struct cli_context *cli, const char *job, const char *since, c
     code = cli_get(cli, &cluster);
     if (code != EXIT_FINE)
         return code;
-    *ret = json_object();
     members = json_copy(json_object_get(cluster, "replicas"));
     if (json_is_array(json_object_get(cluster, "absent")))
         json_array_extend(members, json_object_get(cluster, "absent"));
+    json_decref(cluster);
+    if (json_array_size(members) > REPLICAS_MAX) {
+        json_decref(members);
+        return cli_fail(ERR_LIMIT, "the server names more than %d replicas", REPLICAS_MAX);
+    }
+    *ret = json_object();
     for (int i = 0; i < AUDIT_COMPARE_TRIES; i++) {
         if (i > 0)
             usleep(AUDIT_COMPARE_AGAIN_MS * 1000);
@@ -231,7 +245,6 @@ int audit_compare(struct cli_context *cli, const char *job, const char *since, c
             break;
     }
     json_decref(members);
-    json_decref(cluster);
     return code;
 }
 

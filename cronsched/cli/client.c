@@ -3,6 +3,7 @@
 #include "cronsched/config/config.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
+#include "cronsched/io/json_text.h"
 #include "cronsched/io/tls_trust.h"
 #include "jobs/base/object.h"
 #include "jobs/base/percent.h"
@@ -27,17 +28,22 @@ static void sleep_ms(int64_t ms)
 
 /* ---- which servers ---- */
 
-static int add_server(struct client *client, const char *url, size_t len, struct error *error)
+static void server_release(struct client_server *server)
 {
-    struct client_server *server = &client->servers[client->server_count];
+    free(server->title);
+    free(server->base);
+    free(server->socket);
+    *server = (struct client_server){0};
+}
+
+/* Release it in any case. */
+static int server_init(struct client_server *server, const char *url, size_t len, struct error *error)
+{
     int n;
 
-    if (client->server_count == CLIENT_SERVERS_MAX)
-        return error_set(error, ERR_LIMIT, "more than %d servers", CLIENT_SERVERS_MAX);
-    server->title = strndup(url, len);
+    *server = (struct client_server){.title = strndup(url, len)};
     if (!server->title)
         return error_set(error, ERR_NOMEM, "out of memory");
-    client->server_count++;
     if (strncmp(server->title, "unix:", 5) == 0) {
         const char *path = server->title + 5;
 
@@ -57,6 +63,13 @@ static int add_server(struct client *client, const char *url, size_t len, struct
     while (n > 0 && server->base[n - 1] == '/')
         server->base[--n] = '\0';
     return 0;
+}
+
+static int add_server(struct client *client, const char *url, size_t len, struct error *error)
+{
+    if (client->server_count == CLIENT_SERVERS_MAX)
+        return error_set(error, ERR_LIMIT, "more than %d servers", CLIENT_SERVERS_MAX);
+    return server_init(&client->servers[client->server_count++], url, len, error);
 }
 
 static int add_servers(struct client *client, const char *list, struct error *error)
@@ -130,19 +143,24 @@ static const char *option_or_variable(const struct verb_call *call, const char *
 }
 
 /* Whoever is on the way, or has taken the port, would have the token. */
+static int check_server(const struct client *client, const struct client_server *server, struct error *error)
+{
+    if (!client->authorization || client->plain_http || server->socket ||
+        strncmp(server->base, "https://", 8) == 0)
+        return 0;
+    return error_set(error, ERR_DENIED,
+                     "the token is not sent to %s, which is not encrypted: use https://, a unix socket, or "
+                     "--plain-http",
+                     server->title);
+}
+
 static int check_encrypted(const struct client *client, struct error *error)
 {
-    for (size_t i = 0; client->authorization && !client->plain_http && i < client->server_count; i++) {
-        const struct client_server *server = &client->servers[i];
+    int r = 0;
 
-        if (!server->socket && strncmp(server->base, "https://", 8) != 0)
-            return error_set(
-                error, ERR_DENIED,
-                "the token is not sent to %s, which is not encrypted: use https://, a unix socket, or "
-                "--plain-http",
-                server->title);
-    }
-    return 0;
+    for (size_t i = 0; i < client->server_count && r == 0; i++)
+        r = check_server(client, &client->servers[i], error);
+    return r;
 }
 
 static bool plain_http(const struct verb_call *call)
@@ -180,12 +198,10 @@ int client_init(struct client *client, const struct verb_call *call, struct erro
 
 static void forget_servers(struct client *client)
 {
-    for (size_t i = 0; i < client->server_count; i++) {
-        free(client->servers[i].title);
-        free(client->servers[i].base);
-        free(client->servers[i].socket);
-        client->servers[i] = (struct client_server){0};
-    }
+    for (size_t i = 0; i < client->server_count; i++)
+        server_release(&client->servers[i]);
+    server_release(&client->replica);
+    client->only = NULL;
     client->server_count = client->current = 0;
 }
 
@@ -196,6 +212,35 @@ int client_set_servers(struct client *client, const char *servers, struct error 
     forget_servers(client);
     r = add_servers(client, servers, error);
     return r < 0 ? r : check_encrypted(client, error);
+}
+
+int client_ask_replica(struct client *client, const char *id, const char *url, struct error *error)
+{
+    int r;
+
+    server_release(&client->replica);
+    for (size_t i = 0; i < client->server_count; i++) {
+        json_t *version = NULL;
+        const char *there;
+        bool same;
+
+        client->only = NULL;
+        if (client_probe(client, i, "/v1/version", &version, NULL) < 0)
+            continue;
+        there = json_string_value(json_object_get(version, "replica"));
+        same = there && strcmp(there, id) == 0;
+        json_decref(version);
+        if (same) {
+            client->only = &client->servers[i];
+            return 0;
+        }
+    }
+    client->only = &client->replica;
+    if (!*url)
+        return error_set(error, ERR_UNREACHABLE,
+                         "it advertises no URL, and none of the servers that were named is it");
+    r = server_init(&client->replica, url, strlen(url), error);
+    return r < 0 ? r : check_server(client, &client->replica, error);
 }
 
 void client_release(struct client *client)
@@ -223,6 +268,7 @@ struct exchange {
     void *arg;
     bool any, stopped;
     bool ambiguous; /* an earlier try may have done it */
+    bool absent;    /* nobody listens at one of the addresses */
 };
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
@@ -339,14 +385,23 @@ static int refused(const struct exchange *x, const struct client_server *server,
                      status);
 }
 
-static int failed(const struct exchange *x, const struct client_server *server, CURLcode code,
-                  const char *why, struct error *error)
+/* curl speaks of a port even where there is a socket. */
+static const char *connect_trouble(struct exchange *x, const struct client_server *server, int number)
+{
+    x->absent |= number == ENOENT || number == ECONNREFUSED;
+    if (server->socket && number == EACCES)
+        return "Permission denied: the server's socket_group and socket_mode say who may use it";
+    return strerror(number);
+}
+
+static int failed(struct exchange *x, const struct client_server *server, CURLcode code, const char *why,
+                  struct error *error)
 {
     long reason = 0;
 
     curl_easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &reason);
     if (code == CURLE_COULDNT_CONNECT && reason != 0)
-        why = strerror((int)reason); /* curl speaks of a port even where there is a socket */
+        why = connect_trouble(x, server, (int)reason);
     else if (!*why)
         why = curl_easy_strerror(code);
     if (never_sent(x->client->curl, code))
@@ -368,28 +423,30 @@ static void warn_if_stale(struct client *client, const struct client_server *ser
         curl_easy_header(client->curl, "Cronsched-Stale", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return;
     client->warned_stale = true;
-    fprintf(stderr,
-            "cronsched: %s follows no leader at present, or is behind it: what it says may be out of date\n",
-            server->title);
+    verb_print(
+        stderr,
+        "cronsched: %s follows no leader at present, or is behind it: what it says may be out of date\n",
+        server->title);
 }
 
 static int understand(struct exchange *x, const struct client_server *server, json_t **ret,
                       struct error *error)
 {
-    json_error_t where;
+    struct error why;
     json_t *reply = NULL;
     long status = 0;
     int r = 0;
 
     curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
     if (x->reply.len > 0)
-        reply = json_loadb(x->reply.data, x->reply.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+        json_text_bounded(x->reply.data, x->reply.len, CLIENT_REPLY_VALUES_MAX, "answer", &reply, &why);
     if (reply && !x->client->raw && printable_value(&reply) < 0)
         r = error_set(error, ERR_NOMEM, "out of memory");
     else if (status < 200 || status > 299)
         r = refused(x, server, status, reply, error);
     else if (x->reply.len > 0 && !reply)
-        r = error_set(error, ERR_CORRUPT, "%s: the answer is not JSON: %s", server->title, where.text);
+        r = error_set(error, ERR_CORRUPT, "%s: what it answers is not JSON that can be read: %s",
+                      server->title, why.text);
     else
         warn_if_stale(x->client, server);
     if (r == 0 && ret) {
@@ -423,27 +480,49 @@ static int ask(struct exchange *x, const struct client_server *server, json_t **
 
 /* ---- over the servers ---- */
 
-enum verdict { DONE, NEXT_SERVER };
-
-/* What an outcome means for the round: is another server worth a try? */
-static enum verdict judge(const struct exchange *x, int r)
-{
-    switch (r) {
-    case ERR_UNREACHABLE:
-    case ERR_NO_LEADER:
-    case ERR_DEPOSED:
-        return NEXT_SERVER;
-    case ERR_UNKNOWN:
-    case ERR_TIMEOUT:
-        return x->repeat == CLIENT_REPEATABLE && !x->any ? NEXT_SERVER : DONE;
-    default:
-        return DONE;
-    }
-}
+/* What an error says of the next try. One that is not here says that no server will do it, now or later. */
+static const struct outcome {
+    int code;
+    bool done;  /* it may have been done: only what may be repeated goes on */
+    bool again; /* the same server may do it a little later; otherwise another one may, now */
+} outcomes[] = {
+    {ERR_UNREACHABLE, false, false}, {ERR_REFUSED, false, false}, {ERR_NO_LEADER, false, true},
+    {ERR_DEPOSED, false, true},      {ERR_TIMEOUT, true, false},  {ERR_UNKNOWN, true, true},
+};
 
 static bool is_write(const struct exchange *x)
 {
     return strcmp(x->method, "GET") != 0;
+}
+
+/* Is another server, or *ret_again this one later, worth a try? */
+static bool goes_on(const struct exchange *x, int code, bool *ret_again)
+{
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+        const struct outcome *o = &outcomes[i];
+
+        if (o->code != code)
+            continue;
+        if (o->done && (x->repeat != CLIENT_REPEATABLE || x->any))
+            return false;
+        *ret_again |= o->again && (!o->done || is_write(x));
+        return true;
+    }
+    return false;
+}
+
+/* What to do when nobody listens at this machine's sockets, and no other address was asked. */
+static void hint_at_servers(const struct client *client, struct error *nobody)
+{
+    const char *how = client->named ? "--server or CRONSCHED_SERVER names the socket"
+                                    : "--server, CRONSCHED_SERVER or CRONSCHED_DATA_DIR names another socket";
+    char before[ERROR_TEXT_MAX];
+
+    for (size_t i = 0; i < client->server_count; i++)
+        if (client->only || !client->servers[i].socket)
+            return;
+    snprintf(before, sizeof(before), "%s", nobody->text);
+    error_set(nobody, nobody->code, "%.800s. Is 'cronsched serve' running here? %s", before, how);
 }
 
 /* One round over all servers. *ret_again: a server was there, and may succeed later. */
@@ -451,22 +530,22 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
 {
     struct client *client = x->client;
     struct error nobody = {0}, first = {0};
+    size_t count = client->only ? 1 : client->server_count;
 
-    for (size_t i = 0; i < client->server_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct error e = {0};
         size_t at = (client->current + i) % client->server_count;
-        int r = ask(x, &client->servers[at], ret, &e);
+        int r = ask(x, client->only ? client->only : &client->servers[at], ret, &e);
 
         if (r == ERR_NOT_FOUND && x->ambiguous && strcmp(x->method, "DELETE") == 0)
             r = 0; /* the try whose answer was lost has deleted it */
         x->ambiguous |= r == ERR_UNKNOWN || r == ERR_TIMEOUT;
-        if (r == 0 || judge(x, r) == DONE) {
+        if (r == 0 || !goes_on(x, r, ret_again)) {
             client->current = at;
             if (r < 0 && error)
                 *error = e;
             return r;
         }
-        *ret_again |= r == ERR_NO_LEADER || r == ERR_DEPOSED || (r == ERR_UNKNOWN && is_write(x));
         if (r != ERR_UNREACHABLE) {
             first = first.code ? first : e;
         } else { /* all of them are named, each with its reason */
@@ -475,9 +554,24 @@ static int ask_round(struct exchange *x, bool *ret_again, json_t **ret, struct e
             nobody = e;
         }
     }
+    if (!first.code && x->absent)
+        hint_at_servers(client, &nobody);
     if (error)
         *error = first.code ? first : nobody;
     return first.code ? first.code : ERR_UNREACHABLE;
+}
+
+/* Once a process: whoever sits before it sees what it waits for. */
+static void say_waiting(struct exchange *x, const struct error *why)
+{
+    struct error said;
+
+    if (x->client->quiet || !why)
+        return;
+    x->client->quiet = true;
+    error_set(&said, why->code, "%s; asking again for up to %d s", why->text,
+              (int)((x->deadline_ms - clock_boot_ms() + 500) / 1000));
+    verb_fail(&said);
 }
 
 static int ask_all(struct exchange *x, json_t **ret, struct error *error)
@@ -498,6 +592,7 @@ static int ask_all(struct exchange *x, json_t **ret, struct error *error)
         again |= is_write(x) && x->ambiguous &&
                  r == ERR_UNREACHABLE; /* it died over our request, and may be back soon */
         if (again && clock_boot_ms() + CLIENT_RETRY_MS < x->deadline_ms) {
+            say_waiting(x, error);
             sleep_ms(CLIENT_RETRY_MS);
             continue;
         }

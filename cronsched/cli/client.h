@@ -4,10 +4,13 @@
  * Happy path: client_init -> client_call ... -> client_release. Each call goes to the server that answered
  * last.
  *   no server there (refused, no socket): the next server; when none is left, ERR_UNREACHABLE at once
- *   no leader           the next server; then all of them again, until the time is up: ERR_NO_LEADER
+ *   no leader           the next server; then all of them again, until the time is up: ERR_NO_LEADER. That it waits,
+ *                       and for what, is said on stderr at once
+ *   refused             for good: the next server, which may be better off; not again
  *   the answer is lost  a call that may be repeated goes to the next server; another is ERR_UNKNOWN, with a
  *                       text that says so. Writes are made so that they may: a trigger carries a key
- *   an error answered   its code and text; no other server is asked
+ *   another error       its code and text; no other server is asked
+ * The table `outcomes` has it by codes. What a server answers is bounded in bytes and in values.
  *
  * A client owns its URLs, token and curl handle. Main thread.
  */
@@ -18,13 +21,14 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#define CLIENT_SERVERS_MAX     16
-#define CLIENT_REPLY_BYTES_MAX (256 * 1024 * 1024)
-#define CLIENT_TIMEOUT_MS      30000 /* of a whole call, every retry counted */
-#define CLIENT_CONNECT_MS      3000  /* for one server to take the connection */
-#define CLIENT_RETRY_MS        250   /* between two rounds over the servers */
-#define CLIENT_TOKEN_MAX       512
-#define CLIENT_TOKEN_FILE_MAX  (64 * 1024)
+#define CLIENT_SERVERS_MAX      16
+#define CLIENT_REPLY_BYTES_MAX  (256 * 1024 * 1024)
+#define CLIENT_REPLY_VALUES_MAX (8 * 1000 * 1000) /* 100,000 jobs with 80 each */
+#define CLIENT_TIMEOUT_MS       30000             /* of a whole call, every retry counted */
+#define CLIENT_CONNECT_MS       3000              /* for one server to take the connection */
+#define CLIENT_RETRY_MS         250               /* between two rounds over the servers */
+#define CLIENT_TOKEN_MAX        512
+#define CLIENT_TOKEN_FILE_MAX   (64 * 1024)
 
 struct client_server {
     char *title;  /* as given: "unix:/run/x.sock", "http://127.0.0.1:7460" */
@@ -35,6 +39,8 @@ struct client_server {
 struct client {
     struct client_server servers[CLIENT_SERVERS_MAX];
     size_t server_count, current;
+    struct client_server replica;     /* of client_ask_replica, where it is none of them; base NULL: none */
+    const struct client_server *only; /* NULL: all servers are asked */
     char *cacert;
     bool
         raw; /* replies as they are: for programs, and to compare; else what a terminal must not get is gone */
@@ -44,6 +50,7 @@ struct client {
     bool warned_stale;  /* that an answer may be out of date */
     bool named;         /* servers were given, not guessed */
     bool plain_http;    /* the token may go to http:// addresses */
+    bool quiet;         /* it waits without saying so; it says so once */
 };
 
 /* --server, --token-file, --cacert, --plain-http, and their variables. Without a server: the unix sockets of this
@@ -53,6 +60,10 @@ void client_release(struct client *client);
 
 /* Asks these servers ("unix:/A,http://B") from now on, with the token and all else as before. */
 int client_set_servers(struct client *client, const char *servers, struct error *error);
+
+/* Asks that replica alone from now on: at one of the servers if it is there, else at `url`, the address under which the others
+ * reach it ("": it has none). ERR_UNREACHABLE, ERR_DENIED (the token is not sent there), ERR_NOMEM. */
+int client_ask_replica(struct client *client, const char *id, const char *url, struct error *error);
 
 enum client_repeat { CLIENT_ONCE, CLIENT_REPEATABLE };
 

@@ -65,6 +65,11 @@ static int get_run(struct cli_context *s, struct retry *retry, const char *run, 
     for (;;) {
         cli_path(s, "/v1/runs/%s", run);
         r = client_call(&s->client, "GET", text_str(&s->path), NULL, CLIENT_REPEATABLE, ret, &error);
+        if (r == 0 && !run_view_known(*ret)) {
+            json_decref(*ret);
+            *ret = NULL;
+            return cli_fail(ERR_CORRUPT, "what the server answers is no run that this cronsched knows");
+        }
         if (r == 0) {
             retry->silent_since_ms = 0;
             return EXIT_FINE;

@@ -41,18 +41,11 @@ void output_init(struct output *out, const struct verb_call *call)
         out->color = strcmp(color, "always") == 0;
 }
 
-void output_line(FILE *to, const char *format, ...)
+const char *output_text(const json_t *value)
 {
-    char *line;
-    va_list ap;
+    const char *text = json_string_value(value);
 
-    va_start(ap, format);
-    if (vasprintf(&line, format, ap) < 0)
-        alloc_failed();
-    va_end(ap);
-    printable_text(line, true);
-    fputs(line, to);
-    free(line);
+    return text ? text : "";
 }
 
 void output_json(FILE *to, const json_t *value, size_t flags)
@@ -73,6 +66,8 @@ void output_json(FILE *to, const json_t *value, size_t flags)
 
 void output_value(const struct output *out, const json_t *value)
 {
+    if (!value)
+        value = json_null(); /* an answer without a body */
     if (out->format == OUTPUT_YAML) {
         output_yaml(out->to, value);
         return;

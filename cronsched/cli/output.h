@@ -45,8 +45,8 @@ void output_init(struct output *out, const struct verb_call *call);
 /* The wall clock, UTC milliseconds. */
 int64_t output_now_ms(void);
 
-/* A line for people whatever the form of the answer: as printf, without what a terminal would take for a command. */
-void output_line(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The text of a value that a server sent; "" when it is none: a server may answer anything. */
+const char *output_text(const json_t *value);
 
 /* As JSON, with \u escapes for what a terminal would take for a command. */
 void output_json(FILE *to, const json_t *value, size_t jansson_flags);

@@ -130,6 +130,8 @@ int output_yaml(FILE *to, const json_t *value)
     yaml_event_t event;
     int ok;
 
+    if (!value)
+        value = json_null();
     if (!yaml_emitter_initialize(&emitter))
         return ERR_NOMEM;
     yaml_emitter_set_output_file(&emitter, to);

@@ -318,7 +318,7 @@ static bool contains(const json_t *names, const char *name)
     const json_t *item;
     size_t i;
 
-    json_array_foreach(names, i, item) if (strcmp(json_string_value(item), name) == 0) return true;
+    json_array_foreach(names, i, item) if (strcmp(output_text(item), name) == 0) return true;
     return false;
 }
 

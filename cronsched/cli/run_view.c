@@ -29,6 +29,18 @@ int64_t run_view_duration_ms(const json_t *run, int64_t now_ms)
     return ended > started ? ended - started : 0;
 }
 
+bool run_view_known(const json_t *run)
+{
+    static const char *const states[] = {"waiting",  "armed",      "starting", "running",
+                                         "retrying", "unresolved", "ended",    "skipped"};
+    const char *state = run_view_text(run, "state");
+
+    for (size_t i = 0; state && i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(state, states[i]) == 0)
+            return true;
+    return false;
+}
+
 bool run_view_over(const json_t *run)
 {
     const char *state = run_view_text(run, "state");
@@ -53,7 +65,7 @@ void run_view_line(FILE *to, const struct output *out, const json_t *run)
 
     if (!verdict)
         verdict = run_view_text(run, "state");
-    output_line(to, "%s %s", run_view_text(run, "run"), verdict ? verdict : "?");
+    verb_print(to, "%s %s", run_view_text(run, "run"), verdict ? verdict : "?");
     if (json_is_integer(exit_code) && json_integer_value(exit_code) != 0)
         fprintf(to, ", exit code %d", (int)json_integer_value(exit_code));
     if (ms >= 0)
@@ -61,7 +73,7 @@ void run_view_line(FILE *to, const struct output *out, const json_t *run)
     if (attempts > 1)
         fprintf(to, " (%zu attempts)", attempts);
     if (text && *text)
-        output_line(to, ": %s", text);
+        verb_print(to, ": %s", text);
     fputc('\n', to);
 }
 

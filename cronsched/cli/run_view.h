@@ -9,6 +9,8 @@ int64_t run_view_duration_ms(const json_t *run, int64_t now_ms);
 /* The run with its attempts. */
 void run_view_show(const struct output *out, const json_t *run);
 
+/* It has a state that this build knows: else waiting for its end might take for ever. */
+bool run_view_known(const json_t *run);
 /* True once nothing more will happen to it. */
 bool run_view_over(const json_t *run);
 bool run_view_succeeded(const json_t *run);

@@ -157,7 +157,7 @@ void start_histogram_print(const json_t *load)
     char local[TEXT_NUMBER_BUFFER] = "?";
     int64_t ms;
 
-    if (instant_parse(json_string_value(json_object_get(after, "peak_at")), &ms, NULL) == 0)
+    if (instant_parse(output_text(json_object_get(after, "peak_at")), &ms, NULL) == 0)
         human_time_local(ms, local, sizeof(local));
     printf("Launches in the next 24 h: %s%lld (now %lld); most in one minute: %lld at %s (now %lld)\n",
            json_is_true(json_object_get(after, "at_least")) ? "at least " : "",

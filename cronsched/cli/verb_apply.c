@@ -16,7 +16,7 @@ static void print_names(const struct output *out, enum output_tone tone, char si
     size_t i;
 
     json_array_foreach(names, i, item)
-        printf("%s%c %s%s\n", output_tone(out, tone), sign, json_string_value(item), output_plain(out));
+        printf("%s%c %s%s\n", output_tone(out, tone), sign, output_text(item), output_plain(out));
 }
 
 static void show(const struct output *out, const json_t *reply)
@@ -26,7 +26,7 @@ static void show(const struct output *out, const json_t *reply)
     size_t i;
 
     json_array_foreach(json_object_get(reply, "warnings"), i, item)
-        output_line(stderr, "warning: %s\n", json_string_value(item));
+        verb_print(stderr, "warning: %s\n", output_text(item));
     if (out->format != OUTPUT_TABLE) {
         output_value(out, reply);
         return;

@@ -65,8 +65,8 @@ static void show_audit(const struct output *out, const json_t *audit)
                 output_tone(out, OUTPUT_BAD), number_at(audit, AUDIT_CLOCK_KEY) / 1000, output_plain(out));
     fprintf(out->to,
             "%" PRId64 " fire times from %s to %s: %" PRId64 " ended, %" PRId64 " skipped, %" PRId64 " open",
-            number_at(audit, "fire_times"), json_string_value(json_object_get(audit, "since")),
-            json_string_value(json_object_get(audit, "until")),
+            number_at(audit, "fire_times"), output_text(json_object_get(audit, "since")),
+            output_text(json_object_get(audit, "until")),
             number_at(audit, "runs") + number_at(audit, "pruned"), number_at(audit, "skipped"),
             number_at(audit, "open"));
     if (unaccounted == 0 && !passed)
@@ -94,7 +94,7 @@ static void show_comparison(const struct output *out, const json_t *result)
     {
         const char *why = json_string_value(json_object_get(row, "error"));
 
-        fprintf(out->to, "%s: ", json_string_value(json_object_get(row, "id")));
+        fprintf(out->to, "%s: ", output_text(json_object_get(row, "id")));
         if (why)
             fprintf(out->to, "%s%s%s%s\n", output_tone(out, OUTPUT_BAD),
                     json_is_object(json_object_get(row, "audit")) ? "" : "cannot be asked: ", why,

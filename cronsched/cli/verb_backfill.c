@@ -22,10 +22,10 @@ static void show(const struct verb_call *call, const struct output *out, const j
         output_value(out, reply);
         return;
     }
-    json_array_foreach(times, i, item) fprintf(out->to, "%s\n", json_string_value(item));
+    json_array_foreach(times, i, item) fprintf(out->to, "%s\n", output_text(item));
     if (count > (int64_t)json_array_size(times))
         fprintf(out->to, "... and %" PRId64 " more\n", count - (int64_t)json_array_size(times));
-    fprintf(stderr, "%s: %" PRId64 " fire time%s ", call->args[0], count, count == 1 ? "" : "s");
+    verb_print(stderr, "%s: %" PRId64 " fire time%s ", call->args[0], count, count == 1 ? "" : "s");
     fputs(verb_flag(call, "dry-run") ? "would be run\n" : "to be run\n", stderr);
 }
 

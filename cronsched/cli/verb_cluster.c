@@ -28,7 +28,7 @@ static void show_refusals(const struct output *out, const json_t *rows)
         const char *why = json_string_value(json_object_get(row, "refuses"));
 
         if (why)
-            fprintf(out->to, "\n%s refuses: %s\n", json_string_value(json_object_get(row, "id")), why);
+            fprintf(out->to, "\n%s refuses: %s\n", output_text(json_object_get(row, "id")), why);
     }
 }
 
@@ -74,8 +74,8 @@ static void show_cluster(const struct output *out, const json_t *cluster)
     json_array_foreach(json_object_get(cluster, "differences"), i, difference)
     {
         fprintf(out->to, "%sdifferent %s: %s\n", i == 0 ? "\n" : "",
-                json_string_value(json_object_get(difference, "what")),
-                json_string_value(json_object_get(difference, "text")));
+                output_text(json_object_get(difference, "what")),
+                output_text(json_object_get(difference, "text")));
     }
 }
 

@@ -103,7 +103,9 @@ static int may_init(const json_t *cluster)
     if (stands_as(cluster, "refusing") || stands_as(cluster, "stopped"))
         return cli_fail(ERR_CONFLICT, "replica %s: %s", text_at(cluster, "replica"),
                         text_at(cluster, "refusing"));
-    return cli_fail(ERR_CONFLICT, "ZooKeeper holds cluster %s already", text_at(cluster, "uuid"));
+    return cli_fail(ERR_CONFLICT, "ZooKeeper holds cluster %s already%s", text_at(cluster, "uuid"),
+                    stands_as(cluster, "joining") ? ": 'cronsched cluster join' lets this replica join it"
+                                                  : ", and this replica is a member of it");
 }
 
 static int run_init(const struct verb_call *call)
@@ -260,7 +262,7 @@ static void explain_from(FILE *to, const json_t *cluster, const char *from)
             most = highest_mark(cluster);
 
     if (row)
-        fprintf(to, "--from %s: %s writes its state back, of batch %" PRId64, from, from, held);
+        verb_print(to, "--from %s: %s writes its state back, of batch %" PRId64, from, from, held);
     else
         fprintf(to, "--from tree: the journal in ZooKeeper goes on from its batch %" PRId64, held);
     if (held < most)
@@ -318,7 +320,7 @@ static const json_t *doer(const json_t *cluster, const char *from)
     return NULL;
 }
 
-/* Goes there, by the URL under which the others reach it. */
+/* Goes there. */
 static int turn_to(struct cli_context *s, const json_t *cluster, const char *from)
 {
     const json_t *row = doer(cluster, from);
@@ -329,7 +331,7 @@ static int turn_to(struct cli_context *s, const json_t *cluster, const char *fro
         return EXIT_FINE;
     if (!row)
         return cli_fail(ERR_CONFLICT, "no replica that is there refuses the journal in ZooKeeper");
-    if (client_set_servers(&s->client, text_at(row, "url"), &error) < 0)
+    if (client_ask_replica(&s->client, text_at(row, "id"), text_at(row, "url"), &error) < 0)
         return verb_fail(&error);
     return EXIT_FINE;
 }

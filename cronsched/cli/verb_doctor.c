@@ -70,8 +70,13 @@ static bool has_status(const json_t *checks, const char *status)
     const json_t *check;
     size_t i;
 
-    json_array_foreach(checks, i, check) if (strcmp(json_string_value(json_object_get(check, "status")),
-                                                    status) == 0) return true;
+    json_array_foreach(checks, i, check)
+    {
+        const char *is = json_string_value(json_object_get(check, "status"));
+
+        if (is && strcmp(is, status) == 0)
+            return true;
+    }
     return false;
 }
 
@@ -94,8 +99,7 @@ static void show_checks(const struct output *out, const json_t *checks)
         if (!status)
             status = "?";
         fprintf(out->to, "%s%-8s%s%s: %s\n", color ? color : "", status, plain,
-                json_string_value(json_object_get(check, "check")),
-                json_string_value(json_object_get(check, "text")));
+                output_text(json_object_get(check, "check")), output_text(json_object_get(check, "text")));
         if (advice && *advice)
             fprintf(out->to, "        %s\n", advice);
     }

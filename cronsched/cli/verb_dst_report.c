@@ -34,7 +34,7 @@ static int add_job(struct report *r, const char *job, const struct schedule *s)
 
 static void fail_job(struct report *r, const char *job, const struct error *error)
 {
-    output_line(stderr, "cronsched: %s: %s\n", job, error->text);
+    verb_print(stderr, "cronsched: %s: %s\n", job, error->text);
     r->failed = true;
 }
 

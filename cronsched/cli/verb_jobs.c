@@ -86,7 +86,7 @@ static int run_names(const struct verb_call *call)
     client.timeout_ms = 1000;
     client_get(&client, &jobs, &error, "/v1/jobs");
     client_release(&client);
-    json_array_foreach(jobs, i, job) printf("%s\n", json_string_value(json_object_get(job, "job")));
+    json_array_foreach(jobs, i, job) printf("%s\n", output_text(json_object_get(job, "job")));
     json_decref(jobs);
     return EXIT_FINE;
 }
@@ -114,7 +114,7 @@ static void show_next_times(const struct output *out, const json_t *job)
         char local[TEXT_NUMBER_BUFFER], left[TEXT_NUMBER_BUFFER];
         int64_t ms;
 
-        if (instant_parse(json_string_value(item), &ms, NULL) == 0)
+        if (instant_parse(output_text(item), &ms, NULL) == 0)
             fprintf(out->to, "  %s  %s\n", human_time_local(ms, local, sizeof(local)),
                     human_time_relative(ms, out->now_ms, left, sizeof(left)));
     }
@@ -195,7 +195,7 @@ static void acknowledge(const struct cli_context *s, const json_t *reply, const 
     if (s->out.format != OUTPUT_TABLE)
         output_value(&s->out, reply);
     else
-        fprintf(s->out.to, "%s %s\n", whom, what);
+        verb_print(s->out.to, "%s %s\n", whom, what);
 }
 
 static int run_delete(const struct verb_call *call)

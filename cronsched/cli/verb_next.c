@@ -66,7 +66,7 @@ static int fail_schedule(const struct next *n, const struct schedule_fault *faul
 
     if (fault->where != SCHEDULE_FAULT_TEXT)
         return verb_usage(n->call, "%s: %s", wheres[fault->where], error->text);
-    fprintf(stderr, "cronsched: column %zu: %s\n", fault->column + 1, error->text);
+    verb_print(stderr, "cronsched: column %zu: %s\n", fault->column + 1, error->text);
     if (strlen(n->text) <= SCHEDULE_TEXT_MAX)
         print_mark(n->text, fault->column);
     return EXIT_DIFFERS;
@@ -260,7 +260,7 @@ static void print_heading(const struct next *n)
 
     puts(schedule_describe(n->schedule, text, sizeof(text)));
     if (n->text && strcmp(schedule_canonical(n->schedule, 0, canonical, sizeof(canonical)), n->text) != 0)
-        printf("the same as: %s\n", canonical);
+        verb_print(stdout, "the same as: %s\n", canonical);
 }
 
 static void print_text(const struct next *n)

@@ -30,7 +30,7 @@ static json_t *plan_created(const struct plan *set, const json_t *names, int64_t
 
     json_array_foreach(names, i, item)
     {
-        const char *name = json_string_value(item);
+        const char *name = output_text(item);
         json_t *def = json_object_get(set->jobs, name);
 
         json_array_append_new(list,
@@ -50,7 +50,7 @@ static json_t *plan_changed(const struct plan *set, const json_t *names, int64_t
 
     json_array_foreach(names, i, item)
     {
-        const char *name = json_string_value(item);
+        const char *name = output_text(item);
         const json_t *stored = json_object_get(stored_jobs, name);
         const char *was = json_string_value(json_object_get(stored, "set"));
         json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
@@ -79,7 +79,7 @@ static json_t *plan_deleted(const struct plan *set, const json_t *names, int64_t
 
     json_array_foreach(names, i, item)
     {
-        const char *name = json_string_value(item);
+        const char *name = output_text(item);
         json_t *removed, *added;
 
         plan_compare_times(set, name, NULL, json_object_get(stored_jobs, name), now_ms, &removed, &added);
@@ -120,7 +120,7 @@ static void print_times(const struct output *out, const char *title, const json_
 
         if (i == PLAN_NEXT_TIMES)
             printf(", ...");
-        else if (instant_parse(json_string_value(item), &ms, NULL) == 0)
+        else if (instant_parse(output_text(item), &ms, NULL) == 0)
             printf("%s%s", i ? ", " : " ", human_time_local(ms, local, sizeof(local)));
     }
     putchar('\n');
@@ -157,7 +157,7 @@ static void print_value(const json_t *value, const char *none)
 
 static void print_created(const struct output *out, const json_t *job)
 {
-    printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), json_string_value(json_object_get(job, "job")),
+    printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), output_text(json_object_get(job, "job")),
            output_plain(out));
     print_times(out, "next:", json_object_get(job, "next_after"));
     print_clock_changes(job);
@@ -169,7 +169,7 @@ static void print_changed(const struct output *out, const json_t *job)
     bool same = json_is_array(added) && json_array_size(added) + json_array_size(removed) == 0;
     size_t i;
 
-    printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), json_string_value(json_object_get(job, "job")),
+    printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), output_text(json_object_get(job, "job")),
            output_plain(out));
     json_array_foreach(json_object_get(job, "fields"), i, field)
     {
@@ -200,11 +200,11 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
     size_t i;
 
     json_array_foreach(json_object_get(plan, "warnings"), i, item)
-        output_line(stderr, "warning: %s\n", json_string_value(item));
+        verb_print(stderr, "warning: %s\n", output_text(item));
     json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
     json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
     json_array_foreach(json_object_get(plan, "deleted"), i, item)
-        print_deleted(out, json_string_value(item), json_object_get(plan, "deleted_next"));
+        print_deleted(out, output_text(item), json_object_get(plan, "deleted_next"));
     if (!changes) {
         puts("Nothing would change.");
         return;

@@ -132,7 +132,7 @@ static int run_kill(const struct verb_call *call)
     if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
         output_value(&s.out, reply);
     else if (code == EXIT_FINE)
-        printf("%s is asked to end\n", call->args[0]);
+        verb_print(stdout, "%s is asked to end\n", call->args[0]);
     json_decref(reply);
     return cli_close(&s, code);
 }

@@ -79,7 +79,7 @@ static int wait_for_run(struct cli_context *s, const char *id, int64_t timeout_m
     int code = EXIT_FINE;
 
     if (s->out.format == OUTPUT_TABLE) /* with --follow stdout is the log's */
-        output_line(follow ? stderr : stdout, "%s\n", id);
+        verb_print(follow ? stderr : stdout, "%s\n", id);
     fflush(stdout);
     if (follow)
         code = log_follow(s, id, 0, -1);

@@ -209,7 +209,7 @@ static void forwarded_send(struct forwarded_request *p)
     free(p->url);
     p->url = alloc_text(v->leader_url);
     if (membership_trouble(v, text)) /* who is not a part of the cluster changes nothing in it */
-        forwarded_fail(p, ERR_NO_LEADER, text);
+        forwarded_fail(p, membership_refuses(v) ? ERR_REFUSED : ERR_NO_LEADER, text);
     else if (v->standing != REPLICATED_MEMBER || !v->leader_url || !v->leader_url[0])
         forwarded_retry(p, ERR_NO_LEADER, "no replica leads now");
     else if (peer_start(&p->call, p->forward->o.peer, &target, &request, &error) < 0)

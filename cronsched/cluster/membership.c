@@ -30,6 +30,11 @@ const char *membership_trouble(const struct replicated_view *v, char text[MEMBER
     return text;
 }
 
+bool membership_refuses(const struct replicated_view *v)
+{
+    return v->standing == REPLICATED_REFUSING || v->standing == REPLICATED_STOPPED;
+}
+
 /* Of a replica whose history differs from that of the others. */
 #define REJOIN "run 'cronsched cluster rejoin --data-dir DIR --yes' there, and start it again"
 

@@ -11,5 +11,8 @@
  * member, or has not read ZooKeeper yet). Returns `text`. */
 const char *membership_trouble(const struct replicated_view *view, char text[MEMBERSHIP_TEXT_SIZE]);
 
+/* It refuses for good: until a person has done something, asking again is of no use. */
+bool membership_refuses(const struct replicated_view *view);
+
 /* What to do about it; NULL: nothing. Returns `text`. */
 const char *membership_advice(const struct replicated_view *view, char text[MEMBERSHIP_TEXT_SIZE]);

@@ -1,5 +1,6 @@
 #include "cronsched/command/verbs.h"
 
+#include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
 #include "jobs/base/printable.h"
 #include "jobs/base/scan.h"
@@ -393,13 +394,29 @@ int verb_exit_code(int error_code)
     }
 }
 
+__attribute__((format(printf, 2, 0))) static void print(FILE *to, const char *format, va_list ap)
+{
+    char *text;
+
+    if (vasprintf(&text, format, ap) < 0)
+        alloc_failed();
+    printable_text(text, true);
+    fputs(text, to);
+    free(text);
+}
+
+void verb_print(FILE *to, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    print(to, format, ap);
+    va_end(ap);
+}
+
 int verb_fail(const struct error *error)
 {
-    char text[ERROR_TEXT_MAX]; /* it may quote anybody */
-
-    snprintf(text, sizeof(text), "%s", error->text);
-    printable_text(text, true);
-    fprintf(stderr, "cronsched: %s\n", text);
+    verb_print(stderr, "cronsched: %s\n", error->text);
     return verb_exit_code(error->code);
 }
 
@@ -409,7 +426,7 @@ int verb_usage(const struct verb_call *call, const char *format, ...)
 
     fprintf(stderr, "cronsched %s: ", call->verb->name);
     va_start(ap, format);
-    vfprintf(stderr, format, ap);
+    print(stderr, format, ap);
     va_end(ap);
     fprintf(stderr, "\nTry 'cronsched help %s'.\n", call->verb->name);
     return EXIT_USAGE;

@@ -152,6 +152,10 @@ const char *verb_option_at(const struct verb_call *call, const char *name, size_
 int verb_option_int(const struct verb_call *call, const char *name, long least, long most, long *ret,
                     struct error *error);
 
+/* Text for people, as printf, without what a terminal would take for a command: whatever may quote the command line, a file
+ * or a server goes through this. */
+void verb_print(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Prints "cronsched: TEXT" and returns the exit code that belongs to the error's code. */
 int verb_fail(const struct error *error);
 int verb_exit_code(int error_code);

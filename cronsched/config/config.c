@@ -262,7 +262,7 @@ static int load(struct config *ret, const char *file, const struct verb_call *fl
         file = getenv("CRONSCHED_CONFIG");
     if (file && *file) {
         if (file_read(file, CONFIG_BYTES_MAX, 0, &text, &sources.size, &error) < 0) {
-            fprintf(stderr, "cronsched: %s: %s\n", file, error.text);
+            verb_print(stderr, "cronsched: %s: %s\n", file, error.text);
             return EXIT_USAGE;
         }
         sources.file = file;

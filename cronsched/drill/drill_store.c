@@ -105,7 +105,7 @@ static int recover(struct drill *d, size_t server, bool has_tree, struct error *
 {
     const char *from = has_tree && drill_random(d, 2) == 0 ? "tree" : replica_at(d, server);
 
-    fprintf(stderr, "cronsched cluster recover --from %s --yes\n", from);
+    verb_print(stderr, "cronsched cluster recover --from %s --yes\n", from);
     return drill_lab_cronsched(error, "cluster", "recover", "--from", from, "--yes", "--server",
                                d->session->client.servers[server].title, NULL);
 }

@@ -41,8 +41,8 @@ static const struct drill_fault *find_fault(const struct verb_call *call)
             return fault;
         names[n++] = fault->name;
     }
-    fprintf(stderr, "cronsched: there is no drill %s%s\n", call->args[0],
-            near_hint(near_find(call->args[0], names, n), hint, sizeof(hint)));
+    verb_print(stderr, "cronsched: there is no drill %s%s\n", call->args[0],
+               near_hint(near_find(call->args[0], names, n), hint, sizeof(hint)));
     for (size_t i = 0; i < n; i++)
         fprintf(stderr, "  %-28s %s\n", drill_faults[i].name, drill_faults[i].help);
     return NULL;
@@ -129,6 +129,7 @@ static int prepare(struct drill *d, const struct verb_call *call)
     if (code != EXIT_FINE)
         return code;
     d->image = lab ? d->lab.image : verb_option(call, "image");
+    d->session->client.quiet = true; /* leaders go on purpose */
     if (lab && client_set_servers(&d->session->client, d->lab.servers, &error) < 0)
         return verb_fail(&error);
     if (drill_ledger_open(&d->ledger, lab ? d->lab.ledger : verb_option(call, "ledger"), d->tag, &error) < 0)

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 
 /* The parser's work grows with the number of values, not of bytes: bound that, and the depth, first. */
-static int check_size(const char *s, size_t n, const char *what, struct error *error)
+static int check_size(const char *s, size_t n, size_t values_max, const char *what, struct error *error)
 {
     size_t depth = 0, values = 1;
     bool text = false;
@@ -23,22 +23,50 @@ static int check_size(const char *s, size_t n, const char *what, struct error *e
         if (depth > JSON_TEXT_DEPTH_MAX)
             return error_set(error, ERR_LIMIT, "the %s's JSON is nested more than %d deep", what,
                              JSON_TEXT_DEPTH_MAX);
-        if (values > JSON_TEXT_VALUES_MAX)
-            return error_set(error, ERR_LIMIT, "the %s's JSON has more than %d values", what,
-                             JSON_TEXT_VALUES_MAX);
+        if (values > values_max)
+            return error_set(error, ERR_LIMIT, "the %s's JSON has more than %zu values", what, values_max);
     }
     return 0;
 }
 
-int json_text_any(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)
+/* The parser's own words are about its tokens. */
+static const char *words_of(const json_error_t *where)
 {
-    int r = check_size(bytes, n, what, error);
+    switch (json_error_code(where)) {
+    case json_error_premature_end_of_input:
+        return "it ends before the JSON does";
+    case json_error_end_of_input_expected:
+        return "something follows the JSON";
+    case json_error_invalid_utf8:
+        return "it is not UTF-8";
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "it holds a NUL";
+    case json_error_duplicate_key:
+        return "a key is there twice";
+    case json_error_numeric_overflow:
+        return "the number is too large";
+    default:
+        return "it is not JSON from here on";
+    }
+}
+
+int json_text_bounded(const char *bytes, size_t n, size_t values_max, const char *what, json_t **ret,
+                      struct error *error)
+{
+    int r = check_size(bytes, n, values_max, what, error);
     json_error_t where;
 
     *ret = r == 0 ? json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where) : NULL;
     if (r == 0 && !*ret)
-        return error_set(error, ERR_INVALID, "%s:%d:%d: %s", what, where.line, where.column, where.text);
+        return error_set(error, ERR_INVALID, "%s:%d:%d: %s", what, where.line, where.column,
+                         words_of(&where));
     return r;
+}
+
+int json_text_any(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)
+{
+    return json_text_bounded(bytes, n, JSON_TEXT_VALUES_MAX, what, ret, error);
 }
 
 int json_text_object(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error)

@@ -14,6 +14,9 @@
 /* Any value within the limits above, with no key twice in one object; *ret is the caller's. `what` begins the error's
  * text: "body". ERR_LIMIT, ERR_INVALID: *ret is NULL. */
 int json_text_any(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error);
+/* The same with another limit of values. */
+int json_text_bounded(const char *bytes, size_t n, size_t values_max, const char *what, json_t **ret,
+                      struct error *error);
 
 /* The same, and the value is an object. */
 int json_text_object(const char *bytes, size_t n, const char *what, json_t **ret, struct error *error);

@@ -11,7 +11,7 @@
 
 static void fault(void *arg, const struct error *error)
 {
-    fprintf(stderr, "cronsched: %s\n", error->text);
+    verb_print(stderr, "cronsched: %s\n", error->text);
     ++*(int *)arg;
 }
 

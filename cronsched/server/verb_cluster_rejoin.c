@@ -106,10 +106,10 @@ static int move_files(const char *dir, const char *aside, struct error *error)
 
 static void say(const char *dir, const char *aside, const struct mark *mark, bool done)
 {
-    printf("%s into %s:\n", done ? "moved" : "would move", aside);
+    verb_print(stdout, "%s into %s:\n", done ? "moved" : "would move", aside);
     for (size_t i = 0; i < NAME_COUNT; i++)
         if (is_there(done ? aside : dir, names[i]))
-            printf("  %s\n", names[i]);
+            verb_print(stdout, "  %s\n", names[i]);
     if (mark->index)
         printf("the replica forgets that it has seen batch %llu\n", (unsigned long long)mark->index);
     if (mark->cluster[0])

@@ -59,9 +59,9 @@ static int put_history_aside(const struct found *f, const char *name, struct err
 static void tell(const struct found *f, const char *aside)
 {
     if (f->rest.exists)
-        printf("%s ends at batch %" PRIu64 ".\n", f->journal, f->rest.index);
+        verb_print(stdout, "%s ends at batch %" PRIu64 ".\n", f->journal, f->rest.index);
     else
-        printf("%s is missing or empty.\n", f->journal);
+        verb_print(stdout, "%s is missing or empty.\n", f->journal);
     printf("Acknowledged: up to batch %" PRIu64 " by journal.db.lock, %" PRIu64 " by history.db.\n",
            f->rest.acknowledged, f->applied);
     if (f->rest.acknowledged <= f->rest.index && !history_knows_more(f)) {
@@ -73,7 +73,7 @@ static void tell(const struct found *f, const char *aside)
            "started again.\n",
            f->rest.index + 1);
     if (history_knows_more(f))
-        printf("To be put aside: history.db, as %s; a new one begins.\n", aside);
+        verb_print(stdout, "To be put aside: history.db, as %s; a new one begins.\n", aside);
 }
 
 static int run(const struct verb_call *call)

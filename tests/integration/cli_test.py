@@ -18,7 +18,7 @@ import lab  # noqa: E402
 
 RUN = "nightly@20261122T030000Z"
 ERRORS = {"invalid": (400, 2), "limit": (413, 2), "not-found": (404, 3), "denied": (403, 4), "conflict": (409, 6),
-          "busy": (409, 6), "timeout": (504, 7), "full": (507, 64), "internal": (500, 64)}
+          "busy": (409, 6), "refused": (502, 5), "timeout": (504, 7), "full": (507, 64), "internal": (500, 64)}
 
 
 class Hangup:
@@ -335,13 +335,18 @@ class CommandLine(lab.Suite):
         self.assertNotIn("\033", out)
         self.assertEqual(2, len(out.splitlines()))
 
+    BAD = ("x\x1b[31m\x07\x7f\r\x9b31m\x9d0;t\x9c\x85\u2028\u2029\u202e\u2066\u200f\u061c\xad\u034f\u200b\u200d\u2060\ufe0f\ufeff"
+           "\ufff9\U0001d173\U000e0041y")
+
     def assertPrintable(self, text, what):
-        """No control character, C1 included, no mark of direction, no separator of lines but the newline."""
-        found = re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", text)
+        """No control character, C1 included, no mark of direction, nothing invisible, no separator of lines but the
+        newline."""
+        found = re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe0f\ufeff\ufff9"
+                          "\U0001d173\U000e0041]", text)
         self.assertIsNone(found, f"{what}: {text[max(0, found.start() - 40):found.end() + 20]!r}" if found else "")
 
     def test_no_text_of_a_server_steers_the_terminal_whatever_the_verb(self):
-        bad = "x\x1b[31m\x07\x7f\r\x9b31m\x9d0;t\x9c\x85\u2028\u2029\u202e\u2066\u200f\u061cy"
+        bad = self.BAD
         evil = {**run("failed", 3), "run": RUN, "text": bad, "cause": bad, "job": bad, "by": bad, "key": bad,
                 "reason": bad, "params": {bad: bad}, "time": "2026-11-22T03:00:00Z", "kind": bad, "fire_times": [bad],
                 "schedule": bad, "timezone": bad, "next": bad, "paused": {"by": bad, "reason": bad, "text": bad},
@@ -381,6 +386,118 @@ class CommandLine(lab.Suite):
         self.assertPrintable(told.err, "an error")
         self.assertIn("y", told.err)
         self.assertEqual(json.loads(cli.call("run", RUN, "-o", "json").out)["text"], bad)
+
+    def test_what_was_typed_does_not_steer_the_terminal_either(self):
+        """A script may pass on what somebody else has chosen."""
+        bad, fake = self.BAD, Fake(self)
+        for path in ("pause", "resume", "backfill"):
+            fake.on("POST", f"/v1/jobs/{bad}/{path}", {"count": 1, "fire_times": []})
+        fake.on("POST", f"/v1/runs/{bad}/kill", {}).on("DELETE", f"/v1/jobs/{bad}", {})
+        cluster = {"standing": "member", "replica": "r1", "index": 1, "replicas": [{"id": bad, "applied": 1, "url": ""}]}
+        fake.on("GET", "/v1/cluster", cluster)
+        cli = self.cli(fake)
+        for words in ([bad], ["jobs", bad], ["jobs", "--" + bad], ["jobs", "-o", bad], ["help", bad], ["pause", bad], ["resume", bad],
+                      ["delete", bad], ["kill", bad], ["backfill", bad, "--from", "2026-11-22", "--to", "2026-11-23"],
+                      ["trigger", "j", "-p", bad], ["trigger", "j", "--timeout", bad], ["runs", "-n", bad], ["runs", "--since", bad],
+                      ["runs", "--state", bad], ["explain", "j", bad], ["next", bad], ["next", "0 0 * * *", "--timezone", bad],
+                      ["validate", bad], ["apply", bad], ["jobs", "--token-file", bad], ["jobs", "--server", bad], ["token", bad],
+                      ["token", "a", "--append", f"/{bad}/x"], ["completion", bad], ["drill", bad], ["drill", "kill-leader", "--lab", bad],
+                      ["serve", "--config", bad], ["serve", "--" + bad], ["reset-journal", bad], ["cluster", "recover", "--from", bad],
+                      ["cluster", "rejoin", "--data-dir", bad], ["dst-report", bad], ["logs", "r", "--tail", bad]):
+            answer = cli.call(*words)
+            self.assertNotEqual("", answer.out + answer.err)
+            self.assertPrintable(answer.out, words)
+            self.assertPrintable(answer.err, words)
+
+    def test_answers_of_wrong_types_harm_nothing(self):
+        """Whatever a server answers: the verb ends, by itself and soon."""
+        keys = ("attempts attempt audit cause checks check status text advice cluster standing replica replicas id url leader count "
+                "fire_times created changed deleted unchanged warnings index jobs def schedule next_times unfinished run state verdict "
+                "started ended exit_code params differences since until unaccounted doubled ranges gaps open pruned lines previous "
+                "next paused version seed anchor mark refuses applied timezone existing").split()
+        fake, cli = Fake(self), None
+        cli = self.cli(fake)
+        job = self.folder.write("t.yaml", "jobs: {a: {command: ['true'], schedule: '0 0 * * *'}}\n")
+        verbs = [("jobs",), ("show", "a"), ("runs",), ("run", RUN), ("explain", "a", "2026-11-22T03:00:00Z"), ("cluster",), ("doctor",),
+                 ("audit", "--since", "1h"), ("audit", "--since", "1h", "--all-replicas"), ("plan", job), ("apply", job),
+                 ("trigger", "a", "--wait"), ("logs", "-f", RUN), ("backfill", "a", "--from", "2026-11-22", "--to", "2026-11-23"),
+                 ("cluster", "takeovers"), ("cluster", "recover"), ("next", "--job", "a")]
+        for wrong in (-2**63, "x", [], {}, None, [[]], [7], {"a": {"a": 7}}):
+            for value in (wrong, {key: wrong for key in keys}):
+                fake.answers = {(method, path): [(200, value)] for method, path in (
+                    *(("GET", f"/v1/{p}") for p in ("jobs", "jobs/a", "runs", f"runs/{RUN}", "explain", "cluster", "doctor", "version",
+                                                    "audit", "defs", "records", f"runs/{RUN}/logs")),
+                    *(("POST", f"/v1/{p}") for p in ("apply", "jobs/a/backfill")))}
+                fake.on("POST", "/v1/jobs/a/trigger", {"run": RUN})
+                for verb in verbs if value is not wrong or wrong in (None, []) else verbs[::3]:
+                    with self.subTest(verb=verb, value=str(value)[:40]):
+                        cli.call(*verb, timeout=3)
+
+    def test_a_list_of_runs_without_an_end_is_left(self):
+        rows = [{"run": f"a@20261122T030000.{n % 1000:03}Z", "job": "a", "fire_time": None} for n in range(10000)]
+        fake = Fake(self).on("GET", "/v1/audit", {"since": "a", "until": "b"}).on("GET", "/v1/version", {"replica": "r1"})
+        fake.on("GET", "/v1/cluster", {"replicas": [{"id": "r1", "url": fake.url}]})
+        for times in (["2026-11-22T03:00:00Z", "2026-11-21T03:00:00Z", "2026-11-22T03:00:00Z", "2026-11-21T03:00:00Z"], ["soon"], [7]):
+            fake.requests.clear()
+            fake.on("GET", "/v1/runs", *([*rows[:-1], {**rows[-1], "fire_time": t}] for t in times))
+            answer = self.cli(fake).call("audit", "--since", "1h", "--all-replicas")
+            self.assertEqual(1, answer.code, answer)
+            self.assertIn("its list of runs does not go back in time", answer.out)
+            self.assertLessEqual(len(fake.asked("GET", "/v1/runs")), 3)
+        fake.on("GET", "/v1/cluster", {"replicas": [{"id": "r1", "url": fake.url}] * 101})
+        self.assertIn("names more than 100 replicas", self.cli(fake).call("audit", "--since", "1h", "--all-replicas").err)
+
+    def test_answers_are_bounded_in_values(self):
+        fake = Fake(self).on("GET", "/v1/jobs", (200, b"[" + b"0," * 8000000 + b"0]"))
+        answer = self.cli(fake).call("jobs", "-o", "json")
+        self.assertEqual(64, answer.code)
+        self.assertIn("has more than 8000000 values", answer.err)
+        fake.on("GET", "/v1/jobs", (200, b"[" * 100000))
+        self.assertIn("is nested more than 64 deep", self.cli(fake).call("jobs").err)
+
+    def test_a_write_that_waits_says_for_what(self):
+        fake = Fake(self).on("POST", "/v1/jobs/j/pause", *[error("no-leader", "nobody leads")] * 4, {"paused": True})
+        answer = self.cli(fake).check("pause", "j")
+        self.assertEqual("cronsched: nobody leads; asking again for up to 30 s\n", answer.err)
+        self.assertEqual(5, len(fake.requests))
+
+    def test_a_write_that_is_refused_for_good_is_not_sent_there_again(self):
+        path = "/v1/jobs/j/pause"
+        first, second = (Fake(self).on("POST", path, error("refused", "the journal is not believed")) for _ in range(2))
+        answer = self.cli(first, second).call("pause", "j", timeout=10)
+        self.assertEqual((5, "cronsched: the journal is not believed\n"), (answer.code, answer.err))
+        self.assertEqual((1, 1), (len(first.requests), len(second.requests)))
+        second.on("POST", path, {"paused": True})
+        self.assertEqual("j paused\n", self.cli(first, second).check("pause", "j").out)
+
+    def test_no_server_at_a_socket_says_what_to_do(self):
+        path = self.folder.join("no.sock")
+        for server, variable, says in ((f"unix:{path}", self.folder.path, "--server or CRONSCHED_SERVER names the socket"),
+                                       ("", self.folder.make("data"), "CRONSCHED_SERVER or CRONSCHED_DATA_DIR names another")):
+            answer = self.cli(server, CRONSCHED_DATA_DIR=variable).call("jobs")
+            self.assertEqual(5, answer.code)
+            self.assertIn("No such file or directory", answer.err)
+            self.assertIn("Is 'cronsched serve' running here?", answer.err)
+            self.assertIn(says, answer.err)
+
+    def test_replicas_are_asked_at_the_sockets_that_were_named(self):
+        """Their URLs are for callers with a token."""
+        fakes = {}
+        for name in ("r1", "r2"):
+            fakes[name] = Fake(self, self.folder.join(f"{name}.sock")).on("GET", "/v1/version", {"replica": name})
+            fakes[name].on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 0}).on("GET", "/v1/runs", [])
+            fakes[name].on("POST", "/v1/cluster/recover", {})
+        rows = [{"id": name, "url": self.dead_url(), "applied": 1} for name in fakes]
+        cluster = {"standing": "refusing", "replica": "r1", "index": 1, "replicas": rows}
+        fakes["r1"].on("GET", "/v1/cluster", cluster)
+        done = {**cluster, "replica": "r2", "standing": "member", "leader": {"id": "r2"}, "recovering": False, "recovery": "done"}
+        fakes["r2"].on("GET", "/v1/cluster", done)
+        cli = self.cli(*fakes.values())
+        self.assertIn("the books of 2 replicas agree", cli.check("audit", "--since", "1h", "--all-replicas").out)
+        self.assertIn("r2 leads it", cli.check("cluster", "recover", "--from", "r2", "--yes").out)
+        self.assertEqual((0, 1), tuple(len(f.asked("POST", "/v1/cluster/recover")) for f in fakes.values()))
+        answer = self.cli(fakes["r1"]).call("audit", "--since", "1h", "--all-replicas")  # the other one by its URL
+        self.assertIn("r2: cannot be asked: http://127.0.0.1", answer.out)
 
     def test_a_log_does_not_steer_the_terminal(self):
         text = "one\ttab \x1b]0;PWNED\x07\x1b[2J caf\u00e9 \x9b31m \u202e end\n"
