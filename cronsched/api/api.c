@@ -135,7 +135,8 @@ struct auth_options api_auth_options(const struct api_options *options)
                                  .loopback_read = options->loopback_read,
                                  .hosts = options->hosts,
                                  .host_count = options->host_count,
-                                 .advertise = options->context.advertise};
+                                 .advertise = options->context.advertise,
+                                 .clustered = options->context.cluster_ops != NULL};
 }
 
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error)

@@ -267,8 +267,9 @@ static void check_users(struct doctor *d)
             "give all replicas a zookeeper_auth_file: see the guide, 'Several machines'",
             "everybody who reaches ZooKeeper may run anything on every replica");
     else if (r->others[0])
-        add(d, "zookeeper access", WARNING, "close the nodes: 'cronsched cluster secure --yes'", "%s",
-            r->others);
+        add(d, "zookeeper access", auth_insecure(d->api->auth) ? WARNING : ERROR,
+            "close the nodes: 'cronsched cluster secure --config FILE --yes' with a replica's configuration",
+            "%s", r->others);
     else
         add(d, "zookeeper access", OK, NULL, "the nodes are open to the users of zookeeper_auth_file alone");
     if (r->users_trouble)
@@ -349,6 +350,9 @@ static void check_leading(struct doctor *d)
             json_integer_value(json_object_get(status, "epoch")));
     else if (api_following(c))
         add(d, "leadership", OK, NULL, "this replica follows the leader");
+    else if (d->servers_list[0] && d->report.others[0] && !auth_insecure(d->api->auth))
+        add(d, "leadership", ERROR, "see zookeeper access",
+            "this replica neither leads nor follows: others may write what it would believe");
     else
         add(d, "leadership", ERROR, json_string_value(json_object_get(cluster, "advice")),
             "this replica neither leads nor follows: %s", api_refusing(c, why));

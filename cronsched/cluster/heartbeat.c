@@ -330,6 +330,11 @@ static void on_done(void *arg, const struct http_answer *a)
     }
     if (id)
         snprintf(l->why, sizeof(l->why), "replica %.100s answers there", id);
+    else if (peer_answered(a) && a->status == 401)
+        snprintf(
+            l->why, sizeof(l->why),
+            "it does not know this replica: it has not read the cluster's secret in ZooKeeper yet, or reads "
+            "another one");
     else if (peer_answered(a))
         snprintf(l->why, sizeof(l->why), "HTTP status %d", a->status);
     else

@@ -43,6 +43,8 @@ struct auth {
     struct error trouble; /* of the last reload; code 0: none */
     char secret[AUTH_SECRET_MAX], old_secret[AUTH_SECRET_MAX];
     int64_t old_until_ms; /* boot time */
+    int64_t begun_ms;     /* likewise */
+    bool clustered;
 };
 
 static const char *const role_names[] = {"nobody", "read", "operate", "admin"};
@@ -270,6 +272,8 @@ int auth_new(struct auth **ret, const struct auth_options *options, struct error
     auth->hosts = options->hosts;
     auth->host_count = options->host_count;
     auth->advertise = options->advertise;
+    auth->clustered = options->clustered;
+    auth->begun_ms = clock_boot_ms();
     if (options->tokens_file && !(auth->tokens_file = strdup(options->tokens_file))) {
         free(auth);
         return error_set(error, ERR_NOMEM, "out of memory");
@@ -606,6 +610,11 @@ static int by_unix(const struct auth_peer *peer, const struct auth_claim *claim,
     return r;
 }
 
+static bool is_early(const struct auth *auth)
+{
+    return auth->clustered && !auth->secret[0] && clock_boot_ms() < auth->begun_ms + AUTH_SECRET_EARLY_MS;
+}
+
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
                   struct auth_identity *ret, struct error *error)
 {
@@ -613,8 +622,10 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
     memcpy(ret->name, peer->name, sizeof(ret->name));
     if (claim->authorization && shows_secret(auth, claim->authorization))
         return by_replica(claim, ret, error);
-    if (claim->authorization)
+    if (claim->authorization) {
+        ret->early = is_early(auth);
         return by_token(auth, claim->authorization, ret, error);
+    }
     if (peer->via == AUTH_VIA_UNIX)
         return by_unix(peer, claim, ret, error);
     if (auth->insecure && !auth->tokens_file)

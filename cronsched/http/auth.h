@@ -67,6 +67,7 @@ struct auth_identity {
     char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
     bool replica;                /* another replica of the cluster, for itself or for the caller it names */
     bool challenge;              /* refused because the token is missing or wrong: 401 rather than 403 */
+    bool early; /* likewise, by a replica that has just started and knows no secret yet: it may be one's */
 };
 
 struct auth_options {
@@ -77,6 +78,7 @@ struct auth_options {
     char *const *hosts;
     size_t host_count;
     const char *advertise; /* URL whose host is another one of them; NULL: none. Borrowed */
+    bool clustered;        /* there will be a secret */
 };
 
 struct auth;
@@ -93,7 +95,8 @@ const char *auth_trouble(const struct auth *auth); /* NULL: the tokens are as th
  * it. */
 bool auth_still(const struct auth *auth, const struct auth_identity *who, enum auth_role role);
 const char *auth_tokens_file(const struct auth *auth); /* NULL: none */
-#define AUTH_SECRET_BOTH_MS (5 * 60 * 1000)
+#define AUTH_SECRET_BOTH_MS  (5 * 60 * 1000)
+#define AUTH_SECRET_EARLY_MS (10 * 1000) /* from the start */
 /* By which replicas of a cluster know one another; NULL or "": no replica is identified by it. Copied. The one before is
  * accepted for AUTH_SECRET_BOTH_MS more: not all replicas see a new one at the same moment. */
 void auth_set_secret(struct auth *auth, const char *secret);

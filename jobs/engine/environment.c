@@ -157,6 +157,41 @@ static int param_name(const char *key, char *buffer, size_t size, struct error *
     return 0;
 }
 
+static int check_param(const char *name, const json_t *value, struct error *error)
+{
+    if (!json_is_string(value))
+        return error_set(error, ERR_INVALID, "parameter '%.64s' is not a text", name);
+    if (strlen(json_string_value(value)) != json_string_length(value))
+        return error_set(error, ERR_INVALID, "parameter '%.64s' holds a NUL byte", name);
+    return 0;
+}
+
+int environment_check_params(const json_t *params, struct error *error)
+{
+    json_t *seen = json_object(), *value;
+    const char *key;
+    int r = 0;
+
+    if (!seen)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    if (json_object_size(params) > ENVIRONMENT_VARS_MAX)
+        r = error_set(error, ERR_LIMIT, "more than %d parameters", ENVIRONMENT_VARS_MAX);
+    json_object_foreach((json_t *)params, key, value)
+    {
+        char name[sizeof(PARAM_PREFIX) + NAME_MAX_LEN];
+
+        r = r < 0 ? r : check_param(key, value, error);
+        r = r < 0 ? r : param_name(key, name, sizeof(name), error);
+        if (r == 0 && json_object_get(seen, name))
+            r = error_set(error, ERR_INVALID, "parameter '%.64s': another one gives the variable %s as well",
+                          key, name);
+        if (r == 0 && json_object_set_new(seen, name, json_true()) < 0)
+            r = error_set(error, ERR_NOMEM, "out of memory");
+    }
+    json_decref(seen);
+    return r;
+}
+
 static int compare_keys(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -178,11 +213,10 @@ static int add_params(struct environment *e, const json_t *params, struct error 
     for (size_t i = 0; i < count; i++) {
         char name[sizeof(PARAM_PREFIX) + NAME_MAX_LEN];
         const json_t *v = json_object_get(params, keys[i]);
-        if (!json_is_string(v))
-            return error_set(error, ERR_INVALID, "parameter '%.64s' is not a text", keys[i]);
-        if (strlen(json_string_value(v)) != json_string_length(v))
-            return error_set(error, ERR_INVALID, "parameter '%.64s' holds a NUL byte", keys[i]);
-        int r = param_name(keys[i], name, sizeof(name), error);
+        int r = check_param(keys[i], v, error);
+
+        if (r == 0)
+            r = param_name(keys[i], name, sizeof(name), error);
         if (r == 0)
             r = add(e, name, json_string_value(v), error);
         if (r < 0)

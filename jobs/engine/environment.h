@@ -25,6 +25,9 @@ struct environment {
     size_t bytes;
 };
 
+/* Would environment_build take these parameters (an object, or NULL)? ERR_INVALID, ERR_LIMIT, ERR_NOMEM. */
+int environment_check_params(const json_t *params, struct error *error);
+
 /* Gives the value of a variable with from_file or from_secret: malloc'd, the environment takes it over.
  * Errors are codes of error.h with a text that does not hold the value. */
 typedef int environment_resolve(void *arg, const struct job_env *variable, char **ret_value,

@@ -55,6 +55,8 @@ static int read_range(struct scheduler *s, const struct job_state *j, const json
     int rc = read_instant(body, "from", &ret->from_ms, error);
 
     rc = rc < 0 ? rc : read_instant(body, "to", &ret->to_ms, error);
+    if (rc == 0 && ret->from_ms > ret->to_ms)
+        rc = error_set(error, ERR_INVALID, "backfill: from is later than to");
     if (rc < 0)
         return rc;
     if (ret->to_ms > j->cursor_ms)

@@ -5,6 +5,7 @@
 #include "jobs/base/hash.h"
 #include "jobs/base/near.h"
 #include "jobs/base/text.h"
+#include "jobs/engine/environment.h"
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
@@ -49,9 +50,15 @@ int commands_room(struct scheduler *s, enum state_part part, size_t more, struct
                          "the %s of the state have %zu bytes, and these are %zu more; %d quarters of "
                          "max_state are for them",
                          state_part_name(part), s->state.bytes[part], more, quarters[part]);
-    if (all + more > (part == STATE_JOBS ? 4 : 3) * quarter)
+    if (part == STATE_JOBS && all + more > 4 * quarter)
         return error_set(error, ERR_LIMIT,
                          "the state has %zu bytes, and these are %zu more than max_state allows", all, more);
+    if (part != STATE_JOBS && all + more > 3 * quarter)
+        return error_set(
+            error, ERR_LIMIT,
+            "the state has %zu bytes, and these are %zu more; three quarters of max_state are for "
+            "all but definitions of jobs",
+            all, more);
     return 0;
 }
 
@@ -201,8 +208,8 @@ struct trigger {
 
 static int read_trigger(const json_t *body, struct trigger *t, struct error *error)
 {
-    const char *key, *name;
-    json_t *value, *item;
+    const char *key;
+    json_t *value;
     char *text;
 
     json_object_foreach((json_t *)(uintptr_t)body, key, value)
@@ -220,8 +227,8 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
     }
     if (t->key && (!t->key[0] || strlen(t->key) > KEY_MAX))
         return error_set(error, ERR_INVALID, "trigger: a key has 1 to %d bytes", KEY_MAX);
-    json_object_foreach(t->params, name, item) if (!json_is_string(item)) return error_set(
-        error, ERR_INVALID, "trigger: parameter %s is not a string", name);
+    if (environment_check_params(t->params, error) < 0)
+        return error_prefix(error, "trigger: ");
     t->params_bytes = t->params ? json_dumpb(t->params, NULL, 0, JSON_COMPACT) : 0;
     if (t->params_bytes > PARAMS_BYTES_MAX)
         return error_set(error, ERR_LIMIT, "trigger: the parameters have more than %d bytes",

@@ -454,8 +454,8 @@ void zookeeper_access_read(struct zookeeper *zk)
         return;
     if (zk->others[0] && !zk->trust_open) {
         snprintf(zk->why, sizeof(zk->why),
-                 "%s: below %s %s: such a tree is not trusted ('cronsched cluster secure')", zk->address,
-                 zk->root, zk->others);
+                 "%s: below %s %s: such a tree is not trusted ('cronsched cluster secure --config FILE')",
+                 zk->address, zk->root, zk->others);
         if (zk->state == ZOOKEEPER_PREPARING)
             denied(zk);
         return;

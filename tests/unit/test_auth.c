@@ -312,6 +312,26 @@ static void test_two_secrets_of_the_replicas(void **state)
     assert_int_equal(status_with("third"), 200);
 }
 
+/* Replicas ask one another from their first moment on; a token that is none is told all the same once the secret is known. */
+static void test_a_replica_that_knows_no_secret_yet_complains_of_none(void **state)
+{
+    static const struct auth_options alone = {0}, who = {.clustered = true};
+    static const struct http_options options = {.log = on_log};
+
+    told_lines = 0;
+    start_with(&who, &options);
+    assert_int_equal(status_with("first"), 401);
+    assert_int_equal(told_lines, 0);
+    auth_set_secret(auth, "first");
+    assert_int_equal(status_with("first"), 200);
+    assert_int_equal(status_with("other"), 401);
+    assert_int_equal(told_lines, 1);
+    stop();
+    start_with(&alone, &options);
+    assert_int_equal(status_with("first"), 401);
+    assert_int_equal(told_lines, 2);
+}
+
 /* ---- tokens files ---- */
 
 #define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -481,6 +501,7 @@ int main(void)
         PLAIN(test_roles),
         PLAIN(test_browsers),
         PLAIN(test_refusals_are_told),
+        PLAIN(test_a_replica_that_knows_no_secret_yet_complains_of_none),
         PLAIN(test_a_navigation_changes_nothing),
         PLAIN(test_other_users_of_this_machine),
         SERVER(test_group_and_mode_of_the_socket),

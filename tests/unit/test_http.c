@@ -52,8 +52,11 @@ static void test_replies(void **state)
         {"GET /echo/a?q=%", NULL, 400, "invalid", "percent"},
         {"GET http://localhost/open", NULL, 400, "invalid", "begin with '/'"},
         {"GET /open", "{}", 400, "invalid", "takes no body"},
-        {"POST /echo/a", "{\"a\":1,\n \"a\":2}", 400, "invalid", "body:2:4: duplicate object key"},
-        {"POST /echo/a", "{\"a\":}", 400, "invalid", "body:1:6:"},
+        {"POST /echo/a", "{\"a\":1,\n \"a\":2}", 400, "invalid", "body:2:4: a key is there twice"},
+        {"POST /echo/a", "{\"a\":}", 400, "invalid", "body:1:6: it is not JSON from here on"},
+        {"POST /echo/a", "{\"a\":", 400, "invalid", "it ends before the JSON does"},
+        {"POST /echo/a", "{} {}", 400, "invalid", "something follows the JSON"},
+        {"POST /echo/a", "{\"a\":1e999}", 400, "invalid", "the number is too large"},
         {"POST /echo/a", "[]", 400, "invalid", "JSON object"},
         {"POST /echo/a", "7", 400, "invalid", NULL},
         {"POST /echo/a", "{} x", 400, "invalid", "body:1:4:"},
@@ -285,6 +288,26 @@ static void test_long_url(void **state)
     r = client_exchange(&loop, tcp_address, large);
     assert_error(&r, 413, "limit", "4096");
     reply_release(&r);
+}
+
+/* Each gets an answer, however many keys there are: the library keeps no record of them. */
+static void test_a_query_of_many_keys(void **state)
+{
+    static const char *const keys[] = {"&", "a&", "?&", "=&"};
+    static const char rest[] = " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        size_t n = (size_t)snprintf(large, sizeof(large), "GET /echo/a?"), size = strlen(keys[i]);
+        struct reply r;
+
+        for (; n + size < 4000; n += size)
+            memcpy(large + n, keys[i], size);
+        memcpy(large + n, rest, sizeof(rest));
+        r = client_exchange(&loop, tcp_address, large);
+        if (r.status != (i == 0 ? 200 : 400))
+            fail_msg("%s: %d: %s", keys[i], r.status, r.body ? r.body : "no answer");
+        reply_release(&r);
+    }
 }
 
 static struct reply post_blanks(const char *path, size_t n)
@@ -828,6 +851,7 @@ int main(void)
         SERVER(test_pipelined_requests_keep_their_order),
         SERVER(test_large_headers),
         SERVER(test_long_url),
+        SERVER(test_a_query_of_many_keys),
         SERVER(test_large_bodies),
         SERVER(test_expect_continue_is_answered_early),
         PLAIN(test_idle_connections_make_room),

@@ -77,6 +77,40 @@ static void a_new_leader_counts_what_runs(void **state)
     bench_nothing_for(5);
 }
 
+/* What could only fail when the attempt is prepared, or means nothing, is refused to whoever sends it. */
+static void parameters_and_ranges_are_checked_at_once(void **state)
+{
+    static const struct {
+        const char *params, *says;
+    } cases[] = {
+        {"{\"\":\"x\"}", "trigger: parameter '': the name is empty or too long"},
+        {"{\"a b\":\"x\"}", "trigger: parameter 'a b': only letters"},
+        {"{\"a=b\":\"x\"}", "trigger: parameter 'a=b': only letters"},
+        {"{\"\xc3\xa4\":\"x\"}", "only letters"},
+        {"{\"a\":7}", "trigger: parameter 'a' is not a text"},
+        {"{\"a\":\"\\u0000\"}", "holds a NUL byte"},
+        {"{\"a-b\":\"x\",\"A_B\":\"y\"}", "another one gives the variable CRONSCHED_PARAM_A_B as well"},
+    };
+    struct scheduler_result result = {0};
+    char run[RUN_ID_MAX];
+    json_t *body;
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"concurrency\":\"allow\",\"schedule\":\"@hourly\"}}}";
+    bench_start(run);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        body = json_pack("{s:o}", "params", json_loads(cases[i].params, JSON_ALLOW_NUL, NULL));
+        assert_int_equal(scheduler_trigger(b.scheduler, "a", body, "test", &result), ERR_INVALID);
+        if (!strstr(result.error.text, cases[i].says))
+            fail_msg("%s: %s", cases[i].params, result.error.text);
+        json_decref(body);
+    }
+    body = json_pack("{s:s, s:s, s:b}", "from", "2020-01-02T00:00:00Z", "to", "2020-01-01T00:00:00Z",
+                     "dry_run", 1);
+    assert_int_equal(scheduler_backfill(b.scheduler, "a", body, "test", &result), ERR_INVALID);
+    assert_string_equal(result.error.text, "backfill: from is later than to");
+    json_decref(body);
+}
+
 static void a_job_has_a_limit_of_its_own(void **state)
 {
     char first[RUN_ID_MAX], second[RUN_ID_MAX];
@@ -148,6 +182,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_more_than_max_running_are_under_way_on_an_engine, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_new_leader_counts_what_runs, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(parameters_and_ranges_are_checked_at_once, bench_setup,
+                                        bench_teardown),
         cmocka_unit_test_setup_teardown(a_job_has_a_limit_of_its_own, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_fire_time_beyond_the_limit_is_skipped, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_queue_may_be_worked_off_by_several, bench_setup, bench_teardown),
