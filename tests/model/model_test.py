@@ -49,6 +49,13 @@ NAIVE = {
         "ANY_ANSWER": "an answer to an earlier question counts",
         "EPOCH_IGNORED": "questions and answers do not name the epoch",
     },
+    "ensembles": {
+        "NO_QUESTION": "a winner leads without asking the other replica",
+        "ASKED_BEFORE": "the other one is asked before the election",
+        "ELECTED_UNSAID": "one that is elected does not say so before it leads",
+        "NO_ORDER": "of two that claim none is the one to give way",
+        "NO_REFUSAL": "two that lead already go on when they meet",
+    },
     "cursor": {
         "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
         "CURSOR_AFTER": "the cursor moves in another batch than the run",
@@ -121,6 +128,14 @@ class Models(lab.Suite):
 
     def test_a_leader_that_answers_is_not_deposed_and_a_dead_one_is(self):
         self.holds("suspicion")
+
+    def test_of_two_ensembles_with_one_content_one_is_led(self):
+        self.holds("ensembles")
+
+    def test_one_of_two_ensembles_is_led_in_the_end(self):
+        """The model is not so strict that nobody leads."""
+        errors, *_ = self.spin("ensembles", "ONE_LEADS_UNREACHABLE")
+        self.assertEqual(1, errors)
 
     def test_every_fire_time_has_one_run_or_one_skip(self):
         self.holds("cursor")
