@@ -517,24 +517,27 @@ void heartbeat_changed(struct heartbeat *h)
 
 bool heartbeat_ask(struct heartbeat *h)
 {
-    bool any = h->ask_under_way;
+    uint64_t wait_ms = HEARTBEAT_ASK_MS;
 
+    if (h->ask_under_way)
+        return true;
     LIST_EACH(at, &h->links)
     {
         struct link *l = LIST_ITEM(at, struct link, of_heartbeat);
 
-        if (h->stopped || h->ask_under_way || l->down_ms)
+        if (h->stopped || l->down_ms)
             continue;
         http_call_cancel(l->call);
         l->call = NULL;
-        l->asked = any = true;
+        l->asked = h->ask_under_way = true;
         h->asking++;
+        if (!l->heard_ms)
+            wait_ms = HEARTBEAT_FIRST_MS; /* a slow way takes some time for its first connection */
         wait_for(l, now_ms());
     }
-    if (any && !h->ask_under_way)
-        loop_timer_start(&h->ask, on_ask_over, HEARTBEAT_ASK_MS, 0);
-    h->ask_under_way = any;
-    return any;
+    if (h->ask_under_way)
+        loop_timer_start(&h->ask, on_ask_over, wait_ms, 0);
+    return h->ask_under_way;
 }
 
 const char *heartbeat_down(const struct heartbeat *h, const char *id)

@@ -24,7 +24,8 @@
 #define HEARTBEAT_GRACE_MS 250 /* when it was this process that did not run in time */
 #define HEARTBEAT_TELL_MS  3000 /* a link that is down so long is reported to people */
 #define HEARTBEAT_HELD_MAX 256  /* requests held; more are answered at once */
-#define HEARTBEAT_ASK_MS   300  /* so long heartbeat_ask waits for answers */
+#define HEARTBEAT_ASK_MS   300  /* so long heartbeat_ask waits for answers, */
+#define HEARTBEAT_FIRST_MS 1500 /* and while one was never reached, nor failed, since the start */
 
 struct heartbeat;
 

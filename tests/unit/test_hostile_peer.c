@@ -426,8 +426,11 @@ static void on_silent(void *arg, const char *id)
     assert_string_equal(id, "other");
 }
 
+static int rounds;
+
 static void on_asked(void *arg)
 {
+    rounds++;
 }
 
 static const json_t *known_of(void *arg)
@@ -435,20 +438,25 @@ static const json_t *known_of(void *arg)
     return NULL;
 }
 
+static struct heartbeat_options heartbeat_options(void)
+{
+    return (struct heartbeat_options){.loop = &loop,
+                                      .peer = &peer,
+                                      .self = "me",
+                                      .view = view_of,
+                                      .jump_ms = no_jump,
+                                      .link = on_link,
+                                      .clock = on_voice,
+                                      .known = known_of,
+                                      .heard = on_heard,
+                                      .silent = on_silent,
+                                      .asked = on_asked};
+}
+
 /* Until the link has asked and judged the answer. */
 static void link_asks(void)
 {
-    struct heartbeat_options o = {.loop = &loop,
-                                  .peer = &peer,
-                                  .self = "me",
-                                  .view = view_of,
-                                  .jump_ms = no_jump,
-                                  .link = on_link,
-                                  .clock = on_voice,
-                                  .known = known_of,
-                                  .heard = on_heard,
-                                  .silent = on_silent,
-                                  .asked = on_asked};
+    struct heartbeat_options o = heartbeat_options();
     uint64_t until = uv_hrtime() + UINT64_C(100000000);
     struct heartbeat *h;
     json_t *unreachable;
@@ -498,6 +506,28 @@ static void test_nonsense_for_the_heartbeat(void **state)
     link_asks();
     assert_int_equal(said.role, REPLICATED_LEADER);
     assert_int_equal(said.mark.index, 0);
+}
+
+/* Whatever the other one says, or does not, the question ends. */
+static void test_nonsense_for_those_who_ask_all(void **state)
+{
+    for (size_t i = 0; i < NONSENSE; i++) {
+        struct heartbeat_options o = heartbeat_options();
+        struct heartbeat *h;
+
+        chosen(&nonsense[i]);
+        rounds = 0;
+        heartbeat_new(&h, &o);
+        assert_false(heartbeat_ask(h)); /* there is no link yet */
+        heartbeat_changed(h);
+        assert_true(heartbeat_ask(h));
+        assert_true(heartbeat_ask(h)); /* under way */
+        while (rounds == 0)
+            turn(&loop, -1, 0);
+        assert_int_equal(rounds, 1);
+        heartbeat_close(h, on_one_closed, NULL);
+        wait_closed(1);
+    }
 }
 
 /* ---- attempts of the peer's engine ---- */
@@ -691,6 +721,7 @@ int main(void)
         PEER(test_an_answer_that_is_odd_but_has_sense),
         PEER(test_nonsense_for_a_log),
         PEER(test_nonsense_for_the_heartbeat),
+        PEER(test_nonsense_for_those_who_ask_all),
         PEER(test_nonsense_for_an_attempt_elsewhere),
         PEER(test_nonsense_for_history),
     };
