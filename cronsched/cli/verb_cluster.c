@@ -86,7 +86,7 @@ static int refuses(const json_t *cluster)
 
     if (!why)
         return EXIT_FINE;
-    fprintf(stderr, "cronsched cluster: this replica neither leads nor follows: %s\n", why);
+    verb_print(stderr, "cronsched cluster: this replica neither leads nor follows: %s\n", why);
     return EXIT_NO_LEADER;
 }
 
