@@ -219,8 +219,12 @@ static void call_ask(struct remote_call *c)
     char text[ENGINE_IDENTITY_MAX * 3] = "the replica that has it is away";
     const char *url;
     struct peer_target target = {.path = "/v1/peer/engine"};
-    struct client_request request = {
-        .method = "POST", .body = c->body, .timeout_ms = ENGINE_REMOTE_MS, .done = on_reply, .arg = c};
+    struct client_request request = {.method = "POST",
+                                     .body = c->body,
+                                     .timeout_ms = ENGINE_REMOTE_MS,
+                                     .connect_timeout_ms = ENGINE_REMOTE_CONNECT_MS,
+                                     .done = on_reply,
+                                     .arg = c};
     struct error error = {0};
 
     if (!c->host_id && !is_of_another(e, &c->request, text, sizeof(text))) {

@@ -14,10 +14,12 @@
 #include "cronsched/cluster/peer.h"
 #include "jobs/engine/engine.h"
 
-#define ENGINE_REMOTE_CALLS_MAX 4096
-#define ENGINE_REMOTE_MS        10000 /* for one call */
-/* What is prepared on a machine that is lost stays unresolved until that is back: so little is prepared ahead there. */
-#define ENGINE_REMOTE_AHEAD_MS 5000
+#define ENGINE_REMOTE_CALLS_MAX  4096
+#define ENGINE_REMOTE_MS         10000 /* for one call */
+#define ENGINE_REMOTE_CONNECT_MS 2000  /* a machine that is gone answers to nothing: it is told soon */
+/* What is prepared on a machine that is lost stays unresolved until that is back, as a release needs no write to the
+ * journal, so nobody can know of it: so little is prepared ahead there. To prepare a process takes milliseconds. */
+#define ENGINE_REMOTE_AHEAD_MS 2000
 #define ENGINE_REMOTE_POLL_MS  1000 /* how often a watched attempt is asked for */
 
 struct engine_remote_options {

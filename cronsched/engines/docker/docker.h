@@ -18,7 +18,8 @@
  * again when it is back, and ends that happened meanwhile are read from its state.
  *
  * Live-restore (a setting of dockerd) is recommended: without it an engine that stops or restarts ends what
- * runs. An end in such a time is reported with the cause `engine`.
+ * runs. An end in such a time is reported with the cause `engine`; one that the engine has made up, as it lost what it had
+ * started, is unknown (docker_end.c, and the table in README.md).
  *
  * Owner: the caller, by ops->close. Thread: the loop's.
  */
