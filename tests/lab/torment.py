@@ -24,7 +24,7 @@ from pace import scaled
 from place import Folder, LabError, wait_for
 from server import END_STATES, instant, parse_instant
 
-EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling
+EPSILON_S = 120  # as late as a start may be after a fault: the longest outage, and settling, on a fast machine
 JOBS = 4
 FIRST_S = 10  # from the apply to the first fire time
 RECOVERY_S = 120
@@ -48,6 +48,7 @@ class Torment:
         self.lab, self.seed, self.say = lab, seed, say
         self.faults, self.seconds, self.asked_to_end = faults, minutes and minutes * 60, False
         self.chance = random.Random(seed)
+        self.epsilon = round(scaled(EPSILON_S))  # a slow machine's engine starts so few containers a second
         self.kinds = [k for k in nemesis.ALL if (not only or k.__name__ in only) and k.possible(lab)]
         self.struck, self.leaders, self.plan_jobs = [], [], {}
         self.ledger = os.path.join(lab.ledger_folder, "torment")
@@ -73,7 +74,7 @@ class Torment:
         self.lab.cli.check("apply", path)
         for name, interval in intervals.items():  # all of them divide a minute
             start = next(t for t in range(self.first, self.first + 61) if t % interval == 0)
-            self.plan_jobs[name] = {"start": start, "interval": interval, "duration": 1, "epsilon": EPSILON_S}
+            self.plan_jobs[name] = {"start": start, "interval": interval, "duration": 1, "epsilon": self.epsilon}
 
     def one(self):
         fault = self.chance.choice(self.kinds)(self.lab, self.chance)
@@ -121,7 +122,7 @@ class Torment:
         wait_for(lambda: len(self.lab.view().get("replicas", [])) == len(self.lab.replicas), RECOVERY_S,
                  lambda: f"all replicas to be back: {self.lab.view()}", every=0.5)
         self.see_leader()
-        wait_for(lambda: not self.open_yet(), EPSILON_S + RECOVERY_S, lambda: f"these to start: {self.open_yet()[:9]}",
+        wait_for(lambda: not self.open_yet(), self.epsilon + RECOVERY_S, lambda: f"these to start: {self.open_yet()[:9]}",
                  every=1)
 
     def plan(self, read):
@@ -190,9 +191,9 @@ class Torment:
 
     def verdict(self):
         """(verdict, plan, ledger, what was forgiven). The servers are asked only whether they agree."""
-        plan = self.plan(self.last + EPSILON_S + checker.FORGIVENESS_S + 1)  # all up to the storm's end is owed
+        plan = self.plan(self.last + self.epsilon + checker.FORGIVENESS_S + 1)  # all up to the storm's end is owed
         for made in plan["jobs"].values():
-            made["count"] += EPSILON_S + 2 * RECOVERY_S
+            made["count"] += self.epsilon + 2 * RECOVERY_S
         with open(self.ledger) as f:
             text = f.read()
         verdict = checker.check(plan, text)
@@ -204,7 +205,7 @@ class Torment:
         verdict = checker.check(plan, text, forgive=forgive)
         audit = self.lab.cli.call("audit", "--since", instant(self.first), "--until", instant(self.last), "-o", "json",
                                   timeout=scaled(120))
-        verdict.update(seed=self.seed, seconds=round(self.last - self.first), faults=len(self.struck),
+        verdict.update(seed=self.seed, seconds=round(self.last - self.first), epsilon=self.epsilon, faults=len(self.struck),
                        leaders=len(self.leaders), lost=sorted(lost), lost_without_cause=without_cause,
                        journal_lost=sorted(forgotten), cut_off=sorted(cut_off),
                        unexplained={n: run for n, run in ended.items() if n not in cut_off},
