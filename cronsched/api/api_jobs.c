@@ -119,18 +119,49 @@ void api_handle_defs(struct http_request *request, void *arg)
 
 /* ---- writes ---- */
 
+struct apply_wait {
+    struct object object; /* first */
+    struct api *api;
+    struct http_request *request;
+};
+
+static void on_applied(void *arg, int r, struct scheduler_result *result)
+{
+    struct apply_wait *w = OBJECT(struct apply_wait, arg);
+    struct api *api = w->api;
+
+    if (r == ERR_BUSY) {
+        http_reply_header(w->request, "Retry-After", "1");
+        http_reply_problem(w->request, 429, &result->error, NULL);
+    } else {
+        api_write_result(api, w->request, r, result);
+    }
+    http_request_unref(w->request);
+    OBJECT_FREE(struct apply_wait, w);
+    api_work_end(api);
+}
+
+/* A large one goes on over many turns; the scheduler answers it at the latest when it stops. */
 void api_handle_apply(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
     const json_t *body = http_body(request);
-    struct scheduler_result result = {0};
-    int r;
+    struct apply_wait *w;
 
-    if (!body)
-        r = error_set(&result.error, ERR_INVALID, "apply: the body is missing");
-    else
-        r = scheduler_apply(api->context.scheduler, body, http_caller(request)->name, &result);
-    api_write_result(api, request, r, &result);
+    if (!body) {
+        http_reply_error(request, ERR_INVALID, "apply: the body is missing");
+        return;
+    }
+    w = calloc(1, sizeof(*w));
+    if (!w) {
+        http_reply_error(request, ERR_NOMEM, "out of memory");
+        return;
+    }
+    OBJECT_INIT(struct apply_wait, w);
+    w->api = api;
+    w->request = http_request_ref(request);
+    api_work_begin(api);
+    scheduler_apply_then(api->context.scheduler, body, http_caller(request)->name, on_applied, w);
 }
 
 void api_handle_job_delete(struct http_request *request, void *arg)

@@ -1,4 +1,9 @@
 /* The command apply: many definitions, checked as a whole before the first record. See commands.c.
+ *
+ * A large one goes on over many turns: some of its jobs are read in each, then all is checked in one, then some are
+ * staged in each, then one record makes all of it effective. From the first staged part on no other change of
+ * definitions is taken, and jobs that it changes are not planned: the new definition is in force from when its part was
+ * staged, as if all had been done at once. When the leader goes before that record nothing of it has happened.
  */
 #include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
@@ -12,21 +17,34 @@
 struct change {
     struct job *def;
     struct job_state *old; /* NULL: new */
+    bool same;
 };
+
+enum apply_step { APPLY_READS, APPLY_CHECKS, APPLY_STAGES, APPLY_ENDS };
 
 struct apply {
     struct object object;
     struct scheduler *s;
+    json_t *body;
     const json_t *jobs;
-    const char *set, *by;
-    bool prune;
+    const char *set;
+    char *by;
+    bool prune, dry;
+    bool has_check_index;
+    json_int_t check_index;
+    enum apply_step step;
+    void *at; /* of the jobs: the next to be read */
     struct change *changes;
     size_t count;
+    size_t next; /* of the changes: to be staged */
     size_t unchanged;
     size_t grows; /* the state, in bytes */
     bool staged;  /* larger than a batch: in parts, which one last record makes effective */
     json_t *created, *changed, *deleted, *warnings;
     struct error *error;
+    struct scheduler_result result; /* of one that goes on */
+    void (*done)(void *arg, int rc, struct scheduler_result *result);
+    void *arg;
 };
 
 /* It is of the set, and not in its files any more. */
@@ -168,42 +186,34 @@ static int check_pool(struct apply *a, const struct job *def)
     return def->pool ? error_set(a->error, ERR_INVALID, "pool: the server has no pool %s", def->pool) : 0;
 }
 
-static int read_jobs(struct apply *a)
+static int read_job(struct apply *a, const char *name, const json_t *item)
 {
-    struct scheduler *s = a->s;
-    const char *name;
-    json_t *item;
+    struct job *def;
     int rc;
 
-    if (json_object_size(a->jobs) > SCHEDULER_APPLY_JOBS_MAX)
-        return error_set(a->error, ERR_LIMIT, "apply: %zu jobs at once; at most %d",
-                         json_object_size(a->jobs), SCHEDULER_APPLY_JOBS_MAX);
-    a->changes = calloc(json_object_size(a->jobs) + 1, sizeof(*a->changes));
-    if (!a->changes)
-        return ERR_NOMEM;
-    json_object_foreach((json_t *)(uintptr_t)a->jobs, name, item)
-    {
-        struct job *def;
+    if (!job_name_valid(name))
+        return error_set(a->error, ERR_INVALID,
+                         "%.120s: not a job name: lower-case letters, digits and dashes", name);
+    rc = job_from_json(&def, name, item, a->s->o.zones, a->error);
+    if (rc < 0)
+        return error_prefix(a->error, "%s: ", name);
+    a->changes[a->count++].def = def;
+    rc = check_engines(a, def);
+    rc = rc < 0 ? rc : check_pool(a, def);
+    return rc < 0 ? error_prefix(a->error, "%s: ", name) : 0;
+}
 
-        if (!job_name_valid(name))
-            return error_set(a->error, ERR_INVALID,
-                             "%.120s: not a job name: lower-case letters, digits and dashes", name);
-        rc = job_from_json(&def, name, item, s->o.zones, a->error);
-        if (rc < 0)
-            return error_prefix(a->error, "%s: ", name);
-        a->changes[a->count].def = def;
-        a->changes[a->count++].old = state_job(&s->state, name);
-    }
-    for (size_t i = 0; i < a->count; i++) {
-        const struct job *def = a->changes[i].def;
+/* 1: all are read. */
+static int read_some(struct apply *a, size_t most)
+{
+    json_t *jobs = (json_t *)(uintptr_t)a->jobs;
+    int rc = 0;
 
-        rc = check_engines(a, def);
-        rc = rc < 0 ? rc : check_pool(a, def);
-        if (rc < 0)
-            return error_prefix(a->error, "%s: ", def->name);
+    for (; a->at && most > 0 && rc == 0; most--) {
+        rc = read_job(a, json_object_iter_key(a->at), json_object_iter_value(a->at));
+        a->at = json_object_iter_next(jobs, a->at);
     }
-    rc = check_after(a);
-    return rc < 0 ? rc : check_children(a);
+    return rc < 0 ? rc : !a->at;
 }
 
 /* Jobs that stay must keep their parents. Those of the change set have been looked at. */
@@ -246,6 +256,8 @@ static void put_job(struct apply *a, const struct change *c)
 
     if (old)
         planner_account(s, old, "edited");
+    if (old && a->staged)
+        old->live.held = true; /* until the new definition is in force */
     r = turn_record(s, a->staged ? RECORD_STAGE : RECORD_JOB);
     PUT_TEXT(s, r, job, c->def->name);
     PUT_INT(s, r, version, old ? old->version + 1 : 1);
@@ -282,37 +294,62 @@ static void warn_never(struct apply *a, const struct job *def)
     schedule_free(schedule);
 }
 
-static void apply_changes(struct apply *a, bool dry)
+/* What there is to do, and what to say of it. */
+static void compare(struct apply *a)
 {
     struct job_state *j, *next;
 
     for (size_t i = 0; i < a->count; i++) {
-        const struct change *c = &a->changes[i];
-        bool same = c->old && job_equal(c->old->def, c->def) &&
-                    (!a->set || (c->old->set && strcmp(c->old->set, a->set) == 0));
+        struct change *c = &a->changes[i];
 
-        if (same) {
-            a->unchanged++;
-            continue;
-        }
-        json_array_append_new(c->old ? a->changed : a->created, json_string(c->def->name));
-        warn_never(a, c->def);
-        if (!dry)
-            put_job(a, c);
+        c->same = c->old && job_equal(c->old->def, c->def) &&
+                  (!a->set || (c->old->set && strcmp(c->old->set, a->set) == 0));
+        a->unchanged += c->same;
+        if (!c->same)
+            json_array_append_new(c->old ? a->changed : a->created, json_string(c->def->name));
     }
     HASH_ITER(by_name, a->s->state.jobs, j, next)
     {
-        if (!is_pruned(a, j))
+        if (is_pruned(a, j))
+            json_array_append_new(a->deleted, json_string(j->name));
+    }
+}
+
+/* 1: all are. */
+static int stage_some(struct apply *a, size_t most)
+{
+    for (; a->next < a->count && most > 0; a->next++) {
+        const struct change *c = &a->changes[a->next];
+
+        if (c->same)
             continue;
-        json_array_append_new(a->deleted, json_string(j->name));
-        if (!dry)
+        most--;
+        warn_never(a, c->def);
+        if (!a->dry)
+            put_job(a, c);
+    }
+    return a->next == a->count;
+}
+
+static void prune_and_end(struct apply *a)
+{
+    json_t *name;
+    size_t i;
+
+    if (a->dry)
+        return;
+    json_array_foreach(a->deleted, i, name)
+    {
+        struct job_state *j = state_job(&a->s->state, json_string_value(name));
+
+        if (j)
             commands_put_delete(a->s, j, a->staged, a->by);
     }
-    if (a->staged && !dry)
+    if (a->staged)
         put_apply(a);
 }
 
-static int read_apply(struct apply *a, const json_t *body, bool *ret_dry)
+static int read_apply(struct apply *a, const json_t *body)
 {
     const char *key;
     json_t *value;
@@ -326,12 +363,10 @@ static int read_apply(struct apply *a, const json_t *body, bool *ret_dry)
         else if (strcmp(key, "prune") == 0 && json_is_boolean(value))
             a->prune = json_is_true(value);
         else if (strcmp(key, "dry_run") == 0 && json_is_boolean(value))
-            *ret_dry = json_is_true(value);
+            a->dry = json_is_true(value);
         else if (strcmp(key, "check_index") == 0 && json_is_integer(value)) {
-            if ((uint64_t)json_integer_value(value) != a->s->state.defs_index)
-                return error_set(
-                    a->error, ERR_CONFLICT, "the jobs were changed at index %llu, after index %lld",
-                    (unsigned long long)a->s->state.defs_index, (long long)json_integer_value(value));
+            a->has_check_index = true;
+            a->check_index = json_integer_value(value);
         } else
             return error_set(a->error, ERR_INVALID, "apply: %s is not known, or of the wrong type", key);
     }
@@ -376,39 +411,216 @@ static int check_sizes(struct apply *a)
     return 0;
 }
 
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
+static int check_index(struct apply *a)
 {
-    struct apply a = {.object = OBJECT_MARK(struct apply), .s = s, .by = by, .error = &ret->error};
-    bool dry = false;
-    int rc = commands_enter(s, &ret->error);
+    if (!a->has_check_index || (uint64_t)a->check_index == a->s->state.defs_index)
+        return 0;
+    return error_set(a->error, ERR_CONFLICT, "the jobs were changed at index %llu, after index %lld",
+                     (unsigned long long)a->s->state.defs_index, (long long)a->check_index);
+}
 
+/* All that depends on the jobs that are there, which may have changed since the first of these was read. */
+static int check_all(struct apply *a)
+{
+    int rc = check_index(a);
+
+    for (size_t i = 0; i < a->count; i++)
+        a->changes[i].old = state_job(&a->s->state, a->changes[i].def->name);
+    rc = rc < 0 ? rc : check_after(a);
+    rc = rc < 0 ? rc : check_children(a);
+    rc = rc < 0 ? rc : check_sizes(a);
+    if (rc == 0 && a->prune)
+        rc = check_pruned(a);
+    rc = rc < 0 ? rc : commands_room(a->s, STATE_JOBS, a->grows, a->error);
     if (rc < 0)
         return rc;
-    rc = read_apply(&a, body, &dry);
-    if (rc == 0)
-        rc = read_jobs(&a);
-    if (rc == 0)
-        rc = check_sizes(&a);
-    if (rc == 0 && a.prune)
-        rc = check_pruned(&a);
-    if (rc == 0)
-        rc = commands_room(s, STATE_JOBS, a.grows, &ret->error);
-    if (rc == 0) {
-        a.created = json_array();
-        a.changed = json_array();
-        a.deleted = json_array();
-        a.warnings = json_array();
-        a.staged = json_dumpb(a.jobs, NULL, 0, JSON_COMPACT) > one_batch(s) || a.prune;
-        apply_changes(&a, dry);
-        commands_finish(s,
-                        json_pack("{s:I,s:o,s:o,s:o,s:I,s:o}", "index",
-                                  (json_int_t)(dry ? s->state.defs_index : turn_index(s)), "created",
-                                  a.created, "changed", a.changed, "deleted", a.deleted, "unchanged",
-                                  (json_int_t)a.unchanged, "warnings", a.warnings),
-                        ret);
-    }
-    for (size_t i = 0; i < a.count; i++)
-        job_unref(a.changes[i].def);
-    free(a.changes);
+    a->created = json_array();
+    a->changed = json_array();
+    a->deleted = json_array();
+    a->warnings = json_array();
+    a->staged = a->done || json_dumpb(a->jobs, NULL, 0, JSON_COMPACT) > one_batch(a->s) || a->prune;
+    compare(a);
+    return 0;
+}
+
+static void apply_free(struct apply *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        job_unref(a->changes[i].def);
+    free(a->changes);
+    free(a->by);
+    json_decref(a->created);
+    json_decref(a->changed);
+    json_decref(a->deleted);
+    json_decref(a->warnings);
+    json_decref(a->body);
+    OBJECT_FREE(struct apply, a);
+}
+
+static struct apply *apply_new(struct scheduler *s, const json_t *body, const char *by, struct error *error)
+{
+    struct apply *a = OBJECT_NEW(struct apply);
+
+    a->s = s;
+    a->body = json_incref((json_t *)(uintptr_t)body);
+    a->by = alloc_text(by);
+    a->error = error;
+    return a;
+}
+
+/* Its form, its size and the index; the rest comes later. */
+static int apply_begin(struct apply *a)
+{
+    int rc = read_apply(a, a->body);
+
+    rc = rc < 0 ? rc : check_index(a);
+    if (rc < 0)
+        return rc;
+    if (json_object_size(a->jobs) > SCHEDULER_APPLY_JOBS_MAX)
+        return error_set(a->error, ERR_LIMIT, "apply: %zu jobs at once; at most %d",
+                         json_object_size(a->jobs), SCHEDULER_APPLY_JOBS_MAX);
+    a->changes = alloc_zero((json_object_size(a->jobs) + 1) * sizeof(*a->changes));
+    a->at = json_object_iter((json_t *)(uintptr_t)a->jobs);
+    return 0;
+}
+
+static int apply_reply(struct apply *a, struct scheduler_result *ret)
+{
+    struct scheduler *s = a->s;
+
+    return commands_finish(s,
+                           json_pack("{s:I,s:O,s:O,s:O,s:I,s:O}", "index",
+                                     (json_int_t)(a->dry ? s->state.defs_index : turn_index(s)), "created",
+                                     a->created, "changed", a->changed, "deleted", a->deleted, "unchanged",
+                                     (json_int_t)a->unchanged, "warnings", a->warnings),
+                           ret);
+}
+
+int apply_refuses(const struct scheduler *s, struct error *error)
+{
+    if (!s->apply || s->apply->dry || s->apply->step < APPLY_STAGES)
+        return 0;
+    return error_set(error, ERR_BUSY, "a large apply is being recorded; try again in a moment");
+}
+
+static int apply_at_once(struct apply *a, struct scheduler_result *ret)
+{
+    int rc = read_some(a, SIZE_MAX);
+
+    rc = rc < 0 ? rc : check_all(a);
+    if (rc < 0)
+        return rc;
+    stage_some(a, SIZE_MAX);
+    prune_and_end(a);
+    return apply_reply(a, ret);
+}
+
+int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
+{
+    struct apply *a;
+    int rc = commands_enter(s, &ret->error);
+
+    rc = rc < 0 ? rc : apply_refuses(s, &ret->error);
+    if (rc < 0)
+        return rc;
+    a = apply_new(s, body, by, &ret->error);
+    rc = apply_begin(a);
+    rc = rc < 0 ? rc : apply_at_once(a, ret);
+    apply_free(a);
     return rc;
+}
+
+/* ---- one that goes on ---- */
+
+static size_t items_of(const struct scheduler *s)
+{
+    return s->o.apply_items ? s->o.apply_items : APPLIED_PER_STEP;
+}
+
+void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *by,
+                          void (*done)(void *arg, int rc, struct scheduler_result *result), void *arg)
+{
+    struct scheduler_result result = {0};
+    struct apply *a = NULL;
+    int rc = commands_enter(s, &result.error);
+
+    rc = rc < 0 ? rc : apply_refuses(s, &result.error);
+    if (rc == 0) {
+        a = apply_new(s, body, by, &result.error);
+        rc = apply_begin(a);
+    }
+    if (rc == 0 && json_object_size(a->jobs) <= items_of(s))
+        rc = apply_at_once(a, &result);
+    else if (rc == 0 && s->apply)
+        rc = error_set(&result.error, ERR_BUSY,
+                       "another large apply is being worked off; try again in a moment");
+    else if (rc == 0) {
+        a->error = &a->result.error;
+        a->done = done;
+        a->arg = arg;
+        s->apply = a;
+        reconcile_due(s); /* wakes it */
+        return;
+    }
+    if (a)
+        apply_free(a);
+    done(arg, rc, &result);
+}
+
+/* The caller's turn comes last: it may ask for the next one. */
+static void apply_end(struct scheduler *s, int rc)
+{
+    struct apply *a = s->apply;
+
+    s->apply = NULL;
+    a->done(a->arg, rc, &a->result);
+    apply_free(a);
+}
+
+bool apply_wants_turn(const struct scheduler *s)
+{
+    return s->apply && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX / 2;
+}
+
+void apply_step(struct scheduler *s)
+{
+    struct apply *a = s->apply;
+    int rc = 0;
+
+    if (!apply_wants_turn(s))
+        return;
+    switch (a->step) {
+    case APPLY_READS:
+        rc = read_some(a, items_of(s));
+        break;
+    case APPLY_CHECKS:
+        rc = check_all(a);
+        rc = rc < 0 ? rc : 1;
+        break;
+    case APPLY_STAGES:
+        rc = stage_some(a, items_of(s));
+        break;
+    case APPLY_ENDS:
+        prune_and_end(a);
+        apply_reply(a, &a->result);
+        apply_end(s, 0);
+        return;
+    }
+    if (rc < 0)
+        apply_end(s, rc);
+    else
+        a->step += (unsigned)rc;
+}
+
+void apply_drop(struct scheduler *s, const char *why)
+{
+    struct apply *a = s->apply;
+
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->next; i++)
+        if (a->changes[i].old)
+            a->changes[i].old->live.held = false;
+    error_set(a->error, ERR_NO_LEADER, "%s; nothing was changed", why);
+    apply_end(s, ERR_NO_LEADER);
 }

@@ -116,6 +116,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
     struct job_state *j = NULL;
     int rc = commands_enter(s, &ret->error);
 
+    rc = rc < 0 ? rc : apply_refuses(s, &ret->error);
     rc = rc < 0 ? rc : commands_find_job(s, name, &j, &ret->error);
     if (rc < 0)
         return rc;
@@ -129,10 +130,33 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
 
 /* ---- pause and resume ---- */
 
+/* Of most jobs nothing is due. */
+static void account_all(struct scheduler *s)
+{
+    struct job_state *j, *next;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        if (j->def && (j->run_count || rules_next_ms(s, j) <= s->now_ms))
+            planner_account(s, j, "paused");
+    }
+}
+
+/* The others find out in their time. By their runs, which are fewer than the jobs. */
+static void wake_running(struct scheduler *s)
+{
+    struct run *r, *next;
+
+    HASH_ITER(by_id, s->state.runs, r, next)
+    {
+        turn_wake_job(s, r->job, s->now_ms);
+    }
+}
+
 int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, const char *reason,
                     const char *by, struct scheduler_result *ret)
 {
-    struct job_state *j = NULL, *each, *next;
+    struct job_state *j = NULL;
     struct record *r;
     int rc = commands_enter(s, &ret->error);
 
@@ -148,11 +172,8 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
         return rc;
     if (j)
         planner_account(s, j, "paused");
-    HASH_ITER(by_name, s->state.jobs, each, next)
-    {
-        if (!j && each->def && (each->run_count || rules_next_ms(s, each) <= s->now_ms))
-            planner_account(s, each, "paused");
-    }
+    else
+        account_all(s);
     r = turn_record(s, RECORD_PAUSE);
     PUT_TEXT(s, r, job, name);
     if (until_ms)
@@ -160,11 +181,10 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
-    HASH_ITER(by_name, s->state.jobs, each, next)
-    {
-        if (j ? each == j : each->run_count > 0) /* the others find out in their time */
-            turn_wake_job(s, each, s->now_ms);
-    }
+    if (j)
+        turn_wake_job(s, j, s->now_ms);
+    else
+        wake_running(s);
     return commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret);
 }
 

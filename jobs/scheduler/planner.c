@@ -436,7 +436,7 @@ void planner_account(struct scheduler *s, struct job_state *j, const char *reaso
 {
     struct schedule *schedule = rules_schedule(s, j);
 
-    if (MUTANT(EDIT_UNACCOUNTED))
+    if (MUTANT(EDIT_UNACCOUNTED) || j->live.held) /* a held one was accounted for when it was staged */
         schedule = NULL;
     if (!schedule || state_paused(&s->state, j)) {
         if (schedule)
@@ -670,6 +670,8 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     struct schedule *schedule = rules_schedule(s, j);
     int64_t again = HEAP_NEVER, good;
 
+    if (j->live.held)
+        return HEAP_NEVER; /* it is looked at when its new definition is in force */
     if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))
         skip_up_to(s, j, s->state.lost_until_ms / 1000, VERDICT_JOURNAL_LOST, TEXT_JOURNAL_LOST);
     if (paused(s, j)) {

@@ -61,10 +61,10 @@ void reconcile_due(struct scheduler *s)
         at = run && run->at < at ? run->at : at;
         if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at && !resume_goes_on(s))
             at = s->state.pause_until_ms;
-        if ((!list_empty(&s->later) || resume_wants_turn(s)) && at > s->now_ms)
+        if ((!list_empty(&s->later) || resume_wants_turn(s) || apply_wants_turn(s)) && at > s->now_ms)
             at = s->now_ms;
     }
-    if ((s->hash_image || s->snapshot_image) && at > s->now_ms)
+    if ((s->hash_image || s->snapshot_image || s->state.spent) && at > s->now_ms)
         at = s->now_ms; /* a step in each turn */
     if (at != s->wake_ms) {
         s->wake_ms = at;

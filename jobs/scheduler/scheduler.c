@@ -71,6 +71,7 @@ void scheduler_prune(struct scheduler *s)
 
 void scheduler_stop(struct scheduler *s)
 {
+    apply_drop(s, "this server is stopping");
     scheduler_flush(s);
     s->stopping = true;
     snprintf(s->refusing, sizeof(s->refusing), "this server is stopping");
@@ -137,6 +138,7 @@ static void forget_leadership(struct scheduler *s)
     struct job_state *j, *next;
 
     s->leading = s->set_back = false;
+    apply_drop(s, s->refusing);
     resume_drop(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
@@ -250,6 +252,7 @@ static void on_yield(void *arg)
     if (!s->leading)
         return;
     turn_enter(s);
+    apply_drop(s, "this replica hands over to another");
     takeover_yield(s);
     scheduler_flush(s);
     snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
@@ -348,8 +351,11 @@ void scheduler_tick(struct scheduler *s)
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
     turn_images(s);
+    state_free_spent(&s->state, FREED_PER_STEP);
     if (s->leading && !s->stopping)
         resume_step(s);
+    if (s->leading && !s->stopping)
+        apply_step(s);
     if (s->leading && !s->stopping && s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX)
         level_rise(s);
     reconcile_due(s);
@@ -373,6 +379,7 @@ static void on_job_changed(void *arg, struct job_state *j)
     schedule_free(j->live.schedule);
     j->live.schedule = NULL;
     j->live.compiled = false;
+    j->live.held = false;
     if (!s->leading)
         return;
     LIST_EACH(link, &j->runs)
@@ -472,6 +479,7 @@ void scheduler_free(struct scheduler *s)
     if (!s)
         return;
     s->leading = false;
+    apply_drop(s, "this server is stopping");
     resume_drop(s);
     takeover_end(s);
     engine_call_drop_all(s);

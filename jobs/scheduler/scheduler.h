@@ -51,6 +51,7 @@ struct scheduler_options {
     int64_t max_state_bytes;     /* what would make the state larger is refused; 0: no limit */
     uint64_t snapshot_every;     /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
     size_t snapshot_every_bytes; /* likewise, of their texts; 0: SNAPSHOT_EVERY_BYTES */
+    size_t apply_items;          /* jobs of a large apply, in one step; 0: APPLIED_PER_STEP */
     size_t image_items;          /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
     struct zone_source *zones;
     struct history *history; /* may be NULL */
@@ -107,6 +108,11 @@ struct scheduler_result {
 /* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
  * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */
 int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret);
+/* The same for a loop that has more to do: few jobs are applied at once, and `done` is called from within; more are worked off in
+ * later turns, all or none of them. rc is as scheduler_apply's, and the reply is done's; ERR_BUSY: another one goes on.
+ * ERR_NO_LEADER: this replica stopped leading before it took effect. */
+void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *by,
+                          void (*done)(void *arg, int rc, struct scheduler_result *result), void *arg);
 int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret);
 /* job NULL: all. until_ms 0: until resumed. */
 int scheduler_pause(struct scheduler *s, const char *job, int64_t until_ms, const char *reason,

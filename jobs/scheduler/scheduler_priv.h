@@ -41,6 +41,8 @@
 #define ARMED_PER_JOB_MAX             64
 #define RECONCILED_PER_ENTRY          256  /* jobs, and runs; the rest in the next turn */
 #define RECORDS_PER_ENTRY             1024 /* likewise: after so many */
+#define APPLIED_PER_STEP              64   /* jobs of a large apply; fewer are applied at once */
+#define FREED_PER_STEP                512  /* parts of a large apply that took effect */
 #define RESUMED_PER_STEP              256  /* records, of jobs whose pause ends */
 #define BACKFILL_TIMES_MAX            5000
 #define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
@@ -147,6 +149,8 @@ struct stray {
     UT_hash_handle by_id;
 };
 
+struct apply; /* apply_jobs.c */
+
 /* The end of the pause of all. */
 struct resume {
     enum { RESUME_NONE, RESUME_SKIPS, RESUME_WAKES } step; /* RESUME is written in between */
@@ -191,6 +195,7 @@ struct scheduler {
     uint64_t next_ticket;
     struct takeover takeover;
     struct resume resume;
+    struct apply *apply; /* a large one that goes on; NULL: none */
     bool reconciling;
     bool set_back; /* the clock was, and nothing has followed from that yet */
     int64_t wake_ms;
@@ -443,6 +448,14 @@ int commands_room(struct scheduler *s, enum state_part part, size_t more, struct
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error);
 /* Deletes a job; `staged`: as a part of a change set. */
 void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by);
+
+/* ---- apply_jobs.c: a large apply that goes on ---- */
+
+void apply_step(struct scheduler *s); /* once a turn */
+bool apply_wants_turn(const struct scheduler *s);
+void apply_drop(struct scheduler *s, const char *why); /* its client is told that nothing happened */
+/* ERR_BUSY while it records changes of definitions. */
+int apply_refuses(const struct scheduler *s, struct error *error);
 
 /* ---- engine_events.c: the host table that engines answer to ---- */
 

@@ -174,6 +174,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
         memset(&j->live.timer, 0, sizeof(j->live.timer));
         list_remove(&j->live.later);
         j->live.unrecovered = 0;
+        j->live.held = false;
         if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
             j->cursor_ms -= 5000;
         LIST_EACH(link, &j->runs)

@@ -24,6 +24,7 @@ static int apply_epoch(struct apply_context *c)
         alloc_replace(&s->tzdata, c->r->tzdata);
     s->bytes[STATE_STAGED] = 0;
     json_array_clear(s->staged); /* an unfinished change set dies with its epoch */
+    state_clear_parts(s);
     HASH_ITER(by_name, s->jobs, j, next)
     {
         LIST_EACH(link, &j->runs)
@@ -55,18 +56,29 @@ static bool same_list(const struct strings *a, const struct strings *b)
     return a->count == b->count;
 }
 
+/* Of a part that was read when it was staged, its reference is the job's from here on. */
+static int job_definition(struct apply_context *c, struct job **ret)
+{
+    if (c->part) {
+        *ret = c->part->def;
+        return 0;
+    }
+    if (job_from_json(ret, c->r->job, c->r->def, NULL, c->error) == 0)
+        return 0;
+    error_prefix(c->error, "batch %llu: job %s: ", (unsigned long long)c->batch->index, c->r->job);
+    return ERR_CORRUPT;
+}
+
 static int apply_job(struct apply_context *c)
 {
     const struct record *r = c->r;
     struct job *def;
     struct job_state *j;
     bool was_paused;
-    int rc = job_from_json(&def, r->job, r->def, NULL, c->error);
+    int rc = job_definition(c, &def);
 
-    if (rc < 0) {
-        error_prefix(c->error, "batch %llu: job %s: ", (unsigned long long)c->batch->index, r->job);
-        return ERR_CORRUPT;
-    }
+    if (rc < 0)
+        return rc;
     j = state_add_job(c->s, r->job);
     state_image_keep(c->s, j);
     was_paused = j->def && j->def->paused;
@@ -86,7 +98,10 @@ static int apply_job(struct apply_context *c)
     if (j->def && !same_list(&j->def->after, &def->after))
         j->after_done = 0;
     state_after_drop(c->s, j);
-    job_unref(j->def);
+    if (c->part)
+        c->part->def = j->def; /* it goes with the part */
+    else
+        job_unref(j->def);
     j->def = def;
     state_after_add(c->s, j);
     j->version = r->version;
@@ -94,7 +109,9 @@ static int apply_job(struct apply_context *c)
     j->anchor_ms = r->anchor_ms;
     state_move_cursor(j, r->cursor_ms);
     alloc_replace(&j->set, r->set);
-    state_count_job(c->s, j, r->def);
+    if (c->part)
+        j->def_bytes = c->part->def_bytes;
+    state_count_job(c->s, j, c->part ? NULL : r->def);
     c->s->defs_index = c->batch->index;
     if (was_paused && def->after.count)
         apply_run_after(c, j); /* what the pause held back */
@@ -135,6 +152,39 @@ static int apply_delete(struct apply_context *c)
     return 0;
 }
 
+/* The record that the part of a change set stands for. */
+static struct record part_record(const json_t *staged)
+{
+    json_t *def = json_object_get(staged, "def");
+
+    return (struct record){.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE,
+                           .job = json_string_value(json_object_get(staged, "job")),
+                           .def = def,
+                           .version = json_integer_value(json_object_get(staged, "version")),
+                           .seed = json_integer_value(json_object_get(staged, "seed")),
+                           .anchor_ms = json_integer_value(json_object_get(staged, "anchor")),
+                           .cursor_ms = json_integer_value(json_object_get(staged, "cursor")),
+                           .set = json_string_value(json_object_get(staged, "set")),
+                           .by = json_string_value(json_object_get(staged, "by"))};
+}
+
+static void add_part(struct state *s, const json_t *staged)
+{
+    struct record part = part_record(staged);
+    struct staged_part *p;
+    struct error error;
+
+    if (s->part_count + 1 != json_array_size(s->staged))
+        return;                                     /* some came with a snapshot */
+    if ((s->part_count & (s->part_count - 1)) == 0) /* it grows at powers of two */
+        s->parts = alloc_resize(s->parts, (s->part_count ? s->part_count * 2 : 1) * sizeof(*s->parts));
+    p = &s->parts[s->part_count++];
+    *p = (struct staged_part){.record = apply_history_job_text(&part),
+                              .def_bytes = part.def ? json_dumpb(part.def, NULL, 0, JSON_COMPACT) : 0};
+    if (part.kind == RECORD_JOB && job_from_json(&p->def, part.job, part.def, NULL, &error) < 0)
+        p->def = NULL; /* APPLY says what is wrong */
+}
+
 /* Kept as it is; the strings belong to the staged object from here on. */
 static int apply_stage(struct apply_context *c)
 {
@@ -147,39 +197,38 @@ static int apply_stage(struct apply_context *c)
     if (!o || json_array_append_new(c->s->staged, o) < 0)
         alloc_failed();
     c->s->bytes[STATE_STAGED] += STATE_JOB_BYTES + (r->def ? json_dumpb(r->def, NULL, 0, JSON_COMPACT) : 0);
+    add_part(c->s, o);
     return 0;
 }
 
 static int apply_staged(struct apply_context *c)
 {
     json_t *staged = c->s->staged, *o;
+    struct staged_part *parts = c->s->parts;
+    size_t count = c->s->part_count, i;
     int rc = 0;
-    size_t i;
 
     if ((int64_t)json_array_size(staged) != c->r->count)
         return apply_corrupt(c, "not all of it is staged");
+    if (count != json_array_size(staged)) { /* they came with a snapshot */
+        state_clear_parts(c->s);
+        parts = NULL;
+        count = 0;
+    }
     c->s->staged = json_array();
     c->s->bytes[STATE_STAGED] = 0;
     json_array_foreach(staged, i, o)
     {
-        json_t *def = json_object_get(o, "def");
-        struct record part = {.job = json_string_value(json_object_get(o, "job")),
-                              .def = def,
-                              .version = json_integer_value(json_object_get(o, "version")),
-                              .seed = json_integer_value(json_object_get(o, "seed")),
-                              .anchor_ms = json_integer_value(json_object_get(o, "anchor")),
-                              .cursor_ms = json_integer_value(json_object_get(o, "cursor")),
-                              .set = json_string_value(json_object_get(o, "set")),
-                              .by = json_string_value(json_object_get(o, "by"))};
-        struct apply_context each = {c->s, c->batch, &part, c->error, false};
+        struct record part = part_record(o);
+        struct staged_part *read = parts && parts[i].def ? &parts[i] : NULL;
+        struct apply_context each = {c->s, c->batch, &part, c->error, false, read};
 
-        part.kind = json_is_object(def) ? RECORD_JOB : RECORD_JOB_DELETE;
         if (rc == 0)
             rc = part.kind == RECORD_JOB ? apply_job(&each) : apply_delete(&each);
         if (rc == 0)
-            apply_history_job(c->s, &part);
+            apply_history_job(c->s, &part, parts ? &parts[i].record : NULL);
     }
-    json_decref(staged);
+    state_spend_staged(c->s, staged);
     return rc;
 }
 
@@ -436,7 +485,7 @@ static void keep_images(struct state *s, const struct record *r)
 int state_apply_record(struct state *s, const struct batch *batch, const struct record *r,
                        struct error *error)
 {
-    struct apply_context c = {s, batch, r, error, false};
+    struct apply_context c = {s, batch, r, error, false, NULL};
     int rc;
 
     keep_images(s, r);

@@ -89,9 +89,17 @@ void apply_history_skip(struct state *s, const struct batch *batch, const struct
                                                       .time_ms = batch->time_ms};
 }
 
-void apply_history_record(struct state *s, const struct record *r)
+static void add_record(struct state *s, struct history_record record)
 {
     struct history_write *w = apply_history_pending(s);
+
+    if ((w->record_count & (w->record_count - 1)) == 0) /* it grows at powers of two */
+        w->records = alloc_resize(w->records, (w->record_count ? w->record_count * 2 : 1) * sizeof(record));
+    w->records[w->record_count++] = record;
+}
+
+void apply_history_record(struct state *s, const struct record *r)
+{
     const char *run = RECORD_HAS(r, run) ? r->run : NULL;
     const char *job = RECORD_HAS(r, job) ? r->job : NULL;
     char of_run[RUN_ID_MAX];
@@ -100,18 +108,17 @@ void apply_history_record(struct state *s, const struct record *r)
 
     if (!job && run && run_id_parse(run, of_run, &at_ms, &has_ms) == 0)
         job = of_run;
-    w->records = alloc_resize(w->records, (w->record_count + 1) * sizeof(*w->records));
-    w->records[w->record_count++] = (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
-                                                            .job = alloc_text(job),
-                                                            .run = alloc_text(run),
-                                                            .json = record_encode(r)};
+    add_record(s, (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
+                                          .job = alloc_text(job),
+                                          .run = alloc_text(run),
+                                          .json = record_encode(r)});
 }
 
-/* A part of a change set, as the record that it would have been: history knows no difference. */
-void apply_history_job(struct state *s, const struct record *part)
+char *apply_history_job_text(const struct record *part)
 {
     struct batch *b = batch_new(0, 0);
     struct record *r = batch_add(b, part->kind);
+    char *text;
 
     RECORD_TEXT(b, r, job, part->job);
     RECORD_TEXT(b, r, by, part->by);
@@ -123,6 +130,16 @@ void apply_history_job(struct state *s, const struct record *part)
         RECORD_INT(b, r, anchor_ms, part->anchor_ms);
         RECORD_INT(b, r, cursor_ms, part->cursor_ms);
     }
-    apply_history_record(s, r);
+    text = record_encode(r);
     batch_free(b);
+    return text;
+}
+
+void apply_history_job(struct state *s, const struct record *part, char **text)
+{
+    add_record(s, (struct history_record){.kind = alloc_text(record_kind_name(part->kind)),
+                                          .job = alloc_text(part->job),
+                                          .json = text ? *text : apply_history_job_text(part)});
+    if (text)
+        *text = NULL;
 }

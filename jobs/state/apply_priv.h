@@ -12,6 +12,7 @@ struct apply_context {
     const struct record *r;
     struct error *error;
     bool bad_move;
+    struct staged_part *part; /* that r is, with its definition read; NULL: none */
 };
 
 static inline int64_t apply_later(int64_t a, int64_t b)

@@ -309,6 +309,46 @@ void state_drop_notice(struct state *s, struct notice *n)
     notice_free(n);
 }
 
+static void part_release(struct staged_part *p)
+{
+    job_unref(p->def);
+    free(p->record);
+}
+
+void state_clear_parts(struct state *s)
+{
+    for (size_t i = 0; i < s->part_count; i++)
+        part_release(&s->parts[i]);
+    free(s->parts);
+    s->parts = NULL;
+    s->part_count = 0;
+}
+
+bool state_free_spent(struct state *s, size_t items)
+{
+    for (; s->spent_part_count > 0 && items > 0; items--)
+        part_release(&s->spent_parts[--s->spent_part_count]);
+    for (; json_array_size(s->spent) > 0 && items > 0; items--)
+        json_array_remove(s->spent, json_array_size(s->spent) - 1);
+    if (s->spent_part_count > 0 || json_array_size(s->spent) > 0)
+        return true;
+    free(s->spent_parts);
+    s->spent_parts = NULL;
+    json_decref(s->spent);
+    s->spent = NULL;
+    return false;
+}
+
+void state_spend_staged(struct state *s, json_t *staged)
+{
+    state_free_spent(s, SIZE_MAX); /* of the change set before; mostly there is nothing */
+    s->spent = staged;
+    s->spent_parts = s->parts;
+    s->spent_part_count = s->part_count;
+    s->parts = NULL;
+    s->part_count = 0;
+}
+
 void state_release(struct state *s)
 {
     struct job_state *j, *next_job;
@@ -340,6 +380,8 @@ void state_release(struct state *s)
     }
     history_write_free(s->write);
     json_decref(s->staged);
+    state_clear_parts(s);
+    state_free_spent(s, SIZE_MAX);
     free(s->cluster);
     free(s->replica);
     free(s->tzdata);

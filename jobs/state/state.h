@@ -74,6 +74,7 @@ struct job_live {
     int64_t next_after_ms, next_ms; /* the fire time after that cursor, when next_known */
     bool next_known;
     struct void_times *voided; /* of the leader; NULL: none */
+    bool held; /* a new definition is staged: it is not planned until that is in force */
 };
 
 struct job_state {
@@ -133,6 +134,13 @@ struct notice { /* a notification not yet delivered */
     size_t bytes;
 };
 
+/* What a part of a change set becomes, made when it is staged: APPLY makes thousands effective in one turn of the loop. */
+struct staged_part {
+    struct job *def; /* NULL: a deletion, or it cannot be read */
+    char *record;    /* for history */
+    size_t def_bytes;
+};
+
 struct state {
     uint64_t index; /* of the last batch applied */
     char hash[33];  /* of its text: the next batch's prev */
@@ -155,7 +163,12 @@ struct state {
     size_t bytes[STATE_PART_COUNT];
     int64_t lost_from_ms, lost_until_ms; /* the journal of this time was lost; 0: of none */
     json_t *staged;                      /* array: parts of a change set, as they will be applied */
-    uint64_t defs_index;                 /* the last batch that changed a definition */
+    struct staged_part *parts;           /* of the same, when all were staged since this state was made */
+    size_t part_count;
+    json_t *spent;                   /* parts that took effect, to be freed: NULL: none; */
+    struct staged_part *spent_parts; /* likewise, with the definitions that they replaced */
+    size_t spent_part_count;
+    uint64_t defs_index; /* the last batch that changed a definition */
     /* counted since this process began: for metrics, not from records */
     uint64_t verdicts[VERDICT_COUNT];
 
@@ -188,6 +201,9 @@ int state_apply_record(struct state *s, const struct batch *batch, const struct 
                        struct error *error);
 void state_finish_batch(struct state *s, const struct batch *batch, const char *text, size_t size,
                         struct history_write **ret);
+
+/* Frees some of what a large change set left behind; true while there is more. */
+bool state_free_spent(struct state *s, size_t items);
 
 struct job_state *state_job(struct state *s, const char *name); /* NULL, also for a tombstone */
 struct run *state_run(struct state *s, const char *id);

@@ -30,6 +30,8 @@ void state_expire_keys(struct state *s, int64_t before_ms);
 /* Takes headers (job_notify_headers) and body. */
 void state_add_notice(struct state *s, const char *id, const char *url, json_t *headers, json_t *body);
 void state_drop_notice(struct state *s, struct notice *n);
+void state_clear_parts(struct state *s);
+void state_spend_staged(struct state *s, json_t *staged); /* takes it, and the parts: they are freed later */
 
 /* state_json.c: a job with its runs and backfills; all that is not in lists. New references. */
 json_t *state_job_json(const struct job_state *j);
@@ -48,5 +50,7 @@ void apply_history_skip(struct state *s, const struct batch *batch, const struct
 /* A fire time passed over, seen as a run: one row for a range, at its last fire time. */
 void apply_history_skip_row(struct state *s, const struct batch *batch, const struct record *r);
 void apply_history_record(struct state *s, const struct record *r);
-/* A part of a change set, as the record that it would have been: history knows no difference. */
-void apply_history_job(struct state *s, const struct record *part);
+/* A part of a change set, as the record that it would have been: history knows no difference. Its text, malloc'd; and the record
+ * with that text, which it takes; text NULL: it makes one. */
+char *apply_history_job_text(const struct record *part);
+void apply_history_job(struct state *s, const struct record *part, char **text);

@@ -103,7 +103,8 @@ class Loaded(lab.Suite):
         server.start(seconds=300)
         lab.say(f"filled within {time.monotonic() - began:.0f} s")
         server.apply({"tick": ledger.process_job(schedule="* * * * * *", concurrency="allow", keep={"runs": 100}),
-                      "other": {"command": ["true"], "engine": "null", "schedule": "* * * * *"}})
+                      "other": {"command": ["true"], "engine": "null", "schedule": "* * * * *"},
+                      "many": {"command": ["true"], "engine": "null", "concurrency": "allow"}})
         time.sleep(5)
         return server, ledger
 
@@ -176,7 +177,7 @@ class Loaded(lab.Suite):
 
     @staticmethod
     def trigger(i):
-        return "POST", "/v1/jobs/job-000008/trigger", {"key": f"k{os.getpid()}-{threading.get_ident()}-{i}"}
+        return "POST", "/v1/jobs/many/trigger", {"key": f"k{os.getpid()}-{threading.get_ident()}-{i}"}
 
     @classmethod
     def triggers(cls):

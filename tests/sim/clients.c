@@ -69,22 +69,29 @@ static json_t *random_def(struct world *w, const char *name)
     return o;
 }
 
-static int apply(struct world *w, struct scheduler *s, json_t *jobs, bool prune)
+static void on_applied(void *arg, int rc, struct scheduler_result *result)
+{
+    struct world *w = arg;
+
+    if (rc < 0 && rc != ERR_LIMIT && rc != ERR_NO_LEADER && rc != ERR_BUSY)
+        violation(w, "apply: %s", result->error.text);
+    json_decref(result->reply);
+}
+
+/* A set goes on over many turns, with all that happens in between. */
+static void apply(struct world *w, struct scheduler *s, json_t *jobs, bool prune)
 {
     struct scheduler_result result = {0};
     json_t *body = json_pack("{s:o}", "jobs", jobs);
-    int rc;
 
     if (prune) {
         set(body, "prune", json_true());
         set(body, "set", json_string("sim"));
+        scheduler_apply_then(s, body, "sim", on_applied, w);
+    } else {
+        on_applied(w, scheduler_apply(s, body, "sim", &result), &result);
     }
-    rc = scheduler_apply(s, body, "sim", &result);
-    if (rc < 0 && rc != ERR_LIMIT && rc != ERR_NO_LEADER)
-        violation(w, "apply: %s", result.error.text);
     json_decref(body);
-    json_decref(result.reply);
-    return rc;
 }
 
 static json_t *all_jobs(struct world *w)

@@ -204,7 +204,8 @@ void replica_start(struct replica *r)
         .late_grace_ms = LATE_GRACE_MS,
         .resolve_within_ms = w->resolve_within_ms,
         .snapshot_every = w->snapshot_every,
-        .image_items = 1, /* records come between any two jobs of a snapshot */
+        .image_items = 1, /* records come between any two jobs of a snapshot, */
+        .apply_items = 1, /* and of a set that is applied */
         .zones = &r->zones.source,
         .history = &r->history,
         .env = &r->env,

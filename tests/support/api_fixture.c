@@ -31,9 +31,13 @@ static int fake_write(const char *what, const char *job, const json_t *body, con
     return 0;
 }
 
-int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret)
+void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *by,
+                          void (*done)(void *arg, int rc, struct scheduler_result *result), void *arg)
 {
-    return fake_write("apply", NULL, body, by, ret);
+    struct scheduler_result result = {0};
+    int rc = fake_write("apply", NULL, body, by, &result);
+
+    done(arg, rc, &result);
 }
 
 int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret)
