@@ -120,6 +120,18 @@ static void warn_if_never(struct trial *trial, const char *text)
                  "'%.200s' never fires: start, end and except leave no fire time", text);
 }
 
+/* As in every cron; but in many a field that begins with a star, such as a step, makes it "both", and people mean that. */
+static void warn_if_either(struct trial *trial, const char *text, const struct schedule *schedule)
+{
+    if (schedule_days_either(schedule))
+        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE],
+                 job_item_node(trial->reader, JOB_KEY_SCHEDULE, text),
+                 "'%.200s' runs on each day that one of its two day fields names: for days that both name, "
+                 "write + "
+                 "before the weekday (+MON); for the first Monday of a month, MON#1",
+                 text);
+}
+
 /* Each text by itself, so that all that are wrong are reported. */
 static void check_texts(struct trial *trial)
 {
@@ -132,13 +144,15 @@ static void check_texts(struct trial *trial)
         const char *text = texts->items[i];
         int r = schedule_new(&schedule, &text, 1, &trial->options, trial->zones, &fault, &error);
 
-        schedule_free(schedule);
         if (r == ERR_NOMEM)
             trial->reader->no_memory = true;
         else if (r < 0)
             report_at(trial, JOB_KEY_SCHEDULE, text, fault.column, &error);
         else
             warn_if_never(trial, text);
+        if (r == 0)
+            warn_if_either(trial, text, schedule);
+        schedule_free(schedule);
     }
 }
 

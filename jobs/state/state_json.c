@@ -45,6 +45,27 @@ static json_t *attempt_to_json(const struct attempt *a)
     return o;
 }
 
+/* Its text says why it was unresolved, and its engine has told what became of it since. */
+static bool is_told(const struct run *run, const struct attempt *last)
+{
+    if (run->state == RUN_RUNNING)
+        return true;
+    if (last->state != ATTEMPT_ENDED)
+        return false;
+    switch (run->verdict) {
+    case VERDICT_NONE:
+    case VERDICT_SUCCEEDED:
+    case VERDICT_TIMED_OUT:
+        return run->state != RUN_UNRESOLVED;
+    case VERDICT_FAILED:
+        return last->text && *last->text;
+    case VERDICT_KILLED:
+        return last->stop_reason != STOP_NONE;
+    default:
+        return false;
+    }
+}
+
 json_t *state_run_json(const struct run *run)
 {
     const struct attempt *last = run->attempt_count ? &run->attempts[run->attempt_count - 1] : NULL;
@@ -71,7 +92,7 @@ json_t *state_run_json(const struct run *run)
     if (run->params)
         json_object_set(o, "params", run->params);
     set_text(o, "by", run->by);
-    if (run->text)
+    if (run->text && !(last && is_told(run, last)))
         set_text(o, "text", run->text);
     else if (last)
         set_text(o, "text", last->text);

@@ -467,6 +467,15 @@ int64_t schedule_prev(const struct schedule *s, int64_t before_s)
     }
 }
 
+bool schedule_days_either(const struct schedule *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->entries[i].kind == ENTRY_CRON &&
+            !(s->entries[i].cron.flags & (CRON_DOM_ANY | CRON_DOW_ANY | CRON_DAYS_AND)))
+            return true;
+    return false;
+}
+
 bool schedule_match(const struct schedule *s, int64_t at_s)
 {
     return at_s > INT64_MIN && at_s < SCHEDULE_NEVER && schedule_next(s, at_s - 1) == at_s;

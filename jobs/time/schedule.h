@@ -87,6 +87,9 @@ int64_t schedule_jitter_ms(const struct schedule *schedule, int64_t at_s);
 /* True when the wall-clock hours and minutes are fixed (the DST class). */
 bool schedule_fixed(const struct schedule *schedule);
 
+/* True when a text restricts both the day of the month and the weekday, and a day that either names counts. */
+bool schedule_days_either(const struct schedule *schedule);
+
 /* The local wall time of at_s in the schedule's zone, "2026-03-29T03:00:00+02:00". */
 const char *schedule_local(const struct schedule *schedule, int64_t at_s, char *buffer, size_t size);
 

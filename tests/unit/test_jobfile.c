@@ -261,6 +261,10 @@ static void what_looks_like_something_else_is_a_text(void **state)
     jobfile_set_release(&set);
 }
 
+#define DAYS                                                                                                 \
+    " runs on each day that one of its two day fields names: for days that both name, write + before the "   \
+    "weekday (+MON); for the first Monday of a month, MON#1\n"
+
 static void warnings_harm_nothing(void **state)
 {
     struct jobfile_set set;
@@ -272,7 +276,11 @@ static void warnings_harm_nothing(void **state)
               "  b: {command: x, schedule: '0 0 30 2 *'}\n"
               "  c: {command: x, schedule: '0 0 1 1 *', start: 2026-02-01, end: 2026-03-01}\n"
               "  d: {command: x, schedule: '@daily', jitter: 5m, start_within: 1m}\n"
-              "  e: {command: x, schedule: '@manually'}\n");
+              "  e: {command: x, schedule: '@manually'}\n"
+              "  f: {command: x, schedule: '0 9 1-7 * 1'}\n"
+              "  g: {command: x, schedule: '0 9 */2 * 1'}\n"
+              "  h: {command: x, schedule: '0 9 1-7 * +1'}\n"
+              "  i: {command: x, schedule: '0 9 * * 1'}\n");
     read_text(&set, "g", "");
     read_text(&set, "h", "jobs: {}\n");
     assert_int_equal(jobfile_finish(&set, NULL, 0), 0);
@@ -282,9 +290,10 @@ static void warnings_harm_nothing(void **state)
               "f:3:29: warning: schedule: '0 0 30 2 *' never fires\n"
               "f:4:29: warning: schedule: '0 0 1 1 *' never fires: start, end and except leave no fire time\n"
               "f:5:47: warning: jitter: is longer than start_within: such runs are skipped\n"
+              "f:7:29: warning: schedule: '0 9 1-7 * 1'" DAYS "f:8:29: warning: schedule: '0 9 */2 * 1'" DAYS
               "g: warning: no jobs in this file\n"
               "h:1:7: warning: no jobs in this file\n");
-    assert_int_equal(set.count, 5);
+    assert_int_equal(set.count, 9);
     assert_int_equal(set.failed, 0);
     jobfile_set_release(&set);
 }

@@ -442,6 +442,29 @@ static const char *bench_text(const char *run, const char *key, char ret[512])
     return ret;
 }
 
+/* Its engine was away while it ran, and has told since what became of it. */
+static void the_text_of_a_run_is_of_no_trouble_that_is_over(void **state)
+{
+    struct engine_host *host = scheduler_engine_host(b.scheduler);
+    struct engine_answer away = {.event = ENGINE_UNREACHABLE, .exit_code = -1, .text = "Connection refused"};
+    char run[RUN_ID_MAX], buffer[512];
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"retries\":{\"max\":1}}}}";
+    bench_run(run);
+    away.ticket = b.ticket;
+    host->answer(host, &away);
+    bench_settle();
+    assert_string_equal(bench_text(run, "state", buffer), "unresolved");
+    assert_string_equal(bench_text(run, "text", buffer), "Connection refused");
+    bench_answer((struct engine_answer){.event = ENGINE_ENDED,
+                                        .at_ms = b.now_ms,
+                                        .exit_code = 137,
+                                        .cause = "signal",
+                                        .text = "SIGKILL was sent to it by somebody else"});
+    assert_string_equal(bench_text(run, "state", buffer), "retrying");
+    assert_string_equal(bench_text(run, "text", buffer), "SIGKILL was sent to it by somebody else");
+}
+
 /* It is in the journal, and comes back with each request. */
 static void the_identity_of_the_engine_is_kept(void **state)
 {
@@ -574,6 +597,8 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_timeout_is_measured_on_one_clock, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(nothing_ends_before_it_started, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(the_text_of_a_run_is_of_no_trouble_that_is_over, bench_setup,
+                                        bench_teardown),
         cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_runs_on_an_engine_that_was_replaced_is_unresolved_and_then_lost,
                                         bench_setup, bench_teardown),

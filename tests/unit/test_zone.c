@@ -459,6 +459,34 @@ static void wrong_names_get_a_hint(void **state)
     assert_int_equal(folder->source->get(folder->source, "Test", &zone, &error), ERR_NOT_FOUND);
 }
 
+/* The name next to it by its letters would be another place, and the sign of Etc/GMT+2 is not what is meant. */
+static void abbreviations_and_offsets_get_a_place(void **state)
+{
+    static const struct {
+        const char *name, *hint;
+    } cases[] = {
+        {"CST", "an abbreviation is no zone: write America/Chicago, or Asia/Shanghai"},
+        {"pst", "an abbreviation is no zone: write America/Los_Angeles, or Asia/Manila"},
+        {"BST", "an abbreviation is no zone: write Europe/London"},
+        {"IST", "an abbreviation is no zone: write Asia/Kolkata, or Europe/Dublin or Asia/Jerusalem"},
+        {"MEZ", "an abbreviation is no zone: write Europe/Berlin"},
+        {"GMT+2", "an offset is no zone: write one such as Europe/Paris, or Etc/GMT-2, whose sign is the "
+                  "other way round"},
+        {"UTC-5", "an offset is no zone: write one such as Europe/Paris, or Etc/GMT+5, whose sign is the "
+                  "other way round"},
+    };
+    struct folder *folder = *state;
+    const struct zone *zone;
+    struct error error;
+    char text[512];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "unknown time zone '%s'; %s", cases[i].name, cases[i].hint);
+        assert_int_equal(folder->source->get(folder->source, cases[i].name, &zone, &error), ERR_NOT_FOUND);
+        assert_string_equal(error.text, text);
+    }
+}
+
 static void damaged_files_and_pipes_harm_nothing(void **state)
 {
     struct folder *folder = *state;
@@ -556,6 +584,7 @@ int main(void)
         cmocka_unit_test(wall_times_map_to_instants),
         FOLDER_TEST(zones_are_shared_and_failures_are_not_kept),
         FOLDER_TEST(wrong_names_get_a_hint),
+        FOLDER_TEST(abbreviations_and_offsets_get_a_place),
         FOLDER_TEST(damaged_files_and_pipes_harm_nothing),
         FOLDER_TEST(a_reload_names_the_zones_that_changed),
         FOLDER_TEST(a_reload_without_files_keeps_the_zones),
