@@ -74,7 +74,7 @@ struct job_live {
     int64_t next_after_ms, next_ms; /* the fire time after that cursor, when next_known */
     bool next_known;
     struct void_times *voided; /* of the leader; NULL: none */
-    bool held; /* a new definition is staged: it is not planned until that is in force */
+    bool held;                 /* a new definition is staged: it is not planned until that is in force */
 };
 
 struct job_state {
