@@ -621,19 +621,9 @@ static void paths_reject(struct world *w, struct node *lead)
         violated(w, "%s was deposed, though it lives and ZooKeeper is well", lead->id);
 }
 
-static void come_to_rest(struct world *w)
+/* Whoever is down starts. */
+static void all_connect(struct world *w)
 {
-    struct node *last = &w->nodes[SEATS_MAX - 1], *lead;
-    bool one_history;
-
-    tell(w, "nothing more befalls them");
-    if (last->journal)
-        crash(last, 0);
-    while (w->dead_count > 0)
-        end_dead_session(w);
-    last->mark = (struct mark){.index = 0}; /* its disk is empty: it has to be told everything */
-    last->known = NULL;
-    one_history = tree_put_right(w);
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
         struct node *n = &w->nodes[i];
 
@@ -647,6 +637,24 @@ static void come_to_rest(struct world *w)
         n->seat.lags = false;
         seat_catch_up(&n->seat);
     }
+}
+
+static void come_to_rest(struct world *w)
+{
+    struct node *last = &w->nodes[SEATS_MAX - 1], *lead;
+    bool one_history;
+
+    tell(w, "nothing more befalls them");
+    if (last->journal)
+        crash(last, 0);
+    while (w->dead_count > 0)
+        end_dead_session(w);
+    last->mark = (struct mark){.index = 0}; /* its disk is empty: it has to be told everything */
+    last->known = NULL;
+    all_connect(w);
+    settle(w, 1000); /* answers to what the tree does not hold any more may be on the way */
+    one_history = tree_put_right(w);
+    all_connect(w);
     settle(w, QUIET_MS);
     if (!one_history)
         settle_split(w);

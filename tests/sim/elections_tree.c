@@ -160,8 +160,8 @@ void tree_check_marked(struct node *n)
 
     tree_check(n->world);
     c = find(n->world, n->mark.index, n->mark.hash);
-    if (c && c->base)
-        n->known = c;
+    if (c && (c->base || !n->known || c->index > n->known->index))
+        n->known = c; /* also of a batch whose answer came when it led no more */
 }
 
 bool tree_elected_last(struct node *n)
