@@ -326,19 +326,38 @@ void guard_head_read(struct replicated *r)
     guard_judge(r);
 }
 
-void guard_members_read(struct replicated *r)
+static bool member_is_above(const struct replicated *r)
 {
     struct mark mark;
-    bool above;
+    bool above = false;
 
+    for (size_t i = 0; i < r->members.count && !above; i++)
+        if (!member_mark(r, &r->members.list[i], &mark) || !contradicts(r, &mark, &above))
+            above = false;
+    return above;
+}
+
+void guard_members_read(struct replicated *r)
+{
     if (!is_mine(r))
         return;
-    for (size_t i = 0; i < r->members.count && !election_leads(r); i++)
-        if (member_mark(r, &r->members.list[i], &mark) && contradicts(r, &mark, &above) && above) {
-            tree_want_head(r); /* perhaps that member is only faster */
-            return;
-        }
-    guard_head_read(r);
+    if (!member_is_above(r)) {
+        guard_head_read(r);
+    } else if (!election_leads(r)) {
+        tree_want_head(r); /* perhaps that member is only faster */
+    } else {
+        r->guard.doubts = true;
+        r->tree.epoch_read.want = true;
+    }
+}
+
+void guard_epoch_read(struct replicated *r)
+{
+    if (!r->guard.doubts || r->tree.epoch_read.want)
+        return; /* this one was asked for earlier */
+    r->guard.doubts = false;
+    if (election_leads(r))
+        guard_head_read(r);
 }
 
 /* ---- judging ---- */

@@ -230,6 +230,7 @@ struct guard { /* guard.c: what is held against the tree */
     enum mark_verdict verdict;    /* of the last time that it was read */
     uint64_t verify_ms;           /* not before */
     struct verify verify;
+    bool doubts; /* a member holds more than this leader, which reads the epoch: it may have been replaced */
     char contradiction[REFUSAL_SIZE]; /* with what another member holds; "": none */
     char against[COORD_PATH_MAX];     /* that member, */
     bool against_member;              /* or one that is not a member here */
@@ -467,6 +468,7 @@ void guard_cluster_read(struct replicated *r);
 void guard_recovered_read(struct replicated *r);
 void guard_head_read(struct replicated *r);
 void guard_members_read(struct replicated *r);
+void guard_epoch_read(struct replicated *r);
 void guard_want_verified(struct replicated *r);
 /* False: the tree differs from what is known here; it is not to be given on. */
 bool guard_restore_allowed(struct replicated *r, const struct manifest *m);

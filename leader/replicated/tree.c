@@ -267,6 +267,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
         t->recovered_read.want |= is_new;
         t->secret_read.want |= is_new; /* a cluster that is made, or recovered, brings its own */
         election_epoch_read(r, is_new && deposed && strcmp(deposed, r->replica) == 0);
+        guard_epoch_read(r);
         guard_cluster_read(r);
         guard_judge(r);
     }
