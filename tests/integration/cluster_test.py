@@ -443,15 +443,24 @@ class Replication(lab.Suite):
         c = Cluster(self)
         twin = c.make(1, name="twin")
         twin.config.update(replica="r0", listen=[f"unix:{twin.socket}"], advertise="http://127.0.0.1:1")
+        epoch = c.view(c.servers[0])["epoch"]
         twin.launch()
-        lab.wait_for(lambda: "needs an id of its own" in twin.log() + c.servers[0].log(), 30, "the alarm")
+        lab.wait_for(lambda: "needs an id of its own" in twin.log(), 30, lambda: f"the refusal: {twin.log_tail(6)}")
+        status, answer = twin.http("GET", "/readyz")
+        self.assertEqual(503, status)
+        self.assertIn("another process serves as replica 'r0'", str(answer))
+        self.assertIn("another process serves as replica 'r0'", twin.cli.call("doctor").out)
+        lab.quiet_for(SESSION_S)
+        self.assertIs(c.servers[0], c.leader())  # the first one stays
+        self.assertEqual(epoch, c.view(c.servers[0])["epoch"])
+        self.assertEqual(200, c.servers[0].http("GET", "/readyz")[0])
+        c.servers[0].stop()  # then the name is free
+        lab.wait_for(lambda: twin.cli.json("cluster")["standing"] == "member", 20,
+                     lambda: f"the name to be taken: {twin.log_tail(6)}")
         twin.kill()
         twin.config.update(replica="r2", init=False, listen=[f"unix:{twin.socket}"])  # with one it is a third replica
         twin.start()
-        for server in c.servers:
-            if not server.ready():  # whichever of the two had noticed does nothing until it is started again
-                server.stop()
-                server.start()
+        c.servers[0].start()
         lab.wait_for(lambda: {r["id"] for r in c.view(twin)["replicas"]} == {"r0", "r1", "r2"}, 20,
                      lambda: f"three replicas: {c.view(twin)}")
 

@@ -255,6 +255,62 @@ class Witness(lab.Suite):
         self.assertEqual(["j"], [j["job"] for j in second.cli.json("jobs")])
         self.assertEqual("succeeded", second.cli.wait_end(second.cli.trigger("j"))["verdict"])
 
+    def wait_refusing(self, server):
+        """One that was killed, and left its socket there, is started again."""
+        lab.wait_for(lambda: server.cli.call("cluster").code == 0, 20, lambda: f"it to answer: {server.log_tail(6)}")
+        self.wait_standing(server, "refusing")
+
+    def test_a_copy_of_the_ensemble_gets_no_leader_of_its_own(self):
+        c = Cluster(self)
+        first, second = c.servers
+        ledger = lab.Ledger(self.folder)
+        first.apply({"tick": ledger.process_job(**TICK)})
+        self.ticks(ledger, 3)
+        since = lab.instant(time.time())
+        second.kill()
+        copied = ZooKeeper(self.folder.make("zk-copied"))
+        shutil.copytree(os.path.join(self.zookeeper_data(c), "version-2"),
+                        os.path.join(copied.members[0].file("data"), "version-2"), dirs_exist_ok=True)
+        copied.start()
+        self.addCleanup(copied.close)
+        second.config["zookeeper"] = copied.connect
+        self.ticks(ledger, 3)  # what the copy does not know
+        second.launch()
+        self.wait_refusing(second)
+        lab.quiet_for(2)
+        self.assertEqual("refusing", self.standing(second))
+        self.assertRegex(str(second.http("GET", "/readyz")), "through another ZooKeeper ensemble|is not a member here")
+        self.assertIs(first, c.leader())
+        self.ticks(ledger, 2)
+
+        for server, other in ((first, "r1"), (second, "r0")):  # each misses the other
+            self.assertRegex(server.cli.call("doctor").out, f"error +replicas: {other} at .*uses another ZooKeeper")
+            answer = server.cli.call("audit", "--since", since, "--all-replicas")
+            self.assertEqual(1, answer.code, answer)
+            self.assertIn(f"{other}: it is not a member here", answer.out)
+        self.assertIn("r1 is there", second.cli.call("cluster", "forget", "r1").err)
+        first.kill()  # what it alone holds is still known to exist
+        lab.quiet_for(1)
+        second.kill()
+        second.launch()
+        self.wait_refusing(second)
+        self.assertIn("r0, which is not a member here, holds more", str(second.http("GET", "/readyz")))
+        self.assertRegex(second.cli.call("doctor").out, "error +replicas: r0 at .*cannot be reached")
+        starts = len(ledger.starts())
+
+        second.kill()  # the right ensemble again
+        second.config["zookeeper"] = c.zk.connect
+        second.start()
+        c.wait_leader(second)
+        self.ticks(ledger, 2)
+        self.assertGreater(len(ledger.starts()), starts)
+        self.assertNone(run for run, n in ledger.starts().items() if n > 1)
+        self.assertIn("Nothing was changed", second.cli.check("cluster", "forget", "r0").out)
+        self.assertIn("replicas: r0", second.cli.call("doctor").out)
+        second.cli.check("cluster", "forget", "r0", "--yes")
+        self.assertNotIn("replicas: r0", second.cli.call("doctor").out)
+        self.assertEqual(0, second.cli.call("audit", "--since", lab.instant(time.time() - 5), "--all-replicas").code)
+
     # --- founding and joining
 
     def test_a_cluster_is_made_and_joined_by_somebody(self):
