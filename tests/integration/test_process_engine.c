@@ -362,12 +362,15 @@ static void test_stop_is_heard_through_endless_output(void **state)
 
 static void test_what_a_command_leaves_running_is_killed(void **state)
 {
+    struct test_answer *a;
     pid_t child, daemon;
 
     job = fixture_script(f, "sleep 1000 & echo $! >$D/child; "
                             "(setsid sh -c 'echo $$ >$D/daemon; exec sleep 1000' &); "
                             "while [ ! -s $D/daemon ]; do sleep 0.01; done; exit 5");
-    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 5);
+    a = fixture_run(f, job, "cs-1");
+    assert_int_equal(a->exit_code, 5);
+    assert_string_equal(a->text, "what it left running was killed: 2 processes");
     child = fixture_pid_in(f, "child");
     daemon = fixture_pid_in(f, "daemon");
     assert_true(process_gone(child));

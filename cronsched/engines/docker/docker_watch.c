@@ -108,7 +108,7 @@ static const char *explain(const struct docker_task *t, char *text, size_t size)
     char name[32];
 
     *text = '\0';
-    if (w->end.oom_killed) {
+    if (w->end.oom_killed && code == 128 + SIGKILL) {
         snprintf(text, size, "killed: it needed more memory than its limit");
         return "oom";
     }
@@ -186,6 +186,9 @@ static void answer_ended(struct docker_task *t, const char *remark)
 
     add(text, sizeof(text),
         w->gone ? "somebody removed the container before its state and its log were read" : NULL);
+    /* the engine says so of any process in it; the container itself lived on */
+    if (w->end.oom_killed && w->end.exit_code != 128 + SIGKILL)
+        add(text, sizeof(text), "a process in it was killed: it needed more memory than the limit");
     add(text, sizeof(text), remark);
     explain_starts(w, starts, sizeof(starts));
     add(text, sizeof(text), starts);

@@ -323,18 +323,21 @@ static void kill_all(struct supervisor *s)
         attempt_group_kill(s->group);
 }
 
-/* Kills and reaps whatever descends from the command, which is a zombie. False: something does not go, as in the
- * middle of a read from a file server that is away, or may not be killed. */
-static bool clear_remains(struct supervisor *s)
+/* Kills and reaps whatever descends from the command, which is a zombie; counts what was killed. False: something does not
+ * go, as in the middle of a read from a file server that is away, or may not be killed. */
+static bool clear_remains(struct supervisor *s, int *ret_killed)
 {
     int64_t until = clock_ms(CLOCK_MONOTONIC) + REMAINS_MS;
     struct pollfd p = {.fd = s->signals, .events = POLLIN};
     struct signalfd_siginfo info;
+    int status = 0;
 
+    *ret_killed = 0;
     kill_all(s); /* its zombie keeps the number of the process group from being used again */
     for (;;) {
-        pid_t pid = waitpid(-1, NULL, WNOHANG);
+        pid_t pid = waitpid(-1, &status, WNOHANG);
 
+        *ret_killed += pid > 0 && pid != s->command && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         if (pid < 0 && (!s->group[0] || attempt_group_count(s->group) <= 0))
             return true;
         if (clock_ms(CLOCK_MONOTONIC) > until)
@@ -393,9 +396,17 @@ static _Noreturn void quit(struct supervisor *s)
 static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
 {
     struct attempt_dir_end end;
+    char text[80];
+    bool cleared;
+    int killed;
 
     describe_end(s, info, &end);
-    if (!clear_remains(s))
+    cleared = clear_remains(s, &killed);
+    snprintf(text, sizeof(text), "what it left running was killed: %d process%s", killed,
+             killed == 1 ? "" : "es");
+    if (killed > 0 && !s->left)
+        add_text(end.text, sizeof(end.text), text);
+    if (!cleared)
         add_text(end.text, sizeof(end.text), "some of its processes could not be killed and run on");
     if (s->output >= 0)
         copy_output(s, PIPE_BYTES);
