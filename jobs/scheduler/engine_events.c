@@ -126,6 +126,12 @@ static void answer_refused(struct scheduler *s, struct run *r, const struct engi
         launch_arm(s, r, next);
         return;
     }
+    if (!r->fired &&
+        a->state == ATTEMPT_ARMED) { /* its time is still to come: an image may be there by then */
+        r->job->live.refused_ms = r->fire_ms;
+        launch_revoke(s, r, "refused ahead of its time");
+        return;
+    }
     rec = turn_record_about(s, RECORD_START_FAILED, r);
     PUT_TEXT(s, rec, text, answer->text ? answer->text : "refused");
     if (answer->exit_code >= 0)

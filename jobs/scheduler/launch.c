@@ -371,6 +371,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
     r->live.released = false;
     r->live.starts = 0;
     r->live.stop_again_ms = r->live.sent_ms = r->live.started_ms = 0;
+    r->live.stops = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 
@@ -444,6 +445,26 @@ static int64_t started_here_ms(struct scheduler *s, struct run *r, const struct 
     return r->live.started_ms;
 }
 
+/* It was asked to stop, had its grace, and runs on: told at the second time, the fourth, the eighth and so on. */
+static void tell_of_stops(struct scheduler *s, struct run *r, const struct attempt *a)
+{
+    char text[160];
+    struct record *rec;
+    int asked = r->live.stops++;
+
+    if (asked < 1 || (asked & (asked - 1)) != 0)
+        return;
+    snprintf(text, sizeof(text),
+             "attempt %d is to end (%s) for %lld s, was asked to stop %d time%s, and runs on", a->number,
+             run_stop_name(a->stop_reason), (long long)(s->now_ms - a->stopping_ms) / 1000, asked,
+             asked == 1 ? "" : "s");
+    turn_log(s, LOG_WARN, "stop-without-effect", r, "%s", text);
+    rec = turn_record(s, RECORD_NOTE);
+    PUT_TEXT(s, rec, run, r->id);
+    PUT_TEXT(s, rec, text, text);
+    turn_commit(s, rec);
+}
+
 static void reconcile_started(struct scheduler *s, struct run *r, struct attempt *a)
 {
     int64_t timeout_at = started_here_ms(s, r, a) + run_def(r)->timeout_ms;
@@ -473,6 +494,7 @@ static void reconcile_started(struct scheduler *s, struct run *r, struct attempt
         if (!engine_call_may_act(s, r))
             return;
         r->live.stop_again_ms = s->now_ms + run_def(r)->stop_grace_ms + STOP_AGAIN_MS;
+        tell_of_stops(s, r, a);
         r->live.stop_ticket = engine_call_begin(s, r, ENGINE_STOP);
         turn_wake_run(s, r, r->live.stop_again_ms);
     } else if (timeout_at <= s->now_ms) {

@@ -543,6 +543,8 @@ static int64_t arm_ahead(struct scheduler *s, struct job_state *j, struct schedu
             at = schedule_next(schedule, at);
             continue;
         }
+        if (at * 1000 <= j->live.refused_ms)
+            return again;
         /* without a gap: what cannot be reserved now is prepared when it is due, and so is all after it */
         if (reserved++ == ARMED_PER_JOB_MAX ||
             !launch_arm_ahead(s, j, run_id_format(j->name, at * 1000, false, id), at * 1000,

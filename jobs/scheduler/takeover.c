@@ -175,6 +175,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
         list_remove(&j->live.later);
         j->live.unrecovered = 0;
         j->live.held = false;
+        j->live.refused_ms = 0;
         if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
             j->cursor_ms -= 5000;
         LIST_EACH(link, &j->runs)

@@ -75,6 +75,8 @@ struct job_live {
     bool next_known;
     struct void_times *voided; /* of the leader; NULL: none */
     bool held;                 /* a new definition is staged: it is not planned until that is in force */
+    int64_t
+        refused_ms; /* the engine refused to prepare that fire time ahead: it is prepared when it is due */
 };
 
 struct job_state {

@@ -424,6 +424,61 @@ static void nothing_ends_before_it_started(void **state)
     assert_non_null(strstr(b.last, "\"at\":1763800001050"));
 }
 
+/* ---- what is told, and when ---- */
+
+/* An image that is not there half a minute before its time may be there in time; nothing ends before its time. */
+static void a_refusal_ahead_of_its_time_is_not_final(void **state)
+{
+    static const struct engine_answer refused = {
+        .event = ENGINE_REFUSED, .exit_code = -1, .text = "no such image"};
+
+    for (int there = 0; there < 2; there++) {
+        int64_t fire_ms;
+
+        bench_teardown(NULL);
+        bench_setup(NULL);
+        bench_apply(json_loads("{\"jobs\":{\"a\":{\"image\":\"x\",\"schedule\":\"0 * * * * *\"}}}", 0, NULL));
+        bench_until(ENGINE_PREPARE);
+        fire_ms = b.fire_ms;
+        assert_true(b.now_ms < fire_ms);
+        bench_answer(refused);
+        assert_null(strstr(b.last, "start-failed"));
+        bench_until(ENGINE_PREPARE);
+        assert_int_equal(b.fire_ms, fire_ms);
+        assert_true(b.now_ms >= fire_ms && b.now_ms <= fire_ms + 1000);
+        if (there) {
+            bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+            bench_until(ENGINE_RELEASE);
+        } else {
+            bench_answer(refused);
+            assert_non_null(strstr(b.last, "start-failed"));
+            bench_until(ENGINE_PREPARE); /* the next fire time is prepared ahead again */
+            assert_int_equal(b.fire_ms, fire_ms + 60000);
+            assert_true(b.now_ms <= fire_ms + 31000);
+        }
+    }
+}
+
+/* What is asked to stop and runs on is told of. */
+static void a_stop_without_effect_is_told(void **state)
+{
+    char run[RUN_ID_MAX];
+    int told = 0;
+
+    b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"timeout\":\"10s\",\"stop_grace\":\"5s\"}}}";
+    bench_run(run);
+    b.asked = false; /* the watch has nothing to say */
+    for (int s = 0; s < 200; s++) {
+        b.now_ms += 1000;
+        bench_settle();
+        if (b.asked && b.op == ENGINE_STOP)
+            bench_answer((struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
+        told += strstr(b.last, "and runs on") != NULL;
+        b.last[0] = '\0';
+    }
+    assert_in_range(told, 2, 3);
+}
+
 /* ---- which engine it is ---- */
 
 static void bench_prepared(const char *id, const char *identity)
@@ -597,6 +652,9 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_timeout_is_measured_on_one_clock, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(nothing_ends_before_it_started, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_ahead_of_its_time_is_not_final, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(a_stop_without_effect_is_told, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(the_text_of_a_run_is_of_no_trouble_that_is_over, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(the_identity_of_the_engine_is_kept, bench_setup, bench_teardown),
