@@ -2,9 +2,11 @@
 """The container image that contrib/image makes, in a real engine: the program runs in it, and takes the configuration of
 the compose file."""
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
@@ -56,6 +58,18 @@ class Image(lab.Suite):
         self.assertTrue(self.dockerd.api.inspect(container)["State"]["Running"])
         self.dockerd.api.call("POST", f"/containers/{container}/stop?t=20")
         self.assertEqual(0, self.dockerd.api.inspect(container)["State"]["ExitCode"], self.said(container))
+
+
+class FileSystem(lab.Suite):
+    def test_both_images_are_made_of_the_build_that_was_named(self):
+        environment = {**os.environ, "CRONSCHED_BUILD": os.path.dirname(os.path.dirname(binary()))}
+        for options, wanted in (([], {"./usr/bin/cronsched"}),
+                                (["--secrets"], {"./usr/bin/cronsched", "./usr/bin/openssl", "./bin/sh", "./compose/secrets"})):
+            made = subprocess.run([os.path.join(TOP, "contrib", "image"), *options], capture_output=True, timeout=lab.scaled(120),
+                                  env=environment, check=False)
+            self.assertEqual((0, b""), (made.returncode, made.stderr), options)
+            with tarfile.open(fileobj=io.BytesIO(made.stdout)) as tar:
+                self.assertLessEqual(wanted, set(tar.getnames()))
 
 
 if __name__ == "__main__":
