@@ -28,8 +28,8 @@ static void start(void)
     start_api(&o);
 }
 
-/* Doctor has a check of ZooKeeper with this status and these words. */
-static bool told(const char *status, const char *words)
+/* Doctor has this check with this status and these words. */
+static bool told_by(const char *name, const char *status, const char *words)
 {
     struct reply r = ask("GET /v1/doctor", NULL);
     json_t *reply = body_of(&r), *check;
@@ -37,12 +37,17 @@ static bool told(const char *status, const char *words)
     size_t i;
 
     json_array_foreach(json_object_get(reply, "checks"), i, check)
-        found |= strcmp(json_string_value(json_object_get(check, "check")), "zookeeper") == 0 &&
+        found |= strcmp(json_string_value(json_object_get(check, "check")), name) == 0 &&
                  strcmp(json_string_value(json_object_get(check, "status")), status) == 0 &&
                  strstr(json_string_value(json_object_get(check, "text")), words);
     json_decref(reply);
     reply_release(&r);
     return found;
+}
+
+static bool told(const char *status, const char *words)
+{
+    return told_by("zookeeper", status, words);
 }
 
 static bool has_line(const char *request, const char *words)
@@ -87,6 +92,18 @@ static void what_is_wrong_is_told(void **state)
     assert_true(has_line("GET /metrics", "\ncronsched_zookeeper_worst_write_seconds 4.000000\n"));
 }
 
+/* It is why the replica does nothing, so it is the error, and the reason that is given. */
+static void nodes_that_others_may_write_are_an_error_where_they_are_not_trusted(void **state)
+{
+    said = (struct zookeeper_report){.users = 1, .timeout_ms = 10000};
+    snprintf(said.others, sizeof(said.others), "%s", "/cron/c: everybody may write");
+    start();
+    fake.leading = false;
+    assert_true(told_by("zookeeper access", "error", "everybody may write"));
+    assert_true(told_by("leadership", "error", "others may write what it would believe"));
+    assert_true(has_line("GET /v1/doctor", "'cronsched cluster secure --config FILE --yes'"));
+}
+
 static void a_leader_that_can_write_nothing_is_not_ready(void **state)
 {
     start();
@@ -100,6 +117,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_fine_is_told_as_fine, set_up_plain, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_told, set_up_plain, tear_down),
+        cmocka_unit_test_setup_teardown(nodes_that_others_may_write_are_an_error_where_they_are_not_trusted,
+                                        set_up_plain, tear_down),
         cmocka_unit_test_setup_teardown(a_leader_that_can_write_nothing_is_not_ready, set_up_plain,
                                         tear_down),
     };
