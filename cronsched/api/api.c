@@ -48,7 +48,8 @@ const struct http_route api_routes[] = {
      .heavy = true}, /* a dry run costs as much */
     {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs, .heavy = true},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
-    {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow", AUTH_READ, 0, api_handle_logs},
+    {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow,since,timestamps,stored", AUTH_READ, 0,
+     api_handle_logs},
     {"POST", "/v1/runs/{run}/kill", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_kill, HTTP_REPEATABLE},
     {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain, .heavy = true},
     {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, HTTP_REPEATABLE, API_AUDIT_MS,

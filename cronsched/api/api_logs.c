@@ -1,8 +1,8 @@
-/* The output of an attempt, whole, its last lines, or followed to its end.
+/* The output of an attempt: whole, its last lines, from a time on, or followed to its end.
  *
- * Happy path: find the run, live or stored; choose the attempt; open its file on the pool, and find where the
- * last lines begin; then read a block on the pool, write it to the stream, read the next. At the end of the
- * file: the stream ends, or, when the log is followed and the attempt is not over, the file is looked at
+ * Happy path: find the run, live or stored; choose the attempt; read a block of its log on the pool
+ * (cronsched/io/run_log_reader.h), write it to the stream, read the next. At the end of the
+ * log: the stream ends, or, when the log is followed and the attempt is not over, it is looked at
  * again API_LOG_POLL_MS later. The attempt counts as over before the last look, so that nothing written
  * before its end is missed.
  * In a cluster: an attempt whose log is written at another replica, or was and has not been copied yet, is
@@ -14,21 +14,29 @@
  * followed here: the stream is cut, and a client that asks again is forwarded there.
  */
 #include "cronsched/api/api_priv.h"
-#include "cronsched/io/run_log.h"
+#include "cronsched/io/run_log_reader.h"
+#include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
+#include "jobs/base/percent.h"
+#include "jobs/base/text.h"
 #include "jobs/state/run_id.h"
 #include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define BLOCK_BYTES (64 * 1024)
+#define TEXT_TYPE   "text/plain; charset=utf-8"
+#define STORED_TYPE "application/octet-stream"
+
+struct log_query {
+    int attempt, tail, follow, timestamps, stored; /* attempt 0: the newest; tail -1: all */
+    const char *since;                             /* the request's; NULL: none */
+    int64_t since_ns;
+};
 
 struct reader {
     struct object object; /* first */
@@ -38,9 +46,7 @@ struct reader {
     struct http_stream *stream;   /* NULL: not yet, or closed */
     char *run, *id;               /* id: the engine's, NULL: none yet */
     char caller[AUTH_CALLER_SIZE];
-    int attempt;
-    long tail; /* lines; -1: all */
-    bool follow;
+    struct log_query query;
 
     uv_work_t work;
     uv_timer_t timer;
@@ -48,75 +54,21 @@ struct reader {
     int handles; /* the timer, when it is open */
 
     /* the pool's while busy */
-    char path[RUN_LOG_PATH_MAX];
-    int fd;     /* -1: not open */
+    struct run_log_reader *log;
+    bool open;
     int failed; /* an errno */
-    off_t at;
     char *block;
     size_t got;
 };
 
 /* ---- on the pool ---- */
 
-/* Where the last r->tail lines begin. A last line without its newline counts as one. */
-static off_t find_tail(struct reader *r, off_t size)
-{
-    long lines = r->tail;
-    off_t at = size;
-
-    if (lines == 0)
-        return size;
-    while (at > 0) {
-        size_t n = at < BLOCK_BYTES ? (size_t)at : BLOCK_BYTES;
-        ssize_t got = pread(r->fd, r->block, n, at - (off_t)n);
-
-        if (got < (ssize_t)n)
-            return 0; /* it shrank: from the beginning, then */
-        at -= (off_t)n;
-        while (n-- > 0)
-            if (r->block[n] == '\n' && at + (off_t)n != size - 1 && --lines == 0)
-                return at + (off_t)n + 1;
-    }
-    return 0;
-}
-
-static void open_file(struct reader *r)
-{
-    struct stat st;
-
-    r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (r->fd < 0) {
-        r->failed = errno;
-        return;
-    }
-    if (fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        r->failed = 0;
-        if (r->tail >= 0)
-            r->at = find_tail(r, st.st_size);
-        return;
-    }
-    close(r->fd);
-    r->fd = -1;
-    r->failed = EINVAL;
-}
-
 static void on_pool(uv_work_t *work)
 {
     struct reader *r = OBJECT(struct reader, work->data);
-    ssize_t n;
 
-    r->got = 0;
-    if (r->fd < 0)
-        open_file(r);
-    if (r->fd < 0)
-        return;
-    n = pread(r->fd, r->block, BLOCK_BYTES, r->at);
-    if (n < 0) {
-        r->failed = errno;
-        return;
-    }
-    r->got = (size_t)n;
-    r->at += n;
+    r->failed = -run_log_reader_read(r->log, r->block, BLOCK_BYTES, &r->got);
+    r->open = run_log_reader_is_open(r->log);
 }
 
 /* ---- on the loop ---- */
@@ -126,8 +78,7 @@ static void reader_free(struct reader *r)
     struct api *api = r->api;
 
     assert(!r->busy && r->handles == 0);
-    if (r->fd >= 0)
-        close(r->fd);
+    run_log_reader_free(r->log);
     list_remove(&r->all);
     api->stream_count--;
     http_request_unref(r->request);
@@ -181,20 +132,35 @@ static void on_closed(void *arg)
     reader_close(r);
 }
 
+static void add_number(struct text *path, const char *key, int value)
+{
+    text_addf(path, "&%s=%d", key, value);
+}
+
 /* To the replica that has it. What another replica asks for is here, or is not. */
-static bool passed_on(struct api *api, struct http_request *request, const char *id, int attempt, long tail,
-                      bool follow)
+static bool passed_on(struct api *api, struct http_request *request, const char *id,
+                      const struct log_query *w)
 {
     const struct api_context *c = &api->context;
-    char path[RUN_ID_MAX + 128], lines[32] = "";
+    struct text path = {0};
 
     if (!c->cluster_ops || http_caller(request)->replica)
         return false;
-    if (tail >= 0)
-        snprintf(lines, sizeof(lines), "&tail=%ld", tail);
-    snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d%s%s", http_param(request, "run"), attempt,
-             lines, follow ? "&follow=1" : "");
-    c->cluster_ops->log_pass(c->cluster_arg, request, id, path, follow);
+    text_addf(&path, "/v1/runs/%s/logs?attempt=%d", http_param(request, "run"), w->attempt);
+    if (w->tail >= 0)
+        add_number(&path, "tail", w->tail);
+    if (w->follow)
+        add_number(&path, "follow", 1);
+    if (w->timestamps)
+        add_number(&path, "timestamps", 1);
+    if (w->stored)
+        add_number(&path, "stored", 1);
+    if (w->since) {
+        text_add(&path, "&since=");
+        percent_add(&path, w->since);
+    }
+    c->cluster_ops->log_pass(c->cluster_arg, request, id, text_str(&path), w->follow);
+    text_release(&path);
     return true;
 }
 
@@ -203,17 +169,16 @@ static void begin_reply(struct reader *r)
 {
     static const struct http_stream_events events = {on_drained, on_closed};
 
-    if (r->fd < 0 && r->failed == ENOENT && r->over &&
-        passed_on(r->api, r->request, r->id, r->attempt, r->tail, r->follow))
+    if (!r->open && r->failed == ENOENT && r->over && passed_on(r->api, r->request, r->id, &r->query))
         ; /* answered from there */
-    else if (r->fd < 0 && r->failed != ENOENT)
-        http_reply_error(r->request, ERR_IO, "the log of %s, attempt %d: %s", r->run, r->attempt,
+    else if (!r->open && r->failed != ENOENT)
+        http_reply_error(r->request, ERR_IO, "the log of %s, attempt %d: %s", r->run, r->query.attempt,
                          strerror(r->failed));
-    else if (r->fd < 0 && r->over)
+    else if (!r->open && r->over)
         http_reply_error(r->request, ERR_NOT_FOUND, "no log of %s, attempt %d, is kept here", r->run,
-                         r->attempt);
+                         r->query.attempt);
     else
-        r->stream = http_reply_stream(r->request, 200, "text/plain; charset=utf-8", &events, r);
+        r->stream = http_reply_stream(r->request, 200, r->query.stored ? STORED_TYPE : TEXT_TYPE, &events, r);
     http_request_unref(r->request);
     r->request = NULL;
     if (!r->stream)
@@ -268,11 +233,11 @@ static void on_pool_done(uv_work_t *work, int status)
             look(r);
         else if (!r->paused)
             http_stream_cut(r->stream);
-    } else if (r->fd >= 0 && r->failed) {
+    } else if (r->open && r->failed) {
         http_stream_cut(r->stream);
     } else if (r->moved) {
         http_stream_cut(r->stream);
-    } else if (r->over || !r->follow) {
+    } else if (r->over || !r->query.follow) {
         http_stream_end(r->stream); /* `closed` follows */
     } else {
         r->waiting = true;
@@ -293,8 +258,8 @@ static void look(struct reader *r)
     if (r->ending || r->busy || r->paused || r->waiting)
         return;
     /* asked before the file is read */
-    r->moved = !r->over && r->stream && is_elsewhere(r->api, r->run, r->attempt, r->id, false);
-    r->over = attempt_is_over(r->api, r->run, r->attempt);
+    r->moved = !r->over && r->stream && is_elsewhere(r->api, r->run, r->query.attempt, r->id, false);
+    r->over = attempt_is_over(r->api, r->run, r->query.attempt);
     r->busy = true;
     r->work.data = r;
     if (uv_queue_work(r->api->loop, &r->work, on_pool, on_pool_done) < 0)
@@ -303,35 +268,25 @@ static void look(struct reader *r)
 
 /* ---- finding the run ---- */
 
-struct log_query {
-    int attempt, tail, follow;
-};
-
 static struct reader *reader_new(struct api *api, struct http_request *request, const struct log_query *w,
-                                 const char *id)
+                                 const char *id, const char *path)
 {
-    struct reader *r = calloc(1, sizeof(*r));
+    const struct run_log_view view = {.tail = w->tail,
+                                      .since_ns = w->since_ns,
+                                      .timestamps = w->timestamps,
+                                      .stored = w->stored,
+                                      .live = w->follow &&
+                                              !attempt_is_over(api, http_param(request, "run"), w->attempt)};
+    struct reader *r = OBJECT_NEW(struct reader);
 
-    if (!r)
-        return NULL;
-    r->block = malloc(BLOCK_BYTES);
-    r->run = strdup(http_param(request, "run"));
-    r->id = id ? strdup(id) : NULL;
-    if (!r->block || !r->run || (id && !r->id)) {
-        free(r->block);
-        free(r->run);
-        free(r->id);
-        free(r);
-        return NULL;
-    }
-    OBJECT_INIT(struct reader, r);
+    r->block = alloc_zero(BLOCK_BYTES);
+    r->run = alloc_text(http_param(request, "run"));
+    r->id = id ? alloc_text(id) : NULL;
+    r->log = run_log_reader_new(path, &view);
     r->api = api;
     r->request = http_request_ref(request);
     snprintf(r->caller, sizeof(r->caller), "%s", http_caller(request)->name);
-    r->attempt = w->attempt;
-    r->tail = w->tail;
-    r->follow = w->follow;
-    r->fd = -1;
+    r->query = *w;
     r->failed = ENOENT;
     uv_timer_init(api->loop, &r->timer);
     r->timer.data = r;
@@ -344,10 +299,18 @@ static struct reader *reader_new(struct api *api, struct http_request *request, 
 
 static bool read_log_query(struct http_request *request, struct log_query *w)
 {
-    *w = (struct log_query){.tail = -1};
+    struct error e;
+
+    *w = (struct log_query){.tail = -1, .since = http_query(request, "since")};
+    if (w->since && run_log_stamp_parse(w->since, &w->since_ns, &e) < 0) {
+        http_reply_error(request, ERR_INVALID, "since: %s", e.text);
+        return false;
+    }
     return api_query_int(request, "attempt", 1, RUN_LOG_ATTEMPTS_MAX, &w->attempt) &&
            api_query_int(request, "tail", 0, INT_MAX, &w->tail) &&
-           api_query_int(request, "follow", 0, 1, &w->follow);
+           api_query_int(request, "follow", 0, 1, &w->follow) &&
+           api_query_int(request, "timestamps", 0, 1, &w->timestamps) &&
+           api_query_int(request, "stored", 0, 1, &w->stored);
 }
 
 /* The newest attempt's number, or 0. */
@@ -381,7 +344,7 @@ static bool answered_elsewhere(struct api *api, struct http_request *request, co
 
     if (!is_elsewhere(api, run, w->attempt, id, attempt_is_over(api, run, w->attempt)))
         return false;
-    if (!passed_on(api, request, id, w->attempt, w->tail, w->follow))
+    if (!passed_on(api, request, id, w))
         http_reply_error(request, ERR_NOT_FOUND, "the log of %s, attempt %d, is not written here", run,
                          w->attempt);
     return true;
@@ -408,8 +371,8 @@ static bool has_place(const struct api *api, const struct auth_identity *who, st
 static void serve_log(struct api *api, struct http_request *request, const json_t *run)
 {
     int newest = newest_attempt(run);
+    char path[RUN_LOG_PATH_MAX];
     struct log_query w;
-    struct reader *r;
     struct error e;
 
     if (!read_log_query(request, &w))
@@ -428,17 +391,11 @@ static void serve_log(struct api *api, struct http_request *request, const json_
         http_reply_problem(request, 429, &e, NULL);
         return;
     }
-    r = reader_new(api, request, &w, attempt_id(run, w.attempt));
-    if (!r) {
-        http_reply_error(request, ERR_NOMEM, "out of memory");
-        return;
-    }
-    if (run_log_path(api->context.data_dir, r->run, r->attempt, r->path, sizeof(r->path), &e) < 0) {
+    if (run_log_path(api->context.data_dir, http_param(request, "run"), w.attempt, path, sizeof(path), &e) <
+        0)
         http_reply_failure(request, &e);
-        reader_close(r);
-        return;
-    }
-    look(r);
+    else
+        look(reader_new(api, request, &w, attempt_id(run, w.attempt), path));
 }
 
 static void logs_have(struct api *api, struct http_request *request, json_t *stored, json_t *more)

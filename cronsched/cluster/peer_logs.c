@@ -23,7 +23,7 @@ struct proxied_log {
     char *path, *acting;
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
-    bool follow, paused, over;
+    bool follow, away, paused, over;
     bool silent; /* one of them did not answer */
     char why[256];
 };
@@ -172,11 +172,19 @@ static void proxied_next(struct proxied_log *p)
         p->silent = true;
         snprintf(p->why, sizeof(p->why), "%.200s", error.text);
     }
-    if (p->silent)
+    if (p->away)
+        http_reply_error(
+            p->request, ERR_UNREACHABLE,
+            "the log is with the replica whose machine this attempt ran on, and that replica is away; "
+            "no other one has a copy");
+    else if (p->silent)
         http_reply_error(p->request, ERR_UNREACHABLE, "the replica that has the log does not answer: %s",
                          p->why);
     else
-        http_reply_error(p->request, ERR_NOT_FOUND, "no replica has this log");
+        http_reply_error(
+            p->request, ERR_NOT_FOUND,
+            "no replica that is here now has this log: it was kept by the one that led while the "
+            "attempt ran, and copied to the others when the run had ended");
     proxied_end(p);
 }
 
@@ -221,8 +229,7 @@ static void reply_no_place(struct http_request *request, const struct error *err
         free(urls[i]);
 }
 
-void peer_logs_pass(struct peer_logs *l, struct http_request *request, const char *path, bool follow,
-                    char **urls, size_t url_count)
+void peer_logs_pass(struct peer_logs *l, struct http_request *request, const struct peer_logs_target *target)
 {
     const struct auth_identity *who = http_caller(request);
     struct proxied_log *p;
@@ -231,17 +238,18 @@ void peer_logs_pass(struct peer_logs *l, struct http_request *request, const cha
 
     snprintf(acting, sizeof(acting), "%s %s", auth_role_name(who->role), who->name);
     if (!l->closing && !has_place(l, who, acting, &error)) {
-        reply_no_place(request, &error, urls, url_count);
+        reply_no_place(request, &error, target->urls, target->url_count);
         return;
     }
     p = OBJECT_NEW(struct proxied_log);
     p->logs = l;
     p->request = http_request_ref(request);
-    p->path = alloc_text(path);
+    p->path = alloc_text(target->path);
     p->acting = alloc_text(acting);
-    p->follow = follow;
-    memcpy(p->urls, urls, url_count * sizeof(*urls));
-    p->url_count = url_count;
+    p->follow = target->follow;
+    p->away = target->away;
+    memcpy(p->urls, target->urls, target->url_count * sizeof(*target->urls));
+    p->url_count = target->url_count;
     uv_timer_init(l->loop, &p->timer);
     p->timer.data = p;
     l->count++;

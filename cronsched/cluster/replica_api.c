@@ -49,9 +49,15 @@ static void api_log_pass(void *arg, struct http_request *request, const char *id
 {
     struct replica *r = OBJECT(struct replica, arg);
     char *urls[REPLICATED_MEMBERS_MAX];
-    size_t n = member_info_others(replica_view(r), r->o.id, id, urls);
+    const char *host = member_info_host_of(id);
+    const struct peer_logs_target target = {
+        .path = path,
+        .follow = follow,
+        .away = host && !member_info_host(replica_view(r), host),
+        .urls = urls,
+        .url_count = member_info_others(replica_view(r), r->o.id, id, urls)};
 
-    peer_logs_pass(r->logs, request, path, follow, urls, n);
+    peer_logs_pass(r->logs, request, &target);
 }
 
 static bool api_following(void *arg)

@@ -13,6 +13,10 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_BYTES (2 * (RUN_LOG_FRAME_MAX + RUN_LOG_FRAME_HEAD)) /* any frame fits, and so does a header */
 
 struct log_fetch {
     struct object object; /* first */
@@ -29,8 +33,12 @@ struct log_fetch {
     char *urls[REPLICATED_MEMBERS_MAX];
     size_t url_count, next;
     struct http_call *call;
-    struct run_log_writer *writer;
+    struct run_log_writer *writer; /* NULL until the header has come */
+    struct run_log_place at;
+    size_t held; /* bytes of a header or a frame that is not complete yet */
+    bool headed, garbled;
     uv_fs_t fs;
+    char *block; /* BLOCK_BYTES */
 };
 
 struct run_log_copies {
@@ -126,6 +134,8 @@ static void log_fetch_stop(struct log_fetch *w)
     for (size_t i = 0; i < w->url_count; i++)
         free(w->urls[i]);
     w->url_count = 0;
+    free(w->block);
+    w->block = NULL;
     w->active = false;
     w->copies->active--;
 }
@@ -190,6 +200,64 @@ static void on_drained(void *arg)
     http_call_resume(w->call);
 }
 
+/* What the job keeps, by its definition of now, so that no replica fills this one's disk. A job that is gone has had one
+ * of the limits that there are. */
+static int64_t cap_of(const struct log_fetch *w, int64_t theirs)
+{
+    const struct run_log_copies *c = w->copies;
+    int64_t kept = c->o.keep_logs ? c->o.keep_logs(c->o.arg, w->run) : -1;
+
+    if (kept < 0)
+        kept = RUN_LOG_COPIES_BYTES_MAX;
+    return theirs > 0 && theirs < kept ? theirs : kept;
+}
+
+/* Bytes taken; 0: more is needed; an error. */
+static ssize_t take_header(struct log_fetch *w, const char *bytes, size_t n)
+{
+    static const struct run_log_writer_events events = {.drained = on_drained};
+    struct run_log_segment segment;
+
+    if (n < RUN_LOG_HEADER_BYTES)
+        return 0;
+    if (!run_log_segment_decode((const unsigned char *)bytes, n, &segment))
+        return ERR_CORRUPT;
+    if (run_log_writer_new(&w->writer, w->copies->o.loop, w->copy, cap_of(w, segment.cap), RUN_LOG_SOLE,
+                           &events, w, NULL) < 0)
+        return ERR_NOMEM;
+    w->headed = true;
+    w->at = segment.at;
+    return RUN_LOG_HEADER_BYTES;
+}
+
+static ssize_t take_frame(struct log_fetch *w, const char *bytes, size_t n)
+{
+    struct run_log_frame frame;
+    ssize_t size = run_log_frame_decode(bytes, n, w->at.last_ns, &frame);
+
+    if (size <= 0)
+        return size;
+    run_log_place_pass(&w->at, &frame);
+    if (run_log_writer_add(w->writer, &frame) == ERR_BUSY) /* it is taken */
+        w->full = true;
+    return size;
+}
+
+/* What is complete of the block, which keeps the rest. */
+static void take_block(struct log_fetch *w)
+{
+    size_t at = 0;
+    ssize_t n = 1;
+
+    while (n > 0 && !w->garbled) {
+        n = w->headed ? take_frame(w, w->block + at, w->held - at) : take_header(w, w->block, w->held);
+        w->garbled = n < 0;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    memmove(w->block, w->block + at, w->held - at);
+    w->held -= at;
+}
+
 static bool on_data(void *arg, const char *bytes, size_t size)
 {
     struct log_fetch *w = OBJECT(struct log_fetch, arg);
@@ -198,8 +266,16 @@ static bool on_data(void *arg, const char *bytes, size_t size)
         w->paused = true;
         return false;
     }
-    w->full = run_log_writer_write(w->writer, bytes, size) == ERR_BUSY; /* these are taken */
-    return true;
+    while (size > 0 && !w->garbled) {
+        size_t n = BLOCK_BYTES - w->held < size ? BLOCK_BYTES - w->held : size;
+
+        memcpy(w->block + w->held, bytes, n);
+        w->held += n;
+        bytes += n;
+        size -= n;
+        take_block(w);
+    }
+    return true; /* garbled: the rest is thrown away */
 }
 
 static void on_done(void *arg, const struct http_answer *a)
@@ -207,7 +283,7 @@ static void on_done(void *arg, const struct http_answer *a)
     struct log_fetch *w = OBJECT(struct log_fetch, arg);
 
     w->call = NULL;
-    if (peer_answered(a) && a->status == 200) {
+    if (peer_answered(a) && a->status == 200 && w->headed && !w->garbled && w->held == 0) {
         run_log_writer_finish(w->writer, on_written, w);
         w->writer = NULL;
         return;
@@ -217,16 +293,6 @@ static void on_done(void *arg, const struct http_answer *a)
     if (!peer_answered(a) || a->status != 404)
         w->silent = true;
     log_fetch_next(w);
-}
-
-/* What the job keeps, by its definition of now, so that no replica fills this one's disk. A job that is gone has had one
- * of the limits that there are. */
-static int64_t cap_of(const struct log_fetch *w)
-{
-    const struct run_log_copies *c = w->copies;
-    int64_t kept = c->o.keep_logs ? c->o.keep_logs(c->o.arg, w->run) : -1;
-
-    return (kept < 0 ? RUN_LOG_COPIES_BYTES_MAX : kept) + RUN_LOG_NOTICE_MAX;
 }
 
 /* Asks the next replica. */
@@ -241,15 +307,13 @@ static void log_fetch_next(struct log_fetch *w)
                                      .done = on_done,
                                      .arg = w};
 
-    w->full = w->paused = false;
-    snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d", w->run, w->attempt);
-    if (!c->stopping && w->next < w->url_count &&
-        run_log_writer_new(&w->writer, c->o.loop, w->copy, cap_of(w), false, on_drained, w, NULL) == 0) {
+    w->full = w->paused = w->headed = w->garbled = false;
+    w->held = 0;
+    snprintf(path, sizeof(path), "/v1/runs/%s/logs?attempt=%d&stored=1", w->run, w->attempt);
+    if (!c->stopping && w->next < w->url_count) {
         target.url = w->urls[w->next++];
         if (peer_start(&w->call, c->o.peer, &target, &request, NULL) == 0)
             return;
-        run_log_writer_abandon(w->writer);
-        w->writer = NULL;
         w->silent = true;
     }
     log_fetch_fail(w);
@@ -282,6 +346,7 @@ static void log_fetch_begin(struct log_fetch *w)
     struct run_log_copies *c = w->copies;
 
     w->active = true;
+    w->block = alloc_zero(BLOCK_BYTES);
     c->active++;
     if (run_log_path(c->o.data_dir, w->run, w->attempt, w->path, sizeof(w->path), NULL) < 0) {
         w->silent = false;
@@ -376,6 +441,7 @@ void run_log_copies_stop(struct run_log_copies *c, void (*done)(void *arg), void
         if (w->call) {
             http_call_cancel(w->call);
             run_log_writer_abandon(w->writer);
+            w->writer = NULL;
             log_fetch_end(w);
         } else if (!w->active) {
             log_fetch_free(w);

@@ -5,9 +5,9 @@
  * is handed on as it is.
  *
  * Happy path: a run ended -> its attempts, but for those whose log is collected here, are queued -> each is
- * fetched from the likeliest replica into RUN.ATTEMPT.log.copy -> renamed to RUN.ATTEMPT.log, in whose place
- * whatever this replica had collected before it lost the attempt goes.
- * Failures: a replica does not answer: the next one, and all of them again RUN_LOG_COPIES_RETRY_MS later,
+ * fetched, in its stored form, with its stamps, from the likeliest replica into RUN.ATTEMPT.log.copy -> renamed to
+ * RUN.ATTEMPT.log, in whose place whatever this replica had collected before it lost the attempt goes.
+ * Failures: what comes is no log: as no answer. A replica does not answer: the next one, and all of them again RUN_LOG_COPIES_RETRY_MS later,
  * some times. None has it: forgotten. The queue is full: forgotten; it is still read through where it is.
  *
  * One thread: the loop's; files are touched on libuv's pool.

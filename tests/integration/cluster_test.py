@@ -400,9 +400,11 @@ class Replication(lab.Suite):
         first.kill()
         answer = second.cli.call("logs", run)
         self.assertNotEqual(0, answer.code)
-        self.assertIn("does not answer", answer.err)
+        self.assertRegex(answer.err, "does not answer|is away")
+        lab.wait_for(lambda: "that replica is away" in second.cli.call("logs", run).err, 30, "word that the replica is away")
+        self.assertEqual(5, second.cli.call("logs", run).code)
         first.start()
-        self.assertIn("begun", second.cli.check("logs", run).out)
+        self.assertIn("begun", lab.wait_for(lambda: second.cli.call("logs", run).out, 30, "the log"))
         second.cli.check("kill", run)
         self.assertEqual("killed", second.cli.wait_end(run)["verdict"])
 

@@ -1,6 +1,6 @@
 #include "tests/integration/docker_fixture.h"
 
-#include "cronsched/io/run_log.h"
+#include "cronsched/io/run_log_reader.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/text.h"
 #include "jobs/state/record.h"
@@ -548,7 +548,19 @@ char *fixture_log(struct fixture *f, const struct attempt_id *a)
     char path[RUN_LOG_PATH_MAX];
     if (run_log_path(f->folder, a->run, 1, path, sizeof(path), NULL) < 0)
         die("no path for the log");
-    return read_all(path);
+    const struct run_log_view all = {.tail = -1};
+    struct run_log_reader *reader = run_log_reader_new(path, &all);
+    char *data = NULL;
+    size_t at = 0, n;
+    do {
+        data = alloc_resize(data, at + RUN_LOG_BLOCK_LEAST + 1);
+        if (run_log_reader_read(reader, data + at, RUN_LOG_BLOCK_LEAST, &n) < 0)
+            n = 0;
+        at += n;
+    } while (n > 0);
+    data[at] = '\0';
+    run_log_reader_free(reader);
+    return data;
 }
 
 struct lines_wanted {

@@ -2,6 +2,7 @@
 
 #include "cronsched/engines/process/attempt_dir.h"
 #include "cronsched/engines/process/supervise.h"
+#include "cronsched/io/run_log_reader.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/definition/job_keys.h"
@@ -466,7 +467,20 @@ bool fixture_exists(struct fixture *f, const char *name)
 
 char *fixture_log(struct fixture *f)
 {
-    return fixture_read(f, "logs/" TEST_JOB "/" TEST_RUN ".1.log");
+    static char text[1024 * 1024];
+    const struct run_log_view all = {.tail = -1};
+    struct run_log_reader *reader;
+    char path[512];
+    size_t at = 0, n;
+
+    path_of(f, "logs/" TEST_JOB "/" TEST_RUN ".1.log", path, sizeof(path));
+    reader = run_log_reader_new(path, &all);
+    while (at + RUN_LOG_BLOCK_LEAST < sizeof(text) &&
+           run_log_reader_read(reader, text + at, RUN_LOG_BLOCK_LEAST, &n) == 0 && n > 0)
+        at += n;
+    run_log_reader_free(reader);
+    text[at] = '\0';
+    return text;
 }
 
 /* ---- a server to be killed ---- */

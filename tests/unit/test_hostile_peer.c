@@ -201,7 +201,8 @@ static void handle_logs(struct http_request *r, void *arg)
 {
     char *urls[] = {alloc_text(peer_server.url)};
 
-    peer_logs_pass(logs, r, "/v1/runs/r/logs", false, urls, 1);
+    peer_logs_pass(logs, r,
+                   &(struct peer_logs_target){.path = "/v1/runs/r/logs", .urls = urls, .url_count = 1});
 }
 
 static const struct http_route forwarded[] = {

@@ -257,12 +257,21 @@ static int fork_command(struct supervisor *s, struct error *error)
 
 static void open_log(struct supervisor *s)
 {
-    if (run_log_file_open(&s->log, s->spec.log_path, s->spec.log_cap_bytes, false, &s->log_error) < 0)
-        s->log.fd = -1;
+    run_log_file_open(&s->log, s->spec.log_path, s->spec.log_cap_bytes, RUN_LOG_FRESH, &s->log_error);
 }
 
-/* What there is now, but for one that never stops writing: signals want to be seen, too. After the cap it is
- * read and dropped: a command is not to stall, or to die of SIGPIPE. */
+static void keep_output(struct supervisor *s, const char *bytes, size_t n)
+{
+    const struct run_log_frame frame = {.kind = RUN_LOG_OUT, .ns = clock_wall_ns(), .data = bytes, .size = n};
+
+    if (s->log.fd < 0 || s->log.failed)
+        return;
+    if (run_log_file_add(&s->log, &frame, &s->log_error) == 0)
+        run_log_file_flush(&s->log, &s->log_error);
+}
+
+/* What there is now, but for one that never stops writing: signals want to be seen, too. When the log cannot be written
+ * it is read and dropped: a command is not to stall, or to die of SIGPIPE. */
 static void copy_output(struct supervisor *s, size_t max_bytes)
 {
     static char buffer[READ_BYTES];
@@ -271,8 +280,8 @@ static void copy_output(struct supervisor *s, size_t max_bytes)
 
     while (done < max_bytes &&
            ((n = read(s->output, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))) {
-        if (n > 0 && s->log.fd >= 0 && !s->log.failed && !s->log.cut)
-            run_log_file_write(&s->log, buffer, (size_t)n, &s->log_error);
+        if (n > 0)
+            keep_output(s, buffer, (size_t)n);
         done += n > 0 ? (size_t)n : 0;
     }
     if (n == 0) { /* nobody holds the other end any more */
