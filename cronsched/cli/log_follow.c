@@ -1,23 +1,23 @@
 /* Happy path of log_follow: ask for the run, stream attempt by attempt with follow=1, until the run is over.
  *   no attempt yet, or no log yet  ask again a little later
- *   the stream is cut off          ask again for the whole log and pass over what was printed
+ *   the stream is cut off          ask again from the last stamp on, and pass over what was printed with it
  *   it ends                        once more after the attempt is over, so that nothing is missed when a
  *                                  server stops in the middle
  *   no server answers              ask again, for FOLLOW_PATIENCE_MS at most
  */
 #include "cronsched/cli/log_follow.h"
 
+#include "cronsched/cli/human_time.h"
+#include "cronsched/cli/log_printer.h"
 #include "cronsched/cli/run_view.h"
 #include "cronsched/io/clock.h"
-#include "jobs/base/object.h"
-#include "jobs/base/printable.h"
+#include "cronsched/io/run_log_reader.h"
 
 #include <string.h>
 #include <time.h>
 
 #define POLL_LEAST_MS 100
 #define POLL_MOST_MS  1000
-#define PIECE_BYTES   4096
 
 struct retry {
     int64_t silent_since_ms; /* 0: the last question was answered */
@@ -104,76 +104,93 @@ int log_follow_wait(struct cli_context *s, const char *run, int64_t timeout_ms, 
 
 /* ---- logs ---- */
 
-struct printer {
-    struct object object;
-    bool raw; /* the bytes as they are */
-    struct printable_stream stream;
-    int64_t seen, skip; /* bytes of the log that came, and that were printed before */
-    bool begun, failed;
-};
-
-/* Whoever wrote the log must not write commands to this terminal. */
-static bool write_bytes(struct printer *p, const char *bytes, size_t n)
+static struct log_printer printer_of(const struct cli_context *s, const struct log_request *q, bool stamped)
 {
-    char clean[PIECE_BYTES + PRINTABLE_HELD_MAX];
-
-    if (p->raw)
-        return fwrite(bytes, 1, n, stdout) == n;
-    while (n > 0) {
-        size_t piece = n < PIECE_BYTES ? n : PIECE_BYTES;
-        size_t size = printable_stream(&p->stream, bytes, piece, clean);
-
-        if (fwrite(clean, 1, size, stdout) < size)
-            return false;
-        bytes += piece;
-        n -= piece;
-    }
-    return true;
+    return log_printer_of(s->raw_logs || !s->out.terminal, stamped, q->timestamps);
 }
 
-static struct printer printer_of(const struct cli_context *s)
-{
-    return (struct printer){.object = OBJECT_MARK(struct printer), .raw = s->raw_logs || !s->out.terminal};
-}
-
-static bool print_bytes(void *arg, const char *bytes, size_t n)
-{
-    struct printer *p = OBJECT(struct printer, arg);
-    size_t skip = p->seen < p->skip ? (size_t)(p->skip - p->seen) : 0;
-
-    if (skip > n)
-        skip = n;
-    p->seen += (int64_t)n;
-    if (!write_bytes(p, bytes + skip, n - skip) || fflush(stdout) != 0)
-        p->failed = true;
-    return !p->failed;
-}
-
-static void log_path(struct cli_context *s, const char *run, long attempt, long tail, bool follow)
+/* Up to the options that say from where on. */
+static void log_path(struct cli_context *s, const char *run, long attempt)
 {
     char number[32];
 
     cli_path(s, "/v1/runs/%s/logs", run);
     snprintf(number, sizeof(number), "%ld", attempt);
     cli_query(s, "attempt", attempt > 0 ? number : NULL);
-    snprintf(number, sizeof(number), "%ld", tail);
-    cli_query(s, "tail", tail >= 0 ? number : NULL);
-    cli_query(s, "follow", follow ? "1" : NULL);
 }
 
-int log_follow_print(struct cli_context *s, const char *run, long attempt, long tail)
+/* The last lines, and from the time of the call's option --since on. */
+static int log_path_from(struct cli_context *s, const struct log_request *q)
 {
-    struct printer printer = printer_of(s);
+    char number[32];
+    int64_t ns;
+
+    snprintf(number, sizeof(number), "%ld", q->tail);
+    cli_query(s, "tail", q->tail >= 0 ? number : NULL);
+    if (!q->since)
+        return EXIT_FINE;
+    if (run_log_stamp_parse(q->since, &ns, NULL) < 0)
+        return cli_query_time(s, "since", "since", HUMAN_TIME_PAST);
+    cli_query(s, "since", q->since); /* a stamp as it was printed, to the nanosecond */
+    return EXIT_FINE;
+}
+
+static void print_head(const json_t *run, long attempt)
+{
+    const json_t *one = json_array_get(json_object_get(run, "attempts"), (size_t)attempt - 1);
+    const json_t *exit_code = json_object_get(one, "exit_code");
+
+    printf("--- attempt %ld", attempt);
+    if (json_is_integer(exit_code))
+        printf(", exit code %d", (int)json_integer_value(exit_code));
+    putchar('\n');
+}
+
+static int print_attempt(struct cli_context *s, const char *run, const struct log_request *q, long attempt,
+                         bool end_line)
+{
+    struct log_printer printer = printer_of(s, q, false);
     struct error error;
     bool any;
     int r;
 
-    log_path(s, run, attempt, tail, false);
-    r = client_stream(&s->client, text_str(&s->path), print_bytes, &printer, &any, &error);
+    log_path(s, run, attempt);
+    r = log_path_from(s, q);
+    if (r != EXIT_FINE)
+        return r;
+    cli_query(s, "timestamps", q->timestamps ? "1" : NULL);
+    r = client_stream(&s->client, text_str(&s->path), log_printer_take, &printer, &any, &error);
+    log_printer_end(&printer, end_line);
     if (printer.failed)
         return EXIT_INTERNAL; /* stdout is gone; verbs_main says so */
     return r < 0 ? verb_fail(&error) : EXIT_FINE;
 }
+
+/* All of them, whichever have none. */
+static int print_all(struct cli_context *s, const char *run, const struct log_request *q)
+{
+    struct retry retry = {0};
+    json_t *reply = NULL;
+    int code = get_run(s, &retry, run, &reply), worst = EXIT_FINE;
+    long count = (long)json_array_size(json_object_get(reply, "attempts"));
+
+    for (long i = 1; code != EXIT_INTERNAL && i <= count; i++) {
+        print_head(reply, i);
+        code = print_attempt(s, run, q, i, true);
+        worst = code != EXIT_FINE ? code : worst;
+    }
+    json_decref(reply);
+    return code == EXIT_FINE ? worst : code;
+}
+
+int log_follow_print(struct cli_context *s, const char *run, const struct log_request *q)
+{
+    if (q->attempt == LOG_ATTEMPTS_ALL)
+        return print_all(s, run, q);
+    return print_attempt(s, run, q, q->attempt, false);
+}
+
+/* ---- followed ---- */
 
 /* Whether the log of an attempt may still grow. */
 static bool attempt_open(const json_t *run, long attempt)
@@ -187,70 +204,112 @@ static bool attempt_open(const json_t *run, long attempt)
            (strcmp(state, "armed") == 0 || strcmp(state, "committed") == 0 || strcmp(state, "running") == 0);
 }
 
+struct follower {
+    struct cli_context *s;
+    const char *run;
+    struct log_request q; /* what is still to be asked for */
+    struct retry retry;
+    struct log_printer printer; /* of the attempt under way */
+    long attempt;
+    bool begun, later; /* its log has been read; it is not the first one */
+};
+
+/* From where the last answer ended. */
+static int follow_path(struct follower *f)
+{
+    struct cli_context *s = f->s;
+    int code = EXIT_FINE;
+
+    log_path(s, f->run, f->attempt);
+    if (f->printer.stamp[0] && strcmp(f->printer.stamp, "-") != 0)
+        cli_query(s, "since", f->printer.stamp);
+    else
+        code = log_path_from(s, &f->q);
+    cli_query(s, "timestamps", "1");
+    cli_query(s, "follow", "1");
+    return code;
+}
+
 /* What has come of one attempt's log since the last time, up to its end or to a cut; *ret_cut says which. */
-static int follow_attempt(struct cli_context *s, struct retry *retry, const char *run, long attempt,
-                          long *tail, struct printer *printer, bool *ret_cut)
+static int follow_attempt(struct follower *f, bool *ret_cut)
 {
     struct error error;
     bool any;
-    int r;
+    int r = follow_path(f);
 
-    log_path(s, run, attempt, *tail, true);
-    printer->skip = printer->seen > printer->skip ? printer->seen : printer->skip;
-    printer->seen = 0;
-    r = client_stream(&s->client, text_str(&s->path), print_bytes, printer, &any, &error);
-    if (printer->failed)
+    if (r != EXIT_FINE)
+        return r;
+    log_printer_again(&f->printer);
+    r = client_stream(&f->s->client, text_str(&f->s->path), log_printer_take, &f->printer, &any, &error);
+    if (f->printer.failed)
         return EXIT_INTERNAL;
-    if (printer->seen > printer->skip)
-        *retry = (struct retry){0};
+    if (f->printer.printed)
+        f->retry = (struct retry){0};
     *ret_cut = r < 0 && r != ERR_NOT_FOUND;
-    if (*ret_cut && !worth_asking_again(retry, r))
+    if (*ret_cut && !worth_asking_again(&f->retry, r))
         return verb_fail(&error);
-    if (*tail >= 0 && any) { /* where in the log that was is not known: only what is new from here on */
-        *tail = 0;
-        *printer = printer_of(s);
-        printer->begun = true;
+    if (f->q.tail >= 0 && any && strcmp(f->printer.stamp, "-") == 0) {
+        f->q.tail = 0; /* where in the log that was is not known: only what is new from here on */
+        f->printer = printer_of(f->s, &f->q, true);
     }
-    printer->begun |= any;
+    f->begun |= any;
     return EXIT_FINE;
 }
 
-int log_follow(struct cli_context *s, const char *run, long attempt, long tail)
+static void next_attempt(struct follower *f)
 {
-    struct retry retry = {0};
-    struct printer printer = printer_of(s);
-    bool one = attempt > 0, later = false, cut = false;
+    log_printer_end(&f->printer, f->q.attempt == LOG_ATTEMPTS_ALL);
+    f->printer = printer_of(f->s, &f->q, true);
+    f->attempt++;
+    f->later = true;
+    f->begun = false;
+    f->q.tail = -1;
+}
 
+/* Of one attempt; *ret_done: of this one that was all. */
+static int follow_turn(struct follower *f, const json_t *run, bool *ret_done)
+{
+    bool open = attempt_open(run, f->attempt), cut = false, all = f->q.attempt == LOG_ATTEMPTS_ALL;
+    int code;
+
+    if (all && !f->begun)
+        print_head(run, f->attempt);
+    else if (f->later && !f->begun)
+        fprintf(stderr, "--- attempt %ld\n", f->attempt);
+    f->begun |= all;
+    code = follow_attempt(f, &cut);
+    *ret_done = !open && !cut; /* it was over before its log was read */
+    return code;
+}
+
+int log_follow(struct cli_context *s, const char *run, const struct log_request *q)
+{
+    struct follower f = {.s = s, .run = run, .q = *q, .printer = printer_of(s, q, true)};
+    bool one = q->attempt > 0;
+
+    f.attempt = q->attempt == LOG_ATTEMPTS_ALL ? 1 : q->attempt;
     for (;;) {
         json_t *reply = NULL;
-        int code = get_run(s, &retry, run, &reply);
-        bool over = run_view_over(reply), open;
+        int code = get_run(s, &f.retry, run, &reply);
+        bool over = run_view_over(reply), done = false;
         long count = (long)json_array_size(json_object_get(reply, "attempts"));
 
         if (code != EXIT_FINE)
             return code;
-        if (attempt == 0)
-            attempt = count;
-        open = attempt > 0 && attempt_open(reply, attempt);
+        if (f.attempt == 0)
+            f.attempt = count;
+        if (f.attempt > 0 && f.attempt <= count)
+            code = follow_turn(&f, reply, &done);
+        else if (over || (one && f.attempt < count))
+            one = done = true;
         json_decref(reply);
-        if (attempt > 0 && attempt <= count) {
-            if (later && !printer.begun)
-                fprintf(stderr, "--- attempt %ld\n", attempt);
-            code = follow_attempt(s, &retry, run, attempt, &tail, &printer, &cut);
-            if (code != EXIT_FINE)
-                return code;
-            if (!open && !cut) { /* it was over before its log was read: that was all */
-                if (one)
-                    return EXIT_FINE;
-                attempt++;
-                later = true;
-                tail = -1;
-                printer = printer_of(s);
-                continue;
-            }
-        } else if (over || (one && attempt < count)) {
-            return EXIT_FINE;
-        }
-        pause_before_retry(&retry);
+        if (one && done)
+            log_printer_end(&f.printer, false);
+        if (code != EXIT_FINE || (one && done))
+            return code;
+        if (done)
+            next_attempt(&f);
+        else
+            pause_before_retry(&f.retry);
     }
 }

@@ -82,7 +82,7 @@ static int wait_for_run(struct cli_context *s, const char *id, int64_t timeout_m
         verb_print(follow ? stderr : stdout, "%s\n", id);
     fflush(stdout);
     if (follow)
-        code = log_follow(s, id, 0, -1);
+        code = log_follow(s, id, &(struct log_request){.tail = -1});
     if (code == EXIT_FINE)
         code = log_follow_wait(s, id, timeout_ms, &run);
     if (code != EXIT_FINE)

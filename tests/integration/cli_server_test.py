@@ -140,6 +140,27 @@ class CommandLineAndServer(lab.Suite):
         self.assertEqual(LINES, self.cli.check("logs", run, "-f").out)
         self.assertEqual(3, self.cli.call("logs", run, "--attempt", "2").code)
 
+    def test_a_log_is_followed_past_its_limit_and_its_end_is_kept(self):
+        script = "for i in 1 2 3 4 5 6; do seq -f 'progress %g' 500; sleep 0.2; done; echo FATAL: no space left; exit 3"
+        self.one.apply({"long": {"command": ["sh", "-c", script], "keep": {"logs": "4k"}, "retries": {"max": 1}}})
+        followed = self.cli.call("trigger", "long", "--follow", "--exit-code")
+        self.assertEqual(3, followed.code, followed)
+        whole = "".join(f"progress {i}\n" for i in range(1, 501)) * 6 + "FATAL: no space left\n"
+        self.assertEqual(2 * whole, followed.out)
+        out = self.cli.check("logs", "long").out
+        self.assertRegex(out, "(?s)^progress 1\nprogress 2\n.*\ncronsched: [0-9]+ bytes \\([0-9]+ lines\\) of output are "
+                              "missing here: keep.logs is 4k\nprogress .*\nprogress 500\nFATAL: no space left\n$")
+        self.assertIn(len(out), range(4000, 4200))
+        self.assertEqual("FATAL: no space left\n", self.cli.check("logs", "long", "--tail", "1").out)
+        both = self.cli.check("logs", "long", "--attempt", "all", "--tail", "1").out
+        head = "--- attempt {}, exit code 3\nFATAL: no space left\n"
+        self.assertEqual(head.format(1) + head.format(2), both)
+        stamped = self.cli.check("logs", "long", "-t").out.splitlines()
+        self.assertNone(line for line in stamped if not re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (prog|FATAL|crons)", line))
+        since = stamped[-1].split()[0]
+        self.assertEqual("FATAL: no space left\n", self.cli.check("logs", "long", "--since", since, "--tail", "1").out)
+        self.assertEqual("", self.cli.check("logs", "long", "--since", "now").out)
+
     def test_doctor_cluster_and_every_list_in_every_form(self):
         self.one.apply({"good": {"schedule": NEVER, "command": ["true"]}})
         run = self.cli.trigger("good")

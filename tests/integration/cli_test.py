@@ -577,10 +577,15 @@ class CommandLine(lab.Suite):
         self.assertEqual(3, self.cli(fake).call("logs", "other@20261122T030000Z").code)
 
     def log_fake(self, logs, *states):
-        """logs: for each attempt its answers, the last one again and again."""
+        """logs: for each attempt its answers, the last one again and again. Line n has the stamp of second n."""
         def log(query):
             answers = logs[query["attempt"]]
-            return answers.pop(0) if len(answers) > 1 else answers[0]
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if not isinstance(answer, Stream):
+                return answer
+            lines = "".join(answer.chunks).splitlines(keepends=True)
+            stamped = [f"2026-11-22T03:00:{n:02}.000000000Z {line}" for n, line in enumerate(lines)]
+            return Stream(*(line for line in stamped if line >= query.get("since", "")), cut=answer.cut)
 
         return self.trigger_fake(*states).on("GET", f"/v1/runs/{RUN}/logs", log)
 
@@ -596,11 +601,46 @@ class CommandLine(lab.Suite):
 
     def test_following_the_last_lines_prints_them_once(self):
         fake = self.log_fake({"1": [(404, {"error": {"code": "not-found", "text": "no log yet"}}),
-                                    Stream("nine\nten\n", cut=True), Stream("eleven\n"), Stream()]},
+                                    Stream("nine\nten\n", cut=True), Stream("nine\nten\neleven\n")]},
                              run(None, None, "running"), run(None, None, "running"), run(None, None, "running"), run())
         answer = self.cli(fake).check("logs", RUN, "-f", "--tail", "2")
         self.assertEqual("nine\nten\neleven\n", answer.out)
-        self.assertEqual(["2", "2", "0", "0"], [r[2]["tail"] for r in fake.asked("GET", f"/v1/runs/{RUN}/logs")])
+        asked = [r[2] for r in fake.asked("GET", f"/v1/runs/{RUN}/logs")]
+        self.assertEqual(["2", "2", None, None], [q.get("tail") for q in asked])
+        self.assertEqual([None, None, "01", "02"], [q.get("since", "")[17:19] or None for q in asked])
+
+    def test_following_a_server_that_gives_no_stamps(self):
+        long = "a line that is longer than a stamp would be\n"
+        for text in ("short\n", long, "without end", long + "without end"):
+            fake = self.trigger_fake(run(None, None, "running"), run())
+            fake.on("GET", f"/v1/runs/{RUN}/logs", Stream(text))
+            self.assertEqual(text, self.cli(fake).check("logs", RUN, "-f").out)
+
+    def test_logs_of_all_attempts_have_a_head_line_each(self):
+        two = run("succeeded", 0, "ended", 2)
+        two["attempts"][0]["exit_code"] = 75
+        fake = self.log_fake({"1": [Stream("one")], "2": [Stream("two\n")]}, two)
+        stamp = "2026-11-22T03:00:00.000000000Z "
+        for options, before in (((), stamp), (("-f",), ""), (("-f", "-t"), stamp)):
+            expected = f"--- attempt 1, exit code 75\n{before}one\n--- attempt 2, exit code 0\n{before}two\n"
+            self.assertEqual(expected, self.cli(fake).check("logs", RUN, "--attempt", "all", *options).out)
+
+    def test_logs_of_a_job_are_those_of_the_run_that_began_last(self):
+        def row(second, started, state="ended"):
+            one = run(None, None, state)
+            return {**one, "run": f"nightly@20261122T03000{second}Z", "started": started}
+        rows = [row(5, None, "armed"), row(4, "2026-11-22T03:00:04Z"), row(3, "2026-11-22T04:00:00Z"),
+                row(2, None, "skipped")]
+        fake = Fake(self).on("GET", "/v1/jobs/nightly", {"job": "nightly"}).on("GET", "/v1/runs", rows)
+        fake.on("GET", "/v1/runs/nightly@20261122T030003Z/logs", Stream("it\n"))
+        answer = self.cli(fake).check("logs", "nightly", "--tail", "1", "--since", "2026-11-22T03:00:00.123456789Z")
+        self.assertEqual(("it\n", "--- nightly@20261122T030003Z\n"), (answer.out, answer.err))
+        self.assertEqual({"tail": "1", "since": "2026-11-22T03:00:00.123456789Z"}, fake.requests[-1][2])
+        fake = Fake(self).on("GET", "/v1/jobs/nightly", {"job": "nightly"}).on("GET", "/v1/runs", rows[:1])
+        answer = self.cli(fake).call("logs", "nightly")
+        self.assertEqual(3, answer.code)
+        self.assertIn("no run of nightly has begun yet", answer.err)
+        self.assertEqual(3, self.cli(fake).call("logs", "nosuch").code)
 
     def test_trigger_follow_prints_the_log_alone_on_stdout(self):
         fake = self.trigger_fake(run(None, None, "running"), run("failed", 9))
