@@ -125,13 +125,40 @@ class Containers(lab.Suite):
         self.assertEqual("failed", run["verdict"])
         self.assertIn("memory", server.cli.check("run", run["run"], "-o", "json").out.lower())
 
-    def test_long_output_is_cut_and_the_job_ends_well(self):
-        server = self.begin({"j": self.sh("yes 0123456789 | head -c 3000000", keep={"logs": "64k"})})
+    def test_of_long_output_both_ends_are_kept_and_the_job_ends_well(self):
+        server = self.begin({"j": self.sh("echo first; yes 0123456789 | head -c 3000000; echo; echo FATAL; exit 3",
+                                          keep={"logs": "64k"})})
         run = server.cli.wait_end(server.cli.trigger("j"), 90)
-        self.assertEqual("succeeded", run["verdict"])
-        out = server.cli.check("logs", run["run"]).out
-        self.assertLess(len(out), 200_000)
-        self.assertGreater(len(out), 10_000)
+        self.assertEqual(("failed", 3), (run["verdict"], run["exit_code"]))
+        out = server.cli.check("logs", "j").out
+        self.assertTrue(out.startswith("first\n0123456789\n"), out[:99])
+        self.assertTrue(out.endswith("0123456789\n012\nFATAL\n"), out[-99:])
+        self.assertIn("of output are missing here: keep.logs is 64k\n", out)
+        self.assertIn(len(out), range(56_000, 65_700))
+        self.assertEqual("FATAL\n", server.cli.check("logs", "j", "--tail", 1).out)
+
+    def test_output_that_the_engine_rotated_away_is_told_where_it_is_missing(self):
+        """The server is away while its engine's own log, two files of a megabyte, is written over."""
+        out = self.folder.make("out", mode=0o777)
+        script = ("echo begun; while [ ! -e /out/go ]; do sleep 0.1; done; yes 0123456789abcdef | head -n 60000;"
+                  "echo last words; touch /out/done")
+        server = self.begin({"j": self.sh(script, keep={"logs": "64k"}, volumes=[f"{out}:/out"])})
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: "begun" in server.cli.call("logs", run).out, 30, "the first line")
+        server.kill()
+        container = self.containers_of(run)[0]["Id"]
+        self.folder.write("out/go", "")
+        lab.wait_for(lambda: self.dockerd.api.inspect(container)["State"]["Status"] == "exited", 60, "the end")
+        server.start()
+        self.assertEqual("succeeded", server.cli.wait_end(run, 60)["verdict"])
+        lines = server.cli.check("logs", run).out.splitlines()
+        self.assertEqual(("begun", "last words"), (lines[0], lines[-1]))
+        self.assertRegex(lines[1], "^cronsched: output lost between 20.*Z and 20.*Z: the engine had rotated")
+        self.assertRegex("\n".join(sorted(set(lines[2:-1]))), r"\A([0-9a-f]*\n)?0123456789abcdef\ncronsched: .* are missing here: [^\n]*\Z")
+        stamped = server.cli.check("logs", run, "--timestamps").out.splitlines()
+        self.assertEqual(sorted(line.split(" ")[0] for line in stamped), [line.split(" ")[0] for line in stamped])
+        since = stamped[-1].split(" ")[0]
+        self.assertEqual("last words\n", server.cli.check("logs", run, "--since", since).out)
 
     def test_constraints_are_refused_on_a_single_engine(self):
         server = self.begin({})
