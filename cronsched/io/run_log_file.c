@@ -228,12 +228,12 @@ int run_log_file_add(struct run_log_file *f, const struct run_log_frame *frame, 
     else if (!output && r == 0)
         r = put_frame(f, frame, error);
     while (output && left > 0 && r == 0) {
-        if (f->content == f->limit && f->sole) {
+        if (f->content >= f->limit && f->sole) {
             part.size = left;
             pass_over(f, &part);
             return 0;
         }
-        if (f->content == f->limit && (r = next_file(f, error)) < 0)
+        if (f->content >= f->limit && (r = next_file(f, error)) < 0)
             break;
         part.size = left < RUN_LOG_FRAME_MAX ? left : RUN_LOG_FRAME_MAX;
         if ((int64_t)part.size > f->limit - f->content)

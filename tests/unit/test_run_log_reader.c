@@ -298,6 +298,47 @@ static void test_garbage_is_an_error(void **state)
     run_log_reader_free(r);
 }
 
+/* Whatever became of the files on a disk: reading ends, and so does going on with them. */
+static void test_damaged_files(void **state)
+{
+    const struct run_log_view views[] = {
+        {.tail = -1}, {.tail = 5, .timestamps = true}, {.tail = -1, .stored = true}};
+    char name[RUN_LOG_FILE_PATH_MAX], line[64];
+    struct run_log_file f;
+    unsigned seed = 42;
+
+    for (int turn = 0; turn < 300; turn++) {
+        int slot = turn % 3 - 1, fd;
+
+        open_log(&f, 4096);
+        for (int i = 0; i < 900; i++) {
+            snprintf(line, sizeof(line), "line %d, which is somewhat longer\n", i);
+            add(&f, RUN_LOG_OUT, T0 + i, line);
+        }
+        run_log_file_close(&f);
+        fd = open(slot < 0 ? path : run_log_file_name(path, slot, name), O_RDWR);
+        assert_true(fd >= 0);
+        for (int i = 0; i < 3; i++) {
+            unsigned char byte = (unsigned char)rand_r(&seed);
+            off_t at = (off_t)(rand_r(&seed) % (turn % 2 ? RUN_LOG_HEADER_BYTES : 2000));
+
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        }
+        close(fd);
+        for (size_t i = 0; i < sizeof(views) / sizeof(*views); i++) {
+            struct run_log_reader *r = run_log_reader_new(path, &views[i]);
+            size_t n = 0, all = 0;
+
+            while (run_log_reader_read(r, text, RUN_LOG_BLOCK_LEAST, &n) == 0 && n > 0)
+                assert_true((all += n) < TEXT_MAX);
+            run_log_reader_free(r);
+        }
+        if (run_log_file_open(&f, path, 4096, RUN_LOG_RESUME, NULL) == 0)
+            add(&f, RUN_LOG_OUT, T0, "more\n");
+        run_log_file_close(&f);
+    }
+}
+
 /* The copy of another replica, made from the stored form, reads as the log itself does, stamps and all. */
 static void copy_to(const char *to, int64_t cap)
 {
@@ -398,6 +439,7 @@ int main(void)
         TEST(test_a_reader_that_is_too_slow_is_told),
         TEST(test_part_of_a_frame_is_not_shown),
         TEST(test_garbage_is_an_error),
+        TEST(test_damaged_files),
         TEST(test_the_stored_form_keeps_everything),
         TEST(test_stamps_as_text),
     };
