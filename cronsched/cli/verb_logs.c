@@ -45,29 +45,34 @@ static const json_t *last_begun(const json_t *runs)
     return last;
 }
 
-/* The last run of a job, whose id is the caller's to free. */
-static int find_last_run(struct cli_context *s, const char *job, char **ret)
+/* Why there is none. */
+static int no_run(struct cli_context *s, const char *job)
 {
-    json_t *runs = NULL, *known = NULL;
-    const json_t *last;
+    json_t *known = NULL;
     int code;
 
     cli_path(s, "/v1/jobs/%s", job); /* one that is not there has its error here */
     code = cli_get(s, &known);
     json_decref(known);
-    if (code != EXIT_FINE)
-        return code;
+    return code != EXIT_FINE ? code : cli_fail(ERR_NOT_FOUND, "no run of %s has begun yet", job);
+}
+
+/* The last run of a job, whose id is the caller's to free. A job that is gone may have runs. */
+static int find_last_run(struct cli_context *s, const char *job, char **ret)
+{
+    json_t *runs = NULL;
+    const json_t *last;
+    int code;
+
     cli_path(s, "/v1/runs");
     cli_query(s, "job", job);
     cli_query(s, "limit", RUNS_LOOKED_AT);
     code = cli_get(s, &runs);
     last = last_begun(runs);
-    if (code == EXIT_FINE && !last)
-        code = cli_fail(ERR_NOT_FOUND, "no run of %s has begun yet", job);
-    else if (code == EXIT_FINE)
+    if (last)
         *ret = alloc_text(run_view_text(last, "run"));
     json_decref(runs);
-    return code;
+    return code == EXIT_FINE && !last ? no_run(s, job) : code;
 }
 
 static int read_attempt(const struct verb_call *call, long *ret, struct error *error)
