@@ -126,7 +126,7 @@ class Containers(lab.Suite):
         self.assertIn("memory", server.cli.check("run", run["run"], "-o", "json").out.lower())
 
     def test_of_long_output_both_ends_are_kept_and_the_job_ends_well(self):
-        server = self.begin({"j": self.sh("echo first; yes 0123456789 | head -c 3000000; echo; echo FATAL; exit 3",
+        server = self.begin({"j": self.sh("echo first; yes 0123456789 | head -c 3000000; echo; echo FATAL; sleep 2; exit 3",
                                           keep={"logs": "64k"})})
         run = server.cli.wait_end(server.cli.trigger("j"), 90)
         self.assertEqual(("failed", 3), (run["verdict"], run["exit_code"]))
