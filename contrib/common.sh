@@ -27,6 +27,17 @@ package_installed() {
     [ "$status" = installed ] && dpkg --compare-versions "$version" ge "${2:-0}"
 }
 
+# services_of_tests mask|unmask [sudo]: load balancers that the tests start themselves are not to be started as services
+# of this machine when they are installed.
+services_of_tests() {
+    local what=$1 service
+    shift
+    [ -d /run/systemd/system ] || return 0
+    for service in haproxy nginx; do
+        systemctl is-active -q "$service" || "$@" systemctl -q --runtime "$what" "$service" 2>/dev/null || true
+    done
+}
+
 # packages_install WHAT...: installs what is missing or too old and leaves alone what is there.
 packages_install() {
     local missing=() name least as_root=()
@@ -40,9 +51,11 @@ packages_install() {
         as_root=(sudo)
     fi
     say "installing ${missing[*]}"
+    services_of_tests mask "${as_root[@]}"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -q update
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -q install -y --no-install-recommends \
         "${missing[@]}" >/dev/null || fail "apt-get could not install ${missing[*]}"
+    services_of_tests unmask "${as_root[@]}"
 }
 
 # build_tree FOLDER TARGET MESON-OPTION...: configures the folder once and compiles the target (all: everything).
