@@ -39,6 +39,7 @@ struct link {
     int64_t epoch;
     bool stood, reported; /* in this epoch: it has answered; it was reported as down */
     bool asked;           /* by heartbeat_ask, and not answered yet */
+    bool silent;          /* was told so: what it said of itself does not count any more */
     unsigned failures;    /* in a row */
     char why[WHY_SIZE];
     uint64_t sent_ms, heard_ms, due_ms; /* boot time; due: of the timer */
@@ -210,6 +211,12 @@ static void ask_answered(struct link *l)
         loop_timer_start(&h->ask, on_ask_over, 0, 0);
 }
 
+static void tell_silent(struct link *l)
+{
+    l->silent = true;
+    l->h->o.silent(l->h->o.arg, l->id);
+}
+
 static void went_wrong(struct link *l, bool refused)
 {
     uint64_t now = now_ms();
@@ -221,7 +228,8 @@ static void went_wrong(struct link *l, bool refused)
     mark_down(l);
     ask_answered(l);
     wait_for(l, now + (l->leads ? HEARTBEAT_MS : HEARTBEAT_SLOW_MS));
-    l->h->o.silent(l->h->o.arg, l->id);
+    if (l->leads || refused || l->failures++ > 0) /* one late answer of a replica that lives proves nothing */
+        tell_silent(l);
     if (l->leads)
         report(l, l->stood && refused ? REPLICATED_LINK_BROKEN : REPLICATED_LINK_REFUSED);
 }
@@ -292,6 +300,7 @@ static void heard(struct link *l, const json_t *o)
     if (l->leads)
         lateness_note(&l->late, now > l->sent_ms + HEARTBEAT_MS ? now - l->sent_ms - HEARTBEAT_MS : 0);
     l->failures = 0;
+    l->silent = false;
     l->down_ms = 0;
     l->stood = true;
     l->heard_ms = now;
@@ -391,7 +400,7 @@ static void on_timer(uv_timer_t *timer)
              (unsigned long long)(now - (l->heard_ms ? l->heard_ms : l->sent_ms)));
     ask_answered(l);
     link_send(l);
-    l->h->o.silent(l->h->o.arg, l->id);
+    tell_silent(l);
     report(l, REPLICATED_LINK_SILENT);
 }
 
@@ -525,7 +534,7 @@ bool heartbeat_ask(struct heartbeat *h)
     {
         struct link *l = LIST_ITEM(at, struct link, of_heartbeat);
 
-        if (h->stopped || l->down_ms)
+        if (h->stopped || l->silent)
             continue;
         http_call_cancel(l->call);
         l->call = NULL;

@@ -43,10 +43,10 @@
 #define ASK_RETRY_MS         100             /* of an answer that failed */
 #define ASK_TELL_EVERY_MS    (5 * 60 * 1000) /* that a link is down while the leader lives */
 #define CLAIMS_MAX           16
-#define CLAIM_MS             5000 /* a claim that is not renewed is over */
-#define CLAIM_SURE_MS        1000 /* one that stands as long is of another ensemble */
-#define CLAIM_SOON_MS        50   /* members are asked again that often at first, */
-#define CLAIM_AGAIN_MS       500  /* and later */
+#define CLAIM_MS             10000 /* a claim that is not renewed is over */
+#define CLAIM_SURE_MS        1000  /* one that stands as long is of another ensemble */
+#define CLAIM_SOON_MS        50    /* members are asked again that often at first, */
+#define CLAIM_AGAIN_MS       500   /* and later */
 #define HOLDER_AGAIN_MS      500
 #define UNFIT_PATIENCE_MS    2000 /* an unfit replica campaigns only after that, and if no other is fit */
 
