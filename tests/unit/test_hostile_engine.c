@@ -134,6 +134,8 @@ static uv_buf_t choose(struct caller *c)
     }
     snprintf(c->answer, sizeof(c->answer),
              "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    if (answer(c, line, special, COUNT(special)) && strstr(line, "/events"))
+        return uv_buf_init(c->answer, (unsigned)strlen(c->answer));
     c->stays = strstr(line, "/events") != NULL;
     if (c->stays)
         snprintf(c->answer, sizeof(c->answer), OK "Transfer-Encoding: chunked\r\n\r\n");
@@ -541,6 +543,23 @@ static void test_an_end_without_its_exit_code_is_unknown(void **state)
     nothing_special();
 }
 
+/* The engine was started after it: what it says of the end may be made up, unless it remembers the event. */
+static void test_an_end_that_was_not_seen_is_believed_with_its_event(void **state)
+{
+    special[0] = (struct reply){"/" ID "/json", 200, STATE_OF("exited", FINISHED ",\"ExitCode\":0")};
+    special[1] =
+        (struct reply){"/networks/bridge", 200, "{\"Id\":\"n\",\"Created\":\"2025-11-30T10:00:20Z\"}"};
+    special[2] = (struct reply){"/events?since=1&until=", 200, "{}"};
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_UNKNOWN);
+    assert_non_null(strstr(heard_text, "has not seen"));
+    special[2].body = EVENT("die") AT;
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_ENDED);
+    assert_int_equal(heard.exit_code, 0);
+    nothing_special();
+}
+
 /* The end is told by an event behind a line that is too long, and long before the next look. */
 static void test_events_behind_too_long_a_line_are_heard(void **state)
 {
@@ -736,6 +755,7 @@ int main(void)
         cmocka_unit_test(test_events_that_hide_the_start),
         cmocka_unit_test(test_nonsense_for_a_watch),
         cmocka_unit_test(test_an_end_without_its_exit_code_is_unknown),
+        cmocka_unit_test(test_an_end_that_was_not_seen_is_believed_with_its_event),
         cmocka_unit_test(test_events_behind_too_long_a_line_are_heard),
         cmocka_unit_test(test_events_without_end),
         cmocka_unit_test(test_nonsense_for_a_log),

@@ -12,7 +12,7 @@
  *   the container is gone  ENDED when its `die` was seen, else UNKNOWN
  *   another engine         UNREACHABLE once; what is not there is believed only after the engine's identity
  *   an end without `die`   the engine may have been restarted meanwhile, and have made it up: the default network tells
- *                          (docker_end.c). What is made up is UNKNOWN
+ *                          (docker_end.c), and the events that the engine remembers. What is made up is UNKNOWN
  *   no sense, no answer    and the link is up: UNREACHABLE once, and it is looked at every second
  *   it says `created`      UNKNOWN: the engine died in mid-start and does not know what it has started
  *   it runs again          somebody else has started it again (docker restart or start, a restart policy that was
@@ -319,6 +319,80 @@ static void look_later(struct docker_task *t)
     look_more(t->docker);
 }
 
+/* ---- an end that this watch has not seen ---- */
+
+static void on_life(struct docker_watch *w, const struct docker_fact *fact)
+{
+    if (fact->at_ms < w->start_ms)
+        return; /* the stream begins with what is long known */
+    if (fact->event == DOCKER_EVENT_DIE) {
+        w->died = true;
+        w->died_ms = fact->at_ms;
+        w->died_code = fact->exit_code;
+    } else if (fact->event == DOCKER_EVENT_START && w->died) {
+        w->starts++;
+        w->revived = w->ended;
+        begin_life(w, fact->at_ms);
+    } else {
+        return;
+    }
+    w->wanted = !w->ended;
+}
+
+static void on_old_event(void *arg, const char *line, size_t len)
+{
+    struct docker_task *t = OBJECT(struct docker_task, arg);
+    struct docker_fact fact;
+    json_t *json;
+
+    json_text_object(line, len, "event", &json, NULL);
+    if (json && docker_event_read(json, t->id, &fact))
+        on_life(t->watch, &fact);
+    json_decref(json);
+}
+
+/* It runs again, or its `die` has come meanwhile; or there was no answer, and all is looked at again. */
+static bool is_settled(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_watch *w = t->watch;
+
+    if (w->ended || w->over_ms == 0)
+        return true;
+    if (docker_lost(reply))
+        docker_link_suspect(t->docker, reply);
+    if ((!docker_lost(reply) && reply->status < 500) || ++w->unfinished >= UNFINISHED_LOOKS_MAX)
+        return false;
+    docker_wake_in(t, 500, look_later);
+    return true;
+}
+
+/* A `die` that came before this watch began is among those that the engine remembers. */
+static void on_old_events(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_watch *w = t->watch;
+    struct docker_lines lines = {.line = on_old_event, .arg = t};
+
+    if (is_settled(t, reply))
+        return;
+    if (!docker_lost(reply) && reply->status == 200)
+        docker_lines_feed(&lines, reply->body, strlen(reply->body));
+    docker_lines_release(&lines);
+    if (w->died)
+        w->source = DOCKER_END_OWN;
+    ended(t);
+}
+
+static void ask_events(struct docker_task *t, int64_t engine_ms)
+{
+    char filters[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX * 2];
+
+    snprintf(query, sizeof(query), "since=1&until=%lld&filters=", (long long)(engine_ms / 1000 + 1));
+    snprintf(filters, sizeof(filters),
+             "{\"type\":[\"container\"],\"event\":[\"die\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX, t->id);
+    percent_append(query, sizeof(query), filters); /* it fits: an id is short */
+    docker_send(t, &(struct docker_call){.method = "GET", .path = "/events", .query = query}, on_old_events);
+}
+
 /* Whether the end that nobody has seen is one. */
 static void on_network(struct docker_task *t, const struct docker_reply *reply)
 {
@@ -329,19 +403,16 @@ static void on_network(struct docker_task *t, const struct docker_reply *reply)
                                      .live_restore = d->live_restore,
                                      .zero = strncmp(d->version, "24.", 3) == 0};
 
-    if (w->ended || w->over_ms == 0)
-        return; /* it runs again, or its `die` has come */
-    if (docker_lost(reply) || (reply->status >= 500 && ++w->unfinished < UNFINISHED_LOOKS_MAX)) {
-        if (docker_lost(reply))
-            docker_link_suspect(d, reply);
-        docker_wake_in(t, 500, look_later);
+    if (is_settled(t, reply))
         return;
-    }
     if (reply->status == 200)
         restart.network_ms = docker_time_read(made);
     docker_starts_read(d, &restart.process_ms, &restart.host_ms);
     w->source = docker_end_judge(&w->end, &restart);
-    ended(t);
+    if (w->source == DOCKER_END_MADE_UP)
+        ask_events(t, reply->date_ms ? reply->date_ms : d->host->now_ms(d->host));
+    else
+        ended(t);
 }
 
 static void end_with(struct docker_task *t, const struct docker_state *state)
@@ -349,6 +420,7 @@ static void end_with(struct docker_task *t, const struct docker_state *state)
     struct docker_watch *w = t->watch;
 
     w->end = *state;
+    w->source = DOCKER_END_OWN;
     if (w->died)
         ended(t);
     else if (!t->call)
@@ -511,24 +583,6 @@ static void on_kill(struct docker *d, const json_t *event)
         return; /* of an earlier life, told once more */
     if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT))
         t->watch->foreign_signal = number;
-}
-
-static void on_life(struct docker_watch *w, const struct docker_fact *fact)
-{
-    if (fact->at_ms < w->start_ms)
-        return; /* the stream begins with what is long known */
-    if (fact->event == DOCKER_EVENT_DIE) {
-        w->died = true;
-        w->died_ms = fact->at_ms;
-        w->died_code = fact->exit_code;
-    } else if (fact->event == DOCKER_EVENT_START && w->died) {
-        w->starts++;
-        w->revived = w->ended;
-        begin_life(w, fact->at_ms);
-    } else {
-        return;
-    }
-    w->wanted = !w->ended;
 }
 
 static void on_unwatched(struct docker *d, const char *id, enum docker_event event)
