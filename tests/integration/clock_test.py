@@ -52,5 +52,59 @@ class Clocks(lab.Suite):
         self.assertEqual(self.first, self.cluster.leader())
 
 
+class OneServer(lab.Suite):
+    """Nothing else knows what time it is: the kernel says nothing of a clock that is faked."""
+
+    def setUp(self):
+        super().setUp()
+        if why_no_faked_clock():
+            self.skipTest(why_no_faked_clock())
+        self.ledger = lab.Ledger(self.folder)
+        self.clock = FakedClock(self.folder)
+        self.one = self.server(environment=self.clock.environment)
+
+    def told(self):
+        """In how many places it is told that the clock is not followed."""
+        doctor = [x for x in self.one.cli.call("doctor", "-o", "json").json() if x["check"] == "clock"][0]
+        ready = str(self.one.http("GET", "/readyz")[1])
+        audit = self.one.cli.call("audit", "--since", "10s")
+        return ("clock-jump" in self.one.log(), doctor["status"] == "error", "accept-clock" in ready,
+                self.one.metric("cronsched_clock_held") == 1, audit.code == 1 and "wall clock" in audit.out)
+
+    def starts_after(self, count):
+        lab.wait_for(lambda: len(self.ledger.starts()) >= count, 30, f"{count} starts")
+
+    def test_a_clock_that_was_ahead_at_a_start_silences_nothing(self):
+        self.one.start()
+        self.one.apply({"tick": self.ledger.process_job(schedule="*/2 * * * * *", concurrency="allow")})
+        self.starts_after(1)
+        self.one.stop()
+        self.clock.step(7200)
+        self.one.start()
+        self.starts_after(len(self.ledger.starts()) + 2)
+        self.one.stop()
+        self.clock.step(0)
+        self.one.launch()  # two hours behind its journal
+        self.starts_after(len(self.ledger.starts()) + 2)
+        self.assertEqual((True,) * 5, self.told())
+        self.one.cli.check("cluster", "accept-clock")
+        since = time.time()
+        lab.wait_for(lambda: [r for r in self.one.cli.runs("tick", "--state", "ended")
+                              if since < lab.parse_instant(r["fire_time"]) < since + 60], 30, "a fire time of this time to run")
+        self.assertTrue(self.one.ready())
+
+    def test_a_clock_that_is_set_while_it_runs_is_not_followed(self):
+        self.one.start()
+        self.one.apply({"tick": self.ledger.process_job(schedule="*/2 * * * * *", concurrency="allow")})
+        self.starts_after(1)
+        self.clock.step(7200)
+        self.starts_after(len(self.ledger.starts()) + 2)
+        self.assertEqual((True,) * 5, self.told())
+        late = time.time() + 60
+        self.assertNone(r["run"] for r in self.one.cli.runs("tick") if lab.parse_instant(r["fire_time"]) > late)
+        self.clock.step(0)
+        lab.wait_for(lambda: self.one.metric("cronsched_clock_held") == 0, 20, "the clock to be believed again")
+
+
 if __name__ == "__main__":
     lab.main()
