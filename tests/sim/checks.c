@@ -148,7 +148,9 @@ static void check_overdue(struct replica *r)
     bool late = false;
     char text[256] = "nothing is late";
 
-    if (r->stale || r->scheduler->state.index != w->shadow.index || r->zones.rules != w->told_zones.rules)
+    /* a deposed one has batches of its own of these numbers, until it follows */
+    if (r->stale || r->scheduler->state.index != w->shadow.index ||
+        strcmp(r->scheduler->state.hash, w->shadow.hash) != 0 || r->zones.rules != w->told_zones.rules)
         return;
     HASH_ITER(by_name, w->shadow.jobs, j, next)
     {
