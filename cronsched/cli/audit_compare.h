@@ -1,5 +1,5 @@
 /* The books of all replicas of a cluster for one window of time, compared: each replica's own audit, and its runs, one by
- * one. Asks each member at the URL that it advertises, with the caller's own token. Main thread.
+ * one. Asks each member where client_ask_replica finds it, with the caller's own token. Main thread.
  */
 #pragma once
 

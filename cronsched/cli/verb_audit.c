@@ -178,7 +178,8 @@ const struct verb verb_audit = {
         "with the runs "
         "and the recorded skips. Runs that have not ended count as open. Exit code 1 and the list when "
         "one is "
-        "unaccounted for. With --all-replicas each replica is asked at the URL that it advertises, and "
+        "unaccounted for. With --all-replicas each replica is asked at the server of --server that it is, "
+        "else at the URL that it advertises, and "
         "they must have "
         "the same ends of the same runs; one that cannot be asked, or that is known and is not there, is an "
         "error, too.",

@@ -26,12 +26,13 @@ static const json_t *find_row(const json_t *rows, const char *id)
     return NULL;
 }
 
-/* The one that was asked first, and every other at the URL that it advertises. One that does not know it is fine. */
+/* The one that was asked first, and every other where it is. One that does not know it is fine. */
 static int tell_one(struct cli_context *s, const json_t *member, const char *id, bool first)
 {
     struct error error = {0};
     json_t *body = json_pack("{s:s}", "replica", id);
-    int rc = first ? 0 : client_set_servers(&s->client, text_at(member, "url"), &error);
+    int rc = first ? 0
+                   : client_ask_replica(&s->client, text_at(member, "id"), text_at(member, "url"), &error);
 
     if (rc == 0)
         rc = client_call(&s->client, "POST", "/v1/cluster/forget", body, CLIENT_REPEATABLE, NULL, &error);
@@ -58,7 +59,7 @@ static int tell_all(struct cli_context *s, const json_t *cluster, const char *id
         code = code == EXIT_FINE ? one : code;
     }
     if (code == EXIT_FINE)
-        printf("replica %s is no part of the cluster any more\n", id);
+        verb_print(stdout, "replica %s is no part of the cluster any more\n", id);
     return code;
 }
 
@@ -76,10 +77,12 @@ static int run_forget(const struct verb_call *call)
     if (code == EXIT_FINE && find_row(json_object_get(cluster, "replicas"), id))
         code = cli_fail(ERR_CONFLICT, "replica %s is there: stop it first", id);
     if (code == EXIT_FINE && row && !verb_flag(call, "yes"))
-        printf("replica %s at %s, last seen at %s: %s\nIt would not be asked and not be missed any more, and "
-               "what "
-               "it alone holds would not count.\nNothing was changed; with --yes it is done.\n",
-               id, text_at(row, "url"), text_at(row, "seen"), text_at(row, "why"));
+        verb_print(
+            stdout,
+            "replica %s at %s, last seen at %s: %s\nIt would not be asked and not be missed any more, and "
+            "what "
+            "it alone holds would not count.\nNothing was changed; with --yes it is done.\n",
+            id, text_at(row, "url"), text_at(row, "seen"), text_at(row, "why"));
     else if (code == EXIT_FINE && !row && !verb_flag(call, "yes"))
         code = cli_fail(ERR_NOT_FOUND, "replica %s is not known here", id);
     else if (code == EXIT_FINE)

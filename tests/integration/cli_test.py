@@ -403,7 +403,7 @@ class CommandLine(lab.Suite):
                       ["validate", bad], ["apply", bad], ["jobs", "--token-file", bad], ["jobs", "--server", bad], ["token", bad],
                       ["token", "a", "--append", f"/{bad}/x"], ["completion", bad], ["drill", bad], ["drill", "kill-leader", "--lab", bad],
                       ["serve", "--config", bad], ["serve", "--" + bad], ["reset-journal", bad], ["cluster", "recover", "--from", bad],
-                      ["cluster", "rejoin", "--data-dir", bad], ["dst-report", bad], ["logs", "r", "--tail", bad]):
+                      ["cluster", "forget", bad, "--yes"], ["cluster", "rejoin", "--data-dir", bad], ["dst-report", bad], ["logs", "r", "--tail", bad]):
             answer = cli.call(*words)
             self.assertNotEqual("", answer.out + answer.err)
             self.assertPrintable(answer.out, words)
@@ -496,6 +496,10 @@ class CommandLine(lab.Suite):
         self.assertIn("the books of 2 replicas agree", cli.check("audit", "--since", "1h", "--all-replicas").out)
         self.assertIn("r2 leads it", cli.check("cluster", "recover", "--from", "r2", "--yes").out)
         self.assertEqual((0, 1), tuple(len(f.asked("POST", "/v1/cluster/recover")) for f in fakes.values()))
+        for fake in fakes.values():
+            fake.on("POST", "/v1/cluster/forget", {})
+        cli.check("cluster", "forget", "r3", "--yes")
+        self.assertEqual((1, 1), tuple(len(f.asked("POST", "/v1/cluster/forget")) for f in fakes.values()))
         answer = self.cli(fakes["r1"]).call("audit", "--since", "1h", "--all-replicas")  # the other one by its URL
         self.assertIn("r2: cannot be asked: http://127.0.0.1", answer.out)
 
