@@ -24,17 +24,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRAME_HEAD       8
-#define STAMP_BYTES      RUN_LOG_STAMP_SIZE /* with the blank behind it */
-#define STDERR_FRAME     2
-#define ENGINE_FRAME     3 /* the engine's own words */
-#define SEEK_BEFORE_NS   INT64_C(1000000000)
-#define SEEK_DISORDER_NS INT64_C(1000000) /* by which lines of two streams may be out of order */
-#define ROTATES_BYTES                                                                                        \
-    (16 * 1024) /* of output, which a file of the engine's may not hold: LOG_FILE_LEAST_BYTES */
+#define FRAME_HEAD          8
+#define STAMP_BYTES         RUN_LOG_STAMP_SIZE /* with the blank behind it */
+#define STDERR_FRAME        2
+#define ENGINE_FRAME        3 /* the engine's own words */
+#define SEEK_BEFORE_NS      INT64_C(1000000000)
+#define SEEK_DISORDER_NS    INT64_C(1000000) /* by which lines of two streams may be out of order */
+#define ROTATES_BYTES       (8 * 1024)       /* of output: in empty lines they fill a file of the engine's */
 #define RETRY_MS            500
-#define LAST_READS_MAX      60 /* after the end */
-#define TRIES_MAX           4  /* at a stream that breaks although the engine is there */
+#define TRIES_MAX           4 /* at a stream that breaks, or is refused, although the engine is there */
 #define QUERY_MAX           128
 #define HTTP_NO_SUCH_DRIVER 501
 
@@ -54,7 +52,6 @@ struct docker_log {
     bool whole;        /* the stream ended well, when the link had this number */
     uint64_t whole_at;
     bool follows;        /* the request is to */
-    int reads;           /* since finishing began */
     int64_t retry_at_ms; /* of uv_now; not before */
 
     /* the frame under way */
@@ -345,9 +342,9 @@ static void on_stream_end(void *arg, const struct http_answer *answer)
     } else if (!docker_lost(&reply)) {
         snprintf(log->remark, sizeof(log->remark), "the engine does not give its output: %.300s", reply.text);
         log->full = !is_passing(&reply);
-    } else if (log->finishing) {
-        log->tries++;
     }
+    if (log->finishing && !log->whole && !log->full)
+        log->tries++;
     if (!log->whole)
         log->retry_at_ms = (int64_t)uv_now(log->docker->loop) + RETRY_MS;
     json_decref(json);
@@ -402,7 +399,6 @@ static void read_stream(struct docker_log *log, bool follow)
 {
     log->whole = log->broken = false;
     log->follows = follow;
-    log->reads += log->finishing;
     if (!open_writer(log))
         go_on(log);
 }
@@ -427,7 +423,7 @@ static void go_on(struct docker_log *log)
 
     if (!log->finishing || log->writer_closing)
         return;
-    if (!is_whole(log) && left > 0 && log->reads < LAST_READS_MAX && log->tries < TRIES_MAX) {
+    if (!is_whole(log) && left > 0 && log->tries < TRIES_MAX) {
         if (log->call)
             docker_wake_in(log->task, left, on_late);
         else if (d->link == DOCKER_LINK_UP && !log->writer && (int64_t)uv_now(d->loop) >= log->retry_at_ms)
