@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- reads ---- */
 
@@ -130,6 +131,9 @@ static void on_applied(void *arg, int r, struct scheduler_result *result)
     struct apply_wait *w = OBJECT(struct apply_wait, arg);
     struct api *api = w->api;
 
+    if (r == 0)
+        json_object_update_new(result->reply, json_pack("{s:s,s:s}", "cluster", api->context.cluster, "uuid",
+                                                        scheduler_cluster(api->context.scheduler)));
     if (r == ERR_BUSY) {
         http_reply_header(w->request, "Retry-After", "1");
         http_reply_problem(w->request, 429, &result->error, NULL);
@@ -141,19 +145,43 @@ static void on_applied(void *arg, int r, struct scheduler_result *result)
     api_work_end(api);
 }
 
+/* 'cluster' of an apply is the name or the UUID of the one that is meant. */
+static int check_cluster(const struct api *api, const json_t *body, struct error *error)
+{
+    const json_t *value = json_object_get(body, "cluster");
+    const char *wanted = json_string_value(value), *uuid = scheduler_cluster(api->context.scheduler);
+
+    if (!value)
+        return 0;
+    if (!wanted)
+        return error_set(error, ERR_INVALID, "apply: cluster must be a text");
+    if (strcmp(wanted, api->context.cluster) == 0 || strcasecmp(wanted, uuid) == 0)
+        return 0;
+    return error_set(error, ERR_CONFLICT, "this is the cluster %s (%s), not %.200s", api->context.cluster,
+                     uuid, wanted);
+}
+
 /* A large one goes on over many turns; the scheduler answers it at the latest when it stops. */
 void api_handle_apply(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
-    const json_t *body = http_body(request);
+    json_t *body = json_copy((json_t *)(uintptr_t)http_body(request)); /* NULL: there is none */
     struct apply_wait *w;
+    struct error error;
 
     if (!body) {
         http_reply_error(request, ERR_INVALID, "apply: the body is missing");
         return;
     }
+    if (check_cluster(api, body, &error) < 0) {
+        http_reply_failure(request, &error);
+        json_decref(body);
+        return;
+    }
+    json_object_del(body, "cluster");
     w = calloc(1, sizeof(*w));
     if (!w) {
+        json_decref(body);
         http_reply_error(request, ERR_NOMEM, "out of memory");
         return;
     }
@@ -162,6 +190,7 @@ void api_handle_apply(struct http_request *request, void *arg)
     w->request = http_request_ref(request);
     api_work_begin(api);
     scheduler_apply_then(api->context.scheduler, body, http_caller(request)->name, on_applied, w);
+    json_decref(body);
 }
 
 void api_handle_job_delete(struct http_request *request, void *arg)

@@ -167,7 +167,7 @@ void api_write_result(struct api *api, struct http_request *request, int r,
                       const struct scheduler_result *result)
 {
     if (r < 0)
-        http_reply_failure(request, &result->error);
+        http_reply_problem(request, http_status_of(result->error.code), &result->error, result->details);
     else
         answer_when_durable(api, request, result->reply, result->index);
 }

@@ -250,6 +250,7 @@ void client_release(struct client *client)
         explicit_bzero(client->authorization, strlen(client->authorization));
     free(client->authorization);
     free(client->cacert);
+    json_decref(client->refusal);
     curl_easy_cleanup(client->curl);
     *client = (struct client){0};
 }
@@ -379,6 +380,8 @@ static int refused(const struct exchange *x, const struct client_server *server,
     const char *text = json_string_value(json_object_get(e, "text"));
     int code = code_of_name(json_string_value(json_object_get(e, "code")), status);
 
+    json_decref(x->client->refusal);
+    x->client->refusal = json_incref((json_t *)(uintptr_t)e);
     if (text)
         return error_set(error, code, "%s", text);
     return error_set(error, code, "%s answered %s %s with status %ld", server->title, x->method, x->path,

@@ -51,6 +51,7 @@ struct client {
     bool named;         /* servers were given, not guessed */
     bool plain_http;    /* the token may go to http:// addresses */
     bool quiet;         /* it waits without saying so; it says so once */
+    json_t *refusal;    /* the error object of the last answer that was one; NULL: there was none */
 };
 
 /* --server, --token-file, --cacert, --plain-http, and their variables. Without a server: the unix sockets of this

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ struct loader {
     struct zone_source *zones;
     struct seen *seen;
     size_t files;
+    size_t met; /* job files of the path that is being read, also those read before */
     bool full, follow_links;
     struct beside beside; /* of the path that is being read */
 };
@@ -109,6 +111,7 @@ static int load_fd(struct loader *l, const char *name, int fd)
     if (r < 0)
         return jobfile_add_error(l->set, name, 0, 0, "cannot be read: %s", why.text);
     l->files++;
+    l->met++;
     r = jobfile_read(l->set, name, bytes, size, l->zones);
     free(bytes);
     return r == ERR_NOMEM ? r : 0; /* what is wrong with it is in the list */
@@ -140,16 +143,33 @@ static int load_file(struct loader *l, const char *path, const struct stat *st, 
 
 /* ---- folders ---- */
 
-static bool is_yaml(const char *name)
+enum entry_kind { ENTRY_OTHER, ENTRY_YAML, ENTRY_JSON, ENTRY_LIKE_YAML };
+
+static bool is_suffix(const char *dot, const char *const *suffixes)
 {
+    for (; *suffixes; suffixes++)
+        if (strcasecmp(dot, *suffixes) == 0)
+            return true;
+    return false;
+}
+
+static enum entry_kind kind_of_name(const char *name)
+{
+    static const char *const yaml[] = {".yaml", ".yml", NULL}, *const json[] = {".json", NULL};
     const char *dot = strrchr(name, '.');
 
-    return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+    if (!dot || dot == name)
+        return ENTRY_OTHER;
+    if (is_suffix(dot, yaml))
+        return ENTRY_YAML;
+    if (is_suffix(dot, json))
+        return ENTRY_JSON;
+    return strcasestr(name, ".yaml") || strcasestr(name, ".yml") ? ENTRY_LIKE_YAML : ENTRY_OTHER;
 }
 
 static int wanted(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.';
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
 /* By bytes: the order must not depend on the locale. */
@@ -158,18 +178,39 @@ static int compare_entries(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+/* An entry of a folder that is neither a job file by its name nor hidden: only folders matter, and links that lead
+ * nowhere, which may have been to one. */
+static int load_other(struct loader *l, const char *path, enum entry_kind kind, int depth)
+{
+    struct stat st;
+    int r = stat(path, &st);
+
+    if (r < 0 && (errno == ENOENT || errno == ELOOP) && lstat(path, &st) == 0)
+        return fail(l, path, "a link that leads nowhere");
+    if (r == 0 && S_ISDIR(st.st_mode))
+        return load_path(l, path, false, depth);
+    if (r == 0 && kind == ENTRY_JSON)
+        return fail(
+            l, path,
+            "the job files of a folder are *.yaml and *.yml; this one is read where it is given itself");
+    if (kind == ENTRY_LIKE_YAML)
+        return jobfile_add_warning(l->set, path, "passed over: its name does not end in .yaml or .yml");
+    return 0;
+}
+
 static int load_entry(struct loader *l, const char *folder, const char *name, int depth)
 {
+    enum entry_kind kind = kind_of_name(name);
     size_t n = strlen(folder);
     char *path = NULL;
-    struct stat st;
     int r = 0;
 
     if (asprintf(&path, "%s%s%s", folder, n > 0 && folder[n - 1] == '/' ? "" : "/", name) < 0)
         return ERR_NOMEM;
-    /* of entries that are not job files by name, only folders matter; a dangling link among them does not */
-    if (is_yaml(name) || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
-        r = load_path(l, path, false, depth);
+    if (name[0] != '.')
+        r = kind == ENTRY_YAML ? load_path(l, path, false, depth) : load_other(l, path, kind, depth);
+    else if (kind == ENTRY_YAML)
+        r = jobfile_add_warning(l->set, path, "passed over: its name begins with a dot");
     free(path);
     return r;
 }
@@ -218,6 +259,7 @@ static int load_path(struct loader *l, const char *path, bool named, int depth)
     }
     close(fd);
     r = see(l, &st);
+    l->met += r == 0; /* what it holds has been counted for another path */
     if (r <= 0)
         return r;
     if (!S_ISDIR(st.st_mode))
@@ -248,19 +290,38 @@ static int load_named(struct loader *l, const char *path)
     return r;
 }
 
-int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count, bool follow_links,
-                  struct zone_source *zones, size_t *ret_files)
+/* Nothing in it: a folder that was not mounted, a wrong path. */
+static int note_empty(struct loader *l, const char *path, bool allowed)
 {
-    struct loader l = {.set = set, .zones = zones, .follow_links = follow_links};
+    if (l->met > 0 || strcmp(path, "-") == 0)
+        return 0;
+    if (allowed)
+        return jobfile_add_warning(l->set, path, "no job file (*.yaml, *.yml) in this folder");
+    return fail(l, path, "no job file (*.yaml, *.yml) in this folder");
+}
+
+int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count,
+                  const struct jobfiles_options *options, struct jobfiles_found *ret)
+{
+    struct loader l = {.set = set, .zones = options->zones, .follow_links = options->follow_links};
     size_t failed = set->failed;
+    struct jobfiles_found found = {0};
     struct seen *entry, *next;
     int r = 0;
 
     set->calendar = calendar_read;
     set->env_file = beside_read_env_file;
     set->calendar_arg = set->env_file_arg = &l.beside;
-    for (size_t i = 0; i < count && r == 0; i++)
+    for (size_t i = 0; i < count && r == 0; i++) {
+        size_t jobs = set->count, faults = set->failed, files = l.files;
+
+        l.met = 0;
         r = load_named(&l, paths[i]);
+        if (r == 0 && set->failed == faults)
+            r = note_empty(&l, paths[i], options->allow_empty);
+        if (!found.empty && set->count == jobs && l.met == l.files - files)
+            found.empty = paths[i];
+    }
     HASH_ITER(hh, l.seen, entry, next)
     {
         HASH_DEL(l.seen, entry);
@@ -269,7 +330,8 @@ int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t coun
     set->calendar_arg = set->env_file_arg = NULL;
     if (r < 0)
         return r;
-    if (ret_files)
-        *ret_files = l.files;
+    found.files = l.files;
+    if (ret)
+        *ret = found;
     return set->failed > failed ? ERR_INVALID : 0;
 }

@@ -7,6 +7,8 @@
 
 #include "jobs/definition/jobfile.h"
 
+#include "jobs/time/zone.h"
+
 /* Of each verb that reads job files. */
 #define JOBFILES_OPTION                                                                                      \
     {                                                                                                        \
@@ -16,15 +18,30 @@
 #define JOBFILES_MAX       10000 /* files of one set */
 #define JOBFILES_DEPTH_MAX 32    /* folders within folders */
 
-/* Reads every path into the set, in the order given: a file whatever its name; "-", the standard input; of a
- * folder all *.yaml and *.yml below it, sorted by name. Names that begin with a dot are passed over. No file and no folder
- * is read twice. Calendars and files of variables that jobs name are read from beside their job file.
+struct jobfiles_options {
+    bool follow_links;
+    bool allow_empty; /* a folder that is given and holds no job file is no error */
+    struct zone_source *zones;
+};
+
+struct jobfiles_found {
+    size_t files;
+    const char *empty; /* the first path given in which there is no job, borrowed; NULL: there is none */
+};
+
+/* Reads every path into the set, in the order given: a file whatever its name; "-", the standard input; of a folder all
+ * job files below it, sorted by name. No file and no folder is read twice.
+ *
+ * Job files of a folder are *.yaml and *.yml, in capitals or not; links to such files and folders are followed. *.json is an
+ * error there: JSON is read only where the file itself is given. So is a link that leads nowhere. Names that begin with
+ * a dot are passed over, with a warning where they end like a job file's, as are names like a.yaml.bak. Anything else
+ * (calendars, files of variables, notes) is left alone.
  *
  * A path that is given is followed wherever it leads. Nothing below a folder leads out of it, nor does what a job file
  * names lead out of the folder that was given (or that of the file that was): such links are errors, unless
  * follow_links.
  *
- * `set` has been initialized by the caller, who calls jobfile_finish next. ret_files (may be NULL): how many
- * files were read. 0, ERR_INVALID when anything was wrong (it is in the list), ERR_NOMEM. */
-int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count, bool follow_links,
-                  struct zone_source *zones, size_t *ret_files);
+ * `set` has been initialized by the caller, who calls jobfile_finish next. `ret` may be NULL. 0, ERR_INVALID when
+ * anything was wrong (it is in the list), ERR_NOMEM. */
+int jobfiles_load(struct jobfile_set *set, const char *const *paths, size_t count,
+                  const struct jobfiles_options *options, struct jobfiles_found *ret);

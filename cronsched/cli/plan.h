@@ -5,15 +5,25 @@
 #pragma once
 
 #include "cronsched/cli/cli_context.h"
+#include "cronsched/cli/jobfiles.h"
 #include "jobs/definition/jobfile.h"
 #include "jobs/time/zoneinfo.h"
 
 #define PLAN_NEXT_TIMES 3
 
+/* Of both verbs. */
+#define PLAN_OPTIONS                                                                                         \
+    {"set", 0, "NAME", "who owns the jobs"}, {"take-over", 0, NULL, "take jobs of other sets, and of none"}, \
+        {"allow-empty", 0, NULL, "files without a job are meant, and --prune may delete all of the set"},    \
+    {                                                                                                        \
+        "cluster", 0, "NAME", "only if this cluster answers, by name or UUID (default: $CRONSCHED_CLUSTER)"  \
+    }
+
 struct plan {
     struct cli_context *cli;
     struct zoneinfo *zoneinfo;
     struct jobfile_set files;
+    struct jobfiles_found found;
     json_t *defs; /* the server's: {"index","jobs":{NAME:{"def","set","seed","anchor",...}}} */
     json_t *jobs; /* the files': {NAME: definition} */
 };
@@ -23,12 +33,25 @@ struct plan {
 int plan_load(struct plan *set, struct cli_context *cli);
 void plan_release(struct plan *set);
 
-/* Body of POST /v1/apply, with --set, --prune and --check-index of the call. NULL after an error, which is
- * printed. */
-json_t *plan_body(const struct plan *set, bool dry_run, int *ret_code);
+/* POST /v1/apply, with --set, --prune, --take-over, --allow-empty, --cluster and --check-index of the call. What the
+ * server finds wrong with the jobs is printed with its place in the files. The reply is a new reference, with the
+ * "server" that answered. */
+int plan_send(struct plan *set, bool dry_run, json_t **ret);
 
-/* What would change in one job: array of {"field","old","new"}, null where a side has the default. */
-json_t *plan_fields(const json_t *old_def, const json_t *new_def);
+/* "the set NAME", "no set": the buffer has the longer one, cut if need be. */
+#define PLAN_OWNER_SIZE 240
+const char *plan_owner(const json_t *set, char buffer[PLAN_OWNER_SIZE]);
+
+/* For people: the cluster that answered, "cluster NAME (UUID) at SERVER"; nothing where the reply does not have it. */
+void plan_print_cluster(const json_t *reply);
+/* Jobs that the server has and the files do not, and pauses in which the two differ: of both verbs' replies. */
+void plan_print_differences(const struct plan *set, const json_t *reply);
+
+/* What would change in one job: array of {"field","old","new"}, null where a side has the default. Values of
+ * variables and URLs of webhooks are left out of it unless `values`. */
+json_t *plan_fields(const json_t *old_def, const json_t *new_def, bool values);
+/* A definition without these values; a new reference. */
+json_t *plan_without_values(const json_t *def);
 
 /* The next fire times after now_ms, RFC 3339; NULL when they are not fixed yet (a `~` is chosen when the job
  * is stored), an empty array when there are none. `stored`: the server's {"def","seed","anchor"} of the job,

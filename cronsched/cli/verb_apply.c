@@ -1,26 +1,51 @@
 /* apply: makes the jobs as the files say, all or none. */
-#include "cronsched/cli/jobfiles.h"
 #include "cronsched/cli/plan.h"
 
+#include <string.h>
+
 static const struct verb_option options[] = {
-    {"set", 0, "NAME", "who owns the jobs"},
+    PLAN_OPTIONS,
     {"prune", 0, NULL, "delete the jobs of this set that are not in the files"},
     {"check-index", 0, "N",
      "only if the jobs are still as they were at this index (of plan); else exit code 6"},
     JOBFILES_OPTION,
     {0}};
 
-static void print_names(const struct output *out, enum output_tone tone, char sign, const json_t *names)
+/* Whose the changed job was, when it was taken over. */
+static void print_former_owner(const json_t *taken_over, const char *name)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(taken_over, i, item)
+    {
+        const char *job = json_string_value(json_object_get(item, "job"));
+        char owner[PLAN_OWNER_SIZE];
+
+        if (job && strcmp(job, name) == 0)
+            verb_print(stdout, " (taken over from %s)", plan_owner(json_object_get(item, "set"), owner));
+    }
+}
+
+static void print_names(const struct output *out, enum output_tone tone, char sign, const json_t *names,
+                        const json_t *taken_over)
 {
     const json_t *item;
     size_t i;
 
     json_array_foreach(names, i, item)
-        printf("%s%c %s%s\n", output_tone(out, tone), sign, output_text(item), output_plain(out));
+    {
+        const char *name = output_text(item);
+
+        printf("%s%c %s%s", output_tone(out, tone), sign, name, output_plain(out));
+        print_former_owner(taken_over, name);
+        putchar('\n');
+    }
 }
 
-static void show(const struct output *out, const json_t *reply)
+static void show(const struct plan *set, const json_t *reply)
 {
+    const struct output *out = &set->cli->out;
     const json_t *created = json_object_get(reply, "created"), *changed = json_object_get(reply, "changed"),
                  *deleted = json_object_get(reply, "deleted"), *item;
     size_t i;
@@ -31,9 +56,11 @@ static void show(const struct output *out, const json_t *reply)
         output_value(out, reply);
         return;
     }
-    print_names(out, OUTPUT_GOOD, '+', created);
-    print_names(out, OUTPUT_WARN, '~', changed);
-    print_names(out, OUTPUT_BAD, '-', deleted);
+    plan_print_cluster(reply);
+    print_names(out, OUTPUT_GOOD, '+', created, NULL);
+    print_names(out, OUTPUT_WARN, '~', changed, json_object_get(reply, "taken_over"));
+    print_names(out, OUTPUT_BAD, '-', deleted, NULL);
+    plan_print_differences(set, reply);
     printf("%zu created, %zu changed, %zu deleted, %" JSON_INTEGER_FORMAT
            " unchanged (index %" JSON_INTEGER_FORMAT ")\n",
            json_array_size(created), json_array_size(changed), json_array_size(deleted),
@@ -45,24 +72,17 @@ static int run_apply(const struct verb_call *call)
 {
     struct cli_context s;
     struct plan set = {0};
-    json_t *body = NULL, *reply = NULL;
-    /* The same files twice do no harm; an index that was right the first time is wrong the second. */
-    enum client_repeat repeat = verb_option(call, "check-index") ? CLIENT_ONCE : CLIENT_REPEATABLE;
+    json_t *reply = NULL;
     int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
         return cli_close(&s, code);
     code = plan_load(&set, &s);
     if (code == EXIT_FINE)
-        body = plan_body(&set, false, &code);
-    if (body) {
-        cli_path(&s, "/v1/apply");
-        code = cli_send(&s, "POST", body, repeat, &reply);
-    }
+        code = plan_send(&set, false, &reply);
     if (code == EXIT_FINE)
-        show(&s.out, reply);
+        show(&set, reply);
     json_decref(reply);
-    json_decref(body);
     plan_release(&set);
     return cli_close(&s, code);
 }
@@ -73,8 +93,15 @@ const struct verb verb_apply = {
     .help = "create, change and delete jobs to match the files, all or none",
     .text =
         "Reads files, and folders with all *.yaml and *.yml below them; - is the standard input. Every error "
-        "is printed as FILE:LINE:COLUMN: error: TEXT; if there is one, nothing is sent (exit code 2).\n\n"
-        "A set names who owns the jobs. --prune deletes jobs of that set alone.",
+        "is printed as FILE:LINE:COLUMN: error: TEXT; if there is one, nothing is changed (exit code 2).\n\n"
+        "A set names who owns the jobs. A job of another set is left alone, and so is one of no set when a "
+        "set is "
+        "given: that is a conflict (exit code 6, and nothing is changed) unless --take-over is given. "
+        "--prune "
+        "deletes jobs of the set alone, and nothing where a PATH has no job, unless --allow-empty is "
+        "given.\n\n"
+        "The first line names the cluster that answered; with --cluster, or CRONSCHED_CLUSTER, any other one "
+        "refuses (exit code 6). A pause by hand stays, whatever the files say of paused.",
     .group = VERB_GROUP_FILES,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = options,

@@ -43,13 +43,14 @@ static void fail_job(struct report *r, const char *job, const struct error *erro
 static int add_files(struct report *r)
 {
     struct zone_source *zones = zoneinfo_source(r->zoneinfo);
+    const struct jobfiles_options options = {.follow_links = verb_flag(r->call, "follow-links"),
+                                             .zones = zones};
     struct jobfile_set set;
     char line[JOBFILE_LINE_MAX];
     int code = EXIT_FINE;
 
     jobfile_set_init(&set);
-    if (jobfiles_load(&set, r->call->args, r->call->arg_count, verb_option(r->call, "follow-links") != NULL,
-                      zones, NULL) == ERR_NOMEM)
+    if (jobfiles_load(&set, r->call->args, r->call->arg_count, &options, NULL) == ERR_NOMEM)
         code = cli_fail(ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < set.error_count; i++)
         if (!set.errors[i].warning)

@@ -134,7 +134,20 @@ static void show_unfinished(const struct output *out, const json_t *job)
     output_rows(out, runs, columns, sizeof(columns) / sizeof(columns[0]), "");
 }
 
-static void show_job(const struct output *out, const json_t *job)
+/* Where a person and the file do not agree; NULL: they do. */
+static const char *pause_note(const json_t *job)
+{
+    bool in_file = json_is_true(json_object_get(json_object_get(job, "def"), "paused"));
+    const char *reason = json_string_value(json_object_get(job, "pause_reason"));
+
+    if (!json_is_true(json_object_get(job, "paused")))
+        return in_file ? "no: paused in its file, but resumed by hand" : NULL;
+    if (!in_file)
+        return "yes: by hand, not in its file";
+    return reason && strcmp(reason, "paused in its file") == 0 ? NULL : "yes: by hand, and in its file";
+}
+
+static void show_fields(const struct output *out, const json_t *job)
 {
     static const struct output_column fields[] = {
         {"Job", "job", OUTPUT_TEXT},
@@ -154,11 +167,22 @@ static void show_job(const struct output *out, const json_t *job)
         {"Verdict", "verdict", OUTPUT_STATE},
     };
 
+    json_t *shown = json_copy((json_t *)(uintptr_t)job);
+    const char *note = pause_note(job);
+
+    if (note)
+        json_object_set_new(shown, "paused", json_string(note));
+    output_fields(out, shown, fields, sizeof(fields) / sizeof(fields[0]));
+    json_decref(shown);
+}
+
+static void show_job(const struct output *out, const json_t *job)
+{
     if (out->format != OUTPUT_TABLE) {
         output_value(out, job);
         return;
     }
-    output_fields(out, job, fields, sizeof(fields) / sizeof(fields[0]));
+    show_fields(out, job);
     show_next_times(out, job);
     show_unfinished(out, job);
     fprintf(out->to, "\n%sDefinition%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));

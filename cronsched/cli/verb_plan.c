@@ -1,7 +1,6 @@
 /* plan: what apply would change, in fields and fire times. */
 #include "cronsched/cli/dst_effects.h"
 #include "cronsched/cli/human_time.h"
-#include "cronsched/cli/jobfiles.h"
 #include "cronsched/cli/plan.h"
 #include "cronsched/cli/start_histogram.h"
 #include "jobs/time/instant.h"
@@ -10,12 +9,18 @@
 #include <string.h>
 
 static const struct verb_option options[] = {
-    {"set", 0, "NAME", "who owns the jobs"},
+    PLAN_OPTIONS,
     {"prune", 0, NULL, "show jobs of this set that are not in the files as deletions"},
+    {"show-values", 0, NULL, "show values of environment variables and URLs of webhooks"},
     JOBFILES_OPTION,
     {0}};
 
 /* ---- the plan as JSON ---- */
+
+static bool shows_values(const struct plan *set)
+{
+    return verb_flag(set->cli->call, "show-values");
+}
 
 static json_t *times_or_null(json_t *times)
 {
@@ -32,19 +37,32 @@ static json_t *plan_created(const struct plan *set, const json_t *names, int64_t
     {
         const char *name = output_text(item);
         json_t *def = json_object_get(set->jobs, name);
+        json_t *shown = shows_values(set) ? json_incref(def) : plan_without_values(def);
 
         json_array_append_new(list,
-                              json_pack("{s:s,s:O,s:o,s:o}", "job", name, "def", def, "next_after",
+                              json_pack("{s:s,s:o,s:o,s:o}", "job", name, "def", shown, "next_after",
                                         times_or_null(plan_next_times(set, name, def, NULL, now_ms)),
                                         "clock_changes", plan_dst_effects(set, name, def, NULL, now_ms)));
     }
     return list;
 }
 
+/* Whose it is, when that changes. */
+static void add_owner(json_t *fields, const json_t *was, const char *owner)
+{
+    json_t *before = json_is_string(was) ? json_incref((json_t *)(uintptr_t)was) : json_null();
+    json_t *after = owner ? json_string(owner) : json_null();
+
+    if (!json_equal(before, after))
+        json_array_append_new(fields,
+                              json_pack("{s:s,s:O,s:O}", "field", "(set)", "old", before, "new", after));
+    json_decref(before);
+    json_decref(after);
+}
+
 static json_t *plan_changed(const struct plan *set, const json_t *names, int64_t now_ms)
 {
     const json_t *stored_jobs = json_object_get(set->defs, "jobs"), *item;
-    const char *owner = verb_option(set->cli->call, "set");
     json_t *list = json_array();
     size_t i;
 
@@ -52,14 +70,12 @@ static json_t *plan_changed(const struct plan *set, const json_t *names, int64_t
     {
         const char *name = output_text(item);
         const json_t *stored = json_object_get(stored_jobs, name);
-        const char *was = json_string_value(json_object_get(stored, "set"));
         json_t *before = json_object_get(stored, "def"), *after = json_object_get(set->jobs, name);
-        json_t *fields = plan_fields(before, after), *removed, *added;
+        json_t *fields = plan_fields(before, after, shows_values(set)), *removed, *added;
 
         plan_compare_times(set, name, after, stored, now_ms, &removed, &added);
-        if (owner && strcmp(was ? was : "", owner) != 0) /* without --set the owner stays */
-            json_array_append_new(fields,
-                                  json_pack("{s:s,s:s?,s:s?}", "field", "(set)", "old", was, "new", owner));
+        if (verb_flag(set->cli->call, "take-over"))
+            add_owner(fields, json_object_get(stored, "set"), verb_option(set->cli->call, "set"));
         json_array_append_new(
             list,
             json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "job", name, "fields", fields, "next_before",
@@ -91,14 +107,23 @@ static json_t *plan_deleted(const struct plan *set, const json_t *names, int64_t
 
 static json_t *make_plan(const struct plan *set, const json_t *reply, int64_t now_ms)
 {
+    static const char *const as_they_are[] = {"conflicts", "taken_over", "unlisted", "unlisted_count",
+                                              "pauses",    "cluster",    "uuid",     "server"};
     json_t *deleted = json_object_get(reply, "deleted");
+    json_t *plan = json_pack(
+        "{s:O,s:o,s:o,s:O,s:o,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
+        plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
+        plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted, "deleted_next",
+        plan_deleted(set, deleted, now_ms), "unchanged", json_object_get(reply, "unchanged"), "warnings",
+        json_object_get(reply, "warnings"), "load", plan_load_summary(set, deleted, now_ms));
 
-    return json_pack("{s:O,s:o,s:o,s:O,s:o,s:O,s:O,s:o}", "index", json_object_get(reply, "index"), "created",
-                     plan_created(set, json_object_get(reply, "created"), now_ms), "changed",
-                     plan_changed(set, json_object_get(reply, "changed"), now_ms), "deleted", deleted,
-                     "deleted_next", plan_deleted(set, deleted, now_ms), "unchanged",
-                     json_object_get(reply, "unchanged"), "warnings", json_object_get(reply, "warnings"),
-                     "load", plan_load_summary(set, deleted, now_ms));
+    for (size_t i = 0; plan && i < sizeof(as_they_are) / sizeof(as_they_are[0]); i++) {
+        json_t *value = json_object_get(reply, as_they_are[i]);
+
+        if (value)
+            json_object_set(plan, as_they_are[i], value);
+    }
+    return plan;
 }
 
 /* ---- for people ---- */
@@ -155,6 +180,35 @@ static void print_value(const json_t *value, const char *none)
         output_json(stdout, value, 0);
 }
 
+/* HIDDEN values are alike: what became of them is said instead. */
+static void print_field(const json_t *field)
+{
+    const char *name = json_string_value(json_object_get(field, "field"));
+    const json_t *before = json_object_get(field, "old"), *after = json_object_get(field, "new");
+    const char *none = strcmp(name, "(set)") == 0 ? "(none)" : "(default)";
+
+    if (json_equal(before, after)) {
+        verb_print(stdout, "    %s: changed; --show-values shows how\n", name);
+        return;
+    }
+    verb_print(stdout, "    %s: ", name);
+    print_value(before, none);
+    fputs(" -> ", stdout);
+    print_value(after, none);
+    putchar('\n');
+}
+
+static void print_conflict(const struct plan *set, const json_t *conflict)
+{
+    const struct output *out = &set->cli->out;
+    char owner[PLAN_OWNER_SIZE];
+
+    printf("%s! %s%s", output_tone(out, OUTPUT_BAD), json_string_value(json_object_get(conflict, "job")),
+           output_plain(out));
+    verb_print(stdout, " belongs to %s: apply will refuse, unless --take-over is given\n",
+               plan_owner(json_object_get(conflict, "set"), owner));
+}
+
 static void print_created(const struct output *out, const json_t *job)
 {
     printf("%s+ %s%s\n", output_tone(out, OUTPUT_GOOD), output_text(json_object_get(job, "job")),
@@ -171,17 +225,7 @@ static void print_changed(const struct output *out, const json_t *job)
 
     printf("%s~ %s%s\n", output_tone(out, OUTPUT_WARN), output_text(json_object_get(job, "job")),
            output_plain(out));
-    json_array_foreach(json_object_get(job, "fields"), i, field)
-    {
-        const char *name = json_string_value(json_object_get(field, "field"));
-        const char *none = strcmp(name, "(set)") == 0 ? "(none)" : "(default)";
-
-        printf("    %s: ", name);
-        print_value(json_object_get(field, "old"), none);
-        fputs(" -> ", stdout);
-        print_value(json_object_get(field, "new"), none);
-        putchar('\n');
-    }
+    json_array_foreach(json_object_get(job, "fields"), i, field) print_field(field);
     print_times(out, same ? "next, as before:" : "next:", json_object_get(job, "next_after"));
     print_apart(out, "removed:", removed);
     print_apart(out, "added:", added);
@@ -194,21 +238,8 @@ static void print_deleted(const struct output *out, const char *name, const json
     print_apart(out, "removed:", json_object_get(next, name));
 }
 
-static void print_plan(const struct output *out, const json_t *plan, bool changes)
+static void print_totals(const json_t *plan)
 {
-    const json_t *item;
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "warnings"), i, item)
-        verb_print(stderr, "warning: %s\n", output_text(item));
-    json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
-    json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
-    json_array_foreach(json_object_get(plan, "deleted"), i, item)
-        print_deleted(out, output_text(item), json_object_get(plan, "deleted_next"));
-    if (!changes) {
-        puts("Nothing would change.");
-        return;
-    }
     printf("%zu to create, %zu to change, %zu to delete, %" JSON_INTEGER_FORMAT
            " unchanged; apply just this with --check-index %" JSON_INTEGER_FORMAT "\n",
            json_array_size(json_object_get(plan, "created")),
@@ -217,6 +248,29 @@ static void print_plan(const struct output *out, const json_t *plan, bool change
            json_integer_value(json_object_get(plan, "unchanged")),
            json_integer_value(json_object_get(plan, "index")));
     start_histogram_print(json_object_get(plan, "load"));
+}
+
+static void print_plan(const struct plan *set, const json_t *plan, bool changes)
+{
+    const struct output *out = &set->cli->out;
+    const json_t *conflicts = json_object_get(plan, "conflicts"), *item;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "warnings"), i, item)
+        verb_print(stderr, "warning: %s\n", json_string_value(item));
+    plan_print_cluster(plan);
+    json_array_foreach(conflicts, i, item) print_conflict(set, item);
+    json_array_foreach(json_object_get(plan, "created"), i, item) print_created(out, item);
+    json_array_foreach(json_object_get(plan, "changed"), i, item) print_changed(out, item);
+    json_array_foreach(json_object_get(plan, "deleted"), i, item)
+        print_deleted(out, json_string_value(item), json_object_get(plan, "deleted_next"));
+    plan_print_differences(set, plan);
+    if (json_array_size(conflicts) > 0)
+        printf("Jobs that belong to others: %zu; nothing can be applied.\n", json_array_size(conflicts));
+    else if (changes)
+        print_totals(plan);
+    else
+        puts("Nothing would change.");
 }
 
 static int show_plan(const struct plan *set, const json_t *reply)
@@ -230,10 +284,12 @@ static int show_plan(const struct plan *set, const json_t *reply)
     if (!plan)
         return cli_fail(ERR_CORRUPT, "the server's answer is incomplete");
     if (out->format == OUTPUT_TABLE)
-        print_plan(out, plan, changes);
+        print_plan(set, plan, changes);
     else
         output_value(out, plan);
     json_decref(plan);
+    if (json_array_size(json_object_get(reply, "conflicts")) > 0)
+        return EXIT_CONFLICT;
     return changes ? EXIT_DIFFERS : EXIT_FINE;
 }
 
@@ -241,22 +297,17 @@ static int run_plan(const struct verb_call *call)
 {
     struct cli_context s;
     struct plan set = {0};
-    json_t *body = NULL, *reply = NULL;
+    json_t *reply = NULL;
     int code = cli_open(&s, call);
 
     if (code != EXIT_FINE)
         return cli_close(&s, code);
     code = plan_load(&set, &s);
     if (code == EXIT_FINE)
-        body = plan_body(&set, true, &code);
-    if (body) {
-        cli_path(&s, "/v1/apply");
-        code = cli_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
-    }
+        code = plan_send(&set, true, &reply);
     if (code == EXIT_FINE)
         code = show_plan(&set, reply);
     json_decref(reply);
-    json_decref(body);
     plan_release(&set);
     return cli_close(&s, code);
 }
@@ -265,7 +316,14 @@ const struct verb verb_plan = {
     .name = "plan",
     .args = "PATH...",
     .help = "show what apply would change, in fields and fire times",
-    .text = "Exit code 0 when nothing would change, 1 when something would, above 1 after an error.",
+    .text =
+        "Jobs that belong to others are marked with !, jobs of the set that are not in the files with ?, and "
+        "those "
+        "that are paused or resumed by hand, other than their file says, with =. Values of environment "
+        "variables "
+        "and URLs of webhooks are not shown.\n\n"
+        "Exit code 0 when nothing would change, 1 when something would, above 1 after an error; 6 when a job "
+        "belongs to others, so that apply would refuse.",
     .group = VERB_GROUP_FILES,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = options,

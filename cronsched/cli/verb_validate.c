@@ -57,9 +57,9 @@ static void print_summary(const struct jobfile_set *set, size_t files)
 static int check(const struct verb_call *call, struct jobfile_set *set, struct zone_source *zones)
 {
     struct output out;
-    size_t files = 0;
-    int r = jobfiles_load(set, call->args, call->arg_count, verb_option(call, "follow-links") != NULL, zones,
-                          &files);
+    const struct jobfiles_options options = {.follow_links = verb_flag(call, "follow-links"), .zones = zones};
+    struct jobfiles_found found = {0};
+    int r = jobfiles_load(set, call->args, call->arg_count, &options, &found);
 
     if (r != ERR_NOMEM)
         r = jobfile_finish(set, NULL, 0);
@@ -67,9 +67,9 @@ static int check(const struct verb_call *call, struct jobfile_set *set, struct z
         return r;
     output_init(&out, call);
     if (out.format != OUTPUT_TABLE)
-        return print_json(&out, set, files);
+        return print_json(&out, set, found.files);
     print_lines(set);
-    print_summary(set, files);
+    print_summary(set, found.files);
     return 0;
 }
 

@@ -262,6 +262,11 @@ static int remote_check(const struct engine *engine, const struct job *job, stru
     return of(engine)->o.under->ops->check(of(engine)->o.under, job, error);
 }
 
+static void remote_faults(const struct engine *engine, const struct job *job, struct engine_faults *faults)
+{
+    engine_check_all(of(engine)->o.under, job, faults);
+}
+
 /* The data folder that has it, when that is not ours. */
 static const char *folder_elsewhere(const struct remote_engine *e, const struct engine_request *r)
 {
@@ -350,6 +355,7 @@ static void remote_close(struct engine *engine, void (*done)(void *arg), void *a
 }
 
 static const struct engine_ops remote_ops = {.check = remote_check,
+                                             .faults = remote_faults,
                                              .submit = remote_submit,
                                              .abandon = remote_abandon,
                                              .status = remote_status,

@@ -62,7 +62,11 @@ static int apply(struct drill *d, json_t *jobs, struct error *error)
 {
     json_t *body =
         json_pack("{s:o, s:o, s:b}", "jobs", jobs, "set", json_sprintf("drill-%s", d->tag), "prune", 1);
-    int r = client_call(&d->session->client, "POST", "/v1/apply", body, CLIENT_REPEATABLE, NULL, error);
+    int r;
+
+    if (json_object_size(jobs) == 0) /* at the end */
+        json_object_set_new(body, "allow_empty", json_true());
+    r = client_call(&d->session->client, "POST", "/v1/apply", body, CLIENT_REPEATABLE, NULL, error);
 
     json_decref(body);
     return r;

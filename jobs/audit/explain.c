@@ -73,13 +73,24 @@ static const char *by(const char *name, char *buffer, size_t size)
 
 /* ---- the definition ---- */
 
+/* ", taken over from the set NAME", or nothing. */
+static const char *taken_over(const struct versions_entry *v, char *buffer, size_t size)
+{
+    buffer[0] = '\0';
+    if (v->taken_over && v->former_set)
+        snprintf(buffer, size, ", taken over from the set %s", v->former_set);
+    else if (v->taken_over)
+        snprintf(buffer, size, ", taken over from no set");
+    return buffer;
+}
+
 static void say_version(struct explain *e)
 {
     const struct versions_entry *v = e->version;
-    char buffer[TEXT_NUMBER_BUFFER], who[160];
+    char buffer[TEXT_NUMBER_BUFFER], who[160], from[240];
 
-    explain_line(e, v->time_ms, "job", "version %lld is defined%s, in force for fire times after %s",
-                 (long long)v->number, by(v->by, who, sizeof(who)),
+    explain_line(e, v->time_ms, "job", "version %lld is defined%s%s, in force for fire times after %s",
+                 (long long)v->number, by(v->by, who, sizeof(who)), taken_over(v, from, sizeof(from)),
                  explain_time(v->after_s * 1000, buffer, sizeof(buffer)));
     if (v->until_s == INT64_MAX)
         return;

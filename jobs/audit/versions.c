@@ -104,6 +104,11 @@ static void follow_definition(struct versions_job *job, const struct versions_en
         pause_end(&job->pauses, time_ms, text_of(record, "by"));
 }
 
+static bool same_set(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static void add_version(struct versions_job *job, json_t *record, int64_t time_ms)
 {
     struct versions_entry *last = version_last(job);
@@ -117,7 +122,13 @@ static void add_version(struct versions_job *job, json_t *record, int64_t time_m
         .def = json_object_get(record, "def"),
         .seed = int_of(record, "seed"),
         .anchor_ms = int_of(record, "anchor"),
+        .set = text_of(record, "set"),
     };
+
+    if (last && !last->deleted && !same_set(last->set, v.set)) {
+        v.taken_over = true;
+        v.former_set = last->set;
+    }
 
     follow_definition(job, last, record, time_ms);
     if (last && !last->deleted)

@@ -20,6 +20,9 @@ struct versions_entry {
     int64_t time_ms;           /* when it was recorded */
     bool deleted;              /* until_s is the job's deletion */
     const char *by, *ended_by; /* who made it, who deleted it; NULL: not known */
+    const char *set;           /* whose it is; NULL: of no set */
+    bool taken_over;           /* the version before it was another's */
+    const char *former_set;    /* then: whose */
     json_t *def;
     int64_t seed, anchor_ms;
     /* versions_compile fills these */

@@ -27,9 +27,17 @@ struct jobfile_name {
     UT_hash_handle hh;
     bool hashed; /* set to false by uthash when it had no memory */
     char *name, *file;
-    int order, line;
+    int order, line, column;
     struct job *job;     /* the definition, with errors or not; NULL when out of memory */
     struct place *after; /* of each item of job->after */
+    struct key_place *keys;
+    size_t key_count;
+};
+
+/* Where a job got a key from: itself, or the file's defaults. */
+struct key_place {
+    enum job_key_id id;
+    struct place place;
 };
 
 /* One file being read. */
@@ -97,16 +105,33 @@ static int add_error(struct jobfile_set *set, int order, const char *file, struc
     return r;
 }
 
+/* That of the last entry, when that is of the same file. */
+static int next_order(struct jobfile_set *set, const char *file)
+{
+    const struct jobfile_error *last = set->error_count ? &set->errors[set->error_count - 1] : NULL;
+
+    return last && strcmp(last->file, file) == 0 ? last->order : ++set->file_count;
+}
+
 int jobfile_add_error(struct jobfile_set *set, const char *file, int line, int column, const char *format,
                       ...)
 {
-    const struct jobfile_error *last = set->error_count ? &set->errors[set->error_count - 1] : NULL;
-    int order = last && strcmp(last->file, file) == 0 ? last->order : ++set->file_count;
     va_list ap;
     int r;
 
     va_start(ap, format);
-    r = add_errorv(set, order, file, (struct place){line, column}, false, format, ap);
+    r = add_errorv(set, next_order(set, file), file, (struct place){line, column}, false, format, ap);
+    va_end(ap);
+    return r;
+}
+
+int jobfile_add_warning(struct jobfile_set *set, const char *file, const char *format, ...)
+{
+    va_list ap;
+    int r;
+
+    va_start(ap, format);
+    r = add_errorv(set, next_order(set, file), file, (struct place){0, 0}, true, format, ap);
     va_end(ap);
     return r;
 }
@@ -230,6 +255,7 @@ static void name_free(struct jobfile_name *name)
     free(name->name);
     free(name->file);
     free(name->after);
+    free(name->keys);
     free(name);
 }
 
@@ -268,14 +294,18 @@ static struct jobfile_name *find_name(const struct jobfile_set *set, const char 
 }
 
 static struct jobfile_name *add_name(struct jobfile_set *set, const char *text, const char *file, int order,
-                                     int line)
+                                     struct place at)
 {
     struct jobfile_name *name = calloc(1, sizeof(*name));
 
     if (!name)
         return NULL;
-    *name = (struct jobfile_name){
-        .hashed = true, .name = strdup(text), .file = strdup(file), .order = order, .line = line};
+    *name = (struct jobfile_name){.hashed = true,
+                                  .name = strdup(text),
+                                  .file = strdup(file),
+                                  .order = order,
+                                  .line = at.line,
+                                  .column = at.column};
     if (name->name && name->file)
         HASH_ADD_KEYPTR(hh, set->names, name->name, strlen(name->name), name);
     if (!name->name || !name->file || !name->hashed) {
@@ -328,6 +358,24 @@ static struct place *after_places(const struct job *job, const struct yaml_node 
     return places;
 }
 
+static int remember_keys(const struct job_reader *reader, struct jobfile_name *name)
+{
+    size_t count = 0;
+
+    for (enum job_key_id id = 0; id < JOB_KEY_COUNT; id++)
+        count += reader->places[id] != NULL;
+    name->keys = calloc(count + 1, sizeof(*name->keys));
+    if (!name->keys)
+        return ERR_NOMEM;
+    for (enum job_key_id id = 0; id < JOB_KEY_COUNT; id++) {
+        const struct yaml_node *at = reader->places[id];
+
+        if (at)
+            name->keys[name->key_count++] = (struct key_place){id, {at->line, at->column}};
+    }
+    return 0;
+}
+
 /* What the checks over all files need of a job, good or not. */
 static int remember_job(struct job_reader *reader, struct jobfile_name *name)
 {
@@ -339,7 +387,7 @@ static int remember_job(struct job_reader *reader, struct jobfile_name *name)
             return ERR_NOMEM;
     }
     name->job = job_ref(job);
-    return 0;
+    return remember_keys(reader, name);
 }
 
 static int keep_job(struct file *file, struct job *job)
@@ -377,7 +425,7 @@ static struct jobfile_name *take_name(struct file *file, const struct yaml_node 
         reportf(file, key, "more than %d jobs", JOBFILE_JOBS_MAX);
         return NULL;
     }
-    name = add_name(file->set, key->text, file->name, file->order, key->line);
+    name = add_name(file->set, key->text, file->name, file->order, (struct place){key->line, key->column});
     file->no_memory |= !name;
     return name;
 }
@@ -500,6 +548,36 @@ int jobfile_read(struct jobfile_set *set, const char *name, const char *text, si
     if (r == ERR_NOMEM || file.no_memory)
         return ERR_NOMEM;
     return file.failed > 0 ? ERR_INVALID : 0;
+}
+
+/* ---- what others say of a job ---- */
+
+/* "resources" and "resources.cpus" are both meant by the key resources.cpus. */
+static bool key_is_meant(const struct job_key *key, const char *word, size_t n)
+{
+    char path[64];
+
+    if (key->group && strlen(key->group) == n && strncmp(key->group, word, n) == 0)
+        return true;
+    job_key_path(key, path, sizeof(path));
+    return strlen(path) == n && strncmp(path, word, n) == 0;
+}
+
+int jobfile_add_job_error(struct jobfile_set *set, const char *job, const char *text)
+{
+    const struct jobfile_name *name = find_name(set, job);
+    size_t n = strcspn(text, ":");
+    struct place at;
+
+    if (!name)
+        return ERR_NOT_FOUND;
+    at = (struct place){name->line, name->column};
+    for (size_t i = 0; i < name->key_count; i++)
+        if (key_is_meant(&job_keys[name->keys[i].id], text, n)) {
+            at = name->keys[i].place;
+            break;
+        }
+    return add_error(set, name->order, name->file, at, false, "%s: %s", job, text);
 }
 
 /* ---- over all files ---- */

@@ -76,6 +76,14 @@ int jobfile_read(struct jobfile_set *set, const char *file, const char *text, si
 int jobfile_add_error(struct jobfile_set *set, const char *file, int line, int column, const char *format,
                       ...) __attribute__((format(printf, 5, 6)));
 
+/* A warning about a file as a whole, likewise. */
+int jobfile_add_warning(struct jobfile_set *set, const char *file, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* What somebody else says of a job of the set: "KEY: TEXT" has the place of that key, as far as the job has it, any other
+ * text that of the job. 0, ERR_NOT_FOUND (there is no such job in the set), ERR_NOMEM. */
+int jobfile_add_job_error(struct jobfile_set *set, const char *job, const char *text);
+
 /* Checks over all files once all are read: unknown parents in `after` (unless in `known`, names that the
  * server has), cycles. 0, ERR_INVALID when it found any, ERR_NOMEM. Call it once. */
 int jobfile_finish(struct jobfile_set *set, const char *const *known, size_t known_count);

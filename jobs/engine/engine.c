@@ -34,3 +34,27 @@ const char *engine_event_name(enum engine_event event)
 
     return names[event];
 }
+
+void engine_fault(struct engine_faults *faults, int code, const char *format, ...)
+{
+    struct error fault;
+    va_list ap;
+
+    va_start(ap, format);
+    error_setv(&fault, code, format, ap);
+    va_end(ap);
+    if (!faults->first.code)
+        faults->first = fault;
+    if (faults->texts)
+        json_array_append_new(faults->texts, json_string(fault.text));
+}
+
+void engine_check_all(const struct engine *engine, const struct job *job, struct engine_faults *faults)
+{
+    struct error fault;
+
+    if (engine->ops->faults)
+        engine->ops->faults(engine, job, faults);
+    else if (engine->ops->check(engine, job, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
+}

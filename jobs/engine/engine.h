@@ -146,9 +146,19 @@ struct engine {
     const char *disowned;
 };
 
+/* What an engine cannot honour of a job: each text begins with the key, "image: ...". */
+struct engine_faults {
+    struct error first; /* code 0: there is none */
+    json_t *texts;      /* an array to which each is added; NULL: the first is enough */
+};
+void engine_fault(struct engine_faults *faults, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 struct engine_ops {
     /* Pure: what of this job the engine cannot honour; the first such thing in *error. Asked at apply. */
     int (*check)(const struct engine *engine, const struct job *job, struct error *error);
+    /* The same, but all such things. NULL: what check says is all that is known. */
+    void (*faults)(const struct engine *engine, const struct job *job, struct engine_faults *faults);
     void (*submit)(struct engine *engine, enum engine_op op, const struct engine_request *request);
     /* Forget all requests without answering them: this leader was deposed. What runs, runs on. */
     void (*abandon)(struct engine *engine);
@@ -160,6 +170,9 @@ struct engine_ops {
 /* Whether what was prepared on the engine `prepared` is of no concern to the engine `self`; then *text says so.
  * prepared NULL or "": it is not known, and not compared. self NULL or "": the engine cannot tell, which is no match. */
 bool engine_is_another(const char *self, const char *prepared, char *text, size_t size);
+
+/* Its `faults`, or its `check` where it has none. */
+void engine_check_all(const struct engine *engine, const struct job *job, struct engine_faults *faults);
 
 const char *engine_op_name(enum engine_op op);
 const char *engine_event_name(enum engine_event event);

@@ -4,203 +4,39 @@
  * staged in each, then one record makes all of it effective. From the first staged part on no other change of
  * definitions is taken, and jobs that it changes are not planned: the new definition is in force from when its part was
  * staged, as if all had been done at once. When the leader goes before that record nothing of it has happened.
+ *
+ * A pause by hand outlasts it: where a definition's own `paused` changes, the record of the job ends or replaces
+ * every pause, so the one by hand is put again behind it.
  */
+#include "jobs/scheduler/apply_jobs.h"
+
 #include "jobs/base/alloc.h"
-#include "jobs/base/near.h"
-#include "jobs/definition/after.h"
-#include "jobs/scheduler/scheduler_priv.h"
 
 #include <stdio.h>
 
-#define JOB_SPARE_BYTES 4096 /* of a record, beside the job in it */
+#define UNLISTED_MAX 1000 /* names in the answer; the others are counted */
 
-struct change {
-    struct job *def;
-    struct job_state *old; /* NULL: new */
-    bool same;
-};
-
-enum apply_step { APPLY_READS, APPLY_CHECKS, APPLY_STAGES, APPLY_ENDS };
-
-struct apply {
-    struct object object;
-    struct scheduler *s;
-    json_t *body;
-    const json_t *jobs;
-    const char *set;
-    char *by;
-    bool prune, dry;
-    bool has_check_index;
-    json_int_t check_index;
-    enum apply_step step;
-    void *at; /* of the jobs: the next to be read */
-    struct change *changes;
-    size_t count;
-    size_t next; /* of the changes: to be staged */
-    size_t unchanged;
-    size_t grows; /* the state, in bytes */
-    bool staged;  /* larger than a batch: in parts, which one last record makes effective */
-    json_t *created, *changed, *deleted, *warnings;
-    struct error *error;
-    struct scheduler_result result; /* of one that goes on */
-    void (*done)(void *arg, int rc, struct scheduler_result *result);
-    void *arg;
-};
-
-/* It is of the set, and not in its files any more. */
-static bool is_pruned(const struct apply *a, const struct job_state *j)
-{
-    return a->prune && j->def && j->set && strcmp(j->set, a->set) == 0 && !json_object_get(a->jobs, j->name);
-}
-
-static int check_engines(struct apply *a, const struct job *def)
-{
-    struct scheduler *s = a->s;
-    size_t n = def->engine.count ? def->engine.count : 1;
-
-    for (size_t i = 0; i < n; i++) {
-        const char *name = def->engine.count ? def->engine.items[i] : s->o.default_engine;
-        struct engine *engine;
-        int rc;
-
-        if (!run_queue_of_engine(s, name, &engine)) {
-            const char *names[SCHEDULER_ENGINES_MAX];
-            char hint[NEAR_HINT_BUFFER];
-
-            for (size_t e = 0; e < s->o.engine_count; e++)
-                names[e] = s->o.engines[e]->name;
-            return error_set(a->error, ERR_INVALID, "engine: the server has no engine %s%s", name,
-                             near_hint(near_find(name, names, s->o.engine_count), hint, sizeof(hint)));
-        }
-        rc = engine->ops->check(engine, def, a->error);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-/* A job that is not in the change set, as it will be. */
-static bool find_other(void *arg, const char *name, const struct job **ret)
-{
-    const struct apply *a = OBJECT(struct apply, arg);
-    struct job_state *j = state_job(&a->s->state, name);
-
-    if (!j || is_pruned(a, j))
-        return false;
-    *ret = j->def;
-    return true;
-}
-
-static int on_missing(void *arg, const struct job *job, size_t parent)
-{
-    const struct apply *a = OBJECT(struct apply, arg);
-
-    return error_set(a->error, ERR_INVALID, "%s: after: there is no job %s", job->name,
-                     job->after.items[parent]);
-}
-
-static int on_circle(void *arg, const struct job *const *path, size_t count, size_t parent)
-{
-    const struct apply *a = OBJECT(struct apply, arg);
-    struct text text;
-    int rc;
-
-    text_init(&text, AFTER_CIRCLE_TEXT_MAX);
-    rc = after_circle_text(path, count, &text);
-    if (rc == 0)
-        rc = error_set(a->error, ERR_INVALID, "%s: after: %s", path[count - 1]->name, text_str(&text));
-    text_release(&text);
-    return rc;
-}
-
-static int check_after(struct apply *a)
-{
-    const struct after_check check = {find_other, on_missing, on_circle, a};
-    const struct job **jobs = calloc(a->count + 1, sizeof(*jobs));
-    int rc;
-
-    if (!jobs)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < a->count; i++)
-        jobs[i] = a->changes[i].def;
-    rc = after_check(&check, jobs, a->count);
-    free(jobs);
-    return rc;
-}
-
-struct parent {
-    const char *name;
-    size_t children; /* of the change set */
-    UT_hash_handle hh;
-};
-
-static struct parent *parent_get(struct parent **table, const char *name)
-{
-    struct parent *p = NULL;
-
-    HASH_FIND_STR(*table, name, p);
-    if (!p) {
-        p = alloc_zero(sizeof(*p));
-        p->name = name;
-        HASH_ADD_KEYPTR(hh, *table, p->name, strlen(p->name), p);
-    }
-    return p;
-}
-
-/* More than there may be are left alone where they are, and do not grow. */
-static int check_parent(struct apply *a, const struct parent *p)
-{
-    const struct state_children *before = state_after(&a->s->state, p->name);
-    size_t count = p->children;
-
-    for (size_t i = 0; before && i < before->count; i++)
-        count += !json_object_get(a->jobs, before->jobs[i]->name) && !is_pruned(a, before->jobs[i]);
-    if (count <= SCHEDULER_CHILDREN_MAX || (before && count <= before->count))
-        return 0;
-    return error_set(a->error, ERR_LIMIT, "after: %zu jobs would come after %s; at most %d", count, p->name,
-                     SCHEDULER_CHILDREN_MAX);
-}
-
-static int check_children(struct apply *a)
-{
-    struct parent *table = NULL, *p, *next;
-    int rc = 0;
-
-    for (size_t i = 0; i < a->count; i++)
-        for (size_t k = 0; k < a->changes[i].def->after.count; k++)
-            parent_get(&table, a->changes[i].def->after.items[k])->children++;
-    HASH_ITER(hh, table, p, next)
-    {
-        rc = rc < 0 ? rc : check_parent(a, p);
-        HASH_DEL(table, p);
-        free(p);
-    }
-    return rc;
-}
-
-static int check_pool(struct apply *a, const struct job *def)
-{
-    for (size_t i = 0; def->pool && i < a->s->o.pool_count; i++)
-        if (strcmp(a->s->o.pools[i].name, def->pool) == 0)
-            return 0;
-    return def->pool ? error_set(a->error, ERR_INVALID, "pool: the server has no pool %s", def->pool) : 0;
-}
+/* ---- reading ---- */
 
 static int read_job(struct apply *a, const char *name, const json_t *item)
 {
+    struct error fault;
     struct job *def;
     int rc;
 
     if (!job_name_valid(name))
         return error_set(a->error, ERR_INVALID,
                          "%.120s: not a job name: lower-case letters, digits and dashes", name);
-    rc = job_from_json(&def, name, item, a->s->o.zones, a->error);
-    if (rc < 0)
-        return error_prefix(a->error, "%s: ", name);
+    rc = job_from_json(&def, name, item, a->s->o.zones, &fault);
+    if (rc == ERR_NOMEM)
+        return error_set(a->error, rc, "out of memory");
+    if (rc < 0) {
+        apply_fault(a, name, &fault);
+        return 0;
+    }
     a->changes[a->count++].def = def;
-    rc = check_engines(a, def);
-    rc = rc < 0 ? rc : check_pool(a, def);
-    return rc < 0 ? error_prefix(a->error, "%s: ", name) : 0;
+    apply_check_job(a, def);
+    return 0;
 }
 
 /* 1: all are read. */
@@ -216,24 +52,70 @@ static int read_some(struct apply *a, size_t most)
     return rc < 0 ? rc : !a->at;
 }
 
-/* Jobs that stay must keep their parents. Those of the change set have been looked at. */
-static int check_pruned(struct apply *a)
+/* ---- pauses ---- */
+
+static bool paused_by_hand(const struct job_state *j)
 {
-    struct job_state *j, *next;
-
-    HASH_ITER(by_name, a->s->state.jobs, j, next)
-    {
-        const struct state_children *children = is_pruned(a, j) ? state_after(&a->s->state, j->name) : NULL;
-
-        for (size_t i = 0; children && i < children->count; i++) {
-            const char *child = children->jobs[i]->name;
-
-            if (!json_object_get(a->jobs, child) && !is_pruned(a, children->jobs[i]))
-                return error_set(a->error, ERR_INVALID, "%s: after: there is no job %s", child, j->name);
-        }
-    }
-    return 0;
+    return j && j->paused && !(j->pause_reason && strcmp(j->pause_reason, STATE_PAUSED_IN_FILE) == 0);
 }
+
+/* Whether it will be paused, by itself. */
+static bool will_be_paused(const struct apply_change *c)
+{
+    if (!c->old)
+        return c->def->paused;
+    if (c->old->def->paused == c->def->paused)
+        return c->old->paused;
+    return c->def->paused || paused_by_hand(c->old);
+}
+
+/* What the file says and what is so, where people have made it differ. */
+static void note_pause(struct apply *a, const struct apply_change *c)
+{
+    bool paused = will_be_paused(c), hand = paused_by_hand(c->old);
+    json_t *o;
+
+    if (paused == c->def->paused && !hand)
+        return;
+    o = json_pack("{s:s,s:b,s:b}", "job", c->def->name, "file", c->def->paused, "paused", paused);
+    if (hand)
+        json_object_update_new(
+            o, json_pack("{s:s?,s:s?}", "reason", c->old->pause_reason, "by", c->old->pause_by));
+    json_array_append_new(a->pauses, o);
+}
+
+static void keep_pause(struct apply_change *c)
+{
+    const struct job_state *j = c->old;
+
+    if (!paused_by_hand(j) || j->def->paused == c->def->paused)
+        return;
+    c->pause.kept = true;
+    c->pause.reason = alloc_text(j->pause_reason);
+    c->pause.by = alloc_text(j->pause_by);
+    c->pause.until_ms = j->pause_until_ms;
+    c->pause.runs = j->run_count;
+}
+
+static void put_pause_again(struct apply *a, const struct apply_change *c)
+{
+    struct scheduler *s = a->s;
+    struct job_state *j = c->old;
+    struct record *r = turn_record(s, RECORD_PAUSE);
+
+    PUT_TEXT(s, r, job, j->name);
+    if (c->pause.until_ms)
+        PUT_INT(s, r, until_ms, c->pause.until_ms);
+    PUT_TEXT(s, r, reason, c->pause.reason);
+    PUT_TEXT(s, r, by, c->pause.by);
+    turn_commit(s, r);
+    turn_wake_job(s, j, s->now_ms);
+    if (j->run_count > c->pause.runs) /* its parents' runs have caused one between the two records */
+        launch_close(s, LIST_ITEM(j->runs.prev, struct run, of_job), VERDICT_PAUSED, c->pause.reason,
+                     c->pause.by);
+}
+
+/* ---- doing it ---- */
 
 static bool same_schedule(const struct job *a, const struct job *b)
 {
@@ -246,10 +128,11 @@ static bool same_schedule(const struct job *a, const struct job *b)
     return true;
 }
 
-static void put_job(struct apply *a, const struct change *c)
+static void put_job(struct apply *a, const struct apply_change *c)
 {
     struct scheduler *s = a->s;
     struct job_state *old = c->old;
+    const char *set = old && !a->set && !a->take_over ? old->set : a->set; /* of none it stays so */
     bool keep = old && same_schedule(old->def, c->def);
     json_t *def = job_to_json(c->def);
     struct record *r;
@@ -265,7 +148,7 @@ static void put_job(struct apply *a, const struct change *c)
     PUT_INT(s, r, seed, keep ? (int64_t)old->seed : (int64_t)(s->o.env->random(s->o.env) >> 1));
     PUT_INT(s, r, anchor_ms, keep ? old->anchor_ms : s->now_ms / 1000 * 1000);
     PUT_INT(s, r, cursor_ms, s->now_ms);
-    PUT_TEXT(s, r, set, a->set || !old ? a->set : old->set); /* without a word the owner stays */
+    PUT_TEXT(s, r, set, set);
     PUT_TEXT(s, r, by, a->by);
     turn_commit(s, r);
     json_decref(def);
@@ -294,39 +177,63 @@ static void warn_never(struct apply *a, const struct job *def)
     schedule_free(schedule);
 }
 
+static void compare_one(struct apply *a, struct apply_change *c)
+{
+    c->same = true;
+    if (apply_is_conflict(a, c)) /* of a dry run, which lists it */
+        return;
+    note_pause(a, c);
+    c->same = apply_is_unchanged(a, c);
+    a->unchanged += c->same;
+    if (c->same)
+        return;
+    json_array_append_new(c->old ? a->changed : a->created, json_string(c->def->name));
+    if (apply_is_taken_over(a, c))
+        json_array_append_new(a->taken_over,
+                              json_pack("{s:s,s:s?}", "job", c->def->name, "set", c->old->set));
+}
+
 /* What there is to do, and what to say of it. */
 static void compare(struct apply *a)
 {
     struct job_state *j, *next;
 
-    for (size_t i = 0; i < a->count; i++) {
-        struct change *c = &a->changes[i];
-
-        c->same = c->old && job_equal(c->old->def, c->def) &&
-                  (!a->set || (c->old->set && strcmp(c->old->set, a->set) == 0));
-        a->unchanged += c->same;
-        if (!c->same)
-            json_array_append_new(c->old ? a->changed : a->created, json_string(c->def->name));
-    }
+    for (size_t i = 0; i < a->count; i++)
+        compare_one(a, &a->changes[i]);
     HASH_ITER(by_name, a->s->state.jobs, j, next)
     {
-        if (is_pruned(a, j))
+        if (apply_is_pruned(a, j))
             json_array_append_new(a->deleted, json_string(j->name));
+        else if ((a->set || a->dry) && apply_is_unlisted(a, j) && a->unlisted_count++ < UNLISTED_MAX)
+            json_array_append_new(a->unlisted, json_string(j->name));
     }
+}
+
+static void log_take_over(const struct apply *a, const struct apply_change *c)
+{
+    char from[APPLY_OWNER_SIZE], to[APPLY_OWNER_SIZE];
+
+    if (apply_is_taken_over(a, c))
+        turn_log(a->s, LOG_NOTE, "taken-over", NULL, "%s: from %s to %s, by %s", c->def->name,
+                 apply_owner(c->old->set, from), apply_owner(a->set, to), a->by);
 }
 
 /* 1: all are. */
 static int stage_some(struct apply *a, size_t most)
 {
     for (; a->next < a->count && most > 0; a->next++) {
-        const struct change *c = &a->changes[a->next];
+        struct apply_change *c = &a->changes[a->next];
 
         if (c->same)
             continue;
         most--;
         warn_never(a, c->def);
-        if (!a->dry)
-            put_job(a, c);
+        if (a->dry)
+            continue;
+        log_take_over(a, c);
+        if (!a->staged) /* what is staged takes effect later, and so does what people do until then */
+            keep_pause(c);
+        put_job(a, c);
     }
     return a->next == a->count;
 }
@@ -343,33 +250,67 @@ static void prune_and_end(struct apply *a)
         struct job_state *j = state_job(&a->s->state, json_string_value(name));
 
         if (j)
-            commands_put_delete(a->s, j, a->staged, a->by);
+            commands_put_delete(a->s, j, a->staged, a->set, a->by);
     }
+    for (i = 0; a->staged && i < a->count; i++)
+        if (!a->changes[i].same)
+            keep_pause(&a->changes[i]);
     if (a->staged)
         put_apply(a);
+    for (i = 0; i < a->count; i++)
+        if (a->changes[i].pause.kept)
+            put_pause_again(a, &a->changes[i]);
+}
+
+static int read_set(struct apply *a, const json_t *value)
+{
+    size_t n = json_string_length(value);
+
+    a->set = json_string_value(value);
+    if (a->set && (n == 0 || n > APPLY_SET_BYTES_MAX))
+        return error_set(a->error, ERR_INVALID, "apply: the name of a set has 1 to %d bytes",
+                         APPLY_SET_BYTES_MAX);
+    return 0;
+}
+
+static int read_key(struct apply *a, const char *key, const json_t *value)
+{
+    const struct {
+        const char *key;
+        bool *value;
+    } flags[] = {{"prune", &a->prune},
+                 {"dry_run", &a->dry},
+                 {"take_over", &a->take_over},
+                 {"allow_empty", &a->allow_empty}};
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (strcmp(key, flags[i].key) == 0 && json_is_boolean(value)) {
+            *flags[i].value = json_is_true(value);
+            return 0;
+        }
+    if (strcmp(key, "jobs") == 0 && json_is_object(value)) {
+        a->jobs = value;
+        return 0;
+    }
+    if (strcmp(key, "set") == 0 && (json_is_string(value) || json_is_null(value)))
+        return read_set(a, value);
+    if (strcmp(key, "check_index") == 0 && json_is_integer(value)) {
+        a->has_check_index = true;
+        a->check_index = json_integer_value(value);
+        return 0;
+    }
+    return error_set(a->error, ERR_INVALID, "apply: %.64s is not known, or of the wrong type", key);
 }
 
 static int read_apply(struct apply *a, const json_t *body)
 {
     const char *key;
     json_t *value;
+    int rc = 0;
 
-    json_object_foreach((json_t *)(uintptr_t)body, key, value)
-    {
-        if (strcmp(key, "jobs") == 0 && json_is_object(value))
-            a->jobs = value;
-        else if (strcmp(key, "set") == 0 && (json_is_string(value) || json_is_null(value)))
-            a->set = json_string_value(value);
-        else if (strcmp(key, "prune") == 0 && json_is_boolean(value))
-            a->prune = json_is_true(value);
-        else if (strcmp(key, "dry_run") == 0 && json_is_boolean(value))
-            a->dry = json_is_true(value);
-        else if (strcmp(key, "check_index") == 0 && json_is_integer(value)) {
-            a->has_check_index = true;
-            a->check_index = json_integer_value(value);
-        } else
-            return error_set(a->error, ERR_INVALID, "apply: %s is not known, or of the wrong type", key);
-    }
+    json_object_foreach((json_t *)(uintptr_t)body, key, value) if (rc == 0) rc = read_key(a, key, value);
+    if (rc < 0)
+        return rc;
     if (!a->jobs)
         return error_set(a->error, ERR_INVALID, "apply: jobs is missing");
     if (a->prune && !a->set)
@@ -384,31 +325,6 @@ static size_t one_batch(const struct scheduler *s)
     size_t most = s->journal->batch_bytes;
 
     return most && most / 8 < BATCH_BYTES_MAX / 2 ? most / 8 : BATCH_BYTES_MAX / 2;
-}
-
-/* One that the journal cannot take would end the leadership of every leader. */
-static int check_sizes(struct apply *a)
-{
-    size_t most = a->s->journal->batch_bytes;
-    const char *name;
-    json_t *job;
-
-    json_object_foreach((json_t *)(uintptr_t)a->jobs, name, job)
-    {
-        size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT);
-        const struct job_state *old = state_job(&a->s->state, name);
-
-        if (!old)
-            a->grows += size + STATE_JOB_BYTES;
-        else if (size > old->def_bytes)
-            a->grows += size - old->def_bytes;
-        if (most && size + JOB_SPARE_BYTES > most - most / 4)
-            return error_set(a->error, ERR_LIMIT,
-                             "job %s has %zu bytes, but ZooKeeper's servers take %zu in one request: raise "
-                             "their jute.maxbuffer",
-                             name, size, most);
-    }
-    return 0;
 }
 
 static int check_index(struct apply *a)
@@ -426,18 +342,15 @@ static int check_all(struct apply *a)
 
     for (size_t i = 0; i < a->count; i++)
         a->changes[i].old = state_job(&a->s->state, a->changes[i].def->name);
-    rc = rc < 0 ? rc : check_after(a);
-    rc = rc < 0 ? rc : check_children(a);
-    rc = rc < 0 ? rc : check_sizes(a);
+    rc = rc < 0 ? rc : apply_check_parents(a);
+    rc = rc < 0 ? rc : apply_check_owners(a);
+    rc = rc < 0 ? rc : apply_check_empty(a);
+    rc = rc < 0 ? rc : apply_check_sizes(a);
     if (rc == 0 && a->prune)
-        rc = check_pruned(a);
+        rc = apply_check_pruned(a);
     rc = rc < 0 ? rc : commands_room(a->s, STATE_JOBS, a->grows, a->error);
     if (rc < 0)
         return rc;
-    a->created = json_array();
-    a->changed = json_array();
-    a->deleted = json_array();
-    a->warnings = json_array();
     a->staged = a->done || json_dumpb(a->jobs, NULL, 0, JSON_COMPACT) > one_batch(a->s) || a->prune;
     compare(a);
     return 0;
@@ -445,27 +358,41 @@ static int check_all(struct apply *a)
 
 static void apply_free(struct apply *a)
 {
-    for (size_t i = 0; i < a->count; i++)
+    json_t *lists[] = {a->created,    a->changed,  a->deleted, a->warnings, a->conflicts,
+                       a->taken_over, a->unlisted, a->pauses,  a->faults,   a->body};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        json_decref(lists[i]);
+    for (size_t i = 0; i < a->count; i++) {
         job_unref(a->changes[i].def);
+        free(a->changes[i].pause.reason);
+        free(a->changes[i].pause.by);
+    }
     free(a->changes);
     free(a->by);
-    json_decref(a->created);
-    json_decref(a->changed);
-    json_decref(a->deleted);
-    json_decref(a->warnings);
-    json_decref(a->body);
     OBJECT_FREE(struct apply, a);
 }
 
 static struct apply *apply_new(struct scheduler *s, const json_t *body, const char *by, struct error *error)
 {
     struct apply *a = OBJECT_NEW(struct apply);
+    json_t **lists[] = {&a->created,    &a->changed,  &a->deleted, &a->warnings, &a->conflicts,
+                        &a->taken_over, &a->unlisted, &a->pauses,  &a->faults};
 
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        *lists[i] = json_array();
     a->s = s;
     a->body = json_incref((json_t *)(uintptr_t)body);
     a->by = alloc_text(by);
     a->error = error;
     return a;
+}
+
+/* What the client is told beside the error. */
+static void put_details(const struct apply *a, int rc, struct scheduler_result *ret)
+{
+    if (rc < 0 && json_array_size(a->faults) > 0)
+        ret->details = json_pack("{s:O}", "faults", a->faults);
 }
 
 /* Its form, its size and the index; the rest comes later. */
@@ -488,12 +415,14 @@ static int apply_reply(struct apply *a, struct scheduler_result *ret)
 {
     struct scheduler *s = a->s;
 
-    return commands_finish(s,
-                           json_pack("{s:I,s:O,s:O,s:O,s:I,s:O}", "index",
-                                     (json_int_t)(a->dry ? s->state.defs_index : turn_index(s)), "created",
-                                     a->created, "changed", a->changed, "deleted", a->deleted, "unchanged",
-                                     (json_int_t)a->unchanged, "warnings", a->warnings),
-                           ret);
+    json_t *reply = json_pack("{s:I,s:O,s:O,s:O,s:I,s:O,s:O,s:O,s:O,s:I,s:O}", "index",
+                              (json_int_t)(a->dry ? s->state.defs_index : turn_index(s)), "created",
+                              a->created, "changed", a->changed, "deleted", a->deleted, "unchanged",
+                              (json_int_t)a->unchanged, "warnings", a->warnings, "conflicts", a->conflicts,
+                              "taken_over", a->taken_over, "unlisted", a->unlisted, "unlisted_count",
+                              (json_int_t)a->unlisted_count, "pauses", a->pauses);
+
+    return commands_finish(s, reply, ret);
 }
 
 int apply_refuses(const struct scheduler *s, struct error *error)
@@ -526,6 +455,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, str
     a = apply_new(s, body, by, &ret->error);
     rc = apply_begin(a);
     rc = rc < 0 ? rc : apply_at_once(a, ret);
+    put_details(a, rc, ret);
     apply_free(a);
     return rc;
 }
@@ -562,8 +492,10 @@ void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *b
         reconcile_due(s); /* wakes it */
         return;
     }
-    if (a)
+    if (a) {
+        put_details(a, rc, &result);
         apply_free(a);
+    }
     done(arg, rc, &result);
 }
 
@@ -573,6 +505,7 @@ static void apply_end(struct scheduler *s, int rc)
     struct apply *a = s->apply;
 
     s->apply = NULL;
+    put_details(a, rc, &a->result);
     a->done(a->arg, rc, &a->result);
     apply_free(a);
 }

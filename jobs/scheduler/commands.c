@@ -85,7 +85,8 @@ int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result 
 
 /* ---- delete ---- */
 
-void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by)
+void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *set,
+                         const char *by)
 {
     struct record *r;
     bool again = true;
@@ -106,6 +107,7 @@ void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, 
     }
     r = turn_record(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
     PUT_TEXT(s, r, job, j->name);
+    PUT_TEXT(s, r, set, set);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
 }
@@ -124,7 +126,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
     if (children)
         return error_set(&ret->error, ERR_CONFLICT, "%s comes after %s; delete or change it first",
                          children->jobs[0]->name, name);
-    commands_put_delete(s, j, false, by);
+    commands_put_delete(s, j, false, NULL, by);
     return commands_finish(s, json_pack("{s:s}", "job", name), ret);
 }
 

@@ -568,12 +568,26 @@ static void put_resume(struct scheduler *s, const char *job)
     turn_commit(s, r);
 }
 
+/* A pause by hand has ended, and the file has one of its own. */
+static void put_pause_of_file(struct scheduler *s, const struct job_state *j)
+{
+    struct record *r = turn_record(s, RECORD_PAUSE);
+
+    PUT_TEXT(s, r, job, j->name);
+    PUT_TEXT(s, r, reason, STATE_PAUSED_IN_FILE);
+    PUT_TEXT(s, r, by, "expiry");
+    turn_commit(s, r);
+}
+
 /* True while the job is paused; a pause of its own that has expired ends here, that of all in resume.c. */
 static bool paused(struct scheduler *s, struct job_state *j)
 {
     if (j->paused && j->pause_until_ms && j->pause_until_ms <= s->now_ms) {
         planner_skip_to(s, j, j->pause_until_ms, VERDICT_PAUSED, j->pause_reason);
-        put_resume(s, j->name);
+        if (j->def->paused)
+            put_pause_of_file(s, j);
+        else
+            put_resume(s, j->name);
     }
     return state_paused(&s->state, j);
 }

@@ -96,6 +96,7 @@ struct scheduler_result {
     /* Nothing may be answered to the client before scheduler_wait says that this is durable. */
     uint64_t index;
     struct error error;
+    json_t *details; /* what more is known of the error, an object; a new reference, or NULL */
 };
 
 /* Each checks, appends records and gives the reply, or does nothing and gives an error: ERR_NO_LEADER,
@@ -105,8 +106,13 @@ struct scheduler_result {
 #define SCHEDULER_APPLY_JOBS_MAX 10000 /* in one apply; a set of job files has no more (JOBFILE_JOBS_MAX) */
 #define SCHEDULER_CHILDREN_MAX   1000  /* jobs that come after one: its end starts them all at once */
 
-/* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"check_index":N,"dry_run":bool}
- * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[]} */
+/* body {"jobs":{NAME:{...}},"set":S,"prune":bool,"take_over":bool,"allow_empty":bool,"check_index":N,"dry_run":bool}
+ * reply {"index","created":[],"changed":[],"deleted":[],"unchanged":N,"warnings":[],
+ *        "conflicts":[{"job","set"}] of a dry run alone, else an error; "taken_over":[{"job","set"}];
+ *        "unlisted":[],"unlisted_count":N: of the set, or in a dry run that names none of no set, and not in "jobs"; the first
+ *        1,000; none with prune, which deletes them;
+ *        "pauses":[{"job","file":bool,"paused":bool,...}] where people have paused or resumed by hand}
+ * details {"faults":[{"job","text"}]}: all that is wrong with the jobs */
 int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret);
 /* The same for a loop that has more to do: few jobs are applied at once, and `done` is called from within; more are worked off in
  * later turns, all or none of them. rc is as scheduler_apply's, and the reply is done's; ERR_BUSY: another one goes on.
@@ -194,6 +200,7 @@ json_t *scheduler_run_json(struct scheduler *s, const char *run);
 /* The keep.logs of the run's job as it is defined now; -1: there is no such job. */
 int64_t scheduler_keep_logs(struct scheduler *s, const char *run);
 json_t *scheduler_status_json(struct scheduler *s);
+const char *scheduler_cluster(struct scheduler *s); /* its uuid; borrowed, never NULL */
 /* Appends the scheduler's Prometheus metrics to a growing text by this function. */
 void scheduler_metrics(struct scheduler *s,
                        void (*put)(void *arg, const char *format, ...) __attribute__((format(printf, 2, 3))),

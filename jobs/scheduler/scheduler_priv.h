@@ -13,7 +13,7 @@
  *   reconcile.c      does what is due, and sets the alarm
  *   engine_events.c  entries: what engines answer
  *   commands.c       entries: what clients ask
- *   apply_jobs.c, backfill.c  the same: the two large ones
+ *   apply_check.c, apply_jobs.c, backfill.c  the same: the two large ones
  *   scheduler.c      entries: the journal's events, ticks, creation and end
  * status.c, walk.c and leader_stall.c read the state for people and call rules.c alone.
  *
@@ -446,8 +446,9 @@ int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result 
  * operators add may take three quarters, and of each part a share, so that they cannot keep an apply out. */
 int commands_room(struct scheduler *s, enum state_part part, size_t more, struct error *error);
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error);
-/* Deletes a job; `staged`: as a part of a change set. */
-void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *by);
+/* Deletes a job; `staged`: as a part of a change set; `set`: the one it is pruned from, or NULL. */
+void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *set,
+                         const char *by);
 
 /* ---- apply_jobs.c: a large apply that goes on ---- */
 

@@ -170,6 +170,11 @@ static json_t *engine_view(const struct engine *e, const struct run_queue *q, co
                      (json_int_t)running->waiting.count);
 }
 
+const char *scheduler_cluster(struct scheduler *s)
+{
+    return s->host.cluster(&s->host);
+}
+
 json_t *scheduler_status_json(struct scheduler *s)
 {
     int64_t counts[RUN_ENDED + 1] = {0};

@@ -92,7 +92,7 @@ static int apply_job(struct apply_context *c)
         j->paused = def->paused;
         j->paused_ms = c->batch->time_ms;
         j->pause_until_ms = 0;
-        alloc_replace(&j->pause_reason, def->paused ? "paused in its file" : NULL);
+        alloc_replace(&j->pause_reason, def->paused ? STATE_PAUSED_IN_FILE : NULL);
         alloc_replace(&j->pause_by, r->by);
     }
     if (j->def && !same_list(&j->def->after, &def->after))

@@ -24,6 +24,7 @@
 #define STATE_KEY_TTL_MS       (INT64_C(7) * 24 * 3600 * 1000) /* of trigger keys, by record time */
 #define STATE_TOMBSTONE_TTL_MS STATE_KEY_TTL_MS
 #define STATE_NOTICES_MAX      1000
+#define STATE_PAUSED_IN_FILE   "paused in its file" /* the reason of a pause that is not by hand */
 
 /* What the state is made of, in bytes of its text, about: what max_state bounds. */
 #define STATE_PARTS(X)                                                                                       \

@@ -42,7 +42,8 @@ class CommandLineAndServer(lab.Suite):
         index = plan.json()["index"]
         self.cli.check("apply", path, "--set", "s", "--check-index", index)
         self.assertEqual(6, self.cli.call("apply", path, "--set", "s", "--check-index", index).code)
-        self.assertEqual("Nothing would change.\n", self.cli.check("plan", path, "--set", "s").out)
+        self.assertRegex(self.cli.check("plan", path, "--set", "s").out,
+                         rf"\Acluster lab \([0-9a-f-]{{36}}\) at unix:{self.one.socket}\nNothing would change\.\n\Z")
         path = self.files({"a": {"schedule": "0 0 2 1 *", "command": ["true"], "retries": {"max": 3}}})
         plan = self.cli.call("plan", path, "--set", "s", "--prune", "-o", "json").json()
         self.assertEqual(["b"], plan["deleted"])
@@ -62,12 +63,102 @@ class CommandLineAndServer(lab.Suite):
         self.cli.check("apply", path)
         self.assertEqual(planned, self.cli.json("show", "a")["next_times"][:3])
 
+    def test_what_belongs_to_a_set_is_left_alone(self):
+        mine = self.files({"a": {"command": ["true"]}, "b": {"command": ["true"]}})
+        theirs = self.folder.write("theirs.yaml", "jobs:\n  a: {command: [other]}\n  c: {command: [other]}\n")
+        self.cli.check("apply", mine, "--set", "x")
+        refused = self.cli.call("apply", theirs, "--set", "y")
+        self.assertEqual(6, refused.code, refused)
+        self.assertIn(f"{theirs}:2:3: error: a: it belongs to the set x; --take-over makes it one of the set y", refused.err)
+        self.assertEqual({"a", "b"}, {j["job"] for j in self.cli.json("jobs")})
+        self.assertEqual(6, self.cli.call("apply", theirs).code)
+        planned = self.cli.call("plan", theirs, "--set", "y")
+        self.assertEqual(6, planned.code, planned)
+        self.assertIn("! a belongs to the set x", planned.out)
+        self.assertIn("a (taken over from the set x)", self.cli.check("apply", theirs, "--set", "y", "--take-over").out)
+        self.assertIn("taken over from the set x", self.cli.check("explain", "a", "now").out)
+        # what Git lacks is named without --prune; nothing empties a set unasked
+        one = self.folder.write("one.yaml", "jobs: {a: {command: [other]}}")
+        for verb in ("plan", "apply"):
+            self.assertRegex(self.cli.check(verb, one, "--set", "y").out, r"of the set y, and not in the files:\n\? c\n")
+        none, empty = self.folder.make("none"), self.folder.write("empty.yaml", "jobs: {}")
+        for path in (none, empty):
+            for more in ((one, path), (path,)):
+                answer = self.cli.call("apply", *more, "--set", "y", "--prune")
+                self.assertEqual(2, answer.code, answer)
+                self.assertIn(path, answer.err)
+        self.assertEqual({"a", "b", "c"}, {j["job"] for j in self.cli.json("jobs")})
+        status, answer = self.one.http("POST", "/v1/apply", {"jobs": {}, "set": "y", "prune": True})
+        self.assertEqual((400, "invalid"), (status, answer["error"]["code"]))
+        self.cli.check("apply", none, "--set", "y", "--prune", "--allow-empty")
+        self.assertEqual({"b"}, {j["job"] for j in self.cli.json("jobs")})
+
+    def test_another_cluster_is_not_touched(self):
+        path, name = self.files({"a": {"command": ["true"]}}), self.cli.json("cluster")["cluster"]
+        for verb in ("plan", "apply"):
+            answer = self.cli.call(verb, path, "--cluster", "staging")
+            self.assertEqual(6, answer.code, answer)
+            self.assertIn(f"this is the cluster {name} (", answer.err)
+        self.assertEqual([], self.cli.json("jobs"))
+        applied = self.cli.json("apply", path, "--cluster", name)
+        self.assertEqual((name, f"unix:{self.one.socket}"), (applied["cluster"], applied["server"]))
+        self.cli.check("apply", path, "--cluster", applied["uuid"].upper())
+
+    def test_a_plan_keeps_values_to_itself(self):
+        def write(word):
+            return self.folder.write("v.yaml", json.dumps({"jobs": {"a": {
+                "command": ["true"], "environment": {"PASSWORD": word, "LOG": "info"},
+                "notify": [{"on": ["failed"], "url": f"https://hooks.example/{word}"}]}}}))
+
+        for path in (write("hunter2-old"), write("hunter2-new")):
+            for form in ([], ["-o", "json"], ["-o", "yaml"]):
+                out = self.cli.call("plan", path, *form).out
+                self.assertNotIn("hunter2", out)
+            self.cli.check("apply", write("hunter2-old"))
+        out = self.cli.call("plan", write("hunter2-new")).out
+        self.assertIn("    environment.PASSWORD: changed", out)
+        self.assertIn("    notify: changed", out)
+        self.assertIn('"hunter2-old" -> "hunter2-new"', self.cli.call("plan", path, "--show-values").out)
+
+    def test_a_pause_by_hand_and_one_of_the_file_are_told_apart(self):
+        def write(**keys):
+            return self.folder.write("p.yaml", json.dumps({"jobs": {"p": {"command": ["true"], "schedule": NEVER, **keys}}}))
+
+        self.cli.check("apply", write(paused=True))
+        self.assertIn("Reason: paused in its file", self.cli.check("show", "p").out)
+        self.cli.check("resume", "p")
+        told = "= p: paused in its file, but resumed by hand; it stays so"
+        self.assertIn(told, self.cli.check("plan", write(paused=True)).out)
+        self.assertIn("no: paused in its file, but resumed by hand", self.cli.check("show", "p").out)
+        self.cli.check("apply", write())
+        self.cli.check("pause", "p", "--reason", "incident 42")
+        for path in (write(paused=True), write()):
+            self.assertIn("= p: paused by hand, by ", self.cli.check("apply", path).out)
+        shown = self.cli.check("show", "p").out
+        self.assertIn("yes: by hand, not in its file", shown)
+        self.assertIn("incident 42", shown)
+
     def test_what_the_server_refuses_in_a_file_is_said(self):
         path = self.files({"a": {"command": ["true"], "engine": "dokcer"}})
         answer = self.cli.call("apply", path)
         self.assertEqual(2, answer.code, answer)
         self.assertIn("dokcer", answer.err)
         self.assertEqual([], self.cli.json("jobs"))
+        # all of it, each at its place, and as the caller's fault
+        path = self.folder.write("f.yaml", """jobs:
+  a:
+    engine: process
+    image: x
+    network: n
+    pool: {name: none}
+  b: {engine: process, command: [x], pull: always, privileged: true, init: true}
+""")
+        answer = self.cli.call("apply", path)
+        self.assertEqual(2, answer.code, answer)
+        self.assertEqual([(2, "command"), (4, "image"), (5, "network"), (6, "pool"), (7, "init"), (7, "privileged"), (7, "pull")],
+                         sorted((int(n), key) for n, key in re.findall(r":(\d+):\d+: error: [ab]: (\w+):", answer.err)))
+        status, answer = self.one.http("POST", "/v1/apply", {"jobs": {"a": {"image": "x", "engine": "process"}}})
+        self.assertEqual((400, "invalid"), (status, answer["error"]["code"]))
 
     def test_exit_codes_of_a_day(self):
         self.one.apply({"good": {"command": ["true"]}, "bad": {"command": ["sh", "-c", "exit 42"]}, "slow": SLOW,

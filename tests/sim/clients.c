@@ -76,6 +76,7 @@ static void on_applied(void *arg, int rc, struct scheduler_result *result)
     if (rc < 0 && rc != ERR_LIMIT && rc != ERR_NO_LEADER && rc != ERR_BUSY)
         violation(w, "apply: %s", result->error.text);
     json_decref(result->reply);
+    json_decref(result->details);
 }
 
 /* A set goes on over many turns, with all that happens in between. */
@@ -84,9 +85,10 @@ static void apply(struct world *w, struct scheduler *s, json_t *jobs, bool prune
     struct scheduler_result result = {0};
     json_t *body = json_pack("{s:o}", "jobs", jobs);
 
+    set(body, "set", json_string("sim"));
     if (prune) {
         set(body, "prune", json_true());
-        set(body, "set", json_string("sim"));
+        set(body, "allow_empty", json_true());
         scheduler_apply_then(s, body, "sim", on_applied, w);
     } else {
         on_applied(w, scheduler_apply(s, body, "sim", &result), &result);

@@ -40,6 +40,11 @@ void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *b
     done(arg, rc, &result);
 }
 
+const char *scheduler_cluster(struct scheduler *s)
+{
+    return "7b1f0c9e-0000-4000-8000-000000000001";
+}
+
 int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret)
 {
     return fake_write("delete", job, NULL, by, ret);

@@ -325,6 +325,32 @@ static void test_versions(void **state)
                     LINES("not then: it was defined at 2026-11-21T12:00:00Z"));
 }
 
+static void test_a_job_that_was_taken_over(void **state)
+{
+    static const char *const sets[] = {"", ",\"set\":\"x\"", ",\"set\":\"x\"", ",\"set\":\"y\"", ""};
+    static const char *const times[] = {"2026-11-21T12:30:00Z", "2026-11-22T12:30:00Z",
+                                        "2026-11-23T12:30:00Z", "2026-11-24T12:30:00Z",
+                                        "2026-11-25T12:30:00Z"};
+    char json[512];
+
+    for (int i = 0; i < 5; i++) {
+        snprintf(
+            json, sizeof(json),
+            "{\"k\":\"job\",\"job\":\"a\",\"version\":%d,\"def\":{\"schedule\":[\"0 * * * *\"]},\"seed\":7,"
+            "\"anchor\":%lld,\"cursor\":%lld,\"by\":\"ann\"%s}",
+            i + 1, (long long)ms(times[i]), (long long)ms(times[i]), sets[i]);
+        record(times[i], 1, "job", "a", NULL, json);
+    }
+    assert_explains("2026-11-23T00:00:00Z", "2026-11-26T00:00:00Z", true, "unaccounted",
+                    LINES("version 2 is defined by ann, taken over from no set, in force"));
+    assert_explains("2026-11-24T00:00:00Z", "2026-11-26T00:00:00Z", true, "unaccounted",
+                    LINES("version 3 is defined by ann, in force"));
+    assert_explains("2026-11-25T00:00:00Z", "2026-11-26T00:00:00Z", true, "unaccounted",
+                    LINES("version 4 is defined by ann, taken over from the set x, in force"));
+    assert_explains("2026-11-25T20:00:00Z", "2026-11-26T00:00:00Z", true, "unaccounted",
+                    LINES("version 5 is defined by ann, taken over from the set y, in force"));
+}
+
 static void test_no_fire_time(void **state)
 {
     static const struct {
@@ -414,8 +440,16 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_unknown_job),  T(test_whole_chain), T(test_skips),  T(test_still_paused), T(test_versions),
-        T(test_no_fire_time), T(test_dst_marks),   T(test_jitter), T(test_manual_run),
+        T(test_unknown_job),
+        T(test_whole_chain),
+        T(test_skips),
+        T(test_still_paused),
+        T(test_versions),
+        T(test_no_fire_time),
+        T(test_a_job_that_was_taken_over),
+        T(test_dst_marks),
+        T(test_jitter),
+        T(test_manual_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -487,6 +487,25 @@ static void errors_of_the_caller_are_in_the_list(void **state)
     jobfile_set_release(&set);
 }
 
+/* What a server says has the place of the key that it begins with, in the defaults or the job. */
+static void what_others_say_of_a_job_has_its_place(void **state)
+{
+    struct jobfile_set set;
+
+    jobfile_set_init(&set);
+    read_text(&set, "a",
+              "defaults:\n  pull: always\njobs:\n  x:\n    command: [x]\n    resources:\n      cpus: 2\n");
+    jobfile_finish(&set, NULL, 0);
+    assert_int_equal(jobfile_add_job_error(&set, "x", "pull: nothing to pull"), 0);
+    assert_int_equal(jobfile_add_job_error(&set, "x", "resources: no limits"), 0);
+    assert_int_equal(jobfile_add_job_error(&set, "x", "image: is missing"), 0);
+    assert_int_equal(jobfile_add_job_error(&set, "x", "it belongs to others"), 0);
+    assert_int_equal(jobfile_add_job_error(&set, "y", "pull: nothing to pull"), ERR_NOT_FOUND);
+    assert_report(&set, "a:2:9: error: x: pull: nothing to pull\na:7:13: error: x: resources: no limits\n"
+                        "a:4:3: error: x: image: is missing\na:4:3: error: x: it belongs to others\n");
+    jobfile_set_release(&set);
+}
+
 /* ---- limits ---- */
 
 static void a_file_of_ten_megabytes_is_refused(void **state)
@@ -627,6 +646,7 @@ int main(void)
         cmocka_unit_test(many_unknown_parents_are_told_in_short),
         cmocka_unit_test(a_circle_of_thousands_is_told_in_short),
         cmocka_unit_test(errors_of_the_caller_are_in_the_list),
+        cmocka_unit_test(what_others_say_of_a_job_has_its_place),
         cmocka_unit_test(a_file_of_ten_megabytes_is_refused),
         cmocka_unit_test(ten_thousand_jobs_are_read_and_no_more),
         cmocka_unit_test(cut_files_never_crash),

@@ -59,10 +59,13 @@ static void make_folder(const char *path)
 }
 
 /* Reads the paths (ended by NULL): "job job ...|error\nerror\n". */
-static bool follow_links;
+static bool follow_links, allow_empty;
+static const char *empty; /* the path that has no job, of the last call */
 
 static char *outcome(const char *const *paths, size_t *ret_files)
 {
+    const struct jobfiles_options options = {.follow_links = follow_links, .allow_empty = allow_empty};
+    struct jobfiles_found found;
     struct jobfile_set set;
     struct text text;
     char line[JOBFILE_LINE_MAX];
@@ -72,7 +75,7 @@ static char *outcome(const char *const *paths, size_t *ret_files)
     while (paths[n])
         n++;
     jobfile_set_init(&set);
-    r = jobfiles_load(&set, paths, n, follow_links, NULL, ret_files);
+    r = jobfiles_load(&set, paths, n, &options, &found);
     assert_int_equal(r, set.failed > 0 ? ERR_INVALID : 0);
     text_init(&text, 1 << 20);
     for (size_t i = 0; i < set.count; i++)
@@ -80,6 +83,9 @@ static char *outcome(const char *const *paths, size_t *ret_files)
     text_add(&text, "|");
     for (size_t i = 0; i < set.error_count; i++)
         text_addf(&text, "%s\n", jobfile_error_format(&set.errors[i], line, sizeof(line)));
+    if (ret_files)
+        *ret_files = found.files;
+    empty = found.empty;
     jobfile_set_release(&set);
     return text_take(&text);
 }
@@ -109,11 +115,66 @@ static void folders_are_read_in_a_stable_order(void **state)
     write_job("f/.h.yaml", "h");
     write_file("f/README.md", "not YAML: [\n");
     write_file("f/x.yaml.orig", "not YAML: [\n");
-    ASSERT_OUTCOME(5, "z a b c d|", "f");
+    ASSERT_OUTCOME(5,
+                   "z a b c d|f/.h.yaml: warning: passed over: its name begins with a dot\n"
+                   "f/x.yaml.orig: warning: passed over: its name does not end in .yaml or .yml\n",
+                   "f");
+    unlink("f/.h.yaml");
+    unlink("f/x.yaml.orig");
     ASSERT_OUTCOME(5, "z a b c d|", "f/");
     ASSERT_OUTCOME(5, "c d z a b|", "f/sub", "f");
     write_job("f/x.txt", "named");
     ASSERT_OUTCOME(1, "named|", "f/x.txt");
+}
+
+static void no_job_file_is_passed_over_in_silence(void **state)
+{
+    make_folder("f");
+    make_folder("f/Sub.YML");
+    write_job("f/A.YAML", "a");
+    write_job("f/B.Yml", "b");
+    write_job("f/Sub.YML/c.yAmL", "c");
+    ASSERT_OUTCOME(3, "a b c|", "f");
+    write_file("f/d.json", "{}");
+    write_file("f/e.yaml~", "");
+    write_file("f/holidays.ics", "");
+    write_file("f/vars.env", "");
+    ASSERT_OUTCOME(
+        3,
+        "a b c|f/d.json: error: the job files of a folder are *.yaml and *.yml; this one is read where it "
+        "is given itself\n"
+        "f/e.yaml~: warning: passed over: its name does not end in .yaml or .yml\n",
+        "f");
+    write_file("f/d.json", "{\"jobs\": {\"d\": {\"image\": \"x\"}}}");
+    ASSERT_OUTCOME(1, "d|", "f/d.json");
+    unlink("f/d.json");
+    unlink("f/e.yaml~");
+    assert_int_equal(symlink("../not-mounted", "f/team"), 0);
+    ASSERT_OUTCOME(3, "a b c|f/team: error: a link that leads nowhere\n", "f");
+}
+
+/* A folder that was not mounted, a branch without the files. */
+static void a_path_without_a_job_is_told(void **state)
+{
+    make_folder("none");
+    make_folder("some");
+    make_folder("some/empty");
+    write_job("some/a.yaml", "a");
+    write_file("comment.yaml", "# nothing\n");
+    write_file("none/README", "");
+    ASSERT_OUTCOME(0, "|none: error: no job file (*.yaml, *.yml) in this folder\n", "none");
+    assert_string_equal(empty, "none");
+    ASSERT_OUTCOME(1, "a|none: error: no job file (*.yaml, *.yml) in this folder\n", "some", "none");
+    assert_string_equal(empty, "none");
+    ASSERT_OUTCOME(1, "a|", "some");
+    assert_null(empty);
+    ASSERT_OUTCOME(1, "a|", "some", "some/a.yaml"); /* it has been read */
+    assert_null(empty);
+    ASSERT_OUTCOME(2, "a|comment.yaml: warning: no jobs in this file\n", "some", "comment.yaml");
+    assert_string_equal(empty, "comment.yaml");
+    allow_empty = true;
+    ASSERT_OUTCOME(0, "|none: warning: no job file (*.yaml, *.yml) in this folder\n", "none");
+    allow_empty = false;
 }
 
 static void nothing_is_read_twice(void **state)
@@ -147,7 +208,8 @@ static void links_are_followed_when_asked_for_and_circles_end(void **state)
     make_links();
     follow_links = true;
     ASSERT_OUTCOME(2,
-                   "b a|f/dangling.yaml: error: there is no such file or folder\n"
+                   "b a|f/dangling: error: a link that leads nowhere\n"
+                   "f/dangling.yaml: error: there is no such file or folder\n"
                    "f/round.yaml: error: a symbolic link that leads in a circle\n",
                    "f");
     follow_links = false;
@@ -163,6 +225,7 @@ static void links_do_not_lead_out_of_a_folder(void **state)
     assert_int_equal(symlink("f", "named"), 0);
     ASSERT_OUTCOME(1,
                    "inside|f/b.yaml: error: a link that leads out of f; --follow-links follows it\n"
+                   "f/dangling: error: a link that leads nowhere\n"
                    "f/dangling.yaml: error: there is no such file or folder\n"
                    "f/folder: error: a link that leads out of f; --follow-links follows it\n"
                    "f/passwd.yaml: error: a link that leads out of f; --follow-links follows it\n"
@@ -175,6 +238,7 @@ static void links_do_not_lead_out_of_a_folder(void **state)
     unlink("f/passwd.yaml");
     unlink("f/round.yaml");
     unlink("f/dangling.yaml");
+    unlink("f/dangling");
     ASSERT_OUTCOME(1, "inside|", "named"); /* what is given is followed */
     ASSERT_OUTCOME(1, "b|", "other/b.txt");
 }
@@ -321,6 +385,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(folders_are_read_in_a_stable_order),
+        TEST(no_job_file_is_passed_over_in_silence),
+        TEST(a_path_without_a_job_is_told),
         TEST(nothing_is_read_twice),
         TEST(links_are_followed_when_asked_for_and_circles_end),
         TEST(links_do_not_lead_out_of_a_folder),

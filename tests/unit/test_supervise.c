@@ -340,6 +340,27 @@ static void test_check_names_the_key_and_the_reason(void **state)
     }
 }
 
+static void test_all_that_cannot_be_honoured_is_said(void **state)
+{
+    struct job *job = job_new("report");
+    struct engine_faults faults = {.texts = json_array()};
+    static const char *const keys[] = {
+        "command: ", "image: ", "volumes: ", "resources: ", "read_only: ", "pids_limit: "};
+
+    ask_image(job);
+    ask_volume(job);
+    ask_cpus(job);
+    ask_read_only(job);
+    ask_pids(job);
+    process_engine_faults(job, &faults);
+    assert_int_equal(json_array_size(faults.texts), sizeof(keys) / sizeof(*keys));
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        assert_memory_equal(json_string_value(json_array_get(faults.texts, i)), keys[i], strlen(keys[i]));
+    assert_int_equal(faults.first.code, ERR_UNSUPPORTED);
+    json_decref(faults.texts);
+    job_unref(job);
+}
+
 /* Letter for letter: neither another group of the same user nor another spelling of its number. */
 static void test_users_of_the_configuration(void **state)
 {
@@ -386,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_no_user_is_the_servers_own),
         cmocka_unit_test(test_environment_gets_what_it_lacks),
         cmocka_unit_test(test_check_names_the_key_and_the_reason),
+        cmocka_unit_test(test_all_that_cannot_be_honoured_is_said),
         cmocka_unit_test(test_users_of_the_configuration),
     };
 

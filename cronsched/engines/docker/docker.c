@@ -36,20 +36,32 @@ static struct docker *docker_of(const struct engine *engine)
     return OBJECT_OF(struct docker, engine, engine);
 }
 
-static int docker_check(const struct engine *engine, const struct job *job, struct error *error)
+static void docker_faults(const struct engine *engine, const struct job *job, struct engine_faults *faults)
 {
     const struct docker *d = docker_of(engine);
     struct docker_task t = {.job = (struct job *)job, .run = (char *)"", .name = (char *)""};
     const struct docker_create with = {.cluster = "", .witness = "/", .log_driver = ""};
-    int r = docker_engine_check(job, error);
-    json_t *body = r == 0 ? docker_create_json(&t, &with, &(struct environment){0}) : NULL;
+    json_t *body = job->image ? docker_create_json(&t, &with, &(struct environment){0}) : NULL;
+    struct error fault;
 
-    if (r == 0 && !body)
-        r = error_set(error, ERR_INVALID, "the job is not UTF-8");
-    if (r == 0)
-        r = docker_allow_check(d->allow, body, error);
+    docker_engine_faults(job, faults);
+    if (job->image && !body)
+        engine_fault(faults, ERR_INVALID, "the job is not UTF-8");
+    if (body && docker_allow_check(d->allow, body, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
     json_decref(body);
-    return r < 0 ? r : variable_files_check(job, &d->limits, error);
+    if (variable_files_check(job, &d->limits, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
+}
+
+static int docker_check(const struct engine *engine, const struct job *job, struct error *error)
+{
+    struct engine_faults faults = {0};
+
+    docker_faults(engine, job, &faults);
+    if (faults.first.code && error)
+        *error = faults.first;
+    return faults.first.code;
 }
 
 static void docker_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
@@ -149,6 +161,7 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
 
 static const struct engine_ops docker_ops = {
     .check = docker_check,
+    .faults = docker_faults,
     .submit = docker_submit,
     .abandon = docker_abandon,
     .status = docker_status,

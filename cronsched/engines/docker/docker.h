@@ -63,3 +63,4 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
 
 /* What ops->check does, without `allow` and `files_dir`; for the validation of job files without an engine. */
 int docker_engine_check(const struct job *job, struct error *error);
+void docker_engine_faults(const struct job *job, struct engine_faults *faults);

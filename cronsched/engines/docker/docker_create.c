@@ -72,7 +72,7 @@ static bool has_relative_folder(const struct job *job)
     return job->working_dir && job->working_dir[0] != '/';
 }
 
-int docker_engine_check(const struct job *job, struct error *error)
+void docker_engine_faults(const struct job *job, struct engine_faults *faults)
 {
     static const struct {
         bool (*applies)(const struct job *job);
@@ -93,8 +93,17 @@ int docker_engine_check(const struct job *job, struct error *error)
 
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
         if (rules[i].applies(job))
-            return error_set(error, ERR_UNSUPPORTED, "%s", rules[i].text);
-    return 0;
+            engine_fault(faults, ERR_UNSUPPORTED, "%s", rules[i].text);
+}
+
+int docker_engine_check(const struct job *job, struct error *error)
+{
+    struct engine_faults faults = {0};
+
+    docker_engine_faults(job, &faults);
+    if (faults.first.code && error)
+        *error = faults.first;
+    return faults.first.code;
 }
 
 /* ---- the body ---- */

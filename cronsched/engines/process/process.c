@@ -234,6 +234,18 @@ static int check(const struct engine *engine, const struct job *job, struct erro
     return r < 0 ? r : variable_files_check(job, &of(engine)->limits, error);
 }
 
+static void check_all(const struct engine *engine, const struct job *job, struct engine_faults *faults)
+{
+    struct error fault;
+    const char *user;
+
+    process_engine_faults(job, faults);
+    if (process_engine_user(of(engine)->allow, job, &user, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
+    if (variable_files_check(job, &of(engine)->limits, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
+}
+
 static void free_all(struct list *list)
 {
     while (!list_empty(list))
@@ -343,8 +355,12 @@ static void start_timer(struct process_engine *e, uv_timer_t *timer)
 int process_engine_new(struct engine **ret, uv_loop_t *loop, const struct process_engine_options *options,
                        struct engine_host *host, struct error *error)
 {
-    static const struct engine_ops ops = {
-        .check = check, .submit = submit, .abandon = abandon, .status = status, .close = close_engine};
+    static const struct engine_ops ops = {.check = check,
+                                          .faults = check_all,
+                                          .submit = submit,
+                                          .abandon = abandon,
+                                          .status = status,
+                                          .close = close_engine};
     struct process_engine *e = OBJECT_NEW(struct process_engine);
     int r;
 

@@ -64,3 +64,4 @@ int process_engine_user(const json_t *allow, const struct job *job, const char *
 
 /* What ops->check does, without `allow`; for the validation of job files without an engine. */
 int process_engine_check(const struct job *job, struct error *error);
+void process_engine_faults(const struct job *job, struct engine_faults *faults);

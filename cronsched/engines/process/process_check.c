@@ -53,8 +53,8 @@ static bool has_memory(const struct job *job)
     return job->memory_bytes > 0;
 }
 
-/* The first key of those that confine a container or widen what it may; NULL: none is given. */
-static const char *container_key(const struct job *job)
+/* The keys that confine a container or widen what it may, as far as they are given. */
+static void check_container_keys(const struct job *job, struct engine_faults *faults)
 {
     const struct {
         const char *key;
@@ -80,8 +80,7 @@ static const char *container_key(const struct job *job)
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         if (keys[i].given)
-            return keys[i].key;
-    return NULL;
+            engine_fault(faults, ERR_UNSUPPORTED, "%s: this is for engines with containers", keys[i].key);
 }
 
 static bool has_bad_user(const struct job *job)
@@ -106,7 +105,8 @@ static bool lacks_command(const struct job *job)
 
 static bool has_empty_program(const struct job *job)
 {
-    return (job->entrypoint.count ? job->entrypoint.items[0] : job->command.items[0])[0] == '\0';
+    return !lacks_command(job) &&
+           (job->entrypoint.count ? job->entrypoint.items[0] : job->command.items[0])[0] == '\0';
 }
 
 static bool has_relative_folder(const struct job *job)
@@ -114,7 +114,7 @@ static bool has_relative_folder(const struct job *job)
     return job->working_dir && job->working_dir[0] != '/';
 }
 
-int process_engine_check(const struct job *job, struct error *error)
+void process_engine_faults(const struct job *job, struct engine_faults *faults)
 {
     static const struct {
         bool (*applies)(const struct job *job);
@@ -137,14 +137,20 @@ int process_engine_check(const struct job *job, struct error *error)
         {has_kubernetes, "kubernetes: this is for the kubernetes engine"},
     };
 
-    const char *only_container = container_key(job);
-
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
         if (rules[i].applies(job))
-            return error_set(error, ERR_UNSUPPORTED, "%s", rules[i].text);
-    if (only_container)
-        return error_set(error, ERR_UNSUPPORTED, "%s: this is for engines with containers", only_container);
-    return 0;
+            engine_fault(faults, ERR_UNSUPPORTED, "%s", rules[i].text);
+    check_container_keys(job, faults);
+}
+
+int process_engine_check(const struct job *job, struct error *error)
+{
+    struct engine_faults faults = {0};
+
+    process_engine_faults(job, &faults);
+    if (faults.first.code && error)
+        *error = faults.first;
+    return faults.first.code;
 }
 
 int process_engine_user(const json_t *allow, const struct job *job, const char **ret, struct error *error)
