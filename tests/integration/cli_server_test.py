@@ -172,6 +172,12 @@ class CommandLineAndServer(lab.Suite):
         self.cli.check("kill", slow)
         self.assertEqual("killed", self.cli.wait_end(slow)["verdict"])
         self.assertEqual(3, self.cli.call("kill", slow).code)
+        self.cli.check("apply", self.folder.write("full.yaml", json.dumps({"jobs": {"full": {
+            "command": ["sleep", "600"], "concurrency": "queue", "queue_max": 1}}})))
+        runs = [self.cli.trigger("full"), self.cli.trigger("full")]
+        self.assertEqual(6, self.cli.call("trigger", "full").code)  # a state, no wrong usage
+        for run in reversed(runs):
+            self.cli.check("kill", run)
         self.assertEqual(6, self.cli.call("delete", "good").code)
         self.assertEqual(2, self.cli.call("cluster", "step-down").code)
         for words in (["show", "x"], ["run", "x@20261122T030000Z"], ["trigger", "x"], ["pause", "x"],
