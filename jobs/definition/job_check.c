@@ -111,6 +111,13 @@ static void warn_if_never(struct trial *trial, const char *text)
 
     if (strstr(text, "@manually") || !never_fires(trial, text, &trial->options))
         return;
+    if (strstr(text, "@reboot")) {
+        job_warn(
+            trial->reader, &job_keys[JOB_KEY_SCHEDULE], at,
+            "'%.200s' never fires: no machine's start is one of a cluster; let that machine trigger the job",
+            text);
+        return;
+    }
     unbounded.start = unbounded.end = NULL;
     unbounded.except_count = 0;
     if (never_fires(trial, text, &unbounded))
@@ -132,6 +139,15 @@ static void warn_if_either(struct trial *trial, const char *text, const struct s
                  text);
 }
 
+static void warn_of_remark(struct trial *trial, const struct schedule *schedule, const char *text)
+{
+    const struct yaml_node *at = job_item_node(trial->reader, JOB_KEY_SCHEDULE, text);
+    char remark[SCHEDULE_REMARK_MAX];
+
+    if (schedule_remark(schedule, 0, remark))
+        job_warn(trial->reader, &job_keys[JOB_KEY_SCHEDULE], at, "%s", remark);
+}
+
 /* Each text by itself, so that all that are wrong are reported. */
 static void check_texts(struct trial *trial)
 {
@@ -149,6 +165,8 @@ static void check_texts(struct trial *trial)
         else if (r < 0)
             report_at(trial, JOB_KEY_SCHEDULE, text, fault.column, &error);
         else
+            warn_of_remark(trial, schedule, text);
+        if (r == 0)
             warn_if_never(trial, text);
         if (r == 0)
             warn_if_either(trial, text, schedule);
@@ -307,6 +325,7 @@ void job_check(struct job_reader *reader, struct zone_source *zones)
     if (reader->no_memory)
         return;
     job_expand_calendars(reader);
+    job_check_dollars(reader); /* of what is written in the job: files of variables are others' */
     job_expand_env_files(reader);
     check_after(reader);
     check_retries(reader);

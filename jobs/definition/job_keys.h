@@ -236,6 +236,9 @@ void job_read_sign(struct job_reader *reader, const struct job_key *key, const s
 /* What concerns several keys; and zone, window and schedule unless `zones` is NULL. */
 void job_check(struct job_reader *reader, struct zone_source *zones);
 
+/* Warns of $NAME, ${NAME}, $(...) and $$ where nothing comes of them. */
+void job_check_dollars(struct job_reader *reader);
+
 /* Puts what the files of `env_file` hold into `environment`, whose own variables win. */
 void job_expand_env_files(struct job_reader *reader);
 

@@ -7,6 +7,7 @@
 #include "jobs/time/civil.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 struct field {
@@ -294,18 +295,49 @@ static int parse_star(struct parser *p)
     return 0;
 }
 
+/* The step behind a range, without a word about what is wrong with it; 1: there is none. */
+static int step_behind(const struct parser *p)
+{
+    int step = 0;
+
+    if (peek(p) != '/')
+        return 1;
+    for (size_t i = p->at + 1; i < p->end && scan_is_digit(p->text[i]) && step < 1000; i++)
+        step = step * 10 + (p->text[i] - '0');
+    return step > 0 ? step : 1;
+}
+
+/* A range of one value is that value. */
+static const char *range_text(int lo, int hi, int step, char *buffer, size_t size)
+{
+    if (lo + step > hi)
+        snprintf(buffer, size, "%d", lo);
+    else if (step > 1)
+        snprintf(buffer, size, "%d-%d/%d", lo, hi, step);
+    else
+        snprintf(buffer, size, "%d-%d", lo, hi);
+    return buffer;
+}
+
 static int fail_backwards(struct parser *p, size_t start, int lo, int hi)
 {
     const struct field *f = p->field;
-    int length = (int)(p->at - start);
+    int length = (int)(p->at - start), step = step_behind(p), max, second;
     const char *text = p->text + start;
+    char first[32], rest[34] = "";
 
     if (p->id == CRON_YEAR)
         return fail(p, start, "year: the range %d-%d runs backwards", lo, hi);
     if (p->id == CRON_DOW && lo == 7)
         return fail(p, start, "day of week: the range %.*s runs backwards: write 0-%d", length, text, hi);
-    return fail(p, start, "%s: the range %.*s runs backwards: write %d-%d,%d-%d", f->name, length, text, lo,
-                p->id == CRON_DOW && !p->quartz ? 6 : f->max, f->min, hi);
+    max = p->id == CRON_DOW && !p->quartz ? 6 : f->max;
+    second = f->min + (step - 1 - (max - lo) % step); /* the steps go on over the end */
+    if (second <= hi) {
+        rest[0] = ',';
+        range_text(second, hi, step, rest + 1, sizeof(rest) - 1);
+    }
+    return fail(p, start, "%s: the range %.*s runs backwards: write %s%s", f->name, length, text,
+                range_text(lo, max, step, first, sizeof(first)), rest);
 }
 
 static int parse_range(struct parser *p, size_t start, int lo)
@@ -597,6 +629,9 @@ static int parse_item(struct parser *p)
         set_add(p, 7);
         return 0;
     case '/':
+        if (p->at + 1 == p->end || !scan_is_digit(p->text[p->at + 1]))
+            return fail(p, p->at, "%s: unexpected '/'; a command does not belong into the schedule",
+                        p->field->name);
         return fail(p, p->at, "%s: a step needs a range before it: write *%.*s", p->field->name,
                     token_length(p, p->at + 1) + 1, p->text + p->at);
     case '+':

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 struct parser {
     const char *text;
@@ -148,7 +149,9 @@ static int split(struct parser *p, size_t length, struct cron_span *ret_span, si
             return fail(p, i, "a control character (byte 0x%02x)", c);
         if (!inside) {
             if (count == max)
-                return fail(p, i, "more than %zu fields: cron has five to seven", max);
+                return fail(p, i,
+                            "more than %zu fields: cron has five to seven; a command belongs into 'command'",
+                            max);
             ret_span[count++].from = i;
             inside = true;
         }
@@ -224,6 +227,31 @@ static bool is_wrapped(const char *text, size_t length)
     return false;
 }
 
+static bool names_weekday(const char *text, size_t length)
+{
+    static const char names[] = "sunmontuewedthufrisat";
+
+    for (size_t i = 0; length >= 3 && names[i]; i += 3)
+        if (strncasecmp(text, names + i, 3) == 0)
+            return true;
+    return false;
+}
+
+/* Five fields that are right, and behind them something that no field of a schedule begins with. */
+static bool is_crontab_line(const struct parser *p, const struct cron_span *span)
+{
+    struct error error;
+    struct parser five = {.text = p->text, .context = p->context, .error = &error};
+    const char *rest = p->text + span[5].from;
+    size_t length = span[5].to - span[5].from, letters = 0;
+
+    while (letters < length && (rest[letters] | 0x20) >= 'a' && (rest[letters] | 0x20) <= 'z')
+        letters++;
+    if (letters > 3 ? names_weekday(rest, length) : !strchr("/.[$&", rest[0]))
+        return false;
+    return parse_fields(&five, span, 5) == 0;
+}
+
 static int parse_text(struct parser *p, size_t length)
 {
     struct cron_span span[CRON_FIELDS] = {{0}};
@@ -236,6 +264,8 @@ static int parse_text(struct parser *p, size_t length)
     if (r < 0)
         return r;
     start = span[0].from;
+    if (count > 0 && (p->text[start] == '"' || p->text[start] == '\''))
+        return fail(p, start, "the text itself begins with a quote: one pair of quotes around it is enough");
     if (count > 0 && p->text[start] == '@') {
         if (count > 1)
             return fail(p, span[1].from, "nothing may follow '%.*s'", (int)(span[0].to - start),
@@ -247,7 +277,13 @@ static int parse_text(struct parser *p, size_t length)
     if (count < 5)
         return fail_count(p, span, count);
     r = check_dialect(p, span, count);
-    return r < 0 ? r : parse_fields(p, span, count);
+    r = r < 0 ? r : parse_fields(p, span, count);
+    if (r < 0 && count > 5 && is_crontab_line(p, span))
+        return fail(
+            p, span[5].from,
+            "the first five fields are a schedule, and this is none: in a line of a crontab the command "
+            "follows; it belongs into 'command'");
+    return r;
 }
 
 int cron_parse(const char *text, size_t length, const struct cron_context *context, struct cron *ret,

@@ -1,6 +1,7 @@
 /* A compiled schedule: its texts as plain data, its zone, its window and its exclusions. Every question goes
  * to the entries one by one and is then put through window and exclusions; none of them steps through time.
  */
+#include "jobs/time/cron_remark.h"
 #include "jobs/time/schedule_priv.h"
 
 #include "jobs/base/hash.h"
@@ -591,4 +592,14 @@ const char *schedule_describe(const struct schedule *s, char *buffer, size_t siz
     }
     line_add(&line, ", %s", s->clock == zone_utc() ? "UTC" : s->zone_name);
     return buffer;
+}
+
+const char *schedule_remark(const struct schedule *schedule, size_t index, char buffer[SCHEDULE_REMARK_MAX])
+{
+    const struct schedule_entry *entry = &schedule->entries[index];
+
+    _Static_assert(SCHEDULE_REMARK_MAX == CRON_REMARK_MAX, "it is the same buffer");
+    if (entry->kind != ENTRY_CRON || entry->dialect != SCHEDULE_CRON)
+        return NULL;
+    return cron_remark(entry->text, buffer) ? buffer : NULL;
 }

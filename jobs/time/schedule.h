@@ -97,6 +97,10 @@ const char *schedule_local(const struct schedule *schedule, int64_t at_s, char *
  * change; shown twice, the first. */
 int64_t schedule_instant(const struct schedule *schedule, int64_t local_s);
 
+/* What is right in text number `index` and yet hardly meant, such as a step beyond its field; NULL: there is nothing. */
+#define SCHEDULE_REMARK_MAX 512
+const char *schedule_remark(const struct schedule *schedule, size_t index, char buffer[SCHEDULE_REMARK_MAX]);
+
 /* One line of plain English: "at 02:30 on weekdays, Europe/Paris". */
 const char *schedule_describe(const struct schedule *schedule, char *buffer, size_t size);
 

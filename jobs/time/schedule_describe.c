@@ -183,6 +183,22 @@ static void put_minutes(struct line *line, const struct cron *c)
     put_hours(line, c, true);
 }
 
+/* The minutes around something that repeats within them: "every second of every 10th minute". */
+static void put_minutes_around(struct line *line, const struct cron *c, int second_step)
+{
+    int step = even_step(c->minute, 60);
+
+    if (second_step && step > 1) {
+        line_add(line, " of every ");
+        put_ordinal(line, step);
+        line_add(line, " minute");
+        put_hours(line, c, true);
+        return;
+    }
+    line_add(line, second_step ? " within " : ", ");
+    put_minutes(line, c);
+}
+
 /* Returns true when it names single times, which a day should follow. */
 static bool put_time(struct line *line, const struct cron *c)
 {
@@ -210,8 +226,7 @@ static bool put_time(struct line *line, const struct cron *c)
         put_hours(line, c, false);
         return false;
     }
-    line_add(line, step ? " within " : ", ");
-    put_minutes(line, c);
+    put_minutes_around(line, c, step);
     return false;
 }
 

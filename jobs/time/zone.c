@@ -2,6 +2,7 @@
 
 #include "jobs/base/scan.h"
 #include "jobs/time/civil.h"
+#include "jobs/time/zone_advice.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -482,12 +483,15 @@ bool zone_name_valid(const char *name, size_t length)
 int zone_name_fail(const char *name, struct error *error)
 {
     size_t length = strnlen(name, ZONE_NAME_MAX + 1);
+    char advice[ZONE_ADVICE_MAX];
 
     for (size_t i = 0; i < length; i++)
         if (name[i] < ' ' || name[i] > '~')
             length = 0;
     if (length == 0 || length > ZONE_NAME_MAX)
         return error_set(error, ERR_INVALID, "not the name of a time zone: write it like Europe/Paris");
+    if (zone_advice(name, advice))
+        return error_set(error, ERR_INVALID, "'%s' is not the name of a time zone%s", name, advice);
     return error_set(error, ERR_INVALID, "'%s' is not the name of a time zone: write it like Europe/Paris",
                      name);
 }

@@ -2,6 +2,7 @@
 
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
+#include "jobs/time/zone_advice.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -273,78 +274,12 @@ static struct kept *keep(struct zoneinfo *z, struct zone *zone)
     return &z->kept[z->count++];
 }
 
-/* What people write for a zone that is none: the name next to it by its letters is another place. */
-static const struct abbreviation {
-    const char *name, *zones;
-} abbreviations[] = {
-    {"AEDT", "Australia/Sydney"},
-    {"AEST", "Australia/Sydney, or Australia/Brisbane"},
-    {"AKST", "America/Anchorage"},
-    {"BRT", "America/Sao_Paulo"},
-    {"BST", "Europe/London"},
-    {"CDT", "America/Chicago"},
-    {"CEST", "Europe/Paris"},
-    {"CST", "America/Chicago, or Asia/Shanghai"},
-    {"EDT", "America/New_York"},
-    {"EEST", "Europe/Athens"},
-    {"GST", "Asia/Dubai"},
-    {"HKT", "Asia/Hong_Kong"},
-    {"IST", "Asia/Kolkata, or Europe/Dublin or Asia/Jerusalem"},
-    {"JST", "Asia/Tokyo"},
-    {"KST", "Asia/Seoul"},
-    {"MDT", "America/Denver"},
-    {"MESZ", "Europe/Berlin"},
-    {"MEZ", "Europe/Berlin"},
-    {"MSK", "Europe/Moscow"},
-    {"NZST", "Pacific/Auckland"},
-    {"PDT", "America/Los_Angeles"},
-    {"PHT", "Asia/Manila"},
-    {"PKT", "Asia/Karachi"},
-    {"PST", "America/Los_Angeles, or Asia/Manila"},
-    {"SGT", "Asia/Singapore"},
-    {"WEST", "Europe/Lisbon"},
-    {"WIB", "Asia/Jakarta"},
-};
-
-static const struct abbreviation *abbreviation_of(const char *name)
-{
-    for (size_t i = 0; i < sizeof(abbreviations) / sizeof(abbreviations[0]); i++)
-        if (strcasecmp(abbreviations[i].name, name) == 0)
-            return &abbreviations[i];
-    return NULL;
-}
-
-/* GMT+2 and the like. The zones of that name count the other way: Etc/GMT+2 is west of Greenwich. */
-static bool read_offset(const char *name, int *ret_hours)
-{
-    int hours, end = 0;
-    char sign;
-
-    if (strncasecmp(name, "GMT", 3) != 0 && strncasecmp(name, "UTC", 3) != 0)
-        return false;
-    if (sscanf(name + 3, "%c%2d%n", &sign, &hours, &end) < 2 || (sign != '+' && sign != '-') ||
-        name[3 + end] != '\0' || hours < 0 || hours > (sign == '+' ? 14 : 12))
-        return false;
-    *ret_hours = sign == '+' ? hours : -hours;
-    return true;
-}
-
 static int fail_unknown(struct zoneinfo *z, const char *name, struct error *error)
 {
-    char near[ZONE_NAME_MAX + 1], hint[NEAR_HINT_BUFFER];
-    const struct abbreviation *abbreviation = abbreviation_of(name);
-    int hours;
+    char near[ZONE_NAME_MAX + 1], hint[NEAR_HINT_BUFFER], advice[ZONE_ADVICE_MAX];
 
-    if (abbreviation)
-        return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'; an abbreviation is no zone: write %s",
-                         name, abbreviation->zones);
-    if (read_offset(name, &hours))
-        return error_set(
-            error, ERR_NOT_FOUND,
-            "unknown time zone '%s'; an offset is no zone: write one such as Europe/Paris, or Etc/GMT%+d, "
-            "whose sign is the other way round",
-            name, -hours);
-
+    if (zone_advice(name, advice))
+        return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'%s", name, advice);
     return error_set(error, ERR_NOT_FOUND, "unknown time zone '%s'%s", name,
                      near_hint(source_nearest(&z->source, name, near, sizeof(near)), hint, sizeof(hint)));
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define FAULT_TEXT_MAX 512
+#define BARE_MAX       80 /* of an unquoted expression that is shown */
 
 struct source {
     const char *text;
@@ -96,10 +97,36 @@ static int tab_indent(struct source line)
     return 0;
 }
 
-static int explain_cron(int line, int column, struct yaml_sink *sink)
+/* The value that begins there, as far as it can be told where it ends. */
+static const char *bare_value(struct source line, int column, char buffer[BARE_MAX])
 {
+    size_t at = 0, n = 0;
+
+    for (int seen = 0; at < line.size; at++) {
+        seen += ((unsigned char)line.text[at] & 0xC0) != 0x80;
+        if (seen == column)
+            break;
+    }
+    while (at + n < line.size && n + 1 < BARE_MAX) {
+        char c = line.text[at + n], next = at + n + 1 < line.size ? line.text[at + n + 1] : ' ';
+
+        if (strchr("]}\r", c) || (c == ',' && next == ' ') || (c == ' ' && next == '#'))
+            break;
+        buffer[n++] = c;
+    }
+    while (n > 0 && strchr(" ,", buffer[n - 1]))
+        n--;
+    buffer[n] = '\0';
+    return n > 1 && buffer[0] == '*' ? buffer : "* * * * *";
+}
+
+static int explain_cron(struct source where, int line, int column, struct yaml_sink *sink)
+{
+    char buffer[BARE_MAX];
+
     return yaml_fault(sink, line, column,
-                      "an unquoted * begins a YAML alias; quote the cron expression: \"* * * * *\"");
+                      "an unquoted * begins a YAML alias; quote the cron expression: \"%s\"",
+                      bare_value(where, column, buffer));
 }
 
 int yaml_explain_alias(const yaml_event_t *alias, const char *source, size_t size, struct yaml_sink *sink)
@@ -108,7 +135,7 @@ int yaml_explain_alias(const yaml_event_t *alias, const char *source, size_t siz
     int line = yaml_mark_line(&alias->start_mark), column = yaml_mark_column(&alias->start_mark);
 
     if (bare_cron(source_line(&s, line)) == column)
-        return explain_cron(line, column, sink);
+        return explain_cron(source_line(&s, line), line, column, sink);
     return yaml_fault(sink, line, column,
                       "there is no anchor &%.80s; a text that begins with * must be quoted",
                       (const char *)alias->data.alias.anchor);
@@ -127,7 +154,7 @@ static int explain_scan(const yaml_parser_t *p, const struct source *source, str
     for (int i = from; i <= line; i++) {
         at = i == from || i == line ? bare_cron(source_line(source, i)) : 0;
         if (at)
-            return explain_cron(i, at, sink);
+            return explain_cron(source_line(source, i), i, at, sink);
     }
     at = tab_indent(here);
     if (at)

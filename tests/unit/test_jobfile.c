@@ -487,6 +487,56 @@ static void errors_of_the_caller_are_in_the_list(void **state)
     jobfile_set_release(&set);
 }
 
+/* What is right and yet hardly meant: the warning of one job with these keys; "": there is none. */
+static void what_is_hardly_meant_is_warned_of(void **state)
+{
+    static const struct {
+        const char *keys, *warning;
+    } cases[] = {
+        {"schedule: '0 9 1-7 * +1'", ""},
+        {"schedule: '0 9 1-7 * *'", ""},
+        {"schedule: '0 9 * * 1'", ""},
+        {"schedule: '0 0 9 ? * MON'", ""},
+        {"schedule: '*/90 * * * *'",
+         "minute: of 0-59, */90 leaves 0 alone; for elapsed time write '@every 90m'"},
+        {"schedule: '0 */24 * * *'",
+         "hour: of 0-23, */24 leaves 0 alone; for elapsed time write '@every 24h'"},
+        {"schedule: '*/60 * * * * *'", "second: of 0-59, */60 leaves 0 alone"},
+        {"schedule: '0 0 1 */12 *'", "month: of 1-12, */12 leaves 1 alone"},
+        {"schedule: '*/59 */23 */30 * *'", ""},
+        {"schedule: '@daily'", ""},
+        {"schedule: '@reboot'", "let that machine trigger the job"},
+        {"command: [sh, -c, 'echo $$HOME']", "'$$HOME' stays as it is: one $ is written as one"},
+        {"command: [sh, -c, 'echo $HOME ${X} $(date) $$']", ""},
+        {"command: 'sh -c \"echo $HOME\"'", ""},
+        {"command: 'echo ${HOME} $(date)'", "'${HOME}' is passed on as it is"},
+        {"command: 'echo `date`'", "no shell runs this"},
+        {"command: [cp, $SOURCE/, /x]", "'$SOURCE' is passed on as it is"},
+        {"command: [echo, 'now: $(date)']", "'$(date)' is passed on as it is"},
+        {"entrypoint: [tool, '${CONFIG:-x}']", "'${CONFIG:-x}' is passed on as it is"},
+        {"command: [awk, '{print $1, $NF}']", ""},
+        {"command: [mongo, --eval, 'db.x.find({a: {$gt: 1}})']", ""},
+        {"command: [grep, 'x$', y]", ""},
+        {"environment: {P: '${HOME}/x'}", "P: its ${...} is not filled in"},
+        {"environment: {P: 'a$$b'}", "P: its $$ stays as it is"},
+        {"environment: {P: 'pa$word$'}", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct jobfile_set set;
+        char text[512];
+
+        snprintf(text, sizeof(text), "jobs:\n  x:\n    image: i\n    %s\n", cases[i].keys);
+        jobfile_set_init(&set);
+        read_text(&set, "a", text);
+        if (set.failed || set.error_count != (cases[i].warning[0] ? 1 : 0) ||
+            (set.error_count && (!strstr(set.errors[0].text, cases[i].warning) || set.errors[0].line != 4)))
+            fail_msg("%s: %zu faults; %s; not %s", cases[i].keys, set.error_count,
+                     set.error_count ? set.errors[0].text : "", cases[i].warning);
+        jobfile_set_release(&set);
+    }
+}
+
 /* What a server says has the place of the key that it begins with, in the defaults or the job. */
 static void what_others_say_of_a_job_has_its_place(void **state)
 {
@@ -646,6 +696,7 @@ int main(void)
         cmocka_unit_test(many_unknown_parents_are_told_in_short),
         cmocka_unit_test(a_circle_of_thousands_is_told_in_short),
         cmocka_unit_test(errors_of_the_caller_are_in_the_list),
+        cmocka_unit_test(what_is_hardly_meant_is_warned_of),
         cmocka_unit_test(what_others_say_of_a_job_has_its_place),
         cmocka_unit_test(a_file_of_ten_megabytes_is_refused),
         cmocka_unit_test(ten_thousand_jobs_are_read_and_no_more),

@@ -1,6 +1,7 @@
 /* The reader of zone files: the system's zones, files made here in every version, and hostile ones. That each
  * zone of tzdata gives the right offsets is checked against Python by tests/unit/zone_oracle.py. */
 #include "jobs/time/zone.h"
+#include "jobs/time/zone_advice.h"
 
 #include "jobs/time/civil.h"
 #include "jobs/time/zoneinfo.h"
@@ -443,6 +444,47 @@ static void zones_are_shared_and_failures_are_not_kept(void **state)
     folder->source->put(folder->source, a);
 }
 
+/* Not by their spelling: a near one is another place's, or hours away. */
+static void abbreviations_and_offsets_get_advice(void **state)
+{
+    static const struct {
+        const char *name, *advice; /* NULL: none */
+    } cases[] = {
+        {"CST", "America/Chicago, or Asia/Shanghai"},
+        {"cst", "America/Chicago"},
+        {"PST", "America/Los_Angeles"},
+        {"BST", "Europe/London"},
+        {"IST", "Asia/Kolkata"},
+        {"CEST", "Europe/Paris"},
+        {"AEST", "Australia/Sydney"},
+        {"XYZT", "an abbreviation is no zone: write one such as"},
+        {"GMT+2", "or Etc/GMT-2, whose sign is the other way round"},
+        {"GMT-3", "Etc/GMT+3"},
+        {"UTC+1", "Etc/GMT-1"},
+        {"utc+01:00", "Etc/GMT-1"},
+        {"+02:00", "Etc/GMT-2"},
+        {"-0500", "Etc/GMT+5"},
+        {"UTC+5:30", "an offset is no zone: write one such as Europe/Paris"},
+        {"GMT-13", "an offset is no zone: write one such as Europe/Paris"},
+        {"EST5", "a text for TZ"},
+        {"CET-1CEST", "a text for TZ"},
+        {"GMT+15", "a text for TZ"},
+        {"X", NULL},
+        {"City", NULL},
+        {"Mars/Olympus", NULL},
+        {"", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char buffer[ZONE_ADVICE_MAX];
+        const char *advice = zone_advice(cases[i].name, buffer);
+
+        if (!advice != !cases[i].advice || (advice && !strstr(advice, cases[i].advice)))
+            fail_msg("%s: %s, not %s", cases[i].name, advice ? advice : "nothing",
+                     cases[i].advice ? cases[i].advice : "nothing");
+    }
+}
+
 static void wrong_names_get_a_hint(void **state)
 {
     struct folder *folder = *state;
@@ -583,6 +625,7 @@ int main(void)
         cmocka_unit_test(names_stay_inside_the_folder),
         cmocka_unit_test(wall_times_map_to_instants),
         FOLDER_TEST(zones_are_shared_and_failures_are_not_kept),
+        cmocka_unit_test(abbreviations_and_offsets_get_advice),
         FOLDER_TEST(wrong_names_get_a_hint),
         FOLDER_TEST(abbreviations_and_offsets_get_a_place),
         FOLDER_TEST(damaged_files_and_pipes_harm_nothing),
