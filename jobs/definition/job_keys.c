@@ -141,6 +141,16 @@ void job_key_default(struct job *job, const struct job_key *key)
     }
 }
 
+void job_key_reset(struct job *job, const struct job_key *key)
+{
+    job_key_release(job, key);
+    if (key->type == JOB_TYPE_BOOL)
+        *(bool *)job_field(job, key->offset) = false;
+    else if (key->type == JOB_TYPE_ENUM)
+        *(int *)job_field(job, key->offset) = 0;
+    job_key_default(job, key);
+}
+
 /* ---- shapes of texts ---- */
 
 bool job_name_valid(const char *name)

@@ -169,7 +169,8 @@ void job_key_release(struct job *job, const struct job_key *key);
 void job_key_default(struct job *job,
                      const struct job_key *key); /* of an empty field; a NULL text when out of memory */
 
-json_t *job_env_json(const struct job_env *variable); /* a new reference; NULL when out of memory */
+json_t *job_env_json(const struct job_env *variable);           /* a new reference; NULL when out of memory */
+void job_key_reset(struct job *job, const struct job_key *key); /* as if it had not been given */
 
 /* Both return ERR_NOMEM only. */
 int job_strings_add(struct strings *strings, const char *text);

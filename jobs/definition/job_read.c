@@ -732,6 +732,25 @@ static void report_unknown(struct job_reader *reader, const char *group, const s
         job_report(reader, NULL, at, "unknown key '%.80s' in %s", at->text, group);
 }
 
+static void undo(struct job_reader *reader, size_t id)
+{
+    job_key_reset(reader->job, &job_keys[id]);
+    reader->places[id] = NULL;
+}
+
+/* True when the defaults have given keys of that group. */
+static bool undo_group(struct job_reader *reader, const char *group)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < JOB_KEY_COUNT; i++)
+        if (same_group(job_keys[i].group, group) && reader->places[i]) {
+            undo(reader, i);
+            any = true;
+        }
+    return any;
+}
+
 static void read_map(struct job_reader *reader, const char *group, const struct yaml_node *map);
 
 static void read_pair(struct job_reader *reader, const char *group, const struct yaml_node *name,
@@ -741,10 +760,14 @@ static void read_pair(struct job_reader *reader, const char *group, const struct
         const struct job_key *key = &job_keys[i];
 
         if (!same_group(key->group, group) || strcmp(key->name, name->text) != 0) {
-            if (!group && key->group && strcmp(key->group, name->text) == 0)
-                return read_map(reader, key->group, value);
-            continue;
+            if (group || !key->group || strcmp(key->group, name->text) != 0)
+                continue;
+            if (value->kind != YAML_NULL || !undo_group(reader, key->group))
+                read_map(reader, key->group, value);
+            return;
         }
+        if (value->kind == YAML_NULL && reader->places[i]) /* what the defaults say is undone */
+            return undo(reader, i);
         read_type[key->type](reader, key, value);
         reader->places[i] = value;
         return;

@@ -537,6 +537,39 @@ static void what_is_hardly_meant_is_warned_of(void **state)
     }
 }
 
+/* A process job in a file whose defaults name an image, say. */
+static void null_undoes_what_the_defaults_say(void **state)
+{
+    static const char defaults[] =
+        "defaults: {image: i, timezone: Europe/Paris, pull: always, init: true, priority: 7,\n"
+        "  labels: {a: b}, environment: {A: b}, command: [x], retries: {max: 3, delay: 1m},\n"
+        "  notify: [{on: [failed], url: 'https://x/'}], pool: {name: p}}\njobs:\n  x: ";
+    struct jobfile_set set;
+    char text[1024];
+    json_t *json;
+
+    snprintf(
+        text, sizeof(text),
+        "%s{image: null, timezone: ~, pull: null, init: null, priority: null, labels: null,\n"
+        "    environment: null, command: null, retries: null, notify: null, pool: null, engine: process}\n",
+        defaults);
+    jobfile_set_init(&set);
+    read_text(&set, "a", text);
+    assert_report(&set, "");
+    json = job_to_json(set.jobs[0]);
+    assert_int_equal(json_object_size(json), 1);
+    assert_string_equal(json_string_value(json_object_get(json, "engine")), "process");
+    json_decref(json);
+    jobfile_set_release(&set);
+
+    snprintf(text, sizeof(text), "%s{schedule: null, retries: {max: null}, resources: null}\n", defaults);
+    jobfile_set_init(&set);
+    read_text(&set, "a", text);
+    assert_report(&set, "a:5:17: error: schedule: has no value; it must be a text or a list of texts\n"
+                        "a:5:56: error: resources: must be a map of keys, not nothing\n");
+    jobfile_set_release(&set);
+}
+
 /* What a server says has the place of the key that it begins with, in the defaults or the job. */
 static void what_others_say_of_a_job_has_its_place(void **state)
 {
@@ -697,6 +730,7 @@ int main(void)
         cmocka_unit_test(a_circle_of_thousands_is_told_in_short),
         cmocka_unit_test(errors_of_the_caller_are_in_the_list),
         cmocka_unit_test(what_is_hardly_meant_is_warned_of),
+        cmocka_unit_test(null_undoes_what_the_defaults_say),
         cmocka_unit_test(what_others_say_of_a_job_has_its_place),
         cmocka_unit_test(a_file_of_ten_megabytes_is_refused),
         cmocka_unit_test(ten_thousand_jobs_are_read_and_no_more),
