@@ -57,16 +57,16 @@ void scheduler_zones_changed(struct scheduler *s)
     reconcile_due(s);
 }
 
+/* The history takes only so many that wait; what it has no room for it forgets. */
 void scheduler_prune(struct scheduler *s)
 {
-    struct job_state *j, *next;
+    int64_t now_ms = s->o.env->wall_ms(s->o.env);
+    struct job_state *j = s->prune_next ? s->prune_next : s->state.jobs;
 
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (s->o.history && j->def)
-            s->o.history->ops->prune(s->o.history, j->name, j->def->keep_runs,
-                                     s->o.env->wall_ms(s->o.env) - j->def->keep_age_ms);
-    }
+    for (int i = 0; i < SCHEDULER_PRUNED_MAX && j && s->o.history; i++, j = j->by_name.next)
+        if (j->def)
+            s->o.history->ops->prune(s->o.history, j->name, j->def->keep_runs, now_ms - j->def->keep_age_ms);
+    s->prune_next = j;
 }
 
 void scheduler_stop(struct scheduler *s)
@@ -402,6 +402,8 @@ static void on_job_gone(void *arg, struct job_state *j)
 
     s->job_generation++;
     resume_job_gone(s, j);
+    if (s->prune_next == j)
+        s->prune_next = j->by_name.next;
     list_remove(&j->live.later);
     heap_remove(&s->job_timers, &j->live.timer);
 }

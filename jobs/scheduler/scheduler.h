@@ -75,7 +75,8 @@ struct engine_host *scheduler_engine_host(struct scheduler *scheduler);
 /* The zone source gives other rules now: schedules are compiled again and what is armed ahead is planned
  * again. */
 void scheduler_zones_changed(struct scheduler *scheduler);
-/* Bounds each job's history by its keep. */
+/* Bounds the history of some jobs by their keep: of the next so many, from call to call. */
+#define SCHEDULER_PRUNED_MAX 10000
 void scheduler_prune(struct scheduler *scheduler);
 /* Nothing new from here on; what was appended is still answered when it is durable. */
 void scheduler_stop(struct scheduler *scheduler);

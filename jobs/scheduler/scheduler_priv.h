@@ -195,7 +195,8 @@ struct scheduler {
     uint64_t next_ticket;
     struct takeover takeover;
     struct resume resume;
-    struct apply *apply; /* a large one that goes on; NULL: none */
+    struct job_state *prune_next; /* the job that scheduler_prune goes on with; NULL: the first */
+    struct apply *apply;          /* a large one that goes on; NULL: none */
     bool reconciling;
     bool set_back; /* the clock was, and nothing has followed from that yet */
     int64_t wake_ms;

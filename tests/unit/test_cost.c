@@ -31,6 +31,8 @@ struct bench {
     uint64_t appended;
     int64_t max_state_bytes;
     int snapshots;
+    struct history history;
+    int pruned;           /* so often a job's history was */
     char run[RUN_ID_MAX]; /* the last that was triggered */
     struct error error;   /* of the last command that failed */
 };
@@ -89,6 +91,24 @@ static const struct journal_ops journal_ops = {.append = journal_append,
                                                .may_act = journal_may_act,
                                                .status = journal_status};
 
+static void history_take(struct history *history, struct history_write *write)
+{
+    history_write_free(write);
+}
+
+static void history_prune(struct history *history, const char *job, int keep_runs, int64_t older_than_ms)
+{
+    b.pruned++;
+}
+
+static uint64_t history_applied(const struct history *history)
+{
+    return UINT64_MAX;
+}
+
+static const struct history_ops history_ops = {
+    .write = history_take, .prune = history_prune, .applied = history_applied};
+
 static int engine_check(const struct engine *engine, const struct job *job, struct error *error)
 {
     return 0;
@@ -138,10 +158,12 @@ static void begin(void)
     b = (struct bench){.now_ms = 1763800000000,
                        .env = {env_wall_ms, env_random, env_wake_at, env_log},
                        .journal = {.ops = &journal_ops},
+                       .history = {.ops = &history_ops},
                        .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
                        .engines = {&b.table}};
     assert_int_equal(zoneinfo_new(&b.zones, "/usr/share/zoneinfo", NULL), 0);
     o.engines = b.engines;
+    o.history = &b.history;
     o.zones = zoneinfo_source(b.zones);
     o.env = &b.env;
     o.max_state_bytes = max_state_bytes;
@@ -495,6 +517,20 @@ static void a_walk_over_many_jobs_takes_short_steps(void **state)
     scheduler_walk_free(walk);
 }
 
+/* As many as the history has room for, and no job is left out for ever. */
+static void every_job_is_pruned_in_its_turn(void **state)
+{
+    int count = SCHEDULER_PRUNED_MAX + 2000;
+
+    fill(count);
+    scheduler_prune(b.scheduler);
+    assert_int_equal(b.pruned, SCHEDULER_PRUNED_MAX);
+    scheduler_prune(b.scheduler);
+    assert_int_equal(b.pruned, count);
+    scheduler_prune(b.scheduler);
+    assert_int_equal(b.pruned, count + SCHEDULER_PRUNED_MAX);
+}
+
 static void a_walk_ends_with_its_state(void **state)
 {
     struct scheduler_walk *walk;
@@ -793,6 +829,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_many_jobs_come_after_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backfill_is_one_walk, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_over_many_jobs_takes_short_steps, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_job_is_pruned_in_its_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(a_walk_ends_with_its_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_is_compared_with_so_many, setup, teardown),
         cmocka_unit_test_setup_teardown(all_jobs_are_paused_and_resumed_in_pieces, setup, teardown),
