@@ -499,15 +499,31 @@ void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *b
     done(arg, rc, &result);
 }
 
-/* The caller's turn comes last: it may ask for the next one. */
+/* What it holds is freed in later turns. */
 static void apply_end(struct scheduler *s, int rc)
 {
     struct apply *a = s->apply;
 
     s->apply = NULL;
     put_details(a, rc, &a->result);
+    apply_free_spent(s, SIZE_MAX); /* mostly there is none */
+    s->spent_apply = a;
     a->done(a->arg, rc, &a->result);
+}
+
+bool apply_free_spent(struct scheduler *s, size_t items)
+{
+    struct apply *a = s->spent_apply;
+
+    if (!a)
+        return false;
+    for (; a->count > 0 && items > 0; items--)
+        job_unref(a->changes[--a->count].def);
+    if (a->count > 0)
+        return true;
+    s->spent_apply = NULL;
     apply_free(a);
+    return false;
 }
 
 bool apply_wants_turn(const struct scheduler *s)

@@ -64,7 +64,7 @@ void reconcile_due(struct scheduler *s)
         if ((!list_empty(&s->later) || resume_wants_turn(s) || apply_wants_turn(s)) && at > s->now_ms)
             at = s->now_ms;
     }
-    if ((s->hash_image || s->snapshot_image || s->state.spent) && at > s->now_ms)
+    if ((s->hash_image || s->snapshot_image || s->state.spent || s->spent_apply) && at > s->now_ms)
         at = s->now_ms; /* a step in each turn */
     if (at != s->wake_ms) {
         s->wake_ms = at;

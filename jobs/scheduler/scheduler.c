@@ -351,7 +351,8 @@ void scheduler_tick(struct scheduler *s)
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
     turn_images(s);
-    state_free_spent(&s->state, FREED_PER_STEP);
+    if (!state_free_spent(&s->state, FREED_PER_STEP))
+        apply_free_spent(s, FREED_PER_STEP);
     if (s->leading && !s->stopping)
         resume_step(s);
     if (s->leading && !s->stopping)
@@ -482,6 +483,7 @@ void scheduler_free(struct scheduler *s)
         return;
     s->leading = false;
     apply_drop(s, "this server is stopping");
+    apply_free_spent(s, SIZE_MAX);
     resume_drop(s);
     takeover_end(s);
     engine_call_drop_all(s);

@@ -196,6 +196,7 @@ struct scheduler {
     struct takeover takeover;
     struct resume resume;
     struct job_state *prune_next; /* the job that scheduler_prune goes on with; NULL: the first */
+    struct apply *spent_apply;    /* one that is over and not freed yet; NULL: none */
     struct apply *apply;          /* a large one that goes on; NULL: none */
     bool reconciling;
     bool set_back; /* the clock was, and nothing has followed from that yet */
@@ -455,6 +456,8 @@ void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, 
 
 void apply_step(struct scheduler *s); /* once a turn */
 bool apply_wants_turn(const struct scheduler *s);
+bool apply_free_spent(struct scheduler *s,
+                      size_t items); /* some of what the last one held; true: there is more */
 void apply_drop(struct scheduler *s, const char *why); /* its client is told that nothing happened */
 /* ERR_BUSY while it records changes of definitions. */
 int apply_refuses(const struct scheduler *s, struct error *error);

@@ -111,7 +111,7 @@ static void a_large_apply_goes_on_in_pieces(void **state)
     assert_int_equal(a.rc, 0);
     assert_int_equal(a.changed, 10000);
     print_message("10000 changed jobs, the longest turn: %lld us\n", (long long)worst_us);
-    assert_true(worst_us < patience_ms(250) * 1000);
+    assert_true(worst_us < patience_ms(120) * 1000);
     assert_int_equal(apply(json_pack("{s:{s:s}}", "z", "image", "x"), &error), 0);
 }
 
