@@ -227,6 +227,7 @@ static int apply(json_t *jobs, bool dry, json_t **ret_reply)
 
     b.error = result.error;
     json_decref(body);
+    json_decref(result.details);
     if (ret_reply)
         *ret_reply = result.reply;
     else

@@ -23,6 +23,7 @@ static int apply(json_t *jobs, struct error *ret_error)
     *ret_error = result.error;
     json_decref(body);
     json_decref(result.reply);
+    json_decref(result.details);
     return rc;
 }
 
@@ -43,6 +44,7 @@ static void on_applied(void *arg, int rc, struct scheduler_result *result)
     a->created = json_array_size(json_object_get(result->reply, "created"));
     a->changed = json_array_size(json_object_get(result->reply, "changed"));
     json_decref(result->reply);
+    json_decref(result->details);
 }
 
 static void apply_then(json_t *jobs, struct applied *ret)
