@@ -267,6 +267,11 @@ static void record_recovery(struct scheduler *s)
 
     if (!s->recovery.until_ms)
         return;
+    /* Up to three clocks. By the latest one: what ran in that time is not to be taken for what came after it. */
+    if (s->recovery.until_ms < s->recovery.from_ms)
+        s->recovery.until_ms = s->recovery.from_ms;
+    if (s->recovery.until_ms < s->now_ms)
+        s->recovery.until_ms = s->now_ms;
     if (s->state.level < level) {
         r = turn_record(s, RECORD_RISE);
         PUT_INT(s, r, level, level);
@@ -291,8 +296,6 @@ static void on_recovered(void *arg, const struct journal_recovery *recovery)
     s->recovery = *recovery;
     snprintf(s->recovery_by, sizeof(s->recovery_by), "%s", recovery->by ? recovery->by : "");
     s->recovery.by = s->recovery_by;
-    if (s->recovery.from_ms > s->recovery.until_ms) /* two clocks */
-        s->recovery.from_ms = s->recovery.until_ms;
 }
 
 static void on_lead(void *arg, int64_t epoch, const char *cause)

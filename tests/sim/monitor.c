@@ -525,13 +525,32 @@ static bool fold(struct world *w, const struct batch *b, const struct record *r)
     return true;
 }
 
-/* The first batch after a recovery tells of it. */
+/* Of these nobody knows what became of them until then. */
+static void give_up_runs(struct world *w, int64_t lost_until_ms)
+{
+    struct run *run, *next;
+
+    HASH_ITER(by_id, w->shadow.runs, run, next)
+    {
+        if (run->fired || run->due_ms <= lost_until_ms)
+            monitor_run(w, run->id)->given_up_ms = lost_until_ms;
+    }
+}
+
+/* The first batch after a recovery tells of it. Its leader's clock may be later than that of whoever had it go on. */
 static void judge_recovered(struct world *w, const struct batch *b)
 {
     bool told = false;
 
-    for (size_t i = 0; i < b->count; i++)
-        told |= b->records[i].kind == RECORD_RECOVERED && b->records[i].until_ms == w->lost_until_ms;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct record *r = &b->records[i];
+
+        if (r->kind != RECORD_RECOVERED || r->until_ms < w->lost_until_ms || r->until_ms < w->shadow.time_ms)
+            continue;
+        told = true;
+        w->lost_until_ms = r->until_ms;
+        give_up_runs(w, r->until_ms);
+    }
     if (!told)
         violation(w, "batch %llu, the first after a recovery, does not tell of it",
                   (unsigned long long)b->index);
@@ -683,7 +702,6 @@ static bool is_known(struct world *w, const struct container *o)
 void monitor_begin_anew(struct world *w, int64_t lost_until_ms)
 {
     struct run_note *n, *next_note;
-    struct run *run, *next_run;
     struct job_state *j, *next;
 
     accounts_forget(w);
@@ -696,11 +714,7 @@ void monitor_begin_anew(struct world *w, int64_t lost_until_ms)
     {
         n->kill_ms = n->kill_epoch = n->given_up_ms = 0;
     }
-    HASH_ITER(by_id, w->shadow.runs, run, next_run)
-    {
-        if (run->fired || run->due_ms <= lost_until_ms)
-            monitor_run(w, run->id)->given_up_ms = lost_until_ms;
-    }
+    give_up_runs(w, lost_until_ms);
     LIST_EACH(link, &w->living)
     {
         const struct container *o = LIST_ITEM(link, struct container, living);
