@@ -193,7 +193,8 @@ static void restore_pump(struct replicated *r)
 /* ---- batches ---- */
 
 /* Where the mark is above what was applied, and the tree holds the mark, it is what was applied that is of another history:
- * it was read while the tree was another one. If the snapshot leads to the same place again, it is the tree. */
+ * it was read while the tree was another one. So it is where a person has this replica follow the tree all the same. If the
+ * snapshot leads to the same place again, it is the tree. */
 static void differs(struct replicated *r, const struct batch *batch)
 {
     struct follower *f = &r->follower;
@@ -202,11 +203,13 @@ static void differs(struct replicated *r, const struct batch *batch)
                    "batch %" PRIu64 " in ZooKeeper, of epoch %" PRId64
                    ", follows %s, but this replica's batch %" PRIu64 ", of epoch %" PRId64 ", has hash %s",
                    batch->index, batch->epoch, batch->prev, f->applied, f->applied_epoch, f->applied_hash);
-    if (f->applied < r->guard.mark.index && f->differed != f->applied + 1) {
+    if ((f->applied < r->guard.mark.index || recover_follows(r)) && f->differed != f->applied + 1) {
         f->differed = f->applied + 1;
         follow_again(r);
     } else {
         f->differed = 0;
+        f->refetch = f->fetching > 0;
+        replicated_retry_in(r, RETRY_MS);
         guard_differs(r);
     }
 }
