@@ -553,7 +553,7 @@ const char *heartbeat_down(const struct heartbeat *h, const char *id)
 {
     const struct link *l = link_find((struct heartbeat *)(uintptr_t)h, id);
 
-    if (!l)
+    if (!l || (!l->down_ms && !l->heard_ms))
         return NULL;
     return l->down_ms ? l->why : "";
 }

@@ -57,7 +57,7 @@ void heartbeat_changed(struct heartbeat *h);
 void heartbeat_request(struct heartbeat *h, struct http_request *request);
 /* Asks every replica at once whose link is not down already. False: there is none. */
 bool heartbeat_ask(struct heartbeat *h);
-/* Why this replica cannot be reached, "": it can; NULL: there is no link to it. Borrowed until the loop turns. */
+/* Why this replica cannot be reached, "": it has answered; NULL: neither is known yet. Borrowed until the loop turns. */
 const char *heartbeat_down(const struct heartbeat *h, const char *id);
 /* The links that are down, one text each; a new array, empty when all are up. */
 json_t *heartbeat_unreachable(const struct heartbeat *h);

@@ -124,7 +124,7 @@ static json_t *why_absent(const struct replica *r, const char *id)
     if (down && !down[0])
         return json_string("it answers, and is not a member here: it uses another ZooKeeper ensemble, or has "
                            "just started");
-    return down ? json_sprintf("it cannot be reached: %s", down) : json_string("it is not asked");
+    return down ? json_sprintf("it cannot be reached: %s", down) : json_string("it has not answered yet");
 }
 
 /* The replicas of this cluster that are known, and are not there. */

@@ -5,6 +5,7 @@ The nodes of ZooKeeper are copied and put back as files, as an operator would.""
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -295,7 +296,8 @@ class Witness(lab.Suite):
         second.launch()
         self.wait_refusing(second)
         self.assertIn("r0, which is not a member here, holds more", str(second.http("GET", "/readyz")))
-        self.assertRegex(second.cli.call("doctor").out, "error +replicas: r0 at .*cannot be reached")
+        lab.wait_for(lambda: re.search("error +replicas: r0 at .*cannot be reached", second.cli.call("doctor").out), 10,
+                     "r0 to be missed")
         starts = len(ledger.starts())
 
         second.kill()  # the right ensemble again
@@ -305,6 +307,7 @@ class Witness(lab.Suite):
         self.ticks(ledger, 2)
         self.assertGreater(len(ledger.starts()), starts)
         self.assertNone(run for run, n in ledger.starts().items() if n > 1)
+        lab.wait_for(lambda: second.cli.call("cluster", "forget", "r0").code != 6, 20, "the session of r0 to end")
         self.assertIn("Nothing was changed", second.cli.check("cluster", "forget", "r0").out)
         self.assertIn("replicas: r0", second.cli.call("doctor").out)
         second.cli.check("cluster", "forget", "r0", "--yes")
