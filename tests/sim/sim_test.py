@@ -27,7 +27,7 @@ PROGRAMS = ("sim", "elections")
 UNIT_TEST = "../unit/test_journal_lost"
 # The simulator itself was wrong in some of them: what it has to allow is as easily broken.
 WENT_WRONG = {"sim": (24, 29, 100018, 200017, 200028, 500223, 31000010, 33000090, 7703), "elections": (684, 101152, 201629, 508417, 909287, 41000413, 42002726)}
-FOUND_FROM = {"discard-before-ack": 50, "kill-retries": 65, "edit-unaccounted": 8, "same-manual-id": 45, "lost-time-fired": 2,
+FOUND_FROM = {"discard-before-ack": 15, "kill-retries": 4, "edit-unaccounted": 8, "same-manual-id": 45, "lost-time-fired": 2,
               "lost-goes-on": 21, "armed-is-busy": 7, "no-epoch-check": 39, "tail-unread": 6, "mark-forgotten": 61, "hash-ignored": 227}  # else 1
 
 
