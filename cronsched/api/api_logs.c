@@ -28,9 +28,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_BYTES (64 * 1024)
-#define TEXT_TYPE   "text/plain; charset=utf-8"
-#define STORED_TYPE "application/octet-stream"
+#define BLOCK_BYTES    (64 * 1024)
+#define TEXT_TYPE      "text/plain; charset=utf-8"
+#define STORED_TYPE    "application/octet-stream"
+#define PATH_BYTES_MAX 2048 /* of a run, an attempt, and a time */
 
 struct log_query {
     int attempt, tail, follow, timestamps, stored; /* attempt 0: the newest; tail -1: all */
@@ -142,10 +143,11 @@ static bool passed_on(struct api *api, struct http_request *request, const char 
                       const struct log_query *w)
 {
     const struct api_context *c = &api->context;
-    struct text path = {0};
+    struct text path;
 
     if (!c->cluster_ops || http_caller(request)->replica)
         return false;
+    text_init(&path, PATH_BYTES_MAX);
     text_addf(&path, "/v1/runs/%s/logs?attempt=%d", http_param(request, "run"), w->attempt);
     if (w->tail >= 0)
         add_number(&path, "tail", w->tail);
