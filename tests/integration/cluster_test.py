@@ -457,9 +457,10 @@ class Replication(lab.Suite):
         self.assertEqual(epoch, c.view(c.servers[0])["epoch"])
         self.assertEqual(200, c.servers[0].http("GET", "/readyz")[0])
         c.servers[0].stop()  # then the name is free
-        lab.wait_for(lambda: twin.cli.json("cluster")["standing"] == "member", 20,
+        lab.wait_for(lambda: twin.cli.cluster()["standing"] == "member", 20,
                      lambda: f"the name to be taken: {twin.log_tail(6)}")
         twin.kill()
+        os.unlink(os.path.join(twin.data, "attempts", ".owner"))  # as it says: the same replica under a new name
         twin.config.update(replica="r2", init=False, listen=[f"unix:{twin.socket}"])  # with one it is a third replica
         twin.start()
         c.servers[0].start()
