@@ -11,6 +11,7 @@ struct http_request *kept[PARALLEL + 8];
 size_t kept_count;
 struct http_stream *stream;
 int handled, stream_closed, stream_drained;
+char metrics[16384];
 
 /* ---- routes for the tests ---- */
 
@@ -197,4 +198,20 @@ void assert_error(const struct reply *r, int status, const char *code, const cha
     if (text)
         assert_non_null(strstr(got_text, text));
     json_decref(json);
+}
+
+__attribute__((format(printf, 2, 3))) static void put_metric(void *arg, const char *format, ...)
+{
+    size_t n = strlen(metrics);
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(metrics + n, sizeof(metrics) - n, format, ap);
+    va_end(ap);
+}
+
+void read_metrics(void)
+{
+    metrics[0] = '\0';
+    http_metrics(http, put_metric, NULL);
 }

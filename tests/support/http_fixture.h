@@ -1,4 +1,4 @@
-/* A server with a few routes on a unix socket and on a TCP port of the kernel's choice, for test_http and
+/* A server with a few routes on a unix socket and on a TCP port of the kernel's choice, for test_http* and
  * test_auth. Everything happens on one thread: the client turns the loop while it waits.
  */
 #pragma once
@@ -33,6 +33,7 @@ extern struct http_stream *stream;
 extern int handled, stream_closed, stream_drained;
 
 extern char big[16 * 1024 * 1024]; /* more than any socket buffers */
+extern char metrics[16384];        /* as read_metrics found them */
 
 void start_with(const struct auth_options *who, const struct http_options *limits);
 void stop(void);
@@ -43,3 +44,4 @@ int tear_down(void **state);
 /* Turns the loop until `count` requests are kept by their handler. */
 void wait_kept(size_t count);
 void assert_error(const struct reply *r, int status, const char *code, const char *text);
+void read_metrics(void);
