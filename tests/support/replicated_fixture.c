@@ -277,3 +277,82 @@ struct cluster *cluster_of_three(void)
     pass(c, 3000);
     return c;
 }
+
+void reconnect(struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->nodes[i].up) {
+            seat_learns_expiry(&c->nodes[i].seat);
+            seat_connect(&c->nodes[i].seat);
+        }
+}
+
+void restored_from(struct cluster *c, const struct znodes_copy *copy)
+{
+    for (size_t i = 0; i < c->count; i++)
+        session_of_the_dead_ends(&c->nodes[i]);
+    znodes_copy_put(&c->zoo.tree, copy, NULL, 0);
+    for (size_t i = 0; i < c->count; i++)
+        c->nodes[i].seat.seen = c->zoo.tree.zxid;
+    reconnect(c);
+}
+
+void assert_alarm(const struct node *n, const char *text)
+{
+    const struct replicated_view *v = replicated_view(n->journal);
+
+    if (!strstr(v->alarm, text))
+        fail_msg("%s: '%s' instead of '%s'", n->id, v->alarm, text);
+    assert_int_equal(v->standing, REPLICATED_REFUSING);
+    assert_false(v->current);
+    assert_false(v->leading);
+}
+
+void assert_all_alike(struct cluster *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct replicated_view *v = replicated_view(c->nodes[i].journal);
+
+        assert_string_equal(v->alarm, "");
+        assert_int_equal(v->standing, REPLICATED_MEMBER);
+        assert_int_equal(c->nodes[i].owner.index, head(c));
+        assert_string_equal(c->nodes[i].owner.hash, c->nodes[0].owner.hash);
+    }
+    assert_non_null(leader(c));
+}
+
+void tree_set(struct cluster *c, const char *path, const char *data)
+{
+    struct coord_op op = {COORD_SET, path, data, strlen(data), COORD_ANY};
+    const struct znode_txn *t;
+    struct coord_stat stat;
+
+    assert_int_equal(znodes_multi(&c->zoo.tree, &op, 1, 99, 0, &t, &stat), COORD_OK);
+    zoo_told(&c->zoo);
+}
+
+struct mark overtaken(struct cluster **ret, int snapshots)
+{
+    struct cluster *c = *ret = cluster_of_three();
+    struct znodes_copy *old = znodes_copy_take(&c->zoo.tree);
+    struct mark mark;
+
+    append(&c->nodes[0], 10);
+    pass(c, 3000);
+    mark = c->nodes[0].mark;
+    assert_int_equal(mark.index, 20);
+    assert_int_equal(mark.since.epoch, 1);
+    for (int i = 0; i < 3; i++)
+        node_dies(&c->nodes[i]);
+    restored_from(c, old);
+    znodes_copy_free(old);
+    node_start(c, 3, &(struct replicated_options){.log_keep_bytes = 500});
+    pass(c, 5000);
+    for (int i = 0; i < 4; i++) {
+        append(leader(c), 10);
+        if (i < snapshots)
+            owner_snapshot(&c->nodes[3].owner);
+        pass(c, 3000);
+    }
+    return mark;
+}

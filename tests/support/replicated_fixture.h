@@ -67,3 +67,19 @@ void append(struct node *n, int count);
 
 /* Three replicas, the first leads, ten batches. */
 struct cluster *cluster_of_three(void);
+
+/* Every replica that runs has lost its session and connects again. */
+void reconnect(struct cluster *c);
+/* The ensemble is started again with that; NULL: with nothing. */
+void restored_from(struct cluster *c, const struct znodes_copy *copy);
+/* What the node holds is changed behind their backs. */
+void tree_set(struct cluster *c, const char *path, const char *data);
+
+/* The replica refuses the tree, with this in its alarm; all have the whole journal, and one leads. */
+void assert_alarm(const struct node *n, const char *text);
+void assert_all_alike(struct cluster *c);
+
+/* The mark of three replicas that had 20 batches, went away, and whose tree went back to 10; a fourth has led it on from
+ * there since, with so many snapshots, four at most.
+ */
+struct mark overtaken(struct cluster **ret, int snapshots);

@@ -19,6 +19,7 @@ static uint64_t env_random(struct scheduler_env *env)
 
 static void env_wake_at(struct scheduler_env *env, int64_t wall_ms)
 {
+    b.wake_ms = wall_ms;
 }
 
 static void env_log(struct scheduler_env *env, enum log_level level, const char *event, const char *job,
@@ -45,6 +46,7 @@ static int journal_append(struct journal *journal, struct batch *batch)
 
 static void journal_snapshot(struct journal *journal, char *text, size_t size, uint64_t index, int level)
 {
+    b.snapshots++;
     free(text);
 }
 
@@ -146,6 +148,7 @@ int bench_setup(void **state)
 
     b = (struct bench){.now_ms = 1763800000000,
                        .with_history = b.with_history,
+                       .max_state_bytes = b.max_state_bytes,
                        .env = {env_wall_ms, env_random, env_wake_at, env_log},
                        .journal = {.ops = &journal_ops},
                        .table = {.ops = &engine_ops, .name = "e", .type = "test", .max_armed = 4},
@@ -155,6 +158,7 @@ int bench_setup(void **state)
     o.zones = zoneinfo_source(b.zones);
     o.env = &b.env;
     o.history = b.with_history;
+    o.max_state_bytes = b.max_state_bytes;
     b.scheduler = scheduler_new(&o);
     scheduler_set_journal(b.scheduler, &b.journal);
     scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
@@ -167,6 +171,7 @@ int bench_teardown(void **state)
 {
     scheduler_free(b.scheduler);
     zoneinfo_free(b.zones);
+    b.max_state_bytes = 0;
     return 0;
 }
 
@@ -179,6 +184,39 @@ void bench_apply(json_t *body)
     json_decref(body);
     json_decref(result.reply);
     bench_settle();
+}
+
+int bench_try_apply(json_t *jobs, bool dry, json_t **ret_reply)
+{
+    json_t *body = json_pack("{s:o,s:b}", "jobs", jobs, "dry_run", dry);
+    struct scheduler_result result = {0};
+    int rc = scheduler_apply(b.scheduler, body, "test", &result);
+
+    b.error = result.error;
+    json_decref(body);
+    json_decref(result.details);
+    if (ret_reply)
+        *ret_reply = result.reply;
+    else
+        json_decref(result.reply);
+    return rc;
+}
+
+void bench_fill(int count, const char *every)
+{
+    for (int at = 0; at < count; at += SCHEDULER_APPLY_JOBS_MAX) {
+        json_t *jobs = json_object();
+        char name[32], schedule[32];
+
+        for (int i = at; i < at + SCHEDULER_APPLY_JOBS_MAX && i < count; i++) {
+            snprintf(name, sizeof(name), "job-%06d", i);
+            snprintf(schedule, sizeof(schedule), "%d 4 1 %d *", i % 60, 1 + i % 12);
+            json_object_set_new(jobs, name,
+                                json_pack("{s:s,s:s}", "image", "x", "schedule", every ? every : schedule));
+        }
+        assert_int_equal(bench_try_apply(jobs, false, NULL), 0);
+        bench_settle();
+    }
 }
 
 void bench_trigger(char run[RUN_ID_MAX])

@@ -21,7 +21,7 @@ struct bench {
     struct engine *engines[1];
     struct zoneinfo *zones;
     struct scheduler *scheduler;
-    int64_t now_ms;
+    int64_t now_ms, wake_ms;
     uint64_t appended;
     size_t batches, largest; /* appended; bytes */
     const char *refused;     /* why the journal takes nothing; NULL: it does */
@@ -35,10 +35,13 @@ struct bench {
     const char *job;    /* what bench_trigger applies; NULL: the simplest */
     char last[4096];    /* the last batch, as JSON */
     int64_t fire_ms;
-    int prepared;                 /* so often it was asked to prepare */
-    int64_t prepared_after_ms;    /* and never for a fire time up to this; 0: for any */
-    int started_early;            /* so often the log said so */
+    int prepared;              /* so often it was asked to prepare */
+    int64_t prepared_after_ms; /* and never for a fire time up to this; 0: for any */
+    int started_early;         /* so often the log said so */
+    int snapshots;
+    struct error error;           /* of the last command that was tried and failed */
     struct history *with_history; /* set before bench_setup; NULL: none */
+    int64_t max_state_bytes;      /* likewise, and gone with bench_teardown; 0: the default */
 };
 
 extern struct bench b;
@@ -51,6 +54,10 @@ int bench_setup(void **state);
 int bench_teardown(void **state);
 /* Takes the reference. */
 void bench_apply(json_t *body);
+/* The same, and it may fail: its code, and the reason is in b.error. ret_reply may be NULL. */
+int bench_try_apply(json_t *jobs, bool dry, json_t **ret_reply);
+/* So many jobs, "job-000000" and on; `every` is their schedule, NULL: once a year each. */
+void bench_fill(int count, const char *every);
 void bench_trigger(char run[RUN_ID_MAX]);
 /* The lead is lost, and the state as it stands given to the same scheduler again, as that of a batch above. */
 void bench_restore(void);
