@@ -36,6 +36,7 @@
 /* of leader/, found by `elections` */
 #define LEADER_MUTANTS(X)                                                                                    \
     X(NO_EPOCH_CHECK, "no-epoch-check", "a leader's writes do not check the epoch")                          \
+    X(VERSION_ALONE, "version-alone", "a leader's writes check the epoch's version, and not its name")       \
     X(TAIL_UNREAD, "tail-unread", "a winner leads before it has read the tail")                              \
     X(LOST_IS_DONE, "lost-is-done", "an append whose answer was lost counts as done")                        \
     X(ACK_WHEN_SENT, "ack-when-sent", "an append is acknowledged when it is sent")                           \

@@ -1,7 +1,7 @@
 /* The leader's writes: queued, grouped, pipelined, fenced.
  *
- * Happy path: append -> queue -> a multi {check(epoch), create(log/N)..., set(head, N, its version)} ->
- * acked. Several are under way; each names the version of head that the one before leaves, so that when one
+ * Happy path: append -> queue -> a multi {check(epoch), check(its name), create(log/N)..., set(head, N, its version)}
+ * -> acked. Several are under way; each names the version of head that the one before leaves, so that when one
  * fails all later ones do. Failures: LOST, or any other: what was under way is in doubt. Once all of it is
  * answered and the session stands: a write, so that reads are fresh; then epoch: another's: deposed. Then
  * head: what it names is committed, if log/HEAD is mine by hash; the rest is sent again. Anything else, and
@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #define REFUSALS_TOLD 2 /* in a row: one alone is an overload of a moment */
+#define GROUP_OPS     4 /* beside the batches: the epoch, its name, and head, which may be made anew */
 
 static void send_groups(struct replicated *r);
 
@@ -66,15 +67,16 @@ void append_doubt(struct replicated *r)
         r->appender.recovery = RECOVERY_WANTED;
 }
 
-size_t append_checks(const struct replicated *r, struct coord_op ops[2])
+size_t append_checks(const struct replicated *r, struct coord_op ops[3])
 {
     const struct appender *a = &r->appender;
+    size_t n;
 
     if (!election_leads(r) || a->window > 0 || a->recovery != RECOVERY_NONE)
         return 0;
-    ops[0] = election_check(r);
-    ops[1] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_HEAD, .version = a->next_head_version};
-    return 2;
+    n = election_checks(r, ops);
+    ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_HEAD, .version = a->next_head_version};
+    return n;
 }
 
 bool append_idle(const struct replicated *r)
@@ -249,7 +251,7 @@ static bool fits(const struct replicated *r, size_t count, size_t bytes)
 
     if (count > 1 && bytes > REPLICATED_GROUP_BYTES)
         return false;
-    return !most || bytes + (count + 3) * COORD_OP_BYTES <= most; /* with check and head */
+    return !most || bytes + (count + GROUP_OPS) * COORD_OP_BYTES <= most;
 }
 
 static bool first_fits(const struct replicated *r)
@@ -278,22 +280,21 @@ static void send_group(struct replicated *r)
 {
     struct appender *a = &r->appender;
     static char paths[REPLICATED_GROUP_MAX][COORD_PATH_MAX];
-    struct coord_op ops[REPLICATED_GROUP_MAX + 3];
+    struct coord_op ops[REPLICATED_GROUP_MAX + GROUP_OPS];
     struct pending_multi *m = OBJECT_NEW(struct pending_multi);
     char head[24];
-    size_t n = 0;
+    size_t n, batches = 0;
 
-    _Static_assert(REPLICATED_GROUP_MAX + 3 <= COORD_OPS_MAX, "a group fits into a multi");
+    _Static_assert(REPLICATED_GROUP_MAX + GROUP_OPS <= COORD_OPS_MAX, "a group fits into a multi");
     assert(a->recovery == RECOVERY_NONE && !list_empty(&a->queue));
-    ops[n++] = election_check(r);
-    while (!list_empty(&a->queue) && n <= REPLICATED_GROUP_MAX) {
+    n = election_checks(r, ops);
+    while (!list_empty(&a->queue) && batches < REPLICATED_GROUP_MAX) {
         struct item *item = LIST_ITEM(a->queue.next, struct item, link);
 
-        if (!fits(r, n, m->bytes + item->size))
+        if (!fits(r, batches + 1, m->bytes + item->size))
             break;
-        ops[n] = (struct coord_op){COORD_CREATE, tree_log_path(item->index, paths[n - 1]), item->data,
-                                   item->size, COORD_ANY};
-        n++;
+        ops[n++] = (struct coord_op){COORD_CREATE, tree_log_path(item->index, paths[batches++]), item->data,
+                                     item->size, COORD_ANY};
         m->bytes += item->size;
         m->last = item->index;
         list_remove(&item->link);

@@ -39,15 +39,15 @@ static json_int_t number(const json_t *o, const char *key)
     return json_integer_value(json_object_get(o, key));
 }
 
-/* Sets the node, or makes it, together with a check of the epoch. */
-static void write_node(struct replicated *r, struct coord_op check, const char *path, bool make, json_t *o,
-                       coord_done *done)
+/* Sets the node, or makes it, behind `count` checks of the epoch. There is room for one more in `ops`. */
+static void write_node(struct replicated *r, struct coord_op *ops, size_t count, const char *path, bool make,
+                       json_t *o, coord_done *done)
 {
     char *text = json_dumps(o, JSON_COMPACT);
-    struct coord_op ops[] = {check, {make ? COORD_CREATE : COORD_SET, path, text, strlen(text), COORD_ANY}};
 
+    ops[count] = (struct coord_op){make ? COORD_CREATE : COORD_SET, path, text, strlen(text), COORD_ANY};
     json_decref(o);
-    r->coord->ops->multi(r->coord, ops, 2, done, r);
+    r->coord->ops->multi(r->coord, ops, count + 1, done, r);
     free(text);
 }
 
@@ -161,13 +161,14 @@ static void on_confirmed(void *arg, const struct coord_reply *reply)
 /* The question, or the write that confirms the silence; in both cases /answer is read behind it. */
 static void send_question(struct replicated *r, coord_done *done)
 {
-    struct coord_op check = {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
+    struct coord_op ops[] = {{.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version},
+                             {0}};
 
     assert(!r->asks.asking);
     suspicion_sending(&r->asks.suspicion, now_ms(r));
     r->asks.asking = true;
     r->asks.confirm_written = false;
-    write_node(r, check, NODE_ASK, r->asks.make_ask,
+    write_node(r, ops, 1, NODE_ASK, r->asks.make_ask,
                json_pack("{s:I, s:s}", "epoch", (json_int_t)r->asks.suspicion.epoch, "from", r->replica),
                done);
     read_answer(r);
@@ -222,6 +223,7 @@ static void on_ask_read(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
     json_t *o = parse(reply);
+    struct coord_op ops[3];
 
     assert(r->asks.ask_read.asked);
     r->asks.ask_read.asked = false;
@@ -232,7 +234,7 @@ static void on_ask_read(void *arg, const struct coord_reply *reply)
         r->asks.answering = true;
         r->asks.answer_sent = reply->stat.version;
         write_node(
-            r, election_check(r), NODE_ANSWER, r->asks.make_answer,
+            r, ops, election_checks(r, ops), NODE_ANSWER, r->asks.make_answer,
             json_pack("{s:I, s:i}", "epoch", (json_int_t)election_epoch(r), "ask", (int)reply->stat.version),
             on_answered);
     }
@@ -274,6 +276,7 @@ void ask_elected(struct replicated *r)
 void ask_session(struct replicated *r)
 {
     r->asks.ask_read.want = true;
+    r->asks.answered = -1; /* in a tree that went back another question may have that number */
     r->asks.retry_ms = 0;
     suspicion_failed(&r->asks.suspicion, now_ms(r));
 }

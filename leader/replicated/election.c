@@ -1,7 +1,7 @@
 /* Who leads: campaigning, being elected, resigning; the state and its moves.
  *
- * Happy path: the leader node is missing, this replica is up to date and fit -> one multi {check(epoch, v),
- * create(leader), set(epoch)} -> elected: head is read again, the tail applied -> lead.
+ * Happy path: the leader node is missing, this replica is up to date and fit -> one multi {check(epoch, v), delete(its
+ * name), create(the new name), create(leader), set(epoch)} -> elected: head is read again, the tail applied -> lead.
  * Sooner: the leader answers on no way (suspicion.h), or does not do its work: the multi deletes the leader
  * node as well. That is safe only when the node and version v belong to the same epoch, which their nonces
  * tell. A leader node of this very replica, from an earlier life or a leadership that ended, is such a case, too.
@@ -123,11 +123,13 @@ int64_t election_epoch(const struct replicated *r)
     return r->tree.epoch_base + r->election.token;
 }
 
-struct coord_op election_check(const struct replicated *r)
+size_t election_checks(const struct replicated *r, struct coord_op ops[2])
 {
-    return (struct coord_op){.kind = COORD_CHECK,
-                             .path = NODE_EPOCH,
-                             .version = MUTANT(NO_EPOCH_CHECK) ? COORD_ANY : r->election.token};
+    ops[0] = (struct coord_op){.kind = COORD_CHECK,
+                               .path = NODE_EPOCH,
+                               .version = MUTANT(NO_EPOCH_CHECK) ? COORD_ANY : r->election.token};
+    ops[1] = (struct coord_op){.kind = COORD_CHECK, .path = r->election.name, .version = COORD_ANY};
+    return MUTANT(NO_EPOCH_CHECK) || MUTANT(VERSION_ALONE) ? 1 : 2;
 }
 
 /* ---- campaigning ---- */
@@ -168,6 +170,7 @@ static void elected(struct replicated *r)
     move(r, ELECTED);
     r->election.token = r->tree.epoch_version;
     memcpy(r->election.nonce, r->tree.epoch_nonce, sizeof(r->election.nonce));
+    tree_name_path(r->election.nonce, r->election.name);
     guard_elected(r);
     ask_elected(r);
     claims_elected(r);
@@ -190,9 +193,11 @@ static void on_campaigned(void *arg, const struct coord_reply *reply)
     case COORD_LOST:
         tree_want_leader(r, true);
         break;
+    case COORD_NO_NODE:
+        tree_look_for_name(r);
+        /* fall through */
     case COORD_BAD_VERSION:
     case COORD_EXISTS:
-    case COORD_NO_NODE:
         tree_want_leader(r, false); /* another was faster */
         break;
     default:
@@ -206,9 +211,9 @@ static void on_campaigned(void *arg, const struct coord_reply *reply)
 
 static char *epoch_text(struct replicated *r, const char *deposed)
 {
-    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:I}", "cluster", r->tree.cluster, "base",
+    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:b,s:s,s:I}", "cluster", r->tree.cluster, "base",
                           (json_int_t)r->tree.epoch_base, "replica", r->replica, "nonce", r->election.nonce,
-                          "cause", r->election.cause, "session", (json_int_t)r->session.id);
+                          "named", 1, "cause", r->election.cause, "session", (json_int_t)r->session.id);
     char *text;
 
     if (deposed)
@@ -220,9 +225,9 @@ static char *epoch_text(struct replicated *r, const char *deposed)
 
 static void campaign(struct replicated *r, bool remove_leader, const char *deposed, const char *cause)
 {
-    struct coord_op ops[4];
+    struct coord_op ops[6];
     size_t n = 0;
-    char *epoch, *leader;
+    char *epoch, *leader, old_name[COORD_PATH_MAX], name[COORD_PATH_MAX];
     json_t *o;
 
     if (!guard_may_campaign(r))
@@ -234,7 +239,10 @@ static void campaign(struct replicated *r, bool remove_leader, const char *depos
                   "answers", 1);
     leader = json_dumps(o, JSON_COMPACT);
     json_decref(o);
-    ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
+    n += tree_checks(r, ops, old_name);
+    if (n > 1)
+        ops[1].kind = COORD_DELETE;
+    ops[n++] = (struct coord_op){COORD_CREATE, tree_name_path(r->election.nonce, name), "", 0, COORD_ANY};
     if (remove_leader)
         ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, leader, strlen(leader), COORD_ANY};
@@ -294,6 +302,8 @@ static void on_epoch_left(void *arg, const struct coord_reply *reply)
 
     r->election.leaving = false;
     tree_want_leader(r, true);
+    if (reply->result == COORD_NO_NODE)
+        tree_look_for_name(r);
     if (reply->result == COORD_DENIED || reply->result == COORD_FAILED)
         replicated_unexpected(r, "removing " NODE_LEADER, reply);
     replicated_pump(r);
@@ -302,15 +312,16 @@ static void on_epoch_left(void *arg, const struct coord_reply *reply)
 /* A leader node of this session would keep others from leading. */
 static void leave_epoch(struct replicated *r)
 {
-    struct coord_op ops[] = {
-        {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version},
-        {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY},
-    };
+    struct coord_op ops[3];
+    char name[COORD_PATH_MAX];
+    size_t n;
 
     if (!r->tree.leader || r->tree.leader_owner != r->session.id || r->election.leaving || !tree_current(r))
         return;
     r->election.leaving = true;
-    r->coord->ops->multi(r->coord, ops, 2, on_epoch_left, r);
+    n = tree_checks(r, ops, name);
+    ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
+    r->coord->ops->multi(r->coord, ops, n, on_epoch_left, r);
 }
 
 /* Notes since when nobody leads, and since when a leader node that belongs to no epoch is there. */
@@ -441,10 +452,11 @@ static void on_leader_removed(void *arg, const struct coord_reply *reply)
 
 static void remove_leader(struct replicated *r, coord_done *done)
 {
-    struct coord_op ops[] = {election_check(r),
-                             {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY}};
+    struct coord_op ops[3];
+    size_t n = election_checks(r, ops);
 
-    r->coord->ops->multi(r->coord, ops, 2, done, r);
+    ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
+    r->coord->ops->multi(r->coord, ops, n, done, r);
 }
 
 void election_alarm(struct replicated *r)

@@ -438,7 +438,7 @@ static void on_heartbeat(void *arg, const struct coord_reply *reply)
 static void heartbeat(struct replicated *r)
 {
     char path[COORD_PATH_MAX], *text = facts_text(r, path);
-    struct coord_op ops[3];
+    struct coord_op ops[4];
     size_t n = append_checks(r, ops);
 
     ops[n++] = (struct coord_op){COORD_SET, path, text, strlen(text), COORD_ANY};

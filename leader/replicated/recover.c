@@ -6,8 +6,8 @@
  * that index -> the snapshot's chunks are written -> a batch that would be read next by mistake is removed -> one multi
  * switches: epoch, head, snap/current and the node /recovered, which every member takes for leave to replace its mark.
  * In an empty tree the nodes are made on the way, /epoch with the switch.
- * Every write is conditional on the epoch as it was read, what removes a batch on the journal's end as well, and nothing
- * that the old epoch needs is touched before the switch: cut anywhere, the tree is what it was, and chunks that nobody names are removed with the next snapshot.
+ * Every write is conditional on the epoch as it was read, what removes a batch on the journal's end as well, and the switch
+ * on the last chunk, since the tree may go back meanwhile. Nothing that the old epoch needs is touched before the switch: cut anywhere, the tree is what it was, and chunks that nobody names are removed with the next snapshot.
  * Failures: an answer lost: from the start again; to the switch: /recovered tells whether it was carried out. Another
  * epoch, a leader: given up. Batches of before stay in the log until they are truncated.
  */
@@ -81,10 +81,12 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, enu
         return false;
     if (reply->result == COORD_OK || reply->result == also)
         return true;
+    if (reply->result == COORD_NO_NODE)
+        tree_look_for_name(r);
     if (reply->result == COORD_LOST)
         p->again = true;
     else
-        fail(r, reply->result == COORD_BAD_VERSION ? ERR_CONFLICT : ERR_IO,
+        fail(r, reply->result == COORD_BAD_VERSION || reply->result == COORD_NO_NODE ? ERR_CONFLICT : ERR_IO,
              "ZooKeeper refused it, perhaps since another replica leads or recovers now: %s", reply->text);
     return false;
 }
@@ -177,9 +179,16 @@ static void make_manifest(struct replicated *r)
 
 /* ---- writing ---- */
 
-static struct coord_op check(const struct replicated *r)
+/* Up to 2: that the epoch is the one that was read at the start. */
+static size_t checks(const struct replicated *r, struct coord_op ops[2])
 {
-    return (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->recovering.epoch_version};
+    const struct recovering *p = &r->recovering;
+
+    if (p->missing)
+        return 0;
+    ops[0] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = p->epoch_version};
+    ops[1] = (struct coord_op){.kind = COORD_CHECK, .path = p->name, .version = COORD_ANY};
+    return p->name[0] ? 2 : 1;
 }
 
 static void ask_multi(struct replicated *r, const struct coord_op *ops, size_t count, coord_done *done)
@@ -211,6 +220,9 @@ static void begin(struct replicated *r)
 
     p->missing = r->tree.missing;
     p->epoch_version = r->tree.epoch_version;
+    p->name[0] = '\0';
+    if (!p->missing && tree_named(r))
+        tree_name_path(r->tree.epoch_nonce, p->name);
     p->head_version = r->tree.head_version;
     if (!choose(r)) {
         fail(r, ERR_CONFLICT, "this replica has no state to go on from");
@@ -247,13 +259,14 @@ static void write_chunk(struct replicated *r)
     char name[CHUNK_NAME_SIZE], path[COORD_PATH_MAX];
     size_t size = chunk_cut(p->text + p->cut, p->size - p->cut, r->coord->request_max, name), packed_size;
     void *packed = chunk_pack(p->text + p->cut, size, &packed_size);
-    struct coord_op ops[] = {check(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
-    size_t skip = r->recovering.missing ? 1 : 0;
+    struct coord_op ops[3];
+    size_t n = checks(r, ops);
 
     snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
+    ops[n++] = (struct coord_op){COORD_CREATE, path, packed, packed_size, COORD_ANY};
     json_array_append_new(p->manifest.chunks, json_string(name));
     p->cut += size;
-    ask_multi(r, ops + skip, 2 - skip, on_made);
+    ask_multi(r, ops, n, on_made);
     free(packed);
 }
 
@@ -270,14 +283,12 @@ static void on_stray(void *arg, const struct coord_reply *reply)
     struct replicated *r = OBJECT(struct replicated, arg);
     struct recovering *p = &r->recovering;
     char path[COORD_PATH_MAX];
-    struct coord_op ops[3];
-    size_t n = 0;
+    struct coord_op ops[4];
+    size_t n = checks(r, ops);
 
     if (step_done(r, reply, COORD_NO_NODE)) {
         if (reply->result == COORD_OK) {
             tree_log_path(p->stray++, path);
-            if (!p->missing)
-                ops[n++] = check(r);
             if (!p->missing &&
                 r->tree.head_there) /* a leader of this epoch may have committed it meanwhile */
                 ops[n++] =
@@ -297,8 +308,8 @@ static char *epoch_text(const struct replicated *r)
 {
     const struct recovering *p = &r->recovering;
     int64_t base = r->recovering.missing ? p->node.epoch : p->node.epoch - p->epoch_version - 1;
-    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s}", "cluster", p->node.cluster, "base", (json_int_t)base,
-                          "replica", r->replica, "nonce", p->nonce, "cause", "recovered");
+    json_t *o = json_pack("{s:s,s:I,s:s,s:s,s:b,s:s}", "cluster", p->node.cluster, "base", (json_int_t)base,
+                          "replica", r->replica, "nonce", p->nonce, "named", 1, "cause", "recovered");
     char *text = json_dumps(o, JSON_COMPACT);
 
     json_decref(o);
@@ -328,18 +339,35 @@ static struct coord_op put(bool there, const char *path, const char *text, int32
     return (struct coord_op){there ? COORD_SET : COORD_CREATE, path, text, strlen(text), version};
 }
 
+/* The epoch and its name, and the last chunk, which was written when all others were. */
+static size_t switch_epoch(struct replicated *r, const char *epoch, char paths[2][COORD_PATH_MAX],
+                           struct coord_op ops[4])
+{
+    struct recovering *p = &r->recovering;
+    const json_t *chunks = p->manifest.chunks;
+    size_t n = 0;
+
+    ops[n++] = put(!p->missing, NODE_EPOCH, epoch, p->epoch_version);
+    if (p->name[0])
+        ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = p->name, .version = COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, tree_name_path(p->nonce, paths[0]), "", 0, COORD_ANY};
+    snprintf(paths[1], COORD_PATH_MAX, NODE_CHUNKS "/%s",
+             json_string_value(json_array_get(chunks, json_array_size(chunks) - 1)));
+    ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = paths[1], .version = COORD_ANY};
+    return n;
+}
+
 static void switch_over(struct replicated *r)
 {
     struct recovering *p = &r->recovering;
     const char *secret = r->tree.secret[0] ? r->tree.secret : r->first_secret;
     char *epoch = epoch_text(r), *node = node_text(&p->node, p->nonce),
          *manifest = manifest_text(&p->manifest);
-    char head[24];
-    struct coord_op ops[7];
-    size_t n = 0;
+    char head[24], paths[2][COORD_PATH_MAX];
+    struct coord_op ops[10];
+    size_t n = switch_epoch(r, epoch, paths, ops);
 
     snprintf(head, sizeof(head), "%" PRIu64, p->node.index);
-    ops[n++] = put(!p->missing, NODE_EPOCH, epoch, p->epoch_version);
     ops[n++] = put(r->tree.head_there, NODE_HEAD, head, p->missing ? COORD_ANY : p->head_version);
     ops[n++] = put(p->current_there, NODE_CURRENT, manifest, COORD_ANY);
     ops[n++] = put(r->tree.recovered_there, NODE_RECOVERED, node, COORD_ANY);

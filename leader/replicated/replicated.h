@@ -5,6 +5,9 @@
  * Nodes, below the cluster's own:
  *   epoch       {cluster, base, replica, session, nonce, cause, ...}; its VERSION (+ base) is the epoch, and
  *               the fencing token that every write of a leader carries as a check
+ *   epoch/NONCE empty: the epoch's name, which every write of a leader checks as well. A tree that went back counts
+ *               versions again, and may have the same one in another epoch; a name is never used twice. It is made and
+ *               removed together with the change of epoch. "named" in epoch: there is one; older builds make none
  *   leader      ephemeral, {replica, url, nonce}
  *   head        the index of the last batch, in decimal; the one thing that standbys watch beside leader
  *   log/N       batch N (ten digits): the epoch's nonce, a newline, the batch's JSON text
@@ -17,7 +20,8 @@
  *
  * Taking over is ONE multi on the version that the epoch had under the dead leader, so that leader and epoch
  * always belong together. The epoch is set before the tail is read, so the tail is final. Appends are pipelined
- * multis: check(epoch), create(log/N)..., set(head, its version), so that when one fails all later ones do.
+ * multis: check(epoch), check(epoch/NONCE), create(log/N)..., set(head, its version), so that when one fails all later
+ * ones do.
  *
  * What fails, and what the owner sees:
  * - The connection is lost: appends wait. When it is back, a write makes reads fresh, and log/N shows whether it

@@ -129,10 +129,11 @@ struct chunk_name {
 
 struct publishing { /* snapshot.c */
     enum publish_step step;
-    size_t under_way; /* requests */
-    bool failed;      /* one of them: from the first step again, when all are answered */
-    char *text;       /* NULL: nothing to publish */
-    size_t size, cut; /* so far it is cut into chunks */
+    size_t under_way;              /* requests */
+    bool failed;                   /* one of them: from the first step again, when all are answered */
+    char *text;                    /* NULL: nothing to publish */
+    size_t size, cut;              /* so far it is cut into chunks */
+    char written[CHUNK_NAME_SIZE]; /* the last of them that was not there before; "": none */
     uint64_t index;
     int level;
     struct chunk_name *there; /* in the tree */
@@ -143,10 +144,11 @@ struct publishing { /* snapshot.c */
     uint64_t waiting_index;
     int waiting_level;
 
-    int kept;         /* so often the chunks of old snapshots were left, since a member reads one */
-    uint64_t bytes;   /* of all batches up to the last snapshot */
-    uint64_t first;   /* the oldest batch in the log, as far as known */
-    uint64_t trim_to; /* batches up to this one may go */
+    int kept;                /* so often the chunks of old snapshots were left, since a member reads one */
+    uint64_t bytes;          /* of all batches up to the last snapshot */
+    uint64_t first;          /* the oldest batch in the log, as far as known */
+    uint64_t trim_to;        /* batches up to this one may go, */
+    int32_t current_version; /* while NODE_CURRENT is as it was published then */
     bool trimming;
     bool trim_single; /* some of them may be gone already: one at a time */
 
@@ -177,7 +179,7 @@ struct recovery_node {
 };
 
 struct tree { /* tree.c: what the nodes say */
-    struct reading epoch_read, leader_read, head_read, secret_read, recovered_read;
+    struct reading epoch_read, name_read, leader_read, head_read, secret_read, recovered_read;
     bool epoch_known, leader_known, head_known, bootstrapping;
     bool left_over;    /* something of another cluster was in the way of making one */
     bool missing;      /* there is no epoch: no cluster */
@@ -187,7 +189,10 @@ struct tree { /* tree.c: what the nodes say */
     int32_t epoch_version;
     int64_t epoch_base;
     char epoch_nonce[NONCE_SIZE], cluster[40], secret[72], cause[128];
-    char *leader, *leader_url; /* NULL: none */
+    bool epoch_named; /* it says so; */
+    char nameless[NONCE_SIZE],
+        name_asked[NONCE_SIZE]; /* the name of this epoch was looked for, and is not there */
+    char *leader, *leader_url;  /* NULL: none */
     int64_t leader_owner;
     char leader_nonce[NONCE_SIZE];
     bool leader_answers; /* questions in /ask; an older build does not */
@@ -253,6 +258,7 @@ struct recovering { /* recover.c */
     bool again;                             /* an answer was lost: from the start, when all are answered */
     bool from_here, missing, current_there; /* there was no cluster; there was a snapshot */
     char by[128], nonce[NONCE_SIZE];
+    char name[COORD_PATH_MAX];           /* of the epoch as read at the start; "": it has none */
     int32_t epoch_version, head_version; /* as read at the start */
     struct recovery_node node;
     struct manifest current, manifest; /* what NODE_CURRENT says; the new one */
@@ -265,13 +271,14 @@ struct recovering { /* recover.c */
 
 struct election { /* election.c */
     enum leadership state;
-    bool leaving;           /* the removal of an own leader node is under way */
-    bool retire_asked;      /* to be RETIRED once it does not lead any more */
-    int32_t token;          /* version of /epoch in my epoch */
-    int64_t led_epoch;      /* the last that was mine: none is led twice */
-    char nonce[NONCE_SIZE]; /* of my latest campaign */
-    char cause[128];        /* of my latest campaign */
-    int64_t overdue_epoch;  /* its leader is to be deposed */
+    bool leaving;              /* the removal of an own leader node is under way */
+    bool retire_asked;         /* to be RETIRED once it does not lead any more */
+    int32_t token;             /* version of /epoch in my epoch */
+    int64_t led_epoch;         /* the last that was mine: none is led twice */
+    char nonce[NONCE_SIZE];    /* of my latest campaign */
+    char name[COORD_PATH_MAX]; /* of my epoch */
+    char cause[128];           /* of my latest campaign */
+    int64_t overdue_epoch;     /* its leader is to be deposed */
     char overdue[96];
     uint64_t deposed_other_ms; /* when it was last tried; 0: never */
     uint64_t hold_back_ms;     /* until then others go first */
@@ -433,6 +440,12 @@ int tree_parse_head(const struct coord_reply *reply, uint64_t *ret);
 /* What was read of /epoch is of that campaign: a tree that went back uses versions again. */
 bool tree_epoch_is(const struct coord_reply *reply, const char nonce[NONCE_SIZE]);
 int64_t tree_epoch(const struct replicated *r);
+/* The node that is the name of the epoch with this nonce. */
+const char *tree_name_path(const char *nonce, char path[COORD_PATH_MAX]);
+bool tree_named(const struct replicated *r); /* the epoch that was read has a name */
+/* That the epoch is still the one that was read: 1 or 2 operations. `path` has to last until the request is made. */
+size_t tree_checks(const struct replicated *r, struct coord_op ops[2], char path[COORD_PATH_MAX]);
+void tree_look_for_name(struct replicated *r); /* perhaps a person removed it */
 /* Epoch and leader are known, and no older than what is known to have changed. */
 bool tree_current(const struct replicated *r);
 bool tree_read(const struct replicated *r);          /* all of it, and nothing is known to have changed */
@@ -494,7 +507,8 @@ bool election_leads(const struct replicated *r);
 bool election_takes_appends(const struct replicated *r);
 bool election_closing(const struct replicated *r);
 int64_t election_epoch(const struct replicated *r); /* of the latest in which this replica was elected */
-struct coord_op election_check(const struct replicated *r); /* the first of each of a leader's multis */
+/* The first of each of a leader's multis: that the epoch is its own. */
+size_t election_checks(const struct replicated *r, struct coord_op ops[2]);
 /* Leadership is over, or will not begin: tells the owner, forgets what was in flight, restores the state again. */
 void election_end(struct replicated *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void election_alarm(struct replicated *r);   /* the alarm was set */
@@ -534,8 +548,8 @@ void append_begin(struct replicated *r); /* this replica leads: goes on from wha
 void append_session(struct replicated *r, bool fresh);
 void append_doubt(struct replicated *r); /* the tree is not as this leader left it */
 void append_drop(struct replicated *r);
-/* That the tree is as this leader left it, while nothing is under way: 0 or 2 operations. */
-size_t append_checks(const struct replicated *r, struct coord_op ops[2]);
+/* That the tree is as this leader left it, while nothing is under way: up to 3 operations. */
+size_t append_checks(const struct replicated *r, struct coord_op ops[3]);
 bool append_idle(const struct replicated *r);
 bool append_refused(const struct replicated *r); /* ZooKeeper takes none at present */
 

@@ -74,6 +74,7 @@ static void publish_restart(struct publishing *p)
     manifest_release(&p->manifest);
     p->step = PUBLISH_CURRENT;
     p->cut = 0;
+    p->written[0] = '\0';
     p->failed = false;
 }
 
@@ -257,11 +258,14 @@ static void write_chunk(struct replicated *r, const char *name, const char *byte
     char path[COORD_PATH_MAX];
     size_t packed_size;
     void *packed = chunk_pack(bytes, size, &packed_size);
-    struct coord_op ops[] = {election_check(r), {COORD_CREATE, path, packed, packed_size, COORD_ANY}};
+    struct coord_op ops[3];
+    size_t n = election_checks(r, ops);
 
     snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
+    snprintf(r->publishing.written, sizeof(r->publishing.written), "%s", name);
+    ops[n++] = (struct coord_op){COORD_CREATE, path, packed, packed_size, COORD_ANY};
     r->publishing.under_way++;
-    r->coord->ops->multi(r->coord, ops, 2, on_chunk_written, r);
+    r->coord->ops->multi(r->coord, ops, n, on_chunk_written, r);
     free(packed);
 }
 
@@ -301,6 +305,7 @@ static void on_published(void *arg, const struct coord_reply *reply)
             there_remove(p, json_string_value(name));
         json_array_foreach(p->current.chunks, i, name) there_remove(p, json_string_value(name));
         p->step = PUBLISH_SWEEP;
+        p->current_version = p->current.exists ? reply->stat.version : 0;
         if (members_reading(r, p->current.index) && p->kept < KEPT_MOST) {
             there_clear(p); /* with a later snapshot */
             p->kept++;
@@ -315,18 +320,39 @@ static void on_published(void *arg, const struct coord_reply *reply)
     replicated_pump(r);
 }
 
+static struct coord_op check_there(const char *path)
+{
+    return (struct coord_op){.kind = COORD_CHECK, .path = path, .version = COORD_ANY};
+}
+
+/* The tree may have gone back, within this epoch, since the batch was read and the chunks were written. */
 static void write_manifest(struct replicated *r)
 {
     struct publishing *p = &r->publishing;
-    char *text = manifest_text(&p->manifest);
-    struct coord_op ops[] = {
-        election_check(r),
-        {p->current.exists ? COORD_SET : COORD_CREATE, NODE_CURRENT, text, strlen(text), COORD_ANY}};
+    char *text = manifest_text(&p->manifest), batch[COORD_PATH_MAX], chunk[COORD_PATH_MAX];
+    struct coord_op ops[5];
+    size_t n = election_checks(r, ops);
 
     assert(p->cut == p->size && p->under_way == 0);
+    snprintf(chunk, sizeof(chunk), NODE_CHUNKS "/%s", p->written);
+    ops[n++] = check_there(tree_log_path(p->index, batch));
+    if (p->written[0])
+        ops[n++] = check_there(chunk);
+    ops[n++] = (struct coord_op){p->current.exists ? COORD_SET : COORD_CREATE, NODE_CURRENT, text,
+                                 strlen(text), COORD_ANY};
     p->under_way++;
-    r->coord->ops->multi(r->coord, ops, 2, on_published, r);
+    r->coord->ops->multi(r->coord, ops, n, on_published, r);
     free(text);
+}
+
+/* What is removed is no part of the snapshot that was published. A tree that went back holds an earlier one. */
+static size_t removal_checks(const struct replicated *r, struct coord_op ops[3])
+{
+    size_t n = election_checks(r, ops);
+
+    ops[n++] = (struct coord_op){
+        .kind = COORD_CHECK, .path = NODE_CURRENT, .version = r->publishing.current_version};
+    return n;
 }
 
 /* How far the log may be truncated: to an earlier snapshot that everybody is beyond; what is more than the most that
@@ -362,25 +388,25 @@ static void on_swept(void *arg, const struct coord_reply *reply)
 static void sweep(struct replicated *r)
 {
     static char paths[SWEEP_AT_ONCE][COORD_PATH_MAX];
-    struct coord_op ops[SWEEP_AT_ONCE + 1];
+    struct coord_op ops[SWEEP_AT_ONCE + 3];
     struct publishing *p = &r->publishing;
     struct chunk_name *n, *next;
-    size_t count = 0;
+    size_t checks = removal_checks(r, ops), count = 0;
 
     assert(p->step == PUBLISH_SWEEP && p->under_way == 0);
-    ops[count++] = election_check(r);
     HASH_ITER(hh, p->there, n, next)
     {
-        if (count > SWEEP_AT_ONCE)
+        if (count == SWEEP_AT_ONCE)
             break;
-        snprintf(paths[count - 1], COORD_PATH_MAX, NODE_CHUNKS "/%s", n->name);
-        ops[count] = (struct coord_op){.kind = COORD_DELETE, .path = paths[count - 1], .version = COORD_ANY};
+        snprintf(paths[count], COORD_PATH_MAX, NODE_CHUNKS "/%s", n->name);
+        ops[checks + count] =
+            (struct coord_op){.kind = COORD_DELETE, .path = paths[count], .version = COORD_ANY};
         count++;
         there_remove(p, n->name);
     }
-    if (count > 1) {
+    if (count > 0) {
         p->under_way++;
-        r->coord->ops->multi(r->coord, ops, count, on_swept, r);
+        r->coord->ops->multi(r->coord, ops, checks + count, on_swept, r);
         return;
     }
     r->publishing.trim_to = trim_limit(r);
@@ -468,24 +494,26 @@ static bool skip_hole(const struct replicated *r, uint64_t *upto)
 static void trim_pump(struct replicated *r)
 {
     static char paths[TRIM_AT_ONCE][COORD_PATH_MAX];
-    struct coord_op ops[TRIM_AT_ONCE + 1];
+    struct coord_op ops[TRIM_AT_ONCE + 3];
     struct trim *t;
-    size_t n = 0, most = r->publishing.trim_single ? 1 : TRIM_AT_ONCE;
+    size_t checks, n = 0, most = r->publishing.trim_single ? 1 : TRIM_AT_ONCE;
 
     if (r->publishing.trimming || r->publishing.first > r->publishing.trim_to)
         return;
+    if (r->publishing.step == PUBLISH_MANIFEST)
+        return; /* the version that is checked is about to change */
     t = OBJECT_NEW(struct trim);
     t->r = r;
-    ops[n++] = election_check(r);
-    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n <= most;) {
+    checks = removal_checks(r, ops);
+    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n < most;) {
         if (skip_hole(r, &t->upto))
             continue;
-        ops[n] = (struct coord_op){
-            .kind = COORD_DELETE, .path = tree_log_path(++t->upto, paths[n - 1]), .version = COORD_ANY};
+        ops[checks + n] = (struct coord_op){
+            .kind = COORD_DELETE, .path = tree_log_path(++t->upto, paths[n]), .version = COORD_ANY};
         n++;
     }
     r->publishing.trimming = true;
-    r->coord->ops->multi(r->coord, ops, n, on_trimmed, t);
+    r->coord->ops->multi(r->coord, ops, checks + n, on_trimmed, t);
 }
 
 void snapshot_pump(struct replicated *r)

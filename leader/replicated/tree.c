@@ -25,6 +25,28 @@ int64_t tree_epoch(const struct replicated *r)
     return r->tree.epoch_base + r->tree.epoch_version;
 }
 
+const char *tree_name_path(const char *nonce, char path[COORD_PATH_MAX])
+{
+    snprintf(path, COORD_PATH_MAX, NODE_EPOCH "/%s", nonce);
+    return path;
+}
+
+bool tree_named(const struct replicated *r)
+{
+    const struct tree *t = &r->tree;
+
+    return t->epoch_named && strspn(t->epoch_nonce, "0123456789abcdef") == NONCE_SIZE - 1 &&
+           strcmp(t->epoch_nonce, t->nameless) != 0;
+}
+
+size_t tree_checks(const struct replicated *r, struct coord_op ops[2], char path[COORD_PATH_MAX])
+{
+    ops[0] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
+    ops[1] = (struct coord_op){
+        .kind = COORD_CHECK, .path = tree_name_path(r->tree.epoch_nonce, path), .version = COORD_ANY};
+    return tree_named(r) ? 2 : 1;
+}
+
 const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX])
 {
     snprintf(path, COORD_PATH_MAX, NODE_LOG "/%010" PRIu64, index);
@@ -33,17 +55,17 @@ const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX])
 
 /* ---- what is wanted ---- */
 
+static bool quiet(const struct reading *reading)
+{
+    return !reading->want && !reading->asked;
+}
+
 bool tree_current(const struct replicated *r)
 {
     const struct tree *t = &r->tree;
 
-    return t->epoch_known && !t->epoch_read.want && !t->epoch_read.asked && t->leader_known &&
-           !t->leader_read.want && !t->leader_read.asked;
-}
-
-static bool quiet(const struct reading *reading)
-{
-    return !reading->want && !reading->asked;
+    return t->epoch_known && t->leader_known && quiet(&t->epoch_read) && quiet(&t->name_read) &&
+           quiet(&t->leader_read);
 }
 
 bool tree_read(const struct replicated *r)
@@ -51,7 +73,8 @@ bool tree_read(const struct replicated *r)
     const struct tree *t = &r->tree;
 
     return (t->missing || (t->epoch_known && t->head_known)) && t->leader_known && quiet(&t->epoch_read) &&
-           quiet(&t->leader_read) && quiet(&t->head_read) && quiet(&t->recovered_read);
+           quiet(&t->name_read) && quiet(&t->leader_read) && quiet(&t->head_read) &&
+           quiet(&t->recovered_read);
 }
 
 bool tree_recovery_read(const struct replicated *r)
@@ -94,6 +117,11 @@ void tree_want_leader(struct replicated *r, bool still_known)
     r->tree.leader_known &= still_known;
 }
 
+void tree_look_for_name(struct replicated *r)
+{
+    r->tree.name_read.want = tree_named(r);
+}
+
 void tree_session_over(struct replicated *r)
 {
     r->tree.leader_known = false;
@@ -118,6 +146,7 @@ void tree_elected(struct replicated *r, int32_t epoch_version, const char nonce[
     assert(r->election.state == CAMPAIGNING);
     r->tree.epoch_version = epoch_version;
     memcpy(r->tree.epoch_nonce, nonce, NONCE_SIZE);
+    r->tree.epoch_named = true;
     r->tree.leader_read.want = true;
 }
 
@@ -182,16 +211,18 @@ static void on_bootstrap(void *arg, const struct coord_reply *reply)
 /* What is left of another cluster makes it fail: a log that has batches, a snapshot. */
 void tree_bootstrap(struct replicated *r)
 {
-    struct coord_op ops[6];
+    struct coord_op ops[7];
     size_t n = 0;
     json_t *o;
-    char *text;
+    char *text, nonce[NONCE_SIZE], name[COORD_PATH_MAX];
 
     assert(r->tree.missing && !r->tree.bootstrapping);
-    o = json_pack("{s:s,s:i}", "cluster", r->cluster_uuid, "base", 0);
+    snprintf(nonce, sizeof(nonce), "%016" PRIx64, r->o.env->random(r->o.env->arg));
+    o = json_pack("{s:s,s:i,s:s,s:b}", "cluster", r->cluster_uuid, "base", 0, "nonce", nonce, "named", 1);
     text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_EPOCH, text, strlen(text), COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE, tree_name_path(nonce, name), "", 0, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_HEAD, "0", 1, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_LOG, "", 0, COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE, NODE_SNAP, "", 0, COORD_ANY};
@@ -257,6 +288,9 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
     is_new = !t->epoch_known || t->epoch_version != reply->stat.version;
     keep_text(t->cluster, sizeof(t->cluster), o, "cluster");
     keep_text(t->epoch_nonce, sizeof(t->epoch_nonce), o, "nonce");
+    t->epoch_named = json_is_true(json_object_get(o, "named"));
+    if (strcmp(t->nameless, t->epoch_nonce) != 0)
+        t->nameless[0] = '\0';
     keep_text(t->cause, sizeof(t->cause), o, "cause");
     t->epoch_base = parse_base(r, o);
     t->epoch_version = reply->stat.version;
@@ -297,6 +331,16 @@ static void on_epoch(void *arg, const struct coord_reply *reply)
         else
             epoch_missing(r);
     }
+    replicated_pump(r);
+}
+
+static void on_name(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    if (arrived(r, &r->tree.name_read, reply, "reading the name of the epoch") &&
+        reply->result == COORD_NO_NODE)
+        memcpy(r->tree.nameless, r->tree.name_asked, sizeof(r->tree.nameless));
     replicated_pump(r);
 }
 
@@ -440,10 +484,20 @@ static void ask(struct replicated *r, struct reading *reading, const char *path,
     r->coord->ops->get(r->coord, path, watch, done, r);
 }
 
+static void ask_name(struct replicated *r)
+{
+    char path[COORD_PATH_MAX];
+
+    if (r->tree.name_read.want && !r->tree.name_read.asked)
+        memcpy(r->tree.name_asked, r->tree.epoch_nonce, sizeof(r->tree.name_asked));
+    ask(r, &r->tree.name_read, tree_name_path(r->tree.name_asked, path), false, on_name);
+}
+
 void tree_pump(struct replicated *r)
 {
     if (!r->members.registered)
         return; /* a fresh session may talk to a server that lags; after a write it does not */
+    ask_name(r);
     ask(r, &r->tree.recovered_read, NODE_RECOVERED, false, on_recovered); /* before what it explains */
     ask(r, &r->tree.epoch_read, NODE_EPOCH, false, on_epoch);
     ask(r, &r->tree.leader_read, NODE_LEADER, true, on_leader);

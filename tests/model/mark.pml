@@ -11,8 +11,8 @@
  * knows of it is there. After a recovery none is fired twice that anybody knew of who was there.
  *
  * Not here: the snapshot that takes the place of batches (the list of epochs in its manifest tells the same), the reading
- * of single nodes (tests/sim/elections.c), and that a tree that went back counts the versions of its nodes again: a leader's
- * token is taken to be its own.
+ * of single nodes (tests/sim/elections.c). A leader's token is its own, as the name of its epoch is: a tree that went back
+ * counts the versions of its nodes again (VERSION_ALONE).
  *
  * Each naive variant is switched on by its name; model_test.py says what has to become of it.
  */
@@ -41,6 +41,15 @@ mtype = { FOLLOWS, ELECTED, LEADS };
 byte length = 0, id[TOP], token = 0, base = 0, base_token = 0;
 byte copy_length, copy_id[TOP], copy_token, copy_base, copy_base_token;
 bit copied = 0;
+
+#ifdef VERSION_ALONE
+byte version = 1, copy_version, mine_version[N]; /* of the epoch's node */
+#define IN_EPOCH(r) (version == mine_version[r])
+#define NEXT_VERSION version++
+#else
+#define IN_EPOCH(r) (token == mine[r])
+#define NEXT_VERSION skip
+#endif
 
 bit up[N] = 1, member[N];
 byte said[N], said_id[N];  /* the mark that it has published, */
@@ -166,7 +175,10 @@ end_idle:
             :: else -> goto end_idle
             fi;
 #endif
-            elections++; token = elections; mine[r] = token;
+            elections++; token = elections; mine[r] = token; NEXT_VERSION;
+#ifdef VERSION_ALONE
+            mine_version[r] = version;
+#endif
             is[r] = ELECTED; ok = 0 }
     :: atomic { is[r] == ELECTED && mine[r] != 0 && token == mine[r] -> /* the members and the tail are read */
 #ifdef MEMBERS_READ_BEFORE
@@ -182,8 +194,8 @@ end_idle:
             :: else -> over(r)
             fi;
             ok = 0 }
-    :: atomic { is[r] == LEADS && unacked[r] == 0 && length == seen[r] && length + 1 < TOP &&
-token == mine[r] ->
+    :: atomic { is[r] == LEADS && unacked[r] == 0 && length == seen[r] && length + 1 < TOP && IN_EPOCH(r) ->
+            assert(token == mine[r]);
             batches++; length++; id[length] = batches; seen[r] = length; unacked[r] = length; unacked_id[r] = batches }
     :: atomic { is[r] == LEADS && unacked[r] > 0 -> /* acknowledged, whatever became of the tree meanwhile */
             if
@@ -224,7 +236,7 @@ inline recover(r)
     if
     :: n < TOP ->
         recoveries--;
-        elections++; token = elections; batches++;
+        elections++; token = elections; batches++; NEXT_VERSION;
         k = 1;
         do
         :: k < n -> id[k] = 0; k++ /* in its place there is a snapshot */
@@ -257,6 +269,9 @@ end_idle:
     do
     :: atomic { !copied && backs > 0 -> /* a backup */
             copied = 1; copy_length = length; copy_token = token; copy_base = base; copy_base_token = base_token;
+#ifdef VERSION_ALONE
+            copy_version = version;
+#endif
             do
             :: k < TOP -> copy_id[k] = id[k]; k++
             :: else -> break
@@ -266,7 +281,13 @@ end_idle:
             backs--;
             if
             :: copied -> length = copy_length; token = copy_token; base = copy_base; base_token = copy_base_token
+#ifdef VERSION_ALONE
+                ; version = copy_version
+#endif
             :: length = 0; token = 0; base = 0; base_token = 0
+#ifdef VERSION_ALONE
+                ; version = 0
+#endif
             fi;
             do
             :: k < TOP ->

@@ -40,6 +40,7 @@ NAIVE = {
         "MARK_FORGOTTEN": "what was known is forgotten at the end of leadership",
         "HASH_IGNORED": "a batch in the place of another that was known is believed",
         "REFUSING_LEAVES": "a replica that does not believe the tree is no member any more",
+        "VERSION_ALONE": "appends are fenced by the version of the epoch's node, which a tree that went back counts again",
         "MEMBERS_READ_BEFORE": "the members are read before the epoch is taken",
         "OWN_MARK_ALONE": "the journal goes on above what one replica knows, and not above what all know",
     },

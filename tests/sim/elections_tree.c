@@ -76,6 +76,17 @@ static void add(struct world *w, const struct committed *as)
     w->count++;
 }
 
+/* The batch in this node has the nonce of the epoch. */
+static bool elected_now(struct world *w, const char *data)
+{
+    json_t *o = json_at(w, NODE_EPOCH);
+    const char *nonce = json_string_value(json_object_get(o, "nonce"));
+    bool same = nonce && strlen(nonce) == NONCE_SIZE - 1 && memcmp(data, nonce, NONCE_SIZE - 1) == 0;
+
+    json_decref(o);
+    return same;
+}
+
 static void commit(struct world *w, const char *data, size_t size)
 {
     uint64_t index = w->last ? w->last->index : 0;
@@ -89,6 +100,10 @@ static void commit(struct world *w, const char *data, size_t size)
     }
     if (b->index != index + 1 || strcmp(b->prev, w->last ? w->last->hash : "") != 0)
         violated(w, "batch %" PRIu64 " in ZooKeeper does not follow %" PRIu64, b->index, index);
+    if (!elected_now(w, data))
+        violated(w,
+                 "batch %" PRIu64 " of epoch %" PRId64 " was appended by one that is not elected in the tree",
+                 b->index, b->epoch);
     if (b->epoch != tree_epoch_now(w))
         violated(w, "batch %" PRIu64 " of epoch %" PRId64 " was appended in epoch %" PRId64, b->index,
                  b->epoch, tree_epoch_now(w));

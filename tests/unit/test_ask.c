@@ -79,6 +79,39 @@ static void trouble_of_ones_own_is_no_verdict(void **state)
         }
 }
 
+/* The ensemble is started again from a copy that lacks the question, and nothing else: the next one, which comes before
+ * the leader has connected, has its number. */
+static void a_question_with_the_number_of_an_earlier_one_is_answered(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+    struct znodes_copy *old;
+    int64_t living[3];
+
+    link_down(&c->nodes[2], 1, REPLICATED_LINK_BROKEN);
+    pass(c, 5000);
+    old = znodes_copy_take(&c->zoo.tree);
+    link_down(&c->nodes[2], 1, REPLICATED_LINK_BROKEN);
+    pass(c, 100);
+    assert_int_equal(replicated_of(a->journal)->asks.answered, 1);
+    for (int i = 0; i < 3; i++) {
+        living[i] = c->nodes[i].seat.session;
+        seat_cut(&c->nodes[i].seat, 0);
+    }
+    znodes_copy_put(&c->zoo.tree, old, living, 3);
+    seat_connect(&c->nodes[1].seat);
+    settle(c);
+    link_down(&c->nodes[1], 1, REPLICATED_LINK_SILENT);
+    settle(c);
+    seat_connect(&a->seat);
+    seat_connect(&c->nodes[2].seat);
+    pass(c, 5000);
+    assert_ptr_equal(leader(c), a);
+    assert_int_equal(a->owner.epoch, 1);
+    znodes_copy_free(old);
+    cluster_free(c);
+}
+
 /* The one who replaced a dead leader dies at once: nothing waits for a session's end. */
 static void the_second_failure_is_as_quick_as_the_first(void **state)
 {
@@ -140,6 +173,7 @@ int main(void)
         cmocka_unit_test(an_eager_take_over_needs_no_end_of_the_session),
         cmocka_unit_test(a_leader_that_only_the_link_does_not_reach_stays),
         cmocka_unit_test(trouble_of_ones_own_is_no_verdict),
+        cmocka_unit_test(a_question_with_the_number_of_an_earlier_one_is_answered),
         cmocka_unit_test(the_second_failure_is_as_quick_as_the_first),
         cmocka_unit_test(an_orphan_is_replaced_after_a_session),
     };

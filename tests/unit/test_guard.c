@@ -306,7 +306,9 @@ static void founding_and_joining_are_acts(void **state)
 static void leftovers_of_a_cluster_are_in_the_way_of_another(void **state)
 {
     struct cluster *c = cluster_new(1);
-    struct coord_op op = {.kind = COORD_DELETE, .path = NODE_EPOCH, .version = COORD_ANY};
+    char name[COORD_PATH_MAX];
+    struct coord_op ops[] = {{.kind = COORD_DELETE, .path = name, .version = COORD_ANY},
+                             {.kind = COORD_DELETE, .path = NODE_EPOCH, .version = COORD_ANY}};
     const struct znode_txn *t;
     struct journal_status status;
     struct coord_stat stat;
@@ -317,7 +319,8 @@ static void leftovers_of_a_cluster_are_in_the_way_of_another(void **state)
     pass(c, 3000);
     node_dies(&c->nodes[0]);
     session_of_the_dead_ends(&c->nodes[0]);
-    assert_int_equal(znodes_multi(&c->zoo.tree, &op, 1, 99, 0, &t, &stat), COORD_OK);
+    tree_name_path(replicated_of(c->nodes[0].journal)->tree.epoch_nonce, name);
+    assert_int_equal(znodes_multi(&c->zoo.tree, ops, 2, 99, 0, &t, &stat), COORD_OK);
     b = node_start(c, 1, NULL);
     pass(c, 10000);
     assert_null(data_at(c, NODE_EPOCH));
