@@ -1,11 +1,12 @@
 /* Names of kept logs, their folders, their removal. */
 #include "cronsched/io/run_log.h"
 
-#include "jobs/base/object.h"
+#include "jobs/base/alloc.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
 #include "jobs/state/run_id.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,53 +57,65 @@ int run_log_segment_open(const char *path, int slot, struct run_log_segment *ret
 
 /* ---- removal ---- */
 
-struct removal {
-    struct object object;
-    uv_work_t work;
-    int attempts;
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The name of a file of one of these runs: RUN.ATTEMPT.log and so on. A run's id ends with its Z. */
+static bool is_of_runs(const char *name, char *const *runs, size_t count)
+{
     char run[RUN_ID_MAX];
-    char data_dir[];
-};
+    const char *at = strchr(name, '@'), *end = at ? strchr(at, 'Z') : NULL, *key = run;
+    size_t n = end ? (size_t)(end + 1 - name) : sizeof(run);
 
-static void remove_on_pool(uv_work_t *work)
-{
-    struct removal *r = OBJECT(struct removal, work->data);
-    char path[RUN_LOG_PATH_MAX], copy[RUN_LOG_FILE_PATH_MAX];
-    char *slash;
-
-    for (int i = 1; i <= r->attempts; i++) {
-        if (run_log_path(r->data_dir, r->run, i, path, sizeof(path), NULL) < 0)
-            return;
-        run_log_file_remove(path);
-        snprintf(copy, sizeof(copy), "%s" RUN_LOG_COPY_SUFFIX, path);
-        run_log_file_remove(copy);
-    }
-    if (r->attempts > 0 && (slash = strrchr(path, '/'))) {
-        *slash = '\0';
-        rmdir(path); /* works when it is empty, and only then */
-    }
+    if (n >= sizeof(run) || name[n] != '.')
+        return false;
+    memcpy(run, name, n);
+    run[n] = '\0';
+    return bsearch(&key, runs, count, sizeof(*runs), compare_texts);
 }
 
-static void remove_done(uv_work_t *work, int status)
+static bool is_first_file(const char *name)
 {
-    OBJECT_FREE(struct removal, OBJECT(struct removal, work->data));
+    const char *dot = strrchr(name, '.');
+
+    return dot && (strcmp(dot, ".log") == 0 || strcmp(dot, RUN_LOG_COPY_SUFFIX) == 0);
 }
 
-void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts)
+/* The later files of a log go before its first one: what is left after a crash in between is still a log. */
+static void remove_files(DIR *dir, char *const *runs, size_t count, bool first_ones)
 {
-    size_t n = strlen(data_dir) + 1;
-    struct removal *r;
+    struct dirent *entry;
 
-    if (strlen(run) >= RUN_ID_MAX)
+    rewinddir(dir);
+    while ((entry = readdir(dir)))
+        if (is_first_file(entry->d_name) == first_ones && is_of_runs(entry->d_name, runs, count))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+}
+
+void run_log_remove(const char *data_dir, const char *job, char *const *runs, size_t count)
+{
+    char path[RUN_LOG_PATH_MAX], **sorted;
+    int fd;
+    DIR *dir;
+
+    if (!job_name_valid(job) ||
+        snprintf(path, sizeof(path), "%s/logs/%s", data_dir, job) >= (int)sizeof(path))
         return;
-    r = calloc(1, sizeof(*r) + n);
-    if (!r)
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
         return;
-    OBJECT_INIT(struct removal, r);
-    r->work.data = r;
-    r->attempts = attempts < RUN_LOG_ATTEMPTS_MAX ? attempts : RUN_LOG_ATTEMPTS_MAX;
-    memcpy(r->run, run, strlen(run) + 1);
-    memcpy(r->data_dir, data_dir, n);
-    if (uv_queue_work(loop, &r->work, remove_on_pool, remove_done) < 0)
-        OBJECT_FREE(struct removal, r);
+    }
+    sorted = alloc_zero(count * sizeof(*sorted));
+    memcpy(sorted, runs, count * sizeof(*sorted));
+    qsort(sorted, count, sizeof(*sorted), compare_texts);
+    remove_files(dir, sorted, count, false);
+    remove_files(dir, sorted, count, true);
+    free(sorted);
+    closedir(dir);
+    rmdir(path); /* works when it is empty, and only then */
 }

@@ -113,6 +113,7 @@ void run_log_writer_finish(struct run_log_writer *writer,
 /* Forgets what is pending, closes and frees, without a callback. NULL is fine. */
 void run_log_writer_abandon(struct run_log_writer *writer);
 
-/* Removes the logs of the attempts 1 to `attempts` of a run, and the job's folder with the last of them, on
- * the pool. Errors are of no interest: what remains can be found on the disk. */
-void run_log_remove(uv_loop_t *loop, const char *data_dir, const char *run, int attempts);
+/* Removes the logs of these runs of one job, of all their attempts, and the job's folder with the last of them. Blocks, for
+ * as long as it takes to read the folder once or twice. Errors are of no interest: what remains can be found on the
+ * disk. Any thread. */
+void run_log_remove(const char *data_dir, const char *job, char *const *runs, size_t count);

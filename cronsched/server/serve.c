@@ -48,11 +48,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAKE_MOST_MS          60000 /* the alarm sleeps no longer: against clocks that jump unseen */
-#define HOUSEKEEPING_MS       60000
-#define PRUNE_EVERY_TURNS     10    /* of housekeeping */
-#define STOP_MAX_MS           15000 /* to close everything; then the process leaves what hangs behind */
-#define LOGS_REMOVED_ATTEMPTS 128   /* of a run whose history goes: more retries than anybody asks for */
+#define WAKE_MOST_MS      60000 /* the alarm sleeps no longer: against clocks that jump unseen */
+#define HOUSEKEEPING_MS   60000
+#define PRUNE_EVERY_TURNS 10    /* of housekeeping */
+#define STOP_MAX_MS       15000 /* to close everything; then the process leaves what hangs behind */
 
 struct serve {
     struct object object; /* first */
@@ -213,12 +212,10 @@ static void on_watchdog(uv_timer_t *timer)
     sd_notify_state(SD_NOTIFY_WATCHDOG);
 }
 
-static void history_removed(void *arg, const char *run, const char *job)
+/* On a thread of the history's. */
+static void history_removed(void *arg, const char *job, char *const *runs, size_t count)
 {
-    struct serve *s = OBJECT(struct serve, arg);
-
-    (void)job;
-    run_log_remove(&s->loop, s->config.data_dir, run, LOGS_REMOVED_ATTEMPTS);
+    run_log_remove(OBJECT(struct serve, arg)->config.data_dir, job, runs, count);
 }
 
 static void history_failed(void *arg, const struct error *error)

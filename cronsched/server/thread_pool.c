@@ -37,21 +37,22 @@ static void pool_run(struct store_pool *table, void (*run)(void *arg), void (*do
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct thread_pool *pool = OBJECT(struct thread_pool, timer->data);
+    struct pool_timer *t = OBJECT(struct pool_timer, timer->data);
 
-    pool->wake(pool->wake_arg);
+    t->wake(t->arg);
 }
 
-static void pool_later(struct store_pool *table, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+static void pool_later(struct store_pool *table, enum store_timer timer, uint64_t delay_ms,
+                       void (*wake)(void *arg), void *arg)
 {
-    struct thread_pool *pool = OBJECT_OF(struct thread_pool, table, table);
+    struct pool_timer *t = &OBJECT_OF(struct thread_pool, table, table)->timers[timer];
 
-    pool->wake = wake;
-    pool->wake_arg = arg;
+    t->wake = wake;
+    t->arg = arg;
     if (wake)
-        loop_timer_start(&pool->timer, on_timer, delay_ms, 0);
+        loop_timer_start(&t->timer, on_timer, delay_ms, 0);
     else
-        uv_timer_stop(&pool->timer);
+        uv_timer_stop(&t->timer);
 }
 
 int thread_pool_init(struct thread_pool *pool, uv_loop_t *loop, struct error *error)
@@ -65,8 +66,15 @@ int thread_pool_init(struct thread_pool *pool, uv_loop_t *loop, struct error *er
     if (r < 0)
         return r;
     pool->table = (struct store_pool){pool_run, pool_later};
-    uv_timer_init(loop, &pool->timer);
-    pool->timer.data = pool;
+    for (size_t i = 0; i < STORE_TIMERS; i++) {
+        struct pool_timer *t = &pool->timers[i];
+
+        OBJECT_INIT(struct pool_timer, t);
+        t->pool = pool;
+        uv_timer_init(loop, &t->timer);
+        t->timer.data = t;
+    }
+    pool->timers_open = STORE_TIMERS;
     return 0;
 }
 
@@ -79,9 +87,10 @@ static void on_closed(void *arg)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct thread_pool *pool = OBJECT(struct thread_pool, handle->data);
+    struct thread_pool *pool = OBJECT(struct pool_timer, handle->data)->pool;
 
-    worker_close(pool->worker, on_closed, pool);
+    if (--pool->timers_open == 0)
+        worker_close(pool->worker, on_closed, pool);
 }
 
 void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *arg)
@@ -90,5 +99,6 @@ void thread_pool_close(struct thread_pool *pool, void (*done)(void *arg), void *
         assert(!pool->items[i].used);
     pool->closed = done;
     pool->closed_arg = arg;
-    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
+    for (size_t i = 0; i < STORE_TIMERS; i++)
+        uv_close((uv_handle_t *)&pool->timers[i].timer, on_timer_closed);
 }

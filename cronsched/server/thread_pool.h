@@ -19,13 +19,20 @@ struct pool_item {
     bool used;
 };
 
+struct pool_timer {
+    struct object object;
+    struct thread_pool *pool;
+    uv_timer_t timer;
+    void (*wake)(void *arg);
+    void *arg;
+};
+
 struct thread_pool {
     struct object object;    /* first */
     struct store_pool table; /* give &pool.table to store_open */
-    struct worker *worker;   /* a thread for the writer and one for the reader */
-    uv_timer_t timer;
-    void (*wake)(void *arg);
-    void *wake_arg;
+    struct worker *worker;   /* a thread for each piece of work that the store has at a time */
+    struct pool_timer timers[STORE_TIMERS];
+    int timers_open;
     struct pool_item items[STORE_WORK_MAX];
     void (*closed)(void *arg);
     void *closed_arg;

@@ -93,8 +93,8 @@ struct history_ops {
      */
     void (*query)(struct history *history, const struct history_query *query,
                   void (*answer)(void *arg, json_t *result, const struct error *error), void *arg);
-    /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing.
-     * `removed` is called with the run ids removed, from the loop, so that their logs can be removed. */
+    /* Bounds a job's history: at most keep_runs ended runs and none older than keep_age_ms; answers nothing. Long work is
+     * done a little at a time, with pauses, behind all writes. */
     void (*prune)(struct history *history, const char *job, int keep_runs, int64_t older_than_ms);
     uint64_t (*applied)(const struct history *history); /* index written durably */
     /* Why the last write failed, which is tried again; NULL: it did not. Lent until the next turn of the loop. */
@@ -108,7 +108,9 @@ struct history_ops {
 };
 struct history {
     const struct history_ops *ops;
-    void (*removed)(void *arg, const char *run, const char *job);
+    /* Runs of one job that were pruned, so that their logs can be removed, too. Called on a thread that is not the loop's,
+     * and may block: nothing more is pruned before it returns. NULL: nobody keeps logs. */
+    void (*removed)(void *arg, const char *job, char *const *runs, size_t count);
     void (*failed)(void *arg,
                    const struct error *error); /* disk full and the like; the write is kept and retried */
     void *arg;

@@ -1,6 +1,7 @@
 /* Happy path: write queues; while anything is queued, a group of writes is one transaction on the pool. A
- * query waits until the writes queued before it are done, then runs on the reader's connection. prune waits
- * its turn between writes, in bounded steps; `removed` is called with what it removed.
+ * query waits until the writes queued before it are done, then runs on a reader's connection: that of long queries, or
+ * that of all others. prune waits its turn between writes, in bounded steps: after each of them `removed` is called on
+ * the pool with what it removed, and there is a pause.
  *
  * A transaction fails (disk full, I/O error): `failed`, once until one succeeds again; its writes stay at the
  * head of the queue and are tried again after a back-off; queries that wait for them are answered with the
@@ -39,6 +40,17 @@ struct prune {
     int64_t older_than_ms;
 };
 
+/* A connection for queries, and those that wait for it. While `read` is set the rest is the pool's. */
+struct reader {
+    struct object object;
+    struct store *store;
+    struct list queries;
+    struct query *read; /* under way */
+    sqlite3 *db;        /* NULL: not open yet */
+    int result;
+};
+enum { READER_SHORT, READER_LONG, READERS };
+
 struct fill { /* a page of another replica's history */
     json_t *page;
     void (*done)(void *arg, const struct error *error);
@@ -58,7 +70,7 @@ struct store {
     uint64_t queued, written; /* numbers of writes, from 1 */
     bool shedding;            /* the newest are being left out */
     bool hold;                /* some were, in this life */
-    struct list queries, prunes;
+    struct list prunes;
     size_t query_count, prune_count;
     struct fill *fill; /* NULL: none waits */
 
@@ -68,16 +80,14 @@ struct store {
     size_t group_count, group_bytes;
     bool group_hold;
     struct prune *prune;
-    struct store_removed removed;
-    bool prune_more, pruned_last;
+    struct store_removed removed; /* `removing`: what the pool is about to tell */
+    char *removed_of;             /* their job */
+    bool removing, pausing, prune_more, pruned_last;
     int writer_result;
     struct error writer_error;
     char moved[4200];
 
-    bool reading;
-    sqlite3 *reader;
-    struct query *read;
-    int read_result;
+    struct reader readers[READERS];
 
     uint64_t applied;
     bool failing;         /* writes fail, */
@@ -152,34 +162,54 @@ static void query_answer(struct store *s, struct query *q)
 
 static void work_read(void *arg)
 {
-    struct store *s = OBJECT(struct store, arg);
+    struct reader *r = OBJECT(struct reader, arg);
 
-    s->read_result = 0;
-    if (!s->reader)
-        s->read_result = store_reader_open(&s->reader, s->path, &s->read->error);
-    if (s->read_result == 0)
-        s->read_result = store_query(s->reader, &s->read->query, &s->read->result, &s->read->error);
+    r->result = 0;
+    if (!r->db)
+        r->result = store_reader_open(&r->db, r->store->path, &r->read->error);
+    if (r->result == 0)
+        r->result = store_query(r->db, &r->read->query, &r->read->result, &r->read->error);
 }
 
 static void done_read(void *arg)
 {
-    struct store *s = OBJECT(struct store, arg);
-    struct query *q = s->read;
+    struct reader *r = OBJECT(struct reader, arg);
+    struct store *s = r->store;
+    struct query *q = r->read;
 
-    assert(s->reading && q);
-    s->reading = false;
-    s->read = NULL;
-    if (s->read_result == ERR_CORRUPT)
+    assert(q);
+    r->read = NULL;
+    if (r->result == ERR_CORRUPT)
         s->corrupt = true;
     query_answer(s, q);
     pump(s);
 }
 
-/* The first query, when the writes before it are done or cannot be. */
-static void start_read(struct store *s)
+static bool is_reading(const struct store *s)
 {
-    while (!s->reading && !list_empty(&s->queries)) {
-        struct query *q = LIST_ITEM(s->queries.next, struct query, link);
+    return s->readers[READER_SHORT].read || s->readers[READER_LONG].read;
+}
+
+static void readers_close(struct store *s)
+{
+    for (int i = 0; i < READERS; i++) {
+        sqlite3_close(s->readers[i].db);
+        s->readers[i].db = NULL;
+    }
+}
+
+static struct reader *reader_for(struct store *s, const struct history_query *q)
+{
+    bool is_long = q->kind == HISTORY_AUDIT || q->kind == HISTORY_COPY;
+
+    return &s->readers[is_long ? READER_LONG : READER_SHORT];
+}
+
+/* The first query, when the writes before it are done or cannot be. */
+static void start_read(struct store *s, struct reader *r)
+{
+    while (!r->read && !list_empty(&r->queries)) {
+        struct query *q = LIST_ITEM(r->queries.next, struct query, link);
         bool ready = q->after <= s->written;
 
         if (s->closing) {
@@ -191,9 +221,8 @@ static void start_read(struct store *s)
             error_prefix(&q->error, "history is not up to date: ");
         } else if (ready && !s->corrupt) {
             list_remove(&q->link);
-            s->reading = true;
-            s->read = q;
-            s->pool->run(s->pool, work_read, done_read, s);
+            r->read = q;
+            s->pool->run(s->pool, work_read, done_read, r);
             return;
         } else {
             return;
@@ -290,29 +319,66 @@ static void work_prune(void *arg)
                                       &s->removed, &s->prune_more, &s->writer_error);
 }
 
+static void work_removed(void *arg)
+{
+    struct store *s = OBJECT(struct store, arg);
+
+    s->history.removed(s->history.arg, s->removed_of, s->removed.runs, s->removed.count);
+}
+
+static void done_removed(void *arg)
+{
+    struct store *s = OBJECT(struct store, arg);
+
+    s->removing = false;
+    store_removed_release(&s->removed);
+    free(s->removed_of);
+    pump(s);
+}
+
+static void on_pause_over(void *arg)
+{
+    struct store *s = OBJECT(struct store, arg);
+
+    s->pausing = false;
+    pump(s);
+}
+
+/* Something was removed: the next step waits until its logs are gone, too, and leaves the disk to others for a while. */
+static void prune_rest(struct store *s, const struct prune *p)
+{
+    if (s->removed.rows > 0 && !s->closing) {
+        s->pausing = true;
+        s->pool->later(s->pool, STORE_PAUSE, 1 + s->removed.rows / STORE_PRUNE_PER_MS, on_pause_over, s);
+    }
+    if (s->removed.count > 0 && s->history.removed) {
+        s->removing = true;
+        s->removed_of = alloc_text(p->job);
+        s->pool->run(s->pool, work_removed, done_removed, s);
+    } else {
+        store_removed_release(&s->removed);
+    }
+}
+
 static void done_prune(void *arg)
 {
     struct store *s = OBJECT(struct store, arg);
-    struct store_removed removed = s->removed;
     struct prune *p = s->prune;
 
-    s->removed = (struct store_removed){0};
     s->prune = NULL;
     if (writer_done(s)) {
-        for (size_t i = 0; s->history.removed && i < removed.count; i++)
-            s->history.removed(s->history.arg, removed.runs[i], p->job);
+        prune_rest(s, p);
         if (!s->prune_more)
             prune_free(s, p);
     } else {
         prune_free(s, p); /* there will be another time */
     }
-    store_removed_release(&removed);
     pump(s);
 }
 
 static void start_prune(struct store *s)
 {
-    assert(s->writer == WRITER_IDLE && !s->prune && !list_empty(&s->prunes));
+    assert(s->writer == WRITER_IDLE && !s->prune && !list_empty(&s->prunes) && !s->removing && !s->pausing);
     s->prune = LIST_ITEM(s->prunes.next, struct prune, link);
     s->writer = WRITER_PRUNE;
     s->pruned_last = true;
@@ -377,8 +443,7 @@ static void work_renew(void *arg)
 {
     struct store *s = OBJECT(struct store, arg);
 
-    sqlite3_close(s->reader);
-    s->reader = NULL;
+    readers_close(s);
     store_db_close(s->db);
     s->db = NULL;
     s->writer_result = renew(s->path, &s->db, s->moved, sizeof(s->moved), &s->writer_error);
@@ -408,7 +473,7 @@ static void done_renew(void *arg)
 
 static void start_renew(struct store *s)
 {
-    assert(s->writer == WRITER_IDLE && !s->reading); /* both connections are closed in the pool's thread */
+    assert(s->writer == WRITER_IDLE && !is_reading(s)); /* all connections are closed in the pool's thread */
     s->writer = WRITER_RENEW;
     s->pool->run(s->pool, work_renew, done_renew, s);
 }
@@ -419,8 +484,14 @@ static void work_close(void *arg)
 {
     struct store *s = OBJECT(struct store, arg);
 
-    sqlite3_close(s->reader);
+    readers_close(s);
     store_db_close(s->db);
+}
+
+static void start_reads(struct store *s)
+{
+    for (int i = 0; i < READERS; i++)
+        start_read(s, &s->readers[i]);
 }
 
 static void done_close(void *arg)
@@ -432,7 +503,7 @@ static void done_close(void *arg)
     while (s->fill || s->query_count > 0) { /* a callback may ask again */
         if (s->fill)
             fill_end(s, &(struct error){.code = ERR_CANCELLED, .text = "history: closing"});
-        start_read(s); /* cancels all queries */
+        start_reads(s); /* cancels all queries */
     }
     while (s->first) {
         struct history_write *w = s->first;
@@ -445,7 +516,10 @@ static void done_close(void *arg)
         prune_free(s, LIST_ITEM(link, struct prune, link));
     }
     assert(s->writer == WRITER_CLOSE && s->query_count == 0 && s->prune_count == 0);
-    s->pool->later(s->pool, 0, NULL, NULL);
+    for (int i = 0; i < STORE_TIMERS; i++)
+        s->pool->later(s->pool, (enum store_timer)i, 0, NULL, NULL);
+    for (int i = 0; i < READERS; i++)
+        OBJECT_CLEAR(struct reader, &s->readers[i]);
     free(s->path);
     OBJECT_FREE(struct store, s);
     done(done_arg);
@@ -470,14 +544,24 @@ static void back_off(struct store *s)
     if (s->closing)
         return;
     s->waiting = true;
-    s->pool->later(s->pool, s->corrupt ? 0 : s->retry_ms, on_wake, s);
+    s->pool->later(s->pool, STORE_WAKE, s->corrupt ? 0 : s->retry_ms, on_wake, s);
     s->retry_ms = s->retry_ms * 2 < STORE_RETRY_MAX_MS ? s->retry_ms * 2 : STORE_RETRY_MAX_MS;
 }
 
 /* In the next turn of the loop. While writes fail this is another try as well. */
 static void wake_soon(struct store *s)
 {
-    s->pool->later(s->pool, 0, on_wake, s);
+    s->pool->later(s->pool, STORE_WAKE, 0, on_wake, s);
+}
+
+static bool may_prune(const struct store *s)
+{
+    return !list_empty(&s->prunes) && !s->closing && !s->removing && !s->pausing;
+}
+
+static bool any_query_waits(const struct store *s)
+{
+    return !list_empty(&s->readers[READER_SHORT].queries) || !list_empty(&s->readers[READER_LONG].queries);
 }
 
 static void start_writer(struct store *s)
@@ -487,15 +571,15 @@ static void start_writer(struct store *s)
     if (s->writer != WRITER_IDLE || s->waiting)
         return;
     if (s->corrupt && !give_up) {
-        if (!s->reading)
+        if (!is_reading(s))
             start_renew(s);
-    } else if (s->first && !give_up && (s->pruned_last || list_empty(&s->prunes) || s->closing)) {
+    } else if (s->first && !give_up && (s->pruned_last || !may_prune(s))) {
         start_write(s);
     } else if (s->fill && !s->closing) {
         start_fill(s);
-    } else if (!list_empty(&s->prunes) && !s->closing) {
+    } else if (may_prune(s)) {
         start_prune(s);
-    } else if (s->closing && !s->reading && list_empty(&s->queries)) {
+    } else if (s->closing && !is_reading(s) && !s->removing && !any_query_waits(s)) {
         s->writer = WRITER_CLOSE;
         s->pool->run(s->pool, work_close, done_close, s);
     }
@@ -503,7 +587,7 @@ static void start_writer(struct store *s)
 
 static void pump(struct store *s)
 {
-    start_read(s);
+    start_reads(s);
     start_writer(s);
 }
 
@@ -561,7 +645,7 @@ static void store_ask(struct history *history, const struct history_query *query
     q->answer = answer;
     q->arg = arg;
     list_init(&q->link);
-    list_append(&s->queries, &q->link);
+    list_append(&reader_for(s, query)->queries, &q->link);
     q->refused = s->query_count++ >= STORE_QUERIES_MAX;
     wake_soon(s); /* an answer never comes from within */
 }
@@ -650,7 +734,11 @@ int store_open(struct history **ret, const struct store_options *options, struct
     s->pruned_last = true;
     s->applied = store_db_applied(s->db);
     s->retry_ms = STORE_RETRY_MIN_MS;
-    list_init(&s->queries);
+    for (int i = 0; i < READERS; i++) {
+        OBJECT_INIT(struct reader, &s->readers[i]);
+        s->readers[i].store = s;
+        list_init(&s->readers[i].queries);
+    }
     list_init(&s->prunes);
     if (s->moved_at_open)
         wake_soon(s);

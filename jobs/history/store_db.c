@@ -1,6 +1,7 @@
 #include "jobs/history/store_db.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/history/store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 
 #define APPLICATION_ID  1668442227 /* "crhs" */
 #define ASIDE_MAX       3          /* damaged files kept; the last place is taken again and again */
-#define PRUNE_ROWS_MAX  200        /* of each kind in one step */
 #define DAY_MS          (INT64_C(24) * 3600 * 1000)
 #define BUSY_TIMEOUT_MS 10000
 
@@ -602,6 +602,7 @@ static int prune_runs(struct store_db *s, const char *job, int keep_runs, int64_
 {
     sqlite3_stmt *stmt = s->stmts[DB_PRUNE_RUNS];
     int64_t done, rowid;
+    int before = sqlite3_total_changes(s->db);
     int step, rc = prune_edge(s, job, keep_runs, older_than_ms, &done, &rowid, error);
 
     if (rc < 0)
@@ -609,12 +610,14 @@ static int prune_runs(struct store_db *s, const char *job, int keep_runs, int64_
     sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, done);
     sqlite3_bind_int64(stmt, 3, rowid);
-    sqlite3_bind_int(stmt, 4, PRUNE_ROWS_MAX);
-    while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE)
+    sqlite3_bind_int(stmt, 4, STORE_PRUNE_ROWS);
+    while (rc == 0 && !*ret_more && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
         rc = step == SQLITE_ROW ? delete_run(s, job, stmt, removed, error)
                                 : sqlite_error(s->db, "read", error);
+        *ret_more = removed->count == STORE_PRUNE_ROWS ||
+                    sqlite3_total_changes(s->db) - before >= STORE_PRUNE_CHANGES;
+    }
     sqlite3_reset(stmt);
-    *ret_more = *ret_more || removed->count == PRUNE_ROWS_MAX;
     return rc;
 }
 
@@ -626,7 +629,7 @@ static int prune_skips(struct store_db *s, const char *job, int64_t older_than_m
 
     sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, older_than_ms);
-    sqlite3_bind_int(stmt, 3, PRUNE_ROWS_MAX);
+    sqlite3_bind_int(stmt, 3, STORE_PRUNE_ROWS);
     while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
         if (step != SQLITE_ROW) {
             rc = sqlite_error(s->db, "read", error);
@@ -641,7 +644,7 @@ static int prune_skips(struct store_db *s, const char *job, int64_t older_than_m
         count++;
     }
     sqlite3_reset(stmt);
-    *ret_more = *ret_more || count == PRUNE_ROWS_MAX;
+    *ret_more = *ret_more || count == STORE_PRUNE_ROWS;
     return rc;
 }
 
@@ -653,16 +656,17 @@ static int prune_records(struct store_db *s, const char *job, int64_t older_than
 
     sqlite_bind_text(stmt, 1, job);
     sqlite3_bind_int64(stmt, 2, older_than_ms);
-    sqlite3_bind_int(stmt, 3, PRUNE_ROWS_MAX);
+    sqlite3_bind_int(stmt, 3, STORE_PRUNE_ROWS);
     rc = sqlite_run(s->db, stmt, error);
-    *ret_more = *ret_more || sqlite3_changes(s->db) == PRUNE_ROWS_MAX;
+    *ret_more = *ret_more || sqlite3_changes(s->db) == STORE_PRUNE_ROWS;
     return rc;
 }
 
 int store_db_prune(struct store_db *s, const char *job, int keep_runs, int64_t older_than_ms,
                    struct store_removed *ret, bool *ret_more, struct error *error)
 {
-    struct store_removed removed = {.runs = alloc_zero(PRUNE_ROWS_MAX * sizeof(char *))};
+    struct store_removed removed = {.runs = alloc_zero(STORE_PRUNE_ROWS * sizeof(char *))};
+    int before = sqlite3_total_changes(s->db);
     bool more = false;
     int rc = sqlite_exec(s->db, "BEGIN IMMEDIATE", error);
 
@@ -680,6 +684,7 @@ int store_db_prune(struct store_db *s, const char *job, int keep_runs, int64_t o
         store_removed_release(&removed);
         return rc;
     }
+    removed.rows = (size_t)(sqlite3_total_changes(s->db) - before);
     *ret = removed;
     *ret_more = more;
     return 0;

@@ -26,6 +26,7 @@ uint64_t store_db_applied(const struct store_db *db);
 struct store_removed {
     char **runs;
     size_t count;
+    size_t rows; /* of all tables, those that count what went as well */
 };
 void store_removed_release(struct store_removed *removed);
 

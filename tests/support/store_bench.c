@@ -13,11 +13,12 @@ static void bench_run(struct store_pool *pool, void (*work)(void *arg), void (*d
     b.tasks[b.count++] = (struct task){work, done, arg};
 }
 
-static void bench_later(struct store_pool *pool, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+static void bench_later(struct store_pool *pool, enum store_timer timer, uint64_t delay_ms,
+                        void (*wake)(void *arg), void *arg)
 {
-    b.delay_ms = wake ? delay_ms : NEVER;
-    b.wake = wake;
-    b.wake_arg = arg;
+    b.delay_ms[timer] = wake ? delay_ms : NEVER;
+    b.wake[timer] = wake;
+    b.wake_arg[timer] = arg;
 }
 
 bool step(uint64_t within_ms)
@@ -25,34 +26,38 @@ bool step(uint64_t within_ms)
     if (b.count > 0) {
         struct task t = b.tasks[0];
 
-        b.tasks[0] = b.tasks[1];
         t.work(t.arg);
-        b.count--;
+        memmove(&b.tasks[0], &b.tasks[1], (size_t)--b.count * sizeof(b.tasks[0]));
         t.done(t.arg);
         return true;
     }
-    if (b.wake && b.delay_ms <= within_ms) {
-        void (*wake)(void *arg) = b.wake;
+    for (int i = 0; i < STORE_TIMERS; i++) {
+        void (*wake)(void *arg) = b.wake[i];
 
-        b.wake = NULL;
-        wake(b.wake_arg);
-        return true;
+        if (wake && b.delay_ms[i] <= within_ms) {
+            b.wake[i] = NULL;
+            wake(b.wake_arg[i]);
+            return true;
+        }
     }
     return false;
 }
 
 void drain(void)
 {
-    while (step(0)) {
+    while (step(STORE_RETRY_MIN_MS - 1)) {
     }
 }
 
-void on_removed(void *arg, const char *run, const char *job)
+void on_removed(void *arg, const char *job, char *const *runs, size_t count)
 {
-    size_t n = strlen(b.removed_runs);
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(b.removed_runs);
 
-    b.removed++;
-    snprintf(b.removed_runs + n, sizeof(b.removed_runs) - n, "%s ", run);
+        assert_int_equal(strncmp(runs[i], job, strlen(job)), 0);
+        b.removed++;
+        snprintf(b.removed_runs + n, sizeof(b.removed_runs) - n, "%s ", runs[i]);
+    }
 }
 
 void on_failed(void *arg, const struct error *error)

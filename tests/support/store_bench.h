@@ -31,9 +31,9 @@ struct bench {
     struct store_pool table;
     struct task tasks[STORE_WORK_MAX];
     int count;
-    uint64_t delay_ms;
-    void (*wake)(void *arg);
-    void *wake_arg;
+    uint64_t delay_ms[STORE_TIMERS];
+    void (*wake[STORE_TIMERS])(void *arg);
+    void *wake_arg[STORE_TIMERS];
 
     struct history *history;
     char dir[64], path[96];
@@ -52,10 +52,10 @@ struct answer {
 /* One event: the oldest piece of work, or a timer due within the time. False: nothing to do. */
 bool step(uint64_t within_ms);
 
-/* All that is due now. */
+/* All that is due now, or after the pauses of the pruning. */
 void drain(void);
 
-void on_removed(void *arg, const char *run, const char *job);
+void on_removed(void *arg, const char *job, char *const *runs, size_t count);
 void on_failed(void *arg, const struct error *error);
 
 /* cmocka's set-up: a bench with a folder and no store yet; open_with() makes one, with a queue of so many bytes. */

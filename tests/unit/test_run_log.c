@@ -1,6 +1,7 @@
 /* Kept logs: paths, what is kept, resuming, a process that dies at any system call, the writer on the loop, removal. */
 #include "cronsched/io/run_log_reader.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -589,28 +590,60 @@ static void test_abandoned_writer_is_silent(void **state)
     finish_loop(&loop);
 }
 
-static void test_removal_takes_the_folder_with_the_last(void **state)
+/* A file of a log, empty. */
+static void touch(const char *run, const char *end)
 {
-    struct run_log_file f;
-    struct stat st;
-    uv_loop_t loop;
-    char folder[128], other[RUN_LOG_PATH_MAX];
+    char path[RUN_LOG_PATH_MAX];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/logs/report/%s.%s", dir, run, end);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static int count_files(void)
+{
+    char folder[128];
+    struct dirent *entry;
+    int count = 0;
+    DIR *d;
 
     snprintf(folder, sizeof(folder), "%s/logs/report", dir);
-    assert_int_equal(run_log_path(dir, "report@20261123T030000Z", 1, other, sizeof(other), NULL), 0);
-    for (int i = 1; i <= 3; i++) {
-        assert_int_equal(run_log_file_open(&f, i == 3 ? other : path_of(i), 10, RUN_LOG_FRESH, NULL), 0);
-        run_log_file_close(&f);
-    }
-    uv_loop_init(&loop);
-    run_log_remove(&loop, dir, RUN, 2);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(stat(path_of(1), &st), -1);
-    assert_int_equal(stat(path_of(2), &st), -1);
-    assert_int_equal(stat(other, &st), 0);
-    run_log_remove(&loop, dir, "report@20261123T030000Z", 1);
-    finish_loop(&loop);
-    assert_int_equal(stat(folder, &st), -1);
+    d = opendir(folder);
+    while (d && (entry = readdir(d)))
+        count += *entry->d_name != '.';
+    if (d)
+        closedir(d);
+    return d ? count : -1;
+}
+
+static void test_removal_takes_the_folder_with_the_last(void **state)
+{
+    char *first[] = {"report@20261123T040000Z", RUN, "report@20261123T010000.123Z"};
+    char *last[] = {"report@20261123T030000Z", "report@20261123T010000Z"},
+         *none[] = {"other@20261123T030000Z"};
+    struct run_log_file f;
+
+    assert_int_equal(run_log_file_open(&f, path_of(1), 10, RUN_LOG_FRESH, NULL), 0);
+    run_log_file_close(&f);
+    touch(RUN, "1.log.3");
+    touch(RUN, "9999.log");
+    touch(RUN, "2.log.copy");
+    touch(RUN, "2.log.copy.new");
+    touch(first[2], "1.log");
+    touch(last[0], "1.log");
+    touch(last[1], "1.log");
+    assert_int_equal(count_files(), 8);
+    run_log_remove(dir, "report", first, 3);
+    assert_int_equal(count_files(), 2);
+    run_log_remove(dir, "report", none, 1);
+    run_log_remove(dir, "other", none, 1);
+    run_log_remove(dir, "../logs/report", last, 2);
+    assert_int_equal(count_files(), 2);
+    run_log_remove(dir, "report", last, 2);
+    assert_int_equal(count_files(), -1);
+    run_log_remove(dir, "report", last, 2);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -276,45 +276,6 @@ static void test_a_recovery_ends_what_nobody_knows_any_more(void **state)
     close_store();
 }
 
-/* ---- pruning ---- */
-
-static void test_prune(void **state)
-{
-    struct history_query runs = {.kind = HISTORY_RUNS}, records = {.kind = HISTORY_RECORDS};
-    struct history_write *w;
-
-    open_with(0);
-    for (uint64_t i = 1; i <= 1000; i++)
-        put_minute(i, "a", (int)i);
-    put_minute(1001, "b", 1);
-    w = new_write(1002);
-    add_run(w, "a@20231101T000000Z", T0 - 14 * DAY, "running", NULL,
-            "schedule"); /* old, but not ended: stays */
-    add_record(w, "job", "a", NULL);
-    add_record(w, "resume", "a", NULL);
-    put(w);
-    drain();
-    b.history->ops->prune(b.history, "a", 990, 0);
-    drain();
-    assert_int_equal(b.removed, 10);
-    assert_memory_equal(b.removed_runs, "a@20231114T000100Z a@20231114T000200Z ", 38);
-    assert_int_equal(count_of(&runs), 990 + 1 + 1);
-    assert_int_equal(count_of(&records), 2 * 991 + 2); /* theirs went with them */
-    b.history->ops->prune(b.history, "a", 990, 0);
-    drain();
-    assert_int_equal(b.removed, 10);
-    b.history->ops->prune(b.history, "a", 10000, T0 + 500 * 60000); /* older than minute 500, by their end */
-    drain();
-    assert_int_equal(b.removed, 499);
-    assert_int_equal(count_of(&runs), 501 + 1 + 1);
-    b.history->ops->prune(b.history, "none", 0, INT64_MAX);
-    b.history->ops->prune(b.history, "a", 0, 0);
-    drain();
-    assert_int_equal(count_of(&runs), 2);
-    assert_answer(&(struct history_query){.kind = HISTORY_RECORDS, .job = "a"}, "kind", "job resume");
-    close_store();
-}
-
 /* What a backfill asks: what fired, and whether all of it is known. */
 static void test_what_fired(void **state)
 {
@@ -343,61 +304,26 @@ static void test_what_fired(void **state)
     close_store();
 }
 
-/* What goes stays counted, once: a skipped fire time is a run's row and a skip. */
-static void test_prune_keeps_count(void **state)
+static void test_nobody_waits_for_an_audit(void **state)
 {
-    struct history_query audit = {.kind = HISTORY_AUDIT, .since_ms = T0, .until_ms = T0 + 30 * DAY};
-    struct history_write *w = new_write(1);
-    json_t *answer;
-    char *pruned;
+    struct answer audits[2], copy, runs;
 
     open_with(0);
-    for (int i = 0; i < 6; i++) {
-        char run[64];
-
-        snprintf(run, sizeof(run), "a@20231115T0%d0000Z", i);
-        add_run(w, run, T0 + i * HOUR, "ended", "succeeded", "schedule");
-    }
-    add_run(w, "a@20231115T060000Z", T0 + 6 * HOUR, "skipped", "overlap", "schedule");
-    add_skip(w, "a", T0 + 6 * HOUR, T0 + 6 * HOUR, 1, "overlap");
-    add_run(w, "a@20231115T070000Z", T0 + 7 * HOUR, "skipped", "deadline", "schedule"); /* no skip for it */
-    add_run(w, "a@20231115T080000.500Z", T0 + 8 * HOUR + 500, "ended", "failed", "manual");
-    add_run(w, "a@20231110T000000Z", T0 + 9 * HOUR, "ended", "failed", "backfill");
-    add_skip(w, "a", T0 + 10 * HOUR, T0 + 12 * HOUR, 3, "paused");
-    add_run(w, "a@20231125T000000Z", T0 + 10 * DAY, "ended", "succeeded", "schedule");
-    put(w);
-    b.history->ops->prune(b.history, "a", 100, T0 + 5 * DAY);
+    put_minute(1, "a", 1);
     drain();
-    assert_int_equal(b.removed, 10);
-    answer = get(&audit);
-    pruned = json_dumps(json_object_get(answer, "pruned"), JSON_COMPACT | JSON_SORT_KEYS);
-    /* T0 is 22:13:20 on one day: the first two hours' worth, then 4 runs, 2 skipped fire times, a range of 3
-     */
-    assert_string_equal(pruned, "[{\"count\":2,\"from\":1700000000000,\"job\":\"a\",\"to\":1700003600000},"
-                                "{\"count\":9,\"from\":1700007200000,\"job\":\"a\",\"to\":1700043200000}]");
-    free(pruned);
-    assert_int_equal(json_array_size(json_object_get(answer, "runs")), 1);
-    assert_int_equal(json_array_size(json_object_get(answer, "skips")), 0);
-    json_decref(answer);
-    close_store();
-}
-
-/* Pruning and writing take turns. */
-static void test_prune_between_writes(void **state)
-{
-    open_with(0);
-    for (uint64_t i = 1; i <= 1400; i++)
-        put_minute(i, "a", (int)i);
+    ask(&(struct history_query){.kind = HISTORY_AUDIT, .since_ms = 1}, &audits[0]);
+    ask(&(struct history_query){.kind = HISTORY_AUDIT, .since_ms = 1}, &audits[1]);
+    ask(&(struct history_query){.kind = HISTORY_COPY, .first = 1, .last = 1}, &copy);
+    ask(&(struct history_query){.kind = HISTORY_RUNS}, &runs);
+    assert_true(step(0));
+    assert_int_equal(b.count, 2); /* one audit, and the runs beside it */
     drain();
-    b.history->ops->prune(b.history, "a", 0, 0);
-    for (uint64_t i = 1401; i <= 1410; i++)
-        put_minute(i, "b", (int)i);
-    for (int i = 0; i < 4; i++)
-        step(0);
-    assert_int_equal(b.history->ops->applied(b.history), 1410); /* long before the pruning is done */
-    assert_in_range(b.removed, 1, 1399);
-    drain();
-    assert_int_equal(b.removed, 1400);
+    assert_int_equal(audits[0].calls + audits[1].calls + copy.calls + runs.calls, 4);
+    assert_int_equal(json_array_size(runs.result), 1);
+    json_decref(audits[0].result);
+    json_decref(audits[1].result);
+    json_decref(copy.result);
+    json_decref(runs.result);
     close_store();
 }
 
@@ -629,10 +555,8 @@ int main(void)
         T(test_an_audit_is_told_of_attempts_that_ended_twice),
         T(test_an_end_that_is_read_again_after_a_recovery),
         T(test_a_recovery_ends_what_nobody_knows_any_more),
-        T(test_prune),
         T(test_what_fired),
-        T(test_prune_keeps_count),
-        T(test_prune_between_writes),
+        T(test_nobody_waits_for_an_audit),
         T(test_audit_answer),
         T(test_over_libuv),
         T(test_what_is_missing_comes_from_another),

@@ -118,7 +118,7 @@ static void test_disk_full(void **state)
     for (int i = 0; i < 10; i++)
         step(STORE_RETRY_MAX_MS); /* tried again and again, told once */
     assert_int_equal(b.failures, 1);
-    assert_true(b.delay_ms <= STORE_RETRY_MAX_MS);
+    assert_true(b.delay_ms[STORE_WAKE] <= STORE_RETRY_MAX_MS);
     ballast(false);
     while (b.history->ops->applied(b.history) < 400)
         assert_true(step(STORE_RETRY_MAX_MS));

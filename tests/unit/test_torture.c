@@ -168,8 +168,8 @@ struct hasty {
         void *arg;
     } tasks[STORE_WORK_MAX];
     int count;
-    void (*wake)(void *arg);
-    void *wake_arg;
+    void (*wake[STORE_TIMERS])(void *arg);
+    void *wake_arg[STORE_TIMERS];
 };
 
 static void hasty_run(struct store_pool *pool, void (*work)(void *arg), void (*done)(void *arg), void *arg)
@@ -181,32 +181,36 @@ static void hasty_run(struct store_pool *pool, void (*work)(void *arg), void (*d
     h->tasks[h->count++].arg = arg;
 }
 
-static void hasty_later(struct store_pool *pool, uint64_t delay_ms, void (*wake)(void *arg), void *arg)
+static void hasty_later(struct store_pool *pool, enum store_timer timer, uint64_t delay_ms,
+                        void (*wake)(void *arg), void *arg)
 {
     struct hasty *h = (struct hasty *)pool;
 
-    h->wake = wake;
-    h->wake_arg = arg;
+    h->wake[timer] = wake;
+    h->wake_arg[timer] = arg;
 }
 
 static bool hasty_step(struct hasty *h)
 {
-    void (*wake)(void *arg) = h->wake;
-
     if (h->count > 0) {
         void (*done)(void *arg) = h->tasks[0].done;
         void *arg = h->tasks[0].arg;
 
         h->tasks[0].work(arg);
-        h->tasks[0] = h->tasks[1];
-        h->count--;
+        memmove(&h->tasks[0], &h->tasks[1], (size_t)--h->count * sizeof(h->tasks[0]));
         done(arg);
         return true;
     }
-    h->wake = NULL;
-    if (wake)
-        wake(h->wake_arg);
-    return wake != NULL;
+    for (int i = 0; i < STORE_TIMERS; i++) {
+        void (*wake)(void *arg) = h->wake[i];
+
+        h->wake[i] = NULL;
+        if (wake) {
+            wake(h->wake_arg[i]);
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool history_survives(const struct blow *blow, long n)
