@@ -102,12 +102,14 @@ static void on_tokens_change(uv_fs_poll_t *poll, int status, const uv_stat_t *be
         api->context.log(api->context.arg, LOG_NOTE, "tokens-file", "read again");
 }
 
-static void handles_open(struct api *api)
+static int handles_open(struct api *api, struct error *error)
 {
     struct worker_options probes = {.name = "doctor", .threads = 2, .deadline_ms = API_PROBE_MS};
+    struct worker_options work = {.name = "requests", .threads = API_WORK_THREADS};
     int r = worker_new(&api->probes, api->loop, &probes, NULL);
 
     assert(r == 0); /* with a deadline threads are made when they are needed */
+    r = worker_new(&api->work, api->loop, &work, error);
     loop_gap_start(&api->gap, api->loop);
     uv_timer_init(api->loop, &api->clock);
     uv_fs_poll_init(api->loop, &api->tokens_poll);
@@ -115,9 +117,10 @@ static void handles_open(struct api *api)
     api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api->relisten.data = api;
     loop_turn_init(&api->rows_turn, api->loop, api_rows_turn, api);
     api->rows_turn.idle.data = api;
-    api->handles = 6;
+    api->handles = api->work ? 7 : 6;
     if (auth_tokens_file(api->auth))
         uv_fs_poll_start(&api->tokens_poll, on_tokens_change, auth_tokens_file(api->auth), TOKENS_POLL_MS);
+    return r;
 }
 
 static void on_http_closed(void *arg);
@@ -173,8 +176,8 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
         OBJECT_FREE(struct api, api);
         return r;
     }
-    handles_open(api);
-    r = http_add_routes(api->http, api_routes, api_route_count, api, error);
+    r = handles_open(api, error);
+    r = r < 0 ? r : http_add_routes(api->http, api_routes, api_route_count, api, error);
     r = r < 0 ? r : api_listen(api, error);
     if (r < 0) {
         start_failed(api);

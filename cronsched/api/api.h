@@ -28,6 +28,7 @@
 #define API_LOG_STREAMS_KEPT   16  /* only admins get the last ones */
 #define API_LOG_POLL_MS        250 /* how often a log that is followed is looked at */
 #define API_METRICS_BYTES_MAX  (4 * 1024 * 1024)
+#define API_WORK_THREADS       3     /* for what requests compute and read */
 #define API_STUCK_MS           10000 /* a database of ours that has not answered for so long: not ready */
 #define API_PROBE_MS           10000 /* doctor waits so long for a disk, or for ZooKeeper */
 #define API_WAL_WARN_BYTES                                                                                   \

@@ -1,5 +1,5 @@
-/* What happened: the audit log, the audit, the explanation of one fire time. An audit computes on the pool,
- * one at a time. */
+/* What happened: the audit log, the audit, the explanation of one fire time. Both compute on the API's threads, audits one
+ * at a time. */
 #include "cronsched/api/api_priv.h"
 #include "cronsched/io/zones.h"
 #include "jobs/audit/audit.h"
@@ -161,10 +161,10 @@ static bool read_explain_query(struct api *api, struct http_request *request, st
     return true;
 }
 
-/* Thousands of versions of a job may have to be read: on the pool. */
+/* Thousands of versions of a job may have to be read: off the loop. */
 struct explain_work {
     struct object object; /* first */
-    uv_work_t work;
+    struct work work;
     struct api *api;
     struct http_request *request;
     struct explain_request explain; /* its texts are the request's */
@@ -174,9 +174,9 @@ struct explain_work {
 };
 
 /* The zones that the loop uses belong to the loop. */
-static void explain_on_pool(uv_work_t *work)
+static void explain_run(struct work *work)
 {
-    struct explain_work *w = OBJECT(struct explain_work, work->data);
+    struct explain_work *w = OBJECT_OF(struct explain_work, work, work);
     json_t *answers[EXPLAIN_PARTS];
     struct zoneinfo *zones;
 
@@ -191,12 +191,14 @@ static void explain_on_pool(uv_work_t *work)
     w->parts = NULL;
 }
 
-static void explain_on_pool_done(uv_work_t *work, int status)
+static void explain_done(struct work *work, int result)
 {
-    struct explain_work *w = OBJECT(struct explain_work, work->data);
+    struct explain_work *w = OBJECT_OF(struct explain_work, work, work);
     struct api *api = w->api;
 
-    if (w->result)
+    if (result < 0)
+        http_reply_error(w->request, result, API_WORK_REFUSED);
+    else if (w->result)
         http_reply_json(w->request, 200, w->result);
     else
         http_reply_failure(w->request, &w->error);
@@ -222,10 +224,9 @@ static void explain_begin(struct api *api, struct http_request *request,
     w->explain = *explain;
     w->zones_dir = zones_dir(api);
     w->parts = json_incref(parts);
-    w->work.data = w;
+    w->work = (struct work){.run = explain_run, .done = explain_done};
     api_work_begin(api);
-    if (uv_queue_work(api->loop, &w->work, explain_on_pool, explain_on_pool_done) < 0)
-        abort(); /* it fails for a missing function only */
+    api_work_submit(api, &w->work);
 }
 
 /* `parts`: the answers so far. */
@@ -268,9 +269,9 @@ void api_handle_explain(struct http_request *request, void *arg)
 
 struct audit {
     struct object object; /* first */
-    uv_work_t work;
+    struct work work;
     struct api *api;
-    struct http_request *request; /* its texts are used on the pool: they do not change */
+    struct http_request *request; /* its texts are used off the loop: they do not change */
     struct audit_options options;
     const char *zones_dir;
     json_t *history, *result;
@@ -292,9 +293,9 @@ static bool read_audit_query(struct api *api, struct http_request *request, stru
 }
 
 /* The zones that the loop uses belong to the loop. */
-static void audit_on_pool(uv_work_t *work)
+static void audit_run(struct work *work)
 {
-    struct audit *a = OBJECT(struct audit, work->data);
+    struct audit *a = OBJECT_OF(struct audit, work, work);
     struct zoneinfo *zones;
 
     if (zoneinfo_new(&zones, a->zones_dir, &a->error) < 0)
@@ -306,16 +307,18 @@ static void audit_on_pool(uv_work_t *work)
     a->history = NULL;
 }
 
-static void audit_on_pool_done(uv_work_t *work, int status)
+static void audit_done(struct work *work, int result)
 {
-    struct audit *a = OBJECT(struct audit, work->data);
+    struct audit *a = OBJECT_OF(struct audit, work, work);
     struct api *api = a->api;
     int64_t jump_ms;
 
     api->auditing = false;
     if (a->result && api_clock_held(&api->context, &jump_ms))
         json_object_set_new(a->result, AUDIT_CLOCK_KEY, json_integer(jump_ms));
-    if (a->result)
+    if (result < 0)
+        http_reply_error(a->request, result, API_WORK_REFUSED);
+    else if (a->result)
         http_reply_json(a->request, 200, a->result);
     else
         http_reply_failure(a->request, &a->error);
@@ -350,11 +353,10 @@ static void audit_have(struct api *api, struct http_request *request, json_t *hi
     a->request = http_request_ref(request);
     a->zones_dir = zones_dir(api);
     a->history = json_incref(history);
-    a->work.data = a;
+    a->work = (struct work){.run = audit_run, .done = audit_done};
     api->auditing = true;
     api_work_begin(api);
-    if (uv_queue_work(api->loop, &a->work, audit_on_pool, audit_on_pool_done) < 0)
-        abort(); /* it fails for a missing function only */
+    api_work_submit(api, &a->work);
 }
 
 static void audit_then(struct api *api, struct http_request *request)

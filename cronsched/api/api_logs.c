@@ -1,6 +1,6 @@
 /* The output of an attempt: whole, its last lines, from a time on, or followed to its end.
  *
- * Happy path: find the run, live or stored; choose the attempt; read a block of its log on the pool
+ * Happy path: find the run, live or stored; choose the attempt; read a block of its log off the loop
  * (cronsched/io/run_log_reader.h), write it to the stream, read the next. At the end of the
  * log: the stream ends, or, when the log is followed and the attempt is not over, it is looked at
  * again API_LOG_POLL_MS later. The attempt counts as over before the last look, so that nothing written
@@ -10,7 +10,7 @@
  *
  * Failures: no file yet and the attempt not over: an empty log, or a wait when it is followed. No file and it
  * is over: not found. The stream is full: reading waits for `drained`. The client goes: `closed`; the reader
- * is freed when the pool has given it back. Another replica goes on with the attempt while its log is
+ * is freed when the thread that reads has given it back. Another replica goes on with the attempt while its log is
  * followed here: the stream is cut, and a client that asks again is forwarded there.
  */
 #include "cronsched/api/api_priv.h"
@@ -49,12 +49,12 @@ struct reader {
     char caller[AUTH_CALLER_SIZE];
     struct log_query query;
 
-    uv_work_t work;
+    struct work work;
     uv_timer_t timer;
     bool busy, waiting, paused, over, ending, moved;
     int handles; /* the timer, when it is open */
 
-    /* the pool's while busy */
+    /* the thread's while busy */
     struct run_log_reader *log;
     bool open;
     int failed; /* an errno */
@@ -62,11 +62,11 @@ struct reader {
     size_t got;
 };
 
-/* ---- on the pool ---- */
+/* ---- off the loop ---- */
 
-static void on_pool(uv_work_t *work)
+static void read_block(struct work *work)
 {
-    struct reader *r = OBJECT(struct reader, work->data);
+    struct reader *r = OBJECT_OF(struct reader, work, work);
 
     r->failed = -run_log_reader_read(r->log, r->block, BLOCK_BYTES, &r->got);
     r->open = run_log_reader_is_open(r->log);
@@ -215,11 +215,15 @@ static bool attempt_is_over(struct api *api, const char *id, int number)
     return over;
 }
 
-static void on_pool_done(uv_work_t *work, int status)
+static void on_block(struct work *work, int result)
 {
-    struct reader *r = OBJECT(struct reader, work->data);
+    struct reader *r = OBJECT_OF(struct reader, work, work);
 
     r->busy = false;
+    if (result < 0) {
+        r->failed = EAGAIN;
+        r->got = 0;
+    }
     if (r->request)
         begin_reply(r);
     if (r->ending) {
@@ -263,9 +267,8 @@ static void look(struct reader *r)
     r->moved = !r->over && r->stream && is_elsewhere(r->api, r->run, r->query.attempt, r->id, false);
     r->over = attempt_is_over(r->api, r->run, r->query.attempt);
     r->busy = true;
-    r->work.data = r;
-    if (uv_queue_work(r->api->loop, &r->work, on_pool, on_pool_done) < 0)
-        abort(); /* it fails for a missing function only */
+    r->work = (struct work){.run = read_block, .done = on_block};
+    api_work_submit(r->api, &r->work);
 }
 
 /* ---- finding the run ---- */

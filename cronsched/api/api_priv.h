@@ -30,6 +30,7 @@ struct api {
     struct http *http;
     struct loop_gap gap;
     struct worker *probes; /* doctor's looks at what may hang */
+    struct worker *work;   /* what requests compute and read off the loop; NULL: no thread could be made */
     uv_fs_poll_t tokens_poll;
     bool *taken; /* by others: by index of options.listen */
     size_t taken_count;
@@ -40,9 +41,9 @@ struct api {
     struct list answers;        /* large ones in the making, in line for the next turn */
     struct loop_turn rows_turn;
     size_t stream_count;
-    size_t work_count; /* pieces of work on the pool */
+    size_t work_count; /* pieces of `work` */
     int handles;       /* not yet closed */
-    bool auditing;     /* rows are being read for one, or it is on the pool */
+    bool auditing;     /* rows are being read for one, or it is being computed */
     bool has_led;      /* and so has read the journal */
     bool closing, http_closed;
     void (*closed)(void *arg);
@@ -104,7 +105,12 @@ struct api_rows *api_rows_of_array(json_t *array);
 /* Adds what the caller may see of the row. */
 int api_rows_add(const struct api_rows *rows, struct text *text, const char *before, json_t *row);
 
-/* Pieces of work on the pool: counted, so that api_close waits for them. */
+/* Computes or reads on the API's own threads: libuv's are for starts and for the output of attempts, which wait for no
+ * request. `done` is called from the loop: with 0, or with ERR_LIMIT when too many wait and `run` was not called. */
+void api_work_submit(struct api *api, struct work *work);
+#define API_WORK_REFUSED "more requests wait to be computed than may; try again"
+
+/* Users of it, such as a piece of work: counted, so that api_close waits for them. */
 void api_work_begin(struct api *api);
 void api_work_end(struct api *api);
 

@@ -263,11 +263,18 @@ void api_close_if_idle(struct api *api)
         list_remove(link);
     }
     worker_close(api->probes, on_part_closed, api);
+    if (api->work)
+        worker_close(api->work, on_part_closed, api);
     loop_gap_close(&api->gap, on_handle_closed);
     uv_close((uv_handle_t *)&api->clock, on_handle_closed);
     loop_turn_close(&api->rows_turn, on_handle_closed);
     uv_close((uv_handle_t *)&api->relisten, on_handle_closed);
     uv_close((uv_handle_t *)&api->tokens_poll, on_handle_closed);
+}
+
+void api_work_submit(struct api *api, struct work *work)
+{
+    worker_submit(api->work, work);
 }
 
 void api_work_begin(struct api *api)

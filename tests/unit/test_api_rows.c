@@ -1,6 +1,8 @@
-/* Large answers of the API: made a piece at a time, for who reads them. */
+/* Large answers of the API: made a piece at a time, for who reads them, and on threads of its own. */
 #include "cronsched/api/api_priv.h"
 #include "tests/support/api_fixture.h"
+
+#include <semaphore.h>
 
 #define SERVER(f) cmocka_unit_test_setup_teardown(f, set_up_api, tear_down)
 
@@ -105,13 +107,54 @@ static void test_one_audit_at_a_time(void **state)
     assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL, 200, "\"unaccounted\":[]");
 }
 
+/* ---- libuv's pool, which belongs to starts and to the output of attempts ---- */
+
+#define POOL_THREADS 4 /* libuv's, unless the environment says otherwise */
+
+static sem_t pool_gate;
+
+static void wait_at_gate(uv_work_t *work)
+{
+    while (sem_wait(&pool_gate) < 0) {
+    }
+}
+
+static void after_gate(uv_work_t *work, int status)
+{
+    ++*(int *)work->data;
+}
+
+/* What is computed and read for requests waits for nothing there, and nothing there waits for it. */
+static void test_requests_take_no_thread_of_the_pool(void **state)
+{
+    uv_work_t works[POOL_THREADS];
+    int over = 0;
+
+    sem_init(&pool_gate, 0, 0);
+    for (int i = 0; i < POOL_THREADS; i++) {
+        works[i].data = &over;
+        assert_int_equal(uv_queue_work(&loop, &works[i], wait_at_gate, after_gate), 0);
+    }
+    set_attempts("running", "ended", "running");
+    write_log(1, "one");
+    assert_answer("GET /v1/runs/" RUN "/logs?attempt=1", NULL, 200, "one");
+    assert_answer("GET /v1/explain?job=a&time=2026-11-22T00:00:00Z", NULL, 404, "a");
+    json_decref(fake.stored);
+    fake.stored = json_pack("{s:[], s:[], s:[], s:[], s:[]}", "runs", "skips", "records", "pruned", "gaps");
+    assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL, 200, "\"unaccounted\":[]");
+    for (int i = 0; i < POOL_THREADS; i++)
+        sem_post(&pool_gate);
+    while (over < POOL_THREADS)
+        uv_run(&loop, UV_RUN_ONCE);
+    sem_destroy(&pool_gate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SERVER(test_a_large_answer_comes_in_pieces),
-        SERVER(test_an_answer_waits_for_its_reader),
-        SERVER(test_an_answer_that_cannot_go_on),
-        SERVER(test_one_audit_at_a_time),
+        SERVER(test_a_large_answer_comes_in_pieces),      SERVER(test_an_answer_waits_for_its_reader),
+        SERVER(test_an_answer_that_cannot_go_on),         SERVER(test_one_audit_at_a_time),
+        SERVER(test_requests_take_no_thread_of_the_pool),
     };
 
     return cmocka_run_group_tests_name("api_rows", tests, NULL, NULL);
