@@ -260,6 +260,17 @@ int job_check_url(const char *text, struct error *error)
     return 0;
 }
 
+/* By these a job that is itself a client of a server says which: the command line reads them, and nothing sets them. */
+static bool is_of_a_client(const char *name)
+{
+    static const char *const names[] = {"CRONSCHED_SERVER", "CRONSCHED_TOKEN_FILE", "CRONSCHED_CACERT"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 int job_check_variable(const char *name, struct error *error)
 {
     static const char own[] = "CRONSCHED_";
@@ -269,7 +280,7 @@ int job_check_variable(const char *name, struct error *error)
             return error_set(error, ERR_INVALID, "'%.80s' is not a variable's name", name);
     if (!*name || isdigit((unsigned char)*name))
         return error_set(error, ERR_INVALID, "'%.80s' is not a variable's name", name);
-    if (strncmp(name, own, sizeof(own) - 1) == 0)
+    if (strncmp(name, own, sizeof(own) - 1) == 0 && !is_of_a_client(name))
         return error_set(error, ERR_INVALID, "the variables %s* are set by cronsched", own);
     return 0;
 }

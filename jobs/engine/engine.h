@@ -101,8 +101,10 @@ struct engine_answer {
     int64_t at_ms;            /* ENDED: when */
     int exit_code;            /* ENDED, REFUSED; -1: not known */
     int starts; /* STARTED, ENDED: how often it was started, also by others; 0: once, as it should be */
-    const char *cause; /* ENDED: "exit", "signal", "oom", "engine" */
-    const char *text;  /* error, evidence, remark; NULL: none */
+    const char
+        *cause; /* ENDED: "exit", "signal", "oom", "engine"; "timeout": the engine itself ended it, since its
+                        * timeout was over and nobody did */
+    const char *text; /* error, evidence, remark; NULL: none */
 };
 
 struct engine;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static void lateness_note(struct scheduler *s, int64_t late_ms)
 {
@@ -99,6 +100,8 @@ static void answer_ended(struct scheduler *s, struct run *r, const struct engine
     takeover_recovered(s, r, OUTCOME_ENDED);
     assert(a->state == ATTEMPT_STARTED);
     started_again(s, r, answer);
+    if (answer->cause && strcmp(answer->cause, "timeout") == 0)
+        launch_stop(s, r, STOP_TIMEOUT, NULL); /* its engine has done so already, while nobody led */
     rec = turn_record_about(s, RECORD_ENDED, r);
     PUT_INT(s, rec, at_ms, ended_ms(s, a, answer));
     PUT_INT(s, rec, code, answer->exit_code);

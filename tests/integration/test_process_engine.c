@@ -294,72 +294,7 @@ static void test_log_that_cannot_be_written_does_not_stop_the_run(void **state)
     assert_non_null(strstr(a->text, "cannot open the log"));
 }
 
-/* ---- stopping ---- */
-
-static void test_stop_asks_first(void **state)
-{
-    struct test_answer *a;
-    uint64_t watch;
-    char id[160];
-
-    job = fixture_script(f, "trap 'echo bye; exit 7' TERM; echo up >$D/up; while :; do sleep 0.05; done");
-    fixture_prepared(f, job, "cs-1", id);
-    fixture_ask(f, ENGINE_RELEASE, job, id, false);
-    watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
-    fixture_until_file(f, "up");
-    assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE);
-    a = fixture_wait(f, watch);
-    assert_int_equal(a->event, ENGINE_ENDED);
-    assert_int_equal(a->exit_code, 7);
-    assert_non_null(strstr(fixture_log(f), "bye\n"));
-    assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE); /* long over */
-}
-
-/* The command and a child in a session of its own both ignore SIGTERM. */
-static void test_stop_kills_all_after_the_grace(void **state)
-{
-    uint64_t watch, begin;
-    struct test_answer *a;
-    pid_t child;
-    char id[160];
-
-    job = fixture_script(
-        f, "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >$D/child; while :; do sleep 1; done' & "
-           "while :; do sleep 0.05; done");
-    job->stop_grace_ms = 300;
-    fixture_prepared(f, job, "cs-1", id);
-    fixture_ask(f, ENGINE_RELEASE, job, id, false);
-    watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
-    child = fixture_pid_in(f, "child");
-    begin = uv_hrtime();
-    assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE);
-    a = fixture_wait(f, watch);
-    assert_true(a->seen_ns - begin >= UINT64_C(300000000));
-    assert_int_equal(a->event, ENGINE_ENDED);
-    assert_int_equal(a->exit_code, 128 + SIGKILL);
-    assert_non_null(strstr(a->text, "after stop_grace"));
-    assert_true(process_gone(child));
-}
-
-static bool log_is_cut(void *arg)
-{
-    return strstr(fixture_log(f), "lines) of output are missing here: keep.logs is 100\n") != NULL;
-}
-
-static void test_stop_is_heard_through_endless_output(void **state)
-{
-    uint64_t watch;
-    char id[160];
-
-    job = fixture_script(f, "exec yes");
-    job->keep_logs_bytes = 100;
-    fixture_prepared(f, job, "cs-1", id);
-    fixture_ask(f, ENGINE_RELEASE, job, id, false);
-    watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
-    fixture_until(f, log_is_cut, NULL, "the log to be cut");
-    assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, false)->event, ENGINE_DONE);
-    assert_int_equal(fixture_wait(f, watch)->exit_code, 128 + SIGTERM);
-}
+/* ---- the end ---- */
 
 static void test_what_a_command_leaves_running_is_killed(void **state)
 {
@@ -835,9 +770,6 @@ int main(int argc, char **argv)
         TEST(test_working_dir_that_is_missing_is_refused),
         TEST(test_both_ends_of_long_output_are_kept_and_the_command_goes_on),
         TEST(test_log_that_cannot_be_written_does_not_stop_the_run),
-        TEST(test_stop_asks_first),
-        TEST(test_stop_kills_all_after_the_grace),
-        TEST(test_stop_is_heard_through_endless_output),
         TEST(test_what_a_command_leaves_running_is_killed),
         TEST(test_attempt_outlives_its_server_and_is_adopted),
         TEST(test_adopted_attempt_is_stopped),

@@ -621,6 +621,21 @@ static void an_identity_that_is_not_known_is_not_compared(void **state)
     assert_string_equal(b.identity, "");
 }
 
+/* While nobody led: the verdict is the same as if somebody had. */
+static void what_its_engine_ended_at_its_timeout_has_timed_out(void **state)
+{
+    char run[RUN_ID_MAX];
+    json_t *job;
+
+    bench_run(run);
+    bench_answer((struct engine_answer){
+        .event = ENGINE_ENDED, .at_ms = 1763800012000, .exit_code = 143, .cause = "timeout"});
+    assert_null(scheduler_run_json(b.scheduler, run));
+    job = scheduler_job_json(b.scheduler, "a");
+    assert_string_equal(json_string_value(json_object_get(job, "verdict")), "timed-out");
+    json_decref(job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +667,8 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_timeout_is_measured_on_one_clock, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(nothing_ends_before_it_started, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_its_engine_ended_at_its_timeout_has_timed_out, bench_setup,
+                                        bench_teardown),
         cmocka_unit_test_setup_teardown(a_refusal_ahead_of_its_time_is_not_final, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_stop_without_effect_is_told, bench_setup, bench_teardown),

@@ -194,11 +194,14 @@ int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd,
 
 int attempt_dir_signal(const struct attempt_dir_process *process, int signal)
 {
+    siginfo_t info = {.si_signo = signal, .si_code = SI_QUEUE};
     int pidfd;
 
     if (attempt_dir_pidfd(process, &pidfd, NULL) < 0)
         return ERR_NOT_FOUND;
-    syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    syscall(SYS_pidfd_send_signal, pidfd, signal, &info, 0);
     close(pidfd);
     return 0;
 }
@@ -642,6 +645,8 @@ static const char *cause_of(const char *text)
         return "exit";
     if (text && strcmp(text, "signal") == 0)
         return "signal";
+    if (text && strcmp(text, "timeout") == 0)
+        return "timeout";
     return "engine";
 }
 

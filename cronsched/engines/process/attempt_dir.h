@@ -75,7 +75,7 @@ struct attempt_dir_end {
     int64_t started_ms, ended_ms;
     bool refused;
     int exit_code;     /* 128 + signal for a signal */
-    const char *cause; /* "exit", "signal", "engine" */
+    const char *cause; /* "exit", "signal", "engine", "timeout" */
     char text[ATTEMPT_DIR_TEXT_MAX];
 };
 
@@ -145,6 +145,6 @@ const char *attempt_dir_state_name(enum attempt_dir_state state);
 
 /* A pidfd of that very process: 0, or ERR_NOT_FOUND when it is gone. */
 int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd, struct error *error);
-/* By its pidfd. ERR_NOT_FOUND: gone. */
+/* By its pidfd, and queued as of sigqueue(3), by which a supervisor knows whom it is from. ERR_NOT_FOUND: gone. */
 int attempt_dir_signal(const struct attempt_dir_process *process, int signal);
 int attempt_dir_process_self(struct attempt_dir_process *ret, struct error *error);

@@ -273,8 +273,7 @@ pid_t attempt_group_fork(const char *path)
     return pid >= 0 ? pid : fork_and_enter(path);
 }
 
-/* Calls `each` for the processes of the group; their number, or -1. */
-static int each_process(const char *path, void (*each)(pid_t pid))
+int attempt_group_each(const char *path, void (*each)(void *arg, pid_t pid), void *arg)
 {
     char file[ATTEMPT_GROUP_PATH_MAX + 32];
     FILE *f;
@@ -287,7 +286,7 @@ static int each_process(const char *path, void (*each)(pid_t pid))
         return -1;
     for (; fscanf(f, "%ld", &pid) == 1; n++)
         if (each && pid > 1)
-            each((pid_t)pid);
+            each(arg, (pid_t)pid);
     if (ferror(f))
         n = -1;
     fclose(f);
@@ -296,11 +295,12 @@ static int each_process(const char *path, void (*each)(pid_t pid))
 
 int attempt_group_count(const char *path)
 {
-    return each_process(path, NULL);
+    return attempt_group_each(path, NULL, NULL);
 }
 
-static void kill_process(pid_t pid)
+static void kill_process(void *arg, pid_t pid)
 {
+    (void)arg;
     kill(pid, SIGKILL);
 }
 
@@ -318,7 +318,7 @@ void attempt_group_kill(const char *path)
     if (fd >= 0)
         close(fd);
     if (!killed)
-        each_process(path, kill_process);
+        attempt_group_each(path, kill_process, NULL);
 }
 
 void attempt_group_remove(const char *path)

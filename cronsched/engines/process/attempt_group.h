@@ -36,6 +36,8 @@ int attempt_group_make(const char *path, struct error *error);
  * is wrong, and fork(2) may do. */
 pid_t attempt_group_fork(const char *path);
 
+/* Calls `each`, which may be NULL, for the processes that live in it. How many there are, or -1, as below. */
+int attempt_group_each(const char *path, void (*each)(void *arg, pid_t pid), void *arg);
 /* How many processes live in it; -1: it is not there, or cannot be read. */
 int attempt_group_count(const char *path);
 /* SIGKILL to all of them. They may take a moment to go, and new ones may have been forked: count, and do it again. */

@@ -100,7 +100,8 @@ static int write_spec(struct process_call *call, int *ret_fd, struct error *erro
                                   .group = group,
                                   .mark = mark,
                                   .log_cap_bytes = job->keep_logs_bytes,
-                                  .stop_grace_ms = job->stop_grace_ms};
+                                  .stop_grace_ms = job->stop_grace_ms,
+                                  .timeout_ms = job->timeout_ms};
     int r;
 
     if ((r = process_engine_user(call->engine->allow, job, &spec.user, error)) < 0)

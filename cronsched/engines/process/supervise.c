@@ -7,7 +7,7 @@
  *      the user and executes: its report pipe closes. Answer "started". It was forked ahead so that a
  *      release is a link, an fsync and an exec.
  *   4. copy the output into the log, up to the cap
- *   5. the command ends; what it left behind is killed; write and sync `end`; leave
+ *   5. the command ends; what it left behind is killed, after a stop when the grace is over; write and sync `end`; leave
  *
  * Failures:
  *   1, 2: answer "failed", "later" or "refused"; leave. There is no mark.
@@ -26,6 +26,7 @@
 #include "cronsched/engines/process/supervise.h"
 
 #include "cronsched/engines/process/attempt_work.h"
+#include "cronsched/engines/process/descendants.h"
 #include "cronsched/engines/process/supervise_user.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/run_log.h"
@@ -51,10 +52,10 @@
 #define END_TRIES     600  /* a second each */
 #define REMAINS_MS    5000 /* to wait for killed processes that do not go */
 #define KILL_AGAIN_MS 100
+#define POLL_MAX_MS   60000
 #define READ_BYTES    (64 * 1024)
 #define PIPE_BYTES    (4 * 1024 * 1024) /* more than a pipe holds */
 #define USER_LOOKUP_S 10                /* for the user database to answer */
-#define CHILDREN_MAX  4096              /* bytes of the list of children read at a time */
 
 extern char **environ;
 
@@ -77,10 +78,13 @@ struct supervisor {
     pid_t command;
     const char *group; /* the control group that the command is in; "": none */
     int output, report, signals;
-    int64_t started_ms;  /* 0: not linked */
-    bool executed;       /* the report pipe ended after LINKED */
-    bool stopping, left; /* asked to end; SIGKILL is being sent */
-    int64_t kill_at_ms;  /* monotonic */
+    int64_t started_ms;                /* 0: not linked */
+    bool executed;                     /* the report pipe ended after LINKED */
+    siginfo_t end;                     /* the command's; si_pid 0: it runs, or is not looked at yet */
+    bool stopping, left;               /* asked to end; SIGKILL is being sent to the command */
+    bool timed_out;                    /* nobody else asked */
+    char by[96];                       /* who asked, when it was not a server; "": one did */
+    int64_t timeout_at_ms, kill_at_ms; /* by clock_boot_ms; 0: not set */
 };
 
 static void answer(struct supervisor *s, const char *text)
@@ -292,70 +296,29 @@ static void copy_output(struct supervisor *s, size_t max_bytes)
 
 /* ---- the end ---- */
 
-/* SIGKILL to all children of this process: orphans of the command among them, which come here because this is
- * their subreaper. Without CONFIG_PROC_CHILDREN the process group has to do. */
-static void kill_children(void)
-{
-    char path[64], list[CHILDREN_MAX];
-    ssize_t n = -1;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/self/task/%ld/children", syscall(SYS_gettid));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    n = read(fd, list, sizeof(list) - 1);
-    close(fd);
-    if (n <= 0)
-        return;
-    list[n] = '\0';
-    if ((size_t)n == sizeof(list) - 1) { /* the last one may be half a number; it comes again */
-        char *space = strrchr(list, ' ');
-
-        *(space ? space : list) = '\0';
-    }
-    for (char *p = list, *end; *p; p = end) {
-        long pid = strtol(p, &end, 10);
-
-        if (end == p)
-            break;
-        if (pid > 1)
-            kill((pid_t)pid, SIGKILL);
-    }
-}
-
-static void kill_all(struct supervisor *s)
-{
-    kill(-s->command, SIGKILL);
-    kill_children();
-    if (s->group[0])
-        attempt_group_kill(s->group);
-}
-
-/* Kills and reaps whatever descends from the command, which is a zombie; counts what was killed. False: something does not
+/* Kills and reaps whatever descends from the command, which has ended; counts what was killed. False: something does not
  * go, as in the middle of a read from a file server that is away, or may not be killed. */
 static bool clear_remains(struct supervisor *s, int *ret_killed)
 {
-    int64_t until = clock_ms(CLOCK_MONOTONIC) + REMAINS_MS;
+    int64_t until = clock_boot_ms() + REMAINS_MS;
     struct pollfd p = {.fd = s->signals, .events = POLLIN};
     struct signalfd_siginfo info;
     int status = 0;
 
     *ret_killed = 0;
-    kill_all(s); /* its zombie keeps the number of the process group from being used again */
+    descendants_kill(s->command,
+                     s->group); /* a zombie keeps the number of its process group from being used again */
     for (;;) {
         pid_t pid = waitpid(-1, &status, WNOHANG);
 
         *ret_killed += pid > 0 && pid != s->command && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         if (pid < 0 && (!s->group[0] || attempt_group_count(s->group) <= 0))
             return true;
-        if (clock_ms(CLOCK_MONOTONIC) > until)
+        if (clock_boot_ms() > until)
             return false;
         if (pid > 0)
             continue;
-        kill_children();
-        if (s->group[0])
-            attempt_group_kill(s->group);
+        descendants_kill(0, s->group);
         poll(&p, 1, KILL_AGAIN_MS);
         while (read(s->signals, &info, sizeof(info)) > 0)
             ;
@@ -380,18 +343,35 @@ static void add_text(char *text, size_t size, const char *more)
     snprintf(text + n, size - n, "%s%.300s", n ? "; " : "", more);
 }
 
-static void describe_end(struct supervisor *s, const siginfo_t *info, struct attempt_dir_end *ret)
+/* What people and service managers send, and not what a program does to itself. */
+static bool is_from_outside(int number)
 {
-    *ret = (struct attempt_dir_end){.started_ms = s->started_ms,
-                                    .ended_ms = clock_ms(CLOCK_REALTIME),
-                                    .exit_code = info->si_status,
-                                    .cause = "exit"};
-    if (info->si_code != CLD_EXITED) {
-        ret->exit_code = 128 + info->si_status;
+    return number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGHUP ||
+           number == SIGQUIT;
+}
+
+static void describe_end(struct supervisor *s, struct attempt_dir_end *ret)
+{
+    int status = s->end.si_status;
+    const char *more = "";
+
+    *ret = (struct attempt_dir_end){.started_ms = s->started_ms, .exit_code = status, .cause = "exit"};
+    if (s->end.si_code != CLD_EXITED) {
+        ret->exit_code = 128 + status;
         ret->cause = "signal";
-        snprintf(ret->text, sizeof(ret->text), "signal %d (%s)%s", info->si_status,
-                 strsignal(info->si_status), s->left ? " after stop_grace" : "");
+        if (s->left)
+            more = " after stop_grace";
+        else if (!s->stopping && is_from_outside(status))
+            more = ", which cronsched did not send";
+        snprintf(ret->text, sizeof(ret->text), "signal %d (%s)%s", status, strsignal(status), more);
     }
+    if (s->timed_out) {
+        ret->cause = "timeout";
+        add_text(ret->text, sizeof(ret->text),
+                 "its timeout was over, and no server ended it: its supervisor did");
+    }
+    if (s->by[0])
+        add_text(ret->text, sizeof(ret->text), s->by);
     if (s->log_error.code)
         add_text(ret->text, sizeof(ret->text), s->log_error.text);
 }
@@ -402,17 +382,19 @@ static _Noreturn void quit(struct supervisor *s)
     exit(0);
 }
 
-static _Noreturn void finish(struct supervisor *s, const siginfo_t *info)
+static _Noreturn void finish(struct supervisor *s)
 {
+    const char *when = s->stopping ? " after stop_grace" : "";
     struct attempt_dir_end end;
-    char text[80];
+    char text[96];
     bool cleared;
     int killed;
 
-    describe_end(s, info, &end);
+    describe_end(s, &end);
     cleared = clear_remains(s, &killed);
-    snprintf(text, sizeof(text), "what it left running was killed: %d process%s", killed,
-             killed == 1 ? "" : "es");
+    end.ended_ms = clock_wall_ms();
+    snprintf(text, sizeof(text), "what it left running was killed%s: %d %s", when, killed,
+             killed == 1 ? "process" : "processes");
     if (killed > 0 && !s->left)
         add_text(end.text, sizeof(end.text), text);
     if (!cleared)
@@ -494,6 +476,8 @@ static void on_report(struct supervisor *s)
         return;
     if (n == sizeof(r) && r.step == STEP_LINKED) {
         s->started_ms = r.at_ms;
+        if (s->spec.timeout_ms > 0)
+            s->timeout_at_ms = clock_boot_ms() + s->spec.timeout_ms + SUPERVISE_TIMEOUT_LATER_MS;
         open_log(s);
         return;
     }
@@ -516,32 +500,49 @@ static void on_report(struct supervisor *s)
 
 static void stop(struct supervisor *s)
 {
-    if (s->stopping)
-        return;
     s->stopping = true;
-    s->kill_at_ms = clock_ms(CLOCK_MONOTONIC) + s->spec.stop_grace_ms;
+    s->kill_at_ms = clock_boot_ms() + s->spec.stop_grace_ms;
     /* Before the exec its signals may still be blocked or its handlers mine; nothing of the user's runs yet.
      */
     if (s->executed)
-        kill(-s->command, SIGTERM);
+        descendants_stop(s->command, s->group);
     else
         kill(s->command, SIGKILL);
 }
 
-static void on_signals(struct supervisor *s)
+/* A server queues its signal, which kill(1) and service managers do not. */
+static void on_asked(struct supervisor *s, const struct signalfd_siginfo *info)
 {
-    struct signalfd_siginfo info;
+    if (s->stopping)
+        return;
+    if (info->ssi_code != SI_QUEUE)
+        snprintf(s->by, sizeof(s->by),
+                 "process %" PRIu32 " of user %" PRIu32 " asked its supervisor to end it, not cronsched",
+                 info->ssi_pid, info->ssi_uid);
+    stop(s);
+}
+
+/* Looked at, not taken: the zombie keeps its number while the group is signalled. Not before all reports are read: they
+ * say what its death means. After a stop, what descends from it has the rest of the grace: a shell ends at once when its
+ * command has just begun to clean up. */
+static void on_command_end(struct supervisor *s)
+{
     siginfo_t end = {0};
 
-    while (read(s->signals, &info, sizeof(info)) == sizeof(info))
-        if (info.ssi_signo == SIGTERM)
-            stop(s);
-    /* Looked at, not taken: the zombie keeps its number while the group is signalled. Not before all reports
-     * are read: they say what its death means. */
-    if (s->report < 0 && waitid(P_PID, (id_t)s->command, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        end.si_pid > 0)
-        finish(s, &end);
-    for (;;) { /* orphans that came here */
+    if (s->report >= 0 || s->end.si_pid > 0 ||
+        waitid(P_PID, (id_t)s->command, &end, WEXITED | WNOHANG | WNOWAIT) < 0 || end.si_pid == 0)
+        return;
+    s->end = end;
+    if (!s->stopping || s->left)
+        finish(s);
+    waitpid(s->command, NULL, 0);
+    s->command = 0;
+}
+
+/* Orphans that came here. */
+static void reap_orphans(struct supervisor *s)
+{
+    for (;;) {
         siginfo_t other = {0};
 
         if (waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) < 0 || other.si_pid == 0 ||
@@ -551,17 +552,45 @@ static void on_signals(struct supervisor *s)
     }
 }
 
-/* The time of poll: -1 unless somebody has to be killed. */
-static int kill_when_due(struct supervisor *s)
+/* Without children it has no descendants at all. */
+static bool is_alone(void)
 {
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    siginfo_t other = {0};
 
-    if (!s->stopping)
+    return waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+static void on_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+
+    while (read(s->signals, &info, sizeof(info)) == sizeof(info))
+        if (info.ssi_signo == SIGTERM)
+            on_asked(s, &info);
+    on_command_end(s);
+    reap_orphans(s);
+    if (s->end.si_pid > 0 && is_alone())
+        finish(s);
+}
+
+/* The time of poll until something is due; -1: nothing is. */
+static int act_when_due(struct supervisor *s)
+{
+    int64_t now = clock_boot_ms(), at;
+
+    if (!s->stopping && s->timeout_at_ms && now >= s->timeout_at_ms) {
+        s->timed_out = true;
+        stop(s);
+    }
+    at = s->stopping ? s->kill_at_ms : s->timeout_at_ms;
+    if (!at)
         return -1;
-    if (now < s->kill_at_ms)
-        return s->kill_at_ms - now < 60000 ? (int)(s->kill_at_ms - now) : 60000;
+    if (now < at)
+        return at - now < POLL_MAX_MS ? (int)(at - now) : POLL_MAX_MS;
+    if (s->end.si_pid > 0)
+        finish(s);
     s->left = true;
-    kill_all(s);
+    descendants_kill(s->command, s->group);
     return KILL_AGAIN_MS;
 }
 
@@ -572,10 +601,12 @@ static _Noreturn void run(struct supervisor *s)
                              {.fd = s->output, .events = POLLIN},
                              {.fd = s->signals, .events = POLLIN}};
 
-        if (poll(p, 3, kill_when_due(s)) < 0 && errno != EINTR)
+        if (poll(p, 3, act_when_due(s)) < 0 && errno != EINTR)
             exit(1);
-        if (p[0].revents)
+        if (p[0].revents) { /* all reports come first: they say whether a signal finds the command */
             on_report(s);
+            continue;
+        }
         if (p[1].revents && s->output >= 0)
             copy_output(s, READ_BYTES);
         /* Also without a signal: the command may have died before its reports had been read. */

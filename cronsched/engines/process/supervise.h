@@ -20,9 +20,10 @@
  *   server:     "go"                 once
  *
  * The socket's end without "go" makes the supervisor leave, nothing executed. After "started" the socket is
- * closed; from then on SIGTERM to the supervisor asks for the end: SIGTERM to the command's process group,
- * after stop_grace SIGKILL to all that descends from it. What the command leaves running when it ends is
- * killed likewise, as with a container. What it leaves running when the supervisor is killed is found and killed by
+ * closed; from then on SIGTERM to the supervisor asks for the end: SIGTERM and SIGCONT to the command and all that
+ * descends from it, and after stop_grace SIGKILL to what is left. So a worker behind a shell has the whole grace, though
+ * the shell ends at once. What the command leaves running when it ends by itself is killed, as with a container. The
+ * supervisor asks itself when the timeout has been over for SUPERVISE_TIMEOUT_LATER_MS: then no server does. What it leaves running when the supervisor is killed is found and killed by
  * whoever watches the attempt (attempt_work.h).
  */
 #pragma once
@@ -38,6 +39,8 @@
 #define SUPERVISE_SPEC_BYTES  (1024 * 1024) /* environment, arguments and all; more is refused */
 #define SUPERVISE_MESSAGE_MAX 1024
 
+#define SUPERVISE_TIMEOUT_LATER_MS 1000 /* a server ends it in time, and its journal says so */
+
 struct supervise_spec {
     struct attempt_dir_identity identity;
     const char *user;        /* "": as the server */
@@ -46,6 +49,7 @@ struct supervise_spec {
     const char *group; /* the path of its control group, to be made; "": none */
     const char *mark;  /* ATTEMPT_WORK_VARIABLE of its environment */
     int64_t log_cap_bytes, stop_grace_ms;
+    int64_t timeout_ms; /* 0: none */
     char **argv, **env; /* NULL-terminated */
 };
 

@@ -67,6 +67,7 @@ int supervise_spec_write(const struct supervise_spec *spec, int *ret_fd, struct 
     put(&t, "mark", spec->mark);
     put_int(&t, "log_cap", spec->log_cap_bytes);
     put_int(&t, "stop_grace", spec->stop_grace_ms);
+    put_int(&t, "timeout", spec->timeout_ms);
     for (char **s = spec->argv; *s; s++)
         put(&t, "arg", *s);
     for (char **s = spec->env; *s; s++)
@@ -137,6 +138,8 @@ static void fill(struct supervise_spec *s, char *memory, size_t size)
             s->log_cap_bytes = strtoll(value, NULL, 10);
         else if (strcmp(key, "stop_grace") == 0)
             s->stop_grace_ms = strtoll(value, NULL, 10);
+        else if (strcmp(key, "timeout") == 0)
+            s->timeout_ms = strtoll(value, NULL, 10);
     }
 }
 
