@@ -68,6 +68,17 @@ void api_handle_cluster(struct http_request *request, void *arg)
     http_reply_json(request, 200, cluster ? cluster : cluster_of_one(api));
 }
 
+/* Who changed what of the cluster, and of this replica: no record of the journal says it. */
+static void tell_change(const struct api *api, struct http_request *request, const char *what,
+                        const char *subject)
+{
+    const struct api_context *c = &api->context;
+    char text[512];
+
+    snprintf(text, sizeof(text), "%s %.200s, by %.200s", what, subject, http_caller(request)->name);
+    c->log(c->arg, LOG_NOTE, "cluster-change", text);
+}
+
 void api_handle_step_down(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
@@ -82,8 +93,10 @@ void api_handle_step_down(struct http_request *request, void *arg)
                            : error_set(&e, ERR_UNSUPPORTED, "this replica is alone: no other can lead");
     if (r < 0)
         http_reply_failure(request, &e);
-    else
+    else {
+        tell_change(api, request, "step-down of", c->replica);
         http_reply_json(request, 200, json_pack("{s:s}", "replica", c->replica));
+    }
 }
 
 /* Of this replica's machine, whoever leads. */
@@ -122,12 +135,15 @@ void api_handle_peer_engine(struct http_request *request, void *arg)
 /* ---- founding, joining, recovering ---- */
 
 /* Answers 200 with what is under way: the caller sees how it ends in GET /v1/cluster. */
-static void reply_under_way(struct api *api, struct http_request *request, int r, const struct error *error)
+static void reply_under_way(struct api *api, struct http_request *request, const char *what,
+                            const char *subject, int r, const struct error *error)
 {
-    if (r < 0)
+    if (r < 0) {
         http_reply_failure(request, error);
-    else
-        http_reply_json(request, 200, json_pack("{s:s}", "replica", api->context.replica));
+        return;
+    }
+    tell_change(api, request, what, subject);
+    http_reply_json(request, 200, json_pack("{s:s}", "replica", api->context.replica));
 }
 
 /* Its body is an object with this text, or with none where it is not needed. */
@@ -157,7 +173,7 @@ void api_handle_init(struct http_request *request, void *arg)
 
     r = r < 0 ? r : check_replica(api, &e);
     r = r < 0 ? r : api->context.cluster_ops->init(api->context.cluster_arg, cluster, &e);
-    reply_under_way(api, request, r, &e);
+    reply_under_way(api, request, "init", cluster ? cluster : "", r, &e);
 }
 
 void api_handle_join(struct http_request *request, void *arg)
@@ -169,7 +185,7 @@ void api_handle_join(struct http_request *request, void *arg)
 
     r = r < 0 ? r : check_replica(api, &e);
     r = r < 0 ? r : api->context.cluster_ops->join(api->context.cluster_arg, cluster, &e);
-    reply_under_way(api, request, r, &e);
+    reply_under_way(api, request, "join", cluster, r, &e);
 }
 
 void api_handle_recover(struct http_request *request, void *arg)
@@ -183,7 +199,7 @@ void api_handle_recover(struct http_request *request, void *arg)
     r = r < 0 ? r
               : api->context.cluster_ops->recover(api->context.cluster_arg, from, http_caller(request)->name,
                                                   &e);
-    reply_under_way(api, request, r, &e);
+    reply_under_way(api, request, "recover", from, r, &e);
 }
 
 void api_handle_forget(struct http_request *request, void *arg)
@@ -195,7 +211,7 @@ void api_handle_forget(struct http_request *request, void *arg)
 
     r = r < 0 ? r : check_replica(api, &e);
     r = r < 0 ? r : api->context.cluster_ops->forget(api->context.cluster_arg, replica, &e);
-    reply_under_way(api, request, r, &e);
+    reply_under_way(api, request, "forget", replica, r, &e);
 }
 
 void api_handle_peer_heartbeat(struct http_request *request, void *arg)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cronsched/command/verbs.h"
+#include "jobs/base/log_level.h"
 #include "jobs/base/text.h"
 
 #include <jansson.h>
@@ -71,6 +72,7 @@ struct config {
     int64_t resolve_within_ms, late_grace_ms;
     int64_t max_state_bytes;
     enum config_log log;
+    enum log_level log_level;
 };
 
 /* Where values come from beside the file. Each answers NULL for what it does not have. */

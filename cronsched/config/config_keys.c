@@ -2,6 +2,7 @@
  * Engines and pools, which only a file can hold, are in config_file.c. */
 #include "cronsched/config/config_keys.h"
 
+#include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/byte_size.h"
 #include "jobs/base/duration.h"
@@ -62,7 +63,10 @@
       "how late a run may start before catch_up applies")                                                    \
     X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
       "size of the live state; what would make it larger is refused")                                        \
-    X("log", "log", LOG, log, "human|json", NULL, "form of the log (default human on a terminal, else json)")
+    X("log", "log", LOG, log, "human|json", NULL,                                                            \
+      "form of the log (default human on a terminal, else json)")                                            \
+    X("log_level", "log-level", LOG_LEVEL, log_level, "error|warning|info|debug", "info",                    \
+      "what is logged: lines of this level and of more weight")
 
 const struct config_key config_keys[] = {
 #define X(key, flag, kind, field, arg, fallback, help)                                                       \
@@ -310,6 +314,14 @@ static int parse_loopback(const char *value, bool *ret, struct error *error)
     return 0;
 }
 
+static int parse_log(const char *value, enum config_log *ret, struct error *error)
+{
+    if (strcmp(value, "human") != 0 && strcmp(value, "json") != 0)
+        return error_set(error, ERR_INVALID, "'%s' is neither human nor json", value);
+    *ret = *value == 'h' ? CONFIG_LOG_HUMAN : CONFIG_LOG_JSON;
+    return 0;
+}
+
 static int parse_positive(const char *value, enum config_kind kind, int64_t *ret, struct error *error)
 {
     int64_t n;
@@ -335,6 +347,12 @@ static int parse_plain(const char *value, enum config_kind kind, void *field, st
         return parse_mode(value, field, error);
     case CONFIG_KIND_LOOPBACK:
         return parse_loopback(value, field, error);
+    case CONFIG_KIND_LOG:
+        return parse_log(value, field, error);
+    case CONFIG_KIND_LOG_LEVEL:
+        if (log_level_parse(value, field))
+            return 0;
+        return error_set(error, ERR_INVALID, "'%s' is none of error, warning, info and debug", value);
     default:
         return ERR_INTERNAL;
     }
@@ -382,11 +400,6 @@ int config_set_value(struct config *config, const struct config_key *key, const 
     case CONFIG_KIND_DURATION:
     case CONFIG_KIND_SIZE:
         return parse_positive(value, key->kind, field, error);
-    case CONFIG_KIND_LOG:
-        if (strcmp(value, "human") != 0 && strcmp(value, "json") != 0)
-            return error_set(error, ERR_INVALID, "'%s' is neither human nor json", value);
-        *(enum config_log *)field = *value == 'h' ? CONFIG_LOG_HUMAN : CONFIG_LOG_JSON;
-        return 0;
     default:
         return parse_plain(value, key->kind, field, error);
     }

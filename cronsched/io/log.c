@@ -1,6 +1,7 @@
 #include "cronsched/io/log.h"
 
 #include "cronsched/io/clock.h"
+#include "cronsched/io/log_writer.h"
 #include "jobs/base/printable.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
@@ -24,6 +25,7 @@ struct limit {
 
 static struct log_options options = {.least = LOG_NOTE};
 static struct limit limits[LOG_EVENTS_MAX + 1]; /* the last one is shared by names that found no place */
+static int64_t lost; /* lines for which the writer had no room, since it was last told */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct {
@@ -51,6 +53,10 @@ static void put(const char *line, size_t n)
 {
     if (options.put) {
         options.put(options.arg, line, n);
+        return;
+    }
+    if (log_writer_runs()) {
+        lost += !log_writer_add(line, n);
         return;
     }
     while (n > 0) {
@@ -226,14 +232,27 @@ static void tell_left_out(struct limit *limit)
     write_line(LOG_WARN, "log-limited", fields, 2);
 }
 
-static bool limit_allows(struct limit *limit, int64_t now_ms)
+/* Room for this line and the one that it precedes is what the next one waits for. */
+static void tell_lost(void)
+{
+    struct log_field field = LOG_INT("lines", lost);
+
+    if (lost == 0)
+        return;
+    lost = 0;
+    write_line(LOG_WARN, "log-lost", &field, 1);
+    if (lost > 0) /* there is still none */
+        lost = field.integer;
+}
+
+static bool limit_allows(struct limit *limit, int64_t now_ms, int burst)
 {
     if (limit->lines == 0 || now_ms - limit->since_ms >= LOG_WINDOW_MS) {
         tell_left_out(limit);
         limit->since_ms = now_ms;
         limit->lines = 0;
     }
-    if (limit->lines >= LOG_BURST) {
+    if (limit->lines >= burst) {
         limit->left_out++;
         return false;
     }
@@ -241,20 +260,32 @@ static bool limit_allows(struct limit *limit, int64_t now_ms)
     return true;
 }
 
-void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+void log_write(enum log_level level, int burst, const char *event, const struct log_field *fields,
+               size_t count)
 {
     int saved = errno;
 
     if (level > options.least)
         return;
     pthread_mutex_lock(&lock);
-    if (limit_allows(limit_of(event), mono_ms()))
+    tell_lost();
+    if (limit_allows(limit_of(event), mono_ms(), burst))
         write_line(level, event, fields, count);
     pthread_mutex_unlock(&lock);
     errno = saved;
 }
 
 /* ---- opening ---- */
+
+bool log_level_parse(const char *word, enum log_level *ret)
+{
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+        if (strcmp(levels[i].name, word) == 0) {
+            *ret = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
 
 void log_open(const struct log_options *o)
 {
@@ -264,14 +295,26 @@ void log_open(const struct log_options *o)
     pthread_mutex_unlock(&lock);
 }
 
+void log_detach(void)
+{
+    int rc = log_writer_start(STDERR_FILENO);
+
+    if (rc < 0)
+        log_event(LOG_WARN, "log",
+                  LOG_TEXT("text", "without a thread a reader that hangs holds up the server"),
+                  LOG_TEXT("error", strerror(-rc)));
+}
+
 void log_close(void)
 {
     pthread_mutex_lock(&lock);
+    tell_lost();
     for (size_t i = 0; i <= LOG_EVENTS_MAX; i++)
         tell_left_out(&limits[i]);
     memset(limits, 0, sizeof(limits));
     options = (struct log_options){.least = LOG_NOTE};
     pthread_mutex_unlock(&lock);
+    log_writer_stop(LOG_CLOSE_MS);
 }
 
 /* systemd says in JOURNAL_STREAM which device and inode its journal's end has. */

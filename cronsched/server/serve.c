@@ -20,12 +20,14 @@
 #include "cronsched/io/log.h"
 #include "cronsched/io/run_log.h"
 #include "cronsched/io/zones.h"
+#include "cronsched/server/activity_log.h"
 #include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
 #include "cronsched/server/plain_text.h"
 #include "cronsched/server/sd_notify.h"
 #include "cronsched/server/serve_check.h"
 #include "cronsched/server/server_clock.h"
+#include "cronsched/server/server_id.h"
 #include "cronsched/server/thread_pool.h"
 #include "cronsched/server/webhooks.h"
 #include "jobs/base/object.h"
@@ -142,6 +144,12 @@ static void env_log(struct scheduler_env *env, enum log_level level, const char 
 {
     (void)env;
     log_event(level, event, LOG_TEXT("job", job), LOG_TEXT("run", run), LOG_TEXT("text", text));
+}
+
+static void env_durable(struct scheduler_env *env, const struct history_write *write)
+{
+    (void)env;
+    activity_log_write(write);
 }
 
 static void on_alarm(uv_poll_t *poll, int status, int events)
@@ -478,18 +486,6 @@ static int make_engine(struct serve *s, const struct config_engine *e, struct er
     return 0;
 }
 
-static void make_uuid(char ret[37])
-{
-    unsigned char b[16];
-
-    if (getrandom(b, sizeof(b), 0) != sizeof(b))
-        abort();
-    b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562, version 4 */
-    b[8] = (b[8] & 0x3f) | 0x80;
-    snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
-
 static int open_history(struct serve *s, struct error *error)
 {
     char path[RUN_LOG_PATH_MAX];
@@ -580,7 +576,8 @@ static int make_scheduler(struct serve *s)
                                     .random = env_random,
                                     .wake_at = env_wake_at,
                                     .log = env_log,
-                                    .not_before = env_not_before};
+                                    .not_before = env_not_before,
+                                    .durable = env_durable};
     s->scheduler = scheduler_new(&o);
     return 0;
 }
@@ -721,14 +718,6 @@ static int put_together(struct serve *s, struct error *error)
     return rc < 0 ? rc : start_api(s, error);
 }
 
-static void name_replica(struct serve *s)
-{
-    if (s->config.replica)
-        snprintf(s->id, sizeof(s->id), "%s", s->config.replica);
-    else if (gethostname(s->id, sizeof(s->id) - 1) < 0)
-        memcpy(s->id, "localhost", sizeof("localhost"));
-}
-
 static int serve(const struct verb_call *call)
 {
     static struct serve s; /* large, and one a process */
@@ -746,10 +735,11 @@ static int serve(const struct verb_call *call)
     }
     umask(077); /* what it writes is its own; commands of jobs have a umask of theirs */
     log_options_init(&log, s.config.log == CONFIG_LOG_AUTO ? -1 : s.config.log == CONFIG_LOG_JSON);
+    log.least = s.config.log_level;
     log_open(&log);
     raise_limits(&s);
-    make_uuid(s.cluster_uuid);
-    name_replica(&s);
+    server_id_uuid(s.cluster_uuid);
+    server_id_replica(&s.config, s.id, sizeof(s.id));
     s.alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (s.alarm_fd < 0 || uv_loop_init(&s.loop) < 0) {
         error_set(&error, ERR_INTERNAL, "cannot create a timer or a loop: %s", strerror(errno));
@@ -758,6 +748,7 @@ static int serve(const struct verb_call *call)
     rc = put_together(&s, &error);
     if (rc < 0)
         return verb_fail(&error);
+    log_detach();
     start_handles(&s);
     log_event(LOG_NOTE, "serving", LOG_TEXT("version", CRONSCHED_VERSION),
               LOG_TEXT("data_dir", s.config.data_dir), LOG_TEXT("tzdata", zoneinfo_version(s.zones)));

@@ -23,6 +23,7 @@ void history_write_free(struct history_write *w)
         free(w->records[i].job);
         free(w->records[i].run);
         free(w->records[i].json);
+        free(w->records[i].by);
     }
     free(w->runs);
     free(w->skips);

@@ -43,6 +43,7 @@ struct history_skip {
 struct history_record {
     char *kind, *job, *run; /* job and run NULL where the record has none */
     char *json;
+    char *by; /* NULL likewise; not stored beside the JSON, which has it */
 };
 
 /* What one batch changed. All of it is owned by the write; history_write_free releases. */

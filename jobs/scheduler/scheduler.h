@@ -30,6 +30,8 @@ struct scheduler_env {
     /* The journal's newest batch is of a later time than the clock says, as this replica begins to lead: time goes on from
      * there, unless something confirms the clock. NULL: it is believed. */
     void (*not_before)(struct scheduler_env *env, int64_t wall_ms);
+    /* What a batch that this leader wrote has changed, now that it is durable. Lent. NULL: nobody wants to know. */
+    void (*durable)(struct scheduler_env *env, const struct history_write *write);
 };
 
 struct scheduler_job_pool {

@@ -317,6 +317,8 @@ void turn_acked(struct scheduler *s, uint64_t index)
             if (r)
                 turn_wake_run(s, r, s->now_ms);
         }
+        if (s->o.env->durable && f->write)
+            s->o.env->durable(s->o.env, f->write);
         if (s->o.history) {
             s->o.history->ops->write(s->o.history, f->write);
             f->write = NULL;

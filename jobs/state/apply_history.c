@@ -111,6 +111,7 @@ void apply_history_record(struct state *s, const struct record *r)
     add_record(s, (struct history_record){.kind = alloc_text(record_kind_name(r->kind)),
                                           .job = alloc_text(job),
                                           .run = alloc_text(run),
+                                          .by = alloc_text(RECORD_HAS(r, by) ? r->by : NULL),
                                           .json = record_encode(r)});
 }
 
@@ -139,6 +140,7 @@ void apply_history_job(struct state *s, const struct record *part, char **text)
 {
     add_record(s, (struct history_record){.kind = alloc_text(record_kind_name(part->kind)),
                                           .job = alloc_text(part->job),
+                                          .by = alloc_text(part->by),
                                           .json = text ? *text : apply_history_job_text(part)});
     if (text)
         *text = NULL;

@@ -102,6 +102,14 @@ static void test_a_replica_that_has_read_nothing_says_so(void **state)
     knows = follows = false;
 }
 
+static char logged[512];
+
+static void note_log(void *arg, enum log_level level, const char *event, const char *text)
+{
+    if (strcmp(event, "cluster-change") == 0)
+        snprintf(logged, sizeof(logged), "%s", text);
+}
+
 static void test_a_replica_among_others(void **state)
 {
     static const struct api_cluster_ops ops = {.json = cluster_of_three,
@@ -113,12 +121,14 @@ static void test_a_replica_among_others(void **state)
                                                .init = init,
                                                .join = init,
                                                .recover = recover};
-    struct api_options o = {.context = {.cluster_ops = &ops}};
+    struct api_options o = {.context = {.cluster_ops = &ops, .log = note_log}};
 
     start_api(&o);
     assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
     assert_answer("POST /v1/cluster/step-down", NULL, 200, "r1");
     assert_int_equal(stepped_down, 1);
+    assert_ptr_equal(strstr(logged, "step-down of r1, by "), logged); /* and somebody is named */
+    assert_true(strlen(logged) > strlen("step-down of r1, by "));
     fake.leading = false;
     assert_answer("POST /v1/cluster/step-down", NULL, 503, "no-leader");
     assert_int_equal(forwarded, 1);

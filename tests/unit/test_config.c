@@ -276,6 +276,8 @@ static const struct {
      "c.yaml:1:12: error: a: must be from 1 to 2147483647\nc.yaml:1:15: error: pools: 'b c' is not a name\n"},
     {"tls: {cert: /a}\n", "error: tls: cert and key go together\n"},
     {"log: loud\n", "c.yaml:1:6: error: log: 'loud' is neither human nor json\n"},
+    {"log_level: loud\n",
+     "c.yaml:1:12: error: log_level: 'loud' is none of error, warning, info and debug\n"},
     {"cluster: a\ncluster: b\n", "c.yaml:2:1: error: *"},
     {"- a\n", "c.yaml:1:1: error: must be a map of settings, not a list\n"},
     {"cluster: a\n\tb: c\n", "c.yaml:2:1: error: *"},
