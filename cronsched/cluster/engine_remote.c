@@ -34,7 +34,8 @@ struct remote_call {
     struct engine_request request; /* a copy of its own, as far as a WATCH needs it */
     struct http_call *call;
     uv_timer_t timer;
-    bool away; /* a WATCH has said so, or it was known */
+    bool away;    /* a WATCH has said so, or it was known */
+    bool pending; /* likewise: accepted, and not started yet */
 };
 
 static void request_copy(struct engine_request *to, const struct engine_request *r)
@@ -163,14 +164,16 @@ static void call_hear(struct remote_call *c, const json_t *reply)
     answer.exit_code = (int)exit_code;
     if (answer.event == ENGINE_UNREACHABLE) {
         call_unreachable(c, answer.text);
-    } else if (c->op != ENGINE_WATCH || answer.event != ENGINE_STARTED) {
+    } else if (c->op != ENGINE_WATCH || !engine_event_goes_on(answer.event)) {
         call_answer(c, &answer);
     } else {
+        bool news = c->away || c->pending;
+
         loop_timer_start(&c->timer, on_ask, ENGINE_REMOTE_POLL_MS, 0);
-        if (c->away) {
-            c->away = false;
+        c->away = false;
+        c->pending = answer.event == ENGINE_PENDING;
+        if (news || c->pending)
             e->o.host->answer(e->o.host, &answer); /* nothing after */
-        }
     }
 }
 
@@ -208,7 +211,7 @@ static void call_hand_back(struct remote_call *c)
 {
     struct remote_engine *e = c->engine;
 
-    c->request.unresolved = c->away;
+    c->request.unresolved = c->away || c->pending;
     e->o.under->ops->submit(e->o.under, c->op, &c->request);
     call_end(c);
 }
@@ -308,6 +311,7 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
     c->host_id = alloc_text(folder);
     request_copy(&c->request, r);
     c->away = r->unresolved;
+    c->pending = !r->started_ms;
     c->body = body_of(e, op, r);
     uv_timer_init(e->o.loop, &c->timer);
     c->timer.data = c;

@@ -263,7 +263,7 @@ static void watch(struct peer_engine *p, struct http_request *request, struct en
         w->id = alloc_text(a->id);
         w->leader_epoch = a->leader_epoch;
         w->started_ms = a->started;
-        w->event = ENGINE_STARTED;
+        w->event = a->started ? ENGINE_STARTED : ENGINE_PENDING;
         w->exit_code = -1;
         list_append(&p->watches, &w->link);
         p->watch_count++;
@@ -276,8 +276,7 @@ static void watch(struct peer_engine *p, struct http_request *request, struct en
                                                         .exit_code = w->exit_code,
                                                         .cause = w->cause,
                                                         .text = w->text}));
-    if (w->event != ENGINE_STARTED &&
-        w->event != ENGINE_UNREACHABLE) /* if that is lost, it is watched again */
+    if (!engine_event_goes_on(w->event)) /* if that is lost, it is watched again */
         watch_free(p, w);
 }
 

@@ -21,6 +21,7 @@ static const struct sentence {
     [RECORD_COMMITTED] = {"fence",
                           "attempt {attempt}: the engine has prepared {id}; only epoch {epoch} may start it"},
     [RECORD_REVOKED] = {"revoked", "attempt {attempt} will never be released: {reason}"},
+    [RECORD_ACCEPTED] = {"accepted", "attempt {attempt}: the engine will start it when it can[: {text}]"},
     [RECORD_STARTED] = {"start", "attempt {attempt}: the engine says that it started at {at@}[; {text}]"},
     [RECORD_STARTED_AGAIN] = {"start", "attempt {attempt} was started {count} times: {text}"},
     [RECORD_START_FAILED] =

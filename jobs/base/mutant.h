@@ -31,6 +31,7 @@
     X(STRAY_IGNORED, "stray-ignored", "a job is free while somebody else runs an object of it")              \
     X(LOST_TIME_FIRED, "lost-time-fired", "fire times of a lost part of the journal are fired")              \
     X(LOST_GOES_ON, "lost-goes-on", "a run whose journal was lost goes on")                                  \
+    X(ACCEPTED_IS_STARTED, "accepted-is-started", "what an engine has accepted counts as started")           \
     X(HIDDEN_STATE, "hidden-state", "the fold depends on what no record says")
 
 /* of leader/, found by `elections` */

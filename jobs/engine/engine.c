@@ -29,10 +29,15 @@ const char *engine_op_name(enum engine_op op)
 
 const char *engine_event_name(enum engine_event event)
 {
-    static const char *const names[] = {"prepared", "started", "ended",       "never-ran",
-                                        "refused",  "unknown", "unreachable", "done"};
+    static const char *const names[] = {"prepared", "started",     "ended", "never-ran", "refused",
+                                        "unknown",  "unreachable", "done",  "accepted",  "pending"};
 
     return names[event];
+}
+
+bool engine_event_goes_on(enum engine_event event)
+{
+    return event == ENGINE_STARTED || event == ENGINE_PENDING || event == ENGINE_UNREACHABLE;
 }
 
 void engine_fault(struct engine_faults *faults, int code, const char *format, ...)

@@ -15,6 +15,8 @@
  *   RELEASE  send the ONE start request for this id, unless somebody else has started it already: then STARTED, and
  *            text says so.
  *            -> STARTED(at) | ENDED(started_at, at, exit_code): over already
+ *             | ACCEPTED(text): handed over to a cluster that will start it when it can; it cannot be taken back but by
+ *               STOP. Nothing has been seen to run
  *             | REFUSED(text, exit_code): 127, 126
  *             | UNKNOWN(text): reply lost; the scheduler fences
  *             | UNREACHABLE(text): certainly not sent; may be released again
@@ -22,16 +24,18 @@
  *            it has.
  *            Done again it comes to the same: what proves NEVER_RAN stays until DISCARD.
  *            -> STARTED(started_at): it ran or runs; the scheduler watches next
+ *             | ACCEPTED(text): as for RELEASE; the scheduler watches next
  *             | ENDED(started_at, at, exit_code): it ran and is gone
  *             | NEVER_RAN(evidence) | REFUSED(text) | UNKNOWN(evidence) | UNREACHABLE(text)
- *   WATCH    follow a started one to its end, over reconnects. Logs are kept (run_log.h) before the end is
- *            answered.
- *            -> any number of UNREACHABLE(text) and STARTED (alive again; or started again by somebody else:
- *               starts, text), then
+ *   WATCH    follow a started or an accepted one to its end, over reconnects. Logs are kept (run_log.h) before the end
+ *            is answered.
+ *            -> any number of UNREACHABLE(text), PENDING(text) (accepted, not started yet, in the cluster's words why)
+ *               and STARTED (it starts; alive again; or started again by somebody else: starts, text), then
  *               ENDED(at, exit_code, cause, text)
  *             | REFUSED(text, exit_code): it came as far as a fence would call started, and no further
+ *             | NEVER_RAN(evidence): accepted, withdrawn before it started, and it can no longer start
  *             | UNKNOWN(text): gone without evidence
- *   STOP     ask it to end: the stop signal, after stop_grace the kill.
+ *   STOP     ask it to end: the stop signal, after stop_grace the kill. What was only accepted is withdrawn.
  *            -> DONE | UNREACHABLE; the end comes by WATCH
  *   DISCARD  remove a prepared one that by the journal is revoked, or never ran.
  *            -> DONE | UNREACHABLE: the sweep finds it later
@@ -70,7 +74,10 @@ enum engine_event {
     ENGINE_REFUSED,
     ENGINE_UNKNOWN,
     ENGINE_UNREACHABLE,
-    ENGINE_DONE
+    ENGINE_DONE,
+    ENGINE_ACCEPTED,
+    ENGINE_PENDING,
+    ENGINE_EVENT_COUNT
 };
 
 /* All borrowed for the time of the call; the engine copies what it keeps (job_ref for the job). */
@@ -84,7 +91,7 @@ struct engine_request {
     const char *id;        /* all but PREPARE: what PREPARED answered */
     const char *boot_id;   /* FENCE: host identity at prepare; NULL when not known */
     const char *identity;  /* of the engine at prepare; NULL when not known */
-    int64_t started_ms;    /* WATCH: as STARTED was answered; 0: not known */
+    int64_t started_ms;    /* WATCH: as STARTED was answered; 0: it was only accepted */
     bool unresolved;       /* WATCH: whether it runs is not known: STARTED is answered once it is */
     bool may_have_run;     /* FENCE: a release may have been sent (by anyone) */
     const char *cause;     /* schedule, manual, after, backfill, ... */
@@ -178,3 +185,6 @@ void engine_check_all(const struct engine *engine, const struct job *job, struct
 
 const char *engine_op_name(enum engine_op op);
 const char *engine_event_name(enum engine_event event);
+
+/* A watch goes on after this answer; any other one is its last. */
+bool engine_event_goes_on(enum engine_event event);

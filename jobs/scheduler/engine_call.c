@@ -119,7 +119,7 @@ static bool op_fits(const struct scheduler *s, const struct run *r, const struct
         return a->state == ATTEMPT_COMMITTED;
     case ENGINE_WATCH:
     case ENGINE_STOP:
-        return a->state == ATTEMPT_STARTED;
+        return run_attempt_is_released(a);
     case ENGINE_DISCARD:
         return false; /* only once its record is durable: engine_call_discard_acked */
     }

@@ -54,7 +54,7 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     int64_t at_ms = answer->started_ms;
     struct record *rec;
 
-    assert(a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
+    assert(a->state == ATTEMPT_COMMITTED || run_attempt_is_released(a));
     r->live.failures = 0;
     takeover_recovered(s, r, answer->event == ENGINE_ENDED ? OUTCOME_ENDED : OUTCOME_ADOPTED);
     if (a->state == ATTEMPT_STARTED && r->state == RUN_RUNNING) { /* alive, as was known */
@@ -76,6 +76,46 @@ static void answer_started(struct scheduler *s, struct run *r, const struct engi
     if (answer->event == ENGINE_STARTED && answer->starts < 2 && answer->text && *answer->text)
         turn_log(s, LOG_WARN, "started-early", r, "attempt %d: %s", a->number, answer->text);
     started_again(s, r, answer);
+}
+
+static void record_accepted(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    struct record *rec = turn_record_about(s, RECORD_ACCEPTED, r);
+
+    PUT_TEXT(s, rec, text, answer->text);
+    turn_commit(s, rec);
+}
+
+/* Where a replica does not read the record yet, the fence is asked again until it has started. */
+static void answer_accepted(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    assert(run_attempt(r)->state == ATTEMPT_COMMITTED);
+    if (s->state.level < record_kind_level(RECORD_ACCEPTED)) {
+        engine_call_back_off(s, r);
+        return;
+    }
+    if (MUTANT(ACCEPTED_IS_STARTED)) {
+        answer_started(s, r, answer);
+        return;
+    }
+    r->live.failures = 0;
+    takeover_recovered(s, r, OUTCOME_ADOPTED);
+    run_queue_return_engine_permit(s, r);
+    record_accepted(s, r, answer);
+}
+
+/* Why it is not started yet: recorded when that is new. */
+static void answer_pending(struct scheduler *s, struct run *r, const struct engine_answer *answer)
+{
+    const struct attempt *a = run_attempt(r);
+    bool told = a->text && answer->text && strcmp(a->text, answer->text) == 0;
+
+    if (a->state != ATTEMPT_ACCEPTED)
+        return; /* it comes late: it has started since */
+    r->live.failures = 0;
+    takeover_recovered(s, r, OUTCOME_ADOPTED);
+    if (r->state == RUN_UNRESOLVED || (!told && r->live.pending++ < PENDING_RECORDS_MAX))
+        record_accepted(s, r, answer);
 }
 
 /* When it ended, on the clock by which its start is known: what that start was told by may have been another one's. */
@@ -163,12 +203,15 @@ static void try_next_engine(struct scheduler *s, struct run *r, const char *text
 
 static void answer_never_ran(struct scheduler *s, struct run *r, const struct engine_answer *answer)
 {
-    assert(run_attempt(r)->state == ATTEMPT_COMMITTED);
+    const struct attempt *a = run_attempt(r);
+
+    assert(a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_ACCEPTED);
     if (r->journal_lost) { /* another attempt, of which nothing is known, may have run */
         launch_lost(s, r, TEXT_JOURNAL_LOST);
         return;
     }
-    if (r->live.released) /* it failed; what an earlier leader left is armed again at once */
+    /* it failed; what an earlier leader left is armed again at once */
+    if (r->live.released || a->state == ATTEMPT_ACCEPTED)
         engine_call_back_off(s, r);
     r->live.released = false;
     run_queue_return_engine_permit(s, r);
@@ -253,27 +296,37 @@ static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
     case ENGINE_UNREACHABLE:
         answer_unreachable(s, r, op, answer);
         break;
+    case ENGINE_ACCEPTED:
+        answer_accepted(s, r, answer);
+        break;
+    case ENGINE_PENDING:
+        answer_pending(s, r, answer);
+        break;
     case ENGINE_DONE:
+    case ENGINE_EVENT_COUNT:
         break;
     }
 }
 
 /* Engines answer over networks, and peers for their engines: what does not fit the request is not trusted. */
-static bool answer_fits(enum engine_op op, const struct engine_answer *answer)
+static bool answer_fits(enum engine_op op, const struct attempt *a, const struct engine_answer *answer)
 {
     static const unsigned fitting[] = {
 #define EVENT(x) (1u << ENGINE_##x)
         [ENGINE_PREPARE] = EVENT(PREPARED) | EVENT(REFUSED) | EVENT(UNREACHABLE),
-        [ENGINE_RELEASE] = EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(UNKNOWN) |
+        [ENGINE_RELEASE] = EVENT(ACCEPTED) | EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(UNKNOWN) |
                            EVENT(UNREACHABLE),
-        [ENGINE_FENCE] = EVENT(STARTED) | EVENT(ENDED) | EVENT(NEVER_RAN) | EVENT(REFUSED) | EVENT(UNKNOWN) |
-                         EVENT(UNREACHABLE),
-        [ENGINE_WATCH] = EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
+        [ENGINE_FENCE] = EVENT(ACCEPTED) | EVENT(STARTED) | EVENT(ENDED) | EVENT(NEVER_RAN) | EVENT(REFUSED) |
+                         EVENT(UNKNOWN) | EVENT(UNREACHABLE),
+        [ENGINE_WATCH] = EVENT(PENDING) | EVENT(STARTED) | EVENT(ENDED) | EVENT(REFUSED) | EVENT(NEVER_RAN) |
+                         EVENT(UNKNOWN) | EVENT(UNREACHABLE),
         [ENGINE_STOP] = EVENT(DONE) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
         [ENGINE_DISCARD] = EVENT(DONE) | EVENT(UNKNOWN) | EVENT(UNREACHABLE),
 #undef EVENT
     };
 
+    if (op == ENGINE_WATCH && answer->event == ENGINE_NEVER_RAN && a->state != ATTEMPT_ACCEPTED)
+        return false; /* it has run */
     return fitting[op] >> answer->event & 1 && (answer->event != ENGINE_PREPARED || answer->id);
 }
 
@@ -322,7 +375,7 @@ void engine_events_answer(struct engine_host *host, const struct engine_answer *
         return;
     }
     /* a watch goes on until its end; anything else is answered once */
-    if (op != ENGINE_WATCH || (answer->event != ENGINE_STARTED && answer->event != ENGINE_UNREACHABLE)) {
+    if (op != ENGINE_WATCH || !engine_event_goes_on(answer->event)) {
         if (op == ENGINE_STOP)
             r->live.stop_ticket = 0;
         else
@@ -333,7 +386,7 @@ void engine_events_answer(struct engine_host *host, const struct engine_answer *
         turn_wake_run(s, r, r->live.stop_again_ms);
     else if (op == ENGINE_STOP)
         turn_wake_run(s, r, r->live.stop_again_ms = s->now_ms + BACK_OFF_FIRST_MS);
-    else if (!answer_fits(op, answer))
+    else if (!answer_fits(op, run_attempt(r), answer))
         answer_unfit(s, r, op, answer);
     else
         answer_run(s, r, op, answer);
@@ -370,7 +423,7 @@ void engine_events_back(struct engine_host *host, const struct engine *engine)
             if (!engine_call_is_replaced(s, a))
                 continue;
             /* what was not released is prepared again; for what runs, another replica may reach its engine */
-            if (a->state == ATTEMPT_STARTED)
+            if (run_attempt_is_released(a))
                 engine_call_orphan(s, &r->live.ticket);
             turn_wake_run(s, r, s->now_ms);
         }
@@ -413,7 +466,7 @@ bool engine_events_keep(struct engine_host *host, const char *run, int attempt, 
 
         if (a->number == attempt && a->id && strcmp(a->id, id) == 0)
             return (a->state == ATTEMPT_COMMITTED && !MUTANT(SWEEP_COMMITTED)) ||
-                   a->state == ATTEMPT_STARTED || r->live.index > s->acked;
+                   run_attempt_is_released(a) || r->live.index > s->acked;
     }
     return r->live.index > s->acked;
 }

@@ -5,7 +5,8 @@
  * Failures: PREPARE unreachable: again, after a back-off, under the same name; refused: the next engine of
  * the list, or START_FAILED. RELEASE unreachable (certainly not sent): again; unknown: this leader is its
  * own successor and fences. FENCE: never ran: armed again; started: adopted; unknown: on_lost decides;
- * unreachable: unresolved, and again until resolve_within. WATCH unknown: on_lost. A prepared attempt of an
+ * unreachable: unresolved, and again until resolve_within. RELEASE or FENCE accepted: ACCEPTED, watched as a started
+ * one; it is withdrawn by a stop when its deadline comes first, or resolve_within. WATCH unknown: on_lost. A prepared attempt of an
  * older epoch is always fenced, never released.
  */
 #include "jobs/base/mutant.h"
@@ -34,7 +35,7 @@ static bool may_execute(const struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
 
-    return a && (a->state == ATTEMPT_STARTED ||
+    return a && (run_attempt_is_released(a) ||
                  (a->state == ATTEMPT_COMMITTED && (r->live.released || a->committed_epoch != s->epoch)));
 }
 
@@ -93,7 +94,7 @@ void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence)
 {
     struct record *rec = turn_record_about(s, RECORD_NEVER_RAN, r);
 
-    assert(run_attempt(r)->state == ATTEMPT_ARMED || run_attempt(r)->state == ATTEMPT_COMMITTED);
+    assert(run_attempt(r)->state != ATTEMPT_STARTED);
     PUT_TEXT(s, rec, text, evidence ? evidence : "");
     engine_call_discard_later(s, r);
     turn_commit(s, rec);
@@ -369,7 +370,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
         run_queue_move_running_permit(s, run_queue_of_running(s, engine), r);
     engine_call_orphan_all(s, r);
     r->live.released = false;
-    r->live.starts = 0;
+    r->live.starts = r->live.pending = 0;
     r->live.stop_again_ms = r->live.sent_ms = r->live.started_ms = 0;
     r->live.stops = 0;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
@@ -445,6 +446,13 @@ static int64_t started_here_ms(struct scheduler *s, struct run *r, const struct 
     return r->live.started_ms;
 }
 
+/* When an engine that has accepted it, and does not start it, loses it again: nothing waits without a bound. */
+static int64_t withdraw_at_ms(struct scheduler *s, const struct run *r, const struct attempt *a)
+{
+    return has_deadline(r) ? r->fire_ms + run_def(r)->start_within_ms + 1
+                           : a->accepted_ms + s->o.resolve_within_ms;
+}
+
 /* It was asked to stop, had its grace, and runs on: told at the second time, the fourth, the eighth and so on. */
 static void tell_of_stops(struct scheduler *s, struct run *r, const struct attempt *a)
 {
@@ -465,9 +473,11 @@ static void tell_of_stops(struct scheduler *s, struct run *r, const struct attem
     turn_commit(s, rec);
 }
 
-static void reconcile_started(struct scheduler *s, struct run *r, struct attempt *a)
+/* Started or accepted. */
+static void reconcile_released(struct scheduler *s, struct run *r, struct attempt *a)
 {
-    int64_t timeout_at = started_here_ms(s, r, a) + run_def(r)->timeout_ms;
+    bool started = a->state == ATTEMPT_STARTED;
+    int64_t stop_at = started ? started_here_ms(s, r, a) + run_def(r)->timeout_ms : withdraw_at_ms(s, r, a);
 
     if (r->live.unrecovered && r->live.recover_by_ms <= s->now_ms)
         takeover_recovered(s, r, r->state == RUN_UNRESOLVED ? OUTCOME_UNRESOLVED : OUTCOME_ADOPTED);
@@ -497,10 +507,10 @@ static void reconcile_started(struct scheduler *s, struct run *r, struct attempt
         tell_of_stops(s, r, a);
         r->live.stop_ticket = engine_call_begin(s, r, ENGINE_STOP);
         turn_wake_run(s, r, r->live.stop_again_ms);
-    } else if (timeout_at <= s->now_ms) {
-        launch_stop(s, r, STOP_TIMEOUT, NULL);
+    } else if (stop_at <= s->now_ms) {
+        launch_stop(s, r, started ? STOP_TIMEOUT : STOP_DEADLINE, NULL);
     } else {
-        turn_wake_run(s, r, timeout_at);
+        turn_wake_run(s, r, stop_at);
     }
 }
 
@@ -565,6 +575,15 @@ static void reconcile_engineless(struct scheduler *s, struct run *r)
         turn_wake_run(s, r, r->unresolved_ms + s->o.resolve_within_ms);
 }
 
+/* A stop came before its start. */
+static void close_stopped(struct scheduler *s, struct run *r, const struct attempt *a)
+{
+    if (a->stop_reason == STOP_DEADLINE)
+        launch_close(s, r, VERDICT_DEADLINE, a->text && *a->text ? a->text : TEXT_WITHDRAWN, NULL);
+    else
+        launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
+}
+
 /* A reservation by an earlier leader, under rules that are not in force any more. */
 static bool outdated(struct scheduler *s, const struct run *r)
 {
@@ -585,8 +604,8 @@ static bool retries_later(const struct scheduler *s, const struct run *r)
 /* The order of the arms is the protocol: each may rely on it that none before it applied.
  *
  *  1. Nothing is done before the last batch that touched the run is durable.
- *  2. An attempt that may execute decides alone. Without its engine it is unresolved; a started one is
- *     watched and stopped; a committed one is released by the epoch that committed it, fenced by any other.
+ *  2. An attempt that may execute decides alone. Without its engine it is unresolved; a started or accepted
+ *     one is watched and stopped; a committed one is released by the epoch that committed it, fenced by any other.
  *     From here on nothing of the run executes.
  *  3. A stop that was asked for while it might have executed ends the run.
  *     So does the loss of the journal of a time in which it may have gone on.
@@ -605,14 +624,14 @@ void launch_reconcile(struct scheduler *s, struct run *r)
         return; /* the ack of its batch comes back here */
     if (a && may_execute(s, r) && !run_queue_of_engine(s, a->engine, NULL)) {
         reconcile_engineless(s, r);
-    } else if (a && a->state == ATTEMPT_STARTED) {
-        reconcile_started(s, r, a);
+    } else if (a && run_attempt_is_released(a)) {
+        reconcile_released(s, r, a);
     } else if (a && a->state == ATTEMPT_COMMITTED) {
         reconcile_committed(s, r, a);
     } else if (r->fired && state_in_lost_time(&s->state, r) && !MUTANT(LOST_GOES_ON)) {
         launch_close(s, r, VERDICT_LOST, TEXT_JOURNAL_LOST, NULL);
     } else if (a && a->stop_reason && a->state == ATTEMPT_NEVER_RAN) {
-        launch_close(s, r, VERDICT_KILLED, run_stop_name(a->stop_reason), NULL);
+        close_stopped(s, r, a);
     } else if (!r->fired && outdated(s, r)) {
         launch_revoke(s, r, "edited");
     } else if (a && a->state == ATTEMPT_START_FAILED && !r->fired) {

@@ -57,9 +57,11 @@
 #define STOP_AGAIN_MS                 30000
 #define RUN_QUEUE_LOOK_AGAIN_MS       5000
 #define MAY_ACT_AGAIN_MS              100
+#define PENDING_RECORDS_MAX           16    /* of an attempt, by one leader */
 #define CLOCK_SET_BACK_MS             60000 /* by less time stands still until the clock has come so far again */
 #define TEXT_HAD_LOCAL_TIME           "the job has had this local time under the zone rules before"
 #define TEXT_DEADLINE                 "it could not start within start_within of its fire time"
+#define TEXT_WITHDRAWN                "its engine could not start it in time, and it was withdrawn"
 #define TEXT_JOURNAL_LOST             "the journal of this time was lost"
 
 /* A limited number of permits and the runs that wait for one: of an engine for armed attempts, of a pool for

@@ -116,7 +116,7 @@ static void recover(struct scheduler *s, struct run *r)
     struct attempt *a = run_attempt(r);
     struct run_queue *pool = run_queue_of_pool(s, run_def(r)), *running;
     bool handed_over = is_handed_over(s, r);
-    bool may_run = a && !handed_over && (a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED);
+    bool may_run = a && !handed_over && (a->state == ATTEMPT_COMMITTED || run_attempt_is_released(a));
 
     memset(&r->live, 0, sizeof(r->live));
     r->live.timer.seq = r->seq;

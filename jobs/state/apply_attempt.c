@@ -10,8 +10,9 @@
 static const unsigned attempt_moves[] = {
 #define TO(x) (1u << ATTEMPT_##x)
     [ATTEMPT_ARMED] = TO(COMMITTED) | TO(REVOKED) | TO(NEVER_RAN) | TO(START_FAILED),
-    [ATTEMPT_COMMITTED] = TO(COMMITTED) | TO(STARTED) | TO(REVOKED) | TO(NEVER_RAN) | TO(START_FAILED) |
-                          TO(UNKNOWN),
+    [ATTEMPT_COMMITTED] = TO(COMMITTED) | TO(ACCEPTED) | TO(STARTED) | TO(REVOKED) | TO(NEVER_RAN) |
+                          TO(START_FAILED) | TO(UNKNOWN),
+    [ATTEMPT_ACCEPTED] = TO(ACCEPTED) | TO(STARTED) | TO(NEVER_RAN) | TO(START_FAILED) | TO(UNKNOWN),
     [ATTEMPT_STARTED] = TO(STARTED) | TO(START_FAILED) | TO(ENDED) | TO(UNKNOWN),
     [ATTEMPT_REVOKED] = 0,
     [ATTEMPT_NEVER_RAN] = TO(REVOKED),
@@ -30,7 +31,7 @@ static void move_attempt(struct apply_context *c, struct attempt *a, enum attemp
 
 static bool may_run(const struct attempt *a)
 {
-    return a->state == ATTEMPT_COMMITTED || a->state == ATTEMPT_STARTED;
+    return a->state == ATTEMPT_COMMITTED || run_attempt_is_released(a);
 }
 
 static void attempt_ended(struct apply_context *c, struct run *run)
@@ -109,11 +110,25 @@ static int apply_handed_over(struct apply_context *c, struct attempt *a)
     return 0;
 }
 
+static int apply_accepted(struct apply_context *c, struct run *run, struct attempt *a)
+{
+    apply_run_set_fired(c, run, false); /* whatever the clocks say: its engine has it */
+    if (a->state != ATTEMPT_ACCEPTED)
+        a->accepted_ms = c->batch->time_ms;
+    move_attempt(c, a, ATTEMPT_ACCEPTED);
+    alloc_replace(&a->text, RECORD_HAS(c->r, text) ? c->r->text : NULL);
+    run->unresolved_ms = 0;
+    apply_run_move(c, run, RUN_STARTING);
+    return 0;
+}
+
 static int apply_started(struct apply_context *c, struct run *run, struct attempt *a)
 {
     apply_run_set_fired(c, run, false); /* whatever the clocks say: it runs */
     move_attempt(c, a, ATTEMPT_STARTED);
     a->started_ms = c->r->at_ms + (MUTANT(HIDDEN_STATE) && run->live.permitted);
+    if (a->accepted_ms)
+        alloc_replace(&a->text, NULL); /* why it had not started */
     if (!run->started_ms)
         run->started_ms = c->r->at_ms;
     run->unresolved_ms = 0;
@@ -228,6 +243,8 @@ int apply_attempt_record(struct apply_context *c)
         return apply_revoked(c, run, a);
     case RECORD_HANDED_OVER:
         return apply_handed_over(c, a);
+    case RECORD_ACCEPTED:
+        return apply_accepted(c, run, a);
     case RECORD_STARTED:
         return apply_started(c, run, a);
     case RECORD_STARTED_AGAIN:

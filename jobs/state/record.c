@@ -276,6 +276,8 @@ enum record_kind record_kind_of(const char *name)
 int record_kind_level(enum record_kind kind)
 {
     switch (kind) {
+    case RECORD_ACCEPTED:
+        return 4;
     case RECORD_STARTED_AGAIN:
     case RECORD_RECOVERED:
         return 3;

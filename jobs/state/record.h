@@ -20,9 +20,9 @@
 
 /* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
  * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN, RECOVERED, and the
- * identity in COMMITTED. */
+ * identity in COMMITTED; 4: ACCEPTED. */
 #ifndef RECORD_LEVEL
-#define RECORD_LEVEL 3
+#define RECORD_LEVEL 4
 #endif
 
 #define RECORD_IDENTITY_LEVEL 3 /* of COMMITTED's identity */
@@ -104,6 +104,8 @@
     X(REVOKED, "revoked", F(run) F(attempt) F(reason), )                                                     \
     /* its leader gives up the lead, has not released it, and never will: the successor commits it again */  \
     X(HANDED_OVER, "handed-over", F(run) F(attempt), )                                                       \
+    /* released, and its engine will start it when it can; once more when the engine gives another reason */ \
+    X(ACCEPTED, "accepted", F(run) F(attempt), F(text))                                                      \
     X(STARTED, "started", F(run) F(attempt) F(at_ms), F(text))                                               \
     /* somebody else did so; count: how often it was started, all told */                                    \
     X(STARTED_AGAIN, "started-again", F(run) F(attempt) F(count), F(text))                                   \

@@ -117,6 +117,11 @@ struct attempt *run_attempt(struct run *run)
     return run->attempt_count ? &run->attempts[run->attempt_count - 1] : NULL;
 }
 
+bool run_attempt_is_released(const struct attempt *a)
+{
+    return a->state == ATTEMPT_STARTED || a->state == ATTEMPT_ACCEPTED;
+}
+
 struct job *run_def(const struct run *run)
 {
     return run->def ? run->def : run->job->def;

@@ -40,7 +40,8 @@ enum run_state {
     X(NEVER_RAN, "never-ran") /* by evidence */                                                              \
     X(START_FAILED, "start-failed")                                                                          \
     X(ENDED, "ended")                                                                                        \
-    X(UNKNOWN, "unknown") /* nothing can be proved */
+    X(UNKNOWN, "unknown")   /* nothing can be proved */                                                      \
+    X(ACCEPTED, "accepted") /* released; its engine will start it when it can, and has not yet */
 
 enum attempt_state {
 #define X(state, word) ATTEMPT_##state,
@@ -93,7 +94,8 @@ enum run_cause {
 #define RUN_STOPS(X)                                                                                         \
     X(TIMEOUT, "timeout")                                                                                    \
     X(KILLED, "killed")                                                                                      \
-    X(REPLACED, "replaced")
+    X(REPLACED, "replaced")                                                                                  \
+    X(DEADLINE, "deadline") /* its engine could not start it in time: it is withdrawn */
 
 enum run_stop {
     STOP_NONE,
@@ -127,7 +129,8 @@ struct attempt {
     int64_t epoch;  /* of its ARM, */
     uint64_t index; /* and the batch: a fire time may be reserved, revoked and reserved again in one epoch */
     int64_t committed_epoch;
-    bool handed_over; /* COMMITTED, and the leader that committed it will not release it any more */
+    bool handed_over;    /* COMMITTED, and the leader that committed it will not release it any more */
+    int64_t accepted_ms; /* by its leader's clock; 0: it was not, or started at once */
     int64_t started_ms, ended_ms;
     int restarts;              /* how often it was started again, which only others than cronsched do */
     int exit_code;             /* -1: none */
@@ -148,8 +151,9 @@ struct run_live {
     bool
         unrecovered; /* an earlier leader left its attempt with an outcome not known yet; counted in its job */
     enum run_state was; /* when this leader began */
-    bool left;  /* then it had waited for its first attempt, and nobody had led for longer than late_grace */
-    int starts; /* of the newest attempt, as its engine last said; 0: once */
+    bool left;   /* then it had waited for its first attempt, and nobody had led for longer than late_grace */
+    int starts;  /* of the newest attempt, as its engine last said; 0: once */
+    int pending; /* so often the engine said why it is not started yet */
     int failures; /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
     int stops;             /* so often its newest attempt was asked to stop */
@@ -195,6 +199,8 @@ struct run {
 };
 
 struct attempt *run_attempt(struct run *run); /* the newest, or NULL */
+bool run_attempt_is_released(
+    const struct attempt *a); /* by the journal: it runs, or will when its engine can */
 /* The definition that governs the run: the frozen one, else the job's own; NULL: the job is gone. */
 struct job *run_def(const struct run *run);
 /* As people see it: SKIPPED when its verdict is a skip. */

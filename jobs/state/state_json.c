@@ -31,6 +31,8 @@ static json_t *attempt_to_json(const struct attempt *a)
     json_object_set_new(o, "engine", json_string(a->engine));
     json_object_set_new(o, "id", a->id ? json_string(a->id) : json_null());
     json_object_set_new(o, "state", json_string(run_attempt_state_name(a->state)));
+    if (a->accepted_ms)
+        json_object_set_new(o, "accepted", time_json(a->accepted_ms, INSTANT_MS));
     json_object_set_new(o, "started", time_json(a->started_ms, INSTANT_MS));
     if (a->restarts > 0)
         json_object_set_new(o, "starts", json_integer(a->restarts + 1));
@@ -128,6 +130,7 @@ static json_t *encode_attempt(const struct attempt *a)
     put_int(o, "index", (int64_t)a->index, 0);
     put_int(o, "committed_epoch", a->committed_epoch, 0);
     put_flag(o, "handed_over", a->handed_over);
+    put_int(o, "accepted", a->accepted_ms, 0);
     put_int(o, "started", a->started_ms, 0);
     put_int(o, "restarts", a->restarts, 0);
     put_int(o, "ended", a->ended_ms, 0);
@@ -291,6 +294,7 @@ static int decode_attempt(struct run *r, const json_t *o)
     a->index = (uint64_t)get_int(o, "index", 0);
     a->committed_epoch = get_int(o, "committed_epoch", 0);
     a->handed_over = get_flag(o, "handed_over");
+    a->accepted_ms = get_int(o, "accepted", 0);
     a->started_ms = get_int(o, "started", 0);
     a->restarts = (int)get_int(o, "restarts", 0);
     a->ended_ms = get_int(o, "ended", 0);

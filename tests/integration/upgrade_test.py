@@ -49,8 +49,8 @@ class Upgrade(lab.Suite):
             server.start()
             goes_on()
         leader = c.wait_leader()
-        lab.wait_for(lambda: self.written(leader) == 3, 20, "the level to rise")
-        self.assertIn("records of level 3", "".join(s.log_tail(400) for s in c.servers))
+        lab.wait_for(lambda: self.written(leader) == 4, 20, "the level to rise")
+        self.assertIn("records of level 4", "".join(s.log_tail(400) for s in c.servers))
         leader.cli.check("cluster", "step-down")  # which is the record that only level 2 has
         lab.wait_for(lambda: "handed over" in c.wait_leader().cli.check("cluster", "takeovers").out, 60, "a hand-over")
         goes_on()
@@ -62,7 +62,7 @@ class Upgrade(lab.Suite):
         lab.wait_for(lambda: "a newer cronsched is needed" in old.log_tail(40), 30, "the old build to say what is wrong")
         self.assertTrue(old.running())
         goes_on()
-        self.assertEqual(3, self.written(c.wait_leader()))
+        self.assertEqual(4, self.written(c.wait_leader()))
         old.kill()
 
         leader = c.wait_leader()

@@ -80,7 +80,7 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
                            .epoch = q->epoch,
                            .sender_epoch = r->epoch,
                            .version = o ? o->version : 0,
-                           .unresolved = q->unresolved,
+                           .unresolved = q->unresolved || !q->started_ms,
                            .sent_ms = w->now_ms,
                            .forbids = q->job->concurrency == JOB_FORBID || q->job->concurrency == JOB_QUEUE,
                            .alone = q->job->concurrency != JOB_ALLOW};
@@ -361,6 +361,11 @@ static void call_watch(struct world *w, struct event *e, struct container *o, st
         a.event = ENGINE_UNREACHABLE;
         a.text = "the engine is down";
         engine_answer(w, e, a, NULL);
+    } else if (swarm_watch(w, o, &a)) {
+        a.ticket = e->call.ticket;
+        engine_answer(w, e, a, NULL);
+        if (a.event != ENGINE_PENDING)
+            return;
     } else if (o->state == OBJECT_EXITED) {
         engine_answer(w, e, ended(o, e->call.ticket), NULL);
         return;
@@ -385,6 +390,7 @@ static void call_stop(struct world *w, struct event *e, struct container *o, str
         else
             object_exit_later(w, o, between(w, 0, 2000), 143);
     }
+    swarm_withdraw(w, o);
     a.event = ENGINE_DONE;
     engine_answer(w, e, a, NULL);
 }
@@ -463,11 +469,9 @@ static void host_down(struct world *w, int host, bool killed)
     LIST_EACH_SAFE(link, &w->living)
     {
         struct container *o = LIST_ITEM(link, struct container, living);
-        if (o->host == host && o->state == OBJECT_CREATED)
-            swarm_unreachable(w, o);
-        if (o->host != host || !is_reached(w, o) || o->state != OBJECT_RUNNING)
+        if (o->host != host || !is_reached(w, o) || o->state == OBJECT_EXITED)
             continue;
-        if (killed && chance(w, 500)) {
+        if (killed && o->state == OBJECT_RUNNING && chance(w, 500)) {
             if (w->hosts[host].swarm)
                 swarm_node_lost(w, o);
             else
@@ -492,12 +496,16 @@ static void tell_replicas(struct world *w, int host)
 
 static void tell_states(struct world *w, int host)
 {
+    struct engine_answer a;
+
     LIST_EACH_SAFE(link, &w->living)
     {
         struct container *o = LIST_ITEM(link, struct container, living);
         if (o->host != host || !is_reached(w, o))
             continue;
-        if (o->state == OBJECT_EXITED)
+        if (swarm_watch(w, o, &a))
+            tell_watchers(w, o, a, a.event != ENGINE_PENDING);
+        else if (o->state == OBJECT_EXITED)
             tell_watchers(w, o, ended(o, 0), true);
         else if (o->state == OBJECT_RUNNING)
             tell_watchers(w, o,

@@ -331,6 +331,10 @@ static void judge_attempt(struct world *w, const struct batch *b, const struct r
     }
     o = a->id ? object_by_id(w, a->id) : NULL;
     switch (r->kind) {
+    case RECORD_ACCEPTED:
+        if (!o || (!o->replicas && !o->withdrawn))
+            violation(w, "%s#%d: the journal says accepted, and it was not", r->run, a->number);
+        break;
     case RECORD_STARTED:
         if (!o || !o->starts)
             violation(w, "%s#%d: the journal says started, and it was not", r->run, a->number);
@@ -696,7 +700,7 @@ static bool is_known(struct world *w, const struct container *o)
     const struct attempt *a = run ? run_attempt(run) : NULL;
 
     return a && a->id && strcmp(a->id, o->id) == 0 &&
-           (a->state == ATTEMPT_STARTED || a->state == ATTEMPT_COMMITTED);
+           (run_attempt_is_released(a) || a->state == ATTEMPT_COMMITTED);
 }
 
 void monitor_begin_anew(struct world *w, int64_t lost_until_ms)

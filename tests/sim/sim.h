@@ -159,7 +159,6 @@ enum object_state { OBJECT_CREATED, OBJECT_RUNNING, OBJECT_EXITED, OBJECT_GONE }
 struct watcher {
     int replica;
     uint64_t link, ticket;
-    enum engine_op op; /* that waits */
 };
 
 /* That an engine has told its scheduler of it, as an object that runs and is kept by nobody. */
@@ -197,9 +196,9 @@ struct container {
     uint64_t exit_codes; /* bit i: it ended with i, of its last six bits */
     struct stray_note strays[REPLICAS];
     bool forbids;
-    struct release_note released;      /* the request by which it was started */
-    struct watcher settling[REPLICAS]; /* who waits for its task to start, or to be rejected */
-    struct list living;                /* until it is gone */
+    bool withdrawn;               /* before its task started */
+    struct release_note released; /* the request by which it was started */
+    struct list living;           /* until it is gone */
     UT_hash_handle by_id, by_name;
 };
 
@@ -411,7 +410,9 @@ void swarm_fence(struct world *w, struct event *e, struct container *o, struct e
 void swarm_discard(struct world *w, struct container *o);
 void swarm_task(struct world *w, struct event *e);
 void swarm_node_lost(struct world *w, struct container *o); /* with what ran on it */
-void swarm_unreachable(struct world *w, struct container *o);
+void swarm_withdraw(struct world *w, struct container *o);
+/* What a watch of what has not started is told; false: it has, or this is none of a Swarm. */
+bool swarm_watch(const struct world *w, const struct container *o, struct engine_answer *ret);
 
 /* ---- strangers.c ---- */
 void stranger_at_random(struct world *w);

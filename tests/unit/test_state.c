@@ -230,7 +230,7 @@ static void a_snapshot_with_unknown_words_is_refused(void **state)
     static const char *const changes[][2] = {{"\"cause\":\"manual\"", "\"cause\":\"planet\""},
                                              {"\"stop\":\"killed\"", "\"stop\":\"kilted\""},
                                              {"\"state\":3", "\"state\":7"},
-                                             {"\"state\":2,\"stop\"", "\"state\":8,\"stop\""}};
+                                             {"\"state\":2,\"stop\"", "\"state\":9,\"stop\""}};
     struct error error = {0};
     struct state s;
     size_t size;
