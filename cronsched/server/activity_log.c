@@ -35,16 +35,20 @@ static void tell_end(const struct history_run *row)
     enum run_verdict verdict = run_verdict_of(row->verdict);
     const json_t *attempts, *last;
     json_t *run;
-    bool well;
+    const char *event = "run-failed";
+    enum log_level level = LOG_WARN;
 
     if (!row->over || verdict == VERDICT_NONE || run_verdict_is_skip(verdict))
         return;
-    well = verdict == VERDICT_SUCCEEDED || verdict == VERDICT_KILLED;
+    if (verdict == VERDICT_SUCCEEDED || verdict == VERDICT_KILLED) {
+        event = "run-ended";
+        level = LOG_NOTE;
+    }
     run = json_loads(row->json, 0, NULL);
     attempts = json_object_get(run, "attempts");
     last = json_array_get(attempts, json_array_size(attempts) - 1); /* NULL: it has none */
-    log_activity(well ? LOG_NOTE : LOG_WARN, well ? "run-ended" : "run-failed", LOG_TEXT("job", row->job),
-                 LOG_TEXT("run", row->run), LOG_TEXT("verdict", row->verdict), int_field(run, "exit_code"),
+    log_activity(level, event, LOG_TEXT("job", row->job), LOG_TEXT("run", row->run),
+                 LOG_TEXT("verdict", row->verdict), int_field(run, "exit_code"),
                  LOG_TEXT("cause", text_of(run, "cause")), LOG_TEXT("engine", text_of(last, "engine")),
                  LOG_INT("attempts", (int64_t)json_array_size(attempts)), took_field(row),
                  LOG_TEXT("text", text_of(run, "text")));

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "jobs/state/run_id.h"
+
 #define RUN "report@20261122T030000Z"
 
 #define TEXT_MAX (2 * 1024 * 1024)
@@ -620,9 +622,10 @@ static int count_files(void)
 
 static void test_removal_takes_the_folder_with_the_last(void **state)
 {
-    char *first[] = {"report@20261123T040000Z", RUN, "report@20261123T010000.123Z"};
-    char *last[] = {"report@20261123T030000Z", "report@20261123T010000Z"},
-         *none[] = {"other@20261123T030000Z"};
+    char ids[][RUN_ID_MAX] = {"report@20261123T040000Z",     RUN,
+                              "report@20261123T010000.123Z", "report@20261123T030000Z",
+                              "report@20261123T010000Z",     "other@20261123T030000Z"};
+    char *first[] = {ids[0], ids[1], ids[2]}, *last[] = {ids[3], ids[4]}, *none[] = {ids[5]};
     struct run_log_file f;
 
     assert_int_equal(run_log_file_open(&f, path_of(1), 10, RUN_LOG_FRESH, NULL), 0);
