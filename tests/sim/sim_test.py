@@ -30,7 +30,7 @@ PATHS = ("jobs/", "leader/", "tests/sim/")  # what a world consists of
 WENT_WRONG = {"sim": (24, 29, 100018, 200017, 200028, 500223, 31000010, 33000090, 7703),
               "elections": (684, 101152, 201629, 508417, 909287, 41000413, 42002726, 61000568)}
 FOUND_FROM = {"discard-before-ack": 15, "kill-retries": 4, "edit-unaccounted": 8, "same-manual-id": 45, "lost-time-fired": 2,
-              "lost-goes-on": 21, "armed-is-busy": 7, "accepted-is-started": 7, "no-epoch-check": 5, "tail-unread": 22,
+              "lost-goes-on": 21, "armed-is-busy": 7, "accepted-is-started": 7, "clock-unconfirmed": 103, "no-epoch-check": 5, "tail-unread": 22,
               "mark-forgotten": 61, "hash-ignored": 303, "version-alone": 61000216}  # else 1
 
 
