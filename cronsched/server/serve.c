@@ -40,6 +40,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -726,6 +727,8 @@ static int serve(const struct verb_call *call)
     int rc = config_load_call(&s.config, call);
 
     OBJECT_INIT(struct serve, &s);
+    mallopt(M_MXFAST,
+            0); /* or what was freed is merged when something large is: all of it, in that one turn */
     s.call = call;
     if (rc == EXIT_FINE && verb_option(call, "check"))
         rc = serve_check(&s.config);
