@@ -324,23 +324,19 @@ int apply_check_empty(struct apply *a)
 int apply_check_sizes(struct apply *a)
 {
     size_t most = a->s->journal->batch_bytes;
-    const char *name;
-    json_t *job;
 
-    json_object_foreach((json_t *)(uintptr_t)a->jobs, name, job)
-    {
-        size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT);
-        const struct job_state *old = state_job(&a->s->state, name);
+    for (size_t i = 0; i < a->count; i++) {
+        const struct apply_change *c = &a->changes[i];
 
-        if (!old)
-            a->grows += size + STATE_JOB_BYTES;
-        else if (size > old->def_bytes)
-            a->grows += size - old->def_bytes;
-        if (most && size + JOB_SPARE_BYTES > most - most / 4)
+        if (!c->old)
+            a->grows += c->bytes + STATE_JOB_BYTES;
+        else if (c->bytes > c->old->def_bytes)
+            a->grows += c->bytes - c->old->def_bytes;
+        if (most && c->bytes + JOB_SPARE_BYTES > most - most / 4)
             return error_set(a->error, ERR_LIMIT,
                              "job %s has %zu bytes, but ZooKeeper's servers take %zu in one request: raise "
                              "their jute.maxbuffer",
-                             name, size, most);
+                             c->def->name, c->bytes, most);
     }
     return 0;
 }

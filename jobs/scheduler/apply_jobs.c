@@ -1,9 +1,10 @@
 /* The command apply: many definitions, checked as a whole before the first record. See commands.c.
  *
- * A large one goes on over many turns: some of its jobs are read in each, then all is checked in one, then some are
- * staged in each, then one record makes all of it effective. From the first staged part on no other change of
- * definitions is taken, and jobs that it changes are not planned: the new definition is in force from when its part was
- * staged, as if all had been done at once. When the leader goes before that record nothing of it has happened.
+ * A large one, or one that prunes many, goes on over many turns: some of its jobs are read in each, then all is checked in
+ * one, then some are compared with those that there are and some are staged in each, then one record makes all of it
+ * effective. From the check on no other change of definitions is taken, and jobs whose change is staged are not planned:
+ * the new definition is in force from when its part was staged, as if all had been done at once. What is pruned is planned
+ * until that record. When the leader goes before it nothing of it has happened.
  *
  * A pause by hand outlasts it: where a definition's own `paused` changes, the record of the job ends or replaces
  * every pause, so the one by hand is put again behind it.
@@ -34,6 +35,8 @@ static int read_job(struct apply *a, const char *name, const json_t *item)
         apply_fault(a, name, &fault);
         return 0;
     }
+    a->changes[a->count].bytes = json_dumpb(item, NULL, 0, JSON_COMPACT);
+    a->bytes += strlen(name) + a->changes[a->count].bytes;
     a->changes[a->count++].def = def;
     apply_check_job(a, def);
     return 0;
@@ -179,6 +182,7 @@ static void warn_never(struct apply *a, const struct job *def)
 
 static void compare_one(struct apply *a, struct apply_change *c)
 {
+    c->old = state_job(&a->s->state, c->def->name); /* of a dry run it may have gone since the check */
     c->same = true;
     if (apply_is_conflict(a, c)) /* of a dry run, which lists it */
         return;
@@ -193,13 +197,19 @@ static void compare_one(struct apply *a, struct apply_change *c)
                               json_pack("{s:s,s:s?}", "job", c->def->name, "set", c->old->set));
 }
 
-/* What there is to do, and what to say of it. */
-static void compare(struct apply *a)
+/* What there is to do, and what to say of it. 1: all are compared. */
+static int compare_some(struct apply *a, size_t most)
+{
+    for (; a->compared < a->count && most > 0; most--)
+        compare_one(a, &a->changes[a->compared++]);
+    return a->compared == a->count;
+}
+
+/* The jobs that are not in the files. */
+static void list_others(struct apply *a)
 {
     struct job_state *j, *next;
 
-    for (size_t i = 0; i < a->count; i++)
-        compare_one(a, &a->changes[i]);
     HASH_ITER(by_name, a->s->state.jobs, j, next)
     {
         if (apply_is_pruned(a, j))
@@ -238,20 +248,38 @@ static int stage_some(struct apply *a, size_t most)
     return a->next == a->count;
 }
 
-static void prune_and_end(struct apply *a)
+/* 1: all are. */
+static int prune_some(struct apply *a, size_t most)
 {
+    for (; !a->dry && a->pruned < json_array_size(a->deleted) && most > 0; most--)
+        commands_put_delete(a->s, json_string_value(json_array_get(a->deleted, a->pruned++)), true, a->set,
+                            a->by);
+    return a->dry || a->pruned == json_array_size(a->deleted);
+}
+
+/* Of most that are deleted there is nothing to be closed. */
+static void close_deleted(struct apply *a)
+{
+    struct scheduler *s = a->s;
     json_t *name;
+    size_t i;
+
+    json_array_foreach(a->deleted, i, name)
+    {
+        struct job_state *j = state_job(&s->state, json_string_value(name));
+
+        if (j->run_count || rules_next_ms(s, j) <= s->now_ms)
+            commands_close_job(s, j, a->by);
+    }
+}
+
+static void take_effect(struct apply *a)
+{
     size_t i;
 
     if (a->dry)
         return;
-    json_array_foreach(a->deleted, i, name)
-    {
-        struct job_state *j = state_job(&a->s->state, json_string_value(name));
-
-        if (j)
-            commands_put_delete(a->s, j, a->staged, a->set, a->by);
-    }
+    close_deleted(a);
     for (i = 0; a->staged && i < a->count; i++)
         if (!a->changes[i].same)
             keep_pause(&a->changes[i]);
@@ -351,8 +379,7 @@ static int check_all(struct apply *a)
     rc = rc < 0 ? rc : commands_room(a->s, STATE_JOBS, a->grows, a->error);
     if (rc < 0)
         return rc;
-    a->staged = a->done || json_dumpb(a->jobs, NULL, 0, JSON_COMPACT) > one_batch(a->s) || a->prune;
-    compare(a);
+    a->staged = a->done || a->bytes > one_batch(a->s) || a->prune;
     return 0;
 }
 
@@ -427,7 +454,7 @@ static int apply_reply(struct apply *a, struct scheduler_result *ret)
 
 int apply_refuses(const struct scheduler *s, struct error *error)
 {
-    if (!s->apply || s->apply->dry || s->apply->step < APPLY_STAGES)
+    if (!s->apply || s->apply->dry || s->apply->step < APPLY_COMPARES)
         return 0;
     return error_set(error, ERR_BUSY, "a large apply is being recorded; try again in a moment");
 }
@@ -439,8 +466,11 @@ static int apply_at_once(struct apply *a, struct scheduler_result *ret)
     rc = rc < 0 ? rc : check_all(a);
     if (rc < 0)
         return rc;
+    compare_some(a, SIZE_MAX);
+    list_others(a);
     stage_some(a, SIZE_MAX);
-    prune_and_end(a);
+    prune_some(a, SIZE_MAX);
+    take_effect(a);
     return apply_reply(a, ret);
 }
 
@@ -467,6 +497,23 @@ static size_t items_of(const struct scheduler *s)
     return s->o.apply_items ? s->o.apply_items : APPLIED_PER_STEP;
 }
 
+/* What is pruned counts, too. */
+static bool is_small(const struct apply *a)
+{
+    size_t most = items_of(a->s), count = json_object_size(a->jobs);
+    struct job_state *j, *next;
+
+    if (!a->prune || count > most)
+        return count <= most;
+    HASH_ITER(by_name, a->s->state.jobs, j, next)
+    {
+        count += apply_is_pruned(a, j);
+        if (count > most)
+            return false;
+    }
+    return true;
+}
+
 void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *by,
                           void (*done)(void *arg, int rc, struct scheduler_result *result), void *arg)
 {
@@ -479,7 +526,7 @@ void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *b
         a = apply_new(s, body, by, &result.error);
         rc = apply_begin(a);
     }
-    if (rc == 0 && json_object_size(a->jobs) <= items_of(s))
+    if (rc == 0 && is_small(a))
         rc = apply_at_once(a, &result);
     else if (rc == 0 && s->apply)
         rc = error_set(&result.error, ERR_BUSY,
@@ -546,11 +593,21 @@ void apply_step(struct scheduler *s)
         rc = check_all(a);
         rc = rc < 0 ? rc : 1;
         break;
+    case APPLY_COMPARES:
+        rc = compare_some(a, items_of(s));
+        break;
+    case APPLY_LISTS:
+        list_others(a);
+        rc = 1;
+        break;
     case APPLY_STAGES:
         rc = stage_some(a, items_of(s));
         break;
+    case APPLY_PRUNES:
+        rc = prune_some(a, items_of(s));
+        break;
     case APPLY_ENDS:
-        prune_and_end(a);
+        take_effect(a);
         apply_reply(a, &a->result);
         apply_end(s, 0);
         return;
@@ -567,7 +624,7 @@ void apply_drop(struct scheduler *s, const char *why)
 
     if (!a)
         return;
-    for (size_t i = 0; i < a->next; i++)
+    for (size_t i = 0; i < a->next && !a->dry; i++)
         if (a->changes[i].old)
             a->changes[i].old->live.held = false;
     error_set(a->error, ERR_NO_LEADER, "%s; nothing was changed", why);

@@ -10,6 +10,7 @@
 
 struct apply_change {
     struct job *def;
+    size_t bytes;          /* of the definition as it was sent */
     struct job_state *old; /* NULL: new */
     bool same;             /* there is nothing to do */
     /* A pause by hand, put again after the record that would end it. reason and by are copies. */
@@ -21,7 +22,16 @@ struct apply_change {
     } pause;
 };
 
-enum apply_step { APPLY_READS, APPLY_CHECKS, APPLY_STAGES, APPLY_ENDS };
+/* From APPLY_COMPARES on nobody else changes definitions, unless it is dry. */
+enum apply_step {
+    APPLY_READS,
+    APPLY_CHECKS,
+    APPLY_COMPARES,
+    APPLY_LISTS,
+    APPLY_STAGES,
+    APPLY_PRUNES,
+    APPLY_ENDS
+};
 
 struct apply {
     struct object object;
@@ -37,8 +47,11 @@ struct apply {
     void *at; /* of the jobs: the next to be read */
     struct apply_change *changes;
     size_t count;
-    size_t next; /* of the changes: to be staged */
+    size_t compared; /* of the changes */
+    size_t next;     /* of the changes: to be staged */
+    size_t pruned;   /* of those to be deleted: are staged */
     size_t unchanged;
+    size_t bytes; /* of the definitions as they were sent */
     size_t grows; /* the state, in bytes */
     bool staged;  /* larger than a batch: in parts, which one last record makes effective */
     json_t *created, *changed, *deleted, *warnings, *conflicts, *taken_over, *unlisted, *pauses;

@@ -85,28 +85,26 @@ int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result 
 
 /* ---- delete ---- */
 
-void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *set,
-                         const char *by)
+void commands_close_job(struct scheduler *s, struct job_state *j, const char *by)
 {
-    struct record *r;
-    bool again = true;
+    struct list *last = &j->runs; /* the last that stays: closing one may end those after it, too */
 
     planner_account(s, j, "deleted");
-    while (again) { /* closing one may end the list's next */
-        again = false;
-        LIST_EACH(link, &j->runs)
-        {
-            struct run *run = LIST_ITEM(link, struct run, of_job);
+    while (last->next != &j->runs) {
+        struct run *run = LIST_ITEM(last->next, struct run, of_job);
 
-            if (run->state == RUN_RETRYING || run->state == RUN_WAITING) { /* nothing of it executes */
-                launch_close(s, run, VERDICT_DELETED, "the job was deleted", by);
-                again = true;
-                break;
-            }
-        }
+        if (run->state == RUN_RETRYING || run->state == RUN_WAITING) /* nothing of it executes */
+            launch_close(s, run, VERDICT_DELETED, "the job was deleted", by);
+        if (last->next == &run->of_job)
+            last = last->next;
     }
-    r = turn_record(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
-    PUT_TEXT(s, r, job, j->name);
+}
+
+void commands_put_delete(struct scheduler *s, const char *job, bool staged, const char *set, const char *by)
+{
+    struct record *r = turn_record(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
+
+    PUT_TEXT(s, r, job, job);
     PUT_TEXT(s, r, set, set);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
@@ -126,7 +124,8 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
     if (children)
         return error_set(&ret->error, ERR_CONFLICT, "%s comes after %s; delete or change it first",
                          children->jobs[0]->name, name);
-    commands_put_delete(s, j, false, NULL, by);
+    commands_close_job(s, j, by);
+    commands_put_delete(s, name, false, NULL, by);
     return commands_finish(s, json_pack("{s:s}", "job", name), ret);
 }
 

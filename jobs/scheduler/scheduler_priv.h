@@ -450,9 +450,10 @@ int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result 
  * operators add may take three quarters, and of each part a share, so that they cannot keep an apply out. */
 int commands_room(struct scheduler *s, enum state_part part, size_t more, struct error *error);
 int commands_find_job(struct scheduler *s, const char *name, struct job_state **ret, struct error *error);
-/* Deletes a job; `staged`: as a part of a change set; `set`: the one it is pruned from, or NULL. */
-void commands_put_delete(struct scheduler *s, struct job_state *j, bool staged, const char *set,
-                         const char *by);
+/* What a deletion does first: accounts for all fire times up to now, and closes what of its runs does not execute. */
+void commands_close_job(struct scheduler *s, struct job_state *j, const char *by);
+/* The record of it; `staged`: as a part of a change set; `set`: the one it is pruned from, or NULL. */
+void commands_put_delete(struct scheduler *s, const char *job, bool staged, const char *set, const char *by);
 
 /* ---- apply_jobs.c: a large apply that goes on ---- */
 

@@ -139,7 +139,10 @@ static int apply_delete(struct apply_context *c)
         state_drop_backfill(c->s, LIST_ITEM(link, struct backfill, of_job));
     }
     state_after_drop(c->s, j);
-    job_unref(j->def);
+    if (c->part)
+        c->part->def = j->def; /* it goes with the part */
+    else
+        job_unref(j->def);
     j->def = NULL;
     j->deleted_ms = c->batch->time_ms;
     state_move_cursor(j, c->batch->time_ms);
@@ -220,8 +223,8 @@ static int apply_staged(struct apply_context *c)
     json_array_foreach(staged, i, o)
     {
         struct record part = part_record(o);
-        struct staged_part *read = parts && parts[i].def ? &parts[i] : NULL;
-        struct apply_context each = {c->s, c->batch, &part, c->error, false, read};
+        bool is_read = parts && (parts[i].def || part.kind == RECORD_JOB_DELETE);
+        struct apply_context each = {c->s, c->batch, &part, c->error, false, is_read ? &parts[i] : NULL};
 
         if (rc == 0)
             rc = part.kind == RECORD_JOB ? apply_job(&each) : apply_delete(&each);

@@ -32,7 +32,7 @@ struct applied {
     int rc;
     bool done;
     uint64_t index;
-    size_t created, changed;
+    size_t created, changed, deleted;
     struct error error;
 };
 
@@ -43,17 +43,27 @@ static void on_applied(void *arg, int rc, struct scheduler_result *result)
     *a = (struct applied){.rc = rc, .done = true, .index = result->index, .error = result->error};
     a->created = json_array_size(json_object_get(result->reply, "created"));
     a->changed = json_array_size(json_object_get(result->reply, "changed"));
+    a->deleted = json_array_size(json_object_get(result->reply, "deleted"));
     json_decref(result->reply);
     json_decref(result->details);
 }
 
-static void apply_then(json_t *jobs, struct applied *ret)
+static void apply_body_then(json_t *body, struct applied *ret)
 {
-    json_t *body = json_pack("{s:o}", "jobs", jobs);
-
     *ret = (struct applied){0};
     scheduler_apply_then(b.scheduler, body, "test", on_applied, ret);
     json_decref(body);
+}
+
+static void apply_then(json_t *jobs, struct applied *ret)
+{
+    apply_body_then(json_pack("{s:o}", "jobs", jobs), ret);
+}
+
+/* The set is these jobs alone from here on. */
+static void apply_set_then(json_t *jobs, struct applied *ret)
+{
+    apply_body_then(json_pack("{s:o,s:s,s:b}", "jobs", jobs, "set", "all", "prune", 1), ret);
 }
 
 static json_t *jobs_named(int count, const char *image)
@@ -91,7 +101,7 @@ static void a_large_apply_goes_on_in_pieces(void **state)
 {
     struct error error;
     struct scheduler_result result = {0};
-    struct applied a, other;
+    static struct applied a, other;
     int64_t worst_us;
 
     apply_then(jobs_named(10000, "x"), &a);
@@ -126,13 +136,13 @@ static size_t unfinished(void)
 static void a_job_that_is_being_changed_waits(void **state)
 {
     struct error error;
-    struct applied a;
+    static struct applied a;
     size_t before;
 
     assert_int_equal(apply(jobs_named(300, "x"), &error), 0);
     bench_settle();
     apply_then(jobs_named(300, "y"), &a);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 14; i++)
         scheduler_tick(b.scheduler); /* its part is staged, not all are */
     assert_false(a.done);
     before = unfinished();
@@ -150,12 +160,12 @@ static void a_large_apply_that_is_cut_did_nothing(void **state)
 {
     struct error error;
     struct error why = {.code = ERR_DEPOSED, .text = "another leads"};
-    struct applied a;
+    static struct applied a;
 
     assert_int_equal(apply(jobs_named(300, "x"), &error), 0);
     bench_settle();
     apply_then(jobs_named(400, "y"), &a);
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 20; i++)
         scheduler_tick(b.scheduler);
     assert_false(a.done);
     scheduler_journal_events.deposed(b.scheduler, &why);
@@ -164,12 +174,78 @@ static void a_large_apply_that_is_cut_did_nothing(void **state)
     assert_int_equal(scheduler_job_count(b.scheduler), 300);
 }
 
+/* One that has few jobs and deletes many goes on, too; no turn records many of them. */
+static void what_is_pruned_goes_in_pieces(void **state)
+{
+    static struct applied a;
+    int64_t worst_us;
+
+    apply_set_then(jobs_named(5000, "x"), &a);
+    turns_until_done(&a, 0);
+    apply_set_then(json_pack("{s:{s:s}}", "one", "image", "x"), &a);
+    assert_false(a.done);
+    worst_us = turns_until_done(&a, 5000);
+    assert_int_equal(a.rc, 0);
+    assert_int_equal(a.created, 1);
+    assert_int_equal(a.deleted, 5000);
+    assert_int_equal(scheduler_job_count(b.scheduler), 1);
+    print_message("5000 jobs deleted by an apply, the longest turn: %lld us\n", (long long)worst_us);
+    assert_true(worst_us < patience_ms(120) * 1000);
+}
+
+/* Until all of it takes effect: what is due meanwhile is fired. */
+static void what_will_be_pruned_is_planned(void **state)
+{
+    static struct applied a;
+    struct error why = {.code = ERR_DEPOSED, .text = "another leads"};
+    json_t *jobs = jobs_named(300, "x");
+    size_t before;
+
+    json_object_set_new(json_object_get(jobs, "job-000000"), "concurrency", json_string("allow"));
+    apply_set_then(jobs, &a);
+    turns_until_done(&a, 0);
+    bench_settle();
+    before = unfinished();
+    apply_set_then(json_pack("{s:{s:s}}", "one", "image", "x"), &a);
+    for (int i = 0; i < 6; i++)
+        scheduler_tick(b.scheduler); /* some deletions are staged, not all */
+    assert_false(a.done);
+    b.now_ms += 20000;
+    bench_settle();
+    assert_false(a.done);
+    assert_true(unfinished() > before);
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    assert_int_equal(a.rc, ERR_NO_LEADER);
+    assert_int_equal(scheduler_job_count(b.scheduler), 300);
+}
+
+/* A dry run keeps nobody from changing jobs: what it has compared may be gone when it ends. */
+static void a_dry_run_remembers_no_job(void **state)
+{
+    struct error error;
+    struct error why = {.code = ERR_DEPOSED, .text = "another leads"};
+    struct scheduler_result result = {0};
+    static struct applied a;
+
+    assert_int_equal(apply(jobs_named(300, "x"), &error), 0);
+    bench_settle();
+    apply_body_then(json_pack("{s:o,s:b}", "jobs", jobs_named(300, "y"), "dry_run", 1), &a);
+    for (int i = 0; i < 14; i++)
+        scheduler_tick(b.scheduler);
+    assert_false(a.done);
+    assert_int_equal(scheduler_delete(b.scheduler, "job-000007", "test", &result), 0);
+    json_decref(result.reply);
+    bench_settle();
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    assert_int_equal(a.rc, ERR_NO_LEADER);
+}
+
 /* What is wrong is found before anything is recorded, also what became so after the first jobs were read. */
 static void a_large_apply_that_is_wrong_changes_nothing(void **state)
 {
     struct error error;
     json_t *jobs = jobs_named(300, "x");
-    struct applied a;
+    static struct applied a;
     uint64_t index = b.appended;
 
     json_object_set_new(jobs, "zz", json_pack("{s:s,s:[s]}", "image", "x", "after", "nobody"));
@@ -192,6 +268,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_large_apply_goes_on_in_pieces, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_job_that_is_being_changed_waits, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_large_apply_that_is_cut_did_nothing, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_is_pruned_goes_in_pieces, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_will_be_pruned_is_planned, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_dry_run_remembers_no_job, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_large_apply_that_is_wrong_changes_nothing, bench_setup,
                                         bench_teardown),
     };
