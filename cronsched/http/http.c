@@ -158,12 +158,11 @@ static int daemon_start(struct http_listener *l, struct error *error)
     return 0;
 }
 
-static void http_free(struct http *http);
-
 static void daemon_gone(struct http *http)
 {
-    if (--http->daemon_count == 0 && http->closing)
-        http_free(http);
+    http->daemon_count--;
+    if (http->closing)
+        http_closed_one(http);
 }
 
 static void on_tls_closed(void *arg)
@@ -330,11 +329,18 @@ void http_judge_again(struct http *http)
 
 int http_new(struct http **ret, const struct http_options *options, struct error *error)
 {
+    struct worker_options bodies = {.name = "bodies", .threads = 1};
     struct http *http = calloc(1, sizeof(*http));
+    int r;
 
     if (!http)
         return error_set(error, ERR_NOMEM, "out of memory");
     OBJECT_INIT(struct http, http);
+    r = worker_new(&http->bodies, options->loop, &bodies, error);
+    if (r < 0) {
+        OBJECT_FREE(struct http, http);
+        return r;
+    }
     http->loop = options->loop;
     http->auth = options->auth;
     http->view = options->view;
@@ -348,7 +354,7 @@ int http_new(struct http **ret, const struct http_options *options, struct error
     http->answer_ms = (uint64_t)(options->answer_ms ? options->answer_ms : HTTP_ANSWER_MS);
     uv_timer_init(http->loop, &http->clock);
     http->clock.data = http;
-    http->handles = 3;
+    http->handles = 4;
     http_ready_init(http);
     *ret = http;
     return 0;
@@ -366,9 +372,9 @@ int http_add_routes(struct http *http, const struct http_route *routes, size_t c
 
 /* ---- closing ---- */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_part_closed(void *arg)
 {
-    struct http *http = OBJECT(struct http, handle->data);
+    struct http *http = OBJECT(struct http, arg);
 
     if (--http->handles > 0)
         return;
@@ -378,8 +384,14 @@ static void on_handle_closed(uv_handle_t *handle)
     OBJECT_FREE(struct http, http);
 }
 
+static void on_handle_closed(uv_handle_t *handle)
+{
+    on_part_closed(handle->data);
+}
+
 static void http_free(struct http *http)
 {
+    worker_close(http->bodies, on_part_closed, http);
     uv_close((uv_handle_t *)&http->clock, on_handle_closed);
     http_ready_close(http, on_handle_closed);
 }
@@ -412,6 +424,12 @@ static void close_daemon(struct http_daemon *d, bool late)
         daemon_retire(d);
 }
 
+void http_closed_one(struct http *http)
+{
+    if (http->daemon_count == 0 && http->bodies_under_way == 0 && !uv_is_closing((uv_handle_t *)&http->clock))
+        http_free(http);
+}
+
 static void close_step(struct http *http)
 {
     bool late = uv_now(http->loop) >= http->close_by_ms;
@@ -419,8 +437,7 @@ static void close_step(struct http *http)
     for (size_t i = 0; i < http->listener_count; i++)
         if (http->listeners[i]->daemon)
             close_daemon(http->listeners[i]->daemon, late);
-    if (http->daemon_count == 0 && !uv_is_closing((uv_handle_t *)&http->clock))
-        http_free(http);
+    http_closed_one(http);
 }
 
 void http_close(struct http *http, void (*done)(void *arg), void *arg)

@@ -1,6 +1,6 @@
 /* What the files of the HTTP server share: http.c (the server, its listeners and their clock), http_core.c
  * (a daemon's turns), http_connection.c (connections come and go), http_ready.c (when a handler is called),
- * http_request.c (receiving), http_reply.c (answering), http_refused.c (what is told of refusals), http_socket.c
+ * http_request.c (receiving), http_body.c (what was received, as JSON), http_reply.c (answering), http_refused.c (what is told of refusals), http_socket.c
  * (listening sockets). Only they include this.
  *
  * Invariants: a connection has one request at a time. A request is in one phase and moves downwards only. A
@@ -15,6 +15,7 @@
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
+#include "leader/worker/worker.h"
 
 #include <microhttpd.h>
 
@@ -143,6 +144,8 @@ struct http {
     size_t connection_count;
     size_t request_count; /* not done */
     size_t bodies_bytes, replies_bytes;
+    struct worker *bodies;      /* the thread that parses and frees large ones, */
+    size_t bodies_under_way;    /* so many of them now */
     uint64_t accepted, dropped; /* dropped: to make room */
     struct http_refused refused;
     char trouble[256]; /* the library's last words */
@@ -155,7 +158,7 @@ struct http {
     uint64_t turn_ns; /* what handlers took in this turn */
     bool unix_next;
 
-    int handles; /* the clock and those two, not yet closed */
+    int handles; /* the clock, those two and the thread for bodies, not yet closed */
     bool closing;
     uint64_t close_by_ms;
     size_t daemon_count;
@@ -180,6 +183,7 @@ void http_ready_add(struct http_request *request);
 void http_ready_drop(struct http_request *request); /* it is done: its place is free */
 
 void http_clock_start(struct http *http); /* http.c: it looks after deadlines while there are connections */
+void http_closed_one(struct http *http);  /* http.c: something that http_close waits for is over */
 
 /* ---- connections (http_connection.c) ---- */
 
@@ -201,7 +205,16 @@ const char *http_refusal_name(enum http_refusal why);
 
 /* ---- requests (http_request.c) ---- */
 
-void http_request_handle(struct http_request *request); /* parses the body and calls the handler */
+void http_request_handle(struct http_request *request); /* has the body parsed, and the handler called */
+void http_request_call(struct http_request *request);   /* calls the handler */
+
+/* ---- bodies (http_body.c) ---- */
+
+/* False: it is answered with why it is no JSON, or parsed by a thread, and the handler is called later. */
+bool http_body_parse(struct http_request *request);
+void http_body_drop(struct http_request *request); /* what was received and not parsed */
+void http_body_release(
+    struct http_request *request); /* when it is done: a large JSON is freed by the thread */
 
 struct http_header_pair {
     char *name, *value;
@@ -229,6 +242,7 @@ struct http_request {
     uint64_t drained; /* bytes of the body that were thrown away */
     bool expects;     /* a "100 Continue" before it sends the body */
     json_t *json;
+    bool large; /* the JSON: freeing it takes long */
 
     bool answered, close_after;
     int status;

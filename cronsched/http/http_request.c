@@ -15,7 +15,6 @@
 #include "cronsched/http/http_core.h"
 #include "cronsched/http/http_head.h"
 
-#include "cronsched/io/json_text.h"
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
 
@@ -46,14 +45,6 @@ void http_request_unref(struct http_request *r)
     http_target_release(&r->target);
     free(r->raw);
     OBJECT_FREE(struct http_request, r);
-}
-
-static void body_free(struct http_request *r)
-{
-    r->http->bodies_bytes -= r->body_cap;
-    free(r->body);
-    r->body = NULL;
-    r->body_len = r->body_cap = 0;
 }
 
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
@@ -114,7 +105,8 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     if (r->reply)
         MHD_destroy_response(r->reply);
     r->reply = NULL;
-    body_free(r);
+    http_body_drop(r);
+    http_body_release(r);
     r->http->replies_bytes -= r->reply_bytes;
     http_ready_drop(r);
     r->connection->request = NULL;
@@ -424,20 +416,6 @@ static enum MHD_Result take_body(struct http_request *r, const char *bytes, size
     return r->drained <= HTTP_DRAIN_BYTES_MAX ? MHD_YES : MHD_NO;
 }
 
-static bool parse_body(struct http_request *r)
-{
-    struct error e;
-    int code;
-
-    if (r->body_len == 0)
-        return true;
-    code = json_text_object(r->body, r->body_len, "body", &r->json, &e);
-    body_free(r);
-    if (code < 0)
-        http_reply_failure(r, &e); /* 413 or 400 */
-    return code == 0;
-}
-
 /* ---- the calls of the library ---- */
 
 static enum MHD_Result send_reply(struct http_request *r)
@@ -488,8 +466,12 @@ static bool begin(struct http_request *r, const char *method, const char *versio
 
 void http_request_handle(struct http_request *r)
 {
-    if (!parse_body(r))
-        return;
+    if (http_body_parse(r))
+        http_request_call(r);
+}
+
+void http_request_call(struct http_request *r)
+{
     if (r->http->closing) {
         http_reply_error(r, ERR_CANCELLED, "this server is stopping");
         return;

@@ -558,6 +558,19 @@ static void apply_end(struct scheduler *s, int rc)
     a->done(a->arg, rc, &a->result);
 }
 
+/* Frees so many of the definitions as they were sent. True: there are no more. */
+static bool empty_body(struct apply *a, size_t items)
+{
+    json_t *jobs = (json_t *)(uintptr_t)a->jobs;
+    void *at = json_object_iter(jobs);
+
+    for (; at && items > 0; items--) {
+        json_object_del(jobs, json_object_iter_key(at));
+        at = json_object_iter(jobs);
+    }
+    return !at;
+}
+
 bool apply_free_spent(struct scheduler *s, size_t items)
 {
     struct apply *a = s->spent_apply;
@@ -566,7 +579,7 @@ bool apply_free_spent(struct scheduler *s, size_t items)
         return false;
     for (; a->count > 0 && items > 0; items--)
         job_unref(a->changes[--a->count].def);
-    if (a->count > 0)
+    if (a->count > 0 || (items < SIZE_MAX && !empty_body(a, items)))
         return true;
     s->spent_apply = NULL;
     apply_free(a);

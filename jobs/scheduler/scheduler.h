@@ -119,7 +119,8 @@ struct scheduler_result {
 int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, struct scheduler_result *ret);
 /* The same for a loop that has more to do: few jobs are applied at once, and `done` is called from within; more are worked off in
  * later turns, all or none of them. rc is as scheduler_apply's, and the reply is done's; ERR_BUSY: another one goes on.
- * ERR_NO_LEADER: this replica stopped leading before it took effect. */
+ * ERR_NO_LEADER: this replica stopped leading before it took effect. It holds on to the body, and empties it some time after
+ * `done`: what is large is not freed in one turn. */
 void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *by,
                           void (*done)(void *arg, int rc, struct scheduler_result *result), void *arg);
 int scheduler_delete(struct scheduler *s, const char *job, const char *by, struct scheduler_result *ret);
