@@ -27,7 +27,8 @@
 #define ANSWERS_MAX  4096
 #define TEST_CLUSTER "5f0c9a3e-77aa-4c1e-9e3c-d0c6e2a1b001"
 #define TEST_IMAGE   "busybox:local"
-#define TEST_FIRE_MS INT64_C(1795316400000) /* 2026-11-22T03:00:00Z */
+#define RAN          "echo ran >> /ledger/ran; " /* of a script: the ledger counts it */
+#define TEST_FIRE_MS INT64_C(1795316400000)      /* 2026-11-22T03:00:00Z */
 
 struct test_answer {
     uint64_t ticket;
@@ -72,6 +73,8 @@ struct fixture {
 
 struct fixture *fixture_new(void);
 void fixture_free(struct fixture *f);
+int fixture_set_up(void **state); /* of each test: *state is a new one */
+int fixture_tear_down(void **state);
 void fixture_engine_new(struct fixture *f); /* with the values above */
 void fixture_engine_close(struct fixture *f);
 void fixture_proxy(struct fixture *f, enum proxy_manner manner, const char *match);

@@ -428,6 +428,18 @@ pid_t fixture_pid_in(struct fixture *f, const char *name)
     return (pid_t)strtol(fixture_read(f, name), NULL, 10);
 }
 
+pid_t fixture_supervisor(struct fixture *f, const char *name)
+{
+    char file[128];
+    const char *at;
+
+    snprintf(file, sizeof(file), "attempts/%s/ready", name);
+    at = strstr(fixture_read(f, file), "\"pid\":");
+    if (!at)
+        die("no supervisor");
+    return (pid_t)strtol(at + 6, NULL, 10);
+}
+
 char *fixture_read(struct fixture *f, const char *name)
 {
     static char text[65536];

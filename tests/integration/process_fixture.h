@@ -81,7 +81,8 @@ void fixture_until(struct fixture *f, bool (*condition)(void *arg), void *arg, c
 void fixture_until_file(struct fixture *f, const char *name); /* in the folder, not empty */
 /* The command of fixture_drive waits until its server has seen it run. */
 void fixture_hold(struct fixture *f);
-pid_t fixture_pid_in(struct fixture *f, const char *name); /* waits for the file, which holds an id */
+pid_t fixture_pid_in(struct fixture *f, const char *name);     /* waits for the file, which holds an id */
+pid_t fixture_supervisor(struct fixture *f, const char *name); /* of an attempt that is ready */
 void fixture_until_gone(struct fixture *f, pid_t pid);
 
 /* Files in the folder. */

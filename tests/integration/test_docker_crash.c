@@ -12,20 +12,7 @@
 
 #include <cmocka.h>
 
-#define RAN             "echo ran >> /ledger/ran; "
 #define HANG_NOTICED_MS 8000 /* of a fast machine, with a ping of 1 s */
-
-static int set_up(void **state)
-{
-    *state = fixture_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
 
 /* ---- the fence, in each state ---- */
 
@@ -307,7 +294,7 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
 
 int main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(fence_of_one_that_was_never_started),
         TEST(fence_of_one_that_runs_or_ran),

@@ -10,20 +10,7 @@
 
 #include <cmocka.h>
 
-#define RAN       "echo ran >> /ledger/ran; "
 #define UNTIL_END "while [ ! -e /ledger/end ]; do sleep 0.05; done; exit 4"
-
-static int set_up(void **state)
-{
-    *state = fixture_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
 
 static void let_end(struct fixture *f)
 {
@@ -247,7 +234,7 @@ static void started_after_its_end_it_is_a_stray_while_it_runs(void **state)
     job_unref(job);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(int argc, char **argv)
 {

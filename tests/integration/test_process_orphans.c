@@ -28,17 +28,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static pid_t supervisor_of(const char *name)
-{
-    char file[128];
-    const char *at;
-
-    snprintf(file, sizeof(file), "attempts/%s/ready", name);
-    at = strstr(fixture_read(f, file), "\"pid\":");
-    assert_non_null(at);
-    return (pid_t)strtol(at + 6, NULL, 10);
-}
-
 /* A command with a child, and one that has got away: forked twice, in a session of its own. All are deaf to SIGTERM. */
 static void start_with_family(char *id, pid_t *ret_child, pid_t *ret_daemon)
 {
@@ -67,7 +56,7 @@ static void watched_orphans(void)
     start_with_family(id, &child, &daemon);
     watch = fixture_submit(f, ENGINE_WATCH, job, id, false);
     assert_int_equal(fixture_ask(f, ENGINE_FENCE, job, id, true)->event, ENGINE_STARTED);
-    assert_int_equal(kill(supervisor_of("cs-1"), SIGKILL), 0);
+    assert_int_equal(kill(fixture_supervisor(f, "cs-1"), SIGKILL), 0);
     expect_killed(fixture_wait(f, watch), child, daemon);
     assert_int_equal(fixture_ask(f, ENGINE_FENCE, job, id, true)->event, ENGINE_UNKNOWN);
 }
@@ -79,7 +68,7 @@ static void orphans_found_later(void)
     char id[160];
 
     start_with_family(id, &child, &daemon);
-    supervisor = supervisor_of("cs-1");
+    supervisor = fixture_supervisor(f, "cs-1");
     fixture_restart(f);
     assert_int_equal(kill(supervisor, SIGKILL), 0);
     fixture_until_gone(f, supervisor);
@@ -95,7 +84,7 @@ static void orphans_are_stopped(void)
     char id[160];
 
     start_with_family(id, &child, &daemon);
-    supervisor = supervisor_of("cs-1");
+    supervisor = fixture_supervisor(f, "cs-1");
     assert_int_equal(kill(supervisor, SIGKILL), 0);
     fixture_until_gone(f, supervisor);
     assert_int_equal(fixture_ask(f, ENGINE_STOP, job, id, true)->event, ENGINE_DONE);
