@@ -4,6 +4,8 @@
  *   the seal is refused           a start in progress: look again, and UNREACHABLE at the end while the
  *                                 engine has provably lived all the time; a start that failed: REFUSED; an
  *                                 engine that died in mid-start: UNKNOWN, the container stays as evidence
+ *   it cannot be sealed           no start in progress, again and again: the engine cannot mount its volumes, for
+ *                                 the seal as little as for a start. It is removed: then nobody can start it either
  *   sealed, on another boot       the events decide, when they tell of the engine's whole life; else UNKNOWN
  *   the container is gone (404)   somebody removed it: the replayed events decide: started and ended, or
  *                                 created and removed unstarted; without them NEVER_RAN only if no start was
@@ -40,10 +42,16 @@ bool docker_state_started(const struct docker_state *state)
 
 bool docker_start_never_executed(int exit_code, const char *error)
 {
+    /* "create" is the runtime's step before the one that executes; the others are the engine's, before the runtime's */
+    static const char *const before[] = {"OCI runtime create failed", "error while mounting volume",
+                                         "failed to initialize logging driver"};
+
     if (!error || !*error)
         return false;
-    /* "create" is the runtime's step before the one that executes; in its errors nothing has been executed */
-    return exit_code == 126 || exit_code == 127 || strstr(error, "OCI runtime create failed") != NULL;
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++)
+        if (strstr(error, before[i]))
+            return true;
+    return exit_code == 126 || exit_code == 127;
 }
 
 const char *docker_start_explain(int exit_code, const char *error, char *buffer, size_t size)
@@ -134,11 +142,40 @@ static bool conclude_ended(struct docker_fence *f)
                     "it ran and is gone; the engine's events report its %s", seen);
 }
 
+/* The start that was asked for has failed, says the state; there is no witness, and no other start can come. */
+static bool conclude_start_failed(struct docker_fence *f)
+{
+    char text[DOCKER_TEXT_MAX];
+    const struct docker_state *s = &f->state;
+
+    return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
+                    docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
+}
+
+static bool start_failed(const struct docker_fence *f)
+{
+    return f->state.error[0] && f->state.exit_code != 0;
+}
+
+/* By this fence, on the stream that told of no start up to the removal. */
+static bool conclude_removed(struct docker_fence *f, const char *proof)
+{
+    return conclude(f, ENGINE_NEVER_RAN, -1,
+                    "it could not be sealed (%s), and was removed without a start witness; %s", f->seal_text,
+                    proof);
+}
+
 /* The container is gone, and `destroy` was read or will not come. */
 static bool conclude_gone(struct docker_fence *f)
 {
     if (ran(f))
         return conclude_ended(f);
+    if (f->removed && f->destroy_seen && start_failed(f))
+        return conclude_start_failed(f);
+    if (f->removed && f->destroy_seen && f->may_have_run)
+        return want(f, DOCKER_FENCE_BOOT_ID);
+    if (f->removed && f->destroy_seen)
+        return conclude_removed(f, "no start was ever sent");
     if (f->identity[0] && !f->identified)
         return want(f, DOCKER_FENCE_IDENTITY);
     if (f->create_seen && f->destroy_seen)
@@ -189,6 +226,7 @@ static bool on_state(struct docker_fence *f, const struct docker_fact *fact)
     if (fact->status != 200)
         return trouble(f, fact, "inspect");
     f->state = *fact->state;
+    f->removed = false;
     if (docker_state_started(&f->state))
         return conclude_started(f, &f->state);
     f->seal_seen = false;
@@ -197,25 +235,39 @@ static bool on_state(struct docker_fence *f, const struct docker_fact *fact)
 
 static bool on_sealed(struct docker_fence *f, const struct docker_fact *fact)
 {
-    char text[DOCKER_TEXT_MAX];
-    const struct docker_state *s = &f->state;
-
     if (fact->status == 404)
         return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
     if (fact->status != 200) {
         snprintf(f->seal_text, sizeof(f->seal_text), "%s", fact->text ? fact->text : "");
+        f->seal_failed = fact->status >= 500;
         return want(f, DOCKER_FENCE_CHANGES);
     }
-    if (!ran(f) && s->error[0] && s->exit_code != 0)
-        return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
-                        docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
+    if (!ran(f) && start_failed(f))
+        return conclude_start_failed(f);
     if (ran(f) || !f->may_have_run)
         return conclude_sealed(f, "no start was ever sent");
     return want(f, DOCKER_FENCE_BOOT_ID);
 }
 
+/* The stream has lasted from before the look at the witness to the removal, so only the time before it is in doubt. */
+static bool on_boot_id_removed(struct docker_fence *f, const struct docker_fact *fact)
+{
+    if (ran(f))
+        return conclude_ended(f);
+    if (docker_boot_id_same(f->boot_id, fact->text))
+        return conclude_removed(f, "its host has not restarted");
+    if (f->create_seen)
+        return conclude_removed(f, "its engine has run without a restart since it was made");
+    return conclude(
+        f, ENGINE_UNKNOWN, -1,
+        "removed; there was no start witness, but the engine's host may have restarted since, and "
+        "have lost it");
+}
+
 static bool on_boot_id(struct docker_fence *f, const struct docker_fact *fact)
 {
+    if (f->removed)
+        return on_boot_id_removed(f, fact);
     if (docker_boot_id_same(f->boot_id, fact->text))
         return conclude_sealed(f, "its host has not restarted");
     if (!f->stream_open)
@@ -264,13 +316,33 @@ static bool on_witness(struct docker_fence *f)
 /* The seal was refused. */
 static bool on_changes(struct docker_fence *f, const struct docker_fact *fact)
 {
+    bool proven;
+
     if (fact->status == 404)
         return again(f, DOCKER_FENCE_INSPECT, "it is being removed");
+    /* a witness in a volume cannot be seen where no volume can be mounted; the failed start's own words have to do */
+    proven = fact->status == 200
+                 ? !fact->witness
+                 : fact->status >= 500 && docker_start_never_executed(f->state.exit_code, f->state.error);
+    if (proven && f->seal_failed && ++f->unsealed >= DOCKER_FENCE_SEALS_MAX)
+        return want(f, DOCKER_FENCE_REMOVE);
     if (fact->status != 200)
         return trouble(f, fact, "changes");
     if (fact->witness)
         return on_witness(f);
     return again(f, DOCKER_FENCE_WAIT, f->seal_text);
+}
+
+/* Not by force: what runs, or is being started, is not removed. */
+static bool on_removed(struct docker_fence *f, const struct docker_fact *fact)
+{
+    if (fact->status >= 300 && fact->status != 404)
+        return trouble(f, fact, "removal");
+    f->removed = fact->status < 300 && f->stream_open;
+    if (f->destroy_seen)
+        return conclude_gone(f);
+    f->awaits = DOCKER_AWAITS_DESTROY;
+    return want(f, DOCKER_FENCE_WAIT);
 }
 
 static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
@@ -311,7 +383,7 @@ static bool on_event(struct docker_fence *f, const struct docker_fact *fact)
 static bool on_closed(struct docker_fence *f)
 {
     f->stream_open = false;
-    f->create_seen = f->seal_seen = f->destroy_seen = f->dropped = false;
+    f->create_seen = f->seal_seen = f->destroy_seen = f->dropped = f->removed = false;
     f->awaits = DOCKER_AWAITS_NOTHING;
     if (f->want == DOCKER_FENCE_WAIT || f->rounds >= DOCKER_FENCE_ROUNDS_MAX)
         return again(f, DOCKER_FENCE_OPEN_EVENTS, "its event stream breaks");
@@ -323,6 +395,8 @@ static bool on_quiet(struct docker_fence *f)
 {
     bool awaits_seal = f->awaits == DOCKER_AWAITS_SEAL;
 
+    if (f->awaits == DOCKER_AWAITS_DESTROY && f->removed)
+        return again(f, DOCKER_FENCE_WAIT, "its removal is not among the events");
     /* gone, and its last event does not come: what was read is all there is */
     if (f->awaits == DOCKER_AWAITS_DESTROY)
         return conclude_gone(f);
@@ -360,6 +434,9 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
     case DOCKER_FACT_STATE:
         assert(f->want == DOCKER_FENCE_INSPECT);
         return on_state(f, fact);
+    case DOCKER_FACT_REMOVED:
+        assert(f->want == DOCKER_FENCE_REMOVE);
+        return on_removed(f, fact);
     case DOCKER_FACT_CHANGES:
         assert(f->want == DOCKER_FENCE_CHANGES);
         return on_changes(f, fact);
@@ -391,6 +468,7 @@ const char *docker_fence_want_name(enum docker_fence_want what)
         [DOCKER_FENCE_BOOT_ID] = "boot",
         [DOCKER_FENCE_IDENTITY] = "identity",
         [DOCKER_FENCE_SEAL] = "seal",
+        [DOCKER_FENCE_REMOVE] = "remove",
         [DOCKER_FENCE_WAIT] = "wait",
         [DOCKER_FENCE_DONE] = "done",
     };

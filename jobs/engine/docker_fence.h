@@ -8,7 +8,8 @@
  * (PUT archive, noOverwriteDirNonDir): it fails when the folder is there, and once the file is there no start
  * gets past its mounts. So one of the two happens, the file system decides, and it stays decided: a fence that
  * was cut short, by our death or the engine's, is simply done again. Nothing is removed before the verdict is
- * in the journal.
+ * in the journal, with one exception: a container that cannot be sealed, as its volumes cannot be mounted, is removed
+ * instead, without force. When that was cut short, what the events tell of its life decides, as of any that is gone.
  *
  * Further facts of the engine that it rests on (measured, API 1.41):
  *   - A host that crashed may have lost the witness. So the seal proves something only under the boot identity
@@ -45,6 +46,7 @@
 #define DOCKER_FENCE_WAIT_MS    500
 #define DOCKER_FENCE_ROUNDS_MAX 64 /* waits, reopened streams and refused seals together */
 #define DOCKER_FENCE_LOOKS_MAX  8  /* at a witness beside `created`, of an engine that may have died */
+#define DOCKER_FENCE_SEALS_MAX  3  /* refused in a row, without a witness: then it is removed */
 #define DOCKER_BOOT_ID_MAX      256
 #define DOCKER_TEXT_MAX         512
 
@@ -93,6 +95,7 @@ enum docker_fence_want {
     DOCKER_FENCE_OPEN_EVENTS, /* close the old stream, open one of this container's events with since=1 */
     DOCKER_FENCE_INSPECT,
     DOCKER_FENCE_SEAL,     /* a file in the witness's place, unless the witness is there */
+    DOCKER_FENCE_REMOVE,   /* the container, without force */
     DOCKER_FENCE_CHANGES,  /* is the witness's path in the container's changes? */
     DOCKER_FENCE_BOOT_ID,  /* the host's boot identity, read now */
     DOCKER_FENCE_IDENTITY, /* the engine's identity, read now */
@@ -116,6 +119,7 @@ enum docker_fact_kind {
     DOCKER_FACT_CLOSED,  /* at any time while the stream is open: it ended or broke */
     DOCKER_FACT_STATE,   /* answers INSPECT: status, and state when it is 200 */
     DOCKER_FACT_SEALED,  /* answers SEAL: status */
+    DOCKER_FACT_REMOVED, /* answers REMOVE: status */
     DOCKER_FACT_CHANGES, /* answers CHANGES: status, and witness when it is 200 */
     DOCKER_FACT_BOOT_ID, /* answers BOOT: text, NULL when not known */
     DOCKER_FACT_IDENTITY,    /* answers IDENTITY: text, NULL when not known */
@@ -159,6 +163,9 @@ struct docker_fence {
     int die_code;
     enum { DOCKER_AWAITS_NOTHING, DOCKER_AWAITS_SEAL, DOCKER_AWAITS_DESTROY } awaits; /* in WAIT: an event */
     char seal_text[DOCKER_TEXT_MAX]; /* why the last seal was refused */
+    bool seal_failed;                /* by an error of the engine */
+    int unsealed;                    /* so often */
+    bool removed;                    /* by this fence, and the stream has lasted */
     int rounds, looks;
     struct docker_state state; /* the last one */
 };

@@ -75,6 +75,9 @@ static void tell(struct docker_fence *f, uint8_t byte)
     case DOCKER_FENCE_SEAL:
         fact.kind = DOCKER_FACT_SEALED;
         break;
+    case DOCKER_FENCE_REMOVE:
+        fact.kind = DOCKER_FACT_REMOVED;
+        break;
     default:
         fact.kind = DOCKER_FACT_QUIET;
         break;

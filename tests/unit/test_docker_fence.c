@@ -1,4 +1,4 @@
-/* The fence of the docker engine: tables of single paths. */
+/* The fence of the docker engine: tables of single paths. Every interleaving is in test_docker_fence_search.c. */
 #include "jobs/engine/docker_fence.h"
 
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define BOOT_A "kernel=a engine=1.1"
-#define STEPS  16
+#define STEPS  20
 
 struct step {
     enum docker_fence_want want; /* wanted before the fact is told */
@@ -72,6 +72,13 @@ struct step {
         DOCKER_FENCE_SEAL,                                                                                   \
         {                                                                                                    \
             .kind = DOCKER_FACT_SEALED, .status = (code), .text = "no seal"                                  \
+        }                                                                                                    \
+    }
+#define REMOVED(code)                                                                                        \
+    {                                                                                                        \
+        DOCKER_FENCE_REMOVE,                                                                                 \
+        {                                                                                                    \
+            .kind = DOCKER_FACT_REMOVED, .status = (code), .text = "no removal"                              \
         }                                                                                                    \
     }
 #define QUIET                                                                                                \
@@ -136,6 +143,11 @@ static const struct docker_state not_made = {
     .status = DOCKER_CREATED,
     .exit_code = 128,
     .error = "failed to create shim task: OCI runtime create failed: error mounting \"x\": unknown"};
+static const struct docker_state not_mounted = {
+    .status = DOCKER_CREATED,
+    .exit_code = 128,
+    .error = "error while mounting volume '/var/lib/docker/volumes/v/_data': failed to mount local volume: "
+             "no such file"};
 static const struct docker_state shim_died = {
     .status = DOCKER_CREATED, .exit_code = 128, .error = "transport is closing: unavailable"};
 
@@ -154,6 +166,8 @@ struct path {
 #define SEAL_SEEN       DURING(DOCKER_FENCE_WAIT, DOCKER_EVENT_SEAL)
 #define DESTROY         DURING(DOCKER_FENCE_WAIT, DOCKER_EVENT_DESTROY)
 #define WITNESS         SEALED(500), CHANGES(true)
+#define UNSEALED(s)     STATE(s), SEALED(500), CHANGES(false)
+#define GOING           DURING(DOCKER_FENCE_REMOVE, DOCKER_EVENT_DESTROY)
 
 static const struct path paths[] = {
     {"never ran, and the host is the same", .boot = BOOT_A,
@@ -222,6 +236,32 @@ static const struct path paths[] = {
      .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "transport is closing"},
     {"a start that failed before the runtime", .steps = {OPENED, STATE(shim_died), SEALED(200), END},
      .event = ENGINE_REFUSED, .exit_code = 128, .part = "transport is closing"},
+    {"a volume cannot be mounted: not for the start, not for the seal", .boot = BOOT_A,
+     .steps = {OPENED, UNSEALED(not_mounted), QUIET, UNSEALED(not_mounted), QUIET, UNSEALED(not_mounted),
+               REMOVED(204), DESTROY, END},
+     .event = ENGINE_REFUSED, .exit_code = 128, .part = "error while mounting volume"},
+    {"the same, with its witness in a volume", .boot = BOOT_A,
+     .steps = {OPENED, STATE(not_mounted), SEALED(500), CHANGES_CODE(500), QUIET, STATE(not_mounted),
+               SEALED(500), CHANGES_CODE(500), QUIET, STATE(not_mounted), SEALED(500), CHANGES_CODE(500),
+               GOING, REMOVED(204), END},
+     .event = ENGINE_REFUSED, .exit_code = 128, .part = "error while mounting volume"},
+    {"it cannot be sealed, and no start has failed", .boot = BOOT_A,
+     .steps = {OPENED, UNSEALED(created), QUIET, UNSEALED(created), QUIET, UNSEALED(created), GOING,
+               REMOVED(204), BOOT(BOOT_A), END},
+     .event = ENGINE_NEVER_RAN, .exit_code = -1, .part = "was removed without a start witness"},
+    {"the same, on another boot: the witness may be lost", .boot = BOOT_A,
+     .steps = {OPENED, UNSEALED(created), QUIET, UNSEALED(created), QUIET, UNSEALED(created), GOING,
+               REMOVED(204), BOOT("kernel=b"), END},
+     .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "may have restarted"},
+    {"it cannot be sealed, and is started before it is removed", .boot = BOOT_A,
+     .steps = {OPENED, UNSEALED(created), QUIET, UNSEALED(created), QUIET, UNSEALED(created), REMOVED(409),
+               QUIET, STATE(running), END},
+     .event = ENGINE_STARTED, .exit_code = -1},
+    {"it cannot be sealed, and ran before it was removed",
+     .steps = {OPENED, UNSEALED(created), QUIET, UNSEALED(created), QUIET, UNSEALED(created),
+               DURING(DOCKER_FENCE_REMOVE, DOCKER_EVENT_START), DURING(DOCKER_FENCE_REMOVE, DOCKER_EVENT_DIE),
+               GOING, REMOVED(204), END},
+     .event = ENGINE_ENDED, .exit_code = 3},
     {"gone, its whole life is remembered", .boot = NULL,
      .steps = {OPENED, CREATE_REPLAYED, STATUS(404), DESTROY, END}, .event = ENGINE_NEVER_RAN,
      .exit_code = -1, .part = "found removed"},

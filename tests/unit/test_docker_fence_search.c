@@ -1,5 +1,6 @@
 /* The fence of the docker engine: a search through every interleaving of a small engine that crashes, forgets, starts,
- * ends and loses its host at the worst moments, around the shipped step function. */
+ * ends, cannot mount and loses its host at the worst moments, around the shipped step function. Single paths are in
+ * test_docker_fence.c. */
 #include "jobs/engine/docker_fence.h"
 
 #include <setjmp.h>
@@ -23,6 +24,7 @@ struct world {
     struct docker_fence fence;
     /* the engine */
     unsigned char up, exists, status, started, failed, witness, sealed, phase, ran, boot, start_to_come;
+    unsigned char unmounted; /* a volume of it cannot be mounted just now */
     unsigned char ring[RING_MAX], ring_len;
     /* the stream: opened, then (later) subscribed */
     unsigned char stream, subscribed, queue[QUEUE_MAX], queue_len, stream_broke;
@@ -31,7 +33,7 @@ struct world {
     struct docker_fact answer;
     struct docker_state answer_state;
     /* what may still go wrong */
-    unsigned char crashes, host_crashes, forgets, removals, quiets, refences;
+    unsigned char crashes, host_crashes, forgets, removals, quiets, refences, mount_changes;
     unsigned char may_have_run;
 };
 
@@ -45,7 +47,7 @@ struct search {
     size_t size, count;
     struct world *stack;
     size_t depth, stack_size;
-    bool no_witness, overwrites; /* broken on purpose: the search must find it */
+    bool no_witness, overwrites, forces; /* broken on purpose: the search must find it */
     size_t verdicts[ENGINE_DONE + 1], wrong;
     const char *first_wrong;
 };
@@ -135,10 +137,12 @@ static void serve(const struct search *s, struct world *w)
         memset(&w->answer_state, 0, sizeof(w->answer_state));
         w->answer_state.status = w->status;
         w->answer_state.started_ms = w->started;
-        if (w->failed) {
+        if (w->failed == 2)
+            w->answer_state.exit_code = 128;
+        else if (w->failed)
             w->answer_state.exit_code = 127;
+        if (w->failed)
             memcpy(w->answer_state.error, "exec", 4);
-        }
         break;
     case DOCKER_FENCE_CHANGES:
         a.kind = DOCKER_FACT_CHANGES;
@@ -151,10 +155,20 @@ static void serve(const struct search *s, struct world *w)
         break;
     case DOCKER_FENCE_SEAL:
         a.kind = DOCKER_FACT_SEALED;
-        a.status = !w->exists ? 404 : w->witness && !s->overwrites ? 500 : 200;
+        a.status = !w->exists ? 404 : (w->witness && !s->overwrites) || w->unmounted ? 500 : 200;
         if (a.status == 200) {
             w->sealed = 1;
             publish(w, DOCKER_EVENT_SEAL);
+        }
+        break;
+    case DOCKER_FENCE_REMOVE:
+        a.kind = DOCKER_FACT_REMOVED;
+        a.status = !w->exists                                                        ? 404
+                   : (w->status == DOCKER_RUNNING || w->phase != IDLE) && !s->forces ? 409
+                                                                                     : 204;
+        if (a.status == 204) {
+            remove_container(w);
+            w->phase = IDLE;
         }
         break;
     default:
@@ -292,7 +306,11 @@ static void engine_moves(struct search *s, const struct world *from)
         w.start_to_come = 0;
         w.phase = LOCKED;
     });
-    MAYBE(from->phase == LOCKED && !from->sealed, {
+    MAYBE(from->phase == LOCKED && from->unmounted, {
+        w.phase = IDLE;
+        w.failed = 2;
+    });
+    MAYBE(from->phase == LOCKED && !from->sealed && !from->unmounted, {
         w.witness = !s->no_witness;
         w.phase = MOUNTED;
     });
@@ -352,6 +370,10 @@ static void things_go_wrong(struct search *s, const struct world *from)
               w.removals--;
               remove_container(&w);
           });
+    MAYBE(from->mount_changes, {
+        w.mount_changes--;
+        w.unmounted ^= 1;
+    });
     MAYBE(from->asked && !from->up, { /* connection refused */
                                       w.asked = 0;
                                       w.answered = w.answer_lost = 1;
@@ -406,6 +428,9 @@ static void no_interleaving_makes_it_lie(void **state)
         {.may_have_run = 1,
          .crashes = 1,
          .quiets = DOCKER_FENCE_LOOKS_MAX + 2}, /* looks at a witness to the end */
+        {.may_have_run = 1, .unmounted = 1, .mount_changes = 1, .crashes = 1, .quiets = 3, .refences = 1},
+        {.may_have_run = 1, .mount_changes = 2, .forgets = 1, .quiets = 3, .refences = 1},
+        {.may_have_run = 0, .unmounted = 1, .crashes = 1, .removals = 1, .forgets = 1, .quiets = 3},
         {.may_have_run = 0,
          .crashes = 2,
          .host_crashes = 1,
@@ -441,11 +466,15 @@ static void without_faults_nothing_is_unknown(void **state)
 static void the_search_finds_what_is_broken_on_purpose(void **state)
 {
     static const struct world adversity = {.may_have_run = 1, .crashes = 1, .forgets = 1, .quiets = 2};
+    static const struct world mounts = {.may_have_run = 1, .unmounted = 1, .mount_changes = 1, .quiets = 3};
     struct search no_witness = {.no_witness = true}, overwrites = {.overwrites = true};
+    struct search forces = {.forces = true};
     search(&no_witness, &adversity);
     assert_true(no_witness.wrong > 0);
     search(&overwrites, &adversity);
     assert_true(overwrites.wrong > 0);
+    search(&forces, &mounts);
+    assert_true(forces.wrong > 0);
 }
 
 int main(void)
@@ -455,6 +484,5 @@ int main(void)
         cmocka_unit_test(without_faults_nothing_is_unknown),
         cmocka_unit_test(the_search_finds_what_is_broken_on_purpose),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

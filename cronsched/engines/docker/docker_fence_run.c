@@ -154,6 +154,16 @@ static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
              &(struct docker_fact){.kind = DOCKER_FACT_SEALED, .status = reply->status, .text = reply->text});
 }
 
+static void on_removed(struct docker_task *t, const struct docker_reply *reply)
+{
+    FAULT_POINT("docker.fence.removed", t->run);
+    if (docker_lost(reply))
+        tell_lost(t, reply);
+    else
+        tell(t, &(struct docker_fact){
+                    .kind = DOCKER_FACT_REMOVED, .status = reply->status, .text = reply->text});
+}
+
 static void on_changes(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_fact fact = {.kind = DOCKER_FACT_CHANGES, .text = reply->text};
@@ -236,6 +246,15 @@ static void seal(struct docker_task *t)
         on_sealed);
 }
 
+static void remove_container(struct docker_task *t)
+{
+    char path[DOCKER_PATH_MAX];
+
+    snprintf(path, sizeof(path), "/containers/%.*s", DOCKER_ID_MAX, t->id);
+    FAULT_POINT("docker.fence.remove", t->run);
+    docker_send(t, &(struct docker_call){.method = "DELETE", .path = path, .query = "v=1"}, on_removed);
+}
+
 /* ---- the verdict ---- */
 
 static void answer(struct docker_task *t)
@@ -267,6 +286,9 @@ static void act(struct docker_task *t)
         break;
     case DOCKER_FENCE_SEAL:
         seal(t);
+        break;
+    case DOCKER_FENCE_REMOVE:
+        remove_container(t);
         break;
     case DOCKER_FENCE_CHANGES:
         docker_witness_look(t, on_changes);

@@ -8,8 +8,10 @@
  *   400         the command could not be executed: REFUSED with the exit code 127 or 126
  *   404         no such container: UNKNOWN for the scheduler, which fences; the id is remembered, so that the
  *               fence knows that no start took place. Another 404 (a network is missing): REFUSED
- *   409         it is paused or being removed: UNKNOWN
- *   5xx         REFUSED when the text proves that nothing was executed, else UNKNOWN
+ *   5xx         REFUSED when the text proves that nothing was executed
+ *   others      as 409, of one that is paused or being removed, and 5xx: REFUSED when it was not started and has no
+ *               witness, and its engine has lived all the time: a volume cannot be mounted, the log driver does not
+ *               start, no address is left. Else UNKNOWN
  *   no answer   UNREACHABLE when not a byte was sent, else UNKNOWN
  */
 #include "cronsched/engines/docker/docker_core.h"
@@ -106,6 +108,41 @@ static void look(struct docker_task *t, docker_done *done)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
 }
 
+/* ---- a start that failed, with words that prove nothing ---- */
+
+static void answer_failed(struct docker_task *t)
+{
+    docker_answer_text(t, ENGINE_UNKNOWN, -1, "the start was answered with an error: %s", t->failure);
+}
+
+/* Only one start is ever sent, and it is over. A host that fell since would have broken the stream of events. */
+static void on_failed_changes(struct docker_task *t, const struct docker_reply *reply)
+{
+    bool there = true;
+
+    if (!docker_lost(reply) && docker_witness_seen(t, reply, &there) == 200 && !there &&
+        docker_prepared_is_untouched(t->docker, t->id))
+        refuse_start(t, -1);
+    else
+        answer_failed(t);
+}
+
+static void on_failed_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state = {0};
+
+    if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
+        state.status != DOCKER_CREATED || docker_state_started(&state) || !state.error[0]) {
+        answer_failed(t);
+        return;
+    }
+    docker_witness_read(reply->json, t->witness, sizeof(t->witness));
+    if (t->witness[0])
+        docker_witness_look(t, on_failed_changes);
+    else
+        answer_failed(t);
+}
+
 static void on_start(struct docker_task *t, const struct docker_reply *reply)
 {
     FAULT_POINT("docker.released", t->run);
@@ -142,8 +179,7 @@ static void on_start(struct docker_task *t, const struct docker_reply *reply)
         if (reply->status >= 500 && docker_start_never_executed(0, t->failure))
             refuse_start(t, -1);
         else
-            docker_answer_text(t, ENGINE_UNKNOWN, -1, "the start was answered with HTTP %d: %s",
-                               reply->status, t->failure);
+            look(t, on_failed_state);
     }
 }
 
