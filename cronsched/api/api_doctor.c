@@ -557,6 +557,8 @@ static void check_engine(struct doctor *d, const struct engine *engine)
             "%s: %s", engine->type, text);
     else
         add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+    if (status.trouble[0])
+        add(d, name, ERROR, status.advice, "%s", status.trouble);
     if (status.stuck)
         add(d, name, WARNING,
             "look for a mount whose server is away; runs that need such a file fail to start",
@@ -568,9 +570,15 @@ static void check_engines(struct doctor *d)
     const struct api_context *c = &d->api->context;
     const char *missing = NULL;
     size_t count = scheduler_jobs_without_engine(c->scheduler, &missing);
+    char text[256];
+    size_t deaf = scheduler_deaf_runs(c->scheduler, text, sizeof(text));
 
     for (size_t i = 0; i < c->engine_count; i++)
         check_engine(d, c->engines[i]);
+    if (deaf > 0)
+        add(d, "runs", ERROR,
+            "look at its container or process on its host; it counts as running until it has ended",
+            "%zu %s not end: %s", deaf, deaf == 1 ? "run does" : "runs do", text);
     if (count > 0)
         add(d, "engines", ERROR, "list it in the configuration (engines:), or change the jobs",
             "%zu jobs do not start: their engine is not in the configuration ('%s')", count, missing);

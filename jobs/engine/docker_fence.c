@@ -54,6 +54,17 @@ bool docker_start_never_executed(int exit_code, const char *error)
     return exit_code == 126 || exit_code == 127;
 }
 
+/* The engine answers a mount of a folder on a file, or the reverse, with 127, as if a command were missing. */
+static bool is_of_a_mount(const char *error)
+{
+    return error && (strstr(error, "to rootfs at") || strstr(error, "Are you trying to mount a directory"));
+}
+
+int docker_start_exit_code(int exit_code, const char *error)
+{
+    return exit_code == 128 || is_of_a_mount(error) ? -1 : exit_code;
+}
+
 const char *docker_start_explain(int exit_code, const char *error, char *buffer, size_t size)
 {
     const char *why = "the container could not be started";
@@ -61,7 +72,9 @@ const char *docker_start_explain(int exit_code, const char *error, char *buffer,
      * unknown" */
     const char *useful = error ? strstr(error, "unable to start container process: ") : NULL;
 
-    if (exit_code == 127)
+    if (is_of_a_mount(error))
+        why = "a volume cannot be mounted in the container";
+    else if (exit_code == 127)
         why = "command not found in the image (exit code 127)";
     else if (exit_code == 126)
         why = "the command cannot be executed (exit code 126)";
@@ -148,7 +161,7 @@ static bool conclude_start_failed(struct docker_fence *f)
     char text[DOCKER_TEXT_MAX];
     const struct docker_state *s = &f->state;
 
-    return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
+    return conclude(f, ENGINE_REFUSED, docker_start_exit_code(s->exit_code, s->error), "%s",
                     docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
 }
 
@@ -297,12 +310,10 @@ static bool on_identity(struct docker_fence *f, const struct docker_fact *fact)
 
 static bool on_witness(struct docker_fence *f)
 {
-    char text[DOCKER_TEXT_MAX];
     const struct docker_state *s = &f->state;
 
     if (docker_start_never_executed(s->exit_code, s->error))
-        return conclude(f, ENGINE_REFUSED, s->exit_code, "%s",
-                        docker_start_explain(s->exit_code, s->error, text, sizeof(text)));
+        return conclude_start_failed(f);
     /* an engine that has lived since the creation has not died in mid-start: it is merely slow */
     if (!s->error[0] && (f->create_seen || ++f->looks < DOCKER_FENCE_LOOKS_MAX))
         return again(f, DOCKER_FENCE_WAIT, "a start seems to be in progress");

@@ -69,6 +69,7 @@ struct docker_state {
     bool oom_killed;
     int restart_count;           /* starts by the engine itself, of its restart policy */
     bool restarts;               /* it has such a policy; it was made without one */
+    int stop_signal;             /* by which the engine stops it; 0: a name that is not known here */
     char error[DOCKER_TEXT_MAX]; /* why a start failed; "" */
 };
 
@@ -78,6 +79,9 @@ bool docker_state_started(const struct docker_state *state);
 /* True when `error`, of a start that failed, proves that the command was never executed: the runtime could
  * not make the container, or found nothing to run (exit code 127) or nothing that may be run (126). */
 bool docker_start_never_executed(int exit_code, const char *error);
+
+/* Of a start that failed: 126, 127; -1 where the engine made the number up, as 128 for whatever is no command's fault. */
+int docker_start_exit_code(int exit_code, const char *error);
 
 /* Explains a failed start to people: "the command was not found in the image: ...". Returns buffer. */
 const char *docker_start_explain(int exit_code, const char *error, char *buffer, size_t size);

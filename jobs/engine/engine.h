@@ -139,7 +139,9 @@ struct engine_status {
     char identity[ENGINE_IDENTITY_MAX]; /* "": not known yet, or it has none */
     bool anonymous;                     /* it should have one and cannot tell it; `text` says why */
     int queued, in_flight, watched;
-    int stuck; /* reads of files of others that were given up and have not come back */
+    char trouble[200];  /* it answers, and cannot do its work, as without space; "": no such thing */
+    const char *advice; /* what to do about it: a literal */
+    int stuck;          /* reads of files of others that were given up and have not come back */
 };
 
 struct engine {

@@ -175,6 +175,9 @@ int scheduler_walk_next(struct scheduler_walk *walk, const char **ret_name, json
 void scheduler_walk_free(struct scheduler_walk *walk); /* before the scheduler; NULL is fine */
 /* A job that may be meant by a name that is not there, among the first few thousand; NULL: none. Borrowed. */
 const char *scheduler_near_job(struct scheduler *s, const char *name);
+/* Runs that were asked to stop more than once, each time with their grace, and run on; *ret_text: of one of them. Looks
+ * at every run that is not over: for doctor. */
+size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size);
 /* Jobs whose engine is not in the configuration, so that they never start. *ret_engine: of one of them, borrowed. Looks at
  * every job: for doctor. */
 size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine);

@@ -284,6 +284,30 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
                s->pending_batch_count);
 }
 
+size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size)
+{
+    struct job_state *j, *next;
+    size_t count = 0;
+
+    HASH_ITER(by_name, s->state.jobs, j, next)
+    {
+        LIST_EACH(link, &j->runs)
+        {
+            struct run *r = LIST_ITEM(link, struct run, of_job);
+            const struct attempt *a = run_attempt(r);
+
+            if (!a || a->state != ATTEMPT_STARTED || !a->stop_reason || r->live.stops < 2)
+                continue;
+            if (count++ == 0)
+                snprintf(ret_text, size,
+                         "%s is to end (%s) for %lld s, was asked to stop %d times, and runs on", r->id,
+                         run_stop_name(a->stop_reason), (long long)(s->now_ms - a->stopping_ms) / 1000,
+                         r->live.stops);
+        }
+    }
+    return count;
+}
+
 size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine)
 {
     struct job_state *j, *next;

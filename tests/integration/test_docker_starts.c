@@ -234,12 +234,31 @@ static void started_after_its_end_it_is_a_stray_while_it_runs(void **state)
     job_unref(job);
 }
 
+/* By docker stop, with the signal that the image or the job names for that. */
+static void a_stop_by_somebody_else_is_told_whatever_its_signal(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job =
+        fixture_job(f, "stopped", "trap 'exit 0' USR1; " RAN UNTIL_END, "{\"stop_signal\":\"SIGUSR1\"}");
+    uint64_t watch;
+    struct attempt_id a = running(f, job, &watch);
+    struct test_answer *t;
+
+    docker(f, &a, "stop?t=20", NULL);
+    t = fixture_wait(f, watch);
+    fixture_expect(t, ENGINE_ENDED);
+    assert_int_equal(t->exit_code, 0);
+    fixture_expect_text(t->text, "SIGUSR1 was sent to it through the engine by somebody else");
+    job_unref(job);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(restarted_while_watched_it_runs_on),
+        TEST(a_stop_by_somebody_else_is_told_whatever_its_signal),
         TEST(restarted_unwatched_the_next_leader_counts_it),
         TEST(adopted_it_was_started_once),
         TEST(a_restart_policy_that_is_set_later_is_told),

@@ -143,6 +143,15 @@ static const struct docker_state not_made = {
     .status = DOCKER_CREATED,
     .exit_code = 128,
     .error = "failed to create shim task: OCI runtime create failed: error mounting \"x\": unknown"};
+/* as dockerd 20.10 says it, and older runtimes */
+static const struct docker_state folder_on_file = {
+    .status = DOCKER_CREATED,
+    .exit_code = 127,
+    .error = "OCI runtime create failed: runc create failed: unable to start container process: error during "
+             "container init: error mounting \"/srv/x\" to rootfs at \"/etc/hosts\": not a directory: "
+             "unknown: Are "
+             "you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
+             "exists"};
 static const struct docker_state not_mounted = {
     .status = DOCKER_CREATED,
     .exit_code = 128,
@@ -231,20 +240,23 @@ static const struct path paths[] = {
     {"command cannot be executed", .steps = {OPENED, STATE(not_allowed), WITNESS, END},
      .event = ENGINE_REFUSED, .exit_code = 126, .part = "cannot be executed"},
     {"the runtime could not make it", .steps = {OPENED, STATE(not_made), WITNESS, END},
-     .event = ENGINE_REFUSED, .exit_code = 128, .part = "error mounting"},
+     .event = ENGINE_REFUSED, .exit_code = -1, .part = "error mounting"},
+    {"a folder on a file: no command is missing", .steps = {OPENED, STATE(folder_on_file), WITNESS, END},
+     .event = ENGINE_REFUSED, .exit_code = -1,
+     .part = "a volume cannot be mounted in the container: error during"},
     {"the shim died: it may have been executed", .steps = {OPENED, STATE(shim_died), WITNESS, END},
      .event = ENGINE_UNKNOWN, .exit_code = -1, .part = "transport is closing"},
     {"a start that failed before the runtime", .steps = {OPENED, STATE(shim_died), SEALED(200), END},
-     .event = ENGINE_REFUSED, .exit_code = 128, .part = "transport is closing"},
+     .event = ENGINE_REFUSED, .exit_code = -1, .part = "transport is closing"},
     {"a volume cannot be mounted: not for the start, not for the seal", .boot = BOOT_A,
      .steps = {OPENED, UNSEALED(not_mounted), QUIET, UNSEALED(not_mounted), QUIET, UNSEALED(not_mounted),
                REMOVED(204), DESTROY, END},
-     .event = ENGINE_REFUSED, .exit_code = 128, .part = "error while mounting volume"},
+     .event = ENGINE_REFUSED, .exit_code = -1, .part = "error while mounting volume"},
     {"the same, with its witness in a volume", .boot = BOOT_A,
      .steps = {OPENED, STATE(not_mounted), SEALED(500), CHANGES_CODE(500), QUIET, STATE(not_mounted),
                SEALED(500), CHANGES_CODE(500), QUIET, STATE(not_mounted), SEALED(500), CHANGES_CODE(500),
                GOING, REMOVED(204), END},
-     .event = ENGINE_REFUSED, .exit_code = 128, .part = "error while mounting volume"},
+     .event = ENGINE_REFUSED, .exit_code = -1, .part = "error while mounting volume"},
     {"it cannot be sealed, and no start has failed", .boot = BOOT_A,
      .steps = {OPENED, UNSEALED(created), QUIET, UNSEALED(created), QUIET, UNSEALED(created), GOING,
                REMOVED(204), BOOT(BOOT_A), END},

@@ -2,6 +2,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,32 @@ static void states(void **state)
         json_decref(json);
     }
     assert_int_equal(docker_state_read(NULL, &(struct docker_state){0}), ERR_INVALID);
+}
+
+static void the_signal_that_stops_it(void **state)
+{
+    const struct {
+        const char *word;
+        int number;
+    } table[] = {{"SIGTERM", SIGTERM},
+                 {"term", SIGTERM},
+                 {"10", 10},
+                 {"SIGUSR1", SIGUSR1},
+                 {"RTMIN+3", SIGRTMIN + 3},
+                 {"SIGRTMAX-1", SIGRTMAX - 1},
+                 {"", 0},
+                 {"SIGNONSENSE", 0},
+                 {"99999999", 0}};
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {0};
+        json_t *json = json_pack("{s:{s:s}, s:{s:s}}", "State", "Status", "running", "Config", "StopSignal",
+                                 table[i].word);
+
+        assert_int_equal(docker_state_read(json, &s), 0);
+        assert_int_equal(s.stop_signal, table[i].number);
+        json_decref(json);
+    }
 }
 
 /* The engine notes the start of a short one later than its end. One that runs again ended before its start. */
@@ -489,6 +516,11 @@ static void what_the_engine_cannot_honour_is_named(void **state)
         {{.image = (char *)"i"}, NULL},
         {{.image = (char *)"i", .cpus = 0.5, .memory_bytes = 6 << 20, .working_dir = (char *)"/"}, NULL},
         {{.image = NULL}, "image:"},
+        {{.image = (char *)"Acme/report"}, "image:"},
+        {{.image = (char *)"acme/rePort:7"}, "image:"},
+        {{.image = (char *)"registry.example:5000/Acme@sha256:AB"}, "image:"},
+        {{.image = (char *)"Registry.Example/acme/report:Stable"}, NULL},
+        {{.image = (char *)"localhost/report"}, NULL},
         {{.image = (char *)"i", .constraints = strings_of(one, 1)}, "constraints:"},
         {{.image = (char *)"i", .secrets = strings_of(one, 1)}, "secrets:"},
         {{.image = (char *)"i", .configs = strings_of(one, 1)}, "configs:"},
@@ -561,6 +593,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states),
+        cmocka_unit_test(the_signal_that_stops_it),
         cmocka_unit_test(an_end_is_not_before_its_start),
         cmocka_unit_test(restarts),
         cmocka_unit_test(events),

@@ -253,6 +253,7 @@ static void host_answer(struct engine_host *host, const struct engine_answer *a)
 }
 
 static bool keeps = true;
+static struct engine_status *asked_status; /* of the engine after its answers; NULL: nobody asks */
 
 static bool host_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
 {
@@ -345,6 +346,8 @@ static void ask_for(enum engine_op op, const char *definition, int answers, int6
     r.job = job;
     engine->ops->submit(engine, op, &r);
     turn(ms, answers);
+    if (asked_status)
+        engine->ops->status(engine, asked_status);
     close_engine(engine);
     job_unref(job);
     json_decref(def);
@@ -667,6 +670,24 @@ static void test_a_list_that_is_none_gives_no_identity(void **state)
     nothing_special();
 }
 
+/* Its words come with each run; that it has no space is told of the engine itself, until it makes one again. */
+static void test_an_engine_without_space_is_told(void **state)
+{
+    struct engine_status status = {0};
+
+    special[0] = (struct reply){"/containers/create", 500,
+                                "{\"message\":\"mkdir /var/lib/docker/x: no space left on device\"}"};
+    asked_status = &status;
+    ask(ENGINE_PREPARE);
+    assert_int_equal(heard.event, ENGINE_REFUSED);
+    assert_string_equal(status.trouble, "its disk is full: mkdir /var/lib/docker/x: no space left on device");
+    nothing_special();
+    ask(ENGINE_PREPARE);
+    assert_int_equal(heard.event, ENGINE_PREPARED);
+    assert_string_equal(status.trouble, "");
+    asked_status = NULL;
+}
+
 /* ---- sweep ---- */
 
 #define ITEM(state, epoch, attempt, created)                                                                 \
@@ -698,6 +719,9 @@ static void test_the_sweep_removes_nothing_that_it_does_not_know(void **state)
         bool removed;
     } table[] = {
         {"[" ITEM("exited", EPOCH, ATTEMPT, "1764000000") "]", over, true},
+        /* as of an engine whose disk is full */
+        {"[" ITEM("running", EPOCH, ATTEMPT, "1764000000") "]", over, true},
+        {"[" ITEM("running", EPOCH, ATTEMPT, "1764000000") "]", STATE_OF("running", ""), false},
         {"[" ITEM("exited", "", ATTEMPT, "1764000000") "]", over, false},
         {"[" ITEM("exited", EPOCH, "", "1764000000") "]", over, false},
         {"[" ITEM("exited", "\"cronsched.epoch\":\"2x\",", ATTEMPT, "1764000000") "]", over, false},
@@ -762,6 +786,7 @@ int main(void)
         cmocka_unit_test(test_nonsense_for_a_pull),
         cmocka_unit_test(test_ids_that_are_none),
         cmocka_unit_test(test_a_list_that_is_none_gives_no_identity),
+        cmocka_unit_test(test_an_engine_without_space_is_told),
         cmocka_unit_test(test_the_sweep_removes_nothing_that_it_does_not_know),
         cmocka_unit_test(test_a_list_without_end),
         cmocka_unit_test(test_memory_stayed_within_bounds),

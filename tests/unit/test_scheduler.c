@@ -462,11 +462,12 @@ static void a_refusal_ahead_of_its_time_is_not_final(void **state)
 /* What is asked to stop and runs on is told of. */
 static void a_stop_without_effect_is_told(void **state)
 {
-    char run[RUN_ID_MAX];
+    char run[RUN_ID_MAX], text[256];
     int told = 0;
 
     b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"timeout\":\"10s\",\"stop_grace\":\"5s\"}}}";
     bench_run(run);
+    assert_int_equal(scheduler_deaf_runs(b.scheduler, text, sizeof(text)), 0);
     b.asked = false; /* the watch has nothing to say */
     for (int s = 0; s < 200; s++) {
         b.now_ms += 1000;
@@ -477,6 +478,9 @@ static void a_stop_without_effect_is_told(void **state)
         b.last[0] = '\0';
     }
     assert_in_range(told, 2, 3);
+    assert_int_equal(scheduler_deaf_runs(b.scheduler, text, sizeof(text)), 1);
+    assert_non_null(strstr(text, run));
+    assert_non_null(strstr(text, "is to end (timeout) for "));
 }
 
 /* ---- which engine it is ---- */

@@ -128,6 +128,10 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
                  d->live_restore ? "" : ", no live-restore");
     else
         snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
+    if (d->full_ms && uv_now(d->loop) - d->full_ms < DOCKER_FULL_MS) {
+        snprintf(ret->trouble, sizeof(ret->trouble), "its disk is full: %s", d->full);
+        ret->advice = "free some space on the engine's disk, as with 'docker system prune'";
+    }
 }
 
 /* ---- life ---- */

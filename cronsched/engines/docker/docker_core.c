@@ -14,6 +14,7 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "cronsched/io/json_text.h"
+#include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "leader/worker/loop.h"
 
@@ -96,12 +97,26 @@ struct http_call *docker_open(struct docker *d, const struct docker_call *call,
     return http_client_start(&started, d->curl, &q, error) < 0 ? NULL : started;
 }
 
+/* Each run fails with the engine's words; that all of them do, and why, is for whoever asks about the engine. */
+static void note_space(struct docker *d, const struct docker_reply *reply)
+{
+    if (reply->status == 201) {
+        d->full_ms = 0;
+    } else if (reply->status >= 500 && strstr(reply->text, "no space left on device")) {
+        if (!d->full_ms)
+            log_event(LOG_ERROR, "engine-full", LOG_TEXT("engine", d->name), LOG_TEXT("text", reply->text));
+        snprintf(d->full, sizeof(d->full), "%s", reply->text);
+        d->full_ms = uv_now(d->loop);
+    }
+}
+
 static void on_task_reply(void *arg, const struct http_answer *answer)
 {
     struct docker_task *task = OBJECT(struct docker_task, arg);
     json_t *json;
     struct docker_reply reply = docker_read(answer, &json);
 
+    note_space(task->docker, &reply);
     task->call = NULL;
     task->on_done(task, &reply); /* the task may be gone now */
     json_decref(json);

@@ -54,6 +54,7 @@
 #define DOCKER_ID_MAX          128
 #define DOCKER_REFUSED_IDS     64
 #define DOCKER_TICK_MS         100
+#define DOCKER_FULL_MS         (15 * 60 * 1000) /* an error for want of space is told so long */
 
 struct docker;
 struct docker_task;
@@ -121,6 +122,9 @@ struct docker {
     size_t refused_next;
 
     struct docker_sweep *sweep; /* one that is under way */
+
+    char full[160];   /* the last error for want of space on its disk */
+    uint64_t full_ms; /* when, by uv_now; 0: never, or a container has been made since */
 
     struct docker_prepared *prepared; /* by id: prepared here, and not watched yet */
     struct docker_stray *strays;      /* by id: running, although nobody keeps them */

@@ -72,6 +72,20 @@ static bool has_relative_folder(const struct job *job)
     return job->working_dir && job->working_dir[0] != '/';
 }
 
+/* The host of a registry may have capitals, and so may a tag; the engine refuses them in the name. */
+static bool has_capitals(const struct job *job)
+{
+    const char *name = job->image ? job->image : "", *slash = strchr(name, '/');
+    size_t host = slash ? (size_t)(slash - name) : 0;
+
+    if (slash && (memchr(name, '.', host) || memchr(name, ':', host) || strncmp(name, "localhost/", 10) == 0))
+        name = slash + 1;
+    for (; *name && *name != ':' && *name != '@'; name++)
+        if (*name >= 'A' && *name <= 'Z')
+            return true;
+    return false;
+}
+
 void docker_engine_faults(const struct job *job, struct engine_faults *faults)
 {
     static const struct {
@@ -79,6 +93,7 @@ void docker_engine_faults(const struct job *job, struct engine_faults *faults)
         const char *text;
     } rules[] = {
         {lacks_image, "image: the docker engine needs an image"},
+        {has_capitals, "image: the name of an image has no capital letters; a tag may have some"},
         {has_constraints, "constraints: the docker engine is a single host; nothing is there to choose from"},
         {has_secrets, "secrets: the docker engine has none; use environment with from_file, or a volume"},
         {has_configs, "configs: the docker engine has none; use a volume"},

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,25 @@ static bool has_types(const json_t *state)
            (!oom || json_is_boolean(oom));
 }
 
+/* As Docker takes it: a number, or a name with or without SIG, RTMIN+3 among them. */
+static int signal_read(const char *text)
+{
+    int64_t number = docker_number_read(text);
+
+    if (number >= 0)
+        return number < NSIG ? (int)number : 0;
+    if (strncasecmp(text, "SIG", 3) == 0)
+        text += 3;
+    if (strncasecmp(text, "RTMIN", 5) == 0)
+        return SIGRTMIN + (int)strtol(text + 5, NULL, 10);
+    if (strncasecmp(text, "RTMAX", 5) == 0)
+        return SIGRTMAX + (int)strtol(text + 5, NULL, 10);
+    for (int i = 1; i < NSIG; i++)
+        if (sigabbrev_np(i) && strcasecmp(sigabbrev_np(i), text) == 0)
+            return i;
+    return 0;
+}
+
 int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
@@ -97,6 +117,7 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
     policy = text_of(json_object_get(json_object_get(inspect, "HostConfig"), "RestartPolicy"), "Name");
     s.restarts = *policy && strcmp(policy, "no") != 0;
     snprintf(s.error, sizeof(s.error), "%s", text_of(state, "Error"));
+    s.stop_signal = signal_read(text_of(json_object_get(inspect, "Config"), "StopSignal"));
     *ret = s;
     return 0;
 }

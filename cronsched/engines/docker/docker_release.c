@@ -85,7 +85,7 @@ static void refuse_start(struct docker_task *t, int exit_code)
 {
     char text[DOCKER_TEXT_MAX * 2];
 
-    docker_answer_text(t, ENGINE_REFUSED, exit_code, "%s",
+    docker_answer_text(t, ENGINE_REFUSED, docker_start_exit_code(exit_code, t->failure), "%s",
                        docker_start_explain(exit_code, t->failure, text, sizeof(text)));
 }
 

@@ -1,6 +1,7 @@
 /* The sweep: removes what the journal needs no more. While host->epoch() says that this replica leads, every
- * `sweep_ms`: list the containers with our cluster's label that do not run, newest first and a page at a time; of
- * those whose epoch is not above ours and that host->keep lets go:
+ * `sweep_ms`: list the containers with our cluster's label, newest first and a page at a time; of those whose epoch is
+ * not above ours and that host->keep lets go, as inspect tells (without space on its disk the engine's list goes on
+ * saying that one runs):
  *
  *   exited    longer than the retention ago (by the engine's own clock): DELETE
  *   created   of a lower epoch, or older than the retention: DELETE; a start that failed leaves such
@@ -149,8 +150,6 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     if (strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0)
         return false;
     s->old_epoch = epoch < s->epoch;
-    if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0 && strcmp(state, "dead") != 0)
-        return false;
     if (is_young(s, container) && !(strcmp(state, "created") == 0 && s->old_epoch))
         return false;
     return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, (int)attempt, epoch, id);
@@ -218,8 +217,7 @@ static void ask_page(struct docker_sweep *s)
     if (s->before[0])
         snprintf(before, sizeof(before), ",\"before\":[\"%s\"]", s->before);
     snprintf(query, sizeof(query), "all=1&limit=%d&filters=", DOCKER_SWEEP_PAGE);
-    snprintf(filters, sizeof(filters),
-             "{\"label\":[\"cronsched.cluster=%.100s\"],\"status\":[\"created\",\"exited\",\"dead\"]%s}",
+    snprintf(filters, sizeof(filters), "{\"label\":[\"cronsched.cluster=%.100s\"]%s}",
              s->docker->host->cluster(s->docker->host), before);
     s->id[0] = '\0';
     if (percent_append(query, sizeof(query), filters) < 0)

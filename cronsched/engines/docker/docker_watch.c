@@ -59,6 +59,7 @@ struct docker_watch {
     bool died;        /* by the events */
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
+    int stop_signal;               /* of the container; 0: not known */
     int unfinished, absent, lost;  /* looks that came to nothing */
     bool elsewhere;                /* it is on another engine, and the scheduler was told so */
     int starts, told;              /* how often it was started; as the host knows */
@@ -296,6 +297,7 @@ static void count_starts(struct docker_watch *w, const struct docker_state *stat
     int64_t slack_ms = w->looked ? 0 : START_SLACK_MS;
 
     w->policy = state->restarts;
+    w->stop_signal = state->stop_signal;
     if (w->start_ms == 0) {
         w->start_ms = state->started_ms;
     } else if (state->started_ms > w->start_ms + slack_ms) {
@@ -581,7 +583,8 @@ static void on_kill(struct docker *d, const json_t *event)
 
     if (t && json_integer_value(json_object_get(event, "timeNano")) / 1000000 < t->watch->start_ms)
         return; /* of an earlier life, told once more */
-    if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT))
+    if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT ||
+              (number > 0 && number == t->watch->stop_signal)))
         t->watch->foreign_signal = number;
 }
 
