@@ -54,7 +54,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/explain", "job,time", AUTH_READ, 0, api_handle_explain, .heavy = true},
     {"GET", "/v1/audit", "since,until,job", AUTH_READ, 0, api_handle_audit, HTTP_REPEATABLE, API_AUDIT_MS,
      .heavy = true},
-    {"GET", "/v1/records", "job,run,kinds,since,until,limit", AUTH_READ, 0, api_handle_records,
+    {"GET", "/v1/records", "job,run,kinds,since,until,after,limit", AUTH_READ, 0, api_handle_records,
      .heavy = true},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
     {"POST", "/v1/cluster/init", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_init},

@@ -88,12 +88,16 @@ void api_handle_step_down(struct http_request *request, void *arg)
 
     if (r == 0 && !scheduler_leading(c->scheduler))
         r = error_set(&e, ERR_NO_LEADER, "this replica does not lead");
-    if (r == 0)
-        r = c->cluster_ops ? c->cluster_ops->step_down(c->cluster_arg, &e)
-                           : error_set(&e, ERR_UNSUPPORTED, "this replica is alone: no other can lead");
-    if (r < 0)
+    if (r == 0 && !c->cluster_ops)
+        r = error_set(&e, ERR_UNSUPPORTED, "this replica is alone: no other can lead");
+    if (r == 0) {
+        scheduler_yield_by(c->scheduler, http_caller(request)->name);
+        r = c->cluster_ops->step_down(c->cluster_arg, &e);
+    }
+    if (r < 0) {
+        scheduler_yield_by(c->scheduler, NULL);
         http_reply_failure(request, &e);
-    else {
+    } else {
         tell_change(api, request, "step-down of", c->replica);
         http_reply_json(request, 200, json_pack("{s:s}", "replica", c->replica));
     }

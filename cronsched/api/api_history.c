@@ -47,6 +47,27 @@ static bool check_kinds(struct http_request *request, const char *kinds)
     return true;
 }
 
+/* "INDEX.SEQ" of the last record that the caller has. */
+static bool read_after(struct http_request *request, struct history_query *q)
+{
+    const char *text = http_query(request, "after");
+    uint64_t *const ret[] = {&q->first, &q->last};
+    char *end = NULL;
+
+    if (!text)
+        return true;
+    for (int i = 0; i < 2; i++, text = end + 1) {
+        unsigned long long value = strtoull(text, &end, 10);
+
+        if (*text < '0' || *text > '9' || value > INT64_MAX || *end != (i == 0 ? '.' : '\0')) {
+            http_reply_error(request, ERR_INVALID, "after: INDEX.SEQ of a record is needed, such as 12.0");
+            return false;
+        }
+        *ret[i] = value;
+    }
+    return true;
+}
+
 static bool read_records_query(struct http_request *request, struct history_query *q, int *ret_limit)
 {
     const char *kinds = http_query(request, "kinds");
@@ -61,7 +82,7 @@ static bool read_records_query(struct http_request *request, struct history_quer
     else if (!check_kinds(request, q->kinds))
         return false;
     return api_query_time(request, "since", &q->since_ms) && api_query_time(request, "until", &q->until_ms) &&
-           api_query_int(request, "limit", 1, HISTORY_ROWS_MAX - 1, ret_limit);
+           api_query_int(request, "limit", 1, HISTORY_ROWS_MAX - 1, ret_limit) && read_after(request, q);
 }
 
 static void records_have(struct api *api, struct http_request *request, json_t *result, json_t *more)

@@ -1,6 +1,6 @@
 /* cluster: the replicas; takeovers: the reports of changes of leader. */
-#include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
+#include "cronsched/cli/records.h"
 
 #include <string.h>
 
@@ -212,6 +212,8 @@ static json_t *takeovers_of(const json_t *records)
         const json_t *record = json_object_get(entry, "record");
         json_t *report = json_object_get(record, "report");
 
+        if (json_is_true(json_object_get(report, "handing_over")))
+            continue; /* it was its leader's last */
         if (report) {
             json_object_set(takeover, "report", report);
             continue;
@@ -243,15 +245,19 @@ static void show_takeovers(const struct output *out, const json_t *records)
 static int run_takeovers(const struct verb_call *call)
 {
     struct cli_context s;
+    json_t *records = NULL;
     int code = cli_open(&s, call);
 
     cli_path(&s, "/v1/records");
     cli_query(&s, "kinds", "epoch,takeover");
     if (code == EXIT_FINE)
         code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    return cli_show(&s, show_takeovers);
+    if (code == EXIT_FINE)
+        code = records_get(&s, &records);
+    if (code == EXIT_FINE)
+        show_takeovers(&s.out, records);
+    json_decref(records);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_cluster_takeovers = {

@@ -94,6 +94,7 @@ struct verb {
     X(dst_report)                                                                                            \
     X(explain)                                                                                               \
     X(audit)                                                                                                 \
+    X(records)                                                                                               \
     X(cluster)                                                                                               \
     X(cluster_init)                                                                                          \
     X(cluster_forget)                                                                                        \

@@ -34,8 +34,8 @@ static void tell_end(const struct history_run *row)
 {
     enum run_verdict verdict = run_verdict_of(row->verdict);
     const json_t *attempts, *last;
-    json_t *run;
     const char *event = "run-failed";
+    json_t *run;
     enum log_level level = LOG_WARN;
 
     if (!row->over || verdict == VERDICT_NONE || run_verdict_is_skip(verdict))

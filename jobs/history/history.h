@@ -66,7 +66,7 @@ enum history_query_kind {
     HISTORY_SKIPS,   /* array of {"job","from","to","count","reason","text","time"} overlapping [since, until]
                       */
     HISTORY_RECORDS, /* array of {"index","seq","time","kind","record":{...}}, oldest first; job, run, since,
-                        until */
+                        until; those after record `last` of batch `first` (0: all) */
     HISTORY_GAP,     /* {"first","last"}: batches that were never seen, the newest such gap that begins below
                         `first` (0: of all); or null */
     HISTORY_COPY,    /* what is left of batches first to last, for another replica's `fill`, as much of it as
@@ -84,7 +84,7 @@ struct history_query {
     const char *kinds;                       /* RECORDS: comma-separated record kinds, NULL: any */
     int64_t since_ms, until_ms;              /* 0: unbounded; runs: by at_ms; records: by time */
     int limit;                               /* 0: HISTORY_ROWS_MAX */
-    uint64_t first, last;                    /* COPY, GAP */
+    uint64_t first, last;                    /* COPY, GAP, RECORDS */
 };
 
 struct history;

@@ -290,6 +290,12 @@ static int query_records(sqlite3 *db, const struct history_query *q, json_t *arr
     select_text(&s, "run = ?", q->run);
     select_bound(&s, "time >= ?", q->since_ms);
     select_bound(&s, "time <= ?", q->until_ms);
+    if (q->first) { /* the first condition is for the index, the second for the rest */
+        select_int(&s, "idx >= ?", (int64_t)q->first);
+        select_int(&s, "(idx, seq) > (?", (int64_t)q->first);
+        text_add(&s.sql, ", ?)");
+        s.values[s.count++].number = (int64_t)q->last;
+    }
     rc = select_kinds(&s, q->kinds, kinds, sizeof(kinds), error);
     if (rc < 0) {
         text_release(&s.sql);

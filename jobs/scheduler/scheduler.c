@@ -185,6 +185,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
     struct error error = {0};
 
     clear_state(s);
+    s->handed_over = false;
     s->snapshot_index = index;
     s->behind_bytes = 0;
     s->state_bytes = size;
@@ -211,6 +212,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
         turn_log(s, LOG_ERROR, "journal-unreadable", NULL, "%s", error.text);
         abort();
     }
+    s->handed_over = takeover_follows_yield(batch, s->handed_over);
     s->acked = batch->index;
     s->behind_bytes += size;
     turn_hash(s);
@@ -245,6 +247,11 @@ static void level_rise(struct scheduler *s)
              level);
 }
 
+void scheduler_yield_by(struct scheduler *s, const char *by)
+{
+    snprintf(s->yield_by, sizeof(s->yield_by), "%s", by ? by : "");
+}
+
 static void on_yield(void *arg)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
@@ -254,6 +261,7 @@ static void on_yield(void *arg)
     turn_enter(s);
     apply_drop(s, "this replica hands over to another");
     takeover_yield(s);
+    s->handed_over = true;
     scheduler_flush(s);
     snprintf(s->refusing, sizeof(s->refusing), "this replica hands over to another");
 }
@@ -314,6 +322,9 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     s->set_back = s->state.time_ms - s->now_ms > CLOCK_SET_BACK_MS; /* and this clock is believed */
     if (s->state.time_ms > s->now_ms && !s->set_back)
         s->now_ms = s->state.time_ms;
+    cause = takeover_cause(s, cause);
+    s->handed_over = false;
+    s->yield_by[0] = '\0';
     s->leading = true;
     s->epoch = epoch;
     s->refusing[0] = '\0';

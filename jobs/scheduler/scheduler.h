@@ -140,6 +140,9 @@ int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body,
 /* In a result: the command goes on in later turns, and its last record is not written yet. scheduler_wait knows. */
 #define SCHEDULER_INDEX_LATER UINT64_MAX
 
+/* Who asks this leader to hand over, for the record that it writes when it does; NULL: nobody any more. */
+void scheduler_yield_by(struct scheduler *s, const char *by);
+
 /* Calls back with 0 once `index` is durable, ERR_DEPOSED when this leader lost the lead before. index 0:
  * whatever is in flight now (a read that must see it). At once, from within, when nothing is in flight. */
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg);

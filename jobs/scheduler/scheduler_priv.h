@@ -206,6 +206,8 @@ struct scheduler {
     char refusing[ERROR_TEXT_MAX];    /* why commands are refused; "" when leading */
     struct journal_recovery recovery; /* to be recorded when it leads; until_ms 0: none */
     char recovery_by[256];
+    char yield_by[256]; /* who asked it to hand over; "": nobody */
+    bool handed_over;   /* the last leader said that it goes */
     /* for /metrics */
     size_t state_bytes; /* of that snapshot */
     uint64_t fired, started, started_again, lateness[LATENESS_BUCKETS + 1], lateness_count;
@@ -364,6 +366,11 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
 void takeover_end(struct scheduler *s);
 /* Journals what is prepared and not released, for the successor. */
 void takeover_yield(struct scheduler *s);
+/* Whether the leader that wrote this batch has said by now that it goes; so far: `followed`. */
+bool takeover_follows_yield(const struct batch *batch, bool followed);
+/* The cause to record for leading from now on. */
+const char *takeover_cause(const struct scheduler *s, const char *cause);
+#define TAKEOVER_HANDING_OVER "handing_over" /* key in the report of a leader that goes */
 /* It is known what became of the attempt that an earlier leader left. Wakes the job. */
 void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcome outcome);
 /* True while a run of an earlier leader may execute beside one that this job would fire now.

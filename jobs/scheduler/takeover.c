@@ -198,11 +198,56 @@ void takeover_end(struct scheduler *s)
 
 /* ---- this leader resigns ---- */
 
+/* A record of a kind that every build reads, so that history knows who asked and the successor why it leads. */
+static void record_yield(struct scheduler *s)
+{
+    const char *by = s->yield_by[0] ? s->yield_by : NULL;
+    struct record *r;
+    json_t *report;
+    char why[sizeof(s->yield_by) + 32], text[sizeof(why) + 300];
+
+    if (by)
+        snprintf(why, sizeof(why), "asked by %s", by);
+    else
+        snprintf(why, sizeof(why), "%s", s->stopping ? "it is stopping" : "another is better off");
+    snprintf(text, sizeof(text), "%s hands over: %s", s->o.replica, why);
+    report = json_pack("{s:I,s:b,s:s*,s:s}", "epoch", (json_int_t)s->epoch, TAKEOVER_HANDING_OVER, 1, "by",
+                       by, "text", text);
+    r = turn_record(s, RECORD_TAKEOVER);
+    PUT_JSON(s, r, report, report);
+    turn_commit(s, r);
+    json_decref(report);
+    s->yield_by[0] = '\0';
+}
+
+bool takeover_follows_yield(const struct batch *batch, bool followed)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct record *r = &batch->records[i];
+
+        if (r->kind == RECORD_EPOCH)
+            followed = false;
+        else if (r->kind == RECORD_TAKEOVER &&
+                 json_is_true(json_object_get(r->report, TAKEOVER_HANDING_OVER)))
+            followed = true;
+    }
+    return followed;
+}
+
+/* A leader that says that it goes is not missed, whatever its successor saw of it. */
+const char *takeover_cause(const struct scheduler *s, const char *cause)
+{
+    bool gone = strcmp(cause, "session-ended") == 0 || strcmp(cause, "connection-closed") == 0;
+
+    return s->handed_over && gone ? "handed-over" : cause;
+}
+
 void takeover_yield(struct scheduler *s)
 {
     struct job_state *j, *next;
 
     assert(s->leading);
+    record_yield(s);
     if (s->state.level < record_kind_level(RECORD_HANDED_OVER))
         return;
     HASH_ITER(by_name, s->state.jobs, j, next)

@@ -58,6 +58,9 @@ class TakeOvers(lab.Suite):
         self.assertGreaterEqual(report["settled"].get("handed over", 0), 10, report)
         self.assertNotIn("lost", report["settled"])
         lab.say(report["text"])
+        told = [r["record"] for r in self.second.cli.json("records", "--kinds", "epoch,takeover")]
+        self.assertEqual("handed-over", [r for r in told if r["k"] == "epoch"][-1]["cause"])
+        self.assertRegex(next(r["report"]["by"] for r in told if r.get("report", {}).get("handing_over")), "unix:.")
         since = lab.instant(time.time())
         self.second.stop()  # SIGTERM is a clean hand-over, too
         self.cluster.wait_leader(self.first)

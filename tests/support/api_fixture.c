@@ -266,6 +266,11 @@ uint64_t scheduler_acked(const struct scheduler *s)
     return 7;
 }
 
+void scheduler_yield_by(struct scheduler *s, const char *by)
+{
+    snprintf(fake.yield_by, sizeof(fake.yield_by), "%s", by ? by : "");
+}
+
 bool scheduler_leading(const struct scheduler *s)
 {
     return fake.leading;

@@ -21,6 +21,7 @@ struct fake {
     int walk_made;      /* and so many of them were asked for */
     int walk_gone;      /* from this one on the walk cannot go on; 0: it can */
     int fails;          /* what the next write answers; 0: success */
+    char yield_by[64];  /* as scheduler_yield_by was told */
     char asked[4096];   /* the last write: "trigger nightly {...} by unix:root" */
     struct {
         void (*done)(void *arg, int result);

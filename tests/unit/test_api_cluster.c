@@ -127,6 +127,7 @@ static void test_a_replica_among_others(void **state)
     assert_answer("GET /v1/cluster", NULL, 200, "{\"cluster\":\"three\"}");
     assert_answer("POST /v1/cluster/step-down", NULL, 200, "r1");
     assert_int_equal(stepped_down, 1);
+    assert_true(fake.yield_by[0] && strstr(logged, fake.yield_by));
     assert_ptr_equal(strstr(logged, "step-down of r1, by "), logged); /* and somebody is named */
     assert_true(strlen(logged) > strlen("step-down of r1, by "));
     fake.leading = false;
