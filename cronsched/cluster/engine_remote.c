@@ -38,29 +38,6 @@ struct remote_call {
     bool pending; /* likewise: accepted, and not started yet */
 };
 
-static void request_copy(struct engine_request *to, const struct engine_request *r)
-{
-    *to = *r;
-    to->job = job_ref((struct job *)(uintptr_t)r->job); /* counted by reference, never changed */
-    to->run = alloc_text(r->run);
-    to->name = alloc_text(r->name);
-    to->id = alloc_text(r->id);
-    to->boot_id = alloc_text(r->boot_id);
-    to->identity = alloc_text(r->identity);
-    to->cause = alloc_text(r->cause);
-    to->params = json_incref((json_t *)(uintptr_t)r->params);
-}
-
-static void request_release(struct engine_request *r)
-{
-    const char *const texts[] = {r->run, r->name, r->id, r->boot_id, r->identity, r->cause};
-
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        free((char *)(uintptr_t)texts[i]);
-    job_unref((struct job *)(uintptr_t)r->job);
-    json_decref((json_t *)(uintptr_t)r->params);
-}
-
 static struct remote_engine *of(const struct engine *engine)
 {
     return OBJECT_OF(struct remote_engine, engine, engine);
@@ -84,7 +61,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     free(c->body);
     free(c->host_id);
-    request_release(&c->request);
+    engine_request_release(&c->request);
     OBJECT_FREE(struct remote_call, c);
     e->count--;
     finish(e);
@@ -309,7 +286,7 @@ static void remote_submit(struct engine *engine, enum engine_op op, const struct
     c->op = op;
     c->ticket = r->ticket;
     c->host_id = alloc_text(folder);
-    request_copy(&c->request, r);
+    engine_request_copy(&c->request, r);
     c->away = r->unresolved;
     c->pending = !r->started_ms;
     c->body = body_of(e, op, r);

@@ -1,6 +1,7 @@
 /* The words for what engines are asked and what they answer; which engine it is. */
 #include "jobs/engine/engine.h"
 
+#include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
 
 #include <stdio.h>
@@ -18,6 +19,29 @@ bool engine_is_another(const char *self, const char *prepared, char *text, size_
         snprintf(text, size, "this engine cannot tell which one it is, the attempt was prepared on %s",
                  prepared);
     return true;
+}
+
+void engine_request_copy(struct engine_request *to, const struct engine_request *r)
+{
+    *to = *r;
+    to->job = job_ref((struct job *)(uintptr_t)r->job); /* counted by reference, never changed */
+    to->run = alloc_text(r->run);
+    to->name = alloc_text(r->name);
+    to->id = alloc_text(r->id);
+    to->boot_id = alloc_text(r->boot_id);
+    to->identity = alloc_text(r->identity);
+    to->cause = alloc_text(r->cause);
+    to->params = json_incref((json_t *)(uintptr_t)r->params);
+}
+
+void engine_request_release(struct engine_request *r)
+{
+    const char *const texts[] = {r->run, r->name, r->id, r->boot_id, r->identity, r->cause};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free((char *)(uintptr_t)texts[i]);
+    job_unref((struct job *)(uintptr_t)r->job);
+    json_decref((json_t *)(uintptr_t)r->params);
 }
 
 const char *engine_op_name(enum engine_op op)

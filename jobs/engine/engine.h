@@ -178,6 +178,10 @@ struct engine_ops {
     void (*close)(struct engine *engine, void (*done)(void *arg), void *arg);
 };
 
+/* A copy that owns all that it holds; to be released, never to be changed. */
+void engine_request_copy(struct engine_request *to, const struct engine_request *request);
+void engine_request_release(struct engine_request *request);
+
 /* Whether what was prepared on the engine `prepared` is of no concern to the engine `self`; then *text says so.
  * prepared NULL or "": it is not known, and not compared. self NULL or "": the engine cannot tell, which is no match. */
 bool engine_is_another(const char *self, const char *prepared, char *text, size_t size);

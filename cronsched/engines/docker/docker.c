@@ -172,40 +172,10 @@ static const struct engine_ops docker_ops = {
     .close = docker_close,
 };
 
-/* unix:///PATH, or tcp://, http://, https://HOST[:PORT] without a path */
-static int read_endpoint(struct docker *d, bool tls, struct error *error)
-{
-    static const char *const schemes[] = {"tcp://", "http://", "https://"};
-    const char *e = d->endpoint;
-    char url[512];
-
-    if (strncmp(e, "unix:///", 8) == 0) {
-        if (strlen(e) - 7 > 107) /* sun_path */
-            return error_set(error, ERR_INVALID, "endpoint: '%s': the path of a socket is at most 107 bytes",
-                             e);
-        d->unix_socket = alloc_text(e + 7);
-        d->base_url = alloc_text("http://localhost");
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
-        size_t n = strlen(schemes[i]), host = strcspn(e + (strlen(e) < n ? 0 : n), "/");
-
-        if (strncmp(e, schemes[i], n) != 0)
-            continue;
-        if (host == 0 || host > 300 || strcspn(e + n, "/") + 1 < strlen(e + n))
-            break;
-        snprintf(url, sizeof(url), "%s%.*s", i == 2 || tls ? "https://" : "http://", (int)host, e + n);
-        d->base_url = alloc_text(url);
-        return 0;
-    }
-    return error_set(error, ERR_INVALID, "endpoint: '%s' is neither unix:///PATH nor tcp://HOST:PORT", e);
-}
-
 static void set_options(struct docker *d, const struct docker_engine_options *o)
 {
     d->name = alloc_text(o->name ? o->name : "docker");
     d->data_dir = alloc_text(o->data_dir);
-    d->endpoint = alloc_text(o->endpoint ? o->endpoint : DOCKER_ENDPOINT_DEFAULT);
     d->witness_prefix = alloc_text(o->witness_prefix ? o->witness_prefix : DOCKER_WITNESS_DEFAULT);
     d->files_dir = alloc_text(o->files_dir);
     d->allow = o->allow ? json_deep_copy(o->allow) : NULL;
@@ -238,7 +208,8 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
     set_options(d, o);
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);
-    r = read_endpoint(d, d->tls_ca || d->tls_cert || d->tls_key, error);
+    r = docker_endpoint_read(&d->endpoint, o->endpoint ? o->endpoint : DOCKER_ENDPOINT_DEFAULT,
+                             d->tls_ca || d->tls_cert || d->tls_key, error);
     if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_WITNESS_MAX - 40))
         r = error_set(error, ERR_INVALID,
                       "the witness's prefix must be an absolute path, of at most %d bytes",

@@ -91,7 +91,7 @@ static bool start_ticks(pid_t pid, unsigned long long *ret)
 void docker_starts_read(const struct docker *d, int64_t *ret_process_ms, int64_t *ret_host_ms)
 {
     char name[32] = "";
-    pid_t pid = d->unix_socket ? listener_of(d->unix_socket, name, sizeof(name)) : 0;
+    pid_t pid = d->endpoint.unix_socket ? listener_of(d->endpoint.unix_socket, name, sizeof(name)) : 0;
     int64_t host_ms = clock_wall_ms() - clock_boot_ms();
     long tick_hz = sysconf(_SC_CLK_TCK);
     unsigned long long ticks;
@@ -108,7 +108,7 @@ static void add_kernel(const struct docker *d, char *boot_id, size_t size)
 {
     char id[64];
 
-    if (d->unix_socket && listener_is_local(d->unix_socket) &&
+    if (d->endpoint.unix_socket && listener_is_local(d->endpoint.unix_socket) &&
         read_line("/proc/sys/kernel/random/boot_id", id, sizeof(id)))
         snprintf(boot_id, size, "kernel=%s", id);
 }

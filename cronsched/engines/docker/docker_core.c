@@ -13,7 +13,6 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
-#include "cronsched/io/json_text.h"
 #include "cronsched/io/log.h"
 #include "jobs/base/alloc.h"
 #include "leader/worker/loop.h"
@@ -26,46 +25,6 @@
 
 /* ---- HTTP ---- */
 
-bool docker_lost(const struct docker_reply *reply)
-{
-    return reply->outcome != HTTP_ANSWERED || !reply->complete;
-}
-
-/* A body that is none, as of an archive, is no error here: who needs a value finds none, and has the reason. */
-static const char *read_json(const struct http_answer *answer, json_t **ret)
-{
-    int r = answer->size > 0 ? json_text_any(answer->body, answer->size, "answer", ret, NULL) : 0;
-
-    if (r == ERR_LIMIT)
-        return "the JSON of the engine's answer is too deep or has too many values";
-    return r < 0 ? "the engine's answer is not JSON" : "";
-}
-
-/* The engine's errors are {"message": TEXT}. */
-struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json)
-{
-    struct docker_reply reply = {
-        .outcome = answer->outcome,
-        .status = answer->status,
-        .complete = answer->complete,
-        .body = answer->body,
-        .date_ms = docker_ms_of(answer->date_s),
-        .text = answer->error,
-    };
-
-    const char *message;
-
-    *ret_json = NULL;
-    if (docker_lost(&reply))
-        return reply;
-    reply.text = read_json(answer, ret_json);
-    reply.json = *ret_json;
-    message = json_string_value(json_object_get(reply.json, "message"));
-    if (answer->status >= 300)
-        reply.text = message ? message : "the engine gives no reason";
-    return reply;
-}
-
 struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error)
 {
@@ -73,8 +32,8 @@ struct http_call *docker_open(struct docker *d, const struct docker_call *call,
     struct http_call *started;
     const char *mark = call->query ? "?" : "";
     char url[DOCKER_PATH_MAX * 4];
-    int n =
-        snprintf(url, sizeof(url), "%s%s%s%s", d->base_url, call->path, mark, call->query ? call->query : "");
+    int n = snprintf(url, sizeof(url), "%s%s%s%s", d->endpoint.base_url, call->path, mark,
+                     call->query ? call->query : "");
 
     if (n < 0 || (size_t)n >= sizeof(url)) {
         error_set(error, ERR_LIMIT, "the path of a request is too long");
@@ -82,7 +41,7 @@ struct http_call *docker_open(struct docker *d, const struct docker_call *call,
     }
     q.method = call->method;
     q.url = url;
-    q.unix_socket = d->unix_socket;
+    q.unix_socket = d->endpoint.unix_socket;
     q.ca_file = d->tls_ca;
     q.cert_file = d->tls_cert;
     q.key_file = d->tls_key;
@@ -460,9 +419,7 @@ void docker_free(struct docker *d)
     free(d->witness_prefix);
     free(d->files_dir);
     json_decref(d->allow);
-    free(d->endpoint);
-    free(d->unix_socket);
-    free(d->base_url);
+    docker_endpoint_release(&d->endpoint);
     free(d->tls_ca);
     free(d->tls_cert);
     free(d->tls_key);

@@ -12,8 +12,8 @@
 #pragma once
 
 #include "cronsched/engines/docker/docker.h"
+#include "cronsched/engines/docker/docker_api.h"
 #include "cronsched/io/file_reader.h"
-#include "cronsched/io/http_client.h"
 #include "cronsched/io/variable_files.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -24,8 +24,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DOCKER_API_NEWEST      47 /* 1.47; what a newer engine has to offer is not needed */
-#define DOCKER_API_OLDEST      40
 #define DOCKER_TASKS_MAX       8192
 #define DOCKER_PULLS_MAX       4 /* at once; each holds no place of `parallel` */
 #define DOCKER_PULL_MS         (30 * 60 * 1000)
@@ -38,16 +36,11 @@
 #define DOCKER_DISCARD_MS      5000  /* what is due in this time goes before it */
 #define DOCKER_LOOK_MS         30000 /* watched containers are looked at at least so often */
 #define DOCKER_LOOKS_AT_ONCE   8
-#define DOCKER_LIVE_LOGS_MAX   256    /* followed while they run; others are read at the end */
-#define DOCKER_LOG_END_MS      30000  /* to read the rest of a log after the end, from its last piece */
-#define DOCKER_LOG_WHOLE_MS    600000 /* from the end */
-#define DOCKER_LOG_PER_BYTE    16 /* bytes of the stream for each that is kept: a frame has 8 of its own, */
-#define DOCKER_LOG_MORE        (1024 * 1024) /* and so much in any case */
-#define DOCKER_LINE_MAX        (256 * 1024)  /* one line of a stream of JSON */
-#define DOCKER_SWEEP_MAX       64            /* containers that one sweep removes */
-#define DOCKER_SWEEP_PAGE      64            /* containers in one list */
-#define DOCKER_SWEEP_PAGES     1024          /* lists in one sweep */
-#define DOCKER_CLOCK_MARGIN_MS 10000         /* a leader whose clock is so much ahead is none any more */
+#define DOCKER_LINE_MAX        (256 * 1024) /* one line of a stream of JSON */
+#define DOCKER_SWEEP_MAX       64           /* containers that one sweep removes */
+#define DOCKER_SWEEP_PAGE      64           /* containers in one list */
+#define DOCKER_SWEEP_PAGES     1024         /* lists in one sweep */
+#define DOCKER_CLOCK_MARGIN_MS 10000        /* a leader whose clock is so much ahead is none any more */
 #define DOCKER_PATH_MAX        1024
 #define DOCKER_WITNESS_MAX     96 /* a path that fits the name in an archive's header */
 #define DOCKER_SEAL_BYTES      1536
@@ -88,13 +81,13 @@ struct docker {
     char *name, *data_dir, *witness_prefix, *files_dir;
     json_t *allow;                       /* what jobs may ask for; NULL: not limited */
     struct variable_files_limits limits; /* of files of variables: these two */
-    char *endpoint, *unix_socket, *base_url, *tls_ca, *tls_cert, *tls_key;
+    struct docker_endpoint endpoint;
+    char *tls_ca, *tls_cert, *tls_key;
     int parallel;
     int64_t retention_ms, sweep_ms, ping_ms;
 
     enum docker_link link;
-    char api[16]; /* "/v1.41" */
-    char version[64], why[200];
+    char api[DOCKER_API_SIZE], version[DOCKER_VERSION_SIZE], why[200];
     char refused[160]; /* a call was certainly not sent, for this reason: the next probe starts with the loss
                         */
     bool live_restore;
@@ -136,16 +129,6 @@ struct docker {
     bool closing;
     void (*done)(void *arg);
     void *done_arg;
-};
-
-struct docker_reply {
-    enum http_outcome outcome;
-    int status;
-    bool complete;
-    json_t *json; /* borrowed; NULL when the body is none */
-    const char *body;
-    int64_t date_ms;  /* the engine's clock; 0: not told */
-    const char *text; /* the engine's message, or why there is no answer; never NULL */
 };
 
 typedef void docker_done(struct docker_task *task, const struct docker_reply *reply);
@@ -211,8 +194,6 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
 /* The same without a task. The caller cancels *ret when it goes. NULL when out of memory or of calls. */
 struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error);
-/* Makes a reply of an answer; *ret_json is to be dropped afterwards. */
-struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_json);
 
 void docker_answer(struct docker_task *task, const struct engine_answer *answer); /* and frees */
 void docker_answer_text(struct docker_task *task, enum engine_event event, int exit_code, const char *format,
@@ -233,7 +214,6 @@ void docker_released(struct docker *d); /* something that was held is gone */
 void docker_handle_closed(uv_handle_t *handle); /* a handle that was held; its data is the engine */
 void docker_free(struct docker *d);             /* one that never lived, or has nothing left */
 
-bool docker_lost(const struct docker_reply *reply); /* no usable answer came */
 /* A call got no answer: is the engine there? The link probes soon. */
 void docker_link_suspect(struct docker *d, const struct docker_reply *reply);
 
@@ -298,12 +278,8 @@ void docker_witness_read(const json_t *inspect, char *ret, size_t size);
 bool docker_changes_hold(const json_t *changes, const char *path);
 /* The fact that a line of /events tells about container `id` (any when NULL); false: none. */
 bool docker_event_read(const json_t *event, const char *id, struct docker_fact *ret);
-int64_t docker_time_read(const char *text); /* ms; 0 for the zero time, and for what is none */
 /* Hexadecimal, and short enough to be kept: it becomes a part of paths. */
 bool docker_id_valid(const char *id);
-/* A label's whole number; -1: it is none, or too large. */
-int64_t docker_number_read(const char *text);
-int64_t docker_ms_of(int64_t seconds); /* 0: before 1970, or no time that can be */
 
 /* ---- docker_end.c: pure ---- */
 struct docker_restart {
@@ -365,14 +341,8 @@ void docker_looks_timer_start(struct docker *d);
 void docker_events_open(struct docker *d);
 void docker_events_close(struct docker *d);
 
-/* ---- docker_logs.c ---- */
-struct docker_log;
-struct docker_log *docker_log_new(struct docker_task *task);
-/* Follows the container's output from now on; nothing when it does already, or when too many do. */
-void docker_log_follow(struct docker_log *log);
-/* The container has ended: reads what is missing, then `done`, maybe from within, with a remark or NULL. */
-void docker_log_finish(struct docker_log *log, void (*done)(struct docker_task *task, const char *remark));
-void docker_log_free(struct docker_log *log); /* at once, whatever is under way; NULL is fine */
+/* ---- docker_log_source.c ---- */
+struct docker_log *docker_log_of(struct docker_task *task); /* of its container */
 
 /* ---- docker_sweep.c ---- */
 void docker_sweep_timer_start(struct docker *d); /* the first one soon */

@@ -28,7 +28,7 @@ static void link_lost(struct docker *d, const char *why)
 {
     bool was_down = d->link == DOCKER_LINK_DOWN;
 
-    snprintf(d->why, sizeof(d->why), "%s: %s", d->endpoint, why);
+    snprintf(d->why, sizeof(d->why), "%s: %s", d->endpoint.text, why);
     d->link = DOCKER_LINK_DOWN;
     d->boot_id[0] = '\0';
     d->identity_state = DOCKER_IDENTITY_UNREAD;
@@ -75,23 +75,6 @@ void docker_link_failed(struct docker *d, const struct docker_reply *reply)
     d->failures++;
     link_lost(d, why);
     probe_in(d, wait < DOCKER_RETRY_MAX_MS ? wait : DOCKER_RETRY_MAX_MS);
-}
-
-/* Minor numbers of "1.41"; the oldest that we know the engine to behave as we think. */
-static bool choose_api(struct docker *d, const json_t *version)
-{
-    const char *newest = json_string_value(json_object_get(version, "ApiVersion"));
-    const char *oldest = json_string_value(json_object_get(version, "MinAPIVersion"));
-    long newest_minor = newest && strncmp(newest, "1.", 2) == 0 ? strtol(newest + 2, NULL, 10) : 0;
-    long oldest_minor = oldest && strncmp(oldest, "1.", 2) == 0 ? strtol(oldest + 2, NULL, 10) : 0;
-    int minor = newest_minor < DOCKER_API_NEWEST ? (int)newest_minor : DOCKER_API_NEWEST;
-    const char *text = json_string_value(json_object_get(version, "Version"));
-
-    if (minor < DOCKER_API_OLDEST || minor < oldest_minor)
-        return false;
-    snprintf(d->api, sizeof(d->api), "/v1.%d", minor);
-    snprintf(d->version, sizeof(d->version), "%s", text ? text : "?");
-    return true;
 }
 
 void docker_link_ask(struct docker *d, const struct docker_call *call,
@@ -158,7 +141,7 @@ static void on_version(void *arg, const struct http_answer *answer)
     d->probe = NULL;
     if (docker_lost(&reply) || reply.status != 200) {
         docker_link_failed(d, &reply);
-    } else if (!choose_api(d, json)) {
+    } else if (!docker_api_choose(json, d->api, d->version)) {
         reply.complete = false; /* no HTTP error: the text alone is reported */
         reply.text = "unsupported Docker API version (need 1.40 to 1.47)";
         docker_link_failed(d, &reply);
@@ -213,10 +196,10 @@ void docker_answer_unreachable(struct docker_task *task, const struct docker_rep
     char text[DOCKER_TEXT_MAX];
 
     if (docker_lost(reply)) {
-        snprintf(text, sizeof(text), "%s: %s", d->endpoint, reply->text);
+        snprintf(text, sizeof(text), "%s: %s", d->endpoint.text, reply->text);
         docker_link_suspect(d, reply);
     } else {
-        snprintf(text, sizeof(text), "%s: HTTP %d: %s", d->endpoint, reply->status, reply->text);
+        snprintf(text, sizeof(text), "%s: HTTP %d: %s", d->endpoint.text, reply->status, reply->text);
     }
     docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
 }

@@ -15,10 +15,10 @@
  * known only when the link has held since. The file cannot be written: reading stops. The engine does not give the output
  * (a log driver that cannot be read), or not in time: a remark on the run, nothing else.
  */
-#include "cronsched/engines/docker/docker_core.h"
-
+#include "cronsched/engines/docker/docker_api.h"
 #include "cronsched/io/run_log_reader.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/object.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +38,8 @@
 
 struct docker_log {
     struct object object; /* first */
-    struct docker *docker;
-    struct docker_task *task; /* NULL once freed: only the writer is still being closed */
+    struct docker_log_source source;
+    bool freed; /* only the writer is still being closed */
     struct run_log_writer *writer;
     bool writer_closing;
     struct http_call *call;
@@ -78,8 +78,8 @@ struct docker_log {
     int64_t last_ms;     /* up to this */
     int tries;
     int64_t left_bytes; /* of the stream, after the end: an engine may send for ever */
-    char remark[DOCKER_TEXT_MAX];
-    void (*done)(struct docker_task *task, const char *remark);
+    char remark[DOCKER_LOG_REMARK_MAX];
+    void (*done)(void *task, const char *remark);
 };
 
 static void go_on(struct docker_log *log);
@@ -102,13 +102,13 @@ static void on_writer_opened(void *arg, const struct run_log_place *place);
 static bool open_writer(struct docker_log *log)
 {
     static const struct run_log_writer_events events = {on_writer_opened, on_drained};
-    struct docker_task *t = log->task;
+    const struct docker_log_source *from = &log->source;
     struct error error = {0};
     char path[RUN_LOG_PATH_MAX];
 
-    if (run_log_path(t->docker->data_dir, t->run, t->attempt, path, sizeof(path), &error) < 0 ||
-        run_log_writer_new(&log->writer, t->docker->loop, path, t->job->keep_logs_bytes, RUN_LOG_RESUME,
-                           &events, log, &error) < 0) {
+    if (run_log_path(from->data_dir, from->run, from->attempt, path, sizeof(path), &error) < 0 ||
+        run_log_writer_new(&log->writer, from->loop, path, from->keep_bytes, RUN_LOG_RESUME, &events, log,
+                           &error) < 0) {
         snprintf(log->remark, sizeof(log->remark), "the log was not kept: %.300s", error.text);
         log->full = true;
         return false;
@@ -123,7 +123,7 @@ static bool open_writer(struct docker_log *log)
 static void on_writer_closed(void *arg, int result, const char *text)
 {
     struct docker_log *log = OBJECT(struct docker_log, arg);
-    struct docker *d = log->docker;
+    struct docker_log_source from = log->source;
 
     log->writer_closing = false;
     if (result < 0) {
@@ -131,11 +131,11 @@ static void on_writer_closed(void *arg, int result, const char *text)
         snprintf(log->remark, sizeof(log->remark), "the log was not kept: %.300s",
                  text ? text : error_text(result));
     }
-    if (!log->task)
+    if (log->freed)
         OBJECT_FREE(struct docker_log, log);
     else
         go_on(log);
-    docker_released(d);
+    from.ops->release(from.engine);
 }
 
 static void close_writer(struct docker_log *log)
@@ -146,7 +146,7 @@ static void close_writer(struct docker_log *log)
         return;
     log->writer = NULL;
     log->writer_closing = true;
-    log->docker->held++;
+    log->source.ops->hold(log->source.engine);
     run_log_writer_finish(writer, on_writer_closed, log);
 }
 
@@ -157,7 +157,7 @@ static void stop_reading(struct docker_log *log)
     http_call_cancel(log->call);
     log->call = NULL;
     if (log->live)
-        log->docker->live_logs--;
+        --*log->source.live;
     log->live = false;
 }
 
@@ -184,7 +184,7 @@ static void write_frame(struct docker_log *log, enum run_log_kind kind, const ch
 
 static void say_lost(struct docker_log *log)
 {
-    char from[RUN_LOG_STAMP_SIZE], to[RUN_LOG_STAMP_SIZE], text[DOCKER_TEXT_MAX];
+    char from[RUN_LOG_STAMP_SIZE], to[RUN_LOG_STAMP_SIZE], text[DOCKER_LOG_REMARK_MAX];
     int n = snprintf(
         text, sizeof(text),
         "cronsched: output lost between %s and %s: the engine had rotated its own log before it was read\n",
@@ -292,7 +292,7 @@ static void take_apart(struct docker_log *log, const char *bytes, size_t size)
 
 static void move_deadline(struct docker_log *log)
 {
-    log->deadline_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_END_MS;
+    log->deadline_ms = (int64_t)uv_now(log->source.loop) + DOCKER_LOG_END_MS;
     if (log->deadline_ms > log->last_ms)
         log->deadline_ms = log->last_ms;
 }
@@ -335,7 +335,7 @@ static void on_stream_end(void *arg, const struct http_answer *answer)
     stop_reading(log);
     if (!docker_lost(&reply) && reply.status == 200) {
         log->whole = !log->broken;
-        log->whole_at = log->docker->link_number;
+        log->whole_at = log->source.ops->losses(log->source.engine);
         log->checked = log->whole && !log->follows;
         if (log->whole)
             log->remark[0] = '\0';
@@ -346,7 +346,7 @@ static void on_stream_end(void *arg, const struct http_answer *answer)
     if (log->finishing && !log->whole && !log->full)
         log->tries++;
     if (!log->whole)
-        log->retry_at_ms = (int64_t)uv_now(log->docker->loop) + RETRY_MS;
+        log->retry_at_ms = (int64_t)uv_now(log->source.loop) + RETRY_MS;
     json_decref(json);
     close_writer(log);
 }
@@ -367,9 +367,7 @@ static void seek_from(struct docker_log *log, const struct run_log_place *place)
 static void on_writer_opened(void *arg, const struct run_log_place *place)
 {
     struct docker_log *log = OBJECT(struct docker_log, arg);
-    struct docker *d = log->docker;
-    char path[DOCKER_PATH_MAX], query[QUERY_MAX];
-    struct docker_call call = {.method = "GET", .path = path, .query = query};
+    char query[QUERY_MAX];
     struct client_request with = {.data = on_data, .done = on_stream_end, .arg = log, .once = log->follows};
     int n;
 
@@ -384,15 +382,14 @@ static void on_writer_opened(void *arg, const struct run_log_place *place)
         snprintf(query + n, sizeof(query) - (size_t)n, "&since=%lld.%09d",
                  (long long)((log->seek.ns - SEEK_BEFORE_NS) / 1000000000),
                  (int)((log->seek.ns - SEEK_BEFORE_NS) % 1000000000));
-    snprintf(path, sizeof(path), "%s/containers/%.*s/logs", d->api, DOCKER_ID_MAX, log->task->id);
-    log->call = docker_open(d, &call, &with, NULL);
+    log->call = log->source.ops->open(log->source.task, query, &with);
     if (!log->call) {
         close_writer(log);
         return;
     }
     log->live = log->follows;
     if (log->live)
-        d->live_logs++;
+        ++*log->source.live;
 }
 
 static void read_stream(struct docker_log *log, bool follow)
@@ -410,26 +407,24 @@ static bool is_whole(const struct docker_log *log)
 {
     bool sure = log->checked || log->seen < ROTATES_BYTES;
 
-    return log->full || (log->whole && sure && log->whole_at == log->docker->link_number);
+    return log->full || (log->whole && sure && log->whole_at == log->source.ops->losses(log->source.engine));
 }
-
-static void on_late(struct docker_task *t);
 
 /* Finishing: one step at a time, until everything is read or the time is over. */
 static void go_on(struct docker_log *log)
 {
-    struct docker *d = log->docker;
-    int64_t left = log->deadline_ms - (int64_t)uv_now(d->loop);
+    const struct docker_log_source *from = &log->source;
+    int64_t now = (int64_t)uv_now(from->loop), left = log->deadline_ms - now;
 
     if (!log->finishing || log->writer_closing)
         return;
     if (!is_whole(log) && left > 0 && log->tries < TRIES_MAX) {
         if (log->call)
-            docker_wake_in(log->task, left, on_late);
-        else if (d->link == DOCKER_LINK_UP && !log->writer && (int64_t)uv_now(d->loop) >= log->retry_at_ms)
+            from->ops->wake_in(from->task, left);
+        else if (from->ops->reachable(from->engine) && !log->writer && now >= log->retry_at_ms)
             read_stream(log, false);
         else
-            docker_wake_in(log->task, RETRY_MS, on_late);
+            from->ops->wake_in(from->task, RETRY_MS);
         return;
     }
     stop_reading(log);
@@ -439,41 +434,44 @@ static void go_on(struct docker_log *log)
     }
     if (!is_whole(log) && !log->remark[0])
         snprintf(log->remark, sizeof(log->remark), "the end of its log could not be read in time");
-    log->done(log->task, log->remark[0] ? log->remark : NULL); /* the log is gone now */
+    log->done(from->task, log->remark[0] ? log->remark : NULL); /* the log is gone now */
 }
 
-static void on_late(struct docker_task *t)
+void docker_log_wake(struct docker_log *log)
 {
-    go_on(t->log);
+    go_on(log);
 }
 
-struct docker_log *docker_log_new(struct docker_task *task)
+struct docker_log *docker_log_new(const struct docker_log_source *source)
 {
     struct docker_log *log = OBJECT_NEW(struct docker_log);
 
-    log->docker = task->docker;
-    log->task = task;
+    log->source = *source;
     return log;
 }
 
 void docker_log_follow(struct docker_log *log)
 {
     if (log->call || log->writer || log->writer_closing || log->finishing || log->full ||
-        log->docker->live_logs >= DOCKER_LIVE_LOGS_MAX)
+        *log->source.live >= DOCKER_LIVE_LOGS_MAX)
         return;
     read_stream(log, true);
 }
 
-void docker_log_finish(struct docker_log *log, void (*done)(struct docker_task *task, const char *remark))
+void docker_log_finish(struct docker_log *log, void (*done)(void *task, const char *remark))
 {
     log->finishing = true;
     log->done = done;
-    log->last_ms = (int64_t)uv_now(log->docker->loop) + DOCKER_LOG_WHOLE_MS;
-    log->left_bytes = log->task->job->keep_logs_bytes * DOCKER_LOG_PER_BYTE + DOCKER_LOG_MORE;
+    log->last_ms = (int64_t)uv_now(log->source.loop) + DOCKER_LOG_WHOLE_MS;
+    log->left_bytes = log->source.keep_bytes * DOCKER_LOG_PER_BYTE + DOCKER_LOG_MORE;
     log->retry_at_ms = 0;
+    if (log->source.endless && log->call) {
+        stop_reading(log);
+        close_writer(log); /* what is missing is read once more, without following */
+    }
     move_deadline(log);
-    docker_wake_in(log->task, 0,
-                   on_late); /* from the loop, and a stream that ends by itself has a moment to */
+    /* from the loop, and a stream that ends by itself has a moment to */
+    log->source.ops->wake_in(log->source.task, 0);
 }
 
 void docker_log_free(struct docker_log *log)
@@ -483,7 +481,7 @@ void docker_log_free(struct docker_log *log)
     stop_reading(log);
     run_log_writer_abandon(log->writer);
     log->writer = NULL;
-    log->task = NULL;
+    log->freed = true;
     if (!log->writer_closing) /* else its end frees it */
         OBJECT_FREE(struct docker_log, log);
 }

@@ -425,7 +425,7 @@ static void resolve_folders(struct docker_task *t)
     char *paths[JOB_LIST_MAX] = {NULL};
     size_t folders = 0;
 
-    for (size_t i = 0; d->limits.allow && d->unix_socket && i < volumes->count; i++) {
+    for (size_t i = 0; d->limits.allow && d->endpoint.unix_socket && i < volumes->count; i++) {
         if (volumes->items[i][0] != '/')
             continue; /* the name of a volume */
         paths[i] = strndup(volumes->items[i], strcspn(volumes->items[i], ":"));

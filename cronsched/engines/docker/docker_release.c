@@ -204,7 +204,7 @@ static void on_release_state(struct docker_task *t, const struct docker_reply *r
         docker_answer_unreachable(t, reply); /* nothing was sent that starts it, and it may run */
     else if (r == ERR_INVALID)
         docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s: the answer to inspect is invalid",
-                           t->docker->endpoint); /* it may have been started already */
+                           t->docker->endpoint.text); /* it may have been started already */
     else if (r == 0 && docker_state_started(&state))
         answer_foreign_start(t, &state);
     else

@@ -198,8 +198,9 @@ static void answer_ended(struct docker_task *t, const char *remark)
     docker_answer(t, &a);
 }
 
-static void on_log_kept(struct docker_task *t, const char *remark)
+static void on_log_kept(void *arg, const char *remark)
 {
+    struct docker_task *t = OBJECT(struct docker_task, arg);
     struct docker_watch *w = t->watch;
 
     if (w->source == DOCKER_END_MADE_UP || w->end.exit_code < 0) {
@@ -480,9 +481,9 @@ static void say_senseless(struct docker_task *t, const struct docker_reply *repl
     if (t->watch->unreachable)
         return;
     if (docker_lost(reply))
-        snprintf(text, sizeof(text), "%s: %.300s", d->endpoint, reply->text);
+        snprintf(text, sizeof(text), "%s: %.300s", d->endpoint.text, reply->text);
     else if (reply->status != 200)
-        snprintf(text, sizeof(text), "%s: HTTP %d: %.300s", d->endpoint, reply->status, reply->text);
+        snprintf(text, sizeof(text), "%s: HTTP %d: %.300s", d->endpoint.text, reply->status, reply->text);
     t->watch->unreachable = true;
     d->host->answer(d->host,
                     &(struct engine_answer){
@@ -780,7 +781,7 @@ void docker_watch_begin(struct docker_task *t)
     t->watch->unreachable = t->unresolved;
     t->watch->starts = t->watch->told = 1;
     t->watch->start_ms = t->started_ms;
-    t->log = docker_log_new(t);
+    t->log = docker_log_of(t);
     t->on_detach = watch_free;
     list_append(&d->watches, &t->link);
     d->watched++;
