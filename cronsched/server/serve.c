@@ -13,9 +13,6 @@
 #include "cronsched/cluster/run_log_copy.h"
 #include "cronsched/command/verbs.h"
 #include "cronsched/config/config.h"
-#include "cronsched/engines/docker/docker.h"
-#include "cronsched/engines/null.h"
-#include "cronsched/engines/process/process.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/log.h"
 #include "cronsched/io/run_log.h"
@@ -23,6 +20,7 @@
 #include "cronsched/server/activity_log.h"
 #include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
+#include "cronsched/server/make_engine.h"
 #include "cronsched/server/plain_text.h"
 #include "cronsched/server/sd_notify.h"
 #include "cronsched/server/serve_check.h"
@@ -405,84 +403,19 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- putting together ---- */
 
-static int make_docker(struct serve *s, const struct config_engine *e, struct engine_host *host,
-                       struct engine **ret, struct error *error)
+static int add_engine(struct serve *s, const struct config_engine *e, struct error *error)
 {
-    struct docker_engine_options o = {.name = e->name,
-                                      .endpoint = e->endpoint,
-                                      .tls_ca = e->tls_ca,
-                                      .tls_cert = e->tls_cert,
-                                      .tls_key = e->tls_key,
-                                      .parallel = e->parallel,
-                                      .max_armed = e->max_armed,
-                                      .files_dir = s->config.files_dir,
-                                      .allow = e->allow,
-                                      .data_dir = s->config.data_dir};
+    const struct make_engine with = {
+        .loop = &s->loop,
+        .config = &s->config,
+        .host = s->replica ? replica_engine_host(s->replica) : scheduler_engine_host(s->scheduler),
+        .files = s->files,
+        .replica = s->replica,
+        .id = s->id,
+    };
 
-    int rc = docker_engine_new(ret, &s->loop, &o, host, error);
-
-    if (rc == 0 && s->replica)
-        replica_remote_engine(s->replica, ret, *ret, NULL);
-    return rc;
-}
-
-static int make_process(struct serve *s, const struct config_engine *e, struct engine_host *host,
-                        struct engine **ret, struct error *error)
-{
-    struct process_engine_options o = {.name = e->name,
-                                       .data_dir = s->config.data_dir,
-                                       .parallel = e->parallel,
-                                       .max_armed = e->max_armed,
-                                       .allow = e->allow,
-                                       .files_dir = s->config.files_dir,
-                                       .files = s->files,
-                                       .replica = s->replica ? s->id : NULL,
-                                       .cluster = s->replica ? replica_cluster(s->replica) : NULL};
-    int rc = process_engine_new(ret, &s->loop, &o, host, error);
-
-    if (!json_object_get(e->allow, "users"))
-        log_event(LOG_WARN, "process-users", LOG_TEXT("engine", e->name),
-                  LOG_TEXT("text", geteuid() == 0
-                                       ? "without users whoever may apply is root on this machine"
-                                       : "without users jobs can read and change all that this server can"));
-    if (rc == 0 && s->replica)
-        replica_remote_engine(s->replica, ret, *ret, process_engine_host(*ret));
-    return rc;
-}
-
-static int make_null(struct serve *s, const struct config_engine *e, struct engine_host *host,
-                     struct engine **ret, struct error *error)
-{
-    struct null_engine_options o = {.name = e->name, .max_armed = e->max_armed};
-
-    return null_engine_new(ret, &s->loop, &o, host, error);
-}
-
-static const struct {
-    const char *type;
-    int (*make)(struct serve *s, const struct config_engine *e, struct engine_host *host, struct engine **ret,
-                struct error *error);
-} engine_types[] = {
-    {"docker", make_docker},
-    {"process", make_process},
-    {"null", make_null},
-};
-
-static int make_engine(struct serve *s, const struct config_engine *e, struct error *error)
-{
-    struct engine_host *host = s->replica ? replica_engine_host(s->replica)
-                                          : scheduler_engine_host(s->scheduler);
-    int rc = ERR_UNSUPPORTED;
-
-    error_set(error, rc, "this build has no engines of type %s", e->type);
-    for (size_t i = 0; i < sizeof(engine_types) / sizeof(engine_types[0]); i++)
-        if (strcmp(e->type, engine_types[i].type) == 0)
-            rc = engine_types[i].make(s, e, host, &s->engines[s->engine_count], error);
-    if (rc < 0)
+    if (make_engine(&s->engines[s->engine_count], &with, e, error) < 0)
         return error_prefix(error, "engine %s: ", e->name);
-    s->engines[s->engine_count]->max_running = e->max_running;
-    if (e->max_running == 0 && strcmp(e->type, "null") != 0)
-        s->engines[s->engine_count]->max_running = CONFIG_RUNNING_DEFAULT;
     s->engine_count++;
     return 0;
 }
@@ -711,7 +644,7 @@ static int put_together(struct serve *s, struct error *error)
     rc = rc < 0 ? rc : make_scheduler(s);
     rc = rc < 0 ? rc : open_journal(s, error);
     for (size_t i = 0; i < s->config.engine_count && rc == 0; i++)
-        rc = make_engine(s, &s->config.engines[i], error);
+        rc = add_engine(s, &s->config.engines[i], error);
     if (rc < 0)
         return rc;
     scheduler_set_engines(s->scheduler, s->engines, s->engine_count);

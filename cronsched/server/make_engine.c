@@ -1,0 +1,92 @@
+/* The engines of a configuration, each made by its type. */
+#include "cronsched/server/make_engine.h"
+
+#include "cronsched/engines/docker/docker.h"
+#include "cronsched/engines/null.h"
+#include "cronsched/engines/process/process.h"
+#include "cronsched/io/log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static int make_docker(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                       struct error *error)
+{
+    struct docker_engine_options o = {.name = e->name,
+                                      .endpoint = e->endpoint,
+                                      .tls_ca = e->tls_ca,
+                                      .tls_cert = e->tls_cert,
+                                      .tls_key = e->tls_key,
+                                      .parallel = e->parallel,
+                                      .max_armed = e->max_armed,
+                                      .files_dir = with->config->files_dir,
+                                      .allow = e->allow,
+                                      .data_dir = with->config->data_dir};
+
+    int rc = docker_engine_new(ret, with->loop, &o, with->host, error);
+
+    if (rc == 0 && with->replica)
+        replica_remote_engine(with->replica, ret, *ret, NULL);
+    return rc;
+}
+
+static int make_process(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                        struct error *error)
+{
+    struct process_engine_options o = {.name = e->name,
+                                       .data_dir = with->config->data_dir,
+                                       .parallel = e->parallel,
+                                       .max_armed = e->max_armed,
+                                       .allow = e->allow,
+                                       .files_dir = with->config->files_dir,
+                                       .files = with->files,
+                                       .replica = with->replica ? with->id : NULL,
+                                       .cluster = with->replica ? replica_cluster(with->replica) : NULL};
+    int rc = process_engine_new(ret, with->loop, &o, with->host, error);
+
+    if (!json_object_get(e->allow, "users"))
+        log_event(LOG_WARN, "process-users", LOG_TEXT("engine", e->name),
+                  LOG_TEXT("text", geteuid() == 0
+                                       ? "without users whoever may apply is root on this machine"
+                                       : "without users jobs can read and change all that this server can"));
+    if (rc == 0 && with->replica)
+        replica_remote_engine(with->replica, ret, *ret, process_engine_host(*ret));
+    return rc;
+}
+
+static int make_null(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                     struct error *error)
+{
+    struct null_engine_options o = {.name = e->name, .max_armed = e->max_armed};
+
+    return null_engine_new(ret, with->loop, &o, with->host, error);
+}
+
+/* ---- all of them ---- */
+
+static const struct {
+    const char *type;
+    int (*make)(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                struct error *error);
+} engine_types[] = {
+    {"docker", make_docker},
+    {"process", make_process},
+    {"null", make_null},
+};
+
+int make_engine(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                struct error *error)
+{
+    int rc = ERR_UNSUPPORTED;
+
+    error_set(error, rc, "this build has no engines of type %s", e->type);
+    for (size_t i = 0; i < sizeof(engine_types) / sizeof(engine_types[0]); i++)
+        if (strcmp(e->type, engine_types[i].type) == 0)
+            rc = engine_types[i].make(ret, with, e, error);
+    if (rc < 0)
+        return rc;
+    (*ret)->max_running = e->max_running;
+    if (e->max_running == 0 && strcmp(e->type, "null") != 0)
+        (*ret)->max_running = CONFIG_RUNNING_DEFAULT;
+    return 0;
+}
