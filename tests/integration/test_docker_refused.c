@@ -12,8 +12,6 @@
 
 #include <cmocka.h>
 
-#define RAN "echo ran >> /ledger/ran"
-
 static char place[300];
 
 static int set_up(void **state)
