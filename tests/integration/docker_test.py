@@ -268,7 +268,8 @@ class Containers(lab.Suite):
         server = self.begin({"j": self.job(schedule=f"@at {lab.instant(t)}")})
         run = lab.run_id("j", t)
         lab.wait_for(lambda: self.containers_of(run), 10, "the armed container")
-        self.assertEqual(204, self.dockerd.api.call("POST", f"/containers/{self.containers_of(run)[0]['Id']}/start")[0])
+        container = self.containers_of(run)[0]["Id"]  # it may be listed a moment before it can be started
+        lab.wait_for(lambda: self.dockerd.api.call("POST", f"/containers/{container}/start")[0] == 204, 10, "its start")
         self.assertEqual("succeeded", server.cli.wait_end(run, 40)["verdict"])
         self.assertEqual(1, self.ledger.starts(run))
         self.assertIn("somebody else had started", server.cli.check("explain", "j", lab.instant(t)).out)

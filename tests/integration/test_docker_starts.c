@@ -159,9 +159,11 @@ static void a_restart_policy_that_is_set_later_is_told(void **state)
     job_unref(job);
 }
 
-/* Started by somebody else while it was armed, the release is no second start: whether it still runs or not, and
- * whether this engine or the one before saw the event. */
-static void release_of_a_started_one(struct fixture *f, const char *script, bool ends, bool forgets)
+enum then { THEN_NOTHING, NEXT_LEADER, PREPARED_AGAIN };
+
+/* Started by somebody else while it was armed, the release is no second start: whether it still runs or not,
+ * whether this engine or the one before saw the event, and when it was started in the middle of the preparation. */
+static void release_of_a_started_one(struct fixture *f, const char *script, bool ends, enum then then)
 {
     struct job *job = fixture_job(f, "armed", script, NULL);
     struct attempt_id a = fixture_prepared(f, job);
@@ -173,8 +175,10 @@ static void release_of_a_started_one(struct fixture *f, const char *script, bool
     for (int i = 0; ends && i < 200 && strcmp(fixture_status(f, &a), "exited") != 0; i++)
         fixture_turn(f, 50);
     fixture_turn(f, 300); /* for the event to be read */
-    if (forgets)
+    if (then == NEXT_LEADER)
         next_leader(f);
+    if (then == PREPARED_AGAIN)
+        fixture_expect(fixture_ask(f, ENGINE_PREPARE, job, &a, false), ENGINE_PREPARED);
     t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
     fixture_expect(t, ENGINE_STARTED);
     fixture_expect_text(t->text, "somebody else");
@@ -190,10 +194,12 @@ static void release_of_a_started_one(struct fixture *f, const char *script, bool
 
 static void a_started_one_that_was_armed_is_not_started_again(void **state)
 {
-    release_of_a_started_one(*state, RAN "exit 5", true, false);
-    release_of_a_started_one(*state, RAN "exit 5", true, true);
-    release_of_a_started_one(*state, RAN "sleep 2; exit 5", false, false);
-    release_of_a_started_one(*state, RAN "sleep 2; exit 5", false, true);
+    release_of_a_started_one(*state, RAN "exit 5", true, THEN_NOTHING);
+    release_of_a_started_one(*state, RAN "exit 5", true, NEXT_LEADER);
+    release_of_a_started_one(*state, RAN "exit 5", true, PREPARED_AGAIN);
+    release_of_a_started_one(*state, RAN "sleep 2; exit 5", false, THEN_NOTHING);
+    release_of_a_started_one(*state, RAN "sleep 2; exit 5", false, NEXT_LEADER);
+    release_of_a_started_one(*state, RAN "sleep 2; exit 5", false, PREPARED_AGAIN);
 }
 
 static bool is_told(struct fixture *f, void *arg)

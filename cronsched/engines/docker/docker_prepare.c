@@ -11,7 +11,9 @@
  *   the pull fails     REFUSED with the engine's text: the job's retries are the place for registries that
  *                      come and go
  *   the reply is lost  create again under the same name; 409 then leads to what the first one made
- *   409, name taken    inspect it: ours by its labels, and never started: go on with it; else REFUSED
+ *   409, name taken    inspect it: ours by its labels: go on with it; else REFUSED
+ *   it was started     by somebody else, meanwhile: PREPARED. Its release finds that out, and does not start it again;
+ *                      an attempt that is refused would be followed by another, and so by a second start
  *   other errors       REFUSED with the engine's text, since nothing was started; 503 and no answer:
  *                      UNREACHABLE
  */
@@ -58,33 +60,66 @@ static void prepared(struct docker_task *t, const char *boot_id)
                    .event = ENGINE_PREPARED, .id = t->id, .boot_id = boot_id, .identity = t->identity});
 }
 
-static void on_changes(struct docker_task *t, const struct docker_reply *reply)
+static void with_boot_id(struct docker_task *t)
 {
-    struct docker *d = t->docker;
-    bool there;
-    int status;
+    char boot_id[DOCKER_BOOT_ID_MAX];
 
-    if (unreachable(t, reply))
+    if (!t->docker->boot_id[0]) {
+        docker_boot_id_read(t, prepared);
         return;
-    status = docker_witness_seen(t, reply, &there);
-    if (status == 404) {
+    }
+    memcpy(boot_id, t->docker->boot_id, sizeof(boot_id));
+    prepared(t, boot_id);
+}
+
+/* Whether there is a container to look at; if not, that is answered. */
+static bool is_there(struct docker_task *t, const struct docker_reply *reply, int status)
+{
+    if (unreachable(t, reply))
+        return false;
+    if (status == 200)
+        return true;
+    if (status == 404)
         docker_answer_text(t, ENGINE_UNREACHABLE, -1,
                            "the container was removed while it was being prepared");
-    } else if (status != 200) {
+    else
         refuse(t, reply, "the container cannot be looked at");
-    } else if (there) {
-        docker_answer_text(t, ENGINE_REFUSED, -1,
-                           "%s is in the container before any start: somebody else uses that path, "
-                           "or started it",
-                           t->witness);
-    } else if (d->boot_id[0]) {
-        char boot_id[DOCKER_BOOT_ID_MAX];
+    return false;
+}
 
-        memcpy(boot_id, d->boot_id, sizeof(boot_id));
-        prepared(t, boot_id);
+/* The witness is there. A start takes a moment, and one that failed has a reason. */
+static void on_early_state(struct docker_task *t, const struct docker_reply *reply)
+{
+    struct docker_state state;
+
+    if (!is_there(t, reply, reply->status))
+        return;
+    if (docker_state_read(reply->json, &state) < 0) {
+        refuse(t, reply, "the container cannot be looked at");
+    } else if (docker_state_started(&state)) {
+        docker_prepared_forget(t->docker, t->id); /* so that the release looks */
+        with_boot_id(t);
+    } else if (state.error[0]) {
+        docker_answer_text(t, ENGINE_REFUSED, -1, "somebody else tried to start the container: %s",
+                           state.error);
     } else {
-        docker_boot_id_read(t, prepared);
+        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "somebody else is starting the container");
     }
+}
+
+static void on_changes(struct docker_task *t, const struct docker_reply *reply)
+{
+    char path[DOCKER_PATH_MAX];
+    bool there = false;
+
+    if (!is_there(t, reply, docker_lost(reply) ? 0 : docker_witness_seen(t, reply, &there)))
+        return;
+    if (!there) {
+        with_boot_id(t);
+        return;
+    }
+    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->id);
+    docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_early_state);
 }
 
 static void verify(struct docker_task *t, const char *id)
@@ -132,8 +167,6 @@ static void on_taken(struct docker_task *t, const struct docker_reply *reply)
     else if (!is_ours(t, reply->json))
         docker_answer_text(t, ENGINE_REFUSED, -1,
                            "the name %s is taken by a container that is not this attempt's", t->name);
-    else if (docker_state_started(&state) || state.status != DOCKER_CREATED)
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the container %s was started by somebody else", t->name);
     else
         verify(t, id);
 }
