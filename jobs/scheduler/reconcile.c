@@ -61,7 +61,9 @@ void reconcile_due(struct scheduler *s)
         at = run && run->at < at ? run->at : at;
         if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at && !resume_goes_on(s))
             at = s->state.pause_until_ms;
-        if ((!list_empty(&s->later) || resume_wants_turn(s) || apply_wants_turn(s)) && at > s->now_ms)
+        if ((!list_empty(&s->later) || void_times_wants_turn(s) || resume_wants_turn(s) ||
+             apply_wants_turn(s)) &&
+            at > s->now_ms)
             at = s->now_ms;
     }
     if ((s->hash_image || s->snapshot_image || s->state.spent || s->spent_apply) && at > s->now_ms)

@@ -138,6 +138,7 @@ static void forget_leadership(struct scheduler *s)
     struct job_state *j, *next;
 
     s->leading = s->set_back = false;
+    s->set_back_next = NULL;
     apply_drop(s, s->refusing);
     resume_drop(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
@@ -368,6 +369,8 @@ void scheduler_tick(struct scheduler *s)
     if (!state_free_spent(&s->state, FREED_PER_STEP))
         apply_free_spent(s, FREED_PER_STEP);
     if (s->leading && !s->stopping)
+        void_times_step(s);
+    if (s->leading && !s->stopping)
         resume_step(s);
     if (s->leading && !s->stopping)
         apply_step(s);
@@ -419,6 +422,8 @@ static void on_job_gone(void *arg, struct job_state *j)
     resume_job_gone(s, j);
     if (s->prune_next == j)
         s->prune_next = j->by_name.next;
+    if (s->set_back_next == j)
+        s->set_back_next = j->by_name.next;
     list_remove(&j->live.later);
     heap_remove(&s->job_timers, &j->live.timer);
 }

@@ -201,7 +201,9 @@ struct scheduler {
     struct apply *spent_apply;    /* one that is over and not freed yet; NULL: none */
     struct apply *apply;          /* a large one that goes on; NULL: none */
     bool reconciling;
-    bool set_back; /* the clock was, and nothing has followed from that yet */
+    bool set_back;                   /* the clock was, and nothing has followed from that yet */
+    struct job_state *set_back_next; /* the job that void_times_step goes on with; NULL: all were looked at */
+    size_t set_back_asks;            /* questions to history under way */
     int64_t wake_ms;
     char refusing[ERROR_TEXT_MAX];    /* why commands are refused; "" when leading */
     struct journal_recovery recovery; /* to be recorded when it leads; until_ms 0: none */
@@ -354,8 +356,10 @@ void void_times_pass(struct scheduler *s, struct job_state *j);
 /* Asks history which there are. */
 void void_times_look(struct scheduler *s, struct job_state *j);
 void void_times_forget(struct job_state *j);
-/* The believed clock is behind what was recorded already: looks at all jobs and runs again. */
+/* The believed clock is behind what was recorded already: looks at all jobs and runs again, some in a turn. */
 void void_times_clock_set_back(struct scheduler *s);
+void void_times_step(struct scheduler *s); /* once a turn */
+bool void_times_wants_turn(const struct scheduler *s);
 
 /* ---- takeover.c ---- */
 

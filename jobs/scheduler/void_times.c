@@ -14,8 +14,10 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define VOID_TIMES_MAX  10000 /* of one job at a time; then history is asked again */
-#define VOID_RANGES_MAX 1000
+#define VOID_TIMES_MAX   10000 /* of one job at a time; then history is asked again */
+#define VOID_RANGES_MAX  1000
+#define ASKS_MAX         32 /* of history at a time, while all jobs are looked at: it refuses what is too much */
+#define LOOKED_AT_A_STEP 1024 /* jobs: most have nothing to come */
 
 struct void_times {
     int64_t *at_s; /* ascending */
@@ -94,42 +96,85 @@ static bool range_of(const json_t *range, int64_t *ret_from_s, int64_t *ret_to_s
     return true;
 }
 
-static bool covered(const struct void_ask *ask, int64_t at_s)
+struct span {
+    int64_t from_s, to_s;
+};
+
+static int by_begin(const void *a, const void *b)
 {
+    const struct span *x = a, *y = b;
+
+    return x->from_s < y->from_s ? -1 : x->from_s > y->from_s;
+}
+
+/* The ranges that are void, by their begin; they may overlap. Returns their number. */
+static size_t read_spans(const struct void_ask *ask, struct span *spans)
+{
+    size_t count = 0, i;
     json_t *range;
-    size_t i;
 
     json_array_foreach(ask->ranges, i, range)
     {
-        int64_t from_s, to_s;
+        struct span *span = &spans[count];
 
-        if (is_void(range, ask->since_ms) && range_of(range, &from_s, &to_s) && from_s <= at_s &&
-            at_s <= to_s)
-            return true;
+        if (is_void(range, ask->since_ms) && range_of(range, &span->from_s, &span->to_s))
+            count++;
     }
-    return false;
+    if (count)
+        qsort(spans, count, sizeof(*spans), by_begin);
+    return count;
 }
 
-static void gather(struct scheduler *s, struct job_state *j, const struct void_ask *ask, const json_t *fired)
+/* What has fired, in the order in which the times are looked at. */
+struct fired {
+    const json_t *times;
+    size_t at;
+};
+
+static bool has_fired(struct fired *f, int64_t at_ms)
 {
-    struct schedule *schedule = rules_schedule(s, j);
+    while (f->at < json_array_size(f->times) && json_integer_value(json_array_get(f->times, f->at)) < at_ms)
+        f->at++;
+    return json_integer_value(json_array_get(f->times, f->at)) == at_ms;
+}
+
+/* The times of one range after `last_s`; each of them has fired or is added. False: there is no room for more. */
+static bool gather_span(struct void_times *v, const struct schedule *schedule, const struct span *span,
+                        struct fired *fired, int64_t last_s)
+{
+    int64_t at = schedule_next(schedule, span->from_s - 1 > last_s ? span->from_s - 1 : last_s);
+
+    for (; at != SCHEDULE_NEVER && at <= span->to_s; at = schedule_next(schedule, at)) {
+        if (has_fired(fired, at * 1000))
+            continue;
+        if (v->count == VOID_TIMES_MAX)
+            return false;
+        v->at_s[v->count++] = at;
+    }
+    return true;
+}
+
+static void gather(struct scheduler *s, struct job_state *j, const struct void_ask *ask, const json_t *times)
+{
+    struct span *spans = alloc_zero((json_array_size(ask->ranges) + 1) * sizeof(*spans));
+    const struct schedule *schedule = rules_schedule(s, j);
     struct void_times *v = alloc_zero(sizeof(*v));
-    size_t had = 0, steps = 0;
+    size_t count = schedule ? read_spans(ask, spans) : 0;
+    int64_t last_s = s->now_ms / 1000, until_s = ask->until_ms / 1000;
+    struct fired fired = {.times = times};
 
     v->at_s = alloc_zero(VOID_TIMES_MAX * sizeof(*v->at_s));
-    for (int64_t at = schedule ? schedule_next(schedule, s->now_ms / 1000) : SCHEDULE_NEVER;
-         at != SCHEDULE_NEVER && at * 1000 <= ask->until_ms; at = schedule_next(schedule, at)) {
-        if (v->count == VOID_TIMES_MAX || steps++ == 10 * (size_t)VOID_TIMES_MAX) {
+    v->more = json_array_size(ask->ranges) == VOID_RANGES_MAX;
+    for (size_t i = 0; i < count; i++) {
+        if (spans[i].to_s > until_s)
+            spans[i].to_s = until_s;
+        if (!gather_span(v, schedule, &spans[i], &fired, last_s)) {
             v->more = true;
             break;
         }
-        while (had < json_array_size(fired) && json_integer_value(json_array_get(fired, had)) < at * 1000)
-            had++;
-        if ((had < json_array_size(fired) && json_integer_value(json_array_get(fired, had)) == at * 1000) ||
-            !covered(ask, at))
-            continue;
-        v->at_s[v->count++] = at;
+        last_s = spans[i].to_s > last_s ? spans[i].to_s : last_s;
     }
+    free(spans);
     void_times_forget(j);
     j->live.voided = v;
     if (v->count)
@@ -139,10 +184,19 @@ static void gather(struct scheduler *s, struct job_state *j, const struct void_a
     turn_wake_job(s, j, s->now_ms);
 }
 
-static void ask_free(struct void_ask *ask)
+/* It is answered: the look at all jobs goes on if it waits for that. */
+static void ask_end(struct void_ask *ask)
 {
+    struct scheduler *s = ask->s;
+
     json_decref(ask->ranges);
     OBJECT_FREE(struct void_ask, ask);
+    assert(s->set_back_asks > 0);
+    s->set_back_asks--;
+    if (void_times_wants_turn(s)) {
+        turn_enter(s);
+        reconcile_due(s); /* sets the alarm */
+    }
 }
 
 /* The job that was asked about, if the answer is still of use. */
@@ -169,7 +223,7 @@ static void on_fired(void *arg, json_t *result, const struct error *error)
                  "%s: %s: it waits until its last fire time is past", j->name, error ? error->text : "");
     }
     json_decref(result);
-    ask_free(ask);
+    ask_end(ask);
 }
 
 static void on_skips(void *arg, json_t *result, const struct error *error)
@@ -184,7 +238,7 @@ static void on_skips(void *arg, json_t *result, const struct error *error)
     if (asked_job(ask) && json_array_size(result) > 0)
         history->ops->query(history, &query, on_fired, ask);
     else
-        ask_free(ask);
+        ask_end(ask);
 }
 
 void void_times_look(struct scheduler *s, struct job_state *j)
@@ -207,6 +261,7 @@ void void_times_look(struct scheduler *s, struct job_state *j)
     ask->since_ms = s->now_ms;
     ask->until_ms = j->cursor_ms;
     snprintf(ask->job, sizeof(ask->job), "%s", j->name);
+    s->set_back_asks++;
     history->ops->query(history, &query, on_skips, ask);
 }
 
@@ -227,15 +282,21 @@ static void hasten(struct scheduler *s, struct run *r)
 
 void void_times_clock_set_back(struct scheduler *s)
 {
-    struct job_state *j, *next;
-
     s->set_back = false;
     turn_log(s, LOG_WARN, "clock-set-back", NULL,
              "the clock is behind the journal's last batch, and is believed: what is still to come is fired "
              "again, but "
              "for what has run");
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
+    s->set_back_next = s->state.jobs;
+    void_times_step(s);
+}
+
+void void_times_step(struct scheduler *s)
+{
+    for (int left = LOOKED_AT_A_STEP; void_times_wants_turn(s) && left > 0; left--) {
+        struct job_state *j = s->set_back_next;
+
+        s->set_back_next = j->by_name.next;
         if (j->cursor_ms > s->now_ms)
             void_times_look(s, j);
         LIST_EACH(link, &j->runs)
@@ -244,4 +305,9 @@ void void_times_clock_set_back(struct scheduler *s)
         }
         turn_wake_job_later(s, j);
     }
+}
+
+bool void_times_wants_turn(const struct scheduler *s)
+{
+    return s->leading && s->set_back_next && s->set_back_asks < ASKS_MAX;
 }
