@@ -255,8 +255,9 @@ static int query_runs(sqlite3 *db, const struct history_query *q, json_t *array,
     select_init(&s, "SELECT json FROM runs");
     select_text(&s, "job = ?", q->job);
     select_text(&s, "run = ?", q->run);
-    select_text(&s, "state = ?", q->state);
-    select_text(&s, "verdict = ?", q->verdict);
+    /* "+": by the job's own rows, which are few, and not by all of that state or verdict */
+    select_text(&s, q->job ? "+state = ?" : "state = ?", q->state);
+    select_text(&s, q->job ? "+verdict = ?" : "verdict = ?", q->verdict);
     select_bound(&s, "at >= ?", q->since_ms);
     select_bound(&s, "at <= ?", q->until_ms);
     return collect(db, &s, limit_clause(q, "at DESC, run DESC", tail, sizeof(tail)), whole_json, array, &left,
