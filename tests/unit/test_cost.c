@@ -533,7 +533,7 @@ static struct {
     int skips;          /* questions of that kind, ever */
 } past;
 
-static void past_query(struct history *history, const struct history_query *query,
+static void past_query(struct history *asked, const struct history_query *query,
                        void (*answer)(void *arg, json_t *result, const struct error *error), void *arg)
 {
     assert_true(past.count < ASKED_MAX);
