@@ -95,10 +95,7 @@ static bool was_asked(const struct asked *asked, pid_t process_group)
     return false;
 }
 
-/* A whole process group at once, so that none of it is forked past the signal. The number is that of a group with one of
- * ours in it; for it to become another's, all of that group would have to end and the numbers to go all round between
- * the look and the signal. */
-static void ask(struct asked *asked, pid_t process_group)
+static void add_group(struct asked *asked, pid_t process_group)
 {
     if (process_group <= 1 || process_group == getpgrp() || was_asked(asked, process_group))
         return;
@@ -112,12 +109,10 @@ static void ask(struct asked *asked, pid_t process_group)
         asked->room = room;
     }
     asked->groups[asked->count++] = process_group;
-    kill(-process_group, SIGTERM);
-    kill(-process_group, SIGCONT);
 }
 
 /* One generation after the other. */
-static void ask_tree(struct asked *asked, struct table *t)
+static void add_tree(struct asked *asked, struct table *t)
 {
     const pid_t self = getpid();
     size_t done = 0, found = 0;
@@ -131,7 +126,7 @@ static void ask_tree(struct asked *asked, struct table *t)
                 continue;
             p->ours = true;
             order[found++] = p->pid;
-            ask(asked, p->process_group);
+            add_group(asked, p->process_group);
         }
         if (done == found)
             break;
@@ -140,22 +135,30 @@ static void ask_tree(struct asked *asked, struct table *t)
 }
 
 /* In the group, and not in the tree: it could not be read in /proc. */
-static void ask_member(void *arg, pid_t pid)
+static void add_member(void *arg, pid_t pid)
 {
-    ask(arg, getpgid(pid));
+    add_group(arg, getpgid(pid));
 }
 
+/* All are known before the first is asked: what its handler starts then is in none of these groups, or is forked after the
+ * signal. A whole process group gets it at once, so that nothing of it is forked past the signal. A number is that of a
+ * group with one of ours in it; for it to become another's, all of that group would have to end and the numbers to go all
+ * round between the look and the signal. */
 void descendants_stop(pid_t command, const char *group)
 {
     struct table table = {0};
     struct asked asked = {0};
 
     if (command > 0)
-        ask(&asked, command);
+        add_group(&asked, command);
     read_all(&table);
-    ask_tree(&asked, &table);
+    add_tree(&asked, &table);
     if (group[0])
-        attempt_group_each(group, ask_member, &asked);
+        attempt_group_each(group, add_member, &asked);
+    for (size_t i = 0; i < asked.count; i++) {
+        kill(-asked.groups[i], SIGTERM);
+        kill(-asked.groups[i], SIGCONT);
+    }
     free(table.items);
     free(asked.groups);
 }
