@@ -270,20 +270,6 @@ static void folders_that_are_not_allowed_are_not_mounted(void **state)
 
 /* ---- watching ---- */
 
-static void memory_is_limited_and_the_end_says_so(void **state)
-{
-    struct fixture *f = *state;
-    struct job *job = fixture_job(f, "hungry", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?",
-                                  "{\"resources\":{\"memory\":\"8m\"},\"command\":[\"dd\",\"if=/dev/zero\","
-                                  "\"of=/dev/null\",\"bs=64M\",\"count=1\"]}");
-    struct test_answer *t = fixture_run(f, job, NULL);
-    fixture_expect(t, ENGINE_ENDED);
-    assert_int_equal(t->exit_code, 137);
-    assert_string_equal(t->cause, "oom");
-    fixture_expect_text(t->text, "memory");
-    job_unref(job);
-}
-
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
@@ -294,7 +280,6 @@ int main(int argc, char **argv)
         TEST(a_container_is_bounded),
         TEST(a_read_only_container_is_fenced_like_others),
         TEST(folders_that_are_not_allowed_are_not_mounted),
-        TEST(memory_is_limited_and_the_end_says_so),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

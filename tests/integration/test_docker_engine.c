@@ -324,6 +324,20 @@ static void stop_asks_first_and_kills_after_the_grace(void **state)
     job_unref(stubborn);
 }
 
+static void memory_is_limited_and_the_end_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "hungry", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?",
+                                  "{\"resources\":{\"memory\":\"8m\"},\"command\":[\"dd\",\"if=/dev/zero\","
+                                  "\"of=/dev/null\",\"bs=64M\",\"count=1\"]}");
+    struct test_answer *t = fixture_run(f, job, NULL);
+    fixture_expect(t, ENGINE_ENDED);
+    assert_int_equal(t->exit_code, 137);
+    assert_string_equal(t->cause, "oom");
+    fixture_expect_text(t->text, "memory");
+    job_unref(job);
+}
+
 /* Whatever it finds, or does not find, under that id: it is another engine's, and nothing is sent. */
 static void another_engine_knows_nothing_of_an_attempt(void **state)
 {
@@ -596,6 +610,7 @@ int main(int argc, char **argv)
         TEST(a_log_grows_while_it_runs_and_keeps_both_ends),
         TEST(much_output_is_kept_whole),
         TEST(stop_asks_first_and_kills_after_the_grace),
+        TEST(memory_is_limited_and_the_end_says_so),
         TEST(a_container_removed_while_watched),
         TEST(another_engine_knows_nothing_of_an_attempt),
         TEST(an_engine_that_is_replaced_behind_a_fence),
