@@ -248,12 +248,39 @@ static void without_live_restore_a_restart_ends_the_run_and_says_so(void **state
     job_unref(job);
 }
 
+static void say_enough(struct fixture *f)
+{
+    char path[300];
+    FILE *out;
+
+    snprintf(path, sizeof(path), "%s/ledger/enough", f->folder);
+    out = fopen(path, "w");
+    assert_non_null(out);
+    fclose(out);
+}
+
+/* How many there are: "line 1", "line 2", ... */
+static int lines_in_order(const char *text)
+{
+    int lines = 0;
+
+    while (*text) {
+        char expected[32];
+        int n = snprintf(expected, sizeof(expected), "line %d\n", ++lines);
+
+        if (strncmp(text, expected, (size_t)n) != 0)
+            fail_msg("instead of line %d: %.20s", lines, text);
+        text += n;
+    }
+    return lines;
+}
+
 static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
 {
     struct fixture *f = *state;
     struct job *job = fixture_job(
-        f, "live", RAN "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5",
-        NULL);
+        f, "live",
+        RAN "i=0; while [ ! -e /ledger/enough ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5", NULL);
     struct job *brief = fixture_job(f, "brief", "sleep 1; echo over; exit 8", NULL);
     order("stop");
     order("start-live");
@@ -270,7 +297,9 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
     fixture_turn(f, 1500);
     order("start-live");
     fixture_expect(fixture_wait(f, watch), ENGINE_STARTED); /* alive again */
-    struct test_answer *t = fixture_wait(f, short_watch);   /* ended meanwhile */
+    fixture_turn(f, 500);
+    say_enough(f);
+    struct test_answer *t = fixture_wait(f, short_watch); /* ended meanwhile */
     fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 8);
     assert_string_equal(t->cause, "exit");
@@ -278,12 +307,7 @@ static void with_live_restore_the_run_goes_on_and_its_log_too(void **state)
     fixture_expect(t, ENGINE_ENDED);
     assert_int_equal(t->exit_code, 5);
     char *text = fixture_log(f, &a);
-    int lines = 0;
-    for (char *c = text; *c; c++)
-        lines += *c == '\n';
-    fixture_expect_text(text, "line 1\n");
-    fixture_expect_text(text, "line 60\n");
-    assert_int_equal(lines, 60); /* none twice, none missing */
+    assert_true(lines_in_order(text) >= 20); /* none twice, none missing */
     free(text);
     assert_int_equal(fixture_count(f, "ran"), 1);
     order("stop");
