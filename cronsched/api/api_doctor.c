@@ -544,7 +544,10 @@ static void check_engine(struct doctor *d, const struct engine *engine)
 
     engine->ops->status(engine, &status);
     if (!status.reachable) {
-        advice = "jobs of this engine do not start until it answers; check 'endpoint' and its permissions";
+        advice = status.advice
+                     ? status.advice
+                     : "jobs of this engine do not start until it answers; check 'endpoint' and its "
+                       "permissions";
         text = "not reachable";
     }
     if (status.text[0])

@@ -2,12 +2,14 @@
 #include "tests/integration/process_fixture.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/definition/job_keys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -86,6 +88,50 @@ static void user_is_changed(void **state)
     assert_string_equal(fixture_log(f), "65534\n65534\n65534\n/nonexistent nobody\n");
 }
 
+/* The pipe behind it is the server's, who is root. */
+static void another_user_opens_its_output(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    job = fixture_script(f, "echo out >/dev/stdout && echo err >/dev/stderr");
+    job->user = alloc_text("nobody");
+    assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
+    assert_string_equal(fixture_log(f), "out\nerr\n");
+}
+
+static void assert_not_executed(const char *program, const char *name, const char *text)
+{
+    struct test_answer *a;
+    char id[160], path[512];
+
+    fixture_write(f, "script", "#!/bin/sh\r\necho hello\r\n");
+    snprintf(path, sizeof(path), "%s/script", f->folder);
+    assert_int_equal(chmod(path, 0755), 0);
+    job_unref(job);
+    job = fixture_script(f, NULL);
+    job->working_dir = alloc_text(f->folder);
+    fixture_variable(job, "PATH", f->folder);
+    job_strings_add(&job->command, program);
+    job->has_command = true;
+    fixture_prepared(f, job, name, id);
+    a = fixture_ask(f, ENGINE_RELEASE, job, id, false);
+    assert_int_equal(a->event, ENGINE_REFUSED);
+    if (!strstr(a->text, text))
+        fail_msg("%s: '%s' lacks '%s'", program, a->text, text);
+}
+
+/* Whatever way it is found: it is there, and cannot be executed. */
+static void a_script_with_windows_line_ends_is_told(void **state)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/script", f->folder);
+    assert_not_executed(path, "cs-1", "first line ends with a carriage return");
+    assert_not_executed("script", "cs-2", "no interpreter '/bin/sh\\r': give the file Unix line ends");
+    assert_not_executed("./script", "cs-3", "first line ends with a carriage return");
+    assert_not_executed("no-script", "cs-4", "no such command: 'no-script' is not in PATH");
+}
+
 static void variables_from_files(void **state)
 {
     char path[512];
@@ -140,6 +186,8 @@ int main(int argc, char **argv)
         TEST(user_that_is_missing_is_refused),
         TEST(users_of_the_configuration),
         TEST(user_is_changed),
+        TEST(another_user_opens_its_output),
+        TEST(a_script_with_windows_line_ends_is_told),
         TEST(variables_from_files),
         TEST(files_that_the_configuration_allows),
     };

@@ -108,6 +108,24 @@ static void test_host_id_stays(void **state)
     assert_int_equal(attempt_dir_root("/no/such/folder", &again, second, NULL), ERR_NOT_FOUND);
 }
 
+static void write_file(int folder, const char *name, const char *text);
+
+static void test_folder_without_its_number_says_what_to_do(void **state)
+{
+    static const char *const texts[] = {"", "0123", "not a number 123"};
+    char host[ATTEMPT_DIR_HOST_MAX];
+    struct error error = {0};
+    int again;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        write_file(root, ".host", texts[i]);
+        assert_int_equal(attempt_dir_root(dir, &again, host, &error), ERR_CORRUPT);
+        assert_non_null(strstr(error.text, dir));
+        assert_non_null(strstr(error.text, "/attempts/.host does not hold"));
+        assert_non_null(strstr(error.text, "or remove it"));
+    }
+}
+
 static void write_file(int folder, const char *name, const char *text)
 {
     int fd = openat(folder, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -432,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_names),
         TEST(test_host_id_stays),
+        TEST(test_folder_without_its_number_says_what_to_do),
         TEST(test_a_folder_belongs_to_one_replica),
         TEST(test_life_of_one_that_runs),
         TEST(test_long_end_is_kept_whole),

@@ -5,7 +5,10 @@
 #include "cronsched/engines/process/supervise_user.h"
 #include "jobs/definition/job_keys.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -133,6 +136,52 @@ static void test_users(void **state)
         } else {
             assert_int_equal(strncmp(error.text, "user: ", 6), 0);
         }
+    }
+}
+
+/* A database that wants more room than the first look has, as for a group with many members. */
+#define LARGE_ENTRY (300 * 1024)
+
+static int wants_room;
+
+int __real_getgrnam_r(const char *name, struct group *entry, char *buffer, size_t size, struct group **found);
+int __wrap_getgrnam_r(const char *name, struct group *entry, char *buffer, size_t size, struct group **found);
+int __real_getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size,
+                      struct passwd **found);
+int __wrap_getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size,
+                      struct passwd **found);
+
+int __wrap_getgrnam_r(const char *name, struct group *entry, char *buffer, size_t size, struct group **found)
+{
+    *found = NULL;
+    if (wants_room && size < LARGE_ENTRY)
+        return ERANGE;
+    return __real_getgrnam_r(name, entry, buffer, size, found);
+}
+
+int __wrap_getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size,
+                      struct passwd **found)
+{
+    *found = NULL;
+    if (wants_room && size < LARGE_ENTRY)
+        return ERANGE;
+    return __real_getpwnam_r(name, entry, buffer, size, found);
+}
+
+static void test_entries_may_be_large(void **state)
+{
+    struct supervise_user u;
+    struct error error = {0};
+    int r;
+
+    wants_room = 1;
+    r = supervise_user_find("daemon:daemon", &u, &error);
+    wants_room = 0;
+    assert_int_equal(r, geteuid() == 0 ? 0 : ERR_DENIED);
+    if (r == 0) {
+        assert_int_equal(u.uid, 1);
+        assert_int_equal(u.gid, 1);
+        supervise_user_release(&u);
     }
 }
 
@@ -404,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_spec_cannot_be_changed_and_is_not_too_big),
         cmocka_unit_test(test_broken_spec_is_refused),
         cmocka_unit_test(test_users),
+        cmocka_unit_test(test_entries_may_be_large),
         cmocka_unit_test(test_no_user_is_the_servers_own),
         cmocka_unit_test(test_environment_gets_what_it_lacks),
         cmocka_unit_test(test_check_names_the_key_and_the_reason),

@@ -1,6 +1,7 @@
 /* See attempt_dir.h. Small JSON files; whatever is written whole is written aside, synced and renamed. */
 #include "cronsched/engines/process/attempt_dir.h"
 
+#include "cronsched/engines/process/attempt_file.h"
 #include "jobs/base/fault.h"
 #include "jobs/state/record.h"
 
@@ -22,79 +23,6 @@
 #define GONE_SUFFIX  ".gone"
 #define END_ROOM     1024 /* bytes of the end that are written ahead; most ends are shorter */
 #define KILL_WAIT_MS 1000 /* for what was killed to be gone */
-
-static int fail(struct error *error, const char *what, int err)
-{
-    static const struct {
-        int err, code;
-    } codes[] = {{ENOENT, ERR_NOT_FOUND}, {EEXIST, ERR_CONFLICT}, {ENOSPC, ERR_FULL},
-                 {EDQUOT, ERR_FULL},      {EACCES, ERR_DENIED},   {EPERM, ERR_DENIED}};
-    int code = ERR_IO;
-
-    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
-        if (codes[i].err == err)
-            code = codes[i].code;
-    return error_set(error, code, "%s: %s", what, strerror(err));
-}
-
-/* ---- small files ---- */
-
-static int write_bytes(int fd, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, bytes, n);
-
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return -errno;
-        bytes += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
-/* Steals `json`. */
-static int write_json(int folder, const char *file, json_t *json, bool sync, struct error *error)
-{
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-    int fd, r;
-
-    json_decref(json);
-    if (!text)
-        return error_set(error, ERR_NOMEM, "%s: out of memory", file);
-    fd = openat(folder, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    r = fd < 0 ? -errno : write_bytes(fd, text, strlen(text));
-    if (r == 0 && sync && fsync(fd) < 0)
-        r = -errno;
-    if (fd >= 0)
-        close(fd);
-    free(text);
-    return r < 0 ? fail(error, file, -r) : 0;
-}
-
-/* NULL: it is not there, or is not JSON, which for a file that was renamed into place comes to the same. */
-static json_t *read_json(int folder, const char *file)
-{
-    char text[ATTEMPT_DIR_FILE_MAX];
-    int fd = openat(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    size_t n = 0;
-    ssize_t r;
-
-    if (fd < 0)
-        return NULL;
-    while (n < sizeof(text) && (r = read(fd, text + n, sizeof(text) - n)) > 0)
-        n += (size_t)r;
-    close(fd);
-    return json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
-}
-
-static void copy_text(const json_t *json, const char *key, char *ret, size_t size)
-{
-    const char *s = json_string_value(json_object_get(json, key));
-
-    snprintf(ret, size, "%s", s ? s : "");
-}
 
 static int64_t integer(const json_t *json, const char *key)
 {
@@ -128,31 +56,12 @@ int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error)
 
         if (f)
             fclose(f);
-        return fail(error, "cannot read the boot id", err);
+        return attempt_file_fail(error, "cannot read the boot id", err);
     }
     fclose(f);
     line[strcspn(line, "\n")] = '\0';
     memcpy(ret, line, ATTEMPT_DIR_BOOT_ID_MAX);
     return 0;
-}
-
-void attempt_dir_identity_of(const char *host_id, char *ret, size_t size)
-{
-    FILE *f = fopen("/etc/machine-id", "re");
-    char line[64] = "", text[128], hash[33];
-
-    if (f) {
-        if (!fgets(line, sizeof(line), f))
-            line[0] = '\0';
-        fclose(f);
-    }
-    line[strcspn(line, "\n")] = '\0';
-    snprintf(text, sizeof(text), "cronsched %s", line); /* the id itself is not for others */
-    batch_hash(text, strlen(text), hash);
-    if (strlen(line) == 32)
-        snprintf(ret, size, "%s.%.16s", host_id, hash);
-    else
-        snprintf(ret, size, "%s", host_id);
 }
 
 static int process_of(pid_t pid, struct attempt_dir_process *ret, struct error *error)
@@ -161,7 +70,7 @@ static int process_of(pid_t pid, struct attempt_dir_process *ret, struct error *
     int r = attempt_work_ticks(pid, &p.ticks);
 
     if (r < 0)
-        return fail(error, "cannot read /proc", -r);
+        return attempt_file_fail(error, "cannot read /proc", -r);
     *ret = p;
     return 0;
 }
@@ -183,7 +92,7 @@ int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd,
     if (fd < 0 && errno == ESRCH)
         return error_set(error, ERR_NOT_FOUND, "process %d is gone", (int)process->pid);
     if (fd < 0)
-        return fail(error, "pidfd_open", errno);
+        return attempt_file_fail(error, "pidfd_open", errno);
     if (attempt_work_ticks(process->pid, &ticks) < 0 || ticks != process->ticks) {
         close(fd);
         return error_set(error, ERR_NOT_FOUND, "pid %d was reused by another process", (int)process->pid);
@@ -227,117 +136,12 @@ bool attempt_dir_name_valid(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == n;
 }
 
-static int read_host(int root, char ret[ATTEMPT_DIR_HOST_MAX])
-{
-    char text[ATTEMPT_DIR_HOST_MAX] = "";
-    int fd = openat(root, ".host", O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return -errno;
-    n = read(fd, text, ATTEMPT_DIR_HOST_MAX - 1);
-    close(fd);
-    if (n != ATTEMPT_DIR_HOST_MAX - 1 || strspn(text, "0123456789abcdef") != ATTEMPT_DIR_HOST_MAX - 1)
-        return -EINVAL;
-    memcpy(ret, text, ATTEMPT_DIR_HOST_MAX);
-    return 0;
-}
-
-static int make_host(int root)
-{
-    char text[ATTEMPT_DIR_HOST_MAX];
-    uint64_t random;
-    int fd, r;
-
-    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-        return -errno;
-    snprintf(text, sizeof(text), "%016" PRIx64, random);
-    fd = openat(root, ".host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    r = write_bytes(fd, text, sizeof(text) - 1);
-    if (r == 0 && fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    if (r == 0 && renameat(root, ".host.new", root, ".host") < 0)
-        r = -errno;
-    return r;
-}
-
-int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
-                     struct error *error)
-{
-    int data = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int root = -1, r = 0;
-
-    if (data < 0)
-        return fail(error, data_dir, errno);
-    if (mkdirat(data, "attempts", 0700) < 0 && errno != EEXIST)
-        r = -errno;
-    else if ((root = openat(data, "attempts", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        r = -errno;
-    else if ((r = read_host(root, ret_host)) == -ENOENT && (r = make_host(root)) == 0)
-        r = read_host(root, ret_host);
-    if (r == 0 && (fsync(root) < 0 || fsync(data) < 0))
-        r = -errno;
-    close(data);
-    if (r < 0) {
-        if (root >= 0)
-            close(root);
-        return fail(error, "the folder of attempts", -r);
-    }
-    *ret_root = root;
-    return 0;
-}
-
-/* Renamed into place, so it is whole or not there. */
-static int write_owner(int root, const char *replica, const char *cluster, struct error *error)
-{
-    json_t *json = json_pack("{s:s, s:s}", "replica", replica, "cluster", cluster);
-    int r = write_json(root, ".owner.new", json, true, error);
-
-    if (r == 0 && (renameat(root, ".owner.new", root, ".owner") < 0 || fsync(root) < 0))
-        r = fail(error, "attempts/.owner", errno);
-    return r;
-}
-
-static const char *or_unknown(const char *text)
-{
-    return text[0] ? text : "?";
-}
-
-int attempt_dir_own(int root, const char *replica, const char *cluster, struct error *error)
-{
-    json_t *json = read_json(root, ".owner");
-    char its_replica[256], its_cluster[64];
-
-    if (!json && faccessat(root, ".owner", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-        return write_owner(root, replica, cluster, error);
-    copy_text(json, "replica", its_replica, sizeof(its_replica));
-    copy_text(json, "cluster", its_cluster, sizeof(its_cluster));
-    json_decref(json);
-    if (!its_replica[0])
-        return error_set(error, ERR_CORRUPT,
-                         "attempts/.owner of the data folder cannot be read: remove it if no other replica "
-                         "has used this folder");
-    if (strcmp(its_replica, replica) != 0 ||
-        (its_cluster[0] && cluster[0] && strcmp(its_cluster, cluster) != 0))
-        return error_set(
-            error, ERR_CONFLICT,
-            "the attempts in the data folder belong to replica %.100s of cluster %.40s, and this is "
-            "%.100s of %.40s: a copy would take the other's processes for its own. Remove the "
-            "folder 'attempts' if this is a copy, or attempts/.owner if this is the same replica "
-            "under a new name",
-            its_replica, or_unknown(its_cluster), replica, or_unknown(cluster));
-    return its_cluster[0] || !cluster[0] ? 0 : write_owner(root, replica, cluster, error);
-}
-
 int attempt_dir_create(int root, const char *name, int *ret_folder, struct error *error)
 {
     int folder;
 
     if (mkdirat(root, name, 0700) < 0)
-        return fail(error, "cannot make the attempt's folder", errno);
+        return attempt_file_fail(error, "cannot make the attempt's folder", errno);
     folder = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* It is new, so nobody has the lock for longer than a look at it takes. */
     if (folder < 0 || flock(folder, LOCK_EX) < 0 || fsync(root) < 0) {
@@ -345,7 +149,7 @@ int attempt_dir_create(int root, const char *name, int *ret_folder, struct error
 
         if (folder >= 0)
             close(folder);
-        return fail(error, "cannot open the attempt's folder", err);
+        return attempt_file_fail(error, "cannot open the attempt's folder", err);
     }
     *ret_folder = folder;
     return 0;
@@ -356,7 +160,7 @@ int attempt_dir_open(int root, const char *name, int *ret_folder, struct error *
     int folder = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
     if (folder < 0)
-        return fail(error, "the attempt's folder", errno);
+        return attempt_file_fail(error, "the attempt's folder", errno);
     *ret_folder = folder;
     return 0;
 }
@@ -399,7 +203,7 @@ static int lock_for_removal(int folder, struct error *error)
 /* Empty by now, as the attempt is over; what cannot be removed is left to attempt_dir_clean. */
 static void remove_group(int folder)
 {
-    json_t *command = read_json(folder, "command");
+    json_t *command = attempt_file_read_json(folder, "command");
     const char *group = json_string_value(json_object_get(command, "group"));
 
     if (group)
@@ -417,7 +221,7 @@ int attempt_dir_remove(int root, const char *name, struct error *error)
     snprintf(gone, sizeof(gone), "%s" GONE_SUFFIX, name);
     r = lock_for_removal(folder, error);
     if (r == 0 && renameat(root, name, root, gone) < 0) {
-        r = errno == ENOENT ? 0 : fail(error, "cannot remove the attempt's folder", errno);
+        r = errno == ENOENT ? 0 : attempt_file_fail(error, "cannot remove the attempt's folder", errno);
     } else if (r == 0) {
         FAULT_POINT("attempt-renamed", name);
         remove_group(folder);
@@ -486,9 +290,9 @@ static int write_end_new(int folder, const char *text)
     if (fd < 0)
         return -errno;
     memset(room, ' ', sizeof(room));
-    r = write_bytes(fd, text, n);
+    r = attempt_file_write_bytes(fd, text, n);
     if (r == 0 && n < sizeof(room))
-        r = write_bytes(fd, room, sizeof(room) - n);
+        r = attempt_file_write_bytes(fd, room, sizeof(room) - n);
     if (r == 0 && n > 0 && fsync(fd) < 0)
         r = -errno;
     close(fd);
@@ -507,9 +311,9 @@ int attempt_dir_write_ready(int folder, const struct attempt_dir_identity *ident
     json = json_pack("{s:s, s:s, s:i, s:i, s:I, s:s, s:o}", "cluster", identity->cluster, "run",
                      identity->run, "attempt", identity->attempt, "try", identity->try, "epoch",
                      (json_int_t)identity->epoch, "boot", boot_id, "supervisor", process_json(&self));
-    r = write_json(folder, "ready", json, true, error);
+    r = attempt_file_write_json(folder, "ready", json, true, error);
     if (r == 0 && (r = write_end_new(folder, "")) < 0)
-        return fail(error, "cannot take room for the end", -r);
+        return attempt_file_fail(error, "cannot take room for the end", -r);
     return r;
 }
 
@@ -518,15 +322,15 @@ int attempt_dir_mark_started(int folder, struct error *error)
     int ready = openat(folder, "ready", O_WRONLY | O_CLOEXEC);
 
     if (ready < 0)
-        return fail(error, "ready", errno);
+        return attempt_file_fail(error, "ready", errno);
     futimens(ready, NULL); /* its time is the time of the start; for people, nothing hangs on it */
     close(ready);
     FAULT_POINT("supervise-link", "");
     if (linkat(folder, "ready", folder, "start", 0) < 0)
-        return fail(error, "cannot mark the start", errno);
+        return attempt_file_fail(error, "cannot mark the start", errno);
     FAULT_POINT("supervise-linked", "");
     if (fsync(folder) < 0)
-        return fail(error, "cannot sync the mark of the start", errno);
+        return attempt_file_fail(error, "cannot sync the mark of the start", errno);
     return 0;
 }
 
@@ -541,7 +345,7 @@ int attempt_dir_write_command(int folder, pid_t pid, const char *group, const ch
     json = process_json(&command);
     json_object_set_new(json, "group", json_string(group));
     json_object_set_new(json, "mark", json_string(mark));
-    return write_json(folder, "command", json, false, error);
+    return attempt_file_write_json(folder, "command", json, false, error);
 }
 
 int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct error *error)
@@ -558,10 +362,10 @@ int attempt_dir_write_end(int folder, const struct attempt_dir_end *end, struct 
     r = write_end_new(folder, text);
     free(text);
     if (r < 0)
-        return fail(error, "cannot write the end", -r);
+        return attempt_file_fail(error, "cannot write the end", -r);
     FAULT_POINT("supervise-end-written", "");
     if (renameat(folder, "end.new", folder, "end") < 0 || fsync(folder) < 0)
-        return fail(error, "cannot keep the end", errno);
+        return attempt_file_fail(error, "cannot keep the end", errno);
     return 0;
 }
 
@@ -583,20 +387,20 @@ int attempt_dir_fence(int folder, const char *why, struct error *error)
 
     /* A name of its own: of two that fence at once, neither may write into what the other has linked. */
     if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-        return fail(error, "getrandom", errno);
+        return attempt_file_fail(error, "getrandom", errno);
     snprintf(file, sizeof(file), "fence-%016" PRIx64, random);
-    r = write_json(folder, file, json_pack("{s:o}", "fenced", json_text(why)), true, error);
+    r = attempt_file_write_json(folder, file, json_pack("{s:o}", "fenced", json_text(why)), true, error);
     if (r < 0)
         return r;
     r = linkat(folder, file, folder, "start", 0) < 0 && errno != EEXIST ? -errno : 0;
     FAULT_POINT("attempt-fenced", "");
     unlinkat(folder, file, 0);
     if (r < 0)
-        return fail(error, "cannot put the fence", -r);
+        return attempt_file_fail(error, "cannot put the fence", -r);
     /* Also for somebody else's mark: what is reported from it must be on disk. */
     if (fsync(folder) < 0)
-        return fail(error, "cannot sync the fence", errno);
-    mark = read_json(folder, "start");
+        return attempt_file_fail(error, "cannot sync the fence", errno);
+    mark = attempt_file_read_json(folder, "start");
     fenced = is_fence(mark);
     json_decref(mark);
     return fenced ? 0 : error_set(error, ERR_CONFLICT, "it was started");
@@ -616,20 +420,20 @@ static bool lock_held(int folder)
 
 static void read_ready(int folder, struct attempt_dir_status *s)
 {
-    json_t *ready = read_json(folder, "ready");
+    json_t *ready = attempt_file_read_json(folder, "ready");
     char boot_now[ATTEMPT_DIR_BOOT_ID_MAX] = "";
     struct stat st;
 
     if (!ready)
         return;
     s->identified = true;
-    copy_text(ready, "cluster", s->identity.cluster, sizeof(s->identity.cluster));
-    copy_text(ready, "run", s->identity.run, sizeof(s->identity.run));
+    attempt_file_copy_text(ready, "cluster", s->identity.cluster, sizeof(s->identity.cluster));
+    attempt_file_copy_text(ready, "run", s->identity.run, sizeof(s->identity.run));
     s->identity.attempt = (int)integer(ready, "attempt");
     s->identity.try = (int)integer(ready, "try");
     s->identity.epoch = integer(ready, "epoch");
     s->supervisor = process_from(json_object_get(ready, "supervisor"));
-    copy_text(ready, "boot", s->boot_id, sizeof(s->boot_id));
+    attempt_file_copy_text(ready, "boot", s->boot_id, sizeof(s->boot_id));
     s->same_boot = attempt_dir_boot_id(boot_now, NULL) == 0 && strcmp(boot_now, s->boot_id) == 0;
     if (!s->same_boot)
         s->supervisor.pid = 0; /* by now it may be anybody's */
@@ -652,7 +456,7 @@ static const char *cause_of(const char *text)
 
 static bool read_end(int folder, const char *file, struct attempt_dir_status *s)
 {
-    json_t *end = read_json(folder, file);
+    json_t *end = attempt_file_read_json(folder, file);
 
     if (!end)
         return false;
@@ -663,7 +467,7 @@ static bool read_end(int folder, const char *file, struct attempt_dir_status *s)
         .exit_code = (int)integer(end, "exit_code"),
         .cause = cause_of(json_string_value(json_object_get(end, "cause"))),
     };
-    copy_text(end, "text", s->end.text, sizeof(s->end.text));
+    attempt_file_copy_text(end, "text", s->end.text, sizeof(s->end.text));
     json_decref(end);
     s->state = s->end.refused ? ATTEMPT_DIR_REFUSED : ATTEMPT_DIR_ENDED;
     if (s->end.started_ms)
@@ -674,19 +478,19 @@ static bool read_end(int folder, const char *file, struct attempt_dir_status *s)
 /* Of another boot nothing lives, and its numbers may be anybody's. */
 static void read_command(int folder, struct attempt_dir_status *s)
 {
-    json_t *command = s->same_boot ? read_json(folder, "command") : NULL;
+    json_t *command = s->same_boot ? attempt_file_read_json(folder, "command") : NULL;
 
     s->command = process_from(command); /* pid 0 from NULL */
     s->work.session = s->command.pid;
     s->work.ticks = s->command.ticks;
-    copy_text(command, "group", s->work.group, sizeof(s->work.group));
-    copy_text(command, "mark", s->work.mark, sizeof(s->work.mark));
+    attempt_file_copy_text(command, "group", s->work.group, sizeof(s->work.group));
+    attempt_file_copy_text(command, "mark", s->work.mark, sizeof(s->work.mark));
     json_decref(command);
 }
 
 static void explain_lost(int folder, struct attempt_dir_status *s)
 {
-    json_t *killed = read_json(folder, "killed");
+    json_t *killed = attempt_file_read_json(folder, "killed");
     int n = (int)integer(killed, "count");
 
     json_decref(killed);
@@ -726,14 +530,14 @@ static void judge_running(int folder, struct attempt_dir_status *s)
 
 int attempt_dir_kill_work(int folder, const struct attempt_dir_status *status)
 {
-    json_t *before = read_json(folder, "killed");
+    json_t *before = attempt_file_read_json(folder, "killed");
     json_int_t count = integer(before, "count");
     int left;
 
     json_decref(before);
     if (count == 0) /* the first time; what lives later was counted, or is of what was */
-        write_json(folder, "killed", json_pack("{s:i}", "count", attempt_work_count(&status->work)), false,
-                   NULL);
+        attempt_file_write_json(folder, "killed",
+                                json_pack("{s:i}", "count", attempt_work_count(&status->work)), false, NULL);
     FAULT_POINT("attempt-orphan", "");
     left = attempt_work_kill(&status->work, KILL_WAIT_MS);
     if (left == 0)
@@ -749,7 +553,7 @@ int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *e
     struct stat st;
 
     if (fstat(folder, &st) < 0)
-        return fail(error, "the attempt's folder", errno);
+        return attempt_file_fail(error, "the attempt's folder", errno);
     if (st.st_nlink == 0)
         return error_set(error, ERR_NOT_FOUND, "the attempt's folder is gone");
     s.changed_ms = st.st_mtim.tv_sec * INT64_C(1000) + st.st_mtim.tv_nsec / 1000000;
@@ -758,10 +562,10 @@ int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *e
         if (fstatat(folder, "start", &st, AT_SYMLINK_NOFOLLOW) < 0) {
             s.state = ATTEMPT_DIR_WAITING;
             s.started_ms = 0;
-        } else if (is_fence(mark = read_json(folder, "start"))) {
+        } else if (is_fence(mark = attempt_file_read_json(folder, "start"))) {
             s.state = ATTEMPT_DIR_FENCED;
             s.started_ms = 0;
-            copy_text(mark, "fenced", s.end.text, sizeof(s.end.text));
+            attempt_file_copy_text(mark, "fenced", s.end.text, sizeof(s.end.text));
             json_decref(mark);
         } else {
             json_decref(mark);
@@ -781,6 +585,11 @@ int attempt_dir_abolish(int folder, const char *why, struct error *error)
     if (r == 0 && attempt_dir_read(folder, &s, NULL) == 0 && s.alive)
         attempt_dir_signal(&s.supervisor, SIGTERM);
     return r;
+}
+
+bool attempt_dir_is_emptied(int folder)
+{
+    return faccessat(folder, "ready", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
 const char *attempt_dir_state_name(enum attempt_dir_state state)

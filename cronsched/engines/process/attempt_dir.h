@@ -48,7 +48,6 @@
 #define ATTEMPT_DIR_BOOT_ID_MAX 40
 #define ATTEMPT_DIR_HOST_MAX    17 /* 16 hex digits */
 #define ATTEMPT_DIR_TEXT_MAX    512
-#define ATTEMPT_DIR_FILE_MAX    4096
 
 struct attempt_dir_process {
     pid_t pid;      /* 0: none */
@@ -103,6 +102,10 @@ int attempt_dir_boot_id(char ret[ATTEMPT_DIR_BOOT_ID_MAX], struct error *error);
 void attempt_dir_identity_of(const char *host_id, char *ret, size_t size);
 int attempt_dir_root(const char *data_dir, int *ret_root, char ret_host[ATTEMPT_DIR_HOST_MAX],
                      struct error *error);
+/* Whether data_dir/attempts is still the folder that `root` is. 0: it is. 1: it was removed or replaced, and `root` is the one
+ * that is there now, made where there was none, with the same number; what was in the old one is gone. ERR_CONFLICT: it has
+ * another number; ERR_CORRUPT, ERR_IO and others: `root` stays as it was. */
+int attempt_dir_root_look(const char *data_dir, int root, const char *host, struct error *error);
 /* Notes in attempts/.owner which replica of which cluster uses this folder, unless it is noted already. A copy of the
  * folder has the same host id, and would judge the attempts of the original by locks and files that it does not have:
  * so it is refused. cluster "": not known yet, not compared. ERR_CONFLICT: it is another one's, and *error says what a
@@ -140,6 +143,9 @@ int attempt_dir_remove(int root, const char *name, struct error *error);
 DIR *attempt_dir_entries(int folder);
 /* Removes what a crash left of removals, and control groups in `group_base` ("": none) without an attempt. */
 void attempt_dir_clean(int root, const char *group_base);
+
+/* One that was prepared has `ready` for as long as it is there: somebody has removed it. */
+bool attempt_dir_is_emptied(int folder);
 
 const char *attempt_dir_state_name(enum attempt_dir_state state);
 

@@ -35,15 +35,24 @@ const char *process_engine_host(const struct engine *engine)
 
 /* ---- FENCE, STOP, DISCARD ---- */
 
-/* NOT_FOUND: no folder. CONFLICT: it was started, and `status` says how that went. 0: never. */
+/* NOT_FOUND: no folder, or none of its files. CONFLICT: it was started, and `status` says how that went. 0: never. */
 static void fence_run(struct process_call *call)
 {
     int root = call->engine->root, folder = -1;
 
     FAULT_POINT("process-fence", call->name);
     call->result = attempt_dir_open(root, call->name, &folder, &call->error);
-    if (call->result < 0)
+    if (call->result == ERR_NOT_FOUND && call->may_have_run && process_gone_runs(call, false))
+        call->result = ERR_CONFLICT;
+    if (folder < 0)
         return;
+    if (call->may_have_run && attempt_dir_is_emptied(folder)) {
+        bool alive = attempt_dir_read(folder, &call->status, NULL) == 0 && call->status.alive;
+
+        close(folder);
+        call->result = process_gone_runs(call, alive) ? ERR_CONFLICT : ERR_NOT_FOUND;
+        return;
+    }
     call->result = attempt_dir_abolish(folder, "fenced: no start was found, and none is possible any more",
                                        &call->error);
     if (call->result == ERR_CONFLICT && attempt_dir_read(folder, &call->status, &call->error) < 0)
@@ -65,9 +74,13 @@ static void fence_done(struct process_call *call)
         process_answer_status(e, call->ticket, &call->status);
     else if (call->result != ERR_NOT_FOUND)
         process_answer_text(e, call->ticket, ENGINE_UNREACHABLE, -1, call->error.text);
+    else if (process_gone_never_ran(e, call->name))
+        process_answer_text(e, call->ticket, ENGINE_NEVER_RAN, -1,
+                            "its folder was gone when it was to start, and its supervisor executed nothing");
     else if (call->may_have_run)
-        process_answer_text(e, call->ticket, ENGINE_UNKNOWN, -1,
-                            "its folder is gone, and with it what happened after the release");
+        process_answer_text(
+            e, call->ticket, ENGINE_UNKNOWN, -1,
+            "its folder is gone, or the files in it, and with them what happened after the release");
     else
         process_answer_text(e, call->ticket, ENGINE_NEVER_RAN, -1,
                             "it was never released, and without its folder it cannot start");
@@ -80,10 +93,14 @@ static void stop_run(struct process_call *call)
     int folder = -1;
 
     call->result = attempt_dir_open(call->engine->root, call->name, &folder, &call->error);
+    if (call->result == ERR_NOT_FOUND)
+        process_gone_kill(call);
     if (call->result < 0)
         return;
     call->result = attempt_dir_read(folder, &call->status, &call->error);
-    if (call->result == 0 && call->status.orphaned)
+    if (call->result == 0 && attempt_dir_is_emptied(folder))
+        process_gone_kill(call);
+    else if (call->result == 0 && call->status.orphaned)
         attempt_dir_kill_work(folder, &call->status);
     else if (call->result == 0 && call->status.state == ATTEMPT_DIR_RUNNING) {
         attempt_dir_signal(&call->status.supervisor, SIGTERM);
@@ -156,7 +173,7 @@ static void submit_release(struct process_engine *e, const struct engine_request
 }
 
 static void submit_work(struct process_engine *e, enum engine_op op, const struct engine_request *r,
-                        const char *name)
+                        const char *name, const char *host)
 {
     static const struct process_call_ops table[] = {
         [ENGINE_FENCE] = {fence_run, fence_done},
@@ -169,6 +186,7 @@ static void submit_work(struct process_engine *e, enum engine_op op, const struc
         process_armed_drop(process_armed_find(e, name));
     call = process_call_new(e, &table[op], r->ticket, name);
     call->may_have_run = r->may_have_run;
+    snprintf(call->host, sizeof(call->host), "%s", host);
     process_call_queue(call);
 }
 
@@ -188,10 +206,22 @@ static int parse_id(const struct process_engine *e, const char *id, char ret_nam
     return strcmp(at + 1, e->host_id) == 0 ? 0 : ERR_NOT_FOUND;
 }
 
+/* Of a server on its own nobody else has the folder of another number: it was lost with what was in it, when it was
+ * prepared on this machine. */
+static bool is_of_a_lost_folder(const struct process_engine *e, const char *host, const char *identity)
+{
+    const char *machine = strchr(e->identity, '.'), *its = identity ? strchr(identity, '.') : NULL;
+
+    return !e->replica && strlen(host) == ATTEMPT_DIR_HOST_MAX - 1 && machine && its &&
+           strcmp(machine, its) == 0;
+}
+
 static void submit(struct engine *engine, enum engine_op op, const struct engine_request *r)
 {
     struct process_engine *e = of(engine);
     char name[ATTEMPT_DIR_NAME_MAX] = "", text[ENGINE_IDENTITY_MAX * 3];
+    const char *host;
+    bool lost;
     int result;
 
     assert(!e->closing && r->job);
@@ -205,21 +235,23 @@ static void submit(struct engine *engine, enum engine_op op, const struct engine
         return;
     }
     result = parse_id(e, r->id, name);
+    host = result == ERR_INVALID ? "" : strrchr(r->id, '@') + 1;
+    lost = result == ERR_NOT_FOUND && is_of_a_lost_folder(e, host, r->identity);
     if (result == ERR_INVALID && op == ENGINE_DISCARD)
         process_answer_later(e, r->ticket, ENGINE_DONE, name, NULL);
     else if (result == ERR_INVALID && op != ENGINE_STOP)
         process_answer_later(e, r->ticket, ENGINE_UNKNOWN, name, "this is not an id of the process engine");
-    else if (result < 0)
+    else if (result < 0 && !lost)
         process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name,
                              "the attempt belongs to another machine's data folder");
-    else if (engine_is_another(e->identity, r->identity, text, sizeof(text)))
+    else if (!lost && engine_is_another(e->identity, r->identity, text, sizeof(text)))
         process_answer_later(e, r->ticket, ENGINE_UNREACHABLE, name, text);
     else if (op == ENGINE_RELEASE)
         submit_release(e, r, name);
     else if (op == ENGINE_WATCH)
-        process_watch_start(e, r->ticket, name, r->unresolved);
+        process_watch_start(e, r->ticket, name, host, r->unresolved);
     else
-        submit_work(e, op, r, name);
+        submit_work(e, op, r, name, host);
 }
 
 /* ---- the rest of the table ---- */
@@ -287,6 +319,8 @@ static void status(const struct engine *engine, struct engine_status *ret)
                                   .watched = e->watched,
                                   .stuck = (int)file_reader_stuck(e->reader)};
     snprintf(ret->identity, sizeof(ret->identity), "%s", e->identity);
+    ret->advice =
+        "look at the folder 'attempts' in data_dir, and at the memory and the processes of this machine";
     if (e->engine.disowned)
         snprintf(ret->text, sizeof(ret->text), "%s", e->engine.disowned);
     else if (e->ill)
@@ -334,6 +368,7 @@ static void set_options(struct process_engine *e, const struct process_engine_op
     if (!e->data_dir)
         e->data_dir = alloc_text(o->data_dir); /* opening it will say what is wrong */
     e->program = alloc_text(o->program ? o->program : "/proc/self/exe");
+    e->replica = alloc_text(o->replica);
     e->parallel = o->parallel > 0 ? o->parallel : PROCESS_PARALLEL_DEFAULT;
     e->retention_ms = o->retention_ms > 0 ? o->retention_ms : PROCESS_RETENTION_MS;
     e->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : PROCESS_SWEEP_MS;

@@ -13,7 +13,7 @@
  *   the folder is there and has been started: this cannot be, names are unique; PREPARED is answered, so that
  *      the release fails, and the fence finds out
  * Failures of RELEASE:
- *   "refused": REFUSED. The socket's end, no answer in time, or no supervisor: UNKNOWN; the fence tells more.
+ *   "refused": REFUSED. "gone": UNKNOWN, and the fence knows that it never ran. The socket's end, no answer in time, or no supervisor: UNKNOWN; the fence tells more.
  * A supervisor that dies between the two is not told of: the release will find that out.
  */
 #include "cronsched/engines/process/process_core.h"
@@ -171,6 +171,17 @@ static void prepare_run(struct process_call *call)
 
     FAULT_POINT("process-prepare", call->name);
     call->event = ENGINE_PREPARED;
+    call->renewed = attempt_dir_root_look(call->engine->data_dir, call->engine->root, call->engine->host_id,
+                                          &call->error);
+    if (call->renewed > 0 && call->engine->replica)
+        call->renewed = attempt_dir_own(call->engine->root, call->engine->replica, call->identity.cluster,
+                                        &call->error) < 0
+                            ? ERR_IO
+                            : 1;
+    if (call->renewed < 0) {
+        call->event = ENGINE_UNREACHABLE;
+        return;
+    }
     call->result = process_engine_check(call->job, &call->error);
     if (call->result == 0)
         call->result = variable_files_check(call->job, &call->engine->limits, &call->error);
@@ -310,6 +321,9 @@ static void on_message(struct process_armed *a, const char *text)
         int exit_code = (int)strtol(text + 8, &rest, 10);
 
         conclude(a, ENGINE_REFUSED, exit_code, 0, rest + (*rest == ' '), false);
+    } else if (strcmp(text, "gone") == 0 && a->state == ARMED_RELEASING) {
+        process_gone_remember(e, a->name);
+        conclude(a, ENGINE_UNKNOWN, -1, 0, "its folder was gone when it was to start", false);
     } else if (strncmp(text, "later ", 6) == 0 && a->state == ARMED_PREPARING) {
         tell_later(a->name, text + 6);
         conclude(a, ENGINE_UNREACHABLE, -1, 0, text + 6, false);
@@ -364,6 +378,11 @@ static void prepare_done(struct process_call *call)
 {
     struct process_engine *e = call->engine;
 
+    if (call->renewed > 0)
+        log_event(LOG_ERROR, "attempts-removed", LOG_TEXT("engine", e->name),
+                  LOG_TEXT("text",
+                           "the folder 'attempts' of data_dir was removed or replaced while the server "
+                           "runs; it is made anew, and how its attempts end is not known any more"));
     if (call->fd >= 0) { /* still `preparing` */
         armed_new(call);
         return;

@@ -71,6 +71,7 @@ struct process_call *process_call_new(struct process_engine *e, const struct pro
     call->work.data = call;
     list_init(&call->link);
     snprintf(call->name, sizeof(call->name), "%s", name);
+    memcpy(call->host, e->host_id, sizeof(call->host));
     process_held(e);
     return call;
 }
@@ -226,6 +227,7 @@ void process_free(struct process_engine *e)
     free(e->name);
     free(e->data_dir);
     free(e->program);
+    free(e->replica);
     json_decref(e->allow);
     free(e->files_dir);
     OBJECT_FREE(struct process_engine, e);

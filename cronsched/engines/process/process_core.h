@@ -26,6 +26,7 @@
 #define PROCESS_POLL_MS       500    /* a watch that cannot follow a pidfd looks again */
 #define PROCESS_RETRY_MS      5000   /* a watch that could not read looks again */
 #define PROCESS_ORPHAN_MS     600000 /* a folder that never became ready is swept after */
+#define PROCESS_NEVER_MAX     64
 #define PROCESS_ID_MAX        (ATTEMPT_DIR_NAME_MAX + ATTEMPT_DIR_HOST_MAX + 1)
 
 struct process_engine {
@@ -52,6 +53,9 @@ struct process_engine {
     struct list later;           /* answers for the next turn */
     struct list armed, watches;
     int on_pool, preparing, watched;
+    char *replica; /* whose folder it is; NULL: of a server on its own */
+    char never[PROCESS_NEVER_MAX][ATTEMPT_DIR_NAME_MAX]; /* process_gone_remember */
+    size_t never_next;
     bool ill; /* the last supervisor could not be made; `fault` says why */
     char fault[200];
 
@@ -81,7 +85,10 @@ struct process_call {
     uv_work_t work;
     uint64_t generation, ticket;
     char name[ATTEMPT_DIR_NAME_MAX];
+    char host
+        [ATTEMPT_DIR_HOST_MAX]; /* of its id: this data folder's, or the one that was lost with an older one */
     bool may_have_run;
+    int renewed;                 /* PREPARE: as attempt_dir_root_look */
     struct process_watch *watch; /* of a watch's look; the watch knows it, too */
 
     struct attempt_dir_identity identity; /* PREPARE, with what follows */
@@ -132,8 +139,17 @@ void process_armed_drop(struct process_armed *armed); /* its supervisor leaves; 
 void process_armed_drop_all(struct process_engine *e);
 
 /* ---- process_watch.c ---- */
-void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved);
+void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, const char *host,
+                         bool unresolved);
 void process_watch_drop_all(struct process_engine *e);
+
+/* ---- process_gone.c: attempts without their folder or its files ---- */
+/* On the pool. alive: its lock is held. True: something of it lives; then status and result of the call say so. */
+bool process_gone_runs(struct process_call *call, bool alive);
+void process_gone_kill(struct process_call *call); /* on the pool */
+/* A supervisor found its folder gone when it was to start, and has left. */
+void process_gone_remember(struct process_engine *e, const char *name);
+bool process_gone_never_ran(const struct process_engine *e, const char *name);
 
 /* ---- process_sweep.c ---- */
 void process_sweep(struct process_engine *e);

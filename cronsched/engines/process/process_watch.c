@@ -8,7 +8,8 @@
  *      is killed; while any of it lives the attempt is running, and it is looked at every PROCESS_POLL_MS
  *   no pidfd can be had (it is of another pid namespace): look again every PROCESS_POLL_MS
  *   the folder cannot be read: UNREACHABLE, look again after PROCESS_RETRY_MS; STARTED when it can be, again
- *   it is gone, or has no start in it: UNKNOWN
+ *   it is gone, or has no start in it: somebody has removed it, or files in it. While something of the attempt lives it
+ *      is running, and looked at every PROCESS_POLL_MS; then UNKNOWN (process_gone.c)
  */
 #include "cronsched/engines/process/process_core.h"
 
@@ -25,7 +26,7 @@ struct process_watch {
     struct process_engine *engine;
     struct list link;
     uint64_t ticket;
-    char name[ATTEMPT_DIR_NAME_MAX];
+    char name[ATTEMPT_DIR_NAME_MAX], host[ATTEMPT_DIR_HOST_MAX];
     bool unreachable;  /* told so, or known */
     struct follow *on; /* NULL: no process is followed */
     uv_timer_t timer;
@@ -123,9 +124,13 @@ static void look_run(struct process_call *call)
 
     FAULT_POINT("process-watch", call->name);
     call->result = attempt_dir_open(call->engine->root, call->name, &folder, &call->error);
-    if (call->result < 0)
+    if (call->result == ERR_NOT_FOUND)
+        process_gone_runs(call, false);
+    if (folder < 0)
         return;
     call->result = attempt_dir_read(folder, &call->status, &call->error);
+    if (call->result == 0 && call->status.state == ATTEMPT_DIR_WAITING)
+        process_gone_runs(call, call->status.alive);
     if (call->result == 0 && call->status.orphaned && attempt_dir_kill_work(folder, &call->status) == 0)
         call->result = attempt_dir_read(folder, &call->status, &call->error);
     close(folder);
@@ -198,10 +203,12 @@ static void look(struct process_watch *w)
     struct process_call *call = process_call_new(w->engine, &ops, w->ticket, w->name);
 
     call->watch = w;
+    memcpy(call->host, w->host, sizeof(call->host));
     process_call_queue(call);
 }
 
-void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, bool unresolved)
+void process_watch_start(struct process_engine *e, uint64_t ticket, const char *name, const char *host,
+                         bool unresolved)
 {
     struct process_watch *w = OBJECT_NEW(struct process_watch);
 
@@ -209,6 +216,7 @@ void process_watch_start(struct process_engine *e, uint64_t ticket, const char *
     w->ticket = ticket;
     w->unreachable = unresolved;
     snprintf(w->name, sizeof(w->name), "%s", name);
+    snprintf(w->host, sizeof(w->host), "%s", host);
     uv_timer_init(e->loop, &w->timer);
     w->timer.data = w;
     process_held(e);

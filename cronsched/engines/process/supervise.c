@@ -27,6 +27,7 @@
 
 #include "cronsched/engines/process/attempt_work.h"
 #include "cronsched/engines/process/descendants.h"
+#include "cronsched/engines/process/supervise_program.h"
 #include "cronsched/engines/process/supervise_user.h"
 #include "cronsched/io/clock.h"
 #include "cronsched/io/run_log.h"
@@ -201,6 +202,8 @@ static _Noreturn void command_process(struct supervisor *s, pid_t supervisor, in
     }
     FAULT_POINT("supervise-started", s->spec.identity.run);
     report(report_fd, STEP_LINKED, 0);
+    if (s->user.change && fchown(output, s->user.uid, s->user.gid) < 0)
+        output = -1; /* it can write all the same, only not open /dev/stdout */
     r = supervise_user_become(&s->user);
     if (r < 0) {
         report(report_fd, STEP_USER, -r);
@@ -412,7 +415,7 @@ static _Noreturn void finish(struct supervisor *s)
 
 static void refusal(struct supervisor *s, const struct report *r, struct attempt_dir_end *end)
 {
-    const char *command = s->spec.argv[0], *why = strerror(r->code);
+    const char *why = strerror(r->code);
     bool missing = r->step == STEP_EXEC && (r->code == ENOENT || r->code == ENOTDIR);
 
     end->exit_code = missing ? 127 : 126;
@@ -420,15 +423,10 @@ static void refusal(struct supervisor *s, const struct report *r, struct attempt
         snprintf(end->text, sizeof(end->text), "user: cannot become '%.100s': %s", s->spec.user, why);
     else if (r->step == STEP_FOLDER)
         snprintf(end->text, sizeof(end->text), "working_dir: '%.200s': %s", s->spec.working_dir, why);
-    else if (missing && !strchr(command, '/'))
-        snprintf(end->text, sizeof(end->text), "no such command: '%.200s' is not in PATH", command);
-    else if (missing && *command == '/' && access(command, F_OK) == 0)
-        snprintf(end->text, sizeof(end->text), "cannot execute '%.200s': its interpreter is missing",
-                 command);
     else if (missing)
-        snprintf(end->text, sizeof(end->text), "no such command: '%.200s'", command);
+        supervise_program_explain(&s->spec, s->env, end->text, sizeof(end->text));
     else
-        snprintf(end->text, sizeof(end->text), "cannot execute '%.200s': %s", command, why);
+        snprintf(end->text, sizeof(end->text), "cannot execute '%.200s': %s", s->spec.argv[0], why);
 }
 
 /* Marked, and not executed: the end says so, then the server may know. */
@@ -481,8 +479,11 @@ static void on_report(struct supervisor *s)
         open_log(s);
         return;
     }
-    if (n == sizeof(r) && r.step == STEP_MARK && (r.code == ERR_CONFLICT || r.code == ERR_NOT_FOUND))
+    if (n == sizeof(r) && r.step == STEP_MARK && (r.code == ERR_CONFLICT || r.code == ERR_NOT_FOUND)) {
+        if (r.code == ERR_NOT_FOUND)
+            answer(s, "gone");
         quit(s); /* fenced, or gone: not ours any more */
+    }
     if (n == sizeof(r))
         refuse(s, &r);
     if (!s->started_ms)

@@ -16,6 +16,7 @@
  *               "failed TEXT"        it did not come about; may be tried again
  *               "later TEXT"         the same, for a reason of the job's alone: its user cannot be looked up now
  *               "refused CODE TEXT"  it will not come about: no such user, no such command; nothing ran
+ *               "gone"               its folder was removed before the mark; nothing ran
  *               "started MS"         executed, at that wall time
  *   server:     "go"                 once
  *

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #define DEFAULT_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define ENTRY_BYTES     (64 * 1024) /* a group may have many members */
+#define ENTRY_BYTES     (64 * 1024)        /* at first: a group may have many members, */
+#define ENTRY_BYTES_MAX (64 * 1024 * 1024) /* and so many bytes of them at most */
 #define GROUPS_ROOM_MAX (128 * 1024)
 
 /* All digits: an id, within uid_t and not the "no change" of chown. */
@@ -29,6 +30,24 @@ static bool to_id(const char *s, unsigned *ret)
     return true;
 }
 
+struct buffer {
+    char *data;
+    size_t size;
+};
+
+/* Larger, when the database has said ERANGE. */
+static bool grow(struct buffer *b)
+{
+    size_t size = b->size ? b->size * 4 : ENTRY_BYTES;
+    char *data = size <= ENTRY_BYTES_MAX ? realloc(b->data, size) : NULL;
+
+    if (!data)
+        return false;
+    b->data = data;
+    b->size = size;
+    return true;
+}
+
 static void from_entry(struct supervise_user *u, const struct passwd *entry)
 {
     u->uid = entry->pw_uid;
@@ -37,15 +56,18 @@ static void from_entry(struct supervise_user *u, const struct passwd *entry)
     snprintf(u->home, sizeof(u->home), "%s", entry->pw_dir && *entry->pw_dir ? entry->pw_dir : "/");
 }
 
-static int find_user(const char *s, bool group_given, struct supervise_user *u, char *buffer,
+static int find_user(const char *s, bool group_given, struct supervise_user *u, struct buffer *b,
                      struct error *error)
 {
     struct passwd entry, *found = NULL;
     unsigned id;
     bool number = to_id(s, &id);
-    int r = number ? getpwuid_r(id, &entry, buffer, ENTRY_BYTES, &found)
-                   : getpwnam_r(s, &entry, buffer, ENTRY_BYTES, &found);
+    int r;
 
+    do
+        r = number ? getpwuid_r(id, &entry, b->data, b->size, &found)
+                   : getpwnam_r(s, &entry, b->data, b->size, &found);
+    while (r == ERANGE && grow(b));
     if (found)
         from_entry(u, found);
     else if (number && group_given)
@@ -60,7 +82,7 @@ static int find_user(const char *s, bool group_given, struct supervise_user *u, 
     return 0;
 }
 
-static int find_group(const char *s, gid_t *ret, char *buffer, struct error *error)
+static int find_group(const char *s, gid_t *ret, struct buffer *b, struct error *error)
 {
     struct group entry, *found = NULL;
     unsigned id;
@@ -70,7 +92,9 @@ static int find_group(const char *s, gid_t *ret, char *buffer, struct error *err
         *ret = id;
         return 0;
     }
-    r = getgrnam_r(s, &entry, buffer, ENTRY_BYTES, &found);
+    do
+        r = getgrnam_r(s, &entry, b->data, b->size, &found);
+    while (r == ERANGE && grow(b));
     if (found) {
         *ret = found->gr_gid;
         return 0;
@@ -80,7 +104,7 @@ static int find_group(const char *s, gid_t *ret, char *buffer, struct error *err
     return error_set(error, ERR_NOT_FOUND, "user: there is no group '%s' here", s);
 }
 
-static int find(const char *user, struct supervise_user *u, char *buffer, struct error *error)
+static int find(const char *user, struct supervise_user *u, struct buffer *b, struct error *error)
 {
     char name[256];
     const char *colon = strchr(user, ':');
@@ -91,8 +115,8 @@ static int find(const char *user, struct supervise_user *u, char *buffer, struct
         return error_set(error, ERR_INVALID, "user: '%.256s' is neither USER nor USER:GROUP", user);
     memcpy(name, user, n);
     name[n] = '\0';
-    r = find_user(name, colon != NULL, u, buffer, error);
-    return r == 0 && colon ? find_group(colon + 1, &u->gid, buffer, error) : r;
+    r = find_user(name, colon != NULL, u, b, error);
+    return r == 0 && colon ? find_group(colon + 1, &u->gid, b, error) : r;
 }
 
 /* Now, and not after the start: the group database may be a network away as well. */
@@ -118,18 +142,18 @@ int supervise_user_find(const char *user, struct supervise_user *ret, struct err
 {
     struct supervise_user u = {.uid = geteuid(), .gid = getegid(), .home = "/"};
     struct passwd entry, *found = NULL;
-    char *buffer = malloc(ENTRY_BYTES);
+    struct buffer b = {0};
     int r = 0;
 
-    if (!buffer)
+    if (!grow(&b))
         return error_set(error, ERR_NOMEM, "out of memory");
     if (*user)
-        r = find(user, &u, buffer, error);
-    else if (getpwuid_r(u.uid, &entry, buffer, ENTRY_BYTES, &found) == 0 && found) {
+        r = find(user, &u, &b, error);
+    else if (getpwuid_r(u.uid, &entry, b.data, b.size, &found) == 0 && found) {
         from_entry(&u, found);
         u.gid = getegid();
     }
-    free(buffer);
+    free(b.data);
     if (r < 0)
         return r;
     u.change = *user && (geteuid() == 0 || u.uid != geteuid() || u.gid != getegid());
