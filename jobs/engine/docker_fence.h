@@ -67,6 +67,7 @@ struct docker_state {
     int64_t started_ms, finished_ms; /* 0: the engine's zero time, it has not */
     int exit_code;                   /* -1: it is over, and the engine does not tell */
     bool oom_killed;
+    bool memory_limited;
     int restart_count;           /* starts by the engine itself, of its restart policy */
     bool restarts;               /* it has such a policy; it was made without one */
     int stop_signal;             /* by which the engine stops it; 0: a name that is not known here */

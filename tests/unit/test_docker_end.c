@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -78,9 +79,53 @@ static void the_source_of_an_end(void **state)
     }
 }
 
+static void the_cause_of_an_end(void **state)
+{
+    static const struct {
+        int code;
+        bool oom, limited;
+        enum docker_end_source source;
+        int foreign_signal;
+        bool stopped;
+        const char *cause, *text; /* text: part of it; NULL: there is none */
+    } table[] = {
+        {0, false, true, DOCKER_END_OWN, 0, false, "exit", NULL},
+        {3, true, true, DOCKER_END_OWN, 0, false, "exit", "a process in it was killed"},
+        {137, true, true, DOCKER_END_OWN, 0, false, "oom", "more memory than its limit"},
+        {137, true, true, DOCKER_END_MAYBE_ENGINE, 9, false, "oom", "more memory than its limit"},
+        {137, false, true, DOCKER_END_OWN, 0, false, "signal", "SIGKILL; perhaps it needed more memory"},
+        {137, false, true, DOCKER_END_OWN, 0, true, "signal", "exit code 137: SIGKILL"},
+        {137, false, false, DOCKER_END_OWN, 0, false, "signal", "exit code 137: SIGKILL"},
+        {137, false, true, DOCKER_END_OWN, 9, false, "engine", "SIGKILL was sent to it"},
+        {143, true, true, DOCKER_END_OWN, 0, true, "signal", "SIGTERM; a process in it was killed"},
+        {143, false, true, DOCKER_END_MAYBE_ENGINE, 0, false, "engine", "the engine may have ended it"},
+        {200, false, true, DOCKER_END_OWN, 0, false, "exit", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {.status = DOCKER_EXITED,
+                                 .exit_code = table[i].code,
+                                 .oom_killed = table[i].oom,
+                                 .memory_limited = table[i].limited};
+        struct docker_end end = {.state = &s,
+                                 .source = table[i].source,
+                                 .foreign_signal = table[i].foreign_signal,
+                                 .stopped = table[i].stopped};
+        char text[512];
+        const char *cause = docker_end_explain(&end, text, sizeof(text));
+
+        if (strcmp(cause, table[i].cause) != 0 || (table[i].text ? !strstr(text, table[i].text) : text[0]))
+            fail_msg("%zu: %s: %s", i, cause, text);
+        if (strstr(text, "perhaps") && (table[i].stopped || !table[i].limited))
+            fail_msg("%zu: guesses: %s", i, text);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_source_of_an_end)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_source_of_an_end),
+                                       cmocka_unit_test(the_cause_of_an_end)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

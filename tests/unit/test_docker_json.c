@@ -38,13 +38,15 @@ static void states(void **state)
          {.status = DOCKER_RUNNING, .started_ms = 1795384334316},
          true},
         {"{\"State\":{\"Status\":\"exited\",\"StartedAt\":\"2026-11-22T21:52:14Z\",\"FinishedAt\":"
-         "\"2026-11-22T22:52:15.5+01:00\",\"ExitCode\":137,\"OOMKilled\":true}}",
+         "\"2026-11-22T22:52:15.5+01:00\",\"ExitCode\":137,\"OOMKilled\":true},\"HostConfig\":{\"Memory\":"
+         "8388608}}",
          0,
          {.status = DOCKER_EXITED,
           .started_ms = 1795384334000,
           .finished_ms = 1795384335500,
           .exit_code = 137,
-          .oom_killed = true},
+          .oom_killed = true,
+          .memory_limited = true},
          true},
         {"{\"State\":{\"Status\":\"dead\",\"StartedAt\":\"junk\"}}",
          0,
@@ -85,6 +87,7 @@ static void states(void **state)
         assert_int_equal(s.finished_ms, table[i].expected.finished_ms);
         assert_int_equal(s.exit_code, table[i].expected.exit_code);
         assert_int_equal(s.oom_killed, table[i].expected.oom_killed);
+        assert_int_equal(s.memory_limited, table[i].expected.memory_limited);
         assert_string_equal(s.error, table[i].expected.error);
         assert_int_equal(docker_state_started(&s), table[i].started);
         json_decref(json);

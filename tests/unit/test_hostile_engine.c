@@ -563,6 +563,34 @@ static void test_an_end_that_was_not_seen_is_believed_with_its_event(void **stat
     nothing_special();
 }
 
+/* The engine says so beside the end, after it, or among its events alone; or it never learns of it. */
+static void test_a_kill_for_memory_is_waited_for(void **state)
+{
+    static const char limited[] =
+        "{\"State\":{\"Status\":\"exited\",\"StartedAt\":\"2025-11-30T10:00:00Z\"" FINISHED
+        ",\"ExitCode\":137},\"HostConfig\":{\"Memory\":8388608}}";
+    uint64_t began;
+
+    special[0] = (struct reply){"/" ID "/json", 200, limited};
+    bad_path = "/events?";
+    bad = (struct nonsense){OK "\r\n" EVENT("die") AT EVENT("oom") AT, .stays = true};
+    ask(ENGINE_WATCH);
+    assert_int_equal(heard.event, ENGINE_ENDED);
+    assert_string_equal(heard.cause, "oom");
+    bad = (struct nonsense){OK "\r\n" EVENT("die") AT, .stays = true};
+    later[0] = (struct reply){"/" ID "/json", 200,
+                              STATE_OF("exited", FINISHED ",\"ExitCode\":137,\"OOMKilled\":true")};
+    ask(ENGINE_WATCH);
+    assert_string_equal(heard.cause, "oom");
+    later[0] = (struct reply){0};
+    began = uv_hrtime();
+    ask(ENGINE_WATCH);
+    assert_true(uv_hrtime() - began > 900 * UINT64_C(1000000));
+    assert_string_equal(heard.cause, "signal");
+    assert_non_null(strstr(heard_text, "memory"));
+    nothing_special();
+}
+
 /* The end is told by an event behind a line that is too long, and long before the next look. */
 static void test_events_behind_too_long_a_line_are_heard(void **state)
 {
@@ -782,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_an_end_that_was_not_seen_is_believed_with_its_event),
         cmocka_unit_test(test_events_behind_too_long_a_line_are_heard),
         cmocka_unit_test(test_events_without_end),
+        cmocka_unit_test(test_a_kill_for_memory_is_waited_for),
         cmocka_unit_test(test_nonsense_for_a_log),
         cmocka_unit_test(test_nonsense_for_a_pull),
         cmocka_unit_test(test_ids_that_are_none),

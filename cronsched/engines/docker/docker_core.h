@@ -299,6 +299,17 @@ enum docker_end_source {
 enum docker_end_source docker_end_judge(const struct docker_state *state,
                                         const struct docker_restart *restart);
 
+struct docker_end {
+    const struct docker_state *state; /* borrowed */
+    enum docker_end_source source;
+    int foreign_signal; /* sent through the engine by somebody else; 0: none */
+    bool stopped;       /* by us */
+};
+/* Writes what people should know beside the exit code; "" for an ordinary end. Returns the cause, as of engine_answer. */
+const char *docker_end_explain(const struct docker_end *end, char *text, size_t size);
+/* It was killed, it has a memory limit, and the engine does not say that it was for that. */
+bool docker_end_may_be_oom(const struct docker_state *state);
+
 /* ---- one file each ---- */
 void docker_prepare_begin(struct docker_task *task);
 void docker_release_begin(struct docker_task *task);

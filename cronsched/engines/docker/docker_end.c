@@ -12,6 +12,10 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
 #define SLACK_MS 1000 /* of the clocks' ticks */
 #define RESTORE_MS                                                                                           \
     60000 /* in which an engine that starts has looked at its containers; as long may one take to stop */
@@ -60,4 +64,79 @@ enum docker_end_source docker_end_judge(const struct docker_state *state,
     if (may_be_made_up(state, restart))
         return state->finished_ms >= from_ms ? DOCKER_END_MADE_UP : otherwise;
     return may_be_stopped(state, restart) ? DOCKER_END_MAYBE_ENGINE : otherwise;
+}
+
+/* ---- why ---- */
+
+static const char *signal_name(int signal, char *buffer, size_t size)
+{
+    const char *name = signal > 0 && signal < NSIG ? sigabbrev_np(signal) : NULL;
+
+    if (name)
+        snprintf(buffer, size, "SIG%s", name);
+    else
+        snprintf(buffer, size, "signal %d", signal);
+    return buffer;
+}
+
+bool docker_end_may_be_oom(const struct docker_state *state)
+{
+    return state->memory_limited && !state->oom_killed && state->exit_code == 128 + SIGKILL;
+}
+
+/* The engine begins to watch a container's memory a moment after its start: what is killed before that is killed for no
+ * reason that it knows. */
+static const char *explain_code(const struct docker_end *end, char *text, size_t size)
+{
+    int code = end->state->exit_code;
+    char name[32];
+
+    if (code > 128 && code < 128 + NSIG) {
+        snprintf(
+            text, size, "exit code %d: %s%s", code, signal_name(code - 128, name, sizeof(name)),
+            docker_end_may_be_oom(end->state) && !end->stopped
+                ? "; perhaps it needed more memory than its limit: of a container's first moments the engine "
+                  "does not know"
+                : "");
+        return "signal";
+    }
+    snprintf(text, size, "%s", end->state->error);
+    return "exit";
+}
+
+static const char *explain(const struct docker_end *end, char *text, size_t size)
+{
+    char name[32];
+
+    *text = '\0';
+    if (end->state->oom_killed && end->state->exit_code == 128 + SIGKILL) {
+        snprintf(text, size, "killed: it needed more memory than its limit");
+        return "oom";
+    }
+    if (end->source == DOCKER_END_MAYBE_ENGINE) {
+        snprintf(
+            text, size,
+            "it ended while the engine was away, stopping or starting, and the engine may have ended it");
+        return "engine";
+    }
+    if (end->foreign_signal) {
+        snprintf(text, size,
+                 "%s was sent to it through the engine by somebody else: a docker stop or kill, or the "
+                 "engine's own stop",
+                 signal_name(end->foreign_signal, name, sizeof(name)));
+        return "engine";
+    }
+    return explain_code(end, text, size);
+}
+
+const char *docker_end_explain(const struct docker_end *end, char *text, size_t size)
+{
+    const char *cause = explain(end, text, size);
+    size_t n = strlen(text);
+
+    /* the engine says so of any process in it; the container itself lived on */
+    if (end->state->oom_killed && end->state->exit_code != 128 + SIGKILL)
+        snprintf(text + n, size - n, "%sa process in it was killed: it needed more memory than the limit",
+                 n ? "; " : "");
+    return cause;
 }

@@ -92,12 +92,19 @@ static int signal_read(const char *text)
     return 0;
 }
 
+static bool has_restart_policy(const json_t *host)
+{
+    const char *name = text_of(json_object_get(host, "RestartPolicy"), "Name");
+
+    return *name && strcmp(name, "no") != 0;
+}
+
 int docker_state_read(const json_t *inspect, struct docker_state *ret)
 {
     const json_t *state = json_object_get(inspect, "State");
     struct docker_state s = {0};
     int64_t exit_code, restarts;
-    const char *policy;
+    const json_t *host = json_object_get(inspect, "HostConfig");
 
     if (!status_read(text_of(state, "Status"), &s.status) || !has_types(state) ||
         json_text_int(state, "ExitCode", -1, INT_MAX, &exit_code) < 0 ||
@@ -114,8 +121,8 @@ int docker_state_read(const json_t *inspect, struct docker_state *ret)
         s.exit_code = -1; /* not 0, which would be a success */
     s.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
     s.restart_count = (int)restarts;
-    policy = text_of(json_object_get(json_object_get(inspect, "HostConfig"), "RestartPolicy"), "Name");
-    s.restarts = *policy && strcmp(policy, "no") != 0;
+    s.memory_limited = json_integer_value(json_object_get(host, "Memory")) > 0;
+    s.restarts = has_restart_policy(host);
     snprintf(s.error, sizeof(s.error), "%s", text_of(state, "Error"));
     s.stop_signal = signal_read(text_of(json_object_get(inspect, "Config"), "StopSignal"));
     *ret = s;

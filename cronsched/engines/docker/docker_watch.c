@@ -20,6 +20,8 @@
  *                          signal by somebody else the end is answered RESTART_WAIT_MS later, since a restart
  *                          is a stop and then a start. One that is started after its end was answered is a stray
  *                          (docker_stray.c)
+ *   it was killed          with a memory limit, and the engine does not say for what: the end is answered
+ *                          OOM_WAIT_MS later, since the engine learns of that beside the end (`oom`)
  *
  * A start is another one when a `die` was before it, by the events; or when StartedAt is later than that of the last
  * known one, or the container runs and has a FinishedAt; the engine's own restarts have a count.
@@ -46,6 +48,7 @@
        */
 
 #define RESTART_WAIT_MS 3000
+#define OOM_WAIT_MS     1000 /* in which the engine may find out why it was killed */
 #define LOOK_AGAIN_MS   1000 /* after an answer that makes no sense, or none */
 #define START_SLACK_MS                                                                                       \
     1000 /* a start that the journal has may be by our clock, where the engine did not answer */
@@ -60,6 +63,7 @@ struct docker_watch {
     int64_t died_ms;
     int died_code, foreign_signal; /* one that was sent by somebody else */
     int stop_signal;               /* of the container; 0: not known */
+    bool oom;                      /* an `oom` was among its events */
     int unfinished, absent, lost;  /* looks that came to nothing */
     bool elsewhere;                /* it is on another engine, and the scheduler was told so */
     int starts, told;              /* how often it was started; as the host knows */
@@ -89,50 +93,6 @@ static struct docker_task *find(struct docker *d, const char *id)
 }
 
 /* ---- the end ---- */
-
-static const char *signal_name(int signal, char *buffer, size_t size)
-{
-    const char *name = signal > 0 && signal < NSIG ? sigabbrev_np(signal) : NULL;
-
-    if (name)
-        snprintf(buffer, size, "SIG%s", name);
-    else
-        snprintf(buffer, size, "signal %d", signal);
-    return buffer;
-}
-
-/* What people should know beside the exit code; "" for an ordinary end. Returns the cause. */
-static const char *explain(const struct docker_task *t, char *text, size_t size)
-{
-    const struct docker_watch *w = t->watch;
-    int code = w->end.exit_code;
-    char name[32];
-
-    *text = '\0';
-    if (w->end.oom_killed && code == 128 + SIGKILL) {
-        snprintf(text, size, "killed: it needed more memory than its limit");
-        return "oom";
-    }
-    if (w->source == DOCKER_END_MAYBE_ENGINE) {
-        snprintf(
-            text, size,
-            "it ended while the engine was away, stopping or starting, and the engine may have ended it");
-        return "engine";
-    }
-    if (w->foreign_signal && !w->stopping) {
-        snprintf(text, size,
-                 "%s was sent to it through the engine by somebody else: a docker stop or kill, or the "
-                 "engine's own stop",
-                 signal_name(w->foreign_signal, name, sizeof(name)));
-        return "engine";
-    }
-    if (code > 128 && code < 128 + NSIG) {
-        snprintf(text, size, "exit code %d: %s", code, signal_name(code - 128, name, sizeof(name)));
-        return "signal";
-    }
-    snprintf(text, size, "%s", w->end.error);
-    return "exit";
-}
 
 static void explain_starts(const struct docker_watch *w, char *text, size_t size)
 {
@@ -176,20 +136,23 @@ static void answer_ended(struct docker_task *t, const char *remark)
 {
     struct docker_watch *w = t->watch;
     char text[DOCKER_TEXT_MAX * 2], starts[DOCKER_TEXT_MAX];
+    struct docker_end end = {.state = &w->end,
+                             .source = w->source,
+                             .foreign_signal = w->stopping ? 0 : w->foreign_signal,
+                             .stopped = w->stopping};
     struct engine_answer a = {
         .event = ENGINE_ENDED,
         .starts = w->starts,
         .started_ms = w->end.started_ms,
         .at_ms = w->end.finished_ms,
         .exit_code = w->end.exit_code,
-        .cause = explain(t, text, sizeof(text)),
     };
+
+    w->end.oom_killed |= w->oom;
+    a.cause = docker_end_explain(&end, text, sizeof(text));
 
     add(text, sizeof(text),
         w->gone ? "somebody removed the container before its state and its log were read" : NULL);
-    /* the engine says so of any process in it; the container itself lived on */
-    if (w->end.oom_killed && w->end.exit_code != 128 + SIGKILL)
-        add(text, sizeof(text), "a process in it was killed: it needed more memory than the limit");
     add(text, sizeof(text), remark);
     explain_starts(w, starts, sizeof(starts));
     add(text, sizeof(text), starts);
@@ -287,6 +250,7 @@ static void begin_life(struct docker_watch *w, int64_t start_ms)
     w->start_ms = start_ms;
     w->died = false;
     w->foreign_signal = 0;
+    w->oom = false;
     w->over_ms = 0;
 }
 
@@ -430,6 +394,16 @@ static void end_with(struct docker_task *t, const struct docker_state *state)
         docker_send(t, &(struct docker_call){.method = "GET", .path = "/networks/bridge"}, on_network);
 }
 
+/* What somebody may do to it now, or the engine may find out of it, is worth so many ms of waiting. */
+static int64_t wait_ms(const struct docker_watch *w, const struct docker_state *state)
+{
+    if (w->stopping)
+        return 0;
+    if (w->foreign_signal)
+        return RESTART_WAIT_MS;
+    return docker_end_may_be_oom(state) && !w->oom ? OOM_WAIT_MS : 0;
+}
+
 static void over(struct docker_task *t, const struct docker_state *state)
 {
     struct docker_watch *w = t->watch;
@@ -437,7 +411,7 @@ static void over(struct docker_task *t, const struct docker_state *state)
 
     if (!w->over_ms)
         w->over_ms = now;
-    if (w->foreign_signal && !w->stopping && now - w->over_ms < RESTART_WAIT_MS) {
+    if (now - w->over_ms < wait_ms(w, state)) {
         docker_wake_in(t, 500, look_later);
     } else if (state->started_ms && state->finished_ms) {
         end_with(t, state);
@@ -589,6 +563,18 @@ static void on_kill(struct docker *d, const json_t *event)
         t->watch->foreign_signal = number;
 }
 
+/* Often after the `die`, and before the engine's inspect says so. */
+static void on_oom(struct docker *d, const json_t *event)
+{
+    const char *id = json_string_value(json_object_get(json_object_get(event, "Actor"), "ID"));
+    struct docker_task *t = id ? find(d, id) : NULL;
+
+    if (!t || json_integer_value(json_object_get(event, "timeNano")) / 1000000 < t->watch->start_ms)
+        return;
+    t->watch->oom = true;
+    t->watch->wanted = !t->watch->ended;
+}
+
 static void on_unwatched(struct docker *d, const char *id, enum docker_event event)
 {
     if (event == DOCKER_EVENT_START && !docker_prepared_started(d, id) && !docker_is_busy(d, id, NULL))
@@ -610,6 +596,8 @@ static void on_event(void *arg, const char *line, size_t len)
     action = json_string_value(json_object_get(json, "Action"));
     if (action && strcmp(action, "kill") == 0)
         on_kill(d, json);
+    if (action && strcmp(action, "oom") == 0)
+        on_oom(d, json);
     if (id && docker_event_read(json, NULL, &fact) && (t = find(d, id)))
         on_life(t->watch, &fact);
     else if (id && docker_event_read(json, NULL, &fact))
@@ -649,7 +637,7 @@ static void on_events_done(void *arg, const struct http_answer *answer)
 void docker_events_open(struct docker *d)
 {
     static const char filters[] = "{\"type\":[\"container\"],\"label\":[\"cronsched.cluster\"],"
-                                  "\"event\":[\"start\",\"die\",\"kill\"]}";
+                                  "\"event\":[\"start\",\"die\",\"kill\",\"oom\"]}";
     char path[64], query[512] = "since=1&filters=";
     struct docker_call call = {.method = "GET", .path = path, .query = query};
 
