@@ -4,6 +4,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
 #include "jobs/base/text.h"
+#include "jobs/time/instant.h"
 #include "leader/zookeeper/zookeeper_config.h"
 #include "leader/zookeeper/zookeeper_version.h"
 
@@ -19,13 +20,15 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
-#define FILES_WARN         1024 /* descriptors this process may open */
-#define LOOP_WARN_NS       UINT64_C(1000000000)
-#define APPEND_WARN_US     1000000
-#define CLOCK_YEAR_2026_MS INT64_C(1767225600000)
-#define HISTORY_LAG_WARN   1000               /* batches */
-#define EPOCH_WARN         (INT64_C(1) << 30) /* half of what the node's version can count */
-#define LIST_BYTES         1280
+#define FILES_WARN          1024 /* descriptors this process may open */
+#define LOOP_WARN_NS        UINT64_C(1000000000)
+#define APPEND_WARN_US      1000000
+#define CLOCK_YEAR_2026_MS  INT64_C(1767225600000)
+#define HISTORY_LAG_WARN    1000               /* batches */
+#define EPOCH_WARN          (INT64_C(1) << 30) /* half of what the node's version can count */
+#define CERTIFICATE_WARN_MS (INT64_C(14) * 24 * 3600 * 1000)
+#define CERTIFICATE_ADVICE  "renew tls.cert, and send SIGHUP to this server"
+#define LIST_BYTES          1280
 #define DIFFERS_ADVICE                                                                                       \
     "stop the replica that disagrees with the majority, run 'cronsched cluster rejoin' on its data folder, " \
     "start it"
@@ -667,6 +670,23 @@ static void check_access(struct doctor *d)
             auth_tokens_file(auth) ? API_INSECURE_TOKENS : API_INSECURE_OPEN);
 }
 
+static void check_certificate(struct doctor *d)
+{
+    int64_t expires_ms = http_certificate_expires_ms(d->api->http),
+            left_ms = expires_ms - d->api->context.wall_ms(d->api->context.arg);
+    char until[TEXT_NUMBER_BUFFER];
+
+    if (expires_ms == INT64_MAX)
+        return;
+    instant_format(expires_ms, INSTANT_S, until, sizeof(until));
+    if (left_ms <= 0)
+        add(d, "certificate", ERROR, CERTIFICATE_ADVICE, "it has ended, %s: others refuse it", until);
+    else if (left_ms < CERTIFICATE_WARN_MS)
+        add(d, "certificate", WARNING, CERTIFICATE_ADVICE, "valid until %s", until);
+    else
+        add(d, "certificate", OK, NULL, "valid until %s", until);
+}
+
 static void conclude(struct doctor *d)
 {
     struct api *api = d->api;
@@ -681,6 +701,7 @@ static void conclude(struct doctor *d)
     check_zones(d);
     check_process(d);
     check_access(d);
+    check_certificate(d);
     http_reply_json(d->request, 200,
                     json_pack("{s:s, s:o}", "replica", api->context.replica, "checks", d->checks));
     http_request_unref(d->request);

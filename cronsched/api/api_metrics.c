@@ -45,6 +45,8 @@ enum family {
     CLOCK_JUMP_SECONDS,
     HISTORY_BUSY_SECONDS,
     HISTORY_INDEX,
+    HISTORY_FAILING,
+    CLUSTER_ABSENT,
     LOOP_BUSY_SECONDS_TOTAL,
     LOOP_GAP_SECONDS,
     LOOP_GAP_CPU_SECONDS,
@@ -99,6 +101,12 @@ static const struct {
     [HISTORY_BUSY_SECONDS] = {"cronsched_history_busy_seconds", "gauge",
                               "How long the history's file has not responded."},
     [HISTORY_INDEX] = {"cronsched_history_index", "gauge", "The last batch written to history."},
+    [HISTORY_FAILING] =
+        {"cronsched_history_failing", "gauge",
+         "Whether the history cannot be written: this replica's lists of past runs are behind."},
+    [CLUSTER_ABSENT] =
+        {"cronsched_cluster_absent", "gauge",
+         "Replicas that are known and not present: started again, or forgotten, there are none."},
     [LOOP_BUSY_SECONDS_TOTAL] = {"cronsched_loop_busy_seconds_total", "counter",
                                  "Time the event loop was busy."},
     [LOOP_GAP_SECONDS] =
@@ -252,14 +260,15 @@ static void put_marks(struct text *t, const struct api_context *c, const json_t 
 /* Only of a cluster: who is there, and what differs among them. */
 static void put_cluster(struct text *t, const struct api_context *c)
 {
-    static const char *const kinds[] = {"version", "tzdata", "config", "clock",
-                                        "state",   "mark",   "links",  "leader"};
+    static const char *const kinds[] = {"version", "tzdata", "config", "engine", "data folder", "clock",
+                                        "state",   "mark",   "links",  "leader", "other-leader"};
     json_t *cluster = api_cluster_json(c);
     const json_t *replicas = json_object_get(cluster, "replicas");
 
     if (!cluster)
         return;
     put_metric(t, CLUSTER_REPLICAS, "%zu", json_array_size(replicas));
+    put_metric(t, CLUSTER_ABSENT, "%zu", json_array_size(json_object_get(cluster, "absent")));
     put_metric(t, CLUSTER_CONNECTED, "%d", json_is_true(json_object_get(cluster, "connected")));
     put_head(t, CLUSTER_DIFFERS);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -308,6 +317,7 @@ static void put_journal(struct text *t, struct api *api)
         put_metric(t, HISTORY_BUSY_SECONDS, "%.3f", (double)worker.busy_ms / 1000);
     }
     put_metric(t, HISTORY_INDEX, "%" PRIu64, c->history->ops->applied(c->history));
+    put_metric(t, HISTORY_FAILING, "%d", c->history->ops->trouble(c->history) != NULL);
 }
 
 static void put_loop(struct text *t, const struct api *api)

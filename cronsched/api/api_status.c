@@ -34,9 +34,9 @@ __attribute__((format(printf, 2, 3))) static void add_reason(json_t *reasons, co
     json_array_append_new(reasons, json_string(text));
 }
 
-/* Whether each engine has been asked at least once, whatever it said: one that is away does not stop the
- * others. */
-static void check_engines(const struct api_context *c, json_t *reasons)
+/* Whether each engine has been asked at least once. One that is away does not stop the others, and is a warning: it may
+ * be away for all replicas, and one has to answer. */
+static void check_engines(const struct api_context *c, json_t *reasons, json_t *warnings)
 {
     for (size_t i = 0; i < c->engine_count; i++) {
         const struct engine *engine = c->engines[i];
@@ -45,7 +45,18 @@ static void check_engines(const struct api_context *c, json_t *reasons)
         engine->ops->status(engine, &status);
         if (!status.reachable && !status.text[0])
             add_reason(reasons, "engine %s has not answered yet", engine->name);
+        else if (!status.reachable)
+            add_reason(warnings, "engine %s cannot be reached: %s", engine->name, status.text);
     }
+}
+
+/* Lists of past runs are asked of whoever a load balancer names. */
+static void check_history(const struct api_context *c, json_t *reasons)
+{
+    const char *trouble = c->history->ops->trouble(c->history);
+
+    if (trouble)
+        add_reason(reasons, "history cannot be written: %s", trouble);
 }
 
 bool api_clock_held(const struct api_context *c, int64_t *ret_jump_ms)
@@ -94,7 +105,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
     const struct api_context *c = &api->context;
     bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
     const char *role = leads ? "leader" : "standby";
-    json_t *reasons = json_array(), *warnings = NULL, *answer;
+    json_t *reasons = json_array(), *warnings = json_array(), *answer;
     struct journal_status journal = {0};
     int64_t jump_ms;
     size_t n;
@@ -105,7 +116,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
     if (!leads && !follows)
         role = "none";
     if (journal.warning[0])
-        warnings = json_pack("[s]", journal.warning);
+        add_reason(warnings, "%s", journal.warning);
     if (leads && journal.refused)
         add_reason(reasons, "nothing can be written: %s", journal.text);
     check_journal(&journal, reasons);
@@ -114,12 +125,14 @@ void api_handle_readyz(struct http_request *request, void *arg)
             reasons,
             "the wall clock is %+lld s off what is believed: correct it, or cronsched cluster accept-clock",
             (long long)jump_ms / 1000);
-    check_engines(c, reasons);
+    check_history(c, reasons);
+    check_engines(c, reasons, warnings);
     n = json_array_size(reasons);
     if (n > 0)
         http_reply_header(request, "Retry-After", "1");
     answer = json_pack("{s:b, s:s, s:o, s:o*}", "ready", n == 0, "role", role, "reasons", reasons, "warnings",
-                       warnings);
+                       json_array_size(warnings) ? json_incref(warnings) : NULL);
+    json_decref(warnings);
     if (c->cluster_ops && c->cluster_ops->process) { /* by which one that has its name knows this process */
         json_object_set_new(answer, "replica", json_string(c->replica));
         json_object_set_new(answer, "process", json_string(c->cluster_ops->process(c->cluster_arg)));

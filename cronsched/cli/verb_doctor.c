@@ -1,7 +1,10 @@
 /* doctor: what is well and what is not, with advice; first as seen from here, then as the server sees it. */
 #include "cronsched/cli/cli_context.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#define REPLICA_MS 15000 /* its own probes may take ten seconds */
 
 static const struct verb_option no_options[] = {{0}};
 
@@ -19,6 +22,13 @@ static const char *advice_for(int error_code, const struct client_server *server
     if (server->socket)
         return "start 'cronsched serve', or name the server with --server";
     return NULL;
+}
+
+static bool is_status(const json_t *check, const char *status)
+{
+    const char *is = json_string_value(json_object_get(check, "status"));
+
+    return is && strcmp(is, status) == 0;
 }
 
 /* Every server that a verb would ask. The default ones are alternatives: one is enough. */
@@ -50,19 +60,14 @@ static bool check_servers(struct cli_context *s, json_t *checks)
     return any;
 }
 
-/* With the defaults a missing socket is not an error when another address answers. */
-static void forgive_alternatives(const struct cli_context *s, json_t *checks, bool any)
+/* The default servers are alternatives: those that do not answer are of no interest when one does. */
+static void forget_alternatives(const struct cli_context *s, json_t *checks, bool any)
 {
-    json_t *check;
-    size_t i;
-
     if (!any || s->client.named)
         return;
-    json_array_foreach(checks, i, check)
-    {
-        json_object_set_new(check, "status", json_string("ok"));
-        json_object_set_new(check, "advice", json_null());
-    }
+    for (size_t i = json_array_size(checks); i-- > 0;)
+        if (is_status(json_array_get(checks, i), "error"))
+            json_array_remove(checks, i);
 }
 
 static bool has_status(const json_t *checks, const char *status)
@@ -72,9 +77,7 @@ static bool has_status(const json_t *checks, const char *status)
 
     json_array_foreach(checks, i, check)
     {
-        const char *is = json_string_value(json_object_get(check, "status"));
-
-        if (is && strcmp(is, status) == 0)
+        if (is_status(check, status))
             return true;
     }
     return false;
@@ -105,6 +108,84 @@ static void show_checks(const struct output *out, const json_t *checks)
     }
 }
 
+/* ---- the other replicas ---- */
+
+static bool is_told(const json_t *checks, const json_t *check)
+{
+    const json_t *other;
+    size_t i;
+
+    json_array_foreach(checks, i, other)
+    {
+        if (json_equal(json_object_get(other, "text"), json_object_get(check, "text")))
+            return true;
+    }
+    return false;
+}
+
+/* What is not well there; what concerns the cluster and was told already is left out. */
+static void add_findings(json_t *checks, const char *id, const json_t *its)
+{
+    const json_t *check;
+    char name[256], text[64];
+    size_t i, told = 0;
+
+    json_array_foreach(its, i, check)
+    {
+        json_t *copy;
+
+        if (is_status(check, "ok") || is_told(checks, check))
+            continue;
+        snprintf(name, sizeof(name), "%.100s: %.100s", id, output_text(json_object_get(check, "check")));
+        copy = json_deep_copy(check);
+        json_object_set_new(copy, "check", json_string(name));
+        json_array_append_new(checks, copy);
+        told++;
+    }
+    snprintf(name, sizeof(name), "%.100s", id);
+    snprintf(text, sizeof(text), "%zu checks of its own are well", json_array_size(its));
+    if (told == 0)
+        add_check(checks, name, "ok", text, NULL);
+}
+
+static void check_replica(struct cli_context *s, json_t *checks, const char *id, const char *url)
+{
+    struct error error = {0};
+    json_t *reply = NULL;
+    char name[256];
+    int r = client_ask_replica(&s->client, id, url, &error);
+
+    if (r == 0)
+        r = client_get(&s->client, &reply, &error, "/v1/doctor");
+    snprintf(name, sizeof(name), "%.100s", id);
+    if (r < 0)
+        add_check(checks, name, "warning", error.text, "it could not be asked for its own checks");
+    else
+        add_findings(checks, id, json_object_get(reply, "checks"));
+    json_decref(reply);
+}
+
+/* A standby of no use is found here, and not at a failover. */
+static void check_others(struct cli_context *s, json_t *checks, const char *asked)
+{
+    struct error error = {0};
+    json_t *cluster = NULL;
+    const json_t *replica;
+    size_t i;
+
+    if (client_get(&s->client, &cluster, &error, "/v1/cluster") < 0)
+        return;
+    s->client.timeout_ms = REPLICA_MS;
+    json_array_foreach(json_object_get(cluster, "replicas"), i, replica)
+    {
+        const char *id = json_string_value(json_object_get(replica, "id"));
+
+        if (id && strcmp(id, asked) != 0)
+            check_replica(s, checks, id, output_text(json_object_get(replica, "url")));
+    }
+    json_decref(cluster);
+}
+
 static int run_doctor(const struct verb_call *call)
 {
     struct cli_context s;
@@ -118,7 +199,7 @@ static int run_doctor(const struct verb_call *call)
         return cli_close(&s, code);
     }
     any = check_servers(&s, checks);
-    forgive_alternatives(&s, checks, any);
+    forget_alternatives(&s, checks, any);
     if (any) {
         cli_path(&s, "/v1/doctor");
         r = client_call(&s.client, "GET", text_str(&s.path), NULL, CLIENT_REPEATABLE, &reply, &error);
@@ -126,6 +207,8 @@ static int run_doctor(const struct verb_call *call)
             add_check(checks, "the server's own checks", "error", error.text,
                       advice_for(r, &s.client.servers[0]));
         json_array_extend(checks, json_object_get(reply, "checks"));
+        if (r == 0)
+            check_others(&s, checks, output_text(json_object_get(reply, "replica")));
     }
     show_checks(&s.out, checks);
     code = has_status(checks, "error") ? EXIT_DIFFERS : EXIT_FINE;
@@ -139,7 +222,9 @@ static int run_doctor(const struct verb_call *call)
 const struct verb verb_doctor = {
     .name = "doctor",
     .help = "check servers, engines, clock, zones and permissions, and give advice",
-    .text = "Exit code 1 when something is wrong, 5 when no server can be reached.",
+    .text = "The server that answers is asked for all its checks, and each other replica of its cluster for "
+            "what is not "
+            "well there. Exit code 1 when something is wrong, 5 when no server can be reached.",
     .group = VERB_GROUP_SERVER,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = no_options,

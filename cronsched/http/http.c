@@ -296,6 +296,16 @@ const char *http_address(const struct http *http, size_t i)
     return i < http->listener_count ? http->listeners[i]->socket.name : NULL;
 }
 
+int64_t http_certificate_expires_ms(const struct http *http)
+{
+    int64_t least = INT64_MAX;
+
+    for (size_t i = 0; i < http->listener_count; i++)
+        if (http->listeners[i]->tls && http_tls_expires_ms(http->listeners[i]->tls) < least)
+            least = http_tls_expires_ms(http->listeners[i]->tls);
+    return least;
+}
+
 int http_reload(struct http *http, struct error *error)
 {
     int r = 0;

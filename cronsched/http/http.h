@@ -112,6 +112,9 @@ int http_check_listen(const struct auth *auth, const struct http_listen *listen,
  */
 const char *http_address(const struct http *http, size_t i);
 
+/* When the first of the certificates served ends, of UTC; INT64_MAX: there is none. */
+int64_t http_certificate_expires_ms(const struct http *http);
+
 /* Reads changed certificates: new connections get the new one, those that are there stay. Certificates that
  * cannot be used leave all as it was. */
 int http_reload(struct http *http, struct error *error);

@@ -42,6 +42,7 @@ enum family {
     REFUSED_TOTAL,
     TLS_HANDSHAKES_TOTAL,
     TLS_FAILED_TOTAL,
+    TLS_EXPIRY_SECONDS,
     LISTENER_GAP_SECONDS,
     REQUESTS_OPEN
 };
@@ -62,6 +63,8 @@ static const struct {
     [TLS_HANDSHAKES_TOTAL] = {"cronsched_tls_handshakes_total", "counter", "TLS handshakes begun."},
     [TLS_FAILED_TOTAL] = {"cronsched_tls_handshakes_failed_total", "counter",
                           "TLS handshakes that did not end well."},
+    [TLS_EXPIRY_SECONDS] = {"cronsched_tls_certificate_expiry_timestamp_seconds", "gauge",
+                            "When the certificate that this replica serves ends."},
     [LISTENER_GAP_SECONDS] =
         {"cronsched_http_listener_gap_seconds", "gauge",
          "The longest time a listener kept the event loop at once, within the last one to two "
@@ -102,6 +105,8 @@ static void put_handshakes(const struct http *http, put_function *put, void *arg
         }
     put_metric(TLS_HANDSHAKES_TOTAL, all.handshakes, put, arg);
     put_metric(TLS_FAILED_TOTAL, all.failed, put, arg);
+    if (http_certificate_expires_ms(http) != INT64_MAX)
+        put_metric(TLS_EXPIRY_SECONDS, (uint64_t)http_certificate_expires_ms(http) / 1000, put, arg);
 }
 
 static void put_listeners(const struct http *http, put_function *put, void *arg)

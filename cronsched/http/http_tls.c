@@ -28,6 +28,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PEM_BYTES_MAX  (256 * 1024)
@@ -61,6 +62,7 @@ struct connection {
     struct buffer in, out;       /* from the client, to the client */
     bool client_eof, server_eof; /* no more bytes come from there */
     bool told_server;            /* that no more come from the client */
+    bool begun;                  /* its first byte was looked at */
     uint64_t due_ms;             /* 0: no deadline */
 };
 
@@ -70,6 +72,7 @@ struct http_tls {
     char *cert_file, *key_file, *cert, *key;
     SSL_CTX *context; /* for the next connections */
     bool key_is_readable;
+    int64_t expires_ms; /* the certificate of `context` */
     uv_thread_t thread;
     uv_async_t ended;
     void (*closed)(void *arg);
@@ -301,10 +304,39 @@ static void linger(struct connection *c)
         connection_kill(c);
 }
 
+/* A method's first letter, where TLS would begin with a 22: somebody wrote http:// for https://. Asked until there is a
+ * byte. */
+static bool is_plain_http(struct connection *c)
+{
+    unsigned char first;
+
+    if (c->begun || recv(c->client.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+        return false;
+    c->begun = true;
+    return first >= 'A' && first <= 'Z';
+}
+
+static void refuse_plain_http(struct connection *c)
+{
+    static const char answer[] =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+        "{\"error\":{\"code\":\"invalid\",\"text\":\"this address is https: write https:// before "
+        "it\"}}\n";
+
+    if (send(c->client.fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        ERR_clear_error(); /* it has gone */
+    atomic_fetch_add(&c->tls->failed, 1);
+    begin_linger(c);
+}
+
 static void shake_hands(struct connection *c)
 {
     int r;
 
+    if (is_plain_http(c)) {
+        refuse_plain_http(c);
+        return;
+    }
     ERR_clear_error();
     r = SSL_accept(c->ssl);
     if (r == 1) {
@@ -519,6 +551,17 @@ static void set_policy(SSL_CTX *context)
                                   SSL_MODE_RELEASE_BUFFERS);
 }
 
+/* INT64_MAX: it has no end that can be read. */
+static int64_t expiry_ms(SSL_CTX *context)
+{
+    const X509 *cert = SSL_CTX_get0_certificate(context);
+    struct tm tm;
+
+    if (!cert || ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+        return INT64_MAX;
+    return (int64_t)timegm(&tm) * 1000;
+}
+
 static int context_new(SSL_CTX **ret, const struct http_tls *t, const char *cert, const char *key,
                        struct error *error)
 {
@@ -568,6 +611,7 @@ int http_tls_reload(struct http_tls *t, struct error *error)
     free(t->cert);
     key_free(t->key);
     t->context = context;
+    t->expires_ms = expiry_ms(context);
     t->cert = cert;
     t->key = key;
     return 0;
@@ -611,6 +655,11 @@ int http_check_authorities(const char *ca_file, struct error *error)
 bool http_tls_key_is_readable(const struct http_tls *t)
 {
     return t->key_is_readable;
+}
+
+int64_t http_tls_expires_ms(const struct http_tls *t)
+{
+    return t->expires_ms;
 }
 
 const char *http_tls_key_file(const struct http_tls *t)

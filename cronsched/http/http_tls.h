@@ -31,6 +31,7 @@ int http_tls_new(struct http_tls **ret, uv_loop_t *loop, const char *cert_file, 
 int http_tls_reload(struct http_tls *tls, struct error *error);
 bool http_tls_key_is_readable(const struct http_tls *tls); /* by others than its owner and group */
 const char *http_tls_key_file(const struct http_tls *tls);
+int64_t http_tls_expires_ms(const struct http_tls *tls); /* its certificate; INT64_MAX: not known */
 
 /* Takes both descriptors, also when it fails: the client's connection and one end of a pair. ERR_LIMIT, ERR_NOMEM. */
 int http_tls_take(struct http_tls *tls, int client_fd, int server_fd);

@@ -312,7 +312,7 @@ static uint64_t fake_applied(const struct history *history)
 static const char *fake_trouble(const struct history *history)
 {
     (void)history;
-    return NULL;
+    return fake.history_trouble;
 }
 
 static void fake_journal_status(const struct journal *journal, struct journal_status *ret)
@@ -332,6 +332,8 @@ static void fake_engine_status(const struct engine *engine, struct engine_status
         (struct engine_status){.reachable = fake.engine_reachable, .queued = 1, .in_flight = 2, .watched = 3};
     if (fake.engine_reachable)
         snprintf(ret->text, sizeof(ret->text), "version 1");
+    else if (fake.engine_text)
+        snprintf(ret->text, sizeof(ret->text), "%s", fake.engine_text);
 }
 
 static const struct zone *fake_zone = (const struct zone *)(const void *)"zone";

@@ -38,7 +38,9 @@ struct fake {
     void (*answer)(void *arg, json_t *result, const struct error *error);
     void *answer_arg;
 
+    const char *history_trouble;
     bool engine_reachable;
+    const char *engine_text; /* of one that is not; NULL: it was not asked yet */
     const char *journal_text;
     bool journal_refused;
     const char *zone_version;

@@ -145,6 +145,13 @@ static void test_a_replica_among_others(void **state)
     assert_answer("GET /readyz", NULL, 200, "\"role\":\"standby\"");
     fake.engine_reachable = false;
     assert_answer("GET /readyz", NULL, 503, "engine docker has not answered yet");
+    fake.engine_text = "Connection refused"; /* perhaps for all replicas, one of which has to answer */
+    assert_answer("GET /readyz", NULL, 200, "[\"engine docker cannot be reached: Connection refused\"]");
+    fake.history_trouble = "database or disk is full";
+    assert_answer("GET /readyz", NULL, 503, "history cannot be written: database or disk is full");
+    assert_answer("GET /metrics", NULL, 200, "\ncronsched_history_failing 1\n");
+    fake.history_trouble = NULL;
+    assert_answer("GET /metrics", NULL, 200, "\ncronsched_history_failing 0\n");
     assert_answer("GET /healthz", NULL, 200, "ok");
 }
 

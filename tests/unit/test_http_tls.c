@@ -213,6 +213,7 @@ static void test_plain_text_to_a_tls_port(void **state)
     struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
     static const char request[] = "GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct error e;
+    struct reply r;
     int fd;
 
     make_certificate("a");
@@ -222,9 +223,33 @@ static void test_plain_text_to_a_tls_port(void **state)
     assert_int_equal(http_listen(http, &tls, &e), 0);
     fd = client_connect(http_address(http, 2));
     client_send(&loop, fd, request, strlen(request));
+    r = client_receive(&loop, fd, false);
+    assert_int_equal(r.status, 400);
+    assert_non_null(strstr(r.body, "write https:// before it"));
+    reply_release(&r);
+    close(fd);
+    fd = client_connect(http_address(http, 2)); /* neither */
+    client_send(&loop, fd, "\x01\x02\x03\x04\x05\x06", 6);
     assert_true(client_closed(&loop, fd));
     close(fd);
     assert_int_equal(handled, 0);
+}
+
+static void test_the_end_of_a_certificate_is_known(void **state)
+{
+    static const struct auth_options who = {.insecure = true};
+    char cert[128], key[128];
+    struct http_listen tls = {.address = "127.0.0.1:0", .tls_cert = cert, .tls_key = key};
+    int64_t in_two_days = ((int64_t)time(NULL) + 2 * 24 * 3600) * 1000;
+    struct error e;
+
+    make_certificate("a");
+    snprintf(cert, sizeof(cert), "%s/a.crt", dir);
+    snprintf(key, sizeof(key), "%s/a.key", dir);
+    start_with(&who, NULL);
+    assert_true(http_certificate_expires_ms(http) == INT64_MAX);
+    assert_int_equal(http_listen(http, &tls, &e), 0);
+    assert_true(llabs(http_certificate_expires_ms(http) - in_two_days) < 3600000);
 }
 
 /* Listens on a TLS port too, whose address it gives. */
@@ -486,6 +511,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLAIN(test_tls),
         PLAIN(test_plain_text_to_a_tls_port),
+        PLAIN(test_the_end_of_a_certificate_is_known),
         PLAIN(test_what_is_negotiated),
         PLAIN(test_a_handshake_ends),
         PLAIN(test_garbage_instead_of_a_hello),
