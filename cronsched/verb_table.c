@@ -4,6 +4,7 @@
 #include "cronsched/command/verbs.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 const struct verb *const verbs[] = {
@@ -60,7 +61,8 @@ int verbs_main(int argc, char **argv)
         verbs_print_help(stdout, verbs);
         code = EXIT_FINE;
     } else if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-        code = run_verb(&verb_version, 0, words);
+        printf("cronsched %s\n", CRONSCHED_VERSION);
+        code = EXIT_FINE;
     } else if (argc < 2) {
         verbs_print_help(stderr, verbs);
         code = EXIT_USAGE;

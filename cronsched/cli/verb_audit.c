@@ -2,10 +2,12 @@
 #include "cronsched/cli/audit_compare.h"
 #include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
+#include "cronsched/cli/run_find.h"
 #include "jobs/audit/audit.h"
 #include "jobs/time/instant.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- audit ---- */
@@ -231,29 +233,57 @@ static void show_explain(const struct output *out, const json_t *reply)
     }
 }
 
-static int run_explain(const struct verb_call *call)
+/* The fire time of a run, or of the last run of a job. */
+static int path_of_run(struct cli_context *s, const char *run_or_job)
+{
+    json_t *run = NULL;
+    char *id = NULL;
+    int code = run_find_last(s, run_or_job, &id);
+
+    if (code == EXIT_FINE) {
+        cli_path(s, "/v1/runs/%s", id);
+        code = cli_get(s, &run);
+    }
+    cli_path(s, "/v1/explain");
+    cli_query(s, "job", output_text(json_object_get(run, "job")));
+    cli_query(s, "time", output_text(json_object_get(run, "fire_time")));
+    json_decref(run);
+    free(id);
+    return code;
+}
+
+static int path_of_time(struct cli_context *s, const char *job, const char *text)
 {
     char time[TEXT_NUMBER_BUFFER];
-    struct cli_context s;
     struct error error;
     int64_t ms;
+
+    if (human_time_parse(text, s->out.now_ms, HUMAN_TIME_PAST, &ms, &error) < 0)
+        return verb_usage(s->call, "%s", error.text);
+    cli_path(s, "/v1/explain");
+    cli_query(s, "job", job);
+    cli_query(s, "time", instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, time, sizeof(time)));
+    return EXIT_FINE;
+}
+
+static int run_explain(const struct verb_call *call)
+{
+    struct cli_context s;
     int code = cli_open(&s, call);
 
-    if (code == EXIT_FINE && human_time_parse(call->args[1], s.out.now_ms, HUMAN_TIME_PAST, &ms, &error) < 0)
-        code = verb_usage(call, "%s", error.text);
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    cli_path(&s, "/v1/explain");
-    cli_query(&s, "job", call->args[0]);
-    cli_query(&s, "time", instant_format(ms, ms % 1000 ? INSTANT_MS : INSTANT_S, time, sizeof(time)));
-    return cli_show(&s, show_explain);
+    if (code == EXIT_FINE && call->arg_count == 2)
+        code = path_of_time(&s, call->args[0], call->args[1]);
+    else if (code == EXIT_FINE)
+        code = path_of_run(&s, call->args[0]);
+    return code == EXIT_FINE ? cli_show(&s, show_explain) : cli_close(&s, code);
 }
 
 const struct verb verb_explain = {
     .name = "explain",
-    .args = "JOB TIME",
+    .args = "JOB|RUN [TIME]",
     .help = "explain why a job did or did not run at a given time",
-    .text = "The causal chain: expression, zone, pause, overlap, the leader's epoch, the engine's calls and "
+    .text = "Without a time: of a run, or of the last run of a job. The causal chain: expression, zone, "
+            "pause, overlap, the leader's epoch, the engine's calls and "
             "answers, "
             "attempts, verdict.",
     .group = VERB_GROUP_TIME,

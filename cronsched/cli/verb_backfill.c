@@ -27,6 +27,10 @@ static void show(const struct verb_call *call, const struct output *out, const j
         fprintf(out->to, "... and %" PRId64 " more\n", count - (int64_t)json_array_size(times));
     verb_print(stderr, "%s: %" PRId64 " fire time%s ", call->args[0], count, count == 1 ? "" : "s");
     fputs(verb_flag(call, "dry-run") ? "would be run\n" : "to be run\n", stderr);
+    if (count == 0)
+        fprintf(stderr, "None has passed in that time%s\n",
+                verb_flag(call, "again") ? ""
+                                         : " without a run; --again also makes runs for those that have one");
 }
 
 static int run_backfill(const struct verb_call *call)
@@ -65,6 +69,9 @@ const struct verb verb_backfill = {
     .name = "backfill",
     .args = "JOB",
     .help = "make runs for fire times of the past",
+    .text = "It returns once they are recorded; 'cronsched runs JOB' shows what becomes of them. Fire times "
+            "that have a run, "
+            "or are still to come, are passed over.",
     .group = VERB_GROUP_RUNS,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = options,

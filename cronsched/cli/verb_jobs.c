@@ -1,6 +1,7 @@
 /* jobs, show, delete, pause, resume. */
 #include "cronsched/cli/cli_context.h"
 #include "cronsched/cli/human_time.h"
+#include "jobs/state/run.h"
 #include "jobs/time/instant.h"
 
 #include <string.h>
@@ -52,15 +53,47 @@ static void show_jobs(const struct output *out, const json_t *jobs)
     json_decref(shown);
 }
 
+static const struct verb_option jobs_options[] = {
+    {"set", 0, "NAME", "jobs of this set; '': of none"},
+    {"paused", 0, NULL, "jobs that are paused"},
+    {"failing", 0, NULL, "jobs whose last run failed, timed out or was lost"},
+    {0}};
+
+static bool is_failing(const json_t *job)
+{
+    enum run_verdict verdict = run_verdict_of(json_string_value(json_object_get(job, "verdict")));
+
+    return verdict == VERDICT_FAILED || verdict == VERDICT_TIMED_OUT || verdict == VERDICT_LOST;
+}
+
+static bool is_wanted(const struct verb_call *call, const json_t *job)
+{
+    const char *set = verb_option(call, "set");
+
+    if (set && strcmp(set, output_text(json_object_get(job, "set"))) != 0)
+        return false;
+    if (verb_flag(call, "paused") && !json_is_true(json_object_get(job, "paused")))
+        return false;
+    return !verb_flag(call, "failing") || is_failing(job);
+}
+
 static int run_jobs(const struct verb_call *call)
 {
     struct cli_context s;
+    json_t *jobs = NULL;
     int code = cli_open(&s, call);
 
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    cli_path(&s, "/v1/jobs");
-    return cli_show(&s, show_jobs);
+    if (code == EXIT_FINE) {
+        cli_path(&s, "/v1/jobs");
+        code = cli_get(&s, &jobs);
+    }
+    for (size_t i = json_array_size(jobs); i-- > 0;)
+        if (!is_wanted(call, json_array_get(jobs, i)))
+            json_array_remove(jobs, i);
+    if (code == EXIT_FINE)
+        show_jobs(&s.out, jobs);
+    json_decref(jobs);
+    return cli_close(&s, code);
 }
 
 const struct verb verb_jobs = {
@@ -69,7 +102,7 @@ const struct verb verb_jobs = {
     .text = "NEXT is in local time. VERDICT is that of the last run, or the state of one that has not ended.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
-    .options = no_options,
+    .options = jobs_options,
     .run = run_jobs,
 };
 
@@ -222,26 +255,44 @@ static void acknowledge(const struct cli_context *s, const json_t *reply, const 
         verb_print(s->out.to, "%s %s\n", whom, what);
 }
 
+/* One after the other, each by itself: the first that fails does not keep the others. Its exit code. */
+static int each_job(struct cli_context *s, int (*change)(struct cli_context *s, const char *job))
+{
+    int code = EXIT_FINE;
+
+    for (size_t i = 0; i < s->call->arg_count; i++) {
+        int one = change(s, s->call->args[i]);
+
+        code = code == EXIT_FINE ? one : code;
+    }
+    return code;
+}
+
+static int delete_job(struct cli_context *s, const char *job)
+{
+    json_t *reply = NULL;
+    int code;
+
+    cli_path(s, "/v1/jobs/%s", job);
+    code = cli_send(s, "DELETE", NULL, CLIENT_REPEATABLE, &reply);
+    if (code == EXIT_FINE)
+        acknowledge(s, reply, "deleted", job);
+    json_decref(reply);
+    return code;
+}
+
 static int run_delete(const struct verb_call *call)
 {
     struct cli_context s;
-    json_t *reply = NULL;
     int code = cli_open(&s, call);
 
-    if (code == EXIT_FINE) {
-        cli_path(&s, "/v1/jobs/%s", call->args[0]);
-        code = cli_send(&s, "DELETE", NULL, CLIENT_REPEATABLE, &reply);
-    }
-    if (code == EXIT_FINE)
-        acknowledge(&s, reply, "deleted", call->args[0]);
-    json_decref(reply);
-    return cli_close(&s, code);
+    return cli_close(&s, code == EXIT_FINE ? each_job(&s, delete_job) : code);
 }
 
 const struct verb verb_delete = {
     .name = "delete",
-    .args = "JOB",
-    .help = "delete a job",
+    .args = "JOB...",
+    .help = "delete jobs",
     .text = "Its runs and their history are kept; a running one continues to its end.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
@@ -251,50 +302,68 @@ const struct verb verb_delete = {
 
 /* ---- pause and resume ---- */
 
-/* /v1/jobs/JOB/WORD, or /v1/WORD for all. */
-static int pause_path(struct cli_context *s, const char *word)
+/* /v1/jobs/JOB/WORD, or /v1/WORD for all (job NULL). */
+static int send_pause(struct cli_context *s, const char *job, const char *word, const char *done,
+                      const json_t *body)
 {
-    const struct verb_call *call = s->call;
-    bool all = verb_flag(call, "all");
+    json_t *reply = NULL;
+    int code;
 
-    if (all == (call->arg_count == 1))
-        return verb_usage(call, all ? "a job and --all at once" : "name a job, or --all");
-    if (all)
-        cli_path(s, "/v1/%s", word);
+    if (job)
+        cli_path(s, "/v1/jobs/%s/%s", job, word);
     else
-        cli_path(s, "/v1/jobs/%s/%s", call->args[0], word);
-    return EXIT_FINE;
+        cli_path(s, "/v1/%s", word);
+    code = cli_send(s, "POST", body, CLIENT_REPEATABLE, &reply);
+    if (code == EXIT_FINE)
+        acknowledge(s, reply, done, job ? job : "all jobs");
+    json_decref(reply);
+    return code;
 }
 
-static int send_pause(const struct verb_call *call, const char *word, const char *done, bool options)
+static int pause_job(struct cli_context *s, const char *job)
+{
+    json_t *body = json_object();
+    const char *reason = verb_option(s->call, "reason");
+    int code = cli_put_time(s, body, "until", "until", HUMAN_TIME_FUTURE);
+
+    if (code == EXIT_FINE && reason)
+        code = cli_put_text(s->call, body, "reason", "--reason", reason);
+    if (code == EXIT_FINE)
+        code = send_pause(s, job, "pause", "paused", body);
+    json_decref(body);
+    return code;
+}
+
+static int resume_job(struct cli_context *s, const char *job)
+{
+    json_t *body = json_object();
+    int code = send_pause(s, job, "resume", "resumed", body);
+
+    json_decref(body);
+    return code;
+}
+
+static int change_jobs(const struct verb_call *call, int (*change)(struct cli_context *s, const char *job))
 {
     struct cli_context s;
-    json_t *body = json_object(), *reply = NULL;
+    bool all = verb_flag(call, "all");
     int code = cli_open(&s, call);
 
-    if (code == EXIT_FINE)
-        code = pause_path(&s, word);
-    if (code == EXIT_FINE && options)
-        code = cli_put_time(&s, body, "until", "until", HUMAN_TIME_FUTURE);
-    if (code == EXIT_FINE && options && verb_option(call, "reason"))
-        code = cli_put_text(call, body, "reason", "--reason", verb_option(call, "reason"));
-    if (code == EXIT_FINE)
-        code = cli_send(&s, "POST", body, CLIENT_REPEATABLE, &reply);
-    if (code == EXIT_FINE)
-        acknowledge(&s, reply, done, call->arg_count ? call->args[0] : "all jobs");
-    json_decref(reply);
-    json_decref(body);
+    if (code == EXIT_FINE && all == (call->arg_count > 0))
+        code = verb_usage(call, all ? "a job and --all at once" : "name a job, or --all");
+    else if (code == EXIT_FINE)
+        code = all ? change(&s, NULL) : each_job(&s, change);
     return cli_close(&s, code);
 }
 
 static int run_pause(const struct verb_call *call)
 {
-    return send_pause(call, "pause", "paused", true);
+    return change_jobs(call, pause_job);
 }
 
 static int run_resume(const struct verb_call *call)
 {
-    return send_pause(call, "resume", "resumed", false);
+    return change_jobs(call, resume_job);
 }
 
 static const struct verb_option pause_options[] = {
@@ -307,8 +376,8 @@ static const struct verb_option resume_options[] = {{"all", 0, NULL, "undo pause
 
 const struct verb verb_pause = {
     .name = "pause",
-    .args = "[JOB]",
-    .help = "pause a job, or all jobs",
+    .args = "[JOB...]",
+    .help = "pause jobs, or all of them",
     .text = "Fire times during the pause are recorded as skipped: paused. A paused job can still be "
             "triggered.",
     .group = VERB_GROUP_JOBS,
@@ -319,7 +388,7 @@ const struct verb verb_pause = {
 
 const struct verb verb_resume = {
     .name = "resume",
-    .args = "[JOB]",
+    .args = "[JOB...]",
     .help = "undo a pause",
     .text = "A job that was paused individually stays paused after resume --all.",
     .group = VERB_GROUP_JOBS,

@@ -269,6 +269,9 @@ static void print_text(const struct next *n)
     long i;
 
     print_heading(n);
+    if (n->text && strchr(n->text, '~'))
+        fputs("Each job has times of its own for '~', chosen when it is made: --job JOB shows them.\n",
+              stderr);
     for (i = 0; i < n->count; i++) {
         char local[CIVIL_TEXT_MAX], left[TEXT_NUMBER_BUFFER];
 
@@ -346,7 +349,8 @@ const struct verb verb_next = {
     .args = "[EXPR...]",
     .help = "print the next fire times of a schedule, and explain it",
     .text =
-        "EXPR is any schedule of a job file, in quotes: cron with five to seven fields, @daily, @every 15m, "
+        "EXPR is one schedule as in a job file, in quotes: cron with five to seven fields, @daily, @every "
+        "15m, "
         "@at "
         "2026-12-24T18:00:00, R/2026-01-01T00:00:00Z/P1D; TZ=ZONE or quartz: may come first. No server "
         "is "

@@ -2,9 +2,12 @@
 #include "cronsched/cli/log_follow.h"
 #include "cronsched/cli/run_view.h"
 #include "jobs/base/duration.h"
+#include "jobs/state/record.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define KEY_BYTES 16
 
@@ -71,12 +74,40 @@ static int code_of_run(const struct verb_call *call, const json_t *run)
     return verb_flag(call, "exit-code") && code != 0 ? code : EXIT_DIFFERS;
 }
 
+/* Ctrl-C ends the waiting, and not the run: what to say then, made beforehand. */
+static char goes_on[RUN_ID_MAX * 3 + 128];
+
+static void on_interrupt(int number)
+{
+    ssize_t n = write(STDERR_FILENO, goes_on, strlen(goes_on));
+
+    (void)n;
+    raise(number); /* as the default has it, once this returns: the action was for one time */
+}
+
+static void say_at_interrupt(const char *id)
+{
+    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    char shown[RUN_ID_MAX];
+
+    snprintf(shown, sizeof(shown), "%s", id);
+    for (char *c = shown; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?'; /* a server may answer anything */
+    snprintf(goes_on, sizeof(goes_on),
+             "\n%s goes on: 'cronsched logs -f %s' follows it, 'cronsched kill %s' ends it\n", shown, shown,
+             shown);
+    sigaction(SIGINT, &action, NULL);
+}
+
 static int wait_for_run(struct cli_context *s, const char *id, int64_t timeout_ms)
 {
     const struct verb_call *call = s->call;
     bool follow = verb_flag(call, "follow");
     json_t *run = NULL;
     int code = EXIT_FINE;
+
+    say_at_interrupt(id);
 
     if (s->out.format == OUTPUT_TABLE) /* with --follow stdout is the log's */
         verb_print(follow ? stderr : stdout, "%s\n", id);

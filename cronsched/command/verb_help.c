@@ -1,4 +1,4 @@
-/* help, version, and the texts that --help prints: all made from the table of verbs. */
+/* help, and the texts that --help prints: all made from the table of verbs. */
 #include "cronsched/command/verbs.h"
 
 #include <string.h>
@@ -146,17 +146,4 @@ const struct verb verb_help = {
     .help = "list the verbs, or describe one",
     .group = VERB_GROUP_OTHER,
     .run = run_help,
-};
-
-static int run_version(const struct verb_call *call)
-{
-    printf("cronsched %s\n", CRONSCHED_VERSION);
-    return EXIT_FINE;
-}
-
-const struct verb verb_version = {
-    .name = "version",
-    .help = "print the version of this program",
-    .group = VERB_GROUP_OTHER,
-    .run = run_version,
 };

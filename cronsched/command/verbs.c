@@ -99,6 +99,29 @@ static int first_word(int argc, char **argv)
     return at;
 }
 
+/* What other programs call it. */
+static const char *verb_of_others(const char *word)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } words[] = {
+        {"add", "apply"},      {"cat", "show"},         {"check", "validate"},  {"create", "apply"},
+        {"describe", "show"},  {"diff", "plan"},        {"disable", "pause"},   {"edit", "apply"},
+        {"enable", "resume"},  {"events", "records"},   {"exec", "trigger"},    {"get", "jobs"},
+        {"history", "runs"},   {"info", "show"},        {"inspect", "show"},    {"lint", "validate"},
+        {"list", "jobs"},      {"list-timers", "jobs"}, {"ls", "jobs"},         {"members", "cluster"},
+        {"ps", "runs"},        {"remove", "delete"},    {"restart", "trigger"}, {"rm", "delete"},
+        {"server", "serve"},   {"start", "trigger"},    {"status", "jobs"},     {"stop", "kill"},
+        {"suspend", "pause"},  {"tail", "logs"},        {"test", "validate"},   {"top", "runs"},
+        {"unpause", "resume"}, {"up", "apply"},
+    };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(words[i].theirs, word) == 0)
+            return words[i].ours;
+    return NULL;
+}
+
 static int no_such_verb(const struct verb *const *table, const char *word, struct error *error)
 {
     char hint[NEAR_HINT_BUFFER];
@@ -109,11 +132,32 @@ static int no_such_verb(const struct verb *const *table, const char *word, struc
     for (size_t i = 0; table[i] && n < 256; i++)
         if (table[i]->group != VERB_GROUP_HIDDEN)
             names[n++] = table[i]->name;
-    near = near_find(word, names, n);
+    near = verb_of_others(word);
+    near = near ? near : near_find(word, names, n);
     if (near)
         return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'%s", word,
                          near_hint(near, hint, sizeof(hint)));
     return error_set(error, ERR_NOT_FOUND, "there is no verb '%s'; 'cronsched help' lists them", word);
+}
+
+/* "cluster stepdown": a verb that has others below it, and takes no argument. 0: it is none of these. */
+static int no_such_part(const struct verb *const *table, const struct verb *verb, const char *word,
+                        struct error *error)
+{
+    char hint[NEAR_HINT_BUFFER], full[96];
+    size_t n = 0, len = strlen(verb->name);
+    const char *names[64], *near;
+
+    for (size_t i = 0; table[i] && n < 64; i++)
+        if (strncmp(table[i]->name, verb->name, len) == 0 && table[i]->name[len] == ' ')
+            names[n++] = table[i]->name + len + 1;
+    if (n == 0 || *word == '-')
+        return 0;
+    near = near_find(word, names, n);
+    if (near)
+        snprintf(full, sizeof(full), "%s %s", verb->name, near);
+    return error_set(error, ERR_NOT_FOUND, "there is no verb '%s %s'%s", verb->name, word,
+                     near_hint(near ? full : NULL, hint, sizeof(hint)));
 }
 
 int verbs_find(const struct verb *const *table, int argc, char **argv, const struct verb **ret_verb,
@@ -136,6 +180,8 @@ int verbs_find(const struct verb *const *table, int argc, char **argv, const str
     }
     if (!best)
         return no_such_verb(table, argv[at], error);
+    if (at + words < argc && !best->args && no_such_part(table, best, argv[at + words], error) < 0)
+        return error->code;
     for (int i = 1; i < argc; i++)
         if (i < at || i >= at + words)
             ret_argv[n++] = argv[i];

@@ -431,11 +431,11 @@ class CommandLine(lab.Suite):
             self.assertIn("café 中", self.cli(fake, LC_ALL=locale).check("jobs", timeout=20).out)
 
     def test_queries_are_escaped_and_times_understood(self):
-        fake = Fake(self).on("GET", "/v1/runs", []).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2,
+        fake = Fake(self).on("GET", "/v1/runs", [{"run": RUN}]).on("GET", "/v1/audit", {"since": "a", "until": "b", "fire_times": 2,
                                                                             "unaccounted": []})
         cli = self.cli(fake)
         cli.check("runs", "a&b=c d/ü", "--state", "ended", "--since", "2026-11-22T03:00:00+02:00", "-n", "7")
-        self.assertEqual({"job": "a&b=c d/ü", "state": "ended", "since": "2026-11-22T01:00:00Z", "limit": "7"},
+        self.assertEqual({"job": "a&b=c d/ü", "state": "ended", "since": "2026-11-22T01:00:00Z", "limit": "8"},
                          fake.requests[0][2])
         cli.check("audit", "--since", "2026-11-22", "--until", "2026-11-22 10:30")
         self.assertEqual({"since": "2026-11-22T00:00:00Z", "until": "2026-11-22T10:30:00Z"}, fake.requests[1][2])
