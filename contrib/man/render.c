@@ -125,6 +125,13 @@ static const struct {
     {"@config-keys@\n", put_config_keys},
 };
 
+/* "cronsched(1)", the first line, with what stands at the foot of the page. */
+static void put_title(char *line)
+{
+    line[strcspn(line, "\n")] = '\0';
+    printf("%s \"cronsched %s\"\n", line, CRONSCHED_VERSION);
+}
+
 int main(int argc, char **argv)
 {
     FILE *template = argc == 2 ? fopen(argv[1], "re") : NULL;
@@ -134,6 +141,8 @@ int main(int argc, char **argv)
         perror(argc == 2 ? argv[1] : "usage: render TEMPLATE");
         return 1;
     }
+    if (fgets(line, sizeof(line), template))
+        put_title(line);
     while (fgets(line, sizeof(line), template)) {
         size_t i = 0, n = sizeof(parts) / sizeof(parts[0]);
 

@@ -101,7 +101,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
     near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
     config_fault(reader, node,
                  near ? "type: there is no '%s'%s"
-                      : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",
+                      : "type: there is no '%s'; it is one of docker, process, null",
                  type, near_hint(near, hint, sizeof(hint)));
     free(type);
 }

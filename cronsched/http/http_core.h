@@ -31,7 +31,7 @@ struct http_entry { /* a route in the table, and what became of its requests */
     const struct http_route *route;
     void *arg;
     uint64_t answered[6]; /* by status / 100 */
-    uint64_t total_ms;
+    uint64_t total_ns;
 };
 
 /* ---- sockets (http_socket.c) ---- */
@@ -228,7 +228,7 @@ struct http_request {
     struct MHD_Connection *mhd;         /* likewise */
     enum http_phase phase;
     bool suspended;
-    uint64_t begun_ms, handled_ms;
+    uint64_t begun_ms, begun_ns, handled_ms; /* ns: by uv_hrtime */
 
     char method[16];
     char *raw; /* the target as sent */

@@ -27,8 +27,8 @@ static void put_time(const struct http_entry *e, put_function *put, void *arg)
 
     if (n == 0)
         return;
-    put(arg, "cronsched_http_request_seconds_sum{method=\"%s\",path=\"%s\"} %.3f\n", r->method, r->path,
-        (double)e->total_ms / 1000);
+    put(arg, "cronsched_http_request_seconds_sum{method=\"%s\",path=\"%s\"} %.6f\n", r->method, r->path,
+        (double)e->total_ns / 1e9);
     put(arg, "cronsched_http_request_seconds_count{method=\"%s\",path=\"%s\"} %llu\n", r->method, r->path,
         (unsigned long long)n);
 }

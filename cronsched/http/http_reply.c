@@ -70,7 +70,7 @@ static void answer(struct http_request *r, int status, const char *type, struct 
     r->status = status;
     r->reply = response;
     entry->answered[status / 100]++;
-    entry->total_ms += uv_now(r->http->loop) - r->begun_ms;
+    entry->total_ns += uv_hrtime() - r->begun_ns;
     if (response) {
         for (size_t i = 0; i < r->header_count; i++)
             MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);

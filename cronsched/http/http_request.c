@@ -65,6 +65,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     r->connection = c;
     r->mhd = mhd;
     r->begun_ms = uv_now(r->http->loop);
+    r->begun_ns = uv_hrtime();
     list_init(&r->ready);
     r->raw = strdup(uri);
     /* We take the target apart ourselves (http_target.h). The library would keep a record of each key, in the memory that the

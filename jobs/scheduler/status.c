@@ -223,7 +223,8 @@ static void put_lateness(struct scheduler *s, metrics_put *put, void *arg)
     uint64_t sum = 0;
 
     put_family(put, arg, "lateness_seconds", "histogram",
-               "From a fire time (and its jitter) to the start of its first attempt.");
+               "From a fire time (and its jitter) to the start of its first attempt, of starts by this "
+               "replica as leader.");
     for (int i = 0; i < LATENESS_BUCKETS; i++) {
         sum += s->lateness[i];
         put(arg, "cronsched_lateness_seconds_bucket{le=\"%s\"} %llu\n", bounds[i], (unsigned long long)sum);
@@ -251,23 +252,29 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
 
     put_single(put, arg, "leading", "gauge", "Whether this replica leads.", s->leading);
     put_single(put, arg, "epoch", "gauge", "The current epoch.", (uint64_t)s->state.epoch);
-    put_single(put, arg, "index", "counter", "Batches applied.", s->state.index);
+    put_single(put, arg, "index", "gauge", "The last batch that this replica has applied.", s->state.index);
     if (s->state.index > 0) /* else it is not known yet */
-        put_single(put, arg, "jobs", "gauge", "Jobs known.", s->state.job_count);
-    put_single(put, arg, "fired_total", "counter", "Fire times that became runs in this epoch.", s->fired);
-    put_single(put, arg, "started_total", "counter", "Attempts started in this epoch.", s->started);
+        put_single(put, arg, "jobs", "gauge", "Jobs of the cluster: the same on every replica.",
+                   s->state.job_count);
+    put_single(put, arg, "fired_total", "counter",
+               "Fire times that became runs in this epoch, by this replica as its leader.", s->fired);
+    put_single(put, arg, "started_total", "counter",
+               "Attempts started in this epoch, by this replica as its leader.", s->started);
     put_single(put, arg, "started_again_total", "counter",
                "Containers of attempts that somebody else started again, in this epoch.", s->started_again);
     count_states(s, counts);
-    put_family(put, arg, "runs", "gauge", "Unfinished runs by state.");
+    put_family(put, arg, "runs", "gauge",
+               "Unfinished runs of the cluster, by state: the same on every replica.");
     for (int i = 0; i < RUN_ENDED; i++)
         put(arg, "cronsched_runs{state=\"%s\"} %lld\n", run_state_name(i), (long long)counts[i]);
-    put_family(put, arg, "verdicts_total", "counter",
-               "Runs ended and fire times skipped, by verdict, since this process began.");
+    put_family(
+        put, arg, "verdicts_total", "counter",
+        "Runs of the cluster that ended, and fire times skipped, by verdict, since this process began: "
+        "every replica counts them.");
     for (enum run_verdict v = VERDICT_NONE + 1; v < VERDICT_COUNT; v++)
         put(arg, "cronsched_verdicts_total{verdict=\"%s\"} %llu\n", run_verdict_name(v),
             (unsigned long long)s->state.verdicts[v]);
-    put_single(put, arg, "notifications_waiting", "gauge", "Notifications not yet delivered.",
+    put_single(put, arg, "notifications_waiting", "gauge", "Notifications of the cluster not yet delivered.",
                s->state.notice_count);
     put_single(put, arg, "notifications_dropped_total", "counter",
                "The oldest of too many that waited, since this process began.", s->state.notices_dropped);

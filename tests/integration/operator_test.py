@@ -3,16 +3,20 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 from certificates import certificates  # noqa: E402
 from cli_test import Fake  # noqa: E402
+from described import Description  # noqa: E402
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NEVER = "0 0 1 1 *"  # nothing fires in the time of a test, save at New Year
 
 
@@ -116,6 +120,42 @@ class Operator(lab.Suite):
         self.assertRegex(answer.out, r"(?m)^ok +r3: 1 checks of its own are well$")
         self.assertRegex(answer.out, r"(?m)^warning +r4: it advertises no URL")
         self.assertEqual(1, answer.out.count("they differ in tzdata"))
+
+    def test_answers_are_as_openapi_yaml_describes_them(self):
+        described = Description(TOP)
+        operations = list(described.operations())
+        names = [operation["operationId"] for _, _, operation in operations]
+        self.assertEqual(sorted(set(names)), sorted(names))
+        self.apply(**{"shape-end": {"command": ["sh", "-c", "exit 3"], "retries": {"max": 1, "delay": "0s"}, "schedule": NEVER},
+                      "shape-run": {"command": ["sleep", "600"], "schedule": "@every 1m"}})
+        self.cli.wait_end(self.cli.trigger("shape-end", "--param", "day=1"))
+        self.cli.check("backfill", "shape-end", "--from", "2025-12-31", "--to", "2026-01-02")
+        run = self.cli.trigger("shape-run")
+        self.cli.check("pause", "shape-run", "--until", "tomorrow", "--reason", "so")
+        since = "2026-01-01T00:00:00Z"
+        queries = {"/v1/explain": [f"?job=shape-end&time={since}"], "/v1/audit": [f"?since={since}"],
+                   "/v1/records": ["?kinds=all", "", "?limit=0"], "/v1/runs": ["?limit=100", "?limit=x"],
+                   "/v1/peer/history": ["?first=1&last=1"]}
+        wrong = []
+        for method, path, operation in operations:
+            for query in queries.get(path, [""]) if method == "GET" else []:
+                for job in ("shape-end", "shape-run") if "{job}" in path else ("",):
+                    url = path.replace("{job}", job).replace("{run}", urllib.parse.quote(run)) + query
+                    status, answer = self.one.http("GET", url)
+                    schema = described.answer_schema(operation, status)
+                    if schema and not path.endswith("/logs"):
+                        wrong += [f"{url} {status}{p}" for p in described.problems(answer, schema)]
+        self.cli.check("kill", run)
+        self.assertNone(sorted(set(re.sub(r"\[\d+\]", "[]", p) for p in wrong)))
+
+    def test_metrics_are_as_prometheus_wants_them(self):
+        text = self.one.http("GET", "/metrics")[1].decode()
+        kinds = dict(re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text))
+        self.assertGreater(len(kinds), 50)
+        self.assertEqual(set(kinds), set(re.findall(r"(?m)^# HELP (\S+) \S", text)))
+        self.assertNone(name for name, kind in kinds.items() if name.endswith("_total") != (kind == "counter"))
+        families = {re.sub(r"_(sum|count|bucket)$", "", n) for n in re.findall(r"(?m)^([a-z_]+)[ {]", text)}
+        self.assertNone(families - set(kinds))
 
     def test_a_job_stands_for_its_last_run(self):
         self.apply(last={"command": ["sh", "-c", "echo hello"], "concurrency": "allow"},
