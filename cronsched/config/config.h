@@ -34,6 +34,7 @@ struct config_engine {
     int parallel;                      /* calls in flight; 0: the engine's own default */
     int max_armed;                     /* attempts prepared ahead; 0: the engine's own default */
     int max_running;                   /* runs under way at once; 0: CONFIG_RUNNING_DEFAULT */
+    json_t *registries;                /* credentials: {HOST: {"username", "from_file"}}; NULL: none */
     json_t *allow; /* what its jobs may ask for: lists by name, and flags; NULL: not limited */
 };
 

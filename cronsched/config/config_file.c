@@ -3,6 +3,7 @@
 
 #include "cronsched/config/config_allow.h"
 #include "cronsched/config/config_keys.h"
+#include "cronsched/config/config_registries.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/near.h"
 #include "jobs/base/object.h"
@@ -109,8 +110,8 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
-    static const char *const known[] = {"type",      "endpoint",    "tls",   "parallel",
-                                        "max_armed", "max_running", "allow", "users"};
+    static const char *const known[] = {"type",        "endpoint", "tls",   "parallel",  "max_armed",
+                                        "max_running", "allow",    "users", "registries"};
 
     if (strcmp(key->text, "type") == 0)
         read_engine_type(reader, engine, value);
@@ -126,6 +127,8 @@ static void read_engine_key(struct config_reader *reader, struct config_engine *
         take_count(reader, value, "max_running", CONFIG_RUNNING_MAX, &engine->max_running);
     else if (strcmp(key->text, "allow") == 0)
         config_read_allow(reader, engine, value);
+    else if (strcmp(key->text, "registries") == 0)
+        config_read_registries(reader, engine, value);
     else if (strcmp(key->text, "users") == 0)
         config_read_users(reader, engine, value);
     else
@@ -188,6 +191,10 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
     default_type(reader, engine, key);
     if (engine->type) {
         check_endpoint(reader, engine, key);
+        if (engine->registries && strcmp(engine->type, "docker") != 0)
+            config_fault(reader, key,
+                         "engines: %s: an engine of type %s pulls no images: it has no registries",
+                         engine->name, engine->type);
         config_check_allow(reader, engine, key);
     }
 }
@@ -234,6 +241,7 @@ void config_release_engines(struct config *config)
         free(engine->tls_cert);
         free(engine->tls_key);
         json_decref(engine->allow);
+        json_decref(engine->registries);
     }
     free(config->engines);
     for (size_t i = 0; i < config->pool_count; i++)

@@ -21,6 +21,7 @@ static int make_docker(struct engine **ret, const struct make_engine *with, cons
                                       .max_armed = e->max_armed,
                                       .files_dir = with->config->files_dir,
                                       .allow = e->allow,
+                                      .registries = e->registries,
                                       .data_dir = with->config->data_dir};
 
     int rc = docker_engine_new(ret, with->loop, &o, with->host, error);

@@ -3,11 +3,15 @@
 #include "cronsched/api/api.h"
 #include "cronsched/cluster/replica.h"
 #include "cronsched/engines/process/supervise_user.h"
+#include "cronsched/io/file.h"
 #include "cronsched/server/data_dir.h"
 #include "leader/zookeeper/zookeeper_access.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define REGISTRY_FILE_MAX (64 * 1024)
 
 static void fault(void *arg, const struct error *error)
 {
@@ -68,6 +72,29 @@ static void check_users(const struct config_engine *e, int *faults)
     }
 }
 
+/* As a pull reads them. */
+static void check_registries(const struct config_engine *e, int *faults)
+{
+    const char *host;
+    json_t *entry;
+
+    json_object_foreach(e->registries, host, entry)
+    {
+        const char *path = json_string_value(json_object_get(entry, "from_file"));
+        char *data = NULL;
+        size_t size = 0;
+        struct error error;
+
+        if (file_read(path, REGISTRY_FILE_MAX, FILE_REGULAR, &data, &size, &error) < 0) {
+            error_prefix(&error, "engines: %s: registries: %.100s: %.300s: ", e->name, host, path);
+            fault(faults, &error);
+        } else {
+            explicit_bzero(data, size);
+            free(data);
+        }
+    }
+}
+
 static void check_engine(const struct config_engine *e, int *faults)
 {
     struct error error;
@@ -80,6 +107,7 @@ static void check_engine(const struct config_engine *e, int *faults)
         fault(faults, &error);
     }
     check_users(e, faults);
+    check_registries(e, faults);
 }
 
 int serve_check(const struct config *config)

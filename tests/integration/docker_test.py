@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Jobs in real containers: what reaches them, what comes back, and what happens when the engine is away."""
 
+import base64
+import json
 import os
 import sys
 import time
@@ -296,6 +298,88 @@ class Containers(lab.Suite):
         server.cli.check("delete", "j")
         lab.wait_for(lambda: not self.containers_of(run), 20, "the armed container to go")
         self.assertEqual([], self.ledger.lines())
+
+
+class Registries(lab.Suite):
+    """Private registries on the loopback of the engine: who is let in is what they have seen themselves."""
+
+    USER, PASSWORD = "ci", "pa:ss/w+rd-of-the-lab"
+    OWN, LOGIN, HELPER, NOBODY = 5000, 5001, 5002, 5003
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dockerd = lab.shared_docker()
+
+    def setUp(self):
+        super().setUp()
+        with open(self.folder.join("root.tar"), "wb") as f:
+            f.write(lab.busybox_root())
+        self.registry = lab.Service(self.folder.make("registry"), "registry")
+        self.registry.spawn(["nsenter", "-t", str(self.dockerd.inside), "-n", sys.executable, os.path.join(
+            lab.TOP, "tests", "lab", "registry.py"), self.registry.path, self.folder.join("root.tar"),
+            f"{self.USER}:{self.PASSWORD}", f"{self.OWN}=basic", f"{self.LOGIN}=token", f"{self.HELPER}=basic",
+            f"{self.NOBODY}=basic"])
+        lab.wait_for(lambda: "ready" in self.registry.log(), 20, lambda: self.registry.log_tail())
+
+    def tearDown(self):
+        self.registry.kill()
+        super().tearDown()
+
+    def requests(self, port):
+        return [line.split()[1:] for line in self.folder.read("registry/requests").splitlines()
+                if line.startswith(f"{port} ")]
+
+    def login(self):
+        """A docker login and a credential helper, as of the server's user: the environment."""
+        config = self.folder.make("login")
+        auth = base64.b64encode(f"{self.USER}:{self.PASSWORD}".encode()).decode()
+        with open(os.path.join(config, "config.json"), "w") as f:
+            json.dump({"auths": {f"http://127.0.0.1:{self.LOGIN}/v2/": {"auth": auth}},
+                       "credHelpers": {f"127.0.0.1:{self.HELPER}": "lab"}}, f)
+        helper = os.path.join(config, "docker-credential-lab")
+        with open(helper, "w") as f:
+            f.write(f"""#!/bin/sh
+[ "$1" = get ] && [ "$(cat)" = 127.0.0.1:{self.HELPER} ] && printf '{{"Username":"{self.USER}","Secret":"{self.PASSWORD}"}}'
+""")
+        os.chmod(helper, 0o755)
+        return {"DOCKER_CONFIG": config, "PATH": f"{config}:{os.environ['PATH']}"}
+
+    def test_credentials_reach_their_registry_and_nothing_else(self):
+        secret = self.folder.write("password", f"{self.PASSWORD}\n")
+        engine = lab.docker_engine(self.dockerd, registries={
+            f"127.0.0.1:{self.OWN}": {"username": self.USER, "from_file": secret}})
+        server = self.server(engines={"docker": engine}, environment=self.login())
+        server.start()
+        ports = {"own": self.OWN, "login": self.LOGIN, "helper": self.HELPER, "nobody": self.NOBODY}
+        server.apply({name: {"image": f"127.0.0.1:{port}/acme/{name}:1", "network": "host", "command": ["true"]}
+                      for name, port in ports.items()})
+        runs = {name: server.cli.wait_end(server.cli.trigger(name)) for name in ports}
+        for name in ("own", "login", "helper"):
+            self.assertEqual("succeeded", runs[name]["verdict"], runs[name])
+            pulled = [(scheme, admitted) for _, path, scheme, admitted in self.requests(ports[name]) if "/blobs/" in path]
+            self.assertTrue(pulled)
+            self.assertEqual({("Bearer" if name == "login" else "Basic", "in")}, set(pulled))
+        self.assertIn(["GET", "/token", "Basic", "in"], self.requests(self.LOGIN))
+        self.assertEqual("failed", runs["nobody"]["verdict"])
+        self.assertIn(f"there are no credentials for 127.0.0.1:{self.NOBODY}", json.dumps(runs["nobody"]))
+        self.assertEqual({"-"}, {scheme for _, _, scheme, _ in self.requests(self.NOBODY)})
+        server.stop()
+        for folder, _, files in os.walk(server.data):
+            for f in files:
+                with open(os.path.join(folder, f), "rb") as data:
+                    self.assertNotIn(self.PASSWORD.encode(), data.read(), f)
+        self.assertNotIn(self.PASSWORD, server.log())
+
+    def test_a_password_that_cannot_be_read_is_told(self):
+        engine = lab.docker_engine(self.dockerd, registries={
+            f"127.0.0.1:{self.OWN}": {"username": self.USER, "from_file": self.folder.join("missing")}})
+        server = self.server(engines={"docker": engine})
+        server.start()
+        server.apply({"j": {"image": f"127.0.0.1:{self.OWN}/acme/missing:1", "network": "host", "command": ["true"]}})
+        run = server.cli.wait_end(server.cli.trigger("j"))
+        self.assertEqual("failed", run["verdict"])
+        self.assertIn(f"registries: 127.0.0.1:{self.OWN}: the file {self.folder.join('missing')} cannot be read",
+                      json.dumps(run))
 
 
 if __name__ == "__main__":

@@ -240,6 +240,19 @@ static const struct {
     {"engines: {docker: {endpoint: \"tcp://h:1\"}}\n",
      "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is not a unix:///PATH, http:// or https:// "
      "URL\n"},
+    {"engines: {process: {registries: {r.example: {username: u, from_file: /p}}}}\n",
+     "c.yaml:1:11: error: engines: process: an engine of type process pulls no images: it has no "
+     "registries\n"},
+    {"engines: {docker: {registries: {a/b: {username: u, from_file: /p}, r.example: {password: x}, "
+     "s.example: 7}}}\n",
+     "c.yaml:1:33: error: registries: 'a/b' is not HOST or HOST:PORT, as the names of images begin\n"
+     "c.yaml:1:80: error: registries: a password has no place here: put it in a file, and name that with "
+     "from_file\n"
+     "c.yaml:1:105: error: registries: s.example: must be a map of username and from_file, not a number\n"},
+    {"engines: {docker: {registries: {r.example: {username: u}, s.example: {username: u, from_file: p}}}}\n",
+     "c.yaml:1:33: error: registries: r.example: from_file is missing\n"
+     "c.yaml:1:95: error: registries: from_file: 'p' is not an absolute path without empty parts, . and "
+     "..\n"},
     {"engines: {process: {users: []}}\n",
      "c.yaml:1:28: error: users: must name at least one, whom jobs run as that name none\n"},
     {"engines: {process: {users: [\"\", \"a b\", {}]}}\n",

@@ -155,8 +155,9 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
     docker_link_stop(d);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
         uv_close((uv_handle_t *)timers[i], docker_handle_closed);
-    d->held++;
+    d->held += 2;
     file_reader_close(d->reader, on_part_closed, d);
+    worker_close(d->lookups, on_part_closed, d);
     if (d->own_curl) {
         d->held++;
         http_client_close(d->curl, on_part_closed, d);
@@ -229,6 +230,7 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
         d->held++;
     }
     d->reader = file_reader_new(loop);
+    docker_pull_init(d, o);
     docker_link_start(d);
     *ret = &d->engine;
     return 0;

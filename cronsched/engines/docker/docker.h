@@ -51,9 +51,12 @@ struct docker_engine_options {
     const char *witness_prefix;
     /* 0: as above; ping: how often, and how long an answer may take */
     int64_t retention_ms, sweep_ms, ping_ms;
-    const char *files_dir;    /* environment's from_file must lie below it; NULL: anywhere */
-    const json_t *allow;      /* what jobs may ask for, by docker_allow.c; copied; NULL: all but privileged */
-    struct http_client *curl; /* shared, outlives the engine; NULL: one of its own */
+    const char *files_dir; /* environment's from_file must lie below it; NULL: anywhere */
+    const json_t *allow;   /* what jobs may ask for, by docker_allow.c; copied; NULL: all but privileged */
+    const json_t
+        *registries; /* credentials: {HOST: {"username": TEXT, "from_file": PATH}}; copied; NULL: none */
+    const char *docker_config; /* Docker's config.json; NULL: of $DOCKER_CONFIG, else ~/.docker; "": none */
+    struct http_client *curl;  /* shared, outlives the engine; NULL: one of its own */
 };
 
 /* Nothing is sent before the loop runs; an endpoint that cannot be reached is no error here. ERR_INVALID: the

@@ -189,6 +189,7 @@ void docker_task_free(struct docker_task *t)
     job_unref(t->job);
     json_decref(t->params);
     free(t->pull_error);
+    free(t->pull_note);
     free(t->run);
     free(t->name);
     free(t->id);
@@ -409,6 +410,26 @@ void docker_pump_soon(struct docker *d)
         loop_timer_start(&d->pump, on_pump, 0, 0);
 }
 
+bool docker_task_is_wanted(struct docker_task *t)
+{
+    struct docker *d = t->docker;
+
+    t->in_pool = false;
+    if (!t->forgotten)
+        return true;
+    docker_task_free(t);
+    docker_released(d);
+    return false;
+}
+
+void docker_task_step_out(struct docker_task *t)
+{
+    t->in_pool = true;
+    t->docker->held++;
+    if (t->place == TASK_ACTIVE)
+        docker_step_aside(t); /* it takes as long as the files' file system does: others get the place */
+}
+
 /* ---- life ---- */
 
 void docker_free(struct docker *d)
@@ -423,6 +444,8 @@ void docker_free(struct docker *d)
     free(d->tls_ca);
     free(d->tls_cert);
     free(d->tls_key);
+    free(d->docker_config);
+    json_decref(d->registries);
     OBJECT_FREE(struct docker, d);
 }
 

@@ -20,6 +20,7 @@
 #include "jobs/engine/docker_fence.h"
 #include "jobs/engine/environment.h"
 #include "jobs/state/record.h"
+#include "leader/worker/worker.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -81,6 +82,9 @@ struct docker {
     char *name, *data_dir, *witness_prefix, *files_dir;
     json_t *allow;                       /* what jobs may ask for; NULL: not limited */
     struct variable_files_limits limits; /* of files of variables: these two */
+    json_t *registries;                  /* {HOST: {"username", "from_file"}}; NULL: none */
+    char *docker_config;                 /* the path of Docker's own config.json; NULL: none */
+    struct worker *lookups;              /* of credentials */
     struct docker_endpoint endpoint;
     char *tls_ca, *tls_cert, *tls_key;
     int parallel;
@@ -162,7 +166,9 @@ struct docker_task {
     char **sources;            /* PREPARE: of the volumes, as docker_create wants them */
     bool in_pool, forgotten;   /* its files are being read: it is freed when that ends */
     struct docker_lines lines; /* of a pull's progress; of a fence's events */
-    char *pull_error;
+    char *pull_error,
+        *pull_note; /* note: what has become of the credentials, for people; NULL: nothing to say */
+    void (*after_pull)(struct docker_task *task);
 
     struct docker_fence fence; /* FENCE */
     struct http_call *stream;
@@ -206,6 +212,10 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op,
                                     const struct engine_request *request);
 void docker_task_queue(struct docker_task *task);
 void docker_task_free(struct docker_task *task);
+/* It waits for something on a thread, which is not to be cancelled: in_pool. It gives its place to others. */
+void docker_task_step_out(struct docker_task *task);
+/* What it waited for has come back. False: nobody waits for it any more, and the task is gone. Else docker_released is due. */
+bool docker_task_is_wanted(struct docker_task *task);
 /* A request about it is under way; run: also its PREPARE, NULL: none. */
 bool docker_is_busy(struct docker *d, const char *id, const char *run);
 void docker_pump_soon(struct docker *d);
@@ -354,6 +364,12 @@ void docker_events_close(struct docker *d);
 
 /* ---- docker_log_source.c ---- */
 struct docker_log *docker_log_of(struct docker_task *task); /* of its container */
+
+/* ---- docker_pull.c ---- */
+/* Pulls the task's image, with the credentials for its registry, then begins again with `after`. Or answers. */
+void docker_pull_begin(struct docker_task *task, void (*after)(struct docker_task *task));
+/* Once; `lookups` is closed by worker_close. docker_config: NULL: what DOCKER_CONFIG or the home folder says. */
+void docker_pull_init(struct docker *d, const struct docker_engine_options *options);
 
 /* ---- docker_sweep.c ---- */
 void docker_sweep_timer_start(struct docker *d); /* the first one soon */

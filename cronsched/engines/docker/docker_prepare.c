@@ -8,8 +8,7 @@
  *                      or no memory for it: UNREACHABLE
  *   no such image      pull: never, or pulled already: REFUSED with the image's name; else pull and create
  *                      again
- *   the pull fails     REFUSED with the engine's text: the job's retries are the place for registries that
- *                      come and go
+ *   the pull fails     REFUSED (docker_pull.c)
  *   the reply is lost  create again under the same name; 409 then leads to what the first one made
  *   409, name taken    inspect it: ours by its labels: go on with it; else REFUSED
  *   it was started     by somebody else, meanwhile: PREPARED. Its release finds that out, and does not start it again;
@@ -179,111 +178,6 @@ static void look_at_name(struct docker_task *t)
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
 }
 
-/* ---- the image ---- */
-
-static void on_progress(void *arg, const char *line, size_t len)
-{
-    struct docker_task *t = OBJECT(struct docker_task, arg);
-    const char *error;
-    json_t *json;
-
-    json_text_object(line, len, "progress", &json, NULL);
-    error = json_string_value(json_object_get(json, "error"));
-    if (error && !t->pull_error)
-        t->pull_error = alloc_text(error);
-    json_decref(json);
-}
-
-static bool on_pull_data(void *arg, const char *bytes, size_t size)
-{
-    struct docker_task *t = OBJECT(struct docker_task, arg);
-
-    docker_lines_feed(&t->lines, bytes, size);
-    return true;
-}
-
-static void on_pulled(void *arg, const struct http_answer *answer)
-{
-    struct docker_task *t = OBJECT(struct docker_task, arg);
-    json_t *json;
-    struct docker_reply reply = docker_read(answer, &json);
-
-    t->call = NULL;
-    t->pulling = false;
-    t->docker->pulling--;
-    docker_lines_feed(&t->lines, "\n", 1);
-    if (docker_lost(&reply)) {
-        docker_answer_unreachable(t, &reply);
-    } else if (reply.status != 200) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s", t->job->image,
-                           reply.text);
-    } else if (t->pull_error) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s", t->job->image,
-                           t->pull_error);
-    } else {
-        t->pulled = true;
-        docker_queue_again(t, create);
-    }
-    json_decref(json);
-}
-
-/* NAME[:TAG][@DIGEST] as the query of a pull. Without a tag the engine would pull all of them. */
-static int pull_query(const char *image, char *query, size_t size)
-{
-    const char *digest = strchr(image, '@'), *slash = strrchr(image, '/');
-    const char *colon = strrchr(slash ? slash : image, ':');
-    const char *version = digest ? digest : colon; /* with its separator */
-    char name[512];
-    size_t n = version ? (size_t)(version - image) : strlen(image);
-    int r;
-
-    if (n >= sizeof(name))
-        return ERR_LIMIT;
-    snprintf(name, sizeof(name), "%.*s", (int)n, image);
-    snprintf(query, size, "fromImage=");
-    r = percent_append(query, size, name);
-    if (r == 0 && strlen(query) + 5 < size)
-        strncat(query, "&tag=", size - strlen(query) - 1);
-    if (r < 0)
-        return r;
-    return percent_append(query, size, version ? version + 1 : "latest");
-}
-
-static void send_pull(struct docker_task *t)
-{
-    struct docker *d = t->docker;
-    struct error error = {0};
-    char path[64], query[DOCKER_PATH_MAX * 2];
-    struct docker_call call = {.method = "POST", .path = path, .query = query, .timeout_ms = DOCKER_PULL_MS};
-    struct client_request with = {
-        .data = on_pull_data, .done = on_pulled, .arg = t, .idle_timeout_ms = DOCKER_PULL_IDLE_MS};
-
-    if (d->pulling >= DOCKER_PULLS_MAX) {
-        docker_wake_in(t, 1000, send_pull);
-        return;
-    }
-    if (pull_query(t->job->image, query, sizeof(query)) < 0) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%.200s': the name is too long", t->job->image);
-        return;
-    }
-    snprintf(path, sizeof(path), "%s/images/create", d->api);
-    t->lines.line = on_progress;
-    t->lines.arg = t;
-    t->call = docker_open(d, &call, &with, &error);
-    if (!t->call) {
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", error.text);
-        return;
-    }
-    t->pulling = true;
-    d->pulling++;
-}
-
-static void pull(struct docker_task *t)
-{
-    docker_step_aside(t); /* it may take minutes, and others need the place */
-    send_pull(t);
-}
-
 /* ---- create ---- */
 
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
@@ -316,7 +210,7 @@ static void on_created(struct docker_task *t, const struct docker_reply *reply)
         docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' is not on the engine, and pull is never",
                            t->job->image);
     else if (no_image && !t->pulled)
-        pull(t);
+        docker_pull_begin(t, create);
     else if (reply->status == 201)
         docker_answer_text(t, ENGINE_REFUSED, -1, "the engine gives no id of the container that it created");
     else
@@ -376,32 +270,12 @@ static void create(struct docker_task *t)
 static void create_or_pull(struct docker_task *t)
 {
     if (t->job->pull == JOB_PULL_ALWAYS && !t->pulled)
-        pull(t);
+        docker_pull_begin(t, create);
     else
         create(t);
 }
 
 /* ---- what lies on this machine: links of folders, files of variables ---- */
-
-/* What was asked for has come back. False: nobody waits for it any more, and the task is gone. */
-static bool is_wanted(struct docker_task *t)
-{
-    struct docker *d = t->docker;
-
-    t->in_pool = false;
-    if (!t->forgotten)
-        return true;
-    docker_task_free(t);
-    docker_released(d);
-    return false;
-}
-
-static void step_out(struct docker_task *t)
-{
-    t->in_pool = true;
-    t->docker->held++;
-    docker_step_aside(t); /* it takes as long as the files' file system does: others get the place */
-}
 
 static void on_variables_read(void *arg, char **values, size_t count, const struct error *error)
 {
@@ -409,7 +283,7 @@ static void on_variables_read(void *arg, char **values, size_t count, const stru
     struct docker *d = t->docker;
 
     t->files = values;
-    if (!is_wanted(t))
+    if (!docker_task_is_wanted(t))
         return;
     if (error)
         docker_answer_text(t, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
@@ -424,7 +298,7 @@ static void read_variables(struct docker_task *t)
     struct docker *d = t->docker;
 
     if (variable_files_read(d->reader, t->job, &d->limits, on_variables_read, t))
-        step_out(t);
+        docker_task_step_out(t);
     else
         create_or_pull(t);
 }
@@ -439,7 +313,7 @@ static void on_folders_resolved(void *arg, const struct file_content *files, siz
         t->sources = alloc_zero(count * sizeof(*t->sources));
     for (size_t i = 0; !failure && i < count; i++)
         alloc_replace(&t->sources[i], files[i].data);
-    if (!is_wanted(t))
+    if (!docker_task_is_wanted(t))
         return;
     if (failure)
         docker_answer_text(t, environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
@@ -469,7 +343,7 @@ static void resolve_folders(struct docker_task *t)
         return;
     }
     file_reader_resolve(d->reader, (const char *const *)paths, volumes->count, on_folders_resolved, t);
-    step_out(t);
+    docker_task_step_out(t);
     for (size_t i = 0; i < volumes->count; i++)
         free(paths[i]);
 }
