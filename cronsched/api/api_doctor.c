@@ -508,6 +508,31 @@ static uint64_t applied_index(const struct api_context *c)
     return (uint64_t)index;
 }
 
+/* What the journal keeps in the memory of ZooKeeper's servers, as the leader knows it. */
+static void check_log(struct doctor *d, const struct journal_status *status)
+{
+    const double mb = 1024 * 1024;
+
+    if (!status->log_bytes_most || !status->leading)
+        return;
+    if (status->log_bytes > status->log_bytes_most)
+        add(d, "zookeeper", WARNING,
+            "see what keeps the leader from writing snapshots: its log, and 'history' and 'journal' here",
+            "batches of %.1f MB are in the memory of each ZooKeeper server, more than the %.0f MB that they "
+            "should be",
+            (double)status->log_bytes / mb, (double)status->log_bytes_most / mb);
+    else
+        add(d, "zookeeper", OK, NULL,
+            "batches of %.1f MB are in the memory of each ZooKeeper server, of %.0f MB at most",
+            (double)status->log_bytes / mb, (double)status->log_bytes_most / mb);
+    if (status->left_behind[0])
+        add(d, "zookeeper", WARNING,
+            "look at the disk and the log of that replica; it gets the state from a snapshot, and history "
+            "from others",
+            "batches that %s does not hold yet were removed, since the log would have grown without a bound",
+            status->left_behind);
+}
+
 static void check_journal(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
@@ -536,6 +561,7 @@ static void check_journal(struct doctor *d)
         add(d, "journal", slow ? WARNING : OK, slow,
             "batch %" PRIu64 " is durable, the last append took %" PRId64 " ms", status.acked,
             status.last_append_us / 1000);
+    check_log(d, &status);
     check_history(d, applied, status.acked);
 }
 

@@ -66,6 +66,7 @@ enum family {
     ZOOKEEPER_REFUSES,
     ZOOKEEPER_WORST_WRITE_SECONDS,
     ZOOKEEPER_REQUEST_MAX_BYTES,
+    ZOOKEEPER_LOG_BYTES,
     CLUSTER_DIFFERS,
     JOURNAL_APPEND_SECONDS,
     INFO,
@@ -141,6 +142,10 @@ static const struct {
     [ZOOKEEPER_REQUEST_MAX_BYTES] = {"cronsched_zookeeper_request_max_bytes", "gauge",
                                      "What the servers were found to take in one request; 0: no limit was "
                                      "found."},
+    [ZOOKEEPER_LOG_BYTES] =
+        {"cronsched_zookeeper_log_bytes", "gauge",
+         "At the leader: the journal's batches that are in the memory of each ZooKeeper server; 0: not "
+         "known."},
     [CLUSTER_DIFFERS] = {"cronsched_cluster_differs", "gauge",
                          "Whether replicas differ in what must be the same."},
     [JOURNAL_APPEND_SECONDS] = {"cronsched_journal_append_seconds", "summary",
@@ -300,6 +305,8 @@ static void put_journal(struct text *t, struct api *api)
 
     c->journal->ops->status(c->journal, &status);
     put_metric(t, JOURNAL_READ, "%d", api_has_read(api));
+    if (status.log_bytes_most)
+        put_metric(t, ZOOKEEPER_LOG_BYTES, "%" PRIu64, status.log_bytes);
     put_metric(t, JOURNAL_DURABLE_INDEX, "%" PRIu64, status.acked);
     put_head(t, JOURNAL_APPEND_SECONDS);
     put(t, "cronsched_journal_append_seconds_sum %.6f\ncronsched_journal_append_seconds_count %" PRIu64 "\n",

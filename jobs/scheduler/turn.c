@@ -49,9 +49,10 @@ uint64_t turn_index(const struct scheduler *s)
 /* A journal that takes less than is usual: a quarter of it leaves room for one more record of nearly any size. */
 static bool batch_full(const struct scheduler *s)
 {
-    size_t most = s->journal->batch_bytes;
+    size_t most = s->journal->batch_bytes, usual = s->journal->batch_bytes_usual;
 
-    return !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX) || (most && s->batch->bytes >= most / 4);
+    return !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX) || (most && s->batch->bytes >= most / 4) ||
+           (usual && s->batch->bytes >= usual);
 }
 
 struct record *turn_record(struct scheduler *s, enum record_kind kind)
@@ -207,14 +208,25 @@ void turn_images_drop(struct scheduler *s)
     s->snapshot_image = s->hash_image = NULL;
 }
 
-/* By their number or their bytes, whichever comes first: what is behind the snapshot stays in the memory of each of
- * ZooKeeper's servers. A large state is written again only after as many bytes as a quarter of its own. */
-static bool snapshot_is_due(const struct scheduler *s)
+/* A large state is written again only after as many bytes as a quarter of its own; sooner where what is behind it stays
+ * in the memory of each of ZooKeeper's servers, and where of a snapshot no more is written than what has changed. */
+static size_t snapshot_every_bytes(const struct scheduler *s)
 {
     size_t bytes = s->o.snapshot_every_bytes ? s->o.snapshot_every_bytes : SNAPSHOT_EVERY_BYTES;
+    size_t quarter = s->state_bytes / 4;
+    struct journal_status status = {0};
 
-    if (s->state_bytes / 4 > bytes)
-        bytes = s->state_bytes / 4;
+    if (quarter <= bytes)
+        return bytes;
+    s->journal->ops->status(s->journal, &status);
+    return status.log_bytes_most && quarter > status.log_bytes_most / 3 ? status.log_bytes_most / 3 : quarter;
+}
+
+/* By their number or their bytes, whichever comes first. */
+static bool snapshot_is_due(const struct scheduler *s)
+{
+    size_t bytes = snapshot_every_bytes(s);
+
     return s->state.index >= s->snapshot_index + s->o.snapshot_every || s->behind_bytes >= bytes;
 }
 

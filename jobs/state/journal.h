@@ -66,6 +66,8 @@ struct journal {
     /* No batch may be larger than this, with 1 KB to spare: what lies below takes no more at a time. May change
      * at any event. 0: BATCH_BYTES_MAX. */
     size_t batch_bytes;
+    /* A batch that has as many is better not made larger, where it need not be. 0: any size is as good. */
+    size_t batch_bytes_usual;
 };
 
 struct journal_status {
@@ -81,6 +83,10 @@ struct journal_status {
     bool lost;       /* what is wrong ends by a new start of this process alone */
     /* its log has grown so far that a snapshot ahead of the history is better than none */
     bool snapshot_urgent;
-    char text[256];    /* what is wrong, or "" */
-    char warning[256]; /* what may become so, or "" */
+    /* A journal that several replicas share, at its leader: its log, which is in the memory of what keeps it, as it should
+     * not exceed; 0: not known, or there is none. And those that it does not wait for any more. */
+    uint64_t log_bytes, log_bytes_most;
+    char left_behind[256]; /* ids; "": none */
+    char text[256];        /* what is wrong, or "" */
+    char warning[256];     /* what may become so, or "" */
 };

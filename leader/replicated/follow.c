@@ -53,7 +53,7 @@ void follow_acked(struct replicated *r, uint64_t index, const char *hash, uint64
 {
     assert(election_leads(r));
     advance(r, index, hash, election_epoch(r));
-    r->follower.log_bytes += bytes;
+    r->follower.log_bytes += bytes + REPLICATED_NODE_BYTES;
 }
 
 /* ---- the snapshot ---- */
@@ -79,7 +79,7 @@ static void restored(struct replicated *r)
     r->follower.applied_epoch = m->epochs.count ? m->epochs.items[m->epochs.count - 1].epoch : 0;
     guard_restored(r, m);
     r->follower.log_bytes = m->bytes;
-    snapshot_log_begins(r, m->first ? m->first : 1, m->bytes);
+    snapshot_log_begins(r, m);
     r->follower.asked = r->follower.applied;
     r->follower.restored = true;
     r->journal.events->restore(r->journal.arg, m->exists ? p->text : NULL, p->filled, m->index);
@@ -240,7 +240,7 @@ static void give(struct replicated *r, const struct coord_reply *reply)
         differs(r, batch);
     } else if (guard_batch_allowed(r, index, hash)) {
         advance(r, index, hash, batch->epoch);
-        r->follower.log_bytes += reply->size;
+        r->follower.log_bytes += reply->size + REPLICATED_NODE_BYTES;
         r->journal.events->batch(r->journal.arg, batch, text, size);
     }
     batch_free(batch);

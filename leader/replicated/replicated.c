@@ -283,6 +283,9 @@ static void replicated_status(const struct journal *journal, struct journal_stat
     ret->level = r->members.level;
     ret->in_flight = r->appender.in_flight;
     ret->snapshot_urgent = snapshot_urgent(r);
+    ret->log_bytes = snapshot_log_bytes(r);
+    ret->log_bytes_most = REPLICATED_LOG_BOUND_BYTES;
+    snprintf(ret->left_behind, sizeof(ret->left_behind), "%s", r->members.left_behind);
     ret->refused = append_refused(r);
     if (r->alarm[0])
         snprintf(ret->text, sizeof(ret->text), "%s", r->alarm);
@@ -371,6 +374,7 @@ struct journal *replicated_new(const struct replicated_options *o, struct coord 
     snprintf(r->guard.join, sizeof(r->guard.join), "%s", o->join_cluster ? o->join_cluster : "");
     r->first_secret = alloc_text(o->secret);
     snprintf(r->process, sizeof(r->process), "%016" PRIx64, o->env->random(o->env->arg));
+    r->journal.batch_bytes_usual = REPLICATED_BATCH_BYTES;
     append_init(r);
     members_init(r);
     if (!r->o.log_keep_bytes)

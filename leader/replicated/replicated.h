@@ -43,19 +43,24 @@
 #include "leader/coordinator.h"
 #include "leader/replicated/mark.h"
 
-#define REPLICATED_IN_FLIGHT_MAX        8192 /* appends not yet acked; then ERR_LIMIT */
-#define REPLICATED_IN_FLIGHT_BYTES      (64 * 1024 * 1024)
-#define REPLICATED_WINDOW_MAX           64 /* multis under way */
-#define REPLICATED_WINDOW_BYTES         (4 * 1024 * 1024)
-#define REPLICATED_GROUP_BYTES          (512 * 1024) /* batches in one multi */
+#define REPLICATED_IN_FLIGHT_MAX   8192 /* appends not yet acked; then ERR_LIMIT */
+#define REPLICATED_IN_FLIGHT_BYTES (64 * 1024 * 1024)
+#define REPLICATED_WINDOW_MAX      64 /* multis under way */
+#define REPLICATED_WINDOW_BYTES    (4 * 1024 * 1024)
+/* Each server keeps the newest 500 writes in its memory, three times, and the newest 400 answers: writes are small. */
+#define REPLICATED_BATCH_BYTES          (8 * 1024)
+#define REPLICATED_GROUP_BYTES          (8 * 1024) /* of more than one batch in one multi */
 #define REPLICATED_GROUP_MAX            128
 #define REPLICATED_REFUSED_RETRY_MS     1000 /* after a refused write; doubles */
 #define REPLICATED_REFUSED_RETRY_MAX_MS 10000
-#define REPLICATED_HEAD_VERSION_MAX     (1 << 30)          /* then /head is made anew */
-#define REPLICATED_FETCH_MAX            64                 /* batches fetched at once */
-#define REPLICATED_LOG_KEEP_BYTES       (32 * 1024 * 1024) /* of batches below the snapshot that stay */
-#define REPLICATED_LOG_MOST_BYTES       (64 * 1024 * 1024) /* of batches that stay for members that lack them */
-#define REPLICATED_MEMBERS_MAX          64
+#define REPLICATED_HEAD_VERSION_MAX     (1 << 30) /* then /head is made anew */
+#define REPLICATED_FETCH_MAX            64        /* batches fetched at once */
+/* Of the log, which is in the memory of each of ZooKeeper's servers. Each batch counts for its node, too. */
+#define REPLICATED_NODE_BYTES      384
+#define REPLICATED_LOG_KEEP_BYTES  (4 * 1024 * 1024)  /* the newest batches, which stay in any case */
+#define REPLICATED_LOG_MOST_BYTES  (12 * 1024 * 1024) /* those that stay for members that lack them */
+#define REPLICATED_LOG_BOUND_BYTES (32 * 1024 * 1024) /* the whole, with what comes up to the next snapshot */
+#define REPLICATED_MEMBERS_MAX     64
 #define REPLICATED_DEPOSED_HOLD_MS                                                                           \
     (5 * 60 * 1000)                      /* one that was deposed for not firing lets others go first */
 #define REPLICATED_RESIGNED_HOLD_MS 1000 /* so does one that resigned: others take over in milliseconds */

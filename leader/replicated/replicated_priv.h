@@ -147,10 +147,15 @@ struct publishing { /* snapshot.c */
     int kept;                /* so often the chunks of old snapshots were left, since a member reads one */
     uint64_t bytes;          /* of all batches up to the last snapshot */
     uint64_t first;          /* the oldest batch in the log, as far as known */
-    uint64_t trim_to;        /* batches up to this one may go, */
+    json_t *trail;           /* of the manifest that was read or published last; NULL: not known */
+    bool published;          /* by this leader; batches go only then: */
+    uint64_t trim_to;        /* those up to this one may go, */
     int32_t current_version; /* while NODE_CURRENT is as it was published then */
-    bool trimming;
-    bool trim_single; /* some of them may be gone already: one at a time */
+    size_t trimming;         /* requests */
+    bool trim_refused;       /* nothing goes until the next snapshot */
+    bool trim_again;         /* one of them moved nothing */
+    bool trim_found;         /* one of them found its batch */
+    bool trim_single;        /* some of them may be gone already: one at a time */
 
     unsigned refusals; /* of its writes, in a row */
     uint64_t retry_ms; /* not before that: boot time */
@@ -212,7 +217,7 @@ struct follower { /* follow.c */
     uint64_t gone;      /* the batch that was missing last */
     uint64_t differed;  /* the batch that did not follow last, and had all read again */
     bool refetch;       /* an answer was lost: forget those under way */
-    uint64_t log_bytes; /* of all batches up to applied, from the first of all */
+    uint64_t log_bytes; /* of all batches up to applied, from the first of all, with their nodes */
     struct restoring restoring;
     bool current; /* has been at the head since it was restored */
     bool read;    /* has been at the head at all */
@@ -565,10 +570,11 @@ void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index
 void snapshot_pump(struct replicated *r);
 bool snapshot_busy(const struct replicated *r); /* there is work that waits for no answer */
 bool snapshot_urgent(
-    const struct replicated *r); /* half of the most that is kept was appended since the last */
+    const struct replicated *r); /* most of what is kept for others was appended since the last */
 void snapshot_drop(struct replicated *r);
-/* The index of the oldest batch in the tree; the size of all batches up to the snapshot. */
-void snapshot_log_begins(struct replicated *r, uint64_t first, uint64_t bytes);
+/* What a snapshot that was read says of the log. */
+void snapshot_log_begins(struct replicated *r, const struct manifest *manifest);
+uint64_t snapshot_log_bytes(const struct replicated *r); /* of the batches in the tree; 0: not known */
 
 /* ---- manifest.c ---- */
 int manifest_parse(struct manifest *ret, const char *text, size_t size, struct error *error);

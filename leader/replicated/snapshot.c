@@ -2,8 +2,8 @@
  *
  * Happy path: a text is given -> once its index is acked: what snap/current says, which chunks are there, the
  * hash of the batch at the index -> the chunks that are not there are written, a few at once -> snap/current
- * is set -> chunks that neither it nor the one before names are removed -> batches that an earlier snapshot
- * covers, that every member holds durably, and that lie below the newest log_keep_bytes, are removed.
+ * is set -> chunks that neither it nor the one before names are removed. Beside that, at any time: batches that an earlier
+ * snapshot covers, that every member holds durably, and that lie below the newest log_keep_bytes, are removed.
  * Every write carries the epoch's check. Whatever fails: all of it from the first step again, which finds
  * what was done already. When leadership ends it is forgotten; the next leader takes a snapshot of its own.
  */
@@ -15,12 +15,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define CHUNKS_AT_ONCE 4
-#define CHUNKS_A_TURN  4 /* cut, hashed and packed: about a millisecond each */
-#define SWEEP_AT_ONCE  128
-#define TRIM_AT_ONCE   128
-#define TRAIL_MAX      64
-#define KEPT_MOST      16 /* snapshots whose chunks stay for a member that reads an old one */
+#define CHUNKS_AT_ONCE  4
+#define CHUNKS_A_TURN   4 /* cut, hashed and packed: about a millisecond each */
+#define SWEEP_AT_ONCE   128
+#define TRIM_AT_ONCE    128
+#define SINGLES_AT_ONCE 64
+#define TRAIL_MAX       64
+#define KEPT_MOST       16 /* snapshots whose chunks stay for a member that reads an old one */
 
 /* ---- names of chunks ---- */
 
@@ -98,17 +99,47 @@ void snapshot_drop(struct replicated *r)
     publish_next(p);
     p->failed = p->under_way > 0; /* their answers count for nothing */
     r->publishing.trim_to = 0;
+    r->publishing.published = false;
+    json_decref(r->publishing.trail);
+    r->publishing.trail = NULL;
 }
 
 bool snapshot_urgent(const struct replicated *r)
 {
-    return election_leads(r) && r->follower.log_bytes - r->publishing.bytes > r->o.log_most_bytes / 2;
+    return election_leads(r) && r->follower.log_bytes - r->publishing.bytes > r->o.log_most_bytes / 4 * 3;
 }
 
-void snapshot_log_begins(struct replicated *r, uint64_t first, uint64_t bytes)
+static void trail_keep(struct publishing *p, const struct manifest *m)
 {
-    r->publishing.first = first;
-    r->publishing.bytes = bytes;
+    json_decref(p->trail);
+    p->trail = m->exists ? json_incref(m->trail) : NULL;
+}
+
+void snapshot_log_begins(struct replicated *r, const struct manifest *manifest)
+{
+    r->publishing.first = manifest->first ? manifest->first : 1;
+    r->publishing.bytes = manifest->bytes;
+    trail_keep(&r->publishing, manifest);
+}
+
+/* The log begins behind a snapshot of the trail, the last that was truncated to. */
+uint64_t snapshot_log_bytes(const struct replicated *r)
+{
+    const struct publishing *p = &r->publishing;
+    uint64_t before = 0;
+    json_t *pair;
+    size_t i;
+
+    json_array_foreach(p->trail, i, pair)
+    {
+        if (i == 0 || (uint64_t)json_integer_value(json_array_get(pair, 0)) < p->first)
+            before = (uint64_t)json_integer_value(json_array_get(pair, 1));
+    }
+    if (p->first <= 1)
+        before = 0;
+    return election_leads(r) && p->first > 0 && r->follower.log_bytes > before
+               ? r->follower.log_bytes - before
+               : 0;
 }
 
 void snapshot_take(struct replicated *r, char *text, size_t size, uint64_t index, int level)
@@ -200,7 +231,8 @@ static json_t *trail_next(const struct replicated *r)
 
     json_array_foreach(current->trail, i, pair)
     {
-        if ((uint64_t)json_integer_value(json_array_get(pair, 0)) >= r->publishing.first)
+        /* with the one that the log begins behind */
+        if ((uint64_t)json_integer_value(json_array_get(pair, 0)) + 1 >= r->publishing.first)
             json_array_append(trail, pair);
     }
     if (current->exists)
@@ -306,6 +338,10 @@ static void on_published(void *arg, const struct coord_reply *reply)
         json_array_foreach(p->current.chunks, i, name) there_remove(p, json_string_value(name));
         p->step = PUBLISH_SWEEP;
         p->current_version = p->current.exists ? reply->stat.version : 0;
+        p->bytes = p->manifest.bytes;
+        p->published = true;
+        p->trim_refused = false;
+        trail_keep(p, &p->manifest);
         if (members_reading(r, p->current.index) && p->kept < KEPT_MOST) {
             there_clear(p); /* with a later snapshot */
             p->kept++;
@@ -359,7 +395,7 @@ static size_t removal_checks(const struct replicated *r, struct coord_op ops[3])
  * is kept goes whoever lacks it, and gets it from a snapshot. */
 static uint64_t trim_limit(const struct replicated *r)
 {
-    const json_t *trail = r->publishing.manifest.trail;
+    const json_t *trail = r->publishing.trail;
     uint64_t durable = members_durable(r), end = r->follower.log_bytes, limit = 0;
     json_t *pair;
     size_t i;
@@ -409,9 +445,7 @@ static void sweep(struct replicated *r)
         r->coord->ops->multi(r->coord, ops, checks + count, on_swept, r);
         return;
     }
-    r->publishing.trim_to = trim_limit(r);
-    r->publishing.bytes = p->manifest.bytes;
-    members_left_behind(r, r->publishing.trim_to);
+    members_left_behind(r, p->trim_to);
     publish_next(p);
 }
 
@@ -460,21 +494,27 @@ struct trim {
     uint64_t upto;
 };
 
+/* Answers come in the order of the questions; after one that moves nothing those behind it do not count. */
 static void on_trimmed(void *arg, const struct coord_reply *reply)
 {
     struct trim *t = OBJECT(struct trim, arg);
     struct replicated *r = t->r;
+    struct publishing *p = &r->publishing;
+    bool gone = reply->result == COORD_NO_NODE && p->trim_single;
 
-    assert(r->publishing.trimming);
-    r->publishing.trimming = false;
-    if (reply->result == COORD_OK || (reply->result == COORD_NO_NODE && r->publishing.trim_single)) {
-        r->publishing.first = t->upto + 1;
-        if (reply->result == COORD_OK)
-            r->publishing.trim_single = false;
-    } else if (reply->result == COORD_NO_NODE || reply->result == COORD_LOST) {
-        r->publishing.trim_single = true;
+    assert(p->trimming > 0);
+    p->trimming--;
+    if (reply->result == COORD_OK || gone) {
+        if (t->upto >= p->first && !p->trim_again)
+            p->first = t->upto + 1;
+        p->trim_found |= reply->result == COORD_OK;
     } else {
-        r->publishing.trim_to = 0; /* until the next snapshot */
+        p->trim_again = true;
+        p->trim_refused |= reply->result != COORD_NO_NODE && reply->result != COORD_LOST;
+    }
+    if (p->trimming == 0) {
+        p->trim_single = p->trim_again || (p->trim_single && !p->trim_found);
+        p->trim_again = p->trim_found = false;
     }
     OBJECT_FREE(struct trim, t);
     replicated_pump(r);
@@ -491,29 +531,54 @@ static bool skip_hole(const struct replicated *r, uint64_t *upto)
     return true;
 }
 
-static void trim_pump(struct replicated *r)
+static void trim_further(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+    uint64_t limit = trim_limit(r);
+
+    if (limit <= p->trim_to)
+        return;
+    p->trim_to = limit;
+    members_left_behind(r, limit);
+}
+
+/* One multi, from `next` on; returns what comes behind it. */
+static uint64_t trim_send(struct replicated *r, uint64_t next, size_t most)
 {
     static char paths[TRIM_AT_ONCE][COORD_PATH_MAX];
     struct coord_op ops[TRIM_AT_ONCE + 3];
-    struct trim *t;
-    size_t checks, n = 0, most = r->publishing.trim_single ? 1 : TRIM_AT_ONCE;
+    struct trim *t = OBJECT_NEW(struct trim);
+    size_t checks = removal_checks(r, ops), n = 0;
 
-    if (r->publishing.trimming || r->publishing.first > r->publishing.trim_to)
-        return;
-    if (r->publishing.step == PUBLISH_MANIFEST)
-        return; /* the version that is checked is about to change */
-    t = OBJECT_NEW(struct trim);
     t->r = r;
-    checks = removal_checks(r, ops);
-    for (t->upto = r->publishing.first - 1; t->upto < r->publishing.trim_to && n < most;) {
+    for (t->upto = next - 1; t->upto < r->publishing.trim_to && n < most;) {
         if (skip_hole(r, &t->upto))
             continue;
         ops[checks + n] = (struct coord_op){
             .kind = COORD_DELETE, .path = tree_log_path(++t->upto, paths[n]), .version = COORD_ANY};
         n++;
     }
-    r->publishing.trimming = true;
+    r->publishing.trimming++;
+    next = t->upto + 1;
     r->coord->ops->multi(r->coord, ops, checks + n, on_trimmed, t);
+    return next;
+}
+
+/* Where some may be gone already each goes in a multi of its own: of one that fails nothing goes. While a snapshot is being
+ * published the version that is checked is about to change. */
+static void trim_pump(struct replicated *r)
+{
+    struct publishing *p = &r->publishing;
+    uint64_t next;
+
+    if (!p->published || p->trimming || p->trim_refused || p->step == PUBLISH_MANIFEST)
+        return;
+    trim_further(r);
+    next = p->first;
+    if (!p->trim_single && next <= p->trim_to)
+        trim_send(r, next, TRIM_AT_ONCE);
+    for (int i = 0; p->trim_single && i < SINGLES_AT_ONCE && next <= p->trim_to; i++)
+        next = trim_send(r, next, 1);
 }
 
 void snapshot_pump(struct replicated *r)

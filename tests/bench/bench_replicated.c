@@ -8,10 +8,7 @@
  *   journal    the journal over the coordinator, with so many appends in flight; it puts several into one multi
  *   firings    the journal, with batches of FIRINGS fire records
  */
-#include "leader/replicated/replicated.h"
-#include "leader/zookeeper/zookeeper.h"
-
-#include "tests/support/journal_owner.h"
+#include "tests/support/journal_node.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -26,7 +23,6 @@
 #define ROOT_SIZE  64
 #define OPS        3 /* of one append */
 #define FIRINGS    128
-#define SECRET     "0000000000000000000000000000000000000000000000000000000000000000"
 
 static const char *servers;
 static double seconds = 3;
@@ -143,110 +139,6 @@ static double bench_raw(uint64_t window)
 
 /* ---- the journal ---- */
 
-struct node {
-    struct owner owner;
-    struct coord *coord;
-    uv_timer_t timer;
-    struct replicated_env env;
-    struct replicated_host host;
-};
-
-static uint64_t env_boot(void *arg)
-{
-    return uv_hrtime() / 1000000;
-}
-
-static int64_t env_wall(void *arg)
-{
-    uv_timeval64_t t;
-
-    uv_gettimeofday(&t);
-    return t.tv_sec * 1000 + t.tv_usec / 1000;
-}
-
-static uint64_t env_random(void *arg)
-{
-    static uint64_t x = 1;
-
-    return x++ * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    replicated_tick(((struct node *)timer->data)->owner.journal);
-}
-
-static void env_wake(void *arg, uint64_t at_ms)
-{
-    struct node *n = arg;
-    uint64_t now_ms = env_boot(NULL);
-
-    uv_timer_start(&n->timer, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
-}
-
-static void env_log(void *arg, enum log_level level, const char *event, const char *text)
-{
-}
-
-static bool host_fit(void *arg, const char **ret_why)
-{
-    return true;
-}
-
-static json_t *host_member(void *arg)
-{
-    return json_pack("{s:s}", "url", "http://127.0.0.1:1");
-}
-
-static uint64_t host_durable(void *arg)
-{
-    return ((struct node *)arg)->owner.index;
-}
-
-static void host_changed(void *arg)
-{
-}
-
-static void node_open(struct node *n, const char *cluster)
-{
-    struct zookeeper_options z = {.servers = servers,
-                                  .cluster = cluster,
-                                  .session_timeout_ms = SESSION_MS,
-                                  .random = env_random,
-                                  .log = env_log};
-    struct replicated_options o = {.replica = "a",
-                                   .url = "http://127.0.0.1:1",
-                                   .cluster_uuid = cluster,
-                                   .found = true,
-                                   .join_cluster = cluster,
-                                   .secret = SECRET,
-                                   .level = OWNER_LEVEL,
-                                   .env = &n->env,
-                                   .host = &n->host};
-
-    *n = (struct node){.env = {env_boot, env_wall, env_random, env_wake, env_log, n},
-                       .host = {.fit = host_fit,
-                                .member = host_member,
-                                .durable = host_durable,
-                                .changed = host_changed,
-                                .arg = n}};
-    uv_loop_init(&n->owner.loop);
-    uv_timer_init(&n->owner.loop, &n->timer);
-    n->timer.data = n;
-    assert(zookeeper_open(&n->coord, &n->owner.loop, &z, NULL) == 0);
-    n->owner.journal = replicated_new(&o, n->coord, &owner_events, &n->owner);
-    OWNER_UNTIL(&n->owner, n->owner.leading);
-}
-
-static void node_close(struct node *n)
-{
-    n->owner.journal->ops->close(n->owner.journal, owner_closed, &n->owner);
-    OWNER_UNTIL(&n->owner, n->owner.closed);
-    uv_close((uv_handle_t *)&n->timer, NULL);
-    uv_run(&n->owner.loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&n->owner.loop), 0);
-}
-
 static struct batch *firings(struct owner *o)
 {
     struct batch *b = batch_new(o->epoch, 1700000000000 + (int64_t)o->index);
@@ -268,12 +160,12 @@ static struct batch *firings(struct owner *o)
 /* Appends a second. */
 static double bench_journal(uint64_t window, bool firing)
 {
-    struct node n;
+    struct journal_node n;
     char cluster[32];
     double start, rate;
 
     snprintf(cluster, sizeof(cluster), "%s-%" PRIu64, firing ? "firings" : "journal", window);
-    node_open(&n, cluster);
+    journal_node_open(&n, servers, cluster);
     for (start = now_s(); now_s() - start < seconds;) {
         uint64_t acked = n.owner.acked;
 
@@ -285,7 +177,7 @@ static double bench_journal(uint64_t window, bool firing)
     }
     OWNER_UNTIL(&n.owner, n.owner.acked == n.owner.index);
     rate = (double)n.owner.acked / (now_s() - start);
-    node_close(&n);
+    journal_node_close(&n);
     return rate;
 }
 

@@ -268,7 +268,7 @@ static void appends_that_wait_travel_together(void **state)
     append(&c->nodes[0], 1000);
     settle(c);
     assert_int_equal(c->nodes[0].owner.acked, 1010);
-    assert_true(c->zoo.writes - writes < REPLICATED_WINDOW_MAX + 1000 / REPLICATED_GROUP_MAX + 5);
+    assert_true(c->zoo.writes - writes < REPLICATED_WINDOW_MAX + 1000 * 250 / REPLICATED_GROUP_BYTES + 5);
     assert_log_is_a_chain(c, 1);
     cluster_free(c);
 }

@@ -368,6 +368,13 @@ static void batches_keep_to_what_the_journal_takes(void **state)
     assert_non_null(strstr(result.error.text, "jute.maxbuffer"));
     b.journal.batch_bytes = 0;
     assert_int_equal(apply_large(1, 30000, &result), 0);
+    b.journal.batch_bytes_usual = 8192;
+    b.largest = 0;
+    batches = b.batches;
+    assert_int_equal(apply_large(40, 4100, &result), 0);
+    assert_true(b.largest < 8192 + 2 * 4100);
+    assert_true(b.batches - batches > 10);
+    assert_int_equal(apply_large(1, 30000, &result), 0); /* what is larger alone goes alone */
 }
 
 /* ---- an engine whose clock is another ---- */
