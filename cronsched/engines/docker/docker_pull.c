@@ -94,11 +94,10 @@ static void on_pulled(void *arg, const struct http_answer *answer)
     if (docker_lost(&reply)) {
         docker_answer_unreachable(t, &reply);
     } else if (reply.status != 200 || t->pull_error) {
-        const char *note =
-            t->pull_note && is_about_access(t->pull_error ? t->pull_error : reply.text) ? t->pull_note : "";
+        const char *why = t->pull_error ? t->pull_error : reply.text;
 
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s%s", t->job->image,
-                           t->pull_error ? t->pull_error : reply.text, note);
+        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s%s", t->job->image, why,
+                           t->pull_note && is_about_access(why) ? t->pull_note : "");
     } else {
         t->pulled = true;
         docker_queue_again(t, t->after_pull);
@@ -336,9 +335,12 @@ static char *find_config(const char *given)
 static void told(void *arg, bool stuck, const char *subject)
 {
     (void)arg;
-    log_event(
-        stuck ? LOG_WARN : LOG_NOTE, stuck ? "file-stuck" : "file-back", LOG_TEXT("file", subject),
-        LOG_TEXT("text", stuck ? "reading credentials does not come back" : "reading it has come back"));
+    if (stuck)
+        log_event(LOG_WARN, "file-stuck", LOG_TEXT("file", subject),
+                  LOG_TEXT("text", "reading credentials does not come back"));
+    else
+        log_event(LOG_NOTE, "file-back", LOG_TEXT("file", subject),
+                  LOG_TEXT("text", "reading it has come back"));
 }
 
 void docker_pull_init(struct docker *d, const struct docker_engine_options *o)
