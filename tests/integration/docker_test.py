@@ -356,7 +356,7 @@ class Registries(lab.Suite):
         runs = {name: server.cli.wait_end(server.cli.trigger(name)) for name in ports}
         for name in ("own", "login", "helper"):
             self.assertEqual("succeeded", runs[name]["verdict"], runs[name])
-            pulled = [(scheme, admitted) for _, path, scheme, admitted in self.requests(ports[name]) if "/blobs/" in path]
+            pulled = [(scheme, admitted) for _, path, scheme, admitted in self.requests(ports[name]) if "/manifests/" in path]
             self.assertTrue(pulled)
             self.assertEqual({("Bearer" if name == "login" else "Basic", "in")}, set(pulled))
         self.assertIn(["GET", "/token", "Basic", "in"], self.requests(self.LOGIN))

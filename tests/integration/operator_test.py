@@ -20,6 +20,13 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 NEVER = "0 0 1 1 *"  # nothing fires in the time of a test, save at New Year
 
 
+def catches(pid, number):
+    """Whether this process has a handler for that signal."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        caught = re.search(r"^SigCgt:\s*(\w+)", f.read(), re.M)
+    return bool(int(caught.group(1), 16) >> (number - 1) & 1)
+
+
 class Operator(lab.Suite):
     side_by_side = 1  # a large apply refuses others while it is recorded
 
@@ -201,7 +208,7 @@ class Operator(lab.Suite):
         self.apply(**{f"sev-{x}": {"schedule": NEVER, "command": ["sh", "-c", "exit 1"]} for x in "abc"})
         paused = self.cli.check("pause", "sev-a", "sev-b", "--reason", "both").out
         self.assertEqual("sev-a paused\nsev-b paused\n", paused)
-        self.assertEqual({"sev-a", "sev-b"}, {j["job"] for j in self.cli.json("jobs", "--paused")} - {"log-bad", "rec-0000"})
+        self.assertEqual({"sev-a", "sev-b"}, {j["job"] for j in self.cli.json("jobs", "--paused") if j["job"].startswith("sev-")})
         self.cli.wait_end(self.cli.trigger("sev-c"))
         self.assertIn("sev-c", [j["job"] for j in self.cli.json("jobs", "--failing")])
         self.assertNotIn("sev-a", [j["job"] for j in self.cli.json("jobs", "--failing")])
@@ -227,8 +234,7 @@ class Operator(lab.Suite):
         self.addCleanup(waits.kill)
         lab.wait_for(lambda: self.cli.runs("slow", "--state", "running"), 20, "its run")
         run = self.cli.runs("slow")[0]["run"]
-        lab.wait_for(lambda: os.path.exists(f"/proc/{waits.pid}/status") and
-                     "SigCgt:\t0000000000000002" in open(f"/proc/{waits.pid}/status", encoding="ascii").read(), 20, "its wait")
+        lab.wait_for(lambda: catches(waits.pid, signal.SIGINT), 20, "its wait")
         waits.send_signal(signal.SIGINT)
         told = waits.communicate(timeout=lab.scaled(20))[1]
         self.assertEqual(-signal.SIGINT, waits.returncode, told)
