@@ -12,6 +12,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define BATCH_TIME_MS 1000 /* by so much the clock may move while a batch is begun */
+
 /* ---- log and clock ---- */
 
 void turn_log(struct scheduler *s, enum log_level level, const char *event, const struct run *r,
@@ -55,10 +57,19 @@ static bool batch_full(const struct scheduler *s)
            (usual && s->batch->bytes >= usual);
 }
 
+/* All its records are of the time that it bears, about: between two entries of one turn the clock may be set, or one that
+ * was doubted be believed. */
+static bool batch_old(const struct scheduler *s)
+{
+    int64_t since_ms = s->now_ms - s->batch->time_ms;
+
+    return since_ms > BATCH_TIME_MS || since_ms < -BATCH_TIME_MS;
+}
+
 struct record *turn_record(struct scheduler *s, enum record_kind kind)
 {
     assert(s->leading);
-    if (s->batch && batch_full(s))
+    if (s->batch && (batch_full(s) || batch_old(s)))
         scheduler_flush(s);
     if (!s->batch) {
         s->batch = batch_new(s->epoch, s->now_ms);

@@ -2,6 +2,7 @@
 #include "tests/support/scheduler_bench.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* How long before its time an attempt is prepared, on an engine that says so much of itself. */
 static int64_t prepared_ahead(int64_t ahead_ms)
@@ -647,6 +648,27 @@ static void what_its_engine_ended_at_its_timeout_has_timed_out(void **state)
     json_decref(job);
 }
 
+/* Two requests of one turn, between which a clock was set: each is recorded with its own time. */
+static void a_batch_is_of_one_time(void **state)
+{
+    struct scheduler_result paused = {0}, resumed = {0};
+    size_t before;
+    char time[40];
+
+    bench_apply(json_pack("{s:{s:{s:s}}}", "jobs", "a", "image", "x"));
+    bench_settle();
+    before = b.batches;
+    assert_int_equal(scheduler_pause(b.scheduler, "a", 0, NULL, "test", &paused), 0);
+    b.now_ms += 200000;
+    assert_int_equal(scheduler_resume(b.scheduler, "a", "test", &resumed), 0);
+    scheduler_flush(b.scheduler);
+    assert_int_equal(b.batches, before + 2);
+    snprintf(time, sizeof(time), "\"t\":%lld,", (long long)b.now_ms);
+    assert_non_null(strstr(b.last, time));
+    json_decref(paused.reply);
+    json_decref(resumed.reply);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +677,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_engine_may_want_less_to_be_prepared_ahead, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(it_is_never_more_than_configured, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_batch_is_of_one_time, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_asked_again, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(one_that_was_started_again_runs_on_and_is_counted, bench_setup,
