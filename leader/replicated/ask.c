@@ -212,8 +212,8 @@ static void on_answered(void *arg, const struct coord_reply *reply)
         r->asks.answered = r->asks.answer_sent;
     else if (reply->result == COORD_BAD_VERSION)
         tree_want_leader(r, true); /* another leads */
-    else if (r->asks.make_answer)
-        r->asks.ask_read.want = true; /* at once, and with a node that is made */
+    else if (r->asks.make_answer || reply->result == COORD_EXISTS)
+        r->asks.ask_read.want = true; /* at once: the node is made, or there by now */
     else
         leader_failed(r);
     replicated_pump(r);

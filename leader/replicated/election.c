@@ -6,7 +6,8 @@
  * node as well. That is safe only when the node and version v belong to the same epoch, which their nonces
  * tell. A leader node of this very replica, from an earlier life or a leadership that ended, is such a case, too.
  * A leader node that belongs to no epoch for longer than a session is an orphan: a session's end that ZooKeeper
- * forgot, or a person's node. The epoch decides who leads, so it is replaced.
+ * forgot, or a person's node. The epoch decides who leads, so it is replaced. A leader whose node was removed or replaced,
+ * while the epoch is still its own, puts it back.
  * Failures: bad version, exists, no node: another was faster: read again. Answer lost: read again, and a
  * leader node of this session shows that it was elected.
  */
@@ -223,22 +224,28 @@ static char *epoch_text(struct replicated *r, const char *deposed)
     return text;
 }
 
+static char *leader_text(const struct replicated *r)
+{
+    json_t *o = json_pack("{s:s,s:s,s:s,s:b}", "replica", r->replica, "url", r->url, "nonce",
+                          r->election.nonce, "answers", 1);
+    char *text = json_dumps(o, JSON_COMPACT);
+
+    json_decref(o);
+    return text;
+}
+
 static void campaign(struct replicated *r, bool remove_leader, const char *deposed, const char *cause)
 {
     struct coord_op ops[6];
     size_t n = 0;
     char *epoch, *leader, old_name[COORD_PATH_MAX], name[COORD_PATH_MAX];
-    json_t *o;
 
     if (!guard_may_campaign(r))
         return;
     snprintf(r->election.nonce, sizeof(r->election.nonce), "%016" PRIx64, r->o.env->random(r->o.env->arg));
     snprintf(r->election.cause, sizeof(r->election.cause), "%s", cause);
     epoch = epoch_text(r, deposed);
-    o = json_pack("{s:s,s:s,s:s,s:b}", "replica", r->replica, "url", r->url, "nonce", r->election.nonce,
-                  "answers", 1);
-    leader = json_dumps(o, JSON_COMPACT);
-    json_decref(o);
+    leader = leader_text(r);
     n += tree_checks(r, ops, old_name);
     if (n > 1)
         ops[1].kind = COORD_DELETE;
@@ -440,6 +447,53 @@ static void lead_when_ready(struct replicated *r)
     replicated_changed(r);
 }
 
+/* ---- a leader whose nodes somebody removed ---- */
+
+static void on_put_back(void *arg, const struct coord_reply *reply)
+{
+    struct replicated *r = OBJECT(struct replicated, arg);
+
+    r->election.putting_back = false;
+    tree_want_leader(r, true);
+    if (reply->result == COORD_NO_NODE)
+        tree_look_for_name(r);
+    else if (reply->result == COORD_DENIED || reply->result == COORD_FAILED)
+        replicated_unexpected(r, "putting " NODE_LEADER " back", reply);
+    replicated_pump(r);
+}
+
+static void put_back(struct replicated *r)
+{
+    char *text = leader_text(r);
+    struct coord_op ops[4];
+    size_t n = election_checks(r, ops);
+
+    if (r->tree.leader)
+        ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
+    ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, text, strlen(text), COORD_ANY};
+    r->election.putting_back = true;
+    replicated_log(r, LOG_WARN, "leader-node", "%s: putting it back",
+                   r->tree.leader ? "the node " NODE_LEADER " was replaced by one that belongs to no epoch"
+                                  : "the node " NODE_LEADER " was removed");
+    r->coord->ops->multi(r->coord, ops, n, on_put_back, r);
+    free(text);
+}
+
+/* Epoch and leader were both read since either changed, and the epoch is this leader's. */
+static void keep_nodes(struct replicated *r)
+{
+    const struct tree *t = &r->tree;
+
+    assert(r->election.state == LEADING);
+    if (!tree_current(r) || strcmp(t->epoch_nonce, r->election.nonce) != 0)
+        return;
+    if (strcmp(t->nameless, r->election.nonce) == 0)
+        election_end(r, "somebody removed the name of epoch %" PRId64 " from ZooKeeper", election_epoch(r));
+    else if (!r->election.putting_back &&
+             (!t->leader || t->leader_owner != r->session.id || !election_has_leader(r)))
+        put_back(r);
+}
+
 /* ---- resigning ---- */
 
 static void on_leader_removed(void *arg, const struct coord_reply *reply)
@@ -527,6 +581,9 @@ void election_pump(struct replicated *r)
         lead_when_ready(r);
         break;
     case LEADING:
+        keep_nodes(r);
+        if (r->election.state != LEADING)
+            break;
         if (r->election.retire_asked)
             yield(r, RESIGNING); /* it was asked during the campaign */
         else

@@ -424,6 +424,7 @@ static void on_heartbeat(void *arg, const struct coord_reply *reply)
     } else if (reply->result == COORD_NO_NODE) {
         r->members.registered = false; /* somebody removed it, or all of the tree */
         append_doubt(r);
+        tree_look_for_name(r);
     } else if (reply->result == COORD_BAD_VERSION) {
         append_doubt(r);
     } else if (reply->result != COORD_LOST) { /* the next one comes in its time, and holds nothing else up */

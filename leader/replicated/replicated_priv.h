@@ -277,6 +277,7 @@ struct recovering { /* recover.c */
 struct election { /* election.c */
     enum leadership state;
     bool leaving;              /* the removal of an own leader node is under way */
+    bool putting_back;         /* or that it is made anew */
     bool retire_asked;         /* to be RETIRED once it does not lead any more */
     int32_t token;             /* version of /epoch in my epoch */
     int64_t led_epoch;         /* the last that was mine: none is led twice */

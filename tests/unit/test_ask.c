@@ -112,6 +112,28 @@ static void a_question_with_the_number_of_an_earlier_one_is_answered(void **stat
     cluster_free(c);
 }
 
+/* The node was not there when the leader was about to answer, and is when it makes it: the answer comes at once. */
+static void a_node_for_answers_that_appears_delays_no_answer(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct coord_op op = {COORD_CREATE, NODE_ANSWER, "{}", 2, COORD_ANY};
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+    json_t *o;
+
+    link_down(&c->nodes[1], 1, REPLICATED_LINK_BROKEN);
+    while (!replicated_of(c->nodes[0].journal)->asks.make_answer)
+        assert_true(step_any(c));
+    assert_int_equal(znodes_multi(&c->zoo.tree, &op, 1, 99, 0, &txn, &stat), COORD_OK);
+    settle(c);
+    o = json_loads(data_at(c, NODE_ANSWER), 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(o, "epoch")), 1);
+    json_decref(o);
+    pass(c, 5000);
+    assert_int_equal(leader(c)->owner.epoch, 1);
+    cluster_free(c);
+}
+
 /* The one who replaced a dead leader dies at once: nothing waits for a session's end. */
 static void the_second_failure_is_as_quick_as_the_first(void **state)
 {
@@ -167,6 +189,82 @@ static void an_orphan_is_replaced_after_a_session(void **state)
     }
 }
 
+static void remove_leader(struct cluster *c)
+{
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+    struct coord_op op = {.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
+
+    assert_int_equal(znodes_multi(&c->zoo.tree, &op, 1, 0, c->zoo.now_ms, &txn, &stat), COORD_OK);
+    zoo_told(&c->zoo);
+}
+
+static void hears_that_it_leads(struct node *n, const struct node *lead)
+{
+    const struct replicated_view *v = replicated_view(lead->journal);
+    struct replicated_heard heard = {.id = lead->id,
+                                     .url = "http://a",
+                                     .mark = *v->mark,
+                                     .role = v->role,
+                                     .base = v->base,
+                                     .epoch = v->epoch,
+                                     .nonce = v->nonce,
+                                     .asked_ms = (uint64_t)n->zoo->now_ms};
+
+    replicated_heard(n->journal, &heard);
+}
+
+/* A person removed it, or put another in its place. Who hears that it leads does not campaign, and would take it for the
+ * leader of another ensemble. */
+static void a_leader_whose_node_is_gone_puts_it_back(void **state)
+{
+    for (int orphan = 0; orphan < 2; orphan++) {
+        struct cluster *c = cluster_of_three();
+        struct node *a = &c->nodes[0];
+
+        for (int i = 1; i < 3; i++)
+            hears_that_it_leads(&c->nodes[i], a);
+        if (orphan)
+            put_orphan(c, "{\"replica\":\"ghost\",\"nonce\":\"0000000000000000\"}");
+        else
+            remove_leader(c);
+        for (int64_t ms = 0; ms < 20000; ms += 500) {
+            pass(c, 500);
+            for (int i = 1; i < 3; i++)
+                hears_that_it_leads(&c->nodes[i], a);
+        }
+        append(a, 3);
+        pass(c, 3000);
+        assert_ptr_equal(leader(c), a);
+        assert_int_equal(a->owner.epoch, 1);
+        for (int i = 1; i < 3; i++) {
+            assert_string_equal(replicated_view(c->nodes[i].journal)->alarm, "");
+            assert_string_equal(replicated_view(c->nodes[i].journal)->leader, "a");
+            assert_int_equal(c->nodes[i].owner.index, 13);
+        }
+        cluster_free(c);
+    }
+}
+
+/* The others were faster: it is deposed. */
+static void a_leader_that_was_replaced_leaves_the_node_alone(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+
+    remove_leader(c);
+    for (int i = 0; i < 1000; i++) {
+        seat_step(&c->nodes[1].seat);
+        seat_step(&c->nodes[2].seat);
+    }
+    pass(c, 5000);
+    assert_non_null(leader(c));
+    assert_ptr_not_equal(leader(c), a);
+    assert_int_equal(leader(c)->owner.epoch, 2);
+    assert_int_equal(a->owner.deposals, 1);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,8 +272,11 @@ int main(void)
         cmocka_unit_test(a_leader_that_only_the_link_does_not_reach_stays),
         cmocka_unit_test(trouble_of_ones_own_is_no_verdict),
         cmocka_unit_test(a_question_with_the_number_of_an_earlier_one_is_answered),
+        cmocka_unit_test(a_node_for_answers_that_appears_delays_no_answer),
         cmocka_unit_test(the_second_failure_is_as_quick_as_the_first),
         cmocka_unit_test(an_orphan_is_replaced_after_a_session),
+        cmocka_unit_test(a_leader_whose_node_is_gone_puts_it_back),
+        cmocka_unit_test(a_leader_that_was_replaced_leaves_the_node_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
