@@ -561,10 +561,12 @@ static void judge_recovered(struct world *w, const struct batch *b)
     w->recovery_pending = false;
 }
 
-/* Only after a clock was ahead, and by more than a step that is waited for. */
+/* Only after a clock was ahead, and by more than a step that is waited for: of its own time. The last batch can be older. */
 static bool goes_back(const struct world *w, const struct batch *b)
 {
-    return b->time_ms < w->shadow.time_ms && w->shadow.time_ms - b->time_ms <= CLOCK_SET_BACK_MS;
+    bool fell = w->shadow.time_ms <= w->fell_from_ms && b->time_ms >= w->fell_to_ms;
+
+    return b->time_ms < w->shadow.time_ms && w->shadow.time_ms - b->time_ms <= CLOCK_SET_BACK_MS && !fell;
 }
 
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size)

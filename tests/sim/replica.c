@@ -15,9 +15,19 @@ static struct replica *of_env(struct scheduler_env *env)
 static int64_t env_wall_ms(struct scheduler_env *env)
 {
     struct replica *r = of_env(env);
+    struct world *w = r->world;
+    int64_t wall_ms = replica_wall_ms(r), before_ms = r->read_wall_ms + w->now_ms - r->read_at_ms;
 
     /* two of them without the shipped journal hear no other clocks: there all jumps count as confirmed */
-    return r->world->ensemble || r->world->replica_count == 1 ? clocks_believed_ms(r) : replica_wall_ms(r);
+    if (w->ensemble || w->replica_count == 1)
+        wall_ms = clocks_believed_ms(r);
+    if (r->read_at_ms && before_ms - wall_ms > CLOCK_SET_BACK_MS) {
+        w->fell_from_ms = before_ms;
+        w->fell_to_ms = wall_ms;
+    }
+    r->read_wall_ms = wall_ms;
+    r->read_at_ms = w->now_ms;
+    return wall_ms;
 }
 
 static uint64_t env_random(struct scheduler_env *env)
@@ -216,6 +226,7 @@ void replica_start(struct replica *r)
     r->frozen_until_ms = 0;
     r->told = r->kept;
     r->clock = (struct guarded_clock){0};
+    r->read_at_ms = 0;
     r->voices.count = 0;
     zones_init(&r->zones, w->zoneinfo, w->rules);
     r->scheduler = scheduler_new(&options);

@@ -119,11 +119,12 @@ struct sim_engine {
 struct replica {
     struct world *world;
     int number;
-    struct scheduler *scheduler; /* NULL: down */
-    uint64_t life;               /* counts starts */
-    uint64_t link;               /* counts the times that its engine requests were forgotten */
-    int64_t offset_ms;           /* of its clock */
-    struct guarded_clock clock;  /* in a world with an ensemble: what it believes */
+    struct scheduler *scheduler;      /* NULL: down */
+    uint64_t life;                    /* counts starts */
+    uint64_t link;                    /* counts the times that its engine requests were forgotten */
+    int64_t offset_ms;                /* of its clock */
+    int64_t read_wall_ms, read_at_ms; /* what its scheduler read last, true time; 0: nothing yet */
+    struct guarded_clock clock;       /* in a world with an ensemble: what it believes */
     struct clock_voices voices;
     int64_t frozen_until_ms;
     uint64_t fed; /* the last batch it has folded or written */
@@ -282,8 +283,9 @@ struct world {
     int64_t lost_at_ms;                              /* true time */
     int64_t lost_epoch;                              /* the last before that */
     bool recovery_pending;                           /* no batch has been appended since */
-    int64_t furthest_ms; /* time of the latest batch, and of the latest fire time of a start */
-    uint64_t base;       /* batches up to here are gone, or in a state that went on */
+    int64_t fell_from_ms, fell_to_ms; /* a clock that is believed, last, by more than CLOCK_SET_BACK_MS */
+    int64_t furthest_ms;              /* time of the latest batch, and of the latest fire time of a start */
+    uint64_t base;                    /* batches up to here are gone, or in a state that went on */
     char recovered_hash[33];
     struct host hosts[HOSTS];
     struct zoneinfo *zoneinfo;
