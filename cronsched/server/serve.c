@@ -20,6 +20,7 @@
 #include "cronsched/server/activity_log.h"
 #include "cronsched/server/data_dir.h"
 #include "cronsched/server/engine_watch.h"
+#include "cronsched/server/first_process.h"
 #include "cronsched/server/make_engine.h"
 #include "cronsched/server/plain_text.h"
 #include "cronsched/server/sd_notify.h"
@@ -669,6 +670,7 @@ static int serve(const struct verb_call *call)
         config_release(&s.config);
         return rc;
     }
+    first_process_split();
     umask(077); /* what it writes is its own; commands of jobs have a umask of theirs */
     log_options_init(&log, s.config.log == CONFIG_LOG_AUTO ? -1 : s.config.log == CONFIG_LOG_JSON);
     log.least = s.config.log_level;

@@ -123,6 +123,25 @@ class Lifecycle(lab.Suite):
         self.assertEqual(("failed", 7), (found["verdict"], found["exit_code"]))
         server.stop()
 
+    def test_as_the_first_process_of_a_container_it_reaps_orphans(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, for a namespace")
+        server = self.server(wrapper=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+        server.start()
+        up = self.folder.join("up")
+        server.apply({"j": {"command": ["sh", "-c", f"(sh -c 'echo $$ > {up}; exec sleep 1000' &); "
+                                        f"while [ ! -s {up} ]; do sleep 0.01; done; kill -9 $PPID; sleep 1000"]}})
+        self.assertEqual("lost", server.cli.wait_end(server.cli.trigger("j"))["verdict"])
+        first = lab.children(server.process.pid)[0]
+
+        def zombies():
+            return [pid for pid in lab.children(first) if not lab.alive(pid)]
+
+        lab.wait_for(lambda: not zombies(), 10, lambda: f"{zombies()} to be reaped")
+        os.kill(first, signal.SIGTERM)  # as docker stop does
+        self.assertEqual(0, server.process.wait(lab.scaled(20)))
+        self.assertIn("bye", server.log())
+
     def test_sigint_ends_it_too(self):
         server = self.server()
         server.start()
