@@ -20,15 +20,16 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
-#define FILES_WARN          1024 /* descriptors this process may open */
-#define LOOP_WARN_NS        UINT64_C(1000000000)
-#define APPEND_WARN_US      1000000
-#define CLOCK_YEAR_2026_MS  INT64_C(1767225600000)
-#define HISTORY_LAG_WARN    1000               /* batches */
-#define EPOCH_WARN          (INT64_C(1) << 30) /* half of what the node's version can count */
-#define CERTIFICATE_WARN_MS (INT64_C(14) * 24 * 3600 * 1000)
-#define CERTIFICATE_ADVICE  "renew tls.cert, and send SIGHUP to this server"
-#define LIST_BYTES          1280
+#define FILES_WARN           1024 /* descriptors this process may open */
+#define LOOP_WARN_NS         UINT64_C(1000000000)
+#define APPEND_WARN_US       1000000
+#define CLOCK_YEAR_2026_MS   INT64_C(1767225600000)
+#define HISTORY_LAG_WARN     1000               /* batches */
+#define EPOCH_WARN           (INT64_C(1) << 30) /* half of what the node's version can count */
+#define ENGINE_CLOCK_WARN_MS 5000
+#define CERTIFICATE_WARN_MS  (INT64_C(14) * 24 * 3600 * 1000)
+#define CERTIFICATE_ADVICE   "renew tls.cert, and send SIGHUP to this server"
+#define LIST_BYTES           1280
 #define DIFFERS_ADVICE                                                                                       \
     "stop the replica that disagrees with the majority, run 'cronsched cluster rejoin' on its data folder, " \
     "start it"
@@ -589,6 +590,11 @@ static void check_engine(struct doctor *d, const struct engine *engine)
             "%s: %s", engine->type, text);
     else
         add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+    if (status.clock_offset_ms > ENGINE_CLOCK_WARN_MS || status.clock_offset_ms < -ENGINE_CLOCK_WARN_MS)
+        add(d, name, WARNING,
+            "run a time service on the engine's machine; times in runs and logs are of both clocks",
+            "its clock was %+" PRId64 " s off this server's when it was asked",
+            status.clock_offset_ms / 1000);
     if (status.trouble[0])
         add(d, name, ERROR, status.advice, "%s", status.trouble);
     if (status.stuck)

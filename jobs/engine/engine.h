@@ -141,7 +141,9 @@ struct engine_status {
     int queued, in_flight, watched;
     char trouble[200];  /* it answers, and cannot do its work, as without space; "": no such thing */
     const char *advice; /* what to do about it: a literal */
-    int stuck;          /* reads of files of others that were given up and have not come back */
+    int64_t
+        clock_offset_ms; /* its clock minus this server's, when it was asked last; 0: alike, or not known */
+    int stuck;           /* reads of files of others that were given up and have not come back */
 };
 
 struct engine {

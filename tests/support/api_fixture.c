@@ -330,6 +330,7 @@ static void fake_engine_status(const struct engine *engine, struct engine_status
 {
     *ret =
         (struct engine_status){.reachable = fake.engine_reachable, .queued = 1, .in_flight = 2, .watched = 3};
+    ret->clock_offset_ms = fake.engine_clock_offset_ms;
     if (fake.engine_reachable)
         snprintf(ret->text, sizeof(ret->text), "version 1");
     else if (fake.engine_text)

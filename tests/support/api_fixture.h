@@ -40,6 +40,7 @@ struct fake {
 
     const char *history_trouble;
     bool engine_reachable;
+    int64_t engine_clock_offset_ms;
     const char *engine_text; /* of one that is not; NULL: it was not asked yet */
     const char *journal_text;
     bool journal_refused;

@@ -529,6 +529,9 @@ static void test_doctor(void **state)
 
     fake.leading = fake.engine_reachable = false;
     fake.journal_text = "the disk is full";
+    fake.engine_clock_offset_ms = -600000;
+    assert_answer("GET /v1/doctor", NULL, 200, "its clock was -600 s off this server's");
+    fake.engine_clock_offset_ms = 0;
     r = ask("GET /v1/doctor", NULL);
     reply = body_of(&r);
     assert_check(reply, "leadership", "error");

@@ -592,6 +592,29 @@ static void endpoints(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void the_clock_of_the_engine(void **state)
+{
+    static const struct {
+        const char *info;
+        int64_t offset_ms;
+    } cases[] = {
+        {"{\"SystemTime\":\"2026-11-22T11:00:00.123456789Z\"}", 123},
+        {"{\"SystemTime\":\"2026-11-22T10:50:00Z\"}", -600000},
+        {"{\"SystemTime\":\"2026-11-22T12:10:00.5+01:00\"}", 600500},
+        {"{\"SystemTime\":\"soon\"}", 0},
+        {"{\"SystemTime\":7}", 0},
+        {"{}", 0},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *info = json_loads(cases[i].info, 0, NULL);
+
+        assert_true(docker_clock_offset_ms(info, INT64_C(1795345200000)) == cases[i].offset_ms);
+        json_decref(info);
+    }
+    assert_true(docker_clock_offset_ms(NULL, 1) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +635,7 @@ int main(void)
         cmocka_unit_test(witness_paths),
         cmocka_unit_test(what_the_engine_cannot_honour_is_named),
         cmocka_unit_test(endpoints),
+        cmocka_unit_test(the_clock_of_the_engine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,7 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         .in_flight = d->working,
         .watched = d->watched,
         .stuck = (int)file_reader_stuck(d->reader),
+        .clock_offset_ms = d->link == DOCKER_LINK_UP ? d->clock_offset_ms : 0,
     };
     ret->anonymous = d->link == DOCKER_LINK_UP && d->identity_state == DOCKER_IDENTITY_NONE;
     if (d->identity_state == DOCKER_IDENTITY_KNOWN)
@@ -126,8 +127,8 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
     else if (d->link == DOCKER_LINK_UP)
         snprintf(ret->text, sizeof(ret->text), "docker %s, API %s%s", d->version, d->api + 2,
                  d->live_restore ? "" : ", no live-restore");
-    else
-        snprintf(ret->text, sizeof(ret->text), "%s", d->link == DOCKER_LINK_DOWN ? d->why : "not asked yet");
+    else if (d->link == DOCKER_LINK_DOWN) /* else it was not asked yet */
+        snprintf(ret->text, sizeof(ret->text), "%s", d->why);
     if (d->full_ms && uv_now(d->loop) - d->full_ms < DOCKER_FULL_MS) {
         snprintf(ret->trouble, sizeof(ret->trouble), "its disk is full: %s", d->full);
         ret->advice = "free some space on the engine's disk, as with 'docker system prune'";

@@ -63,6 +63,8 @@ bool docker_api_choose(const json_t *version, char ret_api[DOCKER_API_SIZE],
 int64_t docker_time_read(const char *text); /* ms; 0 for the zero time, and for what is none */
 /* A label's whole number; -1: it is none, or too large. */
 int64_t docker_number_read(const char *text);
+/* The clock in the answer to /info, minus ours; 0: it has none. */
+int64_t docker_clock_offset_ms(const json_t *info, int64_t now_ms);
 int64_t docker_ms_of(int64_t seconds); /* 0: before 1970, or no time that can be */
 
 /* ---- docker_logs.c: output is kept in an attempt's log ---- */

@@ -96,7 +96,8 @@ struct docker {
                         */
     bool live_restore;
     char daemon_id[128];
-    char log_driver[32]; /* of containers that name none */
+    int64_t clock_offset_ms; /* of the engine's clock, when the link came up; 0: not known */
+    char log_driver[32];     /* of containers that name none */
     enum docker_identity_state
         identity_state;                 /* UNREAD: also when it may have changed; nothing is begun then */
     char identity[ENGINE_IDENTITY_MAX]; /* the last one that was read; "": none yet */

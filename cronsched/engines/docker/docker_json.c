@@ -28,6 +28,13 @@ int64_t docker_time_read(const char *text)
     return ms > 0 ? ms : 0; /* the engine's zero is the year 1 */
 }
 
+int64_t docker_clock_offset_ms(const json_t *info, int64_t now_ms)
+{
+    int64_t its_ms = docker_time_read(json_string_value(json_object_get(info, "SystemTime")));
+
+    return its_ms ? its_ms - now_ms : 0;
+}
+
 int64_t docker_ms_of(int64_t seconds)
 {
     return seconds > 0 && seconds <= JSON_TEXT_TIME_MAX / 1000 ? seconds * 1000 : 0;

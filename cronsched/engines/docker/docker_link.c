@@ -126,6 +126,7 @@ static void on_info(void *arg, const struct http_answer *answer)
 
         snprintf(d->log_driver, sizeof(d->log_driver), "%s", driver ? driver : "");
         snprintf(d->daemon_id, sizeof(d->daemon_id), "%s", id ? id : "");
+        d->clock_offset_ms = docker_clock_offset_ms(json, d->host->now_ms(d->host));
         d->live_restore = json_is_true(json_object_get(json, "LiveRestoreEnabled"));
         docker_identity_read(d);
     }
