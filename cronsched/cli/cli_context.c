@@ -47,13 +47,18 @@ const char *cli_path(struct cli_context *cli, const char *format, ...)
     text_clear(&cli->path);
     va_start(ap, format);
     for (; *format; format++) {
+        const char *part;
+
         if (*format != '%') {
             text_add_char(&cli->path, *format);
             continue;
         }
         format++;
         assert(*format == 's');
-        percent_add(&cli->path, va_arg(ap, const char *));
+        part = va_arg(ap, const char *);
+        if (!*part)
+            cli->path.failed = ERR_INVALID; /* it would be another path */
+        percent_add(&cli->path, part);
     }
     va_end(ap);
     return text_str(&cli->path);
@@ -117,6 +122,8 @@ int cli_send(struct cli_context *cli, const char *method, const json_t *body, en
 {
     struct error error = {0};
 
+    if (cli->path.failed == ERR_INVALID)
+        return cli_fail(ERR_INVALID, "a name is empty");
     if (cli->path.failed)
         return cli_fail(ERR_LIMIT, "a name or an option is too long");
     if (client_call(&cli->client, method, text_str(&cli->path), body, repeat, ret, &error) < 0)

@@ -226,7 +226,9 @@ static void show_explain(const struct output *out, const json_t *reply)
         fputc('\n', out->to);
         output_rows(out, json_object_get(reply, "lines"), columns, sizeof(columns) / sizeof(columns[0]), "");
     }
-    if (json_is_false(json_object_get(reply, "is_fire_time"))) {
+    if (json_is_false(json_object_get(reply, "is_fire_time")) &&
+        (json_is_string(json_object_get(reply, "previous")) ||
+         json_is_string(json_object_get(reply, "next")))) {
         fputc('\n', out->to);
         show_nearest(out, reply, "previous", "The fire time before:");
         show_nearest(out, reply, "next", "The fire time after: ");

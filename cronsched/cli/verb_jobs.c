@@ -138,10 +138,12 @@ const struct verb verb_names = {
 static void show_next_times(const struct output *out, const json_t *job)
 {
     const json_t *times = json_object_get(job, "next_times"), *item;
+    bool paused = json_is_true(json_object_get(job, "paused"));
     size_t i;
 
     if (json_array_size(times))
-        fprintf(out->to, "\n%sNext fire times%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out));
+        fprintf(out->to, "\n%sNext fire times%s%s\n", output_tone(out, OUTPUT_BOLD), output_plain(out),
+                paused ? ", which the pause skips" : "");
     json_array_foreach(times, i, item)
     {
         char local[TEXT_NUMBER_BUFFER], left[TEXT_NUMBER_BUFFER];

@@ -54,6 +54,8 @@ static int put_params(const struct verb_call *call, json_t *body)
         snprintf(name, sizeof(name), "%.*s", (int)n, param);
         if (!param[n] || n == 0 || n >= sizeof(name))
             code = verb_usage(call, "--param takes NAME=VALUE, not '%s'", param);
+        else if (json_object_get(params, name))
+            code = verb_usage(call, "--param %s is given twice", name);
         else
             code = cli_put_text(call, params, name, "--param", param + n + 1);
     }

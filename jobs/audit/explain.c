@@ -296,10 +296,10 @@ static void bare_verdict(struct explain *e, json_t *result)
         give_verdict(result, "open",
                      json_array_size(e->answers[EXPLAIN_RECORDS]) ? "it is prepared, and not due yet"
                                                                   : "it is not due yet");
-    else if (due_ms + r->late_grace_ms >= r->now_ms)
-        give_verdict(result, "open", "it is due now, and nothing is decided yet");
     else if (p && p->to_ms == INT64_MAX && e->version->until_s == INT64_MAX)
         give_verdict(result, "open", "it waits for the end of the pause, which will skip it");
+    else if (due_ms + r->late_grace_ms >= r->now_ms)
+        give_verdict(result, "open", "it is due now, and nothing is decided yet");
     else
         give_verdict(result, "unaccounted", "the outcome is unknown: no run and no skip is recorded");
 }

@@ -188,6 +188,12 @@ static int db_connect(struct journal_db *j, bool create, const char *cluster, st
                         "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = " WAL_KEEP_BYTES,
                         error),
             error);
+    if (rc == ERR_CORRUPT)
+        rc = error_set(error, ERR_CORRUPT,
+                       "%s cannot be read: %s: put the right one there, as from a backup, or move it away "
+                       "and accept that "
+                       "with 'cronsched cluster reset-journal'",
+                       j->path, sqlite3_errmsg(j->db));
     if (rc == 0)
         rc = db_check_format(j, cluster, error);
     if (rc == 0)

@@ -221,6 +221,18 @@ class Operator(lab.Suite):
         self.cli.check("apply", path, "--set", "mine")
         self.assertEqual(["of-set"], [j["job"] for j in self.cli.json("jobs", "--set", "mine")])
 
+    def test_small_mistakes_are_told(self):
+        self.apply(small={"schedule": "* * * * * *", "command": ["true"], "paused": True})
+        for words, text in ((("trigger", ""), "a name is empty"), (("show", ""), "a name is empty"),
+                            (("trigger", "small", "-p", "a=1", "-p", "a=2"), "--param a is given twice")):
+            answer = self.cli.call(*words)
+            self.assertEqual(2, answer.code, answer)
+            self.assertIn(text, answer.err)
+        self.assertIn("Next fire times, which the pause skips", self.cli.check("show", "small").out)
+        before = self.cli.check("explain", "small", "2020-01-01").out
+        self.assertIn("the job was not defined then", before)
+        self.assertNotIn("The fire time", before)
+
     def test_a_backfill_of_nothing_says_why(self):
         self.apply(fill={"schedule": "@daily", "command": ["true"]})
         nothing = self.cli.check("backfill", "fill", "--from", "2030-01-01", "--to", "2030-02-01")

@@ -358,7 +358,8 @@ static void test_torn_file(void **state)
     assert_refused(ERR_CORRUPT, "malformed");
     copy_file(copy, path);
     overwrite(0, "nonsense nonsense");
-    assert_refused(ERR_CORRUPT, "not a database");
+    assert_refused(ERR_CORRUPT,
+                   "cannot be read: file is not a database: put the right one there, as from a backup");
     copy_file(copy, path);
     overwrite(3 * 4096, "\x55\x55\x55\x55\x55\x55\x55\x55");
     assert_refused(ERR_CORRUPT, "is damaged: Page 4: ");

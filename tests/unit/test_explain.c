@@ -303,6 +303,8 @@ static void test_still_paused(void **state)
     assert_explains(
         "2026-11-22T08:00:00Z", "2026-11-23T00:00:00Z", true, "open",
         LINES("it waits for the end of the pause", "the job is paused by ann: paused in its file"));
+    assert_explains("2026-11-22T08:00:00Z", "2026-11-22T08:00:30Z", true, "open",
+                    LINES("it waits for the end of the pause", "!it is due now"));
 }
 
 static void test_versions(void **state)
