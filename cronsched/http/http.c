@@ -6,6 +6,9 @@
  *   - a client that is slow with its request: the clock shuts the socket down, the library sees the end and
  *     cleans up
  *   - a client that takes nothing: the library's idle timeout
+ *   - a head that the library refuses before anything here sees it (no Host, a Content-Length that is no number):
+ *     version 0.9.75 writes the head of its answer twice; it says "close", and the connection ends with it, so nobody
+ *     reads the next answer in it
  *   - a handler that does not answer: the clock answers ERR_TIMEOUT in its place
  *   - a client that hangs up during a stream's pause: the clock sees it, and ends the stream
  *   - closing with connections suspended would abort the process: close answers and ends everything first, and
