@@ -136,6 +136,23 @@ int cli_get(struct cli_context *cli, json_t **ret)
     return cli_send(cli, "GET", NULL, CLIENT_REPEATABLE, ret);
 }
 
+const char *cli_text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+int cli_end(struct cli_context *cli, int code, json_t *reply, void (*tell)(const json_t *reply))
+{
+    if (code == EXIT_FINE && cli->out.format != OUTPUT_TABLE)
+        output_value(&cli->out, reply);
+    else if (code == EXIT_FINE)
+        tell(reply);
+    json_decref(reply);
+    return cli_close(cli, code);
+}
+
 int cli_show(struct cli_context *cli, void (*show)(const struct output *out, const json_t *reply))
 {
     json_t *reply = NULL;

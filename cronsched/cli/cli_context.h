@@ -47,5 +47,12 @@ int cli_send(struct cli_context *cli, const char *method, const json_t *body, en
 /* For verbs that only show: GET the path, hand the reply to `show`, close. */
 int cli_show(struct cli_context *cli, void (*show)(const struct output *out, const json_t *reply));
 
+/* The member's text, "" when there is none. Borrowed from the object. */
+const char *cli_text_at(const json_t *object, const char *key);
+
+/* For verbs that only make the server do something: its reply as JSON or YAML when that was asked for, else what `tell`
+ * prints of it. Takes the reply, closes, returns `code`. */
+int cli_end(struct cli_context *cli, int code, json_t *reply, void (*tell)(const json_t *reply));
+
 /* "cronsched: TEXT" and the exit code of an error code of jobs/base/error.h. */
 int cli_fail(int error_code, const char *format, ...) __attribute__((format(printf, 2, 3)));

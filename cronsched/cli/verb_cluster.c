@@ -125,6 +125,11 @@ const struct verb verb_cluster = {
 
 /* ---- step-down ---- */
 
+static void tell_step_down(const json_t *reply)
+{
+    puts("the leader hands over");
+}
+
 static int run_step_down(const struct verb_call *call)
 {
     struct cli_context s;
@@ -135,12 +140,7 @@ static int run_step_down(const struct verb_call *call)
         cli_path(&s, "/v1/cluster/step-down");
         code = cli_send(&s, "POST", NULL, CLIENT_ONCE, &reply); /* twice would depose the successor */
     }
-    if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
-        output_value(&s.out, reply);
-    else if (code == EXIT_FINE)
-        puts("the leader hands over");
-    json_decref(reply);
-    return cli_close(&s, code);
+    return cli_end(&s, code, reply, tell_step_down);
 }
 
 const struct verb verb_cluster_step_down = {
@@ -155,6 +155,16 @@ const struct verb verb_cluster_step_down = {
 
 /* ---- accept-clock ---- */
 
+static void tell_clock(const json_t *reply)
+{
+    if (json_is_true(json_object_get(reply, "held")))
+        printf("%s follows its wall clock, which is %+" JSON_INTEGER_FORMAT
+               " s off the time that it went by\n",
+               cli_text_at(reply, "replica"), json_integer_value(json_object_get(reply, "jump_ms")) / 1000);
+    else
+        printf("%s follows its wall clock already\n", cli_text_at(reply, "replica"));
+}
+
 static int run_accept_clock(const struct verb_call *call)
 {
     struct cli_context s;
@@ -165,17 +175,7 @@ static int run_accept_clock(const struct verb_call *call)
         cli_path(&s, "/v1/cluster/accept-clock");
         code = cli_send(&s, "POST", NULL, CLIENT_REPEATABLE, &reply);
     }
-    if (code == EXIT_FINE && s.out.format != OUTPUT_TABLE)
-        output_value(&s.out, reply);
-    else if (code == EXIT_FINE && json_is_true(json_object_get(reply, "held")))
-        printf("%s follows its wall clock, which is %+" JSON_INTEGER_FORMAT
-               " s off the time that it went by\n",
-               json_string_value(json_object_get(reply, "replica")),
-               json_integer_value(json_object_get(reply, "jump_ms")) / 1000);
-    else if (code == EXIT_FINE)
-        printf("%s follows its wall clock already\n", json_string_value(json_object_get(reply, "replica")));
-    json_decref(reply);
-    return cli_close(&s, code);
+    return cli_end(&s, code, reply, tell_clock);
 }
 
 const struct verb verb_cluster_accept_clock = {

@@ -10,13 +10,6 @@
 #define WAIT_MS       30000 /* for what the replica does in ZooKeeper */
 #define WAIT_EVERY_US 200000
 
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 static int64_t number_at(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
@@ -32,7 +25,7 @@ static int get_cluster(struct cli_context *s, json_t **ret)
 
 static bool stands_as(const json_t *cluster, const char *standing)
 {
-    return strcmp(text_at(cluster, "standing"), standing) == 0;
+    return strcmp(cli_text_at(cluster, "standing"), standing) == 0;
 }
 
 /* A replica reads ZooKeeper before it knows what it is. */
@@ -49,7 +42,7 @@ static int get_standing(struct cli_context *s, json_t **ret)
                         "this server keeps its journal in its own folder: it needs no cluster");
     if (code == EXIT_FINE && stands_as(*ret, "connecting"))
         return cli_fail(ERR_UNREACHABLE, "replica %s cannot reach ZooKeeper, or has not read it yet",
-                        text_at(*ret, "replica"));
+                        cli_text_at(*ret, "replica"));
     return code;
 }
 
@@ -64,7 +57,8 @@ static int wait_member(struct cli_context *s, json_t **ret)
             return EXIT_FINE;
         if (output_now_ms() >= until_ms)
             return cli_fail(ERR_TIMEOUT, "it was asked for, but replica %s is %s: %s",
-                            text_at(*ret, "replica"), text_at(*ret, "standing"), text_at(*ret, "refusing"));
+                            cli_text_at(*ret, "replica"), cli_text_at(*ret, "standing"),
+                            cli_text_at(*ret, "refusing"));
         usleep(WAIT_EVERY_US);
     }
     return code;
@@ -85,8 +79,19 @@ static void show_result(struct cli_context *s, const json_t *cluster, const char
     if (s->out.format != OUTPUT_TABLE)
         output_value(&s->out, cluster);
     else
-        printf("%s cluster %s; %s leads it\n", what, text_at(cluster, "uuid"),
-               text_at(json_object_get(cluster, "leader"), "id"));
+        printf("%s cluster %s; %s leads it\n", what, cli_text_at(cluster, "uuid"),
+               cli_text_at(json_object_get(cluster, "leader"), "id"));
+}
+
+/* Asks for it and waits until the replica is a member. */
+static int change(struct cli_context *s, json_t **cluster, const char *act, json_t *body, const char *done)
+{
+    int code = post(s, act, body);
+
+    code = code != EXIT_FINE ? code : wait_member(s, cluster);
+    if (code == EXIT_FINE)
+        show_result(s, *cluster, done);
+    return code;
 }
 
 /* ---- init ---- */
@@ -101,9 +106,9 @@ static int may_init(const json_t *cluster)
     if (stands_as(cluster, "unfounded"))
         return EXIT_FINE;
     if (stands_as(cluster, "refusing") || stands_as(cluster, "stopped"))
-        return cli_fail(ERR_CONFLICT, "replica %s: %s", text_at(cluster, "replica"),
-                        text_at(cluster, "refusing"));
-    return cli_fail(ERR_CONFLICT, "ZooKeeper holds cluster %s already%s", text_at(cluster, "uuid"),
+        return cli_fail(ERR_CONFLICT, "replica %s: %s", cli_text_at(cluster, "replica"),
+                        cli_text_at(cluster, "refusing"));
+    return cli_fail(ERR_CONFLICT, "ZooKeeper holds cluster %s already%s", cli_text_at(cluster, "uuid"),
                     stands_as(cluster, "joining") ? ": 'cronsched cluster join' lets this replica join it"
                                                   : ", and this replica is a member of it");
 }
@@ -119,12 +124,9 @@ static int run_init(const struct verb_call *call)
     code = code != EXIT_FINE ? code : may_init(cluster);
     if (code == EXIT_FINE && verb_flag(call, "dry-run")) {
         printf("replica %s would make a new cluster named %s in ZooKeeper, without jobs\n",
-               text_at(cluster, "replica"), text_at(cluster, "cluster"));
+               cli_text_at(cluster, "replica"), cli_text_at(cluster, "cluster"));
     } else if (code == EXIT_FINE) {
-        code = post(&s, "init", id ? json_pack("{s:s}", "cluster", id) : json_object());
-        code = code != EXIT_FINE ? code : wait_member(&s, &cluster);
-        if (code == EXIT_FINE)
-            show_result(&s, cluster, "made");
+        code = change(&s, &cluster, "init", id ? json_pack("{s:s}", "cluster", id) : json_object(), "made");
     }
     json_decref(cluster);
     return cli_close(&s, code);
@@ -163,10 +165,10 @@ static void show_join(const struct output *out, const json_t *cluster)
         output_value(out, cluster);
         return;
     }
-    fprintf(out->to, "replica %s would join cluster %s (%s)\n", text_at(cluster, "replica"),
-            text_at(cluster, "uuid"), text_at(cluster, "cluster"));
+    fprintf(out->to, "replica %s would join cluster %s (%s)\n", cli_text_at(cluster, "replica"),
+            cli_text_at(cluster, "uuid"), cli_text_at(cluster, "cluster"));
     if (json_is_object(leader))
-        fprintf(out->to, "its leader is %s at %s; ", text_at(leader, "id"), text_at(leader, "url"));
+        fprintf(out->to, "its leader is %s at %s; ", cli_text_at(leader, "id"), cli_text_at(leader, "url"));
     else
         fprintf(out->to, "nobody leads it; ");
     fprintf(out->to, "its journal ends at batch %" PRId64 "\n\n", number_at(cluster, "index"));
@@ -185,15 +187,13 @@ static int run_join(const struct verb_call *call)
     code = code != EXIT_FINE ? code : get_standing(&s, &cluster);
     if (code == EXIT_FINE && !stands_as(cluster, "joining"))
         code = cli_fail(
-            ERR_CONFLICT, "replica %s does not wait to join a cluster: %s", text_at(cluster, "replica"),
-            stands_as(cluster, "member") ? "it is a member of one" : text_at(cluster, "refusing"));
+            ERR_CONFLICT, "replica %s does not wait to join a cluster: %s", cli_text_at(cluster, "replica"),
+            stands_as(cluster, "member") ? "it is a member of one" : cli_text_at(cluster, "refusing"));
     if (code == EXIT_FINE && !verb_flag(call, "yes")) {
         show_join(&s.out, cluster);
     } else if (code == EXIT_FINE) {
-        code = post(&s, "join", json_pack("{s:s}", "cluster", text_at(cluster, "uuid")));
-        code = code != EXIT_FINE ? code : wait_member(&s, &cluster);
-        if (code == EXIT_FINE)
-            show_result(&s, cluster, "joined");
+        code = change(&s, &cluster, "join", json_pack("{s:s}", "cluster", cli_text_at(cluster, "uuid")),
+                      "joined");
     }
     json_decref(cluster);
     return cli_close(&s, code);
@@ -225,7 +225,7 @@ static const json_t *find_row(const json_t *cluster, const char *id)
 
     json_array_foreach(json_object_get(cluster, "replicas"), i, row)
     {
-        if (strcmp(text_at(row, "id"), id) == 0)
+        if (strcmp(cli_text_at(row, "id"), id) == 0)
             return row;
     }
     return NULL;
@@ -287,7 +287,8 @@ static void show_recovery(const struct output *out, const json_t *cluster)
         return;
     }
     if (stands_as(cluster, "refusing"))
-        fprintf(out->to, "%s refuses: %s\n", text_at(cluster, "replica"), text_at(cluster, "refusing"));
+        fprintf(out->to, "%s refuses: %s\n", cli_text_at(cluster, "replica"),
+                cli_text_at(cluster, "refusing"));
     fprintf(out->to,
             "The journal in ZooKeeper ends at batch %" PRId64
             ". KNOWS is the highest batch that a replica has "
@@ -300,7 +301,7 @@ static void show_recovery(const struct output *out, const json_t *cluster)
     json_array_foreach(json_object_get(cluster, "replicas"), i, row)
     {
         if (number_at(row, "applied") > 0 && !json_is_true(json_object_get(row, "joining")))
-            explain_from(out->to, cluster, text_at(row, "id"));
+            explain_from(out->to, cluster, cli_text_at(row, "id"));
     }
 }
 
@@ -326,12 +327,12 @@ static int turn_to(struct cli_context *s, const json_t *cluster, const char *fro
     const json_t *row = doer(cluster, from);
     struct error error = {0};
 
-    if (strcmp(from, text_at(cluster, "replica")) == 0 ||
+    if (strcmp(from, cli_text_at(cluster, "replica")) == 0 ||
         (strcmp(from, "tree") == 0 && stands_as(cluster, "refusing")))
         return EXIT_FINE;
     if (!row)
         return cli_fail(ERR_CONFLICT, "no replica that is there refuses the journal in ZooKeeper");
-    if (client_ask_replica(&s->client, text_at(row, "id"), text_at(row, "url"), &error) < 0)
+    if (client_ask_replica(&s->client, cli_text_at(row, "id"), cli_text_at(row, "url"), &error) < 0)
         return verb_fail(&error);
     return EXIT_FINE;
 }
@@ -347,8 +348,8 @@ static int wait_recovered(struct cli_context *s, json_t **ret)
                             "it is still under way; 'cronsched cluster -o json' shows how it ends");
         usleep(WAIT_EVERY_US);
     }
-    if (code == EXIT_FINE && strcmp(text_at(*ret, "recovery"), "done") != 0)
-        return cli_fail(ERR_CONFLICT, "%s", text_at(*ret, "recovery"));
+    if (code == EXIT_FINE && strcmp(cli_text_at(*ret, "recovery"), "done") != 0)
+        return cli_fail(ERR_CONFLICT, "%s", cli_text_at(*ret, "recovery"));
     return code != EXIT_FINE ? code : wait_member(s, ret);
 }
 

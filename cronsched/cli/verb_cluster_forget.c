@@ -6,13 +6,6 @@
 static const struct verb_option forget_options[] = {
     {"yes", 'y', NULL, "do it; without this it only says what would happen"}, {0}};
 
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 static const json_t *find_row(const json_t *rows, const char *id)
 {
     const json_t *row;
@@ -20,7 +13,7 @@ static const json_t *find_row(const json_t *rows, const char *id)
 
     json_array_foreach(rows, i, row)
     {
-        if (strcmp(text_at(row, "id"), id) == 0)
+        if (strcmp(cli_text_at(row, "id"), id) == 0)
             return row;
     }
     return NULL;
@@ -31,21 +24,22 @@ static int tell_one(struct cli_context *s, const json_t *member, const char *id,
 {
     struct error error = {0};
     json_t *body = json_pack("{s:s}", "replica", id);
-    int rc = first ? 0
-                   : client_ask_replica(&s->client, text_at(member, "id"), text_at(member, "url"), &error);
+    int rc =
+        first ? 0
+              : client_ask_replica(&s->client, cli_text_at(member, "id"), cli_text_at(member, "url"), &error);
 
     if (rc == 0)
         rc = client_call(&s->client, "POST", "/v1/cluster/forget", body, CLIENT_REPEATABLE, NULL, &error);
     json_decref(body);
     if (rc == 0 || rc == ERR_NOT_FOUND)
         return EXIT_FINE;
-    return cli_fail(rc, "replica %s still knows %s: %s", text_at(member, "id"), id, error.text);
+    return cli_fail(rc, "replica %s still knows %s: %s", cli_text_at(member, "id"), id, error.text);
 }
 
 static int tell_all(struct cli_context *s, const json_t *cluster, const char *id)
 {
     const json_t *rows = json_object_get(cluster, "replicas"), *row;
-    const char *asked = text_at(cluster, "replica");
+    const char *asked = cli_text_at(cluster, "replica");
     json_t *self = json_pack("{s:s}", "id", asked);
     size_t i;
     int code = tell_one(s, self, id, true), one;
@@ -53,7 +47,7 @@ static int tell_all(struct cli_context *s, const json_t *cluster, const char *id
     json_decref(self);
     json_array_foreach(rows, i, row)
     {
-        if (strcmp(text_at(row, "id"), asked) == 0)
+        if (strcmp(cli_text_at(row, "id"), asked) == 0)
             continue;
         one = tell_one(s, row, id, false);
         code = code == EXIT_FINE ? one : code;
@@ -82,7 +76,7 @@ static int run_forget(const struct verb_call *call)
             "replica %s at %s, last seen at %s: %s\nIt would not be asked and not be missed any more, and "
             "what "
             "it alone holds would not count.\nNothing was changed; with --yes it is done.\n",
-            id, text_at(row, "url"), text_at(row, "seen"), text_at(row, "why"));
+            id, cli_text_at(row, "url"), cli_text_at(row, "seen"), cli_text_at(row, "why"));
     else if (code == EXIT_FINE && !row && !verb_flag(call, "yes"))
         code = cli_fail(ERR_NOT_FOUND, "replica %s is not known here", id);
     else if (code == EXIT_FINE)

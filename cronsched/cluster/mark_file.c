@@ -194,11 +194,6 @@ void mark_file_set(struct mark_file *f, const struct mark *mark)
         write_newest(f);
 }
 
-uint64_t mark_file_durable(const struct mark_file *f)
-{
-    return f->written.index;
-}
-
 const char *mark_file_trouble(const struct mark_file *f)
 {
     return f->trouble;

@@ -29,8 +29,6 @@ void mark_file_new(struct mark_file **ret, uv_loop_t *loop, const char *data_dir
 /* Writes this one, soon. The same again costs nothing. A mark of another cluster than the folder's is refused, and
  * told. */
 void mark_file_set(struct mark_file *file, const struct mark *mark);
-/* The index that the file holds durably. */
-uint64_t mark_file_durable(const struct mark_file *file);
 /* Why it could not be written at the last try; "" when it could. Borrowed until the loop turns. */
 const char *mark_file_trouble(const struct mark_file *file);
 /* Writes what is not written yet (one try), then is gone; done comes from the loop. */

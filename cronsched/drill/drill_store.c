@@ -7,13 +7,6 @@
 #define REFUSE_MS      60000 /* for every replica to notice, once ZooKeeper serves again */
 #define WATCH_SESSIONS 2     /* for so long nobody may lead */
 
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 /* ---- the faults ---- */
 
 int drill_store_backup(struct drill *d, struct error *error)
@@ -54,7 +47,7 @@ static size_t count_refusing(struct drill *d, size_t *ret_led, size_t *ret_serve
 
         if (client_probe(client, i, "/v1/cluster", &cluster, NULL) < 0)
             continue;
-        if (strcmp(text_at(cluster, "standing"), "refusing") == 0) {
+        if (strcmp(cli_text_at(cluster, "standing"), "refusing") == 0) {
             refusing++;
             *ret_server = i;
         } else if (json_is_object(json_object_get(cluster, "leader"))) {
@@ -97,7 +90,7 @@ static int count_starts_led(struct drill *d, int64_t since_ms, int64_t until_ms,
 
 static const char *replica_at(const struct drill *d, size_t server)
 {
-    return text_at(json_array_get(json_object_get(d->lab.facts, "replicas"), server), "id");
+    return cli_text_at(json_array_get(json_object_get(d->lab.facts, "replicas"), server), "id");
 }
 
 /* Asks the replica whose state is to be had; the tree is as good as any, where there is one. */

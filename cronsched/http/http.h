@@ -164,9 +164,6 @@ void http_reply_failure(struct http_request *request, const struct error *error)
 /* With further members for the error object; takes the reference to `more`, which may be NULL. */
 void http_reply_problem(struct http_request *request, int status, const struct error *error, json_t *more);
 void http_reply_text(struct http_request *request, int status, const char *type, const char *text);
-/* Bytes that outlive the server, such as a page that is compiled in. */
-void http_reply_static(struct http_request *request, int status, const char *type, const void *bytes,
-                       size_t n);
 
 int http_status_of(int code); /* of an error_code */
 

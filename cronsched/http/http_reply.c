@@ -160,13 +160,6 @@ void http_reply_text(struct http_request *r, int status, const char *type, const
         answer_bytes(r, status, type, strdup(text), strlen(text));
 }
 
-void http_reply_static(struct http_request *r, int status, const char *type, const void *bytes, size_t n)
-{
-    if (!http_answered(r))
-        answer(r, status, type,
-               MHD_create_response_from_buffer(n, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT));
-}
-
 /* Texts of errors quote what was sent, and may be cut in mid-letter. */
 static json_t *json_of_text(const char *text)
 {

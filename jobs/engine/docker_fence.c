@@ -469,20 +469,3 @@ bool docker_fence_tell(struct docker_fence *f, const struct docker_fact *fact)
     assert(!"a kind of fact that does not exist");
     return false;
 }
-
-const char *docker_fence_want_name(enum docker_fence_want what)
-{
-    static const char *const names[] = {
-        [DOCKER_FENCE_OPEN_EVENTS] = "open-events",
-        [DOCKER_FENCE_INSPECT] = "inspect",
-        [DOCKER_FENCE_CHANGES] = "changes",
-        [DOCKER_FENCE_BOOT_ID] = "boot",
-        [DOCKER_FENCE_IDENTITY] = "identity",
-        [DOCKER_FENCE_SEAL] = "seal",
-        [DOCKER_FENCE_REMOVE] = "remove",
-        [DOCKER_FENCE_WAIT] = "wait",
-        [DOCKER_FENCE_DONE] = "done",
-    };
-
-    return names[what];
-}

@@ -183,5 +183,3 @@ void docker_fence_init(struct docker_fence *fence, bool may_have_run, const char
 
 /* True: look at fence->want, there is something new to do. False: go on waiting for what was wanted. */
 bool docker_fence_tell(struct docker_fence *fence, const struct docker_fact *fact);
-
-const char *docker_fence_want_name(enum docker_fence_want want);

@@ -8,11 +8,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
-from certificates import certificates  # noqa: E402
+from certificates import SecureSuite  # noqa: E402
 from cluster_test import Cluster  # noqa: E402
 from place import die_with_parent  # noqa: E402
 from server import TOP  # noqa: E402
-from zookeeper import free_ports, why_no_zookeeper  # noqa: E402
+from zookeeper import free_ports  # noqa: E402
 
 NGINX = """daemon off; pid {folder}/nginx.pid; error_log stderr warn; worker_processes 1;
 events {{}}
@@ -22,16 +22,7 @@ scgi_temp_path {folder}/s; uwsgi_temp_path {folder}/u;
 """
 
 
-class Balancers(lab.Suite):
-    def setUp(self):
-        super().setUp()
-        why = why_no_zookeeper()
-        if why:
-            self.skipTest(why)
-        self.certs = self.folder.make("certs")
-        certificates(self.certs)
-        self.ca = os.path.join(self.certs, "ca.pem")
-
+class Balancers(SecureSuite):
     def of_the_guide(self, language, changes):
         """The page's text in this language, with the names and ports of this test."""
         with open(os.path.join(TOP, "contrib", "guide", "load-balancers.md"), encoding="utf-8") as f:
@@ -56,14 +47,13 @@ class Balancers(lab.Suite):
         process.wait(10)
 
     def cli(self, port):
-        return lab.Cli(f"https://127.0.0.1:{port}", {"CRONSCHED_CACERT": self.ca})
+        return lab.Cli(f"https://127.0.0.1:{port}", {"CRONSCHED_CACERT": self.tls()["ca"]})
 
     def wait_through(self, port):
         lab.wait_for(lambda: self.cli(port).call("jobs").code == 0, 15, f"an answer through port {port}")
 
     def test_a_leader_dies_behind_them(self):
-        tls = {"cert": os.path.join(self.certs, "server.pem"), "key": os.path.join(self.certs, "server.key"), "ca": self.ca}
-        c = self.cluster = Cluster(self, replicas=2, config={"tls": tls})
+        c = self.cluster = Cluster(self, replicas=2, config={"tls": self.tls()})
         leader, standby = c.servers
         leader.apply({"j": {"command": ["/bin/true"], "concurrency": "allow"}})
         c.wait_fit(leader)

@@ -8,25 +8,12 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
-from certificates import certificates  # noqa: E402
+from certificates import SecureSuite  # noqa: E402
 from cluster_test import Cluster  # noqa: E402
 from server import TOP, binary  # noqa: E402
-from zookeeper import why_no_zookeeper  # noqa: E402
 
 
-class SecureCluster(lab.Suite):
-    def setUp(self):
-        super().setUp()
-        why = why_no_zookeeper()
-        if why:
-            self.skipTest(why)
-        self.certs = self.folder.make("certs")
-        certificates(self.certs)
-
-    def tls(self, ca="ca.pem"):
-        return {name: os.path.join(self.certs, file)
-                for name, file in (("cert", "server.pem"), ("key", "server.key"), ("ca", ca))}
-
+class SecureCluster(SecureSuite):
     def secret_file(self, text):
         path = self.folder.join("secret-" + text.replace(":", "-"))
         with open(path, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:

@@ -3,6 +3,9 @@
 import os
 import subprocess
 
+from tap import Suite
+from zookeeper import why_no_zookeeper
+
 
 def certificates(folder):
     """ca.pem; server and client, each .pem and .key, signed by it; other.pem, an authority that signed nothing."""
@@ -19,3 +22,19 @@ def certificates(folder):
             f.write("subjectAltName=IP:127.0.0.1,DNS:cron-1.example.com\n")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                 "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem")
+
+
+class SecureSuite(Suite):
+    """Clusters over TLS, with certificates in the folder `certs`."""
+
+    def setUp(self):
+        super().setUp()
+        why = why_no_zookeeper()
+        if why:
+            self.skipTest(why)
+        self.certs = self.folder.make("certs")
+        certificates(self.certs)
+
+    def tls(self, ca="ca.pem"):
+        return {name: os.path.join(self.certs, file)
+                for name, file in (("cert", "server.pem"), ("key", "server.key"), ("ca", ca))}

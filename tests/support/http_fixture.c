@@ -36,12 +36,16 @@ static void handle_nothing(struct http_request *r, void *arg)
     http_reply_text(r, 200, "text/plain", "ok\n");
 }
 
-char big[16 * 1024 * 1024];
-
 static void handle_big(struct http_request *r, void *arg)
 {
+    char *text = malloc(BIG_BYTES + 1);
+
+    assert_non_null(text);
+    memset(text, 'x', BIG_BYTES);
+    text[BIG_BYTES] = '\0';
     handled++;
-    http_reply_static(r, 200, "application/octet-stream", big, sizeof(big));
+    http_reply_text(r, 200, "application/octet-stream", text);
+    free(text);
 }
 
 static void handle_slow(struct http_request *r, void *arg)

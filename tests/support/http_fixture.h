@@ -14,8 +14,9 @@
 #include <cmocka.h>
 
 #define PARALLEL   200
-#define SLOW_MS    3                 /* of the loop, for GET /slow */
-#define TEXT_BYTES (4 * 1024 * 1024) /* GET /text */
+#define SLOW_MS    3                  /* of the loop, for GET /slow */
+#define TEXT_BYTES (4 * 1024 * 1024)  /* GET /text */
+#define BIG_BYTES  (16 * 1024 * 1024) /* GET /big: more than any socket buffers */
 
 #define SERVER(f) cmocka_unit_test_setup_teardown(f, set_up_server, tear_down)
 #define PLAIN(f)  cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -32,8 +33,7 @@ extern size_t kept_count;
 extern struct http_stream *stream;
 extern int handled, stream_closed, stream_drained;
 
-extern char big[16 * 1024 * 1024]; /* more than any socket buffers */
-extern char metrics[16384];        /* as read_metrics found them */
+extern char metrics[16384]; /* as read_metrics found them */
 
 void start_with(const struct auth_options *who, const struct http_options *limits);
 void stop(void);

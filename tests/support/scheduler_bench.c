@@ -262,3 +262,19 @@ void bench_recover(int64_t lost_ms)
     scheduler_journal_events.lead(b.scheduler, 2, "start");
     bench_settle();
 }
+
+void bench_to_release(char run[RUN_ID_MAX])
+{
+    bench_trigger(run);
+    bench_until(ENGINE_PREPARE);
+    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+    bench_until(ENGINE_RELEASE);
+}
+
+void bench_pass(int seconds)
+{
+    while (seconds-- > 0) {
+        b.now_ms += 1000;
+        bench_settle();
+    }
+}

@@ -47,6 +47,7 @@ struct bench {
 extern struct bench b;
 
 void bench_settle(void);
+void bench_pass(int seconds); /* with each it settles */
 /* Time passes until the engine is asked for that. */
 void bench_until(enum engine_op op);
 void bench_answer(struct engine_answer answer);
@@ -59,6 +60,8 @@ int bench_try_apply(json_t *jobs, bool dry, json_t **ret_reply);
 /* So many jobs, "job-000000" and on; `every` is their schedule, NULL: once a year each. */
 void bench_fill(int count, const char *every);
 void bench_trigger(char run[RUN_ID_MAX]);
+/* That, until the engine is asked to release it. */
+void bench_to_release(char run[RUN_ID_MAX]);
 /* The lead is lost, and the state as it stands given to the same scheduler again, as that of a batch above. */
 void bench_restore(void);
 /* So much time is lost, and it leads again. */

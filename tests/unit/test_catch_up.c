@@ -505,18 +505,31 @@ static uint64_t past_applied(const struct history *history)
     return UINT64_MAX;
 }
 
+static void begin_with_history(void)
+{
+    past.ops = (struct history_ops){.write = past_write, .query = past_query, .applied = past_applied};
+    past.history.ops = &past.ops;
+    past.skips = json_array();
+    past.fired = json_array();
+    b.with_history = &past.history;
+    begin();
+}
+
+static void end_with_history(void)
+{
+    bench_teardown(NULL);
+    json_decref(past.skips);
+    json_decref(past.fired);
+    b.with_history = NULL;
+}
+
 /* For 15 s the clock was two hours ahead: when it is right again all that comes runs, but for what had its run. */
 static void a_clock_that_was_ahead_silences_nothing(void **state)
 {
     for (int restarted = 0; restarted < 2; restarted++) {
         int64_t ahead_ms = 7200000;
 
-        past.ops = (struct history_ops){.write = past_write, .query = past_query, .applied = past_applied};
-        past.history.ops = &past.ops;
-        past.skips = json_array();
-        past.fired = json_array();
-        b.with_history = &past.history;
-        begin();
+        begin_with_history();
         b.table.ahead_ms = 1;
         apply("");
         seconds(30);
@@ -536,22 +549,14 @@ static void a_clock_that_was_ahead_silences_nothing(void **state)
         t.what[5] = '\0';
         assert_string_equal(t.what, "RRRRR");
         assert_int_equal(t.most_running, 1);
-        bench_teardown(NULL);
-        json_decref(past.skips);
-        json_decref(past.fired);
+        end_with_history();
     }
-    b.with_history = NULL;
 }
 
 /* A minute ahead: what has had its run does not run again. */
 static void what_has_run_is_not_made_good(void **state)
 {
-    past.ops = (struct history_ops){.write = past_write, .query = past_query, .applied = past_applied};
-    past.history.ops = &past.ops;
-    past.skips = json_array();
-    past.fired = json_array();
-    b.with_history = &past.history;
-    begin();
+    begin_with_history();
     b.table.ahead_ms = 1;
     apply("");
     seconds(30);
@@ -562,10 +567,7 @@ static void what_has_run_is_not_made_good(void **state)
     seconds(160); /* submit() asserts that none is started twice */
     t.what[7] = '\0';
     assert_string_equal(t.what, "RRRRRRR");
-    bench_teardown(NULL);
-    json_decref(past.skips);
-    json_decref(past.fired);
-    b.with_history = NULL;
+    end_with_history();
 }
 
 #define TEST(name) cmocka_unit_test(name)

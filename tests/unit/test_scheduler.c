@@ -36,10 +36,7 @@ static void it_is_never_more_than_configured(void **state)
 static void bench_release(char run[RUN_ID_MAX])
 {
     b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"retries\":{\"max\":3},\"on_lost\":\"rerun\"}}}";
-    bench_trigger(run);
-    bench_until(ENGINE_PREPARE);
-    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
-    bench_until(ENGINE_RELEASE);
+    bench_to_release(run);
     bench_restore();
 }
 
@@ -73,10 +70,7 @@ static void what_a_lost_journal_may_have_started_is_not_started_again(void **sta
         bench_until(ENGINE_FENCE);
         bench_answer((struct engine_answer){.event = nothing[i], .exit_code = -1});
         assert_null(scheduler_run_json(b.scheduler, run));
-        for (int s = 0; s < 300; s++) {
-            b.now_ms += 1000;
-            bench_settle();
-        }
+        bench_pass(300);
         assert_int_equal(b.prepared, prepared);
         bench_trigger(run); /* what comes later runs */
         bench_until(ENGINE_PREPARE);
@@ -125,10 +119,7 @@ static void fire_times_of_a_lost_journal_are_skipped(void **state)
     bench_restore();
     until_ms = b.prepared_after_ms = b.now_ms + 600000;
     bench_recover(600000);
-    for (int s = 0; s < 60; s++) {
-        b.now_ms += 1000;
-        bench_settle();
-    }
+    bench_pass(60);
     assert_true(b.asked && b.op == ENGINE_PREPARE);
     assert_true(b.fire_ms > until_ms && b.fire_ms <= until_ms + 40000);
 }
@@ -171,10 +162,7 @@ static void an_answer_that_does_not_fit_is_asked_again(void **state)
 /* Reaches the state in which the attempt runs and is watched. */
 static void bench_run(char run[RUN_ID_MAX])
 {
-    bench_trigger(run);
-    bench_until(ENGINE_PREPARE);
-    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
-    bench_until(ENGINE_RELEASE);
+    bench_to_release(run);
     bench_answer((struct engine_answer){
         .event = ENGINE_STARTED, .started_ms = 1763800001000, .exit_code = -1, .text = "somebody was first"});
     bench_until(ENGINE_WATCH);
@@ -389,10 +377,7 @@ static int64_t stopped_after(int64_t offset_ms, bool adopted)
     bench_teardown(NULL);
     bench_setup(NULL);
     b.job = "{\"jobs\":{\"a\":{\"image\":\"x\",\"timeout\":\"5m\"}}}";
-    bench_trigger(run);
-    bench_until(ENGINE_PREPARE);
-    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
-    bench_until(ENGINE_RELEASE);
+    bench_to_release(run);
     started_ms = b.now_ms;
     bench_answer(
         (struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms + offset_ms, .exit_code = -1});

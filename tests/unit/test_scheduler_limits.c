@@ -6,10 +6,7 @@
 /* One that is released, and being watched from then on: the ticket of its WATCH. */
 static uint64_t bench_start(char run[RUN_ID_MAX])
 {
-    bench_trigger(run);
-    bench_until(ENGINE_PREPARE);
-    bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
-    bench_until(ENGINE_RELEASE);
+    bench_to_release(run);
     bench_answer((struct engine_answer){.event = ENGINE_STARTED, .started_ms = b.now_ms, .exit_code = -1});
     bench_until(ENGINE_WATCH);
     b.asked = false;

@@ -591,12 +591,3 @@ bool attempt_dir_is_emptied(int folder)
 {
     return faccessat(folder, "ready", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
-
-const char *attempt_dir_state_name(enum attempt_dir_state state)
-{
-    static const char *const names[] = {[ATTEMPT_DIR_WAITING] = "waiting", [ATTEMPT_DIR_FENCED] = "fenced",
-                                        [ATTEMPT_DIR_RUNNING] = "running", [ATTEMPT_DIR_ENDED] = "ended",
-                                        [ATTEMPT_DIR_REFUSED] = "refused", [ATTEMPT_DIR_LOST] = "lost"};
-
-    return names[state];
-}

@@ -147,8 +147,6 @@ void attempt_dir_clean(int root, const char *group_base);
 /* One that was prepared has `ready` for as long as it is there: somebody has removed it. */
 bool attempt_dir_is_emptied(int folder);
 
-const char *attempt_dir_state_name(enum attempt_dir_state state);
-
 /* A pidfd of that very process: 0, or ERR_NOT_FOUND when it is gone. */
 int attempt_dir_pidfd(const struct attempt_dir_process *process, int *ret_pidfd, struct error *error);
 /* By its pidfd, and queued as of sigqueue(3), by which a supervisor knows whom it is from. ERR_NOT_FOUND: gone. */
