@@ -73,7 +73,7 @@ static void fail(struct answer *a, int code)
         return;
     }
     http_reply_error(a->request, code,
-                     code == ERR_NOMEM ? "out of memory" : "the jobs were read anew meanwhile; ask again");
+                     code == ERR_NOMEM ? "out of memory" : "the jobs were read again meanwhile; ask again");
     http_request_unref(a->request);
     a->request = NULL;
 }

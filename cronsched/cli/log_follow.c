@@ -68,7 +68,7 @@ static int get_run(struct cli_context *s, struct retry *retry, const char *run, 
         if (r == 0 && !run_view_known(*ret)) {
             json_decref(*ret);
             *ret = NULL;
-            return cli_fail(ERR_CORRUPT, "what the server answers is no run that this cronsched knows");
+            return cli_fail(ERR_CORRUPT, "what the server answers is not a run that this cronsched knows");
         }
         if (r == 0) {
             retry->silent_since_ms = 0;

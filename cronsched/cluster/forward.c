@@ -139,7 +139,7 @@ static void no_sense(struct forwarded_request *p, const struct error *why)
 {
     struct error error;
 
-    error_set(&error, ERR_UNKNOWN, "the leader's answer makes no sense (%s): it may or may not have happened",
+    error_set(&error, ERR_UNKNOWN, "the leader's answer is invalid (%s): it may or may not have happened",
               why->text);
     http_reply_problem(p->request, HTTP_BAD_GATEWAY, &error, NULL);
     forwarded_end(p);

@@ -6,7 +6,7 @@
  * Failures: no replica leads, or the connection is refused: retried as long as the request has time, so
  * that a failover is not visible. An answer that is lost: sent again, up to FORWARD_SENDS_MAX times with growing
  * pauses, when its route says that doing it twice does no harm (http_repeatable), else `unknown`. An answer that
- * makes no sense (a status that is none, no JSON object) is a 502, and nothing is sent again.
+ * is invalid (a status that does not exist, not a JSON object) is a 502, and nothing is sent again.
  *
  * Borrows the peer client and the view. One thread: the loop's.
  */

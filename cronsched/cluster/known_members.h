@@ -8,7 +8,7 @@
  * its mark counts (leader/replicated/claims.c). Written on the thread pool, one write at a time: at once when who is known,
  * where, or outside, has changed; else within KNOWN_MEMBERS_EVERY_MS.
  *
- * Failures: a file that is damaged is reported in the log, and begun anew; one that cannot be written is reported and tried
+ * Failures: a file that is damaged is reported in the log, and begun again; one that cannot be written is reported and tried
  * again. One thread: the loop's.
  */
 #pragma once

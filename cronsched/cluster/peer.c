@@ -45,7 +45,7 @@ json_t *peer_json(const struct http_answer *answer, struct error *error)
     if (!peer_answered(answer))
         error_set(error, ERR_UNREACHABLE, "%s", answer->error);
     else if (answer->status < 200 || answer->status > 599)
-        error_set(error, ERR_INVALID, "HTTP status %d makes no sense", answer->status);
+        error_set(error, ERR_INVALID, "HTTP status %d is invalid", answer->status);
     else
         json_text_object(answer->body, answer->size, "answer", &json, error);
     return json;

@@ -2,7 +2,7 @@
  * this replica, or to an engine that it reaches and the leader does not, answered by this replica's own engines.
  *
  * WATCH is answered at once, with what the engine has said last; the first one begins it, and it is kept for its leader
- * until its end was told. A newer leader begins anew.
+ * until its end was told. A newer leader begins again.
  *
  * An engine answers to one host. This one is between it and the scheduler's: answers with our own tickets
  * go to the leader that asked, all others to the scheduler.

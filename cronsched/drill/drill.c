@@ -161,7 +161,7 @@ static int check_leader(const struct drill *d, struct error *error)
     return error_set(error, ERR_CONFLICT, "%s leads, not %s", d->before.leader, d->leader_named);
 }
 
-static int strike(struct drill *d, struct drill_repeat *repeat, struct error *error)
+static int inject(struct drill *d, struct drill_repeat *repeat, struct error *error)
 {
     int r = 0;
 
@@ -190,7 +190,7 @@ static int one_repeat(struct drill *d, struct error *error)
 
     if (r < 0)
         return r;
-    r = strike(d, repeat, error);
+    r = inject(d, repeat, error);
     if (d->fault->heal && d->fault->heal(d, &healing) < 0 && r == 0) {
         *error = healing;
         r = healing.code;

@@ -45,7 +45,7 @@ int http_head_check(const char *head, size_t size, const char *version, struct e
         if (!next)
             return error_set(
                 error, ERR_INVALID,
-                "a header is no single line of a name, a colon and text that ends with CR and LF");
+                "a header is not a single line of a name, a colon and text that ends with CR and LF");
         p = next;
     }
     if (line_end(p, end) != end)

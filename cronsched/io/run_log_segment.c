@@ -263,7 +263,7 @@ int run_log_cursor_next(struct run_log_cursor *c, struct run_log_frame *ret)
 {
     ssize_t n = take_frame(c, ret);
 
-    if (n == 0) { /* what is there of an incomplete one is read anew: a writer may have cut it off */
+    if (n == 0) { /* what is there of an incomplete one is read again: a writer may have cut it off */
         ssize_t got = pread(c->fd, c->buffer, sizeof(c->buffer), c->end);
 
         c->used = 0;

@@ -129,7 +129,7 @@ enum docker_fact_kind {
     DOCKER_FACT_BOOT_ID, /* answers BOOT: text, NULL when not known */
     DOCKER_FACT_IDENTITY,    /* answers IDENTITY: text, NULL when not known */
     DOCKER_FACT_QUIET,       /* answers WAIT */
-    DOCKER_FACT_UNREACHABLE, /* answers any request: no answer, or it makes no sense; text */
+    DOCKER_FACT_UNREACHABLE, /* answers any request: no answer, or an invalid one; text */
 };
 
 struct docker_fact {

@@ -63,13 +63,13 @@ static const char *abbreviation(const char *name, char buffer[ZONE_ADVICE_MAX])
 
     for (size_t i = 0; i < sizeof(abbreviations) / sizeof(abbreviations[0]); i++)
         if (strcasecmp(name, abbreviations[i].name) == 0) {
-            snprintf(buffer, ZONE_ADVICE_MAX, "; an abbreviation is no zone: write %s",
+            snprintf(buffer, ZONE_ADVICE_MAX, "; an abbreviation is not a zone: write %s",
                      abbreviations[i].zones);
             return buffer;
         }
     if (name[upper] || upper < 2 || upper > 5)
         return NULL;
-    snprintf(buffer, ZONE_ADVICE_MAX, "; an abbreviation is no zone: write " PLACE);
+    snprintf(buffer, ZONE_ADVICE_MAX, "; an abbreviation is not a zone: write " PLACE);
     return buffer;
 }
 
@@ -110,10 +110,10 @@ static const char *offset(const char *name, char buffer[ZONE_ADVICE_MAX])
         if (strncasecmp(name, prefixes[i], n) != 0 || !read_offset(name + n, &minutes))
             continue;
         if (minutes % 60 || minutes < -12 * 60)
-            snprintf(buffer, ZONE_ADVICE_MAX, "; an offset is no zone: write " PLACE);
+            snprintf(buffer, ZONE_ADVICE_MAX, "; an offset is not a zone: write " PLACE);
         else
             snprintf(buffer, ZONE_ADVICE_MAX,
-                     "; an offset is no zone: write " PLACE ", or Etc/GMT%+d, whose sign is "
+                     "; an offset is not a zone: write " PLACE ", or Etc/GMT%+d, whose sign is "
                      "the other way round",
                      -minutes / 60);
         return buffer;

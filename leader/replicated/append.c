@@ -259,7 +259,7 @@ static bool first_fits(const struct replicated *r)
     return fits(r, 1, LIST_ITEM(r->appender.queue.next, struct item, link)->size);
 }
 
-/* The node is made anew long before its version comes to its end: that is 2^31 appends away, months. */
+/* The node is made again long before its version comes to its end: that is 2^31 appends away, months. */
 static size_t set_head(struct replicated *r, struct coord_op ops[2], const char *head)
 {
     struct appender *a = &r->appender;

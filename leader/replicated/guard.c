@@ -8,7 +8,7 @@
  * Happy path: the small nodes are read -> the batch at the mark's index is read and compared (once it is gone from the
  * log, the snapshot's list of epochs tells) -> verified: it follows. Elected: the same again, with fresh members, before
  * it leads. The mark rises with every batch that is applied or acknowledged.
- * Failures: whatever does not fit is a refusal. Each is judged anew from what was read last, so it ends by itself
+ * Failures: whatever does not fit is a refusal. Each is judged again from what was read last, so it ends by itself
  * when the tree is right again; until then everything is read again with each heartbeat.
  */
 #include "leader/replicated/replicated_priv.h"

@@ -53,7 +53,7 @@
 #define REPLICATED_GROUP_MAX            128
 #define REPLICATED_REFUSED_RETRY_MS     1000 /* after a refused write; doubles */
 #define REPLICATED_REFUSED_RETRY_MAX_MS 10000
-#define REPLICATED_HEAD_VERSION_MAX     (1 << 30) /* then /head is made anew */
+#define REPLICATED_HEAD_VERSION_MAX     (1 << 30) /* then /head is made again */
 #define REPLICATED_FETCH_MAX            64        /* batches fetched at once */
 /* Of the log, which is in the memory of each of ZooKeeper's servers. Each batch counts for its node, too. */
 #define REPLICATED_NODE_BYTES      384

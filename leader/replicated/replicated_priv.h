@@ -225,7 +225,7 @@ struct follower { /* follow.c */
 
 struct verify { /* the mark's batch is being read */
     size_t under_way;
-    bool again; /* it is wanted anew meanwhile */
+    bool again; /* it is wanted again meanwhile */
     bool failed, found, next_differs;
     enum mark_verdict verdict;
     struct mark mark; /* as it was when it was asked */
@@ -470,7 +470,7 @@ const char *tree_log_path(uint64_t index, char path[COORD_PATH_MAX]);
 
 /* ---- guard.c ---- */
 void guard_pump(struct replicated *r);
-void guard_session(struct replicated *r);   /* connected: all is compared anew */
+void guard_session(struct replicated *r);   /* connected: all is compared again */
 void guard_heartbeat(struct replicated *r); /* one is sent */
 enum replicated_standing guard_standing(const struct replicated *r);
 bool guard_trusts(const struct replicated *r);  /* a member, and nothing is held against the tree */
@@ -534,7 +534,7 @@ uint64_t ask_wake_ms(const struct replicated *r);         /* UINT64_MAX: it wait
 void claims_pump(struct replicated *r);
 /* Nobody leads outside of this tree, as far as anybody that can be asked knows. Asks, if it is not known. */
 bool claims_allow(struct replicated *r);
-void claims_elected(struct replicated *r); /* members are to be asked anew */
+void claims_elected(struct replicated *r); /* members are to be asked again */
 void claims_written(struct replicated *r, uint64_t sent_ms);
 void claims_members_read(struct replicated *r);
 uint64_t claims_wake_ms(const struct replicated *r); /* UINT64_MAX: it waits for no time */

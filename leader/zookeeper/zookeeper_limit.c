@@ -10,7 +10,7 @@
  *
  * Failures: a probe that is neither taken nor refused (no answer, the server stopped) is sent again; after
  * INCONCLUSIVE_MAX of these the search is given up. Servers with different limits: each that refuses makes the
- * limit smaller. A limit is looked for anew at a connection ZOOKEEPER_LIMIT_AGAIN_MS later: somebody may have
+ * limit smaller. A limit is looked for again at a connection ZOOKEEPER_LIMIT_AGAIN_MS later: somebody may have
  * raised it.
  */
 #include "leader/zookeeper/zookeeper_priv.h"

@@ -114,7 +114,7 @@ class JournalLost(lab.Suite):
         server.kill()
         self.assertIn("journal.db is missing or empty, but batch", self.refused(server))
         self.assertIn("history.db says so", server.log_tail(2))
-        # the recipe: begin anew
+        # the recipe: begin again
         dry = server.cli.call("cluster", "reset-journal", server.data)
         self.assertEqual(1, dry.code, dry)
         self.assertIn("is missing or empty", dry.out)

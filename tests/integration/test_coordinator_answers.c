@@ -60,7 +60,7 @@ static void set_quota(const char *cluster)
     client_free(c);
 }
 
-/* It was taken for a lost connection, which was made anew 2.6 times a second. */
+/* It was taken for a lost connection, which was made again 2.6 times a second. */
 static void test_a_quota_refuses_and_the_session_goes_on(void **state)
 {
     struct client *c = client_connected("quota");

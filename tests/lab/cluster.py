@@ -306,7 +306,7 @@ class Cluster:
         replica.start()
 
     def names_as(self, kind):
-        """What the replicas' names lead to from now on, and every link between two of them is made anew."""
+        """What the replicas' names lead to from now on, and every link between two of them is made again."""
         self.write_hosts(dual_stack=kind == "dual-stack")
         spaces = [self.network.spaces[name] for name in self.replicas]
         for space in spaces:

@@ -264,7 +264,7 @@ settle: /* what an earlier leader has left */
 #endif
     if
     :: atomic { state == HANDED_OVER -> skip };
-        APPEND(COMMITTED); /* anew, by this leader */
+        APPEND(COMMITTED); /* again, by this leader */
         goto committed
     :: atomic { state == COMMITTED -> goto fence }
     fi;

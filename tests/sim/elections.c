@@ -160,7 +160,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
     struct node *n = arg;
 
     if (n->leading)
-        violated(n->world, "%s starts anew while it leads", n->id);
+        violated(n->world, "%s starts again while it leads", n->id);
     n->restored = n->given = true;
     n->told_of_recovery = false;
     n->index = index;

@@ -1,7 +1,7 @@
 /* A journal that went back, and goes on from there because a person said so. What was committed since is gone, and what
  * was started then is not: nothing of that time may be started again.
  *
- * In worlds with the sim's own journal it is put back to a prefix, and all processes begin anew. In worlds with an
+ * In worlds with the sim's own journal it is put back to a prefix, and all processes begin again. In worlds with an
  * ensemble the person uses the program's own recovery, on the tree that went back, from the state that it holds or from
  * what one of them holds.
  */

@@ -195,7 +195,7 @@ void replica_restore(struct replica *r)
         scheduler_journal_events.restore(r->scheduler, NULL, 0, r->fed);
     replica_feed(r, w->batch_count);
     if (!w->failures)
-        check_same_state(r, snapshot ? "restored from a snapshot" : "folded anew");
+        check_same_state(r, snapshot ? "restored from a snapshot" : "folded again");
 }
 
 void replica_start(struct replica *r)
@@ -242,7 +242,7 @@ void replica_start(struct replica *r)
 }
 
 /* If it led, nobody does now; somebody will notice. */
-static void throne_empty(struct world *w)
+static void leader_missing(struct world *w)
 {
     journal_end_epoch(w);
     w->leader = -1;
@@ -265,7 +265,7 @@ void replica_crash(struct replica *r)
     if (r->core)
         ensemble_crash(r);
     else if (w->leader == r->number)
-        throne_empty(w);
+        leader_missing(w);
     plan_for(r, EVENT_START, chance(w, 150) ? between(w, 60000, 300000) : between(w, 1, 3000));
 }
 

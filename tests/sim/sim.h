@@ -129,7 +129,7 @@ struct replica {
     int64_t frozen_until_ms;
     uint64_t fed; /* the last batch it has folded or written */
     int64_t epoch;
-    bool stale; /* deposed: its state must be folded anew */
+    bool stale; /* deposed: its state must be folded again */
     struct event *wake;
     struct scheduler_env env;
     struct journal journal;
@@ -350,7 +350,7 @@ void replica_start(struct replica *r);
 void replica_crash(struct replica *r);
 void replica_lead(struct replica *r);
 void replica_depose(struct replica *r, const char *why);
-void replica_restore(struct replica *r); /* the fold of what is durable, anew */
+void replica_restore(struct replica *r); /* the fold of what is durable, again */
 void replica_feed(struct replica *r, uint64_t upto);
 void replica_zones(struct replica *r);
 void zones_init(struct sim_zones *z, struct zoneinfo *under, int rules);
@@ -432,7 +432,7 @@ void clocks_jump(struct world *w, struct replica *r);
 void clocks_right(struct world *w);
 
 /* ---- loss.c ---- */
-void loss_begin(struct world *w);  /* the journal is put back to an earlier state, and all begin anew */
+void loss_begin(struct world *w);  /* the journal is put back to an earlier state, and all begin again */
 void loss_tell(struct replica *r); /* before it leads */
 /* What replicated_host.state gives. */
 char *loss_state(struct replica *r, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
@@ -451,7 +451,7 @@ void monitor_release(struct world *w);
 void monitor_batch(struct world *w, const struct batch *b, const char *text, size_t size);
 struct run_note *monitor_run(struct world *w, const char *id);
 void monitor_start(struct world *w, struct container *o);
-/* The journal goes on from the shadow: the account of fire times begins anew there. */
+/* The journal goes on from the shadow: the account of fire times begins again there. */
 void monitor_begin_anew(struct world *w, int64_t lost_until_ms);
 int64_t monitor_next(struct world *w,
                      const struct job_state *j); /* the fire time after its cursor; INT64_MAX: none */

@@ -287,7 +287,7 @@ static void test_a_list_that_is_none_gives_no_identity(void **state)
         special[2] = (struct reply){"/volumes/create", 201, "{}"};
         ask(ENGINE_PREPARE);
         assert_int_equal(heard.event, ENGINE_UNREACHABLE);
-        assert_non_null(strstr(heard_text, "makes no sense"));
+        assert_non_null(strstr(heard_text, "is invalid"));
     }
     nothing_special();
 }

@@ -1,4 +1,4 @@
-/* The roster: who has a log, who is asked first, what differs. */
+/* Member info: who has a log, who is asked first, what differs. */
 #include "cronsched/cluster/member_info.h"
 
 #include "jobs/base/text.h"

@@ -457,15 +457,15 @@ static void abbreviations_and_offsets_get_advice(void **state)
         {"IST", "Asia/Kolkata"},
         {"CEST", "Europe/Paris"},
         {"AEST", "Australia/Sydney"},
-        {"XYZT", "an abbreviation is no zone: write one such as"},
+        {"XYZT", "an abbreviation is not a zone: write one such as"},
         {"GMT+2", "or Etc/GMT-2, whose sign is the other way round"},
         {"GMT-3", "Etc/GMT+3"},
         {"UTC+1", "Etc/GMT-1"},
         {"utc+01:00", "Etc/GMT-1"},
         {"+02:00", "Etc/GMT-2"},
         {"-0500", "Etc/GMT+5"},
-        {"UTC+5:30", "an offset is no zone: write one such as Europe/Paris"},
-        {"GMT-13", "an offset is no zone: write one such as Europe/Paris"},
+        {"UTC+5:30", "an offset is not a zone: write one such as Europe/Paris"},
+        {"GMT-13", "an offset is not a zone: write one such as Europe/Paris"},
         {"EST5", "a text for TZ"},
         {"CET-1CEST", "a text for TZ"},
         {"GMT+15", "a text for TZ"},
@@ -507,14 +507,14 @@ static void abbreviations_and_offsets_get_a_place(void **state)
     static const struct {
         const char *name, *hint;
     } cases[] = {
-        {"CST", "an abbreviation is no zone: write America/Chicago, or Asia/Shanghai"},
-        {"pst", "an abbreviation is no zone: write America/Los_Angeles, or Asia/Manila"},
-        {"BST", "an abbreviation is no zone: write Europe/London"},
-        {"IST", "an abbreviation is no zone: write Asia/Kolkata, or Europe/Dublin or Asia/Jerusalem"},
-        {"MEZ", "an abbreviation is no zone: write Europe/Berlin"},
-        {"GMT+2", "an offset is no zone: write one such as Europe/Paris, or Etc/GMT-2, whose sign is the "
+        {"CST", "an abbreviation is not a zone: write America/Chicago, or Asia/Shanghai"},
+        {"pst", "an abbreviation is not a zone: write America/Los_Angeles, or Asia/Manila"},
+        {"BST", "an abbreviation is not a zone: write Europe/London"},
+        {"IST", "an abbreviation is not a zone: write Asia/Kolkata, or Europe/Dublin or Asia/Jerusalem"},
+        {"MEZ", "an abbreviation is not a zone: write Europe/Berlin"},
+        {"GMT+2", "an offset is not a zone: write one such as Europe/Paris, or Etc/GMT-2, whose sign is the "
                   "other way round"},
-        {"UTC-5", "an offset is no zone: write one such as Europe/Paris, or Etc/GMT+5, whose sign is the "
+        {"UTC-5", "an offset is not a zone: write one such as Europe/Paris, or Etc/GMT+5, whose sign is the "
                   "other way round"},
     };
     struct folder *folder = *state;

@@ -5,7 +5,7 @@
  *                   SO_PEERCRED, is a process that we see and that is called like an engine, or like the init
  *                   that listens for it: a socket forwarded from elsewhere (ssh, socat, a proxy) does not
  *                   count.
- *   engine=ID.NET   the engine's id, and the id of its default network `bridge`, which the engine makes anew at
+ *   engine=ID.NET   the engine's id, and the id of its default network `bridge`, which the engine makes again at
  *                   each start of its own unless containers live on through it (live-restore), which they do
  *                   not through a restart of the host. So an equal id means that the host has not restarted;
  *                   another means nothing.

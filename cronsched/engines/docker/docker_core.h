@@ -244,7 +244,7 @@ void docker_answer_unreachable(struct docker_task *task, const struct docker_rep
 void docker_identity_read(
     struct docker *d); /* as a step of a probe: ends in docker_link_identified or _failed */
 void docker_identity_doubt(
-    struct docker *d); /* something of ours is not there: it is read anew before anything else */
+    struct docker *d); /* something of ours is not there: it is read again before anything else */
 /* Whether the task's attempt was prepared on another engine; *text says so. */
 bool docker_identity_differs(const struct docker *d, const struct docker_task *task, char *text, size_t size);
 void docker_identity_path(const struct docker *d, char *ret, size_t size); /* of the mark, for a GET */

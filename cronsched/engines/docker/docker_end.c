@@ -7,7 +7,7 @@
  * stops. See the table in README.md.
  *
  * When it started: its process says so, where it is on this machine (docker_boot_id.c). The default network says so where
- * it was made anew, as the last step of that start (so there the time before is part of it); with live-restore it is as
+ * it was made again, as the last step of that start (so there the time before is part of it); with live-restore it is as
  * old as the oldest container that lived on.
  */
 #include "cronsched/engines/docker/docker_core.h"

@@ -125,7 +125,7 @@ static void make_mark(struct docker *d, const char *known)
  * none. */
 static bool makes_sense(const json_t *list, struct docker_reply *reply)
 {
-    reply->text = "the list of its containers makes no sense";
+    reply->text = "the list of its containers is invalid";
     return json_is_array(list) &&
            (json_array_size(list) == 0 || label_of(json_object_get(json_array_get(list, 0), "Labels")));
 }
@@ -183,7 +183,7 @@ static void on_mark(void *arg, const struct http_answer *answer)
     d->probe = NULL;
     if (reply.status == 200 && !json_is_object(json)) {
         reply.complete = false;
-        reply.text = "the answer to its mark makes no sense";
+        reply.text = "the answer to its mark is invalid";
     }
     if (failed(d, &reply)) {
         /* read again by the next probe */

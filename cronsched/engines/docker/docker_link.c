@@ -115,7 +115,7 @@ static void on_info(void *arg, const struct http_answer *answer)
     d->probe = NULL;
     if (reply.status == 200 && !json_is_object(json)) {
         reply.complete = false; /* as above */
-        reply.text = "the answer to /info makes no sense";
+        reply.text = "the answer to /info is invalid";
     }
     if (docker_lost(&reply) || reply.status != 200) {
         docker_link_failed(d, &reply);

@@ -49,7 +49,7 @@
 
 #define RESTART_WAIT_MS 3000
 #define OOM_WAIT_MS     1000 /* in which the engine may find out why it was killed */
-#define LOOK_AGAIN_MS   1000 /* after an answer that makes no sense, or none */
+#define LOOK_AGAIN_MS   1000 /* after an answer that is invalid, or none */
 #define START_SLACK_MS                                                                                       \
     1000 /* a start that the journal has may be by our clock, where the engine did not answer */
 
@@ -609,8 +609,7 @@ static bool on_events(void *arg, const char *bytes, size_t size)
 {
     struct docker *d = OBJECT(struct docker, arg);
 
-    docker_lines_feed(&d->event_lines, bytes,
-                      size); /* of a line that makes no sense looks find what it said */
+    docker_lines_feed(&d->event_lines, bytes, size); /* of a line that is invalid looks find what it said */
     look_more(d);
     return true;
 }

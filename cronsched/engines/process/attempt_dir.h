@@ -109,7 +109,7 @@ int attempt_dir_root_look(const char *data_dir, int root, const char *host, stru
 /* Notes in attempts/.owner which replica of which cluster uses this folder, unless it is noted already. A copy of the
  * folder has the same host id, and would judge the attempts of the original by locks and files that it does not have:
  * so it is refused. cluster "": not known yet, not compared. ERR_CONFLICT: it is another one's, and *error says what a
- * person may do; ERR_CORRUPT: what is noted makes no sense. Blocks. */
+ * person may do; ERR_CORRUPT: what is noted is invalid. Blocks. */
 int attempt_dir_own(int root, const char *replica, const char *cluster, struct error *error);
 
 bool attempt_dir_name_valid(const char *name); /* letters, digits, '-'; no dot */

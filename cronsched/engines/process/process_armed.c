@@ -9,7 +9,7 @@
  *   "refused" from the supervisor (no such user)                      REFUSED
  *   "later": the user database does not answer                        UNREACHABLE; the engine counts as well
  *   anything else, also a supervisor that is not ready in time        UNREACHABLE; the next PREPARE finds
- *      the folder, makes sure that nothing starts from it, and makes it anew
+ *      the folder, makes sure that nothing starts from it, and makes it again
  *   the folder is there and has been started: this cannot be, names are unique; PREPARED is answered, so that
  *      the release fails, and the fence finds out
  * Failures of RELEASE:
