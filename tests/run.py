@@ -39,7 +39,7 @@ SECOND_LOOKS_MAX = 8
 # The longest first, so that none of them is alone at the end, and those that compute (sim, analysis) or keep Docker busy
 # (drill, two_engines, crash_table, random_kill, the unit tests) beside those that wait; all others follow by name.
 LONGEST_FIRST = ("drill", "sim", "policies", "two_engines", "journal_lost", "crash_table", "witness", "analysis", "random_kill",
-                 "cluster", "stopped_leader", "docker", "lifecycle", "secure_cluster")
+                 "cluster", "swarm", "stopped_leader", "docker", "lifecycle", "secure_cluster")
 WORKERS = (os.cpu_count() or 1) + 2  # suites side by side: most wait more than they compute
 TAP_LINE = re.compile(r"^(not ok|ok)\b\s*(\d*)\s*-?\s*(.*)$")
 SKIPPED = 77  # the exit code of a program that meson is to count as skipped

@@ -107,6 +107,21 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
     free(type);
 }
 
+/* One, or a list of them. */
+static void read_endpoints(struct config_reader *reader, struct config_engine *engine,
+                           const struct yaml_node *value)
+{
+    if (value->kind != YAML_LIST) {
+        engine->endpoint = take_text(reader, value, "endpoint");
+    } else if (value->count < 1 || value->count > CONFIG_ENDPOINTS_MAX) {
+        config_fault(reader, value, "endpoint: must be 1 to %d of them", CONFIG_ENDPOINTS_MAX);
+    } else {
+        engine->endpoint = take_text(reader, value->items[0], "endpoint");
+        for (size_t i = 1; i < value->count; i++)
+            engine->more_endpoints[i - 1] = take_text(reader, value->items[i], "endpoint");
+    }
+}
+
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
@@ -116,7 +131,7 @@ static void read_engine_key(struct config_reader *reader, struct config_engine *
     if (strcmp(key->text, "type") == 0)
         read_engine_type(reader, engine, value);
     else if (strcmp(key->text, "endpoint") == 0)
-        engine->endpoint = take_text(reader, value, "endpoint");
+        read_endpoints(reader, engine, value);
     else if (strcmp(key->text, "tls") == 0)
         read_engine_tls(reader, engine, value);
     else if (strcmp(key->text, "parallel") == 0)
@@ -146,17 +161,12 @@ static void default_type(struct config_reader *reader, struct config_engine *eng
         config_fault(reader, at, "engines: %s: type is missing", engine->name);
 }
 
-static void check_endpoint(struct config_reader *reader, struct config_engine *engine,
+static void check_endpoint(struct config_reader *reader, const struct config_engine *engine, const char *e,
                            const struct yaml_node *at)
 {
-    const char *e = engine->endpoint;
     bool is_docker = strcmp(engine->type, "docker") == 0 || strcmp(engine->type, "swarm") == 0;
     bool is_kubernetes = strcmp(engine->type, "kubernetes") == 0;
 
-    if (!e && is_docker)
-        engine->endpoint = alloc_text(DOCKER_ENDPOINT);
-    if (!e)
-        return;
     if (!is_docker && !is_kubernetes)
         config_fault(reader, at, "engines: %s: an engine of type %s has no endpoint", engine->name,
                      engine->type);
@@ -164,6 +174,22 @@ static void check_endpoint(struct config_reader *reader, struct config_engine *e
              !(is_docker && strncmp(e, "unix:///", 8) == 0))
         config_fault(reader, at, "engines: %s: endpoint '%s' is not a %shttp:// or https:// URL",
                      engine->name, e, is_docker ? "unix:///PATH, " : "");
+}
+
+static void check_endpoints(struct config_reader *reader, struct config_engine *engine,
+                            const struct yaml_node *at)
+{
+    bool is_swarm = strcmp(engine->type, "swarm") == 0;
+
+    if (engine->endpoint)
+        check_endpoint(reader, engine, engine->endpoint, at);
+    else if (is_swarm || strcmp(engine->type, "docker") == 0)
+        engine->endpoint = alloc_text(DOCKER_ENDPOINT);
+    if (engine->more_endpoints[0] && !is_swarm)
+        config_fault(reader, at, "engines: %s: an engine of type %s has one endpoint", engine->name,
+                     engine->type);
+    for (size_t i = 0; is_swarm && i < CONFIG_ENDPOINTS_MAX - 1 && engine->more_endpoints[i]; i++)
+        check_endpoint(reader, engine, engine->more_endpoints[i], at);
 }
 
 static void read_engine(struct config_reader *reader, const struct yaml_node *key,
@@ -190,7 +216,7 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
         return;
     default_type(reader, engine, key);
     if (engine->type) {
-        check_endpoint(reader, engine, key);
+        check_endpoints(reader, engine, key);
         if (engine->registries && strcmp(engine->type, "docker") != 0)
             config_fault(reader, key,
                          "engines: %s: an engine of type %s pulls no images: it has no registries",
@@ -237,6 +263,8 @@ void config_release_engines(struct config *config)
         free(engine->name);
         free(engine->type);
         free(engine->endpoint);
+        for (size_t k = 0; k < CONFIG_ENDPOINTS_MAX - 1; k++)
+            free(engine->more_endpoints[k]);
         free(engine->tls_ca);
         free(engine->tls_cert);
         free(engine->tls_key);

@@ -4,6 +4,7 @@
 #include "cronsched/engines/docker/docker.h"
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process/process.h"
+#include "cronsched/engines/swarm/swarm.h"
 #include "cronsched/io/log.h"
 
 #include <string.h>
@@ -26,6 +27,28 @@ static int make_docker(struct engine **ret, const struct make_engine *with, cons
 
     int rc = docker_engine_new(ret, with->loop, &o, with->host, error);
 
+    if (rc == 0 && with->replica)
+        replica_remote_engine(with->replica, ret, *ret, NULL);
+    return rc;
+}
+
+static int make_swarm(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                      struct error *error)
+{
+    struct swarm_engine_options o = {.name = e->name,
+                                     .endpoints = {e->endpoint},
+                                     .tls_ca = e->tls_ca,
+                                     .tls_cert = e->tls_cert,
+                                     .tls_key = e->tls_key,
+                                     .parallel = e->parallel,
+                                     .max_armed = e->max_armed,
+                                     .files_dir = with->config->files_dir,
+                                     .data_dir = with->config->data_dir};
+    int rc;
+
+    for (size_t i = 0; i < CONFIG_ENDPOINTS_MAX - 1 && i < SWARM_ENDPOINTS_MAX - 1; i++)
+        o.endpoints[i + 1] = e->more_endpoints[i];
+    rc = swarm_engine_new(ret, with->loop, &o, with->host, error);
     if (rc == 0 && with->replica)
         replica_remote_engine(with->replica, ret, *ret, NULL);
     return rc;
@@ -71,6 +94,7 @@ static const struct {
                 struct error *error);
 } engine_types[] = {
     {"docker", make_docker},
+    {"swarm", make_swarm},
     {"process", make_process},
     {"null", make_null},
 };

@@ -126,9 +126,12 @@ def why_no_docker():
 class Dockerd:
     """An engine below a folder: start(), kill() it as a crash would, start() again, close(). `listen` are further
     addresses, as "tcp://10.77.0.31:2375"; `join` is called with the id of a process in its namespaces before it starts.
-    A detached one is left running, and attach() finds it again."""
+    A detached one is left running, and attach() finds it again. `hostname`: it has one of its own."""
 
-    def __init__(self, folder, name="docker", live_restore=False, detached=False, listen=(), join=None):
+    hostname = None
+
+    def __init__(self, folder, name="docker", live_restore=False, detached=False, listen=(), join=None, hostname=None):
+        self.hostname = hostname
         self._at(os.path.join(str(folder), name), detached, listen)
         self.live_restore = live_restore
         try:
@@ -170,8 +173,10 @@ class Dockerd:
             os.unlink(self.holder.log_path)
         # The first process of a namespace inherits the orphans in it, a shim for each container: a shell that waits
         # reaps them.
-        self.holder.spawn(["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
-                           "ip link set lo up; echo ready; sleep infinity & wait", self.folder])
+        own = ["--uts"] if self.hostname else []
+        name = f"hostname {self.hostname}; " if self.hostname else ""
+        self.holder.spawn(["unshare", *own, "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+                           f"{name}ip link set lo up; echo ready; sleep infinity & wait", self.folder])
         wait_for(lambda: "ready" in self.holder.log(), 20,
                  lambda: f"namespaces for an engine: {self.holder.log_tail()}")
 
@@ -184,7 +189,8 @@ class Dockerd:
     def _run_inside(self, service, *command):
         """Starts a program in the namespaces; the service's process is nsenter, which has become the program's parent
         (a new process namespace is entered by a fork)."""
-        service.spawn(["nsenter", "-t", str(self.inside), "-p", "-m", "-n", *command])
+        own = ["-u"] if self.hostname else []
+        service.spawn(["nsenter", "-t", str(self.inside), "-p", "-m", "-n", *own, *command])
 
     def _start_containerd(self):
         with open(self.path("containerd.toml"), "w") as f:

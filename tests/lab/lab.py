@@ -21,5 +21,6 @@ from place import (Folder, LabError, Tmpfs, alive, kill_process, processes_of, w
 from proxy import Proxy  # noqa: F401
 from server import (TOP, Answer, Cli, Server, binary, has_faults, instant, parse_instant, run_id)  # noqa: F401
 from service import Service, children  # noqa: F401
-from tap import Suite, docker_engine, main, say, shared_docker  # noqa: F401
+from swarm import Swarm, swarm_job  # noqa: F401
+from tap import Suite, docker_engine, main, say, shared_docker, shared_swarm  # noqa: F401
 from zookeeper import SMALL, ZooKeeper, why_no_zookeeper  # noqa: F401

@@ -18,6 +18,7 @@ import pace
 from docker import Dockerd
 from place import Folder, LabError
 from server import Server, has_faults
+from swarm import Swarm
 
 _print_lock = threading.Lock()
 _ending = threading.Event()  # SIGTERM has come; unittest takes the exception for a failed test
@@ -80,6 +81,20 @@ def shared_docker():
     engine = Dockerd(folder)
     _shared.append(engine)
     return engine
+
+
+def shared_swarm():
+    """Likewise: a Docker Swarm of three managers and a worker."""
+    for thing in _shared:
+        if isinstance(thing, Swarm):
+            return thing
+    why = docker.why_no_docker()
+    if why:
+        raise unittest.SkipTest(why)
+    folder = Folder("s")  # its sockets need a short path
+    _shared.append(folder)
+    _shared.append(Swarm(folder, heartbeat_s=1))
+    return _shared[-1]
 
 
 def docker_engine(dockerd, **keys):

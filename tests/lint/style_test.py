@@ -41,6 +41,8 @@ FOLDER_INCLUDES = {
     "cronsched/http": ("cronsched/io", "leader/worker", "jobs/base"),
     "cronsched/engines": ("leader/worker", "jobs/base", "jobs/engine", "jobs/state"),
     "cronsched/engines/docker": ("cronsched/io", "leader/worker", "jobs/base", "jobs/time", "jobs/definition", "jobs/engine", "jobs/state"),
+    "cronsched/engines/swarm": ("cronsched/engines/docker", "cronsched/io", "leader/worker", "jobs/base", "jobs/definition",
+                                "jobs/engine", "jobs/state"),
     "cronsched/engines/process": ("cronsched/io", "cronsched/command", "leader/worker", "jobs/base", "jobs/definition",
                                   "jobs/engine", "jobs/state"),
     "cronsched/api": ("cronsched/http", "cronsched/io", "leader/worker", "leader/zookeeper", *JOBS),
@@ -50,7 +52,8 @@ FOLDER_INCLUDES = {
                       "jobs/time", "jobs/definition", "jobs/audit", "jobs/state"),
     "cronsched/drill": ("cronsched/cli", "cronsched/command", "jobs/base", "jobs/time"),
     "cronsched/server": ("cronsched/api", "cronsched/cluster", "cronsched/command", "cronsched/config",
-                         "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process", "cronsched/io",
+                         "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process",
+                         "cronsched/engines/swarm", "cronsched/io",
                          "leader/replicated", "leader/embedded", "leader/worker", "leader/zookeeper", *JOBS),
     "cronsched": ("cronsched/command", "jobs/base"),
 }
@@ -58,7 +61,7 @@ FOLDER_INCLUDES = {
 LIBRARY_FOLDERS = {
     "uv.h": ("leader", "leader/zookeeper", "leader/embedded", "leader/worker", "cronsched/io", "cronsched/http", "cronsched/api",
              "cronsched/cluster", "cronsched/engines", "cronsched/engines/docker", "cronsched/engines/process",
-             "cronsched/server"),
+             "cronsched/engines/swarm", "cronsched/server"),
     "zookeeper/": ("leader/zookeeper",),
     "microhttpd.h": ("cronsched/http",),
     "curl/": ("cronsched/io", "cronsched/cli"),

@@ -1,0 +1,216 @@
+/* The swarm engine's face: the table of operations, and its life. See swarm.h. */
+#include "cronsched/engines/swarm/swarm_core.h"
+
+#include "jobs/base/alloc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ENDPOINT_DEFAULT "unix:///var/run/docker.sock"
+
+/* ---- the table ---- */
+
+static void begin(struct swarm_task *task)
+{
+    static void (*const begins[])(struct swarm_task *) = {
+        [ENGINE_PREPARE] = swarm_prepare_begin,  [ENGINE_RELEASE] = swarm_release_begin,
+        [ENGINE_FENCE] = swarm_fence_begin_task, [ENGINE_STOP] = swarm_stop_begin,
+        [ENGINE_DISCARD] = swarm_discard_begin,
+    };
+    char text[SWARM_TEXT_MAX];
+
+    if (task->swarm->tasks > SWARM_TASKS_MAX)
+        swarm_answer_text(task, ENGINE_UNREACHABLE, -1, "more than %d requests wait for the engine",
+                          SWARM_TASKS_MAX);
+    else if (engine_is_another(task->swarm->cluster_id, task->q.identity, text, sizeof(text)))
+        swarm_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+    else
+        begins[task->op](task);
+}
+
+static struct swarm *swarm_of(const struct engine *engine)
+{
+    return OBJECT_OF(struct swarm, engine, engine);
+}
+
+static void swarm_faults(const struct engine *engine, const struct job *job, struct engine_faults *faults)
+{
+    struct swarm_task t = {.q = {.job = job, .run = "", .name = ""}};
+    json_t *body = job->image ? swarm_spec_json(&t, "", &(struct environment){0}) : NULL;
+    struct error fault;
+
+    swarm_engine_faults(job, faults);
+    if (job->image && !body)
+        engine_fault(faults, ERR_INVALID, "the job is not UTF-8");
+    json_decref(body);
+    if (variable_files_check(job, &swarm_of(engine)->limits, &fault) < 0)
+        engine_fault(faults, fault.code, "%s", fault.text);
+}
+
+static int swarm_check(const struct engine *engine, const struct job *job, struct error *error)
+{
+    struct engine_faults faults = {0};
+
+    swarm_faults(engine, job, &faults);
+    if (faults.first.code && error)
+        *error = faults.first;
+    return faults.first.code;
+}
+
+static void swarm_submit(struct engine *engine, enum engine_op op, const struct engine_request *request)
+{
+    struct swarm *s = swarm_of(engine);
+    struct swarm_task *t;
+
+    assert(!s->closing && request->job && request->run && request->name);
+    assert(op == ENGINE_PREPARE || request->id);
+    t = swarm_task_new(s, op, request);
+    if (op == ENGINE_WATCH) {
+        swarm_watch_begin(t);
+        return;
+    }
+    t->begin = begin;
+    swarm_task_queue(t);
+}
+
+static void free_all(struct list *tasks)
+{
+    while (!list_empty(tasks))
+        swarm_task_free(LIST_ITEM(tasks->next, struct swarm_task, link));
+}
+
+static void swarm_abandon(struct engine *engine)
+{
+    struct swarm *s = swarm_of(engine);
+
+    free_all(&s->urgent);
+    free_all(&s->queue);
+    free_all(&s->active);
+    free_all(&s->watches);
+    swarm_sweep_stop(s);
+}
+
+static void swarm_status(const struct engine *engine, struct engine_status *ret)
+{
+    const struct swarm *s = swarm_of(engine);
+
+    *ret = (struct engine_status){
+        .reachable = s->link == SWARM_LINK_UP,
+        .queued = s->queued,
+        .in_flight = s->working,
+        .watched = s->watched,
+        .stuck = (int)file_reader_stuck(s->reader),
+    };
+    snprintf(ret->identity, sizeof(ret->identity), "%s", s->cluster_id);
+    if (s->link == SWARM_LINK_UP)
+        snprintf(ret->text, sizeof(ret->text),
+                 "docker %.32s, API %.8s, Swarm of %d nodes, %d of them managers", s->version, s->api + 2,
+                 s->nodes, s->managers);
+    else
+        snprintf(ret->text, sizeof(ret->text), "%s", s->link == SWARM_LINK_DOWN ? s->why : "not asked yet");
+}
+
+/* ---- life ---- */
+
+static void on_part_closed(void *arg)
+{
+    swarm_released(OBJECT(struct swarm, arg));
+}
+
+static void swarm_close(struct engine *engine, void (*done)(void *arg), void *arg)
+{
+    struct swarm *s = swarm_of(engine);
+    uv_timer_t *const timers[] = {&s->pump, &s->probe_timer, &s->poll_timer, &s->sweep_timer, &s->tick};
+
+    assert(!s->closing);
+    s->closing = true;
+    s->done = done;
+    s->done_arg = arg;
+    swarm_abandon(engine);
+    swarm_link_stop(s);
+    for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
+        uv_close((uv_handle_t *)timers[i], swarm_handle_closed);
+    s->held++;
+    file_reader_close(s->reader, on_part_closed, s);
+    if (s->own_curl) {
+        s->held++;
+        http_client_close(s->curl, on_part_closed, s);
+    }
+}
+
+static const struct engine_ops swarm_ops = {
+    .check = swarm_check,
+    .faults = swarm_faults,
+    .submit = swarm_submit,
+    .abandon = swarm_abandon,
+    .status = swarm_status,
+    .close = swarm_close,
+};
+
+static int set_endpoints(struct swarm *s, const struct swarm_engine_options *o, struct error *error)
+{
+    bool tls = o->tls_ca || o->tls_cert || o->tls_key;
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < SWARM_ENDPOINTS_MAX && (o->endpoints[i] || i == 0); i++) {
+        rc = docker_endpoint_read(&s->endpoints[i], o->endpoints[i] ? o->endpoints[i] : ENDPOINT_DEFAULT, tls,
+                                  error);
+        s->endpoint_count++;
+    }
+    return rc;
+}
+
+static void set_options(struct swarm *s, const struct swarm_engine_options *o)
+{
+    s->name = alloc_text(o->name ? o->name : "swarm");
+    s->data_dir = alloc_text(o->data_dir);
+    s->files_dir = alloc_text(o->files_dir);
+    s->limits = (struct variable_files_limits){.files_dir = s->files_dir};
+    s->tls_ca = alloc_text(o->tls_ca);
+    s->tls_cert = alloc_text(o->tls_cert);
+    s->tls_key = alloc_text(o->tls_key);
+    s->parallel = o->parallel > 0 ? o->parallel : SWARM_PARALLEL_DEFAULT;
+    s->retention_ms = o->retention_ms > 0 ? o->retention_ms : SWARM_RETENTION_MS;
+    s->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : SWARM_SWEEP_MS;
+    s->ping_ms = o->ping_ms > 0 ? o->ping_ms : SWARM_PING_MS;
+    s->engine = (struct engine){.ops = &swarm_ops,
+                                .name = s->name,
+                                .type = "swarm",
+                                .hands_over = true,
+                                .max_armed = o->max_armed > 0 ? o->max_armed : SWARM_MAX_ARMED_DEFAULT};
+}
+
+int swarm_engine_new(struct engine **ret, uv_loop_t *loop, const struct swarm_engine_options *o,
+                     struct engine_host *host, struct error *error)
+{
+    struct swarm *s = OBJECT_NEW(struct swarm);
+    struct list *const lists[] = {&s->queue, &s->urgent, &s->active, &s->watches};
+    uv_timer_t *const timers[] = {&s->pump, &s->probe_timer, &s->poll_timer, &s->sweep_timer, &s->tick};
+    int r;
+
+    s->loop = loop;
+    s->host = host;
+    set_options(s, o);
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+        list_init(lists[i]);
+    r = set_endpoints(s, o, error);
+    s->curl = o->curl;
+    if (r == 0 && !s->curl) {
+        r = http_client_new(&s->curl, loop, error);
+        s->own_curl = true;
+    }
+    if (r < 0) {
+        swarm_free(s);
+        return r;
+    }
+    for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
+        uv_timer_init(loop, timers[i]);
+        timers[i]->data = s;
+        s->held++;
+    }
+    s->reader = file_reader_new(loop);
+    swarm_link_start(s);
+    *ret = &s->engine;
+    return 0;
+}

@@ -1,0 +1,240 @@
+/* PREPARE: make the service exist, without a replica.
+ *
+ * The happy path: read the files of the environment (threads with a deadline) -> ids of the secrets and configs -> POST
+ * /services/create under the attempt's name -> PREPARED(id, the Swarm's identity).
+ *
+ * Failures:
+ *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor or no
+ *                      memory for it: UNREACHABLE
+ *   no such secret, config or network: REFUSED with its name
+ *   no answer, or a manager without a leader: create again under the same name, then UNREACHABLE; 409 leads to what the
+ *                      first one made
+ *   409, name taken    look at it: ours by its labels and never released: go on with it; else REFUSED
+ *   any other answer   REFUSED with the manager's text
+ */
+#include "cronsched/engines/swarm/swarm_core.h"
+
+#include "jobs/base/alloc.h"
+#include "jobs/base/fault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void create(struct swarm_task *t);
+
+static void refuse(struct swarm_task *t, const struct docker_reply *reply, const char *what)
+{
+    swarm_answer_text(t, ENGINE_REFUSED, -1, "%s: HTTP %d: %s", what, reply->status, reply->text);
+}
+
+/* ---- the end ---- */
+
+static void prepared(struct swarm_task *t, const char *id)
+{
+    struct swarm *s = t->swarm;
+
+    FAULT_POINT("swarm.prepared", t->q.run);
+    swarm_answer(t, &(struct engine_answer){
+                        .event = ENGINE_PREPARED, .exit_code = -1, .id = id, .identity = s->cluster_id});
+}
+
+/* ---- the name is taken ---- */
+
+static void on_taken(struct swarm_task *t, const struct docker_reply *reply)
+{
+    struct swarm *s = t->swarm;
+    struct swarm_service found;
+
+    if (swarm_no_answer(reply) || reply->status == 404)
+        swarm_answer_unreachable(t, reply);
+    else if (reply->status != 200 || !swarm_service_read(reply->json, &found))
+        refuse(t, reply, "the service of that name cannot be looked at");
+    else if (strcmp(found.cluster, s->host->cluster(s->host)) != 0 || strcmp(found.run, t->q.run) != 0 ||
+             found.attempt != t->q.attempt || found.epoch != t->q.epoch)
+        swarm_answer_text(t, ENGINE_REFUSED, -1,
+                          "the name %s is taken by a service that is not this attempt's", t->q.name);
+    else if (found.released || found.replicas != 0)
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "the service %s was scaled by somebody else", t->q.name);
+    else
+        prepared(t, found.id);
+}
+
+/* ---- create ---- */
+
+static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
+{
+    struct swarm_task *t = OBJECT(struct swarm_task, arg);
+    size_t i = (size_t)(variable - t->q.job->environment);
+
+    if (!t->files || !t->files[i])
+        return error_set(error, ERR_UNSUPPORTED, "from_secret cannot be used here");
+    *ret_value = alloc_text(t->files[i]);
+    return 0;
+}
+
+/* Of a network that is not there; the API says so with 500. */
+static bool is_final(const struct docker_reply *reply)
+{
+    return !docker_lost(reply) && reply->status >= 400 &&
+           (reply->status < 500 || strstr(reply->text, "not found"));
+}
+
+static void on_created(struct swarm_task *t, const struct docker_reply *reply)
+{
+    const char *id = json_string_value(json_object_get(reply->json, "ID"));
+    char path[SWARM_PATH_MAX];
+
+    if (!docker_lost(reply) && reply->status == 201 && id && swarm_id_valid(id)) {
+        prepared(t, id);
+    } else if (!docker_lost(reply) && reply->status == 409) {
+        swarm_service_path(path, t->q.name, "");
+        swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, on_taken);
+    } else if (is_final(reply)) {
+        refuse(t, reply, "the service cannot be created");
+    } else if (reply->outcome != HTTP_NOT_SENT && ++t->tries < SWARM_CREATE_TRIES) {
+        create(t); /* whatever the first one made has the same name */
+    } else {
+        swarm_answer_unreachable(t, reply);
+    }
+}
+
+static void create(struct swarm_task *t)
+{
+    struct swarm *s = t->swarm;
+    struct environment environment;
+    struct error error = {0};
+    json_t *body;
+
+    FAULT_POINT("swarm.create", t->q.run);
+    if (environment_build(&environment, &t->q, resolve, t, &error) < 0) {
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        return;
+    }
+    body = swarm_spec_json(t, s->host->cluster(s->host), &environment);
+    environment_release(&environment);
+    if (!body) {
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
+        return;
+    }
+    swarm_send(t, &(struct swarm_call){.method = "POST", .path = "/services/create", .body = body},
+               on_created);
+    json_decref(body);
+}
+
+/* ---- names of secrets and configs ---- */
+
+static const struct kind {
+    const char *name; /* in paths, and in the job */
+    size_t offset;
+} kinds[] = {
+    {"secrets", offsetof(struct job, secrets)},
+    {"configs", offsetof(struct job, configs)},
+};
+
+static const struct strings *names_of(const struct swarm_task *t, const struct kind *kind)
+{
+    return (const struct strings *)((const char *)t->q.job + kind->offset);
+}
+
+static void look_up(struct swarm_task *t);
+
+/* The first name whose id is not known yet; NULL: all are. */
+static const char *next_name(const struct swarm_task *t, const struct kind **ret_kind)
+{
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        const struct strings *names = names_of(t, &kinds[k]);
+
+        *ret_kind = &kinds[k];
+        for (size_t i = 0; i < names->count; i++)
+            if (!json_object_get(json_object_get(t->ids, kinds[k].name), names->items[i]))
+                return names->items[i];
+    }
+    return NULL;
+}
+
+/* The filter is one by prefix. */
+static const char *id_of(const json_t *list, const char *name)
+{
+    json_t *each;
+    size_t i;
+
+    json_array_foreach(list, i, each)
+    {
+        const char *found = json_string_value(json_object_get(json_object_get(each, "Spec"), "Name"));
+
+        if (found && strcmp(found, name) == 0)
+            return json_string_value(json_object_get(each, "ID"));
+    }
+    return NULL;
+}
+
+static void on_looked_up(struct swarm_task *t, const struct docker_reply *reply)
+{
+    const struct kind *kind;
+    const char *name = next_name(t, &kind), *id = id_of(reply->json, name);
+
+    if (swarm_no_answer(reply)) {
+        swarm_answer_unreachable(t, reply);
+    } else if (reply->status != 200 || !id) {
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s: the Swarm has no '%s'", kind->name, name);
+    } else {
+        json_object_set_new(json_object_get(t->ids, kind->name), name, json_string(id));
+        look_up(t);
+    }
+}
+
+static void look_up(struct swarm_task *t)
+{
+    const struct kind *kind;
+    const char *name = next_name(t, &kind);
+    char path[SWARM_PATH_MAX];
+
+    if (!name) {
+        create(t);
+        return;
+    }
+    swarm_list_path(path, sizeof(path), kind->name, "name", name, NULL, NULL);
+    swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, on_looked_up);
+}
+
+/* ---- files of variables ---- */
+
+static void on_variables_read(void *arg, char **values, size_t count, const struct error *error)
+{
+    struct swarm_task *t = OBJECT(struct swarm_task, arg);
+    struct swarm *s = t->swarm;
+
+    (void)count;
+    t->in_pool = false;
+    t->files = values;
+    if (t->forgotten)
+        swarm_task_free(t);
+    else if (error)
+        swarm_answer_text(t, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
+                          "%s", error->text);
+    else
+        look_up(t);
+    swarm_released(s);
+}
+
+void swarm_prepare_begin(struct swarm_task *t)
+{
+    struct swarm *s = t->swarm;
+    struct engine_faults faults = {0};
+    struct error error = {0};
+
+    swarm_engine_faults(t->q.job, &faults);
+    if (faults.first.code) {
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", faults.first.text);
+    } else if (variable_files_check(t->q.job, &s->limits, &error) < 0) {
+        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+    } else {
+        t->ids = json_pack("{s:{}, s:{}}", "secrets", "configs");
+        t->in_pool = variable_files_read(s->reader, t->q.job, &s->limits, on_variables_read, t);
+        if (t->in_pool)
+            s->held++;
+        else
+            look_up(t);
+    }
+}
