@@ -106,6 +106,27 @@ static void of_several_tasks_the_newest_counts(void **state)
     json_decref(tasks);
 }
 
+/* The one that takes the place of what was stopped. */
+static void a_task_that_no_node_can_have_does_not_count(void **state)
+{
+    json_t *spec = parse("{\"TaskTemplate\":{\"Placement\":{}},\"Mode\":{\"Replicated\":{\"Replicas\":1}}}");
+    json_t *stopped = swarm_spec_stopped(spec), *idle = json_object_get(stopped, "TaskTemplate");
+    json_t *tasks = json_pack("[{s:s,s:s,s:{s:s},s:O},{s:s,s:s,s:s,s:{s:s}}]", "ID", "t2", "CreatedAt",
+                              "2026-11-30T10:00:02Z", "Status", "State", "pending", "Spec", idle, "ID", "t1",
+                              "CreatedAt", "2026-11-30T10:00:00Z", "DesiredState", "shutdown", "Status",
+                              "State", "running");
+    struct swarm_state s;
+
+    assert_true(swarm_state_read(tasks, &s));
+    assert_int_equal(s.event, ENGINE_STARTED);
+    assert_int_equal(s.count, 1);
+    json_array_remove(tasks, 1);
+    assert_false(swarm_state_read(tasks, &s));
+    json_decref(tasks);
+    json_decref(stopped);
+    json_decref(spec);
+}
+
 static void what_makes_no_sense_is_no_task(void **state)
 {
     static const char *const texts[] = {
@@ -303,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_state_of_a_task_has_its_conclusion),
         cmocka_unit_test(of_several_tasks_the_newest_counts),
+        cmocka_unit_test(a_task_that_no_node_can_have_does_not_count),
         cmocka_unit_test(what_makes_no_sense_is_no_task),
         cmocka_unit_test(a_service_is_read_and_changed),
         cmocka_unit_test(what_a_job_says_is_in_its_service),

@@ -86,8 +86,8 @@ typedef void swarm_done(struct swarm_task *task, const struct docker_reply *repl
 struct swarm_service {
     char id[SWARM_ID_MAX];
     uint64_t version;
-    int64_t replicas; /* -1: it is in no mode that has any */
-    bool released;
+    int64_t replicas;       /* -1: it is in no mode that has any */
+    bool released, stopped; /* stopped: by swarm_spec_stopped */
     int64_t epoch, attempt; /* of its labels; -1: none */
     const char *cluster, *run;
     int64_t created_ms;
@@ -176,6 +176,10 @@ char *swarm_literal(const char *text);
 
 /* ---- swarm_json.c: pure ---- */
 bool swarm_service_read(const json_t *service, struct swarm_service *ret); /* ret borrows from it */
+/* The spec with a constraint that no node meets. Of a task with that constraint: it is none of the attempt's, and never
+ * starts. */
+json_t *swarm_spec_stopped(const json_t *spec);
+bool swarm_task_is_idle(const json_t *task);
 /* The spec with another number of replicas, -1: the same, and a label with a number; a new reference. */
 json_t *swarm_spec_changed(const json_t *spec, int64_t replicas, const char *label, int64_t value);
 bool swarm_id_valid(const char *id); /* it becomes a part of paths */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LABEL_CLUSTER "cronsched.cluster"
+#define STOPPED       "node.id == stopped-by-cronsched" /* ids have no hyphens */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -27,6 +28,43 @@ bool swarm_id_valid(const char *id)
 }
 
 /* ---- services ---- */
+
+/* Of a spec of tasks. */
+static bool is_stopped(const json_t *template)
+{
+    json_t *each;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(template, "Placement"), "Constraints"), i, each)
+    {
+        if (json_is_string(each) && strcmp(json_string_value(each), STOPPED) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool swarm_task_is_idle(const json_t *task)
+{
+    return is_stopped(json_object_get(task, "Spec"));
+}
+
+json_t *swarm_spec_stopped(const json_t *spec)
+{
+    json_t *changed = json_deep_copy(spec), *template = json_object_get(changed, "TaskTemplate");
+    json_t *placement = json_object_get(template, "Placement"), *constraints;
+
+    if (!json_is_object(placement)) {
+        placement = json_object();
+        json_object_set_new(template, "Placement", placement);
+    }
+    constraints = json_object_get(placement, "Constraints");
+    if (!json_is_array(constraints)) {
+        constraints = json_array();
+        json_object_set_new(placement, "Constraints", constraints);
+    }
+    json_array_append_new(constraints, json_string(STOPPED));
+    return changed;
+}
 
 /* -1: another mode than this one. */
 static int64_t replicas_of(const json_t *replicated)
@@ -52,6 +90,7 @@ bool swarm_service_read(const json_t *service, struct swarm_service *ret)
         .version = (uint64_t)json_integer_value(version),
         .replicas = replicas_of(replicated),
         .released = json_object_get(labels, "cronsched.released") != NULL,
+        .stopped = is_stopped(json_object_get(spec, "TaskTemplate")),
         .epoch = docker_number_read(text_of(labels, "cronsched.epoch")),
         .attempt = docker_number_read(text_of(labels, "cronsched.attempt")),
         .cluster = text_of(labels, LABEL_CLUSTER),
@@ -81,17 +120,20 @@ json_t *swarm_spec_changed(const json_t *spec, int64_t replicas, const char *lab
 
 /* ---- tasks ---- */
 
-/* The newest of them. */
-static const json_t *newest(const json_t *tasks)
+/* The newest of them, and how many there are, without idle ones. */
+static const json_t *newest(const json_t *tasks, int *ret_count)
 {
     const json_t *found = NULL;
     json_t *each;
     size_t i;
 
+    *ret_count = 0;
     json_array_foreach(tasks, i, each)
     {
-        if (json_is_object(each) &&
-            (!found || strcmp(text_of(each, "CreatedAt"), text_of(found, "CreatedAt")) > 0))
+        if (!json_is_object(each) || swarm_task_is_idle(each))
+            continue;
+        ++*ret_count;
+        if (!found || strcmp(text_of(each, "CreatedAt"), text_of(found, "CreatedAt")) > 0)
             found = each;
     }
     return found;
@@ -190,14 +232,15 @@ static void judge(struct swarm_state *s, const char *state, const json_t *status
 
 bool swarm_state_read(const json_t *tasks, struct swarm_state *ret)
 {
-    const json_t *task = newest(tasks), *status = json_object_get(task, "Status");
+    int count;
+    const json_t *task = newest(tasks, &count), *status = json_object_get(task, "Status");
     const char *state = text_of(status, "State"), *desired = text_of(task, "DesiredState");
 
     if (!swarm_id_valid(text_of(task, "ID")) || !*state)
         return false;
     *ret = (struct swarm_state){
         .at_ms = docker_time_read(text_of(status, "Timestamp")),
-        .count = (int)json_array_size(tasks),
+        .count = count,
         .leaving = strcmp(desired, "running") != 0,
         .exit_code = -1,
     };

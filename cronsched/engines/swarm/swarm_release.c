@@ -6,7 +6,9 @@
  * been sent nothing is unknown: UNREACHABLE. A service that is not there can never be released; its id is kept for the
  * fence.
  *
- * STOP: POST update to no replica; the watch sees the end. DISCARD: DELETE, unless something may run.
+ * STOP: POST update with a constraint that no node meets: Swarm ends the task and puts another one in its place, which is
+ * never placed. To scale it to no replica would do, too, but then the task goes with its exit code and its log as soon as it
+ * has ended. The watch sees the end. DISCARD: DELETE, unless something may run.
  */
 #include "cronsched/engines/swarm/swarm_core.h"
 
@@ -119,11 +121,10 @@ static void on_stop_look(struct swarm_task *t, const struct docker_reply *reply)
         on_stopped(t, reply);
     } else if (docker_lost(reply) || reply->status != 200 || !swarm_service_read(reply->json, &service)) {
         swarm_answer_unreachable(t, reply);
-    } else if (service.replicas == 0) { /* by an earlier STOP, or by somebody else */
+    } else if (service.replicas == 0 || service.stopped) { /* by somebody else, or by an earlier STOP */
         on_stopped(t, reply);
     } else {
-        swarm_watch_stopping(t->swarm, t->q.id); /* its end shows for a quarter of a second only */
-        update(t, &service, swarm_spec_changed(service.spec, 0, NULL, 0), on_stopped);
+        update(t, &service, swarm_spec_stopped(service.spec), on_stopped);
     }
 }
 

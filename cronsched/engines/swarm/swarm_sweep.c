@@ -77,7 +77,7 @@ static bool all_over(const json_t *tasks, const struct swarm_service *service)
     json_array_foreach(tasks, i, each)
     {
         const char *state = json_string_value(json_object_get(json_object_get(each, "Status"), "State"));
-        bool is_over = false;
+        bool is_over = swarm_task_is_idle(each);
 
         for (size_t k = 0; state && k < sizeof(over) / sizeof(over[0]); k++)
             is_over = is_over || strcmp(state, over[k]) == 0;

@@ -2,8 +2,8 @@
  *
  * A Swarm tells nobody of its tasks. So one list of all tasks that are to run is asked for, for all watches together: every
  * second, more often where something was released a moment ago, more seldom where everything has run for a while. What is
- * not in that list has ended, is to end, or has no task yet: it is looked at alone. What we have asked to stop is looked at
- * ten times a second, since its end shows for a quarter of a second only.
+ * not in that list has ended, is to end, or has no task yet: it is looked at alone. What is withdrawn is looked at
+ * ten times a second, so that it is seen whether it was still started.
  *
  * Its end is known -> the rest of its log is read -> it is answered. What a list or a look does not say concludes nothing:
  * a task that is gone is UNKNOWN, unless it was seen to be taken back before any node had it.
@@ -113,6 +113,17 @@ static void tell_started(struct swarm_task *t, const struct swarm_state *state)
 
 /* ---- the end ---- */
 
+/* It was told to end before it was seen to run: a container that was made and never started has the exit code 0. */
+static void judge_unseen(struct swarm_state *end)
+{
+    if (end->event != ENGINE_ENDED || strcmp(end->cause, "engine") != 0 || end->exit_code > 0)
+        return;
+    end->event = ENGINE_UNKNOWN;
+    end->exit_code = -1;
+    snprintf(end->text, sizeof(end->text),
+             "it was taken back while it was being started: whether its program ran is not known");
+}
+
 /* "TEXT; MORE" */
 static void add_text(char *text, size_t size, const char *more)
 {
@@ -168,6 +179,8 @@ static void finish(struct swarm_task *t, const struct swarm_state *end)
         w->end.event = ENGINE_UNKNOWN;
         snprintf(w->end.text, sizeof(w->end.text), "it has run, and its container is gone");
     }
+    if (!w->started)
+        judge_unseen(&w->end);
     judge_stopped(w, &w->end);
     if (w->end.event == ENGINE_NEVER_RAN && w->told[0])
         snprintf(w->end.text, sizeof(w->end.text), "withdrawn before it had a container: %.400s", w->told);
@@ -345,9 +358,9 @@ static void look_at_wanted(struct swarm *s)
 
 static int64_t interval_of(const struct swarm_watch *w, int64_t age_ms)
 {
-    if (w->stopping || w->wanted)
+    if ((w->stopping && !w->started) || w->wanted)
         return POLL_STOPPING_MS;
-    if (age_ms < FRESH_MS)
+    if (age_ms < FRESH_MS || w->stopping)
         return POLL_FRESH_MS;
     return w->started && age_ms > OLD_MS ? POLL_OLD_MS : POLL_MS;
 }
