@@ -597,6 +597,8 @@ static void check_engine(struct doctor *d, const struct engine *engine)
             status.clock_offset_ms / 1000);
     if (status.trouble[0])
         add(d, name, ERROR, status.advice, "%s", status.trouble);
+    if (status.reachable && status.warning[0])
+        add(d, name, WARNING, status.warning, "%s: it works, and may be set up better", engine->type);
     if (status.stuck)
         add(d, name, WARNING,
             "look for a mount whose server is away; runs that need such a file fail to start",

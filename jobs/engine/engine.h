@@ -138,6 +138,7 @@ struct engine_status {
     char text[256];                     /* version, or what is wrong */
     char identity[ENGINE_IDENTITY_MAX]; /* "": not known yet, or it has none */
     bool anonymous;                     /* it should have one and cannot tell it; `text` says why */
+    char warning[256];                  /* what would better be otherwise there, and how; "": nothing */
     int queued, in_flight, watched;
     char trouble[200];  /* it answers, and cannot do its work, as without space; "": no such thing */
     const char *advice; /* what to do about it: a literal */

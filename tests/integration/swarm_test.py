@@ -5,6 +5,7 @@ manager killed in mid-release; a node that is cut off, and one that is drained. 
 A day runs a part of the crash points (tests/lab/sample.py). More of each by hand: tests/bench/swarm_trials.py."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -93,6 +94,31 @@ class Runs(SwarmSuite):
             self.assertIn(text, found["attempts"][0]["text"])
             self.assertNone(server.cli.run(runs[job])["started"] or [])
         self.assertEqual({}, self.ledger.starts())
+
+    def guarded(self, body, **keys):
+        """A job whose entrypoint is known."""
+        return {**self.job(**keys), "entrypoint": ["sh", "-c"], "command": [self.ledger.script("/ledger/lines", body)]}
+
+    def test_the_start_guard_lets_everything_through(self):
+        """Exit codes, signals, arguments, users, a root that cannot be written; and it says where it is not."""
+        text = "trap 'exit 6' TERM; while :; do sleep 0.05; done"
+        jobs = {"code": self.guarded("exit 3"), "user": self.guarded("id -u >&2; exit 4", user="1000:1000"),
+                "read-only": self.guarded("exit 5", read_only=True), "plain": self.job("exit 7"),
+                "stop": {**self.job(timeout="1s", stop_grace="8s"), "entrypoint": [], "command": ["sh", "-c", text]},
+                "path": {**self.job(), "entrypoint": [], "command": ["no-such-program", "$x", "{{y}}"]}}
+        server = self.begin(jobs)
+        runs = {job: server.cli.trigger(job) for job in jobs}
+        for job, code in {"code": 3, "user": 4, "read-only": 5, "plain": 7, "stop": 6, "path": 127}.items():
+            found = server.cli.wait_end(runs[job])
+            self.assertEqual(code, found["exit_code"], found)
+            said = server.cli.check("explain", job, found["fire_time"]).out
+            self.assertEqual(job == "plain", "not guarded" in said, said)
+        self.assertEqual("cronsched: no-such-program: command not found in the image\n", server.cli.check("logs", runs["path"]).out)
+
+    def test_doctor_names_what_would_better_be_otherwise(self):
+        said = self.begin().cli.call("doctor").out
+        self.assertRegex(said, r"ok +engine swarm: swarm: docker [^ ]+, API 1\.[0-9]+, Swarm of 4 nodes, 3 of them managers")
+        self.assertRegex(said, r"warning +engine swarm.*(\n.*)?cut off for 3 s has its jobs killed")
 
     def test_secrets_and_configs_are_files(self):
         name = os.path.basename(self.folder.path)
@@ -228,6 +254,25 @@ class Trouble(SwarmSuite):
         self.assertEqual(("failed", 4, 1), (found["verdict"], found["exit_code"], self.ledger.starts(run)), found)
         self.all_ready()
 
+    def test_a_container_that_is_started_again_does_not_run_twice(self):
+        """As the agent of a worker does whose engine was killed in mid-start; here by hand, so that it is sure. The engine has
+        no config for it any more, or the guard finds its mark."""
+        job = {**self.job(constraints=["node.role == worker"]), "entrypoint": ["sh", "-c"],
+               "command": [self.ledger.script("/ledger/lines", "exit 3")]}
+        server = self.begin({"j": job})
+        run = self.started(server.cli.trigger("j"))
+        worker = self.swarm.nodes[3].api
+        name = "cs-" + self.swarm.services(cronsched__run=run)[0]["Spec"]["Name"][3:]
+        mine = [c for c in worker.call("GET", "/containers/json?all=1")[1]
+                if c["Labels"].get("com.docker.swarm.service.name") == name]
+        self.assertEqual(3, server.cli.wait_end(run)["exit_code"])
+        for container in mine:
+            status, said = worker.call("POST", f"/containers/{container['Id']}/start")
+            if status == 204:
+                said = worker.call("POST", f"/containers/{container['Id']}/wait", timeout=20)[1]["StatusCode"]
+            self.assertRegex(str(said), "^125$|config|No such container", str(said))
+        self.assertEqual(1, self.ledger.starts(run))
+
     def test_what_a_drained_node_ends_did_not_succeed(self):
         server = self.begin({"j": self.trapping("'exit 0'")})
         run = self.started(server.cli.trigger("j"))
@@ -240,6 +285,35 @@ class Trouble(SwarmSuite):
         self.assertEqual("failed", found["verdict"], found)
         self.assertIn("ended it", found["attempts"][0]["text"])
         self.assertEqual(1, self.ledger.starts(run))
+
+
+class Guard(lab.Suite):
+    """The start guard itself, as a program of this machine."""
+
+    def guard(self, *words, **environment):
+        done = subprocess.run([lab.binary("start-guard"), *words], env=environment or os.environ, capture_output=True, text=True,
+                              check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_it_starts_a_program_once(self):
+        mark = self.folder.join("mark")
+        self.assertEqual((0, "a  b\n", ""), self.guard(mark, "/bin/echo", "a  b"))
+        code, out, err = self.guard(mark, "/bin/echo", "a  b")
+        self.assertEqual((125, ""), (code, out))
+        self.assertIn("the engine started this container again", err)
+
+    def test_where_no_mark_can_be_made_the_program_runs(self):
+        self.assertEqual((3, "", ""), self.guard("/proc/nothing/mark", "sh", "-c", "exit 3"))
+
+    def test_a_program_is_found_as_the_runtime_finds_it(self):
+        tool = self.folder.write("bin/tool", "#!/bin/sh\necho $0 $A\n", 0o755)
+        self.folder.write("bin/text", "no program", 0o644)
+        path = f"/no/such::{self.folder.join('bin')}"
+        self.assertEqual((0, f"{tool} x\n", ""), self.guard(self.folder.join("a"), "tool", PATH=path, A="x"))
+        self.assertEqual(127, self.guard(self.folder.join("b"), "none", PATH=path)[0])
+        self.assertEqual(126, self.guard(self.folder.join("c"), "text", PATH=path)[0])
+        self.assertEqual(127, self.guard(self.folder.join("d"), self.folder.join("none"))[0])
+        self.assertEqual(127, self.guard(self.folder.join("e"), "n" * 5000, PATH=path)[0])
 
 
 if __name__ == "__main__":

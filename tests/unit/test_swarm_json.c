@@ -271,6 +271,44 @@ static void entrypoint_and_command_are_as_in_docker(void **state)
     }
 }
 
+static void the_start_guard_stands_before_a_known_entrypoint(void **state)
+{
+    static const struct {
+        const char *definition, *command, *args;
+    } table[] = {
+        {"{\"image\":\"i\",\"entrypoint\":[\"e\",\"f\"],\"command\":[\"c\"]}",
+         "[\"/.cronsched-guard\",\"/.cronsched-mark/started\",\"e\",\"f\"]", "[\"c\"]"},
+        {"{\"image\":\"i\",\"entrypoint\":[],\"command\":[\"c\"]}",
+         "[\"/.cronsched-guard\",\"/.cronsched-mark/started\"]", "[\"c\"]"},
+    };
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        json_t *spec = spec_of(table[i].definition, &(struct environment){0});
+
+        assert_false(swarm_guard_is_applied(spec));
+        swarm_guard_apply(spec, "gid");
+        assert_true(swarm_guard_is_applied(spec));
+        expect_at(spec, "TaskTemplate/ContainerSpec/Command", table[i].command);
+        expect_at(spec, "TaskTemplate/ContainerSpec/Args", table[i].args);
+        expect_at(spec, "TaskTemplate/ContainerSpec/Configs/0/ConfigID", "\"gid\"");
+        expect_at(spec, "TaskTemplate/ContainerSpec/Mounts/0",
+                  "{\"Type\":\"volume\",\"Target\":\"/.cronsched-mark\"}");
+        json_decref(spec);
+    }
+}
+
+static void without_an_entrypoint_there_is_no_guard(void **state)
+{
+    char *word = (char *)"x";
+    struct job image = {.has_command = true, .command = {.items = &word, .count = 1}};
+    struct job none = {.has_entrypoint = true}, both = image;
+
+    both.has_entrypoint = true;
+    assert_false(swarm_guard_fits(&image));
+    assert_false(swarm_guard_fits(&none));
+    assert_true(swarm_guard_fits(&both));
+}
+
 static void what_a_swarm_does_not_have_is_refused(void **state)
 {
     static const char *const definitions[] = {
@@ -329,6 +367,8 @@ int main(void)
         cmocka_unit_test(a_service_is_read_and_changed),
         cmocka_unit_test(what_a_job_says_is_in_its_service),
         cmocka_unit_test(entrypoint_and_command_are_as_in_docker),
+        cmocka_unit_test(the_start_guard_stands_before_a_known_entrypoint),
+        cmocka_unit_test(without_an_entrypoint_there_is_no_guard),
         cmocka_unit_test(what_a_swarm_does_not_have_is_refused),
         cmocka_unit_test(a_text_stays_a_text),
     };

@@ -91,6 +91,26 @@ static void swarm_abandon(struct engine *engine)
     swarm_sweep_stop(s);
 }
 
+#define CLOCK_TOLERATED_MS 10000
+#define HEARTBEAT_LEAST_MS 20000
+
+static void warn(const struct swarm *s, char *ret, size_t size)
+{
+    if (s->clock_ms > CLOCK_TOLERATED_MS || s->clock_ms < -CLOCK_TOLERATED_MS)
+        snprintf(ret, size, "its clock differs from this server's by %lld s: times of runs are by its clock",
+                 (long long)s->clock_ms / 1000);
+    else if (s->history == 0)
+        snprintf(
+            ret, size,
+            "it keeps no ended tasks, so ends may be missed: 'docker swarm update --task-history-limit 5'");
+    else if (s->heartbeat_ms && s->heartbeat_ms < HEARTBEAT_LEAST_MS)
+        snprintf(
+            ret, size,
+            "a node that is cut off for %lld s has its jobs killed when it is back: 'docker swarm update "
+            "--dispatcher-heartbeat 60s'",
+            (long long)s->heartbeat_ms * 3 / 1000);
+}
+
 static void swarm_status(const struct engine *engine, struct engine_status *ret)
 {
     const struct swarm *s = swarm_of(engine);
@@ -103,6 +123,7 @@ static void swarm_status(const struct engine *engine, struct engine_status *ret)
         .stuck = (int)file_reader_stuck(s->reader),
     };
     snprintf(ret->identity, sizeof(ret->identity), "%s", s->cluster_id);
+    warn(s, ret->warning, sizeof(ret->warning));
     if (s->link == SWARM_LINK_UP)
         snprintf(ret->text, sizeof(ret->text),
                  "docker %.32s, API %.8s, Swarm of %d nodes, %d of them managers", s->version, s->api + 2,

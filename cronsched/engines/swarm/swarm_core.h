@@ -59,14 +59,21 @@ struct swarm {
     char api[DOCKER_API_SIZE], version[DOCKER_VERSION_SIZE], why[256];
     char cluster_id[SWARM_ID_MAX]; /* "": not asked yet */
     int nodes, managers;
-    int failures;    /* probes in a row */
-    uint64_t losses; /* grows with each loss of the link */
+    int64_t heartbeat_ms; /* of its dispatcher; 0: not told */
+    int64_t history;      /* tasks that are kept of a service; -1: not told */
+    int64_t clock_ms;     /* by how much its clock is ahead of ours */
+    int failures;         /* probes in a row */
+    uint64_t losses;      /* grows with each loss of the link */
     struct http_call *probe;
 
     struct list queue, urgent, active, watches; /* queue: by due_ms */
     int queued, working, tasks, watched, looking, live_logs;
     struct http_call *poll;
     int poll_failures; /* in a row */
+
+    char guard_id[SWARM_ID_MAX],
+        guard_cluster[SWARM_ID_MAX]; /* the start guard's config, "": none; of that Swarm */
+    int64_t guard_ms;                /* of uv_now, when that was found; 0: never */
 
     /* The last ids that were not there when they were to be released: they never were, and never will be. */
     char gone_ids[SWARM_GONE_IDS][SWARM_ID_MAX];
@@ -109,10 +116,12 @@ struct swarm_task {
     int64_t wake_ms;                        /* of uv_now; 0: none */
     void (*on_wake)(struct swarm_task *task);
     int tries;
+    bool guarded; /* RELEASE: by the start guard */
 
-    char **files;            /* PREPARE: values of from_file, by index of the variable */
-    bool in_pool, forgotten; /* its files are being read: it is freed when that ends */
-    json_t *ids;             /* PREPARE: {"secrets": {NAME: ID}, "configs": {NAME: ID}} */
+    char **files;                              /* PREPARE: values of from_file, by index of the variable */
+    bool in_pool, forgotten;                   /* its files are being read: it is freed when that ends */
+    void (*on_guard)(struct swarm_task *task); /* PREPARE: what is done once guard_id is known */
+    json_t *ids;                               /* PREPARE: {"secrets": {NAME: ID}, "configs": {NAME: ID}} */
     struct swarm_fence fence;
     json_t *spec; /* FENCE: of the last look */
 
@@ -173,6 +182,17 @@ json_t *swarm_spec_json(const struct swarm_task *task, const char *cluster,
                         const struct environment *environment);
 /* A text in which Swarm finds no template. malloc'd. */
 char *swarm_literal(const char *text);
+
+/* ---- swarm_guard.c ---- */
+#define SWARM_GUARD_PATH   "/.cronsched-guard"
+#define SWARM_GUARD_FOLDER "/.cronsched-mark"
+extern const unsigned char swarm_guard_program[]; /* made of start_guard.c by the build */
+extern const size_t swarm_guard_program_size;     /* 0: there is none for this machine */
+bool swarm_guard_fits(const struct job *job);     /* its entrypoint is known */
+void swarm_guard_apply(json_t *spec, const char *config_id);
+bool swarm_guard_is_applied(const json_t *spec);
+/* Sees to it that guard_id is known where it matters for this task, then `next`, maybe from within. */
+void swarm_guard_find(struct swarm_task *task, void (*next)(struct swarm_task *task));
 
 /* ---- swarm_json.c: pure ---- */
 bool swarm_service_read(const json_t *service, struct swarm_service *ret); /* ret borrows from it */

@@ -99,6 +99,21 @@ static const char *why_not(struct swarm *s, const struct docker_reply *reply)
     return NULL;
 }
 
+/* What doctor warns of. */
+static void read_settings(struct swarm *s, const json_t *swarm, const struct docker_reply *reply)
+{
+    const json_t *spec = json_object_get(json_object_get(swarm, "Cluster"), "Spec");
+    const json_t *history =
+        json_object_get(json_object_get(spec, "Orchestration"), "TaskHistoryRetentionLimit");
+    const json_t *period = json_object_get(json_object_get(spec, "Dispatcher"), "HeartbeatPeriod");
+
+    s->nodes = (int)json_integer_value(json_object_get(swarm, "Nodes"));
+    s->managers = (int)json_integer_value(json_object_get(swarm, "Managers"));
+    s->heartbeat_ms = json_integer_value(period) / 1000000;
+    s->history = json_is_integer(history) ? json_integer_value(history) : -1;
+    s->clock_ms = reply->date_ms ? reply->date_ms - s->host->now_ms(s->host) : 0;
+}
+
 static void on_info(void *arg, const struct http_answer *answer)
 {
     struct swarm *s = OBJECT(struct swarm, arg);
@@ -115,8 +130,7 @@ static void on_info(void *arg, const struct http_answer *answer)
         bool replaced = s->cluster_id[0] && strcmp(s->cluster_id, id) != 0;
 
         snprintf(s->cluster_id, sizeof(s->cluster_id), "%s", id);
-        s->nodes = (int)json_integer_value(json_object_get(swarm, "Nodes"));
-        s->managers = (int)json_integer_value(json_object_get(swarm, "Managers"));
+        read_settings(s, swarm, &reply);
         link_up(s, replaced);
     }
     json_decref(json);

@@ -1,7 +1,7 @@
 /* PREPARE: make the service exist, without a replica.
  *
- * The happy path: read the files of the environment (threads with a deadline) -> ids of the secrets and configs -> POST
- * /services/create under the attempt's name -> PREPARED(id, the Swarm's identity).
+ * The happy path: read the files of the environment (threads with a deadline) -> ids of the secrets and configs -> the start
+ * guard (swarm_guard.c) -> POST /services/create under the attempt's name -> PREPARED(id, the Swarm's identity).
  *
  * Failures:
  *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor or no
@@ -117,6 +117,8 @@ static void create(struct swarm_task *t)
         swarm_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
         return;
     }
+    if (s->guard_id[0] && swarm_guard_fits(t->q.job))
+        swarm_guard_apply(body, s->guard_id);
     swarm_send(t, &(struct swarm_call){.method = "POST", .path = "/services/create", .body = body},
                on_created);
     json_decref(body);
@@ -191,7 +193,8 @@ static void look_up(struct swarm_task *t)
     char path[SWARM_PATH_MAX];
 
     if (!name) {
-        create(t);
+        t->tries = 0;
+        swarm_guard_find(t, create);
         return;
     }
     swarm_list_path(path, sizeof(path), kind->name, "name", name, NULL, NULL);

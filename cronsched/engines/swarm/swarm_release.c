@@ -61,7 +61,8 @@ static void on_released(struct swarm_task *t, const struct docker_reply *reply)
     FAULT_POINT("swarm.released", t->q.run);
     if (!docker_lost(reply) && reply->status == 200) {
         swarm_poll_soon(t->swarm);
-        swarm_answer_text(t, ENGINE_ACCEPTED, -1, "the Swarm looks for a node");
+        swarm_answer_text(t, ENGINE_ACCEPTED, -1, "the Swarm looks for a node%s",
+                          t->guarded ? "" : "; not guarded against a second start by it");
     } else if (reply->outcome == HTTP_NOT_SENT) {
         swarm_answer_unreachable(t, reply);
     } else if (!docker_lost(reply) && reply->status == 404) {
@@ -89,6 +90,7 @@ static void on_release_look(struct swarm_task *t, const struct docker_reply *rep
                           (long long)service.epoch);
     } else {
         FAULT_POINT("swarm.release", t->q.run);
+        t->guarded = swarm_guard_is_applied(service.spec);
         update(t, &service, swarm_spec_changed(service.spec, 1, "cronsched.released", t->q.epoch),
                on_released);
         FAULT_POINT("swarm.sent", t->q.run);
