@@ -96,11 +96,23 @@ static bool answer(struct caller *c, const char *line, const struct reply *repli
     return false;
 }
 
+char pull_credentials[512];
+
+static void note_credentials(const struct caller *c, const char *line)
+{
+    const char *at = strstr(line, "/images/create") ? strstr(c->got, "X-Registry-Auth: ") : NULL;
+
+    if (strstr(line, "/images/create"))
+        snprintf(pull_credentials, sizeof(pull_credentials), "%.*s", at ? (int)strcspn(at, "\r\n") : 0,
+                 at ? at : "");
+}
+
 static uv_buf_t choose(struct caller *c)
 {
     char line[1024];
 
     snprintf(line, sizeof(line), "%.*s", (int)strcspn(c->got, "\r\n"), c->got);
+    note_credentials(c, line);
     starts += strstr(line, "/start ") != NULL;
     pages += strstr(line, "before") != NULL;
     deletes += strncmp(line, "DELETE", 6) == 0;
@@ -232,6 +244,8 @@ static void host_answer(struct engine_host *host, const struct engine_answer *a)
     heard_count++;
 }
 
+const json_t *registries;
+const char *docker_config = "";
 bool keeps = true;
 struct engine_status *asked_status; /* of the engine after its answers; NULL: nobody asks */
 
@@ -273,8 +287,13 @@ static void on_closed(void *arg)
 
 void open_engine(struct engine **ret, int64_t sweep_ms)
 {
-    struct docker_engine_options o = {
-        .name = "docker", .endpoint = url, .data_dir = data_dir, .ping_ms = 1000, .sweep_ms = sweep_ms};
+    struct docker_engine_options o = {.name = "docker",
+                                      .endpoint = url,
+                                      .data_dir = data_dir,
+                                      .registries = registries,
+                                      .docker_config = docker_config,
+                                      .ping_ms = 1000,
+                                      .sweep_ms = sweep_ms};
 
     heard_count = closed = bad_count = starts = deletes = pages = later_count = 0;
     assert_int_equal(docker_engine_new(ret, &loop, &o, &host, NULL), 0);

@@ -50,6 +50,10 @@ extern int heard_count;
 extern bool keeps;                         /* what the host says to the sweep */
 extern struct engine_status *asked_status; /* of the engine after its answers; NULL: nobody asks */
 
+extern const json_t *registries;   /* of the engine's configuration; NULL: none */
+extern const char *docker_config;  /* the path of Docker's config.json; "": none */
+extern char pull_credentials[512]; /* X-Registry-Auth of the last pull; "": it had none */
+
 int set_up(void **state); /* of the group */
 int tear_down(void **state);
 void open_engine(struct engine **ret, int64_t sweep_ms);
