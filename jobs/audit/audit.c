@@ -126,24 +126,30 @@ static enum audit_run_kind run_kind(enum run_state state, enum run_cause cause)
     return state == RUN_ENDED ? AUDIT_ENDED : AUDIT_OPEN;
 }
 
-static bool read_run(struct audit *a, const json_t *item)
+/* Those of a job that are in one state for one cause. */
+static bool read_runs(struct audit *a, const json_t *item)
 {
     const char *job, *word, *cause = NULL;
     struct audit_job *j;
-    json_int_t at;
     struct audit_run run;
     enum run_state state;
+    json_t *times, *at;
+    size_t i;
 
-    if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:s,s?s}", "job", &job, "at", &at, "state", &word,
-                    "cause", &cause) < 0)
+    if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:o,s:s,s?s}", "job", &job, "at", &times, "state", &word,
+                    "cause", &cause) < 0 ||
+        !json_is_array(times))
         return false;
-    run.at_s = floor_s(at);
     state = run_state_of(word);
     run.open = state != RUN_ENDED && state != RUN_SKIPPED;
     run.kind = run_kind(state, run_cause_of(cause));
     j = job_get(a, job);
-    j->runs = array_add(j->runs, j->run_count, sizeof(run));
-    j->runs[j->run_count++] = run;
+    json_array_foreach(times, i, at)
+    {
+        run.at_s = floor_s(json_integer_value(at));
+        j->runs = array_add(j->runs, j->run_count, sizeof(run));
+        j->runs[j->run_count++] = run;
+    }
     return true;
 }
 
@@ -291,7 +297,7 @@ static int read_history(struct audit *a, const json_t *history)
         const char *key;
         bool (*read)(struct audit *a, const json_t *item);
     } parts[] = {
-        {"runs", read_run},  {"skips", read_skip}, {"pruned", read_pruned}, {"unfinished", read_unfinished},
+        {"runs", read_runs}, {"skips", read_skip}, {"pruned", read_pruned}, {"unfinished", read_unfinished},
         {"ends", read_ends},
     };
     struct audit_job *j, *next;

@@ -73,9 +73,9 @@ enum history_query_kind {
                         fits; null: some of it is missing here, too */
     HISTORY_FIRED, /* {"times":[milliseconds, ascending: the instants in (since, until] of runs of `job` that were not
                         skipped],"pruned":n,"gaps":n: how many there are in that time}; more times: ERR_LIMIT */
-    HISTORY_AUDIT /* {"runs":[{"run","job","at","fire","state","verdict"}...],"skips":[...],"records":[job,
-                        delete,    pause and resume records up to until],"ends":[{"run","count"}: of which one attempt
-                        ended more than once]}: all that audit.c needs; not cut at HISTORY_ROWS_MAX */
+    HISTORY_AUDIT /* {"runs":[{"job","state","cause","at":[milliseconds of each of them]}...],"skips":[...],
+                     "records":[job, delete, pause and resume records up to until],"ends":[{"run","count"}: of which one
+                     attempt ended more than once]}: all that audit.c needs; not cut at HISTORY_ROWS_MAX */
 };
 
 struct history_query {

@@ -19,7 +19,7 @@
  * STORE_PRUNE_ROWS at a time and then pauses: the journal and the writes of the history need the disk more.
  *
  * Times in answers are RFC 3339, but in HISTORY_AUDIT's, which holds UTC milliseconds. It has, beyond what
- * history.h says: runs only with ids without milliseconds, each with "cause"; records also of kind "tzdata",
+ * history.h says: runs only with ids without milliseconds; records also of kind "tzdata",
  * and all that there are; "unfinished": [{"run","job","at","state"}], of any time; "pruned":
  * [{"job","from","to","count"}], whole days that reach into the time asked for, whose runs and skips are then
  * given in full; "gaps": [{"from","to"}], times in which batches are missing ("from" 0: from the beginning);
@@ -41,7 +41,8 @@
 #define STORE_PRUNE_PER_MS   10    /* rows: after a transaction it pauses so long that it is not faster */
 #define STORE_RETRY_MIN_MS   1000
 #define STORE_RETRY_MAX_MS   30000
-#define STORE_AUDIT_ROWS_MAX 2000000
+#define STORE_AUDIT_ROWS_MAX 2000000 /* runs; 48 bytes each */
+#define STORE_AUDIT_OBJECT   10      /* so many runs is a row of another kind worth */
 
 #define STORE_WORK_MAX                                                                                       \
     4 /* pieces of work a pool must be able to hold: a write, two queries, logs to be removed */

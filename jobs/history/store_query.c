@@ -11,6 +11,8 @@
 #define CONDITIONS_MAX  8
 #define KINDS_MAX       16
 #define BUSY_TIMEOUT_MS 10000
+#define RUN_JOB_MAX     128 /* the longest name of a job, and more */
+#define TOO_MANY_ROWS   "more rows than one answer may have; ask for less time"
 
 int store_reader_open(sqlite3 **ret, const char *path, struct error *error)
 {
@@ -125,7 +127,7 @@ static int rows_collect(sqlite3 *db, sqlite3_stmt *stmt, row_json *to_json, json
         if (step != SQLITE_ROW)
             rc = sqlite_error(db, "read", error);
         else if ((*left)-- <= 0)
-            rc = error_set(error, ERR_LIMIT, "more rows than one answer may have; ask for less time");
+            rc = error_set(error, ERR_LIMIT, TOO_MANY_ROWS);
         else if (json_array_append_new(array, to_json(stmt)) < 0)
             rc = error_set(error, ERR_CORRUPT, "a row of the history cannot be read");
     }
@@ -138,11 +140,6 @@ static const char *column(sqlite3_stmt *row, int i)
     const char *text = (const char *)sqlite3_column_text(row, i);
 
     return text ? text : "";
-}
-
-static json_t *column_text(sqlite3_stmt *row, int i)
-{
-    return sqlite3_column_type(row, i) == SQLITE_NULL ? json_null() : json_string(column(row, i));
 }
 
 static json_t *column_time(sqlite3_stmt *row, int i, enum instant_form form)
@@ -177,14 +174,6 @@ static json_t *record_json(sqlite3_stmt *row)
                      (json_int_t)sqlite3_column_int64(row, 1), "time", column_time(row, 2, INSTANT_MS),
                      "epoch", (json_int_t)sqlite3_column_int64(row, 3), "kind", column(row, 4), "record",
                      column_json(row, 5));
-}
-
-static json_t *audit_run_json(sqlite3_stmt *row)
-{
-    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:o}", "run", column(row, 0), "job", column(row, 1), "at",
-                     (json_int_t)sqlite3_column_int64(row, 2), "fire",
-                     (json_int_t)sqlite3_column_int64(row, 3), "state", column(row, 4), "verdict",
-                     column_text(row, 5), "cause", column_text(row, 6));
 }
 
 static json_t *audit_skip_json(sqlite3_stmt *row)
@@ -332,15 +321,60 @@ static int audit_window(sqlite3 *db, const struct history_query *q, int64_t *sin
     return 0;
 }
 
+/* The times of the runs of this job that are in that state for that cause: among the groups of `array` from `first` on. */
+static json_t *audit_group(json_t *array, size_t first, const char *job, const char *state, const char *cause)
+{
+    json_t *group, *times;
+
+    for (size_t i = first; i < json_array_size(array); i++) {
+        group = json_array_get(array, i);
+        if (strcmp(json_string_value(json_object_get(group, "state")), state) == 0 &&
+            strcmp(json_string_value(json_object_get(group, "cause")), cause) == 0)
+            return json_object_get(group, "at");
+    }
+    times = json_array();
+    group = json_pack("{s:s,s:s,s:s,s:o}", "job", job, "state", state, "cause", cause, "at", times);
+    return json_array_append_new(array, group) < 0 ? NULL : times;
+}
+
+/* Rows of job, state, cause and time, by job: of a million runs hardly more than their times is kept. */
+static int audit_runs(sqlite3 *db, sqlite3_stmt *stmt, json_t *array, int64_t *left, struct error *error)
+{
+    char job[RUN_JOB_MAX] = "";
+    size_t first = 0;
+    int step, rc = 0;
+
+    while (rc == 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        json_t *times = NULL;
+
+        if (step != SQLITE_ROW) {
+            rc = sqlite_error(db, "read", error);
+            break;
+        }
+        if (strcmp(column(stmt, 0), job) != 0) {
+            snprintf(job, sizeof(job), "%s", column(stmt, 0));
+            first = json_array_size(array);
+        }
+        if ((*left)-- > 0)
+            times = audit_group(array, first, job, column(stmt, 1), column(stmt, 2));
+        else
+            rc = error_set(error, ERR_LIMIT, TOO_MANY_ROWS);
+        if (rc == 0 && json_array_append_new(times, json_integer(sqlite3_column_int64(stmt, 3))) < 0)
+            rc = error_set(error, ERR_CORRUPT, "a row of the history cannot be read");
+    }
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 /* One part of an audit: rows whose [first, last] reach into (since, until]. */
 struct audit_part {
     const char *key, *sql, *job, *after, *before, *order;
-    row_json *to_json;
+    row_json *to_json; /* NULL: audit_runs */
 };
 
 static const struct audit_part audit_parts[] = {
-    {"runs", "SELECT run, job, at, fire, state, verdict, cause FROM runs WHERE exact = 0", "job = ?",
-     "at > ?", "at <= ?", " ORDER BY job, at", audit_run_json},
+    {"runs", "SELECT job, state, cause, at FROM runs WHERE exact = 0", "job = ?", "at > ?", "at <= ?",
+     " ORDER BY job, at", NULL},
     {"skips", "SELECT job, first, last, count, reason, text, time FROM skips", "job = ?", "last > ?",
      "first <= ?", " ORDER BY job, first, idx, seq", audit_skip_json},
     /* all of them: one recorded after `until` can still speak of a time before it, such as a resume */
@@ -366,6 +400,22 @@ static const struct audit_part audit_parts[] = {
     {"copied", "SELECT first_time, last_time FROM copied", NULL, NULL, NULL, " ORDER BY first", gap_json},
 };
 
+static int audit_collect(sqlite3 *db, struct select *s, const struct audit_part *part, json_t *array,
+                         int64_t *left, struct error *error)
+{
+    int64_t room = *left / STORE_AUDIT_OBJECT, before = room;
+    sqlite3_stmt *stmt = NULL;
+    int rc = select_prepare(s, db, part->order, &stmt, error);
+
+    if (rc < 0)
+        return rc;
+    if (!part->to_json)
+        return audit_runs(db, stmt, array, left, error);
+    rc = rows_collect(db, stmt, part->to_json, array, &room, error);
+    *left -= (before - room) * STORE_AUDIT_OBJECT;
+    return rc;
+}
+
 static int query_audit(sqlite3 *db, const struct history_query *q, json_t *object, struct error *error)
 {
     int64_t since_ms, until_ms, left = STORE_AUDIT_ROWS_MAX;
@@ -385,7 +435,7 @@ static int query_audit(sqlite3 *db, const struct history_query *q, json_t *objec
         if (part->before)
             select_int(&s, part->before, until_ms);
         json_object_set_new(object, part->key, array);
-        rc = collect(db, &s, part->order, part->to_json, array, &left, error);
+        rc = audit_collect(db, &s, part, array, &left, error);
     }
     return rc;
 }

@@ -112,7 +112,7 @@ static void test_bookkeeper(void **state)
     for (int round = 0; round < 60; round++) {
         struct keeper keepers[5] = {0};
         int64_t start_ms = day_ms("00:00"), now_ms = start_ms;
-        json_t *result;
+        json_t *result, *at;
         json_int_t all = 0, before;
         size_t pick;
 
@@ -137,7 +137,8 @@ static void test_bookkeeper(void **state)
 
         /* a run is lost */
         pick = (size_t)below((int64_t)json_array_size(made.runs));
-        if (json_integer_value(json_object_get(json_array_get(made.runs, pick), "at")) + 60000 < now_ms) {
+        at = json_object_get(json_array_get(made.runs, pick), "at");
+        if (json_integer_value(json_array_get(at, 0)) + 60000 < now_ms) {
             json_array_remove(made.runs, pick);
             result = audit(start_ms, now_ms, now_ms, NULL);
             assert_int_equal(number(result, "unaccounted_count"), 1);

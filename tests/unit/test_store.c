@@ -332,7 +332,7 @@ static void test_audit_answer(void **state)
     struct history_query audit = {
         .kind = HISTORY_AUDIT, .job = "a", .since_ms = T0 + HOUR, .until_ms = T0 + 3 * HOUR};
     struct history_write *w = new_write(1);
-    json_t *answer;
+    json_t *answer, *runs;
 
     open_with(0);
     for (int i = 0; i < 6; i++) {
@@ -344,6 +344,7 @@ static void test_audit_answer(void **state)
         add_run(w, run, T0 + i * HOUR, "ended", "succeeded", "schedule");
     }
     add_run(w, "a@20231115T080000.500Z", T0 + 2 * HOUR, "ended", "failed", "manual");
+    add_run(w, "a@20231115T001420Z", T0 + 2 * HOUR + 60000, "ended", "succeeded", "backfill");
     add_skip(w, "a", T0, T0 + HOUR, 1, "paused");
     add_skip(w, "a", T0 + 2 * HOUR, T0 + 9 * HOUR, 1, "paused");
     add_record(w, "job", "a", NULL);
@@ -352,7 +353,11 @@ static void test_audit_answer(void **state)
     add_record(w, "pause", NULL, NULL);
     put(w);
     answer = get(&audit);
-    assert_int_equal(json_array_size(json_object_get(answer, "runs")), 2); /* since is exclusive */
+    runs = json_pack("[{s:s,s:s,s:s,s:[I,I]},{s:s,s:s,s:s,s:[I]}]", "job", "a", "state", "ended", "cause",
+                     "schedule", "at", T0 + 2 * HOUR, T0 + 3 * HOUR, "job", "a", "state", "ended", "cause",
+                     "backfill", "at", T0 + 2 * HOUR + 60000); /* since is exclusive */
+    assert_true(json_equal(runs, json_object_get(answer, "runs")));
+    json_decref(runs);
     assert_int_equal(json_array_size(json_object_get(answer, "skips")), 1);
     assert_int_equal(json_array_size(json_object_get(answer, "records")), 2);
     json_decref(answer);
