@@ -35,6 +35,8 @@ int drill_ledger_open(struct drill_ledger *ledger, const char *below, const char
         sizeof(ledger->folder))
         return error_set(error, ERR_LIMIT, "%s is too long a path", below);
     snprintf(path, sizeof(path), "%s/lines", ledger->folder);
+    if (mkdir(below, 0777) < 0 && errno != EEXIST)
+        return error_set(error, ERR_IO, "%s: %s", below, strerror(errno));
     if (mkdir(ledger->folder, 0777) < 0 || chmod(ledger->folder, 0777) < 0)
         return error_set(error, ERR_IO, "%s: %s", ledger->folder, strerror(errno));
     ledger->fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

@@ -14,7 +14,8 @@ static char ring[LOG_WRITER_BYTES];
 static uint64_t begin;            /* of what is not written yet; counts on for ever */
 static uint64_t end;              /* both under the lock */
 static atomic_uint_fast64_t left; /* end - begin, for those who may not lock */
-static bool runs, ending;
+static atomic_bool runs;          /* any thread asks */
+static bool ending;
 static int to = -1;
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

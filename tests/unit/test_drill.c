@@ -25,6 +25,7 @@ static int set_up(void **state)
         return -1;
     place->ledger.fd = -1;
     *state = place;
+    rmdir(place->folder); /* a folder that is not there yet is made */
     return drill_ledger_open(&place->ledger, place->folder, "1a2b3c4d", NULL);
 }
 
