@@ -126,6 +126,26 @@ static int db_make_schema(struct journal_db *j, const char *cluster, struct erro
     return rc;
 }
 
+static int db_check_seal(struct journal_db *j, struct error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite_prepare(j->db, "SELECT value FROM meta WHERE key = 'sealed'", &stmt, error);
+
+    if (rc < 0)
+        return rc;
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        snprintf(j->sealed, sizeof(j->sealed), "%s", (const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    if (!j->sealed[0])
+        return error_set(error, ERR_CORRUPT, "%s is sealed, and does not say why", j->path);
+    if (!j->take_sealed)
+        return error_set(
+            error, ERR_CONFLICT,
+            "%s is sealed: the journal is elsewhere, or on its way (%s); see 'cronsched journal migrate'",
+            j->path, j->sealed);
+    return 0;
+}
+
 static int db_check_format(struct journal_db *j, const char *cluster, struct error *error)
 {
     int64_t application = 0, version = 0, tables = 0;
@@ -141,6 +161,8 @@ static int db_check_format(struct journal_db *j, const char *cluster, struct err
         return db_make_schema(j, cluster, error);
     if (application != APPLICATION_ID)
         return error_set(error, ERR_CORRUPT, "%s is an SQLite database, but not a journal", j->path);
+    if (version == JOURNAL_DB_SEALED)
+        return db_check_seal(j, error);
     if (version != JOURNAL_DB_FORMAT)
         return error_set(error, ERR_UNSUPPORTED, "%s has format %" PRId64 "; this program knows format %d",
                          j->path, version, JOURNAL_DB_FORMAT);
@@ -255,6 +277,7 @@ int journal_db_open(struct journal_db **ret, const char *path, const struct jour
     options = options ? options : &no_options;
     j->path = alloc_text(path);
     j->history = options->history;
+    j->take_sealed = options->sealed;
     rc = journal_lock_take(&j->lock, path, options->lock_pause_ms, error);
     if (rc == 0)
         rc = open_locked(j, options, error);
@@ -342,7 +365,7 @@ static int compare(struct journal_db *j, struct error *error)
     return rc;
 }
 
-static int begin(struct journal_db *j, struct error *error)
+int journal_db_begin(struct journal_db *j, struct error *error)
 {
     int rc;
 
@@ -414,7 +437,7 @@ static int append_group(struct journal_db *j, const struct journal_db_batch *bat
 {
     bool more = j->trimming;
     char last[24];
-    int rc = begin(j, error);
+    int rc = journal_db_begin(j, error);
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
         assert(batches[i].index == j->head.index + 1 + i);
@@ -483,8 +506,8 @@ static int hash_at(struct journal_db *j, uint64_t index, char ret[33], struct er
     return rc;
 }
 
-static int insert_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index,
-                           const char *head, struct error *error)
+int journal_db_insert_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index,
+                               const char *head, struct error *error)
 {
     char hash[33];
     sqlite3_stmt *stmt = NULL;
@@ -523,9 +546,9 @@ static int write_snapshot(struct journal_db *j, const char *text, size_t size, u
 
     rc = hash_at(j, index, head, error);
     if (rc == 0)
-        rc = begin(j, error);
+        rc = journal_db_begin(j, error);
     if (rc == 0)
-        rc = insert_snapshot(j, text, size, index, head, error);
+        rc = journal_db_insert_snapshot(j, text, size, index, head, error);
     if (rc == 0)
         rc = drop_snapshots(j, keep, &oldest, error);
     if (rc == 0)
@@ -651,6 +674,16 @@ void journal_db_rows_release(struct journal_db_rows *rows)
 const struct journal_db_head *journal_db_head(const struct journal_db *j)
 {
     return &j->head;
+}
+
+int64_t journal_db_epoch(const struct journal_db *j)
+{
+    return j->epoch;
+}
+
+const char *journal_db_cluster(const struct journal_db *j)
+{
+    return j->cluster;
 }
 
 const char *journal_db_warning(const struct journal_db *j)

@@ -26,6 +26,7 @@
 #include "jobs/state/record.h"
 
 #define JOURNAL_DB_FORMAT     1
+#define JOURNAL_DB_SEALED     2   /* the format of a sealed one, see journal_seal.h */
 #define JOURNAL_DB_TRIM_MAX   256 /* batches deleted in one transaction at most */
 #define JOURNAL_DB_READ_MAX   256 /* batches given by one read */
 #define JOURNAL_DB_READ_BYTES (4 * 1024 * 1024)
@@ -63,10 +64,11 @@ struct journal_db_options {
         history; /* the history has been written up to this batch: a journal that ends before is refused */
     uint64_t lock_pause_ms; /* see journal_lock_take; 0: the default */
     bool sole;              /* refuse while another journal of the same cluster is open on this machine */
+    bool sealed;            /* open one that is sealed, too */
 };
 
 /* Locks, opens (a new file is made), and verifies all that is there. Options may be NULL. ERR_BUSY: in use by
- * another process, which is named. ERR_CORRUPT, ERR_UNSUPPORTED (a newer format), ERR_IO ... */
+ * another process, which is named. ERR_CONFLICT: it is sealed. ERR_CORRUPT, ERR_UNSUPPORTED (a newer format), ERR_IO ... */
 int journal_db_open(struct journal_db **ret, const char *path, const struct journal_db_options *options,
                     struct error *error);
 void journal_db_close(struct journal_db *db); /* NULL is fine */
@@ -114,4 +116,6 @@ int journal_db_read(struct journal_db *db, uint64_t after, struct journal_db_row
 void journal_db_rows_release(struct journal_db_rows *rows);
 
 const struct journal_db_head *journal_db_head(const struct journal_db *db);
+int64_t journal_db_epoch(const struct journal_db *db);       /* the newest in it */
+const char *journal_db_cluster(const struct journal_db *db); /* "": none is noted */
 const char *journal_db_warning(const struct journal_db *db); /* of the place where it is, or "" */

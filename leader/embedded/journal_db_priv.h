@@ -24,6 +24,8 @@ struct journal_db {
     uint64_t trim_to; /* batches up to here are to be deleted, */
     bool trimming;    /* and some are left */
     char cluster[64];
+    bool take_sealed;  /* open it also when it is sealed */
+    char sealed[1024]; /* where the journal is instead; "": here */
 };
 
 /* The newest batch that is known to have been there, and who says so. */
@@ -33,6 +35,13 @@ uint64_t journal_db_known(const struct journal_db *j, const char **ret_who);
  * what precedes it: index 0 and no hash where nothing is known. */
 int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, int64_t *epoch,
                          struct batch **ret, struct error *error);
+
+/* A transaction, once the file is as it was left: ERR_DEPOSED. To be ended by the caller, also when it failed. */
+int journal_db_begin(struct journal_db *j, struct error *error);
+
+/* Keeps the text as the snapshot at index, after the batch with the hash `head`. Within a transaction. */
+int journal_db_insert_snapshot(struct journal_db *j, const char *text, size_t size, uint64_t index,
+                               const char *head, struct error *error);
 
 /* All that is there; sets head, epoch and what is to be trimmed. */
 int journal_db_verify(struct journal_db *j, struct error *error);

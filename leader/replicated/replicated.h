@@ -17,6 +17,7 @@
  *   ask, answer a standby's question whether the leader lives, and the leader's answer, see ask.c
  *   secret      by which replicas recognize one another
  *   recovered   a person had the journal go on from another state: see recover.c
+ *   migrating   the tree is being written, and is none yet: see tree_copy.h
  *
  * Taking over is ONE multi on the version that the epoch had under the dead leader, so that leader and epoch
  * always belong together. The epoch is set before the tail is read, so the tail is final. Appends are pipelined

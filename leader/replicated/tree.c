@@ -276,6 +276,17 @@ static int64_t parse_base(struct replicated *r, const json_t *o)
     return r->alarm[0] ? 0 : base;
 }
 
+/* A person moved the journal out of ZooKeeper: tree_copy_end. */
+static void refuse_moved(struct replicated *r, const json_t *moved)
+{
+    const char *to = json_string_value(json_object_get(moved, "to"));
+
+    if (moved)
+        replicated_alarm(
+            r, "the journal was moved from ZooKeeper to %s; 'cronsched journal migrate' brings it back",
+            to ? to : "another place");
+}
+
 static void take_epoch(struct replicated *r, const struct coord_reply *reply)
 {
     struct tree *t = &r->tree;
@@ -287,6 +298,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
         return;
     is_new = !t->epoch_known || t->epoch_version != reply->stat.version;
     keep_text(t->cluster, sizeof(t->cluster), o, "cluster");
+    refuse_moved(r, json_object_get(o, "moved"));
     keep_text(t->epoch_nonce, sizeof(t->epoch_nonce), o, "nonce");
     t->epoch_named = json_is_true(json_object_get(o, "named"));
     if (strcmp(t->nameless, t->epoch_nonce) != 0)
