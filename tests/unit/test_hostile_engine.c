@@ -367,6 +367,25 @@ static void test_the_sweep_removes_nothing_that_it_does_not_know(void **state)
     nothing_special();
 }
 
+/* They are nobody's to remove but a person's, who is told. */
+static void test_containers_of_other_clusters_are_counted(void **state)
+{
+    struct engine_status status = {0};
+    struct engine *engine;
+
+    special[0] = (struct reply){
+        "limit=1000", 200,
+        "[{\"Labels\":{\"cronsched.cluster\":\"c\"}},{\"Labels\":{\"cronsched.cluster\":\"x\"}},"
+        "{\"Labels\":{\"cronsched.cluster\":\"y\"}},{}]"};
+    open_engine(&engine, 50);
+    turn(250, 1);
+    engine->ops->status(engine, &status);
+    close_engine(engine);
+    assert_non_null(strstr(status.text, ", 3 containers of other clusters"));
+    assert_int_equal(deletes, 0);
+    nothing_special();
+}
+
 /* An engine that does not know `before` gives the same page again and again. */
 static void test_a_list_without_end(void **state)
 {
@@ -411,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_a_list_that_is_none_gives_no_identity),
         cmocka_unit_test(test_an_engine_without_space_is_told),
         cmocka_unit_test(test_the_sweep_removes_nothing_that_it_does_not_know),
+        cmocka_unit_test(test_containers_of_other_clusters_are_counted),
         cmocka_unit_test(test_a_list_without_end),
         cmocka_unit_test(test_memory_stayed_within_bounds),
     };

@@ -106,6 +106,14 @@ static void docker_abandon(struct engine *engine)
     docker_stray_forget_all(d);
 }
 
+/* No fault: several clusters may share an engine. */
+static void add_foreign(char *text, size_t size, int foreign)
+{
+    size_t n = strlen(text);
+
+    snprintf(text + n, size - n, ", %d container%s of other clusters", foreign, foreign == 1 ? "" : "s");
+}
+
 static void docker_status(const struct engine *engine, struct engine_status *ret)
 {
     const struct docker *d = docker_of(engine);
@@ -129,6 +137,8 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
                  d->live_restore ? "" : ", no live-restore");
     else if (d->link == DOCKER_LINK_DOWN) /* else it was not asked yet */
         snprintf(ret->text, sizeof(ret->text), "%s", d->why);
+    if (d->link == DOCKER_LINK_UP && d->foreign > 0)
+        add_foreign(ret->text, sizeof(ret->text), d->foreign);
     if (d->full_ms && uv_now(d->loop) - d->full_ms < DOCKER_FULL_MS) {
         snprintf(ret->trouble, sizeof(ret->trouble), "its disk is full: %s", d->full);
         ret->advice = "free some space on the engine's disk, as with 'docker system prune'";

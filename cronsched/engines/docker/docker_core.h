@@ -121,6 +121,9 @@ struct docker {
 
     struct docker_sweep *sweep; /* one that is under way */
 
+    int foreign; /* containers of other clusters, as counted by the first sweep since the link is up */
+    uint64_t foreign_link; /* that link_number, and 1; 0: not counted yet */
+
     char full[160];   /* the last error for want of space on its disk */
     uint64_t full_ms; /* when, by uv_now; 0: never, or a container has been made since */
 

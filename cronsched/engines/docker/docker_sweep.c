@@ -9,6 +9,9 @@
  * Those that are too young by the list itself cost no request. Never by force, so that whatever runs after all
  * stays: the engine refuses. At most DOCKER_SWEEP_MAX are removed, one after the other; then the next sweep comes
  * after AGAIN_MS. Any failure ends the sweep.
+ *
+ * The first sweep of a link also counts the containers of other clusters: what is left of a cluster whose journal was lost
+ * is nobody's to remove but a person's, whom doctor tells.
  */
 #include "cronsched/engines/docker/docker_core.h"
 
@@ -21,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOREIGN_MAX    1000
 #define LIST_BYTES_MAX (16 * 1024 * 1024)
 #define FIRST_MS       5000 /* after the engine was found */
 #define AGAIN_MS       500  /* when there was more to remove than one sweep does */
@@ -155,6 +159,42 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, (int)attempt, epoch, id);
 }
 
+/* ---- of other clusters ---- */
+
+static void on_foreign(void *arg, const struct http_answer *answer)
+{
+    struct docker_sweep *s = OBJECT(struct docker_sweep, arg);
+    struct docker *d = s->docker;
+    json_t *json, *container;
+    struct docker_reply reply = docker_read(answer, &json);
+    size_t i;
+
+    s->call = NULL;
+    if (!docker_lost(&reply) && reply.status == 200 && json_is_array(json)) {
+        d->foreign = 0;
+        d->foreign_link = d->link_number + 1;
+        json_array_foreach(json, i, container)
+            d->foreign += strcmp(label(container, "cronsched.cluster"), d->host->cluster(d->host)) != 0;
+    }
+    json_decref(json);
+    finish(s);
+}
+
+static void count_foreign(struct docker_sweep *s)
+{
+    char query[256];
+
+    snprintf(query, sizeof(query), "all=1&limit=%d&filters=", FOREIGN_MAX);
+    s->id[0] = '\0';
+    if (s->docker->foreign_link == s->docker->link_number + 1 ||
+        percent_append(query, sizeof(query), "{\"label\":[\"cronsched.cluster\"]}") < 0)
+        finish(s);
+    else
+        ask(s, "GET", "json", query, on_foreign);
+}
+
+/* ---- the pages ---- */
+
 static void ask_page(struct docker_sweep *s);
 
 static void go_on(struct docker_sweep *s)
@@ -182,7 +222,7 @@ static void go_on(struct docker_sweep *s)
         loop_timer_start(&d->sweep_timer, sweep, AGAIN_MS, (uint64_t)d->sweep_ms);
     if (s->removed == DOCKER_SWEEP_MAX || json_array_size(s->list) < DOCKER_SWEEP_PAGE || !*s->last ||
         strcmp(s->last, s->before) == 0 || ++s->pages == DOCKER_SWEEP_PAGES) {
-        finish(s);
+        count_foreign(s);
         return;
     }
     memcpy(s->before, s->last, sizeof(s->before));
