@@ -567,12 +567,13 @@ static int write_small(const struct tree_copy_link *l, const struct tree_copy *c
 int tree_copy_write(const struct tree_copy_link *l, const struct tree_copy_look *look,
                     const struct tree_copy *c, struct error *error)
 {
+    const struct tree_copy_look half = {.kind = TREE_COPY_HALF};
     int rc = 0;
 
     assert(look->kind == TREE_COPY_EMPTY || look->kind == TREE_COPY_HALF || look->kind == TREE_COPY_MOVED);
     if (look->kind == TREE_COPY_MOVED) {
         rc = take_tree(l, look, c, error); /* its nodes go next, and the note of whose it is with them */
-        look = &(const struct tree_copy_look){.kind = TREE_COPY_HALF};
+        look = &half;
     }
     if (rc == 0 && look->kind == TREE_COPY_HALF)
         rc = tree_copy_drop(l, look, error);

@@ -2,6 +2,7 @@
 #include "cronsched/engines/docker/docker_api.h"
 #include "jobs/base/alloc.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ int docker_endpoint_read(struct docker_endpoint *ret, const char *text, bool tls
     static const char *const schemes[] = {"tcp://", "http://", "https://"};
     char url[512];
 
+    assert(text);
     *ret = (struct docker_endpoint){.text = alloc_text(text)};
     if (strncmp(text, "unix:///", 8) == 0) {
         if (strlen(text) - 7 > SOCKET_PATH_MAX)

@@ -578,7 +578,7 @@ int attempt_dir_read(int folder, struct attempt_dir_status *ret, struct error *e
 
 int attempt_dir_abolish(int folder, const char *why, struct error *error)
 {
-    struct attempt_dir_status s;
+    struct attempt_dir_status s = {0};
     int r = attempt_dir_fence(folder, why, error);
 
     /* A supervisor that still waits will not get any further; there is no need for it to wait. */

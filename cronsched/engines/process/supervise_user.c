@@ -60,7 +60,7 @@ static int find_user(const char *s, bool group_given, struct supervise_user *u, 
                      struct error *error)
 {
     struct passwd entry, *found = NULL;
-    unsigned id;
+    unsigned id = 0;
     bool number = to_id(s, &id);
     int r;
 
