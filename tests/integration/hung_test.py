@@ -295,7 +295,7 @@ class Hung(lab.Suite):
 
     def test_5_a_history_that_somebody_holds_is_told_and_made_up_for(self):
         self.wait_since(12)
-        self.assertIn("database is locked", self.held.log())
+        lab.wait_for(lambda: "database is locked" in self.held.log(), 10, "the history's complaint")
         self.assert_ticks(self.held)
         self.assertTrue(self.held.ready())
         self.assertIn("database is locked", self.checks(self.held))
