@@ -47,6 +47,7 @@
     X(MARK_FORGOTTEN, "mark-forgotten", "what was known is forgotten at the end of leadership")              \
     X(HASH_IGNORED, "hash-ignored", "a batch in the place of another that was known is believed")            \
     X(REFUSAL_IS_DEATH, "refusal-is-death", "a leader that one replica cannot reach is deposed unasked")     \
+    X(MEMBERS_UNASKED, "members-unasked", "a winner leads without asking the others whether they lead")      \
     X(ORPHAN_KEPT, "orphan-kept", "a leader node that belongs to no epoch is never replaced")
 
 /* of leader/embedded, found by the unit test `journal_lost` */

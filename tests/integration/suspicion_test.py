@@ -271,6 +271,13 @@ class Suspicion(lab.Suite):
         self.assertEqual("orphan", server.cli.json("cluster", "takeovers")[-1]["cause"])
         for s in c.servers:
             lab.wait_for(s.ready, 10, "all to be ready")
+        epoch = server.cli.cluster()["epoch"]  # while it leads its node is removed: it stays
+        self.zookeeper_run("delete /cronsched/orphan/leader", "create /removed x")
+        lab.wait_for(lambda: events(server, "leader-node"), 10, "the leader to put its node back")
+        lab.quiet_for(2)  # longer than a claim takes to be believed
+        for s in c.servers:
+            lab.wait_for(s.ready, 10, "all to be ready")
+            self.assertEqual(epoch, s.cli.cluster()["epoch"])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
  *   - a batch that was acknowledged, or given to a replica, and never was in ZooKeeper
  *   - two that lead in one epoch, one that leads without all that was appended before
  *   - one that is given another history than the one that it knows, or leads without what it or a member knows
+ *   - one that begins to lead beside one that says over its link that it leads, here or in another ensemble
  *   - a replica that stops for good, or refuses a tree that is right
  *
  * and at the end, when the tree is right again and nothing more befalls them: one leads, an orphan in the leader's place
@@ -101,7 +102,14 @@ static void env_wake(void *arg, uint64_t at)
 
 static void env_log(void *arg, enum log_level level, const char *event, const char *text)
 {
-    tell(((struct node *)arg)->world, "%s: %s: %s", ((struct node *)arg)->id, event, text);
+    struct node *n = arg;
+
+    tell(n->world, "%s: %s: %s", n->id, event, text);
+    if (strcmp(event, "elected") != 0)
+        return;
+    n->elected_step = n->world->steps;
+    for (size_t i = 0; i < n->world->zoo.count; i++)
+        n->world->nodes[i].held_up = false;
 }
 
 static bool host_fit(void *arg, const char **ret_why)
@@ -131,6 +139,11 @@ static void host_marked(void *arg, const struct mark *mark)
 
     n->mark = *mark;
     tree_check_marked(n);
+}
+
+static bool host_ask_members(void *arg)
+{
+    return links_ask(arg);
 }
 
 static char *host_state(void *arg, uint64_t index, const char *hash, size_t *ret_size, int *ret_level,
@@ -191,6 +204,8 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     tell(w, "%s leads in epoch %" PRId64 " with %" PRIu64 " batches; the tree is in epoch %" PRId64, n->id,
          epoch, n->index, tree_epoch_now(w));
     tree_check_lead(n);
+    links_check_lead(n);
+    n->claims_step = w->steps;
     if (n->leading || epoch >= EPOCHS_MAX || (w->led[epoch] && tree_elected_last(n)))
         violated(w, "%s leads in epoch %" PRId64 ", in which one has led", n->id, epoch);
     else if (tree_elected_last(n)) /* else its answers were on the way when the tree went back */
@@ -198,6 +213,8 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     w->elections++;
     n->leading = true;
     n->acked = n->index;
+    if (w->elected == n && chance(w, 4) == 0)
+        w->undo = n;
 }
 
 static void on_acked(void *arg, uint64_t index)
@@ -297,10 +314,12 @@ static void start(struct world *w, size_t i)
                                        .changed = host_changed,
                                        .clock_believed = host_clock_believed,
                                        .marked = host_marked,
+                                       .ask_members = host_ask_members,
                                        .state = host_state,
                                        .arg = n};
     n->seat = (struct seat){.coord = {.ops = &seat_ops}, .zoo = &w->zoo, .lags = chance(w, 4) > 0};
-    n->leading = n->restored = n->frozen = n->unfit = n->disputed = n->given = n->recovering = false;
+    n->held_up = n->leading = n->restored = n->frozen = n->unfit = n->disputed = n->given = n->recovering =
+        false;
     n->index = n->acked = 0;
     n->closed = 0;
     n->extra_ms = 0;
@@ -336,6 +355,7 @@ static void crash(struct node *n, size_t executed)
     n->seat.session = 0;
     seat_finish_close(&n->seat);
     n->journal = NULL;
+    links_forget(n);
     w->crashes++;
 }
 
@@ -363,11 +383,23 @@ static void end_dead_session(struct world *w)
     zoo_told(&w->zoo);
 }
 
+static bool campaigns(struct node *n)
+{
+    const struct ask *a = seat_next(&n->seat);
+    bool any = false;
+
+    for (size_t i = 0; a && a->kind == ASK_MULTI && i < a->count; i++)
+        any |= a->ops[i].kind == COORD_CREATE_EPHEMERAL && strcmp(a->ops[i].path, NODE_LEADER) == 0;
+    return any;
+}
+
 /* Its server tells it when it asks for anything. */
 static void move(struct node *n, uint64_t how)
 {
-    if (!n->seat.connected)
+    if (!n->seat.connected || n->held_up)
         return;
+    if (campaigns(n) && n->seat.session)
+        tree_keep_before(n);
     if (n->seat.session == 0) {
         seat_cut(&n->seat, 0);
         return;
@@ -383,9 +415,11 @@ static void move(struct node *n, uint64_t how)
 static void pass(struct world *w, int64_t ms)
 {
     w->zoo.now_ms += ms;
+    links_time(w);
     for (size_t i = 0; i < w->zoo.count; i++)
         if (w->nodes[i].journal && !w->nodes[i].frozen)
             replicated_tick(w->nodes[i].journal);
+    links_pass(w);
 }
 
 static void on_recover_done(void *arg, const struct error *error)
@@ -514,6 +548,21 @@ static void befall(struct world *w)
     }
 }
 
+/* The ensemble goes on from just before this one was elected. It is paused and knows nothing; a write of it arrives once
+ * another has been elected in its place. */
+static void undo_election(struct world *w)
+{
+    struct node *n = w->undo;
+
+    w->undo = NULL;
+    if (!n->journal || !n->leading || n->frozen || w->elected != n)
+        return;
+    tell(w, "the election of %s is undone", n->id);
+    append(n, 1);
+    n->frozen = n->held_up = true;
+    tree_undo_election(w);
+}
+
 /* In place of a tree that is put right. */
 static void recover_somebody(struct world *w)
 {
@@ -543,6 +592,8 @@ static void leave_one(struct world *w)
         }
 }
 
+/* A session that ends early leaves one that says that it leads, for the rest of its lease: the others may take it for the
+ * leader of another ensemble until then. */
 static void check_nodes(struct world *w)
 {
     for (size_t i = 0; i < w->zoo.count && !w->failed; i++) {
@@ -551,7 +602,8 @@ static void check_nodes(struct world *w)
 
         if (v && v->standing == REPLICATED_STOPPED)
             violated(w, "%s stops for good: %s", n->id, v->alarm);
-        else if (v && v->standing == REPLICATED_REFUSING && !w->went_back)
+        else if (v && v->standing == REPLICATED_REFUSING && !w->went_back && !w->elsewheres &&
+                 !strstr(v->alarm, "through another ZooKeeper ensemble"))
             violated(w, "%s refuses a tree that is right: %s", n->id, v->alarm);
     }
 }
@@ -571,7 +623,7 @@ static void settle(struct world *w, int64_t ms)
         uint64_t begun = w->steps;
 
         for (bool any = true; any && !w->failed;) {
-            any = false;
+            any = links_answer_all(w);
             if (w->steps - begun > REST_STEPS)
                 violated(w, "they never come to rest");
             for (size_t i = 0; i < w->zoo.count && !w->failed; i++)
@@ -581,6 +633,7 @@ static void settle(struct world *w, int64_t ms)
                 }
             w->steps++;
         }
+        links_hear_all(w);
         pass(w, 500);
         check_nodes(w);
     }
@@ -627,7 +680,7 @@ static void all_connect(struct world *w)
     for (size_t i = 0; i < SEATS_MAX && !w->failed; i++) {
         struct node *n = &w->nodes[i];
 
-        n->frozen = n->unfit = n->disputed = false;
+        n->held_up = n->frozen = n->unfit = n->disputed = false;
         if (!n->journal)
             start(w, i);
         if (n->seat.connected && n->seat.session == 0)
@@ -645,6 +698,7 @@ static void come_to_rest(struct world *w)
     bool one_history;
 
     tell(w, "nothing more befalls them");
+    links_rest(w);
     if (last->journal)
         crash(last, 0);
     while (w->dead_count > 0)
@@ -698,6 +752,9 @@ void elections_run(struct world *w)
     while (w->steps < STEPS && !w->failed && !(w->steps % 64 == 0 && is_cut(w))) {
         w->steps++;
         befall(w);
+        if (w->undo)
+            undo_election(w);
+        links_step(w);
         if (w->steps == w->right_step && chance(w, 2))
             recover_somebody(w);
         if (tree_meddle(w) && chance(w, 2))

@@ -1,5 +1,6 @@
 /* The worlds of `elections`: what its files share. elections.c has the replicas, what befalls them and the end;
- * elections_tree.c what is in ZooKeeper, the ways in which it goes wrong, and who may believe it.
+ * elections_tree.c what is in ZooKeeper, the ways in which it goes wrong, and who may believe it; elections_links.c what
+ * they say to one another.
  *
  * One thread. The world owns its nodes, batches and copies.
  */
@@ -11,6 +12,7 @@
 #define STEPS      3000 /* of a world, before it is left in peace */
 #define DEAD_MAX   64   /* sessions of processes that are gone */
 #define COPIES_MAX 6
+#define PEERS_MAX  (SEATS_MAX + 1) /* and one in another ensemble */
 #define EPOCHS_MAX (STEPS + 1000)
 
 struct world;
@@ -31,8 +33,27 @@ struct copy { /* of the tree */
     bool whole; /* there is a cluster in it */
 };
 
+struct said { /* by one over its link */
+    enum replicated_role role;
+    int64_t base, epoch;
+    char nonce[NONCE_SIZE];
+    struct mark mark;
+};
+
+struct question {
+    bool asked, answered; /* the answer is on its way */
+    int64_t asked_ms;
+    struct said said;
+};
+
+struct elsewhere { /* one of this cluster in another ensemble */
+    bool there;
+    uint64_t since_step, until_step;
+    struct said said;
+};
+
 struct node {
-    struct world *world;
+    struct world *world; /* NULL: it was never started */
     char id[8];
     struct seat seat;
     struct journal *journal; /* NULL: down */
@@ -40,6 +61,7 @@ struct node {
     struct replicated_host host;
     bool unfit, frozen, disputed; /* its clock */
     uint64_t down_until;          /* step */
+    bool held_up;                 /* what it has sent is on its way until another is elected */
     int64_t extra_ms;             /* of its own clock, while it is ended */
     struct mark mark;             /* what its disk holds, over its lives */
     const struct committed
@@ -47,6 +69,7 @@ struct node {
     int closed;
     /* as an owner of a journal knows it */
     bool leading, restored, given, told_of_recovery, recovering;
+    uint64_t elected_step, claims_step; /* since when it says that it leads */
     int64_t epoch;
     uint64_t index, acked;
     char hash[33];
@@ -59,6 +82,10 @@ struct world {
     double until_s; /* by the monotonic clock: then it is left as it is; 0: never */
     bool cut;       /* it was */
     struct node nodes[SEATS_MAX];
+    struct question questions[SEATS_MAX][PEERS_MAX]; /* by who asks, and who is asked */
+    bool link_down[SEATS_MAX][PEERS_MAX];            /* both ways */
+    uint64_t unheard_step[SEATS_MAX][PEERS_MAX];     /* when it last had no answer from there */
+    struct elsewhere elsewhere;
     int64_t dead[DEAD_MAX];
     size_t dead_count;
     struct committed *ever; /* all, newest first */
@@ -71,8 +98,11 @@ struct world {
     uint64_t fault_step; /* when it goes wrong for sure */
     struct copy copies[COPIES_MAX];
     size_t copy_count;
+    struct copy before;         /* of the tree, before this one was elected */
+    const struct node *elected; /* by what was carried out then; NULL: there is none */
+    struct node *undo;          /* it has begun to lead, and is to be undone */
     uint64_t count, elections, crashes, cuts, expiries, acks, snapshots, restores, rollbacks, emptied, split,
-        recoveries;
+        recoveries, elsewheres;
 };
 
 uint64_t chance(struct world *w, uint64_t n);
@@ -102,6 +132,25 @@ void tree_check_lead(struct node *n);
 void tree_check_acked(struct node *n, uint64_t index);
 /* Perhaps the tree is copied, goes back to a copy, is emptied (true, these two), or is put right again. */
 bool tree_meddle(struct world *w);
+/* The tree is kept, before this replica's campaign is carried out. */
+void tree_keep_before(struct node *n);
+/* It is the kept one again, and all sessions live. */
+void tree_undo_election(struct world *w);
 /* No batch that somebody knows is missing. False: what they know is not in one history. */
 bool tree_put_right(struct world *w);
 void tree_release_copies(struct world *w);
+
+/* ---- elections_links.c ---- */
+/* It wants to know of all others whether they lead. False: there is nobody to ask. */
+bool links_ask(struct node *n);
+void links_forget(struct node *n); /* its process is gone */
+/* One step of whatever is on its way; perhaps a link breaks or heals, or somebody appears elsewhere. */
+void links_step(struct world *w);
+void links_time(struct world *w); /* time has passed, and nobody has noticed yet */
+void links_pass(struct world *w); /* they have: questions are given up */
+/* While nothing fails: every question goes on (false: there is none); each hears all others. */
+bool links_answer_all(struct world *w);
+void links_hear_all(struct world *w);
+void links_rest(struct world *w); /* all links work, and nobody is elsewhere */
+/* It begins to lead, and none of those that have answered it says the same. */
+void links_check_lead(const struct node *n);

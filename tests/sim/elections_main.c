@@ -125,6 +125,7 @@ int main(int argc, char **argv)
         sum.emptied += w->emptied;
         sum.split += w->split;
         sum.recoveries += w->recoveries;
+        sum.elsewheres += w->elsewheres;
         if (failed)
             print_replay();
         elections_release(w);
@@ -136,10 +137,11 @@ int main(int argc, char **argv)
            " epochs led (%.0f a second), %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
            " sessions expired, %" PRIu64 " batches, %" PRIu64 " snapshots, %" PRIu64
            " restored from, %" PRIu64 " times the tree went back, %" PRIu64 " times it was emptied, %" PRIu64
-           " recoveries, %" PRIu64 " worlds ended with two histories, 0 violations in %.1f s\n",
+           " recoveries, %" PRIu64 " leaders elsewhere, %" PRIu64
+           " worlds ended with two histories, 0 violations in %.1f s\n",
            done, steps, (double)steps / (elections_now_s() - began), sum.elections,
            (double)sum.elections / (elections_now_s() - began), sum.crashes, sum.cuts, sum.expiries,
-           sum.count, sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.recoveries, sum.split,
-           elections_now_s() - began);
+           sum.count, sum.snapshots, sum.restores, sum.rollbacks, sum.emptied, sum.recoveries, sum.elsewheres,
+           sum.split, elections_now_s() - began);
     return 0;
 }

@@ -280,8 +280,16 @@ static void copy_take(struct world *w)
         (struct copy){znodes_copy_take(&w->zoo.tree), w->last, tree_at(w, NODE_EPOCH) != NULL};
 }
 
+static void forget_before(struct world *w)
+{
+    znodes_copy_free(w->before.nodes);
+    w->before = (struct copy){.nodes = NULL};
+    w->elected = NULL;
+}
+
 void tree_release_copies(struct world *w)
 {
+    forget_before(w);
     while (w->copy_count > 0)
         znodes_copy_free(w->copies[--w->copy_count].nodes);
     while (w->ever) {
@@ -340,6 +348,24 @@ static void tree_goes_wrong(struct world *w)
          w->copies[i].last ? w->copies[i].last->index : 0);
     put(w, &w->copies[i], chance(w, 2));
     w->rollbacks++;
+}
+
+void tree_keep_before(struct node *n)
+{
+    struct world *w = n->world;
+
+    forget_before(w);
+    tree_check(w);
+    w->before = (struct copy){znodes_copy_take(&w->zoo.tree), w->last, true};
+    w->elected = n;
+}
+
+void tree_undo_election(struct world *w)
+{
+    tree_check(w);
+    put(w, &w->before, true);
+    w->rollbacks++;
+    forget_before(w);
 }
 
 bool tree_put_right(struct world *w)
