@@ -23,9 +23,11 @@
 #include "jobs/base/percent.h"
 
 #include <assert.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOOKUP_THREADS     2
 #define LOOKUP_DEADLINE_MS (DOCKER_REGISTRY_HELPER_MS + 5000)
@@ -318,11 +320,15 @@ void docker_pull_begin(struct docker_task *t, void (*after)(struct docker_task *
 static char *find_config(const char *given)
 {
     const char *folder = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
+    const struct passwd *user = folder || home ? NULL
+                                               : getpwuid(geteuid()); /* as for a system service of root */
     char path[4096];
     int n;
 
     if (given)
         return *given ? alloc_text(given) : NULL;
+    if (user)
+        home = user->pw_dir;
     if (folder && *folder)
         n = snprintf(path, sizeof(path), "%s/config.json", folder);
     else if (home && *home)
