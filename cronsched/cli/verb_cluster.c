@@ -43,8 +43,8 @@ static void show_cluster(const struct output *out, const json_t *cluster)
         {"REPLICA", "id", OUTPUT_TEXT},      {"ROLE", "role", OUTPUT_STATE},
         {"URL", "url", OUTPUT_TEXT},         {"APPLIED", "applied", OUTPUT_RIGHT},
         {"VERSION", "version", OUTPUT_TEXT}, {"TZDATA", "tzdata", OUTPUT_TEXT},
-        {"CLOCK", "clock", OUTPUT_RIGHT},    {"MARK", "known", OUTPUT_TEXT},
-        {"STATE", "hash", OUTPUT_TEXT},
+        {"CLOCK", "clock", OUTPUT_RIGHT},    {"ENGINES", "engines", OUTPUT_RIGHT},
+        {"MARK", "known", OUTPUT_TEXT},      {"STATE", "hash", OUTPUT_TEXT},
     };
     json_t *rows, *row, *difference;
     size_t i;
@@ -113,7 +113,8 @@ const struct verb verb_cluster = {
     .help = "show the replicas and who leads",
     .text = "MARK is the highest batch that a replica knows to be committed, with its hash; STATE is the "
             "hash of a "
-            "replica's state at a batch: at the same batch all must have the same. A replica that refuses "
+            "replica's state at a batch: at the same batch all must have the same. ENGINES: how many of its "
+            "engines a replica reaches. A replica that refuses "
             "says why. "
             "The exit code is 5 when the replica that is asked neither leads nor follows. "
             "Differences (version, tzdata, configuration, clocks, state, mark) are listed below the table.",

@@ -13,8 +13,10 @@ import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
+from described import Description  # noqa: E402
 from zookeeper import ZooKeeper, free_ports, why_no_zookeeper  # noqa: E402
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SESSION_S = 4
 
 
@@ -117,6 +119,9 @@ class Replication(lab.Suite):
         self.assertNone(r for r in second.cli.runs("tick") if r["verdict"] == "lost")
         takeovers = second.cli.json("cluster", "takeovers")
         self.assertEqual(["start", "connection-closed"], [r["cause"] for r in takeovers][:2], takeovers)
+        described = Description(TOP)
+        schema = described.all["components"]["schemas"]["Cluster"]
+        self.assertNone(p for s in c.servers for p in described.problems(s.cli.cluster(), schema))
 
     def test_nothing_is_lost_while_zookeeper_is_away(self):
         """Longer than the session's time: nobody starts anything, then all that was due is caught up with."""
