@@ -116,9 +116,17 @@ class Runs(SwarmSuite):
         self.assertEqual("cronsched: no-such-program: command not found in the image\n", server.cli.check("logs", runs["path"]).out)
 
     def test_doctor_names_what_would_better_be_otherwise(self):
-        said = self.begin().cli.call("doctor").out
+        server = self.begin()
+        lab.wait_for(lambda: "Swarm of 4 nodes" in server.cli.call("doctor").out, 20, "the manager's answer")
+        said = server.cli.call("doctor").out
         self.assertRegex(said, r"ok +engine swarm: swarm: docker [^ ]+, API 1\.[0-9]+, Swarm of 4 nodes, 3 of them managers")
         self.assertRegex(said, r"warning +engine swarm.*(\n.*)?cut off for 3 s has its jobs killed")
+
+    def test_the_examples_are_right(self):
+        jobs = os.path.join(lab.TOP, "contrib", "examples", "swarm", "jobs.yaml")
+        server = self.begin()
+        self.assertEqual("", server.cli.check("validate", jobs).err)
+        self.assertIn("+ report", server.cli.check("apply", jobs).out)  # which asks the engine, too
 
     def test_secrets_and_configs_are_files(self):
         name = os.path.basename(self.folder.path)

@@ -2,7 +2,7 @@
 """A whole cluster on one machine: three ZooKeeper servers, three replicas, a Docker Engine, each in a network namespace
 of its own on one bridge, so that every link can be cut. contrib/lab is its command; tests use the class.
 
-usage: contrib/lab up [DIR] [--replicas N] [--session-timeout D]   starts it; DIR is build-lab/stand
+usage: contrib/lab up [DIR] [--replicas N] [--session-timeout D] [--swarm]   starts it; DIR is build-lab/stand
        contrib/lab down [DIR] [--keep]         ends all of it, and removes DIR unless it is to be kept
        contrib/lab status [DIR]                who runs, who leads
        contrib/lab start|stop|kill|pause|resume|restart DIR NAME...     r1, zookeeper-2, engine
@@ -30,6 +30,7 @@ from network import PREFIX, PREFIX_6, Network
 from place import LabError, alive, command_of, kill_process, wait_for
 from server import SANITIZER, Cli, binary
 from service import Service, children
+from swarm import Swarm
 from zookeeper import ZooKeeper, why_no_zookeeper
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -107,7 +108,7 @@ class Replica(Service):
 
 class Cluster:
     def __init__(self, path, replicas=3, zookeepers=3, session_timeout="10s", environment=None, config=None,
-                 detached=False, before_start=None):
+                 detached=False, before_start=None, swarm=False):
         path = os.path.abspath(str(path))
         if len(path) > PATH_MAX:
             raise LabError(f"{path} is too long a path for sockets")
@@ -119,8 +120,9 @@ class Cluster:
         self.facts = {"folder": path, "replicas": [f"r{i + 1}" for i in range(replicas)], "zookeepers": zookeepers,
                       "session_timeout": session_timeout, "environment": environment or {}, "config": config or {},
                       "cluster_id": str(uuid.uuid4()), "program": binary()}
+        self.facts["swarm"] = swarm  # a Docker Swarm, as the engine `swarm`
         self.facts["reach"] = {}  # by replica, where that is not the engine of all
-        self.network = self.engine = self.second = self.zookeeper = None
+        self.network = self.engine = self.second = self.swarm = self.zookeeper = None
         self.replicas = {}
         self.before_start = before_start  # called with the lab when all but the replicas runs
         try:
@@ -145,6 +147,7 @@ class Cluster:
         lab.network = Network.attach(lab.file("network"), lab._numbers())
         lab.engine = Dockerd.attach(lab.path, "engine", [lab._engine_url("tcp")])
         lab.second = lab._second_of_another()
+        lab.swarm = Swarm.attach(lab.file("swarm")) if lab.facts.get("swarm") else None
         lab.zookeeper = ZooKeeper.attach(lab.path)
         for member in lab.zookeeper.members:
             member.detached = True  # what is started again from here outlives this process
@@ -172,6 +175,8 @@ class Cluster:
             member.spawn(member.command)  # they and the engine come up side by side
         self.engine = Dockerd(self.path, "engine", detached=self.detached, listen=[self._engine_url("tcp")],
                               join=lambda pid: self.network.join("engine", ENGINE_AT, pid))
+        if self.facts["swarm"]:
+            self.swarm = Swarm(self.file("swarm"), network=self.network, detached=self.detached)
         self.zookeeper.wait_up()
         self.write_hosts()
         self._make_replicas()
@@ -214,6 +219,8 @@ class Cluster:
                 "engines": {"docker": {"type": "docker", "endpoint": self._docker_of(name)}, "process": {"type": "process"},
                             "null": {"type": "null"}},
                 "default_engine": "docker", "log": "json", **self.facts["config"]}
+            if self.swarm:
+                config["engines"]["swarm"] = {"type": "swarm", "endpoint": self.swarm.urls()}
             environment = {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
                            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", **self.facts["environment"]}
             self.replicas[name] = Replica(path, space, config, self.facts["program"], self.file("hosts"), environment,
@@ -287,7 +294,7 @@ class Cluster:
 
     def heal(self, *names):
         for name in names or self.network.spaces:
-            if not name.startswith("engine"):
+            if not name.startswith(("engine", "node")):  # whose rules are dockerd's
                 self.network.spaces[name].heal()
 
     def unplug(self, name):
@@ -343,7 +350,7 @@ class Cluster:
                 replica.kill()
         for pid in supervisors_of(self.path, self.facts["program"]):
             kill_process(pid)
-        for part in (self.engine, self.second or self._second_of_another(), self.zookeeper, self.network):
+        for part in (self.swarm, self.engine, self.second or self._second_of_another(), self.zookeeper, self.network):
             if part:
                 part.close()
 
@@ -369,8 +376,9 @@ def up(args):
     if os.path.exists(args.dir) and os.listdir(args.dir):
         runs = os.path.exists(lab_file) and Cluster.attach(args.dir).network.hub.pid
         raise LabError(f"a lab runs in {args.dir}" if runs else f"{args.dir} is not empty; contrib/lab down {args.dir}")
-    lab = Cluster(args.dir, args.replicas, session_timeout=args.session_timeout, detached=True)
-    print(f"""three ZooKeeper servers, {args.replicas} replicas and a Docker Engine run in {lab.path}
+    lab = Cluster(args.dir, args.replicas, session_timeout=args.session_timeout, detached=True, swarm=args.swarm)
+    more = ", a Docker Engine and a Docker Swarm of four" if args.swarm else " and a Docker Engine"
+    print(f"""three ZooKeeper servers, {args.replicas} replicas{more} run in {lab.path}
 
   export CRONSCHED_SERVER={lab.servers}
   cronsched cluster
@@ -448,6 +456,7 @@ def main():
         if name == "up":
             verb.add_argument("--replicas", type=int, default=3, choices=range(1, 8))
             verb.add_argument("--session-timeout", default="10s")
+            verb.add_argument("--swarm", action="store_true")
         if name == "down":
             verb.add_argument("--keep", action="store_true")
     for name in ("start", "stop", "kill", "pause", "resume", "restart", "heal"):

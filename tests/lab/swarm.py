@@ -15,7 +15,7 @@ import subprocess
 import urllib.parse
 
 from docker import IMAGE, Dockerd
-from network import Network
+from network import PREFIX, Network
 from place import LabError, wait_for
 
 FIRST_AT = 41  # last number of the first node's address
@@ -23,16 +23,28 @@ PORT = 2377
 
 
 class Swarm:
-    def __init__(self, folder, managers=3, workers=1, heartbeat_s=5):
-        self.folder, self.nodes, self.network, self.managers = str(folder), [], None, managers
+    def __init__(self, folder, managers=3, workers=1, heartbeat_s=5, network=None, detached=False):
+        """On a network of its own, or on that of others, who reach its managers over TCP then (urls)."""
+        self.folder, self.nodes, self.managers, self.detached = str(folder), [], managers, detached
+        self.network, self.own_network = network, not network
+        os.makedirs(self.folder, exist_ok=True)
         try:
-            self.network = Network(os.path.join(self.folder, "network"))
+            if self.own_network:
+                self.network = Network(os.path.join(self.folder, "network"))
             for number in range(managers + workers):
                 self._add(number)
             self._form(heartbeat_s)
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def attach(cls, folder, managers=3, workers=1):
+        """One that another process made and left running, without its network."""
+        swarm = cls.__new__(cls)
+        swarm.folder, swarm.managers, swarm.network, swarm.own_network = str(folder), managers, None, False
+        swarm.nodes = [Dockerd.attach(folder, f"n{i + 1}") for i in range(managers + workers)]
+        return swarm
 
     def _add(self, number):
         def join(pid):
@@ -44,7 +56,9 @@ class Swarm:
         resolver = os.path.join(self.folder, "resolv.conf")
         with open(resolver, "w") as f:
             f.write("nameserver 127.0.0.1\n")
-        self.nodes.append(Dockerd(self.folder, f"n{number + 1}", join=join, hostname=f"node{number + 1}"))
+        listen = [] if self.own_network else [f"tcp://{PREFIX}{FIRST_AT + number}:2375"]
+        self.nodes.append(Dockerd(self.folder, f"n{number + 1}", join=join, hostname=f"node{number + 1}", listen=listen,
+                                  detached=self.detached))
 
     def _form(self, heartbeat_s):
         first = self._address(0)
@@ -62,6 +76,9 @@ class Swarm:
 
     def endpoints(self):
         return [node.endpoint for node in self.nodes[:self.managers]]
+
+    def urls(self):
+        return [f"http://{PREFIX}{FIRST_AT + number}:2375" for number in range(self.managers)]
 
     def engine(self, **keys):
         """The entry for `engines` in a server's configuration."""
@@ -122,7 +139,7 @@ class Swarm:
     def close(self):
         for node in self.nodes:
             node.close()
-        if self.network:
+        if self.network and self.own_network:
             self.network.close()
 
 
