@@ -91,6 +91,7 @@ static void on_created(struct swarm_task *t, const struct docker_reply *reply)
         swarm_service_path(path, t->q.name, "");
         swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, on_taken);
     } else if (is_final(reply)) {
+        t->swarm->guard_ms = 0; /* in case somebody has removed its config */
         refuse(t, reply, "the service cannot be created");
     } else if (reply->outcome != HTTP_NOT_SENT && ++t->tries < SWARM_CREATE_TRIES) {
         create(t); /* whatever the first one made has the same name */

@@ -27,6 +27,7 @@
 #define FRESH_MS         5000  /* so long after its watch began */
 #define OLD_MS           60000 /* it runs, and has been watched so long */
 #define POLL_FAILURES    5     /* in a row, before the watches are told */
+#define STOP_TAKES_MS    10000 /* beside its grace */
 #define TASKLESS_LOOKS   20    /* of a service with a replica, and without a task */
 
 struct swarm_watch {
@@ -38,8 +39,9 @@ struct swarm_watch {
     bool unplaced;              /* seen taken back before any node had it */
     bool ended;
     int taskless, starts, told_starts;
-    int64_t began_ms;   /* of uv_now */
-    int64_t started_ms; /* 0: not known */
+    int64_t began_ms;    /* of uv_now */
+    int64_t stopping_ms; /* likewise; since when */
+    int64_t started_ms;  /* 0: not known */
     char task[SWARM_ID_MAX], node[SWARM_ID_MAX];
     char told[SWARM_TEXT_MAX]; /* why it is not started */
     struct swarm_state end;
@@ -261,6 +263,15 @@ static void on_node(void *arg, const struct http_answer *answer)
     json_decref(json);
 }
 
+/* By us, and its node has had the time for it: beyond that it may not answer. */
+static bool is_being_stopped(const struct swarm_task *t)
+{
+    const struct swarm_watch *w = t->watch;
+    int64_t grace_ms = t->q.job->stop_grace_ms + STOP_TAKES_MS;
+
+    return w->stopping && (int64_t)uv_now(t->swarm->loop) - w->stopping_ms < grace_ms;
+}
+
 /* What the newest of its tasks says. */
 static void apply(struct swarm_task *t, const struct swarm_state *state)
 {
@@ -278,7 +289,7 @@ static void apply(struct swarm_task *t, const struct swarm_state *state)
         break;
     case ENGINE_STARTED:
         docker_log_follow(t->log);
-        if (state->leaving && !w->stopping) {
+        if (state->leaving && !is_being_stopped(t)) {
             snprintf(path, sizeof(path), "/nodes/%s", state->node);
             look(t, path, on_node);
         }
@@ -507,6 +518,8 @@ void swarm_watch_stopping(struct swarm *s, const char *id)
 
     if (!t)
         return;
+    if (!t->watch->stopping)
+        t->watch->stopping_ms = (int64_t)uv_now(s->loop);
     t->watch->stopping = true;
     swarm_poll_soon(s);
 }
