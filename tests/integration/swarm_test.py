@@ -256,6 +256,9 @@ class Trouble(SwarmSuite):
         try:
             lab.wait_for(lambda: server.cli.run(run)["state"] == "unresolved", 60, lambda: f"{server.cli.run(run)}")
             self.assertRegex(server.cli.run(run)["text"], f"node{node + 1} is down.*; its container may run on")
+            lab.quiet_for(1.5)
+            told = [r for r in server.http("GET", "/v1/records?kinds=unresolved")[1] if r["record"]["run"] == run]
+            self.assertEqual(1, len(told), told)  # and it is not told again and again
         finally:
             self.swarm.heal(node)
         found = server.cli.wait_end(run, 90)

@@ -272,27 +272,38 @@ static bool is_being_stopped(const struct swarm_task *t)
     return w->stopping && (int64_t)uv_now(t->swarm->loop) - w->stopping_ms < grace_ms;
 }
 
+/* Not over, and to end, though not by us: is its node there? Until that is told, nothing it says is news. True: it was
+ * told that the node is not. */
+static bool is_in_doubt(struct swarm_task *t, const struct swarm_state *state)
+{
+    char path[SWARM_PATH_MAX];
+    bool over = state->event != ENGINE_STARTED && state->event != ENGINE_PENDING;
+
+    if (over || !state->leaving || !state->node[0] || is_being_stopped(t))
+        return false;
+    snprintf(path, sizeof(path), "/nodes/%s", state->node);
+    look(t, path, on_node);
+    return t->watch->away;
+}
+
 /* What the newest of its tasks says. */
 static void apply(struct swarm_task *t, const struct swarm_state *state)
 {
     struct swarm_watch *w = t->watch;
-    char path[SWARM_PATH_MAX];
 
     w->taskless = 0;
     w->unplaced = w->unplaced || (state->unplaced && !w->node[0]);
     snprintf(w->task, sizeof(w->task), "%s", state->id);
     if (state->node[0])
         snprintf(w->node, sizeof(w->node), "%s", state->node);
+    if (is_in_doubt(t, state))
+        return;
     switch (state->event) {
     case ENGINE_PENDING:
         tell_pending(t, state);
         break;
     case ENGINE_STARTED:
         docker_log_follow(t->log);
-        if (state->leaving && !is_being_stopped(t)) {
-            snprintf(path, sizeof(path), "/nodes/%s", state->node);
-            look(t, path, on_node);
-        }
         tell_started(t, state); /* last: it may be gone then */
         break;
     default:
