@@ -35,7 +35,8 @@ static size_t index_of(const struct node *n)
 
 /* ---- what one says ---- */
 
-static struct said say(const struct world *w, size_t peer)
+/* Between two moments in which it says that it leads it may have said that it does not. */
+static struct said say(struct world *w, size_t peer)
 {
     const struct replicated_view *v;
     struct said s = {.role = REPLICATED_STANDBY};
@@ -45,6 +46,8 @@ static struct said say(const struct world *w, size_t peer)
     v = replicated_view(w->nodes[peer].journal);
     s = (struct said){.role = v->role, .base = v->base, .epoch = v->epoch, .mark = *v->mark};
     snprintf(s.nonce, sizeof(s.nonce), "%s", v->nonce);
+    if (s.role != REPLICATED_LEADER)
+        w->nodes[peer].claims_step = w->steps;
     return s;
 }
 
