@@ -8,7 +8,7 @@ containers. By hand, as root:
 managers  the leading manager killed, or stopped for 15 s, with 8 releases under way
 withdraw  a node gets the label that a run waits for at about the moment at which it is withdrawn
 stops     a run is killed whose program exits with 7 on TERM
-worker    the engine of a worker is killed at the first line of a run, and started again: what Swarm itself does
+worker    the engine of a worker is killed at the first line of a run, and started again; every other one has the start guard
 at-once   so many runs are due at once, beside one service with as many replicas
 """
 
@@ -106,18 +106,20 @@ class Trials:
         return f"{count} stops: {dict(codes)}, {logs} whole logs"
 
     def worker(self, count):
-        self.jobs({"k": lab.swarm_job(self.ledger, "sleep 1", constraints=["node.role == worker"])})
+        plain = lab.swarm_job(self.ledger, "sleep 1", constraints=["node.role == worker"])
+        self.jobs({"plain": plain, "guarded": {**plain, "entrypoint": []}})
         outcome = collections.Counter()
-        for _ in range(count):
+        for trial in range(count):
             self.ready()
-            run = self.server.cli.trigger("k")
+            job = ("plain", "guarded")[trial % 2]
+            run = self.server.cli.trigger(job)
             lab.wait_for(lambda: self.ledger.starts(run), 60, "the start", every=0.001)
             self.swarm.nodes[3].kill()
             lab.quiet_for(2)
             self.swarm.nodes[3].start()
             found = self.server.cli.wait_end(run, 120)
-            outcome[(found["verdict"], self.ledger.starts(run))] += 1
-        return f"{count} times the engine of a worker killed at the first line: (verdict, starts) {dict(outcome)}"
+            outcome[(job, found["verdict"], self.ledger.starts(run))] += 1
+        return f"{count} times the engine of a worker killed at the first line: (job, verdict, starts) {dict(outcome)}"
 
     def at_once(self, count):
         at = int(time.time()) + 20
