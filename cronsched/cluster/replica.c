@@ -462,7 +462,7 @@ static int check_folder(const struct config *c, struct error *error)
     if (access(path, F_OK) == 0)
         return error_set(error, ERR_CONFLICT,
                          "data_dir %s contains the journal of a standalone server (journal.db): give the "
-                         "replica a folder of its own",
+                         "replica a folder of its own, or see 'cronsched journal migrate'",
                          c->data_dir);
     return 0;
 }

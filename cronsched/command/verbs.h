@@ -107,6 +107,7 @@ struct verb {
     X(cluster_accept_clock)                                                                                  \
     X(cluster_takeovers)                                                                                     \
     X(cluster_reset_journal)                                                                                 \
+    X(journal_migrate)                                                                                       \
     X(drill)                                                                                                 \
     X(doctor)                                                                                                \
     X(token)                                                                                                 \

@@ -1,5 +1,7 @@
 #include "cronsched/server/data_dir.h"
 
+#include "cronsched/config/config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -7,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static bool is_trusted(uid_t owner)
@@ -88,4 +92,41 @@ int data_dir_make(const char *path, struct error *error)
     if (r == 0)
         close_databases(path);
     return r;
+}
+
+/* ---- is a server running on it? ---- */
+
+static bool socket_answers(const char *dir)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd, rc;
+
+    if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CONFIG_SOCKET_NAME, dir) >=
+        (int)sizeof(address.sun_path))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof(address));
+    if (fd >= 0)
+        close(fd);
+    return rc == 0;
+}
+
+/* SQLite holds locks on it as long as it is open. */
+static bool is_locked(const char *dir, const char *name)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char path[PATH_MAX];
+    int fd, rc;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    rc = fd < 0 ? -1 : fcntl(fd, F_GETLK, &whole);
+    if (fd >= 0)
+        close(fd);
+    return rc == 0 && whole.l_type != F_UNLCK;
+}
+
+bool data_dir_is_served(const char *path)
+{
+    return socket_answers(path) || is_locked(path, "history.db") || is_locked(path, "history.db-shm");
 }

@@ -8,16 +8,14 @@
 #include "cronsched/cluster/mark_file.h"
 #include "cronsched/command/verbs.h"
 #include "cronsched/config/config.h"
+#include "cronsched/server/data_dir.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,44 +39,12 @@ static bool is_there(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
-/* ---- is a server running on it? ---- */
-
-static bool socket_answers(const char *dir)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd, rc;
-
-    if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CONFIG_SOCKET_NAME, dir) >=
-        (int)sizeof(address.sun_path))
-        return false;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof(address));
-    if (fd >= 0)
-        close(fd);
-    return rc == 0;
-}
-
-/* SQLite holds locks on it as long as it is open. */
-static bool is_locked(const char *dir, const char *name)
-{
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    char path[PATH_BYTES + NAME_BYTES];
-    int fd, rc;
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    rc = fd < 0 ? -1 : fcntl(fd, F_GETLK, &whole);
-    if (fd >= 0)
-        close(fd);
-    return rc == 0 && whole.l_type != F_UNLCK;
-}
-
 static int check_folder(const char *dir, struct error *error)
 {
     if (is_there(dir, "journal.db"))
         return error_set(error, ERR_CONFLICT,
                          "%s belongs to a server on its own: its journal is there and nowhere else", dir);
-    if (socket_answers(dir) || is_locked(dir, "history.db") || is_locked(dir, "history.db-shm"))
+    if (data_dir_is_served(dir))
         return error_set(error, ERR_BUSY, "a server runs on %s: stop it first", dir);
     for (size_t i = 0; i < NAME_COUNT; i++)
         if (is_there(dir, names[i]))
