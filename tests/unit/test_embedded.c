@@ -309,7 +309,8 @@ static void test_damage(void **state)
         {"INSERT INTO snapshot VALUES(50, 'e3b0c44298fc1c149afbf4c8996fb924', 'y', '')", ERR_CORRUPT,
          "ends at batch 10, before its snapshot at batch 50"},
         {"PRAGMA application_id = 5", ERR_CORRUPT, "is an SQLite database, but not a journal"},
-        {"PRAGMA user_version = 2", ERR_UNSUPPORTED, "has format 2; this program knows format 1"},
+        {"PRAGMA user_version = 9", ERR_UNSUPPORTED, "has format 9; this program knows format 1"},
+        {"PRAGMA user_version = 2", ERR_CORRUPT, "is sealed, and does not say why"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
