@@ -1,6 +1,8 @@
 /* See attempt_work.h. */
 #include "cronsched/engines/process/attempt_work.h"
 
+#include "cronsched/io/clock.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define KILL_AGAIN_MS     20
@@ -162,18 +163,10 @@ int attempt_work_count(const struct attempt_work *work)
     return n >= 0 ? n : scan(work, false);
 }
 
-static int64_t clock_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
-}
-
 int attempt_work_kill(const struct attempt_work *work, int wait_ms)
 {
     const struct timespec pause = {.tv_nsec = KILL_AGAIN_MS * 1000000L};
-    int64_t until = clock_ms() + wait_ms;
+    int64_t until = clock_ms(CLOCK_MONOTONIC) + wait_ms;
     int left;
 
     for (;;) {
@@ -182,7 +175,7 @@ int attempt_work_kill(const struct attempt_work *work, int wait_ms)
         else
             scan(work, true);
         left = attempt_work_count(work);
-        if (left == 0 || clock_ms() >= until)
+        if (left == 0 || clock_ms(CLOCK_MONOTONIC) >= until)
             return left;
         nanosleep(&pause, NULL);
     }
