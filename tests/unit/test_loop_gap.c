@@ -21,6 +21,8 @@ static void on_busy(uv_timer_t *timer)
 
     while (uv_hrtime() < until)
         ;
+    uv_update_time(timer->loop);
+    uv_timer_start(timer->data, on_wake, 120, 0); /* however long the processor was somebody else's */
 }
 
 static void test_work_counts_and_sleep_does_not(void **state)
@@ -35,7 +37,7 @@ static void test_work_counts_and_sleep_does_not(void **state)
     uv_timer_init(&loop, &busy);
     uv_timer_init(&loop, &wake);
     uv_timer_start(&busy, on_busy, 1, 0);
-    uv_timer_start(&wake, on_wake, 150, 0);
+    busy.data = &wake;
     begun = uv_hrtime();
     uv_run(&loop, UV_RUN_DEFAULT);
     passed = uv_hrtime() - begun;
@@ -50,7 +52,7 @@ static void test_work_counts_and_sleep_does_not(void **state)
     assert_true(longest >= 30 * MS);
     assert_true(most_cpu > 0 && most_cpu <= longest + 10 * MS); /* to wait costs a little, too */
     assert_true(gap.busy_ns >= longest);
-    assert_true(gap.busy_ns <= passed - 100 * MS); /* it slept for about 120 of 150 ms */
+    assert_true(gap.busy_ns <= passed - 100 * MS); /* it slept for about 120 ms of it */
 }
 
 static int timer_runs, turn_runs, other_runs;

@@ -173,7 +173,7 @@ static void look_in_file(struct lookup *l)
 /* None, where it has none; what is wrong with it is a note. */
 static void look_in_config(struct lookup *l)
 {
-    char helper[DOCKER_REGISTRY_HELPER_MAX], *data = NULL;
+    char helper[DOCKER_REGISTRY_HELPER_MAX] = "", *data = NULL;
     struct error error = {0};
     size_t size = 0;
     int r = file_read(l->config, DOCKER_REGISTRY_CONFIG_MAX, FILE_REGULAR, &data, &size, &error);
