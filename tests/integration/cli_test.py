@@ -690,9 +690,9 @@ class CommandLine(lab.Suite):
         cli = self.cli("x")
         verbs = re.findall(r"^  ([a-z][a-z-]*(?: [a-z][a-z-]*)*)", cli.check("help").out, re.M)
         self.assertLessEqual({"jobs", "trigger", "apply", "plan", "doctor"}, {v.split()[0] for v in verbs})
-        for verb in {v.split()[0] for v in verbs}:
-            self.assertIn(f"Usage: cronsched {verb}", cli.check("help", verb).out)
-            self.assertIn("Options:", cli.check(verb, "--help").out)
+        for verb in verbs:
+            self.assertIn(f"Usage: cronsched {verb}", cli.check("help", *verb.split()).out)
+            self.assertIn("Options:", cli.check(*verb.split(), "--help").out)
 
     def test_a_token_is_made_and_appended_by_hash_only(self):
         path = self.folder.join("tokens")
