@@ -362,6 +362,12 @@ void guard_epoch_read(struct replicated *r)
 
 /* ---- judging ---- */
 
+/* A batch of a new leader can be read before its epoch is, while that is on its way. What was refused stays refused. */
+static bool is_epoch_behind(const struct replicated *r)
+{
+    return tree_epoch(r) < r->guard.mark.since.epoch && (tree_current(r) || r->guard.refusal[0]);
+}
+
 static bool judge_tree(const struct replicated *r, char *text, size_t size)
 {
     const struct mark *m = &r->guard.mark;
@@ -378,7 +384,7 @@ static bool judge_tree(const struct replicated *r, char *text, size_t size)
                  "ensemble or "
                  "folder, or its data was lost",
                  t->cluster, m->cluster);
-    else if (tree_epoch(r) < m->since.epoch)
+    else if (is_epoch_behind(r))
         snprintf(text, size,
                  "ZooKeeper's epoch is %" PRId64 ", but this replica has a batch of epoch %" PRId64
                  ": committed batches were lost",

@@ -353,6 +353,7 @@ static void on_name(void *arg, const struct coord_reply *reply)
     if (arrived(r, &r->tree.name_read, reply, "reading the name of the epoch") &&
         reply->result == COORD_NO_NODE)
         memcpy(r->tree.nameless, r->tree.name_asked, sizeof(r->tree.nameless));
+    guard_judge(r);
     replicated_pump(r);
 }
 
