@@ -19,7 +19,9 @@
 static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "process", "null"};
 #define ENGINE_TYPE_COUNT (sizeof(engine_types) / sizeof(engine_types[0]))
 
-#define DOCKER_ENDPOINT "unix:///var/run/docker.sock"
+#define DOCKER_ENDPOINT   "unix:///var/run/docker.sock"
+#define ENDPOINT_HOST_MAX 300
+#define SOCKET_PATH_MAX   107 /* sun_path */
 
 /* ---- faults ---- */
 
@@ -102,7 +104,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
     near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
     config_fault(reader, node,
                  near ? "type: there is no '%s'%s"
-                      : "type: there is no '%s'; it is one of docker, process, null",
+                      : "type: there is no '%s'; it is one of docker, swarm, process, null",
                  type, near_hint(near, hint, sizeof(hint)));
     free(type);
 }
@@ -161,11 +163,34 @@ static void default_type(struct config_reader *reader, struct config_engine *eng
         config_fault(reader, at, "engines: %s: type is missing", engine->name);
 }
 
+/* HOST or HOST:PORT behind the scheme of a URL, and at most a slash behind that. */
+static bool is_host_of_url(const char *host)
+{
+    size_t n = strcspn(host, "/");
+
+    if (n == 0 || n > ENDPOINT_HOST_MAX || (host[n] && host[n + 1]))
+        return false;
+    if (strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") < n)
+        return false;
+    return !memchr(host, ':', n) || host[n - 1] == ']' || config_host_port_valid(host, n, 1);
+}
+
+/* What such an endpoint has that an engine cannot use; NULL: nothing. */
+static const char *endpoint_fault(const char *endpoint)
+{
+    const char *rest = strstr(endpoint, "://") + 3;
+
+    if (strncmp(endpoint, "unix", 4) == 0)
+        return strlen(rest) > SOCKET_PATH_MAX ? "the path of a socket is at most 107 bytes" : NULL;
+    return is_host_of_url(rest) ? NULL : "it is not http://HOST:PORT or https://HOST:PORT";
+}
+
 static void check_endpoint(struct config_reader *reader, const struct config_engine *engine, const char *e,
                            const struct yaml_node *at)
 {
     bool is_docker = strcmp(engine->type, "docker") == 0 || strcmp(engine->type, "swarm") == 0;
     bool is_kubernetes = strcmp(engine->type, "kubernetes") == 0;
+    const char *fault;
 
     if (!is_docker && !is_kubernetes)
         config_fault(reader, at, "engines: %s: an engine of type %s has no endpoint", engine->name,
@@ -174,6 +199,11 @@ static void check_endpoint(struct config_reader *reader, const struct config_eng
              !(is_docker && strncmp(e, "unix:///", 8) == 0))
         config_fault(reader, at, "engines: %s: endpoint '%s' is not a %shttp:// or https:// URL",
                      engine->name, e, is_docker ? "unix:///PATH, " : "");
+    else if (e[0] == 'h' && strchr(e, '@')) /* it would be shown to whoever may read */
+        config_fault(reader, at, "engines: %s: endpoint: a name or a password has no place in it",
+                     engine->name);
+    else if (is_docker && (fault = endpoint_fault(e)))
+        config_fault(reader, at, "engines: %s: endpoint '%.300s': %s", engine->name, e, fault);
 }
 
 static void check_endpoints(struct config_reader *reader, struct config_engine *engine,

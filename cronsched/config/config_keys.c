@@ -122,8 +122,7 @@ bool config_name_valid(const char *name)
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
 
-/* "HOST:PORT", "[ADDRESS]:PORT"; port 0 (any free one) only where it makes sense. */
-static bool host_port_valid(const char *s, size_t n, long least_port)
+bool config_host_port_valid(const char *s, size_t n, long least_port)
 {
     const char *colon = memrchr(s, ':', n);
     char port[8];
@@ -163,7 +162,7 @@ static int check_listen(const char *s, struct error *error)
             return 0;
         return error_set(error, ERR_INVALID, "'%s' has no absolute path of up to 107 bytes", s);
     }
-    if (!host_port_valid(s, strlen(s), 0))
+    if (!config_host_port_valid(s, strlen(s), 0))
         return error_set(error, ERR_INVALID, "'%s' is neither unix:/PATH nor HOST:PORT", s);
     return 0;
 }
@@ -188,7 +187,7 @@ static int check_zookeeper(const char *s, struct error *error)
     for (size_t at = 0;; at++) {
         size_t n = strcspn(s + at, ",/");
 
-        if (!host_port_valid(s + at, n, 1))
+        if (!config_host_port_valid(s + at, n, 1))
             return error_set(error, ERR_INVALID, "'%.*s' is not HOST:PORT", (int)n, s + at);
         at += n;
         if (at >= hosts)

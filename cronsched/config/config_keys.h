@@ -42,6 +42,8 @@ const struct config_key *config_key_find(const char *key); /* "listen", "tls.cer
 const char *config_key_variable(const char *key, char *buffer, size_t size);
 
 bool config_name_valid(const char *name);
+/* The first n bytes are "HOST:PORT" or "[ADDRESS]:PORT", with a port from least_port on. */
+bool config_host_port_valid(const char *s, size_t n, long least_port);
 bool config_kind_is_list(enum config_kind kind);
 /* One value from its text. It replaces what was there, but to a list it is added. ERR_INVALID, ERR_LIMIT. */
 int config_set_value(struct config *config, const struct config_key *key, const char *value,

@@ -498,7 +498,7 @@ static int read_pem(const char *file, const char *what, char **ret, struct error
 {
     struct error why;
 
-    if (file_read(file, PEM_BYTES_MAX, 0, ret, NULL, &why) < 0)
+    if (file_read(file, PEM_BYTES_MAX, FILE_REGULAR, ret, NULL, &why) < 0)
         return error_set(error, ERR_IO, "tls: %s '%s': %s", what, file, why.text);
     return 0;
 }

@@ -47,6 +47,7 @@ class Check(lab.Suite):
         good = self.file("good", f"a admin {HASH}\n", 0o600)
         cert, key = self.pem("server.pem"), self.pem("server.key")
         os.mkdir(self.pem("folder"))
+        os.mkfifo(self.pem("pipe"))
         engine = {"type": "docker", "endpoint": "https://h:1"}
 
         def engines(**keys):
@@ -71,6 +72,8 @@ class Check(lab.Suite):
             ({"tls": {"cert": cert, "key": key, "ca": self.file("ca0.pem", "")}, "tokens_file": good},
              "ca0.pem' has no certificate"),
             (engines(**engine, tls={"ca": self.file("ca1.pem", "x"), "cert": cert, "key": key}), "engines: e: tls: '"),
+            (engines(**engine, tls={"ca": self.pem("pipe")}), "pipe': not a regular file"),
+            ({"tls": {"cert": cert, "key": self.pem("pipe")}, "tokens_file": good}, "pipe': not a regular file"),
             (engines(**engine, tls={"ca": self.pem("ca.pem"), "cert": cert, "key": self.pem("other.key")}),
              "engines: e: tls: '"),
             (engines(type="process", users=["nobody", "no-such-user"]), "users: user: there is no user 'no-such-user'"),

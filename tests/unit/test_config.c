@@ -240,6 +240,21 @@ static const struct {
     {"engines: {docker: {endpoint: \"tcp://h:1\"}}\n",
      "c.yaml:1:11: error: engines: docker: endpoint 'tcp://h:1' is not a unix:///PATH, http:// or https:// "
      "URL\n"},
+    {"engines: {docker: {endpoint: \"https://h:70000\"}}\n",
+     "c.yaml:1:11: error: engines: docker: endpoint 'https://h:70000': it is not http://HOST:PORT or "
+     "https://HOST:PORT\n"},
+    {"engines: {docker: {endpoint: \"https://me:secret@h:1\"}}\n",
+     "c.yaml:1:11: error: engines: docker: endpoint: a name or a password has no place in it\n"},
+    {"engines: {swarm: {endpoint: [\"https://h:0\", \"https://h:1/x\", \"http://h h\", \"https://h:1\\r\\nX: "
+     "y\"]}}\n",
+     "c.yaml:1:11: error: engines: swarm: endpoint 'https://h:0': it is not http://HOST:PORT or "
+     "https://HOST:PORT\n"
+     "c.yaml:1:11: error: engines: swarm: endpoint 'https://h:1/x': it is not http://HOST:PORT or "
+     "https://HOST:PORT\n"
+     "c.yaml:1:11: error: engines: swarm: endpoint 'http://h h': it is not http://HOST:PORT or "
+     "https://HOST:PORT\n"
+     "c.yaml:1:11: error: engines: swarm: endpoint 'https://h:1\r\nX: y': it is not http://HOST:PORT or "
+     "https://HOST:PORT\n"},
     {"engines: {process: {registries: {r.example: {username: u, from_file: /p}}}}\n",
      "c.yaml:1:11: error: engines: process: an engine of type process pulls no images: it has no "
      "registries\n"},
