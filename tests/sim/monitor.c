@@ -430,7 +430,8 @@ void write_hash(const struct history_write *write, char ret[33])
                                                 (long long)write->skips[i].from_ms,
                                                 (long long)write->skips[i].to_ms,
                                                 (long long)write->skips[i].count, write->skips[i].reason));
-    for (size_t i = 0; i < write->record_count; i++) /* what was staged before a snapshot has its keys in order */
+    for (size_t i = 0; i < write->record_count;
+         i++) /* what was staged before a snapshot has its keys in order */
         json_array_append_new(all, json_loads(write->records[i].json, 0, NULL));
     text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     batch_hash(text, strlen(text), ret);
