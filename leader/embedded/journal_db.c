@@ -78,6 +78,15 @@ static int db_prepare_all(struct journal_db *j, struct error *error)
     return rc;
 }
 
+/* 'cronsched journal migrate' renames the file when it has moved all of it. */
+static bool was_moved(const struct journal_db *j)
+{
+    char moved[PATH_MAX + 32];
+
+    snprintf(moved, sizeof(moved), "%s.moved-%" PRIu64, j->path, journal_lock_mark(j->lock));
+    return access(moved, F_OK) == 0;
+}
+
 /* A new file may only be made where there was none. */
 static int refuse_new_file(struct journal_db *j, struct error *error)
 {
@@ -86,6 +95,12 @@ static int refuse_new_file(struct journal_db *j, struct error *error)
 
     if (known == 0 || MUTANT(EMPTY_IS_NEW))
         return 0;
+    if (was_moved(j))
+        return error_set(
+            error, ERR_CORRUPT,
+            "%s is missing or empty: 'cronsched journal migrate' has moved it into ZooKeeper, where batch "
+            "%" PRIu64 " is, and can move it back; 'cronsched cluster reset-journal' would begin without it",
+            j->path, known);
     return error_set(
         error, ERR_CORRUPT,
         "%s is missing or empty, but batch %" PRIu64

@@ -107,7 +107,7 @@ class Migration(lab.Suite):
         answer = self.migrate("zookeeper", "--yes")
         self.assertEqual((0, True), (answer.code, "moved to ZooKeeper" in answer.out), answer)
         self.refused("zookeeper", NOT_FOUND, "has no journal.db", "--yes")
-        self.refuses_to_start(self.alone, "journal.db is missing or empty")
+        self.refuses_to_start(self.alone, "journal.db is missing or empty: 'cronsched journal migrate' has moved it")
 
         self.member.start(seconds=60)
         self.same_as_before(self.member)

@@ -328,6 +328,11 @@ static void test_missing_or_older_than_the_history(void **state)
 
     shell("rm data/journal.db");
     assert_refused(0, "is missing or empty, but batch 6 was acknowledged (journal.db.lock says so)");
+    shell(": >data/journal.db.moved-5");
+    assert_refused(0, "is missing or empty, but batch 6"); /* of an earlier move, and back */
+    shell(": >data/journal.db.moved-6");
+    assert_refused(9, "'cronsched journal migrate' has moved it into ZooKeeper, where batch 9 is");
+    shell("rm data/journal.db.moved-*");
     assert_int_equal(journal_db_examine(path, true, &rest, &error), 0);
     assert_false(rest.exists);
     open_and_lead(&o);
