@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -588,12 +589,21 @@ static void release(struct zookeeper *zk)
     uv_close((uv_handle_t *)&zk->idle, on_handle_closed);
 }
 
-/* On the pool. */
+/* On the pool, until the server has closed the connection: a socket that is closed with something unread in it resets the
+ * connection, the server may then never read the goodbye, and the session would live on until it expires. on_end_limit
+ * ends it at the latest. */
 static void end_session(uv_work_t *work)
 {
     struct zookeeper *zk = OBJECT(struct zookeeper, work->data);
+    struct pollfd readable = {.fd = zk->socket->fd, .events = POLLIN};
+    char unread[4096];
+    ssize_t n;
 
-    zookeeper_close(zk->handle);
+    zookeeper_close(zk->handle); /* it closes its own descriptor; ours is a duplicate */
+    do {
+        poll(&readable, 1, -1);
+        n = read(readable.fd, unread, sizeof(unread));
+    } while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 }
 
 static void on_session_ended(uv_work_t *work, int status)

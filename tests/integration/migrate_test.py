@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
-from zookeeper import ZooKeeper, free_ports, why_no_zookeeper  # noqa: E402
+from zookeeper import ZooKeeper, ask, free_ports, why_no_zookeeper  # noqa: E402
 
 SESSION_S = 4
 BUSY, CONFLICT, NOT_FOUND = 6, 6, 3
@@ -114,6 +114,7 @@ class Migration(lab.Suite):
         self.refused("embedded", BUSY, "a server runs on", "--yes")
         self.all_accounted_for(self.member)
         self.member.stop()
+        self.assertNotIn("/members/", ask(self.zk.members[0].address, self.zk.members[0].port, "dump"))  # it has said goodbye
 
         self.assertIn("Nothing was changed", self.migrate("embedded").out)
         self.migrate("embedded", "--yes", crash="migrate:written")
