@@ -304,16 +304,16 @@ static void linger(struct connection *c)
         connection_kill(c);
 }
 
-/* A method's first letter, where TLS would begin with a 22: somebody wrote http:// for https://. Asked until there is a
- * byte. */
-static bool is_plain_http(struct connection *c)
+/* The first byte: OpenSSL is not asked before it is there, or it might take it. -1: not yet; 0: none will come. */
+static int first_byte(struct connection *c)
 {
     unsigned char first;
+    ssize_t n = recv(c->client.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
 
-    if (c->begun || recv(c->client.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
-        return false;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return -1;
     c->begun = true;
-    return first >= 'A' && first <= 'Z';
+    return n == 1 ? first : 0;
 }
 
 static void refuse_plain_http(struct connection *c)
@@ -331,9 +331,14 @@ static void refuse_plain_http(struct connection *c)
 
 static void shake_hands(struct connection *c)
 {
-    int r;
+    int r = c->begun ? 0 : first_byte(c);
 
-    if (is_plain_http(c)) {
+    if (r < 0) {
+        c->client.wants |= EPOLLIN;
+        return;
+    }
+    if (r >= 'A' &&
+        r <= 'Z') { /* a method, where TLS would begin with a 22: somebody wrote http:// for https:// */
         refuse_plain_http(c);
         return;
     }
