@@ -7,6 +7,7 @@
 
 #include "cronsched/io/http_client.h"
 #include "jobs/base/error.h"
+#include "jobs/definition/job.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -66,6 +67,11 @@ int64_t docker_number_read(const char *text);
 /* The clock in the answer to /info, minus ours; 0: it has none. */
 int64_t docker_clock_offset_ms(const json_t *info, int64_t now_ms);
 int64_t docker_ms_of(int64_t seconds); /* 0: before 1970, or no time that can be */
+
+/* ---- docker_confine.c: pure; parts of a body, of which the caller owns the reference ---- */
+
+json_t *docker_strings_json(const struct strings *list);
+json_t *docker_ulimits_json(json_t *ulimits); /* of a job; NULL: an empty list */
 
 /* ---- docker_logs.c: output is kept in an attempt's log ---- */
 

@@ -58,7 +58,7 @@ static json_t *list_json(const struct strings *list, json_t *(*item)(const char 
     return array;
 }
 
-static json_t *ulimits_json(json_t *ulimits)
+json_t *docker_ulimits_json(json_t *ulimits)
 {
     json_t *array = json_array(), *value;
     const char *name;
@@ -146,7 +146,7 @@ static void set_lists(json_t *host, const struct job *job)
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         set_list(host, lists[i].key, list_json(lists[i].list, lists[i].item));
-    set_list(host, "Ulimits", ulimits_json(job->ulimits));
+    set_list(host, "Ulimits", docker_ulimits_json(job->ulimits));
     set_list(host, "SecurityOpt", security_opt_json(job));
 }
 

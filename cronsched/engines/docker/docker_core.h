@@ -265,7 +265,6 @@ json_t *docker_create_json(const struct docker_task *task, const struct docker_c
 
 /* ---- docker_confine.c: pure ---- */
 void docker_confine_json(json_t *host, const struct job *job, const struct docker_create *with);
-json_t *docker_strings_json(const struct strings *list);
 
 /* ---- docker_allow.c: pure ---- */
 /* Whether a body of docker_create_json asks for what the configuration allows. ERR_DENIED, with the job's key. */

@@ -137,15 +137,6 @@ static json_t *literal_json(const char *text)
     return json;
 }
 
-static json_t *texts_json(const struct strings *list)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(array, json_string(list->items[i]));
-    return array;
-}
-
 /* ---- parts ---- */
 
 /* A variable that is no UTF-8 cannot be sent; json_string gives NULL for it, and so does this. */
@@ -253,21 +244,6 @@ static json_t *hosts_json(const struct job *job)
     return array;
 }
 
-static json_t *ulimits_json(json_t *ulimits)
-{
-    json_t *array = json_array(), *value;
-    const char *name;
-
-    json_object_foreach(ulimits, name, value)
-    {
-        json_t *soft = json_is_object(value) ? json_object_get(value, "soft") : value;
-        json_t *hard = json_is_object(value) ? json_object_get(value, "hard") : value;
-
-        json_array_append_new(array, json_pack("{s:s, s:O, s:O}", "Name", name, "Soft", soft, "Hard", hard));
-    }
-    return array;
-}
-
 static json_t *limits_json(const struct job *job)
 {
     json_t *limits = json_object();
@@ -303,8 +279,8 @@ static void set_command(json_t *container, const struct job *job)
     if (job->has_entrypoint && job->entrypoint.count == 0)
         json_object_set_new(container, "Command", json_pack("[s]", ""));
     else
-        set_list(container, "Command", texts_json(&job->entrypoint));
-    set_list(container, "Args", texts_json(&job->command));
+        set_list(container, "Command", docker_strings_json(&job->entrypoint));
+    set_list(container, "Args", docker_strings_json(&job->command));
 }
 
 static void set_lists(json_t *container, const struct swarm_task *t)
@@ -313,14 +289,15 @@ static void set_lists(json_t *container, const struct swarm_task *t)
 
     set_list(container, "Mounts", mounts_json(job));
     set_list(container, "Hosts", hosts_json(job));
-    set_list(container, "Groups", texts_json(&job->group_add));
-    set_list(container, "CapabilityAdd", texts_json(&job->cap_add));
-    set_list(container, "CapabilityDrop", texts_json(&job->cap_drop));
-    set_list(container, "Ulimits", ulimits_json(job->ulimits));
+    set_list(container, "Groups", docker_strings_json(&job->group_add));
+    set_list(container, "CapabilityAdd", docker_strings_json(&job->cap_add));
+    set_list(container, "CapabilityDrop", docker_strings_json(&job->cap_drop));
+    set_list(container, "Ulimits", docker_ulimits_json(job->ulimits));
     set_list(container, "Secrets", files_json(&job->secrets, json_object_get(t->ids, "secrets"), "Secret"));
     set_list(container, "Configs", files_json(&job->configs, json_object_get(t->ids, "configs"), "Config"));
     if (job->dns.count > 0)
-        json_object_set_new(container, "DNSConfig", json_pack("{s:o}", "Nameservers", texts_json(&job->dns)));
+        json_object_set_new(container, "DNSConfig",
+                            json_pack("{s:o}", "Nameservers", docker_strings_json(&job->dns)));
 }
 
 /* An image's HEALTHCHECK would keep the task in `starting` while the program runs, and end it. */
@@ -353,7 +330,7 @@ json_t *swarm_spec_json(const struct swarm_task *t, const char *cluster,
     json_t *container = container_json(t, environment_json(environment));
     json_t *template = json_pack("{s:o, s:{s:s, s:i}, s:{s:o}, s:{s:o}}", "ContainerSpec", container,
                                  "RestartPolicy", "Condition", "none", "MaxAttempts", 1, "Placement",
-                                 "Constraints", texts_json(&job->constraints), "Resources", "Limits",
+                                 "Constraints", docker_strings_json(&job->constraints), "Resources", "Limits",
                                  limits_json(job));
 
     if (template && job->network)
