@@ -1,21 +1,14 @@
 #include "cronsched/api/loop_gap.h"
 
-#include <time.h>
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
+#include "jobs/base/clock.h"
 
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop_gap *gap = OBJECT_OF(struct loop_gap, prepare, prepare);
     uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(prepare->loop);
     uint64_t passed = now - gap->last_ns, slept = idle - gap->idle_ns;
-    uint64_t away = passed > slept ? passed - slept : 0, cpu = cpu_ns(), computed = cpu - gap->last_cpu_ns;
+    uint64_t away = passed > slept ? passed - slept : 0, cpu = (uint64_t)clock_thread_cpu_ns(),
+             computed = cpu - gap->last_cpu_ns;
 
     gap->last_ns = now;
     gap->idle_ns = idle;
@@ -41,7 +34,7 @@ void loop_gap_start(struct loop_gap *gap, uv_loop_t *loop)
     uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
     gap->last_ns = gap->window_ns = uv_hrtime();
     gap->idle_ns = uv_metrics_idle_time(loop);
-    gap->last_cpu_ns = cpu_ns();
+    gap->last_cpu_ns = (uint64_t)clock_thread_cpu_ns();
     uv_prepare_init(loop, &gap->prepare);
     uv_prepare_start(&gap->prepare, on_prepare);
     uv_unref((uv_handle_t *)&gap->prepare);

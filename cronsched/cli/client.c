@@ -1,10 +1,10 @@
 #include "cronsched/cli/client.h"
 
 #include "cronsched/config/config.h"
-#include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
 #include "cronsched/io/json_text.h"
 #include "cronsched/io/tls_trust.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/object.h"
 #include "jobs/base/percent.h"
 #include "jobs/base/printable.h"

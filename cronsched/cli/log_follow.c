@@ -10,8 +10,8 @@
 #include "cronsched/cli/human_time.h"
 #include "cronsched/cli/log_printer.h"
 #include "cronsched/cli/run_view.h"
-#include "cronsched/io/clock.h"
 #include "cronsched/io/run_log_reader.h"
+#include "jobs/base/clock.h"
 
 #include <string.h>
 #include <time.h>

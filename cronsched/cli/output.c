@@ -1,8 +1,8 @@
 #include "cronsched/cli/output.h"
 
 #include "cronsched/cli/human_time.h"
-#include "cronsched/io/clock.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/printable.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"

@@ -8,9 +8,9 @@
 #include "cronsched/cluster/heartbeat.h"
 
 #include "cronsched/cluster/lateness.h"
-#include "cronsched/io/clock.h"
 #include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"

@@ -3,7 +3,7 @@
  */
 #include "cronsched/cluster/heartbeat.h"
 #include "cronsched/cluster/replica_priv.h"
-#include "cronsched/io/clock.h"
+#include "jobs/base/clock.h"
 
 static const char *this_process(void *arg)
 {

@@ -2,6 +2,7 @@
  *   start drill-1a2b3c4d-docker-1@20261122T030000Z 1 7 12345.67
  * with attempt, epoch and uptime. A line that is not whole yet waits; one that is none counts as torn. */
 #include "cronsched/drill/drill.h"
+#include "jobs/base/clock.h"
 #include "jobs/time/instant.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE_BYTES_MAX 512
@@ -18,10 +18,7 @@
 /* Uptime is the one clock that the writers and this program share, and that cannot be set. */
 static int64_t wall_less_uptime_ms(void)
 {
-    struct timespec up;
-
-    clock_gettime(CLOCK_BOOTTIME, &up);
-    return drill_now_ms() - ((int64_t)up.tv_sec * 1000 + up.tv_nsec / 1000000);
+    return drill_now_ms() - clock_boot_ms();
 }
 
 /* Containers may run as anybody: all may write. */

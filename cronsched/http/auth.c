@@ -1,7 +1,7 @@
 #include "cronsched/http/auth.h"
 
-#include "cronsched/io/clock.h"
 #include "cronsched/io/file.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/hash.h"
 #include "jobs/base/scan.h"
 #include "jobs/base/text.h"

@@ -1,7 +1,7 @@
 #include "cronsched/io/log.h"
 
-#include "cronsched/io/clock.h"
 #include "cronsched/io/log_writer.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/printable.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
@@ -46,7 +46,7 @@ static int64_t wall_ms(void)
 
 static int64_t mono_ms(void)
 {
-    return options.mono_ms ? options.mono_ms(options.arg) : clock_ms(CLOCK_MONOTONIC);
+    return options.mono_ms ? options.mono_ms(options.arg) : clock_mono_ms();
 }
 
 static void put(const char *line, size_t n)

@@ -1,7 +1,7 @@
 #include "cronsched/server/server_clock.h"
 
-#include "cronsched/io/clock.h"
 #include "cronsched/io/log.h"
+#include "jobs/base/clock.h"
 
 #include <stdio.h>
 #include <sys/timex.h>

@@ -9,6 +9,7 @@
 #include "cronsched/command/verbs.h"
 #include "cronsched/config/config.h"
 #include "cronsched/server/data_dir.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/text.h"
 #include "jobs/time/instant.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
@@ -99,7 +99,7 @@ static int rejoin(const char *dir, bool yes, struct error *error)
     if (mark_file_read(dir, &mark, &damaged) < 0)
         printf("%s\n", damaged.text);
     snprintf(aside, sizeof(aside), "%s/discarded-%s", dir,
-             instant_format((int64_t)time(NULL) * 1000, INSTANT_S, now, sizeof(now)));
+             instant_format(clock_wall_ms(), INSTANT_S, now, sizeof(now)));
     rc = yes ? move_files(dir, aside, error) : 0;
     memcpy(fresh.cluster, mark.cluster, sizeof(fresh.cluster));
     if (rc == 0 && yes && mark.cluster[0])

@@ -1,6 +1,7 @@
 /* cluster reset-journal: a person accepts that the journal of a stopped server ends where it ends. The journal is
  * not changed; what remembers more than it does (the mark in its lock file, the history) is. */
 #include "cronsched/command/verbs.h"
+#include "jobs/base/clock.h"
 #include "jobs/history/store.h"
 #include "leader/embedded/journal_db.h"
 
@@ -82,7 +83,7 @@ static int run(const struct verb_call *call)
     char aside[PATH_MAX], stamp[32];
     struct error error = {0};
     struct found f = {0};
-    time_t now = time(NULL);
+    time_t now = (time_t)(clock_wall_ms() / 1000);
     struct tm tm;
 
     if (look(&f, call->args[0], &error) < 0)

@@ -6,11 +6,11 @@
  */
 #include "cronsched/server/webhooks.h"
 
-#include "cronsched/io/clock.h"
 #include "cronsched/io/http_client.h"
 #include "cronsched/io/log.h"
 #include "cronsched/server/webhook_headers.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "jobs/base/path.h"

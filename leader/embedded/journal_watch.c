@@ -1,12 +1,12 @@
 #include "leader/embedded/journal_watch.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/object.h"
 
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct journal_watch {
     struct object object;
@@ -17,26 +17,18 @@ struct journal_watch {
     uv_mutex_t mutex;
     uv_cond_t wake;
     /* with the mutex */
-    int64_t seen_ms; /* when a look that found all well began */
+    int64_t
+        seen_ms; /* boot time at which a look that found all well began: it goes on while the machine sleeps */
     bool well, told, stopping, ended;
     struct error error;
 };
-
-/* Goes on while the machine sleeps. */
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- the thread ---- */
 
 static void look(struct journal_watch *w)
 {
     struct error error = {0};
-    int64_t began_ms = now_ms();
+    int64_t began_ms = clock_boot_ms();
     int rc = w->events->look(w->arg, &error);
 
     uv_mutex_lock(&w->mutex);
@@ -112,7 +104,7 @@ int journal_watch_start(struct journal_watch **ret, uv_loop_t *loop,
     w->events = events;
     w->arg = arg;
     w->well = w->told = true;
-    w->seen_ms = now_ms();
+    w->seen_ms = clock_boot_ms();
     w->async.data = w;
     uv_mutex_init(&w->mutex);
     uv_cond_init(&w->wake);
@@ -145,7 +137,7 @@ bool journal_watch_fresh(const struct journal_watch *watch)
     bool fresh;
 
     uv_mutex_lock(&w->mutex);
-    fresh = w->well && now_ms() - w->seen_ms < JOURNAL_WATCH_FRESH_MS;
+    fresh = w->well && clock_boot_ms() - w->seen_ms < JOURNAL_WATCH_FRESH_MS;
     uv_mutex_unlock(&w->mutex);
     return fresh;
 }

@@ -1,6 +1,7 @@
 #include "leader/zookeeper/zookeeper_secure.h"
 
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/object.h"
 
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zookeeper/zookeeper.h>
 
 #define PATH_BYTES 1024
@@ -29,14 +29,6 @@ struct session {
 };
 
 /* ---- one request at a time ---- */
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* The library's turn: it connects, sends, receives and calls back in there. */
 static int turn(struct session *s, int64_t left_ms)
@@ -62,9 +54,9 @@ static int turn(struct session *s, int64_t left_ms)
 /* Until the answer is there; `sent` is what the library said to the request. Returns the answer's code. */
 static int await(struct session *s, int sent)
 {
-    int64_t until_ms = now_ms() + ZOOKEEPER_SECURE_MS, left_ms;
+    int64_t until_ms = clock_mono_ms() + ZOOKEEPER_SECURE_MS, left_ms;
 
-    while (sent == ZOK && !s->answered && (left_ms = until_ms - now_ms()) > 0)
+    while (sent == ZOK && !s->answered && (left_ms = until_ms - clock_mono_ms()) > 0)
         sent = turn(s, left_ms);
     if (sent == ZOK)
         sent = s->answered ? s->rc : ZOPERATIONTIMEOUT;

@@ -1,6 +1,8 @@
 /* See zookeeper_version.h. */
 #include "leader/zookeeper/zookeeper_version.h"
 
+#include "jobs/base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
@@ -8,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_BYTES_MAX 4096
@@ -48,20 +49,9 @@ bool zookeeper_version_loses(const char *version)
 
 static int left_ms(int64_t until_ms)
 {
-    struct timespec t;
-    int64_t left;
+    int64_t left = until_ms - clock_mono_ms();
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    left = until_ms - ((int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000);
     return left > 0 ? (int)left : 0;
-}
-
-static int64_t until(int64_t ms)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + ms;
 }
 
 static bool wait_for(int fd, short events, int64_t until_ms)
@@ -115,7 +105,7 @@ static void ask(const char *host, const char *port, struct zookeeper_version_ans
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     char answer[ANSWER_BYTES_MAX] = "";
-    int64_t until_ms = until(ZOOKEEPER_VERSION_ASK_MS);
+    int64_t until_ms = clock_mono_ms() + ZOOKEEPER_VERSION_ASK_MS;
     int fd, rc = getaddrinfo(host, port, &hints, &found);
 
     if (rc != 0) {

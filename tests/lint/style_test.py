@@ -73,6 +73,7 @@ LIBRARY_FOLDERS = {
 }
 # Time, chance and the environment are arguments of the domain.
 FORBIDDEN_CALLS_IN_JOBS = ("time", "clock_gettime", "gettimeofday", "getenv", "rand", "random", "getrandom")
+CLOCK = "jobs/base/clock.h"
 SHIPPED = ("jobs/", "leader/", "cronsched/")
 ARCHITECTURE = "contrib/guide/architecture.md"
 LINES_MAX = 800
@@ -228,8 +229,15 @@ class Style(lab.Suite):
         self.assertEqual(set(), named - {os.path.dirname(p) for p in self.c})
 
     def test_the_domain_asks_for_no_clock_chance_or_environment(self):
-        self.assertNone(w for path in self.c if path.startswith("jobs/")
+        self.assertNone(w for path in self.c if path.startswith("jobs/") and path != CLOCK
                         for w in calls(path, FORBIDDEN_CALLS_IN_JOBS))
+
+    def test_clocks_are_read_in_one_place(self):
+        """And what a header gives to everybody, the domain may not use."""
+        self.assertNone(w for path in self.c if path.startswith(SHIPPED) and path != CLOCK
+                        for w in calls(path, ("time", "clock_gettime", "gettimeofday", "timespec_get")))
+        self.assertNone(f"{path}:{number}: {header}" for path in self.c if path.startswith("jobs/")
+                        for number, _, header in includes(path) if header == CLOCK)
 
     def test_headers_say_what_they_are_for(self):
         wrong = []

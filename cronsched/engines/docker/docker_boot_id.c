@@ -15,7 +15,7 @@
  */
 #include "cronsched/engines/docker/docker_core.h"
 
-#include "cronsched/io/clock.h"
+#include "jobs/base/clock.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  * {"Username": ..., "Secret": ...}. See docker_registry.h. */
 #include "cronsched/engines/docker/docker_registry.h"
 
-#include "cronsched/io/clock.h"
 #include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
+#include "jobs/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* See attempt_work.h. */
 #include "cronsched/engines/process/attempt_work.h"
 
-#include "cronsched/io/clock.h"
+#include "jobs/base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -166,7 +166,7 @@ int attempt_work_count(const struct attempt_work *work)
 int attempt_work_kill(const struct attempt_work *work, int wait_ms)
 {
     const struct timespec pause = {.tv_nsec = KILL_AGAIN_MS * 1000000L};
-    int64_t until = clock_ms(CLOCK_MONOTONIC) + wait_ms;
+    int64_t until = clock_mono_ms() + wait_ms;
     int left;
 
     for (;;) {
@@ -175,7 +175,7 @@ int attempt_work_kill(const struct attempt_work *work, int wait_ms)
         else
             scan(work, true);
         left = attempt_work_count(work);
-        if (left == 0 || clock_ms(CLOCK_MONOTONIC) >= until)
+        if (left == 0 || clock_mono_ms() >= until)
             return left;
         nanosleep(&pause, NULL);
     }

@@ -29,8 +29,8 @@
 #include "cronsched/engines/process/descendants.h"
 #include "cronsched/engines/process/supervise_program.h"
 #include "cronsched/engines/process/supervise_user.h"
-#include "cronsched/io/clock.h"
 #include "cronsched/io/run_log.h"
+#include "jobs/base/clock.h"
 #include "jobs/base/fault.h"
 
 #include <errno.h>
@@ -129,7 +129,7 @@ static void answer_started(struct supervisor *s)
 
 static void report(int fd, enum step step, int code)
 {
-    struct report r = {.step = step, .code = code, .at_ms = clock_ms(CLOCK_REALTIME)};
+    struct report r = {.step = step, .code = code, .at_ms = clock_wall_ms()};
 
     while (write(fd, &r, sizeof(r)) < 0 && errno == EINTR)
         ;
@@ -456,7 +456,7 @@ static _Noreturn void refuse(struct supervisor *s, const struct report *r)
  * got as far as the mark. */
 static _Noreturn void leave(struct supervisor *s)
 {
-    const struct report died = {.step = STEP_DIED, .at_ms = clock_ms(CLOCK_REALTIME)};
+    const struct report died = {.step = STEP_DIED, .at_ms = clock_wall_ms()};
     struct attempt_dir_status status;
 
     if (attempt_dir_read(s->folder, &status, NULL) == 0 && status.state == ATTEMPT_DIR_RUNNING)
