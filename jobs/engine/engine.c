@@ -44,6 +44,12 @@ void engine_request_release(struct engine_request *r)
     json_decref((json_t *)(uintptr_t)r->params);
 }
 
+void engine_request_set(const char **text, const char *to)
+{
+    free((char *)(uintptr_t)*text);
+    *text = alloc_text(to);
+}
+
 const char *engine_op_name(enum engine_op op)
 {
     static const char *const names[] = {"prepare", "release", "fence", "watch", "stop", "discard"};

@@ -184,6 +184,8 @@ struct engine_ops {
 /* A copy that owns all that it holds; to be released, never to be changed. */
 void engine_request_copy(struct engine_request *to, const struct engine_request *request);
 void engine_request_release(struct engine_request *request);
+/* text: of a copy, as &copy.id. */
+void engine_request_set(const char **text, const char *to);
 
 /* Whether what was prepared on the engine `prepared` is of no concern to the engine `self`; then *text says so.
  * prepared NULL or "": it is not known, and not compared. self NULL or "": the engine cannot tell, which is no match. */

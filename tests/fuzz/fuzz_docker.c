@@ -21,7 +21,7 @@ static void read_bodies(const char *bytes, size_t size)
     struct docker_state state;
     char path[64];
     const char *id = size % 2 ? "a1" : NULL;
-    struct docker_lines lines = {.line = on_line, .arg = &id};
+    struct lines lines = {.max = DOCKER_LINE_MAX, .line = on_line, .arg = &id};
     json_t *json = json_loadb(bytes, size, JSON_DECODE_ANY, NULL);
 
     if (docker_state_read(json, &state) == 0)
@@ -31,8 +31,8 @@ static void read_bodies(const char *bytes, size_t size)
     docker_changes_hold(json, "/.w");
     json_decref(json);
     for (size_t at = 0; at < size; at += 7)
-        docker_lines_feed(&lines, bytes + at, size - at < 7 ? size - at : 7);
-    docker_lines_release(&lines);
+        lines_feed(&lines, bytes + at, size - at < 7 ? size - at : 7);
+    lines_release(&lines);
 }
 
 /* One byte: an event, the stream's end, or the answer to what is wanted; what is wanted next is answered by

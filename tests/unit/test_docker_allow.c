@@ -20,18 +20,20 @@ struct row {
 static json_t *body_of(const char *text)
 {
     json_t *def = json_loads(text, 0, NULL), *body;
-    struct docker_task t = {.run = (char *)"r", .name = (char *)"cs-1"};
+    struct docker_task t = {.task.q = {.run = "r", .name = "cs-1"}};
+    struct job *job;
     const struct docker_create with = {.cluster = "c", .witness = "/.w", .log_driver = "json-file"};
     struct error error = {0};
 
     assert_non_null(def);
     if (!json_object_get(def, "image"))
         json_object_set_new(def, "image", json_string("busybox"));
-    if (job_from_json(&t.job, "j", def, NULL, &error) < 0)
+    if (job_from_json(&job, "j", def, NULL, &error) < 0)
         fail_msg("%s: %s", text, error.text);
+    t.task.q.job = job;
     body = docker_create_json(&t, &with, &(struct environment){0});
     assert_non_null(body);
-    job_unref(t.job);
+    job_unref(job);
     json_decref(def);
     return body;
 }

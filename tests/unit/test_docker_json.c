@@ -283,51 +283,6 @@ static void labels_alone_make_no_owner(void **state)
     }
 }
 
-struct heard {
-    char text[256];
-};
-
-static void on_line(void *arg, const char *line, size_t len)
-{
-    struct heard *h = arg;
-    assert_int_equal(strlen(line), len);
-    strncat(h->text, line, sizeof(h->text) - strlen(h->text) - 1);
-    strncat(h->text, "|", sizeof(h->text) - strlen(h->text) - 1);
-}
-
-static void lines_are_cut_wherever_the_pieces_end(void **state)
-{
-    static const char text[] = "one\ntwo\n\nthree\nfour";
-    for (size_t piece = 1; piece < sizeof(text); piece++) {
-        struct heard h = {""};
-        struct docker_lines l = {.line = on_line, .arg = &h};
-        for (size_t at = 0; at < sizeof(text) - 1; at += piece) {
-            size_t n = sizeof(text) - 1 - at < piece ? sizeof(text) - 1 - at : piece;
-            assert_true(docker_lines_feed(&l, text + at, n));
-        }
-        assert_string_equal(h.text, "one|two|three|");
-        assert_true(docker_lines_feed(&l, "\n", 1));
-        assert_string_equal(h.text, "one|two|three|four|");
-        docker_lines_release(&l);
-    }
-}
-
-static void a_line_that_is_too_long_is_passed_over(void **state)
-{
-    static char big[DOCKER_LINE_MAX + 2];
-    struct heard h = {""};
-    struct docker_lines l = {.line = on_line, .arg = &h};
-    memset(big, 'x', sizeof(big) - 1);
-    assert_false(docker_lines_feed(&l, big, sizeof(big) - 1));
-    assert_true(docker_lines_feed(&l, big, 5)); /* told once */
-    assert_true(docker_lines_feed(&l, "\nnext\n", 6));
-    assert_string_equal(h.text, "next|");
-    assert_false(docker_lines_feed(&l, big, sizeof(big) - 1));
-    docker_lines_release(&l);
-    assert_true(docker_lines_feed(&l, big, DOCKER_LINE_MAX));
-    docker_lines_release(&l);
-}
-
 /* ---- create ---- */
 
 static struct strings strings_of(char **items, size_t count)
@@ -337,12 +292,9 @@ static struct strings strings_of(char **items, size_t count)
 
 static json_t *create(struct job *job)
 {
-    struct docker_task t = {.job = job,
-                            .run = (char *)"j@20261122T030000Z",
-                            .name = (char *)"cs-ab",
-                            .attempt = 2,
-                            .try = 3,
-                            .epoch = 7};
+    struct docker_task t = {
+        .task.q = {
+            .job = job, .run = "j@20261122T030000Z", .name = "cs-ab", .attempt = 2, .try = 3, .epoch = 7}};
     char *items[] = {(char *)"A=1", (char *)"B=\xc3\xa9"};
     struct environment e = {.items = items, .count = 2};
     return docker_create_json(
@@ -484,7 +436,7 @@ static void what_the_container_is_called_and_how_it_is_stopped(void **state)
 static void what_is_not_utf8_gives_no_body(void **state)
 {
     struct job job = {.name = (char *)"j", .image = (char *)"busybox"};
-    struct docker_task t = {.job = &job, .run = (char *)"r", .name = (char *)"cs-ab"};
+    struct docker_task t = {.task.q = {.job = &job, .run = "r", .name = "cs-ab"}};
     char *items[] = {(char *)"A=\xff"};
     struct environment e = {.items = items, .count = 1};
     assert_null(docker_create_json(
@@ -625,8 +577,6 @@ int main(void)
         cmocka_unit_test(events),
         cmocka_unit_test(changes_and_witness),
         cmocka_unit_test(labels_alone_make_no_owner),
-        cmocka_unit_test(lines_are_cut_wherever_the_pieces_end),
-        cmocka_unit_test(a_line_that_is_too_long_is_passed_over),
         cmocka_unit_test(the_body_of_a_small_job),
         cmocka_unit_test(the_body_of_a_large_job),
         cmocka_unit_test(confinement_is_as_in_compose),

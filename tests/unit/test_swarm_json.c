@@ -174,11 +174,11 @@ static json_t *spec_of(const char *definition, const struct environment *environ
     struct job *job = NULL;
     json_t *json = parse(definition), *spec;
     struct swarm_task t = {
-        .q = {.run = "j@20261130T100000Z", .name = "cs-1", .attempt = 2, .try = 1, .epoch = 5}};
+        .task.q = {.run = "j@20261130T100000Z", .name = "cs-1", .attempt = 2, .try = 1, .epoch = 5}};
 
     if (job_from_json(&job, "j", json, NULL, &error) < 0)
         fail_msg("%s", error.text);
-    t.q.job = job;
+    t.task.q.job = job;
     t.ids = parse("{\"secrets\":{\"s\":\"sid\"},\"configs\":{\"c\":\"cid\"}}");
     spec = swarm_spec_json(&t, "cluster-1", environment);
     assert_non_null(spec);

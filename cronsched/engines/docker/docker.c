@@ -12,8 +12,8 @@
 
 static void begin_too_many(struct docker_task *task)
 {
-    docker_answer_text(task, ENGINE_UNREACHABLE, -1, "more than %d requests wait for the engine",
-                       DOCKER_TASKS_MAX);
+    task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "more than %d requests wait for the engine",
+                     TASKS_MAX);
 }
 
 static void begin(struct docker_task *task)
@@ -26,9 +26,9 @@ static void begin(struct docker_task *task)
     char text[DOCKER_TEXT_MAX];
 
     if (docker_identity_differs(task->docker, task, text, sizeof(text)))
-        docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+        task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "%s", text);
     else
-        begins[task->op](task);
+        begins[task->task.op](task);
 }
 
 static struct docker *docker_of(const struct engine *engine)
@@ -39,7 +39,7 @@ static struct docker *docker_of(const struct engine *engine)
 static void docker_faults(const struct engine *engine, const struct job *job, struct engine_faults *faults)
 {
     const struct docker *d = docker_of(engine);
-    struct docker_task t = {.job = (struct job *)job, .run = (char *)"", .name = (char *)""};
+    struct docker_task t = {.task.q = {.job = job, .run = "", .name = ""}};
     const struct docker_create with = {.cluster = "", .witness = "/", .log_driver = ""};
     json_t *body = job->image ? docker_create_json(&t, &with, &(struct environment){0}) : NULL;
     struct error fault;
@@ -69,7 +69,7 @@ static void docker_submit(struct engine *engine, enum engine_op op, const struct
     struct docker *d = docker_of(engine);
     struct docker_task *t;
 
-    assert(!d->closing && request->job && request->run && request->name);
+    assert(!d->tasks.closing && request->job && request->run && request->name);
     assert(op == ENGINE_PREPARE || request->id);
     t = docker_task_new(d, op, request);
     if (d->host->epoch(d->host) != d->stray_epoch) /* a new leader does not know them yet */
@@ -82,25 +82,15 @@ static void docker_submit(struct engine *engine, enum engine_op op, const struct
         docker_watch_begin(t);
         return;
     }
-    t->begin = d->tasks > DOCKER_TASKS_MAX ? begin_too_many : begin;
-    docker_task_queue(t);
-}
-
-static void free_all(struct list *tasks)
-{
-    while (!list_empty(tasks))
-        docker_task_free(LIST_ITEM(tasks->next, struct docker_task, link));
+    t->begin = d->tasks.count > TASKS_MAX ? begin_too_many : begin;
+    task_queue(&t->task);
 }
 
 static void docker_abandon(struct engine *engine)
 {
     struct docker *d = docker_of(engine);
 
-    free_all(&d->urgent);
-    free_all(&d->queue);
-    free_all(&d->active);
-    free_all(&d->aside);
-    free_all(&d->watches);
+    tasks_abandon(&d->tasks);
     docker_sweep_stop(d);
     docker_prepared_forget_all(d);
     docker_stray_forget_all(d);
@@ -120,8 +110,8 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
 
     *ret = (struct engine_status){
         .reachable = d->link == DOCKER_LINK_UP,
-        .queued = d->queued,
-        .in_flight = d->working,
+        .queued = d->tasks.queued,
+        .in_flight = d->tasks.working,
         .watched = d->watched,
         .stuck = (int)file_reader_stuck(d->reader),
         .clock_offset_ms = d->link == DOCKER_LINK_UP ? d->clock_offset_ms : 0,
@@ -149,28 +139,25 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
 
 static void on_part_closed(void *arg)
 {
-    docker_released(OBJECT(struct docker, arg));
+    tasks_release(&OBJECT(struct docker, arg)->tasks);
 }
 
 static void docker_close(struct engine *engine, void (*done)(void *arg), void *arg)
 {
     struct docker *d = docker_of(engine);
-    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
-                                  &d->look_timer, &d->stray_timer, &d->tick};
+    uv_timer_t *const timers[] = {&d->probe_timer, &d->sweep_timer, &d->look_timer, &d->stray_timer};
 
-    assert(!d->closing);
-    d->closing = true;
-    d->done = done;
-    d->done_arg = arg;
+    tasks_close(&d->tasks, done, arg);
     docker_abandon(engine);
     docker_link_stop(d);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
         uv_close((uv_handle_t *)timers[i], docker_handle_closed);
-    d->held += 2;
+    tasks_hold(&d->tasks);
+    tasks_hold(&d->tasks);
     file_reader_close(d->reader, on_part_closed, d);
     worker_close(d->lookups, on_part_closed, d);
     if (d->own_curl) {
-        d->held++;
+        tasks_hold(&d->tasks);
         http_client_close(d->curl, on_part_closed, d);
     }
 }
@@ -195,7 +182,6 @@ static void set_options(struct docker *d, const struct docker_engine_options *o)
     d->tls_ca = alloc_text(o->tls_ca);
     d->tls_cert = alloc_text(o->tls_cert);
     d->tls_key = alloc_text(o->tls_key);
-    d->parallel = o->parallel > 0 ? o->parallel : DOCKER_PARALLEL_DEFAULT;
     d->retention_ms = o->retention_ms > 0 ? o->retention_ms : DOCKER_RETENTION_MS;
     d->ping_ms = o->ping_ms > 0 ? o->ping_ms : DOCKER_PING_MS;
     d->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : DOCKER_SWEEP_MS;
@@ -210,16 +196,12 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
                       struct engine_host *host, struct error *error)
 {
     struct docker *d = OBJECT_NEW(struct docker);
-    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
-    uv_timer_t *const timers[] = {&d->pump,       &d->probe_timer, &d->sweep_timer,
-                                  &d->look_timer, &d->stray_timer, &d->tick};
+    uv_timer_t *const timers[] = {&d->probe_timer, &d->sweep_timer, &d->look_timer, &d->stray_timer};
     int r;
 
     d->loop = loop;
     d->host = host;
     set_options(d, o);
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
-        list_init(lists[i]);
     r = docker_endpoint_read(&d->endpoint, o->endpoint ? o->endpoint : DOCKER_ENDPOINT_DEFAULT,
                              d->tls_ca || d->tls_cert || d->tls_key, error);
     if (r == 0 && (d->witness_prefix[0] != '/' || strlen(d->witness_prefix) > DOCKER_WITNESS_MAX - 40))
@@ -235,10 +217,11 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
         docker_free(d);
         return r;
     }
+    docker_tasks_init(d, o->parallel > 0 ? o->parallel : DOCKER_PARALLEL_DEFAULT);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = d;
-        d->held++;
+        tasks_hold(&d->tasks);
     }
     d->reader = file_reader_new(loop);
     docker_pull_init(d, o);

@@ -1,9 +1,5 @@
-/* The ground of the docker engine: requests over HTTP, the tasks and their places. See docker.h and docker_core.h.
- * The way of a request: submit (docker.c) copies it into a task; the pump (next turn of the loop) gives it a
- * place while `parallel` allows; the file of its operation sends HTTP requests, one after the other, and
- * answers. RELEASE and STOP go first; the others in the order in which their runs are due, so that after a take-over
- * what is due now is fenced, prepared and released before what is due later is fenced. A DISCARD counts as due a little
- * later than it came. A WATCH needs no place.
+/* The ground of the docker engine: requests over HTTP, and what its tasks do in cronsched/engines/tasks. See docker.h and
+ * docker_core.h. The file of an operation sends HTTP requests, one after the other, and answers.
  *
  * While the link is down all that waits or works is answered at once: UNREACHABLE, or UNKNOWN for a start
  * under way; but for watches, which stay and say so once. A call that fails makes the link suspect: it
@@ -14,11 +10,8 @@
 #include "cronsched/engines/docker/docker_core.h"
 
 #include "cronsched/io/log.h"
-#include "jobs/base/alloc.h"
-#include "leader/worker/loop.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +99,7 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
 
 void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
 {
-    if (d->closing || d->link == DOCKER_LINK_DOWN)
+    if (d->tasks.closing || d->link == DOCKER_LINK_DOWN)
         return;
     if (reply->outcome == HTTP_NOT_SENT)
         snprintf(d->refused, sizeof(d->refused), "%s", reply->text);
@@ -120,47 +113,34 @@ struct docker_task *docker_task_new(struct docker *d, enum engine_op op, const s
     struct docker_task *t = OBJECT_NEW(struct docker_task);
 
     t->docker = d;
-    t->op = op;
-    t->ticket = q->ticket;
-    t->job = job_ref((struct job *)q->job); /* counted by reference, never changed */
-    t->run = alloc_text(q->run);
-    t->name = alloc_text(q->name);
-    t->id = alloc_text(q->id);
-    t->boot_id = alloc_text(q->boot_id);
-    t->identity = alloc_text(q->identity);
-    t->cause = alloc_text(q->cause);
-    t->attempt = q->attempt;
-    t->try = q->try;
-    t->epoch = q->epoch;
-    t->fire_ms = q->fire_ms;
-    t->previous_fire_ms = q->previous_fire_ms;
-    t->started_ms = q->started_ms;
-    t->unresolved = q->unresolved;
-    t->may_have_run = q->may_have_run;
-    t->params = q->params ? json_deep_copy(q->params) : NULL;
-    list_init(&t->link);
-    d->tasks++;
+    task_init(&t->task, &d->tasks, op, q);
     return t;
 }
 
-static void wipe_files(struct docker_task *t)
+struct docker_task *docker_task_at(const struct list *link)
 {
-    variable_files_release(t->files, t->job->environment_count);
-    t->files = NULL;
+    return OBJECT_OF(struct docker_task, task, LIST_ITEM(link, struct task, link));
 }
 
-/* Takes it out of every list and count, with nothing of it under way any more. */
-static void task_detach(struct docker_task *t)
+static void task_begin(struct task *task)
 {
+    struct docker_task *t = OBJECT_OF(struct docker_task, task, task);
+
+    t->begin(t);
+}
+
+static void task_wake(struct task *task)
+{
+    struct docker_task *t = OBJECT_OF(struct docker_task, task, task);
+
+    t->on_wake(t);
+}
+
+static void task_detach(struct task *task)
+{
+    struct docker_task *t = OBJECT_OF(struct docker_task, task, task);
     struct docker *d = t->docker;
 
-    list_remove(&t->link);
-    if (t->place == TASK_QUEUED)
-        d->queued--;
-    else if (t->place == TASK_ACTIVE)
-        d->working--;
-    t->place = TASK_ASIDE;
-    t->wake_ms = 0;
     http_call_cancel(t->call);
     http_call_cancel(t->stream);
     t->call = t->stream = NULL;
@@ -171,270 +151,76 @@ static void task_detach(struct docker_task *t)
         t->on_detach(t);
 }
 
-void docker_task_free(struct docker_task *t)
+static void task_release(struct task *task)
 {
-    struct docker *d = t->docker;
+    struct docker_task *t = OBJECT_OF(struct docker_task, task, task);
+    const struct job *job = task->q.job;
 
-    task_detach(t);
-    if (t->in_pool) {
-        t->forgotten = true;
-        return;
-    }
-    d->tasks--;
-    wipe_files(t);
-    docker_lines_release(&t->lines);
-    for (size_t i = 0; t->sources && i < t->job->volumes.count; i++)
+    variable_files_release(t->files, job->environment_count);
+    lines_release(&t->lines);
+    for (size_t i = 0; t->sources && i < job->volumes.count; i++)
         free(t->sources[i]);
     free(t->sources);
-    job_unref(t->job);
-    json_decref(t->params);
     free(t->pull_error);
     free(t->pull_note);
-    free(t->run);
-    free(t->name);
-    free(t->id);
-    free(t->boot_id);
-    free(t->identity);
-    free(t->cause);
     OBJECT_FREE(struct docker_task, t);
 }
 
-void docker_answer(struct docker_task *task, const struct engine_answer *answer)
-{
-    struct docker *d = task->docker;
-    struct engine_answer a = *answer;
-
-    a.ticket = task->ticket;
-    task_detach(task);
-    docker_pump_soon(d);
-    d->host->answer(d->host, &a); /* `a` may point into the task */
-    docker_task_free(task);
-}
-
-void docker_answer_text(struct docker_task *task, enum engine_event event, int exit_code, const char *format,
-                        ...)
-{
-    char text[TEXT_FIELD_MAX];
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    docker_answer(task, &(struct engine_answer){.event = event, .exit_code = exit_code, .text = text});
-}
-
-bool docker_is_busy(struct docker *d, const char *id, const char *run)
-{
-    struct list *const lists[] = {&d->queue, &d->urgent, &d->active, &d->aside, &d->watches};
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
-        LIST_EACH(link, lists[i])
-        {
-            const struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
-
-            if ((t->id && strcmp(t->id, id) == 0) ||
-                (run && t->op == ENGINE_PREPARE && strcmp(t->run, run) == 0))
-                return true;
-        }
-    }
-    return false;
-}
-
-/* ---- places ---- */
-
-static void on_tick(uv_timer_t *timer);
-
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task))
 {
-    struct docker *d = task->docker;
-
-    task->wake_ms = (int64_t)uv_now(d->loop) + ms;
     task->on_wake = on_wake;
-    if (ms <= 0)
-        docker_pump_soon(d);
-    else if (!uv_is_active((uv_handle_t *)&d->tick))
-        loop_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
-}
-
-static bool wake_due(struct docker *d, struct list *tasks, bool *any)
-{
-    int64_t now = (int64_t)uv_now(d->loop);
-
-    LIST_EACH(link, tasks)
-    {
-        struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
-
-        if (t->wake_ms == 0)
-            continue;
-        *any = true;
-        if (t->wake_ms <= now) {
-            t->wake_ms = 0;
-            t->on_wake(t);
-            return true; /* the list may have changed: from its begin again */
-        }
-    }
-    return false;
-}
-
-/* Each task once at most, so that one that wants to be woken at once, again and again, does not hold up the
- * loop. */
-static bool wake_all(struct docker *d)
-{
-    struct list *const lists[] = {&d->active, &d->aside, &d->watches};
-    int left = d->tasks;
-    bool any = false;
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
-        while (left > 0 && !d->closing && wake_due(d, lists[i], &any))
-            left--;
-    return any;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct docker *d = OBJECT(struct docker, timer->data);
-
-    if (!wake_all(d) && !d->closing)
-        uv_timer_stop(timer);
-}
-
-void docker_step_aside(struct docker_task *task)
-{
-    struct docker *d = task->docker;
-
-    assert(task->place == TASK_ACTIVE);
-    list_remove(&task->link);
-    list_append(&d->aside, &task->link);
-    task->place = TASK_ASIDE;
-    d->working--;
-    docker_pump_soon(d);
-}
-
-/* Before the first one that is due later; among equals the first come goes first. */
-static void queue_by_time(struct docker *d, struct docker_task *t)
-{
-    struct list *at = &d->queue;
-
-    while (at->prev != &d->queue && LIST_ITEM(at->prev, struct docker_task, link)->due_ms > t->due_ms)
-        at = at->prev;
-    list_append(at, &t->link);
-}
-
-void docker_task_queue(struct docker_task *t)
-{
-    struct docker *d = t->docker;
-
-    t->due_ms = t->op == ENGINE_DISCARD ? d->host->now_ms(d->host) + DOCKER_DISCARD_MS : t->fire_ms;
-    if (t->op == ENGINE_RELEASE || t->op == ENGINE_STOP)
-        list_append(&d->urgent, &t->link);
-    else
-        queue_by_time(d, t);
-    t->place = TASK_QUEUED;
-    d->queued++;
-    docker_pump_soon(d);
+    task_wake_in(&task->task, ms);
 }
 
 void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_task *task))
 {
-    assert(task->place == TASK_ASIDE);
-    list_remove(&task->link);
     task->begin = begin;
-    docker_task_queue(task);
-}
-
-static struct docker_task *take_first(struct docker *d, struct list *from)
-{
-    struct docker_task *t = LIST_ITEM(from->next, struct docker_task, link);
-
-    list_remove(&t->link);
-    list_append(&d->active, &t->link);
-    t->place = TASK_ACTIVE;
-    d->queued--;
-    d->working++;
-    return t;
-}
-
-/* All that waits when the pump begins, and not what comes in from within the answers. */
-static void refuse_waiting(struct docker *d)
-{
-    for (int n = d->queued; n > 0 && d->link == DOCKER_LINK_DOWN && !d->closing; n--) {
-        struct list *from = !list_empty(&d->urgent) ? &d->urgent : &d->queue;
-
-        if (list_empty(from))
-            return;
-        docker_answer_text(take_first(d, from), ENGINE_UNREACHABLE, -1, "%s", d->why);
-    }
-}
-
-void docker_cut_all(struct docker *d)
-{
-    struct list *const lists[] = {&d->active, &d->aside};
-    int left = d->tasks;
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
-        while (left-- > 0 && !list_empty(lists[i]) && d->link == DOCKER_LINK_DOWN && !d->closing) {
-            struct docker_task *t = LIST_ITEM(lists[i]->next, struct docker_task, link);
-
-            if (t->op == ENGINE_RELEASE)
-                docker_answer_text(t, ENGINE_UNKNOWN, -1, "the engine went away during the start: %s",
-                                   d->why);
-            else
-                docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", d->why);
-        }
-    }
-}
-
-static void on_pump(uv_timer_t *timer)
-{
-    struct docker *d = OBJECT(struct docker, timer->data);
-
-    if (wake_all(d) && !d->closing && !uv_is_active((uv_handle_t *)&d->tick))
-        loop_timer_start(&d->tick, on_tick, DOCKER_TICK_MS, DOCKER_TICK_MS);
-    if (d->link == DOCKER_LINK_DOWN)
-        refuse_waiting(d);
-    while (d->link == DOCKER_LINK_UP && d->identity_state != DOCKER_IDENTITY_UNREAD && !d->closing &&
-           d->working < d->parallel) {
-        struct list *from = !list_empty(&d->urgent) ? &d->urgent : &d->queue;
-        struct docker_task *t;
-
-        if (list_empty(from))
-            break;
-        t = take_first(d, from);
-        t->begin(t);
-    }
-}
-
-void docker_pump_soon(struct docker *d)
-{
-    if (!d->closing && !uv_is_active((uv_handle_t *)&d->pump))
-        loop_timer_start(&d->pump, on_pump, 0, 0);
-}
-
-bool docker_task_is_wanted(struct docker_task *t)
-{
-    struct docker *d = t->docker;
-
-    t->in_pool = false;
-    if (!t->forgotten)
-        return true;
-    docker_task_free(t);
-    docker_released(d);
-    return false;
+    task_queue(&task->task);
 }
 
 void docker_task_step_out(struct docker_task *t)
 {
-    t->in_pool = true;
-    t->docker->held++;
-    if (t->place == TASK_ACTIVE)
-        docker_step_aside(t); /* it takes as long as the files' file system does: others get the place */
+    task_to_thread(&t->task);
+    if (t->task.place == TASK_ACTIVE)
+        task_step_aside(&t->task); /* it takes as long as the files' file system does: others get the place */
+}
+
+void docker_cut_all(struct docker *d)
+{
+    struct list *const lists[] = {&d->tasks.active, &d->tasks.aside};
+    int left = d->tasks.count;
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        while (left-- > 0 && !list_empty(lists[i]) && d->link == DOCKER_LINK_DOWN && !d->tasks.closing) {
+            struct task *t = LIST_ITEM(lists[i]->next, struct task, link);
+
+            if (t->op == ENGINE_RELEASE)
+                task_answer_text(t, ENGINE_UNKNOWN, -1, "the engine went away during the start: %s", d->why);
+            else
+                task_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", d->why);
+        }
+    }
+}
+
+static bool is_open(void *engine)
+{
+    const struct docker *d = OBJECT(struct docker, engine);
+
+    return d->link == DOCKER_LINK_UP && d->identity_state != DOCKER_IDENTITY_UNREAD;
+}
+
+static const char *why_away(void *engine)
+{
+    const struct docker *d = OBJECT(struct docker, engine);
+
+    return d->link == DOCKER_LINK_DOWN ? d->why : NULL;
 }
 
 /* ---- life ---- */
 
 void docker_free(struct docker *d)
 {
-    docker_lines_release(&d->event_lines);
+    lines_release(&d->event_lines);
     free(d->name);
     free(d->data_dir);
     free(d->witness_prefix);
@@ -449,19 +235,25 @@ void docker_free(struct docker *d)
     OBJECT_FREE(struct docker, d);
 }
 
-void docker_released(struct docker *d)
+static void closed(void *engine)
 {
-    assert(d->held > 0);
-    if (--d->held > 0 || !d->closing)
-        return;
-    void (*done)(void *) = d->done;
-    void *arg = d->done_arg;
-    docker_free(d);
-    if (done)
-        done(arg);
+    docker_free(OBJECT(struct docker, engine));
+}
+
+void docker_tasks_init(struct docker *d, int parallel)
+{
+    static const struct tasks_ops ops = {.begin = task_begin,
+                                         .wake = task_wake,
+                                         .detach = task_detach,
+                                         .free = task_release,
+                                         .open = is_open,
+                                         .away = why_away,
+                                         .closed = closed};
+
+    tasks_init(&d->tasks, &ops, d, d->loop, d->host, parallel, DOCKER_TICK_MS);
 }
 
 void docker_handle_closed(uv_handle_t *handle)
 {
-    docker_released(OBJECT(struct docker, handle->data));
+    tasks_release(&OBJECT(struct docker, handle->data)->tasks);
 }

@@ -1,21 +1,21 @@
 /* Inside the docker engine. Kinds of object:
  *
- *   docker  the engine: its endpoint, its link (is it reachable?), its queues
- *   task    one request of the scheduler, from submit to its answer; it has at most one HTTP request under
- *           way. It waits in `queue`, works in `active` (at most `parallel`), or stands in `aside` when it
- *           holds no place: pulls, stops, watches.
+ *   docker  the engine: its endpoint, its link (is it reachable?)
+ *   task    one request of the scheduler, from submit to its answer (cronsched/engines/tasks/tasks.h); it has at most one
+ *           HTTP request under way. Pulls and stops stand aside
  *   watch   the part of a WATCH task that lives as long as the container: its looks and its log
  *
- * A task goes by docker_answer or docker_answer_*, after which it must not be touched: the host may submit,
- * abandon or close from within. Everything runs on the loop's thread.
+ * A task goes by task_answer, task_answer_text or docker_answer_unreachable, after which it must not be touched: the host may
+ * submit, abandon or close from within. Everything runs on the loop's thread.
  */
 #pragma once
 
 #include "cronsched/engines/docker/docker.h"
 #include "cronsched/engines/docker/docker_api.h"
+#include "cronsched/engines/tasks/lines.h"
+#include "cronsched/engines/tasks/tasks.h"
 #include "cronsched/io/file_reader.h"
 #include "cronsched/io/variable_files.h"
-#include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "jobs/engine/docker_fence.h"
 #include "jobs/engine/environment.h"
@@ -25,7 +25,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DOCKER_TASKS_MAX       8192
 #define DOCKER_PULLS_MAX       4 /* at once; each holds no place of `parallel` */
 #define DOCKER_PULL_MS         (30 * 60 * 1000)
 #define DOCKER_PULL_IDLE_MS    (5 * 60 * 1000)
@@ -34,7 +33,6 @@
 #define DOCKER_RETRY_FIRST_MS  100
 #define DOCKER_RETRY_MAX_MS    5000
 #define DOCKER_CREATE_TRIES    3
-#define DOCKER_DISCARD_MS      5000  /* what is due in this time goes before it */
 #define DOCKER_LOOK_MS         30000 /* watched containers are looked at at least so often */
 #define DOCKER_LOOKS_AT_ONCE   8
 #define DOCKER_LINE_MAX        (256 * 1024) /* one line of a stream of JSON */
@@ -59,18 +57,6 @@ struct docker_stray;
 enum docker_identity_state { DOCKER_IDENTITY_UNREAD, DOCKER_IDENTITY_KNOWN, DOCKER_IDENTITY_NONE };
 enum docker_link { DOCKER_LINK_NEW, DOCKER_LINK_UP, DOCKER_LINK_DOWN };
 
-/* Cuts a stream into lines; the rest of a line is kept for the next piece. */
-struct docker_lines {
-    char *data;
-    size_t len;
-    void (*line)(void *arg, const char *line, size_t len); /* NUL-terminated */
-    void *arg;
-    bool passing; /* over the rest of a line that was too long, or for which there was no memory */
-};
-/* False: such a line began in this piece. The lines after it come again. */
-bool docker_lines_feed(struct docker_lines *lines, const char *bytes, size_t size);
-void docker_lines_release(struct docker_lines *lines);
-
 struct docker {
     struct object object; /* first */
     struct engine engine;
@@ -87,7 +73,6 @@ struct docker {
     struct worker *lookups;              /* of credentials */
     struct docker_endpoint endpoint;
     char *tls_ca, *tls_cert, *tls_key;
-    int parallel;
     int64_t retention_ms, sweep_ms, ping_ms;
 
     enum docker_link link;
@@ -109,11 +94,11 @@ struct docker {
     void (*probe_soon)(struct docker *d); /* by docker_link.c: the engine may be gone, ask it */
 
     struct http_call *events; /* of all our containers, while the link is up */
-    struct docker_lines event_lines;
+    struct lines event_lines;
     char boot_id[DOCKER_BOOT_ID_MAX]; /* as of this stream of events; "" : to be read */
 
-    struct list queue, urgent, active, aside, watches; /* queue: by due_ms */
-    int queued, working, pulling, tasks, watched, looking, live_logs;
+    struct tasks tasks;
+    int pulling, watched, looking, live_logs;
 
     /* The last ids whose start was answered "no such container": it was not started, and never will be. */
     char refused_ids[DOCKER_REFUSED_IDS][DOCKER_ID_MAX];
@@ -132,44 +117,26 @@ struct docker {
     struct http_call *stray_call;
     int64_t stray_epoch; /* the last one in which they were looked for */
 
-    uv_timer_t pump, probe_timer, sweep_timer, look_timer, stray_timer, tick;
-    int held; /* handles, and work on the pool, that are not gone yet */
-    bool closing;
-    void (*done)(void *arg);
-    void *done_arg;
+    uv_timer_t probe_timer, sweep_timer, look_timer, stray_timer;
 };
 
 typedef void docker_done(struct docker_task *task, const struct docker_reply *reply);
 
 struct docker_task {
     struct object object; /* first */
-    struct list link;
+    struct task task;     /* PREPARE: its id is the container's, its identity the engine's when it began */
     struct docker *docker;
-    enum engine_op op;
-    enum { TASK_QUEUED, TASK_ACTIVE, TASK_ASIDE } place;
-
-    uint64_t ticket; /* the request, copied */
-    struct job *job;
-    char *run, *name, *id, *boot_id, *cause;
-    char *identity; /* PREPARE: of the engine when it began; else the request's; NULL: not known */
-    int attempt, try;
-    int64_t epoch, fire_ms, previous_fire_ms, started_ms;
-    bool unresolved, may_have_run;
-    json_t *params;
 
     struct http_call *call; /* under way */
     docker_done *on_done;
     void (*begin)(struct docker_task *task); /* when it gets a place */
-    int64_t due_ms;                          /* its turn in the queue, by the wall clock */
-    int64_t wake_ms;                         /* of uv_now; 0: none */
     void (*on_wake)(struct docker_task *task);
     int tries;
 
-    bool pulled, pulling;      /* PREPARE */
-    char **files;              /* values of from_file, by index of the variable */
-    char **sources;            /* PREPARE: of the volumes, as docker_create wants them */
-    bool in_pool, forgotten;   /* its files are being read: it is freed when that ends */
-    struct docker_lines lines; /* of a pull's progress; of a fence's events */
+    bool pulled, pulling; /* PREPARE */
+    char **files;         /* values of from_file, by index of the variable */
+    char **sources;       /* PREPARE: of the volumes, as docker_create wants them */
+    struct lines lines;   /* of a pull's progress; of a fence's events */
     char *pull_error,
         *pull_note; /* note: what has become of the credentials, for people; NULL: nothing to say */
     void (*after_pull)(struct docker_task *task);
@@ -205,26 +172,16 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
 struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error);
 
-void docker_answer(struct docker_task *task, const struct engine_answer *answer); /* and frees */
-void docker_answer_text(struct docker_task *task, enum engine_event event, int exit_code, const char *format,
-                        ...) __attribute__((format(printf, 4, 5)));
-void docker_step_aside(struct docker_task *task); /* gives its place to others */
 void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_task *task));
-/* ms 0: at the next turn of the loop. One wake per task: a new one replaces the old. */
+/* As task_wake_in. */
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task));
 struct docker_task *docker_task_new(struct docker *d, enum engine_op op,
                                     const struct engine_request *request);
-void docker_task_queue(struct docker_task *task);
-void docker_task_free(struct docker_task *task);
-/* It waits for something on a thread, which is not to be cancelled: in_pool. It gives its place to others. */
+struct docker_task *docker_task_at(const struct list *link); /* of a list of its engine's tasks */
+/* As task_to_thread; and it gives its place to others. */
 void docker_task_step_out(struct docker_task *task);
-/* What it waited for has come back. False: nobody waits for it any more, and the task is gone. Else docker_released is due. */
-bool docker_task_is_wanted(struct docker_task *task);
-/* A request about it is under way; run: also its PREPARE, NULL: none. */
-bool docker_is_busy(struct docker *d, const char *id, const char *run);
-void docker_pump_soon(struct docker *d);
-void docker_cut_all(struct docker *d);  /* the link is down: answers whatever is under way, but for watches */
-void docker_released(struct docker *d); /* something that was held is gone */
+void docker_tasks_init(struct docker *d, int parallel);
+void docker_cut_all(struct docker *d); /* the link is down: answers whatever is under way, but for watches */
 void docker_handle_closed(uv_handle_t *handle); /* a handle that was held; its data is the engine */
 void docker_free(struct docker *d);             /* one that never lived, or has nothing left */
 

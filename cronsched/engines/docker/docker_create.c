@@ -133,23 +133,24 @@ static json_t *entrypoint_json(const struct job *job)
 
 static json_t *labels_json(const struct docker_task *t, const char *cluster, const char *witness)
 {
-    json_t *labels = t->job->labels ? json_copy(t->job->labels) : json_object();
+    json_t *labels = t->task.q.job->labels ? json_copy(t->task.q.job->labels) : json_object();
     char attempt[16], try[16], epoch[24];
     const struct {
         const char *key, *value;
     } own[] = {
-        {"cronsched.cluster", cluster}, {"cronsched.job", t->job->name}, {"cronsched.run", t->run},
-        {"cronsched.attempt", attempt}, {"cronsched.try", try},          {"cronsched.epoch", epoch},
+        {"cronsched.cluster", cluster},   {"cronsched.job", t->task.q.job->name},
+        {"cronsched.run", t->task.q.run}, {"cronsched.attempt", attempt},
+        {"cronsched.try", try},           {"cronsched.epoch", epoch},
         {"cronsched.witness", witness},
     };
 
-    snprintf(attempt, sizeof(attempt), "%d", t->attempt);
-    snprintf(try, sizeof(try), "%d", t->try);
-    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
+    snprintf(attempt, sizeof(attempt), "%d", t->task.q.attempt);
+    snprintf(try, sizeof(try), "%d", t->task.q.try);
+    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->task.q.epoch);
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
         json_object_set_new(labels, own[i].key, json_string(own[i].value));
-    if (t->identity)
-        json_object_set_new(labels, "cronsched.identity", json_string(t->identity));
+    if (t->task.q.identity)
+        json_object_set_new(labels, "cronsched.identity", json_string(t->task.q.identity));
     return labels;
 }
 
@@ -194,7 +195,7 @@ static json_t *environment_json(const struct environment *environment)
 json_t *docker_create_json(const struct docker_task *task, const struct docker_create *with,
                            const struct environment *environment)
 {
-    const struct job *job = task->job;
+    const struct job *job = task->task.q.job;
     json_t *env = environment_json(environment), *host = host_json(job, with);
     json_t *body = json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:I}", "Image", job->image, "Env", env, "Labels",
                              labels_json(task, with->cluster, with->witness), "HostConfig", host, "Tty", 0,

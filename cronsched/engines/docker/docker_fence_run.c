@@ -42,7 +42,7 @@ static void on_event_line(void *arg, const char *line, size_t len)
     json_text_object(line, len, "event", &json, NULL);
     if (!json)
         tell_dropped(t);
-    if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->id, &fact))
+    if (t->fence.want != DOCKER_FENCE_DONE && docker_event_read(json, t->task.q.id, &fact))
         t->fence_fresh |= docker_fence_tell(&t->fence, &fact);
     json_decref(json);
 }
@@ -51,7 +51,7 @@ static bool on_stream_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
 
-    if (!docker_lines_feed(&t->lines, bytes, size))
+    if (!lines_feed(&t->lines, bytes, size))
         tell_dropped(t);
     if (t->fence_fresh)
         docker_wake_in(t, 0, act); /* not from within curl */
@@ -101,11 +101,11 @@ static void open_stream(struct docker_task *t)
 
     http_call_cancel(t->stream);
     t->stream_opened = t->fence_fresh = false;
-    docker_lines_release(&t->lines);
-    t->lines = (struct docker_lines){.line = on_event_line, .arg = t};
+    lines_release(&t->lines);
+    t->lines = (struct lines){.max = DOCKER_LINE_MAX, .line = on_event_line, .arg = t};
     snprintf(path, sizeof(path), "%s/events", d->api);
     snprintf(filters, sizeof(filters), "{\"type\":[\"container\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX,
-             t->id);
+             t->task.q.id);
     percent_append(query, sizeof(query), filters); /* it fits: an id is short */
     t->stream = docker_open(d, &call,
                             &(struct client_request){.opened = on_stream_opened,
@@ -146,7 +146,7 @@ static void on_state(struct docker_task *t, const struct docker_reply *reply)
 
 static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
 {
-    FAULT_POINT("docker.fence.sealed", t->run);
+    FAULT_POINT("docker.fence.sealed", t->task.q.run);
     if (docker_lost(reply))
         tell_lost(t, reply);
     else
@@ -156,7 +156,7 @@ static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
 
 static void on_removed(struct docker_task *t, const struct docker_reply *reply)
 {
-    FAULT_POINT("docker.fence.removed", t->run);
+    FAULT_POINT("docker.fence.removed", t->task.q.run);
     if (docker_lost(reply))
         tell_lost(t, reply);
     else
@@ -191,7 +191,7 @@ static void on_identity(struct docker_task *t, const struct docker_reply *reply)
         tell_lost(t, reply);
         return;
     }
-    if (!identity || strcmp(identity, t->identity) != 0)
+    if (!identity || strcmp(identity, t->task.q.identity) != 0)
         docker_identity_doubt(t->docker);
     tell(t, &(struct docker_fact){.kind = DOCKER_FACT_IDENTITY, .text = identity});
 }
@@ -213,14 +213,14 @@ static void inspect(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
-    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->id);
+    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->task.q.id);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_state);
 }
 
 /* A container without the label of its witness is none of ours: nothing can be proved of it. */
 static void on_foreign(struct docker_task *t)
 {
-    docker_answer_text(t, ENGINE_UNKNOWN, -1, "it is there, and bears no label of a start witness");
+    task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "it is there, and bears no label of a start witness");
 }
 
 static void seal(struct docker_task *t)
@@ -237,8 +237,8 @@ static void seal(struct docker_task *t)
     docker_seal_archive(t->witness + n, archive);
     snprintf(folder, sizeof(folder), "%.*s", n > 0 ? n : 1, t->witness);
     percent_append(query, sizeof(query), folder); /* it fits: a witness is short */
-    snprintf(path, sizeof(path), "/containers/%.*s/archive", DOCKER_ID_MAX, t->id);
-    FAULT_POINT("docker.fence.seal", t->run);
+    snprintf(path, sizeof(path), "/containers/%.*s/archive", DOCKER_ID_MAX, t->task.q.id);
+    FAULT_POINT("docker.fence.seal", t->task.q.run);
     docker_send(
         t,
         &(struct docker_call){
@@ -250,8 +250,8 @@ static void remove_container(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
-    snprintf(path, sizeof(path), "/containers/%.*s", DOCKER_ID_MAX, t->id);
-    FAULT_POINT("docker.fence.remove", t->run);
+    snprintf(path, sizeof(path), "/containers/%.*s", DOCKER_ID_MAX, t->task.q.id);
+    FAULT_POINT("docker.fence.remove", t->task.q.run);
     docker_send(t, &(struct docker_call){.method = "DELETE", .path = path, .query = "v=1"}, on_removed);
 }
 
@@ -270,13 +270,13 @@ static void answer(struct docker_task *t)
 
     if (v->event == ENGINE_ENDED)
         a.cause = v->exit_code > 128 ? "signal" : "exit";
-    FAULT_POINT("docker.fence.verdict", t->run);
-    docker_answer(t, &a);
+    FAULT_POINT("docker.fence.verdict", t->task.q.run);
+    task_answer(&t->task, &a);
 }
 
 static void act(struct docker_task *t)
 {
-    t->wake_ms = 0;
+    t->task.wake_ms = 0;
     switch (t->fence.want) {
     case DOCKER_FENCE_OPEN_EVENTS:
         open_stream(t);
@@ -314,13 +314,13 @@ static bool may_have_run(const struct docker_task *t)
 {
     const struct docker *d = t->docker;
 
-    if (docker_id_refused(d, t->id))
+    if (docker_id_refused(d, t->task.q.id))
         return false;
-    return t->may_have_run || d->host->now_ms(d->host) + DOCKER_CLOCK_MARGIN_MS >= t->fire_ms;
+    return t->task.q.may_have_run || d->host->now_ms(d->host) + DOCKER_CLOCK_MARGIN_MS >= t->task.q.fire_ms;
 }
 
 void docker_fence_begin(struct docker_task *t)
 {
-    docker_fence_init(&t->fence, may_have_run(t), t->boot_id, t->identity);
+    docker_fence_init(&t->fence, may_have_run(t), t->task.q.boot_id, t->task.q.identity);
     act(t);
 }

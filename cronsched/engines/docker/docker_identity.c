@@ -227,6 +227,6 @@ void docker_identity_doubt(struct docker *d)
 
 bool docker_identity_differs(const struct docker *d, const struct docker_task *task, char *text, size_t size)
 {
-    return engine_is_another(d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL, task->identity,
-                             text, size);
+    return engine_is_another(d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL,
+                             task->task.q.identity, text, size);
 }

@@ -20,7 +20,7 @@ static void on_probe_timer(uv_timer_t *timer);
 
 static void probe_in(struct docker *d, int64_t ms)
 {
-    if (!d->closing)
+    if (!d->tasks.closing)
         loop_timer_start(&d->probe_timer, on_probe_timer, (uint64_t)ms, 0);
 }
 
@@ -39,7 +39,7 @@ static void link_lost(struct docker *d, const char *why)
         docker_watches_link_down(d);
         docker_cut_all(d);
     }
-    docker_pump_soon(d);
+    tasks_pump_soon(&d->tasks);
 }
 
 static void link_up(struct docker *d)
@@ -55,7 +55,7 @@ static void link_up(struct docker *d)
         docker_events_open(d);
         docker_watches_link_up(d);
     }
-    docker_pump_soon(d);
+    tasks_pump_soon(&d->tasks);
     probe_in(d, d->ping_ms);
     if (!was_up)
         d->host->back(d->host, &d->engine);
@@ -100,9 +100,9 @@ void docker_link_identified(struct docker *d, bool replaced)
 
     link_up(d);
     docker_watches_identified(d);
-    if (replaced && was_up && !d->closing)
+    if (replaced && was_up && !d->tasks.closing)
         d->host->back(d->host, &d->engine); /* what is not released yet is prepared again, here */
-    if (d->identity_state == DOCKER_IDENTITY_UNREAD && !d->closing)
+    if (d->identity_state == DOCKER_IDENTITY_UNREAD && !d->tasks.closing)
         probe_in(d, d->ping_ms < IDENTITY_AGAIN_MS ? d->ping_ms : IDENTITY_AGAIN_MS); /* of which cluster? */
 }
 
@@ -166,7 +166,7 @@ static void on_probe_timer(uv_timer_t *timer)
     d->refused[0] = '\0';
     if (refused[0])
         link_lost(d, refused);
-    if (!d->probe && !d->closing)
+    if (!d->probe && !d->tasks.closing)
         probe_send(d, "/version", on_version);
 }
 
@@ -202,5 +202,5 @@ void docker_answer_unreachable(struct docker_task *task, const struct docker_rep
     } else {
         snprintf(text, sizeof(text), "%s: HTTP %d: %s", d->endpoint.text, reply->status, reply->text);
     }
-    docker_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+    task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "%s", text);
 }

@@ -8,7 +8,7 @@ static struct http_call *log_open(void *arg, const char *query, const struct cli
     struct docker_task *t = OBJECT(struct docker_task, arg);
     char path[DOCKER_PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/containers/%.*s/logs", t->docker->api, DOCKER_ID_MAX, t->id);
+    snprintf(path, sizeof(path), "%s/containers/%.*s/logs", t->docker->api, DOCKER_ID_MAX, t->task.q.id);
     return docker_open(t->docker, &(struct docker_call){.method = "GET", .path = path, .query = query}, with,
                        NULL);
 }
@@ -35,12 +35,12 @@ static uint64_t log_losses(void *arg)
 
 static void log_hold(void *arg)
 {
-    OBJECT(struct docker, arg)->held++;
+    tasks_hold(&OBJECT(struct docker, arg)->tasks);
 }
 
 static void log_release(void *arg)
 {
-    docker_released(OBJECT(struct docker, arg));
+    tasks_release(&OBJECT(struct docker, arg)->tasks);
 }
 
 struct docker_log *docker_log_of(struct docker_task *t)
@@ -53,8 +53,8 @@ struct docker_log *docker_log_of(struct docker_task *t)
                                                       .engine = t->docker,
                                                       .task = t,
                                                       .data_dir = t->docker->data_dir,
-                                                      .run = t->run,
-                                                      .attempt = t->attempt,
-                                                      .keep_bytes = t->job->keep_logs_bytes,
+                                                      .run = t->task.q.run,
+                                                      .attempt = t->task.q.attempt,
+                                                      .keep_bytes = t->task.q.job->keep_logs_bytes,
                                                       .live = &t->docker->live_logs});
 }

@@ -31,7 +31,7 @@ static void create(struct docker_task *t);
 
 static void refuse(struct docker_task *t, const struct docker_reply *reply, const char *what)
 {
-    docker_answer_text(t, ENGINE_REFUSED, -1, "%s: %s", what, reply->text);
+    task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s: %s", what, reply->text);
 }
 
 /* No answer, or one that says "later": try again later. */
@@ -50,13 +50,14 @@ static void prepared(struct docker_task *t, const char *boot_id)
 {
     char text[DOCKER_TEXT_MAX];
 
-    FAULT_POINT("docker.prepared", t->run);
+    FAULT_POINT("docker.prepared", t->task.q.run);
     if (docker_identity_differs(t->docker, t, text, sizeof(text)))
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", text);
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1, "%s", text);
     else
-        docker_answer(
-            t, &(struct engine_answer){
-                   .event = ENGINE_PREPARED, .id = t->id, .boot_id = boot_id, .identity = t->identity});
+        task_answer(&t->task, &(struct engine_answer){.event = ENGINE_PREPARED,
+                                                      .id = t->task.q.id,
+                                                      .boot_id = boot_id,
+                                                      .identity = t->task.q.identity});
 }
 
 static void with_boot_id(struct docker_task *t)
@@ -79,8 +80,8 @@ static bool is_there(struct docker_task *t, const struct docker_reply *reply, in
     if (status == 200)
         return true;
     if (status == 404)
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1,
-                           "the container was removed while it was being prepared");
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1,
+                         "the container was removed while it was being prepared");
     else
         refuse(t, reply, "the container cannot be looked at");
     return false;
@@ -96,13 +97,13 @@ static void on_early_state(struct docker_task *t, const struct docker_reply *rep
     if (docker_state_read(reply->json, &state) < 0) {
         refuse(t, reply, "the container cannot be looked at");
     } else if (docker_state_started(&state)) {
-        docker_prepared_forget(t->docker, t->id); /* so that the release looks */
+        docker_prepared_forget(t->docker, t->task.q.id); /* so that the release looks */
         with_boot_id(t);
     } else if (state.error[0]) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "somebody else tried to start the container: %s",
-                           state.error);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "somebody else tried to start the container: %s",
+                         state.error);
     } else {
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "somebody else is starting the container");
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1, "somebody else is starting the container");
     }
 }
 
@@ -117,15 +118,15 @@ static void on_changes(struct docker_task *t, const struct docker_reply *reply)
         with_boot_id(t);
         return;
     }
-    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->id);
+    snprintf(path, sizeof(path), "/containers/%.*s/json", DOCKER_ID_MAX, t->task.q.id);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_early_state);
 }
 
 static void verify(struct docker_task *t, const char *id)
 {
-    alloc_replace(&t->id, id);
+    engine_request_set(&t->task.q.id, id);
     docker_prepared_add(t->docker,
-                        t->id); /* from here on a start is seen by its event, before by its witness */
+                        t->task.q.id); /* from here on a start is seen by its event, before by its witness */
     docker_witness_look(t, on_changes);
 }
 
@@ -143,11 +144,12 @@ static bool is_ours(const struct docker_task *t, const json_t *inspect)
 {
     char attempt[16], epoch[24];
 
-    snprintf(attempt, sizeof(attempt), "%d", t->attempt);
-    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->epoch);
+    snprintf(attempt, sizeof(attempt), "%d", t->task.q.attempt);
+    snprintf(epoch, sizeof(epoch), "%lld", (long long)t->task.q.epoch);
     return label_is(inspect, "cronsched.cluster", t->docker->host->cluster(t->docker->host)) &&
-           label_is(inspect, "cronsched.run", t->run) && label_is(inspect, "cronsched.attempt", attempt) &&
-           label_is(inspect, "cronsched.epoch", epoch) && label_is(inspect, "cronsched.witness", t->witness);
+           label_is(inspect, "cronsched.run", t->task.q.run) &&
+           label_is(inspect, "cronsched.attempt", attempt) && label_is(inspect, "cronsched.epoch", epoch) &&
+           label_is(inspect, "cronsched.witness", t->witness);
 }
 
 static void on_taken(struct docker_task *t, const struct docker_reply *reply)
@@ -158,14 +160,14 @@ static void on_taken(struct docker_task *t, const struct docker_reply *reply)
     if (unreachable(t, reply))
         return;
     if (reply->status == 404)
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1,
-                           "the name %s is taken by a container that is being removed", t->name);
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1,
+                         "the name %s is taken by a container that is being removed", t->task.q.name);
     else if (reply->status != 200 || !id || !docker_id_valid(id) ||
              docker_state_read(reply->json, &state) < 0)
         refuse(t, reply, "the container of that name cannot be looked at");
     else if (!is_ours(t, reply->json))
-        docker_answer_text(t, ENGINE_REFUSED, -1,
-                           "the name %s is taken by a container that is not this attempt's", t->name);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1,
+                         "the name %s is taken by a container that is not this attempt's", t->task.q.name);
     else
         verify(t, id);
 }
@@ -174,7 +176,7 @@ static void look_at_name(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
-    snprintf(path, sizeof(path), "/containers/%.128s/json", t->name);
+    snprintf(path, sizeof(path), "/containers/%.128s/json", t->task.q.name);
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, on_taken);
 }
 
@@ -183,7 +185,7 @@ static void look_at_name(struct docker_task *t)
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
-    size_t i = (size_t)(variable - t->job->environment);
+    size_t i = (size_t)(variable - t->task.q.job->environment);
 
     if (!t->files || !t->files[i])
         return error_set(error, ERR_UNSUPPORTED, "from_secret cannot be used here");
@@ -206,13 +208,14 @@ static void on_created(struct docker_task *t, const struct docker_reply *reply)
         verify(t, id);
     else if (reply->status == 409)
         look_at_name(t);
-    else if (no_image && t->job->pull == JOB_PULL_NEVER)
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' is not on the engine, and pull is never",
-                           t->job->image);
+    else if (no_image && t->task.q.job->pull == JOB_PULL_NEVER)
+        task_answer_text(&t->task, ENGINE_REFUSED, -1,
+                         "the image '%s' is not on the engine, and pull is never", t->task.q.job->image);
     else if (no_image && !t->pulled)
         docker_pull_begin(t, create);
     else if (reply->status == 201)
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the engine gives no id of the container that it created");
+        task_answer_text(&t->task, ENGINE_REFUSED, -1,
+                         "the engine gives no id of the container that it created");
     else
         refuse(t, reply, "the container cannot be created");
 }
@@ -223,21 +226,21 @@ static void create(struct docker_task *t)
     struct environment environment;
     struct error error = {0};
     struct engine_request q = {
-        .job = t->job,
-        .run = t->run,
-        .attempt = t->attempt,
-        .epoch = t->epoch,
-        .cause = t->cause,
-        .fire_ms = t->fire_ms,
-        .previous_fire_ms = t->previous_fire_ms,
-        .params = t->params,
+        .job = t->task.q.job,
+        .run = t->task.q.run,
+        .attempt = t->task.q.attempt,
+        .epoch = t->task.q.epoch,
+        .cause = t->task.q.cause,
+        .fire_ms = t->task.q.fire_ms,
+        .previous_fire_ms = t->task.q.previous_fire_ms,
+        .params = t->task.q.params,
     };
     char query[DOCKER_PATH_MAX], *body;
     json_t *json;
 
-    FAULT_POINT("docker.create", t->run);
+    FAULT_POINT("docker.create", t->task.q.run);
     if (environment_build(&environment, &q, resolve, t, &error) < 0) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
     json = docker_create_json(t,
@@ -249,16 +252,16 @@ static void create(struct docker_task *t)
     environment_release(&environment);
     if (json && docker_allow_check(d->allow, json, &error) < 0) {
         json_decref(json);
-        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
     body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (!body) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
         return;
     }
-    snprintf(query, sizeof(query), "name=%.128s", t->name);
+    snprintf(query, sizeof(query), "name=%.128s", t->task.q.name);
     docker_send(
         t,
         &(struct docker_call){.method = "POST", .path = "/containers/create", .query = query, .body = body},
@@ -269,7 +272,7 @@ static void create(struct docker_task *t)
 
 static void create_or_pull(struct docker_task *t)
 {
-    if (t->job->pull == JOB_PULL_ALWAYS && !t->pulled)
+    if (t->task.q.job->pull == JOB_PULL_ALWAYS && !t->pulled)
         docker_pull_begin(t, create);
     else
         create(t);
@@ -283,21 +286,21 @@ static void on_variables_read(void *arg, char **values, size_t count, const stru
     struct docker *d = t->docker;
 
     t->files = values;
-    if (!docker_task_is_wanted(t))
+    if (!task_is_wanted(&t->task))
         return;
     if (error)
-        docker_answer_text(t, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
-                           "%s", error->text);
+        task_answer_text(&t->task, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED,
+                         -1, "%s", error->text);
     else
         docker_queue_again(t, create_or_pull);
-    docker_released(d);
+    tasks_release(&d->tasks);
 }
 
 static void read_variables(struct docker_task *t)
 {
     struct docker *d = t->docker;
 
-    if (variable_files_read(d->reader, t->job, &d->limits, on_variables_read, t))
+    if (variable_files_read(d->reader, t->task.q.job, &d->limits, on_variables_read, t))
         docker_task_step_out(t);
     else
         create_or_pull(t);
@@ -313,14 +316,15 @@ static void on_folders_resolved(void *arg, const struct file_content *files, siz
         t->sources = alloc_zero(count * sizeof(*t->sources));
     for (size_t i = 0; !failure && i < count; i++)
         alloc_replace(&t->sources[i], files[i].data);
-    if (!docker_task_is_wanted(t))
+    if (!task_is_wanted(&t->task))
         return;
     if (failure)
-        docker_answer_text(t, environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
-                           "volumes: %s", failure->text);
+        task_answer_text(&t->task,
+                         environment_file_later(failure->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
+                         "volumes: %s", failure->text);
     else
         docker_queue_again(t, read_variables);
-    docker_released(d);
+    tasks_release(&d->tasks);
 }
 
 /* Where the configuration lists folders, links must not lead out of them. Only an engine of this machine has its folders
@@ -328,7 +332,7 @@ static void on_folders_resolved(void *arg, const struct file_content *files, siz
 static void resolve_folders(struct docker_task *t)
 {
     struct docker *d = t->docker;
-    const struct strings *volumes = &t->job->volumes;
+    const struct strings *volumes = &t->task.q.job->volumes;
     char *paths[JOB_LIST_MAX] = {NULL};
     size_t folders = 0;
 
@@ -353,10 +357,11 @@ void docker_prepare_begin(struct docker_task *t)
     struct docker *d = t->docker;
     struct error error = {0};
 
-    docker_witness_path(d, t->name, t->job->read_only, t->witness, sizeof(t->witness));
-    alloc_replace(&t->identity, d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL);
-    if (docker_engine_check(t->job, &error) < 0 || variable_files_check(t->job, &d->limits, &error) < 0) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+    docker_witness_path(d, t->task.q.name, t->task.q.job->read_only, t->witness, sizeof(t->witness));
+    engine_request_set(&t->task.q.identity, d->identity_state == DOCKER_IDENTITY_KNOWN ? d->identity : NULL);
+    if (docker_engine_check(t->task.q.job, &error) < 0 ||
+        variable_files_check(t->task.q.job, &d->limits, &error) < 0) {
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
     resolve_folders(t);

@@ -32,7 +32,7 @@ void docker_prepared_add(struct docker *d, const char *id)
     struct docker_prepared *p;
 
     docker_prepared_forget(d, id);
-    if (!d->events || strlen(id) >= DOCKER_ID_MAX || HASH_CNT(by_id, d->prepared) >= DOCKER_TASKS_MAX)
+    if (!d->events || strlen(id) >= DOCKER_ID_MAX || HASH_CNT(by_id, d->prepared) >= TASKS_MAX)
         return;
     p = alloc_zero(sizeof(*p));
     snprintf(p->id, sizeof(p->id), "%s", id);

@@ -62,7 +62,7 @@ static bool on_pull_data(void *arg, const char *bytes, size_t size)
 {
     struct docker_task *t = OBJECT(struct docker_task, arg);
 
-    docker_lines_feed(&t->lines, bytes, size);
+    lines_feed(&t->lines, bytes, size);
     return true;
 }
 
@@ -92,14 +92,14 @@ static void on_pulled(void *arg, const struct http_answer *answer)
     t->call = NULL;
     t->pulling = false;
     t->docker->pulling--;
-    docker_lines_feed(&t->lines, "\n", 1);
+    lines_feed(&t->lines, "\n", 1);
     if (docker_lost(&reply)) {
         docker_answer_unreachable(t, &reply);
     } else if (reply.status != 200 || t->pull_error) {
         const char *why = t->pull_error ? t->pull_error : reply.text;
 
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s%s", t->job->image, why,
-                           t->pull_note && is_about_access(why) ? t->pull_note : "");
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "the image '%s' cannot be pulled: %s%s",
+                         t->task.q.job->image, why, t->pull_note && is_about_access(why) ? t->pull_note : "");
     } else {
         t->pulled = true;
         docker_queue_again(t, t->after_pull);
@@ -138,17 +138,19 @@ static void send_pull(struct docker_task *t, const char *header)
     struct client_request with = {
         .data = on_pull_data, .done = on_pulled, .arg = t, .idle_timeout_ms = DOCKER_PULL_IDLE_MS};
 
-    if (pull_query(t->job->image, query, sizeof(query)) < 0) {
-        docker_answer_text(t, ENGINE_REFUSED, -1, "the image '%.200s': the name is too long", t->job->image);
+    if (pull_query(t->task.q.job->image, query, sizeof(query)) < 0) {
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "the image '%.200s': the name is too long",
+                         t->task.q.job->image);
         return;
     }
     snprintf(path, sizeof(path), "%s/images/create", d->api);
+    t->lines.max = DOCKER_LINE_MAX;
     t->lines.line = on_progress;
     t->lines.arg = t;
     with.headers[0] = header;
     t->call = docker_open(d, &call, &with, &error);
     if (!t->call) {
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s", error.text);
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1, "%s", error.text);
         return;
     }
 }
@@ -215,7 +217,7 @@ static void pull_with(struct docker_task *t, struct lookup *l, const struct erro
     bool later = environment_file_later(error->code) || error->code == ERR_TIMEOUT;
 
     if (error->code && l->file) {
-        docker_answer_text(t, later ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1, "%s", error->text);
+        task_answer_text(&t->task, later ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1, "%s", error->text);
         return;
     }
     if (error->code)
@@ -231,7 +233,7 @@ static void lookup_done(struct work *work, int result)
     struct docker *d = t->docker;
     struct error error = {.code = result};
 
-    if (!docker_task_is_wanted(t))
+    if (!task_is_wanted(&t->task))
         return;
     if (result < 0)
         worker_result_text(d->lookups, result, error.text, sizeof(error.text));
@@ -245,7 +247,7 @@ static void lookup_done(struct work *work, int result)
     } else {
         pull_with(t, l, &error);
     }
-    docker_released(d);
+    tasks_release(&d->tasks);
 }
 
 static void lookup_release(struct work *work)
@@ -288,7 +290,7 @@ static void begin(struct docker_task *t)
     }
     t->pulling = true;
     d->pulling++;
-    docker_registry_of(t->job->image, host, sizeof(host));
+    docker_registry_of(t->task.q.job->image, host, sizeof(host));
     own = registry_of(d, host);
     if (!own && !d->docker_config) {
         send_pull(t, NULL);
@@ -311,7 +313,7 @@ static void begin(struct docker_task *t)
 void docker_pull_begin(struct docker_task *t, void (*after)(struct docker_task *task))
 {
     t->after_pull = after;
-    docker_step_aside(t); /* it may take minutes, and others need the place */
+    task_step_aside(&t->task); /* it may take minutes, and others need the place */
     begin(t);
 }
 

@@ -25,7 +25,7 @@
 
 static void container_path(const struct docker_task *t, const char *what, char *path, size_t size)
 {
-    snprintf(path, size, "/containers/%.*s%s", DOCKER_ID_MAX, t->id, what);
+    snprintf(path, size, "/containers/%.*s%s", DOCKER_ID_MAX, t->task.q.id, what);
 }
 
 /* ---- RELEASE ---- */
@@ -53,8 +53,8 @@ static void on_started_state(struct docker_task *t, const struct docker_reply *r
     if (docker_lost(reply) || reply->status != 200 || docker_state_read(reply->json, &state) < 0 ||
         !state.started_ms)
         state.started_ms = t->docker->host->now_ms(t->docker->host);
-    docker_answer(
-        t, &(struct engine_answer){.event = ENGINE_STARTED, .started_ms = state.started_ms, .exit_code = -1});
+    task_answer(&t->task, &(struct engine_answer){
+                              .event = ENGINE_STARTED, .started_ms = state.started_ms, .exit_code = -1});
 }
 
 /* Somebody else was first. What it does now the watch finds out; a second start would be one too many. */
@@ -67,9 +67,9 @@ static void answer_foreign_start(struct docker_task *t, const struct docker_stat
     snprintf(text, sizeof(text),
              "somebody else had started the container before its release (%s); it was not started again",
              time);
-    docker_answer(
-        t, &(struct engine_answer){
-               .event = ENGINE_STARTED, .started_ms = state->started_ms, .exit_code = -1, .text = text});
+    task_answer(&t->task,
+                &(struct engine_answer){
+                    .event = ENGINE_STARTED, .started_ms = state->started_ms, .exit_code = -1, .text = text});
 }
 
 static void on_foreign_state(struct docker_task *t, const struct docker_reply *reply)
@@ -85,8 +85,8 @@ static void refuse_start(struct docker_task *t, int exit_code)
 {
     char text[DOCKER_TEXT_MAX * 2];
 
-    docker_answer_text(t, ENGINE_REFUSED, docker_start_exit_code(exit_code, t->failure), "%s",
-                       docker_start_explain(exit_code, t->failure, text, sizeof(text)));
+    task_answer_text(&t->task, ENGINE_REFUSED, docker_start_exit_code(exit_code, t->failure), "%s",
+                     docker_start_explain(exit_code, t->failure, text, sizeof(text)));
 }
 
 /* A 400 has its exit code in the state. */
@@ -112,7 +112,7 @@ static void look(struct docker_task *t, docker_done *done)
 
 static void answer_failed(struct docker_task *t)
 {
-    docker_answer_text(t, ENGINE_UNKNOWN, -1, "the start was answered with an error: %s", t->failure);
+    task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "the start was answered with an error: %s", t->failure);
 }
 
 /* Only one start is ever sent, and it is over. A host that fell since would have broken the stream of events. */
@@ -121,7 +121,7 @@ static void on_failed_changes(struct docker_task *t, const struct docker_reply *
     bool there = true;
 
     if (!docker_lost(reply) && docker_witness_seen(t, reply, &there) == 200 && !there &&
-        docker_prepared_is_untouched(t->docker, t->id))
+        docker_prepared_is_untouched(t->docker, t->task.q.id))
         refuse_start(t, -1);
     else
         answer_failed(t);
@@ -145,14 +145,14 @@ static void on_failed_state(struct docker_task *t, const struct docker_reply *re
 
 static void on_start(struct docker_task *t, const struct docker_reply *reply)
 {
-    FAULT_POINT("docker.released", t->run);
+    FAULT_POINT("docker.released", t->task.q.run);
     if (docker_lost(reply) && reply->outcome != HTTP_ANSWERED) {
         if (reply->outcome == HTTP_NOT_SENT) {
             docker_answer_unreachable(t, reply);
             return;
         }
         docker_link_suspect(t->docker, reply);
-        docker_answer_text(t, ENGINE_UNKNOWN, -1, "the reply to the start was lost: %s", reply->text);
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "the reply to the start was lost: %s", reply->text);
         return;
     }
     snprintf(t->failure, sizeof(t->failure), "%s", reply->text);
@@ -168,9 +168,9 @@ static void on_start(struct docker_task *t, const struct docker_reply *reply)
         return;
     case 404:
         if (strstr(t->failure, "No such container")) {
-            remember_refused(t->docker, t->id);
-            docker_answer_text(t, ENGINE_UNKNOWN, -1,
-                               "the container is gone: somebody removed it before its start");
+            remember_refused(t->docker, t->task.q.id);
+            task_answer_text(&t->task, ENGINE_UNKNOWN, -1,
+                             "the container is gone: somebody removed it before its start");
         } else {
             refuse_start(t, -1);
         }
@@ -188,8 +188,8 @@ static void send_start(struct docker_task *t)
     char path[DOCKER_PATH_MAX];
 
     container_path(t, "/start", path, sizeof(path));
-    docker_prepared_released(t->docker, t->id);
-    FAULT_POINT("docker.release", t->run);
+    docker_prepared_released(t->docker, t->task.q.id);
+    FAULT_POINT("docker.release", t->task.q.run);
     docker_send(
         t, &(struct docker_call){.method = "POST", .path = path, .timeout_ms = DOCKER_START_MS, .once = true},
         on_start);
@@ -203,8 +203,8 @@ static void on_release_state(struct docker_task *t, const struct docker_reply *r
     if (docker_lost(reply) || (reply->status != 200 && reply->status != 404))
         docker_answer_unreachable(t, reply); /* nothing was sent that starts it, and it may run */
     else if (r == ERR_INVALID)
-        docker_answer_text(t, ENGINE_UNREACHABLE, -1, "%s: the answer to inspect is invalid",
-                           t->docker->endpoint.text); /* it may have been started already */
+        task_answer_text(&t->task, ENGINE_UNREACHABLE, -1, "%s: the answer to inspect is invalid",
+                         t->docker->endpoint.text); /* it may have been started already */
     else if (r == 0 && docker_state_started(&state))
         answer_foreign_start(t, &state);
     else
@@ -214,7 +214,7 @@ static void on_release_state(struct docker_task *t, const struct docker_reply *r
 /* Where an event may have been missed, or one of a start was seen, it costs a look. */
 void docker_release_begin(struct docker_task *t)
 {
-    if (docker_prepared_is_untouched(t->docker, t->id))
+    if (docker_prepared_is_untouched(t->docker, t->task.q.id))
         send_start(t);
     else
         look(t, on_release_state);
@@ -227,7 +227,7 @@ static void on_killed(struct docker_task *t, const struct docker_reply *reply)
     if (docker_lost(reply) || (reply->status >= 500 && reply->status != 500))
         docker_answer_unreachable(t, reply);
     else
-        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "killed" : reply->text);
+        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->status < 300 ? "killed" : reply->text);
 }
 
 static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
@@ -237,7 +237,7 @@ static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
     if (docker_lost(reply)) {
         docker_answer_unreachable(t, reply);
     } else if (reply->status < 500) { /* 204, 304: it had ended, 404: it is gone */
-        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "stopped" : reply->text);
+        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->status < 300 ? "stopped" : reply->text);
     } else {
         container_path(t, "/kill", path, sizeof(path));
         docker_send(t, &(struct docker_call){.method = "POST", .path = path, .query = "signal=KILL"},
@@ -249,13 +249,13 @@ static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
 void docker_stop_begin(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX], query[32];
-    int64_t grace_s = (t->job->stop_grace_ms + 999) / 1000;
+    int64_t grace_s = (t->task.q.job->stop_grace_ms + 999) / 1000;
 
     container_path(t, "/stop", path, sizeof(path));
     snprintf(query, sizeof(query), "t=%lld", (long long)grace_s);
-    FAULT_POINT("docker.stop", t->run);
-    docker_watch_stopping(t->docker, t->id);
-    docker_step_aside(t);
+    FAULT_POINT("docker.stop", t->task.q.run);
+    docker_watch_stopping(t->docker, t->task.q.id);
+    task_step_aside(&t->task);
     docker_send(
         t,
         &(struct docker_call){
@@ -270,7 +270,7 @@ static void on_discarded(struct docker_task *t, const struct docker_reply *reply
     if (docker_lost(reply) || reply->status >= 500)
         docker_answer_unreachable(t, reply);
     else
-        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->status < 300 ? "removed" : reply->text);
+        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->status < 300 ? "removed" : reply->text);
 }
 
 static void on_discard_state(struct docker_task *t, const struct docker_reply *reply)
@@ -281,9 +281,9 @@ static void on_discard_state(struct docker_task *t, const struct docker_reply *r
     if (docker_lost(reply) || reply->status >= 500) {
         docker_answer_unreachable(t, reply);
     } else if (reply->status != 200) {
-        docker_answer_text(t, ENGINE_DONE, -1, "%s", reply->text);
+        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->text);
     } else if (docker_state_read(reply->json, &state) < 0 || docker_state_started(&state)) {
-        docker_answer_text(t, ENGINE_DONE, -1, "it has been started, and stays");
+        task_answer_text(&t->task, ENGINE_DONE, -1, "it has been started, and stays");
     } else {
         container_path(t, "", path, sizeof(path));
         docker_send(t, &(struct docker_call){.method = "DELETE", .path = path, .query = "v=1"}, on_discarded);

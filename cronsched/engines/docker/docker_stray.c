@@ -39,7 +39,7 @@ static void look_in(struct docker *d, int64_t ms)
     bool planned = uv_is_active((uv_handle_t *)&d->stray_timer) &&
                    uv_timer_get_due_in(&d->stray_timer) <= (uint64_t)ms;
 
-    if (!d->closing && !planned)
+    if (!d->tasks.closing && !planned)
         loop_timer_start(&d->stray_timer, on_timer, (uint64_t)ms, (uint64_t)d->sweep_ms);
 }
 
@@ -98,7 +98,7 @@ static bool take(struct docker *d, const json_t *container)
 
     if (!id || !docker_id_valid(id) || !docker_witness_fits(container) || !*run ||
         strlen(run) >= RUN_ID_MAX || epoch <= 0 || epoch > d->stray_epoch || attempt <= 0 ||
-        attempt > INT_MAX || docker_is_busy(d, id, run))
+        attempt > INT_MAX || tasks_are_busy(&d->tasks, id, run))
         return true;
     x = find(d, id);
     if (!x && d->host->keep(d->host, run, (int)attempt, epoch, id))

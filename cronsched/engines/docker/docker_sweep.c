@@ -156,7 +156,7 @@ static bool is_candidate(struct docker_sweep *s, const json_t *container, const 
     s->old_epoch = epoch < s->epoch;
     if (is_young(s, container) && !(strcmp(state, "created") == 0 && s->old_epoch))
         return false;
-    return !docker_is_busy(d, id, run) && !d->host->keep(d->host, run, (int)attempt, epoch, id);
+    return !tasks_are_busy(&d->tasks, id, run) && !d->host->keep(d->host, run, (int)attempt, epoch, id);
 }
 
 /* ---- of other clusters ---- */

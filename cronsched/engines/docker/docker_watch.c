@@ -82,11 +82,11 @@ static void look_later(struct docker_task *t);
 
 static struct docker_task *find(struct docker *d, const char *id)
 {
-    LIST_EACH(link, &d->watches)
+    LIST_EACH(link, &d->tasks.watches)
     {
-        struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+        struct docker_task *t = docker_task_at(link);
 
-        if (strcmp(t->id, id) == 0)
+        if (strcmp(t->task.q.id, id) == 0)
             return t;
     }
     return NULL;
@@ -129,7 +129,7 @@ static void answer_unknown(struct docker_task *t, const char *remark)
         snprintf(text, sizeof(text), "it is over (%s), and the engine does not tell with which exit code",
                  finished);
     add(text, sizeof(text), remark);
-    docker_answer_text(t, ENGINE_UNKNOWN, -1, "%s", text);
+    task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "%s", text);
 }
 
 static void answer_ended(struct docker_task *t, const char *remark)
@@ -157,8 +157,8 @@ static void answer_ended(struct docker_task *t, const char *remark)
     explain_starts(w, starts, sizeof(starts));
     add(text, sizeof(text), starts);
     a.text = text[0] ? text : NULL;
-    FAULT_POINT("docker.ended", t->run);
-    docker_answer(t, &a);
+    FAULT_POINT("docker.ended", t->task.q.run);
+    task_answer(&t->task, &a);
 }
 
 static void on_log_kept(void *arg, const char *remark)
@@ -193,9 +193,9 @@ static void say_elsewhere(struct docker_task *t)
     w->elsewhere = w->unreachable = w->was_away = w->wanted = true;
     w->absent = 0;
     w->gone = false;
-    d->host->answer(d->host,
-                    &(struct engine_answer){
-                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+    d->host->answer(
+        d->host, &(struct engine_answer){
+                     .ticket = t->task.q.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
 }
 
 static void on_gone(struct docker_task *t)
@@ -214,8 +214,8 @@ static void on_gone(struct docker_task *t)
         return;
     }
     if (!w->died) {
-        docker_answer_text(t, ENGINE_UNKNOWN, -1,
-                           "the container is gone: somebody removed it, and its end with it");
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1,
+                         "the container is gone: somebody removed it, and its end with it");
         return;
     }
     w->end = (struct docker_state){.finished_ms = w->died_ms, .exit_code = w->died_code};
@@ -236,7 +236,7 @@ static void alive(struct docker_task *t, const struct docker_state *state)
     docker_log_follow(t->log);
     explain_starts(w, text, sizeof(text));
     if (again) /* not the end of the request: it stays */
-        t->docker->host->answer(t->docker->host, &(struct engine_answer){.ticket = t->ticket,
+        t->docker->host->answer(t->docker->host, &(struct engine_answer){.ticket = t->task.q.ticket,
                                                                          .event = ENGINE_STARTED,
                                                                          .started_ms = state->started_ms,
                                                                          .exit_code = -1,
@@ -313,7 +313,7 @@ static void on_old_event(void *arg, const char *line, size_t len)
     json_t *json;
 
     json_text_object(line, len, "event", &json, NULL);
-    if (json && docker_event_read(json, t->id, &fact))
+    if (json && docker_event_read(json, t->task.q.id, &fact))
         on_life(t->watch, &fact);
     json_decref(json);
 }
@@ -337,13 +337,13 @@ static bool is_settled(struct docker_task *t, const struct docker_reply *reply)
 static void on_old_events(struct docker_task *t, const struct docker_reply *reply)
 {
     struct docker_watch *w = t->watch;
-    struct docker_lines lines = {.line = on_old_event, .arg = t};
+    struct lines lines = {.max = DOCKER_LINE_MAX, .line = on_old_event, .arg = t};
 
     if (is_settled(t, reply))
         return;
     if (!docker_lost(reply) && reply->status == 200)
-        docker_lines_feed(&lines, reply->body, strlen(reply->body));
-    docker_lines_release(&lines);
+        lines_feed(&lines, reply->body, strlen(reply->body));
+    lines_release(&lines);
     if (w->died)
         w->source = DOCKER_END_OWN;
     ended(t);
@@ -355,7 +355,8 @@ static void ask_events(struct docker_task *t, int64_t engine_ms)
 
     snprintf(query, sizeof(query), "since=1&until=%lld&filters=", (long long)(engine_ms / 1000 + 1));
     snprintf(filters, sizeof(filters),
-             "{\"type\":[\"container\"],\"event\":[\"die\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX, t->id);
+             "{\"type\":[\"container\"],\"event\":[\"die\"],\"container\":[\"%.*s\"]}", DOCKER_ID_MAX,
+             t->task.q.id);
     percent_append(query, sizeof(query), filters); /* it fits: an id is short */
     docker_send(t, &(struct docker_call){.method = "GET", .path = "/events", .query = query}, on_old_events);
 }
@@ -418,7 +419,7 @@ static void over(struct docker_task *t, const struct docker_state *state)
     } else if (++w->unfinished < UNFINISHED_LOOKS_MAX) {
         docker_wake_in(t, 500, look_later);
     } else {
-        docker_answer_text(t, ENGINE_UNKNOWN, -1, "the engine says that it is over, and not since when");
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "the engine says that it is over, and not since when");
     }
 }
 
@@ -437,10 +438,9 @@ static void judge(struct docker_task *t, const struct docker_state *state)
         over(t, state);
         break;
     case DOCKER_CREATED:
-        docker_answer_text(
-            t, ENGINE_UNKNOWN, -1,
-            "the engine says that it was never started: it died in the middle of the start%s%s",
-            state->error[0] ? ": " : "", state->error);
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1,
+                         "the engine says that it was never started: it died in the middle of the start%s%s",
+                         state->error[0] ? ": " : "", state->error);
         break;
     }
 }
@@ -459,9 +459,9 @@ static void say_senseless(struct docker_task *t, const struct docker_reply *repl
     else if (reply->status != 200)
         snprintf(text, sizeof(text), "%s: HTTP %d: %.300s", d->endpoint.text, reply->status, reply->text);
     t->watch->unreachable = true;
-    d->host->answer(d->host,
-                    &(struct engine_answer){
-                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
+    d->host->answer(
+        d->host, &(struct engine_answer){
+                     .ticket = t->task.q.ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = text});
 }
 
 static void on_looked(void *arg, const struct http_answer *answer)
@@ -498,7 +498,7 @@ static void look(struct docker_task *t)
     char path[DOCKER_PATH_MAX];
     struct docker_call call = {.method = "GET", .path = path, .timeout_ms = DOCKER_CALL_MS};
 
-    snprintf(path, sizeof(path), "%s/containers/%.*s/json", d->api, DOCKER_ID_MAX, t->id);
+    snprintf(path, sizeof(path), "%s/containers/%.*s/json", d->api, DOCKER_ID_MAX, t->task.q.id);
     t->watch->look = docker_open(d, &call, &(struct client_request){.done = on_looked, .arg = t}, NULL);
     if (t->watch->look) {
         t->watch->wanted = false;
@@ -511,11 +511,11 @@ static void look_more(struct docker *d)
 {
     char text[DOCKER_TEXT_MAX];
 
-    if (d->link != DOCKER_LINK_UP || d->identity_state == DOCKER_IDENTITY_UNREAD || d->closing)
+    if (d->link != DOCKER_LINK_UP || d->identity_state == DOCKER_IDENTITY_UNREAD || d->tasks.closing)
         return;
-    LIST_EACH(link, &d->watches)
+    LIST_EACH(link, &d->tasks.watches)
     {
-        struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+        struct docker_task *t = docker_task_at(link);
 
         if (d->looking >= DOCKER_LOOKS_AT_ONCE)
             return;
@@ -527,9 +527,9 @@ static void look_more(struct docker *d)
 
 static void want_all(struct docker *d)
 {
-    LIST_EACH(link, &d->watches)
+    LIST_EACH(link, &d->tasks.watches)
     {
-        struct docker_watch *w = LIST_ITEM(link, struct docker_task, link)->watch;
+        struct docker_watch *w = docker_task_at(link)->watch;
 
         w->wanted = !w->ended;
     }
@@ -577,7 +577,8 @@ static void on_oom(struct docker *d, const json_t *event)
 
 static void on_unwatched(struct docker *d, const char *id, enum docker_event event)
 {
-    if (event == DOCKER_EVENT_START && !docker_prepared_started(d, id) && !docker_is_busy(d, id, NULL))
+    if (event == DOCKER_EVENT_START && !docker_prepared_started(d, id) &&
+        !tasks_are_busy(&d->tasks, id, NULL))
         docker_stray_soon(d);
     if (event == DOCKER_EVENT_DIE && docker_stray_is(d, id))
         docker_stray_soon(d);
@@ -609,7 +610,7 @@ static bool on_events(void *arg, const char *bytes, size_t size)
 {
     struct docker *d = OBJECT(struct docker, arg);
 
-    docker_lines_feed(&d->event_lines, bytes, size); /* of a line that is invalid looks find what it said */
+    lines_feed(&d->event_lines, bytes, size); /* of a line that is invalid looks find what it said */
     look_more(d);
     return true;
 }
@@ -625,9 +626,9 @@ static void on_events_done(void *arg, const struct http_answer *answer)
     d->boot_id[0] = '\0';
     d->identity_state = DOCKER_IDENTITY_UNREAD; /* it may be another one that comes next */
     d->link_number++;
-    LIST_EACH(link, &d->watches)
+    LIST_EACH(link, &d->tasks.watches)
     {
-        LIST_ITEM(link, struct docker_task, link)->watch->was_away = true;
+        docker_task_at(link)->watch->was_away = true;
     }
     docker_link_suspect(d, &reply);
     json_decref(json);
@@ -640,8 +641,8 @@ void docker_events_open(struct docker *d)
     char path[64], query[512] = "since=1&filters=";
     struct docker_call call = {.method = "GET", .path = path, .query = query};
 
-    docker_lines_release(&d->event_lines);
-    d->event_lines = (struct docker_lines){.line = on_event, .arg = d};
+    lines_release(&d->event_lines);
+    d->event_lines = (struct lines){.max = DOCKER_LINE_MAX, .line = on_event, .arg = d};
     snprintf(path, sizeof(path), "%s/events", d->api);
     percent_append(query, sizeof(query), filters);
     d->events = docker_open(
@@ -662,9 +663,10 @@ static void say_unreachable(struct docker_task *t)
     struct docker *d = t->docker;
 
     t->watch->unreachable = t->watch->was_away = t->watch->wanted = true;
-    d->host->answer(d->host,
-                    &(struct engine_answer){
-                        .ticket = t->ticket, .event = ENGINE_UNREACHABLE, .exit_code = -1, .text = d->why});
+    d->host->answer(d->host, &(struct engine_answer){.ticket = t->task.q.ticket,
+                                                     .event = ENGINE_UNREACHABLE,
+                                                     .exit_code = -1,
+                                                     .text = d->why});
 }
 
 /* The host may end or add watches from within: from the list's begin again after each. */
@@ -672,11 +674,11 @@ void docker_watches_link_down(struct docker *d)
 {
     bool any = true;
 
-    while (any && d->link == DOCKER_LINK_DOWN && !d->closing) {
+    while (any && d->link == DOCKER_LINK_DOWN && !d->tasks.closing) {
         any = false;
-        LIST_EACH(link, &d->watches)
+        LIST_EACH(link, &d->tasks.watches)
         {
-            struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+            struct docker_task *t = docker_task_at(link);
 
             if (t->watch->unreachable || t->watch->ended)
                 continue;
@@ -693,11 +695,11 @@ void docker_watches_identified(struct docker *d)
     bool any = d->identity_state != DOCKER_IDENTITY_UNREAD;
     char text[DOCKER_TEXT_MAX];
 
-    while (any && d->link == DOCKER_LINK_UP && !d->closing) {
+    while (any && d->link == DOCKER_LINK_UP && !d->tasks.closing) {
         any = false;
-        LIST_EACH(link, &d->watches)
+        LIST_EACH(link, &d->tasks.watches)
         {
-            struct docker_task *t = LIST_ITEM(link, struct docker_task, link);
+            struct docker_task *t = docker_task_at(link);
 
             if (t->watch->elsewhere || t->watch->ended || !docker_identity_differs(d, t, text, sizeof(text)))
                 continue;
@@ -758,19 +760,18 @@ static void watch_free(struct docker_task *t)
 void docker_watch_begin(struct docker_task *t)
 {
     struct docker *d = t->docker;
-    struct docker_task *old = find(d, t->id);
+    struct docker_task *old = find(d, t->task.q.id);
 
     if (old) /* of another leader, which asked through this replica, or of one before it was replaced */
-        docker_task_free(old);
-    t->place = TASK_ASIDE;
+        task_free(&old->task);
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;
-    t->watch->unreachable = t->unresolved;
+    t->watch->unreachable = t->task.q.unresolved;
     t->watch->starts = t->watch->told = 1;
-    t->watch->start_ms = t->started_ms;
+    t->watch->start_ms = t->task.q.started_ms;
     t->log = docker_log_of(t);
     t->on_detach = watch_free;
-    list_append(&d->watches, &t->link);
+    task_watch(&t->task);
     d->watched++;
     docker_wake_in(t, 0, begin);
 }

@@ -63,7 +63,7 @@ void docker_witness_look(struct docker_task *t, docker_done *done)
         percent_append(query, sizeof(query), t->witness); /* it fits: a witness is short */
         call.query = query;
     }
-    snprintf(path, sizeof(path), "/containers/%.*s/%s", DOCKER_ID_MAX, t->id,
+    snprintf(path, sizeof(path), "/containers/%.*s/%s", DOCKER_ID_MAX, t->task.q.id,
              call.query ? "archive" : "changes");
     docker_send(t, &call, done);
 }

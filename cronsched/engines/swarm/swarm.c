@@ -20,13 +20,13 @@ static void begin(struct swarm_task *task)
     };
     char text[SWARM_TEXT_MAX];
 
-    if (task->swarm->tasks > SWARM_TASKS_MAX)
-        swarm_answer_text(task, ENGINE_UNREACHABLE, -1, "more than %d requests wait for the engine",
-                          SWARM_TASKS_MAX);
-    else if (engine_is_another(task->swarm->cluster_id, task->q.identity, text, sizeof(text)))
-        swarm_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+    if (task->swarm->tasks.count > TASKS_MAX)
+        task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "more than %d requests wait for the engine",
+                         TASKS_MAX);
+    else if (engine_is_another(task->swarm->cluster_id, task->task.q.identity, text, sizeof(text)))
+        task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "%s", text);
     else
-        begins[task->op](task);
+        begins[task->task.op](task);
 }
 
 static struct swarm *swarm_of(const struct engine *engine)
@@ -36,7 +36,7 @@ static struct swarm *swarm_of(const struct engine *engine)
 
 static void swarm_faults(const struct engine *engine, const struct job *job, struct engine_faults *faults)
 {
-    struct swarm_task t = {.q = {.job = job, .run = "", .name = ""}};
+    struct swarm_task t = {.task.q = {.job = job, .run = "", .name = ""}};
     json_t *body = job->image ? swarm_spec_json(&t, "", &(struct environment){0}) : NULL;
     struct error fault;
 
@@ -63,7 +63,7 @@ static void swarm_submit(struct engine *engine, enum engine_op op, const struct 
     struct swarm *s = swarm_of(engine);
     struct swarm_task *t;
 
-    assert(!s->closing && request->job && request->run && request->name);
+    assert(!s->tasks.closing && request->job && request->run && request->name);
     assert(op == ENGINE_PREPARE || request->id);
     t = swarm_task_new(s, op, request);
     if (op == ENGINE_WATCH) {
@@ -71,23 +71,14 @@ static void swarm_submit(struct engine *engine, enum engine_op op, const struct 
         return;
     }
     t->begin = begin;
-    swarm_task_queue(t);
-}
-
-static void free_all(struct list *tasks)
-{
-    while (!list_empty(tasks))
-        swarm_task_free(LIST_ITEM(tasks->next, struct swarm_task, link));
+    task_queue(&t->task);
 }
 
 static void swarm_abandon(struct engine *engine)
 {
     struct swarm *s = swarm_of(engine);
 
-    free_all(&s->urgent);
-    free_all(&s->queue);
-    free_all(&s->active);
-    free_all(&s->watches);
+    tasks_abandon(&s->tasks);
     swarm_sweep_stop(s);
 }
 
@@ -117,8 +108,8 @@ static void swarm_status(const struct engine *engine, struct engine_status *ret)
 
     *ret = (struct engine_status){
         .reachable = s->link == SWARM_LINK_UP,
-        .queued = s->queued,
-        .in_flight = s->working,
+        .queued = s->tasks.queued,
+        .in_flight = s->tasks.working,
         .watched = s->watched,
         .stuck = (int)file_reader_stuck(s->reader),
     };
@@ -136,26 +127,23 @@ static void swarm_status(const struct engine *engine, struct engine_status *ret)
 
 static void on_part_closed(void *arg)
 {
-    swarm_released(OBJECT(struct swarm, arg));
+    tasks_release(&OBJECT(struct swarm, arg)->tasks);
 }
 
 static void swarm_close(struct engine *engine, void (*done)(void *arg), void *arg)
 {
     struct swarm *s = swarm_of(engine);
-    uv_timer_t *const timers[] = {&s->pump, &s->probe_timer, &s->poll_timer, &s->sweep_timer, &s->tick};
+    uv_timer_t *const timers[] = {&s->probe_timer, &s->poll_timer, &s->sweep_timer};
 
-    assert(!s->closing);
-    s->closing = true;
-    s->done = done;
-    s->done_arg = arg;
+    tasks_close(&s->tasks, done, arg);
     swarm_abandon(engine);
     swarm_link_stop(s);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
         uv_close((uv_handle_t *)timers[i], swarm_handle_closed);
-    s->held++;
+    tasks_hold(&s->tasks);
     file_reader_close(s->reader, on_part_closed, s);
     if (s->own_curl) {
-        s->held++;
+        tasks_hold(&s->tasks);
         http_client_close(s->curl, on_part_closed, s);
     }
 }
@@ -191,7 +179,6 @@ static void set_options(struct swarm *s, const struct swarm_engine_options *o)
     s->tls_ca = alloc_text(o->tls_ca);
     s->tls_cert = alloc_text(o->tls_cert);
     s->tls_key = alloc_text(o->tls_key);
-    s->parallel = o->parallel > 0 ? o->parallel : SWARM_PARALLEL_DEFAULT;
     s->retention_ms = o->retention_ms > 0 ? o->retention_ms : SWARM_RETENTION_MS;
     s->sweep_ms = o->sweep_ms > 0 ? o->sweep_ms : SWARM_SWEEP_MS;
     s->ping_ms = o->ping_ms > 0 ? o->ping_ms : SWARM_PING_MS;
@@ -206,15 +193,12 @@ int swarm_engine_new(struct engine **ret, uv_loop_t *loop, const struct swarm_en
                      struct engine_host *host, struct error *error)
 {
     struct swarm *s = OBJECT_NEW(struct swarm);
-    struct list *const lists[] = {&s->queue, &s->urgent, &s->active, &s->watches};
-    uv_timer_t *const timers[] = {&s->pump, &s->probe_timer, &s->poll_timer, &s->sweep_timer, &s->tick};
+    uv_timer_t *const timers[] = {&s->probe_timer, &s->poll_timer, &s->sweep_timer};
     int r;
 
     s->loop = loop;
     s->host = host;
     set_options(s, o);
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
-        list_init(lists[i]);
     r = set_endpoints(s, o, error);
     s->curl = o->curl;
     if (r == 0 && !s->curl) {
@@ -225,10 +209,11 @@ int swarm_engine_new(struct engine **ret, uv_loop_t *loop, const struct swarm_en
         swarm_free(s);
         return r;
     }
+    swarm_tasks_init(s, o->parallel > 0 ? o->parallel : SWARM_PARALLEL_DEFAULT);
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = s;
-        s->held++;
+        tasks_hold(&s->tasks);
     }
     s->reader = file_reader_new(loop);
     swarm_link_start(s);

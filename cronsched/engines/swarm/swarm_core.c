@@ -1,25 +1,16 @@
-/* The ground of the swarm engine: requests over HTTP, the tasks and their places. See swarm_core.h.
- *
- * The way of a request: submit (swarm.c) copies it into a task; the pump (next turn of the loop) gives it a place while
- * `parallel` allows; the file of its operation sends HTTP requests, one after the other, and answers. RELEASE and STOP go
- * first; the others in the order in which their runs are due. A WATCH needs no place.
+/* The ground of the swarm engine: requests over HTTP, and what its tasks do in cronsched/engines/tasks. See swarm_core.h. The
+ * file of an operation sends HTTP requests, one after the other, and answers.
  *
  * While no manager answers all that waits is answered at once: UNREACHABLE. What is under way ends by its own time limits.
  */
 #include "cronsched/engines/swarm/swarm_core.h"
 
-#include "jobs/base/alloc.h"
 #include "jobs/base/percent.h"
-#include "jobs/state/record.h"
-#include "leader/worker/loop.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define DISCARD_MS 5000 /* what is due in this time goes before it */
 
 /* ---- HTTP ---- */
 
@@ -119,69 +110,52 @@ struct swarm_task *swarm_task_new(struct swarm *s, enum engine_op op, const stru
     struct swarm_task *t = OBJECT_NEW(struct swarm_task);
 
     t->swarm = s;
-    t->op = op;
-    engine_request_copy(&t->q, request);
-    list_init(&t->link);
-    s->tasks++;
+    task_init(&t->task, &s->tasks, op, request);
     return t;
 }
 
-/* Takes it out of every list and count, with nothing of it under way any more. */
-static void task_detach(struct swarm_task *t)
+struct swarm_task *swarm_task_at(const struct list *link)
 {
-    struct swarm *s = t->swarm;
+    return OBJECT_OF(struct swarm_task, task, LIST_ITEM(link, struct task, link));
+}
 
-    list_remove(&t->link);
-    if (t->place == SWARM_QUEUED)
-        s->queued--;
-    else if (t->place == SWARM_ACTIVE)
-        s->working--;
-    t->place = SWARM_WATCH;
-    t->wake_ms = 0;
+static void task_begin(struct task *task)
+{
+    struct swarm_task *t = OBJECT_OF(struct swarm_task, task, task);
+
+    t->begin(t);
+}
+
+static void task_wake(struct task *task)
+{
+    struct swarm_task *t = OBJECT_OF(struct swarm_task, task, task);
+
+    t->on_wake(t);
+}
+
+static void task_detach(struct task *task)
+{
+    struct swarm_task *t = OBJECT_OF(struct swarm_task, task, task);
+
     http_call_cancel(t->call);
     t->call = NULL;
     swarm_watch_free(t);
 }
 
-void swarm_task_free(struct swarm_task *t)
+static void task_release(struct task *task)
 {
-    struct swarm *s = t->swarm;
+    struct swarm_task *t = OBJECT_OF(struct swarm_task, task, task);
 
-    task_detach(t);
-    if (t->in_pool) {
-        t->forgotten = true;
-        return;
-    }
-    s->tasks--;
-    variable_files_release(t->files, t->q.job->environment_count);
+    variable_files_release(t->files, task->q.job->environment_count);
     json_decref(t->ids);
     json_decref(t->spec);
-    engine_request_release(&t->q);
     OBJECT_FREE(struct swarm_task, t);
 }
 
-void swarm_answer(struct swarm_task *task, const struct engine_answer *answer)
+void swarm_wake_in(struct swarm_task *task, int64_t ms, void (*on_wake)(struct swarm_task *task))
 {
-    struct swarm *s = task->swarm;
-    struct engine_answer a = *answer;
-
-    a.ticket = task->q.ticket;
-    task_detach(task);
-    swarm_pump_soon(s);
-    s->host->answer(s->host, &a); /* `a` may point into the task */
-    swarm_task_free(task);
-}
-
-void swarm_answer_text(struct swarm_task *task, enum engine_event event, int exit_code, const char *format,
-                       ...)
-{
-    char text[TEXT_FIELD_MAX];
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    swarm_answer(task, &(struct engine_answer){.event = event, .exit_code = exit_code, .text = text});
+    task->on_wake = on_wake;
+    task_wake_in(&task->task, ms);
 }
 
 void swarm_answer_unreachable(struct swarm_task *task, const struct docker_reply *reply)
@@ -195,154 +169,19 @@ void swarm_answer_unreachable(struct swarm_task *task, const struct docker_reply
     else
         snprintf(text, sizeof(text), "%.200s: HTTP %d: %.280s", endpoint, reply->status, reply->text);
     swarm_link_suspect(s);
-    swarm_answer_text(task, ENGINE_UNREACHABLE, -1, "%s", text);
+    task_answer_text(&task->task, ENGINE_UNREACHABLE, -1, "%s", text);
 }
 
-bool swarm_is_busy(struct swarm *s, const char *id, const char *run)
+static bool is_open(void *engine)
 {
-    struct list *const lists[] = {&s->queue, &s->urgent, &s->active, &s->watches};
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
-        LIST_EACH(link, lists[i])
-        {
-            const struct swarm_task *t = LIST_ITEM(link, struct swarm_task, link);
-
-            if ((t->q.id && strcmp(t->q.id, id) == 0) ||
-                (run && t->op == ENGINE_PREPARE && strcmp(t->q.run, run) == 0))
-                return true;
-        }
-    }
-    return false;
+    return OBJECT(struct swarm, engine)->link == SWARM_LINK_UP;
 }
 
-/* ---- places ---- */
-
-static void on_tick(uv_timer_t *timer);
-
-void swarm_wake_in(struct swarm_task *task, int64_t ms, void (*on_wake)(struct swarm_task *task))
+static const char *why_away(void *engine)
 {
-    struct swarm *s = task->swarm;
+    const struct swarm *s = OBJECT(struct swarm, engine);
 
-    task->wake_ms = (int64_t)uv_now(s->loop) + ms;
-    task->on_wake = on_wake;
-    if (ms <= 0)
-        swarm_pump_soon(s);
-    else if (!uv_is_active((uv_handle_t *)&s->tick))
-        loop_timer_start(&s->tick, on_tick, SWARM_TICK_MS, SWARM_TICK_MS);
-}
-
-static bool wake_due(struct swarm *s, struct list *tasks, bool *any)
-{
-    int64_t now = (int64_t)uv_now(s->loop);
-
-    LIST_EACH(link, tasks)
-    {
-        struct swarm_task *t = LIST_ITEM(link, struct swarm_task, link);
-
-        if (t->wake_ms == 0)
-            continue;
-        *any = true;
-        if (t->wake_ms <= now) {
-            t->wake_ms = 0;
-            t->on_wake(t);
-            return true; /* the list may have changed: from its begin again */
-        }
-    }
-    return false;
-}
-
-/* Each task once at most, so that one that wants to be woken at once, again and again, does not hold up the loop. */
-static bool wake_all(struct swarm *s)
-{
-    struct list *const lists[] = {&s->active, &s->watches};
-    int left = s->tasks;
-    bool any = false;
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
-        while (left > 0 && !s->closing && wake_due(s, lists[i], &any))
-            left--;
-    return any;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct swarm *s = OBJECT(struct swarm, timer->data);
-
-    if (!wake_all(s) && !s->closing)
-        uv_timer_stop(timer);
-}
-
-/* Before the first one that is due later; among equals the first come goes first. */
-static void queue_by_time(struct swarm *s, struct swarm_task *t)
-{
-    struct list *at = &s->queue;
-
-    while (at->prev != &s->queue && LIST_ITEM(at->prev, struct swarm_task, link)->due_ms > t->due_ms)
-        at = at->prev;
-    list_append(at, &t->link);
-}
-
-void swarm_task_queue(struct swarm_task *t)
-{
-    struct swarm *s = t->swarm;
-
-    t->due_ms = t->op == ENGINE_DISCARD ? s->host->now_ms(s->host) + DISCARD_MS : t->q.fire_ms;
-    if (t->op == ENGINE_RELEASE || t->op == ENGINE_STOP)
-        list_append(&s->urgent, &t->link);
-    else
-        queue_by_time(s, t);
-    t->place = SWARM_QUEUED;
-    s->queued++;
-    swarm_pump_soon(s);
-}
-
-static struct swarm_task *take_first(struct swarm *s, struct list *from)
-{
-    struct swarm_task *t = LIST_ITEM(from->next, struct swarm_task, link);
-
-    list_remove(&t->link);
-    list_append(&s->active, &t->link);
-    t->place = SWARM_ACTIVE;
-    s->queued--;
-    s->working++;
-    return t;
-}
-
-/* All that waits when the pump begins, and not what comes in from within the answers. */
-static void refuse_waiting(struct swarm *s)
-{
-    for (int n = s->queued; n > 0 && s->link == SWARM_LINK_DOWN && !s->closing; n--) {
-        struct list *from = !list_empty(&s->urgent) ? &s->urgent : &s->queue;
-
-        if (list_empty(from))
-            return;
-        swarm_answer_text(take_first(s, from), ENGINE_UNREACHABLE, -1, "%s", s->why);
-    }
-}
-
-static void on_pump(uv_timer_t *timer)
-{
-    struct swarm *s = OBJECT(struct swarm, timer->data);
-
-    if (wake_all(s) && !s->closing && !uv_is_active((uv_handle_t *)&s->tick))
-        loop_timer_start(&s->tick, on_tick, SWARM_TICK_MS, SWARM_TICK_MS);
-    if (s->link == SWARM_LINK_DOWN)
-        refuse_waiting(s);
-    while (s->link == SWARM_LINK_UP && !s->closing && s->working < s->parallel) {
-        struct list *from = !list_empty(&s->urgent) ? &s->urgent : &s->queue;
-        struct swarm_task *t;
-
-        if (list_empty(from))
-            break;
-        t = take_first(s, from);
-        t->begin(t);
-    }
-}
-
-void swarm_pump_soon(struct swarm *s)
-{
-    if (!s->closing && !uv_is_active((uv_handle_t *)&s->pump))
-        loop_timer_start(&s->pump, on_pump, 0, 0);
+    return s->link == SWARM_LINK_DOWN ? s->why : NULL;
 }
 
 /* ---- life ---- */
@@ -360,19 +199,25 @@ void swarm_free(struct swarm *s)
     OBJECT_FREE(struct swarm, s);
 }
 
-void swarm_released(struct swarm *s)
+static void closed(void *engine)
 {
-    assert(s->held > 0);
-    if (--s->held > 0 || !s->closing)
-        return;
-    void (*done)(void *) = s->done;
-    void *arg = s->done_arg;
-    swarm_free(s);
-    if (done)
-        done(arg);
+    swarm_free(OBJECT(struct swarm, engine));
+}
+
+void swarm_tasks_init(struct swarm *s, int parallel)
+{
+    static const struct tasks_ops ops = {.begin = task_begin,
+                                         .wake = task_wake,
+                                         .detach = task_detach,
+                                         .free = task_release,
+                                         .open = is_open,
+                                         .away = why_away,
+                                         .closed = closed};
+
+    tasks_init(&s->tasks, &ops, s, s->loop, s->host, parallel, SWARM_TICK_MS);
 }
 
 void swarm_handle_closed(uv_handle_t *handle)
 {
-    swarm_released(OBJECT(struct swarm, handle->data));
+    tasks_release(&OBJECT(struct swarm, handle->data)->tasks);
 }

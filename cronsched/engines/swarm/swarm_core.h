@@ -1,26 +1,25 @@
 /* Inside the swarm engine. Kinds of object:
  *
- *   swarm  the engine: its managers, its link (does one of them answer?), its queue
- *   task   one request of the scheduler, from submit to its answer; it has at most one HTTP request under way. It waits in
- *          `queue`, works in `active` (at most `parallel`), or is a watch, in `watches`
+ *   swarm  the engine: its managers, its link (does one of them answer?)
+ *   task   one request of the scheduler, from submit to its answer (cronsched/engines/tasks/tasks.h); it has at most one HTTP
+ *          request under way
  *   watch  the part of a WATCH that lives as long as what it watches
  *
  * "Task" is Swarm's word, too, for what runs of a service: here it is a swarm_state.
  *
- * A task goes by swarm_answer or swarm_answer_text, after which it must not be touched: the host may submit, abandon or close
+ * A task goes by task_answer, task_answer_text or swarm_answer_unreachable, after which it must not be touched: the host may submit, abandon or close
  * from within. Everything runs on the loop's thread.
  */
 #pragma once
 
 #include "cronsched/engines/docker/docker_api.h"
 #include "cronsched/engines/swarm/swarm.h"
+#include "cronsched/engines/tasks/tasks.h"
 #include "cronsched/io/variable_files.h"
-#include "jobs/base/list.h"
 #include "jobs/base/object.h"
 #include "jobs/engine/environment.h"
 #include "jobs/engine/swarm_fence.h"
 
-#define SWARM_TASKS_MAX      8192
 #define SWARM_CALL_MS        30000
 #define SWARM_RETRY_FIRST_MS 250
 #define SWARM_RETRY_MAX_MS   5000
@@ -52,7 +51,6 @@ struct swarm {
     char *name, *data_dir, *files_dir, *tls_ca, *tls_cert, *tls_key;
     struct docker_endpoint endpoints[SWARM_ENDPOINTS_MAX];
     int endpoint_count, at; /* at: the one that is spoken with */
-    int parallel;
     int64_t retention_ms, sweep_ms, ping_ms;
 
     enum swarm_link link;
@@ -66,8 +64,8 @@ struct swarm {
     uint64_t losses;      /* grows with each loss of the link */
     struct http_call *probe;
 
-    struct list queue, urgent, active, watches; /* queue: by due_ms */
-    int queued, working, tasks, watched, looking, live_logs;
+    struct tasks tasks;
+    int watched, looking, live_logs;
     struct http_call *poll;
     int poll_failures; /* in a row */
 
@@ -80,11 +78,7 @@ struct swarm {
     size_t gone_next;
 
     struct swarm_sweep *sweep; /* one that is under way */
-    uv_timer_t pump, probe_timer, poll_timer, sweep_timer, tick;
-    int held; /* handles, and work on the pool, that are not gone yet */
-    bool closing;
-    void (*done)(void *arg);
-    void *done_arg;
+    uv_timer_t probe_timer, poll_timer, sweep_timer;
 };
 
 typedef void swarm_done(struct swarm_task *task, const struct docker_reply *reply);
@@ -103,23 +97,17 @@ struct swarm_service {
 
 struct swarm_task {
     struct object object; /* first */
-    struct list link;
+    struct task task;
     struct swarm *swarm;
-    enum engine_op op;
-    enum { SWARM_QUEUED, SWARM_ACTIVE, SWARM_WATCH } place;
-    struct engine_request q; /* a copy of its own */
 
     struct http_call *call; /* under way */
     swarm_done *on_done;
     void (*begin)(struct swarm_task *task); /* when it gets a place */
-    int64_t due_ms;                         /* its turn in the queue, by the wall clock */
-    int64_t wake_ms;                        /* of uv_now; 0: none */
     void (*on_wake)(struct swarm_task *task);
     int tries;
     bool guarded; /* RELEASE: by the start guard */
 
     char **files;                              /* PREPARE: values of from_file, by index of the variable */
-    bool in_pool, forgotten;                   /* its files are being read: it is freed when that ends */
     void (*on_guard)(struct swarm_task *task); /* PREPARE: what is done once guard_id is known */
     json_t *ids;                               /* PREPARE: {"secrets": {NAME: ID}, "configs": {NAME: ID}} */
     struct swarm_fence fence;
@@ -150,20 +138,13 @@ void swarm_list_path(char *ret, size_t size, const char *kind, const char *key, 
                      const char *key_2, const char *value_2);
 void swarm_service_path(char ret[SWARM_PATH_MAX], const char *id, const char *rest);
 
-void swarm_answer(struct swarm_task *task, const struct engine_answer *answer); /* and frees */
-void swarm_answer_text(struct swarm_task *task, enum engine_event event, int exit_code, const char *format,
-                       ...) __attribute__((format(printf, 4, 5)));
-/* ms 0: at the next turn of the loop. One wake per task: a new one replaces the old. */
+/* As task_wake_in. */
 void swarm_wake_in(struct swarm_task *task, int64_t ms, void (*on_wake)(struct swarm_task *task));
 struct swarm_task *swarm_task_new(struct swarm *s, enum engine_op op, const struct engine_request *request);
-void swarm_task_queue(struct swarm_task *task);
-void swarm_task_free(struct swarm_task *task);
-/* A request about it is under way; run: also its PREPARE, NULL: none. */
-bool swarm_is_busy(struct swarm *s, const char *id, const char *run);
-void swarm_pump_soon(struct swarm *s);
-void swarm_released(struct swarm *s); /* something that was held is gone */
-void swarm_handle_closed(uv_handle_t *handle);
-void swarm_free(struct swarm *s); /* one that never lived, or has nothing left */
+struct swarm_task *swarm_task_at(const struct list *link); /* of a list of its engine's tasks */
+void swarm_tasks_init(struct swarm *s, int parallel);
+void swarm_handle_closed(uv_handle_t *handle); /* a handle that was held; its data is the engine */
+void swarm_free(struct swarm *s);              /* one that never lived, or has nothing left */
 
 /* No manager can have decided about a reading request, and another one may: there was no answer, or it has no leader. */
 bool swarm_no_answer(const struct docker_reply *reply);

@@ -16,8 +16,8 @@ static void tell(struct swarm_task *t, const struct swarm_fact *fact, bool lost)
 {
     swarm_fence_tell(&t->fence, fact);
     if (t->fence.want == SWARM_FENCE_DONE) {
-        FAULT_POINT("swarm.fenced", t->q.run);
-        swarm_answer_text(t, t->fence.verdict.event, -1, "%s", t->fence.verdict.text);
+        FAULT_POINT("swarm.fenced", t->task.q.run);
+        task_answer_text(&t->task, t->fence.verdict.event, -1, "%s", t->fence.verdict.text);
         return;
     }
     if (lost)
@@ -79,7 +79,7 @@ static void send_label(struct swarm_task *t)
     char path[SWARM_PATH_MAX], rest[48];
 
     snprintf(rest, sizeof(rest), "/update?version=%llu", (unsigned long long)t->fence.version);
-    swarm_service_path(path, t->q.id, rest);
+    swarm_service_path(path, t->task.q.id, rest);
     swarm_send(t, &(struct swarm_call){.method = "POST", .path = path, .body = spec}, on_labelled);
     json_decref(spec);
 }
@@ -93,7 +93,7 @@ static void go_on(struct swarm_task *t)
     } else if (t->fence.want == SWARM_FENCE_CLUSTER) {
         swarm_send(t, &(struct swarm_call){.method = "GET", .path = "/info"}, on_cluster);
     } else {
-        swarm_service_path(path, t->q.id, "");
+        swarm_service_path(path, t->task.q.id, "");
         swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, on_look);
     }
 }
@@ -102,7 +102,7 @@ void swarm_fence_begin_task(struct swarm_task *t)
 {
     struct swarm *s = t->swarm;
 
-    swarm_fence_begin(&t->fence, t->q.id, t->q.identity, s->host->epoch(s->host),
-                      t->q.may_have_run && !swarm_id_gone(s, t->q.id));
+    swarm_fence_begin(&t->fence, t->task.q.id, t->task.q.identity, s->host->epoch(s->host),
+                      t->task.q.may_have_run && !swarm_id_gone(s, t->task.q.id));
     go_on(t);
 }

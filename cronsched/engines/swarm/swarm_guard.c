@@ -201,7 +201,7 @@ void swarm_guard_find(struct swarm_task *t, void (*next)(struct swarm_task *t))
                  (int64_t)uv_now(s->loop) - s->guard_ms < FOUND_MS;
 
     t->on_guard = next;
-    if (!swarm_guard_fits(t->q.job) || swarm_guard_program_size == 0 || known)
+    if (!swarm_guard_fits(t->task.q.job) || swarm_guard_program_size == 0 || known)
         next(t);
     else
         swarm_send(t, &(struct swarm_call){.method = "GET", .path = "/nodes"}, on_nodes);

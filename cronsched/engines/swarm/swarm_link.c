@@ -16,7 +16,7 @@ static void on_probe_timer(uv_timer_t *timer);
 
 static void probe_in(struct swarm *s, int64_t ms)
 {
-    if (!s->closing)
+    if (!s->tasks.closing)
         loop_timer_start(&s->probe_timer, on_probe_timer, (uint64_t)ms, 0);
 }
 
@@ -30,7 +30,7 @@ static void link_lost(struct swarm *s)
         s->losses++;
         swarm_watches_link_down(s);
     }
-    swarm_pump_soon(s);
+    tasks_pump_soon(&s->tasks);
 }
 
 /* replaced: the one manager is of another Swarm than before; what is not released yet is prepared again, here. */
@@ -47,7 +47,7 @@ static void link_up(struct swarm *s, bool replaced)
         return;
     swarm_sweep_timer_start(s);
     swarm_watches_link_up(s);
-    swarm_pump_soon(s);
+    tasks_pump_soon(&s->tasks);
     s->host->back(s->host, &s->engine);
 }
 
@@ -156,7 +156,7 @@ static void on_probe_timer(uv_timer_t *timer)
 {
     struct swarm *s = OBJECT(struct swarm, timer->data);
 
-    if (s->probe || s->closing)
+    if (s->probe || s->tasks.closing)
         return;
     probe_send(s, "/version", on_version);
 }

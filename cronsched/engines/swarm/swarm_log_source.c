@@ -37,12 +37,12 @@ static uint64_t log_losses(void *arg)
 
 static void log_hold(void *arg)
 {
-    OBJECT(struct swarm, arg)->held++;
+    tasks_hold(&OBJECT(struct swarm, arg)->tasks);
 }
 
 static void log_release(void *arg)
 {
-    swarm_released(OBJECT(struct swarm, arg));
+    tasks_release(&OBJECT(struct swarm, arg)->tasks);
 }
 
 struct docker_log *swarm_log_of(struct swarm_task *t)
@@ -55,9 +55,9 @@ struct docker_log *swarm_log_of(struct swarm_task *t)
                                                       .engine = t->swarm,
                                                       .task = t,
                                                       .data_dir = t->swarm->data_dir,
-                                                      .run = t->q.run,
-                                                      .attempt = t->q.attempt,
-                                                      .keep_bytes = t->q.job->keep_logs_bytes,
+                                                      .run = t->task.q.run,
+                                                      .attempt = t->task.q.attempt,
+                                                      .keep_bytes = t->task.q.job->keep_logs_bytes,
                                                       .live = &t->swarm->live_logs,
                                                       .endless = true});
 }

@@ -25,7 +25,7 @@ static void create(struct swarm_task *t);
 
 static void refuse(struct swarm_task *t, const struct docker_reply *reply, const char *what)
 {
-    swarm_answer_text(t, ENGINE_REFUSED, -1, "%s: HTTP %d: %s", what, reply->status, reply->text);
+    task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s: HTTP %d: %s", what, reply->status, reply->text);
 }
 
 /* ---- the end ---- */
@@ -34,9 +34,10 @@ static void prepared(struct swarm_task *t, const char *id)
 {
     struct swarm *s = t->swarm;
 
-    FAULT_POINT("swarm.prepared", t->q.run);
-    swarm_answer(t, &(struct engine_answer){
-                        .event = ENGINE_PREPARED, .exit_code = -1, .id = id, .identity = s->cluster_id});
+    FAULT_POINT("swarm.prepared", t->task.q.run);
+    task_answer(&t->task,
+                &(struct engine_answer){
+                    .event = ENGINE_PREPARED, .exit_code = -1, .id = id, .identity = s->cluster_id});
 }
 
 /* ---- the name is taken ---- */
@@ -50,12 +51,13 @@ static void on_taken(struct swarm_task *t, const struct docker_reply *reply)
         swarm_answer_unreachable(t, reply);
     else if (reply->status != 200 || !swarm_service_read(reply->json, &found))
         refuse(t, reply, "the service of that name cannot be looked at");
-    else if (strcmp(found.cluster, s->host->cluster(s->host)) != 0 || strcmp(found.run, t->q.run) != 0 ||
-             found.attempt != t->q.attempt || found.epoch != t->q.epoch)
-        swarm_answer_text(t, ENGINE_REFUSED, -1,
-                          "the name %s is taken by a service that is not this attempt's", t->q.name);
+    else if (strcmp(found.cluster, s->host->cluster(s->host)) != 0 || strcmp(found.run, t->task.q.run) != 0 ||
+             found.attempt != t->task.q.attempt || found.epoch != t->task.q.epoch)
+        task_answer_text(&t->task, ENGINE_REFUSED, -1,
+                         "the name %s is taken by a service that is not this attempt's", t->task.q.name);
     else if (found.released || found.replicas != 0)
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "the service %s was scaled by somebody else", t->q.name);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "the service %s was scaled by somebody else",
+                         t->task.q.name);
     else
         prepared(t, found.id);
 }
@@ -65,7 +67,7 @@ static void on_taken(struct swarm_task *t, const struct docker_reply *reply)
 static int resolve(void *arg, const struct job_env *variable, char **ret_value, struct error *error)
 {
     struct swarm_task *t = OBJECT(struct swarm_task, arg);
-    size_t i = (size_t)(variable - t->q.job->environment);
+    size_t i = (size_t)(variable - t->task.q.job->environment);
 
     if (!t->files || !t->files[i])
         return error_set(error, ERR_UNSUPPORTED, "from_secret cannot be used here");
@@ -88,7 +90,7 @@ static void on_created(struct swarm_task *t, const struct docker_reply *reply)
     if (!docker_lost(reply) && reply->status == 201 && id && swarm_id_valid(id)) {
         prepared(t, id);
     } else if (!docker_lost(reply) && reply->status == 409) {
-        swarm_service_path(path, t->q.name, "");
+        swarm_service_path(path, t->task.q.name, "");
         swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, on_taken);
     } else if (is_final(reply)) {
         t->swarm->guard_ms = 0; /* in case somebody has removed its config */
@@ -107,18 +109,18 @@ static void create(struct swarm_task *t)
     struct error error = {0};
     json_t *body;
 
-    FAULT_POINT("swarm.create", t->q.run);
-    if (environment_build(&environment, &t->q, resolve, t, &error) < 0) {
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+    FAULT_POINT("swarm.create", t->task.q.run);
+    if (environment_build(&environment, &t->task.q, resolve, t, &error) < 0) {
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", error.text);
         return;
     }
     body = swarm_spec_json(t, s->host->cluster(s->host), &environment);
     environment_release(&environment);
     if (!body) {
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "the environment or the command is not UTF-8");
         return;
     }
-    if (s->guard_id[0] && swarm_guard_fits(t->q.job))
+    if (s->guard_id[0] && swarm_guard_fits(t->task.q.job))
         swarm_guard_apply(body, s->guard_id);
     swarm_send(t, &(struct swarm_call){.method = "POST", .path = "/services/create", .body = body},
                on_created);
@@ -137,7 +139,7 @@ static const struct kind {
 
 static const struct strings *names_of(const struct swarm_task *t, const struct kind *kind)
 {
-    return (const struct strings *)((const char *)t->q.job + kind->offset);
+    return (const struct strings *)((const char *)t->task.q.job + kind->offset);
 }
 
 static void look_up(struct swarm_task *t);
@@ -180,7 +182,7 @@ static void on_looked_up(struct swarm_task *t, const struct docker_reply *reply)
     if (swarm_no_answer(reply)) {
         swarm_answer_unreachable(t, reply);
     } else if (reply->status != 200 || !id) {
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s: the Swarm has no '%s'", kind->name, name);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s: the Swarm has no '%s'", kind->name, name);
     } else {
         json_object_set_new(json_object_get(t->ids, kind->name), name, json_string(id));
         look_up(t);
@@ -210,16 +212,15 @@ static void on_variables_read(void *arg, char **values, size_t count, const stru
     struct swarm *s = t->swarm;
 
     (void)count;
-    t->in_pool = false;
     t->files = values;
-    if (t->forgotten)
-        swarm_task_free(t);
-    else if (error)
-        swarm_answer_text(t, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1,
-                          "%s", error->text);
+    if (!task_is_wanted(&t->task))
+        return;
+    if (error)
+        task_answer_text(&t->task, environment_file_later(error->code) ? ENGINE_UNREACHABLE : ENGINE_REFUSED,
+                         -1, "%s", error->text);
     else
         look_up(t);
-    swarm_released(s);
+    tasks_release(&s->tasks);
 }
 
 void swarm_prepare_begin(struct swarm_task *t)
@@ -228,16 +229,15 @@ void swarm_prepare_begin(struct swarm_task *t)
     struct engine_faults faults = {0};
     struct error error = {0};
 
-    swarm_engine_faults(t->q.job, &faults);
+    swarm_engine_faults(t->task.q.job, &faults);
     if (faults.first.code) {
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", faults.first.text);
-    } else if (variable_files_check(t->q.job, &s->limits, &error) < 0) {
-        swarm_answer_text(t, ENGINE_REFUSED, -1, "%s", error.text);
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", faults.first.text);
+    } else if (variable_files_check(t->task.q.job, &s->limits, &error) < 0) {
+        task_answer_text(&t->task, ENGINE_REFUSED, -1, "%s", error.text);
     } else {
         t->ids = json_pack("{s:{}, s:{}}", "secrets", "configs");
-        t->in_pool = variable_files_read(s->reader, t->q.job, &s->limits, on_variables_read, t);
-        if (t->in_pool)
-            s->held++;
+        if (variable_files_read(s->reader, t->task.q.job, &s->limits, on_variables_read, t))
+            task_to_thread(&t->task);
         else
             look_up(t);
     }

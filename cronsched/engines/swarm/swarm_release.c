@@ -21,7 +21,7 @@ static void look(struct swarm_task *t, swarm_done *done)
 {
     char path[SWARM_PATH_MAX];
 
-    swarm_service_path(path, t->q.id, "");
+    swarm_service_path(path, t->task.q.id, "");
     swarm_send(t, &(struct swarm_call){.method = "GET", .path = path}, done);
 }
 
@@ -30,11 +30,11 @@ static void update(struct swarm_task *t, const struct swarm_service *service, js
     char path[SWARM_PATH_MAX], rest[48];
 
     snprintf(rest, sizeof(rest), "/update?version=%llu", (unsigned long long)service->version);
-    swarm_service_path(path, t->q.id, rest);
-    swarm_send(
-        t,
-        &(struct swarm_call){.method = "POST", .path = path, .body = spec, .once = t->op == ENGINE_RELEASE},
-        done);
+    swarm_service_path(path, t->task.q.id, rest);
+    swarm_send(t,
+               &(struct swarm_call){
+                   .method = "POST", .path = path, .body = spec, .once = t->task.op == ENGINE_RELEASE},
+               done);
     json_decref(spec);
 }
 
@@ -52,17 +52,18 @@ static void answer_gone(struct swarm_task *t)
 {
     struct swarm *s = t->swarm;
 
-    snprintf(s->gone_ids[s->gone_next++ % SWARM_GONE_IDS], SWARM_ID_MAX, "%s", t->q.id);
-    swarm_answer_text(t, ENGINE_UNKNOWN, -1, "its service was removed by somebody else before its release");
+    snprintf(s->gone_ids[s->gone_next++ % SWARM_GONE_IDS], SWARM_ID_MAX, "%s", t->task.q.id);
+    task_answer_text(&t->task, ENGINE_UNKNOWN, -1,
+                     "its service was removed by somebody else before its release");
 }
 
 static void on_released(struct swarm_task *t, const struct docker_reply *reply)
 {
-    FAULT_POINT("swarm.released", t->q.run);
+    FAULT_POINT("swarm.released", t->task.q.run);
     if (!docker_lost(reply) && reply->status == 200) {
         swarm_poll_soon(t->swarm);
-        swarm_answer_text(t, ENGINE_ACCEPTED, -1, "the Swarm looks for a node%s",
-                          t->guarded ? "" : "; not guarded against a second start by it");
+        task_answer_text(&t->task, ENGINE_ACCEPTED, -1, "the Swarm looks for a node%s",
+                         t->guarded ? "" : "; not guarded against a second start by it");
     } else if (reply->outcome == HTTP_NOT_SENT) {
         swarm_answer_unreachable(t, reply);
     } else if (!docker_lost(reply) && reply->status == 404) {
@@ -70,8 +71,8 @@ static void on_released(struct swarm_task *t, const struct docker_reply *reply)
     } else {
         if (docker_lost(reply))
             swarm_link_suspect(t->swarm);
-        swarm_answer_text(t, ENGINE_UNKNOWN, -1, "the manager does not say that it is released: %s",
-                          reply->text);
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "the manager does not say that it is released: %s",
+                         reply->text);
     }
 }
 
@@ -84,16 +85,16 @@ static void on_release_look(struct swarm_task *t, const struct docker_reply *rep
     } else if (docker_lost(reply) || reply->status != 200 || !swarm_service_read(reply->json, &service)) {
         swarm_answer_unreachable(t, reply);
     } else if (service.released || service.replicas != 0) {
-        swarm_answer_text(t, ENGINE_ACCEPTED, -1, "somebody else had scaled it before its release");
-    } else if (service.epoch != t->q.epoch) {
-        swarm_answer_text(t, ENGINE_UNKNOWN, -1, "another leader has fenced it: its label is epoch %lld",
-                          (long long)service.epoch);
+        task_answer_text(&t->task, ENGINE_ACCEPTED, -1, "somebody else had scaled it before its release");
+    } else if (service.epoch != t->task.q.epoch) {
+        task_answer_text(&t->task, ENGINE_UNKNOWN, -1,
+                         "another leader has fenced it: its label is epoch %lld", (long long)service.epoch);
     } else {
-        FAULT_POINT("swarm.release", t->q.run);
+        FAULT_POINT("swarm.release", t->task.q.run);
         t->guarded = swarm_guard_is_applied(service.spec);
-        update(t, &service, swarm_spec_changed(service.spec, 1, "cronsched.released", t->q.epoch),
+        update(t, &service, swarm_spec_changed(service.spec, 1, "cronsched.released", t->task.q.epoch),
                on_released);
-        FAULT_POINT("swarm.sent", t->q.run);
+        FAULT_POINT("swarm.sent", t->task.q.run);
     }
 }
 
@@ -106,13 +107,13 @@ void swarm_release_begin(struct swarm_task *t)
 
 static void on_stopped(struct swarm_task *t, const struct docker_reply *reply)
 {
-    FAULT_POINT("swarm.stopped", t->q.run);
+    FAULT_POINT("swarm.stopped", t->task.q.run);
     if (docker_lost(reply) || (reply->status != 200 && reply->status != 404)) {
         swarm_answer_unreachable(t, reply); /* the scheduler comes again */
         return;
     }
-    swarm_watch_stopping(t->swarm, t->q.id);
-    swarm_answer(t, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
+    swarm_watch_stopping(t->swarm, t->task.q.id);
+    task_answer(&t->task, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
 }
 
 static void on_stop_look(struct swarm_task *t, const struct docker_reply *reply)
@@ -142,7 +143,7 @@ static void on_discarded(struct swarm_task *t, const struct docker_reply *reply)
     if (docker_lost(reply) || (reply->status != 200 && reply->status != 404))
         swarm_answer_unreachable(t, reply); /* the sweep finds it */
     else
-        swarm_answer(t, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
+        task_answer(&t->task, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
 }
 
 /* A released one that was withdrawn goes by the sweep, which looks at its tasks. */
@@ -154,9 +155,9 @@ static void on_discard_look(struct swarm_task *t, const struct docker_reply *rep
     if (docker_lost(reply) || reply->status != 200 || !swarm_service_read(reply->json, &service)) {
         on_discarded(t, reply);
     } else if (service.released || service.replicas != 0) {
-        swarm_answer(t, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
+        task_answer(&t->task, &(struct engine_answer){.event = ENGINE_DONE, .exit_code = -1});
     } else {
-        swarm_service_path(path, t->q.id, "");
+        swarm_service_path(path, t->task.q.id, "");
         swarm_send(t, &(struct swarm_call){.method = "DELETE", .path = path}, on_discarded);
     }
 }

@@ -155,7 +155,7 @@ static json_t *environment_json(const struct environment *environment)
 
 static json_t *labels_json(const struct swarm_task *t, const char *cluster)
 {
-    const struct engine_request *q = &t->q;
+    const struct engine_request *q = &t->task.q;
     json_t *labels = q->job->labels ? json_copy(q->job->labels) : json_object();
     char attempt[16], try[16], epoch[24];
     const struct {
@@ -285,7 +285,7 @@ static void set_command(json_t *container, const struct job *job)
 
 static void set_lists(json_t *container, const struct swarm_task *t)
 {
-    const struct job *job = t->q.job;
+    const struct job *job = t->task.q.job;
 
     set_list(container, "Mounts", mounts_json(job));
     set_list(container, "Hosts", hosts_json(job));
@@ -303,7 +303,7 @@ static void set_lists(json_t *container, const struct swarm_task *t)
 /* An image's HEALTHCHECK would keep the task in `starting` while the program runs, and end it. */
 static json_t *container_json(const struct swarm_task *t, json_t *environment)
 {
-    const struct job *job = t->q.job;
+    const struct job *job = t->task.q.job;
     json_t *container =
         json_pack("{s:s, s:o, s:I, s:{s:[s]}, s:b, s:b}", "Image", job->image, "Env", environment,
                   "StopGracePeriod", (json_int_t)(job->stop_grace_ms > 0 ? job->stop_grace_ms : 1) * 1000000,
@@ -326,7 +326,7 @@ static json_t *container_json(const struct swarm_task *t, json_t *environment)
 json_t *swarm_spec_json(const struct swarm_task *t, const char *cluster,
                         const struct environment *environment)
 {
-    const struct job *job = t->q.job;
+    const struct job *job = t->task.q.job;
     json_t *container = container_json(t, environment_json(environment));
     json_t *template = json_pack("{s:o, s:{s:s, s:i}, s:{s:o}, s:{s:o}}", "ContainerSpec", container,
                                  "RestartPolicy", "Condition", "none", "MaxAttempts", 1, "Placement",
@@ -336,7 +336,7 @@ json_t *swarm_spec_json(const struct swarm_task *t, const char *cluster,
     if (template && job->network)
         json_object_set_new(template, "Networks", json_pack("[{s:s}]", "Target", job->network));
     /* dnsrr: no virtual address is taken for each run */
-    return json_pack("{s:s, s:o, s:o, s:{s:{s:i}}, s:{s:s}}", "Name", t->q.name, "Labels",
+    return json_pack("{s:s, s:o, s:o, s:{s:{s:i}}, s:{s:s}}", "Name", t->task.q.name, "Labels",
                      labels_json(t, cluster), "TaskTemplate", template, "Mode", "Replicated", "Replicas", 0,
                      "EndpointSpec", "Mode", "dnsrr");
 }

@@ -113,7 +113,7 @@ static bool is_candidate(const struct swarm_sweep *w, const struct swarm_service
         return false;
     if (!service->released && service->replicas == 0 && !old && service->epoch == w->epoch)
         return false;
-    return !swarm_is_busy(s, service->id, service->run) &&
+    return !tasks_are_busy(&s->tasks, service->id, service->run) &&
            !s->host->keep(s->host, service->run, (int)service->attempt, service->epoch, service->id);
 }
 

@@ -51,11 +51,11 @@ static void on_poll_timer(uv_timer_t *timer);
 
 static struct swarm_task *find(struct swarm *s, const char *id)
 {
-    LIST_EACH(link, &s->watches)
+    LIST_EACH(link, &s->tasks.watches)
     {
-        struct swarm_task *t = LIST_ITEM(link, struct swarm_task, link);
+        struct swarm_task *t = swarm_task_at(link);
 
-        if (strcmp(t->q.id, id) == 0)
+        if (strcmp(t->task.q.id, id) == 0)
             return t;
     }
     return NULL;
@@ -67,7 +67,7 @@ static void tell(struct swarm_task *t, const struct engine_answer *answer)
 {
     struct engine_answer a = *answer;
 
-    a.ticket = t->q.ticket;
+    a.ticket = t->task.q.ticket;
     a.exit_code = -1;
     t->swarm->host->answer(t->swarm->host, &a);
 }
@@ -158,7 +158,7 @@ static void on_log_kept(void *arg, const char *remark)
     char text[SWARM_TEXT_MAX * 2];
     struct engine_answer a = {.event = end->event, .exit_code = end->exit_code, .cause = end->cause};
 
-    FAULT_POINT("swarm.ended", t->q.run);
+    FAULT_POINT("swarm.ended", t->task.q.run);
     snprintf(text, sizeof(text), "%s", end->text);
     if (remark)
         add_text(text, sizeof(text), remark);
@@ -166,7 +166,7 @@ static void on_log_kept(void *arg, const char *remark)
     a.at_ms = end->at_ms;
     a.started_ms = w->started_ms ? w->started_ms : end->at_ms;
     a.starts = w->starts > 1 ? w->starts : 0;
-    swarm_answer(t, &a);
+    task_answer(&t->task, &a);
 }
 
 static void finish(struct swarm_task *t, const struct swarm_state *end)
@@ -267,7 +267,7 @@ static void on_node(void *arg, const struct http_answer *answer)
 static bool is_being_stopped(const struct swarm_task *t)
 {
     const struct swarm_watch *w = t->watch;
-    int64_t grace_ms = t->q.job->stop_grace_ms + STOP_TAKES_MS;
+    int64_t grace_ms = t->task.q.job->stop_grace_ms + STOP_TAKES_MS;
 
     return w->stopping && (int64_t)uv_now(t->swarm->loop) - w->stopping_ms < grace_ms;
 }
@@ -352,7 +352,7 @@ static void on_look(void *arg, const struct http_answer *answer)
     } else if (swarm_state_read(json, &state)) {
         apply(t, &state);
     } else {
-        swarm_service_path(path, t->q.id, "");
+        swarm_service_path(path, t->task.q.id, "");
         look(t, path, on_service);
     }
     json_decref(json);
@@ -362,16 +362,16 @@ static void look_at_wanted(struct swarm *s)
 {
     char path[SWARM_PATH_MAX];
 
-    LIST_EACH(link, &s->watches)
+    LIST_EACH(link, &s->tasks.watches)
     {
-        struct swarm_task *t = LIST_ITEM(link, struct swarm_task, link);
+        struct swarm_task *t = swarm_task_at(link);
 
         if (s->looking >= SWARM_LOOKS_AT_ONCE)
             return;
         if (t->watch->look || t->watch->ended || !(t->watch->wanted || t->watch->stopping))
             continue;
         t->watch->wanted = false;
-        swarm_list_path(path, sizeof(path), "tasks", "service", t->q.id, NULL, NULL);
+        swarm_list_path(path, sizeof(path), "tasks", "service", t->task.q.id, NULL, NULL);
         look(t, path, on_look);
     }
 }
@@ -392,9 +392,9 @@ static int64_t poll_interval(const struct swarm *s)
 {
     int64_t now = (int64_t)uv_now(s->loop), least = POLL_OLD_MS;
 
-    LIST_EACH(link, &s->watches)
+    LIST_EACH(link, &s->tasks.watches)
     {
-        const struct swarm_watch *w = LIST_ITEM(link, struct swarm_task, link)->watch;
+        const struct swarm_watch *w = swarm_task_at(link)->watch;
         int64_t ms = w->ended ? POLL_OLD_MS : interval_of(w, now - w->began_ms);
 
         least = ms < least ? ms : least;
@@ -404,7 +404,7 @@ static int64_t poll_interval(const struct swarm *s)
 
 static void poll_next(struct swarm *s)
 {
-    if (!s->closing && s->watched > 0 && s->link == SWARM_LINK_UP && !s->poll)
+    if (!s->tasks.closing && s->watched > 0 && s->link == SWARM_LINK_UP && !s->poll)
         loop_timer_start(&s->poll_timer, on_poll_timer, (uint64_t)poll_interval(s), 0);
 }
 
@@ -431,22 +431,22 @@ static json_t *by_service(const json_t *tasks)
  * others. */
 static struct swarm_task *next_in_turn(struct swarm *s)
 {
-    struct swarm_task *t = LIST_ITEM(s->watches.next, struct swarm_task, link);
+    struct swarm_task *t = swarm_task_at(s->tasks.watches.next);
 
-    list_remove(&t->link);
-    list_append(&s->watches, &t->link);
+    list_remove(&t->task.link);
+    list_append(&s->tasks.watches, &t->task.link);
     return t;
 }
 
 static void apply_all(struct swarm *s, const json_t *map)
 {
-    for (int n = s->watched; n > 0 && s->watched > 0 && !s->closing; n--) {
+    for (int n = s->watched; n > 0 && s->watched > 0 && !s->tasks.closing; n--) {
         struct swarm_task *t = next_in_turn(s);
         struct swarm_state state;
 
         if (t->watch->ended || t->watch->look || t->watch->stopping)
             continue;
-        if (swarm_state_read(json_object_get(map, t->q.id), &state))
+        if (swarm_state_read(json_object_get(map, t->task.q.id), &state))
             apply(t, &state);
         else
             t->watch->wanted = true;
@@ -487,7 +487,7 @@ static void on_poll_timer(uv_timer_t *timer)
     struct swarm *s = OBJECT(struct swarm, timer->data);
     char path[SWARM_PATH_MAX], label[128];
 
-    if (s->poll || s->closing || s->link != SWARM_LINK_UP || s->watched == 0)
+    if (s->poll || s->tasks.closing || s->link != SWARM_LINK_UP || s->watched == 0)
         return;
     look_at_wanted(s);
     snprintf(label, sizeof(label), "cronsched.cluster=%.100s", s->host->cluster(s->host));
@@ -503,7 +503,7 @@ void swarm_poll_soon(struct swarm *s)
     bool is_soon = uv_is_active((uv_handle_t *)&s->poll_timer) &&
                    uv_timer_get_due_in(&s->poll_timer) <= POLL_STOPPING_MS;
 
-    if (!s->closing && !s->poll && s->link == SWARM_LINK_UP && s->watched > 0 && !is_soon)
+    if (!s->tasks.closing && !s->poll && s->link == SWARM_LINK_UP && s->watched > 0 && !is_soon)
         loop_timer_start(&s->poll_timer, on_poll_timer, POLL_STOPPING_MS, 0);
 }
 
@@ -519,7 +519,7 @@ void swarm_watches_link_down(struct swarm *s)
 {
     http_call_cancel(s->poll);
     s->poll = NULL;
-    for (int n = s->watched; n > 0 && s->watched > 0 && !s->closing; n--)
+    for (int n = s->watched; n > 0 && s->watched > 0 && !s->tasks.closing; n--)
         tell_away(next_in_turn(s), s->why);
 }
 
@@ -542,7 +542,7 @@ static void begin(struct swarm_task *t)
     struct swarm *s = t->swarm;
     char text[SWARM_TEXT_MAX];
 
-    if (engine_is_another(s->cluster_id, t->q.identity, text, sizeof(text)) && s->link == SWARM_LINK_UP)
+    if (engine_is_another(s->cluster_id, t->task.q.identity, text, sizeof(text)) && s->link == SWARM_LINK_UP)
         tell_away(t, text);
     else if (s->link == SWARM_LINK_DOWN)
         tell_away(t, s->why);
@@ -553,20 +553,19 @@ static void begin(struct swarm_task *t)
 void swarm_watch_begin(struct swarm_task *t)
 {
     struct swarm *s = t->swarm;
-    struct swarm_task *old = find(s, t->q.id);
+    struct swarm_task *old = find(s, t->task.q.id);
 
     if (old) /* of another leader, which asked through this replica, or of one before it was replaced */
-        swarm_task_free(old);
-    t->place = SWARM_WATCH;
+        task_free(&old->task);
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->began_ms = (int64_t)uv_now(s->loop);
-    t->watch->started_ms = t->q.started_ms;
-    t->watch->started = t->q.started_ms != 0;
+    t->watch->started_ms = t->task.q.started_ms;
+    t->watch->started = t->task.q.started_ms != 0;
     t->watch->told_started = t->watch->started;
     t->watch->told_starts = 1;
-    t->watch->away = t->q.unresolved;
+    t->watch->away = t->task.q.unresolved;
     t->log = swarm_log_of(t);
-    list_append(&s->watches, &t->link);
+    task_watch(&t->task);
     s->watched++;
     swarm_wake_in(t, 0, begin); /* nothing is told from within */
 }
