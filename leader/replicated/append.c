@@ -345,10 +345,11 @@ static void recovered(struct replicated *r)
     struct appender *a = &r->appender;
 
     assert(a->recovery == RECOVERY_ASKED && list_empty(&a->multis));
-    a->recovery = RECOVERY_NONE;
     a->next_head_version = r->tree.head_version;
     if (r->tree.head > a->status.acked) {
-        acked(r, r->tree.head, r->tree.head_version);
+        acked(r, r->tree.head, r->tree.head_version); /* what the owner appends now waits behind the rest */
+        if (a->recovery != RECOVERY_ASKED)
+            return; /* leadership ended meanwhile */
     } else if (a->refused) {
         refused(r, a->uncertain_reply);
     } else if (a->uncertain_reply[0] && a->recovered_once) {
@@ -359,6 +360,7 @@ static void recovered(struct replicated *r)
     a->refused = false;
     a->uncertain_reply[0] = '\0';
     resend(r);
+    a->recovery = RECOVERY_NONE;
 }
 
 static bool recovery_goes_on(struct replicated *r, const struct coord_reply *reply, const char *what)
@@ -402,7 +404,7 @@ static void on_log_read(void *arg, const struct coord_reply *reply)
         if (item)
             mine = reply->size == item->size && memcmp(reply->data, item->data, item->size) == 0;
         else /* the last that was acknowledged */
-            mine = strcmp(hash, r->follower.applied_hash) == 0;
+            mine = r->tree.head == r->appender.status.acked && strcmp(hash, r->follower.applied_hash) == 0;
         if (mine)
             recovered(r);
         else

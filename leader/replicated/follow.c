@@ -252,7 +252,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 
     assert(r->follower.fetching > 0);
     r->follower.fetching--;
-    r->follower.refetch |= !guard_follows(r);
+    r->follower.refetch |= !guard_follows(r) || election_leads(r); /* a leader has what it leads with */
     if (!r->follower.refetch && !r->alarm[0] && !election_closing(r)) {
         if (reply->result == COORD_OK) {
             give(r, reply);

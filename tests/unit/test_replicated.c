@@ -239,6 +239,35 @@ static void appends_in_doubt_are_settled(void **state)
     }
 }
 
+static void append_one_more(struct owner *o)
+{
+    o->on_acked = NULL;
+    assert_int_equal(owner_append(o, 20), 0);
+}
+
+/* What the owner appends when it is told that some of them were carried out follows those that were not. */
+static void appends_made_while_settling_come_last(void **state)
+{
+    for (size_t executed = 1; executed <= 7; executed++) {
+        struct cluster *c = cluster_of_three();
+        struct node *a = &c->nodes[0];
+
+        for (int i = 0; i < 7; i++)
+            append(a, 1);
+        a->owner.on_acked = append_one_more;
+        seat_cut(&a->seat, executed);
+        seat_connect(&a->seat);
+        settle(c);
+        assert_null(a->owner.on_acked);
+        assert_ptr_equal(leader(c), a);
+        assert_int_equal(a->owner.deposals, 0);
+        assert_int_equal(a->owner.acked, 18);
+        assert_int_equal(head(c), 18);
+        assert_log_is_a_chain(c, 1);
+        cluster_free(c);
+    }
+}
+
 static void the_connection_may_break_again_while_settling(void **state)
 {
     for (int n = 0; n < 8; n++) {
@@ -454,6 +483,7 @@ int main(void)
         cmocka_unit_test(an_old_word_that_a_leader_is_gone_counts_for_nothing),
         cmocka_unit_test(a_leader_wrongly_thought_gone_is_deposed_and_starts_nothing),
         cmocka_unit_test(appends_in_doubt_are_settled),
+        cmocka_unit_test(appends_made_while_settling_come_last),
         cmocka_unit_test(the_connection_may_break_again_while_settling),
         cmocka_unit_test(appends_that_wait_travel_together),
         cmocka_unit_test(too_much_in_flight_is_refused),
