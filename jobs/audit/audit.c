@@ -55,11 +55,6 @@ struct audit {
     struct error *error;
 };
 
-static int64_t floor_s(int64_t ms)
-{
-    return ms >= 0 ? ms / 1000 : (ms - 999) / 1000;
-}
-
 static const char *time_text(int64_t at_s, char buffer[TEXT_NUMBER_BUFFER])
 {
     return instant_format(at_s * 1000, INSTANT_S, buffer, TEXT_NUMBER_BUFFER);
@@ -146,7 +141,7 @@ static bool read_runs(struct audit *a, const json_t *item)
     j = job_get(a, job);
     json_array_foreach(times, i, at)
     {
-        run.at_s = floor_s(json_integer_value(at));
+        run.at_s = instant_floor_s(json_integer_value(at));
         j->runs = array_add(j->runs, j->run_count, sizeof(run));
         j->runs[j->run_count++] = run;
     }
@@ -176,8 +171,8 @@ static bool read_range(struct audit *a, const json_t *item, bool pruned)
     if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:I,s:I,s?s,s?I}", "job", &job, "from", &from, "to",
                     &to, "count", &count, "reason", &reason, "time", &time) < 0)
         return false;
-    range =
-        (struct audit_range){.from_s = floor_s(from), .to_s = floor_s(to), .count = count, .reason = reason};
+    range = (struct audit_range){
+        .from_s = instant_floor_s(from), .to_s = instant_floor_s(to), .count = count, .reason = reason};
     j = job_get(a, job);
     if (pruned)
         add_range(&j->pruned, &j->pruned_count, range);
@@ -207,9 +202,9 @@ static bool read_ends(struct audit *a, const json_t *item)
     if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I}", "run", &run, "count", &count) < 0 ||
         run_id_parse(run, job, &at_ms, &has_ms) < 0)
         return false;
-    if (floor_s(at_ms) > a->since_s && floor_s(at_ms) <= a->until_s)
-        find(a->doubled_list, &a->doubled, job, floor_s(at_ms), "an attempt of %s ended %lld times", run,
-             (long long)count);
+    if (instant_floor_s(at_ms) > a->since_s && instant_floor_s(at_ms) <= a->until_s)
+        find(a->doubled_list, &a->doubled, job, instant_floor_s(at_ms), "an attempt of %s ended %lld times",
+             run, (long long)count);
     return true;
 }
 
@@ -227,9 +222,9 @@ static bool read_unfinished(struct audit *a, const json_t *item)
     if (json_unpack((json_t *)(uintptr_t)item, "{s:s,s:I,s:s}", "job", &job, "at", &at, "state", &state) < 0)
         return false;
     j = job_get(a, job);
-    if (run_state_of(state) == RUN_UNRESOLVED && (!j->unresolved || floor_s(at) < j->unresolved_s)) {
+    if (run_state_of(state) == RUN_UNRESOLVED && (!j->unresolved || instant_floor_s(at) < j->unresolved_s)) {
         j->unresolved = true;
-        j->unresolved_s = floor_s(at);
+        j->unresolved_s = instant_floor_s(at);
     }
     return true;
 }
@@ -673,8 +668,8 @@ int audit_check(const json_t *history, const struct audit_options *options, stru
     struct versions_job *timeline, *next;
     int rc;
 
-    a.since_s = floor_s(options->since_ms);
-    a.until_s = floor_s(options->until_ms < options->now_ms ? options->until_ms : options->now_ms);
+    a.since_s = instant_floor_s(options->since_ms);
+    a.until_s = instant_floor_s(options->until_ms < options->now_ms ? options->until_ms : options->now_ms);
     a.unaccounted_list = json_array();
     a.doubled_list = json_array();
     a.range_list = json_array();

@@ -25,11 +25,6 @@ int64_t versions_time(const json_t *time)
     return ms;
 }
 
-static int64_t floor_s(int64_t ms)
-{
-    return ms >= 0 ? ms / 1000 : (ms - 999) / 1000;
-}
-
 /* ---- pauses ---- */
 
 static void pause_end(struct versions_pauses *pauses, int64_t time_ms, const char *by)
@@ -112,7 +107,7 @@ static bool same_set(const char *a, const char *b)
 static void add_version(struct versions_job *job, json_t *record, int64_t time_ms)
 {
     struct versions_entry *last = version_last(job);
-    int64_t cursor_s = floor_s(int_of(record, "cursor"));
+    int64_t cursor_s = instant_floor_s(int_of(record, "cursor"));
     struct versions_entry v = {
         .number = int_of(record, "version"),
         .after_s = cursor_s,
@@ -145,7 +140,7 @@ static void end_version(struct versions_job *job, const json_t *record, int64_t 
 
     if (!last || last->deleted)
         return;
-    last->until_s = floor_s(time_ms) > last->after_s ? floor_s(time_ms) : last->after_s;
+    last->until_s = instant_floor_s(time_ms) > last->after_s ? instant_floor_s(time_ms) : last->after_s;
     last->deleted = true;
     last->ended_by = text_of(record, "by");
     pause_end(&job->pauses, time_ms, last->ended_by);

@@ -72,3 +72,13 @@ const char *instant_format(int64_t ms, enum instant_form form, char *buffer, siz
     snprintf(buffer + n, size - (size_t)n, "Z");
     return buffer;
 }
+
+int64_t instant_floor_s(int64_t ms)
+{
+    return ms / MS_PER_S - (ms % MS_PER_S < 0);
+}
+
+int64_t instant_ceil_s(int64_t ms)
+{
+    return ms / MS_PER_S + (ms % MS_PER_S > 0);
+}

@@ -22,3 +22,7 @@ enum instant_form {
 
 /* Years outside 0000 to 9999 are clamped to their ends. Returns buffer. */
 const char *instant_format(int64_t ms, enum instant_form form, char *buffer, size_t size);
+
+/* Its second, rounded down, or up: also before 1970, where the division of C rounds the other way. */
+int64_t instant_floor_s(int64_t ms);
+int64_t instant_ceil_s(int64_t ms);

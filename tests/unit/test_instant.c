@@ -92,6 +92,26 @@ static void instants_of_every_day_round_trip(void **state)
     }
 }
 
+static void seconds_are_rounded_to_one_side(void **state)
+{
+    static const struct {
+        int64_t ms, floor_s, ceil_s;
+    } cases[] = {{0, 0, 0},
+                 {1, 0, 1},
+                 {999, 0, 1},
+                 {1000, 1, 1},
+                 {-1, -1, 0},
+                 {-999, -1, 0},
+                 {-1000, -1, -1},
+                 {INT64_MIN, INT64_MIN / 1000 - 1, INT64_MIN / 1000},
+                 {INT64_MAX, INT64_MAX / 1000, INT64_MAX / 1000 + 1}};
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(instant_floor_s(cases[i].ms), cases[i].floor_s);
+        assert_int_equal(instant_ceil_s(cases[i].ms), cases[i].ceil_s);
+    }
+}
+
 static void basic_instants_are_strict(void **state)
 {
     static const char *const bad[] = {"20261122T030000",
@@ -139,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(instants),
         cmocka_unit_test(instants_of_every_day_round_trip),
+        cmocka_unit_test(seconds_are_rounded_to_one_side),
         cmocka_unit_test(basic_instants_are_strict),
         cmocka_unit_test(errors_say_what_is_missing),
     };
