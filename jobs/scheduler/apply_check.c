@@ -9,6 +9,7 @@
 #include "jobs/definition/after.h"
 #include "jobs/scheduler/apply_jobs.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define JOB_SPARE_BYTES 4096 /* of a record, beside the job in it */
@@ -19,6 +20,7 @@ void apply_fault(struct apply *a, const char *job, const struct error *fault)
 {
     size_t whole = utf8_check(fault->text, strlen(fault->text));
 
+    assert(fault->code < 0);
     if (a->fault_count++ == 0) {
         *a->error = *fault;
         if (fault->code == ERR_UNSUPPORTED) /* the caller is wrong, not the server */
@@ -47,6 +49,7 @@ int apply_judge(struct apply *a)
 {
     size_t n = strlen(a->error->text);
 
+    assert(a->fault_count == 0 || a->error->code < 0);
     if (a->fault_count == 0)
         return 0;
     if (a->fault_count > 1)
@@ -74,6 +77,7 @@ static void check_engine(struct apply *a, const struct job *def, const char *nam
         engine_fault(&faults, ERR_INVALID, "engine: the server has no engine %s%s", name,
                      near_hint(near_find(name, names, s->o.engine_count), hint, sizeof(hint)));
     }
+    assert(json_array_size(faults.texts) == 0 || faults.first.code < 0);
     json_array_foreach(faults.texts, i, text)
     {
         struct error fault;
@@ -132,6 +136,7 @@ static int check_after(struct apply *a)
     const struct job **jobs = calloc(a->count + 1, sizeof(*jobs));
     int rc;
 
+    assert(a->count <= json_object_size(a->jobs));
     if (!jobs)
         return ERR_NOMEM;
     for (size_t i = 0; i < a->count; i++)
@@ -166,6 +171,7 @@ static int check_parent(struct apply *a, const struct parent *p)
     const struct state_children *before = state_after(&a->s->state, p->name);
     size_t count = p->children;
 
+    assert(p->children > 0);
     for (size_t i = 0; before && i < before->count; i++)
         count += !json_object_get(a->jobs, before->jobs[i]->name) && !apply_is_pruned(a, before->jobs[i]);
     if (count <= SCHEDULER_CHILDREN_MAX || (before && count <= before->count))
@@ -188,6 +194,7 @@ static int check_children(struct apply *a)
         HASH_DEL(table, p);
         free(p);
     }
+    assert(!table);
     return rc;
 }
 
@@ -204,6 +211,7 @@ int apply_check_parents(struct apply *a)
 {
     int rc;
 
+    assert(a->count <= json_object_size(a->jobs));
     if (a->count < json_object_size(a->jobs)) /* a parent may be one that cannot be read */
         return apply_judge(a);
     rc = check_after(a);
@@ -215,6 +223,7 @@ int apply_check_pruned(struct apply *a)
 {
     struct job_state *j, *next;
 
+    assert(a->prune && a->set);
     HASH_ITER(by_name, a->s->state.jobs, j, next)
     {
         const struct state_children *children = apply_is_pruned(a, j) ? state_after(&a->s->state, j->name)
@@ -249,6 +258,7 @@ bool apply_is_pruned(const struct apply *a, const struct job_state *j)
 
 bool apply_is_unchanged(const struct apply *a, const struct apply_change *c)
 {
+    assert(!c->old || c->old->def);
     return c->old && job_equal(c->old->def, c->def) &&
            ((!a->set && !a->take_over) || same_owner(c->old->set, a->set));
 }
@@ -281,6 +291,7 @@ static void conflict_fault(struct apply *a, const struct apply_change *c)
     char from[APPLY_OWNER_SIZE], to[APPLY_OWNER_SIZE], hint[APPLY_OWNER_SIZE] = "";
     struct error fault;
 
+    assert(c->old && apply_is_conflict(a, c));
     json_array_append_new(a->conflicts, json_pack("{s:s,s:s?}", "job", c->def->name, "set", c->old->set));
     if (a->dry)
         return;
@@ -306,6 +317,7 @@ int apply_check_empty(struct apply *a)
 
     if (!a->prune || a->allow_empty || json_object_size(a->jobs) > 0)
         return 0;
+    assert(a->set);
     HASH_ITER(by_name, a->s->state.jobs, j, next)
     {
         count += apply_is_pruned(a, j);
@@ -325,6 +337,7 @@ int apply_check_sizes(struct apply *a)
 {
     size_t most = a->s->journal->batch_bytes;
 
+    assert(a->grows == 0);
     for (size_t i = 0; i < a->count; i++) {
         const struct apply_change *c = &a->changes[i];
 

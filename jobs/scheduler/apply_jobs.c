@@ -13,9 +13,18 @@
 
 #include "jobs/base/alloc.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define UNLISTED_MAX 1000 /* names in the answer; the others are counted */
+
+static void apply_invariant(const struct apply *a)
+{
+    assert(a->count <= json_object_size(a->jobs));
+    assert(a->compared <= a->count && a->next <= a->count);
+    assert(a->pruned <= json_array_size(a->deleted));
+    assert(a->unchanged <= a->compared);
+}
 
 /* ---- reading ---- */
 
@@ -35,6 +44,7 @@ static int read_job(struct apply *a, const char *name, const json_t *item)
         apply_fault(a, name, &fault);
         return 0;
     }
+    assert(a->count < json_object_size(a->jobs));
     a->changes[a->count].bytes = json_dumpb(item, NULL, 0, JSON_COMPACT);
     a->bytes += strlen(name) + a->changes[a->count].bytes;
     a->changes[a->count++].def = def;
@@ -48,6 +58,7 @@ static int read_some(struct apply *a, size_t most)
     json_t *jobs = (json_t *)(uintptr_t)a->jobs;
     int rc = 0;
 
+    assert(a->step == APPLY_READS);
     for (; a->at && most > 0 && rc == 0; most--) {
         rc = read_job(a, json_object_iter_key(a->at), json_object_iter_value(a->at));
         a->at = json_object_iter_next(jobs, a->at);
@@ -93,6 +104,7 @@ static void keep_pause(struct apply_change *c)
 
     if (!paused_by_hand(j) || j->def->paused == c->def->paused)
         return;
+    assert(!c->pause.kept);
     c->pause.kept = true;
     c->pause.reason = alloc_text(j->pause_reason);
     c->pause.by = alloc_text(j->pause_by);
@@ -106,12 +118,14 @@ static void put_pause_again(struct apply *a, const struct apply_change *c)
     struct job_state *j = c->old;
     struct record *r = turn_record(s, RECORD_PAUSE);
 
+    assert(c->pause.kept);
     PUT_TEXT(s, r, job, j->name);
     if (c->pause.until_ms)
         PUT_INT(s, r, until_ms, c->pause.until_ms);
     PUT_TEXT(s, r, reason, c->pause.reason);
     PUT_TEXT(s, r, by, c->pause.by);
     turn_commit(s, r);
+    assert(j->paused);
     turn_wake_job(s, j, s->now_ms);
     if (j->run_count > c->pause.runs) /* its parents' runs have caused one between the two records */
         launch_close(s, LIST_ITEM(j->runs.prev, struct run, of_job), VERDICT_PAUSED, c->pause.reason,
@@ -140,6 +154,7 @@ static void put_job(struct apply *a, const struct apply_change *c)
     json_t *def = job_to_json(c->def);
     struct record *r;
 
+    assert(!c->same && !a->dry);
     if (old)
         planner_account(s, old, "edited");
     if (old && a->staged)
@@ -154,6 +169,7 @@ static void put_job(struct apply *a, const struct apply_change *c)
     PUT_TEXT(s, r, set, set);
     PUT_TEXT(s, r, by, a->by);
     turn_commit(s, r);
+    assert(a->staged || state_job(&s->state, c->def->name));
     json_decref(def);
 }
 
@@ -161,9 +177,11 @@ static void put_apply(struct apply *a)
 {
     struct record *r = turn_record(a->s, RECORD_APPLY);
 
+    assert(a->staged);
     PUT_INT(a->s, r, count, (int64_t)json_array_size(a->s->state.staged));
     PUT_TEXT(a->s, r, by, a->by);
     turn_commit(a->s, r);
+    assert(json_array_size(a->s->state.staged) == 0);
 }
 
 static void warn_never(struct apply *a, const struct job *def)
@@ -200,6 +218,7 @@ static void compare_one(struct apply *a, struct apply_change *c)
 /* What there is to do, and what to say of it. 1: all are compared. */
 static int compare_some(struct apply *a, size_t most)
 {
+    apply_invariant(a);
     for (; a->compared < a->count && most > 0; most--)
         compare_one(a, &a->changes[a->compared++]);
     return a->compared == a->count;
@@ -217,6 +236,7 @@ static void list_others(struct apply *a)
         else if ((a->set || a->dry) && apply_is_unlisted(a, j) && a->unlisted_count++ < UNLISTED_MAX)
             json_array_append_new(a->unlisted, json_string(j->name));
     }
+    assert(json_array_size(a->unlisted) <= UNLISTED_MAX);
 }
 
 static void log_take_over(const struct apply *a, const struct apply_change *c)
@@ -231,6 +251,7 @@ static void log_take_over(const struct apply *a, const struct apply_change *c)
 /* 1: all are. */
 static int stage_some(struct apply *a, size_t most)
 {
+    apply_invariant(a);
     for (; a->next < a->count && most > 0; a->next++) {
         struct apply_change *c = &a->changes[a->next];
 
@@ -251,6 +272,7 @@ static int stage_some(struct apply *a, size_t most)
 /* 1: all are. */
 static int prune_some(struct apply *a, size_t most)
 {
+    apply_invariant(a);
     for (; !a->dry && a->pruned < json_array_size(a->deleted) && most > 0; most--)
         commands_put_delete(a->s, json_string_value(json_array_get(a->deleted, a->pruned++)), true, a->set,
                             a->by);
@@ -264,6 +286,7 @@ static void close_deleted(struct apply *a)
     json_t *name;
     size_t i;
 
+    assert(a->prune || json_array_size(a->deleted) == 0);
     json_array_foreach(a->deleted, i, name)
     {
         struct job_state *j = state_job(&s->state, json_string_value(name));
@@ -279,6 +302,7 @@ static void take_effect(struct apply *a)
 
     if (a->dry)
         return;
+    assert(a->next == a->count && a->pruned == json_array_size(a->deleted));
     close_deleted(a);
     for (i = 0; a->staged && i < a->count; i++)
         if (!a->changes[i].same)
@@ -368,6 +392,7 @@ static int check_all(struct apply *a)
 {
     int rc = check_index(a);
 
+    assert(a->compared == 0 && a->next == 0 && a->pruned == 0);
     for (size_t i = 0; i < a->count; i++)
         a->changes[i].old = state_job(&a->s->state, a->changes[i].def->name);
     rc = rc < 0 ? rc : apply_check_parents(a);
@@ -418,6 +443,7 @@ static struct apply *apply_new(struct scheduler *s, const json_t *body, const ch
 /* What the client is told beside the error. */
 static void put_details(const struct apply *a, int rc, struct scheduler_result *ret)
 {
+    assert(!ret->details);
     if (rc < 0 && json_array_size(a->faults) > 0)
         ret->details = json_pack("{s:O}", "faults", a->faults);
 }
@@ -427,6 +453,7 @@ static int apply_begin(struct apply *a)
 {
     int rc = read_apply(a, a->body);
 
+    assert(!a->changes && !a->at);
     rc = rc < 0 ? rc : check_index(a);
     if (rc < 0)
         return rc;
@@ -442,6 +469,7 @@ static int apply_reply(struct apply *a, struct scheduler_result *ret)
 {
     struct scheduler *s = a->s;
 
+    apply_invariant(a);
     json_t *reply = json_pack("{s:I,s:O,s:O,s:O,s:I,s:O,s:O,s:O,s:O,s:I,s:O}", "index",
                               (json_int_t)(a->dry ? s->state.defs_index : turn_index(s)), "created",
                               a->created, "changed", a->changed, "deleted", a->deleted, "unchanged",
@@ -463,6 +491,7 @@ static int apply_at_once(struct apply *a, struct scheduler_result *ret)
 {
     int rc = read_some(a, SIZE_MAX);
 
+    assert(a != a->s->apply);
     rc = rc < 0 ? rc : check_all(a);
     if (rc < 0)
         return rc;
@@ -487,6 +516,7 @@ int scheduler_apply(struct scheduler *s, const json_t *body, const char *by, str
     rc = rc < 0 ? rc : apply_at_once(a, ret);
     put_details(a, rc, ret);
     apply_free(a);
+    assert(rc < 0 ? !ret->reply : !ret->details);
     return rc;
 }
 
@@ -503,6 +533,7 @@ static bool is_small(const struct apply *a)
     size_t most = items_of(a->s), count = json_object_size(a->jobs);
     struct job_state *j, *next;
 
+    assert(a->step == APPLY_READS && a->count == 0);
     if (!a->prune || count > most)
         return count <= most;
     HASH_ITER(by_name, a->s->state.jobs, j, next)
@@ -551,6 +582,7 @@ static void apply_end(struct scheduler *s, int rc)
 {
     struct apply *a = s->apply;
 
+    assert(rc == 0 || !a->result.reply);
     s->apply = NULL;
     put_details(a, rc, &a->result);
     apply_free_spent(s, SIZE_MAX); /* mostly there is none */
@@ -577,6 +609,7 @@ bool apply_free_spent(struct scheduler *s, size_t items)
 
     if (!a)
         return false;
+    assert(a != s->apply);
     for (; a->count > 0 && items > 0; items--)
         job_unref(a->changes[--a->count].def);
     if (a->count > 0 || (items < SIZE_MAX && !empty_body(a, items)))
@@ -598,6 +631,7 @@ void apply_step(struct scheduler *s)
 
     if (!apply_wants_turn(s))
         return;
+    assert(s->leading);
     switch (a->step) {
     case APPLY_READS:
         rc = read_some(a, items_of(s));
@@ -625,6 +659,7 @@ void apply_step(struct scheduler *s)
         apply_end(s, 0);
         return;
     }
+    assert(rc <= 1 && a->step < APPLY_ENDS);
     if (rc < 0)
         apply_end(s, rc);
     else
@@ -637,6 +672,7 @@ void apply_drop(struct scheduler *s, const char *why)
 
     if (!a)
         return;
+    apply_invariant(a);
     for (size_t i = 0; i < a->next && !a->dry; i++)
         if (a->changes[i].old)
             a->changes[i].old->live.held = false;

@@ -5,6 +5,8 @@
 #include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
+#include <assert.h>
+
 static int read_instant(const json_t *body, const char *key, int64_t *ret, struct error *error)
 {
     const char *text = json_string_value(json_object_get(body, key));
@@ -41,6 +43,7 @@ static bool is_done(struct scheduler *s, const struct job_state *j, struct range
 {
     char id[RUN_ID_MAX];
 
+    assert(range->taken_count <= sizeof(range->taken) / sizeof(range->taken[0]));
     if (range->again)
         return false;
     for (size_t i = 0; i < range->taken_count; i++)
@@ -70,6 +73,7 @@ static int read_range(struct scheduler *s, const struct job_state *j, const json
         if (ret->taken_count <= BACKFILLS_PER_JOB_MAX)
             ret->taken[ret->taken_count++] = (struct taken){b->times, b->done};
     }
+    assert(ret->taken_count <= sizeof(ret->taken) / sizeof(ret->taken[0]) && ret->to_ms <= j->cursor_ms);
     return 0;
 }
 
@@ -78,8 +82,9 @@ static int backfill_times(struct scheduler *s, struct job_state *j, struct range
                           struct error *error)
 {
     struct schedule *schedule = rules_schedule(s, j);
-    int64_t before_s = (range->from_ms + 999) / 1000 - 1, to_s = range->to_ms / 1000;
+    int64_t before_s = instant_ceil_s(range->from_ms) - 1, to_s = instant_floor_s(range->to_ms);
 
+    assert(range->to_ms <= j->cursor_ms);
     if (!schedule)
         return error_set(error, ERR_INVALID, "%s has no schedule to take fire times from", j->name);
     if (schedule_count(schedule, before_s, to_s, BACKFILL_RANGE_MAX + 1) > BACKFILL_RANGE_MAX)
@@ -102,6 +107,7 @@ static json_t *backfill_reply(const char *name, const json_t *times)
     json_t *first = json_array();
     char text[TEXT_NUMBER_BUFFER];
 
+    assert(json_array_size(times) <= BACKFILL_TIMES_MAX);
     for (size_t i = 0; i < json_array_size(times) && i < 100; i++)
         json_array_append_new(first, json_string(instant_format(json_integer_value(json_array_get(times, i)),
                                                                 INSTANT_S, text, sizeof(text))));
@@ -125,6 +131,7 @@ static void put_backfill(struct scheduler *s, struct job_state *j, json_t *times
 {
     struct record *r = turn_record(s, RECORD_BACKFILL);
 
+    assert(json_array_size(times) > 0 && max_parallel >= 1);
     PUT_TEXT(s, r, job, j->name);
     PUT_JSON(s, r, report, times);
     PUT_INT(s, r, max_parallel, max_parallel);
@@ -132,6 +139,7 @@ static void put_backfill(struct scheduler *s, struct job_state *j, json_t *times
         PUT_INT(s, r, again, 1);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
+    assert(!list_empty(&j->backfills));
     turn_wake_job(s, j, s->now_ms);
 }
 
@@ -165,5 +173,6 @@ int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body
         commands_finish(s, backfill_reply(name, times), ret);
     }
     json_decref(times);
+    assert(rc == 0 || !ret->reply);
     return rc;
 }

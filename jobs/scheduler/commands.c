@@ -33,6 +33,7 @@ int commands_enter(struct scheduler *s, struct error *error)
         return error_set(error, ERR_FULL, "%s", journal.text);
     turn_enter(s);
     reconcile_due(s); /* what is due is evaluated first */
+    assert(s->leading && !s->stopping);
     return 0;
 }
 
@@ -77,6 +78,7 @@ int commands_find_job(struct scheduler *s, const char *name, struct job_state **
 
 int commands_finish(struct scheduler *s, json_t *reply, struct scheduler_result *ret)
 {
+    assert(!ret->reply && !ret->index);
     reconcile_due(s);
     ret->index = turn_index(s);
     ret->reply = reply;
@@ -89,6 +91,7 @@ void commands_close_job(struct scheduler *s, struct job_state *j, const char *by
 {
     struct list *last = &j->runs; /* the last that stays: closing one may end those after it, too */
 
+    assert(s->leading);
     planner_account(s, j, "deleted");
     while (last->next != &j->runs) {
         struct run *run = LIST_ITEM(last->next, struct run, of_job);
@@ -104,6 +107,7 @@ void commands_put_delete(struct scheduler *s, const char *job, bool staged, cons
 {
     struct record *r = turn_record(s, staged ? RECORD_STAGE : RECORD_JOB_DELETE);
 
+    assert(staged || !set);
     PUT_TEXT(s, r, job, job);
     PUT_TEXT(s, r, set, set);
     PUT_TEXT(s, r, by, by);
@@ -126,6 +130,7 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
                          children->jobs[0]->name, name);
     commands_close_job(s, j, by);
     commands_put_delete(s, name, false, NULL, by);
+    assert(!state_job(&s->state, name));
     return commands_finish(s, json_pack("{s:s}", "job", name), ret);
 }
 
@@ -148,6 +153,7 @@ static void wake_running(struct scheduler *s)
 {
     struct run *r, *next;
 
+    assert(s->state.paused);
     HASH_ITER(by_id, s->state.runs, r, next)
     {
         turn_wake_job(s, r->job, s->now_ms);
@@ -182,6 +188,7 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
+    assert(j ? j->paused : s->state.paused);
     if (j)
         turn_wake_job(s, j, s->now_ms);
     else
@@ -207,6 +214,7 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, stru
         PUT_TEXT(s, r, job, name);
         PUT_TEXT(s, r, by, by);
         turn_commit(s, r);
+        assert(!j->paused);
         turn_wake_job(s, j, s->now_ms);
     }
     if (!j && s->state.paused)
@@ -233,6 +241,7 @@ static int read_trigger(const json_t *body, struct trigger *t, struct error *err
     json_t *value;
     char *text;
 
+    assert(!t->key && !t->params);
     json_object_foreach((json_t *)(uintptr_t)body, key, value)
     {
         if (strcmp(key, "key") == 0 && json_is_string(value))
@@ -314,6 +323,7 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     struct job_state *j = NULL;
     char id[RUN_ID_MAX];
     struct record *r;
+    struct run *run;
     int64_t at_ms;
     int rc = commands_enter(s, &ret->error);
 
@@ -347,9 +357,11 @@ int scheduler_trigger(struct scheduler *s, const char *name, const json_t *body,
     if (t.children)
         PUT_INT(s, r, children, 1);
     turn_commit(s, r);
+    run = state_run(&s->state, id);
+    assert(run && run->job == j && run->fired && run->cause == CAUSE_MANUAL);
     if (j->def->concurrency == JOB_REPLACE)
-        launch_stop_others(s, state_run(&s->state, id));
-    turn_wake_run(s, state_run(&s->state, id), s->now_ms);
+        launch_stop_others(s, run);
+    turn_wake_run(s, run, s->now_ms);
     return commands_finish(s, json_pack("{s:s,s:b}", "run", id, "existing", 0), ret);
 }
 
@@ -369,6 +381,7 @@ int scheduler_kill(struct scheduler *s, const char *id, const char *by, struct s
     if (!r)
         return error_set(&ret->error, ERR_NOT_FOUND, "no unfinished run %s", id);
     launch_stop(s, r, STOP_KILLED, by);
+    assert(r->state == RUN_ENDED || run_attempt(r)->stop_reason != STOP_NONE);
     return commands_finish(s, json_pack("{s:s}", "run", id), ret);
 }
 
@@ -381,6 +394,7 @@ bool scheduler_notice_next(struct scheduler *s, const struct list **at, struct s
 
     if (!s->leading || s->stopping || next == &s->state.notices)
         return false;
+    assert(s->state.notice_count > 0);
     n = LIST_ITEM(next, const struct notice, all);
     *ret = (struct scheduler_notice){n->id, n->url, n->headers, n->body};
     *at = next;

@@ -43,6 +43,7 @@ struct engine_call *engine_call_find(struct scheduler *s, uint64_t ticket)
 
 void engine_call_free(struct scheduler *s, struct engine_call *c)
 {
+    assert(engine_call_find(s, c->ticket) == c);
     HASH_DELETE(by_ticket, s->calls, c);
     free(c->run);
     free(c);
@@ -52,10 +53,12 @@ void engine_call_drop_all(struct scheduler *s)
 {
     struct engine_call *c, *next;
 
+    assert(!s->leading);
     HASH_ITER(by_ticket, s->calls, c, next)
     {
         engine_call_free(s, c);
     }
+    assert(!s->calls);
     while (!list_empty(&s->discards)) {
         struct engine_discard *d = LIST_ITEM(s->discards.next, struct engine_discard, all);
 
@@ -73,6 +76,7 @@ void engine_call_orphan(struct scheduler *s, uint64_t *ticket)
 {
     struct engine_call *c = *ticket ? engine_call_find(s, *ticket) : NULL;
 
+    assert(!c || c->run);
     *ticket = 0;
     if (c) {
         free(c->run);
@@ -85,6 +89,7 @@ void engine_call_orphan_all(struct scheduler *s, struct run *r)
 {
     engine_call_orphan(s, &r->live.ticket);
     engine_call_orphan(s, &r->live.stop_ticket);
+    assert(!r->live.ticket && !r->live.stop_ticket);
 }
 
 /* ---- calls ---- */
@@ -96,6 +101,7 @@ static void object_name(struct scheduler *s, const char *run, const struct attem
     char text[RUN_ID_MAX + 160], hash[33];
     int try = a->try;
 
+    assert(a->number >= 1);
     if (MUTANT(SAME_NAME)) {
         try = 1;
         index = 0;
@@ -172,6 +178,7 @@ bool engine_call_may_act(struct scheduler *s, struct run *r)
 {
     bool may = s->journal->ops->may_act(s->journal);
 
+    assert(s->leading);
     if (!may)
         turn_wake_run(s, r, s->now_ms + MAY_ACT_AGAIN_MS);
     return may;
@@ -197,6 +204,7 @@ void engine_call_back_off(struct scheduler *s, struct run *r)
     r->live.failures++;
     wait = wait < BACK_OFF_MAX_MS ? wait : BACK_OFF_MAX_MS;
     wait += (int64_t)(s->o.env->random(s->o.env) % (uint64_t)(wait / 4 + 1));
+    assert(wait >= BACK_OFF_FIRST_MS && wait <= BACK_OFF_MAX_MS + BACK_OFF_MAX_MS / 4);
     r->live.not_before_ms = s->now_ms + wait;
     turn_wake_run(s, r, r->live.not_before_ms);
 }
@@ -231,6 +239,7 @@ void engine_call_discard_later(struct scheduler *s, struct run *r)
 
 void engine_call_discard_acked(struct scheduler *s)
 {
+    assert(s->leading);
     if (list_empty(&s->discards) || !s->journal->ops->may_act(s->journal))
         return; /* the next turn looks again; and what stays behind the sweep finds */
     LIST_EACH_SAFE(link, &s->discards)

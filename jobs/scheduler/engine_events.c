@@ -82,6 +82,7 @@ static void record_accepted(struct scheduler *s, struct run *r, const struct eng
 {
     struct record *rec = turn_record_about(s, RECORD_ACCEPTED, r);
 
+    assert(run_attempt(r)->state == ATTEMPT_COMMITTED || run_attempt(r)->state == ATTEMPT_ACCEPTED);
     PUT_TEXT(s, rec, text, answer->text);
     turn_commit(s, rec);
 }
@@ -110,6 +111,7 @@ static void answer_pending(struct scheduler *s, struct run *r, const struct engi
     const struct attempt *a = run_attempt(r);
     bool told = a->text && answer->text && strcmp(a->text, answer->text) == 0;
 
+    assert(run_attempt_is_released(a));
     if (a->state != ATTEMPT_ACCEPTED)
         return; /* it comes late: it has started since */
     r->live.failures = 0;
@@ -159,6 +161,7 @@ static void answer_refused(struct scheduler *s, struct run *r, const struct engi
     const char *next = NULL;
     struct record *rec;
 
+    assert(a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED || run_attempt_is_released(a));
     for (size_t i = 0; i + 1 < def->engine.count && a->state == ATTEMPT_ARMED; i++)
         if (strcmp(def->engine.items[i], a->engine) == 0)
             next = def->engine.items[i + 1];
@@ -233,6 +236,7 @@ static void answer_unreachable(struct scheduler *s, struct run *r, enum engine_o
 {
     const struct job *def = run_def(r);
 
+    assert(op != ENGINE_STOP && op != ENGINE_DISCARD);
     if (op == ENGINE_FENCE && MUTANT(SILENCE_IS_PROOF)) {
         answer_never_ran(s, r, answer);
         return;
@@ -267,6 +271,7 @@ static void answer_prepared(struct scheduler *s, struct run *r, const struct eng
 static void answer_run(struct scheduler *s, struct run *r, enum engine_op op,
                        const struct engine_answer *answer)
 {
+    invariant_run(s, r);
     switch (answer->event) {
     case ENGINE_PREPARED:
         answer_prepared(s, r, answer);
@@ -336,6 +341,7 @@ static void answer_unfit(struct scheduler *s, struct run *r, enum engine_op op,
 {
     char text[128];
 
+    assert(!answer_fits(op, run_attempt(r), answer));
     snprintf(text, sizeof(text), "the engine answered %s with %s", engine_op_name(op),
              engine_event_name(answer->event));
     turn_log(s, LOG_WARN, "engine-answer", r, "%s, which does not fit", text);
@@ -354,7 +360,7 @@ static uint64_t ticket_of(const struct run *r, enum engine_op op)
 
 void engine_events_answer(struct engine_host *host, const struct engine_answer *answer)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
     struct engine_call *c = engine_call_find(s, answer->ticket);
     struct run *r;
     enum engine_op op;
@@ -368,6 +374,7 @@ void engine_events_answer(struct engine_host *host, const struct engine_answer *
     if (!c)
         return;
     op = c->op;
+    assert(op != ENGINE_DISCARD); /* no call waits for it */
     r = c->run ? state_run(&s->state, c->run) : NULL;
     if (!r || (ticket_of(r, op) != c->ticket)) {
         /* nobody needs what was prepared: the sweep asks engine_events_keep, which does not know it */
@@ -404,7 +411,7 @@ static void retry_now(struct scheduler *s, struct run *r)
 
 void engine_events_back(struct engine_host *host, const struct engine *engine)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
     struct job_state *j, *next;
 
     if (!s->leading || s->stopping)
@@ -434,7 +441,7 @@ void engine_events_back(struct engine_host *host, const struct engine *engine)
 void engine_events_stray(struct engine_host *host, const struct engine *engine, const char *run, int attempt,
                          const char *id, bool running)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
 
     if (!s->leading || s->stopping)
         return;
@@ -448,7 +455,7 @@ void engine_events_stray(struct engine_host *host, const struct engine *engine, 
 
 bool engine_events_keep(struct engine_host *host, const char *run, int attempt, int64_t epoch, const char *id)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
     struct run *r = state_run(&s->state, run);
     struct engine_call *c, *next;
 

@@ -26,6 +26,8 @@ void launch_forget(struct scheduler *s, struct run *r)
         run_queue_withdraw_permission(s, r);
     }
     engine_call_orphan_all(s, r);
+    assert(r->live.timer.slot == 0 && r->live.queue_item.slot == 0); /* no heap knows it any more */
+    assert(!s->leading || (!r->live.unrecovered && !r->live.engine_permit && !r->live.permitted));
 }
 
 /* ---- records about an attempt ---- */
@@ -74,6 +76,7 @@ void launch_close(struct scheduler *s, struct run *r, enum run_verdict verdict, 
     PUT_TEXT(s, rec, text, text);
     PUT_TEXT(s, rec, by, by);
     turn_commit(s, rec);
+    assert(r->state == RUN_ENDED && r->verdict == verdict);
 }
 
 void launch_revoke(struct scheduler *s, struct run *r, const char *reason)
@@ -88,6 +91,7 @@ void launch_revoke(struct scheduler *s, struct run *r, const char *reason)
     run_queue_return_engine_permit(s, r);
     engine_call_orphan(s, &r->live.ticket);
     turn_commit(s, rec);
+    assert(r->state == (r->fired ? RUN_WAITING : RUN_ENDED));
 }
 
 void launch_never_ran(struct scheduler *s, struct run *r, const char *evidence)
@@ -123,6 +127,7 @@ void launch_stop_others(struct scheduler *s, const struct run *by)
 {
     bool in_turn = rules_catches_up_in_turn(run_def(by), by->cause);
 
+    assert(by->fired);
     LIST_EACH_SAFE(link, &by->job->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
@@ -140,6 +145,7 @@ static struct run *goes_before(const struct run *r)
     bool waits = rules_waits_turn(r);
     int room = rules_max_running(run_def(r)) - 1;
 
+    assert(r->fired && !r->live.permitted);
     LIST_EACH(link, &r->job->runs)
     {
         struct run *other = LIST_ITEM(link, struct run, of_job);
@@ -159,6 +165,7 @@ static struct run *goes_before(const struct run *r)
 /* A later run that replaces this one, which has not started. */
 static struct run *replaced_by(const struct run *r)
 {
+    assert(r->fired && !rules_is_queued(r));
     LIST_EACH(link, &r->job->runs)
     {
         struct run *other = LIST_ITEM(link, struct run, of_job);
@@ -175,6 +182,7 @@ static bool permit_beside_stray(struct scheduler *s, struct run *r)
 {
     char text[RUN_ID_MAX + 64];
 
+    assert(r->fired && !r->live.permitted);
     if (rules_waits_turn(r) || rules_has_started(r))
         return false;
     snprintf(text, sizeof(text), "%s was started again by somebody else and runs", stray_of(s, r->job));
@@ -189,6 +197,7 @@ static bool close_caused(struct scheduler *s, struct run *r)
     const struct job *def = run_def(r);
     char text[64];
 
+    assert(r->fired && r->state != RUN_ENDED);
     if (r->cause != CAUSE_AFTER || r->attempt_count > 0)
         return false;
     if (def->concurrency == JOB_REPLACE)
@@ -238,6 +247,7 @@ static bool crossed(struct scheduler *s, const struct run *r)
 {
     int room = rules_max_running(run_def(r)) - 1;
 
+    assert(r->live.permitted);
     if (run_def(r)->concurrency == JOB_ALLOW)
         return false;
     LIST_EACH(link, &r->job->runs)
@@ -256,6 +266,7 @@ static void wait_for_engine(struct scheduler *s, struct run_queue *running, stru
     struct record *rec;
     char text[160];
 
+    assert(!run_queue_has_permit(running, r));
     if (r->live.waits_in != running) {
         snprintf(text, sizeof(text),
                  "waits: %d runs are under way on engine %.64s, and its max_running is %d", running->taken,
@@ -266,6 +277,7 @@ static void wait_for_engine(struct scheduler *s, struct run_queue *running, stru
         turn_commit(s, rec);
     }
     run_queue_wait(s, running, r);
+    assert(r->live.waits_in == running);
 }
 
 /* The engine of its next attempt, or of the one that is prepared. */
@@ -282,6 +294,8 @@ static bool permit(struct scheduler *s, struct run *r)
 {
     struct run_queue *pool = run_queue_of_pool(s, run_def(r)), *running = running_queue(s, r);
 
+    invariant_run(s, r);
+    assert(r->fired);
     if (r->live.permitted && crossed(s, r))
         run_queue_withdraw_permission(s, r);
     if (r->live.permitted)
@@ -319,6 +333,7 @@ static void put_arm(struct scheduler *s, const char *run, int attempt, int try, 
     PUT_INT(s, rec, fire_ms, fire_ms);
     PUT_INT(s, rec, due_ms, due_ms);
     turn_commit(s, rec);
+    assert(run_attempt(state_run(&s->state, run))->state == ATTEMPT_ARMED);
 }
 
 bool launch_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, int64_t fire_ms,
@@ -326,12 +341,16 @@ bool launch_arm_ahead(struct scheduler *s, struct job_state *j, const char *id, 
 {
     const char *name = rules_engine_name(s, j->def);
     struct run_queue *q = run_queue_of_engine(s, name, NULL);
+    struct run *r;
 
+    assert(fire_ms > j->cursor_ms && due_ms >= fire_ms);
     /* the last quarter is for what is due: a reservation may hold its permit for half a minute */
     if (!q || q->taken >= q->size - q->size / 4 || heap_first(&q->waiting) || state_run(&s->state, id))
         return false;
     put_arm(s, id, 1, 1, name, fire_ms, due_ms);
-    run_queue_take_engine_permit(q, state_run(&s->state, id));
+    r = state_run(&s->state, id);
+    assert(r && !r->fired && r->state == RUN_ARMED && r->fire_ms == fire_ms);
+    run_queue_take_engine_permit(q, r);
     return true;
 }
 
@@ -365,6 +384,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
         }
         run_queue_take_engine_permit(q, r);
     }
+    assert(r->live.engine_permit == q);
     run_queue_stop_waiting(s, r);
     if (r->live.permitted)
         run_queue_move_running_permit(s, run_queue_of_running(s, engine), r);
@@ -378,6 +398,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
 
 static void arm_again(struct scheduler *s, struct run *r)
 {
+    assert(!may_execute(s, r));
     if (r->live.not_before_ms > s->now_ms)
         turn_wake_run(s, r, r->live.not_before_ms); /* its tries keep coming to nothing */
     else
@@ -392,6 +413,7 @@ static bool has_deadline(const struct run *r)
 
 bool launch_too_late(struct scheduler *s, struct run *r)
 {
+    assert(r->state != RUN_ENDED);
     if (!has_deadline(r) || s->now_ms - r->fire_ms <= run_def(r)->start_within_ms)
         return false;
     launch_close(s, r, VERDICT_DEADLINE, TEXT_DEADLINE, NULL);
@@ -437,6 +459,7 @@ static int64_t started_here_ms(struct scheduler *s, struct run *r, const struct 
 {
     int64_t least_ms = r->live.sent_ms, at_ms = a->started_ms;
 
+    assert(a->state == ATTEMPT_STARTED);
     if (r->live.started_ms)
         return r->live.started_ms;
     if (!least_ms)
@@ -449,6 +472,7 @@ static int64_t started_here_ms(struct scheduler *s, struct run *r, const struct 
 /* When an engine that has accepted it, and does not start it, loses it again: nothing waits without a bound. */
 static int64_t withdraw_at_ms(struct scheduler *s, const struct run *r, const struct attempt *a)
 {
+    assert(a->state == ATTEMPT_ACCEPTED);
     return has_deadline(r) ? r->fire_ms + run_def(r)->start_within_ms + 1
                            : a->accepted_ms + s->o.resolve_within_ms;
 }
@@ -460,6 +484,7 @@ static void tell_of_stops(struct scheduler *s, struct run *r, const struct attem
     struct record *rec;
     int asked = r->live.stops++;
 
+    assert(a->stop_reason != STOP_NONE && asked >= 0);
     if (asked < 1 || (asked & (asked - 1)) != 0)
         return;
     snprintf(text, sizeof(text),
@@ -479,6 +504,7 @@ static void reconcile_released(struct scheduler *s, struct run *r, struct attemp
     bool started = a->state == ATTEMPT_STARTED;
     int64_t stop_at = started ? started_here_ms(s, r, a) + run_def(r)->timeout_ms : withdraw_at_ms(s, r, a);
 
+    assert(a == run_attempt(r) && run_attempt_is_released(a));
     if (r->live.unrecovered && r->live.recover_by_ms <= s->now_ms)
         takeover_recovered(s, r, r->state == RUN_UNRESOLVED ? OUTCOME_UNRESOLVED : OUTCOME_ADOPTED);
     else if (r->live.unrecovered)
@@ -516,6 +542,7 @@ static void reconcile_released(struct scheduler *s, struct run *r, struct attemp
 
 static void fence(struct scheduler *s, struct run *r)
 {
+    assert(may_execute(s, r) && run_attempt(r)->state == ATTEMPT_COMMITTED);
     if (r->state == RUN_UNRESOLVED && resolved_too_late(s, r))
         return;
     if (r->live.ticket)
@@ -528,6 +555,7 @@ static void fence(struct scheduler *s, struct run *r)
 
 static void reconcile_committed(struct scheduler *s, struct run *r, struct attempt *a)
 {
+    assert(a == run_attempt(r) && a->state == ATTEMPT_COMMITTED);
     if (a->committed_epoch != s->epoch || r->live.released) {
         if (!r->live.ticket)
             fence(s, r);
@@ -554,6 +582,7 @@ static void reconcile_committed(struct scheduler *s, struct run *r, struct attem
 
 static void reconcile_armed(struct scheduler *s, struct run *r, struct attempt *a)
 {
+    assert(a == run_attempt(r) && a->state == ATTEMPT_ARMED);
     if (a->epoch != s->epoch) { /* its leader never committed it: it was never started */
         arm_again(s, r);
         return;
@@ -569,6 +598,7 @@ static void reconcile_armed(struct scheduler *s, struct run *r, struct attempt *
 /* Its engine was taken out of the configuration. */
 static void reconcile_engineless(struct scheduler *s, struct run *r)
 {
+    assert(may_execute(s, r));
     if (r->state != RUN_UNRESOLVED)
         turn_record_text(s, RECORD_UNRESOLVED, r, "its engine is not in the configuration");
     else if (!resolved_too_late(s, r))
@@ -578,6 +608,7 @@ static void reconcile_engineless(struct scheduler *s, struct run *r)
 /* A stop came before its start. */
 static void close_stopped(struct scheduler *s, struct run *r, const struct attempt *a)
 {
+    assert(a->stop_reason != STOP_NONE && a->state == ATTEMPT_NEVER_RAN);
     if (a->stop_reason == STOP_DEADLINE)
         launch_close(s, r, VERDICT_DEADLINE, a->text && *a->text ? a->text : TEXT_WITHDRAWN, NULL);
     else
@@ -587,6 +618,7 @@ static void close_stopped(struct scheduler *s, struct run *r, const struct attem
 /* A reservation by an earlier leader, under rules that are not in force any more. */
 static bool outdated(struct scheduler *s, const struct run *r)
 {
+    assert(!r->fired);
     return r->def != r->job->def || state_paused(&s->state, r->job) || r->fire_ms <= r->job->cursor_ms ||
            !rules_is_fire_time(s, r->job, r->fire_ms);
 }
@@ -598,6 +630,7 @@ static bool retries_later(const struct scheduler *s, const struct run *r)
     int64_t most_ms = def->retries_delay_ms > def->retries_max_delay_ms ? def->retries_delay_ms
                                                                         : def->retries_max_delay_ms;
 
+    assert(r->state == RUN_RETRYING);
     return r->retry_ms > s->now_ms && r->retry_ms - s->now_ms <= most_ms + CLOCK_SET_BACK_MS;
 }
 
@@ -622,6 +655,7 @@ void launch_reconcile(struct scheduler *s, struct run *r)
 
     if (!s->leading || r->state == RUN_ENDED || (r->live.index > s->acked && !MUTANT(EFFECT_BEFORE_ACK)))
         return; /* the ack of its batch comes back here */
+    invariant_run(s, r);
     if (a && may_execute(s, r) && !run_queue_of_engine(s, a->engine, NULL)) {
         reconcile_engineless(s, r);
     } else if (a && run_attempt_is_released(a)) {
@@ -670,5 +704,6 @@ void launch_release(struct scheduler *s, struct run *r)
         turn_wake_run(s, r, r->live.not_before_ms);
         return;
     }
+    assert(r->live.permitted && r->due_ms <= s->now_ms);
     engine_call_submit(s, r, ENGINE_RELEASE);
 }

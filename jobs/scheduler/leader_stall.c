@@ -4,11 +4,13 @@
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/time/instant.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* A fire time that waits for the outcome of what an earlier leader prepared is late for a reason. */
 static bool waits_for_recovery(const struct scheduler *s, struct job_state *j)
 {
+    invariant_job(s, j);
     LIST_EACH(link, &j->runs)
     {
         const struct attempt *a = run_attempt(LIST_ITEM(link, struct run, of_job));
@@ -49,6 +51,7 @@ bool scheduler_leader_stall(struct scheduler *s, char *ret_text, size_t size)
     }
     if (!late)
         return false;
+    assert(oldest <= now_ms - LEADER_STALL_MS);
     snprintf(ret_text, size, "%s at %s", late->name, instant_format(oldest, INSTANT_S, time, sizeof(time)));
     return true;
 }

@@ -23,6 +23,7 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
 {
     struct record *r;
 
+    assert(from_s > rules_cursor_s(j)); /* what is accounted for is so once */
     assert(from_s <= to_s && count > 0 && run_verdict_is_skip(reason));
     r = turn_record(s, RECORD_SKIPPED);
     PUT_TEXT(s, r, job, j->name);
@@ -32,6 +33,7 @@ static void put_skip(struct scheduler *s, struct job_state *j, int64_t from_s, i
     PUT_TEXT(s, r, reason, run_verdict_name(reason));
     PUT_TEXT(s, r, text, text);
     turn_commit(s, r);
+    assert(rules_cursor_s(j) >= to_s);
     takeover_note_skipped(s, j, from_s * 1000, to_s * 1000, count, reason);
     s->o.env->log(s->o.env, LOG_NOTE, "skipped", j->name, NULL, run_verdict_name(reason));
 }
@@ -42,11 +44,13 @@ static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int
     char id[RUN_ID_MAX];
     struct record *r = turn_record(s, RECORD_FIRE);
 
+    assert(at_s > rules_cursor_s(j) && due_ms >= at_s * 1000);
     PUT_TEXT(s, r, run, run_id_format(j->name, at_s * 1000, false, id));
     PUT_INT(s, r, fire_ms, at_s * 1000);
     PUT_INT(s, r, due_ms, due_ms);
     PUT_TEXT(s, r, cause, run_cause_name(cause));
     turn_commit(s, r);
+    assert(rules_cursor_s(j) >= at_s);
     if (due_ms <= s->takeover.lead_ms)
         takeover_note_late(s, j, at_s * 1000, cause);
     s->fired++;
@@ -71,6 +75,7 @@ static void put_passed(struct scheduler *s, struct job_state *j, int64_t at_s)
     PUT_TEXT(s, r, job, j->name);
     PUT_INT(s, r, to_ms, at_s * 1000);
     turn_commit(s, r);
+    assert(rules_cursor_s(j) >= at_s);
 }
 
 /* What an earlier leader committed cannot be revoked before it is known not to run: its fire time becomes a
@@ -93,6 +98,7 @@ static void skip_up_to(struct scheduler *s, struct job_state *j, int64_t to_s, e
 {
     struct schedule *schedule = rules_schedule(s, j);
 
+    assert(run_verdict_is_skip(reason));
     if (schedule)
         fire_unrecovered(s, j, to_s);
     while (schedule) {
@@ -123,6 +129,7 @@ void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, en
 static void evaluate_skip(struct scheduler *s, struct job_state *j, struct run *r, int64_t at_s,
                           enum run_verdict reason, const char *text)
 {
+    assert(!r || (r->job == j && !r->fired));
     if (r)
         launch_revoke(s, r, run_verdict_name(reason));
     put_skip(s, j, at_s, at_s, 1, reason, text);
@@ -138,6 +145,7 @@ static enum run_verdict blocked(struct scheduler *s, struct job_state *j, const 
     bool in_turn = rules_catches_up_in_turn(def, cause);
     const struct run *other = rules_busy_with(s, j, r);
 
+    assert(!r || r->job == j);
     if (def->start_within_ms > 0 && s->now_ms - at_s * 1000 > def->start_within_ms) {
         snprintf(text, REASON_BUFFER, TEXT_DEADLINE);
         return VERDICT_DEADLINE;
@@ -257,6 +265,7 @@ static void due_survey(struct scheduler *s, struct job_state *j, struct schedule
         return;
     if (first <= old_ms / 1000)
         ret->old_s = last_due_s(schedule, old_ms);
+    assert(ret->newest_s >= first && ret->old_s <= ret->newest_s);
     ret->many = left || ret->newest_s > first;
     if (!ret->many && ret->old_s < first)
         return;
@@ -269,6 +278,7 @@ static void due_survey(struct scheduler *s, struct job_state *j, struct schedule
 /* Why those before the newest do not run: because that one does, or for the reason for which that one does not. */
 static enum run_verdict superseded(const struct due *due, const char **ret_text)
 {
+    assert(!due->verdict || run_verdict_is_skip(due->verdict));
     *ret_text = due->verdict ? due->text : "a later fire time was run for it";
     return due->verdict ? due->verdict : VERDICT_COALESCED;
 }
@@ -284,6 +294,7 @@ static bool left_close(struct scheduler *s, struct job_state *j, struct schedule
     enum run_verdict verdict = VERDICT_NONE;
     const char *text = "";
 
+    assert(rules_is_left(s, r));
     if (launch_too_late(s, r))
         return true;
     if (old && def->catch_up == JOB_CATCH_UP_NONE) {
@@ -308,6 +319,7 @@ static void left_keep(struct scheduler *s, const struct run *r)
 {
     struct record *rec;
 
+    assert(r->fired && (r->cause == CAUSE_SCHEDULE || r->cause == CAUSE_CATCH_UP));
     if (r->cause == CAUSE_CATCH_UP)
         return;
     rec = turn_record(s, RECORD_FIRE);
@@ -317,6 +329,7 @@ static void left_keep(struct scheduler *s, const struct run *r)
     PUT_TEXT(s, rec, cause, run_cause_name(CAUSE_CATCH_UP));
     PUT_INT(s, rec, ahead, 1);
     turn_commit(s, rec);
+    assert(r->cause == CAUSE_CATCH_UP);
 }
 
 static void judge_left(struct scheduler *s, struct job_state *j, struct schedule *schedule,
@@ -324,6 +337,7 @@ static void judge_left(struct scheduler *s, struct job_state *j, struct schedule
 {
     bool again = !MUTANT(ARMED_IS_BUSY);
 
+    assert(due->old_s <= due->newest_s);
     while (again) { /* closing one may end the list's next */
         again = false;
         LIST_EACH(link, &j->runs)
@@ -352,6 +366,7 @@ static bool catch_up(struct scheduler *s, struct job_state *j, struct schedule *
     const char *text;
     enum run_verdict verdict = superseded(due, &text);
 
+    assert(due->old_s > INT64_MIN && due->old_s <= due->newest_s);
     if (def->start_within_ms > 0)
         skip_up_to(s, j, dead_s < last ? dead_s : last, VERDICT_DEADLINE, "later than start_within allows");
     if (schedule_next(schedule, rules_cursor_s(j)) > last)
@@ -394,6 +409,7 @@ static void skip_late(struct scheduler *s, struct job_state *j, struct schedule 
     const char *text;
     enum run_verdict verdict = superseded(due, &text);
 
+    assert(due->newest_s > INT64_MIN);
     if (!due->many || room == 0 || j->def->catch_up == JOB_CATCH_UP_ALL)
         return;
     if (j->def->concurrency == JOB_ALLOW)
@@ -412,6 +428,7 @@ static bool evaluate_due(struct scheduler *s, struct job_state *j, struct schedu
     enum run_cause cause = CAUSE_SCHEDULE;
     struct due due;
 
+    assert(!j->live.held && !state_paused(&s->state, j));
     due_survey(s, j, schedule, all, &due);
     judge_left(s, j, schedule, &due);
     if (due.newest_s == INT64_MIN)
@@ -436,6 +453,8 @@ void planner_account(struct scheduler *s, struct job_state *j, const char *reaso
 {
     struct schedule *schedule = rules_schedule(s, j);
 
+    invariant_job(s, j);
+    assert(s->leading);
     if (MUTANT(EDIT_UNACCOUNTED) || j->live.held) /* a held one was accounted for when it was staged */
         schedule = NULL;
     if (!schedule || state_paused(&s->state, j)) {
@@ -466,6 +485,7 @@ void planner_zones_before(struct scheduler *s, struct job_state *j)
     struct schedule *schedule = rules_schedule(s, j);
     int64_t last;
 
+    assert(s->leading && j->def);
     planner_account(s, j, "tzdata");
     j->live.ran_local[0] = '\0';
     if (schedule && schedule_fixed(schedule)) {
@@ -473,6 +493,7 @@ void planner_zones_before(struct scheduler *s, struct job_state *j)
         if (last >= j->anchor_ms / 1000)
             schedule_local(schedule, last, j->live.ran_local, sizeof(j->live.ran_local));
     }
+    assert(!j->live.ran_local[0] || schedule_fixed(schedule));
     schedule_free(j->live.schedule);
     j->live.schedule = NULL;
     j->live.compiled = false;
@@ -513,6 +534,7 @@ static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
         if (r->fire_ms / 1000 > at)
             at = r->fire_ms / 1000;
     }
+    assert((size_t)*ret_count <= j->run_count && at >= rules_cursor_s(j));
     return at;
 }
 
@@ -563,6 +585,7 @@ static void put_resume(struct scheduler *s, const char *job)
 {
     struct record *r = turn_record(s, RECORD_RESUME);
 
+    assert(job); /* without one it would be of all */
     PUT_TEXT(s, r, job, job);
     PUT_TEXT(s, r, by, "expiry");
     turn_commit(s, r);
@@ -573,10 +596,12 @@ static void put_pause_of_file(struct scheduler *s, const struct job_state *j)
 {
     struct record *r = turn_record(s, RECORD_PAUSE);
 
+    assert(j->def->paused);
     PUT_TEXT(s, r, job, j->name);
     PUT_TEXT(s, r, reason, STATE_PAUSED_IN_FILE);
     PUT_TEXT(s, r, by, "expiry");
     turn_commit(s, r);
+    assert(j->paused && !j->pause_until_ms);
 }
 
 /* True while the job is paused; a pause of its own that has expired ends here, that of all in resume.c. */
@@ -589,6 +614,7 @@ static bool paused(struct scheduler *s, struct job_state *j)
         else
             put_resume(s, j->name);
     }
+    assert(!j->paused || !j->pause_until_ms || j->pause_until_ms > s->now_ms);
     return state_paused(&s->state, j);
 }
 
@@ -600,6 +626,7 @@ static int64_t pause_ends_ms(const struct scheduler *s, const struct job_state *
         at = s->state.pause_until_ms; /* then all are looked at that need it */
     if (j->paused && j->pause_until_ms && j->pause_until_ms < at)
         at = j->pause_until_ms;
+    assert(at > s->now_ms);
     return at;
 }
 
@@ -630,6 +657,7 @@ static void backfill(struct scheduler *s, struct job_state *j)
 {
     int running = 0;
 
+    assert(!state_paused(&s->state, j));
     LIST_EACH(link, &j->runs)
     {
         running += LIST_ITEM(link, struct run, of_job)->cause == CAUSE_BACKFILL;
@@ -651,6 +679,7 @@ static void make_good(struct scheduler *s, struct job_state *j, int64_t at_s)
     char id[RUN_ID_MAX], text[REASON_BUFFER];
     struct record *r;
 
+    assert(at_s * 1000 <= s->now_ms);
     run_id_format(j->name, at_s * 1000, false, id);
     if (state_run(&s->state, id) || s->now_ms - at_s * 1000 > s->o.late_grace_ms ||
         blocked(s, j, NULL, at_s, CAUSE_BACKFILL, text) != VERDICT_NONE)
@@ -709,6 +738,8 @@ void planner_reconcile(struct scheduler *s, struct job_state *j)
     struct run *left;
     int64_t again;
 
+    invariant_job(s, j);
+    assert(s->leading);
     list_remove(&j->live.later);
     again = j->def ? plan(s, j) : HEAP_NEVER;
     while (!j->def && (left = left_run(s, j)))

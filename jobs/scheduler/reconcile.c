@@ -3,6 +3,8 @@
  */
 #include "jobs/scheduler/scheduler_priv.h"
 
+#include <assert.h>
+
 /* What one entry may do: thousands of jobs or runs that are due together are worked off in several, between which the loop has
  * its turns. */
 struct budget {
@@ -20,6 +22,7 @@ static void reconcile_all(struct scheduler *s, uint64_t records)
     struct budget jobs = {RECONCILED_PER_ENTRY, records}, runs = jobs, later = jobs;
     struct heap_item *item;
 
+    assert(s->leading && s->reconciling);
     engine_call_discard_acked(s);
     /* jobs first: what is due at this instant is evaluated before anything else is recorded at it */
     while ((item = heap_first(&s->job_timers)) && item->at <= s->now_ms && spend(s, &jobs)) {
@@ -44,6 +47,7 @@ void reconcile_due(struct scheduler *s)
     uint64_t records = s->record_count + RECORDS_PER_ENTRY;
     int64_t at = HEAP_NEVER;
 
+    invariant_turn(s);
     if (s->leading && !s->reconciling && !s->stopping &&
         s->pending_batch_count < SCHEDULER_PENDING_BATCHES_MAX) {
         s->reconciling = true;

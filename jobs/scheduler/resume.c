@@ -17,12 +17,15 @@ static void put_resume(struct scheduler *s)
 {
     struct record *r = turn_record(s, RECORD_RESUME);
 
+    assert(s->resume.step == RESUME_SKIPS && s->state.paused);
     PUT_TEXT(s, r, by, s->resume.by);
     turn_commit(s, r);
+    assert(!s->state.paused);
 }
 
 static void clients_wait_for(struct scheduler *s, uint64_t index)
 {
+    assert(index != SCHEDULER_INDEX_LATER);
     LIST_EACH(link, &s->waiters)
     {
         struct waiter *w = LIST_ITEM(link, struct waiter, all);
@@ -36,6 +39,7 @@ static void skip(struct scheduler *s, struct job_state *j)
 {
     int64_t to_ms = s->resume.to_ms;
 
+    assert(s->resume.step == RESUME_SKIPS);
     if (j->def && (j->run_count || j->ahead_count || rules_next_ms(s, j) <= to_ms))
         planner_skip_to(s, j, to_ms, VERDICT_PAUSED, j->paused ? j->pause_reason : s->state.pause_reason);
 }
@@ -43,6 +47,7 @@ static void skip(struct scheduler *s, struct job_state *j)
 /* Most have no runs, have not been looked at in the pause, and will be in their time. */
 static void wake(struct scheduler *s, struct job_state *j)
 {
+    assert(s->resume.step == RESUME_WAKES);
     if (j->def && (j->run_count > 0 || j->live.timer.slot == 0 ||
                    j->live.timer.at > rules_next_ms(s, j) - s->o.arm_ahead_ms))
         turn_wake_job_later(s, j);
@@ -52,6 +57,7 @@ static void next_step(struct scheduler *s)
 {
     struct resume *r = &s->resume;
 
+    assert(r->step != RESUME_NONE && !r->next);
     if (r->step == RESUME_SKIPS) {
         put_resume(s);
         clients_wait_for(s, turn_index(s));
@@ -73,6 +79,7 @@ void resume_step(struct scheduler *s)
     for (; r->next && left > 0 && s->record_count < records; left--) {
         struct job_state *j = r->next;
 
+        invariant_job(s, j);
         r->next = j->by_name.next;
         if (r->step == RESUME_SKIPS)
             skip(s, j);
@@ -117,6 +124,7 @@ void resume_job_gone(struct scheduler *s, const struct job_state *j)
 {
     if (s->resume.next == j)
         s->resume.next = j->by_name.next;
+    assert(s->resume.next != j);
 }
 
 void resume_drop(struct scheduler *s)

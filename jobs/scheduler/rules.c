@@ -3,6 +3,7 @@
  */
 #include "jobs/base/mutant.h"
 #include "jobs/scheduler/scheduler_priv.h"
+#include "jobs/time/instant.h"
 
 #include <assert.h>
 
@@ -21,7 +22,7 @@ struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
             s->o.env->log(s->o.env, LOG_ERROR, "schedule-unusable", j->name, NULL, error.text);
         }
     }
-    assert(j->live.compiled || !j->live.schedule);
+    assert(!j->live.schedule || (j->live.compiled && j->def));
     return j->live.schedule;
 }
 
@@ -34,14 +35,15 @@ bool rules_is_fire_time(struct scheduler *s, struct job_state *j, int64_t fire_m
 
 int64_t rules_cursor_s(const struct job_state *j)
 {
-    if (j->cursor_ms == INT64_MIN)
-        return INT64_MIN / 2;
-    return j->cursor_ms >= 0 ? j->cursor_ms / 1000 : (j->cursor_ms - 999) / 1000;
+    return j->cursor_ms == INT64_MIN ? INT64_MIN / 2 : instant_floor_s(j->cursor_ms);
 }
 
 int64_t rules_due_ms(const struct schedule *schedule, int64_t at_s)
 {
-    return at_s * 1000 + schedule_jitter_ms(schedule, at_s);
+    int64_t jitter_ms = schedule_jitter_ms(schedule, at_s);
+
+    assert(jitter_ms >= 0);
+    return at_s * 1000 + jitter_ms;
 }
 
 int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
@@ -55,6 +57,7 @@ int64_t rules_next_ms(struct scheduler *s, struct job_state *j)
         j->live.next_after_ms = j->cursor_ms;
         j->live.next_known = true;
     }
+    assert(j->live.next_ms == HEAP_NEVER || j->live.next_ms > j->cursor_ms);
     return j->live.next_ms;
 }
 
@@ -71,10 +74,14 @@ int64_t rules_previous_ms(struct scheduler *s, struct run *r)
         schedule = rules_schedule(s, r->job);
     }
     if (schedule)
-        at_s = schedule_prev(schedule, (r->fire_ms + 999) / 1000);
+        at_s = schedule_prev(schedule, instant_ceil_s(r->fire_ms));
     schedule_free(own);
-    if (schedule)
-        return at_s == INT64_MIN ? 0 : at_s * 1000;
+    if (schedule && at_s == INT64_MIN)
+        return 0;
+    if (schedule) {
+        assert(at_s * 1000 < r->fire_ms);
+        return at_s * 1000;
+    }
     return r->previous_fire_ms < r->fire_ms ? r->previous_fire_ms : 0;
 }
 
@@ -98,6 +105,7 @@ bool rules_is_queued(const struct run *r)
 
 bool rules_catches_up_in_turn(const struct job *def, enum run_cause cause)
 {
+    assert(cause > CAUSE_NONE && cause < CAUSE_COUNT);
     return cause == CAUSE_CATCH_UP && def->catch_up == JOB_CATCH_UP_ALL && rules_room(def) > 0;
 }
 
@@ -118,6 +126,7 @@ int rules_max_running(const struct job *def)
 {
     bool may_overlap = def->concurrency == JOB_ALLOW || def->concurrency == JOB_QUEUE;
 
+    assert(def->max_running >= 0);
     return may_overlap ? def->max_running : 0;
 }
 
@@ -130,6 +139,7 @@ int rules_room(const struct job *def)
     case JOB_ALLOW:
         return def->max_running;
     default:
+        assert(def->concurrency == JOB_QUEUE);
         return 0; /* the others wait, as many as queue_max allows */
     }
 }
@@ -146,6 +156,7 @@ bool rules_is_left(const struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
 
+    assert(s->leading);
     if (!r->fired || r->state == RUN_ENDED || r->live.unrecovered || rules_has_started(r) ||
         (r->cause != CAUSE_SCHEDULE && r->cause != CAUSE_CATCH_UP))
         return false;
@@ -158,12 +169,14 @@ int rules_busy_count(const struct scheduler *s, const struct job_state *j, const
 {
     int n = 0;
 
+    assert(!but || but->job == j);
     LIST_EACH(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
 
         n += r != but && rules_occupies(r) && !rules_is_left(s, r);
     }
+    assert((size_t)n <= j->run_count);
     return n;
 }
 
@@ -171,17 +184,20 @@ int rules_waiting_count(const struct job_state *j, const struct run *before)
 {
     int n = 0;
 
+    assert(!before || before->job == j);
     LIST_EACH(link, &j->runs)
     {
         const struct run *r = LIST_ITEM(link, struct run, of_job);
 
         n += r->fired && !rules_occupies(r) && (!before || r->seq < before->seq);
     }
+    assert((size_t)n <= j->run_count);
     return n;
 }
 
 const struct run *rules_busy_with(const struct scheduler *s, const struct job_state *j, const struct run *but)
 {
+    assert(!but || but->job == j);
     LIST_EACH(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);

@@ -39,6 +39,7 @@ static void wake_first(struct scheduler *s, struct run_queue *q)
 {
     struct heap_item *first = q->taken < q->size ? heap_first(&q->waiting) : NULL;
 
+    invariant_queue(q);
     if (first)
         turn_wake_run(s, LIST_ITEM(first, struct run, live.queue_item), s->now_ms);
 }
@@ -47,6 +48,7 @@ bool run_queue_has_permit(const struct run_queue *q, const struct run *r)
 {
     const struct heap_item *first = heap_first(&q->waiting);
 
+    invariant_queue(q);
     return q->taken < q->size &&
            (!first || first == &r->live.queue_item || first->priority < run_def(r)->priority ||
             (first->priority == run_def(r)->priority && first->seq > r->seq));
@@ -107,10 +109,16 @@ static void give_back(struct scheduler *s, struct run_queue *q)
     wake_first(s, q);
 }
 
+static bool is_one_of(const struct run_queue *q, const struct run_queue *queues, size_t count)
+{
+    return q >= queues && q < queues + count;
+}
+
 void run_queue_return_engine_permit(struct scheduler *s, struct run *r)
 {
     struct run_queue *q = r->live.engine_permit;
 
+    assert(!q || is_one_of(q, s->engine_queues, SCHEDULER_ENGINES_MAX));
     r->live.engine_permit = NULL;
     if (q)
         give_back(s, q);
@@ -120,6 +128,7 @@ void run_queue_move_running_permit(struct scheduler *s, struct run_queue *q, str
 {
     struct run_queue *old = r->live.running_permit;
 
+    assert(r->live.permitted && (!q || is_one_of(q, s->running_queues, SCHEDULER_ENGINES_MAX)));
     if (old == q)
         return;
     r->live.running_permit = NULL;
@@ -133,6 +142,8 @@ void run_queue_withdraw_permission(struct scheduler *s, struct run *r)
 {
     struct run_queue *pool = r->live.pool_permit, *running = r->live.running_permit;
 
+    assert(!pool || is_one_of(pool, s->pool_queues, SCHEDULER_POOLS_MAX));
+    assert(!running || is_one_of(running, s->running_queues, SCHEDULER_ENGINES_MAX));
     r->live.permitted = false;
     r->live.pool_permit = r->live.running_permit = NULL;
     if (pool)
@@ -143,6 +154,7 @@ void run_queue_withdraw_permission(struct scheduler *s, struct run *r)
 
 void run_queue_clear_all(struct scheduler *s)
 {
+    assert(s->leading);
     for (size_t i = 0; i < SCHEDULER_ENGINES_MAX; i++) {
         heap_release(&s->engine_queues[i].waiting);
         s->engine_queues[i].taken = 0;

@@ -47,6 +47,7 @@ void scheduler_zones_changed(struct scheduler *s)
         r = turn_record(s, RECORD_TZDATA);
         PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
         turn_commit(s, r);
+        assert(!tzdata_is_older(s));
         HASH_ITER(by_name, s->state.jobs, j, next)
         {
             if (j->def)
@@ -73,6 +74,7 @@ void scheduler_stop(struct scheduler *s)
 {
     apply_drop(s, "this server is stopping");
     scheduler_flush(s);
+    assert(!s->apply && !s->batch);
     s->stopping = true;
     snprintf(s->refusing, sizeof(s->refusing), "this server is stopping");
 }
@@ -93,6 +95,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
         done(arg, s->leading ? ERR_LIMIT : ERR_DEPOSED);
         return;
     }
+    assert(index > s->acked);
     w = alloc_zero(sizeof(*w));
     w->index = index;
     w->done = done;
@@ -114,6 +117,7 @@ static void waiters_answer(struct scheduler *s, uint64_t index, int result)
 
         if (w->index > index)
             continue;
+        assert(s->waiter_count > 0);
         list_remove(&w->all);
         s->waiter_count--;
         w->done(w->arg, result);
@@ -137,6 +141,7 @@ static void forget_leadership(struct scheduler *s)
 {
     struct job_state *j, *next;
 
+    assert(!s->reconciling);
     s->leading = s->set_back = false;
     s->set_back_next = NULL;
     apply_drop(s, s->refusing);
@@ -151,6 +156,7 @@ static void forget_leadership(struct scheduler *s)
         s->o.engines[i]->ops->abandon(s->o.engines[i]);
     turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_DEPOSED);
+    assert(!s->apply && !s->calls && !s->batch && s->waiter_count == 0);
     reconcile_due(s);
 }
 
@@ -169,6 +175,7 @@ static void clear_state(struct scheduler *s)
     void (*job_changed)(void *, struct job_state *) = s->state.job_changed;
     void (*job_gone)(void *, struct job_state *) = s->state.job_gone;
 
+    assert(!s->leading);
     turn_images_drop(s);
     if (s->have_state)
         state_release(&s->state);
@@ -239,11 +246,13 @@ static void level_rise(struct scheduler *s)
     int level = level_offered(s);
     struct record *r;
 
+    assert(s->leading);
     if (level <= s->state.level)
         return;
     r = turn_record(s, RECORD_RISE);
     PUT_INT(s, r, level, level);
     turn_commit(s, r);
+    assert(s->state.level == level);
     turn_log(s, LOG_NOTE, "level", NULL, "records of level %d may be written: every replica reads them",
              level);
 }
@@ -291,6 +300,7 @@ static void record_recovery(struct scheduler *s)
     PUT_INT(s, r, until_ms, s->recovery.until_ms);
     PUT_TEXT(s, r, by, s->recovery_by);
     turn_commit(s, r);
+    assert(s->state.lost_from_ms <= s->state.lost_until_ms);
     turn_log(
         s, LOG_WARN, "recovered", NULL,
         "the journal of %lld s was lost: what was due then is skipped, what ran then is not started again",
@@ -363,6 +373,7 @@ const struct journal_events scheduler_journal_events = {.restore = on_restore,
 
 void scheduler_tick(struct scheduler *s)
 {
+    assert(!s->reconciling);
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
     turn_images(s);
@@ -432,21 +443,21 @@ static void on_job_gone(void *arg, struct job_state *j)
 
 static int64_t host_now_ms(struct engine_host *host)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
 
     return s->o.env->wall_ms(s->o.env);
 }
 
 static int64_t host_epoch(struct engine_host *host)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
 
     return s->leading ? s->epoch : 0;
 }
 
 static const char *host_cluster(struct engine_host *host)
 {
-    struct scheduler *s = LIST_ITEM(host, struct scheduler, host);
+    struct scheduler *s = OBJECT_OF(struct scheduler, host, host);
 
     return s->state.cluster ? s->state.cluster : "";
 }
@@ -457,6 +468,7 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
 
     assert(o->engine_count <= SCHEDULER_ENGINES_MAX && o->pool_count <= SCHEDULER_POOLS_MAX);
     s->o = *o;
+    s->thread = pthread_self();
     if (!s->o.snapshot_every)
         s->o.snapshot_every = SNAPSHOT_EVERY_BATCHES;
     s->host = (struct engine_host){.answer = engine_events_answer,
@@ -523,6 +535,7 @@ void scheduler_free(struct scheduler *s)
 
 void scheduler_set_journal(struct scheduler *s, struct journal *journal)
 {
+    assert(!s->leading);
     s->journal = journal;
 }
 

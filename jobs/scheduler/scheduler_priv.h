@@ -1,5 +1,6 @@
 /* The scheduler's inside. Its files are layers: each calls only those listed before it here.
  *
+ *   invariant.c      what always holds; only reads
  *   turn.c           the clock, the records and the batch of this turn; which jobs and runs to wake, and when
  *   rules.c          what a job's definition says; only reads
  *   run_queue.c      permits of engines and pools, and the runs that wait for one
@@ -31,6 +32,8 @@
 #include "jobs/scheduler/scheduler.h"
 #include "jobs/state/run_id.h"
 #include "jobs/state/state.h"
+
+#include <pthread.h>
 
 #define SCHEDULER_ENGINES_MAX 16
 #define SCHEDULER_POOLS_MAX   64
@@ -166,6 +169,7 @@ struct resume {
 struct scheduler {
     struct object object;
     struct scheduler_options o;
+    pthread_t thread; /* that made it, and that alone may enter it */
     struct engine_host host;
     struct state state;
     uint64_t job_generation; /* counts whenever a job is freed, so that a walk notices */
@@ -215,6 +219,14 @@ struct scheduler {
     uint64_t fired, started, started_again, lateness[LATENESS_BUCKETS + 1], lateness_count;
     double lateness_sum_s;
 };
+
+/* ---- invariant.c ---- */
+
+void invariant_turn(const struct scheduler *s);
+void invariant_job(const struct scheduler *s, const struct job_state *j);
+/* While leading, of a run that takeover_begin has seen. */
+void invariant_run(const struct scheduler *s, const struct run *r);
+void invariant_queue(const struct run_queue *q);
 
 /* ---- turn.c ---- */
 

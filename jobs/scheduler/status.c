@@ -4,6 +4,7 @@
 #include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define NEXT_TIMES     5
@@ -59,6 +60,7 @@ json_t *status_job(struct scheduler *s, struct job_state *j)
         if (r->fired)
             current = r;
     }
+    assert(!current || current->state < RUN_ENDED);
     last_ms = current ? current->fire_ms : j->last_ended_ms;
     o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
                   schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
@@ -93,6 +95,7 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
         json_decref(runs);
         return NULL;
     }
+    invariant_job(s, j);
     o = status_job(s, j);
     schedule = rules_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
@@ -141,6 +144,7 @@ static void count_states(struct scheduler *s, int64_t counts[RUN_ENDED + 1])
 
     HASH_ITER(by_id, s->state.runs, r, next)
     {
+        assert(r->state < RUN_ENDED);
         counts[r->state]++;
     }
 }
@@ -162,6 +166,8 @@ static json_t *engine_view(const struct engine *e, const struct run_queue *q, co
 {
     struct engine_status status = {0};
 
+    invariant_queue(q);
+    invariant_queue(running);
     e->ops->status(e, &status);
     return json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:I}", "engine", e->name, "type", e->type,
                      "reachable", status.reachable, "text", status.text, "queued", status.queued, "in_flight",
@@ -180,6 +186,7 @@ json_t *scheduler_status_json(struct scheduler *s)
     int64_t counts[RUN_ENDED + 1] = {0};
     json_t *engines = json_array(), *pools = json_array(), *states = json_object();
 
+    invariant_turn(s);
     count_states(s, counts);
     for (int i = 0; i < RUN_ENDED; i++)
         json_object_set_new(states, run_state_name(i), json_integer(counts[i]));
@@ -229,6 +236,7 @@ static void put_lateness(struct scheduler *s, metrics_put *put, void *arg)
         sum += s->lateness[i];
         put(arg, "cronsched_lateness_seconds_bucket{le=\"%s\"} %llu\n", bounds[i], (unsigned long long)sum);
     }
+    assert(sum + s->lateness[LATENESS_BUCKETS] == s->lateness_count);
     put(arg,
         "cronsched_lateness_seconds_bucket{le=\"+Inf\"} %llu\ncronsched_lateness_seconds_sum %.3f\n"
         "cronsched_lateness_seconds_count %llu\n",
@@ -250,6 +258,7 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
 {
     int64_t counts[RUN_ENDED + 1] = {0};
 
+    invariant_turn(s);
     put_single(put, arg, "leading", "gauge", "Whether this replica leads.", s->leading);
     put_single(put, arg, "epoch", "gauge", "The current epoch.", (uint64_t)s->state.epoch);
     put_single(put, arg, "index", "gauge", "The last batch that this replica has applied.", s->state.index);
@@ -329,5 +338,6 @@ size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engin
         *ret_engine = engine;
         count++;
     }
+    assert(count <= s->state.job_count);
     return count;
 }

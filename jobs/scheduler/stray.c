@@ -5,6 +5,7 @@
 #include "jobs/scheduler/scheduler_priv.h"
 #include "jobs/state/run_id.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define STRAYS_MAX 4096 /* more are not counted; nobody starts so many by hand */
@@ -13,6 +14,7 @@ const char *stray_of(const struct scheduler *s, const struct job_state *j)
 {
     struct stray *stray, *next;
 
+    assert(s->leading);
     HASH_ITER(by_id, s->strays, stray, next)
     {
         if (strcmp(stray->job, j->name) == 0 && !MUTANT(STRAY_IGNORED))
@@ -37,6 +39,7 @@ void stray_add(struct scheduler *s, const char *engine, const char *run, int att
     int64_t at_ms;
     bool has_ms;
 
+    assert(s->leading);
     if (find(s, id) || strlen(id) >= sizeof(stray->id) || HASH_CNT(by_id, s->strays) >= STRAYS_MAX ||
         run_id_parse(run, job, &at_ms, &has_ms) < 0)
         return;
@@ -63,6 +66,7 @@ void stray_remove(struct scheduler *s, const char *id)
     struct stray *stray = find(s, id);
     struct job_state *j = stray ? state_job(&s->state, stray->job) : NULL;
 
+    assert(s->leading);
     if (!stray)
         return;
     turn_log(s, LOG_NOTE, "started-again-ended", NULL, "%s: what was started again has ended", stray->run);
@@ -81,4 +85,5 @@ void stray_clear_all(struct scheduler *s)
         HASH_DELETE(by_id, s->strays, stray);
         free(stray);
     }
+    assert(!s->strays);
 }

@@ -61,6 +61,7 @@ void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcom
 
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
+    invariant_job(s, j);
     if (j->live.unrecovered == 0 ||
         (j->def && j->def->concurrency == JOB_ALLOW && !rules_max_running(j->def)))
         return false;
@@ -146,6 +147,7 @@ static void recover(struct scheduler *s, struct run *r)
         turn_wake_job(s, r->job, s->now_ms); /* which decides whether it still runs, and then wakes it */
     else
         turn_wake_run(s, r, may_run ? recover_at(s, r) : s->now_ms);
+    invariant_run(s, r);
 }
 
 void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, const char *from_replica,
@@ -273,6 +275,7 @@ static bool extend(json_t *entry, const char *job, const char *policy, const cha
 {
     int64_t had = json_integer_value(json_object_get(entry, "count"));
 
+    assert(count > 0);
     if (!entry || strcmp(json_string_value(json_object_get(entry, "job")), job) != 0 ||
         strcmp(json_string_value(json_object_get(entry, "policy")), policy) != 0)
         return false;
@@ -287,6 +290,7 @@ static void note_times(struct takeover *t, const struct job_state *j, int64_t fr
     char from[TEXT_NUMBER_BUFFER], to[TEXT_NUMBER_BUFFER];
     size_t n = json_array_size(t->times);
 
+    assert(from_ms <= to_ms && count > 0);
     instant_format(from_ms, INSTANT_S, from, sizeof(from));
     instant_format(to_ms, INSTANT_S, to, sizeof(to));
     if ((n == 0 || !extend(json_array_get(t->times, n - 1), j->name, policy, to, count)) &&
@@ -323,6 +327,7 @@ void takeover_note_skipped(struct scheduler *s, const struct job_state *j, int64
 static void note_unrecovered(struct scheduler *s)
 {
     struct job_state *j, *next;
+    int count = 0;
 
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
@@ -330,10 +335,13 @@ static void note_unrecovered(struct scheduler *s)
         {
             const struct run *r = LIST_ITEM(link, struct run, of_job);
 
-            if (r->live.unrecovered)
-                note_outcome(s, r, OUTCOME_UNRESOLVED);
+            if (!r->live.unrecovered)
+                continue;
+            note_outcome(s, r, OUTCOME_UNRESOLVED);
+            count++;
         }
     }
+    assert(count <= s->takeover.unrecovered);
 }
 
 /* In words: "gap 1.2 s; 14 runs: 3 adopted, 11 discarded; 2 fire times late". */
@@ -392,6 +400,7 @@ int64_t takeover_report(struct scheduler *s)
     struct takeover *t = &s->takeover;
     struct heap_item *job = heap_first(&s->job_timers);
 
+    assert(s->leading && !t->runs == !t->times);
     if (!t->runs)
         return HEAP_NEVER;
     if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS &&

@@ -35,10 +35,12 @@ void turn_enter(struct scheduler *s)
 {
     int64_t wall = s->o.env->wall_ms(s->o.env);
 
+    invariant_turn(s);
     if (s->leading && s->now_ms - wall > CLOCK_SET_BACK_MS)
         s->set_back = true;
     if (wall > s->now_ms || !s->leading || s->set_back)
         s->now_ms = wall;
+    assert(s->now_ms >= wall);
 }
 
 /* ---- records of this turn ---- */
@@ -53,6 +55,7 @@ static bool batch_full(const struct scheduler *s)
 {
     size_t most = s->journal->batch_bytes, usual = s->journal->batch_bytes_usual;
 
+    assert(s->batch->count > 0);
     return !batch_fits(s->batch, JOB_BYTES_MAX + TEXT_FIELD_MAX) || (most && s->batch->bytes >= most / 4) ||
            (usual && s->batch->bytes >= usual);
 }
@@ -63,6 +66,7 @@ static bool batch_old(const struct scheduler *s)
 {
     int64_t since_ms = s->now_ms - s->batch->time_ms;
 
+    assert(s->batch->epoch == s->epoch);
     return since_ms > BATCH_TIME_MS || since_ms < -BATCH_TIME_MS;
 }
 
@@ -111,6 +115,7 @@ void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r,
 {
     struct record *rec = turn_record_about(s, kind, r);
 
+    assert(kind == RECORD_UNKNOWN || kind == RECORD_UNRESOLVED);
     PUT_TEXT(s, rec, text, text ? text : "");
     turn_commit(s, rec);
 }
@@ -127,6 +132,7 @@ static void pending_batch_free(struct pending_batch *f)
 
 static void pending_batch_add_run(struct pending_batch *f, const struct run *r)
 {
+    assert(r->live.index == f->index);
     if ((f->run_count & (f->run_count - 1)) == 0)
         f->runs = alloc_resize(f->runs, (f->run_count ? f->run_count * 2 : 1) * sizeof(char *));
     f->runs[f->run_count++] = alloc_text(r->id);
@@ -147,6 +153,7 @@ static bool snapshot_waits(const struct scheduler *s)
 {
     struct journal_status status;
 
+    assert(s->snapshot);
     if (!s->o.history || s->o.history->ops->applied(s->o.history) >= s->snapshot_index)
         return false;
     s->journal->ops->status(s->journal, &status);
@@ -185,6 +192,7 @@ static void step_snapshot(struct scheduler *s)
 
     if (!image || !state_image_step(image, image_items(s)))
         return;
+    assert(!s->snapshot && state_image_index(image) == s->snapshot_index);
     s->snapshot = state_image_text(image, &s->state_bytes);
     s->snapshot_level = state_image_level(image);
     state_image_free(image);
@@ -202,6 +210,7 @@ static void step_hash(struct scheduler *s)
     state_image_hash(image, s->hash_ahead.text);
     state_image_free(image);
     s->hash_image = NULL;
+    assert(s->hash_ahead.index <= s->state.index);
     state_hash_acked(s);
 }
 
@@ -217,6 +226,7 @@ void turn_images_drop(struct scheduler *s)
     state_image_free(s->snapshot_image);
     state_image_free(s->hash_image);
     s->snapshot_image = s->hash_image = NULL;
+    assert(!s->state.images[STATE_IMAGE_SNAPSHOT] && !s->state.images[STATE_IMAGE_HASH]);
 }
 
 /* A large state is written again only after as many bytes as a quarter of its own; sooner where what is behind it stays
@@ -238,11 +248,13 @@ static bool snapshot_is_due(const struct scheduler *s)
 {
     size_t bytes = snapshot_every_bytes(s);
 
+    assert(s->snapshot_index <= s->state.index);
     return s->state.index >= s->snapshot_index + s->o.snapshot_every || s->behind_bytes >= bytes;
 }
 
 static void snapshot_maybe(struct scheduler *s)
 {
+    assert(s->leading);
     snapshot_give(s);
     if (s->snapshot || s->snapshot_image || !snapshot_is_due(s))
         return;
@@ -257,6 +269,7 @@ static void state_hash_maybe(struct scheduler *s)
 {
     bool large = s->state.job_count + s->state.run_count > STATE_LARGE;
 
+    assert(s->state.index > 0);
     if (s->hash_image || s->state.index % (large ? STATE_HASH_EVERY_LARGE : STATE_HASH_EVERY) != 0)
         return;
     s->hash_image = state_image_begin(&s->state, STATE_IMAGE_HASH);
@@ -265,6 +278,7 @@ static void state_hash_maybe(struct scheduler *s)
 
 const char *scheduler_state_hash(const struct scheduler *s, uint64_t *ret_index)
 {
+    assert(!s->hash.index == !s->hash.text[0]);
     *ret_index = s->hash.index;
     return s->hash.index ? s->hash.text : NULL;
 }
@@ -320,6 +334,7 @@ void scheduler_flush(struct scheduler *s)
 
 void turn_hash(struct scheduler *s)
 {
+    assert(!s->leading);
     state_hash_maybe(s);
     state_hash_acked(s);
 }
@@ -346,6 +361,7 @@ void turn_acked(struct scheduler *s, uint64_t index)
             s->o.history->ops->write(s->o.history, f->write);
             f->write = NULL;
         }
+        assert(s->pending_batch_count > 0);
         s->pending_batch_count--;
         pending_batch_free(f);
     }

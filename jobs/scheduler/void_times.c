@@ -50,6 +50,7 @@ int64_t void_times_next_s(const struct job_state *j)
 {
     const struct void_times *v = j->live.voided;
 
+    assert(!v || v->done == 0 || v->done == v->count || v->at_s[v->done] > v->at_s[v->done - 1]);
     return v && v->done < v->count ? v->at_s[v->done] : SCHEDULE_NEVER;
 }
 
@@ -120,6 +121,7 @@ static size_t read_spans(const struct void_ask *ask, struct span *spans)
         if (is_void(range, ask->since_ms) && range_of(range, &span->from_s, &span->to_s))
             count++;
     }
+    assert(count <= json_array_size(ask->ranges));
     if (count)
         qsort(spans, count, sizeof(*spans), by_begin);
     return count;
@@ -149,6 +151,7 @@ static bool gather_span(struct void_times *v, const struct schedule *schedule, c
             continue;
         if (v->count == VOID_TIMES_MAX)
             return false;
+        assert(v->count == 0 || v->at_s[v->count - 1] < at);
         v->at_s[v->count++] = at;
     }
     return true;
@@ -163,6 +166,7 @@ static void gather(struct scheduler *s, struct job_state *j, const struct void_a
     int64_t last_s = s->now_ms / 1000, until_s = ask->until_ms / 1000;
     struct fired fired = {.times = times};
 
+    assert(s->leading && j->version == ask->version);
     v->at_s = alloc_zero(VOID_TIMES_MAX * sizeof(*v->at_s));
     v->more = json_array_size(ask->ranges) == VOID_RANGES_MAX;
     for (size_t i = 0; i < count; i++) {
@@ -251,6 +255,7 @@ void void_times_look(struct scheduler *s, struct job_state *j)
                                   .limit = VOID_RANGES_MAX};
     struct void_ask *ask;
 
+    assert(s->leading);
     void_times_forget(j);
     if (!history || !history->ops->query || !j->def || j->cursor_ms <= s->now_ms)
         return;
@@ -272,6 +277,7 @@ static void hasten(struct scheduler *s, struct run *r)
 {
     struct run_live *live = &r->live;
 
+    assert(s->leading);
     live->not_before_ms = live->stop_again_ms = 0;
     if (live->started_ms > s->now_ms)
         live->started_ms = s->now_ms;
@@ -282,6 +288,7 @@ static void hasten(struct scheduler *s, struct run *r)
 
 void void_times_clock_set_back(struct scheduler *s)
 {
+    assert(s->leading && s->set_back);
     s->set_back = false;
     turn_log(s, LOG_WARN, "clock-set-back", NULL,
              "the clock is behind the journal's last batch, and is believed: what is still to come is fired "
@@ -296,6 +303,7 @@ void void_times_step(struct scheduler *s)
     for (int left = LOOKED_AT_A_STEP; void_times_wants_turn(s) && left > 0; left--) {
         struct job_state *j = s->set_back_next;
 
+        invariant_job(s, j);
         s->set_back_next = j->by_name.next;
         if (j->cursor_ms > s->now_ms)
             void_times_look(s, j);

@@ -82,6 +82,7 @@ static int by_next(const void *a, const void *b)
 /* Places some more; a chunk that is whole is sorted. */
 static void place_some(struct scheduler_walk *w)
 {
+    assert(w->by_next && w->seen <= w->count);
     for (int i = 0; i < STEP_JOBS && w->seen < w->count; i++) {
         struct place *p = &w->places[w->seen++];
         size_t chunk = (w->seen - 1) / CHUNK * CHUNK;
@@ -97,6 +98,7 @@ static struct job_state *take_next(struct scheduler_walk *w)
 {
     size_t best = SIZE_MAX;
 
+    assert(w->seen == w->count);
     for (size_t i = 0; i <= w->count / CHUNK; i++) {
         size_t end = (i + 1) * CHUNK < w->count ? (i + 1) * CHUNK : w->count;
 
@@ -111,6 +113,7 @@ int scheduler_walk_next(struct scheduler_walk *w, const char **ret_name, json_t 
 {
     struct job_state *j;
 
+    invariant_turn(w->s);
     *ret = NULL;
     if (w->generation != w->s->job_generation)
         return ERR_DEPOSED;
@@ -149,6 +152,7 @@ const char *scheduler_near_job(struct scheduler *s, const char *name)
         if (j->def)
             near = near_find(name, names, near ? 2 : 1);
     }
+    assert(!near || state_job(&s->state, near));
     return near;
 }
 
@@ -178,6 +182,7 @@ struct choice {
 /* Twice as many as are wanted are kept, and then cut to the newest half. */
 static void choose(struct choice *c, const struct run *r)
 {
+    assert(c->count <= 2 * c->most);
     if (c->count == 2 * c->most) {
         qsort(c->ids, c->count, sizeof(*c->ids), newest_first);
         c->count = c->most;
@@ -211,6 +216,7 @@ struct scheduler_run_id *scheduler_run_ids(struct scheduler *s, const struct sch
     if (c.count)
         qsort(c.ids, c.count, sizeof(*c.ids), newest_first);
     *ret_count = c.count < most ? c.count : most;
+    assert(*ret_count <= c.count);
     for (size_t i = 0; i < *ret_count; i++)
         c.ids[i].id = alloc_text(c.ids[i].id);
     return c.ids;
@@ -229,6 +235,7 @@ size_t scheduler_run_count(struct scheduler *s, const char *job)
 
     if (!job)
         return s->state.run_count;
+    assert(!j || j->run_count <= s->state.run_count);
     return j ? j->run_count : 0;
 }
 
