@@ -19,7 +19,7 @@
  *
  * Live-restore (a setting of dockerd) is recommended: without it an engine that stops or restarts ends what
  * runs. An end in such a time is reported with the cause `engine`; one that the engine has made up, as it lost what it had
- * started, is unknown (docker_end.c, and the table in README.md).
+ * started, is unknown (docker_end.c, and contrib/guide/architecture.md, "Ends that nobody saw").
  *
  * Owner: the caller, by ops->close. Thread: the loop's.
  */

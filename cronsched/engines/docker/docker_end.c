@@ -4,7 +4,7 @@
  * power, or its runtime was killed), writes down an end: now, with the exit code 255 (Docker 24.0: 0). Nobody has seen
  * that end, and no `die` tells of it. A container that ended while the engine alone was away has the right end, which the
  * runtime has kept. And an engine without live-restore ends what it finds running before it is up, and what runs when it
- * stops. See the table in README.md.
+ * stops. See contrib/guide/architecture.md, "Ends that nobody saw".
  *
  * When it started: its process says so, where it is on this machine (docker_boot_id.c). The default network says so where
  * it was made again, as the last step of that start (so there the time before is part of it); with live-restore it is as
