@@ -1,10 +1,9 @@
 /* The process engine, as the scheduler uses it, with real processes: what each request answers. What happens
  * when somebody is killed in the middle is in test_process_crash.c, fencing and removal in test_process_fence.c. */
-#include "tests/integration/process_fixture.h"
-
 #include "cronsched/engines/process/attempt_dir.h"
 #include "jobs/base/alloc.h"
 #include "jobs/definition/job_keys.h"
+#include "tests/integration/process_case.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,23 +17,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    fixture_free(f);
-    return 0;
-}
 
 static int64_t now_ms(void)
 {
@@ -448,8 +430,7 @@ static void test_program_that_is_missing_makes_the_engine_unreachable(void **sta
     struct engine_status status;
     struct test_answer *a;
 
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     job = fixture_script(f, "true");
     a = fixture_wait(f, fixture_prepare(f, job, "cs-1", 1));
     assert_int_equal(a->event, ENGINE_UNREACHABLE);
@@ -523,8 +504,6 @@ static void test_two_hundred_in_the_same_instant(void **state)
         assert_int_equal(fixture_wait(f, tickets[i])->event, ENGINE_ENDED);
     assert_int_equal(fixture_count(f, "ledger", "start"), MANY);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {

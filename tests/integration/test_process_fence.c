@@ -1,9 +1,8 @@
 /* What the process engine never starts, and what it removes: fencing, discarding, the sweep. */
-#include "tests/integration/process_fixture.h"
-
 #include "jobs/base/alloc.h"
 #include "jobs/base/fault.h"
 #include "jobs/definition/job_keys.h"
+#include "tests/integration/process_case.h"
 #include "tests/support/patience.h"
 
 #include <setjmp.h>
@@ -14,23 +13,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    fixture_free(f);
-    return 0;
-}
 
 /* ---- fencing ---- */
 
@@ -146,8 +128,7 @@ static void test_sweep_removes_what_nobody_keeps(void **state)
     char ended[] = "cs-ended", waiting[] = "cs-waiting", running[160], armed[160], old[160];
     uint64_t watch;
 
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     job = fixture_script(f, "true");
     fixture_run(f, job, ended);
     fixture_prepared(f, job, waiting, old);
@@ -177,8 +158,7 @@ static void test_sweep_asks_before_it_removes(void **state)
     const struct process_engine_options options = {.retention_ms = 1, .sweep_ms = 5};
     char id[160], marker[] = "cs-marker";
 
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     job = fixture_script(f, "true");
     fixture_run(f, job, "cs-1");
     f->epoch = 0; /* not leading: nothing is swept */
@@ -227,8 +207,7 @@ static void test_closing_does_not_wait_for_a_whole_sweep(void **state)
     uv_timer_t let_go;
     char name[32];
 
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     job = fixture_script(f, "true");
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof(name), "cs-many-%d", i);
@@ -247,8 +226,6 @@ static void test_closing_does_not_wait_for_a_whole_sweep(void **state)
 }
 
 /* ---- many, and troubles of the server ---- */
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {

@@ -1,8 +1,7 @@
 /* What somebody removes under the process engine: the folder of all attempts, or the files of one. What runs counts as
  * running for as long as it does, whoever asks; nothing is started in its place, and what comes next runs. */
-#include "tests/integration/process_fixture.h"
-
 #include "cronsched/engines/process/attempt_dir.h"
+#include "tests/integration/process_case.h"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -14,24 +13,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job, *other;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = other = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    job_unref(other);
-    fixture_free(f);
-    return 0;
-}
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -73,6 +54,7 @@ static void test_folder_of_all_attempts_is_removed_under_a_living_server(void **
 {
     char id[160], identity[ENGINE_IDENTITY_MAX];
     struct engine_status status = {0};
+    struct job *other;
     uint64_t watch;
 
     start(id, identity);
@@ -83,6 +65,7 @@ static void test_folder_of_all_attempts_is_removed_under_a_living_server(void **
     other = fixture_script(f, "echo ran >$D/other");
     assert_int_equal(fixture_run(f, other, "cs-2")->exit_code, 0); /* and so does what comes next */
     assert_true(fixture_exists(f, "other"));
+    job_unref(other);
     f->engine->ops->status(f->engine, &status);
     assert_true(status.reachable);
     fixture_write(f, "end", "");
@@ -110,6 +93,7 @@ static void test_what_is_armed_then_is_prepared_again(void **state)
 static void gone_with_a_restart(void)
 {
     char id[160], identity[ENGINE_IDENTITY_MAX];
+    struct job *other;
     uint64_t watch;
 
     start(id, identity);
@@ -121,6 +105,7 @@ static void gone_with_a_restart(void)
     other = fixture_script(f, "true");
     f->identity = NULL;
     assert_int_equal(fixture_run(f, other, "cs-2")->exit_code, 0);
+    job_unref(other);
     fixture_write(f, "end", "");
     assert_lost(fixture_wait(f, watch)); /* at once, and not after resolve_within */
 }
@@ -128,8 +113,7 @@ static void gone_with_a_restart(void)
 static void test_folder_of_all_attempts_is_removed_and_the_server_restarted(void **state)
 {
     gone_with_a_restart();
-    tear_down(NULL);
-    set_up(NULL);
+    process_case_again();
     f->without_groups = true;
     fixture_restart(f);
     gone_with_a_restart();
@@ -185,8 +169,6 @@ static void test_another_folder_is_not_taken(void **state)
     assert_int_equal(rename(aside, old), 0); /* the right one, back again */
     assert_int_equal(fixture_run(f, job, "cs-2")->exit_code, 0);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /* What happens to the work of an attempt of the process engine when its supervisor is killed or stopped: with control
  * groups and without; and what another machine knows of it. */
-#include "tests/integration/process_fixture.h"
+#include "tests/integration/process_case.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -10,23 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    fixture_free(f);
-    return 0;
-}
 
 /* A command with a child, and one that has got away: forked twice, in a session of its own. All are deaf to SIGTERM. */
 static void start_with_family(char *id, pid_t *ret_child, pid_t *ret_daemon)
@@ -126,8 +109,7 @@ static void test_stop_reaches_a_supervisor_that_was_stopped(void **state)
 static void in_both_ways(void (*test)(void))
 {
     test();
-    tear_down(NULL);
-    set_up(NULL);
+    process_case_again();
     f->without_groups = true;
     fixture_restart(f);
     test();
@@ -197,8 +179,6 @@ static void test_another_machine_knows_nothing_of_an_attempt(void **state)
     assert_int_equal(fixture_ask(f, ENGINE_WATCH, job, id, true)->event, ENGINE_ENDED);
     assert_int_equal(fixture_count(f, "ledger", "start"), 1);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {

@@ -1,8 +1,7 @@
 /* What a job asks of this machine beside a command, and what the configuration allows: users, files of variables. */
-#include "tests/integration/process_fixture.h"
-
 #include "jobs/base/alloc.h"
 #include "jobs/definition/job_keys.h"
+#include "tests/integration/process_case.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,23 +12,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    fixture_free(f);
-    return 0;
-}
 
 static void assert_prepare_refused(const char *name, const char *text)
 {
@@ -60,8 +42,7 @@ static void users_of_the_configuration(void **state)
 
     if (geteuid() != 0)
         skip();
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     json_decref(allow);
     job = fixture_script(f, "id -u; id -g");
     assert_int_equal(fixture_run(f, job, "cs-1")->exit_code, 0);
@@ -164,8 +145,7 @@ static void files_that_the_configuration_allows(void **state)
     struct error error = {0};
     char path[512];
 
-    fixture_free(f);
-    f = fixture_new_with(NULL, &options);
+    process_case_with(NULL, &options);
     json_decref(allow);
     fixture_write(f, "secret", "s3cr3t\n");
     snprintf(path, sizeof(path), "%s/secret", f->folder);
@@ -177,8 +157,6 @@ static void files_that_the_configuration_allows(void **state)
     assert_int_equal(f->engine->ops->check(f->engine, job, &error), ERR_DENIED);
     assert_prepare_refused("cs-1", "is not allowed by the engine's configuration");
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /* How attempts of the process engine are ended: by a stop, with its grace for all that descends from the command, by
  * their supervisor when no server does, and by others. */
-#include "tests/integration/process_fixture.h"
+#include "tests/integration/process_case.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -11,23 +11,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fixture *f;
-static struct job *job;
-
-static int set_up(void **state)
-{
-    f = fixture_new(NULL);
-    job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    job_unref(job);
-    fixture_free(f);
-    return 0;
-}
 
 static void test_stop_asks_first(void **state)
 {
@@ -144,8 +127,7 @@ static void test_worker_behind_a_shell_cleans_up(void **state)
         const char *script = scripts[i / 2];
 
         if (i > 0) {
-            tear_down(NULL);
-            set_up(NULL);
+            process_case_again();
         }
         if (i % 2)
             without_groups();
@@ -226,8 +208,6 @@ static void test_signal_of_somebody_else_is_told_from_a_stop(void **state)
     a = stopped("echo $$ >$D/worker; exec sleep 60", 20000);
     assert_string_equal(a->text, "signal 15 (Terminated)");
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {
