@@ -217,6 +217,26 @@ int plan_send(struct plan *set, bool dry_run, json_t **ret)
     return EXIT_FINE;
 }
 
+int plan_run(const struct verb_call *call, bool dry_run,
+             int (*show)(const struct plan *set, const json_t *reply))
+{
+    struct cli_context s;
+    struct plan set = {0};
+    json_t *reply = NULL;
+    int code = cli_open(&s, call);
+
+    if (code != EXIT_FINE)
+        return cli_close(&s, code);
+    code = plan_load(&set, &s);
+    if (code == EXIT_FINE)
+        code = plan_send(&set, dry_run, &reply);
+    if (code == EXIT_FINE)
+        code = show(&set, reply);
+    json_decref(reply);
+    plan_release(&set);
+    return cli_close(&s, code);
+}
+
 /* ---- of both verbs' answers, for people ---- */
 
 const char *plan_owner(const json_t *set, char buffer[PLAN_OWNER_SIZE])

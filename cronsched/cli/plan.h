@@ -38,6 +38,10 @@ void plan_release(struct plan *set);
  * "server" that answered. */
 int plan_send(struct plan *set, bool dry_run, json_t **ret);
 
+/* A whole verb of the two: loads, sends, shows; gives the code of `show`, or of what failed before. */
+int plan_run(const struct verb_call *call, bool dry_run,
+             int (*show)(const struct plan *set, const json_t *reply));
+
 /* "the set NAME", "no set": the buffer has the longer one, cut if need be. */
 #define PLAN_OWNER_SIZE 240
 const char *plan_owner(const json_t *set, char buffer[PLAN_OWNER_SIZE]);

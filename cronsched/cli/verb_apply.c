@@ -43,7 +43,7 @@ static void print_names(const struct output *out, enum output_tone tone, char si
     }
 }
 
-static void show(const struct plan *set, const json_t *reply)
+static int show_apply(const struct plan *set, const json_t *reply)
 {
     const struct output *out = &set->cli->out;
     const json_t *created = json_object_get(reply, "created"), *changed = json_object_get(reply, "changed"),
@@ -54,7 +54,7 @@ static void show(const struct plan *set, const json_t *reply)
         verb_print(stderr, "warning: %s\n", output_text(item));
     if (out->format != OUTPUT_TABLE) {
         output_value(out, reply);
-        return;
+        return EXIT_FINE;
     }
     plan_print_cluster(reply);
     print_names(out, OUTPUT_GOOD, '+', created, NULL);
@@ -66,25 +66,12 @@ static void show(const struct plan *set, const json_t *reply)
            json_array_size(created), json_array_size(changed), json_array_size(deleted),
            json_integer_value(json_object_get(reply, "unchanged")),
            json_integer_value(json_object_get(reply, "index")));
+    return EXIT_FINE;
 }
 
 static int run_apply(const struct verb_call *call)
 {
-    struct cli_context s;
-    struct plan set = {0};
-    json_t *reply = NULL;
-    int code = cli_open(&s, call);
-
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    code = plan_load(&set, &s);
-    if (code == EXIT_FINE)
-        code = plan_send(&set, false, &reply);
-    if (code == EXIT_FINE)
-        show(&set, reply);
-    json_decref(reply);
-    plan_release(&set);
-    return cli_close(&s, code);
+    return plan_run(call, false, show_apply);
 }
 
 const struct verb verb_apply = {

@@ -295,21 +295,7 @@ static int show_plan(const struct plan *set, const json_t *reply)
 
 static int run_plan(const struct verb_call *call)
 {
-    struct cli_context s;
-    struct plan set = {0};
-    json_t *reply = NULL;
-    int code = cli_open(&s, call);
-
-    if (code != EXIT_FINE)
-        return cli_close(&s, code);
-    code = plan_load(&set, &s);
-    if (code == EXIT_FINE)
-        code = plan_send(&set, true, &reply);
-    if (code == EXIT_FINE)
-        code = show_plan(&set, reply);
-    json_decref(reply);
-    plan_release(&set);
-    return cli_close(&s, code);
+    return plan_run(call, true, show_plan);
 }
 
 const struct verb verb_plan = {

@@ -49,6 +49,17 @@ void engine_call_free(struct scheduler *s, struct engine_call *c)
     free(c);
 }
 
+static void discard_free(struct engine_discard *d)
+{
+    list_remove(&d->all);
+    job_unref(d->job);
+    free(d->run);
+    free(d->id);
+    free(d->name);
+    free(d->identity);
+    free(d);
+}
+
 void engine_call_drop_all(struct scheduler *s)
 {
     struct engine_call *c, *next;
@@ -59,17 +70,8 @@ void engine_call_drop_all(struct scheduler *s)
         engine_call_free(s, c);
     }
     assert(!s->calls);
-    while (!list_empty(&s->discards)) {
-        struct engine_discard *d = LIST_ITEM(s->discards.next, struct engine_discard, all);
-
-        list_remove(&d->all);
-        job_unref(d->job);
-        free(d->run);
-        free(d->id);
-        free(d->name);
-        free(d->identity);
-        free(d);
-    }
+    while (!list_empty(&s->discards))
+        discard_free(LIST_ITEM(s->discards.next, struct engine_discard, all));
 }
 
 void engine_call_orphan(struct scheduler *s, uint64_t *ticket)
@@ -257,16 +259,10 @@ void engine_call_discard_acked(struct scheduler *s)
 
         if (d->index > s->acked && !MUTANT(DISCARD_BEFORE_ACK))
             continue;
-        list_remove(&d->all);
         request.ticket = s->next_ticket++; /* no call waits for it: what it misses the sweep finds */
         FAULT_POINT("submit", "discard");
         if (d->engine)
             d->engine->ops->submit(d->engine, ENGINE_DISCARD, &request);
-        job_unref(d->job);
-        free(d->run);
-        free(d->id);
-        free(d->name);
-        free(d->identity);
-        free(d);
+        discard_free(d);
     }
 }

@@ -37,13 +37,12 @@ static void started_again(struct scheduler *s, struct run *r, const struct engin
              answer->text ? answer->text : "somebody else than cronsched started it again");
     turn_log(s, LOG_WARN, "started-again", r, "attempt %d was started %d times: %s", a->number,
              answer->starts, text);
-    if (s->state.level >= record_kind_level(RECORD_STARTED_AGAIN)) {
-        rec = turn_record_about(s, RECORD_STARTED_AGAIN, r);
-        PUT_INT(s, rec, count, answer->starts);
-    } else {
-        rec = turn_record(s, RECORD_NOTE);
-        PUT_TEXT(s, rec, run, r->id);
+    if (s->state.level < record_kind_level(RECORD_STARTED_AGAIN)) {
+        turn_note(s, r->id, text);
+        return;
     }
+    rec = turn_record_about(s, RECORD_STARTED_AGAIN, r);
+    PUT_INT(s, rec, count, answer->starts);
     PUT_TEXT(s, rec, text, text);
     turn_commit(s, rec);
 }

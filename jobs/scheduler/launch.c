@@ -263,7 +263,6 @@ static bool crossed(struct scheduler *s, const struct run *r)
 /* Said once for each time that it begins to wait. */
 static void wait_for_engine(struct scheduler *s, struct run_queue *running, struct run *r)
 {
-    struct record *rec;
     char text[160];
 
     assert(!run_queue_has_permit(running, r));
@@ -271,10 +270,7 @@ static void wait_for_engine(struct scheduler *s, struct run_queue *running, stru
         snprintf(text, sizeof(text),
                  "waits: %d runs are under way on engine %.64s, and its max_running is %d", running->taken,
                  running->name, running->size);
-        rec = turn_record(s, RECORD_NOTE);
-        PUT_TEXT(s, rec, run, r->id);
-        PUT_TEXT(s, rec, text, text);
-        turn_commit(s, rec);
+        turn_note(s, r->id, text);
     }
     run_queue_wait(s, running, r);
     assert(r->live.waits_in == running);
@@ -481,7 +477,6 @@ static int64_t withdraw_at_ms(struct scheduler *s, const struct run *r, const st
 static void tell_of_stops(struct scheduler *s, struct run *r, const struct attempt *a)
 {
     char text[160];
-    struct record *rec;
     int asked = r->live.stops++;
 
     assert(a->stop_reason != STOP_NONE && asked >= 0);
@@ -492,10 +487,18 @@ static void tell_of_stops(struct scheduler *s, struct run *r, const struct attem
              run_stop_name(a->stop_reason), (long long)(s->now_ms - a->stopping_ms) / 1000, asked,
              asked == 1 ? "" : "s");
     turn_log(s, LOG_WARN, "stop-without-effect", r, "%s", text);
-    rec = turn_record(s, RECORD_NOTE);
-    PUT_TEXT(s, rec, run, r->id);
-    PUT_TEXT(s, rec, text, text);
-    turn_commit(s, rec);
+    turn_note(s, r->id, text);
+}
+
+/* Its one request at a time, after the back-off of the one before. */
+static void submit_in_time(struct scheduler *s, struct run *r, enum engine_op op)
+{
+    if (r->live.ticket)
+        return;
+    if (r->live.not_before_ms > s->now_ms)
+        turn_wake_run(s, r, r->live.not_before_ms);
+    else
+        engine_call_submit(s, r, op);
 }
 
 /* Started or accepted. */
@@ -509,12 +512,8 @@ static void reconcile_released(struct scheduler *s, struct run *r, struct attemp
         takeover_recovered(s, r, r->state == RUN_UNRESOLVED ? OUTCOME_UNRESOLVED : OUTCOME_ADOPTED);
     else if (r->live.unrecovered)
         turn_wake_run(s, r, r->live.recover_by_ms);
-    if (!r->live.ticket && !(MUTANT(UNWATCHED) && a->committed_epoch != s->epoch)) {
-        if (r->live.not_before_ms > s->now_ms)
-            turn_wake_run(s, r, r->live.not_before_ms);
-        else
-            engine_call_submit(s, r, ENGINE_WATCH);
-    }
+    if (!(MUTANT(UNWATCHED) && a->committed_epoch != s->epoch))
+        submit_in_time(s, r, ENGINE_WATCH);
     if (r->state == RUN_UNRESOLVED) {
         if (resolved_too_late(s, r))
             return;
@@ -543,14 +542,8 @@ static void reconcile_released(struct scheduler *s, struct run *r, struct attemp
 static void fence(struct scheduler *s, struct run *r)
 {
     assert(may_execute(s, r) && run_attempt(r)->state == ATTEMPT_COMMITTED);
-    if (r->state == RUN_UNRESOLVED && resolved_too_late(s, r))
-        return;
-    if (r->live.ticket)
-        return;
-    if (r->live.not_before_ms > s->now_ms)
-        turn_wake_run(s, r, r->live.not_before_ms);
-    else
-        engine_call_submit(s, r, ENGINE_FENCE);
+    if (r->state != RUN_UNRESOLVED || !resolved_too_late(s, r))
+        submit_in_time(s, r, ENGINE_FENCE);
 }
 
 static void reconcile_committed(struct scheduler *s, struct run *r, struct attempt *a)
@@ -587,12 +580,7 @@ static void reconcile_armed(struct scheduler *s, struct run *r, struct attempt *
         arm_again(s, r);
         return;
     }
-    if (r->live.ticket)
-        return;
-    if (r->live.not_before_ms > s->now_ms)
-        turn_wake_run(s, r, r->live.not_before_ms);
-    else
-        engine_call_submit(s, r, ENGINE_PREPARE);
+    submit_in_time(s, r, ENGINE_PREPARE);
 }
 
 /* Its engine was taken out of the configuration. */

@@ -248,6 +248,8 @@ void turn_commit(struct scheduler *s, struct record *r);
 /* A record about the run's newest attempt, still to be committed; and one with a text alone, committed. */
 struct record *turn_record_about(struct scheduler *s, enum record_kind kind, const struct run *r);
 void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r, const char *text);
+/* A remark about a run, which may have ended: it changes nothing. */
+void turn_note(struct scheduler *s, const char *run, const char *text);
 
 /* A batch of another leader was applied: takes the state's hash when it is time. */
 void turn_hash(struct scheduler *s);

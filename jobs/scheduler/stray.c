@@ -35,7 +35,6 @@ void stray_add(struct scheduler *s, const char *engine, const char *run, int att
 {
     struct stray *stray;
     char text[RUN_ID_MAX + 200], job[RUN_ID_MAX];
-    struct record *rec;
     int64_t at_ms;
     bool has_ms;
 
@@ -55,10 +54,7 @@ void stray_add(struct scheduler *s, const char *engine, const char *run, int att
         "journal is lost (engine %.60s). Its job is busy while it runs",
         attempt, engine);
     turn_log(s, LOG_WARN, "started-again", NULL, "%s: %s", run, text);
-    rec = turn_record(s, RECORD_NOTE);
-    PUT_TEXT(s, rec, run, run);
-    PUT_TEXT(s, rec, text, text);
-    turn_commit(s, rec);
+    turn_note(s, run, text);
 }
 
 void stray_remove(struct scheduler *s, const char *id)

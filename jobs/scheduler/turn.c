@@ -120,6 +120,15 @@ void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r,
     turn_commit(s, rec);
 }
 
+void turn_note(struct scheduler *s, const char *run, const char *text)
+{
+    struct record *rec = turn_record(s, RECORD_NOTE);
+
+    PUT_TEXT(s, rec, run, run);
+    PUT_TEXT(s, rec, text, text);
+    turn_commit(s, rec);
+}
+
 static void pending_batch_free(struct pending_batch *f)
 {
     list_remove(&f->all);
