@@ -200,6 +200,7 @@ static int check_children(struct apply *a)
 
 void apply_check_job(struct apply *a, const struct job *def)
 {
+    assert(def->engine.count > 0 || a->s->o.default_engine);
     for (size_t e = 0; e < def->engine.count; e++)
         check_engine(a, def, def->engine.items[e]);
     if (def->engine.count == 0)
@@ -304,6 +305,7 @@ static void conflict_fault(struct apply *a, const struct apply_change *c)
 
 int apply_check_owners(struct apply *a)
 {
+    assert(a->fault_count == 0); /* what was found before has been said */
     for (size_t i = 0; i < a->count; i++)
         if (apply_is_conflict(a, &a->changes[i]))
             conflict_fault(a, &a->changes[i]);

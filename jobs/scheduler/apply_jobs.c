@@ -202,6 +202,7 @@ static void compare_one(struct apply *a, struct apply_change *c)
 {
     c->old = state_job(&a->s->state, c->def->name); /* of a dry run it may have gone since the check */
     c->same = true;
+    assert(a->dry || !apply_is_conflict(a, c));
     if (apply_is_conflict(a, c)) /* of a dry run, which lists it */
         return;
     note_pause(a, c);
@@ -368,6 +369,7 @@ static int read_apply(struct apply *a, const json_t *body)
     if (a->prune && !a->set)
         return error_set(a->error, ERR_INVALID,
                          "apply: prune needs a set: it deletes jobs of the set that are not in the files");
+    assert(!a->prune || a->set);
     return 0;
 }
 
@@ -552,6 +554,7 @@ void scheduler_apply_then(struct scheduler *s, const json_t *body, const char *b
     struct apply *a = NULL;
     int rc = commands_enter(s, &result.error);
 
+    assert(done);
     rc = rc < 0 ? rc : apply_refuses(s, &result.error);
     if (rc == 0) {
         a = apply_new(s, body, by, &result.error);
@@ -596,6 +599,7 @@ static bool empty_body(struct apply *a, size_t items)
     json_t *jobs = (json_t *)(uintptr_t)a->jobs;
     void *at = json_object_iter(jobs);
 
+    assert(a->count == 0); /* what was made of it is gone */
     for (; at && items > 0; items--) {
         json_object_del(jobs, json_object_iter_key(at));
         at = json_object_iter(jobs);

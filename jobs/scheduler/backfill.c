@@ -33,6 +33,7 @@ static bool is_taken(struct taken *t, int64_t at_ms)
 {
     size_t count = json_array_size(t->times);
 
+    assert(t->at <= count);
     while (t->at < count && json_integer_value(json_array_get(t->times, t->at)) < at_ms)
         t->at++;
     return t->at < count && json_integer_value(json_array_get(t->times, t->at)) == at_ms;

@@ -141,6 +141,7 @@ static void account_all(struct scheduler *s)
 {
     struct job_state *j, *next;
 
+    assert(s->leading);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (j->def && (j->run_count || rules_next_ms(s, j) <= s->now_ms))
@@ -405,6 +406,7 @@ void scheduler_notice_done(struct scheduler *s, const char *id, int status, cons
 {
     struct record *r;
 
+    assert(status >= 0);
     if (!s->leading || s->stopping)
         return; /* the next leader delivers it once more: at least once */
     turn_enter(s);

@@ -18,6 +18,7 @@ static void lateness_note(struct scheduler *s, int64_t late_ms)
         i++;
     s->lateness[i]++;
     s->lateness_count++;
+    assert(s->lateness[i] <= s->lateness_count);
     s->lateness_sum_s += (double)late_ms / 1000;
 }
 
@@ -406,6 +407,7 @@ static void retry_now(struct scheduler *s, struct run *r)
     r->live.not_before_ms = 0;
     r->live.failures = 0;
     turn_wake_run(s, r, s->now_ms);
+    assert(r->live.timer.slot > 0);
 }
 
 void engine_events_back(struct engine_host *host, const struct engine *engine)

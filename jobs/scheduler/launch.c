@@ -37,6 +37,7 @@ static bool may_execute(const struct scheduler *s, struct run *r)
 {
     const struct attempt *a = run_attempt(r);
 
+    assert(a || !r->live.released);
     return a && (run_attempt_is_released(a) ||
                  (a->state == ATTEMPT_COMMITTED && (r->live.released || a->committed_epoch != s->epoch)));
 }
@@ -282,6 +283,7 @@ static struct run_queue *running_queue(struct scheduler *s, struct run *r)
     const struct attempt *a = run_attempt(r);
     bool armed = a && (a->state == ATTEMPT_ARMED || a->state == ATTEMPT_COMMITTED);
 
+    assert(r->fired);
     return run_queue_of_running(s, armed ? a->engine : rules_engine_name(s, run_def(r)));
 }
 

@@ -30,6 +30,7 @@ static int64_t stalled_since_ms(struct scheduler *s, struct job_state *j, int64_
     at = rules_next_ms(s, j);
     if (at == HEAP_NEVER || at + j->def->jitter_ms + LEADER_STALL_MS > now_ms || waits_for_recovery(s, j))
         return HEAP_NEVER;
+    assert(at > j->cursor_ms);
     return at;
 }
 

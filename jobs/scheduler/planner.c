@@ -231,12 +231,14 @@ static int64_t last_due_s(const struct schedule *schedule, int64_t ms)
 
     while (at != INT64_MIN && rules_due_ms(schedule, at) > ms)
         at = schedule_prev(schedule, at);
+    assert(at == INT64_MIN || rules_due_ms(schedule, at) <= ms);
     return at;
 }
 
 /* A run that is left; NULL: none. */
 static struct run *left_run(struct scheduler *s, struct job_state *j)
 {
+    assert(s->leading);
     LIST_EACH(link, &j->runs)
     {
         struct run *r = LIST_ITEM(link, struct run, of_job);
@@ -506,6 +508,7 @@ void planner_zones_after(struct scheduler *s, struct job_state *j)
             count = 0;
     char local[sizeof(j->live.ran_local)];
 
+    assert(s->leading && j->def);
     for (int64_t at = from; at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
         schedule_local(schedule, at, local, sizeof(local));
         if (strncmp(local, j->live.ran_local, LOCAL_BYTES) > 0)
@@ -540,11 +543,12 @@ static int64_t newest_reserved_s(const struct job_state *j, int *ret_count)
 
 static int64_t ahead_ms(struct scheduler *s, const struct job_state *j)
 {
+    int64_t most_ms = s->o.arm_ahead_ms;
     struct engine *engine = NULL;
 
     run_queue_of_engine(s, rules_engine_name(s, j->def), &engine);
-    return engine && engine->ahead_ms && engine->ahead_ms < s->o.arm_ahead_ms ? engine->ahead_ms
-                                                                              : s->o.arm_ahead_ms;
+    assert(!engine || engine->ahead_ms >= 0);
+    return engine && engine->ahead_ms && engine->ahead_ms < most_ms ? engine->ahead_ms : most_ms;
 }
 
 /* Reserves the fire times within ahead_ms; gives when to look again. */
@@ -704,6 +708,7 @@ static int64_t make_all_good(struct scheduler *s, struct job_state *j)
             make_good(s, j, at_s);
         void_times_pass(s, j);
     }
+    assert(at_s == SCHEDULE_NEVER || at_s * 1000 > s->now_ms);
     return at_s == SCHEDULE_NEVER ? HEAP_NEVER : at_s * 1000;
 }
 
@@ -715,6 +720,7 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     struct schedule *schedule = rules_schedule(s, j);
     int64_t again = HEAP_NEVER, good;
 
+    assert(j->def);
     if (j->live.held)
         return HEAP_NEVER; /* it is looked at when its new definition is in force */
     if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))

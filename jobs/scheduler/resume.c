@@ -106,6 +106,7 @@ void resume_begin(struct scheduler *s, int64_t to_ms, const char *by)
 
 void resume_due(struct scheduler *s)
 {
+    assert(s->leading);
     if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms <= s->now_ms)
         resume_begin(s, s->state.pause_until_ms, "expiry");
 }

@@ -10,6 +10,7 @@
 
 struct run_queue *run_queue_of_engine(struct scheduler *s, const char *name, struct engine **ret)
 {
+    assert(s->o.engine_count <= SCHEDULER_ENGINES_MAX);
     for (size_t i = 0; i < s->o.engine_count; i++)
         if (strcmp(s->o.engines[i]->name, name) == 0) {
             if (ret)
@@ -21,6 +22,7 @@ struct run_queue *run_queue_of_engine(struct scheduler *s, const char *name, str
 
 struct run_queue *run_queue_of_running(struct scheduler *s, const char *engine)
 {
+    assert(s->o.engine_count <= SCHEDULER_ENGINES_MAX);
     for (size_t i = 0; i < s->o.engine_count; i++)
         if (strcmp(s->o.engines[i]->name, engine) == 0)
             return s->running_queues[i].size > 0 ? &s->running_queues[i] : NULL;
@@ -29,6 +31,7 @@ struct run_queue *run_queue_of_running(struct scheduler *s, const char *engine)
 
 struct run_queue *run_queue_of_pool(struct scheduler *s, const struct job *def)
 {
+    assert(s->o.pool_count <= SCHEDULER_POOLS_MAX);
     for (size_t i = 0; def->pool && i < s->o.pool_count; i++)
         if (strcmp(s->o.pools[i].name, def->pool) == 0)
             return &s->pool_queues[i];

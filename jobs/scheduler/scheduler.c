@@ -563,6 +563,7 @@ char *scheduler_state_text(struct scheduler *s, uint64_t index, const char *hash
 
     if (s->leading || !state->index)
         return NULL;
+    assert(!s->batch && s->pending_batch_count == 0); /* what it holds is durable */
     memcpy(kept_hash, state->hash, sizeof(kept_hash));
     state->index = index;
     snprintf(state->hash, sizeof(state->hash), "%s", hash);

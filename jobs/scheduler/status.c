@@ -41,6 +41,7 @@ int64_t status_next_ms(struct scheduler *s, struct job_state *j)
 {
     int64_t good_s = void_times_next_s(j);
 
+    assert(good_s == SCHEDULE_NEVER || good_s * 1000 <= j->cursor_ms);
     if (state_paused(&s->state, j))
         return HEAP_NEVER;
     return good_s == SCHEDULE_NEVER ? rules_next_ms(s, j) : good_s * 1000;
@@ -246,6 +247,8 @@ static void put_lateness(struct scheduler *s, metrics_put *put, void *arg)
 static void put_queues(struct scheduler *s, metrics_put *put, void *arg)
 {
     put_family(put, arg, "queue", "gauge", "Runs that wait for a permit, by engine or pool.");
+    for (size_t i = 0; i < s->o.engine_count; i++)
+        invariant_queue(&s->engine_queues[i]);
     for (size_t i = 0; i < s->o.engine_count; i++)
         put(arg, "cronsched_queue{engine=\"%s\"} %zu\n", s->engine_queues[i].name,
             s->engine_queues[i].waiting.count + s->running_queues[i].waiting.count);

@@ -208,6 +208,7 @@ static void record_yield(struct scheduler *s)
     json_t *report;
     char why[sizeof(s->yield_by) + 32], text[sizeof(why) + 300];
 
+    assert(s->leading);
     if (by)
         snprintf(why, sizeof(why), "asked by %s", by);
     else

@@ -47,6 +47,7 @@ void turn_enter(struct scheduler *s)
 
 uint64_t turn_index(const struct scheduler *s)
 {
+    assert(!s->batch || s->batch->count > 0);
     return s->state.index + (s->batch ? 1 : 0);
 }
 

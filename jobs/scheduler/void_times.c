@@ -135,6 +135,7 @@ struct fired {
 
 static bool has_fired(struct fired *f, int64_t at_ms)
 {
+    assert(f->at <= json_array_size(f->times));
     while (f->at < json_array_size(f->times) && json_integer_value(json_array_get(f->times, f->at)) < at_ms)
         f->at++;
     return json_integer_value(json_array_get(f->times, f->at)) == at_ms;
