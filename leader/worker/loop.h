@@ -13,6 +13,14 @@
 #include <stdint.h>
 #include <uv.h>
 
+/* Whether this is that thread. Whoever belongs to the loop's notes which one it is when it is made (uv_thread_self). */
+static inline bool loop_is_thread(uv_thread_t thread)
+{
+    uv_thread_t self = uv_thread_self();
+
+    return uv_thread_equal(&self, &thread);
+}
+
 /* As uv_timer_start. A timer never expires in the pass in which it was started: 0 means 1 ms. */
 void loop_timer_start(uv_timer_t *timer, uv_timer_cb callback, uint64_t ms, uint64_t repeat_ms);
 

@@ -19,6 +19,7 @@ static void run(struct work *work)
     static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct resolve *r = LIST_ITEM(work, struct resolve, work);
 
+    assert(worker_is_current(r->worker) && !r->found);
     r->status = getaddrinfo(r->host, r->port, &hints, &r->found);
 }
 
@@ -28,6 +29,7 @@ static void done(struct work *work, int result)
     struct addrinfo *found;
     char why[128];
 
+    assert(result < 0 || r->status != 0 || r->found);
     if (result < 0) {
         r->done(r->arg, result, NULL, worker_result_text(r->worker, result, why, sizeof(why)));
     } else if (r->status != 0) {

@@ -21,6 +21,7 @@
 struct worker {
     struct object object;
     uv_loop_t *loop;
+    uv_thread_t loop_thread;
     char name[WORKER_NAME_MAX];
     int threads_max;
     uint64_t deadline_ms;
@@ -29,7 +30,7 @@ struct worker {
     uv_async_t async;
     uv_timer_t timer;
     int handles;
-    size_t pending; /* pieces whose done is to come: they keep the loop going, nothing else does */
+    size_t pending; /* pieces that the loop has not seen return: they keep it going, nothing else does */
     void (*closed)(void *arg);
     void *closed_arg;
 
@@ -43,11 +44,17 @@ struct worker {
     bool cancelled; /* closing, and the loop has no work any more: threads release what they have */
 };
 
-static atomic_size_t left; /* threads of closed workers */
+static atomic_size_t left;                         /* threads of closed workers */
+static _Thread_local const struct worker *current; /* of this thread */
 
 size_t worker_left(void)
 {
     return atomic_load(&left);
+}
+
+bool worker_is_current(const struct worker *w)
+{
+    return current == w;
 }
 
 static uint64_t now_ms(void)
@@ -55,11 +62,20 @@ static uint64_t now_ms(void)
     return uv_hrtime() / 1000000;
 }
 
+/* With the lock held: the queue has what it counts, and whoever waits or is stuck is a thread. */
+static void check_invariants(const struct worker *w)
+{
+    assert((w->queued == 0) == list_empty(&w->queue));
+    assert(w->idle >= 0 && w->idle <= w->threads && w->late <= (size_t)w->threads);
+    assert(w->refs >= w->threads && (w->closing || !w->cancelled));
+}
+
 /* Gives the lock back. */
 static void unref(struct worker *w)
 {
     bool last = --w->refs == 0;
 
+    assert(w->refs >= 0);
     pthread_mutex_unlock(&w->lock);
     if (!last)
         return;
@@ -73,6 +89,7 @@ static void unref(struct worker *w)
 /* With the lock held: the piece is the thread's no more. */
 static void give_back(struct worker *w, struct work *work)
 {
+    check_invariants(w);
     list_remove(&work->link);
     if (!w->cancelled) {
         list_append(&w->returned, &work->link);
@@ -90,6 +107,7 @@ static int threads_most(const struct worker *w)
 {
     int most = w->threads_max + (int)w->late;
 
+    check_invariants(w);
     return w->deadline_ms && most > WORKER_STUCK_MAX ? WORKER_STUCK_MAX : most;
 }
 
@@ -97,6 +115,7 @@ static void *thread_main(void *arg)
 {
     struct worker *w = OBJECT(struct worker, arg);
 
+    current = w;
     pthread_setname_np(pthread_self(), w->name);
     pthread_mutex_lock(&w->lock);
     while (w->threads <= threads_most(w)) { /* one that was stuck and came back may be too many */
@@ -117,8 +136,10 @@ static void *thread_main(void *arg)
         pthread_mutex_unlock(&w->lock);
         work->run(work);
         pthread_mutex_lock(&w->lock);
-        if (work->late)
+        if (work->late) {
+            assert(w->late > 0);
             w->late--;
+        }
         give_back(w, work);
     }
     w->threads--;
@@ -136,6 +157,7 @@ static int thread_start(struct worker *w)
     pthread_t thread;
     int r;
 
+    check_invariants(w);
     if (pthread_attr_init(&attr) != 0)
         return ERR_NOMEM;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -154,6 +176,7 @@ static int thread_start(struct worker *w)
 /* With the lock held: somebody takes up what is queued. False: nobody ever will. */
 static bool provide_thread(struct worker *w)
 {
+    check_invariants(w);
     if (w->idle > 0)
         pthread_cond_signal(&w->wake);
     if ((size_t)w->idle < w->queued && w->threads < threads_most(w))
@@ -163,10 +186,18 @@ static bool provide_thread(struct worker *w)
 
 /* ---- the loop ---- */
 
-static void call_done(struct worker *w, struct work *work, int result)
+/* The loop waits for it no more. */
+static void unpend(struct worker *w)
 {
+    assert(loop_is_thread(w->loop_thread) && w->pending > 0);
     if (--w->pending == 0)
         uv_unref((uv_handle_t *)&w->async);
+}
+
+static void call_done(struct worker *w, struct work *work, int result)
+{
+    assert(w->closing || !work->late);
+    unpend(w);
     work->done(work, result);
 }
 
@@ -174,7 +205,10 @@ static void finish(struct worker *w, struct work *work, int result)
 {
     void (*release)(struct work * work) = work->release;
 
-    if (!work->late)
+    assert(loop_is_thread(w->loop_thread));
+    if (work->late)
+        unpend(w); /* its done came long ago */
+    else
         call_done(w, work, result);
     if (release)
         release(work);
@@ -190,6 +224,7 @@ static struct work *take(struct worker *w, struct list *list)
 {
     struct work *work;
 
+    assert(loop_is_thread(w->loop_thread));
     pthread_mutex_lock(&w->lock);
     work = first(list);
     if (work)
@@ -218,6 +253,7 @@ static bool same(const char *a, const char *b)
 /* With the lock held, of one that is queued; the loop tells. */
 static void refuse(struct worker *w, struct work *work)
 {
+    assert(w->queued > 0);
     list_remove(&work->link);
     w->queued--;
     work->result = ERR_LIMIT;
@@ -231,6 +267,7 @@ static void note_late(struct worker *w, struct work *late)
 {
     bool none;
 
+    assert(w->deadline_ms && !late->late);
     late->late = true;
     w->late++;
     none = w->late >= WORKER_STUCK_MAX || (w->queued > 0 && !provide_thread(w));
@@ -249,6 +286,7 @@ static struct work *take_late(struct worker *w)
     uint64_t now = now_ms();
     struct work *found = NULL;
 
+    assert(w->deadline_ms);
     pthread_mutex_lock(&w->lock);
     LIST_EACH(link, &w->running)
     {
@@ -269,6 +307,7 @@ static bool has_work(struct worker *w)
 {
     bool has;
 
+    assert(loop_is_thread(w->loop_thread));
     pthread_mutex_lock(&w->lock);
     has = !list_empty(&w->queue);
     LIST_EACH(link, &w->running)
@@ -295,6 +334,7 @@ static void on_timer(uv_timer_t *timer)
 /* With the lock held: a try of what does not answer is to take no other thread. */
 static bool is_stuck(const struct worker *w, const char *subject)
 {
+    check_invariants(w);
     LIST_EACH(link, &w->running)
     {
         const struct work *work = LIST_ITEM(link, struct work, link);
@@ -309,6 +349,7 @@ void worker_submit(struct worker *w, struct work *work)
 {
     uint64_t look_ms = w->deadline_ms / 8;
 
+    assert(loop_is_thread(w->loop_thread));
     assert(!w->closing);
     assert(w->deadline_ms == 0 || work->release);
     work->result = 0;
@@ -334,6 +375,7 @@ void worker_status(const struct worker *worker, struct worker_status *ret)
     struct worker *w = (struct worker *)(uintptr_t)worker; /* only the lock is written */
     uint64_t now = now_ms();
 
+    assert(loop_is_thread(w->loop_thread));
     *ret = (struct worker_status){0};
     pthread_mutex_lock(&w->lock);
     ret->queued = w->queued;
@@ -355,6 +397,7 @@ const char *worker_result_text(const struct worker *worker, int result, char *bu
 {
     struct worker_status status;
 
+    assert(result < 0);
     if (result == ERR_TIMEOUT) {
         snprintf(buffer, size, "no answer within %.3g s", (double)worker->deadline_ms / 1000);
     } else if (result == ERR_LIMIT) {
@@ -376,6 +419,7 @@ int worker_new(struct worker **ret, uv_loop_t *loop, const struct worker_options
 
     assert(options->threads > 0);
     w->loop = loop;
+    w->loop_thread = uv_thread_self();
     snprintf(w->name, sizeof(w->name), "%s", options->name);
     w->threads_max = options->threads;
     w->deadline_ms = options->deadline_ms;
@@ -422,6 +466,7 @@ static struct work *undone(struct worker *w, bool *ret_running)
 {
     struct work *work = first(&w->returned);
 
+    assert(w->closing);
     *ret_running = false;
     if (work)
         return work;
@@ -467,6 +512,7 @@ static void cancel_all(struct worker *w)
 
 void worker_close(struct worker *w, void (*done)(void *arg), void *arg)
 {
+    assert(loop_is_thread(w->loop_thread));
     assert(!w->closing);
     w->closed = done;
     w->closed_arg = arg;

@@ -18,7 +18,7 @@
  * between the thread calls it, so it may only free memory. Without a deadline release may be NULL; then the work
  * is the submitter's again when done is called, and may be submitted again from there.
  *
- * Thread: all functions are the loop's; run is called on a thread of the worker.
+ * Thread: all functions are the loop's, and an assertion says so; run is called on a thread of the worker.
  */
 #pragma once
 
@@ -79,6 +79,9 @@ const char *worker_result_text(const struct worker *worker, int result, char *bu
  * within this call. `done` (may be NULL) is called once, from the loop; the worker is gone then, but for threads
  * that are stuck. */
 void worker_close(struct worker *worker, void (*done)(void *arg), void *arg);
+
+/* The caller is on a thread of that worker: from within run. Any thread. */
+bool worker_is_current(const struct worker *worker);
 
 /* Threads of closed workers that have not ended: while there are any the process leaves by _exit. Any thread. */
 size_t worker_left(void);

@@ -246,6 +246,7 @@ static void test_stuck_threads_are_bounded(void **state)
     submit(&l, 13, false, "0");
     turn_until(&l, 14);
     assert_int_equal(l.results[13], 0); /* as if nothing had been */
+    assert_false(uv_loop_alive(&l.loop));
     close_worker(&l);
     let_go(&l, 0);
     assert_int_equal(l.released, 14);
