@@ -217,29 +217,6 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
         w->undo = n;
 }
 
-static void on_acked(void *arg, uint64_t index)
-{
-    struct node *n = arg;
-    struct world *w = n->world;
-
-    if (!n->leading || index <= n->acked || index > n->index)
-        violated(w, "%s: %" PRIu64 " is acknowledged, of %" PRIu64 " to %" PRIu64, n->id, index, n->acked,
-                 n->index);
-    tree_check_acked(n, index);
-    n->acked = index;
-    w->acks++;
-}
-
-static void on_deposed(void *arg, const struct error *why)
-{
-    struct node *n = arg;
-
-    tell(n->world, "%s is deposed: %s", n->id, why->text);
-    if (!n->leading)
-        violated(n->world, "%s is deposed and did not lead", n->id);
-    n->leading = n->restored = false; /* what it appended and nobody acknowledged is void: it is restored */
-}
-
 static void append(struct node *n, uint64_t count)
 {
     while (count-- > 0 && n->leading) {
@@ -262,6 +239,31 @@ static void append(struct node *n, uint64_t count)
         n->index++;
         memcpy(n->hash, hash, sizeof(hash));
     }
+}
+
+static void on_acked(void *arg, uint64_t index)
+{
+    struct node *n = arg;
+    struct world *w = n->world;
+
+    if (!n->leading || index <= n->acked || index > n->index)
+        violated(w, "%s: %" PRIu64 " is acknowledged, of %" PRIu64 " to %" PRIu64, n->id, index, n->acked,
+                 n->index);
+    tree_check_acked(n, index);
+    n->acked = index;
+    w->acks++;
+    if (chance(w, 8) == 0)
+        append(n, 1); /* from within, as the scheduler does */
+}
+
+static void on_deposed(void *arg, const struct error *why)
+{
+    struct node *n = arg;
+
+    tell(n->world, "%s is deposed: %s", n->id, why->text);
+    if (!n->leading)
+        violated(n->world, "%s is deposed and did not lead", n->id);
+    n->leading = n->restored = false; /* what it appended and nobody acknowledged is void: it is restored */
 }
 
 static void on_yield(void *arg)
