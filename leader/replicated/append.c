@@ -22,6 +22,21 @@
 
 static void send_groups(struct replicated *r);
 
+/* The queue and the items that were sent are empty together with their counts, a leader has applied what is acknowledged,
+ * and nothing is left of a leadership that is over, but for answers that are on their way. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct appender *a = &r->appender;
+    bool idle = list_empty(&a->queue) && list_empty(&a->unacked);
+
+    assert(idle == (a->in_flight == 0) && (!idle || a->in_flight_bytes == 0));
+    assert(a->in_flight <= REPLICATED_IN_FLIGHT_MAX);
+    assert((a->window == 0) == list_empty(&a->multis) && a->window <= REPLICATED_WINDOW_MAX);
+    assert(a->status.acked <= a->next_index);
+    assert(election_leads(r) || (idle && a->recovery == RECOVERY_NONE));
+    assert(!election_leads(r) || r->follower.applied == a->status.acked || MUTANT(ACK_WHEN_SENT));
+}
+
 static void item_free(struct item *item)
 {
     list_remove(&item->link);
@@ -33,6 +48,7 @@ static void items_free(struct list *list)
 {
     while (!list_empty(list))
         item_free(LIST_ITEM(list->next, struct item, link));
+    assert(list_empty(list));
 }
 
 /* Multis under way stay until their answers come. */
@@ -44,6 +60,7 @@ void append_drop(struct replicated *r)
     items_free(&a->unacked);
     a->in_flight = a->in_flight_bytes = 0;
     a->recovery = RECOVERY_NONE;
+    assert(append_idle(r));
 }
 
 void append_init(struct replicated *r)
@@ -57,12 +74,14 @@ void append_init(struct replicated *r)
 
 void append_session(struct replicated *r, bool fresh)
 {
+    check_invariants(r);
     if (election_leads(r) && !fresh)
         r->appender.recovery = RECOVERY_WANTED;
 }
 
 void append_doubt(struct replicated *r)
 {
+    check_invariants(r);
     if (election_leads(r) && r->appender.recovery == RECOVERY_NONE)
         r->appender.recovery = RECOVERY_WANTED;
 }
@@ -72,6 +91,7 @@ size_t append_checks(const struct replicated *r, struct coord_op ops[3])
     const struct appender *a = &r->appender;
     size_t n;
 
+    check_invariants(r);
     if (!election_leads(r) || a->window > 0 || a->recovery != RECOVERY_NONE)
         return 0;
     n = election_checks(r, ops);
@@ -100,6 +120,7 @@ void append_begin(struct replicated *r)
     a->uncertain_reply[0] = '\0';
     a->refusals = 0;
     a->retry_ms = 0;
+    check_invariants(r);
 }
 
 /* The node's data: the nonce of the epoch, a newline, the batch's text. */
@@ -128,6 +149,7 @@ int append_take(struct replicated *r, struct batch *batch)
     struct appender *a = &r->appender;
     struct item *item;
 
+    check_invariants(r);
     if (!election_takes_appends(r)) {
         batch_free(batch);
         return ERR_DEPOSED;
@@ -167,6 +189,7 @@ static void refused(struct replicated *r, const char *text)
     unsigned doublings = a->refusals < 10 ? a->refusals : 10;
     uint64_t ms = (uint64_t)REPLICATED_REFUSED_RETRY_MS << doublings;
 
+    assert(election_leads(r));
     a->refusals++;
     a->retry_ms = replicated_now_ms(r) +
                   (ms < REPLICATED_REFUSED_RETRY_MAX_MS ? ms : REPLICATED_REFUSED_RETRY_MAX_MS);
@@ -182,6 +205,7 @@ static void no_more_refused(struct replicated *r)
     }
     r->appender.refusals = 0;
     r->appender.retry_ms = 0;
+    assert(!append_refused(r));
 }
 
 /* ---- acknowledged ---- */
@@ -201,9 +225,10 @@ static void acked(struct replicated *r, uint64_t upto, int32_t head_version)
         a->status.last_append_us = (int64_t)(now_us - item->queued_us);
         a->status.total_append_us += a->status.last_append_us;
         a->status.appends++;
+        assert(a->in_flight > 0 && a->in_flight_bytes >= item->size);
+        follow_acked(r, item->index, item->hash, item->size);
         a->in_flight--;
         a->in_flight_bytes -= item->size;
-        follow_acked(r, item->index, item->hash, item->size);
         item_free(item);
     }
     a->status.acked = upto;
@@ -220,6 +245,7 @@ static void on_appended(void *arg, const struct coord_reply *reply)
     struct appender *a = &r->appender;
     bool mine = election_leads(r) && m->token == r->election.token; /* not of an epoch that is over */
 
+    check_invariants(r);
     assert(a->window > 0 && a->window_bytes >= m->bytes);
     list_remove(&m->link);
     a->window--;
@@ -249,6 +275,7 @@ static bool fits(const struct replicated *r, size_t count, size_t bytes)
 {
     size_t most = r->coord->request_max;
 
+    assert(count > 0 && count <= REPLICATED_GROUP_MAX);
     if (count > 1 && bytes > REPLICATED_GROUP_BYTES)
         return false;
     return !most || bytes + (count + GROUP_OPS) * COORD_OP_BYTES <= most;
@@ -256,6 +283,7 @@ static bool fits(const struct replicated *r, size_t count, size_t bytes)
 
 static bool first_fits(const struct replicated *r)
 {
+    assert(!list_empty(&r->appender.queue));
     return fits(r, 1, LIST_ITEM(r->appender.queue.next, struct item, link)->size);
 }
 
@@ -265,6 +293,7 @@ static size_t set_head(struct replicated *r, struct coord_op ops[2], const char 
     struct appender *a = &r->appender;
     int32_t version = a->next_head_version;
 
+    assert(a->recovery == RECOVERY_NONE);
     if (version < REPLICATED_HEAD_VERSION_MAX) {
         ops[0] = (struct coord_op){COORD_SET, NODE_HEAD, head, strlen(head), version};
         a->next_head_version = version + 1;
@@ -274,6 +303,18 @@ static size_t set_head(struct replicated *r, struct coord_op ops[2], const char 
     ops[1] = (struct coord_op){COORD_CREATE, NODE_HEAD, head, strlen(head), COORD_ANY};
     a->next_head_version = 0;
     return 2;
+}
+
+/* The first that waits: it is the next in order after those that were sent, or were acknowledged. */
+static const struct item *next_item(const struct appender *a)
+{
+    const struct item *item = LIST_ITEM(a->queue.next, struct item, link);
+    uint64_t before = a->status.acked;
+
+    if (!list_empty(&a->unacked))
+        before = LIST_ITEM(a->unacked.prev, struct item, link)->index;
+    assert(item->index == before + 1 || MUTANT(ACK_WHEN_SENT));
+    return item;
 }
 
 static void send_group(struct replicated *r)
@@ -287,6 +328,7 @@ static void send_group(struct replicated *r)
 
     _Static_assert(REPLICATED_GROUP_MAX + GROUP_OPS <= COORD_OPS_MAX, "a group fits into a multi");
     assert(a->recovery == RECOVERY_NONE && !list_empty(&a->queue));
+    assert(next_item(a)->index > a->status.acked || MUTANT(ACK_WHEN_SENT));
     n = election_checks(r, ops);
     while (!list_empty(&a->queue) && batches < REPLICATED_GROUP_MAX) {
         struct item *item = LIST_ITEM(a->queue.next, struct item, link);
@@ -318,6 +360,7 @@ static void send_groups(struct replicated *r)
 {
     struct appender *a = &r->appender;
 
+    check_invariants(r);
     if (!election_leads(r) || replicated_now_ms(r) < a->retry_ms)
         return;
     while (a->recovery == RECOVERY_NONE && !list_empty(&a->queue) && first_fits(r) &&
@@ -365,6 +408,7 @@ static void recovered(struct replicated *r)
 
 static bool recovery_goes_on(struct replicated *r, const struct coord_reply *reply, const char *what)
 {
+    check_invariants(r);
     if (!election_leads(r) || r->appender.recovery != RECOVERY_ASKED)
         return false; /* leadership is over */
     if (reply->result == COORD_OK)
@@ -481,6 +525,7 @@ void append_pump(struct replicated *r)
 {
     struct appender *a = &r->appender;
 
+    check_invariants(r);
     if (!election_leads(r))
         return;
     if (a->recovery == RECOVERY_WANTED && list_empty(&a->multis) && replicated_now_ms(r) >= a->retry_ms)

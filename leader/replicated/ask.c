@@ -17,6 +17,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* A question that is being written is a request under way; a leader, or who is elected, suspects nobody. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct asks *a = &r->asks;
+
+    assert(a->suspicion.state != SUSPICION_ASKING || a->asking);
+    assert(a->suspicion.state == SUSPICION_NONE || !(election_leads(r) || r->election.state == ELECTED));
+}
+
 static uint64_t now_ms(const struct replicated *r)
 {
     return replicated_now_ms(r);
@@ -45,6 +54,7 @@ static void write_node(struct replicated *r, struct coord_op *ops, size_t count,
 {
     char *text = json_dumps(o, JSON_COMPACT);
 
+    assert(count > 0 && count <= 2);
     ops[count] = (struct coord_op){make ? COORD_CREATE : COORD_SET, path, text, strlen(text), COORD_ANY};
     json_decref(o);
     r->coord->ops->multi(r->coord, ops, count + 1, done, r);
@@ -57,6 +67,7 @@ void replicated_leader_link(struct journal *journal, int64_t epoch, const struct
 {
     struct replicated *r = replicated_of(journal);
 
+    check_invariants(r);
     if (election_leads(r) || r->election.state == ELECTED || epoch != tree_epoch(r) || !r->tree.leader ||
         strcmp(r->tree.leader, r->replica) == 0)
         return;
@@ -70,6 +81,7 @@ static void on_answer_read(void *arg, const struct coord_reply *reply);
 
 static void read_answer(struct replicated *r)
 {
+    check_invariants(r);
     r->asks.answer_reads++;
     r->coord->ops->get(r->coord, NODE_ANSWER, true, on_answer_read, r);
 }
@@ -79,6 +91,7 @@ static void tell_cleared(struct replicated *r)
     uint64_t now = now_ms(r);
     const char *url;
 
+    assert(r->asks.suspicion.state == SUSPICION_CLEARED);
     if (r->asks.told_ms && r->asks.told_epoch == r->asks.suspicion.epoch &&
         now - r->asks.told_ms < ASK_TELL_EVERY_MS)
         return;
@@ -96,6 +109,7 @@ static void take_answer(struct replicated *r, const struct coord_reply *reply)
 {
     json_t *o = parse(reply);
 
+    check_invariants(r);
     if (o &&
         suspicion_answered(&r->asks.suspicion, number(o, "epoch"), (int32_t)number(o, "ask"), now_ms(r)) &&
         suspicion_lasts(&r->asks.suspicion))
@@ -178,6 +192,7 @@ static void standby_pump(struct replicated *r)
 {
     struct suspicion *s = &r->asks.suspicion;
 
+    assert(!election_leads(r) && r->election.state != ELECTED);
     if (s->state == SUSPICION_NONE || r->asks.asking)
         return;
     if (s->epoch != tree_epoch(r) || !r->tree.leader || !guard_trusts(r)) {
@@ -197,6 +212,7 @@ static void standby_pump(struct replicated *r)
 
 static void leader_failed(struct replicated *r)
 {
+    assert(!r->asks.ask_read.asked && !r->asks.answering);
     r->asks.ask_read.want = true;
     r->asks.retry_ms = now_ms(r) + ASK_RETRY_MS;
 }
@@ -244,6 +260,7 @@ static void on_ask_read(void *arg, const struct coord_reply *reply)
 
 static void leader_pump(struct replicated *r)
 {
+    assert(election_leads(r) || r->election.state == ELECTED);
     if (!r->asks.ask_read.want || r->asks.ask_read.asked || r->asks.answering || now_ms(r) < r->asks.retry_ms)
         return;
     r->asks.ask_read.want = false;
@@ -260,6 +277,7 @@ bool ask_may_ask(const struct replicated *r)
 
 void ask_pump(struct replicated *r)
 {
+    check_invariants(r);
     if (election_leads(r) || r->election.state == ELECTED)
         leader_pump(r);
     else
@@ -268,6 +286,7 @@ void ask_pump(struct replicated *r)
 
 void ask_elected(struct replicated *r)
 {
+    assert(r->election.state == ELECTED);
     r->asks.suspicion = (struct suspicion){0};
     r->asks.ask_read.want = true;
     r->asks.answered = -1;
@@ -275,6 +294,7 @@ void ask_elected(struct replicated *r)
 
 void ask_session(struct replicated *r)
 {
+    check_invariants(r);
     r->asks.ask_read.want = true;
     r->asks.answered = -1; /* in a tree that went back another question may have that number */
     r->asks.retry_ms = 0;
@@ -283,6 +303,7 @@ void ask_session(struct replicated *r)
 
 void ask_changed(struct replicated *r, const char *path)
 {
+    check_invariants(r);
     if (strcmp(path, NODE_ASK) == 0)
         r->asks.ask_read.want = true;
     else if (strcmp(path, NODE_ANSWER) == 0)
@@ -291,6 +312,7 @@ void ask_changed(struct replicated *r, const char *path)
 
 uint64_t ask_wake_ms(const struct replicated *r)
 {
+    check_invariants(r);
     if (election_leads(r) || r->election.state == ELECTED)
         return r->asks.ask_read.want && now_ms(r) < r->asks.retry_ms ? r->asks.retry_ms : UINT64_MAX;
     return r->asks.suspicion.state == SUSPICION_ASKED ? r->asks.suspicion.deadline_ms : UINT64_MAX;

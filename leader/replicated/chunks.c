@@ -48,6 +48,7 @@ static size_t cut_at(const unsigned char *bytes, size_t size, size_t most)
         if ((hash >> 32) % CHUNK_USUAL_BYTES == 0)
             return i + 1;
     }
+    assert(most > 0 && most <= size);
     return most;
 }
 

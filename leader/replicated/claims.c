@@ -30,6 +30,15 @@
 
 /* ---- what is known ---- */
 
+/* The lists are bounded, a question that is to be asked again is under way, and who loses says so for the reason that it
+ * reports. */
+static void check_invariants(const struct claims *k)
+{
+    assert(k->count <= CLAIMS_MAX && k->outsider_count <= REPLICATED_MEMBERS_MAX);
+    assert(k->asking || !k->again);
+    assert(k->other[0] || !k->refusal[0]);
+}
+
 static size_t claim_index(const struct claims *k, const char *id)
 {
     size_t i = 0;
@@ -49,6 +58,7 @@ static void drop_id(struct claims *k, const char *id)
 {
     size_t i = claim_index(k, id);
 
+    check_invariants(k);
     if (i < k->count)
         drop(k, i);
 }
@@ -58,6 +68,7 @@ static void drop_old(struct replicated *r)
     struct claims *k = &r->claims;
     uint64_t now = replicated_now_ms(r);
 
+    check_invariants(k);
     for (size_t i = k->count; i-- > 0;)
         if (now - k->list[i].asked_ms > CLAIM_MS)
             drop(k, i);
@@ -81,6 +92,7 @@ static bool own_side(const struct replicated *r, struct claim *ret)
         ret->role = leads ? REPLICATED_LEADER : REPLICATED_ELECTED;
         memcpy(ret->nonce, r->election.nonce, sizeof(ret->nonce));
     }
+    assert(ret->role != REPLICATED_STANDBY && strlen(ret->nonce) < NONCE_SIZE);
     return leads || elected || election_has_leader(r);
 }
 
@@ -102,6 +114,7 @@ static const struct claim *outside(const struct replicated *r)
 {
     const struct claim *found = NULL;
 
+    check_invariants(&r->claims);
     for (size_t i = 0; i < r->claims.count; i++) {
         const struct claim *c = &r->claims.list[i];
 
@@ -118,6 +131,7 @@ static void ask_members(struct replicated *r)
     struct claims *k = &r->claims;
     uint64_t now = replicated_now_ms(r);
 
+    check_invariants(k);
     if (k->asking || now < k->again_ms)
         return;
     if (r->election.state == ELECTED && claims_role(r) != REPLICATED_ELECTED)
@@ -129,6 +143,7 @@ static void ask_members(struct replicated *r)
 
 void claims_elected(struct replicated *r)
 {
+    assert(r->election.state == ELECTED);
     r->claims.asked = false;
     r->claims.again = r->claims.asking;
     r->claims.again_ms = 0;
@@ -140,6 +155,7 @@ void replicated_members_asked(struct journal *journal)
     struct replicated *r = replicated_of(journal);
     struct claims *k = &r->claims;
 
+    check_invariants(&r->claims);
     if (!k->asking)
         return;
     k->asking = false;
@@ -156,6 +172,7 @@ bool claims_allow(struct replicated *r)
 {
     const struct claim *c = outside(r);
 
+    assert(r->election.state == FOLLOWING || r->election.state == ELECTED);
     if (r->election.state == ELECTED && claims_role(r) != REPLICATED_ELECTED)
         r->claims.asked = false; /* nobody sees that it is elected: once it has written again */
     if (!r->claims.asked || c)
@@ -173,6 +190,7 @@ static void tell(struct replicated *r, const struct claim *c, bool loses)
     struct claims *k = &r->claims;
     char text[sizeof(k->other)] = "";
 
+    check_invariants(k);
     if (c)
         snprintf(text, sizeof(text),
                  "replica %.40s at %.60s %s this cluster (epoch %" PRId64
@@ -192,6 +210,7 @@ static bool is_sure(const struct replicated *r, const struct claim *c)
 {
     const struct claims *k = &r->claims;
 
+    assert(k->since_ms > 0);
     return replicated_now_ms(r) - k->since_ms >= CLAIM_SURE_MS && k->written && tree_current(r) &&
            c->asked_ms > k->since_ms;
 }
@@ -202,6 +221,7 @@ void claims_pump(struct replicated *r)
     const struct claim *c;
     struct claim mine;
 
+    check_invariants(k);
     drop_old(r);
     c = outside(r);
     if (!c) {
@@ -222,6 +242,7 @@ void claims_written(struct replicated *r, uint64_t sent_ms)
 {
     struct claims *k = &r->claims;
 
+    check_invariants(k);
     if (k->since_ms && !k->written && sent_ms >= k->since_ms) {
         k->written = true;
         tree_want(r);
@@ -238,6 +259,7 @@ uint64_t claims_wake_ms(const struct replicated *r)
     const struct claims *k = &r->claims;
     uint64_t now = replicated_now_ms(r), sure_ms = k->since_ms + CLAIM_SURE_MS;
 
+    check_invariants(k);
     if (!k->since_ms)
         return UINT64_MAX;
     if (!k->asking && k->again_ms > now)
@@ -257,6 +279,7 @@ static bool is_member(const struct replicated *r, const char *id)
 
 static void forget_outsider(struct claims *k, const char *id)
 {
+    check_invariants(k);
     for (size_t i = k->outsider_count; i-- > 0;)
         if (strcmp(k->outsiders[i].id, id) == 0)
             k->outsiders[i] = k->outsiders[--k->outsider_count];
@@ -264,6 +287,7 @@ static void forget_outsider(struct claims *k, const char *id)
 
 void claims_members_read(struct replicated *r)
 {
+    assert(r->members.asked == 0);
     for (size_t i = 0; i < r->members.count; i++)
         forget_outsider(&r->claims, r->members.list[i].id);
 }
@@ -273,6 +297,7 @@ static void note_outsider(struct replicated *r, const struct replicated_heard *h
     struct claims *k = &r->claims;
     struct outsider *o;
 
+    check_invariants(k);
     forget_outsider(k, heard->id);
     if (is_member(r, heard->id) || heard->mark.index == 0 || k->outsider_count == REPLICATED_MEMBERS_MAX)
         return; /* the tree says what a member holds */
@@ -286,6 +311,7 @@ static void note_claim(struct replicated *r, const struct replicated_heard *hear
     struct claims *k = &r->claims;
     struct claim *c;
 
+    check_invariants(k);
     drop_id(k, heard->id);
     if (heard->role == REPLICATED_STANDBY || k->count == CLAIMS_MAX)
         return;
@@ -319,6 +345,7 @@ void replicated_silent(struct journal *journal, const char *id)
     struct replicated *r = replicated_of(journal);
     size_t before = r->claims.count;
 
+    check_invariants(&r->claims);
     drop_id(&r->claims, id);
     if (r->claims.count < before)
         replicated_pump(r);
@@ -328,6 +355,7 @@ void replicated_forget(struct journal *journal, const char *id)
 {
     struct replicated *r = replicated_of(journal);
 
+    check_invariants(&r->claims);
     drop_id(&r->claims, id);
     forget_outsider(&r->claims, id);
     guard_members_read(r);

@@ -39,6 +39,19 @@ static const unsigned moves[] = {
     [CLOSING] = 0,
 };
 
+/* Whoever is elected knows its epoch by its name; whoever leads does so from a state that was restored. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct election *e = &r->election;
+    bool leads = election_leads(r);
+
+    assert(e->state <= CLOSING);
+    assert(e->state != RETIRED || e->retire_asked);
+    assert(e->state != ALARMED || r->alarm[0]);
+    assert(!(leads || e->state == ELECTED) || (e->nonce[0] && e->name[0]));
+    assert(!leads || r->follower.restored);
+}
+
 static void move(struct replicated *r, enum leadership to)
 {
     assert(moves[r->election.state] & TO(to));
@@ -72,6 +85,7 @@ bool election_closing(const struct replicated *r)
 /* Where a campaign in vain, or a leadership that is over, leads to. */
 static enum leadership at_rest(const struct replicated *r)
 {
+    check_invariants(r);
     if (r->election.state == DRAINING)
         return CLOSING;
     if (r->alarm[0])
@@ -82,6 +96,7 @@ static enum leadership at_rest(const struct replicated *r)
 /* The owner's last appends come from within its event; then no more is taken. */
 static void yield(struct replicated *r, enum leadership then)
 {
+    check_invariants(r);
     move(r, YIELDING);
     r->journal.events->yield(r->journal.arg);
     move(r, then);
@@ -153,6 +168,7 @@ static bool lets_others_go_first(struct replicated *r)
     uint64_t now = replicated_now_ms(r);
     bool fit = election_fit(r);
 
+    assert(r->election.state == FOLLOWING);
     if (fit)
         r->election.unfit_ms = 0;
     else if (!r->election.unfit_ms)
@@ -217,6 +233,7 @@ static char *epoch_text(struct replicated *r, const char *deposed)
                           "named", 1, "cause", r->election.cause, "session", (json_int_t)r->session.id);
     char *text;
 
+    assert(r->election.nonce[0]);
     if (deposed)
         json_object_set_new(o, "deposed", json_string(deposed));
     text = json_dumps(o, JSON_COMPACT);
@@ -230,6 +247,7 @@ static char *leader_text(const struct replicated *r)
                           r->election.nonce, "answers", 1);
     char *text = json_dumps(o, JSON_COMPACT);
 
+    assert(r->election.nonce[0]);
     json_decref(o);
     return text;
 }
@@ -323,6 +341,7 @@ static void leave_epoch(struct replicated *r)
     char name[COORD_PATH_MAX];
     size_t n;
 
+    assert(!election_leads(r) && r->election.state != ELECTED);
     if (!r->tree.leader || r->tree.leader_owner != r->session.id || r->election.leaving || !tree_current(r))
         return;
     r->election.leaving = true;
@@ -338,6 +357,7 @@ static void note_leader(struct replicated *r)
     uint64_t now = replicated_now_ms(r);
     bool orphan = r->tree.leader && !election_has_leader(r);
 
+    check_invariants(r);
     if (!tree_current(r))
         return;
     if (election_leads(r) || e->state == ELECTED || election_has_leader(r))
@@ -358,6 +378,7 @@ static void replace_orphan(struct replicated *r)
 {
     struct election *e = &r->election;
 
+    assert(e->state == FOLLOWING);
     if (!e->orphan_ms || replicated_now_ms(r) - e->orphan_ms <= (uint64_t)r->session.timeout_ms ||
         MUTANT(ORPHAN_KEPT))
         return;
@@ -375,6 +396,7 @@ static void replace_orphan(struct replicated *r)
 
 static void campaign_if_called_for(struct replicated *r)
 {
+    assert(r->election.state == FOLLOWING);
     if (!guard_trusts(r)) {
         leave_epoch(r);
         return;
@@ -393,6 +415,7 @@ static void campaign_if_called_for(struct replicated *r)
 
 void election_epoch_read(struct replicated *r, bool deposed_me)
 {
+    check_invariants(r);
     if (deposed_me)
         r->election.hold_back_ms = replicated_now_ms(r) + REPLICATED_DEPOSED_HOLD_MS;
     bool mine = r->tree.epoch_version == r->election.token &&
@@ -405,6 +428,7 @@ void election_epoch_read(struct replicated *r, bool deposed_me)
 
 void election_refused(struct replicated *r)
 {
+    assert(r->guard.refusal[0]);
     if (election_leads(r) || r->election.state == ELECTED)
         election_end(r, "%s", r->guard.refusal);
 }
@@ -415,6 +439,7 @@ static void tell_recovery(struct replicated *r)
     const struct recovery_node *n = &r->tree.recovered;
     struct journal_recovery recovery = {.from_ms = n->from_ms, .until_ms = n->until_ms, .by = n->by};
 
+    assert(election_leads(r));
     if (n->exists && r->follower.applied == n->index && strcmp(r->follower.applied_hash, n->hash) == 0 &&
         r->journal.events->recovered)
         r->journal.events->recovered(r->journal.arg, &recovery);
@@ -422,6 +447,7 @@ static void tell_recovery(struct replicated *r)
 
 static void lead_when_ready(struct replicated *r)
 {
+    assert(r->election.state == ELECTED);
     if (r->guard.refusal[0]) { /* since before the answer */
         election_refused(r);
         return;
@@ -468,6 +494,7 @@ static void put_back(struct replicated *r)
     struct coord_op ops[4];
     size_t n = election_checks(r, ops);
 
+    assert(r->election.state == LEADING && !r->election.putting_back);
     if (r->tree.leader)
         ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     ops[n++] = (struct coord_op){COORD_CREATE_EPHEMERAL, NODE_LEADER, text, strlen(text), COORD_ANY};
@@ -509,6 +536,7 @@ static void remove_leader(struct replicated *r, coord_done *done)
     struct coord_op ops[3];
     size_t n = election_checks(r, ops);
 
+    assert(r->session.connected);
     ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = NODE_LEADER, .version = COORD_ANY};
     r->coord->ops->multi(r->coord, ops, n, done, r);
 }
@@ -541,6 +569,7 @@ static void on_resigned(void *arg, const struct coord_reply *reply)
 
 static void resign_when_idle(struct replicated *r)
 {
+    assert(r->election.state == RESIGNING);
     if (!append_idle(r))
         return;
     move(r, RESIGN_SENT);
@@ -550,6 +579,7 @@ static void resign_when_idle(struct replicated *r)
 /* Since when this leader is unfit. */
 static void note_fitness(struct replicated *r, const char **ret_why)
 {
+    assert(election_leads(r));
     if (r->o.host->fit(r->o.host->arg, ret_why))
         r->election.unfit_ms = 0;
     else if (!r->election.unfit_ms)
@@ -570,6 +600,7 @@ void election_pump(struct replicated *r)
 {
     const char *why = "";
 
+    check_invariants(r);
     note_leader(r);
     if (election_leads(r))
         note_fitness(r, &why);
@@ -603,6 +634,7 @@ int replicated_step_down(struct journal *journal, struct error *error)
 {
     struct replicated *r = replicated_of(journal);
 
+    check_invariants(r);
     if (!election_leads(r))
         return error_set(error, ERR_NO_LEADER, "this replica does not lead");
     if (!members_other_fit(r))
@@ -617,6 +649,7 @@ void replicated_retire(struct journal *journal)
 {
     struct replicated *r = replicated_of(journal);
 
+    check_invariants(r);
     r->election.retire_asked = true;
     if (r->election.state == FOLLOWING)
         move(r, RETIRED);

@@ -17,6 +17,17 @@
 #define RESTORE_RETRY_MS    5000
 #define SNAPSHOT_MOST_BYTES ((size_t)1 << 31)
 
+/* Nothing is fetched beyond the limits, a chunk arrives after it was asked for, and only what is restored is current. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct follower *f = &r->follower;
+    const struct restoring *p = &f->restoring;
+
+    assert(f->fetching <= REPLICATED_FETCH_MAX && p->under_way <= CHUNKS_AT_ONCE);
+    assert(p->arrived <= p->asked && p->filled <= p->manifest.size);
+    assert((f->restored || !f->current) && (f->read || !f->current));
+}
+
 void follow_drop(struct replicated *r)
 {
     manifest_release(&r->follower.restoring.manifest);
@@ -26,6 +37,7 @@ void follow_drop(struct replicated *r)
 
 void follow_again(struct replicated *r)
 {
+    check_invariants(r);
     r->follower.restored = r->follower.current = false;
     guard_want_verified(r);
     r->follower.refetch = r->follower.fetching > 0;
@@ -92,6 +104,7 @@ static void restore_again(struct replicated *r, const char *why)
 {
     struct restoring *p = &r->follower.restoring;
 
+    assert(p->active && !r->follower.restored);
     if (++p->again >= RESTORE_TRIES) {
         snprintf(r->last_error, sizeof(r->last_error),
                  "the snapshot in ZooKeeper could not be read, %d times: %.160s", p->again, why);
@@ -108,6 +121,7 @@ static void on_chunk(void *arg, const struct coord_reply *reply)
     struct error error = {0};
     size_t size = 0;
 
+    check_invariants(r);
     assert(p->under_way > 0);
     p->under_way--;
     if (p->active && reply->result == COORD_OK) {
@@ -199,6 +213,7 @@ static void differs(struct replicated *r, const struct batch *batch)
 {
     struct follower *f = &r->follower;
 
+    assert(f->restored && !election_leads(r));
     replicated_log(r, LOG_WARN, "batch-differs",
                    "batch %" PRIu64 " in ZooKeeper, of epoch %" PRId64
                    ", follows %s, but this replica's batch %" PRIu64 ", of epoch %" PRId64 ", has hash %s",
@@ -250,6 +265,7 @@ static void on_batch(void *arg, const struct coord_reply *reply)
 {
     struct replicated *r = OBJECT(struct replicated, arg);
 
+    check_invariants(r);
     assert(r->follower.fetching > 0);
     r->follower.fetching--;
     r->follower.refetch |= !guard_follows(r) || election_leads(r); /* a leader has what it leads with */
@@ -283,6 +299,7 @@ void follow_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
+    check_invariants(r);
     if (election_leads(r) || !r->members.registered || !guard_follows(r) || r->follower.refetch)
         return;
     if (!r->follower.restored) {

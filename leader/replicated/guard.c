@@ -19,12 +19,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AGAIN_MS 2000 /* a tree that does not fit is compared that often */
+#define AGAIN_MS     2000 /* a tree that does not fit is compared that often */
+#define VERIFY_READS 3
 
 /* ---- the mark ---- */
 
+/* The mark's epoch begins at or below it; what is verified was held. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct guard *g = &r->guard;
+
+    assert(g->mark.since.index <= g->mark.index);
+    assert(g->epochs.count <= MARK_EPOCHS_MAX && g->verify.under_way <= VERIFY_READS);
+    assert(!g->verified || g->verdict == MARK_HELD);
+}
+
 static void tell_mark(struct replicated *r)
 {
+    check_invariants(r);
     if (r->o.host->marked)
         r->o.host->marked(r->o.host->arg, &r->guard.mark);
 }
@@ -33,6 +45,7 @@ void guard_applied(struct replicated *r, uint64_t index, const char *hash, int64
 {
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     if (begins)
         mark_epochs_add(&g->epochs, epoch, index, hash);
     if (index < g->mark.index || recover_follows(r))
@@ -45,6 +58,7 @@ void guard_restored(struct replicated *r, const struct manifest *m)
 {
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     g->epochs = m->epochs;
     if (m->index > g->mark.index && !recover_follows(r)) {
         mark_raise(&g->mark, m->index, m->hash, &g->epochs);
@@ -59,6 +73,7 @@ void guard_forget(struct replicated *r)
     memcpy(cluster, r->guard.mark.cluster, sizeof(cluster));
     r->guard.mark = (struct mark){.index = 0};
     memcpy(r->guard.mark.cluster, cluster, sizeof(cluster));
+    check_invariants(r);
 }
 
 static enum mark_verdict check_batch(const struct mark *mark, const char *hash)
@@ -87,6 +102,7 @@ void guard_cluster_read(struct replicated *r)
 {
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     if (g->mark.cluster[0] || !may_join(r))
         return;
     snprintf(g->mark.cluster, sizeof(g->mark.cluster), "%s", r->tree.cluster);
@@ -114,6 +130,7 @@ void guard_recovered_read(struct replicated *r)
     const struct recovery_node *n = &r->tree.recovered;
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     if (g->mark.index == 0 || !given_up(r, &g->mark) || election_leads(r))
         return;
     replicated_log(r, LOG_WARN, "mark-replaced",
@@ -134,6 +151,7 @@ void guard_recovered_read(struct replicated *r)
 
 void guard_want_verified(struct replicated *r)
 {
+    check_invariants(r);
     r->guard.verified = false;
     r->guard.verify.again = r->guard.verify.under_way > 0;
     r->guard.verify_ms = 0;
@@ -141,6 +159,7 @@ void guard_want_verified(struct replicated *r)
 
 static bool verified(const struct replicated *r)
 {
+    check_invariants(r);
     return r->guard.verified || r->guard.mark.index == 0;
 }
 
@@ -148,6 +167,7 @@ static void verify_end(struct replicated *r, enum mark_verdict verdict)
 {
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     g->verdict = verdict;
     g->verified = verdict == MARK_HELD;
     g->verify_ms = replicated_now_ms(r) + AGAIN_MS;
@@ -161,6 +181,7 @@ static void verify_judge(struct replicated *r, const struct manifest *m)
 
     if (v->failed || v->again || election_closing(r) || r->alarm[0])
         return; /* it is still wanted */
+    assert(v->under_way == 0);
     if (v->next_differs)
         verify_end(r, MARK_DIFFERS);
     else if (v->found)
@@ -233,7 +254,8 @@ static void verify_ask(struct replicated *r)
     struct verify *v = &r->guard.verify;
     char path[COORD_PATH_MAX];
 
-    *v = (struct verify){.mark = r->guard.mark, .under_way = 3};
+    assert(v->under_way == 0 && r->guard.mark.index > 0);
+    *v = (struct verify){.mark = r->guard.mark, .under_way = VERIFY_READS};
     r->coord->ops->get(r->coord, tree_log_path(v->mark.index, path), false, on_mark_batch, r);
     r->coord->ops->get(r->coord, tree_log_path(v->mark.index + 1, path), false, on_next_batch, r);
     r->coord->ops->get(r->coord, NODE_CURRENT, false, on_mark_snapshot, r);
@@ -287,6 +309,7 @@ static void hold_against(struct replicated *r, const struct replicated_member *m
     struct mark mark;
     bool above;
 
+    assert(!text[0]);
     if (!member_mark(r, m, &mark) || !contradicts(r, &mark, &above))
         return;
     contradicted(r, m->id, true);
@@ -303,6 +326,7 @@ static void hold_against(struct replicated *r, const struct replicated_member *m
 
 static void hold_outsider_against(struct replicated *r, const struct outsider *o)
 {
+    assert(!r->guard.contradiction[0]);
     if (!outsider_contradicts(r, o))
         return;
     contradicted(r, o->id, false);
@@ -318,6 +342,7 @@ void guard_head_read(struct replicated *r)
 {
     const char *text = r->guard.contradiction;
 
+    check_invariants(r);
     r->guard.contradiction[0] = '\0';
     for (size_t i = 0; i < r->members.count && is_mine(r) && !text[0]; i++)
         hold_against(r, &r->members.list[i]);
@@ -339,6 +364,7 @@ static bool member_is_above(const struct replicated *r)
 
 void guard_members_read(struct replicated *r)
 {
+    check_invariants(r);
     if (!is_mine(r))
         return;
     if (!member_is_above(r)) {
@@ -353,6 +379,7 @@ void guard_members_read(struct replicated *r)
 
 void guard_epoch_read(struct replicated *r)
 {
+    check_invariants(r);
     if (!r->guard.doubts || r->tree.epoch_read.want)
         return; /* this one was asked for earlier */
     r->guard.doubts = false;
@@ -373,6 +400,7 @@ static bool judge_tree(const struct replicated *r, char *text, size_t size)
     const struct mark *m = &r->guard.mark;
     const struct tree *t = &r->tree;
 
+    assert(m->cluster[0]);
     if (t->missing)
         snprintf(text, size,
                  "ZooKeeper holds nothing of this cluster, but this replica has batch %" PRIu64
@@ -405,6 +433,7 @@ static bool judge_batch(const struct replicated *r, char *text, size_t size)
 {
     uint64_t index = r->guard.mark.index;
 
+    assert(r->guard.verdict == MARK_HELD || !r->guard.verified);
     switch (r->guard.verdict) {
     case MARK_HELD:
         return false;
@@ -453,6 +482,7 @@ void guard_judge(struct replicated *r)
     char text[sizeof(g->refusal)] = "";
     bool was = g->refusal[0], is = judge(r, text, sizeof(text));
 
+    check_invariants(r);
     if (!known(r) || r->alarm[0] || election_closing(r) || strcmp(text, g->refusal) == 0)
         return;
     if (was && !r->holder.refusal[0] && !tree_recovery_read(r))
@@ -474,6 +504,7 @@ void guard_name_is_free(struct replicated *r)
 {
     bool told = r->holder.refusal[0] && strcmp(r->guard.refusal, r->holder.refusal) == 0;
 
+    check_invariants(r);
     r->holder.refusal[0] = '\0';
     if (!told)
         return;
@@ -491,6 +522,7 @@ bool guard_restore_allowed(struct replicated *r, const struct manifest *m)
 {
     enum mark_verdict verdict;
 
+    check_invariants(r);
     if (!m->exists || m->index < r->guard.mark.index || recover_follows(r))
         return true; /* the log was compared */
     verdict = check_snapshot(&r->guard.mark, m->index, m->hash, &m->epochs);
@@ -501,6 +533,7 @@ bool guard_restore_allowed(struct replicated *r, const struct manifest *m)
 
 bool guard_batch_allowed(struct replicated *r, uint64_t index, const char *hash)
 {
+    assert(index == r->follower.applied + 1);
     if (index != r->guard.mark.index || recover_follows(r) || check_batch(&r->guard.mark, hash) == MARK_HELD)
         return true;
     verify_end(r, MARK_DIFFERS);
@@ -549,12 +582,14 @@ bool guard_may_restore(const struct replicated *r)
 
 bool guard_may_campaign(struct replicated *r)
 {
+    assert(r->election.state == FOLLOWING);
     guard_members_read(r); /* more may be applied here since they were read */
     return guard_trusts(r) && !r->tree.head_read.want;
 }
 
 void guard_elected(struct replicated *r)
 {
+    assert(r->election.state == ELECTED);
     tree_want(r); /* the epoch as well: the tree may have gone back since it was written */
     tree_want_head(r);
     members_want(r);
@@ -563,16 +598,19 @@ void guard_elected(struct replicated *r)
 
 bool guard_may_lead(const struct replicated *r)
 {
+    assert(r->election.state == ELECTED);
     return guard_trusts(r) && tree_read(r) && verified(r) && r->members.fresh;
 }
 
 void guard_session(struct replicated *r)
 {
+    assert(r->session.connected);
     guard_want_verified(r);
 }
 
 void guard_heartbeat(struct replicated *r)
 {
+    assert(r->members.heartbeat_asked);
     if (!guard_trusts(r))
         tree_want(r); /* it may be right again */
 }
@@ -595,6 +633,7 @@ void guard_pump(struct replicated *r)
     const struct guard *g = &r->guard;
     const char *by;
 
+    check_invariants(r);
     if (!r->members.registered)
         return;
     if ((r->o.found || g->found_asked) && !r->tree.bootstrapping && r->members.fresh && may_found(r, &by))
@@ -611,6 +650,7 @@ int replicated_found(struct journal *journal, const char *cluster_uuid, struct e
     struct replicated *r = replicated_of(journal);
     const char *by;
 
+    check_invariants(r);
     if (!r->session.connected || (!r->tree.epoch_known && !r->tree.missing))
         return error_set(error, ERR_UNREACHABLE, "ZooKeeper cannot be reached, or was not read yet");
     if (!r->tree.missing)
@@ -637,6 +677,7 @@ int replicated_join(struct journal *journal, const char *cluster, struct error *
     struct replicated *r = replicated_of(journal);
     struct guard *g = &r->guard;
 
+    check_invariants(r);
     if (g->mark.cluster[0])
         return error_set(error, ERR_CONFLICT, "this replica belongs to cluster %s already", g->mark.cluster);
     if (!r->tree.epoch_known)

@@ -15,12 +15,14 @@
 
 static void again_in(struct replicated *r, uint64_t ms)
 {
+    assert(ms <= HOLDER_AGAIN_MS);
     r->holder.state = HOLDER_FOUND;
     r->holder.again_ms = replicated_now_ms(r) + ms;
 }
 
 static void refuse(struct replicated *r, const char *text)
 {
+    assert(text[0]);
     snprintf(r->holder.refusal, sizeof(r->holder.refusal), "%s", text);
     guard_judge(r);
 }
@@ -29,6 +31,7 @@ static void free_name(struct replicated *r)
 {
     r->holder.state = HOLDER_GONE;
     guard_name_is_free(r);
+    assert(!r->holder.refusal[0]);
 }
 
 static void take_node(struct replicated *r, const struct coord_reply *reply)
@@ -38,6 +41,7 @@ static void take_node(struct replicated *r, const struct coord_reply *reply)
     const char *process = json_string_value(json_object_get(o, "process")),
                *url = json_string_value(json_object_get(o, "url"));
 
+    assert(h->state == HOLDER_READ);
     h->version = reply->stat.version;
     snprintf(h->url, sizeof(h->url), "%.255s", url ? url : "");
     if (!r->o.host->ask_holder || !h->url[0] || (process && strcmp(process, r->process) == 0))
@@ -65,11 +69,13 @@ static void on_node(void *arg, const struct coord_reply *reply)
 
 void holder_found(struct replicated *r)
 {
+    assert(!r->members.registered);
     again_in(r, 0);
 }
 
 void holder_session(struct replicated *r)
 {
+    assert(r->session.connected);
     if (r->holder.state != HOLDER_READ && r->holder.state != HOLDER_ASKED)
         r->holder.state = HOLDER_NONE;
 }
@@ -78,6 +84,7 @@ bool holder_pump(struct replicated *r)
 {
     char path[COORD_PATH_MAX];
 
+    assert(!r->members.registered);
     if (r->holder.state == HOLDER_FOUND && replicated_now_ms(r) >= r->holder.again_ms) {
         r->holder.state = HOLDER_READ;
         snprintf(path, sizeof(path), NODE_MEMBERS "/%.100s", r->replica);
@@ -88,6 +95,7 @@ bool holder_pump(struct replicated *r)
 
 uint64_t holder_wake_ms(const struct replicated *r)
 {
+    assert(r->holder.state <= HOLDER_GONE);
     return r->holder.state == HOLDER_FOUND ? r->holder.again_ms : UINT64_MAX;
 }
 
@@ -98,6 +106,7 @@ void replicated_holder(struct journal *journal, enum replicated_holder holder, c
 
     if (r->holder.state != HOLDER_ASKED)
         return;
+    assert(r->holder.url[0]);
     if (holder == REPLICATED_HOLDER_GONE) {
         free_name(r);
     } else {

@@ -80,6 +80,7 @@ int manifest_parse(struct manifest *ret, const char *text, size_t size, struct e
                              .chunks = json_incref(chunks)};
     snprintf(ret->hash, sizeof(ret->hash), "%s", hash);
     json_decref(o);
+    assert(ret->index > 0 && ret->first > 0 && json_is_array(ret->trail) && json_is_array(ret->chunks));
     return 0;
 }
 
@@ -91,8 +92,7 @@ char *manifest_text(const struct manifest *m)
                           mark_epochs_json(&m->epochs), "trail", m->trail, "chunks", m->chunks);
     char *text = json_dumps(o, JSON_COMPACT);
 
-    assert(m->exists && text);
-
+    assert(m->exists && m->index > 0 && text);
     json_decref(o);
     return text;
 }

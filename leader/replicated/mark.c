@@ -11,6 +11,12 @@ static void copy_hash(char ret[MARK_HASH_SIZE], const char *hash)
     snprintf(ret, MARK_HASH_SIZE, "%s", hash);
 }
 
+/* The epoch of the mark's batch begins at or below it. */
+static void check_invariants(const struct mark *mark)
+{
+    assert(mark->since.index <= mark->index && mark->since.epoch >= 0);
+}
+
 static bool same_epoch(const struct mark_epoch *a, const struct mark_epoch *b)
 {
     return a->epoch == b->epoch && a->index == b->index && strcmp(a->hash, b->hash) == 0;
@@ -39,6 +45,7 @@ json_t *mark_epochs_json(const struct mark_epochs *list)
 {
     json_t *all = json_array();
 
+    assert(list->count <= MARK_EPOCHS_MAX);
     for (size_t i = 0; i < list->count; i++)
         json_array_append_new(all, json_pack("[I,I,s]", (json_int_t)list->items[i].epoch,
                                              (json_int_t)list->items[i].index, list->items[i].hash));
@@ -87,6 +94,7 @@ int mark_epochs_parse(struct mark_epochs *ret, const json_t *json, struct error 
             return error_set(error, ERR_CORRUPT, "entry %zu of the list of epochs is invalid", i + 1);
         list.count++;
     }
+    assert(list.count <= MARK_EPOCHS_MAX);
     *ret = list;
     return 0;
 }
@@ -98,6 +106,7 @@ static const struct mark_epoch *epoch_at(const struct mark_epochs *list, uint64_
 {
     const struct mark_epoch *found = NULL;
 
+    assert(list->count <= MARK_EPOCHS_MAX);
     for (size_t i = 0; i < list->count && list->items[i].index <= index; i++)
         found = &list->items[i];
     return found;
@@ -112,12 +121,14 @@ void mark_raise(struct mark *mark, uint64_t index, const char *hash, const struc
     mark->index = index;
     copy_hash(mark->hash, hash);
     mark->since = since ? *since : (struct mark_epoch){0};
+    check_invariants(mark);
 }
 
 /* ---- checking ---- */
 
 enum mark_verdict mark_check_batch(const struct mark *mark, const char *hash)
 {
+    check_invariants(mark);
     if (mark->index == 0 || !mark->hash[0])
         return MARK_HELD; /* there is nothing to compare with */
     return strcmp(mark->hash, hash) == 0 ? MARK_HELD : MARK_DIFFERS;
@@ -128,6 +139,7 @@ static enum mark_verdict check_epochs(const struct mark *mark, const struct mark
 {
     const struct mark_epoch *theirs = epoch_at(epochs, mark->index);
 
+    assert(mark->index > 0);
     if (!mark->since.index)
         return MARK_HELD; /* left by a build that knew no epochs: nothing to compare with */
     if (!theirs)
@@ -138,6 +150,7 @@ static enum mark_verdict check_epochs(const struct mark *mark, const struct mark
 enum mark_verdict mark_check_snapshot(const struct mark *mark, uint64_t index, const char *hash,
                                       const struct mark_epochs *epochs)
 {
+    check_invariants(mark);
     if (mark->index == 0)
         return MARK_HELD;
     if (mark->index > index)
@@ -149,6 +162,7 @@ enum mark_verdict mark_check_snapshot(const struct mark *mark, uint64_t index, c
 
 json_t *mark_json(const struct mark *mark)
 {
+    check_invariants(mark);
     return json_pack("{s:s,s:I,s:s,s:I,s:I,s:s}", "cluster", mark->cluster, "index", (json_int_t)mark->index,
                      "hash", mark->hash, "epoch", (json_int_t)mark->since.epoch, "since",
                      (json_int_t)mark->since.index, "since_hash", mark->since.hash);
@@ -180,5 +194,6 @@ int mark_parse(struct mark *ret, const json_t *json, struct error *error)
     mark.index = (uint64_t)index;
     mark.since.index = (uint64_t)since;
     *ret = mark;
+    check_invariants(ret);
     return 0;
 }

@@ -14,6 +14,17 @@
 #define NEWCOMER_MS      3000 /* so long after the list changed, those that are not fit yet are read again */
 #define NEWCOMER_LOOK_MS 250
 
+/* The list is bounded and is read by one request at a time; what the cluster agrees on this build understands. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct members *m = &r->members;
+
+    assert(m->count <= REPLICATED_MEMBERS_MAX && m->asked <= REPLICATED_MEMBERS_MAX);
+    assert(!m->read.asked || m->asked == 0);
+    assert(!(m->registered && m->registering));
+    assert(m->level <= r->o.level);
+}
+
 static bool is_fit(struct replicated *r)
 {
     return guard_trusts(r) && election_fit(r);
@@ -31,6 +42,7 @@ static json_t *member_facts(struct replicated *r)
 {
     json_t *o = r->o.host->member(r->o.host->arg);
 
+    assert(json_is_object(o));
     r->members.told_fit = is_fit(r);
     r->members.told_reading = reading(r);
     json_object_set_new(o, "session", json_integer(r->session.id));
@@ -57,6 +69,7 @@ static json_t *member_facts(struct replicated *r)
 
 void members_session(struct replicated *r, bool fresh)
 {
+    check_invariants(r);
     if (fresh)
         r->members.registered = r->members.registering = false;
     r->members.heartbeat_ms = 0;
@@ -72,10 +85,12 @@ void members_want(struct replicated *r)
 void members_init(struct replicated *r)
 {
     r->members.level = 1;
+    check_invariants(r);
 }
 
 void members_changed(struct replicated *r, const char *path)
 {
+    check_invariants(r);
     if (strcmp(path, NODE_MEMBERS) != 0)
         return;
     r->members.read.want = true;
@@ -134,6 +149,7 @@ static bool is_dead_leader(const struct replicated *r, const char *id)
 
 bool members_other_fit(const struct replicated *r)
 {
+    check_invariants(r);
     for (size_t i = 0; i < r->members.count; i++) {
         const struct replicated_member *m = &r->members.list[i];
 
@@ -147,6 +163,7 @@ uint64_t members_durable(const struct replicated *r)
 {
     uint64_t least = r->o.host->durable(r->o.host->arg);
 
+    check_invariants(r);
     for (size_t i = 0; i < r->members.count; i++) {
         uint64_t durable = (uint64_t)fact_int(&r->members.list[i], "durable", 0);
 
@@ -162,6 +179,7 @@ void members_left_behind(struct replicated *r, uint64_t index)
     char names[sizeof(r->members.left_behind)] = "";
     size_t used = 0;
 
+    check_invariants(r);
     for (size_t i = 0; i < r->members.count; i++) {
         const struct replicated_member *m = &r->members.list[i];
 
@@ -182,6 +200,7 @@ void members_left_behind(struct replicated *r, uint64_t index)
 
 bool members_reading(const struct replicated *r, uint64_t index)
 {
+    check_invariants(r);
     for (size_t i = 0; i < r->members.count; i++) {
         const struct replicated_member *m = &r->members.list[i];
         int64_t reading = fact_int(m, "reading", 0);
@@ -197,6 +216,7 @@ static void look_again(struct replicated *r)
 {
     uint64_t now = replicated_now_ms(r);
 
+    check_invariants(r);
     r->members.look_ms = 0;
     if (!r->members.changed_ms || now - r->members.changed_ms > NEWCOMER_MS)
         return;
@@ -237,6 +257,7 @@ static void member_put(struct replicated *r, const char *id, const struct coord_
     json_t *facts = reply->size <= MEMBER_BYTES_MAX ? json_loadb(reply->data, reply->size, 0, NULL) : NULL;
     size_t i = 0;
 
+    check_invariants(r);
     if (!json_is_object(facts)) {
         json_decref(facts);
         facts = json_object(); /* of an unknown kind: there, not fit, level 1 */
@@ -256,6 +277,7 @@ static void member_put(struct replicated *r, const char *id, const struct coord_
             (r->members.count - i) * sizeof(r->members.list[0]));
     r->members.list[i] = (struct replicated_member){alloc_text(id), facts};
     r->members.count++;
+    assert(i == 0 || strcmp(r->members.list[i - 1].id, id) < 0); /* sorted */
 }
 
 static void member_remove(struct replicated *r, size_t i)
@@ -368,6 +390,7 @@ static char *facts_text(struct replicated *r, char path[COORD_PATH_MAX])
     char *text = json_dumps(facts, JSON_COMPACT);
 
     json_decref(facts);
+    assert(text);
     snprintf(path, COORD_PATH_MAX, NODE_MEMBERS "/%s", r->replica);
     return text;
 }
@@ -399,6 +422,7 @@ static void renew_lease(struct replicated *r)
 {
     struct coord_op op = {.kind = COORD_CHECK, .path = NODE_EPOCH, .version = COORD_ANY};
 
+    assert(election_leads(r));
     r->members.lease_sent_ms = replicated_now_ms(r);
     r->coord->ops->multi(r->coord, &op, 1, on_lease_renewed, r);
 }
@@ -464,12 +488,14 @@ void members_leave(struct replicated *r)
     char path[COORD_PATH_MAX];
     struct coord_op op = {.kind = COORD_DELETE, .path = path, .version = COORD_ANY};
 
+    assert(r->members.registered);
     snprintf(path, sizeof(path), NODE_MEMBERS "/%s", r->replica);
     r->coord->ops->multi(r->coord, &op, 1, on_left, r);
 }
 
 void members_pump(struct replicated *r)
 {
+    check_invariants(r);
     if (!r->members.registered) {
         if (!r->members.registering && !r->tree.bootstrapping && holder_pump(r))
             register_me(r);

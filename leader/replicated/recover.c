@@ -23,6 +23,15 @@
 
 /* ---- the end ---- */
 
+/* There is a text while there is something to write, and no step without it. */
+static void check_invariants(const struct recovering *p)
+{
+    assert(p->step <= RECOVER_DOUBT && p->under_way <= CHUNKS_AT_ONCE);
+    assert(p->cut <= p->size);
+    assert(p->text || p->step <= RECOVER_CURRENT);
+    assert(!p->text || p->step >= RECOVER_CURRENT);
+}
+
 static void clear(struct recovering *p)
 {
     manifest_release(&p->current);
@@ -30,6 +39,7 @@ static void clear(struct recovering *p)
     free(p->text);
     p->text = NULL;
     p->cut = p->size = 0;
+    assert(!p->current.exists && !p->manifest.exists);
 }
 
 static void end(struct replicated *r, const struct error *error)
@@ -37,6 +47,7 @@ static void end(struct replicated *r, const struct error *error)
     struct recovering *p = &r->recovering;
     void (*done)(void *arg, const struct error *error) = p->done;
 
+    check_invariants(p);
     clear(p);
     p->step = RECOVER_NONE;
     p->done = NULL;
@@ -51,6 +62,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct replicated *r, int
     struct error error = {0};
     va_list ap;
 
+    assert(r->recovering.step != RECOVER_NONE);
     va_start(ap, format);
     error_setv(&error, code, format, ap);
     va_end(ap);
@@ -60,6 +72,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct replicated *r, int
 
 void recover_drop(struct replicated *r)
 {
+    check_invariants(&r->recovering);
     if (r->recovering.step != RECOVER_NONE)
         fail(r, ERR_CANCELLED, "%s", r->alarm[0] ? r->alarm : "the journal was closed meanwhile");
 }
@@ -75,6 +88,7 @@ static bool step_done(struct replicated *r, const struct coord_reply *reply, enu
 {
     struct recovering *p = &r->recovering;
 
+    check_invariants(p);
     assert(p->under_way > 0);
     p->under_way--;
     if (p->step == RECOVER_NONE || p->again)
@@ -163,6 +177,7 @@ static void make_manifest(struct replicated *r)
     struct recovering *p = &r->recovering;
     struct manifest *m = &p->manifest;
 
+    assert(p->text && !m->chunks && p->node.index > 0);
     m->exists = true;
     m->index = p->node.index;
     memcpy(m->hash, p->node.hash, sizeof(m->hash));
@@ -184,6 +199,7 @@ static size_t checks(const struct replicated *r, struct coord_op ops[2])
 {
     const struct recovering *p = &r->recovering;
 
+    check_invariants(p);
     if (p->missing)
         return 0;
     ops[0] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = p->epoch_version};
@@ -193,6 +209,7 @@ static size_t checks(const struct replicated *r, struct coord_op ops[2])
 
 static void ask_multi(struct replicated *r, const struct coord_op *ops, size_t count, coord_done *done)
 {
+    check_invariants(&r->recovering);
     r->recovering.under_way++;
     r->coord->ops->multi(r->coord, ops, count, done, r);
 }
@@ -210,6 +227,7 @@ static void make_parents(struct replicated *r)
 {
     static const char *const paths[] = {NODE_LOG, NODE_SNAP, NODE_CHUNKS};
 
+    assert(r->recovering.missing);
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         ask_multi(r, &(struct coord_op){COORD_CREATE, paths[i], "", 0, COORD_ANY}, 1, on_made);
 }
@@ -218,6 +236,7 @@ static void begin(struct replicated *r)
 {
     struct recovering *p = &r->recovering;
 
+    assert(p->step == RECOVER_CURRENT && !p->text);
     p->missing = r->tree.missing;
     p->epoch_version = r->tree.epoch_version;
     p->name[0] = '\0';
@@ -262,6 +281,7 @@ static void write_chunk(struct replicated *r)
     struct coord_op ops[3];
     size_t n = checks(r, ops);
 
+    assert(p->cut < p->size);
     snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
     ops[n++] = (struct coord_op){COORD_CREATE, path, packed, packed_size, COORD_ANY};
     json_array_append_new(p->manifest.chunks, json_string(name));
@@ -347,6 +367,7 @@ static size_t switch_epoch(struct replicated *r, const char *epoch, char paths[2
     const json_t *chunks = p->manifest.chunks;
     size_t n = 0;
 
+    assert(r->recovering.step == RECOVER_SWITCH);
     ops[n++] = put(!p->missing, NODE_EPOCH, epoch, p->epoch_version);
     if (p->name[0])
         ops[n++] = (struct coord_op){.kind = COORD_DELETE, .path = p->name, .version = COORD_ANY};
@@ -390,6 +411,7 @@ static void begin_when_read(struct replicated *r)
 {
     struct recovering *p = &r->recovering;
 
+    assert(p->step == RECOVER_WAIT);
     if (!tree_read(r) || !r->members.fresh)
         return;
     if (election_has_leader(r) || (r->tree.missing && !p->from_here) || election_leads(r)) {
@@ -410,6 +432,7 @@ static void write_pump(struct replicated *r)
     struct recovering *p = &r->recovering;
     char path[COORD_PATH_MAX];
 
+    check_invariants(p);
     while (p->cut < p->size && p->under_way < CHUNKS_AT_ONCE)
         write_chunk(r);
     if (p->cut < p->size || p->under_way > 0)
@@ -429,6 +452,7 @@ static void again(struct replicated *r)
     p->step = RECOVER_WAIT;
     tree_want(r);
     members_want(r);
+    check_invariants(p);
 }
 
 void recover_pump(struct replicated *r)
@@ -436,6 +460,7 @@ void recover_pump(struct replicated *r)
     struct recovering *p = &r->recovering;
     char path[COORD_PATH_MAX];
 
+    check_invariants(p);
     if (p->step == RECOVER_NONE || !r->members.registered)
         return;
     if (p->again && p->under_way == 0)
@@ -465,6 +490,7 @@ int replicated_recover(struct journal *journal, const struct replicated_recovery
     struct replicated *r = replicated_of(journal);
     struct recovering *p = &r->recovering;
 
+    check_invariants(p);
     if (!r->session.connected || !r->members.registered)
         return error_set(error, ERR_UNREACHABLE, "ZooKeeper cannot be reached");
     if (p->step != RECOVER_NONE)

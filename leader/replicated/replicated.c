@@ -58,6 +58,7 @@ void replicated_alarm(struct replicated *r, const char *format, ...)
     if (r->session.connected && r->members.registered)
         members_leave(r);
     replicated_changed(r);
+    assert(r->alarm[0]);
 }
 
 void replicated_retry_in(struct replicated *r, uint64_t ms)
@@ -111,6 +112,7 @@ void replicated_renew_lease(struct replicated *r, uint64_t sent_ms)
 
 bool replicated_may_ask(const struct replicated *r)
 {
+    assert(!r->coord_closing || election_closing(r));
     return r->session.connected && !r->alarm[0] && !r->coord_closing &&
            r->session.alive_ms >= r->session.retry_ms;
 }
@@ -157,6 +159,7 @@ static void close_when_done(struct replicated *r);
 
 void replicated_pump(struct replicated *r)
 {
+    assert(!r->coord_closing || election_closing(r));
     enter(r);
     forget_old_error(r);
     if (ask_may_ask(r))
@@ -270,6 +273,7 @@ static bool replicated_may_act(const struct journal *journal)
     struct replicated *r = replicated_of(journal);
     uint64_t now = replicated_now_ms(r), third = (uint64_t)r->session.timeout_ms / 3;
 
+    assert(!election_takes_appends(r) || r->follower.restored);
     return election_takes_appends(r) && now - r->session.alive_ms <= third && r->session.write_sent_ms &&
            now - r->session.write_sent_ms <= 2 * third;
 }
@@ -278,6 +282,7 @@ static void replicated_status(const struct journal *journal, struct journal_stat
 {
     const struct replicated *r = replicated_of(journal);
 
+    assert(r->appender.status.acked <= r->appender.next_index);
     *ret = r->appender.status;
     ret->leading = election_leads(r) && !election_closing(r);
     ret->level = r->members.level;
@@ -338,6 +343,7 @@ static void replicated_close(struct journal *journal, void (*done)(void *arg), v
 {
     struct replicated *r = replicated_of(journal);
 
+    assert(done && !r->closed);
     recover_drop(r);
     election_close(r);
     r->closed = done;
@@ -434,5 +440,6 @@ const struct replicated_view *replicated_view(const struct journal *journal)
     }
     snprintf(v->cluster, sizeof(v->cluster), "%s", r->tree.cluster);
     snprintf(v->secret, sizeof(v->secret), "%s", r->tree.secret);
+    assert(v->member_count <= REPLICATED_MEMBERS_MAX && (!v->leading || v->applied == v->head));
     return v;
 }

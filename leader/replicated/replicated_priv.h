@@ -1,8 +1,8 @@
 /* The replicated core's inside. For replicated.c (the session, time, the journal's table), tree.c (what the
  * small nodes say), guard.c (whether that is believed), election.c (who leads), ask.c (whether the leader
  * lives), claims.c (whether somebody leads in another ensemble), append.c (the leader's writes), follow.c (batches
- * and snapshots of others), snapshot.c and manifest.c (own snapshots, truncation), members.c (who is there) and
- * holder.c (whether this replica's name is free).
+ * and snapshots of others), snapshot.c and manifest.c (own snapshots, truncation), members.c (who is there),
+ * holder.c (whether this replica's name is free) and recover.c (a person has the journal go on).
  *
  * How it works: everything is level-triggered. Events only note what is known or wanted; replicated_pump
  * looks at it all and makes the requests that are missing. A request that came back COORD_LOST leaves what it

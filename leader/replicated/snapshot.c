@@ -25,6 +25,16 @@
 
 /* ---- names of chunks ---- */
 
+/* Nothing goes beyond the limits, and what a leader publishes is forgotten with its leadership. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct publishing *p = &r->publishing;
+
+    assert(p->step <= PUBLISH_SWEEP && p->cut <= p->size);
+    assert(p->under_way <= CHUNKS_AT_ONCE && p->trimming <= SINGLES_AT_ONCE);
+    assert(election_leads(r) || (!p->text && !p->waiting && !p->published));
+}
+
 static bool there(const struct publishing *p, const char *name)
 {
     struct chunk_name *found;
@@ -42,6 +52,7 @@ static void there_add(struct publishing *p, const char *name)
     n = alloc_zero(sizeof(*n));
     snprintf(n->name, sizeof(n->name), "%s", name);
     HASH_ADD_STR(p->there, name, n);
+    assert(there(p, name));
 }
 
 static void there_remove(struct publishing *p, const char *name)
@@ -53,6 +64,7 @@ static void there_remove(struct publishing *p, const char *name)
         HASH_DEL(p->there, n);
         free(n);
     }
+    assert(!there(p, name));
 }
 
 static void there_clear(struct publishing *p)
@@ -64,6 +76,7 @@ static void there_clear(struct publishing *p)
         HASH_DEL(p->there, n);
         free(n);
     }
+    assert(!p->there);
 }
 
 /* ---- steps ---- */
@@ -77,6 +90,7 @@ static void publish_restart(struct publishing *p)
     p->cut = 0;
     p->written[0] = '\0';
     p->failed = false;
+    assert(!p->there && p->cut == 0);
 }
 
 static void publish_next(struct publishing *p)
@@ -88,6 +102,7 @@ static void publish_next(struct publishing *p)
     p->level = p->waiting_level;
     p->waiting = NULL;
     publish_restart(p);
+    assert(!p->waiting);
 }
 
 void snapshot_drop(struct replicated *r)
@@ -102,10 +117,12 @@ void snapshot_drop(struct replicated *r)
     r->publishing.published = false;
     json_decref(r->publishing.trail);
     r->publishing.trail = NULL;
+    check_invariants(r);
 }
 
 bool snapshot_urgent(const struct replicated *r)
 {
+    check_invariants(r);
     return election_leads(r) && r->follower.log_bytes - r->publishing.bytes > r->o.log_most_bytes / 4 * 3;
 }
 
@@ -120,6 +137,7 @@ void snapshot_log_begins(struct replicated *r, const struct manifest *manifest)
     r->publishing.first = manifest->first ? manifest->first : 1;
     r->publishing.bytes = manifest->bytes;
     trail_keep(&r->publishing, manifest);
+    assert(r->publishing.first > 0);
 }
 
 /* The log begins behind a snapshot of the trail, the last that was truncated to. */
@@ -130,6 +148,7 @@ uint64_t snapshot_log_bytes(const struct replicated *r)
     json_t *pair;
     size_t i;
 
+    check_invariants(r);
     json_array_foreach(p->trail, i, pair)
     {
         if (i == 0 || (uint64_t)json_integer_value(json_array_get(pair, 0)) < p->first)
@@ -166,6 +185,7 @@ static void refused(struct replicated *r, const char *what, const char *text)
     struct publishing *p = &r->publishing;
     uint64_t ms = (uint64_t)REPLICATED_REFUSED_RETRY_MS << (p->refusals < 10 ? p->refusals : 10);
 
+    assert(election_leads(r));
     p->refusals++;
     p->retry_ms = replicated_now_ms(r) +
                   (ms < REPLICATED_REFUSED_RETRY_MAX_MS ? ms : REPLICATED_REFUSED_RETRY_MAX_MS);
@@ -240,6 +260,7 @@ static json_t *trail_next(const struct replicated *r)
                               json_pack("[I,I]", (json_int_t)current->index, (json_int_t)current->bytes));
     while (json_array_size(trail) > TRAIL_MAX)
         json_array_remove(trail, 0);
+    assert(json_array_size(trail) <= TRAIL_MAX);
     return trail;
 }
 
@@ -250,6 +271,7 @@ static struct mark_epochs epochs_upto(const struct replicated *r, uint64_t index
 
     while (list.count && list.items[list.count - 1].index > index)
         list.count--;
+    assert(list.count == 0 || list.items[list.count - 1].index <= index);
     return list;
 }
 
@@ -293,6 +315,7 @@ static void write_chunk(struct replicated *r, const char *name, const char *byte
     struct coord_op ops[3];
     size_t n = election_checks(r, ops);
 
+    assert(election_leads(r) && size > 0);
     snprintf(path, sizeof(path), NODE_CHUNKS "/%s", name);
     snprintf(r->publishing.written, sizeof(r->publishing.written), "%s", name);
     ops[n++] = (struct coord_op){COORD_CREATE, path, packed, packed_size, COORD_ANY};
@@ -386,6 +409,7 @@ static size_t removal_checks(const struct replicated *r, struct coord_op ops[3])
 {
     size_t n = election_checks(r, ops);
 
+    assert(election_leads(r));
     ops[n++] = (struct coord_op){
         .kind = COORD_CHECK, .path = NODE_CURRENT, .version = r->publishing.current_version};
     return n;
@@ -400,6 +424,7 @@ static uint64_t trim_limit(const struct replicated *r)
     json_t *pair;
     size_t i;
 
+    check_invariants(r);
     json_array_foreach(trail, i, pair)
     {
         uint64_t index = (uint64_t)json_integer_value(json_array_get(pair, 0));
@@ -468,6 +493,7 @@ static void publish_pump(struct replicated *r)
 {
     struct publishing *p = &r->publishing;
 
+    check_invariants(r);
     if (p->failed && p->under_way == 0)
         publish_restart(p);
     if (!p->text && p->waiting)
@@ -536,6 +562,7 @@ static void trim_further(struct replicated *r)
     struct publishing *p = &r->publishing;
     uint64_t limit = trim_limit(r);
 
+    assert(p->published);
     if (limit <= p->trim_to)
         return;
     p->trim_to = limit;
@@ -550,6 +577,7 @@ static uint64_t trim_send(struct replicated *r, uint64_t next, size_t most)
     struct trim *t = OBJECT_NEW(struct trim);
     size_t checks = removal_checks(r, ops), n = 0;
 
+    assert(next > 0 && most <= TRIM_AT_ONCE);
     t->r = r;
     for (t->upto = next - 1; t->upto < r->publishing.trim_to && n < most;) {
         if (skip_hole(r, &t->upto))
@@ -571,6 +599,7 @@ static void trim_pump(struct replicated *r)
     struct publishing *p = &r->publishing;
     uint64_t next;
 
+    check_invariants(r);
     if (!p->published || p->trimming || p->trim_refused || p->step == PUBLISH_MANIFEST)
         return;
     trim_further(r);
@@ -583,6 +612,7 @@ static void trim_pump(struct replicated *r)
 
 void snapshot_pump(struct replicated *r)
 {
+    check_invariants(r);
     if (!election_leads(r))
         return;
     publish_pump(r);
@@ -593,6 +623,7 @@ bool snapshot_busy(const struct replicated *r)
 {
     const struct publishing *p = &r->publishing;
 
+    check_invariants(r);
     return election_leads(r) && p->text && p->step == PUBLISH_CHUNKS && p->under_way == 0 && !p->failed &&
            r->appender.status.acked >= p->index && replicated_now_ms(r) >= p->retry_ms;
 }

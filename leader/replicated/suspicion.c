@@ -7,8 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Whoever is suspected is so for a link that is not up. */
+static void check_invariants(const struct suspicion *s)
+{
+    assert(s->state == SUSPICION_NONE || s->link != REPLICATED_LINK_UP);
+    assert(s->state <= SUSPICION_VERDICT && s->pause_ms <= SUSPICION_PAUSE_MAX_MS);
+}
+
 static void trust(struct suspicion *s, uint64_t now_ms)
 {
+    check_invariants(s);
     s->state = SUSPICION_NONE;
     s->answered = false;
     s->pause_ms = 0;
@@ -18,6 +26,7 @@ static void trust(struct suspicion *s, uint64_t now_ms)
 
 static bool is_idle(const struct suspicion *s, uint64_t now_ms)
 {
+    check_invariants(s);
     if (s->state == SUSPICION_VERDICT)
         return now_ms - s->verdict_ms > SUSPICION_VERDICT_MS;
     return (s->state == SUSPICION_NONE || s->state == SUSPICION_CLEARED) && now_ms >= s->again_ms;
@@ -40,6 +49,7 @@ void suspicion_link(struct suspicion *s, int64_t epoch, const struct replicated_
         s->state = SUSPICION_VERDICT;
         s->verdict_ms = now_ms;
     }
+    check_invariants(s);
 }
 
 void suspicion_sending(struct suspicion *s, uint64_t now_ms)
@@ -60,6 +70,7 @@ void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, ui
 {
     uint64_t took = now_ms - s->sent_ms, slow = (write_ms > took ? write_ms : took) + s->late_ms;
 
+    check_invariants(s);
     if (s->state != SUSPICION_ASKING)
         return; /* the link works again */
     if (slow > SUSPICION_SLOWNESS_MAX_MS)
@@ -71,6 +82,7 @@ void suspicion_asked(struct suspicion *s, int32_t version, uint64_t write_ms, ui
 
 void suspicion_failed(struct suspicion *s, uint64_t now_ms)
 {
+    check_invariants(s);
     if (s->state != SUSPICION_ASKING && s->state != SUSPICION_ASKED && s->state != SUSPICION_CONFIRMING)
         return;
     s->state = SUSPICION_NONE;
@@ -79,6 +91,7 @@ void suspicion_failed(struct suspicion *s, uint64_t now_ms)
 
 bool suspicion_answered(struct suspicion *s, int64_t epoch, int32_t version, uint64_t now_ms)
 {
+    check_invariants(s);
     if (s->state != SUSPICION_ASKED && s->state != SUSPICION_CONFIRMING)
         return false;
     if (epoch != s->epoch || (int32_t)((uint32_t)version - (uint32_t)s->ask) < 0)
@@ -94,16 +107,19 @@ bool suspicion_answered(struct suspicion *s, int64_t epoch, int32_t version, uin
 
 bool suspicion_lasts(const struct suspicion *s)
 {
+    check_invariants(s);
     return s->pause_ms > SUSPICION_PAUSE_MS;
 }
 
 bool suspicion_overdue(const struct suspicion *s, uint64_t now_ms)
 {
+    check_invariants(s);
     return s->state == SUSPICION_ASKED && now_ms >= s->deadline_ms;
 }
 
 void suspicion_confirmed(struct suspicion *s, uint64_t now_ms)
 {
+    check_invariants(s);
     if (s->state != SUSPICION_CONFIRMING)
         return;
     s->state = SUSPICION_VERDICT;
@@ -112,6 +128,7 @@ void suspicion_confirmed(struct suspicion *s, uint64_t now_ms)
 
 bool suspicion_verdict(const struct suspicion *s, int64_t epoch, uint64_t now_ms)
 {
+    check_invariants(s);
     return s->state == SUSPICION_VERDICT && s->epoch == epoch &&
            now_ms - s->verdict_ms <= SUSPICION_VERDICT_MS;
 }
@@ -123,5 +140,6 @@ const char *suspicion_cause(const struct suspicion *s)
                                          [REPLICATED_LINK_REFUSED] = "connection-refused",
                                          [REPLICATED_LINK_SILENT] = "silent"};
 
+    assert(s->link != REPLICATED_LINK_UP);
     return causes[s->link];
 }

@@ -20,6 +20,17 @@ const char *const replicated_nodes[] = {NODE_EPOCH,   NODE_LEADER,    NODE_HEAD,
                                         NODE_CURRENT, NODE_CHUNKS,    NODE_SECRET, NODE_MEMBERS, NODE_ASK,
                                         NODE_ANSWER,  NODE_RECOVERED, NULL};
 
+/* What is missing is not known, the epoch's base is one that was accepted, and a leader comes with its URL. */
+static void check_invariants(const struct replicated *r)
+{
+    const struct tree *t = &r->tree;
+
+    assert(!(t->missing && t->epoch_known));
+    assert(!(t->head_missing && t->head_known));
+    assert(t->epoch_base >= 0 && t->epoch_base <= EPOCH_BASE_MAX);
+    assert(!t->leader == !t->leader_url && (t->leader || !t->leader_answers));
+}
+
 int64_t tree_epoch(const struct replicated *r)
 {
     return r->tree.epoch_base + r->tree.epoch_version;
@@ -27,6 +38,7 @@ int64_t tree_epoch(const struct replicated *r)
 
 const char *tree_name_path(const char *nonce, char path[COORD_PATH_MAX])
 {
+    assert(strlen(nonce) < NONCE_SIZE);
     snprintf(path, COORD_PATH_MAX, NODE_EPOCH "/%s", nonce);
     return path;
 }
@@ -41,6 +53,7 @@ bool tree_named(const struct replicated *r)
 
 size_t tree_checks(const struct replicated *r, struct coord_op ops[2], char path[COORD_PATH_MAX])
 {
+    assert(r->tree.epoch_known);
     ops[0] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = r->tree.epoch_version};
     ops[1] = (struct coord_op){
         .kind = COORD_CHECK, .path = tree_name_path(r->tree.epoch_nonce, path), .version = COORD_ANY};
@@ -64,6 +77,7 @@ bool tree_current(const struct replicated *r)
 {
     const struct tree *t = &r->tree;
 
+    check_invariants(r);
     return t->epoch_known && t->leader_known && quiet(&t->epoch_read) && quiet(&t->name_read) &&
            quiet(&t->leader_read);
 }
@@ -72,6 +86,7 @@ bool tree_read(const struct replicated *r)
 {
     const struct tree *t = &r->tree;
 
+    check_invariants(r);
     return (t->missing || (t->epoch_known && t->head_known)) && t->leader_known && quiet(&t->epoch_read) &&
            quiet(&t->name_read) && quiet(&t->leader_read) && quiet(&t->head_read) &&
            quiet(&t->recovered_read);
@@ -90,6 +105,7 @@ void tree_want(struct replicated *r)
 
 void tree_connected(struct replicated *r)
 {
+    check_invariants(r);
     tree_want(r);
     r->tree.secret_read.want =
         true; /* it may have been replaced, and the watch on it has gone with the session */
@@ -112,6 +128,7 @@ void tree_went_on(struct replicated *r)
 
 void tree_want_leader(struct replicated *r, bool still_known)
 {
+    check_invariants(r);
     r->tree.epoch_read.want = r->tree.leader_read.want = true;
     r->tree.epoch_known &= still_known;
     r->tree.leader_known &= still_known;
@@ -124,11 +141,13 @@ void tree_look_for_name(struct replicated *r)
 
 void tree_session_over(struct replicated *r)
 {
+    assert(!r->session.connected);
     r->tree.leader_known = false;
 }
 
 void tree_changed(struct replicated *r, const char *path)
 {
+    check_invariants(r);
     if (!guard_trusts(r) && (strcmp(path, NODE_HEAD) == 0 || strcmp(path, NODE_LEADER) == 0))
         tree_want(r); /* a recovery explains it, perhaps */
     if (strcmp(path, NODE_LEADER) == 0)
@@ -182,6 +201,7 @@ static json_t *parse_node(struct replicated *r, const char *path, const struct c
         return o;
     json_decref(o);
     replicated_alarm(r, "ZooKeeper node %s is not a JSON object", path);
+    assert(r->alarm[0]);
     return NULL;
 }
 
@@ -273,6 +293,7 @@ static int64_t parse_base(struct replicated *r, const json_t *o)
 
     if (base < 0 || base > EPOCH_BASE_MAX)
         replicated_alarm(r, "ZooKeeper node " NODE_EPOCH " is invalid: its base is out of range");
+    assert(r->alarm[0] || (base >= 0 && base <= EPOCH_BASE_MAX));
     return r->alarm[0] ? 0 : base;
 }
 
@@ -285,6 +306,7 @@ static void refuse_moved(struct replicated *r, const json_t *moved)
         replicated_alarm(
             r, "the journal was moved from ZooKeeper to %s; 'cronsched journal migrate' brings it back",
             to ? to : "another place");
+    assert(!moved || r->alarm[0]);
 }
 
 static void take_epoch(struct replicated *r, const struct coord_reply *reply)
@@ -318,6 +340,7 @@ static void take_epoch(struct replicated *r, const struct coord_reply *reply)
         guard_judge(r);
     }
     json_decref(o);
+    check_invariants(r);
 }
 
 static void epoch_missing(struct replicated *r)
@@ -331,6 +354,7 @@ static void epoch_missing(struct replicated *r)
     t->epoch_known = t->head_known = t->head_missing = false;
     t->secret_read.want = true;
     guard_judge(r);
+    check_invariants(r);
 }
 
 static void on_epoch(void *arg, const struct coord_reply *reply)
@@ -365,6 +389,7 @@ static void take_leader(struct replicated *r, const struct coord_reply *reply)
     const char *replica = json_string_value(json_object_get(o, "replica")),
                *url = json_string_value(json_object_get(o, "url"));
 
+    assert(!t->leader && !t->leader_url);
     t->leader = alloc_text(replica ? replica : "?");
     t->leader_url = alloc_text(url ? url : "");
     t->leader_owner = reply->stat.owner;
@@ -419,6 +444,7 @@ int tree_parse_head(const struct coord_reply *reply, uint64_t *ret)
     if (reply->size < 1 || reply->size > HEAD_DIGITS_MAX || strspn(text, "0123456789") != reply->size)
         return ERR_CORRUPT;
     *ret = strtoull(text, NULL, 10);
+    assert(*ret <= INT64_MAX); /* numbers of batches are kept in signed ones as well */
     return 0;
 }
 
@@ -468,6 +494,7 @@ static void keep_recovery(struct recovery_node *n, const json_t *o)
     n->until_ms = json_integer_value(json_object_get(o, "until_ms"));
     n->exists = n->index > n->head && n->epoch > 0 && n->epoch <= EPOCH_BASE_MAX &&
                 strlen(n->hash) == MARK_HASH_SIZE - 1;
+    assert(!n->exists || n->index > 0);
 }
 
 static void on_recovered(void *arg, const struct coord_reply *reply)
@@ -490,6 +517,7 @@ static void on_recovered(void *arg, const struct coord_reply *reply)
 
 static void ask(struct replicated *r, struct reading *reading, const char *path, bool watch, coord_done *done)
 {
+    assert(r->session.connected);
     if (!reading->want || reading->asked)
         return;
     reading->want = false;
@@ -508,6 +536,7 @@ static void ask_name(struct replicated *r)
 
 void tree_pump(struct replicated *r)
 {
+    check_invariants(r);
     if (!r->members.registered)
         return; /* a fresh session may talk to a server that lags; after a write it does not */
     ask_name(r);

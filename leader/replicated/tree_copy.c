@@ -20,6 +20,13 @@ static const char *const small_nodes[] = {NODE_HEAD,      NODE_CURRENT, NODE_SEC
 static const char *const folders[] = {NODE_LOG, NODE_SNAP, NODE_CHUNKS}; /* parents first */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* Without a snapshot it begins with the first batch. */
+static void check_invariants(const struct tree_copy *c)
+{
+    assert(c->text || (c->size == 0 && c->index == 0));
+    assert((c->count > 0) == (c->batches != NULL));
+}
+
 /* ---- one request at a time, or several side by side ---- */
 
 struct answer {
@@ -65,6 +72,7 @@ static void answer_release(struct answer *a)
 
 static int failed(const struct answer *a, const char *what, struct error *error)
 {
+    assert(a->done);
     if (a->result == COORD_LOST)
         return error_set(error, ERR_UNREACHABLE, "ZooKeeper: the connection was lost; try again");
     if (a->result == COORD_DENIED)
@@ -122,10 +130,12 @@ void tree_copy_release(struct tree_copy *c)
     free(c->batches);
     free(c->text);
     *c = (struct tree_copy){.text = NULL};
+    check_invariants(c);
 }
 
 uint64_t tree_copy_head(const struct tree_copy *c, char ret_hash[MARK_HASH_SIZE])
 {
+    check_invariants(c);
     memcpy(ret_hash, c->count ? c->batches[c->count - 1].hash : c->hash, MARK_HASH_SIZE);
     return c->index + c->count;
 }
@@ -138,6 +148,7 @@ int tree_copy_add(struct tree_copy *c, const char *text, size_t size, struct err
     struct batch *batch = NULL;
     int rc = batch_decode(&batch, text, size, error);
 
+    check_invariants(c);
     if (rc < 0)
         return error_prefix(error, "batch %" PRIu64 ": ", index);
     tree_copy_head(c, before);
@@ -171,6 +182,7 @@ void tree_copy_mark(const struct tree_copy *c, struct mark *ret)
     char hash[MARK_HASH_SIZE];
     uint64_t head = tree_copy_head(c, hash);
 
+    check_invariants(c);
     for (size_t i = 0; i < c->count;
          i++) /* the first batch is not known to begin its epoch, but for number 1 */
         if (i > 0 ? c->batches[i].epoch != c->batches[i - 1].epoch : c->index == 0)
@@ -226,6 +238,7 @@ static int look_head(const struct tree_copy_link *l, struct tree_copy_look *ret,
     struct answer a;
     int rc = get(l, NODE_HEAD, &a, error);
 
+    assert(ret->kind == TREE_COPY_LIVING);
     if (rc == 0) {
         reply.data = a.data;
         reply.size = a.size;
@@ -243,6 +256,7 @@ static int look_leftovers(const struct tree_copy_link *l, struct tree_copy_look 
     static const char *const nodes[] = {NODE_MIGRATING, NODE_LOG, NODE_SNAP, NODE_HEAD};
     int rc = 0;
 
+    assert(ret->kind == TREE_COPY_EMPTY);
     for (size_t i = 0; i < COUNT(nodes) && rc == 0 && ret->kind == TREE_COPY_EMPTY; i++) {
         struct answer a;
         json_t *o;
@@ -319,6 +333,7 @@ static int read_chunks(const struct tree_copy_link *l, const struct manifest *m,
             rc = chunk_unpack(a.data, a.size, json_string_value(name), c->text + filled, m->size - filled,
                               &size, error);
         filled += size;
+        assert(filled <= m->size);
         answer_release(&a);
         if (rc < 0)
             return rc;
@@ -333,6 +348,7 @@ static int read_snapshot(const struct tree_copy_link *l, struct tree_copy *c, st
     struct answer a;
     int rc = get(l, NODE_CURRENT, &a, error);
 
+    assert(!c->text && c->count == 0);
     if (rc == 0 && a.result == COORD_OK)
         rc = manifest_parse(&m, a.data ? a.data : "", a.size, error);
     if (rc == 0 && m.exists && m.level > RECORD_LEVEL)
@@ -350,6 +366,7 @@ static int read_snapshot(const struct tree_copy_link *l, struct tree_copy *c, st
 
 static int add_node(struct tree_copy *c, const struct answer *a, const char *path, struct error *error)
 {
+    assert(a->done);
     if (a->result != COORD_OK && a->result != COORD_NO_NODE)
         return failed(a, path, error);
     if (a->result != COORD_OK || a->size <= NONCE_SIZE || a->data[NONCE_SIZE - 1] != '\n')
@@ -457,6 +474,7 @@ static int take_tree(const struct tree_copy_link *l, const struct tree_copy_look
     size_t n = 0;
     int rc;
 
+    assert(look->kind == TREE_COPY_MOVED || look->kind == TREE_COPY_EMPTY);
     if (look->kind == TREE_COPY_MOVED) {
         ops[n++] = (struct coord_op){.kind = COORD_CHECK, .path = NODE_EPOCH, .version = look->epoch_version};
         if (look->name[0])
@@ -490,6 +508,7 @@ static int write_snapshot(const struct tree_copy_link *l, const struct tree_copy
     char *text;
     int rc = 0;
 
+    assert(c->text && c->index > 0);
     memcpy(m.hash, c->hash, sizeof(m.hash));
     for (size_t cut = 0; rc == 0 && cut < c->size;) {
         char name[CHUNK_NAME_SIZE], path[COORD_PATH_MAX];
@@ -519,6 +538,7 @@ static int write_group(const struct tree_copy_link *l, const struct tree_copy *c
     size_t n = 0, bytes = 0, most = GROUP_BYTES;
     int rc;
 
+    assert(*at < c->count);
     if (l->coord->request_max > OVERHEAD_BYTES && l->coord->request_max - OVERHEAD_BYTES < most)
         most = l->coord->request_max - OVERHEAD_BYTES;
     while (*at < c->count && n < AT_ONCE &&
@@ -546,6 +566,7 @@ static int write_log(const struct tree_copy_link *l, const struct tree_copy *c, 
     size_t at = 0;
     int rc = 0;
 
+    check_invariants(c);
     snprintf(nonce, sizeof(nonce), "%016" PRIx64, l->random(l->arg));
     while (rc == 0 && at < c->count)
         rc = write_group(l, c, &at, nonce, error);
@@ -557,6 +578,7 @@ static int write_small(const struct tree_copy_link *l, const struct tree_copy *c
     char head[DATA_DIGITS_MAX], hash[MARK_HASH_SIZE], secret[65];
     int rc;
 
+    check_invariants(c);
     snprintf(head, sizeof(head), "%" PRIu64, tree_copy_head(c, hash));
     for (size_t i = 0; i < 4; i++)
         snprintf(secret + 16 * i, 17, "%016" PRIx64, l->random(l->arg));
@@ -570,6 +592,7 @@ int tree_copy_write(const struct tree_copy_link *l, const struct tree_copy_look 
     const struct tree_copy_look half = {.kind = TREE_COPY_HALF};
     int rc = 0;
 
+    check_invariants(c);
     assert(look->kind == TREE_COPY_EMPTY || look->kind == TREE_COPY_HALF || look->kind == TREE_COPY_MOVED);
     if (look->kind == TREE_COPY_MOVED) {
         rc = take_tree(l, look, c, error); /* its nodes go next, and the note of whose it is with them */
@@ -594,6 +617,7 @@ int tree_copy_commit(const struct tree_copy_link *l, const struct tree_copy *c, 
     json_t *o;
     int rc;
 
+    check_invariants(c);
     snprintf(nonce, sizeof(nonce), "%016" PRIx64, l->random(l->arg));
     o = json_pack("{s:s,s:I,s:s,s:b,s:s}", "cluster", c->cluster, "base", (json_int_t)c->epoch + 1, "nonce",
                   nonce, "named", 1, "cause", "migrated");
@@ -617,6 +641,7 @@ static char *end_text(const struct tree_copy_look *look, const char *hash, const
                           "index", (json_int_t)look->head, "hash", hash, "to", where);
     char *text = json_dumps(o, JSON_COMPACT);
 
+    assert(look->kind == TREE_COPY_LIVING);
     json_decref(o);
     return text;
 }
@@ -629,6 +654,7 @@ int tree_copy_end(const struct tree_copy_link *l, const struct tree_copy_look *l
     size_t n = 0;
     int rc;
 
+    assert(look->kind == TREE_COPY_LIVING);
     snprintf(nonce, sizeof(nonce), "%016" PRIx64, l->random(l->arg));
     text = end_text(look, hash, where, nonce);
     ops[n++] = (struct coord_op){COORD_SET, NODE_EPOCH, text, strlen(text), look->epoch_version};
