@@ -57,6 +57,7 @@ struct item {
 struct embedded {
     struct object object;
     struct journal journal;
+    uv_thread_t loop_thread;
     struct worker *worker; /* a thread for this file alone */
     struct work work;
     uv_timer_t timer; /* the first turn, and the back-off */
@@ -102,6 +103,19 @@ struct embedded {
 
 static void pump(struct embedded *e);
 
+/* For the loop, between two pieces of work or beside one. A leader has claimed an epoch for a state that is whole; nothing is
+ * in flight without a leader; a group is in the hands of the thread. */
+static void check_invariants(const struct embedded *e)
+{
+    assert(loop_is_thread(e->loop_thread));
+    assert(e->step < STEP_COUNT && e->lost == e->status.lost);
+    assert(!(e->restoring && e->restored));
+    assert(!e->leading || (e->restored && e->claimed && !e->suspect && !e->lost));
+    assert(e->leading || (e->in_flight == 0 && e->in_flight_bytes == 0));
+    assert(e->in_flight <= EMBEDDED_IN_FLIGHT_MAX);
+    assert(e->step != STEP_NONE || list_empty(&e->group));
+}
+
 /* ---- the queue ---- */
 
 static void item_free(struct item *item)
@@ -119,6 +133,7 @@ static void items_free(struct list *list)
     {
         item_free(LIST_ITEM(link, struct item, link));
     }
+    assert(list_empty(list));
 }
 
 static struct item *queue_first(struct embedded *e)
@@ -162,6 +177,7 @@ static void group_fill(struct embedded *e)
         list_remove(&item->link);
         list_append(&e->group, &item->link);
     }
+    assert(e->batch_count <= EMBEDDED_GROUP_MAX);
 }
 
 /* ---- failure ---- */
@@ -171,6 +187,7 @@ static void drop_in_flight(struct embedded *e)
     items_free(&e->queue);
     items_free(&e->group);
     e->in_flight = e->in_flight_bytes = 0;
+    assert(list_empty(&e->queue) && list_empty(&e->group));
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -185,6 +202,7 @@ static void fail(struct embedded *e)
 {
     bool was_leading = e->leading;
 
+    assert(e->step == STEP_NONE);
     e->lost = e->status.lost = e->lost || e->error.code == ERR_DEPOSED;
     if (e->error.code == ERR_DEPOSED)
         error_prefix(&e->error, "the journal is lost to this server until it is started again: ");
@@ -222,6 +240,7 @@ static void attend_alarm(struct embedded *e)
     e->error = e->alarm;
     uv_timer_stop(&e->timer);
     fail(e);
+    assert(e->lost || e->suspect);
 }
 
 static void watch_failed(void *arg, const struct error *error)
@@ -248,6 +267,7 @@ static const struct journal_watch_events watch_events = {watch_look, watch_faile
 
 static void work_reopen(struct embedded *e)
 {
+    assert(e->claimed == 0);
     e->result = journal_db_reopen(e->db, &e->error);
     if (e->result == 0)
         e->result = journal_db_claim(e->db, &e->claimed, &e->error);
@@ -255,11 +275,13 @@ static void work_reopen(struct embedded *e)
 
 static void done_reopen(struct embedded *e)
 {
+    assert(e->suspect);
     e->suspect = false;
 }
 
 static void work_read_snapshot(struct embedded *e)
 {
+    assert(!e->restore_text);
     e->result =
         journal_db_read_snapshot(e->db, &e->restore_text, &e->restore_size, &e->restore_index, &e->error);
 }
@@ -268,6 +290,7 @@ static void done_read_snapshot(struct embedded *e)
 {
     char *text = e->restore_text;
 
+    assert(!e->restored && !e->restoring);
     e->restore_text = NULL;
     e->restoring = true;
     e->next.index = e->restore_index;
@@ -278,6 +301,7 @@ static void done_read_snapshot(struct embedded *e)
 
 static void work_read(struct embedded *e)
 {
+    assert(!e->rows.items);
     e->result = journal_db_read(e->db, e->next.index, &e->rows, &e->error);
 }
 
@@ -285,6 +309,7 @@ static void done_read(struct embedded *e)
 {
     struct journal_db_rows rows = e->rows;
 
+    assert(e->restoring);
     e->rows = (struct journal_db_rows){0};
     for (size_t i = 0; i < rows.count && !e->closing; i++) {
         e->next.index = rows.items[i].batch->index;
@@ -301,15 +326,18 @@ static void done_read(struct embedded *e)
 
 static void work_claim(struct embedded *e)
 {
+    assert(e->claimed == 0);
     e->result = journal_db_claim(e->db, &e->claimed, &e->error);
 }
 
 static void done_claim(struct embedded *e)
 {
+    assert(e->restored && !e->leading);
 }
 
 static void work_write(struct embedded *e)
 {
+    assert(e->batch_count > 0 || journal_db_trimming(e->db));
     e->result = journal_db_append(e->db, e->batches, e->batch_count, &e->error);
 }
 
@@ -326,6 +354,7 @@ static void done_write(struct embedded *e)
         e->status.last_append_us = (int64_t)((now_ns - item->queued_ns) / 1000);
         e->status.total_append_us += e->status.last_append_us;
         e->status.appends++;
+        assert(item->index == e->status.acked + 1 && e->in_flight > 0);
         e->status.acked = item->index;
         e->in_flight--;
         e->in_flight_bytes -= item->size;
@@ -338,16 +367,19 @@ static void work_snapshot(struct embedded *e)
 {
     const struct item *s = e->snapshot;
 
+    assert(s && s->snapshot);
     e->result = journal_db_snapshot(e->db, s->text, s->size, s->index, e->snapshot_keep, &e->error);
 }
 
 static void done_snapshot(struct embedded *e)
 {
+    assert(!list_empty(&e->group));
     items_free(&e->group);
 }
 
 static void work_close(struct embedded *e)
 {
+    assert(e->closing);
     journal_db_close(e->db);
     e->db = NULL;
     e->result = 0;
@@ -373,6 +405,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void done_close(struct embedded *e)
 {
+    assert(!e->db && !e->watch);
     drop_in_flight(e);
     uv_close((uv_handle_t *)&e->timer, on_timer_closed);
 }
@@ -411,6 +444,7 @@ static enum step next_step(const struct embedded *e)
 
 static void step_prepare(struct embedded *e)
 {
+    assert(e->step != STEP_NONE && list_empty(&e->group));
     if (e->step == STEP_WRITE) {
         group_fill(e);
     } else if (e->step == STEP_SNAPSHOT) {
@@ -425,6 +459,7 @@ static void on_work(struct work *work)
 {
     struct embedded *e = LIST_ITEM(work, struct embedded, work);
 
+    assert(worker_is_current(e->worker));
     steps[e->step].work(e);
 }
 
@@ -447,6 +482,7 @@ static void on_work_done(struct work *work, int result)
 
 static void lead(struct embedded *e)
 {
+    assert(e->restored && !e->closing);
     e->leading = true;
     e->retry_ms = e->retry_min_ms;
     e->status.text[0] = '\0';
@@ -455,6 +491,7 @@ static void lead(struct embedded *e)
 
 static void pump(struct embedded *e)
 {
+    check_invariants(e);
     if (e->step != STEP_NONE)
         return;
     if (e->restored && e->claimed && !e->leading && !e->closing)
@@ -475,6 +512,7 @@ static int embedded_append(struct journal *journal, struct batch *batch)
     struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
     struct item *item;
 
+    check_invariants(e);
     if (!e->leading || e->closing) {
         batch_free(batch);
         return ERR_DEPOSED;
@@ -495,6 +533,7 @@ static void embedded_snapshot(struct journal *journal, char *text, size_t size, 
     struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
     struct item *item;
 
+    check_invariants(e);
     (void)level; /* it has no other reader */
     if (!e->leading || e->closing) {
         free(text);
@@ -520,6 +559,7 @@ static bool embedded_may_act(const struct journal *journal)
 {
     const struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
 
+    check_invariants(e);
     return e->leading && !e->alarmed && e->watch && journal_watch_fresh(e->watch);
 }
 
@@ -545,6 +585,7 @@ static void embedded_close(struct journal *journal, void (*done)(void *arg), voi
 {
     struct embedded *e = OBJECT_OF(struct embedded, journal, journal);
 
+    check_invariants(e);
     assert(!e->closing);
     if (e->leading)
         e->journal.events->yield(e->journal.arg);
@@ -587,6 +628,7 @@ int embedded_open(struct journal **ret, uv_loop_t *loop, const struct embedded_o
         OBJECT_FREE(struct embedded, e);
         return rc;
     }
+    e->loop_thread = uv_thread_self();
     snprintf(e->warning, sizeof(e->warning), "%s", journal_db_warning(e->db));
     e->journal = (struct journal){&embedded_ops, events, arg};
     e->batches = alloc_zero(EMBEDDED_GROUP_MAX * sizeof(*e->batches));

@@ -46,6 +46,7 @@ static void db_disconnect(struct journal_db *j)
         journal_files_release_wal(j->files);
     sqlite3_close(j->db);
     j->db = NULL;
+    assert(!j->db && !j->read);
 }
 
 /* The lock file is ours, so whoever has the database open is no cronsched. */
@@ -60,6 +61,7 @@ static int db_prepare_all(struct journal_db *j, struct error *error)
 {
     int rc = sqlite_prepare(j->db, "INSERT INTO batches VALUES(?1, ?2, ?3, ?4, ?5)", &j->insert, error);
 
+    assert(!j->trim && !j->read && !j->compare);
     if (rc == 0)
         rc = sqlite_prepare(j->db,
                             "DELETE FROM batches WHERE idx IN"
@@ -113,6 +115,7 @@ static int check_file(struct journal_db *j, struct error *error)
 {
     struct stat st;
 
+    assert(!j->db); /* it would make a file, and take -wal away */
     if (lstat(j->path, &st) < 0)
         return errno == ENOENT ? refuse_new_file(j, error) : 0; /* whatever else it is, opening tells */
     if (S_ISLNK(st.st_mode))
@@ -129,6 +132,7 @@ static int db_make_schema(struct journal_db *j, const char *cluster, struct erro
     sqlite3_stmt *stmt = NULL;
     int rc = refuse_new_file(j, error);
 
+    ASSERT_NO_TRANSACTION(j);
     if (rc == 0)
         rc = sqlite_exec(j->db, schema, error);
     if (rc == 0 && cluster)
@@ -158,6 +162,7 @@ static int db_check_seal(struct journal_db *j, struct error *error)
             error, ERR_CONFLICT,
             "%s is sealed: the journal is elsewhere, or on its way (%s); see 'cronsched journal migrate'",
             j->path, j->sealed);
+    assert(j->sealed[0] && j->take_sealed);
     return 0;
 }
 
@@ -166,6 +171,7 @@ static int db_check_format(struct journal_db *j, const char *cluster, struct err
     int64_t application = 0, version = 0, tables = 0;
     int rc = sqlite_get_int(j->db, "PRAGMA application_id", &application, error);
 
+    assert(!j->insert && !j->read); /* which need the tables */
     if (rc == 0)
         rc = sqlite_get_int(j->db, "PRAGMA user_version", &version, error);
     if (rc == 0)
@@ -189,6 +195,7 @@ static int db_read_cluster(struct journal_db *j, struct error *error)
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite_prepare(j->db, "SELECT value FROM meta WHERE key = 'cluster'", &stmt, error);
 
+    ASSERT_CONNECTED(j);
     if (rc < 0)
         return rc;
     if (sqlite3_step(stmt) == SQLITE_ROW)
@@ -241,6 +248,8 @@ static int db_connect(struct journal_db *j, bool create, const char *cluster, st
         rc = journal_files_bind(j->files, j->db, error);
     if (rc < 0)
         db_disconnect(j);
+    else
+        ASSERT_CONNECTED(j);
     return rc;
 }
 
@@ -261,6 +270,7 @@ static int take_cluster(struct journal_db *j, struct error *error)
 {
     char path[PATH_MAX];
 
+    assert(!j->cluster_place);
     snprintf(path, sizeof(path), "%s", j->path);
     return j->cluster[0] ? journal_place_take_cluster(&j->cluster_place, dirname(path), j->cluster, error)
                          : 0;
@@ -270,6 +280,7 @@ static int open_locked(struct journal_db *j, const struct journal_db_options *op
 {
     int rc;
 
+    assert(j->lock && !j->files);
     j->files = journal_files_new(j->path, j->lock);
     rc = check_file(j, error);
     if (rc == 0)
@@ -300,6 +311,7 @@ int journal_db_open(struct journal_db **ret, const char *path, const struct jour
         journal_db_close(j);
         return rc;
     }
+    ASSERT_CONNECTED(j);
     *ret = j;
     return 0;
 }
@@ -329,6 +341,7 @@ int journal_db_examine(const char *path, bool accept, struct journal_db_rest *re
 /* SQLite removes -wal by its path, whoever's it is by now. */
 static void leave_files_alone(struct journal_db *j)
 {
+    assert(j->db);
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
@@ -362,6 +375,7 @@ static int compare(struct journal_db *j, struct error *error)
     const char *hash;
     int rc = 0;
 
+    ASSERT_IN_TRANSACTION(j);
     if (sqlite3_step(j->compare) != SQLITE_ROW) {
         rc = sqlite_error(j->db, "compare", error);
         sqlite3_reset(j->compare);
@@ -384,6 +398,8 @@ int journal_db_begin(struct journal_db *j, struct error *error)
 {
     int rc;
 
+    ASSERT_CONNECTED(j);
+    ASSERT_NO_TRANSACTION(j);
     sqlite3_db_release_memory(j->db);
     rc = sqlite_exec(j->db, "BEGIN IMMEDIATE", error);
     return rc == 0 && !MUTANT(APPEND_WITHOUT_EPOCH) ? compare(j, error) : rc;
@@ -394,6 +410,7 @@ static int claim(struct journal_db *j, struct error *error)
     int64_t epoch = -1;
     int rc = sqlite_exec(j->db, "BEGIN IMMEDIATE", error);
 
+    ASSERT_CONNECTED(j);
     if (rc == 0)
         rc = sqlite_get_int(j->db, "SELECT value FROM meta WHERE key = 'epoch'", &epoch, error);
     if (rc == 0 && epoch != j->epoch && epoch != j->epoch_tried && !MUTANT(CLAIM_WITHOUT_EPOCH))
@@ -420,6 +437,7 @@ int journal_db_claim(struct journal_db *j, int64_t *ret_epoch, struct error *err
 
     if (rc == 0)
         rc = journal_files_leave(j->files, claim(j, error), error);
+    assert(rc < 0 || j->epoch == j->epoch_tried);
     if (rc == 0)
         *ret_epoch = j->epoch;
     return rc;
@@ -427,6 +445,7 @@ int journal_db_claim(struct journal_db *j, int64_t *ret_epoch, struct error *err
 
 static int insert_batch(struct journal_db *j, const struct journal_db_batch *b, struct error *error)
 {
+    ASSERT_IN_TRANSACTION(j);
     sqlite3_bind_int64(j->insert, 1, (int64_t)b->index);
     sqlite3_bind_int64(j->insert, 2, b->epoch);
     sqlite3_bind_int64(j->insert, 3, b->time_ms);
@@ -439,6 +458,8 @@ static int trim_some(struct journal_db *j, bool *ret_more, struct error *error)
 {
     int rc;
 
+    assert(j->trimming);
+    ASSERT_IN_TRANSACTION(j);
     sqlite3_bind_int64(j->trim, 1, (int64_t)j->trim_to);
     sqlite3_bind_int(j->trim, 2, JOURNAL_DB_TRIM_MAX);
     rc = sqlite_run(j->db, j->trim, error);
@@ -469,6 +490,7 @@ static int append_group(struct journal_db *j, const struct journal_db_batch *bat
         return rc;
     }
     FAULT_POINT("journal-after-commit", last);
+    ASSERT_NO_TRANSACTION(j);
     j->trimming = more;
     return 0;
 }
@@ -478,6 +500,7 @@ int journal_db_append(struct journal_db *j, const struct journal_db_batch *batch
 {
     int rc = journal_files_enter(j->files, error);
 
+    assert(count == 0 || batches[0].index == j->head.index + 1);
     if (rc == 0)
         rc = journal_files_leave(j->files, append_group(j, batches, count, error), error);
     if (rc < 0)
@@ -502,6 +525,7 @@ static int hash_at(struct journal_db *j, uint64_t index, char ret[33], struct er
     sqlite3_stmt *stmt = NULL;
     int rc;
 
+    assert(index <= j->head.index);
     if (index == j->head.index) {
         memcpy(ret, j->head.hash, 33);
         return 0;
@@ -528,6 +552,7 @@ int journal_db_insert_snapshot(struct journal_db *j, const char *text, size_t si
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite_prepare(j->db, "INSERT OR REPLACE INTO snapshot VALUES(?1, ?2, ?3, ?4)", &stmt, error);
 
+    ASSERT_IN_TRANSACTION(j);
     if (rc < 0)
         return rc;
     batch_hash(text, size, hash);
@@ -546,6 +571,7 @@ static int drop_snapshots(struct journal_db *j, int keep, int64_t *ret_oldest, s
     char sql[160];
     int rc;
 
+    assert(keep >= 1);
     snprintf(sql, sizeof(sql), "SELECT idx FROM snapshot ORDER BY idx DESC LIMIT 1 OFFSET %d", keep - 1);
     rc = sqlite_get_int(j->db, sql, ret_oldest, error);
     snprintf(sql, sizeof(sql), "DELETE FROM snapshot WHERE idx < %" PRId64, *ret_oldest);
@@ -559,6 +585,8 @@ static int write_snapshot(struct journal_db *j, const char *text, size_t size, u
     int64_t oldest = 0;
     int rc;
 
+    ASSERT_CONNECTED(j);
+    ASSERT_NO_TRANSACTION(j);
     rc = hash_at(j, index, head, error);
     if (rc == 0)
         rc = journal_db_begin(j, error);
@@ -614,6 +642,7 @@ int journal_db_read_snapshot(struct journal_db *j, char **ret_text, size_t *ret_
     sqlite3_finalize(stmt);
     if (rc < 0)
         return rc;
+    assert(text || (size == 0 && index == 0));
     *ret_text = text;
     *ret_size = size;
     *ret_index = index;
@@ -624,6 +653,7 @@ static void rows_add(struct journal_db_rows *rows, struct batch *batch, const ch
 {
     struct journal_db_row *row = &rows->items[rows->count++];
 
+    assert(rows->count <= JOURNAL_DB_READ_MAX);
     row->batch = batch;
     row->size = size;
     row->text = alloc_zero(size + 1);
@@ -638,6 +668,7 @@ int journal_db_read(struct journal_db *j, uint64_t after, struct journal_db_rows
     size_t bytes = 0;
     int rc = 0, step = SQLITE_DONE;
 
+    ASSERT_CONNECTED(j);
     sqlite3_bind_int64(j->read, 1, (int64_t)after);
     sqlite3_bind_int64(j->read, 2, JOURNAL_DB_READ_MAX);
     while (rc == 0 && bytes < JOURNAL_DB_READ_BYTES && (step = sqlite3_step(j->read)) == SQLITE_ROW) {

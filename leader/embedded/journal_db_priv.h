@@ -8,6 +8,8 @@
 #include "leader/embedded/journal_lock.h"
 #include "leader/embedded/journal_place.h"
 
+#include <assert.h>
+
 struct journal_db {
     struct object object;
     char *path;
@@ -27,6 +29,14 @@ struct journal_db {
     bool take_sealed;  /* open it also when it is sealed */
     char sealed[1024]; /* where the journal is instead; "": here */
 };
+
+/* There is a connection, with all that it takes to use it. */
+#define ASSERT_CONNECTED(j) assert((j)->db && (j)->insert && (j)->trim && (j)->read && (j)->compare)
+
+/* Between journal_db_begin and the end of that transaction; or not. SQLite ends one by itself after some errors: not to be
+ * asked after a failure. */
+#define ASSERT_IN_TRANSACTION(j) assert(!sqlite3_get_autocommit((j)->db))
+#define ASSERT_NO_TRANSACTION(j) assert(sqlite3_get_autocommit((j)->db))
 
 /* The newest batch that is known to have been there, and who says so. */
 uint64_t journal_db_known(const struct journal_db *j, const char **ret_who);

@@ -52,6 +52,7 @@ int journal_db_row_check(struct journal_db *j, struct journal_db_head *before, i
         batch_free(batch);
         return rc;
     }
+    assert(strlen(hash) + 1 == sizeof(before->hash)); /* it equals the computed one */
     before->index = index;
     memcpy(before->hash, hash, sizeof(before->hash));
     *epoch = batch->epoch;
@@ -168,6 +169,7 @@ static int verify_chain(struct journal_db *j, const struct journal_db_snapshots 
     int64_t epoch = INT64_MIN;
     int rc = verify_beginning(j, &snapshots->oldest, &at, error), step;
 
+    ASSERT_CONNECTED(j);
     sqlite3_bind_int64(j->read, 1, 0);
     sqlite3_bind_int64(j->read, 2, -1);
     while (rc == 0 && (step = sqlite3_step(j->read)) != SQLITE_DONE) {
@@ -212,6 +214,7 @@ int journal_db_find_trim(struct journal_db *j, int64_t to, struct error *error)
     int64_t first = INT64_MAX;
     int rc = sqlite_get_int(j->db, "SELECT min(idx) FROM batches", &first, error);
 
+    ASSERT_CONNECTED(j);
     j->trim_to = (uint64_t)to;
     j->trimming = rc == 0 && first <= to;
     return rc;
@@ -222,10 +225,12 @@ int journal_db_verify(struct journal_db *j, struct error *error)
     struct journal_db_snapshots snapshots = {0};
     int rc = verify_pages(j, error);
 
+    ASSERT_CONNECTED(j);
     if (rc == 0)
         rc = verify_snapshots(j, &snapshots, error);
     if (rc == 0)
         rc = verify_chain(j, &snapshots, error);
+    assert(rc < 0 || j->epoch == j->epoch_tried);
     if (rc == 0)
         rc = verify_known(j, error);
     if (rc == 0 &&

@@ -3,6 +3,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/mutant.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -22,6 +23,12 @@ struct journal_files {
     bool at_work, writing_db; /* between enter and leave */
     char warning[160];
 };
+
+/* With the mutex. */
+static void check_invariants(const struct journal_files *f)
+{
+    assert(f->bound || !f->wal_bound);
+}
 
 struct journal_files *journal_files_new(const char *path, const struct journal_lock *lock)
 {
@@ -89,6 +96,8 @@ static int check_all(struct journal_files *f, struct stat *ret_db, struct stat *
     bool local = journal_lock_local(f->lock);
     int rc = file_check(&f->db, local && !(f->at_work && f->writing_db), ret_db, error);
 
+    check_invariants(f);
+    assert(f->bound);
     if (rc == 0 && f->wal_bound)
         rc = file_check(&f->wal, local && !f->at_work, ret_wal, error);
     return rc == 0 ? journal_lock_check(f->lock, error) : rc;
@@ -118,6 +127,7 @@ int journal_files_bind(struct journal_files *f, sqlite3 *db, struct error *error
     f->wal.st = at_wal;
     f->bound = f->wal_bound = true;
     f->at_work = f->writing_db = true;
+    check_invariants(f);
     pthread_mutex_unlock(&f->mutex);
     return 0;
 }
@@ -127,12 +137,14 @@ void journal_files_release_wal(struct journal_files *f)
     pthread_mutex_lock(&f->mutex);
     f->wal_bound = false;
     f->writing_db = true;
+    check_invariants(f);
     pthread_mutex_unlock(&f->mutex);
 }
 
 void journal_files_writing_db(struct journal_files *f)
 {
     pthread_mutex_lock(&f->mutex);
+    assert(f->at_work);
     f->writing_db = true;
     pthread_mutex_unlock(&f->mutex);
 }
@@ -143,6 +155,7 @@ int journal_files_enter(struct journal_files *f, struct error *error)
     int rc = 0;
 
     pthread_mutex_lock(&f->mutex);
+    assert(!f->at_work); /* one at a time */
     if (f->bound)
         rc = check_all(f, &at_db, &at_wal, error);
     f->at_work = rc == 0;
@@ -158,6 +171,7 @@ int journal_files_leave(struct journal_files *f, int rc, struct error *error)
     int there = 0;
 
     pthread_mutex_lock(&f->mutex);
+    assert(f->at_work);
     if (f->bound)
         there = check_all(f, &at_db, &at_wal, &found);
     f->at_work = false;
@@ -177,6 +191,7 @@ int journal_files_check(struct journal_files *f, struct error *error)
     int rc = 0;
 
     pthread_mutex_lock(&f->mutex);
+    check_invariants(f);
     if (f->bound)
         rc = check_all(f, &at_db, &at_wal, error);
     pthread_mutex_unlock(&f->mutex);

@@ -7,6 +7,7 @@
 #include "jobs/base/mutant.h"
 #include "leader/embedded/journal_place.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -64,10 +65,17 @@ static int text_read(int fd, struct lock_text *ret)
     return 0;
 }
 
+/* It is held: the file is open. */
+static void check_invariants(const struct journal_lock *lock)
+{
+    assert(lock->fd >= 0);
+}
+
 static int write_at(int fd, const char *text, off_t at)
 {
     size_t size = strlen(text);
 
+    assert(fd >= 0 && at + (off_t)size < LOCK_BYTES);
     return pwrite(fd, text, size, at) == (ssize_t)size ? 0 : ERR_IO;
 }
 
@@ -75,6 +83,7 @@ static int text_write(const struct journal_lock *lock)
 {
     char text[LOCK_BYTES], host[HOST_MAX + 1] = "";
 
+    check_invariants(lock);
     gethostname(host, sizeof(host) - 1);
     snprintf(text, sizeof(text), PID_LINE MARK_LINE TOKEN_LINE HOST_LINE, (long)getpid(), lock->mark,
              lock->token, host[0] ? host : "-");
@@ -93,6 +102,7 @@ static int lock_fd(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
+    assert(fd >= 0);
     return fcntl(fd, F_OFD_SETLK, &whole);
 }
 
@@ -113,6 +123,7 @@ static int lock_file(struct journal_lock *lock, struct error *error)
     struct lock_text text;
     struct stat st;
 
+    assert(lock->fd < 0);
     lock->fd = open(lock->file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock->fd < 0 || fstat(lock->fd, &st) < 0)
         return open_error(lock->file, error);
@@ -133,6 +144,7 @@ static int lock_file(struct journal_lock *lock, struct error *error)
 /* Where a folder cannot be locked (NFS asks for a file that is open for writing), the other locks do. */
 static int lock_folder(struct journal_lock *lock, const char *folder, struct error *error)
 {
+    assert(lock->folder_fd < 0);
     lock->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock->folder_fd < 0 || flock(lock->folder_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
         return 0;
@@ -149,6 +161,7 @@ static bool lock_locks(const struct journal_lock *lock)
     int fd = open(lock->file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     bool refused = fd < 0 || lock_fd(fd) < 0;
 
+    check_invariants(lock);
     if (fd >= 0)
         close(fd);
     return refused;
@@ -158,6 +171,7 @@ static void find_reliability(struct journal_lock *lock, const char *folder)
 {
     char kind[24];
 
+    check_invariants(lock);
     lock->local = !journal_place_network(folder, kind);
     if (!lock_locks(lock))
         snprintf(lock->warning, sizeof(lock->warning),
@@ -173,6 +187,7 @@ static int wait_and_read_back(const struct journal_lock *lock, uint64_t pause_ms
     struct timespec pause = {.tv_sec = (time_t)(pause_ms / 1000),
                              .tv_nsec = (long)(pause_ms % 1000) * 1000000};
 
+    assert(lock->warning[0] && pause_ms > 0);
     while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {
     }
     if (journal_lock_check(lock, error) < 0)
@@ -186,6 +201,7 @@ static int lock_all(struct journal_lock *lock, uint64_t pause_ms, struct error *
     const char *folder;
     int rc;
 
+    assert(!lock->place);
     snprintf(path, sizeof(path), "%s", lock->path);
     folder = dirname(path);
     rc = lock_file(lock, error);
@@ -225,6 +241,7 @@ int journal_lock_take(struct journal_lock **ret, const char *path, uint64_t paus
         journal_lock_free(lock);
         return rc;
     }
+    check_invariants(lock);
     *ret = lock;
     return 0;
 }
@@ -255,6 +272,7 @@ static int token_read(const struct journal_lock *lock, struct lock_text *ret)
 {
     int fd, rc;
 
+    check_invariants(lock);
     if (lock->local)
         return text_read(lock->fd, ret);
     fd = open(lock->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -271,6 +289,7 @@ int journal_lock_check(const struct journal_lock *lock, struct error *error)
     struct stat st;
     int rc = stat(lock->file, &st) < 0 ? -errno : 0;
 
+    check_invariants(lock);
     if (rc == 0 && (st.st_dev != lock->device || st.st_ino != lock->inode))
         return error_set(error, ERR_DEPOSED, "%s was replaced", lock->file);
     if (rc == 0)
@@ -312,6 +331,7 @@ void journal_lock_set_mark(struct journal_lock *lock, uint64_t index)
 {
     char line[48];
 
+    check_invariants(lock);
     lock->mark = index;
     snprintf(line, sizeof(line), MARK_LINE, index);
     (void)!write_at(lock->fd, line, MARK_AT);

@@ -3,6 +3,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/hash.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -31,6 +32,7 @@ static void name_of_key(const char *key, struct sockaddr_un *ret, socklen_t *ret
     hash_sha256_hex(key, strlen(key), hash);
     *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
     n = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "cronsched-journal-%.32s", hash);
+    assert(n > 0 && (size_t)n < sizeof(ret->sun_path) - 1);
     *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
@@ -130,6 +132,7 @@ void journal_place_free(struct journal_place *place)
 {
     if (!place)
         return;
+    assert(place->fd >= 0);
     close(place->fd);
     free(place);
 }

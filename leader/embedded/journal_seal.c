@@ -14,6 +14,7 @@ static int set_meta(struct journal_db *j, const char *key, const char *text, str
         j->db, text ? "INSERT OR REPLACE INTO meta VALUES(?1, ?2)" : "DELETE FROM meta WHERE key = ?1", &stmt,
         error);
 
+    ASSERT_IN_TRANSACTION(j);
     if (rc < 0)
         return rc;
     sqlite_bind_text(stmt, 1, key);
@@ -41,6 +42,7 @@ static int end(struct journal_db *j, int rc, const char *where, struct error *er
         sqlite_rollback(j->db);
     else
         snprintf(j->sealed, sizeof(j->sealed), "%s", where ? where : "");
+    assert(rc < 0 || sqlite3_get_autocommit(j->db)); /* no transaction is left */
     return rc;
 }
 
@@ -48,6 +50,7 @@ static int seal(struct journal_db *j, const char *where, struct error *error)
 {
     int rc = journal_db_begin(j, error);
 
+    assert(j->take_sealed);
     rc = rc < 0 ? rc : write_seal(j, where, error);
     return end(j, rc, where, error);
 }
@@ -70,6 +73,7 @@ static int import(struct journal_db *j, const struct journal_seal_import *in, st
     char sql[96];
     int rc = journal_db_begin(j, error);
 
+    assert(in->where && *in->where);
     if (rc == 0 && in->text)
         rc = journal_db_insert_snapshot(j, in->text, in->size, in->at.index, in->at.hash, error);
     snprintf(sql, sizeof(sql), "UPDATE meta SET value = %" PRId64 " WHERE key = 'epoch'", in->epoch);

@@ -3,6 +3,7 @@
 #include "jobs/base/alloc.h"
 #include "jobs/base/clock.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -12,7 +13,7 @@ struct journal_watch {
     struct object object;
     const struct journal_watch_events *events;
     void *arg;
-    uv_thread_t thread;
+    uv_thread_t thread, loop_thread;
     uv_async_t async;
     uv_mutex_t mutex;
     uv_cond_t wake;
@@ -31,6 +32,7 @@ static void look(struct journal_watch *w)
     int64_t began_ms = clock_boot_ms();
     int rc = w->events->look(w->arg, &error);
 
+    assert(!loop_is_thread(w->loop_thread)); /* it may take as long as it wants */
     uv_mutex_lock(&w->mutex);
     if (rc == 0) {
         w->seen_ms = began_ms;
@@ -103,6 +105,7 @@ int journal_watch_start(struct journal_watch **ret, uv_loop_t *loop,
 
     w->events = events;
     w->arg = arg;
+    w->loop_thread = uv_thread_self();
     w->well = w->told = true;
     w->seen_ms = clock_boot_ms();
     w->async.data = w;
@@ -124,6 +127,7 @@ int journal_watch_start(struct journal_watch **ret, uv_loop_t *loop,
 
 void journal_watch_stop(struct journal_watch *w)
 {
+    assert(loop_is_thread(w->loop_thread) && !w->stopping);
     uv_mutex_lock(&w->mutex);
     w->stopping = true;
     uv_cond_signal(&w->wake);
@@ -136,6 +140,7 @@ bool journal_watch_fresh(const struct journal_watch *watch)
     struct journal_watch *w = (struct journal_watch *)watch;
     bool fresh;
 
+    assert(loop_is_thread(w->loop_thread));
     uv_mutex_lock(&w->mutex);
     fresh = w->well && clock_boot_ms() - w->seen_ms < JOURNAL_WATCH_FRESH_MS;
     uv_mutex_unlock(&w->mutex);
