@@ -100,6 +100,7 @@ static uint64_t answer_pause_ms(struct zookeeper *zk)
 {
     uint64_t now = uv_now(zk->loop), ms;
 
+    assert(zk->state == ZOOKEEPER_WAITING);
     if (!zk->answer)
         return 0;
     if (now - zk->answer_drop_ms >= ZOOKEEPER_ANSWER_FORGET_MS)
@@ -116,6 +117,7 @@ static void complain(struct zookeeper *zk)
 {
     uint64_t now = uv_now(zk->loop);
 
+    zookeeper_check_invariants(zk);
     set_status(zk, "not connected: %s", zk->why);
     if (zk->complained && now - zk->complained_ms < ZOOKEEPER_COMPLAIN_EVERY_MS)
         return;
@@ -155,6 +157,7 @@ static uint64_t try_limit_ms(const struct zookeeper *zk)
 {
     uint64_t ms = timeout_of(zk) / (3 * addresses(zk));
 
+    assert(zk->state == ZOOKEEPER_CONNECTING);
     ms = (ms < TRY_MIN_MS ? TRY_MIN_MS : ms) << smaller(rounds(zk), 10);
     return smaller(ms, timeout_of(zk) * 2 / 3);
 }
@@ -165,6 +168,7 @@ static uint64_t pause_ms(const struct zookeeper *zk)
     uint64_t cap = timeout_of(zk) / (4 * addresses(zk)), ms;
     unsigned round = rounds(zk);
 
+    assert(!zk->handle);
     if (round == 0)
         return 0;
     ms = smaller((uint64_t)PAUSE_MIN_MS << smaller(round - 1, 10), cap);
@@ -218,6 +222,7 @@ static void on_deadline(uv_timer_t *timer);
 /* First how much the server takes, when that is in doubt, and then the cluster's node. */
 static void prepare(struct zookeeper *zk)
 {
+    assert(zk->handle && zk->has_session);
     zk->state = ZOOKEEPER_PREPARING;
     loop_timer_start(&zk->deadline, on_deadline, timeout_of(zk), 0);
     if (!zookeeper_limit_probe(zk))
@@ -226,6 +231,7 @@ static void prepare(struct zookeeper *zk)
 
 void zookeeper_probed(struct zookeeper *zk, bool taken)
 {
+    zookeeper_check_invariants(zk);
     zookeeper_limit_answered(zk, taken);
     if (taken && !zk->closing)
         prepare(zk);
@@ -305,6 +311,7 @@ static void socket_close(struct zookeeper *zk)
     if (zk->socket)
         uv_close((uv_handle_t *)&zk->socket->poll, on_socket_closed);
     zk->socket = NULL;
+    assert(!zk->socket);
 }
 
 static bool socket_open(struct zookeeper *zk, int fd)
@@ -329,6 +336,7 @@ static bool socket_open(struct zookeeper *zk, int fd)
 /* After the library was entered: go on with it, or not. */
 static void after(struct zookeeper *zk, int rc)
 {
+    assert(zk->handle);
     if (rc != ZOK || zk->broken || is_unrecoverable(zk->handle)) {
         drop(zk, rc);
         return;
@@ -379,6 +387,7 @@ static void step(struct zookeeper *zk)
     int fd = -1, want = 0, rc;
     uint64_t ms;
 
+    zookeeper_check_invariants(zk);
     assert(zk->handle);
     uv_prepare_stop(&zk->prepare);
     zookeeper_inside = zk;
@@ -408,6 +417,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 void zookeeper_touched(struct zookeeper *zk)
 {
+    zookeeper_check_invariants(zk);
     if (zk->handle && zoo_state(zk->handle) != ZOO_CONNECTED_STATE)
         zk->broken = true; /* the send failed; it would go on with the rest of it on the next connection */
     uv_prepare_start(&zk->prepare, on_prepare);
@@ -440,6 +450,7 @@ static void up(struct zookeeper *zk)
 /* An operator has to do something. */
 static void denied(struct zookeeper *zk)
 {
+    assert(zk->state == ZOOKEEPER_PREPARING && !zk->told);
     zk->state = ZOOKEEPER_DENIED;
     loop_timer_start(&zk->deadline, on_deadline, ZOOKEEPER_DENIED_RETRY_MS, 0);
     complain(zk);
@@ -451,6 +462,7 @@ void zookeeper_access_read(struct zookeeper *zk)
 {
     bool was_open = zk->creates_open;
 
+    zookeeper_check_invariants(zk);
     if (zk->closing)
         return;
     if (zk->others[0] && !zk->trust_open) {
@@ -476,6 +488,7 @@ void zookeeper_prepared(struct zookeeper *zk, int rc)
     char text[ZOOKEEPER_ANSWER_TEXT];
     const char *hint = "";
 
+    zookeeper_check_invariants(zk);
     if (zk->closing)
         return;
     if (rc == ZOK && zk->users.count > 0) {
@@ -582,6 +595,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void release(struct zookeeper *zk)
 {
+    assert(zk->closing && !zk->handle);
     socket_close(zk);
     uv_close((uv_handle_t *)&zk->timer, on_handle_closed);
     uv_close((uv_handle_t *)&zk->deadline, on_handle_closed);
@@ -658,6 +672,7 @@ static void on_idle(uv_idle_t *idle)
 
 void zookeeper_due(struct zookeeper *zk)
 {
+    assert(zk->closing || !list_empty(&zk->due));
     uv_idle_start(&zk->idle, on_idle);
 }
 
@@ -686,6 +701,7 @@ static int set_root(struct zookeeper *zk, const struct zookeeper_options *option
     if (n >= (int)sizeof(zk->root) || !zookeeper_path_valid(zk->root) || strchr(options->cluster, '/'))
         return error_set(error, ERR_INVALID, "zookeeper: %s/%s is not a path for a cluster", root,
                          options->cluster);
+    assert(zk->root[0] == '/' && zk->root[1]);
     return 0;
 }
 
@@ -722,6 +738,7 @@ static int check(const struct zookeeper_options *o, struct error *error)
 
 static void init_handle(struct zookeeper *zk, uv_handle_t *handle)
 {
+    assert(handle->loop == zk->loop);
     handle->data = zk;
     zk->open_handles++;
 }
@@ -739,6 +756,7 @@ static void init(struct zookeeper *zk, uv_loop_t *loop)
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
     set_status(zk, "not connected yet");
     try_after(zk, 0);
+    assert(zk->open_handles == 4 && zk->state == ZOOKEEPER_WAITING);
 }
 
 int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_options *options,
@@ -753,6 +771,7 @@ int zookeeper_open(struct coord **ret, uv_loop_t *loop, const struct zookeeper_o
     zk = OBJECT_NEW(struct zookeeper);
     zk->coord.ops = &zookeeper_ops;
     zk->loop = loop;
+    zk->loop_thread = uv_thread_self();
     zk->log = options->log;
     zk->random = options->random;
     zk->arg = options->arg;

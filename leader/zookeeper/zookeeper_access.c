@@ -2,6 +2,7 @@
 
 #include "jobs/base/hash.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <zookeeper/zookeeper.h>
@@ -31,6 +32,7 @@ static int parse_user(const char *line, size_t n, int number, struct zookeeper_u
                              number);
     snprintf(ret->credential, sizeof(ret->credential), "%.*s", (int)n, line);
     make_id(ret);
+    assert(strchr(ret->id, ':'));
     return 0;
 }
 
@@ -55,11 +57,13 @@ int zookeeper_users_parse(const char *text, struct zookeeper_users *ret, struct 
         r = error_set(error, ERR_INVALID, "its first line must be USER:PASSWORD");
     if (r < 0)
         zookeeper_users_forget(ret);
+    assert((r == 0) == (ret->count > 0));
     return r;
 }
 
 const char *zookeeper_users_weakness(const struct zookeeper_users *users)
 {
+    assert(users->count <= ZOOKEEPER_USERS_MAX);
     for (size_t i = 0; i < users->count; i++) {
         const char *credential = users->items[i].credential, *password = strchr(credential, ':') + 1;
 
@@ -85,6 +89,7 @@ static bool is_everybody(const struct Id *id)
 
 static bool is_user(const struct Id *id, const struct zookeeper_users *users)
 {
+    assert(users->count <= ZOOKEEPER_USERS_MAX);
     for (size_t i = 0; i < users->count; i++)
         if (strcmp(id->scheme, "digest") == 0 && strcmp(id->id, users->items[i].id) == 0)
             return true;
@@ -94,6 +99,7 @@ static bool is_user(const struct Id *id, const struct zookeeper_users *users)
 bool zookeeper_access_is_ours(const struct ACL_vector *list, const struct zookeeper_users *users,
                               char who[ZOOKEEPER_ACCESS_TEXT])
 {
+    assert(users->count > 0 && users->count <= ZOOKEEPER_USERS_MAX);
     for (int32_t i = 0; i < list->count; i++) {
         const struct ACL *entry = &list->data[i];
 

@@ -4,6 +4,7 @@
  * its host, and no more than one. */
 #include "leader/zookeeper/zookeeper_config.h"
 
+#include <assert.h>
 #include <netdb.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ static bool parse(const char *text, size_t size, struct zookeeper_config_server 
     size -= host + skip <= size ? host + skip : size;
     if (size > 1 && text[0] == ':')
         snprintf(ret->port, sizeof(ret->port), "%.*s", (int)strspn(text + 1, "0123456789"), text + 1);
+    assert(ret->host[0]);
     return true;
 }
 
@@ -69,6 +71,7 @@ size_t zookeeper_config_read(const char *config,
         count += parse_line(config, size, &ret[count]);
         config += size + (config[size] == '\n');
     }
+    assert(count <= ZOOKEEPER_CONFIG_SERVERS_MAX);
     return count;
 }
 
@@ -87,6 +90,7 @@ static size_t read_list(const char *list, struct zookeeper_config_server ret[ZOO
         }
         list += size + 1;
     }
+    assert(count <= ZOOKEEPER_CONFIG_SERVERS_MAX);
     return count;
 }
 
@@ -122,6 +126,7 @@ static bool same_host(const struct zookeeper_config_server *a, const struct zook
 static size_t find(const struct zookeeper_config_server *server, const struct zookeeper_config_server *ours,
                    const bool *taken, size_t count)
 {
+    assert(count <= ZOOKEEPER_CONFIG_SERVERS_MAX);
     for (size_t i = 0; i < count; i++) {
         bool fits = server->port[0] ? strcmp(server->port, ours[i].port) == 0 : !taken[i];
 
@@ -158,6 +163,7 @@ static void pair(const struct zookeeper_config_server *theirs, size_t their_coun
         if (!known)
             ret->strange[ret->strange_count++] = ours[i];
     }
+    assert(ret->missing_count <= their_count && ret->strange_count <= our_count);
 }
 
 bool zookeeper_config_compare(const char *config, const char *list, struct zookeeper_config_differences *ret)

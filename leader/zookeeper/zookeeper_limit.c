@@ -22,11 +22,20 @@
 #define LEAST_BYTES      (4 * 1024) /* nothing below is looked for */
 #define MOST_BYTES       (COORD_DATA_MAX + COORD_OPS_MAX * COORD_OP_BYTES)
 
+/* A probe belongs to a search; what is too much is more than what was taken. */
+static void check_invariants(const struct zookeeper_limit *l)
+{
+    assert(l->suspect || (!l->probing && !l->passed && !l->failed));
+    assert(!l->failed || l->passed < l->failed);
+    assert(l->inconclusive < INCONCLUSIVE_MAX);
+}
+
 static void finish(struct zookeeper *zk, size_t most)
 {
     struct zookeeper_limit *l = &zk->limit;
     char text[256];
 
+    assert(l->suspect && !l->probing);
     if (most)
         snprintf(text, sizeof(text),
                  "jute.maxbuffer of the server %s is below %zu bytes: requests are at most %zu", zk->address,
@@ -43,6 +52,7 @@ static void finish(struct zookeeper *zk, size_t most)
 /* 0: the search is over. */
 static size_t next_size(const struct zookeeper_limit *l)
 {
+    check_invariants(l);
     if (!l->failed)
         return l->passed ? 0 : l->suspect;
     if (!l->passed)
@@ -68,6 +78,8 @@ bool zookeeper_limit_probe(struct zookeeper *zk)
     struct zookeeper_limit *l = &zk->limit;
     size_t size;
 
+    check_invariants(l);
+    assert(!l->probing);
     if (!l->suspect && zk->coord.request_max && uv_now(zk->loop) - l->found_ms >= ZOOKEEPER_LIMIT_AGAIN_MS)
         l->looked = false;
     if (!l->suspect && !l->looked)
@@ -90,6 +102,7 @@ void zookeeper_limit_answered(struct zookeeper *zk, bool taken)
 {
     struct zookeeper_limit *l = &zk->limit;
 
+    check_invariants(l);
     if (!taken || !l->probing)
         return;
     l->passed = l->probing;
@@ -102,6 +115,7 @@ bool zookeeper_limit_dropped(struct zookeeper *zk, bool by_server)
     struct zookeeper_limit *l = &zk->limit;
     size_t lost = l->lost, probing = l->probing;
 
+    check_invariants(l);
     l->lost = l->probing = 0;
     if (probing && by_server) {
         l->failed = probing;

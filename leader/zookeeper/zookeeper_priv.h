@@ -14,9 +14,11 @@
 
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
+#include "leader/worker/loop.h"
 #include "leader/zookeeper/zookeeper.h"
 #include "leader/zookeeper/zookeeper_servers.h"
 
+#include <assert.h>
 #include <zookeeper/zookeeper.h>
 
 enum zookeeper_state {
@@ -64,6 +66,7 @@ struct zookeeper {
     struct object object;
     struct coord coord;
     uv_loop_t *loop;
+    uv_thread_t loop_thread;
     struct zookeeper_servers *servers;
     void (*log)(void *arg, enum log_level level, const char *event, const char *text);
     uint64_t (*random)(void *arg);
@@ -124,6 +127,21 @@ struct zookeeper {
     void (*closed)(void *arg);
     void *closed_arg;
 };
+
+/* For the loop, between two events. There is a handle in every state but in that of waiting, `connected` is taken back
+ * before the next try, and requests are counted. */
+static inline void zookeeper_check_invariants(const struct zookeeper *zk)
+{
+    bool none = list_empty(&zk->outstanding) && list_empty(&zk->due);
+
+    assert(loop_is_thread(zk->loop_thread));
+    assert(zk->state <= ZOOKEEPER_CLOSING);
+    assert(zk->state == ZOOKEEPER_CLOSING || (zk->handle != NULL) == (zk->state != ZOOKEEPER_WAITING));
+    assert(!zk->told || zk->state >= ZOOKEEPER_UP);
+    assert(zk->has_session || !zk->announced);
+    assert(zk->watch_count <= ZOOKEEPER_WATCHES_MAX && (none || zk->requests > 0));
+    assert(zk->bytes <= ZOOKEEPER_BYTES_MAX);
+}
 
 /* Whose library call is under way: libzookeeper's log callback has no argument. */
 extern _Thread_local struct zookeeper *zookeeper_inside;

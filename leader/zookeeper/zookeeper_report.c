@@ -14,6 +14,7 @@ static void refused(struct zookeeper *zk, int rc)
     char answer[ZOOKEEPER_ANSWER_TEXT], text[ZOOKEEPER_ANSWER_TEXT + 64];
     bool stands = l->refused == rc && uv_now(zk->loop) - l->refused_ms < ZOOKEEPER_REFUSED_MS;
 
+    assert(zookeeper_answer_class(rc) == ZOOKEEPER_REFUSED);
     l->refusals++;
     l->refused = rc;
     l->refused_ms = uv_now(zk->loop);
@@ -34,12 +35,14 @@ static void took(struct zookeeper_learnt *l, uint64_t now_ms, int64_t us)
     }
     if (us > l->worst_us[0])
         l->worst_us[0] = us;
+    assert(l->worst_us[0] >= us);
 }
 
 void zookeeper_learn_answer(struct zookeeper *zk, int rc, bool creates, int64_t took_us)
 {
     struct zookeeper_learnt *l = &zk->learnt;
 
+    zookeeper_check_invariants(zk);
     if (zookeeper_answer_result(rc) != COORD_LOST)
         took(l, uv_now(zk->loop), took_us);
     if (zookeeper_answer_class(rc) == ZOOKEEPER_REFUSED) {

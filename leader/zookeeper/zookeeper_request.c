@@ -74,6 +74,7 @@ static void forget(struct request *r)
 /* What a server's answer, or the library's for want of one, means beyond the one request. */
 static void learn(struct zookeeper *zk, const struct request *r, int rc)
 {
+    zookeeper_check_invariants(zk);
     if (r->sent_ns)
         zookeeper_learn_answer(zk, rc, r->creates, (int64_t)((uv_hrtime() - r->sent_ns) / 1000));
     if (zookeeper_answer_result(rc) != COORD_LOST)
@@ -115,6 +116,7 @@ void zookeeper_answer_due(struct zookeeper *zk)
 {
     struct list now;
 
+    zookeeper_check_invariants(zk);
     list_init(&now);
     while (!list_empty(&zk->due)) {
         struct list *link = zk->due.next;
@@ -134,6 +136,7 @@ void zookeeper_answer_due(struct zookeeper *zk)
 
 void zookeeper_abandon(struct zookeeper *zk)
 {
+    zookeeper_check_invariants(zk);
     while (!list_empty(&zk->outstanding)) {
         struct request *r = LIST_ITEM(zk->outstanding.next, struct request, link);
         struct coord_reply reply = {.result = COORD_LOST, .text = "closing"};
@@ -171,12 +174,16 @@ static bool path_usable(const char *path)
 
 static void full_path(const struct zookeeper *zk, const char *path, char *ret, size_t size)
 {
-    snprintf(ret, size, "%s%s", zk->root, path);
+    int n = snprintf(ret, size, "%s%s", zk->root, path);
+
+    assert(n > 0 && (size_t)n < size); /* one that is cut names another node */
+    (void)n;
 }
 
 /* What is wrong with a request of this size, or NULL. */
 static const char *objection(const struct zookeeper *zk, size_t bytes)
 {
+    zookeeper_check_invariants(zk);
     if (bytes > COORD_DATA_MAX)
         return "too much data in one request";
     if (zk->requests >= ZOOKEEPER_REQUESTS_MAX || zk->bytes + bytes > ZOOKEEPER_BYTES_MAX)
@@ -186,12 +193,14 @@ static const char *objection(const struct zookeeper *zk, size_t bytes)
 
 static bool usable(const struct zookeeper *zk)
 {
+    zookeeper_check_invariants(zk);
     return zk->state == ZOOKEEPER_UP && !zk->broken && zoo_state(zk->handle) == ZOO_CONNECTED_STATE;
 }
 
 /* False: it is answered later, and not to be made. */
 static bool may_send(struct request *r, const char *wrong)
 {
+    assert(r->zk && r->done);
     if (wrong)
         answer_later(r, COORD_FAILED, wrong);
     else if (!usable(r->zk))
@@ -206,6 +215,7 @@ static void sent(struct request *r, int rc)
 {
     struct zookeeper *zk = r->zk;
 
+    zookeeper_check_invariants(zk);
     if (rc == ZOK) {
         zk->requests++;
         zk->bytes += r->bytes;
@@ -221,6 +231,7 @@ static void sent(struct request *r, int rc)
 
 static struct zookeeper_watch *watch_find(struct zookeeper *zk, const char *path)
 {
+    zookeeper_check_invariants(zk);
     for (size_t i = 0; i < zk->watch_count; i++)
         if (strcmp(zk->watches[i].path, path) == 0)
             return &zk->watches[i];
@@ -266,6 +277,7 @@ void zookeeper_fire_watches(struct zookeeper *zk)
     struct zookeeper_watch spent[ZOOKEEPER_WATCHES_MAX];
     size_t count = zk->watch_count;
 
+    zookeeper_check_invariants(zk);
     memcpy(spent, zk->watches, count * sizeof(spent[0]));
     zk->watch_count = 0;
     for (size_t i = 0; i < count && !zk->closing; i++)
@@ -373,6 +385,7 @@ static const struct ACL_vector *access_of(struct zookeeper *zk, struct access *a
 {
     static char scheme[] = "digest";
 
+    zookeeper_check_invariants(zk);
     if (zk->users.count == 0 || zk->creates_open)
         return &ZOO_OPEN_ACL_UNSAFE;
     access->entry = (struct ACL){.perms = ZOO_PERM_ALL, .id = {scheme, zk->users.items[0].id}};
@@ -383,6 +396,7 @@ static const struct ACL_vector *access_of(struct zookeeper *zk, struct access *a
 /* The library's verdict is that of the first that failed; but it takes one error for none. */
 static int verdict(const struct request *r, int rc)
 {
+    assert(!r->zk || r->count > 0);
     for (size_t i = 0; rc == ZOK && i < r->count; i++)
         rc = r->results[i].err;
     return rc;
@@ -408,6 +422,7 @@ static void op_init(struct request *r, const struct coord_op *op, const char *pa
 {
     int flags = op->kind == COORD_CREATE_EPHEMERAL ? ZOO_EPHEMERAL : 0;
 
+    assert(path[0] == '/');
     switch (op->kind) {
     case COORD_CHECK:
         zoo_check_op_init(ret, path, op->version);
@@ -431,6 +446,7 @@ static const char *multi_objection(const struct zookeeper *zk, const struct coor
 {
     size_t bytes = 0, most = zk->coord.request_max;
 
+    zookeeper_check_invariants(zk);
     if (count == 0 || count > COORD_OPS_MAX)
         return "no operation, or too many";
     for (size_t i = 0; i < count; i++) {
@@ -507,6 +523,7 @@ void zookeeper_prepare_root(struct zookeeper *zk)
     struct access access;
     int rc = ZOK;
 
+    assert(zk->state == ZOOKEEPER_PREPARING && zk->handle);
     zk->creates_open = false; /* until it is known that the node is there, and open */
     zookeeper_inside = zk;
     for (size_t end = 1; zk->root[end] && rc == ZOK; end++) {
@@ -536,6 +553,7 @@ static void sent_own(struct request *r, int rc)
 {
     struct zookeeper *zk = r->zk;
 
+    zookeeper_check_invariants(zk);
     if (rc == ZOK) {
         zk->requests++;
         list_append(&zk->outstanding, &r->link);
@@ -565,6 +583,7 @@ bool zookeeper_send_probe(struct zookeeper *zk, size_t bytes)
     char *path = alloc_bytes(bytes + 1);
     int rc;
 
+    assert(zk->state == ZOOKEEPER_PREPARING && bytes > 1);
     memset(path, 'x', bytes);
     path[0] = '/';
     path[bytes] = '\0';
@@ -603,6 +622,7 @@ void zookeeper_read_config(struct zookeeper *zk)
 {
     struct request *r = request_new(zk, 0, NULL, NULL);
 
+    assert(zk->state == ZOOKEEPER_UP);
     zookeeper_inside = zk;
     sent_own(r, zoo_awget(zk->handle, CONFIG_PATH, on_config_changed, zk, on_config, r));
 }
@@ -610,6 +630,7 @@ void zookeeper_read_config(struct zookeeper *zk)
 /* ---- access lists ---- */
 
 struct list_request {
+    struct object object;
     struct request *request; /* counted as any other */
     bool is_root;
     char path[COORD_PATH_MAX];
@@ -621,6 +642,7 @@ static void take_list(struct zookeeper *zk, const struct list_request *l, int rc
 {
     char who[ZOOKEEPER_ACCESS_TEXT] = "others";
 
+    assert(zk->lists_awaited > 0);
     if (l->is_root && rc == ZOK)
         zk->root_open = zookeeper_access_is_open(list);
     if (rc == ZNONODE || zk->others[0] || (rc == ZOK && zookeeper_access_is_ours(list, &zk->users, who)))
@@ -630,7 +652,7 @@ static void take_list(struct zookeeper *zk, const struct list_request *l, int rc
 
 static void on_list(int rc, struct ACL_vector *list, struct Stat *stat, const void *arg)
 {
-    struct list_request *l = (struct list_request *)(uintptr_t)arg;
+    struct list_request *l = OBJECT(struct list_request, arg);
     struct request *r = l->request;
     struct zookeeper *zk = r->zk;
 
@@ -646,12 +668,12 @@ static void on_list(int rc, struct ACL_vector *list, struct Stat *stat, const vo
         }
     }
     OBJECT_FREE(struct request, r);
-    free(l);
+    OBJECT_FREE(struct list_request, l);
 }
 
 static void read_list(struct zookeeper *zk, const char *path)
 {
-    struct list_request *l = alloc_zero(sizeof(*l));
+    struct list_request *l = OBJECT_NEW(struct list_request);
     char full[ZOOKEEPER_ROOT_MAX + COORD_PATH_MAX];
     int rc;
 
@@ -664,11 +686,12 @@ static void read_list(struct zookeeper *zk, const char *path)
     zk->lists_awaited++;
     sent_own(l->request, rc);
     if (rc != ZOK)
-        free(l);
+        OBJECT_FREE(struct list_request, l);
 }
 
 void zookeeper_read_access(struct zookeeper *zk)
 {
+    zookeeper_check_invariants(zk);
     zk->lists_awaited = 0;
     zk->others[0] = '\0';
     zk->root_open = false;

@@ -4,6 +4,7 @@
 #include "jobs/base/clock.h"
 #include "jobs/base/object.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -38,6 +39,7 @@ static int turn(struct session *s, int64_t left_ms)
     int64_t wait_ms = (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1;
     struct pollfd p = {.fd = fd};
 
+    assert(!s->answered && left_ms > 0);
     if (rc != ZOK && rc != ZCONNECTIONLOSS && rc != ZOPERATIONTIMEOUT)
         return rc;
     p.events = want & ZOOKEEPER_READ ? POLLIN : 0;
@@ -115,6 +117,7 @@ static void on_children(int rc, const struct String_vector *names, const void *a
 
 static int failed(struct session *s, int rc, const char *what, const char *path)
 {
+    assert(rc != ZOK);
     return error_set(s->error, rc == ZNOAUTH ? ERR_DENIED : ERR_IO, "%s of %s: %s", what, path, zerror(rc));
 }
 
@@ -124,6 +127,7 @@ static int close_node(struct session *s, const char *path)
     struct ACL entry = {.perms = ZOO_PERM_ALL, .id = {scheme, (char *)(uintptr_t)s->o->users->items[0].id}};
     struct ACL_vector list = {1, &entry};
 
+    assert(s->o->change);
     return await(s, zoo_aset_acl(s->handle, path, -1, &list, on_void, s));
 }
 
@@ -133,6 +137,7 @@ static int visit(struct session *s, const char *path, bool *ret_below)
     const char *below = path + strlen(s->o->node);
     int rc = await(s, zoo_aget_acl(s->handle, path, on_list, s));
 
+    assert(strncmp(path, s->o->node, strlen(s->o->node)) == 0);
     *ret_below = rc == ZOK;
     if (rc == ZNONODE)
         return 0;
@@ -194,6 +199,7 @@ static int secure(struct session *s)
     const struct zookeeper_users *users = s->o->users;
     int rc = await(s, ZOK); /* the session */
 
+    assert(users->count > 0 && users->count <= ZOOKEEPER_USERS_MAX);
     if (rc != ZOK)
         return error_set(s->error, ERR_UNREACHABLE, "ZooKeeper at %s: %s", s->o->servers, zerror(rc));
     for (size_t i = 0; i < users->count; i++) {

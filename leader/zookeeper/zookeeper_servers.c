@@ -42,10 +42,18 @@ struct zookeeper_servers {
 
 static void look_up_from(struct zookeeper_servers *s, size_t index);
 
+/* The list is bounded; what is looked up is a name in it. */
+static void check_invariants(const struct zookeeper_servers *s)
+{
+    assert(s->count > 0 && s->count <= ZOOKEEPER_SERVERS_MAX);
+    assert(!s->looking || (s->looking_at < s->count && !s->list[s->looking_at].literal));
+}
+
 size_t zookeeper_servers_count(const struct zookeeper_servers *s)
 {
     size_t n = 0;
 
+    check_invariants(s);
     for (size_t i = 0; i < s->count; i++)
         n += s->list[i].count;
     return n;
@@ -53,6 +61,7 @@ size_t zookeeper_servers_count(const struct zookeeper_servers *s)
 
 bool zookeeper_servers_has(const struct zookeeper_servers *s, const char *address)
 {
+    check_invariants(s);
     for (size_t i = 0; i < s->count; i++)
         for (size_t n = 0; n < s->list[i].count; n++)
             if (strcmp(s->list[i].addresses[n], address) == 0)
@@ -62,6 +71,7 @@ bool zookeeper_servers_has(const struct zookeeper_servers *s, const char *addres
 
 const char *zookeeper_servers_problem(const struct zookeeper_servers *s)
 {
+    check_invariants(s);
     for (size_t i = 0; i < s->count; i++)
         if (s->list[i].problem[0])
             return s->list[i].problem;
@@ -91,6 +101,7 @@ static void add_address(struct server *server, const char *ip)
         return;
     snprintf(text, sizeof(text), "%s:%s", ip, server->port);
     memcpy(server->addresses[server->count++], text, sizeof(text));
+    assert(server->count <= ZOOKEEPER_SERVERS_ADDRESSES_MAX);
 }
 
 static void add_addresses(struct server *server, const struct addrinfo *found)
@@ -139,6 +150,7 @@ static void look_up_from(struct zookeeper_servers *s, size_t index)
         index++;
     s->looking = index < s->count;
     s->looking_at = index;
+    check_invariants(s);
     if (s->looking)
         resolve_start(s->resolver, s->list[index].host, s->list[index].port, on_found, s);
     else if (s->user.looked_up)
@@ -149,6 +161,7 @@ void zookeeper_servers_refresh(struct zookeeper_servers *s)
 {
     uint64_t now = uv_now(s->loop);
 
+    check_invariants(s);
     if (s->looking || (s->looked_up && now - s->looked_up_ms < ZOOKEEPER_SERVERS_REFRESH_EVERY_MS))
         return;
     s->looked_up = true;
@@ -188,6 +201,7 @@ static int parse_server(struct server *server, const char *text, size_t size, st
     server->literal = uv_inet_pton(AF_INET, host, binary) == 0 || uv_inet_pton(AF_INET6, host, binary) == 0;
     if (server->literal)
         add_address(server, host);
+    assert(server->count == (server->literal ? 1 : 0));
     return 0;
 }
 
@@ -204,6 +218,7 @@ static int parse_list(struct zookeeper_servers *s, const char *list, struct erro
         if (rc < 0)
             return rc;
         p += size;
+        assert(s->count <= ZOOKEEPER_SERVERS_MAX);
         if (!*p)
             return 0;
     }
@@ -212,6 +227,7 @@ static int parse_list(struct zookeeper_servers *s, const char *list, struct erro
 /* Clients of one list are to spread over its servers. */
 static void shuffle(struct zookeeper_servers *s)
 {
+    check_invariants(s);
     for (size_t i = s->count; i > 1; i--) {
         size_t j = s->user.random(s->user.random_arg) % i;
         struct server other = s->list[i - 1];

@@ -58,6 +58,7 @@ static bool wait_for(int fd, short events, int64_t until_ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
 
+    assert(fd >= 0);
     return poll(&p, 1, left_ms(until_ms)) == 1;
 }
 
@@ -79,6 +80,7 @@ static int connect_within(const struct addrinfo *to, int64_t until_ms)
             return fd;
     }
     close(fd);
+    assert(error > 0);
     return -error;
 }
 
@@ -108,6 +110,7 @@ static void ask(const char *host, const char *port, struct zookeeper_version_ans
     int64_t until_ms = clock_mono_ms() + ZOOKEEPER_VERSION_ASK_MS;
     int fd, rc = getaddrinfo(host, port, &hints, &found);
 
+    assert(!ret->version[0] && !ret->problem[0]);
     if (rc != 0) {
         snprintf(ret->problem, sizeof(ret->problem), "%s", gai_strerror(rc));
         return;
@@ -163,5 +166,6 @@ size_t zookeeper_version_ask(const char *list,
         }
         at += n + 1;
     }
+    assert(count <= ZOOKEEPER_VERSION_SERVERS_MAX);
     return count;
 }
