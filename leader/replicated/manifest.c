@@ -92,7 +92,7 @@ char *manifest_text(const struct manifest *m)
                           mark_epochs_json(&m->epochs), "trail", m->trail, "chunks", m->chunks);
     char *text = json_dumps(o, JSON_COMPACT);
 
-    assert(m->exists && m->index > 0 && text);
+    assert(m->exists && text);
     json_decref(o);
     return text;
 }

@@ -14,7 +14,7 @@ static void copy_hash(char ret[MARK_HASH_SIZE], const char *hash)
 /* The epoch of the mark's batch begins at or below it. */
 static void check_invariants(const struct mark *mark)
 {
-    assert(mark->since.index <= mark->index && mark->since.epoch >= 0);
+    assert(mark->since.index <= mark->index);
 }
 
 static bool same_epoch(const struct mark_epoch *a, const struct mark_epoch *b)

@@ -508,7 +508,7 @@ static int write_snapshot(const struct tree_copy_link *l, const struct tree_copy
     char *text;
     int rc = 0;
 
-    assert(c->text && c->index > 0);
+    assert(c->text);
     memcpy(m.hash, c->hash, sizeof(m.hash));
     for (size_t cut = 0; rc == 0 && cut < c->size;) {
         char name[CHUNK_NAME_SIZE], path[COORD_PATH_MAX];
