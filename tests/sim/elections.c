@@ -252,8 +252,8 @@ static void on_acked(void *arg, uint64_t index)
     tree_check_acked(n, index);
     n->acked = index;
     w->acks++;
-    if (chance(w, 8) == 0)
-        append(n, 1); /* from within, as the scheduler does */
+    if (w->seed % 8 == 3 && chance(w, 4) == 0) /* the other worlds stay as they were when they went wrong */
+        append(n, 1);                          /* from within, as the scheduler does */
 }
 
 static void on_deposed(void *arg, const struct error *why)
