@@ -268,6 +268,27 @@ static void appends_made_while_settling_come_last(void **state)
     }
 }
 
+/* Somebody writes a copy of the last batch, further on, and moves the head there. */
+static void a_head_at_a_batch_that_was_never_sent_is_not_believed(void **state)
+{
+    struct cluster *c = cluster_of_three();
+    struct node *a = &c->nodes[0];
+    const char *last = data_at(c, "/log/0000000010");
+    struct coord_op ops[] = {{COORD_CREATE, "/log/0000000012", last, strlen(last), COORD_ANY},
+                             {COORD_SET, NODE_HEAD, "12", 2, COORD_ANY}};
+    const struct znode_txn *txn;
+    struct coord_stat stat;
+
+    seat_cut(&a->seat, 0);
+    append(a, 2);
+    assert_int_equal(znodes_multi(&c->zoo.tree, ops, 2, 99, 0, &txn, &stat), COORD_OK);
+    seat_connect(&a->seat);
+    settle(c);
+    assert_int_equal(a->owner.acked, 10);
+    assert_int_equal(a->owner.deposals, 1);
+    cluster_free(c);
+}
+
 static void the_connection_may_break_again_while_settling(void **state)
 {
     for (int n = 0; n < 8; n++) {
@@ -484,6 +505,7 @@ int main(void)
         cmocka_unit_test(a_leader_wrongly_thought_gone_is_deposed_and_starts_nothing),
         cmocka_unit_test(appends_in_doubt_are_settled),
         cmocka_unit_test(appends_made_while_settling_come_last),
+        cmocka_unit_test(a_head_at_a_batch_that_was_never_sent_is_not_believed),
         cmocka_unit_test(the_connection_may_break_again_while_settling),
         cmocka_unit_test(appends_that_wait_travel_together),
         cmocka_unit_test(too_much_in_flight_is_refused),
