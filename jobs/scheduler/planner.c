@@ -50,7 +50,6 @@ static void put_fire(struct scheduler *s, struct job_state *j, int64_t at_s, int
     PUT_INT(s, r, due_ms, due_ms);
     PUT_TEXT(s, r, cause, run_cause_name(cause));
     turn_commit(s, r);
-    assert(rules_cursor_s(j) >= at_s);
     if (due_ms <= s->takeover.lead_ms)
         takeover_note_late(s, j, at_s * 1000, cause);
     s->fired++;
@@ -732,8 +731,11 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     }
     if (takeover_holds(s, j))
         return HEAP_NEVER; /* each that is recovered wakes the job */
-    if (schedule)
-        again = evaluate_due(s, j, schedule, false) ? s->now_ms + 1 : arm_ahead(s, j, schedule);
+    if (schedule && evaluate_due(s, j, schedule, false))
+        again = s->now_ms + 1;
+    else if (schedule &&
+             !takeover_holds(s, j)) /* a reservation of an earlier leader may have been fired just now */
+        again = arm_ahead(s, j, schedule);
     backfill(s, j);
     good = make_all_good(s, j);
     return again < good ? again : good;
