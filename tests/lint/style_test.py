@@ -318,6 +318,14 @@ class Style(lab.Suite):
         self.assertIn("README.md", self.files)
         self.assertIn("LICENSE", self.files)
 
+    def test_what_a_folder_says_is_short(self):
+        """What is more is for the architecture's page, or for the head of a file."""
+        folders = {os.path.dirname(p) for p in self.c} | {room.rstrip("/") for room in SHIPPED}
+        counts = {f"{f}/README.md": sum(bool(line.strip()) for line in read(f"{f}/README.md").split("\n"))
+                  for f in folders if f"{f}/README.md" in self.files}
+        self.assertNone(f"{p}: {n} lines that are not blank, not 3 to 10" for p, n in sorted(counts.items())
+                        if not 3 <= n <= 10)
+
     def test_every_folder_says_what_it_may_include(self):
         wrong = []
         for folder, may in FOLDER_INCLUDES.items():
