@@ -38,6 +38,7 @@
 #define PATH_BYTES      4096
 #define AUTH_FILE_BYTES (64 * 1024)
 #define CONFIG_TEXT_MAX (256 * 1024)
+#define LOOK_ON_MS      5 /* from one part of a look at all jobs to the next */
 
 /* ---- environment ---- */
 
@@ -347,9 +348,14 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
+    bool judges = !v->leading && v->current && v->leader && clock_is_agreed(r);
+
     tell_odd_engine(r);
-    if (v->leading || !v->current || !v->leader || !clock_is_agreed(r) ||
-        !scheduler_leader_stall(r->o.scheduler, text, sizeof(text))) {
+    if (judges && scheduler_leader_stall_step(r->o.scheduler)) {
+        loop_timer_start(&r->look, on_look, LOOK_ON_MS, REPLICA_LOOK_MS);
+        return;
+    }
+    if (!judges || !scheduler_leader_stall(r->o.scheduler, text, sizeof(text))) {
         r->late_epoch = 0;
         return;
     }

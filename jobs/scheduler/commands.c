@@ -136,29 +136,18 @@ int scheduler_delete(struct scheduler *s, const char *name, const char *by, stru
 
 /* ---- pause and resume ---- */
 
-/* Of most jobs nothing is due. */
-static void account_all(struct scheduler *s)
+static int pause_all(struct scheduler *s, int64_t until_ms, const char *reason, const char *by,
+                     struct scheduler_result *ret)
 {
-    struct job_state *j, *next;
-
     assert(s->leading);
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (j->def && (j->run_count || rules_next_ms(s, j) <= s->now_ms))
-            planner_account(s, j, "paused");
-    }
-}
-
-/* The others find out in their time. By their runs, which are fewer than the jobs. */
-static void wake_running(struct scheduler *s)
-{
-    struct run *r, *next;
-
-    assert(s->state.paused);
-    HASH_ITER(by_id, s->state.runs, r, next)
-    {
-        turn_wake_job(s, r->job, s->now_ms);
-    }
+    if (resume_goes_on(s) || all_jobs_pause_goes_on(s))
+        return error_set(&ret->error, ERR_BUSY, "all jobs are being %s; pause them when that is done",
+                         resume_goes_on(s) ? "resumed" : "paused");
+    all_jobs_pause(s, until_ms, reason, by);
+    commands_finish(s, json_pack("{s:n,s:b}", "job", "paused", 1), ret);
+    if (all_jobs_pause_goes_on(s))
+        ret->index = SCHEDULER_INDEX_LATER;
+    return 0;
 }
 
 int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, const char *reason,
@@ -170,18 +159,15 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
 
     if (rc == 0 && name)
         rc = commands_find_job(s, name, &j, &ret->error);
-    if (rc == 0 && !name && resume_goes_on(s))
-        rc = error_set(&ret->error, ERR_BUSY, "all jobs are being resumed; pause them when that is done");
     if (rc == 0 && until_ms && until_ms <= s->now_ms)
         rc = error_set(&ret->error, ERR_INVALID, "until is in the past");
     if (rc == 0 && reason)
         rc = commands_room(s, STATE_JOBS, strlen(reason), &ret->error);
     if (rc < 0)
         return rc;
-    if (j)
-        planner_account(s, j, "paused");
-    else
-        account_all(s);
+    if (!j)
+        return pause_all(s, until_ms, reason, by, ret);
+    planner_account(s, j, "paused");
     r = turn_record(s, RECORD_PAUSE);
     PUT_TEXT(s, r, job, name);
     if (until_ms)
@@ -189,12 +175,9 @@ int scheduler_pause(struct scheduler *s, const char *name, int64_t until_ms, con
     PUT_TEXT(s, r, reason, reason);
     PUT_TEXT(s, r, by, by);
     turn_commit(s, r);
-    assert(j ? j->paused : s->state.paused);
-    if (j)
-        turn_wake_job(s, j, s->now_ms);
-    else
-        wake_running(s);
-    return commands_finish(s, json_pack("{s:s?,s:b}", "job", name, "paused", 1), ret);
+    assert(j->paused);
+    turn_wake_job(s, j, s->now_ms);
+    return commands_finish(s, json_pack("{s:s,s:b}", "job", name, "paused", 1), ret);
 }
 
 int scheduler_resume(struct scheduler *s, const char *name, const char *by, struct scheduler_result *ret)
@@ -205,6 +188,8 @@ int scheduler_resume(struct scheduler *s, const char *name, const char *by, stru
 
     if (rc == 0 && name)
         rc = commands_find_job(s, name, &j, &ret->error);
+    if (rc == 0 && !name && all_jobs_pause_goes_on(s))
+        rc = error_set(&ret->error, ERR_BUSY, "all jobs are being paused; resume them when that is done");
     if (rc == 0 && j && !j->paused && s->state.paused)
         rc = error_set(&ret->error, ERR_CONFLICT, "all jobs are paused; resume --all");
     if (rc < 0)

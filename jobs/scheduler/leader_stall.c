@@ -34,25 +34,42 @@ static int64_t stalled_since_ms(struct scheduler *s, struct job_state *j, int64_
     return at;
 }
 
-bool scheduler_leader_stall(struct scheduler *s, char *ret_text, size_t size)
+bool scheduler_leader_stall_step(struct scheduler *s)
 {
-    int64_t now_ms = s->o.env->wall_ms(s->o.env), oldest = HEAP_NEVER;
-    const struct job_state *late = NULL;
-    struct job_state *j, *next;
-    char time[TEXT_NUMBER_BUFFER];
+    int64_t now_ms = s->o.env->wall_ms(s->o.env);
+    struct stall_look *l = &s->stall;
 
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
+    if (!l->goes_on)
+        *l = (struct stall_look){.goes_on = true, .next = s->state.jobs, .oldest_ms = HEAP_NEVER};
+    for (size_t left = turn_walk_items(s); l->next && left > 0; left--) {
+        struct job_state *j = l->next;
         int64_t at = stalled_since_ms(s, j, now_ms);
 
-        if (at < oldest) {
-            oldest = at;
-            late = j;
+        l->next = j->by_name.next;
+        if (at < l->oldest_ms) {
+            l->oldest_ms = at;
+            snprintf(l->job, sizeof(l->job), "%s", j->name);
         }
     }
-    if (!late)
-        return false;
-    assert(oldest <= now_ms - LEADER_STALL_MS);
-    snprintf(ret_text, size, "%s at %s", late->name, instant_format(oldest, INSTANT_S, time, sizeof(time)));
+    l->goes_on = l->next != NULL;
+    return l->goes_on;
+}
+
+bool scheduler_leader_stall(struct scheduler *s, char *ret_text, size_t size)
+{
+    const struct stall_look *l = &s->stall;
+    struct job_state *j = l->goes_on || !l->job[0] ? NULL : state_job(&s->state, l->job);
+    char time[TEXT_NUMBER_BUFFER];
+
+    if (!j || stalled_since_ms(s, j, s->o.env->wall_ms(s->o.env)) == HEAP_NEVER)
+        return false; /* or it has been recorded since it was looked at */
+    assert(l->oldest_ms < HEAP_NEVER);
+    snprintf(ret_text, size, "%s at %s", l->job, instant_format(l->oldest_ms, INSTANT_S, time, sizeof(time)));
     return true;
+}
+
+void leader_stall_job_gone(struct scheduler *s, const struct job_state *j)
+{
+    if (s->stall.next == j)
+        s->stall.next = j->by_name.next;
 }

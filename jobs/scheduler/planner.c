@@ -450,64 +450,24 @@ static bool evaluate_due(struct scheduler *s, struct job_state *j, struct schedu
     }
 }
 
-void planner_account(struct scheduler *s, struct job_state *j, const char *reason)
-{
-    struct schedule *schedule = rules_schedule(s, j);
-
-    invariant_job(s, j);
-    assert(s->leading);
-    if (MUTANT(EDIT_UNACCOUNTED) || j->live.held) /* a held one was accounted for when it was staged */
-        schedule = NULL;
-    if (!schedule || state_paused(&s->state, j)) {
-        if (schedule)
-            skip_up_to(s, j, s->now_ms / 1000, VERDICT_PAUSED,
-                       s->state.paused ? s->state.pause_reason : j->pause_reason);
-    } else {
-        evaluate_due(s, j, schedule, true);
-    }
-    LIST_EACH_SAFE(link, &j->runs)
-    {
-        struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        if (!r->fired && !r->live.unrecovered && !MUTANT(PAUSE_KEEPS_ARMED))
-            launch_revoke(s, r,
-                          reason); /* an unrecovered one is revoked once its attempt is known not to run */
-    }
-}
-
 /* ---- other zone rules ---- */
 
-/* What of a local time to compare: not its offset. */
+#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1) /* what of a local time to compare: not its offset */
 
-#define LOCAL_BYTES (sizeof("2026-03-29T03:00:00") - 1)
-
-void planner_zones_before(struct scheduler *s, struct job_state *j)
+/* What the job has had already by its local time is skipped, so that a night's run never doubles. */
+static void follow_zones(struct scheduler *s, struct job_state *j)
 {
     struct schedule *schedule = rules_schedule(s, j);
-    int64_t last;
-
-    assert(s->leading && j->def);
-    planner_account(s, j, "tzdata");
-    j->live.ran_local[0] = '\0';
-    if (schedule && schedule_fixed(schedule)) {
-        last = schedule_prev(schedule, s->now_ms / 1000 + 1);
-        if (last >= j->anchor_ms / 1000)
-            schedule_local(schedule, last, j->live.ran_local, sizeof(j->live.ran_local));
-    }
-    assert(!j->live.ran_local[0] || schedule_fixed(schedule));
-    schedule_free(j->live.schedule);
-    j->live.schedule = NULL;
-    j->live.compiled = false;
-}
-
-void planner_zones_after(struct scheduler *s, struct job_state *j)
-{
-    struct schedule *schedule = j->live.ran_local[0] ? rules_schedule(s, j) : NULL;
-    int64_t from = schedule ? schedule_next(schedule, rules_cursor_s(j)) : SCHEDULE_NEVER, to = from,
-            count = 0;
     char local[sizeof(j->live.ran_local)];
+    int64_t from, to, count = 0;
 
-    assert(s->leading && j->def);
+    assert(s->leading);
+    if (!j->live.other_zones)
+        return;
+    j->live.other_zones = false;
+    if (!schedule || !j->live.ran_local[0])
+        return;
+    from = to = schedule_next(schedule, rules_cursor_s(j));
     for (int64_t at = from; at != SCHEDULE_NEVER; at = schedule_next(schedule, at)) {
         schedule_local(schedule, at, local, sizeof(local));
         if (strncmp(local, j->live.ran_local, LOCAL_BYTES) > 0)
@@ -517,6 +477,40 @@ void planner_zones_after(struct scheduler *s, struct job_state *j)
     }
     if (count > 0)
         put_skip(s, j, from, to, count, VERDICT_COALESCED, TEXT_HAD_LOCAL_TIME);
+}
+
+/* ---- what comes before a change ---- */
+
+void planner_evaluate_all(struct scheduler *s, struct job_state *j)
+{
+    struct schedule *schedule;
+
+    invariant_job(s, j);
+    assert(s->leading);
+    follow_zones(s, j);
+    schedule = rules_schedule(s, j);
+    if (MUTANT(EDIT_UNACCOUNTED) || j->live.held) /* a held one was accounted for when it was staged */
+        schedule = NULL;
+    if (!schedule)
+        return;
+    if (state_paused(&s->state, j))
+        skip_up_to(s, j, s->now_ms / 1000, VERDICT_PAUSED,
+                   s->state.paused ? s->state.pause_reason : j->pause_reason);
+    else
+        evaluate_due(s, j, schedule, true);
+}
+
+void planner_account(struct scheduler *s, struct job_state *j, const char *reason)
+{
+    planner_evaluate_all(s, j);
+    LIST_EACH_SAFE(link, &j->runs)
+    {
+        struct run *r = LIST_ITEM(link, struct run, of_job);
+
+        if (!r->fired && !r->live.unrecovered && !MUTANT(PAUSE_KEEPS_ARMED))
+            launch_revoke(s, r,
+                          reason); /* an unrecovered one is revoked once its attempt is known not to run */
+    }
 }
 
 /* ---- arming ahead ---- */
@@ -716,12 +710,14 @@ static int64_t make_all_good(struct scheduler *s, struct job_state *j)
 /* What is due and what is ahead of an existing job; gives when to look again. */
 static int64_t plan(struct scheduler *s, struct job_state *j)
 {
-    struct schedule *schedule = rules_schedule(s, j);
+    struct schedule *schedule;
     int64_t again = HEAP_NEVER, good;
 
     assert(j->def);
     if (j->live.held)
         return HEAP_NEVER; /* it is looked at when its new definition is in force */
+    follow_zones(s, j);
+    schedule = rules_schedule(s, j);
     if (schedule && s->state.lost_until_ms > j->cursor_ms && !MUTANT(LOST_TIME_FIRED))
         skip_up_to(s, j, s->state.lost_until_ms / 1000, VERDICT_JOURNAL_LOST, TEXT_JOURNAL_LOST);
     if (paused(s, j)) {

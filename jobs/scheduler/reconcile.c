@@ -63,10 +63,11 @@ void reconcile_due(struct scheduler *s)
         run = heap_first(&s->run_timers);
         at = job && job->at < at ? job->at : at;
         at = run && run->at < at ? run->at : at;
-        if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at && !resume_goes_on(s))
+        if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at &&
+            !resume_goes_on(s) && !all_jobs_pause_goes_on(s))
             at = s->state.pause_until_ms;
         if ((!list_empty(&s->later) || void_times_wants_turn(s) || resume_wants_turn(s) ||
-             apply_wants_turn(s)) &&
+             all_jobs_want_turn(s) || apply_wants_turn(s)) &&
             at > s->now_ms)
             at = s->now_ms;
     }

@@ -11,8 +11,6 @@
 
 #include <assert.h>
 
-#define LOOKED_AT_A_STEP 2048 /* jobs: most have nothing due */
-
 static void put_resume(struct scheduler *s)
 {
     struct record *r = turn_record(s, RECORD_RESUME);
@@ -21,18 +19,6 @@ static void put_resume(struct scheduler *s)
     PUT_TEXT(s, r, by, s->resume.by);
     turn_commit(s, r);
     assert(!s->state.paused);
-}
-
-static void clients_wait_for(struct scheduler *s, uint64_t index)
-{
-    assert(index != SCHEDULER_INDEX_LATER);
-    LIST_EACH(link, &s->waiters)
-    {
-        struct waiter *w = LIST_ITEM(link, struct waiter, all);
-
-        if (w->index == SCHEDULER_INDEX_LATER)
-            w->index = index;
-    }
 }
 
 static void skip(struct scheduler *s, struct job_state *j)
@@ -60,7 +46,7 @@ static void next_step(struct scheduler *s)
     assert(r->step != RESUME_NONE && !r->next);
     if (r->step == RESUME_SKIPS) {
         put_resume(s);
-        clients_wait_for(s, turn_index(s));
+        turn_clients_wait_for(s, turn_index(s));
         r->step = RESUME_WAKES;
         r->next = s->state.jobs;
     } else {
@@ -72,7 +58,7 @@ void resume_step(struct scheduler *s)
 {
     struct resume *r = &s->resume;
     uint64_t records = s->record_count + RESUMED_PER_STEP;
-    int left = LOOKED_AT_A_STEP;
+    size_t left = turn_walk_items(s);
 
     if (!resume_wants_turn(s))
         return; /* or the journal is behind: its answers come first */
@@ -107,7 +93,8 @@ void resume_begin(struct scheduler *s, int64_t to_ms, const char *by)
 void resume_due(struct scheduler *s)
 {
     assert(s->leading);
-    if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms <= s->now_ms)
+    if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms <= s->now_ms &&
+        !all_jobs_pause_goes_on(s))
         resume_begin(s, s->state.pause_until_ms, "expiry");
 }
 

@@ -9,12 +9,35 @@
 
 /* ---- fire times ---- */
 
+/* The zone source has other rules than those by which it was compiled. When this leader has recorded them, the job's last
+ * local time before is kept for the planner. */
+static void drop_compiled(struct scheduler *s, struct job_state *j)
+{
+    const struct schedule *schedule = j->live.schedule;
+    int64_t last;
+
+    if (s->leading && s->zones_epoch == s->epoch && !j->live.other_zones) {
+        j->live.other_zones = true;
+        j->live.ran_local[0] = '\0';
+        last = schedule && schedule_fixed(schedule) ? schedule_prev(schedule, s->zones_ms / 1000 + 1)
+                                                    : INT64_MIN;
+        if (last >= j->anchor_ms / 1000)
+            schedule_local(schedule, last, j->live.ran_local, sizeof(j->live.ran_local));
+    }
+    schedule_free(j->live.schedule);
+    j->live.schedule = NULL;
+    j->live.compiled = false;
+}
+
 struct schedule *rules_schedule(struct scheduler *s, struct job_state *j)
 {
     struct error error = {0};
 
+    if (j->live.compiled && j->live.zones_serial != s->zones_serial)
+        drop_compiled(s, j);
     if (!j->live.compiled && j->def) {
         j->live.compiled = true;
+        j->live.zones_serial = s->zones_serial;
         j->live.next_known = false;
         if (job_compile(j->def, j->seed, j->anchor_ms / 1000, s->o.zones, &j->live.schedule, &error) < 0) {
             /* it compiled when it was applied; its zone has gone since */

@@ -23,38 +23,18 @@ static bool tzdata_is_older(const struct scheduler *s)
 
 void scheduler_zones_changed(struct scheduler *s)
 {
-    struct job_state *j, *next;
-    struct record *r;
-
     turn_enter(s);
-    if (s->leading && tzdata_is_older(s)) {
+    if (!s->leading) {
+        s->zones_serial++;
+        return;
+    }
+    if (tzdata_is_older(s)) {
         turn_log(s, LOG_WARN, "tzdata-older", NULL,
                  "tzdata %s is older than %s, which is in the journal: no new fire times are planned",
                  s->o.zones->version(s->o.zones), s->state.tzdata);
         return;
     }
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (s->leading && j->def) {
-            planner_zones_before(s, j);
-            continue;
-        }
-        schedule_free(j->live.schedule);
-        j->live.schedule = NULL;
-        j->live.compiled = false;
-    }
-    if (s->leading) {
-        r = turn_record(s, RECORD_TZDATA);
-        PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
-        turn_commit(s, r);
-        assert(!tzdata_is_older(s));
-        HASH_ITER(by_name, s->state.jobs, j, next)
-        {
-            if (j->def)
-                planner_zones_after(s, j);
-            turn_wake_job_later(s, j);
-        }
-    }
+    all_jobs_other_zones(s);
     reconcile_due(s);
 }
 
@@ -85,7 +65,7 @@ void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg,
 {
     struct waiter *w;
 
-    if (index == 0 || (index == SCHEDULER_INDEX_LATER && !resume_goes_on(s)))
+    if (index == 0 || (index == SCHEDULER_INDEX_LATER && !resume_goes_on(s) && !all_jobs_pause_goes_on(s)))
         index = turn_index(s);
     if (index <= s->acked || (!s->leading && index <= s->state.index)) {
         done(arg, 0);
@@ -145,6 +125,7 @@ static void forget_leadership(struct scheduler *s)
     s->leading = s->set_back = false;
     s->set_back_next = NULL;
     apply_drop(s, s->refusing);
+    all_jobs_drop(s);
     resume_drop(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
@@ -177,6 +158,7 @@ static void clear_state(struct scheduler *s)
 
     assert(!s->leading);
     turn_images_drop(s);
+    s->stall = (struct stall_look){0};
     if (s->have_state)
         state_release(&s->state);
     state_init(&s->state);
@@ -336,6 +318,7 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     cause = takeover_cause(s, cause);
     s->handed_over = false;
     s->yield_by[0] = '\0';
+    s->stall = (struct stall_look){0};
     s->leading = true;
     s->epoch = epoch;
     s->refusing[0] = '\0';
@@ -381,6 +364,8 @@ void scheduler_tick(struct scheduler *s)
         apply_free_spent(s, FREED_PER_STEP);
     if (s->leading && !s->stopping)
         void_times_step(s);
+    if (s->leading && !s->stopping)
+        all_jobs_step(s);
     if (s->leading && !s->stopping)
         resume_step(s);
     if (s->leading && !s->stopping)
@@ -430,7 +415,9 @@ static void on_job_gone(void *arg, struct job_state *j)
     void_times_forget(j);
 
     s->job_generation++;
+    all_jobs_gone(s, j);
     resume_job_gone(s, j);
+    leader_stall_job_gone(s, j);
     if (s->prune_next == j)
         s->prune_next = j->by_name.next;
     if (s->set_back_next == j)
@@ -515,6 +502,7 @@ void scheduler_free(struct scheduler *s)
     s->leading = false;
     apply_drop(s, "this server is stopping");
     apply_free_spent(s, SIZE_MAX);
+    all_jobs_drop(s);
     resume_drop(s);
     takeover_end(s);
     engine_call_drop_all(s);

@@ -54,7 +54,8 @@ struct scheduler_options {
     uint64_t snapshot_every;     /* batches from one snapshot to the next; 0: SNAPSHOT_EVERY_BATCHES */
     size_t snapshot_every_bytes; /* likewise, of their texts; 0: SNAPSHOT_EVERY_BYTES */
     size_t apply_items;          /* jobs of a large apply, in one step; 0: APPLIED_PER_STEP */
-    size_t image_items;          /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
+    size_t walk_items;  /* jobs that are looked at in one step of what concerns all; 0: LOOKED_AT_PER_STEP */
+    size_t image_items; /* of a snapshot or a hash of the state, in one step; 0: STATE_IMAGE_ITEMS */
     struct zone_source *zones;
     struct history *history; /* may be NULL */
     struct scheduler_env *env;
@@ -74,8 +75,8 @@ void scheduler_set_engines(struct scheduler *scheduler, struct engine *const *en
 /* The host table that engines answer to. */
 struct engine_host *scheduler_engine_host(struct scheduler *scheduler);
 
-/* The zone source gives other rules now: schedules are compiled again and what is armed ahead is planned
- * again. */
+/* The zone source gives other rules now: schedules are compiled again, each when it is looked at next, and what is armed
+ * ahead is planned again. */
 void scheduler_zones_changed(struct scheduler *scheduler);
 /* Bounds the history of some jobs by their keep: of the next so many, from call to call. */
 #define SCHEDULER_PRUNED_MAX 10000
@@ -83,8 +84,10 @@ void scheduler_prune(struct scheduler *scheduler);
 /* Nothing new from here on; what was appended is still answered when it is durable. */
 void scheduler_stop(struct scheduler *scheduler);
 
-/* For a standby: the oldest fire time that passed LEADER_STALL_MS ago without a FIRE or SKIPPED record, in words
- * ("nightly at 2026-11-26T03:00:00Z"); false: there is none. Looks at every job. */
+/* For a standby: looks at every job, some in a call. True: there are more, to be looked at in a turn soon. */
+bool scheduler_leader_stall_step(struct scheduler *scheduler);
+/* What was found, when all were: the oldest fire time that passed LEADER_STALL_MS ago without a FIRE or SKIPPED record, in
+ * words ("nightly at 2026-11-26T03:00:00Z"); false: there is none. */
 #define LEADER_STALL_MS 30000
 bool scheduler_leader_stall(struct scheduler *scheduler, char *ret_text, size_t size);
 

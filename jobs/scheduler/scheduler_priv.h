@@ -10,6 +10,7 @@
  *   takeover.c       the runs that an earlier leader left, and the report about them
  *   launch.c         attempts: the next step of one run
  *   planner.c        fire times: the next step of one job
+ *   all_jobs.c       what takes effect for all jobs at once: their pause, other zone rules
  *   resume.c         the end of the pause of all, in steps
  *   reconcile.c      does what is due, and sets the alarm
  *   engine_events.c  entries: what engines answer
@@ -47,6 +48,8 @@
 #define APPLIED_PER_STEP              64   /* jobs of a large apply; fewer are applied at once */
 #define FREED_PER_STEP                512  /* parts of a large apply that took effect */
 #define RESUMED_PER_STEP              256  /* records, of jobs whose pause ends */
+#define LOOKED_AT_PER_STEP            4096 /* jobs, of what concerns all: of most nothing is due; not all are compiled */
+#define ACCOUNTED_PER_STEP            256 /* likewise, of jobs that are due before it begins */
 #define BACKFILL_TIMES_MAX            5000
 #define BACKFILL_RANGE_MAX            10000 /* fire times in a backfill's range, whether they have run or not */
 #define BACKFILLS_PER_JOB_MAX         8     /* under way */
@@ -164,6 +167,22 @@ struct resume {
     struct job_state *next; /* to be looked at; NULL: all were */
 };
 
+/* What is to take effect for all jobs at once, when what is due of each is accounted for. */
+struct all_jobs {
+    bool goes_on;
+    struct job_state *next; /* to be looked at; NULL: all were */
+    int64_t until_ms;       /* of a pause; so are these */
+    char *reason, *by;
+};
+
+/* A standby's look at the fire times of all jobs. */
+struct stall_look {
+    bool goes_on;
+    struct job_state *next; /* to be looked at; NULL: all were */
+    int64_t oldest_ms;      /* a fire time of which nothing is recorded; HEAP_NEVER: none was found */
+    char job[RUN_ID_MAX];   /* whose it is */
+};
+
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
@@ -201,9 +220,13 @@ struct scheduler {
     uint64_t next_ticket;
     struct takeover takeover;
     struct resume resume;
-    struct job_state *prune_next; /* the job that scheduler_prune goes on with; NULL: the first */
-    struct apply *spent_apply;    /* one that is over and not freed yet; NULL: none */
-    struct apply *apply;          /* a large one that goes on; NULL: none */
+    struct all_jobs pause_all, zones_all;
+    struct stall_look stall;
+    uint64_t zones_serial;         /* counts whenever the zone source has other rules */
+    int64_t zones_epoch, zones_ms; /* in which, and when, such rules were last recorded */
+    struct job_state *prune_next;  /* the job that scheduler_prune goes on with; NULL: the first */
+    struct apply *spent_apply;     /* one that is over and not freed yet; NULL: none */
+    struct apply *apply;           /* a large one that goes on; NULL: none */
     bool reconciling;
     bool set_back;                   /* the clock was, and nothing has followed from that yet */
     struct job_state *set_back_next; /* the job that void_times_step goes on with; NULL: all were looked at */
@@ -251,6 +274,9 @@ void turn_record_text(struct scheduler *s, enum record_kind kind, struct run *r,
 /* A remark about a run, which may have ended: it changes nothing. */
 void turn_note(struct scheduler *s, const char *run, const char *text);
 
+/* So many jobs are looked at in one step of what concerns all. */
+size_t turn_walk_items(const struct scheduler *s);
+
 /* A batch of another leader was applied: takes the state's hash when it is time. */
 void turn_hash(struct scheduler *s);
 /* All up to index is durable: wakes the runs that it touched, gives history its part. */
@@ -260,6 +286,8 @@ bool turn_images(struct scheduler *s);
 void turn_images_drop(struct scheduler *s);
 /* Forgets all that is not durable. */
 void turn_drop(struct scheduler *s);
+/* Clients of a command that went on in later turns: its last record is in this batch. */
+void turn_clients_wait_for(struct scheduler *s, uint64_t index);
 
 /* Reconcile it then, or earlier. */
 void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms);
@@ -437,10 +465,19 @@ void planner_account(struct scheduler *s, struct job_state *j, const char *reaso
 /* As SKIPPED for this reason: every fire time from the cursor up to to_ms. */
 void planner_skip_to(struct scheduler *s, struct job_state *j, int64_t to_ms, enum run_verdict reason,
                      const char *text);
-/* When zone rules change: accounts for all up to now under the old ones; and then skips what of the new ones
- * the job has had already by its local time, so that a night's run never doubles. */
-void planner_zones_before(struct scheduler *s, struct job_state *j);
-void planner_zones_after(struct scheduler *s, struct job_state *j);
+/* The first half of it: what is armed for later stays. */
+void planner_evaluate_all(struct scheduler *s, struct job_state *j);
+
+/* ---- all_jobs.c ---- */
+
+/* Both accounts for all fire times up to now and then write their record: with few jobs at once, else in later turns. */
+void all_jobs_pause(struct scheduler *s, int64_t until_ms, const char *reason, const char *by);
+bool all_jobs_pause_goes_on(const struct scheduler *s); /* PAUSE is not written yet */
+void all_jobs_other_zones(struct scheduler *s);
+void all_jobs_step(struct scheduler *s);            /* once a turn */
+bool all_jobs_want_turn(const struct scheduler *s); /* soon */
+void all_jobs_gone(struct scheduler *s, const struct job_state *j);
+void all_jobs_drop(struct scheduler *s); /* what goes on is forgotten */
 
 /* ---- resume.c ---- */
 
@@ -460,6 +497,10 @@ json_t *status_job(struct scheduler *s, struct job_state *j);
 json_t *status_def(const struct job_state *j);
 /* The next fire time as people mean it: what is reserved is still to come. */
 int64_t status_next_ms(struct scheduler *s, struct job_state *j);
+
+/* ---- leader_stall.c ---- */
+
+void leader_stall_job_gone(struct scheduler *s, const struct job_state *j);
 
 /* ---- reconcile.c ---- */
 

@@ -176,7 +176,7 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
         memset(&j->live.timer, 0, sizeof(j->live.timer));
         list_remove(&j->live.later);
         j->live.unrecovered = 0;
-        j->live.held = false;
+        j->live.held = j->live.other_zones = false;
         j->live.refused_ms = 0;
         if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
             j->cursor_ms -= 5000;

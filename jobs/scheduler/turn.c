@@ -392,6 +392,23 @@ void turn_drop(struct scheduler *s)
     assert(!s->snapshot && !s->batch);
 }
 
+void turn_clients_wait_for(struct scheduler *s, uint64_t index)
+{
+    assert(index != SCHEDULER_INDEX_LATER);
+    LIST_EACH(link, &s->waiters)
+    {
+        struct waiter *w = LIST_ITEM(link, struct waiter, all);
+
+        if (w->index == SCHEDULER_INDEX_LATER)
+            w->index = index;
+    }
+}
+
+size_t turn_walk_items(const struct scheduler *s)
+{
+    return s->o.walk_items ? s->o.walk_items : LOOKED_AT_PER_STEP;
+}
+
 /* ---- when to look again ---- */
 
 void turn_wake_job(struct scheduler *s, struct job_state *j, int64_t at_ms)

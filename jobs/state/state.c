@@ -349,6 +349,47 @@ void state_spend_staged(struct state *s, json_t *staged)
     s->part_count = 0;
 }
 
+static void list_move(struct list *to, struct list *from)
+{
+    list_init(to);
+    if (list_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to->prev->next = to;
+    list_init(from);
+}
+
+void state_move(struct state *to, struct state *from)
+{
+    for (int use = 0; use < STATE_IMAGES; use++)
+        assert(!from->images[use]);
+    assert(list_empty(&from->dirty) && list_empty(&from->ended) && !from->write);
+    *to = *from;
+    list_move(&to->keys_by_age, &from->keys_by_age);
+    list_move(&to->notices, &from->notices);
+    list_init(&to->dirty);
+    list_init(&to->ended);
+}
+
+bool state_release_some(struct state *s, size_t items)
+{
+    struct job_state *j;
+    struct run *r;
+
+    for (; s->runs && items > 0; items--) {
+        r = s->runs;
+        HASH_DELETE(by_id, s->runs, r);
+        list_remove(&r->of_job);
+        run_free(r);
+    }
+    for (; s->jobs && items > 0; items--) {
+        j = s->jobs;
+        HASH_DELETE(by_name, s->jobs, j);
+        job_state_free(j);
+    }
+    return s->jobs != NULL;
+}
+
 void state_release(struct state *s)
 {
     struct job_state *j, *next_job;

@@ -68,8 +68,10 @@ struct backfill {
 struct job_live {
     struct schedule *schedule; /* compiled; NULL: none, or not yet */
     bool compiled;
-    int unrecovered;    /* its runs that are so */
-    char ran_local[32]; /* local time of its last fire time, while zone rules change */
+    uint64_t zones_serial; /* the scheduler's, when it was */
+    int unrecovered;       /* its runs that are so */
+    bool other_zones;      /* zone rules have changed, and the planner has not seen to it */
+    char ran_local[32];    /* then: local time of its last fire time before; "": of no use */
     struct heap_item timer;
     struct list later;              /* in the scheduler's list of jobs to be looked at when there is time */
     int64_t next_after_ms, next_ms; /* the fire time after that cursor, when next_known */
@@ -242,7 +244,20 @@ char *state_image_text(struct state_image *image, size_t *ret_size);
 void state_image_hash(struct state_image *image, char ret[33]);
 void state_image_free(struct state_image *image); /* at any time */
 
+/* Into a state that was just initialized. ERR_CORRUPT, ERR_UNSUPPORTED: the state is to be released. */
 int state_decode(struct state *s, const char *text, size_t size, struct error *error);
+
+/* The same in steps. Borrows state and text for its life. */
+struct state_decoder *state_decoder_new(struct state *s, const char *text, size_t size);
+/* So many jobs, or other items, more: 1: call again; 0: it is done; or as state_decode. */
+int state_decoder_step(struct state_decoder *decoder, size_t items, struct error *error);
+void state_decoder_free(struct state_decoder *decoder); /* at any time; NULL is fine */
+
+/* `to` becomes what `from` was, which is to be initialized again or freed. Neither may have an image, nor records of a batch that
+ * is not finished. */
+void state_move(struct state *to, struct state *from);
+/* Frees some of its jobs and runs, without calling back: true while there is more. state_release frees the rest. */
+bool state_release_some(struct state *s, size_t items);
 
 /* The run in the shape of the API. */
 json_t *state_run_json(const struct run *run);

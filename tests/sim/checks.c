@@ -160,6 +160,8 @@ static void check_overdue(struct replica *r)
             at + j->def->jitter_ms + LEADER_STALL_MS <= now_ms && !waits_for_recovery(w, j))
             late = true;
     }
+    while (scheduler_leader_stall_step(r->scheduler))
+        ;
     if (scheduler_leader_stall(r->scheduler, text, sizeof(text)) != late)
         violation(w, "r%d, a standby, says: %s; and that is not so", r->number, text);
     w->late += late;

@@ -215,7 +215,8 @@ void replica_start(struct replica *r)
         .resolve_within_ms = w->resolve_within_ms,
         .snapshot_every = w->snapshot_every,
         .image_items = 1, /* records come between any two jobs of a snapshot, */
-        .apply_items = 1, /* and of a set that is applied */
+        .apply_items = 1, /* and of a set that is applied, */
+        .walk_items = 1,  /* and of all, when they are paused or zone rules change */
         .zones = &r->zones.source,
         .history = &r->history,
         .env = &r->env,

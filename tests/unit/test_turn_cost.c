@@ -1,0 +1,200 @@
+/* No turn of the loop does the work of all jobs: what concerns them all goes on in later turns. Each test compares the longest
+ * turn with all of them together, in time of the processor and in the same run: a machine that is slow, or busy with others,
+ * changes both. What one request may cost is in test_cost.c.
+ */
+#include "tests/support/scheduler_bench.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define MANY 20000
+
+/* ---- turns ---- */
+
+static struct {
+    int64_t longest_us, all_us;
+    int count;
+} turns;
+
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+static void turn_since(int64_t begun_us)
+{
+    int64_t took_us = cpu_us() - begun_us;
+
+    turns.longest_us = took_us > turns.longest_us ? took_us : turns.longest_us;
+    turns.all_us += took_us;
+    turns.count++;
+}
+
+/* A tick is a turn, and so is the journal's answer to what it wrote. */
+static void turn_pass(void)
+{
+    int64_t begun_us = cpu_us();
+
+    scheduler_tick(b.scheduler);
+    scheduler_flush(b.scheduler);
+    turn_since(begun_us);
+    begun_us = cpu_us();
+    scheduler_journal_events.acked(b.scheduler, b.appended);
+    scheduler_flush(b.scheduler);
+    turn_since(begun_us);
+}
+
+/* Turns follow until the scheduler asks for none at this instant, and nothing is to be answered. */
+static void turns_pass(void)
+{
+    for (int i = 0; i < 2000; i++) {
+        turn_pass();
+        if (b.wake_ms > b.now_ms && scheduler_acked(b.scheduler) == b.appended)
+            return;
+    }
+    fail_msg("it never rests");
+}
+
+static void turns_begin(void)
+{
+    turns.longest_us = turns.all_us = turns.count = 0;
+}
+
+/* The longest turn is at most that part of them all. */
+static void assert_no_turn_beyond(int part, const char *what)
+{
+    print_message("%s: %d turns, the longest %lld us of %lld us\n", what, turns.count,
+                  (long long)turns.longest_us, (long long)turns.all_us);
+    if (turns.longest_us * part > turns.all_us)
+        fail_msg("%s: a turn of %lld us, more than 1/%d of all", what, (long long)turns.longest_us, part);
+}
+
+static void fill(int count, const char *every)
+{
+    bench_fill(count, every);
+    turns_pass();
+    turns_begin();
+}
+
+/* ---- all jobs ---- */
+
+static void other_zones_are_followed_in_pieces(void **state)
+{
+    int64_t begun_us;
+    size_t batches;
+
+    fill(MANY, NULL);
+    batches = b.batches;
+    begun_us = cpu_us();
+    scheduler_zones_changed(b.scheduler);
+    turn_since(begun_us);
+    turns_pass();
+    assert_non_null(strstr(b.last, "\"tzdata\""));
+    assert_int_equal(b.batches, batches + 1);
+    assert_no_turn_beyond(4, "other zone rules");
+}
+
+static bool is_paused(void)
+{
+    json_t *status = scheduler_status_json(b.scheduler);
+    bool paused = json_is_true(json_object_get(status, "paused"));
+
+    json_decref(status);
+    return paused;
+}
+
+static void on_paused(void *arg, int result)
+{
+    *(int *)arg = result;
+}
+
+/* What was due is evaluated as before a pause, and the client hears of it when PAUSE is durable. */
+static void a_pause_of_jobs_that_are_due_is_in_pieces(void **state)
+{
+    enum { DUE = 6000 };
+    struct scheduler_result result = {0};
+    int paused = 1;
+    int64_t begun_us;
+
+    fill(DUE, "* * * * *");
+    b.now_ms += 61 * 1000;
+    begun_us = cpu_us();
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), 0);
+    turn_since(begun_us);
+    json_decref(result.reply);
+    assert_true(result.index == SCHEDULER_INDEX_LATER);
+    scheduler_wait(b.scheduler, result.index, on_paused, &paused);
+    result = (struct scheduler_result){0};
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), ERR_BUSY);
+    assert_int_equal(scheduler_resume(b.scheduler, NULL, "test", &result), ERR_BUSY);
+    for (int i = 0; i < 1000 && !is_paused(); i++) {
+        assert_int_equal(paused, 1);
+        turn_pass();
+    }
+    turn_pass();
+    assert_int_equal(paused, 0);
+    assert_int_equal(scheduler_run_count(b.scheduler, NULL), DUE);
+    assert_no_turn_beyond(3, "a pause of 6000 jobs that are due");
+}
+
+/* Its leader goes before PAUSE is written: the client does not know, and no job is paused. */
+static void a_pause_that_was_cut_is_none(void **state)
+{
+    struct scheduler_result result = {0};
+    struct error why = {.code = ERR_DEPOSED};
+    int paused = 1;
+
+    fill(3000, "* * * * *");
+    b.now_ms += 61 * 1000;
+    assert_int_equal(scheduler_pause(b.scheduler, NULL, 0, "test", "test", &result), 0);
+    json_decref(result.reply);
+    assert_true(result.index == SCHEDULER_INDEX_LATER);
+    scheduler_wait(b.scheduler, result.index, on_paused, &paused);
+    bench_settle();
+    assert_int_equal(paused, 1);
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    assert_int_equal(paused, ERR_DEPOSED);
+    assert_false(is_paused());
+}
+
+/* ---- a standby ---- */
+
+static void a_standby_looks_at_the_leader_in_pieces(void **state)
+{
+    char text[256];
+    bool more;
+
+    fill(MANY, NULL);
+    bench_restore();
+    turns_begin();
+    do {
+        int64_t begun_us = cpu_us();
+
+        more = scheduler_leader_stall_step(b.scheduler);
+        turn_since(begun_us);
+    } while (more);
+    assert_false(scheduler_leader_stall(b.scheduler, text, sizeof(text)));
+    assert_no_turn_beyond(3, "the look of a standby");
+    b.now_ms += INT64_C(366) * 86400 * 1000;
+    while (scheduler_leader_stall_step(b.scheduler))
+        assert_false(scheduler_leader_stall(b.scheduler, text, sizeof(text)));
+    assert_true(scheduler_leader_stall(b.scheduler, text, sizeof(text)));
+    assert_memory_equal(text, "job-", strlen("job-"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(other_zones_are_followed_in_pieces, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_pause_of_jobs_that_are_due_is_in_pieces, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(a_pause_that_was_cut_is_none, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_standby_looks_at_the_leader_in_pieces, bench_setup, bench_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
