@@ -44,7 +44,7 @@ struct api {
     size_t work_count; /* pieces of `work` */
     int handles;       /* not yet closed */
     bool auditing;     /* rows are being read for one, or it is being computed */
-    bool has_led;      /* and so has read the journal */
+    bool has_read;     /* the journal, once */
     bool closing, http_closed;
     void (*closed)(void *arg);
     void *closed_arg;

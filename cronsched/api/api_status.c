@@ -103,7 +103,8 @@ void api_handle_readyz(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
     const struct api_context *c = &api->context;
-    bool leads = scheduler_leading(c->scheduler), follows = !leads && api_following(c);
+    bool leads = scheduler_leading(c->scheduler),
+         follows = !leads && api_following(c) && !scheduler_is_reading(c->scheduler);
     const char *role = leads ? "leader" : "standby";
     json_t *reasons = json_array(), *warnings = json_array(), *answer;
     struct journal_status journal = {0};

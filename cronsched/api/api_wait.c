@@ -49,7 +49,8 @@ static bool is_behind(const struct api *api)
 {
     const struct api_context *c = &api->context;
 
-    return c->cluster_ops && !scheduler_leading(c->scheduler) && !api_following(c);
+    return c->cluster_ops && !scheduler_leading(c->scheduler) &&
+           (!api_following(c) || scheduler_is_reading(c->scheduler));
 }
 
 /* Another replica that passed the command on applies the journal up to the index before it answers. */
@@ -141,8 +142,10 @@ bool api_has_read(struct api *api)
 {
     const struct api_context *c = &api->context;
 
-    api->has_led = api->has_led || scheduler_leading(c->scheduler);
-    return api->has_led || (c->cluster_ops && c->cluster_ops->has_read(c->cluster_arg));
+    api->has_read =
+        api->has_read || scheduler_leading(c->scheduler) ||
+        (c->cluster_ops && c->cluster_ops->has_read(c->cluster_arg) && !scheduler_is_reading(c->scheduler));
+    return api->has_read;
 }
 
 void api_read(struct api *api, struct http_request *request,

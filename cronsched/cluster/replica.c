@@ -348,7 +348,8 @@ static void on_look(uv_timer_t *timer)
     const struct replicated_view *v = replicated_view(r->journal);
     char text[256];
 
-    bool judges = !v->leading && v->current && v->leader && clock_is_agreed(r);
+    bool judges = !v->leading && v->current && v->leader && clock_is_agreed(r) &&
+                  !scheduler_is_reading(r->o.scheduler);
 
     tell_odd_engine(r);
     if (judges && scheduler_leader_stall_step(r->o.scheduler)) {

@@ -71,7 +71,9 @@ void reconcile_due(struct scheduler *s)
             at > s->now_ms)
             at = s->now_ms;
     }
-    if ((s->hash_image || s->snapshot_image || s->state.spent || s->spent_apply) && at > s->now_ms)
+    if ((s->hash_image || s->snapshot_image || s->state.spent || s->spent_apply || s->old_state ||
+         (restore_goes_on(s) && !s->stopping)) &&
+        at > s->now_ms)
         at = s->now_ms; /* a step in each turn */
     if (at != s->wake_ms) {
         s->wake_ms = at;

@@ -147,69 +147,24 @@ static void on_deposed(void *arg, const struct error *why)
 
     snprintf(s->refusing, sizeof(s->refusing), "%s", why && why->text[0] ? why->text : "no leader");
     turn_log(s, LOG_WARN, "deposed", NULL, "%s", s->refusing);
+    s->lead_epoch = 0;
     forget_leadership(s);
-}
-
-static void clear_state(struct scheduler *s)
-{
-    void (*run_gone)(void *, struct run *) = s->state.run_gone;
-    void (*job_changed)(void *, struct job_state *) = s->state.job_changed;
-    void (*job_gone)(void *, struct job_state *) = s->state.job_gone;
-
-    assert(!s->leading);
-    turn_images_drop(s);
-    s->stall = (struct stall_look){0};
-    if (s->have_state)
-        state_release(&s->state);
-    state_init(&s->state);
-    s->state.run_gone = run_gone;
-    s->state.job_changed = job_changed;
-    s->state.job_gone = job_gone;
-    s->state.arg = s;
-    s->have_state = true;
 }
 
 static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
-    struct error error = {0};
 
-    clear_state(s);
-    s->handed_over = false;
-    s->snapshot_index = index;
-    s->behind_bytes = 0;
-    s->state_bytes = size;
-    s->acked = index;
-    if (text && state_decode(&s->state, text, size, &error) < 0) {
-        turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "%s", error.text);
-        abort(); /* going on with half a state would double and lose runs */
-    }
-    if (s->state.index != index) {
-        turn_log(s, LOG_ERROR, "snapshot-unreadable", NULL, "it is of index %llu, and was kept as of %llu",
-                 (unsigned long long)s->state.index, (unsigned long long)index);
-        abort();
-    }
+    s->lead_epoch = 0;
+    restore_begin(s, text, size, index);
+    reconcile_due(s); /* sets the alarm, if there is more to do */
 }
 
 static void on_batch(void *arg, const struct batch *batch, const char *text, size_t size)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
-    struct history_write *write = NULL;
-    struct error error = {0};
 
-    assert(!s->leading && !s->batch);
-    if (state_apply(&s->state, batch, text, size, &write, &error) < 0) {
-        turn_log(s, LOG_ERROR, "journal-unreadable", NULL, "%s", error.text);
-        abort();
-    }
-    s->handed_over = takeover_follows_yield(batch, s->handed_over);
-    s->acked = batch->index;
-    s->behind_bytes += size;
-    turn_hash(s);
-    if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
-        s->o.history->ops->write(s->o.history, write);
-    else
-        history_write_free(write);
+    restore_batch(s, batch, text, size);
     reconcile_due(s); /* a hash of the state may be in the making */
 }
 
@@ -299,9 +254,8 @@ static void on_recovered(void *arg, const struct journal_recovery *recovery)
     s->recovery.by = s->recovery_by;
 }
 
-static void on_lead(void *arg, int64_t epoch, const char *cause)
+static void lead(struct scheduler *s, int64_t epoch, const char *cause)
 {
-    struct scheduler *s = OBJECT(struct scheduler, arg);
     int64_t from_epoch = s->state.epoch, last_batch_ms = s->state.time_ms;
     char *from_replica = s->state.replica ? alloc_text(s->state.replica) : NULL;
     struct job_state *j, *next;
@@ -344,6 +298,30 @@ static void on_lead(void *arg, int64_t epoch, const char *cause)
     reconcile_due(s);
 }
 
+/* When all is applied that was before. */
+static void on_lead(void *arg, int64_t epoch, const char *cause)
+{
+    struct scheduler *s = OBJECT(struct scheduler, arg);
+
+    if (!restore_goes_on(s)) {
+        lead(s, epoch, cause);
+        return;
+    }
+    s->lead_epoch = epoch;
+    snprintf(s->lead_cause, sizeof(s->lead_cause), "%s", cause);
+}
+
+static void restore_on(struct scheduler *s)
+{
+    int64_t epoch = s->lead_epoch;
+
+    restore_step(s);
+    if (epoch == 0 || restore_goes_on(s))
+        return;
+    s->lead_epoch = 0;
+    lead(s, epoch, s->lead_cause);
+}
+
 const struct journal_events scheduler_journal_events = {.restore = on_restore,
                                                         .batch = on_batch,
                                                         .lead = on_lead,
@@ -360,8 +338,10 @@ void scheduler_tick(struct scheduler *s)
     s->wake_ms = HEAP_NEVER;
     turn_enter(s);
     turn_images(s);
-    if (!state_free_spent(&s->state, FREED_PER_STEP))
-        apply_free_spent(s, FREED_PER_STEP);
+    if (!state_free_spent(&s->state, FREED_PER_STEP) && !apply_free_spent(s, FREED_PER_STEP))
+        restore_free_old(s, FREED_PER_STEP);
+    if (!s->stopping)
+        restore_on(s);
     if (s->leading && !s->stopping)
         void_times_step(s);
     if (s->leading && !s->stopping)
@@ -468,7 +448,7 @@ struct scheduler *scheduler_new(const struct scheduler_options *o)
     s->state.run_gone = on_run_gone;
     s->state.job_changed = on_job_changed;
     s->state.job_gone = on_job_gone;
-    clear_state(s);
+    restore_begin(s, NULL, 0, 0);
     list_init(&s->pending_batches);
     list_init(&s->waiters);
     list_init(&s->discards);
@@ -509,6 +489,8 @@ void scheduler_free(struct scheduler *s)
     stray_clear_all(s);
     turn_drop(s);
     waiters_answer(s, UINT64_MAX, ERR_CANCELLED);
+    restore_drop(s);
+    restore_free_old(s, SIZE_MAX);
     state_release(&s->state);
     heap_release(&s->job_timers);
     heap_release(&s->run_timers);
@@ -532,6 +514,11 @@ struct engine_host *scheduler_engine_host(struct scheduler *s)
     return &s->host;
 }
 
+bool scheduler_is_reading(const struct scheduler *s)
+{
+    return restore_goes_on(s);
+}
+
 bool scheduler_leading(const struct scheduler *s)
 {
     return s->leading;
@@ -549,7 +536,7 @@ char *scheduler_state_text(struct scheduler *s, uint64_t index, const char *hash
     uint64_t kept_index = state->index;
     char kept_hash[sizeof(state->hash)], *text;
 
-    if (s->leading || !state->index)
+    if (s->leading || !state->index || restore_goes_on(s))
         return NULL;
     assert(!s->batch && s->pending_batch_count == 0); /* what it holds is durable */
     memcpy(kept_hash, state->hash, sizeof(kept_hash));

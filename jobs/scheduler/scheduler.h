@@ -232,3 +232,5 @@ size_t scheduler_job_count(const struct scheduler *s);
 char *scheduler_state_text(struct scheduler *s, uint64_t index, const char *hash, size_t *ret_size,
                            int *ret_level, int64_t *ret_time_ms);
 bool scheduler_leading(const struct scheduler *s);
+/* A large snapshot, or what the journal gave after it, is still being read: the state is an earlier one, or incomplete. */
+bool scheduler_is_reading(const struct scheduler *s);

@@ -16,6 +16,7 @@
  *   engine_events.c  entries: what engines answer
  *   commands.c       entries: what clients ask
  *   apply_check.c, apply_jobs.c, backfill.c  the same: the two large ones
+ *   restore.c         a snapshot and the batches of others become the state
  *   scheduler.c      entries: the journal's events, ticks, creation and end
  * status.c, walk.c and leader_stall.c read the state for people and call rules.c alone.
  *
@@ -157,7 +158,8 @@ struct stray {
     UT_hash_handle by_id;
 };
 
-struct apply; /* apply_jobs.c */
+struct apply;   /* apply_jobs.c */
+struct restore; /* restore.c */
 
 /* The end of the pause of all. */
 struct resume {
@@ -192,6 +194,10 @@ struct scheduler {
     struct engine_host host;
     struct state state;
     uint64_t job_generation; /* counts whenever a job is freed, so that a walk notices */
+    struct restore *restore; /* a snapshot that is being read, and what came after it; NULL: none */
+    struct state *old_state; /* before that one: to be freed in later turns; NULL: there is none */
+    int64_t lead_epoch;      /* to begin to lead in when it is read; 0: no */
+    char lead_cause[256];
     struct journal *journal;
     bool leading, have_state, stopping;
     int64_t epoch;
@@ -530,6 +536,17 @@ bool apply_free_spent(struct scheduler *s,
 void apply_drop(struct scheduler *s, const char *why); /* its client is told that nothing happened */
 /* ERR_BUSY while it records changes of definitions. */
 int apply_refuses(const struct scheduler *s, struct error *error);
+
+/* ---- restore.c ---- */
+
+/* As journal_events says. A large snapshot goes on in later turns, and so do the batches that come meanwhile. */
+void restore_begin(struct scheduler *s, const char *text, size_t size, uint64_t index);
+void restore_batch(struct scheduler *s, const struct batch *batch, const char *text, size_t size);
+void restore_step(struct scheduler *s); /* once a turn */
+bool restore_goes_on(const struct scheduler *s);
+void restore_drop(struct scheduler *s); /* what goes on is forgotten: the state that is in force stays */
+/* Frees some of the state that was in force before. True: there is more. */
+bool restore_free_old(struct scheduler *s, size_t items);
 
 /* ---- engine_events.c: the host table that engines answer to ---- */
 

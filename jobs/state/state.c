@@ -363,12 +363,11 @@ void state_move(struct state *to, struct state *from)
 {
     for (int use = 0; use < STATE_IMAGES; use++)
         assert(!from->images[use]);
-    assert(list_empty(&from->dirty) && list_empty(&from->ended) && !from->write);
     *to = *from;
     list_move(&to->keys_by_age, &from->keys_by_age);
     list_move(&to->notices, &from->notices);
-    list_init(&to->dirty);
-    list_init(&to->ended);
+    list_move(&to->dirty, &from->dirty);
+    list_move(&to->ended, &from->ended);
 }
 
 bool state_release_some(struct state *s, size_t items)
@@ -382,6 +381,8 @@ bool state_release_some(struct state *s, size_t items)
         list_remove(&r->of_job);
         run_free(r);
     }
+    if (!s->runs)
+        state_free_ended(s);
     for (; s->jobs && items > 0; items--) {
         j = s->jobs;
         HASH_DELETE(by_name, s->jobs, j);

@@ -253,8 +253,7 @@ struct state_decoder *state_decoder_new(struct state *s, const char *text, size_
 int state_decoder_step(struct state_decoder *decoder, size_t items, struct error *error);
 void state_decoder_free(struct state_decoder *decoder); /* at any time; NULL is fine */
 
-/* `to` becomes what `from` was, which is to be initialized again or freed. Neither may have an image, nor records of a batch that
- * is not finished. */
+/* `to` becomes what `from` was, which is to be initialized again or forgotten. It may have no image. */
 void state_move(struct state *to, struct state *from);
 /* Frees some of its jobs and runs, without calling back: true while there is more. state_release frees the rest. */
 bool state_release_some(struct state *s, size_t items);

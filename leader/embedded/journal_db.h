@@ -25,11 +25,12 @@
 
 #include "jobs/state/record.h"
 
-#define JOURNAL_DB_FORMAT     1
-#define JOURNAL_DB_SEALED     2   /* the format of a sealed one, see journal_seal.h */
-#define JOURNAL_DB_TRIM_MAX   256 /* batches deleted in one transaction at most */
-#define JOURNAL_DB_READ_MAX   256 /* batches given by one read */
-#define JOURNAL_DB_READ_BYTES (4 * 1024 * 1024)
+#define JOURNAL_DB_FORMAT   1
+#define JOURNAL_DB_SEALED   2   /* the format of a sealed one, see journal_seal.h */
+#define JOURNAL_DB_TRIM_MAX 256 /* batches deleted in one transaction at most */
+#define JOURNAL_DB_READ_MAX 256 /* batches given by one read */
+#define JOURNAL_DB_READ_BYTES                                                                                \
+    (256 * 1024) /* and it ends with the one that reaches that: they are applied in one turn of the loop */
 
 struct journal_db;
 

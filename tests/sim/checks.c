@@ -105,7 +105,8 @@ static void check_job(struct replica *r, struct job_state *j)
         violation(r->world, "r%d: %s counts %d unrecovered runs, and has %d", r->number, j->name,
                   j->live.unrecovered, unrecovered);
     if (j->def && !state_paused(&s->state, j) && j->live.unrecovered == 0 && j->live.timer.slot == 0 &&
-        !(j->live.held && s->apply) && /* the end of that apply wakes it */
+        !(j->live.held && s->apply) &&    /* the end of that apply wakes it, */
+        s->resume.step != RESUME_WAKES && /* or the end of the pause of all does */
         rules_next_ms(s, j) != HEAP_NEVER)
         violation(r->world, "r%d: %s has fire times to come and no alarm", r->number, j->name);
 }

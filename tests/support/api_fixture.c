@@ -276,6 +276,11 @@ void scheduler_yield_by(struct scheduler *s, const char *by)
     snprintf(fake.yield_by, sizeof(fake.yield_by), "%s", by ? by : "");
 }
 
+bool scheduler_is_reading(const struct scheduler *s)
+{
+    return fake.reading;
+}
+
 bool scheduler_leading(const struct scheduler *s)
 {
     return fake.leading;

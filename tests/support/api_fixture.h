@@ -15,14 +15,14 @@
 #define HELD_MAX 512
 
 struct fake {
-    bool leading, hold; /* hold: scheduler_wait does not answer until `release` */
-    json_t *runs;       /* the live ones */
-    int walk_rows;      /* so many jobs; 0: two */
-    int walk_made;      /* and so many of them were asked for */
-    int walk_gone;      /* from this one on the walk cannot go on; 0: it can */
-    int fails;          /* what the next write answers; 0: success */
-    char yield_by[64];  /* as scheduler_yield_by was told */
-    char asked[4096];   /* the last write: "trigger nightly {...} by unix:root" */
+    bool leading, reading, hold; /* hold: scheduler_wait does not answer until `release` */
+    json_t *runs;                /* the live ones */
+    int walk_rows;               /* so many jobs; 0: two */
+    int walk_made;               /* and so many of them were asked for */
+    int walk_gone;               /* from this one on the walk cannot go on; 0: it can */
+    int fails;                   /* what the next write answers; 0: success */
+    char yield_by[64];           /* as scheduler_yield_by was told */
+    char asked[4096];            /* the last write: "trigger nightly {...} by unix:root" */
     struct {
         void (*done)(void *arg, int result);
         void *arg;

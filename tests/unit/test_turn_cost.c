@@ -39,9 +39,12 @@ static void turn_pass(void)
 {
     int64_t begun_us = cpu_us();
 
+    b.wake_ms = INT64_MAX; /* the alarm has rung */
     scheduler_tick(b.scheduler);
     scheduler_flush(b.scheduler);
     turn_since(begun_us);
+    if (!scheduler_leading(b.scheduler))
+        return;
     begun_us = cpu_us();
     scheduler_journal_events.acked(b.scheduler, b.appended);
     scheduler_flush(b.scheduler);
@@ -53,7 +56,8 @@ static void turns_pass(void)
 {
     for (int i = 0; i < 2000; i++) {
         turn_pass();
-        if (b.wake_ms > b.now_ms && scheduler_acked(b.scheduler) == b.appended)
+        if (b.wake_ms > b.now_ms &&
+            (!scheduler_leading(b.scheduler) || scheduler_acked(b.scheduler) == b.appended))
             return;
     }
     fail_msg("it never rests");
@@ -170,6 +174,7 @@ static void a_standby_looks_at_the_leader_in_pieces(void **state)
 
     fill(MANY, NULL);
     bench_restore();
+    turns_pass();
     turns_begin();
     do {
         int64_t begun_us = cpu_us();
@@ -186,6 +191,102 @@ static void a_standby_looks_at_the_leader_in_pieces(void **state)
     assert_memory_equal(text, "job-", strlen("job-"));
 }
 
+/* ---- a snapshot ---- */
+
+static size_t jobs_seen(void)
+{
+    struct scheduler_walk *walk = scheduler_defs_walk(b.scheduler, NULL);
+    const char *name;
+    size_t count = 0;
+    json_t *row;
+
+    while (scheduler_walk_next(walk, &name, &row) == 0) {
+        count += row != NULL;
+        json_decref(row);
+    }
+    scheduler_walk_free(walk);
+    return count;
+}
+
+/* Beside the state that there is: who asks meanwhile sees that one, whole. */
+static void a_snapshot_is_read_in_pieces(void **state)
+{
+    uint64_t index;
+
+    fill(MANY, NULL);
+    index = b.appended;
+    bench_restore();
+    assert_true(scheduler_is_reading(b.scheduler));
+    assert_null(scheduler_state_text(b.scheduler, index, "", &(size_t){0}, &(int){0}, &(int64_t){0}));
+    for (int i = 0; i < 10 && scheduler_is_reading(b.scheduler); i++) {
+        assert_int_equal(jobs_seen(), MANY);
+        turn_pass();
+    }
+    turns_pass(); /* and the state before it is freed */
+    assert_false(scheduler_is_reading(b.scheduler));
+    assert_int_equal(jobs_seen(), MANY);
+    assert_no_turn_beyond(8, "a snapshot of 20000 jobs");
+}
+
+/* Of another leader: it pauses all. */
+static void other_leader_writes(const char *prev)
+{
+    struct batch *batch = batch_new(2, b.now_ms);
+    struct record *r;
+    size_t size;
+    char *text;
+
+    batch->index = ++b.appended;
+    snprintf(batch->prev, sizeof(batch->prev), "%s", prev);
+    r = batch_add(batch, RECORD_EPOCH);
+    RECORD_INT(batch, r, epoch, 2);
+    RECORD_TEXT(batch, r, replica, "q");
+    RECORD_TEXT(batch, r, cluster, "c");
+    RECORD_INT(batch, r, level, RECORD_LEVEL);
+    RECORD_TEXT(batch, r, cause, "start");
+    r = batch_add(batch, RECORD_PAUSE);
+    RECORD_TEXT(batch, r, by, "test");
+    text = batch_encode(batch, &size);
+    scheduler_journal_events.batch(b.scheduler, batch, text, size);
+    free(text);
+    batch_free(batch);
+}
+
+/* What comes meanwhile waits for its turn: a batch of another leader, and then the lead. */
+static void what_follows_a_snapshot_waits_for_it(void **state)
+{
+    static const char hash[] = "00000000000000000000000000000001"; /* bench_restore's */
+
+    fill(MANY, NULL);
+    bench_restore();
+    other_leader_writes(hash);
+    scheduler_journal_events.lead(b.scheduler, 3, "start");
+    assert_true(scheduler_is_reading(b.scheduler));
+    assert_false(scheduler_leading(b.scheduler));
+    assert_false(is_paused());
+    turns_pass();
+    assert_true(scheduler_leading(b.scheduler));
+    assert_true(is_paused());
+}
+
+/* A lead that is lost before it began is none, and a new snapshot begins again. */
+static void a_lead_that_is_lost_meanwhile_is_none(void **state)
+{
+    struct error why = {.code = ERR_DEPOSED};
+
+    fill(MANY, NULL);
+    bench_restore();
+    scheduler_journal_events.lead(b.scheduler, 3, "start");
+    turn_pass();
+    scheduler_journal_events.deposed(b.scheduler, &why);
+    scheduler_journal_events.restore(b.scheduler, NULL, 0, 0);
+    assert_false(scheduler_is_reading(b.scheduler));
+    for (int i = 0; i < 100; i++)
+        scheduler_tick(b.scheduler);
+    assert_false(scheduler_leading(b.scheduler));
+    assert_int_equal(jobs_seen(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +295,9 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_pause_that_was_cut_is_none, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_standby_looks_at_the_leader_in_pieces, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_is_read_in_pieces, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(what_follows_a_snapshot_waits_for_it, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_lead_that_is_lost_meanwhile_is_none, bench_setup, bench_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
