@@ -39,10 +39,19 @@ while True:
 """
 
 
+def processor_ticks():
+    """(all, idle) of all processors since the machine's start."""
+    with open("/proc/stat") as f:
+        ticks = [int(word) for word in f.readline().split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
+
+
 class Machine:
-    """How long a write to the disk takes that has to be durable, and how late this process wakes up, ten times a second."""
+    """How long a write to the disk takes that has to be durable, and how late this process wakes up, ten times a second; and
+    how busy the processors are, by whatever runs on the machine."""
 
     def __init__(self, folder):
+        self.ticks = processor_ticks()
         self.slow, self.worst, self.ended = [], {"fsync": 0.0, "wake-up": 0.0}, threading.Event()
         self.fd = os.open(folder.join("probe"), os.O_CREAT | os.O_WRONLY, 0o600)
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -52,6 +61,10 @@ class Machine:
         self.worst[what] = max(self.worst[what], seconds)
         if seconds >= SLOW_S and len(self.slow) < LISTED:
             self.slow.append(f"{lab.instant(time.time() - seconds, exact=True)} {what} {seconds:.2f} s")
+
+    def busy_percent(self):
+        both = [now - then for now, then in zip(processor_ticks(), self.ticks)]
+        return round(100 * (1 - both[1] / max(1, both[0])))
 
     def run(self):
         while not self.ended.is_set():
@@ -126,7 +139,8 @@ class Soak:
                 "doubled": [run for run, count in starts.items() if count > 1],
                 "missed": [run for run in expected if run not in starts],
                 "worst_ms": {what: round(1000 * seconds) for what, seconds in self.machine.worst.items()},
-                "slow": list(self.machine.slow),
+                "slow": list(self.machine.slow), "processors_busy_percent": self.machine.busy_percent(),
+                "load_average": os.getloadavg(),
                 "differences": [d.get("text") for d in view.get("differences", [])]}
 
     def close(self):
