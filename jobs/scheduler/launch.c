@@ -582,7 +582,10 @@ static void reconcile_armed(struct scheduler *s, struct run *r, struct attempt *
         arm_again(s, r);
         return;
     }
-    submit_in_time(s, r, ENGINE_PREPARE);
+    if (!r->live.ticket && takeover_prepare_at(s, r) > s->now_ms)
+        turn_wake_run(s, r, takeover_prepare_at(s, r));
+    else
+        submit_in_time(s, r, ENGINE_PREPARE);
 }
 
 /* Its engine was taken out of the configuration. */

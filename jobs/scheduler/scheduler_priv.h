@@ -428,6 +428,9 @@ void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcom
 /* True while a run of an earlier leader may execute beside one that this job would fire now.
  * takeover_recovered wakes the job. */
 bool takeover_holds(const struct scheduler *s, const struct job_state *j);
+/* When what is armed for this run is to be prepared: now, or a reservation that a new leader makes after a part of the time
+ * that is left, so that it does not keep the engine from what is due. */
+int64_t takeover_prepare_at(const struct scheduler *s, const struct run *r);
 /* A fire time that became a run, or a range that was skipped: those of the gap go into the report. */
 void takeover_note_late(struct scheduler *s, const struct job_state *j, int64_t fire_ms,
                         enum run_cause cause);

@@ -7,7 +7,8 @@
  *
  * A job whose runs may not overlap fires nothing while one of its runs of the earlier leader may execute: one
  * that was fired, or is due within RECOVER_AHEAD_MS. Later reservations cannot have been started: a leader
- * whose clock is off by more resigns. They are fenced last, in the order of their times, and block nothing.
+ * whose clock is off by more resigns. They are fenced last, in the order of their times, and block nothing. Where runs
+ * may overlap, those due within that time block nothing either: what is due now is not to wait for them.
  *
  * Failures: an engine that does not answer leaves its runs unrecovered, and the report says so.
  */
@@ -24,7 +25,8 @@
 #define REPORT_RUNS_MAX       200 /* named in the report, which fits a batch; the counts are of all */
 #define REPORT_TIMES_MAX      100
 #define RECOVER_AHEAD_MS      5000 /* a leader whose clock is off by more resigns */
-#define RECOVER_AHEAD_SPEEDUP 4    /* later reservations are recovered so many times faster than they come */
+#define RECOVER_AHEAD_SPEEDUP 4    /* later reservations are recovered so many times faster than they come, */
+#define RECOVER_FIRST_MS      500 /* and the first ones half as fast: until then the engine has what is due */
 
 static const char *const outcomes[] = {
 #define X(outcome, name) [OUTCOME_##outcome] = name,
@@ -59,11 +61,15 @@ void takeover_recovered(struct scheduler *s, struct run *r, enum takeover_outcom
     turn_wake_job(s, r->job, s->now_ms);
 }
 
+static bool may_overlap(const struct job_state *j)
+{
+    return j->def && j->def->concurrency == JOB_ALLOW && !rules_max_running(j->def);
+}
+
 bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 {
     invariant_job(s, j);
-    if (j->live.unrecovered == 0 ||
-        (j->def && j->def->concurrency == JOB_ALLOW && !rules_max_running(j->def)))
+    if (j->live.unrecovered == 0 || may_overlap(j))
         return false;
     LIST_EACH(link, &j->runs)
     {
@@ -77,12 +83,26 @@ bool takeover_holds(const struct scheduler *s, const struct job_state *j)
 
 /* ---- the new leader begins ---- */
 
+/* How long after the beginning what is due in `ahead_ms` is the engine's turn. */
+static int64_t recover_in(int64_t ahead_ms)
+{
+    int64_t in_ms = ahead_ms / RECOVER_AHEAD_SPEEDUP;
+    int64_t more_ms = in_ms < RECOVER_FIRST_MS ? in_ms : RECOVER_FIRST_MS;
+
+    return ahead_ms <= 0 ? 0 : in_ms + more_ms;
+}
+
 /* When to begin with it: at once, or a reservation for later after those that are due sooner. */
 static int64_t recover_at(const struct scheduler *s, const struct run *r)
 {
-    int64_t ahead = r->due_ms - s->now_ms - RECOVER_AHEAD_MS;
+    int64_t held_ms = may_overlap(r->job) ? 0 : RECOVER_AHEAD_MS;
 
-    return r->fired || ahead <= 0 ? s->now_ms : s->now_ms + ahead / RECOVER_AHEAD_SPEEDUP;
+    return s->now_ms + (r->fired ? 0 : recover_in(r->due_ms - s->now_ms - held_ms));
+}
+
+int64_t takeover_prepare_at(const struct scheduler *s, const struct run *r)
+{
+    return r->fired ? s->now_ms : s->takeover.lead_ms + recover_in(r->due_ms - s->takeover.lead_ms);
 }
 
 static bool is_handed_over(struct scheduler *s, struct run *r)

@@ -51,6 +51,44 @@ static void what_never_ran_is_prepared_again(void **state)
     bench_until(ENGINE_PREPARE);
 }
 
+/* A job of one reservation, due in 20 s, that is prepared where it is said so; then 3 s before its time another leads. */
+static void bench_reserve_and_lead(const char *concurrency, bool prepared)
+{
+    bench_apply(json_pack("{s:{s:{s:s,s:s,s:s}}}", "jobs", "a", "image", "x", "schedule", "0 * * * * *",
+                          "concurrency", concurrency));
+    bench_until(ENGINE_PREPARE);
+    if (prepared)
+        bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id-1", .exit_code = -1});
+    b.now_ms = b.fire_ms - 3000;
+    bench_settle();
+    bench_restore();
+    scheduler_journal_events.lead(b.scheduler, 2, "start");
+    bench_settle();
+}
+
+/* The engine would be busy with it when it is to start what is due. */
+static void a_new_leader_leaves_reservations_for_a_moment(void **state)
+{
+    for (int prepared = 0; prepared < 2; prepared++) {
+        if (prepared) {
+            bench_teardown(NULL);
+            bench_setup(NULL);
+        }
+        bench_reserve_and_lead("allow", prepared);
+        assert_false(b.asked);
+        b.now_ms += 1500;
+        bench_settle();
+        assert_true(b.asked && b.op == (prepared ? ENGINE_FENCE : ENGINE_PREPARE));
+        assert_int_equal(b.fire_ms - b.now_ms, 1500);
+    }
+}
+
+static void where_runs_may_not_overlap_it_fences_at_once_what_is_due_soon(void **state)
+{
+    bench_reserve_and_lead("forbid", true);
+    assert_true(b.asked && b.op == ENGINE_FENCE);
+}
+
 /* In the time that is lost it may have been prepared again, under another name. */
 static void what_a_lost_journal_may_have_started_is_not_started_again(void **state)
 {
@@ -678,6 +716,10 @@ int main(void)
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(batches_keep_to_what_the_journal_takes, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_never_ran_is_prepared_again, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_new_leader_leaves_reservations_for_a_moment, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(where_runs_may_not_overlap_it_fences_at_once_what_is_due_soon,
+                                        bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_a_lost_journal_may_have_started_is_not_started_again,
                                         bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_failure_after_the_lost_time_is_retried, bench_setup,
