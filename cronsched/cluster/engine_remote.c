@@ -223,12 +223,13 @@ static void call_ask(struct remote_call *c)
 static char *body_of(const struct remote_engine *e, enum engine_op op, const struct engine_request *r)
 {
     enum engine_op asked = op == ENGINE_WATCH && e->o.host_id ? ENGINE_FENCE : op;
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:s?,s:s?,s:I,s:b}", "engine",
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:i,s:i,s:I,s:I,s:s,s:s,s:s?,s:s?,s:I,s:b,s:I,s:b}", "engine",
                           e->engine.name, "op", engine_op_name(asked), "job", r->job->name, "def",
                           job_to_json(r->job), "run", r->run, "attempt", r->attempt, "try", r->try, "epoch",
                           (json_int_t)r->epoch, "reign", (json_int_t)e->o.host->epoch(e->o.host), "name",
                           r->name, "id", r->id, "boot", r->boot_id, "identity", r->identity, "started",
-                          (json_int_t)r->started_ms, "may_have_run", r->may_have_run || op == ENGINE_WATCH);
+                          (json_int_t)r->started_ms, "may_have_run", r->may_have_run || op == ENGINE_WATCH,
+                          "stopping", (json_int_t)r->stopping_ms, "asked_before", r->asked_before);
     char *text = json_dumps(o, JSON_COMPACT);
 
     json_decref(o);

@@ -184,6 +184,8 @@ struct asked {
     json_t *def;
     int attempt, try, may_have_run;
     json_int_t epoch, leader_epoch, started; /* of the attempt, of who asks; when it started */
+    json_int_t stopping;
+    bool asked_before;
 };
 
 static int read_body(const json_t *body, struct asked *a, struct error *error)
@@ -200,6 +202,8 @@ static int read_body(const json_t *body, struct asked *a, struct error *error)
     a->boot_id = json_string_value(boot_id);
     a->identity = json_string_value(json_object_get(body, "identity")); /* not there: by an older leader */
     a->started = json_integer_value(json_object_get(body, "started"));
+    a->stopping = json_integer_value(json_object_get(body, "stopping"));
+    a->asked_before = json_is_true(json_object_get(body, "asked_before"));
     return 0;
 }
 
@@ -228,6 +232,8 @@ static struct engine_request request_of(struct peer_engine *p, const struct aske
                                    .boot_id = a->boot_id,
                                    .identity = a->identity,
                                    .started_ms = a->started,
+                                   .stopping_ms = a->stopping,
+                                   .asked_before = a->asked_before,
                                    .cause = "",
                                    .may_have_run = a->may_have_run};
 }

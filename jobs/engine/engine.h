@@ -94,7 +94,10 @@ struct engine_request {
     int64_t started_ms;    /* WATCH: as STARTED was answered; 0: it was only accepted */
     bool unresolved;       /* WATCH: whether it runs is not known: STARTED is answered once it is */
     bool may_have_run;     /* FENCE: a release may have been sent (by anyone) */
-    const char *cause;     /* schedule, manual, after, backfill, ... */
+    int64_t stopping_ms;   /* WATCH, STOP: since when it is to end, by the journal; 0: it is not */
+    bool
+        asked_before; /* STOP: an earlier leader may have asked; the grace goes on from there where the engine can tell */
+    const char *cause;                 /* schedule, manual, after, backfill, ... */
     int64_t fire_ms, previous_fire_ms; /* previous: 0 when there is none */
     const json_t *params;              /* object of strings, or NULL */
 };

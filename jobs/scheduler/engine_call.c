@@ -153,6 +153,8 @@ uint64_t engine_call_begin(struct scheduler *s, struct run *r, enum engine_op op
         .started_ms = a->started_ms,
         .unresolved = r->state == RUN_UNRESOLVED,
         .may_have_run = r->fired,
+        .stopping_ms = a->stop_reason ? a->stopping_ms : 0,
+        .asked_before = op == ENGINE_STOP && !r->live.stopped_here && r->live.stops == 1,
         .cause = run_cause_name(r->cause),
         .fire_ms = r->fire_ms,
         .previous_fire_ms = rules_previous_ms(s, r),

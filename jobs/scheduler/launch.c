@@ -122,6 +122,7 @@ void launch_stop(struct scheduler *s, struct run *r, enum run_stop reason, const
     PUT_TEXT(s, rec, reason, run_stop_name(reason));
     PUT_TEXT(s, rec, by, by);
     turn_commit(s, rec);
+    r->live.stopped_here = true;
 }
 
 void launch_stop_others(struct scheduler *s, const struct run *by)
@@ -391,6 +392,7 @@ void launch_arm(struct scheduler *s, struct run *r, const char *engine)
     r->live.starts = r->live.pending = 0;
     r->live.stop_again_ms = r->live.sent_ms = r->live.started_ms = 0;
     r->live.stops = 0;
+    r->live.stopped_here = false;
     put_arm(s, r->id, number, try, engine, r->fire_ms, r->due_ms);
 }
 

@@ -157,6 +157,7 @@ struct run_live {
     int failures; /* of the engine in a row: for the back-off */
     int64_t not_before_ms, stop_again_ms, recover_by_ms;
     int stops;             /* so often its newest attempt was asked to stop */
+    bool stopped_here;     /* the stop is this leader's own, not one that it found */
     int64_t sent_ms;       /* the one start request, by this server's clock; 0: an earlier leader sent it */
     int64_t started_ms;    /* the newest attempt, by this server's clock; 0: not looked at yet */
     uint64_t index;        /* the last batch that touched it */

@@ -442,6 +442,8 @@ uint64_t fixture_submit(struct fixture *f, enum engine_op op, struct job *job, c
         .identity = a->identity[0] ? a->identity : NULL,
         .started_ms = a->started_ms,
         .may_have_run = may_have_run,
+        .stopping_ms = a->stopping_ms,
+        .asked_before = a->stopping_ms > 0,
         .cause = "schedule",
         .fire_ms = TEST_FIRE_MS,
         .previous_fire_ms = TEST_FIRE_MS - 86400000,

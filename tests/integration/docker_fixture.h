@@ -86,7 +86,8 @@ struct job *fixture_job(struct fixture *f, const char *name, const char *script,
 struct attempt_id {
     char run[64], name[64], id[160], boot_id[256], identity[ENGINE_IDENTITY_MAX];
     int try;
-    int64_t started_ms; /* for WATCH; set by the test */
+    int64_t started_ms;  /* for WATCH; set by the test */
+    int64_t stopping_ms; /* for STOP: an earlier leader may have asked; set by the test */
 };
 
 /* A fresh attempt: names that no other test has. */

@@ -227,8 +227,8 @@ static void folders_that_are_not_allowed_are_not_mounted(void **state)
         const char *refused;
     } table[] = {{"ledger", NULL},
                  {"ledger/inside", NULL},
-                 {"ledger/out", "/etc:/mnt"},
-                 {NULL, "/:/mnt"},
+                 {"ledger/out", "'/etc'"},
+                 {NULL, "'/'"},
                  {"ledger/dangling", "volumes: "}};
     struct fixture *f = *state;
     struct attempt_id a;

@@ -334,6 +334,52 @@ static void memory_is_limited_and_the_end_says_so(void **state)
     assert_string_equal(t->cause, "oom");
     fixture_expect_text(t->text, "memory");
     job_unref(job);
+    job = fixture_job(f, "child",
+                      "for i in 1 2 3 4 5; do $H; sleep 0.2; done; exit 0", /* it lives on itself */
+                      "{\"resources\":{\"memory\":\"8m\"},\"environment\":{\"H\":"
+                      "\"dd if=/dev/zero of=/dev/null bs=64M count=1\"}}");
+    t = fixture_run(f, job, NULL);
+    fixture_expect(t, ENGINE_ENDED);
+    assert_int_equal(t->exit_code, 0);
+    assert_string_equal(t->cause, "exit");
+    fixture_expect_text(t->text, "a process in it was killed");
+    job_unref(job);
+}
+
+/* One who comes during the grace does not know whether the stop was sent, and the engine does. */
+static void a_stop_by_a_later_leader_is_no_second_signal(void **state)
+{
+    struct fixture *f = *state;
+    struct job *job = fixture_job(f, "asked",
+                                  RAN "trap 'echo term >> /ledger/term' TERM; while true; do sleep 0.1; done",
+                                  "{\"stop_grace\":\"3s\"}");
+    struct attempt_id a = fixture_prepared(f, job);
+    uint64_t watch, first, second;
+    struct test_answer *t;
+
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    watch = fixture_submit(f, ENGINE_WATCH, job, &a, true);
+    fixture_until_lines(f, "ran", 1);
+    first = fixture_submit(f, ENGINE_STOP, job, &a, true);
+    a.stopping_ms = f->host.now_ms(&f->host);
+    fixture_until_lines(f, "term", 1);
+    fixture_turn(f, 500); /* the engine writes down what it has sent a moment later */
+    second = fixture_submit(f, ENGINE_STOP, job, &a, true);
+    t = fixture_wait(f, watch);
+    fixture_expect(t, ENGINE_ENDED);
+    assert_int_equal(t->exit_code, 137);
+    assert_true(t->at_ms - a.stopping_ms < 5000); /* the grace was not begun again */
+    fixture_expect(fixture_wait(f, first), ENGINE_DONE);
+    fixture_expect(fixture_wait(f, second), ENGINE_DONE);
+    assert_int_equal(fixture_count(f, "term"), 1);
+
+    a = fixture_prepared(f, job); /* the one before had not sent it */
+    fixture_expect(fixture_ask(f, ENGINE_RELEASE, job, &a, false), ENGINE_STARTED);
+    fixture_until_lines(f, "ran", 2);
+    a.stopping_ms = f->host.now_ms(&f->host);
+    fixture_expect(fixture_ask(f, ENGINE_STOP, job, &a, true), ENGINE_DONE);
+    assert_int_equal(fixture_count(f, "term"), 2);
+    job_unref(job);
 }
 
 /* Whatever it finds, or does not find, under that id: it is another engine's, and nothing is sent. */
@@ -609,6 +655,7 @@ int main(int argc, char **argv)
         TEST(much_output_is_kept_whole),
         TEST(stop_asks_first_and_kills_after_the_grace),
         TEST(memory_is_limited_and_the_end_says_so),
+        TEST(a_stop_by_a_later_leader_is_no_second_signal),
         TEST(a_container_removed_while_watched),
         TEST(another_engine_knows_nothing_of_an_attempt),
         TEST(an_engine_that_is_replaced_behind_a_fence),

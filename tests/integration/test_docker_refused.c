@@ -71,6 +71,41 @@ static void the_leader_that_sent_the_start_is_told(void **state)
     }
 }
 
+/* The engine would make it, empty, and the job would find nothing there. */
+static void a_folder_that_is_not_there_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char more[800];
+    struct job *job;
+    struct attempt_id a;
+    struct test_answer *t;
+
+    snprintf(place, sizeof(place), "%s/not-there", f->folder);
+    snprintf(more, sizeof(more), "{\"volumes\":[\"%s/ledger:/ledger\",\"%s:/data:ro\"]}", f->folder, place);
+    job = fixture_job(f, "nothing", RAN, more);
+    a = fixture_attempt(f, job);
+    t = fixture_ask(f, ENGINE_PREPARE, job, &a, false);
+    fixture_expect(t, ENGINE_REFUSED);
+    fixture_expect_text(t->text, "bind source path does not exist");
+    assert_nothing_ran(f);
+
+    assert_int_equal(mkdir(place, 0755), 0); /* there when it was prepared, and gone before its start */
+    a = fixture_prepared(f, job);
+    assert_int_equal(rmdir(place), 0);
+    t = fixture_ask(f, ENGINE_RELEASE, job, &a, false);
+    fixture_expect(t, ENGINE_REFUSED);
+    fixture_expect_text(t->text, "not-there");
+    assert_nothing_ran(f);
+
+    assert_int_equal(mkdir(place, 0755), 0);
+    a = fixture_prepared(f, job);
+    assert_int_equal(rmdir(place), 0);
+    t = fixture_ask(f, ENGINE_FENCE, job, &a, true);
+    fixture_expect(t, ENGINE_NEVER_RAN);
+    assert_nothing_ran(f);
+    job_unref(job);
+}
+
 /* Words that prove nothing by themselves; its witness does. */
 static void a_user_that_the_image_does_not_have_is_told(void **state)
 {
@@ -135,6 +170,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_leader_that_sent_the_start_is_told),
+        TEST(a_folder_that_is_not_there_is_told),
         TEST(a_user_that_the_image_does_not_have_is_told),
         TEST(a_later_leader_is_told),
         TEST(what_cannot_be_sealed_is_removed),

@@ -122,9 +122,42 @@ static void the_cause_of_an_end(void **state)
     }
 }
 
+/* Whether anybody was there to read what it wrote last. */
+static void the_output_of_an_end(void **state)
+{
+    static const struct {
+        int64_t started_ms, finished_ms, process_ms, network_ms;
+        bool seen_away, unread;
+    } table[] = {
+        {1000000, 1500000, 0, 0, false, false},
+        {1000000, 1500000, 0, 0, true, true},
+        {1000000, 1500000, 1510000, 0, false, true}, /* ten seconds before the engine was there */
+        {1000000, 1500000, 0, 1510000, false, true}, /* the engine is elsewhere: to a minute */
+        {1000000, 1500000, 1700000, 1510000, false,
+         false}, /* that engine came much later: another was there */
+        {1000000, 1500000, 900000, 0, false, false},
+        {1000000, 1500000, 1490000, 0, false, false}, /* it was back */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct docker_state s = {.started_ms = table[i].started_ms, .finished_ms = table[i].finished_ms};
+        struct docker_restart restart = {.process_ms = table[i].process_ms,
+                                         .network_ms = table[i].network_ms,
+                                         .seen_away = table[i].seen_away};
+        struct docker_end end = {.state = &s, .unread = docker_end_is_unread(&s, &restart)};
+        char text[512];
+
+        docker_end_explain(&end, text, sizeof(text));
+        if (end.unread != table[i].unread || !strstr(text, "may be missing") != !table[i].unread)
+            fail_msg("%zu: %d: %s", i, end.unread, text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_source_of_an_end),
+                                       cmocka_unit_test(the_output_of_an_end),
                                        cmocka_unit_test(the_cause_of_an_end)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

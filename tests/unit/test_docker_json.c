@@ -364,6 +364,31 @@ static void the_body_of_a_large_job(void **state)
     json_decref(job.labels);
 }
 
+static void what_an_archive_holds(void **state)
+{
+    char archive[DOCKER_SEAL_BYTES], two[1024 + DOCKER_SEAL_BYTES] = {0};
+
+    (void)state;
+    docker_seal_archive("/.w-ab/start", archive);
+    assert_true(docker_archive_holds(archive, sizeof(archive), ".w-ab/start"));
+    assert_false(docker_archive_holds(archive, sizeof(archive), ".w-ab/star"));
+    assert_false(docker_archive_holds(archive, sizeof(archive), ".w-ab"));
+    assert_false(docker_archive_holds(archive, 511, ".w-ab/start"));
+    assert_false(docker_archive_holds("", 0, ""));
+
+    docker_seal_archive("/.w-ab/",
+                        two); /* a folder; then a file of 5 bytes; then the one that is looked for */
+    memcpy(two + 512, archive, 512);
+    memcpy(two + 512 + 124, "00000000005", 11);
+    memset(two + 1024, 0, 512);
+    memcpy(two + 1536, archive, 512);
+    memcpy(two + 1536, ".w-cd", 5);
+    assert_true(docker_archive_holds(two, sizeof(two), ".w-ab"));
+    assert_true(docker_archive_holds(two, sizeof(two), ".w-cd/start"));
+    memcpy(two + 512 + 124, "77777777777", 11); /* longer than all */
+    assert_false(docker_archive_holds(two, sizeof(two), ".w-cd/start"));
+}
+
 /* A job as people write it, and the HostConfig that Compose would make of it. */
 static void confinement_is_as_in_compose(void **state)
 {
@@ -371,6 +396,10 @@ static void confinement_is_as_in_compose(void **state)
         const char *job, *key, *value; /* value NULL: the key is not there */
     } table[] = {
         {"{\"init\":true}", "Init", "true"},
+        {"{\"volumes\":[\"cache:/c:ro\",\"/srv/a:/b\",\"/x:/y:ro\"]}", "Binds", "[\"cache:/c:ro\"]"},
+        {"{\"volumes\":[\"cache:/c:ro\",\"/srv/a:/b\",\"/x:/y:ro\"]}", "Mounts",
+         "[{\"Type\":\"bind\",\"Source\":\"/srv/a\",\"Target\":\"/b\",\"ReadOnly\":false},"
+         "{\"Type\":\"bind\",\"Source\":\"/x\",\"Target\":\"/y\",\"ReadOnly\":true}]"},
         {"{}", "Init", NULL},
         {"{\"read_only\":true}", "ReadonlyRootfs", "true"},
         {"{\"privileged\":true}", "Privileged", "true"},
@@ -580,6 +609,7 @@ int main(void)
         cmocka_unit_test(the_body_of_a_small_job),
         cmocka_unit_test(the_body_of_a_large_job),
         cmocka_unit_test(confinement_is_as_in_compose),
+        cmocka_unit_test(what_an_archive_holds),
         cmocka_unit_test(what_the_container_is_called_and_how_it_is_stopped),
         cmocka_unit_test(what_is_not_utf8_gives_no_body),
         cmocka_unit_test(witness_paths),

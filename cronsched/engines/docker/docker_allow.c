@@ -109,6 +109,7 @@ static bool is_below_one(const json_t *folders, const char *path)
     return false;
 }
 
+/* Volumes, by name. */
 static int judge_binds(const json_t *allow, const json_t *binds, struct error *error)
 {
     const json_t *list = json_object_get(allow, "volumes"), *bind;
@@ -117,13 +118,28 @@ static int judge_binds(const json_t *allow, const json_t *binds, struct error *e
     json_array_foreach(binds, i, bind)
     {
         const char *text = json_string_value(bind);
-        json_t *source = json_stringn(text, strcspn(text, ":"));
-        const char *path = json_string_value(source);
-        bool allowed = path && (path[0] == '/' ? is_below_one(list, path) : is_listed(list, path));
+        json_t *name = json_stringn(text, strcspn(text, ":"));
+        bool allowed = name && *text != '/' && is_listed(list, json_string_value(name));
 
-        json_decref(source);
+        json_decref(name);
         if (!allowed)
             return refuse(error, "volumes", text);
+    }
+    return 0;
+}
+
+/* Folders and files of the host. */
+static int judge_mounts(const json_t *allow, const json_t *mounts, struct error *error)
+{
+    const json_t *list = json_object_get(allow, "volumes"), *mount;
+    size_t i;
+
+    json_array_foreach(mounts, i, mount)
+    {
+        const char *source = json_string_value(json_object_get(mount, "Source"));
+
+        if (!source || !is_below_one(list, source))
+            return refuse(error, "volumes", source ? source : "");
     }
     return 0;
 }
@@ -259,6 +275,7 @@ static const struct {
     {"Init", NULL},
     {"LogConfig", NULL},
     {"Memory", NULL},
+    {"Mounts", judge_mounts},
     {"NanoCpus", NULL},
     {"NetworkMode", judge_network},
     {"PidsLimit", NULL},

@@ -47,6 +47,7 @@ struct docker_reply {
     bool complete;
     json_t *json; /* borrowed; NULL when the body is none */
     const char *body;
+    size_t size;      /* of the body, which may hold null bytes */
     int64_t date_ms;  /* the engine's clock; 0: not told */
     const char *text; /* the engine's message, or why there is no answer; never NULL */
 };

@@ -150,27 +150,40 @@ static void set_lists(json_t *host, const struct job *job)
     set_list(host, "SecurityOpt", security_opt_json(job));
 }
 
-/* With the folders that links lead to, so that what was judged is what is mounted. */
-static json_t *binds_json(const struct strings *volumes, char *const *sources)
+/* SOURCE:TARGET[:ro]. Unlike a bind, a mount whose source is not there is refused: a bind makes an empty folder of it, on
+ * which the job would succeed. `source`: where links lead to, so that what was judged is what is mounted; or NULL. */
+static json_t *mount_json(const char *text, const char *source)
 {
-    json_t *array = json_array();
+    const char *target = strchr(text, ':') + 1;
+    size_t target_size = strcspn(target, ":");
+    size_t source_size = source ? strlen(source) : (size_t)(target - 1 - text);
+
+    return json_pack("{s:s, s:s%, s:s%, s:b}", "Type", "bind", "Source", source ? source : text, source_size,
+                     "Target", target, target_size, "ReadOnly", strcmp(target + target_size, ":ro") == 0);
+}
+
+/* Volumes by name are binds: there is no difference, and the engine makes what is not there. */
+static void set_volumes(json_t *host, const struct strings *volumes, char *const *sources)
+{
+    json_t *binds = json_array(), *mounts = json_array();
 
     for (size_t i = 0; i < volumes->count; i++) {
         const char *text = volumes->items[i];
 
-        if (sources && sources[i])
-            json_array_append_new(array, json_sprintf("%s%s", sources[i], strchr(text, ':')));
+        if (text[0] == '/')
+            json_array_append_new(mounts, mount_json(text, sources ? sources[i] : NULL));
         else
-            json_array_append_new(array, json_string(text));
+            json_array_append_new(binds, json_string(text));
     }
-    return array;
+    set_list(host, "Binds", binds);
+    set_list(host, "Mounts", mounts);
 }
 
 void docker_confine_json(json_t *host, const struct job *job, const struct docker_create *with)
 {
     json_t *log = log_config_json(job, with->log_driver);
 
-    set_list(host, "Binds", binds_json(&job->volumes, with->sources));
+    set_volumes(host, &job->volumes, with->sources);
     set_lists(host, job);
     set_text(host, "NetworkMode", job->network);
     json_object_set_new(host, "Tmpfs", tmpfs_json(job, with->witness));

@@ -97,6 +97,11 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
         docker_wake_in(task, 0, on_not_made);
 }
 
+void docker_container_path(const struct docker_task *task, const char *what, char *ret, size_t size)
+{
+    snprintf(ret, size, "/containers/%.*s%s", DOCKER_ID_MAX, task->task.q.id, what);
+}
+
 void docker_link_suspect(struct docker *d, const struct docker_reply *reply)
 {
     if (d->tasks.closing || d->link == DOCKER_LINK_DOWN)

@@ -172,6 +172,8 @@ void docker_send(struct docker_task *task, const struct docker_call *call, docke
 struct http_call *docker_open(struct docker *d, const struct docker_call *call,
                               const struct client_request *with, struct error *error);
 
+/* The API's path of the task's container, and of what belongs to it: "/json", "". */
+void docker_container_path(const struct docker_task *task, const char *what, char *ret, size_t size);
 void docker_queue_again(struct docker_task *task, void (*begin)(struct docker_task *task));
 /* As task_wake_in. */
 void docker_wake_in(struct docker_task *task, int64_t ms, void (*on_wake)(struct docker_task *task));
@@ -236,10 +238,14 @@ int docker_witness_folder(const char *witness); /* bytes of the path of its volu
 bool docker_witness_fits(const json_t *container);
 void docker_witness_look(struct docker_task *task, docker_done *done);
 /* What the reply says: *ret, whether the witness is there. A status of HTTP, 200 when *ret is known. */
+/* An answer about the container's files: it is there, and the engine cannot mount what it mounts. */
+bool docker_unmountable(const struct docker_reply *reply);
 int docker_witness_seen(const struct docker_task *task, const struct docker_reply *reply, bool *ret);
 
 /* ---- docker_seal.c: pure. The archive that puts a file in the place of a container's start witness. ---- */
 void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES]);
+/* Whether an archive holds `path`, without a slash at its end, as a folder or a file. */
+bool docker_archive_holds(const char *archive, size_t size, const char *path);
 
 /* ---- docker_json.c: pure ---- */
 int docker_state_read(const json_t *inspect, struct docker_state *ret);
@@ -274,7 +280,10 @@ struct docker_end {
     enum docker_end_source source;
     int foreign_signal; /* sent through the engine by somebody else; 0: none */
     bool stopped;       /* by us */
+    bool unread;        /* nobody was there to read what it wrote last */
 };
+/* Nobody has seen its end, and the engine was away then: what it had not taken out of the pipe is lost. */
+bool docker_end_is_unread(const struct docker_state *state, const struct docker_restart *restart);
 /* Writes what people should know beside the exit code; "" for an ordinary end. Returns the cause, as of engine_answer. */
 const char *docker_end_explain(const struct docker_end *end, char *text, size_t size);
 /* It was killed, it has a memory limit, and the engine does not say that it was for that. */
@@ -318,6 +327,7 @@ void docker_watches_link_up(struct docker *d);
 void docker_watches_link_down(struct docker *d);
 void docker_watches_identified(struct docker *d);             /* those of another engine are told */
 void docker_watch_stopping(struct docker *d, const char *id); /* a STOP of ours is on its way */
+bool docker_watch_ends_by(struct docker *d, const char *id, int signal); /* it is one that asks it to end */
 void docker_looks_timer_start(struct docker *d);
 void docker_events_open(struct docker *d);
 void docker_events_close(struct docker *d);

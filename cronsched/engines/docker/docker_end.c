@@ -66,6 +66,14 @@ enum docker_end_source docker_end_judge(const struct docker_state *state,
     return may_be_stopped(state, restart) ? DOCKER_END_MAYBE_ENGINE : otherwise;
 }
 
+bool docker_end_is_unread(const struct docker_state *state, const struct docker_restart *restart)
+{
+    int64_t at_ms = restart->process_ms ? restart->process_ms : restart->network_ms;
+
+    return restart->seen_away || (state->started_ms < at_ms && state->finished_ms > at_ms - RESTORE_MS &&
+                                  state->finished_ms < at_ms + SLACK_MS);
+}
+
 /* ---- why ---- */
 
 static const char *signal_name(int signal, char *buffer, size_t size)
@@ -129,14 +137,21 @@ static const char *explain(const struct docker_end *end, char *text, size_t size
     return explain_code(end, text, size);
 }
 
+static void add(char *text, size_t size, const char *more)
+{
+    size_t n = strlen(text);
+
+    snprintf(text + n, size - n, "%s%s", n ? "; " : "", more);
+}
+
 const char *docker_end_explain(const struct docker_end *end, char *text, size_t size)
 {
     const char *cause = explain(end, text, size);
-    size_t n = strlen(text);
 
     /* the engine says so of any process in it; the container itself lived on */
     if (end->state->oom_killed && end->state->exit_code != 128 + SIGKILL)
-        snprintf(text + n, size - n, "%sa process in it was killed: it needed more memory than the limit",
-                 n ? "; " : "");
+        add(text, size, "a process in it was killed: it needed more memory than the limit");
+    if (end->unread)
+        add(text, size, "what it wrote last may be missing: the engine was away at its end");
     return cause;
 }

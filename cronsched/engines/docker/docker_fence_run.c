@@ -150,8 +150,9 @@ static void on_sealed(struct docker_task *t, const struct docker_reply *reply)
     if (docker_lost(reply))
         tell_lost(t, reply);
     else
-        tell(t,
-             &(struct docker_fact){.kind = DOCKER_FACT_SEALED, .status = reply->status, .text = reply->text});
+        tell(t, &(struct docker_fact){.kind = DOCKER_FACT_SEALED,
+                                      .status = docker_unmountable(reply) ? 500 : reply->status,
+                                      .text = reply->text});
 }
 
 static void on_removed(struct docker_task *t, const struct docker_reply *reply)

@@ -1,4 +1,4 @@
-/* RELEASE, STOP and DISCARD.
+/* RELEASE and DISCARD.
  *
  * RELEASE sends the one start request, on a connection of its own, and is done with it: whatever comes back,
  * it is not sent again. What the answers mean:
@@ -22,11 +22,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-static void container_path(const struct docker_task *t, const char *what, char *path, size_t size)
-{
-    snprintf(path, size, "/containers/%.*s%s", DOCKER_ID_MAX, t->task.q.id, what);
-}
 
 /* ---- RELEASE ---- */
 
@@ -104,7 +99,7 @@ static void look(struct docker_task *t, docker_done *done)
 {
     char path[DOCKER_PATH_MAX];
 
-    container_path(t, "/json", path, sizeof(path));
+    docker_container_path(t, "/json", path, sizeof(path));
     docker_send(t, &(struct docker_call){.method = "GET", .path = path}, done);
 }
 
@@ -187,7 +182,7 @@ static void send_start(struct docker_task *t)
 {
     char path[DOCKER_PATH_MAX];
 
-    container_path(t, "/start", path, sizeof(path));
+    docker_container_path(t, "/start", path, sizeof(path));
     docker_prepared_released(t->docker, t->task.q.id);
     FAULT_POINT("docker.release", t->task.q.run);
     docker_send(
@@ -220,49 +215,6 @@ void docker_release_begin(struct docker_task *t)
         look(t, on_release_state);
 }
 
-/* ---- STOP ---- */
-
-static void on_killed(struct docker_task *t, const struct docker_reply *reply)
-{
-    if (docker_lost(reply) || (reply->status >= 500 && reply->status != 500))
-        docker_answer_unreachable(t, reply);
-    else
-        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->status < 300 ? "killed" : reply->text);
-}
-
-static void on_stopped(struct docker_task *t, const struct docker_reply *reply)
-{
-    char path[DOCKER_PATH_MAX];
-
-    if (docker_lost(reply)) {
-        docker_answer_unreachable(t, reply);
-    } else if (reply->status < 500) { /* 204, 304: it had ended, 404: it is gone */
-        task_answer_text(&t->task, ENGINE_DONE, -1, "%s", reply->status < 300 ? "stopped" : reply->text);
-    } else {
-        container_path(t, "/kill", path, sizeof(path));
-        docker_send(t, &(struct docker_call){.method = "POST", .path = path, .query = "signal=KILL"},
-                    on_killed);
-    }
-}
-
-/* The answer to a stop comes when it has worked, so after the grace: others get its place meanwhile. */
-void docker_stop_begin(struct docker_task *t)
-{
-    char path[DOCKER_PATH_MAX], query[32];
-    int64_t grace_s = (t->task.q.job->stop_grace_ms + 999) / 1000;
-
-    container_path(t, "/stop", path, sizeof(path));
-    snprintf(query, sizeof(query), "t=%lld", (long long)grace_s);
-    FAULT_POINT("docker.stop", t->task.q.run);
-    docker_watch_stopping(t->docker, t->task.q.id);
-    task_step_aside(&t->task);
-    docker_send(
-        t,
-        &(struct docker_call){
-            .method = "POST", .path = path, .query = query, .timeout_ms = grace_s * 1000 + DOCKER_CALL_MS},
-        on_stopped);
-}
-
 /* ---- DISCARD ---- */
 
 static void on_discarded(struct docker_task *t, const struct docker_reply *reply)
@@ -285,7 +237,7 @@ static void on_discard_state(struct docker_task *t, const struct docker_reply *r
     } else if (docker_state_read(reply->json, &state) < 0 || docker_state_started(&state)) {
         task_answer_text(&t->task, ENGINE_DONE, -1, "it has been started, and stays");
     } else {
-        container_path(t, "", path, sizeof(path));
+        docker_container_path(t, "", path, sizeof(path));
         docker_send(t, &(struct docker_call){.method = "DELETE", .path = path, .query = "v=1"}, on_discarded);
     }
 }

@@ -29,6 +29,7 @@ struct docker_reply docker_read(const struct http_answer *answer, json_t **ret_j
         .status = answer->status,
         .complete = answer->complete,
         .body = answer->body,
+        .size = answer->size,
         .date_ms = docker_ms_of(answer->date_s),
         .text = answer->error,
     };

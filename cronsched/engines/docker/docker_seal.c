@@ -1,9 +1,11 @@
-/* The seal of a container: an archive of one empty file, at the path of the start witness (docker_fence.h).
+/* The seal of a container: an archive of one empty file, at the path of the start witness (docker_fence.h); and what an
+ * archive of the engine holds.
  * POSIX.1-1988 ustar, by hand: a header and two empty blocks. Pure. */
 #include "cronsched/engines/docker/docker_core.h"
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct ustar {
@@ -33,4 +35,26 @@ void docker_seal_archive(const char *witness, char ret[DOCKER_SEAL_BYTES])
     snprintf(h.checksum, sizeof(h.checksum), "%06o", sum & 0777777);
     memset(ret, 0, DOCKER_SEAL_BYTES);
     memcpy(ret, &h, sizeof(h));
+}
+
+/* A name that is too long for its field comes in another form. It is none that is looked for. */
+bool docker_archive_holds(const char *archive, size_t size, const char *path)
+{
+    struct ustar h;
+
+    for (size_t at = 0, bytes; at + sizeof(h) <= size; at += bytes) {
+        size_t n;
+
+        memcpy(&h, archive + at, sizeof(h));
+        n = strnlen(h.name, sizeof(h.name));
+        n -= n > 0 && h.name[n - 1] == '/';
+        if (n > 0 && !h.prefix[0] && strlen(path) == n && memcmp(h.name, path, n) == 0)
+            return true;
+        h.size[sizeof(h.size) - 1] = '\0';
+        bytes = (size_t)strtoull(h.size, NULL, 8);
+        if (bytes > size)
+            return false;
+        bytes = sizeof(h) + (bytes + sizeof(h) - 1) / sizeof(h) * sizeof(h);
+    }
+    return false;
 }

@@ -72,6 +72,7 @@ struct docker_watch {
     int64_t over_ms;               /* of uv_now, since when it has been seen not to run; 0: it runs */
     struct docker_state end;
     enum docker_end_source source; /* of `end` */
+    bool unread;                   /* its output, at its end */
     bool policy;                   /* it has a restart policy */
     bool ended, gone;
     bool revived; /* started again when its end was about to be answered: it will be a stray */
@@ -139,7 +140,8 @@ static void answer_ended(struct docker_task *t, const char *remark)
     struct docker_end end = {.state = &w->end,
                              .source = w->source,
                              .foreign_signal = w->stopping ? 0 : w->foreign_signal,
-                             .stopped = w->stopping};
+                             .stopped = w->stopping,
+                             .unread = w->unread && !w->died};
     struct engine_answer a = {
         .event = ENGINE_ENDED,
         .starts = w->starts,
@@ -377,6 +379,7 @@ static void on_network(struct docker_task *t, const struct docker_reply *reply)
         restart.network_ms = docker_time_read(made);
     docker_starts_read(d, &restart.process_ms, &restart.host_ms);
     w->source = docker_end_judge(&w->end, &restart);
+    w->unread = docker_end_is_unread(&w->end, &restart);
     if (w->source == DOCKER_END_MADE_UP)
         ask_events(t, reply->date_ms ? reply->date_ms : d->host->now_ms(d->host));
     else
@@ -389,6 +392,7 @@ static void end_with(struct docker_task *t, const struct docker_state *state)
 
     w->end = *state;
     w->source = DOCKER_END_OWN;
+    w->unread = false;
     if (w->died)
         ended(t);
     else if (!t->call)
@@ -548,6 +552,19 @@ void docker_looks_timer_start(struct docker *d)
 
 /* ---- the stream of events ---- */
 
+static bool ends_by(const struct docker_watch *w, int signal)
+{
+    return signal == SIGTERM || signal == SIGKILL || signal == SIGINT || signal == SIGQUIT ||
+           (signal > 0 && signal == w->stop_signal);
+}
+
+bool docker_watch_ends_by(struct docker *d, const char *id, int signal)
+{
+    const struct docker_task *t = find(d, id);
+
+    return ends_by(t ? t->watch : &(struct docker_watch){0}, signal);
+}
+
 static void on_kill(struct docker *d, const json_t *event)
 {
     const json_t *actor = json_object_get(event, "Actor");
@@ -558,8 +575,7 @@ static void on_kill(struct docker *d, const json_t *event)
 
     if (t && json_integer_value(json_object_get(event, "timeNano")) / 1000000 < t->watch->start_ms)
         return; /* of an earlier life, told once more */
-    if (t && (number == SIGTERM || number == SIGKILL || number == SIGINT || number == SIGQUIT ||
-              (number > 0 && number == t->watch->stop_signal)))
+    if (t && ends_by(t->watch, number))
         t->watch->foreign_signal = number;
 }
 
@@ -767,6 +783,7 @@ void docker_watch_begin(struct docker_task *t)
     t->watch = alloc_zero(sizeof(*t->watch));
     t->watch->wanted = true;
     t->watch->unreachable = t->task.q.unresolved;
+    t->watch->stopping = t->task.q.stopping_ms > 0; /* an earlier leader may have asked it to stop */
     t->watch->starts = t->watch->told = 1;
     t->watch->start_ms = t->task.q.started_ms;
     t->log = docker_log_of(t);

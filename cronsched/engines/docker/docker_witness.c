@@ -3,7 +3,8 @@
  * A container whose root is read-only takes no file there, so it could not be sealed. Its witness has a volume of its own,
  * which goes with the container: PREFIX-HASH is the volume, PREFIX-HASH/start the witness. The runtime makes that folder
  * like any other before it mounts the tmpfs on it. But a volume is none of the container's changes: it is looked at by
- * reading.
+ * reading the folder that the witness would be in. That folder is there, unless the engine cannot mount what the container
+ * mounts; of a witness that it does not find alone nobody knows which it is.
  */
 #include "cronsched/engines/docker/docker_core.h"
 
@@ -56,11 +57,12 @@ bool docker_witness_fits(const json_t *container)
 
 void docker_witness_look(struct docker_task *t, docker_done *done)
 {
-    char path[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX] = "path=";
+    char path[DOCKER_PATH_MAX], query[DOCKER_PATH_MAX] = "path=", folder[DOCKER_WITNESS_MAX];
     struct docker_call call = {.method = "GET", .path = path};
 
     if (docker_witness_has_volume(t->witness)) {
-        percent_append(query, sizeof(query), t->witness); /* it fits: a witness is short */
+        snprintf(folder, sizeof(folder), "%.*s", docker_witness_folder(t->witness), t->witness);
+        percent_append(query, sizeof(query), folder); /* it fits: a witness is short */
         call.query = query;
     }
     snprintf(path, sizeof(path), "/containers/%.*s/%s", DOCKER_ID_MAX, t->task.q.id,
@@ -68,8 +70,16 @@ void docker_witness_look(struct docker_task *t, docker_done *done)
     docker_send(t, &call, done);
 }
 
+/* In a container that is there the root and the folder of the witness are; the folder of the host that it mounts is not. */
+bool docker_unmountable(const struct docker_reply *reply)
+{
+    return reply->status == 404 && strstr(reply->text, "Could not find the file");
+}
+
 int docker_witness_seen(const struct docker_task *t, const struct docker_reply *reply, bool *ret)
 {
+    char folder[DOCKER_WITNESS_MAX];
+
     *ret = false;
     if (!docker_witness_has_volume(t->witness)) {
         *ret = docker_changes_hold(reply->json, t->witness);
@@ -78,8 +88,11 @@ int docker_witness_seen(const struct docker_task *t, const struct docker_reply *
                    ? 500
                    : reply->status;
     }
-    if (reply->status == 404 && strstr(reply->text, "Could not find the file"))
-        return 200; /* the container is there, and the witness is not */
-    *ret = reply->status == 200;
-    return reply->status;
+    if (docker_unmountable(reply))
+        return 500;
+    if (reply->status != 200)
+        return reply->status;
+    snprintf(folder, sizeof(folder), "%.*s", docker_witness_folder(t->witness), t->witness);
+    *ret = docker_archive_holds(reply->body, reply->size, t->witness + 1);
+    return docker_archive_holds(reply->body, reply->size, folder + 1) ? 200 : 500;
 }
