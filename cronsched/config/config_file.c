@@ -247,7 +247,7 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
     default_type(reader, engine, key);
     if (engine->type) {
         check_endpoints(reader, engine, key);
-        if (engine->registries && strcmp(engine->type, "docker") != 0)
+        if (engine->registries && strcmp(engine->type, "docker") != 0 && strcmp(engine->type, "swarm") != 0)
             config_fault(reader, key,
                          "engines: %s: an engine of type %s pulls no images: it has no registries",
                          engine->name, engine->type);

@@ -43,6 +43,7 @@ static int make_swarm(struct engine **ret, const struct make_engine *with, const
                                      .parallel = e->parallel,
                                      .max_armed = e->max_armed,
                                      .files_dir = with->config->files_dir,
+                                     .registries = e->registries,
                                      .data_dir = with->config->data_dir};
     int rc;
 

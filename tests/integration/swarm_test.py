@@ -138,6 +138,29 @@ class Runs(SwarmSuite):
         self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
         self.assertEqual("the valuethe value", server.cli.check("logs", run).out)
 
+    def test_a_node_pulls_with_the_credentials_of_its_registry(self):
+        """The registry is on the loopback of one node, which alone can reach it."""
+        with open(self.folder.join("root.tar"), "wb") as f:
+            f.write(lab.busybox_root())
+        registry = lab.Service(self.folder.make("registry"), "registry")
+        registry.spawn(["nsenter", "-t", str(self.swarm.nodes[3].inside), "-n", sys.executable, os.path.join(
+            lab.TOP, "tests", "lab", "registry.py"), registry.path, self.folder.join("root.tar"), "ci:pa:ss/w+rd", "5000=basic",
+            "5001=basic"])
+        self.addCleanup(registry.kill)
+        lab.wait_for(lambda: "ready" in registry.log(), 20, registry.log_tail)
+        own = {"username": "ci", "from_file": self.folder.write("password", "pa:ss/w+rd\n")}
+        lost = {"username": "ci", "from_file": self.folder.join("missing")}
+        server = self.server(engines={"swarm": self.swarm.engine(registries={"127.0.0.1:5000": own, "127.0.0.1:5002": lost})})
+        server.start()
+        server.apply({name: {**self.job(constraints=["node.hostname == node4"]), "image": f"127.0.0.1:{port}/acme/{name}:1"}
+                      for name, port in (("own", 5000), ("nobody", 5001), ("lost", 5002))})
+        runs = {name: server.cli.trigger(name) for name in ("own", "nobody", "lost")}
+        found = {name: server.cli.wait_end(run) for name, run in runs.items()}
+        self.assertEqual(["succeeded", "failed", "failed"], [f["verdict"] for f in found.values()], found)
+        self.assertIn("No such image", str(found["nobody"]))
+        self.assertIn("registries: 127.0.0.1:5002: the file ", str(found["lost"]))
+        self.assertEqual(1, len(self.ledger.starts()))
+
     def test_a_stop_has_its_exit_code_and_the_last_line(self):
         body = "'echo bye; exit 7'"
         server = self.begin({"late": self.trapping(body, timeout="2s", stop_grace="8s"),

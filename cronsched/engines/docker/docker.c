@@ -1,6 +1,7 @@
 /* The docker engine's face: the table of operations, and its life. See docker.h. */
 #include "cronsched/engines/docker/docker_core.h"
 
+#include "cronsched/engines/docker/docker_login.h"
 #include "jobs/base/alloc.h"
 
 #include <assert.h>
@@ -155,7 +156,7 @@ static void docker_close(struct engine *engine, void (*done)(void *arg), void *a
     tasks_hold(&d->tasks);
     tasks_hold(&d->tasks);
     file_reader_close(d->reader, on_part_closed, d);
-    worker_close(d->lookups, on_part_closed, d);
+    docker_logins_close(d->logins, on_part_closed, d);
     if (d->own_curl) {
         tasks_hold(&d->tasks);
         http_client_close(d->curl, on_part_closed, d);
@@ -224,7 +225,7 @@ int docker_engine_new(struct engine **ret, uv_loop_t *loop, const struct docker_
         tasks_hold(&d->tasks);
     }
     d->reader = file_reader_new(loop);
-    docker_pull_init(d, o);
+    d->logins = docker_logins_new(loop, o->registries, o->docker_config);
     docker_link_start(d);
     *ret = &d->engine;
     return 0;

@@ -235,8 +235,6 @@ void docker_free(struct docker *d)
     free(d->tls_ca);
     free(d->tls_cert);
     free(d->tls_key);
-    free(d->docker_config);
-    json_decref(d->registries);
     OBJECT_FREE(struct docker, d);
 }
 

@@ -20,7 +20,6 @@
 #include "jobs/engine/docker_fence.h"
 #include "jobs/engine/environment.h"
 #include "jobs/state/record.h"
-#include "leader/worker/worker.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,6 +48,7 @@
 #define DOCKER_FULL_MS         (15 * 60 * 1000) /* an error for want of space is told so long */
 
 struct docker;
+struct docker_logins;
 struct docker_task;
 struct docker_watch;
 struct docker_prepared;
@@ -68,9 +68,7 @@ struct docker {
     char *name, *data_dir, *witness_prefix, *files_dir;
     json_t *allow;                       /* what jobs may ask for; NULL: not limited */
     struct variable_files_limits limits; /* of files of variables: these two */
-    json_t *registries;                  /* {HOST: {"username", "from_file"}}; NULL: none */
-    char *docker_config;                 /* the path of Docker's own config.json; NULL: none */
-    struct worker *lookups;              /* of credentials */
+    struct docker_logins *logins;
     struct docker_endpoint endpoint;
     char *tls_ca, *tls_cert, *tls_key;
     int64_t retention_ms, sweep_ms, ping_ms;
@@ -338,8 +336,6 @@ struct docker_log *docker_log_of(struct docker_task *task); /* of its container 
 /* ---- docker_pull.c ---- */
 /* Pulls the task's image, with the credentials for its registry, then begins again with `after`. Or answers. */
 void docker_pull_begin(struct docker_task *task, void (*after)(struct docker_task *task));
-/* Once; `lookups` is closed by worker_close. docker_config: NULL: what DOCKER_CONFIG or the home folder says. */
-void docker_pull_init(struct docker *d, const struct docker_engine_options *options);
 
 /* ---- docker_sweep.c ---- */
 void docker_sweep_timer_start(struct docker *d); /* the first one soon */

@@ -1,6 +1,7 @@
 /* The swarm engine's face: the table of operations, and its life. See swarm.h. */
 #include "cronsched/engines/swarm/swarm_core.h"
 
+#include "cronsched/engines/docker/docker_login.h"
 #include "jobs/base/alloc.h"
 
 #include <assert.h>
@@ -141,7 +142,9 @@ static void swarm_close(struct engine *engine, void (*done)(void *arg), void *ar
     for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
         uv_close((uv_handle_t *)timers[i], swarm_handle_closed);
     tasks_hold(&s->tasks);
+    tasks_hold(&s->tasks);
     file_reader_close(s->reader, on_part_closed, s);
+    docker_logins_close(s->logins, on_part_closed, s);
     if (s->own_curl) {
         tasks_hold(&s->tasks);
         http_client_close(s->curl, on_part_closed, s);
@@ -216,6 +219,7 @@ int swarm_engine_new(struct engine **ret, uv_loop_t *loop, const struct swarm_en
         tasks_hold(&s->tasks);
     }
     s->reader = file_reader_new(loop);
+    s->logins = docker_logins_new(loop, o->registries, o->docker_config);
     swarm_link_start(s);
     *ret = &s->engine;
     return 0;

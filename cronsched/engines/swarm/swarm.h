@@ -39,8 +39,10 @@ struct swarm_engine_options {
     const char *tls_ca, *tls_cert, *tls_key; /* paths; any of them makes tcp:// speak TLS */
     const char *data_dir;                    /* for the logs */
     const char *files_dir;                   /* environment's from_file must lie below it; NULL: anywhere */
-    int parallel;                            /* requests worked on at once; 0: the default */
-    int max_armed;                           /* 0: the default */
+    const json_t *registries;  /* as of the docker engine: the nodes pull with them; copied; NULL: none */
+    const char *docker_config; /* as of the docker engine */
+    int parallel;              /* requests worked on at once; 0: the default */
+    int max_armed;             /* 0: the default */
     int64_t retention_ms, sweep_ms,
         ping_ms;              /* 0: as above; ping: how often, and how long an answer may take */
     struct http_client *curl; /* shared, outlives the engine; NULL: one of its own */

@@ -40,6 +40,7 @@ struct http_call *swarm_open(struct swarm *s, const struct swarm_call *call,
         q.body_size = strlen(body);
         q.headers[0] = "Content-Type: application/json";
     }
+    q.headers[1] = call->header;
     if (n > 0 && (size_t)n < sizeof(url) && !body == !call->body)
         rc = http_client_start(&started, s->curl, &q, error);
     else
@@ -147,6 +148,9 @@ static void task_release(struct task *task)
     struct swarm_task *t = OBJECT_OF(struct swarm_task, task, task);
 
     variable_files_release(t->files, task->q.job->environment_count);
+    if (t->auth)
+        explicit_bzero(t->auth, strlen(t->auth));
+    free(t->auth);
     json_decref(t->ids);
     json_decref(t->spec);
     OBJECT_FREE(struct swarm_task, t);

@@ -32,6 +32,7 @@
 #define SWARM_GONE_IDS       64
 #define SWARM_TICK_MS        50
 
+struct docker_logins;
 struct swarm;
 struct swarm_task;
 struct swarm_watch;
@@ -47,6 +48,7 @@ struct swarm {
     struct http_client *curl;
     bool own_curl;
     struct file_reader *reader; /* of what `from_file` names */
+    struct docker_logins *logins;
     struct variable_files_limits limits;
     char *name, *data_dir, *files_dir, *tls_ca, *tls_cert, *tls_key;
     struct docker_endpoint endpoints[SWARM_ENDPOINTS_MAX];
@@ -109,7 +111,8 @@ struct swarm_task {
 
     char **files;                              /* PREPARE: values of from_file, by index of the variable */
     void (*on_guard)(struct swarm_task *task); /* PREPARE: what is done once guard_id is known */
-    json_t *ids;                               /* PREPARE: {"secrets": {NAME: ID}, "configs": {NAME: ID}} */
+    char *auth;  /* PREPARE: the header with the credentials for its registry; NULL: none */
+    json_t *ids; /* PREPARE: {"secrets": {NAME: ID}, "configs": {NAME: ID}} */
     struct swarm_fence fence;
     json_t *spec; /* FENCE: of the last look */
 
@@ -123,6 +126,7 @@ struct swarm_call {
     const char *method, *path; /* without the API's version */
     const json_t *body;        /* borrowed; NULL: none */
     int64_t timeout_ms;        /* 0: SWARM_CALL_MS; -1: none */
+    const char *header;        /* one more; NULL: none */
     bool once;
     bool plain; /* the path has no version of the API in front of it */
 };

@@ -1,17 +1,19 @@
 /* PREPARE: make the service exist, without a replica.
  *
  * The happy path: read the files of the environment (threads with a deadline) -> ids of the secrets and configs -> the start
- * guard (swarm_guard.c) -> POST /services/create under the attempt's name -> PREPARED(id, the Swarm's identity).
+ * guard (swarm_guard.c) -> the credentials for the image's registry (docker_login.h), which the Swarm gives to the node -> POST /services/create under the attempt's name -> PREPARED(id, the Swarm's identity).
  *
  * Failures:
  *   a file of the environment cannot be read, or does not answer in time: REFUSED with its path; no descriptor or no
  *                      memory for it: UNREACHABLE
  *   no such secret, config or network: REFUSED with its name
+ *   the file of a registry's password cannot be read: as for files of the environment; other credentials: none are shown
  *   no answer, or a manager without a leader: create again under the same name, then UNREACHABLE; 409 leads to what the
  *                      first one made
  *   409, name taken    look at it: ours by its labels and never released: go on with it; else REFUSED
  *   any other answer   REFUSED with the manager's text
  */
+#include "cronsched/engines/docker/docker_login.h"
 #include "cronsched/engines/swarm/swarm_core.h"
 
 #include "jobs/base/alloc.h"
@@ -122,9 +124,36 @@ static void create(struct swarm_task *t)
     }
     if (s->guard_id[0] && swarm_guard_fits(t->task.q.job))
         swarm_guard_apply(body, s->guard_id);
-    swarm_send(t, &(struct swarm_call){.method = "POST", .path = "/services/create", .body = body},
-               on_created);
+    swarm_send(
+        t,
+        &(struct swarm_call){.method = "POST", .path = "/services/create", .body = body, .header = t->auth},
+        on_created);
     json_decref(body);
+}
+
+static void on_login(void *arg, const struct docker_login *login)
+{
+    struct swarm_task *t = OBJECT(struct swarm_task, arg);
+    struct swarm *s = t->swarm;
+
+    if (!task_is_wanted(&t->task))
+        return;
+    if (login->error) {
+        task_answer_text(&t->task, login->later ? ENGINE_UNREACHABLE : ENGINE_REFUSED, -1, "%s",
+                         login->error->text);
+    } else {
+        t->auth = alloc_text(login->header);
+        create(t);
+    }
+    tasks_release(&s->tasks);
+}
+
+static void find_login(struct swarm_task *t)
+{
+    if (docker_login_find(t->swarm->logins, t->task.q.job->image, on_login, t))
+        task_to_thread(&t->task);
+    else
+        create(t);
 }
 
 /* ---- names of secrets and configs ---- */
@@ -197,7 +226,7 @@ static void look_up(struct swarm_task *t)
 
     if (!name) {
         t->tries = 0;
-        swarm_guard_find(t, create);
+        swarm_guard_find(t, find_login);
         return;
     }
     swarm_list_path(path, sizeof(path), kind->name, "name", name, NULL, NULL);
