@@ -87,6 +87,7 @@ static int apply_job(struct apply_context *c)
         j->paused = false;
         j->after_done = 0;
         j->deleted_ms = 0;
+        recent_init(&j->recent);
     }
     if (def->paused != was_paused) {
         j->paused = def->paused;
@@ -327,6 +328,8 @@ static int apply_skipped(struct apply_context *c)
         state_end_run(c->s, run); /* a reservation */
     apply_history_skip_row(c->s, c->batch, c->r);
     c->s->verdicts[reason] += (uint64_t)r->count;
+    if (j && c->s->level >= RECORD_RECENT_LEVEL)
+        recent_skipped(&j->recent, reason, r->count);
     if (j)
         notify_skipped(c, j, reason);
     return 0;

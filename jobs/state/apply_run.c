@@ -125,6 +125,8 @@ void apply_run_end(struct apply_context *c, struct run *run, enum run_verdict ve
         j->last_verdict = verdict;
         j->last_ended_ms = run->ended_ms;
     }
+    if (c->s->level >= RECORD_RECENT_LEVEL)
+        recent_ended(&j->recent, verdict, run->fire_ms, run->started_ms, run->ended_ms);
     c->s->verdicts[verdict]++;
     apply_run_notify(c->s, run_def(run), run->id, verdict, state_run_json(run));
     state_end_run(c->s, run);

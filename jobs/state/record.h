@@ -20,12 +20,13 @@
 
 /* The newest record kinds that this build knows. A cluster writes only what all its replicas read: the level
  * rises by a RISE record. 1: all but those below; 2: HANDED_OVER, RISE; 3: STARTED_AGAIN, RECOVERED, and the
- * identity in COMMITTED; 4: ACCEPTED. */
+ * identity in COMMITTED; 4: ACCEPTED; 5: no new kind, the state keeps what is in recent.h. */
 #ifndef RECORD_LEVEL
-#define RECORD_LEVEL 4
+#define RECORD_LEVEL 5
 #endif
 
 #define RECORD_IDENTITY_LEVEL 3 /* of COMMITTED's identity */
+#define RECORD_RECENT_LEVEL   5 /* from which on the state has `recent` */
 
 #define BATCH_BYTES_MAX   (256 * 1024)
 #define BATCH_RECORDS_MAX 4096

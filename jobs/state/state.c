@@ -134,6 +134,7 @@ struct job_state *state_add_job(struct state *s, const char *name)
     j = alloc_zero(sizeof(*j));
     j->name = alloc_text(name);
     j->cursor_ms = j->last_fire_ms = INT64_MIN;
+    recent_init(&j->recent);
     list_init(&j->runs);
     list_init(&j->backfills);
     list_init(&j->live.later);

@@ -16,6 +16,7 @@
 
 #include "jobs/base/alloc.h"
 #include "jobs/history/history.h"
+#include "jobs/state/recent.h"
 #include "jobs/state/record.h"
 #include "jobs/state/run.h"
 
@@ -49,7 +50,7 @@ enum state_image_use { STATE_IMAGE_SNAPSHOT, STATE_IMAGE_HASH, STATE_IMAGES };
 struct state_image;
 
 #define STATE_RUN_BYTES           700 /* of a run beside its parameters, with one attempt */
-#define STATE_JOB_BYTES           300 /* of a job beside its definition */
+#define STATE_JOB_BYTES           400 /* of a job beside its definition */
 #define STATE_KEY_BYTES           80  /* of a trigger key beside its texts */
 #define STATE_BACKFILL_TIME_BYTES 14
 
@@ -102,6 +103,7 @@ struct job_state {
     int64_t *ahead; /* fire times beyond the cursor whose run has been fired already, ascending */
     size_t ahead_count;
     uint32_t after_done; /* bit i: parent i succeeded since the last run */
+    struct recent recent;
 
     struct list runs; /* unfinished, in order of creation */
     size_t run_count; /* of them */

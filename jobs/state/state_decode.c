@@ -168,6 +168,8 @@ static int decode_job(struct state *s, const char *name, const json_t *o, struct
     j->last_verdict = run_verdict_of(get_word(o, "last_verdict"));
     j->last_ended_ms = get_int(o, "last_ended", 0);
     j->after_done = (uint32_t)get_int(o, "after_done", 0);
+    if (recent_decode(&j->recent, json_object_get(o, "recent")) < 0)
+        return error_set(error, ERR_CORRUPT, "what is kept of its last runs is invalid");
     state_count_job(s, j, def);
     json_array_foreach(json_object_get(o, "backfills"), i, item) decode_backfill(s, j, item);
     json_array_foreach(json_object_get(o, "runs"), i, item)

@@ -214,6 +214,8 @@ json_t *state_job_json(const struct job_state *j)
     set_text(o, "last_verdict", run_verdict_name(j->last_verdict));
     put_int(o, "last_ended", j->last_ended_ms, 0);
     put_int(o, "after_done", j->after_done, 0);
+    if (j->recent.strip[0])
+        json_object_set_new(o, "recent", recent_encode(&j->recent));
     LIST_EACH(link, &j->runs)
     {
         if (!MUTANT(SHORT_SNAPSHOT) || link->next != &j->runs)

@@ -49,8 +49,8 @@ class Upgrade(lab.Suite):
             server.start()
             goes_on()
         leader = c.wait_leader()
-        lab.wait_for(lambda: self.written(leader) == 4, 20, "the level to rise")
-        self.assertIn("records of level 4", "".join(s.log_tail(400) for s in c.servers))
+        lab.wait_for(lambda: self.written(leader) == 5, 20, "the level to rise")
+        self.assertIn("records of level 5", "".join(s.log_tail(400) for s in c.servers))
         leader.cli.check("cluster", "step-down")  # which is the record that only level 2 has
         lab.wait_for(lambda: "handed over" in c.wait_leader().cli.check("cluster", "takeovers").out, 60, "a hand-over")
         goes_on()
