@@ -32,7 +32,8 @@ API_LEADER_HANDLERS(X)
 /* ---- start ---- */
 
 const struct http_route api_routes[] = {
-    {"GET", "/v1/jobs", NULL, AUTH_READ, 0, api_handle_jobs, .heavy = true},
+    {"GET", "/v1/jobs", "q,set,label,state,stale,sort,order,limit,after,fields", AUTH_READ, 0,
+     api_handle_jobs, .heavy = true},
     {"GET", "/v1/jobs/{job}", NULL, AUTH_READ, 0, api_handle_job, .heavy = true},
     {"DELETE", "/v1/jobs/{job}", NULL, AUTH_ADMIN, 0, lead_job_delete},
     {"POST", "/v1/jobs/{job}/pause", NULL, AUTH_OPERATE, HTTP_BODY_BYTES_MAX, lead_pause, HTTP_REPEATABLE},

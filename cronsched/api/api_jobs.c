@@ -1,6 +1,7 @@
 /* Jobs: what there is, changing it, pausing it, running it. */
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/near.h"
+#include "jobs/state/filter.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 struct job_rows {
     struct api_rows rows; /* first */
     struct scheduler_walk *walk;
+    struct filter *filter; /* of the walk */
     const char *end;
     bool named, begun;
 };
@@ -49,33 +51,26 @@ static bool job_rows_release(struct api_rows *rows)
     struct job_rows *j = (struct job_rows *)(void *)rows;
 
     scheduler_walk_free(j->walk);
+    filter_free(j->filter);
     free(j);
     return true;
 }
 
-/* Takes the walk. NULL: out of memory. */
-static struct api_rows *job_rows_new(struct scheduler_walk *walk, bool named, const char *end)
+struct api_rows *api_job_rows(struct scheduler_walk *walk, struct filter *filter, bool named, const char *end)
 {
     struct job_rows *j = calloc(1, sizeof(*j));
 
     if (!j) {
         scheduler_walk_free(walk);
+        filter_free(filter);
         return NULL;
     }
-    *j = (struct job_rows){
-        .rows = {job_rows_next, job_rows_release}, .walk = walk, .named = named, .end = end};
+    *j = (struct job_rows){.rows = {job_rows_next, job_rows_release},
+                           .walk = walk,
+                           .filter = filter,
+                           .named = named,
+                           .end = end};
     return &j->rows;
-}
-
-static void jobs_then(struct api *api, struct http_request *request)
-{
-    api_rows_reply(api, request, "[",
-                   job_rows_new(scheduler_jobs_walk(api->context.scheduler), false, "]\n"));
-}
-
-void api_handle_jobs(struct http_request *request, void *arg)
-{
-    api_read(OBJECT(struct api, arg), request, jobs_then);
 }
 
 static void reply_no_job(struct api *api, struct http_request *request, const char *name)
@@ -110,7 +105,7 @@ static void defs_then(struct api *api, struct http_request *request)
 
     snprintf(begin, sizeof(begin), "{\"index\":%" PRIu64 ",\"jobs\":{", scheduler_defs_index(s));
     api_rows_reply(api, request, begin,
-                   job_rows_new(scheduler_defs_walk(s, http_query(request, "set")), true, "}}\n"));
+                   api_job_rows(scheduler_defs_walk(s, http_query(request, "set")), NULL, true, "}}\n"));
 }
 
 void api_handle_defs(struct http_request *request, void *arg)

@@ -105,6 +105,10 @@ struct api_rows *api_rows_of_array(json_t *array);
 /* Adds what the caller may see of the row. */
 int api_rows_add(const struct api_rows *rows, struct text *text, const char *before, json_t *row);
 
+/* Rows of a walk, which it takes, with the filter that the walk borrows (NULL: none). NULL: out of memory. */
+struct api_rows *api_job_rows(struct scheduler_walk *walk, struct filter *filter, bool named,
+                              const char *end);
+
 /* Computes or reads on the API's own threads: libuv's are for starts and for the output of attempts, which wait for no
  * request. `done` is called from the loop: with 0, or with ERR_LIMIT when too many wait and `run` was not called. */
 void api_work_submit(struct api *api, struct work *work);
@@ -147,7 +151,10 @@ extern const struct body_key api_body_pause[], api_body_backfill[];
 extern const size_t api_body_pause_count, api_body_backfill_count;
 
 /* ---- query keys (api_query.c). False: the request has been answered with what is wrong. ---- */
+const char *api_query_text(struct http_request *request,
+                           const char *name); /* NULL: absent, or empty as a form sends it */
 bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms);
+bool api_query_duration(struct http_request *request, const char *name, int64_t *ret_ms);
 bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret);
 bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
                     const char **ret);

@@ -1,5 +1,6 @@
 /* Query keys and ids as handlers need them; what is wrong is answered here. */
 #include "cronsched/api/api_priv.h"
+#include "jobs/base/duration.h"
 #include "jobs/base/near.h"
 #include "jobs/definition/job.h"
 #include "jobs/state/record.h"
@@ -10,9 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms)
+const char *api_query_text(struct http_request *request, const char *name)
 {
     const char *text = http_query(request, name);
+
+    return text && text[0] ? text : NULL;
+}
+
+bool api_query_duration(struct http_request *request, const char *name, int64_t *ret_ms)
+{
+    const char *text = api_query_text(request, name);
+    struct error e;
+
+    if (!text || duration_parse(text, ret_ms, &e) == 0)
+        return true;
+    http_reply_error(request, ERR_INVALID, "%s: %s", name, e.text);
+    return false;
+}
+
+bool api_query_time(struct http_request *request, const char *name, int64_t *ret_ms)
+{
+    const char *text = api_query_text(request, name);
     struct error e;
 
     if (!text || instant_parse(text, ret_ms, &e) == 0)
@@ -23,7 +42,7 @@ bool api_query_time(struct http_request *request, const char *name, int64_t *ret
 
 bool api_query_int(struct http_request *request, const char *name, int least, int most, int *ret)
 {
-    const char *text = http_query(request, name);
+    const char *text = api_query_text(request, name);
     char *end;
     long n;
 
@@ -43,7 +62,7 @@ bool api_query_int(struct http_request *request, const char *name, int least, in
 bool api_query_word(struct http_request *request, const char *name, const char *const *words, size_t count,
                     const char **ret)
 {
-    const char *text = http_query(request, name);
+    const char *text = api_query_text(request, name);
     char hint[NEAR_HINT_BUFFER];
 
     if (!text)

@@ -35,7 +35,7 @@
     (64 * 1024 * 1024) /* of all replies not sent yet; beyond: 429 for those over 16 KB */
 #define HTTP_DRAIN_BYTES_MAX  (1024 * 1024) /* of a refused body that are read to keep the connection */
 #define HTTP_STREAM_BYTES_MAX (256 * 1024)  /* waiting in one stream */
-#define HTTP_HEADERS_MAX      8             /* of the handler's own in a reply */
+#define HTTP_HEADERS_MAX      20            /* of the handler's own in a reply */
 #define HTTP_LISTENERS_MAX    16
 #define HTTP_ROUTES_MAX       128
 #define HTTP_FIRST_MS         (5 * 1000) /* until the first request's headers are there, a handshake included */
@@ -142,6 +142,8 @@ bool http_repeatable(const struct http_request *request);        /* by its route
 const char *http_raw_target(const struct http_request *request); /* path and query, as they were sent */
 const char *http_param(const struct http_request *request, const char *name); /* of the path; never NULL */
 const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */
+/* Of a header, as it was sent; NULL: absent, or the client is gone. Borrowed until the reply. */
+const char *http_header(const struct http_request *request, const char *name);
 /* The body, an object; NULL: there was none. Borrowed. */
 const json_t *http_body(const struct http_request *request);
 const struct auth_identity *http_caller(const struct http_request *request);

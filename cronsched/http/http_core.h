@@ -273,6 +273,7 @@ struct http_stream {
     bool ended;          /* by its owner: no more bytes come */
     bool cut;            /* by the server: what its owner still writes is dropped */
     bool wants_room, suspended;
+    struct http_gzip *gzip; /* NULL: it is sent as it is */
 };
 
 void http_stream_gone(struct http_stream *stream); /* calls `closed` and frees */

@@ -6,6 +6,7 @@
  * there are none the connection is suspended until http_stream_write or http_stream_end wakes it.
  */
 #include "cronsched/http/http_core.h"
+#include "cronsched/http/http_encode.h"
 
 #include "jobs/base/utf8.h"
 
@@ -110,6 +111,48 @@ static void reply_too_many(struct http_request *r)
     http_reply_problem(r, 429, &e, NULL);
 }
 
+static const char *asked(const struct http_request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+/* Compressed, when the client takes that and it pays. Takes the bytes and returns them, or those in their place. */
+static char *compressed(struct http_request *r, char *bytes, size_t *n)
+{
+    struct http_gzip *gzip;
+    struct text out;
+
+    if (!bytes || *n < HTTP_GZIP_LEAST || *n > HTTP_GZIP_MOST ||
+        !http_accepts_gzip(asked(r, "Accept-Encoding")))
+        return bytes;
+    gzip = http_gzip_new();
+    text_init(&out, *n); /* not if it becomes larger */
+    if (gzip && http_gzip_add(gzip, bytes, *n, true, &out) == 0 && out.len) {
+        http_reply_header(r, "Content-Encoding", "gzip");
+        free(bytes);
+        *n = out.len;
+        bytes = text_take(&out);
+    }
+    text_release(&out);
+    http_gzip_free(gzip);
+    return bytes;
+}
+
+/* A tag, by which the client may ask again for what it has already: then it is told so, in a few bytes. */
+static bool answer_unchanged(struct http_request *r, const char *type, const char *bytes, size_t n)
+{
+    char tag[HTTP_TAG_SIZE];
+
+    if (!bytes || r->identity.replica || (strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0))
+        return false;
+    http_reply_header(r, "ETag", http_tag_of(bytes, n, tag));
+    http_reply_header(r, "Vary", "Accept-Encoding");
+    if (!http_tag_matches(asked(r, "If-None-Match"), tag))
+        return false;
+    answer(r, 304, type, MHD_create_response_from_buffer(0, (char[1]){0}, MHD_RESPMEM_MUST_COPY));
+    return true;
+}
+
 /* Takes the bytes, malloc'd; NULL: there was no memory for them. */
 static void answer_bytes(struct http_request *r, int status, const char *type, char *bytes, size_t n)
 {
@@ -120,6 +163,11 @@ static void answer_bytes(struct http_request *r, int status, const char *type, c
         reply_too_many(r);
         return;
     }
+    if (status == 200 && answer_unchanged(r, type, bytes, n)) {
+        free(bytes);
+        return;
+    }
+    bytes = compressed(r, bytes, &n);
     r->reply_bytes = bytes ? n : 0;
     r->http->replies_bytes += r->reply_bytes;
     if (bytes)
@@ -264,6 +312,10 @@ struct http_stream *http_reply_stream(struct http_request *r, int status, const 
     s->events = *events;
     s->arg = arg;
     r->stream = s;
+    if (strcmp(type, "application/json") == 0 && http_accepts_gzip(asked(r, "Accept-Encoding")))
+        s->gzip = http_gzip_new(); /* NULL: it is sent as it is */
+    if (s->gzip)
+        http_reply_header(r, "Content-Encoding", "gzip");
     answer(r, status, type, response);
     return s;
 }
@@ -276,11 +328,8 @@ static void stream_wake(struct http_stream *s)
     resume(s->request);
 }
 
-int http_stream_write(struct http_stream *s, const void *bytes, size_t n)
+static int stream_put(struct http_stream *s, const void *bytes, size_t n)
 {
-    assert(!s->ended);
-    if (s->cut)
-        return 0;
     if (s->len + n > s->cap && s->at > 0) {
         memmove(s->data, s->data + s->at, s->len - s->at);
         s->len -= s->at;
@@ -301,6 +350,32 @@ int http_stream_write(struct http_stream *s, const void *bytes, size_t n)
     if (n > 0)
         memcpy(s->data + s->len, bytes, n);
     s->len += n;
+    return 0;
+}
+
+static int stream_compress(struct http_stream *s, const void *bytes, size_t n, bool last)
+{
+    struct text out;
+    int rc;
+
+    text_init(&out, SIZE_MAX / 2);
+    rc = http_gzip_add(s->gzip, bytes, n, last, &out);
+    if (rc == 0)
+        rc = stream_put(s, out.data, out.len);
+    text_release(&out);
+    return rc;
+}
+
+int http_stream_write(struct http_stream *s, const void *bytes, size_t n)
+{
+    int rc;
+
+    assert(!s->ended);
+    if (s->cut)
+        return 0;
+    rc = s->gzip ? stream_compress(s, bytes, n, false) : stream_put(s, bytes, n);
+    if (rc < 0)
+        return rc;
     stream_wake(s);
     s->wants_room = s->len - s->at >= HTTP_STREAM_BYTES_MAX;
     return s->wants_room ? ERR_BUSY : 0;
@@ -308,6 +383,8 @@ int http_stream_write(struct http_stream *s, const void *bytes, size_t n)
 
 void http_stream_end(struct http_stream *s)
 {
+    if (s->gzip && !s->cut && stream_compress(s, "", 0, true) < 0)
+        s->cut = true; /* the client is to notice */
     s->ended = true;
     stream_wake(s);
 }
@@ -323,5 +400,6 @@ void http_stream_gone(struct http_stream *s)
     s->events.closed(s->arg);
     s->request->stream = NULL;
     free(s->data);
+    http_gzip_free(s->gzip);
     OBJECT_FREE(struct http_stream, s);
 }

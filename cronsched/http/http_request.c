@@ -548,6 +548,11 @@ const char *http_query(const struct http_request *r, const char *name)
     return http_target_query(&r->target, name);
 }
 
+const char *http_header(const struct http_request *r, const char *name)
+{
+    return r->mhd ? MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name) : NULL;
+}
+
 const json_t *http_body(const struct http_request *r)
 {
     return r->json;

@@ -17,6 +17,7 @@
 #include "jobs/state/journal.h"
 
 struct scheduler;
+struct filter; /* jobs/state/filter.h */
 
 struct scheduler_env {
     int64_t (*wall_ms)(struct scheduler_env *env); /* UTC; may jump */
@@ -170,10 +171,88 @@ void scheduler_notice_done(struct scheduler *s, const char *id, int status, cons
 
 /* All new references, in the shapes of the API. */
 
+/* What a row of a job may have: name in C, key in JSON. Those up to ENGINE and VERSION are of its definition. */
+#define SCHEDULER_JOB_FIELDS(X)                                                                              \
+    X(JOB, "job")                                                                                            \
+    X(SCHEDULE, "schedule")                                                                                  \
+    X(TIMEZONE, "timezone")                                                                                  \
+    X(NEXT, "next")                                                                                          \
+    X(SET, "set")                                                                                            \
+    X(DESCRIBE, "describe")                                                                                  \
+    X(DESCRIPTION, "description")                                                                            \
+    X(OWNER, "owner")                                                                                        \
+    X(LABELS, "labels")                                                                                      \
+    X(ENGINE, "engine")                                                                                      \
+    X(VERSION, "version")                                                                                    \
+    X(LAST, "last")                                                                                          \
+    X(VERDICT, "verdict")                                                                                    \
+    X(PAUSED, "paused")                                                                                      \
+    X(STATE, "state")                                                                                        \
+    X(LAST_RUN, "last_run")                                                                                  \
+    X(PAUSE_REASON, "pause_reason")                                                                          \
+    X(PAUSED_UNTIL, "paused_until")                                                                          \
+    X(PAUSED_BY, "paused_by")                                                                                \
+    X(LAST_ENDED, "last_ended")                                                                              \
+    X(HEALTH, "health")                                                                                      \
+    X(FAILURES, "failures")                                                                                  \
+    X(RUNNING, "running")                                                                                    \
+    X(LAST_SUCCESS, "last_success")                                                                          \
+    X(LAST_DURATION, "last_duration_ms")                                                                     \
+    X(STRIP, "strip")                                                                                        \
+    X(COUNTS, "counts")
+
+enum scheduler_job_field {
+#define X(field, name) JOB_FIELD_##field,
+    SCHEDULER_JOB_FIELDS(X)
+#undef X
+        JOB_FIELD_COUNT
+};
+/* A set of them from "job,next". ERR_INVALID: one is unknown. */
+int scheduler_job_fields(const char *list, uint64_t *ret, struct error *error);
+
+/* A page of the list of jobs. */
+#define SCHEDULER_JOB_PAGE_MAX     1000
+#define SCHEDULER_JOB_FIELDS_ALL   (~UINT64_C(0))
+#define SCHEDULER_JOB_FIELD(field) (UINT64_C(1) << JOB_FIELD_##field)
+/* What the list of all jobs has had since version 0.1, and has when nobody names other fields. */
+#define SCHEDULER_JOB_FIELDS_LISTED                                                                          \
+    (SCHEDULER_JOB_FIELD(JOB) | SCHEDULER_JOB_FIELD(SCHEDULE) | SCHEDULER_JOB_FIELD(TIMEZONE) |              \
+     SCHEDULER_JOB_FIELD(NEXT) | SCHEDULER_JOB_FIELD(SET) | SCHEDULER_JOB_FIELD(LAST) |                      \
+     SCHEDULER_JOB_FIELD(VERDICT) | SCHEDULER_JOB_FIELD(PAUSED) | SCHEDULER_JOB_FIELD(STATE) |               \
+     SCHEDULER_JOB_FIELD(LAST_RUN) | SCHEDULER_JOB_FIELD(PAUSE_REASON) | SCHEDULER_JOB_FIELD(PAUSED_UNTIL) | \
+     SCHEDULER_JOB_FIELD(PAUSED_BY))
+#define SCHEDULER_CURSOR_SIZE 160
+
+enum scheduler_job_order { SCHEDULER_BY_NEXT, SCHEDULER_BY_NAME, SCHEDULER_BY_LAST, SCHEDULER_BY_FAILURES };
+
+struct scheduler_job_page_query {
+    struct filter *filter; /* taken with success; NULL: all */
+    enum scheduler_job_order order;
+    bool descending;         /* rows without a value come last all the same; those alike by name */
+    size_t limit;            /* 1 to SCHEDULER_JOB_PAGE_MAX */
+    const char *after;       /* a cursor; NULL: from the first on. Borrowed during the call */
+    uint64_t fields;         /* a set of enum scheduler_job_field */
+    int64_t stale_before_ms; /* only those whose newest success has an older fire time, or
+                                that have none and were made before; 0: all */
+};
+struct scheduler_job_page;
+/* ERR_INVALID: the cursor is none of this order. */
+int scheduler_job_page_new(struct scheduler_job_page **ret, struct scheduler *s,
+                           const struct scheduler_job_page_query *query, struct error *error);
+/* Looks at some more jobs. 0: there are more; 1: the page is there; ERR_DEPOSED: the jobs change too often. */
+int scheduler_job_page_step(struct scheduler_job_page *page);
+size_t scheduler_job_page_total(const struct scheduler_job_page *page); /* that match, on all pages */
+/* A new reference; null: it was deleted meanwhile; NULL: there is no such row. */
+json_t *scheduler_job_page_row(struct scheduler_job_page *page, size_t i);
+/* Of the next page; NULL: this is the last one. */
+const char *scheduler_job_page_cursor(const struct scheduler_job_page *page, char *ret, size_t size);
+void scheduler_job_page_free(struct scheduler_job_page *page); /* before the scheduler; NULL is fine */
+
 /* A walk over the jobs as they were when it began, so that a large answer can be made a piece at a time: each as it is when
  * it is read. Those made later are not in it. A few bytes for each job; alloc.h's way when memory is out. */
 struct scheduler_walk;
-struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s); /* rows of jobs, by next */
+/* Rows of jobs, by next, with these fields; filter: borrowed until the walk is freed, NULL: all. */
+struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s, const struct filter *filter, uint64_t fields);
 struct scheduler_walk *scheduler_defs_walk(struct scheduler *s,
                                            const char *set); /* {def,version,set,...}; NULL: of any */
 /* 0: a row, or NULL: call again; 1: that was the end; ERR_DEPOSED: the jobs it is over are gone. Takes some microseconds. */

@@ -18,7 +18,7 @@
  *   apply_check.c, apply_jobs.c, backfill.c  the same: the two large ones
  *   restore.c         a snapshot and the batches of others become the state
  *   scheduler.c      entries: the journal's events, ticks, creation and end
- * status.c, walk.c and leader_stall.c read the state for people and call rules.c alone.
+ * status.c, job_row.c, walk.c, job_page.c and leader_stall.c read the state for people and call rules.c alone.
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
  * run that it touched is woken: launch_reconcile looks at the run's state and does the next thing (a request
@@ -32,6 +32,7 @@
 
 #include "jobs/base/object.h"
 #include "jobs/scheduler/scheduler.h"
+#include "jobs/state/filter.h"
 #include "jobs/state/run_id.h"
 #include "jobs/state/state.h"
 
@@ -500,9 +501,9 @@ bool resume_goes_on(const struct scheduler *s);    /* RESUME is not written yet 
 void resume_job_gone(struct scheduler *s, const struct job_state *j);
 void resume_drop(struct scheduler *s); /* it is forgotten */
 
-/* ---- status.c, for walk.c: new references ---- */
+/* ---- status.c and job_row.c, for walk.c and job_page.c: new references ---- */
 
-json_t *status_job(struct scheduler *s, struct job_state *j);
+json_t *status_job(struct scheduler *s, struct job_state *j, uint64_t fields);
 json_t *status_def(const struct job_state *j);
 /* The next fire time as people mean it: what is reserved is still to come. */
 int64_t status_next_ms(struct scheduler *s, struct job_state *j);

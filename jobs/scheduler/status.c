@@ -19,23 +19,6 @@ static json_t *time_or_null(int64_t ms, enum instant_form form)
                : json_string(instant_format(ms, form, text, sizeof(text)));
 }
 
-static json_t *text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
-static char *schedule_text(const struct job *def)
-{
-    struct text t;
-
-    text_init(&t, 4096);
-    for (size_t i = 0; i < def->schedule.count; i++)
-        text_addf(&t, "%s%s", i ? "; " : "", def->schedule.items[i]);
-    for (size_t i = 0; i < def->after.count; i++)
-        text_addf(&t, "%s%s", i ? ", " : "after ", def->after.items[i]);
-    return text_take(&t);
-}
-
 /* The next fire time as people mean it: what is reserved is still to come. */
 int64_t status_next_ms(struct scheduler *s, struct job_state *j)
 {
@@ -45,43 +28,6 @@ int64_t status_next_ms(struct scheduler *s, struct job_state *j)
     if (state_paused(&s->state, j))
         return HEAP_NEVER;
     return good_s == SCHEDULE_NEVER ? rules_next_ms(s, j) : good_s * 1000;
-}
-
-json_t *status_job(struct scheduler *s, struct job_state *j)
-{
-    const struct run *current = NULL;
-    char *schedule = schedule_text(j->def);
-    int64_t last_ms;
-    json_t *o;
-
-    LIST_EACH(link, &j->runs)
-    {
-        const struct run *r = LIST_ITEM(link, struct run, of_job);
-
-        if (r->fired)
-            current = r;
-    }
-    assert(!current || current->state < RUN_ENDED);
-    last_ms = current ? current->fire_ms : j->last_ended_ms;
-    o = json_pack("{s:s,s:o,s:s,s:o,s:o,s:o,s:b}", "job", j->name, "schedule",
-                  schedule && *schedule ? json_string(schedule) : json_null(), "timezone", j->def->timezone,
-                  "next", time_or_null(status_next_ms(s, j), INSTANT_S), "last",
-                  time_or_null(last_ms, INSTANT_S), "verdict",
-                  text_or_null(run_verdict_name(j->last_verdict)), "paused", state_paused(&s->state, j));
-    if (current)
-        json_object_set_new(o, "state", json_string(run_state_name(current->state)));
-    json_object_set_new(o, "last_run", text_or_null(current ? current->id : j->last_run));
-    if (state_paused(&s->state, j)) {
-        bool own = j->paused;
-
-        json_object_set_new(o, "pause_reason", text_or_null(own ? j->pause_reason : s->state.pause_reason));
-        json_object_set_new(o, "paused_until",
-                            time_or_null(own ? j->pause_until_ms : s->state.pause_until_ms, INSTANT_S));
-        json_object_set_new(o, "paused_by", text_or_null(own ? j->pause_by : s->state.pause_by));
-    }
-    json_object_set_new(o, "set", text_or_null(j->set));
-    free(schedule);
-    return o;
 }
 
 json_t *scheduler_job_json(struct scheduler *s, const char *name)
@@ -97,10 +43,9 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
         return NULL;
     }
     invariant_job(s, j);
-    o = status_job(s, j);
+    o = status_job(s, j, SCHEDULER_JOB_FIELDS_ALL);
     schedule = rules_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
-    json_object_set_new(o, "version", json_integer(j->version));
     json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, INSTANT_MS));
     json_object_set_new(o, "created", time_or_null(j->anchor_ms, INSTANT_MS));
     if (schedule) {

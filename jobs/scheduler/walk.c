@@ -24,6 +24,8 @@ struct scheduler_walk {
     uint64_t generation; /* of the jobs: later they may be gone */
     bool by_next;
     char *set; /* NULL: any */
+    const struct filter *filter;
+    uint64_t fields;
     struct place *places;
     size_t count, seen; /* seen: placed by their next fire time, in whole chunks sorted */
     size_t *heads;      /* of each chunk: the first that was not read */
@@ -50,9 +52,13 @@ static struct scheduler_walk *walk_new(struct scheduler *s, bool by_next, const 
     return w;
 }
 
-struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s)
+struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s, const struct filter *filter, uint64_t fields)
 {
-    return walk_new(s, true, NULL);
+    struct scheduler_walk *w = walk_new(s, true, NULL);
+
+    w->filter = filter;
+    w->fields = fields;
+    return w;
 }
 
 struct scheduler_walk *scheduler_defs_walk(struct scheduler *s, const char *set)
@@ -128,8 +134,10 @@ int scheduler_walk_next(struct scheduler_walk *w, const char **ret_name, json_t 
     if (!j)
         return 1;
     *ret_name = j->name;
-    if (j->def)
-        *ret = w->by_next ? status_job(w->s, j) : status_def(j);
+    if (j->def && !w->by_next)
+        *ret = status_def(j);
+    else if (j->def && filter_job(w->filter, &w->s->state, j, w->s->o.default_engine))
+        *ret = status_job(w->s, j, w->fields);
     return 0;
 }
 

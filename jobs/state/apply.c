@@ -328,8 +328,10 @@ static int apply_skipped(struct apply_context *c)
         state_end_run(c->s, run); /* a reservation */
     apply_history_skip_row(c->s, c->batch, c->r);
     c->s->verdicts[reason] += (uint64_t)r->count;
-    if (j && c->s->level >= RECORD_RECENT_LEVEL)
+    if (j && c->s->level >= RECORD_RECENT_LEVEL) {
+        j->recent = state_recent(j);
         recent_skipped(&j->recent, reason, r->count);
+    }
     if (j)
         notify_skipped(c, j, reason);
     return 0;

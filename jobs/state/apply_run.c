@@ -120,13 +120,15 @@ void apply_run_end(struct apply_context *c, struct run *run, enum run_verdict ve
     run->ended_ms = c->batch->time_ms;
     if (run->attempt_count && run_attempt(run)->ended_ms)
         run->ended_ms = run_attempt(run)->ended_ms;
+    if (c->s->level >= RECORD_RECENT_LEVEL) {
+        j->recent = state_recent(j);
+        recent_ended(&j->recent, verdict, run->fire_ms, run->started_ms, run->ended_ms);
+    }
     if (!run_verdict_is_skip(verdict)) {
         alloc_replace(&j->last_run, run->id);
         j->last_verdict = verdict;
         j->last_ended_ms = run->ended_ms;
     }
-    if (c->s->level >= RECORD_RECENT_LEVEL)
-        recent_ended(&j->recent, verdict, run->fire_ms, run->started_ms, run->ended_ms);
     c->s->verdicts[verdict]++;
     apply_run_notify(c->s, run_def(run), run->id, verdict, state_run_json(run));
     state_end_run(c->s, run);

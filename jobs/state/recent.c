@@ -46,6 +46,18 @@ static void strip_add(struct recent *recent, enum run_verdict verdict)
     recent->strip[n + 1] = '\0';
 }
 
+void recent_seed(struct recent *recent, enum run_verdict last, int64_t ended_ms)
+{
+    if (recent->strip[0] || !last)
+        return;
+    strip_add(recent, last);
+    recent->counts[last] = 1;
+    recent->failures = recent_is_failure(last);
+    if (last != VERDICT_SUCCEEDED)
+        return;
+    recent->success_ms = recent->success_ended_ms = ended_ms;
+}
+
 void recent_ended(struct recent *recent, enum run_verdict verdict, int64_t fire_ms, int64_t started_ms,
                   int64_t ended_ms)
 {

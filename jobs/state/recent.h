@@ -22,6 +22,8 @@ struct recent {
 };
 
 void recent_init(struct recent *recent);
+/* What an older build kept stands in for what it did not: the newest ended run. Nothing when there is something. */
+void recent_seed(struct recent *recent, enum run_verdict last, int64_t ended_ms);
 
 /* A run ended so. started_ms 0: it never started. */
 void recent_ended(struct recent *recent, enum run_verdict verdict, int64_t fire_ms, int64_t started_ms,

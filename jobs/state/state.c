@@ -45,6 +45,15 @@ bool state_paused(const struct state *s, const struct job_state *job)
     return s->paused || job->paused;
 }
 
+struct recent state_recent(const struct job_state *job)
+{
+    struct recent recent = job->recent;
+
+    if (job->last_ended_ms >= job->anchor_ms) /* else it is of a job of that name which was deleted */
+        recent_seed(&recent, job->last_verdict, job->last_ended_ms);
+    return recent;
+}
+
 void state_init(struct state *s)
 {
     *s = (struct state){.next_seq = 1};

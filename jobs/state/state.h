@@ -224,6 +224,9 @@ bool state_fired_ahead(const struct job_state *job, int64_t fire_ms);
 
 size_t state_bytes(const struct state *s); /* of all its parts */
 
+/* What is kept of its last runs; of a job that has run under older builds alone, what they kept of them. */
+struct recent state_recent(const struct job_state *job);
+
 /* A pause in force for this job: its own or the one for all. */
 bool state_paused(const struct state *s, const struct job_state *job);
 

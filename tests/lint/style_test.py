@@ -70,6 +70,7 @@ LIBRARY_FOLDERS = {
     "yaml.h": ("jobs/yaml", "cronsched/cli"),
     "libsmartcols.h": ("cronsched/cli",),
     "zstd.h": ("leader/replicated",),
+    "zlib.h": ("cronsched/http",),
     "openssl/": ("jobs/base", "jobs/state", "cronsched/http"),
 }
 # Time, chance and the environment are arguments of the domain.

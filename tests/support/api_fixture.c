@@ -2,6 +2,7 @@
 
 #include "cronsched/api/api_priv.h"
 #include "jobs/base/near.h"
+#include "jobs/state/filter.h"
 #include "jobs/state/run_id.h"
 
 #include <assert.h>
@@ -117,7 +118,7 @@ static struct scheduler_walk *walk_new(json_t *rows)
     return w;
 }
 
-struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s)
+struct scheduler_walk *scheduler_jobs_walk(struct scheduler *s, const struct filter *filter, uint64_t fields)
 {
     if (fake.walk_rows)
         return walk_new(json_object());
@@ -152,6 +153,63 @@ void scheduler_walk_free(struct scheduler_walk *w)
 {
     json_decref(w->rows);
     free(w);
+}
+
+int scheduler_job_fields(const char *list, uint64_t *ret, struct error *error)
+{
+    *ret = SCHEDULER_JOB_FIELDS_ALL;
+    return strcmp(list, "wrong") == 0 ? error_set(error, ERR_INVALID, "fields: there is no 'wrong'") : 0;
+}
+
+/* The two jobs, in pages: the cursor is the number of those before it. */
+struct scheduler_job_page {
+    struct scheduler_job_page_query query;
+    size_t from, steps;
+};
+
+int scheduler_job_page_new(struct scheduler_job_page **ret, struct scheduler *s,
+                           const struct scheduler_job_page_query *query, struct error *error)
+{
+    struct scheduler_job_page *p = calloc(1, sizeof(*p));
+
+    assert(p);
+    p->query = *query;
+    p->from = query->after ? (size_t)(query->after[0] - '0') : 0;
+    if (p->from > 2) {
+        free(p);
+        return error_set(error, ERR_INVALID, "after: this is no cursor");
+    }
+    *ret = p;
+    return 0;
+}
+
+int scheduler_job_page_step(struct scheduler_job_page *p)
+{
+    return p->steps++ == 3;
+}
+
+size_t scheduler_job_page_total(const struct scheduler_job_page *p)
+{
+    return 2;
+}
+
+json_t *scheduler_job_page_row(struct scheduler_job_page *p, size_t i)
+{
+    static const char *const names[] = {"hourly", "nightly"};
+
+    return i < p->query.limit && p->from + i < 2 ? json_pack("{s:s}", "job", names[p->from + i]) : NULL;
+}
+
+const char *scheduler_job_page_cursor(const struct scheduler_job_page *p, char *ret, size_t size)
+{
+    snprintf(ret, size, "%zu", p->from + p->query.limit);
+    return p->from + p->query.limit < 2 ? ret : NULL;
+}
+
+void scheduler_job_page_free(struct scheduler_job_page *p)
+{
+    filter_free(p->query.filter);
+    free(p);
 }
 
 size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size)

@@ -107,6 +107,93 @@ static void test_one_audit_at_a_time(void **state)
     assert_answer("GET /v1/audit?since=2026-11-21T00:00:00Z", NULL, 200, "\"unaccounted\":[]");
 }
 
+/* ---- pages, and what the client has already ---- */
+
+static struct reply get_with(const char *path, const char *headers)
+{
+    char request[512];
+
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path, headers);
+    return client_exchange(&loop, address, request);
+}
+
+static void assert_header(const struct reply *r, const char *name, const char *value)
+{
+    char buffer[256];
+    const char *got = client_header(r, name, buffer, sizeof(buffer));
+
+    if (!got != !value || (got && strcmp(got, value) != 0))
+        fail_msg("%s: %s", name, got ? got : "none");
+}
+
+static void test_jobs_come_in_pages(void **state)
+{
+    struct reply r = get_with("/v1/jobs?limit=1", "");
+
+    assert_header(&r, "Cronsched-Total", "2");
+    assert_header(&r, "Cronsched-Next", "1");
+    assert_string_equal(r.body, "[{\"job\":\"hourly\"}]\n");
+    reply_release(&r);
+    r = get_with("/v1/jobs?limit=1&after=1&q=&set=&sort=name", "");
+    assert_header(&r, "Cronsched-Next", NULL);
+    assert_string_equal(r.body, "[{\"job\":\"nightly\"}]\n");
+    reply_release(&r);
+    r = get_with("/v1/jobs?q=&state=", ""); /* empty as a form sends it: all, as ever */
+    assert_header(&r, "Cronsched-Total", NULL);
+    assert_non_null(strstr(r.body, "\"paused\""));
+    reply_release(&r);
+    assert_answer("GET /v1/jobs?after=9", NULL, 400, "this is no cursor");
+    assert_answer("GET /v1/jobs?q=sate:failing", NULL, 400, "did you mean 'state'");
+    assert_answer("GET /v1/jobs?label=", NULL, 200, "nightly");
+    assert_answer("GET /v1/jobs?state=bad", NULL, 400, "state: there is no 'bad'");
+    assert_answer("GET /v1/jobs?fields=wrong", NULL, 400, "there is no 'wrong'");
+    assert_answer("GET /v1/jobs?sort=age", NULL, 400, "sort: there is no 'age'");
+    assert_answer("GET /v1/jobs?limit=0", NULL, 400, "from 1 to 1000");
+    assert_answer("GET /v1/jobs?stale=soon", NULL, 400, "stale: ");
+}
+
+static void test_what_is_there_already_is_not_sent_again(void **state)
+{
+    char tag[64], header[128];
+    struct reply r = get_with("/v1/jobs/nightly", "");
+
+    assert_non_null(client_header(&r, "ETag", tag, sizeof(tag)));
+    assert_header(&r, "Vary", "Accept-Encoding");
+    reply_release(&r);
+    snprintf(header, sizeof(header), "If-None-Match: \"x\", %s\r\n", tag);
+    r = get_with("/v1/jobs/nightly", header);
+    assert_int_equal(r.status, 304);
+    assert_string_equal(r.body ? r.body : "", "");
+    assert_header(&r, "ETag", tag);
+    reply_release(&r);
+    r = get_with("/v1/jobs/nightly", "If-None-Match: \"x\"\r\n");
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+}
+
+static void test_large_answers_are_compressed(void **state)
+{
+    struct reply r;
+
+    fake.walk_rows = 100;
+    r = get_with("/v1/jobs", "Accept-Encoding: br, gzip\r\n");
+    assert_header(&r, "Content-Encoding", "gzip");
+    assert_int_equal((unsigned char)r.body[0], 0x1f);
+    reply_release(&r);
+    r = get_with("/v1/jobs", "Accept-Encoding: gzip;q=0\r\n");
+    assert_header(&r, "Content-Encoding", NULL);
+    reply_release(&r);
+    fake.walk_made = 0;
+    fake.walk_rows = ROWS; /* a stream */
+    r = get_with("/v1/jobs", "Accept-Encoding: gzip\r\n");
+    assert_header(&r, "Content-Encoding", "gzip");
+    assert_int_equal((unsigned char)r.body[0], 0x1f);
+    reply_release(&r);
+    r = get_with("/v1/jobs/nightly", "Accept-Encoding: gzip\r\n"); /* too short to pay */
+    assert_header(&r, "Content-Encoding", NULL);
+    reply_release(&r);
+}
+
 /* ---- libuv's pool, which belongs to starts and to the output of attempts ---- */
 
 #define POOL_THREADS 4 /* libuv's, unless the environment says otherwise */
@@ -152,9 +239,14 @@ static void test_requests_take_no_thread_of_the_pool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SERVER(test_a_large_answer_comes_in_pieces),      SERVER(test_an_answer_waits_for_its_reader),
-        SERVER(test_an_answer_that_cannot_go_on),         SERVER(test_one_audit_at_a_time),
+        SERVER(test_a_large_answer_comes_in_pieces),
+        SERVER(test_an_answer_waits_for_its_reader),
+        SERVER(test_an_answer_that_cannot_go_on),
+        SERVER(test_one_audit_at_a_time),
         SERVER(test_requests_take_no_thread_of_the_pool),
+        SERVER(test_jobs_come_in_pages),
+        SERVER(test_what_is_there_already_is_not_sent_again),
+        SERVER(test_large_answers_are_compressed),
     };
 
     return cmocka_run_group_tests_name("api_rows", tests, NULL, NULL);

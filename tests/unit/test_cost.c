@@ -319,7 +319,7 @@ static void a_walk_over_many_jobs_takes_short_steps(void **state)
     int rows = 0, r;
 
     bench_fill(MANY, NULL);
-    walk = scheduler_jobs_walk(b.scheduler);
+    walk = scheduler_jobs_walk(b.scheduler, NULL, SCHEDULER_JOB_FIELDS_ALL);
     do {
         before_us = cpu_us();
         r = scheduler_walk_next(walk, &name, &row);

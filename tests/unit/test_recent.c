@@ -133,8 +133,10 @@ static void below_its_level_nothing_is_kept(void **state)
     assert_null(strstr(text, "recent"));
     free(text);
     apply_records(&s, T0 + 120000, "[{\"k\":\"rise\",\"level\":5}]");
+    assert_int_equal(state_recent(state_job(&s, "a")).failures, 1); /* from what the older build kept */
     run(&s, 3, 1);
-    assert_string_equal(state_job(&s, "a")->recent.strip, "f");
+    assert_string_equal(state_job(&s, "a")->recent.strip, "ff");
+    assert_int_equal(state_job(&s, "a")->recent.failures, 2);
     state_release(&s);
 }
 
