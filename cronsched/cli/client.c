@@ -310,6 +310,8 @@ static struct curl_slist *set_up(struct exchange *x, const struct client_server 
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, left > 1 ? (long)left : 1L);
     if (server->socket)
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, server->socket);
+    else if (!x->take)
+        curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip");
     tls_trust_set(curl, x->client->cacert);
     if (x->repeat == CLIENT_ONCE) /* curl itself sends again on a kept connection that has died */
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
@@ -432,6 +434,15 @@ static void warn_if_stale(struct client *client, const struct client_server *ser
         server->title);
 }
 
+static void keep_cursor(struct client *client)
+{
+    struct curl_header *header;
+
+    client->next[0] = '\0';
+    if (curl_easy_header(client->curl, "Cronsched-Next", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+        snprintf(client->next, sizeof(client->next), "%s", header->value);
+}
+
 static int understand(struct exchange *x, const struct client_server *server, json_t **ret,
                       struct error *error)
 {
@@ -441,6 +452,7 @@ static int understand(struct exchange *x, const struct client_server *server, js
     int r = 0;
 
     curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    keep_cursor(x->client);
     if (x->reply.len > 0)
         json_text_bounded(x->reply.data, x->reply.len, CLIENT_REPLY_VALUES_MAX, "answer", &reply, &why);
     if (reply && !x->client->raw && printable_value(&reply) < 0)

@@ -28,6 +28,7 @@
 #define CLIENT_CONNECT_MS       3000              /* for one server to take the connection */
 #define CLIENT_RETRY_MS         250               /* between two rounds over the servers */
 #define CLIENT_TOKEN_MAX        512
+#define CLIENT_CURSOR_MAX       256
 #define CLIENT_TOKEN_FILE_MAX   (64 * 1024)
 
 struct client_server {
@@ -46,12 +47,13 @@ struct client {
         raw; /* replies as they are: for programs, and to compare; else what a terminal must not get is gone */
     char *authorization; /* header line, or NULL */
     void *curl;
-    int64_t timeout_ms; /* may be changed between calls */
-    bool warned_stale;  /* that an answer may be out of date */
-    bool named;         /* servers were given, not guessed */
-    bool plain_http;    /* the token may go to http:// addresses */
-    bool quiet;         /* it waits without saying so; it says so once */
-    json_t *refusal;    /* the error object of the last answer that was one; NULL: there was none */
+    int64_t timeout_ms;           /* may be changed between calls */
+    bool warned_stale;            /* that an answer may be out of date */
+    bool named;                   /* servers were given, not guessed */
+    bool plain_http;              /* the token may go to http:// addresses */
+    bool quiet;                   /* it waits without saying so; it says so once */
+    char next[CLIENT_CURSOR_MAX]; /* cursor of the page behind the last answer; "": that was the last one */
+    json_t *refusal;              /* the error object of the last answer that was one; NULL: there was none */
 };
 
 /* --server, --token-file, --cacert, --plain-http, and their variables. Without a server: the unix sockets of this

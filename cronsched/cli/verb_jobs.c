@@ -4,6 +4,9 @@
 #include "jobs/state/run.h"
 #include "jobs/time/instant.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct verb_option no_options[] = {{0}};
@@ -57,7 +60,64 @@ static const struct verb_option jobs_options[] = {
     {"set", 0, "NAME", "jobs of this set; '': of none"},
     {"paused", 0, NULL, "jobs that are paused"},
     {"failing", 0, NULL, "jobs whose last run failed, timed out or was lost"},
+    {"filter", 'f', "FILTER",
+     "words, and KEY:VALUE with job, set, label, owner, engine, zone, state, verdict, paused"},
+    {"stale", 0, "DURATION", "jobs without a success for so long (1d); exit code 1 when there are any"},
+    {"sort", 0, "next|name|last|failures", "the order; default: next"},
+    {"limit", 'n', "N", "the first N"},
     {0}};
+
+#define PAGE_ROWS 1000 /* in one request */
+
+/* Whether the server is to choose: an older one knows the list of all jobs alone. */
+static bool is_chosen(const struct verb_call *call)
+{
+    return verb_option(call, "filter") || verb_option(call, "stale") || verb_option(call, "sort") ||
+           verb_option(call, "limit");
+}
+
+/* Page after page, up to `most`; said on stderr when there are more. */
+static int get_pages(struct cli_context *s, long most, json_t **ret)
+{
+    char limit[32], after[CLIENT_CURSOR_MAX] = "";
+    int code = EXIT_FINE;
+
+    *ret = json_array();
+    do {
+        json_t *page = NULL;
+        long left = most - (long)json_array_size(*ret);
+
+        snprintf(limit, sizeof(limit), "%ld", left < PAGE_ROWS ? left : PAGE_ROWS);
+        cli_path(s, "/v1/jobs");
+        cli_query(s, "q", verb_option(s->call, "filter"));
+        cli_query(s, "stale", verb_option(s->call, "stale"));
+        cli_query(s, "sort", verb_option(s->call, "sort"));
+        cli_query(s, "limit", limit);
+        cli_query(s, "after", after[0] ? after : NULL);
+        code = cli_get(s, &page);
+        json_array_extend(*ret, page);
+        json_decref(page);
+        snprintf(after, sizeof(after), "%s", s->client.next);
+    } while (code == EXIT_FINE && after[0] && (long)json_array_size(*ret) < most);
+    if (code == EXIT_FINE && after[0])
+        verb_print(stderr, "cronsched: there are more jobs than these %ld\n", most);
+    return code;
+}
+
+static int get_jobs(struct cli_context *s, json_t **ret)
+{
+    const char *limit = verb_option(s->call, "limit");
+    char *end = NULL;
+    long most = limit ? strtol(limit, &end, 10) : LONG_MAX;
+
+    if (!is_chosen(s->call)) {
+        cli_path(s, "/v1/jobs");
+        return cli_get(s, ret);
+    }
+    if (limit && (end == limit || *end || most < 1))
+        return verb_usage(s->call, "--limit takes a number from 1");
+    return get_pages(s, most, ret);
+}
 
 static bool is_failing(const json_t *job)
 {
@@ -83,15 +143,15 @@ static int run_jobs(const struct verb_call *call)
     json_t *jobs = NULL;
     int code = cli_open(&s, call);
 
-    if (code == EXIT_FINE) {
-        cli_path(&s, "/v1/jobs");
-        code = cli_get(&s, &jobs);
-    }
+    if (code == EXIT_FINE)
+        code = get_jobs(&s, &jobs);
     for (size_t i = json_array_size(jobs); i-- > 0;)
         if (!is_wanted(call, json_array_get(jobs, i)))
             json_array_remove(jobs, i);
     if (code == EXIT_FINE)
         show_jobs(&s.out, jobs);
+    if (code == EXIT_FINE && verb_option(call, "stale") && json_array_size(jobs) > 0)
+        code = EXIT_DIFFERS;
     json_decref(jobs);
     return cli_close(&s, code);
 }
@@ -99,7 +159,12 @@ static int run_jobs(const struct verb_call *call)
 const struct verb verb_jobs = {
     .name = "jobs",
     .help = "list the jobs, by their next fire time",
-    .text = "NEXT is in local time. VERDICT is that of the last run, or the state of one that has not ended.",
+    .text = "NEXT is in local time. VERDICT is that of the last run, or the state of one that has not ended. "
+            "A FILTER is one text: --filter 'report label:team=finance state:failing'. Words are parts of "
+            "the name, "
+            "the description or the owner; * stands for any text, a comma for or. States are ok, failing, "
+            "running, "
+            "paused and never.",
     .group = VERB_GROUP_JOBS,
     .shared = VERB_SERVER | VERB_OUTPUT,
     .options = jobs_options,

@@ -54,6 +54,32 @@ class CommandLineAndServer(lab.Suite):
         self.assertEqual(planned, self.cli.json("show", "a")["next_times"][:3])
         self.assertEqual(["a"], [j["job"] for j in self.cli.json("jobs")])
 
+    def test_jobs_are_chosen_and_stale_ones_are_told_by_the_exit_code(self):
+        self.one.apply({"good": {"command": ["true"], "owner": "alice", "labels": {"team": "finance"}},
+                        "bad": {"command": ["false"], "owner": "bob", "schedule": NEVER}})
+        for job in ("good", "bad"):
+            self.cli.call("trigger", job, "--wait")
+
+        def chosen(*options):
+            return [j["job"] for j in self.cli.call("jobs", *options, "-o", "json").json()]
+
+        self.assertEqual(["good"], chosen("--filter", "label:team=fin* owner:alice"))
+        self.assertEqual(["bad"], chosen("-f", "state:failing"))
+        self.assertEqual(["bad", "good"], chosen("-f", "verdict:succeeded,failed", "--sort", "failures"))
+        self.assertEqual(0, self.cli.call("jobs", "--stale", "1d").code)
+        self.assertEqual((1, ["bad", "good"]), (self.cli.call("jobs", "--stale", "0s").code, chosen("--stale", "0s", "--sort", "name")))
+        few = self.cli.call("jobs", "--sort", "name", "-n", "1", "-o", "json")
+        self.assertEqual((["bad"], "cronsched: there are more jobs than these 1\n"), ([j["job"] for j in few.json()], few.err))
+        wrong = self.cli.call("jobs", "--filter", "team:finance")
+        self.assertEqual(2, wrong.code)
+        self.assertIn("there is no key 'team'", wrong.err)
+        good = self.one.http("GET", "/v1/jobs/good")[1]
+        self.assertEqual(("s", "ok", 0, {"succeeded": 1}), (good["strip"], good["health"], good["failures"], good["counts"]))
+        self.one.stop()  # what is kept is in the journal
+        self.one.start()
+        bad = self.one.http("GET", "/v1/jobs?limit=5&fields=job,strip,failures&q=job:bad")[1]
+        self.assertEqual([{"job": "bad", "strip": "f", "failures": 1}], bad)
+
     def test_a_plan_foretells_the_fire_times_of_a_job_that_keeps_its_chosen_minute(self):
         path = self.files({"a": {"schedule": "~ 3 * * *", "command": ["true"]}})
         self.assertIsNone(self.cli.call("plan", path, "-o", "json").json()["created"][0]["next_after"])
