@@ -216,5 +216,5 @@ json_t *scheduler_job_page_row(struct scheduler_job_page *p, size_t i)
         return NULL;
     if (!p->places[i].job->def)
         return json_null(); /* it was deleted meanwhile */
-    return status_job(p->s, p->places[i].job, p->query.fields);
+    return job_row(p->s, p->places[i].job, p->query.fields);
 }

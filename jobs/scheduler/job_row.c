@@ -177,7 +177,7 @@ static json_t *run_field(struct scheduler *s, struct job_state *j, enum schedule
     }
 }
 
-json_t *status_job(struct scheduler *s, struct job_state *j, uint64_t fields)
+json_t *job_row(struct scheduler *s, struct job_state *j, uint64_t fields)
 {
     struct seen seen = see_runs(j);
     json_t *row = json_object();

@@ -266,6 +266,9 @@ size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size);
 /* Jobs whose engine is not in the configuration, so that they never start. *ret_engine: of one of them, borrowed. Looks at
  * every job: for doctor. */
 size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine);
+uint64_t scheduler_index(const struct scheduler *s); /* of the newest batch in the state */
+const char *
+scheduler_leader(const struct scheduler *s); /* by its newest epoch; NULL: there is none yet. Borrowed */
 /* Of the last change of a definition. */
 uint64_t scheduler_defs_index(const struct scheduler *s);
 

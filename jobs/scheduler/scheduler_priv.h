@@ -503,7 +503,7 @@ void resume_drop(struct scheduler *s); /* it is forgotten */
 
 /* ---- status.c and job_row.c, for walk.c and job_page.c: new references ---- */
 
-json_t *status_job(struct scheduler *s, struct job_state *j, uint64_t fields);
+json_t *job_row(struct scheduler *s, struct job_state *j, uint64_t fields);
 json_t *status_def(const struct job_state *j);
 /* The next fire time as people mean it: what is reserved is still to come. */
 int64_t status_next_ms(struct scheduler *s, struct job_state *j);

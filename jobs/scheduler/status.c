@@ -43,7 +43,7 @@ json_t *scheduler_job_json(struct scheduler *s, const char *name)
         return NULL;
     }
     invariant_job(s, j);
-    o = status_job(s, j, SCHEDULER_JOB_FIELDS_ALL);
+    o = job_row(s, j, SCHEDULER_JOB_FIELDS_ALL);
     schedule = rules_schedule(s, j);
     json_object_set_new(o, "def", job_to_json(j->def));
     json_object_set_new(o, "cursor", time_or_null(j->cursor_ms, INSTANT_MS));
@@ -77,6 +77,16 @@ json_t *status_def(const struct job_state *j)
     return json_pack("{s:o,s:I,s:s?,s:I,s:I,s:I}", "def", job_to_json(j->def), "version",
                      (json_int_t)j->version, "set", j->set, "seed", (json_int_t)j->seed, "anchor",
                      (json_int_t)j->anchor_ms, "cursor", (json_int_t)j->cursor_ms);
+}
+
+uint64_t scheduler_index(const struct scheduler *s)
+{
+    return s->state.index;
+}
+
+const char *scheduler_leader(const struct scheduler *s)
+{
+    return s->state.replica;
 }
 
 uint64_t scheduler_defs_index(const struct scheduler *s)

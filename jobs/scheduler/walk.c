@@ -137,7 +137,7 @@ int scheduler_walk_next(struct scheduler_walk *w, const char **ret_name, json_t 
     if (j->def && !w->by_next)
         *ret = status_def(j);
     else if (j->def && filter_job(w->filter, &w->s->state, j, w->s->o.default_engine))
-        *ret = status_job(w->s, j, w->fields);
+        *ret = job_row(w->s, j, w->fields);
     return 0;
 }
 

@@ -362,18 +362,17 @@ static bool ran_on(const json_t *run, const char *wanted)
     return false;
 }
 
+static bool run_term(const struct term *t, const json_t *run)
+{
+    if (t->key == KEY_WORD)
+        return filter_glob(t->text, text_of(run, "run"), false);
+    return t->key == KEY_engine ? ran_on(run, t->text) : any_of(t->text, text_of(run, keys[t->key].name));
+}
+
 bool filter_run(const struct filter *f, const json_t *run)
 {
-    for (size_t i = 0; f && i < f->count; i++) {
-        const struct term *t = &f->terms[i];
-        bool matches = t->key == KEY_WORD
-                           ? filter_glob(t->text, text_of(run, "run"), false)
-                           : any_of(t->text, t->key == KEY_engine ? "" : text_of(run, keys[t->key].name));
-
-        if (t->key == KEY_engine)
-            matches = ran_on(run, t->text);
-        if (!matches)
+    for (size_t i = 0; f && i < f->count; i++)
+        if (!run_term(&f->terms[i], run))
             return false;
-    }
     return true;
 }
