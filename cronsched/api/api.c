@@ -1,6 +1,6 @@
 /* See api.h: the table of routes, start and end. The handlers are in files of their own; what they wait
  * for, in api_wait.c. */
-#include "cronsched/api/api_priv.h"
+#include "cronsched/api/api_page.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -179,6 +179,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     }
     r = handles_open(api, error);
     r = r < 0 ? r : http_add_routes(api->http, api_routes, api_route_count, api, error);
+    r = r < 0 ? r : http_add_routes(api->http, api_page_routes, api_page_route_count, api, error);
     r = r < 0 ? r : api_listen(api, error);
     if (r < 0) {
         start_failed(api);

@@ -95,6 +95,8 @@ struct api_rows {
     /* Releases some of what it holds, at any time. True: all of it, and itself. */
     bool (*release)(struct api_rows *rows);
     enum auth_role role; /* of the caller; set by api_rows_reply */
+    const char *type;    /* NULL: JSON */
+    size_t whole;        /* bytes within which it is no stream; 0: API_ROWS_WHOLE_BYTES */
 };
 
 /* Answers 200 with `begin` and these rows, which it takes; NULL: out of memory. The route must be heavy (http.h). */

@@ -59,7 +59,7 @@ static void begin_stream(struct answer *a)
 {
     static const struct http_stream_events events = {on_drained, on_closed};
 
-    a->stream = http_reply_stream(a->request, 200, "application/json", &events, a);
+    a->stream = http_reply_stream(a->request, 200, a->rows->type, &events, a);
     http_request_unref(a->request);
     a->request = NULL;
     a->done = a->done || !a->stream; /* nobody wants it */
@@ -81,12 +81,13 @@ static void fail(struct answer *a, int code)
 /* What is made goes out. False: the client is behind, and `drained` puts the answer in line again. */
 static bool answer_send(struct answer *a)
 {
+    size_t whole = a->rows->whole ? a->rows->whole : API_ROWS_WHOLE_BYTES;
     int r;
 
-    if (!a->stream && !a->done && a->text.len <= API_ROWS_WHOLE_BYTES)
+    if (!a->stream && !a->done && a->text.len <= whole)
         return true;
-    if (!a->stream && a->done && a->text.len <= API_ROWS_WHOLE_BYTES) {
-        http_reply_text(a->request, 200, "application/json", text_str(&a->text));
+    if (!a->stream && a->done && a->text.len <= whole) {
+        http_reply_text(a->request, 200, a->rows->type, text_str(&a->text));
         http_request_unref(a->request);
         a->request = NULL;
         return true;
@@ -163,6 +164,8 @@ void api_rows_reply(struct api *api, struct http_request *request, const char *b
     a->request = http_request_ref(request);
     a->rows = rows;
     rows->role = http_caller(request)->role;
+    if (!rows->type)
+        rows->type = "application/json";
     text_init(&a->text, API_ROWS_PIECE_BYTES_MAX);
     text_add(&a->text, begin);
     list_init(&a->all);

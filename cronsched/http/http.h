@@ -72,6 +72,9 @@ struct http_route {
     void (*handle)(struct http_request *request, void *arg);
     enum http_repeat repeat; /* a GET is repeatable whatever this says */
     int64_t answer_ms;       /* the handler's time; 0: the server's */
+    bool form; /* its body is what a browser sends of a form: an object of texts, or arrays of texts */
+    /* Answers a caller who may not, in place of the error; NULL: that. */
+    void (*refused)(struct http_request *request, void *arg, const struct error *error);
     bool heavy; /* its answers may be large: it has a bounded number of places (HTTP_HEAVY_MAX) */
 };
 
@@ -144,6 +147,7 @@ const char *http_param(const struct http_request *request, const char *name); /*
 const char *http_query(const struct http_request *request, const char *name); /* NULL: absent */
 /* Of a header, as it was sent; NULL: absent, or the client is gone. Borrowed until the reply. */
 const char *http_header(const struct http_request *request, const char *name);
+bool http_tls(const struct http_request *request); /* between the client and this server */
 /* The body, an object; NULL: there was none. Borrowed. */
 const json_t *http_body(const struct http_request *request);
 const struct auth_identity *http_caller(const struct http_request *request);
@@ -166,6 +170,12 @@ void http_reply_failure(struct http_request *request, const struct error *error)
 /* With further members for the error object; takes the reference to `more`, which may be NULL. */
 void http_reply_problem(struct http_request *request, int status, const struct error *error, json_t *more);
 void http_reply_text(struct http_request *request, int status, const char *type, const char *text);
+
+/* Bytes of the program, which outlive all requests; gzip NULL: there are none compressed. */
+void http_reply_bytes(struct http_request *request, const char *type, const void *bytes, size_t size,
+                      const void *gzip, size_t gzip_size);
+/* 303: the browser goes on with a GET of this path. */
+void http_reply_redirect(struct http_request *request, const char *path);
 
 int http_status_of(int code); /* of an error_code */
 

@@ -4,6 +4,7 @@
  * thrown away. The server is not closed before.
  */
 #include "cronsched/http/http_core.h"
+#include "cronsched/http/http_form.h"
 
 #include "cronsched/io/json_text.h"
 #include "jobs/base/object.h"
@@ -109,7 +110,10 @@ bool http_body_parse(struct http_request *r)
     if (r->body_len == 0)
         return true;
     if (r->body_len <= HTTP_BODY_BYTES_MAX) {
-        code = json_text_object(r->body, r->body_len, "body", &r->json, &e);
+        if (r->entry->route->form)
+            code = http_form_parse(r->body, r->body_len, &r->json, &e);
+        else
+            code = json_text_object(r->body, r->body_len, "body", &r->json, &e);
         http_body_drop(r);
         if (code < 0)
             http_reply_failure(r, &e); /* 413 or 400 */

@@ -208,6 +208,30 @@ void http_reply_text(struct http_request *r, int status, const char *type, const
         answer_bytes(r, status, type, strdup(text), strlen(text));
 }
 
+void http_reply_bytes(struct http_request *r, const char *type, const void *bytes, size_t size,
+                      const void *gzip, size_t gzip_size)
+{
+    bool small;
+
+    if (http_answered(r))
+        return;
+    small = gzip && http_accepts_gzip(asked(r, "Accept-Encoding"));
+    http_reply_header(r, "Vary", "Accept-Encoding");
+    if (small) {
+        http_reply_header(r, "Content-Encoding", "gzip");
+        bytes = gzip;
+        size = gzip_size;
+    }
+    answer(r, 200, type,
+           MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT));
+}
+
+void http_reply_redirect(struct http_request *r, const char *path)
+{
+    http_reply_header(r, "Location", path);
+    http_reply_text(r, 303, "text/plain", "");
+}
+
 /* Texts of errors quote what was sent, and may be cut in mid-letter. */
 static json_t *json_of_text(const char *text)
 {

@@ -313,7 +313,10 @@ static bool identify(struct http_request *r, struct auth_claim *claim)
         tell_refusal(r, r->identity.challenge ? HTTP_REFUSED_TOKEN : HTTP_REFUSED_DENIED, e.text);
     if (r->identity.challenge)
         http_reply_header(r, "WWW-Authenticate", "Bearer realm=\"cronsched\"");
-    http_reply_problem(r, r->identity.challenge ? 401 : 403, &e, NULL);
+    if (r->entry->route->refused)
+        r->entry->route->refused(r, r->entry->arg, &e);
+    else
+        http_reply_problem(r, r->identity.challenge ? 401 : 403, &e, NULL);
     return false;
 }
 
@@ -337,11 +340,11 @@ static bool check_place(struct http_request *r)
 
 /* ---- the body ---- */
 
-static bool is_json_type(const char *type)
+static bool is_type(const char *type, const char *wanted)
 {
     size_t n = strcspn(type, "; ");
 
-    return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
+    return n == strlen(wanted) && strncasecmp(type, wanted, n) == 0;
 }
 
 /* A page of another site can send a form, text, or bytes of no type without asking first; JSON it cannot. */
@@ -357,8 +360,10 @@ static bool check_body_headers(struct http_request *r, const struct headers *h)
         http_reply_error(r, ERR_INVALID, "%s takes no body", route->path);
         return false;
     }
-    if (!type || !is_json_type(type)) {
-        error_set(&e, ERR_INVALID, "the body is JSON: send 'Content-Type: application/json'");
+    if (!type || !is_type(type, route->form ? "application/x-www-form-urlencoded" : "application/json")) {
+        error_set(&e, ERR_INVALID, "the body is %s",
+                  route->form ? "a form: send 'Content-Type: application/x-www-form-urlencoded'"
+                              : "JSON: send 'Content-Type: application/json'");
         http_reply_problem(r, 415, &e, NULL);
         return false;
     }
@@ -546,6 +551,11 @@ const char *http_param(const struct http_request *r, const char *name)
 const char *http_query(const struct http_request *r, const char *name)
 {
     return http_target_query(&r->target, name);
+}
+
+bool http_tls(const struct http_request *r)
+{
+    return r->connection && r->connection->daemon->listener->tls;
 }
 
 const char *http_header(const struct http_request *r, const char *name)

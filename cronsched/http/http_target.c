@@ -12,8 +12,8 @@
 #define KEYS_MAX     16
 #define KEY_BYTES    24
 
-/* In place; the text ends at its NUL. */
-static int decode(char *s, struct error *error)
+/* In place; the text ends at its NUL. form: a plus sign is a blank. */
+static int decode(char *s, bool form, struct error *error)
 {
     char *to = s;
     const char *start = s;
@@ -29,7 +29,8 @@ static int decode(char *s, struct error *error)
                                  "a percent sign in the URL is not followed by two hex digits");
             c = (unsigned char)(high << 4 | low);
             s += 2;
-        }
+        } else if (form && c == '+')
+            c = ' ';
         if (c < 0x20 || c == 0x7f)
             return error_set(error, ERR_INVALID, "the URL has a control character");
         *to = (char)c;
@@ -55,7 +56,7 @@ static int split_path(struct http_target *t, char *path, struct error *error)
             *next++ = '\0';
         if (t->segment_count == HTTP_SEGMENTS_MAX)
             return error_set(error, ERR_INVALID, "the path has more than %d parts", HTTP_SEGMENTS_MAX);
-        r = decode(segment, error);
+        r = decode(segment, false, error);
         if (r < 0)
             return r;
         t->segments[t->segment_count++] = segment;
@@ -63,8 +64,11 @@ static int split_path(struct http_target *t, char *path, struct error *error)
     return 0;
 }
 
+/* What a form of the page sends has blanks as plus signs; to the API a plus sign stands for itself. */
 static int split_query(struct http_target *t, char *query, struct error *error)
 {
+    bool form = t->segment_count > 0 && strcmp(t->segments[0], "ui") == 0;
+
     while (query) {
         char *name = query, *value;
         int r;
@@ -79,7 +83,7 @@ static int split_query(struct http_target *t, char *query, struct error *error)
             *value++ = '\0';
         else
             value = name + strlen(name);
-        if ((r = decode(name, error)) < 0 || (r = decode(value, error)) < 0)
+        if ((r = decode(name, form, error)) < 0 || (r = decode(value, form, error)) < 0)
             return r;
         if (http_target_query(t, name))
             return error_set(error, ERR_INVALID, "the query has '%.32s' twice", name);
@@ -149,7 +153,8 @@ bool http_target_match(const struct http_target *target, const char *pattern, st
     struct http_params params = {0};
     size_t i = 0;
 
-    for (const char *p = pattern; *p == '/' && p[1]; i++) {
+    for (const char *p = pattern; *p == '/' && (p[1] || p > pattern);
+         i++) { /* "/ui/" has an empty part at its end */
         size_t n = strcspn(++p, "/");
 
         if (i == target->segment_count)

@@ -3,7 +3,7 @@
  *
  * Pure. Strict where the outside speaks: percent signs are followed by two hex digits, the result is UTF-8
  * without control characters, a query key comes once. A plus sign is literal:
- * "since=2026-01-01T00:00:00+02:00" is what people write.
+ * "since=2026-01-01T00:00:00+02:00" is what people write; but below /ui/, where browsers send forms, it is a blank.
  */
 #pragma once
 

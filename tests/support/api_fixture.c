@@ -229,6 +229,16 @@ const char *scheduler_near_job(struct scheduler *s, const char *name)
     return near_find(name, names, 2);
 }
 
+uint64_t scheduler_index(const struct scheduler *s)
+{
+    return 42;
+}
+
+const char *scheduler_leader(const struct scheduler *s)
+{
+    return "r1";
+}
+
 uint64_t scheduler_defs_index(const struct scheduler *s)
 {
     return 5;

@@ -1,0 +1,35 @@
+/* The page's routes: who looks at what, in which model. What it looks like is in cronsched/page. Only the API includes this. */
+#pragma once
+
+#include "cronsched/api/api_priv.h"
+#include "cronsched/page/page.h"
+
+/* Beside api_routes: /ui/..., for people. */
+extern const struct http_route api_page_routes[];
+extern const size_t api_page_route_count;
+
+#define API_PAGE_BYTES_MAX (1024 * 1024) /* of a page that is no stream */
+#define API_PAGE_ROWS      100           /* of a list, unless the reader asks for another number up to 200 */
+
+/* The view of this request; its texts live as long as the request and the store. */
+struct api_page_store {
+    char path[512], query[4096], theme[8];
+};
+struct page_view api_page_view(struct api *api, struct http_request *request, struct api_page_store *store);
+
+/* The headers that every page has. Once, before the reply. */
+void api_page_headers(struct http_request *request);
+
+/* Renders and answers. Takes the model; NULL: no memory. */
+void api_page_reply(struct api *api, struct http_request *request, int status, const struct page *page,
+                    const char *title, json_t *model);
+/* The same, as text: for answers that are made in pieces. Takes the model. ERR_NOMEM. */
+int api_page_text(struct api *api, struct http_request *request, const struct page *page, const char *title,
+                  json_t *model, struct text *ret);
+/* What went wrong, as a page. */
+void api_page_problem(struct api *api, struct http_request *request, int status, const char *text,
+                      const char *advice);
+void api_page_refused(struct http_request *request, void *arg, const struct error *error);
+
+/* ---- the handlers ---- */
+void api_page_jobs(struct http_request *request, void *arg);

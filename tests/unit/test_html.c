@@ -1,0 +1,294 @@
+/* The writer of HTML: whatever a text holds, it stays a text. And the pages: of hostile models they make the elements of tame
+ * ones. */
+#include "cronsched/page/assets.h"
+#include "cronsched/page/page.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void assert_written(struct html *w, const char *expected)
+{
+    char *text = html_take(w);
+
+    assert_non_null(text);
+    assert_string_equal(text, expected);
+    free(text);
+    html_release(w);
+}
+
+static void texts_and_values_are_escaped(void **state)
+{
+    struct html w;
+
+    (void)state;
+    html_init(&w);
+    html_open(&w, "p");
+    html_attr(&w, "title", "\"'><script>");
+    html_attr(&w, "lang", NULL);
+    html_text(&w, "</p><script>alert('x')&amp;");
+    html_leaf(&w, "br");
+    html_textf(&w, "%d%%", 5);
+    assert_written(
+        &w, "<p title=\"&quot;&#39;&gt;&lt;script&gt;\">&lt;/p&gt;&lt;script&gt;alert(&#39;x&#39;)&amp;amp;"
+            "<br>5%</p>");
+}
+
+/* Control characters, marks that turn the direction, bytes that are no UTF-8. */
+static void what_no_screen_may_have_is_replaced(void **state)
+{
+    static const char *const bad[] = {
+        "a\x01z",         "a\x1b[31mz",     "a\x7fz",     "a\xe2\x80\xaez",    "a\xe2\x80\x8ez",
+        "a\xe2\x81\xa6z", "a\xd8\x9cz",     "a\xc2\x9bz", "a\xe2\x80\xa8z",    "a\xffz",
+        "a\xc3z",         "a\xed\xa0\x80z", "a\xe2\x80",  "a\xf5\x80\x80\x80z"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct html w;
+        char *text;
+
+        html_init(&w);
+        html_text(&w, bad[i]);
+        text = html_take(&w);
+        assert_non_null(strstr(text, "\xef\xbf\xbd"));
+        for (const char *p = text; *p; p++)
+            assert_false((unsigned char)*p < 0x20 || *p == 0x7f);
+        assert_null(strstr(text, "\xe2\x80\xae"));
+        assert_int_equal(text[0], 'a');
+        free(text);
+        html_release(&w);
+    }
+}
+
+static void letters_of_all_scripts_are_kept(void **state)
+{
+    static const char text[] = "\xc3\xa9 \xe6\x97\xa5\xe6\x9c\xac \xd7\xa9\xd7\x9c \xf0\x9f\x90\xa2\n\t";
+    struct html w;
+
+    (void)state;
+    html_init(&w);
+    html_text(&w, text);
+    assert_written(&w, text);
+}
+
+/* What is filled into an address cannot leave its place in it. */
+static void addresses_are_of_this_site(void **state)
+{
+    struct html w;
+
+    (void)state;
+    html_init(&w);
+    html_anchor(&w, "x", "/ui/jobs/%s?q=%s", "../a b", "x&y=\"1\"#z");
+    assert_written(&w, "<a href=\"/ui/jobs/..%2Fa%20b?q=x%26y%3D%221%22%23z\">x</a>");
+    html_init(&w);
+    html_open(&w, "a");
+    html_query_link(&w, "//evil.example/", "a=b");
+    assert_written(&w, "<a href=\"#\"></a>");
+    html_init(&w);
+    html_open(&w, "a");
+    html_query_link(&w, "/ui/jobs", "q=\"><b>");
+    assert_written(&w, "<a href=\"/ui/jobs?q=&quot;&gt;&lt;b&gt;\"></a>");
+    html_init(&w);
+    html_open(&w, "a");
+    html_query_link(&w, "javascript:alert(1)", "");
+    assert_written(&w, "<a href=\"#\"></a>");
+}
+
+static void too_much_is_a_failure(void **state)
+{
+    char *large = malloc(1024 * 1024 + 1);
+    struct html w;
+
+    (void)state;
+    memset(large, '<', 1024 * 1024);
+    large[1024 * 1024] = '\0';
+    html_init(&w);
+    html_text(&w, large);
+    html_text(&w, large); /* of four bytes each */
+    assert_null(html_take(&w));
+    html_release(&w);
+    free(large);
+}
+
+/* ---- pages ---- */
+
+static struct page_view view_of(const char *text)
+{
+    return (struct page_view){.cluster = text,
+                              .replica = text,
+                              .leader = text,
+                              .version = "0",
+                              .who = text,
+                              .role = "admin",
+                              .operates = true,
+                              .administers = true,
+                              .now_ms = INT64_C(1796080263033),
+                              .path = "/ui/jobs",
+                              .query = text};
+}
+
+/* A job in which every text is this one. */
+static json_t *job_of(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s},s:b,s:i}", "job", text,
+                     "description", text, "next", text, "last", text, "verdict", text, "state", text, "strip",
+                     "sf", "describe", text, "schedule", text, "timezone", text, "owner", text, "last_run",
+                     text, "labels", "k", text, "paused", 0, "failures", 3);
+}
+
+/* The names of all elements, and of the attributes of each, in order. */
+static char *shape_of(const char *html)
+{
+    char *shape = calloc(1, strlen(html) + 1), *at = shape;
+
+    for (const char *p = html; *p; p++) {
+        if (*p != '<')
+            continue;
+        for (bool quoted = false; *p && (quoted || *p != '>'); p++) {
+            quoted = quoted != (*p == '"');
+            if (!quoted && *p != '"')
+                *at++ = *p;
+        }
+        if (!*p)
+            break;
+        *at++ = '>';
+    }
+    return shape;
+}
+
+static char *rendered(const struct page *page, json_t *model, const char *text)
+{
+    struct page_view view = view_of(text);
+    char *html = page_render(page, text, model, &view), *shape;
+
+    assert_non_null(html);
+    shape = shape_of(html);
+    free(html);
+    json_decref(model);
+    return shape;
+}
+
+static const char *const hostile[] = {
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onclick='x",
+    "</title></main></body>",
+    "<!--",
+    "]]>",
+    "{{7*7}}",
+    "javascript:alert(1)",
+    "\xe2\x80\xae"
+    "evil",
+    "a\"b=c>",
+};
+
+static json_t *jobs_model(const char *text)
+{
+    return json_pack("{s:[o],s:i,s:s,s:s,s:s,s:s,s:s}", "jobs", job_of(text), "total", 1, "next", text, "q",
+                     text, "sort", "next", "order", "asc", "error", text);
+}
+
+static void hostile_names_make_no_elements(void **state)
+{
+    char *tame = rendered(&page_jobs, jobs_model("tame"), "tame");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+        char *shape = rendered(&page_jobs, jobs_model(hostile[i]), hostile[i]);
+
+        assert_string_equal(shape, tame);
+        free(shape);
+    }
+    free(tame);
+}
+
+/* A model of a newer server, or a broken one: something is shown, and nothing breaks. */
+static void odd_models_are_shown(void **state)
+{
+    static const char *const odd[] = {
+        "{}", "{\"jobs\":5}", "{\"jobs\":[5,null,{}]}", "{\"jobs\":[{\"labels\":[1]}],\"total\":\"x\"}",
+        "{\"jobs\":[{\"labels\":{\"a\":5},\"strip\":7,\"verdict\":\"brand-new\"}]}"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+        free(rendered(&page_jobs, json_loads(odd[i], 0, NULL), "x"));
+}
+
+static void a_part_is_a_part_of_the_whole(void **state)
+{
+    struct page_view view = view_of("a");
+    json_t *model = jobs_model("a");
+    char *whole = page_render(&page_jobs, "a", model, &view), *part;
+
+    (void)state;
+    view.part = "rows";
+    part = page_render(&page_jobs, "a", model, &view);
+    assert_non_null(strstr(whole, part));
+    assert_true(strncmp(part, "<div id=\"part-rows\"", 19) == 0);
+    free(part);
+    view.part = "none";
+    part = page_render(&page_jobs, "a", model, &view);
+    assert_string_equal(part, "");
+    free(part);
+    free(whole);
+    json_decref(model);
+}
+
+static void a_strip_is_few_elements_and_has_a_name(void **state)
+{
+    struct html w;
+    char *text;
+    int paths = 0;
+
+    (void)state;
+    html_init(&w);
+    page_strip(&w, "ssfsltkopdmcrqjssssssfff");
+    text = html_take(&w);
+    for (const char *p = text; (p = strstr(p, "<path")); p++)
+        paths++;
+    assert_true(paths <= 6);
+    assert_non_null(strstr(text, "role=\"img\""));
+    assert_non_null(strstr(text, "aria-label=\"9 succeeded, 4 failed"));
+    assert_non_null(strstr(text, "the newest: failed\""));
+    free(text);
+    html_release(&w);
+}
+
+static void the_files_of_the_page_are_small(void **state)
+{
+    size_t raw = 0, compressed = 0;
+
+    (void)state;
+    for (size_t i = 0; i < assets_count; i++) {
+        raw += assets_all[i].size;
+        compressed += assets_all[i].gzip_size;
+        assert_int_equal(strlen(assets_all[i].hash), 16);
+        assert_ptr_equal(assets_find(assets_all[i].name), &assets_all[i]);
+    }
+    assert_true(raw <= 120 * 1024);
+    assert_true(compressed <= 40 * 1024);
+    assert_null(assets_find("../../etc/passwd"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_and_values_are_escaped),
+        cmocka_unit_test(what_no_screen_may_have_is_replaced),
+        cmocka_unit_test(letters_of_all_scripts_are_kept),
+        cmocka_unit_test(addresses_are_of_this_site),
+        cmocka_unit_test(too_much_is_a_failure),
+        cmocka_unit_test(hostile_names_make_no_elements),
+        cmocka_unit_test(odd_models_are_shown),
+        cmocka_unit_test(a_part_is_a_part_of_the_whole),
+        cmocka_unit_test(a_strip_is_few_elements_and_has_a_name),
+        cmocka_unit_test(the_files_of_the_page_are_small),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
