@@ -1,6 +1,7 @@
 /* See api.h: the table of routes, start and end. The handlers are in files of their own; what they wait
  * for, in api_wait.c. */
 #include "cronsched/api/api_page.h"
+#include "cronsched/api/event_ring.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/defs", "set", AUTH_READ, 0, api_handle_defs, .heavy = true},
     {"POST", "/v1/apply", NULL, AUTH_ADMIN, API_APPLY_BYTES_MAX, lead_apply, HTTP_REPEATABLE,
      .heavy = true}, /* a dry run costs as much */
+    {"GET", "/v1/events", "job,kinds,after", AUTH_READ, 0, api_handle_events},
     {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs, .heavy = true},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow,since,timestamps,stored", AUTH_READ, 0,
@@ -115,10 +117,12 @@ static int handles_open(struct api *api, struct error *error)
     uv_timer_init(api->loop, &api->clock);
     uv_fs_poll_init(api->loop, &api->tokens_poll);
     uv_timer_init(api->loop, &api->relisten);
+    uv_timer_init(api->loop, &api->events_timer);
+    api->events_timer.data = api;
     api->gap.prepare.data = api->clock.data = api->tokens_poll.data = api->relisten.data = api;
     loop_turn_init(&api->rows_turn, api->loop, api_rows_turn, api);
     api->rows_turn.idle.data = api;
-    api->handles = api->work ? 7 : 6;
+    api->handles = api->work ? 8 : 7;
     if (auth_tokens_file(api->auth))
         uv_fs_poll_start(&api->tokens_poll, on_tokens_change, auth_tokens_file(api->auth), TOKENS_POLL_MS);
     return r;
@@ -161,8 +165,11 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     list_init(&api->queries);
     list_init(&api->streams);
     list_init(&api->answers);
-    r = auth_new(&api->auth, &who, error);
+    list_init(&api->subscribers);
+    api->events = event_ring_new();
+    r = api->events ? auth_new(&api->auth, &who, error) : error_set(error, ERR_NOMEM, "out of memory");
     if (r < 0) {
+        event_ring_free(api->events);
         OBJECT_FREE(struct api, api);
         return r;
     }
@@ -174,6 +181,7 @@ int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *optio
     r = http_new(&api->http, &http, error);
     if (r < 0) {
         auth_free(api->auth);
+        event_ring_free(api->events);
         OBJECT_FREE(struct api, api);
         return r;
     }

@@ -18,19 +18,21 @@
 #include "jobs/state/journal.h"
 #include "leader/zookeeper/zookeeper.h"
 
-#define API_READ_WAIT_MS       2000
-#define API_RUNS_LIMIT         1000 /* rows when the caller names no number */
-#define API_APPLY_BYTES_MAX    (8 * 1024 * 1024)
-#define API_PEER_BYTES_MAX     (128 * 1024)
-#define API_AUDIT_MS           (10 * 60 * 1000)
-#define API_LOG_STREAMS_MAX    64
-#define API_LOG_STREAMS_CALLER 16  /* of one caller */
-#define API_LOG_STREAMS_KEPT   16  /* only admins get the last ones */
-#define API_LOG_POLL_MS        250 /* how often a log that is followed is looked at */
-#define API_METRICS_BYTES_MAX  (4 * 1024 * 1024)
-#define API_WORK_THREADS       3     /* for what requests compute and read */
-#define API_STUCK_MS           10000 /* a database of ours that has not answered for so long: not ready */
-#define API_PROBE_MS           10000 /* doctor waits so long for a disk, or for ZooKeeper */
+#define API_READ_WAIT_MS              2000
+#define API_RUNS_LIMIT                1000 /* rows when the caller names no number */
+#define API_APPLY_BYTES_MAX           (8 * 1024 * 1024)
+#define API_PEER_BYTES_MAX            (128 * 1024)
+#define API_AUDIT_MS                  (10 * 60 * 1000)
+#define API_LOG_STREAMS_MAX           64
+#define API_LOG_STREAMS_CALLER        16  /* of one caller */
+#define API_LOG_STREAMS_KEPT          16  /* only admins get the last ones */
+#define API_LOG_POLL_MS               250 /* how often a log that is followed is looked at */
+#define API_EVENTS_SUBSCRIBERS_MAX    256
+#define API_EVENTS_SUBSCRIBERS_CALLER 8
+#define API_METRICS_BYTES_MAX         (4 * 1024 * 1024)
+#define API_WORK_THREADS              3     /* for what requests compute and read */
+#define API_STUCK_MS                  10000 /* a database of ours that has not answered for so long: not ready */
+#define API_PROBE_MS                  10000 /* doctor waits so long for a disk, or for ZooKeeper */
 #define API_WAL_WARN_BYTES                                                                                   \
     (INT64_C(256) << 20) /* of history.db-wal: somebody keeps it from being taken over */
 #define API_SPACE_WARN_BYTES (INT64_C(1) << 30)  /* doctor: a warning below this much free space, */
@@ -133,6 +135,9 @@ void api_check(const struct api_options *options, void (*fault)(void *arg, const
 /* Reads the tokens and certificates again, as after SIGHUP; a changed tokens_file is noticed without it as
  * well. What is wrong is logged by the caller, and stays as it was. */
 int api_reload(struct api *api, struct error *error);
+
+/* What a batch changed, now that it is durable: for those who listen to /v1/events. Lent. */
+void api_seen(struct api *api, const struct history_write *write);
 
 /* By which other replicas are known. */
 void api_set_secret(struct api *api, const char *secret);

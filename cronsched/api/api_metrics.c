@@ -51,6 +51,7 @@ enum family {
     LOOP_GAP_SECONDS,
     LOOP_GAP_CPU_SECONDS,
     HTTP_STREAMS,
+    EVENT_SUBSCRIBERS,
     TOKENS_FILE_FAILING,
     PROCESS_CPU_SECONDS_TOTAL,
     PROCESS_RESIDENT_MEMORY_BYTES,
@@ -118,6 +119,8 @@ static const struct {
                               "two minutes: what a gap "
                               "has beyond it was spent waiting for the processor."},
     [HTTP_STREAMS] = {"cronsched_http_streams", "gauge", "Logs being read."},
+    [EVENT_SUBSCRIBERS] = {"cronsched_event_subscribers", "gauge",
+                           "Clients that listen to events of this replica."},
     [TOKENS_FILE_FAILING] = {"cronsched_tokens_file_failing", "gauge",
                              "Whether the tokens file cannot be used: the tokens read before it stay valid."},
     [PROCESS_CPU_SECONDS_TOTAL] = {"process_cpu_seconds_total", "counter", "CPU time, user and system."},
@@ -333,6 +336,7 @@ static void put_loop(struct text *t, const struct api *api)
     put_metric(t, LOOP_GAP_CPU_SECONDS, "%.6f", (double)loop_gap_most_cpu_ns(&api->gap) / 1e9);
     put_metric(t, LOOP_GAP_SECONDS, "%.6f", (double)loop_gap_longest_ns(&api->gap) / 1e9);
     put_metric(t, HTTP_STREAMS, "%zu", api->stream_count);
+    put_metric(t, EVENT_SUBSCRIBERS, "%zu", api->subscriber_count);
     put_metric(t, TOKENS_FILE_FAILING, "%d", auth_trouble(api->auth) != NULL);
 }
 

@@ -41,6 +41,11 @@ struct api {
     struct list answers;        /* large ones in the making, in line for the next turn */
     struct loop_turn rows_turn;
     size_t stream_count;
+    struct event_ring *events; /* what happened last */
+    struct list subscribers;   /* who listens */
+    size_t subscriber_count;
+    uv_timer_t events_timer;
+    bool events_soon;  /* the timer is set for what there is to send */
     size_t work_count; /* pieces of `work` */
     int handles;       /* not yet closed */
     bool auditing;     /* rows are being read for one, or it is being computed */
@@ -186,6 +191,7 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(resume_all)                                                                                            \
     X(defs)                                                                                                  \
     X(apply)                                                                                                 \
+    X(events)                                                                                                \
     X(runs)                                                                                                  \
     X(run)                                                                                                   \
     X(logs)                                                                                                  \

@@ -14,6 +14,7 @@
  *   the API closes meanwhile  outstanding answers lose their api pointer, and free themselves when they come
  */
 #include "cronsched/api/api_priv.h"
+#include "cronsched/api/event_ring.h"
 #include "jobs/base/object.h"
 #include "leader/worker/loop.h"
 
@@ -238,6 +239,7 @@ static void on_part_closed(void *arg)
     if (--api->handles > 0)
         return;
     auth_free(api->auth);
+    event_ring_free(api->events);
     free(api->taken);
     if (api->closed)
         api->closed(api->closed_arg);
@@ -272,6 +274,7 @@ void api_close_if_idle(struct api *api)
     uv_close((uv_handle_t *)&api->clock, on_handle_closed);
     loop_turn_close(&api->rows_turn, on_handle_closed);
     uv_close((uv_handle_t *)&api->relisten, on_handle_closed);
+    uv_close((uv_handle_t *)&api->events_timer, on_handle_closed);
     uv_close((uv_handle_t *)&api->tokens_poll, on_handle_closed);
 }
 

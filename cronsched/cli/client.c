@@ -319,6 +319,8 @@ static struct curl_slist *set_up(struct exchange *x, const struct client_server 
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, x->body);
     headers = curl_slist_append(headers, "Content-Type: application/json");
     headers = curl_slist_append(headers, "Expect:");
+    if (x->take) /* events: in lines */
+        headers = curl_slist_append(headers, "Accept: application/x-ndjson, text/plain");
     if (x->client->authorization)
         headers = curl_slist_append(headers, x->client->authorization);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

@@ -88,6 +88,7 @@ struct verb {
     X(runs)                                                                                                  \
     X(run)                                                                                                   \
     X(logs)                                                                                                  \
+    X(watch)                                                                                                 \
     X(kill)                                                                                                  \
     X(backfill)                                                                                              \
     X(next)                                                                                                  \

@@ -152,6 +152,14 @@ static void env_durable(struct scheduler_env *env, const struct history_write *w
     activity_log_write(write);
 }
 
+static void env_seen(struct scheduler_env *env, const struct history_write *write)
+{
+    struct serve *s = serve_of(env);
+
+    if (s->api)
+        api_seen(s->api, write);
+}
+
 static void on_alarm(uv_poll_t *poll, int status, int events)
 {
     struct serve *s = OBJECT(struct serve, poll->data);
@@ -512,7 +520,8 @@ static int make_scheduler(struct serve *s)
                                     .wake_at = env_wake_at,
                                     .log = env_log,
                                     .not_before = env_not_before,
-                                    .durable = env_durable};
+                                    .durable = env_durable,
+                                    .seen = env_seen};
     s->scheduler = scheduler_new(&o);
     return 0;
 }

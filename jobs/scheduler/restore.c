@@ -112,6 +112,8 @@ static void apply(struct scheduler *s, const struct batch *batch, const char *te
     s->acked = batch->index;
     s->behind_bytes += size;
     turn_hash(s);
+    if (s->o.env->seen)
+        s->o.env->seen(s->o.env, write);
     if (s->o.history && batch->index > s->o.history->ops->applied(s->o.history))
         s->o.history->ops->write(s->o.history, write);
     else

@@ -33,6 +33,8 @@ struct scheduler_env {
     void (*not_before)(struct scheduler_env *env, int64_t wall_ms);
     /* What a batch that this leader wrote has changed, now that it is durable. Lent. NULL: nobody wants to know. */
     void (*durable)(struct scheduler_env *env, const struct history_write *write);
+    /* The same of every batch, whoever leads: of one that was followed, too. */
+    void (*seen)(struct scheduler_env *env, const struct history_write *write);
 };
 
 struct scheduler_job_pool {

@@ -367,6 +367,8 @@ void turn_acked(struct scheduler *s, uint64_t index)
         }
         if (s->o.env->durable && f->write)
             s->o.env->durable(s->o.env, f->write);
+        if (s->o.env->seen && f->write)
+            s->o.env->seen(s->o.env, f->write);
         if (s->o.history) {
             s->o.history->ops->write(s->o.history, f->write);
             f->write = NULL;

@@ -80,6 +80,35 @@ class CommandLineAndServer(lab.Suite):
         bad = self.one.http("GET", "/v1/jobs?limit=5&fields=job,strip,failures&q=job:bad")[1]
         self.assertEqual([{"job": "bad", "strip": "f", "failures": 1}], bad)
 
+    def test_watch_prints_what_happens_and_goes_on_when_the_server_was_away(self):
+        self.one.apply({"a": {"command": ["true"]}})
+        watch = subprocess.Popen([lab.binary(), "watch", "a", "--kinds", "run", "-o", "json"], stdout=subprocess.PIPE,
+                                 env=self.cli.environment, text=True)
+        seen = []
+
+        def listens():
+            return self.one.metric("cronsched_event_subscribers") == 1
+
+        def until_end_of(run):
+            for line in watch.stdout:
+                seen.append(json.loads(line))
+                if seen[-1]["data"]["run"] == run and seen[-1]["data"]["verdict"]:
+                    return seen[-1]["data"]["verdict"]
+
+        lab.wait_for(listens, 20, "it to listen")
+        first = self.cli.trigger("a")
+        self.assertEqual("succeeded", until_end_of(first))
+        self.one.kill()
+        self.one.start()
+        lab.wait_for(listens, 20, "it to listen again")
+        second = self.cli.trigger("a")
+        self.assertEqual("succeeded", until_end_of(second))
+        watch.kill()
+        watch.communicate()
+        self.assertEqual({first, second}, {e["data"]["run"] for e in seen})
+        self.assertEqual(len(seen), len({e["id"] for e in seen}))
+        self.assertEqual(sorted(e["data"]["index"] for e in seen), [e["data"]["index"] for e in seen])
+
     def test_a_plan_foretells_the_fire_times_of_a_job_that_keeps_its_chosen_minute(self):
         path = self.files({"a": {"schedule": "~ 3 * * *", "command": ["true"]}})
         self.assertIsNone(self.cli.call("plan", path, "-o", "json").json()["created"][0]["next_after"])
