@@ -70,6 +70,10 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/peer/heartbeat", "hold", AUTH_READ, 0, api_handle_peer_heartbeat},
     {"POST", "/v1/peer/engine", NULL, AUTH_ADMIN, API_PEER_BYTES_MAX, api_handle_peer_engine},
     {"GET", "/v1/doctor", NULL, AUTH_READ, 0, api_handle_doctor},
+    {"GET", "/v1/whoami", NULL, AUTH_READ, 0, api_handle_whoami},
+    {"POST", "/v1/session", NULL, AUTH_NOBODY, 4096, api_handle_session},
+    {"DELETE", "/v1/session", NULL, AUTH_NOBODY, 0, api_handle_session_end},
+    {"POST", "/v1/session/link", NULL, AUTH_READ, HTTP_BODY_BYTES_MAX, api_handle_login_link},
     {"GET", "/v1/version", NULL, AUTH_READ, 0, api_handle_version},
     {"GET", "/healthz", NULL, AUTH_NOBODY, 0, api_handle_healthz},
     {"GET", "/readyz", NULL, AUTH_NOBODY, 0, api_handle_readyz},
@@ -145,7 +149,8 @@ struct auth_options api_auth_options(const struct api_options *options)
                                  .hosts = options->hosts,
                                  .host_count = options->host_count,
                                  .advertise = options->context.advertise,
-                                 .clustered = options->context.cluster_ops != NULL};
+                                 .clustered = options->context.cluster_ops != NULL,
+                                 .cluster = options->context.cluster};
 }
 
 int api_start(struct api **ret, uv_loop_t *loop, const struct api_options *options, struct error *error)

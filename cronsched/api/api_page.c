@@ -46,6 +46,7 @@ struct page_view api_page_view(struct api *api, struct http_request *request, st
         .role = auth_role_name(who->role),
         .operates = who->role >= AUTH_OPERATE,
         .administers = who->role >= AUTH_ADMIN,
+        .session = who->expires_s > 0,
         .theme = theme_of(
             http_cookie(http_header(request, "Cookie"), THEME_COOKIE, store->theme, sizeof(store->theme))),
         .path = store->path,
@@ -108,8 +109,13 @@ void api_page_problem(struct api *api, struct http_request *request, int status,
 
 void api_page_refused(struct http_request *request, void *arg, const struct error *error)
 {
-    api_page_problem(OBJECT(struct api, arg), request, http_caller(request)->challenge ? 401 : 403,
-                     error->text, NULL);
+    struct api *api = OBJECT(struct api, arg);
+
+    if (http_caller(request)->challenge && !api_query_text(request, "part"))
+        api_page_reply(api, request, 401, &page_login, "Log in",
+                       json_pack("{s:s}", "next", http_raw_target(request)));
+    else
+        api_page_problem(api, request, http_caller(request)->challenge ? 401 : 403, error->text, NULL);
 }
 
 /* ---- small ones ---- */
@@ -155,11 +161,14 @@ static void handle_asset(struct http_request *request, void *arg)
 }
 
 /* Back to a path of the page, wherever the form was; nothing else is a way out of here. */
-static void go_back(struct http_request *request)
+void api_page_go_back(struct http_request *request)
 {
     const char *next = json_string_value(json_object_get(http_body(request), "next"));
+    bool ours = next && strncmp(next, "/ui/", 4) == 0 && strlen(next) < HTTP_TARGET_BYTES_MAX;
 
-    http_reply_redirect(request, next && strncmp(next, "/ui/", 4) == 0 ? next : "/ui/");
+    for (const char *p = next; ours && *p; p++)
+        ours = *p > ' ' && *p < 0x7f && *p != '\\'; /* as a browser sends a path */
+    http_reply_redirect(request, ours ? next : "/ui/");
 }
 
 static void handle_theme(struct http_request *request, void *arg)
@@ -171,7 +180,7 @@ static void handle_theme(struct http_request *request, void *arg)
     snprintf(cookie, sizeof(cookie), THEME_COOKIE "=%s; Path=/ui/; Max-Age=%d; HttpOnly; SameSite=Lax",
              theme ? theme : "", life_s);
     http_reply_header(request, "Set-Cookie", cookie);
-    go_back(request);
+    api_page_go_back(request);
 }
 
 /* ---- the table ---- */
@@ -190,6 +199,9 @@ const struct http_route api_page_routes[] = {
     {"GET", "/ui", NULL, AUTH_NOBODY, 0, handle_ui},
     {"GET", "/ui/", NULL, AUTH_NOBODY, 0, handle_ui},
     PAGE("/ui/jobs", "q,sort,order,limit,after,part", api_page_jobs),
+    {"GET", "/ui/login", "next,code", AUTH_NOBODY, 0, api_page_login},
+    FORM("/ui/login", AUTH_NOBODY, api_page_login_post),
+    FORM("/ui/logout", AUTH_NOBODY, api_page_logout),
     FORM("/ui/theme", AUTH_NOBODY, handle_theme),
     {"GET", "/ui/a/{hash}/{name}", NULL, AUTH_NOBODY, 0, handle_asset},
     {"GET", "/ui/{a}", NULL, AUTH_NOBODY, 0, handle_nothing},

@@ -26,6 +26,8 @@ void api_page_reply(struct api *api, struct http_request *request, int status, c
 /* The same, as text: for answers that are made in pieces. Takes the model. ERR_NOMEM. */
 int api_page_text(struct api *api, struct http_request *request, const struct page *page, const char *title,
                   json_t *model, struct text *ret);
+/* 303 to where the form `next` says, if that is a page of this server. */
+void api_page_go_back(struct http_request *request);
 /* What went wrong, as a page. */
 void api_page_problem(struct api *api, struct http_request *request, int status, const char *text,
                       const char *advice);
@@ -33,3 +35,6 @@ void api_page_refused(struct http_request *request, void *arg, const struct erro
 
 /* ---- the handlers ---- */
 void api_page_jobs(struct http_request *request, void *arg);
+void api_page_login(struct http_request *request, void *arg);
+void api_page_login_post(struct http_request *request, void *arg);
+void api_page_logout(struct http_request *request, void *arg);

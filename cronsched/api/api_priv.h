@@ -1,5 +1,5 @@
 /* What the files of the API share. api.c: the routes, start and end; api_wait.c: waiting for the journal
- * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_cluster.c,
+ * and for history; api_jobs.c, api_runs.c, api_history.c, api_logs.c, api_status.c, api_cluster.c, api_session.c,
  * api_doctor.c, api_metrics.c: the handlers; api_view.c: what is hidden from readers; api_body.c: checks of what comes in; api_query.c: of query keys. Only the
  * API and its tests include this.
  */
@@ -20,6 +20,16 @@
 
 #define API_USELESS                                                                                          \
     "over TCP nobody has a role here, since there is no tokens_file: only other replicas are answered"
+
+#define API_LINKS_MAX 16
+#define API_LINK_MS   (2 * 60 * 1000)
+
+/* A link by which somebody may log in, once. */
+struct api_link {
+    char digest[65]; /* of its code */
+    struct auth_identity who;
+    int64_t until_ms; /* boot time; 0: there is none */
+};
 
 struct api {
     struct object object; /* first */
@@ -45,7 +55,9 @@ struct api {
     struct list subscribers;   /* who listens */
     size_t subscriber_count;
     uv_timer_t events_timer;
-    bool events_soon;  /* the timer is set for what there is to send */
+    bool events_soon; /* the timer is set for what there is to send */
+    struct api_link links[API_LINKS_MAX];
+    size_t link_next;
     size_t work_count; /* pieces of `work` */
     int handles;       /* not yet closed */
     bool auditing;     /* rows are being read for one, or it is being computed */
@@ -210,6 +222,10 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(peer_heartbeat)                                                                                        \
     X(peer_history)                                                                                          \
     X(doctor)                                                                                                \
+    X(whoami)                                                                                                \
+    X(session)                                                                                               \
+    X(session_end)                                                                                           \
+    X(login_link)                                                                                            \
     X(version)                                                                                               \
     X(healthz)                                                                                               \
     X(readyz)                                                                                                \

@@ -111,6 +111,7 @@ struct verb {
     X(journal_migrate)                                                                                       \
     X(drill)                                                                                                 \
     X(doctor)                                                                                                \
+    X(ui)                                                                                                    \
     X(token)                                                                                                 \
     X(version)                                                                                               \
     X(completion)                                                                                            \

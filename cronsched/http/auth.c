@@ -1,5 +1,7 @@
 #include "cronsched/http/auth.h"
 
+#include "cronsched/http/http_form.h"
+#include "cronsched/http/session.h"
 #include "cronsched/io/file.h"
 #include "jobs/base/clock.h"
 #include "jobs/base/hash.h"
@@ -45,6 +47,9 @@ struct auth {
     int64_t old_until_ms; /* boot time */
     int64_t begun_ms;     /* likewise */
     bool clustered;
+    char session_key[SESSION_KEY_BYTES + 1],
+        old_session_key[SESSION_KEY_BYTES + 1]; /* old: until old_until_ms */
+    char cookie[AUTH_COOKIE_NAME_SIZE];
 };
 
 static const char *const role_names[] = {"nobody", "read", "operate", "admin"};
@@ -260,6 +265,21 @@ int auth_token_append(const char *file, const char *name, const char *line, stru
     return r;
 }
 
+/* Alone this process has a key of its own, so that its end ends all sessions; replicas have the one of their secret. */
+static int sessions_init(struct auth *auth, const struct auth_options *options, struct error *error)
+{
+    const char *cluster = options->cluster ? options->cluster : "";
+    char digest[HASH_SHA256_HEX];
+    uint8_t bytes[HASH_SHA256_BYTES];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        return error_set(error, ERR_IO, "cannot get random bytes: %s", strerror(errno));
+    session_key(hash_sha256_hex(bytes, sizeof(bytes), digest), auth->session_key);
+    snprintf(auth->cookie, sizeof(auth->cookie), "cronsched-%.8s",
+             hash_sha256_hex(cluster, strlen(cluster), digest));
+    return 0;
+}
+
 int auth_new(struct auth **ret, const struct auth_options *options, struct error *error)
 {
     struct auth *auth = calloc(1, sizeof(*auth));
@@ -273,6 +293,10 @@ int auth_new(struct auth **ret, const struct auth_options *options, struct error
     auth->host_count = options->host_count;
     auth->advertise = options->advertise;
     auth->clustered = options->clustered;
+    if (sessions_init(auth, options, error) < 0) {
+        free(auth);
+        return ERR_IO;
+    }
     auth->begun_ms = clock_boot_ms();
     if (options->tokens_file && !(auth->tokens_file = strdup(options->tokens_file))) {
         free(auth);
@@ -499,6 +523,7 @@ static int by_token(const struct auth *auth, const char *authorization, struct a
     ret->challenge = false;
     ret->role = token->role;
     ret->token = token_number(token);
+    ret->via = "token";
     snprintf(ret->name, sizeof(ret->name), "token:%s", token->name);
     return 0;
 }
@@ -522,6 +547,7 @@ static int by_loopback(const struct auth_claim *claim, struct auth_identity *ret
     if (r < 0)
         return r;
     ret->role = AUTH_READ;
+    ret->via = "loopback";
     return 0;
 }
 
@@ -535,11 +561,15 @@ static int by_insecure(const struct auth *auth, const struct auth_claim *claim, 
         r = check_not_foreign(claim, error);
     if (r == 0)
         ret->role = AUTH_ADMIN;
+    ret->via = "insecure";
     return r;
 }
 
 void auth_set_secret(struct auth *auth, const char *secret)
 {
+    memcpy(auth->old_session_key, auth->session_key, sizeof(auth->session_key));
+    if (secret && secret[0])
+        session_key(secret, auth->session_key);
     if (auth->secret[0]) {
         memcpy(auth->old_secret, auth->secret, sizeof(auth->secret));
         auth->old_until_ms = clock_boot_ms() + AUTH_SECRET_BOTH_MS;
@@ -570,6 +600,7 @@ static int by_replica(const struct auth_claim *claim, struct auth_identity *ret,
     char role[16];
 
     ret->replica = true;
+    ret->via = "replica";
     ret->role = AUTH_ADMIN;
     snprintf(ret->name, sizeof(ret->name), "replica");
     if (!claim->acting)
@@ -607,12 +638,103 @@ static int by_unix(const struct auth_peer *peer, const struct auth_claim *claim,
     r = check_not_foreign(claim, error);
     if (r == 0)
         ret->role = unix_role(peer);
+    ret->via = "unix";
     return r;
 }
 
 static bool is_early(const struct auth *auth)
 {
     return auth->clustered && !auth->secret[0] && clock_boot_ms() < auth->begun_ms + AUTH_SECRET_EARLY_MS;
+}
+
+/* ---- sessions ---- */
+
+int auth_by_token(const struct auth *auth, const char *text, struct auth_identity *ret, struct error *error)
+{
+    const struct token *token = find_token(auth, text, strlen(text));
+
+    *ret = (struct auth_identity){.role = AUTH_NOBODY, .challenge = true};
+    if (!token)
+        return error_set(error, ERR_DENIED,
+                         auth->tokens_file ? "the token is unknown" : "this server has no tokens_file");
+    *ret = (struct auth_identity){.role = token->role, .token = token_number(token), .via = "token"};
+    snprintf(ret->name, sizeof(ret->name), "token:%s", token->name);
+    return 0;
+}
+
+/* With TLS a cookie that no neighbour can set, and that goes nowhere without it. */
+static const char *cookie_name(const struct auth *auth, bool tls, char ret[AUTH_COOKIE_NAME_SIZE + 8])
+{
+    snprintf(ret, AUTH_COOKIE_NAME_SIZE + 8, "%s%s", tls ? "__Host-" : "", auth->cookie);
+    return ret;
+}
+
+static const char *set_cookie(const struct auth *auth, const char *value, long life_s, bool tls, char *ret,
+                              size_t size)
+{
+    char name[AUTH_COOKIE_NAME_SIZE + 8];
+
+    snprintf(ret, size, "%s=%s; Path=/; Max-Age=%ld; HttpOnly; SameSite=Lax%s", cookie_name(auth, tls, name),
+             value, life_s, tls ? "; Secure" : "");
+    return ret;
+}
+
+const char *auth_session_begin(const struct auth *auth, const struct auth_identity *who, bool tls, char *ret,
+                               size_t size)
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+    struct session session = {
+        .role = who->role, .token = who->token, .issued_s = now_s, .expires_s = now_s + SESSION_LIFE_S};
+    char value[SESSION_COOKIE_SIZE];
+
+    memcpy(session.name, who->name, sizeof(session.name));
+    return set_cookie(auth, session_seal(&session, auth->session_key, value), SESSION_LIFE_S, tls, ret, size);
+}
+
+const char *auth_session_end(const struct auth *auth, bool tls, char *ret, size_t size)
+{
+    return set_cookie(auth, "", 0, tls, ret, size);
+}
+
+int auth_check_page(const struct auth_claim *claim, struct error *error)
+{
+    const char *origin = claim->origin, *host = claim->host ? claim->host : "";
+    bool ours = origin &&
+                (auth_origin_is_host(origin, host, claim->tls) ||
+                 (claim->forwarded && auth_origin_is_host(origin, host, true))); /* a proxy had the TLS */
+
+    if (origin && !ours)
+        return error_set(error, ERR_DENIED,
+                         "the page that sent this is of %.100s, and this server is reached as %s%.100s: a "
+                         "proxy has to pass on the Host",
+                         origin, claim->tls ? "https://" : "http://", host);
+    if (claim->fetch_site ? strcmp(claim->fetch_site, "same-origin") == 0 : ours)
+        return 0;
+    if (claim->safe && !origin)
+        return 0; /* a link, wherever it was: it changes nothing */
+    return error_set(error, ERR_DENIED, "this was not sent by a page of this server");
+}
+
+/* False: there is no cookie, or none that is good now; then the caller is known in another way, or not at all. */
+static bool by_session(const struct auth *auth, const struct auth_claim *claim, struct auth_identity *ret)
+{
+    char name[AUTH_COOKIE_NAME_SIZE + 8], value[SESSION_COOKIE_SIZE];
+    int64_t now_s = clock_wall_ms() / 1000;
+    const char *cookie = http_cookie(claim->cookie, cookie_name(auth, true, name), value, sizeof(value));
+    struct session session;
+
+    cookie = cookie ? cookie
+                    : http_cookie(claim->cookie, cookie_name(auth, false, name), value, sizeof(value));
+    if (!cookie)
+        return false;
+    if (session_open(&session, cookie, auth->session_key, now_s) < 0 &&
+        (clock_boot_ms() >= auth->old_until_ms ||
+         session_open(&session, cookie, auth->old_session_key, now_s) < 0))
+        return false;
+    *ret = (struct auth_identity){
+        .role = session.role, .token = session.token, .via = "session", .expires_s = session.expires_s};
+    memcpy(ret->name, session.name, sizeof(ret->name));
+    return auth_still(auth, ret, session.role);
 }
 
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
@@ -626,6 +748,13 @@ int auth_identify(const struct auth *auth, const struct auth_peer *peer, const s
         ret->early = is_early(auth);
         return by_token(auth, claim->authorization, ret, error);
     }
+    if (by_session(auth, claim, ret)) {
+        if (auth_check_page(claim, error) < 0)
+            ret->role = AUTH_NOBODY;
+        return ret->role > AUTH_NOBODY ? 0 : ERR_DENIED;
+    }
+    *ret = (struct auth_identity){.role = AUTH_NOBODY};
+    memcpy(ret->name, peer->name, sizeof(ret->name));
     if (peer->via == AUTH_VIA_UNIX)
         return by_unix(peer, claim, ret, error);
     if (auth->insecure && !auth->tokens_file)

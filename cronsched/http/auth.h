@@ -1,10 +1,13 @@
 /* Who may do what over HTTP: tokens, callers on this machine, and what browsers must not be used for.
  *
- * A caller is known in one of five ways, in this order:
+ * A caller is known in one of six ways, in this order:
  *   replica   the cluster's secret as its bearer token; it names in Cronsched-Acting the caller whose request
  *             it passes on, and the role that it found.
  *   token     "Authorization: Bearer TOKEN" whose SHA-256 is a line of tokens_file: that line's name and
  *             role. A token that is not in the file is refused, wherever it comes from.
+ *   session   a cookie of this cluster (session.h): who logged in with a token, or by a link that a caller of another way
+ *             asked for. The token's line has to stand, with that role. Requests that change something have to come from
+ *             our own page (Sec-Fetch-Site or Origin).
  *   unix      by the kernel (SO_PEERCRED): root and the daemon's own user are admin; members of the group
  *             that owns the socket file operate; anybody else that its mode lets in reads.
  *   insecure  only without a tokens_file and with `insecure: true`: everybody who reaches a TCP address is admin.
@@ -53,7 +56,7 @@ struct auth_peer {
 
 /* What a request says; NULL: the header is absent. Borrowed during the call. */
 struct auth_claim {
-    const char *authorization, *host, *origin;
+    const char *authorization, *host, *origin, *cookie;
     const char *acting; /* Cronsched-Acting: "ROLE NAME", by a replica that passes a request on */
     const char *fetch_site, *fetch_mode, *fetch_dest; /* Sec-Fetch-* */
     bool forwarded;                                   /* Forwarded, X-Forwarded-For or Via is there */
@@ -67,6 +70,8 @@ struct auth_identity {
     char name[AUTH_CALLER_SIZE]; /* for the audit log: "token:deploy", or the peer's */
     bool replica;                /* another replica of the cluster, for itself or for the caller it names */
     bool challenge;              /* refused because the token is missing or wrong: 401 rather than 403 */
+    const char *via;   /* "token", "session", "unix", "loopback", "insecure", "replica"; NULL: not known */
+    int64_t expires_s; /* of UTC, of a session; 0: it has no end of its own */
     bool early; /* likewise, by a replica that has just started and knows no secret yet: it may be one's */
 };
 
@@ -79,6 +84,8 @@ struct auth_options {
     size_t host_count;
     const char *advertise; /* URL whose host is another one of them; NULL: none. Borrowed */
     bool clustered;        /* there will be a secret */
+    const char *
+        cluster; /* its name, for that of the cookie: ports of a host share their cookies. NULL: none. Borrowed */
 };
 
 struct auth;
@@ -107,6 +114,19 @@ bool auth_loopback_reads(const struct auth *auth); /* likewise */
 /* Who is calling. 0, or ERR_DENIED with a text for the caller; *ret is set either way. */
 int auth_identify(const struct auth *auth, const struct auth_peer *peer, const struct auth_claim *claim,
                   struct auth_identity *ret, struct error *error);
+
+/* ---- sessions ---- */
+
+#define AUTH_COOKIE_NAME_SIZE 40
+/* Whose token this is, for a login. ERR_DENIED. */
+int auth_by_token(const struct auth *auth, const char *token, struct auth_identity *ret, struct error *error);
+/* A cookie for this caller, from now on: the value of Set-Cookie. */
+const char *auth_session_begin(const struct auth *auth, const struct auth_identity *who, bool tls, char *ret,
+                               size_t size);
+const char *auth_session_end(const struct auth *auth, bool tls, char *ret,
+                             size_t size); /* one that removes it */
+/* ERR_DENIED: a request that changes something did not come from a page of this server. */
+int auth_check_page(const struct auth_claim *claim, struct error *error);
 
 /* May this server listen there? Beyond this machine it takes a tokens_file and TLS, or `insecure: true`. */
 int auth_check_listen(const struct auth *auth, const char *address, bool beyond_loopback, bool tls,

@@ -299,6 +299,24 @@ const char *http_address(const struct http *http, size_t i)
     return i < http->listener_count ? http->listeners[i]->socket.name : NULL;
 }
 
+const char *http_url(const struct http *http, char *ret, size_t size)
+{
+    for (size_t i = 0; i < http->listener_count; i++) {
+        const struct http_listener *l = http->listeners[i];
+        const char *port = strrchr(l->socket.name, ':'), *scheme = l->tls ? "https" : "http";
+        bool any = strncmp(l->socket.name, "0.0.0.0:", 8) == 0 || strncmp(l->socket.name, "[::]:", 5) == 0;
+
+        if (l->socket.is_unix || !port)
+            continue;
+        if (any)
+            snprintf(ret, size, "%s://localhost%s", scheme, port);
+        else
+            snprintf(ret, size, "%s://%s", scheme, l->socket.name);
+        return ret;
+    }
+    return NULL;
+}
+
 int64_t http_certificate_expires_ms(const struct http *http)
 {
     int64_t least = INT64_MAX;

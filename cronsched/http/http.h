@@ -115,6 +115,9 @@ int http_check_listen(const struct auth *auth, const struct http_listen *listen,
  */
 const char *http_address(const struct http *http, size_t i);
 
+/* "http://127.0.0.1:7460", of the first TCP address; NULL: there is none. */
+const char *http_url(const struct http *http, char *ret, size_t size);
+
 /* When the first of the certificates served ends, of UTC; INT64_MAX: there is none. */
 int64_t http_certificate_expires_ms(const struct http *http);
 

@@ -79,14 +79,22 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     return r;
 }
 
+/* So much of the target is told: below /ui/login nothing of the query, which may let somebody in. */
+static int shown_length(const struct http_request *r)
+{
+    static const char login[] = "/ui/login";
+
+    return r->raw && strncmp(r->raw, login, strlen(login)) == 0 ? (int)strlen(login) : 300;
+}
+
 static void log_request(const struct http_request *r)
 {
     char text[512];
 
     if (!r->http->log)
         return;
-    snprintf(text, sizeof(text), "%s %.300s %d %s %llu ms", r->method, r->raw ? r->raw : "", r->status,
-             r->identity.name, (unsigned long long)(uv_now(r->http->loop) - r->begun_ms));
+    snprintf(text, sizeof(text), "%s %.*s %d %s %llu ms", r->method, shown_length(r), r->raw ? r->raw : "",
+             r->status, r->identity.name, (unsigned long long)(uv_now(r->http->loop) - r->begun_ms));
     r->http->log(r->http->arg, LOG_TRACE, "http", text);
 }
 
@@ -163,6 +171,8 @@ static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char
         h->claim.authorization = value;
     else if (strcasecmp(name, "Cronsched-Acting") == 0)
         h->claim.acting = value;
+    else if (strcasecmp(name, "Cookie") == 0)
+        h->claim.cookie = value;
     else if (strcasecmp(name, "Origin") == 0)
         h->claim.origin = value;
     else if (strcasecmp(name, "Sec-Fetch-Site") == 0)
@@ -224,7 +234,7 @@ static void tell_refusal(struct http_request *r, enum http_refusal why, const ch
     char what[384];
 
     know_peer(r->connection);
-    snprintf(what, sizeof(what), "%s %.300s", r->method, r->raw ? r->raw : "");
+    snprintf(what, sizeof(what), "%s %.*s", r->method, shown_length(r), r->raw ? r->raw : "");
     http_refused(r->http, why, r->identity.name[0] ? r->identity.name : r->connection->peer.name, what, text);
 }
 

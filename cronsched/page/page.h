@@ -40,6 +40,7 @@ struct page {
 };
 #define PAGES(X)                                                                                             \
     X(jobs, "jobs")                                                                                          \
+    X(login, NULL)                                                                                           \
     X(problem, NULL)
 #define X(name, nav) extern const struct page page_##name;
 PAGES(X)
