@@ -727,10 +727,10 @@ static int64_t plan(struct scheduler *s, struct job_state *j)
     }
     if (takeover_holds(s, j))
         return HEAP_NEVER; /* each that is recovered wakes the job */
+    /* what an earlier leader reserved, of a definition that put it off longer, may be fired here, and holds its job then */
     if (schedule && evaluate_due(s, j, schedule, false))
         again = s->now_ms + 1;
-    else if (schedule &&
-             !takeover_holds(s, j)) /* a reservation of an earlier leader may have been fired just now */
+    else if (schedule && !takeover_holds(s, j))
         again = arm_ahead(s, j, schedule);
     backfill(s, j);
     good = make_all_good(s, j);

@@ -76,6 +76,47 @@ static void test_the_successor_does_not_call_it_a_failure(void **state)
     assert_null(strstr(b.last, "handed-over"));
 }
 
+static void apply_with_jitter(int job, const char *jitter)
+{
+    char jobs[256];
+
+    snprintf(jobs, sizeof(jobs),
+             "{\"jobs\":{\"job-%d\":{\"image\":\"x\",\"schedule\":\"@every 20s\","
+             "\"concurrency\":\"forbid\",\"jitter\":\"%s\"}}}",
+             job, jitter);
+    bench_apply(json_loads(jobs, 0, NULL));
+}
+
+/* An earlier leader has committed it with a jitter that an edit takes away while its engine does not answer: its time comes sooner
+ * than it said. It becomes a run, and its job waits for it. */
+static void test_a_reservation_whose_time_comes_sooner_holds_its_job(void **state)
+{
+    int fired = 0;
+
+    /* by its name each has another jitter; one with a short one waits */
+    for (int job = 0; job < 10; job++) {
+        json_t *shown, *first;
+        char name[16];
+
+        bench_setup(NULL);
+        apply_with_jitter(job, "20s");
+        bench_until(ENGINE_PREPARE);
+        bench_answer((struct engine_answer){.event = ENGINE_PREPARED, .id = "id", .exit_code = -1});
+        bench_restore();
+        scheduler_journal_events.lead(b.scheduler, 2, "start");
+        bench_settle();
+        apply_with_jitter(job, "0s");
+        bench_pass(60);
+        snprintf(name, sizeof(name), "job-%d", job);
+        shown = scheduler_job_json(b.scheduler, name);
+        first = json_array_get(json_object_get(shown, "unfinished"), 0);
+        fired += strcmp(json_string_value(json_object_get(first, "state")), "starting") == 0;
+        json_decref(shown);
+        bench_teardown(NULL);
+    }
+    assert_true(fired > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +124,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_server_that_stops_says_so, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(test_the_successor_does_not_call_it_a_failure, bench_setup,
                                         bench_teardown),
+        cmocka_unit_test(test_a_reservation_whose_time_comes_sooner_holds_its_job),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
