@@ -63,6 +63,7 @@ static void drop_id(struct claims *k, const char *id)
         drop(k, i);
 }
 
+/* It was not heard again in time, perhaps since nobody was asked: so it is not known to be over. */
 static void drop_old(struct replicated *r)
 {
     struct claims *k = &r->claims;
@@ -70,8 +71,10 @@ static void drop_old(struct replicated *r)
 
     check_invariants(k);
     for (size_t i = k->count; i-- > 0;)
-        if (now - k->list[i].asked_ms > CLAIM_MS)
+        if (now - k->list[i].asked_ms > CLAIM_MS) {
             drop(k, i);
+            k->asked = false;
+        }
 }
 
 static bool is_of_this_tree(const struct replicated *r, const struct claim *c)
