@@ -49,8 +49,11 @@
 #define HTTP_HEAVY_MAX        16 /* requests of heavy routes at a time, until they are sent; the others wait */
 #define HTTP_HEAVY_KEPT       4  /* of these for the unix sockets alone */
 #define HTTP_HEAVY_PER_CALLER 4
-#define HTTP_HEAVY_WAITING    32   /* of one caller that wait; beyond: 429 */
-#define HTTP_CLOSE_MS         1000 /* what is being sent at http_close may take this long */
+#define HTTP_HEAVY_WAITING    32 /* of one caller that wait; beyond: 429 */
+#define HTTP_LINE_MS                                                                                         \
+    (10 *                                                                                                    \
+     1000) /* a request waits so long for its turn at most; then, and when others do for half of it: 429 */
+#define HTTP_CLOSE_MS 1000 /* what is being sent at http_close may take this long */
 
 struct http;
 struct http_request;

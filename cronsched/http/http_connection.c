@@ -341,6 +341,7 @@ void http_connection_check(struct http *http, struct http_connection *c, uint64_
             let_go(c);
         return;
     case HTTP_HANDLING:
+        http_ready_check(r, now);
         if (!r->answered && now - r->handled_ms >= answer_ms(http, r))
             http_reply_error(r, ERR_TIMEOUT, "no answer within %llu ms; what was asked may still happen",
                              (unsigned long long)answer_ms(http, r));

@@ -180,7 +180,8 @@ void http_ready_init(struct http *http);
 void http_ready_close(struct http *http, uv_close_cb closed); /* of both handles; their data is the http */
 /* The request is complete: http_request_handle is called now or in a later turn. */
 void http_ready_add(struct http_request *request);
-void http_ready_drop(struct http_request *request); /* it is done: its place is free */
+void http_ready_check(struct http_request *request, uint64_t now_ms); /* it may have waited for too long */
+void http_ready_drop(struct http_request *request);                   /* it is done: its place is free */
 
 void http_clock_start(struct http *http); /* http.c: it looks after deadlines while there are connections */
 void http_closed_one(struct http *http);  /* http.c: something that http_close waits for is over */
@@ -249,6 +250,7 @@ struct http_request {
     struct MHD_Response *reply; /* made, not yet given to the library */
     size_t reply_bytes;         /* of it, counted in http->replies_bytes until it is sent */
     struct list ready;          /* in http->ready, ready_unix or heavy */
+    bool waits;                 /* for its turn; begun since handled_ms when not */
     bool has_place;
     struct http_header_pair headers[HTTP_HEADERS_MAX];
     size_t header_count;

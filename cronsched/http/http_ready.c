@@ -4,14 +4,18 @@
  *             order in which it came, the unix socket's and the others' by turns. Health checks and other replicas go first.
  *   in places a route that may make a large answer (http_route.heavy) has HTTP_HEAVY_MAX requests at a time, from their
  *             handler's call until the answer is sent; HTTP_HEAVY_KEPT of them are for the unix socket alone, and one
- *             caller has HTTP_HEAVY_PER_CALLER. The others wait, each until its own deadline (http.c), and
- *             HTTP_HEAVY_WAITING of one caller: more would take the connections from everybody else.
+ *             caller has HTTP_HEAVY_PER_CALLER. The others wait, HTTP_HEAVY_WAITING of one caller: more would take
+ *             the connections from everybody else.
+ *
+ * Who waits does so for HTTP_LINE_MS; then it is refused, and was not begun. While a caller's oldest has waited for half of
+ * that the line is too long, and its next is refused at once. A handler's own time begins when it is called.
  *
  * A request that waits here is in the phase HTTP_HANDLING and suspended, as one whose handler answers later.
  */
 #include "cronsched/http/http_core.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool is_unix(const struct http_request *r)
@@ -56,6 +60,8 @@ static void handle(struct http_request *r)
     struct http *http = r->http;
     uint64_t begun_ns = uv_hrtime();
 
+    r->waits = false;
+    r->handled_ms = uv_now(http->loop);
     if (is_heavy(r)) {
         list_append(&http->heavy, &r->ready);
         http->heavy_count++;
@@ -65,13 +71,63 @@ static void handle(struct http_request *r)
     http->turn_ns += uv_hrtime() - begun_ns;
 }
 
-static void refuse(struct http_request *r)
+static uint64_t line_ms(const struct http *http)
+{
+    return http->answer_ms < HTTP_LINE_MS ? http->answer_ms : HTTP_LINE_MS;
+}
+
+/* The oldest heavy one of the same caller that waits: for so long. */
+static uint64_t waited_ms(const struct list *queue, const struct http_request *r)
+{
+    LIST_EACH(link, queue)
+    {
+        const struct http_request *other = LIST_ITEM(link, struct http_request, ready);
+
+        if (is_heavy(other) && strcmp(other->identity.name, r->identity.name) == 0)
+            return uv_now(r->http->loop) - other->handled_ms;
+    }
+    return 0;
+}
+
+static void refuse(struct http_request *r, const char *why)
 {
     struct error e;
 
-    error_set(&e, ERR_LIMIT, "%s waits for %d large answers already", r->identity.name, HTTP_HEAVY_WAITING);
+    error_set(&e, ERR_LIMIT, "%s", why);
     http_reply_header(r, "Retry-After", "5");
     http_reply_problem(r, 429, &e, NULL);
+}
+
+/* False: too many wait, or for too long. */
+static bool may_wait(struct http_request *r, const struct list *queue)
+{
+    char why[AUTH_CALLER_SIZE + 100];
+
+    if (!is_heavy(r) || has_place(r))
+        return true;
+    if (count_alike(queue, r) >= HTTP_HEAVY_WAITING)
+        snprintf(why, sizeof(why), "%s waits for %d large answers already", r->identity.name,
+                 HTTP_HEAVY_WAITING);
+    else if (waited_ms(queue, r) >= line_ms(r->http) / 2)
+        snprintf(why, sizeof(why), "%s waits for large answers, for more than %llu ms already",
+                 r->identity.name, (unsigned long long)line_ms(r->http) / 2);
+    else
+        return true;
+    refuse(r, why);
+    return false;
+}
+
+void http_ready_check(struct http_request *r, uint64_t now)
+{
+    char why[100];
+
+    if (!r->waits || now - r->handled_ms < line_ms(r->http))
+        return;
+    snprintf(why, sizeof(why), "its turn did not come within %llu ms: it was not begun",
+             (unsigned long long)line_ms(r->http));
+    list_remove(&r->ready);
+    r->waits = false;
+    refuse(r, why);
 }
 
 void http_ready_add(struct http_request *r)
@@ -84,10 +140,9 @@ void http_ready_add(struct http_request *r)
         handle(r);
         return;
     }
-    if (is_heavy(r) && !has_place(r) && count_alike(queue, r) >= HTTP_HEAVY_WAITING) {
-        refuse(r);
+    if (!may_wait(r, queue))
         return;
-    }
+    r->waits = true;
     list_append(queue, &r->ready);
     loop_turn_ask(&http->ready_turn);
 }

@@ -30,6 +30,7 @@ static void account_rest(struct scheduler *s, const char *reason)
 {
     struct job_state *j, *next;
 
+    assert(s->leading);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
         if (j->def && (j->run_count || rules_next_ms(s, j) <= s->now_ms))

@@ -113,12 +113,14 @@ static void test_so_many_of_a_caller_wait(void **state)
     close_all(fds, COUNT);
 }
 
-/* One whose turn never comes is told so, and is not done later. */
+/* One whose turn never comes is told so, and is not done later. While it has waited for half of that, the next ones of the
+ * same caller are refused at once. */
 static void test_who_waits_for_a_place_has_a_deadline(void **state)
 {
-    static const struct http_options limits = {.answer_ms = 500};
+    static const struct http_options limits = {.answer_ms = 2000};
     static const struct auth_options nobody = {0};
     int fds[HTTP_HEAVY_PER_CALLER], fd;
+    char value[16];
     struct reply r;
 
     start_with(&nobody, &limits);
@@ -126,8 +128,17 @@ static void test_who_waits_for_a_place_has_a_deadline(void **state)
     wait_kept(HTTP_HEAVY_PER_CALLER);
     fd = client_connect(unix_address);
     client_send(&loop, fd, "GET /heavy HTTP/1.1\r\nHost: x\r\n\r\n", 33);
+    turns(5);
+    for (uint64_t begun_ms = uv_now(&loop); uv_now(&loop) < begun_ms + 1050;)
+        turn(&loop, -1, 10);
+    r = client_exchange(&loop, unix_address, "GET /heavy HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(r.status, 429);
+    assert_non_null(strstr(r.body, "for more than 1000 ms already"));
+    reply_release(&r);
     r = client_receive(&loop, fd, false);
-    assert_int_equal(r.status, 504);
+    assert_int_equal(r.status, 429);
+    assert_non_null(strstr(r.body, "it was not begun"));
+    assert_non_null(client_header(&r, "Retry-After", value, sizeof(value)));
     reply_release(&r);
     turns(20);
     assert_int_equal(kept_count, HTTP_HEAVY_PER_CALLER);
