@@ -469,6 +469,7 @@ void scheduler_set_engines(struct scheduler *s, struct engine *const *engines, s
     assert(count <= SCHEDULER_ENGINES_MAX);
     s->o.engines = engines;
     s->o.engine_count = count;
+    s->engineless.counted = false;
     for (size_t i = 0; i < count; i++) {
         s->engine_queues[i] = (struct run_queue){.name = engines[i]->name, .size = engines[i]->max_armed};
         s->running_queues[i] = (struct run_queue){.name = engines[i]->name, .size = engines[i]->max_running};

@@ -266,7 +266,7 @@ const char *scheduler_near_job(struct scheduler *s, const char *name);
  * at every run that is not over: for doctor. */
 size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size);
 /* Jobs whose engine is not in the configuration, so that they never start. *ret_engine: of one of them, borrowed. Looks at
- * every job: for doctor. */
+ * every job, when definitions have changed since: for doctor. */
 size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine);
 uint64_t scheduler_index(const struct scheduler *s); /* of the newest batch in the state */
 const char *

@@ -186,6 +186,14 @@ struct stall_look {
     char job[RUN_ID_MAX];   /* whose it is */
 };
 
+/* Jobs whose engine is not in the configuration, as they were counted at that change of definitions. */
+struct engineless {
+    bool counted;
+    uint64_t defs_index, generation;
+    size_t count;
+    char engine[JOB_NAME_MAX + 1]; /* of one of them */
+};
+
 #define LATENESS_BUCKETS 14
 
 struct scheduler {
@@ -229,6 +237,7 @@ struct scheduler {
     struct resume resume;
     struct all_jobs pause_all, zones_all;
     struct stall_look stall;
+    struct engineless engineless;
     uint64_t zones_serial;         /* counts whenever the zone source has other rules */
     int64_t zones_epoch, zones_ms; /* in which, and when, such rules were last recorded */
     struct job_state *prune_next;  /* the job that scheduler_prune goes on with; NULL: the first */

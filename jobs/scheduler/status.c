@@ -260,32 +260,26 @@ void scheduler_metrics(struct scheduler *s, void (*put)(void *arg, const char *f
 
 size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size)
 {
-    struct job_state *j, *next;
+    struct run *r, *next;
     size_t count = 0;
 
-    HASH_ITER(by_name, s->state.jobs, j, next)
+    HASH_ITER(by_id, s->state.runs, r, next) /* there are far fewer than jobs */
     {
-        LIST_EACH(link, &j->runs)
-        {
-            struct run *r = LIST_ITEM(link, struct run, of_job);
-            const struct attempt *a = run_attempt(r);
+        const struct attempt *a = run_attempt(r);
 
-            if (!a || a->state != ATTEMPT_STARTED || !a->stop_reason || r->live.stops < 2)
-                continue;
-            if (count++ == 0)
-                snprintf(ret_text, size,
-                         "%s is to end (%s) for %lld s, was asked to stop %d times, and runs on", r->id,
-                         run_stop_name(a->stop_reason), (long long)(s->now_ms - a->stopping_ms) / 1000,
-                         r->live.stops);
-        }
+        if (!a || a->state != ATTEMPT_STARTED || !a->stop_reason || r->live.stops < 2)
+            continue;
+        if (count++ == 0)
+            snprintf(ret_text, size, "%s is to end (%s) for %lld s, was asked to stop %d times, and runs on",
+                     r->id, run_stop_name(a->stop_reason), (long long)(s->now_ms - a->stopping_ms) / 1000,
+                     r->live.stops);
     }
     return count;
 }
 
-size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine)
+static void count_jobs_without_engine(struct scheduler *s, struct engineless *ret)
 {
     struct job_state *j, *next;
-    size_t count = 0;
 
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
@@ -293,9 +287,21 @@ size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engin
 
         if (!engine || run_queue_of_engine(s, engine, NULL))
             continue;
-        *ret_engine = engine;
-        count++;
+        snprintf(ret->engine, sizeof(ret->engine), "%s", engine);
+        ret->count++;
     }
-    assert(count <= s->state.job_count);
-    return count;
+}
+
+size_t scheduler_jobs_without_engine(struct scheduler *s, const char **ret_engine)
+{
+    struct engineless *e = &s->engineless;
+
+    if (!e->counted || e->defs_index != s->state.defs_index || e->generation != s->job_generation) {
+        *e = (struct engineless){!s->batch, s->state.defs_index, s->job_generation}; /* a batch may go on */
+        count_jobs_without_engine(s, e);
+    }
+    assert(e->count <= s->state.job_count);
+    if (e->count)
+        *ret_engine = e->engine;
+    return e->count;
 }

@@ -166,6 +166,30 @@ static void a_pause_that_was_cut_is_none(void **state)
     assert_false(is_paused());
 }
 
+/* What doctor asks: all jobs are looked at when definitions have changed, and not else. */
+static void jobs_without_an_engine_are_counted_once(void **state)
+{
+    const char *engine = NULL;
+    int64_t begun_us, first_us, again_us;
+
+    fill(MANY, NULL);
+    begun_us = cpu_us();
+    assert_int_equal(scheduler_jobs_without_engine(b.scheduler, &engine), 0);
+    first_us = cpu_us() - begun_us;
+    begun_us = cpu_us();
+    assert_int_equal(scheduler_jobs_without_engine(b.scheduler, &engine), 0);
+    again_us = cpu_us() - begun_us;
+    print_message("jobs without an engine: %lld us, and again %lld us\n", (long long)first_us,
+                  (long long)again_us);
+    assert_true(again_us * 5 < first_us);
+    b.table.name = "other"; /* a restart with another configuration */
+    scheduler_set_engines(b.scheduler, b.engines, 1);
+    assert_int_equal(scheduler_jobs_without_engine(b.scheduler, &engine), MANY);
+    assert_string_equal(engine, "e");
+    b.table.name = "e";
+    scheduler_set_engines(b.scheduler, b.engines, 1);
+}
+
 /* ---- a standby ---- */
 
 static void a_standby_looks_at_the_leader_in_pieces(void **state)
@@ -295,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pause_of_jobs_that_are_due_is_in_pieces, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_pause_that_was_cut_is_none, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(jobs_without_an_engine_are_counted_once, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_standby_looks_at_the_leader_in_pieces, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_is_read_in_pieces, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_follows_a_snapshot_waits_for_it, bench_setup, bench_teardown),
