@@ -79,6 +79,7 @@ FORBIDDEN_CALLS_IN_JOBS = ("time", "clock_gettime", "gettimeofday", "getenv", "r
 CLOCK = "jobs/base/clock.h"
 SHIPPED = ("jobs/", "leader/", "cronsched/")
 ARCHITECTURE = "contrib/guide/architecture.md"
+THREATS = "contrib/guide/security.md"
 LINES_MAX = 800
 FUNCTION_LINES_MAX = 50  # between its braces; tests may be longer, they are tables
 # An external name begins with the first word of its file's name, or of its folder's public header where several
@@ -362,6 +363,24 @@ class Style(lab.Suite):
         texts = [p for p in self.files if p.startswith(SHIPPED) and p.endswith("README.md")] + [ARCHITECTURE]
         self.assertNone(f"{path}: there is no {name}" for path in texts
                         for name in re.findall(r"`([A-Za-z]\w*_\w+)`", read(path)) if name not in words)
+
+    def test_dangers_are_held_by_tests_that_exist(self):
+        """Each row of the table of threats names tests: files, or functions (of the files that follow them in brackets)."""
+        rows = re.search(r"^\| danger \|.*\n\|[-|]+\n((?:\|.*\n)+)", read(THREATS), re.M)
+        tests = {os.path.basename(p): read(p) for p in self.files if p.startswith("tests/")}
+        wrong = []
+        for row in rows.group(1).splitlines():
+            danger, _, named = [cell.strip() for cell in row.strip("|").split(" | ")]
+            files = [f for f in re.findall(r"[\w/]+\.(?:c|py)\b", named)]
+            wrong += [f"{danger}: there is no {f}" for f in files if os.path.basename(f) not in tests]
+            text = "".join(tests.get(os.path.basename(f), "") for f in files)
+            names = re.findall(r"`(\w+)`", named)
+            wrong += [f"{danger}: {n} is in none of {files}" for n in names
+                      if not re.search(rf"\b(?:test_)?{n}\(", text)]
+            if not files:
+                wrong.append(f"{danger}: no test is named")
+        self.assertGreater(len(rows.group(1).splitlines()), 20)
+        self.assertNone(wrong)
 
     def test_sections_that_comments_cite_exist(self):
         titles = set(re.findall(r"^## (.*)$", read(ARCHITECTURE), re.M))

@@ -683,6 +683,17 @@ static void assert_query_described(const struct http_route *route, const struct 
     assert_string_equal(known, route->query ? route->query : "");
 }
 
+/* The role of the operation is the route's. */
+static void assert_role_described(const struct http_route *route, const struct yaml_node *operation)
+{
+    const struct yaml_node *role = yaml_node_get(operation, "x-role");
+    const char *known = role ? role->text : "(none)";
+
+    if (strcmp(known, auth_role_name(route->role)) != 0)
+        fail_msg("%s %s: described for %s, and is for %s", route->method, route->path, known,
+                 auth_role_name(route->role));
+}
+
 static void test_every_route_is_described_and_every_description_is_a_route(void **state)
 {
     static const struct yaml_limits limits = {1 << 20, 100000, 30};
@@ -709,6 +720,7 @@ static void test_every_route_is_described_and_every_description_is_a_route(void 
         if (!operation)
             fail_msg("%s %s is not described", r->method, r->path);
         assert_query_described(r, operation);
+        assert_role_described(r, operation);
     }
     assert_int_equal(described, api_route_count);
     yaml_doc_free(doc);
