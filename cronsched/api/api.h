@@ -90,6 +90,7 @@ struct api_context {
     const char *cluster;   /* its name */
     const char *replica;
     const char *advertise; /* URL, or NULL */
+    int expected_replicas; /* 0: nobody has said how many there are to be */
     int64_t started_ms;    /* when this process began */
 
     int64_t (*wall_ms)(void *arg);

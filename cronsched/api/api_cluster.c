@@ -33,6 +33,20 @@ json_t *api_cluster_json(const struct api_context *c)
     return c->cluster_ops ? c->cluster_ops->json(c->cluster_arg) : NULL;
 }
 
+int api_replicas_present(const json_t *cluster)
+{
+    const json_t *rows = json_object_get(cluster, "replicas"), *row;
+    size_t i;
+    int n = 0;
+
+    json_array_foreach(rows, i, row)
+    {
+        n += !json_is_string(json_object_get(row, "refuses")) &&
+             !json_is_true(json_object_get(row, "joining"));
+    }
+    return n;
+}
+
 const char *api_zookeeper(const struct api_context *c, struct zookeeper_report *ret)
 {
     return c->cluster_ops && c->cluster_ops->zookeeper ? c->cluster_ops->zookeeper(c->cluster_arg, ret)

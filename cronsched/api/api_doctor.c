@@ -464,17 +464,32 @@ static void check_differences(struct doctor *d, const json_t *all)
     }
 }
 
+/* Also of those that nobody here has ever seen. */
+static bool check_expected(struct doctor *d, const json_t *cluster)
+{
+    int expected = d->api->context.expected_replicas, present = api_replicas_present(cluster);
+
+    if (!cluster || !expected || present >= expected)
+        return true;
+    add(d, "replicas", ERROR,
+        "start those that are missing; or set `expected_replicas` to the number that there are to be",
+        "%d of %d expected", present, expected);
+    return false;
+}
+
 static void check_replicas(struct doctor *d)
 {
+    bool enough;
     json_t *cluster = api_cluster_json(&d->api->context);
     const json_t *all = json_object_get(cluster, "differences");
     size_t wrong, replicas = json_array_size(json_object_get(cluster, "replicas"));
 
     check_differences(d, all);
     wrong = json_array_size(all) + check_refusals(d, cluster) + check_absent(d, cluster);
-    if (cluster && wrong == 0 && replicas > 1)
+    enough = check_expected(d, cluster);
+    if (cluster && wrong == 0 && enough && replicas > 1)
         add(d, "replicas", OK, NULL, "%zu, alike", replicas);
-    else if (cluster && wrong == 0)
+    else if (cluster && wrong == 0 && enough)
         add(d, "replicas", WARNING, "start a second replica: there is no standby", "%zu", replicas);
     json_decref(cluster);
 }

@@ -181,6 +181,8 @@ bool api_param_run(struct http_request *request, const char *run); /* it is a ru
 
 /* ---- the cluster (api_cluster.c) ---- */
 json_t *api_cluster_json(const struct api_context *context); /* a new reference; NULL: not in a cluster */
+int api_replicas_present(
+    const json_t *cluster); /* members that take part, of what api_cluster_json gave; NULL: 0 */
 /* Its list of servers; NULL: not in a cluster. */
 const char *api_zookeeper(const struct api_context *context, struct zookeeper_report *ret);
 bool api_clock_held(const struct api_context *context, int64_t *ret_jump_ms); /* see clock_held */

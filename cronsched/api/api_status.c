@@ -50,6 +50,18 @@ static void check_engines(const struct api_context *c, json_t *reasons, json_t *
     }
 }
 
+/* Those that are members and take part. Who is missing does not make this replica less ready. */
+static void check_replicas(const struct api_context *c, json_t *warnings)
+{
+    json_t *cluster = c->expected_replicas > 0 ? api_cluster_json(c) : NULL;
+    int present = api_replicas_present(cluster);
+
+    if (cluster && present < c->expected_replicas)
+        add_reason(warnings, "%d of %d expected replicas %s here", present, c->expected_replicas,
+                   present == 1 ? "is" : "are");
+    json_decref(cluster);
+}
+
 /* Lists of past runs are asked of whoever a load balancer names. */
 static void check_history(const struct api_context *c, json_t *reasons)
 {
@@ -128,6 +140,7 @@ void api_handle_readyz(struct http_request *request, void *arg)
             (long long)jump_ms / 1000);
     check_history(c, reasons);
     check_engines(c, reasons, warnings);
+    check_replicas(c, warnings);
     n = json_array_size(reasons);
     if (n > 0)
         http_reply_header(request, "Retry-After", "1");

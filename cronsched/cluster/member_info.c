@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define DIFFERENCE_BYTES_MAX 1000
+#define SETTINGS_BYTES_MAX   16384
 
 /* ---- who has what ---- */
 
@@ -298,6 +299,62 @@ static void compare(const struct replicated_view *v, const char *key, json_t *to
     text_release(&t);
 }
 
+static const char *setting(const struct replicated_member *m, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(m->facts, "settings"), key));
+}
+
+/* "KEY: ID has VALUE, ID has VALUE" when not all have the same. */
+static void compare_setting(const struct replicated_view *v, const char *key, struct text *t)
+{
+    const char *first = NULL;
+    bool differ = false;
+
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = setting(&v->members[i], key);
+
+        if (!its || is_foreign(v, &v->members[i]))
+            continue;
+        differ = differ || (first && strcmp(first, its) != 0);
+        first = first ? first : its;
+    }
+    if (!differ)
+        return;
+    text_addf(t, "%s%s:", t->len ? "; " : "", key);
+    first = NULL;
+    for (size_t i = 0; i < v->member_count; i++) {
+        const char *its = setting(&v->members[i], key);
+
+        if (!its || is_foreign(v, &v->members[i]))
+            continue;
+        text_addf(t, "%s %s has ", first ? "," : "", v->members[i].id);
+        text_add(t, *its ? its : "none");
+        first = its;
+    }
+}
+
+/* By the keys; replicas of an older version tell a hash alone. */
+static void compare_config(const struct replicated_view *v, json_t *to)
+{
+    json_t *settings = NULL, *value;
+    const char *key;
+    struct text t;
+
+    text_init(&t, SETTINGS_BYTES_MAX);
+    for (size_t i = 0; i < v->member_count && !settings; i++)
+        if (!is_foreign(v, &v->members[i]))
+            settings = json_object_get(v->members[i].facts, "settings");
+    json_object_foreach(settings, key, value)
+    {
+        compare_setting(v, key, &t);
+    }
+    if (t.len)
+        add_difference(to, "config", &t);
+    else
+        compare(v, "config", to);
+    text_release(&t);
+}
+
 /* Which engine each replica reaches under this name, when it is not the same. */
 static void compare_engine(const struct replicated_view *v, const char *engine, json_t *to)
 {
@@ -449,7 +506,7 @@ json_t *member_info_differences(const struct replicated_view *v)
 
     compare(v, "version", all);
     compare(v, "tzdata", all);
-    compare(v, "config", all);
+    compare_config(v, all);
     compare_engines(v, all);
     report_copies(v, all);
     compare_clocks(v, all);

@@ -9,6 +9,7 @@
  */
 #include "cronsched/cluster/replica_priv.h"
 
+#include "cronsched/cluster/config_facts.h"
 #include "cronsched/cluster/engine_remote.h"
 #include "cronsched/cluster/forward.h"
 #include "cronsched/cluster/heartbeat.h"
@@ -37,7 +38,6 @@
 #define UUID_SIZE       40
 #define PATH_BYTES      4096
 #define AUTH_FILE_BYTES (64 * 1024)
-#define CONFIG_TEXT_MAX (256 * 1024)
 #define LOOK_ON_MS      5 /* from one part of a look at all jobs to the next */
 
 /* ---- environment ---- */
@@ -228,6 +228,7 @@ static json_t *host_member(void *arg)
                   r->config_hash, "engines", (int)engines_reachable(r), "pid", (int)getpid(), "state", state,
                   "clock_offset_ms", offset, "unreachable", heartbeat_unreachable(r->heartbeat), "jobs",
                   (int)scheduler_job_count(r->o.scheduler), "identities", engine_identities(r));
+    json_object_set(o, "settings", r->config_facts);
     process_folders_facts(&r->folders, o);
     return o;
 }
@@ -442,24 +443,6 @@ static int open_coordinator(struct replica *r, struct error *error)
     return rc;
 }
 
-/* What must be alike on all replicas, and what people compare: engines, pools, grace times. */
-static void hash_config(struct replica *r)
-{
-    const struct config *c = r->o.config;
-    struct text t;
-
-    text_init(&t, CONFIG_TEXT_MAX);
-    text_addf(&t, "%s %lld %lld %lld %s", c->cluster, (long long)c->resolve_within_ms,
-              (long long)c->late_grace_ms, (long long)c->max_state_bytes,
-              c->default_engine ? c->default_engine : "");
-    for (size_t i = 0; i < c->engine_count; i++)
-        text_addf(&t, " %s:%s", c->engines[i].name, c->engines[i].type);
-    for (size_t i = 0; i < c->pool_count; i++)
-        text_addf(&t, " %s=%d", c->pools[i].name, c->pools[i].size);
-    batch_hash(text_str(&t), t.len, r->config_hash);
-    text_release(&t);
-}
-
 /* A folder that served alone has a journal of its own; its index means nothing in a cluster. */
 static int check_folder(const struct config *c, struct error *error)
 {
@@ -526,7 +509,7 @@ static void start_journal(struct replica *r)
                                          .host = &r->host};
     char secret[65];
 
-    hash_config(r);
+    r->config_facts = config_facts(r->o.config, r->config_hash);
     make_secret(secret);
     options.secret = secret;
     if (r->mark.cluster[0])
@@ -635,6 +618,7 @@ static void finish_close(struct replica *r)
     if (r->handles > 0 || !r->mark_closed || !r->known_closed)
         return;
     peer_engine_free(r->peer_engine);
+    json_decref(r->config_facts);
     r->closed(r->closed_arg);
     OBJECT_FREE(struct replica, r);
 }

@@ -36,6 +36,7 @@ struct replica {
     bool mark_closed, known_closed, swept, closing;
     bool told_odd_engine;
     int handles;
+    json_t *config_facts;
     char config_hash[33], leader_config[33]; /* of this replica; of the one that leads or led last */
     enum replicated_standing standing;       /* that was logged last */
     bool recovering;

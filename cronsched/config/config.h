@@ -63,6 +63,7 @@ struct config {
     char *cluster_id; /* uuid of the cluster that it may join, and of one that it makes; NULL: asks */
     bool init;        /* makes the cluster when there is none, and none is known here */
     int64_t session_timeout_ms;
+    int expected_replicas; /* 0: nobody has said */
     struct config_engine *engines;
     size_t engine_count;
     char *default_engine;

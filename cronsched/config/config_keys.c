@@ -43,6 +43,8 @@
       "make the cluster if ZooKeeper holds none and none is known here")                                     \
     X("session_timeout", "session-timeout", DURATION, session_timeout_ms, "DURATION", "10s",                 \
       "time after which a silent replica counts as dead")                                                    \
+    X("expected_replicas", "expected-replicas", COUNT, expected_replicas, "N", NULL,                         \
+      "how many replicas there are to be; with fewer doctor and readyz say so")                              \
     X("default_engine", "default-engine", NAME, default_engine, "NAME", NULL,                                \
       "engine of jobs that name none")                                                                       \
     X("files_dir", "files-dir", FOLDER, files_dir, "DIR", NULL,                                              \
@@ -334,12 +336,25 @@ static int parse_positive(const char *value, enum config_kind kind, int64_t *ret
     return 0;
 }
 
+static int parse_count(const char *value, int *ret, struct error *error)
+{
+    char *end;
+    long n = strtol(value, &end, 10);
+
+    if (*end || end == value || n < 1 || n > CONFIG_COUNT_MAX)
+        return error_set(error, ERR_INVALID, "'%s' is not a number from 1 to %d", value, CONFIG_COUNT_MAX);
+    *ret = (int)n;
+    return 0;
+}
+
 /* What takes its field alone. */
 static int parse_plain(const char *value, enum config_kind kind, void *field, struct error *error)
 {
     switch (kind) {
     case CONFIG_KIND_BOOL:
         return parse_bool(value, field, error);
+    case CONFIG_KIND_COUNT:
+        return parse_count(value, field, error);
     case CONFIG_KIND_GROUP:
         return parse_group(value, field, error);
     case CONFIG_KIND_MODE:
@@ -444,6 +459,8 @@ static const char *kind_wanted(enum config_kind kind)
         return "true or false";
     case CONFIG_KIND_DURATION:
         return "a duration such as 10s";
+    case CONFIG_KIND_COUNT:
+        return "a number";
     default:
         return "a text";
     }
@@ -454,7 +471,8 @@ void config_set_node(struct config_reader *reader, const struct config_key *key,
     struct error error;
     bool ok = node->kind == YAML_TEXT ||
               ((key->kind == CONFIG_KIND_SIZE || key->kind == CONFIG_KIND_DURATION ||
-                key->kind == CONFIG_KIND_MODE || key->kind == CONFIG_KIND_GROUP) &&
+                key->kind == CONFIG_KIND_MODE || key->kind == CONFIG_KIND_GROUP ||
+                key->kind == CONFIG_KIND_COUNT) &&
                node->kind == YAML_INT);
 
     if (key->kind == CONFIG_KIND_BOOL)

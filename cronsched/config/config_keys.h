@@ -8,6 +8,8 @@
 
 #define CONFIG_NAME_MAX 64
 
+#define CONFIG_COUNT_MAX 100
+
 enum config_kind {
     CONFIG_KIND_NAME,
     CONFIG_KIND_PATH,
@@ -19,6 +21,7 @@ enum config_kind {
     CONFIG_KIND_UUID,
     CONFIG_KIND_DURATION,
     CONFIG_KIND_SIZE,
+    CONFIG_KIND_COUNT,
     CONFIG_KIND_BOOL,
     CONFIG_KIND_LOG,
     CONFIG_KIND_LOG_LEVEL,

@@ -572,6 +572,7 @@ static int start_api(struct serve *s, struct error *error)
                     .cluster = s->config.cluster,
                     .replica = s->id,
                     .advertise = s->config.advertise,
+                    .expected_replicas = s->config.expected_replicas,
                     .started_ms = env_wall_ms(&s->env),
                     .late_grace_ms = s->config.late_grace_ms,
                     .zones_dir = zones_folder(),

@@ -166,12 +166,42 @@ static void test_a_replica_among_others(void **state)
     assert_answer("GET /healthz", NULL, 200, "ok");
 }
 
+static json_t *cluster_of_two(void *arg)
+{
+    return json_pack("{s:[{s:s},{s:s},{s:s,s:s},{s:s,s:b}]}", "replicas", "id", "r1", "id", "r2", "id", "r3",
+                     "refuses", "its history differs", "id", "r4", "joining", 1);
+}
+
+/* What nobody here has ever seen is missing all the same, and makes no replica that is there less ready. */
+static void test_fewer_replicas_than_expected(void **state)
+{
+    static const struct api_cluster_ops ops = {
+        .json = cluster_of_two, .following = following, .has_read = has_read, .refusing = refusing};
+    static const struct {
+        int expected;
+        const char *text; /* NULL: nothing */
+    } rows[] = {{0, NULL}, {2, NULL}, {3, "2 of 3 expected"}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (i > 0) {
+            tear_down(state);
+            set_up_plain(state);
+        }
+        struct api_options o = {.context = {.cluster_ops = &ops, .expected_replicas = rows[i].expected}};
+
+        start_api(&o);
+        assert_answer("GET /readyz", NULL, 200, rows[i].text ? rows[i].text : "\"reasons\":[]}");
+        assert_answer("GET /v1/doctor", NULL, 200, rows[i].text ? rows[i].text : "\"checks\"");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_replica_that_has_read_nothing_says_so, set_up_plain,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_replica_among_others, set_up_plain, tear_down),
+        cmocka_unit_test_setup_teardown(test_fewer_replicas_than_expected, set_up_plain, tear_down),
     };
 
     return cmocka_run_group_tests_name("api_cluster", tests, NULL, NULL);

@@ -70,6 +70,7 @@ static void test_defaults(void **state)
     assert_null(c.engines[0].allow);
     assert_string_equal(c.default_engine, "docker");
     assert_int_equal(c.session_timeout_ms, 10000);
+    assert_int_equal(c.expected_replicas, 0);
     assert_int_equal(c.resolve_within_ms, 3600000);
     assert_int_equal(c.late_grace_ms, 60000);
     assert_int_equal(c.max_state_bytes, 64 << 20);
@@ -140,6 +141,7 @@ static const char whole[] =
     "insecure: true\n"
     "resolve_within: 2h\n"
     "late_grace: 90s\n"
+    "expected_replicas: 3\n"
     "max_state: 32m\n"
     "log: json\n";
 
@@ -178,6 +180,7 @@ static void test_file(void **state)
     assert_int_equal(c.socket_mode, 0666);
     assert_true(c.loopback_read);
     assert_int_equal(c.late_grace_ms, 90000);
+    assert_int_equal(c.expected_replicas, 3);
     assert_int_equal(c.max_state_bytes, 32 << 20);
     assert_int_equal(c.log, CONFIG_LOG_JSON);
     config_release(&c);
@@ -211,6 +214,10 @@ static const struct {
     {"loopback: admin\n", "c.yaml:1:11: error: loopback: 'admin' is neither none nor read\n"},
     {"allowed_hosts: [\"a.example:1\"]\n",
      "c.yaml:1:17: error: allowed_hosts: 'a.example:1' is not the name of a host\n"},
+    {"expected_replicas: 0\n", "c.yaml:1:20: error: expected_replicas: '0' is not a number from 1 to 100\n"},
+    {"expected_replicas: many\n",
+     "c.yaml:1:20: error: expected_replicas: 'many' is not a number from 1 to 100\n"},
+    {"expected_replicas: [3]\n", "c.yaml:1:20: error: expected_replicas: must be a number, not a list\n"},
     {"insecure: maybe\n", "c.yaml:1:11: error: insecure: must be true or false, not a text\n"},
     {"late_grace: soon\nsession_timeout: 0s\n",
      "c.yaml:1:13: error: late_grace: *c.yaml:2:18: error: session_timeout: must be above zero\n"},

@@ -182,6 +182,38 @@ static void that_nobody_leads_is_a_difference_after_two_sessions(void **state)
     }
 }
 
+/* By its keys, and for replicas of an older version by the hash alone. */
+static void a_configuration_that_differs_is_told_by_its_keys(void **state)
+{
+    static const struct {
+        const char *a, *b, *text; /* NULL: nothing differs */
+    } rows[] = {
+        {"{\"config\":\"c\",\"settings\":{\"late_grace\":\"60000 "
+         "ms\",\"pools\":\"\",\"engines\":\"e:null\"}}",
+         "{\"config\":\"d\",\"settings\":{\"late_grace\":\"5000 "
+         "ms\",\"pools\":\"x=1\",\"engines\":\"e:null\"}}",
+         "late_grace: r0 has 60000 ms, r1 has 5000 ms; pools: r0 has none, r1 has x=1"},
+        {"{\"config\":\"c\"}", "{\"config\":\"d\",\"settings\":{\"pools\":\"\"}}", "r0: c, r1: d"},
+        {"{\"config\":\"c\",\"settings\":{\"pools\":\"\"}}",
+         "{\"config\":\"c\",\"settings\":{\"pools\":\"\"}}", NULL},
+        {"{\"config\":\"c\"}", "{\"config\":\"c\"}", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct replicated_view v = view_of(rows[i].a, rows[i].b, NULL);
+        json_t *all = member_info_differences(&v), *one = json_array_get(all, 0);
+
+        assert_int_equal(json_array_size(all), rows[i].text ? 1 : 0);
+        if (rows[i].text) {
+            assert_string_equal(json_string_value(json_object_get(one, "what")), "config");
+            assert_string_equal(json_string_value(json_object_get(one, "text")), rows[i].text);
+        }
+        json_decref(all);
+        view_release(&v);
+    }
+}
+
 static void links_name_who_cannot_reach_whom(void **state)
 {
     struct replicated_view v = view_of("{\"unreachable\":[\"a\", \"b\"]}", "{\"unreachable\":[\"c\"]}", NULL);
@@ -346,6 +378,7 @@ int main(void)
         cmocka_unit_test(the_replica_with_the_right_engine_is_found),
         cmocka_unit_test(every_value_is_named),
         cmocka_unit_test(that_nobody_leads_is_a_difference_after_two_sessions),
+        cmocka_unit_test(a_configuration_that_differs_is_told_by_its_keys),
         cmocka_unit_test(links_name_who_cannot_reach_whom),
         cmocka_unit_test(another_clusters_replica_counts_for_nothing),
         cmocka_unit_test(rows_have_the_keys_of_the_contract),
