@@ -49,7 +49,8 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/apply", NULL, AUTH_ADMIN, API_APPLY_BYTES_MAX, lead_apply, HTTP_REPEATABLE,
      .heavy = true}, /* a dry run costs as much */
     {"GET", "/v1/events", "job,kinds,after", AUTH_READ, 0, api_handle_events},
-    {"GET", "/v1/runs", "job,state,verdict,since,until,limit", AUTH_READ, 0, api_handle_runs, .heavy = true},
+    {"GET", "/v1/runs", "q,job,state,verdict,cause,by,engine,since,until,limit,after,fields", AUTH_READ, 0,
+     api_handle_runs, .heavy = true},
     {"GET", "/v1/runs/{run}", NULL, AUTH_READ, 0, api_handle_run},
     {"GET", "/v1/runs/{run}/logs", "attempt,tail,follow,since,timestamps,stored", AUTH_READ, 0,
      api_handle_logs},

@@ -97,6 +97,11 @@ void api_query(struct api *api, struct http_request *request, const struct histo
                void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more),
                json_t *more);
 
+/* The same with something of the caller's, which is released once, after `then` or without it. */
+void api_query_with(struct api *api, struct http_request *request, const struct history_query *query,
+                    void (*then)(struct api *api, struct http_request *request, json_t *result, void *arg),
+                    void (*release)(void *arg), void *arg);
+
 /* ---- large answers, made a piece at a time (api_rows.c) ---- */
 
 #define API_ROWS_TURN_MS         8           /* of all of them in one turn of the loop */
@@ -250,6 +255,9 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
 #define X(name) void api_handle_##name(struct http_request *request, void *arg);
 API_HANDLERS(X)
 #undef X
+
+/* The member's text; "": there is none. */
+const char *api_text(const json_t *object, const char *key);
 
 /* The run of that id among the rows of the live state or of history; borrowed from `runs`. */
 json_t *api_find_run(json_t *runs, const char *id);

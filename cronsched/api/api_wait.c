@@ -41,6 +41,9 @@ struct query {
     struct http_request *request;
     void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more);
     json_t *more;
+    void (*then_with)(struct api *api, struct http_request *request, json_t *result, void *arg); /* instead */
+    void (*release)(void *arg);
+    void *arg;
     bool audit; /* an audit's: it keeps others from asking until it has its rows */
 };
 
@@ -194,7 +197,9 @@ static void on_history(void *arg, json_t *result, const struct error *error)
         list_remove(&q->all);
         if (q->audit)
             q->api->auditing = false;
-        if (result)
+        if (result && q->then_with)
+            q->then_with(q->api, q->request, result, q->arg);
+        else if (result)
             q->then(q->api, q->request, result, q->more);
         else
             reply_no_history(q->request, error);
@@ -202,31 +207,61 @@ static void on_history(void *arg, json_t *result, const struct error *error)
     http_request_unref(q->request);
     json_decref(result);
     json_decref(q->more);
+    if (q->release)
+        q->release(q->arg);
     OBJECT_FREE(struct query, q);
 }
 
-void api_query(struct api *api, struct http_request *request, const struct history_query *query,
-               void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more),
-               json_t *more)
+/* NULL: no memory, and it is answered. */
+static struct query *query_new(struct api *api, struct http_request *request,
+                               const struct history_query *query)
 {
     struct query *q = calloc(1, sizeof(*q));
 
     if (!q) {
-        json_decref(more);
         http_reply_error(request, ERR_NOMEM, "out of memory");
-        return;
+        return NULL;
     }
     OBJECT_INIT(struct query, q);
     q->api = api;
     q->request = http_request_ref(request);
-    q->then = then;
-    q->more = more;
     q->audit = query->kind == HISTORY_AUDIT;
     if (q->audit) {
         assert(!api->auditing);
         api->auditing = true;
     }
     list_append(&api->queries, &q->all);
+    return q;
+}
+
+void api_query(struct api *api, struct http_request *request, const struct history_query *query,
+               void (*then)(struct api *api, struct http_request *request, json_t *result, json_t *more),
+               json_t *more)
+{
+    struct query *q = query_new(api, request, query);
+
+    if (!q) {
+        json_decref(more);
+        return;
+    }
+    q->then = then;
+    q->more = more;
+    api->context.history->ops->query(api->context.history, query, on_history, q);
+}
+
+void api_query_with(struct api *api, struct http_request *request, const struct history_query *query,
+                    void (*then)(struct api *api, struct http_request *request, json_t *result, void *arg),
+                    void (*release)(void *arg), void *arg)
+{
+    struct query *q = query_new(api, request, query);
+
+    if (!q) {
+        release(arg);
+        return;
+    }
+    q->then_with = then;
+    q->release = release;
+    q->arg = arg;
     api->context.history->ops->query(api->context.history, query, on_history, q);
 }
 

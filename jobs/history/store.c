@@ -137,6 +137,8 @@ static void query_free(struct query *q)
     free((char *)(uintptr_t)q->query.state);
     free((char *)(uintptr_t)q->query.verdict);
     free((char *)(uintptr_t)q->query.kinds);
+    free((char *)(uintptr_t)q->query.cause);
+    free((char *)(uintptr_t)q->query.before);
     free(q);
 }
 
@@ -641,6 +643,8 @@ static void store_ask(struct history *history, const struct history_query *query
     q->query.state = alloc_text(query->state);
     q->query.verdict = alloc_text(query->verdict);
     q->query.kinds = alloc_text(query->kinds);
+    q->query.cause = alloc_text(query->cause);
+    q->query.before = alloc_text(query->before);
     q->after = s->queued;
     q->answer = answer;
     q->arg = arg;

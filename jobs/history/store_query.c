@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CONDITIONS_MAX  8
+#define CONDITIONS_MAX  12
 #define KINDS_MAX       16
 #define BUSY_TIMEOUT_MS 10000
 #define RUN_JOB_MAX     128 /* the longest name of a job, and more */
@@ -229,10 +229,36 @@ static int collect(sqlite3 *db, struct select *s, const char *tail, row_json *to
 
 static const char *limit_clause(const struct history_query *q, const char *order, char *buffer, size_t size)
 {
-    int limit = q->limit > 0 && q->limit < HISTORY_ROWS_MAX ? q->limit : HISTORY_ROWS_MAX;
+    int limit = q->limit > 0 && q->limit <= HISTORY_ROWS_MAX + 1 ? q->limit : HISTORY_ROWS_MAX;
 
     snprintf(buffer, size, " ORDER BY %s LIMIT %d", order, limit);
     return buffer;
+}
+
+/* Those that match, of HISTORY_SCAN_MAX rows at most; then the id of the last one. */
+static int choose_runs(sqlite3 *db, struct select *s, const struct history_query *q, json_t *array,
+                       struct error *error)
+{
+    size_t most = q->limit > 0 ? (size_t)q->limit : HISTORY_ROWS_MAX, looked_at = 0;
+    sqlite3_stmt *stmt = NULL;
+    int step = SQLITE_DONE, rc = select_prepare(s, db, " ORDER BY at DESC, run DESC", &stmt, error);
+
+    while (rc == 0 && json_array_size(array) < most && looked_at < HISTORY_SCAN_MAX &&
+           (step = sqlite3_step(stmt)) == SQLITE_ROW) {
+        json_t *run = whole_json(stmt);
+
+        if (!run)
+            rc = error_set(error, ERR_CORRUPT, "a row of the history cannot be read");
+        else if (q->match(q->match_arg, run))
+            json_array_append(array, run);
+        if (++looked_at == HISTORY_SCAN_MAX)
+            json_array_append(array, json_object_get(run, "run"));
+        json_decref(run);
+    }
+    if (rc == 0 && step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = sqlite_error(db, "read", error);
+    sqlite3_finalize(stmt);
+    return rc;
 }
 
 static int query_runs(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
@@ -247,8 +273,16 @@ static int query_runs(sqlite3 *db, const struct history_query *q, json_t *array,
     /* "+": by the job's own rows, which are few, and not by all of that state or verdict */
     select_text(&s, q->job ? "+state = ?" : "state = ?", q->state);
     select_text(&s, q->job ? "+verdict = ?" : "verdict = ?", q->verdict);
+    select_text(&s, "+cause = ?", q->cause);
     select_bound(&s, "at >= ?", q->since_ms);
     select_bound(&s, "at <= ?", q->until_ms);
+    if (q->before) {
+        select_int(&s, "(at, run) < (?", q->until_ms);
+        text_add(&s.sql, ", ?)");
+        s.values[s.count++].text = q->before;
+    }
+    if (q->match)
+        return choose_runs(db, &s, q, array, error);
     return collect(db, &s, limit_clause(q, "at DESC, run DESC", tail, sizeof(tail)), whole_json, array, &left,
                    error);
 }

@@ -280,6 +280,8 @@ json_t *scheduler_job_json(struct scheduler *s,
 struct scheduler_run_filter {
     const char *job, *state, *verdict;
     int64_t since_ms, until_ms;
+    const char *before;          /* only those behind this run in the order; its instant is until_ms */
+    const struct filter *filter; /* of runs */
 };
 struct scheduler_run_id {
     int64_t at_ms; /* the instant in the id */

@@ -179,7 +179,9 @@ static bool matches(const struct scheduler_run_filter *f, const struct run *r)
 {
     return (!f->state || strcmp(f->state, run_state_name(run_shown_state(r))) == 0) &&
            (!f->verdict || (r->verdict && strcmp(f->verdict, run_verdict_name(r->verdict)) == 0)) &&
-           (!f->since_ms || r->at_ms >= f->since_ms) && (!f->until_ms || r->at_ms <= f->until_ms);
+           (!f->since_ms || r->at_ms >= f->since_ms) && (!f->until_ms || r->at_ms <= f->until_ms) &&
+           (!f->before || r->at_ms < f->until_ms || strcmp(r->id, f->before) < 0) &&
+           filter_live_run(f->filter, r);
 }
 
 struct choice {

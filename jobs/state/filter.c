@@ -376,3 +376,34 @@ bool filter_run(const struct filter *f, const json_t *run)
             return false;
     return true;
 }
+
+static bool live_term(const struct term *t, const struct run *r)
+{
+    switch (t->key) {
+    case KEY_WORD:
+        return filter_glob(t->text, r->id, false);
+    case KEY_job:
+        return any_of(t->text, r->job->name);
+    case KEY_state:
+        return any_of(t->text, run_state_name(run_shown_state(r)));
+    case KEY_cause:
+        return any_of(t->text, run_cause_name(r->cause));
+    case KEY_by:
+        return any_of(t->text, r->by ? r->by : "");
+    case KEY_engine:
+        for (size_t i = 0; i < r->attempt_count; i++)
+            if (any_of(t->text, r->attempts[i].engine))
+                return true;
+        return false;
+    default:
+        return false; /* it has no verdict yet */
+    }
+}
+
+bool filter_live_run(const struct filter *f, const struct run *run)
+{
+    for (size_t i = 0; f && i < f->count; i++)
+        if (!live_term(&f->terms[i], run))
+            return false;
+    return true;
+}

@@ -45,6 +45,8 @@ bool filter_job(const struct filter *filter, const struct state *state, const st
                 const char *default_engine);
 /* The run in the shape of the API. */
 bool filter_run(const struct filter *filter, const json_t *run);
+/* One that has not ended. */
+bool filter_live_run(const struct filter *filter, const struct run *run);
 
 /* Text against a pattern in which `*` stands for any text. */
 bool filter_glob(const char *pattern, const char *text, bool same_case);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The command line against the real server: that both mean the same by paths, bodies, answers and exit codes."""
 
+import http.client
 import json
 import os
 import re
@@ -30,6 +31,15 @@ class CommandLineAndServer(lab.Suite):
 
     def tearDown(self):
         self.one.stop()
+
+    def fetch(self, path):
+        """(status, answer, headers) over the socket."""
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(self.one.socket)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()), dict(answer.getheaders())
 
     def files(self, jobs):
         return self.folder.write("jobs.yaml", json.dumps({"jobs": jobs}))
@@ -79,6 +89,33 @@ class CommandLineAndServer(lab.Suite):
         self.one.start()
         bad = self.one.http("GET", "/v1/jobs?limit=5&fields=job,strip,failures&q=job:bad")[1]
         self.assertEqual([{"job": "bad", "strip": "f", "failures": 1}], bad)
+
+    def test_runs_come_in_pages_each_once(self):
+        self.one.apply({"a": {"command": ["true"], "concurrency": "allow"}, "b": {"command": ["sleep", "60"], "concurrency": "allow"}})
+        runs = [self.cli.trigger("a" if i % 3 else "b") for i in range(12)]
+        for run in runs:
+            if run.startswith("a"):
+                self.cli.wait_end(run)
+
+        def pages(query):
+            seen, after = [], ""
+            while True:
+                status, rows, headers = self.fetch(f"/v1/runs?limit=5&{query}{after}")
+                self.assertEqual(200, status)
+                seen += [r["run"] for r in rows]
+                if "Cronsched-Next" not in headers:
+                    self.assertNotIn("Cronsched-More", headers)
+                    return seen
+                after = "&after=" + headers["Cronsched-Next"]
+
+        self.assertEqual(sorted(runs, key=lambda r: r.split("@")[1], reverse=True), pages(""))
+        self.assertEqual([r for r in pages("") if r.startswith("a")], pages("q=state:ended"))
+        self.assertEqual([r for r in pages("") if r.startswith("b")], pages("q=job:b+cause:manual".replace("+", "%20")))
+        self.assertEqual(pages(""), pages("by=unix:*"))
+        self.assertEqual([], pages("by=nobody"))
+        self.assertEqual({"run", "state"}, set(self.fetch("/v1/runs?limit=1&fields=run,state")[1][0]))
+        for bad in ("after=2r.x", "after=1r.x", "q=stat:x", "fields=nothing", "verdict=x", "limit=0"):
+            self.assertEqual(400, self.fetch("/v1/runs?" + bad)[0], bad)
 
     def test_watch_prints_what_happens_and_goes_on_when_the_server_was_away(self):
         self.one.apply({"a": {"command": ["true"]}})

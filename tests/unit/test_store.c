@@ -3,6 +3,11 @@
 
 #include "cronsched/server/thread_pool.h"
 
+static bool is_behind(const void *arg, const json_t *run)
+{
+    return strcmp(json_string_value(json_object_get(run, "run")), arg) >= 0;
+}
+
 static void test_queries(void **state)
 {
     static const struct {
@@ -22,6 +27,19 @@ static void test_queries(void **state)
          "run",
          "a@20231114T020000Z"},
         {{.kind = HISTORY_RUNS, .job = "none"}, "run", ""},
+        {{.kind = HISTORY_RUNS, .cause = "manual"}, "run", "a@20231114T020000.123Z"},
+        {{.kind = HISTORY_RUNS, .until_ms = T0 + 2 * HOUR + 123, .before = "a@20231114T020000.123Z"},
+         "run",
+         "a@20231114T020000Z a@20231114T010000Z"},
+        {{.kind = HISTORY_RUNS, .until_ms = T0 + 2 * HOUR, .before = "b"},
+         "run",
+         "a@20231114T020000Z a@20231114T010000Z"}, /* of one instant: by the id */
+        {{.kind = HISTORY_RUNS, .match = is_behind, .match_arg = "a@20231114T020000.123Z"},
+         "run",
+         "b@20231114T030000Z a@20231114T020000.123Z a@20231114T020000Z"},
+        {{.kind = HISTORY_RUNS, .match = is_behind, .match_arg = "b", .limit = 1},
+         "run",
+         "b@20231114T030000Z"},
         {{.kind = HISTORY_SKIPS}, "from", "2023-11-14T22:13:20Z 2023-11-15T02:13:20Z"},
         {{.kind = HISTORY_SKIPS}, "count", "1 5"},
         {{.kind = HISTORY_SKIPS, .since_ms = T0 + 5 * HOUR, .until_ms = T0 + 6 * HOUR}, "reason", "paused"},
