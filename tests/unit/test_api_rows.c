@@ -122,7 +122,7 @@ static void assert_header(const struct reply *r, const char *name, const char *v
     char buffer[256];
     const char *got = client_header(r, name, buffer, sizeof(buffer));
 
-    if (!got != !value || (got && strcmp(got, value) != 0))
+    if (!got || !value ? got != value : strcmp(got, value) != 0)
         fail_msg("%s: %s", name, got ? got : "none");
 }
 
