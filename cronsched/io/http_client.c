@@ -56,11 +56,11 @@ struct http_call {
     struct list link;
     struct http_client *owner;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
     struct client_request request; /* its strings are not used after the start */
     char *body, *received;
     size_t size, capacity;
-    int64_t date_s;
+    int64_t date_s, retry_after_s;
     bool opened, too_long, silent;
     char error[CURL_ERROR_SIZE];
 };
@@ -75,6 +75,7 @@ static void call_free(struct http_call *call)
         return;
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
     if (call->body)
         explicit_bzero(call->body, call->request.body_size); /* may hold a job's secrets */
     free(call->body);
@@ -126,19 +127,31 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
     return call->silent ? 0 : size;
 }
 
+/* The value of this header, if the line is one of it. */
+static bool header_value(const char *line, size_t size, const char *name, char *ret, size_t ret_size)
+{
+    size_t n = strlen(name);
+
+    if (size <= n || size - n >= ret_size || strncasecmp(line, name, n) != 0)
+        return false;
+    memcpy(ret, line + n, size - n);
+    ret[size - n] = '\0';
+    return true;
+}
+
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
-    static const char date[] = "date:";
     struct http_call *call = OBJECT(struct http_call, arg);
+    char value[128];
 
     if (call->silent)
         return 0;
-    if (size >= sizeof(date) && size < 128 && strncasecmp(line, date, sizeof(date) - 1) == 0) {
-        char value[128];
-        memcpy(value, line + sizeof(date) - 1, size - (sizeof(date) - 1));
-        value[size - (sizeof(date) - 1)] = '\0';
+    if (header_value(line, size, "date:", value, sizeof(value))) {
         time_t t = curl_getdate(value, NULL);
         call->date_s = t > 0 ? (int64_t)t : 0;
+    } else if (header_value(line, size, "retry-after:", value, sizeof(value))) {
+        long s = strtol(value, NULL, 10);
+        call->retry_after_s = s > 0 ? s : 0;
     }
     if (size <= 2 && (*line == '\r' || *line == '\n') && status_of(call) >= 200 && !call->opened) {
         call->opened = true;
@@ -223,6 +236,7 @@ static void finish(struct http_call *call, CURLcode code)
         .body = call->received ? call->received : "",
         .size = call->size,
         .date_s = call->date_s,
+        .retry_after_s = call->retry_after_s,
         .error = "",
     };
 
@@ -455,6 +469,32 @@ void http_client_close(struct http_client *c, void (*done)(void *arg), void *arg
     loop_turn_close(&c->wake, on_own_handle_closed);
 }
 
+static void set_text(CURL *e, CURLoption option, const char *text)
+{
+    struct curl_blob blob = {.data = (void *)(uintptr_t)text, .flags = CURL_BLOB_COPY};
+
+    if (!text)
+        return;
+    blob.len = strlen(text);
+    curl_easy_setopt(e, option, &blob);
+}
+
+static void set_tls(CURL *e, const struct client_request *q)
+{
+    if (q->trust_anybody)
+        tls_trust_anybody(e);
+    else if (q->ca_text)
+        tls_trust_set_text(e, q->ca_text);
+    else
+        tls_trust_set(e, q->ca_file);
+    if (q->cert_file)
+        curl_easy_setopt(e, CURLOPT_SSLCERT, q->cert_file);
+    if (q->key_file)
+        curl_easy_setopt(e, CURLOPT_SSLKEY, q->key_file);
+    set_text(e, CURLOPT_SSLCERT_BLOB, q->cert_text);
+    set_text(e, CURLOPT_SSLKEY_BLOB, q->key_text);
+}
+
 static void set_connection(struct http_call *call, const struct client_request *q)
 {
     CURL *e = call->easy;
@@ -474,15 +514,11 @@ static void set_connection(struct http_call *call, const struct client_request *
     curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    if (!q->use_proxy)
-        curl_easy_setopt(e, CURLOPT_PROXY, "");
+    if (q->proxy || !q->use_proxy)
+        curl_easy_setopt(e, CURLOPT_PROXY, q->proxy ? q->proxy : "");
     if (q->unix_socket)
         curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
-    tls_trust_set(e, q->ca_file);
-    if (q->cert_file)
-        curl_easy_setopt(e, CURLOPT_SSLCERT, q->cert_file);
-    if (q->key_file)
-        curl_easy_setopt(e, CURLOPT_SSLKEY, q->key_file);
+    set_tls(e, q);
     if (q->once) {
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
         curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
@@ -511,6 +547,14 @@ static int set_request(struct http_call *call, const struct client_request *q)
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     if (curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) != CURLE_OK)
         return ERR_NOMEM;
+    if (q->connect_to) {
+        char entry[512];
+
+        snprintf(entry, sizeof(entry), "::%.500s", q->connect_to);
+        if (!(call->connect_to = curl_slist_append(NULL, entry)))
+            return ERR_NOMEM;
+        curl_easy_setopt(e, CURLOPT_CONNECT_TO, call->connect_to);
+    }
     for (size_t i = 0; i < HTTP_CLIENT_HEADERS_MAX && q->headers[i]; i++) {
         if (!(list = curl_slist_append(call->headers, q->headers[i])))
             return ERR_NOMEM;

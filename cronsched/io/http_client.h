@@ -45,7 +45,8 @@ struct http_answer {
     /* NUL-terminated; "" when there is none or it was streamed; valid during the callback. */
     const char *body;
     size_t size;
-    int64_t date_s; /* the Date header, 0 when absent */
+    int64_t date_s;        /* the Date header, 0 when absent */
+    int64_t retry_after_s; /* Retry-After in seconds, 0 when absent */
     /* Text for people when outcome is not HTTP_ANSWERED or the body is incomplete; else "". */
     const char *error;
 };
@@ -62,6 +63,11 @@ struct client_request {
     const char *headers[HTTP_CLIENT_HEADERS_MAX]; /* "Name: value", as many as are not NULL */
     const char *ca_file; /* NULL: the system's authorities are trusted; else nobody but this file's */
     const char *cert_file, *key_file;
+    const char *ca_text, *cert_text, *key_text; /* PEM instead of files; NULL: none */
+    bool trust_anybody;                         /* the server's certificate is not looked at */
+    const char *
+        connect_to; /* "HOST:PORT": where the URL's host is found, for its name in TLS is another; NULL: by its name */
+    const char *proxy;          /* a URL; NULL: none, or see use_proxy */
     int64_t connect_timeout_ms; /* 0: HTTP_CLIENT_CONNECT_MS */
     int64_t timeout_ms;         /* for the whole call; 0: none (streams) */
     int64_t idle_timeout_ms;    /* when not a byte comes for so long; 0: none. Rounded up to seconds */
