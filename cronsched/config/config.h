@@ -26,7 +26,8 @@
 
 enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto: human on a terminal */
 
-#define CONFIG_ENDPOINTS_MAX 8
+#define CONFIG_ENDPOINTS_MAX  8
+#define CONFIG_NAMESPACES_MAX 16
 
 struct config_engine {
     char *name;
@@ -34,9 +35,11 @@ struct config_engine {
     char *endpoint; /* unix:///var/run/docker.sock, https://HOST:PORT; NULL: the type's own */
     char *more_endpoints[CONFIG_ENDPOINTS_MAX - 1]; /* of a swarm: of its other managers; NULL: no more */
     char *tls_ca, *tls_cert, *tls_key;              /* paths, or NULL */
-    int parallel;                                   /* calls in flight; 0: the engine's own default */
-    int max_armed;                                  /* attempts prepared ahead; 0: the engine's own default */
-    int max_running;                                /* runs under way at once; 0: CONFIG_RUNNING_DEFAULT */
+    /* of a kubernetes engine; NULL: not given */
+    char *kubeconfig, *context, *token_file, *namespaces[CONFIG_NAMESPACES_MAX];
+    int parallel;       /* calls in flight; 0: the engine's own default */
+    int max_armed;      /* attempts prepared ahead; 0: the engine's own default */
+    int max_running;    /* runs under way at once; 0: CONFIG_RUNNING_DEFAULT */
     json_t *registries; /* credentials: {HOST: {"username", "from_file"}}; NULL: none */
     json_t *allow;      /* what its jobs may ask for: lists by name, and flags; NULL: not limited */
 };

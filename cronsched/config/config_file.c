@@ -104,7 +104,7 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
     near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
     config_fault(reader, node,
                  near ? "type: there is no '%s'%s"
-                      : "type: there is no '%s'; it is one of docker, swarm, process, null",
+                      : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",
                  type, near_hint(near, hint, sizeof(hint)));
     free(type);
 }
@@ -124,12 +124,44 @@ static void read_endpoints(struct config_reader *reader, struct config_engine *e
     }
 }
 
+/* One, or a list of them. */
+static void read_namespaces(struct config_reader *reader, struct config_engine *engine,
+                            const struct yaml_node *value)
+{
+    if (value->kind != YAML_LIST)
+        engine->namespaces[0] = take_text(reader, value, "namespace");
+    else if (value->count < 1 || value->count > CONFIG_NAMESPACES_MAX)
+        config_fault(reader, value, "namespace: must be 1 to %d of them", CONFIG_NAMESPACES_MAX);
+    for (size_t i = 0; value->kind == YAML_LIST && i < value->count && i < CONFIG_NAMESPACES_MAX; i++)
+        engine->namespaces[i] = take_text(reader, value->items[i], "namespace");
+}
+
+/* Keys of a kubernetes engine alone. */
+static bool read_kubernetes_key(struct config_reader *reader, struct config_engine *engine,
+                                const struct yaml_node *key, const struct yaml_node *value)
+{
+    if (strcmp(key->text, "kubeconfig") == 0)
+        engine->kubeconfig = take_text(reader, value, "kubeconfig");
+    else if (strcmp(key->text, "context") == 0)
+        engine->context = take_text(reader, value, "context");
+    else if (strcmp(key->text, "token_file") == 0)
+        engine->token_file = take_text(reader, value, "token_file");
+    else if (strcmp(key->text, "namespace") == 0)
+        read_namespaces(reader, engine, value);
+    else
+        return false;
+    return true;
+}
+
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
-    static const char *const known[] = {"type",        "endpoint", "tls",   "parallel",  "max_armed",
-                                        "max_running", "allow",    "users", "registries"};
+    static const char *const known[] = {"type",        "endpoint",  "tls",       "parallel",   "max_armed",
+                                        "max_running", "allow",     "users",     "registries", "kubeconfig",
+                                        "context",     "namespace", "token_file"};
 
+    if (read_kubernetes_key(reader, engine, key, value))
+        return;
     if (strcmp(key->text, "type") == 0)
         read_engine_type(reader, engine, value);
     else if (strcmp(key->text, "endpoint") == 0)
@@ -222,6 +254,31 @@ static void check_endpoints(struct config_reader *reader, struct config_engine *
         check_endpoint(reader, engine, engine->more_endpoints[i], at);
 }
 
+/* How a kubernetes engine reaches its API: one way of three. */
+static void check_kubernetes(struct config_reader *reader, const struct config_engine *engine,
+                             const struct yaml_node *at)
+{
+    bool is_kubernetes = strcmp(engine->type, "kubernetes") == 0;
+    bool has_keys = engine->kubeconfig || engine->context || engine->token_file || engine->namespaces[0];
+    bool has_server = engine->endpoint || engine->token_file || engine->tls_ca || engine->tls_cert;
+
+    if (!is_kubernetes && has_keys)
+        config_fault(
+            reader, at,
+            "engines: %s: kubeconfig, context, namespace and token_file are of an engine of type kubernetes",
+            engine->name);
+    if (!is_kubernetes)
+        return;
+    if (engine->kubeconfig && has_server)
+        config_fault(reader, at,
+                     "engines: %s: kubeconfig says all that endpoint, tls and token_file could say",
+                     engine->name);
+    if (!engine->kubeconfig && engine->context)
+        config_fault(reader, at, "engines: %s: context names a part of a kubeconfig", engine->name);
+    if (!engine->endpoint && has_server)
+        config_fault(reader, at, "engines: %s: tls and token_file go with endpoint", engine->name);
+}
+
 static void read_engine(struct config_reader *reader, const struct yaml_node *key,
                         const struct yaml_node *value)
 {
@@ -247,6 +304,7 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
     default_type(reader, engine, key);
     if (engine->type) {
         check_endpoints(reader, engine, key);
+        check_kubernetes(reader, engine, key);
         if (engine->registries && strcmp(engine->type, "docker") != 0 && strcmp(engine->type, "swarm") != 0)
             config_fault(reader, key,
                          "engines: %s: an engine of type %s pulls no images: it has no registries",
@@ -295,6 +353,11 @@ void config_release_engines(struct config *config)
         free(engine->endpoint);
         for (size_t k = 0; k < CONFIG_ENDPOINTS_MAX - 1; k++)
             free(engine->more_endpoints[k]);
+        for (size_t k = 0; k < CONFIG_NAMESPACES_MAX; k++)
+            free(engine->namespaces[k]);
+        free(engine->kubeconfig);
+        free(engine->context);
+        free(engine->token_file);
         free(engine->tls_ca);
         free(engine->tls_cert);
         free(engine->tls_key);

@@ -2,6 +2,7 @@
 #include "cronsched/server/make_engine.h"
 
 #include "cronsched/engines/docker/docker.h"
+#include "cronsched/engines/kubernetes/kube.h"
 #include "cronsched/engines/null.h"
 #include "cronsched/engines/process/process.h"
 #include "cronsched/engines/swarm/swarm.h"
@@ -55,6 +56,32 @@ static int make_swarm(struct engine **ret, const struct make_engine *with, const
     return rc;
 }
 
+static int make_kubernetes(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                           struct error *error)
+{
+    struct kube_engine_options o = {.name = e->name,
+                                    .kubeconfig = e->kubeconfig,
+                                    .context = e->context,
+                                    .endpoint = e->endpoint,
+                                    .tls_ca = e->tls_ca,
+                                    .tls_cert = e->tls_cert,
+                                    .tls_key = e->tls_key,
+                                    .token_file = e->token_file,
+                                    .parallel = e->parallel,
+                                    .max_armed = e->max_armed,
+                                    .allow = e->allow,
+                                    .files_dir = with->config->files_dir,
+                                    .data_dir = with->config->data_dir};
+    int rc;
+
+    for (size_t i = 0; i < CONFIG_NAMESPACES_MAX && i < KUBE_NAMESPACES_MAX; i++)
+        o.namespaces[i] = e->namespaces[i];
+    rc = kube_engine_new(ret, with->loop, &o, with->host, error);
+    if (rc == 0 && with->replica)
+        replica_remote_engine(with->replica, ret, *ret, NULL);
+    return rc;
+}
+
 static int make_process(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
                         struct error *error)
 {
@@ -94,10 +121,8 @@ static const struct {
     int (*make)(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
                 struct error *error);
 } engine_types[] = {
-    {"docker", make_docker},
-    {"swarm", make_swarm},
-    {"process", make_process},
-    {"null", make_null},
+    {"docker", make_docker},   {"swarm", make_swarm}, {"kubernetes", make_kubernetes},
+    {"process", make_process}, {"null", make_null},
 };
 
 int make_engine(struct engine **ret, const struct make_engine *with, const struct config_engine *e,

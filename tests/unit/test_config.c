@@ -262,6 +262,17 @@ static const struct {
      "https://HOST:PORT\n"
      "c.yaml:1:11: error: engines: swarm: endpoint 'https://h:1\r\nX: y': it is not http://HOST:PORT or "
      "https://HOST:PORT\n"},
+    {"engines: {process: {kubeconfig: /k, namespace: [a, b]}}\n",
+     "c.yaml:1:11: error: engines: process: kubeconfig, context, namespace and token_file are of an engine "
+     "of "
+     "type kubernetes\n"},
+    {"engines: {kubernetes: {kubeconfig: /k, token_file: /t}}\n",
+     "c.yaml:1:11: error: engines: kubernetes: kubeconfig says all that endpoint, tls and token_file could "
+     "say\n"
+     "c.yaml:1:11: error: engines: kubernetes: tls and token_file go with endpoint\n"},
+    {"engines: {kubernetes: {context: c}}\n",
+     "c.yaml:1:11: error: engines: kubernetes: context names a part of a kubeconfig\n"},
+    {"engines: {kubernetes: {namespace: []}}\n", "c.yaml:1:35: error: namespace: must be 1 to 16 of them\n"},
     {"engines: {process: {registries: {r.example: {username: u, from_file: /p}}}}\n",
      "c.yaml:1:11: error: engines: process: an engine of type process pulls no images: it has no "
      "registries\n"},
