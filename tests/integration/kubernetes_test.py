@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 import sample  # noqa: E402
-from kube_server import TOKEN, KubeServer, kube_job  # noqa: E402
+from kube_server import TOKEN  # noqa: E402
 
 # Where the server dies, and with which job: "stop" has its run killed while it runs.
 POINTS = ["append:arm", "submit:prepare", "kube.create", "kube.prepared", "acked:committed", "submit:release", "kube.release",
@@ -34,7 +34,7 @@ class KubeSuite(lab.Suite):
         self.kube = self.cluster()
 
     def cluster(self):
-        kube = KubeServer(self.folder)
+        kube = lab.KubeServer(self.folder)
         self.addCleanup(kube.close)
         return kube
 
@@ -46,7 +46,7 @@ class KubeSuite(lab.Suite):
         return server
 
     def job(self, body="true", **keys):
-        return kube_job(self.ledger, body, **keys)
+        return lab.kube_job(self.ledger, body, **keys)
 
     def trapping(self, body, **keys):
         """A job whose first process is the shell that has the trap; its end is not in the ledger."""
@@ -199,6 +199,42 @@ def crash_tests(suite):
 
 
 crash_tests(Crashes)
+
+
+class Real:
+    """The same in a real Kubernetes, where its programs are given."""
+
+    side_by_side = 4
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        lab.shared_kubernetes()
+
+    def cluster(self):
+        return lab.shared_kubernetes()
+
+
+class RealRuns(Real, Runs):
+    def test_a_secret_that_is_not_there_is_waited_for_and_never_ran(self):
+        server = self.begin({"j": self.job(secrets=["no-such-secret"], start_within="3s")})
+        run = server.cli.trigger("j")
+        found = server.cli.wait_end(run)
+        self.assertEqual(("deadline", {}), (found["verdict"], self.ledger.starts()), found)
+        self.gone(run)
+
+    def test_secrets_configs_and_keys_arrive(self):
+        name = os.path.basename(self.folder.path).replace("_", "-").lower()[:40].strip("-")
+        for kind, body in (("secrets", {"stringData": {"k": "of a secret"}}), ("configmaps", {"data": {"k": "of a map"}})):
+            self.kube.done("POST", f"/api/v1/namespaces/default/{kind}", {"metadata": {"name": name}, **body})
+        server = self.begin({"j": self.job(f"cat /run/secrets/{name}/k /{name}/k; echo $A", secrets=[name], configs=[name],
+                                           environment={"A": {"from_secret": f"{name}/k"}})})
+        found = self.succeeds_once(server)
+        self.assertEqual("of a secretof a mapof a secret\n", server.cli.check("logs", found["run"]).out)
+
+
+class RealCrashes(Real, Crashes):
+    pass
 
 
 class Answers(KubeSuite):

@@ -16,6 +16,7 @@ import unittest
 import docker
 import pace
 from docker import Dockerd
+from kubernetes import Kubernetes
 from place import Folder, LabError
 from server import Server, has_faults
 from swarm import Swarm
@@ -94,6 +95,20 @@ def shared_swarm():
     folder = Folder("s")  # its sockets need a short path
     _shared.append(folder)
     _shared.append(Swarm(folder, heartbeat_s=1))
+    return _shared[-1]
+
+
+def shared_kubernetes():
+    """Likewise: a real Kubernetes of one node, where its programs are given."""
+    for thing in _shared:
+        if isinstance(thing, Kubernetes):
+            return thing
+    tools = os.environ.get("CRONSCHED_KUBERNETES")
+    if not tools:
+        raise unittest.SkipTest("CRONSCHED_KUBERNETES names no programs of a Kubernetes (tests/lab/kubernetes.py)")
+    folder = Folder("k")  # its sockets need a short path
+    _shared.append(folder)
+    _shared.append(Kubernetes(folder, tools))
     return _shared[-1]
 
 

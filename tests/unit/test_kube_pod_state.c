@@ -131,6 +131,20 @@ static void what_matters_beside_it_is_told(void **state)
     assert_false(read_row("", OTHER_GATE, PHASE("Pending") "\"x\":1").gated);
 }
 
+/* As 1.36 has it, of a Pod that waited for a Secret that was never there. */
+static void a_pod_without_a_sandbox_never_had_a_container(void **state)
+{
+#define UNKNOWN_END "{\"terminated\":{\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\"}}"
+#define ROOM(at)                                                                                             \
+    "\"startTime\":\"2026-11-30T10:00:00Z\",\"conditions\":[{\"type\":\"PodReadyToStartContainers\","        \
+    "\"status\":"                                                                                            \
+    "\"False\",\"lastTransitionTime\":\"2026-11-30T10:00:" at "Z\"}],"
+    assert_true(read_row("", NODE, PHASE("Failed") ROOM("00") NONE(UNKNOWN_END)).roomless);
+    assert_false(read_row("", NODE, PHASE("Failed") ROOM("07") NONE(UNKNOWN_END)).roomless);
+    assert_false(read_row("", NODE, PHASE("Failed") ROOM("00") MAIN(UNKNOWN_END)).roomless);
+    assert_false(read_row("", NODE, PHASE("Failed") NONE(UNKNOWN_END)).roomless);
+}
+
 static void what_is_no_pod_is_not_read(void **state)
 {
     static const char *const texts[] = {
@@ -162,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_row_is_read),
         cmocka_unit_test(what_matters_beside_it_is_told),
+        cmocka_unit_test(a_pod_without_a_sandbox_never_had_a_container),
         cmocka_unit_test(what_is_no_pod_is_not_read),
     };
 

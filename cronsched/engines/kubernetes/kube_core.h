@@ -209,11 +209,12 @@ struct kube_state {
     enum engine_event event; /* PENDING, STARTED, ENDED, REFUSED, NEVER_RAN, UNKNOWN */
     bool permanent;          /* PENDING: waiting will not help */
     bool uncreated;          /* PENDING: its container cannot be made, as things are */
-    bool refused_by_node;    /* NEVER_RAN: by the kubelet's admission */
-    bool away;               /* STARTED: its node does not answer */
-    bool by_others;          /* ENDED: not by itself, nor by its program */
-    int starts;              /* of `main`; 0: not told */
-    char container[96];      /* of `main`; "": none that is told */
+    bool roomless;        /* UNKNOWN: its Pod never had a sandbox, in which any container could have been */
+    bool refused_by_node; /* NEVER_RAN: by the kubelet's admission */
+    bool away;            /* STARTED: its node does not answer */
+    bool by_others;       /* ENDED: not by itself, nor by its program */
+    int starts;           /* of `main`; 0: not told */
+    char container[96];   /* of `main`; "": none that is told */
     int64_t started_ms, at_ms;
     int exit_code;
     const char *cause;

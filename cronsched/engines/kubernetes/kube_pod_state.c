@@ -234,6 +234,17 @@ static void judge_not_started(struct kube_state *s, const char *message, int cod
     kube_text_add(s->text, sizeof(s->text), docker_start_explain(shown, message, text, sizeof(text)));
 }
 
+/* The kubelet makes the sandbox of a Pod before any container; the condition has been False since the kubelet took it. */
+static bool is_roomless(const struct kube_state *s, const json_t *status)
+{
+    const json_t *room =
+        item_named(json_object_get(status, "conditions"), "type", "PodReadyToStartContainers");
+    int64_t since_ms = time_of(room, "lastTransitionTime"), began_ms = time_of(status, "startTime");
+
+    return !s->container[0] && strcmp(text_of(room, "status"), "False") == 0 && since_ms > 0 &&
+           since_ms <= began_ms;
+}
+
 /* The kubelet does not find it any more, and makes an end up. */
 static void judge_made_up(struct kube_state *s, const json_t *status, const json_t *ended)
 {
@@ -243,6 +254,7 @@ static void judge_made_up(struct kube_state *s, const json_t *status, const json
     s->event = strcmp(reason, "Evicted") == 0 && s->container[0] ? ENGINE_ENDED : ENGINE_UNKNOWN;
     s->cause = "engine";
     s->by_others = true;
+    s->roomless = is_roomless(s, status);
     if (*reason)
         say(s, "", reason, text_of(status, "message"));
     else

@@ -77,11 +77,14 @@ static void tell_away(struct kube_task *t, const char *text)
 static void tell_pending(struct kube_task *t, const struct kube_state *state)
 {
     struct kube_watch *w = t->watch;
+    const char *text = state->deleting && w->told[0] ? w->told
+                                                     : state->text; /* why it waited, and not that it goes */
 
-    if (w->started || (!w->away && strcmp(w->told, state->text) == 0))
+    if (w->started || (!w->away && strcmp(w->told, text) == 0))
         return;
     w->away = false;
-    snprintf(w->told, sizeof(w->told), "%s", state->text);
+    if (text != w->told)
+        snprintf(w->told, sizeof(w->told), "%s", text);
     tell(t, &(struct engine_answer){.event = ENGINE_PENDING, .text = w->told});
 }
 
@@ -136,10 +139,10 @@ static void judge_by_others(const struct kube_watch *w, struct kube_state *end)
         end->exit_code = -1;
 }
 
-/* Its node makes up an end for a container that it never made, as it had said before. */
+/* Its node makes up an end for a container that it never made, as it had said before its Pod was deleted. */
 static void judge_uncreated(const struct kube_watch *w, struct kube_state *end)
 {
-    if (w->started || end->container[0] || !w->uncreated ||
+    if (w->started || end->container[0] || end->starts > 1 || !(w->uncreated || end->roomless) ||
         (end->event != ENGINE_UNKNOWN && end->event != ENGINE_NEVER_RAN))
         return;
     end->event = w->withdrawing ? ENGINE_REFUSED : ENGINE_NEVER_RAN;
@@ -340,7 +343,7 @@ static void apply(struct kube_task *t, const struct kube_state *state, bool sure
         look(t);
         return;
     }
-    if (state->event == ENGINE_PENDING)
+    if (state->event == ENGINE_PENDING && !state->deleting) /* while it is, "ContainerCreating" again */
         w->uncreated = state->uncreated;
     if (over)
         finish(t, state);
