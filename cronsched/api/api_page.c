@@ -32,6 +32,8 @@ struct page_view api_page_view(struct api *api, struct http_request *request, st
     size_t n = strcspn(raw, "?");
 
     snprintf(store->path, sizeof(store->path), "%.*s", n < sizeof(store->path) ? (int)n : 0, raw);
+    if (strncmp(store->path, "/ui/", 4) != 0) /* what a form asked of the API is no page to come back to */
+        snprintf(store->path, sizeof(store->path), "/ui/");
     snprintf(store->query, sizeof(store->query), "%s", raw[n] ? raw + n + 1 : "");
     return (struct page_view){
         .cluster = c->cluster,
@@ -137,7 +139,7 @@ static void handle_root(struct http_request *request, void *arg)
 
 static void handle_ui(struct http_request *request, void *arg)
 {
-    http_reply_redirect(request, "/ui/jobs");
+    http_reply_redirect(request, "/ui/");
 }
 
 static void handle_nothing(struct http_request *request, void *arg)
@@ -163,7 +165,11 @@ static void handle_asset(struct http_request *request, void *arg)
 /* Back to a path of the page, wherever the form was; nothing else is a way out of here. */
 void api_page_go_back(struct http_request *request)
 {
-    const char *next = json_string_value(json_object_get(http_body(request), "next"));
+    api_page_go_to(request, json_string_value(json_object_get(http_body(request), "next")));
+}
+
+void api_page_go_to(struct http_request *request, const char *next)
+{
     bool ours = next && strncmp(next, "/ui/", 4) == 0 && strlen(next) < HTTP_TARGET_BYTES_MAX;
 
     for (const char *p = next; ours && *p; p++)
@@ -197,8 +203,13 @@ static void handle_theme(struct http_request *request, void *arg)
 const struct http_route api_page_routes[] = {
     {"GET", "/", NULL, AUTH_NOBODY, 0, handle_root},
     {"GET", "/ui", NULL, AUTH_NOBODY, 0, handle_ui},
-    {"GET", "/ui/", NULL, AUTH_NOBODY, 0, handle_ui},
+    PAGE("/ui/", "part", api_page_now),
     PAGE("/ui/jobs", "q,sort,order,limit,after,part", api_page_jobs),
+    PAGE("/ui/jobs/{job}", "part", api_page_job),
+    PAGE("/ui/runs", "q,job,state,verdict,cause,by,engine,since,until,limit,after,part", api_page_runs),
+    PAGE("/ui/runs/{run}", "attempt,part", api_page_run),
+    FORM("/ui/confirm", AUTH_OPERATE, api_page_confirm),
+    FORM("/ui/act", AUTH_OPERATE, api_page_act),
     {"GET", "/ui/login", "next,code", AUTH_NOBODY, 0, api_page_login},
     FORM("/ui/login", AUTH_NOBODY, api_page_login_post),
     FORM("/ui/logout", AUTH_NOBODY, api_page_logout),

@@ -28,13 +28,20 @@ int api_page_text(struct api *api, struct http_request *request, const struct pa
                   json_t *model, struct text *ret);
 /* 303 to where the form `next` says, if that is a page of this server. */
 void api_page_go_back(struct http_request *request);
+void api_page_go_to(struct http_request *request, const char *next); /* likewise; NULL: to the first page */
 /* What went wrong, as a page. */
 void api_page_problem(struct api *api, struct http_request *request, int status, const char *text,
                       const char *advice);
 void api_page_refused(struct http_request *request, void *arg, const struct error *error);
 
 /* ---- the handlers ---- */
+void api_page_now(struct http_request *request, void *arg);
 void api_page_jobs(struct http_request *request, void *arg);
+void api_page_job(struct http_request *request, void *arg);
+void api_page_runs(struct http_request *request, void *arg);
+void api_page_run(struct http_request *request, void *arg);
+void api_page_confirm(struct http_request *request, void *arg);
+void api_page_act(struct http_request *request, void *arg);
 void api_page_login(struct http_request *request, void *arg);
 void api_page_login_post(struct http_request *request, void *arg);
 void api_page_logout(struct http_request *request, void *arg);

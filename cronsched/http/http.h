@@ -183,6 +183,18 @@ void http_reply_bytes(struct http_request *request, const char *type, const void
 /* 303: the browser goes on with a GET of this path. */
 void http_reply_redirect(struct http_request *request, const char *path);
 
+/* The request goes on as another one, of the same caller: as if that had been asked for, with what its role allows. Its answer does
+ * not go out: `then` gets it (lent), and answers, or lets it go on as the next one. `release` is called once, at the end, whatever
+ * happened. The body is taken. */
+struct http_detour {
+    const char *method, *target;
+    json_t *body; /* NULL: none */
+    void (*then)(struct http_request *request, int status, const json_t *answer, void *arg);
+    void (*release)(void *arg);
+    void *arg;
+};
+void http_go_on_as(struct http_request *request, const struct http_detour *detour);
+
 int http_status_of(int code); /* of an error_code */
 
 /* A reply in pieces. Push up to HTTP_STREAM_BYTES_MAX; when http_stream_write says ERR_BUSY (taken) wait

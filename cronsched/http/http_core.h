@@ -255,6 +255,10 @@ struct http_request {
     struct http_header_pair headers[HTTP_HEADERS_MAX];
     size_t header_count;
     struct http_stream *stream;
+    /* of http_go_on_as; NULL: none */
+    void (*then)(struct http_request *request, int status, const json_t *answer, void *arg);
+    void (*then_release)(void *arg);
+    void *then_arg;
 };
 
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd);

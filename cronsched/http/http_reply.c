@@ -190,6 +190,14 @@ void http_reply_json(struct http_request *r, int status, json_t *json)
     }
     if (json && r->http->view)
         json = r->http->view(&r->identity, json);
+    if (json && r->then) {
+        void (*then)(struct http_request *, int, const json_t *, void *) = r->then;
+
+        r->then = NULL;
+        then(r, status, json, r->then_arg);
+        json_decref(json);
+        return;
+    }
     if (!json) {
         http_reply_error(r, ERR_NOMEM, "out of memory");
         return;

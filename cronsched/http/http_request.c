@@ -41,6 +41,8 @@ void http_request_unref(struct http_request *r)
         free(r->headers[i].name);
         free(r->headers[i].value);
     }
+    if (r->then_release)
+        r->then_release(r->then_arg);
     json_decref(r->json);
     http_target_release(&r->target);
     free(r->raw);
@@ -526,6 +528,39 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
     r->suspended = true;
     MHD_suspend_connection(mhd);
     return MHD_YES;
+}
+
+/* ---- as another one ---- */
+
+void http_go_on_as(struct http_request *r, const struct http_detour *detour)
+{
+    struct http_target target;
+    char *raw = strdup(detour->target);
+    struct error e;
+
+    r->then = detour->then;
+    r->then_release = detour->release;
+    r->then_arg = detour->arg;
+    json_decref(r->json);
+    r->json = detour->body;
+    if (!raw || http_target_init(&target, raw, &e) < 0) {
+        free(raw);
+        http_reply_error(r, ERR_INVALID, "%.200s is no path", detour->target);
+        return;
+    }
+    http_target_release(&r->target);
+    free(r->raw);
+    r->target = target;
+    r->raw = raw;
+    copy_method(r, detour->method);
+    if (!find_route(r))
+        return;
+    if (r->identity.role < r->entry->route->role)
+        http_reply_error(r, ERR_DENIED, "this needs the role '%s'; %s has the role '%s'",
+                         auth_role_name(r->entry->route->role), r->identity.name,
+                         auth_role_name(r->identity.role));
+    else
+        http_request_call(r);
 }
 
 /* ---- what a handler asks ---- */

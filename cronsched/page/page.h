@@ -39,7 +39,12 @@ struct page {
     page_body *body;
 };
 #define PAGES(X)                                                                                             \
+    X(now, "now")                                                                                            \
     X(jobs, "jobs")                                                                                          \
+    X(job, "jobs")                                                                                           \
+    X(runs, "runs")                                                                                          \
+    X(run, "runs")                                                                                           \
+    X(confirm, NULL)                                                                                         \
     X(login, NULL)                                                                                           \
     X(problem, NULL)
 #define X(name, nav) extern const struct page page_##name;
@@ -82,3 +87,9 @@ void page_open_link_with(struct html *w, const struct page_view *view, const cha
 void page_field(struct html *w, const char *label, const char *name, const char *value, const char *hint);
 void page_hidden(struct html *w, const char *name, const char *value);
 void page_button(struct html *w, const char *text, const char *class);
+/* One of a form that says what is to be done. */
+void page_action(struct html *w, const char *action, const char *text, const char *class);
+void page_error(struct html *w, const char *text); /* "": nothing */
+/* Links to the first page of a list and to the next one, whose cursor this is; "": there is none. */
+void page_pages(struct html *w, const struct page_view *view, const char *next);
+void page_run_table(struct html *w, const json_t *runs, const struct page_view *view, const char *caption);

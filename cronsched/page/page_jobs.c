@@ -30,13 +30,7 @@ static void filters(struct html *w, const json_t *model, const struct page_view 
     page_hidden(w, "order", page_text(model, "order"));
     page_button(w, "Show", NULL);
     html_close(w);
-    if (error[0]) {
-        html_open(w, "p");
-        html_attr(w, "class", "error");
-        html_attr(w, "role", "alert");
-        html_text(w, error);
-        html_close(w);
-    }
+    page_error(w, error);
     html_open(w, "ul");
     html_attr(w, "class", "chips");
     for (size_t i = 0; i < sizeof(quick) / sizeof(quick[0]); i++) {
@@ -239,38 +233,12 @@ static void table(struct html *w, const json_t *model, const struct page_view *v
 
 static void actions(struct html *w)
 {
-    static const char *const words[][2] = {{"trigger", "Trigger"}, {"pause", "Pause"}, {"resume", "Resume"}};
-
     html_open(w, "p");
     html_attr(w, "class", "actions");
     html_text(w, "Selected jobs: ");
-    for (size_t i = 0; i < 3; i++) {
-        html_open(w, "button");
-        html_attr(w, "name", "action");
-        html_attr(w, "value", words[i][0]);
-        html_text(w, words[i][1]);
-        html_close(w);
-    }
-    html_close(w);
-}
-
-static void pages(struct html *w, const json_t *model, const struct page_view *view)
-{
-    const char *next = page_text(model, "next");
-
-    html_open(w, "p");
-    html_attr(w, "class", "pages");
-    if (strstr(view->query, "after=")) {
-        page_open_link(w, view, "after", NULL);
-        html_text(w, "First page");
-        html_close(w);
-    }
-    if (next[0]) {
-        page_open_link(w, view, "after", next);
-        html_attr(w, "rel", "next");
-        html_text(w, "Next page");
-        html_close(w);
-    }
+    page_action(w, "trigger", "Trigger", NULL);
+    page_action(w, "pause", "Pause", NULL);
+    page_action(w, "resume", "Resume", NULL);
     html_close(w);
 }
 
@@ -293,7 +261,7 @@ static void body(struct html *w, const json_t *model, const struct page_view *vi
         actions(w);
         html_close(w);
     }
-    pages(w, model, view);
+    page_pages(w, view, page_text(model, "next"));
     page_part_end(w);
 }
 

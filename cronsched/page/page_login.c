@@ -37,13 +37,7 @@ static void by_token(struct html *w)
 static void body(struct html *w, const json_t *model, const struct page_view *view)
 {
     html_element(w, "h1", NULL, "Log in");
-    if (page_text(model, "error")[0]) {
-        html_open(w, "p");
-        html_attr(w, "class", "error");
-        html_attr(w, "role", "alert");
-        html_text(w, page_text(model, "error"));
-        html_close(w);
-    }
+    page_error(w, page_text(model, "error"));
     html_open(w, "form");
     html_attr(w, "class", "card");
     html_attr(w, "method", "post");

@@ -330,3 +330,42 @@ void page_button(struct html *w, const char *text, const char *class)
     html_text(w, text);
     html_close(w);
 }
+
+void page_action(struct html *w, const char *action, const char *text, const char *class)
+{
+    html_open(w, "button");
+    html_attr(w, "name", "action");
+    html_attr(w, "value", action);
+    html_attr(w, "class", class);
+    html_text(w, text);
+    html_close(w);
+}
+
+void page_error(struct html *w, const char *text)
+{
+    if (!text[0])
+        return;
+    html_open(w, "p");
+    html_attr(w, "class", "error");
+    html_attr(w, "role", "alert");
+    html_text(w, text);
+    html_close(w);
+}
+
+void page_pages(struct html *w, const struct page_view *view, const char *next)
+{
+    html_open(w, "p");
+    html_attr(w, "class", "pages");
+    if (strstr(view->query, "after=")) {
+        page_open_link(w, view, "after", NULL);
+        html_text(w, "First page");
+        html_close(w);
+    }
+    if (next[0]) {
+        page_open_link(w, view, "after", next);
+        html_attr(w, "rel", "next");
+        html_text(w, "Next page");
+        html_close(w);
+    }
+    html_close(w);
+}

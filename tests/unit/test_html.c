@@ -193,18 +193,99 @@ static json_t *jobs_model(const char *text)
                      text, "sort", "next", "order", "asc", "error", text);
 }
 
+/* A run in which every text is this one. */
+static json_t *run_of(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:[{s:i,s:s,s:s,s:s,s:s,s:i}],s:{s:s}}", "run",
+                     text, "job", text, "verdict", text, "cause", text, "by", text, "text", text, "fire_time",
+                     text, "exit_code", 3, "count", 2, "attempts", "attempt", 1, "state", text, "engine",
+                     text, "text", text, "id", text, "exit_code", 3, "params", "name", text);
+}
+
+static json_t *runs_model(const char *text)
+{
+    return json_pack("{s:[o],s:s,s:s,s:s,s:s,s:s}", "runs", run_of(text), "next", text, "q", text, "since",
+                     text, "until", text, "error", text);
+}
+
+static json_t *run_model(const char *text)
+{
+    return json_pack("{s:o,s:i,s:s,s:s}", "run", run_of(text), "attempt", 1, "log", text, "log_note", text);
+}
+
+static json_t *job_model(const char *text)
+{
+    return json_pack("{s:o,s:[o],s:s}", "job", job_of(text), "runs", run_of(text), "text", text);
+}
+
+static json_t *now_model(const char *text)
+{
+    return json_pack("{s:{s:i},s:[o],s:[o],s:[o]}", "counts", "failing", 1, "failing", job_of(text), "next",
+                     job_of(text), "running", run_of(text));
+}
+
+static json_t *confirm_model(const char *text)
+{
+    return json_pack("{s:s,s:[s],s:s,s:s,s:s}", "action", "pause", "jobs", text, "run", text, "key", text,
+                     "next", text);
+}
+
+static json_t *failed_model(const char *text)
+{
+    return json_pack("{s:s,s:[{s:s,s:s}]}", "action", text, "failed", "name", text, "text", text);
+}
+
+static json_t *login_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "next", text, "error", text, "code", text, "as", text, "role",
+                     text);
+}
+
+static json_t *problem_model(const char *text)
+{
+    return json_pack("{s:i,s:s,s:s}", "status", 404, "text", text, "advice", text);
+}
+
+static const struct {
+    const struct page *page;
+    json_t *(*model)(const char *text);
+} models[] = {
+    {&page_jobs, jobs_model},      {&page_runs, runs_model},   {&page_run, run_model},
+    {&page_job, job_model},        {&page_now, now_model},     {&page_confirm, confirm_model},
+    {&page_confirm, failed_model}, {&page_login, login_model}, {&page_problem, problem_model},
+};
+#define MODELS (sizeof(models) / sizeof(models[0]))
+
 static void hostile_names_make_no_elements(void **state)
 {
-    char *tame = rendered(&page_jobs, jobs_model("tame"), "tame");
+    (void)state;
+    for (size_t m = 0; m < MODELS; m++) {
+        char *tame = rendered(models[m].page, models[m].model("tame"), "tame");
+
+        for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+            char *shape = rendered(models[m].page, models[m].model(hostile[i]), hostile[i]);
+
+            assert_string_equal(shape, tame);
+            free(shape);
+        }
+        free(tame);
+    }
+}
+
+/* What a terminal does with a log does not happen here, and what would steer it is gone. */
+static void a_log_is_text(void **state)
+{
+    static const char log[] = "\x1b[31mred\x1b[0m\n10%\r20%\r\n\x1b]0;title\x07x\x1b]8;;http://evil/"
+                              "\x1b\\link\x1b]8;;\x1b\\\n\x1b[\x1b";
+    struct page_view view = view_of("a");
+    json_t *model = json_pack("{s:{s:s},s:i,s:s}", "run", "run", "a", "attempt", 1, "log", log);
+    char *html = page_render(&page_run, "a", model, &view);
 
     (void)state;
-    for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
-        char *shape = rendered(&page_jobs, jobs_model(hostile[i]), hostile[i]);
-
-        assert_string_equal(shape, tame);
-        free(shape);
-    }
-    free(tame);
+    assert_non_null(strstr(html, "aria-label=\"Log\">red\n20%\nxlink\n"));
+    assert_null(strstr(html, "evil"));
+    free(html);
+    json_decref(model);
 }
 
 /* A model of a newer server, or a broken one: something is shown, and nothing breaks. */
@@ -216,7 +297,8 @@ static void odd_models_are_shown(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
-        free(rendered(&page_jobs, json_loads(odd[i], 0, NULL), "x"));
+        for (size_t m = 0; m < MODELS; m++)
+            free(rendered(models[m].page, json_loads(odd[i], 0, NULL), "x"));
 }
 
 static void a_part_is_a_part_of_the_whole(void **state)
@@ -284,6 +366,7 @@ int main(void)
         cmocka_unit_test(addresses_are_of_this_site),
         cmocka_unit_test(too_much_is_a_failure),
         cmocka_unit_test(hostile_names_make_no_elements),
+        cmocka_unit_test(a_log_is_text),
         cmocka_unit_test(odd_models_are_shown),
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
         cmocka_unit_test(a_strip_is_few_elements_and_has_a_name),
