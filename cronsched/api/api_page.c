@@ -109,15 +109,20 @@ void api_page_problem(struct api *api, struct http_request *request, int status,
                    json_pack("{s:i,s:s,s:s?}", "status", status, "text", text, "advice", advice));
 }
 
+/* Who is nobody here may become somebody. */
 void api_page_refused(struct http_request *request, void *arg, const struct error *error)
 {
     struct api *api = OBJECT(struct api, arg);
+    const struct auth_identity *who = http_caller(request);
+    const char *next = strcmp(http_method(request), "GET") == 0 ? http_raw_target(request) : NULL;
+    const char *why = who->challenge ? NULL : error->text;
+    int status = who->challenge ? 401 : 403;
 
-    if (http_caller(request)->challenge && !api_query_text(request, "part"))
-        api_page_reply(api, request, 401, &page_login, "Log in",
-                       json_pack("{s:s}", "next", http_raw_target(request)));
+    if (who->role > AUTH_NOBODY || api_query_text(request, "part"))
+        api_page_problem(api, request, status, error->text, NULL);
     else
-        api_page_problem(api, request, http_caller(request)->challenge ? 401 : 403, error->text, NULL);
+        api_page_reply(api, request, status, &page_login, "Log in",
+                       json_pack("{s:s?,s:s?}", "next", next, "error", why));
 }
 
 /* ---- small ones ---- */
@@ -208,6 +213,8 @@ const struct http_route api_page_routes[] = {
     PAGE("/ui/jobs/{job}", "part", api_page_job),
     PAGE("/ui/runs", "q,job,state,verdict,cause,by,engine,since,until,limit,after,part", api_page_runs),
     PAGE("/ui/runs/{run}", "attempt,part", api_page_run),
+    {"GET", "/ui/confirm", "action,jobs,run,key,next", AUTH_OPERATE, 0, api_page_confirm_again,
+     .refused = api_page_refused},
     FORM("/ui/confirm", AUTH_OPERATE, api_page_confirm),
     FORM("/ui/act", AUTH_OPERATE, api_page_act),
     {"GET", "/ui/login", "next,code", AUTH_NOBODY, 0, api_page_login},

@@ -41,6 +41,7 @@ void api_page_job(struct http_request *request, void *arg);
 void api_page_runs(struct http_request *request, void *arg);
 void api_page_run(struct http_request *request, void *arg);
 void api_page_confirm(struct http_request *request, void *arg);
+void api_page_confirm_again(struct http_request *request, void *arg);
 void api_page_act(struct http_request *request, void *arg);
 void api_page_login(struct http_request *request, void *arg);
 void api_page_login_post(struct http_request *request, void *arg);

@@ -46,24 +46,94 @@ static const char *field(const json_t *form, const char *name)
 
 /* ---- the page that asks ---- */
 
+/* It has an address of its own, with the key in it: so "back" shows it again, and its button does nothing twice. More names than
+ * fit into an address are answered at once. */
+#define ADDRESS_BYTES_MAX 3000
+
+static void add_pair(struct text *address, const char *key, const char *value)
+{
+    text_addf(address, "%s%s=", strchr(text_str(address), '?') ? "&" : "?", key);
+    percent_add(address, value);
+}
+
+static char *joined(const json_t *names)
+{
+    const json_t *name;
+    struct text t;
+    size_t i;
+
+    text_init(&t, 65536);
+    json_array_foreach(names, i, name)
+    {
+        text_addf(&t, "%s%s", i ? "," : "", json_is_string(name) ? json_string_value(name) : "");
+    }
+    return text_take(&t);
+}
+
+static void reply_confirm(struct api *api, struct http_request *request, const json_t *form, json_t *names,
+                          const char *key)
+{
+    api_page_reply(api, request, 200, &page_confirm, "Confirm",
+                   json_pack("{s:s,s:o,s:s,s:s,s:s}", "action", field(form, "action"), "jobs", names, "run",
+                             field(form, "run"), "key", key, "next", field(form, "next")));
+}
+
+/* From what a form of a page sent. */
 void api_page_confirm(struct http_request *request, void *arg)
 {
     struct api *api = OBJECT(struct api, arg);
     const json_t *form = http_body(request);
     json_t *names = names_of(form, "job");
+    char *list = joined(names);
     uint64_t random[2] = {0};
+    struct text address;
     char key[64];
 
-    if (!names) {
+    if (!names || !list) {
+        json_decref(names);
+        free(list);
         api_page_problem(api, request, 413, "These are too many jobs at once.", "Choose 200 at most.");
         return;
     }
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         random[0] = uv_hrtime();
     snprintf(key, sizeof(key), "page-%016" PRIx64 "%016" PRIx64, random[0], random[1]);
-    api_page_reply(api, request, 200, &page_confirm, "Confirm",
-                   json_pack("{s:s,s:o,s:s,s:s,s:s}", "action", field(form, "action"), "jobs", names, "run",
-                             field(form, "run"), "key", key, "next", field(form, "next")));
+    text_init(&address, ADDRESS_BYTES_MAX);
+    text_add(&address, "/ui/confirm");
+    add_pair(&address, "action", field(form, "action"));
+    add_pair(&address, "jobs", list);
+    add_pair(&address, "run", field(form, "run"));
+    add_pair(&address, "key", key);
+    add_pair(&address, "next", field(form, "next"));
+    if (address.failed)
+        reply_confirm(api, request, form, json_incref(names), key);
+    else
+        http_reply_redirect(request, text_str(&address));
+    text_release(&address);
+    json_decref(names);
+    free(list);
+}
+
+/* At its own address. */
+void api_page_confirm_again(struct http_request *request, void *arg)
+{
+    static const char *const keys[] = {"action", "run", "next"};
+    const char *list = api_query_text(request, "jobs"), *key = api_query_text(request, "key");
+    json_t *form = json_object(), *names = json_array();
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const char *value = api_query_text(request, keys[i]);
+
+        json_object_set_new(form, keys[i], json_string(value ? value : ""));
+    }
+    while (list && *list && json_array_size(names) < NAMES_MAX) {
+        size_t n = strcspn(list, ",");
+
+        json_array_append_new(names, json_stringn(list, n));
+        list += n + (list[n] == ',');
+    }
+    reply_confirm(OBJECT(struct api, arg), request, form, names, key ? key : "");
+    json_decref(form);
 }
 
 /* ---- and what its button does ---- */

@@ -12,21 +12,13 @@ async function fetchPart(name) {
   url.searchParams.set("part", name);
   const answer = await fetch(url, { credentials: "same-origin", redirect: "error" });
   if (answer.status === 401 || answer.status === 403) {
-    say("You are logged out. Log in again to go on.");
+    heard({ type: "out", data: "" });
     throw new Error("logged out");
   }
   if (!answer.ok) return null;
   const text = await answer.text();
   const parsed = new DOMParser().parseFromString(/** @type {any} */ (html ? html.createHTML(text) : text), "text/html");
   return parsed.getElementById(`part-${name}`);
-}
-
-let said = 0;
-/** At most one announcement in ten seconds. */
-function say(text) {
-  if (!live || Date.now() - said < 10000) return;
-  said = Date.now();
-  live.textContent = text;
 }
 
 /** Whether somebody is at work in it: then it is not pulled away from under them. */
@@ -39,6 +31,7 @@ function inUse(part) {
 let waiting = 0, changes = 0;
 async function refresh() {
   waiting = 0;
+  looked = Date.now();
   for (const part of document.querySelectorAll("[data-part]")) {
     if (document.hidden) continue;
     if (inUse(part)) { offer(part); continue; }
@@ -66,10 +59,11 @@ function offer(part) {
   if (button) button.textContent = `${changes} changes, show`;
 }
 
-/** Many changes are one look, at most one in a second. */
+let looked = 0;
+/** Many changes are one look, soon, and at most one in a second. */
 function changed() {
   changes++;
-  if (!waiting) waiting = setTimeout(refresh, 1000);
+  if (!waiting) waiting = setTimeout(refresh, Math.max(250, looked + 1000 - Date.now()));
 }
 
 // ---- events: one connection for all tabs of this site ----
@@ -82,10 +76,12 @@ function connect() {
   source = new EventSource(`/v1/events?kinds=run,job,cluster`);
   source.addEventListener("hello", (e) => { delay = 1000; heard({ type: "hello", data: e.data }); });
   for (const type of ["run", "job", "cluster", "reset"]) source.addEventListener(type, (e) => heard({ type, data: e.data }));
-  source.onerror = () => {
+  source.onerror = async () => {
     source.close();
     source = null;
     heard({ type: "gone", data: "" });
+    const who = await fetch("/v1/whoami", { credentials: "same-origin" }).catch(() => null);
+    if (who?.status === 401 || who?.status === 403) { heard({ type: "out", data: "" }); return; }
     setTimeout(connect, delay * (0.75 + Math.random() / 2));
     delay = Math.min(delay * 2, 30000);
   };
@@ -99,6 +95,13 @@ function heard(event) {
 let since = "";
 function take(event) {
   if (!live) return;
+  if (event.type === "out") {
+    const link = document.createElement("a");
+    link.href = `/ui/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+    link.textContent = "you are logged out: log in again";
+    live.replaceChildren(link);
+    return;
+  }
   if (event.type === "gone") {
     since = since || new Date(Date.now() + skew).toISOString().slice(11, 19);
     live.textContent = `not live since ${since}`;

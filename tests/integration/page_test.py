@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+"""The page in a real browser: what it shows, that it stays up to date, what its forms do, with scripts and without; that nothing
+breaks its policy and nothing is asked of other hosts."""
+
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import lab  # noqa: E402
+from browser import Browser, why_no_browser  # noqa: E402
+from zookeeper import free_ports  # noqa: E402
+
+HOSTILE = "<script>document.title='taken'</script>\" onload='x' \u202egnp.exe"
+CONTRAST = """
+const lum = c => { const [r, g, b] = c.map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+                   return .2126 * r + .7152 * g + .0722 * b };
+const rgb = s => s.match(/[\\d.]+/g).map(Number);
+const back = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+                                                    if (c.length < 4 || c[3] === 1) return c.slice(0, 3) } return [255, 255, 255] };
+const poor = [];
+for (const e of document.querySelectorAll('body *')) {
+  if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
+  const a = lum(rgb(getComputedStyle(e).color).slice(0, 3)), b = lum(back(e));
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  if (ratio < 4.5) poor.push(e.tagName + '.' + e.className + ' ' + ratio.toFixed(2) + ' ' + e.textContent.slice(0, 30));
+}
+return poor;
+"""
+UNNAMED = """
+return [...document.querySelectorAll('input:not([type=hidden]), button, a, select, textarea, svg[role=img]')].filter(e =>
+  !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')?.textContent.trim())).map(e => e.outerHTML.slice(0, 80));
+"""
+
+
+class Page(lab.Suite):
+    """One server and one browser for all of it: both take long to start."""
+
+    def setUp(self):
+        super().setUp()
+        if why_no_browser():
+            self.skipTest(why_no_browser())
+
+    def serve(self):
+        port, = free_ports(1)
+        server = self.server(config={"listen": [f"unix:{self.folder.join('server')}/cronsched.sock", f"127.0.0.1:{port}"]}).start()
+        self.base = f"http://127.0.0.1:{port}"
+        return server
+
+    def login(self, browser, server):
+        """By the link that `cronsched ui` prints, and its button."""
+        browser.get(server.cli.check("ui", "--print").out.strip())
+        self.assertIn("unix:root", browser.text("form.card"))
+        browser.find("form.card button").click()
+        self.assertEqual("Now", browser.text("h1"))
+
+    def assertFine(self, browser, what):
+        self.assertEqual([], browser.complaints(), what)
+        self.assertEqual({self.base[7:]}, browser.hosts(), what)
+        self.assertEqual([], browser.run(CONTRAST), what)
+        self.assertEqual([], browser.run(UNNAMED), what)
+        wide, width = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+        self.assertLessEqual(wide, width, f"{what}: it is scrolled sideways")
+        self.assertEqual(1, len(browser.all("h1")), what)
+
+    def test_the_page_in_a_browser(self):
+        server = self.serve()
+        jobs = {"bad": {"command": ["sh", "-c", "printf '\\033[31mred\\033[0m <b>bold</b>\\n'; exit 3"], "description": HOSTILE},
+                "good": {"command": ["true"], "schedule": "0 3 * * *", "timezone": "Europe/Paris", "owner": "alice"},
+                "slow": {"command": ["sleep", "120"]}, "idle": {"command": ["true"], "schedule": "0 0 1 1 *"}}
+        server.apply(jobs)
+        run = server.cli.trigger("bad")
+        server.cli.wait_end(run)
+        slow = server.cli.trigger("slow")
+        browser = Browser(self.folder)
+        try:
+            browser.get(self.base + "/ui/jobs")
+            self.assertEqual("Log in", browser.text("h1"))
+            self.login(browser, server)
+            browser.complaints(), browser.hosts()  # the page before the login was a 401, which is a complaint
+            self.each_page(browser, run)
+            self.stays_up_to_date(browser, server)
+            self.forms(browser, server, slow)
+            self.without_scripts(browser, server, run)
+            self.after_the_server_was_away(browser, server)
+        finally:
+            browser.close()
+
+    def each_page(self, browser, run):
+        pages = ["/ui/", "/ui/jobs", "/ui/jobs?q=state:failing&sort=failures", "/ui/jobs/bad", "/ui/runs", f"/ui/runs/{run}"]
+        for width, dark in ((1280, False), (320, True)):
+            browser.look(width, dark)
+            for page in pages:
+                browser.get(self.base + page)
+                self.assertFine(browser, f"{page} at {width}")
+                self.assertNotEqual("taken", browser.driver.title)
+        browser.look()
+        browser.get(f"{self.base}/ui/runs/{run}")
+        self.assertEqual("red <b>bold</b>", browser.text("pre.log"))
+        self.assertIn("failed", browser.text("#part-facts"))
+        browser.get(self.base + "/ui/jobs?q=bad")
+        self.assertEqual(1, len(browser.all("tbody tr")))
+        self.assertIn("document.title='taken'", browser.text("tbody tr"))
+        self.assertNotIn("\u202e", browser.text("tbody tr"))
+        self.assertEqual("1 failed; the newest: failed", browser.find("svg.strip").get_attribute("aria-label"))
+
+    def stays_up_to_date(self, browser, server):
+        browser.get(self.base + "/ui/jobs")
+        lab.wait_for(lambda: browser.text("#live") == "live", 20, "it to be live")
+        self.assertIn("–", browser.text("tr[data-job=good]"))
+        since = time.monotonic()
+        server.cli.call("trigger", "good", "--wait")
+        lab.wait_for(lambda: "succeeded" in browser.text("tr[data-job=good]"), 20, "the verdict to be seen", every=0.02)
+        lab.say(f"a verdict is seen after {time.monotonic() - since:.2f} s, the run and its start included")
+        self.assertEqual([], browser.complaints())
+        # whoever has chosen a row keeps it
+        browser.find("tr[data-job=idle] input").click()
+        server.cli.call("trigger", "good", "--wait")
+        lab.wait_for(lambda: browser.all(".offer button"), 20, "changes to be offered")
+        self.assertTrue(browser.find("tr[data-job=idle] input").is_selected())
+
+    def forms(self, browser, server, slow):
+        browser.get(self.base + "/ui/jobs")
+        for job in ("idle", "good"):
+            browser.find(f"tr[data-job={job}] input").click()
+        browser.find("button[value=pause]").click()
+        self.assertEqual({"idle", "good"}, {e.text for e in browser.all("main li")})
+        browser.find("input[name=reason]").send_keys("work & \"rest\"")
+        browser.find("form.card button").click()
+        self.assertEqual("Jobs", browser.text("h1"))
+        self.assertIn('work & "rest"', browser.text("tr[data-job=idle]"))
+        self.assertEqual(["good", "idle"], sorted(j["job"] for j in server.cli.json("jobs", "--paused")))
+        browser.get(self.base + "/ui/jobs/good")
+        browser.find("button[value=trigger]").click()
+        browser.find("form.card button").click()
+        self.assertRegex(browser.text("h1"), r"\Agood@")
+        browser.driver.back()  # and once more with the same key
+        browser.find("form.card button").click()
+        self.assertEqual(3, len(server.cli.runs("good")))
+        browser.get(f"{self.base}/ui/runs/{slow}")
+        browser.find("button[value=kill]").click()
+        browser.find("form.card button").click()
+        self.assertEqual("killed", server.cli.wait_end(slow)["verdict"])
+        lab.wait_for(lambda: "killed" in browser.text("#part-facts"), 20, "the page to say so")
+        self.assertEqual([], browser.complaints())
+
+    def without_scripts(self, browser, server, run):
+        browser.look(scripts=False)
+        browser.get(self.base + "/ui/jobs")
+        browser.find("input[name=q]:not(#jump)").send_keys("owner:alice")
+        browser.find(".filter button").click()
+        self.assertEqual(["good"], [e.get_attribute("data-job") for e in browser.all("tbody tr")])
+        browser.find("thead a").click()
+        self.assertIn("sort=name", browser.driver.current_url)
+        self.assertIn("q=owner", browser.driver.current_url)
+        browser.find("tbody th a").click()
+        browser.find("button[value=resume]").click()
+        browser.find("form.card button").click()
+        self.assertEqual("good", browser.text("h1"))
+        self.assertEqual(["idle"], [j["job"] for j in server.cli.json("jobs", "--paused")])
+        browser.get(f"{self.base}/ui/runs/{run}")
+        self.assertEqual("red <b>bold</b>", browser.text("pre.log"))
+        browser.find("button[value=dark]").click()
+        self.assertEqual("dark", browser.find("html").get_attribute("data-theme"))
+        browser.look()
+
+    def after_the_server_was_away(self, browser, server):
+        browser.get(self.base + "/ui/jobs")
+        lab.wait_for(lambda: browser.text("#live") == "live", 20, "it to be live")
+        server.kill()
+        lab.wait_for(lambda: re.match("not live since", browser.text("#live")), 20, "it to say that it is not")
+        server.start()  # with another key: what was logged in is not any more
+        lab.wait_for(lambda: "logged out" in browser.text("#live"), 30, "it to say that")
+        self.login(browser, server)
+
+
+if __name__ == "__main__":
+    lab.main()
