@@ -65,7 +65,8 @@ static char *joined(const json_t *names)
     text_init(&t, 65536);
     json_array_foreach(names, i, name)
     {
-        text_addf(&t, "%s%s", i ? "," : "", json_is_string(name) ? json_string_value(name) : "");
+        text_add(&t, i ? "," : "");
+        text_add(&t, json_is_string(name) ? json_string_value(name) : "");
     }
     return text_take(&t);
 }
