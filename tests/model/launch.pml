@@ -6,7 +6,8 @@
  * step of its own, and a start request may arrive at any later time; the engine handles it in two steps (look
  * up, then lock). The engine may die at any time, also between exec and its own note of it; its host may die
  * with it, and lose the start witness. The ring of events may forget. Somebody may remove a container by hand, or start
- * one, which is no start of ours.
+ * one, which is no start of ours. Another engine may answer under its name, with an empty disk, and the first one again; what
+ * is under way on the first goes on there.
  * What has been sealed or removed is taken to stay so: that a host's death undoes it, and that a leader sleeps
  * through all of that with its start request in hand, is left to the lease.
  *
@@ -29,12 +30,19 @@
 #ifdef GONE_PROVES
 #define REMOVALS 1
 #endif
+#ifdef IDENTITY_IGNORED
+#define REPLACED 1
+#endif
 #ifndef REMOVALS
 #define REMOVALS 0
 #endif
 
 #ifndef STRANGERS
 #define STRANGERS 0
+#endif
+
+#ifndef REPLACED
+#define REPLACED 0 /* so often another engine answers */
 #endif
 
 /* what the journal says of the run; what the engine says of an object */
@@ -54,15 +62,18 @@ bit remembers[OBJECTS];    /* the engine's ring of events holds its creation */
 bit saw_start[OBJECTS];    /* and its start */
 bit other_boot[OBJECTS];   /* its host has died since it was prepared */
 bit refused[OBJECTS];      /* a start was answered: no such container, or none that can be started */
+bit home[OBJECTS];         /* the engine that has made it, */
+bit answers = 0;           /* and the one that answers now */
 byte requests[OBJECTS];    /* start requests under way */
 byte busy = OBJECTS;       /* the object whose start is in progress: locked */
 byte crashes = CRASHES, edits = EDITS, removals = REMOVALS;
 
-byte strangers = STRANGERS;
+byte strangers = STRANGERS, replaced = REPLACED;
 byte ran = 0;              /* how often the job was executed by us: what it is all about */
 byte by_hand = 0;          /* and by somebody else */
 bit in_doubt = 0;          /* a start was requested, or an object sealed, or removed by hand; */
 bit unproved = 0;          /* evidence was lost, or awaited in vain; */
+bit unreached = 0;         /* another engine answered for too long; */
 bit exhausted = 0;         /* the bound on objects was met: nothing is said about the end */
 
 #ifdef NO_EPOCH_CHECK
@@ -77,6 +88,8 @@ bit exhausted = 0;         /* the bound on objects was met: nothing is said abou
     :: atomic { MINE -> state = what; journal = what; journal_epoch = me; journal_id = id }                    \
     :: atomic { !(MINE) -> goto over }                                                                         \
     fi
+
+#define HERE(id) (home[id] == answers)
 
 /* ---- the engine ---- */
 
@@ -157,6 +170,7 @@ end_idle:
     :: atomic { removals > 0 && REMOVABLE(1) -> removals--; in_doubt = 1; unproved = 1; REMOVE(1) }
     :: atomic { strangers > 0 && REMOVABLE(0) && !sealed[0] -> by_somebody(0) }
     :: atomic { strangers > 0 && REMOVABLE(1) && !sealed[1] -> by_somebody(1) }
+    :: atomic { replaced > 0 -> replaced--; answers = 1 - answers }
     :: dies(false)
     :: dies(true)
     od
@@ -202,7 +216,7 @@ arm:
         :: objects < OBJECTS -> id = objects; objects++
         :: else -> exhausted = 1; goto over
         fi;
-        object[id] = CREATED; remembers[id] = 1
+        object[id] = CREATED; remembers[id] = 1; home[id] = answers
     };
 #ifndef NO_COMMIT
     APPEND(COMMITTED);
@@ -222,8 +236,8 @@ revoke: /* never released from here on; removed only when that is in the journal
     APPEND(WAITING);
 #endif
     if
-    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id) }
-    :: object[id] == RUNNING || object[id] == GONE
+    :: atomic { HERE(id) && REMOVABLE(id) && busy != id -> REMOVE(id) }
+    :: object[id] == RUNNING || object[id] == GONE || !HERE(id)
     fi;
 #ifdef DISCARD_EARLY
     APPEND(WAITING);
@@ -240,7 +254,8 @@ hand_over: /* a clean stop: what this leader has sworn never to release */
 release: /* ONE start request for this id, ever, and none for what somebody has started */
     atomic {
         if
-        :: by_hand > 0 && (object[id] == RUNNING || object[id] == EXITED) -> goto started
+        :: by_hand > 0 && HERE(id) && (object[id] == RUNNING || object[id] == EXITED) -> goto started
+        :: !HERE(id) -> goto fence /* "no such container" */
         :: else
         fi;
         requests[id]++; in_doubt = 1;
@@ -249,7 +264,7 @@ release: /* ONE start request for this id, ever, and none for what somebody has 
 #endif
     };
     if
-    :: atomic { object[id] == RUNNING || object[id] == EXITED -> goto started }
+    :: atomic { HERE(id) && (object[id] == RUNNING || object[id] == EXITED) -> goto started }
     :: atomic { refused[id] && requests[id] == 0 -> goto failed }
 #ifdef RELEASED_AGAIN
     :: atomic { requests[id] < 2 -> requests[id]++ }; goto fence
@@ -281,26 +296,31 @@ fence: /* opens the stream, with what the engine remembers: all, or too little *
 
 inspect:
     if
-    :: atomic { object[id] == RUNNING || object[id] == EXITED -> JUDGED; goto started }
-    :: atomic { object[id] == GONE -> goto gone }
-    :: object[id] == CREATED
+    :: atomic { HERE(id) && (object[id] == RUNNING || object[id] == EXITED) -> JUDGED; goto started }
+    :: atomic { HERE(id) && object[id] == GONE -> goto gone }
+    :: HERE(id) && object[id] == CREATED
+#ifdef IDENTITY_IGNORED
+    :: atomic { !HERE(id) -> JUDGED; goto gone }
+#else
+    :: !HERE(id) -> goto elsewhere
+#endif
     fi;
 #ifdef BOOT_BEFORE_SEAL
     boot_same = !other_boot[id];
 #endif
     /* the seal: the file system decides between it and the witness */
     if
-    :: atomic { object[id] != CREATED -> goto inspect }
+    :: atomic { object[id] != CREATED || !HERE(id) -> goto inspect }
 #ifndef NO_WITNESS
-    :: atomic { object[id] == CREATED && witness[id] ->
+    :: atomic { HERE(id) && object[id] == CREATED && witness[id] ->
             if
             :: unproved = 1; JUDGED; goto lost /* the engine died in mid-start, or takes too long */
             :: busy == id -> goto inspect
             fi
         }
-    :: atomic { object[id] == CREATED && !witness[id] ->
+    :: atomic { HERE(id) && object[id] == CREATED && !witness[id] ->
 #else
-    :: atomic { object[id] == CREATED ->
+    :: atomic { HERE(id) && object[id] == CREATED ->
 #endif
             in_doubt = 1;
 #ifndef NO_SEAL
@@ -329,6 +349,15 @@ inspect:
         fi
     };
 
+elsewhere: /* another engine answers, and knows nothing of it: unresolved, until the right one does, or for too long */
+    atomic {
+        JUDGED;
+        if
+        :: HERE(id) -> goto fence
+        :: !HERE(id) -> unreached = 1; goto lost
+        fi
+    };
+
 gone: /* by somebody's hand: the events decide, on one unbroken stream */
     atomic {
         if
@@ -338,7 +367,7 @@ gone: /* by somebody's hand: the events decide, on one unbroken stream */
         :: deaths != CRASHES - crashes -> goto fence
         :: deaths == CRASHES - crashes ->
             if
-            :: saw_start[id] && !had_start -> JUDGED; goto ended
+            :: HERE(id) && saw_start[id] && !had_start -> JUDGED; goto ended
             :: else ->
                 if
                 :: had_create -> JUDGED; goto never_ran
@@ -351,13 +380,13 @@ gone: /* by somebody's hand: the events decide, on one unbroken stream */
 never_ran: /* removed only when that is in the journal: until then it is the evidence */
 #ifdef DISCARD_EARLY
     if
-    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id) }
-    :: object[id] == RUNNING || object[id] == GONE
+    :: atomic { HERE(id) && REMOVABLE(id) && busy != id -> REMOVE(id) }
+    :: object[id] == RUNNING || object[id] == GONE || !HERE(id)
     fi;
 #endif
     APPEND(WAITING);
     if
-    :: atomic { REMOVABLE(id) && busy != id -> REMOVE(id) }
+    :: atomic { HERE(id) && REMOVABLE(id) && busy != id -> REMOVE(id) }
     :: goto attend /* the sweep finds it */
     fi;
     goto attend;
@@ -367,7 +396,10 @@ started:
     assert(ran == 1 || by_hand > 0);
 
 watch:
-    (object[id] == EXITED || object[id] == GONE);
+    if
+    :: HERE(id) && (object[id] == EXITED || object[id] == GONE)
+    :: !HERE(id) -> goto elsewhere
+    fi;
 
 ended:
     APPEND(ENDED);
@@ -379,9 +411,9 @@ failed:
     assert(ran == 0);
     goto over;
 
-lost: /* only when a start was sent or a fence cut short, and the evidence is not whole */
+lost: /* only when a start was sent or a fence cut short, and the evidence is not whole; or when it cannot be asked for */
     APPEND(LOST);
-    assert(in_doubt && unproved);
+    assert(in_doubt && unproved || unreached);
 #ifdef LOST_UNREACHABLE
     assert(false);
 #endif

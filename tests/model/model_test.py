@@ -31,6 +31,7 @@ NAIVE = {
         "NO_SEAL": "a look at the start witness alone is taken as proof that nothing ran",
         "NO_WITNESS": "the seal takes the start witness's place",
         "GONE_PROVES": "a container that is gone is taken as proof",
+        "IDENTITY_IGNORED": "what another engine does not know is taken for gone",
         "NO_BOOT": "the fence does not ask whether the host has restarted",
         "BOOT_BEFORE_SEAL": "it asks before the seal",
         "CLOCK_TRUSTED": "it trusts its clock that no start was sent",
@@ -56,6 +57,17 @@ NAIVE = {
         "ELECTED_UNSAID": "one that is elected does not say so before it leads",
         "NO_ORDER": "of two that claim none is the one to give way",
         "NO_REFUSAL": "two that lead already go on when they meet",
+    },
+    "supervisor": {
+        "LOCK_OF_ONE": "the lock is the supervisor's alone, and not that of a process before its exec as well",
+        "FIRST_ALONE": "what the command has forked is not looked for",
+        "RECORDED_AFTER": "which processes are its own is written down after the exec",
+        "KILLED_ONCE": "what was forked during the kill is not looked for again",
+    },
+    "clocks": {
+        "FIRST_DECIDES": "voices that were not heard since the jump do not count",
+        "ZOOKEEPER_DECIDES": "ZooKeeper's clock alone confirms a jump",
+        "SET_COUNTS": "a clock counts as it is set, and not as its own replica believes it",
     },
     "cursor": {
         "NO_EPOCH_CHECK": "appends are not fenced by the epoch",
@@ -119,6 +131,9 @@ class Models(lab.Suite):
     def test_so_it_does_when_somebody_starts_a_container(self):
         self.holds("launch", "STRANGERS=1", "CRASHES=0", "EDITS=0")
 
+    def test_so_it_does_when_another_engine_answers(self):
+        self.holds("launch", "REPLACED=1", "CRASHES=0", "EDITS=0")
+
     def test_nobody_leads_a_tree_that_lacks_what_is_known(self):
         self.holds("mark")
 
@@ -138,12 +153,26 @@ class Models(lab.Suite):
         errors, *_ = self.spin("ensembles", "ONE_LEADS_UNREACHABLE")
         self.assertEqual(1, errors)
 
+    def test_nothing_of_an_attempt_lives_when_its_supervisor_was_killed(self):
+        self.holds("supervisor")
+
+    def test_two_wrong_clocks_and_zookeepers_are_not_believed(self):
+        self.holds("clocks")
+        self.holds("clocks", "MEMBERS=4")
+        self.holds("clocks", "MEMBERS=3", "WRONG=1")
+
+    def test_a_majority_of_wrong_clocks_is_believed(self):
+        """The model is not so kind that no jump is ever believed."""
+        errors, *_ = self.spin("clocks", "MAJORITY_WRONG")
+        self.assertEqual(1, errors)
+
     def test_every_fire_time_has_one_run_or_one_skip(self):
         self.holds("cursor")
 
     def larger_worlds(self):
         self.holds("launch", "LEADERS=3", "CRASHES=0")
         self.holds("launch", "REMOVALS=1")
+        self.holds("launch", "REPLACED=2", "CRASHES=0", "EDITS=0")
         self.holds("cursor", "LEADERS=2", "T=4")
 
 
