@@ -250,8 +250,14 @@ static void check_endpoints(struct config_reader *reader, struct config_engine *
     if (engine->more_endpoints[0] && !is_swarm)
         config_fault(reader, at, "engines: %s: an engine of type %s has one endpoint", engine->name,
                      engine->type);
-    for (size_t i = 0; is_swarm && i < CONFIG_ENDPOINTS_MAX - 1 && engine->more_endpoints[i]; i++)
-        check_endpoint(reader, engine, engine->more_endpoints[i], at);
+    for (size_t i = 0; is_swarm && i < CONFIG_ENDPOINTS_MAX - 1 && engine->more_endpoints[i]; i++) {
+        const char *e = engine->more_endpoints[i];
+
+        check_endpoint(reader, engine, e, at);
+        for (size_t k = 0; k <= i; k++)
+            if (strcmp(e, k == 0 ? engine->endpoint : engine->more_endpoints[k - 1]) == 0)
+                config_fault(reader, at, "engines: %s: endpoint '%.300s' is there twice", engine->name, e);
+    }
 }
 
 /* How a kubernetes engine reaches its API: one way of three. */

@@ -10,9 +10,12 @@ static const char *const known[] = {"username", "from_file"};
 /* HOST[:PORT], as images name it. */
 static bool is_host(const char *text)
 {
-    return *text && strlen(text) <= 255 &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]") ==
-               strlen(text);
+    size_t n = strlen(text);
+
+    if (n == 0 || n > 255 ||
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]") < n)
+        return false;
+    return !strchr(text, ':') || text[n - 1] == ']' || config_host_port_valid(text, n, 1);
 }
 
 static void read_value(struct config_reader *reader, json_t *entry, const struct yaml_node *key,

@@ -136,6 +136,13 @@ int file_read(const char *path, size_t max, unsigned flags, char **ret, size_t *
     return r;
 }
 
+bool file_is_no_pipe(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) < 0 || S_ISREG(st.st_mode);
+}
+
 bool file_is_private(const char *path)
 {
     struct stat st;

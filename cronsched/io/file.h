@@ -35,5 +35,8 @@ int file_read_fd(int fd, size_t max, unsigned flags, char **ret, size_t *ret_siz
  * ERR_IO; the text does not name the file. */
 int file_replace(const char *path, const char *text, size_t size, struct error *error);
 
+/* It may be given to somebody else to be read: it is a file, or there is none, and reading it does not wait for a writer. */
+bool file_is_no_pipe(const char *path);
+
 /* Nobody but root and its owner can read it. False when it cannot be looked at. */
 bool file_is_private(const char *path);

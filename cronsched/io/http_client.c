@@ -9,6 +9,7 @@
  */
 #include "cronsched/io/http_client.h"
 
+#include "cronsched/io/file.h"
 #include "cronsched/io/tls_trust.h"
 #include "jobs/base/list.h"
 #include "jobs/base/object.h"
@@ -582,6 +583,20 @@ static bool url_valid(const char *url)
     return valid;
 }
 
+/* curl opens them, on this thread, and would wait for whoever writes into a pipe. */
+static bool files_valid(const struct client_request *q, struct error *error)
+{
+    const char *const files[] = {q->ca_file, q->cert_file, q->key_file};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        if (files[i] && !file_is_no_pipe(files[i])) {
+            error_set(error, ERR_INVALID, "'%.300s' is not a regular file", files[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 int http_client_start(struct http_call **ret, struct http_client *c, const struct client_request *request,
                       struct error *error)
 {
@@ -590,6 +605,8 @@ int http_client_start(struct http_call **ret, struct http_client *c, const struc
         return error_set(error, ERR_LIMIT, "more than %d calls at once", HTTP_CLIENT_CALLS_MAX);
     if (!url_valid(request->url))
         return error_set(error, ERR_INVALID, "'%.200s' is not a URL", request->url);
+    if (!files_valid(request, error))
+        return ERR_INVALID;
     struct http_call *call = calloc(1, sizeof(*call));
     if (!call || !(call->easy = curl_easy_init())) {
         free(call);

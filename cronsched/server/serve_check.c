@@ -2,16 +2,14 @@
 
 #include "cronsched/api/api.h"
 #include "cronsched/cluster/replica.h"
+#include "cronsched/engines/docker/docker_registry.h"
 #include "cronsched/engines/process/supervise_user.h"
-#include "cronsched/io/file.h"
 #include "cronsched/server/data_dir.h"
 #include "leader/zookeeper/zookeeper_access.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define REGISTRY_FILE_MAX (64 * 1024)
 
 static void fault(void *arg, const struct error *error)
 {
@@ -81,16 +79,15 @@ static void check_registries(const struct config_engine *e, int *faults)
     json_object_foreach(e->registries, host, entry)
     {
         const char *path = json_string_value(json_object_get(entry, "from_file"));
-        char *data = NULL;
-        size_t size = 0;
+        char *password = NULL;
         struct error error;
 
-        if (file_read(path, REGISTRY_FILE_MAX, FILE_REGULAR, &data, &size, &error) < 0) {
+        if (docker_registry_password(path, &password, &error) < 0) {
             error_prefix(&error, "engines: %s: registries: %.100s: %.300s: ", e->name, host, path);
             fault(faults, &error);
         } else {
-            explicit_bzero(data, size);
-            free(data);
+            explicit_bzero(password, strlen(password));
+            free(password);
         }
     }
 }

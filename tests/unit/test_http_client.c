@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -377,10 +378,35 @@ static void bad_urls_are_refused_at_the_door(void **state)
     assert_int_equal(w->answer.outcome, HTTP_NOT_SENT);
 }
 
+/* curl would open it on the loop's thread, and wait for its writer. */
+static void a_pipe_is_no_certificate(void **state)
+{
+    struct world *w = *state;
+    char dir[] = "/tmp/client-XXXXXX", path[64];
+    struct client_request q = {.method = "GET", .url = "https://127.0.0.1:1/", .done = on_done};
+    const char **const files[] = {&q.ca_file, &q.cert_file, &q.key_file};
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/pipe", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct http_call *call = NULL;
+        struct error error = {0};
+
+        *files[i] = path;
+        assert_int_equal(http_client_start(&call, w->client, &q, &error), ERR_INVALID);
+        assert_non_null(strstr(error.text, "pipe' is not a regular file"));
+        *files[i] = NULL;
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_come_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pipe_is_no_certificate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_sent_and_what_may_have_been, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_tls_handshake_that_fails_has_sent_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_body_cut_short_is_no_complete_answer, set_up, tear_down),

@@ -18,7 +18,6 @@
 
 #define LOOKUP_THREADS     2
 #define LOOKUP_DEADLINE_MS (DOCKER_REGISTRY_HELPER_MS + 5000)
-#define PASSWORD_MAX       (64 * 1024)
 
 struct docker_logins {
     json_t *registries;
@@ -48,17 +47,10 @@ struct lookup {
 
 static void look_in_file(struct lookup *l)
 {
-    char *data = NULL;
-    size_t size = 0;
-
-    if (file_read(l->file, PASSWORD_MAX, FILE_REGULAR, &data, &size, &l->error) == 0 &&
-        variable_files_value(data, size, false, &l->found.password, &l->error) == 0)
+    if (docker_registry_password(l->file, &l->found.password, &l->error) == 0)
         l->found.user = alloc_text(l->user);
-    if (l->error.code)
+    else
         error_prefix(&l->error, "registries: %s: the file %.300s cannot be read: ", l->host, l->file);
-    if (data)
-        explicit_bzero(data, size);
-    free(data);
 }
 
 /* None, where it has none; what is wrong with it is a note. */

@@ -1,6 +1,8 @@
 #include "cronsched/engines/docker/docker_registry.h"
 
+#include "cronsched/io/file.h"
 #include "cronsched/io/json_text.h"
+#include "cronsched/io/variable_files.h"
 #include "jobs/base/alloc.h"
 
 #include <ctype.h>
@@ -10,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HUB_SERVER "https://index.docker.io/v1/"
+#define HUB_SERVER   "https://index.docker.io/v1/"
+#define PASSWORD_MAX (64 * 1024)
 
 static void wipe(char *text)
 {
@@ -72,6 +75,25 @@ bool docker_registry_same(const char *a, const char *b)
     host_of(a, x, sizeof(x));
     host_of(b, y, sizeof(y));
     return strcmp(x, y) == 0;
+}
+
+int docker_registry_password(const char *path, char **ret_password, struct error *error)
+{
+    char *data = NULL, *password = NULL;
+    size_t size = 0;
+    int r = file_read(path, PASSWORD_MAX, FILE_REGULAR | FILE_TRUSTED, &data, &size, error);
+
+    r = r < 0 ? r : variable_files_value(data, size, true, &password, error);
+    if (r == 0 && !*password)
+        r = error_set(error, ERR_INVALID, "the file is empty");
+    if (r == 0)
+        *ret_password = password;
+    else
+        free(password);
+    if (data)
+        explicit_bzero(data, size);
+    free(data);
+    return r;
 }
 
 /* ---- base64 ---- */

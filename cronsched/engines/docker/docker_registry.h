@@ -1,5 +1,5 @@
 /* Credentials for registries: whose they are, where Docker's own configuration keeps them, and how a pull shows them to the
- * engine. Pure, but for docker_registry_ask. What is found is wiped when it is released. */
+ * engine. Pure, but for docker_registry_ask and docker_registry_password. What is found is wiped when it is released. */
 #pragma once
 
 #include "jobs/base/error.h"
@@ -36,4 +36,8 @@ int docker_registry_ask(const char *helper, const char *host, struct docker_cred
                         struct error *error);
 
 /* "X-Registry-Auth: ..."; malloc'd, to be wiped. NULL: there are none, or no memory. */
+/* The password in a file of the configuration's `registries`, which others than its owner must not be able to write: one
+ * line, not empty. *ret_password is for free(), and to be wiped. It blocks as file_read does. ERR_INVALID, and its errors. */
+int docker_registry_password(const char *path, char **ret_password, struct error *error);
+
 char *docker_registry_header(const struct docker_credentials *credentials, const char *host);
