@@ -56,6 +56,36 @@ class Containers(lab.Suite):
         self.assertGreaterEqual(start.wall, t - 0.02)
         self.promised("start of a container at a fire time", start.wall - t, server, ceiling_s=10)
 
+    def test_after_an_outage_the_newest_fire_time_runs_on_every_engine(self):
+        """By the defaults, with a run armed on each when the server was killed."""
+        every = "*/3 * * * * *"
+        jobs = {"docker": self.job(schedule=every), "process": self.ledger.process_job(schedule=every),
+                "nothing": {"engine": "nothing", "schedule": every}}
+        server = self.server(engines={"docker": lab.docker_engine(self.dockerd), "process": {"type": "process"},
+                                      "nothing": {"type": "null"}}, config={"late_grace": "1s"})
+        server.start()
+        server.apply(jobs)
+        lab.wait_for(lambda: all(any(r["verdict"] == "succeeded" for r in server.cli.runs(j)) for j in jobs), 60,
+                     "a run on each engine")
+        server.kill()
+        down = int(time.time()) + 1
+        lab.quiet_for(10)
+        server.start()
+        back = int(time.time())
+        times = [t for t in range(down, back) if t % 3 == 0]
+        for job in jobs:
+            def newest(job=job):
+                ran = {lab.parse_instant(r["fire_time"]) for r in server.cli.runs(job) if r["verdict"] == "succeeded"}
+                return [t for t in times if t in ran]
+            lab.wait_for(newest, 60, f"a fire time of the outage to run, of {job}")
+            ran = newest()
+            self.assertEqual(times[-len(ran):], ran, job)
+            self.assertLessEqual(len(ran), 2, job)  # the newest, and one that was due while the server started
+            self.assertEqual({"coalesced"}, {r["verdict"] for r in server.cli.runs(job) if not r.get("attempts")
+                                             and r["verdict"] and lab.parse_instant(r["fire_time"]) in times}, job)
+        answer = server.cli.audit(lab.instant(down), lab.instant(back))
+        self.assertEqual(0, answer.code, answer)
+
     def test_containers_are_labelled_and_named_for_their_run(self):
         server = self.begin({"j": self.job()})
         run = server.cli.wait_end(server.cli.trigger("j"))
