@@ -742,7 +742,7 @@ class Texts(lab.Suite):
         """(where, words) of each `cronsched ...` in code: between backticks, in indented and fenced blocks, in comments of
         job files and in what quickstart prints."""
         names = ["README.md", "contrib/quickstart"]
-        for folder in ("contrib/guide", "contrib/examples/jobs", "contrib/examples/swarm"):
+        for folder in ("contrib/guide", "contrib/examples/jobs", "contrib/examples/swarm", "contrib/examples/kubernetes"):
             names += [f"{folder}/{n}" for n in sorted(os.listdir(os.path.join(self.TOP, folder)))]
         for name in (n for n in names if n.endswith((".md", ".yaml", "quickstart"))):
             with open(os.path.join(self.TOP, name)) as f:

@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+import yaml
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 import sample  # noqa: E402
@@ -237,6 +239,73 @@ class RealCrashes(Real, Crashes):
     pass
 
 
+def manifests(name):
+    with open(os.path.join(lab.TOP, "contrib", "kubernetes", name), encoding="utf-8") as f:
+        return list(yaml.safe_load_all(f))
+
+
+class RealRights(Real, KubeSuite):
+    """contrib/kubernetes as it is given away: with these rights everything works, and each of them is needed."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.real = lab.shared_kubernetes()
+        cls.real.apply(manifests("rbac.yaml"))
+        cls.role = next(m for m in manifests("rbac.yaml") if m["kind"] == "Role")
+
+    def account(self):
+        """As the engine has it in a Pod."""
+        path = os.path.join(self.folder.path, "token")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(self.kube.token("cronsched", "cronsched"))
+        return {"type": "kubernetes", "endpoint": self.kube.url, "token_file": path, "namespace": "jobs",
+                "tls": {"ca": self.kube.file("certs", "apiserver.crt")}}
+
+    def job(self, body="true", **keys):
+        """The namespace's policy lets no job have a folder of its node."""
+        return {"engine": "kubernetes", "image": "docker.io/library/busybox:local", "pull": "never", "command": ["sh", "-c", body], **keys}
+
+    def test_with_least_rights_everything_works(self):
+        server = self.begin({"j": self.job("echo mine; exit 3"), "root": self.job(volumes=["/:/host"]), "long": self.job("sleep 60")},
+                            self.account())
+        run = server.cli.trigger("j")
+        found = server.cli.wait_end(run)
+        self.assertEqual(("failed", 3, "mine\n"), (found["verdict"], found["exit_code"], server.cli.check("logs", run).out), found)
+        found = server.cli.wait_end(server.cli.trigger("root"))
+        self.assertIn('violates PodSecurity "baseline:latest": hostPath volumes', str(found))
+        long = server.cli.trigger("long")
+        lab.wait_for(lambda: server.cli.run(long)["state"] == "running", 30, lambda: f"{server.cli.run(long)}")
+        server.cli.check("kill", long)
+        self.assertEqual("killed", server.cli.wait_end(long)["verdict"])
+        self.gone(run)
+        self.gone(long)
+        self.assertRegex(server.cli.call("doctor").out, r"ok +engine kubernetes: kubernetes: kubernetes v1[^ ]+, namespace jobs")
+
+    def test_a_right_that_is_missing_is_named(self):
+        try:
+            for number, rule in enumerate(self.role["rules"]):
+                for verb in rule["verbs"]:
+                    role = json.loads(json.dumps(self.role))
+                    left = [v for v in rule["verbs"] if v != verb]
+                    role["rules"][number]["verbs"] = left or ["list"]
+                    self.kube.apply([role])
+                    server = self.server(name=f"{verb}{number}", engines={"kubernetes": self.account()}).start()
+                    text = f"its account has no right to {verb} {rule['resources'][0]} in namespace jobs"
+                    lab.wait_for(lambda: text in server.cli.call("doctor").out.replace("\n        ", " "), 20,
+                                 lambda: server.cli.call("doctor").out)
+                    server.stop()
+        finally:
+            self.kube.apply([self.role])
+
+    def test_the_manifest_of_cronsched_itself_is_taken(self):
+        self.kube.apply(manifests("cronsched.yaml"))
+        for kind, name in (("statefulsets", "cron"), ("statefulsets", "zk")):
+            path = f"/apis/apps/v1/namespaces/cronsched/{kind}/{name}"
+            self.assertEqual(name, self.kube.done("GET", path)["metadata"]["name"])
+            self.kube.done("DELETE", path)
+
+
 class Answers(KubeSuite):
     """Of an API server that is in trouble, or lies. None of them starts a run twice, or forgets one."""
 
@@ -429,6 +498,12 @@ class Ways(KubeSuite):
         config = self.kubeconfig({"token": TOKEN})
         server = self.server(name="context", engines={"kubernetes": {**config, "context": "nope"}}).start()
         self.doctor(server, "there is no context 'nope'")
+
+    def test_the_rights_that_are_asked_for_are_those_of_the_manifest(self):
+        given = {f"{verb} {resource}" for m in manifests("rbac.yaml") if m["kind"] == "Role" for rule in m["rules"]
+                 for verb in rule["verbs"] for resource in rule["resources"]}
+        self.begin()
+        lab.wait_for(lambda: self.kube.reviewed == given, 20, lambda: f"{self.kube.reviewed}")
 
     def test_contexts_are_engines_and_a_job_names_its_namespace(self):
         config = self.kubeconfig({"token": TOKEN})

@@ -173,7 +173,7 @@ class KubeServer:
         self.changed = threading.Condition(self.lock)
         self.version, self.oldest, self.pods, self.events, self.containers, self.rules = 100, 0, {}, [], {}, []
         self.namespaces = {name: str(uuid.uuid4()) for name in ("kube-system", "default", "jobs", "other")}
-        self.rights, self.asked, self.closed = None, [], False
+        self.rights, self.reviewed, self.asked, self.closed = None, set(), [], False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(os.path.join(self.folder, "server.pem"), os.path.join(self.folder, "server.key"))
         context.load_verify_locations(os.path.join(self.folder, "ca.pem"))
@@ -291,6 +291,7 @@ class KubeServer:
         if path.endswith("/selfsubjectaccessreviews"):
             asked = body["spec"]["resourceAttributes"]
             right = f"{asked['verb']} {asked['resource']}" + (f"/{asked['subresource']}" if asked["subresource"] else "")
+            self.reviewed.add(right)
             return {**body, "status": {"allowed": self.rights is None or right in self.rights}}
         match = POD.match(path)
         if not match or match[1] not in self.namespaces:

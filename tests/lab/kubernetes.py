@@ -239,6 +239,20 @@ class Kubernetes:
             return False
         return status == 200 and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
 
+    def apply(self, objects):
+        """As kubectl would, of which nothing is needed; what the API does not know is an error."""
+        for body in objects:
+            group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
+            space = body["metadata"].get("namespace")
+            kind = body["kind"].lower() + "s"
+            path = f"{group}{f'/namespaces/{space}' if space else ''}/{kind}/{body['metadata']['name']}"
+            self.done("PATCH", f"{path}?fieldManager=lab&force=true&fieldValidation=Strict", body, "application/apply-patch+yaml")
+
+    def token(self, namespace, account):
+        """Of a service account, as its Pods have it."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return self.done("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})["status"]["token"]
+
     def engine(self, **keys):
         return {"type": "kubernetes", "kubeconfig": self.kubeconfig, "namespace": "default", **keys}
 
