@@ -34,11 +34,19 @@ class TakeOvers(lab.Suite):
             return None
         return lab.wait_for(report, 90, f"the report of epoch {epoch}")
 
+    def wait_prepared(self, server):
+        """A new leader prepares its reservations in the order of their times, some seconds long."""
+        def prepared():
+            armed = {r["run"] for r in server.cli.runs("tick", "--state", "armed")}
+            return len(armed & {r["record"]["run"] for r in server.cli.json("records", "--kinds", "committed")}) >= 12
+        lab.wait_for(prepared, 30, "reservations that are prepared")
+
     def tick(self):
         """A job of every second, with its reservations made."""
         self.first.apply({"tick": self.ledger.docker_job(schedule="* * * * * *", concurrency="allow")})
         lab.wait_for(lambda: len(self.first.cli.runs("tick", "--state", "ended")) >= 2 and
-                     len(self.first.cli.runs("tick", "--state", "armed")) >= 15, 60, "runs, and others prepared")
+                     len(self.first.cli.runs("tick", "--state", "armed")) >= 15, 60, "runs, and others reserved")
+        self.wait_prepared(self.first)
 
     def runs_on(self, server, since):
         """Fire times go on under this replica, each with one start."""
@@ -61,6 +69,7 @@ class TakeOvers(lab.Suite):
         told = [r["record"] for r in self.second.cli.json("records", "--kinds", "epoch,takeover")]
         self.assertEqual("handed-over", [r for r in told if r["k"] == "epoch"][-1]["cause"])
         self.assertRegex(next(r["report"]["by"] for r in told if r.get("report", {}).get("handing_over")), "unix:.")
+        self.wait_prepared(self.second)
         since = lab.instant(time.time())
         self.second.stop()  # SIGTERM is a clean hand-over, too
         self.cluster.wait_leader(self.first)
