@@ -145,6 +145,8 @@ class Operator(lab.Suite):
                    "/v1/peer/history": ["?first=1&last=1"]}
         wrong = []
         for method, path, operation in operations:
+            if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}):
+                continue  # it has no end; cli_server's watch and test_events look at it
             for query in queries.get(path, [""]) if method == "GET" else []:
                 for job in ("shape-end", "shape-run") if "{job}" in path else ("",):
                     url = path.replace("{job}", job).replace("{run}", urllib.parse.quote(run)) + query
