@@ -155,6 +155,7 @@ static void on_restore(void *arg, const char *text, size_t size, uint64_t index)
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
 
+    turn_enter(s);
     s->lead_epoch = 0;
     restore_begin(s, text, size, index);
     reconcile_due(s); /* sets the alarm, if there is more to do */
@@ -164,6 +165,7 @@ static void on_batch(void *arg, const struct batch *batch, const char *text, siz
 {
     struct scheduler *s = OBJECT(struct scheduler, arg);
 
+    turn_enter(s);
     restore_batch(s, batch, text, size);
     reconcile_due(s); /* a hash of the state may be in the making */
 }

@@ -189,6 +189,7 @@ class Notifications(lab.Suite):
         receiver.start()
         server.start()
         lab.wait_for(lambda: receiver.runs() == [run], 20, receiver.runs)
+        lab.wait_for(lambda: server.cli.json("records", "--kinds", "notified"), 20, "that it was delivered")  # else once more
         server.kill()
         server.start()
         lab.quiet_for(2.5)

@@ -62,7 +62,7 @@ class Upgrade(lab.Suite):
         lab.wait_for(lambda: "a newer cronsched is needed" in old.log_tail(40), 30, "the old build to say what is wrong")
         self.assertTrue(old.running())
         goes_on()
-        self.assertEqual(4, self.written(c.wait_leader()))
+        self.assertEqual(5, self.written(c.wait_leader()))
         old.kill()
 
         leader = c.wait_leader()
