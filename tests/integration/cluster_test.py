@@ -101,6 +101,41 @@ class Replication(lab.Suite):
             return len(heads) == 1
         lab.wait_for(alike, seconds, "replicas to be alike")
 
+    def test_a_standby_with_a_full_disk_says_so_and_catches_up(self):
+        """The others go on beside it; what was answered with success meanwhile is in its books once there is room."""
+        if os.geteuid() != 0:
+            self.skipTest("mounting a tmpfs needs root")
+        c = Cluster(self, start=False)
+        first, second = c.servers
+        small = lab.Tmpfs(second.data, "6m")
+        self.addCleanup(small.close)
+        self.addCleanup(second.close)
+        since = lab.instant(time.time() - 1)
+        first.start()
+        second.start()
+        first.apply({"tick": {"command": ["true"], "schedule": "* * * * * *", "concurrency": "allow"}})
+        ballast = os.path.join(second.data, "ballast")
+        with open(ballast, "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(b"x" * 4096)
+            except OSError:
+                pass
+        lab.wait_for(lambda: second.http("GET", "/readyz")[0] == 503, 20, "the full disk to be noticed")
+        self.assertIn("full", str(second.http("GET", "/readyz")[1]))
+        told = [x for x in second.cli.call("doctor", "-o", "json").json() if x["status"] == "error"]
+        self.assertTrue([x for x in told if "full" in x["text"]], told)
+        run = first.cli.trigger("tick")
+        self.assertEqual("succeeded", first.cli.wait_end(run)["verdict"])
+        self.assertEqual(200, first.http("GET", "/readyz")[0])
+        os.unlink(ballast)
+        lab.wait_for(lambda: second.http("GET", "/readyz")[0] == 200, 20, "it to be ready again")
+        first.kill()
+        c.wait_leader(second)
+        self.assertEqual("succeeded", second.cli.run(run)["verdict"])
+        answer = second.cli.call("audit", "--since", since)
+        self.assertEqual(0, answer.code, answer)
+
     def test_a_standby_takes_over_when_the_leader_is_killed(self):
         c = Cluster(self)
         ledger = lab.Ledger(self.folder)
