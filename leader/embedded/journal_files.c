@@ -58,7 +58,7 @@ void journal_files_free(struct journal_files *f)
 
 static int file_look(const struct file *file, struct stat *ret, struct error *error)
 {
-    if (stat(file->path, ret) == 0)
+    if (lstat(file->path, ret) == 0) /* one that became a link is not started from, so that it is told now */
         return 0;
     if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE)
         return error_set(error, ERR_DEPOSED, "%s was moved or removed", file->path);

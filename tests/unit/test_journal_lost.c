@@ -122,6 +122,7 @@ static const struct event {
      "journal.db was written to by another program"},
     {"replaced by a link", "mv data/journal.db x && cp x y && ln -s ../y data/journal.db",
      "journal.db was replaced"},
+    {"moved behind a link", "mv data/journal.db x && ln -s ../x data/journal.db", "journal.db was replaced"},
     {"taken by a newer server",
      "printf 'pid %-10d\\nacknowledged %-20d\\ntoken 00000000deadbeef\\nhost elsewhere\\n' 77 5 "
      "1<>data/journal.db.lock",
