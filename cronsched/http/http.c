@@ -77,15 +77,30 @@ void http_clock_start(struct http *http)
 
 /* ---- daemons come and go ---- */
 
+/* It sets options of TCP on sockets of other kinds as well, and warns of delays when that fails. */
+static bool is_about_tcp_alone(const char *text)
+{
+    static const char *const begins[] = {"Setting TCP_", "Failed to push the data from buffers"};
+
+    for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+        if (strncmp(text, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return false;
+}
+
 __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list ap)
 {
     struct http *http = OBJECT(struct http, cls);
+    char text[sizeof(http->trouble)];
     size_t n;
 
-    vsnprintf(http->trouble, sizeof(http->trouble), format, ap);
-    n = strlen(http->trouble);
-    if (n > 0 && http->trouble[n - 1] == '\n')
-        http->trouble[n - 1] = '\0';
+    vsnprintf(text, sizeof(text), format, ap);
+    if (is_about_tcp_alone(text))
+        return;
+    n = strlen(text);
+    if (n > 0 && text[n - 1] == '\n')
+        text[n - 1] = '\0';
+    snprintf(http->trouble, sizeof(http->trouble), "%s", text);
     say(http, LOG_TRACE, "http-library", http->trouble);
 }
 

@@ -365,6 +365,33 @@ static void test_a_handler_that_does_not_answer(void **state)
     http_request_unref(kept[0]);
 }
 
+static int library_lines;
+
+static void count_library(void *arg, enum log_level level, const char *event, const char *text)
+{
+    if (strcmp(event, "http-library") == 0) {
+        print_error("%s\n", text);
+        library_lines++;
+    }
+}
+
+/* It would set options of TCP on a socket that is none, and say that clients may be delayed. */
+static void test_the_library_says_nothing_of_ordinary_requests(void **state)
+{
+    static const struct auth_options who = {0};
+    static const struct http_options options = {.log = count_library};
+    struct reply r;
+
+    library_lines = 0;
+    start_with(&who, &options);
+    r = client_ask(&loop, unix_address, "GET /echo/a", "", NULL);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+    r = client_ask(&loop, tcp_address, "GET /open", "", NULL);
+    reply_release(&r);
+    assert_int_equal(library_lines, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +407,7 @@ int main(void)
         PLAIN(test_a_client_that_takes_nothing_is_cut),
         SERVER(test_a_large_reply_arrives_whole),
         PLAIN(test_a_handler_that_does_not_answer),
+        PLAIN(test_the_library_says_nothing_of_ordinary_requests),
     };
 
     return cmocka_run_group_tests_name("http", tests, NULL, NULL);

@@ -3,7 +3,6 @@
 #include "cronsched/engines/docker/docker_registry.h"
 #include "cronsched/io/file.h"
 #include "cronsched/io/log.h"
-#include "cronsched/io/variable_files.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
 #include "jobs/engine/environment.h"
