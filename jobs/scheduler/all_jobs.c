@@ -93,7 +93,6 @@ static void pause_drop(struct scheduler *s)
 /* Each job's schedule is compiled again when it is looked at next (rules_schedule). */
 static void zones_take_effect(struct scheduler *s)
 {
-    struct job_state *j, *next;
     struct record *r;
 
     account_rest(s, "tzdata");
@@ -103,10 +102,7 @@ static void zones_take_effect(struct scheduler *s)
     r = turn_record(s, RECORD_TZDATA);
     PUT_TEXT(s, r, tzdata, s->o.zones->version(s->o.zones));
     turn_commit(s, r);
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        turn_wake_job_later(s, j);
-    }
+    s->look_next = s->state.jobs;
 }
 
 void all_jobs_other_zones(struct scheduler *s)

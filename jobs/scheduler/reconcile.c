@@ -39,6 +39,13 @@ static void reconcile_all(struct scheduler *s, uint64_t records)
         list_remove(&j->live.later);
         planner_reconcile(s, j);
     }
+    while (s->look_next && spend(s, &later)) {
+        struct job_state *j = s->look_next;
+
+        s->look_next = j->by_name.next;
+        if (j->def)
+            planner_reconcile(s, j);
+    }
 }
 
 void reconcile_due(struct scheduler *s)
@@ -66,7 +73,7 @@ void reconcile_due(struct scheduler *s)
         if (s->state.paused && s->state.pause_until_ms && s->state.pause_until_ms < at &&
             !resume_goes_on(s) && !all_jobs_pause_goes_on(s))
             at = s->state.pause_until_ms;
-        if ((!list_empty(&s->later) || void_times_wants_turn(s) || resume_wants_turn(s) ||
+        if ((!list_empty(&s->later) || s->look_next || void_times_wants_turn(s) || resume_wants_turn(s) ||
              all_jobs_want_turn(s) || apply_wants_turn(s)) &&
             at > s->now_ms)
             at = s->now_ms;

@@ -117,6 +117,17 @@ static void on_acked(void *arg, uint64_t index)
     reconcile_due(s);
 }
 
+/* What a leader keeps of it: the next one finds none of that, and need not look at each job first. */
+static void forget_job(struct job_state *j)
+{
+    void_times_forget(j);
+    list_remove(&j->live.later);
+    memset(&j->live.timer, 0, sizeof(j->live.timer));
+    j->live.unrecovered = 0;
+    j->live.held = j->live.other_zones = false;
+    j->live.refused_ms = 0;
+}
+
 static void forget_leadership(struct scheduler *s)
 {
     struct job_state *j, *next;
@@ -129,8 +140,10 @@ static void forget_leadership(struct scheduler *s)
     resume_drop(s);
     HASH_ITER(by_name, s->state.jobs, j, next)
     {
-        void_times_forget(j);
+        forget_job(j);
     }
+    heap_release(&s->job_timers);
+    s->look_next = NULL;
     takeover_end(s);
     engine_call_drop_all(s);
     for (size_t i = 0; i < s->o.engine_count; i++)
@@ -260,7 +273,6 @@ static void lead(struct scheduler *s, int64_t epoch, const char *cause)
 {
     int64_t from_epoch = s->state.epoch, last_batch_ms = s->state.time_ms;
     char *from_replica = s->state.replica ? alloc_text(s->state.replica) : NULL;
-    struct job_state *j, *next;
     struct record *r;
 
     assert(!s->leading && !s->batch && s->have_state);
@@ -292,11 +304,7 @@ static void lead(struct scheduler *s, int64_t epoch, const char *cause)
              (long long)epoch, (unsigned long long)s->state.index, s->state.job_count, s->state.run_count);
     takeover_begin(s, cause, from_epoch, from_replica, last_batch_ms);
     free(from_replica);
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        if (j->def)
-            turn_wake_job_later(s, j);
-    }
+    s->look_next = s->state.jobs;
     reconcile_due(s);
 }
 
@@ -398,6 +406,8 @@ static void on_job_gone(void *arg, struct job_state *j)
 
     s->job_generation++;
     all_jobs_gone(s, j);
+    if (s->look_next == j)
+        s->look_next = j->by_name.next;
     resume_job_gone(s, j);
     leader_stall_job_gone(s, j);
     if (s->prune_next == j)

@@ -225,9 +225,10 @@ struct scheduler {
     struct list pending_batches, waiters, discards;
     size_t pending_batch_count, waiter_count;
     struct heap job_timers, run_timers;
-    struct list later;                                      /* jobs to be looked at after what is due */
-    uint64_t record_count;                                  /* that were begun */
-    struct run_queue engine_queues[SCHEDULER_ENGINES_MAX];  /* by index of o.engines */
+    struct list later;                                     /* jobs to be looked at after what is due */
+    struct job_state *look_next;                           /* likewise, it and all after it; NULL: all were */
+    uint64_t record_count;                                 /* that were begun */
+    struct run_queue engine_queues[SCHEDULER_ENGINES_MAX]; /* by index of o.engines */
     struct run_queue running_queues[SCHEDULER_ENGINES_MAX]; /* likewise, of max_running; size 0: no limit */
     struct run_queue pool_queues[SCHEDULER_POOLS_MAX];      /* by index of o.pools */
     struct engine_call *calls;

@@ -174,9 +174,11 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
                     int64_t last_batch_ms)
 {
     struct takeover *t = &s->takeover;
-    struct job_state *j, *next;
+    struct job_state *j, *next_job;
+    struct run *r, *next;
 
     assert(s->leading && list_empty(&s->pending_batches) && !s->calls);
+    assert(!heap_first(&s->job_timers) && list_empty(&s->later));
     takeover_end(s);
     if (from_epoch > 0) {
         t->runs = json_array();
@@ -189,21 +191,17 @@ void takeover_begin(struct scheduler *s, const char *cause, int64_t from_epoch, 
     t->lead_ms = s->now_ms;
     run_queue_clear_all(s);
     stray_clear_all(s);
-    heap_release(&s->job_timers);
     heap_release(&s->run_timers);
-    HASH_ITER(by_name, s->state.jobs, j, next)
-    {
-        memset(&j->live.timer, 0, sizeof(j->live.timer));
-        list_remove(&j->live.later);
-        j->live.unrecovered = 0;
-        j->live.held = j->live.other_zones = false;
-        j->live.refused_ms = 0;
-        if (MUTANT(CATCH_UP_AGAIN) && j->cursor_ms > 0)
-            j->cursor_ms -= 5000;
-        LIST_EACH(link, &j->runs)
+    if (MUTANT(CATCH_UP_AGAIN)) {
+        HASH_ITER(by_name, s->state.jobs, j, next_job)
         {
-            recover(s, LIST_ITEM(link, struct run, of_job));
+            if (j->cursor_ms > 0)
+                j->cursor_ms -= 5000;
         }
+    }
+    HASH_ITER(by_id, s->state.runs, r, next)
+    {
+        recover(s, r);
     }
 }
 
@@ -347,20 +345,15 @@ void takeover_note_skipped(struct scheduler *s, const struct job_state *j, int64
 
 static void note_unrecovered(struct scheduler *s)
 {
-    struct job_state *j, *next;
+    struct run *r, *next;
     int count = 0;
 
-    HASH_ITER(by_name, s->state.jobs, j, next)
+    HASH_ITER(by_id, s->state.runs, r, next)
     {
-        LIST_EACH(link, &j->runs)
-        {
-            const struct run *r = LIST_ITEM(link, struct run, of_job);
-
-            if (!r->live.unrecovered)
-                continue;
-            note_outcome(s, r, OUTCOME_UNRESOLVED);
-            count++;
-        }
+        if (!r->live.unrecovered)
+            continue;
+        note_outcome(s, r, OUTCOME_UNRESOLVED);
+        count++;
     }
     assert(count <= s->takeover.unrecovered);
 }
@@ -425,7 +418,7 @@ int64_t takeover_report(struct scheduler *s)
     if (!t->runs)
         return HEAP_NEVER;
     if (s->now_ms < t->lead_ms + REPORT_WITHIN_MS &&
-        (t->unrecovered > 0 || !list_empty(&s->later) || (job && job->at <= s->now_ms)))
+        (t->unrecovered > 0 || !list_empty(&s->later) || s->look_next || (job && job->at <= s->now_ms)))
         return t->lead_ms + REPORT_WITHIN_MS;
     write_report(s);
     return HEAP_NEVER;

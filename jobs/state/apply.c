@@ -8,6 +8,26 @@
 #include "jobs/state/run_id.h"
 #include "jobs/time/instant.h"
 
+/* What the leader before may have released. */
+static void fire_released(struct apply_context *c)
+{
+    struct run *run, *next;
+
+    HASH_ITER(by_id, c->s->runs, run, next)
+    {
+        const struct attempt *a = run_attempt(run);
+
+        if (run->fired || !a || a->state != ATTEMPT_COMMITTED || a->handed_over ||
+            run->due_ms > c->batch->time_ms)
+            continue;
+        state_image_keep(c->s, run->job);
+        apply_run_set_fired(c, run, false);
+        if (run->state == RUN_ARMED)
+            apply_run_move(c, run, RUN_STARTING);
+        apply_run_touch(c, run);
+    }
+}
+
 static int apply_epoch(struct apply_context *c)
 {
     struct state *s = c->s;
@@ -25,23 +45,11 @@ static int apply_epoch(struct apply_context *c)
     s->bytes[STATE_STAGED] = 0;
     json_array_clear(s->staged); /* an unfinished change set dies with its epoch */
     state_clear_parts(s);
+    fire_released(c);
+    if (HASH_CNT(by_name, s->jobs) == s->job_count)
+        return 0; /* no job was deleted lately */
     HASH_ITER(by_name, s->jobs, j, next)
     {
-        LIST_EACH(link, &j->runs)
-        {
-            struct run *run = LIST_ITEM(link, struct run, of_job);
-            struct attempt *a = run_attempt(run);
-
-            /* the leader before may have released it */
-            if (!run->fired && a && a->state == ATTEMPT_COMMITTED && !a->handed_over &&
-                run->due_ms <= c->batch->time_ms) {
-                state_image_keep(s, j);
-                apply_run_set_fired(c, run, false);
-                if (run->state == RUN_ARMED)
-                    apply_run_move(c, run, RUN_STARTING);
-                apply_run_touch(c, run);
-            }
-        }
         if (!j->def && list_empty(&j->runs) && j->deleted_ms < c->batch->time_ms - STATE_TOMBSTONE_TTL_MS)
             state_drop_job(s, j);
     }

@@ -294,6 +294,24 @@ static void what_follows_a_snapshot_waits_for_it(void **state)
     assert_true(is_paused());
 }
 
+/* A new leader looks at each job, some in a turn. */
+static void a_lead_begins_in_pieces(void **state)
+{
+    fill(MANY, NULL);
+    bench_restore();
+    turns_pass();
+    turns_begin();
+    {
+        int64_t begun_us = cpu_us();
+
+        scheduler_journal_events.lead(b.scheduler, 3, "start");
+        turn_since(begun_us);
+    }
+    turns_pass();
+    assert_true(scheduler_leading(b.scheduler));
+    assert_no_turn_beyond(8, "the first turns of a leader of 20000 jobs");
+}
+
 /* A lead that is lost before it began is none, and a new snapshot begins again. */
 static void a_lead_that_is_lost_meanwhile_is_none(void **state)
 {
@@ -324,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_snapshot_is_read_in_pieces, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(what_follows_a_snapshot_waits_for_it, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(a_lead_that_is_lost_meanwhile_is_none, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(a_lead_begins_in_pieces, bench_setup, bench_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
