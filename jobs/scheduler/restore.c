@@ -2,7 +2,7 @@
  *
  * A large snapshot is decoded in steps, beside the state that there was. Meanwhile the journal goes on: its batches wait until
  * their turn comes, and so does the lead. They are what the journal holds behind its snapshot, which is bounded by
- * when the next one is made (turn.c).
+ * when the next one is made (turn.c). They also wait while what a large apply replaced is being freed.
  *
  * Failure: what cannot be read ends the process. Going on with half a state would double and lose runs.
  */
@@ -120,6 +120,16 @@ static void apply(struct scheduler *s, const struct batch *batch, const char *te
         history_write_free(write);
 }
 
+static struct restore *restore_new(size_t size, uint64_t index)
+{
+    struct restore *p = alloc_zero(sizeof(*p));
+
+    list_init(&p->later);
+    p->size = size;
+    p->index = index;
+    return p;
+}
+
 static void put_off(struct restore *p, const char *text, size_t size)
 {
     struct later *l = alloc_zero(sizeof(*l));
@@ -133,6 +143,9 @@ static void put_off(struct restore *p, const char *text, size_t size)
 void restore_batch(struct scheduler *s, const struct batch *batch, const char *text, size_t size)
 {
     assert(!s->leading && !s->batch);
+    if (!s->restore && s->state.spent_part_count > FREED_PER_STEP)
+        s->restore =
+            restore_new(0, 0); /* another large apply would free what is left of the last one at once */
     if (s->restore)
         put_off(s->restore, text, size);
     else
@@ -151,7 +164,9 @@ static void apply_later(struct scheduler *s)
     struct restore *p = s->restore;
     size_t bytes = 0;
 
-    for (int left = BATCHES_PER_STEP; !list_empty(&p->later) && left > 0 && bytes < BYTES_PER_STEP; left--) {
+    for (int left = BATCHES_PER_STEP; !list_empty(&p->later) && left > 0 && bytes < BYTES_PER_STEP &&
+                                      s->state.spent_part_count <= FREED_PER_STEP;
+         left--) {
         struct later *l = LIST_ITEM(p->later.next, struct later, all);
         struct error error = {0};
         struct batch *batch;
@@ -194,13 +209,10 @@ static bool decode_some(struct scheduler *s, size_t items)
 
 void restore_begin(struct scheduler *s, const char *text, size_t size, uint64_t index)
 {
-    struct restore *p = alloc_zero(sizeof(*p));
+    struct restore *p = restore_new(size, index);
 
     restore_drop(s);
     state_init(&p->state);
-    list_init(&p->later);
-    p->index = index;
-    p->size = size;
     s->restore = p;
     if (!text) {
         put_in_force(s, &p->state, size, index);
@@ -221,8 +233,13 @@ void restore_step(struct scheduler *s)
 {
     if (s->restore && s->restore->decoder)
         decode_some(s, DECODED_PER_STEP);
-    else if (s->restore)
+    else if (s->restore && !state_free_spent(&s->state, FREED_PER_STEP))
         apply_later(s);
+}
+
+bool restore_of_snapshot(const struct scheduler *s)
+{
+    return s->restore && s->restore->index > 0;
 }
 
 bool restore_goes_on(const struct scheduler *s)

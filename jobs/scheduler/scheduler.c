@@ -529,7 +529,7 @@ struct engine_host *scheduler_engine_host(struct scheduler *s)
 
 bool scheduler_is_reading(const struct scheduler *s)
 {
-    return restore_goes_on(s);
+    return restore_of_snapshot(s);
 }
 
 bool scheduler_leading(const struct scheduler *s)

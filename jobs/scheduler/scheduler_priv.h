@@ -558,6 +558,7 @@ void restore_begin(struct scheduler *s, const char *text, size_t size, uint64_t 
 void restore_batch(struct scheduler *s, const struct batch *batch, const char *text, size_t size);
 void restore_step(struct scheduler *s); /* once a turn */
 bool restore_goes_on(const struct scheduler *s);
+bool restore_of_snapshot(const struct scheduler *s); /* and it is one, or what came after it */
 void restore_drop(struct scheduler *s); /* what goes on is forgotten: the state that is in force stays */
 /* Frees some of the state that was in force before. True: there is more. */
 bool restore_free_old(struct scheduler *s, size_t items);

@@ -180,14 +180,14 @@ static struct record part_record(const json_t *staged)
                            .by = json_string_value(json_object_get(staged, "by"))};
 }
 
-static void add_part(struct state *s, const json_t *staged)
+void apply_add_part(struct state *s, const json_t *staged)
 {
     struct record part = part_record(staged);
     struct staged_part *p;
     struct error error;
 
-    if (s->part_count + 1 != json_array_size(s->staged))
-        return;                                     /* some came with a snapshot */
+    if (s->part_count + 1 != json_array_size(s->staged) || !part.job)
+        return;                                     /* one before could not be read */
     if ((s->part_count & (s->part_count - 1)) == 0) /* it grows at powers of two */
         s->parts = alloc_resize(s->parts, (s->part_count ? s->part_count * 2 : 1) * sizeof(*s->parts));
     p = &s->parts[s->part_count++];
@@ -209,7 +209,7 @@ static int apply_stage(struct apply_context *c)
     if (!o || json_array_append_new(c->s->staged, o) < 0)
         alloc_failed();
     c->s->bytes[STATE_STAGED] += STATE_JOB_BYTES + (r->def ? json_dumpb(r->def, NULL, 0, JSON_COMPACT) : 0);
-    add_part(c->s, o);
+    apply_add_part(c->s, o);
     return 0;
 }
 
@@ -222,7 +222,7 @@ static int apply_staged(struct apply_context *c)
 
     if ((int64_t)json_array_size(staged) != c->r->count)
         return apply_corrupt(c, "not all of it is staged");
-    if (count != json_array_size(staged)) { /* they came with a snapshot */
+    if (count != json_array_size(staged)) { /* not all could be read from a snapshot */
         state_clear_parts(c->s);
         parts = NULL;
         count = 0;

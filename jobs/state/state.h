@@ -170,7 +170,7 @@ struct state {
     size_t bytes[STATE_PART_COUNT];
     int64_t lost_from_ms, lost_until_ms; /* the journal of this time was lost; 0: of none */
     json_t *staged;                      /* array: parts of a change set, as they will be applied */
-    struct staged_part *parts;           /* of the same, when all were staged since this state was made */
+    struct staged_part *parts;           /* of the same, when all can be read */
     size_t part_count;
     json_t *spent;                   /* parts that took effect, to be freed: NULL: none; */
     struct staged_part *spent_parts; /* likewise, with the definitions that they replaced */

@@ -252,7 +252,10 @@ static int decode_notice(struct state *s, json_t *item, struct error *error)
 static int decode_staged(struct state *s, json_t *item)
 {
     s->bytes[STATE_STAGED] += json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
-    return json_array_append(s->staged, item) < 0 ? ERR_NOMEM : 0;
+    if (json_array_append(s->staged, item) < 0)
+        return ERR_NOMEM;
+    apply_add_part(s, item);
+    return 0;
 }
 
 /* ---- the text, a member at a time ---- */

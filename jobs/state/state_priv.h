@@ -43,6 +43,9 @@ void state_image_new_job(struct state *s, struct job_state *j);
 void state_image_drop_job(struct state *s, struct job_state *j);         /* before it is out of the table */
 void state_image_drop_key(struct state *s, const struct trigger_key *k); /* likewise */
 
+/* apply.c: reads the last of the staged parts, so that APPLY need not. */
+void apply_add_part(struct state *s, const json_t *staged);
+
 /* What the batch being applied changed, for history (apply_history.c). */
 struct history_write *apply_history_pending(struct state *s);
 void apply_history_run(struct state *s, const struct run *run);

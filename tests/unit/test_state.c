@@ -399,10 +399,33 @@ static void the_headers_of_a_notification_are_kept(void **state)
     state_release(&back);
 }
 
+/* Parts of a large apply that a snapshot was taken in the midst of: APPLY makes all of them effective in one turn. */
+static void staged_parts_are_read_with_their_snapshot(void **state)
+{
+    static const char text[] = "{\"hash\":\"00\",\"index\":7,\"jobs\":{},\"staged\":[{\"job\":\"a\","
+                               "\"version\":1,\"seed\":1,\"anchor\":1,"
+                               "\"cursor\":1,\"def\":{\"image\":\"x\"}},{\"job\":\"b\",\"version\":2}]}";
+    static const char odd[] = "{\"hash\":\"00\",\"index\":7,\"jobs\":{},\"staged\":[1,{\"job\":2}]}";
+    struct error error;
+    struct state s;
+
+    state_init(&s);
+    assert_int_equal(state_decode(&s, text, strlen(text), &error), 0);
+    assert_int_equal(s.part_count, 2);
+    assert_non_null(s.parts[0].def);
+    assert_null(s.parts[1].def); /* a deletion */
+    state_release(&s);
+    state_init(&s);
+    assert_int_equal(state_decode(&s, odd, strlen(odd), &error), 0); /* APPLY says what is wrong */
+    assert_int_equal(s.part_count, 0);
+    state_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_headers_of_a_notification_are_kept),
+        cmocka_unit_test(staged_parts_are_read_with_their_snapshot),
         cmocka_unit_test(the_identity_of_an_attempts_engine_is_kept),
         cmocka_unit_test(a_journal_of_0_1_gives_the_same_state_and_history),
         cmocka_unit_test(a_snapshot_of_0_1_is_read_and_written_again),
