@@ -21,6 +21,7 @@ const struct body_key api_body_backfill[] = {
     {"again", BODY_BOOL},
     {"dry_run", BODY_BOOL},
 };
+const struct body_key api_body_cancel[] = {{"cancel", BODY_BOOL, true}};
 const size_t api_body_backfill_count = sizeof(api_body_backfill) / sizeof(api_body_backfill[0]);
 
 static int unknown_key(const char *what, const char *name, const struct body_key *keys, size_t count,

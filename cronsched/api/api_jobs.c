@@ -292,12 +292,31 @@ static void backfill_then(struct api *api, struct http_request *request, json_t 
         backfill_with(api, request, json_object_get(result, "times"));
 }
 
+static void cancel_backfills(struct api *api, struct http_request *request)
+{
+    struct scheduler_result result = {0};
+    struct error e;
+    int r;
+
+    if (api_body_check("backfill", http_body(request), api_body_cancel, 1, &e) < 0) {
+        http_reply_failure(request, &e);
+        return;
+    }
+    r = scheduler_cancel_backfills(api->context.scheduler, http_param(request, "job"),
+                                   http_caller(request)->name, &result);
+    api_write_result(api, request, r, &result);
+}
+
 void api_handle_backfill(struct http_request *request, void *arg)
 {
     const json_t *body = http_body(request);
     struct history_query query = {.kind = HISTORY_FIRED, .job = http_param(request, "job")};
     struct error e;
 
+    if (json_is_true(json_object_get(body, "cancel"))) {
+        cancel_backfills(OBJECT(struct api, arg), request);
+        return;
+    }
     if (api_body_check("backfill", body, api_body_backfill, api_body_backfill_count, &e) < 0) {
         http_reply_failure(request, &e);
         return;

@@ -171,7 +171,7 @@ int api_body_check(const char *what, const json_t *body, const struct body_key *
 /* A key that api_body_check found to be a time; `absent` when it is not there. */
 int64_t api_body_time(const json_t *body, const char *name, int64_t absent);
 
-extern const struct body_key api_body_pause[], api_body_backfill[];
+extern const struct body_key api_body_pause[], api_body_backfill[], api_body_cancel[];
 extern const size_t api_body_pause_count, api_body_backfill_count;
 
 /* ---- query keys (api_query.c). False: the request has been answered with what is wrong. ---- */

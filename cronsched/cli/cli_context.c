@@ -96,6 +96,21 @@ int cli_query_time(struct cli_context *cli, const char *name, const char *key, i
     return code;
 }
 
+int cli_query_range(struct cli_context *cli)
+{
+    const char *since = verb_option(cli->call, "since"), *until = verb_option(cli->call, "until");
+    int code = cli_query_time(cli, "since", "since", HUMAN_TIME_PAST);
+    int64_t from_ms, to_ms;
+
+    if (code == EXIT_FINE)
+        code = cli_query_time(cli, "until", "until", HUMAN_TIME_PAST);
+    if (code == EXIT_FINE && since && until &&
+        human_time_parse(since, cli->out.now_ms, HUMAN_TIME_PAST, &from_ms, NULL) == 0 &&
+        human_time_parse(until, cli->out.now_ms, HUMAN_TIME_PAST, &to_ms, NULL) == 0 && from_ms > to_ms)
+        code = verb_usage(cli->call, "--since is later than --until");
+    return code;
+}
+
 int cli_put_time(struct cli_context *cli, json_t *object, const char *name, const char *key, int sense)
 {
     char buffer[TEXT_NUMBER_BUFFER];

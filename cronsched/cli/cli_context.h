@@ -31,6 +31,9 @@ void cli_query(struct cli_context *cli, const char *key, const char *value); /* 
  * nothing when it was not given. */
 int cli_query_time(struct cli_context *cli, const char *name, const char *key, int sense);
 
+/* The options since and until, where they are given, to the query; wrong usage where nothing can lie between them. */
+int cli_query_range(struct cli_context *cli);
+
 /* The option as RFC 3339 into an object. */
 int cli_put_time(struct cli_context *cli, json_t *object, const char *name, const char *key, int sense);
 

@@ -156,9 +156,7 @@ static int run_audit(const struct verb_call *call)
     cli_path(&s, "/v1/audit");
     cli_query(&s, "job", verb_option(call, "job"));
     if (code == EXIT_FINE)
-        code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
-    if (code == EXIT_FINE)
-        code = cli_query_time(&s, "until", "until", HUMAN_TIME_PAST);
+        code = cli_query_range(&s);
     if (code == EXIT_FINE && verb_flag(call, "all-replicas"))
         return cli_close(&s, audit_all(&s));
     if (code == EXIT_FINE)

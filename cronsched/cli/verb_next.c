@@ -346,7 +346,7 @@ static int run(const struct verb_call *call)
 
 const struct verb verb_next = {
     .name = "next",
-    .args = "[EXPR...]",
+    .args = "[EXPR]",
     .help = "print the next fire times of a schedule, and explain it",
     .text =
         "EXPR is one schedule as in a job file, in quotes: cron with five to seven fields, @daily, @every "

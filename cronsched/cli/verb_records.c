@@ -11,7 +11,7 @@ static const struct verb_option options[] = {
     {"kinds", 0, "KIND,...", "these kinds: job, pause, trigger, ...; all (default what people cause)"},
     {"run", 0, "RUN", "of this run"},
     {"since", 0, "TIME",
-     "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default " SINCE_DEFAULT ")"},
+     "from this time on: 2h, yesterday, 2026-11-22, RFC 3339 (default " SINCE_DEFAULT ", without --until)"},
     {"until", 0, "TIME", "up to this time"},
     {"limit", 'n', "N", "the last N of these"},
     {0}};
@@ -89,11 +89,11 @@ static int put_query(struct cli_context *s, const struct verb_call *call)
     cli_query(s, "job", call->args[0]);
     cli_query(s, "run", verb_option(call, "run"));
     cli_query(s, "kinds", verb_option(call, "kinds"));
-    code = cli_query_time(s, "since", "since", HUMAN_TIME_PAST);
-    if (!verb_option(call, "since") && !verb_option(call, "run") &&
+    code = cli_query_range(s);
+    if (!verb_option(call, "since") && !verb_option(call, "until") && !verb_option(call, "run") &&
         human_time_parse(SINCE_DEFAULT, s->out.now_ms, HUMAN_TIME_PAST, &ms, &error) == 0)
         cli_query(s, "since", instant_format(ms, INSTANT_MS, since, sizeof(since)));
-    return code == EXIT_FINE ? cli_query_time(s, "until", "until", HUMAN_TIME_PAST) : code;
+    return code;
 }
 
 static int run_records(const struct verb_call *call)

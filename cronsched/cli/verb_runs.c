@@ -119,9 +119,7 @@ static int run_runs(const struct verb_call *call)
     cli_query(&s, "state", verb_option(call, "state"));
     cli_query(&s, "verdict", verb_option(call, "verdict"));
     cli_query(&s, "limit", number);
-    code = cli_query_time(&s, "since", "since", HUMAN_TIME_PAST);
-    if (code == EXIT_FINE)
-        code = cli_query_time(&s, "until", "until", HUMAN_TIME_PAST);
+    code = cli_query_range(&s);
     if (code == EXIT_FINE)
         code = show_or_tell(&s, call->args[0], (size_t)limit);
     return cli_close(&s, code);

@@ -273,7 +273,8 @@ static int may_write(const struct migration *m, struct error *error)
     if (t->kind == TREE_COPY_FOREIGN)
         return error_set(error, ERR_CONFLICT, "%s is not empty: it has %s", m->where, t->text);
     if (t->members > 0)
-        return error_set(error, ERR_BUSY, "%zu replicas use %s: stop them first", t->members, m->where);
+        return error_set(error, ERR_BUSY, "%zu replica%s %s: stop them first", t->members,
+                         t->members == 1 ? " uses" : "s use", m->where);
     if (t->kind != TREE_COPY_EMPTY && !same)
         return error_set(error, ERR_CONFLICT, "%s holds what is left of cluster %s", m->where, t->cluster);
     if (t->kind == TREE_COPY_MOVED && t->head > tree_copy_head(&m->copy, hash))
@@ -442,7 +443,8 @@ static int take_tree(struct migration *m, bool do_it, struct error *error)
         return error_set(error, ERR_CONFLICT, "%s is not the folder of a replica of cluster %s",
                          m->config->data_dir, m->look.cluster);
     if (m->look.members > 0 || m->look.led)
-        return error_set(error, ERR_BUSY, "%zu replicas use %s: stop them first", m->look.members, m->where);
+        return error_set(error, ERR_BUSY, "%zu replica%s %s: stop them first", m->look.members,
+                         m->look.members == 1 ? " uses" : "s use", m->where);
     rc = tree_copy_read(&m->link, &m->look, &m->copy, error);
     rc = rc < 0 ? rc : check_mark(m, error);
     rc = rc < 0 ? rc : check_history(m, error);

@@ -6,6 +6,8 @@
 #include "jobs/time/instant.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 static int read_instant(const json_t *body, const char *key, int64_t *ret, struct error *error)
 {
@@ -142,6 +144,43 @@ static void put_backfill(struct scheduler *s, struct job_state *j, json_t *times
     turn_commit(s, r);
     assert(!list_empty(&j->backfills));
     turn_wake_job(s, j, s->now_ms);
+}
+
+/* What has no run yet of all the job's backfills. */
+static int64_t drop_backfills(struct scheduler *s, struct job_state *j)
+{
+    int64_t dropped = 0;
+
+    while (!list_empty(&j->backfills)) {
+        const struct backfill *b = LIST_ITEM(j->backfills.next, struct backfill, of_job);
+        struct record *r = turn_record(s, RECORD_BACKFILLED);
+
+        dropped += (int64_t)(json_array_size(b->times) - b->done);
+        PUT_TEXT(s, r, job, j->name);
+        PUT_INT(s, r, count, (int64_t)json_array_size(b->times));
+        turn_commit(s, r);
+    }
+    return dropped;
+}
+
+int scheduler_cancel_backfills(struct scheduler *s, const char *name, const char *by,
+                               struct scheduler_result *ret)
+{
+    struct job_state *j = NULL;
+    int rc = commands_enter(s, &ret->error);
+    int64_t dropped;
+    char text[320];
+
+    rc = rc < 0 ? rc : commands_find_job(s, name, &j, &ret->error);
+    if (rc < 0)
+        return rc;
+    dropped = drop_backfills(s, j);
+    snprintf(text, sizeof(text), "%" PRId64 " fire times are not run, by %.256s", dropped, by);
+    if (dropped > 0)
+        s->o.env->log(s->o.env, LOG_NOTE, "backfill-cancelled", j->name, NULL, text);
+    commands_finish(s, json_pack("{s:s,s:I,s:[]}", "job", name, "count", (json_int_t)dropped, "fire_times"),
+                    ret);
+    return 0;
 }
 
 int scheduler_backfill(struct scheduler *s, const char *name, const json_t *body, const char *by,

@@ -142,6 +142,10 @@ int scheduler_kill(struct scheduler *s, const char *run, const char *by, struct 
  * reply {"job","count","fire_times":[first 100]} */
 int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body, const char *by,
                        struct scheduler_result *ret);
+/* What the job's backfills have not begun yet is not run, what they have begun goes on; reply as of a backfill, its count
+ * that of the fire times that are given up. */
+int scheduler_cancel_backfills(struct scheduler *s, const char *job, const char *by,
+                               struct scheduler_result *ret);
 
 /* In a result: the command goes on in later turns, and its last record is not written yet. scheduler_wait knows. */
 #define SCHEDULER_INDEX_LATER UINT64_MAX

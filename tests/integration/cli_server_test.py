@@ -289,6 +289,26 @@ class CommandLineAndServer(lab.Suite):
         self.assertEqual(6, self.cli.call("resume", "a").code)
         self.cli.check("resume", "--all")
 
+    def test_a_backfill_is_cancelled(self):
+        self.one.apply({"slow": {"schedule": "* * * * *", "command": ["sleep", "100"]}})
+        self.cli.check("backfill", "slow", "--from", "1h", "--to", "10m")
+        lab.wait_for(lambda: self.cli.runs("slow"), 20, "its first run")
+        answer = self.cli.check("backfill", "slow", "--cancel")
+        count = int(re.search(r"slow: (\d+) fire times are given up", answer.err).group(1))
+        self.assertGreaterEqual(count, 45)
+        self.assertEqual({"cancel": 0}, {"cancel": self.cli.json("backfill", "slow", "--cancel")["count"]})
+        self.assertIn("backfill-cancelled", self.one.log())
+        self.assertEqual(2, self.cli.call("backfill", "slow", "--cancel", "--from", "1h").code)
+        run = self.cli.runs("slow")[0]  # what has begun goes on
+        self.assertIsNone(run["verdict"])
+        self.cli.check("delete", "slow")
+
+    def test_a_range_of_times_that_is_the_wrong_way_round_is_wrong_usage(self):
+        for verb in ("records", "runs", "audit"):
+            answer = self.cli.call(verb, "--since", "1h", "--until", "2h")
+            self.assertEqual(2, answer.code, answer)
+            self.assertIn("--since is later than --until", answer.err)
+
     def test_backfill_explain_and_audit_tell_the_same_story(self):
         self.one.apply({"a": {"schedule": "* * * * *", "command": ["true"]}})
         since = lab.instant(time.time() - 300)

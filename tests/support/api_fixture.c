@@ -83,6 +83,12 @@ int scheduler_backfill(struct scheduler *s, const char *job, const json_t *body,
     return fake_write("backfill", job, body, by, ret);
 }
 
+int scheduler_cancel_backfills(struct scheduler *s, const char *job, const char *by,
+                               struct scheduler_result *ret)
+{
+    return fake_write("cancel", job, NULL, by, ret);
+}
+
 void scheduler_wait(struct scheduler *s, uint64_t index, void (*done)(void *arg, int result), void *arg)
 {
     if (!fake.hold) {

@@ -48,6 +48,8 @@ static void test_bad_bodies_go_no_further(void **state)
         {"POST /v1/apply", NULL, "the body is missing"},
         {"POST /v1/jobs/a/backfill", NULL, "backfill: from is missing"},
         {"POST /v1/jobs/a/backfill", "{\"from\":\"2026-01-01T00:00:00Z\"}", "backfill: to is missing"},
+        {"POST /v1/jobs/a/backfill", "{\"cancel\":true,\"again\":true}", "'again' is not known"},
+        {"POST /v1/jobs/a/backfill", "{\"cancel\":false}", "'cancel' is not known"},
         {"POST /v1/jobs/a/backfill",
          "{\"from\":\"2026-01-01T00:00:00Z\",\"to\":\"2026-01-02T00:00:00Z\",\"existing\":[]}",
          "'existing' is not known"},
@@ -378,6 +380,7 @@ static void test_backfill_knows_what_ran(void **state)
     assert_string_equal(fake.asked, "");
     assert_answer("POST /v1/jobs/a/backfill", again, 200, "backfill");
     assert_null(strstr(fake.asked, "existing"));
+    assert_answer("POST /v1/jobs/a/backfill", "{\"cancel\":true}", 200, "cancel");
 }
 
 /* ---- logs ---- */
