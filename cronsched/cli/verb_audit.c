@@ -71,6 +71,9 @@ static void show_audit(const struct output *out, const json_t *audit)
             output_text(json_object_get(audit, "until")),
             number_at(audit, "runs") + number_at(audit, "pruned"), number_at(audit, "skipped"),
             number_at(audit, "open"));
+    if (number_at(audit, "paused") > 0)
+        fprintf(out->to, " (%" PRId64 " wait for the end of a pause, which will skip them)",
+                number_at(audit, "paused"));
     if (unaccounted == 0 && !passed)
         fprintf(out->to, "; %snot in order, see above%s\n", output_tone(out, OUTPUT_BAD), output_plain(out));
     else if (!passed)

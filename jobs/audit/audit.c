@@ -50,7 +50,7 @@ struct audit {
     const json_t *gaps, *copied;
     int64_t since_s, until_s; /* (since, until] */
     int64_t stepped;
-    json_int_t fire_times, runs, skipped, pruned, open, unaccounted, doubled, ranges;
+    json_int_t fire_times, runs, skipped, pruned, open, paused, unaccounted, doubled, ranges;
     json_t *unaccounted_list, *doubled_list, *range_list;
     struct error *error;
 };
@@ -468,6 +468,7 @@ static void judge(struct walk *w, int64_t at_s)
         a->pruned++;
     } else if (undecided(w, at_s)) {
         a->open++;
+        a->paused += versions_pause_at(&a->versions, w->timeline, at_s * 1000) != NULL;
     } else {
         find_unaccounted(w, at_s);
     }
@@ -632,12 +633,12 @@ static json_t *result_json(struct audit *a)
 {
     char since[TEXT_NUMBER_BUFFER], until[TEXT_NUMBER_BUFFER];
 
-    return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:O,s:O,s:O,s:I,s:I,s:I,s:o}", "since",
+    return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:O,s:O,s:I,s:I,s:I,s:o}", "since",
                      time_text(a->since_s, since), "until", time_text(a->until_s, until), "fire_times",
                      a->fire_times, "runs", a->runs, "skipped", a->skipped, "pruned", a->pruned, "open",
-                     a->open, "unaccounted", a->unaccounted_list, "doubled", a->doubled_list, "ranges",
-                     a->range_list, "unaccounted_count", a->unaccounted, "doubled_count", a->doubled,
-                     "range_count", a->ranges, "gaps", gaps_json(a));
+                     a->open, "paused", a->paused, "unaccounted", a->unaccounted_list, "doubled",
+                     a->doubled_list, "ranges", a->range_list, "unaccounted_count", a->unaccounted,
+                     "doubled_count", a->doubled, "range_count", a->ranges, "gaps", gaps_json(a));
 }
 
 static void audit_release(struct audit *a)

@@ -313,6 +313,8 @@ static void test_cases(void **state)
             assert_null(first);
         }
         assert_int_equal(audit_passed(result), !cases[i].why && number(result, "range_count") == 0);
+        assert_int_equal(number(result, "paused"),
+                         strstr(cases[i].name, "paused") ? number(result, "open") : 0);
         assert_numbers_of(result, cases[i].numbers, cases[i].name);
         tear_down(NULL);
         set_up(NULL);
