@@ -74,19 +74,21 @@ static void on_annotated(struct kube_fence *f, const struct kube_fact *fact)
                  "Pod %s at version %s: our scheduling gate was never taken away; its annotation was set to "
                  "epoch %" PRId64 " by compare-and-swap",
                  f->name, f->version, f->epoch);
-    else if (is_refused(fact->status))
+    else if (is_refused(fact->status)) {
+        snprintf(f->refusal, sizeof(f->refusal), "%s", reason_of(fact));
         f->want = KUBE_FENCE_DELETE;
-    else
+    } else {
         look_again(f, reason_of(fact));
+    }
 }
 
 static void on_deleted(struct kube_fence *f, const struct kube_fact *fact)
 {
     if (is_done(fact))
-        conclude(f, ENGINE_NEVER_RAN,
-                 "Pod %s was deleted at version %s with our scheduling gate in it, as the cluster lets "
-                 "nobody change it",
-                 f->name, f->version);
+        conclude(
+            f, ENGINE_NEVER_RAN,
+            "Pod %s was deleted at version %s with our scheduling gate in it; it could not be changed: %s",
+            f->name, f->version, f->refusal);
     else
         look_again(f, reason_of(fact));
 }

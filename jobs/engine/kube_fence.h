@@ -73,6 +73,7 @@ struct kube_fence {
     char name[128], identity[ENGINE_IDENTITY_MAX];
     int64_t epoch;
     bool may_have_run;
+    char refusal[200]; /* why the annotation could not be written */
     int rounds;
 };
 

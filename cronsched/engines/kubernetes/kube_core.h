@@ -88,6 +88,7 @@ struct kube {
     int watched, live_logs, looking;
     char gone_ids[KUBE_GONE_IDS][KUBE_ID_MAX]; /* not there when they were to be released: they never were */
     size_t gone_next;
+    bool no_events;           /* events may not be listed */
     struct kube_sweep *sweep; /* one that is under way */
 };
 
@@ -251,6 +252,11 @@ void kube_space_leave(struct kube *k, const char *namespace);
 void kube_spaces_link_up(struct kube *k);
 void kube_spaces_link_down(struct kube *k);
 void kube_spaces_free(struct kube *k);
+
+/* ---- kube_events.c ---- */
+void kube_events_path(const struct kube_id *id, char ret[KUBE_PATH_MAX]);
+bool kube_events_read(const json_t *list, char *ret,
+                      size_t size); /* the newest of them; false: there is none */
 
 /* ---- kube_log_source.c ---- */
 void kube_log_begin(struct kube_task *task);

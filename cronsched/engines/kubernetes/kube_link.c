@@ -287,6 +287,7 @@ static void on_access_read(void *arg, const struct error *error)
 
     if (!error)
         k->login_trouble[0] = '\0';
+    k->no_events = false;
     if (error && !kube_access_login(k->access)) {
         snprintf(k->why, sizeof(k->why), "%.250s", error->text);
         link_lost(k);

@@ -22,6 +22,8 @@
 #define DELETED_LOOK_MS  5000  /* of one that is deleted, and runs on */
 #define DELETED_TAKES_MS 20000 /* beside its grace */
 #define REFUSED_MAX_MS   60000
+#define EVENTS_FIRST_MS  3000 /* that it waits on its node */
+#define EVENTS_AGAIN_MS  30000
 
 struct kube_watch {
     struct http_call *look;
@@ -31,6 +33,7 @@ struct kube_watch {
     bool started, told_started; /* it was seen to run; the scheduler knows */
     bool away;                  /* the scheduler was told that it cannot be asked */
     bool unbound;               /* seen deleted before any node had it */
+    bool mute;                  /* it waits on its node, which says no more than that */
     bool uncreated;             /* its container cannot be made, its node said last */
     bool ended;
     int starts, told_starts;
@@ -38,6 +41,7 @@ struct kube_watch {
     int64_t deleted_ms;       /* of uv_now: seen deleted, though it runs; 0: not */
     char container[96];       /* the first one of its Pod */
     char told[KUBE_TEXT_MAX]; /* why it is not started */
+    char event[400];          /* of the cluster, about that; "": none */
     struct kube_state end;
 };
 
@@ -77,14 +81,15 @@ static void tell_away(struct kube_task *t, const char *text)
 static void tell_pending(struct kube_task *t, const struct kube_state *state)
 {
     struct kube_watch *w = t->watch;
-    const char *text = state->deleting && w->told[0] ? w->told
-                                                     : state->text; /* why it waited, and not that it goes */
+    char text[KUBE_TEXT_MAX];
 
+    snprintf(text, sizeof(text), "%s", state->deleting && w->told[0] ? w->told : state->text);
+    if (w->event[0] && !state->deleting) /* why it waited, and not that it goes */
+        kube_text_add(text, sizeof(text), w->event);
     if (w->started || (!w->away && strcmp(w->told, text) == 0))
         return;
     w->away = false;
-    if (text != w->told)
-        snprintf(w->told, sizeof(w->told), "%s", text);
+    snprintf(w->told, sizeof(w->told), "%s", text);
     tell(t, &(struct engine_answer){.event = ENGINE_PENDING, .text = w->told});
 }
 
@@ -301,6 +306,49 @@ static void withdraw(struct kube_task *t)
     json_decref(body);
 }
 
+/* ---- events ---- */
+
+static void on_events(void *arg, const struct http_answer *answer)
+{
+    struct kube_task *t = OBJECT(struct kube_task, arg);
+    json_t *json;
+    struct kube_reply reply = kube_read(t->kube, answer, &json);
+    bool found;
+
+    look_over(t);
+    t->kube->no_events = t->kube->no_events || (!kube_lost(&reply) && reply.status == 403);
+    found = !kube_lost(&reply) && reply.status == 200 &&
+            kube_events_read(json, t->watch->event, sizeof(t->watch->event));
+    json_decref(json);
+    if (found)
+        look(t); /* and tells it together with what the Pod says now */
+}
+
+static void ask_events(struct kube_task *t)
+{
+    struct kube *k = t->kube;
+    char path[KUBE_PATH_MAX];
+
+    if (!t->watch->mute || t->watch->ended || k->no_events || k->link != KUBE_LINK_UP)
+        return;
+    kube_wake_in(t, EVENTS_AGAIN_MS, ask_events);
+    kube_events_path(&t->id, path);
+    if (!t->watch->look && k->looking < LOOKS_AT_ONCE)
+        ask(t, &(struct kube_call){.method = "GET", .path = path}, on_events);
+}
+
+/* A Pod that waits on its node: how long, and is there more to say of it? */
+static void note_mute(struct kube_task *t, const struct kube_state *state)
+{
+    bool mute = state->event == ENGINE_PENDING && state->bound && !state->uncreated && !state->deleting;
+
+    if (mute && !t->watch->mute && !t->task.wake_ms)
+        kube_wake_in(t, EVENTS_FIRST_MS, ask_events);
+    if (!mute)
+        t->watch->event[0] = '\0';
+    t->watch->mute = mute;
+}
+
 /* ---- what a Pod says ---- */
 
 /* Deleted, and still running long after its grace: its node does not answer, or is no more. */
@@ -343,6 +391,7 @@ static void apply(struct kube_task *t, const struct kube_state *state, bool sure
         look(t);
         return;
     }
+    note_mute(t, state);
     if (state->event == ENGINE_PENDING && !state->deleting) /* while it is, "ContainerCreating" again */
         w->uncreated = state->uncreated;
     if (over)
