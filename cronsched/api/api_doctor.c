@@ -1,9 +1,11 @@
 /* doctor: what is well and what is not, with advice. What may block (the disk, ZooKeeper) is looked at by
  * probes, on threads with a deadline: one that does not answer is a finding, too. */
 #include "cronsched/api/api_priv.h"
+#include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
 #include "jobs/base/object.h"
 #include "jobs/base/text.h"
+#include "jobs/engine/engine_proof.h"
 #include "jobs/time/instant.h"
 #include "leader/zookeeper/zookeeper_config.h"
 #include "leader/zookeeper/zookeeper_version.h"
@@ -42,7 +44,8 @@ struct findings {
     int write_error, space_error; /* errnos */
     uint64_t free_bytes, free_inodes;
     bool inodes_known;
-    int64_t wal_bytes; /* of history.db-wal */
+    int64_t wal_bytes;                  /* of history.db-wal */
+    char proofs[ENGINE_PROOF_FILE_MAX]; /* what drills of engines have found, as it is kept; "": nothing */
     struct zookeeper_version_answer zookeeper[ZOOKEEPER_VERSION_SERVERS_MAX];
     size_t zookeeper_count;
     bool servers_known; /* the ensemble says which it has */
@@ -109,6 +112,7 @@ static void look_at_disk(const char *dir, struct findings *ret)
     char path[4200];
 
     ret->write_error = try_to_write(dir);
+    api_proofs_read(dir, ret->proofs, sizeof(ret->proofs));
     snprintf(path, sizeof(path), "%s/history.db-wal", dir);
     if (stat(path, &wal) == 0)
         ret->wal_bytes = wal.st_size;
@@ -581,8 +585,24 @@ static void check_journal(struct doctor *d)
     check_history(d, applied, status.acked);
 }
 
-static void check_engine(struct doctor *d, const struct engine *engine)
+/* "; at most one start, proved on ...", behind what else is told of an engine that answers. */
+static void add_proof(struct doctor *d, const struct engine *engine, const json_t *proofs,
+                      const struct engine_status *status, char *ret, size_t size)
 {
+    char text[256];
+
+    ret[0] = '\0';
+    if (!status->reachable || !status->guarantee)
+        return;
+    if (!engine_proof_text(proofs, engine->name, engine->type, status->version, text, sizeof(text)))
+        add(d, "engines", ERROR, "do not use it for what must not run twice", "engine %s: %s", engine->name,
+            text);
+    snprintf(ret, size, "; %s, %s", status->guarantee, text);
+}
+
+static void check_engine(struct doctor *d, const struct engine *engine, const json_t *proofs)
+{
+    char proof[512];
     struct engine_status status = {0};
     const char *advice = NULL, *text = "reachable";
     char name[128];
@@ -598,13 +618,14 @@ static void check_engine(struct doctor *d, const struct engine *engine)
     if (status.text[0])
         text = status.text;
     snprintf(name, sizeof(name), "engine %s", engine->name);
+    add_proof(d, engine, proofs, &status, proof, sizeof(proof));
     if (status.anonymous)
         add(d, name, WARNING,
             "without an identity another engine under this name is not noticed: permit volumes to be made "
             "and read there",
-            "%s: %s", engine->type, text);
+            "%s: %s%s", engine->type, text, proof);
     else
-        add(d, name, advice ? ERROR : OK, advice, "%s: %s", engine->type, text);
+        add(d, name, advice ? ERROR : OK, advice, "%s: %s%s", engine->type, text, proof);
     if (status.clock_offset_ms > ENGINE_CLOCK_WARN_MS || status.clock_offset_ms < -ENGINE_CLOCK_WARN_MS)
         add(d, name, WARNING,
             "run a time service on the engine's machine; times in runs and logs are of both clocks",
@@ -624,12 +645,15 @@ static void check_engines(struct doctor *d)
 {
     const struct api_context *c = &d->api->context;
     const char *missing = NULL;
+    json_t *proofs = NULL;
     size_t count = scheduler_jobs_without_engine(c->scheduler, &missing);
     char text[256];
     size_t deaf = scheduler_deaf_runs(c->scheduler, text, sizeof(text));
 
+    json_text_object(d->disk.proofs, strlen(d->disk.proofs), "proofs", &proofs, NULL);
     for (size_t i = 0; i < c->engine_count; i++)
-        check_engine(d, c->engines[i]);
+        check_engine(d, c->engines[i], proofs);
+    json_decref(proofs);
     if (deaf > 0)
         add(d, "runs", ERROR,
             "look at its container or process on its host; it counts as running until it has ended",

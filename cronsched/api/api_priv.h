@@ -261,3 +261,6 @@ const char *api_text(const json_t *object, const char *key);
 
 /* The run of that id among the rows of the live state or of history; borrowed from `runs`. */
 json_t *api_find_run(json_t *runs, const char *id);
+
+/* ---- api_proofs.c: what drills of engines have found, as it is kept in that folder; "" for nothing. Blocks. ---- */
+void api_proofs_read(const char *dir, char *ret, size_t size);

@@ -109,6 +109,8 @@ struct verb {
     X(cluster_takeovers)                                                                                     \
     X(cluster_reset_journal)                                                                                 \
     X(journal_migrate)                                                                                       \
+    X(drill_engine)                                                                                          \
+    X(lead_engine)                                                                                           \
     X(drill)                                                                                                 \
     X(doctor)                                                                                                \
     X(ui)                                                                                                    \

@@ -28,10 +28,12 @@ enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_HUMAN, CONFIG_LOG_JSON }; /* auto:
 
 #define CONFIG_ENDPOINTS_MAX  8
 #define CONFIG_NAMESPACES_MAX 16
+#define CONFIG_COMMAND_MAX    64
 
 struct config_engine {
     char *name;
-    char *type;     /* docker, swarm, kubernetes, process, null */
+    char *type;     /* docker, swarm, kubernetes, process, plugin, null */
+    char **command; /* of a plugin: the program and its arguments, ended by NULL; NULL: none */
     char *endpoint; /* unix:///var/run/docker.sock, https://HOST:PORT; NULL: the type's own */
     char *more_endpoints[CONFIG_ENDPOINTS_MAX - 1]; /* of a swarm: of its other managers; NULL: no more */
     char *tls_ca, *tls_cert, *tls_key;              /* paths, or NULL */

@@ -16,7 +16,7 @@
 #define CONFIG_ARMED_MAX    10000
 #define CONFIG_RUNNING_MAX  1000000
 
-static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "process", "null"};
+static const char *const engine_types[] = {"docker", "swarm", "kubernetes", "process", "plugin", "null"};
 #define ENGINE_TYPE_COUNT (sizeof(engine_types) / sizeof(engine_types[0]))
 
 #define DOCKER_ENDPOINT   "unix:///var/run/docker.sock"
@@ -102,10 +102,11 @@ static void read_engine_type(struct config_reader *reader, struct config_engine 
             return;
         }
     near = near_find(type, engine_types, ENGINE_TYPE_COUNT);
-    config_fault(reader, node,
-                 near ? "type: there is no '%s'%s"
-                      : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, null",
-                 type, near_hint(near, hint, sizeof(hint)));
+    config_fault(
+        reader, node,
+        near ? "type: there is no '%s'%s"
+             : "type: there is no '%s'; it is one of docker, swarm, kubernetes, process, plugin, null",
+        type, near_hint(near, hint, sizeof(hint)));
     free(type);
 }
 
@@ -153,12 +154,31 @@ static bool read_kubernetes_key(struct config_reader *reader, struct config_engi
     return true;
 }
 
+/* The program, by its whole path, and its arguments. */
+static void read_command(struct config_reader *reader, struct config_engine *engine,
+                         const struct yaml_node *value)
+{
+    if (value->kind != YAML_LIST || value->count < 1 || value->count > CONFIG_COMMAND_MAX) {
+        config_fault(reader, value, "command: must be a list of 1 to %d texts, not %s", CONFIG_COMMAND_MAX,
+                     yaml_kind_name(value->kind));
+        return;
+    }
+    engine->command = alloc_zero((value->count + 1) * sizeof(*engine->command));
+    for (size_t i = 0; i < value->count; i++) {
+        engine->command[i] = take_text(reader, value->items[i], "command");
+        if (!engine->command[i])
+            return;
+    }
+    if (engine->command[0][0] != '/')
+        config_fault(reader, value, "command: '%.200s' is not an absolute path", engine->command[0]);
+}
+
 static void read_engine_key(struct config_reader *reader, struct config_engine *engine,
                             const struct yaml_node *key, const struct yaml_node *value)
 {
-    static const char *const known[] = {"type",        "endpoint",  "tls",       "parallel",   "max_armed",
-                                        "max_running", "allow",     "users",     "registries", "kubeconfig",
-                                        "context",     "namespace", "token_file"};
+    static const char *const known[] = {"type",        "endpoint",  "tls",        "parallel",   "max_armed",
+                                        "max_running", "allow",     "users",      "registries", "kubeconfig",
+                                        "context",     "namespace", "token_file", "command"};
 
     if (read_kubernetes_key(reader, engine, key, value))
         return;
@@ -178,6 +198,8 @@ static void read_engine_key(struct config_reader *reader, struct config_engine *
         config_read_allow(reader, engine, value);
     else if (strcmp(key->text, "registries") == 0)
         config_read_registries(reader, engine, value);
+    else if (strcmp(key->text, "command") == 0)
+        read_command(reader, engine, value);
     else if (strcmp(key->text, "users") == 0)
         config_read_users(reader, engine, value);
     else
@@ -315,6 +337,11 @@ static void read_engine(struct config_reader *reader, const struct yaml_node *ke
             config_fault(reader, key,
                          "engines: %s: an engine of type %s pulls no images: it has no registries",
                          engine->name, engine->type);
+        if (!engine->command != (strcmp(engine->type, "plugin") != 0))
+            config_fault(reader, key,
+                         engine->command ? "engines: %s: only an engine of type plugin has a command"
+                                         : "engines: %s: an engine of type plugin needs a command",
+                         engine->name);
         config_check_allow(reader, engine, key);
     }
 }
@@ -364,6 +391,9 @@ void config_release_engines(struct config *config)
         free(engine->kubeconfig);
         free(engine->context);
         free(engine->token_file);
+        for (size_t k = 0; engine->command && engine->command[k]; k++)
+            free(engine->command[k]);
+        free(engine->command);
         free(engine->tls_ca);
         free(engine->tls_cert);
         free(engine->tls_key);

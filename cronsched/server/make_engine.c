@@ -4,6 +4,7 @@
 #include "cronsched/engines/docker/docker.h"
 #include "cronsched/engines/kubernetes/kube.h"
 #include "cronsched/engines/null.h"
+#include "cronsched/engines/plugin/plugin.h"
 #include "cronsched/engines/process/process.h"
 #include "cronsched/engines/swarm/swarm.h"
 #include "cronsched/io/log.h"
@@ -24,6 +25,8 @@ static int make_docker(struct engine **ret, const struct make_engine *with, cons
                                       .files_dir = with->config->files_dir,
                                       .allow = e->allow,
                                       .registries = e->registries,
+                                      .retention_ms = with->retention_ms,
+                                      .sweep_ms = with->retention_ms,
                                       .data_dir = with->config->data_dir};
 
     int rc = docker_engine_new(ret, with->loop, &o, with->host, error);
@@ -45,6 +48,8 @@ static int make_swarm(struct engine **ret, const struct make_engine *with, const
                                      .max_armed = e->max_armed,
                                      .files_dir = with->config->files_dir,
                                      .registries = e->registries,
+                                     .retention_ms = with->retention_ms,
+                                     .sweep_ms = with->retention_ms,
                                      .data_dir = with->config->data_dir};
     int rc;
 
@@ -87,6 +92,8 @@ static int make_process(struct engine **ret, const struct make_engine *with, con
 {
     struct process_engine_options o = {.name = e->name,
                                        .data_dir = with->config->data_dir,
+                                       .retention_ms = with->retention_ms,
+                                       .sweep_ms = with->retention_ms,
                                        .parallel = e->parallel,
                                        .max_armed = e->max_armed,
                                        .allow = e->allow,
@@ -106,6 +113,22 @@ static int make_process(struct engine **ret, const struct make_engine *with, con
     return rc;
 }
 
+static int make_plugin(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
+                       struct error *error)
+{
+    struct plugin_engine_options o = {.name = e->name,
+                                      .command = (const char *const *)e->command,
+                                      .parallel = e->parallel,
+                                      .max_armed = e->max_armed,
+                                      .files_dir = with->config->files_dir,
+                                      .data_dir = with->config->data_dir};
+    int rc = plugin_engine_new(ret, with->loop, &o, with->host, error);
+
+    if (rc == 0 && with->replica)
+        replica_remote_engine(with->replica, ret, *ret, NULL);
+    return rc;
+}
+
 static int make_null(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
                      struct error *error)
 {
@@ -121,8 +144,8 @@ static const struct {
     int (*make)(struct engine **ret, const struct make_engine *with, const struct config_engine *e,
                 struct error *error);
 } engine_types[] = {
-    {"docker", make_docker},   {"swarm", make_swarm}, {"kubernetes", make_kubernetes},
-    {"process", make_process}, {"null", make_null},
+    {"docker", make_docker},   {"swarm", make_swarm},   {"kubernetes", make_kubernetes},
+    {"process", make_process}, {"plugin", make_plugin}, {"null", make_null},
 };
 
 int make_engine(struct engine **ret, const struct make_engine *with, const struct config_engine *e,

@@ -16,6 +16,8 @@ struct make_engine {
     rlim_t files;            /* soft limit of open files that commands get; 0: the server's own */
     struct replica *replica; /* NULL: the journal is in a file */
     const char *id;          /* of the replica */
+    int64_t
+        retention_ms; /* after which what has ended is removed, and how often it is looked for; 0: as each engine has it */
 };
 
 /* ERR_UNSUPPORTED: there is no such type in this build; ERR_INVALID: its options. */

@@ -63,6 +63,7 @@
 #include <stdint.h>
 
 #define ENGINE_IDENTITY_MAX 128
+#define ENGINE_AT_MOST_ONCE "at most one start"
 
 enum engine_op { ENGINE_PREPARE, ENGINE_RELEASE, ENGINE_FENCE, ENGINE_WATCH, ENGINE_STOP, ENGINE_DISCARD };
 
@@ -140,8 +141,10 @@ struct engine_status {
     bool reachable;
     char text[256];                     /* version, or what is wrong */
     char identity[ENGINE_IDENTITY_MAX]; /* "": not known yet, or it has none */
-    bool anonymous;                     /* it should have one and cannot tell it; `text` says why */
-    char warning[256];                  /* what would better be otherwise there, and how; "": nothing */
+    char version[64];                   /* what a drill's result is of: "docker 20.10.24"; "": not known */
+    const char *guarantee; /* what it promises of the starts of an attempt; NULL: nothing to be said */
+    bool anonymous;        /* it should have one and cannot tell it; `text` says why */
+    char warning[256];     /* what would better be otherwise there, and how; "": nothing */
     int queued, in_flight, watched;
     char trouble[200];  /* it answers, and cannot do its work, as without space; "": no such thing */
     const char *advice; /* what to do about it: a literal */

@@ -117,6 +117,8 @@ static void docker_status(const struct engine *engine, struct engine_status *ret
         .stuck = (int)file_reader_stuck(d->reader),
         .clock_offset_ms = d->link == DOCKER_LINK_UP ? d->clock_offset_ms : 0,
     };
+    ret->guarantee = ENGINE_AT_MOST_ONCE;
+    snprintf(ret->version, sizeof(ret->version), "docker %.50s", d->version);
     ret->anonymous = d->link == DOCKER_LINK_UP && d->identity_state == DOCKER_IDENTITY_NONE;
     if (d->identity_state == DOCKER_IDENTITY_KNOWN)
         memcpy(ret->identity, d->identity, sizeof(ret->identity));

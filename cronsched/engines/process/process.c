@@ -319,6 +319,8 @@ static void status(const struct engine *engine, struct engine_status *ret)
                                   .watched = e->watched,
                                   .stuck = (int)file_reader_stuck(e->reader)};
     snprintf(ret->identity, sizeof(ret->identity), "%s", e->identity);
+    snprintf(ret->version, sizeof(ret->version), "cronsched " CRONSCHED_VERSION);
+    ret->guarantee = ENGINE_AT_MOST_ONCE;
     ret->advice =
         "look at the folder 'attempts' in data_dir, and at the memory and the processes of this machine";
     if (e->engine.disowned)

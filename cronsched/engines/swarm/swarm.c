@@ -114,6 +114,9 @@ static void swarm_status(const struct engine *engine, struct engine_status *ret)
         .watched = s->watched,
         .stuck = (int)file_reader_stuck(s->reader),
     };
+    ret->guarantee = ENGINE_AT_MOST_ONCE
+        " (of a job without entrypoint, but for a worker's engine that dies in mid-start)";
+    snprintf(ret->version, sizeof(ret->version), "docker %.50s", s->version);
     snprintf(ret->identity, sizeof(ret->identity), "%s", s->cluster_id);
     warn(s, ret->warning, sizeof(ret->warning));
     if (s->link == SWARM_LINK_UP)
