@@ -1,4 +1,5 @@
 /* What a Swarm says of a task, each row of it, and what a job becomes as a service. */
+#include "cronsched/engines/docker/docker.h"
 #include "cronsched/engines/swarm/swarm_core.h"
 #include "jobs/base/alloc.h"
 
@@ -341,6 +342,68 @@ static void what_a_swarm_does_not_have_is_refused(void **state)
     }
 }
 
+static void what_its_managers_would_refuse_is_refused_before(void **state)
+{
+    static const struct {
+        const char *key, *value;
+        bool fine;
+    } table[] = {
+        {"constraints", "node.role == worker", true},
+        {"constraints", "node.labels.zone!=a b", true},
+        {"constraints", "NODE.Hostname==n-1.lan", true},
+        {"constraints", "engine.labels.os == debian/12", true},
+        {"constraints", "node.platform.arch == x86_64", true},
+        {"constraints", "node.role = worker", false},
+        {"constraints", "node.roles == worker", false},
+        {"constraints", "node.labels == x", false},
+        {"constraints", "node.labels. == x", false},
+        {"constraints", "zone == a", false},
+        {"constraints", "node.role ==", false},
+        {"constraints", "== worker", false},
+        {"constraints", "worker", false},
+        {"constraints", "node.role == a;b", false},
+        {"secrets", "db.password-1", true},
+        {"secrets", "a", true},
+        {"secrets", "a b", false},
+        {"secrets", "../x", false},
+        {"secrets", "-a", false},
+        {"configs", "a_", false},
+        {"configs", "0123456789012345678901234567890123456789012345678901234567890123", true},
+        {"configs", "01234567890123456789012345678901234567890123456789012345678901234", false},
+    };
+    static const struct {
+        const char *signal;
+        bool fine;
+    } signals[] = {{"SIGTERM", true}, {"term", true},     {"15", true},  {"SIGRTMIN+3", true}, {"0", false},
+                   {"65", false},     {"SIGNOPE", false}, {"-9", false}, {"RTMIN+99", false}};
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        char *item = (char *)(uintptr_t)table[i].value;
+        const struct strings list = {.items = &item, .count = 1};
+        struct job job = {.image = (char *)"i"};
+        struct engine_faults faults = {0};
+
+        if (table[i].key[0] == 's')
+            job.secrets = list;
+        else if (strcmp(table[i].key, "configs") == 0)
+            job.configs = list;
+        else
+            job.constraints = list;
+        swarm_engine_faults(&job, &faults);
+        if ((faults.first.code == 0) != table[i].fine)
+            fail_msg("%s: %s: %s", table[i].key, table[i].value, faults.first.text);
+    }
+    for (size_t i = 0; i < COUNT(signals); i++) {
+        struct job job = {.image = (char *)"i", .stop_signal = (char *)(uintptr_t)signals[i].signal};
+        struct engine_faults faults = {0};
+
+        swarm_engine_faults(&job, &faults);
+        if ((faults.first.code == 0) != signals[i].fine ||
+            (docker_engine_check(&job, NULL) == 0) != signals[i].fine)
+            fail_msg("%s: %s", signals[i].signal, faults.first.text);
+    }
+}
+
 static void a_text_stays_a_text(void **state)
 {
     static const char *const table[][2] = {{"", ""},
@@ -370,6 +433,7 @@ int main(void)
         cmocka_unit_test(the_start_guard_stands_before_a_known_entrypoint),
         cmocka_unit_test(without_an_entrypoint_there_is_no_guard),
         cmocka_unit_test(what_a_swarm_does_not_have_is_refused),
+        cmocka_unit_test(what_its_managers_would_refuse_is_refused_before),
         cmocka_unit_test(a_text_stays_a_text),
     };
 

@@ -63,6 +63,7 @@ bool docker_api_choose(const json_t *version, char ret_api[DOCKER_API_SIZE],
 /* ---- docker_json.c: pure ---- */
 
 int64_t docker_time_read(const char *text); /* ms; 0 for the zero time, and for what is none */
+bool docker_signal_valid(const char *text); /* a number, or a name with or without SIG */
 /* A label's whole number; -1: it is none, or too large. */
 int64_t docker_number_read(const char *text);
 /* The clock in the answer to /info, minus ours; 0: it has none. */

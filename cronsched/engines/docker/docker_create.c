@@ -86,6 +86,11 @@ static bool has_capitals(const struct job *job)
     return false;
 }
 
+static bool has_no_signal(const struct job *job)
+{
+    return job->stop_signal && !docker_signal_valid(job->stop_signal);
+}
+
 void docker_engine_faults(const struct job *job, struct engine_faults *faults)
 {
     static const struct {
@@ -103,6 +108,7 @@ void docker_engine_faults(const struct job *job, struct engine_faults *faults)
         {has_little_memory, "resources: the docker engine refuses a memory limit below 6m"},
         {has_little_cpu, "resources: the docker engine refuses a CPU limit below 0.01"},
         {has_empty_command, "command: an empty list only works together with an entrypoint"},
+        {has_no_signal, "stop_signal: there is no such signal"},
         {has_relative_folder, "working_dir: the docker engine needs an absolute path"},
     };
 

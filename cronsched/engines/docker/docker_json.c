@@ -99,6 +99,13 @@ static int signal_read(const char *text)
     return 0;
 }
 
+bool docker_signal_valid(const char *text)
+{
+    int number = signal_read(text);
+
+    return number > 0 && number < NSIG;
+}
+
 static bool has_restart_policy(const json_t *host)
 {
     const char *name = text_of(json_object_get(host, "RestartPolicy"), "Name");

@@ -168,6 +168,10 @@ json_t *swarm_spec_json(const struct swarm_task *task, const char *cluster,
 /* A text in which Swarm finds no template. malloc'd. */
 char *swarm_literal(const char *text);
 
+/* ---- swarm_check.c: pure ---- */
+bool swarm_constraint_valid(const char *text); /* KEY == VALUE or KEY != VALUE, of a key that nodes have */
+bool swarm_name_valid(const char *name);       /* of a secret or a config */
+
 /* ---- swarm_guard.c ---- */
 #define SWARM_GUARD_PATH   "/.cronsched-guard"
 #define SWARM_GUARD_FOLDER "/.cronsched-mark"

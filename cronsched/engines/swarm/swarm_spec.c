@@ -82,6 +82,14 @@ static bool has_empty_command(const struct job *job)
     return job->has_command && job->command.count == 0 && !job->has_entrypoint;
 }
 
+static void name_faults(const struct strings *list, const char *key, const char *what,
+                        bool (*valid)(const char *name), struct engine_faults *faults)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (!valid(list->items[i]))
+            engine_fault(faults, ERR_INVALID, "%s: '%.100s' is %s", key, list->items[i], what);
+}
+
 void swarm_engine_faults(const struct job *job, struct engine_faults *faults)
 {
     static const struct {
@@ -105,6 +113,12 @@ void swarm_engine_faults(const struct job *job, struct engine_faults *faults)
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
         if (rules[i].applies(job))
             engine_fault(faults, ERR_UNSUPPORTED, "%s", rules[i].text);
+    name_faults(&job->constraints, "constraints", "not like 'node.labels.zone == a'", swarm_constraint_valid,
+                faults);
+    name_faults(&job->secrets, "secrets", "no name of a secret", swarm_name_valid, faults);
+    name_faults(&job->configs, "configs", "no name of a config", swarm_name_valid, faults);
+    if (job->stop_signal && !docker_signal_valid(job->stop_signal))
+        engine_fault(faults, ERR_INVALID, "stop_signal: there is no signal '%.50s'", job->stop_signal);
 }
 
 /* ---- texts ---- */
