@@ -65,7 +65,7 @@ enum conformance_said { SAID_NOTHING, SAID_NEVER, SAID_RAN, SAID_UNKNOWN };
 
 struct conformance_attempt {
     struct job *job;
-    char run[128], name[80], id[160], boot[160], identity[ENGINE_IDENTITY_MAX];
+    char run[128], name[80], id[160], boot[512], identity[ENGINE_IDENTITY_MAX];
     uint64_t ticket; /* of the request under way */
     bool may_have_run;
     enum conformance_said said;

@@ -76,6 +76,8 @@ static int make_kubernetes(struct engine **ret, const struct make_engine *with, 
                                     .max_armed = e->max_armed,
                                     .allow = e->allow,
                                     .files_dir = with->config->files_dir,
+                                    .retention_ms = with->retention_ms,
+                                    .sweep_ms = with->retention_ms,
                                     .data_dir = with->config->data_dir};
     int rc;
 

@@ -8,6 +8,7 @@
 #define TIME_MAX_MS INT64_C(253402300799999) /* the end of the year 9999 */
 #define TEXT_MAX    4096
 #define ID_MAX      150 /* what the journal and messages have room for */
+#define BOOT_MAX    500
 
 /* ---- requests ---- */
 
@@ -110,7 +111,7 @@ int engine_request_read(const json_t *json, enum engine_op *ret_op, struct engin
                 read_int(json, "previous_fire_ms", 0, TIME_MAX_MS, 0, &q.previous_fire_ms) &&
                 read_int(json, "started_ms", 0, TIME_MAX_MS, 0, &q.started_ms) &&
                 read_text(json, "name", ID_MAX, &q.name) && read_text(json, "run", ID_MAX, &q.run) &&
-                read_text(json, "id", ID_MAX, &q.id) && read_text(json, "boot", ID_MAX, &q.boot_id) &&
+                read_text(json, "id", ID_MAX, &q.id) && read_text(json, "boot", BOOT_MAX, &q.boot_id) &&
                 read_text(json, "identity", ID_MAX, &q.identity) &&
                 read_text(json, "cause", ID_MAX, &q.cause) && read_text(json, "job_name", ID_MAX, &job_name);
     int r;
@@ -195,7 +196,7 @@ int engine_answer_read(const json_t *json, struct engine_answer *ret, struct err
         !read_int(json, "exit_code", -1, 255, -1, &exit_code) ||
         !read_int(json, "starts", 0, INT_MAX, 0, &starts))
         return error_set(error, ERR_INVALID, "an answer with an impossible number");
-    if (!read_text(json, "id", ID_MAX, &a.id) || !read_text(json, "boot", ID_MAX, &a.boot_id) ||
+    if (!read_text(json, "id", ID_MAX, &a.id) || !read_text(json, "boot", BOOT_MAX, &a.boot_id) ||
         !read_text(json, "identity", ENGINE_IDENTITY_MAX - 1, &a.identity) ||
         !read_text(json, "cause", ID_MAX, &a.cause) || !cause_is_known(a.cause) ||
         !read_text(json, "text", TEXT_MAX, &a.text))

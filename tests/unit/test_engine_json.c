@@ -14,6 +14,7 @@ static void a_request_comes_back_as_it_was(void **state)
     json_t *def = json_pack("{s:[s,s], s:s}", "command", "echo", "\xc3\xa9 \"x\"", "stop_grace", "3s");
     json_t *params = json_pack("{s:s}", "p", "1"), *json;
     char *items[] = {(char *)"A=1=2", (char *)"B="};
+    char boot[201] = {0}; /* the docker engine's is as long */
     struct environment environment = {.items = items, .count = 2};
     struct engine_request q = {.ticket = 7,
                                .run = "j@20261122T030000Z",
@@ -22,7 +23,7 @@ static void a_request_comes_back_as_it_was(void **state)
                                .epoch = 9,
                                .name = "cs-1",
                                .id = "i",
-                               .boot_id = "b",
+                               .boot_id = boot,
                                .identity = "e",
                                .started_ms = 5,
                                .unresolved = true,
@@ -36,6 +37,7 @@ static void a_request_comes_back_as_it_was(void **state)
     enum engine_op op;
     struct job *job;
 
+    memset(boot, 'b', sizeof(boot) - 1);
     assert_int_equal(job_from_json(&job, "j", def, NULL, &error), 0);
     q.job = job;
     json = engine_request_json(ENGINE_FENCE, &q, &environment);

@@ -152,6 +152,8 @@ static void kube_status(const struct engine *engine, struct engine_status *ret)
         .stuck = (int)(file_reader_stuck(k->reader) + kube_access_stuck(k->access)),
     };
     snprintf(ret->identity, sizeof(ret->identity), "%s", k->identity);
+    snprintf(ret->version, sizeof(ret->version), "kubernetes %.50s", k->version);
+    ret->guarantee = ENGINE_AT_MOST_ONCE;
     if (k->clock_ms > CLOCK_TOLERATED_MS || k->clock_ms < -CLOCK_TOLERATED_MS)
         snprintf(ret->warning, sizeof(ret->warning),
                  "its clock differs from this server's by %lld s: times of runs are by its clock",
