@@ -233,6 +233,9 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(session)                                                                                               \
     X(session_end)                                                                                           \
     X(login_link)                                                                                            \
+    X(stats)                                                                                                 \
+    X(buckets)                                                                                               \
+    X(upcoming)                                                                                              \
     X(version)                                                                                               \
     X(healthz)                                                                                               \
     X(readyz)                                                                                                \

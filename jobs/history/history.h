@@ -15,9 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HISTORY_ROWS_MAX  10000 /* rows that one query answers at most */
-#define HISTORY_FIRED_MAX 50000 /* likewise, of FIRED */
-#define HISTORY_SCAN_MAX  20000 /* rows that one query with `match` looks at */
+#define HISTORY_ROWS_MAX    10000 /* rows that one query answers at most */
+#define HISTORY_FIRED_MAX   50000 /* likewise, of FIRED */
+#define HISTORY_BUCKETS_MAX 50000
+#define HISTORY_SCAN_MAX    20000 /* rows that one query with `match` looks at */
 
 /* A run as it is after a batch (the row is replaced as a whole), or a fire time that was skipped as a
  * run of its own (state "skipped"). */
@@ -65,6 +66,8 @@ enum history_query_kind {
     HISTORY_RUNS, /* array of runs (their json), newest first; job, state, verdict, cause, since, until, before, match,
                         limit: one more than HISTORY_ROWS_MAX is fine. With `match` the last element is a text, the id of the
                         run that was looked at last, when HISTORY_SCAN_MAX ended it */
+    HISTORY_BUCKETS, /* array of [bucket, verdict or state, number]: runs of `job` (NULL: all) in [since, until], by the
+                        instant in the id divided by bucket_ms; HISTORY_BUCKETS_MAX rows at most */
     HISTORY_RUN,     /* one run or null */
     HISTORY_SKIPS,   /* array of {"job","from","to","count","reason","text","time"} overlapping [since, until]
                       */
@@ -88,6 +91,7 @@ struct history_query {
     int64_t since_ms, until_ms;              /* 0: unbounded; runs: by at_ms; records: by time */
     int limit;                               /* 0: HISTORY_ROWS_MAX */
     uint64_t first, last;                    /* COPY, GAP, RECORDS */
+    int64_t bucket_ms;                       /* BUCKETS */
     const char *cause;                       /* RUNS: NULL: any; borrowed likewise */
     const char *before; /* RUNS: those behind this run in the order, whose instant is until_ms */
     /* RUNS: a choice of the caller's; called on a thread of the history, with what lives until the answer. NULL: all */

@@ -202,7 +202,7 @@ static void readers_close(struct store *s)
 
 static struct reader *reader_for(struct store *s, const struct history_query *q)
 {
-    bool is_long = q->kind == HISTORY_AUDIT || q->kind == HISTORY_COPY;
+    bool is_long = q->kind == HISTORY_AUDIT || q->kind == HISTORY_COPY || q->kind == HISTORY_BUCKETS;
 
     return &s->readers[is_long ? READER_LONG : READER_SHORT];
 }

@@ -287,6 +287,28 @@ static int query_runs(sqlite3 *db, const struct history_query *q, json_t *array,
                    error);
 }
 
+static json_t *bucket_json(sqlite3_stmt *row)
+{
+    return json_pack("[I,s,I]", (json_int_t)sqlite3_column_int64(row, 0), column(row, 1),
+                     (json_int_t)sqlite3_column_int64(row, 2));
+}
+
+static int query_buckets(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
+{
+    int64_t left = HISTORY_BUCKETS_MAX;
+    struct select s;
+    char sql[160];
+
+    assert(q->bucket_ms > 0 && q->since_ms >= 0);
+    snprintf(sql, sizeof(sql), "SELECT at / %lld AS bucket, coalesce(verdict, state), count(*) FROM runs",
+             (long long)q->bucket_ms);
+    select_init(&s, sql);
+    select_text(&s, "job = ?", q->job);
+    select_bound(&s, "at >= ?", q->since_ms);
+    select_bound(&s, "at <= ?", q->until_ms);
+    return collect(db, &s, " GROUP BY 1, 2 ORDER BY 1, 2", bucket_json, array, &left, error);
+}
+
 static int query_skips(sqlite3 *db, const struct history_query *q, json_t *array, struct error *error)
 {
     struct select s;
@@ -536,6 +558,9 @@ int store_query(sqlite3 *db, const struct history_query *q, json_t **ret, struct
         case HISTORY_RUNS:
         case HISTORY_RUN:
             rc = query_runs(db, q, result, error);
+            break;
+        case HISTORY_BUCKETS:
+            rc = query_buckets(db, q, result, error);
             break;
         case HISTORY_SKIPS:
             rc = query_skips(db, q, result, error);

@@ -254,6 +254,29 @@ json_t *scheduler_job_page_row(struct scheduler_job_page *page, size_t i);
 const char *scheduler_job_page_cursor(const struct scheduler_job_page *page, char *ret, size_t size);
 void scheduler_job_page_free(struct scheduler_job_page *page); /* before the scheduler; NULL is fine */
 
+/* The fire times of a span to come. */
+#define SCHEDULER_UPCOMING_SPAN_S    (31 * 24 * 3600)
+#define SCHEDULER_UPCOMING_ROWS_MAX  10000
+#define SCHEDULER_UPCOMING_BUCKETS   50000
+#define SCHEDULER_UPCOMING_TIMES_MAX 2000000 /* that are looked at: then it is truncated */
+struct scheduler_upcoming_query {
+    struct filter *filter;   /* taken with success; NULL: all jobs */
+    int64_t from_s, until_s; /* [from, until) */
+    int64_t bucket_s;
+    size_t limit; /* rows; 0: none, only their number */
+};
+struct scheduler_upcoming;
+/* ERR_INVALID: the span, or the number of buckets. */
+int scheduler_upcoming_new(struct scheduler_upcoming **ret, struct scheduler *s,
+                           const struct scheduler_upcoming_query *query, struct error *error);
+/* Some more. 0: there is more; 1: all is there; ERR_DEPOSED: the jobs it is over are gone. */
+int scheduler_upcoming_step(struct scheduler_upcoming *upcoming);
+/* {"from","to","total","truncated","buckets":[[ms,count,expected busy ms]...] that are not empty,"peak":{"time","count"}} */
+json_t *scheduler_upcoming_summary(const struct scheduler_upcoming *upcoming);
+/* {"job","time","paused","expected_ms"}, in order; NULL: there is no such row. */
+json_t *scheduler_upcoming_row(struct scheduler_upcoming *upcoming, size_t i);
+void scheduler_upcoming_free(struct scheduler_upcoming *upcoming); /* before the scheduler; NULL is fine */
+
 /* A walk over the jobs as they were when it began, so that a large answer can be made a piece at a time: each as it is when
  * it is read. Those made later are not in it. A few bytes for each job; alloc.h's way when memory is out. */
 struct scheduler_walk;

@@ -18,7 +18,7 @@
  *   apply_check.c, apply_jobs.c, backfill.c  the same: the two large ones
  *   restore.c         a snapshot and the batches of others become the state
  *   scheduler.c      entries: the journal's events, ticks, creation and end
- * status.c, job_row.c, walk.c, job_page.c and leader_stall.c read the state for people and call rules.c alone.
+ * status.c, job_row.c, walk.c, job_page.c, upcoming.c and leader_stall.c read the state for people and call rules.c alone.
  *
  * How it works: everything is level-triggered. A record changes the state; when its batch is durable, each
  * run that it touched is woken: launch_reconcile looks at the run's state and does the next thing (a request

@@ -85,6 +85,13 @@ class CommandLineAndServer(lab.Suite):
         self.assertIn("there is no key 'team'", wrong.err)
         good = self.one.http("GET", "/v1/jobs/good")[1]
         self.assertEqual(("s", "ok", 0, {"succeeded": 1}), (good["strip"], good["health"], good["failures"], good["counts"]))
+        stats = self.one.http("GET", "/v1/jobs/good/stats")[1]
+        self.assertEqual((1, 1, 1.0), (stats["durations"]["count"], stats["days"][0][2], stats["success_rate_30d"]))
+        counts = [c for _, c in self.one.http("GET", "/v1/runs/buckets?bucket=1d")[1]]
+        self.assertEqual({"succeeded": 1, "failed": 1}, counts[0])
+        to_come = self.one.http("GET", "/v1/upcoming?from=2026-12-31T23:00:00Z&to=2027-01-01T01:00:00Z&bucket=1h")[1]
+        self.assertEqual((1, "bad", "2027-01-01T00:00:00Z", False),
+                         (to_come["total"], to_come["times"][0]["job"], to_come["peak"]["time"], to_come["truncated"]))
         self.one.stop()  # what is kept is in the journal
         self.one.start()
         bad = self.one.http("GET", "/v1/jobs?limit=5&fields=job,strip,failures&q=job:bad")[1]

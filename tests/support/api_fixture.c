@@ -218,6 +218,31 @@ void scheduler_job_page_free(struct scheduler_job_page *p)
     free(p);
 }
 
+int scheduler_upcoming_new(struct scheduler_upcoming **ret, struct scheduler *s,
+                           const struct scheduler_upcoming_query *query, struct error *error)
+{
+    return error_set(error, ERR_INVALID, "there is no schedule here");
+}
+
+int scheduler_upcoming_step(struct scheduler_upcoming *u)
+{
+    return 1;
+}
+
+json_t *scheduler_upcoming_summary(const struct scheduler_upcoming *u)
+{
+    return NULL;
+}
+
+json_t *scheduler_upcoming_row(struct scheduler_upcoming *u, size_t i)
+{
+    return NULL;
+}
+
+void scheduler_upcoming_free(struct scheduler_upcoming *u)
+{
+}
+
 size_t scheduler_deaf_runs(struct scheduler *s, char *ret_text, size_t size)
 {
     return 0;

@@ -225,7 +225,7 @@ void assert_answer(const struct history_query *q, const char *key, const char *e
 
     json_array_foreach(result, i, item)
     {
-        json_t *value = json_object_get(item, key);
+        json_t *value = key ? json_object_get(item, key) : item;
         char *dump = json_is_string(value) ? alloc_text(json_string_value(value))
                                            : json_dumps(value, JSON_ENCODE_ANY);
 

@@ -219,15 +219,81 @@ static void a_page_of_many_jobs_costs_little(void **state)
     assert_true(all_us < 200000);
 }
 
+/* ---- what is to come ---- */
+
+static struct scheduler_upcoming *upcoming(int64_t hours, size_t limit)
+{
+    struct scheduler_upcoming_query q = {
+        .from_s = 1798761600, .until_s = 1798761600 + hours * 3600, .bucket_s = 3600, .limit = limit};
+    struct scheduler_upcoming *u = NULL;
+    struct error e;
+
+    if (scheduler_upcoming_new(&u, b.scheduler, &q, &e) < 0)
+        fail_msg("%s", e.text);
+    while (scheduler_upcoming_step(u) == 0)
+        ;
+    return u;
+}
+
+static void what_is_to_come_is_counted_and_the_first_are_listed(void **state)
+{
+    char last[64] = "";
+    struct scheduler_upcoming *u;
+    json_t *row, *sum;
+
+    (void)state;
+    bench_fill(50, "* * * * *");
+    u = upcoming(2, 70);
+    sum = scheduler_upcoming_summary(u);
+    assert_int_equal(json_integer_value(json_object_get(sum, "total")), 50 * 120);
+    assert_int_equal(json_array_size(json_object_get(sum, "buckets")), 2);
+    json_decref(sum);
+    for (size_t i = 0; i < 70; i++) {
+        const char *time;
+
+        row = scheduler_upcoming_row(u, i);
+        time = json_string_value(json_object_get(row, "time"));
+        assert_true(strcmp(time, last) >= 0);
+        assert_true(strncmp(time, "2027-01-01T00:0", 15) == 0);
+        snprintf(last, sizeof(last), "%s", time);
+        json_decref(row);
+    }
+    assert_null(scheduler_upcoming_row(u, 70));
+    scheduler_upcoming_free(u);
+}
+
+static void nothing_to_come_is_nothing(void **state)
+{
+    struct scheduler_upcoming_query bad = {.from_s = 5, .until_s = 5, .bucket_s = 60};
+    struct scheduler_upcoming *u = upcoming(24, 10);
+    json_t *sum = scheduler_upcoming_summary(u);
+    struct error e;
+
+    (void)state;
+    assert_int_equal(json_integer_value(json_object_get(sum, "total")), 0);
+    assert_true(json_is_null(json_object_get(json_object_get(sum, "peak"), "time")));
+    assert_null(scheduler_upcoming_row(u, 0));
+    json_decref(sum);
+    scheduler_upcoming_free(u);
+    assert_int_equal(scheduler_upcoming_new(&u, b.scheduler, &bad, &e), ERR_INVALID);
+    bad.until_s = 5 + SCHEDULER_UPCOMING_SPAN_S + 1;
+    assert_int_equal(scheduler_upcoming_new(&u, b.scheduler, &bad, &e), ERR_INVALID);
+}
+
 #define BENCH(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BENCH(each_job_comes_once_in_every_order),      BENCH(an_empty_list_has_one_page),
-        BENCH(a_filter_chooses_before_the_page_is_cut), BENCH(a_job_that_goes_meanwhile_leaves_a_gap),
-        BENCH(a_cursor_that_nobody_gave_is_refused),    BENCH(fields_are_those_that_there_are),
+        BENCH(each_job_comes_once_in_every_order),
+        BENCH(an_empty_list_has_one_page),
+        BENCH(a_filter_chooses_before_the_page_is_cut),
+        BENCH(a_job_that_goes_meanwhile_leaves_a_gap),
+        BENCH(a_cursor_that_nobody_gave_is_refused),
+        BENCH(fields_are_those_that_there_are),
         BENCH(a_page_of_many_jobs_costs_little),
+        BENCH(what_is_to_come_is_counted_and_the_first_are_listed),
+        BENCH(nothing_to_come_is_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
