@@ -24,9 +24,11 @@
 #define API_PEER_BYTES_MAX            (128 * 1024)
 #define API_AUDIT_MS                  (10 * 60 * 1000)
 #define API_LOG_STREAMS_MAX           64
-#define API_LOG_STREAMS_CALLER        16  /* of one caller */
-#define API_LOG_STREAMS_KEPT          16  /* only admins get the last ones */
-#define API_LOG_POLL_MS               250 /* how often a log that is followed is looked at */
+#define API_LOG_STREAMS_CALLER        16   /* of one caller */
+#define API_LOG_STREAMS_KEPT          16   /* only admins get the last ones */
+#define API_LOG_POLL_MS               250  /* how often a log that is followed is looked at */
+#define API_JOB_PAGE_MAX              1000 /* rows of a page of jobs */
+#define API_METRICS_TYPE              "text/plain; version=0.0.4; charset=utf-8"
 #define API_EVENTS_SUBSCRIBERS_MAX    256
 #define API_EVENTS_SUBSCRIBERS_CALLER 8
 #define API_METRICS_BYTES_MAX         (4 * 1024 * 1024)
@@ -115,6 +117,7 @@ struct api_options {
     mode_t socket_mode;
     const gid_t *socket_group;
     bool insecure, loopback_read;
+    int metrics_jobs;   /* so many jobs have metrics of their own */
     char *const *hosts; /* names of this server in a Host header, beside `advertise` */
     size_t host_count;
     struct http_options limits; /* only its limits are used; 0: the defaults */

@@ -63,7 +63,7 @@ static bool read_page(struct api *api, struct http_request *request, struct job_
     int limit = 0;
     int64_t stale_ms = 0;
 
-    if (!api_query_int(request, "limit", 1, SCHEDULER_JOB_PAGE_MAX, &limit) ||
+    if (!api_query_int(request, "limit", 1, API_JOB_PAGE_MAX, &limit) ||
         !api_query_word(request, "sort", order_words, 4, &sort) ||
         !api_query_word(request, "order", direction_words, 2, &order) ||
         !api_query_duration(request, "stale", &stale_ms))
@@ -73,7 +73,7 @@ static bool read_page(struct api *api, struct http_request *request, struct job_
     list->page.descending = order ? strcmp(order, "desc") == 0 : list->page.order >= SCHEDULER_BY_LAST;
     list->page.stale_before_ms = stale ? api->context.wall_ms(api->context.arg) - stale_ms : 0;
     list->paged = limit || sort || order || stale || list->page.after;
-    list->page.limit = limit ? (size_t)limit : SCHEDULER_JOB_PAGE_MAX;
+    list->page.limit = limit ? (size_t)limit : API_JOB_PAGE_MAX;
     return true;
 }
 

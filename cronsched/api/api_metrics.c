@@ -410,7 +410,7 @@ void api_handle_metrics(struct http_request *request, void *arg)
     put_process(&t, c);
     if (t.failed)
         http_reply_error(request, t.failed, "the metrics take more than %d bytes", API_METRICS_BYTES_MAX);
-    else
-        http_reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", text_str(&t));
+    else if (!api_job_metrics_reply(api, request, text_str(&t)))
+        http_reply_text(request, 200, API_METRICS_TYPE, text_str(&t));
     text_release(&t);
 }

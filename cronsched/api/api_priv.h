@@ -67,6 +67,9 @@ struct api {
     void *closed_arg;
 };
 
+/* Answers /metrics: `before`, and those of jobs. False: there are none of jobs to be told here. */
+bool api_job_metrics_reply(struct api *api, struct http_request *request, const char *before);
+
 /* ---- who sees what (api_view.c) ---- */
 
 /* What this caller may see of it. Takes the reference; returns one, NULL: no memory. */

@@ -81,6 +81,7 @@ struct config {
     bool insecure;
     int64_t resolve_within_ms, late_grace_ms;
     int64_t max_state_bytes;
+    int metrics_jobs;
     enum config_log log;
     enum log_level log_level;
 };

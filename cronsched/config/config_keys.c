@@ -65,6 +65,8 @@
       "how late a run may start before catch_up applies")                                                    \
     X("max_state", "max-state", SIZE, max_state_bytes, "SIZE", "64m",                                        \
       "size of the live state; what would make it larger is refused")                                        \
+    X("metrics_jobs", "metrics-jobs", JOBS, metrics_jobs, "N", "1000",                                       \
+      "how many jobs have metrics of their own, the first by name")                                          \
     X("log", "log", LOG, log, "human|json", NULL,                                                            \
       "form of the log (default human on a terminal, else json)")                                            \
     X("log_level", "log-level", LOG_LEVEL, log_level, "error|warning|info|debug", "info",                    \
@@ -336,13 +338,13 @@ static int parse_positive(const char *value, enum config_kind kind, int64_t *ret
     return 0;
 }
 
-static int parse_count(const char *value, int *ret, struct error *error)
+static int parse_count(const char *value, int most, int *ret, struct error *error)
 {
     char *end;
     long n = strtol(value, &end, 10);
 
-    if (*end || end == value || n < 1 || n > CONFIG_COUNT_MAX)
-        return error_set(error, ERR_INVALID, "'%s' is not a number from 1 to %d", value, CONFIG_COUNT_MAX);
+    if (*end || end == value || n < 1 || n > most)
+        return error_set(error, ERR_INVALID, "'%s' is not a number from 1 to %d", value, most);
     *ret = (int)n;
     return 0;
 }
@@ -354,7 +356,9 @@ static int parse_plain(const char *value, enum config_kind kind, void *field, st
     case CONFIG_KIND_BOOL:
         return parse_bool(value, field, error);
     case CONFIG_KIND_COUNT:
-        return parse_count(value, field, error);
+        return parse_count(value, CONFIG_COUNT_MAX, field, error);
+    case CONFIG_KIND_JOBS:
+        return parse_count(value, CONFIG_JOBS_MAX, field, error);
     case CONFIG_KIND_GROUP:
         return parse_group(value, field, error);
     case CONFIG_KIND_MODE:
@@ -460,6 +464,7 @@ static const char *kind_wanted(enum config_kind kind)
     case CONFIG_KIND_DURATION:
         return "a duration such as 10s";
     case CONFIG_KIND_COUNT:
+    case CONFIG_KIND_JOBS:
         return "a number";
     default:
         return "a text";
@@ -472,7 +477,7 @@ void config_set_node(struct config_reader *reader, const struct config_key *key,
     bool ok = node->kind == YAML_TEXT ||
               ((key->kind == CONFIG_KIND_SIZE || key->kind == CONFIG_KIND_DURATION ||
                 key->kind == CONFIG_KIND_MODE || key->kind == CONFIG_KIND_GROUP ||
-                key->kind == CONFIG_KIND_COUNT) &&
+                key->kind == CONFIG_KIND_COUNT || key->kind == CONFIG_KIND_JOBS) &&
                node->kind == YAML_INT);
 
     if (key->kind == CONFIG_KIND_BOOL)

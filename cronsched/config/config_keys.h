@@ -9,6 +9,7 @@
 #define CONFIG_NAME_MAX 64
 
 #define CONFIG_COUNT_MAX 100
+#define CONFIG_JOBS_MAX  10000
 
 enum config_kind {
     CONFIG_KIND_NAME,
@@ -22,6 +23,7 @@ enum config_kind {
     CONFIG_KIND_DURATION,
     CONFIG_KIND_SIZE,
     CONFIG_KIND_COUNT,
+    CONFIG_KIND_JOBS, /* a number of them */
     CONFIG_KIND_BOOL,
     CONFIG_KIND_LOG,
     CONFIG_KIND_LOG_LEVEL,

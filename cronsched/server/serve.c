@@ -588,6 +588,7 @@ static int start_api(struct serve *s, struct error *error)
         .tls_key = s->config.tls_key,
         .insecure = s->config.insecure,
         .loopback_read = s->config.loopback_read,
+        .metrics_jobs = s->config.metrics_jobs,
         .hosts = s->config.allowed_hosts,
         .host_count = s->config.allowed_host_count,
         .socket_mode = s->config.socket_mode,

@@ -218,3 +218,27 @@ json_t *scheduler_job_page_row(struct scheduler_job_page *p, size_t i)
         return json_null(); /* it was deleted meanwhile */
     return job_row(p->s, p->places[i].job, p->query.fields);
 }
+
+bool scheduler_job_page_numbers(const struct scheduler_job_page *p, size_t i,
+                                struct scheduler_job_numbers *ret)
+{
+    size_t count = p->count < p->query.limit ? p->count : p->query.limit;
+    struct job_state *j;
+    int64_t next_ms;
+
+    assert(p->done);
+    if (i >= count || p->generation != p->s->job_generation)
+        return false;
+    j = p->places[i].job;
+    next_ms = j->def ? status_next_ms(p->s, j) : HEAP_NEVER;
+    *ret = (struct scheduler_job_numbers){.name = j->name,
+                                          .recent = state_recent(j),
+                                          .next_ms = next_ms == HEAP_NEVER ? 0 : next_ms,
+                                          .last_ended_ms = j->last_ended_ms,
+                                          .paused = state_paused(&p->s->state, j)};
+    LIST_EACH(link, &j->runs)
+    {
+        ret->running += LIST_ITEM(link, struct run, of_job)->fired;
+    }
+    return true;
+}

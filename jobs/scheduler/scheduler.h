@@ -15,6 +15,7 @@
 #include "jobs/engine/engine.h"
 #include "jobs/history/history.h"
 #include "jobs/state/journal.h"
+#include "jobs/state/recent.h"
 
 struct scheduler;
 struct filter; /* jobs/state/filter.h */
@@ -217,7 +218,7 @@ enum scheduler_job_field {
 int scheduler_job_fields(const char *list, uint64_t *ret, struct error *error);
 
 /* A page of the list of jobs. */
-#define SCHEDULER_JOB_PAGE_MAX     1000
+#define SCHEDULER_JOB_PAGE_MAX     10000
 #define SCHEDULER_JOB_FIELDS_ALL   (~UINT64_C(0))
 #define SCHEDULER_JOB_FIELD(field) (UINT64_C(1) << JOB_FIELD_##field)
 /* What the list of all jobs has had since version 0.1, and has when nobody names other fields. */
@@ -250,6 +251,16 @@ int scheduler_job_page_step(struct scheduler_job_page *page);
 size_t scheduler_job_page_total(const struct scheduler_job_page *page); /* that match, on all pages */
 /* A new reference; null: it was deleted meanwhile; NULL: there is no such row. */
 json_t *scheduler_job_page_row(struct scheduler_job_page *page, size_t i);
+/* The same as numbers. False: there is no such row. */
+struct scheduler_job_numbers {
+    const char *name; /* borrowed until the scheduler is entered again */
+    struct recent recent;
+    int64_t next_ms, last_ended_ms; /* 0: none */
+    int running;
+    bool paused;
+};
+bool scheduler_job_page_numbers(const struct scheduler_job_page *page, size_t i,
+                                struct scheduler_job_numbers *ret);
 /* Of the next page; NULL: this is the last one. */
 const char *scheduler_job_page_cursor(const struct scheduler_job_page *page, char *ret, size_t size);
 void scheduler_job_page_free(struct scheduler_job_page *page); /* before the scheduler; NULL is fine */

@@ -89,6 +89,7 @@ class CommandLineAndServer(lab.Suite):
         self.assertEqual((1, 1, 1.0), (stats["durations"]["count"], stats["days"][0][2], stats["success_rate_30d"]))
         counts = [c for _, c in self.one.http("GET", "/v1/runs/buckets?bucket=1d")[1]]
         self.assertEqual({"succeeded": 1, "failed": 1}, counts[0])
+        self.assertEqual((1, 0), (self.one.metric("cronsched_job_failures_in_a_row"), self.one.metric("cronsched_job_metrics_left_out")))
         to_come = self.one.http("GET", "/v1/upcoming?from=2026-12-31T23:00:00Z&to=2027-01-01T01:00:00Z&bucket=1h")[1]
         self.assertEqual((1, "bad", "2027-01-01T00:00:00Z", False),
                          (to_come["total"], to_come["times"][0]["job"], to_come["peak"]["time"], to_come["truncated"]))

@@ -206,6 +206,19 @@ json_t *scheduler_job_page_row(struct scheduler_job_page *p, size_t i)
     return i < p->query.limit && p->from + i < 2 ? json_pack("{s:s}", "job", names[p->from + i]) : NULL;
 }
 
+bool scheduler_job_page_numbers(const struct scheduler_job_page *p, size_t i,
+                                struct scheduler_job_numbers *ret)
+{
+    static const char *const names[] = {"hourly", "nightly"};
+
+    if (i >= p->query.limit || i >= 2)
+        return false;
+    *ret = (struct scheduler_job_numbers){.name = names[i], .next_ms = 1000, .paused = i};
+    recent_init(&ret->recent);
+    ret->recent.counts[VERDICT_FAILED] = i;
+    return true;
+}
+
 const char *scheduler_job_page_cursor(const struct scheduler_job_page *p, char *ret, size_t size)
 {
     snprintf(ret, size, "%zu", p->from + p->query.limit);
