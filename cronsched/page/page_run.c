@@ -54,6 +54,12 @@ static void add_log(struct html *w, const char *log)
     text_release(&t);
 }
 
+/* More may be printed yet. */
+static bool goes_on(const json_t *run)
+{
+    return !page_text(run, "verdict")[0] && strcmp(page_text(run, "state"), "running") == 0;
+}
+
 static void log_part(struct html *w, const json_t *model, const struct page_view *view)
 {
     const char *run = page_text(json_object_get(model, "run"), "run");
@@ -67,11 +73,12 @@ static void log_part(struct html *w, const json_t *model, const struct page_view
     html_close(w);
     if (page_text(model, "log_note")[0])
         html_element(w, "p", "none", page_text(model, "log_note"));
-    if (page_text(model, "log")[0]) {
+    if (page_text(model, "log")[0] || goes_on(json_object_get(model, "run"))) {
         html_open(w, "pre");
         html_attr(w, "class", "log");
         html_attr(w, "tabindex", "0");
         html_attr(w, "aria-label", "Log");
+        html_attr(w, "data-follow", goes_on(json_object_get(model, "run")) ? attempt : NULL);
         add_log(w, page_text(model, "log"));
         html_close(w);
     }

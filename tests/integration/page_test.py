@@ -68,7 +68,7 @@ class Page(lab.Suite):
         server = self.serve()
         jobs = {"bad": {"command": ["sh", "-c", "printf '\\033[31mred\\033[0m <b>bold</b>\\n'; exit 3"], "description": HOSTILE},
                 "good": {"command": ["true"], "schedule": "0 3 * * *", "timezone": "Europe/Paris", "owner": "alice"},
-                "slow": {"command": ["sleep", "120"]}, "idle": {"command": ["true"], "schedule": "0 0 1 1 *"}}
+                "slow": {"command": ["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do printf '\\033[1mtick\\033[0m %s\\n' $i; sleep 1; done; sleep 100"]}, "idle": {"command": ["true"], "schedule": "0 0 1 1 *"}}
         server.apply(jobs)
         run = server.cli.trigger("bad")
         server.cli.wait_end(run)
@@ -139,6 +139,8 @@ class Page(lab.Suite):
         browser.find("form.card button").click()
         self.assertEqual(3, len(server.cli.runs("good")))
         browser.get(f"{self.base}/ui/runs/{slow}")
+        lab.wait_for(lambda: "tick 9" in browser.text("pre.log"), 30, "the log to go on")
+        self.assertEqual([f"tick {i}" for i in range(1, 10)], browser.text("pre.log").split("\n"))
         browser.find("button[value=kill]").click()
         browser.find("form.card button").click()
         self.assertEqual("killed", server.cli.wait_end(slow)["verdict"])
@@ -146,23 +148,28 @@ class Page(lab.Suite):
         self.assertEqual([], browser.complaints())
 
     def without_scripts(self, browser, server, run):
+        def at(selector, text):
+            lab.wait_for(lambda: browser.all(selector) and text in browser.text(selector), 20, f"{text} at {selector}", every=0.05)
+
         browser.look(scripts=False)
         browser.get(self.base + "/ui/jobs")
         browser.find("input[name=q]:not(#jump)").send_keys("owner:alice")
         browser.find(".filter button").click()
-        self.assertEqual(["good"], [e.get_attribute("data-job") for e in browser.all("tbody tr")])
+        lab.wait_for(lambda: browser.attributes("tbody tr", "data-job") == ["good"], 20, "the filter", every=0.05)
         browser.find("thead a").click()
-        self.assertIn("sort=name", browser.driver.current_url)
+        lab.wait_for(lambda: "sort=name" in browser.driver.current_url, 20, "the order", every=0.05)
         self.assertIn("q=owner", browser.driver.current_url)
         browser.find("tbody th a").click()
+        at("h1", "good")
         browser.find("button[value=resume]").click()
+        at("h1", "Resume")
         browser.find("form.card button").click()
-        self.assertEqual("good", browser.text("h1"))
+        at("h1", "good")
         self.assertEqual(["idle"], [j["job"] for j in server.cli.json("jobs", "--paused")])
         browser.get(f"{self.base}/ui/runs/{run}")
         self.assertEqual("red <b>bold</b>", browser.text("pre.log"))
         browser.find("button[value=dark]").click()
-        self.assertEqual("dark", browser.find("html").get_attribute("data-theme"))
+        lab.wait_for(lambda: browser.attributes("html", "data-theme") == ["dark"], 20, "the theme", every=0.05)
         browser.look()
 
     def after_the_server_was_away(self, browser, server):

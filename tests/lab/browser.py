@@ -2,6 +2,8 @@
 
 import shutil
 
+from place import wait_for
+
 VIOLATIONS = ("addEventListener('securitypolicyviolation', e => { (window.violations = window.violations || [])"
               ".push(e.violatedDirective + ' ' + e.blockedURI + ' ' + e.sample) })")
 
@@ -47,7 +49,8 @@ class Browser:
         return self.driver.execute_script(script, *words)
 
     def find(self, selector):
-        return self.driver.find_element("css selector", selector)
+        """The first such element, once there is one: a page may be on its way."""
+        return wait_for(lambda: next(iter(self.all(selector)), None), 20, f"an element {selector}", every=0.02)
 
     def all(self, selector):
         return self.driver.find_elements("css selector", selector)
@@ -61,6 +64,9 @@ class Browser:
             except StaleElementReferenceException:
                 continue
         raise AssertionError(f"{selector} is replaced again and again")
+
+    def attributes(self, selector, name):
+        return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.getAttribute(arguments[1]))", selector, name)
 
     def complaints(self):
         """What the browser refused or missed since this was asked last: violations of the policy, errors of scripts."""

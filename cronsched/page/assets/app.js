@@ -33,7 +33,7 @@ async function refresh() {
   waiting = 0;
   looked = Date.now();
   for (const part of document.querySelectorAll("[data-part]")) {
-    if (document.hidden) continue;
+    if (document.hidden || part.classList.contains("followed")) continue;
     if (inUse(part)) { offer(part); continue; }
     try {
       const now = await fetchPart(/** @type {HTMLElement} */ (part).dataset.part);
@@ -122,6 +122,36 @@ if (document.querySelector("[data-part]") && globalThis.EventSource) {
   if (others && navigator.locks) navigator.locks.request("cronsched-events", () => { connect(); return new Promise(() => {}); });
   else connect();
 }
+
+// ---- a log that goes on ----
+
+const SEQUENCE = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[^[\]])/g; // what steers a terminal
+const CUT = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b\n]*)?$/; // the beginning of one
+const PIECES_MAX = 2000;
+
+async function follow(log) {
+  const run = location.pathname.split("/").pop();
+  const answer = await fetch(`/v1/runs/${run}/logs?attempt=${log.dataset.follow}&tail=500&follow=1`, { credentials: "same-origin" });
+  if (!answer.ok || !answer.body) return;
+  const part = log.closest("[data-part]"), reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "", first = true;
+  part.classList.add("followed");
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const low = log.scrollHeight - log.scrollTop - log.clientHeight < 40; // who has scrolled up stays there
+    const text = rest + value;
+    rest = CUT.exec(text)?.[0] ?? "";
+    if (first) log.textContent = "";
+    first = false;
+    log.append(text.slice(0, text.length - rest.length).replace(SEQUENCE, "").replace(/\r\n?/g, "\n"));
+    while (log.childNodes.length > PIECES_MAX) log.firstChild.remove();
+    if (low) log.scrollTop = log.scrollHeight;
+  }
+  part.classList.remove("followed");
+  changed();
+}
+for (const log of document.querySelectorAll("pre[data-follow]")) follow(log).catch(() => {});
 
 // ---- times ----
 
