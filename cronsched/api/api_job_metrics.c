@@ -182,8 +182,7 @@ bool api_job_metrics_reply(struct api *api, struct http_request *request, const 
         free(m);
         return false;
     }
-    m->rows = (struct api_rows){job_metrics_next, job_metrics_release, .type = API_METRICS_TYPE,
-                                .whole = API_METRICS_BYTES_MAX};
+    m->rows = (struct api_rows){job_metrics_next, job_metrics_release, .type = API_METRICS_TYPE};
     api_rows_reply(api, request, "", &m->rows);
     return true;
 }

@@ -19,7 +19,7 @@
     "insecure: true: what would be refused is served: tokens and results may pass unencrypted"
 
 #define API_USELESS                                                                                          \
-    "over TCP nobody has a role here, since there is no tokens_file: only other replicas are answered"
+    "over TCP nobody has a role here but those who log in by 'cronsched ui', since there is no tokens_file"
 
 #define API_LINKS_MAX 16
 #define API_LINK_MS   (2 * 60 * 1000)

@@ -319,6 +319,12 @@ static ssize_t on_fetch(void *cls, uint64_t position, char *buffer, size_t max)
     return (ssize_t)n;
 }
 
+/* Logs and events go out as they come, and nobody is to hold them back to compress them. */
+static bool is_for_programs(const char *type)
+{
+    return strcmp(type, "application/json") == 0 || strncmp(type, "text/plain; version=", 20) == 0;
+}
+
 struct http_stream *http_reply_stream(struct http_request *r, int status, const char *type,
                                       const struct http_stream_events *events, void *arg)
 {
@@ -344,7 +350,7 @@ struct http_stream *http_reply_stream(struct http_request *r, int status, const 
     s->events = *events;
     s->arg = arg;
     r->stream = s;
-    if (strcmp(type, "application/json") == 0 && http_accepts_gzip(asked(r, "Accept-Encoding")))
+    if (is_for_programs(type) && http_accepts_gzip(asked(r, "Accept-Encoding")))
         s->gzip = http_gzip_new(); /* NULL: it is sent as it is */
     if (s->gzip)
         http_reply_header(r, "Content-Encoding", "gzip");
