@@ -428,9 +428,9 @@ class CommandLineAndServer(lab.Suite):
         for role, cli in clis.items():
             with open(cli.environment["CRONSCHED_TOKEN_FILE"], encoding="ascii") as f:
                 token = f.read().strip()
-            for path in paths:
-                url = path.replace("{job}", "sly").replace("{run}", urllib.parse.quote(run)) + queries.get(path, "")
+            for path in [*paths, "/ui/", "/ui/jobs", "/ui/jobs/{job}", "/ui/runs", "/ui/runs/{run}"]:
                 endless = path == "/v1/events"
+                url = path.replace("{job}", "sly").replace("{run}", urllib.parse.quote(run)) + queries.get(path, "")
                 done = subprocess.run(["curl", "-s", "--max-time", "1" if endless else "20", "--unix-socket", self.one.socket,
                                        "-H", f"Authorization: Bearer {token}", f"http://localhost{url}"],
                                       capture_output=True, text=True, check=False)
@@ -439,7 +439,7 @@ class CommandLineAndServer(lab.Suite):
                 if "hunter2" in done.stdout:
                     shown[role].add(path)
         self.assertEqual(set(), shown["read"])
-        for path in ("/v1/defs", "/v1/jobs/{job}", "/v1/runs/{run}", "/v1/records"):
+        for path in ("/v1/defs", "/v1/jobs/{job}", "/v1/runs/{run}", "/v1/records", "/ui/jobs/{job}", "/ui/runs/{run}"):
             self.assertIn(path, shown["operate"])
         self.assertIn("(hidden)", clis["read"].check("show", "sly").out)
         self.assertNotIn("hunter2", clis["read"].check("explain", "sly", at).out)
