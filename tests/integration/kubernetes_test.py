@@ -368,7 +368,7 @@ class Answers(KubeSuite):
         self.kube.on("GET", "watch=1", b"HTTP/1.1 200 OK\r\n\r\n{\"type\":\"MODIFIED\",\"obj\n")
         self.kube.on("GET", "watch=1", 410)
         self.assertEqual("succeeded", server.cli.wait_end(run)["verdict"])
-        lists = self.kube.count("GET", "limit=500")
+        lists = self.kube.count("GET", "limit=200")
         self.assertLess(lists, 15, self.kube.asked)
 
     def test_an_api_that_is_away_ends_nothing(self):
@@ -380,6 +380,17 @@ class Answers(KubeSuite):
         self.kube.up()
         found = server.cli.wait_end(run)
         self.assertEqual(("failed", 4, 1), (found["verdict"], found["exit_code"], self.ledger.starts(run)), found)
+
+    def test_what_waits_while_its_run_is_lost_does_not_start_some_day(self):
+        server = self.begin({"j": self.job(constraints=["zone == b"])}, resolve_within="3s")
+        run = server.cli.trigger("j")
+        lab.wait_for(lambda: "Unschedulable" in str(server.cli.run(run)), 20, lambda: f"{server.cli.run(run)}")
+        self.kube.down()
+        found = server.cli.wait_end(run)
+        self.assertEqual("lost", found["verdict"], found)
+        self.kube.up()
+        self.gone(run)
+        self.assertEqual({}, self.ledger.starts())
 
     def test_a_pod_that_is_gone_without_a_trace_is_lost(self):
         server = self.begin({"j": self.job("sleep 30")})
@@ -405,7 +416,7 @@ class Answers(KubeSuite):
                      b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
                      b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"]
         server = self.begin({f"j{i}": self.job("sleep 0.2") for i in range(4)})
-        paths = [("GET", "/pods/cs-"), ("PATCH", "/pods/cs-"), ("POST", "/pods?"), ("GET", "limit=500"), ("GET", "watch=1"),
+        paths = [("GET", "/pods/cs-"), ("PATCH", "/pods/cs-"), ("POST", "/pods?"), ("GET", "limit=200"), ("GET", "watch=1"),
                  ("DELETE", "/pods/cs-"), ("GET", "/log?")]
         for number, answer in enumerate(nonsense):
             self.kube.on(*paths[number % len(paths)], answer)

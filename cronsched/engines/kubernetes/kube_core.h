@@ -37,7 +37,7 @@
 #define KUBE_GONE_IDS  64
 #define KUBE_TICK_MS   50
 #define KUBE_SWEEP_MAX 64 /* Pods that one sweep removes */
-#define KUBE_PAGE      "500"
+#define KUBE_PAGE      "200"
 
 #define KUBE_GATE      "cronsched.io/release"
 #define KUBE_FINALIZER "cronsched.io/evidence"

@@ -114,9 +114,10 @@ static char **arguments(const json_t *exec)
 {
     const json_t *list = json_object_get(exec, "args");
     size_t n = json_array_size(list);
+    const char *command = json_string_value(json_object_get(exec, "command"));
     char **argv = alloc_zero((n + 2) * sizeof(*argv));
 
-    argv[0] = alloc_text(json_string_value(json_object_get(exec, "command")));
+    argv[0] = alloc_text(command ? command : "");
     for (size_t i = 0; i < n; i++)
         argv[i + 1] = alloc_text(json_string_value(json_array_get(list, i)));
     return argv;
@@ -204,7 +205,7 @@ static int spawn(struct child *c, const json_t *exec, const json_t *cluster_info
     posix_spawnattr_init(&attr);
     r = set_up(&files, &attr, out, err);
     if (r == 0)
-        r = posix_spawnp(&c->pid, argv[0], &files, &attr, argv, envp);
+        r = argv[0] ? posix_spawnp(&c->pid, argv[0], &files, &attr, argv, envp) : ENOENT;
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
     free_list(argv);

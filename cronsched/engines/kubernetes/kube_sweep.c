@@ -4,9 +4,11 @@
  *
  *   our gate is there  of a lower epoch, or older than the retention: DELETE at the version that was listed
  *   over               its container has ended, or never can start: DELETE
+ *   waits              released, and its run has ended without it, as lost: DELETE, so that it does not start some day; the
+ *                      next sweep finds it over
  *   running            nothing
  *
- * then the finalizer off. A Pod that somebody else has deleted has our finalizer alone to go. At most KUBE_SWEEP_MAX are
+ * then the finalizer off, of what is over. A Pod that somebody else has deleted has our finalizer alone to go. At most KUBE_SWEEP_MAX are
  * removed, one after the other; any failure ends the sweep, and the next one comes by again. What a list says of a Pod may be
  * old: a DELETE at its version finds out.
  */
@@ -33,6 +35,7 @@ struct kube_sweep {
     int removed;
     int64_t epoch, engine_ms;
     struct kube_id id; /* under way */
+    bool over;         /* likewise: it has ended, or was never released */
 };
 
 static void go_on(struct kube_sweep *w);
@@ -86,19 +89,25 @@ static void on_deleted(void *arg, const struct http_answer *answer)
     w->call = NULL;
     if (answer->outcome != HTTP_ANSWERED || answer->status == 401 || answer->status == 429)
         finish(w);
-    else if (answer->status == 200 || answer->status == 202)
+    else if (w->over && (answer->status == 200 || answer->status == 202))
         take_finalizer(w);
     else
         go_on(w); /* it has changed, or is gone */
 }
 
+static bool is_over(const struct kube_state *pod)
+{
+    return pod->gated || (pod->event != ENGINE_PENDING && pod->event != ENGINE_STARTED);
+}
+
 static void delete_it(struct kube_sweep *w, const struct kube_state *pod)
 {
     char path[KUBE_PATH_MAX];
-    json_t *body = json_pack("{s:i, s:{s:s, s:s}}", "gracePeriodSeconds", 0, "preconditions", "uid",
-                             pod->id.uid, "resourceVersion", pod->version);
+    json_t *body = json_pack("{s:i, s:{s:s, s:s}}", "gracePeriodSeconds", is_over(pod) ? 0 : 1,
+                             "preconditions", "uid", pod->id.uid, "resourceVersion", pod->version);
 
     w->id = pod->id;
+    w->over = is_over(pod);
     kube_pod_path(path, &w->id, "");
     ask(w, &(struct kube_call){.method = "DELETE", .path = path, .body = body}, on_deleted);
     json_decref(body);
@@ -106,9 +115,22 @@ static void delete_it(struct kube_sweep *w, const struct kube_state *pod)
 
 /* ---- which ---- */
 
-static bool is_over(const struct kube_state *pod)
+/* A watch alone is of a run that was given up: what is kept has one. */
+static bool is_busy(struct kube *k, const char *id, const char *run)
 {
-    return pod->event != ENGINE_PENDING && pod->event != ENGINE_STARTED;
+    struct list *const lists[] = {&k->tasks.queue, &k->tasks.urgent, &k->tasks.active, &k->tasks.aside};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        LIST_EACH(link, lists[i])
+        {
+            const struct task *t = LIST_ITEM(link, struct task, link);
+
+            if ((t->q.id && strcmp(t->q.id, id) == 0) ||
+                (t->op == ENGINE_PREPARE && strcmp(t->q.run, run) == 0))
+                return true;
+        }
+    }
+    return false;
 }
 
 static bool is_candidate(const struct kube_sweep *w, const struct kube_state *pod)
@@ -121,11 +143,11 @@ static bool is_candidate(const struct kube_sweep *w, const struct kube_state *po
     if (strcmp(pod->cluster, host->cluster(host)) != 0 || !*pod->run || pod->epoch < 0 ||
         pod->epoch > w->epoch || pod->attempt <= 0 || pod->attempt > INT_MAX)
         return false;
-    if (pod->gated ? !old && pod->epoch == w->epoch : !is_over(pod))
+    if (pod->event == ENGINE_STARTED || (pod->gated && !old && pod->epoch == w->epoch) ||
+        (pod->deleting && !is_over(pod)))
         return false;
     kube_id_write(&pod->id, id);
-    return !tasks_are_busy(&k->tasks, id, pod->run) &&
-           !host->keep(host, pod->run, (int)pod->attempt, pod->epoch, id);
+    return !is_busy(k, id, pod->run) && !host->keep(host, pod->run, (int)pod->attempt, pod->epoch, id);
 }
 
 static const char *namespace_of(const struct kube_sweep *w)
