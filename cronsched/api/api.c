@@ -63,6 +63,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/records", "job,run,kinds,since,until,after,limit", AUTH_READ, 0, api_handle_records,
      .heavy = true},
     {"GET", "/v1/cluster", NULL, AUTH_READ, 0, api_handle_cluster},
+    {"GET", "/v1/cluster/takeovers", "since,limit", AUTH_READ, 0, api_handle_takeovers, .heavy = true},
     {"POST", "/v1/cluster/init", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_init},
     {"POST", "/v1/cluster/join", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_join},
     {"POST", "/v1/cluster/forget", NULL, AUTH_ADMIN, HTTP_BODY_BYTES_MAX, api_handle_forget},

@@ -93,6 +93,10 @@ static void records_have(struct api *api, struct http_request *request, json_t *
         json_array_remove(result, limit);
         http_reply_header(request, "Cronsched-More", "true");
     }
+    if (http_on_detour(request)) {
+        http_reply_json(request, 200, json_incref(result));
+        return;
+    }
     api_rows_reply(api, request, "[", api_rows_of_array(json_incref(result)));
 }
 

@@ -29,6 +29,16 @@ int api_page_text(struct api *api, struct http_request *request, const struct pa
 /* 303 to where the form `next` says, if that is a page of this server. */
 void api_page_go_back(struct http_request *request);
 void api_page_go_to(struct http_request *request, const char *next); /* likewise; NULL: to the first page */
+/* A page made of answers of the API (api_page_ask.c): each question is a GET by the caller of the page, one after the other. The model,
+ * which is taken, gets each answer under its key. Where one fails it gets the text of the error as "error", and the page has
+ * that status; the questions behind it are not asked. They are borrowed during the call. */
+struct api_page_question {
+    const char *key, *target;
+};
+#define API_PAGE_QUESTIONS_MAX 4
+void api_page_ask(struct api *api, struct http_request *request, const struct page *page, const char *title,
+                  json_t *model, const struct api_page_question *questions, size_t count);
+
 /* What went wrong, as a page. */
 void api_page_problem(struct api *api, struct http_request *request, int status, const char *text,
                       const char *advice);
@@ -43,6 +53,9 @@ void api_page_run(struct http_request *request, void *arg);
 void api_page_confirm(struct http_request *request, void *arg);
 void api_page_confirm_again(struct http_request *request, void *arg);
 void api_page_act(struct http_request *request, void *arg);
+void api_page_cluster(struct http_request *request, void *arg);
+void api_page_explain(struct http_request *request, void *arg);
+void api_page_audit(struct http_request *request, void *arg);
 void api_page_login(struct http_request *request, void *arg);
 void api_page_login_post(struct http_request *request, void *arg);
 void api_page_logout(struct http_request *request, void *arg);

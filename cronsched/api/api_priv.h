@@ -222,6 +222,7 @@ const char *api_refusing(const struct api_context *context, char text[API_REFUSI
     X(audit)                                                                                                 \
     X(records)                                                                                               \
     X(cluster)                                                                                               \
+    X(takeovers)                                                                                             \
     X(init)                                                                                                  \
     X(join)                                                                                                  \
     X(forget)                                                                                                \

@@ -185,7 +185,7 @@ void http_reply_redirect(struct http_request *request, const char *path);
 
 /* The request goes on as another one, of the same caller: as if that had been asked for, with what its role allows. Its answer does
  * not go out: `then` gets it (lent), and answers, or lets it go on as the next one. `release` is called once, at the end, whatever
- * happened. The body is taken. */
+ * happened. The body is taken. In `then` of what was a GET the target is again that which was asked for. */
 struct http_detour {
     const char *method, *target;
     json_t *body; /* NULL: none */
@@ -194,6 +194,8 @@ struct http_detour {
     void *arg;
 };
 void http_go_on_as(struct http_request *request, const struct http_detour *detour);
+/* Whether its answer is for such a `then`: so it has to be JSON, at once. */
+bool http_on_detour(const struct http_request *request);
 
 int http_status_of(int code); /* of an error_code */
 

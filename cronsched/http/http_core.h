@@ -208,6 +208,7 @@ const char *http_refusal_name(enum http_refusal why);
 
 void http_request_handle(struct http_request *request); /* has the body parsed, and the handler called */
 void http_request_call(struct http_request *request);   /* calls the handler */
+void http_come_back(struct http_request *request); /* from a detour: the target is that of the page again */
 
 /* ---- bodies (http_body.c) ---- */
 
@@ -259,6 +260,7 @@ struct http_request {
     void (*then)(struct http_request *request, int status, const json_t *answer, void *arg);
     void (*then_release)(void *arg);
     void *then_arg;
+    char *page; /* the target that was asked for, of a GET; NULL: `raw` is */
 };
 
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *mhd);

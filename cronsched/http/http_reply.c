@@ -194,6 +194,7 @@ void http_reply_json(struct http_request *r, int status, json_t *json)
         void (*then)(struct http_request *, int, const json_t *, void *) = r->then;
 
         r->then = NULL;
+        http_come_back(r);
         then(r, status, json, r->then_arg);
         json_decref(json);
         return;

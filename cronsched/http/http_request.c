@@ -46,6 +46,7 @@ void http_request_unref(struct http_request *r)
     json_decref(r->json);
     http_target_release(&r->target);
     free(r->raw);
+    free(r->page);
     OBJECT_FREE(struct http_request, r);
 }
 
@@ -549,7 +550,10 @@ void http_go_on_as(struct http_request *r, const struct http_detour *detour)
         return;
     }
     http_target_release(&r->target);
-    free(r->raw);
+    if (r->page || strcmp(r->method, "GET") != 0)
+        free(r->raw);
+    else
+        r->page = r->raw;
     r->target = target;
     r->raw = raw;
     copy_method(r, detour->method);
@@ -561,6 +565,25 @@ void http_go_on_as(struct http_request *r, const struct http_detour *detour)
                          auth_role_name(r->identity.role));
     else
         http_request_call(r);
+}
+
+bool http_on_detour(const struct http_request *r)
+{
+    return r->then != NULL;
+}
+
+void http_come_back(struct http_request *r)
+{
+    struct http_target target;
+    struct error e;
+
+    if (!r->page || http_target_init(&target, r->page, &e) < 0) /* no memory: as it is */
+        return;
+    http_target_release(&r->target);
+    free(r->raw);
+    r->target = target;
+    r->raw = r->page;
+    r->page = NULL;
 }
 
 /* ---- what a handler asks ---- */

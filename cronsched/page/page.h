@@ -44,6 +44,9 @@ struct page {
     X(job, "jobs")                                                                                           \
     X(runs, "runs")                                                                                          \
     X(run, "runs")                                                                                           \
+    X(explain, "explain")                                                                                    \
+    X(audit, "audit")                                                                                        \
+    X(cluster, "cluster")                                                                                    \
     X(confirm, NULL)                                                                                         \
     X(login, NULL)                                                                                           \
     X(problem, NULL)

@@ -212,6 +212,7 @@ static const struct {
     {"GET /v1/audit", AUTH_READ},
     {"GET /v1/records", AUTH_READ},
     {"GET /v1/cluster", AUTH_READ},
+    {"GET /v1/cluster/takeovers", AUTH_READ},
     {"POST /v1/cluster/init", AUTH_ADMIN},
     {"POST /v1/cluster/accept-clock", AUTH_ADMIN},
     {"POST /v1/cluster/join", AUTH_ADMIN},

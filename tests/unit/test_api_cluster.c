@@ -66,6 +66,7 @@ static void test_a_replica_that_has_read_nothing_says_so(void **state)
                                         "GET /v1/runs/nightly@20261122T030000Z/logs",
                                         "GET /v1/audit?since=2026-11-22T00:00:00Z",
                                         "GET /v1/records",
+                                        "GET /v1/cluster/takeovers",
                                         "GET /v1/explain?job=nightly&time=2026-11-22T03:00:00Z"};
     static const struct api_cluster_ops ops = {.json = cluster_of_three,
                                                .following = following,
@@ -195,12 +196,55 @@ static void test_fewer_replicas_than_expected(void **state)
     }
 }
 
+static json_t *record(int index, const char *json)
+{
+    json_t *r = json_loads(json, 0, NULL);
+
+    assert_non_null(r);
+    return json_pack("{s:i,s:i,s:s,s:o}", "index", index, "seq", 0, "time", "2026-11-22T02:00:00Z", "record",
+                     r);
+}
+
+/* A report is its epoch's; that of a leader which goes is not the next one's. */
+static void test_takeovers_come_with_their_reports(void **state)
+{
+    struct reply r;
+    char value[16];
+    json_t *rows;
+
+    json_decref(fake.stored);
+    fake.stored =
+        json_pack("[o,o,o,o,o,o]",
+                  record(1, "{\"k\":\"takeover\",\"report\":{\"text\":\"of an epoch that is pruned\"}}"),
+                  record(2, "{\"k\":\"epoch\",\"epoch\":1,\"replica\":\"r1\",\"cause\":\"start\"}"),
+                  record(3, "{\"k\":\"takeover\",\"report\":{\"handing_over\":true,\"text\":\"goes\"}}"),
+                  record(4, "{\"k\":\"epoch\",\"epoch\":2,\"replica\":\"r2\",\"cause\":\"silence\"}"),
+                  record(5, "{\"k\":\"takeover\",\"report\":{\"text\":\"gap 1 s\"}}"),
+                  record(6, "{\"k\":\"epoch\",\"epoch\":3,\"replica\":\"r1\",\"cause\":\"start\"}"));
+    r = ask("GET /v1/cluster/takeovers?limit=2", NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(client_header(&r, "Cronsched-More", value, sizeof(value)), "true");
+    rows = json_loads(r.body, 0, NULL);
+    assert_int_equal(json_array_size(rows), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "epoch")), 3);
+    assert_null(json_object_get(json_array_get(rows, 0), "report"));
+    assert_string_equal(api_text(json_object_get(json_array_get(rows, 1), "report"), "text"), "gap 1 s");
+    json_decref(rows);
+    reply_release(&r);
+    r = ask("GET /v1/cluster/takeovers", NULL);
+    assert_null(strstr(r.body, "goes"));
+    assert_null(client_header(&r, "Cronsched-More", value, sizeof(value)));
+    reply_release(&r);
+    assert_answer("GET /v1/cluster/takeovers?limit=0", NULL, 400, "limit: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_replica_that_has_read_nothing_says_so, set_up_plain,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_replica_among_others, set_up_plain, tear_down),
+        cmocka_unit_test_setup_teardown(test_takeovers_come_with_their_reports, set_up_api, tear_down),
         cmocka_unit_test_setup_teardown(test_fewer_replicas_than_expected, set_up_plain, tear_down),
     };
 

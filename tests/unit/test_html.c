@@ -235,6 +235,39 @@ static json_t *failed_model(const char *text)
     return json_pack("{s:s,s:[{s:s,s:s}]}", "action", text, "failed", "name", text, "text", text);
 }
 
+static json_t *explain_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:{s:s,s:s,s:s,s:s,s:s,s:s,s:[{s:s,s:s,s:s}]}}", "job", text, "time", text,
+                     "error", text, "explain", "job", text, "run", text, "verdict", text, "text", text,
+                     "previous", text, "next", text, "lines", "time", text, "what", text, "text", text);
+}
+
+static json_t *audit_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:[{s:i,s:i,s:s,s:s,s:{s:s,s:s,s:s}}],"
+                     "s:{s:s,s:s,s:i,s:[{s:s,s:s,s:s}],s:[{s:s,s:s}],s:[{s:s,s:s}],s:[{s:s,s:s,s:s}]}}",
+                     "since", text, "until", text, "job", text, "kinds", text, "error", text, "records",
+                     "index", 5, "seq", 0, "time", text, "kind", text, "record", "job", text, "run", text,
+                     "by", text, "audit", "since", text, "until", text, "unaccounted_count", 1, "unaccounted",
+                     "job", text, "fire_time", text, "why", text, "doubled", "job", text, "fire_time", text,
+                     "gaps", "from", text, "to", text, "ranges", "job", text, "from", text, "reason", text);
+}
+
+static json_t *cluster_model(const char *text)
+{
+    return json_pack(
+        "{s:s,s:{s:s,s:s,s:s,s:s,s:s,s:[{s:s,s:s,s:i,s:s,s:s,s:f,s:b,s:s}],s:[{s:s,s:s}]},"
+        "s:[{s:s,s:s,s:s,s:i,s:{s:s,s:s,s:s,s:i,s:i,s:[{s:s,s:s,s:s}],s:[{s:s,s:s,s:s,s:s,s:i}]}}],"
+        "s:{s:s,s:[{s:s,s:s,s:s,s:s}]}}",
+        "error", text, "cluster", "cluster", text, "uuid", text, "alarm", text, "refusing", text, "advice",
+        text, "replicas", "id", text, "role", text, "applied", 3, "version", text, "tzdata", text,
+        "clock_offset_ms", 1.5, "fit", 0, "refuses", text, "absent", "id", text, "why", text, "takeovers",
+        "time", text, "replica", text, "cause", text, "epoch", 7, "report", "from_replica", text, "noticed",
+        text, "text", text, "gap_ms", 5, "took_ms", 6, "runs", "run", text, "was", text, "became", text,
+        "fire_times", "job", text, "from", text, "to", text, "policy", text, "count", 2, "doctor", "replica",
+        text, "checks", "check", text, "status", text, "text", text, "advice", text);
+}
+
 static json_t *login_model(const char *text)
 {
     return json_pack("{s:s,s:s,s:s,s:s,s:s}", "next", text, "error", text, "code", text, "as", text, "role",
@@ -250,9 +283,10 @@ static const struct {
     const struct page *page;
     json_t *(*model)(const char *text);
 } models[] = {
-    {&page_jobs, jobs_model},      {&page_runs, runs_model},   {&page_run, run_model},
-    {&page_job, job_model},        {&page_now, now_model},     {&page_confirm, confirm_model},
-    {&page_confirm, failed_model}, {&page_login, login_model}, {&page_problem, problem_model},
+    {&page_jobs, jobs_model},       {&page_runs, runs_model},   {&page_run, run_model},
+    {&page_job, job_model},         {&page_now, now_model},     {&page_confirm, confirm_model},
+    {&page_confirm, failed_model},  {&page_login, login_model}, {&page_problem, problem_model},
+    {&page_explain, explain_model}, {&page_audit, audit_model}, {&page_cluster, cluster_model},
 };
 #define MODELS (sizeof(models) / sizeof(models[0]))
 
@@ -321,6 +355,72 @@ static void a_part_is_a_part_of_the_whole(void **state)
     json_decref(model);
 }
 
+static char *page_of(const struct page *page, const char *model)
+{
+    struct page_view view = {.cluster = "c", .replica = "r", .version = "0", .path = "/ui/x", .query = "a=b"};
+    json_t *json = json_loads(model, 0, NULL);
+    char *html = page_render(page, "x", json, &view);
+
+    assert_non_null(json);
+    json_decref(json);
+    return html;
+}
+
+static void assert_shown(const struct page *page, const char *model, const char *const *texts)
+{
+    char *html = page_of(page, model);
+
+    for (; *texts; texts++)
+        if (!strstr(html, *texts))
+            fail_msg("%s is not in %s", *texts, html);
+    free(html);
+}
+
+static void an_explanation_is_shown_with_its_steps(void **state)
+{
+    (void)state;
+    assert_shown(
+        &page_explain,
+        "{\"job\":\"a\",\"time\":\"t\",\"explain\":{\"job\":\"a\",\"run\":\"a@20261130T235820Z\","
+        "\"verdict\":\"overlap\",\"text\":\"it was skipped\",\"previous\":\"2026-11-30T23:58:18Z\","
+        "\"next\":null,\"lines\":[{\"time\":null,\"what\":\"schedule\",\"text\":\"it is a fire time\"}]}}",
+        (const char *const[]){"v-skipped", "it was skipped", "/ui/runs/a%4020261130T235820Z",
+                              "<strong>schedule</strong>: it is a fire time", "rel=\"prev\"", NULL});
+}
+
+static void an_audit_tells_clean_from_not(void **state)
+{
+    char *html = page_of(&page_audit, "{\"audit\":{\"fire_times\":64,\"unaccounted_count\":0}}");
+
+    (void)state;
+    assert_non_null(strstr(html, "✓ Every fire time"));
+    assert_non_null(strstr(html, "<b>64</b>fire times"));
+    free(html);
+    assert_shown(&page_audit,
+                 "{\"audit\":{\"unaccounted_count\":1,\"unaccounted\":[{\"job\":\"a\",\"fire_time\":\"2026-"
+                 "11-30T23:58:18Z\","
+                 "\"why\":\"no "
+                 "run\"}],\"gaps\":[{\"from\":\"2026-11-30T23:58:18Z\",\"to\":\"2026-11-30T23:58:19Z\"}]},"
+                 "\"records\":[{\"index\":2,\"seq\":1,\"time\":\"2026-11-30T23:58:18Z\",\"kind\":\"pause\","
+                 "\"record\":{\"k\":\"pause\",\"job\":\"a\",\"by\":\"token:x\"}}]}",
+                 (const char *const[]){"✕ Not every", "/ui/explain?job=a&amp;time=2026-11-30T23%3A58%3A18Z",
+                                       "no run", "History lacks", "token:x", "/ui/jobs/a", NULL});
+}
+
+static void a_takeover_says_what_became_of_each_run(void **state)
+{
+    (void)state;
+    assert_shown(
+        &page_cluster,
+        "{\"cluster\":{\"cluster\":\"prod\",\"index\":9,\"replicas\":[{\"id\":\"r2\",\"role\":\"standby\","
+        "\"applied\":7}]},\"takeovers\":[{\"epoch\":4,\"replica\":\"r2\",\"cause\":\"silence\",\"report\":{"
+        "\"from_replica\":\"r1\",\"noticed\":\"silence\",\"gap_ms\":1300,\"text\":\"gap 1.3 s\",\"runs\":["
+        "{\"run\":\"a@1\",\"was\":\"starting\",\"became\":\"adopted\"}]}},{\"epoch\":3,\"replica\":\"r1\"}]}",
+        (const char *const[]){"7 (2 behind)", "r1 → r2 leads, epoch 4, silence", "gap 1.3 s",
+                              "/ui/runs/a%401", "adopted", "Not everything is settled yet.",
+                              "Look for problems", NULL});
+}
+
 static void a_strip_is_few_elements_and_has_a_name(void **state)
 {
     struct html w;
@@ -369,6 +469,9 @@ int main(void)
         cmocka_unit_test(a_log_is_text),
         cmocka_unit_test(odd_models_are_shown),
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
+        cmocka_unit_test(an_explanation_is_shown_with_its_steps),
+        cmocka_unit_test(an_audit_tells_clean_from_not),
+        cmocka_unit_test(a_takeover_says_what_became_of_each_run),
         cmocka_unit_test(a_strip_is_few_elements_and_has_a_name),
         cmocka_unit_test(the_files_of_the_page_are_small),
     };
