@@ -213,6 +213,7 @@ const struct http_route api_page_routes[] = {
     PAGE("/ui/jobs/{job}", "part", api_page_job),
     PAGE("/ui/runs", "q,job,state,verdict,cause,by,engine,since,until,limit,after,part", api_page_runs),
     PAGE("/ui/runs/{run}", "attempt,part", api_page_run),
+    PAGE("/ui/tonight", "from,to,q", api_page_tonight),
     PAGE("/ui/explain", "job,time", api_page_explain),
     PAGE("/ui/audit", "since,until,job,kinds,after", api_page_audit),
     PAGE("/ui/cluster", "doctor", api_page_cluster),

@@ -54,6 +54,7 @@ void api_page_confirm(struct http_request *request, void *arg);
 void api_page_confirm_again(struct http_request *request, void *arg);
 void api_page_act(struct http_request *request, void *arg);
 void api_page_cluster(struct http_request *request, void *arg);
+void api_page_tonight(struct http_request *request, void *arg);
 void api_page_explain(struct http_request *request, void *arg);
 void api_page_audit(struct http_request *request, void *arg);
 void api_page_login(struct http_request *request, void *arg);

@@ -10,9 +10,13 @@
 static const struct {
     const char *nav, *path, *text;
 } menu[] = {
-    {"now", "/ui/", "Now"},          {"jobs", "/ui/jobs", "Jobs"},
-    {"runs", "/ui/runs", "Runs"},    {"explain", "/ui/explain", "Explain"},
-    {"audit", "/ui/audit", "Audit"}, {"cluster", "/ui/cluster", "Cluster"},
+    {"now", "/ui/", "Now"},
+    {"jobs", "/ui/jobs", "Jobs"},
+    {"runs", "/ui/runs", "Runs"},
+    {"tonight", "/ui/tonight", "Tonight"},
+    {"explain", "/ui/explain", "Explain"},
+    {"audit", "/ui/audit", "Audit"},
+    {"cluster", "/ui/cluster", "Cluster"},
 };
 
 static void asset_link(struct html *w, const char *name, const char *attribute)

@@ -44,6 +44,7 @@ struct page {
     X(job, "jobs")                                                                                           \
     X(runs, "runs")                                                                                          \
     X(run, "runs")                                                                                           \
+    X(tonight, "tonight")                                                                                    \
     X(explain, "explain")                                                                                    \
     X(audit, "audit")                                                                                        \
     X(cluster, "cluster")                                                                                    \

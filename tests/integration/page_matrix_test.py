@@ -30,6 +30,8 @@ PAGES = (
     ("/ui/jobs/bad", "bad", "main dl", "read"),
     ("/ui/runs", "Runs", "table caption", "read"),
     ("/ui/runs/{run}", "{run}", "main pre", "read"),
+    ("/ui/tonight", "Tonight", "table caption", "read"),
+    ("/ui/tonight?to=yesterday", "Tonight", ".error", "read"),
     ("/ui/explain", "Explain", "form.filter", "read"),
     ("/ui/explain?job=bad&time={time}", "Explain", ".steps li", "read"),
     ("/ui/audit?since=2020-01-01T00:00:00Z", "Audit", ".tiles", "read"),

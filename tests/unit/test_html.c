@@ -253,6 +253,14 @@ static json_t *audit_model(const char *text)
                      "gaps", "from", text, "to", text, "ranges", "job", text, "from", text, "reason", text);
 }
 
+static json_t *tonight_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:{s:s,s:s,s:i,s:b,s:[[I,i,i]],s:{s:s,s:i},s:[{s:s,s:s,s:b}]}}",
+                     "from", text, "to", text, "q", text, "error", text, "upcoming", "from", text, "to", text,
+                     "total", 1, "truncated", 0, "buckets", INT64_C(1796080200000), 1, 500, "peak", "time",
+                     text, "count", 1, "times", "job", text, "time", text, "paused", 1);
+}
+
 static json_t *cluster_model(const char *text)
 {
     return json_pack(
@@ -283,10 +291,11 @@ static const struct {
     const struct page *page;
     json_t *(*model)(const char *text);
 } models[] = {
-    {&page_jobs, jobs_model},       {&page_runs, runs_model},   {&page_run, run_model},
-    {&page_job, job_model},         {&page_now, now_model},     {&page_confirm, confirm_model},
-    {&page_confirm, failed_model},  {&page_login, login_model}, {&page_problem, problem_model},
-    {&page_explain, explain_model}, {&page_audit, audit_model}, {&page_cluster, cluster_model},
+    {&page_jobs, jobs_model},       {&page_runs, runs_model},       {&page_run, run_model},
+    {&page_job, job_model},         {&page_now, now_model},         {&page_confirm, confirm_model},
+    {&page_confirm, failed_model},  {&page_login, login_model},     {&page_problem, problem_model},
+    {&page_tonight, tonight_model}, {&page_explain, explain_model}, {&page_audit, audit_model},
+    {&page_cluster, cluster_model},
 };
 #define MODELS (sizeof(models) / sizeof(models[0]))
 
@@ -407,6 +416,30 @@ static void an_audit_tells_clean_from_not(void **state)
                                        "no run", "History lacks", "token:x", "/ui/jobs/a", NULL});
 }
 
+/* Two hours with a quiet time between them; a job that fires more than once in an hour is named once. */
+static void what_is_to_come_is_shown_by_the_hour(void **state)
+{
+    (void)state;
+    assert_shown(
+        &page_tonight,
+        "{\"upcoming\":{\"from\":\"2026-11-30T22:00:00Z\",\"to\":\"2026-12-01T00:00:00Z\",\"total\":3,"
+        "\"buckets\":[[1796076000000,2,1000],[1796080800000,1,0]],"
+        "\"peak\":{\"time\":\"2026-11-30T22:00:00Z\",\"count\":2},\"times\":["
+        "{\"job\":\"a\",\"time\":\"2026-11-30T22:00:00Z\",\"paused\":true},"
+        "{\"job\":\"a\",\"time\":\"2026-11-30T22:01:00Z\",\"paused\":true},"
+        "{\"job\":\"b\",\"time\":\"2026-11-30T23:20:00Z\",\"paused\":false}]}}",
+        (const char *const[]){
+            "3 fire times from", "at most 2 in 5 minutes", "d=\"M0 60h3v-60h-3zM64 60h3v-30h-3z\"",
+            "data-label=\"Jobs\"><a href=\"/ui/jobs/a\">a</a> (paused)</td>",
+            "data-label=\"Jobs\"><a href=\"/ui/jobs/b\">b</a></td>", "1 h 15 m", "35 m", NULL});
+    /* more times than rows: an hour whose jobs are not known says so */
+    assert_shown(
+        &page_tonight,
+        "{\"upcoming\":{\"from\":\"2026-11-30T22:00:00Z\",\"to\":\"2026-12-01T00:00:00Z\",\"total\":3,"
+        "\"buckets\":[[1796080800000,3,0]],\"times\":[]}}",
+        (const char *const[]){"Not all are named", NULL});
+}
+
 static void a_takeover_says_what_became_of_each_run(void **state)
 {
     (void)state;
@@ -471,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
         cmocka_unit_test(an_explanation_is_shown_with_its_steps),
         cmocka_unit_test(an_audit_tells_clean_from_not),
+        cmocka_unit_test(what_is_to_come_is_shown_by_the_hour),
         cmocka_unit_test(a_takeover_says_what_became_of_each_run),
         cmocka_unit_test(a_strip_is_few_elements_and_has_a_name),
         cmocka_unit_test(the_files_of_the_page_are_small),
