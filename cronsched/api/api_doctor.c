@@ -1,5 +1,6 @@
 /* doctor: what is well and what is not, with advice. What may block (the disk, ZooKeeper) is looked at by
  * probes, on threads with a deadline: one that does not answer is a finding, too. */
+#include "cronsched/api/api_doctor_look.h"
 #include "cronsched/api/api_priv.h"
 #include "cronsched/io/json_text.h"
 #include "jobs/base/alloc.h"
@@ -11,16 +12,12 @@
 #include "leader/zookeeper/zookeeper_version.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/timex.h>
-#include <unistd.h>
 
 #define FILES_WARN           1024 /* descriptors this process may open */
 #define LOOP_WARN_NS         UINT64_C(1000000000)
@@ -39,25 +36,11 @@
 enum level { OK, WARNING, ERROR };
 static const char *const level_names[] = {"ok", "warning", "error"};
 
-/* What a probe finds. */
-struct findings {
-    int write_error, space_error; /* errnos */
-    uint64_t free_bytes, free_inodes;
-    bool inodes_known;
-    int64_t wal_bytes;                  /* of history.db-wal */
-    char proofs[ENGINE_PROOF_FILE_MAX]; /* what drills of engines have found, as it is kept; "": nothing */
-    struct zookeeper_version_answer zookeeper[ZOOKEEPER_VERSION_SERVERS_MAX];
-    size_t zookeeper_count;
-    bool servers_known; /* the ensemble says which it has */
-    struct zookeeper_config_differences servers;
-    char config[ZOOKEEPER_CONFIG_MAX]; /* what the ensemble says of itself; known before the probe */
-};
-
 struct doctor {
     struct api *api;
     struct http_request *request;
     json_t *checks;
-    struct findings disk, zookeeper;
+    struct api_doctor_findings disk, zookeeper;
     char disk_silent[64], zookeeper_silent[64]; /* why nothing was found; "" */
     int probes;                                 /* under way */
     char servers_list[LIST_BYTES];              /* "": no ZooKeeper */
@@ -68,11 +51,11 @@ struct doctor {
 struct probe {
     struct work work;
     struct doctor *doctor; /* not for the thread */
-    struct findings *ret;
+    struct api_doctor_findings *ret;
     char *ret_silent; /* of the size of disk_silent */
-    void (*look)(const char *at, struct findings *ret);
+    void (*look)(const char *at, struct api_doctor_findings *ret);
     char *at;
-    struct findings found;
+    struct api_doctor_findings found;
 };
 
 __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const char *check, enum level level,
@@ -89,75 +72,6 @@ __attribute__((format(printf, 5, 6))) static void add(struct doctor *d, const ch
 }
 
 /* ---- probes, on threads ---- */
-
-/* A file without a name: nothing is left behind whatever happens. */
-static int try_to_write(const char *dir)
-{
-    int fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600), r = 0;
-
-    if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR)
-        return errno;
-    if (fd < 0) /* a file system that has no such files */
-        return access(dir, W_OK) < 0 ? errno : 0;
-    if (write(fd, "x", 1) != 1 || fdatasync(fd) < 0)
-        r = errno;
-    close(fd);
-    return r;
-}
-
-static void look_at_disk(const char *dir, struct findings *ret)
-{
-    struct statvfs fs;
-    struct stat wal;
-    char path[4200];
-
-    ret->write_error = try_to_write(dir);
-    api_proofs_read(dir, ret->proofs, sizeof(ret->proofs));
-    snprintf(path, sizeof(path), "%s/history.db-wal", dir);
-    if (stat(path, &wal) == 0)
-        ret->wal_bytes = wal.st_size;
-    if (statvfs(dir, &fs) < 0) {
-        ret->space_error = errno;
-        return;
-    }
-    ret->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    ret->free_inodes = fs.f_favail;
-    ret->inodes_known = fs.f_files > 0;
-}
-
-static bool answered(const struct findings *found, const char *server, size_t size)
-{
-    for (size_t i = 0; i < found->zookeeper_count; i++)
-        if (strlen(found->zookeeper[i].server) == size &&
-            memcmp(found->zookeeper[i].server, server, size) == 0)
-            return found->zookeeper[i].version[0];
-    return false;
-}
-
-/* Those that answered first: they are the ensemble's rather than others on the same host. */
-static void answering_first(const struct findings *found, const char *servers, struct text *ret)
-{
-    for (int wanted = 1; wanted >= 0; wanted--)
-        for (const char *p = servers; *p && *p != '/';) {
-            size_t size = strcspn(p, ",/");
-
-            if (answered(found, p, size) == wanted)
-                text_addf(ret, "%s%.*s", *text_str(ret) ? "," : "", (int)size, p);
-            p += size;
-            p += *p == ',';
-        }
-}
-
-static void look_at_zookeeper(const char *servers, struct findings *found)
-{
-    struct text list;
-
-    found->zookeeper_count = zookeeper_version_ask(servers, found->zookeeper);
-    text_init(&list, 2 * strlen(servers) + 1);
-    answering_first(found, servers, &list);
-    found->servers_known = zookeeper_config_compare(found->config, text_str(&list), &found->servers);
-    text_release(&list);
-}
 
 static void probe_run(struct work *work)
 {
@@ -189,8 +103,9 @@ static void probe_release(struct work *work)
     free(p);
 }
 
-static void probe_start(struct doctor *d, const char *at, void (*look)(const char *at, struct findings *ret),
-                        struct findings *ret, char *ret_silent)
+static void probe_start(struct doctor *d, const char *at,
+                        void (*look)(const char *at, struct api_doctor_findings *ret),
+                        struct api_doctor_findings *ret, char *ret_silent)
 {
     struct probe *p = alloc_zero(sizeof(*p));
 
@@ -317,7 +232,7 @@ static enum level space_level(uint64_t free_bytes)
 static void check_data_dir(struct doctor *d)
 {
     const char *dir = d->api->context.data_dir;
-    const struct findings *f = &d->disk;
+    const struct api_doctor_findings *f = &d->disk;
     enum level level = space_level(f->free_bytes);
 
     if (d->disk_silent[0]) {
@@ -797,10 +712,10 @@ void api_handle_doctor(struct http_request *request, void *arg)
     d->request = http_request_ref(request);
     list = api_zookeeper(&api->context, &d->report);
     api_work_begin(api);
-    probe_start(d, api->context.data_dir, look_at_disk, &d->disk, d->disk_silent);
+    probe_start(d, api->context.data_dir, api_doctor_look_at_disk, &d->disk, d->disk_silent);
     if (list) {
         snprintf(d->servers_list, sizeof(d->servers_list), "%s", list);
         snprintf(d->zookeeper.config, sizeof(d->zookeeper.config), "%s", d->report.config);
-        probe_start(d, list, look_at_zookeeper, &d->zookeeper, d->zookeeper_silent);
+        probe_start(d, list, api_doctor_look_at_zookeeper, &d->zookeeper, d->zookeeper_silent);
     }
 }
