@@ -55,7 +55,8 @@ class Heap(lab.Suite):
         self.zk.wait_up()
 
     def test_the_log_stays_small(self):
-        cluster = Cluster(self, name="heap", zookeeper=self.zk, engines={"null": {"type": "null", "max_armed": 2 * number("JOBS", 2000)}})
+        cluster = Cluster(self, name="heap", zookeeper=self.zk,
+                          engines={"null": {"type": "null", "max_armed": 2 * number("JOBS", 2000)}})
         leader = cluster.servers[0]
         epoch = leader.cli.cluster()["epoch"]
         leader.apply({f"j{i}": {"schedule": "* * * * * *", "command": ["true"], "concurrency": "allow", "keep": {"runs": 1}}
