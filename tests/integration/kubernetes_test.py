@@ -5,8 +5,10 @@ lost, refused or nonsense; watches that break; ways to the API and credentials. 
 Always against an API server that is scripted (tests/lab/kube_server.py), and, class Real, against a real Kubernetes where
 CRONSCHED_KUBERNETES names its programs (tests/lab/kubernetes.py). A day runs a part of the crash points (tests/lab/sample.py)."""
 
+import base64
 import json
 import os
+import shutil
 import sys
 import time
 
@@ -466,18 +468,32 @@ class Ways(KubeSuite):
         self.succeeds_once(server)
         self.assertNone(p for _, p in self.kube.asked if not p.startswith("/k8s/clusters/c-m-1/"))
 
+    def test_a_kubeconfig_with_everything_inline_and_a_client_certificate(self):
+        """As k3s writes it."""
+        def inline(name):
+            with open(self.kube.file(name), "rb") as f:
+                return base64.b64encode(f.read()).decode()
+
+        user = {"client-certificate-data": inline("client.pem"), "client-key-data": inline("client.key")}
+        config = self.kubeconfig(user, **{"certificate-authority": "/no/such/file", "certificate-authority-data": inline("ca.pem")})
+        server = self.begin({"j": self.job()}, config)
+        self.kube.tokens = set()
+        self.succeeds_once(server)
+        server.stop()
+        server = self.server(name="other", engines={"kubernetes": self.kubeconfig(user, **{"certificate-authority-data": inline("other.pem")})})
+        server.start()
+        self.doctor(server, "SSL certificate problem")
+
     def test_an_exec_plug_in_runs_again_when_its_token_is_refused(self):
         script = os.path.join(self.folder.path, "plug-in")
         token = os.path.join(self.folder.path, "current")
         with open(token, "w", encoding="utf-8") as f:
             f.write(TOKEN)
         with open(script, "w", encoding="utf-8") as f:
-            f.write('#!/bin/sh\necho x >> calls\nprintf \'{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
-                    '"status":{"token":"%s"}}\' $(cat ' + token + ')\n'.replace("calls", script + ".calls"))
-        with open(script, encoding="utf-8") as f:
-            text = f.read().replace(">> calls", f">> {script}.calls")
-        with open(script, "w", encoding="utf-8") as f:
-            f.write(text)
+            f.write(f"""#!/bin/sh
+echo x >> {script}.calls
+printf '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"%s"}}}}' $(cat {token})
+""")
         os.chmod(script, 0o755)
         user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plug-in", "interactiveMode": "Never"}}
         server = self.begin({"j": self.job()}, self.kubeconfig(user))
@@ -500,10 +516,19 @@ class Ways(KubeSuite):
         server = self.begin({"j": self.job()}, self.kubeconfig({"token": TOKEN}, **{"tls-server-name": "cron-1.example.com"}))
         self.succeeds_once(server)
         server.stop()
-        server = self.server(name="pod", engines={"kubernetes": {"type": "kubernetes"}})
+        account = self.folder.make("account")
+        script = f'mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io && ln -s {account} /run/secrets/kubernetes.io/serviceaccount && exec "$@"'
+        server = self.server(name="pod", engines={"kubernetes": {"type": "kubernetes"}}, wrapper=["unshare", "-m", "sh", "-c", script, "sh"])
         server.environment.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(self.kube.port))
         server.start()  # its account is not there, and that is told
         self.doctor(server, "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt cannot be read")
+        shutil.copy(self.kube.file("ca.pem"), os.path.join(account, "ca.crt"))
+        for name, text in (("token", TOKEN), ("namespace", "other\n")):
+            with open(os.path.join(account, name), "w", encoding="utf-8") as f:
+                f.write(text)
+        self.doctor(server, "kubernetes v1.36.0, namespace other")
+        server.apply({"j": self.job()})
+        self.assertTrue(self.succeeds_once(server)["attempts"][0]["id"].startswith("other/"))
 
     def test_doctor_names_what_is_wrong(self):
         self.kube.rights = {"create pods", "get pods", "list pods", "watch pods", "patch pods", "delete pods"}

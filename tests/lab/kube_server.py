@@ -99,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             scripted = kube.scripted(self.command, self.path)
             if scripted == "apply-then-cut":  # done, and nobody is told
-                kube.handle(self.command, path, query, body, self.headers)
+                kube.handle(self.command, path, query, body, self.headers, self.connection.getpeercert())
             if isinstance(scripted, str) and scripted.startswith("apply-then-cut") or scripted == "cut":
                 self.close_connection = True
                 return
@@ -110,7 +110,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if scripted:
                 self.reply(*scripted)
                 return
-            answer = kube.handle(self.command, path, query, body, self.headers)
+            answer = kube.handle(self.command, path, query, body, self.headers, self.connection.getpeercert())
             if callable(answer):
                 answer(self)
             else:
@@ -275,13 +275,13 @@ class KubeServer:
 
     # ---- requests ----
 
-    def handle(self, method, path, query, body, headers):
+    def handle(self, method, path, query, body, headers, certificate):
         if not path.startswith(self.prefix):
             raise Refusal(404, "NotFound", "not below the prefix")
         path = path[len(self.prefix):]
         if path == "/version":
             return {"major": "1", "minor": self.minor, "gitVersion": f"v1.{self.minor}.0"}
-        if headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
+        if not certificate and headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
             raise Refusal(401, "Unauthorized", "Unauthorized")
         if path.startswith("/api/v1/namespaces/") and path.count("/") == 4:
             name = path.split("/")[4]
