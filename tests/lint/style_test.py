@@ -395,6 +395,14 @@ class Style(lab.Suite):
         self.assertNone(f"{path}: there is no section {title}" for path in self.c
                         for title in re.findall(r'architecture\.md,[\s*]+"([^"]+)"', read(path)) if title not in titles)
 
+    def test_the_guide_has_each_page_and_small_pictures(self):
+        guide, pictures = read("contrib/guide/page.md"), os.path.join(TOP, "contrib", "guide", "pictures")
+        table = re.search(r"\n\| page \| what \|\n.*?\n\n", guide, re.S).group()
+        told = {name.lower() for name in re.findall(r"^\| (?:an? )?(\w+) \|", table, re.M)} - {"page"}
+        self.assertEqual(set(re.findall(r'X\((\w+), "\w+"\)', read("cronsched/page/page.h"))), told)
+        self.assertEqual(sorted(os.listdir(pictures)), sorted(re.findall(r"\(pictures/([\w-]+\.png)\)", guide)))
+        self.assertNone(p for p in os.listdir(pictures) if os.path.getsize(os.path.join(pictures, p)) > 60 * 1024)
+
     def test_links_in_texts_lead_somewhere(self):
         wrong = []
         for path in (p for p in self.files if p.endswith(".md")):
