@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define MANY 20000
+#define MANY 12000
 #define SOME 8000 /* whose snapshot takes more turns than one */
 
 /* ---- turns ---- */
@@ -120,7 +120,7 @@ static void on_paused(void *arg, int result)
 /* What was due is evaluated as before a pause, and the client hears of it when PAUSE is durable. */
 static void a_pause_of_jobs_that_are_due_is_in_pieces(void **state)
 {
-    enum { DUE = 6000 };
+    enum { DUE = 4000 };
     struct scheduler_result result = {0};
     int paused = 1;
     int64_t begun_us;
@@ -143,7 +143,7 @@ static void a_pause_of_jobs_that_are_due_is_in_pieces(void **state)
     turn_pass();
     assert_int_equal(paused, 0);
     assert_int_equal(scheduler_run_count(b.scheduler, NULL), DUE);
-    assert_no_turn_beyond(2, "a pause of 6000 jobs that are due");
+    assert_no_turn_beyond(2, "a pause of 4000 jobs that are due");
 }
 
 /* Its leader goes before PAUSE is written: the client does not know, and no job is paused. */
@@ -309,7 +309,7 @@ static void a_lead_begins_in_pieces(void **state)
     }
     turns_pass();
     assert_true(scheduler_leading(b.scheduler));
-    assert_no_turn_beyond(8, "the first turns of a leader of 20000 jobs");
+    assert_no_turn_beyond(8, "the first turns of a leader of 12000 jobs");
 }
 
 /* A lead that is lost before it began is none, and a new snapshot begins again. */
