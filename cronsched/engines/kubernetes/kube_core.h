@@ -35,6 +35,7 @@
 #define KUBE_ID_MAX    (2 * KUBE_NAME_MAX + KUBE_UID_MAX)
 #define KUBE_PATH_MAX  1024
 #define KUBE_GONE_IDS  64
+#define KUBE_ARMED_MAX 256
 #define KUBE_TICK_MS   50
 #define KUBE_SWEEP_MAX 64 /* Pods that one sweep removes */
 #define KUBE_PAGE      "200"
@@ -88,6 +89,10 @@ struct kube {
     int watched, live_logs, looking;
     char gone_ids[KUBE_GONE_IDS][KUBE_ID_MAX]; /* not there when they were to be released: they never were */
     size_t gone_next;
+    struct {
+        char uid[KUBE_UID_MAX], version[KUBE_VERSION_MAX];
+    } armed[KUBE_ARMED_MAX]; /* the last that were prepared here: released without another look */
+    size_t armed_next;
     bool no_events;           /* events may not be listed */
     struct kube_sweep *sweep; /* one that is under way */
 };
@@ -231,6 +236,7 @@ void kube_stop_begin(struct kube_task *task);
 void kube_discard_begin(struct kube_task *task);
 void kube_fence_begin_task(struct kube_task *task);
 bool kube_id_gone(const struct kube *k, const char *id);
+void kube_release_armed(struct kube *k, const struct kube_state *pod); /* it was prepared just now */
 /* Its finalizer off; the body of a PATCH, a new reference. */
 json_t *kube_release_finalizer(const struct kube_id *id);
 

@@ -36,6 +36,7 @@ static void prepared(struct kube_task *t, const struct kube_state *pod)
     char id[KUBE_ID_MAX];
 
     FAULT_POINT("kube.prepared", t->task.q.run);
+    kube_release_armed(t->kube, pod);
     kube_id_write(&pod->id, id);
     task_answer(&t->task,
                 &(struct engine_answer){

@@ -1,7 +1,7 @@
 /* RELEASE, STOP and DISCARD.
  *
- * RELEASE: look; the Pod has our gate, and its annotation is the epoch that prepared it -> PATCH: our gate away, at the
- * resourceVersion that was seen, on a connection of its own. 200 without our gate: ACCEPTED. 409, 401, 429 and what was not
+ * RELEASE: look, unless it was prepared here and its resourceVersion is known; the Pod has our gate, and its annotation is the
+ * epoch that prepared it -> PATCH: our gate away, at the resourceVersion that was seen, on a connection of its own. 200 without our gate: ACCEPTED. 409, 401, 429 and what was not
  * sent prove that nothing was done, and API servers do not send a request again: it is looked at again, some times. After
  * any other answer it is not known whether it was applied: UNKNOWN, and the scheduler fences. A Pod that is not there can
  * never be released; its id is kept for the fence.
@@ -90,11 +90,11 @@ static void on_released(struct kube_task *t, const struct kube_reply *reply)
     }
 }
 
-static void send_release(struct kube_task *t, const struct kube_state *pod)
+static void send_release(struct kube_task *t, const char *version)
 {
     char path[KUBE_PATH_MAX];
     json_t *body = json_pack("{s:{s:s, s:s}, s:{s:[{s:s, s:s}]}}", "metadata", "uid", t->id.uid,
-                             "resourceVersion", pod->version, "spec", "schedulingGates", "$patch", "delete",
+                             "resourceVersion", version, "spec", "schedulingGates", "$patch", "delete",
                              "name", KUBE_GATE);
 
     FAULT_POINT("kube.release", t->task.q.run);
@@ -126,13 +126,35 @@ static void on_release_look(struct kube_task *t, const struct kube_reply *reply)
     } else if (pod.deleting) {
         task_answer_text(&t->task, ENGINE_UNKNOWN, -1, "its Pod is being deleted by somebody else");
     } else {
-        send_release(t, &pod);
+        send_release(t, pod.version);
     }
+}
+
+void kube_release_armed(struct kube *k, const struct kube_state *pod)
+{
+    size_t i = k->armed_next++ % KUBE_ARMED_MAX;
+
+    snprintf(k->armed[i].uid, sizeof(k->armed[i].uid), "%s", pod->id.uid);
+    snprintf(k->armed[i].version, sizeof(k->armed[i].version), "%s", pod->version);
+}
+
+/* NULL: not known. What has changed since then is refused with 409, and looked at. */
+static const char *version_of(const struct kube *k, const char *uid)
+{
+    for (size_t i = 0; i < KUBE_ARMED_MAX; i++)
+        if (strcmp(k->armed[i].uid, uid) == 0)
+            return k->armed[i].version;
+    return NULL;
 }
 
 void kube_release_begin(struct kube_task *t)
 {
-    look(t, on_release_look);
+    const char *version = t->tries == 0 ? version_of(t->kube, t->id.uid) : NULL;
+
+    if (version)
+        send_release(t, version);
+    else
+        look(t, on_release_look);
 }
 
 /* ---- STOP ---- */
