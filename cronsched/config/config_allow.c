@@ -128,11 +128,13 @@ void config_check_allow(struct config_reader *reader, const struct config_engine
                         const struct yaml_node *at)
 {
     bool process = strcmp(engine->type, "process") == 0;
+    bool kubernetes = strcmp(engine->type, "kubernetes") == 0; /* the rest is the cluster's to allow */
 
     if (!engine->allow || strcmp(engine->type, "docker") == 0)
         return;
     for (size_t k = 0; k < ALLOW_KEY_COUNT; k++)
-        if (json_object_get(engine->allow, allow_keys[k].key) && !(process && allow_keys[k].process))
+        if (json_object_get(engine->allow, allow_keys[k].key) && !(process && allow_keys[k].process) &&
+            !(kubernetes && strcmp(allow_keys[k].key, "files") == 0))
             config_fault(reader, at, "engines: %s: an engine of type %s has no %s to allow", engine->name,
                          engine->type, allow_keys[k].key);
 }

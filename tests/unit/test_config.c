@@ -270,6 +270,8 @@ static const struct {
      "c.yaml:1:11: error: engines: kubernetes: kubeconfig says all that endpoint, tls and token_file could "
      "say\n"
      "c.yaml:1:11: error: engines: kubernetes: tls and token_file go with endpoint\n"},
+    {"engines: {kubernetes: {allow: {files: [/f], volumes: [/v]}}}\n",
+     "c.yaml:1:11: error: engines: kubernetes: an engine of type kubernetes has no volumes to allow\n"},
     {"engines: {kubernetes: {context: c}}\n",
      "c.yaml:1:11: error: engines: kubernetes: context names a part of a kubeconfig\n"},
     {"engines: {kubernetes: {namespace: []}}\n", "c.yaml:1:35: error: namespace: must be 1 to 16 of them\n"},
