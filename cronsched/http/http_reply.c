@@ -320,6 +320,11 @@ static ssize_t on_fetch(void *cls, uint64_t position, char *buffer, size_t max)
     return (ssize_t)n;
 }
 
+static ssize_t on_no_bytes(void *cls, uint64_t position, char *buffer, size_t max)
+{
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 /* Logs and events go out as they come, and nobody is to hold them back to compress them. */
 static bool is_for_programs(const char *type)
 {
@@ -334,8 +339,10 @@ struct http_stream *http_reply_stream(struct http_request *r, int status, const 
 
     if (http_answered(r))
         return NULL;
-    if (strcmp(r->method, "HEAD") == 0) {
-        http_reply_text(r, status, type, "");
+    if (strcmp(r->method, "HEAD") == 0) { /* how long it would be nobody knows */
+        answer(
+            r, status, type,
+            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_no_bytes, NULL, NULL));
         return NULL;
     }
     s = calloc(1, sizeof(*s));

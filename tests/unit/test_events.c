@@ -59,6 +59,27 @@ static void test_what_happens_is_heard_at_once(void **state)
     close(fd);
 }
 
+/* Nothing is kept open for who asks for the headers, and no length is made up. */
+static void test_a_head_has_no_length(void **state)
+{
+    struct reply r;
+    char value[64];
+    int fd = client_connect(address);
+    static const char request[] = "HEAD /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    client_send(&loop, fd, request, strlen(request));
+    r = client_receive(&loop, fd, true);
+    assert_int_equal(r.status, 200);
+    assert_null(client_header(&r, "Content-Length", value, sizeof(value)));
+    assert_int_equal(api->subscriber_count, 0);
+    reply_release(&r);
+    client_send(&loop, fd, request, strlen(request)); /* the connection lives on */
+    r = client_receive(&loop, fd, true);
+    assert_int_equal(r.status, 200);
+    reply_release(&r);
+    close(fd);
+}
+
 static void test_only_what_was_asked_for(void **state)
 {
     struct reply r = {0};
@@ -144,6 +165,7 @@ static void test_places_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SERVER(test_a_head_has_no_length),
         SERVER(test_what_happens_is_heard_at_once),
         SERVER(test_only_what_was_asked_for),
         SERVER(test_who_comes_back_goes_on),
