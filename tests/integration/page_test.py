@@ -2,15 +2,19 @@
 """The page in a real browser: what it shows, that it stays up to date, what its forms do, with scripts and without; that nothing
 breaks its policy and nothing is asked of other hosts."""
 
+import http.client
+import json
 import os
 import re
 import sys
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 from browser import Browser, why_no_browser  # noqa: E402
-from zookeeper import free_ports  # noqa: E402
+from cluster_test import Cluster  # noqa: E402
+from zookeeper import free_ports, why_no_zookeeper  # noqa: E402
 
 HOSTILE = "<script>document.title='taken'</script>\" onload='x' \u202egnp.exe"
 CONTRAST = """
@@ -183,6 +187,57 @@ class Page(lab.Suite):
         server.start()  # with another key: what was logged in is not any more
         lab.wait_for(lambda: "logged out" in browser.text("#live"), 30, "it to say that")
         self.login(browser, server)
+
+
+class Replicas(lab.Suite):
+    """Without a browser: what any replica has to do."""
+
+    def setUp(self):
+        super().setUp()
+        if why_no_zookeeper():
+            self.skipTest(why_no_zookeeper())
+
+    def ask(self, port, path, form=None, cookie=""):
+        """(status, headers, text) of a page, as a browser that is logged in asks."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        body = urllib.parse.urlencode(form) if form else None
+        connection.request("POST" if form else "GET", path, body, {
+            "Cookie": cookie, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read().decode()
+
+    def test_a_standby_shows_and_does_the_same_for_who_logged_in_at_the_leader(self):
+        c = Cluster(self)
+        leader, standby = c.wait_leader(), c.others(c.wait_leader())[0]
+        at = dict(zip(c.servers, c.ports))
+        leader.apply({"a": {"command": ["true"]}, "b": {"command": ["true"]}})
+        link = urllib.parse.urlsplit(leader.cli.check("ui", "--print").out.strip())
+        code = urllib.parse.parse_qs(link.query)["code"][0]
+        lab.wait_for(lambda: "b" in [j["job"] for j in standby.cli.json("jobs")], 20, "the standby to know the jobs")
+        status, headers, _ = self.ask(at[leader], "/ui/login", {"code": code})
+        self.assertEqual((303, "/ui/"), (status, headers["Location"]))
+        cookie = headers["Set-Cookie"].split(";")[0]
+        who = json.loads(self.ask(at[standby], "/v1/whoami", cookie=cookie)[2])
+        self.assertEqual(("unix:root", "session", "admin"), (who["name"], who["via"], who["role"]))
+        page = self.ask(at[standby], "/ui/jobs", cookie=cookie)[2]
+        self.assertRegex(page, r"r\d stands by, r\d leads")
+        form = {"action": "trigger", "job": "a", "key": "k", "next": "/ui/jobs"}
+        status, headers, _ = self.ask(at[standby], "/ui/act", form, cookie)
+        self.assertEqual(303, status)
+        run = urllib.parse.unquote(headers["Location"].rpartition("/")[2])
+        self.assertTrue(run.startswith("a@"), run)
+        self.assertEqual("succeeded", standby.cli.wait_end(run)["verdict"])
+        self.assertEqual("unix:root", leader.cli.run(run)["by"])
+        # what was written is seen at once where it was written
+        self.assertEqual(303, self.ask(at[standby], "/ui/act", {"action": "pause", "job": "b", "next": "/ui/jobs"}, cookie)[0])
+        self.assertIn("paused", self.ask(at[standby], "/ui/jobs/b", cookie=cookie)[2])
+        status, _, page = self.ask(at[standby], "/ui/act", [("action", "resume"), ("job", "none"), ("job", "b")], cookie)
+        self.assertEqual(409, status)
+        self.assertIn("none: no job none", page)
+        self.assertFalse(leader.cli.json("show", "b")["paused"])
+        strip = [s.http("GET", "/v1/jobs?limit=9&fields=job,strip,counts,last_success&sort=name")[1] for s in c.servers]
+        self.assertEqual("s", strip[0][0]["strip"])
+        self.assertEqual(strip[0], strip[1])
 
 
 if __name__ == "__main__":
