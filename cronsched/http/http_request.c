@@ -584,6 +584,7 @@ void http_come_back(struct http_request *r)
     r->target = target;
     r->raw = r->page;
     r->page = NULL;
+    copy_method(r, "GET");
 }
 
 /* ---- what a handler asks ---- */

@@ -44,6 +44,9 @@ struct page {
     X(job, "jobs")                                                                                           \
     X(runs, "runs")                                                                                          \
     X(run, "runs")                                                                                           \
+    X(backfill, NULL)                                                                                        \
+    X(trigger, NULL)                                                                                         \
+    X(step_down, NULL)                                                                                       \
     X(tonight, "tonight")                                                                                    \
     X(explain, "explain")                                                                                    \
     X(audit, "audit")                                                                                        \

@@ -269,6 +269,11 @@ static void body(struct html *w, const json_t *model, const struct page_view *vi
     facts(w, cluster);
     replicas(w, cluster);
     doctor(w, model);
+    if (view->administers) {
+        html_open(w, "p");
+        html_anchor(w, "Let another replica lead", "/ui/step-down");
+        html_close(w);
+    }
     html_element(w, "h2", NULL, "Take-overs");
     if (json_array_size(takeovers) == 0)
         html_element(w, "p", NULL, "None is recorded.");

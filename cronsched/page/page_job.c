@@ -132,6 +132,8 @@ static void actions(struct html *w, const json_t *job, const struct page_view *v
         page_action(w, "pause", "Pause", NULL);
     if (view->administers)
         page_action(w, "delete", "Delete", "danger");
+    html_anchor(w, "Trigger with parameters", "/ui/jobs/%s/trigger", page_text(job, "job"));
+    html_anchor(w, "Backfill", "/ui/jobs/%s/backfill", page_text(job, "job"));
     html_close(w);
 }
 

@@ -208,6 +208,8 @@ static void actions(struct html *w, const json_t *run, const struct page_view *v
     if (!over)
         page_action(w, "kill", "Kill", "danger");
     page_action(w, "trigger", "Run the job now", NULL);
+    html_anchor(w, "Run it with these parameters", "/ui/jobs/%s/trigger?run=%s", page_text(run, "job"),
+                page_text(run, "run"));
     html_close(w);
 }
 

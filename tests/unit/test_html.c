@@ -261,6 +261,23 @@ static json_t *tonight_model(const char *text)
                      text, "count", 1, "times", "job", text, "time", text, "paused", 1);
 }
 
+static json_t *backfill_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:s,s:{s:i,s:[s]}}", "job", text, "from", text, "to", text, "error", text,
+                     "plan", "count", 2, "fire_times", text);
+}
+
+static json_t *trigger_model(const char *text)
+{
+    return json_pack("{s:s,s:s,s:s,s:{s:{s:s}}}", "job", text, "key", text, "error", text, "run", "params",
+                     text, text);
+}
+
+static json_t *step_down_model(const char *text)
+{
+    return json_pack("{s:s}", "error", text);
+}
+
 static json_t *cluster_model(const char *text)
 {
     return json_pack(
@@ -291,10 +308,11 @@ static const struct {
     const struct page *page;
     json_t *(*model)(const char *text);
 } models[] = {
-    {&page_jobs, jobs_model},       {&page_runs, runs_model},       {&page_run, run_model},
-    {&page_job, job_model},         {&page_now, now_model},         {&page_confirm, confirm_model},
-    {&page_confirm, failed_model},  {&page_login, login_model},     {&page_problem, problem_model},
-    {&page_tonight, tonight_model}, {&page_explain, explain_model}, {&page_audit, audit_model},
+    {&page_jobs, jobs_model},         {&page_runs, runs_model},       {&page_run, run_model},
+    {&page_job, job_model},           {&page_now, now_model},         {&page_confirm, confirm_model},
+    {&page_confirm, failed_model},    {&page_login, login_model},     {&page_problem, problem_model},
+    {&page_backfill, backfill_model}, {&page_trigger, trigger_model}, {&page_step_down, step_down_model},
+    {&page_tonight, tonight_model},   {&page_explain, explain_model}, {&page_audit, audit_model},
     {&page_cluster, cluster_model},
 };
 #define MODELS (sizeof(models) / sizeof(models[0]))

@@ -100,6 +100,17 @@ static void test_a_token_logs_in_and_its_line_out(void **state)
     /* the role is that of the token */
     snprintf(both, sizeof(both), "%s" OURS, cookie);
     assert_status("DELETE /v1/jobs/nightly", both, "", 403);
+    snprintf(both, sizeof(both), "%s" OURS FORM, cookie);
+    assert_status("POST /ui/jobs/nightly/trigger", both, "key=k&name=a&value=b&name=&value=", 303);
+    assert_string_equal(fake.asked,
+                        "trigger nightly {\"key\":\"k\",\"params\":{\"a\":\"b\"}} by token:alice");
+    assert_status("POST /ui/step-down", both, "", 403);
+    assert_status("GET /ui/step-down", cookie, "", 403);
+    snprintf(both, sizeof(both), "%sSec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n" FORM,
+             cookie);
+    assert_status("POST /ui/jobs/nightly/trigger", both, "key=k", 403);
+    assert_status("POST /ui/jobs/nightly/backfill", both, "from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z",
+                  403);
     fd = open(file, O_WRONLY | O_TRUNC);
     close(fd);
     assert_int_equal(api_reload(api, NULL), 0);
