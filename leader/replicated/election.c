@@ -306,8 +306,9 @@ static void campaign_against_leader(struct replicated *r)
     char cause[128];
 
     assert(r->tree.leader);
-    if (r->tree.leader_owner == r->session.id && r->election.led_epoch != tree_epoch(r)) {
-        elected(r); /* by a request whose answer was lost */
+    if (r->tree.leader_owner == r->session.id && r->election.led_epoch != tree_epoch(r) &&
+        strcmp(r->tree.epoch_nonce, r->election.nonce) == 0) {
+        elected(r); /* by a request whose answer was lost; an older nonce is of a tree that went back */
     } else if (strcmp(r->tree.leader, r->replica) == 0) {
         if (claims_allow(r))
             campaign(r, true, NULL, r->tree.leader_owner == r->session.id ? "again" : "restart");

@@ -287,7 +287,7 @@ static void apply_set(struct world *w, struct scheduler *s)
     apply(w, s, jobs, true);
 }
 
-/* What ran in a lost part of the journal is in history still. */
+/* What was fired in a lost part of the journal is in history still, whether it started or not. */
 static void add_lost_runs(struct world *w, const char *of_job, json_t *list)
 {
     struct run_note *n, *next;
@@ -298,7 +298,7 @@ static void add_lost_runs(struct world *w, const char *of_job, json_t *list)
         int64_t at_ms = 0;
         bool has_ms;
 
-        if (n->started && run_id_parse(n->id, job, &at_ms, &has_ms) == 0 && !has_ms &&
+        if ((n->started || n->given_up_ms) && run_id_parse(n->id, job, &at_ms, &has_ms) == 0 && !has_ms &&
             strcmp(job, of_job) == 0)
             json_array_append_new(list, json_integer(at_ms));
     }
