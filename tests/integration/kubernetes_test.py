@@ -118,7 +118,7 @@ class Runs(KubeSuite):
     def test_what_finds_no_node_says_why_and_is_withdrawn(self):
         nowhere = {"constraints": ["no-such-label == x"]}
         server = self.begin({"j": self.job(**nowhere, start_within="3s"), "later": self.job(**nowhere),
-                             "image": self.job(image="no/such:image", pull="missing", start_within="3s")})
+                             "image": self.job(image="no/such:image", pull="missing", start_within="8s")})
         run, later, image = (server.cli.trigger(job) for job in ("j", "later", "image"))
         why = "Unschedulable: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector"
         lab.wait_for(lambda: why in str(server.cli.run(run)), 20, "the cluster's words")
@@ -127,6 +127,7 @@ class Runs(KubeSuite):
         self.assertEqual("deadline", found["verdict"], found)
         self.assertIn(why, found["text"])
         self.assertIn(why, server.cli.check("explain", "j", found["fire_time"]).out)
+        lab.wait_for(lambda: any(w in str(server.cli.run(image)) for w in ("ImagePull", "deadline")), 20, "its node's words")
         found = server.cli.wait_end(image)
         self.assertEqual("deadline", found["verdict"], found)
         self.assertRegex(found["text"], "ImagePullBackOff|ErrImagePull")
